@@ -1,1 +1,14 @@
-//! x
+//! What a durable object *is*: formats, hashing, the Merkle memory, schema, policy, admission and
+//! proofs, as pure functions over bytes.
+//!
+//! This crate knows no file, thread, clock, random source or wasm engine, so that the verdicts it
+//! gives are the same in the engine, in a fuzzer, on the command line and in a browser.
+//!
+//! Invariant: the same bytes give the same answer on every host, and no input makes it panic.
+
+mod codec;
+mod error;
+pub mod hash;
+pub mod limits;
+
+pub use error::{Diagnostic, Error, ErrorKind, Result};

@@ -1,0 +1,188 @@
+//! The one error of this crate: a kind that says what is wrong, and where it was found.
+//!
+//! It does not know files or objects' names; the crates above add that context to their own errors.
+//!
+//! Invariant: a message names the place, what was expected and what was found, in that order.
+
+use std::fmt;
+
+/// The result of this crate's fallible functions.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Something in the bytes or text given was not as it must be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Error(Box<ErrorKind>);
+
+/// What went wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// Bytes that are not an encoding of `what`.
+    Decode {
+        /// The structure being decoded.
+        what: &'static str,
+        /// Where in the bytes, from their start.
+        offset: u64,
+        /// What a well-formed encoding has there.
+        expected: String,
+        /// What is there.
+        found: String,
+    },
+    /// WIT text that is not a schema, with everything that is wrong in it.
+    Schema(Vec<Diagnostic>),
+    /// Cedar text that is not a policy of this object, with everything that is wrong in it.
+    Policy(Vec<Diagnostic>),
+    /// A caller's value that does not match the type it is for.
+    Value {
+        /// Path to the value, such as `input.departure`.
+        path: String,
+        /// The type or range.
+        expected: String,
+        /// The value or its type.
+        found: String,
+    },
+    /// Memory whose bytes are not a state of the schema.
+    State {
+        /// Path to the field, such as `state.operator`.
+        path: String,
+        /// What the schema asks for.
+        expected: String,
+        /// What memory holds.
+        found: String,
+    },
+    /// A path or name that the schema does not have.
+    Unknown {
+        /// What kind of thing was looked up, such as `field` or `method`.
+        what: &'static str,
+        /// The name given.
+        name: String,
+        /// The names that there are.
+        known: Vec<String>,
+    },
+    /// A lineage, proof or image that does not verify.
+    Mismatch {
+        /// What was verified, such as `parent hash`.
+        what: &'static str,
+        /// The version concerned.
+        seq: u64,
+        /// The value that would verify.
+        expected: String,
+        /// The value given.
+        found: String,
+    },
+    /// A key or signature that is malformed or weak.
+    Credential(String),
+    /// More than a limit allows.
+    Limit {
+        /// The limit's name.
+        what: &'static str,
+        /// The most that is allowed.
+        max: u64,
+        /// What was asked for.
+        found: u64,
+    },
+}
+
+/// One finding in a text, with the place it is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Diagnostic {
+    /// What is wrong and what to do, lower case, without a full stop.
+    pub message: String,
+    /// Byte range in the text, where one is known.
+    pub span: Option<std::ops::Range<usize>>,
+}
+
+impl Error {
+    /// What went wrong.
+    pub fn kind(&self) -> &ErrorKind {
+        &self.0
+    }
+
+    pub(crate) fn decode(
+        what: &'static str,
+        offset: usize,
+        expected: impl fmt::Display,
+        found: impl fmt::Display,
+    ) -> Error {
+        let (expected, found) = (expected.to_string(), found.to_string());
+        ErrorKind::Decode { what, offset: offset as u64, expected, found }.into()
+    }
+
+    pub(crate) fn mismatch(
+        what: &'static str,
+        seq: u64,
+        expected: impl fmt::Display,
+        found: impl fmt::Display,
+    ) -> Error {
+        let (expected, found) = (expected.to_string(), found.to_string());
+        ErrorKind::Mismatch { what, seq, expected, found }.into()
+    }
+}
+
+impl From<ErrorKind> for Error {
+    fn from(kind: ErrorKind) -> Error {
+        Error(Box::new(kind))
+    }
+}
+
+impl Diagnostic {
+    /// A finding about the text as a whole.
+    pub fn whole(message: impl Into<String>) -> Diagnostic {
+        Diagnostic { message: message.into(), span: None }
+    }
+
+    /// A finding about `span`, a byte range of the text.
+    pub fn at(span: std::ops::Range<usize>, message: impl Into<String>) -> Diagnostic {
+        Diagnostic { message: message.into(), span: Some(span) }
+    }
+}
+
+impl fmt::Display for Diagnostic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.span {
+            Some(span) => write!(f, "bytes {}..{}: {}", span.start, span.end, self.message),
+            None => f.write_str(&self.message),
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &*self.0 {
+            ErrorKind::Decode { what, offset, expected, found } => {
+                write!(f, "{what}: at offset {offset} expected {expected}, found {found}")
+            }
+            ErrorKind::Schema(findings) => list(f, "schema", findings),
+            ErrorKind::Policy(findings) => list(f, "policy", findings),
+            ErrorKind::Value { path, expected, found } => {
+                write!(f, "value {path}: expected {expected}, found {found}")
+            }
+            ErrorKind::State { path, expected, found } => {
+                write!(f, "{path} in memory: expected {expected}, found {found}")
+            }
+            ErrorKind::Unknown { what, name, known } => {
+                write!(f, "no {what} {name:?}; there is {}", known.join(", "))
+            }
+            ErrorKind::Mismatch { what, seq, expected, found } => {
+                write!(f, "{what} of version {seq}: expected {expected}, found {found}")
+            }
+            ErrorKind::Credential(problem) => write!(f, "credential: {problem}"),
+            ErrorKind::Limit { what, max, found } => {
+                write!(f, "{what}: at most {max}, found {found}")
+            }
+        }
+    }
+}
+
+fn list(f: &mut fmt::Formatter<'_>, what: &str, findings: &[Diagnostic]) -> fmt::Result {
+    write!(f, "{what}: ")?;
+    for (index, finding) in findings.iter().enumerate() {
+        if index > 0 {
+            f.write_str("; ")?;
+        }
+        finding.fmt(f)?;
+    }
+    Ok(())
+}
+
+impl std::error::Error for Error {}

@@ -1,0 +1,110 @@
+//! BLAKE3 hashes as types: what a hash is of is part of its type.
+//!
+//! Every structure is hashed in a context of its own (BLAKE3's `derive_key` mode), so that no
+//! encoding of one structure is ever an encoding of another. The memory root is the exception: it
+//! is the plain BLAKE3 hash of the image, so that any BLAKE3 tool can check it.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::error::{Error, ErrorKind};
+
+/// Bytes of every hash.
+pub const HASH_BYTES: usize = 32;
+
+macro_rules! hashes {
+    ($($(#[$doc:meta])* $name:ident = $context:expr;)*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+        pub struct $name(pub [u8; HASH_BYTES]);
+
+        impl $name {
+            /// The hash that stands for "none": all zero bytes.
+            pub const NONE: $name = $name([0; HASH_BYTES]);
+
+            /// Hashes `bytes` in this type's own context.
+            pub fn of(bytes: &[u8]) -> $name {
+                const CONTEXT: Option<&str> = $context;
+                $name(match CONTEXT {
+                    Some(context) => blake3::derive_key(context, bytes),
+                    None => *blake3::hash(bytes).as_bytes(),
+                })
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!(stringify!($name), "({})"), self)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = Error;
+
+            fn from_str(text: &str) -> Result<$name, Error> {
+                parse(stringify!($name), text).map($name)
+            }
+        }
+    )*};
+}
+
+hashes! {
+    /// An object's identity: the hash of its genesis header.
+    ObjectId = Some("continuant 1 version header");
+    /// A version: the hash of its header.
+    VersionHash = Some("continuant 1 version header");
+    /// The plain BLAKE3 hash of a memory image.
+    MemoryRoot = None;
+    /// A module, as its author gave it.
+    CodeHash = Some("continuant 1 code");
+    /// A schema's WIT text.
+    SchemaHash = Some("continuant 1 schema");
+    /// A policy's encoding.
+    PolicyHash = Some("continuant 1 policy");
+    /// A base image's encoding.
+    BaseHash = Some("continuant 1 base image");
+    /// An input, with its credentials.
+    InputHash = Some("continuant 1 input");
+    /// The effects of a step.
+    EffectsHash = Some("continuant 1 effects");
+    /// The decision that admitted a version.
+    AdmissionHash = Some("continuant 1 admission");
+    /// The mutable globals of a module.
+    GlobalsHash = Some("continuant 1 globals");
+    /// The last nonces of an object's signers.
+    NoncesHash = Some("continuant 1 nonces");
+    /// A refusal on record, and through it all those before.
+    RefusalHash = Some("continuant 1 refusal");
+}
+
+impl From<VersionHash> for ObjectId {
+    /// The object whose genesis header has this hash.
+    fn from(genesis: VersionHash) -> ObjectId {
+        ObjectId(genesis.0)
+    }
+}
+
+/// Reads 64 hexadecimal digits.
+pub(crate) fn parse(what: &'static str, text: &str) -> Result<[u8; HASH_BYTES], Error> {
+    let fail = || {
+        let found = text.chars().take(80).collect::<String>();
+        let expected = "64 hexadecimal digits".to_string();
+        Error::from(ErrorKind::Value { path: what.to_string(), expected, found })
+    };
+    let digits = text.as_bytes();
+    if digits.len() != 2 * HASH_BYTES {
+        return Err(fail());
+    }
+    let mut bytes = [0; HASH_BYTES];
+    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+        let nibble = |digit: u8| char::from(digit).to_digit(16).ok_or_else(fail);
+        *byte = (nibble(pair[0])? << 4 | nibble(pair[1])?) as u8;
+    }
+    Ok(bytes)
+}

@@ -1,0 +1,36 @@
+//! Every limit of the formats, in one place.
+//!
+//! These bound what a decoder allocates and what a verifier does for an untrusted object; the
+//! engine's options may be tighter, never wider.
+
+/// Bytes in a page of an object's memory: the unit that is hashed, stored and compared.
+pub const PAGE_BYTES: usize = 4096;
+/// Bytes in a WebAssembly page: the unit that a memory grows by.
+pub const WASM_PAGE_BYTES: usize = 65_536;
+/// Bytes of linear memory that an object may have.
+pub const MEMORY_BYTES_MAX: u64 = 2 << 30;
+/// Mutable globals that an object may have.
+pub const GLOBALS_MAX: usize = 1024;
+/// Bytes of a module.
+pub const CODE_BYTES_MAX: usize = 4 << 20;
+/// Bytes of WIT text.
+pub const SCHEMA_BYTES_MAX: usize = 64 << 10;
+/// Bytes of Cedar text.
+pub const POLICY_BYTES_MAX: usize = 64 << 10;
+/// Bytes of an input's payload: a method's arguments, or a direct write's values.
+pub const PAYLOAD_BYTES_MAX: usize = 1 << 20;
+/// Bytes of a method's or an output's name.
+pub const NAME_BYTES_MAX: usize = 64;
+/// Signatures on one input.
+pub const SIGNATURES_MAX: usize = 64;
+/// Outputs of one step.
+pub const OUTPUTS_MAX: usize = 1024;
+/// Bytes of all outputs and the result of one step together.
+pub const EFFECTS_BYTES_MAX: usize = 1 << 20;
+/// Rules that an admission names.
+pub const RULES_MAX: usize = 256;
+/// Keys whose last nonce an object remembers.
+pub const NONCES_MAX: usize = 1024;
+/// How far in the future a signature may expire, in milliseconds: after that long, its key's
+/// nonce may be forgotten.
+pub const EXPIRY_MS_MAX: u64 = 7 * 24 * 60 * 60 * 1000;
