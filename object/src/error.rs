@@ -180,7 +180,7 @@ fn list(f: &mut fmt::Formatter<'_>, what: &str, findings: &[Diagnostic]) -> fmt:
         if index > 0 {
             f.write_str("; ")?;
         }
-        finding.fmt(f)?;
+        write!(f, "{finding}")?;
     }
     Ok(())
 }

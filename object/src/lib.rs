@@ -6,9 +6,21 @@
 //!
 //! Invariant: the same bytes give the same answer on every host, and no input makes it panic.
 
+pub mod capsule;
+pub mod code;
 mod codec;
+pub mod commit;
+pub mod credential;
+pub mod effects;
 mod error;
 pub mod hash;
+pub mod head;
+pub mod header;
+pub mod image;
+pub mod input;
 pub mod limits;
+pub mod lineage;
+pub mod memory;
+pub mod refusal;
 
 pub use error::{Diagnostic, Error, ErrorKind, Result};

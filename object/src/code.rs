@@ -1,0 +1,107 @@
+//! What a module says about its object: the schema it carries and where its state is.
+//!
+//! Read straight from the module's sections, so that a verifier can bind both to the hash of the
+//! code without running it. Whether the module as a whole is fit to run is the instrumentation's
+//! question, not asked here.
+
+use wasmparser::{ExternalKind, Operator, Parser, Payload};
+
+use crate::error::{Diagnostic, Error, ErrorKind, Result};
+use crate::hash::CodeHash;
+use crate::limits::{CODE_BYTES_MAX, PAGE_BYTES};
+
+/// The custom section that holds the WIT text.
+pub const SCHEMA_SECTION: &str = "continuant:schema";
+/// The exported global that holds the address of the state record.
+pub const STATE_EXPORT: &str = "state";
+
+/// A module's schema text and state address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CodeFacts {
+    /// The WIT text.
+    pub schema_text: String,
+    /// The address of the state record: a multiple of the page size.
+    pub state_address: u32,
+    /// The hash of the module.
+    pub hash: CodeHash,
+}
+
+/// Reads what `wasm` says about its object.
+///
+/// # Errors
+///
+/// [`Schema`](ErrorKind::Schema) when there is not exactly one schema section of UTF-8 text or not
+/// one `state` address; [`Decode`](ErrorKind::Decode) for what is not a module;
+/// [`Limit`](ErrorKind::Limit) for one that is too long.
+pub fn read(wasm: &[u8]) -> Result<CodeFacts> {
+    if wasm.len() > CODE_BYTES_MAX {
+        let (max, found) = (CODE_BYTES_MAX as u64, wasm.len() as u64);
+        return Err(ErrorKind::Limit { what: "code bytes", max, found }.into());
+    }
+    let mut texts = Vec::new();
+    let mut globals = Vec::new();
+    let mut imported = 0;
+    let mut state = None;
+    for payload in Parser::new(0).parse_all(wasm) {
+        match payload.map_err(malformed)? {
+            Payload::ImportSection(imports) => {
+                for import in imports.into_imports() {
+                    let import = import.map_err(malformed)?;
+                    imported += usize::from(matches!(import.ty, wasmparser::TypeRef::Global(_)));
+                }
+            }
+            Payload::GlobalSection(section) => {
+                for global in section {
+                    globals.push(constant(&global.map_err(malformed)?)?);
+                }
+            }
+            Payload::ExportSection(exports) => {
+                for export in exports {
+                    let export = export.map_err(malformed)?;
+                    if export.name == STATE_EXPORT && export.kind == ExternalKind::Global {
+                        state = Some(export.index as usize);
+                    }
+                }
+            }
+            Payload::CustomSection(section) if section.name() == SCHEMA_SECTION => {
+                texts.push(section.data());
+            }
+            _ => {}
+        }
+    }
+    let address = state.and_then(|index| *globals.get(index.checked_sub(imported)?)?);
+    let state_address = address.filter(|address| (*address as usize).is_multiple_of(PAGE_BYTES));
+    let state_address = state_address.ok_or_else(|| {
+        let expected = "an exported immutable i32 global `state` with a multiple of 4096";
+        finding(format!("{expected}, found {address:?}"))
+    })?;
+    let [text] = texts[..] else {
+        let found = texts.len();
+        return Err(finding(format!("expected one section {SCHEMA_SECTION:?}, found {found}")));
+    };
+    let text = str::from_utf8(text);
+    let text = text.map_err(|_| finding(format!("section {SCHEMA_SECTION:?} is not UTF-8")))?;
+    let hash = CodeHash::of(wasm);
+    Ok(CodeFacts { schema_text: text.to_string(), state_address, hash })
+}
+
+/// The value of an immutable i32 global with a constant initialiser.
+fn constant(global: &wasmparser::Global<'_>) -> Result<Option<u32>> {
+    let mut operators = global.init_expr.get_operators_reader();
+    let first = operators.read().map_err(malformed)?;
+    let last = operators.read().map_err(malformed)?;
+    Ok(match (first, last) {
+        (Operator::I32Const { value }, Operator::End) if !global.ty.mutable => {
+            Some(value.cast_unsigned())
+        }
+        _ => None,
+    })
+}
+
+fn finding(message: String) -> Error {
+    ErrorKind::Schema(vec![Diagnostic::whole(message)]).into()
+}
+
+fn malformed(error: wasmparser::BinaryReaderError) -> Error {
+    Error::decode("module", error.offset() as usize, "a WebAssembly module", error.message())
+}

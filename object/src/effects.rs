@@ -1,0 +1,199 @@
+//! What a step gives back and sends out, and the decision that admitted it.
+//!
+//! Both are payloads that a version header names by hash. They do not know how they are delivered.
+//!
+//! Invariant: each `decode` accepts exactly the bytes that its `encode` writes.
+
+use crate::codec::{Reader, Write};
+use crate::credential::PublicKey;
+use crate::error::Result;
+use crate::hash::{AdmissionHash, EffectsHash, GlobalsHash};
+use crate::limits::{
+    EFFECTS_BYTES_MAX, GLOBALS_MAX, NAME_BYTES_MAX, OUTPUTS_MAX, RULES_MAX, SIGNATURES_MAX,
+};
+
+const EFFECTS_VERSION: u8 = 1;
+const ADMISSION_VERSION: u8 = 1;
+
+/// What a step gives back and sends out.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Effects {
+    /// The method's result, encoded by the schema; empty when it has none.
+    pub result: Vec<u8>,
+    /// Outward outputs, in the order of their emission.
+    pub outputs: Vec<Output>,
+    /// What the step did to the object's next wake.
+    pub wake: WakeChange,
+}
+
+/// One outward output.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Output {
+    /// What it is.
+    pub name: String,
+    /// What it says.
+    pub payload: Vec<u8>,
+}
+
+/// What a step did to the object's next wake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum WakeChange {
+    /// Nothing.
+    #[default]
+    Keep,
+    /// The object wants no wake.
+    Clear,
+    /// The object wants to run at this time, in milliseconds since 1970-01-01 UTC.
+    Set(u64),
+}
+
+impl WakeChange {
+    /// The next wake of an object whose next wake was `wake` before the step.
+    pub fn apply(self, wake: Option<u64>) -> Option<u64> {
+        match self {
+            WakeChange::Keep => wake,
+            WakeChange::Clear => None,
+            WakeChange::Set(at) => Some(at),
+        }
+    }
+}
+
+impl Effects {
+    /// The effects' bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        bytes.put_u8(EFFECTS_VERSION).put_blob(&self.result);
+        let (tag, at) = match self.wake {
+            WakeChange::Keep => (0, None),
+            WakeChange::Clear => (1, None),
+            WakeChange::Set(at) => (2, Some(at)),
+        };
+        bytes.put_u8(tag);
+        if let Some(at) = at {
+            bytes.put_u64(at);
+        }
+        bytes.put_count(self.outputs.len());
+        for output in &self.outputs {
+            bytes.put_blob(output.name.as_bytes()).put_blob(&output.payload);
+        }
+        bytes
+    }
+
+    /// Reads effects from exactly their bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`Decode`](crate::ErrorKind::Decode) for any bytes that [`Effects::encode`] does not write.
+    pub fn decode(bytes: &[u8]) -> Result<Effects> {
+        let mut reader = Reader::new("effects", bytes);
+        let version = reader.u8()?;
+        if version != EFFECTS_VERSION {
+            return Err(reader.fail(1, &format!("version {EFFECTS_VERSION}"), version));
+        }
+        let result = reader.blob(EFFECTS_BYTES_MAX)?.to_vec();
+        let wake = match reader.u8()? {
+            0 => WakeChange::Keep,
+            1 => WakeChange::Clear,
+            2 => WakeChange::Set(reader.u64()?),
+            other => return Err(reader.fail(1, "a wake change below 3", other)),
+        };
+        let count = reader.count(OUTPUTS_MAX, 8)?;
+        let mut outputs = Vec::with_capacity(count);
+        for _ in 0..count {
+            let name = reader.text(NAME_BYTES_MAX)?.to_string();
+            outputs.push(Output { name, payload: reader.blob(EFFECTS_BYTES_MAX)?.to_vec() });
+        }
+        reader.end()?;
+        Ok(Effects { result, outputs, wake })
+    }
+
+    /// The hash of the effects' bytes.
+    pub fn hash(&self) -> EffectsHash {
+        EffectsHash::of(&self.encode())
+    }
+}
+
+/// The decision that admitted a version.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Admission {
+    /// The keys whose signatures on the input were verified, ascending.
+    pub signers: Vec<PublicKey>,
+    /// The ids of the rules that permitted it, ascending; none for a creation.
+    pub rules: Vec<String>,
+}
+
+impl Admission {
+    /// The decision's bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        bytes.put_u8(ADMISSION_VERSION).put_count(self.signers.len());
+        for key in &self.signers {
+            bytes.put(&key.0);
+        }
+        bytes.put_count(self.rules.len());
+        for rule in &self.rules {
+            bytes.put_blob(rule.as_bytes());
+        }
+        bytes
+    }
+
+    /// Reads a decision from exactly its bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`Decode`](crate::ErrorKind::Decode) for any bytes that [`Admission::encode`] does not
+    /// write.
+    pub fn decode(bytes: &[u8]) -> Result<Admission> {
+        let mut reader = Reader::new("admission", bytes);
+        let version = reader.u8()?;
+        if version != ADMISSION_VERSION {
+            return Err(reader.fail(1, &format!("version {ADMISSION_VERSION}"), version));
+        }
+        let count = reader.count(SIGNATURES_MAX, 32)?;
+        let mut signers = Vec::with_capacity(count);
+        for _ in 0..count {
+            signers.push(PublicKey(reader.array()?));
+        }
+        let rules = decode_rules(&mut reader)?;
+        reader.end()?;
+        Ok(Admission { signers, rules })
+    }
+
+    /// The hash of the decision's bytes.
+    pub fn hash(&self) -> AdmissionHash {
+        AdmissionHash::of(&self.encode())
+    }
+}
+
+pub(crate) fn decode_rules(reader: &mut Reader<'_>) -> Result<Vec<String>> {
+    let count = reader.count(RULES_MAX, 4)?;
+    (0..count).map(|_| Ok(reader.text(NAME_BYTES_MAX)?.to_string())).collect()
+}
+
+/// The mutable globals' bytes: the bits of each, in the order of the module's global section.
+pub fn encode_globals(globals: &[u64]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(4 + 8 * globals.len());
+    bytes.put_count(globals.len());
+    globals.iter().for_each(|&bits| {
+        bytes.put_u64(bits);
+    });
+    bytes
+}
+
+/// Reads mutable globals from exactly their bytes.
+///
+/// # Errors
+///
+/// [`Decode`](crate::ErrorKind::Decode) for any bytes that [`encode_globals`] does not write.
+pub fn decode_globals(bytes: &[u8]) -> Result<Vec<u64>> {
+    let mut reader = Reader::new("globals", bytes);
+    let count = reader.count(GLOBALS_MAX, 8)?;
+    let globals = (0..count).map(|_| reader.u64()).collect::<Result<_>>()?;
+    reader.end()?;
+    Ok(globals)
+}
+
+/// The hash of the mutable globals' bytes.
+pub fn globals_hash(globals: &[u64]) -> GlobalsHash {
+    GlobalsHash::of(&encode_globals(globals))
+}

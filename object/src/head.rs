@@ -1,0 +1,205 @@
+//! The head of a lineage: what must be known of an object to make or verify its next version.
+//!
+//! The engine advances it for each commit and a verifier for each record, by the same functions,
+//! so a header that the one writes is the header that the other expects. It does not know the
+//! memory's pages.
+
+use std::sync::Arc;
+
+use crate::credential::Nonces;
+use crate::effects::{Admission, Effects};
+use crate::hash::{
+    CodeHash, EffectsHash, GlobalsHash, MemoryRoot, ObjectId, PolicyHash, RefusalHash, SchemaHash,
+    VersionHash,
+};
+use crate::header::{Header, Kind};
+use crate::input::{Input, Request};
+use crate::lineage::Spine;
+use crate::refusal::Refusal;
+
+/// The newest version of an object and what its successor needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// The object.
+    pub id: ObjectId,
+    /// The newest version's header.
+    pub header: Header,
+    /// Its hash.
+    pub hash: VersionHash,
+    /// The time of the genesis, in milliseconds since 1970-01-01 UTC.
+    pub created: u64,
+    /// The last nonces of the signers.
+    pub nonces: Arc<Nonces>,
+    /// The last refusal on record.
+    pub refusals: RefusalHash,
+    /// How many refusals are on record.
+    pub refusal_count: u64,
+    /// The hashes that jumps of later versions name.
+    pub spine: Spine<VersionHash>,
+}
+
+/// What a step did, as far as the header records it.
+#[derive(Clone, Debug)]
+pub struct Outcome<'a> {
+    /// What it gave back and sent out.
+    pub effects: &'a Effects,
+    /// The version of the instrumentation that it ran under.
+    pub instrumentation: u32,
+    /// The fuel that it used.
+    pub fuel: u64,
+    /// The memory's length after it, in bytes.
+    pub memory_bytes: u64,
+    /// The memory's root after it.
+    pub memory_root: MemoryRoot,
+    /// How many pages it changed.
+    pub page_count: u32,
+    /// The globals after it.
+    pub globals: GlobalsHash,
+}
+
+/// What an object is made of besides its memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Parts {
+    /// The module.
+    pub code: CodeHash,
+    /// The WIT text in it.
+    pub schema: SchemaHash,
+    /// The policy.
+    pub policy: PolicyHash,
+}
+
+/// The genesis header of an object.
+///
+/// # Panics
+///
+/// When `input` is not a creation.
+pub fn genesis(input: &Input, outcome: &Outcome<'_>, parts: Parts) -> Header {
+    assert_eq!(input.request.kind(), Kind::Create, "a lineage starts with a creation");
+    Header {
+        kind: Kind::Create,
+        instrumentation: outcome.instrumentation,
+        seq: 0,
+        time: input.time,
+        wake: outcome.effects.wake.apply(None),
+        fuel: outcome.fuel,
+        memory_bytes: outcome.memory_bytes,
+        refusal_count: 0,
+        page_count: outcome.page_count,
+        object: ObjectId::NONE,
+        parent: VersionHash::NONE,
+        jump: VersionHash::NONE,
+        memory_root: outcome.memory_root,
+        globals: outcome.globals,
+        code: parts.code,
+        schema: parts.schema,
+        policy: parts.policy,
+        input: input.hash(),
+        effects: outcome.effects.hash(),
+        admission: Admission::default().hash(),
+        nonces: Nonces::default().hash(),
+        refusals: RefusalHash::NONE,
+    }
+}
+
+impl Head {
+    /// The head of an object that has only its genesis.
+    ///
+    /// # Panics
+    ///
+    /// When `header` is not a genesis.
+    pub fn new(header: Header) -> Head {
+        assert_eq!(header.kind, Kind::Create, "a lineage starts with a creation");
+        let hash = header.hash();
+        let mut spine = Spine::new();
+        spine.push(hash);
+        Head {
+            id: hash.into(),
+            hash,
+            created: header.time,
+            nonces: Arc::default(),
+            refusals: RefusalHash::NONE,
+            refusal_count: 0,
+            spine,
+            header,
+        }
+    }
+
+    /// The header of the version that `input`, `outcome` and `admission` make of this one, and the
+    /// nonces after it.
+    pub fn successor(
+        &self,
+        input: &Input,
+        outcome: &Outcome<'_>,
+        admission: &Admission,
+    ) -> (Header, Arc<Nonces>) {
+        let wake = match input.request {
+            Request::Cycle => None,
+            _ => self.header.wake,
+        };
+        let mut nonces = Arc::clone(&self.nonces);
+        if let Some(credential) = &input.credential {
+            Arc::make_mut(&mut nonces).record(&admission.signers, credential.nonce, input.time);
+        }
+        let header = Header {
+            kind: input.request.kind(),
+            instrumentation: outcome.instrumentation,
+            seq: self.header.seq + 1,
+            time: input.time,
+            wake: outcome.effects.wake.apply(wake),
+            fuel: outcome.fuel,
+            memory_bytes: outcome.memory_bytes,
+            refusal_count: self.refusal_count,
+            page_count: outcome.page_count,
+            object: self.id,
+            parent: self.hash,
+            jump: self.spine.next_jump().expect("a head has a spine"),
+            memory_root: outcome.memory_root,
+            globals: outcome.globals,
+            input: input.hash(),
+            effects: EffectsHash::of(&outcome.effects.encode()),
+            admission: admission.hash(),
+            nonces: nonces.hash(),
+            refusals: self.refusals,
+            ..self.header.clone()
+        };
+        (header, nonces)
+    }
+
+    /// Takes `header` as the newest version.
+    ///
+    /// # Panics
+    ///
+    /// When it does not follow this head.
+    pub fn advance(&mut self, header: Header, nonces: Arc<Nonces>) {
+        assert_eq!(header.parent, self.hash, "a version follows the head");
+        assert_eq!(header.seq, self.header.seq + 1, "a version follows the head");
+        self.hash = header.hash();
+        self.spine.push(self.hash);
+        self.header = header;
+        self.nonces = nonces;
+    }
+
+    /// The refusal that follows those on record.
+    pub fn refusal(&self, input: &Input, verdict: crate::refusal::Verdict) -> Refusal {
+        Refusal {
+            object: self.id,
+            seq: self.header.seq + 1,
+            parent: self.hash,
+            previous: self.refusals,
+            input: input.encode(),
+            verdict,
+        }
+    }
+
+    /// Takes `refusal` on record.
+    ///
+    /// # Panics
+    ///
+    /// When it does not follow this head and its refusals.
+    pub fn record(&mut self, refusal: &Refusal) {
+        assert_eq!(refusal.parent, self.hash, "a refusal stands behind the head");
+        assert_eq!(refusal.previous, self.refusals, "refusals are chained");
+        self.refusals = refusal.hash();
+        self.refusal_count += 1;
+    }
+}

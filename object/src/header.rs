@@ -1,0 +1,235 @@
+//! The version header: what one admitted version of an object is, in 480 bytes.
+//!
+//! A hand-laid little-endian layout, described in `FORMAT.md` (a test compares the two). It knows
+//! payloads only by their hashes, so they can be redacted later with the chain intact.
+//!
+//! Invariant: `Header::decode` accepts exactly the bytes that `encode` writes.
+
+use crate::codec::{Reader, Write};
+use crate::error::{Error, Result};
+use crate::hash::{
+    AdmissionHash, CodeHash, EffectsHash, GlobalsHash, InputHash, MemoryRoot, NoncesHash, ObjectId,
+    PolicyHash, RefusalHash, SchemaHash, VersionHash,
+};
+use crate::limits::{MEMORY_BYTES_MAX, PAGE_BYTES};
+use crate::lineage::jump_seq;
+
+/// Bytes of an encoded header.
+pub const HEADER_BYTES: usize = 480;
+/// The version of the layout.
+pub const HEADER_VERSION: u16 = 1;
+/// How "no next wake" is stored.
+const NO_WAKE: u64 = u64::MAX;
+
+/// What made a version.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Kind {
+    /// The object came to be.
+    Create,
+    /// A method was called.
+    Call,
+    /// The object's own cycle ran.
+    Cycle,
+    /// State fields were written directly.
+    Write,
+}
+
+impl Kind {
+    pub(crate) const fn code(self) -> u8 {
+        match self {
+            Kind::Create => 0,
+            Kind::Call => 1,
+            Kind::Cycle => 2,
+            Kind::Write => 3,
+        }
+    }
+
+    pub(crate) fn from_code(code: u8) -> Option<Kind> {
+        [Kind::Create, Kind::Call, Kind::Cycle, Kind::Write].into_iter().find(|k| k.code() == code)
+    }
+
+    /// The name that people and JSON see.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Create => "create",
+            Kind::Call => "call",
+            Kind::Cycle => "advance",
+            Kind::Write => "write",
+        }
+    }
+}
+
+/// One version of an object. Times are milliseconds since 1970-01-01 UTC.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Header {
+    /// What made the version.
+    pub kind: Kind,
+    /// The version of the instrumentation that the step ran under.
+    pub instrumentation: u32,
+    /// How many versions came before.
+    pub seq: u64,
+    /// When the host says that it happened; never before the parent's time.
+    pub time: u64,
+    /// When the object wants to run its own cycle next.
+    pub wake: Option<u64>,
+    /// Fuel that the step used.
+    pub fuel: u64,
+    /// The memory's length in bytes.
+    pub memory_bytes: u64,
+    /// How many refusals are on record before this version.
+    pub refusal_count: u64,
+    /// How many pages the step changed.
+    pub page_count: u32,
+    /// The object; [`ObjectId::NONE`] in its genesis, whose hash is the id.
+    pub object: ObjectId,
+    /// The version before; [`VersionHash::NONE`] in the genesis.
+    pub parent: VersionHash,
+    /// The ancestor at [`jump_seq`]`(seq)`; [`VersionHash::NONE`] in the genesis.
+    pub jump: VersionHash,
+    /// The plain BLAKE3 hash of the memory.
+    pub memory_root: MemoryRoot,
+    /// The mutable globals.
+    pub globals: GlobalsHash,
+    /// The module, as its author gave it.
+    pub code: CodeHash,
+    /// The WIT text.
+    pub schema: SchemaHash,
+    /// The policy that admitted the *next* versions; the one before it admitted this.
+    pub policy: PolicyHash,
+    /// What was asked for, by whom.
+    pub input: InputHash,
+    /// What the step gave back and sent out.
+    pub effects: EffectsHash,
+    /// The decision.
+    pub admission: AdmissionHash,
+    /// The last nonces of the signers.
+    pub nonces: NoncesHash,
+    /// The last refusal on record before this version; [`RefusalHash::NONE`] when there is none.
+    pub refusals: RefusalHash,
+}
+
+impl Header {
+    /// The header's bytes.
+    pub fn encode(&self) -> [u8; HEADER_BYTES] {
+        let mut bytes = Vec::with_capacity(HEADER_BYTES);
+        bytes.put_u16(HEADER_VERSION).put_u8(self.kind.code()).put_u8(0);
+        bytes.put_u32(self.instrumentation).put_u64(self.seq).put_u64(self.time);
+        bytes.put_u64(self.wake.unwrap_or(NO_WAKE)).put_u64(self.fuel).put_u64(self.memory_bytes);
+        bytes.put_u64(self.refusal_count).put_u32(self.page_count).put_u32(0);
+        for hash in self.hashes() {
+            bytes.put(hash);
+        }
+        bytes.try_into().expect("the layout has HEADER_BYTES bytes")
+    }
+
+    fn hashes(&self) -> [&[u8; 32]; 13] {
+        [
+            &self.object.0,
+            &self.parent.0,
+            &self.jump.0,
+            &self.memory_root.0,
+            &self.globals.0,
+            &self.code.0,
+            &self.schema.0,
+            &self.policy.0,
+            &self.input.0,
+            &self.effects.0,
+            &self.admission.0,
+            &self.nonces.0,
+            &self.refusals.0,
+        ]
+    }
+
+    /// Reads a header from exactly its bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`Decode`](crate::ErrorKind::Decode) for any bytes that [`Header::encode`] does not write.
+    pub fn decode(bytes: &[u8]) -> Result<Header> {
+        let mut reader = Reader::new("version header", bytes);
+        let version = reader.u16()?;
+        if version != HEADER_VERSION {
+            return Err(reader.fail(2, &format!("version {HEADER_VERSION}"), version));
+        }
+        let code = reader.u8()?;
+        let kind = Kind::from_code(code).ok_or_else(|| reader.fail(1, "a kind below 4", code))?;
+        zero(&mut reader, 1)?;
+        let header = Header {
+            kind,
+            instrumentation: reader.u32()?,
+            seq: reader.u64()?,
+            time: reader.u64()?,
+            wake: Some(reader.u64()?).filter(|&wake| wake != NO_WAKE),
+            fuel: reader.u64()?,
+            memory_bytes: reader.u64()?,
+            refusal_count: reader.u64()?,
+            page_count: {
+                let count = reader.u32()?;
+                zero(&mut reader, 4)?;
+                count
+            },
+            object: ObjectId(reader.array()?),
+            parent: VersionHash(reader.array()?),
+            jump: VersionHash(reader.array()?),
+            memory_root: MemoryRoot(reader.array()?),
+            globals: GlobalsHash(reader.array()?),
+            code: CodeHash(reader.array()?),
+            schema: SchemaHash(reader.array()?),
+            policy: PolicyHash(reader.array()?),
+            input: InputHash(reader.array()?),
+            effects: EffectsHash(reader.array()?),
+            admission: AdmissionHash(reader.array()?),
+            nonces: NoncesHash(reader.array()?),
+            refusals: RefusalHash(reader.array()?),
+        };
+        reader.end()?;
+        header.validate()?;
+        Ok(header)
+    }
+
+    /// What holds in a header by itself.
+    fn validate(&self) -> Result<()> {
+        let genesis = self.seq == 0;
+        let fail = |offset, expected: &str, found: String| {
+            Err(Error::decode("version header", offset, expected, found))
+        };
+        if (self.kind == Kind::Create) != genesis {
+            return fail(2, "kind create in version 0 and nowhere else", self.kind.name().into());
+        }
+        let none = (self.object == ObjectId::NONE, self.parent == VersionHash::NONE);
+        if none != (genesis, genesis) || (self.jump == VersionHash::NONE) != genesis {
+            return fail(64, "object, parent and jump in all but version 0", self.seq.to_string());
+        }
+        if jump_seq(self.seq) + 1 == self.seq && self.jump != self.parent {
+            return fail(128, "the parent as jump", self.jump.to_string());
+        }
+        if !self.memory_bytes.is_multiple_of(PAGE_BYTES as u64)
+            || self.memory_bytes > MEMORY_BYTES_MAX
+        {
+            return fail(40, "a memory of whole pages", self.memory_bytes.to_string());
+        }
+        Ok(())
+    }
+
+    /// The version's hash: its identity, and its successor's `parent`.
+    pub fn hash(&self) -> VersionHash {
+        VersionHash::of(&self.encode())
+    }
+
+    /// The object that this is a version of, the genesis included.
+    pub fn object_id(&self) -> ObjectId {
+        match self.kind {
+            Kind::Create => self.hash().into(),
+            _ => self.object,
+        }
+    }
+}
+
+fn zero(reader: &mut Reader<'_>, count: usize) -> Result<()> {
+    let bytes = reader.bytes(count)?;
+    match bytes.iter().find(|&&byte| byte != 0) {
+        Some(byte) => Err(reader.fail(count, "zero", byte)),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,208 @@
+//! What asks for a new version: a creation, a call, the object's own cycle, or a direct write,
+//! with the credentials of whoever asks.
+//!
+//! It does not know types: arguments are payload bytes that the schema decodes.
+//!
+//! Invariant: `Input::decode` accepts exactly the bytes that `encode` writes.
+
+use crate::codec::{Reader, Write};
+use crate::credential::{Credential, Signature};
+use crate::error::Result;
+use crate::hash::{InputHash, ObjectId, VersionHash};
+use crate::header::Kind;
+use crate::limits::{NAME_BYTES_MAX, PAYLOAD_BYTES_MAX, SIGNATURES_MAX};
+
+const INPUT_VERSION: u8 = 1;
+/// Field paths in one direct write, and bytes of each.
+const WRITES_MAX: usize = 256;
+const PATH_BYTES_MAX: usize = 1024;
+/// The payload type that signatures are bound to.
+const SIGNED_TYPE: &str = "application/vnd.continuant.input.v1";
+
+/// One request for a new version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Input {
+    /// What is asked for.
+    pub request: Request,
+    /// When the host took it, in milliseconds since 1970-01-01 UTC.
+    pub time: u64,
+    /// Who asks, when it is signed.
+    pub credential: Option<Credential>,
+}
+
+/// What is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// That the object come to be.
+    Create {
+        /// What tells objects apart that are alike in everything else.
+        salt: [u8; 16],
+        /// The arguments of the method `create`; empty when the object has none.
+        arguments: Vec<u8>,
+    },
+    /// That a method run.
+    Call {
+        /// The method's name in the schema.
+        method: String,
+        /// Its arguments, encoded by the schema.
+        arguments: Vec<u8>,
+    },
+    /// That the object's own cycle run.
+    Cycle,
+    /// That state fields take these values.
+    Write {
+        /// The paths and their new values, encoded by the schema, in the order of writing.
+        fields: Vec<(String, Vec<u8>)>,
+    },
+}
+
+impl Request {
+    /// The kind of version that the request makes.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Request::Create { .. } => Kind::Create,
+            Request::Call { .. } => Kind::Call,
+            Request::Cycle => Kind::Cycle,
+            Request::Write { .. } => Kind::Write,
+        }
+    }
+
+    /// The policy's name for the request: the method, `advance`, `write` or `create`.
+    pub fn action(&self) -> &str {
+        match self {
+            Request::Call { method, .. } => method,
+            other => other.kind().name(),
+        }
+    }
+
+    /// The bytes that signatures over this request are made of: DSSE's pre-authentication
+    /// encoding of the object, the request, and the credential's nonce, expiry and parent.
+    ///
+    /// `object` is [`ObjectId::NONE`] for a creation.
+    pub fn signed_bytes(
+        &self,
+        object: ObjectId,
+        nonce: u64,
+        expires: u64,
+        parent: Option<VersionHash>,
+    ) -> Vec<u8> {
+        let mut body = Vec::new();
+        body.put(&object.0).put_u64(nonce).put_u64(expires);
+        body.put(&parent.unwrap_or(VersionHash::NONE).0);
+        self.encode_into(&mut body);
+        let head = format!("DSSEv1 {} {SIGNED_TYPE} {} ", SIGNED_TYPE.len(), body.len());
+        let mut bytes = head.into_bytes();
+        bytes.put(&body);
+        bytes
+    }
+
+    fn encode_into(&self, bytes: &mut Vec<u8>) {
+        bytes.put_u8(self.kind().code());
+        match self {
+            Request::Create { salt, arguments } => {
+                bytes.put(salt).put_blob(arguments);
+            }
+            Request::Call { method, arguments } => {
+                bytes.put_blob(method.as_bytes()).put_blob(arguments);
+            }
+            Request::Cycle => {}
+            Request::Write { fields } => {
+                bytes.put_count(fields.len());
+                for (path, value) in fields {
+                    bytes.put_blob(path.as_bytes()).put_blob(value);
+                }
+            }
+        }
+    }
+
+    fn decode_from(reader: &mut Reader<'_>) -> Result<Request> {
+        let code = reader.u8()?;
+        Ok(match Kind::from_code(code) {
+            Some(Kind::Create) => Request::Create {
+                salt: reader.array()?,
+                arguments: reader.blob(PAYLOAD_BYTES_MAX)?.to_vec(),
+            },
+            Some(Kind::Call) => Request::Call {
+                method: reader.text(NAME_BYTES_MAX)?.to_string(),
+                arguments: reader.blob(PAYLOAD_BYTES_MAX)?.to_vec(),
+            },
+            Some(Kind::Cycle) => Request::Cycle,
+            Some(Kind::Write) => {
+                let count = reader.count(WRITES_MAX, 8)?;
+                let mut fields = Vec::with_capacity(count);
+                for _ in 0..count {
+                    let path = reader.text(PATH_BYTES_MAX)?.to_string();
+                    fields.push((path, reader.blob(PAYLOAD_BYTES_MAX)?.to_vec()));
+                }
+                Request::Write { fields }
+            }
+            None => return Err(reader.fail(1, "a kind of request below 4", code)),
+        })
+    }
+}
+
+impl Input {
+    /// The input's bytes.
+    ///
+    /// # Panics
+    ///
+    /// When a part is beyond `u32::MAX` bytes; what is within the limits is far below.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        bytes.put_u8(INPUT_VERSION).put_u64(self.time);
+        self.request.encode_into(&mut bytes);
+        match &self.credential {
+            None => {
+                bytes.put_u8(0);
+            }
+            Some(credential) => {
+                bytes.put_u8(1).put_u64(credential.nonce).put_u64(credential.expires);
+                bytes.put(&credential.parent.unwrap_or(VersionHash::NONE).0);
+                bytes.put_count(credential.signatures.len());
+                for signature in &credential.signatures {
+                    bytes.put(&signature.key).put(&signature.bytes);
+                }
+            }
+        }
+        bytes
+    }
+
+    /// Reads an input from exactly its bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`Decode`](crate::ErrorKind::Decode) for any bytes that [`Input::encode`] does not write.
+    pub fn decode(bytes: &[u8]) -> Result<Input> {
+        let mut reader = Reader::new("input", bytes);
+        let version = reader.u8()?;
+        if version != INPUT_VERSION {
+            return Err(reader.fail(1, &format!("version {INPUT_VERSION}"), version));
+        }
+        let time = reader.u64()?;
+        let request = Request::decode_from(&mut reader)?;
+        let credential = match reader.u8()? {
+            0 => None,
+            1 => Some(decode_credential(&mut reader)?),
+            other => return Err(reader.fail(1, "0 or 1", other)),
+        };
+        reader.end()?;
+        Ok(Input { request, time, credential })
+    }
+
+    /// The hash of the input's bytes.
+    pub fn hash(&self) -> InputHash {
+        InputHash::of(&self.encode())
+    }
+}
+
+fn decode_credential(reader: &mut Reader<'_>) -> Result<Credential> {
+    let (nonce, expires) = (reader.u64()?, reader.u64()?);
+    let parent = VersionHash(reader.array()?);
+    let count = reader.count(SIGNATURES_MAX, 96)?;
+    let mut signatures = Vec::with_capacity(count);
+    for _ in 0..count {
+        signatures.push(Signature { key: reader.array()?, bytes: reader.array()? });
+    }
+    let parent = (parent != VersionHash::NONE).then_some(parent);
+    Ok(Credential { nonce, expires, parent, signatures })
+}

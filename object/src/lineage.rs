@@ -1,0 +1,197 @@
+//! Jump pointers over a lineage, and the proof that one version descends from another.
+//!
+//! Besides its parent each version names one far ancestor: the skew-binary jump pointer of Myers,
+//! "An applicative random-access stack" (1983). Following the jump when it does not overshoot and
+//! the parent otherwise reaches any ancestor in at most `3 log2(n + 1)` headers.
+//!
+//! It does not know where headers are kept.
+
+use crate::error::{Error, Result};
+use crate::hash::VersionHash;
+use crate::header::Header;
+
+/// The version that the jump pointer of version `seq` names; 0 for version 0.
+///
+/// Written greedily as a sum of numbers `2^k - 1`, `seq` less its smallest term.
+pub fn jump_seq(seq: u64) -> u64 {
+    let mut rest = seq;
+    let mut term = 0;
+    while rest > 0 {
+        term = if rest == u64::MAX { rest } else { (1 << (rest + 1).ilog2()) - 1 };
+        rest -= term;
+    }
+    seq - term
+}
+
+/// The next version on the shortest way from `from` down to `to`.
+///
+/// # Panics
+///
+/// When `to` is not below `from`.
+pub fn next_seq(from: u64, to: u64) -> u64 {
+    assert!(to < from, "an ancestor comes before");
+    match jump_seq(from) {
+        jump if jump >= to => jump,
+        _ => from - 1,
+    }
+}
+
+/// The links from a version through its jumps to the genesis, each with what its holder keeps of
+/// it: what the next version's jump needs, in O(log n) space.
+///
+/// Invariant: the first link is the head's; each next one is at `jump_seq` of the one before.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Spine<T> {
+    links: Vec<(u64, T)>,
+}
+
+impl<T: Copy> Spine<T> {
+    /// The spine of a lineage without a version.
+    pub fn new() -> Spine<T> {
+        Spine { links: Vec::new() }
+    }
+
+    /// A spine from its links, head first.
+    ///
+    /// # Panics
+    ///
+    /// When they are not at each other's [`jump_seq`], down to 0.
+    pub fn from_links(links: Vec<(u64, T)>) -> Spine<T> {
+        for pair in links.windows(2) {
+            assert_eq!(pair[1].0, jump_seq(pair[0].0), "links follow the jumps");
+        }
+        assert_eq!(links.last().map_or(0, |last| last.0), 0, "the last link is the genesis");
+        Spine { links }
+    }
+
+    /// The newest version.
+    pub fn head(&self) -> Option<(u64, T)> {
+        self.links.first().copied()
+    }
+
+    /// What is kept of the version that the jump of the next one names.
+    pub fn next_jump(&self) -> Option<T> {
+        let next = self.links.first()?.0 + 1;
+        let at = self.links.iter().find(|link| link.0 == jump_seq(next));
+        Some(at.expect("a jump lands on its parent's spine").1)
+    }
+
+    /// Takes the next version as the head.
+    pub fn push(&mut self, kept: T) {
+        let Some(&(head, _)) = self.links.first() else {
+            self.links.push((0, kept));
+            return;
+        };
+        let jump = jump_seq(head + 1);
+        self.links.retain(|link| link.0 <= jump);
+        self.links.insert(0, (head + 1, kept));
+        debug_assert_eq!(self.links.get(1).map(|link| link.0), Some(jump));
+    }
+}
+
+/// A chain of headers from a version down to one of its ancestors, linked by parent or jump.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AncestryProof {
+    /// The descendant first, the ancestor last.
+    pub headers: Vec<Header>,
+}
+
+impl AncestryProof {
+    /// Collects the proof that `to` is an ancestor of version `from`, reading headers by seq.
+    ///
+    /// # Errors
+    ///
+    /// Those of `read`.
+    ///
+    /// # Panics
+    ///
+    /// When `to` is above `from`.
+    pub fn collect<E>(
+        from: u64,
+        to: u64,
+        mut read: impl FnMut(u64) -> Result<Header, E>,
+    ) -> Result<AncestryProof, E> {
+        let mut headers = vec![read(from)?];
+        let mut at = from;
+        while at != to {
+            at = next_seq(at, to);
+            headers.push(read(at)?);
+        }
+        Ok(AncestryProof { headers })
+    }
+
+    /// Verifies that the proof leads from `descendant` to `ancestor`, the one way there is.
+    ///
+    /// # Errors
+    ///
+    /// [`Mismatch`](crate::ErrorKind::Mismatch) naming the first header that does not follow.
+    pub fn verify(&self, descendant: VersionHash, ancestor: VersionHash) -> Result<()> {
+        let target = self.headers.last().map_or(0, |last| last.seq);
+        let mut expected = (self.headers.first().map_or(0, |first| first.seq), descendant);
+        for (index, header) in self.headers.iter().enumerate() {
+            if (header.seq, header.hash()) != expected {
+                let found = format!("{} at seq {}", header.hash(), header.seq);
+                let wanted = format!("{} at seq {}", expected.1, expected.0);
+                return Err(Error::mismatch("ancestry", header.seq, wanted, found));
+            }
+            if index + 1 < self.headers.len() {
+                if header.seq <= target {
+                    return Err(Error::mismatch("ancestry", header.seq, "the end", "more headers"));
+                }
+                let next = next_seq(header.seq, target);
+                let jumps = next == jump_seq(header.seq);
+                expected = (next, if jumps { header.jump } else { header.parent });
+            } else {
+                expected.1 = header.hash();
+            }
+        }
+        if self.headers.is_empty() || expected.1 != ancestor {
+            return Err(Error::mismatch("ancestry", target, ancestor, expected.1));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn jumps_follow_the_recurrence_of_myers() {
+        for seq in 1..10_000_u64 {
+            let parent = seq - 1;
+            let (jump, jump2) = (jump_seq(parent), jump_seq(jump_seq(parent)));
+            let expected = if parent > 0 && parent - jump == jump - jump2 { jump2 } else { parent };
+            assert_eq!(jump_seq(seq), expected, "seq {seq}");
+        }
+        assert_eq!(jump_seq(u64::MAX), 0);
+    }
+
+    #[test]
+    fn any_ancestor_is_a_few_headers_away() {
+        for from in [1_u64, 2, 3, 1000, 65_535, 1 << 20, (1 << 40) + 12_345] {
+            for to in [0, 1, from / 3, from / 2, from - 1] {
+                let mut steps = 0;
+                let mut at = from;
+                while at > to {
+                    at = next_seq(at, to);
+                    steps += 1;
+                }
+                assert_eq!(at, to);
+                assert!(steps <= 3 * (from + 1).ilog2(), "{steps} steps from {from} to {to}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_spine_always_holds_the_next_jump() {
+        let mut spine = Spine::new();
+        for seq in 0..5000_u64 {
+            if seq > 0 {
+                assert_eq!(spine.next_jump(), Some(jump_seq(seq)));
+            }
+            spine.push(seq);
+            assert_eq!(spine, Spine::from_links(spine.links.clone()));
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! Refusals: what was asked for and did not happen, kept as evidence.
+//!
+//! A refusal stands at a position of the lineage (after one version, before the next) and is
+//! chained to the refusal before it; the next version's header names the last one. It changes
+//! nothing. This module does not know how many of them a store keeps.
+//!
+//! Invariant: `Refusal::decode` accepts exactly the bytes that `encode` writes.
+
+use std::fmt;
+
+use crate::codec::{Reader, Write};
+use crate::effects::decode_rules;
+use crate::error::Result;
+use crate::hash::{ObjectId, RefusalHash, VersionHash};
+use crate::limits::PAYLOAD_BYTES_MAX;
+
+const REFUSAL_VERSION: u8 = 1;
+/// Bytes of the detail that goes with a reason.
+pub const DETAIL_BYTES_MAX: usize = 256;
+/// Bytes of an encoded input: its payload, its paths and its signatures.
+pub(crate) const INPUT_BYTES_MAX: usize = 2 * PAYLOAD_BYTES_MAX;
+
+/// Why an input was refused.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Reason {
+    /// A signature does not verify, or a key is weak or malformed.
+    Credential,
+    /// The credential expired.
+    Expired,
+    /// The credential expires later than nonces are remembered.
+    ExpiresTooLate,
+    /// The nonce was used already.
+    Replayed,
+    /// A later nonce of the same key was used already.
+    Reordered,
+    /// Too many keys signed within the longest expiry.
+    NoncesFull,
+    /// The credential names another version than the one it would follow.
+    WrongParent,
+    /// The object's own cycle is not due.
+    NotDue,
+    /// The step used up its fuel.
+    OutOfFuel,
+    /// The step used up its stack.
+    StackExhausted,
+    /// The step trapped.
+    Trap,
+    /// The state after the step does not match the schema.
+    State,
+    /// Rules of the policy forbid it.
+    Forbidden,
+    /// No rule of the policy permits it.
+    NotPermitted,
+    /// A rule of the policy could not be evaluated.
+    Evaluation,
+}
+
+const REASONS: [Reason; 15] = [
+    Reason::Credential,
+    Reason::Expired,
+    Reason::ExpiresTooLate,
+    Reason::Replayed,
+    Reason::Reordered,
+    Reason::NoncesFull,
+    Reason::WrongParent,
+    Reason::NotDue,
+    Reason::OutOfFuel,
+    Reason::StackExhausted,
+    Reason::Trap,
+    Reason::State,
+    Reason::Forbidden,
+    Reason::NotPermitted,
+    Reason::Evaluation,
+];
+
+impl Reason {
+    fn code(self) -> u8 {
+        let index = REASONS.iter().position(|&reason| reason == self);
+        index.expect("every reason is in the list") as u8
+    }
+
+    /// The name that JSON has.
+    pub fn name(self) -> &'static str {
+        match self {
+            Reason::Credential => "credential",
+            Reason::Expired => "expired",
+            Reason::ExpiresTooLate => "expires-too-late",
+            Reason::Replayed => "replayed",
+            Reason::Reordered => "reordered",
+            Reason::NoncesFull => "nonces-full",
+            Reason::WrongParent => "wrong-parent",
+            Reason::NotDue => "not-due",
+            Reason::OutOfFuel => "out-of-fuel",
+            Reason::StackExhausted => "stack-exhausted",
+            Reason::Trap => "trap",
+            Reason::State => "state",
+            Reason::Forbidden => "forbidden",
+            Reason::NotPermitted => "not-permitted",
+            Reason::Evaluation => "evaluation",
+        }
+    }
+}
+
+/// A verdict against an input: the reason, the rules that gave it, and what there is to add.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Verdict {
+    /// Why.
+    pub reason: Reason,
+    /// The ids of the policy's rules that refused, ascending; empty for a native rule.
+    pub rules: Vec<String>,
+    /// What would help whoever asked, at most [`DETAIL_BYTES_MAX`] bytes.
+    pub detail: String,
+}
+
+impl Verdict {
+    /// A verdict of a native rule. A detail beyond its limit is cut.
+    pub fn native(reason: Reason, detail: impl Into<String>) -> Verdict {
+        Verdict::new(reason, Vec::new(), detail)
+    }
+
+    /// A verdict of `rules`. A detail beyond its limit is cut.
+    pub fn new(reason: Reason, rules: Vec<String>, detail: impl Into<String>) -> Verdict {
+        let mut detail = detail.into();
+        detail.truncate(detail.floor_char_boundary(DETAIL_BYTES_MAX));
+        Verdict { reason, rules, detail }
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.reason.name())?;
+        if !self.rules.is_empty() {
+            write!(f, " by {}", self.rules.join(", "))?;
+        }
+        if !self.detail.is_empty() {
+            write!(f, ": {}", self.detail)?;
+        }
+        Ok(())
+    }
+}
+
+/// A refusal on record.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Refusal {
+    /// The object.
+    pub object: ObjectId,
+    /// The seq of the version that was not made.
+    pub seq: u64,
+    /// The version that it would have followed.
+    pub parent: VersionHash,
+    /// The refusal before this one; [`RefusalHash::NONE`] for the first.
+    pub previous: RefusalHash,
+    /// The input's bytes.
+    pub input: Vec<u8>,
+    /// Why.
+    pub verdict: Verdict,
+}
+
+impl Refusal {
+    /// The refusal's bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        bytes.put_u8(REFUSAL_VERSION).put_u8(self.verdict.reason.code()).put_u64(self.seq);
+        bytes.put(&self.object.0).put(&self.parent.0).put(&self.previous.0);
+        bytes.put_count(self.verdict.rules.len());
+        for rule in &self.verdict.rules {
+            bytes.put_blob(rule.as_bytes());
+        }
+        bytes.put_blob(self.verdict.detail.as_bytes()).put_blob(&self.input);
+        bytes
+    }
+
+    /// Reads a refusal from exactly its bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`Decode`](crate::ErrorKind::Decode) for any bytes that [`Refusal::encode`] does not write.
+    pub fn decode(bytes: &[u8]) -> Result<Refusal> {
+        let mut reader = Reader::new("refusal", bytes);
+        let version = reader.u8()?;
+        if version != REFUSAL_VERSION {
+            return Err(reader.fail(1, &format!("version {REFUSAL_VERSION}"), version));
+        }
+        let code = reader.u8()?;
+        let reason = REASONS.get(usize::from(code)).copied();
+        let reason = reason.ok_or_else(|| reader.fail(1, "a known reason", code))?;
+        let seq = reader.u64()?;
+        let (object, parent) = (ObjectId(reader.array()?), VersionHash(reader.array()?));
+        let previous = RefusalHash(reader.array()?);
+        let rules = decode_rules(&mut reader)?;
+        let detail = reader.text(DETAIL_BYTES_MAX)?.to_string();
+        let input = reader.blob(INPUT_BYTES_MAX)?.to_vec();
+        reader.end()?;
+        let verdict = Verdict { reason, rules, detail };
+        Ok(Refusal { object, seq, parent, previous, input, verdict })
+    }
+
+    /// The refusal's hash, which the next refusal and the next version name.
+    pub fn hash(&self) -> RefusalHash {
+        RefusalHash::of(&self.encode())
+    }
+}
