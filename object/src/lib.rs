@@ -22,5 +22,6 @@ pub mod limits;
 pub mod lineage;
 pub mod memory;
 pub mod refusal;
+pub mod schema;
 
 pub use error::{Diagnostic, Error, ErrorKind, Result};
