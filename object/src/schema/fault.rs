@@ -42,13 +42,13 @@ impl Fault {
 
     /// As an error about a caller's value.
     pub(crate) fn in_value(self) -> Error {
-        let (path, expected, found) = self.take();
+        let (path, expected, found) = self.take("itself");
         ErrorKind::Value { path, expected, found }.into()
     }
 
     /// As an error about what memory holds.
     pub(crate) fn in_memory(self) -> Error {
-        let (path, expected, found) = self.take();
+        let (path, expected, found) = self.take("value");
         ErrorKind::State { path, expected, found }.into()
     }
 
@@ -57,9 +57,11 @@ impl Fault {
         (self.0.expected, self.0.found)
     }
 
-    fn take(self) -> (String, String, String) {
+    /// `whole` is the path to the value that is not a part of another.
+    fn take(self, whole: &str) -> (String, String, String) {
         let Found { mut path, expected, found } = *self.0;
         path.reverse();
-        (path.join("."), expected, found)
+        let path = if path.is_empty() { whole.to_string() } else { path.join(".") };
+        (path, expected, found)
     }
 }

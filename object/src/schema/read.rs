@@ -12,7 +12,7 @@ use super::shape::Cases;
 use super::types::{Record, Type};
 use super::value::Value;
 use crate::error::Result;
-use crate::limits::{PAGE_BYTES, STATE_BYTES_MAX};
+use crate::limits::{MEMORY_BYTES_MAX, PAGE_BYTES, STATE_BYTES_MAX};
 use crate::memory::Memory;
 
 /// Reads a value at an address.
@@ -113,7 +113,8 @@ impl<'a, M: Memory + ?Sized> Walk<'a, M> {
     }
 
     fn validate_bytes(&self, address: u32, bytes: u64) -> FaultResult<()> {
-        let memory = self.memory.bytes_count();
+        // No object has more; so no sum of an address and a length overflows below.
+        let memory = self.memory.bytes_count().min(MEMORY_BYTES_MAX);
         if u64::from(address).saturating_add(bytes) <= memory {
             return Ok(());
         }
