@@ -177,15 +177,25 @@ fn a_path_that_leads_nowhere_says_what_there_is() {
         let error = schema.read(arena.image.as_slice(), state, path).unwrap_err();
         expect.assert_eq(&error.to_string());
     };
-    check("", expect![""]);
-    check("closed", expect![""]);
-    check("at.2", expect![""]);
-    check("at.1.kilos", expect![""]);
-    check("bags.first", expect![""]);
-    check("bags.2", expect![""]);
-    check("next.value", expect![""]);
+    check(
+        "",
+        expect![[
+            r#"no field ""; there is is-open, seen-at, temperature, mark, light, bags, at, name, next"#
+        ]],
+    );
+    check(
+        "closed",
+        expect![[
+            r#"no field "closed"; there is is-open, seen-at, temperature, mark, light, bags, at, name, next"#
+        ]],
+    );
+    check("at.2", expect![[r#"no item "2"; there is 0, 1"#]]);
+    check("at.1.kilos", expect![[r#"no field "kilos"; there is label, grams"#]]);
+    check("bags.first", expect![[r#"no item "first"; there is an index"#]]);
+    check("bags.2", expect!["state.bags.2 in memory: expected more than 2 items, found 2"]);
+    check("next.value", expect![[r#"no field "value"; there is only option<u32> as a whole"#]]);
     let seen = schema.resolve("seen-at").unwrap().get::<u32>(arena.image.as_slice(), state);
-    expect![""].assert_eq(&seen.unwrap_err().to_string());
+    expect!["value seen-at: expected u32, found u64"].assert_eq(&seen.unwrap_err().to_string());
 }
 
 #[test]
@@ -198,19 +208,52 @@ fn damage_is_named_by_its_path() {
         let error = schema.validate_state(image.as_slice(), state).unwrap_err();
         expect.assert_eq(&error.to_string());
     };
-    check(offset("is-open"), 2, expect![""]);
-    check(offset("mark") + 1, 0xD8, expect![""]);
-    check(offset("light"), 2, expect![""]);
-    check(offset("bags"), 1, expect![""]);
-    check(offset("bags") + 7, 0xFF, expect![""]);
-    check(offset("name") + 3, 0x7F, expect![""]);
-    check(offset("next"), 7, expect![""]);
+    check(offset("is-open"), 2, expect!["state.is-open in memory: expected 0 or 1, found 0x2"]);
+    check(
+        offset("mark") + 1,
+        0xD8,
+        expect!["state.mark in memory: expected a Unicode scalar value, found 0xd8e9"],
+    );
+    check(
+        offset("light"),
+        2,
+        expect!["state.light in memory: expected a discriminant below 2, found 2"],
+    );
+    check(
+        offset("bags"),
+        1,
+        expect!["state.bags in memory: expected an address that is a multiple of 4, found 4097"],
+    );
+    check(
+        offset("bags") + 7,
+        0xFF,
+        expect![
+            "state.bags in memory: expected bytes within the 8192 of memory, found 51338280984 at 4168"
+        ],
+    );
+    check(
+        offset("name") + 3,
+        0x7F,
+        expect![
+            "state.name in memory: expected bytes within the 8192 of memory, found 4 at 2130710629"
+        ],
+    );
+    check(
+        offset("next"),
+        7,
+        expect!["state.next in memory: expected a discriminant below 2, found 7"],
+    );
     let bags = schema.resolve("bags.1.label").unwrap();
     let label = bags.address(arena.image.as_slice(), state).unwrap() as usize;
     let text = u32::from_le_bytes(arena.image[label..label + 4].try_into().unwrap());
-    check(text as usize + 1, b'x', expect![""]);
+    check(
+        text as usize + 1,
+        b'x',
+        expect!["state.bags.1.label in memory: expected UTF-8, found other bytes among 3 at 4193"],
+    );
     let misaligned = schema.validate_state(arena.image.as_slice(), state + 8).unwrap_err();
-    expect![""].assert_eq(&misaligned.to_string());
+    expect!["state in memory: expected an address that is a multiple of 4096, found 4104"]
+        .assert_eq(&misaligned.to_string());
     assert!(schema.validate_state(arena.image.as_slice(), 0u32.wrapping_sub(4096)).is_err());
 }
 
@@ -239,11 +282,12 @@ fn text_may_cross_pages_anywhere() {
 
 #[test]
 fn lists_that_share_bytes_cannot_make_a_walk_long() {
-    let schema =
-        Schema::parse("package a:b; interface i { record state { all: list<list<list<bool>>> } }")
-            .unwrap();
-    // Every list but the innermost is the same long list of itself.
-    let (count, list) = (100_000u32, 4096u32);
+    let schema = Schema::parse(
+        "package a:b; interface i { record state { all: list<list<list<string>>> } }",
+    )
+    .unwrap();
+    // Every list is the same long list of itself, whose bytes happen to be text.
+    let (count, list) = (0x1_0100u32, 0x1000u32);
     let mut image = vec![0; 4096 + 8 * count as usize];
     image.resize(image.len().next_multiple_of(PAGE_BYTES), 0);
     for at in std::iter::once(0).chain((0..count as usize).map(|index| 4096 + 8 * index)) {
