@@ -32,11 +32,11 @@ pub(crate) fn parse(text: &str) -> Result<Parts, Vec<Diagnostic>> {
     sources.push_str("schema.wit", text);
     let group = match sources.parse() {
         Ok(group) => group,
-        Err((_, error)) => return Err(vec![at(text, error.kind().span(), error.to_string())]),
+        Err((_, error)) => return Err(vec![at(text, error.kind().span(), one_line(&error))]),
     };
     let mut resolve = Resolve { all_features: true, ..Resolve::default() };
     if let Err(error) = resolve.push_group(group) {
-        return Err(vec![at(text, error.kind().span(), error.to_string())]);
+        return Err(vec![at(text, error.kind().span(), one_line(&error))]);
     }
     let (types, findings) = (Vec::new(), Vec::new());
     let mut converter = Converter { text, resolve: &resolve, types, findings };
@@ -45,6 +45,11 @@ pub(crate) fn parse(text: &str) -> Result<Parts, Vec<Diagnostic>> {
         Some(parts) if converter.findings.is_empty() => Ok(parts),
         _ => Err(converter.findings),
     }
+}
+
+/// What the WIT library says, which may be several lines.
+fn one_line(error: &dyn std::error::Error) -> String {
+    error.to_string().lines().map(str::trim).collect::<Vec<_>>().join(" ")
 }
 
 /// A finding, with its place in whole characters where the WIT library knows it.

@@ -62,7 +62,7 @@ pub(super) fn wit(source: &mut Source) -> String {
     }
     text += "    }\n";
     for index in 0..source.below(5) {
-        let names = (0..source.below(5)).map(|at| format!("p{at}: {}", param(source, &params, 2)));
+        let names = (0..source.below(9)).map(|at| format!("p{at}: {}", param(source, &params, 2)));
         let names = names.collect::<Vec<_>>().join(", ");
         let result = match source.below(3) {
             0 => String::new(),
