@@ -3,7 +3,7 @@
 use continuant_object::ErrorKind;
 use continuant_object::limits::{PAGE_BYTES, STATE_BYTES_MAX};
 use continuant_object::schema::{
-    CoreType, CoreValue, Method, Schema, Type, Value, lift_result, read_value, store,
+    CoreType, CoreValue, Method, Schema, Type, Value, lift_result, lower_args, read_value, store,
 };
 use expect_test::{Expect, expect};
 
@@ -111,6 +111,33 @@ fn a_result_is_lifted_as_it_was_lowered() {
             assert_eq!(lifted, Some(value.clone()), "{ty}");
             assert_eq!(read_value(arena.image.as_slice(), address, &ty).unwrap(), value, "{ty}");
             assert!(lift_result(&method, None, arena.image.as_slice()).is_err());
+        }
+    }
+}
+
+#[test]
+fn arguments_lower_to_the_core_types_of_their_method() {
+    let mut source = Source::random();
+    for _ in 0..300 {
+        for method in schema(&mut source).methods() {
+            let args = method.params.iter().map(|it| value(&mut source, &it.ty));
+            let args = args.collect::<Vec<_>>();
+            let mut arena = Arena::new(source.below(100));
+            let flat = lower_args(&args, &method.params, &mut arena).unwrap();
+            let types = flat.iter().map(|core| match core {
+                CoreValue::I32(_) => CoreType::I32,
+                CoreValue::I64(_) => CoreType::I64,
+                CoreValue::F32(_) => CoreType::F32,
+                CoreValue::F64(_) => CoreType::F64,
+            });
+            assert_eq!(types.collect::<Vec<_>>(), method.core_params());
+            let (Some(first), Some(core)) = (method.params.first(), flat.first()) else { continue };
+            if is_single(&first.ty) {
+                let (name, result) = ("it".to_string(), Some(first.ty.clone()));
+                let method = Method { name, params: Vec::new(), result };
+                let lifted = lift_result(&method, Some(*core), arena.image.as_slice()).unwrap();
+                assert_eq!(lifted.as_ref(), Some(&args[0]));
+            }
         }
     }
 }
