@@ -15,6 +15,25 @@ pub const GLOBALS_MAX: usize = 1024;
 pub const CODE_BYTES_MAX: usize = 4 << 20;
 /// Bytes of WIT text.
 pub const SCHEMA_BYTES_MAX: usize = 64 << 10;
+/// Words and signs of WIT text, comments aside.
+pub const SCHEMA_WORDS_MAX: usize = 16 << 10;
+/// How deep brackets nest in WIT text.
+pub const SCHEMA_NESTING_MAX: usize = 32;
+/// Methods of a schema.
+pub const METHODS_MAX: usize = 256;
+/// Fields of a record, items of a tuple, cases of a variant or enum, parameters of a method.
+pub const FIELDS_MAX: usize = 1024;
+/// Flags of one flags type.
+pub const FLAGS_MAX: usize = 32;
+/// How deep types nest: a scalar is 1 deep, a list of scalars 2.
+pub const TYPE_DEPTH_MAX: usize = 16;
+/// Parts of a type written out in full: itself, its fields, their fields and so on. What is done
+/// for each part of a type is thereby bounded, and so is the type's width in memory.
+pub const TYPE_PARTS_MAX: usize = 16 << 10;
+/// Bytes of all strings and lists that a state points to, each counted as often as it is used.
+pub const STATE_BYTES_MAX: u64 = 16 << 20;
+/// Core values that a method's parameters flatten to, as in the Canonical ABI.
+pub const FLAT_PARAMS_MAX: usize = 16;
 /// Bytes of Cedar text.
 pub const POLICY_BYTES_MAX: usize = 64 << 10;
 /// Bytes of an input's payload: a method's arguments, or a direct write's values.

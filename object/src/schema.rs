@@ -1,0 +1,203 @@
+//! What an object keeps and what it can be asked: a WIT package with a `state` record and one
+//! function per method.
+//!
+//! From the one text come the layout of the state in memory (the component model's Canonical ABI),
+//! the bytes of a method's arguments, the core values of a call, and the JSON shape of all of them.
+//! It does not know how a method runs, nor who may call it.
+//!
+//! Invariant: a `Schema` is within every limit of [`crate::limits`], so nothing that walks its
+//! types runs long or recurses deep; no text, payload, memory or JSON makes anything here panic.
+
+mod fault;
+mod json;
+mod layout;
+mod lower;
+mod parse;
+mod payload;
+mod place;
+mod read;
+mod scalar;
+mod scan;
+mod shape;
+mod store;
+mod types;
+mod value;
+
+use std::sync::Arc;
+
+pub use layout::Layout;
+pub use lower::{CoreType, CoreValue, Lower, lift_result, lower_args};
+pub use payload::{decode_args, decode_value, encode_args, encode_value};
+pub use place::{Place, Scalar};
+pub use read::read_value;
+pub use store::store;
+pub use types::{Case, Enum, Field, Flags, Record, ResultType, Tuple, Type, Variant};
+pub use value::Value;
+
+use crate::error::{ErrorKind, Result};
+use crate::hash::SchemaHash;
+use crate::memory::Memory;
+
+/// The name of the method that runs once, when an object is made.
+pub const CREATE: &str = "create";
+
+/// A schema. Cloning shares it.
+#[derive(Debug, Clone)]
+pub struct Schema(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    text: String,
+    hash: SchemaHash,
+    package: String,
+    state: Arc<Record>,
+    methods: Vec<Method>,
+    create: Option<Method>,
+}
+
+/// What parsing yields.
+pub(crate) struct Parts {
+    package: String,
+    state: Arc<Record>,
+    /// The constructor too, if there is one.
+    methods: Vec<Method>,
+}
+
+/// A function of an object.
+#[derive(Debug, Clone)]
+pub struct Method {
+    /// Kebab-case name, also the name of the module's export.
+    pub name: String,
+    /// In the order of the text.
+    pub params: Vec<Param>,
+    /// What it returns.
+    pub result: Option<Type>,
+}
+
+/// A parameter of a method.
+#[derive(Debug, Clone)]
+pub struct Param {
+    /// Kebab-case name.
+    pub name: String,
+    /// What it takes.
+    pub ty: Type,
+}
+
+impl Schema {
+    /// Parses a WIT package.
+    ///
+    /// # Errors
+    ///
+    /// `Schema`, with everything that is wrong: all that is not allowed, or the first place where
+    /// the text is no WIT.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use continuant_object::schema::Schema;
+    ///
+    /// let schema = Schema::parse(
+    ///     "package airport:gates;
+    ///      interface gate {
+    ///          record state { open: bool, boarded: u32 }
+    ///          board: func(passengers: u32);
+    ///      }",
+    /// )?;
+    /// assert_eq!(schema.resolve("boarded")?.ty().to_string(), "u32");
+    /// # Ok::<(), continuant_object::Error>(())
+    /// ```
+    pub fn parse(wit: &str) -> Result<Schema> {
+        let Parts { package, state, mut methods } = parse::parse(wit).map_err(ErrorKind::Schema)?;
+        let create = methods.iter().position(|method| method.name == CREATE);
+        let create = create.map(|index| methods.remove(index));
+        let (text, hash) = (wit.to_string(), SchemaHash::of(wit.as_bytes()));
+        Ok(Schema(Arc::new(Inner { text, hash, package, state, methods, create })))
+    }
+
+    /// The WIT text, as it was given.
+    pub fn text(&self) -> &str {
+        &self.0.text
+    }
+
+    /// The hash of the text.
+    pub fn hash(&self) -> SchemaHash {
+        self.0.hash
+    }
+
+    /// The package's name, such as `airport:gates@1.0.0`.
+    pub fn package(&self) -> &str {
+        &self.0.package
+    }
+
+    /// The record that an object keeps.
+    pub fn state(&self) -> &Record {
+        &self.0.state
+    }
+
+    /// The methods that can be called, in the order of the text: all but the constructor.
+    pub fn methods(&self) -> &[Method] {
+        &self.0.methods
+    }
+
+    /// The method of that name, unless it is the constructor.
+    pub fn method(&self, name: &str) -> Option<&Method> {
+        self.0.methods.iter().find(|method| method.name == name)
+    }
+
+    /// The constructor.
+    pub fn create(&self) -> Option<&Method> {
+        self.0.create.as_ref()
+    }
+
+    /// Finds a field of the state: `open`, `minutes-since-inspection` (or with `_`), and further
+    /// into records by name, and into tuples and lists by index, as `items.0.name`.
+    ///
+    /// # Errors
+    ///
+    /// `Unknown` when the state has no such field.
+    pub fn resolve(&self, path: &str) -> Result<Place> {
+        place::resolve(&self.0.state, path)
+    }
+
+    /// Reads a field of the state record at `state`, an address in memory.
+    ///
+    /// # Errors
+    ///
+    /// `Unknown` when the state has no such field, `State` when memory does not hold it.
+    pub fn read(&self, memory: &(impl Memory + ?Sized), state: u32, path: &str) -> Result<Value> {
+        self.resolve(path)?.read(memory, state)
+    }
+
+    /// Reads the state record at `state`, an address in memory.
+    ///
+    /// # Errors
+    ///
+    /// `State` as for [`Schema::validate_state`].
+    pub fn read_state(&self, memory: &(impl Memory + ?Sized), state: u32) -> Result<Value> {
+        read::state(memory, state, &self.0.state)
+    }
+
+    /// Validates the state record at `state`, an address in memory: that it is page-aligned and in
+    /// bounds, and that every field can be read. Allocates nothing when it is valid.
+    ///
+    /// # Errors
+    ///
+    /// `State`, with the first field that cannot be read.
+    pub fn validate_state(&self, memory: &(impl Memory + ?Sized), state: u32) -> Result<()> {
+        read::state(memory, state, &self.0.state)
+    }
+}
+
+impl Method {
+    /// The parameters of the module's export.
+    pub fn core_params(&self) -> Vec<CoreType> {
+        lower::flatten_params(&self.params)
+    }
+
+    /// The results of the module's export: none, the result itself when it is one core value, or
+    /// its address in memory.
+    pub fn core_results(&self) -> Vec<CoreType> {
+        let result = self.result.as_ref();
+        result.map(|ty| lower::single(ty).unwrap_or(CoreType::I32)).into_iter().collect()
+    }
+}

@@ -1,0 +1,190 @@
+//! Values as payload bytes: what an input carries, what is hashed and signed.
+//!
+//! It does not know memory or JSON. The table of the encoding is in FORMAT.md.
+//!
+//! Invariant: the encoding is canonical. Decoding what was encoded yields the value, and encoding
+//! what was decoded yields the bytes, for all bytes that decode at all.
+
+use super::fault::{Fault, Result as FaultResult};
+use super::shape::{Cases, Shape, shape};
+use super::types::Type;
+use super::value::Value;
+use super::{Param, scalar};
+use crate::codec::{Reader, Write};
+use crate::error::{ErrorKind, Result};
+use crate::limits::PAYLOAD_BYTES_MAX;
+
+/// Encodes a method's arguments, one behind the other.
+///
+/// An integer of any type fits where its number does, and a string fits an enum.
+///
+/// # Errors
+///
+/// `Value` when the arguments are not of the parameters' types, `Limit` when they are too long.
+pub fn encode_args(args: &[Value], params: &[Param]) -> Result<Vec<u8>> {
+    validate_count(args, params)?;
+    let mut bytes = Vec::new();
+    for (arg, param) in args.iter().zip(params) {
+        encode(&mut bytes, arg, &param.ty)
+            .map_err(|fault| fault.within(&param.name).within("input").in_value())?;
+    }
+    validate_length(&bytes)?;
+    Ok(bytes)
+}
+
+/// Decodes a method's arguments.
+///
+/// # Errors
+///
+/// `Decode` when the bytes are not the canonical encoding of such arguments.
+pub fn decode_args(bytes: &[u8], params: &[Param]) -> Result<Vec<Value>> {
+    validate_length(bytes)?;
+    let mut reader = Reader::new("arguments", bytes);
+    let mut args = Vec::with_capacity(params.len());
+    for param in params {
+        args.push(decode(&mut reader, &param.ty)?);
+    }
+    reader.end()?;
+    Ok(args)
+}
+
+/// Encodes a value.
+///
+/// # Errors
+///
+/// `Value` when the value is not of the type, `Limit` when it is too long.
+pub fn encode_value(value: &Value, ty: &Type) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    encode(&mut bytes, value, ty).map_err(Fault::in_value)?;
+    validate_length(&bytes)?;
+    Ok(bytes)
+}
+
+/// Decodes a value.
+///
+/// # Errors
+///
+/// `Decode` when the bytes are not the canonical encoding of a value of the type.
+pub fn decode_value(bytes: &[u8], ty: &Type) -> Result<Value> {
+    validate_length(bytes)?;
+    let mut reader = Reader::new("value", bytes);
+    let value = decode(&mut reader, ty)?;
+    reader.end()?;
+    Ok(value)
+}
+
+pub(crate) fn validate_count(args: &[Value], params: &[Param]) -> Result<()> {
+    if args.len() == params.len() {
+        return Ok(());
+    }
+    let names = params.iter().map(|param| param.name.as_str()).collect::<Vec<_>>();
+    let expected = format!("{} arguments ({})", params.len(), names.join(", "));
+    let (path, found) = ("input".to_string(), args.len().to_string());
+    Err(ErrorKind::Value { path, expected, found }.into())
+}
+
+fn validate_length(bytes: &[u8]) -> Result<()> {
+    let (max, found) = (PAYLOAD_BYTES_MAX as u64, bytes.len() as u64);
+    if found <= max {
+        return Ok(());
+    }
+    Err(ErrorKind::Limit { what: "payload bytes", max, found }.into())
+}
+
+fn encode(bytes: &mut Vec<u8>, value: &Value, ty: &Type) -> FaultResult<()> {
+    match shape(value, ty)? {
+        Shape::Scalar(bits, width) => {
+            bytes.put(&bits.to_le_bytes()[..width as usize]);
+        }
+        Shape::Bytes(content) => {
+            bytes.put_u32(length(content.len())?).put(content);
+        }
+        Shape::List(items, ty) => {
+            bytes.put_u32(length(items.len())?);
+            for (index, item) in items.iter().enumerate() {
+                encode(bytes, item, ty).map_err(|fault| fault.within(index))?;
+            }
+        }
+        Shape::Record(fields, values) => {
+            for (field, (name, value)) in fields.iter().zip(values) {
+                encode(bytes, value, &field.ty).map_err(|fault| fault.within(name))?;
+            }
+        }
+        Shape::Tuple(items, values) => {
+            for (index, ((ty, _), value)) in items.iter().zip(values).enumerate() {
+                encode(bytes, value, ty).map_err(|fault| fault.within(index))?;
+            }
+        }
+        Shape::Case(chosen) => {
+            let tag_bytes = Cases::of(ty).map_or(0, |cases| cases.tag_bytes);
+            bytes.put(&chosen.tag.to_le_bytes()[..tag_bytes as usize]);
+            if let Some((payload, ty)) = chosen.payload {
+                encode(bytes, payload, ty).map_err(|fault| fault.within(chosen.name))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn length(count: usize) -> FaultResult<u32> {
+    let fits = u32::try_from(count).ok().filter(|_| count <= PAYLOAD_BYTES_MAX);
+    fits.ok_or_else(|| Fault::new(format_args!("a length of at most {PAYLOAD_BYTES_MAX}"), count))
+}
+
+/// Recurses as deep as the type nests.
+fn decode(reader: &mut Reader<'_>, ty: &Type) -> Result<Value> {
+    if let Some(width) = scalar::width(ty) {
+        let bits = bits(reader, width)?;
+        let refuse = |fault| refuse(reader, width, fault);
+        let value = scalar::decode(bits, ty).map_err(refuse)?;
+        if scalar::canonical(bits, ty) != bits {
+            return Err(refuse(Fault::new("the canonical NaN", format_args!("{bits:#x}"))));
+        }
+        return Ok(value);
+    }
+    Ok(match ty {
+        Type::String => Value::String(reader.text(PAYLOAD_BYTES_MAX)?.to_string()),
+        Type::List(item) if matches!(**item, Type::U8) => {
+            Value::Bytes(reader.blob(PAYLOAD_BYTES_MAX)?.to_vec())
+        }
+        Type::List(item) => {
+            // Every value is at least a byte long.
+            let count = reader.count(PAYLOAD_BYTES_MAX, 1)?;
+            let mut items = Vec::new();
+            for _ in 0..count {
+                items.push(decode(reader, item)?);
+            }
+            Value::List(items)
+        }
+        Type::Record(record) => {
+            let mut fields = Vec::with_capacity(record.fields.len());
+            for field in &record.fields {
+                fields.push((field.name.clone(), decode(reader, &field.ty)?));
+            }
+            Value::Record(fields)
+        }
+        Type::Tuple(tuple) => {
+            let items = tuple.items.iter().map(|(ty, _)| decode(reader, ty));
+            Value::Tuple(items.collect::<Result<_>>()?)
+        }
+        ty => {
+            let cases = Cases::of(ty).expect("every other type is handled above");
+            let tag = bits(reader, cases.tag_bytes)? as u32;
+            let case = cases.case(tag).map_err(|fault| refuse(reader, cases.tag_bytes, fault))?;
+            let payload = case.1.map(|ty| decode(reader, ty)).transpose()?;
+            cases.value(tag, payload)
+        }
+    })
+}
+
+fn bits(reader: &mut Reader<'_>, width: u32) -> Result<u64> {
+    let mut bits = [0; 8];
+    bits[..width as usize].copy_from_slice(reader.bytes(width as usize)?);
+    Ok(u64::from_le_bytes(bits))
+}
+
+/// The `width` bytes just read are at fault.
+fn refuse(reader: &Reader<'_>, width: u32, fault: Fault) -> crate::error::Error {
+    let (expected, found) = fault.into_parts();
+    reader.fail(width as usize, &expected, found)
+}

@@ -1,0 +1,203 @@
+//! Where a field is: a path found once, read as often as one likes.
+//!
+//! It does not know which memory it is read from: any version of any object of the schema.
+//!
+//! Invariant: reading a scalar through a place allocates nothing.
+
+use super::fault::{Fault, Result as FaultResult};
+use super::read::{Walk, bits};
+use super::types::{Field, Record, Type};
+use super::value::Value;
+use super::{read_value, scalar};
+use crate::error::{ErrorKind, Result};
+use crate::memory::Memory;
+
+/// A field of a state, or a part of one.
+#[derive(Debug, Clone)]
+pub struct Place {
+    path: String,
+    /// The lists on the way, outermost first.
+    hops: Vec<Hop>,
+    /// Bytes from the state's start, or from the last hop's item.
+    offset: u32,
+    ty: Type,
+}
+
+/// From a list to one of its items.
+#[derive(Debug, Clone)]
+struct Hop {
+    /// Where the list is, as for a place.
+    offset: u32,
+    index: u32,
+    item: Type,
+}
+
+/// A type of Rust that a scalar of a schema is read as.
+pub trait Scalar: Copy + sealed::Sealed {
+    /// Whether fields of the type are read as this.
+    fn is(ty: &Type) -> bool;
+
+    #[doc(hidden)]
+    fn from_bits(bits: u64) -> Self;
+}
+
+mod sealed {
+    pub trait Sealed {}
+}
+
+macro_rules! scalars {
+    ($($ty:ty, $kind:ident, $bits:ident => $from:expr;)*) => {$(
+        impl sealed::Sealed for $ty {}
+
+        impl Scalar for $ty {
+            fn is(ty: &Type) -> bool {
+                matches!(ty, Type::$kind)
+            }
+
+            fn from_bits($bits: u64) -> $ty {
+                $from
+            }
+        }
+    )*};
+}
+
+scalars! {
+    bool, Bool, bits => bits == 1;
+    u8, U8, bits => bits as u8;
+    u16, U16, bits => bits as u16;
+    u32, U32, bits => bits as u32;
+    u64, U64, bits => bits;
+    i8, S8, bits => bits as i8;
+    i16, S16, bits => bits as i16;
+    i32, S32, bits => bits as i32;
+    i64, S64, bits => bits as i64;
+    f32, F32, bits => f32::from_bits(bits as u32);
+    f64, F64, bits => f64::from_bits(bits);
+    char, Char, bits => {
+        u32::try_from(bits).ok().and_then(char::from_u32).unwrap_or(char::REPLACEMENT_CHARACTER)
+    };
+}
+
+impl Place {
+    /// The path, as it was given.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// What is there.
+    pub fn ty(&self) -> &Type {
+        &self.ty
+    }
+
+    /// The address in a memory whose state record is at `state`.
+    ///
+    /// # Errors
+    ///
+    /// `State` when it is not in memory, or a list on the way has no such item.
+    pub fn address(&self, memory: &(impl Memory + ?Sized), state: u32) -> Result<u32> {
+        self.find(memory, state).map_err(|fault| self.fail(fault))
+    }
+
+    /// Reads what is there.
+    ///
+    /// # Errors
+    ///
+    /// `State` when memory does not hold such a value.
+    pub fn read(&self, memory: &(impl Memory + ?Sized), state: u32) -> Result<Value> {
+        read_value(memory, self.address(memory, state)?, &self.ty)
+    }
+
+    /// Reads a scalar.
+    ///
+    /// # Errors
+    ///
+    /// `Value` when the place is not of that type, `State` when memory does not hold such a value.
+    pub fn get<T: Scalar>(&self, memory: &(impl Memory + ?Sized), state: u32) -> Result<T> {
+        if !T::is(&self.ty) {
+            let fault = Fault::new(std::any::type_name::<T>(), &self.ty);
+            return Err(fault.within(&self.path).in_value());
+        }
+        let scalar = self.find(memory, state).and_then(|address| {
+            let bits = bits(memory, address, self.ty.layout().size);
+            scalar::validate(bits, &self.ty)?;
+            Ok(scalar::canonical(bits, &self.ty))
+        });
+        scalar.map(T::from_bits).map_err(|fault| self.fail(fault))
+    }
+
+    fn fail(&self, fault: Fault) -> crate::error::Error {
+        fault.within(&self.path).within("state").in_memory()
+    }
+
+    fn find(&self, memory: &(impl Memory + ?Sized), state: u32) -> FaultResult<u32> {
+        let mut walk = Walk::new(memory);
+        let mut base = state;
+        for hop in &self.hops {
+            let at = add(base, hop.offset)?;
+            walk.validate_range(at, 1, &Type::String)?;
+            let (start, count) = walk.pointer(at, &hop.item)?;
+            if hop.index >= count {
+                return Err(Fault::new(format_args!("more than {} items", hop.index), count));
+            }
+            base = add(start, hop.index * hop.item.layout().size)?;
+        }
+        let address = add(base, self.offset)?;
+        walk.validate_range(address, 1, &self.ty)?;
+        Ok(address)
+    }
+}
+
+fn add(base: u32, offset: u32) -> FaultResult<u32> {
+    let sum = base.checked_add(offset);
+    sum.ok_or_else(|| Fault::new("an address", format_args!("{base} + {offset}")))
+}
+
+/// Finds a path in the state record: names of fields, with `-` or `_`, and indices of tuples' and
+/// lists' items, separated by dots.
+pub(crate) fn resolve(state: &Record, path: &str) -> Result<Place> {
+    let mut segments = path.split('.');
+    let first = segments.next().unwrap_or_default();
+    let field = field(state, first)?;
+    let (mut hops, mut offset, mut ty) = (Vec::new(), field.offset, &field.ty);
+    for segment in segments {
+        match ty {
+            Type::Record(record) => {
+                let field = self::field(record, segment)?;
+                (offset, ty) = (offset + field.offset, &field.ty);
+            }
+            Type::Tuple(tuple) => {
+                let index = segment.parse::<usize>().ok();
+                let item = index.and_then(|index| tuple.items.get(index));
+                let known = || (0..tuple.items.len()).map(|index| index.to_string()).collect();
+                let (item, start) = item.ok_or_else(|| unknown("item", segment, known()))?;
+                (offset, ty) = (offset + start, item);
+            }
+            Type::List(item) => {
+                let index = segment.parse::<u32>().ok();
+                let known = || vec!["an index".to_string()];
+                let index = index.ok_or_else(|| unknown("item", segment, known()))?;
+                hops.push(Hop { offset, index, item: (**item).clone() });
+                (offset, ty) = (0, item);
+            }
+            whole => {
+                return Err(unknown("field", segment, vec![format!("only {whole} as a whole")]));
+            }
+        }
+    }
+    Ok(Place { path: path.to_string(), hops, offset, ty: ty.clone() })
+}
+
+fn field<'a>(record: &'a Record, name: &str) -> Result<&'a Field> {
+    let same = |field: &&Field| {
+        let dashed = name.bytes().map(|byte| if byte == b'_' { b'-' } else { byte });
+        field.name.bytes().eq(dashed)
+    };
+    record.fields.iter().find(same).ok_or_else(|| {
+        let known = record.fields.iter().map(|field| field.name.clone()).collect();
+        unknown("field", name, known)
+    })
+}
+
+fn unknown(what: &'static str, name: &str, known: Vec<String>) -> crate::error::Error {
+    ErrorKind::Unknown { what, name: name.chars().take(80).collect(), known }.into()
+}

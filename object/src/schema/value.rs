@@ -1,0 +1,145 @@
+//! A value of any type of a schema, outside any memory.
+//!
+//! It does not know its type: what reads or writes a value is given the type beside it.
+
+/// A value.
+///
+/// Two values are equal as their parts are; floats compare as floats do, so a NaN equals nothing.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Value {
+    /// Of `bool`.
+    Bool(bool),
+    /// Of `u8`.
+    U8(u8),
+    /// Of `u16`.
+    U16(u16),
+    /// Of `u32`.
+    U32(u32),
+    /// Of `u64`.
+    U64(u64),
+    /// Of `s8`.
+    S8(i8),
+    /// Of `s16`.
+    S16(i16),
+    /// Of `s32`.
+    S32(i32),
+    /// Of `s64`.
+    S64(i64),
+    /// Of `f32`.
+    F32(f32),
+    /// Of `f64`.
+    F64(f64),
+    /// Of `char`.
+    Char(char),
+    /// Of `string`.
+    String(String),
+    /// Of `list<T>`, except `list<u8>`.
+    List(Vec<Value>),
+    /// Of `list<u8>`.
+    Bytes(Vec<u8>),
+    /// Of `option<T>`.
+    Option(Option<Box<Value>>),
+    /// Of a record: names and values, in the record's order.
+    Record(Vec<(String, Value)>),
+    /// Of a tuple.
+    Tuple(Vec<Value>),
+    /// Of an enum: the case.
+    Enum(String),
+    /// Of a flags type: the flags that are set, in the type's order.
+    Flags(Vec<String>),
+    /// Of a variant: the case, and what it carries.
+    Variant(String, Option<Box<Value>>),
+    /// Of `result<T, E>`: what it carries.
+    Result(Result<Option<Box<Value>>, Option<Box<Value>>>),
+}
+
+impl Value {
+    /// The field of that name, of a record.
+    pub fn field(&self, name: &str) -> Option<&Value> {
+        match self {
+            Value::Record(fields) => {
+                fields.iter().find(|(field, _)| field == name).map(|(_, value)| value)
+            }
+            _ => None,
+        }
+    }
+
+    /// The number, of any integer.
+    pub fn integer(&self) -> Option<i128> {
+        Some(match self {
+            Value::U8(value) => i128::from(*value),
+            Value::U16(value) => i128::from(*value),
+            Value::U32(value) => i128::from(*value),
+            Value::U64(value) => i128::from(*value),
+            Value::S8(value) => i128::from(*value),
+            Value::S16(value) => i128::from(*value),
+            Value::S32(value) => i128::from(*value),
+            Value::S64(value) => i128::from(*value),
+            _ => return None,
+        })
+    }
+
+    /// What the value is, in a few words, for a message.
+    pub(crate) fn brief(&self) -> String {
+        const CHARS_MAX: usize = 40;
+        match self {
+            Value::Bool(value) => value.to_string(),
+            Value::F32(value) => value.to_string(),
+            Value::F64(value) => value.to_string(),
+            Value::Char(value) => format!("{value:?}"),
+            Value::String(text) => {
+                let start = text.chars().take(CHARS_MAX).collect::<String>();
+                format!("{start:?}{}", if start.len() < text.len() { "..." } else { "" })
+            }
+            Value::List(items) => format!("a list of {}", items.len()),
+            Value::Bytes(bytes) => format!("{} bytes", bytes.len()),
+            Value::Option(None) => "none".to_string(),
+            Value::Option(Some(_)) => "some".to_string(),
+            Value::Record(fields) => format!("a record of {} fields", fields.len()),
+            Value::Tuple(items) => format!("a tuple of {}", items.len()),
+            Value::Enum(case) | Value::Variant(case, _) => {
+                format!("case {}", case.chars().take(CHARS_MAX).collect::<String>())
+            }
+            Value::Flags(flags) => format!("{} flags", flags.len()),
+            Value::Result(Ok(_)) => "ok".to_string(),
+            Value::Result(Err(_)) => "err".to_string(),
+            integer => integer.integer().map_or(String::new(), |number| number.to_string()),
+        }
+    }
+}
+
+macro_rules! from {
+    ($($ty:ty => $make:expr;)*) => {$(
+        impl From<$ty> for Value {
+            fn from(value: $ty) -> Value {
+                $make(value)
+            }
+        }
+    )*};
+}
+
+from! {
+    bool => Value::Bool;
+    u8 => Value::U8;
+    u16 => Value::U16;
+    u32 => Value::U32;
+    u64 => Value::U64;
+    i8 => Value::S8;
+    i16 => Value::S16;
+    i32 => Value::S32;
+    i64 => Value::S64;
+    f32 => Value::F32;
+    f64 => Value::F64;
+    char => Value::Char;
+    String => Value::String;
+    &str => |text: &str| Value::String(text.to_string());
+    Vec<u8> => Value::Bytes;
+    &[u8] => |bytes: &[u8]| Value::Bytes(bytes.to_vec());
+    Vec<Value> => Value::List;
+}
+
+impl<T: Into<Value>> From<Option<T>> for Value {
+    fn from(value: Option<T>) -> Value {
+        Value::Option(value.map(|value| Box::new(value.into())))
+    }
+}

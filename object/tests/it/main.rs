@@ -1,0 +1,8 @@
+//! The public API of the crate, as a caller sees it.
+//!
+//! - `schema`: WIT text to types, layout against the WIT library's own, values as payloads, JSON
+//!   and memory, and what is refused.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on stops where it is")]
+
+mod schema;

@@ -1,0 +1,13 @@
+//! Schemas: see each module.
+//!
+//! - `generate`: seeded random schemas and values, and a memory to put them in.
+//! - `canonical_abi`: layout and flattening against `wit-parser` as the oracle.
+//! - `diagnostics`: what schema text is refused, with which words.
+//! - `values`: payloads and JSON, there and back, mutated, and their committed hashes.
+//! - `memory`: states, results and paths in linear memory, honest and hostile.
+
+mod canonical_abi;
+mod diagnostics;
+mod generate;
+mod memory;
+mod values;
