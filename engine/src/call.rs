@@ -10,7 +10,7 @@ use object::hash::{ObjectId, VersionHash};
 use object::input::Request;
 use object::schema::Value;
 
-use crate::database::Shared;
+use crate::shared::Shared;
 use crate::error::Result;
 use crate::reply::{Answer, Pending, Receipt, channel};
 

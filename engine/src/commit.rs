@@ -17,10 +17,10 @@ use object::refusal::Verdict;
 use object::schema::decode_value;
 use storage::Append;
 
-use crate::database::Shared;
 use crate::error::{Error, ErrorKind, Result};
 use crate::reply::{Receipt, Reply};
 use crate::resident::{Live, Resident};
+use crate::shared::Shared;
 use crate::slots::Slots;
 use crate::step::{Ran, Stop, run};
 

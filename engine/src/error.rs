@@ -9,6 +9,7 @@ use object::hash::ObjectId;
 use object::refusal::Verdict;
 
 use crate::instrument::ModuleError;
+use crate::substrate::HostFailure;
 
 /// The result of the engine's fallible functions.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -117,6 +118,12 @@ impl From<ErrorKind> for Error {
 impl From<ModuleError> for Error {
     fn from(error: ModuleError) -> Error {
         Error::new(ErrorKind::Module(error))
+    }
+}
+
+impl From<HostFailure> for Error {
+    fn from(failure: HostFailure) -> Error {
+        Error::new(ErrorKind::Substrate(failure.to_string()))
     }
 }
 

@@ -1,43 +1,61 @@
-//! The worker pool: threads that take objects off one run queue and work through their mail.
+//! The worker pool: threads that take objects off one run queue and work through their mail, and
+//! do what needs a worker's stack and instances.
 //!
-//! An object is on the queue at most once, so it has one worker at a time. A worker gives a turn of
-//! a bounded number of letters to an object and then lets the next one have its turn. It does not
-//! know what a step is.
+//! An object is on the queue at most once, so it has one worker at a time. It does not know what a
+//! turn of an object is, nor what a step is.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 
 use crossbeam::channel::{Receiver, Sender, unbounded};
+use object::policy::STACK_BYTES;
 use parking_lot::{Condvar, Mutex};
 
 use crate::error::{ErrorKind, Result};
 use crate::resident::Resident;
+use crate::substrate::THREAD_STACK_BYTES;
 
-/// Letters that one turn takes.
-pub(crate) const TURN_LETTERS_MAX: usize = 64;
+/// Something for a worker to do with its state `S`.
+pub(crate) enum Work<S> {
+    /// Give an object its turn.
+    Turn(Arc<Resident>),
+    /// Run this.
+    Run(Box<dyn FnOnce(&mut S) + Send>),
+}
 
 /// The run queue, and how much mail is under way.
-#[derive(Debug)]
-pub(crate) struct Queue {
-    sender: Sender<Arc<Resident>>,
-    receiver: Receiver<Arc<Resident>>,
+pub(crate) struct Queue<S> {
+    sender: Sender<Work<S>>,
+    receiver: Receiver<Work<S>>,
     /// Letters posted and not worked through.
     under_way: AtomicU64,
     quiet: Mutex<()>,
     changed: Condvar,
 }
 
-impl Queue {
-    pub(crate) fn new() -> Queue {
+impl<S> Queue<S> {
+    pub(crate) fn new() -> Queue<S> {
         let (sender, receiver) = unbounded();
         let under_way = AtomicU64::new(0);
         Queue { sender, receiver, under_way, quiet: Mutex::new(()), changed: Condvar::new() }
     }
 
-    /// Puts an object on the run queue.
-    pub(crate) fn push(&self, resident: Arc<Resident>) {
-        self.sender.send(resident).expect("the queue holds a receiver itself");
+    pub(crate) fn push(&self, work: Work<S>) {
+        let sent = self.sender.send(work);
+        assert!(sent.is_ok(), "the queue holds a receiver itself");
+    }
+
+    /// Runs `work` on a worker and waits for what it gives.
+    ///
+    /// Never called on a worker, which would wait for itself.
+    pub(crate) fn on_worker<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut S) -> T + Send + 'static,
+    ) -> Result<T> {
+        let (sender, receiver) = oneshot::channel();
+        self.push(Work::Run(Box::new(move |state| drop(sender.send(work(state))))));
+        receiver.recv().map_err(|_| ErrorKind::Closed.into())
     }
 
     /// Counts a letter that is about to be posted.
@@ -72,25 +90,25 @@ pub(crate) struct Pool {
 }
 
 impl Pool {
-    /// Starts `count` workers, each with state of its own made by `state`, that give each object
-    /// on `queue` to `turn`.
-    pub(crate) fn start<S: 'static>(
+    /// Starts `count` workers, each with a state of its own, that give objects on `queue` their
+    /// `turn`.
+    pub(crate) fn start<S: Default + 'static>(
         count: usize,
-        queue: &Arc<Queue>,
-        state: impl Fn() -> S + Send + Clone + 'static,
+        queue: &Arc<Queue<S>>,
         turn: impl Fn(&mut S, Arc<Resident>) + Send + Clone + 'static,
     ) -> Result<Pool> {
         let (stop, stopped) = crossbeam::channel::bounded::<()>(0);
         let mut pool = Pool { threads: Vec::new(), stop: Some(stop) };
         for index in 0..count {
-            let (queue, stopped) = (Arc::clone(queue), stopped.clone());
-            let (state, turn) = (state.clone(), turn.clone());
+            let (receiver, stopped) = (queue.receiver.clone(), stopped.clone());
+            let turn = turn.clone();
             let work = move || {
-                let mut state = state();
+                let mut state = S::default();
                 loop {
                     crossbeam::select! {
-                        recv(queue.receiver) -> resident => match resident {
-                            Ok(resident) => turn(&mut state, resident),
+                        recv(receiver) -> work => match work {
+                            Ok(Work::Turn(resident)) => turn(&mut state, resident),
+                            Ok(Work::Run(run)) => run(&mut state),
                             Err(_) => return,
                         },
                         recv(stopped) -> _ => return,
@@ -99,7 +117,7 @@ impl Pool {
             };
             let thread = std::thread::Builder::new()
                 .name(format!("continuant-{index}"))
-                .stack_size(object::policy::STACK_BYTES)
+                .stack_size(THREAD_STACK_BYTES.max(STACK_BYTES))
                 .spawn(work)
                 .map_err(|error| ErrorKind::Substrate(format!("a worker thread: {error}")))?;
             pool.threads.push(thread);
@@ -115,19 +133,4 @@ impl Pool {
             drop(thread.join());
         }
     }
-}
-
-/// Runs `work` on a thread with the stack that policies are parsed and decided on.
-///
-/// # Panics
-///
-/// When `work` does.
-pub(crate) fn on_policy_stack<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T> {
-    std::thread::scope(|scope| {
-        let thread = std::thread::Builder::new()
-            .stack_size(object::policy::STACK_BYTES)
-            .spawn_scoped(scope, work)
-            .map_err(|error| ErrorKind::Substrate(format!("a thread: {error}")))?;
-        Ok(thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-    })
 }

@@ -84,6 +84,8 @@ pub(crate) struct Live {
     pub(crate) image: Image,
     pub(crate) tree: Tree,
     pub(crate) globals: Vec<u64>,
+    /// The wake that was refused or failed at this head: it is not tried again by itself.
+    pub(crate) missed_wake: Option<u64>,
 }
 
 /// One version, as readers see it.
@@ -137,6 +139,11 @@ impl Resident {
         let mut mailbox = self.mailbox.lock();
         assert!(mailbox.scheduled, "a worker takes letters only on its turn");
         mailbox.letters.pop_front()
+    }
+
+    /// Puts a letter back to be taken first.
+    pub(crate) fn put_back(&self, letter: Letter) {
+        self.mailbox.lock().letters.push_front(letter);
     }
 
     /// Ends a worker's turn; whether the object goes back on the run queue.

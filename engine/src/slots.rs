@@ -30,7 +30,6 @@ pub(crate) struct Slots {
 /// An instance that holds the memory of an image.
 pub(crate) struct Loaded {
     pub(crate) slot: Slot,
-    code: Arc<Code>,
     image: Image,
     /// Pages that the host wrote since the last step ended.
     written: Vec<u32>,
@@ -62,7 +61,7 @@ impl Loaded {
     fn new(code: &Arc<Code>, image: &Image) -> Result<Loaded> {
         let slot = Slot::new(code)?;
         let image = Image::new(Arc::clone(image.base()));
-        Ok(Loaded { slot, code: Arc::clone(code), image, written: Vec::new() })
+        Ok(Loaded { slot, image, written: Vec::new() })
     }
 
     fn switch_to(&mut self, image: &Image) -> Result<()> {
@@ -70,7 +69,7 @@ impl Loaded {
             return Ok(());
         }
         if self.slot.memory().len() as u64 > image.bytes_count() {
-            *self = Loaded::new(&self.code, image)?;
+            *self = Loaded::new(&Arc::clone(self.slot.code()), image)?;
         }
         self.slot.grow_to(image.bytes_count())?;
         let memory = self.slot.memory_mut();
@@ -96,7 +95,7 @@ impl Loaded {
     /// The pages in which the memory differs from the image now, ascending. Pages wholly in the
     /// dead stack are zeroed first.
     pub(crate) fn changed(&mut self) -> Vec<(u32, Arc<Page>)> {
-        let dead = self.code.stack_top() as usize / PAGE_BYTES;
+        let dead = self.slot.code().about().stack_top as usize / PAGE_BYTES;
         let dirty = self.dirty();
         let memory = self.slot.memory_mut();
         let mut changed = Vec::new();
@@ -134,7 +133,7 @@ impl Loaded {
     pub(crate) fn reject(&mut self) -> Result<()> {
         if self.slot.memory().len() as u64 > self.image.bytes_count() {
             let image = self.image.clone();
-            *self = Loaded::new(&self.code, &image)?;
+            *self = Loaded::new(&Arc::clone(self.slot.code()), &image)?;
             return self.switch_to(&image);
         }
         let dirty = self.dirty();

@@ -13,12 +13,12 @@ use object::input::{Input, Request};
 use object::limits::{EFFECTS_BYTES_MAX, FUEL_MAX};
 use object::memory::{Memory, Tree};
 use object::refusal::{Reason, Verdict};
-use object::schema::{self, CoreValue, Lower, Method, Value};
+use object::schema::{self, CoreValue, Lower, Method};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::instrument::INSTRUMENTATION_VERSION;
 use crate::slots::Loaded;
-use crate::substrate::{StepContext, StepEnd, Trap, TrapClass};
+use crate::substrate::{StepContext, StepEnd, StepError, Trap};
 
 /// What a step leaves.
 pub(crate) struct Ran {
@@ -41,6 +41,12 @@ pub(crate) enum Stop {
 impl From<Error> for Stop {
     fn from(error: Error) -> Stop {
         Stop::Failed(error)
+    }
+}
+
+impl From<object::Error> for Stop {
+    fn from(error: object::Error) -> Stop {
+        Stop::Failed(error.into())
     }
 }
 
@@ -134,13 +140,10 @@ fn invoke(
             None => Ok(Vec::new()),
         },
         Request::Call { method, arguments } => {
-            let method = definition.schema.require_method(method).map_err(Error::from)?;
+            let method = definition.schema.require_method(method)?;
             call(loaded, method, arguments)
         }
-        Request::Cycle => match loaded.slot.call("cycle", &[]) {
-            Ok(_) => Ok(Vec::new()),
-            Err(trap) => Err(stop(trap)),
-        },
+        Request::Cycle => enter(loaded, "cycle", &[]).map(|_| Vec::new()),
         Request::Write { .. } => unreachable!("a write runs no code"),
     };
     let end = loaded.slot.end_step();
@@ -154,15 +157,24 @@ fn invoke(
 
 /// Calls a method with encoded arguments; gives the encoded result.
 fn call(loaded: &mut Loaded, method: &Method, arguments: &[u8]) -> Result<Vec<u8>, Stop> {
-    let values = schema::decode_args(arguments, &method.params).map_err(Error::from)?;
-    let values: Vec<Value> = values;
+    let values = schema::decode_args(arguments, &method.params)?;
     let core = schema::lower_args(&values, &method.params, &mut Arguments { loaded })?;
-    let results = loaded.slot.call(&method.name, &core).map_err(stop)?;
+    let results = enter(loaded, &method.name, &core)?;
     let Some(ty) = &method.result else { return Ok(Vec::new()) };
     let invalid =
         |error: object::Error| Stop::Refused(Verdict::native(Reason::State, error.to_string()));
     let value = schema::lift_result(method, results.first().copied(), loaded.slot.memory());
-    schema::encode_value(&value.map_err(invalid)?, ty).map_err(invalid)
+    let value = value.map_err(invalid)?.expect("a method with a result type has a result");
+    schema::encode_value(&value, ty).map_err(invalid)
+}
+
+/// Calls an exported function; one that the module does not have traps.
+fn enter(loaded: &mut Loaded, name: &str, core: &[CoreValue]) -> Result<Vec<CoreValue>, Stop> {
+    let Some(function) = loaded.slot.code().function(name) else {
+        let detail = format!("the module exports no function {name}");
+        return Err(Stop::Refused(Verdict::native(Reason::Trap, detail)));
+    };
+    loaded.slot.call(function, core).map_err(stop)
 }
 
 /// Puts arguments that do not fit a core value into the guest's memory.
@@ -176,7 +188,7 @@ impl Lower for Arguments<'_> {
     fn allocate(&mut self, bytes: u32, align: u32) -> Result<u32, Stop> {
         let zero = CoreValue::I32(0);
         let arguments = [zero, zero, CoreValue::I32(align), CoreValue::I32(bytes)];
-        match self.loaded.slot.call("cabi_realloc", &arguments).map_err(stop)?[..] {
+        match enter(self.loaded, "cabi_realloc", &arguments)?[..] {
             [CoreValue::I32(address)] if address % align == 0 => Ok(address),
             _ => Err(bad_room()),
         }
@@ -193,14 +205,15 @@ fn bad_room() -> Stop {
 }
 
 /// The verdict of a trap; the host's own failures are none.
-fn stop(trap: Trap) -> Stop {
-    let reason = match trap.class() {
-        TrapClass::Host => {
-            return Stop::Failed(Error::new(ErrorKind::Substrate(trap.to_string())));
-        }
-        TrapClass::OutOfFuel => Reason::OutOfFuel,
-        TrapClass::StackExhausted => Reason::StackExhausted,
+fn stop(error: StepError) -> Stop {
+    let trap = match error {
+        StepError::Host(failure) => return Stop::Failed(failure.into()),
+        StepError::Trap(trap) => trap,
+    };
+    let reason = match trap {
+        Trap::OutOfFuel => Reason::OutOfFuel,
+        Trap::StackExhausted => Reason::StackExhausted,
         _ => Reason::Trap,
     };
-    Stop::Refused(Verdict::native(reason, trap.class().name()))
+    Stop::Refused(Verdict::native(reason, trap.to_string()))
 }
