@@ -21,6 +21,7 @@ pub mod input;
 pub mod limits;
 pub mod lineage;
 pub mod memory;
+pub mod policy;
 pub mod refusal;
 pub mod schema;
 
