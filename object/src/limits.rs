@@ -55,3 +55,21 @@ pub const NONCES_MAX: usize = 1024;
 /// How far in the future a signature may expire, in milliseconds: after that long, its key's
 /// nonce may be forgotten.
 pub const EXPIRY_MS_MAX: u64 = 7 * 24 * 60 * 60 * 1000;
+/// Tokens of Cedar text.
+pub const POLICY_TOKENS_MAX: usize = 4096;
+/// How deep brackets nest in Cedar text.
+pub const POLICY_NESTING_MAX: usize = 32;
+/// Operators of one chain in Cedar text: an expression between brackets or separators.
+pub const POLICY_OPERATORS_MAX: usize = 64;
+/// Operators and brackets on the deepest path into an expression of Cedar text.
+pub const POLICY_DEPTH_MAX: usize = 256;
+/// Bytes of a string literal in Cedar text.
+pub const POLICY_LITERAL_BYTES_MAX: usize = 1024;
+/// Attributes of the contexts of all actions of a policy together.
+pub const POLICY_ATTRIBUTES_MAX: usize = 64 << 10;
+/// Items of a list that a policy reads.
+pub const POLICY_SET_ITEMS_MAX: usize = 1024;
+/// Bytes of a string that a policy reads; of bytes that it reads, twice as many digits.
+pub const POLICY_TEXT_BYTES_MAX: usize = 4096;
+/// Bytes of all that a policy reads for one decision, each value being 16 and its text.
+pub const POLICY_CONTEXT_BYTES_MAX: usize = 1 << 20;

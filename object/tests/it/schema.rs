@@ -8,6 +8,6 @@
 
 mod canonical_abi;
 mod diagnostics;
-mod generate;
+pub(crate) mod generate;
 mod memory;
 mod values;

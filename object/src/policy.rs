@@ -1,0 +1,249 @@
+//! The policy that an object carries: which changes to it are admitted, as Cedar rules over what
+//! is known of a step, validated against the object's own schema.
+//!
+//! Everything is refused that no rule permits, or that a rule forbids, or on which a rule fails:
+//! Cedar itself would skip a failing `forbid`. Cedar's parser and evaluator use stack as an
+//! expression is deep, so that the text is held to a profile, and [`Policy::parse`] and
+//! [`Policy::decide`] want a thread with [`STACK_BYTES`] of stack; the verdict is then the same
+//! everywhere.
+//!
+//! It does not know how a step is run, or how its facts came about. Cedar is named only in
+//! `policy/cedar`.
+//!
+//! Invariant: a `Policy` is within the profile and strictly valid for its schema.
+
+mod cedar;
+mod profile;
+mod shape;
+
+use std::fmt;
+
+use self::cedar::Rules;
+use self::shape::Shapes;
+use crate::codec::{Reader, Write};
+use crate::error::{ErrorKind, Result};
+use crate::hash::{ObjectId, PolicyHash};
+use crate::limits::POLICY_BYTES_MAX;
+use crate::schema::{Schema, Value};
+
+/// Bytes of stack that a thread needs to parse, decide or drop any policy within the profile, with
+/// or without optimisation. With less, a verdict may differ, or the process end.
+pub const STACK_BYTES: usize = 16 << 20;
+
+/// Version of the encoding.
+const VERSION: u8 = 1;
+
+/// An object's policy, ready to decide.
+pub struct Policy {
+    text: String,
+    language: (u16, u16),
+    hash: PolicyHash,
+    rules: Rules,
+}
+
+/// What is known of a step when it is decided on.
+///
+/// Times are in milliseconds since 1970-01-01 UTC.
+#[derive(Debug, Clone, Copy)]
+pub struct Facts<'a> {
+    /// Who asks.
+    pub principal: Principal,
+    /// The method's name, or `advance` for the object's own cycle, or `write` for a direct write.
+    pub action: &'a str,
+    /// The object concerned.
+    pub object: ObjectId,
+    /// The state before the step, a record of the schema.
+    pub before: &'a Value,
+    /// The state after it.
+    pub after: &'a Value,
+    /// The method's arguments by name, in order; none for `advance` and `write`.
+    pub input: &'a [(String, Value)],
+    /// The keys whose signatures were verified.
+    pub signers: &'a [[u8; 32]],
+    /// Names of the outputs.
+    pub outputs: &'a [&'a str],
+    /// When the object wants to run next, if it does.
+    pub wake: Option<u64>,
+    /// The version that the step would make.
+    pub seq: u64,
+    /// Milliseconds since the object's genesis.
+    pub age: u64,
+    /// Fuel that the step took.
+    pub fuel: u64,
+    /// Pages of memory that it changed.
+    pub pages: u32,
+    /// The step's claimed time.
+    pub time: u64,
+}
+
+/// Who asks for a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Principal {
+    /// The holder of an Ed25519 key: in Cedar `Key::"<64 lowercase hexadecimal digits>"`.
+    Key([u8; 32]),
+    /// Nobody in particular: in Cedar `Anonymous::""`, or `principal is Anonymous`.
+    Anonymous,
+    /// An object, this one or another: in Cedar `Object::"<64 lowercase hexadecimal digits>"`.
+    Object(ObjectId),
+}
+
+/// Whether a step is admitted, and the ids of the rules that say so, sorted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decision {
+    /// It is.
+    Permit {
+        /// Every `permit` that is satisfied.
+        rules: Vec<String>,
+    },
+    /// It is not.
+    Refuse {
+        /// Every `forbid` that is satisfied or, when evaluation failed, every rule that failed.
+        rules: Vec<String>,
+        /// Why not.
+        reason: Refusal,
+    },
+}
+
+/// Why a step is not admitted.
+///
+/// A path is that of a value in the context, fields under their names in WIT.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// A rule forbids it.
+    Forbidden,
+    /// No rule permits it.
+    NotPermitted,
+    /// Rules could not be evaluated; those that could do not count.
+    EvaluationError {
+        /// The first of them.
+        rule: String,
+        /// Cedar's words for its problem. They may change with Cedar's version.
+        message: String,
+    },
+    /// A number that a rule reads is above that of an `s64`.
+    OutOfRange {
+        /// The number.
+        path: String,
+    },
+    /// A value that a rule reads is beyond what [`limits`](crate::limits) lets a policy read.
+    TooLarge {
+        /// The value.
+        path: String,
+    },
+    /// The facts are not of this policy's schema: there is no such action, or a value is of
+    /// another type.
+    Mismatch {
+        /// `action`, or the value.
+        path: String,
+    },
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Refusal::Forbidden => f.write_str("a rule forbids it"),
+            Refusal::NotPermitted => f.write_str("no rule permits it"),
+            Refusal::EvaluationError { rule, message } => {
+                write!(f, "rule {rule} could not be evaluated: {message}")
+            }
+            Refusal::OutOfRange { path } => {
+                write!(f, "{path} is above what a policy can count to")
+            }
+            Refusal::TooLarge { path } => write!(f, "{path} is larger than a policy may read"),
+            Refusal::Mismatch { path } => write!(f, "{path} is not of the policy's schema"),
+        }
+    }
+}
+
+impl Policy {
+    /// Parses `text` and validates it against what `schema` lets a policy see.
+    ///
+    /// Call it on a thread with [`STACK_BYTES`] of stack.
+    ///
+    /// # Errors
+    ///
+    /// `Policy`: all that is wrong in the text, found by the first of these that finds anything:
+    /// the profile, Cedar's parser, the rules' ids, Cedar's strict validation.
+    pub fn parse(text: &str, schema: &Schema) -> Result<Policy> {
+        Policy::build(text, cedar::language_version(), schema)
+    }
+
+    fn build(text: &str, language: (u16, u16), schema: &Schema) -> Result<Policy> {
+        let rules = profile::scan(text).and_then(|spans| {
+            let shapes = Shapes::new(schema).map_err(|finding| vec![finding])?;
+            Rules::parse(text, &spans, &shapes)
+        });
+        let rules = rules.map_err(ErrorKind::Policy)?;
+        let hash = PolicyHash::of(&encode(text, language));
+        Ok(Policy { text: text.to_string(), language, hash, rules })
+    }
+
+    /// The text as it was given.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The hash of the encoding.
+    pub fn hash(&self) -> PolicyHash {
+        self.hash
+    }
+
+    /// The encoding; `object/format-policy.md` has its layout.
+    pub fn encode(&self) -> Vec<u8> {
+        encode(&self.text, self.language)
+    }
+
+    /// Reads an encoding, and validates it as [`Policy::parse`] does.
+    ///
+    /// # Errors
+    ///
+    /// `Decode`: the bytes are not an encoding, or of a later version of the language.
+    /// `Policy`: as of [`Policy::parse`].
+    pub fn decode(bytes: &[u8], schema: &Schema) -> Result<Policy> {
+        let mut reader = Reader::new("policy", bytes);
+        let version = reader.u8()?;
+        if version != VERSION {
+            return Err(reader.fail(1, &format!("version {VERSION}"), version));
+        }
+        let language = (reader.u16()?, reader.u16()?);
+        let known = cedar::language_version();
+        if language.0 != known.0 || language.1 > known.1 {
+            let expected = format!("Cedar {}.0 to {}.{}", known.0, known.0, known.1);
+            return Err(reader.fail(4, &expected, format!("{}.{}", language.0, language.1)));
+        }
+        let text = reader.text(POLICY_BYTES_MAX)?;
+        reader.end()?;
+        Policy::build(text, language, schema)
+    }
+
+    /// Whether the step that `facts` tell of is admitted.
+    ///
+    /// Call it on a thread with [`STACK_BYTES`] of stack. What it takes is bounded by the limits
+    /// named `POLICY_*` in [`limits`](crate::limits).
+    pub fn decide(&self, facts: &Facts<'_>) -> Decision {
+        self.rules.decide(facts)
+    }
+}
+
+fn encode(text: &str, language: (u16, u16)) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(text.len() + 9);
+    bytes.put_u8(VERSION).put_u16(language.0).put_u16(language.1).put_blob(text.as_bytes());
+    bytes
+}
+
+impl fmt::Debug for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Policy").field("hash", &self.hash).field("text", &self.text).finish()
+    }
+}
+
+/// The Cedar schema that policies of objects with this schema are validated against, as text.
+///
+/// # Errors
+///
+/// `Policy`: the schema has more for a policy to see than a validator should be asked to hold.
+pub fn derived_schema(schema: &Schema) -> Result<String> {
+    let shapes = Shapes::new(schema).map_err(|finding| ErrorKind::Policy(vec![finding]))?;
+    Ok(shapes.print())
+}

@@ -1,0 +1,247 @@
+//! The one place that knows the crate `cedar_policy`: rules parsed and validated, and decisions
+//! taken by Cedar's own authorizer.
+//!
+//! It is given text that is within the profile, and does not check that again. The profile keeps
+//! out Cedar's extension types (decimal, ip, datetime), which may or may not be built in: another
+//! crate of the build decides that.
+//!
+//! Invariant: rules that have been parsed are valid, strictly, for the derived schema; every rule
+//! has an id of its own.
+
+mod context;
+mod reads;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Range;
+use std::str::FromStr;
+
+use cedar_policy::ffi::DetailedError;
+use cedar_policy::{
+    AuthorizationError, Authorizer, Entities, EntityId, EntityTypeName, EntityUid, PolicyId,
+    PolicySet, Request, ValidationMode, Validator,
+};
+
+use self::context::{Plan, hex};
+use self::reads::Reads;
+use super::profile::FINDINGS_MAX;
+use super::shape::Shapes;
+use super::{Decision, Facts, Principal, Refusal};
+use crate::error::Diagnostic;
+
+/// Rules ready to decide.
+#[derive(Debug)]
+pub(super) struct Rules {
+    set: PolicySet,
+    /// Sorted by name, as they are looked up.
+    actions: HashMap<String, (EntityUid, Plan)>,
+    types: Types,
+    authorizer: Authorizer,
+    entities: Entities,
+}
+
+/// Names of the entity types of the derived schema.
+#[derive(Debug)]
+struct Types {
+    key: EntityTypeName,
+    anonymous: EntityTypeName,
+    object: EntityTypeName,
+    action: EntityTypeName,
+}
+
+/// Version of the language that the rules are in, major and minor.
+pub(super) fn language_version() -> (u16, u16) {
+    let version = cedar_policy::get_lang_version();
+    let part = |part: u64| u16::try_from(part).expect("a version's part is a small number");
+    (part(version.major), part(version.minor))
+}
+
+impl Rules {
+    /// Parses and validates `text`, whose rules stand at `spans`.
+    pub(super) fn parse(
+        text: &str,
+        spans: &[Range<usize>],
+        shapes: &Shapes,
+    ) -> Result<Rules, Vec<Diagnostic>> {
+        let set = PolicySet::from_str(text).map_err(|errors| {
+            let mut findings = Vec::new();
+            flatten(&DetailedError::from(&errors), &mut findings);
+            tidy(findings)
+        })?;
+        let set = name(&set, spans)?;
+        validate(&set, shapes)?;
+        let mut reads = Reads::nothing();
+        for rule in set.policies() {
+            let rule = rule.to_pst().map_err(|error| vec![Diagnostic::whole(error.to_string())])?;
+            reads.add_rule(rule.body());
+        }
+        let types = Types::new();
+        let actions = shapes.actions.iter().map(|action| {
+            let uid = entity(&types.action, action.name.clone());
+            (action.name.clone(), (uid, Plan::new(&shapes.state, &action.input, &reads)))
+        });
+        let actions = actions.collect();
+        let (authorizer, entities) = (Authorizer::new(), Entities::empty());
+        Ok(Rules { set, actions, types, authorizer, entities })
+    }
+
+    /// Decides, as `Policy::decide` says.
+    pub(super) fn decide(&self, facts: &Facts<'_>) -> Decision {
+        let refuse = |reason| Decision::Refuse { rules: Vec::new(), reason };
+        let Some((action, plan)) = self.actions.get(facts.action) else {
+            return refuse(Refusal::Mismatch { path: "action".to_string() });
+        };
+        let context = match plan.context(facts) {
+            Ok(context) => context,
+            Err(reason) => return refuse(reason),
+        };
+        let types = &self.types;
+        let principal = match facts.principal {
+            Principal::Key(key) => entity(&types.key, hex(&key)),
+            Principal::Anonymous => entity(&types.anonymous, String::new()),
+            Principal::Object(id) => entity(&types.object, hex(&id.0)),
+        };
+        let resource = entity(&types.object, hex(&facts.object.0));
+        // Without a schema to check the request against: the context is built from the same
+        // shapes that the schema is printed from.
+        let request = Request::new(principal, action.clone(), resource, context, None);
+        let Ok(request) = request else {
+            return refuse(Refusal::Mismatch { path: "context".to_string() });
+        };
+        let response = self.authorizer.is_authorized(&request, &self.set, &self.entities);
+        let failed: BTreeMap<String, String> = response
+            .diagnostics()
+            .errors()
+            .map(|AuthorizationError::PolicyEvaluationError(error)| {
+                (error.policy_id().to_string(), error.inner().to_string())
+            })
+            .collect();
+        if let Some((rule, message)) = failed.first_key_value() {
+            let message = message.chars().take(MESSAGE_CHARS_MAX).collect();
+            let reason = Refusal::EvaluationError { rule: rule.clone(), message };
+            return Decision::Refuse { rules: failed.into_keys().collect(), reason };
+        }
+        let rules: BTreeSet<String> =
+            response.diagnostics().reason().map(|rule| rule.to_string()).collect();
+        let rules: Vec<String> = rules.into_iter().collect();
+        match response.decision() {
+            cedar_policy::Decision::Allow => Decision::Permit { rules },
+            cedar_policy::Decision::Deny if rules.is_empty() => refuse(Refusal::NotPermitted),
+            cedar_policy::Decision::Deny => Decision::Refuse { rules, reason: Refusal::Forbidden },
+        }
+    }
+}
+
+/// Characters of Cedar's message that a refusal keeps.
+const MESSAGE_CHARS_MAX: usize = 256;
+
+impl Types {
+    fn new() -> Types {
+        let name = |name| EntityTypeName::from_str(name).expect("the name is an identifier");
+        Types {
+            key: name("Key"),
+            anonymous: name("Anonymous"),
+            object: name("Object"),
+            action: name("Action"),
+        }
+    }
+}
+
+fn entity(ty: &EntityTypeName, id: String) -> EntityUid {
+    EntityUid::from_type_name_and_id(ty.clone(), EntityId::new(id))
+}
+
+/// The rules under the ids that their annotations give them.
+fn name(set: &PolicySet, spans: &[Range<usize>]) -> Result<PolicySet, Vec<Diagnostic>> {
+    let mut findings = Vec::new();
+    let mut named = PolicySet::new();
+    let mut known = BTreeSet::new();
+    // Cedar numbers the rules of a text in its order.
+    for (index, span) in spans.iter().enumerate() {
+        let Some(rule) = set.policy(&PolicyId::new(format!("policy{index}"))) else {
+            findings.push(Diagnostic::at(span.clone(), "not a rule"));
+            continue;
+        };
+        let id = rule.annotation("id").unwrap_or_default();
+        let characters = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-');
+        if rule.annotation("id").is_none() {
+            let message = "a rule without an id: put @id(\"some-name\") before it";
+            findings.push(Diagnostic::at(span.clone(), message));
+        } else if !(1..=64).contains(&id.len()) || !id.bytes().all(characters) {
+            let message = "an id that is not 1 to 64 of the characters a-z, 0-9 and -";
+            findings.push(Diagnostic::at(span.clone(), message));
+        } else if !known.insert(id.to_string()) {
+            let message = format!("a second rule with the id {id:?}");
+            findings.push(Diagnostic::at(span.clone(), message));
+        } else if let Err(error) = named.add(rule.new_id(PolicyId::new(id))) {
+            findings.push(Diagnostic::at(span.clone(), error.to_string()));
+        }
+    }
+    match findings.is_empty() && set.num_of_policies() == spans.len() {
+        true => Ok(named),
+        false => Err(findings),
+    }
+}
+
+fn validate(set: &PolicySet, shapes: &Shapes) -> Result<(), Vec<Diagnostic>> {
+    let whole = |error: &dyn std::fmt::Display| {
+        vec![Diagnostic::whole(format!("the derived Cedar schema: {error}"))]
+    };
+    let (schema, _) = cedar_policy::Schema::from_cedarschema_str(&shapes.print())
+        .map_err(|error| whole(&error))?;
+    let result = Validator::new(schema).validate(set, ValidationMode::Strict);
+    let mut findings = Vec::new();
+    for error in result.validation_errors() {
+        flatten(&DetailedError::from(error), &mut findings);
+    }
+    match result.validation_passed() {
+        true => Ok(()),
+        false => Err(tidy(findings)),
+    }
+}
+
+/// Cedar's findings as ours, each with those that it comes with.
+fn flatten(error: &DetailedError, findings: &mut Vec<Diagnostic>) {
+    let help = error.help.as_ref().map(|help| format!(" ({help})")).unwrap_or_default();
+    let message = format!("{}{help}", error.message);
+    findings.push(match error.source_locations.first() {
+        Some(location) => Diagnostic::at(location.loc.start..location.loc.end, message),
+        None => Diagnostic::whole(message),
+    });
+    error.related.iter().for_each(|related| flatten(related, findings));
+}
+
+/// In the order of the text, each finding once: Cedar repeats one for each action and principal.
+fn tidy(mut findings: Vec<Diagnostic>) -> Vec<Diagnostic> {
+    let place = |finding: &Diagnostic| finding.span.as_ref().map(|span| (span.start, span.end));
+    findings.sort_by(|a, b| place(a).cmp(&place(b)).then_with(|| a.message.cmp(&b.message)));
+    findings.dedup();
+    let mut kept: Vec<Diagnostic> = Vec::new();
+    for finding in findings {
+        let last = kept.last_mut().filter(|last| last.span == finding.span);
+        let joined = last.is_some_and(|last| join(&mut last.message, &finding.message));
+        if !joined {
+            kept.push(finding);
+        }
+    }
+    kept.truncate(FINDINGS_MAX);
+    kept
+}
+
+/// Adds the action that `message` is about to those of `joined`, if there is no other difference.
+fn join(joined: &mut String, message: &str) -> bool {
+    const BEFORE: &str = " in context for ";
+    let parts = |message: &str| {
+        let start = message.find(BEFORE)? + BEFORE.len();
+        let end = start + message[start..].rfind('"')? + 1;
+        // Behind the last action there may be a hint, which quotes no more.
+        Some((start, end))
+    };
+    let (Some((start, end)), Some((from, to))) = (parts(joined), parts(message)) else {
+        return false;
+    };
+    if joined[..start] != message[..from] || joined[end..] != message[to..] {
+        return false;
+    }
+    joined.insert_str(end, &format!(", {}", &message[from..to]));
+    true
+}
