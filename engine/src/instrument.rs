@@ -23,8 +23,10 @@ mod emit;
 mod error;
 mod rewrite;
 mod survey;
+#[cfg(test)]
+mod tests;
 
-pub use cost::STACK_BUDGET;
+pub use cost::{STACK_BUDGET, START_FUEL};
 pub use error::{ModuleError, ModuleErrorKind};
 
 /// The version of everything that decides what a step computes and costs. It is part of every

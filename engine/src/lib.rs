@@ -1,3 +1,4 @@
 //! x
 
 pub mod instrument;
+pub mod substrate;

@@ -43,6 +43,8 @@ pub(super) const GROW_PAGE_COST: u32 = 8192;
 /// Fuel of a call into the host, beside that of its bytes.
 pub(super) const HOST_CALL_COST: u32 = 64;
 
+/// Fuel of a start function, which runs once, when the base image is made.
+pub const START_FUEL: u64 = 1 << 28;
 /// The stack budget of a step, in the units of [`frame`]. A substrate's native stack is a
 /// multiple of it, so that a guest meets this bound and never that one.
 pub const STACK_BUDGET: u32 = 1 << 20;
@@ -92,7 +94,9 @@ mod tests {
         ] {
             frozen.extend_from_slice(&number.to_le_bytes());
         }
-        expect![""].assert_eq(&blake3::hash(&frozen).to_string());
+        frozen.extend_from_slice(&START_FUEL.to_le_bytes());
+        expect!["d84d7dcf0d869d603a8ea0eb744f8ada3344a9605f5e44ca43cb430f6ca1c08f"]
+            .assert_eq(&blake3::hash(&frozen).to_string());
     }
 
     #[test]

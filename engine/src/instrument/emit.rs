@@ -82,12 +82,7 @@ impl Meters {
     pub(super) fn move_stack(self, function: &mut Function, units: i32) {
         push(
             function,
-            &[
-                I::GlobalGet(self.stack),
-                I::I32Const(units),
-                I::I32Add,
-                I::GlobalSet(self.stack),
-            ],
+            &[I::GlobalGet(self.stack), I::I32Const(units), I::I32Add, I::GlobalSet(self.stack)],
         );
     }
 }
@@ -130,14 +125,7 @@ pub(super) fn canonical_nan(function: &mut Function, ty: CoreType, scratch: u32)
     };
     push(
         function,
-        &[
-            I::LocalTee(scratch),
-            nan,
-            I::LocalGet(scratch),
-            I::LocalGet(scratch),
-            equal,
-            I::Select,
-        ],
+        &[I::LocalTee(scratch), nan, I::LocalGet(scratch), I::LocalGet(scratch), equal, I::Select],
     );
 }
 

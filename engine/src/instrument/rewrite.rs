@@ -26,11 +26,7 @@ const CARDS_PER_GUEST_PAGE: u32 =
     (object::limits::WASM_PAGE_BYTES / object::limits::PAGE_BYTES) as u32;
 
 /// Writes the instrumented module.
-pub(super) fn rewrite(
-    wasm: &[u8],
-    survey: &Survey<'_>,
-    abi: &Abi,
-) -> Result<Vec<u8>, ModuleError> {
+pub(super) fn rewrite(wasm: &[u8], survey: &Survey<'_>, abi: &Abi) -> Result<Vec<u8>, ModuleError> {
     let count = |length: usize| u32::try_from(length).expect("a module is smaller than 4 GiB");
     let global_count = count(survey.globals.len());
     let mut writer = Writer {

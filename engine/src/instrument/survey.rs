@@ -10,10 +10,10 @@ use super::cost;
 use super::error::{ModuleError, ModuleErrorKind};
 use super::{CoreType, Limits, SCHEMA_SECTION};
 use wasmparser::{
-    ConstExpr, CustomSectionReader, DataSectionReader, ElementSectionReader, Export, FuncToValidate,
-    FuncType, FuncValidatorAllocations, FunctionBody, Global, Import, MemoryType, Operator, Parser,
-    Payload, TableSectionReader, TypeRef, ValType, ValidPayload, Validator, ValidatorResources,
-    WasmFeatures,
+    ConstExpr, CustomSectionReader, DataSectionReader, ElementSectionReader, Export,
+    FuncToValidate, FuncType, FuncValidatorAllocations, FunctionBody, Global, Import, MemoryType,
+    Operator, Parser, Payload, TableSectionReader, TypeRef, ValType, ValidPayload, Validator,
+    ValidatorResources, WasmFeatures,
 };
 
 /// A validated module, section by section.
@@ -179,9 +179,7 @@ fn measure<'a>(
     *allocations = validator.into_allocations();
     let frame_cost = cost::frame(locals, operands, operators);
     match u32::try_from(frame_cost) {
-        Ok(frame_cost) if frame_cost <= cost::STACK_BUDGET => {
-            Ok(Body { code, locals, frame_cost })
-        }
+        Ok(frame_cost) if frame_cost <= cost::STACK_BUDGET => Ok(Body { code, locals, frame_cost }),
         _ => {
             let max = cost::STACK_BUDGET.into();
             Err(ModuleError::limit("stack units of a frame", max, frame_cost).at(offset))
