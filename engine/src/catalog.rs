@@ -9,11 +9,14 @@ use object::definition::Definition;
 use object::hash::{CodeHash, PolicyHash};
 use object::image::BaseImage;
 use object::limits::PAGE_BYTES;
+use object::policy::Policy;
 use parking_lot::Mutex;
 
 use crate::error::{ErrorKind, Result};
-use crate::instrument::{FunctionExport, Limits, ModuleError, instrument};
-use crate::substrate::{Code, CodeError, Substrate};
+use crate::instrument::{
+    CoreType, FunctionExport, Limits, ModuleError, ModuleErrorKind, instrument,
+};
+use crate::substrate::{Code, CodeError, Substrate, Trap};
 
 /// Compiled code and definitions, by their hashes.
 pub(crate) struct Catalog {
@@ -50,8 +53,18 @@ impl Catalog {
         Ok(definition)
     }
 
-    /// Takes a definition as known.
-    pub(crate) fn insert(&self, definition: &Arc<Definition>) {
+    /// The definition of a module and Cedar text. Call it on a worker.
+    pub(crate) fn define(&self, wasm: &[u8], policy_text: &str) -> Result<Arc<Definition>> {
+        let hashes = (CodeHash::of(wasm), Policy::hash_of(policy_text));
+        if let Some(known) = self.known(hashes) {
+            return Ok(known);
+        }
+        let definition = Arc::new(Definition::new(wasm, policy_text)?);
+        self.insert(&definition);
+        Ok(definition)
+    }
+
+    fn insert(&self, definition: &Arc<Definition>) {
         let parts = definition.parts();
         let hashes = (parts.code, parts.policy);
         self.definitions.lock().insert(hashes, Arc::clone(definition));
@@ -75,7 +88,7 @@ impl Catalog {
         let module = instrument(&read()?, &Limits::default())?;
         check_exports(definition, &module.functions)?;
         let code = Code::compile(&self.substrate, module).map_err(|error| match error {
-            CodeError::Start(trap) => ErrorKind::Module(ModuleError::start(trap.to_string())),
+            CodeError::Start(trap) => ErrorKind::Module(not_started(trap)),
             CodeError::Host(failure) => ErrorKind::Substrate(failure.to_string()),
         })?;
         let base = code.base();
@@ -99,11 +112,20 @@ fn check_exports(definition: &Definition, exports: &[FunctionExport]) -> Result<
         let expected = (method.core_params(), method.core_results());
         let found = export.map(|export| (export.params.clone(), export.results.clone()));
         if found.as_ref() != Some(&expected) {
-            let signature = |(params, results): &(Vec<_>, Vec<_>)| format!("{params:?} -> {results:?}");
             let expected = signature(&expected);
             let found = found.as_ref().map_or("no such export".to_string(), signature);
-            return Err(ModuleError::export(&method.name, expected, found).into());
+            let kind = ModuleErrorKind::Export;
+            return Err(ModuleError::new(kind, &method.name, expected, found).into());
         }
     }
     Ok(())
+}
+
+fn signature((params, results): &(Vec<CoreType>, Vec<CoreType>)) -> String {
+    format!("{params:?} -> {results:?}")
+}
+
+fn not_started(trap: Trap) -> ModuleError {
+    let expected = "segments that fit and a start function that returns";
+    ModuleError::new(ModuleErrorKind::Start, "start", expected, trap.to_string())
 }

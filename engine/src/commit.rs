@@ -10,12 +10,14 @@ use std::sync::Arc;
 use object::admission::{Step, admit, authenticate};
 use object::credential::PublicKey;
 use object::effects::{Admission, encode_globals};
-use object::hash::VersionHash;
+use object::commit::Commit;
+use object::definition::Definition;
 use object::header::{Header, Kind};
-use object::input::Input;
+use object::input::{Input, Request};
+use object::memory::Tree;
 use object::refusal::Verdict;
 use object::schema::decode_value;
-use storage::Append;
+use storage::{Append, Change, NewCommit};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::reply::{Receipt, Reply};
@@ -80,23 +82,80 @@ fn append(
     admission: Admission,
     reply: Reply,
 ) {
-    let dirty: Vec<u32> = ran.changed.clone();
-    live.tree.update(&ran.image, &dirty);
+    live.tree.update(&ran.image, &ran.changed);
     let (header, nonces) = live.head.successor(input, &ran.outcome(&live.tree), &admission);
-    let receipt = receipt(live, &header, &ran, &admission);
-    let frame = frame(live, &header, input, &ran, &admission, &nonces);
-    let appended = shared.store().append(frame, move |durable| {
+    let new_nonces = (!Arc::ptr_eq(&nonces, &live.head.nonces)).then(|| nonces.encode());
+    let globals = (ran.globals != live.globals).then(|| encode_globals(&ran.globals));
+    let commit = Commit {
+        header: header.clone(),
+        input: &input.encode(),
+        effects: &ran.effects.encode(),
+        admission: &admission.encode(),
+        globals: globals.as_deref(),
+        pages: ran.pages().collect(),
+    };
+    let change = NewCommit { commit, base: None, nonces: new_nonces.as_deref() };
+    let append = Append { changes: vec![Change::Commit(change)], ..Append::default() };
+    let receipt = receipt(&live.definition, &header, input, &ran, admission.rules);
+    let done = move |durable: storage::Result<()>| {
         reply.send(durable.map(|()| receipt).map_err(Error::from));
-    });
-    if appended.is_err() {
-        // The log is poisoned: it answered the reply, and nothing more is made until reopening.
+    };
+    if shared.store().append(&append, done).is_err() {
+        // The reply has the reason. The tree went ahead of an image that will not be.
+        live.tree = Tree::of(&live.image);
         return;
     }
+    let wake = live.head.header.wake;
     live.head.advance(header, nonces);
-    live.image = ran.image;
-    live.globals = ran.globals;
+    (live.image, live.globals) = (ran.image, ran.globals);
+    live.missed_wake = None;
     resident.publish(live);
-    if let Some(wake) = live.head.header.wake {
-        shared.timer().insert(wake, live.head.id);
+    if let Some(next) = live.head.header.wake.filter(|_| live.head.header.wake != wake) {
+        shared.timer().insert(next, live.head.id);
+    }
+}
+
+/// Puts a refusal on record, if the object may have more of them; the reply waits for that.
+fn refuse(shared: &Shared, live: &mut Live, input: &Input, verdict: Verdict, reply: Reply) {
+    let id = live.head.id;
+    let refused = |verdict, recorded| {
+        Error::from(ErrorKind::Refused { verdict, recorded }).about(id)
+    };
+    if live.head.refusal_count >= shared.options().refusals_max {
+        return reply.send(Err(refused(verdict, false)));
+    }
+    let refusal = live.head.refusal(input, verdict.clone());
+    let append = Append { changes: vec![Change::Refusal(&refusal)], ..Append::default() };
+    let done = move |durable: storage::Result<()>| {
+        let refused = |()| refused(verdict, true);
+        reply.send(Err(durable.map(refused).unwrap_or_else(Error::from)));
+    };
+    if shared.store().append(&append, done).is_ok() {
+        live.head.record(&refusal);
+    }
+}
+
+/// What the caller is told when the version is durable.
+pub(crate) fn receipt(
+    definition: &Definition,
+    header: &Header,
+    input: &Input,
+    ran: &Ran,
+    rules: Vec<String>,
+) -> Receipt {
+    let result = match &input.request {
+        Request::Call { method, .. } => definition.schema.method(method),
+        _ => None,
+    };
+    let result = result.and_then(|method| method.result.as_ref()).map(|ty| {
+        decode_value(&ran.effects.result, ty).expect("the step encoded it with the same type")
+    });
+    Receipt {
+        object: header.object_id(),
+        version: header.hash(),
+        header: header.clone(),
+        result,
+        outputs: ran.effects.outputs.clone(),
+        rules,
     }
 }

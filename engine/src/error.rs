@@ -41,8 +41,31 @@ pub enum ErrorKind {
     Object(object::Error),
     /// The store could not read or write, or found damage.
     Storage(storage::Error),
+    /// A part that a version names is not in the store: check names the damage.
+    Missing {
+        /// What it is.
+        what: &'static str,
+        /// Its hash.
+        hash: String,
+    },
     /// The database has no such object.
     NoObject,
+    /// The object has no such version.
+    NoVersion {
+        /// The version asked for.
+        asked: String,
+        /// The newest that there is.
+        newest: u64,
+    },
+    /// A capsule could not be read.
+    Read(String),
+    /// A capsule has its sections in another order than a lineage has.
+    Section {
+        /// The section that comes next in a capsule.
+        expected: String,
+        /// The section that is there.
+        found: String,
+    },
     /// Too many inputs wait for the object already: wait for some, then try again.
     MailboxFull {
         /// The most that may wait.
@@ -152,7 +175,17 @@ impl fmt::Display for Error {
             ErrorKind::Module(error) => write!(f, "module: {error}"),
             ErrorKind::Object(error) => error.fmt(f),
             ErrorKind::Storage(error) => error.fmt(f),
+            ErrorKind::Missing { what, hash } => {
+                write!(f, "its {what} {hash} is not in the store: run check")
+            }
             ErrorKind::NoObject => f.write_str("there is none in this database; list shows them"),
+            ErrorKind::NoVersion { asked, newest } => {
+                write!(f, "it has no version of {asked}; its versions are 0 to {newest}")
+            }
+            ErrorKind::Read(problem) => write!(f, "reading the capsule: {problem}"),
+            ErrorKind::Section { expected, found } => {
+                write!(f, "capsule: expected section {expected}, found {found}")
+            }
             ErrorKind::MailboxFull { max } => {
                 write!(f, "{max} inputs wait already: wait for some, then try again")
             }

@@ -28,6 +28,7 @@ mod tests;
 
 pub use cost::{STACK_BUDGET, START_FUEL};
 pub use error::{ModuleError, ModuleErrorKind};
+pub use object::schema::CoreType;
 
 /// The version of everything that decides what a step computes and costs. It is part of every
 /// version header.
@@ -82,19 +83,6 @@ impl Default for Limits {
             memory_pages_max: (limits::MEMORY_BYTES_MAX / limits::WASM_PAGE_BYTES as u64) as u32,
         }
     }
-}
-
-/// A value type of the guest's functions and globals.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum CoreType {
-    /// 32-bit integer.
-    I32,
-    /// 64-bit integer.
-    I64,
-    /// 32-bit float.
-    F32,
-    /// 64-bit float.
-    F64,
 }
 
 /// An exported function's name, parameters and results.

@@ -125,6 +125,11 @@ impl Pool {
         Ok(pool)
     }
 
+    /// Whether the workers were not stopped yet.
+    pub(crate) fn is_running(&self) -> bool {
+        self.stop.is_some()
+    }
+
     /// Stops the workers after the turns that they are in, and waits for them.
     pub(crate) fn stop(&mut self) {
         self.stop = None;

@@ -101,9 +101,7 @@ impl<'a> Auditor<'a> {
             Ok(ran) => ran,
             Err(verdict) => return Err(differs("step", seq, verdict, "a version")),
         };
-        let page = |index: u32| &*object::memory::Memory::page(&ran.image, index);
-        let pages = ran.changed.iter().map(|&index| (index, page(index)));
-        if !pages.eq(commit.pages.iter().copied()) {
+        if !ran.pages().eq(commit.pages.iter().copied()) {
             let found = commit.pages.iter().map(|(index, _)| index);
             let found = format!("{:?}", found.collect::<Vec<_>>());
             return Err(differs("pages", seq, format!("{:?}", ran.changed), found));

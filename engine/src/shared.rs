@@ -12,7 +12,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use object::credential::Credential;
 use object::definition::Definition;
-use object::hash::ObjectId;
+use object::hash::{CodeHash, ObjectId, PolicyHash};
 use object::input::Request;
 use object::memory::Tree;
 use parking_lot::Mutex;
@@ -161,7 +161,7 @@ impl Shared {
         if let Some(resident) = self.shard(id).lock().get(&id) {
             return Ok(Arc::clone(resident));
         }
-        if !self.store.contains(id)? {
+        if self.store.info(id)?.is_none() {
             return Err(ErrorKind::NoObject.into());
         }
         let mut shard = self.shard(id).lock();
@@ -202,14 +202,22 @@ impl Shared {
     /// The definition that a header names. Call it on a worker.
     pub(crate) fn definition(&self, header: &object::header::Header) -> Result<Arc<Definition>> {
         self.catalog.definition((header.code, header.policy), || {
-            Ok((self.store.code(header.code)?, self.store.policy(header.policy)?))
+            Ok((self.code(header.code)?, self.policy(header.policy)?))
         })
+    }
+
+    fn code(&self, hash: CodeHash) -> Result<Vec<u8>> {
+        self.store.code(hash)?.ok_or_else(|| missing("code", hash))
+    }
+
+    fn policy(&self, hash: PolicyHash) -> Result<Vec<u8>> {
+        self.store.policy(hash)?.ok_or_else(|| missing("policy", hash))
     }
 
     /// The compiled code of a definition. Call it on a worker.
     pub(crate) fn runnable(&self, definition: &Definition) -> Result<Runnable> {
         let hash = definition.code.hash;
-        self.catalog.runnable(definition, || Ok(self.store.code(hash)?))
+        self.catalog.runnable(definition, || self.code(hash))
     }
 
     /// Lets objects that are idle leave memory, those loaded the longest ago first, until no more
@@ -241,4 +249,9 @@ impl Shared {
         }
         Ok(any)
     }
+}
+
+/// A part that a header names and the store does not have.
+pub(crate) fn missing(what: &'static str, hash: impl std::fmt::Display) -> Error {
+    ErrorKind::Missing { what, hash: hash.to_string() }.into()
 }

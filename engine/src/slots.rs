@@ -122,6 +122,13 @@ impl Loaded {
         dirty
     }
 
+    /// The bits of the mutable globals.
+    pub(crate) fn globals(&mut self) -> Vec<u64> {
+        let mut globals = Vec::new();
+        self.slot.globals(&mut globals);
+        globals
+    }
+
     /// Takes the memory as that of `image`, which [`Loaded::changed`] made.
     pub(crate) fn accept(&mut self, image: &Image) {
         debug_assert_eq!(self.slot.memory().len() as u64, image.bytes_count());

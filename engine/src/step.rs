@@ -6,19 +6,19 @@
 //! Invariant: after an error, of either kind, the slot holds the image from before.
 
 use object::definition::Definition;
-use object::effects::{Effects, WakeChange};
+use object::effects::{Effects, Output, WakeChange};
 use object::head::Outcome;
 use object::image::Image;
 use object::input::{Input, Request};
 use object::limits::{EFFECTS_BYTES_MAX, FUEL_MAX};
-use object::memory::{Memory, Tree};
+use object::memory::{Memory, Page, Tree};
 use object::refusal::{Reason, Verdict};
 use object::schema::{self, CoreValue, Lower, Method};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::instrument::INSTRUMENTATION_VERSION;
 use crate::slots::Loaded;
-use crate::substrate::{StepContext, StepEnd, StepError, Trap};
+use crate::substrate::{self, StepContext, StepError, Trap};
 
 /// What a step leaves.
 pub(crate) struct Ran {
@@ -51,6 +51,11 @@ impl From<object::Error> for Stop {
 }
 
 impl Ran {
+    /// The pages that differ from before, with their bytes.
+    pub(crate) fn pages(&self) -> impl Iterator<Item = (u32, &Page)> {
+        self.changed.iter().map(|&index| (index, self.image.page(index)))
+    }
+
     /// What a header records of the step; `tree` is that of its image.
     pub(crate) fn outcome(&self, tree: &Tree) -> Outcome<'_> {
         Outcome {
@@ -97,15 +102,19 @@ pub(crate) fn run(
     };
     let wake = match end.wake {
         // A wake at the time of the step itself would have no end.
-        WakeChange::Set(at) => WakeChange::Set(at.max(input.time.saturating_add(1))),
-        other => other,
+        Some(substrate::WakeChange::At(at)) => {
+            WakeChange::Set(at.max(input.time.saturating_add(1)))
+        }
+        Some(substrate::WakeChange::Never) => WakeChange::Clear,
+        None => WakeChange::Keep,
     };
+    let outputs = end.outputs.into_iter().map(|(name, payload)| Output { name, payload });
     Ok(Ran {
         image: after,
         changed: indices,
-        effects: Effects { result, outputs: end.outputs, wake },
-        fuel: end.fuel,
-        globals: loaded.slot.globals(),
+        effects: Effects { result, outputs: outputs.collect(), wake },
+        fuel: end.fuel_used,
+        globals: loaded.globals(),
     })
 }
 
@@ -131,7 +140,7 @@ fn invoke(
     definition: &Definition,
     globals: &[u64],
     input: &Input,
-) -> Result<(Vec<u8>, StepEnd), Stop> {
+) -> Result<(Vec<u8>, substrate::Effects), Stop> {
     loaded.slot.set_globals(globals);
     loaded.slot.begin_step(StepContext { now: input.time, fuel: FUEL_MAX });
     let called = match &input.request {

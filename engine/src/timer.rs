@@ -46,6 +46,11 @@ impl Timer {
         wakes.heap.pop().map(|Reverse(wake)| wake)
     }
 
+    /// When the first wake is.
+    pub(crate) fn first(&self) -> Option<u64> {
+        self.wakes.lock().heap.peek().map(|Reverse((at, _))| *at)
+    }
+
     /// Sleeps until a wake may be due by `now()`; `false` when the timer was closed.
     pub(crate) fn wait(&self, now: impl Fn() -> u64) -> bool {
         let mut wakes = self.wakes.lock();

@@ -179,6 +179,11 @@ impl Policy {
         Ok(Policy { text: text.to_string(), language, hash, rules })
     }
 
+    /// The hash that the policy of `text` has, whether or not it is valid.
+    pub fn hash_of(text: &str) -> PolicyHash {
+        PolicyHash::of(&encode(text, cedar::language_version()))
+    }
+
     /// The text as it was given.
     pub fn text(&self) -> &str {
         &self.text

@@ -37,12 +37,14 @@ pub enum ModuleErrorKind {
     Memory,
     /// The schema section is missing, repeated or not text, or a reserved section is unknown.
     Section,
+    /// The segments do not fit, or the start function traps.
+    Start,
     /// A data segment lies where the module promised that memory is dead.
     Data,
 }
 
 impl ModuleError {
-    pub(super) fn new(
+    pub(crate) fn new(
         kind: ModuleErrorKind,
         place: impl Into<String>,
         expected: impl Into<String>,

@@ -1,0 +1,121 @@
+//! Creation: from a module, a policy and arguments to an object's genesis in the log.
+//!
+//! The counterpart of the commit path for version 0. Nothing governs it but its own validity: what
+//! the object is, its id commits to. It does not know how the caller waits.
+
+use std::sync::Arc;
+
+use object::commit::Commit;
+use object::definition::Definition;
+use object::effects::{Admission, encode_globals};
+use object::hash::ObjectId;
+use object::head::{Head, genesis};
+use object::image::Image;
+use object::input::{Input, Request};
+use object::limits::WASM_PAGE_BYTES;
+use object::memory::Tree;
+use object::schema::encode_args;
+use storage::{Append, Blob, Change, NewCommit};
+
+use crate::call::Code;
+use crate::commit::receipt;
+use crate::error::{Error, ErrorKind, Result};
+use crate::reply::Reply;
+use crate::resident::Live;
+use crate::shared::Shared;
+use crate::slots::Slots;
+use crate::step::{Ran, Stop, run};
+
+/// Makes an object's genesis, appends it, and takes the object into memory. The reply is released
+/// when it is durable.
+pub(crate) fn create(
+    shared: &Shared,
+    slots: &mut Slots,
+    code: Code,
+    time: u64,
+    reply: Reply,
+) -> Result<ObjectId> {
+    let definition = shared.catalog().define(&code.wasm, &code.policy)?;
+    let runnable = shared.catalog().runnable(&definition, || Ok(code.wasm.to_vec()))?;
+    let memory_max = u64::from(runnable.code.about().memory_pages_max) * WASM_PAGE_BYTES as u64;
+    limit("memory_bytes_max", memory_max, shared.options().memory_bytes_max)?;
+    let input = input(&definition, &code, time)?;
+
+    let image = Image::new(Arc::clone(&runnable.base));
+    let globals = runnable.base.globals().to_vec();
+    let loaded = slots.load(definition.code.hash, &runnable.code, &image)?;
+    let ran = match run(loaded, &definition, &image, &globals, &input) {
+        Ok(ran) => ran,
+        Err(Stop::Refused(verdict)) => {
+            return Err(ErrorKind::Refused { verdict, recorded: false }.into());
+        }
+        Err(Stop::Failed(error)) => return Err(error),
+    };
+    loaded.accept(&ran.image);
+    definition.schema.validate_state(&ran.image, definition.code.state_address)?;
+
+    let tree = Tree::of(&ran.image);
+    let header = genesis(&input, &ran.outcome(&tree), definition.parts());
+    let head = Head::new(header.clone());
+    let id = head.id;
+    let wake = header.wake;
+    let receipt = receipt(&definition, &header, &input, &ran, Vec::new());
+    let done = move |durable: storage::Result<()>| {
+        reply.send(durable.map(|()| receipt).map_err(Error::from));
+    };
+    append(shared, &code, &definition, &runnable.base, (&head, &input, &ran), done)?;
+    let (image, globals) = (ran.image, ran.globals);
+    let code = runnable.code;
+    shared.insert(Live { definition, code, head, image, tree, globals, missed_wake: None });
+    if let Some(wake) = wake {
+        shared.timer().insert(wake, id);
+    }
+    Ok(id)
+}
+
+fn input(definition: &Definition, code: &Code, time: u64) -> Result<Input> {
+    let params = definition.schema.create().map_or(&[][..], |create| &create.params);
+    let arguments = encode_args(&code.arguments, params)?;
+    let salt = match code.salt {
+        Some(salt) => salt,
+        None => {
+            let mut salt = [0; 16];
+            let filled = getrandom::fill(&mut salt);
+            filled.map_err(|error| ErrorKind::Substrate(format!("random bytes: {error}")))?;
+            salt
+        }
+    };
+    Ok(Input { request: Request::Create { salt, arguments }, time, credential: None })
+}
+
+fn append(
+    shared: &Shared,
+    code: &Code,
+    definition: &Definition,
+    base: &object::image::BaseImage,
+    (head, input, ran): (&Head, &Input, &Ran),
+    done: impl FnOnce(storage::Result<()>) + Send + 'static,
+) -> Result<()> {
+    let globals = (ran.globals != base.globals()).then(|| encode_globals(&ran.globals));
+    let commit = Commit {
+        header: head.header.clone(),
+        input: &input.encode(),
+        effects: &ran.effects.encode(),
+        admission: &Admission::default().encode(),
+        globals: globals.as_deref(),
+        pages: ran.pages().collect(),
+    };
+    let (policy, base) = (definition.policy.encode(), base.encode());
+    let base_hash = object::hash::BaseHash::of(&base);
+    let append = Append {
+        blobs: vec![Blob::Code(&code.wasm), Blob::Policy(&policy), Blob::Base(&base)],
+        changes: vec![Change::Commit(NewCommit { commit, base: Some(base_hash), nonces: None })],
+        names: code.name.iter().map(|name| (name.as_str(), head.id)).collect(),
+    };
+    shared.store().append(&append, done)?;
+    Ok(())
+}
+
+fn limit(what: &'static str, found: u64, max: u64) -> Result<()> {
+    if found > max { Err(ErrorKind::Limit { what, max, found }.into()) } else { Ok(()) }
+}

@@ -1,0 +1,439 @@
+//! The database: what an embedder opens, and every question and request there is.
+//!
+//! Each method hands the work on: to a worker, the store or a query. It holds no rule of its own.
+//!
+//! Dropping a database closes it: what was submitted is worked through and made durable first.
+
+use std::io::{Read, Seek, Write};
+use std::path::Path;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use object::hash::{ObjectId, VersionHash};
+use object::input::Request;
+use object::schema::{Value, encode_args, encode_value};
+use query::{Diff, Entry, Snapshot, VersionEntry};
+use storage::{ObjectInfo, Stats};
+
+use crate::call::{Call, Code};
+use crate::capsule;
+use crate::create;
+use crate::error::{Error, ErrorKind, Result};
+use crate::options::Options;
+use crate::pool::Pool;
+use crate::replay::{Auditor, Replay, Verified};
+use crate::reply::{Pending, Receipt, channel};
+use crate::shared::Shared;
+use crate::slots::Slots;
+use crate::turn::turn;
+
+/// Objects that a listing reads at a time.
+const LIST_PAGE: usize = 1024;
+
+/// An open database.
+#[derive(Debug)]
+pub struct Database {
+    shared: Arc<Shared>,
+    pool: Pool,
+    timer: Option<JoinHandle<()>>,
+}
+
+impl Database {
+    /// Opens the database in the directory `path` with the default options; creates it if it is
+    /// missing.
+    ///
+    /// # Errors
+    ///
+    /// [`Storage`](ErrorKind::Storage): the directory is not a database, is locked by another
+    /// process, is of a newer format, or is damaged.
+    pub fn open(path: impl AsRef<Path>) -> Result<Database> {
+        Options::new().open(path)
+    }
+
+    pub(crate) fn open_with(path: &Path, options: Options) -> Result<Database> {
+        let store = options.storage.clone().open(path)?;
+        let (workers, cycles) = (options.worker_count, options.cycles);
+        let shared = Arc::new(Shared::new(store, options)?);
+        for (at, id) in shared.store().wakes_until(u64::MAX)? {
+            shared.timer().insert(at, id);
+        }
+        let of_workers = Arc::clone(&shared);
+        let pool = Pool::start(workers, shared.queue(), move |slots, resident| {
+            turn(&of_workers, slots, resident);
+        })?;
+        let mut database = Database { shared, pool, timer: None };
+        if cycles && !database.shared.clock().is_manual() {
+            database.timer = Some(database.start_timer()?);
+        }
+        Ok(database)
+    }
+
+    fn start_timer(&self) -> Result<JoinHandle<()>> {
+        let shared = Arc::clone(&self.shared);
+        let run = move || {
+            while shared.timer().wait(|| shared.clock().now()) {
+                if let Err(error) = shared.post_due(shared.clock().now()) {
+                    tracing::error!(%error, "own cycles stop");
+                    return;
+                }
+            }
+        };
+        let thread = std::thread::Builder::new().name("continuant-timer".to_string()).spawn(run);
+        thread.map_err(|error| ErrorKind::Substrate(format!("the timer's thread: {error}")).into())
+    }
+
+    /// Creates an object and waits until it is durable.
+    ///
+    /// Creation is governed by nothing but its own validity: the object's id is the hash of what it
+    /// is made of.
+    ///
+    /// # Errors
+    ///
+    /// [`Module`](ErrorKind::Module) and [`Object`](ErrorKind::Object) when the module, its
+    /// schema, the policy or the arguments are not as they must be, [`Limit`](ErrorKind::Limit),
+    /// [`Refused`](ErrorKind::Refused) when `create` traps, and those of the store.
+    pub fn create(&self, code: Code) -> Result<ObjectId> {
+        let (id, pending) = self.begin_create(code)?;
+        pending.wait()?;
+        Ok(id)
+    }
+
+    /// Creates an object; its id is known at once, and it can be called at once, but it is durable
+    /// only when the pending receipt is there.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Database::create`].
+    pub fn begin_create(&self, code: Code) -> Result<(ObjectId, Pending)> {
+        let time = self.shared.clock().now();
+        let (reply, pending) = channel();
+        let shared = Arc::clone(&self.shared);
+        let create = move |slots: &mut Slots| create::create(&shared, slots, code, time, reply);
+        let id = self.shared.queue().on_worker(create)??;
+        Ok((id, pending))
+    }
+
+    /// A call of `method`, to be signed, submitted, waited for or awaited.
+    ///
+    /// The arguments are checked against the schema when the call is submitted.
+    pub fn call(&self, id: ObjectId, method: &str, arguments: Vec<Value>) -> Call<'_> {
+        let request = self.snapshot(id).and_then(|snapshot| {
+            let method = snapshot.definition().schema.require_method(method)?;
+            let arguments = encode_args(&arguments, &method.params)?;
+            Ok(Request::Call { method: method.name.clone(), arguments })
+        });
+        Call::new(&self.shared, id, request)
+    }
+
+    /// A direct write of state fields, governed like any other change: the policy's action is
+    /// `write`.
+    ///
+    /// What has no fixed size, strings and lists, is written by methods only.
+    pub fn write(&self, id: ObjectId, fields: Vec<(&str, Value)>) -> Call<'_> {
+        let request = self.snapshot(id).and_then(|snapshot| {
+            let encode = |(path, value): (&str, Value)| {
+                let place = snapshot.definition().schema.resolve(path)?;
+                Ok((place.path().to_string(), encode_value(&value, place.ty())?))
+            };
+            let fields = fields.into_iter().map(encode).collect::<Result<_, object::Error>>()?;
+            Ok(Request::Write { fields })
+        });
+        Call::new(&self.shared, id, request)
+    }
+
+    /// Runs the object's own cycle if its wake is due, and waits until that is durable.
+    ///
+    /// # Errors
+    ///
+    /// [`NotDue`](ErrorKind::NotDue) when it is not; [`Refused`](ErrorKind::Refused) by its policy.
+    pub fn advance(&self, id: ObjectId) -> Result<Receipt> {
+        let (reply, pending) = channel();
+        self.shared.post_wake(id, self.now(), reply)?;
+        pending.wait().map_err(|error| error.about(id))
+    }
+
+    /// Moves a manual clock forward to `time` and posts the wakes due by then, without waiting for
+    /// them. The system's clock does not move.
+    ///
+    /// # Errors
+    ///
+    /// Those of the store.
+    pub fn advance_clock(&self, time: u64) -> Result<()> {
+        self.shared.clock().advance_to(time);
+        self.shared.post_due(self.now()).map(|_| ())
+    }
+
+    /// Moves a manual clock forward to `time`, runs every wake due on the way, and returns when
+    /// all that was submitted is worked through. The system's clock does not move: wakes due now
+    /// are run.
+    ///
+    /// # Errors
+    ///
+    /// Those of the store.
+    pub fn run_until(&self, time: u64) -> Result<()> {
+        self.shared.clock().advance_to(time);
+        loop {
+            let any = self.shared.post_due(self.now())?;
+            self.shared.queue().wait_quiet();
+            if !any {
+                return Ok(self.shared.store().sync()?);
+            }
+        }
+    }
+
+    /// When the next wake of any object is, in milliseconds since 1970-01-01 UTC. It may be that of
+    /// an object that has changed its mind since.
+    pub fn next_wake(&self) -> Option<u64> {
+        self.shared.timer().first()
+    }
+
+    /// The clock's time, in milliseconds since 1970-01-01 UTC.
+    pub fn now(&self) -> u64 {
+        self.shared.clock().now()
+    }
+
+    /// The newest version, which may not be durable yet.
+    ///
+    /// # Errors
+    ///
+    /// [`NoObject`](ErrorKind::NoObject), and those of the store.
+    pub fn snapshot(&self, id: ObjectId) -> Result<Snapshot> {
+        let resident = self.shared.find(id);
+        if let Some(version) = resident.and_then(|resident| resident.published()) {
+            return Ok(Snapshot::new(version.definition, version.header, version.image));
+        }
+        let stored = self.shared.store().head(id)?;
+        let stored = stored.ok_or_else(|| Error::from(ErrorKind::NoObject).about(id))?;
+        let definition = self.definition(&stored.head.header)?;
+        Ok(Snapshot::new(definition, stored.head.header, stored.image))
+    }
+
+    /// The version with this seq.
+    ///
+    /// # Errors
+    ///
+    /// [`NoObject`](ErrorKind::NoObject), [`NoVersion`](ErrorKind::NoVersion), and those of the
+    /// store.
+    pub fn at(&self, id: ObjectId, seq: u64) -> Result<Snapshot> {
+        let version = self.shared.store().version(id, seq)?;
+        self.version(id, version, || format!("seq {seq}"))
+    }
+
+    /// The newest version that is not later than `time`, in milliseconds since 1970-01-01 UTC.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Database::at`].
+    pub fn as_of(&self, id: ObjectId, time: u64) -> Result<Snapshot> {
+        let version = self.shared.store().as_of(id, time)?;
+        self.version(id, version, || format!("time {time}"))
+    }
+
+    fn version(
+        &self,
+        id: ObjectId,
+        version: Option<storage::Version>,
+        asked: impl Fn() -> String,
+    ) -> Result<Snapshot> {
+        let Some(version) = version else {
+            let info = self.info(id)?;
+            let kind = ErrorKind::NoVersion { asked: asked(), newest: info.seq };
+            return Err(Error::from(kind).about(id));
+        };
+        let header = version.commit.header().clone();
+        let definition = self.definition(&header)?;
+        Ok(Snapshot::new(definition, header, version.image))
+    }
+
+    fn definition(
+        &self,
+        header: &object::header::Header,
+    ) -> Result<Arc<object::definition::Definition>> {
+        if let Some(known) = self.shared.catalog().known((header.code, header.policy)) {
+            return Ok(known);
+        }
+        let (shared, header) = (Arc::clone(&self.shared), header.clone());
+        self.shared.queue().on_worker(move |_| shared.definition(&header))?
+    }
+
+    /// The object's history: narrow it down, then ask for its entries.
+    pub fn history(&self, id: ObjectId) -> query::History<'_> {
+        query::History::new(self.shared.store(), id)
+    }
+
+    /// What differs between two versions.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Database::at`].
+    pub fn diff(&self, id: ObjectId, from: u64, to: u64) -> Result<Diff> {
+        Ok(query::diff(&self.at(id, from)?, &self.at(id, to)?)?)
+    }
+
+    /// The version that gave the field at `path` the value that it has now.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`query::blame`].
+    pub fn blame(&self, id: ObjectId, path: &str) -> Result<VersionEntry> {
+        let info = self.info(id)?;
+        let snapshot = self.at(id, info.seq)?;
+        Ok(query::blame(self.shared.store(), snapshot.definition(), id, path)?)
+    }
+
+    /// The object of that name.
+    ///
+    /// # Errors
+    ///
+    /// Those of the store.
+    pub fn find(&self, name: &str) -> Result<Option<ObjectId>> {
+        Ok(self.shared.store().find(name)?)
+    }
+
+    /// What a list shows of one object.
+    ///
+    /// # Errors
+    ///
+    /// [`NoObject`](ErrorKind::NoObject), and those of the store.
+    pub fn info(&self, id: ObjectId) -> Result<ObjectInfo> {
+        let info = self.shared.store().info(id)?;
+        info.ok_or_else(|| Error::from(ErrorKind::NoObject).about(id))
+    }
+
+    /// All objects in the order of their ids, read a page at a time.
+    pub fn objects(&self) -> impl Iterator<Item = Result<ObjectInfo>> + '_ {
+        let (mut page, mut last, mut failed) = (Vec::new().into_iter(), None, false);
+        std::iter::from_fn(move || {
+            if let Some(info) = page.next() {
+                return Some(Ok(info));
+            }
+            if failed {
+                return None;
+            }
+            match self.shared.store().list(last, LIST_PAGE) {
+                Ok(next) => {
+                    last = next.last().map(|info: &ObjectInfo| info.id);
+                    page = next.into_iter();
+                    page.next().map(Ok)
+                }
+                Err(error) => {
+                    failed = true;
+                    Some(Err(error.into()))
+                }
+            }
+        })
+    }
+
+    /// Verifies the object's whole lineage; with [`Replay::Yes`] by running every step again.
+    ///
+    /// # Errors
+    ///
+    /// [`Object`](ErrorKind::Object) and [`Replay`](ErrorKind::Replay) naming the version and what
+    /// does not hold; [`NoObject`](ErrorKind::NoObject), and those of the store.
+    pub fn verify(&self, id: ObjectId, replay: Replay) -> Result<Verified> {
+        let info = self.info(id)?;
+        let shared = Arc::clone(&self.shared);
+        let verified = self.shared.queue().on_worker(move |slots| {
+            let store = shared.store();
+            let genesis = store.version(id, 0)?.ok_or(ErrorKind::NoObject)?;
+            let definition = shared.definition(genesis.commit.header())?;
+            let base = store.base(info.base)?;
+            let base = base.ok_or_else(|| crate::shared::missing("base image", info.base))?;
+            let replay = match replay {
+                Replay::Yes => Some((slots, shared.runnable(&definition)?)),
+                Replay::No => None,
+            };
+            let mut auditor = Auditor::new(definition, base, replay)?;
+            for entry in store.lineage(id)? {
+                match entry? {
+                    storage::LineageEntry::Commit(stored) => auditor.commit(&stored.commit())?,
+                    storage::LineageEntry::Refusal(refusal) => auditor.refusal(&refusal)?,
+                }
+            }
+            auditor.finish().map(|(verified, _)| verified)
+        })?;
+        verified.map_err(|error: Error| error.about(id))
+    }
+
+    /// Writes the object, whole, as a capsule.
+    ///
+    /// # Errors
+    ///
+    /// [`NoObject`](ErrorKind::NoObject), and those of the store and of `to`.
+    pub fn export(&self, id: ObjectId, to: &mut impl Write) -> Result<()> {
+        self.info(id)?;
+        Ok(self.shared.store().export(id, to, |_, _| {})?)
+    }
+
+    /// Takes in a capsule after verifying its whole lineage, and gives the object's id.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`verify_capsule`](crate::verify_capsule), and
+    /// [`Conflict`](storage::ErrorKind::Conflict) when the object is here already.
+    pub fn import(&self, from: impl Read + Seek + Send + 'static) -> Result<ObjectId> {
+        let shared = Arc::clone(&self.shared);
+        let imported = move |slots: &mut Slots| capsule::import(&shared, slots, from);
+        self.shared.queue().on_worker(imported)?
+    }
+
+    /// Waits until all that was appended is durable.
+    ///
+    /// # Errors
+    ///
+    /// [`Poisoned`](storage::ErrorKind::Poisoned) when it cannot become so.
+    pub fn sync(&self) -> Result<()> {
+        Ok(self.shared.store().sync()?)
+    }
+
+    /// Walks the whole store and reports all damage; `progress` is told bytes done and bytes in
+    /// all.
+    ///
+    /// # Errors
+    ///
+    /// Those that keep it from walking on; damage is in the report.
+    pub fn check(&self, progress: impl FnMut(u64, u64)) -> Result<storage::Report> {
+        self.shared.store().sync()?;
+        Ok(self.shared.store().check(progress)?)
+    }
+
+    /// Figures of the store.
+    ///
+    /// # Errors
+    ///
+    /// Those of the store.
+    pub fn stats(&self) -> Result<Stats> {
+        Ok(self.shared.store().stats()?)
+    }
+
+    /// Works through what was submitted, makes it durable, writes the index and closes.
+    ///
+    /// # Errors
+    ///
+    /// Those of the store: what they concern is in no acknowledged commit.
+    pub fn close(mut self) -> Result<()> {
+        self.shut()
+    }
+
+    fn shut(&mut self) -> Result<()> {
+        self.shared.close();
+        self.shared.timer().close();
+        if let Some(timer) = self.timer.take() {
+            drop(timer.join());
+        }
+        if self.pool.is_running() {
+            self.shared.queue().wait_quiet();
+            self.pool.stop();
+            self.shared.store().close()?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        if let Err(error) = self.shut() {
+            tracing::error!(%error, "closing the database");
+        }
+    }
+}

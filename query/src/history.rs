@@ -1,0 +1,175 @@
+//! The history of an object: its versions with their inputs and effects, and its refusals.
+//!
+//! Entries are read one at a time, so a long history costs no memory, and from either end. It does
+//! not verify the chain: that is what verify is for; each entry's bytes are checked as they are
+//! read.
+
+use object::effects::{Admission, Effects};
+use object::hash::{ObjectId, VersionHash};
+use object::header::Header;
+use object::input::Input;
+use object::refusal::Refusal;
+use storage::{Direction, LineageEntry, Result, Store, StoredCommit};
+
+/// One entry of a history.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Entry {
+    /// An admitted version.
+    Version(VersionEntry),
+    /// An input that was refused, behind the version before its seq.
+    Refusal(RefusalEntry),
+}
+
+/// An admitted version and what made it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct VersionEntry {
+    /// Its header.
+    pub header: Header,
+    /// Its hash.
+    pub hash: VersionHash,
+    /// What was asked for, by whom.
+    pub input: Input,
+    /// What the step gave back and sent out.
+    pub effects: Effects,
+    /// Who signed and which rules permitted it.
+    pub admission: Admission,
+}
+
+/// A refusal and the input that it refused.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RefusalEntry {
+    /// The refusal.
+    pub refusal: Refusal,
+    /// What was asked for, by whom.
+    pub input: Input,
+}
+
+impl Entry {
+    /// When it happened, in milliseconds since 1970-01-01 UTC.
+    pub fn time(&self) -> u64 {
+        match self {
+            Entry::Version(version) => version.header.time,
+            Entry::Refusal(refusal) => refusal.input.time,
+        }
+    }
+}
+
+impl VersionEntry {
+    /// The entry of a commit as stored.
+    ///
+    /// # Errors
+    ///
+    /// [`Object`](storage::ErrorKind::Object) when a payload does not decode.
+    pub fn decode(stored: &StoredCommit) -> Result<VersionEntry> {
+        let commit = stored.commit();
+        Ok(VersionEntry {
+            header: stored.header().clone(),
+            hash: stored.hash(),
+            input: Input::decode(commit.input)?,
+            effects: Effects::decode(commit.effects)?,
+            admission: Admission::decode(commit.admission)?,
+        })
+    }
+}
+
+/// A query over an object's history; iterate over it to run it.
+#[derive(Debug)]
+pub struct History<'a> {
+    store: &'a Store,
+    object: ObjectId,
+    refused: bool,
+    backwards: bool,
+    since: u64,
+    until: u64,
+    limit: usize,
+}
+
+impl<'a> History<'a> {
+    /// The whole history of `object`, oldest first.
+    pub fn new(store: &'a Store, object: ObjectId) -> History<'a> {
+        let (refused, backwards) = Default::default();
+        History { store, object, refused, backwards, since: 0, until: u64::MAX, limit: usize::MAX }
+    }
+
+    /// Refusals only.
+    pub fn refused(mut self) -> History<'a> {
+        self.refused = true;
+        self
+    }
+
+    /// Versions only, newest first; with [`refused`](History::refused), refusals newest first.
+    pub fn backwards(mut self) -> History<'a> {
+        self.backwards = true;
+        self
+    }
+
+    /// From `time` on, in milliseconds since 1970-01-01 UTC.
+    pub fn since(mut self, time: u64) -> History<'a> {
+        self.since = time;
+        self
+    }
+
+    /// Up to and with `time`, in milliseconds since 1970-01-01 UTC.
+    pub fn until(mut self, time: u64) -> History<'a> {
+        self.until = time;
+        self
+    }
+
+    /// At most `count` entries.
+    pub fn limit(mut self, count: usize) -> History<'a> {
+        self.limit = count;
+        self
+    }
+
+    /// The entries.
+    ///
+    /// # Errors
+    ///
+    /// When the object is not in the store or a read fails; each entry may fail by itself as well.
+    pub fn entries(self) -> Result<impl Iterator<Item = Result<Entry>> + use<'a>> {
+        let (since, until) = (self.since, self.until);
+        let backwards = self.backwards;
+        let entries: Box<dyn Iterator<Item = Result<Entry>> + 'a> =
+            match (self.refused, self.backwards) {
+                (true, true) => {
+                    let refusals = self.store.refusals(self.object)?;
+                    Box::new(refusals.map(|refusal| refusal_entry(refusal?)))
+                }
+                (true, false) => {
+                    let refusals = self.store.refusals(self.object)?;
+                    let mut all: Vec<_> = refusals.collect();
+                    all.reverse();
+                    Box::new(all.into_iter().map(|refusal| refusal_entry(refusal?)))
+                }
+                (false, true) => {
+                    let (all, way) = (0..u64::MAX, Direction::Backward);
+                    let versions = self.store.versions(self.object, all, way)?;
+                    Box::new(versions.map(|stored| {
+                        Ok(Entry::Version(VersionEntry::decode(&stored?)?))
+                    }))
+                }
+                (false, false) => Box::new(self.store.lineage(self.object)?.map(|entry| {
+                    Ok(match entry? {
+                        LineageEntry::Commit(stored) => {
+                            Entry::Version(VersionEntry::decode(&stored)?)
+                        }
+                        LineageEntry::Refusal(refusal) => refusal_entry(refusal)?,
+                    })
+                })),
+            };
+        // The times of versions never go back, so nothing after them can be in range again.
+        let past = move |entry: &Result<Entry>| {
+            let Ok(entry @ Entry::Version(_)) = entry else { return false };
+            if backwards { entry.time() < since } else { entry.time() > until }
+        };
+        let within = move |entry: &Result<Entry>| {
+            entry.as_ref().map_or(true, |entry| (since..=until).contains(&entry.time()))
+        };
+        Ok(entries.take_while(move |entry| !past(entry)).filter(within).take(self.limit))
+    }
+}
+
+fn refusal_entry(refusal: Refusal) -> Result<Entry> {
+    let input = Input::decode(&refusal.input)?;
+    Ok(Entry::Refusal(RefusalEntry { refusal, input }))
+}

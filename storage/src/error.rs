@@ -1,0 +1,258 @@
+//! The one error of this crate: a kind that says what is wrong or what to do, and where.
+//!
+//! It does not know how callers recover; the kinds tell them apart.
+//!
+//! Invariant: a message names the place, what was expected and what was found.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use object::hash::ObjectId;
+
+/// The result of this crate's fallible functions.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What went wrong, and where.
+#[derive(Clone)]
+pub struct Error(Box<Inner>);
+
+#[derive(Clone)]
+struct Inner {
+    kind: ErrorKind,
+    path: Option<PathBuf>,
+    object: Option<ObjectId>,
+    source: Option<Arc<dyn std::error::Error + Send + Sync>>,
+}
+
+/// What went wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The file system failed to do `operation`.
+    Io {
+        /// What was being done, such as `write`.
+        operation: &'static str,
+    },
+    /// The device or the quota is full; free space and reopen.
+    Full,
+    /// Another process has the database open.
+    Locked,
+    /// An earlier write or sync failed: nothing is acknowledged any more until the store is
+    /// reopened.
+    Poisoned,
+    /// The store was closed.
+    Closed,
+    /// The directory is not a database, or there is none where one is asked for.
+    NotADatabase,
+    /// The database was written by a newer version of this program.
+    NewerFormat {
+        /// The format of the database.
+        found: u32,
+        /// The newest format that this program reads.
+        supported: u32,
+    },
+    /// Bytes at rest are not what was written.
+    Damaged {
+        /// The file's name in the database's directory.
+        file: String,
+        /// Where in it, from its start.
+        offset: u64,
+        /// What the bytes would have to be.
+        expected: String,
+        /// What they are.
+        found: String,
+    },
+    /// The index cannot be used: check with repair, or rebuild it from the log.
+    IndexDamaged(String),
+    /// The object's head or its refusals are not the ones that the append follows.
+    Conflict {
+        /// What the append follows.
+        expected: String,
+        /// What there is.
+        found: String,
+    },
+    /// There is no such thing.
+    NotFound {
+        /// What was looked up, such as `object`.
+        what: &'static str,
+        /// Its name or hash.
+        name: String,
+    },
+    /// The name is bound already, or the object has another one.
+    NameTaken {
+        /// The name.
+        name: String,
+        /// The object that has it.
+        object: ObjectId,
+    },
+    /// A frame would be larger than the format allows.
+    TooLarge {
+        /// Bytes that were to be written.
+        found: u64,
+        /// The most that a frame holds.
+        max: u64,
+    },
+    /// A capsule that is cut, changed, or not a capsule.
+    Capsule {
+        /// Where in the capsule, from its start.
+        offset: u64,
+        /// What a capsule has there.
+        expected: String,
+        /// What is there.
+        found: String,
+    },
+    /// Bytes of an object that do not decode or verify.
+    Object(object::Error),
+}
+
+impl Error {
+    /// What went wrong.
+    pub fn kind(&self) -> &ErrorKind {
+        &self.0.kind
+    }
+
+    /// The file or directory concerned, where one is known.
+    pub fn path(&self) -> Option<&Path> {
+        self.0.path.as_deref()
+    }
+
+    /// The object concerned, where one is known.
+    pub fn object(&self) -> Option<ObjectId> {
+        self.0.object
+    }
+
+    pub(crate) fn at(mut self, path: impl Into<PathBuf>) -> Error {
+        self.0.path.get_or_insert(path.into());
+        self
+    }
+
+    pub(crate) fn of(mut self, object: ObjectId) -> Error {
+        self.0.object.get_or_insert(object);
+        self
+    }
+
+    pub(crate) fn because(
+        mut self,
+        source: impl std::error::Error + Send + Sync + 'static,
+    ) -> Error {
+        self.0.source = Some(Arc::new(source));
+        self
+    }
+
+    pub(crate) fn io(operation: &'static str, source: io::Error) -> Error {
+        let full = matches!(
+            source.kind(),
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+        );
+        let kind = if full { ErrorKind::Full } else { ErrorKind::Io { operation } };
+        Error::from(kind).because(source)
+    }
+
+    pub(crate) fn damaged(
+        file: impl fmt::Display,
+        offset: u64,
+        expected: impl fmt::Display,
+        found: impl fmt::Display,
+    ) -> Error {
+        let (file, expected, found) = (file.to_string(), expected.to_string(), found.to_string());
+        ErrorKind::Damaged { file, offset, expected, found }.into()
+    }
+
+    pub(crate) fn capsule(
+        offset: u64,
+        expected: impl fmt::Display,
+        found: impl fmt::Display,
+    ) -> Error {
+        let (expected, found) = (expected.to_string(), found.to_string());
+        ErrorKind::Capsule { offset, expected, found }.into()
+    }
+
+    pub(crate) fn conflict(expected: impl fmt::Display, found: impl fmt::Display) -> Error {
+        let (expected, found) = (expected.to_string(), found.to_string());
+        ErrorKind::Conflict { expected, found }.into()
+    }
+
+    pub(crate) fn not_found(what: &'static str, name: impl fmt::Display) -> Error {
+        ErrorKind::NotFound { what, name: name.to_string() }.into()
+    }
+}
+
+impl From<ErrorKind> for Error {
+    fn from(kind: ErrorKind) -> Error {
+        Error(Box::new(Inner { kind, path: None, object: None, source: None }))
+    }
+}
+
+impl From<object::Error> for Error {
+    fn from(error: object::Error) -> Error {
+        ErrorKind::Object(error.clone()).into()
+    }
+}
+
+impl fmt::Display for ErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ErrorKind::Io { operation } => write!(f, "{operation} failed"),
+            ErrorKind::Full => f.write_str("no space left: free some and reopen the database"),
+            ErrorKind::Locked => f.write_str("another process has the database open"),
+            ErrorKind::Poisoned => {
+                f.write_str("an earlier write failed: reopen the database to go on")
+            }
+            ErrorKind::Closed => f.write_str("the database was closed"),
+            ErrorKind::NotADatabase => f.write_str("not a database"),
+            ErrorKind::NewerFormat { found, supported } => {
+                write!(f, "format {found} is newer than {supported}, the newest known here")
+            }
+            ErrorKind::Damaged { file, offset, expected, found } => {
+                write!(f, "{file} is damaged at offset {offset}: expected {expected}, found {found}")
+            }
+            ErrorKind::IndexDamaged(problem) => {
+                write!(f, "the index is damaged ({problem}): run check --repair to rebuild it")
+            }
+            ErrorKind::Conflict { expected, found } => {
+                write!(f, "the head moved: expected {expected}, found {found}")
+            }
+            ErrorKind::NotFound { what, name } => write!(f, "no {what} {name}"),
+            ErrorKind::NameTaken { name, object } => {
+                write!(f, "the name {name:?} is taken by {object}")
+            }
+            ErrorKind::TooLarge { found, max } => {
+                write!(f, "a frame of {found} bytes is larger than {max}")
+            }
+            ErrorKind::Capsule { offset, expected, found } => {
+                write!(f, "capsule: at offset {offset} expected {expected}, found {found}")
+            }
+            ErrorKind::Object(error) => error.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(path) = &self.0.path {
+            write!(f, "{}: ", path.display())?;
+        }
+        if let Some(object) = &self.0.object {
+            write!(f, "object {object}: ")?;
+        }
+        self.0.kind.fmt(f)?;
+        match &self.0.source {
+            Some(source) => write!(f, ": {source}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Error({:?}: {self})", self.0.kind)
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.source.as_ref().map(|source| &**source as _)
+    }
+}
