@@ -1,1 +1,4 @@
 //! x
+
+pub mod instrument;
+pub mod substrate;

@@ -132,10 +132,6 @@ impl Head {
         outcome: &Outcome<'_>,
         admission: &Admission,
     ) -> (Header, Arc<Nonces>) {
-        let wake = match input.request {
-            Request::Cycle => None,
-            _ => self.header.wake,
-        };
         let mut nonces = Arc::clone(&self.nonces);
         if let Some(credential) = &input.credential {
             Arc::make_mut(&mut nonces).record(&admission.signers, credential.nonce, input.time);
@@ -145,7 +141,7 @@ impl Head {
             instrumentation: outcome.instrumentation,
             seq: self.header.seq + 1,
             time: input.time,
-            wake: outcome.effects.wake.apply(wake),
+            wake: outcome.effects.wake.apply(self.wake_during(&input.request)),
             fuel: outcome.fuel,
             memory_bytes: outcome.memory_bytes,
             refusal_count: self.refusal_count,
@@ -163,6 +159,14 @@ impl Head {
             ..self.header.clone()
         };
         (header, nonces)
+    }
+
+    /// The next wake as a step finds it: a wake that runs is spent.
+    pub fn wake_during(&self, request: &Request) -> Option<u64> {
+        match request {
+            Request::Cycle => None,
+            _ => self.header.wake,
+        }
     }
 
     /// Takes `header` as the newest version.

@@ -123,6 +123,35 @@ impl Header {
         bytes.try_into().expect("the layout has HEADER_BYTES bytes")
     }
 
+    /// Every field's name and value, in the order of the layout, for people and comparisons.
+    pub fn fields(&self) -> Vec<(&'static str, String)> {
+        let wake = self.wake.map_or("none".to_string(), |wake| wake.to_string());
+        vec![
+            ("kind", self.kind.name().to_string()),
+            ("instrumentation", self.instrumentation.to_string()),
+            ("seq", self.seq.to_string()),
+            ("time", self.time.to_string()),
+            ("wake", wake),
+            ("fuel", self.fuel.to_string()),
+            ("memory bytes", self.memory_bytes.to_string()),
+            ("refusal count", self.refusal_count.to_string()),
+            ("page count", self.page_count.to_string()),
+            ("object", self.object.to_string()),
+            ("parent hash", self.parent.to_string()),
+            ("jump hash", self.jump.to_string()),
+            ("memory root", self.memory_root.to_string()),
+            ("globals hash", self.globals.to_string()),
+            ("code hash", self.code.to_string()),
+            ("schema hash", self.schema.to_string()),
+            ("policy hash", self.policy.to_string()),
+            ("input hash", self.input.to_string()),
+            ("effects hash", self.effects.to_string()),
+            ("admission hash", self.admission.to_string()),
+            ("nonces hash", self.nonces.to_string()),
+            ("refusal hash", self.refusals.to_string()),
+        ]
+    }
+
     fn hashes(&self) -> [&[u8; 32]; 13] {
         [
             &self.object.0,

@@ -124,6 +124,19 @@ impl Image {
         &self.pages
     }
 
+    /// Whether this and `other` are the same version's image, found without comparing bytes; two
+    /// images that are equal by chance may be told apart.
+    pub fn is_same(&self, other: &Image) -> bool {
+        Arc::ptr_eq(&self.base, &other.base)
+            && Arc::ptr_eq(&self.pages, &other.pages)
+            && self.bytes_count == other.bytes_count
+    }
+
+    /// Whether the page at `index` has these bytes; beyond the image there are zeros.
+    pub fn holds(&self, index: u32, page: &Page) -> bool {
+        self.page(index) == page
+    }
+
     /// The image after a step that left `bytes_count` bytes and `changed` pages, ascending.
     ///
     /// # Errors

@@ -6,11 +6,13 @@
 //!
 //! Invariant: the same bytes give the same answer on every host, and no input makes it panic.
 
+pub mod admission;
 pub mod capsule;
 pub mod code;
 mod codec;
 pub mod commit;
 pub mod credential;
+pub mod definition;
 pub mod effects;
 mod error;
 pub mod hash;
@@ -24,5 +26,7 @@ pub mod memory;
 pub mod policy;
 pub mod refusal;
 pub mod schema;
+pub mod verify;
+pub mod write;
 
 pub use error::{Diagnostic, Error, ErrorKind, Result};

@@ -38,6 +38,8 @@ pub const FLAT_PARAMS_MAX: usize = 16;
 pub const POLICY_BYTES_MAX: usize = 64 << 10;
 /// Bytes of an input's payload: a method's arguments, or a direct write's values.
 pub const PAYLOAD_BYTES_MAX: usize = 1 << 20;
+/// Fuel of one step.
+pub const FUEL_MAX: u64 = 100_000_000;
 /// Bytes of a method's or an output's name.
 pub const NAME_BYTES_MAX: usize = 64;
 /// Signatures on one input.

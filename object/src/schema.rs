@@ -144,6 +144,18 @@ impl Schema {
         self.0.methods.iter().find(|method| method.name == name)
     }
 
+    /// The method called `name`.
+    ///
+    /// # Errors
+    ///
+    /// [`Unknown`](ErrorKind::Unknown) with the names that there are.
+    pub fn require_method(&self, name: &str) -> Result<&Method> {
+        self.method(name).ok_or_else(|| {
+            let known = self.methods().iter().map(|method| method.name.clone()).collect();
+            ErrorKind::Unknown { what: "method", name: name.to_string(), known }.into()
+        })
+    }
+
     /// The constructor.
     pub fn create(&self) -> Option<&Method> {
         self.0.create.as_ref()

@@ -1,1 +1,17 @@
-//! x
+//! Asks about objects and their history: any version, what changed between two, who changed a
+//! field last, and what was refused.
+//!
+//! It reads what the storage crate keeps and the object crate explains. It does not run objects,
+//! and it holds nothing open: a snapshot keeps only the pages of its own version alive.
+//!
+//! Invariant: nothing here changes a database.
+
+mod blame;
+mod diff;
+mod history;
+mod snapshot;
+
+pub use blame::blame;
+pub use diff::{Diff, FieldChange, diff};
+pub use history::{Entry, History, RefusalEntry, VersionEntry};
+pub use snapshot::Snapshot;

@@ -32,13 +32,14 @@ pub(crate) fn parse(text: &str) -> Result<Parts, Vec<Diagnostic>> {
     sources.push_str("schema.wit", text);
     let group = match sources.parse() {
         Ok(group) => group,
-        Err((_, error)) => return Err(vec![at(error.kind().span(), error.to_string())]),
+        Err((_, error)) => return Err(vec![at(text, error.kind().span(), one_line(&error))]),
     };
     let mut resolve = Resolve { all_features: true, ..Resolve::default() };
     if let Err(error) = resolve.push_group(group) {
-        return Err(vec![at(error.kind().span(), error.to_string())]);
+        return Err(vec![at(text, error.kind().span(), one_line(&error))]);
     }
-    let mut converter = Converter { resolve: &resolve, types: Vec::new(), findings: Vec::new() };
+    let (types, findings) = (Vec::new(), Vec::new());
+    let mut converter = Converter { text, resolve: &resolve, types, findings };
     converter.convert_types();
     match converter.package() {
         Some(parts) if converter.findings.is_empty() => Ok(parts),
@@ -46,16 +47,24 @@ pub(crate) fn parse(text: &str) -> Result<Parts, Vec<Diagnostic>> {
     }
 }
 
-/// A finding, with its place where the WIT library knows it.
-fn at(span: Span, message: impl Into<String>) -> Diagnostic {
+/// What the WIT library says, which may be several lines.
+fn one_line(error: &dyn std::error::Error) -> String {
+    error.to_string().lines().map(str::trim).collect::<Vec<_>>().join(" ")
+}
+
+/// A finding, with its place in whole characters where the WIT library knows it.
+fn at(text: &str, span: Span, message: impl Into<String>) -> Diagnostic {
     if span.is_known() {
-        Diagnostic::at(span.start() as usize..span.end() as usize, message)
+        let start = text.floor_char_boundary(span.start() as usize);
+        let end = text.ceil_char_boundary(span.end() as usize);
+        Diagnostic::at(start..end.max(start), message)
     } else {
         Diagnostic::whole(message)
     }
 }
 
 struct Converter<'a> {
+    text: &'a str,
     resolve: &'a Resolve,
     /// By the index of the type's id: `None` for a type that was refused.
     types: Vec<Option<Measured>>,
@@ -74,7 +83,7 @@ struct Measured {
 
 impl Converter<'_> {
     fn report(&mut self, span: Span, message: impl Into<String>) {
-        self.findings.push(at(span, message));
+        self.findings.push(at(self.text, span, message));
     }
 
     fn convert_types(&mut self) {
@@ -215,14 +224,12 @@ impl Converter<'_> {
             self.report(interface.span, "no record named state: an object needs one");
             return None;
         };
-        match &self.types[id.index()].as_ref()?.ty {
-            Type::Record(record) => Some(record.clone()),
-            other => {
-                let message = format!("state is {other}, and must be a record");
-                self.report(self.resolve.types[*id].span, message);
-                None
-            }
+        let converted = &self.types[id.index()].as_ref()?.ty;
+        if let Type::Record(record) = converted {
+            return Some(record.clone());
         }
+        self.report(self.resolve.types[*id].span, "state must be a record");
+        None
     }
 
     fn method(&mut self, function: &wit_parser::Function) -> Option<Method> {

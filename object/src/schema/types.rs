@@ -3,7 +3,7 @@
 //! It does not know text, values or memory.
 //!
 //! Invariant: a type nests at most `TYPE_DEPTH_MAX` deep and has at most `TYPE_PARTS_MAX` parts; no
-//! aggregate is empty, so that every type is at least a byte wide. Only this crate makes aggregates.
+//! aggregate is empty, so every type is at least a byte wide. Only this crate makes aggregates.
 
 use std::fmt;
 use std::sync::Arc;

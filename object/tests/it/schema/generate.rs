@@ -7,22 +7,22 @@ use continuant_object::limits::PAGE_BYTES;
 use continuant_object::schema::{CoreValue, Lower, Param, Record, Type, Value, lower_args};
 use std::sync::Arc;
 
-pub struct Source(u64);
+pub(super) struct Source(u64);
 
 impl Source {
-    pub fn new(seed: u64) -> Source {
+    pub(super) fn new(seed: u64) -> Source {
         Source(seed)
     }
 
     /// A seed that differs each time, unless `SEED` is set; printed, so that a failure shows it.
-    pub fn random() -> Source {
+    pub(super) fn random() -> Source {
         let given = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok());
         let seed = given.unwrap_or_else(rand::random);
         println!("SEED={seed}");
         Source(seed)
     }
 
-    pub fn bits(&mut self) -> u64 {
+    pub(super) fn bits(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut bits = self.0;
         bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -30,7 +30,7 @@ impl Source {
         bits ^ (bits >> 31)
     }
 
-    pub fn below(&mut self, end: usize) -> usize {
+    pub(super) fn below(&mut self, end: usize) -> usize {
         (self.bits() % end as u64) as usize
     }
 
@@ -43,7 +43,7 @@ const SCALARS: [&str; 13] =
     ["bool", "u8", "u16", "u32", "u64", "s8", "s16", "s32", "s64", "f32", "f64", "char", "string"];
 
 /// A package with some named types, a state and some methods with results of any type.
-pub fn wit(source: &mut Source) -> String {
+pub(super) fn wit(source: &mut Source) -> String {
     let mut named = Vec::new();
     let mut params = vec!["string".to_string()];
     let mut text = String::from("package fleet:random@1.2.3;\n\ninterface thing {\n");
@@ -62,7 +62,7 @@ pub fn wit(source: &mut Source) -> String {
     }
     text += "    }\n";
     for index in 0..source.below(5) {
-        let names = (0..source.below(5)).map(|at| format!("p{at}: {}", param(source, &params, 2)));
+        let names = (0..source.below(9)).map(|at| format!("p{at}: {}", param(source, &params, 2)));
         let names = names.collect::<Vec<_>>().join(", ");
         let result = match source.below(3) {
             0 => String::new(),
@@ -130,7 +130,7 @@ fn param(source: &mut Source, named: &[String], depth: usize) -> String {
 }
 
 /// A value of a type; never a NaN, which would not equal itself.
-pub fn value(source: &mut Source, ty: &Type) -> Value {
+pub(super) fn value(source: &mut Source, ty: &Type) -> Value {
     let bits = source.bits() >> (source.below(4) * 16);
     match ty {
         Type::Bool => Value::Bool(bits & 1 == 1),
@@ -195,7 +195,7 @@ fn character(source: &mut Source) -> char {
 }
 
 /// All types of a schema's state and methods.
-pub fn types(schema: &continuant_object::schema::Schema) -> Vec<Type> {
+pub(super) fn types(schema: &continuant_object::schema::Schema) -> Vec<Type> {
     let fields = schema.state().fields.iter().map(|field| &field.ty);
     let params = schema.methods().iter().flat_map(|it| it.params.iter().map(|param| &param.ty));
     let results = schema.methods().iter().filter_map(|method| method.result.as_ref());
@@ -203,27 +203,31 @@ pub fn types(schema: &continuant_object::schema::Schema) -> Vec<Type> {
 }
 
 /// A flat image that hands out its bytes in order, from some odd address on.
-pub struct Arena {
-    pub image: Vec<u8>,
+pub(super) struct Arena {
+    pub(super) image: Vec<u8>,
     end: usize,
 }
 
 impl Arena {
-    pub fn new(start: usize) -> Arena {
+    pub(super) fn new(start: usize) -> Arena {
         Arena { image: vec![0xAA; start.next_multiple_of(PAGE_BYTES)], end: start }
     }
 
     /// Puts a value in memory and yields its address, that of a whole page.
-    pub fn place(&mut self, value: Value, ty: Type) -> u32 {
+    pub(super) fn place(&mut self, value: Value, ty: Type) -> u32 {
         self.end = self.end.next_multiple_of(PAGE_BYTES);
         let ty = Type::List(Arc::new(ty));
         let params = [Param { name: "it".to_string(), ty }];
-        let flat = lower_args(&[Value::List(vec![value])], &params, self).unwrap();
+        let list = match value {
+            Value::U8(byte) => Value::Bytes(vec![byte]),
+            value => Value::List(vec![value]),
+        };
+        let flat = lower_args(&[list], &params, self).unwrap();
         let [CoreValue::I32(address), CoreValue::I32(1)] = flat[..] else { panic!("{flat:?}") };
         address
     }
 
-    pub fn place_state(&mut self, value: Value, record: &Record) -> u32 {
+    pub(super) fn place_state(&mut self, value: Value, record: &Record) -> u32 {
         self.place(value, Type::Record(Arc::new(record.clone())))
     }
 }

@@ -3,7 +3,7 @@
 use continuant_object::ErrorKind;
 use continuant_object::limits::{PAGE_BYTES, STATE_BYTES_MAX};
 use continuant_object::schema::{
-    CoreType, CoreValue, Method, Schema, Type, Value, lift_result, read_value, store,
+    CoreType, CoreValue, Method, Schema, Type, Value, lift_result, lower_args, read_value, store,
 };
 use expect_test::{Expect, expect};
 
@@ -115,6 +115,33 @@ fn a_result_is_lifted_as_it_was_lowered() {
     }
 }
 
+#[test]
+fn arguments_lower_to_the_core_types_of_their_method() {
+    let mut source = Source::random();
+    for _ in 0..300 {
+        for method in schema(&mut source).methods() {
+            let args = method.params.iter().map(|it| value(&mut source, &it.ty));
+            let args = args.collect::<Vec<_>>();
+            let mut arena = Arena::new(source.below(100));
+            let flat = lower_args(&args, &method.params, &mut arena).unwrap();
+            let types = flat.iter().map(|core| match core {
+                CoreValue::I32(_) => CoreType::I32,
+                CoreValue::I64(_) => CoreType::I64,
+                CoreValue::F32(_) => CoreType::F32,
+                CoreValue::F64(_) => CoreType::F64,
+            });
+            assert_eq!(types.collect::<Vec<_>>(), method.core_params());
+            let (Some(first), Some(core)) = (method.params.first(), flat.first()) else { continue };
+            if is_single(&first.ty) {
+                let (name, result) = ("it".to_string(), Some(first.ty.clone()));
+                let method = Method { name, params: Vec::new(), result };
+                let lifted = lift_result(&method, Some(*core), arena.image.as_slice()).unwrap();
+                assert_eq!(lifted.as_ref(), Some(&args[0]));
+            }
+        }
+    }
+}
+
 /// Whether a value of the type is one core value, told apart from an address.
 fn is_single(ty: &Type) -> bool {
     match ty {
@@ -132,7 +159,7 @@ const GATE: &str = "package airport:gates;
         enum light { red, green }
         record bag { label: string, grams: u32 }
         record state {
-            is-open: bool, seen-at: u64, temperature: f64, mark: char, light: light,
+            is-up: bool, seen: u64, heat: f64, mark: char, light: light,
             bags: list<bag>, at: tuple<s16, bag>, name: string, next: option<u32>,
         }
     }";
@@ -140,7 +167,7 @@ const GATE: &str = "package airport:gates;
 fn gate() -> (Schema, Arena, u32) {
     let schema = Schema::parse(GATE).unwrap();
     let json = serde_json::json!({
-        "is-open": true, "seen-at": 1_700_000_000_000u64, "temperature": -2.5, "mark": "é",
+        "is-up": true, "seen": 1_700_000_000_000u64, "heat": -2.5, "mark": "é",
         "light": "green", "bags": [{ "label": "a", "grams": 1 }, { "label": "bé", "grams": 2 }],
         "at": [-7, { "label": "c", "grams": 3 }], "name": "B 12", "next": 9,
     });
@@ -155,9 +182,9 @@ fn a_place_is_found_once_and_read_as_its_type() {
     let (schema, arena, state) = gate();
     let memory = arena.image.as_slice();
     let place = |path: &str| schema.resolve(path).unwrap();
-    assert!(place("is-open").get::<bool>(memory, state).unwrap());
-    assert_eq!(place("seen_at").get::<u64>(memory, state).unwrap(), 1_700_000_000_000);
-    assert_eq!(place("temperature").get::<f64>(memory, state).unwrap(), -2.5);
+    assert!(place("is_up").get::<bool>(memory, state).unwrap());
+    assert_eq!(place("seen").get::<u64>(memory, state).unwrap(), 1_700_000_000_000);
+    assert_eq!(place("heat").get::<f64>(memory, state).unwrap(), -2.5);
     assert_eq!(place("mark").get::<char>(memory, state).unwrap(), 'é');
     assert_eq!(place("bags.1.grams").get::<u32>(memory, state).unwrap(), 2);
     assert_eq!(place("at.0").get::<i16>(memory, state).unwrap(), -7);
@@ -165,8 +192,8 @@ fn a_place_is_found_once_and_read_as_its_type() {
     assert_eq!(schema.read(memory, state, "bags.1.label").unwrap(), Value::from("bé"));
     assert_eq!(schema.read(memory, state, "light").unwrap(), Value::Enum("green".into()));
 
-    let at = place("seen-at").address(memory, state).unwrap() as usize;
-    assert_eq!(at as u32, state + schema.state().field("seen-at").unwrap().offset);
+    let at = place("seen").address(memory, state).unwrap() as usize;
+    assert_eq!(at as u32, state + schema.state().field("seen").unwrap().offset);
     assert_eq!(memory[at..at + 8], 1_700_000_000_000u64.to_le_bytes());
 }
 
@@ -177,15 +204,23 @@ fn a_path_that_leads_nowhere_says_what_there_is() {
         let error = schema.read(arena.image.as_slice(), state, path).unwrap_err();
         expect.assert_eq(&error.to_string());
     };
-    check("", expect![""]);
-    check("closed", expect![""]);
-    check("at.2", expect![""]);
-    check("at.1.kilos", expect![""]);
-    check("bags.first", expect![""]);
-    check("bags.2", expect![""]);
-    check("next.value", expect![""]);
-    let seen = schema.resolve("seen-at").unwrap().get::<u32>(arena.image.as_slice(), state);
-    expect![""].assert_eq(&seen.unwrap_err().to_string());
+    check(
+        "",
+        expect![[r#"no field ""; there is is-up, seen, heat, mark, light, bags, at, name, next"#]],
+    );
+    check(
+        "closed",
+        expect![[
+            r#"no field "closed"; there is is-up, seen, heat, mark, light, bags, at, name, next"#
+        ]],
+    );
+    check("at.2", expect![[r#"no item "2"; there is 0, 1"#]]);
+    check("at.1.kilos", expect![[r#"no field "kilos"; there is label, grams"#]]);
+    check("bags.first", expect![[r#"no item "first"; there is an index"#]]);
+    check("bags.2", expect!["state.bags.2 in memory: expected more than 2 items, found 2"]);
+    check("next.value", expect![[r#"no field "value"; there is only option<u32> as a whole"#]]);
+    let seen = schema.resolve("seen").unwrap().get::<u32>(arena.image.as_slice(), state);
+    expect!["value seen: expected u32, found u64"].assert_eq(&seen.unwrap_err().to_string());
 }
 
 #[test]
@@ -198,19 +233,50 @@ fn damage_is_named_by_its_path() {
         let error = schema.validate_state(image.as_slice(), state).unwrap_err();
         expect.assert_eq(&error.to_string());
     };
-    check(offset("is-open"), 2, expect![""]);
-    check(offset("mark") + 1, 0xD8, expect![""]);
-    check(offset("light"), 2, expect![""]);
-    check(offset("bags"), 1, expect![""]);
-    check(offset("bags") + 7, 0xFF, expect![""]);
-    check(offset("name") + 3, 0x7F, expect![""]);
-    check(offset("next"), 7, expect![""]);
+    check(offset("is-up"), 2, expect!["state.is-up in memory: expected 0 or 1, found 0x2"]);
+    check(
+        offset("mark") + 1,
+        0xD8,
+        expect!["state.mark in memory: expected a Unicode scalar value, found 0xd8e9"],
+    );
+    check(
+        offset("light"),
+        2,
+        expect!["state.light in memory: expected a discriminant below 2, found 2"],
+    );
+    check(
+        offset("bags"),
+        1,
+        expect!["state.bags in memory: expected an address that is a multiple of 4, found 4097"],
+    );
+    check(
+        offset("bags") + 5,
+        0x10,
+        expect![
+            "state.bags in memory: expected bytes within the 8192 of memory, found 49176 at 4168"
+        ],
+    );
+    check(
+        offset("name") + 1,
+        0x20,
+        expect!["state.name in memory: expected bytes within the 8192 of memory, found 4 at 8293"],
+    );
+    check(
+        offset("next"),
+        7,
+        expect!["state.next in memory: expected a discriminant below 2, found 7"],
+    );
     let bags = schema.resolve("bags.1.label").unwrap();
     let label = bags.address(arena.image.as_slice(), state).unwrap() as usize;
     let text = u32::from_le_bytes(arena.image[label..label + 4].try_into().unwrap());
-    check(text as usize + 1, b'x', expect![""]);
+    check(
+        text as usize + 1,
+        b'x',
+        expect!["state.bags.1.label in memory: expected UTF-8, found other bytes among 3 at 4193"],
+    );
     let misaligned = schema.validate_state(arena.image.as_slice(), state + 8).unwrap_err();
-    expect![""].assert_eq(&misaligned.to_string());
+    expect!["state in memory: expected an address that is a multiple of 4096, found 4104"]
+        .assert_eq(&misaligned.to_string());
     assert!(schema.validate_state(arena.image.as_slice(), 0u32.wrapping_sub(4096)).is_err());
 }
 
@@ -239,11 +305,12 @@ fn text_may_cross_pages_anywhere() {
 
 #[test]
 fn lists_that_share_bytes_cannot_make_a_walk_long() {
-    let schema =
-        Schema::parse("package a:b; interface i { record state { all: list<list<list<bool>>> } }")
-            .unwrap();
-    // Every list but the innermost is the same long list of itself.
-    let (count, list) = (100_000u32, 4096u32);
+    let schema = Schema::parse(
+        "package a:b; interface i { record state { all: list<list<list<string>>> } }",
+    )
+    .unwrap();
+    // Every list is the same long list of itself, whose bytes happen to be text.
+    let (count, list) = (0x1_0100u32, 0x1000u32);
     let mut image = vec![0; 4096 + 8 * count as usize];
     image.resize(image.len().next_multiple_of(PAGE_BYTES), 0);
     for at in std::iter::once(0).chain((0..count as usize).map(|index| 4096 + 8 * index)) {

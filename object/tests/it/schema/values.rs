@@ -123,14 +123,29 @@ fn arguments_are_widened_and_named_where_they_do_not_fit() {
         expect.assert_eq(&encode_args(args, params).unwrap_err().to_string());
     };
     let none = || Value::Option(None);
-    check(&[Value::from(-1), "departed".into(), none()], expect![""]);
-    check(&[Value::from(1), "landed".into(), none()], expect![""]);
-    check(&[Value::from(1)], expect![""]);
+    check(
+        &[Value::from(-1), "departed".into(), none()],
+        expect!["value input.count: expected u64, found -1"],
+    );
+    check(
+        &[Value::from(1), "landed".into(), none()],
+        expect![[r#"value input.phase: expected one of boarding, departed, found "landed""#]],
+    );
+    check(
+        &[Value::from(1)],
+        expect!["value input: expected 3 arguments (count, phase, crew), found 1"],
+    );
     let crew =
         Value::Record(vec![("name".into(), "Ada".into()), ("hours".into(), Value::from(70_000))]);
-    check(&[Value::from(1), "departed".into(), Value::from(Some(crew))], expect![""]);
+    check(
+        &[Value::from(1), "departed".into(), Value::from(Some(crew))],
+        expect!["value input.crew.some.hours: expected u16, found 70000"],
+    );
     let crew = Value::Record(vec![("hours".into(), Value::from(7))]);
-    check(&[Value::from(1), "departed".into(), Value::from(Some(crew))], expect![""]);
+    check(
+        &[Value::from(1), "departed".into(), Value::from(Some(crew))],
+        expect!["value input.crew.some: expected field name at position 0, found hours"],
+    );
 }
 
 #[test]
@@ -144,23 +159,50 @@ fn json_has_one_shape_per_type() {
         "maybe": { "some": null },
     });
     let value = Value::from_json(&given, &state).unwrap();
-    expect![""].assert_eq(&value.to_json().to_string());
+    let mut expected = given.clone();
+    expected["needs"] = json!(["fuel", "ice"]);
+    expected["seal"] = json!("c0ffee");
+    assert_eq!(value.to_json(), expected);
 
     let check = |name: &str, json: serde_json::Value, expect: Expect| {
         let error = Value::from_json(&json, &field(name)).unwrap_err();
         expect.assert_eq(&error.to_string());
     };
-    check("seats", json!(-1), expect![""]);
-    check("seats", json!(1.0), expect![""]);
-    check("weight", json!(1e300), expect![""]);
-    check("phase", json!("landed"), expect![""]);
-    check("needs", json!(["ice", "ice"]), expect![""]);
-    check("lead", json!({ "name": "Ada" }), expect![""]);
-    check("lead", json!({ "name": "Ada", "hours": 1, "rank": 2 }), expect![""]);
-    check("log", json!([{ "delay": 30 }, { "cancel": null }]), expect![""]);
-    check("seal", json!("abc"), expect![""]);
-    check("gate", json!(["ab", 1]), expect![""]);
-    check("last", json!({ "ok": 1, "err": "" }), expect![""]);
+    check("seats", json!(-1), expect!["value itself: expected u64, found -1"]);
+    check("seats", json!(1.0), expect!["value itself: expected u64, found 1.0"]);
+    check("weight", json!(1e300), expect!["value itself: expected f32, found 1e+300"]);
+    check(
+        "phase",
+        json!("landed"),
+        expect![[r#"value itself: expected one of boarding, departed, found "landed""#]],
+    );
+    check(
+        "needs",
+        json!(["ice", "ice"]),
+        expect![[r#"value 1: expected a flag, once, found "ice""#]],
+    );
+    check("lead", json!({ "name": "Ada" }), expect!["value hours: expected u16, found nothing"]);
+    check(
+        "lead",
+        json!({ "name": "Ada", "hours": 1, "rank": 2 }),
+        expect![[r#"value itself: expected one of name, hours, found "rank""#]],
+    );
+    check(
+        "log",
+        json!([{ "delay": 30 }, { "cancel": null }]),
+        expect!["value 1: expected a case of event, found an object of 1 fields"],
+    );
+    check(
+        "seal",
+        json!("abc"),
+        expect![[r#"value itself: expected hexadecimal digits, found "abc""#]],
+    );
+    check("gate", json!(["ab", 1]), expect![[r#"value 0: expected char, found "ab""#]]);
+    check(
+        "last",
+        json!({ "ok": 1, "err": "" }),
+        expect!["value itself: expected a case of result<u8, string>, found an object of 2 fields"],
+    );
 }
 
 #[test]
@@ -175,7 +217,8 @@ fn what_has_a_fixed_size_is_stored_and_nothing_else() {
     let lead = field("lead");
     let mut bytes = vec![0; lead.layout().size as usize];
     let error = store(&Value::from_json(&crew, &lead).unwrap(), &lead, &mut bytes).unwrap_err();
-    expect![""].assert_eq(&error.to_string());
+    expect![[r#"value some.name: expected a value of a fixed size: use a method, found "Ada""#]]
+        .assert_eq(&error.to_string());
 }
 
 /// These hashes stand for every payload ever written: they never change.
@@ -189,5 +232,6 @@ fn payload_encodings_are_those_of_format_version_1() {
             hasher.update(&encode_value(&value(&mut source, &ty), &ty).unwrap());
         }
     }
-    expect![""].assert_eq(&hasher.finalize().to_string());
+    expect!["743e5419c9d56281201d726fe2214ce2284ad5064b6c00b310835708406c2a67"]
+        .assert_eq(&hasher.finalize().to_string());
 }

@@ -1,0 +1,175 @@
+//! What a caller builds: the code of an object to be, and an input with its credentials.
+//!
+//! It does not know how an input is run; [`Call::submit`] posts it and that is all.
+
+use std::future::IntoFuture;
+use std::sync::Arc;
+
+use object::credential::{Credential, SigningKey};
+use object::hash::{ObjectId, VersionHash};
+use object::input::Request;
+use object::schema::Value;
+
+use crate::shared::Shared;
+use crate::error::Result;
+use crate::reply::{Answer, Pending, Receipt, channel};
+
+/// How long a signature holds when the caller does not say, in milliseconds.
+const EXPIRY_MS: u64 = 5 * 60 * 1000;
+
+/// The arguments of a call as a list of values.
+///
+/// ```
+/// use continuant::{Value, args};
+/// assert_eq!(args![227u32, "IAH"], vec![Value::from(227u32), Value::from("IAH")]);
+/// ```
+#[macro_export]
+macro_rules! args {
+    ($($value:expr),* $(,)?) => { vec![$($crate::Value::from($value)),*] };
+}
+
+/// What an object is made of: a module, a policy, and what its `create` is given.
+#[derive(Clone, Debug)]
+pub struct Code {
+    pub(crate) wasm: Arc<[u8]>,
+    pub(crate) policy: String,
+    pub(crate) arguments: Vec<Value>,
+    pub(crate) salt: Option<[u8; 16]>,
+    pub(crate) name: Option<String>,
+}
+
+impl Code {
+    /// A WebAssembly module that carries its schema.
+    ///
+    /// # Errors
+    ///
+    /// [`Object`](crate::ErrorKind::Object) when the module is malformed or carries no schema.
+    pub fn wasm(bytes: impl Into<Vec<u8>>) -> Result<Code> {
+        let wasm: Arc<[u8]> = bytes.into().into();
+        object::code::read(&wasm)?;
+        let (policy, arguments) = Default::default();
+        Ok(Code { wasm, policy, arguments, salt: None, name: None })
+    }
+
+    /// The policy, as Cedar text. Without one the object permits nothing, for ever.
+    pub fn policy(mut self, text: impl Into<String>) -> Code {
+        self.policy = text.into();
+        self
+    }
+
+    /// The arguments of the method `create`.
+    pub fn args(mut self, arguments: Vec<Value>) -> Code {
+        self.arguments = arguments;
+        self
+    }
+
+    /// What tells this object apart from others that are alike in everything else. Default:
+    /// random.
+    pub fn salt(mut self, salt: [u8; 16]) -> Code {
+        self.salt = Some(salt);
+        self
+    }
+
+    /// A name by which the database finds the object.
+    pub fn name(mut self, name: impl Into<String>) -> Code {
+        self.name = Some(name.into());
+        self
+    }
+}
+
+/// An input to be: add credentials, then [`wait`](Call::wait), `.await` or [`submit`](Call::submit)
+/// it.
+#[derive(Debug)]
+#[must_use = "a call does nothing until it is waited for, awaited or submitted"]
+pub struct Call<'a> {
+    shared: &'a Shared,
+    object: ObjectId,
+    request: Result<Request>,
+    keys: Vec<&'a SigningKey>,
+    nonce: Option<u64>,
+    expires: Option<u64>,
+    parent: Option<VersionHash>,
+}
+
+impl<'a> Call<'a> {
+    pub(crate) fn new(shared: &'a Shared, object: ObjectId, request: Result<Request>) -> Call<'a> {
+        let (keys, nonce, expires, parent) = Default::default();
+        Call { shared, object, request, keys, nonce, expires, parent }
+    }
+
+    /// Signs the input with `key`; call it again for each further signer.
+    pub fn signed(mut self, key: &'a SigningKey) -> Call<'a> {
+        self.keys.push(key);
+        self
+    }
+
+    /// The nonce of the signatures: above all that these keys used on the object before. Default:
+    /// the microseconds since 1970, or one more than the last.
+    pub fn nonce(mut self, nonce: u64) -> Call<'a> {
+        self.nonce = Some(nonce);
+        self
+    }
+
+    /// When the signatures expire, in milliseconds since 1970-01-01 UTC. Default: in five minutes.
+    pub fn expires(mut self, time: u64) -> Call<'a> {
+        self.expires = Some(time);
+        self
+    }
+
+    /// The only version that the input may follow. Has effect on a signed input only.
+    pub fn parent(mut self, version: VersionHash) -> Call<'a> {
+        self.parent = Some(version);
+        self
+    }
+
+    /// Posts the input to the object.
+    ///
+    /// # Errors
+    ///
+    /// [`MailboxFull`](crate::ErrorKind::MailboxFull), [`NoObject`](crate::ErrorKind::NoObject),
+    /// [`Closed`](crate::ErrorKind::Closed), and [`Object`](crate::ErrorKind::Object) for a method
+    /// or an argument that the schema does not have.
+    pub fn submit(self) -> Result<Pending> {
+        let request = self.request.map_err(|error| error.about(self.object))?;
+        let time = self.shared.clock().now();
+        let credential = (!self.keys.is_empty()).then(|| {
+            let nonce = self.nonce.unwrap_or_else(|| self.shared.next_nonce());
+            let expires = self.expires.unwrap_or(time.saturating_add(EXPIRY_MS));
+            let mut credential = Credential::new(nonce, expires);
+            credential.parent = self.parent;
+            for key in &self.keys {
+                credential.sign(key, self.object, &request);
+            }
+            credential
+        });
+        let (reply, pending) = channel();
+        self.shared.post_input(self.object, request, time, credential, reply)?;
+        Ok(pending)
+    }
+
+    /// Posts the input and blocks until its version is durable.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Call::submit`] and [`Pending::wait`].
+    pub fn wait(self) -> Result<Receipt> {
+        self.submit()?.wait()
+    }
+}
+
+impl<'a> IntoFuture for Call<'a> {
+    type Output = Result<Receipt>;
+    type IntoFuture = Answer;
+
+    /// Posts the input; the future is ready when its version is durable.
+    fn into_future(self) -> Answer {
+        match self.submit() {
+            Ok(pending) => pending.into_future(),
+            Err(error) => {
+                let (reply, pending) = channel();
+                reply.send(Err(error));
+                pending.into_future()
+            }
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! What time it is: the system's clock, or one that the embedder moves.
+//!
+//! Times are milliseconds since 1970-01-01 UTC. The engine stamps each input with the clock; a
+//! guest sees only that stamp. It does not know who is waiting for a time to come.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// The source of the times that the engine claims.
+#[derive(Debug)]
+pub struct Clock {
+    /// The time that the embedder set last; unused by the system's clock.
+    manual: Option<AtomicU64>,
+}
+
+impl Clock {
+    /// The system's clock.
+    pub fn system() -> Clock {
+        Clock { manual: None }
+    }
+
+    /// A clock that stands at `now` until [`Database::run_until`](crate::Database::run_until)
+    /// moves it.
+    pub fn manual(now: u64) -> Clock {
+        Clock { manual: Some(AtomicU64::new(now)) }
+    }
+
+    /// The time.
+    pub fn now(&self) -> u64 {
+        match &self.manual {
+            Some(now) => now.load(Ordering::Acquire),
+            None => system_now(),
+        }
+    }
+
+    /// Whether the embedder moves it.
+    pub fn is_manual(&self) -> bool {
+        self.manual.is_some()
+    }
+
+    /// Moves a manual clock forward to `time`; it never goes back, and the system's clock does not
+    /// move.
+    pub(crate) fn advance_to(&self, time: u64) {
+        if let Some(now) = &self.manual {
+            now.fetch_max(time, Ordering::AcqRel);
+        }
+    }
+
+    /// The time that a wake due at `due` runs at, when it runs by `now`: a clock that the embedder
+    /// moves passes through every moment on its way, the system's does not go back.
+    pub(crate) fn wake_time(&self, due: u64, now: u64) -> u64 {
+        if self.is_manual() { due } else { now.max(due) }
+    }
+}
+
+fn system_now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}

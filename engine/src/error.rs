@@ -1,0 +1,182 @@
+//! The one error of the engine: a kind that says what to do about it, and what it was about.
+//!
+//! Invariant: a refusal is an error of its own kind, so that no caller takes it for a success or
+//! for a failure of the machine.
+
+use std::fmt;
+
+use object::hash::ObjectId;
+use object::refusal::Verdict;
+
+use crate::instrument::ModuleError;
+use crate::substrate::HostFailure;
+
+/// The result of the engine's fallible functions.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Something that was asked for did not happen.
+#[derive(Debug, Clone)]
+pub struct Error(Box<Inner>);
+
+#[derive(Debug, Clone)]
+struct Inner {
+    kind: ErrorKind,
+    object: Option<ObjectId>,
+}
+
+/// What went wrong.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The object's policy, or a native rule, refuses the input. Nothing changed.
+    Refused {
+        /// Why, and by which rules.
+        verdict: Verdict,
+        /// Whether the refusal is on record; it is not when the object has too many.
+        recorded: bool,
+    },
+    /// The module cannot be an object's code.
+    Module(ModuleError),
+    /// A value, schema, policy, lineage or capsule is not as it must be.
+    Object(object::Error),
+    /// The store could not read or write, or found damage.
+    Storage(storage::Error),
+    /// The database has no such object.
+    NoObject,
+    /// Too many inputs wait for the object already: wait for some, then try again.
+    MailboxFull {
+        /// The most that may wait.
+        max: usize,
+    },
+    /// The object has no wake that is due.
+    NotDue {
+        /// Its next wake, in milliseconds since 1970-01-01 UTC.
+        wake: Option<u64>,
+    },
+    /// More than an option allows.
+    Limit {
+        /// The option.
+        what: &'static str,
+        /// The most that it allows.
+        max: u64,
+        /// What was asked for.
+        found: u64,
+    },
+    /// A replay does not give what is on record.
+    Replay {
+        /// What differs.
+        what: &'static str,
+        /// The version.
+        seq: u64,
+        /// What the code gives.
+        expected: String,
+        /// What is on record.
+        found: String,
+    },
+    /// The substrate failed: no verdict about the input, which may be tried again.
+    Substrate(String),
+    /// The database is closed.
+    Closed,
+}
+
+impl Error {
+    pub(crate) fn new(kind: ErrorKind) -> Error {
+        Error(Box::new(Inner { kind, object: None }))
+    }
+
+    /// The error, as one about `object`.
+    pub(crate) fn about(mut self, object: ObjectId) -> Error {
+        self.0.object.get_or_insert(object);
+        self
+    }
+
+    /// What went wrong.
+    pub fn kind(&self) -> &ErrorKind {
+        &self.0.kind
+    }
+
+    /// The object concerned, where there is one.
+    pub fn object(&self) -> Option<ObjectId> {
+        self.0.object
+    }
+
+    /// The verdict, when the input was refused.
+    pub fn refusal(&self) -> Option<&Verdict> {
+        match &self.0.kind {
+            ErrorKind::Refused { verdict, .. } => Some(verdict),
+            _ => None,
+        }
+    }
+}
+
+impl From<ErrorKind> for Error {
+    fn from(kind: ErrorKind) -> Error {
+        Error::new(kind)
+    }
+}
+
+impl From<ModuleError> for Error {
+    fn from(error: ModuleError) -> Error {
+        Error::new(ErrorKind::Module(error))
+    }
+}
+
+impl From<HostFailure> for Error {
+    fn from(failure: HostFailure) -> Error {
+        Error::new(ErrorKind::Substrate(failure.to_string()))
+    }
+}
+
+impl From<object::Error> for Error {
+    fn from(error: object::Error) -> Error {
+        Error::new(ErrorKind::Object(error))
+    }
+}
+
+impl From<storage::Error> for Error {
+    fn from(error: storage::Error) -> Error {
+        Error::new(ErrorKind::Storage(error))
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(object) = self.0.object {
+            write!(f, "object {object}: ")?;
+        }
+        match &self.0.kind {
+            ErrorKind::Refused { verdict, recorded: true } => write!(f, "refused: {verdict}"),
+            ErrorKind::Refused { verdict, recorded: false } => {
+                write!(f, "refused (not on record: the object has too many): {verdict}")
+            }
+            ErrorKind::Module(error) => write!(f, "module: {error}"),
+            ErrorKind::Object(error) => error.fmt(f),
+            ErrorKind::Storage(error) => error.fmt(f),
+            ErrorKind::NoObject => f.write_str("there is none in this database; list shows them"),
+            ErrorKind::MailboxFull { max } => {
+                write!(f, "{max} inputs wait already: wait for some, then try again")
+            }
+            ErrorKind::NotDue { wake: Some(wake) } => write!(f, "its next wake is at {wake}"),
+            ErrorKind::NotDue { wake: None } => f.write_str("it wants no wake"),
+            ErrorKind::Limit { what, max, found } => {
+                write!(f, "{what}: at most {max}, found {found}")
+            }
+            ErrorKind::Replay { what, seq, expected, found } => {
+                write!(f, "replay of version {seq}: {what} expected {expected}, found {found}")
+            }
+            ErrorKind::Substrate(problem) => write!(f, "substrate: {problem}"),
+            ErrorKind::Closed => f.write_str("the database is closed"),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match &self.0.kind {
+            ErrorKind::Module(error) => Some(error),
+            ErrorKind::Object(error) => Some(error),
+            ErrorKind::Storage(error) => Some(error),
+            _ => None,
+        }
+    }
+}

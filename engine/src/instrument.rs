@@ -1,0 +1,165 @@
+//! From the module that a user brings to the one that every substrate runs: validated against the
+//! ABI of objects, and instrumented so that its steps are metered, deterministic and observable.
+//!
+//! It does not know who runs the result, and does no I/O: bytes in, bytes out.
+//!
+//! Invariant: the same bytes and limits give the same module, for one `INSTRUMENTATION_VERSION`.
+//!
+//! What the pass adds to a module, all of it under names that start with `continuant:`
+//!
+//! | export | what it is |
+//! |---|---|
+//! | `continuant:cards` | a memory with a byte for each 4096-byte page, non-zero once written |
+//! | `continuant:fuel` | a mutable `i64`: fuel left, charged by basic block, negative when out |
+//! | `continuant:stack` | a mutable `i32`: stack units left, negative when exhausted |
+//! | `continuant:global:N` | the guest's N-th mutable global |
+//! | `continuant:start` | the start function, which no longer runs by itself |
+
+mod abi;
+mod added;
+mod body;
+mod cost;
+mod emit;
+mod error;
+mod rewrite;
+mod survey;
+#[cfg(test)]
+mod tests;
+
+pub use cost::{STACK_BUDGET, START_FUEL};
+pub use error::{ModuleError, ModuleErrorKind};
+
+/// The version of everything that decides what a step computes and costs. It is part of every
+/// version header.
+pub const INSTRUMENTATION_VERSION: u32 = 1;
+/// The custom section that holds the schema's WIT text.
+pub const SCHEMA_SECTION: &str = "continuant:schema";
+/// What the names of exports that the pass adds start with.
+pub const RESERVED_PREFIX: &str = "continuant:";
+/// The card memory's export name.
+pub const CARDS_EXPORT: &str = "continuant:cards";
+/// The fuel global's export name.
+pub const FUEL_EXPORT: &str = "continuant:fuel";
+/// The stack global's export name.
+pub const STACK_EXPORT: &str = "continuant:stack";
+/// The start function's export name.
+pub const START_EXPORT: &str = "continuant:start";
+/// What the export names of the guest's mutable globals start with; their ordinal follows.
+pub const GLOBAL_EXPORT_PREFIX: &str = "continuant:global:";
+
+/// The most of everything that a module may have.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Bytes of the module.
+    pub module_bytes_max: u64,
+    /// Bytes of the schema's text.
+    pub schema_bytes_max: u32,
+    /// Functions that the module defines.
+    pub functions_max: u32,
+    /// Bytes of one function's body.
+    pub function_bytes_max: u32,
+    /// Parameters and locals of one function.
+    pub locals_max: u32,
+    /// Globals that the module defines.
+    pub globals_max: u32,
+    /// Elements of a table.
+    pub table_elements_max: u32,
+    /// The declared maximum of the memory, in pages of 64 KiB.
+    pub memory_pages_max: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        use object::limits;
+        Limits {
+            module_bytes_max: limits::CODE_BYTES_MAX as u64,
+            schema_bytes_max: limits::SCHEMA_BYTES_MAX as u32,
+            functions_max: 16_384,
+            function_bytes_max: 256 << 10,
+            locals_max: 8_192,
+            globals_max: limits::GLOBALS_MAX as u32,
+            table_elements_max: 65_536,
+            memory_pages_max: (limits::MEMORY_BYTES_MAX / limits::WASM_PAGE_BYTES as u64) as u32,
+        }
+    }
+}
+
+/// A value type of the guest's functions and globals.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum CoreType {
+    /// 32-bit integer.
+    I32,
+    /// 64-bit integer.
+    I64,
+    /// 32-bit float.
+    F32,
+    /// 64-bit float.
+    F64,
+}
+
+/// An exported function's name, parameters and results.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FunctionExport {
+    /// The export's name.
+    pub name: String,
+    /// Types of the parameters.
+    pub params: Vec<CoreType>,
+    /// Types of the results.
+    pub results: Vec<CoreType>,
+}
+
+/// A module ready for a substrate, and what it says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Instrumented {
+    /// The instrumented module.
+    pub wasm: Vec<u8>,
+    /// WIT text of the schema, not yet parsed.
+    pub schema_text: String,
+    /// Address of the state record in memory, a multiple of 4096.
+    pub state_address: u32,
+    /// At rest, memory below this address is dead; 0 when the module promises none.
+    pub stack_top: u32,
+    /// The memory's declared maximum, in pages of 64 KiB.
+    pub memory_pages_max: u32,
+    /// Export names and types of the guest's mutable globals, in index order.
+    pub globals: Vec<(String, CoreType)>,
+    /// Whether the module has a start function.
+    pub has_start: bool,
+    /// Whether the object has a cycle of its own.
+    pub has_cycle: bool,
+    /// Whether the module exports `cabi_realloc`.
+    pub has_realloc: bool,
+    /// The functions that the module exports, in the order of its export section.
+    pub functions: Vec<FunctionExport>,
+}
+
+/// Validates a module against the ABI and instruments it.
+///
+/// # Errors
+///
+/// A [`ModuleError`] that names the first thing found wrong: bytes that are not valid
+/// WebAssembly, a feature that objects may not use, a breach of the ABI, or of `limits`.
+pub fn instrument(wasm: &[u8], limits: &Limits) -> Result<Instrumented, ModuleError> {
+    let survey = survey::Survey::read(wasm, limits)?;
+    let abi = abi::check(&survey, limits)?;
+    let functions = abi::exported_functions(&survey);
+    let globals = rewrite::mutable_globals(&survey).enumerate();
+    let globals = globals.map(|(ordinal, index)| {
+        let ty = survey.globals[index as usize].ty.content_type;
+        (format!("{GLOBAL_EXPORT_PREFIX}{ordinal}"), survey::core_type(ty))
+    });
+    let globals = globals.collect();
+    let wasm = rewrite::rewrite(wasm, &survey, &abi)?;
+    Ok(Instrumented {
+        wasm,
+        schema_text: abi.schema_text,
+        state_address: abi.state_address,
+        stack_top: abi.stack_top,
+        memory_pages_max: abi.memory_pages_max,
+        globals,
+        has_start: survey.start.is_some(),
+        has_cycle: abi.has_cycle,
+        has_realloc: abi.has_realloc,
+        functions,
+    })
+}

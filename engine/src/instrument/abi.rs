@@ -1,0 +1,295 @@
+//! Whether a valid module keeps to the ABI of objects, version 1, and what it says of itself.
+//!
+//! It does not know WIT: that methods have the types of their schema is checked by whoever reads
+//! the schema.
+//!
+//! Invariant: a module that passes imports only what the host offers and cannot reach or shadow
+//! what the pass adds.
+
+use super::error::{ModuleError, ModuleErrorKind};
+use super::survey::{Survey, core_type, evaluate_i32};
+use super::{FunctionExport, Limits, RESERVED_PREFIX, SCHEMA_SECTION};
+use wasmparser::{DataKind, ExternalKind, Global, TypeRef, ValType};
+
+use ModuleErrorKind as Kind;
+
+/// The page that state starts on a multiple of.
+const PAGE_BYTES: u32 = object::limits::PAGE_BYTES as u32;
+
+/// What a module that keeps to the ABI says of itself.
+pub(super) struct Abi {
+    pub(super) schema_text: String,
+    pub(super) state_address: u32,
+    pub(super) stack_top: u32,
+    pub(super) memory_pages_max: u32,
+    pub(super) has_cycle: bool,
+    pub(super) has_realloc: bool,
+}
+
+/// A function that the host offers to guests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum HostFunction {
+    Now,
+    Emit,
+    Wake,
+    Sleep,
+}
+
+impl HostFunction {
+    pub(super) const MODULE: &'static str = "continuant";
+
+    pub(super) fn named(name: &str) -> Option<HostFunction> {
+        match name {
+            "now" => Some(HostFunction::Now),
+            "emit" => Some(HostFunction::Emit),
+            "wake" => Some(HostFunction::Wake),
+            "sleep" => Some(HostFunction::Sleep),
+            _ => None,
+        }
+    }
+
+    fn signature(self) -> (&'static [ValType], &'static [ValType]) {
+        use ValType::{I32, I64};
+        match self {
+            HostFunction::Now => (&[], &[I64]),
+            HostFunction::Emit => (&[I32, I32, I32, I32], &[]),
+            HostFunction::Wake => (&[I64], &[]),
+            HostFunction::Sleep => (&[], &[]),
+        }
+    }
+}
+
+/// Checks a survey against the ABI.
+pub(super) fn check(survey: &Survey<'_>, limits: &Limits) -> Result<Abi, ModuleError> {
+    check_imports(survey)?;
+    check_export_names(survey)?;
+    let memory_pages_max = check_memory(survey, limits)?;
+    let state_address = check_state(survey, memory_pages_max)?;
+    let stack_top = check_stack(survey, state_address)?;
+    check_data(survey, stack_top)?;
+    let has_cycle = check_function(survey, "cycle", &[], &[])?;
+    let i32s = [ValType::I32; 4];
+    let has_realloc = check_function(survey, "cabi_realloc", &i32s, &i32s[..1])?;
+    let schema_text = check_schema(survey, limits)?;
+    Ok(Abi { schema_text, state_address, stack_top, memory_pages_max, has_cycle, has_realloc })
+}
+
+fn check_imports(survey: &Survey<'_>) -> Result<(), ModuleError> {
+    for (offset, import) in &survey.imports {
+        let place = format!("import {}.{}", import.module, import.name);
+        let refuse = |expected: String, found: String| {
+            Err(ModuleError::new(Kind::Import, place.as_str(), expected, found).at(*offset))
+        };
+        let host = match import.module {
+            HostFunction::MODULE => HostFunction::named(import.name),
+            _ => None,
+        };
+        let Some(host) = host else {
+            let offered = "one of continuant.now, continuant.emit, continuant.wake, \
+                           continuant.sleep";
+            return refuse(offered.into(), format!("{}.{}", import.module, import.name));
+        };
+        let (params, results) = host.signature();
+        let expected = signature(params, results);
+        let TypeRef::Func(index) = import.ty else {
+            return refuse(expected, "an import that is not a function".into());
+        };
+        let ty = &survey.types[index as usize];
+        if ty.params() != params || ty.results() != results {
+            return refuse(expected, signature(ty.params(), ty.results()));
+        }
+    }
+    Ok(())
+}
+
+fn check_export_names(survey: &Survey<'_>) -> Result<(), ModuleError> {
+    for (offset, export) in &survey.exports {
+        if export.name.starts_with(RESERVED_PREFIX) {
+            let expected = format!("a name that does not start with {RESERVED_PREFIX}");
+            return Err(ModuleError::new(Kind::Export, "export", expected, export.name).at(*offset));
+        }
+    }
+    Ok(())
+}
+
+fn check_memory(survey: &Survey<'_>, limits: &Limits) -> Result<u32, ModuleError> {
+    let expected = "one defined memory exported as memory";
+    let [memory] = survey.memories.as_slice() else {
+        return Err(ModuleError::new(Kind::Memory, "memory", expected, "none"));
+    };
+    match find(survey, "memory") {
+        Some((ExternalKind::Memory, _)) => {}
+        Some(_) => {
+            let found = "an export of that name that is not a memory";
+            return Err(ModuleError::new(Kind::Memory, "memory", expected, found));
+        }
+        None => {
+            let found = "a memory that is not exported";
+            return Err(ModuleError::new(Kind::Memory, "memory", expected, found));
+        }
+    }
+    let Some(maximum) = memory.maximum else {
+        let expected = "a declared maximum (declare one: for example, link with --max-memory)";
+        return Err(ModuleError::new(Kind::Memory, "memory", expected, "no maximum"));
+    };
+    match u32::try_from(maximum) {
+        Ok(maximum) if maximum <= limits.memory_pages_max => Ok(maximum),
+        _ => {
+            let max = limits.memory_pages_max.into();
+            Err(ModuleError::limit("memory maximum in 64 KiB pages", max, maximum))
+        }
+    }
+}
+
+fn check_state(survey: &Survey<'_>, memory_pages_max: u32) -> Result<u32, ModuleError> {
+    let refuse = |expected: &str, found: String| {
+        Err(ModuleError::new(Kind::Export, "export state", expected, found))
+    };
+    let expected = "an immutable i32 global with a constant initialiser";
+    let Some((kind, index)) = find(survey, "state") else {
+        return refuse(expected, "none".into());
+    };
+    if kind != ExternalKind::Global {
+        return refuse(expected, "an export that is not a global".into());
+    }
+    let global = &survey.globals[index as usize];
+    if global.ty.mutable {
+        return refuse(expected, "a mutable global".into());
+    }
+    let Some(address) = i32_value(global) else {
+        return refuse(expected, format!("a global of {}", global.ty.content_type));
+    };
+    if !address.is_multiple_of(PAGE_BYTES) {
+        return refuse("a multiple of 4096", address.to_string());
+    }
+    if u64::from(address) >= u64::from(memory_pages_max) << 16 {
+        return refuse("an address within the memory's maximum", address.to_string());
+    }
+    Ok(address)
+}
+
+/// The address below which memory is dead at rest, or 0 when the module promises none.
+fn check_stack(survey: &Survey<'_>, state_address: u32) -> Result<u32, ModuleError> {
+    let Some((kind, index)) = find(survey, "__stack_pointer") else {
+        return Ok(0);
+    };
+    let expected = "a mutable i32 global with a constant initialiser";
+    let global = match kind {
+        ExternalKind::Global => survey.globals.get(index as usize),
+        _ => None,
+    };
+    let value = global.filter(|global| global.ty.mutable).and_then(i32_value);
+    match value {
+        Some(value) if value <= state_address => Ok(value),
+        Some(_) => Ok(0),
+        None => {
+            let place = "export __stack_pointer";
+            Err(ModuleError::new(Kind::Export, place, expected, "something else"))
+        }
+    }
+}
+
+fn check_data(survey: &Survey<'_>, stack_top: u32) -> Result<(), ModuleError> {
+    let Some(data) = &survey.data else { return Ok(()) };
+    for segment in data.clone().into_iter_with_offsets() {
+        let (offset, segment) = segment?;
+        let refuse = |expected: String, found: String| {
+            Err(ModuleError::new(Kind::Data, "data segment", expected, found).at(offset))
+        };
+        let address = match &segment.kind {
+            DataKind::Active { offset_expr, .. } => evaluate_i32(offset_expr),
+            DataKind::Passive => {
+                return refuse("an active segment".into(), "a passive segment".into());
+            }
+        };
+        let Some(address) = address else {
+            return refuse("a constant address".into(), "an address that is not".into());
+        };
+        if address < stack_top && !segment.data.is_empty() {
+            let expected = format!("an address of at least {stack_top}, the top of the stack");
+            return refuse(expected, address.to_string());
+        }
+    }
+    Ok(())
+}
+
+fn check_function(
+    survey: &Survey<'_>,
+    name: &str,
+    params: &[ValType],
+    results: &[ValType],
+) -> Result<bool, ModuleError> {
+    let Some((kind, index)) = find(survey, name) else { return Ok(false) };
+    let found = match kind {
+        ExternalKind::Func => {
+            let ty = survey.function_type(index);
+            if ty.params() == params && ty.results() == results {
+                return Ok(true);
+            }
+            signature(ty.params(), ty.results())
+        }
+        _ => "an export that is not a function".into(),
+    };
+    let expected = signature(params, results);
+    Err(ModuleError::new(Kind::Export, format!("export {name}"), expected, found))
+}
+
+fn check_schema(survey: &Survey<'_>, limits: &Limits) -> Result<String, ModuleError> {
+    let place = format!("custom section {SCHEMA_SECTION}");
+    let (offset, bytes) = match survey.schemas.as_slice() {
+        [schema] => *schema,
+        [] => {
+            let expected = "WIT text";
+            return Err(ModuleError::new(Kind::Section, place, expected, "no such section"));
+        }
+        [_, (offset, _), ..] => {
+            let error = ModuleError::new(Kind::Section, place, "one such section", "another one");
+            return Err(error.at(*offset));
+        }
+    };
+    let found = bytes.len() as u64;
+    if found > limits.schema_bytes_max.into() {
+        return Err(ModuleError::limit("schema bytes", limits.schema_bytes_max.into(), found));
+    }
+    match std::str::from_utf8(bytes) {
+        Ok(text) => Ok(text.to_owned()),
+        Err(error) => {
+            let offset = offset + error.valid_up_to() as u64;
+            let refused = ModuleError::new(Kind::Section, place, "UTF-8 text", "other bytes");
+            Err(refused.at(offset))
+        }
+    }
+}
+
+/// The exported functions, in the order of the export section.
+pub(super) fn exported_functions(survey: &Survey<'_>) -> Vec<FunctionExport> {
+    let core = |types: &[ValType]| types.iter().copied().map(core_type).collect();
+    let functions = survey.exports.iter().filter(|(_, export)| export.kind == ExternalKind::Func);
+    functions
+        .map(|(_, export)| {
+            let ty = survey.function_type(export.index);
+            let name = export.name.to_owned();
+            FunctionExport { name, params: core(ty.params()), results: core(ty.results()) }
+        })
+        .collect()
+}
+
+fn find(survey: &Survey<'_>, name: &str) -> Option<(ExternalKind, u32)> {
+    let found = survey.exports.iter().find(|(_, export)| export.name == name);
+    found.map(|(_, export)| (export.kind, export.index))
+}
+
+fn i32_value(global: &Global<'_>) -> Option<u32> {
+    match global.ty.content_type {
+        ValType::I32 => evaluate_i32(&global.init_expr),
+        _ => None,
+    }
+}
+
+fn signature(params: &[ValType], results: &[ValType]) -> String {
+    let list = |types: &[ValType]| {
+        let names: Vec<String> = types.iter().map(ValType::to_string).collect();
+        names.join(", ")
+    };
+    format!("func({}) -> ({})", list(params), list(results))
+}

@@ -1,0 +1,226 @@
+//! One reading of a module: it is validated, and what the other files of this folder need of it
+//! is kept as readers over its own bytes.
+//!
+//! It does not know the ABI of objects beyond the WebAssembly features they may use.
+//!
+//! Invariant: a survey is of a valid module within the limits, so reading it again cannot fail
+//! for a reason that is the module's.
+
+use super::cost;
+use super::error::{ModuleError, ModuleErrorKind};
+use super::{CoreType, Limits, SCHEMA_SECTION};
+use wasmparser::{
+    ConstExpr, CustomSectionReader, DataSectionReader, ElementSectionReader, Export,
+    FuncToValidate, FuncType, FuncValidatorAllocations, FunctionBody, Global, Import, MemoryType,
+    Operator, Parser, Payload, TableSectionReader, TypeRef, ValType, ValidPayload, Validator,
+    ValidatorResources, WasmFeatures,
+};
+
+/// A validated module, section by section.
+#[derive(Default)]
+pub(super) struct Survey<'a> {
+    pub(super) types: Vec<FuncType>,
+    /// Imports with their byte offset.
+    pub(super) imports: Vec<(u64, Import<'a>)>,
+    /// Type index of each function that the module defines.
+    pub(super) functions: Vec<u32>,
+    pub(super) tables: Option<TableSectionReader<'a>>,
+    pub(super) memories: Vec<MemoryType>,
+    pub(super) globals: Vec<Global<'a>>,
+    /// Exports with their byte offset.
+    pub(super) exports: Vec<(u64, Export<'a>)>,
+    pub(super) start: Option<u32>,
+    pub(super) elements: Option<ElementSectionReader<'a>>,
+    pub(super) data: Option<DataSectionReader<'a>>,
+    pub(super) bodies: Vec<Body<'a>>,
+    /// Contents of the schema sections with their byte offset.
+    pub(super) schemas: Vec<(u64, &'a [u8])>,
+}
+
+/// A function's body and what was measured while validating it.
+pub(super) struct Body<'a> {
+    pub(super) code: FunctionBody<'a>,
+    /// Parameters and locals.
+    pub(super) locals: u32,
+    /// Stack units of a frame.
+    pub(super) frame_cost: u32,
+}
+
+impl<'a> Survey<'a> {
+    /// Reads and validates `wasm`.
+    pub(super) fn read(wasm: &'a [u8], limits: &Limits) -> Result<Survey<'a>, ModuleError> {
+        let bytes = wasm.len() as u64;
+        if bytes > limits.module_bytes_max {
+            return Err(ModuleError::limit("module bytes", limits.module_bytes_max, bytes));
+        }
+        let mut parser = Parser::new(0);
+        parser.set_features(WasmFeatures::LIME1);
+        let mut validator = Validator::new_with_features(WasmFeatures::LIME1);
+        let mut allocations = FuncValidatorAllocations::default();
+        let mut survey = Survey::default();
+        for payload in parser.parse_all(wasm) {
+            let payload = payload?;
+            if let ValidPayload::Func(function, code) = validator.payload(&payload)? {
+                let body = measure(function, code, &mut allocations, limits)?;
+                survey.bodies.push(body);
+            }
+            survey.keep(payload, limits)?;
+        }
+        Ok(survey)
+    }
+
+    fn keep(&mut self, payload: Payload<'a>, limits: &Limits) -> Result<(), ModuleError> {
+        match payload {
+            Payload::TypeSection(section) => {
+                for function in section.into_iter_err_on_gc_types() {
+                    self.types.push(function?);
+                }
+            }
+            Payload::ImportSection(section) => {
+                for import in section.into_imports_with_offsets() {
+                    self.imports.push(import?);
+                }
+            }
+            Payload::FunctionSection(section) => {
+                limit("functions", limits.functions_max, section.count())?;
+                for index in section {
+                    self.functions.push(index?);
+                }
+            }
+            Payload::TableSection(section) => {
+                for table in section.clone() {
+                    let found = table?.ty.initial;
+                    if found > limits.table_elements_max.into() {
+                        let max = limits.table_elements_max.into();
+                        return Err(ModuleError::limit("table elements", max, found));
+                    }
+                }
+                self.tables = Some(section);
+            }
+            Payload::MemorySection(section) => {
+                for memory in section {
+                    self.memories.push(memory?);
+                }
+            }
+            Payload::GlobalSection(section) => {
+                limit("globals", limits.globals_max, section.count())?;
+                for global in section {
+                    self.globals.push(global?);
+                }
+            }
+            Payload::ExportSection(section) => {
+                for export in section.into_iter_with_offsets() {
+                    self.exports.push(export?);
+                }
+            }
+            Payload::StartSection { func, .. } => self.start = Some(func),
+            Payload::ElementSection(section) => self.elements = Some(section),
+            Payload::DataSection(section) => self.data = Some(section),
+            Payload::CustomSection(section) => self.keep_custom(&section)?,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn keep_custom(&mut self, section: &CustomSectionReader<'a>) -> Result<(), ModuleError> {
+        if section.name() == SCHEMA_SECTION {
+            self.schemas.push((section.data_offset(), section.data()));
+        } else if section.name().starts_with("continuant") {
+            let expected = format!("{SCHEMA_SECTION}, the only section of that prefix");
+            let error = ModuleError::new(
+                ModuleErrorKind::Section,
+                "custom section",
+                expected,
+                section.name(),
+            );
+            return Err(error.at(section.data_offset()));
+        }
+        Ok(())
+    }
+
+    /// The type of the function at an index of the module's function index space.
+    pub(super) fn function_type(&self, function: u32) -> &FuncType {
+        let function = function as usize;
+        let index = match self.imports.get(function).map(|(_, import)| import.ty) {
+            Some(TypeRef::Func(index)) => index,
+            Some(_) => unreachable!("the ABI has only functions for imports"),
+            None => self.functions[function - self.imports.len()],
+        };
+        &self.types[index as usize]
+    }
+}
+
+/// Validates one function and measures its frame.
+fn measure<'a>(
+    function: FuncToValidate<ValidatorResources>,
+    code: FunctionBody<'a>,
+    allocations: &mut FuncValidatorAllocations,
+    limits: &Limits,
+) -> Result<Body<'a>, ModuleError> {
+    let offset = code.range().start;
+    let bytes = u32::try_from(code.as_bytes().len()).unwrap_or(u32::MAX);
+    limit("function bytes", limits.function_bytes_max, bytes).map_err(|e| e.at(offset))?;
+    let mut validator = function.into_validator(std::mem::take(allocations));
+    for local in code.get_locals_reader()? {
+        let (count, ty) = local?;
+        validator.define_locals(offset, count, ty)?;
+    }
+    limit("locals", limits.locals_max, validator.len_locals()).map_err(|e| e.at(offset))?;
+    let (mut operands, mut operators) = (0, 0);
+    let mut reader = code.get_operators_reader()?;
+    while !reader.eof() {
+        let (operator, offset) = reader.read_with_offset()?;
+        validator.op(offset, &operator)?;
+        operands = operands.max(validator.operand_stack_height());
+        operators += 1;
+    }
+    reader.finish()?;
+    let locals = validator.len_locals();
+    *allocations = validator.into_allocations();
+    let frame_cost = cost::frame(locals, operands, operators);
+    match u32::try_from(frame_cost) {
+        Ok(frame_cost) if frame_cost <= cost::STACK_BUDGET => Ok(Body { code, locals, frame_cost }),
+        _ => {
+            let max = cost::STACK_BUDGET.into();
+            Err(ModuleError::limit("stack units of a frame", max, frame_cost).at(offset))
+        }
+    }
+}
+
+fn limit(what: &str, max: u32, found: u32) -> Result<(), ModuleError> {
+    if found > max {
+        return Err(ModuleError::limit(what, max.into(), found.into()));
+    }
+    Ok(())
+}
+
+/// The value of a constant `i32` expression; none when it is of another type.
+pub(super) fn evaluate_i32(expression: &ConstExpr<'_>) -> Option<u32> {
+    let mut stack: Vec<u32> = Vec::new();
+    for operator in expression.get_operators_reader() {
+        let value = match operator.ok()? {
+            Operator::I32Const { value } => value.cast_unsigned(),
+            Operator::I32Add => stack.pop()?.wrapping_add(stack.pop()?),
+            Operator::I32Mul => stack.pop()?.wrapping_mul(stack.pop()?),
+            Operator::I32Sub => {
+                let right = stack.pop()?;
+                stack.pop()?.wrapping_sub(right)
+            }
+            Operator::End => break,
+            _ => return None,
+        };
+        stack.push(value);
+    }
+    stack.pop()
+}
+
+/// A value type of Lime1.
+pub(super) fn core_type(ty: ValType) -> CoreType {
+    match ty {
+        ValType::I32 => CoreType::I32,
+        ValType::I64 => CoreType::I64,
+        ValType::F32 => CoreType::F32,
+        ValType::F64 => CoreType::F64,
+        ValType::V128 | ValType::Ref(_) => unreachable!("validation admits only numbers"),
+    }
+}

@@ -1,0 +1,525 @@
+//! What is refused and in which words; that the pass is a function of its input.
+
+use super::*;
+use expect_test::{Expect, expect};
+
+const MEMORY: &str = r#"(memory (export "memory") 1 4)"#;
+const STATE: &str = r#"(global (export "state") i32 (i32.const 4096))"#;
+const SCHEMA: &str = r#"(@custom "continuant:schema" "package a:b;")"#;
+
+fn assemble(text: &str) -> Vec<u8> {
+    wat::parse_str(text).expect("the test's module is well-formed text")
+}
+
+fn whole(more: &str) -> String {
+    format!("(module {SCHEMA} {MEMORY} {STATE} {more})")
+}
+
+/// A refusal with what was expected and found on lines of their own.
+fn lines(refusal: &ModuleError) -> String {
+    let text = refusal.to_string().replacen(": expected ", "\nexpected ", 1);
+    text.replacen(", found ", "\nfound ", 1) + "\n"
+}
+
+#[track_caller]
+fn refuses_module(text: &str, expected: Expect) {
+    let refusal = instrument(&assemble(text), &Limits::default());
+    expected.assert_eq(&lines(&refusal.expect_err("the module is refused")));
+}
+
+#[track_caller]
+fn refuses(more: &str, expected: Expect) {
+    refuses_module(&whole(more), expected);
+}
+
+#[test]
+fn what_a_module_says_of_itself_is_read() {
+    let text = format!(
+        r#"(module {SCHEMA}
+        (import "continuant" "now" (func $now (result i64)))
+        (memory (export "memory") 2 4)
+        (global (export "state") i32 (i32.add (i32.const 4096) (i32.const 4096)))
+        (global (export "__stack_pointer") (mut i32) (i32.const 8192))
+        (global (mut f64) (f64.const 0))
+        (data (i32.const 8192) "x")
+        (func (export "cycle"))
+        (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) local.get 0)
+        (func (export "fly") (param f32 i64) (result f64) f64.const 0)
+        (export "clock" (func $now))
+        (start 1))"#
+    );
+    let found = instrument(&assemble(&text), &Limits::default()).expect("the module is taken");
+    let found = Instrumented { wasm: Vec::new(), ..found };
+    expect![[r#"
+        Instrumented {
+            wasm: [],
+            schema_text: "package a:b;",
+            state_address: 8192,
+            stack_top: 8192,
+            memory_pages_max: 4,
+            globals: [
+                (
+                    "continuant:global:0",
+                    I32,
+                ),
+                (
+                    "continuant:global:1",
+                    F64,
+                ),
+            ],
+            has_start: true,
+            has_cycle: true,
+            has_realloc: true,
+            functions: [
+                FunctionExport {
+                    name: "cycle",
+                    params: [],
+                    results: [],
+                },
+                FunctionExport {
+                    name: "cabi_realloc",
+                    params: [
+                        I32,
+                        I32,
+                        I32,
+                        I32,
+                    ],
+                    results: [
+                        I32,
+                    ],
+                },
+                FunctionExport {
+                    name: "fly",
+                    params: [
+                        F32,
+                        I64,
+                    ],
+                    results: [
+                        F64,
+                    ],
+                },
+                FunctionExport {
+                    name: "clock",
+                    params: [],
+                    results: [
+                        I64,
+                    ],
+                },
+            ],
+        }
+    "#]]
+    .assert_debug_eq(&found);
+}
+
+#[test]
+fn the_output_is_valid_and_depends_on_nothing_but_the_input() {
+    let text = whole(
+        r#"(func (export "f") (param i32 f32) (result f32)
+            (i32.store offset=3 (local.get 0) (i32.const 1))
+            (memory.fill (local.get 0) (i32.const 0) (i32.const 9))
+            (if (memory.grow (i32.const 1)) (then (drop (call 0 (local.get 0) (local.get 1)))))
+            (f32.add (local.get 1) (local.get 1)))
+        (@producers (language "x" "1"))"#,
+    );
+    let wasm = assemble(&text);
+    let first = instrument(&wasm, &Limits::default()).expect("the module is taken").wasm;
+    let again = instrument(&wasm, &Limits::default()).expect("the module is taken").wasm;
+    assert_eq!(first, again);
+    let features = wasmparser::WasmFeatures::LIME1 | wasmparser::WasmFeatures::MULTI_MEMORY;
+    let valid = wasmparser::Validator::new_with_features(features).validate_all(&first);
+    valid.expect("the output is valid");
+    for payload in wasmparser::Parser::new(0).parse_all(&first) {
+        let payload = payload.expect("the output parses");
+        assert!(!matches!(payload, wasmparser::Payload::CustomSection(_)), "no custom sections");
+    }
+    let hash = blake3::hash(&first).to_string();
+    expect!["508a0204a25f5dd18094edb92a7bd0fbf0f2840b44b2a0cf667a933f69b5dba8"].assert_eq(&hash);
+}
+
+#[test]
+fn an_instrumented_module_is_not_taken_again() {
+    let once = instrument(&assemble(&whole("")), &Limits::default()).expect("taken").wasm;
+    let refusal = instrument(&once, &Limits::default()).expect_err("twice");
+    expect![[r#"
+        module at byte 33
+        expected valid WebAssembly
+        found multiple memories
+    "#]].assert_eq(&lines(&refusal));
+}
+
+#[test]
+fn bytes_that_are_no_module_are_refused() {
+    let component = instrument(b"\0asm\x0d\0\x01\0", &Limits::default()).expect_err("no module");
+    assert_eq!(component.kind(), ModuleErrorKind::Feature, "{component}");
+    for bytes in [&b""[..], b"\0asm", b"\0asm\x01\0\0\0\x01", &[0xFF; 64]] {
+        let refusal = instrument(bytes, &Limits::default()).expect_err("no module");
+        assert_eq!(refusal.kind(), ModuleErrorKind::Invalid, "{refusal}");
+    }
+}
+
+#[test]
+fn no_truncation_and_no_changed_byte_makes_it_panic() {
+    let wasm = assemble(&whole(
+        r#"(table 2 funcref) (elem (i32.const 0) func 0) (global (mut i64) (i64.const 7))
+        (func (export "f") (param i32) (result i32)
+            (i32.store (local.get 0) (i32.const 1))
+            (block (br_table 0 0 (local.get 0)))
+            (call_indirect (param i32) (result i32) (local.get 0) (i32.const 0)))"#,
+    ));
+    for length in 0..wasm.len() {
+        drop(instrument(&wasm[..length], &Limits::default()));
+    }
+    for index in 0..wasm.len() {
+        for flip in [0x01, 0x80, 0xFF] {
+            let mut changed = wasm.clone();
+            changed[index] ^= flip;
+            drop(instrument(&changed, &Limits::default()));
+        }
+    }
+}
+
+#[test]
+fn features_beyond_lime1_are_refused() {
+    refuses("(func (result v128) (v128.const i64x2 0 0))", expect![[r#"
+        module at byte 11
+        expected WebAssembly of the Lime1 feature set
+        found SIMD support is not enabled
+    "#]]);
+    refuses("(func (return_call 0))", expect![[r#"
+        module at byte 58
+        expected WebAssembly of the Lime1 feature set
+        found tail calls support is not enabled
+    "#]]);
+    refuses("(table 1 funcref) (func (table.set (i32.const 0) (ref.null func)))", expect![[r#"
+        module at byte 66
+        expected WebAssembly of the Lime1 feature set
+        found reference types support is not enabled
+    "#]]);
+    let grow = "(func (drop (table.grow (ref.null func) (i32.const 1))))";
+    refuses(&format!("(table 1 funcref) {grow}"), expect![[r#"
+        module at byte 64
+        expected WebAssembly of the Lime1 feature set
+        found reference types support is not enabled
+    "#]]);
+    refuses("(func (drop (i32.atomic.load (i32.const 0))))", expect![[r#"
+        module at byte 60
+        expected WebAssembly of the Lime1 feature set
+        found threads support is not enabled
+    "#]]);
+    refuses("(tag)", expect![[r#"
+        module at byte 22
+        expected WebAssembly of the Lime1 feature set
+        found exceptions proposal not enabled
+    "#]]);
+    refuses("(type (struct (field i32)))", expect![[r#"
+        module at byte 11
+        expected WebAssembly of the Lime1 feature set
+        found struct indexed types not supported without the gc feature
+    "#]]);
+    refuses("(memory 1 1)", expect![[r#"
+        module at byte 10
+        expected valid WebAssembly
+        found multiple memories
+    "#]]);
+    refuses(r#"(data "passive")"#, expect![[r#"
+        module at byte 46
+        expected WebAssembly of the Lime1 feature set
+        found passive data segments require the bulk-memory proposal
+    "#]]);
+    refuses(r#"(data (i32.const 0) "x") (func (data.drop 0))"#, expect![[r#"
+        module at byte 55
+        expected valid WebAssembly
+        found data count section requires the bulk-memory proposal
+    "#]]);
+    refuses("(func) (elem func 0)", expect![[r#"
+        module at byte 56
+        expected WebAssembly of the Lime1 feature set
+        found bulk memory must be enabled
+    "#]]);
+    refuses("(func) (elem declare func 0)", expect![[r#"
+        module at byte 56
+        expected WebAssembly of the Lime1 feature set
+        found bulk memory must be enabled
+    "#]]);
+    refuses("(table 1 externref)", expect![[r#"
+        module at byte 11
+        expected WebAssembly of the Lime1 feature set
+        found reference types support is not enabled
+    "#]]);
+    refuses("(table 1 funcref) (table 1 funcref)", expect![[r#"
+        module at byte 10
+        expected valid WebAssembly
+        found multiple tables
+    "#]]);
+    let zeros = "(i64.const 0) ".repeat(4);
+    refuses(&format!("(func (i64.add128 {zeros}) drop drop)"), expect![[r#"
+        module at byte 66
+        expected WebAssembly of the Lime1 feature set
+        found wide arithmetic support is not enabled
+    "#]]);
+    refuses("(global i32 (global.get 0))", expect![[r#"
+        module at byte 25
+        expected WebAssembly of the Lime1 feature set
+        found constant expression required: global.get of locally defined global
+    "#]]);
+}
+
+#[test]
+fn the_memory_must_be_one_and_bounded() {
+    let with = |memory: &str| format!("(module {SCHEMA} {STATE} {memory})");
+    refuses_module(&with(""), expect![[r#"
+        memory
+        expected one defined memory exported as memory
+        found none
+    "#]]);
+    refuses_module(&with(r#"(memory (export "memory") 1)"#), expect![[r#"
+        memory
+        expected a declared maximum (declare one: for example, link with --max-memory)
+        found no maximum
+    "#]]);
+    refuses_module(&with("(memory 1 1)"), expect![[r#"
+        memory
+        expected one defined memory exported as memory
+        found a memory that is not exported
+    "#]]);
+    refuses_module(&with(r#"(memory 1 1) (func (export "memory"))"#), expect![[r#"
+        memory
+        expected one defined memory exported as memory
+        found an export of that name that is not a memory
+    "#]]);
+    refuses_module(&with(r#"(memory (export "memory") i64 1 1)"#), expect![[r#"
+        module at byte 11
+        expected WebAssembly of the Lime1 feature set
+        found memory64 must be enabled for 64-bit memories
+    "#]]);
+    refuses_module(&with(r#"(memory (export "memory") 1 1 shared)"#), expect![[r#"
+        module at byte 11
+        expected WebAssembly of the Lime1 feature set
+        found threads must be enabled for shared memories
+    "#]]);
+    refuses_module(&with(r#"(memory (export "memory") 1 32769)"#), expect![[r#"
+        memory maximum in 64 KiB pages
+        expected at most 32768
+        found 32769
+    "#]]);
+    let imported = format!(
+        r#"(module {SCHEMA} (import "continuant" "memory" (memory 1 1)) {STATE}
+        (export "memory" (memory 0)))"#
+    );
+    refuses_module(&imported, expect![[r#"
+        import continuant.memory at byte 11
+        expected one of continuant.now, continuant.emit, continuant.wake, continuant.sleep
+        found continuant.memory
+    "#]]);
+}
+
+#[test]
+fn only_the_functions_of_the_host_may_be_imported() {
+    let with = |import: &str| format!("(module {SCHEMA} {import} {MEMORY} {STATE})");
+    refuses_module(&with(r#"(import "env" "now" (func (result i64)))"#), expect![[r#"
+        import env.now at byte 18
+        expected one of continuant.now, continuant.emit, continuant.wake, continuant.sleep
+        found env.now
+    "#]]);
+    refuses_module(&with(r#"(import "continuant" "random" (func))"#), expect![[r#"
+        import continuant.random at byte 17
+        expected one of continuant.now, continuant.emit, continuant.wake, continuant.sleep
+        found continuant.random
+    "#]]);
+    refuses_module(&with(r#"(import "continuant" "now" (func (result i32)))"#), expect![[r#"
+        import continuant.now at byte 18
+        expected func() -> (i64)
+        found func() -> (i32)
+    "#]]);
+    refuses_module(&with(r#"(import "continuant" "wake" (func (param i32)))"#), expect![[r#"
+        import continuant.wake at byte 18
+        expected func(i64) -> ()
+        found func(i32) -> ()
+    "#]]);
+    refuses_module(&with(r#"(import "continuant" "sleep" (global i32))"#), expect![[r#"
+        import continuant.sleep at byte 11
+        expected func() -> ()
+        found an import that is not a function
+    "#]]);
+    refuses_module(&with(r#"(import "continuant" "emit" (func (param i32 i32)))"#), expect![[r#"
+        import continuant.emit at byte 19
+        expected func(i32, i32, i32, i32) -> ()
+        found func(i32, i32) -> ()
+    "#]]);
+}
+
+#[test]
+fn exports_must_be_of_their_types() {
+    let with = |state: &str| format!("(module {SCHEMA} {MEMORY} {state})");
+    refuses_module(&with(""), expect![[r#"
+        export state
+        expected an immutable i32 global with a constant initialiser
+        found none
+    "#]]);
+    refuses_module(&with(r#"(func (export "state"))"#), expect![[r#"
+        export state
+        expected an immutable i32 global with a constant initialiser
+        found an export that is not a global
+    "#]]);
+    refuses_module(&with(r#"(global (export "state") (mut i32) (i32.const 0))"#), expect![[r#"
+        export state
+        expected an immutable i32 global with a constant initialiser
+        found a mutable global
+    "#]]);
+    refuses_module(&with(r#"(global (export "state") i64 (i64.const 0))"#), expect![[r#"
+        export state
+        expected an immutable i32 global with a constant initialiser
+        found a global of i64
+    "#]]);
+    refuses_module(&with(r#"(global (export "state") i32 (i32.const 4097))"#), expect![[r#"
+        export state
+        expected a multiple of 4096
+        found 4097
+    "#]]);
+    refuses_module(&with(r#"(global (export "state") i32 (i32.const 262144))"#), expect![[r#"
+        export state
+        expected an address within the memory's maximum
+        found 262144
+    "#]]);
+    refuses(r#"(func (export "cycle") (param i32))"#, expect![[r#"
+        export cycle
+        expected func() -> ()
+        found func(i32) -> ()
+    "#]]);
+    refuses(r#"(global (export "cycle") i32 (i32.const 0))"#, expect![[r#"
+        export cycle
+        expected func() -> ()
+        found an export that is not a function
+    "#]]);
+    refuses(r#"(func (export "cabi_realloc") (param i32) (result i32) local.get 0)"#, expect![[r#"
+        export cabi_realloc
+        expected func(i32, i32, i32, i32) -> (i32)
+        found func(i32) -> (i32)
+    "#]]);
+    refuses(r#"(func (export "continuant:fuel"))"#, expect![[r#"
+        export at byte 53
+        expected a name that does not start with continuant:
+        found continuant:fuel
+    "#]]);
+    refuses(r#"(global (export "__stack_pointer") i32 (i32.const 0))"#, expect![[r#"
+        export __stack_pointer
+        expected a mutable i32 global with a constant initialiser
+        found something else
+    "#]]);
+    refuses(r#"(func (export "__stack_pointer"))"#, expect![[r#"
+        export __stack_pointer
+        expected a mutable i32 global with a constant initialiser
+        found something else
+    "#]]);
+}
+
+#[test]
+fn data_may_not_lie_in_the_dead_stack() {
+    let pointer = r#"(global (export "__stack_pointer") (mut i32) (i32.const 4096))"#;
+    refuses(&format!(r#"{pointer} (data (i32.const 4095) "x")"#), expect![[r#"
+        data segment at byte 70
+        expected an address of at least 4096, the top of the stack
+        found 4095
+    "#]]);
+    let taken = |more: String| instrument(&assemble(&whole(&more)), &Limits::default());
+    let top = |more: String| taken(more).expect("the module is taken").stack_top;
+    assert_eq!(top(format!(r#"{pointer} (data (i32.const 4096) "x")"#)), 4096);
+    assert_eq!(top(format!(r#"{pointer} (data (i32.const 0) "")"#)), 4096);
+    let beyond = pointer.replace("4096", "8192");
+    assert_eq!(top(format!(r#"{beyond} (data (i32.const 0) "x")"#)), 0);
+}
+
+#[test]
+fn the_schema_must_be_there_once_as_text() {
+    let with = |section: &str| format!("(module {MEMORY} {STATE} {section})");
+    refuses_module(&with(""), expect![[r#"
+        custom section continuant:schema
+        expected WIT text
+        found no such section
+    "#]]);
+    refuses_module(&with(&format!("{SCHEMA} {SCHEMA}")), expect![[r#"
+        custom section continuant:schema at byte 95
+        expected one such section
+        found another one
+    "#]]);
+    refuses_module(&with(r#"(@custom "continuant:schema" "a\ff")"#), expect![[r#"
+        custom section continuant:schema at byte 64
+        expected UTF-8 text
+        found other bytes
+    "#]]);
+    refuses_module(&with(&format!(r#"{SCHEMA} (@custom "continuant:policy" "")"#)), expect![[r#"
+        custom section at byte 95
+        expected continuant:schema, the only section of that prefix
+        found continuant:policy
+    "#]]);
+}
+
+#[test]
+fn every_limit_has_its_own_refusal() {
+    let limits = Limits {
+        module_bytes_max: 400,
+        schema_bytes_max: 12,
+        functions_max: 2,
+        function_bytes_max: 40,
+        locals_max: 4,
+        globals_max: 2,
+        table_elements_max: 8,
+        memory_pages_max: 4,
+    };
+    let check = |text: String, expected: Expect| {
+        let refusal = instrument(&assemble(&text), &limits).expect_err("beyond a limit");
+        assert_eq!(refusal.kind(), ModuleErrorKind::Limit, "{refusal}");
+        expected.assert_eq(&lines(&refusal));
+    };
+    let taken = "(func (param i32) (local i32 i32 i32)) (func) (table 8 funcref)
+        (global i32 (i32.const 0))";
+    instrument(&assemble(&whole(taken)), &limits).expect("exactly at the limits");
+    check(whole(&format!("(@custom \"x\" \"{}\")", "x".repeat(400))), expect![[r#"
+        module bytes
+        expected at most 400
+        found 480
+    "#]]);
+    check(whole("").replace("a:b", "a:bc"), expect![[r#"
+        schema bytes
+        expected at most 12
+        found 13
+    "#]]);
+    check(whole("(func) (func) (func)"), expect![[r#"
+        functions
+        expected at most 2
+        found 3
+    "#]]);
+    check(whole(&format!("(func {})", "nop ".repeat(40))), expect![[r#"
+        function bytes at byte 57
+        expected at most 40
+        found 42
+    "#]]);
+    check(whole("(func (param i32) (local i32 i32 i32 i32))"), expect![[r#"
+        locals at byte 58
+        expected at most 4
+        found 5
+    "#]]);
+    check(whole("(global i32 (i32.const 0)) (global i32 (i32.const 0))"), expect![[r#"
+        globals
+        expected at most 2
+        found 3
+    "#]]);
+    check(whole("(table 9 funcref)"), expect![[r#"
+        table elements
+        expected at most 8
+        found 9
+    "#]]);
+    check(whole("").replace("1 4", "1 5"), expect![[r#"
+        memory maximum in 64 KiB pages
+        expected at most 4
+        found 5
+    "#]]);
+    let long = whole(&format!("(func {})", "nop ".repeat(600_000)));
+    let wide = Limits { function_bytes_max: u32::MAX, ..Limits::default() };
+    let refusal = instrument(&assemble(&long), &wide).expect_err("too large a frame");
+    expect![[r#"
+        stack units of a frame at byte 61
+        expected at most 1048576
+        found 1200066
+    "#]].assert_eq(&lines(&refusal));
+}

@@ -1,0 +1,105 @@
+//! How a database is opened: its limits, threads and clock.
+//!
+//! It does not know what the limits guard; each is enforced, with an error of its own, where its
+//! resource is used.
+
+use std::path::Path;
+
+use crate::clock::Clock;
+use crate::database::Database;
+use crate::error::Result;
+
+/// Options of a database, with defaults for one small machine.
+#[derive(Debug)]
+pub struct Options {
+    pub(crate) worker_count: usize,
+    pub(crate) mailbox_max: usize,
+    pub(crate) resident_max: usize,
+    pub(crate) refusals_max: u64,
+    pub(crate) memory_bytes_max: u64,
+    pub(crate) cycles: bool,
+    pub(crate) clock: Clock,
+    pub(crate) storage: storage::Options,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            worker_count: std::thread::available_parallelism().map_or(1, usize::from),
+            mailbox_max: 1024,
+            resident_max: 100_000,
+            refusals_max: 1024,
+            memory_bytes_max: 64 << 20,
+            cycles: true,
+            clock: Clock::system(),
+            storage: storage::Options::default(),
+        }
+    }
+}
+
+impl Options {
+    /// The defaults.
+    pub fn new() -> Options {
+        Options::default()
+    }
+
+    /// Threads that run steps; at least one. Default: as many as the machine has cores.
+    pub fn workers(mut self, count: usize) -> Options {
+        self.worker_count = count.max(1);
+        self
+    }
+
+    /// Inputs that may wait for one object before a caller is turned away. Default: 1024.
+    pub fn mailbox_max(mut self, count: usize) -> Options {
+        self.mailbox_max = count.max(1);
+        self
+    }
+
+    /// Objects kept in memory while they are idle. Default: 100,000.
+    pub fn resident_max(mut self, count: usize) -> Options {
+        self.resident_max = count.max(1);
+        self
+    }
+
+    /// Refusals on record of one object; later ones are given to the caller but not kept, so that
+    /// strangers cannot grow a log. Default: 1024.
+    pub fn refusals_max(mut self, count: u64) -> Options {
+        self.refusals_max = count;
+        self
+    }
+
+    /// Bytes of memory that a module of a new object may declare as its maximum. Default: 64 MiB.
+    pub fn memory_bytes_max(mut self, bytes: u64) -> Options {
+        self.memory_bytes_max = bytes;
+        self
+    }
+
+    /// Whether objects' own cycles run by themselves while the database is open. Default: yes.
+    /// Without, [`Database::advance`] and [`Database::run_until`] run them, and any input still
+    /// runs a wake that was due before it.
+    pub fn cycles(mut self, run: bool) -> Options {
+        self.cycles = run;
+        self
+    }
+
+    /// The clock. Default: the system's.
+    pub fn clock(mut self, clock: Clock) -> Options {
+        self.clock = clock;
+        self
+    }
+
+    /// Options of the log and the index.
+    pub fn storage(mut self, options: storage::Options) -> Options {
+        self.storage = options;
+        self
+    }
+
+    /// Opens the database in the directory `path`, which is created if it is missing.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Database::open`].
+    pub fn open(self, path: impl AsRef<Path>) -> Result<Database> {
+        Database::open_with(path.as_ref(), self)
+    }
+}

@@ -1,0 +1,196 @@
+//! Verification of a whole lineage, and its replay: every step run again by the code, and its
+//! memory, effects, fuel and verdict compared with what is on record.
+//!
+//! Replay uses the commit path's own step; it appends nothing. It does not know where the records
+//! come from: a store or a capsule.
+
+use std::sync::Arc;
+
+use object::admission::{Step, admit, authenticate};
+use object::commit::Commit;
+use object::definition::Definition;
+use object::effects::encode_globals;
+use object::hash::VersionHash;
+use object::header::Kind;
+use object::image::{BaseImage, Image};
+use object::input::Input;
+use object::refusal::Refusal;
+use object::verify::Verifier;
+
+use crate::catalog::Runnable;
+use crate::error::{Error, ErrorKind, Result};
+use crate::slots::Slots;
+use crate::step::{Ran, Stop, run};
+
+/// Whether verification runs every step again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Replay {
+    /// Hashes, signatures, roots and admissions only.
+    No,
+    /// The steps too.
+    Yes,
+}
+
+/// What was verified.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Verified {
+    /// Versions, the genesis among them.
+    pub versions: u64,
+    /// Refusals.
+    pub refusals: u64,
+    /// The newest version's hash.
+    pub head: VersionHash,
+}
+
+/// Verifies a lineage record by record.
+pub(crate) struct Auditor<'a> {
+    definition: Arc<Definition>,
+    base: Arc<BaseImage>,
+    verifier: Option<Verifier>,
+    /// What steps run in, when they are replayed.
+    replay: Option<(&'a mut Slots, Runnable)>,
+    verified: Verified,
+}
+
+impl<'a> Auditor<'a> {
+    /// Starts with an object's parts. With `replay`, the base image must be the code's own.
+    pub(crate) fn new(
+        definition: Arc<Definition>,
+        base: Arc<BaseImage>,
+        replay: Option<(&'a mut Slots, Runnable)>,
+    ) -> Result<Auditor<'a>> {
+        if let Some((_, runnable)) = &replay
+            && runnable.base != base
+        {
+            let (expected, found) = (runnable.base.hash(), base.hash());
+            return Err(differs("base image", 0, expected, found));
+        }
+        Ok(Auditor { definition, base, verifier: None, replay, verified: Verified::default() })
+    }
+
+    /// Verifies the next version.
+    pub(crate) fn commit(&mut self, commit: &Commit<'_>) -> Result<()> {
+        let input = Input::decode(commit.input)?;
+        if self.replay.is_some() {
+            let (image, globals) = match &self.verifier {
+                Some(verifier) => (verifier.image().clone(), verifier.globals().to_vec()),
+                None => (Image::new(Arc::clone(&self.base)), self.base.globals().to_vec()),
+            };
+            self.replay_commit(commit, &input, &image, &globals)?;
+        }
+        match &mut self.verifier {
+            Some(verifier) => verifier.commit(commit)?,
+            None => {
+                let (definition, base) = (Arc::clone(&self.definition), Arc::clone(&self.base));
+                self.verifier = Some(Verifier::genesis(definition, base, commit)?);
+            }
+        }
+        self.verified.versions += 1;
+        Ok(())
+    }
+
+    fn replay_commit(
+        &mut self,
+        commit: &Commit<'_>,
+        input: &Input,
+        image: &Image,
+        globals: &[u64],
+    ) -> Result<()> {
+        let seq = commit.header.seq;
+        let ran = match self.run(input, image, globals)? {
+            Ok(ran) => ran,
+            Err(verdict) => return Err(differs("step", seq, verdict, "a version")),
+        };
+        let page = |index: u32| &*object::memory::Memory::page(&ran.image, index);
+        let pages = ran.changed.iter().map(|&index| (index, page(index)));
+        if !pages.eq(commit.pages.iter().copied()) {
+            let found = commit.pages.iter().map(|(index, _)| index);
+            let found = format!("{:?}", found.collect::<Vec<_>>());
+            return Err(differs("pages", seq, format!("{:?}", ran.changed), found));
+        }
+        if ran.effects.encode() != commit.effects {
+            return Err(differs("effects", seq, format!("{:?}", ran.effects), "others"));
+        }
+        if ran.fuel != commit.header.fuel {
+            return Err(differs("fuel", seq, ran.fuel, commit.header.fuel));
+        }
+        let recorded = commit.globals.map_or_else(|| encode_globals(globals), <[u8]>::to_vec);
+        if encode_globals(&ran.globals) != recorded {
+            return Err(differs("globals", seq, format!("{:?}", ran.globals), "others"));
+        }
+        Ok(())
+    }
+
+    /// Runs a step whose memory nobody keeps.
+    fn run(
+        &mut self,
+        input: &Input,
+        image: &Image,
+        globals: &[u64],
+    ) -> Result<std::result::Result<Ran, object::refusal::Verdict>> {
+        let (slots, runnable) = self.replay.as_mut().expect("only a replay runs steps");
+        let loaded = slots.load(self.definition.code.hash, &runnable.code, image)?;
+        match run(loaded, &self.definition, image, globals, input) {
+            Ok(ran) => {
+                if input.request.kind() != Kind::Write {
+                    loaded.accept(&ran.image);
+                }
+                Ok(Ok(ran))
+            }
+            Err(Stop::Refused(verdict)) => Ok(Err(verdict)),
+            Err(Stop::Failed(error)) => Err(error),
+        }
+    }
+
+    /// Verifies a refusal at the newest version.
+    pub(crate) fn refusal(&mut self, refusal: &Refusal) -> Result<()> {
+        let Some(verifier) = &mut self.verifier else {
+            return Err(differs("refusal", 0, "a genesis first", "a refusal"));
+        };
+        let (head, image) = (verifier.head().clone(), verifier.image().clone());
+        let globals = verifier.globals().to_vec();
+        verifier.refusal(refusal)?;
+        self.verified.refusals += 1;
+        let input = Input::decode(&refusal.input)?;
+        let Ok(signers) = authenticate(&head, &input) else { return Ok(()) };
+        if self.replay.is_none() {
+            return Ok(());
+        }
+        let verdict = match self.run(&input, &image, &globals)? {
+            Err(verdict) => Some(verdict),
+            Ok(ran) => {
+                let step = Step {
+                    input: &input,
+                    before: &image,
+                    after: &ran.image,
+                    effects: &ran.effects,
+                    fuel: ran.fuel,
+                    page_count: ran.changed.len() as u32,
+                };
+                admit(&self.definition, &head, signers, step).err()
+            }
+        };
+        if verdict.as_ref() != Some(&refusal.verdict) {
+            let expected = verdict.map_or("a permit".to_string(), |verdict| verdict.to_string());
+            return Err(differs("verdict", refusal.seq, expected, &refusal.verdict));
+        }
+        Ok(())
+    }
+
+    /// Ends the lineage: there must have been one.
+    pub(crate) fn finish(mut self) -> Result<(Verified, Verifier)> {
+        let verifier = self.verifier.ok_or_else(|| differs("lineage", 0, "a genesis", "none"))?;
+        self.verified.head = verifier.head().hash;
+        Ok((self.verified, verifier))
+    }
+}
+
+fn differs(
+    what: &'static str,
+    seq: u64,
+    expected: impl std::fmt::Display,
+    found: impl std::fmt::Display,
+) -> Error {
+    let (expected, found) = (expected.to_string(), found.to_string());
+    ErrorKind::Replay { what, seq, expected, found }.into()
+}

@@ -1,0 +1,174 @@
+//! An object in memory: its mailbox, its head, and the image that readers are given.
+//!
+//! Only one worker at a time works on an object, the one that took it off the run queue, so its
+//! head needs no lock that anybody waits for. It does not know what a step is.
+//!
+//! ```text
+//!            post                    take_turn, mailbox empty
+//!   idle ------------> queued -----------> working -----------> idle
+//!                        ^                    |
+//!                        +--------------------+
+//!                          end_turn, more mail
+//! ```
+//!
+//! Invariant: an object is on the run queue or being worked on exactly when `scheduled` is set.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use object::definition::Definition;
+use object::hash::ObjectId;
+use object::head::Head;
+use object::image::Image;
+use object::memory::Tree;
+use parking_lot::Mutex;
+
+use crate::error::{ErrorKind, Result};
+use crate::reply::Reply;
+use crate::substrate::Code;
+use object::credential::Credential;
+use object::input::Request;
+
+/// An input that waits for its object.
+#[derive(Debug)]
+pub(crate) enum Letter {
+    /// Someone asks for a version.
+    Input {
+        request: Request,
+        /// When it was posted.
+        time: u64,
+        credential: Option<Credential>,
+        reply: Reply,
+    },
+    /// A wake may be due.
+    Wake {
+        /// The time by which it is.
+        time: u64,
+        reply: Reply,
+    },
+}
+
+impl Letter {
+    pub(crate) fn into_reply(self) -> Reply {
+        match self {
+            Letter::Input { reply, .. } | Letter::Wake { reply, .. } => reply,
+        }
+    }
+}
+
+/// An object that has mail, or is kept in memory for when it has.
+#[derive(Debug)]
+pub(crate) struct Resident {
+    pub(crate) id: ObjectId,
+    mailbox: Mutex<Mailbox>,
+    /// What the worker on turn works on; loaded at the first turn.
+    pub(crate) live: Mutex<Option<Live>>,
+    /// The newest version, for readers.
+    published: Mutex<Option<Published>>,
+}
+
+#[derive(Debug, Default)]
+struct Mailbox {
+    letters: VecDeque<Letter>,
+    scheduled: bool,
+    /// Whether the object left memory: a letter needs a new resident.
+    evicted: bool,
+}
+
+/// What it takes to make an object's next version.
+#[derive(Debug)]
+pub(crate) struct Live {
+    pub(crate) definition: Arc<Definition>,
+    pub(crate) code: Arc<Code>,
+    pub(crate) head: Head,
+    pub(crate) image: Image,
+    pub(crate) tree: Tree,
+    pub(crate) globals: Vec<u64>,
+    /// The wake that was refused or failed at this head: it is not tried again by itself.
+    pub(crate) missed_wake: Option<u64>,
+}
+
+/// One version, as readers see it.
+#[derive(Clone, Debug)]
+pub(crate) struct Published {
+    pub(crate) definition: Arc<Definition>,
+    pub(crate) header: object::header::Header,
+    pub(crate) image: Image,
+}
+
+/// What became of a letter.
+pub(crate) enum Posted {
+    /// It waits, and the object is on the run queue already.
+    Waiting,
+    /// It waits, and whoever posted it puts the object on the run queue.
+    Schedule,
+    /// The object left memory meanwhile: the letter is given back.
+    Evicted(Letter),
+}
+
+impl Resident {
+    pub(crate) fn new(id: ObjectId) -> Resident {
+        let (mailbox, live, published) = Default::default();
+        Resident { id, mailbox, live, published }
+    }
+
+    pub(crate) fn loaded(live: Live) -> Resident {
+        let resident = Resident::new(live.head.id);
+        resident.publish(&live);
+        *resident.live.lock() = Some(live);
+        resident
+    }
+
+    /// Puts a letter into the mailbox, unless `max` wait already.
+    pub(crate) fn post(&self, letter: Letter, max: usize) -> Result<Posted> {
+        let mut mailbox = self.mailbox.lock();
+        if mailbox.evicted {
+            return Ok(Posted::Evicted(letter));
+        }
+        // A wake is the object's own and never turned away; there is at most one a moment.
+        if mailbox.letters.len() >= max && matches!(letter, Letter::Input { .. }) {
+            return Err(ErrorKind::MailboxFull { max }.into());
+        }
+        mailbox.letters.push_back(letter);
+        let idle = !std::mem::replace(&mut mailbox.scheduled, true);
+        Ok(if idle { Posted::Schedule } else { Posted::Waiting })
+    }
+
+    /// The next letter of the worker on turn.
+    pub(crate) fn take(&self) -> Option<Letter> {
+        let mut mailbox = self.mailbox.lock();
+        assert!(mailbox.scheduled, "a worker takes letters only on its turn");
+        mailbox.letters.pop_front()
+    }
+
+    /// Puts a letter back to be taken first.
+    pub(crate) fn put_back(&self, letter: Letter) {
+        self.mailbox.lock().letters.push_front(letter);
+    }
+
+    /// Ends a worker's turn; whether the object goes back on the run queue.
+    pub(crate) fn end_turn(&self) -> bool {
+        let mut mailbox = self.mailbox.lock();
+        assert!(mailbox.scheduled, "a turn ends once");
+        mailbox.scheduled = !mailbox.letters.is_empty();
+        mailbox.scheduled
+    }
+
+    /// Marks the object as gone from memory, when it is idle; whether it is.
+    pub(crate) fn evict(&self) -> bool {
+        let mut mailbox = self.mailbox.lock();
+        mailbox.evicted |= !mailbox.scheduled;
+        mailbox.evicted
+    }
+
+    /// Makes the newest version visible to readers.
+    pub(crate) fn publish(&self, live: &Live) {
+        let (definition, header) = (Arc::clone(&live.definition), live.head.header.clone());
+        *self.published.lock() = Some(Published { definition, header, image: live.image.clone() });
+    }
+
+    /// The newest version, when the object is loaded.
+    pub(crate) fn published(&self) -> Option<Published> {
+        self.published.lock().clone()
+    }
+}

@@ -1,0 +1,219 @@
+//! One step: an input run by the object's code in a slot, up to the memory and the effects that it
+//! leaves. Whether that becomes a version is decided elsewhere.
+//!
+//! The commit path and the replay run steps by this one function, so that they cannot differ.
+//!
+//! Invariant: after an error, of either kind, the slot holds the image from before.
+
+use object::definition::Definition;
+use object::effects::{Effects, WakeChange};
+use object::head::Outcome;
+use object::image::Image;
+use object::input::{Input, Request};
+use object::limits::{EFFECTS_BYTES_MAX, FUEL_MAX};
+use object::memory::{Memory, Tree};
+use object::refusal::{Reason, Verdict};
+use object::schema::{self, CoreValue, Lower, Method};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::instrument::INSTRUMENTATION_VERSION;
+use crate::slots::Loaded;
+use crate::substrate::{StepContext, StepEnd, StepError, Trap};
+
+/// What a step leaves.
+pub(crate) struct Ran {
+    pub(crate) image: Image,
+    /// The pages that differ from before, ascending.
+    pub(crate) changed: Vec<u32>,
+    pub(crate) effects: Effects,
+    pub(crate) fuel: u64,
+    pub(crate) globals: Vec<u64>,
+}
+
+/// Why a step leaves nothing.
+pub(crate) enum Stop {
+    /// A verdict about the input, the same on every host.
+    Refused(Verdict),
+    /// The host failed: no verdict.
+    Failed(Error),
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Stop {
+        Stop::Failed(error)
+    }
+}
+
+impl From<object::Error> for Stop {
+    fn from(error: object::Error) -> Stop {
+        Stop::Failed(error.into())
+    }
+}
+
+impl Ran {
+    /// What a header records of the step; `tree` is that of its image.
+    pub(crate) fn outcome(&self, tree: &Tree) -> Outcome<'_> {
+        Outcome {
+            effects: &self.effects,
+            instrumentation: INSTRUMENTATION_VERSION,
+            fuel: self.fuel,
+            memory_bytes: self.image.bytes_count(),
+            memory_root: tree.root(),
+            page_count: self.changed.len() as u32,
+            globals: object::effects::globals_hash(&self.globals),
+        }
+    }
+}
+
+/// Runs `input` on the object whose `image` and `globals` are given, in `loaded`, which holds the
+/// image.
+pub(crate) fn run(
+    loaded: &mut Loaded,
+    definition: &Definition,
+    image: &Image,
+    globals: &[u64],
+    input: &Input,
+) -> Result<Ran, Stop> {
+    let ran = match &input.request {
+        Request::Write { fields } => return write(definition, image, globals, fields),
+        _ => invoke(loaded, definition, globals, input),
+    };
+    let (result, end) = match ran {
+        Ok(ran) => ran,
+        Err(stop) => {
+            loaded.reject()?;
+            return Err(stop);
+        }
+    };
+    let changed = loaded.changed();
+    let indices = changed.iter().map(|(index, _)| *index).collect();
+    let after = image.step(loaded.slot.memory().len() as u64, changed);
+    let after = match after {
+        Ok(after) => after,
+        Err(error) => {
+            loaded.reject()?;
+            return Err(Stop::Failed(error.into()));
+        }
+    };
+    let wake = match end.wake {
+        // A wake at the time of the step itself would have no end.
+        WakeChange::Set(at) => WakeChange::Set(at.max(input.time.saturating_add(1))),
+        other => other,
+    };
+    Ok(Ran {
+        image: after,
+        changed: indices,
+        effects: Effects { result, outputs: end.outputs, wake },
+        fuel: end.fuel,
+        globals: loaded.slot.globals(),
+    })
+}
+
+/// A direct write: the code does not run.
+fn write(
+    definition: &Definition,
+    image: &Image,
+    globals: &[u64],
+    fields: &[(String, Vec<u8>)],
+) -> Result<Ran, Stop> {
+    let refuse =
+        |error: object::Error| Stop::Refused(Verdict::native(Reason::State, error.to_string()));
+    let changed = object::write::apply(definition, image, fields).map_err(refuse)?;
+    let indices = changed.iter().map(|(index, _)| *index).collect();
+    let image = image.step(image.bytes_count(), changed).map_err(refuse)?;
+    let (effects, globals) = (Effects::default(), globals.to_vec());
+    Ok(Ran { image, changed: indices, effects, fuel: 0, globals })
+}
+
+/// Calls what the request names, and gives its encoded result and what the step did.
+fn invoke(
+    loaded: &mut Loaded,
+    definition: &Definition,
+    globals: &[u64],
+    input: &Input,
+) -> Result<(Vec<u8>, StepEnd), Stop> {
+    loaded.slot.set_globals(globals);
+    loaded.slot.begin_step(StepContext { now: input.time, fuel: FUEL_MAX });
+    let called = match &input.request {
+        Request::Create { arguments, .. } => match definition.schema.create() {
+            Some(create) => call(loaded, create, arguments),
+            None => Ok(Vec::new()),
+        },
+        Request::Call { method, arguments } => {
+            let method = definition.schema.require_method(method)?;
+            call(loaded, method, arguments)
+        }
+        Request::Cycle => enter(loaded, "cycle", &[]).map(|_| Vec::new()),
+        Request::Write { .. } => unreachable!("a write runs no code"),
+    };
+    let end = loaded.slot.end_step();
+    let result = called?;
+    if result.len() > EFFECTS_BYTES_MAX {
+        let detail = format!("a result of {} bytes", result.len());
+        return Err(Stop::Refused(Verdict::native(Reason::Trap, detail)));
+    }
+    Ok((result, end))
+}
+
+/// Calls a method with encoded arguments; gives the encoded result.
+fn call(loaded: &mut Loaded, method: &Method, arguments: &[u8]) -> Result<Vec<u8>, Stop> {
+    let values = schema::decode_args(arguments, &method.params)?;
+    let core = schema::lower_args(&values, &method.params, &mut Arguments { loaded })?;
+    let results = enter(loaded, &method.name, &core)?;
+    let Some(ty) = &method.result else { return Ok(Vec::new()) };
+    let invalid =
+        |error: object::Error| Stop::Refused(Verdict::native(Reason::State, error.to_string()));
+    let value = schema::lift_result(method, results.first().copied(), loaded.slot.memory());
+    let value = value.map_err(invalid)?.expect("a method with a result type has a result");
+    schema::encode_value(&value, ty).map_err(invalid)
+}
+
+/// Calls an exported function; one that the module does not have traps.
+fn enter(loaded: &mut Loaded, name: &str, core: &[CoreValue]) -> Result<Vec<CoreValue>, Stop> {
+    let Some(function) = loaded.slot.code().function(name) else {
+        let detail = format!("the module exports no function {name}");
+        return Err(Stop::Refused(Verdict::native(Reason::Trap, detail)));
+    };
+    loaded.slot.call(function, core).map_err(stop)
+}
+
+/// Puts arguments that do not fit a core value into the guest's memory.
+struct Arguments<'a> {
+    loaded: &'a mut Loaded,
+}
+
+impl Lower for Arguments<'_> {
+    type Error = Stop;
+
+    fn allocate(&mut self, bytes: u32, align: u32) -> Result<u32, Stop> {
+        let zero = CoreValue::I32(0);
+        let arguments = [zero, zero, CoreValue::I32(align), CoreValue::I32(bytes)];
+        match enter(self.loaded, "cabi_realloc", &arguments)?[..] {
+            [CoreValue::I32(address)] if address % align == 0 => Ok(address),
+            _ => Err(bad_room()),
+        }
+    }
+
+    fn write(&mut self, address: u32, bytes: &[u8]) -> Result<(), Stop> {
+        self.loaded.write(address, bytes).ok_or_else(bad_room)
+    }
+}
+
+fn bad_room() -> Stop {
+    let detail = "cabi_realloc gave room that is not aligned or not in memory";
+    Stop::Refused(Verdict::native(Reason::Trap, detail))
+}
+
+/// The verdict of a trap; the host's own failures are none.
+fn stop(error: StepError) -> Stop {
+    let trap = match error {
+        StepError::Host(failure) => return Stop::Failed(failure.into()),
+        StepError::Trap(trap) => trap,
+    };
+    let reason = match trap {
+        Trap::OutOfFuel => Reason::OutOfFuel,
+        Trap::StackExhausted => Reason::StackExhausted,
+        _ => Reason::Trap,
+    };
+    Stop::Refused(Verdict::native(reason, trap.to_string()))
+}

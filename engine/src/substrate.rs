@@ -1,0 +1,95 @@
+//! What runs an instrumented module: the one folder that names wasmtime.
+//!
+//! It does not know objects, policies or storage: it lends memories that a caller fills, runs
+//! exported functions in them, and says what they did.
+//!
+//! Invariant: which substrate ran a step cannot be told from the step's results, memory, globals,
+//! effects, fuel or trap; whatever could differ is a [`HostFailure`], which is never a verdict.
+
+mod code;
+mod host;
+mod slot;
+#[cfg(test)]
+mod tests;
+mod trap;
+
+pub use code::{Base, Code, CodeError, Function};
+pub use host::{Effects, StepContext, WakeChange};
+pub use slot::{CoreValue, Slot};
+pub use trap::{BadHostCall, HostFailure, StepError, Trap};
+
+use crate::instrument::STACK_BUDGET;
+use wasmtime::{Config, Engine, OptLevel, RegallocAlgorithm, Strategy, WasmFeatures};
+
+/// Bytes of native stack that guest code may use. The budget that guests are metered by ends
+/// well before: a unit is a byte of an unoptimised frame, and compilers need a few more.
+const NATIVE_STACK_BYTES: usize = 10 * STACK_BUDGET as usize;
+/// Bytes of stack that a thread running guests must have.
+pub const THREAD_STACK_BYTES: usize = NATIVE_STACK_BYTES + (6 << 20);
+/// Address space of a memory: all that 32-bit addresses reach, so that no access needs a bounds
+/// check. A slot takes two, so a thousand slots take 8 of the 128 TiB that a process has.
+const MEMORY_RESERVATION_BYTES: u64 = 4 << 30;
+const MEMORY_GUARD_BYTES: u64 = 32 << 20;
+
+/// A compiler and runtime of WebAssembly, shared by all code of a process.
+#[derive(Clone)]
+pub struct Substrate {
+    engine: Engine,
+}
+
+impl Substrate {
+    /// Starts the substrate.
+    ///
+    /// # Errors
+    ///
+    /// When this machine or operating system cannot run it.
+    pub fn new() -> Result<Substrate, HostFailure> {
+        Ok(Substrate { engine: Engine::new(&config())? })
+    }
+
+    /// A builder of threads whose stack is large enough to run guests on.
+    pub fn thread(name: impl Into<String>) -> std::thread::Builder {
+        std::thread::Builder::new().name(name.into()).stack_size(THREAD_STACK_BYTES)
+    }
+}
+
+/// Every knob that decides what guests can do or how they are run. Limits and verdicts come from
+/// the instrumentation, so the substrate's own fuel, epochs and canonical NaNs stay off.
+fn config() -> Config {
+    let mut config = Config::new();
+    config
+        .wasm_features(WasmFeatures::all(), false)
+        .wasm_features(features(), true)
+        .strategy(Strategy::Cranelift)
+        .cranelift_opt_level(OptLevel::Speed)
+        .cranelift_regalloc_algorithm(RegallocAlgorithm::Backtracking)
+        .cranelift_nan_canonicalization(false)
+        .consume_fuel(false)
+        .epoch_interruption(false)
+        .max_wasm_stack(NATIVE_STACK_BYTES)
+        .async_stack_size(THREAD_STACK_BYTES)
+        .debug_info(false)
+        .generate_address_map(false)
+        .wasm_backtrace_max_frames(None)
+        .signals_based_traps(true)
+        .memory_reservation(MEMORY_RESERVATION_BYTES)
+        .memory_guard_size(MEMORY_GUARD_BYTES)
+        .memory_may_move(false)
+        .guard_before_linear_memory(true)
+        .memory_init_cow(true)
+        .table_lazy_init(true);
+    config
+}
+
+/// The Lime1 feature set of objects, and a second memory for the cards that the pass adds.
+fn features() -> WasmFeatures {
+    WasmFeatures::MUTABLE_GLOBAL
+        | WasmFeatures::FLOATS
+        | WasmFeatures::MULTI_VALUE
+        | WasmFeatures::SIGN_EXTENSION
+        | WasmFeatures::SATURATING_FLOAT_TO_INT
+        | WasmFeatures::BULK_MEMORY_OPT
+        | WasmFeatures::EXTENDED_CONST
+        | WasmFeatures::CALL_INDIRECT_OVERLONG
+        | WasmFeatures::MULTI_MEMORY
+}

@@ -1,0 +1,121 @@
+//! A compiled module and the base image that all objects of it start from.
+//!
+//! It does not know objects; many slots share one `Code`.
+//!
+//! Invariant: the base image is a function of the instrumented module alone.
+
+use super::Substrate;
+use super::host::{self, Step};
+use super::slot::Slot;
+use super::trap::{HostFailure, StepError, Trap};
+use crate::instrument::{CoreType, FunctionExport, Instrumented};
+use object::limits::PAGE_BYTES;
+use std::fmt;
+use std::sync::Arc;
+use wasmtime::{InstancePre, Module};
+
+/// A module that a substrate can run.
+pub struct Code {
+    about: Instrumented,
+    base: Base,
+    pub(super) instance: InstancePre<Step>,
+}
+
+/// The memory and globals of a module that was instantiated and started, and did nothing else.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Base {
+    /// Bytes of memory, a multiple of 64 KiB.
+    pub memory_bytes: u64,
+    /// The pages that are not all zero, by ascending index. Pages of the dead stack are zero.
+    pub pages: Vec<(u32, Box<[u8; PAGE_BYTES]>)>,
+    /// Bits of the mutable globals, in index order.
+    pub globals: Vec<u64>,
+}
+
+/// An exported function of one [`Code`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Function(pub(super) usize);
+
+/// Why a module has no base image.
+#[derive(Debug, Clone)]
+pub enum CodeError {
+    /// Its segments do not fit in its memory or table, or its start function trapped.
+    Start(Trap),
+    /// Not the module's doing.
+    Host(HostFailure),
+}
+
+impl Code {
+    /// Compiles an instrumented module and makes its base image.
+    ///
+    /// # Errors
+    ///
+    /// When the module cannot be instantiated, or the substrate fails.
+    pub fn compile(substrate: &Substrate, mut about: Instrumented) -> Result<Arc<Code>, CodeError> {
+        let failed = |error: wasmtime::Error| CodeError::Host(error.into());
+        let wasm = std::mem::take(&mut about.wasm);
+        let module = Module::new(&substrate.engine, wasm).map_err(failed)?;
+        let linker = host::linker(&substrate.engine).map_err(failed)?;
+        let instance = linker.instantiate_pre(&module).map_err(failed)?;
+        let code = Arc::new(Code { about, base: Base::default(), instance });
+        let base = Slot::start(&code).map_err(|error| match error {
+            StepError::Trap(trap) => CodeError::Start(trap),
+            StepError::Host(failure) => CodeError::Host(failure),
+        })?;
+        let code = Arc::into_inner(code).expect("the slot that made the base image is gone");
+        Ok(Arc::new(Code { base, ..code }))
+    }
+
+    /// What the module says of itself. Its bytes are not kept.
+    pub fn about(&self) -> &Instrumented {
+        &self.about
+    }
+
+    /// The image that objects of this code start from.
+    pub fn base(&self) -> &Base {
+        &self.base
+    }
+
+    /// The exported function of that name.
+    pub fn function(&self, name: &str) -> Option<Function> {
+        self.functions().iter().position(|export| export.name == name).map(Function)
+    }
+
+    pub(super) fn functions(&self) -> &[FunctionExport] {
+        &self.about.functions
+    }
+
+    pub(super) fn globals(&self) -> &[(String, CoreType)] {
+        &self.about.globals
+    }
+}
+
+impl Base {
+    /// Reads the image out of a memory, in which everything wholly below `stack_top` is dead.
+    pub(super) fn of(memory: &[u8], stack_top: u32, globals: Vec<u64>) -> Base {
+        let (pages, rest) = memory.as_chunks::<PAGE_BYTES>();
+        assert!(rest.is_empty(), "a memory is whole pages");
+        let dead = stack_top as usize / PAGE_BYTES;
+        let live = (0u32..).zip(pages).skip(dead);
+        let pages = live.filter(|(_, page)| **page != [0; PAGE_BYTES]);
+        let pages = pages.map(|(index, page)| (index, Box::new(*page))).collect();
+        Base { memory_bytes: memory.len() as u64, pages, globals }
+    }
+}
+
+impl fmt::Debug for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Code").field("functions", &self.functions().len()).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Display for CodeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            CodeError::Start(trap) => write!(f, "the module did not start: {trap}"),
+            CodeError::Host(failure) => failure.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for CodeError {}

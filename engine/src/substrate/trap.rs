@@ -1,0 +1,157 @@
+//! How a step ends badly: through the guest's own doing, which is a verdict, or through a failure
+//! of the host, which is not.
+//!
+//! It does not know what is done about either.
+//!
+//! Invariant: a trap depends on the module, its memory and the step's inputs, and on nothing else.
+
+use std::fmt;
+
+/// Why a guest's step was stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Trap {
+    /// The step's fuel ran out.
+    OutOfFuel,
+    /// Calls nested deeper than the stack budget.
+    StackExhausted,
+    /// An access beyond the end of memory.
+    MemoryOutOfBounds,
+    /// The guest ran an `unreachable` instruction, as panics and aborts do.
+    Unreachable,
+    /// An integer division by zero.
+    DivideByZero,
+    /// An integer division whose result does not fit.
+    IntegerOverflow,
+    /// A float that is no integer was converted to one.
+    BadConversion,
+    /// An indirect call through an element that is out of bounds or null.
+    UndefinedElement,
+    /// An indirect call of a function with another type.
+    SignatureMismatch,
+    /// A call into the host that the host does not take.
+    BadHostCall(BadHostCall),
+}
+
+/// What was wrong with a call into the host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum BadHostCall {
+    /// The start function, whose effects no step would have, called the host.
+    OutsideStep,
+    /// An output's name or data is not in memory.
+    Pointer,
+    /// An output's name is not 1 to 64 bytes of UTF-8.
+    Name,
+    /// The step has more outputs than a step may have, or more bytes of them.
+    OutputLimit,
+    /// A wake before 1970.
+    NegativeTime,
+}
+
+/// The substrate or the machine under it failed. It says nothing about the guest: the step may be
+/// tried again, here or elsewhere.
+#[derive(Debug, Clone)]
+pub struct HostFailure {
+    message: String,
+}
+
+/// Why a step has no result.
+#[derive(Debug, Clone)]
+pub enum StepError {
+    /// The guest's own doing.
+    Trap(Trap),
+    /// Not the guest's doing.
+    Host(HostFailure),
+}
+
+impl HostFailure {
+    pub(super) fn new(message: impl Into<String>) -> HostFailure {
+        HostFailure { message: message.into() }
+    }
+}
+
+impl From<wasmtime::Error> for HostFailure {
+    fn from(error: wasmtime::Error) -> HostFailure {
+        HostFailure::new(format!("{error:#}"))
+    }
+}
+
+impl StepError {
+    /// Tells a trap from a failure. The meters' values tell the traps that the instrumentation
+    /// asks for from those of the guest.
+    pub(super) fn classify(error: wasmtime::Error, fuel: i64, stack: i32) -> StepError {
+        if let Some(trap) = error.downcast_ref::<Trap>() {
+            return StepError::Trap(*trap);
+        }
+        let trap = match error.downcast_ref::<wasmtime::Trap>() {
+            Some(wasmtime::Trap::UnreachableCodeReached) if fuel < 0 => Trap::OutOfFuel,
+            Some(wasmtime::Trap::UnreachableCodeReached) if stack < 0 => Trap::StackExhausted,
+            Some(wasmtime::Trap::UnreachableCodeReached) => Trap::Unreachable,
+            Some(wasmtime::Trap::MemoryOutOfBounds) => Trap::MemoryOutOfBounds,
+            Some(wasmtime::Trap::IntegerDivisionByZero) => Trap::DivideByZero,
+            Some(wasmtime::Trap::IntegerOverflow) => Trap::IntegerOverflow,
+            Some(wasmtime::Trap::BadConversionToInteger) => Trap::BadConversion,
+            Some(wasmtime::Trap::TableOutOfBounds | wasmtime::Trap::IndirectCallToNull) => {
+                Trap::UndefinedElement
+            }
+            Some(wasmtime::Trap::BadSignature) => Trap::SignatureMismatch,
+            _ => return StepError::Host(error.into()),
+        };
+        StepError::Trap(trap)
+    }
+}
+
+impl From<HostFailure> for StepError {
+    fn from(failure: HostFailure) -> StepError {
+        StepError::Host(failure)
+    }
+}
+
+impl fmt::Display for Trap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Trap::OutOfFuel => "out of fuel",
+            Trap::StackExhausted => "stack exhausted",
+            Trap::MemoryOutOfBounds => "memory access out of bounds",
+            Trap::Unreachable => "unreachable code reached",
+            Trap::DivideByZero => "integer division by zero",
+            Trap::IntegerOverflow => "integer overflow",
+            Trap::BadConversion => "float without an integer value",
+            Trap::UndefinedElement => "indirect call of an undefined element",
+            Trap::SignatureMismatch => "indirect call of a function of another type",
+            Trap::BadHostCall(call) => return write!(f, "host call refused: {call}"),
+        })
+    }
+}
+
+impl fmt::Display for BadHostCall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            BadHostCall::OutsideStep => "the start function may not call the host",
+            BadHostCall::Pointer => "a pointer beyond the end of memory",
+            BadHostCall::Name => "an output name that is not 1 to 64 bytes of utf-8",
+            BadHostCall::OutputLimit => "more outputs than a step may have",
+            BadHostCall::NegativeTime => "a time before 1970",
+        })
+    }
+}
+
+impl fmt::Display for HostFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the substrate failed: {}", self.message)
+    }
+}
+
+impl fmt::Display for StepError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StepError::Trap(trap) => trap.fmt(f),
+            StepError::Host(failure) => failure.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for Trap {}
+impl std::error::Error for HostFailure {}
+impl std::error::Error for StepError {}

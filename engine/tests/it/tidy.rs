@@ -1,0 +1,198 @@
+//! The walls of the house: layout, imports, sizes and names, checked over the whole tree.
+//!
+//! It reads source as text and knows no Rust; each wall says which file breaks it and how.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Files in which `unsafe` may stand, each for a reason given in the file.
+const UNSAFE_FILES: &[&str] = &[];
+const FUNCTION_LINES_MAX: usize = 70;
+const COLUMNS_MAX: usize = 100;
+const FILE_LINES_MAX: usize = 1000;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_path_buf()
+}
+
+/// Every Rust file of the tree, with its path below the root.
+fn sources() -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    let mut folders = vec![root()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_str().unwrap().to_string();
+            if path.is_dir() {
+                if name != "target" && !name.starts_with('.') {
+                    folders.push(path);
+                }
+            } else if name.ends_with(".rs") {
+                let text = fs::read_to_string(&path).unwrap();
+                found.push((path.strip_prefix(root()).unwrap().to_str().unwrap().into(), text));
+            }
+        }
+    }
+    assert!(found.len() > 50, "the tree is found");
+    found.sort();
+    found
+}
+
+/// The lines of a file before its unit tests.
+fn code(text: &str) -> Vec<&str> {
+    text.lines().take_while(|line| *line != "#[cfg(test)]").collect()
+}
+
+fn is_test(path: &str) -> bool {
+    path.contains("/tests/") || path.ends_with("/tests.rs")
+}
+
+#[track_caller]
+fn check(wall: &str, broken: Vec<String>) {
+    assert!(broken.is_empty(), "{wall}:\n{}", broken.join("\n"));
+}
+
+#[test]
+fn every_file_says_what_it_is_for() {
+    let broken = sources().into_iter().filter(|(_, text)| !text.starts_with("//! "));
+    check("a file opens with //!", broken.map(|(path, _)| path).collect());
+}
+
+#[test]
+fn files_and_lines_are_short() {
+    let mut broken = Vec::new();
+    for (path, text) in sources() {
+        let lines = code(&text).len();
+        if lines > FILE_LINES_MAX && !is_test(&path) {
+            broken.push(format!("{path}: {lines} lines"));
+        }
+        for (index, line) in text.lines().enumerate() {
+            if line.chars().count() > COLUMNS_MAX {
+                broken.push(format!("{path}:{}: {} columns", index + 1, line.chars().count()));
+            }
+        }
+    }
+    check("a file has at most 1000 lines of at most 100 columns", broken);
+}
+
+#[test]
+fn functions_fit_a_screen() {
+    let mut broken = Vec::new();
+    for (path, text) in sources() {
+        let lines: Vec<&str> = text.lines().collect();
+        for (start, line) in lines.iter().enumerate() {
+            let indent = line.len() - line.trim_start().len();
+            let words = line.trim_start();
+            let is_fn = ["fn ", "pub fn ", "pub(crate) fn ", "pub(super) fn ", "const fn "]
+                .iter()
+                .any(|head| words.starts_with(head));
+            if !is_fn {
+                continue;
+            }
+            let close = format!("{}}}", " ".repeat(indent));
+            let length = lines[start..].iter().position(|line| *line == close);
+            if let Some(length) = length.filter(|length| length + 1 > FUNCTION_LINES_MAX) {
+                broken.push(format!("{path}:{}: {} lines", start + 1, length + 1));
+            }
+        }
+    }
+    check("a function has at most 70 lines", broken);
+}
+
+#[test]
+fn no_file_is_a_drawer_for_odds_and_ends() {
+    let banned = ["mod.rs", "util.rs", "utils.rs", "common.rs", "helpers.rs", "manager.rs"];
+    let broken = sources().into_iter().map(|(path, _)| path);
+    let broken = broken.filter(|path| {
+        banned.iter().chain(&["misc.rs"]).any(|name| path.rsplit('/').next() == Some(name))
+    });
+    check("a file is called by what is in it", broken.collect());
+}
+
+#[test]
+fn unsafe_stands_only_where_it_is_listed_and_reasoned() {
+    let mut broken = Vec::new();
+    for (path, text) in sources() {
+        for (index, line) in text.lines().enumerate() {
+            let code = line.split("//").next().unwrap();
+            let word = code.split(|c: char| !c.is_alphanumeric() && c != '_');
+            let quoted = code.contains("\"unsafe") || path.ends_with("tidy.rs");
+            if !quoted && word.into_iter().any(|word| word == "unsafe") {
+                if !UNSAFE_FILES.contains(&path.as_str()) {
+                    broken.push(format!("{path}:{}: unsafe in a file not listed", index + 1));
+                }
+            }
+        }
+    }
+    check("unsafe is where the list says", broken);
+}
+
+#[test]
+fn tests_are_never_switched_off() {
+    let banned = ["#[ignore", "#[should_panic", "thread::sleep", "todo!(", "unimplemented!("];
+    let mut broken = Vec::new();
+    for (path, text) in sources().into_iter().filter(|(path, _)| !path.ends_with("tidy.rs")) {
+        for word in banned.iter().filter(|word| text.contains(**word)) {
+            broken.push(format!("{path}: {word}"));
+        }
+    }
+    check("no test is ignored, expected to panic, or asleep", broken);
+}
+
+#[test]
+fn a_library_is_named_only_in_its_own_folder() {
+    let homes: &[(&str, &[&str])] = &[
+        ("redb::", &["storage/src/index", "storage/src/backend", "benches/"]),
+        ("wasmtime::", &["engine/src/substrate"]),
+        ("cedar_policy", &["object/src/policy/cedar"]),
+    ];
+    let mut broken = Vec::new();
+    for (path, text) in sources().into_iter().filter(|(path, _)| !path.ends_with("tidy.rs")) {
+        for (word, homes) in homes {
+            let named = text.lines().map(|line| line.split("//").next().unwrap());
+            let named = named.into_iter().any(|line| line.contains(word));
+            if named && !homes.iter().any(|home| path.starts_with(home)) {
+                broken.push(format!("{path}: {word}"));
+            }
+        }
+    }
+    check("redb, wasmtime and Cedar each have one folder", broken);
+}
+
+#[test]
+fn imports_run_one_way() {
+    // What the manifest of each package may name of the workspace, outside its tests.
+    let walls: &[(&str, &[&str])] = &[
+        ("object", &[]),
+        ("storage", &["object"]),
+        ("query", &["object", "storage"]),
+        ("engine", &["object", "storage", "query"]),
+        ("guest", &["macros"]),
+        ("guest/macros", &[]),
+        ("cli", &["continuant"]),
+        ("benches", &["continuant"]),
+        ("fuzz", &["continuant", "object", "storage"]),
+    ];
+    let ours = ["object", "storage", "query", "continuant", "macros", "cli", "benches", "fuzz"];
+    let mut broken = Vec::new();
+    for (folder, allowed) in walls {
+        let manifest = root().join(folder).join("Cargo.toml");
+        let text = fs::read_to_string(&manifest).unwrap();
+        let mut section = "";
+        for line in text.lines() {
+            if line.starts_with('[') {
+                section = line;
+                continue;
+            }
+            let name = line.split(['.', ' ', '=']).next().unwrap();
+            let imported = section == "[dependencies]" && ours.contains(&name);
+            if imported && !allowed.contains(&name) {
+                broken.push(format!("{folder} imports {name}"));
+            }
+            if line.contains("path = \"..") {
+                broken.push(format!("{folder}: {line}"));
+            }
+        }
+    }
+    check("imports run one way, by workspace = true", broken);
+}

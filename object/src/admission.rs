@@ -1,0 +1,171 @@
+//! Admission: whether a step becomes a version. One pure function of the head, the input, the
+//! memory before and after, and the effects.
+//!
+//! Native rules come first and no policy can waive them: credentials, nonces, the wake, the
+//! schema. Then the object's own policy decides. The engine, the verifier and the command line
+//! all call these functions; none of them has rules of its own.
+//!
+//! It does not know how the step was run.
+
+use crate::credential::{NonceProblem, PublicKey};
+use crate::definition::Definition;
+use crate::effects::{Admission, Effects};
+use crate::head::Head;
+use crate::input::{Input, Request};
+use crate::limits::EXPIRY_MS_MAX;
+use crate::memory::Memory;
+use crate::policy::{Decision, Facts, Principal, Refusal};
+use crate::refusal::{Reason, Verdict};
+use crate::schema::{Method, Value, decode_args};
+
+/// A step that ran and is to be decided on.
+#[derive(Clone, Copy, Debug)]
+pub struct Step<'a, B: ?Sized, A: ?Sized> {
+    /// What was asked for.
+    pub input: &'a Input,
+    /// The memory before.
+    pub before: &'a B,
+    /// The memory after.
+    pub after: &'a A,
+    /// What the step gave back and sent out.
+    pub effects: &'a Effects,
+    /// The fuel that it used.
+    pub fuel: u64,
+    /// How many pages it changed.
+    pub page_count: u32,
+}
+
+/// Verifies who asks, and that they may be asking this now: the keys that signed, ascending.
+///
+/// # Errors
+///
+/// The verdict of the first native rule that refuses.
+pub fn authenticate(head: &Head, input: &Input) -> Result<Vec<PublicKey>, Verdict> {
+    if input.request == Request::Cycle {
+        let due = head.header.wake.is_some_and(|wake| wake <= input.time);
+        if !due || input.credential.is_some() {
+            let detail = head.header.wake.map_or("no wake is set".to_string(), |wake| {
+                format!("the next wake is at {wake}, the time is {}", input.time)
+            });
+            return Err(Verdict::native(Reason::NotDue, detail));
+        }
+    }
+    let Some(credential) = &input.credential else { return Ok(Vec::new()) };
+    let (expires, time) = (credential.expires, input.time);
+    if expires < time {
+        let detail = format!("it expired at {expires}, the time is {time}");
+        return Err(Verdict::native(Reason::Expired, detail));
+    }
+    if expires - time > EXPIRY_MS_MAX {
+        let detail = format!("it expires at {expires}, more than {EXPIRY_MS_MAX} ms after {time}");
+        return Err(Verdict::native(Reason::ExpiresTooLate, detail));
+    }
+    if let Some(parent) = credential.parent.filter(|&parent| parent != head.hash) {
+        let detail = format!("it follows {parent}, the head is {}", head.hash);
+        return Err(Verdict::native(Reason::WrongParent, detail));
+    }
+    let keys = credential
+        .verify(head.id, &input.request)
+        .map_err(|error| Verdict::native(Reason::Credential, error.to_string()))?;
+    head.nonces.admit(&keys, credential.nonce, time).map_err(|problem| {
+        let reason = match problem {
+            NonceProblem::Replayed => Reason::Replayed,
+            NonceProblem::Reordered => Reason::Reordered,
+            NonceProblem::Full => Reason::NoncesFull,
+        };
+        Verdict::native(reason, format!("nonce {}", credential.nonce))
+    })?;
+    Ok(keys)
+}
+
+/// Decides whether a step of `signers`, as [`authenticate`] gave them, becomes the next version.
+///
+/// Call it on a thread with [`STACK_BYTES`](crate::policy::STACK_BYTES) of stack.
+///
+/// # Errors
+///
+/// The verdict, when it does not.
+pub fn admit<B: Memory + ?Sized, A: Memory + ?Sized>(
+    definition: &Definition,
+    head: &Head,
+    signers: Vec<PublicKey>,
+    step: Step<'_, B, A>,
+) -> Result<Admission, Verdict> {
+    let (schema, address) = (&definition.schema, definition.code.state_address);
+    let state = |error: crate::Error| Verdict::native(Reason::State, error.to_string());
+    schema.validate_state(step.after, address).map_err(state)?;
+    let before = schema.read_state(step.before, address).map_err(state)?;
+    let after = schema.read_state(step.after, address).map_err(state)?;
+    let input = arguments(definition, &step.input.request).map_err(state)?;
+    let principal = match (&step.input.request, signers.first()) {
+        (Request::Cycle, _) => Principal::Object(head.id),
+        (_, Some(key)) => Principal::Key(key.0),
+        (_, None) => Principal::Anonymous,
+    };
+    let keys: Vec<[u8; 32]> = signers.iter().map(|key| key.0).collect();
+    let outputs: Vec<&str> = step.effects.outputs.iter().map(|out| out.name.as_str()).collect();
+    let facts = Facts {
+        principal,
+        action: step.input.request.action(),
+        object: head.id,
+        before: &before,
+        after: &after,
+        input: &input,
+        signers: &keys,
+        outputs: &outputs,
+        wake: step.effects.wake.apply(head.wake_during(&step.input.request)),
+        seq: head.header.seq + 1,
+        age: step.input.time.saturating_sub(head.created),
+        fuel: step.fuel,
+        pages: step.page_count,
+        time: step.input.time,
+    };
+    match definition.policy.decide(&facts) {
+        Decision::Permit { rules } => Ok(Admission { signers, rules }),
+        Decision::Refuse { rules, reason } => {
+            let (reason, detail) = explain(reason);
+            Err(Verdict::new(reason, rules, detail))
+        }
+    }
+}
+
+/// The arguments of a request, by name.
+///
+/// # Errors
+///
+/// [`Unknown`](crate::ErrorKind::Unknown) for a method that the schema does not have, and those of
+/// [`decode_args`].
+pub fn arguments(
+    definition: &Definition,
+    request: &Request,
+) -> crate::Result<Vec<(String, Value)>> {
+    let named = |method: &Method, bytes: &[u8]| {
+        let values = decode_args(bytes, &method.params)?;
+        let names = method.params.iter().map(|param| param.name.clone());
+        Ok(names.zip(values).collect())
+    };
+    match request {
+        Request::Call { method, arguments } => {
+            named(definition.schema.require_method(method)?, arguments)
+        }
+        Request::Create { arguments, .. } => match definition.schema.create() {
+            Some(create) => named(create, arguments),
+            None => decode_args(arguments, &[]).map(|_| Vec::new()),
+        },
+        Request::Cycle | Request::Write { .. } => Ok(Vec::new()),
+    }
+}
+
+/// The reason on record, and a detail that does not depend on the policy library's words.
+fn explain(refusal: Refusal) -> (Reason, String) {
+    match refusal {
+        Refusal::Forbidden => (Reason::Forbidden, String::new()),
+        Refusal::NotPermitted => (Reason::NotPermitted, String::new()),
+        Refusal::EvaluationError { rule, .. } => {
+            (Reason::Evaluation, format!("{rule} could not be evaluated"))
+        }
+        Refusal::OutOfRange { path } => (Reason::Evaluation, format!("{path} is above 2^63 - 1")),
+        Refusal::TooLarge { path } => (Reason::Evaluation, format!("{path} is too large")),
+        Refusal::Mismatch { path } => (Reason::Evaluation, format!("{path} is of another type")),
+    }
+}

@@ -1,0 +1,55 @@
+//! What defines an object besides its memory: its code, the schema in the code, and its policy.
+//!
+//! All objects of the same code and policy share one definition. It does not know how code runs.
+
+use crate::code::{self, CodeFacts};
+use crate::error::Result;
+use crate::head::Parts;
+use crate::policy::Policy;
+use crate::schema::Schema;
+
+/// The code's facts, its schema, and the policy, validated against each other.
+#[derive(Debug)]
+pub struct Definition {
+    /// What the module says of itself.
+    pub code: CodeFacts,
+    /// The schema that the module carries.
+    pub schema: Schema,
+    /// The policy.
+    pub policy: Policy,
+}
+
+impl Definition {
+    /// The definition of a module and Cedar text.
+    ///
+    /// Call it on a thread with [`STACK_BYTES`](crate::policy::STACK_BYTES) of stack.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`code::read`], [`Schema::parse`] and [`Policy::parse`].
+    pub fn new(wasm: &[u8], policy_text: &str) -> Result<Definition> {
+        let code = code::read(wasm)?;
+        let schema = Schema::parse(&code.schema_text)?;
+        let policy = Policy::parse(policy_text, &schema)?;
+        Ok(Definition { code, schema, policy })
+    }
+
+    /// The definition of a module and an encoded policy.
+    ///
+    /// Call it on a thread with [`STACK_BYTES`](crate::policy::STACK_BYTES) of stack.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`code::read`], [`Schema::parse`] and [`Policy::decode`].
+    pub fn decode(wasm: &[u8], policy: &[u8]) -> Result<Definition> {
+        let code = code::read(wasm)?;
+        let schema = Schema::parse(&code.schema_text)?;
+        let policy = Policy::decode(policy, &schema)?;
+        Ok(Definition { code, schema, policy })
+    }
+
+    /// The hashes that a header names.
+    pub fn parts(&self) -> Parts {
+        Parts { code: self.code.hash, schema: self.schema.hash(), policy: self.policy.hash() }
+    }
+}

@@ -1,0 +1,244 @@
+//! Verification: that a lineage is what its headers say, record by record, trusting nobody.
+//!
+//! For each record it recomputes the header from the parent and the payloads (credentials, nonces,
+//! jump, memory root, admission and all) and compares it with the one given. What it takes on
+//! trust is that the memory after a step is what the code makes of it, and how much fuel that
+//! took: the engine's replay verifies those.
+//!
+//! It does not know where records come from. It holds one image and O(log n) hashes.
+
+use std::sync::Arc;
+
+use crate::admission::{Step, admit, arguments, authenticate};
+use crate::commit::Commit;
+use crate::definition::Definition;
+use crate::effects::{Admission, Effects, decode_globals, globals_hash};
+use crate::error::{Error, Result};
+use crate::hash::GlobalsHash;
+use crate::head::{Head, Outcome, genesis};
+use crate::header::Header;
+use crate::image::{BaseImage, Image};
+use crate::input::{Input, Request};
+use crate::memory::{Memory, Page, Tree};
+use crate::refusal::{Reason, Refusal};
+use crate::write;
+
+/// A lineage verified up to its head.
+#[derive(Debug)]
+pub struct Verifier {
+    definition: Arc<Definition>,
+    head: Head,
+    replica: Replica,
+}
+
+/// The payloads of a commit, decoded.
+struct Payloads {
+    input: Input,
+    effects: Effects,
+    admission: Admission,
+}
+
+impl Payloads {
+    fn decode(commit: &Commit<'_>) -> Result<Payloads> {
+        Ok(Payloads {
+            input: Input::decode(commit.input)?,
+            effects: Effects::decode(commit.effects)?,
+            admission: Admission::decode(commit.admission)?,
+        })
+    }
+}
+
+impl Verifier {
+    /// Verifies a genesis: `base` is the image that `definition`'s code starts from.
+    ///
+    /// # Errors
+    ///
+    /// [`Mismatch`](crate::ErrorKind::Mismatch) naming what does not hold, or the error of the
+    /// payload that does not decode.
+    pub fn genesis(
+        definition: Arc<Definition>,
+        base: Arc<BaseImage>,
+        commit: &Commit<'_>,
+    ) -> Result<Verifier> {
+        let Payloads { input, effects, admission } = Payloads::decode(commit)?;
+        if !matches!(input.request, Request::Create { .. }) {
+            return Err(Error::mismatch("request", 0, "create", input.request.action()));
+        }
+        arguments(&definition, &input.request)?;
+        if input.credential.is_some() || admission != Admission::default() {
+            return Err(Error::mismatch("genesis", 0, "no signer and no rule", "some"));
+        }
+        let mut replica = Replica::new(base);
+        let outcome = replica.take(&definition, commit, &effects)?;
+        let header = genesis(&input, &outcome, definition.parts());
+        compare(&header, &commit.header)?;
+        Ok(Verifier { definition, head: Head::new(header), replica })
+    }
+
+    /// Verifies the next version.
+    ///
+    /// # Errors
+    ///
+    /// As of [`Verifier::genesis`]. After an error the lineage is refuted and the verifier of no
+    /// further use.
+    pub fn commit(&mut self, commit: &Commit<'_>) -> Result<()> {
+        let seq = self.head.header.seq + 1;
+        let Payloads { input, effects, admission } = Payloads::decode(commit)?;
+        if matches!(input.request, Request::Create { .. }) {
+            return Err(Error::mismatch("request", seq, "one that follows a genesis", "create"));
+        }
+        if input.time < self.head.header.time {
+            let expected = format!("{} or later", self.head.header.time);
+            return Err(Error::mismatch("time", seq, expected, input.time));
+        }
+        let refused = |verdict| Error::mismatch("admission", seq, "a permit", verdict);
+        let signers = authenticate(&self.head, &input).map_err(refused)?;
+        let before = self.replica.image.clone();
+        if let Request::Write { fields } = &input.request {
+            let pages = write::apply(&self.definition, &before, fields)?;
+            let same = |((index, page), given): (&(u32, Arc<Page>), &(u32, &Page))| {
+                *index == given.0 && **page == *given.1
+            };
+            if pages.len() != commit.pages.len() || !pages.iter().zip(&commit.pages).all(same) {
+                return Err(Error::mismatch("pages", seq, "those of the write", "others"));
+            }
+        }
+        let outcome = self.replica.take(&self.definition, commit, &effects)?;
+        let step = Step {
+            input: &input,
+            before: &before,
+            after: &self.replica.image,
+            effects: &effects,
+            fuel: outcome.fuel,
+            page_count: outcome.page_count,
+        };
+        let decided = admit(&self.definition, &self.head, signers, step).map_err(refused)?;
+        if decided != admission {
+            let (expected, found) = (format!("{decided:?}"), format!("{admission:?}"));
+            return Err(Error::mismatch("admission", seq, expected, found));
+        }
+        let (header, nonces) = self.head.successor(&input, &outcome, &decided);
+        compare(&header, &commit.header)?;
+        self.head.advance(header, nonces);
+        Ok(())
+    }
+
+    /// Verifies a refusal at the head: that it is chained, and that a refusal that the input by
+    /// itself decides is the right one.
+    ///
+    /// # Errors
+    ///
+    /// As of [`Verifier::genesis`].
+    pub fn refusal(&mut self, refusal: &Refusal) -> Result<()> {
+        let seq = self.head.header.seq + 1;
+        let input = Input::decode(&refusal.input)?;
+        let expected = self.head.refusal(&input, refusal.verdict.clone());
+        if expected != *refusal {
+            return Err(Error::mismatch("refusal", seq, "one that follows", "another"));
+        }
+        let native = authenticate(&self.head, &input).err();
+        if native.is_some() || is_native(refusal.verdict.reason) {
+            let given = Some(&refusal.verdict);
+            if native.as_ref() != given {
+                let expected = native.map_or("none".to_string(), |verdict| verdict.to_string());
+                return Err(Error::mismatch("refusal", seq, expected, &refusal.verdict));
+            }
+        }
+        self.head.record(refusal);
+        Ok(())
+    }
+
+    /// The newest version verified.
+    pub fn head(&self) -> &Head {
+        &self.head
+    }
+
+    /// The memory of the newest version verified.
+    pub fn image(&self) -> &Image {
+        &self.replica.image
+    }
+
+    /// The globals of the newest version verified.
+    pub fn globals(&self) -> &[u64] {
+        &self.replica.globals
+    }
+
+    /// What the object is besides its memory.
+    pub fn definition(&self) -> &Arc<Definition> {
+        &self.definition
+    }
+}
+
+/// Whether [`authenticate`] gives this reason.
+fn is_native(reason: Reason) -> bool {
+    use Reason::*;
+    matches!(
+        reason,
+        Credential
+            | Expired
+            | ExpiresTooLate
+            | Replayed
+            | Reordered
+            | NoncesFull
+            | WrongParent
+            | NotDue
+    )
+}
+
+/// The memory and globals as the commits so far leave them.
+#[derive(Debug)]
+struct Replica {
+    image: Image,
+    tree: Tree,
+    globals: Vec<u64>,
+    globals_hash: GlobalsHash,
+}
+
+impl Replica {
+    fn new(base: Arc<BaseImage>) -> Replica {
+        let globals = base.globals().to_vec();
+        let globals_hash = globals_hash(&globals);
+        let image = Image::new(base);
+        Replica { tree: Tree::of(&image), image, globals, globals_hash }
+    }
+
+    fn take<'e>(
+        &mut self,
+        definition: &Definition,
+        commit: &Commit<'_>,
+        effects: &'e Effects,
+    ) -> Result<Outcome<'e>> {
+        let header = &commit.header;
+        let pages = commit.pages.iter().map(|(index, page)| (*index, Arc::new(**page)));
+        self.image = self.image.step(header.memory_bytes, pages.collect())?;
+        let dirty: Vec<u32> = commit.pages.iter().map(|(index, _)| *index).collect();
+        self.tree.update(&self.image, &dirty);
+        if let Some(globals) = commit.globals {
+            self.globals = decode_globals(globals)?;
+            self.globals_hash = GlobalsHash::of(globals);
+        }
+        let address = definition.code.state_address;
+        definition.schema.validate_state(&self.image, address)?;
+        assert_eq!(self.image.bytes_count(), header.memory_bytes, "an image has its length");
+        Ok(Outcome {
+            effects,
+            instrumentation: header.instrumentation,
+            fuel: header.fuel,
+            memory_bytes: header.memory_bytes,
+            memory_root: self.tree.root(),
+            page_count: commit.pages.len() as u32,
+            globals: self.globals_hash,
+        })
+    }
+}
+
+/// That a header is the one recomputed; names the first field that is not.
+fn compare(expected: &Header, found: &Header) -> Result<()> {
+    let mut differing = expected.fields().into_iter().zip(found.fields());
+    match differing.find(|(one, other)| one != other) {
+        Some(((what, expected), (_, value))) => {
+            Err(Error::mismatch(what, found.seq, expected, value))
+        }
+        None => Ok(()),
+    }
+}

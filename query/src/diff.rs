@@ -1,0 +1,74 @@
+//! What differs between two versions of an object: fields of the state, and pages of the memory.
+//!
+//! It compares values, so a list that moved in memory without changing is not a change of a field.
+
+use object::hash::ObjectId;
+use object::memory::{Memory, page_count};
+use object::schema::Value;
+use object::{ErrorKind, Result};
+
+use crate::snapshot::Snapshot;
+
+/// What differs between two versions.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Diff {
+    /// The object.
+    pub object: ObjectId,
+    /// The fields whose values differ, in the order of the schema; records by their fields.
+    pub fields: Vec<FieldChange>,
+    /// The indices of the memory's pages whose bytes differ, ascending.
+    pub pages: Vec<u32>,
+}
+
+/// One field's change.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FieldChange {
+    /// Path to the field.
+    pub path: String,
+    /// Its value in the first version.
+    pub before: Value,
+    /// Its value in the second.
+    pub after: Value,
+}
+
+/// What differs between `before` and `after`, two versions of one object.
+///
+/// # Errors
+///
+/// [`Mismatch`](ErrorKind::Mismatch) when they are of different objects, and those of
+/// [`Snapshot::state`].
+pub fn diff(before: &Snapshot, after: &Snapshot) -> Result<Diff> {
+    if before.id() != after.id() {
+        return Err(ErrorKind::Mismatch {
+            what: "object",
+            seq: after.header().seq,
+            expected: before.id().to_string(),
+            found: after.id().to_string(),
+        }
+        .into());
+    }
+    let mut fields = Vec::new();
+    compare(String::new(), before.state()?, after.state()?, &mut fields);
+    Ok(Diff { object: before.id(), fields, pages: pages(before, after) })
+}
+
+fn compare(path: String, before: Value, after: Value, changes: &mut Vec<FieldChange>) {
+    match (before, after) {
+        (Value::Record(before), Value::Record(after)) => {
+            for ((name, before), (_, after)) in before.into_iter().zip(after) {
+                let dot = if path.is_empty() { "" } else { "." };
+                compare(format!("{path}{dot}{name}"), before, after, changes);
+            }
+        }
+        (before, after) if before != after => changes.push(FieldChange { path, before, after }),
+        _ => {}
+    }
+}
+
+fn pages(before: &Snapshot, after: &Snapshot) -> Vec<u32> {
+    let (before, after) = (before.image(), after.image());
+    let shared = page_count(before.bytes_count().min(after.bytes_count()));
+    let longer = page_count(before.bytes_count().max(after.bytes_count()));
+    let differs = |index: &u32| *index >= shared || before.page(*index) != after.page(*index);
+    (0..longer).filter(differs).collect()
+}

@@ -1,0 +1,91 @@
+//! A snapshot: one version of one object, that stays as it is while the object goes on.
+//!
+//! Fields are read in place, at their Canonical ABI addresses in the version's pages, with no
+//! decode step. It does not know where the pages came from.
+
+use std::sync::Arc;
+
+use object::Result;
+use object::definition::Definition;
+use object::hash::{ObjectId, VersionHash};
+use object::header::Header;
+use object::image::Image;
+use object::memory::{Memory, page_count};
+use object::schema::{Scalar, Value};
+
+/// One version of an object.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    definition: Arc<Definition>,
+    header: Header,
+    image: Image,
+}
+
+impl Snapshot {
+    /// The version with this header and memory.
+    pub fn new(definition: Arc<Definition>, header: Header, image: Image) -> Snapshot {
+        Snapshot { definition, header, image }
+    }
+
+    /// The object.
+    pub fn id(&self) -> ObjectId {
+        self.header.object_id()
+    }
+
+    /// The version's header.
+    pub fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// The version's hash.
+    pub fn hash(&self) -> VersionHash {
+        self.header.hash()
+    }
+
+    /// The object's code, schema and policy.
+    pub fn definition(&self) -> &Arc<Definition> {
+        &self.definition
+    }
+
+    /// The version's memory.
+    pub fn image(&self) -> &Image {
+        &self.image
+    }
+
+    /// The scalar at `path`, such as `minutes` or `position.altitude`.
+    ///
+    /// # Errors
+    ///
+    /// [`Unknown`](object::ErrorKind::Unknown) when the state has no such field,
+    /// [`Value`](object::ErrorKind::Value) when it is of another type.
+    pub fn get<T: Scalar>(&self, path: &str) -> Result<T> {
+        let place = self.definition.schema.resolve(path)?;
+        place.get(&self.image, self.definition.code.state_address)
+    }
+
+    /// The value at `path`, of whatever type.
+    ///
+    /// # Errors
+    ///
+    /// [`Unknown`](object::ErrorKind::Unknown) when the state has no such field,
+    /// [`State`](object::ErrorKind::State) when a list there is shorter than the path says.
+    pub fn value(&self, path: &str) -> Result<Value> {
+        self.definition.schema.read(&self.image, self.definition.code.state_address, path)
+    }
+
+    /// The whole state, a record.
+    ///
+    /// # Errors
+    ///
+    /// [`State`](object::ErrorKind::State) when the memory is not a state of the schema, which no
+    /// admitted version's is.
+    pub fn state(&self) -> Result<Value> {
+        self.definition.schema.read_state(&self.image, self.definition.code.state_address)
+    }
+
+    /// The memory as one piece: its plain BLAKE3 hash is the header's memory root.
+    pub fn memory_bytes(&self) -> Vec<u8> {
+        let pages = 0..page_count(self.image.bytes_count());
+        pages.flat_map(|index| *self.image.page(index)).collect()
+    }
+}
