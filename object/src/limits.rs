@@ -66,7 +66,7 @@ pub const POLICY_DEPTH_MAX: usize = 256;
 /// Bytes of a string literal in Cedar text.
 pub const POLICY_LITERAL_BYTES_MAX: usize = 1024;
 /// Attributes of the contexts of all actions of a policy together.
-pub const POLICY_ATTRIBUTES_MAX: usize = 64 << 10;
+pub const POLICY_ATTRIBUTES_MAX: usize = 32 << 10;
 /// Items of a list that a policy reads.
 pub const POLICY_SET_ITEMS_MAX: usize = 1024;
 /// Bytes of a string that a policy reads; of bytes that it reads, twice as many digits.

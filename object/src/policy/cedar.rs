@@ -2,8 +2,8 @@
 //! taken by Cedar's own authorizer.
 //!
 //! It is given text that is within the profile, and does not check that again. The profile keeps
-//! out Cedar's extension types (decimal, ip, datetime), which may or may not be built in: another
-//! crate of the build decides that.
+//! out Cedar's extension types (decimal, ip, datetime): they are built in even without the crate's
+//! default features, because its formatter asks for them.
 //!
 //! Invariant: rules that have been parsed are valid, strictly, for the derived schema; every rule
 //! has an id of its own.
@@ -32,7 +32,7 @@ use crate::error::Diagnostic;
 #[derive(Debug)]
 pub(super) struct Rules {
     set: PolicySet,
-    /// Sorted by name, as they are looked up.
+    /// By name: the action's entity, and how to build its contexts.
     actions: HashMap<String, (EntityUid, Plan)>,
     types: Types,
     authorizer: Authorizer,

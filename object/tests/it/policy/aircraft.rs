@@ -3,11 +3,11 @@
 use continuant_object::hash::ObjectId;
 use continuant_object::policy::{Facts, Policy, Principal, derived_schema};
 use continuant_object::schema::{Schema, Value};
-use expect_test::{Expect, expect};
+use expect_test::{Expect, expect, expect_file};
 
 use super::{OBJECT, decide, facts, parse, print, record};
 
-pub const WIT: &str = "
+pub(super) const WIT: &str = "
     package fleet:aircraft@1.0.0;
 
     interface aircraft {
@@ -28,7 +28,7 @@ pub const WIT: &str = "
         divert: func();
     }";
 
-pub const POLICY: &str = r#"
+pub(super) const POLICY: &str = r#"
 @id("anyone")
 permit(principal, action in [Action::"fly", Action::"cancel", Action::"divert"], resource);
 
@@ -230,113 +230,6 @@ fn what_no_rule_mentions_is_refused() {
 
 #[test]
 fn the_derived_schema_is_printed() {
-    expect![[r#"
-        entity Key;
-        entity Anonymous;
-        entity Object;
-
-        type State = {
-          operator: String,
-          flights: Long,
-          cancellations: Long,
-          diversions: Long,
-          minutes: Long,
-          miles: Long,
-          minutes_since_inspection: Long,
-          free_at: Long,
-          notice?: Long,
-        };
-        type Effects = {
-          outputs: Set<String>,
-          wake?: Long,
-        };
-        type Lineage = {
-          seq: Long,
-          age: Long,
-        };
-        type Cost = {
-          fuel: Long,
-          pages: Long,
-        };
-
-        action "fly" appliesTo {
-          principal: [Key, Anonymous, Object],
-          resource: Object,
-          context: {
-            before: State,
-            after: State,
-            input: {
-              departure: Long,
-              minutes: Long,
-              miles: Long,
-            },
-            signers: Set<String>,
-            effects: Effects,
-            lineage: Lineage,
-            cost: Cost,
-            time: Long,
-          },
-        };
-
-        action "cancel" appliesTo {
-          principal: [Key, Anonymous, Object],
-          resource: Object,
-          context: {
-            before: State,
-            after: State,
-            input: {},
-            signers: Set<String>,
-            effects: Effects,
-            lineage: Lineage,
-            cost: Cost,
-            time: Long,
-          },
-        };
-
-        action "divert" appliesTo {
-          principal: [Key, Anonymous, Object],
-          resource: Object,
-          context: {
-            before: State,
-            after: State,
-            input: {},
-            signers: Set<String>,
-            effects: Effects,
-            lineage: Lineage,
-            cost: Cost,
-            time: Long,
-          },
-        };
-
-        action "advance" appliesTo {
-          principal: [Object],
-          resource: Object,
-          context: {
-            before: State,
-            after: State,
-            input: {},
-            signers: Set<String>,
-            effects: Effects,
-            lineage: Lineage,
-            cost: Cost,
-            time: Long,
-          },
-        };
-
-        action "write" appliesTo {
-          principal: [Key, Anonymous, Object],
-          resource: Object,
-          context: {
-            before: State,
-            after: State,
-            input: {},
-            signers: Set<String>,
-            effects: Effects,
-            lineage: Lineage,
-            cost: Cost,
-            time: Long,
-          },
-        };
-    "#]]
-    .assert_eq(&derived_schema(&Schema::parse(WIT).unwrap()).unwrap());
+    expect_file!["aircraft.cedarschema"]
+        .assert_eq(&derived_schema(&Schema::parse(WIT).unwrap()).unwrap());
 }

@@ -66,7 +66,7 @@ fn deepest() -> Vec<(&'static str, String)> {
         (
             "sets",
             nest("1", 14, |inner| format!("[{inner}]"))
-                + &" == ".to_string()
+                + " == "
                 + &nest("1", 14, |inner| format!("[{inner}]")),
         ),
         ("calls", nest(YES, 31, |inner| format!("[{YES}].contains({YES} && {inner})"))),

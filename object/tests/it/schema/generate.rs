@@ -7,22 +7,22 @@ use continuant_object::limits::PAGE_BYTES;
 use continuant_object::schema::{CoreValue, Lower, Param, Record, Type, Value, lower_args};
 use std::sync::Arc;
 
-pub(super) struct Source(u64);
+pub(crate) struct Source(u64);
 
 impl Source {
-    pub(super) fn new(seed: u64) -> Source {
+    pub(crate) fn new(seed: u64) -> Source {
         Source(seed)
     }
 
     /// A seed that differs each time, unless `SEED` is set; printed, so that a failure shows it.
-    pub(super) fn random() -> Source {
+    pub(crate) fn random() -> Source {
         let given = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok());
         let seed = given.unwrap_or_else(rand::random);
         println!("SEED={seed}");
         Source(seed)
     }
 
-    pub(super) fn bits(&mut self) -> u64 {
+    pub(crate) fn bits(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut bits = self.0;
         bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -30,7 +30,7 @@ impl Source {
         bits ^ (bits >> 31)
     }
 
-    pub(super) fn below(&mut self, end: usize) -> usize {
+    pub(crate) fn below(&mut self, end: usize) -> usize {
         (self.bits() % end as u64) as usize
     }
 
@@ -209,7 +209,7 @@ pub(super) struct Arena {
 }
 
 impl Arena {
-    pub(super) fn new(start: usize) -> Arena {
+    pub(crate) fn new(start: usize) -> Arena {
         Arena { image: vec![0xAA; start.next_multiple_of(PAGE_BYTES)], end: start }
     }
 
