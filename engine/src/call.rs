@@ -10,9 +10,9 @@ use object::hash::{ObjectId, VersionHash};
 use object::input::Request;
 use object::schema::Value;
 
-use crate::shared::Shared;
 use crate::error::Result;
 use crate::reply::{Answer, Pending, Receipt, channel};
+use crate::shared::Shared;
 
 /// How long a signature holds when the caller does not say, in milliseconds.
 const EXPIRY_MS: u64 = 5 * 60 * 1000;

@@ -29,10 +29,7 @@ use crate::slots::Slots;
 /// [`Storage`](ErrorKind::Storage) naming the offset for a capsule that is cut or changed,
 /// [`Object`](ErrorKind::Object) and [`Replay`](ErrorKind::Replay) for a lineage that does not
 /// hold.
-pub fn verify_capsule(
-    from: impl Read + Send + 'static,
-    replay: Replay,
-) -> Result<Verified> {
+pub fn verify_capsule(from: impl Read + Send + 'static, replay: Replay) -> Result<Verified> {
     let queue = Arc::new(Queue::<Slots>::new());
     let mut pool = Pool::start(1, &queue, |_, _| {})?;
     let catalog = Catalog::new()?;

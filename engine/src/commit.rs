@@ -8,10 +8,10 @@
 use std::sync::Arc;
 
 use object::admission::{Step, admit, authenticate};
-use object::credential::PublicKey;
-use object::effects::{Admission, encode_globals};
 use object::commit::Commit;
+use object::credential::PublicKey;
 use object::definition::Definition;
+use object::effects::{Admission, encode_globals};
 use object::header::{Header, Kind};
 use object::input::{Input, Request};
 use object::memory::Tree;
@@ -118,9 +118,8 @@ fn append(
 /// Puts a refusal on record, if the object may have more of them; the reply waits for that.
 fn refuse(shared: &Shared, live: &mut Live, input: &Input, verdict: Verdict, reply: Reply) {
     let id = live.head.id;
-    let refused = |verdict, recorded| {
-        Error::from(ErrorKind::Refused { verdict, recorded }).about(id)
-    };
+    let refused =
+        move |verdict, recorded| Error::from(ErrorKind::Refused { verdict, recorded }).about(id);
     if live.head.refusal_count >= shared.options().refusals_max {
         return reply.send(Err(refused(verdict, false)));
     }

@@ -9,10 +9,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use object::hash::{ObjectId, VersionHash};
+use object::hash::ObjectId;
 use object::input::Request;
 use object::schema::{Value, encode_args, encode_value};
-use query::{Diff, Entry, Snapshot, VersionEntry};
+use query::{Diff, Snapshot, VersionEntry};
 use storage::{ObjectInfo, Stats};
 
 use crate::call::{Call, Code};
@@ -148,7 +148,7 @@ impl Database {
     /// [`NotDue`](ErrorKind::NotDue) when it is not; [`Refused`](ErrorKind::Refused) by its policy.
     pub fn advance(&self, id: ObjectId) -> Result<Receipt> {
         let (reply, pending) = channel();
-        self.shared.post_wake(id, self.now(), reply)?;
+        self.shared.post_advance(id, self.now(), reply)?;
         pending.wait().map_err(|error| error.about(id))
     }
 

@@ -56,11 +56,6 @@ impl Reply {
         Reply(None)
     }
 
-    /// Whether anybody waits for the answer.
-    pub(crate) fn is_awaited(&self) -> bool {
-        self.0.is_some()
-    }
-
     pub(crate) fn send(self, answer: Result<Receipt>) {
         if let Some(sender) = self.0 {
             // Whoever asked may have stopped waiting.

@@ -40,18 +40,25 @@ pub(crate) enum Letter {
         credential: Option<Credential>,
         reply: Reply,
     },
-    /// A wake may be due.
-    Wake {
-        /// The time by which it is.
-        time: u64,
-        reply: Reply,
-    },
+    /// Wakes that are due by this time are to run.
+    Wake { time: u64 },
+    /// Someone asks for the object's own cycle, if it is due by this time.
+    Advance { time: u64, reply: Reply },
 }
 
 impl Letter {
+    /// The time by which wakes that are due run before it.
+    pub(crate) fn wakes_by(&self) -> Option<u64> {
+        match self {
+            Letter::Input { time, .. } | Letter::Wake { time } => Some(*time),
+            Letter::Advance { .. } => None,
+        }
+    }
+
     pub(crate) fn into_reply(self) -> Reply {
         match self {
-            Letter::Input { reply, .. } | Letter::Wake { reply, .. } => reply,
+            Letter::Input { reply, .. } | Letter::Advance { reply, .. } => reply,
+            Letter::Wake { .. } => Reply::none(),
         }
     }
 }
@@ -125,8 +132,8 @@ impl Resident {
         if mailbox.evicted {
             return Ok(Posted::Evicted(letter));
         }
-        // A wake is the object's own and never turned away; there is at most one a moment.
-        if mailbox.letters.len() >= max && matches!(letter, Letter::Input { .. }) {
+        // A wake is the object's own and never turned away.
+        if mailbox.letters.len() >= max && !matches!(letter, Letter::Wake { .. }) {
             return Err(ErrorKind::MailboxFull { max }.into());
         }
         mailbox.letters.push_back(letter);

@@ -115,9 +115,9 @@ impl Shared {
         self.post(id, Letter::Input { request, time, credential, reply })
     }
 
-    /// Posts that wakes are due by `time`.
-    pub(crate) fn post_wake(&self, id: ObjectId, time: u64, reply: Reply) -> Result<()> {
-        self.post(id, Letter::Wake { time, reply })
+    /// Posts that someone asks for the object's own cycle, if it is due by `time`.
+    pub(crate) fn post_advance(&self, id: ObjectId, time: u64, reply: Reply) -> Result<()> {
+        self.post(id, Letter::Advance { time, reply })
     }
 
     fn post(&self, id: ObjectId, mut letter: Letter) -> Result<()> {
@@ -240,7 +240,7 @@ impl Shared {
     pub(crate) fn post_due(&self, now: u64) -> Result<bool, Error> {
         let mut any = false;
         while let Some((_, id)) = self.timer.take_due(now) {
-            match self.post_wake(id, now, Reply::none()) {
+            match self.post(id, Letter::Wake { time: now }) {
                 Ok(()) => any = true,
                 // An object whose creation never became durable has no wake either.
                 Err(error) if matches!(error.kind(), ErrorKind::NoObject) => {}

@@ -15,7 +15,7 @@ use object::memory::{Memory, Page, Tree};
 use object::refusal::{Reason, Verdict};
 use object::schema::{self, CoreValue, Lower, Method};
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::instrument::INSTRUMENTATION_VERSION;
 use crate::slots::Loaded;
 use crate::substrate::{self, StepContext, StepError, Trap};

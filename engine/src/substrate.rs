@@ -15,7 +15,7 @@ mod trap;
 
 pub use code::{Base, Code, CodeError, Function};
 pub use host::{Effects, StepContext, WakeChange};
-pub use slot::{CoreValue, Slot};
+pub use slot::Slot;
 pub use trap::{BadHostCall, HostFailure, StepError, Trap};
 
 use crate::instrument::STACK_BUDGET;

@@ -60,36 +60,31 @@ fn work(
     letter: Letter,
     steps: &mut usize,
 ) {
-    let (time, asked) = match &letter {
-        Letter::Input { time, .. } => (*time, false),
-        Letter::Wake { time, reply } => (*time, reply.is_awaited()),
-    };
-    if asked {
-        live.missed_wake = None;
-    }
-    while let Some(due) = due(live, time) {
-        *steps += 1;
-        if let Letter::Wake { reply, .. } = letter
-            && asked
-        {
-            wake(shared, slots, resident, live, (due, time), reply);
-            return shared.queue().end();
-        }
-        wake(shared, slots, resident, live, (due, time), Reply::none());
-        if *steps >= TURN_STEPS_MAX && self::due(live, time).is_some() {
+    *steps += 1;
+    while let Some((due, time)) = letter.wakes_by().and_then(|time| Some((due(live, time)?, time)))
+    {
+        if *steps > TURN_STEPS_MAX {
             return resident.put_back(letter);
         }
+        *steps += 1;
+        wake(shared, slots, resident, live, (due, time), Reply::none());
     }
-    *steps += 1;
     match letter {
         Letter::Input { request, time, credential, reply } => {
             let time = time.max(live.head.header.time);
             let input = Input { request, time, credential };
             commit(shared, slots, resident, live, input, reply);
         }
-        Letter::Wake { reply, .. } => {
-            let wake = live.head.header.wake;
-            reply.send(Err(ErrorKind::NotDue { wake }.into()));
+        Letter::Wake { .. } => {}
+        Letter::Advance { time, reply } => {
+            live.missed_wake = None;
+            match due(live, time) {
+                Some(due) => wake(shared, slots, resident, live, (due, time), reply),
+                None => {
+                    let wake = live.head.header.wake;
+                    reply.send(Err(ErrorKind::NotDue { wake }.into()));
+                }
+            }
         }
     }
     shared.queue().end();

@@ -144,9 +144,9 @@ impl<'a> History<'a> {
                 (false, true) => {
                     let (all, way) = (0..u64::MAX, Direction::Backward);
                     let versions = self.store.versions(self.object, all, way)?;
-                    Box::new(versions.map(|stored| {
-                        Ok(Entry::Version(VersionEntry::decode(&stored?)?))
-                    }))
+                    Box::new(
+                        versions.map(|stored| Ok(Entry::Version(VersionEntry::decode(&stored?)?))),
+                    )
                 }
                 (false, false) => Box::new(self.store.lineage(self.object)?.map(|entry| {
                     Ok(match entry? {

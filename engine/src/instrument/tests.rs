@@ -144,7 +144,8 @@ fn an_instrumented_module_is_not_taken_again() {
         module at byte 33
         expected valid WebAssembly
         found multiple memories
-    "#]].assert_eq(&lines(&refusal));
+    "#]]
+    .assert_eq(&lines(&refusal));
 }
 
 #[test]
@@ -180,247 +181,376 @@ fn no_truncation_and_no_changed_byte_makes_it_panic() {
 
 #[test]
 fn features_beyond_lime1_are_refused() {
-    refuses("(func (result v128) (v128.const i64x2 0 0))", expect![[r#"
+    refuses(
+        "(func (result v128) (v128.const i64x2 0 0))",
+        expect![[r#"
         module at byte 11
         expected WebAssembly of the Lime1 feature set
         found SIMD support is not enabled
-    "#]]);
-    refuses("(func (return_call 0))", expect![[r#"
+    "#]],
+    );
+    refuses(
+        "(func (return_call 0))",
+        expect![[r#"
         module at byte 58
         expected WebAssembly of the Lime1 feature set
         found tail calls support is not enabled
-    "#]]);
-    refuses("(table 1 funcref) (func (table.set (i32.const 0) (ref.null func)))", expect![[r#"
+    "#]],
+    );
+    refuses(
+        "(table 1 funcref) (func (table.set (i32.const 0) (ref.null func)))",
+        expect![[r#"
         module at byte 66
         expected WebAssembly of the Lime1 feature set
         found reference types support is not enabled
-    "#]]);
+    "#]],
+    );
     let grow = "(func (drop (table.grow (ref.null func) (i32.const 1))))";
-    refuses(&format!("(table 1 funcref) {grow}"), expect![[r#"
+    refuses(
+        &format!("(table 1 funcref) {grow}"),
+        expect![[r#"
         module at byte 64
         expected WebAssembly of the Lime1 feature set
         found reference types support is not enabled
-    "#]]);
-    refuses("(func (drop (i32.atomic.load (i32.const 0))))", expect![[r#"
+    "#]],
+    );
+    refuses(
+        "(func (drop (i32.atomic.load (i32.const 0))))",
+        expect![[r#"
         module at byte 60
         expected WebAssembly of the Lime1 feature set
         found threads support is not enabled
-    "#]]);
-    refuses("(tag)", expect![[r#"
+    "#]],
+    );
+    refuses(
+        "(tag)",
+        expect![[r#"
         module at byte 22
         expected WebAssembly of the Lime1 feature set
         found exceptions proposal not enabled
-    "#]]);
-    refuses("(type (struct (field i32)))", expect![[r#"
+    "#]],
+    );
+    refuses(
+        "(type (struct (field i32)))",
+        expect![[r#"
         module at byte 11
         expected WebAssembly of the Lime1 feature set
         found struct indexed types not supported without the gc feature
-    "#]]);
-    refuses("(memory 1 1)", expect![[r#"
+    "#]],
+    );
+    refuses(
+        "(memory 1 1)",
+        expect![[r#"
         module at byte 10
         expected valid WebAssembly
         found multiple memories
-    "#]]);
-    refuses(r#"(data "passive")"#, expect![[r#"
+    "#]],
+    );
+    refuses(
+        r#"(data "passive")"#,
+        expect![[r#"
         module at byte 46
         expected WebAssembly of the Lime1 feature set
         found passive data segments require the bulk-memory proposal
-    "#]]);
-    refuses(r#"(data (i32.const 0) "x") (func (data.drop 0))"#, expect![[r#"
+    "#]],
+    );
+    refuses(
+        r#"(data (i32.const 0) "x") (func (data.drop 0))"#,
+        expect![[r#"
         module at byte 55
         expected valid WebAssembly
         found data count section requires the bulk-memory proposal
-    "#]]);
-    refuses("(func) (elem func 0)", expect![[r#"
+    "#]],
+    );
+    refuses(
+        "(func) (elem func 0)",
+        expect![[r#"
         module at byte 56
         expected WebAssembly of the Lime1 feature set
         found bulk memory must be enabled
-    "#]]);
-    refuses("(func) (elem declare func 0)", expect![[r#"
+    "#]],
+    );
+    refuses(
+        "(func) (elem declare func 0)",
+        expect![[r#"
         module at byte 56
         expected WebAssembly of the Lime1 feature set
         found bulk memory must be enabled
-    "#]]);
-    refuses("(table 1 externref)", expect![[r#"
+    "#]],
+    );
+    refuses(
+        "(table 1 externref)",
+        expect![[r#"
         module at byte 11
         expected WebAssembly of the Lime1 feature set
         found reference types support is not enabled
-    "#]]);
-    refuses("(table 1 funcref) (table 1 funcref)", expect![[r#"
+    "#]],
+    );
+    refuses(
+        "(table 1 funcref) (table 1 funcref)",
+        expect![[r#"
         module at byte 10
         expected valid WebAssembly
         found multiple tables
-    "#]]);
+    "#]],
+    );
     let zeros = "(i64.const 0) ".repeat(4);
-    refuses(&format!("(func (i64.add128 {zeros}) drop drop)"), expect![[r#"
+    refuses(
+        &format!("(func (i64.add128 {zeros}) drop drop)"),
+        expect![[r#"
         module at byte 66
         expected WebAssembly of the Lime1 feature set
         found wide arithmetic support is not enabled
-    "#]]);
-    refuses("(global i32 (global.get 0))", expect![[r#"
+    "#]],
+    );
+    refuses(
+        "(global i32 (global.get 0))",
+        expect![[r#"
         module at byte 25
         expected WebAssembly of the Lime1 feature set
         found constant expression required: global.get of locally defined global
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn the_memory_must_be_one_and_bounded() {
     let with = |memory: &str| format!("(module {SCHEMA} {STATE} {memory})");
-    refuses_module(&with(""), expect![[r#"
+    refuses_module(
+        &with(""),
+        expect![[r#"
         memory
         expected one defined memory exported as memory
         found none
-    "#]]);
-    refuses_module(&with(r#"(memory (export "memory") 1)"#), expect![[r#"
+    "#]],
+    );
+    refuses_module(
+        &with(r#"(memory (export "memory") 1)"#),
+        expect![[r#"
         memory
         expected a declared maximum (declare one: for example, link with --max-memory)
         found no maximum
-    "#]]);
-    refuses_module(&with("(memory 1 1)"), expect![[r#"
+    "#]],
+    );
+    refuses_module(
+        &with("(memory 1 1)"),
+        expect![[r#"
         memory
         expected one defined memory exported as memory
         found a memory that is not exported
-    "#]]);
-    refuses_module(&with(r#"(memory 1 1) (func (export "memory"))"#), expect![[r#"
+    "#]],
+    );
+    refuses_module(
+        &with(r#"(memory 1 1) (func (export "memory"))"#),
+        expect![[r#"
         memory
         expected one defined memory exported as memory
         found an export of that name that is not a memory
-    "#]]);
-    refuses_module(&with(r#"(memory (export "memory") i64 1 1)"#), expect![[r#"
+    "#]],
+    );
+    refuses_module(
+        &with(r#"(memory (export "memory") i64 1 1)"#),
+        expect![[r#"
         module at byte 11
         expected WebAssembly of the Lime1 feature set
         found memory64 must be enabled for 64-bit memories
-    "#]]);
-    refuses_module(&with(r#"(memory (export "memory") 1 1 shared)"#), expect![[r#"
+    "#]],
+    );
+    refuses_module(
+        &with(r#"(memory (export "memory") 1 1 shared)"#),
+        expect![[r#"
         module at byte 11
         expected WebAssembly of the Lime1 feature set
         found threads must be enabled for shared memories
-    "#]]);
-    refuses_module(&with(r#"(memory (export "memory") 1 32769)"#), expect![[r#"
+    "#]],
+    );
+    refuses_module(
+        &with(r#"(memory (export "memory") 1 32769)"#),
+        expect![[r#"
         memory maximum in 64 KiB pages
         expected at most 32768
         found 32769
-    "#]]);
+    "#]],
+    );
     let imported = format!(
         r#"(module {SCHEMA} (import "continuant" "memory" (memory 1 1)) {STATE}
         (export "memory" (memory 0)))"#
     );
-    refuses_module(&imported, expect![[r#"
+    refuses_module(
+        &imported,
+        expect![[r#"
         import continuant.memory at byte 11
         expected one of continuant.now, continuant.emit, continuant.wake, continuant.sleep
         found continuant.memory
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn only_the_functions_of_the_host_may_be_imported() {
     let with = |import: &str| format!("(module {SCHEMA} {import} {MEMORY} {STATE})");
-    refuses_module(&with(r#"(import "env" "now" (func (result i64)))"#), expect![[r#"
+    refuses_module(
+        &with(r#"(import "env" "now" (func (result i64)))"#),
+        expect![[r#"
         import env.now at byte 18
         expected one of continuant.now, continuant.emit, continuant.wake, continuant.sleep
         found env.now
-    "#]]);
-    refuses_module(&with(r#"(import "continuant" "random" (func))"#), expect![[r#"
+    "#]],
+    );
+    refuses_module(
+        &with(r#"(import "continuant" "random" (func))"#),
+        expect![[r#"
         import continuant.random at byte 17
         expected one of continuant.now, continuant.emit, continuant.wake, continuant.sleep
         found continuant.random
-    "#]]);
-    refuses_module(&with(r#"(import "continuant" "now" (func (result i32)))"#), expect![[r#"
+    "#]],
+    );
+    refuses_module(
+        &with(r#"(import "continuant" "now" (func (result i32)))"#),
+        expect![[r#"
         import continuant.now at byte 18
         expected func() -> (i64)
         found func() -> (i32)
-    "#]]);
-    refuses_module(&with(r#"(import "continuant" "wake" (func (param i32)))"#), expect![[r#"
+    "#]],
+    );
+    refuses_module(
+        &with(r#"(import "continuant" "wake" (func (param i32)))"#),
+        expect![[r#"
         import continuant.wake at byte 18
         expected func(i64) -> ()
         found func(i32) -> ()
-    "#]]);
-    refuses_module(&with(r#"(import "continuant" "sleep" (global i32))"#), expect![[r#"
+    "#]],
+    );
+    refuses_module(
+        &with(r#"(import "continuant" "sleep" (global i32))"#),
+        expect![[r#"
         import continuant.sleep at byte 11
         expected func() -> ()
         found an import that is not a function
-    "#]]);
-    refuses_module(&with(r#"(import "continuant" "emit" (func (param i32 i32)))"#), expect![[r#"
+    "#]],
+    );
+    refuses_module(
+        &with(r#"(import "continuant" "emit" (func (param i32 i32)))"#),
+        expect![[r#"
         import continuant.emit at byte 19
         expected func(i32, i32, i32, i32) -> ()
         found func(i32, i32) -> ()
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn exports_must_be_of_their_types() {
     let with = |state: &str| format!("(module {SCHEMA} {MEMORY} {state})");
-    refuses_module(&with(""), expect![[r#"
+    refuses_module(
+        &with(""),
+        expect![[r#"
         export state
         expected an immutable i32 global with a constant initialiser
         found none
-    "#]]);
-    refuses_module(&with(r#"(func (export "state"))"#), expect![[r#"
+    "#]],
+    );
+    refuses_module(
+        &with(r#"(func (export "state"))"#),
+        expect![[r#"
         export state
         expected an immutable i32 global with a constant initialiser
         found an export that is not a global
-    "#]]);
-    refuses_module(&with(r#"(global (export "state") (mut i32) (i32.const 0))"#), expect![[r#"
+    "#]],
+    );
+    refuses_module(
+        &with(r#"(global (export "state") (mut i32) (i32.const 0))"#),
+        expect![[r#"
         export state
         expected an immutable i32 global with a constant initialiser
         found a mutable global
-    "#]]);
-    refuses_module(&with(r#"(global (export "state") i64 (i64.const 0))"#), expect![[r#"
+    "#]],
+    );
+    refuses_module(
+        &with(r#"(global (export "state") i64 (i64.const 0))"#),
+        expect![[r#"
         export state
         expected an immutable i32 global with a constant initialiser
         found a global of i64
-    "#]]);
-    refuses_module(&with(r#"(global (export "state") i32 (i32.const 4097))"#), expect![[r#"
+    "#]],
+    );
+    refuses_module(
+        &with(r#"(global (export "state") i32 (i32.const 4097))"#),
+        expect![[r#"
         export state
         expected a multiple of 4096
         found 4097
-    "#]]);
-    refuses_module(&with(r#"(global (export "state") i32 (i32.const 262144))"#), expect![[r#"
+    "#]],
+    );
+    refuses_module(
+        &with(r#"(global (export "state") i32 (i32.const 262144))"#),
+        expect![[r#"
         export state
         expected an address within the memory's maximum
         found 262144
-    "#]]);
-    refuses(r#"(func (export "cycle") (param i32))"#, expect![[r#"
+    "#]],
+    );
+    refuses(
+        r#"(func (export "cycle") (param i32))"#,
+        expect![[r#"
         export cycle
         expected func() -> ()
         found func(i32) -> ()
-    "#]]);
-    refuses(r#"(global (export "cycle") i32 (i32.const 0))"#, expect![[r#"
+    "#]],
+    );
+    refuses(
+        r#"(global (export "cycle") i32 (i32.const 0))"#,
+        expect![[r#"
         export cycle
         expected func() -> ()
         found an export that is not a function
-    "#]]);
-    refuses(r#"(func (export "cabi_realloc") (param i32) (result i32) local.get 0)"#, expect![[r#"
+    "#]],
+    );
+    refuses(
+        r#"(func (export "cabi_realloc") (param i32) (result i32) local.get 0)"#,
+        expect![[r#"
         export cabi_realloc
         expected func(i32, i32, i32, i32) -> (i32)
         found func(i32) -> (i32)
-    "#]]);
-    refuses(r#"(func (export "continuant:fuel"))"#, expect![[r#"
+    "#]],
+    );
+    refuses(
+        r#"(func (export "continuant:fuel"))"#,
+        expect![[r#"
         export at byte 53
         expected a name that does not start with continuant:
         found continuant:fuel
-    "#]]);
-    refuses(r#"(global (export "__stack_pointer") i32 (i32.const 0))"#, expect![[r#"
+    "#]],
+    );
+    refuses(
+        r#"(global (export "__stack_pointer") i32 (i32.const 0))"#,
+        expect![[r#"
         export __stack_pointer
         expected a mutable i32 global with a constant initialiser
         found something else
-    "#]]);
-    refuses(r#"(func (export "__stack_pointer"))"#, expect![[r#"
+    "#]],
+    );
+    refuses(
+        r#"(func (export "__stack_pointer"))"#,
+        expect![[r#"
         export __stack_pointer
         expected a mutable i32 global with a constant initialiser
         found something else
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn data_may_not_lie_in_the_dead_stack() {
     let pointer = r#"(global (export "__stack_pointer") (mut i32) (i32.const 4096))"#;
-    refuses(&format!(r#"{pointer} (data (i32.const 4095) "x")"#), expect![[r#"
+    refuses(
+        &format!(r#"{pointer} (data (i32.const 4095) "x")"#),
+        expect![[r#"
         data segment at byte 70
         expected an address of at least 4096, the top of the stack
         found 4095
-    "#]]);
+    "#]],
+    );
     let taken = |more: String| instrument(&assemble(&whole(&more)), &Limits::default());
     let top = |more: String| taken(more).expect("the module is taken").stack_top;
     assert_eq!(top(format!(r#"{pointer} (data (i32.const 4096) "x")"#)), 4096);
@@ -432,26 +562,38 @@ fn data_may_not_lie_in_the_dead_stack() {
 #[test]
 fn the_schema_must_be_there_once_as_text() {
     let with = |section: &str| format!("(module {MEMORY} {STATE} {section})");
-    refuses_module(&with(""), expect![[r#"
+    refuses_module(
+        &with(""),
+        expect![[r#"
         custom section continuant:schema
         expected WIT text
         found no such section
-    "#]]);
-    refuses_module(&with(&format!("{SCHEMA} {SCHEMA}")), expect![[r#"
+    "#]],
+    );
+    refuses_module(
+        &with(&format!("{SCHEMA} {SCHEMA}")),
+        expect![[r#"
         custom section continuant:schema at byte 95
         expected one such section
         found another one
-    "#]]);
-    refuses_module(&with(r#"(@custom "continuant:schema" "a\ff")"#), expect![[r#"
+    "#]],
+    );
+    refuses_module(
+        &with(r#"(@custom "continuant:schema" "a\ff")"#),
+        expect![[r#"
         custom section continuant:schema at byte 64
         expected UTF-8 text
         found other bytes
-    "#]]);
-    refuses_module(&with(&format!(r#"{SCHEMA} (@custom "continuant:policy" "")"#)), expect![[r#"
+    "#]],
+    );
+    refuses_module(
+        &with(&format!(r#"{SCHEMA} (@custom "continuant:policy" "")"#)),
+        expect![[r#"
         custom section at byte 95
         expected continuant:schema, the only section of that prefix
         found continuant:policy
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -474,46 +616,70 @@ fn every_limit_has_its_own_refusal() {
     let taken = "(func (param i32) (local i32 i32 i32)) (func) (table 8 funcref)
         (global i32 (i32.const 0))";
     instrument(&assemble(&whole(taken)), &limits).expect("exactly at the limits");
-    check(whole(&format!("(@custom \"x\" \"{}\")", "x".repeat(400))), expect![[r#"
+    check(
+        whole(&format!("(@custom \"x\" \"{}\")", "x".repeat(400))),
+        expect![[r#"
         module bytes
         expected at most 400
         found 480
-    "#]]);
-    check(whole("").replace("a:b", "a:bc"), expect![[r#"
+    "#]],
+    );
+    check(
+        whole("").replace("a:b", "a:bc"),
+        expect![[r#"
         schema bytes
         expected at most 12
         found 13
-    "#]]);
-    check(whole("(func) (func) (func)"), expect![[r#"
+    "#]],
+    );
+    check(
+        whole("(func) (func) (func)"),
+        expect![[r#"
         functions
         expected at most 2
         found 3
-    "#]]);
-    check(whole(&format!("(func {})", "nop ".repeat(40))), expect![[r#"
+    "#]],
+    );
+    check(
+        whole(&format!("(func {})", "nop ".repeat(40))),
+        expect![[r#"
         function bytes at byte 57
         expected at most 40
         found 42
-    "#]]);
-    check(whole("(func (param i32) (local i32 i32 i32 i32))"), expect![[r#"
+    "#]],
+    );
+    check(
+        whole("(func (param i32) (local i32 i32 i32 i32))"),
+        expect![[r#"
         locals at byte 58
         expected at most 4
         found 5
-    "#]]);
-    check(whole("(global i32 (i32.const 0)) (global i32 (i32.const 0))"), expect![[r#"
+    "#]],
+    );
+    check(
+        whole("(global i32 (i32.const 0)) (global i32 (i32.const 0))"),
+        expect![[r#"
         globals
         expected at most 2
         found 3
-    "#]]);
-    check(whole("(table 9 funcref)"), expect![[r#"
+    "#]],
+    );
+    check(
+        whole("(table 9 funcref)"),
+        expect![[r#"
         table elements
         expected at most 8
         found 9
-    "#]]);
-    check(whole("").replace("1 4", "1 5"), expect![[r#"
+    "#]],
+    );
+    check(
+        whole("").replace("1 4", "1 5"),
+        expect![[r#"
         memory maximum in 64 KiB pages
         expected at most 4
         found 5
-    "#]]);
+    "#]],
+    );
     let long = whole(&format!("(func {})", "nop ".repeat(600_000)));
     let wide = Limits { function_bytes_max: u32::MAX, ..Limits::default() };
     let refusal = instrument(&assemble(&long), &wide).expect_err("too large a frame");
@@ -521,5 +687,6 @@ fn every_limit_has_its_own_refusal() {
         stack units of a frame at byte 61
         expected at most 1048576
         found 1200066
-    "#]].assert_eq(&lines(&refusal));
+    "#]]
+    .assert_eq(&lines(&refusal));
 }

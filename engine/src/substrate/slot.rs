@@ -19,24 +19,12 @@ use crate::instrument::{
     CARDS_EXPORT, CoreType, FUEL_EXPORT, STACK_BUDGET, STACK_EXPORT, START_EXPORT, START_FUEL,
 };
 use object::limits::{PAGE_BYTES, WASM_PAGE_BYTES};
+use object::schema::CoreValue;
 use std::sync::Arc;
 use wasmtime::{Func, Global, Instance, Memory, Store, Val};
 
 /// Cards that are skipped at once when none is marked.
 const CARD_RUN: usize = 512;
-
-/// An argument or result of a guest's function; floats as their bits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CoreValue {
-    /// A 32-bit integer.
-    I32(i32),
-    /// A 64-bit integer.
-    I64(i64),
-    /// The bits of a 32-bit float.
-    F32(u32),
-    /// The bits of a 64-bit float.
-    F64(u64),
-}
 
 /// A warm instance of a [`Code`].
 pub struct Slot {
@@ -156,9 +144,9 @@ impl Slot {
     pub fn globals(&mut self, into: &mut Vec<u64>) {
         into.clear();
         for global in &self.globals {
-            into.push(match CoreValue::from_val(global.get(&mut self.store)) {
-                CoreValue::I32(value) => u64::from(value.cast_unsigned()),
-                CoreValue::I64(value) => value.cast_unsigned(),
+            into.push(match from_val(global.get(&mut self.store)) {
+                CoreValue::I32(value) => u64::from(value),
+                CoreValue::I64(value) => value,
                 CoreValue::F32(bits) => u64::from(bits),
                 CoreValue::F64(bits) => bits,
             });
@@ -230,10 +218,10 @@ impl Slot {
         args: &[CoreValue],
     ) -> Result<Vec<CoreValue>, StepError> {
         assert!(self.store.data().active && !self.trapped, "a call belongs to a step");
-        let args: Vec<Val> = args.iter().copied().map(CoreValue::into_val).collect();
+        let args: Vec<Val> = args.iter().copied().map(into_val).collect();
         let mut results = vec![Val::I32(0); self.code.functions()[function.0].results.len()];
         self.invoke(self.functions[function.0], &args, &mut results)?;
-        Ok(results.into_iter().map(CoreValue::from_val).collect())
+        Ok(results.into_iter().map(from_val).collect())
     }
 
     /// Ends the step and takes what it asked for. After a trap, only the fuel is of use.
@@ -286,24 +274,22 @@ impl Slot {
     }
 }
 
-impl CoreValue {
-    fn into_val(self) -> Val {
-        match self {
-            CoreValue::I32(value) => Val::I32(value),
-            CoreValue::I64(value) => Val::I64(value),
-            CoreValue::F32(bits) => Val::F32(bits),
-            CoreValue::F64(bits) => Val::F64(bits),
-        }
+fn into_val(value: CoreValue) -> Val {
+    match value {
+        CoreValue::I32(value) => Val::I32(value.cast_signed()),
+        CoreValue::I64(value) => Val::I64(value.cast_signed()),
+        CoreValue::F32(bits) => Val::F32(bits),
+        CoreValue::F64(bits) => Val::F64(bits),
     }
+}
 
-    fn from_val(value: Val) -> CoreValue {
-        match value {
-            Val::I32(value) => CoreValue::I32(value),
-            Val::I64(value) => CoreValue::I64(value),
-            Val::F32(bits) => CoreValue::F32(bits),
-            Val::F64(bits) => CoreValue::F64(bits),
-            _ => unreachable!("validation admits only numbers"),
-        }
+fn from_val(value: Val) -> CoreValue {
+    match value {
+        Val::I32(value) => CoreValue::I32(value.cast_unsigned()),
+        Val::I64(value) => CoreValue::I64(value.cast_unsigned()),
+        Val::F32(bits) => CoreValue::F32(bits),
+        Val::F64(bits) => CoreValue::F64(bits),
+        _ => unreachable!("validation admits only numbers"),
     }
 }
 
