@@ -48,3 +48,8 @@ pub use object::schema::Value;
 pub use query::{Diff, Entry, FieldChange, History, RefusalEntry, Snapshot, VersionEntry};
 pub use storage::{ObjectInfo, Stats};
 pub use {object, query, storage};
+
+/// The example of the README, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

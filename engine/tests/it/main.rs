@@ -1,5 +1,21 @@
 //! Integration tests of the engine: public API only.
 //!
+//! - `bad_input`: modules, policies, directories and capsules that are not as they must be.
+//! - `credentials`: who signed, once, in time, in order.
+//! - `cycles`: wakes, on both clocks, across restarts.
+//! - `history`: any version, diffs, blame, refusals, names, lists.
+//! - `lineage`: verification, replay, capsules, and what tampering does to them.
+//! - `objects`: the objects that the tests run.
+//! - `steps`: what a call leaves, and what a refused one does not.
 //! - `tidy`: the walls of the house style, over the whole tree.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on stops where it is")]
+
+mod bad_input;
+mod credentials;
+mod cycles;
+mod history;
+mod lineage;
+mod objects;
+mod steps;
 mod tidy;

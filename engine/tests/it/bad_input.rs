@@ -1,0 +1,108 @@
+//! What is not as it must be is refused with an error that says so, and changes nothing.
+
+use continuant::{Code, Database, Error, ErrorKind, args};
+use expect_test::{Expect, expect};
+
+use crate::objects::{Fixture, OPEN, counter_code, module};
+
+#[track_caller]
+fn check(result: Result<impl Sized, Error>, expected: Expect) {
+    match result {
+        Ok(_) => panic!("it was taken"),
+        Err(error) => expected.assert_eq(&error.to_string()),
+    }
+}
+
+fn create(db: &Database, wasm: &[u8], policy: &str) -> Result<continuant::ObjectId, Error> {
+    db.create(Code::wasm(wasm)?.policy(policy))
+}
+
+#[test]
+fn modules_that_cannot_be_objects() {
+    let fixture = Fixture::new();
+    let db = fixture.open();
+    check(create(&db, b"not wasm", OPEN), expect![]);
+    check(create(&db, &wat::parse_str("(module)").unwrap(), OPEN), expect![]);
+    let unknown = module("record state { a: u64 }", r#"(import "env" "x" (func))"#, "");
+    check(create(&db, &unknown, OPEN), expect![]);
+    let missing = module("record state { a: u64 } go: func();", "", "");
+    check(create(&db, &missing, OPEN), expect![]);
+    let mistyped = module(
+        "record state { a: u64 } go: func(by: u64);",
+        "",
+        r#"(func (export "go") (param i32))"#,
+    );
+    check(create(&db, &mistyped, OPEN), expect![]);
+    let stateless = module("record other { a: u64 }", "", "");
+    check(create(&db, &stateless, OPEN), expect![]);
+    let garbled = module("record state { a: u65 }", "", "");
+    check(create(&db, &garbled, OPEN), expect![]);
+    let start = module("record state { a: u64 }", "", "(func $f (unreachable)) (start $f)");
+    check(create(&db, &start, OPEN), expect![]);
+    let endless = module("record state { a: u64 }", "", "(func $f (loop (br 0))) (start $f)");
+    check(create(&db, &endless, OPEN), expect![]);
+    assert_eq!(db.objects().count(), 0);
+}
+
+#[test]
+fn a_state_that_is_not_of_the_schema_is_no_object() {
+    let fixture = Fixture::new();
+    let db = fixture.open();
+    let schema = "record state { on: bool } set: func(to: u8);";
+    let set = r#"(func (export "set") (param i32) (i32.store8 (i32.const 4096) (local.get 0)))"#;
+    let id = create(&db, &module(schema, "", set), OPEN).unwrap();
+    db.call(id, "set", args![1u8]).wait().unwrap();
+    let error = db.call(id, "set", args![2u8]).wait();
+    let error = error.map_err(|error| Error::from(error.kind().clone()));
+    check(error, expect![]);
+    assert_eq!(db.snapshot(id).unwrap().get::<bool>("on"), Ok(true));
+}
+
+#[test]
+fn policies_that_do_not_hold() {
+    let fixture = Fixture::new();
+    let db = fixture.open();
+    let check = |policy: &str, expected: Expect| check(db.create(counter_code(policy)), expected);
+    check("permit(principal, action, resource)", expect![]);
+    check("permit(principal, action, resource);", expect![]);
+    check(
+        r#"@id("a") permit(principal, action, resource) when { context.before.nothing == 1 };"#,
+        expect![],
+    );
+    assert_eq!(db.objects().count(), 0);
+}
+
+#[test]
+fn without_a_policy_nothing_is_permitted() {
+    let fixture = Fixture::new();
+    let db = fixture.open();
+    let id = db.create(counter_code("")).unwrap();
+    let error = db.call(id, "add", args![1u64]).wait().unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::Refused { recorded: true, .. }), "{error}");
+}
+
+#[test]
+fn directories_that_are_not_ours_or_are_in_use() {
+    let fixture = Fixture::new();
+    let path = fixture.directory.path().join("db");
+    let db = fixture.open();
+    let error = Database::open(&path).unwrap_err();
+    let ErrorKind::Storage(error) = error.kind() else { panic!("{error}") };
+    assert_eq!(error.kind(), &continuant::storage::ErrorKind::Locked);
+    db.close().unwrap();
+    drop(Database::open(&path).unwrap());
+    let other = fixture.directory.path().join("other");
+    std::fs::create_dir(&other).unwrap();
+    std::fs::write(other.join("letter.txt"), "dear").unwrap();
+    let error = Database::open(&other).unwrap_err();
+    let ErrorKind::Storage(error) = error.kind() else { panic!("{error}") };
+    assert_eq!(error.kind(), &continuant::storage::ErrorKind::NotADatabase);
+    assert!(other.join("letter.txt").exists());
+}
+
+#[test]
+fn a_module_that_declares_more_memory_than_the_option_allows() {
+    let fixture = Fixture::new();
+    let db = fixture.open_with(fixture.options().memory_bytes_max(65_536));
+    check(db.create(counter_code(OPEN)), expect![]);
+}

@@ -1,0 +1,121 @@
+//! History: any version by seq and by time, what changed, who changed it, names and lists.
+
+use std::collections::BTreeMap;
+
+use continuant::{Entry, ErrorKind, Kind, Value, args};
+
+use crate::objects::{Fixture, OPEN, START, counter_code};
+
+#[test]
+fn every_version_is_there_by_seq_and_by_time() {
+    let fixture = Fixture::new();
+    let db = fixture.open();
+    let id = db.create(counter_code(OPEN)).unwrap();
+    let mut model = BTreeMap::from([(0_u64, 0_u64)]);
+    for seq in 1..=200_u64 {
+        db.advance_clock(START + seq * 10).unwrap();
+        db.call(id, "add", args![seq]).wait().unwrap();
+        model.insert(seq, model[&(seq - 1)] + seq);
+    }
+    for pass in 0..2 {
+        for (&seq, &total) in &model {
+            let snapshot = db.at(id, seq).unwrap();
+            assert_eq!(snapshot.get::<u64>("total"), Ok(total), "pass {pass}, seq {seq}");
+            assert_eq!(db.as_of(id, START + seq * 10 + 9).unwrap().hash(), snapshot.hash());
+        }
+    }
+    let error = db.at(id, 201).unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::NoVersion { newest: 200, .. }), "{error}");
+    assert!(db.as_of(id, START - 1).is_err(), "before the genesis there was nothing");
+}
+
+#[test]
+fn a_snapshot_stays_as_it_is() {
+    let fixture = Fixture::new();
+    let db = fixture.open();
+    let id = db.create(counter_code(OPEN)).unwrap();
+    db.call(id, "add", args![1u64]).wait().unwrap();
+    let before = db.snapshot(id).unwrap();
+    db.call(id, "add", args![1u64]).wait().unwrap();
+    assert_eq!(before.get::<u64>("total"), Ok(1));
+    assert_eq!(db.snapshot(id).unwrap().get::<u64>("total"), Ok(2));
+    let diff = db.diff(id, 1, 2).unwrap();
+    let [change] = &diff.fields[..] else { panic!("{diff:?}") };
+    assert_eq!(change.path, "total");
+    assert_eq!((&change.before, &change.after), (&Value::U64(1), &Value::U64(2)));
+    assert_eq!(diff.pages, [1]);
+}
+
+#[test]
+fn blame_names_the_version_that_changed_a_field_last() {
+    let fixture = Fixture::new();
+    let db = fixture.open();
+    let id = db.create(counter_code(OPEN)).unwrap();
+    for (at, amount) in [(1, 5_u64), (2, 3), (3, 0), (4, 0)] {
+        db.advance_clock(START + at).unwrap();
+        db.call(id, "add", args![amount]).wait().unwrap();
+    }
+    assert_eq!(db.blame(id, "total").unwrap().header.seq, 2);
+    assert_eq!(db.blame(id, "last").unwrap().header.seq, 4);
+    assert!(db.blame(id, "nothing").is_err());
+}
+
+#[test]
+fn a_history_is_read_from_either_end_and_by_time() {
+    let fixture = Fixture::new();
+    let db = fixture.open();
+    let id = db.create(counter_code(OPEN)).unwrap();
+    for step in 1..=6_u64 {
+        db.advance_clock(START + step).unwrap();
+        let method = if step % 3 == 0 { "fail" } else { "add" };
+        let arguments = if step % 3 == 0 { args![] } else { args![step] };
+        drop(db.call(id, method, arguments).wait());
+    }
+    let show = |entry: continuant::storage::Result<Entry>| match entry.unwrap() {
+        Entry::Version(version) => format!("{}{}", version.header.kind.name(), version.header.seq),
+        Entry::Refusal(refusal) => format!("refusal{}", refusal.refusal.seq),
+    };
+    let all: Vec<_> = db.history(id).entries().unwrap().map(show).collect();
+    assert_eq!(all, ["create0", "call1", "call2", "refusal3", "call3", "call4", "refusal5"]);
+    let back: Vec<_> = db.history(id).backwards().limit(2).entries().unwrap().map(show).collect();
+    assert_eq!(back, ["call4", "call3"]);
+    let since = db.history(id).since(START + 2).until(START + 4);
+    let since: Vec<_> = since.entries().unwrap().map(show).collect();
+    assert_eq!(since, ["call2", "refusal3", "call3"]);
+}
+
+#[test]
+fn names_are_unique_and_objects_are_listed() {
+    let fixture = Fixture::new();
+    let db = fixture.open();
+    let one = db.create(counter_code(OPEN).name("one")).unwrap();
+    assert!(db.create(counter_code(OPEN).name("one")).is_err(), "the name is taken");
+    let mut ids: Vec<_> = (0..20).map(|_| db.create(counter_code(OPEN)).unwrap()).collect();
+    ids.push(one);
+    ids.sort();
+    assert_eq!(db.find("one").unwrap(), Some(one));
+    assert_eq!(db.find("two").unwrap(), None);
+    for _ in 0..2 {
+        let listed: Vec<_> = db.objects().map(|info| info.unwrap().id).collect();
+        assert_eq!(listed, ids);
+    }
+    assert_eq!(db.info(one).unwrap().name.as_deref(), Some("one"));
+    assert_eq!(db.at(one, 0).unwrap().header().kind, Kind::Create);
+}
+
+#[test]
+fn idle_objects_leave_memory_and_come_back() {
+    let fixture = Fixture::new();
+    let db = fixture.open_with(fixture.options().resident_max(3));
+    let ids: Vec<_> = (0..10).map(|_| db.create(counter_code(OPEN)).unwrap()).collect();
+    for round in 1..=5_u64 {
+        let calls: Vec<_> =
+            ids.iter().map(|&id| db.call(id, "add", args![1u64]).submit().unwrap()).collect();
+        for call in calls {
+            assert_eq!(call.wait().unwrap().result, Some(Value::U64(round)));
+        }
+    }
+    for id in ids {
+        db.verify(id, continuant::Replay::Yes).unwrap();
+    }
+}

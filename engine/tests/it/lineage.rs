@@ -1,0 +1,136 @@
+//! Lineages: they verify and replay, move in a capsule, and every byte that is changed shows.
+
+use std::io::Cursor;
+
+use continuant::{
+    Database, ObjectId, Options, Replay, SigningKey, Verified, args, verify_capsule,
+};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+use crate::objects::{Fixture, OPEN, START, counter_code};
+
+/// An object with calls, cycles, a write, signatures and refusals in its lineage.
+fn lively(db: &Database) -> ObjectId {
+    let key = SigningKey::from_secret(&[7; 32]);
+    let id = db.create(counter_code(OPEN).salt([3; 16])).unwrap();
+    db.call(id, "add", args![1u64]).signed(&key).nonce(1).wait().unwrap();
+    db.call(id, "fail", args![]).wait().unwrap_err();
+    db.call(id, "ring", args![START + 10]).wait().unwrap();
+    db.run_until(START + 2_500).unwrap();
+    db.call(id, "add", args![1u64]).signed(&key).nonce(1).expires(START + 9_000).wait().unwrap_err();
+    db.call(id, "grow", args![1u32]).wait().unwrap();
+    db.write(id, vec![("total", 50u64.into())]).wait().unwrap();
+    id
+}
+
+fn capsule(db: &Database, id: ObjectId) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    db.export(id, &mut bytes).unwrap();
+    bytes
+}
+
+#[test]
+fn a_capsule_is_verified_imported_and_continued_elsewhere() {
+    let (here, there) = (Fixture::new(), Fixture::new());
+    let (one, other) = (here.open(), there.open());
+    let id = lively(&one);
+    let bytes = capsule(&one, id);
+    let expected = one.verify(id, Replay::Yes).unwrap();
+    assert_eq!((expected.versions, expected.refusals), (8, 2));
+    for replay in [Replay::No, Replay::Yes] {
+        assert_eq!(verify_capsule(Cursor::new(bytes.clone()), replay).unwrap(), expected);
+    }
+    assert_eq!(other.import(Cursor::new(bytes.clone())).unwrap(), id);
+    assert!(other.import(Cursor::new(bytes.clone())).is_err(), "it is there already");
+    assert_eq!(other.verify(id, Replay::Yes).unwrap(), expected);
+    assert_eq!(capsule(&other, id), bytes, "the same lineage makes the same capsule");
+    other.run_until(START + 3_500).unwrap();
+    other.call(id, "add", args![1u64]).wait().unwrap();
+    let continued: Verified = other.verify(id, Replay::Yes).unwrap();
+    assert_eq!(continued.versions, expected.versions + 2);
+    other.close().unwrap();
+    assert_eq!(there.open().verify(id, Replay::Yes).unwrap(), continued);
+}
+
+#[test]
+fn two_hosts_with_other_worker_counts_make_the_same_lineage() {
+    let capsules = [1, 2, 8].map(|workers| {
+        let fixture = Fixture::new();
+        let db = fixture.open_with(fixture.options().workers(workers));
+        let id = lively(&db);
+        capsule(&db, id)
+    });
+    assert!(capsules[0] == capsules[1] && capsules[1] == capsules[2]);
+}
+
+#[test]
+fn a_capsule_that_is_cut_or_changed_anywhere_is_refused() {
+    let fixture = Fixture::new();
+    let db = fixture.open();
+    let id = lively(&db);
+    let bytes = capsule(&db, id);
+    let seed = rand::random();
+    let mut rng = StdRng::seed_from_u64(seed);
+    // Half of the flips fall anywhere, half in what is not pages.
+    for round in 0..300 {
+        let mut changed = bytes.clone();
+        let end = if round % 2 == 0 { bytes.len() } else { 4096 };
+        let at = rng.random_range(0..end);
+        changed[at] ^= 1 << rng.random_range(0..8);
+        let result = verify_capsule(Cursor::new(changed), Replay::No);
+        let error = result.expect_err(&format!("seed {seed}: byte {at} was changed"));
+        assert!(!error.to_string().is_empty());
+        let cut = bytes[..rng.random_range(0..bytes.len())].to_vec();
+        assert!(verify_capsule(Cursor::new(cut), Replay::No).is_err(), "seed {seed}");
+    }
+}
+
+#[test]
+fn everything_is_there_after_a_restart() {
+    let fixture = Fixture::new();
+    let db = fixture.open();
+    let id = lively(&db);
+    let before = (db.snapshot(id).unwrap().memory_bytes(), db.verify(id, Replay::Yes).unwrap());
+    db.close().unwrap();
+    for _ in 0..3 {
+        let db = fixture.open();
+        let after = (db.snapshot(id).unwrap().memory_bytes(), db.verify(id, Replay::Yes).unwrap());
+        assert_eq!(before, after);
+        assert_eq!(db.history(id).refused().entries().unwrap().count(), 2);
+    }
+}
+
+#[test]
+fn refusals_on_record_are_bounded() {
+    let fixture = Fixture::new();
+    let db = fixture.open_with(fixture.options().refusals_max(3));
+    let id = db.create(counter_code(OPEN)).unwrap();
+    for _ in 0..10 {
+        db.call(id, "fail", args![]).wait().unwrap_err();
+    }
+    assert_eq!(db.history(id).refused().entries().unwrap().count(), 3);
+    assert_eq!(db.verify(id, Replay::Yes).unwrap().refusals, 3);
+}
+
+#[test]
+fn many_objects_called_from_many_threads_all_replay() {
+    let fixture = Fixture::new();
+    let db = fixture.open_with(Options::new().workers(4));
+    let ids: Vec<_> = (0..16).map(|_| db.create(counter_code(OPEN)).unwrap()).collect();
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for round in 0..25_u64 {
+                    let calls = ids.iter().map(|&id| db.call(id, "add", args![round]).submit());
+                    let calls: Vec<_> = calls.collect::<Result<_, _>>().unwrap();
+                    calls.into_iter().for_each(|call| drop(call.wait().unwrap()));
+                }
+            });
+        }
+    });
+    for id in ids {
+        assert_eq!(db.snapshot(id).unwrap().get::<u64>("total"), Ok(4 * 300));
+        assert_eq!(db.verify(id, Replay::Yes).unwrap().versions, 101);
+    }
+}

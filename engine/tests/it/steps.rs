@@ -1,0 +1,175 @@
+//! Steps: what a call leaves behind, and what one that is refused, traps or runs out does not.
+
+use continuant::{Database, ErrorKind, Kind, ObjectId, Reason, Value, args};
+
+use crate::objects::{Fixture, OPEN, START, counter_code, labelled};
+
+fn total(db: &Database, id: ObjectId) -> u64 {
+    db.snapshot(id).unwrap().get("total").unwrap()
+}
+
+#[track_caller]
+fn check_refused(db: &Database, id: ObjectId, method: &str, reason: Reason) {
+    let before = db.snapshot(id).unwrap();
+    let error = db.call(id, method, args![]).wait().unwrap_err();
+    assert_eq!(error.refusal().map(|verdict| verdict.reason), Some(reason), "{error}");
+    let after = db.snapshot(id).unwrap();
+    assert_eq!(before.header(), after.header());
+    assert_eq!(before.memory_bytes(), after.memory_bytes());
+}
+
+#[test]
+fn a_call_makes_a_version_that_any_reader_sees() {
+    let fixture = Fixture::new();
+    let db = fixture.open();
+    let id = db.create(counter_code(OPEN)).unwrap();
+    let receipt = db.call(id, "add", args![227u32]).wait().unwrap();
+    assert_eq!(receipt.result, Some(Value::from(227u64)));
+    assert_eq!((receipt.header.seq, receipt.header.kind), (1, Kind::Call));
+    assert_eq!(receipt.rules, ["open"]);
+    let snapshot = db.snapshot(id).unwrap();
+    assert_eq!((snapshot.get("total"), snapshot.get("last")), (Ok(227_u64), Ok(START)));
+    assert_eq!(snapshot.hash(), receipt.version);
+    let root = object_root(&snapshot.memory_bytes());
+    assert_eq!(snapshot.header().memory_root, root, "the root is the plain hash of the image");
+}
+
+fn object_root(memory: &[u8]) -> continuant::object::hash::MemoryRoot {
+    continuant::object::hash::MemoryRoot::of(memory)
+}
+
+#[test]
+fn a_step_that_traps_loops_or_recurses_changes_nothing_and_is_on_record() {
+    let fixture = Fixture::new();
+    let db = fixture.open();
+    let id = db.create(counter_code(OPEN)).unwrap();
+    db.call(id, "add", args![1u64]).wait().unwrap();
+    check_refused(&db, id, "fail", Reason::Trap);
+    check_refused(&db, id, "spin", Reason::OutOfFuel);
+    check_refused(&db, id, "deep", Reason::StackExhausted);
+    db.call(id, "add", args![1u64]).wait().unwrap();
+    assert_eq!(total(&db, id), 2);
+    let refused = db.history(id).refused().entries().unwrap();
+    let seqs = refused.map(|entry| match entry.unwrap() {
+        continuant::Entry::Refusal(entry) => entry.refusal.seq,
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(seqs.collect::<Vec<_>>(), [2, 2, 2]);
+}
+
+#[test]
+fn memory_grows_up_to_the_declared_maximum_and_no_further() {
+    let fixture = Fixture::new();
+    let db = fixture.open();
+    let id = db.create(counter_code(OPEN)).unwrap();
+    let grown = db.call(id, "grow", args![2u32]).wait().unwrap();
+    assert_eq!(grown.result, Some(Value::from(1_i32)));
+    assert_eq!(grown.header.memory_bytes, 3 * 65_536);
+    let refused = db.call(id, "grow", args![2u32]).wait().unwrap();
+    assert_eq!(refused.result, Some(Value::from(-1_i32)), "beyond the maximum the guest sees -1");
+    assert_eq!(refused.header.memory_bytes, 3 * 65_536);
+    let other = db.create(counter_code(OPEN)).unwrap();
+    db.call(other, "add", args![3u64]).wait().unwrap();
+    assert_eq!((total(&db, other), total(&db, id)), (3, 5), "slots do not leak between objects");
+    let memory = db.snapshot(id).unwrap().memory_bytes();
+    assert_eq!(db.snapshot(id).unwrap().header().memory_root, object_root(&memory));
+}
+
+#[test]
+fn strings_go_in_and_come_out() {
+    let fixture = Fixture::new();
+    let db = fixture.open();
+    let code = continuant::Code::wasm(labelled()).unwrap().policy(OPEN);
+    let id = db.create(code.args(args!["Éowyn"])).unwrap();
+    assert_eq!(db.snapshot(id).unwrap().value("owner").unwrap(), Value::from("Éowyn"));
+    db.call(id, "rename", args!["Faramir of Ithilien"]).wait().unwrap();
+    let receipt = db.call(id, "count", args![]).wait().unwrap();
+    assert_eq!(receipt.result, Some(Value::from("Faramir of Ithilien")));
+    assert_eq!(db.at(id, 0).unwrap().value("owner").unwrap(), Value::from("Éowyn"));
+}
+
+#[test]
+fn fields_are_written_directly_under_the_policy() {
+    let fixture = Fixture::new();
+    let db = fixture.open();
+    let code = continuant::Code::wasm(labelled()).unwrap();
+    let policy = r#"@id("small") permit(principal, action == Action::"write", resource)
+        when { context.after.count <= 10 };"#;
+    let id = db.create(code.policy(policy).args(args!["a"])).unwrap();
+    let mood = Value::from(Some(3u8));
+    db.write(id, vec![("count", Value::from(7u32)), ("mood", mood.clone())]).wait().unwrap();
+    let snapshot = db.snapshot(id).unwrap();
+    assert_eq!((snapshot.get("count"), snapshot.value("mood")), (Ok(7_u32), Ok(mood)));
+    let refused = db.write(id, vec![("count", Value::from(11u32))]).wait().unwrap_err();
+    assert_eq!(refused.refusal().unwrap().reason, Reason::NotPermitted);
+    let text = db.write(id, vec![("owner", Value::from("b"))]).wait().unwrap_err();
+    assert!(text.to_string().contains("method"), "{text}");
+    assert_eq!(db.snapshot(id).unwrap().get::<u32>("count"), Ok(7));
+    db.verify(id, continuant::Replay::Yes).unwrap();
+}
+
+#[test]
+fn unknown_objects_methods_and_arguments_are_the_callers_errors() {
+    let fixture = Fixture::new();
+    let db = fixture.open();
+    let id = db.create(counter_code(OPEN)).unwrap();
+    let stranger = "11".repeat(32).parse().unwrap();
+    let error = db.call(stranger, "add", args![1u64]).wait().unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::NoObject), "{error}");
+    for (method, arguments) in
+        [("subtract", args![1u64]), ("add", args![]), ("add", args![-1i64]), ("add", args!["1"])]
+    {
+        let error = db.call(id, method, arguments).wait().unwrap_err();
+        assert!(matches!(error.kind(), ErrorKind::Object(_)), "{method}: {error}");
+    }
+    assert_eq!(db.history(id).entries().unwrap().count(), 1, "nothing of that is on record");
+}
+
+#[test]
+fn a_full_mailbox_turns_callers_away() {
+    let fixture = Fixture::new();
+    let db = fixture.open_with(fixture.options().workers(1).mailbox_max(4));
+    let id = db.create(counter_code(OPEN)).unwrap();
+    let mut pending = vec![db.call(id, "spin", args![]).submit().unwrap()];
+    let full = loop {
+        match db.call(id, "add", args![1u64]).submit() {
+            Ok(more) => pending.push(more),
+            Err(error) => break error,
+        }
+        assert!(pending.len() < 100_000, "the mailbox never filled");
+    };
+    assert!(matches!(full.kind(), ErrorKind::MailboxFull { max: 4 }), "{full}");
+    let admitted = pending.into_iter().filter_map(|pending| pending.wait().ok()).count();
+    assert_eq!(total(&db, id), admitted as u64, "those that were taken were worked through");
+}
+
+#[test]
+fn a_call_can_be_awaited_on_any_executor() {
+    let fixture = Fixture::new();
+    let db = fixture.open();
+    let id = db.create(counter_code(OPEN)).unwrap();
+    let receipt = block_on(async {
+        db.call(id, "add", args![1u64]).await?;
+        db.call(id, "add", args![1u64]).await
+    });
+    assert_eq!(receipt.unwrap().header.seq, 2);
+}
+
+/// The smallest executor: polls when woken.
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    struct Unpark(std::thread::Thread);
+    impl std::task::Wake for Unpark {
+        fn wake(self: std::sync::Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = std::sync::Arc::new(Unpark(std::thread::current())).into();
+    let mut context = std::task::Context::from_waker(&waker);
+    let mut future = std::pin::pin!(future);
+    loop {
+        match future.as_mut().poll(&mut context) {
+            std::task::Poll::Ready(ready) => return ready,
+            std::task::Poll::Pending => std::thread::park(),
+        }
+    }
+}
