@@ -604,6 +604,9 @@ fn every_limit_has_its_own_refusal() {
         functions_max: 2,
         function_bytes_max: 40,
         locals_max: 4,
+        blocks_max: 2,
+        loop_nesting_max: 1,
+        merges_max: 5,
         globals_max: 2,
         table_elements_max: 8,
         memory_pages_max: 4,
@@ -613,7 +616,7 @@ fn every_limit_has_its_own_refusal() {
         assert_eq!(refusal.kind(), ModuleErrorKind::Limit, "{refusal}");
         expected.assert_eq(&lines(&refusal));
     };
-    let taken = "(func (param i32) (local i32 i32 i32)) (func) (table 8 funcref)
+    let taken = "(func (param i32) (local i32 i32 i32) block end) (func) (table 8 funcref)
         (global i32 (i32.const 0))";
     instrument(&assemble(&whole(taken)), &limits).expect("exactly at the limits");
     check(
@@ -662,6 +665,30 @@ fn every_limit_has_its_own_refusal() {
         globals
         expected at most 2
         found 3
+    "#]],
+    );
+    check(
+        whole("(func block block block end end end)"),
+        expect![[r#"
+        blocks at byte 57
+        expected at most 2
+        found 3
+    "#]],
+    );
+    check(
+        whole("(func loop loop end end)"),
+        expect![[r#"
+        nesting of loops at byte 57
+        expected at most 1
+        found 2
+    "#]],
+    );
+    check(
+        whole("(func (local i32 i32 i32) block end block end)"),
+        expect![[r#"
+        blocks times locals at byte 57
+        expected at most 5
+        found 6
     "#]],
     );
     check(
