@@ -61,6 +61,14 @@ pub struct Limits {
     pub function_bytes_max: u32,
     /// Parameters and locals of one function.
     pub locals_max: u32,
+    /// Blocks, loops and ifs of one function. This and the next two bound the time to compile
+    /// what is made to be slow to compile.
+    pub blocks_max: u32,
+    /// Loops of one function within one another.
+    pub loop_nesting_max: u32,
+    /// Blocks of one function times its parameters and locals: the values that may have to be
+    /// merged where control meets.
+    pub merges_max: u32,
     /// Globals that the module defines.
     pub globals_max: u32,
     /// Elements of a table.
@@ -78,6 +86,9 @@ impl Default for Limits {
             functions_max: 16_384,
             function_bytes_max: 256 << 10,
             locals_max: 8_192,
+            blocks_max: 16_384,
+            loop_nesting_max: 32,
+            merges_max: 2 << 20,
             globals_max: limits::GLOBALS_MAX as u32,
             table_elements_max: 65_536,
             memory_pages_max: (limits::MEMORY_BYTES_MAX / limits::WASM_PAGE_BYTES as u64) as u32,

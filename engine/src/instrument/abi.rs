@@ -85,8 +85,7 @@ fn check_imports(survey: &Survey<'_>) -> Result<(), ModuleError> {
             _ => None,
         };
         let Some(host) = host else {
-            let offered = "one of continuant.now, continuant.emit, continuant.wake, \
-                           continuant.sleep";
+            let offered = "now, emit, wake or sleep of continuant";
             return refuse(offered.into(), format!("{}.{}", import.module, import.name));
         };
         let (params, results) = host.signature();

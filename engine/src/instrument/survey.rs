@@ -150,40 +150,77 @@ impl<'a> Survey<'a> {
     }
 }
 
-/// Validates one function and measures its frame.
+/// Validates one function and measures its frame, and what it asks of a compiler.
 fn measure<'a>(
     function: FuncToValidate<ValidatorResources>,
     code: FunctionBody<'a>,
     allocations: &mut FuncValidatorAllocations,
     limits: &Limits,
 ) -> Result<Body<'a>, ModuleError> {
-    let offset = code.range().start;
+    let start = code.range().start;
+    let at = |error: ModuleError| error.at(start);
     let bytes = u32::try_from(code.as_bytes().len()).unwrap_or(u32::MAX);
-    limit("function bytes", limits.function_bytes_max, bytes).map_err(|e| e.at(offset))?;
+    limit("function bytes", limits.function_bytes_max, bytes).map_err(at)?;
     let mut validator = function.into_validator(std::mem::take(allocations));
     for local in code.get_locals_reader()? {
         let (count, ty) = local?;
-        validator.define_locals(offset, count, ty)?;
+        validator.define_locals(start, count, ty)?;
     }
-    limit("locals", limits.locals_max, validator.len_locals()).map_err(|e| e.at(offset))?;
+    let locals = validator.len_locals();
+    limit("locals", limits.locals_max, locals).map_err(at)?;
     let (mut operands, mut operators) = (0, 0);
+    let mut blocks = Blocks::default();
     let mut reader = code.get_operators_reader()?;
     while !reader.eof() {
         let (operator, offset) = reader.read_with_offset()?;
         validator.op(offset, &operator)?;
         operands = operands.max(validator.operand_stack_height());
+        blocks.pass(&operator);
         operators += 1;
     }
     reader.finish()?;
-    let locals = validator.len_locals();
     *allocations = validator.into_allocations();
-    let frame_cost = cost::frame(locals, operands, operators);
-    match u32::try_from(frame_cost) {
-        Ok(frame_cost) if frame_cost <= cost::STACK_BUDGET => Ok(Body { code, locals, frame_cost }),
-        _ => {
+    limit("blocks", limits.blocks_max, blocks.count).map_err(at)?;
+    limit("nesting of loops", limits.loop_nesting_max, blocks.loop_nesting).map_err(at)?;
+    let merges = blocks.count.saturating_mul(locals);
+    limit("blocks times locals", limits.merges_max, merges).map_err(at)?;
+    match u32::try_from(cost::frame(locals, operands, operators)).unwrap_or(u32::MAX) {
+        frame_cost if frame_cost <= cost::STACK_BUDGET => Ok(Body { code, locals, frame_cost }),
+        found => {
             let max = cost::STACK_BUDGET.into();
-            Err(ModuleError::limit("stack units of a frame", max, frame_cost).at(offset))
+            Err(at(ModuleError::limit("stack units of a frame", max, found.into())))
         }
+    }
+}
+
+/// The shape of a function's control.
+#[derive(Default)]
+struct Blocks {
+    /// For each open block, whether it is a loop.
+    open: Vec<bool>,
+    open_loops: u32,
+    /// Deepest nesting of loops so far.
+    loop_nesting: u32,
+    /// Blocks so far.
+    count: u32,
+}
+
+impl Blocks {
+    fn pass(&mut self, operator: &Operator<'_>) {
+        match operator {
+            Operator::Block { .. } | Operator::If { .. } => self.open.push(false),
+            Operator::Loop { .. } => {
+                self.open.push(true);
+                self.open_loops += 1;
+                self.loop_nesting = self.loop_nesting.max(self.open_loops);
+            }
+            Operator::End => {
+                self.open_loops -= u32::from(self.open.pop() == Some(true));
+                return;
+            }
+            _ => return,
+        }
+        self.count += 1;
     }
 }
 

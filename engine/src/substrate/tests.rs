@@ -4,11 +4,20 @@
 use super::*;
 use crate::instrument::{Limits, instrument};
 use object::limits::{EFFECTS_BYTES_MAX, OUTPUTS_MAX, PAGE_BYTES};
+use object::schema::CoreValue;
 use std::sync::Arc;
 
-use CoreValue::{F32, F64, I32, I64};
+use CoreValue::{F32, F64};
 
 const FUEL: u64 = 1 << 30;
+
+fn int32(value: i32) -> CoreValue {
+    CoreValue::I32(value.cast_unsigned())
+}
+
+fn int64(value: i64) -> CoreValue {
+    CoreValue::I64(value.cast_unsigned())
+}
 
 /// The bytes of a module with a memory of two 64 KiB pages that may grow to four.
 fn assemble(imports: &str, body: &str) -> Vec<u8> {
@@ -96,7 +105,7 @@ fn every_store_marks_the_pages_of_its_first_and_last_byte_and_no_other() {
         for (name, _, width) in STORES {
             let page = 73_728;
             for first in (page - 9..=page).chain([70_000, 131_064]) {
-                let address = I32((first - offset).cast_signed());
+                let address = int32((first - offset).cast_signed());
                 run(&mut slot, name, &[address]).expect("the store is in bounds");
                 let mut expected = vec![first / 4096, (first + width - 1) / 4096];
                 expected.dedup();
@@ -104,7 +113,7 @@ fn every_store_marks_the_pages_of_its_first_and_last_byte_and_no_other() {
                 let (first, width) = (first as usize, width as usize);
                 assert_ne!(slot.memory()[first..][..width], [0; 8][..width]);
                 slot.memory_mut().fill(0);
-                assert_eq!(dirty(&mut slot), [], "cards are cleared, and the host marks none");
+                assert_eq!(dirty(&mut slot), [0; 0], "cards are cleared, and the host marks none");
             }
         }
     }
@@ -120,14 +129,14 @@ fn a_store_out_of_bounds_traps_and_leaves_no_card_behind() {
                 if end <= 131_072 {
                     continue;
                 }
-                let trap = run(&mut slot, name, &[I32(address)]).expect_err("out of bounds");
+                let trap = run(&mut slot, name, &[int32(address)]).expect_err("out of bounds");
                 assert_eq!(trap, Trap::MemoryOutOfBounds, "{name} at {address}+{offset}");
                 dirty(&mut slot);
                 assert!(slot.memory().iter().all(|byte| *byte == 0));
             }
         }
         slot.grow_to(262_144).expect("within the maximum");
-        assert_eq!(dirty(&mut slot), []);
+        assert_eq!(dirty(&mut slot), [0; 0]);
     }
 }
 
@@ -149,19 +158,19 @@ fn bulk_operations_mark_every_page_that_they_write() {
         (131_071, 1, &[31]),
         (126_976 - 1, 4097, &[30, 31]),
     ] {
-        run(&mut slot, "fill", &[I32(address), I32(length)]).expect("in bounds");
+        run(&mut slot, "fill", &[int32(address), int32(length)]).expect("in bounds");
         assert_eq!(dirty(&mut slot), expected, "fill {address} {length}");
-        run(&mut slot, "copy", &[I32(address), I32(0), I32(length)]).expect("in bounds");
+        run(&mut slot, "copy", &[int32(address), int32(0), int32(length)]).expect("in bounds");
         assert_eq!(dirty(&mut slot), expected, "copy {address} {length}");
     }
     slot.memory_mut().fill(0);
     for (address, length) in [(131_072, 1), (131_073, 0), (0, 131_073), (-1, 2), (-1, -1), (0, -1)]
     {
-        let trap = run(&mut slot, "fill", &[I32(address), I32(length)]);
+        let trap = run(&mut slot, "fill", &[int32(address), int32(length)]);
         assert_eq!(trap, Err(Trap::MemoryOutOfBounds), "fill {address} {length}");
-        let trap = run(&mut slot, "copy", &[I32(address), I32(0), I32(length)]);
+        let trap = run(&mut slot, "copy", &[int32(address), int32(0), int32(length)]);
         assert_eq!(trap, Err(Trap::MemoryOutOfBounds), "copy {address} {length}");
-        let trap = run(&mut slot, "copy", &[I32(0), I32(address), I32(length)]);
+        let trap = run(&mut slot, "copy", &[int32(0), int32(address), int32(length)]);
         assert_eq!(trap, Err(Trap::MemoryOutOfBounds), "copy from {address} {length}");
         assert!(slot.memory().iter().all(|byte| *byte == 0));
     }
@@ -185,18 +194,18 @@ const EMIT: &str = r#"(import "continuant" "emit" (func $emit (param i32 i32 i32
 #[test]
 fn fuel_runs_out_at_every_unit_below_the_total_and_not_at_it() {
     let mut slot = slot_with(EMIT, BUSY);
-    let (result, effects) = step(&mut slot, FUEL, "busy", &[I32(6)]);
-    assert_eq!(result, Ok(vec![I32(25 + 9 + 1)]));
+    let (result, effects) = step(&mut slot, FUEL, "busy", &[int32(6)]);
+    assert_eq!(result, Ok(vec![int32(25 + 9 + 1)]));
     let total = effects.fuel_used;
     expect_test::expect!["227"].assert_eq(&total.to_string());
     for fuel in 0..total {
-        let (result, effects) = step(&mut slot, fuel, "busy", &[I32(6)]);
+        let (result, effects) = step(&mut slot, fuel, "busy", &[int32(6)]);
         assert_eq!(result, Err(Trap::OutOfFuel), "with {fuel} of {total}");
         assert_eq!(effects.fuel_used, fuel);
     }
     for fuel in [total, total + 1, u64::MAX] {
-        let (result, effects) = step(&mut slot, fuel, "busy", &[I32(6)]);
-        assert_eq!(result, Ok(vec![I32(35)]));
+        let (result, effects) = step(&mut slot, fuel, "busy", &[int32(6)]);
+        assert_eq!(result, Ok(vec![int32(35)]));
         assert_eq!(effects.fuel_used, total);
     }
 }
@@ -211,7 +220,7 @@ fn bulk_operations_outputs_and_growth_are_charged_by_their_size() {
             (call $emit (i32.const 0) (i32.const 8) (i32.const 0) (local.get 0)))
         (func (export "grow") (param i32) (drop (memory.grow (local.get 0))))"#,
     );
-    let mut used = |name, size| step(&mut slot, FUEL, name, &[I32(size)]).1.fuel_used;
+    let mut used = |name, size| step(&mut slot, FUEL, name, &[int32(size)]).1.fuel_used;
     assert_eq!(used("fill", 80_000) - used("fill", 0), 10_000);
     assert_eq!(used("emit", 80_000) - used("emit", 0), 10_000);
     assert_eq!(used("grow", 2) - used("grow", 0), 2 * 8192);
@@ -267,10 +276,10 @@ fn deep_recursion_exhausts_the_budget_and_never_the_native_stack() {
             (func (export "fine") (param i64) (result i64) (local.get 0))"#
         ));
         for name in ["direct", "indirect", "huge", "mutual", "hoist"] {
-            let (result, effects) = step(&mut slot, FUEL, name, &[I64(3)]);
+            let (result, effects) = step(&mut slot, FUEL, name, &[int64(3)]);
             assert_eq!(result, Err(Trap::StackExhausted), "{name}");
-            assert_eq!(step(&mut slot, FUEL, name, &[I64(3)]).1, effects, "{name} again");
-            assert_eq!(run(&mut slot, "fine", &[I64(3)]), Ok(vec![I64(3)]), "after {name}");
+            assert_eq!(step(&mut slot, FUEL, name, &[int64(3)]).1, effects, "{name} again");
+            assert_eq!(run(&mut slot, "fine", &[int64(3)]), Ok(vec![int64(3)]), "after {name}");
         }
     });
 }
@@ -324,7 +333,7 @@ fn nans_have_the_same_bits_whatever_made_them() {
     let promoted = run(&mut slot, "promote", &[F32(signalling)]);
     assert_eq!(promoted, Ok(vec![F64(0x7FF8_0000_0000_0000)]));
     assert_eq!(run(&mut slot, "neg", &[F32(signalling)]), Ok(vec![F32(0xFF80_0001)]));
-    assert_eq!(run(&mut slot, "move", &[I32(0), F32(signalling)]), Ok(vec![F32(signalling)]));
+    assert_eq!(run(&mut slot, "move", &[int32(0), F32(signalling)]), Ok(vec![F32(signalling)]));
 }
 
 #[test]
@@ -334,11 +343,15 @@ fn memory_grows_to_its_maximum_and_no_further() {
         (func (export "poke") (param i32) (i32.store8 (local.get 0) (i32.const 1)))"#,
     );
     for (delta, expected) in [(0, 2), (3, -1), (-1, -1), (1, 2), (i32::MIN, -1), (1, 3), (1, -1)] {
-        assert_eq!(run(&mut slot, "grow", &[I32(delta)]), Ok(vec![I32(expected)]), "by {delta}");
+        assert_eq!(
+            run(&mut slot, "grow", &[int32(delta)]),
+            Ok(vec![int32(expected)]),
+            "by {delta}"
+        );
     }
     assert_eq!(slot.memory_bytes(), 262_144);
-    assert_eq!(dirty(&mut slot), [], "pages that memory grew by are not written");
-    run(&mut slot, "poke", &[I32(262_143)]).expect("in bounds");
+    assert_eq!(dirty(&mut slot), [0; 0], "pages that memory grew by are not written");
+    run(&mut slot, "poke", &[int32(262_143)]).expect("in bounds");
     assert_eq!(dirty(&mut slot), [63]);
     assert!(slot.grow_to(262_145).is_err(), "the host keeps to the maximum too");
 }
@@ -398,11 +411,11 @@ fn a_step_collects_the_effects_of_all_its_calls_and_the_next_has_none() {
     let function = |slot: &Slot, name| slot.code().function(name).expect("exported");
     let [now, emit, wake, sleep] = ["now", "emit", "wake", "sleep"].map(|n| function(&slot, n));
     slot.begin_step(StepContext { now: 77, fuel: FUEL });
-    assert_eq!(slot.call(now, &[]).expect("runs"), [I64(77)]);
-    slot.call(emit, &[I32(0), I32(8), I32(8), I32(2)]).expect("runs");
+    assert_eq!(slot.call(now, &[]).expect("runs"), [int64(77)]);
+    slot.call(emit, &[int32(0), int32(8), int32(8), int32(2)]).expect("runs");
     slot.call(sleep, &[]).expect("runs");
-    slot.call(wake, &[I64(99)]).expect("runs");
-    slot.call(emit, &[I32(8), I32(1), I32(0), I32(0)]).expect("runs");
+    slot.call(wake, &[int64(99)]).expect("runs");
+    slot.call(emit, &[int32(8), int32(1), int32(0), int32(0)]).expect("runs");
     let effects = slot.end_step();
     let outputs = [("departed".to_owned(), b"AB".to_vec()), ("A".to_owned(), vec![])];
     assert_eq!(effects.outputs, outputs);
@@ -417,7 +430,7 @@ fn a_step_collects_the_effects_of_all_its_calls_and_the_next_has_none() {
 #[test]
 fn host_calls_with_bad_arguments_trap() {
     let mut slot = slot_with(HOST, HOST_BODY);
-    let mut emit = |args: [i32; 4]| run(&mut slot, "emit", &args.map(I32));
+    let mut emit = |args: [i32; 4]| run(&mut slot, "emit", &args.map(int32));
     let bad = |call| Err(Trap::BadHostCall(call));
     assert_eq!(emit([131_070, 3, 0, 0]), bad(BadHostCall::Pointer));
     assert_eq!(emit([0, 1, -1, 1]), bad(BadHostCall::Pointer));
@@ -426,13 +439,19 @@ fn host_calls_with_bad_arguments_trap() {
     assert_eq!(emit([0, 65, 0, 0]), bad(BadHostCall::Name));
     assert_eq!(emit([10, 1, 0, 0]), bad(BadHostCall::Name));
     assert_eq!(emit([11, 64, 131_072, 0]), Ok(vec![]));
-    assert_eq!(run(&mut slot, "wake", &[I64(-1)]), bad(BadHostCall::NegativeTime));
+    assert_eq!(run(&mut slot, "wake", &[int64(-1)]), bad(BadHostCall::NegativeTime));
     let count = OUTPUTS_MAX as i32;
-    assert_eq!(run(&mut slot, "flood", &[I32(count), I32(0)]), Ok(vec![]));
-    assert_eq!(run(&mut slot, "flood", &[I32(count + 1), I32(0)]), bad(BadHostCall::OutputLimit));
+    assert_eq!(run(&mut slot, "flood", &[int32(count), int32(0)]), Ok(vec![]));
+    assert_eq!(
+        run(&mut slot, "flood", &[int32(count + 1), int32(0)]),
+        bad(BadHostCall::OutputLimit)
+    );
     let bytes = (EFFECTS_BYTES_MAX / 16 - 1) as i32;
-    assert_eq!(run(&mut slot, "flood", &[I32(16), I32(bytes)]), Ok(vec![]));
-    assert_eq!(run(&mut slot, "flood", &[I32(16), I32(bytes + 1)]), bad(BadHostCall::OutputLimit));
+    assert_eq!(run(&mut slot, "flood", &[int32(16), int32(bytes)]), Ok(vec![]));
+    assert_eq!(
+        run(&mut slot, "flood", &[int32(16), int32(bytes + 1)]),
+        bad(BadHostCall::OutputLimit)
+    );
 }
 
 #[test]
@@ -451,12 +470,12 @@ fn globals_are_saved_and_restored_in_index_order() {
         vec![0xFFFF_FFFF, 1.0f64.to_bits(), u64::from(2.0f32.to_bits()), (-2i64).cast_unsigned()];
     assert_eq!(saved, initial);
     assert_eq!(slot.code().base().globals, initial);
-    assert_eq!(run(&mut slot, "sum", &[]), Ok(vec![I64(-3)]));
-    assert_eq!(run(&mut slot, "sum", &[]), Ok(vec![I64(-4)]));
+    assert_eq!(run(&mut slot, "sum", &[]), Ok(vec![int64(-3)]));
+    assert_eq!(run(&mut slot, "sum", &[]), Ok(vec![int64(-4)]));
     slot.set_globals(&saved);
-    assert_eq!(run(&mut slot, "sum", &[]), Ok(vec![I64(-3)]));
+    assert_eq!(run(&mut slot, "sum", &[]), Ok(vec![int64(-3)]));
     slot.set_globals(&[5, 0, u64::from(f32::NAN.to_bits()), 10]);
-    assert_eq!(run(&mut slot, "sum", &[]), Ok(vec![I64(15)]));
+    assert_eq!(run(&mut slot, "sum", &[]), Ok(vec![int64(15)]));
 }
 
 #[test]
@@ -482,7 +501,7 @@ fn the_base_image_is_what_the_start_function_leaves() {
     slot.globals(&mut globals);
     let image = Base::of(slot.memory(), 0, globals);
     assert_eq!(&image, base);
-    assert_eq!(dirty(&mut slot), []);
+    assert_eq!(dirty(&mut slot), [0; 0]);
 }
 
 #[test]
@@ -533,7 +552,7 @@ fn after_a_trap_the_dirty_pages_are_enough_to_restore_memory() {
     }
     let before = slot.memory().to_vec();
     for (fuel, trap) in [(500, Trap::OutOfFuel), (FUEL, Trap::MemoryOutOfBounds)] {
-        assert_eq!(step(&mut slot, fuel, "spoil", &[I32(1)]).0, Err(trap));
+        assert_eq!(step(&mut slot, fuel, "spoil", &[int32(1)]).0, Err(trap));
         assert_ne!(slot.memory(), before);
         for page in dirty(&mut slot) {
             let start = page as usize * PAGE_BYTES;
@@ -549,7 +568,7 @@ fn many_slots_of_one_code_live_side_by_side() {
     let code = compile(&assemble("", &stores(0))).expect("the module starts");
     let mut slots: Vec<Slot> = (0..500).map(|_| Slot::new(&code).expect("memory")).collect();
     for (index, slot) in slots.iter_mut().enumerate() {
-        run(slot, "i32.store8", &[I32(index as i32)]).expect("in bounds");
+        run(slot, "i32.store8", &[int32(index as i32)]).expect("in bounds");
     }
     for (index, slot) in slots.iter().enumerate() {
         assert_eq!(slot.memory().iter().position(|byte| *byte != 0), Some(index));
@@ -635,7 +654,7 @@ impl Plain {
     fn run(&mut self, name: &str, args: (i32, i32)) -> Result<Vec<CoreValue>, Trap> {
         let function = self.instance.get_typed_func::<(i32, i32), i32>(&mut self.store, name);
         let result = function.expect("exported").call(&mut self.store, args);
-        result.map(|value| vec![I32(value)]).map_err(|error| {
+        result.map(|value| vec![int32(value)]).map_err(|error| {
             match StepError::classify(error, 0, 0) {
                 StepError::Trap(trap) => trap,
                 StepError::Host(failure) => panic!("{failure}"),
@@ -670,7 +689,7 @@ fn instrumented_code_computes_what_the_original_does_and_names_what_it_wrote() {
         }
         let mut before = slot.memory().to_vec();
         let expected = plain.run(name, args);
-        let found = run(&mut slot, name, &[I32(args.0), I32(args.1)]);
+        let found = run(&mut slot, name, &[int32(args.0), int32(args.1)]);
         assert_eq!(found, expected, "{name} {args:?}");
         traps += u32::from(found.is_err());
         assert!(slot.memory() == plain.memory(), "memory after {name} {args:?}");
