@@ -142,10 +142,8 @@ impl Error {
     }
 
     pub(crate) fn io(operation: &'static str, source: io::Error) -> Error {
-        let full = matches!(
-            source.kind(),
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
-        );
+        let full =
+            matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
         let kind = if full { ErrorKind::Full } else { ErrorKind::Io { operation } };
         Error::from(kind).because(source)
     }
@@ -206,7 +204,10 @@ impl fmt::Display for ErrorKind {
                 write!(f, "format {found} is newer than {supported}, the newest known here")
             }
             ErrorKind::Damaged { file, offset, expected, found } => {
-                write!(f, "{file} is damaged at offset {offset}: expected {expected}, found {found}")
+                write!(
+                    f,
+                    "{file} is damaged at offset {offset}: expected {expected}, found {found}"
+                )
             }
             ErrorKind::IndexDamaged(problem) => {
                 write!(f, "the index is damaged ({problem}): run check --repair to rebuild it")

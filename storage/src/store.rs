@@ -64,19 +64,33 @@ pub struct Append<'a> {
 pub struct Options {}
 impl Options {
     /// The defaults.
-    pub fn new() -> Options { todo!() }
+    pub fn new() -> Options {
+        todo!()
+    }
     /// Fail with NotADatabase when there is none yet (default false: created).
-    pub fn existing(self, existing: bool) -> Options { todo!() }
+    pub fn existing(self, existing: bool) -> Options {
+        todo!()
+    }
     /// Bytes of a log segment (default 64 MiB).
-    pub fn segment_bytes(self, bytes: u32) -> Options { todo!() }
+    pub fn segment_bytes(self, bytes: u32) -> Options {
+        todo!()
+    }
     /// Bytes of cache of the index (default 64 MiB).
-    pub fn index_cache_bytes(self, bytes: usize) -> Options { todo!() }
+    pub fn index_cache_bytes(self, bytes: usize) -> Options {
+        todo!()
+    }
     /// Bytes of a group above which appends wait (default 32 MiB).
-    pub fn group_bytes_max(self, bytes: usize) -> Options { todo!() }
+    pub fn group_bytes_max(self, bytes: usize) -> Options {
+        todo!()
+    }
     /// Rows after which the index is written (default 65,536).
-    pub fn dirty_rows_max(self, rows: usize) -> Options { todo!() }
+    pub fn dirty_rows_max(self, rows: usize) -> Options {
+        todo!()
+    }
     /// Opens the store in `path`.
-    pub fn open(self, path: impl AsRef<Path>) -> Result<Store> { todo!() }
+    pub fn open(self, path: impl AsRef<Path>) -> Result<Store> {
+        todo!()
+    }
 }
 
 /// An object as its next step needs it.
@@ -99,13 +113,21 @@ pub struct Loaded {
 pub struct StoredCommit {}
 impl StoredCommit {
     /// The version's header.
-    pub fn header(&self) -> &Header { todo!() }
+    pub fn header(&self) -> &Header {
+        todo!()
+    }
     /// The version's hash.
-    pub fn hash(&self) -> VersionHash { todo!() }
+    pub fn hash(&self) -> VersionHash {
+        todo!()
+    }
     /// The commit, borrowed from the bytes.
-    pub fn commit(&self) -> Commit<'_> { todo!() }
+    pub fn commit(&self) -> Commit<'_> {
+        todo!()
+    }
     /// The commit's bytes.
-    pub fn bytes(&self) -> &[u8] { todo!() }
+    pub fn bytes(&self) -> &[u8] {
+        todo!()
+    }
 }
 
 /// One version with its memory and globals.
@@ -158,15 +180,30 @@ pub struct ObjectInfo {
 /// Iterator over versions: `Item = Result<StoredCommit>`.
 #[derive(Debug)]
 pub struct Versions {}
-impl Iterator for Versions { type Item = Result<StoredCommit>; fn next(&mut self) -> Option<Self::Item> { todo!() } }
+impl Iterator for Versions {
+    type Item = Result<StoredCommit>;
+    fn next(&mut self) -> Option<Self::Item> {
+        todo!()
+    }
+}
 /// Iterator over refusals, newest first: `Item = Result<Refusal>`.
 #[derive(Debug)]
 pub struct Refusals {}
-impl Iterator for Refusals { type Item = Result<Refusal>; fn next(&mut self) -> Option<Self::Item> { todo!() } }
+impl Iterator for Refusals {
+    type Item = Result<Refusal>;
+    fn next(&mut self) -> Option<Self::Item> {
+        todo!()
+    }
+}
 /// Iterator over commits and refusals in lineage order.
 #[derive(Debug)]
 pub struct Lineage {}
-impl Iterator for Lineage { type Item = Result<LineageEntry>; fn next(&mut self) -> Option<Self::Item> { todo!() } }
+impl Iterator for Lineage {
+    type Item = Result<LineageEntry>;
+    fn next(&mut self) -> Option<Self::Item> {
+        todo!()
+    }
+}
 /// One entry of a lineage.
 #[derive(Clone, Debug)]
 pub enum LineageEntry {
@@ -204,48 +241,104 @@ pub struct Store {}
 #[expect(unused, reason = "skeleton")]
 impl Store {
     /// Opens or creates with the default options.
-    pub fn open(path: impl AsRef<Path>) -> Result<Store> { todo!() }
+    pub fn open(path: impl AsRef<Path>) -> Result<Store> {
+        todo!()
+    }
     /// Appends one frame if the heads still hold; `done` is called on the committer thread when
     /// the frame is durable (or will never be). When this returns an error, `done` is not called.
-    pub fn append(&self, append: &Append<'_>, done: impl FnOnce(Result<()>) + Send + 'static) -> Result<Position> { todo!() }
+    pub fn append(
+        &self,
+        append: &Append<'_>,
+        done: impl FnOnce(Result<()>) + Send + 'static,
+    ) -> Result<Position> {
+        todo!()
+    }
     /// Waits until all that was appended is durable.
-    pub fn sync(&self) -> Result<()> { todo!() }
+    pub fn sync(&self) -> Result<()> {
+        todo!()
+    }
     /// Everything needed to continue an object.
-    pub fn head(&self, id: ObjectId) -> Result<Option<Loaded>> { todo!() }
+    pub fn head(&self, id: ObjectId) -> Result<Option<Loaded>> {
+        todo!()
+    }
     /// The row of an object.
-    pub fn info(&self, id: ObjectId) -> Result<Option<ObjectInfo>> { todo!() }
+    pub fn info(&self, id: ObjectId) -> Result<Option<ObjectInfo>> {
+        todo!()
+    }
     /// A version by seq.
-    pub fn version(&self, id: ObjectId, seq: u64) -> Result<Option<Version>> { todo!() }
+    pub fn version(&self, id: ObjectId, seq: u64) -> Result<Option<Version>> {
+        todo!()
+    }
     /// The newest version not later than `time` (ms).
-    pub fn as_of(&self, id: ObjectId, time: u64) -> Result<Option<Version>> { todo!() }
+    pub fn as_of(&self, id: ObjectId, time: u64) -> Result<Option<Version>> {
+        todo!()
+    }
     /// The versions of `range` of seqs.
-    pub fn versions(&self, id: ObjectId, range: Range<u64>, direction: Direction) -> Result<Versions> { todo!() }
+    pub fn versions(
+        &self,
+        id: ObjectId,
+        range: Range<u64>,
+        direction: Direction,
+    ) -> Result<Versions> {
+        todo!()
+    }
     /// The refusals, newest first.
-    pub fn refusals(&self, id: ObjectId) -> Result<Refusals> { todo!() }
+    pub fn refusals(&self, id: ObjectId) -> Result<Refusals> {
+        todo!()
+    }
     /// Commits and refusals in lineage order, from the genesis.
-    pub fn lineage(&self, id: ObjectId) -> Result<Lineage> { todo!() }
+    pub fn lineage(&self, id: ObjectId) -> Result<Lineage> {
+        todo!()
+    }
     /// A module.
-    pub fn code(&self, hash: CodeHash) -> Result<Option<Vec<u8>>> { todo!() }
+    pub fn code(&self, hash: CodeHash) -> Result<Option<Vec<u8>>> {
+        todo!()
+    }
     /// A policy's encoding.
-    pub fn policy(&self, hash: PolicyHash) -> Result<Option<Vec<u8>>> { todo!() }
+    pub fn policy(&self, hash: PolicyHash) -> Result<Option<Vec<u8>>> {
+        todo!()
+    }
     /// A base image, cached.
-    pub fn base(&self, hash: BaseHash) -> Result<Option<Arc<BaseImage>>> { todo!() }
+    pub fn base(&self, hash: BaseHash) -> Result<Option<Arc<BaseImage>>> {
+        todo!()
+    }
     /// Objects in id order.
-    pub fn list(&self, after: Option<ObjectId>, limit: usize) -> Result<Vec<ObjectInfo>> { todo!() }
+    pub fn list(&self, after: Option<ObjectId>, limit: usize) -> Result<Vec<ObjectInfo>> {
+        todo!()
+    }
     /// The object of a name.
-    pub fn find(&self, name: &str) -> Result<Option<ObjectId>> { todo!() }
+    pub fn find(&self, name: &str) -> Result<Option<ObjectId>> {
+        todo!()
+    }
     /// Objects whose next wake is at or before `time`, by (time, id) (u64::MAX: all).
-    pub fn wakes_until(&self, time: u64) -> Result<Vec<(u64, ObjectId)>> { todo!() }
+    pub fn wakes_until(&self, time: u64) -> Result<Vec<(u64, ObjectId)>> {
+        todo!()
+    }
     /// Writes an object as a capsule; `progress(done, all)` in sections.
-    pub fn export(&self, id: ObjectId, to: &mut impl Write, progress: impl FnMut(u64, u64)) -> Result<()> { todo!() }
+    pub fn export(
+        &self,
+        id: ObjectId,
+        to: &mut impl Write,
+        progress: impl FnMut(u64, u64),
+    ) -> Result<()> {
+        todo!()
+    }
     /// Appends a capsule that was verified up to `head` in a first pass whose seal was `seal`.
-    pub fn import(&self, from: impl Read, head: &Head, seal: Seal) -> Result<ObjectId> { todo!() }
+    pub fn import(&self, from: impl Read, head: &Head, seal: Seal) -> Result<ObjectId> {
+        todo!()
+    }
     /// Writes the index now.
-    pub fn checkpoint(&self) -> Result<()> { todo!() }
+    pub fn checkpoint(&self) -> Result<()> {
+        todo!()
+    }
     /// Figures.
-    pub fn stats(&self) -> Result<Stats> { todo!() }
+    pub fn stats(&self) -> Result<Stats> {
+        todo!()
+    }
     /// Writes everything and closes.
-    pub fn close(self) -> Result<()> { todo!() }
+    pub fn close(&self) -> Result<()> {
+        todo!()
+    }
 }
 // Also: storage::{CapsuleReader (new(Read) -> Result, next() -> Result<Option<(SectionKind, &[u8])>>, seal() -> Option<Seal>)},
 // storage::{check(path, progress) -> Result<Report>, rebuild_index(path)}, store.check(progress).

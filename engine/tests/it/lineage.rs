@@ -2,9 +2,7 @@
 
 use std::io::Cursor;
 
-use continuant::{
-    Database, ObjectId, Options, Replay, SigningKey, Verified, args, verify_capsule,
-};
+use continuant::{Database, ObjectId, Options, Replay, SigningKey, Verified, args, verify_capsule};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
@@ -18,7 +16,12 @@ fn lively(db: &Database) -> ObjectId {
     db.call(id, "fail", args![]).wait().unwrap_err();
     db.call(id, "ring", args![START + 10]).wait().unwrap();
     db.run_until(START + 2_500).unwrap();
-    db.call(id, "add", args![1u64]).signed(&key).nonce(1).expires(START + 9_000).wait().unwrap_err();
+    db.call(id, "add", args![1u64])
+        .signed(&key)
+        .nonce(1)
+        .expires(START + 9_000)
+        .wait()
+        .unwrap_err();
     db.call(id, "grow", args![1u32]).wait().unwrap();
     db.write(id, vec![("total", 50u64.into())]).wait().unwrap();
     id
