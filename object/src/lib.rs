@@ -9,7 +9,7 @@
 pub mod admission;
 pub mod capsule;
 pub mod code;
-mod codec;
+pub mod codec;
 pub mod commit;
 pub mod credential;
 pub mod definition;

@@ -64,6 +64,11 @@ impl<T: Copy> Spine<T> {
         Spine { links }
     }
 
+    /// The links, head first.
+    pub fn links(&self) -> &[(u64, T)] {
+        &self.links
+    }
+
     /// The newest version.
     pub fn head(&self) -> Option<(u64, T)> {
         self.links.first().copied()

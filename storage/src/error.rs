@@ -87,6 +87,11 @@ pub enum ErrorKind {
         /// The object that has it.
         object: ObjectId,
     },
+    /// A name that no object can have.
+    Name {
+        /// The name.
+        found: String,
+    },
     /// A frame would be larger than the format allows.
     TooLarge {
         /// Bytes that were to be written.
@@ -218,6 +223,10 @@ impl fmt::Display for ErrorKind {
             ErrorKind::NotFound { what, name } => write!(f, "no {what} {name}"),
             ErrorKind::NameTaken { name, object } => {
                 write!(f, "the name {name:?} is taken by {object}")
+            }
+            ErrorKind::Name { found } => {
+                let rule = "1 to 256 bytes without control characters";
+                write!(f, "the name {found:?} cannot be: a name is {rule}")
             }
             ErrorKind::TooLarge { found, max } => {
                 write!(f, "a frame of {found} bytes is larger than {max}")

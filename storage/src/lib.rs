@@ -7,37 +7,31 @@
 //! Invariant: what an append's callback was told is durable is there after any crash, and every
 //! byte that is served was verified against a check or a hash.
 
+mod append;
+mod capsule;
+mod check;
+mod directory;
 mod error;
+mod heads;
+mod index;
+mod lineage;
+mod log;
+mod options;
+mod pages;
+mod read;
+mod recovery;
+mod row;
 mod store;
+mod stored;
 
+pub use append::{Append, Blob, Change, NewCommit};
+pub use capsule::{CapsuleReader, Seal};
+pub use check::{Damage, Report};
 pub use error::{Error, ErrorKind, Result};
-pub use store::{
-    Append, Blob, Change, Direction, Lineage, LineageEntry, Loaded, NewCommit, ObjectInfo, Options,
-    Position, Refusals, Seal, Stats, Store, StoredCommit, Version, Versions,
-};
-
-/// temporary
-pub struct CapsuleReader<R>(R);
-impl<R: std::io::Read> CapsuleReader<R> {
-    pub fn new(_: R) -> Result<Self> {
-        todo!()
-    }
-    pub fn next(&mut self) -> Result<Option<(object::capsule::SectionKind, &[u8])>> {
-        todo!()
-    }
-    pub fn seal(&self) -> Option<Seal> {
-        todo!()
-    }
-}
-/// temporary
-pub struct Report;
-impl Store {
-    pub fn check(&self, _: impl FnMut(u64, u64)) -> Result<Report> {
-        todo!()
-    }
-}
-impl Default for Options {
-    fn default() -> Self {
-        todo!()
-    }
-}
+pub use lineage::{Direction, Lineage, LineageEntry, Refusals, Versions};
+pub use log::Position;
+pub use options::Options;
+pub use read::{Loaded, Version};
+pub use recovery::rebuild_index;
+pub use store::{ObjectInfo, Stats, Store};
+pub use stored::StoredCommit;

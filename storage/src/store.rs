@@ -1,156 +1,31 @@
-//! API skeleton, bodies to follow.
-use std::io::{Read, Write};
-use std::ops::Range;
+//! The store: what appends go to and reads come from.
+//!
+//! Each method hands on to the part that does it: `append`, `read`, `lineage`, `capsule`, `check`.
+//!
+//! Invariant: what `Store::append` told its callback is durable is there after any crash.
+
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::JoinHandle;
 
-use object::commit::Commit;
-use object::hash::*;
-use object::head::Head;
-use object::header::Header;
-use object::image::{BaseImage, Image};
-use object::refusal::Refusal;
+use object::hash::{BaseHash, CodeHash, ObjectId, PolicyHash, VersionHash};
+use object::image::BaseImage;
+use parking_lot::{Condvar, Mutex};
+use std::collections::HashMap;
+use std::sync::Weak;
 
-use crate::{Error, Result};
+use crate::directory::Directory;
+use crate::error::{Error, Result};
+use crate::heads::Heads;
+use crate::index::Index;
+use crate::log::record::{BlobHash, Record, records};
+use crate::log::{Frames, Log, Position, Sizes};
+use crate::options::Options;
+use crate::recovery;
+use crate::row::Row;
 
-/// Where a record is in the log: its segment and the offset in it.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
-pub struct Position(pub(crate) u64);
-
-/// What is stored once, by its hash, and shared by objects. What the store has already is skipped.
-#[derive(Clone, Copy, Debug)]
-pub enum Blob<'a> {
-    /// A module, as its author gave it.
-    Code(&'a [u8]),
-    /// A policy's encoding.
-    Policy(&'a [u8]),
-    /// A base image's encoding.
-    Base(&'a [u8]),
-}
-
-/// A version to append. The head that it must follow is `commit.header.parent`.
-#[derive(Clone, Debug)]
-pub struct NewCommit<'a> {
-    /// The version with its payloads and changed pages.
-    pub commit: Commit<'a>,
-    /// The base image that the object's pages differ from: in a genesis, and nowhere else.
-    pub base: Option<BaseHash>,
-    /// The encoded nonces, when they are not the parent's.
-    pub nonces: Option<&'a [u8]>,
-}
-
-/// One change of one object.
-#[derive(Clone, Debug)]
-pub enum Change<'a> {
-    /// A new version.
-    Commit(NewCommit<'a>),
-    /// A refusal on record; it must follow the head (`parent`) and the last refusal (`previous`).
-    Refusal(&'a Refusal),
-}
-
-/// What is appended as one frame: all of it or nothing. Changes of one object are in lineage order.
-#[derive(Clone, Debug, Default)]
-pub struct Append<'a> {
-    /// Blobs that the changes need.
-    pub blobs: Vec<Blob<'a>>,
-    /// The changes, of any number of objects.
-    pub changes: Vec<Change<'a>>,
-    /// Names to bind, each to an object that has none.
-    pub names: Vec<(&'a str, ObjectId)>,
-}
-
-/// How a store is opened.
-#[derive(Clone, Debug)]
-pub struct Options {}
-impl Options {
-    /// The defaults.
-    pub fn new() -> Options {
-        todo!()
-    }
-    /// Fail with NotADatabase when there is none yet (default false: created).
-    pub fn existing(self, existing: bool) -> Options {
-        todo!()
-    }
-    /// Bytes of a log segment (default 64 MiB).
-    pub fn segment_bytes(self, bytes: u32) -> Options {
-        todo!()
-    }
-    /// Bytes of cache of the index (default 64 MiB).
-    pub fn index_cache_bytes(self, bytes: usize) -> Options {
-        todo!()
-    }
-    /// Bytes of a group above which appends wait (default 32 MiB).
-    pub fn group_bytes_max(self, bytes: usize) -> Options {
-        todo!()
-    }
-    /// Rows after which the index is written (default 65,536).
-    pub fn dirty_rows_max(self, rows: usize) -> Options {
-        todo!()
-    }
-    /// Opens the store in `path`.
-    pub fn open(self, path: impl AsRef<Path>) -> Result<Store> {
-        todo!()
-    }
-}
-
-/// An object as its next step needs it.
-#[derive(Clone, Debug)]
-pub struct Loaded {
-    /// The head: header, hash, nonces, refusals, spine.
-    pub head: Head,
-    /// The memory.
-    pub image: Image,
-    /// The mutable globals.
-    pub globals: Vec<u64>,
-    /// The base image's hash.
-    pub base: BaseHash,
-    /// The object's name.
-    pub name: Option<String>,
-}
-
-/// A commit as read: its bytes, verified.
-#[derive(Clone, Debug)]
-pub struct StoredCommit {}
-impl StoredCommit {
-    /// The version's header.
-    pub fn header(&self) -> &Header {
-        todo!()
-    }
-    /// The version's hash.
-    pub fn hash(&self) -> VersionHash {
-        todo!()
-    }
-    /// The commit, borrowed from the bytes.
-    pub fn commit(&self) -> Commit<'_> {
-        todo!()
-    }
-    /// The commit's bytes.
-    pub fn bytes(&self) -> &[u8] {
-        todo!()
-    }
-}
-
-/// One version with its memory and globals.
-#[derive(Clone, Debug)]
-pub struct Version {
-    /// The commit that made it.
-    pub commit: StoredCommit,
-    /// The memory after it.
-    pub image: Image,
-    /// The mutable globals after it.
-    pub globals: Vec<u64>,
-}
-
-/// Which way an iterator over versions goes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Direction {
-    /// Oldest first.
-    Forward,
-    /// Newest first.
-    Backward,
-}
-
-/// An object as a list shows it.
+/// An object as a list shows it. Times are milliseconds since 1970-01-01 UTC.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ObjectInfo {
     /// The object.
@@ -177,168 +52,318 @@ pub struct ObjectInfo {
     pub base: BaseHash,
 }
 
-/// Iterator over versions: `Item = Result<StoredCommit>`.
-#[derive(Debug)]
-pub struct Versions {}
-impl Iterator for Versions {
-    type Item = Result<StoredCommit>;
-    fn next(&mut self) -> Option<Self::Item> {
-        todo!()
+impl ObjectInfo {
+    pub(crate) fn new(id: ObjectId, row: &Row) -> ObjectInfo {
+        ObjectInfo {
+            id,
+            name: row.name.clone(),
+            seq: row.seq(),
+            hash: row.head().hash,
+            time: row.time,
+            created: row.created,
+            wake: row.wake,
+            refusal_count: row.refusal_count,
+            code: row.code,
+            policy: row.policy,
+            base: row.base,
+        }
     }
-}
-/// Iterator over refusals, newest first: `Item = Result<Refusal>`.
-#[derive(Debug)]
-pub struct Refusals {}
-impl Iterator for Refusals {
-    type Item = Result<Refusal>;
-    fn next(&mut self) -> Option<Self::Item> {
-        todo!()
-    }
-}
-/// Iterator over commits and refusals in lineage order.
-#[derive(Debug)]
-pub struct Lineage {}
-impl Iterator for Lineage {
-    type Item = Result<LineageEntry>;
-    fn next(&mut self) -> Option<Self::Item> {
-        todo!()
-    }
-}
-/// One entry of a lineage.
-#[derive(Clone, Debug)]
-pub enum LineageEntry {
-    /// A version.
-    Commit(StoredCommit),
-    /// A refusal behind the version before.
-    Refusal(Refusal),
 }
 
-/// The last check of a capsule: equal seals, equal bytes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Seal(pub(crate) [u8; 32]);
-
-/// Figures.
+/// Figures of a store.
 #[derive(Clone, Debug)]
 pub struct Stats {
-    /// Bytes of all files.
+    /// Bytes that the file system holds for all files.
     pub bytes_on_disk: u64,
     /// Segments of the log.
     pub segment_count: u64,
     /// All before is durable.
     pub durable: Position,
-    /// Groups written since open.
+    /// Groups written since the store was opened.
     pub group_count: u64,
-    /// Frames written since open.
+    /// Frames written since the store was opened.
     pub frame_count: u64,
-    /// Frames in the largest group.
+    /// Frames in the largest of these groups.
     pub group_frames_max: u64,
 }
 
-/// The store: Send + Sync; share it in an Arc.
+/// A store of objects: share it by reference or in an `Arc`. Dropping it closes it.
 #[derive(Debug)]
-pub struct Store {}
+pub struct Store {
+    inner: Arc<Inner>,
+    indexer: Mutex<Option<JoinHandle<()>>>,
+}
 
-#[expect(unused, reason = "skeleton")]
+/// What the threads of one store share.
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) directory: Directory,
+    pub(crate) log: Log,
+    pub(crate) index: Index,
+    pub(crate) options: Options,
+    /// Invariant: frames are pushed to the log under this lock, so rows and log agree.
+    pub(crate) heads: Mutex<Heads>,
+    /// Held by whoever writes the index.
+    flush: Mutex<()>,
+    /// Bytes pushed to the log since the index was last written.
+    pub(crate) tail_bytes: AtomicU64,
+    bases: Mutex<HashMap<BaseHash, Weak<BaseImage>>>,
+    wish: Mutex<Wish>,
+    wished: Condvar,
+}
+
+/// What the indexer's thread is to do next.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+enum Wish {
+    #[default]
+    Nothing,
+    Write,
+    Stop,
+}
+
 impl Store {
-    /// Opens or creates with the default options.
+    /// Opens the store in the directory `path` with the default options; creates it if it is
+    /// missing.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Options::open`].
     pub fn open(path: impl AsRef<Path>) -> Result<Store> {
-        todo!()
+        Options::new().open(path)
     }
-    /// Appends one frame if the heads still hold; `done` is called on the committer thread when
-    /// the frame is durable (or will never be). When this returns an error, `done` is not called.
-    pub fn append(
-        &self,
-        append: &Append<'_>,
-        done: impl FnOnce(Result<()>) + Send + 'static,
-    ) -> Result<Position> {
-        todo!()
+
+    pub(crate) fn open_with(path: &Path, options: Options) -> Result<Store> {
+        let directory = Directory::open(path, options.existing)?;
+        let cache = options.index_cache_bytes;
+        let (index, covered) = Index::open(&directory.index(), cache)?;
+        let recovered = recovery::recover(&directory, &index, covered, &options)?;
+        let sizes = Sizes {
+            segment_bytes: options.segment_bytes,
+            group_bytes_max: options.group_bytes_max,
+        };
+        let (segments, tail) = (recovered.segments, recovered.tail);
+        let log = Log::start(segments, directory.id(), tail, sizes)?;
+        let inner = Arc::new(Inner {
+            directory,
+            log,
+            index,
+            options,
+            heads: Mutex::new(recovered.heads),
+            flush: Mutex::default(),
+            tail_bytes: AtomicU64::new(recovered.tail_bytes),
+            bases: Mutex::default(),
+            wish: Mutex::default(),
+            wished: Condvar::new(),
+        });
+        let of_indexer = Arc::clone(&inner);
+        let indexer = std::thread::Builder::new()
+            .name("continuant-index".to_string())
+            .spawn(move || of_indexer.write_behind())
+            .map_err(|error| Error::io("start the indexer's thread", error))?;
+        Ok(Store { inner, indexer: Mutex::new(Some(indexer)) })
     }
+
+    pub(crate) fn inner(&self) -> &Inner {
+        &self.inner
+    }
+
     /// Waits until all that was appended is durable.
+    ///
+    /// # Errors
+    ///
+    /// [`Poisoned`](crate::ErrorKind::Poisoned) when it cannot become so, [`Closed`](crate::ErrorKind::Closed).
     pub fn sync(&self) -> Result<()> {
-        todo!()
+        self.inner.log.health()?;
+        self.inner.log.wait_durable(self.inner.log.tail().end)
     }
-    /// Everything needed to continue an object.
-    pub fn head(&self, id: ObjectId) -> Result<Option<Loaded>> {
-        todo!()
-    }
-    /// The row of an object.
-    pub fn info(&self, id: ObjectId) -> Result<Option<ObjectInfo>> {
-        todo!()
-    }
-    /// A version by seq.
-    pub fn version(&self, id: ObjectId, seq: u64) -> Result<Option<Version>> {
-        todo!()
-    }
-    /// The newest version not later than `time` (ms).
-    pub fn as_of(&self, id: ObjectId, time: u64) -> Result<Option<Version>> {
-        todo!()
-    }
-    /// The versions of `range` of seqs.
-    pub fn versions(
-        &self,
-        id: ObjectId,
-        range: Range<u64>,
-        direction: Direction,
-    ) -> Result<Versions> {
-        todo!()
-    }
-    /// The refusals, newest first.
-    pub fn refusals(&self, id: ObjectId) -> Result<Refusals> {
-        todo!()
-    }
-    /// Commits and refusals in lineage order, from the genesis.
-    pub fn lineage(&self, id: ObjectId) -> Result<Lineage> {
-        todo!()
-    }
-    /// A module.
-    pub fn code(&self, hash: CodeHash) -> Result<Option<Vec<u8>>> {
-        todo!()
-    }
-    /// A policy's encoding.
-    pub fn policy(&self, hash: PolicyHash) -> Result<Option<Vec<u8>>> {
-        todo!()
-    }
-    /// A base image, cached.
-    pub fn base(&self, hash: BaseHash) -> Result<Option<Arc<BaseImage>>> {
-        todo!()
-    }
-    /// Objects in id order.
-    pub fn list(&self, after: Option<ObjectId>, limit: usize) -> Result<Vec<ObjectInfo>> {
-        todo!()
-    }
-    /// The object of a name.
-    pub fn find(&self, name: &str) -> Result<Option<ObjectId>> {
-        todo!()
-    }
-    /// Objects whose next wake is at or before `time`, by (time, id) (u64::MAX: all).
-    pub fn wakes_until(&self, time: u64) -> Result<Vec<(u64, ObjectId)>> {
-        todo!()
-    }
-    /// Writes an object as a capsule; `progress(done, all)` in sections.
-    pub fn export(
-        &self,
-        id: ObjectId,
-        to: &mut impl Write,
-        progress: impl FnMut(u64, u64),
-    ) -> Result<()> {
-        todo!()
-    }
-    /// Appends a capsule that was verified up to `head` in a first pass whose seal was `seal`.
-    pub fn import(&self, from: impl Read, head: &Head, seal: Seal) -> Result<ObjectId> {
-        todo!()
-    }
+
     /// Writes the index now.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Store::sync`], and the index's own.
     pub fn checkpoint(&self) -> Result<()> {
-        todo!()
+        self.inner.checkpoint()
     }
+
+    /// A module, by the hash of its bytes.
+    ///
+    /// # Errors
+    ///
+    /// Those of the file system, and damage.
+    pub fn code(&self, hash: CodeHash) -> Result<Option<Vec<u8>>> {
+        self.inner.blob(BlobHash::Code(hash))
+    }
+
+    /// A policy's encoding.
+    ///
+    /// # Errors
+    ///
+    /// As of [`Store::code`].
+    pub fn policy(&self, hash: PolicyHash) -> Result<Option<Vec<u8>>> {
+        self.inner.blob(BlobHash::Policy(hash))
+    }
+
+    /// A base image; all that hold one hold the same.
+    ///
+    /// # Errors
+    ///
+    /// As of [`Store::code`].
+    pub fn base(&self, hash: BaseHash) -> Result<Option<Arc<BaseImage>>> {
+        self.inner.base(hash)
+    }
+
     /// Figures.
+    ///
+    /// # Errors
+    ///
+    /// Those of the file system.
     pub fn stats(&self) -> Result<Stats> {
-        todo!()
+        let figures = self.inner.log.figures();
+        Ok(Stats {
+            bytes_on_disk: self.inner.directory.bytes_on_disk()?,
+            segment_count: self.inner.log.segments().numbers()?.len() as u64,
+            durable: self.inner.log.durable(),
+            group_count: figures.group_count,
+            frame_count: figures.frame_count,
+            group_frames_max: figures.group_frames_max,
+        })
     }
-    /// Writes everything and closes.
+
+    /// Makes everything durable, writes the index, and closes; what comes later fails with
+    /// [`Closed`](crate::ErrorKind::Closed). Closing again does nothing.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Store::checkpoint`]: what they concern is in no acknowledged commit.
     pub fn close(&self) -> Result<()> {
-        todo!()
+        let Some(indexer) = self.indexer.lock().take() else { return Ok(()) };
+        self.inner.wish(Wish::Stop);
+        let joined = indexer.join();
+        joined.map_err(|_| Error::io("the indexer's thread", std::io::Error::other("panicked")))?;
+        let written = self.inner.checkpoint();
+        let closed = self.inner.log.close();
+        written.and(closed)
     }
 }
-// Also: storage::{CapsuleReader (new(Read) -> Result, next() -> Result<Option<(SectionKind, &[u8])>>, seal() -> Option<Seal>)},
-// storage::{check(path, progress) -> Result<Report>, rebuild_index(path)}, store.check(progress).
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        if let Err(error) = self.close() {
+            tracing::error!(%error, "closing the store");
+        }
+    }
+}
+
+impl Inner {
+    fn wish(&self, wish: Wish) {
+        *self.wish.lock() = wish;
+        self.wished.notify_one();
+    }
+
+    /// Has the index written when there is much that it does not have; waits for that when there is
+    /// far too much.
+    pub(crate) fn relieve(&self, recent_count: usize) -> Result<()> {
+        let (rows, rows_max) = (recent_count, self.options.recent_rows_max);
+        let (bytes, bytes_max) =
+            (self.tail_bytes.load(Ordering::Relaxed), self.options.tail_bytes_max);
+        if rows > 2 * rows_max || bytes > 2 * bytes_max {
+            self.checkpoint()?;
+        } else if rows > rows_max || bytes > bytes_max {
+            let mut wish = self.wish.lock();
+            if *wish == Wish::Nothing {
+                *wish = Wish::Write;
+                self.wished.notify_one();
+            }
+        }
+        Ok(())
+    }
+
+    /// The indexer's thread: writes the index when asked to, until it fails or is to stop.
+    fn write_behind(&self) {
+        loop {
+            let mut wish = self.wish.lock();
+            while *wish == Wish::Nothing {
+                self.wished.wait(&mut wish);
+            }
+            match *wish {
+                Wish::Stop => return,
+                _ => *wish = Wish::Nothing,
+            }
+            drop(wish);
+            if let Err(error) = self.checkpoint() {
+                tracing::error!(%error, "the index is written no more");
+                return;
+            }
+        }
+    }
+
+    /// Writes the index up to the end of the log.
+    fn checkpoint(&self) -> Result<()> {
+        let _only = self.flush.lock();
+        self.log.health()?;
+        let mut heads = self.heads.lock();
+        let tail = self.log.tail();
+        let generation = heads.begin_flush();
+        self.tail_bytes.store(0, Ordering::Relaxed);
+        drop(heads);
+        self.log.wait_durable(tail.end)?;
+        if let Err(error) = self.index.write(&generation, tail) {
+            self.log.poison(&error);
+            return Err(error);
+        }
+        self.heads.lock().end_flush();
+        Ok(())
+    }
+
+    /// Where a blob is, when the store has it.
+    pub(crate) fn blob_position(&self, hash: BlobHash) -> Result<Option<Position>> {
+        let known = self.heads.lock().blob(&hash);
+        match known {
+            Some(position) => Ok(Some(position)),
+            None => self.index.blob(hash),
+        }
+    }
+
+    fn blob(&self, hash: BlobHash) -> Result<Option<Vec<u8>>> {
+        let Some(position) = self.blob_position(hash)? else { return Ok(None) };
+        let frame = self.log.frame(position)?;
+        for record in records(&frame.body) {
+            match record? {
+                // The record's hash was computed from its bytes.
+                Record::Blob(found, bytes) if found == hash => return Ok(Some(bytes.to_vec())),
+                _ => {}
+            }
+        }
+        Err(crate::log::frame::damaged(position, format!("{hash:?}"), "a frame without it"))
+    }
+
+    pub(crate) fn base(&self, hash: BaseHash) -> Result<Option<Arc<BaseImage>>> {
+        if let Some(base) = self.bases.lock().get(&hash).and_then(Weak::upgrade) {
+            return Ok(Some(base));
+        }
+        let Some(bytes) = self.blob(BlobHash::Base(hash))? else { return Ok(None) };
+        let base = Arc::new(BaseImage::decode(&bytes)?);
+        let mut bases = self.bases.lock();
+        if let Some(other) = bases.get(&hash).and_then(Weak::upgrade) {
+            return Ok(Some(other));
+        }
+        bases.retain(|_, base| base.strong_count() > 0);
+        bases.insert(hash, Arc::downgrade(&base));
+        Ok(Some(base))
+    }
+
+    /// The row of an object.
+    pub(crate) fn row(&self, id: ObjectId) -> Result<Option<Arc<Row>>> {
+        let known = self.heads.lock().row(&id).cloned();
+        match known {
+            Some(row) => Ok(Some(row)),
+            None => Ok(self.index.row(id)?.map(Arc::new)),
+        }
+    }
+
+    /// The row of an object that there must be.
+    pub(crate) fn require_row(&self, id: ObjectId) -> Result<Arc<Row>> {
+        self.row(id)?.ok_or_else(|| Error::not_found("object", id))
+    }
+}

@@ -1,0 +1,332 @@
+//! Appending: changes of objects to one frame, if the heads that they follow still hold.
+//!
+//! The frame is built, with its notes of where things are, before any lock is taken; then, under
+//! the lock of the heads, it is pushed if nothing that it builds on has changed. It does not know
+//! whether changes are admitted: the crate above decided that.
+//!
+//! Invariant: rows change exactly as the frame says, so recovery, which reads it, finds the same.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use object::commit::Commit;
+use object::hash::{BaseHash, CodeHash, ObjectId, PolicyHash};
+use object::refusal::Refusal;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::heads::Heads;
+use crate::log::record::{BlobHash, Body, NAME_BYTES_MAX, is_name};
+use crate::log::{Done, Position};
+use crate::row::{NewVersion, Row};
+use crate::store::{Inner, Store};
+
+/// What is stored once, by its hash, and shared by objects. What the store has already is skipped.
+#[derive(Clone, Copy, Debug)]
+pub enum Blob<'a> {
+    /// A module, as its author gave it.
+    Code(&'a [u8]),
+    /// A policy's encoding.
+    Policy(&'a [u8]),
+    /// A base image's encoding.
+    Base(&'a [u8]),
+}
+
+impl<'a> Blob<'a> {
+    /// The blob's hash and bytes.
+    pub(crate) fn hashed(self) -> (BlobHash, &'a [u8]) {
+        match self {
+            Blob::Code(bytes) => (BlobHash::Code(CodeHash::of(bytes)), bytes),
+            Blob::Policy(bytes) => (BlobHash::Policy(PolicyHash::of(bytes)), bytes),
+            Blob::Base(bytes) => (BlobHash::Base(BaseHash::of(bytes)), bytes),
+        }
+    }
+}
+
+/// A version to append. The head that it must follow is `commit.header.parent`.
+#[derive(Clone, Debug)]
+pub struct NewCommit<'a> {
+    /// The version with its payloads and changed pages.
+    pub commit: Commit<'a>,
+    /// The base image that the object's pages differ from: in a genesis, and nowhere else.
+    pub base: Option<BaseHash>,
+    /// The encoded nonces, when they are not the parent's.
+    pub nonces: Option<&'a [u8]>,
+}
+
+/// One change of one object.
+#[derive(Clone, Debug)]
+pub enum Change<'a> {
+    /// A new version.
+    Commit(NewCommit<'a>),
+    /// A refusal on record; it must follow the head (`parent`) and the last refusal (`previous`).
+    Refusal(&'a Refusal),
+}
+
+/// What is appended as one frame: all of it or nothing. Changes of one object are in lineage order.
+#[derive(Clone, Debug, Default)]
+pub struct Append<'a> {
+    /// Blobs that the changes need.
+    pub blobs: Vec<Blob<'a>>,
+    /// The changes, of any number of objects.
+    pub changes: Vec<Change<'a>>,
+    /// Names to bind, each to an object that has none: 1 to 256 bytes without control characters.
+    pub names: Vec<(&'a str, ObjectId)>,
+}
+
+/// A frame being built, and what it makes of the rows.
+struct Draft<'s> {
+    inner: &'s Inner,
+    /// The generation of the heads that everything was looked up in.
+    epoch: u64,
+    body: Body,
+    rows: Vec<Drafted>,
+    names: Vec<(String, ObjectId)>,
+    blobs: Vec<BlobHash>,
+}
+
+struct Drafted {
+    id: ObjectId,
+    /// The row that the changes follow; none for a new object.
+    before: Option<Arc<Row>>,
+    /// Whether that row was in memory.
+    in_memory: bool,
+    after: Row,
+}
+
+impl Store {
+    /// Appends one frame if the heads still hold. Returns as soon as the frame has its place, which
+    /// reads see at once; `done` is called on the log's thread when the frame is durable. It is
+    /// called exactly once, also with the error that this returns.
+    ///
+    /// # Errors
+    ///
+    /// [`Conflict`](ErrorKind::Conflict) when a head is another,
+    /// [`NameTaken`](ErrorKind::NameTaken), [`Name`](ErrorKind::Name),
+    /// [`TooLarge`](ErrorKind::TooLarge), [`Poisoned`](ErrorKind::Poisoned) and
+    /// [`Closed`](ErrorKind::Closed).
+    ///
+    /// # Panics
+    ///
+    /// When the append has no changes.
+    pub fn append(
+        &self,
+        append: &Append<'_>,
+        done: impl FnOnce(Result<()>) + Send + 'static,
+    ) -> Result<Position> {
+        assert!(!append.changes.is_empty(), "an append changes something");
+        let mut done: Done = Box::new(done);
+        loop {
+            let drafted = self.inner().log.wait_for_room().and_then(|()| {
+                let mut draft = Draft::new(self.inner());
+                draft.fill(append).map(|()| draft)
+            });
+            let pushed = match drafted {
+                Ok(draft) => draft.push(done),
+                Err(error) => Err((Some(error), done)),
+            };
+            match pushed {
+                Ok((position, recent_count)) => {
+                    // The frame is on its way, whatever becomes of the index.
+                    if let Err(error) = self.inner().relieve(recent_count) {
+                        tracing::error!(%error, "writing the index");
+                    }
+                    return Ok(position);
+                }
+                Err((Some(error), done)) => {
+                    done(Err(error.clone()));
+                    return Err(error);
+                }
+                Err((None, given_back)) => done = given_back,
+            }
+        }
+    }
+}
+
+impl<'s> Draft<'s> {
+    fn new(inner: &'s Inner) -> Draft<'s> {
+        let epoch = inner.heads.lock().epoch();
+        let (body, rows, names, blobs) = Default::default();
+        Draft { inner, epoch, body, rows, names, blobs }
+    }
+
+    fn fill(&mut self, append: &Append<'_>) -> Result<()> {
+        for blob in &append.blobs {
+            self.blob(*blob)?;
+        }
+        for change in &append.changes {
+            match change {
+                Change::Commit(new) => self.commit(new)?,
+                Change::Refusal(refusal) => self.refusal(refusal)?,
+            }
+        }
+        for (name, id) in &append.names {
+            self.name(name, *id)?;
+        }
+        Ok(())
+    }
+
+    fn blob(&mut self, blob: Blob<'_>) -> Result<()> {
+        let (hash, bytes) = blob.hashed();
+        if self.inner.blob_position(hash)?.is_none() {
+            self.body.blob(hash, bytes);
+            self.blobs.push(hash);
+        }
+        Ok(())
+    }
+
+    fn commit(&mut self, new: &NewCommit<'_>) -> Result<()> {
+        let header = &new.commit.header;
+        if header.seq == 0 {
+            return self.genesis(new);
+        }
+        let hash = header.hash();
+        let row = self.row(header.object)?;
+        let jump = row.spine.next_jump().expect("a row has a spine").hash;
+        let expected = (row.head().hash, row.seq() + 1, jump, row.refusal, row.refusal_count);
+        let found = (header.parent, header.seq, header.jump, header.refusals, header.refusal_count);
+        if expected != found {
+            return Err(conflict(row, header.seq, header.parent).of(header.object));
+        }
+        let pages = page_indices(&new.commit);
+        let notes = row.extend(&NewVersion {
+            header,
+            hash,
+            pages: &pages,
+            nonces: new.nonces.is_some(),
+            globals: new.commit.globals.is_some(),
+        });
+        self.body.new_commit(&notes, new.nonces, &new.commit);
+        Ok(())
+    }
+
+    fn genesis(&mut self, new: &NewCommit<'_>) -> Result<()> {
+        let header = &new.commit.header;
+        let hash = header.hash();
+        let id = ObjectId::from(hash);
+        let drafted = self.rows.iter().any(|drafted| drafted.id == id);
+        if drafted || self.inner.row(id)?.is_some() {
+            return Err(Error::conflict("no such object", "one that exists").of(id));
+        }
+        let base = new.base.ok_or_else(|| Error::not_found("base image of genesis", hash))?;
+        let pages = page_indices(&new.commit);
+        let version = NewVersion {
+            header,
+            hash,
+            pages: &pages,
+            nonces: new.nonces.is_some(),
+            globals: new.commit.globals.is_some(),
+        };
+        let (after, notes) = Row::begin(&version, base);
+        self.body.new_commit(&notes, new.nonces, &new.commit);
+        self.rows.push(Drafted { id, before: None, in_memory: false, after });
+        Ok(())
+    }
+
+    fn refusal(&mut self, refusal: &Refusal) -> Result<()> {
+        let row = self.row(refusal.object)?;
+        let expected = (row.head().hash, row.seq() + 1, row.refusal);
+        if expected != (refusal.parent, refusal.seq, refusal.previous) {
+            return Err(conflict(row, refusal.seq, refusal.parent).of(refusal.object));
+        }
+        let previous = row.refusal_position;
+        row.refuse(refusal, Position::HERE);
+        self.body.refusal(false, previous, refusal);
+        Ok(())
+    }
+
+    fn name(&mut self, name: &str, id: ObjectId) -> Result<()> {
+        if !is_name(name) {
+            let found = name.chars().take(NAME_BYTES_MAX).collect();
+            return Err(Error::from(ErrorKind::Name { found }).of(id));
+        }
+        let drafted = self.names.iter().find(|(known, _)| known == name).map(|(_, id)| *id);
+        let bound = match drafted.or_else(|| self.inner.heads.lock().name(name)) {
+            Some(bound) => Some(bound),
+            None => self.inner.index.name(name)?,
+        };
+        let taken = |object| Error::from(ErrorKind::NameTaken { name: name.to_string(), object });
+        if let Some(object) = bound {
+            return Err(taken(object));
+        }
+        let row = self.row(id)?;
+        if row.name.is_some() {
+            return Err(taken(id));
+        }
+        row.name = Some(name.to_string());
+        self.body.name(id, name);
+        self.names.push((name.to_string(), id));
+        Ok(())
+    }
+
+    /// The row of an object as the changes so far leave it.
+    fn row(&mut self, id: ObjectId) -> Result<&mut Row> {
+        let index = match self.rows.iter().position(|drafted| drafted.id == id) {
+            Some(index) => index,
+            None => {
+                let known = self.inner.heads.lock().row(&id).cloned();
+                let in_memory = known.is_some();
+                let before = match known {
+                    Some(row) => row,
+                    None => Arc::new(
+                        self.inner
+                            .index
+                            .row(id)?
+                            .ok_or_else(|| Error::conflict("an object", "none").of(id))?,
+                    ),
+                };
+                let mut after = Row::clone(&before);
+                if after.pages.is_none() {
+                    after.pages = Some(self.inner.page_table(&before)?);
+                }
+                self.rows.push(Drafted { id, before: Some(before), in_memory, after });
+                self.rows.len() - 1
+            }
+        };
+        Ok(&mut self.rows[index].after)
+    }
+
+    /// Whether everything that the draft builds on is still so.
+    fn holds(&self, heads: &Heads) -> bool {
+        heads.epoch() == self.epoch
+            && self.rows.iter().all(|drafted| match (heads.row(&drafted.id), &drafted.before) {
+                (Some(now), Some(before)) => drafted.in_memory && Arc::ptr_eq(now, before),
+                (None, before) => before.is_none() || !drafted.in_memory,
+                (Some(_), None) => false,
+            })
+            && self.names.iter().all(|(name, _)| heads.name(name).is_none())
+    }
+
+    /// Pushes the frame. Gives `done` back: with an error, or without one when the heads have moved
+    /// and the draft must be made anew.
+    fn push(self, done: Done) -> Result<(Position, usize), (Option<Error>, Done)> {
+        let hash = blake3::hash(&self.body.0);
+        let mut heads = self.inner.heads.lock();
+        if !self.holds(&heads) {
+            return Err((None, done));
+        }
+        let pushed = self.inner.log.push(&self.body.0, hash, done);
+        let position = pushed.map_err(|(error, done)| (Some(error), done))?;
+        for mut drafted in self.rows {
+            drafted.after.settle(position);
+            heads.put(drafted.id, drafted.after, drafted.before.as_deref());
+        }
+        for (name, id) in self.names {
+            heads.put_name(&name, id);
+        }
+        for hash in self.blobs {
+            heads.put_blob(hash, position);
+        }
+        let bytes = self.body.0.len() as u64;
+        self.inner.tail_bytes.fetch_add(bytes, Ordering::Relaxed);
+        Ok((position, heads.recent_count()))
+    }
+}
+
+fn page_indices(commit: &Commit<'_>) -> Vec<u32> {
+    commit.pages.iter().map(|(index, _)| *index).collect()
+}
+
+fn conflict(row: &Row, seq: u64, parent: impl std::fmt::Display) -> Error {
+    let expected = format!("version {} after {}", row.seq() + 1, row.head().hash);
+    Error::conflict(expected, format!("version {seq} after {parent}"))
+}

@@ -1,0 +1,341 @@
+//! Capsules: an object out of one store as one stream of bytes, and into another.
+//!
+//! Export writes what the log has, section by section, in the memory of one record. Import stages
+//! every record in the log and adopts them all in one last frame, so that a crash or an error on the
+//! way leaves no object. It does not know whether a lineage holds: whoever imports has verified the
+//! same bytes before, which the seal shows.
+
+use std::io::{self, Read, Write};
+
+use object::capsule::{Chain, HEAD, SECTION_CHECK_BYTES, SECTION_HEAD_BYTES, SectionKind};
+use object::commit::Commit;
+use object::credential::Nonces;
+use object::effects::Admission;
+use object::hash::{BaseHash, ObjectId, VersionHash};
+use object::head::Head;
+use object::header::HEADER_BYTES;
+use object::input::Input;
+use object::refusal::Refusal;
+
+use crate::append::Blob;
+use crate::error::{Error, Result};
+use crate::lineage::LineageEntry;
+use crate::log::Position;
+use crate::log::record::{Adoption, Body, CommitRecord};
+use crate::row::{NewVersion, Row};
+use crate::store::{Inner, Store};
+
+/// The check that ends a capsule: equal seals, equal bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Seal([u8; SECTION_CHECK_BYTES]);
+
+/// Reads a capsule section by section, each verified before it is given.
+#[derive(Debug)]
+pub struct CapsuleReader<R> {
+    from: R,
+    chain: Chain,
+    body: Vec<u8>,
+    seal: Option<Seal>,
+}
+
+/// Bytes that a section's buffer grows by: an announced length is not believed before its bytes
+/// are there.
+const GROWTH_BYTES: usize = 1 << 20;
+
+impl<R: Read> CapsuleReader<R> {
+    /// Reads the head of a capsule.
+    ///
+    /// # Errors
+    ///
+    /// [`Capsule`](crate::ErrorKind::Capsule) when it is none, or of another format; those of `from`.
+    pub fn new(mut from: R) -> Result<CapsuleReader<R>> {
+        let mut head = [0; HEAD.len()];
+        let found = read_full(&mut from, &mut head)?;
+        if found < head.len() || head != HEAD {
+            return Err(Error::capsule(0, "the head of a capsule", "other bytes"));
+        }
+        Ok(CapsuleReader { from, chain: Chain::new(), body: Vec::new(), seal: None })
+    }
+
+    /// The next section. [`SectionKind::End`] is the last; then there is none, and no byte may
+    /// follow.
+    ///
+    /// # Errors
+    ///
+    /// [`Capsule`](crate::ErrorKind::Capsule) with the offset of the section that is cut or changed, and
+    /// those of the reader.
+    #[expect(clippy::should_implement_trait, reason = "a section borrows from the reader")]
+    pub fn next(&mut self) -> Result<Option<(SectionKind, &[u8])>> {
+        if self.seal.is_some() {
+            return Ok(None);
+        }
+        let offset = self.chain.offset();
+        let cut = |what: &str| Error::capsule(offset, what, "the end of the bytes");
+        let mut head = [0; SECTION_HEAD_BYTES];
+        if read_full(&mut self.from, &mut head)? < head.len() {
+            return Err(cut("a section head"));
+        }
+        let (kind, length) = self.chain.announced(&head)?;
+        self.body.clear();
+        while self.body.len() < length as usize {
+            let start = self.body.len();
+            let count = GROWTH_BYTES.min(length as usize - start);
+            self.body.resize(start + count, 0);
+            if read_full(&mut self.from, &mut self.body[start..])? < count {
+                return Err(cut("a section body"));
+            }
+        }
+        let mut check = [0; SECTION_CHECK_BYTES];
+        if read_full(&mut self.from, &mut check)? < check.len() {
+            return Err(cut("a section check"));
+        }
+        self.chain.verify(&head, &self.body, &check)?;
+        if kind == SectionKind::End {
+            if read_full(&mut self.from, &mut [0; 1])? > 0 {
+                let end = self.chain.offset();
+                return Err(Error::capsule(end, "the end of the capsule", "more bytes"));
+            }
+            self.seal = Some(Seal(check));
+        }
+        Ok(Some((kind, &self.body)))
+    }
+
+    /// The seal, once the end was read.
+    pub fn seal(&self) -> Option<Seal> {
+        self.seal
+    }
+}
+
+fn read_full(from: &mut impl Read, bytes: &mut [u8]) -> Result<usize> {
+    let mut done = 0;
+    while done < bytes.len() {
+        match from.read(&mut bytes[done..]) {
+            Ok(0) => break,
+            Ok(count) => done += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(Error::io("read the capsule", error)),
+        }
+    }
+    Ok(done)
+}
+
+/// Writes sections.
+struct CapsuleWriter<'a, W> {
+    to: &'a mut W,
+    chain: Chain,
+}
+
+impl<W: Write> CapsuleWriter<'_, W> {
+    fn section(&mut self, kind: SectionKind, body: &[u8]) -> Result<()> {
+        let (head, check) = self.chain.section(kind, body);
+        let parts = [&head[..], body, &check[..]];
+        let written = parts.iter().try_for_each(|part| self.to.write_all(part));
+        written.map_err(|error| Error::io("write the capsule", error))
+    }
+}
+
+impl Store {
+    /// Writes an object, whole, as a capsule; `progress` is told sections done and in all.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](crate::ErrorKind::NotFound), those of `to` and of the file system, and damage.
+    pub fn export(
+        &self,
+        id: ObjectId,
+        to: &mut impl Write,
+        mut progress: impl FnMut(u64, u64),
+    ) -> Result<()> {
+        let row = self.inner().require_row(id)?;
+        let all = 3 + row.seq() + 1 + row.refusal_count + 1;
+        let io = |error| Error::io("write the capsule", error);
+        to.write_all(&HEAD).map_err(io)?;
+        let mut capsule = CapsuleWriter { to, chain: Chain::new() };
+        let part = |what, bytes: Option<Vec<u8>>| bytes.ok_or_else(|| Error::not_found(what, id));
+        capsule.section(SectionKind::Code, &part("code of object", self.code(row.code)?)?)?;
+        let policy = part("policy of object", self.policy(row.policy)?)?;
+        capsule.section(SectionKind::Policy, &policy)?;
+        let base = self.base(row.base)?.map(|base| base.encode());
+        capsule.section(SectionKind::Base, &part("base image of object", base)?)?;
+        for entry in self.lineage(id)? {
+            match entry? {
+                LineageEntry::Commit(stored) => {
+                    capsule.section(SectionKind::Commit, stored.bytes())?;
+                }
+                LineageEntry::Refusal(refusal) => {
+                    capsule.section(SectionKind::Refusal, &refusal.encode())?;
+                }
+            }
+            progress(capsule.chain.section_count(), all);
+        }
+        let count = capsule.chain.section_count();
+        capsule.section(SectionKind::End, &count.to_le_bytes())?;
+        progress(count + 1, all);
+        to.flush().map_err(io)
+    }
+
+    /// Takes in a capsule that was verified up to `head` in a first reading, which `seal` ended;
+    /// waits until the object is durable.
+    ///
+    /// # Errors
+    ///
+    /// [`Conflict`](crate::ErrorKind::Conflict) when the object is here already,
+    /// [`Capsule`](crate::ErrorKind::Capsule) when the bytes are not those of the first reading, and those
+    /// of the file system. After an error there is no such object.
+    pub fn import(&self, from: impl Read, head: &Head, seal: Seal) -> Result<ObjectId> {
+        let mut reader = CapsuleReader::new(from)?;
+        let mut stage = Stage::new(self.inner());
+        if self.inner().row(head.id)?.is_some() {
+            return Err(taken(head.id));
+        }
+        while let Some((kind, body)) = reader.next()? {
+            stage.section(kind, body).map_err(|error| error.of(head.id))?;
+        }
+        let changed = || Error::capsule(0, "the capsule that was verified", "another");
+        let row = stage.staged.filter(|_| reader.seal() == Some(seal)).ok_or_else(changed)?;
+        if row.head().hash != head.hash || row.refusal != head.refusals {
+            return Err(changed());
+        }
+        self.inner().adopt(head.id, row)?;
+        self.sync()?;
+        Ok(head.id)
+    }
+}
+
+fn taken(id: ObjectId) -> Error {
+    Error::conflict("no such object", "one that exists").of(id)
+}
+
+impl Inner {
+    /// Makes a staged lineage an object, unless there is one of this id.
+    fn adopt(&self, object: ObjectId, row: Row) -> Result<()> {
+        let adoption = Adoption {
+            object,
+            head: row.head().position,
+            refusal: row.refusal_position,
+            refusal_count: row.refusal_count,
+        };
+        let mut body = Body::default();
+        body.adoption(adoption);
+        let hash = blake3::hash(&body.0);
+        loop {
+            let epoch = self.heads.lock().epoch();
+            if self.row(object)?.is_some() {
+                return Err(taken(object));
+            }
+            let mut heads = self.heads.lock();
+            if heads.epoch() == epoch && heads.row(&object).is_none() {
+                let pushed = self.log.push(&body.0, hash, Box::new(|_| {}));
+                pushed.map_err(|(error, _)| error)?;
+                heads.put(object, row, None);
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// The records of an object that is being imported.
+struct Stage<'s> {
+    inner: &'s Inner,
+    base: Option<BaseHash>,
+    /// The row that the records so far make.
+    staged: Option<Row>,
+    nonces: Nonces,
+}
+
+impl<'s> Stage<'s> {
+    fn new(inner: &'s Inner) -> Stage<'s> {
+        let (base, staged, nonces) = Default::default();
+        Stage { inner, base, staged, nonces }
+    }
+
+    fn section(&mut self, kind: SectionKind, bytes: &[u8]) -> Result<()> {
+        match kind {
+            SectionKind::Code => self.blob(Blob::Code(bytes)),
+            SectionKind::Policy => self.blob(Blob::Policy(bytes)),
+            SectionKind::Base => {
+                self.base = Some(BaseHash::of(bytes));
+                self.blob(Blob::Base(bytes))
+            }
+            SectionKind::Commit => self.commit(bytes),
+            SectionKind::Refusal => self.refusal(&Refusal::decode(bytes)?),
+            SectionKind::End => Ok(()),
+            other => Err(Error::capsule(0, "a section known here", format!("{other:?}"))),
+        }
+    }
+
+    fn blob(&mut self, blob: Blob<'_>) -> Result<()> {
+        let (hash, bytes) = blob.hashed();
+        if self.inner.blob_position(hash)?.is_none() {
+            let mut body = Body::default();
+            body.blob(hash, bytes);
+            let position = self.push(&body)?;
+            self.inner.heads.lock().put_blob(hash, position);
+        }
+        Ok(())
+    }
+
+    fn commit(&mut self, bytes: &[u8]) -> Result<()> {
+        let commit = Commit::decode(bytes)?;
+        let hash = VersionHash::of(&bytes[..HEADER_BYTES]);
+        let pages: Vec<u32> = commit.pages.iter().map(|(index, _)| *index).collect();
+        let nonces = self.nonces(&commit)?;
+        let version = NewVersion {
+            header: &commit.header,
+            hash,
+            pages: &pages,
+            nonces: nonces.is_some(),
+            globals: commit.globals.is_some(),
+        };
+        let (mut row, notes) = match (self.staged.take(), self.base) {
+            (Some(mut row), _) => {
+                if (row.head().hash, row.seq() + 1) != (commit.header.parent, commit.header.seq) {
+                    return Err(out_of_order("a version that follows"));
+                }
+                let notes = row.extend(&version);
+                (row, notes)
+            }
+            (None, Some(base)) if commit.header.seq == 0 => Row::begin(&version, base),
+            (None, _) => return Err(out_of_order("a base image, then a genesis")),
+        };
+        let mut body = Body::default();
+        let record = CommitRecord { notes, nonces: nonces.as_deref(), commit: bytes };
+        body.commit(true, &record);
+        row.settle(self.push(&body)?);
+        self.staged = Some(row);
+        Ok(())
+    }
+
+    /// The nonces after a version, encoded, when it is signed: the log has them beside it.
+    fn nonces(&mut self, commit: &Commit<'_>) -> Result<Option<Vec<u8>>> {
+        let Some(credential) = Input::decode(commit.input)?.credential else { return Ok(None) };
+        let signers = Admission::decode(commit.admission)?.signers;
+        let (nonce, time) = (credential.nonce, commit.header.time);
+        let admitted = self.nonces.admit(&signers, nonce, time);
+        admitted.map_err(|_| out_of_order("a nonce above those before"))?;
+        self.nonces.record(&signers, nonce, time);
+        Ok(Some(self.nonces.encode()))
+    }
+
+    fn refusal(&mut self, refusal: &Refusal) -> Result<()> {
+        let row = self.staged.as_mut();
+        let row = row.filter(|row| row.refusal == refusal.previous);
+        let mut row = row.ok_or_else(|| out_of_order("a refusal that follows"))?.clone();
+        let mut body = Body::default();
+        body.refusal(true, row.refusal_position, refusal);
+        row.refuse(refusal, self.push(&body)?);
+        self.staged = Some(row);
+        Ok(())
+    }
+
+    /// Pushes a frame whose durability is waited for at the end, when the log has room.
+    fn push(&self, body: &Body) -> Result<Position> {
+        self.inner.log.wait_for_room()?;
+        let hash = blake3::hash(&body.0);
+        self.inner.log.push(&body.0, hash, Box::new(|_| {})).map_err(|(error, _)| error)
+    }
+}
+
+fn out_of_order(expected: &str) -> Error {
+    Error::capsule(0, expected, "a section out of its order")
+}

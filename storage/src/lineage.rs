@@ -1,0 +1,243 @@
+//! Reads of many versions: a range of them either way, the refusals, and both in lineage order.
+//!
+//! The log links records backwards. Reading forwards goes back over a stretch of versions first,
+//! noting where they are, so it takes the memory of one stretch, however long the history is. What
+//! is read is as of the moment when the iterator was made.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use object::hash::ObjectId;
+use object::refusal::Refusal;
+
+use crate::error::Result;
+use crate::log::Position;
+use crate::log::frame::damaged;
+use crate::row::{Link, Row};
+use crate::store::{Inner, Store};
+use crate::stored::{StoredCommit, read_commit, read_refusal};
+
+/// Versions in a stretch that is read forwards.
+const STRETCH: u64 = 256;
+
+/// Which way an iterator over versions goes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Direction {
+    /// Oldest first.
+    Forward,
+    /// Newest first.
+    Backward,
+}
+
+/// One entry of a lineage.
+#[derive(Clone, Debug)]
+pub enum LineageEntry {
+    /// A version.
+    Commit(StoredCommit),
+    /// A refusal behind the version before.
+    Refusal(Refusal),
+}
+
+impl Store {
+    /// The versions whose seqs are in `range`, as far as there are.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](crate::ErrorKind::NotFound), those of the file system, and damage; each item
+    /// may fail by itself as well, and is then the last.
+    pub fn versions(
+        &self,
+        id: ObjectId,
+        range: Range<u64>,
+        direction: Direction,
+    ) -> Result<Versions<'_>> {
+        let row = self.inner().require_row(id)?;
+        Ok(Versions::new(self.inner(), row, range, direction))
+    }
+
+    /// The refusals on record, newest first.
+    ///
+    /// # Errors
+    ///
+    /// As of [`Store::versions`].
+    pub fn refusals(&self, id: ObjectId) -> Result<Refusals<'_>> {
+        let row = self.inner().require_row(id)?;
+        let next = (row.refusal_count > 0).then_some(row.refusal_position);
+        Ok(Refusals { inner: self.inner(), id, next, newer: None })
+    }
+
+    /// Versions and refusals in lineage order, from the genesis.
+    ///
+    /// # Errors
+    ///
+    /// As of [`Store::versions`].
+    pub fn lineage(&self, id: ObjectId) -> Result<Lineage<'_>> {
+        let row = self.inner().require_row(id)?;
+        let all = 0..u64::MAX;
+        let versions = Versions::new(self.inner(), Arc::clone(&row), all, Direction::Forward);
+        let (next, refusals) = Default::default();
+        Ok(Lineage { inner: self.inner(), id, row, versions, started: false, next, refusals })
+    }
+}
+
+/// An iterator over versions.
+#[derive(Debug)]
+pub struct Versions<'a> {
+    inner: &'a Inner,
+    row: Arc<Row>,
+    /// Seqs still to be given.
+    range: Range<u64>,
+    direction: Direction,
+    /// Forwards: the versions that come next, the last of them first.
+    stretch: Vec<Link>,
+    /// Backwards: the version that comes next.
+    next: Option<Link>,
+}
+
+impl<'a> Versions<'a> {
+    fn new(
+        inner: &'a Inner,
+        row: Arc<Row>,
+        range: Range<u64>,
+        direction: Direction,
+    ) -> Versions<'a> {
+        let range = range.start..range.end.min(row.seq() + 1);
+        let (stretch, next) = Default::default();
+        Versions { inner, row, range, direction, stretch, next }
+    }
+
+    fn forward(&mut self) -> Result<StoredCommit> {
+        if self.stretch.is_empty() {
+            let last = (self.range.start + STRETCH).min(self.range.end) - 1;
+            let mut stored = self.located(last)?;
+            self.stretch.push(link(&stored));
+            for _ in self.range.start..last {
+                stored = read_commit(&self.inner.log, stored.parent())?;
+                self.stretch.push(link(&stored));
+            }
+        }
+        self.range.start += 1;
+        read_commit(&self.inner.log, self.stretch.pop().expect("a stretch has versions"))
+    }
+
+    fn backward(&mut self) -> Result<StoredCommit> {
+        self.range.end -= 1;
+        let stored = match self.next {
+            Some(link) => read_commit(&self.inner.log, link)?,
+            None => self.located(self.range.end)?,
+        };
+        self.next = Some(stored.parent());
+        Ok(stored)
+    }
+
+    fn located(&self, seq: u64) -> Result<StoredCommit> {
+        let found = self.inner.locate(&self.row, seq)?;
+        Ok(found.expect("the range ends at the newest version"))
+    }
+}
+
+impl Iterator for Versions<'_> {
+    type Item = Result<StoredCommit>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.range.is_empty() {
+            return None;
+        }
+        let next = match self.direction {
+            Direction::Forward => self.forward(),
+            Direction::Backward => self.backward(),
+        };
+        if next.is_err() {
+            self.range = 0..0;
+        }
+        Some(next)
+    }
+}
+
+/// An iterator over the refusals of an object, newest first.
+#[derive(Debug)]
+pub struct Refusals<'a> {
+    inner: &'a Inner,
+    id: ObjectId,
+    next: Option<Position>,
+    newer: Option<Refusal>,
+}
+
+impl Iterator for Refusals<'_> {
+    type Item = Result<Refusal>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let position = self.next.take()?;
+        let read = read_refusal(&self.inner.log, position, self.id, self.newer.as_ref());
+        Some(read.map(|stored| {
+            self.next = Some(stored.previous).filter(|previous| previous.is_some());
+            self.newer = Some(stored.refusal.clone());
+            stored.refusal
+        }))
+    }
+}
+
+/// An iterator over versions and refusals in lineage order.
+#[derive(Debug)]
+pub struct Lineage<'a> {
+    inner: &'a Inner,
+    id: ObjectId,
+    row: Arc<Row>,
+    versions: Versions<'a>,
+    started: bool,
+    /// The version behind the refusals that come next.
+    next: Option<StoredCommit>,
+    /// Where the refusals are that come next, the last of them first, each with what follows it.
+    refusals: Vec<(Position, Option<Refusal>)>,
+}
+
+impl Lineage<'_> {
+    /// Gives a version, after noting the refusals and the version that come behind it.
+    fn pass(&mut self, stored: StoredCommit) -> Result<StoredCommit> {
+        self.next = self.versions.next().transpose()?;
+        let (last, count) = match &self.next {
+            Some(next) => (next.notes().refusal, next.header().refusal_count),
+            None => (self.row.refusal_position, self.row.refusal_count),
+        };
+        let (mut at, mut newer) = (last, None);
+        for _ in stored.header().refusal_count..count {
+            let read = read_refusal(&self.inner.log, at, self.id, newer.as_ref())?;
+            if read.refusal.parent != stored.hash() {
+                let expected = format!("a refusal behind {}", stored.hash());
+                return Err(damaged(at, expected, format!("behind {}", read.refusal.parent)));
+            }
+            self.refusals.push((at, newer));
+            (at, newer) = (read.previous, Some(read.refusal));
+        }
+        Ok(stored)
+    }
+
+    fn entry(&mut self) -> Result<Option<LineageEntry>> {
+        if let Some((position, newer)) = self.refusals.pop() {
+            let read = read_refusal(&self.inner.log, position, self.id, newer.as_ref())?;
+            return Ok(Some(LineageEntry::Refusal(read.refusal)));
+        }
+        if !std::mem::replace(&mut self.started, true) {
+            self.next = self.versions.next().transpose()?;
+        }
+        let Some(stored) = self.next.take() else { return Ok(None) };
+        self.pass(stored).map(|stored| Some(LineageEntry::Commit(stored)))
+    }
+}
+
+impl Iterator for Lineage<'_> {
+    type Item = Result<LineageEntry>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let entry = self.entry();
+        if entry.is_err() {
+            self.refusals.clear();
+            self.versions.range = 0..0;
+        }
+        entry.transpose()
+    }
+}
+
+fn link(stored: &StoredCommit) -> Link {
+    Link { hash: stored.hash(), position: stored.position() }
+}

@@ -1,0 +1,248 @@
+//! The log: the truth and the lineage. Frames in segments, each chained to the one before, written
+//! a group at a time by one committer thread.
+//!
+//! ```text
+//!           push                 committer takes the group        fdatasync
+//!   body ----------> open group ---------------------------> written ----------> durable
+//! ```
+//!
+//! It does not know what frames hold.
+//!
+//! Invariant: what is durable is a prefix of the log, and the callback of a frame is called once:
+//! when the frame is durable, or when it never will be.
+//! Invariant: after a failed write or sync nothing becomes durable any more; no sync is retried.
+
+pub(crate) mod frame;
+pub(crate) mod record;
+pub(crate) mod scan;
+pub(crate) mod segment;
+mod writer;
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use parking_lot::Mutex;
+
+use crate::directory::DatabaseId;
+use crate::error::{Error, ErrorKind, Result};
+use crate::log::frame::{Check, Seal, damaged};
+use crate::log::segment::Segments;
+use crate::log::writer::Writer;
+
+/// Where a frame is in the log: its segment in the upper 32 bits, its offset in the lower.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash, Default)]
+pub struct Position(pub(crate) u64);
+
+impl Position {
+    /// Nowhere.
+    pub(crate) const NONE: Position = Position(0);
+    /// In the record's own frame, whose position is not known yet.
+    pub(crate) const HERE: Position = Position(u64::MAX);
+
+    pub(crate) fn new(segment: u32, offset: u32) -> Position {
+        Position(u64::from(segment) << 32 | u64::from(offset))
+    }
+
+    pub(crate) fn segment(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+
+    pub(crate) fn offset(self) -> u32 {
+        self.0 as u32
+    }
+
+    /// The position, read in the frame at `frame`.
+    pub(crate) fn within(self, frame: Position) -> Position {
+        if self == Position::HERE { frame } else { self }
+    }
+
+    pub(crate) fn is_some(self) -> bool {
+        self != Position::NONE
+    }
+}
+
+impl std::fmt::Display for Position {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}", self.segment(), self.offset())
+    }
+}
+
+/// The end of a part of the log, and what a frame behind it is chained to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Tail {
+    /// Where the next frame goes, if it fits into the segment.
+    pub(crate) end: Position,
+    /// The last frame; none at the start of the log.
+    pub(crate) last: Position,
+    /// Its check.
+    pub(crate) check: Check,
+}
+
+/// Called once, on the committer's thread, with what became of a frame.
+pub(crate) type Done = Box<dyn FnOnce(Result<()>) + Send>;
+
+/// A frame, verified.
+#[derive(Clone, Debug)]
+pub(crate) struct Frame {
+    pub(crate) position: Position,
+    pub(crate) check: Check,
+    pub(crate) body: Arc<[u8]>,
+}
+
+/// Where frames are read from: a log that is written meanwhile, or one that is being recovered.
+pub(crate) trait Frames {
+    /// The frame at `position`, verified.
+    fn frame(&self, position: Position) -> Result<Frame>;
+}
+
+/// Figures of the log.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Figures {
+    pub(crate) group_count: u64,
+    pub(crate) frame_count: u64,
+    pub(crate) group_frames_max: u64,
+}
+
+/// Sizes of the log.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sizes {
+    pub(crate) segment_bytes: u32,
+    pub(crate) group_bytes_max: usize,
+}
+
+/// An open log.
+#[derive(Debug)]
+pub(crate) struct Log {
+    segments: Arc<Segments>,
+    seal: Seal,
+    writer: Arc<Writer>,
+    committer: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// Bytes that are read with a frame's header: most frames are shorter.
+const READ_AHEAD: usize = 8192;
+
+impl Log {
+    /// Goes on writing at `tail`, the end of the log as it was recovered.
+    pub(crate) fn start(
+        segments: Segments,
+        id: DatabaseId,
+        tail: Tail,
+        sizes: Sizes,
+    ) -> Result<Log> {
+        let (segments, seal) = (Arc::new(segments), Seal::new(id));
+        let writer = Arc::new(Writer::new(seal, tail, sizes));
+        let of_committer = (Arc::clone(&writer), Arc::clone(&segments));
+        let committer = std::thread::Builder::new()
+            .name("continuant-log".to_string())
+            .spawn(move || of_committer.0.run(&of_committer.1))
+            .map_err(|error| Error::io("start the committer's thread", error))?;
+        Ok(Log { segments, seal, writer, committer: Mutex::new(Some(committer)) })
+    }
+
+    /// Adds a frame to the open group and says where it will be. It never waits for the disk.
+    ///
+    /// When this fails, `done` was given back.
+    pub(crate) fn push(
+        &self,
+        body: &[u8],
+        hash: blake3::Hash,
+        done: Done,
+    ) -> Result<Position, (Error, Done)> {
+        self.writer.push(body, hash, done)
+    }
+
+    /// Waits until there is room in the open group.
+    pub(crate) fn wait_for_room(&self) -> Result<()> {
+        self.writer.wait_for_room()
+    }
+
+    /// The end of what was pushed.
+    pub(crate) fn tail(&self) -> Tail {
+        self.writer.tail()
+    }
+
+    /// Waits until all before `end` is durable.
+    pub(crate) fn wait_durable(&self, end: Position) -> Result<()> {
+        self.writer.wait_durable(end)
+    }
+
+    /// All before is durable.
+    pub(crate) fn durable(&self) -> Position {
+        self.writer.durable()
+    }
+
+    pub(crate) fn figures(&self) -> Figures {
+        self.writer.figures()
+    }
+
+    pub(crate) fn segments(&self) -> &Segments {
+        &self.segments
+    }
+
+    pub(crate) fn seal(&self) -> Seal {
+        self.seal
+    }
+
+    /// Stops everything: nothing is acknowledged any more.
+    pub(crate) fn poison(&self, error: &Error) {
+        self.writer.poison(error);
+    }
+
+    /// The error that the log is poisoned with or closed by.
+    pub(crate) fn health(&self) -> Result<()> {
+        self.writer.health()
+    }
+
+    /// Writes what is left, cuts the unused rest of the last segment off, and stops.
+    pub(crate) fn close(&self) -> Result<()> {
+        self.writer.close();
+        let Some(committer) = self.committer.lock().take() else { return Ok(()) };
+        committer.join().map_err(|_| Error::io("the committer's thread", panicked()))?;
+        match self.writer.health() {
+            Err(error) if *error.kind() != ErrorKind::Closed => Err(error),
+            _ => {
+                let end = self.writer.tail().end;
+                self.segments.truncate(end.segment(), u64::from(end.offset()))
+            }
+        }
+    }
+}
+
+impl Frames for Log {
+    /// Waits until the frame is written, if it is not yet.
+    fn frame(&self, position: Position) -> Result<Frame> {
+        self.writer.wait_written(position)?;
+        read(&self.segments, &self.seal, position)
+    }
+}
+
+/// Segments that nobody writes.
+impl Frames for (&Segments, Seal) {
+    fn frame(&self, position: Position) -> Result<Frame> {
+        read(self.0, &self.1, position)
+    }
+}
+
+fn panicked() -> std::io::Error {
+    std::io::Error::other("it panicked")
+}
+
+fn read(segments: &Segments, seal: &Seal, position: Position) -> Result<Frame> {
+    let (segment, offset) = (position.segment(), u64::from(position.offset()));
+    let mut bytes = vec![0; READ_AHEAD];
+    let found = segments.read(segment, offset, &mut bytes)?;
+    let header = bytes[..found].first_chunk().and_then(|header| seal.decode(header));
+    let header = header.ok_or_else(|| damaged(position, "a frame header", "other bytes"))?;
+    let (start, length) = (frame::HEADER_BYTES, header.length as usize);
+    let mut body: Arc<[u8]> = std::iter::repeat_n(0, length).collect();
+    let to = Arc::get_mut(&mut body).expect("a new body is not shared");
+    let ahead = length.min(found - start);
+    to[..ahead].copy_from_slice(&bytes[start..start + ahead]);
+    let rest = segments.read(segment, offset + (start + ahead) as u64, &mut to[ahead..])?;
+    if ahead + rest < length {
+        return Err(damaged(position, format!("a frame of {length} bytes"), ahead + rest));
+    }
+    seal.verify(&header, &body, position)?;
+    Ok(Frame { position, check: header.check, body })
+}

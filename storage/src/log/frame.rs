@@ -1,0 +1,127 @@
+//! The frame: what one append writes, and what is written whole or not at all.
+//!
+//! Its layout is described in `FORMAT.md`. A frame names the one before it, so a stale or misplaced
+//! one never passes for a new one, and the group that it was written with, so recovery can tell a
+//! torn tail from damage. It does not know what its body holds.
+//!
+//! Invariant: a header that passes its guard was written by this database, whatever guests put into
+//! their pages: guard and check are keyed with the database's id.
+
+use object::codec::{Reader, Write};
+
+use crate::directory::DatabaseId;
+use crate::error::{Error, Result};
+use crate::log::Position;
+
+/// Bytes of a frame's header.
+pub(crate) const HEADER_BYTES: usize = 80;
+/// Bytes of a frame's body.
+pub(crate) const BODY_BYTES_MAX: u32 = (1 << 30) - (1 << 16);
+
+const KEY_CONTEXT: &str = "continuant 1 log frame";
+
+/// What links a frame to the next: covers all of it, and through it all before.
+pub(crate) type Check = [u8; 32];
+
+/// What stands before a frame's body.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Header {
+    /// Bytes of the body.
+    pub(crate) length: u32,
+    /// Where the frame's group starts: all before was durable when this was written.
+    pub(crate) group: Position,
+    /// The check of the frame before.
+    pub(crate) previous: Check,
+    /// This frame's own.
+    pub(crate) check: Check,
+}
+
+/// Makes and verifies the frames of one database.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Seal {
+    key: [u8; 32],
+}
+
+impl Seal {
+    pub(crate) fn new(id: DatabaseId) -> Seal {
+        Seal { key: blake3::derive_key(KEY_CONTEXT, &id) }
+    }
+
+    /// The check that the first frame of the log names as the one before it.
+    pub(crate) fn first(&self) -> Check {
+        *blake3::keyed_hash(&self.key, b"").as_bytes()
+    }
+
+    /// The header of a frame whose body hashes to `body`.
+    pub(crate) fn header(
+        &self,
+        length: u32,
+        group: Position,
+        previous: Check,
+        body: blake3::Hash,
+    ) -> Header {
+        assert!(length <= BODY_BYTES_MAX, "a body is within its limit");
+        let mut header = Header { length, group, previous, check: Check::default() };
+        header.check = self.check(&header, body);
+        header
+    }
+
+    fn check(&self, header: &Header, body: blake3::Hash) -> Check {
+        let mut bytes = [0; 76];
+        bytes[..44].copy_from_slice(&fields(header));
+        bytes[44..].copy_from_slice(body.as_bytes());
+        *blake3::keyed_hash(&self.key, &bytes).as_bytes()
+    }
+
+    /// Covers the header's other fields, so that a header is told from other bytes before as much
+    /// as it says is read behind it.
+    fn guard(&self, header: &Header) -> u32 {
+        let hash = blake3::keyed_hash(&self.key, &fields(header));
+        u32::from_le_bytes(hash.as_bytes()[..4].try_into().expect("four bytes"))
+    }
+
+    /// The header's bytes.
+    pub(crate) fn encode(&self, header: &Header) -> [u8; HEADER_BYTES] {
+        let mut bytes = Vec::with_capacity(HEADER_BYTES);
+        bytes.put_u32(header.length).put_u32(self.guard(header)).put_u64(header.group.0);
+        bytes.put(&header.previous).put(&header.check);
+        bytes.try_into().expect("the layout has HEADER_BYTES bytes")
+    }
+
+    /// The header that `bytes` are, if this database wrote them.
+    pub(crate) fn decode(&self, bytes: &[u8; HEADER_BYTES]) -> Option<Header> {
+        let mut reader = Reader::new("frame header", bytes);
+        let (length, guard) = (reader.u32().ok()?, reader.u32().ok()?);
+        let group = Position(reader.u64().ok()?);
+        let (previous, check) = (reader.array().ok()?, reader.array().ok()?);
+        let header = Header { length, group, previous, check };
+        (length <= BODY_BYTES_MAX && guard == self.guard(&header)).then_some(header)
+    }
+
+    /// Verifies a frame's body against its header; `place` is where the frame is.
+    pub(crate) fn verify(&self, header: &Header, body: &[u8], place: Position) -> Result<()> {
+        assert_eq!(body.len(), header.length as usize, "a body is read to its length");
+        if self.check(header, blake3::hash(body)) != header.check {
+            return Err(damaged(place, "the bytes of its check", "other bytes in the frame"));
+        }
+        Ok(())
+    }
+}
+
+fn fields(header: &Header) -> [u8; 44] {
+    let mut bytes = [0; 44];
+    bytes[..4].copy_from_slice(&header.length.to_le_bytes());
+    bytes[4..12].copy_from_slice(&header.group.0.to_le_bytes());
+    bytes[12..].copy_from_slice(&header.previous);
+    bytes
+}
+
+/// Damage at a place of the log.
+pub(crate) fn damaged(
+    place: Position,
+    expected: impl std::fmt::Display,
+    found: impl std::fmt::Display,
+) -> Error {
+    let file = super::segment::file_name(place.segment());
+    Error::damaged(file, u64::from(place.offset()), expected, found)
+}

@@ -1,0 +1,200 @@
+//! Reading the log from a place on, frame by frame, and looking for what is behind a broken one.
+//!
+//! It does not know what bodies hold, nor what a broken frame means: recovery takes it for the torn
+//! end of what was not yet durable, or for damage; a check reports it and goes on.
+
+use std::sync::Arc;
+
+use crate::error::{Error, Result};
+use crate::log::frame::{HEADER_BYTES, Header, Seal, damaged};
+use crate::log::segment::{self, Segments};
+use crate::log::{Frame, Position, Tail};
+
+/// Bytes that are read at a time.
+const READ_BYTES: usize = 1 << 20;
+
+/// What is next in the log.
+#[derive(Debug)]
+pub(crate) enum Next {
+    /// A frame, whole and in its place.
+    Frame(Frame),
+    /// No frame: the log may end here, or bytes were lost.
+    Nothing,
+    /// Bytes that are not the frame that belongs here.
+    Broken(Error),
+}
+
+/// Reads frames in order.
+#[derive(Debug)]
+pub(crate) struct Scan<'a> {
+    segments: &'a Segments,
+    seal: Seal,
+    tail: Tail,
+    buffer: Buffer,
+}
+
+/// Bytes of a segment that were read ahead.
+#[derive(Debug, Default)]
+struct Buffer {
+    segment: u32,
+    offset: u64,
+    bytes: Vec<u8>,
+}
+
+impl<'a> Scan<'a> {
+    /// Reads on behind `tail`.
+    pub(crate) fn new(segments: &'a Segments, seal: Seal, tail: Tail) -> Scan<'a> {
+        Scan { segments, seal, tail, buffer: Buffer::default() }
+    }
+
+    /// The end of what was read.
+    pub(crate) fn tail(&self) -> Tail {
+        self.tail
+    }
+
+    /// The next frame. What is broken stays where it is: asking again gives the same.
+    ///
+    /// # Errors
+    ///
+    /// Those of the file system only.
+    pub(crate) fn next(&mut self) -> Result<Next> {
+        loop {
+            if let Some(next) = self.next_here()? {
+                return Ok(next);
+            }
+            if let Some(end) = self.enter_next_segment()? {
+                return Ok(end);
+            }
+        }
+    }
+
+    /// What is next in the segment; `None` at its end.
+    fn next_here(&mut self) -> Result<Option<Next>> {
+        let place = self.tail.end;
+        let (segment, offset) = (place.segment(), u64::from(place.offset()));
+        self.buffer.fill(self.segments, segment, offset, HEADER_BYTES)?;
+        let found = self.buffer.at(offset);
+        let Some(bytes) = found.first_chunk::<HEADER_BYTES>() else {
+            let empty = found.iter().all(|&byte| byte == 0);
+            return Ok((!empty).then(|| broken(place, "a cut header")));
+        };
+        if *bytes == [0; HEADER_BYTES] {
+            return Ok(None);
+        }
+        let Some(header) = self.seal.decode(bytes) else {
+            return Ok(Some(broken(place, "other bytes")));
+        };
+        if header.previous != self.tail.check {
+            let (expected, found) = ("the frame that follows", "one that follows another");
+            return Ok(Some(Next::Broken(damaged(place, expected, found))));
+        }
+        let length = header.length as usize;
+        self.buffer.fill(self.segments, segment, offset, HEADER_BYTES + length)?;
+        let Some(body) = self.buffer.at(offset).get(HEADER_BYTES..HEADER_BYTES + length) else {
+            return Ok(Some(broken(place, "a cut frame")));
+        };
+        if let Err(error) = self.seal.verify(&header, body, place) {
+            return Ok(Some(Next::Broken(error)));
+        }
+        let frame = Frame { position: place, check: header.check, body: Arc::from(body) };
+        let end = Position(place.0 + (HEADER_BYTES + length) as u64);
+        self.tail = Tail { end, last: place, check: header.check };
+        Ok(Some(Next::Frame(frame)))
+    }
+
+    /// Goes on in the next segment; what there is instead when none follows.
+    fn enter_next_segment(&mut self) -> Result<Option<Next>> {
+        let number = self.tail.end.segment() + 1;
+        if !self.segments.exists(number) {
+            return Ok(Some(Next::Nothing));
+        }
+        Ok(match self.segments.previous(number) {
+            Ok(previous) if previous == self.tail.check => {
+                self.tail.end = Position::new(number, segment::HEADER_BYTES as u32);
+                None
+            }
+            Ok(_) => {
+                let (expected, found) = ("the last frames of the segment", "none");
+                Some(Next::Broken(damaged(self.tail.end, expected, found)))
+            }
+            Err(error) => Some(Next::Broken(error)),
+        })
+    }
+
+    /// The first whole frame behind the place where reading stopped, wherever it belongs to; reading
+    /// goes on behind it. `None` when there is none in the log.
+    pub(crate) fn resume(&mut self) -> Result<Option<(Header, Frame)>> {
+        let mut from = u64::from(self.tail.end.offset()) + 1;
+        let first = self.tail.end.segment();
+        for number in self.segments.numbers()?.into_iter().filter(|&number| number >= first) {
+            let mut bytes =
+                vec![0; self.segments.bytes_count(number)?.saturating_sub(from) as usize];
+            let read = self.segments.read(number, from, &mut bytes)?;
+            if let Some((at, header)) = self.find(&bytes[..read], number, from) {
+                let position = Position::new(number, (from + at as u64) as u32);
+                let body = &bytes[at + HEADER_BYTES..at + HEADER_BYTES + header.length as usize];
+                let end = Position(position.0 + (HEADER_BYTES + body.len()) as u64);
+                self.tail = Tail { end, last: position, check: header.check };
+                return Ok(Some((
+                    header,
+                    Frame { position, check: header.check, body: Arc::from(body) },
+                )));
+            }
+            from = segment::HEADER_BYTES as u64;
+        }
+        Ok(None)
+    }
+
+    fn find(&self, bytes: &[u8], number: u32, from: u64) -> Option<(usize, Header)> {
+        let mut at = 0;
+        while bytes.len() - at >= HEADER_BYTES {
+            // Unused space is zeros, and there may be a lot of it: no header starts with 16 of them.
+            if bytes[at..at + HEADER_BYTES] == [0; HEADER_BYTES] {
+                at += HEADER_BYTES - 16;
+                continue;
+            }
+            let header = bytes[at..].first_chunk().and_then(|header| self.seal.decode(header));
+            if let Some(header) = header {
+                let position = Position::new(number, (from + at as u64) as u32);
+                let end = at + HEADER_BYTES + header.length as usize;
+                let body = bytes.get(at + HEADER_BYTES..end);
+                if body.is_some_and(|body| self.seal.verify(&header, body, position).is_ok()) {
+                    return Some((at, header));
+                }
+            }
+            at += 1;
+        }
+        None
+    }
+}
+
+fn broken(place: Position, found: &str) -> Next {
+    Next::Broken(damaged(place, "a frame", found))
+}
+
+impl Buffer {
+    /// Makes sure that `count` bytes at `offset` are here, or as many as the segment has.
+    fn fill(&mut self, segments: &Segments, segment: u32, offset: u64, count: usize) -> Result<()> {
+        let here = self.segment == segment && offset >= self.offset;
+        if here && offset + count as u64 <= self.offset + self.bytes.len() as u64 {
+            return Ok(());
+        }
+        let left = segments.bytes_count(segment)?.saturating_sub(offset);
+        self.bytes.resize((count.max(READ_BYTES) as u64).min(left) as usize, 0);
+        let read = segments.read(segment, offset, &mut self.bytes)?;
+        self.bytes.truncate(read);
+        (self.segment, self.offset) = (segment, offset);
+        Ok(())
+    }
+
+    /// What is here from `offset` on.
+    fn at(&self, offset: u64) -> &[u8] {
+        self.bytes.get((offset - self.offset) as usize..).unwrap_or_default()
+    }
+}
+
+/// Where the log of a database starts.
+pub(crate) fn start(seal: Seal) -> Tail {
+    let end = Position::new(segment::FIRST, segment::HEADER_BYTES as u32);
+    Tail { end, last: Position::NONE, check: seal.first() }
+}

@@ -1,0 +1,238 @@
+//! Segments: the files of the log, and the header that each starts with.
+//!
+//! It does not know frames; it reads and writes at offsets.
+//!
+//! Invariant: a segment that has its name has a durable header, which names the last frame of the
+//! segment before it.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::Write as _;
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use object::codec::{Reader, Write};
+use parking_lot::Mutex;
+
+use crate::directory::{DatabaseId, create_file, sync_directory};
+use crate::error::{Error, ErrorKind, Result};
+use crate::log::frame::Check;
+
+/// Bytes of a segment's header.
+pub(crate) const HEADER_BYTES: usize = 96;
+/// The number of the first segment.
+pub(crate) const FIRST: u32 = 1;
+
+const MAGIC: [u8; 8] = *b"CTNT-LOG";
+const VERSION: u32 = 1;
+const CONTEXT: &str = "continuant 1 log segment";
+const SUFFIX: &str = ".log";
+/// Segments that are kept open for readers.
+const OPEN_MAX: usize = 128;
+
+/// The segments of one log.
+#[derive(Debug)]
+pub(crate) struct Segments {
+    path: PathBuf,
+    id: DatabaseId,
+    open: Mutex<BTreeMap<u32, Arc<File>>>,
+}
+
+/// The name of a segment's file, from the database's directory.
+pub(crate) fn file_name(number: u32) -> String {
+    format!("log/{number:08}{SUFFIX}")
+}
+
+impl Segments {
+    pub(crate) fn new(path: PathBuf, id: DatabaseId) -> Segments {
+        Segments { path, id, open: Mutex::default() }
+    }
+
+    fn path(&self, number: u32) -> PathBuf {
+        self.path.join(format!("{number:08}{SUFFIX}"))
+    }
+
+    /// The numbers of the segments that there are, ascending.
+    pub(crate) fn numbers(&self) -> Result<Vec<u32>> {
+        let failed = |error| Error::io("list", error).at(&self.path);
+        let mut numbers = Vec::new();
+        for entry in fs::read_dir(&self.path).map_err(failed)? {
+            let name = entry.map_err(failed)?.file_name();
+            let digits = name.to_str().and_then(|name| name.strip_suffix(SUFFIX));
+            numbers.extend(digits.and_then(|digits| digits.parse::<u32>().ok()));
+        }
+        numbers.sort_unstable();
+        Ok(numbers)
+    }
+
+    /// Whether there is such a segment.
+    pub(crate) fn exists(&self, number: u32) -> bool {
+        self.path(number).exists()
+    }
+
+    /// The file of a segment.
+    pub(crate) fn file(&self, number: u32) -> Result<Arc<File>> {
+        if let Some(file) = self.open.lock().get(&number) {
+            return Ok(Arc::clone(file));
+        }
+        let path = self.path(number);
+        let file = OpenOptions::new().read(true).write(true).open(&path);
+        let file = file.map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => {
+                Error::damaged(file_name(number), 0, "a segment of the log", "no file")
+            }
+            _ => Error::io("open", error).at(&path),
+        })?;
+        Ok(self.keep(number, Arc::new(file)))
+    }
+
+    fn keep(&self, number: u32, file: Arc<File>) -> Arc<File> {
+        let mut open = self.open.lock();
+        if open.len() >= OPEN_MAX {
+            // The oldest segments are the least likely to be read or written next.
+            open.pop_first();
+        }
+        open.insert(number, Arc::clone(&file));
+        file
+    }
+
+    /// Makes a segment of `bytes` bytes whose header names `previous`, the last frame before it.
+    pub(crate) fn create(&self, number: u32, bytes: u64, previous: Check) -> Result<Arc<File>> {
+        let header = encode(self.id, number, previous);
+        let file = create_file(&self.path(number), |file| {
+            allocate(file, bytes)?;
+            file.write_all(&header)
+        })?;
+        Ok(self.keep(number, Arc::new(file)))
+    }
+
+    /// Makes sure that the file system holds `bytes` bytes for a segment.
+    pub(crate) fn reserve(&self, number: u32, bytes: u64) -> Result<()> {
+        let failed = |error| Error::io("allocate", error).at(self.path(number));
+        let file = self.file(number)?;
+        if file.metadata().map_err(failed)?.len() < bytes {
+            allocate(&file, bytes).map_err(failed)?;
+            file.sync_all().map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    /// Bytes of a segment's file.
+    pub(crate) fn bytes_count(&self, number: u32) -> Result<u64> {
+        let metadata = self.file(number)?.metadata();
+        Ok(metadata.map_err(|error| Error::io("read", error).at(self.path(number)))?.len())
+    }
+
+    /// Reads up to `bytes.len()` bytes at `offset`: fewer at the end of the file.
+    pub(crate) fn read(&self, number: u32, offset: u64, bytes: &mut [u8]) -> Result<usize> {
+        let file = self.file(number)?;
+        let mut done = 0;
+        while done < bytes.len() {
+            match file.read_at(&mut bytes[done..], offset + done as u64) {
+                Ok(0) => break,
+                Ok(count) => done += count,
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(Error::io("read", error).at(self.path(number))),
+            }
+        }
+        Ok(done)
+    }
+
+    /// Writes `bytes` at `offset`.
+    pub(crate) fn write(&self, number: u32, offset: u64, bytes: &[u8]) -> Result<()> {
+        let written = self.file(number)?.write_all_at(bytes, offset);
+        written.map_err(|error| Error::io("write", error).at(self.path(number)))
+    }
+
+    /// Makes what was written durable. Never called again after it failed.
+    pub(crate) fn sync(&self, number: u32) -> Result<()> {
+        let synced = self.file(number)?.sync_data();
+        synced.map_err(|error| Error::io("sync", error).at(self.path(number)))
+    }
+
+    /// Cuts a segment off at `bytes` and makes that durable.
+    pub(crate) fn truncate(&self, number: u32, bytes: u64) -> Result<()> {
+        let file = self.file(number)?;
+        let cut = file.set_len(bytes).and_then(|()| file.sync_all());
+        cut.map_err(|error| Error::io("truncate", error).at(self.path(number)))
+    }
+
+    /// Removes the segments from `number` on.
+    pub(crate) fn remove_from(&self, number: u32) -> Result<()> {
+        self.open.lock().retain(|&open, _| open < number);
+        for removed in self.numbers()?.into_iter().filter(|&found| found >= number).rev() {
+            let path = self.path(removed);
+            fs::remove_file(&path).map_err(|error| Error::io("remove", error).at(&path))?;
+        }
+        sync_directory(&self.path)
+    }
+
+    /// Drops what the kernel has cached of the segments from `number` on.
+    pub(crate) fn drop_caches(&self, number: u32) -> Result<()> {
+        for found in self.numbers()?.into_iter().filter(|&found| found >= number) {
+            crate::directory::drop_cache(&*self.file(found)?);
+        }
+        Ok(())
+    }
+
+    /// The check of the last frame before a segment, from its header.
+    pub(crate) fn previous(&self, number: u32) -> Result<Check> {
+        let mut bytes = [0; HEADER_BYTES];
+        let read = self.read(number, 0, &mut bytes)?;
+        decode(self.id, number, &bytes[..read])
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn allocate(file: &File, bytes: u64) -> std::io::Result<()> {
+    match rustix::fs::fallocate(file, rustix::fs::FallocateFlags::empty(), 0, bytes) {
+        Ok(()) => Ok(()),
+        // A file system that cannot reserve space still has it, until it has not.
+        Err(rustix::io::Errno::OPNOTSUPP) => file.set_len(bytes),
+        Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn allocate(file: &File, bytes: u64) -> std::io::Result<()> {
+    file.set_len(bytes)
+}
+
+fn encode(id: DatabaseId, number: u32, previous: Check) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(HEADER_BYTES);
+    bytes.put(&MAGIC).put_u32(VERSION).put_u32(number).put(&id).put(&previous);
+    let check = blake3::derive_key(CONTEXT, &bytes);
+    bytes.put(&check);
+    assert_eq!(bytes.len(), HEADER_BYTES, "a segment header has its length");
+    bytes
+}
+
+fn decode(id: DatabaseId, number: u32, bytes: &[u8]) -> Result<Check> {
+    let damaged = |offset, expected: &str, found: &dyn std::fmt::Display| {
+        Err(Error::damaged(file_name(number), offset, expected, found))
+    };
+    if bytes.len() < HEADER_BYTES {
+        return damaged(0, "a segment header of 96 bytes", &bytes.len());
+    }
+    let (head, check) = bytes.split_at(HEADER_BYTES - blake3::OUT_LEN);
+    let mut reader = Reader::new("segment header", head);
+    if reader.bytes(MAGIC.len())? != MAGIC {
+        return damaged(0, "a segment of a log", &"other bytes");
+    }
+    let version = reader.u32()?;
+    if version > VERSION {
+        return Err(ErrorKind::NewerFormat { found: version, supported: VERSION }.into());
+    }
+    if *check != blake3::derive_key(CONTEXT, head) {
+        return damaged(0, "the bytes of its check", &"other bytes in the segment header");
+    }
+    let found = reader.u32()?;
+    if found != number {
+        return damaged(12, &format!("segment {number}"), &found);
+    }
+    if reader.array()? != id {
+        return damaged(16, "a segment of this database", &"one of another");
+    }
+    Ok(reader.array()?)
+}

@@ -1,0 +1,314 @@
+//! The open group, and the committer that writes it: the next group forms while one syncs.
+//!
+//! It does not know what bodies hold, nor who waits.
+//!
+//! Invariant: positions are given out in the order in which frames are written, without a gap
+//! within a segment.
+
+use std::collections::VecDeque;
+
+use parking_lot::{Condvar, Mutex};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::log::frame::{BODY_BYTES_MAX, Check, HEADER_BYTES, Seal};
+use crate::log::segment::{self, Segments};
+use crate::log::{Done, Figures, Position, Sizes, Tail};
+
+#[derive(Debug)]
+pub(crate) struct Writer {
+    seal: Seal,
+    sizes: Sizes,
+    state: Mutex<State>,
+    /// There is something for the committer.
+    work: Condvar,
+    /// A group was taken, written or synced, or the log failed.
+    progress: Condvar,
+}
+
+#[derive(Debug)]
+struct State {
+    tail: Tail,
+    /// Bytes that the segment of the tail has room for.
+    capacity: u64,
+    group: Group,
+    /// Bytes of groups that were used and can be used again.
+    spare: VecDeque<Vec<u8>>,
+    written: Position,
+    durable: Position,
+    figures: Figures,
+    failure: Option<Error>,
+    closing: bool,
+}
+
+/// Frames that become durable together.
+#[derive(Default)]
+struct Group {
+    start: Position,
+    end: Position,
+    runs: Vec<Run>,
+    bytes_count: usize,
+    done: Vec<Done>,
+}
+
+/// Bytes of a group that go to one place of one segment.
+#[derive(Debug)]
+struct Run {
+    start: Position,
+    /// The segment is to be made: the run starts it.
+    new: Option<NewSegment>,
+    /// Bytes that the segment has room for.
+    capacity: u64,
+    bytes: Vec<u8>,
+}
+
+#[derive(Debug)]
+struct NewSegment {
+    /// The last frame before it.
+    previous: Check,
+    /// The end of the segment before it, which is full.
+    end: Position,
+}
+
+impl std::fmt::Debug for Group {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Group").field("frames", &self.done.len()).finish_non_exhaustive()
+    }
+}
+
+impl Writer {
+    pub(crate) fn new(seal: Seal, tail: Tail, sizes: Sizes) -> Writer {
+        let state = State {
+            tail,
+            capacity: u64::from(sizes.segment_bytes),
+            group: Group::default(),
+            spare: VecDeque::new(),
+            written: tail.end,
+            durable: tail.end,
+            figures: Figures::default(),
+            failure: None,
+            closing: false,
+        };
+        let (work, progress) = Default::default();
+        Writer { seal, sizes, state: Mutex::new(state), work, progress }
+    }
+
+    pub(crate) fn push(
+        &self,
+        body: &[u8],
+        hash: blake3::Hash,
+        done: Done,
+    ) -> Result<Position, (Error, Done)> {
+        if body.len() > BODY_BYTES_MAX as usize {
+            let (found, max) = (body.len() as u64, u64::from(BODY_BYTES_MAX));
+            return Err((ErrorKind::TooLarge { found, max }.into(), done));
+        }
+        let mut state = self.state.lock();
+        if let Err(error) = state.health() {
+            return Err((error, done));
+        }
+        let position = state.place(HEADER_BYTES + body.len(), self.sizes.segment_bytes);
+        let header = self.seal.header(body.len() as u32, state.group.start, state.tail.check, hash);
+        let run = state.group.runs.last_mut().expect("a place is in a run");
+        run.bytes.extend_from_slice(&self.seal.encode(&header));
+        run.bytes.extend_from_slice(body);
+        let bytes_count = HEADER_BYTES + body.len();
+        let end = Position(position.0 + bytes_count as u64);
+        assert_eq!(end.segment(), position.segment(), "a frame is in one segment");
+        state.tail = Tail { end, last: position, check: header.check };
+        state.group.end = end;
+        state.group.bytes_count += bytes_count;
+        state.group.done.push(done);
+        drop(state);
+        self.work.notify_one();
+        Ok(position)
+    }
+
+    pub(crate) fn wait_for_room(&self) -> Result<()> {
+        self.wait(|state| state.group.bytes_count <= self.sizes.group_bytes_max)
+    }
+
+    pub(crate) fn wait_written(&self, position: Position) -> Result<()> {
+        self.wait(|state| position < state.written)
+    }
+
+    pub(crate) fn wait_durable(&self, end: Position) -> Result<()> {
+        self.wait(|state| end <= state.durable)
+    }
+
+    /// Waits until `holds`; fails when the log fails or ends first.
+    fn wait(&self, holds: impl Fn(&State) -> bool) -> Result<()> {
+        let mut state = self.state.lock();
+        while !holds(&state) {
+            state.health()?;
+            self.progress.wait(&mut state);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn tail(&self) -> Tail {
+        self.state.lock().tail
+    }
+
+    pub(crate) fn durable(&self) -> Position {
+        self.state.lock().durable
+    }
+
+    pub(crate) fn figures(&self) -> Figures {
+        self.state.lock().figures
+    }
+
+    pub(crate) fn health(&self) -> Result<()> {
+        self.state.lock().health()
+    }
+
+    pub(crate) fn close(&self) {
+        self.state.lock().closing = true;
+        self.work.notify_one();
+    }
+
+    pub(crate) fn poison(&self, error: &Error) {
+        let mut state = self.state.lock();
+        state.failure.get_or_insert_with(|| poisoned(error));
+        drop(state);
+        self.progress.notify_all();
+        self.work.notify_one();
+    }
+
+    /// The committer: writes and syncs groups until the log is closed or fails.
+    pub(crate) fn run(&self, segments: &Segments) {
+        while let Some(group) = self.take() {
+            let Group { start, end, runs, bytes_count: _, done } = group;
+            assert!(start < end, "a group has frames");
+            let result = self.write(segments, &runs, end).and_then(|()| sync(segments, &runs));
+            let mut state = self.state.lock();
+            // A failure elsewhere meanwhile: the group is durable, but nothing is acknowledged.
+            let result = result.and_then(|()| state.failure.clone().map_or(Ok(()), Err));
+            match &result {
+                Ok(()) => {
+                    assert!(state.durable <= start, "groups become durable in order");
+                    state.durable = end;
+                    state.figures.group_count += 1;
+                    state.figures.frame_count += done.len() as u64;
+                    state.figures.group_frames_max =
+                        state.figures.group_frames_max.max(done.len() as u64);
+                }
+                Err(error) => {
+                    state.failure.get_or_insert_with(|| poisoned(error));
+                }
+            }
+            state.recycle(runs);
+            drop(state);
+            self.progress.notify_all();
+            let result = result.map_err(|error| poisoned(&error));
+            done.into_iter().for_each(|done| done(result.clone()));
+        }
+        self.refuse_rest();
+    }
+
+    /// The next group; none when the log failed, or was closed and all is written.
+    fn take(&self) -> Option<Group> {
+        let mut state = self.state.lock();
+        while state.group.done.is_empty() {
+            if state.closing || state.failure.is_some() {
+                return None;
+            }
+            self.work.wait(&mut state);
+        }
+        if state.failure.is_some() {
+            return None;
+        }
+        let group = std::mem::take(&mut state.group);
+        drop(state);
+        self.progress.notify_all();
+        Some(group)
+    }
+
+    fn write(&self, segments: &Segments, runs: &[Run], end: Position) -> Result<()> {
+        for run in runs {
+            let segment = run.start.segment();
+            match &run.new {
+                Some(new) => drop(segments.create(segment, run.capacity, new.previous)?),
+                None => segments.reserve(segment, run.capacity)?,
+            }
+            segments.write(segment, u64::from(run.start.offset()), &run.bytes)?;
+        }
+        self.state.lock().written = end;
+        self.progress.notify_all();
+        Ok(())
+    }
+
+    /// Tells whoever waits for frames that will never be written.
+    fn refuse_rest(&self) {
+        let mut state = self.state.lock();
+        let group = std::mem::take(&mut state.group);
+        let health = state.health();
+        drop(state);
+        self.progress.notify_all();
+        for done in group.done {
+            done(health.clone());
+        }
+    }
+}
+
+/// Syncs what was written, and cuts the segments off that are full.
+fn sync(segments: &Segments, runs: &[Run]) -> Result<()> {
+    for run in runs {
+        if let Some(NewSegment { end, .. }) = run.new {
+            segments.truncate(end.segment(), u64::from(end.offset()))?;
+        }
+        segments.sync(run.start.segment())?;
+    }
+    Ok(())
+}
+
+impl State {
+    fn health(&self) -> Result<()> {
+        match &self.failure {
+            Some(error) => Err(error.clone()),
+            None if self.closing => Err(ErrorKind::Closed.into()),
+            None => Ok(()),
+        }
+    }
+
+    /// Where the next frame of `length` bytes goes: makes sure that the group has a run for it.
+    fn place(&mut self, length: usize, segment_bytes: u32) -> Position {
+        let length = length as u64;
+        let before = self.tail.end;
+        let fits = u64::from(before.offset()) + length <= self.capacity;
+        if !fits {
+            let number = before.segment() + 1;
+            self.tail.end = Position::new(number, segment::HEADER_BYTES as u32);
+            let needed = segment::HEADER_BYTES as u64 + length;
+            self.capacity = needed.max(u64::from(segment_bytes));
+        }
+        let start = self.tail.end;
+        if !fits || self.group.runs.is_empty() {
+            let bytes = self.spare.pop_front().unwrap_or_default();
+            let new = NewSegment { previous: self.tail.check, end: before };
+            let new = (!fits).then_some(new);
+            self.group.runs.push(Run { start, new, capacity: self.capacity, bytes });
+        }
+        if self.group.done.is_empty() {
+            self.group.start = start;
+        }
+        start
+    }
+
+    /// Keeps the buffers of a group for later ones.
+    fn recycle(&mut self, runs: Vec<Run>) {
+        for mut run in runs.into_iter().take(2) {
+            run.bytes.clear();
+            if self.spare.len() < 2 {
+                self.spare.push_back(run.bytes);
+            }
+        }
+    }
+}
+
+/// What a failure leaves: no more acknowledgements.
+fn poisoned(error: &Error) -> Error {
+    match error.kind() {
+        ErrorKind::Poisoned => error.clone(),
+        _ => Error::from(ErrorKind::Poisoned).because(error.clone()),
+    }
+}

@@ -1,0 +1,94 @@
+//! How a store is opened: its limits and sizes.
+//!
+//! It does not know what the sizes are used for; each is documented by its effect.
+
+use std::path::Path;
+
+use crate::error::Result;
+use crate::store::Store;
+
+/// Options of a store, with defaults for one small machine.
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub(crate) existing: bool,
+    pub(crate) segment_bytes: u32,
+    pub(crate) index_cache_bytes: usize,
+    pub(crate) group_bytes_max: usize,
+    pub(crate) recent_rows_max: usize,
+    pub(crate) tail_bytes_max: u64,
+}
+
+/// The smallest segment: a few ordinary frames.
+const SEGMENT_BYTES_MIN: u32 = 64 << 10;
+/// The largest: offsets in a segment are 32 bits.
+const SEGMENT_BYTES_MAX: u32 = 1 << 30;
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            existing: false,
+            segment_bytes: 64 << 20,
+            index_cache_bytes: 64 << 20,
+            group_bytes_max: 32 << 20,
+            recent_rows_max: 65_536,
+            tail_bytes_max: 256 << 20,
+        }
+    }
+}
+
+impl Options {
+    /// The defaults.
+    pub fn new() -> Options {
+        Options::default()
+    }
+
+    /// Whether opening fails when there is no database yet, rather than creating one. Default: no.
+    pub fn existing(mut self, existing: bool) -> Options {
+        self.existing = existing;
+        self
+    }
+
+    /// Bytes of a log segment, from 64 KiB to 1 GiB; a larger frame gets a segment of its own.
+    /// Default: 64 MiB.
+    pub fn segment_bytes(mut self, bytes: u32) -> Options {
+        self.segment_bytes = bytes.clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX);
+        self
+    }
+
+    /// Bytes of cache of the index. Default: 64 MiB.
+    pub fn index_cache_bytes(mut self, bytes: usize) -> Options {
+        self.index_cache_bytes = bytes;
+        self
+    }
+
+    /// Bytes that wait for the disk above which appends wait too. Default: 32 MiB.
+    pub fn group_bytes_max(mut self, bytes: usize) -> Options {
+        self.group_bytes_max = bytes.max(1);
+        self
+    }
+
+    /// Objects whose rows are kept in memory before the index is written: what appends touched
+    /// since it was written last. Default: 65,536, some 40 MB.
+    pub fn recent_rows_max(mut self, count: usize) -> Options {
+        self.recent_rows_max = count.max(1);
+        self
+    }
+
+    /// Bytes of log behind the index above which it is written: what an open after a crash reads.
+    /// Default: 256 MiB.
+    pub fn tail_bytes_max(mut self, bytes: u64) -> Options {
+        self.tail_bytes_max = bytes.max(1);
+        self
+    }
+
+    /// Opens the store in the directory `path`, which is created if it is missing.
+    ///
+    /// # Errors
+    ///
+    /// [`NotADatabase`](crate::ErrorKind::NotADatabase), [`Locked`](crate::ErrorKind::Locked),
+    /// [`NewerFormat`](crate::ErrorKind::NewerFormat), [`Damaged`](crate::ErrorKind::Damaged),
+    /// [`IndexDamaged`](crate::ErrorKind::IndexDamaged), and those of the file system.
+    pub fn open(self, path: impl AsRef<Path>) -> Result<Store> {
+        Store::open_with(path.as_ref(), self)
+    }
+}

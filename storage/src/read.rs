@@ -1,0 +1,381 @@
+//! Reads of one version: the newest, one by its seq, or one by its time, each with its memory.
+//!
+//! From a row or a version the log's own notes lead to every other version in a few steps, and
+//! from a version to each of its pages, however long the history is. It does not know rows'
+//! places.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use object::credential::Nonces;
+use object::effects::decode_globals;
+use object::hash::{BaseHash, GlobalsHash, NoncesHash, ObjectId, RefusalHash};
+use object::head::Head;
+use object::image::{BaseImage, Image};
+use object::lineage::{Spine, jump_seq, next_seq};
+use object::memory::Page;
+
+use crate::error::{Error, Result};
+use crate::log::frame::damaged;
+use crate::log::record::Adoption;
+use crate::log::{Frame, Frames, Position};
+use crate::pages::{PageTable, READS_MAX};
+use crate::row::{Link, Row};
+use crate::store::{Inner, ObjectInfo, Store};
+use crate::stored::{StoredCommit, commits, last_commit, read_commit, read_refusal};
+
+/// An object as its next step needs it.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// The head: header, hash, nonces, refusals, spine.
+    pub head: Head,
+    /// The memory.
+    pub image: Image,
+    /// The mutable globals.
+    pub globals: Vec<u64>,
+    /// The base image's hash.
+    pub base: BaseHash,
+    /// The object's name.
+    pub name: Option<String>,
+}
+
+/// One version with its memory and globals.
+#[derive(Clone, Debug)]
+pub struct Version {
+    /// The commit that made it.
+    pub commit: StoredCommit,
+    /// The memory after it.
+    pub image: Image,
+    /// The mutable globals after it.
+    pub globals: Vec<u64>,
+}
+
+impl Store {
+    /// Everything needed to continue an object.
+    ///
+    /// # Errors
+    ///
+    /// Those of the file system, and damage.
+    pub fn head(&self, id: ObjectId) -> Result<Option<Loaded>> {
+        let Some(row) = self.inner().row(id)? else { return Ok(None) };
+        self.inner().load(id, &row).map(Some).map_err(|error| error.of(id))
+    }
+
+    /// What a list shows of an object.
+    ///
+    /// # Errors
+    ///
+    /// As of [`Store::head`].
+    pub fn info(&self, id: ObjectId) -> Result<Option<ObjectInfo>> {
+        let known = self.inner().heads.lock().row(&id).map(|row| ObjectInfo::new(id, row));
+        match known {
+            Some(info) => Ok(Some(info)),
+            None => self.inner().index.info(id),
+        }
+    }
+
+    /// The version with this seq, in O(log n) steps.
+    ///
+    /// # Errors
+    ///
+    /// As of [`Store::head`].
+    pub fn version(&self, id: ObjectId, seq: u64) -> Result<Option<Version>> {
+        let Some(row) = self.inner().row(id)? else { return Ok(None) };
+        let found = self.inner().locate(&row, seq);
+        let found = found.and_then(|found| self.inner().complete(id, &row, found));
+        found.map_err(|error| error.of(id))
+    }
+
+    /// The newest version that is not later than `time`, in milliseconds since 1970-01-01 UTC, in
+    /// O(log n) steps.
+    ///
+    /// # Errors
+    ///
+    /// As of [`Store::head`].
+    pub fn as_of(&self, id: ObjectId, time: u64) -> Result<Option<Version>> {
+        let Some(row) = self.inner().row(id)? else { return Ok(None) };
+        let found = self.inner().locate_as_of(&row, time);
+        let found = found.and_then(|found| self.inner().complete(id, &row, found));
+        found.map_err(|error| error.of(id))
+    }
+
+    /// At most `limit` objects in the order of their ids, from the first behind `after`.
+    ///
+    /// # Errors
+    ///
+    /// As of [`Store::head`].
+    pub fn list(&self, after: Option<ObjectId>, limit: usize) -> Result<Vec<ObjectInfo>> {
+        let behind = |id: &ObjectId| after.is_none_or(|after| *id > after);
+        // Memory first: what moves to the index meanwhile is then seen twice, not never.
+        let unwritten = self.inner().heads.lock().unwritten();
+        let unwritten = unwritten.into_iter().filter(|(id, _)| behind(id));
+        let unwritten = unwritten.map(|(id, row)| (id, ObjectInfo::new(id, &row)));
+        let indexed = self.inner().index.list(after, limit)?;
+        let mut all: BTreeMap<_, _> = indexed.into_iter().map(|info| (info.id, info)).collect();
+        all.extend(unwritten);
+        Ok(all.into_values().take(limit).collect())
+    }
+
+    /// The object of a name.
+    ///
+    /// # Errors
+    ///
+    /// As of [`Store::head`].
+    pub fn find(&self, name: &str) -> Result<Option<ObjectId>> {
+        let known = self.inner().heads.lock().name(name);
+        match known {
+            Some(id) => Ok(Some(id)),
+            None => self.inner().index.name(name),
+        }
+    }
+
+    /// The objects whose next wake is at or before `time`, in the order of wakes.
+    ///
+    /// # Errors
+    ///
+    /// As of [`Store::head`].
+    pub fn wakes_until(&self, time: u64) -> Result<Vec<(u64, ObjectId)>> {
+        let unwritten = self.inner().heads.lock().unwritten();
+        let mut wakes = self.inner().index.wakes_until(time)?;
+        wakes.retain(|(_, id)| !unwritten.contains_key(id));
+        let changed = unwritten.iter().filter_map(|(id, row)| Some((row.wake?, *id)));
+        wakes.extend(changed.filter(|(wake, _)| *wake <= time));
+        wakes.sort_unstable();
+        Ok(wakes)
+    }
+}
+
+/// Frames that one read has in hand: the same frame often has several things to look up.
+struct InHand<'a, F> {
+    frames: &'a F,
+    read: HashMap<Position, Frame>,
+}
+
+impl<F: Frames> InHand<'_, F> {
+    fn frame(&mut self, position: Position) -> Result<Frame> {
+        if let Some(frame) = self.read.get(&position) {
+            return Ok(frame.clone());
+        }
+        let frame = self.frames.frame(position)?;
+        self.read.insert(position, frame.clone());
+        Ok(frame)
+    }
+}
+
+impl Inner {
+    fn load(&self, id: ObjectId, row: &Row) -> Result<Loaded> {
+        let stored = read_commit(&self.log, row.head())?;
+        let links = row.spine.links().iter().map(|&(seq, link)| (seq, link.hash));
+        let head = Head {
+            id,
+            header: stored.header().clone(),
+            hash: stored.hash(),
+            created: row.created,
+            nonces: Arc::new(self.nonces(id, &stored, row.nonces)?),
+            refusals: row.refusal,
+            refusal_count: row.refusal_count,
+            spine: Spine::from_links(links.collect()),
+        };
+        let base = self.require_base(row.base)?;
+        let (image, globals) = self.memory(id, base, &stored)?;
+        Ok(Loaded { head, image, globals, base: row.base, name: row.name.clone() })
+    }
+
+    fn complete(
+        &self,
+        id: ObjectId,
+        row: &Row,
+        found: Option<StoredCommit>,
+    ) -> Result<Option<Version>> {
+        let Some(commit) = found else { return Ok(None) };
+        let base = self.require_base(row.base)?;
+        let (image, globals) = self.memory(id, base, &commit)?;
+        Ok(Some(Version { commit, image, globals }))
+    }
+
+    fn require_base(&self, hash: BaseHash) -> Result<Arc<BaseImage>> {
+        self.base(hash)?.ok_or_else(|| Error::not_found("base image", hash))
+    }
+
+    /// The commit with this seq.
+    pub(crate) fn locate(&self, row: &Row, seq: u64) -> Result<Option<StoredCommit>> {
+        let links = row.spine.links();
+        // Links descend: the last one that is not below is the nearest.
+        let Some(&(mut at, mut link)) = links.iter().rfind(|link| link.0 >= seq) else {
+            return Ok(None);
+        };
+        loop {
+            let stored = read_commit(&self.log, link)?;
+            if stored.header().seq != at {
+                return Err(misplaced(&stored, at));
+            }
+            if at == seq {
+                return Ok(Some(stored));
+            }
+            let next = next_seq(at, seq);
+            link = if next == jump_seq(at) { stored.jump() } else { stored.parent() };
+            at = next;
+        }
+    }
+
+    /// The newest commit that is not later than `time`. Times never go back along a lineage.
+    fn locate_as_of(&self, row: &Row, time: u64) -> Result<Option<StoredCommit>> {
+        let mut stored = read_commit(&self.log, row.head())?;
+        while stored.header().time > time {
+            if stored.header().seq == 0 {
+                return Ok(None);
+            }
+            let jump = read_commit(&self.log, stored.jump())?;
+            let far = jump.header().time > time;
+            let next = if far { jump } else { read_commit(&self.log, stored.parent())? };
+            if next.header().seq >= stored.header().seq {
+                return Err(misplaced(&next, stored.header().seq - 1));
+            }
+            stored = next;
+        }
+        Ok(Some(stored))
+    }
+
+    /// Where the pages of a row's newest version are.
+    pub(crate) fn page_table(&self, row: &Row) -> Result<PageTable> {
+        self.table_of(read_commit(&self.log, row.head())?)
+    }
+
+    fn table_of(&self, newest: StoredCommit) -> Result<PageTable> {
+        let mut newest_first = Vec::new();
+        let mut at = newest;
+        for plain in 0..=READS_MAX {
+            let pages = at.commit().pages;
+            newest_first.extend(pages.iter().map(|(index, _)| (*index, at.position())));
+            if let Some(full) = &at.notes().table {
+                return Ok(PageTable::assemble(full.clone(), newest_first, plain));
+            }
+            at = read_commit(&self.log, at.parent())?;
+        }
+        Err(damaged(at.position(), "a page table every 64 versions", "none"))
+    }
+
+    /// The memory and globals of a version.
+    fn memory(
+        &self,
+        id: ObjectId,
+        base: Arc<BaseImage>,
+        stored: &StoredCommit,
+    ) -> Result<(Image, Vec<u64>)> {
+        let mut in_hand = InHand { frames: &self.log, read: HashMap::new() };
+        let seq = stored.header().seq;
+        let mut wanted: BTreeMap<Position, BTreeSet<u32>> = BTreeMap::new();
+        for (index, position) in self.table_of(stored.clone())?.entries() {
+            wanted.entry(position).or_default().insert(index);
+        }
+        let mut pages: BTreeMap<u32, Arc<Page>> = BTreeMap::new();
+        for (position, indices) in wanted {
+            collect(&in_hand.frame(position)?, (id, seq), &indices, &mut pages)?;
+        }
+        let globals = match stored.notes().globals {
+            Position::NONE => base.globals().to_vec(),
+            position => {
+                let frame = in_hand.frame(position)?;
+                let has = |commit: &StoredCommit| commit.commit().globals.is_some();
+                let commit = last_commit(&frame, id, seq, has)?;
+                let bytes = commit.commit().globals.expect("it was just looked for").to_vec();
+                if GlobalsHash::of(&bytes) != stored.header().globals {
+                    return Err(damaged(position, "the globals of the version", "others"));
+                }
+                decode_globals(&bytes)?
+            }
+        };
+        let image =
+            Image::new(base).step(stored.header().memory_bytes, pages.into_iter().collect())?;
+        Ok((image, globals))
+    }
+
+    fn nonces(&self, id: ObjectId, stored: &StoredCommit, position: Position) -> Result<Nonces> {
+        if position == Position::NONE {
+            return Ok(Nonces::default());
+        }
+        let frame = self.log.frame(position)?;
+        let commit =
+            last_commit(&frame, id, stored.header().seq, |commit| commit.nonces().is_some())?;
+        let bytes = commit.nonces().expect("it was just looked for");
+        if NoncesHash::of(bytes) != stored.header().nonces {
+            return Err(damaged(position, "the nonces of the version", "others"));
+        }
+        Ok(Nonces::decode(bytes)?)
+    }
+}
+
+/// Takes the pages of `indices` from the last versions in `frame` that wrote them, up to `seq`.
+fn collect(
+    frame: &Frame,
+    (id, seq): (ObjectId, u64),
+    indices: &BTreeSet<u32>,
+    pages: &mut BTreeMap<u32, Arc<Page>>,
+) -> Result<()> {
+    let before = pages.len();
+    for commit in commits(frame) {
+        let commit = commit?;
+        if !commit.is_of(id) || commit.header().seq > seq {
+            continue;
+        }
+        for (index, page) in commit.commit().pages {
+            if indices.contains(&index) {
+                pages.insert(index, Arc::new(*page));
+            }
+        }
+    }
+    if pages.len() - before < indices.len() {
+        let found = format!("{} of them", pages.len() - before);
+        return Err(damaged(frame.position, format!("{} pages of {id}", indices.len()), found));
+    }
+    Ok(())
+}
+
+fn misplaced(found: &StoredCommit, seq: u64) -> Error {
+    let found_seq = format!("version {}", found.header().seq);
+    damaged(found.position(), format!("version {seq}"), found_seq)
+}
+
+/// The row of an object whose staged records are its lineage, from the log's notes alone.
+pub(crate) fn adopt(frames: &impl Frames, adoption: &Adoption) -> Result<Row> {
+    let frame = frames.frame(adoption.head)?;
+    let head = last_commit(&frame, adoption.object, u64::MAX, |_| true)?;
+    let mut links = vec![(head.header().seq, link(&head))];
+    let mut at = head.clone();
+    while at.header().seq > 0 {
+        let seq = jump_seq(at.header().seq);
+        at = read_commit(frames, at.jump())?;
+        if at.header().seq != seq {
+            return Err(misplaced(&at, seq));
+        }
+        links.push((seq, link(&at)));
+    }
+    let refusal = match adoption.refusal {
+        Position::NONE => RefusalHash::NONE,
+        position => read_refusal(frames, position, adoption.object, None)?.refusal.hash(),
+    };
+    let header = head.header();
+    let base = at.notes().base;
+    let base = base.ok_or_else(|| damaged(at.position(), "a base image", "none"))?;
+    Ok(Row {
+        spine: Spine::from_links(links),
+        time: header.time,
+        created: at.header().time,
+        wake: header.wake,
+        code: header.code,
+        policy: header.policy,
+        base,
+        genesis: at.position(),
+        nonces: head.notes().nonces,
+        globals: head.notes().globals,
+        refusal,
+        refusal_position: adoption.refusal,
+        refusal_count: adoption.refusal_count,
+        name: None,
+        pages: None,
+    })
+}
+
+fn link(stored: &StoredCommit) -> Link {
+    Link { hash: stored.hash(), position: stored.position() }
+}

@@ -1,0 +1,233 @@
+//! Recovery: from the place that the index covers to the end of the log.
+//!
+//! A broken frame is the torn end of what was never acknowledged, and is cut off, unless a frame
+//! behind it shows that it had become durable: then it is damage, and nothing is cut.
+//!
+//! It does not know threads: it runs before anything else does.
+//!
+//! Invariant: what was acknowledged is found or reported; what recovery reads was synced before it
+//! counts, so that the index never covers what a later crash could take back.
+
+use object::hash::{ObjectId, VersionHash};
+use object::header::{HEADER_BYTES, Header};
+
+use crate::directory::Directory;
+use crate::error::{Error, Result};
+use crate::heads::Heads;
+use crate::index::Index;
+use crate::log::frame::{Seal, damaged};
+use crate::log::record::{CommitRecord, Record, decode_refusal, records};
+use crate::log::scan::{self, Next, Scan};
+use crate::log::segment::{self, Segments};
+use crate::log::{Frame, Frames, Position, Tail};
+use crate::options::Options;
+use crate::read::adopt;
+use crate::row::{Link, Row};
+
+/// The log and the rows behind the index, as they were found.
+pub(crate) struct Recovered {
+    pub(crate) segments: Segments,
+    pub(crate) heads: Heads,
+    pub(crate) tail: Tail,
+    /// Bytes of log that the index does not cover.
+    pub(crate) tail_bytes: u64,
+}
+
+/// Reads the log behind `covered`, or all of it.
+pub(crate) fn recover(
+    directory: &Directory,
+    index: &Index,
+    covered: Option<Tail>,
+    options: &Options,
+) -> Result<Recovered> {
+    let id = directory.id();
+    let (segments, seal) = (Segments::new(directory.log(), id), Seal::new(id));
+    let from = match covered {
+        Some(tail) => {
+            validate_covered(&segments, seal, tail)?;
+            tail
+        }
+        None => begin(&segments, seal, options)?,
+    };
+    settle(&segments, from)?;
+    let mut replay = Replay { segments: &segments, seal, index, options, heads: Heads::default() };
+    let (tail, tail_bytes) = replay.run(from)?;
+    let heads = replay.heads;
+    Ok(Recovered { segments, heads, tail, tail_bytes })
+}
+
+/// That the log still has what the index says it has.
+fn validate_covered(segments: &Segments, seal: Seal, covered: Tail) -> Result<()> {
+    if covered.last == Position::NONE {
+        return match segments.previous(segment::FIRST)? == seal.first() {
+            true => Ok(()),
+            false => Err(damaged(scan::start(seal).end, "the first segment", "another")),
+        };
+    }
+    let last = (segments, seal).frame(covered.last)?;
+    if last.check != covered.check {
+        return Err(damaged(covered.last, "the frame that the index covers last", "another"));
+    }
+    Ok(())
+}
+
+/// The start of the log; makes the first segment of a new one.
+fn begin(segments: &Segments, seal: Seal, options: &Options) -> Result<Tail> {
+    if segments.numbers()?.is_empty() {
+        let bytes = u64::from(options.segment_bytes);
+        drop(segments.create(segment::FIRST, bytes, seal.first())?);
+    }
+    let start = scan::start(seal);
+    if segments.previous(segment::FIRST)? != seal.first() {
+        return Err(damaged(start.end, "the first segment", "another"));
+    }
+    Ok(start)
+}
+
+/// Makes durable what is to be read, and reads it from the disk rather than from what the kernel
+/// kept: after a failed sync these can differ.
+fn settle(segments: &Segments, from: Tail) -> Result<()> {
+    let first = from.end.segment();
+    for number in segments.numbers()?.into_iter().filter(|&number| number >= first) {
+        segments.sync(number)?;
+    }
+    segments.drop_caches(first)
+}
+
+struct Replay<'a> {
+    segments: &'a Segments,
+    seal: Seal,
+    index: &'a Index,
+    options: &'a Options,
+    heads: Heads,
+}
+
+impl Replay<'_> {
+    fn run(&mut self, from: Tail) -> Result<(Tail, u64)> {
+        let mut scan = Scan::new(self.segments, self.seal, from);
+        let mut tail_bytes = 0;
+        let broken = loop {
+            match scan.next()? {
+                Next::Frame(frame) => {
+                    self.frame(&frame)?;
+                    tail_bytes += frame.body.len() as u64;
+                    if self.heads.recent_count() > self.options.recent_rows_max {
+                        let generation = self.heads.begin_flush();
+                        self.index.write(&generation, scan.tail())?;
+                        self.heads.end_flush();
+                        tail_bytes = 0;
+                    }
+                }
+                Next::Nothing => break None,
+                Next::Broken(error) => break Some(error),
+            }
+        };
+        let tail = scan.tail();
+        self.end(&mut scan, tail, broken)?;
+        Ok((tail, tail_bytes))
+    }
+
+    /// Decides what the end of the log is: a torn tail is cut off.
+    fn end(&self, scan: &mut Scan<'_>, tail: Tail, broken: Option<Error>) -> Result<()> {
+        let mut torn = broken.is_some();
+        while let Some((header, frame)) = scan.resume()? {
+            if header.group > tail.end {
+                let lost = format!("none, but frames from {} on, written later", frame.position);
+                return Err(broken.unwrap_or_else(|| damaged(tail.end, "a frame", lost)));
+            }
+            torn = true;
+        }
+        let number = tail.end.segment();
+        let later = self.segments.numbers()?.last().is_some_and(|&last| last > number);
+        if torn || later {
+            tracing::warn!(segment = number, offset = tail.end.offset(), "a torn end is cut off");
+            self.segments.remove_from(number + 1)?;
+            self.segments.truncate(number, u64::from(tail.end.offset()))?;
+        }
+        Ok(())
+    }
+
+    fn frame(&mut self, frame: &Frame) -> Result<()> {
+        for record in records(&frame.body) {
+            match record? {
+                Record::Blob(hash, _) => self.heads.put_blob(hash, frame.position),
+                Record::Commit(content) => self.commit(frame, content)?,
+                Record::Refusal(content) => self.refusal(frame, content)?,
+                Record::Name(id, name) => {
+                    let (before, mut row) = self.row(frame, id)?;
+                    row.name = Some(name.to_string());
+                    self.heads.put(id, row, Some(&before));
+                    self.heads.put_name(name, id);
+                }
+                Record::Adoption(adoption) => {
+                    let row = adopt(&(self.segments, self.seal), &adoption)?;
+                    self.heads.put(adoption.object, row, None);
+                }
+                Record::StagedCommit(_) | Record::StagedRefusal(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn commit(&mut self, frame: &Frame, content: &[u8]) -> Result<()> {
+        let record = CommitRecord::decode(content, frame.position)?;
+        let header = record.commit.get(..HEADER_BYTES).unwrap_or(record.commit);
+        let (hash, header) = (VersionHash::of(header), Header::decode(header)?);
+        if header.seq == 0 {
+            let base = record.notes.base;
+            let base =
+                base.ok_or_else(|| damaged(frame.position, "a base image in a genesis", "none"))?;
+            let row = Row::of_genesis(&header, hash, frame.position, &record.notes, base);
+            self.heads.put(ObjectId::from(hash), row, None);
+            return Ok(());
+        }
+        let (before, mut row) = self.row(frame, header.object)?;
+        if (row.head().hash, row.seq() + 1) != (header.parent, header.seq) {
+            let expected = format!("version {} after {}", row.seq() + 1, row.head().hash);
+            let found = format!("version {} after {}", header.seq, header.parent);
+            return Err(damaged(frame.position, expected, found).of(header.object));
+        }
+        row.follow(&header, Link { hash, position: frame.position }, &record.notes);
+        row.pages = None;
+        self.heads.put(header.object, row, Some(&before));
+        Ok(())
+    }
+
+    fn refusal(&mut self, frame: &Frame, content: &[u8]) -> Result<()> {
+        let (_, refusal) = decode_refusal(content, frame.position)?;
+        let (before, mut row) = self.row(frame, refusal.object)?;
+        row.refuse(&refusal, frame.position);
+        self.heads.put(refusal.object, row, Some(&before));
+        Ok(())
+    }
+
+    /// The row of an object, as it is and to be changed.
+    fn row(&self, frame: &Frame, id: ObjectId) -> Result<(Row, Row)> {
+        let row = match self.heads.row(&id) {
+            Some(row) => Row::clone(row),
+            None => self.index.row(id)?.ok_or_else(|| {
+                let expected = format!("an object {id} before its records");
+                damaged(frame.position, expected, "none in the index")
+            })?,
+        };
+        Ok((row.clone(), row))
+    }
+}
+
+/// Removes the index of the database in `path`, and makes it anew from the log.
+///
+/// # Errors
+///
+/// [`NotADatabase`](crate::ErrorKind::NotADatabase), [`Locked`](ErrorKind::Locked), damage of the log, and
+/// those of the file system.
+pub fn rebuild_index(path: impl AsRef<std::path::Path>) -> Result<()> {
+    let path = path.as_ref();
+    let directory = Directory::open(path, true)?;
+    match std::fs::remove_file(directory.index()) {
+        Ok(()) => {}
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => return Err(Error::io("remove", error).at(directory.index())),
+    }
+    drop(directory);
+    Options::new().existing(true).open(path)?.close()
+}

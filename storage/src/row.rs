@@ -1,0 +1,180 @@
+//! The row of an object: what an append and a read need to know of its newest version, and how each
+//! new record changes it.
+//!
+//! A row is changed by the same functions whether its record is being written, staged by an import
+//! or read again by recovery. It does not know where rows are kept.
+//!
+//! Invariant: a row says what its object's records say, with positions instead of bytes.
+
+use object::hash::{BaseHash, CodeHash, PolicyHash, RefusalHash, VersionHash};
+use object::header::Header;
+use object::lineage::Spine;
+use object::refusal::Refusal;
+
+use crate::log::Position;
+use crate::log::record::Notes;
+use crate::pages::PageTable;
+
+/// A version and where it is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Link {
+    pub(crate) hash: VersionHash,
+    pub(crate) position: Position,
+}
+
+/// An object's row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Row {
+    /// The newest version and those that jumps lead to.
+    pub(crate) spine: Spine<Link>,
+    pub(crate) time: u64,
+    pub(crate) created: u64,
+    pub(crate) wake: Option<u64>,
+    pub(crate) code: CodeHash,
+    pub(crate) policy: PolicyHash,
+    pub(crate) base: BaseHash,
+    pub(crate) genesis: Position,
+    /// The version that has the nonces; none for an empty table.
+    pub(crate) nonces: Position,
+    /// The version that has the globals; none for those of the base image.
+    pub(crate) globals: Position,
+    pub(crate) refusal: RefusalHash,
+    pub(crate) refusal_position: Position,
+    pub(crate) refusal_count: u64,
+    pub(crate) name: Option<String>,
+    /// Where the pages are; read from the log when it is not known.
+    pub(crate) pages: Option<PageTable>,
+}
+
+impl Row {
+    /// The newest version's seq.
+    pub(crate) fn seq(&self) -> u64 {
+        self.spine.head().expect("a row has a version").0
+    }
+
+    /// The newest version.
+    pub(crate) fn head(&self) -> Link {
+        self.spine.head().expect("a row has a version").1
+    }
+
+    /// The row of a new object whose genesis stands at [`Position::HERE`], and the notes beside it.
+    ///
+    /// # Panics
+    ///
+    /// When the version is not a genesis.
+    pub(crate) fn begin(version: &NewVersion<'_>, base: BaseHash) -> (Row, Notes) {
+        let own = |is_own| if is_own { Position::HERE } else { Position::NONE };
+        let mut pages = PageTable::default();
+        let notes = Notes {
+            parent: Position::NONE,
+            jump: Position::NONE,
+            genesis: Position::HERE,
+            refusal: Position::NONE,
+            nonces: own(version.nonces),
+            globals: own(version.globals),
+            table: pages.advance(version.pages, Position::HERE),
+            base: Some(base),
+        };
+        let mut row = Row::of_genesis(version.header, version.hash, Position::HERE, &notes, base);
+        row.pages = Some(pages);
+        (row, notes)
+    }
+
+    /// Takes in the next version, which stands at [`Position::HERE`]; gives the notes beside it.
+    ///
+    /// # Panics
+    ///
+    /// When the version does not follow, or the row does not know its pages.
+    pub(crate) fn extend(&mut self, version: &NewVersion<'_>) -> Notes {
+        assert_eq!(version.header.parent, self.head().hash, "a version follows the head");
+        let pages = self.pages.as_mut().expect("a row that is extended knows its pages");
+        let table = pages.advance(version.pages, Position::HERE);
+        let own = |is_own, before| if is_own { Position::HERE } else { before };
+        let notes = Notes {
+            parent: self.head().position,
+            jump: self.spine.next_jump().expect("a row has a spine").position,
+            genesis: self.genesis,
+            refusal: self.refusal_position,
+            nonces: own(version.nonces, self.nonces),
+            globals: own(version.globals, self.globals),
+            table,
+            base: None,
+        };
+        self.follow(version.header, Link { hash: version.hash, position: Position::HERE }, &notes);
+        notes
+    }
+
+    /// The row of an object whose genesis stands at `position`.
+    pub(crate) fn of_genesis(
+        header: &Header,
+        hash: VersionHash,
+        position: Position,
+        notes: &Notes,
+        base: BaseHash,
+    ) -> Row {
+        assert_eq!(header.seq, 0, "a lineage starts with a genesis");
+        let mut spine = Spine::new();
+        spine.push(Link { hash, position });
+        Row {
+            spine,
+            time: header.time,
+            created: header.time,
+            wake: header.wake,
+            code: header.code,
+            policy: header.policy,
+            base,
+            genesis: position,
+            nonces: notes.nonces,
+            globals: notes.globals,
+            refusal: RefusalHash::NONE,
+            refusal_position: Position::NONE,
+            refusal_count: 0,
+            name: None,
+            pages: None,
+        }
+    }
+
+    /// Takes in the next version as its record says it is; the pages are the caller's to keep.
+    pub(crate) fn follow(&mut self, header: &Header, link: Link, notes: &Notes) {
+        self.spine.push(link);
+        (self.time, self.wake) = (header.time, header.wake);
+        (self.code, self.policy) = (header.code, header.policy);
+        (self.nonces, self.globals) = (notes.nonces, notes.globals);
+        assert_eq!(self.seq(), header.seq, "a row follows its object");
+    }
+
+    /// Takes in a refusal that stands at `position`.
+    pub(crate) fn refuse(&mut self, refusal: &Refusal, position: Position) {
+        (self.refusal, self.refusal_position) = (refusal.hash(), position);
+        self.refusal_count += 1;
+    }
+
+    /// Puts the frame's position where [`Position::HERE`] stands.
+    pub(crate) fn settle(&mut self, frame: Position) {
+        let places =
+            [&mut self.genesis, &mut self.nonces, &mut self.globals, &mut self.refusal_position];
+        places.into_iter().for_each(|place| *place = place.within(frame));
+        let links = self
+            .spine
+            .links()
+            .iter()
+            .map(|&(seq, link)| (seq, Link { position: link.position.within(frame), ..link }));
+        self.spine = Spine::from_links(links.collect());
+        if let Some(pages) = &mut self.pages {
+            pages.settle(frame);
+        }
+    }
+}
+
+/// A version as far as the row and the notes depend on it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NewVersion<'a> {
+    pub(crate) header: &'a Header,
+    pub(crate) hash: VersionHash,
+    /// The pages that it changes, ascending.
+    pub(crate) pages: &'a [u32],
+    /// Whether its record has the nonces.
+    pub(crate) nonces: bool,
+    /// Whether its record has the globals.
+    pub(crate) globals: bool,
+}

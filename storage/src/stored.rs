@@ -1,0 +1,170 @@
+//! Versions and refusals as they are read from frames: verified bytes, with what the log notes
+//! beside them.
+//!
+//! It does not know rows, nor which version is the newest.
+//!
+//! Invariant: a `StoredCommit` decodes, and its header has the hash by which it was found.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use object::commit::Commit;
+use object::hash::{ObjectId, VersionHash};
+use object::header::{HEADER_BYTES, Header};
+use object::refusal::Refusal;
+
+use crate::error::Result;
+use crate::log::frame::damaged;
+use crate::log::record::{CommitRecord, Notes, Record, decode_refusal, records};
+use crate::log::{Frame, Frames, Position};
+use crate::row::Link;
+
+/// A commit as read: its bytes, verified.
+#[derive(Clone, Debug)]
+pub struct StoredCommit {
+    body: Arc<[u8]>,
+    /// The commit's bytes in the body.
+    bytes: Range<usize>,
+    /// The encoded nonces in the body, when the record has them.
+    nonces: Option<Range<usize>>,
+    position: Position,
+    notes: Arc<Notes>,
+    header: Header,
+    hash: VersionHash,
+}
+
+impl StoredCommit {
+    /// The version's header.
+    pub fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// The version's hash.
+    pub fn hash(&self) -> VersionHash {
+        self.hash
+    }
+
+    /// The commit, borrowed from the bytes.
+    pub fn commit(&self) -> Commit<'_> {
+        Commit::decode(self.bytes()).expect("it was decoded when it was read")
+    }
+
+    /// The commit's bytes.
+    pub fn bytes(&self) -> &[u8] {
+        &self.body[self.bytes.clone()]
+    }
+
+    /// Whether it is a version of `object`.
+    pub(crate) fn is_of(&self, object: ObjectId) -> bool {
+        match self.header.seq {
+            0 => ObjectId::from(self.hash) == object,
+            _ => self.header.object == object,
+        }
+    }
+
+    pub(crate) fn position(&self) -> Position {
+        self.position
+    }
+
+    pub(crate) fn notes(&self) -> &Notes {
+        &self.notes
+    }
+
+    pub(crate) fn nonces(&self) -> Option<&[u8]> {
+        self.nonces.clone().map(|range| &self.body[range])
+    }
+
+    /// The version before; meaningless in a genesis.
+    pub(crate) fn parent(&self) -> Link {
+        Link { hash: self.header.parent, position: self.notes.parent }
+    }
+
+    /// The version that the jump leads to; meaningless in a genesis.
+    pub(crate) fn jump(&self) -> Link {
+        Link { hash: self.header.jump, position: self.notes.jump }
+    }
+
+    fn read(frame: &Frame, content: &[u8]) -> Result<StoredCommit> {
+        let record = CommitRecord::decode(content, frame.position)?;
+        let commit = Commit::decode(record.commit)?;
+        let place = |bytes: &[u8]| {
+            let start = bytes.as_ptr().addr() - frame.body.as_ptr().addr();
+            start..start + bytes.len()
+        };
+        Ok(StoredCommit {
+            body: Arc::clone(&frame.body),
+            bytes: place(record.commit),
+            nonces: record.nonces.map(place),
+            position: frame.position,
+            notes: Arc::new(record.notes),
+            hash: VersionHash::of(&record.commit[..HEADER_BYTES]),
+            header: commit.header,
+        })
+    }
+}
+
+/// The versions in a frame, in order.
+pub(crate) fn commits(frame: &Frame) -> impl Iterator<Item = Result<StoredCommit>> {
+    records(&frame.body).filter_map(|record| match record {
+        Ok(Record::Commit(content) | Record::StagedCommit(content)) => {
+            Some(StoredCommit::read(frame, content))
+        }
+        Ok(_) => None,
+        Err(error) => Some(Err(error)),
+    })
+}
+
+/// The version that `link` names.
+pub(crate) fn read_commit(frames: &impl Frames, link: Link) -> Result<StoredCommit> {
+    let frame = frames.frame(link.position)?;
+    for commit in commits(&frame) {
+        let commit = commit?;
+        if commit.hash == link.hash {
+            return Ok(commit);
+        }
+    }
+    Err(damaged(link.position, format!("version {}", link.hash), "a frame without it"))
+}
+
+/// The last version in a frame that is of `object`, not after `seq`, and `fits`.
+pub(crate) fn last_commit(
+    frame: &Frame,
+    object: ObjectId,
+    seq: u64,
+    fits: impl Fn(&StoredCommit) -> bool,
+) -> Result<StoredCommit> {
+    let mut last = None;
+    for commit in commits(frame) {
+        let commit = commit?;
+        if commit.is_of(object) && commit.header.seq <= seq && fits(&commit) {
+            last = Some(commit);
+        }
+    }
+    last.ok_or_else(|| damaged(frame.position, format!("a version of {object}"), "none"))
+}
+
+/// A refusal and the position of the one before it.
+pub(crate) struct StoredRefusal {
+    pub(crate) previous: Position,
+    pub(crate) refusal: Refusal,
+}
+
+/// The refusal of `object` at `position` that is followed by `newer`, or is the last one there.
+pub(crate) fn read_refusal(
+    frames: &impl Frames,
+    position: Position,
+    object: ObjectId,
+    newer: Option<&Refusal>,
+) -> Result<StoredRefusal> {
+    let frame = frames.frame(position)?;
+    let mut last = None;
+    for record in records(&frame.body) {
+        let (Record::Refusal(content) | Record::StagedRefusal(content)) = record? else { continue };
+        let (previous, refusal) = decode_refusal(content, position)?;
+        let follows = newer.is_none_or(|newer| newer.previous == refusal.hash());
+        if refusal.object == object && follows {
+            last = Some(StoredRefusal { previous, refusal });
+        }
+    }
+    last.ok_or_else(|| damaged(position, format!("a refusal of {object}"), "none"))
+}
