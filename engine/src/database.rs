@@ -302,7 +302,15 @@ impl Database {
 
     /// All objects in the order of their ids, read a page at a time.
     pub fn objects(&self) -> impl Iterator<Item = Result<ObjectInfo>> + '_ {
-        let (mut page, mut last, mut failed) = (Vec::new().into_iter(), None, false);
+        self.objects_after(None)
+    }
+
+    /// The objects whose ids come after `last`, in the order of their ids, read a page at a time.
+    pub fn objects_after(
+        &self,
+        mut last: Option<ObjectId>,
+    ) -> impl Iterator<Item = Result<ObjectInfo>> + '_ {
+        let (mut page, mut failed) = (Vec::new().into_iter(), false);
         std::iter::from_fn(move || {
             if let Some(info) = page.next() {
                 return Some(Ok(info));

@@ -13,10 +13,10 @@ mod slot;
 mod tests;
 mod trap;
 
-pub use code::{Base, Code, CodeError, Function};
-pub use host::{Effects, StepContext, WakeChange};
-pub use slot::Slot;
-pub use trap::{BadHostCall, HostFailure, StepError, Trap};
+pub(crate) use code::{Code, CodeError};
+pub(crate) use host::{Effects, StepContext, WakeChange};
+pub(crate) use slot::Slot;
+pub(crate) use trap::{HostFailure, StepError, Trap};
 
 use crate::instrument::STACK_BUDGET;
 use wasmtime::{Config, Engine, OptLevel, RegallocAlgorithm, Strategy, WasmFeatures};
@@ -25,7 +25,7 @@ use wasmtime::{Config, Engine, OptLevel, RegallocAlgorithm, Strategy, WasmFeatur
 /// well before: a unit is a byte of an unoptimised frame, and compilers need a few more.
 const NATIVE_STACK_BYTES: usize = 10 * STACK_BUDGET as usize;
 /// Bytes of stack that a thread running guests must have.
-pub const THREAD_STACK_BYTES: usize = NATIVE_STACK_BYTES + (6 << 20);
+pub(crate) const THREAD_STACK_BYTES: usize = NATIVE_STACK_BYTES + (6 << 20);
 /// Address space of a memory: all that 32-bit addresses reach, so that no access needs a bounds
 /// check. A slot takes two, so a thousand slots take 8 of the 128 TiB that a process has.
 const MEMORY_RESERVATION_BYTES: u64 = 4 << 30;
@@ -33,7 +33,7 @@ const MEMORY_GUARD_BYTES: u64 = 32 << 20;
 
 /// A compiler and runtime of WebAssembly, shared by all code of a process.
 #[derive(Clone)]
-pub struct Substrate {
+pub(crate) struct Substrate {
     engine: Engine,
 }
 
@@ -43,13 +43,8 @@ impl Substrate {
     /// # Errors
     ///
     /// When this machine or operating system cannot run it.
-    pub fn new() -> Result<Substrate, HostFailure> {
+    pub(crate) fn new() -> Result<Substrate, HostFailure> {
         Ok(Substrate { engine: Engine::new(&config())? })
-    }
-
-    /// A builder of threads whose stack is large enough to run guests on.
-    pub fn thread(name: impl Into<String>) -> std::thread::Builder {
-        std::thread::Builder::new().name(name.into()).stack_size(THREAD_STACK_BYTES)
     }
 }
 

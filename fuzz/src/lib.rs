@@ -1,1 +1,16 @@
-//! x
+//! Seeded fuzzing: targets that draw everything they do from one number, and a runner of them.
+//!
+//! A target says what must hold and fails with a text when it does not; a panic is a failure like
+//! any other. It uses the crates' public APIs only.
+//!
+//! Invariant: what a run does follows from its seed, so a seed reproduces its failure.
+
+mod frames;
+mod generate;
+mod outcome;
+mod runner;
+mod target;
+
+pub use outcome::Outcome;
+pub use runner::{Plan, Summary, run, run_one};
+pub use target::{TARGETS, Target, find};

@@ -10,6 +10,7 @@
 use crate::credential::{NonceProblem, PublicKey};
 use crate::definition::Definition;
 use crate::effects::{Admission, Effects};
+use crate::error::ErrorKind;
 use crate::head::Head;
 use crate::input::{Input, Request};
 use crate::limits::EXPIRY_MS_MAX;
@@ -42,8 +43,11 @@ pub struct Step<'a, B: ?Sized, A: ?Sized> {
 /// The verdict of the first native rule that refuses.
 pub fn authenticate(head: &Head, input: &Input) -> Result<Vec<PublicKey>, Verdict> {
     if input.request == Request::Cycle {
-        let due = head.header.wake.is_some_and(|wake| wake <= input.time);
-        if !due || input.credential.is_some() {
+        if input.credential.is_some() {
+            let detail = "the object's own cycle carries no credential";
+            return Err(Verdict::native(Reason::Credential, detail));
+        }
+        if head.header.wake.is_none_or(|wake| wake > input.time) {
             let detail = head.header.wake.map_or("no wake is set".to_string(), |wake| {
                 format!("the next wake is at {wake}, the time is {}", input.time)
             });
@@ -66,7 +70,7 @@ pub fn authenticate(head: &Head, input: &Input) -> Result<Vec<PublicKey>, Verdic
     }
     let keys = credential
         .verify(head.id, &input.request)
-        .map_err(|error| Verdict::native(Reason::Credential, error.to_string()))?;
+        .map_err(|error| Verdict::native(Reason::Credential, problem(&error)))?;
     head.nonces.admit(&keys, credential.nonce, time).map_err(|problem| {
         let reason = match problem {
             NonceProblem::Replayed => Reason::Replayed,
@@ -76,6 +80,14 @@ pub fn authenticate(head: &Head, input: &Input) -> Result<Vec<PublicKey>, Verdic
         Verdict::native(reason, format!("nonce {}", credential.nonce))
     })?;
     Ok(keys)
+}
+
+/// What is wrong with a credential, without the word that the reason has already.
+fn problem(error: &crate::Error) -> String {
+    match error.kind() {
+        ErrorKind::Credential(problem) => problem.clone(),
+        _ => error.to_string(),
+    }
 }
 
 /// Decides whether a step of `signers`, as [`authenticate`] gave them, becomes the next version.
@@ -94,8 +106,10 @@ pub fn admit<B: Memory + ?Sized, A: Memory + ?Sized>(
     let (schema, address) = (&definition.schema, definition.code.state_address);
     let state = |error: crate::Error| Verdict::native(Reason::State, error.to_string());
     schema.validate_state(step.after, address).map_err(state)?;
-    let before = schema.read_state(step.before, address).map_err(state)?;
-    let after = schema.read_state(step.after, address).map_err(state)?;
+    let action = step.input.request.action();
+    let states = (step.before, step.after);
+    let states = definition.policy.read_states(schema, action, states, address);
+    let (before, after) = states.map_err(state)?;
     let input = arguments(definition, &step.input.request).map_err(state)?;
     let principal = match (&step.input.request, signers.first()) {
         (Request::Cycle, _) => Principal::Object(head.id),
@@ -106,7 +120,7 @@ pub fn admit<B: Memory + ?Sized, A: Memory + ?Sized>(
     let outputs: Vec<&str> = step.effects.outputs.iter().map(|out| out.name.as_str()).collect();
     let facts = Facts {
         principal,
-        action: step.input.request.action(),
+        action,
         object: head.id,
         before: &before,
         after: &after,

@@ -115,7 +115,7 @@ impl Chain {
     pub fn announced(&self, head: &[u8; SECTION_HEAD_BYTES]) -> Result<(SectionKind, u32)> {
         let [code, length @ ..] = *head;
         let fail = |expected: &str, found: u64| {
-            Err(Error::decode("capsule section", self.offset as usize, expected, found))
+            Err(Error::decode("capsule section", self.offset, expected, found))
         };
         let Some(&kind) = KINDS.get(usize::from(code)) else {
             return fail("a known kind", u64::from(code));
@@ -133,15 +133,20 @@ impl Chain {
     /// # Errors
     ///
     /// [`Decode`](crate::ErrorKind::Decode) with the section's offset when its check does not
-    /// hold, or when the end does not count the sections before it.
+    /// hold, when the body has not the length announced, or when the end does not count the
+    /// sections before it. The chain is of no further use then.
     pub fn verify(
         &mut self,
         head: &[u8; SECTION_HEAD_BYTES],
         body: &[u8],
         check: &[u8; SECTION_CHECK_BYTES],
     ) -> Result<()> {
-        let (offset, before) = (self.offset as usize, self.section_count);
-        let (kind, _) = self.announced(head)?;
+        let (offset, before) = (self.offset, self.section_count);
+        let (kind, length) = self.announced(head)?;
+        if body.len() as u64 != u64::from(length) {
+            let expected = format!("{length} bytes");
+            return Err(Error::decode("capsule section", offset, expected, body.len()));
+        }
         if self.extend(head, body) != *check {
             let found = "other bytes in the section or before it";
             return Err(Error::decode("capsule section", offset, "the bytes of its check", found));

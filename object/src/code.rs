@@ -4,7 +4,7 @@
 //! code without running it. Whether the module as a whole is fit to run is the instrumentation's
 //! question, not asked here.
 
-use wasmparser::{ExternalKind, Operator, Parser, Payload};
+use wasmparser::{Encoding, ExternalKind, Operator, Parser, Payload};
 
 use crate::error::{Diagnostic, Error, ErrorKind, Result};
 use crate::hash::CodeHash;
@@ -44,6 +44,10 @@ pub fn read(wasm: &[u8]) -> Result<CodeFacts> {
     let mut state = None;
     for payload in Parser::new(0).parse_all(wasm) {
         match payload.map_err(malformed)? {
+            Payload::Version { encoding: Encoding::Component, range, .. } => {
+                let (expected, found) = ("a core module", "a component");
+                return Err(Error::decode("module", range.start, expected, found));
+            }
             Payload::ImportSection(imports) => {
                 for import in imports.into_imports() {
                     let import = import.map_err(malformed)?;
@@ -73,7 +77,8 @@ pub fn read(wasm: &[u8]) -> Result<CodeFacts> {
     let state_address = address.filter(|address| (*address as usize).is_multiple_of(PAGE_BYTES));
     let state_address = state_address.ok_or_else(|| {
         let expected = "an exported immutable i32 global `state` with a multiple of 4096";
-        finding(format!("{expected}, found {address:?}"))
+        let found = address.map_or("none".to_string(), |address| address.to_string());
+        finding(format!("expected {expected}, found {found}"))
     })?;
     let [text] = texts[..] else {
         let found = texts.len();
@@ -103,5 +108,7 @@ fn finding(message: String) -> Error {
 }
 
 fn malformed(error: wasmparser::BinaryReaderError) -> Error {
-    Error::decode("module", error.offset() as usize, "a WebAssembly module", error.message())
+    // Some of its messages are several lines.
+    let found: Vec<&str> = error.message().split_whitespace().collect();
+    Error::decode("module", error.offset(), "a WebAssembly module", found.join(" "))
 }

@@ -20,7 +20,8 @@ impl<'a> Reader<'a> {
 
     /// A failure at the byte before `back`.
     pub fn fail(&self, back: usize, expected: &str, found: impl std::fmt::Display) -> Error {
-        Error::decode(self.what, self.offset.saturating_sub(back), expected, found)
+        let offset = self.offset.saturating_sub(back) as u64;
+        Error::decode(self.what, offset, expected, found)
     }
 
     /// Bytes not read yet.

@@ -156,8 +156,11 @@ pub enum NonceProblem {
     Full,
 }
 
-/// The last nonce of each key that signed an admitted input, for as long as an input that it
-/// signed earlier could still be admitted.
+/// The last nonce of each key that signed an admitted input, for as long as that input could be
+/// admitted again.
+///
+/// So nothing is ever admitted twice. An input that was signed before the last one, but to expire
+/// later than it could have been admitted then, can still follow it once the entry is forgotten.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Nonces {
     /// Ascending by key.

@@ -8,6 +8,7 @@ use crate::codec::{Reader, Write};
 use crate::credential::PublicKey;
 use crate::error::Result;
 use crate::hash::{AdmissionHash, EffectsHash, GlobalsHash};
+use crate::header::NO_WAKE;
 use crate::limits::{
     EFFECTS_BYTES_MAX, GLOBALS_MAX, NAME_BYTES_MAX, OUTPUTS_MAX, RULES_MAX, SIGNATURES_MAX,
 };
@@ -48,12 +49,13 @@ pub enum WakeChange {
 }
 
 impl WakeChange {
-    /// The next wake of an object whose next wake was `wake` before the step.
+    /// The next wake of an object whose next wake was `wake` before the step. The last moment that
+    /// there is stands for no wake in a header, and so it is none.
     pub fn apply(self, wake: Option<u64>) -> Option<u64> {
         match self {
             WakeChange::Keep => wake,
             WakeChange::Clear => None,
-            WakeChange::Set(at) => Some(at),
+            WakeChange::Set(at) => Some(at).filter(|&at| at != NO_WAKE),
         }
     }
 }
@@ -99,9 +101,13 @@ impl Effects {
         };
         let count = reader.count(OUTPUTS_MAX, 8)?;
         let mut outputs = Vec::with_capacity(count);
+        let mut left = EFFECTS_BYTES_MAX;
         for _ in 0..count {
-            let name = reader.text(NAME_BYTES_MAX)?.to_string();
-            outputs.push(Output { name, payload: reader.blob(EFFECTS_BYTES_MAX)?.to_vec() });
+            let name = reader.text(NAME_BYTES_MAX.min(left))?.to_string();
+            left -= name.len();
+            let payload = reader.blob(left)?.to_vec();
+            left -= payload.len();
+            outputs.push(Output { name, payload });
         }
         reader.end()?;
         Ok(Effects { result, outputs, wake })

@@ -100,12 +100,12 @@ impl Error {
 
     pub(crate) fn decode(
         what: &'static str,
-        offset: usize,
+        offset: u64,
         expected: impl fmt::Display,
         found: impl fmt::Display,
     ) -> Error {
         let (expected, found) = (expected.to_string(), found.to_string());
-        ErrorKind::Decode { what, offset: offset as u64, expected, found }.into()
+        ErrorKind::Decode { what, offset, expected, found }.into()
     }
 
     pub(crate) fn mismatch(
@@ -161,7 +161,8 @@ impl fmt::Display for Error {
                 write!(f, "{path} in memory: expected {expected}, found {found}")
             }
             ErrorKind::Unknown { what, name, known } => {
-                write!(f, "no {what} {name:?}; there is {}", known.join(", "))
+                let known = if known.is_empty() { "none" } else { &known.join(", ") };
+                write!(f, "no {what} {name:?}; there is {known}")
             }
             ErrorKind::Mismatch { what, seq, expected, found } => {
                 write!(f, "{what} of version {seq}: expected {expected}, found {found}")

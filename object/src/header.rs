@@ -11,7 +11,7 @@ use crate::hash::{
     AdmissionHash, CodeHash, EffectsHash, GlobalsHash, InputHash, MemoryRoot, NoncesHash, ObjectId,
     PolicyHash, RefusalHash, SchemaHash, VersionHash,
 };
-use crate::limits::{MEMORY_BYTES_MAX, PAGE_BYTES};
+use crate::limits::{MEMORY_BYTES_MAX, PAGE_BYTES, SEQ_MAX};
 use crate::lineage::jump_seq;
 
 /// Bytes of an encoded header.
@@ -19,7 +19,7 @@ pub const HEADER_BYTES: usize = 480;
 /// The version of the layout.
 pub const HEADER_VERSION: u16 = 1;
 /// How "no next wake" is stored.
-const NO_WAKE: u64 = u64::MAX;
+pub(crate) const NO_WAKE: u64 = u64::MAX;
 
 /// What made a version.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -223,6 +223,12 @@ impl Header {
         let fail = |offset, expected: &str, found: String| {
             Err(Error::decode("version header", offset, expected, found))
         };
+        if self.seq > SEQ_MAX {
+            return fail(8, &format!("at most {SEQ_MAX}"), self.seq.to_string());
+        }
+        if self.refusal_count > SEQ_MAX {
+            return fail(48, &format!("at most {SEQ_MAX}"), self.refusal_count.to_string());
+        }
         if (self.kind == Kind::Create) != genesis {
             return fail(2, "kind create in version 0 and nowhere else", self.kind.name().into());
         }

@@ -150,8 +150,9 @@ impl Image {
         let ordered = changed.is_sorted_by(|one, next| one.0 < next.0);
         limit("pages out of order", u64::from(!ordered), 0)?;
         if let Some((last, _)) = changed.last() {
+            // In pages counted from one, so that an empty memory has none.
             let count = u64::from(page_count(bytes_count));
-            limit("page index", u64::from(*last), count.saturating_sub(1))?;
+            limit("pages", u64::from(*last) + 1, count)?;
         }
         let mut pages = Vec::with_capacity(self.pages.len() + changed.len());
         let mut kept = self.pages.iter().peekable();

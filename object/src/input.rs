@@ -7,15 +7,14 @@
 
 use crate::codec::{Reader, Write};
 use crate::credential::{Credential, Signature};
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::hash::{InputHash, ObjectId, VersionHash};
 use crate::header::Kind;
-use crate::limits::{NAME_BYTES_MAX, PAYLOAD_BYTES_MAX, SIGNATURES_MAX};
+use crate::limits::{
+    NAME_BYTES_MAX, PATH_BYTES_MAX, PAYLOAD_BYTES_MAX, SIGNATURES_MAX, WRITES_MAX,
+};
 
 const INPUT_VERSION: u8 = 1;
-/// Field paths in one direct write, and bytes of each.
-const WRITES_MAX: usize = 256;
-const PATH_BYTES_MAX: usize = 1024;
 /// The payload type that signatures are bound to.
 const SIGNED_TYPE: &str = "application/vnd.continuant.input.v1";
 
@@ -130,9 +129,12 @@ impl Request {
             Some(Kind::Write) => {
                 let count = reader.count(WRITES_MAX, 8)?;
                 let mut fields = Vec::with_capacity(count);
+                let mut left = PAYLOAD_BYTES_MAX;
                 for _ in 0..count {
                     let path = reader.text(PATH_BYTES_MAX)?.to_string();
-                    fields.push((path, reader.blob(PAYLOAD_BYTES_MAX)?.to_vec()));
+                    let value = reader.blob(left)?.to_vec();
+                    left -= value.len();
+                    fields.push((path, value));
                 }
                 Request::Write { fields }
             }
@@ -142,6 +144,35 @@ impl Request {
 }
 
 impl Input {
+    /// Validates that the input is within its limits: only then does [`Input::decode`] take its
+    /// bytes back, and only then may it be put on record.
+    ///
+    /// # Errors
+    ///
+    /// [`Limit`](ErrorKind::Limit) naming the first limit that it is beyond.
+    pub fn validate(&self) -> Result<()> {
+        match &self.request {
+            Request::Create { arguments, .. } => {
+                limit("payload bytes", arguments.len(), PAYLOAD_BYTES_MAX)?;
+            }
+            Request::Call { method, arguments } => {
+                limit("bytes of a method's name", method.len(), NAME_BYTES_MAX)?;
+                limit("payload bytes", arguments.len(), PAYLOAD_BYTES_MAX)?;
+            }
+            Request::Cycle => {}
+            Request::Write { fields } => {
+                limit("fields of a write", fields.len(), WRITES_MAX)?;
+                for (path, _) in fields {
+                    limit("bytes of a path", path.len(), PATH_BYTES_MAX)?;
+                }
+                let bytes = fields.iter().map(|(_, value)| value.len()).sum();
+                limit("payload bytes", bytes, PAYLOAD_BYTES_MAX)?;
+            }
+        }
+        let signatures = self.credential.as_ref().map_or(0, |it| it.signatures.len());
+        limit("signatures", signatures, SIGNATURES_MAX)
+    }
+
     /// The input's bytes.
     ///
     /// # Panics
@@ -193,6 +224,11 @@ impl Input {
     pub fn hash(&self) -> InputHash {
         InputHash::of(&self.encode())
     }
+}
+
+fn limit(what: &'static str, found: usize, max: usize) -> Result<()> {
+    let (max, found) = (max as u64, found as u64);
+    if found > max { Err(ErrorKind::Limit { what, max, found }.into()) } else { Ok(()) }
 }
 
 fn decode_credential(reader: &mut Reader<'_>) -> Result<Credential> {

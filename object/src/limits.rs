@@ -32,22 +32,33 @@ pub const TYPE_DEPTH_MAX: usize = 16;
 pub const TYPE_PARTS_MAX: usize = 16 << 10;
 /// Bytes of all strings and lists that a state points to, each counted as often as it is used.
 pub const STATE_BYTES_MAX: u64 = 16 << 20;
+/// Values that a state or a result consists of, those inside of others among them: what a few bytes
+/// of memory are as values may be many times as large.
+pub const STATE_VALUES_MAX: u64 = 4 << 20;
 /// Core values that a method's parameters flatten to, as in the Canonical ABI.
 pub const FLAT_PARAMS_MAX: usize = 16;
 /// Bytes of Cedar text.
 pub const POLICY_BYTES_MAX: usize = 64 << 10;
-/// Bytes of an input's payload: a method's arguments, or a direct write's values.
+/// Bytes of an input's payload: a method's arguments, or a direct write's values together.
 pub const PAYLOAD_BYTES_MAX: usize = 1 << 20;
+/// Values that a payload consists of, those inside of others among them.
+pub const PAYLOAD_VALUES_MAX: u64 = 1 << 20;
 /// Fuel of one step.
 pub const FUEL_MAX: u64 = 100_000_000;
 /// Bytes of a method's or an output's name.
 pub const NAME_BYTES_MAX: usize = 64;
+/// Fields that one direct write sets.
+pub const WRITES_MAX: usize = 256;
+/// Bytes of the path to a field.
+pub const PATH_BYTES_MAX: usize = 1024;
 /// Signatures on one input.
 pub const SIGNATURES_MAX: usize = 64;
 /// Outputs of one step.
 pub const OUTPUTS_MAX: usize = 1024;
-/// Bytes of all outputs and the result of one step together.
+/// Bytes of one step's result, and again of all its outputs' names and payloads together.
 pub const EFFECTS_BYTES_MAX: usize = 1 << 20;
+/// Versions of an object, and refusals on record: what comes next can always be counted.
+pub const SEQ_MAX: u64 = i64::MAX as u64;
 /// Rules that an admission names.
 pub const RULES_MAX: usize = 256;
 /// Keys whose last nonce an object remembers.

@@ -23,8 +23,9 @@ use self::shape::Shapes;
 use crate::codec::{Reader, Write};
 use crate::error::{ErrorKind, Result};
 use crate::hash::{ObjectId, PolicyHash};
-use crate::limits::POLICY_BYTES_MAX;
-use crate::schema::{Schema, Value};
+use crate::limits::{POLICY_BYTES_MAX, POLICY_SET_ITEMS_MAX, POLICY_TEXT_BYTES_MAX};
+use crate::memory::Memory;
+use crate::schema::{Most, Schema, Value};
 
 /// Bytes of stack that a thread needs to parse, decide or drop any policy within the profile, with
 /// or without optimisation. With less, a verdict may differ, or the process end.
@@ -194,7 +195,7 @@ impl Policy {
         self.hash
     }
 
-    /// The encoding; `object/format-policy.md` has its layout.
+    /// The encoding; `object/FORMAT.md` has its layout.
     pub fn encode(&self) -> Vec<u8> {
         encode(&self.text, self.language)
     }
@@ -220,6 +221,22 @@ impl Policy {
         let text = reader.text(POLICY_BYTES_MAX)?;
         reader.end()?;
         Policy::build(text, language, schema)
+    }
+
+    /// The states before and after a step, as far as the rules on `action` read them: what else
+    /// there is stands as `none`, and what is longer than they may read is cut to just that.
+    pub(crate) fn read_states(
+        &self,
+        schema: &Schema,
+        action: &str,
+        (before, after): (&(impl Memory + ?Sized), &(impl Memory + ?Sized)),
+        address: u32,
+    ) -> Result<(Value, Value)> {
+        let most =
+            Most { items: POLICY_SET_ITEMS_MAX as u32, text_bytes: POLICY_TEXT_BYTES_MAX as u32 };
+        let [first, second] = self.rules.selections(action);
+        let before = schema.excerpt(before, address, &first, most)?;
+        Ok((before, schema.excerpt(after, address, &second, most)?))
     }
 
     /// Whether the step that `facts` tell of is admitted.

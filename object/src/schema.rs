@@ -8,6 +8,7 @@
 //! Invariant: a `Schema` is within every limit of [`crate::limits`], so nothing that walks its
 //! types runs long or recurses deep; no text, payload, memory or JSON makes anything here panic.
 
+mod excerpt;
 mod fault;
 mod json;
 mod layout;
@@ -25,6 +26,7 @@ mod value;
 
 use std::sync::Arc;
 
+pub(crate) use excerpt::{Most, Selection};
 pub use layout::Layout;
 pub use lower::{CoreType, CoreValue, Lower, lift_result, lower_args};
 pub use payload::{decode_args, decode_value, encode_args, encode_value};
@@ -187,6 +189,17 @@ impl Schema {
     /// `State` as for [`Schema::validate_state`].
     pub fn read_state(&self, memory: &(impl Memory + ?Sized), state: u32) -> Result<Value> {
         read::state(memory, state, &self.0.state)
+    }
+
+    /// Reads what is selected of a valid state record; every other field stands as `none`.
+    pub(crate) fn excerpt(
+        &self,
+        memory: &(impl Memory + ?Sized),
+        state: u32,
+        selection: &Selection,
+        most: Most,
+    ) -> Result<Value> {
+        excerpt::excerpt(memory, state, &self.0.state, selection, most)
     }
 
     /// Validates the state record at `state`, an address in memory: that it is page-aligned and in

@@ -1,11 +1,12 @@
 //! Verification: that a lineage is what its headers say, record by record, trusting nobody.
 //!
 //! For each record it recomputes the header from the parent and the payloads (credentials, nonces,
-//! jump, memory root, admission and all) and compares it with the one given. What it takes on
-//! trust is that the memory after a step is what the code makes of it, and how much fuel that
-//! took: the engine's replay verifies those.
+//! jump, memory root, admission and all) and compares it with the one given; a direct write, which
+//! runs no code, it does again. What it takes on trust is what the code makes of every other step,
+//! which is its memory, globals, effects and fuel, and the version of the instrumentation that it
+//! ran under: the engine's replay verifies those.
 //!
-//! It does not know where records come from. It holds one image and O(log n) hashes.
+//! It does not know where records come from. It holds one image, the nonces and O(log n) hashes.
 
 use std::sync::Arc;
 
@@ -102,6 +103,12 @@ impl Verifier {
             if pages.len() != commit.pages.len() || !pages.iter().zip(&commit.pages).all(same) {
                 return Err(Error::mismatch("pages", seq, "those of the write", "others"));
             }
+            if effects != Effects::default() || commit.header.fuel != 0 {
+                return Err(Error::mismatch("effects", seq, "none, of a write", "some"));
+            }
+            if commit.globals.is_some() || commit.header.memory_bytes != before.bytes_count() {
+                return Err(Error::mismatch("memory", seq, "as the write leaves it", "another"));
+            }
         }
         let outcome = self.replica.take(&self.definition, commit, &effects)?;
         let step = Step {
@@ -132,6 +139,13 @@ impl Verifier {
     pub fn refusal(&mut self, refusal: &Refusal) -> Result<()> {
         let seq = self.head.header.seq + 1;
         let input = Input::decode(&refusal.input)?;
+        if matches!(input.request, Request::Create { .. }) {
+            return Err(Error::mismatch("refusal", seq, "one that follows a genesis", "create"));
+        }
+        if input.time < self.head.header.time {
+            let expected = format!("{} or later", self.head.header.time);
+            return Err(Error::mismatch("time", seq, expected, input.time));
+        }
         let expected = self.head.refusal(&input, refusal.verdict.clone());
         if expected != *refusal {
             return Err(Error::mismatch("refusal", seq, "one that follows", "another"));
@@ -209,12 +223,25 @@ impl Replica {
         effects: &'e Effects,
     ) -> Result<Outcome<'e>> {
         let header = &commit.header;
+        if let Some((index, _)) = commit.pages.iter().find(|it| self.image.holds(it.0, it.1)) {
+            let found = format!("page {index} as it was");
+            return Err(Error::mismatch("pages", header.seq, "pages that differ", found));
+        }
         let pages = commit.pages.iter().map(|(index, page)| (*index, Arc::new(**page)));
         self.image = self.image.step(header.memory_bytes, pages.collect())?;
         let dirty: Vec<u32> = commit.pages.iter().map(|(index, _)| *index).collect();
         self.tree.update(&self.image, &dirty);
         if let Some(globals) = commit.globals {
-            self.globals = decode_globals(globals)?;
+            let after = decode_globals(globals)?;
+            let (count, found) = (self.globals.len(), after.len());
+            if found != count {
+                return Err(Error::mismatch("globals", header.seq, count, found));
+            }
+            if after == self.globals {
+                let expected = "globals that differ";
+                return Err(Error::mismatch("globals", header.seq, expected, "those before"));
+            }
+            self.globals = after;
             self.globals_hash = GlobalsHash::of(globals);
         }
         let address = definition.code.state_address;

@@ -1,8 +1,10 @@
 //! Direct writes: state fields set to given values, in place, without running the object's code.
 //!
-//! Only what has a fixed size can be written so: numbers, `bool`, `char`, enums, flags, and options,
-//! records and tuples of those. It does not know whether the write is admitted.
+//! Only what has a fixed size can be written so: numbers, `bool`, `char`, enums, flags, and
+//! options, records, tuples, variants and results of those. It does not know whether the write is
+//! admitted.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::definition::Definition;
@@ -26,31 +28,48 @@ pub fn apply(
     image: &Image,
     fields: &[(String, Vec<u8>)],
 ) -> Result<Vec<(u32, Arc<Page>)>> {
-    let mut written = image.clone();
+    let mut written = Overlay { below: image, pages: BTreeMap::new() };
     for (path, value) in fields {
         let place = definition.schema.resolve(path)?;
         let value = decode_value(value, place.ty())?;
         let mut bytes = vec![0; place.ty().layout().size as usize];
         store(&value, place.ty(), &mut bytes)?;
         let address = place.address(&written, definition.code.state_address)?;
-        written = write(&written, address, &bytes)?;
+        written.write(address, &bytes);
     }
-    let changed = written.changed_pages().iter();
-    let changed = changed.filter(|(index, page)| **page != *image.page(*index));
-    Ok(changed.cloned().collect())
+    let changed = written.pages.into_iter();
+    Ok(changed.filter(|(index, page)| !image.holds(*index, page)).collect())
 }
 
-/// The image with `bytes` at `address`; the place they belong to is inside it.
-fn write(image: &Image, address: u32, bytes: &[u8]) -> Result<Image> {
-    let mut pages = Vec::new();
-    let (mut at, mut rest) = (address as usize, bytes);
-    while !rest.is_empty() {
-        let (index, start) = (at / PAGE_BYTES, at % PAGE_BYTES);
-        let (part, later) = rest.split_at(rest.len().min(PAGE_BYTES - start));
-        let mut page = *image.page(index as u32);
-        page[start..start + part.len()].copy_from_slice(part);
-        pages.push((index as u32, Arc::new(page)));
-        (at, rest) = (at + part.len(), later);
+/// An image with some pages written over.
+struct Overlay<'a> {
+    below: &'a Image,
+    pages: BTreeMap<u32, Arc<Page>>,
+}
+
+impl Overlay<'_> {
+    /// Writes `bytes` at `address`; the place that they belong to is inside the image.
+    fn write(&mut self, address: u32, bytes: &[u8]) {
+        let (mut at, mut rest) = (address as usize, bytes);
+        while !rest.is_empty() {
+            let (index, start) = ((at / PAGE_BYTES) as u32, at % PAGE_BYTES);
+            let (part, later) = rest.split_at(rest.len().min(PAGE_BYTES - start));
+            let page = self.pages.entry(index).or_insert_with(|| Arc::new(*self.below.page(index)));
+            Arc::make_mut(page)[start..start + part.len()].copy_from_slice(part);
+            (at, rest) = (at + part.len(), later);
+        }
     }
-    image.step(image.bytes_count(), pages)
+}
+
+impl Memory for Overlay<'_> {
+    fn bytes_count(&self) -> u64 {
+        self.below.bytes_count()
+    }
+
+    fn page(&self, index: u32) -> &Page {
+        match self.pages.get(&index) {
+            Some(page) => page,
+            None => self.below.page(index),
+        }
+    }
 }

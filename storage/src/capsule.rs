@@ -213,6 +213,7 @@ impl Inner {
             object,
             head: row.head().position,
             refusal: row.refusal_position,
+            refusal_hash: row.refusal,
             refusal_count: row.refusal_count,
         };
         let mut body = Body::default();

@@ -11,11 +11,9 @@ use object::hash::ObjectId;
 use object::refusal::Refusal;
 
 use crate::error::Result;
-use crate::log::Position;
-use crate::log::frame::damaged;
 use crate::row::{Link, Row};
 use crate::store::{Inner, Store};
-use crate::stored::{StoredCommit, read_commit, read_refusal};
+use crate::stored::{RefusalLink, StoredCommit, read_commit, read_refusal};
 
 /// Versions in a stretch that is read forwards.
 const STRETCH: u64 = 256;
@@ -62,8 +60,7 @@ impl Store {
     /// As of [`Store::versions`].
     pub fn refusals(&self, id: ObjectId) -> Result<Refusals<'_>> {
         let row = self.inner().require_row(id)?;
-        let next = (row.refusal_count > 0).then_some(row.refusal_position);
-        Ok(Refusals { inner: self.inner(), id, next, newer: None })
+        Ok(Refusals { inner: self.inner(), next: row.last_refusal() })
     }
 
     /// Versions and refusals in lineage order, from the genesis.
@@ -76,7 +73,7 @@ impl Store {
         let all = 0..u64::MAX;
         let versions = Versions::new(self.inner(), Arc::clone(&row), all, Direction::Forward);
         let (next, refusals) = Default::default();
-        Ok(Lineage { inner: self.inner(), id, row, versions, started: false, next, refusals })
+        Ok(Lineage { inner: self.inner(), row, versions, started: false, next, refusals })
     }
 }
 
@@ -158,20 +155,16 @@ impl Iterator for Versions<'_> {
 #[derive(Debug)]
 pub struct Refusals<'a> {
     inner: &'a Inner,
-    id: ObjectId,
-    next: Option<Position>,
-    newer: Option<Refusal>,
+    next: Option<RefusalLink>,
 }
 
 impl Iterator for Refusals<'_> {
     type Item = Result<Refusal>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let position = self.next.take()?;
-        let read = read_refusal(&self.inner.log, position, self.id, self.newer.as_ref());
-        Some(read.map(|stored| {
-            self.next = Some(stored.previous).filter(|previous| previous.is_some());
-            self.newer = Some(stored.refusal.clone());
+        let link = self.next.take()?;
+        Some(read_refusal(&self.inner.log, link).map(|stored| {
+            self.next = stored.previous();
             stored.refusal
         }))
     }
@@ -181,40 +174,34 @@ impl Iterator for Refusals<'_> {
 #[derive(Debug)]
 pub struct Lineage<'a> {
     inner: &'a Inner,
-    id: ObjectId,
     row: Arc<Row>,
     versions: Versions<'a>,
     started: bool,
     /// The version behind the refusals that come next.
     next: Option<StoredCommit>,
-    /// Where the refusals are that come next, the last of them first, each with what follows it.
-    refusals: Vec<(Position, Option<Refusal>)>,
+    /// The refusals that come next, the last of them first.
+    refusals: Vec<RefusalLink>,
 }
 
 impl Lineage<'_> {
     /// Gives a version, after noting the refusals and the version that come behind it.
     fn pass(&mut self, stored: StoredCommit) -> Result<StoredCommit> {
         self.next = self.versions.next().transpose()?;
-        let (last, count) = match &self.next {
-            Some(next) => (next.notes().refusal, next.header().refusal_count),
-            None => (self.row.refusal_position, self.row.refusal_count),
+        let mut last = match &self.next {
+            Some(next) => next.refusal(),
+            None => self.row.last_refusal(),
         };
-        let (mut at, mut newer) = (last, None);
-        for _ in stored.header().refusal_count..count {
-            let read = read_refusal(&self.inner.log, at, self.id, newer.as_ref())?;
-            if read.refusal.parent != stored.hash() {
-                let expected = format!("a refusal behind {}", stored.hash());
-                return Err(damaged(at, expected, format!("behind {}", read.refusal.parent)));
-            }
-            self.refusals.push((at, newer));
-            (at, newer) = (read.previous, Some(read.refusal));
+        while let Some(link) = last.filter(|link| link.hash != stored.header().refusals) {
+            let read = read_refusal(&self.inner.log, link)?;
+            self.refusals.push(link);
+            last = read.previous();
         }
         Ok(stored)
     }
 
     fn entry(&mut self) -> Result<Option<LineageEntry>> {
-        if let Some((position, newer)) = self.refusals.pop() {
-            let read = read_refusal(&self.inner.log, position, self.id, newer.as_ref())?;
+        if let Some(link) = self.refusals.pop() {
+            let read = read_refusal(&self.inner.log, link)?;
             return Ok(Some(LineageEntry::Refusal(read.refusal)));
         }
         if !std::mem::replace(&mut self.started, true) {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use object::credential::Nonces;
 use object::effects::decode_globals;
-use object::hash::{BaseHash, GlobalsHash, NoncesHash, ObjectId, RefusalHash};
+use object::hash::{BaseHash, GlobalsHash, NoncesHash, ObjectId};
 use object::head::Head;
 use object::image::{BaseImage, Image};
 use object::lineage::{Spine, jump_seq, next_seq};
@@ -22,7 +22,7 @@ use crate::log::{Frame, Frames, Position};
 use crate::pages::{PageTable, READS_MAX};
 use crate::row::{Link, Row};
 use crate::store::{Inner, ObjectInfo, Store};
-use crate::stored::{StoredCommit, commits, last_commit, read_commit, read_refusal};
+use crate::stored::{StoredCommit, commits, last_commit, read_commit};
 
 /// An object as its next step needs it.
 #[derive(Clone, Debug)]
@@ -350,10 +350,6 @@ pub(crate) fn adopt(frames: &impl Frames, adoption: &Adoption) -> Result<Row> {
         }
         links.push((seq, link(&at)));
     }
-    let refusal = match adoption.refusal {
-        Position::NONE => RefusalHash::NONE,
-        position => read_refusal(frames, position, adoption.object, None)?.refusal.hash(),
-    };
     let header = head.header();
     let base = at.notes().base;
     let base = base.ok_or_else(|| damaged(at.position(), "a base image", "none"))?;
@@ -368,7 +364,7 @@ pub(crate) fn adopt(frames: &impl Frames, adoption: &Adoption) -> Result<Row> {
         genesis: at.position(),
         nonces: head.notes().nonces,
         globals: head.notes().globals,
-        refusal,
+        refusal: adoption.refusal_hash,
         refusal_position: adoption.refusal,
         refusal_count: adoption.refusal_count,
         name: None,

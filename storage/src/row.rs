@@ -14,6 +14,7 @@ use object::refusal::Refusal;
 use crate::log::Position;
 use crate::log::record::Notes;
 use crate::pages::PageTable;
+use crate::stored::RefusalLink;
 
 /// A version and where it is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -50,6 +51,12 @@ impl Row {
     /// The newest version's seq.
     pub(crate) fn seq(&self) -> u64 {
         self.spine.head().expect("a row has a version").0
+    }
+
+    /// The last refusal, if there is one.
+    pub(crate) fn last_refusal(&self) -> Option<RefusalLink> {
+        let link = RefusalLink { hash: self.refusal, position: self.refusal_position };
+        (link.hash != RefusalHash::NONE).then_some(link)
     }
 
     /// The newest version.

@@ -103,8 +103,8 @@ pub(crate) struct Inner {
     pub(crate) options: Options,
     /// Invariant: frames are pushed to the log under this lock, so rows and log agree.
     pub(crate) heads: Mutex<Heads>,
-    /// Held by whoever writes the index.
-    flush: Mutex<()>,
+    /// The end of what the index covers; held by whoever writes the index.
+    covered: Mutex<Option<Position>>,
     /// Bytes pushed to the log since the index was last written.
     pub(crate) tail_bytes: AtomicU64,
     bases: Mutex<HashMap<BaseHash, Weak<BaseImage>>>,
@@ -149,7 +149,7 @@ impl Store {
             index,
             options,
             heads: Mutex::new(recovered.heads),
-            flush: Mutex::default(),
+            covered: Mutex::new(covered.map(|covered| covered.end)),
             tail_bytes: AtomicU64::new(recovered.tail_bytes),
             bases: Mutex::default(),
             wish: Mutex::default(),
@@ -300,10 +300,13 @@ impl Inner {
 
     /// Writes the index up to the end of the log.
     fn checkpoint(&self) -> Result<()> {
-        let _only = self.flush.lock();
+        let mut covered = self.covered.lock();
         self.log.health()?;
         let mut heads = self.heads.lock();
         let tail = self.log.tail();
+        if *covered == Some(tail.end) && heads.recent_count() == 0 {
+            return Ok(());
+        }
         let generation = heads.begin_flush();
         self.tail_bytes.store(0, Ordering::Relaxed);
         drop(heads);
@@ -313,6 +316,7 @@ impl Inner {
             return Err(error);
         }
         self.heads.lock().end_flush();
+        *covered = Some(tail.end);
         Ok(())
     }
 

@@ -9,7 +9,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use object::commit::Commit;
-use object::hash::{ObjectId, VersionHash};
+use object::hash::{ObjectId, RefusalHash, VersionHash};
 use object::header::{HEADER_BYTES, Header};
 use object::refusal::Refusal;
 
@@ -72,6 +72,12 @@ impl StoredCommit {
 
     pub(crate) fn nonces(&self) -> Option<&[u8]> {
         self.nonces.clone().map(|range| &self.body[range])
+    }
+
+    /// The last refusal before the version, if there is one.
+    pub(crate) fn refusal(&self) -> Option<RefusalLink> {
+        let link = RefusalLink { hash: self.header.refusals, position: self.notes.refusal };
+        (link.hash != RefusalHash::NONE).then_some(link)
     }
 
     /// The version before; meaningless in a genesis.
@@ -145,26 +151,34 @@ pub(crate) fn last_commit(
 
 /// A refusal and the position of the one before it.
 pub(crate) struct StoredRefusal {
-    pub(crate) previous: Position,
+    previous: Position,
     pub(crate) refusal: Refusal,
 }
 
-/// The refusal of `object` at `position` that is followed by `newer`, or is the last one there.
-pub(crate) fn read_refusal(
-    frames: &impl Frames,
-    position: Position,
-    object: ObjectId,
-    newer: Option<&Refusal>,
-) -> Result<StoredRefusal> {
-    let frame = frames.frame(position)?;
-    let mut last = None;
+/// A refusal's name and where it is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RefusalLink {
+    pub(crate) hash: RefusalHash,
+    pub(crate) position: Position,
+}
+
+impl StoredRefusal {
+    /// The refusal before this one, if there is one.
+    pub(crate) fn previous(&self) -> Option<RefusalLink> {
+        let link = RefusalLink { hash: self.refusal.previous, position: self.previous };
+        (link.hash != RefusalHash::NONE).then_some(link)
+    }
+}
+
+/// The refusal that `link` names.
+pub(crate) fn read_refusal(frames: &impl Frames, link: RefusalLink) -> Result<StoredRefusal> {
+    let frame = frames.frame(link.position)?;
     for record in records(&frame.body) {
         let (Record::Refusal(content) | Record::StagedRefusal(content)) = record? else { continue };
-        let (previous, refusal) = decode_refusal(content, position)?;
-        let follows = newer.is_none_or(|newer| newer.previous == refusal.hash());
-        if refusal.object == object && follows {
-            last = Some(StoredRefusal { previous, refusal });
+        let (previous, refusal) = decode_refusal(content, link.position)?;
+        if refusal.hash() == link.hash {
+            return Ok(StoredRefusal { previous, refusal });
         }
     }
-    last.ok_or_else(|| damaged(position, format!("a refusal of {object}"), "none"))
+    Err(damaged(link.position, format!("refusal {}", link.hash), "a frame without it"))
 }

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use wasmtime::{InstancePre, Module};
 
 /// A module that a substrate can run.
-pub struct Code {
+pub(crate) struct Code {
     about: Instrumented,
     base: Base,
     pub(super) instance: InstancePre<Step>,
@@ -23,7 +23,7 @@ pub struct Code {
 
 /// The memory and globals of a module that was instantiated and started, and did nothing else.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Base {
+pub(crate) struct Base {
     /// Bytes of memory, a multiple of 64 KiB.
     pub memory_bytes: u64,
     /// The pages that are not all zero, by ascending index. Pages of the dead stack are zero.
@@ -34,11 +34,11 @@ pub struct Base {
 
 /// An exported function of one [`Code`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Function(pub(super) usize);
+pub(crate) struct Function(pub(super) usize);
 
 /// Why a module has no base image.
 #[derive(Debug, Clone)]
-pub enum CodeError {
+pub(crate) enum CodeError {
     /// Its segments do not fit in its memory or table, or its start function trapped.
     Start(Trap),
     /// Not the module's doing.
@@ -51,7 +51,7 @@ impl Code {
     /// # Errors
     ///
     /// When the module cannot be instantiated, or the substrate fails.
-    pub fn compile(substrate: &Substrate, mut about: Instrumented) -> Result<Arc<Code>, CodeError> {
+    pub(crate) fn compile(substrate: &Substrate, mut about: Instrumented) -> Result<Arc<Code>, CodeError> {
         let failed = |error: wasmtime::Error| CodeError::Host(error.into());
         let wasm = std::mem::take(&mut about.wasm);
         let module = Module::new(&substrate.engine, wasm).map_err(failed)?;
@@ -67,17 +67,17 @@ impl Code {
     }
 
     /// What the module says of itself. Its bytes are not kept.
-    pub fn about(&self) -> &Instrumented {
+    pub(crate) fn about(&self) -> &Instrumented {
         &self.about
     }
 
     /// The image that objects of this code start from.
-    pub fn base(&self) -> &Base {
+    pub(crate) fn base(&self) -> &Base {
         &self.base
     }
 
     /// The exported function of that name.
-    pub fn function(&self, name: &str) -> Option<Function> {
+    pub(crate) fn function(&self, name: &str) -> Option<Function> {
         self.functions().iter().position(|export| export.name == name).map(Function)
     }
 

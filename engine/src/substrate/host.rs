@@ -11,7 +11,7 @@ use wasmtime::{Caller, Engine, Linker, Memory, ResourceLimiter, Result};
 
 /// What a step is given beside its memory and arguments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct StepContext {
+pub(crate) struct StepContext {
     /// Claimed time of the input, in milliseconds since 1970-01-01 UTC.
     pub now: u64,
     /// The most fuel that the step may use.
@@ -20,7 +20,7 @@ pub struct StepContext {
 
 /// What a step asked of the world.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Effects {
+pub(crate) struct Effects {
     /// Names and data of the outputs, in the order that they were made.
     pub outputs: Vec<(String, Vec<u8>)>,
     /// The last change of the object's next wake, if any.
@@ -31,7 +31,7 @@ pub struct Effects {
 
 /// A change of when an object next wants to run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum WakeChange {
+pub(crate) enum WakeChange {
     /// At this time, in milliseconds since 1970-01-01 UTC.
     At(u64),
     /// Not by itself.

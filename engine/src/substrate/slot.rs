@@ -27,7 +27,7 @@ use wasmtime::{Func, Global, Instance, Memory, Store, Val};
 const CARD_RUN: usize = 512;
 
 /// A warm instance of a [`Code`].
-pub struct Slot {
+pub(crate) struct Slot {
     code: Arc<Code>,
     store: Store<Step>,
     memory: Memory,
@@ -48,7 +48,7 @@ impl Slot {
     /// # Errors
     ///
     /// When the host has no memory for it.
-    pub fn new(code: &Arc<Code>) -> Result<Slot, HostFailure> {
+    pub(crate) fn new(code: &Arc<Code>) -> Result<Slot, HostFailure> {
         let (mut slot, _) = Slot::instantiate(code).map_err(|error| match error {
             StepError::Host(failure) => failure,
             StepError::Trap(trap) => HostFailure::new(format!("a second instance: {trap}")),
@@ -106,22 +106,22 @@ impl Slot {
     }
 
     /// The code that this is an instance of.
-    pub fn code(&self) -> &Arc<Code> {
+    pub(crate) fn code(&self) -> &Arc<Code> {
         &self.code
     }
 
     /// The memory, a multiple of 64 KiB long.
-    pub fn memory(&self) -> &[u8] {
+    pub(crate) fn memory(&self) -> &[u8] {
         self.memory.data(&self.store)
     }
 
     /// The memory, to load an object or arguments into. What is written here is not marked dirty.
-    pub fn memory_mut(&mut self) -> &mut [u8] {
+    pub(crate) fn memory_mut(&mut self) -> &mut [u8] {
         self.memory.data_mut(&mut self.store)
     }
 
     /// Bytes of memory. An object that has fewer needs another slot.
-    pub fn memory_bytes(&self) -> u64 {
+    pub(crate) fn memory_bytes(&self) -> u64 {
         self.memory.data_size(&self.store) as u64
     }
 
@@ -130,7 +130,7 @@ impl Slot {
     /// # Errors
     ///
     /// When the host has no memory for it, or it is beyond the module's declared maximum.
-    pub fn grow_to(&mut self, bytes: u64) -> Result<(), HostFailure> {
+    pub(crate) fn grow_to(&mut self, bytes: u64) -> Result<(), HostFailure> {
         let pages = bytes.div_ceil(WASM_PAGE_BYTES as u64);
         let missing = pages.saturating_sub(self.memory.size(&self.store));
         if missing > 0 {
@@ -141,7 +141,7 @@ impl Slot {
 
     /// Replaces the contents of `into` by the bits of the mutable globals, in index order; those
     /// of 32-bit globals are the low half.
-    pub fn globals(&mut self, into: &mut Vec<u64>) {
+    pub(crate) fn globals(&mut self, into: &mut Vec<u64>) {
         into.clear();
         for global in &self.globals {
             into.push(match from_val(global.get(&mut self.store)) {
@@ -158,7 +158,7 @@ impl Slot {
     /// # Panics
     ///
     /// When there are not as many as the module has.
-    pub fn set_globals(&mut self, bits: &[u64]) {
+    pub(crate) fn set_globals(&mut self, bits: &[u64]) {
         assert_eq!(bits.len(), self.globals.len(), "one value for each mutable global");
         for ((global, (_, ty)), &bits) in self.globals.iter().zip(self.code.globals()).zip(bits) {
             let value = match ty {
@@ -174,7 +174,7 @@ impl Slot {
     /// Appends the indices of the pages written by guest code since the last time, ascending,
     /// and forgets them. A page written with the bytes it had is among them; one that memory
     /// merely grew by is not.
-    pub fn dirty_pages(&mut self, into: &mut Vec<u32>) {
+    pub(crate) fn dirty_pages(&mut self, into: &mut Vec<u32>) {
         let pages = self.memory.data_size(&self.store) / PAGE_BYTES;
         let cards = self.cards.data_mut(&mut self.store);
         // A store that trapped may have marked a page beyond the end of memory.
@@ -193,7 +193,7 @@ impl Slot {
     }
 
     /// Begins a step.
-    pub fn begin_step(&mut self, context: StepContext) {
+    pub(crate) fn begin_step(&mut self, context: StepContext) {
         let step = self.store.data_mut();
         debug_assert!(!step.active, "steps do not nest");
         step.active = true;
@@ -212,7 +212,7 @@ impl Slot {
     /// # Panics
     ///
     /// When no step has begun or it has trapped, or the function is of other code.
-    pub fn call(
+    pub(crate) fn call(
         &mut self,
         function: Function,
         args: &[CoreValue],
@@ -225,7 +225,7 @@ impl Slot {
     }
 
     /// Ends the step and takes what it asked for. After a trap, only the fuel is of use.
-    pub fn end_step(&mut self) -> Effects {
+    pub(crate) fn end_step(&mut self) -> Effects {
         let left = self.fuel_left().max(0);
         let step = self.store.data_mut();
         step.active = false;

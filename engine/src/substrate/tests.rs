@@ -1,6 +1,8 @@
 //! What a step does to a slot: memory and cards, meters, traps, effects; and that instrumented
 //! code computes what the original does.
 
+use super::code::Base;
+use super::trap::BadHostCall;
 use super::*;
 use crate::instrument::{Limits, instrument};
 use object::limits::{EFFECTS_BYTES_MAX, OUTPUTS_MAX, PAGE_BYTES};
@@ -70,7 +72,7 @@ fn dirty(slot: &mut Slot) -> Vec<u32> {
 
 /// Runs on a thread like those of the engine, where a guest's stack is bounded by its budget.
 fn on_guest_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    let thread = Substrate::thread("guest").spawn(work).expect("a thread starts");
+    let thread = std::thread::Builder::new().stack_size(THREAD_STACK_BYTES).spawn(work).expect("a thread starts");
     thread.join().expect("the test on the thread passed")
 }
 

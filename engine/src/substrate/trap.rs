@@ -10,7 +10,7 @@ use std::fmt;
 /// Why a guest's step was stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Trap {
+pub(crate) enum Trap {
     /// The step's fuel ran out.
     OutOfFuel,
     /// Calls nested deeper than the stack budget.
@@ -36,7 +36,7 @@ pub enum Trap {
 /// What was wrong with a call into the host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum BadHostCall {
+pub(crate) enum BadHostCall {
     /// The start function, whose effects no step would have, called the host.
     OutsideStep,
     /// An output's name or data is not in memory.
@@ -58,7 +58,7 @@ pub struct HostFailure {
 
 /// Why a step has no result.
 #[derive(Debug, Clone)]
-pub enum StepError {
+pub(crate) enum StepError {
     /// The guest's own doing.
     Trap(Trap),
     /// Not the guest's doing.

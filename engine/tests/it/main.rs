@@ -3,6 +3,7 @@
 //! - `bad_input`: modules, policies, directories and capsules that are not as they must be.
 //! - `credentials`: who signed, once, in time, in order.
 //! - `cycles`: wakes, on both clocks, across restarts.
+//! - `guests`: the committed objects of guest/objects, each with its policy.
 //! - `history`: any version, diffs, blame, refusals, names, lists.
 //! - `lineage`: verification, replay, capsules, and what tampering does to them.
 //! - `objects`: the objects that the tests run.
@@ -14,6 +15,7 @@
 mod bad_input;
 mod credentials;
 mod cycles;
+mod guests;
 mod history;
 mod lineage;
 mod objects;

@@ -13,6 +13,8 @@ pub(crate) const OPEN: &str = r#"@id("open") permit(principal, action, resource)
 
 /// A module with this schema body, these imports and these functions; its state is at 4096.
 pub(crate) fn module(schema: &str, imports: &str, body: &str) -> Vec<u8> {
+    // A string of WebAssembly text is one line.
+    let schema = schema.split_whitespace().collect::<Vec<_>>().join(" ");
     let text = format!(
         r#"(module
             {imports}

@@ -1,1 +1,38 @@
-//! x
+//! The attribute of `continuant-guest`: from a module in Rust to an object's schema and exports.
+//!
+//! It does not know the host or the engine: what it writes down is the Canonical ABI and the ABI of
+//! objects, `guest/ABI.md`.
+//!
+//! Invariant: the schema and the code agree, for they come out of the same `model::Model`; what
+//! an object cannot be is an error with a place, and all such errors of a module are reported.
+
+mod emit;
+mod model;
+mod names;
+#[cfg(test)]
+mod tests;
+mod types;
+mod wit;
+
+use proc_macro2::TokenStream;
+
+/// Makes an object of a module. See `continuant_guest::object`.
+#[proc_macro_attribute]
+pub fn object(
+    arguments: proc_macro::TokenStream,
+    module: proc_macro::TokenStream,
+) -> proc_macro::TokenStream {
+    expand(arguments.into(), module.into()).into()
+}
+
+/// The module with its exports, or errors.
+fn expand(arguments: TokenStream, module: TokenStream) -> TokenStream {
+    let options = syn::parse2(arguments);
+    let module = syn::parse2(module);
+    let expanded = options.and_then(|options| {
+        let mut module: syn::ItemMod = module?;
+        let model = model::read(&options, &module)?;
+        Ok(emit::emit(&model, &mut module))
+    });
+    expanded.unwrap_or_else(syn::Error::into_compile_error)
+}

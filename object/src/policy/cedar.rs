@@ -27,6 +27,7 @@ use super::profile::FINDINGS_MAX;
 use super::shape::Shapes;
 use super::{Decision, Facts, Principal, Refusal};
 use crate::error::Diagnostic;
+use crate::schema::Selection;
 
 /// Rules ready to decide.
 #[derive(Debug)]
@@ -82,6 +83,12 @@ impl Rules {
         let actions = actions.collect();
         let (authorizer, entities) = (Authorizer::new(), Entities::empty());
         Ok(Rules { set, actions, types, authorizer, entities })
+    }
+
+    /// What of the state before and after the rules on an action read: nothing, if there is no
+    /// such action.
+    pub(super) fn selections(&self, action: &str) -> [Selection; 2] {
+        self.actions.get(action).map(|(_, plan)| plan.selections()).unwrap_or_default()
     }
 
     /// Decides, as `Policy::decide` says.

@@ -12,7 +12,7 @@ use super::value::Value;
 use super::{Param, scalar};
 use crate::codec::{Reader, Write};
 use crate::error::{ErrorKind, Result};
-use crate::limits::PAYLOAD_BYTES_MAX;
+use crate::limits::{PAYLOAD_BYTES_MAX, PAYLOAD_VALUES_MAX};
 
 /// Encodes a method's arguments, one behind the other.
 ///
@@ -24,8 +24,9 @@ use crate::limits::PAYLOAD_BYTES_MAX;
 pub fn encode_args(args: &[Value], params: &[Param]) -> Result<Vec<u8>> {
     validate_count(args, params)?;
     let mut bytes = Vec::new();
+    let mut left = PAYLOAD_VALUES_MAX;
     for (arg, param) in args.iter().zip(params) {
-        encode(&mut bytes, arg, &param.ty)
+        encode(&mut bytes, arg, &param.ty, &mut left)
             .map_err(|fault| fault.within(&param.name).within("input").in_value())?;
     }
     validate_length(&bytes)?;
@@ -41,8 +42,9 @@ pub fn decode_args(bytes: &[u8], params: &[Param]) -> Result<Vec<Value>> {
     validate_length(bytes)?;
     let mut reader = Reader::new("arguments", bytes);
     let mut args = Vec::with_capacity(params.len());
+    let mut left = PAYLOAD_VALUES_MAX;
     for param in params {
-        args.push(decode(&mut reader, &param.ty)?);
+        args.push(decode(&mut reader, &param.ty, &mut left)?);
     }
     reader.end()?;
     Ok(args)
@@ -55,7 +57,7 @@ pub fn decode_args(bytes: &[u8], params: &[Param]) -> Result<Vec<Value>> {
 /// `Value` when the value is not of the type, `Limit` when it is too long.
 pub fn encode_value(value: &Value, ty: &Type) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    encode(&mut bytes, value, ty).map_err(Fault::in_value)?;
+    encode(&mut bytes, value, ty, &mut { PAYLOAD_VALUES_MAX }).map_err(Fault::in_value)?;
     validate_length(&bytes)?;
     Ok(bytes)
 }
@@ -68,7 +70,7 @@ pub fn encode_value(value: &Value, ty: &Type) -> Result<Vec<u8>> {
 pub fn decode_value(bytes: &[u8], ty: &Type) -> Result<Value> {
     validate_length(bytes)?;
     let mut reader = Reader::new("value", bytes);
-    let value = decode(&mut reader, ty)?;
+    let value = decode(&mut reader, ty, &mut { PAYLOAD_VALUES_MAX })?;
     reader.end()?;
     Ok(value)
 }
@@ -91,7 +93,8 @@ fn validate_length(bytes: &[u8]) -> Result<()> {
     Err(ErrorKind::Limit { what: "payload bytes", max, found }.into())
 }
 
-fn encode(bytes: &mut Vec<u8>, value: &Value, ty: &Type) -> FaultResult<()> {
+fn encode(bytes: &mut Vec<u8>, value: &Value, ty: &Type, left: &mut u64) -> FaultResult<()> {
+    *left = left.checked_sub(1).ok_or_else(too_many)?;
     match shape(value, ty)? {
         Shape::Scalar(bits, width) => {
             bytes.put(&bits.to_le_bytes()[..width as usize]);
@@ -102,28 +105,32 @@ fn encode(bytes: &mut Vec<u8>, value: &Value, ty: &Type) -> FaultResult<()> {
         Shape::List(items, ty) => {
             bytes.put_u32(length(items.len())?);
             for (index, item) in items.iter().enumerate() {
-                encode(bytes, item, ty).map_err(|fault| fault.within(index))?;
+                encode(bytes, item, ty, left).map_err(|fault| fault.within(index))?;
             }
         }
         Shape::Record(fields, values) => {
             for (field, (name, value)) in fields.iter().zip(values) {
-                encode(bytes, value, &field.ty).map_err(|fault| fault.within(name))?;
+                encode(bytes, value, &field.ty, left).map_err(|fault| fault.within(name))?;
             }
         }
         Shape::Tuple(items, values) => {
             for (index, ((ty, _), value)) in items.iter().zip(values).enumerate() {
-                encode(bytes, value, ty).map_err(|fault| fault.within(index))?;
+                encode(bytes, value, ty, left).map_err(|fault| fault.within(index))?;
             }
         }
         Shape::Case(chosen) => {
             let tag_bytes = Cases::of(ty).map_or(0, |cases| cases.tag_bytes);
             bytes.put(&chosen.tag.to_le_bytes()[..tag_bytes as usize]);
             if let Some((payload, ty)) = chosen.payload {
-                encode(bytes, payload, ty).map_err(|fault| fault.within(chosen.name))?;
+                encode(bytes, payload, ty, left).map_err(|fault| fault.within(chosen.name))?;
             }
         }
     }
     Ok(())
+}
+
+fn too_many() -> Fault {
+    Fault::new(format_args!("at most {PAYLOAD_VALUES_MAX} values"), "more")
 }
 
 fn length(count: usize) -> FaultResult<u32> {
@@ -132,7 +139,8 @@ fn length(count: usize) -> FaultResult<u32> {
 }
 
 /// Recurses as deep as the type nests.
-fn decode(reader: &mut Reader<'_>, ty: &Type) -> Result<Value> {
+fn decode(reader: &mut Reader<'_>, ty: &Type, left: &mut u64) -> Result<Value> {
+    *left = left.checked_sub(1).ok_or_else(|| refuse(reader, 0, too_many()))?;
     if let Some(width) = scalar::width(ty) {
         let bits = bits(reader, width)?;
         let refuse = |fault| refuse(reader, width, fault);
@@ -152,26 +160,26 @@ fn decode(reader: &mut Reader<'_>, ty: &Type) -> Result<Value> {
             let count = reader.count(PAYLOAD_BYTES_MAX, 1)?;
             let mut items = Vec::new();
             for _ in 0..count {
-                items.push(decode(reader, item)?);
+                items.push(decode(reader, item, left)?);
             }
             Value::List(items)
         }
         Type::Record(record) => {
             let mut fields = Vec::with_capacity(record.fields.len());
             for field in &record.fields {
-                fields.push((field.name.clone(), decode(reader, &field.ty)?));
+                fields.push((field.name.clone(), decode(reader, &field.ty, left)?));
             }
             Value::Record(fields)
         }
         Type::Tuple(tuple) => {
-            let items = tuple.items.iter().map(|(ty, _)| decode(reader, ty));
+            let items = tuple.items.iter().map(|(ty, _)| decode(reader, ty, left));
             Value::Tuple(items.collect::<Result<_>>()?)
         }
         ty => {
             let cases = Cases::of(ty).expect("every other type is handled above");
             let tag = bits(reader, cases.tag_bytes)? as u32;
             let case = cases.case(tag).map_err(|fault| refuse(reader, cases.tag_bytes, fault))?;
-            let payload = case.1.map(|ty| decode(reader, ty)).transpose()?;
+            let payload = case.1.map(|ty| decode(reader, ty, left)).transpose()?;
             cases.value(tag, payload)
         }
     })

@@ -3,8 +3,8 @@
 //! It does not know who wrote the memory, and trusts none of it.
 //!
 //! Invariant: validating and reading are one walk, so a state is valid exactly when it can be read;
-//! the walk visits at most `STATE_BYTES_MAX` bytes behind pointers, and validating allocates
-//! nothing.
+//! the walk visits at most `STATE_BYTES_MAX` bytes behind pointers and `STATE_VALUES_MAX` values,
+//! and validating allocates nothing.
 
 use super::fault::{Fault, Result as FaultResult};
 use super::scalar;
@@ -12,7 +12,7 @@ use super::shape::Cases;
 use super::types::{Record, Type};
 use super::value::Value;
 use crate::error::Result;
-use crate::limits::{MEMORY_BYTES_MAX, PAGE_BYTES, STATE_BYTES_MAX};
+use crate::limits::{MEMORY_BYTES_MAX, PAGE_BYTES, STATE_BYTES_MAX, STATE_VALUES_MAX};
 use crate::memory::Memory;
 
 /// Reads a value at an address.
@@ -95,11 +95,17 @@ pub(crate) struct Walk<'a, M: ?Sized> {
     memory: &'a M,
     /// Bytes behind pointers that may still be visited.
     left: u64,
+    /// Values that may still be met.
+    values: u64,
 }
 
 impl<'a, M: Memory + ?Sized> Walk<'a, M> {
     pub(crate) fn new(memory: &'a M) -> Walk<'a, M> {
-        Walk { memory, left: STATE_BYTES_MAX }
+        Walk { memory, left: STATE_BYTES_MAX, values: STATE_VALUES_MAX }
+    }
+
+    pub(crate) fn memory(&self) -> &'a M {
+        self.memory
     }
 
     /// Whether `count` values of a type may be at an address.
@@ -112,7 +118,8 @@ impl<'a, M: Memory + ?Sized> Walk<'a, M> {
         self.validate_bytes(address, u64::from(count) * u64::from(layout.size))
     }
 
-    fn validate_bytes(&self, address: u32, bytes: u64) -> FaultResult<()> {
+    /// Whether there are so many bytes at an address.
+    pub(crate) fn validate_bytes(&self, address: u32, bytes: u64) -> FaultResult<()> {
         // No object has more; so no sum of an address and a length overflows below.
         let memory = self.memory.bytes_count().min(MEMORY_BYTES_MAX);
         if u64::from(address).saturating_add(bytes) <= memory {
@@ -122,8 +129,18 @@ impl<'a, M: Memory + ?Sized> Walk<'a, M> {
         Err(Fault::new(expected, format_args!("{bytes} at {address}")))
     }
 
+    /// Takes so many values from those that may be met.
+    fn spend(&mut self, values: u32) -> FaultResult<()> {
+        self.values = self
+            .values
+            .checked_sub(values.into())
+            .ok_or_else(|| Fault::new(format_args!("at most {STATE_VALUES_MAX} values"), "more"))?;
+        Ok(())
+    }
+
     /// Walks the value at a validated address. Recurses as deep as the type nests.
     pub(crate) fn value<T: Lift>(&mut self, address: u32, ty: &Type) -> FaultResult<T> {
+        self.spend(1)?;
         if let Some(width) = scalar::width(ty) {
             let bits = bits(self.memory, address, width);
             scalar::validate(bits, ty)?;
@@ -159,6 +176,7 @@ impl<'a, M: Memory + ?Sized> Walk<'a, M> {
         let mut values = Vec::new();
         for field in &record.fields {
             if !T::MADE && field.ty.any_bits() {
+                self.spend(1).map_err(|fault| fault.within(&field.name))?;
                 continue;
             }
             let value = self.value::<T>(address + field.offset, &field.ty);
@@ -176,7 +194,12 @@ impl<'a, M: Memory + ?Sized> Walk<'a, M> {
         if matches!(item, Type::U8) {
             return Ok(T::of(|| Value::Bytes(self.copy(start, count))));
         }
+        if item.any_bits() && u64::from(count) > self.values {
+            self.values = 0;
+            self.spend(1)?;
+        }
         if !T::MADE && item.any_bits() {
+            self.spend(count)?;
             return Ok(T::group(Vec::new(), Value::List));
         }
         let size = item.layout().size;
@@ -226,7 +249,8 @@ impl<'a, M: Memory + ?Sized> Walk<'a, M> {
         })
     }
 
-    fn copy(&self, start: u32, count: u32) -> Vec<u8> {
+    /// The bytes of a validated range.
+    pub(crate) fn copy(&self, start: u32, count: u32) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(count as usize);
         self.pieces(start, count).for_each(|piece| bytes.extend_from_slice(piece));
         bytes

@@ -1,11 +1,34 @@
 //! The public API of the crate, as a caller sees it.
 //!
+//! - `admission`: each native reason, and what a signature is bound to.
+//! - `code`: what is read out of modules, whole and damaged.
+//! - `codecs`: every encoding there and back, flipped, cut and extended; the committed hashes.
+//! - `fixtures`: the committed capsules of every version of the format.
+//! - `format`: every table of FORMAT.md against the code.
+//! - `image`: what a step may do to an image.
+//! - `lineage`: proofs of ancestry, honest and forged.
+//! - `memory`: the root of large and growing memories.
 //! - `policy`: rules against what is known of a step, what of a schema they see, the profile and
 //!   the stack that it promises to suffice.
 //! - `schema`: WIT text to types, layout against the WIT library's own, values as payloads, JSON
 //!   and memory, and what is refused.
+//! - `verify`: whole lineages, honest and tampered with in every part.
+//! - `write`: direct writes.
+//! - `samples` and `workshop`: seeded structures, and lineages made by the pure functions.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on stops where it is")]
 
+mod admission;
+mod code;
+mod codecs;
+mod fixtures;
+mod format;
+mod image;
+mod lineage;
+mod memory;
 mod policy;
+mod samples;
 mod schema;
+mod verify;
+mod workshop;
+mod write;

@@ -5,12 +5,14 @@
 //! - `diagnostics`: what text is refused, with which words and where.
 //! - `profile`: the deepest rules that pass, on small stacks; random text.
 //! - `encoding`: bytes of a policy.
+//! - `states`: what of a state in memory is shown to the rules.
 
 mod aircraft;
 mod diagnostics;
 mod encoding;
 mod mapping;
 mod profile;
+mod states;
 
 use continuant_object::ErrorKind;
 use continuant_object::hash::ObjectId;
@@ -21,7 +23,7 @@ const OBJECT: ObjectId = ObjectId([7; 32]);
 const ANYONE: &str = "@id(\"anyone\") permit(principal, action, resource);\n";
 
 /// Runs `body` on a thread of `bytes` of stack, and passes its panics on.
-fn on_stack<T: Send>(bytes: usize, body: impl FnOnce() -> T + Send) -> T {
+pub(crate) fn on_stack<T: Send>(bytes: usize, body: impl FnOnce() -> T + Send) -> T {
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().stack_size(bytes).spawn_scoped(scope, body);
         match thread.unwrap().join() {
@@ -77,7 +79,7 @@ fn print(decision: &Decision) -> String {
 }
 
 /// Breaks a line where it would be longer than this text's own may be.
-fn wrap(line: &str) -> String {
+pub(crate) fn wrap(line: &str) -> String {
     let (mut text, mut column) = (String::new(), 0);
     for (index, word) in line.split(' ').enumerate() {
         if column > 0 && column + word.len() > 80 {

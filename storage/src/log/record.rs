@@ -6,7 +6,7 @@
 
 use object::codec::{Reader, Write};
 use object::commit::Commit;
-use object::hash::{BaseHash, CodeHash, HASH_BYTES, ObjectId, PolicyHash};
+use object::hash::{BaseHash, CodeHash, HASH_BYTES, ObjectId, PolicyHash, RefusalHash};
 use object::refusal::Refusal;
 
 use crate::error::Result;
@@ -93,6 +93,7 @@ pub(crate) struct Adoption {
     pub(crate) head: Position,
     /// The last refusal, [`Position::NONE`] when there is none.
     pub(crate) refusal: Position,
+    pub(crate) refusal_hash: RefusalHash,
     pub(crate) refusal_count: u64,
 }
 
@@ -174,7 +175,7 @@ impl Body {
     pub(crate) fn adoption(&mut self, adoption: Adoption) {
         self.record(ADOPTION, |to| {
             to.put(&adoption.object.0).put_u64(adoption.head.0).put_u64(adoption.refusal.0);
-            to.put_u64(adoption.refusal_count);
+            to.put(&adoption.refusal_hash.0).put_u64(adoption.refusal_count);
         });
     }
 }
@@ -288,7 +289,9 @@ fn record<'a>(reader: &mut Reader<'a>) -> Result<Record<'a>> {
         ADOPTION => {
             let object = ObjectId(fields.array()?);
             let (head, refusal) = (Position(fields.u64()?), Position(fields.u64()?));
-            let adoption = Adoption { object, head, refusal, refusal_count: fields.u64()? };
+            let refusal_hash = RefusalHash(fields.array()?);
+            let refusal_count = fields.u64()?;
+            let adoption = Adoption { object, head, refusal, refusal_hash, refusal_count };
             fields.end()?;
             Record::Adoption(adoption)
         }

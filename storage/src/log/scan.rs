@@ -72,6 +72,9 @@ impl<'a> Scan<'a> {
     fn next_here(&mut self) -> Result<Option<Next>> {
         let place = self.tail.end;
         let (segment, offset) = (place.segment(), u64::from(place.offset()));
+        if !self.segments.exists(segment) {
+            return Ok(Some(Next::Broken(damaged(place, "a segment of the log", "no file"))));
+        }
         self.buffer.fill(self.segments, segment, offset, HEADER_BYTES)?;
         let found = self.buffer.at(offset);
         let Some(bytes) = found.first_chunk::<HEADER_BYTES>() else {
@@ -124,9 +127,9 @@ impl<'a> Scan<'a> {
     /// The first whole frame behind the place where reading stopped, wherever it belongs to; reading
     /// goes on behind it. `None` when there is none in the log.
     pub(crate) fn resume(&mut self) -> Result<Option<(Header, Frame)>> {
-        let mut from = u64::from(self.tail.end.offset()) + 1;
-        let first = self.tail.end.segment();
+        let (first, behind) = (self.tail.end.segment(), u64::from(self.tail.end.offset()) + 1);
         for number in self.segments.numbers()?.into_iter().filter(|&number| number >= first) {
+            let from = if number == first { behind } else { segment::HEADER_BYTES as u64 };
             let mut bytes =
                 vec![0; self.segments.bytes_count(number)?.saturating_sub(from) as usize];
             let read = self.segments.read(number, from, &mut bytes)?;
@@ -140,7 +143,6 @@ impl<'a> Scan<'a> {
                     Frame { position, check: header.check, body: Arc::from(body) },
                 )));
             }
-            from = segment::HEADER_BYTES as u64;
         }
         Ok(None)
     }

@@ -153,6 +153,9 @@ impl Segments {
 
     /// Cuts a segment off at `bytes` and makes that durable.
     pub(crate) fn truncate(&self, number: u32, bytes: u64) -> Result<()> {
+        if self.bytes_count(number)? == bytes {
+            return Ok(());
+        }
         let file = self.file(number)?;
         let cut = file.set_len(bytes).and_then(|()| file.sync_all());
         cut.map_err(|error| Error::io("truncate", error).at(self.path(number)))

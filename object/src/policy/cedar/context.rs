@@ -13,7 +13,7 @@ use super::reads::Reads;
 use crate::limits::{POLICY_CONTEXT_BYTES_MAX, POLICY_SET_ITEMS_MAX, POLICY_TEXT_BYTES_MAX};
 use crate::policy::shape::{Attribute, Shape};
 use crate::policy::{Facts, Refusal};
-use crate::schema::Value;
+use crate::schema::{Selection, Value};
 
 /// How to build the context of one action.
 #[derive(Debug)]
@@ -47,6 +47,11 @@ impl Plan {
             cost: pair("cost", "fuel", "pages"),
             time: reads.attribute("time").is_some(),
         }
+    }
+
+    /// What of the state before and after is read.
+    pub(super) fn selections(&self) -> [Selection; 2] {
+        [&self.before, &self.after].map(|read| select(read.as_deref().unwrap_or_default()))
     }
 
     /// The context of `facts`.
@@ -106,6 +111,18 @@ fn prune(attributes: &[Attribute], reads: &Reads) -> Vec<Attribute> {
         Some(Attribute { shape, ..attribute.clone() })
     });
     read.collect()
+}
+
+/// The same attributes, as fields of the state.
+fn select(attributes: &[Attribute]) -> Selection {
+    let wanted = attributes.iter().map(|attribute| {
+        let inner = match &attribute.shape {
+            Shape::Record(inner) => Some(select(inner)),
+            _ => None,
+        };
+        (attribute.index, inner)
+    });
+    Selection(wanted.collect())
 }
 
 struct Builder {

@@ -130,7 +130,7 @@ fn param(source: &mut Source, named: &[String], depth: usize) -> String {
 }
 
 /// A value of a type; never a NaN, which would not equal itself.
-pub(super) fn value(source: &mut Source, ty: &Type) -> Value {
+pub(crate) fn value(source: &mut Source, ty: &Type) -> Value {
     let bits = source.bits() >> (source.below(4) * 16);
     match ty {
         Type::Bool => Value::Bool(bits & 1 == 1),
@@ -203,8 +203,8 @@ pub(super) fn types(schema: &continuant_object::schema::Schema) -> Vec<Type> {
 }
 
 /// A flat image that hands out its bytes in order, from some odd address on.
-pub(super) struct Arena {
-    pub(super) image: Vec<u8>,
+pub(crate) struct Arena {
+    pub(crate) image: Vec<u8>,
     end: usize,
 }
 
@@ -227,7 +227,7 @@ impl Arena {
         address
     }
 
-    pub(super) fn place_state(&mut self, value: Value, record: &Record) -> u32 {
+    pub(crate) fn place_state(&mut self, value: Value, record: &Record) -> u32 {
         self.place(value, Type::Record(Arc::new(record.clone())))
     }
 }

@@ -1,6 +1,9 @@
 //! Payloads and JSON: there and back, mutated, refused, and the committed hashes.
 
 use continuant_object::ErrorKind;
+use continuant_object::limits::{
+    PAYLOAD_BYTES_MAX, PAYLOAD_VALUES_MAX, STATE_BYTES_MAX, STATE_VALUES_MAX,
+};
 use continuant_object::schema::{
     Schema, Type, Value, decode_args, decode_value, encode_args, encode_value, store,
 };
@@ -219,6 +222,61 @@ fn what_has_a_fixed_size_is_stored_and_nothing_else() {
     let error = store(&Value::from_json(&crew, &lead).unwrap(), &lead, &mut bytes).unwrap_err();
     expect![[r#"value some.name: expected a value of a fixed size: use a method, found "Ada""#]]
         .assert_eq(&error.to_string());
+}
+
+/// Regression: a byte of a payload could become a kilobyte of values inside of each other.
+#[test]
+fn a_payload_has_at_most_so_many_values() {
+    let nested = (1..13).fold("r0".to_string(), |inner, _| format!("tuple<{inner}>"));
+    let text = format!(
+        "package a:b; interface i {{
+             record r0 {{ f: bool }}
+             record state {{ flat: list<bool>, deep: list<{nested}> }}
+         }}"
+    );
+    let schema = Schema::parse(&text).unwrap();
+    let [flat, deep] = ["flat", "deep"].map(|name| schema.state().field(name).unwrap().ty.clone());
+    let payload = |count: usize| [&(count as u32).to_le_bytes()[..], &vec![0; count]].concat();
+    let most = PAYLOAD_BYTES_MAX - 4;
+    let whole = decode_value(&payload(most), &flat).unwrap();
+    assert_eq!(encode_value(&whole, &flat).unwrap(), payload(most));
+    // Twelve tuples, a record and a truth.
+    let most = (PAYLOAD_VALUES_MAX as usize - 1) / 14;
+    let Value::List(mut items) = decode_value(&payload(most), &deep).unwrap() else { panic!() };
+    let error = decode_value(&payload(most + 1), &deep).unwrap_err().to_string();
+    assert!(error.contains("expected at most 1048576 values, found more"), "{error}");
+    encode_value(&Value::List(items.clone()), &deep).unwrap();
+    items.push(items[0].clone());
+    let error = encode_value(&Value::List(items), &deep).unwrap_err().to_string();
+    assert!(error.contains("expected at most 1048576 values, found more"), "{error}");
+}
+
+/// Regression: so could a byte of memory, in a result or a state.
+#[test]
+fn a_value_in_memory_has_at_most_so_many_values() {
+    let text = "package a:b; interface i {
+        record r { f: bool }
+        record state { deep: list<tuple<tuple<r>>>, flat: list<u16> }
+    }";
+    let schema = Schema::parse(text).unwrap();
+    let mut memory = vec![0; 4096 + STATE_BYTES_MAX as usize];
+    let mut check = |at: usize, count: u64| {
+        memory[at..at + 4].copy_from_slice(&4096u32.to_le_bytes());
+        memory[at + 4..at + 8].copy_from_slice(&(count as u32).to_le_bytes());
+        let validated = schema.validate_state(&memory[..], 0);
+        let read = schema.read_state(&memory[..], 0);
+        assert_eq!(validated.clone().err(), read.err());
+        memory[at..at + 8].fill(0);
+        validated.map_err(|error| error.to_string())
+    };
+    // The two lists are values too.
+    let most = STATE_VALUES_MAX - 2;
+    check(0, most / 4).unwrap();
+    let error = check(0, most / 4 + 1).unwrap_err();
+    assert!(error.contains("expected at most 4194304 values, found more"), "{error}");
+    check(8, most).unwrap();
+    expect!["state.flat in memory: expected at most 4194304 values, found more"]
+        .assert_eq(&check(8, most + 1).unwrap_err());
 }
 
 /// These hashes stand for every payload ever written: they never change.

@@ -1,0 +1,75 @@
+//! The floors: what the machine can do at best with the same bytes and none of our work.
+//!
+//! They know bytes and lengths, not what the bytes are.
+
+use std::fs::File;
+use std::hint::black_box;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use continuant::object::hash::MemoryRoot;
+use continuant::object::memory::Page;
+
+/// A preallocated file that is appended to, as the log's segments are.
+#[derive(Debug)]
+pub(crate) struct Appended {
+    file: File,
+    end: u64,
+}
+
+impl Appended {
+    /// A new file in `directory` that has room for `bytes` bytes.
+    pub(crate) fn create(directory: &Path, bytes: u64) -> Result<Appended> {
+        let file = tempfile::tempfile_in(directory)?;
+        allocate(&file, bytes)?;
+        file.sync_all()?;
+        Ok(Appended { file, end: 0 })
+    }
+
+    /// Appends with one write and one sync; how long both took.
+    pub(crate) fn append(&mut self, bytes: &[u8]) -> Result<Duration> {
+        let start = Instant::now();
+        self.file.write_all_at(bytes, self.end)?;
+        self.file.sync_data()?;
+        let took = start.elapsed();
+        self.end += bytes.len() as u64;
+        Ok(took)
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn allocate(file: &File, bytes: u64) -> Result<()> {
+    match rustix::fs::fallocate(file, rustix::fs::FallocateFlags::empty(), 0, bytes) {
+        Ok(()) => Ok(()),
+        Err(rustix::io::Errno::OPNOTSUPP) => Ok(file.set_len(bytes)?),
+        Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn allocate(file: &File, bytes: u64) -> Result<()> {
+    Ok(file.set_len(bytes)?)
+}
+
+/// Bytes of copied frames that are kept before their buffer is used again.
+const GROUP_BYTES: usize = 32 << 20;
+
+/// What no step can do without: for each frame, the hash of one page and the copy of the frame into
+/// a group. No guest runs, nothing is decided, nothing is written.
+pub(crate) fn step(frame: &[u8], count: usize) -> Duration {
+    let mut page: Page = [7; 4096];
+    let mut group = Vec::with_capacity(GROUP_BYTES + frame.len());
+    let start = Instant::now();
+    for index in 0..count as u64 {
+        page[..8].copy_from_slice(&index.to_le_bytes());
+        black_box(MemoryRoot::of(black_box(&page)));
+        if group.len() >= GROUP_BYTES {
+            group.clear();
+        }
+        group.extend_from_slice(black_box(frame));
+        black_box(group.as_ptr());
+    }
+    start.elapsed()
+}

@@ -1,0 +1,83 @@
+//! The machine that the figures are of: its cores, memory and file system, how noisy it is, and
+//! how much memory this process took.
+//!
+//! What a system does not tell is left out or said to be unknown.
+
+use std::fs;
+use std::hint::black_box;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::Result;
+use continuant::object::hash::MemoryRoot;
+
+use crate::figure::{Figure, Samples, Unit};
+use crate::floor::Appended;
+
+/// One line on the machine.
+pub(crate) fn describe() -> String {
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    let memory = mebibytes("/proc/meminfo", "MemTotal:");
+    let memory = memory.map_or("unknown memory".into(), |size| format!("{:.1} GiB", size / 1024.0));
+    let temporary = std::env::temp_dir();
+    let file_system = file_system(&temporary).unwrap_or_else(|| "an unknown file system".into());
+    let build = if cfg!(debug_assertions) { "debug: say nothing by it" } else { "release" };
+    format!("machine: {cores} cores, {memory}, temporary files on {file_system}; build: {build}")
+}
+
+/// The type of the file system that `path` is on.
+fn file_system(path: &Path) -> Option<String> {
+    let path = path.canonicalize().ok()?;
+    let mounts = fs::read_to_string("/proc/self/mounts").ok()?;
+    let mounts = mounts.lines().filter_map(|line| {
+        let mut words = line.split(' ').skip(1);
+        Some((PathBuf::from(words.next()?), words.next()?))
+    });
+    let holding = mounts.filter(|(mount, _)| path.starts_with(mount));
+    let nearest = holding.max_by_key(|(mount, _)| mount.as_os_str().len())?;
+    Some(nearest.1.to_string())
+}
+
+/// How far apart runs of the same work lie: work of the processor, and of the disk.
+pub(crate) fn noise(runs: usize) -> Result<Vec<Figure>> {
+    let bytes = vec![7; 4 << 20];
+    let hash = |_| {
+        let start = Instant::now();
+        black_box(MemoryRoot::of(black_box(&bytes)));
+        start.elapsed().as_secs_f64()
+    };
+    let processor: Samples = (0..runs).map(hash).collect();
+    let directory = tempfile::tempdir()?;
+    let mut file = Appended::create(directory.path(), 4096 * runs as u64)?;
+    let mut disk = Samples::default();
+    for _ in 0..runs {
+        disk.push(file.append(&bytes[..4096])?.as_secs_f64());
+    }
+    let processor = processor.spread_percent();
+    let disk = disk.spread_percent();
+    let about = "spread of hashing the same 4 MiB with BLAKE3, (max - min) / median";
+    let processor = Figure::single("noise.processor", about, Unit::PERCENT, processor);
+    let about = "spread of appending 4 KiB and fdatasync, (max - min) / median";
+    Ok(vec![processor, Figure::single("noise.sync", about, Unit::PERCENT, disk)])
+}
+
+/// The memory of this process, now and at its most.
+pub(crate) fn resident() -> Vec<Figure> {
+    let about = "resident set of this process now";
+    let now = status("memory.rss", about, "VmRSS:");
+    let about = "resident set of this process at its largest";
+    now.into_iter().chain(status("memory.rss_peak", about, "VmHWM:")).collect()
+}
+
+fn status(name: &'static str, about: &'static str, field: &str) -> Option<Figure> {
+    let mebibytes = mebibytes("/proc/self/status", field)?;
+    Some(Figure::single(name, about, Unit::MEBIBYTES, mebibytes))
+}
+
+/// A size in a file of lines such as `VmRSS:  1024 kB`, in MiB.
+fn mebibytes(path: &str, field: &str) -> Option<f64> {
+    let text = fs::read_to_string(path).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix(field))?;
+    let size: f64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(size / 1024.0)
+}

@@ -1,0 +1,81 @@
+//! The report: which figures there are, and the lines that tell of them, each as soon as it is
+//! measured.
+//!
+//! It does not know how a figure is measured.
+
+use std::io::Write;
+
+use anyhow::{Result, ensure};
+
+use crate::figure::Figure;
+use crate::sizes::Sizes;
+use crate::{commits, machine, reads, steps, verification};
+
+/// What is to be reported.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// Only figures whose names contain this.
+    pub only: Option<String>,
+    /// One JSON object a line rather than text.
+    pub json: bool,
+    /// Rounds of each figure.
+    pub rounds: usize,
+    /// How much work each round is.
+    pub sizes: Sizes,
+}
+
+/// Figures that are measured together.
+struct Bench {
+    names: &'static [&'static str],
+    run: fn(&Sizes, usize) -> Result<Vec<Figure>>,
+}
+
+const BENCHES: &[Bench] = &[
+    Bench { names: &[commits::GROUP], run: commits::group },
+    Bench { names: &[commits::SINGLE], run: commits::single },
+    Bench { names: &[steps::RELAXED], run: steps::relaxed },
+    Bench {
+        names: &[reads::HELD_IDLE, reads::NEWEST_IDLE, reads::HELD_BUSY, reads::NEWEST_BUSY],
+        run: reads::field_read,
+    },
+    Bench { names: &[verification::REPLAY, verification::LINEAGE], run: verification::verify },
+];
+
+/// The names of all figures, besides those on the machine and the process.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    BENCHES.iter().flat_map(|bench| bench.names).copied()
+}
+
+/// Measures what is asked for and writes a line for each figure, with the machine's noise before
+/// and the process's memory behind.
+///
+/// # Errors
+///
+/// When no figure has such a name; those of the database, and of `out`.
+pub fn run(request: &Request, out: &mut impl Write) -> Result<()> {
+    let wanted = |name: &str| request.only.as_ref().is_none_or(|only| name.contains(only));
+    let listed = names().collect::<Vec<_>>().join(", ");
+    ensure!(names().any(wanted), "no figure has such a name; there are {listed}");
+    ensure!(request.rounds > 0, "a figure needs a round");
+    if !request.json {
+        writeln!(out, "{}; {} rounds", machine::describe(), request.rounds)?;
+    }
+    let mut line = |figure: &Figure| -> Result<()> {
+        match request.json {
+            true => writeln!(out, "{}", figure.json())?,
+            false => writeln!(out, "{figure}")?,
+        }
+        Ok(out.flush()?)
+    };
+    for figure in machine::noise(request.sizes.noise_runs)? {
+        line(&figure)?;
+    }
+    for bench in BENCHES.iter().filter(|bench| bench.names.iter().any(|name| wanted(name))) {
+        for figure in (bench.run)(&request.sizes, request.rounds)? {
+            if wanted(figure.name) {
+                line(&figure)?;
+            }
+        }
+    }
+    machine::resident().iter().try_for_each(line)
+}

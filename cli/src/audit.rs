@@ -1,0 +1,46 @@
+//! Verifying many objects at once, on as many threads as there are workers to do it.
+//!
+//! It does not know what verification is: the engine does.
+//!
+//! Invariant: the results are in the order of the ids, whichever thread had them first.
+
+use std::num::NonZero;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use continuant::{Database, Error, ObjectId, Replay, Verified};
+use indicatif::ProgressBar;
+
+/// What verification found of one object.
+pub(crate) type Finding = (ObjectId, Result<Verified, Error>);
+
+/// How many threads there are to verify with, when nobody says.
+pub(crate) fn thread_count() -> usize {
+    std::thread::available_parallelism().map_or(1, NonZero::get)
+}
+
+/// Verifies every object of `ids`; with [`Replay::Yes`] by running every step again.
+pub(crate) fn audit(
+    db: &Database,
+    ids: &[ObjectId],
+    replay: Replay,
+    thread_count: usize,
+    bar: &ProgressBar,
+) -> Vec<Finding> {
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut found = Vec::new();
+        while let Some(&id) = ids.get(next.fetch_add(1, Ordering::Relaxed)) {
+            found.push((id, db.verify(id, replay)));
+            bar.inc(1);
+        }
+        found
+    };
+    let mut findings: Vec<Finding> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..thread_count.max(1)).map(|_| scope.spawn(work)).collect();
+        let joined = threads.into_iter().map(|thread| thread.join());
+        joined.flat_map(|found| found.expect("verifying does not panic")).collect()
+    });
+    findings.sort_by_key(|(id, _)| *id);
+    bar.finish_and_clear();
+    findings
+}

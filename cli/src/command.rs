@@ -1,0 +1,84 @@
+//! The commands: one file each.
+//!
+//! It knows which there are, and nothing of what they do.
+
+mod advance;
+mod at;
+mod blame;
+mod call;
+mod check;
+mod create;
+mod demo;
+mod diff;
+mod dump;
+mod export;
+mod get;
+mod history;
+mod import;
+mod init;
+mod key;
+mod list;
+mod run;
+mod show;
+mod verify;
+mod write;
+
+use clap::Subcommand;
+
+use crate::arguments::Arguments;
+use crate::failure::Result;
+use crate::printer::Printer;
+use crate::session::Session;
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Init(init::Init),
+    #[command(subcommand)]
+    Key(key::Key),
+    Create(create::Create),
+    Call(call::Call),
+    Write(write::Write),
+    Advance(advance::Advance),
+    Run(run::Run),
+    Show(show::Show),
+    Get(get::Get),
+    List(list::List),
+    History(history::History),
+    At(at::At),
+    Diff(diff::Diff),
+    Blame(blame::Blame),
+    Dump(dump::Dump),
+    Verify(verify::Verify),
+    Export(export::Export),
+    Import(import::Import),
+    Check(check::Check),
+    Demo(demo::Demo),
+}
+
+/// Does what the arguments say.
+pub(crate) fn run(arguments: Arguments, printer: &mut Printer) -> Result<()> {
+    let session = Session::new(arguments.db);
+    match arguments.command {
+        Command::Init(init) => init.run(&session, printer),
+        Command::Key(key) => key.run(printer),
+        Command::Create(create) => create.run(&session, printer),
+        Command::Call(call) => call.run(&session, printer),
+        Command::Write(write) => write.run(&session, printer),
+        Command::Advance(advance) => advance.run(&session, printer),
+        Command::Run(run) => run.run(&session, printer),
+        Command::Show(show) => show.run(&session, printer),
+        Command::Get(get) => get.run(&session, printer),
+        Command::List(list) => list.run(&session, printer),
+        Command::History(history) => history.run(&session, printer),
+        Command::At(at) => at.run(&session, printer),
+        Command::Diff(diff) => diff.run(&session, printer),
+        Command::Blame(blame) => blame.run(&session, printer),
+        Command::Dump(dump) => dump.run(&session, printer),
+        Command::Verify(verify) => verify.run(&session, printer),
+        Command::Export(export) => export.run(&session, printer),
+        Command::Import(import) => import.run(&session, printer),
+        Command::Check(check) => check.run(&session, printer),
+        Command::Demo(demo) => demo.run(&session, printer),
+    }
+}

@@ -1,0 +1,78 @@
+//! `at`: any version of an object, by number or by time.
+
+use std::str::FromStr;
+
+use clap::Args;
+use continuant::{Database, Error, ErrorKind, ObjectId, Snapshot};
+
+use super::show;
+use crate::failure::{Failure, Result};
+use crate::moment;
+use crate::printer::Printer;
+use crate::session::{self, Session};
+
+/// Show an object as it was
+#[derive(Debug, Args)]
+pub(crate) struct At {
+    /// The object
+    object: String,
+
+    /// The version's number, or a time: then the newest version that is not later
+    #[arg(value_name = "SEQ|TIME")]
+    moment: Moment,
+}
+
+/// Which version.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Moment {
+    Seq(u64),
+    Time(u64),
+}
+
+impl FromStr for Moment {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Moment, String> {
+        if let Ok(seq) = text.parse() {
+            return Ok(Moment::Seq(seq));
+        }
+        let expected = "expected a version's number, or a time such as 2013-01-31T12:00:00Z";
+        moment::parse(text).map(Moment::Time).map_err(|_| expected.to_string())
+    }
+}
+
+impl Moment {
+    /// The version.
+    pub(super) fn snapshot(self, db: &Database, id: ObjectId) -> Result<Snapshot> {
+        Ok(match self {
+            Moment::Seq(seq) => db.at(id, seq)?,
+            Moment::Time(time) => {
+                db.as_of(id, time).map_err(|error| explain(db, id, time, error))?
+            }
+        })
+    }
+}
+
+fn explain(db: &Database, id: ObjectId, time: u64, error: Error) -> Failure {
+    let (ErrorKind::NoVersion { .. }, Ok(info)) = (error.kind(), db.info(id)) else {
+        return error.into();
+    };
+    let (time, created) = (moment::show(time), moment::show(info.created));
+    Failure::missing("no-version", format!("it has no version of {time}: it was made at {created}"))
+}
+
+impl At {
+    pub(crate) fn run(self, session: &Session, printer: &mut Printer) -> Result<()> {
+        session.with(|db| {
+            let id = session::find(db, &self.object)?;
+            let snapshot = self.moment.snapshot(db, id)?;
+            if printer.is_json() {
+                return printer.document(&show::version_document(&snapshot)?);
+            }
+            let mut pairs = vec![("object", id.to_string())];
+            pairs.extend(show::version(&snapshot));
+            printer.pairs(&pairs)?;
+            show::section(printer, "state", &show::state(&snapshot)?)
+        })
+    }
+}

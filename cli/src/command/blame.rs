@@ -1,0 +1,37 @@
+//! `blame`: the version that gave a field the value that it has.
+
+use clap::Args;
+use continuant::Entry;
+
+use super::history;
+use crate::failure::Result;
+use crate::printer::Printer;
+use crate::session::{self, Session};
+use crate::table::Table;
+
+/// Show the version that changed a field last
+#[derive(Debug, Args)]
+pub(crate) struct Blame {
+    /// The object
+    object: String,
+
+    /// Path to the field
+    path: String,
+}
+
+impl Blame {
+    pub(crate) fn run(self, session: &Session, printer: &mut Printer) -> Result<()> {
+        session.with(|db| {
+            let id = session::find(db, &self.object)?;
+            let snapshot = db.snapshot(id)?;
+            snapshot.definition().schema.resolve(&self.path)?;
+            let entry = Entry::Version(db.blame(id, &self.path)?);
+            if printer.is_json() {
+                return printer.document(&history::document(&entry, snapshot.definition())?);
+            }
+            let mut table = Table::new(history::COLUMNS);
+            table.row(printer, history::cells(&entry, snapshot.definition())?)?;
+            table.end(printer)
+        })
+    }
+}

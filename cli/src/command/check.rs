@@ -1,0 +1,80 @@
+//! `check`: walks the whole database and reports all damage.
+
+use clap::Args;
+use continuant::storage::{Damage, Report};
+use serde_json::json;
+
+use crate::failure::{Failure, Result};
+use crate::printer::Printer;
+use crate::progress;
+use crate::session::Session;
+use crate::table::grouped;
+
+/// Check every byte of the database, and report all damage
+///
+/// Signatures, memory roots and admissions are for `verify --all`.
+#[derive(Debug, Args)]
+pub(crate) struct Check {
+    /// Make the index anew from the log first: the log is the truth
+    #[arg(long)]
+    repair: bool,
+}
+
+impl Check {
+    pub(crate) fn run(self, session: &Session, printer: &mut Printer) -> Result<()> {
+        if self.repair {
+            session.repair()?;
+        }
+        let report = session.with(|db| {
+            let bar = progress::bytes("checking", 0);
+            let report = db.check(|done, all| {
+                bar.set_length(all);
+                bar.set_position(done);
+            });
+            bar.finish_and_clear();
+            Ok(report?)
+        })?;
+        print(&report, printer)?;
+        match report.damage_count {
+            0 => Ok(()),
+            1 => Err(Failure::damaged("damaged", "the database is damaged in one place")),
+            count => {
+                let count = grouped(count);
+                Err(Failure::damaged(
+                    "damaged",
+                    format!("the database is damaged in {count} places"),
+                ))
+            }
+        }
+    }
+}
+
+fn print(report: &Report, printer: &mut Printer) -> Result<()> {
+    if printer.is_json() {
+        return printer.document(&json!({
+            "bytes": report.bytes,
+            "frames": report.frame_count,
+            "objects": report.object_count,
+            "versions": report.version_count,
+            "refusals": report.refusal_count,
+            "damage_count": report.damage_count,
+            "damage": report.damage.iter().map(Damage::to_string).collect::<Vec<_>>(),
+        }));
+    }
+    printer.pairs(&[
+        ("objects", grouped(report.object_count)),
+        ("versions", grouped(report.version_count)),
+        ("refusals", grouped(report.refusal_count)),
+        ("frames", grouped(report.frame_count)),
+        ("bytes", grouped(report.bytes)),
+        ("damage", if report.is_sound() { "none".into() } else { grouped(report.damage_count) }),
+    ])?;
+    for damage in &report.damage {
+        printer.line(&format!("  {damage}"))?;
+    }
+    let listed = report.damage.len() as u64;
+    match report.damage_count - listed {
+        0 => Ok(()),
+        more => printer.line(&format!("  and {} more", grouped(more))),
+    }
+}

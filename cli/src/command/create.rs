@@ -1,0 +1,93 @@
+//! `create`: makes an object of a module and a policy.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use continuant::object::{code, schema};
+use continuant::{Code, ObjectId};
+use serde_json::json;
+
+use crate::failure::{Failure, Result};
+use crate::moment;
+use crate::printer::Printer;
+use crate::session::Session;
+use crate::typed;
+
+/// Create an object
+///
+/// It is made of a WebAssembly module that carries its schema, and of a policy, both of which it
+/// keeps for life. The database is made when there is none.
+#[derive(Debug, Args)]
+pub(crate) struct Create {
+    /// The module
+    module: PathBuf,
+
+    /// Arguments of the method `create`: JSON values, or bare words typed by the schema
+    #[arg(allow_negative_numbers = true)]
+    arguments: Vec<String>,
+
+    /// The policy: Cedar text; without a rule that permits something nothing ever will be
+    #[arg(long, value_name = "FILE")]
+    policy: PathBuf,
+
+    /// A name by which this database knows the object
+    #[arg(long)]
+    name: Option<String>,
+
+    /// What tells the object from others that are alike in all else: 32 hexadecimal digits
+    /// [default: random]
+    #[arg(long, value_name = "DIGITS", value_parser = parse_salt)]
+    salt: Option<Salt>,
+}
+
+type Salt = [u8; 16];
+
+impl Create {
+    pub(crate) fn run(self, session: &Session, printer: &mut Printer) -> Result<()> {
+        let read = |path: &Path| {
+            std::fs::read(path).map_err(|error| Failure::file("reading", path, &error))
+        };
+        let (module, policy) = (read(&self.module)?, read(&self.policy)?);
+        let policy = String::from_utf8(policy).map_err(|_| {
+            let expected = "expected Cedar text in UTF-8";
+            Failure::new("policy", format!("{}: {expected}", self.policy.display()))
+        })?;
+        let code = self.code(module, policy).map_err(Failure::not_ours)?;
+        session.with_new(|db| {
+            let id = db.create(code).map_err(|error| Failure::from(error).not_ours())?;
+            print(printer, id, self.name.as_deref(), db.snapshot(id)?.header().time)
+        })
+    }
+
+    fn code(&self, module: Vec<u8>, policy: String) -> Result<Code> {
+        let facts = code::read(&module)?;
+        let schema = schema::Schema::parse(&facts.schema_text)?;
+        let params = schema.create().map_or(&[][..], |create| &create.params);
+        let arguments = typed::arguments(schema::CREATE, &self.arguments, params)?;
+        let mut code = Code::wasm(module)?.policy(policy).args(arguments);
+        if let Some(salt) = self.salt {
+            code = code.salt(salt);
+        }
+        Ok(match &self.name {
+            Some(name) => code.name(name),
+            None => code,
+        })
+    }
+}
+
+fn print(printer: &mut Printer, id: ObjectId, name: Option<&str>, time: u64) -> Result<()> {
+    if printer.is_json() {
+        let time = moment::json(time);
+        return printer.document(&json!({ "object": id.to_string(), "name": name, "time": time }));
+    }
+    let mut pairs = vec![("object", id.to_string())];
+    pairs.extend(name.map(|name| ("name", name.to_string())));
+    pairs.push(("created", moment::show(time)));
+    printer.pairs(&pairs)
+}
+
+fn parse_salt(text: &str) -> Result<Salt, String> {
+    let number = u128::from_str_radix(text, 16).ok().filter(|_| text.len() == 32);
+    let number = number.ok_or("expected 32 hexadecimal digits")?;
+    Ok(number.to_be_bytes())
+}

@@ -1,0 +1,164 @@
+//! `demo`: plays a month of real flights into a database on disk, and asks it what happened.
+//!
+//! Every aircraft is an object, every departure a signed call, every inspection an object's own
+//! cycle. Then the database is closed and opened again, every lineage is verified and replayed, and
+//! one aircraft moves to a second database. It holds the order of these; each has a file of its
+//! own.
+
+mod flights;
+mod journey;
+mod play;
+mod report;
+mod totals;
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use continuant::{Clock, Database, ObjectId, Options, Replay, storage};
+use tempfile::TempDir;
+
+use self::flights::Row;
+use self::play::{Fleet, Record};
+use self::report::Report;
+use self::totals::Totals;
+use crate::audit::{audit, thread_count};
+use crate::failure::{Failure, Result};
+use crate::printer::Printer;
+use crate::progress;
+use crate::session::{self, Session};
+
+/// A month of departures, that the binary carries.
+const FLIGHTS: &[u8] = include_bytes!("../../data/flights-2013-01.csv");
+const FLIGHTS_NAME: &str = "flights-2013-01.csv";
+
+/// Play a month of real flights, and ask the objects what happened
+///
+/// One object per aircraft, one signed call per departure; inspections are the objects' own
+/// cycles. With --json the last line is one object with all figures. The database is a temporary
+/// one unless --db names a new directory, which is kept.
+#[derive(Debug, Args)]
+pub(crate) struct Demo {
+    /// Other flights than January 2013's: a CSV file of the same form
+    #[arg(long, value_name = "FILE")]
+    flights: Option<PathBuf>,
+
+    /// Keep the temporary database
+    #[arg(long)]
+    keep: bool,
+
+    /// Threads that run steps [default: as many as there are cores]
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    workers: Option<u16>,
+
+    /// Append a line to FILE for each commit that was acknowledged, once it was: object, version
+    /// number, version hash. A pipe will do: kill the demo at any moment, and what its reader has
+    /// is in the database
+    #[arg(long, value_name = "FILE")]
+    acknowledge: Option<PathBuf>,
+}
+
+impl Demo {
+    pub(crate) fn run(self, session: &Session, printer: &mut Printer) -> Result<()> {
+        let (name, bytes) = self.read()?;
+        let rows = flights::parse(&bytes)
+            .map_err(|error| Failure::new("flights", format!("{name}: {error}")))?;
+        let record = Record::open(self.acknowledge.clone())?;
+        let folder = self.folder(session)?;
+        let given = session.given().map(Path::to_path_buf);
+        let directory = given.clone().unwrap_or_else(|| folder.path().join("fleet"));
+        session::require_new(&directory)?;
+        let workers = self.workers.map_or_else(thread_count, usize::from);
+        let stage = Stage { rows: &rows, directory, workers };
+
+        let played = stage.play(record)?;
+        let db = stage.open(stage.last_time(), true)?;
+        let totals = Totals::of(&db)?;
+        let verified = stage.audit(&db, &totals.ids, Replay::No)?;
+        let replayed = stage.audit(&db, &totals.ids, Replay::Yes)?;
+        let journey = journey::travel(&db, &totals, &rows, folder.path())?;
+        let bytes_on_disk = db.stats()?.bytes_on_disk;
+        db.close()?;
+
+        let kept = (self.keep || given.is_some()).then(|| stage.directory.display().to_string());
+        let row_count = rows.len() as u64;
+        let report = Report {
+            flights: name,
+            row_count,
+            totals,
+            played,
+            verified,
+            replayed,
+            journey,
+            bytes_on_disk,
+            kept,
+        };
+        report.print(printer)
+    }
+
+    fn read(&self) -> Result<(String, Vec<u8>)> {
+        let Some(path) = &self.flights else { return Ok((FLIGHTS_NAME.into(), FLIGHTS.into())) };
+        let bytes = std::fs::read(path);
+        let bytes = bytes.map_err(|error| Failure::file("reading", path, &error))?;
+        Ok((path.display().to_string(), bytes))
+    }
+
+    /// A temporary directory, gone at the end unless the database is in it and to be kept.
+    fn folder(&self, session: &Session) -> Result<TempDir> {
+        let keep = self.keep && session.given().is_none();
+        let mut builder = tempfile::Builder::new();
+        let made = builder.prefix("continuant-demo-").disable_cleanup(keep).tempdir();
+        made.map_err(|error| Failure::file("making", &std::env::temp_dir(), &error))
+    }
+}
+
+/// What is played, and where.
+struct Stage<'a> {
+    rows: &'a [Row<'a>],
+    directory: PathBuf,
+    workers: usize,
+}
+
+impl Stage<'_> {
+    /// Opens the database, with the clock at `time`.
+    fn open(&self, time: u64, existing: bool) -> Result<Database> {
+        let options = Options::new()
+            .clock(Clock::manual(time))
+            .workers(self.workers)
+            .mailbox_max(play::WINDOW)
+            // Every refusal is to be found again.
+            .refusals_max(u64::MAX)
+            .storage(storage::Options::new().existing(existing));
+        Ok(options.open(&self.directory)?)
+    }
+
+    fn last_time(&self) -> u64 {
+        self.rows.last().map_or(0, |row| row.time)
+    }
+
+    /// Plays all rows, and closes the database; gives how long the playing took.
+    fn play(&self, record: Record) -> Result<Duration> {
+        let db = self.open(self.rows.first().map_or(0, |row| row.time), false)?;
+        let bar = progress::bar("playing", self.rows.len() as u64);
+        let start = Instant::now();
+        Fleet::new(&db, record)?.play(self.rows, &bar)?;
+        let took = start.elapsed();
+        db.close()?;
+        Ok(took)
+    }
+
+    /// Verifies every lineage; gives how many, and how long it took.
+    fn audit(&self, db: &Database, ids: &[ObjectId], replay: Replay) -> Result<(u64, Duration)> {
+        let doing = if replay == Replay::Yes { "replaying" } else { "verifying" };
+        let bar = progress::bar(doing, ids.len() as u64);
+        let start = Instant::now();
+        let findings = audit(db, ids, replay, self.workers, &bar);
+        let took = start.elapsed();
+        let mut count = 0;
+        for (_, finding) in findings {
+            finding?;
+            count += 1;
+        }
+        Ok((count, took))
+    }
+}

@@ -1,0 +1,153 @@
+//! Playing the rows: one object per aircraft, one signed call per row, under a clock that stands at
+//! the row's time.
+//!
+//! Rows are submitted without waiting for the ones before. The engine runs the inputs of one object
+//! in order, each behind the wakes that were due before it, so the outcome does not depend on how
+//! many workers there are. It does not count what happens: that is asked of the objects afterwards.
+//!
+//! Invariant: a commit is acknowledged in the record only after its receipt came back.
+
+use std::collections::{HashMap, VecDeque};
+use std::fs::File;
+use std::io::Write;
+use std::path::PathBuf;
+
+use continuant::{Call, Code, Database, ErrorKind, ObjectId, Pending, Receipt, SigningKey, args};
+use indicatif::ProgressBar;
+
+use super::flights::{Event, Row};
+use crate::failure::{Failure, Result};
+
+/// Inputs that are under way at a time.
+pub(super) const WINDOW: usize = 4096;
+
+/// What every aircraft is made of.
+const MODULE: &[u8] = include_bytes!("../../../../guest/objects/aircraft.wasm");
+const POLICY: &str = include_str!("../../../../guest/examples/aircraft/policy.cedar");
+
+const OPERATOR_CONTEXT: &str = "continuant demo 1 operator key";
+const SALT_CONTEXT: &str = "continuant demo 1 aircraft salt";
+
+/// Where each commit is noted down once it is acknowledged.
+#[derive(Debug, Default)]
+pub(super) struct Record(Option<(File, PathBuf)>);
+
+impl Record {
+    /// A record in a file, which may be a pipe.
+    pub(super) fn open(path: Option<PathBuf>) -> Result<Record> {
+        let open = |path: PathBuf| {
+            let file = File::options().append(true).create(true).open(&path);
+            file.map(|file| (file, path.clone()))
+                .map_err(|error| Failure::file("opening", &path, &error))
+        };
+        Ok(Record(path.map(open).transpose()?))
+    }
+
+    /// One write a line, so that whoever reads a pipe has all that was acknowledged.
+    fn note(&mut self, receipt: &Receipt) -> Result<()> {
+        let Some((file, path)) = &mut self.0 else { return Ok(()) };
+        let line = format!("{} {} {}\n", receipt.object, receipt.header.seq, receipt.version);
+        let written = file.write_all(line.as_bytes());
+        written.map_err(|error| Failure::file("writing", path, &error))
+    }
+}
+
+/// The fleet in the making.
+pub(super) struct Fleet<'a> {
+    db: &'a Database,
+    code: Code,
+    operators: HashMap<&'a str, SigningKey>,
+    aircraft: HashMap<&'a str, ObjectId>,
+    under_way: VecDeque<Pending>,
+    record: Record,
+}
+
+impl<'a> Fleet<'a> {
+    pub(super) fn new(db: &'a Database, record: Record) -> Result<Fleet<'a>> {
+        let code = Code::wasm(MODULE)?.policy(POLICY);
+        let (operators, aircraft, under_way) = Default::default();
+        Ok(Fleet { db, code, operators, aircraft, under_way, record })
+    }
+
+    /// Plays `rows`; when it is done, everything is durable and no wake is due.
+    pub(super) fn play(&mut self, rows: &[Row<'a>], bar: &ProgressBar) -> Result<()> {
+        for row in rows {
+            self.db.advance_clock(row.time)?;
+            self.submit(row).map_err(|failure| failure.about(format!("line {}", row.line)))?;
+            self.settle(WINDOW)?;
+            bar.inc(1);
+        }
+        self.settle(0)?;
+        if let Some(last) = rows.last() {
+            self.db.run_until(last.time)?;
+        }
+        bar.finish_and_clear();
+        Ok(())
+    }
+
+    fn submit(&mut self, row: &Row<'a>) -> Result<()> {
+        let operator = self.operators.entry(row.carrier).or_insert_with(|| operator(row.carrier));
+        let id = match self.aircraft.get(row.tail) {
+            Some(&id) => id,
+            None => {
+                let code = aircraft(&self.code, row.tail, operator);
+                let (id, pending) = self.db.begin_create(code)?;
+                self.under_way.push_back(pending);
+                self.aircraft.insert(row.tail, id);
+                id
+            }
+        };
+        let operator = operator.clone();
+        loop {
+            // A key's nonces on one object only grow, as lines do.
+            match call(self.db, id, row.event).signed(&operator).nonce(row.line).submit() {
+                Ok(pending) => {
+                    self.under_way.push_back(pending);
+                    return Ok(());
+                }
+                Err(error) if matches!(error.kind(), ErrorKind::MailboxFull { .. }) => {
+                    let left = self.under_way.len().saturating_sub(1);
+                    self.settle(left)?;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Waits for the oldest inputs until at most `max` are under way. A refusal is an outcome; it
+    /// is on record with the object.
+    fn settle(&mut self, max: usize) -> Result<()> {
+        while self.under_way.len() > max {
+            let Some(pending) = self.under_way.pop_front() else { return Ok(()) };
+            match pending.wait() {
+                Ok(receipt) => self.record.note(&receipt)?,
+                Err(error) if error.refusal().is_some() => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A carrier's key. A real carrier's would be random, and secret.
+pub(super) fn operator(carrier: &str) -> SigningKey {
+    SigningKey::from_secret(&blake3::derive_key(OPERATOR_CONTEXT, carrier.as_bytes()))
+}
+
+/// What an aircraft is made of: its salt is its tail number's, so that it is the same object
+/// whoever plays the rows.
+fn aircraft(code: &Code, tail: &str, operator: &SigningKey) -> Code {
+    let derived = blake3::derive_key(SALT_CONTEXT, tail.as_bytes());
+    let salt = derived.first_chunk().expect("32 bytes hold 16");
+    code.clone().args(args![operator.public().0.to_vec()]).salt(*salt).name(tail)
+}
+
+fn call(db: &Database, id: ObjectId, event: Event) -> Call<'_> {
+    match event {
+        Event::Fly { departure, minutes, miles } => {
+            db.call(id, "fly", args![departure, minutes, miles])
+        }
+        Event::Cancel => db.call(id, "cancel", args![]),
+        Event::Divert => db.call(id, "divert", args![]),
+    }
+}

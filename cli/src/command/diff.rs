@@ -1,0 +1,77 @@
+//! `diff`: what differs between two versions of an object.
+
+use clap::Args;
+use continuant::FieldChange;
+use serde_json::{Value as Json, json};
+
+use super::at::Moment;
+use super::show;
+use crate::failure::Result;
+use crate::printer::Printer;
+use crate::session::{self, Session};
+use crate::table::{Align, Table};
+use crate::typed;
+
+/// Show what differs between two versions
+#[derive(Debug, Args)]
+pub(crate) struct Diff {
+    /// The object
+    object: String,
+
+    /// The first version: its number, or a time
+    #[arg(value_name = "SEQ|TIME")]
+    from: Moment,
+
+    /// The second [default: the newest]
+    #[arg(value_name = "SEQ|TIME")]
+    to: Option<Moment>,
+}
+
+impl Diff {
+    pub(crate) fn run(self, session: &Session, printer: &mut Printer) -> Result<()> {
+        session.with(|db| {
+            let id = session::find(db, &self.object)?;
+            let from = self.from.snapshot(db, id)?;
+            let to = match self.to {
+                Some(moment) => moment.snapshot(db, id)?,
+                None => db.snapshot(id)?,
+            };
+            let (from, to) = (from.header().seq, to.header().seq);
+            let diff = db.diff(id, from, to)?;
+            if printer.is_json() {
+                return printer.document(&json!({
+                    "object": id.to_string(),
+                    "from": from,
+                    "to": to,
+                    "fields": diff.fields.iter().map(document).collect::<Vec<_>>(),
+                    "pages": diff.pages,
+                }));
+            }
+            let before = format!("version {from}");
+            let after = format!("version {to}");
+            let mut table = Table::new([
+                ("field", Align::Left),
+                (before.as_str(), Align::Left),
+                (after.as_str(), Align::Left),
+            ]);
+            let brief = |value| typed::brief(value, show::VALUE_CHARS_MAX);
+            for change in &diff.fields {
+                let (before, after) = (brief(&change.before), brief(&change.after));
+                table.row(printer, [change.path.clone(), before, after])?;
+            }
+            if !diff.fields.is_empty() {
+                table.end(printer)?;
+            }
+            let pages = diff.pages.iter().map(u32::to_string).collect::<Vec<_>>().join(" ");
+            printer.line(&match diff.pages.is_empty() {
+                true => "the memory is the same".to_string(),
+                false => format!("pages that differ: {pages}"),
+            })
+        })
+    }
+}
+
+fn document(change: &FieldChange) -> Json {
+    let (before, after) = (change.before.to_json(), change.after.to_json());
+    json!({ "path": change.path, "before": before, "after": after })
+}

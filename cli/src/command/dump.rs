@@ -1,0 +1,62 @@
+//! `dump`: a version's memory, byte for byte: its plain BLAKE3 hash is the memory root.
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::json;
+
+use super::at::Moment;
+use crate::failure::{Failure, Result};
+use crate::printer::Printer;
+use crate::session::{self, Session};
+
+/// Dump an object's memory, whose `b3sum` is its memory root
+#[derive(Debug, Args)]
+pub(crate) struct Dump {
+    /// The object
+    object: String,
+
+    /// Of this version, by its number or by a time, instead of the newest
+    #[arg(long, value_name = "SEQ|TIME")]
+    at: Option<Moment>,
+
+    /// The file to write, instead of stdout
+    #[arg(long, short, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+impl Dump {
+    pub(crate) fn run(self, session: &Session, printer: &mut Printer) -> Result<()> {
+        if self.output.is_none() && (printer.is_json() || std::io::stdout().is_terminal()) {
+            return Err(Failure::usage("memory is not text: name a file with --output"));
+        }
+        session.with(|db| {
+            let id = session::find(db, &self.object)?;
+            let snapshot = match self.at {
+                Some(moment) => moment.snapshot(db, id)?,
+                None => db.snapshot(id)?,
+            };
+            let memory = snapshot.memory_bytes();
+            let Some(path) = self.output else { return printer.bytes(&memory) };
+            let written = std::fs::write(&path, &memory);
+            written.map_err(|error| Failure::file("writing", &path, &error))?;
+            let (seq, root) = (snapshot.header().seq, snapshot.header().memory_root);
+            let file = path.display().to_string();
+            match printer.is_json() {
+                true => printer.document(&json!({
+                    "object": id.to_string(),
+                    "seq": seq,
+                    "file": file,
+                    "bytes": memory.len(),
+                    "memory_root": root.to_string(),
+                })),
+                false => printer.pairs(&[
+                    ("file", file),
+                    ("bytes", memory.len().to_string()),
+                    ("memory root", root.to_string()),
+                ]),
+            }
+        })
+    }
+}

@@ -1,0 +1,200 @@
+//! `history`: what happened to an object, version by version, and what was refused.
+
+use clap::Args;
+use continuant::object::admission;
+use continuant::object::definition::Definition;
+use continuant::object::input::{Input, Request};
+use continuant::object::schema::decode_value;
+use continuant::{Entry, PublicKey, RefusalEntry, Value, VersionEntry};
+use serde_json::{Map, Value as Json, json};
+
+use crate::failure::Result;
+use crate::printer::Printer;
+use crate::session::{self, Session};
+use crate::table::{Align, Table};
+use crate::{moment, receipt, typed};
+
+/// Show the history of an object: its versions and its refusals
+#[derive(Debug, Args)]
+pub(crate) struct History {
+    /// The object
+    object: String,
+
+    /// Refusals only
+    #[arg(long)]
+    refused: bool,
+
+    /// Newest first: versions, or with --refused refusals
+    #[arg(long)]
+    backwards: bool,
+
+    /// From this time on
+    #[arg(long, value_name = "TIME", value_parser = moment::parse)]
+    since: Option<u64>,
+
+    /// Up to this time
+    #[arg(long, value_name = "TIME", value_parser = moment::parse)]
+    until: Option<u64>,
+
+    /// At most so many entries
+    #[arg(long, value_name = "COUNT")]
+    limit: Option<usize>,
+}
+
+/// Characters of an argument that are shown to people.
+const VALUE_CHARS_MAX: usize = 24;
+
+/// The columns of a history for people.
+pub(super) const COLUMNS: [(&str, Align); 5] = [
+    ("version", Align::Right),
+    ("time", Align::Left),
+    ("signed by", Align::Left),
+    ("input", Align::Left),
+    ("outcome", Align::Left),
+];
+
+impl History {
+    pub(crate) fn run(self, session: &Session, printer: &mut Printer) -> Result<()> {
+        session.with(|db| {
+            let id = session::find(db, &self.object)?;
+            let snapshot = db.snapshot(id)?;
+            let definition = snapshot.definition();
+            let mut history = db.history(id).since(self.since.unwrap_or(0));
+            history = history.until(self.until.unwrap_or(u64::MAX));
+            history = history.limit(self.limit.unwrap_or(usize::MAX));
+            if self.refused {
+                history = history.refused();
+            }
+            if self.backwards {
+                history = history.backwards();
+            }
+            let mut table = Table::new(COLUMNS);
+            for entry in history.entries()? {
+                match printer.is_json() {
+                    true => printer.document(&document(&entry?, definition)?)?,
+                    false => table.row(printer, cells(&entry?, definition)?)?,
+                }
+            }
+            if printer.is_json() { Ok(()) } else { table.end(printer) }
+        })
+    }
+}
+
+/// An entry's cells.
+pub(super) fn cells(entry: &Entry, definition: &Definition) -> Result<[String; 5]> {
+    let time = moment::show(entry.time());
+    Ok(match entry {
+        Entry::Version(version) => [
+            version.header.seq.to_string(),
+            time,
+            signers(version.admission.signers.iter().copied()),
+            input(&version.input, definition)?,
+            outcome(version),
+        ],
+        Entry::Refusal(entry) => [
+            "-".to_string(),
+            time,
+            signers(claimed(&entry.input)),
+            input(&entry.input, definition)?,
+            format!("refused: {}", entry.refusal.verdict),
+        ],
+    })
+}
+
+/// The keys that a refused input says it is of: they may be why it was refused.
+fn claimed(input: &Input) -> impl Iterator<Item = PublicKey> {
+    let signatures = input.credential.iter().flat_map(|credential| &credential.signatures);
+    signatures.map(|signature| PublicKey(signature.key))
+}
+
+fn signers(keys: impl Iterator<Item = PublicKey>) -> String {
+    const DIGITS: usize = 8;
+    let keys = keys.map(|key| key.to_string()[..DIGITS].to_string()).collect::<Vec<_>>();
+    if keys.is_empty() { "-".to_string() } else { keys.join(" ") }
+}
+
+/// `fly(minutes: 227, miles: 1400)`.
+fn input(input: &Input, definition: &Definition) -> Result<String> {
+    let arguments = arguments(&input.request, definition)?;
+    let arguments = arguments
+        .iter()
+        .map(|(name, value)| format!("{name}: {}", typed::brief(value, VALUE_CHARS_MAX)));
+    let arguments = arguments.collect::<Vec<_>>().join(", ");
+    Ok(format!("{}({arguments})", input.request.action()))
+}
+
+/// The arguments of a request; the fields of a direct write.
+fn arguments(request: &Request, definition: &Definition) -> Result<Vec<(String, Value)>> {
+    let Request::Write { fields } = request else {
+        return Ok(admission::arguments(definition, request)?);
+    };
+    let field = |(path, bytes): &(String, Vec<u8>)| {
+        let place = definition.schema.resolve(path)?;
+        Ok((path.clone(), decode_value(bytes, place.ty())?))
+    };
+    fields.iter().map(field).collect()
+}
+
+fn outcome(version: &VersionEntry) -> String {
+    let mut parts = Vec::new();
+    if !version.admission.rules.is_empty() {
+        parts.push(format!("permitted by {}", version.admission.rules.join(", ")));
+    }
+    parts.extend(version.effects.outputs.iter().map(|output| {
+        let shown = receipt::show_output(output);
+        format!("output {shown}")
+    }));
+    if parts.is_empty() { "created".to_string() } else { parts.join("; ") }
+}
+
+/// An entry as JSON.
+pub(super) fn document(entry: &Entry, definition: &Definition) -> Result<Json> {
+    match entry {
+        Entry::Version(entry) => version_document(entry, definition),
+        Entry::Refusal(entry) => refusal_document(entry, definition),
+    }
+}
+
+fn version_document(entry: &VersionEntry, definition: &Definition) -> Result<Json> {
+    let result = match &entry.input.request {
+        Request::Call { method, .. } => definition.schema.require_method(method)?.result.as_ref(),
+        _ => None,
+    };
+    let result = result.map(|ty| decode_value(&entry.effects.result, ty)).transpose()?;
+    let header = &entry.header;
+    Ok(json!({
+        "seq": header.seq,
+        "time": moment::json(header.time),
+        "kind": header.kind.name(),
+        "input": request_document(&entry.input, definition)?,
+        "signers": entry.admission.signers.iter().map(PublicKey::to_string).collect::<Vec<_>>(),
+        "rules": entry.admission.rules,
+        "version": entry.hash.to_string(),
+        "result": result.as_ref().map(Value::to_json),
+        "outputs": entry.effects.outputs.iter().map(receipt::output).collect::<Vec<_>>(),
+        "wake": moment::json(header.wake),
+        "fuel": header.fuel,
+        "pages": header.page_count,
+    }))
+}
+
+fn refusal_document(entry: &RefusalEntry, definition: &Definition) -> Result<Json> {
+    let verdict = &entry.refusal.verdict;
+    Ok(json!({
+        "seq": entry.refusal.seq,
+        "time": moment::json(entry.input.time),
+        "kind": "refusal",
+        "input": request_document(&entry.input, definition)?,
+        "claimed_signers": claimed(&entry.input).map(|key| key.to_string()).collect::<Vec<_>>(),
+        "reason": verdict.reason.name(),
+        "rules": verdict.rules,
+        "detail": verdict.detail,
+    }))
+}
+
+fn request_document(input: &Input, definition: &Definition) -> Result<Json> {
+    let arguments = arguments(&input.request, definition)?;
+    let arguments = arguments.into_iter().map(|(name, value)| (name, value.to_json()));
+    let arguments = arguments.collect::<Map<_, _>>();
+    Ok(json!({ "action": input.request.action(), "arguments": arguments }))
+}

@@ -1,0 +1,26 @@
+//! `init`: makes an empty database.
+
+use clap::Args;
+use serde_json::json;
+
+use crate::failure::Result;
+use crate::printer::Printer;
+use crate::session::{self, Session};
+
+/// Make an empty database
+///
+/// Not needed before `create` and `import`, which make one when there is none.
+#[derive(Debug, Args)]
+pub(crate) struct Init {}
+
+impl Init {
+    pub(crate) fn run(self, session: &Session, printer: &mut Printer) -> Result<()> {
+        let directory = session.directory();
+        session::require_new(&directory)?;
+        session.with_new(|_| Ok(()))?;
+        match printer.is_json() {
+            true => printer.document(&json!({ "database": directory.display().to_string() })),
+            false => printer.pairs(&[("database", directory.display().to_string())]),
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! `show`: an object, what it is made of and what its newest version holds.
+
+use clap::Args;
+use continuant::object::schema::{Method, Schema};
+use continuant::{Snapshot, Value};
+use serde_json::{Value as Json, json};
+
+use crate::failure::Result;
+use crate::printer::Printer;
+use crate::session::{self, Session};
+use crate::{moment, typed};
+
+/// Characters of a value that are shown; `get` shows all.
+pub(super) const VALUE_CHARS_MAX: usize = 72;
+
+/// Show an object: its state, its methods, its lineage in figures
+#[derive(Debug, Args)]
+pub(crate) struct Show {
+    /// The object
+    object: String,
+
+    /// Print the policy's text and nothing else
+    #[arg(long, conflicts_with = "schema")]
+    policy: bool,
+
+    /// Print the schema's text and nothing else
+    #[arg(long)]
+    schema: bool,
+}
+
+impl Show {
+    pub(crate) fn run(self, session: &Session, printer: &mut Printer) -> Result<()> {
+        session.with(|db| {
+            let id = session::find(db, &self.object)?;
+            let snapshot = db.snapshot(id)?;
+            let definition = snapshot.definition();
+            let text = match (self.policy, self.schema) {
+                (true, _) => Some(("policy", definition.policy.text())),
+                (_, true) => Some(("schema", definition.schema.text())),
+                _ => None,
+            };
+            if let Some((what, text)) = text {
+                return match printer.is_json() {
+                    true => printer.document(&json!({ "object": id.to_string(), what: text })),
+                    false => printer.line(text.trim_matches('\n')),
+                };
+            }
+            let info = db.info(id)?;
+            if printer.is_json() {
+                return printer.document(&document(&snapshot, &info)?);
+            }
+            let mut pairs = vec![("object", id.to_string())];
+            pairs.extend(info.name.clone().map(|name| ("name", name)));
+            pairs.push(("created", moment::show(info.created)));
+            pairs.extend(version(&snapshot));
+            pairs.push(("next wake", info.wake.map_or("none".to_string(), moment::show)));
+            pairs.push(("refusals", info.refusal_count.to_string()));
+            pairs.push(("package", definition.schema.package().to_string()));
+            pairs.push(("code", info.code.to_string()));
+            pairs.push(("policy", info.policy.to_string()));
+            printer.pairs(&pairs)?;
+            section(printer, "state", &state(&snapshot)?)?;
+            section(printer, "methods", &methods(&definition.schema))
+        })
+    }
+}
+
+/// What there is to say of one version, in figures.
+pub(super) fn version(snapshot: &Snapshot) -> Vec<(&'static str, String)> {
+    let header = snapshot.header();
+    vec![
+        ("version", header.seq.to_string()),
+        ("hash", snapshot.hash().to_string()),
+        ("time", moment::show(header.time)),
+        ("memory root", header.memory_root.to_string()),
+        ("memory", format!("{} bytes", crate::table::grouped(header.memory_bytes))),
+    ]
+}
+
+/// A version as JSON.
+pub(super) fn version_document(snapshot: &Snapshot) -> Result<Json> {
+    let header = snapshot.header();
+    Ok(json!({
+        "object": snapshot.id().to_string(),
+        "seq": header.seq,
+        "hash": snapshot.hash().to_string(),
+        "kind": header.kind.name(),
+        "time": moment::json(header.time),
+        "wake": moment::json(header.wake),
+        "memory_root": header.memory_root.to_string(),
+        "memory_bytes": header.memory_bytes,
+        "refusals": header.refusal_count,
+        "state": snapshot.state()?.to_json(),
+    }))
+}
+
+fn document(snapshot: &Snapshot, info: &continuant::ObjectInfo) -> Result<Json> {
+    let mut document = version_document(snapshot)?;
+    document["name"] = json!(info.name);
+    document["created"] = moment::json(info.created);
+    document["refusals"] = json!(info.refusal_count);
+    document["code"] = json!(info.code.to_string());
+    document["policy"] = json!(info.policy.to_string());
+    document["package"] = json!(snapshot.definition().schema.package());
+    document["methods"] = snapshot.definition().schema.methods().iter().map(method).collect();
+    Ok(document)
+}
+
+fn method(method: &Method) -> Json {
+    let params = method.params.iter();
+    let params = params.map(|param| json!({ "name": param.name, "type": param.ty.to_string() }));
+    json!({
+        "name": method.name,
+        "params": params.collect::<Vec<_>>(),
+        "result": method.result.as_ref().map(|ty| ty.to_string()),
+    })
+}
+
+/// The fields of a version's state and their values.
+pub(super) fn state(snapshot: &Snapshot) -> Result<Vec<(String, String)>> {
+    let Value::Record(fields) = snapshot.state()? else { return Ok(Vec::new()) };
+    let shown =
+        fields.into_iter().map(|(name, value)| (name, typed::brief(&value, VALUE_CHARS_MAX)));
+    Ok(shown.collect())
+}
+
+/// The methods that can be called, as they are written in WIT.
+fn methods(schema: &Schema) -> Vec<(String, String)> {
+    let shown = schema.methods().iter().map(|method| {
+        let params = method.params.iter().map(|param| format!("{}: {}", param.name, param.ty));
+        let params = params.collect::<Vec<_>>().join(", ");
+        let result = method.result.as_ref().map_or(String::new(), |ty| format!(" -> {ty}"));
+        (method.name.clone(), format!("({params}){result}"))
+    });
+    shown.collect()
+}
+
+/// Prints labelled lines under a heading, set in.
+pub(super) fn section(
+    printer: &mut Printer,
+    heading: &str,
+    lines: &[(String, String)],
+) -> Result<()> {
+    if lines.is_empty() {
+        return Ok(());
+    }
+    printer.line("")?;
+    printer.line(heading)?;
+    let set_in: Vec<String> = lines.iter().map(|(label, _)| format!("  {label}")).collect();
+    let pairs = set_in.iter().zip(lines).map(|(label, (_, text))| (label.as_str(), text.clone()));
+    printer.pairs(&pairs.collect::<Vec<_>>())
+}

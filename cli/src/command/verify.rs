@@ -1,0 +1,163 @@
+//! `verify`: recomputes the lineage of an object, of all objects, or of a capsule.
+
+use std::io::{BufReader, Read};
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use continuant::{Database, ObjectId, Replay, Verified, object, verify_capsule};
+use serde_json::{Value as Json, json};
+
+use super::import;
+use crate::audit::{audit, thread_count};
+use crate::failure::{Failure, Result};
+use crate::printer::Printer;
+use crate::progress;
+use crate::session::{self, Session, short};
+use crate::table::{Align, Table, grouped};
+
+/// How the file of a capsule is called.
+const CAPSULE_EXTENSION: &str = "continuant";
+
+/// Verify an object's lineage, that of all objects, or a capsule without any database
+///
+/// Recomputes every hash, signature, memory root and admission; with --replay it runs every step
+/// again, too.
+#[derive(Debug, Args)]
+pub(crate) struct Verify {
+    /// The object, or the file of a capsule
+    #[arg(value_name = "OBJECT|FILE", required_unless_present = "all")]
+    target: Option<String>,
+
+    /// Every object of the database
+    #[arg(long, conflicts_with = "target")]
+    all: bool,
+
+    /// Run every step again and compare what it does with what is on record
+    #[arg(long)]
+    replay: bool,
+}
+
+impl Verify {
+    pub(crate) fn run(self, session: &Session, printer: &mut Printer) -> Result<()> {
+        let replay = if self.replay { Replay::Yes } else { Replay::No };
+        let Some(target) = &self.target else {
+            return session.with(|db| all(db, replay, printer));
+        };
+        let path = Path::new(target);
+        if is_capsule(path) {
+            return capsule(path, replay, printer);
+        }
+        let verified = session.with(|db| {
+            let id = session::find(db, target)?;
+            Ok((id, db.verify(id, replay)?))
+        });
+        match verified {
+            Ok((id, verified)) => print(printer, ("object", id.to_string()), verified, replay),
+            // A capsule by another name.
+            Err(failure) if is_missing(&failure) && path.is_file() => {
+                capsule(path, replay, printer)
+            }
+            Err(failure) => Err(failure),
+        }
+    }
+}
+
+fn is_missing(failure: &Failure) -> bool {
+    ["no-object", "no-database"].contains(&failure.kind())
+}
+
+/// Whether the name is that of a capsule: it is called like one, or starts like one.
+fn is_capsule(path: &Path) -> bool {
+    let mut head = [0; object::capsule::HEAD.len()];
+    let read = std::fs::File::open(path).and_then(|mut file| file.read_exact(&mut head));
+    let called = path.extension().is_some_and(|extension| extension == CAPSULE_EXTENSION);
+    called || (read.is_ok() && head == object::capsule::HEAD)
+}
+
+fn capsule(path: &Path, replay: Replay, printer: &mut Printer) -> Result<()> {
+    let (file, length) = import::open(path)?;
+    let bar = progress::bytes("verifying", length);
+    let verified = verify_capsule(bar.wrap_read(BufReader::new(file)), replay);
+    bar.finish_and_clear();
+    let verified = verified.map_err(|error| Failure::from(error).about(path.display()))?;
+    print(printer, ("capsule", PathBuf::from(path).display().to_string()), verified, replay)
+}
+
+fn print(
+    printer: &mut Printer,
+    (what, name): (&'static str, String),
+    verified: Verified,
+    replay: Replay,
+) -> Result<()> {
+    if printer.is_json() {
+        return printer.document(&document((what, &name), verified, replay));
+    }
+    let replayed = if replay == Replay::Yes { "verified, replayed" } else { "verified" };
+    printer.pairs(&[
+        (what, name),
+        ("versions", grouped(verified.versions)),
+        ("refusals", grouped(verified.refusals)),
+        ("head", verified.head.to_string()),
+        ("lineage", replayed.to_string()),
+    ])
+}
+
+fn document((what, name): (&str, &str), verified: Verified, replay: Replay) -> Json {
+    json!({
+        what: name,
+        "versions": verified.versions,
+        "refusals": verified.refusals,
+        "head": verified.head.to_string(),
+        "replayed": replay == Replay::Yes,
+    })
+}
+
+/// Verifies every object and says all that is wrong, not the first.
+fn all(db: &Database, replay: Replay, printer: &mut Printer) -> Result<()> {
+    let ids = db.objects().map(|info| Ok(info?.id)).collect::<Result<Vec<ObjectId>>>()?;
+    let bar = progress::bar("verifying", ids.len() as u64);
+    let findings = audit(db, &ids, replay, thread_count(), &bar);
+    let mut sum = Verified::default();
+    let mut failed = 0;
+    let mut table = Table::new([("", Align::Left), ("", Align::Left)]);
+    for (id, finding) in &findings {
+        match finding {
+            Ok(verified) => {
+                sum.versions += verified.versions;
+                sum.refusals += verified.refusals;
+                if printer.is_json() {
+                    let name = id.to_string();
+                    printer.document(&document(("object", &name), *verified, replay))?;
+                }
+            }
+            Err(error) => {
+                failed += 1;
+                let failure = Failure::from(error.clone());
+                let error = json!({ "kind": failure.kind(), "message": failure.message() });
+                let name = id.to_string();
+                match printer.is_json() {
+                    true => printer.document(&json!({ "object": name, "error": error }))?,
+                    false => table.row(printer, [short(id), failure.message().to_string()])?,
+                }
+            }
+        }
+    }
+    if failed > 0 {
+        table.end(printer)?;
+        let (failed, count) = (grouped(failed), grouped(ids.len() as u64));
+        let message = format!("{failed} of {count} objects do not verify");
+        return Err(Failure::damaged("does-not-verify", message));
+    }
+    match printer.is_json() {
+        true => Ok(()),
+        false => printer.pairs(&[
+            ("objects", grouped(ids.len() as u64)),
+            ("versions", grouped(sum.versions)),
+            ("refusals", grouped(sum.refusals)),
+            (
+                "lineages",
+                if replay == Replay::Yes { "verified, replayed" } else { "verified" }.into(),
+            ),
+        ]),
+    }
+}

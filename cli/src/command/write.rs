@@ -1,0 +1,41 @@
+//! `write`: writes state fields directly, as far as the object's policy lets it.
+
+use clap::Args;
+
+use super::call::Signing;
+use crate::failure::Result;
+use crate::printer::Printer;
+use crate::session::{self, Session};
+use crate::{receipt, typed};
+
+/// Write state fields directly
+///
+/// Governed like any other change: the policy's action is `write`. Strings and lists, which have
+/// no fixed size, are written by methods only.
+#[derive(Debug, Args)]
+pub(crate) struct Write {
+    /// The object
+    object: String,
+
+    /// Fields and their new values: JSON, or bare words typed by the schema
+    #[arg(required = true, value_name = "PATH=VALUE")]
+    fields: Vec<String>,
+
+    #[command(flatten)]
+    signing: Signing,
+}
+
+impl Write {
+    pub(crate) fn run(self, session: &Session, printer: &mut Printer) -> Result<()> {
+        let keys = self.signing.keys()?;
+        session.with(|db| {
+            let id = session::find(db, &self.object)?;
+            let snapshot = db.snapshot(id)?;
+            let schema = &snapshot.definition().schema;
+            let fields = self.fields.iter().map(|word| typed::field(word, schema));
+            let fields = fields.collect::<Result<_>>()?;
+            let receipt = self.signing.wait(db.write(id, fields), &keys)?;
+            receipt::print(&receipt, printer)
+        })
+    }
+}

@@ -1,0 +1,35 @@
+//! Progress of long work: a bar on stderr, when that is a terminal and the work is long.
+//!
+//! It does not know what the work is.
+//!
+//! Invariant: nothing is drawn where nobody looks, and a bar is gone when its work is done.
+
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+/// How often a bar is drawn again.
+const TICK: Duration = Duration::from_millis(100);
+
+/// A bar over `count` things.
+pub(crate) fn bar(doing: &'static str, count: u64) -> ProgressBar {
+    let template = "{msg:10} {bar:32} {human_pos} of {human_len}, {eta} left";
+    start(doing, count, template)
+}
+
+/// A bar over `count` bytes.
+pub(crate) fn bytes(doing: &'static str, count: u64) -> ProgressBar {
+    start(doing, count, "{msg:10} {bar:32} {bytes} of {total_bytes}, {eta} left")
+}
+
+/// A count of bytes without a known end.
+pub(crate) fn growing(doing: &'static str) -> ProgressBar {
+    start(doing, 0, "{msg:10} {bytes}")
+}
+
+fn start(doing: &'static str, count: u64, template: &str) -> ProgressBar {
+    let style = ProgressStyle::with_template(template).expect("the template is a constant");
+    let bar = ProgressBar::new(count).with_style(style).with_message(doing);
+    bar.enable_steady_tick(TICK);
+    bar
+}

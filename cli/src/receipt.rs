@@ -1,0 +1,73 @@
+//! What became of an input, as people and programs are told.
+//!
+//! It does not know which command asked.
+
+use continuant::{Output, Receipt, Value};
+use serde_json::{Value as Json, json};
+
+use crate::failure::Result;
+use crate::moment;
+use crate::printer::Printer;
+use crate::typed;
+
+/// Prints a receipt.
+pub(crate) fn print(receipt: &Receipt, printer: &mut Printer) -> Result<()> {
+    if printer.is_json() {
+        return printer.document(&document(receipt));
+    }
+    let header = &receipt.header;
+    let mut pairs = vec![
+        ("version", header.seq.to_string()),
+        ("hash", receipt.version.to_string()),
+        ("time", moment::show(header.time)),
+    ];
+    if let Some(result) = &receipt.result {
+        pairs.push(("result", typed::show(result)));
+    }
+    for output in &receipt.outputs {
+        pairs.push(("output", show_output(output)));
+    }
+    if let Some(wake) = header.wake {
+        pairs.push(("next wake", moment::show(wake)));
+    }
+    if !receipt.rules.is_empty() {
+        pairs.push(("permitted by", receipt.rules.join(", ")));
+    }
+    printer.pairs(&pairs)
+}
+
+fn document(receipt: &Receipt) -> Json {
+    let header = &receipt.header;
+    json!({
+        "object": receipt.object.to_string(),
+        "seq": header.seq,
+        "version": receipt.version.to_string(),
+        "kind": header.kind.name(),
+        "time": moment::json(header.time),
+        "result": receipt.result.as_ref().map(Value::to_json),
+        "outputs": receipt.outputs.iter().map(output).collect::<Vec<_>>(),
+        "wake": moment::json(header.wake),
+        "fuel": header.fuel,
+        "rules": receipt.rules,
+    })
+}
+
+/// An output as JSON: its payload as hexadecimal digits.
+pub(crate) fn output(output: &Output) -> Json {
+    json!({ "name": output.name, "payload": hex(&output.payload) })
+}
+
+/// An output in a word: its payload as text where it is some.
+pub(crate) fn show_output(output: &Output) -> String {
+    let text = str::from_utf8(&output.payload).ok();
+    let text = text.filter(|text| text.chars().all(|letter| !letter.is_control()));
+    match text {
+        _ if output.payload.is_empty() => output.name.clone(),
+        Some(text) => format!("{} {text:?}", output.name),
+        None => format!("{} {}", output.name, hex(&output.payload)),
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,146 @@
+//! The database that a command works on, and the objects in it by name.
+//!
+//! It does not know what commands do. Own cycles do not run by themselves while a command has the
+//! database open: looking at an object never changes it.
+//!
+//! Invariant: a database that was opened is closed in order, whatever became of the work.
+
+use std::path::{Path, PathBuf};
+
+use continuant::{Database, ObjectId, Options, storage};
+
+use crate::failure::{Failure, Result};
+
+/// Where the database is when nobody says.
+const DEFAULT_DIRECTORY: &str = "continuant.db";
+const DIRECTORY_VARIABLE: &str = "CONTINUANT_DB";
+/// Objects that an ambiguous prefix is shown to fit.
+const CANDIDATES_MAX: usize = 4;
+
+/// Which database.
+#[derive(Debug)]
+pub(crate) struct Session {
+    given: Option<PathBuf>,
+}
+
+impl Session {
+    /// The database in the directory that was given, if any was.
+    pub(crate) fn new(given: Option<PathBuf>) -> Session {
+        Session { given }
+    }
+
+    /// The directory that was given on the command line.
+    pub(crate) fn given(&self) -> Option<&Path> {
+        self.given.as_deref()
+    }
+
+    /// The database's directory.
+    pub(crate) fn directory(&self) -> PathBuf {
+        let variable = || std::env::var_os(DIRECTORY_VARIABLE).filter(|value| !value.is_empty());
+        let given = self.given.clone().or_else(|| variable().map(PathBuf::from));
+        given.unwrap_or_else(|| DEFAULT_DIRECTORY.into())
+    }
+
+    /// Works on the database, which must be there.
+    pub(crate) fn with<T>(&self, work: impl FnOnce(&Database) -> Result<T>) -> Result<T> {
+        let existing = storage::Options::new().existing(true);
+        self.open(Options::new().cycles(false).storage(existing), work)
+    }
+
+    /// Works on the database, which is made if it is missing.
+    pub(crate) fn with_new<T>(&self, work: impl FnOnce(&Database) -> Result<T>) -> Result<T> {
+        self.open(Options::new().cycles(false), work)
+    }
+
+    /// Makes the index of the database, which must be there, anew.
+    pub(crate) fn repair(&self) -> Result<()> {
+        let directory = self.directory();
+        let repaired = storage::rebuild_index(&directory).map_err(Failure::from);
+        repaired.map_err(|failure| explain(failure, &directory))
+    }
+
+    fn open<T>(&self, options: Options, work: impl FnOnce(&Database) -> Result<T>) -> Result<T> {
+        let directory = self.directory();
+        let opened = options.open(&directory).map_err(Failure::from);
+        let db = opened.map_err(|failure| explain(failure, &directory))?;
+        let done = work(&db)?;
+        db.close()?;
+        Ok(done)
+    }
+}
+
+fn explain(failure: Failure, directory: &Path) -> Failure {
+    if failure.kind() != "no-database" {
+        return failure;
+    }
+    let place = directory.display();
+    let ways = "`continuant init` makes one, --db or CONTINUANT_DB name another";
+    Failure::missing("no-database", format!("{place} is not a database: {ways}"))
+}
+
+/// That a directory is free for a new database: missing or empty.
+pub(crate) fn require_new(directory: &Path) -> Result<()> {
+    if std::fs::read_dir(directory).map_or(true, |mut files| files.next().is_none()) {
+        return Ok(());
+    }
+    let message = "is not empty: name a new directory with --db";
+    Err(Failure::new("exists", format!("{} {message}", directory.display())))
+}
+
+/// The object of that name, or with that id, or the only one whose id starts so.
+pub(crate) fn find(db: &Database, name: &str) -> Result<ObjectId> {
+    if let Some(id) = db.find(name)? {
+        return Ok(id);
+    }
+    if let Ok(id) = name.parse() {
+        db.info(id)?;
+        return Ok(id);
+    }
+    let fitting = starting_with(db, &name.to_ascii_lowercase())?;
+    match fitting[..] {
+        [] => Err(no_object(name)),
+        [id] => Ok(id),
+        _ => Err(ambiguous(name, &fitting)),
+    }
+}
+
+/// The objects whose ids start with these digits, a few at most.
+fn starting_with(db: &Database, digits: &str) -> Result<Vec<ObjectId>> {
+    let mut fitting = Vec::new();
+    // The ids that start so come right after the last that is below them all.
+    let Ok(ObjectId(mut last)) = format!("{digits:0<64}").parse() else { return Ok(fitting) };
+    if digits.is_empty() {
+        return Ok(fitting);
+    }
+    let borrow = |byte: &mut u8| {
+        *byte = byte.wrapping_sub(1);
+        *byte < u8::MAX
+    };
+    let after = last.iter_mut().rev().any(borrow).then_some(ObjectId(last));
+    for info in db.objects_after(after) {
+        let id = info?.id;
+        if !id.to_string().starts_with(digits) || fitting.len() > CANDIDATES_MAX {
+            break;
+        }
+        fitting.push(id);
+    }
+    Ok(fitting)
+}
+
+fn no_object(name: &str) -> Failure {
+    let ways = "`continuant list` shows the names and ids that there are";
+    Failure::missing("no-object", format!("no object {name:?}: {ways}"))
+}
+
+fn ambiguous(name: &str, fitting: &[ObjectId]) -> Failure {
+    let shown = fitting.iter().take(CANDIDATES_MAX).map(short).collect::<Vec<_>>();
+    let more = if fitting.len() > shown.len() { " and more" } else { "" };
+    let shown = shown.join(", ");
+    Failure::usage(format!("{name:?} fits several objects, {shown}{more}: give more digits"))
+}
+
+/// The first digits of an id, enough to tell it from any other by hand.
+pub(crate) fn short(id: &ObjectId) -> String {
+    const DIGITS: usize = 16;
+    id.to_string()[..DIGITS].to_string()
+}

@@ -1,0 +1,240 @@
+//! What each command prints, for people and as JSON.
+
+use expect_test::{Expect, expect};
+
+use crate::terminal::{Terminal, root};
+
+#[track_caller]
+fn check(terminal: &Terminal, line: &str, expected: Expect) {
+    expected.assert_eq(&terminal.run(line).masked());
+}
+
+#[test]
+fn the_readmes_commands_do_what_it_says() {
+    let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
+    let section = readme.split("## From the command line").nth(1).unwrap();
+    let block = section.split("```sh\n").nth(1).unwrap().split("```").next().unwrap();
+    let terminal = Terminal::new();
+    for path in ["guest/objects/counter.wasm", "guest/examples/counter/policy.cedar"] {
+        terminal.write(path, std::fs::read(root().join(path)).unwrap());
+    }
+    let mut count = 0;
+    for line in block.lines() {
+        let line = line.split('#').next().unwrap();
+        terminal.run(line.strip_prefix("continuant ").unwrap()).done();
+        count += 1;
+    }
+    assert_eq!(count, 8, "every line was run");
+    let shown = terminal.run("get visits count").done();
+    assert_eq!(shown, "2\n");
+}
+
+#[test]
+fn objects_are_made_shown_and_called() {
+    let terminal = Terminal::with_visits();
+    check(&terminal, "init --db other", expect![]);
+    check(&terminal, "key new second.key", expect![]);
+    check(&terminal, "key show owner.key", expect![]);
+    check(&terminal, "create object.wasm two --policy policy.cedar", expect![]);
+    check(&terminal, "show visits", expect![]);
+    check(&terminal, "show visits --schema", expect![]);
+    check(&terminal, "call visits increment 2", expect![]);
+    check(&terminal, "call visits rename hello --sign owner.key", expect![]);
+    check(&terminal, "write visits mood=7 count=40", expect![]);
+    check(&terminal, "get visits label", expect![]);
+    check(&terminal, "get visits mood", expect![]);
+    check(&terminal, "get visits count --at 1", expect![]);
+    check(&terminal, "call visits ring", expect![]);
+    check(&terminal, "advance visits", expect![]);
+    check(&terminal, "run", expect![]);
+}
+
+#[test]
+fn a_policy_is_printed_as_it_was_given() {
+    let terminal = Terminal::with_visits();
+    let text = std::fs::read_to_string(terminal.path("policy.cedar")).unwrap();
+    assert_eq!(terminal.run("show visits --policy").done(), text);
+}
+
+#[test]
+fn words_are_typed_by_the_schema() {
+    let terminal = Terminal::with_visits();
+    for (word, label) in [("42", "42"), ("true", "true"), ("\"42\"", "42"), ("null", "null")] {
+        terminal.run(&format!("call visits rename {word} --sign owner.key")).done();
+        assert_eq!(terminal.run("get visits label").done(), format!("{label}\n"));
+    }
+    terminal.run("write visits mood=3").done();
+    assert_eq!(terminal.run("get visits mood").done(), "3\n");
+    terminal.run("write visits mood=null").done();
+    assert_eq!(terminal.run("get visits mood").done(), "null\n");
+}
+
+#[test]
+fn a_history_is_shown_from_either_end() {
+    let terminal = Terminal::with_visits();
+    terminal.run("call visits increment 2").done();
+    assert_eq!(terminal.run("call visits increment 1001").code, Some(3));
+    terminal.run("call visits rename hello --sign owner.key").done();
+    terminal.run("write visits count=5").done();
+    terminal.run("call visits ring").done();
+    terminal.run("advance visits").done();
+    check(&terminal, "history visits", expect![]);
+    check(&terminal, "history visits --backwards --limit 2", expect![]);
+    check(&terminal, "history visits --refused", expect![]);
+    check(&terminal, "history visits --until 2000-01-01", expect![]);
+    check(&terminal, "at visits 1", expect![]);
+    check(&terminal, "at visits 2099-12-31T00:00:00Z", expect![]);
+    check(&terminal, "diff visits 1 4", expect![]);
+    check(&terminal, "diff visits 6", expect![]);
+    check(&terminal, "blame visits label", expect![]);
+    check(&terminal, "list", expect![]);
+    check(&terminal, "verify visits", expect![]);
+    check(&terminal, "verify visits --replay", expect![]);
+    check(&terminal, "verify --all --replay", expect![]);
+}
+
+#[test]
+fn a_sound_database_is_checked_and_its_index_made_anew() {
+    let terminal = Terminal::with_visits();
+    terminal.run("call visits increment 2").done();
+    let checked = terminal.run("check --json").done();
+    let checked: serde_json::Value = serde_json::from_str(&checked).unwrap();
+    let count = |name: &str| checked[name].as_u64().unwrap();
+    assert_eq!((count("objects"), count("versions"), count("damage_count")), (1, 2, 0));
+    let repaired = terminal.run("check --repair").done();
+    assert!(repaired.contains("damage    none"), "{repaired}");
+    assert_eq!(terminal.run("get visits count").done(), "2\n");
+}
+
+#[test]
+fn an_object_moves_in_a_capsule() {
+    let terminal = Terminal::with_visits();
+    terminal.run("call visits increment 2").done();
+    terminal.run("export visits visits.continuant").done();
+    let verified = terminal.run("verify visits.continuant --replay").done();
+    assert!(verified.contains("verified, replayed"), "{verified}");
+    terminal.run("import visits.continuant --db other").done();
+    let object: serde_json::Value =
+        serde_json::from_str(&terminal.run("show visits --json").done()).unwrap();
+    let id = object["object"].as_str().unwrap();
+    terminal.run(&format!("call {} increment 3 --db other", &id[..6])).done();
+    assert_eq!(terminal.run(&format!("get {id} count --db other")).done(), "5\n");
+    assert_eq!(terminal.run("get visits count").done(), "2\n");
+    std::fs::rename(terminal.path("visits.continuant"), terminal.path("renamed")).unwrap();
+    terminal.run("verify renamed").done();
+}
+
+#[test]
+fn memory_is_dumped_byte_for_byte() {
+    let terminal = Terminal::with_visits();
+    terminal.run("call visits increment 2").done();
+    let dumped = terminal.run("dump visits --json --output memory").done();
+    let dumped: serde_json::Value = serde_json::from_str(&dumped).unwrap();
+    let memory = std::fs::read(terminal.path("memory")).unwrap();
+    assert_eq!(dumped["bytes"], memory.len());
+    assert_eq!(dumped["memory_root"], blake3::hash(&memory).to_string());
+    let piped = terminal.command("dump visits").output().unwrap();
+    assert!(piped.status.success() && piped.stdout == memory);
+    let earlier = terminal.command("dump visits --at 0").output().unwrap();
+    assert!(earlier.stdout.len() == memory.len() && earlier.stdout != memory);
+}
+
+#[test]
+fn every_command_prints_json() {
+    let terminal = Terminal::with_visits();
+    check(&terminal, "--json init --db other", expect![]);
+    check(&terminal, "--json key new second.key", expect![]);
+    check(&terminal, "--json create object.wasm two --policy policy.cedar --name two", expect![]);
+    check(&terminal, "--json call visits increment 2", expect![]);
+    check(&terminal, "--json call visits ring", expect![]);
+    check(&terminal, "--json advance visits", expect![]);
+    check(&terminal, "--json write visits count=9", expect![]);
+    check(&terminal, "--json show visits", expect![]);
+    check(&terminal, "--json get visits label", expect![]);
+    check(&terminal, "--json at visits 0", expect![]);
+    check(&terminal, "--json diff visits 0 1", expect![]);
+    check(&terminal, "--json blame visits count", expect![]);
+    assert_eq!(terminal.run("call visits increment 1001").code, Some(3));
+    check(&terminal, "--json history visits", expect![]);
+    check(&terminal, "--json verify visits --replay", expect![]);
+    check(&terminal, "--json run", expect![]);
+    let list = terminal.run("--json list").done();
+    let names: Vec<serde_json::Value> = list
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["name"].clone())
+        .collect();
+    assert!(names.len() == 2 && names.contains(&"visits".into()) && names.contains(&"two".into()));
+    assert_eq!(terminal.run("--json verify --all").done().lines().count(), 2);
+}
+
+#[test]
+fn a_due_cycle_is_run_by_whoever_comes_by() {
+    let terminal = Terminal::with_visits();
+    terminal.run("call visits ring").done();
+    let ran = terminal.run("run --json").done();
+    let ran: serde_json::Value = serde_json::from_str(&ran).unwrap();
+    assert_eq!((&ran["name"], &ran["versions"]), (&"visits".into(), &1.into()));
+    assert_eq!(terminal.run("get visits count").done(), "1\n");
+    terminal.run("call visits ring").done();
+    let stayed = terminal.run("run --for 20ms --json").done();
+    assert_eq!(stayed.lines().count(), 1, "{stayed}");
+    assert_eq!(terminal.run("get visits count").done(), "2\n");
+    assert_eq!(terminal.run("run").done(), "no object was due\n");
+}
+
+#[test]
+fn looking_at_an_object_never_runs_it() {
+    let terminal = Terminal::with_visits();
+    terminal.run("call visits ring").done();
+    terminal.run("show visits").done();
+    terminal.run("list").done();
+    assert_eq!(terminal.run("get visits count").done(), "0\n");
+}
+
+#[test]
+fn the_database_is_named_by_option_or_environment() {
+    let terminal = Terminal::with_visits();
+    let listed = terminal.command("list").env("CONTINUANT_DB", "continuant.db").output().unwrap();
+    assert!(listed.status.success());
+    let missing = terminal.command("list").env("CONTINUANT_DB", "nowhere").output().unwrap();
+    assert_eq!(missing.status.code(), Some(5));
+    let mut given = terminal.command("list --db continuant.db");
+    let given = given.env("CONTINUANT_DB", "nowhere").output().unwrap();
+    assert!(given.status.success(), "the option comes first");
+}
+
+#[test]
+fn a_reader_that_goes_away_ends_the_command_quietly() {
+    let terminal = Terminal::with_visits();
+    for line in ["list", "list --json", "history visits", "dump visits", "show visits"] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut command = terminal.command(line);
+        let output = command.stdout(writer).output().unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!((output.status.code(), &*stderr), (Some(0), ""), "{line}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_key_is_for_its_owners_eyes() {
+    use std::os::unix::fs::PermissionsExt;
+    let terminal = Terminal::new();
+    terminal.run("key new owner.key").done();
+    let path = terminal.path("owner.key");
+    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    let text = std::fs::read_to_string(&path).unwrap();
+    assert_eq!((text.len(), text.ends_with('\n')), (65, true));
+    let again = terminal.run("key new owner.key");
+    assert_eq!(again.code, Some(1));
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), text, "it was not written over");
+}
+
+#[test]
+fn help_says_what_the_exit_codes_are() {
+    let help = Terminal::new().run("help").done();
+    for line in ["3  refused by a policy", "4  damaged, or does not verify", "CONTINUANT_DB"] {
+        assert!(help.contains(line), "{help}");
+    }
+}

@@ -1,0 +1,170 @@
+//! What goes wrong, with which words and which exit code.
+
+use continuant::{Database, Options};
+use expect_test::{Expect, expect};
+
+use crate::terminal::Terminal;
+
+#[track_caller]
+fn check(terminal: &Terminal, line: &str, expected: Expect) {
+    let printed = terminal.run(line);
+    assert_eq!(printed.stdout, "", "nothing is taken for a result");
+    expected.assert_eq(&printed.masked());
+}
+
+#[test]
+fn arguments_that_are_not_as_they_must_be() {
+    let terminal = Terminal::with_visits();
+    check(&terminal, "call visits decrement", expect![]);
+    check(&terminal, "call visits increment", expect![]);
+    check(&terminal, "call visits increment two", expect![]);
+    check(&terminal, "call visits increment -1", expect![]);
+    check(&terminal, "call visits increment 2 --nonce 7", expect![]);
+    check(&terminal, "write visits count", expect![]);
+    check(&terminal, "write visits mood=256", expect![]);
+    check(&terminal, "write visits label=hello", expect![]);
+    check(&terminal, "get visits colour", expect![]);
+    check(&terminal, "history visits --since yesterday", expect![]);
+    check(&terminal, "--json at visits then", expect![]);
+    check(&terminal, "--json frobnicate", expect![]);
+    check(&terminal, "--json dump visits", expect![]);
+}
+
+#[test]
+fn what_is_not_there() {
+    let terminal = Terminal::with_visits();
+    check(&terminal, "list --db nowhere", expect![]);
+    check(&terminal, "show guests", expect![]);
+    check(&terminal, "--json show 00000000", expect![]);
+    let stranger = "0".repeat(64);
+    check(&terminal, &format!("show {stranger}"), expect![]);
+    check(&terminal, "at visits 99", expect![]);
+    check(&terminal, "at visits 2000-01-01", expect![]);
+    check(&terminal, "verify nowhere.continuant", expect![]);
+    check(&terminal, "call visits increment 1 --sign no.key", expect![]);
+    assert!(!terminal.path("nowhere").exists(), "looking for a database makes none");
+}
+
+#[test]
+fn what_is_refused() {
+    let terminal = Terminal::with_visits();
+    check(&terminal, "call visits increment 1001", expect![]);
+    check(&terminal, "--json call visits increment 1001", expect![]);
+    check(&terminal, "call visits rename hello", expect![]);
+    terminal.run("call visits rename hello --sign owner.key --nonce 7").done();
+    check(&terminal, "call visits rename again --sign owner.key --nonce 7", expect![]);
+    let old = "call visits rename again --sign owner.key --expires 2000-01-01";
+    check(&terminal, old, expect![]);
+    let parent = "1".repeat(64);
+    let stale = format!("call visits rename again --sign owner.key --parent {parent}");
+    check(&terminal, &stale, expect![]);
+    assert_eq!(terminal.run("get visits label").done(), "hello\n");
+}
+
+#[test]
+fn what_cannot_be_made() {
+    let terminal = Terminal::with_visits();
+    terminal.write("text.wasm", "dear");
+    terminal.write("wrong.cedar", "permit(principal, action, resource)");
+    check(&terminal, "create text.wasm --policy policy.cedar", expect![]);
+    check(&terminal, "create missing.wasm --policy policy.cedar", expect![]);
+    check(&terminal, "create object.wasm a --policy wrong.cedar", expect![]);
+    check(&terminal, "create object.wasm --policy policy.cedar", expect![]);
+    check(&terminal, "create object.wasm a --policy policy.cedar --name visits", expect![]);
+    check(&terminal, "key new owner.key", expect![]);
+    check(&terminal, "init", expect![]);
+    terminal.run("export visits a.continuant").done();
+    check(&terminal, "export visits a.continuant", expect![]);
+    check(&terminal, "import a.continuant", expect![]);
+    terminal.run("export visits a.continuant --force").done();
+    check(&terminal, "key show policy.cedar", expect![]);
+}
+
+#[test]
+fn what_is_not_due() {
+    let terminal = Terminal::with_visits();
+    check(&terminal, "advance visits", expect![]);
+}
+
+#[test]
+fn a_database_that_is_in_use() {
+    let terminal = Terminal::with_visits();
+    let open = Options::new().cycles(false).open(terminal.path("continuant.db")).unwrap();
+    check(&terminal, "list", expect![]);
+    open.close().unwrap();
+    terminal.run("list").done();
+}
+
+#[test]
+fn a_prefix_that_fits_several_objects() {
+    let terminal = Terminal::with_visits();
+    // Of 17 ids two start with the same digit.
+    let db = Database::open(terminal.path("continuant.db")).unwrap();
+    let code = continuant::Code::wasm(crate::objects::module()).unwrap();
+    for _ in 0..16 {
+        db.create(code.clone().args(continuant::args!["a"])).unwrap();
+    }
+    let ids = db.objects().map(|info| info.unwrap().id.to_string()).collect::<Vec<_>>();
+    db.close().unwrap();
+    let same = ids.windows(2).find(|pair| pair[0][..1] == pair[1][..1]).unwrap();
+    let printed = terminal.run(&format!("show {}", &same[0][..1]));
+    assert_eq!(printed.code, Some(2));
+    assert!(printed.stderr.contains("give more digits"), "{}", printed.stderr);
+    assert!(printed.stderr.contains(&same[0][..16]), "{}", printed.stderr);
+    terminal.run(&format!("show {}", same[0])).done();
+}
+
+#[test]
+fn a_capsule_that_was_changed() {
+    let terminal = Terminal::with_visits();
+    terminal.run("call visits increment 2").done();
+    terminal.run("export visits visits.continuant").done();
+    let whole = std::fs::read(terminal.path("visits.continuant")).unwrap();
+    for at in [0, 20, whole.len() / 2, whole.len() - 1] {
+        let mut changed = whole.clone();
+        changed[at] ^= 1;
+        terminal.write("visits.continuant", changed);
+        for line in ["verify visits.continuant", "import visits.continuant --db other"] {
+            let printed = terminal.run(line);
+            assert_eq!(printed.code, Some(4), "byte {at}, {line}: {}", printed.stderr);
+            assert!(printed.stderr.starts_with("error: visits.continuant: "), "{printed:?}");
+        }
+    }
+    terminal.write("visits.continuant", &whole[..whole.len() - 7]);
+    assert_eq!(terminal.run("verify visits.continuant").code, Some(4));
+    assert_eq!(terminal.run("list --db other").done().lines().count(), 1, "only the head");
+}
+
+#[test]
+fn damage_is_found_and_never_served() {
+    let terminal = Terminal::with_visits();
+    terminal.run("call visits increment 2").done();
+    terminal.run("check").done();
+    let log = std::fs::read_dir(terminal.path("continuant.db/log")).unwrap().next().unwrap();
+    let log = log.unwrap().path();
+    let mut bytes = std::fs::read(&log).unwrap();
+    let label = bytes.windows(7).position(|bytes| bytes == b"welcome").unwrap();
+    bytes[label] ^= 1;
+    std::fs::write(&log, bytes).unwrap();
+    for line in ["check", "check --json", "verify visits", "verify --all"] {
+        let printed = terminal.run(line);
+        assert_eq!(printed.code, Some(4), "{line}: {printed:?}");
+        assert!(printed.stderr.contains("damaged") || line == "verify --all", "{printed:?}");
+    }
+}
+
+#[test]
+fn a_damaged_index_is_made_anew() {
+    let terminal = Terminal::with_visits();
+    terminal.run("call visits increment 2").done();
+    let index = terminal.path("continuant.db/index.redb");
+    let length = std::fs::metadata(&index).unwrap().len() as usize;
+    std::fs::write(&index, vec![0x5a; length]).unwrap();
+    let printed = terminal.run("list");
+    assert_eq!(printed.code, Some(4), "{printed:?}");
+    assert!(printed.stderr.contains("check --repair"), "{printed:?}");
+    terminal.run("check --repair").done();
+    assert_eq!(terminal.run("get visits count").done(), "2\n");
+    std::fs::remove_file(&index).unwrap();
+    assert_eq!(terminal.run("get visits count").done(), "2\n", "a lost one is made anew unasked");
+}

@@ -1,0 +1,16 @@
+//! The command line, through the real binary: see each module.
+//!
+//! - `commands`: what each command prints, for people and as JSON; the README's commands.
+//! - `failures`: what goes wrong, with which words and which exit code.
+//! - `demo`: the demo on small files, bad files, with other worker counts, and on its month.
+//! - `losses`: the demo killed at random moments: what was acknowledged is there.
+//! - `objects`, `terminal`: what the tests run, and how.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on stops where it is")]
+
+mod commands;
+mod demo;
+mod failures;
+mod losses;
+mod objects;
+mod terminal;

@@ -1,0 +1,55 @@
+//! An object that the tests run, in WebAssembly text against the documented ABI.
+//!
+//! It holds no test.
+
+/// Anyone may do anything, but count by more than a thousand; `close` is for one key.
+pub(crate) fn policy(owner: &str) -> String {
+    format!(
+        r#"@id("open") permit(principal, action, resource);
+@id("limit") forbid(principal, action == Action::"increment", resource)
+when {{ context.input.by > 1000 }};
+@id("owner") forbid(principal, action == Action::"rename", resource)
+unless {{ context.signers.contains("{owner}") }};
+"#
+    )
+}
+
+/// `count: u64`, `label: string`, `mood: option<u8>`. `increment(by)` counts; `rename(to)` and
+/// `create(label)` set the label; `ring()` sets a wake for the next moment and emits `rung`; the
+/// cycle counts by one.
+pub(crate) fn module() -> Vec<u8> {
+    let text = r#"(module
+        (import "continuant" "now" (func $now (result i64)))
+        (import "continuant" "wake" (func $wake (param i64)))
+        (import "continuant" "sleep" (func $sleep))
+        (import "continuant" "emit" (func $emit (param i32 i32 i32 i32)))
+        (@custom "continuant:schema"
+            "package test:object@1.0.0; interface object {\n"
+            "    record state { count: u64, label: string, mood: option<u8> }\n"
+            "    create: func(label: string);\n"
+            "    increment: func(by: u64) -> u64;\n"
+            "    rename: func(to: string);\n"
+            "    ring: func();\n"
+            "}\n")
+        (memory (export "memory") 1 1)
+        (global (export "state") i32 (i32.const 4096))
+        (global $top (mut i32) (i32.const 8192))
+        (data (i32.const 12288) "rung")
+        (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32)
+            (global.get $top)
+            (global.set $top (i32.add (global.get $top) (local.get 3))))
+        (func $label (param i32 i32)
+            (i32.store (i32.const 4104) (local.get 0))
+            (i32.store (i32.const 4108) (local.get 1)))
+        (func $count (param i64) (result i64)
+            (i64.store (i32.const 4096) (i64.add (i64.load (i32.const 4096)) (local.get 0)))
+            (i64.load (i32.const 4096)))
+        (func (export "create") (param i32 i32) (call $label (local.get 0) (local.get 1)))
+        (func (export "rename") (param i32 i32) (call $label (local.get 0) (local.get 1)))
+        (func (export "increment") (param i64) (result i64) (call $count (local.get 0)))
+        (func (export "ring")
+            (call $wake (i64.add (call $now) (i64.const 1)))
+            (call $emit (i32.const 12288) (i32.const 4) (i32.const 12288) (i32.const 4)))
+        (func (export "cycle") (drop (call $count (i64.const 1))) (call $sleep)))"#;
+    wat::parse_str(text).unwrap()
+}

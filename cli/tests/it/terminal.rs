@@ -1,0 +1,154 @@
+//! A terminal to type at: the real binary in a directory of its own.
+//!
+//! What differs from run to run is masked in its output, letter for letter, so that columns stay
+//! where they are. It holds no test.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use tempfile::TempDir;
+
+use crate::objects;
+
+/// What a command printed, and how it ended.
+#[derive(Debug)]
+pub(crate) struct Printed {
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+    pub(crate) code: Option<i32>,
+}
+
+/// A directory in which commands are run.
+pub(crate) struct Terminal {
+    directory: TempDir,
+}
+
+impl Terminal {
+    pub(crate) fn new() -> Terminal {
+        Terminal { directory: tempfile::tempdir().unwrap() }
+    }
+
+    /// With the tests' module and policy, a key file, and an object called `visits`.
+    pub(crate) fn with_visits() -> Terminal {
+        let terminal = Terminal::new();
+        terminal.write("object.wasm", objects::module());
+        terminal.run("key new owner.key").done();
+        terminal.write("policy.cedar", objects::policy(&terminal.owner()));
+        terminal.run("create object.wasm welcome --policy policy.cedar --name visits").done();
+        terminal
+    }
+
+    /// The owner's public key.
+    pub(crate) fn owner(&self) -> String {
+        let shown = self.run("key show owner.key --json").done();
+        let shown: serde_json::Value = serde_json::from_str(&shown).unwrap();
+        shown["public"].as_str().unwrap().to_string()
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    pub(crate) fn write(&self, name: &str, content: impl AsRef<[u8]>) {
+        let path = self.path(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, content).unwrap();
+    }
+
+    /// The binary with `line`'s words, which have no blanks in them, not started yet.
+    pub(crate) fn command(&self, line: &str) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_continuant"));
+        command.args(line.split_whitespace()).current_dir(self.directory.path());
+        command.env_remove("CONTINUANT_DB").env_remove("CONTINUANT_LOG");
+        command
+    }
+
+    /// Runs the binary to its end.
+    pub(crate) fn run(&self, line: &str) -> Printed {
+        let output = self.command(line).output().unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        let (stdout, stderr) = (text(output.stdout), text(output.stderr));
+        Printed { stdout, stderr, code: output.status.code() }
+    }
+}
+
+impl Printed {
+    /// What a command that did what it was asked for printed.
+    #[track_caller]
+    pub(crate) fn done(self) -> String {
+        assert_eq!((self.code, self.stderr.as_str()), (Some(0), ""), "{}", self.stdout);
+        self.stdout
+    }
+
+    /// The exit code and what it printed, masked, in lines that fit a page: JSON set out, and long
+    /// lines broken.
+    pub(crate) fn masked(&self) -> String {
+        let code = self.code.map_or("no exit code".to_string(), |code| format!("exit {code}"));
+        let printed = format!("{}{}", self.stdout, self.stderr);
+        let lines = printed.lines().map(|line| {
+            let document = serde_json::from_str::<serde_json::Value>(line).ok();
+            document
+                .filter(|json| json.is_object())
+                .map_or(line.to_string(), |json| serde_json::to_string_pretty(&json).unwrap())
+        });
+        format!("{code}\n{}", page(&lines.collect::<Vec<_>>().join("\n")))
+    }
+}
+
+/// Masks a text, and breaks its long lines.
+fn page(text: &str) -> String {
+    mask(text).lines().map(|line| wrap(line) + "\n").collect()
+}
+
+/// Breaks a line where it would be longer than this text's own may be.
+fn wrap(line: &str) -> String {
+    const COLUMNS: usize = 88;
+    let mut text = String::new();
+    let mut rest = line;
+    while rest.len() > COLUMNS
+        && let Some(end) = rest[..COLUMNS].rfind(' ').filter(|&end| end > 0)
+    {
+        text = text + rest[..end].trim_end() + "\n    |";
+        rest = &rest[end..];
+    }
+    text + rest
+}
+
+/// Masks times, also in milliseconds, and hexadecimal words of 8, 16 and 64 digits.
+fn mask(text: &str) -> String {
+    let mut masked = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(first) = rest.chars().next() {
+        let length = match time_length(rest) {
+            0 => rest.find(|letter: char| !letter.is_ascii_alphanumeric()).unwrap_or(rest.len()),
+            time => time,
+        };
+        let (word, after) = rest.split_at(length.max(first.len_utf8()));
+        let digits = word.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        match word.len() {
+            24 if time_length(word) > 0 => masked += "YYYY-MM-DDThh:mm:ss.mmmZ",
+            64 if digits => masked += &"~".repeat(24),
+            8 | 13 | 16 if digits => masked += &"~".repeat(word.len()),
+            _ => masked += word,
+        }
+        rest = after;
+    }
+    masked
+}
+
+/// How long the time is that `text` starts with.
+fn time_length(text: &str) -> usize {
+    const FORM: &[u8] = b"0000-00-00T00:00:00.000Z";
+    let fits = |(letter, form): (u8, &u8)| match form {
+        b'0' => letter.is_ascii_digit(),
+        form => letter == *form,
+    };
+    let length = text.len().min(FORM.len());
+    let whole = length == FORM.len() && text.bytes().zip(FORM).all(fits);
+    if whole { length } else { 0 }
+}
+
+/// The root of the tree.
+pub(crate) fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
+}

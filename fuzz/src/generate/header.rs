@@ -1,0 +1,127 @@
+//! Version headers and what they name: structures whose fields are anything that their encodings
+//! can hold, whether or not an object could have come to it.
+//!
+//! It does not know lineages.
+
+use object::credential::{Credential, PublicKey, Signature};
+use object::effects::{Admission, Effects, Output, WakeChange};
+use object::hash::{
+    AdmissionHash, CodeHash, EffectsHash, GlobalsHash, InputHash, MemoryRoot, NoncesHash,
+    ObjectId, PolicyHash, RefusalHash, SchemaHash, VersionHash,
+};
+use object::header::{Header, Kind};
+use object::input::{Input, Request};
+use object::lineage::jump_seq;
+use object::refusal::{Reason, Refusal, Verdict};
+use rand::RngExt;
+use rand::rngs::StdRng;
+
+use crate::generate::bytes::{number, random};
+
+/// A header that decodes.
+pub(crate) fn header(rng: &mut StdRng) -> Header {
+    let kind = [Kind::Create, Kind::Call, Kind::Cycle, Kind::Write][rng.random_range(0..4)];
+    let genesis = kind == Kind::Create;
+    let seq = if genesis { 0 } else { number(rng).max(1) };
+    let parent = VersionHash(rng.random());
+    let jump = if jump_seq(seq) + 1 == seq { parent } else { VersionHash(rng.random()) };
+    let (object, parent, jump) = match genesis {
+        true => (ObjectId::NONE, VersionHash::NONE, VersionHash::NONE),
+        false => (ObjectId(rng.random()), parent, jump),
+    };
+    Header {
+        kind,
+        instrumentation: number(rng) as u32,
+        seq,
+        time: number(rng),
+        wake: Some(number(rng)).filter(|&wake| wake != u64::MAX),
+        fuel: number(rng),
+        memory_bytes: rng.random_range(0..=1 << 19) * 4096,
+        refusal_count: number(rng),
+        page_count: number(rng) as u32,
+        object,
+        parent,
+        jump,
+        memory_root: MemoryRoot(rng.random()),
+        globals: GlobalsHash(rng.random()),
+        code: CodeHash(rng.random()),
+        schema: SchemaHash(rng.random()),
+        policy: PolicyHash(rng.random()),
+        input: InputHash(rng.random()),
+        effects: EffectsHash(rng.random()),
+        admission: AdmissionHash(rng.random()),
+        nonces: NoncesHash(rng.random()),
+        refusals: RefusalHash(rng.random()),
+    }
+}
+
+/// An input.
+pub(crate) fn input(rng: &mut StdRng) -> Input {
+    let request = match rng.random_range(0..4) {
+        0 => Request::Create { salt: rng.random(), arguments: blob(rng) },
+        1 => Request::Call { method: name(rng), arguments: blob(rng) },
+        2 => Request::Cycle,
+        _ => {
+            let count = rng.random_range(0..4);
+            Request::Write { fields: (0..count).map(|_| (name(rng), blob(rng))).collect() }
+        }
+    };
+    let credential = rng.random_bool(0.5).then(|| {
+        let mut credential = Credential::new(number(rng), number(rng));
+        credential.parent = rng.random_bool(0.5).then(|| VersionHash(rng.random()));
+        let count = rng.random_range(0..4);
+        let signature = |_| Signature { key: rng.random(), bytes: random(rng, 64).try_into().expect("64 bytes") };
+        credential.signatures = (0..count).map(signature).collect();
+        credential
+    });
+    Input { request, time: number(rng), credential }
+}
+
+/// Effects.
+pub(crate) fn effects(rng: &mut StdRng) -> Effects {
+    let count = rng.random_range(0..4);
+    let outputs = (0..count).map(|_| Output { name: name(rng), payload: blob(rng) }).collect();
+    Effects { result: blob(rng), outputs, wake: wake(rng) }
+}
+
+/// A change of the wake.
+pub(crate) fn wake(rng: &mut StdRng) -> WakeChange {
+    match rng.random_range(0..3) {
+        0 => WakeChange::Keep,
+        1 => WakeChange::Clear,
+        _ => WakeChange::Set(number(rng)),
+    }
+}
+
+/// An admission.
+pub(crate) fn admission(rng: &mut StdRng) -> Admission {
+    let signers = (0..rng.random_range(0..4)).map(|_| PublicKey(rng.random())).collect();
+    let rules = (0..rng.random_range(0..4)).map(|_| name(rng)).collect();
+    Admission { signers, rules }
+}
+
+/// A refusal.
+pub(crate) fn refusal(rng: &mut StdRng) -> Refusal {
+    let reason = [Reason::Trap, Reason::Forbidden, Reason::Evaluation][rng.random_range(0..3)];
+    let rules = (0..rng.random_range(0..4)).map(|_| name(rng)).collect();
+    Refusal {
+        object: ObjectId(rng.random()),
+        seq: number(rng),
+        parent: VersionHash(rng.random()),
+        previous: RefusalHash(rng.random()),
+        input: input(rng).encode(),
+        verdict: Verdict::new(reason, rules, name(rng)),
+    }
+}
+
+/// A few bytes.
+pub(crate) fn blob(rng: &mut StdRng) -> Vec<u8> {
+    let count = rng.random_range(0..24);
+    random(rng, count)
+}
+
+/// A short text, of letters of all lengths.
+pub(crate) fn name(rng: &mut StdRng) -> String {
+    let letters = ['a', 'z', '-', '0', 'é', '€', '𝄞', '"', '\n'];
+    (0..rng.random_range(0..12)).map(|_| letters[rng.random_range(0..letters.len())]).collect()
+}

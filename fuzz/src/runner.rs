@@ -1,0 +1,97 @@
+//! The runner: one target, seed after seed, until there is a failure or an end.
+//!
+//! The first run has the seed that was given, the next the seed after it, so the seed of a failure
+//! is where a run of one begins. It does not know what targets do.
+//!
+//! Invariant: runs have a stack of `STACK_BYTES`, as the engine's workers do.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Once;
+use std::time::{Duration, Instant};
+
+use object::policy::STACK_BYTES;
+
+use crate::outcome::Outcome;
+use crate::target::Target;
+
+/// How long to run.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan {
+    /// The seed of the first run.
+    pub seed: u64,
+    /// Runs at most.
+    pub runs_max: Option<u64>,
+    /// Time at most.
+    pub time_max: Option<Duration>,
+    /// Whether each seed is told before its run: what to use when a run ends the process.
+    pub trace: bool,
+}
+
+/// What was run.
+#[derive(Clone, Debug)]
+pub struct Summary {
+    /// Runs done.
+    pub runs: u64,
+    /// How long they took.
+    pub took: Duration,
+    /// The seed that failed, and how.
+    pub failure: Option<(u64, String)>,
+}
+
+/// Runs a target as planned, on a thread of its own.
+pub fn run(target: &'static Target, plan: Plan) -> Summary {
+    on_thread(move || {
+        let start = Instant::now();
+        let (mut runs, mut failure) = (0, None);
+        while failure.is_none()
+            && plan.runs_max.is_none_or(|max| runs < max)
+            && plan.time_max.is_none_or(|max| start.elapsed() < max)
+        {
+            let seed = plan.seed.wrapping_add(runs);
+            if plan.trace {
+                eprintln!("{} --seed {seed}", target.name);
+            }
+            failure = attempt(target, seed).err().map(|problem| (seed, problem));
+            runs += 1;
+        }
+        Summary { runs, took: start.elapsed(), failure }
+    })
+}
+
+/// Runs a target once, on a thread of its own.
+///
+/// # Errors
+///
+/// What did not hold.
+pub fn run_one(target: &'static Target, seed: u64) -> Outcome {
+    on_thread(move || attempt(target, seed))
+}
+
+fn on_thread<T: Send + 'static>(run: impl FnOnce() -> T + Send + 'static) -> T {
+    let thread = std::thread::Builder::new().stack_size(STACK_BYTES).spawn(run);
+    thread.expect("the system has a thread").join().expect("panics are caught inside")
+}
+
+fn attempt(target: &Target, seed: u64) -> Outcome {
+    let run = AssertUnwindSafe(|| (target.run)(seed));
+    catch_unwind(run).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+        Err(format!("panic: {}", text.unwrap_or("without a message")))
+    })
+}
+
+/// Has panics of other threads, such as a store's, end the process: nobody would hear of them.
+pub(crate) fn watch_threads() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let usual = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            usual(panic);
+            let thread = std::thread::current();
+            if thread.name().is_some_and(|name| name.starts_with("continuant-")) {
+                std::process::abort();
+            }
+        }));
+    });
+}

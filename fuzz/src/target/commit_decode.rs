@@ -1,0 +1,115 @@
+//! Commits, and the payloads that they carry or name, decode from exactly the bytes that their
+//! encoders write, and never panic.
+//!
+//! It does not know what the fields mean.
+
+use object::commit::Commit;
+use object::credential::{Nonces, PublicKey};
+use object::effects::{Admission, Effects, decode_globals, encode_globals};
+use object::image::BaseImage;
+use object::input::Input;
+use object::limits::PAGE_BYTES;
+use object::memory::Page;
+use object::refusal::Refusal;
+use rand::RngExt;
+use rand::rngs::StdRng;
+
+use crate::generate::{bytes, header, source};
+use crate::outcome::{Outcome, equal, must};
+
+/// What bytes encode to when they decode.
+type Again = fn(&[u8]) -> object::Result<Vec<u8>>;
+
+pub(crate) fn run(seed: u64) -> Outcome {
+    let mut rng = source(seed);
+    let (what, encoded, again): (_, Vec<u8>, Again) = match rng.random_range(0..10) {
+        0 => ("input", header::input(&mut rng).encode(), |bytes| Ok(Input::decode(bytes)?.encode())),
+        1 => ("effects", header::effects(&mut rng).encode(), |bytes| {
+            Ok(Effects::decode(bytes)?.encode())
+        }),
+        2 => ("admission", header::admission(&mut rng).encode(), |bytes| {
+            Ok(Admission::decode(bytes)?.encode())
+        }),
+        3 => ("refusal", header::refusal(&mut rng).encode(), |bytes| {
+            Ok(Refusal::decode(bytes)?.encode())
+        }),
+        4 => ("nonces", nonces(&mut rng).encode(), |bytes| Ok(Nonces::decode(bytes)?.encode())),
+        5 => ("globals", encode_globals(&globals(&mut rng)), |bytes| {
+            Ok(encode_globals(&decode_globals(bytes)?))
+        }),
+        6 => ("base image", base(&mut rng), |bytes| Ok(BaseImage::decode(bytes)?.encode())),
+        _ => ("commit", commit(&mut rng), |bytes| {
+            let mut again = Vec::new();
+            Commit::decode(bytes)?.encode_into(&mut again);
+            Ok(again)
+        }),
+    };
+    let decoded = must(format!("decoding {what} as encoded"), again(&encoded))?;
+    equal(what, &encoded, &decoded)?;
+    let mut mutated = encoded;
+    bytes::mutate(&mut rng, &mut mutated);
+    if let Ok(decoded) = again(&mutated) {
+        equal(&format!("mutated {what}"), &mutated, &decoded)?;
+    }
+    let random = random(&mut rng);
+    match again(&random) {
+        Ok(decoded) => equal(&format!("random bytes as {what}"), &random, &decoded),
+        Err(_) => Ok(()),
+    }
+}
+
+fn random(rng: &mut StdRng) -> Vec<u8> {
+    let count = rng.random_range(0..600);
+    let mut random = bytes::random(rng, count);
+    if let Some(first) = random.first_mut() {
+        // Every payload starts with its version.
+        *first = 1;
+    }
+    random
+}
+
+fn globals(rng: &mut StdRng) -> Vec<u64> {
+    (0..rng.random_range(0..5)).map(|_| bytes::number(rng)).collect()
+}
+
+fn nonces(rng: &mut StdRng) -> Nonces {
+    let mut nonces = Nonces::default();
+    for nonce in 1..rng.random_range(1..8) {
+        nonces.record(&[PublicKey([rng.random_range(0..4); 32])], nonce, nonce);
+    }
+    nonces
+}
+
+fn base(rng: &mut StdRng) -> Vec<u8> {
+    let mut memory = vec![0; rng.random_range(0..4) * PAGE_BYTES];
+    for _ in 0..rng.random_range(0..3) {
+        if !memory.is_empty() {
+            let at = rng.random_range(0..memory.len());
+            memory[at] = rng.random();
+        }
+    }
+    let image = BaseImage::new(&memory, globals(rng));
+    image.expect("the image is within the limits").encode()
+}
+
+fn commit(rng: &mut StdRng) -> Vec<u8> {
+    let mut header = header::header(rng);
+    header.memory_bytes = rng.random_range(0..9) * PAGE_BYTES as u64;
+    let count = (header.memory_bytes / PAGE_BYTES as u64) as u32;
+    let indices: Vec<u32> = (0..count).filter(|_| rng.random_bool(0.3)).collect();
+    header.page_count = indices.len() as u32;
+    let page: Page = [rng.random(); PAGE_BYTES];
+    let (input, effects) = (header::input(rng).encode(), header::effects(rng).encode());
+    let (admission, globals) = (header::admission(rng).encode(), encode_globals(&globals(rng)));
+    let commit = Commit {
+        header,
+        input: &input,
+        effects: &effects,
+        admission: &admission,
+        globals: rng.random_bool(0.5).then_some(&globals[..]),
+        pages: indices.into_iter().map(|index| (index, &page)).collect(),
+    };
+    let mut bytes = Vec::new();
+    commit.encode_into(&mut bytes);
+    bytes
+}

@@ -1,0 +1,120 @@
+//! Names: from Rust's cases to WIT's.
+//!
+//! It does not know what is named.
+//!
+//! Invariant: what comes out is a name in WIT, escaped where WIT has a word for itself.
+
+use syn::ext::IdentExt;
+use syn::{Error, Ident, Result};
+
+/// Names that no method of an object can have: they mean something else to it.
+const RESERVED: [&str; 10] = [
+    "advance",
+    "write",
+    "read",
+    "amend",
+    "upgrade",
+    "migrate",
+    "memory",
+    "state",
+    "cabi-realloc",
+    "cycle",
+];
+
+/// The words of WIT that cannot name anything without an escape.
+const KEYWORDS: [&str; 45] = [
+    "as",
+    "async",
+    "bool",
+    "borrow",
+    "char",
+    "constructor",
+    "enum",
+    "error-context",
+    "export",
+    "f32",
+    "f64",
+    "flags",
+    "from",
+    "func",
+    "future",
+    "import",
+    "include",
+    "interface",
+    "list",
+    "map",
+    "option",
+    "own",
+    "package",
+    "record",
+    "resource",
+    "result",
+    "s16",
+    "s32",
+    "s64",
+    "s8",
+    "static",
+    "stream",
+    "string",
+    "tuple",
+    "type",
+    "u16",
+    "u32",
+    "u64",
+    "u8",
+    "use",
+    "variant",
+    "with",
+    "world",
+    "float32",
+    "float64",
+];
+
+/// The name in WIT of what is called in `snake_case`.
+pub(crate) fn kebab(ident: &Ident) -> Result<String> {
+    let name = ident.unraw().to_string();
+    let word = |word: &str| {
+        word.starts_with(|first: char| first.is_ascii_lowercase())
+            && word.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit())
+    };
+    if name.split('_').all(word) {
+        return Ok(name.replace('_', "-"));
+    }
+    let message = "a name in a schema is in snake_case, of ASCII letters and digits, \
+                   and every word of it starts with a letter";
+    Err(Error::new(ident.span(), message))
+}
+
+/// The name in WIT of what is called in `PascalCase`.
+pub(crate) fn kebab_of_pascal(ident: &Ident) -> Result<String> {
+    let name = ident.unraw().to_string();
+    let valid = name.starts_with(|first: char| first.is_ascii_uppercase())
+        && name.chars().all(|c| c.is_ascii_alphanumeric());
+    if !valid {
+        let message = "a type or case in a schema is in PascalCase, of ASCII letters and digits";
+        return Err(Error::new(ident.span(), message));
+    }
+    let mut kebab = String::new();
+    for c in name.chars() {
+        if c.is_ascii_uppercase() && !kebab.is_empty() {
+            kebab.push('-');
+        }
+        kebab.push(c.to_ascii_lowercase());
+    }
+    Ok(kebab)
+}
+
+/// Checks that a method may be called that.
+pub(crate) fn validate_method(ident: &Ident) -> Result<String> {
+    let name = kebab(ident)?;
+    if RESERVED.contains(&name.as_str()) {
+        let message = format!("{name} is a name that an object keeps for itself");
+        return Err(Error::new(ident.span(), message));
+    }
+    Ok(name)
+}
+
+/// A name as it is written in WIT.
+pub(crate) fn escaped(name: &str) -> String {
+    if KEYWORDS.contains(&name) { format!("%{name}") } else { name.to_string() }
+}

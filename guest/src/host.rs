@@ -1,0 +1,89 @@
+//! What an object can ask of its host, and how a step ends itself.
+//!
+//! It does not know what becomes of it: outputs and wakes are part of the step, and so are in
+//! effect only if the step is admitted.
+
+/// The time of the input that the object runs on, in milliseconds since 1970-01-01 UTC.
+///
+/// # Panics
+///
+/// Where there is no host: elsewhere than in wasm32. So do [`emit`], [`wake`] and [`sleep`].
+pub fn now() -> u64 {
+    // SAFETY: the signature is that of the ABI.
+    unsafe { imports::now() }
+}
+
+/// Sends an output to the world: a name of 1 to 64 bytes, and what it says.
+pub fn emit(name: &str, data: &[u8]) {
+    // SAFETY: the signature is that of the ABI; the host reads both slices and keeps neither.
+    unsafe { imports::emit(name.as_ptr(), name.len(), data.as_ptr(), data.len()) }
+}
+
+/// Asks to run `cycle` at a time, in milliseconds since 1970-01-01 UTC, instead of when it was to
+/// run before. At the earliest that is a millisecond from now.
+pub fn wake(at: u64) {
+    // SAFETY: the signature is that of the ABI.
+    unsafe { imports::wake(at) }
+}
+
+/// Asks not to run by itself any more.
+pub fn sleep() {
+    // SAFETY: the signature is that of the ABI.
+    unsafe { imports::sleep() }
+}
+
+/// Ends the step: nothing that it did stays, and that it was refused is on record.
+///
+/// # Panics
+///
+/// Elsewhere than in wasm32.
+#[cold]
+pub fn trap() -> ! {
+    #[cfg(target_arch = "wasm32")]
+    core::arch::wasm32::unreachable();
+    #[cfg(not(target_arch = "wasm32"))]
+    panic!("the object's code traps")
+}
+
+/// A panic is a trap: its message would cost more than the code that it is about.
+#[cfg(target_arch = "wasm32")]
+#[panic_handler]
+fn panicked(_: &core::panic::PanicInfo<'_>) -> ! {
+    trap()
+}
+
+#[cfg(target_arch = "wasm32")]
+mod imports {
+    //! The imports of the ABI.
+
+    #[link(wasm_import_module = "continuant")]
+    unsafe extern "C" {
+        pub(super) fn now() -> u64;
+        pub(super) fn emit(name: *const u8, name_bytes: usize, data: *const u8, data_bytes: usize);
+        pub(super) fn wake(at: u64);
+        pub(super) fn sleep();
+    }
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+mod imports {
+    //! What stands for the imports where there is no host.
+
+    const NO_HOST: &str = "only in wasm32 does an object have a host";
+
+    pub(super) unsafe fn now() -> u64 {
+        panic!("{NO_HOST}")
+    }
+
+    pub(super) unsafe fn emit(_: *const u8, _: usize, _: *const u8, _: usize) {
+        panic!("{NO_HOST}")
+    }
+
+    pub(super) unsafe fn wake(_: u64) {
+        panic!("{NO_HOST}")
+    }
+
+    pub(super) unsafe fn sleep() {
+        panic!("{NO_HOST}")
+    }
+}

@@ -1,0 +1,186 @@
+//! Capsules committed with the first release of each version of the format. They are never
+//! deleted and never change: what they hold must verify for as long as this project exists.
+
+use std::sync::Arc;
+
+use continuant_object::capsule::{
+    Chain, HEAD, SECTION_CHECK_BYTES, SECTION_HEAD_BYTES, SectionKind,
+};
+use continuant_object::commit::Commit;
+use continuant_object::definition::Definition;
+use continuant_object::image::BaseImage;
+use continuant_object::refusal::Refusal;
+use continuant_object::verify::Verifier;
+use continuant_object::{Error, ErrorKind};
+use expect_test::expect;
+
+use crate::schema::generate::Source;
+use crate::workshop::{lineage, run};
+
+/// Version 1: calls, direct writes, a cycle, signatures and refusals.
+const VERSION_1: &[u8] = include_bytes!("../fixtures/version-1.continuant");
+
+/// The sections of a capsule, or where it is damaged.
+fn sections(capsule: &[u8]) -> Result<Vec<(SectionKind, &[u8])>, String> {
+    let mut rest = capsule.strip_prefix(&HEAD).ok_or("no capsule")?;
+    let mut chain = Chain::new();
+    let mut found = Vec::new();
+    let cut = |chain: &Chain| format!("cut at {}", chain.offset());
+    loop {
+        let (head, more) = rest.split_first_chunk::<SECTION_HEAD_BYTES>().ok_or(cut(&chain))?;
+        let (kind, count) = chain.announced(head).map_err(|error: Error| error.to_string())?;
+        let (body, more) = more.split_at_checked(count as usize).ok_or(cut(&chain))?;
+        let (check, more) = more.split_first_chunk::<SECTION_CHECK_BYTES>().ok_or(cut(&chain))?;
+        chain.verify(head, body, check).map_err(|error| error.to_string())?;
+        if kind == SectionKind::End {
+            return if more.is_empty() { Ok(found) } else { Err("more".to_string()) };
+        }
+        found.push((kind, body));
+        rest = more;
+    }
+}
+
+fn verify(capsule: &[u8]) -> Result<Verifier, String> {
+    let text = |error: Error| error.to_string();
+    let sections = sections(capsule)?;
+    let [(SectionKind::Code, code), (SectionKind::Policy, policy), (SectionKind::Base, base), ..] =
+        sections[..]
+    else {
+        return Err("no object".to_string());
+    };
+    let definition = Arc::new(Definition::decode(code, policy).map_err(text)?);
+    let base = Arc::new(BaseImage::decode(base).map_err(text)?);
+    let mut records = sections[3..].iter();
+    let genesis = records.next().ok_or("no genesis")?;
+    let genesis = Commit::decode(genesis.1).map_err(text)?;
+    let mut verifier = Verifier::genesis(definition, base, &genesis).map_err(text)?;
+    for (kind, body) in records {
+        match kind {
+            SectionKind::Commit => verifier.commit(&Commit::decode(body).map_err(text)?),
+            _ => verifier.refusal(&Refusal::decode(body).map_err(text)?),
+        }
+        .map_err(text)?;
+    }
+    Ok(verifier)
+}
+
+#[test]
+fn the_capsule_of_version_1_verifies() {
+    run(|| {
+        let verifier = verify(VERSION_1).unwrap();
+        let head = verifier.head();
+        let state = verifier.definition().schema.read_state(verifier.image(), 4096).unwrap();
+        let found = format!(
+            "object {}\nversion {} {}\nrefusals {}\nstate {}\n",
+            head.id,
+            head.header.seq,
+            head.hash,
+            head.refusal_count,
+            state.to_json().to_string().replace(",\"", ",\n  \"")
+        );
+        expect![[r#"
+            object 891e933aa44faa09c5e0f3fd54e93899583ef9890afafdd2b234829999f14a98
+            version 5 1d7cb9b4561549948060b1173245e2328a075a3578fd7b2c690eb5fc907b23d4
+            refusals 4
+            state {"count":14,
+              "locked":true,
+              "byte":0,
+              "short":0,
+              "word":0,
+              "heat":0.0,
+              "height":0.0,
+              "tiny":0,
+              "low":0,
+              "deep":0,
+              "far":0,
+              "mark":"\u0000",
+              "light":"red",
+              "needs":[],
+              "spot":{"row":7,
+              "column":"\u0000"},
+              "at":[0,false],
+              "next":null,
+              "event":{"delay":0},
+              "done":{"ok":0},
+              "name":"",
+              "log":""}
+        "#]]
+        .assert_eq(&found);
+    });
+}
+
+/// A second proof that nothing about the encodings has changed.
+#[test]
+fn the_capsule_of_version_1_is_made_the_same_today() {
+    run(|| {
+        let capsule = lineage().capsule();
+        assert!(capsule == VERSION_1);
+    });
+}
+
+#[test]
+fn a_changed_byte_anywhere_in_a_capsule_is_found() {
+    let mut capsule = VERSION_1.to_vec();
+    let mut source = Source::random();
+    // Every byte of what is not a page, and some of every page.
+    let all = (0..capsule.len()).filter(|&at| capsule[at] != capsule[at.saturating_sub(1)]);
+    let mut places: Vec<usize> = all.collect();
+    places.extend((0..200).map(|_| source.below(capsule.len())));
+    for at in places {
+        for flip in [0x01, 0x80, 0xFF] {
+            capsule[at] ^= flip;
+            assert!(sections(&capsule).is_err(), "byte {at}");
+            capsule[at] ^= flip;
+        }
+    }
+    assert!(sections(&capsule).is_ok());
+}
+
+#[test]
+fn a_capsule_that_is_cut_or_longer_is_found() {
+    for end in (0..VERSION_1.len()).step_by(7) {
+        assert!(sections(&VERSION_1[..end]).is_err(), "{end} bytes");
+    }
+    let longer = [VERSION_1, &[0]].concat();
+    assert!(sections(&longer).is_err());
+}
+
+#[test]
+fn sections_that_are_left_out_or_moved_are_found() {
+    let mut ranges = Vec::new();
+    let mut start = HEAD.len();
+    for (_, body) in sections(VERSION_1).unwrap() {
+        let end = start + SECTION_HEAD_BYTES + body.len() + SECTION_CHECK_BYTES;
+        ranges.push(start..end);
+        start = end;
+    }
+    for (index, range) in ranges.iter().enumerate() {
+        let (before, after) = (&VERSION_1[..range.start], &VERSION_1[range.end..]);
+        assert!(sections(&[before, after].concat()).is_err(), "without section {index}");
+        let twice = [before, &VERSION_1[range.clone()], &VERSION_1[range.clone()], after];
+        assert!(sections(&twice.concat()).is_err(), "section {index} twice");
+        if let Some(next) = ranges.get(index + 1) {
+            let (one, other) = (&VERSION_1[range.clone()], &VERSION_1[next.clone()]);
+            let moved = [before, other, one, &VERSION_1[next.end..]];
+            assert!(sections(&moved.concat()).is_err(), "section {index} behind the next");
+        }
+    }
+}
+
+#[test]
+fn a_section_is_of_a_known_kind_and_of_the_length_that_it_announces() {
+    let chain = Chain::new();
+    let kind = |code: u8| chain.announced(&[code, 1, 0, 0, 0]);
+    assert_eq!(kind(0).unwrap(), (SectionKind::Code, 1));
+    assert_eq!(kind(5).unwrap(), (SectionKind::End, 1));
+    expect!["capsule section: at offset 16 expected a known kind, found 6"]
+        .assert_eq(&kind(6).unwrap_err().to_string());
+    let error = chain.announced(&[0, 0, 0, 0, 0xFF]).unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::Decode { .. }), "{error}");
+    // Regression: a body of another length was taken, if its check was made to fit.
+    let (mut one, mut other) = (Chain::new(), Chain::new());
+    let (head, _) = one.section(SectionKind::Code, b"four");
+    let error = other.verify(&head, b"three", &[0; 32]).unwrap_err();
+    expect!["capsule section: at offset 16 expected 4 bytes, found 5"]
+        .assert_eq(&error.to_string());
+}

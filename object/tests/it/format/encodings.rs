@@ -1,0 +1,360 @@
+//! The structures: seeded ones, encoded, and walked by their tables.
+
+use continuant_object::capsule::{Chain, HEAD, SectionKind};
+use continuant_object::commit::Commit;
+use continuant_object::credential::{Credential, Nonces, PublicKey};
+use continuant_object::effects::{WakeChange, encode_globals};
+use continuant_object::hash::VersionHash;
+use continuant_object::header::Header;
+use continuant_object::image::BaseImage;
+use continuant_object::input::{Input, Request};
+use continuant_object::limits::PAGE_BYTES;
+
+use super::{check, document, table, walk};
+use crate::samples;
+use crate::schema::generate::Source;
+use crate::workshop::{key, lineage, run};
+
+pub(super) const TABLES: &[&str] = &[
+    "Version header",
+    "Commit",
+    "Input",
+    "Signed bytes",
+    "Effects",
+    "Admission",
+    "Globals",
+    "Nonces",
+    "Refusal",
+    "Base image",
+    "Policy",
+    "Capsule",
+    "Section",
+];
+
+/// Samples of each structure.
+const ROUNDS: usize = 50;
+
+fn count(count: usize) -> Vec<u8> {
+    (count as u32).to_le_bytes().to_vec()
+}
+
+fn number(number: u64) -> Vec<u8> {
+    number.to_le_bytes().to_vec()
+}
+
+/// A blob behind its length, under the names of both.
+fn blob<'a>(length: &'a str, name: &'a str, bytes: &[u8]) -> [(&'a str, Vec<u8>); 2] {
+    [(length, count(bytes.len())), (name, bytes.to_vec())]
+}
+
+#[test]
+fn version_header() {
+    let mut source = Source::random();
+    for _ in 0..ROUNDS {
+        let header = samples::header(&mut source);
+        let expected = vec![
+            ("version", vec![1, 0]),
+            (
+                "kind",
+                vec![
+                    ["create", "call", "advance", "write"]
+                        .iter()
+                        .position(|name| *name == header.kind.name())
+                        .unwrap() as u8,
+                ],
+            ),
+            ("zero", vec![0]),
+            ("instrumentation", header.instrumentation.to_le_bytes().to_vec()),
+            ("seq", number(header.seq)),
+            ("time", number(header.time)),
+            ("wake", number(header.wake.unwrap_or(u64::MAX))),
+            ("fuel", number(header.fuel)),
+            ("memory bytes", number(header.memory_bytes)),
+            ("refusal count", number(header.refusal_count)),
+            ("page count", header.page_count.to_le_bytes().to_vec()),
+            ("zero", vec![0; 4]),
+            ("object", header.object.0.to_vec()),
+            ("parent hash", header.parent.0.to_vec()),
+            ("jump hash", header.jump.0.to_vec()),
+            ("memory root", header.memory_root.0.to_vec()),
+            ("globals hash", header.globals.0.to_vec()),
+            ("code hash", header.code.0.to_vec()),
+            ("schema hash", header.schema.0.to_vec()),
+            ("policy hash", header.policy.0.to_vec()),
+            ("input hash", header.input.0.to_vec()),
+            ("effects hash", header.effects.0.to_vec()),
+            ("admission hash", header.admission.0.to_vec()),
+            ("nonces hash", header.nonces.0.to_vec()),
+            ("refusal hash", header.refusals.0.to_vec()),
+        ];
+        check("Version header", &header.encode(), expected);
+    }
+}
+
+#[test]
+fn the_fields_of_a_header_have_the_names_that_people_see() {
+    let header = samples::header(&mut Source::new(1));
+    let shown: Vec<&str> = header.fields().into_iter().map(|(name, _)| name).collect();
+    let table = table("Version header");
+    let names = table.rows.iter().map(|row| row[2].as_str());
+    let names: Vec<&str> = names.filter(|name| !["version", "zero"].contains(name)).collect();
+    assert_eq!(shown, names);
+}
+
+#[test]
+fn commit() {
+    let mut source = Source::random();
+    for _ in 0..ROUNDS {
+        let bytes = samples::commit(&mut source);
+        let commit = Commit::decode(&bytes).unwrap();
+        let mut expected = vec![("header", commit.header.encode().to_vec())];
+        expected.extend(blob("input bytes", "input", commit.input));
+        expected.extend(blob("effects bytes", "effects", commit.effects));
+        expected.extend(blob("admission bytes", "admission", commit.admission));
+        expected.push(("has globals", vec![u8::from(commit.globals.is_some())]));
+        if let Some(globals) = commit.globals {
+            expected.extend(blob("globals bytes", "globals", globals));
+        }
+        expected.push(("pages", count(commit.pages.len())));
+        for (index, page) in &commit.pages {
+            expected.push(("page index", index.to_le_bytes().to_vec()));
+            expected.push(("page", page.to_vec()));
+        }
+        check("Commit", &bytes, expected);
+    }
+}
+
+fn credential_fields(credential: &Credential) -> Vec<(&'static str, Vec<u8>)> {
+    let mut expected = vec![
+        ("nonce", number(credential.nonce)),
+        ("expires", number(credential.expires)),
+        ("parent", credential.parent.unwrap_or(VersionHash::NONE).0.to_vec()),
+        ("signatures", count(credential.signatures.len())),
+    ];
+    for signature in &credential.signatures {
+        expected.push(("key", signature.key.to_vec()));
+        expected.push(("signature", signature.bytes.to_vec()));
+    }
+    expected
+}
+
+#[test]
+fn input() {
+    let mut source = Source::random();
+    for _ in 0..4 * ROUNDS {
+        let input = samples::input(&mut source);
+        let mut expected = vec![("version", vec![1]), ("time", number(input.time))];
+        match &input.request {
+            Request::Create { salt, arguments } => {
+                expected.extend([("kind", vec![0]), ("salt", salt.to_vec())]);
+                expected.extend(blob("create bytes", "create arguments", arguments));
+            }
+            Request::Call { method, arguments } => {
+                expected.push(("kind", vec![1]));
+                expected.extend(blob("method bytes", "method", method.as_bytes()));
+                expected.extend(blob("call bytes", "call arguments", arguments));
+            }
+            Request::Cycle => expected.push(("kind", vec![2])),
+            Request::Write { fields } => {
+                expected.extend([("kind", vec![3]), ("fields", count(fields.len()))]);
+                for (path, value) in fields {
+                    expected.extend(blob("path bytes", "path", path.as_bytes()));
+                    expected.extend(blob("value bytes", "value", value));
+                }
+            }
+        }
+        expected.push(("is signed", vec![u8::from(input.credential.is_some())]));
+        if let Some(credential) = &input.credential {
+            expected.extend(credential_fields(credential));
+        }
+        check("Input", &input.encode(), expected);
+    }
+}
+
+#[test]
+fn signed_bytes() {
+    let mut source = Source::random();
+    let line = document().lines().find(|line| line.starts_with("DSSEv1 ")).unwrap();
+    for _ in 0..ROUNDS {
+        let input = Input { credential: None, ..samples::input(&mut source) };
+        let credential = samples::credential(&mut source);
+        let object = continuant_object::hash::ObjectId(samples::array(&mut source));
+        let Credential { nonce, expires, parent, .. } = credential;
+        let bytes = input.request.signed_bytes(object, nonce, expires, parent);
+        // The request stands in the input between its time and its last byte.
+        let encoded = input.encode();
+        let request = &encoded[9..encoded.len() - 1];
+        let body_bytes = 32 + 8 + 8 + 32 + request.len();
+        let (head, body) = bytes.split_at(bytes.len() - body_bytes);
+        let expected =
+            line.replace("<body's bytes, decimal>", &body_bytes.to_string()).replace("<body>", "");
+        assert_eq!(std::str::from_utf8(head).unwrap(), expected);
+        let expected = vec![
+            ("object", object.0.to_vec()),
+            ("nonce", number(nonce)),
+            ("expires", number(expires)),
+            ("parent", parent.unwrap_or(VersionHash::NONE).0.to_vec()),
+            ("request", request.to_vec()),
+        ];
+        check("Signed bytes", body, expected);
+    }
+    let kind = line.split(' ').nth(2).unwrap();
+    assert_eq!(line.split(' ').nth(1).unwrap(), kind.len().to_string());
+    assert!(document().contains(&format!("of the type `{kind}`")));
+}
+
+#[test]
+fn effects() {
+    let mut source = Source::random();
+    for _ in 0..ROUNDS {
+        let effects = samples::effects(&mut source);
+        let mut expected = vec![("version", vec![1])];
+        expected.extend(blob("result bytes", "result", &effects.result));
+        match effects.wake {
+            WakeChange::Keep => expected.push(("wake change", vec![0])),
+            WakeChange::Clear => expected.push(("wake change", vec![1])),
+            WakeChange::Set(at) => {
+                expected.extend([("wake change", vec![2]), ("wake", number(at))]);
+            }
+        }
+        expected.push(("outputs", count(effects.outputs.len())));
+        for output in &effects.outputs {
+            expected.extend(blob("name bytes", "name", output.name.as_bytes()));
+            expected.extend(blob("payload bytes", "payload", &output.payload));
+        }
+        check("Effects", &effects.encode(), expected);
+    }
+}
+
+#[test]
+fn admission() {
+    let mut source = Source::random();
+    for _ in 0..ROUNDS {
+        let admission = samples::admission(&mut source);
+        let mut expected = vec![("version", vec![1]), ("signers", count(admission.signers.len()))];
+        expected.extend(admission.signers.iter().map(|key| ("key", key.0.to_vec())));
+        expected.push(("rules", count(admission.rules.len())));
+        for rule in &admission.rules {
+            expected.extend(blob("rule bytes", "rule", rule.as_bytes()));
+        }
+        check("Admission", &admission.encode(), expected);
+    }
+}
+
+#[test]
+fn globals() {
+    let mut source = Source::random();
+    for _ in 0..ROUNDS {
+        let globals = samples::globals(&mut source);
+        let mut expected = vec![("globals", count(globals.len()))];
+        expected.extend(globals.iter().map(|bits| ("bits", number(*bits))));
+        check("Globals", &encode_globals(&globals), expected);
+    }
+}
+
+#[test]
+fn nonces() {
+    let mut nonces = Nonces::default();
+    let mut expected = vec![("version", vec![1]), ("nonces", count(3))];
+    let mut keys = [key(1).public(), key(2).public(), key(3).public()];
+    keys.sort();
+    for (index, key) in keys.into_iter().enumerate() {
+        let (nonce, time) = (0x1122 + index as u64, 0x3344 + index as u64);
+        nonces.record(&[PublicKey(key.0)], nonce, time);
+        expected.push(("key", key.0.to_vec()));
+        expected.extend([("nonce", number(nonce)), ("time", number(time))]);
+    }
+    check("Nonces", &nonces.encode(), expected);
+}
+
+#[test]
+fn refusal() {
+    let mut source = Source::random();
+    for _ in 0..ROUNDS {
+        let refusal = samples::refusal(&mut source);
+        let reason = samples::REASONS.iter().position(|reason| *reason == refusal.verdict.reason);
+        let mut expected = vec![
+            ("version", vec![1]),
+            ("reason", vec![reason.unwrap() as u8]),
+            ("seq", number(refusal.seq)),
+            ("object", refusal.object.0.to_vec()),
+            ("parent", refusal.parent.0.to_vec()),
+            ("previous", refusal.previous.0.to_vec()),
+            ("rules", count(refusal.verdict.rules.len())),
+        ];
+        for rule in &refusal.verdict.rules {
+            expected.extend(blob("rule bytes", "rule", rule.as_bytes()));
+        }
+        expected.extend(blob("detail bytes", "detail", refusal.verdict.detail.as_bytes()));
+        expected.extend(blob("input bytes", "input", &refusal.input));
+        check("Refusal", &refusal.encode(), expected);
+    }
+}
+
+#[test]
+fn base_image() {
+    let mut source = Source::random();
+    let mut memory = vec![0; 5 * PAGE_BYTES];
+    let pages = [(1, samples::page(&mut source)), (4, samples::page(&mut source))];
+    for (index, page) in &pages {
+        memory[index * PAGE_BYTES..][..PAGE_BYTES].copy_from_slice(page);
+    }
+    let base = BaseImage::new(&memory, vec![3, 4]).unwrap();
+    let mut expected = vec![("version", vec![1]), ("memory bytes", number(memory.len() as u64))];
+    expected.extend(blob("globals bytes", "globals", &encode_globals(&[3, 4])));
+    expected.push(("pages", count(2)));
+    for (index, page) in &pages {
+        expected.extend([("page index", count(*index)), ("page", page.to_vec())]);
+    }
+    check("Base image", &base.encode(), expected);
+}
+
+#[test]
+fn policy() {
+    run(|| {
+        let shop = lineage();
+        let bytes = shop.definition.policy.encode();
+        let [major, minor] = [&bytes[1..3], &bytes[3..5]];
+        let mut expected = vec![
+            ("version", vec![1]),
+            ("language major", major.to_vec()),
+            ("language minor", minor.to_vec()),
+        ];
+        let text = shop.definition.policy.text();
+        expected.extend(blob("text bytes", "text", text.as_bytes()));
+        check("Policy", &bytes, expected);
+        assert_eq!((major, minor), (&[4, 0][..], &[6, 0][..]), "Cedar 4.6");
+    });
+}
+
+#[test]
+fn capsule() {
+    let expected = vec![("name", b"CONTINUANT-CAP".to_vec()), ("version", vec![1, 0])];
+    check("Capsule", &HEAD, expected);
+    assert!(document().contains("that of the head's 16 bytes"));
+}
+
+#[test]
+fn section() {
+    const CONTEXT: &str = "continuant 1 capsule section";
+    assert!(document().contains(&format!("BLAKE3 in the context `{CONTEXT}`")));
+    let mut chain = Chain::new();
+    let mut last = blake3::derive_key(CONTEXT, &HEAD);
+    for body in [&b"a module"[..], b"", b"more"] {
+        let (head, check_bytes) = chain.section(SectionKind::Policy, body);
+        last = blake3::derive_key(CONTEXT, &[&last[..], &head, body].concat());
+        let mut expected = vec![("kind", vec![1])];
+        expected.extend(blob("body bytes", "body", body));
+        expected.push(("check", last.to_vec()));
+        check("Section", &[&head[..], body, &check_bytes].concat(), expected);
+    }
+}
+
+/// A table that says too much or too little is found by the walk: the check checks.
+#[test]
+fn a_walk_takes_a_header_apart() {
+    let header = samples::header(&mut Source::new(1));
+    let fields = walk("Version header", &header.encode());
+    let bytes: Vec<u8> = fields.into_iter().flat_map(|(_, bytes)| bytes).collect();
+    assert_eq!(Header::decode(&bytes).unwrap(), header);
+}

@@ -1,0 +1,215 @@
+//! Seeded structures of every format.
+//!
+//! Invariant: a seed gives the same structure for ever: committed hashes depend on it.
+
+use std::sync::Arc;
+
+use continuant_object::commit::Commit;
+use continuant_object::credential::{Credential, Nonces, PublicKey, Signature};
+use continuant_object::effects::{Admission, Effects, Output, WakeChange};
+use continuant_object::hash::*;
+use continuant_object::header::{Header, Kind};
+use continuant_object::image::BaseImage;
+use continuant_object::input::{Input, Request};
+use continuant_object::limits::{MEMORY_BYTES_MAX, PAGE_BYTES, SEQ_MAX};
+use continuant_object::lineage::jump_seq;
+use continuant_object::memory::Page;
+use continuant_object::refusal::{Reason, Refusal, Verdict};
+
+use crate::schema::generate::Source;
+
+pub(crate) const REASONS: [Reason; 15] = [
+    Reason::Credential,
+    Reason::Expired,
+    Reason::ExpiresTooLate,
+    Reason::Replayed,
+    Reason::Reordered,
+    Reason::NoncesFull,
+    Reason::WrongParent,
+    Reason::NotDue,
+    Reason::OutOfFuel,
+    Reason::StackExhausted,
+    Reason::Trap,
+    Reason::State,
+    Reason::Forbidden,
+    Reason::NotPermitted,
+    Reason::Evaluation,
+];
+
+pub(crate) fn array<const N: usize>(source: &mut Source) -> [u8; N] {
+    std::array::from_fn(|_| source.bits() as u8)
+}
+
+pub(crate) fn bytes(source: &mut Source, end: usize) -> Vec<u8> {
+    let count = source.below(end);
+    (0..count).map(|_| source.bits() as u8).collect()
+}
+
+pub(crate) fn text(source: &mut Source, end: usize) -> String {
+    let characters = ['a', 'k', 'z', '-', '0', 'é', '€', '😀'];
+    let count = source.below(end);
+    let text: String = (0..count).map(|_| characters[source.below(8)]).collect();
+    let cut = text.floor_char_boundary(end);
+    text[..cut].to_string()
+}
+
+/// A number of any magnitude.
+pub(crate) fn number(source: &mut Source) -> u64 {
+    let shift = source.below(64);
+    source.bits() >> shift
+}
+
+pub(crate) fn header(source: &mut Source) -> Header {
+    let genesis = source.below(8) == 0;
+    let seq = if genesis { 0 } else { 1 + number(source) % SEQ_MAX };
+    let kinds = [Kind::Call, Kind::Cycle, Kind::Write];
+    let kind = if genesis { Kind::Create } else { kinds[source.below(3)] };
+    let parent: [u8; 32] = if genesis { [0; 32] } else { array(source) };
+    let jump = match seq {
+        0 => [0; 32],
+        _ if jump_seq(seq) + 1 == seq => parent,
+        _ => array(source),
+    };
+    Header {
+        kind,
+        instrumentation: source.bits() as u32,
+        seq,
+        time: number(source),
+        wake: (source.below(2) == 0).then(|| number(source) / 2),
+        fuel: number(source),
+        memory_bytes: (number(source) % MEMORY_BYTES_MAX).next_multiple_of(PAGE_BYTES as u64),
+        refusal_count: number(source) % SEQ_MAX,
+        page_count: source.bits() as u32,
+        object: ObjectId(if genesis { [0; 32] } else { array(source) }),
+        parent: VersionHash(parent),
+        jump: VersionHash(jump),
+        memory_root: MemoryRoot(array(source)),
+        globals: GlobalsHash(array(source)),
+        code: CodeHash(array(source)),
+        schema: SchemaHash(array(source)),
+        policy: PolicyHash(array(source)),
+        input: InputHash(array(source)),
+        effects: EffectsHash(array(source)),
+        admission: AdmissionHash(array(source)),
+        nonces: NoncesHash(array(source)),
+        refusals: RefusalHash(array(source)),
+    }
+}
+
+pub(crate) fn request(source: &mut Source) -> Request {
+    match source.below(4) {
+        0 => Request::Create { salt: array(source), arguments: bytes(source, 40) },
+        1 => Request::Call { method: text(source, 20), arguments: bytes(source, 40) },
+        2 => Request::Cycle,
+        _ => {
+            let count = source.below(4);
+            let mut field = || (text(source, 20), bytes(source, 12));
+            Request::Write { fields: (0..count).map(|_| field()).collect() }
+        }
+    }
+}
+
+pub(crate) fn credential(source: &mut Source) -> Credential {
+    let mut credential = Credential::new(number(source), number(source));
+    credential.parent = (source.below(2) == 0).then(|| VersionHash(array(source)));
+    for _ in 0..source.below(4) {
+        credential.signatures.push(Signature { key: array(source), bytes: array(source) });
+    }
+    credential
+}
+
+pub(crate) fn input(source: &mut Source) -> Input {
+    let request = request(source);
+    let credential = (source.below(2) == 0).then(|| credential(source));
+    Input { request, time: number(source), credential }
+}
+
+pub(crate) fn effects(source: &mut Source) -> Effects {
+    let wake = match source.below(3) {
+        0 => WakeChange::Keep,
+        1 => WakeChange::Clear,
+        _ => WakeChange::Set(number(source)),
+    };
+    let result = bytes(source, 20);
+    let count = source.below(4);
+    let mut output = || Output { name: text(source, 12), payload: bytes(source, 30) };
+    Effects { result, outputs: (0..count).map(|_| output()).collect(), wake }
+}
+
+pub(crate) fn admission(source: &mut Source) -> Admission {
+    let signers = (0..source.below(4)).map(|_| PublicKey(array(source))).collect();
+    let rules = (0..source.below(4)).map(|_| text(source, 20)).collect();
+    Admission { signers, rules }
+}
+
+pub(crate) fn globals(source: &mut Source) -> Vec<u64> {
+    (0..source.below(6)).map(|_| number(source)).collect()
+}
+
+pub(crate) fn nonces(source: &mut Source) -> Nonces {
+    let mut nonces = Nonces::default();
+    let time = number(source) / 2;
+    for step in 0..source.below(6) as u64 {
+        let mut keys = vec![PublicKey(array(source)), PublicKey(array(source))];
+        keys.sort();
+        nonces.record(&keys, number(source), time + step);
+    }
+    nonces
+}
+
+pub(crate) fn refusal(source: &mut Source) -> Refusal {
+    let rules = (0..source.below(3)).map(|_| text(source, 20)).collect();
+    let verdict = Verdict::new(REASONS[source.below(15)], rules, text(source, 60));
+    Refusal {
+        object: ObjectId(array(source)),
+        seq: number(source),
+        parent: VersionHash(array(source)),
+        previous: RefusalHash(array(source)),
+        input: input(source).encode(),
+        verdict,
+    }
+}
+
+/// A page whose first bytes are random, never all zero.
+pub(crate) fn page(source: &mut Source) -> Page {
+    let mut page = [0; PAGE_BYTES];
+    page[..16].copy_from_slice(&array::<16>(source));
+    page[PAGE_BYTES - 1] = 1;
+    page
+}
+
+pub(crate) fn base(source: &mut Source) -> BaseImage {
+    let mut memory = vec![0; source.below(4) * PAGE_BYTES];
+    for start in (0..memory.len()).step_by(PAGE_BYTES) {
+        if source.below(2) == 0 {
+            memory[start..start + PAGE_BYTES].copy_from_slice(&page(source));
+        }
+    }
+    BaseImage::new(&memory, globals(source)).unwrap()
+}
+
+/// An encoded commit.
+pub(crate) fn commit(source: &mut Source) -> Vec<u8> {
+    let mut header = header(source);
+    let pages: Vec<(u32, Page)> =
+        (0..source.below(3)).map(|at| (at as u32 * 3, page(source))).collect();
+    header.memory_bytes = (8 * PAGE_BYTES) as u64;
+    header.page_count = pages.len() as u32;
+    let globals = continuant_object::effects::encode_globals(&globals(source));
+    let commit = Commit {
+        header,
+        input: &input(source).encode(),
+        effects: &effects(source).encode(),
+        admission: &admission(source).encode(),
+        globals: (source.below(2) == 0).then_some(&globals[..]),
+        pages: pages.iter().map(|(index, page)| (*index, page)).collect(),
+    };
+    let mut bytes = Vec::new();
+    commit.encode_into(&mut bytes);
+    bytes
+}
+
+/// Pages behind pointers, as an image's step takes them.
+pub(crate) fn shared(pages: &[(u32, Page)]) -> Vec<(u32, Arc<Page>)> {
+    pages.iter().map(|(index, page)| (*index, Arc::new(*page))).collect()
+}

@@ -1,0 +1,383 @@
+//! Lineages made by the pure functions alone: what the engine does, with the part that runs code
+//! left to whoever asks for a step.
+
+use std::sync::Arc;
+
+use continuant_object::admission::{Step, admit, authenticate};
+use continuant_object::capsule::{Chain, HEAD, SectionKind};
+use continuant_object::commit::Commit;
+use continuant_object::credential::{Credential, SigningKey};
+use continuant_object::definition::Definition;
+use continuant_object::effects::{
+    Admission, Effects, decode_globals, encode_globals, globals_hash,
+};
+use continuant_object::head::{Head, Outcome, genesis};
+use continuant_object::header::Header;
+use continuant_object::image::{BaseImage, Image};
+use continuant_object::input::{Input, Request};
+use continuant_object::limits::PAGE_BYTES;
+use continuant_object::memory::{Memory, Page, Tree};
+use continuant_object::policy::STACK_BYTES;
+use continuant_object::refusal::{Refusal, Verdict};
+use continuant_object::schema::{Value, encode_args, encode_value};
+use continuant_object::verify::Verifier;
+use continuant_object::{Result, write};
+
+use crate::policy::on_stack;
+use crate::samples;
+
+pub(crate) const WIT: &str = "
+    package airport:gates;
+    interface gate {
+        enum light { red, green }
+        flags needs { fuel, ice, crew }
+        variant event { delay(u32), cancel, hold(u64) }
+        record spot { row: u16, column: char }
+        record state {
+            count: u64, locked: bool, byte: u8, short: u16, word: u32, heat: f32, height: f64,
+            tiny: s8, low: s16, deep: s32, far: s64, mark: char, light: light, needs: needs,
+            spot: spot, at: tuple<s16, bool>, next: option<u32>, event: event, done: result<u8>,
+            name: string, log: list<u8>,
+        }
+        add: func(more: u64);
+    }";
+
+pub(crate) const POLICY: &str = r#"
+@id("anyone")
+permit(principal, action in [Action::"add", Action::"write"], resource);
+
+@id("itself")
+permit(principal is Object, action == Action::"advance", resource) when { principal == resource };
+
+@id("limit")
+forbid(principal, action, resource) when { context.after.count > 1000 };
+
+@id("locked")
+forbid(principal, action == Action::"write", resource)
+when { context.before.locked && context.signers.isEmpty() };
+"#;
+
+/// Where the state of `module` is.
+pub(crate) const STATE: u32 = PAGE_BYTES as u32;
+/// Milliseconds since 1970 at which lineages begin.
+pub(crate) const START: u64 = 1_700_000_000_000;
+
+/// Runs a test on a stack that policies want.
+pub(crate) fn run<T: Send>(body: impl FnOnce() -> T + Send) -> T {
+    on_stack(STACK_BYTES, body)
+}
+
+/// A module that says where its state is and what its schema is, and does nothing.
+pub(crate) fn module(wit: &str, state: u32) -> Vec<u8> {
+    let mut wasm = b"\0asm\x01\0\0\0".to_vec();
+    let mut global = vec![1, 0x7F, 0, 0x41];
+    signed(i64::from(state.cast_signed()), &mut global);
+    global.push(0x0B);
+    section(6, &global, &mut wasm);
+    section(7, &[&[1, 5][..], b"state", &[3, 0]].concat(), &mut wasm);
+    section(0, &[&[17][..], b"continuant:schema", wit.as_bytes()].concat(), &mut wasm);
+    wasm
+}
+
+/// The policy's bytes, of the version of the language that it was written for: a later version of
+/// the library makes other ones of the same text.
+fn policy() -> Vec<u8> {
+    let text_bytes = POLICY.len() as u32;
+    [&[1, 4, 0, 6, 0], &text_bytes.to_le_bytes()[..], POLICY.as_bytes()].concat()
+}
+
+/// Appends a section to a module.
+pub(crate) fn section(id: u8, body: &[u8], wasm: &mut Vec<u8>) {
+    wasm.push(id);
+    let mut rest = body.len();
+    while rest >= 0x80 {
+        wasm.push(rest as u8 | 0x80);
+        rest >>= 7;
+    }
+    wasm.push(rest as u8);
+    wasm.extend_from_slice(body);
+}
+
+fn signed(mut value: i64, bytes: &mut Vec<u8>) {
+    loop {
+        let byte = value as u8 & 0x7F;
+        value >>= 7;
+        let last = (value == 0 && byte & 0x40 == 0) || (value == -1 && byte & 0x40 != 0);
+        bytes.push(if last { byte } else { byte | 0x80 });
+        if last {
+            return;
+        }
+    }
+}
+
+pub(crate) fn key(number: u8) -> SigningKey {
+    SigningKey::from_secret(&[number; 32])
+}
+
+/// What a step did, said by whoever asks for it.
+#[derive(Clone, Default)]
+pub(crate) struct Ran {
+    pub(crate) pages: Vec<(u32, Page)>,
+    /// Pages by which the memory grew.
+    pub(crate) grown: u64,
+    pub(crate) globals: Option<Vec<u64>>,
+    pub(crate) effects: Effects,
+    pub(crate) fuel: u64,
+}
+
+/// A record of a lineage, taken apart.
+#[derive(Clone)]
+pub(crate) enum Record {
+    Commit(Box<Parts>),
+    Refusal(Refusal),
+}
+
+/// A commit, taken apart.
+#[derive(Clone)]
+pub(crate) struct Parts {
+    pub(crate) header: Header,
+    pub(crate) input: Input,
+    pub(crate) effects: Effects,
+    pub(crate) admission: Admission,
+    pub(crate) globals: Option<Vec<u64>>,
+    pub(crate) pages: Vec<(u32, Page)>,
+}
+
+impl Record {
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let parts = match self {
+            Record::Commit(parts) => parts,
+            Record::Refusal(refusal) => return refusal.encode(),
+        };
+        let globals = parts.globals.as_ref().map(|globals| encode_globals(globals));
+        let commit = Commit {
+            header: parts.header.clone(),
+            input: &parts.input.encode(),
+            effects: &parts.effects.encode(),
+            admission: &parts.admission.encode(),
+            globals: globals.as_deref(),
+            pages: parts.pages.iter().map(|(index, page)| (*index, page)).collect(),
+        };
+        let mut bytes = Vec::new();
+        commit.encode_into(&mut bytes);
+        bytes
+    }
+
+    /// Takes a commit's bytes apart.
+    pub(crate) fn commit(bytes: &[u8]) -> Result<Record> {
+        let commit = Commit::decode(bytes)?;
+        Ok(Record::Commit(Box::new(Parts {
+            header: commit.header,
+            input: Input::decode(commit.input)?,
+            effects: Effects::decode(commit.effects)?,
+            admission: Admission::decode(commit.admission)?,
+            globals: commit.globals.map(decode_globals).transpose()?,
+            pages: commit.pages.iter().map(|(index, page)| (*index, **page)).collect(),
+        })))
+    }
+}
+
+/// An object being made.
+pub(crate) struct Workshop {
+    pub(crate) definition: Arc<Definition>,
+    pub(crate) base: Arc<BaseImage>,
+    pub(crate) head: Head,
+    pub(crate) image: Image,
+    pub(crate) records: Vec<Record>,
+    wasm: Vec<u8>,
+    globals: Vec<u64>,
+    tree: Tree,
+}
+
+impl Workshop {
+    /// An object of four pages, the last of which its genesis changed.
+    pub(crate) fn new() -> Workshop {
+        let wasm = module(WIT, STATE);
+        let definition = Arc::new(Definition::decode(&wasm, &policy()).unwrap());
+        let base = BaseImage::new(&[0; 4 * PAGE_BYTES], vec![7, 8]).unwrap();
+        let base = Arc::new(base);
+        let request = Request::Create { salt: [5; 16], arguments: Vec::new() };
+        let input = Input { request, time: START, credential: None };
+        let ran = Ran { pages: vec![(3, [9; PAGE_BYTES])], fuel: 12, ..Ran::default() };
+        let image = Image::new(Arc::clone(&base));
+        let image = image.step(image.bytes_count(), samples::shared(&ran.pages)).unwrap();
+        let (tree, globals) = (Tree::of(&image), base.globals().to_vec());
+        let header = genesis(&input, &outcome(&ran, &image, &tree, &globals), definition.parts());
+        let parts = Parts {
+            header: header.clone(),
+            input,
+            effects: ran.effects,
+            admission: Admission::default(),
+            globals: None,
+            pages: ran.pages,
+        };
+        let records = vec![Record::Commit(Box::new(parts))];
+        let head = Head::new(header);
+        Workshop { definition, base, head, image, records, wasm, globals, tree }
+    }
+
+    /// Takes a step, or puts its refusal on record.
+    pub(crate) fn step(&mut self, input: Input, ran: Ran) -> Result<(), Verdict> {
+        self.decide(&input, ran).inspect_err(|verdict| {
+            let refusal = self.head.refusal(&input, verdict.clone());
+            self.head.record(&refusal);
+            self.records.push(Record::Refusal(refusal));
+        })
+    }
+
+    fn decide(&mut self, input: &Input, mut ran: Ran) -> Result<(), Verdict> {
+        let signers = authenticate(&self.head, input)?;
+        if let Request::Write { fields } = &input.request {
+            let pages = write::apply(&self.definition, &self.image, fields).unwrap();
+            ran.pages = pages.iter().map(|(index, page)| (*index, **page)).collect();
+        }
+        let grown = self.image.bytes_count() + ran.grown * PAGE_BYTES as u64;
+        let after = self.image.step(grown, samples::shared(&ran.pages)).unwrap();
+        let page_count = ran.pages.len() as u32;
+        let step = Step {
+            input,
+            before: &self.image,
+            after: &after,
+            effects: &ran.effects,
+            fuel: ran.fuel,
+            page_count,
+        };
+        let admission = admit(&self.definition, &self.head, signers, step)?;
+        let dirty: Vec<u32> = ran.pages.iter().map(|(index, _)| *index).collect();
+        self.tree.update(&after, &dirty);
+        let globals = ran.globals.clone().unwrap_or(self.globals.clone());
+        let outcome = outcome(&ran, &after, &self.tree, &globals);
+        let (header, nonces) = self.head.successor(input, &outcome, &admission);
+        self.records.push(Record::Commit(Box::new(Parts {
+            header: header.clone(),
+            input: input.clone(),
+            effects: ran.effects,
+            admission,
+            globals: ran.globals,
+            pages: ran.pages,
+        })));
+        self.head.advance(header, nonces);
+        (self.image, self.globals) = (after, globals);
+        Ok(())
+    }
+
+    /// The value's encoding, as a field of a write.
+    pub(crate) fn field(&self, path: &str, value: impl Into<Value>) -> (String, Vec<u8>) {
+        let place = self.definition.schema.resolve(path).unwrap();
+        (path.to_string(), encode_value(&value.into(), place.ty()).unwrap())
+    }
+
+    /// A write of one field, a second after the head.
+    pub(crate) fn write(&self, path: &str, value: impl Into<Value>) -> Input {
+        let fields = vec![self.field(path, value)];
+        self.input(Request::Write { fields })
+    }
+
+    /// A call of `add`, a second after the head.
+    pub(crate) fn add(&self, more: u64) -> Input {
+        let params = &self.definition.schema.method("add").unwrap().params;
+        let arguments = encode_args(&[Value::from(more)], params).unwrap();
+        self.input(Request::Call { method: "add".into(), arguments })
+    }
+
+    pub(crate) fn input(&self, request: Request) -> Input {
+        Input { request, time: self.head.header.time + 1000, credential: None }
+    }
+
+    /// Signs an input with keys.
+    pub(crate) fn sign(&self, mut input: Input, nonce: u64, keys: &[&SigningKey]) -> Input {
+        let mut credential = Credential::new(nonce, input.time + 60_000);
+        keys.iter().for_each(|key| credential.sign(key, self.head.id, &input.request));
+        input.credential = Some(credential);
+        input
+    }
+
+    /// What a step leaves that sets `count`.
+    pub(crate) fn counted(&self, count: u64) -> Ran {
+        let mut page = *self.image.page(1);
+        page[..8].copy_from_slice(&count.to_le_bytes());
+        Ran { pages: vec![(1, page)], fuel: 30, ..Ran::default() }
+    }
+
+    /// Verifies records as this object's lineage.
+    pub(crate) fn verify(&self, records: &[Record]) -> Result<Verifier> {
+        let mut verifier = None;
+        for record in records {
+            let bytes = record.encode();
+            match (&mut verifier, record) {
+                (None, _) => {
+                    let (definition, base) = (Arc::clone(&self.definition), self.base.clone());
+                    let commit = Commit::decode(&bytes)?;
+                    verifier = Some(Verifier::genesis(definition, base, &commit)?);
+                }
+                (Some(verifier), Record::Commit(_)) => verifier.commit(&Commit::decode(&bytes)?)?,
+                (Some(verifier), Record::Refusal(_)) => {
+                    verifier.refusal(&Refusal::decode(&bytes)?)?;
+                }
+            }
+        }
+        Ok(verifier.unwrap())
+    }
+
+    /// The object as a capsule.
+    pub(crate) fn capsule(&self) -> Vec<u8> {
+        let mut sections = vec![
+            (SectionKind::Code, self.wasm.clone()),
+            (SectionKind::Policy, self.definition.policy.encode()),
+            (SectionKind::Base, self.base.encode()),
+        ];
+        sections.extend(self.records.iter().map(|record| match record {
+            Record::Commit(_) => (SectionKind::Commit, record.encode()),
+            Record::Refusal(_) => (SectionKind::Refusal, record.encode()),
+        }));
+        let count = sections.len() as u64;
+        sections.push((SectionKind::End, count.to_le_bytes().to_vec()));
+        let mut chain = Chain::new();
+        let mut capsule = HEAD.to_vec();
+        for (kind, body) in sections {
+            let (head, check) = chain.section(kind, &body);
+            capsule.extend([&head[..], &body, &check].concat());
+        }
+        assert_eq!(chain.offset(), capsule.len() as u64);
+        capsule
+    }
+}
+
+fn outcome<'a>(ran: &'a Ran, image: &Image, tree: &Tree, globals: &[u64]) -> Outcome<'a> {
+    Outcome {
+        effects: &ran.effects,
+        instrumentation: 1,
+        fuel: ran.fuel,
+        memory_bytes: image.bytes_count(),
+        memory_root: tree.root(),
+        page_count: ran.pages.len() as u32,
+        globals: globals_hash(globals),
+    }
+}
+
+/// A lineage with a record of every kind: calls, direct writes, a cycle, signatures and refusals.
+pub(crate) fn lineage() -> Workshop {
+    use continuant_object::effects::{Output, WakeChange};
+    let mut shop = Workshop::new();
+    shop.step(shop.write("spot.row", 7u16), Ran::default()).unwrap();
+    let mut ran = shop.counted(12);
+    ran.effects = Effects {
+        result: vec![],
+        outputs: vec![Output { name: "count".into(), payload: b"12".to_vec() }],
+        wake: WakeChange::Set(START + 5000),
+    };
+    (ran.grown, ran.globals) = (2, Some(vec![7, 9]));
+    ran.pages.push((5, [1; PAGE_BYTES]));
+    shop.step(shop.sign(shop.add(12), 1, &[&key(1)]), ran).unwrap();
+    shop.step(shop.sign(shop.write("locked", true), 2, &[&key(1), &key(2)]), Ran::default())
+        .unwrap();
+    shop.step(shop.write("count", 13u64), Ran::default()).unwrap_err();
+    shop.step(shop.sign(shop.add(1), 2, &[&key(2)]), shop.counted(13)).unwrap_err();
+    shop.step(shop.input(Request::Cycle), Ran::default()).unwrap_err();
+    let mut cycle = shop.input(Request::Cycle);
+    cycle.time = START + 5000;
+    shop.step(cycle, Ran { fuel: 3, ..shop.counted(13) }).unwrap();
+    shop.step(shop.add(2000), shop.counted(2013)).unwrap_err();
+    shop.step(shop.sign(shop.write("count", 14u64), 3, &[&key(2)]), Ran::default()).unwrap();
+    shop
+}

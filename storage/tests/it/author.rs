@@ -1,0 +1,246 @@
+//! Lineages for tests: objects whose steps are made up, with headers, roots and chains as they must
+//! be. Storage never runs code, so none is needed. It holds no test.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::channel;
+
+use continuant_storage::{Append, Blob, Change, NewCommit, Options, Result, Store};
+use object::commit::Commit;
+use object::credential::{Credential, SigningKey};
+use object::effects::{Admission, Effects, Output, WakeChange, encode_globals, globals_hash};
+use object::hash::{BaseHash, CodeHash, ObjectId, PolicyHash, SchemaHash};
+use object::head::{Head, Outcome, Parts, genesis};
+use object::image::{BaseImage, Image};
+use object::input::{Input, Request};
+use object::limits::PAGE_BYTES;
+use object::memory::{Memory, Page, Tree, page_count};
+use object::refusal::{Reason, Refusal, Verdict};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+/// 2013-01-01T00:00:00Z, in milliseconds since 1970.
+pub(crate) const START: u64 = 1_356_998_400_000;
+/// What stands for a module; storage does not read it.
+pub(crate) const CODE: &[u8] = b"code of the objects of these tests";
+/// What stands for a policy.
+pub(crate) const POLICY: &[u8] = b"policy of the objects of these tests";
+
+/// The base image of all objects here: three pages, the middle one not zero.
+pub(crate) fn base() -> BaseImage {
+    let mut memory = vec![0; 3 * PAGE_BYTES];
+    memory[PAGE_BYTES..2 * PAGE_BYTES].fill(7);
+    BaseImage::new(&memory, vec![1, 2]).unwrap()
+}
+
+/// One object, and the random steps that it takes.
+pub(crate) struct Author {
+    pub(crate) head: Head,
+    pub(crate) image: Image,
+    pub(crate) globals: Vec<u64>,
+    tree: Tree,
+    rng: StdRng,
+}
+
+/// One record and what it takes to append it.
+#[derive(Clone, Debug)]
+pub(crate) enum Made {
+    Version { bytes: Vec<u8>, nonces: Option<Vec<u8>>, genesis: bool },
+    Refusal(Refusal),
+}
+
+impl Made {
+    fn change<'a>(&'a self, base: BaseHash) -> Change<'a> {
+        match self {
+            Made::Version { bytes, nonces, genesis } => {
+                let commit = Commit::decode(bytes).unwrap();
+                let base = genesis.then_some(base);
+                Change::Commit(NewCommit { commit, base, nonces: nonces.as_deref() })
+            }
+            Made::Refusal(refusal) => Change::Refusal(refusal),
+        }
+    }
+}
+
+impl Author {
+    /// A new object, and its genesis.
+    pub(crate) fn new(seed: u64) -> (Author, Made) {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let base = Arc::new(base());
+        let request = Request::Create { salt: rng.random(), arguments: Vec::new() };
+        let input = Input { request, time: START + rng.random_range(0..1000), credential: None };
+        let globals = base.globals().to_vec();
+        let image = Image::new(base);
+        let tree = Tree::of(&image);
+        let effects = Effects { wake: wake(&mut rng), ..Effects::default() };
+        let parts = Parts {
+            code: CodeHash::of(CODE),
+            schema: SchemaHash::of(b""),
+            policy: PolicyHash::of(POLICY),
+        };
+        let outcome = outcome(&effects, &tree, &image, &globals, 0);
+        let head = Head::new(genesis(&input, &outcome, parts));
+        let bytes = encode(&head, &input, &effects, &Admission::default(), None, &[]);
+        let author = Author { head, image, globals, tree, rng };
+        (author, Made::Version { bytes, nonces: None, genesis: true })
+    }
+
+    /// The next record: mostly a version, sometimes a refusal.
+    pub(crate) fn next(&mut self) -> Made {
+        if self.rng.random_bool(0.15) { self.refuse() } else { self.step() }
+    }
+
+    /// The next version: some pages change, sometimes the memory grows, sometimes it is signed.
+    pub(crate) fn step(&mut self) -> Made {
+        let rng = &mut self.rng;
+        let mut count = page_count(self.image.bytes_count());
+        if rng.random_bool(0.05) && count < 400 {
+            count += rng.random_range(1..60);
+        }
+        let changed = if rng.random_bool(0.02) { 40 } else { rng.random_range(0..4) };
+        let mut indices: Vec<u32> = (0..changed).map(|_| rng.random_range(0..count)).collect();
+        indices.sort_unstable();
+        indices.dedup();
+        let pages = indices.iter().map(|&index| {
+            let mut page = if index < page_count(self.image.bytes_count()) {
+                *self.image.page(index)
+            } else {
+                [0; PAGE_BYTES]
+            };
+            page[rng.random_range(0..PAGE_BYTES)] = rng.random();
+            (index, Arc::new(page))
+        });
+        let pages: Vec<(u32, Arc<Page>)> = pages.collect();
+        let image = self.image.step(u64::from(count) * PAGE_BYTES as u64, pages).unwrap();
+        if rng.random_bool(0.1) {
+            self.globals = vec![rng.random(), 2];
+        }
+        let time = self.head.header.time + rng.random_range(0..3) * 1000;
+        let outputs = (0..rng.random_range(0..2))
+            .map(|_| Output { name: "said".to_string(), payload: vec![9; 20] })
+            .collect();
+        let effects = Effects { result: Vec::new(), outputs, wake: wake(rng) };
+        self.commit(image, &indices, time, &effects)
+    }
+
+    fn commit(&mut self, image: Image, pages: &[u32], time: u64, effects: &Effects) -> Made {
+        let request = Request::Call { method: "step".to_string(), arguments: vec![1, 2, 3] };
+        let mut admission = Admission { rules: vec!["anyone".to_string()], ..Admission::default() };
+        let mut input = Input { request, time, credential: None };
+        if self.rng.random_bool(0.2) {
+            let key = SigningKey::from_secret(&[self.rng.random_range(1..4); 32]);
+            let mut credential = Credential::new(self.head.header.seq + 1, time + 1000);
+            credential.sign(&key, self.head.id, &input.request);
+            admission.signers = vec![key.public()];
+            input.credential = Some(credential);
+        }
+        let old_globals = self.head.header.globals;
+        self.tree.update(&image, pages);
+        let outcome = outcome(effects, &self.tree, &image, &self.globals, pages.len());
+        let (header, nonces) = self.head.successor(&input, &outcome, &admission);
+        let encoded = (header.nonces != self.head.header.nonces).then(|| nonces.encode());
+        self.head.advance(header, nonces);
+        self.image = image;
+        let globals =
+            (self.head.header.globals != old_globals).then(|| encode_globals(&self.globals));
+        let pages: Vec<(u32, &Page)> =
+            pages.iter().map(|&index| (index, self.image.page(index))).collect();
+        let bytes = encode(&self.head, &input, effects, &admission, globals.as_deref(), &pages);
+        Made::Version { bytes, nonces: encoded, genesis: false }
+    }
+
+    /// The next refusal.
+    pub(crate) fn refuse(&mut self) -> Made {
+        let request = Request::Call { method: "no".to_string(), arguments: vec![4] };
+        let time = self.head.header.time;
+        let input = Input { request, time, credential: None };
+        let verdict = Verdict::native(Reason::Trap, self.rng.random::<u32>().to_string());
+        let refusal = self.head.refusal(&input, verdict);
+        self.head.record(&refusal);
+        Made::Refusal(refusal)
+    }
+}
+
+fn wake(rng: &mut StdRng) -> WakeChange {
+    match rng.random_range(0..6) {
+        0 => WakeChange::Set(START + rng.random_range(0..1_000_000)),
+        1 => WakeChange::Clear,
+        _ => WakeChange::Keep,
+    }
+}
+
+fn outcome<'e>(
+    effects: &'e Effects,
+    tree: &Tree,
+    image: &Image,
+    globals: &[u64],
+    pages: usize,
+) -> Outcome<'e> {
+    Outcome {
+        effects,
+        instrumentation: 1,
+        fuel: 10,
+        memory_bytes: image.bytes_count(),
+        memory_root: tree.root(),
+        page_count: pages as u32,
+        globals: globals_hash(globals),
+    }
+}
+
+fn encode(
+    head: &Head,
+    input: &Input,
+    effects: &Effects,
+    admission: &Admission,
+    globals: Option<&[u8]>,
+    pages: &[(u32, &Page)],
+) -> Vec<u8> {
+    let commit = Commit {
+        header: head.header.clone(),
+        input: &input.encode(),
+        effects: &effects.encode(),
+        admission: &admission.encode(),
+        globals,
+        pages: pages.to_vec(),
+    };
+    let mut bytes = Vec::new();
+    commit.encode_into(&mut bytes);
+    bytes
+}
+
+/// Appends records as one frame and waits until it is durable.
+pub(crate) fn append(store: &Store, made: &[Made], names: &[(&str, ObjectId)]) -> Result<()> {
+    let (sent, durable) = channel();
+    let done = move |result| drop(sent.send(result));
+    let base = base().encode();
+    let hash = BaseHash::of(&base);
+    let append = Append {
+        blobs: vec![Blob::Code(CODE), Blob::Policy(POLICY), Blob::Base(&base)],
+        changes: made.iter().map(|made| made.change(hash)).collect(),
+        names: names.to_vec(),
+    };
+    let appended = store.append(&append, done).map(|_| ());
+    let durable = durable.recv().expect("the callback is called once");
+    assert_eq!(appended.is_err(), durable.is_err() && appended.is_err());
+    durable
+}
+
+/// Options with small segments, so that tests pass through many.
+pub(crate) fn small() -> Options {
+    Options::new().segment_bytes(64 << 10).index_cache_bytes(1 << 20)
+}
+
+/// Copies a database as a crash would leave it: whatever is in its files now.
+pub(crate) fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &to);
+        } else {
+            fs::copy(entry.path(), to).unwrap();
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! Every changed byte at rest is found, and what is not a database is not opened.
+
+use std::fs::{self, OpenOptions};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use continuant_storage::{ErrorKind, Options, Store};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use tempfile::TempDir;
+
+use crate::author::{Author, append, small};
+
+/// A closed database with several segments.
+fn closed(path: &Path) {
+    let store = small().open(path).unwrap();
+    for seed in 0..4 {
+        let (mut author, genesis) = Author::new(seed);
+        append(&store, &[genesis], &[(&format!("object {seed}"), author.head.id)]).unwrap();
+        for _ in 0..10 {
+            append(&store, &[author.next()], &[]).unwrap();
+        }
+    }
+    store.close().unwrap();
+}
+
+/// That opening or checking the database finds damage, and where: its file and offset.
+fn found(path: &Path) -> Result<Option<(String, u64)>, ErrorKind> {
+    let place = |kind: &ErrorKind| match kind {
+        ErrorKind::Damaged { file, offset, .. } => Some((file.clone(), *offset)),
+        _ => None,
+    };
+    match small().open(path) {
+        Err(error) => place(error.kind()).map(Some).ok_or_else(|| error.kind().clone()),
+        Ok(store) => {
+            let report = store.check(|_, _| {}).unwrap();
+            let Some(first) = report.damage.first() else { return Ok(None) };
+            let kind = first.error().kind();
+            place(kind).map(Some).ok_or_else(|| kind.clone())
+        }
+    }
+}
+
+#[test]
+fn every_changed_byte_of_the_log_is_found_and_named() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("db");
+    closed(&path);
+    let mut segments: Vec<_> = fs::read_dir(path.join("log")).unwrap().collect();
+    segments.sort_by_key(|entry| entry.as_ref().unwrap().file_name());
+    assert!(segments.len() > 1, "several segments");
+    let files: Vec<_> = segments.into_iter().map(|entry| entry.unwrap().path()).collect();
+    let seed = rand::random();
+    let mut rng = StdRng::seed_from_u64(seed);
+    for _ in 0..2000 {
+        let file = &files[rng.random_range(0..files.len())];
+        let log = OpenOptions::new().read(true).write(true).open(file).unwrap();
+        let at = rng.random_range(0..log.metadata().unwrap().len());
+        let mut byte = [0];
+        log.read_exact_at(&mut byte, at).unwrap();
+        let flip = [0x01, 0x80, 0xff][rng.random_range(0..3)];
+        log.write_all_at(&[byte[0] ^ flip], at).unwrap();
+        let name = format!("log/{}", file.file_name().unwrap().to_str().unwrap());
+        match found(&path) {
+            Ok(Some((file, offset))) => {
+                assert_eq!(file, name, "seed {seed}: byte {at} ^ {flip}");
+                assert!(offset <= at, "seed {seed}: byte {at} ^ {flip} is named at {offset}");
+            }
+            // The version in a segment's header may have become a newer one.
+            Err(ErrorKind::NewerFormat { .. }) => assert!((8..12).contains(&at)),
+            other => panic!("seed {seed}: byte {at} ^ {flip} of {name}: {other:?}"),
+        }
+        log.write_all_at(&byte, at).unwrap();
+    }
+    assert_eq!(found(&path), Ok(None), "it is whole again");
+}
+
+#[test]
+fn every_changed_byte_of_the_marker_is_found() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("db");
+    closed(&path);
+    let marker = path.join("continuant.db");
+    let whole = fs::read(&marker).unwrap();
+    for at in 0..whole.len() {
+        let mut changed = whole.clone();
+        changed[at] ^= 0x40;
+        fs::write(&marker, changed).unwrap();
+        let error = small().open(&path).unwrap_err();
+        let expected = match at {
+            0..12 => matches!(error.kind(), ErrorKind::NotADatabase),
+            12..16 => matches!(error.kind(), ErrorKind::NewerFormat { supported: 1, .. }),
+            _ => matches!(error.kind(), ErrorKind::Damaged { .. }),
+        };
+        assert!(expected, "byte {at}: {error}");
+    }
+}
+
+#[test]
+fn a_segment_that_is_missing_swapped_or_of_another_database_is_found() {
+    let directory = TempDir::new().unwrap();
+    let (path, other) = (directory.path().join("db"), directory.path().join("other"));
+    closed(&path);
+    closed(&other);
+    let segment = |path: &Path, number: u32| path.join(format!("log/{number:08}.log"));
+    let kept = directory.path().join("kept");
+    fs::rename(segment(&path, 1), &kept).unwrap();
+    assert!(matches!(found(&path), Ok(Some((file, _))) if file == "log/00000001.log"));
+    fs::copy(segment(&other, 1), segment(&path, 1)).unwrap();
+    assert!(matches!(found(&path), Ok(Some((file, _))) if file == "log/00000001.log"));
+    fs::copy(segment(&path, 2), segment(&path, 1)).unwrap();
+    assert!(matches!(found(&path), Ok(Some((file, _))) if file == "log/00000001.log"));
+    fs::copy(&kept, segment(&path, 1)).unwrap();
+    assert_eq!(found(&path), Ok(None));
+}
+
+#[test]
+fn what_is_not_a_database_is_not_opened() {
+    let directory = TempDir::new().unwrap();
+    let open = |path: &Path, options: Options| options.open(path).unwrap_err().kind().clone();
+    let missing = directory.path().join("missing");
+    assert_eq!(open(&missing, small().existing(true)), ErrorKind::NotADatabase);
+    assert!(!missing.exists());
+    let other = directory.path().join("other");
+    fs::create_dir(&other).unwrap();
+    fs::write(other.join("letter.txt"), "dear").unwrap();
+    assert_eq!(open(&other, small()), ErrorKind::NotADatabase);
+    assert_eq!(fs::read_dir(&other).unwrap().count(), 1, "nothing was written");
+    let file = directory.path().join("file");
+    fs::write(&file, "dear").unwrap();
+    assert!(matches!(open(&file, small()), ErrorKind::Io { .. }));
+    let path = directory.path().join("db");
+    let store = Store::open(&path).unwrap();
+    assert_eq!(open(&path, small()), ErrorKind::Locked);
+    drop(store);
+    drop(Store::open(&path).unwrap());
+}
+
+#[test]
+fn a_creation_that_was_cut_short_is_gone_on_with() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("db");
+    fs::create_dir(&path).unwrap();
+    fs::write(path.join("continuant.db.tmp"), "CONT").unwrap();
+    drop(Store::open(&path).unwrap());
+    fs::remove_file(path.join("index.redb")).unwrap();
+    fs::remove_dir_all(path.join("log")).unwrap();
+    fs::write(path.join("index.redb.tmp"), "half").unwrap();
+    let store = Store::open(&path).unwrap();
+    append(&store, &[Author::new(1).1], &[]).unwrap();
+}

@@ -1,0 +1,108 @@
+//! When the file system fails: nothing is acknowledged any more, and what was is there after
+//! reopening.
+
+use std::fs;
+use std::sync::mpsc::channel;
+
+use continuant_storage::{Append, ErrorKind};
+use tempfile::TempDir;
+
+use crate::author::{Author, append, copy, small};
+
+#[test]
+fn after_a_failed_write_nothing_is_acknowledged_until_reopened() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("db");
+    let store = small().open(&path).unwrap();
+    let (mut author, genesis) = Author::new(3);
+    append(&store, &[genesis], &[]).unwrap();
+    // The next segment cannot be made.
+    fs::rename(path.join("log"), path.join("away")).unwrap();
+    let mut acknowledged = author.head.clone();
+    let error = loop {
+        match append(&store, &[author.step()], &[]) {
+            Ok(()) => acknowledged = author.head.clone(),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(error.kind(), &ErrorKind::Poisoned);
+    let cause = std::error::Error::source(&error).expect("it says what failed").to_string();
+    assert!(cause.contains("create failed"), "{cause}");
+    // The disk is well again; the store is not, until it is opened anew.
+    fs::rename(path.join("away"), path.join("log")).unwrap();
+    let error = append(&store, &[Author::new(4).1], &[]).unwrap_err();
+    assert_eq!(error.kind(), &ErrorKind::Poisoned);
+    assert_eq!(store.sync().unwrap_err().kind(), &ErrorKind::Poisoned);
+    assert_eq!(store.checkpoint().unwrap_err().kind(), &ErrorKind::Poisoned);
+    assert_eq!(store.close().unwrap_err().kind(), &ErrorKind::Poisoned);
+    drop(store);
+    let store = small().open(&path).unwrap();
+    assert_eq!(store.head(author.head.id).unwrap().unwrap().head, acknowledged);
+    assert!(store.check(|_, _| {}).unwrap().is_sound());
+}
+
+#[test]
+fn appends_under_way_when_it_fails_are_told_so() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("db");
+    let store = small().open(&path).unwrap();
+    fs::rename(path.join("log"), path.join("away")).unwrap();
+    let (sent, told) = channel();
+    let mut pushed = 0;
+    loop {
+        let crate::author::Made::Version { bytes, .. } = Author::new(pushed).1 else { panic!() };
+        let commit = object::commit::Commit::decode(&bytes).unwrap();
+        let base = Some(object::hash::BaseHash::of(b""));
+        let new = continuant_storage::NewCommit { commit, base, nonces: None };
+        let changes = vec![continuant_storage::Change::Commit(new)];
+        let append = Append { changes, ..Append::default() };
+        let sent = sent.clone();
+        pushed += 1;
+        if store.append(&append, move |result| sent.send(result).unwrap()).is_err() {
+            break;
+        }
+    }
+    drop(store);
+    drop(sent);
+    let results: Vec<_> = told.iter().collect();
+    assert_eq!(results.len() as u64, pushed, "each is told once");
+    let failed = results.iter().position(Result::is_err).unwrap();
+    assert!(results[failed..].iter().all(Result::is_err), "nothing is acknowledged after it");
+}
+
+#[test]
+fn an_index_that_is_not_one_says_how_to_repair_it() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("db");
+    let store = small().open(&path).unwrap();
+    let (author, genesis) = Author::new(3);
+    append(&store, &[genesis], &[]).unwrap();
+    drop(store);
+    fs::write(path.join("index.redb"), vec![0x5a; 8192]).unwrap();
+    let error = small().open(&path).unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::IndexDamaged(_)), "{error}");
+    assert!(error.to_string().contains("check --repair"), "{error}");
+    continuant_storage::rebuild_index(&path).unwrap();
+    let store = small().open(&path).unwrap();
+    assert_eq!(store.head(author.head.id).unwrap().unwrap().head, author.head);
+}
+
+#[test]
+fn an_index_from_before_is_brought_up_to_the_log() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("db");
+    let store = small().open(&path).unwrap();
+    let (mut author, genesis) = Author::new(3);
+    append(&store, &[genesis], &[("one", author.head.id)]).unwrap();
+    drop(store);
+    copy(&path, &directory.path().join("old"));
+    let store = small().open(&path).unwrap();
+    for _ in 0..20 {
+        append(&store, &[author.next()], &[]).unwrap();
+    }
+    drop(store);
+    fs::copy(directory.path().join("old/index.redb"), path.join("index.redb")).unwrap();
+    let store = small().open(&path).unwrap();
+    assert_eq!(store.head(author.head.id).unwrap().unwrap().head, author.head);
+    assert!(store.check(|_, _| {}).unwrap().is_sound());
+}

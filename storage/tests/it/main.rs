@@ -1,0 +1,21 @@
+//! Integration tests of the storage: public API only.
+//!
+//! - `author`: makes lineages out of the object crate's pure functions; no test.
+//! - `append`: what is taken, and what is turned away.
+//! - `capsule`: objects out of one store and into another.
+//! - `damage`: every changed byte of the log is found; what is not a database is not opened.
+//! - `failure`: after the file system failed nothing is acknowledged.
+//! - `fixture`: databases of every format that was ever written still open.
+//! - `model`: random work compared with a model, through restarts, crashes and lost indexes.
+//! - `recovery`: a torn end, at any byte, ends the log at the last whole group.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on stops where it is")]
+
+mod append;
+mod author;
+mod capsule;
+mod damage;
+mod failure;
+mod fixture;
+mod model;
+mod recovery;
