@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use object::credential::{Credential, SigningKey};
 use object::hash::{ObjectId, VersionHash};
-use object::input::Request;
+use object::input::{Input, Request};
 use object::schema::Value;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::reply::{Answer, Pending, Receipt, channel};
 use crate::shared::Shared;
 
@@ -128,7 +128,7 @@ impl<'a> Call<'a> {
     ///
     /// [`MailboxFull`](crate::ErrorKind::MailboxFull), [`NoObject`](crate::ErrorKind::NoObject),
     /// [`Closed`](crate::ErrorKind::Closed), and [`Object`](crate::ErrorKind::Object) for a method
-    /// or an argument that the schema does not have.
+    /// or an argument that the schema does not have, or more of them than an input may have.
     pub fn submit(self) -> Result<Pending> {
         let request = self.request.map_err(|error| error.about(self.object))?;
         let time = self.shared.clock().now();
@@ -142,8 +142,10 @@ impl<'a> Call<'a> {
             }
             credential
         });
+        let input = Input { request, time, credential };
+        input.validate().map_err(|error| Error::from(error).about(self.object))?;
         let (reply, pending) = channel();
-        self.shared.post_input(self.object, request, time, credential, reply)?;
+        self.shared.post_input(self.object, input, reply)?;
         Ok(pending)
     }
 

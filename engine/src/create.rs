@@ -40,6 +40,7 @@ pub(crate) fn create(
     let memory_max = u64::from(runnable.code.about().memory_pages_max) * WASM_PAGE_BYTES as u64;
     limit("memory_bytes_max", memory_max, shared.options().memory_bytes_max)?;
     let input = input(&definition, &code, time)?;
+    input.validate()?;
 
     let image = Image::new(Arc::clone(&runnable.base));
     let globals = runnable.base.globals().to_vec();

@@ -14,11 +14,13 @@ use object::hash::VersionHash;
 use object::header::Kind;
 use object::image::{BaseImage, Image};
 use object::input::Input;
+use object::memory::Memory;
 use object::refusal::Refusal;
 use object::verify::Verifier;
 
 use crate::catalog::Runnable;
 use crate::error::{Error, ErrorKind, Result};
+use crate::instrument::INSTRUMENTATION_VERSION;
 use crate::slots::Slots;
 use crate::step::{Ran, Stop, run};
 
@@ -97,6 +99,10 @@ impl<'a> Auditor<'a> {
         globals: &[u64],
     ) -> Result<()> {
         let seq = commit.header.seq;
+        if commit.header.instrumentation != INSTRUMENTATION_VERSION {
+            let (expected, found) = (INSTRUMENTATION_VERSION, commit.header.instrumentation);
+            return Err(differs("instrumentation", seq, expected, found));
+        }
         let ran = match self.run(input, image, globals)? {
             Ok(ran) => ran,
             Err(verdict) => return Err(differs("step", seq, verdict, "a version")),
@@ -105,6 +111,10 @@ impl<'a> Auditor<'a> {
             let found = commit.pages.iter().map(|(index, _)| index);
             let found = format!("{:?}", found.collect::<Vec<_>>());
             return Err(differs("pages", seq, format!("{:?}", ran.changed), found));
+        }
+        let (expected, found) = (ran.image.bytes_count(), commit.header.memory_bytes);
+        if expected != found {
+            return Err(differs("memory bytes", seq, expected, found));
         }
         if ran.effects.encode() != commit.effects {
             return Err(differs("effects", seq, format!("{:?}", ran.effects), "others"));

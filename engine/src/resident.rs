@@ -26,18 +26,15 @@ use parking_lot::Mutex;
 use crate::error::{ErrorKind, Result};
 use crate::reply::Reply;
 use crate::substrate::Code;
-use object::credential::Credential;
-use object::input::Request;
+use object::input::Input;
 
 /// An input that waits for its object.
 #[derive(Debug)]
 pub(crate) enum Letter {
     /// Someone asks for a version.
     Input {
-        request: Request,
-        /// When it was posted.
-        time: u64,
-        credential: Option<Credential>,
+        /// Its time is when it was posted.
+        input: Input,
         reply: Reply,
     },
     /// Wakes that are due by this time are to run.
@@ -50,7 +47,8 @@ impl Letter {
     /// The time by which wakes that are due run before it.
     pub(crate) fn wakes_by(&self) -> Option<u64> {
         match self {
-            Letter::Input { time, .. } | Letter::Wake { time } => Some(*time),
+            Letter::Input { input, .. } => Some(input.time),
+            Letter::Wake { time } => Some(*time),
             Letter::Advance { .. } => None,
         }
     }

@@ -10,10 +10,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use object::credential::Credential;
 use object::definition::Definition;
 use object::hash::{CodeHash, ObjectId, PolicyHash};
-use object::input::Request;
+use object::input::Input;
 use object::memory::Tree;
 use parking_lot::Mutex;
 use storage::Store;
@@ -104,15 +103,8 @@ impl Shared {
     }
 
     /// Posts an input.
-    pub(crate) fn post_input(
-        &self,
-        id: ObjectId,
-        request: Request,
-        time: u64,
-        credential: Option<Credential>,
-        reply: Reply,
-    ) -> Result<()> {
-        self.post(id, Letter::Input { request, time, credential, reply })
+    pub(crate) fn post_input(&self, id: ObjectId, input: Input, reply: Reply) -> Result<()> {
+        self.post(id, Letter::Input { input, reply })
     }
 
     /// Posts that someone asks for the object's own cycle, if it is due by `time`.

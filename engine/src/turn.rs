@@ -70,9 +70,8 @@ fn work(
         wake(shared, slots, resident, live, (due, time), Reply::none());
     }
     match letter {
-        Letter::Input { request, time, credential, reply } => {
-            let time = time.max(live.head.header.time);
-            let input = Input { request, time, credential };
+        Letter::Input { mut input, reply } => {
+            input.time = input.time.max(live.head.header.time);
             commit(shared, slots, resident, live, input, reply);
         }
         Letter::Wake { .. } => {}

@@ -32,8 +32,7 @@ pub(crate) const GUESTS: &[(&[u8], &str)] = &[
 /// The counter of the examples.
 pub(crate) const COUNTER: &[u8] = include_bytes!("../../guest/objects/counter.wasm");
 /// Its policy.
-pub(crate) const COUNTER_POLICY: &str =
-    include_str!("../../guest/examples/counter/policy.cedar");
+pub(crate) const COUNTER_POLICY: &str = include_str!("../../guest/examples/counter/policy.cedar");
 /// The lamp of the examples.
 pub(crate) const LAMP: &[u8] = include_bytes!("../../guest/objects/lamp.wasm");
 /// Its policy.

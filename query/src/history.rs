@@ -13,6 +13,7 @@ use storage::{Direction, LineageEntry, Result, Store, StoredCommit};
 
 /// One entry of a history.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "nearly all entries are versions")]
 pub enum Entry {
     /// An admitted version.
     Version(VersionEntry),

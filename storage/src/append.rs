@@ -55,6 +55,7 @@ pub struct NewCommit<'a> {
 
 /// One change of one object.
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "nearly all changes are commits")]
 pub enum Change<'a> {
     /// A new version.
     Commit(NewCommit<'a>),

@@ -1,9 +1,9 @@
 //! Capsules: an object out of one store as one stream of bytes, and into another.
 //!
 //! Export writes what the log has, section by section, in the memory of one record. Import stages
-//! every record in the log and adopts them all in one last frame, so that a crash or an error on the
-//! way leaves no object. It does not know whether a lineage holds: whoever imports has verified the
-//! same bytes before, which the seal shows.
+//! every record in the log and adopts them all in one last frame, so that a crash or an error on
+//! the way leaves no object. It does not know whether a lineage holds: whoever imports has verified
+//! the same bytes before, which the seal shows.
 
 use std::io::{self, Read, Write};
 
@@ -18,6 +18,8 @@ use object::input::Input;
 use object::refusal::Refusal;
 
 use crate::append::Blob;
+#[cfg(doc)]
+use crate::error::ErrorKind;
 use crate::error::{Error, Result};
 use crate::lineage::LineageEntry;
 use crate::log::Position;
@@ -47,7 +49,7 @@ impl<R: Read> CapsuleReader<R> {
     ///
     /// # Errors
     ///
-    /// [`Capsule`](crate::ErrorKind::Capsule) when it is none, or of another format; those of `from`.
+    /// [`Capsule`](ErrorKind::Capsule) when it is none, or of another format; those of `from`.
     pub fn new(mut from: R) -> Result<CapsuleReader<R>> {
         let mut head = [0; HEAD.len()];
         let found = read_full(&mut from, &mut head)?;
@@ -62,7 +64,7 @@ impl<R: Read> CapsuleReader<R> {
     ///
     /// # Errors
     ///
-    /// [`Capsule`](crate::ErrorKind::Capsule) with the offset of the section that is cut or changed, and
+    /// [`Capsule`](ErrorKind::Capsule) with the offset of the section that is cut or changed, and
     /// those of the reader.
     #[expect(clippy::should_implement_trait, reason = "a section borrows from the reader")]
     pub fn next(&mut self) -> Result<Option<(SectionKind, &[u8])>> {
@@ -139,7 +141,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`NotFound`](crate::ErrorKind::NotFound), those of `to` and of the file system, and damage.
+    /// [`NotFound`](ErrorKind::NotFound), those of `to` and of the file system, and damage.
     pub fn export(
         &self,
         id: ObjectId,
@@ -179,8 +181,8 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`Conflict`](crate::ErrorKind::Conflict) when the object is here already,
-    /// [`Capsule`](crate::ErrorKind::Capsule) when the bytes are not those of the first reading, and those
+    /// [`Conflict`](ErrorKind::Conflict) when the object is here already,
+    /// [`Capsule`](ErrorKind::Capsule) when the bytes are not those of the first reading, and those
     /// of the file system. After an error there is no such object.
     pub fn import(&self, from: impl Read, head: &Head, seal: Seal) -> Result<ObjectId> {
         let mut reader = CapsuleReader::new(from)?;

@@ -1,8 +1,8 @@
 //! The check of everything: every byte of the log read and verified, every record decoded and
 //! linked to those it follows, and the index compared with what the log says.
 //!
-//! It reports and never stops at damage. It does not verify signatures, roots or admissions: that is
-//! the verification of a lineage, which the crates above do.
+//! It reports and never stops at damage. It does not verify signatures, roots or admissions: that
+//! is the verification of a lineage, which the crates above do.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;

@@ -207,8 +207,8 @@ pub(crate) fn sync_directory(path: &Path) -> Result<()> {
     synced.map_err(|error| Error::io("sync directory", error).at(path))
 }
 
-/// Drops what the kernel has cached of a file, so that what is read next is what the disk has: after
-/// a failed sync the two can differ.
+/// Drops what the kernel has cached of a file, so that what is read next is what the disk has:
+/// after a failed sync the two can differ.
 pub(crate) fn drop_cache(file: &File) {
     // Advice: where it is not taken, nothing is lost but the precaution.
     let _ = rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::DontNeed);

@@ -29,6 +29,7 @@ pub enum Direction {
 
 /// One entry of a lineage.
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "nearly all entries are commits")]
 pub enum LineageEntry {
     /// A version.
     Commit(StoredCommit),

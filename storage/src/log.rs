@@ -55,10 +55,6 @@ impl Position {
     pub(crate) fn within(self, frame: Position) -> Position {
         if self == Position::HERE { frame } else { self }
     }
-
-    pub(crate) fn is_some(self) -> bool {
-        self != Position::NONE
-    }
 }
 
 impl std::fmt::Display for Position {

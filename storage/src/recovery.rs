@@ -12,6 +12,8 @@ use object::hash::{ObjectId, VersionHash};
 use object::header::{HEADER_BYTES, Header};
 
 use crate::directory::Directory;
+#[cfg(doc)]
+use crate::error::ErrorKind;
 use crate::error::{Error, Result};
 use crate::heads::Heads;
 use crate::index::Index;
@@ -218,7 +220,7 @@ impl Replay<'_> {
 ///
 /// # Errors
 ///
-/// [`NotADatabase`](crate::ErrorKind::NotADatabase), [`Locked`](ErrorKind::Locked), damage of the log, and
+/// [`NotADatabase`](ErrorKind::NotADatabase), [`Locked`](ErrorKind::Locked), damage of the log, and
 /// those of the file system.
 pub fn rebuild_index(path: impl AsRef<std::path::Path>) -> Result<()> {
     let path = path.as_ref();

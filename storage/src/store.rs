@@ -16,6 +16,8 @@ use std::collections::HashMap;
 use std::sync::Weak;
 
 use crate::directory::Directory;
+#[cfg(doc)]
+use crate::error::ErrorKind;
 use crate::error::{Error, Result};
 use crate::heads::Heads;
 use crate::index::Index;
@@ -171,7 +173,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`Poisoned`](crate::ErrorKind::Poisoned) when it cannot become so, [`Closed`](crate::ErrorKind::Closed).
+    /// [`Poisoned`](ErrorKind::Poisoned) when it cannot become so, [`Closed`](ErrorKind::Closed).
     pub fn sync(&self) -> Result<()> {
         self.inner.log.health()?;
         self.inner.log.wait_durable(self.inner.log.tail().end)
@@ -231,7 +233,7 @@ impl Store {
     }
 
     /// Makes everything durable, writes the index, and closes; what comes later fails with
-    /// [`Closed`](crate::ErrorKind::Closed). Closing again does nothing.
+    /// [`Closed`](ErrorKind::Closed). Closing again does nothing.
     ///
     /// # Errors
     ///

@@ -1,13 +1,8 @@
 //! What each command prints, for people and as JSON.
 
-use expect_test::{Expect, expect};
+use expect_test::expect_file;
 
 use crate::terminal::{Terminal, root};
-
-#[track_caller]
-fn check(terminal: &Terminal, line: &str, expected: Expect) {
-    expected.assert_eq(&terminal.run(line).masked());
-}
 
 #[test]
 fn the_readmes_commands_do_what_it_says() {
@@ -32,21 +27,24 @@ fn the_readmes_commands_do_what_it_says() {
 #[test]
 fn objects_are_made_shown_and_called() {
     let terminal = Terminal::with_visits();
-    check(&terminal, "init --db other", expect![]);
-    check(&terminal, "key new second.key", expect![]);
-    check(&terminal, "key show owner.key", expect![]);
-    check(&terminal, "create object.wasm two --policy policy.cedar", expect![]);
-    check(&terminal, "show visits", expect![]);
-    check(&terminal, "show visits --schema", expect![]);
-    check(&terminal, "call visits increment 2", expect![]);
-    check(&terminal, "call visits rename hello --sign owner.key", expect![]);
-    check(&terminal, "write visits mood=7 count=40", expect![]);
-    check(&terminal, "get visits label", expect![]);
-    check(&terminal, "get visits mood", expect![]);
-    check(&terminal, "get visits count --at 1", expect![]);
-    check(&terminal, "call visits ring", expect![]);
-    check(&terminal, "advance visits", expect![]);
-    check(&terminal, "run", expect![]);
+    let lines = [
+        "init --db other",
+        "key new second.key",
+        "key show owner.key",
+        "create object.wasm two --policy policy.cedar",
+        "show visits",
+        "show visits --schema",
+        "call visits increment 2",
+        "call visits rename hello --sign owner.key",
+        "write visits mood=7 count=40",
+        "get visits label",
+        "get visits mood",
+        "get visits count --at 1",
+        "call visits ring",
+        "advance visits",
+        "run",
+    ];
+    terminal.check(&lines, expect_file!["transcripts/objects.txt"]);
 }
 
 #[test]
@@ -78,19 +76,22 @@ fn a_history_is_shown_from_either_end() {
     terminal.run("write visits count=5").done();
     terminal.run("call visits ring").done();
     terminal.run("advance visits").done();
-    check(&terminal, "history visits", expect![]);
-    check(&terminal, "history visits --backwards --limit 2", expect![]);
-    check(&terminal, "history visits --refused", expect![]);
-    check(&terminal, "history visits --until 2000-01-01", expect![]);
-    check(&terminal, "at visits 1", expect![]);
-    check(&terminal, "at visits 2099-12-31T00:00:00Z", expect![]);
-    check(&terminal, "diff visits 1 4", expect![]);
-    check(&terminal, "diff visits 6", expect![]);
-    check(&terminal, "blame visits label", expect![]);
-    check(&terminal, "list", expect![]);
-    check(&terminal, "verify visits", expect![]);
-    check(&terminal, "verify visits --replay", expect![]);
-    check(&terminal, "verify --all --replay", expect![]);
+    let lines = [
+        "history visits",
+        "history visits --backwards --limit 2",
+        "history visits --refused",
+        "history visits --until 2000-01-01",
+        "at visits 1",
+        "at visits 2099-12-31T00:00:00Z",
+        "diff visits 1 4",
+        "diff visits 6",
+        "blame visits label",
+        "list",
+        "verify visits",
+        "verify visits --replay",
+        "verify --all --replay",
+    ];
+    terminal.check(&lines, expect_file!["transcripts/histories.txt"]);
 }
 
 #[test]
@@ -142,22 +143,24 @@ fn memory_is_dumped_byte_for_byte() {
 #[test]
 fn every_command_prints_json() {
     let terminal = Terminal::with_visits();
-    check(&terminal, "--json init --db other", expect![]);
-    check(&terminal, "--json key new second.key", expect![]);
-    check(&terminal, "--json create object.wasm two --policy policy.cedar --name two", expect![]);
-    check(&terminal, "--json call visits increment 2", expect![]);
-    check(&terminal, "--json call visits ring", expect![]);
-    check(&terminal, "--json advance visits", expect![]);
-    check(&terminal, "--json write visits count=9", expect![]);
-    check(&terminal, "--json show visits", expect![]);
-    check(&terminal, "--json get visits label", expect![]);
-    check(&terminal, "--json at visits 0", expect![]);
-    check(&terminal, "--json diff visits 0 1", expect![]);
-    check(&terminal, "--json blame visits count", expect![]);
+    let lines = [
+        "--json init --db other",
+        "--json key new second.key",
+        "--json create object.wasm two --policy policy.cedar --name two",
+        "--json call visits increment 2",
+        "--json call visits ring",
+        "--json advance visits",
+        "--json write visits count=9",
+        "--json show visits",
+        "--json get visits label",
+        "--json at visits 0",
+        "--json diff visits 0 1",
+        "--json blame visits count",
+    ];
+    terminal.check(&lines, expect_file!["transcripts/json.txt"]);
     assert_eq!(terminal.run("call visits increment 1001").code, Some(3));
-    check(&terminal, "--json history visits", expect![]);
-    check(&terminal, "--json verify visits --replay", expect![]);
-    check(&terminal, "--json run", expect![]);
+    let lines = ["--json history visits", "--json verify visits --replay", "--json run"];
+    terminal.check(&lines, expect_file!["transcripts/json-history.txt"]);
     let list = terminal.run("--json list").done();
     let names: Vec<serde_json::Value> = list
         .lines()

@@ -1,64 +1,62 @@
 //! What goes wrong, with which words and which exit code.
 
 use continuant::{Database, Options};
-use expect_test::{Expect, expect};
+use expect_test::expect_file;
 
 use crate::terminal::Terminal;
-
-#[track_caller]
-fn check(terminal: &Terminal, line: &str, expected: Expect) {
-    let printed = terminal.run(line);
-    assert_eq!(printed.stdout, "", "nothing is taken for a result");
-    expected.assert_eq(&printed.masked());
-}
 
 #[test]
 fn arguments_that_are_not_as_they_must_be() {
     let terminal = Terminal::with_visits();
-    check(&terminal, "call visits decrement", expect![]);
-    check(&terminal, "call visits increment", expect![]);
-    check(&terminal, "call visits increment two", expect![]);
-    check(&terminal, "call visits increment -1", expect![]);
-    check(&terminal, "call visits increment 2 --nonce 7", expect![]);
-    check(&terminal, "write visits count", expect![]);
-    check(&terminal, "write visits mood=256", expect![]);
-    check(&terminal, "write visits label=hello", expect![]);
-    check(&terminal, "get visits colour", expect![]);
-    check(&terminal, "history visits --since yesterday", expect![]);
-    check(&terminal, "--json at visits then", expect![]);
-    check(&terminal, "--json frobnicate", expect![]);
-    check(&terminal, "--json dump visits", expect![]);
+    let lines = [
+        "call visits decrement",
+        "call visits increment",
+        "call visits increment two",
+        "call visits increment -1",
+        "call visits increment 2 --nonce 7",
+        "write visits count",
+        "write visits mood=256",
+        "write visits label=hello",
+        "get visits colour",
+        "history visits --since yesterday",
+        "--json at visits then",
+        "--json frobnicate",
+        "--json dump visits",
+    ];
+    terminal.check(&lines, expect_file!["transcripts/usage.txt"]);
 }
 
 #[test]
 fn what_is_not_there() {
     let terminal = Terminal::with_visits();
-    check(&terminal, "list --db nowhere", expect![]);
-    check(&terminal, "show guests", expect![]);
-    check(&terminal, "--json show 00000000", expect![]);
-    let stranger = "0".repeat(64);
-    check(&terminal, &format!("show {stranger}"), expect![]);
-    check(&terminal, "at visits 99", expect![]);
-    check(&terminal, "at visits 2000-01-01", expect![]);
-    check(&terminal, "verify nowhere.continuant", expect![]);
-    check(&terminal, "call visits increment 1 --sign no.key", expect![]);
+    let lines = [
+        "list --db nowhere",
+        "show guests",
+        "--json show 00000000",
+        &format!("show {}", "0".repeat(64)),
+        "at visits 99",
+        "at visits 2000-01-01",
+        "verify nowhere.continuant",
+        "call visits increment 1 --sign no.key",
+    ];
+    terminal.check(&lines, expect_file!["transcripts/missing.txt"]);
     assert!(!terminal.path("nowhere").exists(), "looking for a database makes none");
 }
 
 #[test]
 fn what_is_refused() {
     let terminal = Terminal::with_visits();
-    check(&terminal, "call visits increment 1001", expect![]);
-    check(&terminal, "--json call visits increment 1001", expect![]);
-    check(&terminal, "call visits rename hello", expect![]);
-    terminal.run("call visits rename hello --sign owner.key --nonce 7").done();
-    check(&terminal, "call visits rename again --sign owner.key --nonce 7", expect![]);
-    let old = "call visits rename again --sign owner.key --expires 2000-01-01";
-    check(&terminal, old, expect![]);
-    let parent = "1".repeat(64);
-    let stale = format!("call visits rename again --sign owner.key --parent {parent}");
-    check(&terminal, &stale, expect![]);
-    assert_eq!(terminal.run("get visits label").done(), "hello\n");
+    let lines = [
+        "call visits increment 1001",
+        "--json call visits increment 1001",
+        "call visits rename hello",
+        "call visits rename hello --sign owner.key --nonce 7",
+        "call visits rename again --sign owner.key --nonce 7",
+        "call visits rename again --sign owner.key --expires 2000-01-01",
+        &format!("call visits rename again --sign owner.key --parent {}", "1".repeat(64)),
+        "get visits label",
+    ];
+    terminal.check(&lines, expect_file!["transcripts/refused.txt"]);
 }
 
 #[test]
@@ -66,31 +64,34 @@ fn what_cannot_be_made() {
     let terminal = Terminal::with_visits();
     terminal.write("text.wasm", "dear");
     terminal.write("wrong.cedar", "permit(principal, action, resource)");
-    check(&terminal, "create text.wasm --policy policy.cedar", expect![]);
-    check(&terminal, "create missing.wasm --policy policy.cedar", expect![]);
-    check(&terminal, "create object.wasm a --policy wrong.cedar", expect![]);
-    check(&terminal, "create object.wasm --policy policy.cedar", expect![]);
-    check(&terminal, "create object.wasm a --policy policy.cedar --name visits", expect![]);
-    check(&terminal, "key new owner.key", expect![]);
-    check(&terminal, "init", expect![]);
-    terminal.run("export visits a.continuant").done();
-    check(&terminal, "export visits a.continuant", expect![]);
-    check(&terminal, "import a.continuant", expect![]);
-    terminal.run("export visits a.continuant --force").done();
-    check(&terminal, "key show policy.cedar", expect![]);
+    let lines = [
+        "create text.wasm --policy policy.cedar",
+        "create missing.wasm --policy policy.cedar",
+        "create object.wasm a --policy wrong.cedar",
+        "create object.wasm --policy policy.cedar",
+        "create object.wasm a --policy policy.cedar --name visits",
+        "key new owner.key",
+        "key show policy.cedar",
+        "init",
+        "export visits visits.continuant",
+        "export visits visits.continuant",
+        "export visits visits.continuant --force",
+        "import visits.continuant",
+    ];
+    terminal.check(&lines, expect_file!["transcripts/unmade.txt"]);
 }
 
 #[test]
 fn what_is_not_due() {
     let terminal = Terminal::with_visits();
-    check(&terminal, "advance visits", expect![]);
+    terminal.check(&["advance visits"], expect_file!["transcripts/not-due.txt"]);
 }
 
 #[test]
 fn a_database_that_is_in_use() {
     let terminal = Terminal::with_visits();
     let open = Options::new().cycles(false).open(terminal.path("continuant.db")).unwrap();
-    check(&terminal, "list", expect![]);
+    terminal.check(&["list"], expect_file!["transcripts/in-use.txt"]);
     open.close().unwrap();
     terminal.run("list").done();
 }

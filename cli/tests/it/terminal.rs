@@ -1,11 +1,13 @@
 //! A terminal to type at: the real binary in a directory of its own.
 //!
-//! What differs from run to run is masked in its output, letter for letter, so that columns stay
-//! where they are. It holds no test.
+//! What differs from run to run is masked in what is seen, and columns stay where they are.
+//!
+//! It holds no test.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use expect_test::ExpectFile;
 use tempfile::TempDir;
 
 use crate::objects;
@@ -60,7 +62,19 @@ impl Terminal {
         let mut command = Command::new(env!("CARGO_BIN_EXE_continuant"));
         command.args(line.split_whitespace()).current_dir(self.directory.path());
         command.env_remove("CONTINUANT_DB").env_remove("CONTINUANT_LOG");
+        // What a killed process leaves behind goes with this directory.
+        command.env("TMPDIR", self.directory.path());
         command
+    }
+
+    /// Runs a line each, and compares what is seen at the terminal with what a file has.
+    #[track_caller]
+    pub(crate) fn check(&self, lines: &[&str], expected: ExpectFile) {
+        let seen = lines.iter().map(|line| {
+            let seen = self.run(line).seen();
+            format!("$ continuant {}\n{seen}", mask(line))
+        });
+        expected.assert_eq(&seen.collect::<Vec<_>>().join("\n"));
     }
 
     /// Runs the binary to its end.
@@ -80,38 +94,16 @@ impl Printed {
         self.stdout
     }
 
-    /// The exit code and what it printed, masked, in lines that fit a page: JSON set out, and long
-    /// lines broken.
-    pub(crate) fn masked(&self) -> String {
-        let code = self.code.map_or("no exit code".to_string(), |code| format!("exit {code}"));
-        let printed = format!("{}{}", self.stdout, self.stderr);
-        let lines = printed.lines().map(|line| {
-            let document = serde_json::from_str::<serde_json::Value>(line).ok();
-            document
-                .filter(|json| json.is_object())
-                .map_or(line.to_string(), |json| serde_json::to_string_pretty(&json).unwrap())
-        });
-        format!("{code}\n{}", page(&lines.collect::<Vec<_>>().join("\n")))
+    /// What is seen of it, masked; an exit code that is not 0 comes last.
+    fn seen(&self) -> String {
+        let code = match self.code {
+            Some(0) => String::new(),
+            Some(code) => format!("exit code {code}\n"),
+            None => "no exit code\n".to_string(),
+        };
+        assert!(code.is_empty() || self.stdout.is_empty(), "what fails prints no result");
+        mask(&format!("{}{}{code}", self.stdout, self.stderr))
     }
-}
-
-/// Masks a text, and breaks its long lines.
-fn page(text: &str) -> String {
-    mask(text).lines().map(|line| wrap(line) + "\n").collect()
-}
-
-/// Breaks a line where it would be longer than this text's own may be.
-fn wrap(line: &str) -> String {
-    const COLUMNS: usize = 88;
-    let mut text = String::new();
-    let mut rest = line;
-    while rest.len() > COLUMNS
-        && let Some(end) = rest[..COLUMNS].rfind(' ').filter(|&end| end > 0)
-    {
-        text = text + rest[..end].trim_end() + "\n    |";
-        rest = &rest[end..];
-    }
-    text + rest
 }
 
 /// Masks times, also in milliseconds, and hexadecimal words of 8, 16 and 64 digits.

@@ -51,7 +51,10 @@ impl Code {
     /// # Errors
     ///
     /// When the module cannot be instantiated, or the substrate fails.
-    pub(crate) fn compile(substrate: &Substrate, mut about: Instrumented) -> Result<Arc<Code>, CodeError> {
+    pub(crate) fn compile(
+        substrate: &Substrate,
+        mut about: Instrumented,
+    ) -> Result<Arc<Code>, CodeError> {
         let failed = |error: wasmtime::Error| CodeError::Host(error.into());
         let wasm = std::mem::take(&mut about.wasm);
         let module = Module::new(&substrate.engine, wasm).map_err(failed)?;

@@ -72,7 +72,8 @@ fn dirty(slot: &mut Slot) -> Vec<u32> {
 
 /// Runs on a thread like those of the engine, where a guest's stack is bounded by its budget.
 fn on_guest_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    let thread = std::thread::Builder::new().stack_size(THREAD_STACK_BYTES).spawn(work).expect("a thread starts");
+    let thread = std::thread::Builder::new().stack_size(THREAD_STACK_BYTES).spawn(work);
+    let thread = thread.expect("a thread starts");
     thread.join().expect("the test on the thread passed")
 }
 

@@ -9,8 +9,26 @@ use crate::objects::{Fixture, OPEN, counter_code, module};
 fn check(result: Result<impl Sized, Error>, expected: Expect) {
     match result {
         Ok(_) => panic!("it was taken"),
-        Err(error) => expected.assert_eq(&error.to_string()),
+        Err(error) => expected.assert_eq(&fill(&error.to_string())),
     }
+}
+
+/// The text in lines of at most 80 columns.
+fn fill(text: &str) -> String {
+    let (mut filled, mut column) = (String::new(), 0);
+    for word in text.split_whitespace() {
+        let fits = column + word.len() < 80;
+        filled.push_str(if column == 0 {
+            ""
+        } else if fits {
+            " "
+        } else {
+            "\n"
+        });
+        column = if fits { column + word.len() + 1 } else { word.len() + 1 };
+        filled.push_str(word);
+    }
+    filled
 }
 
 fn create(db: &Database, wasm: &[u8], policy: &str) -> Result<continuant::ObjectId, Error> {
@@ -22,20 +40,16 @@ fn modules_that_cannot_be_objects() {
     let fixture = Fixture::new();
     let db = fixture.open();
     check(create(&db, b"not wasm", OPEN), expect![[r#"
-        module: at offset 0 expected a WebAssembly module, found magic header not detected: bad magic number - expected=[
-            0x0,
-            0x61,
-            0x73,
-            0x6d,
-        ] actual=[
-            0x6e,
-            0x6f,
-            0x74,
-            0x20,
-        ]"#]]);
-    check(create(&db, &wat::parse_str("(module)").unwrap(), OPEN), expect!["schema: an exported immutable i32 global `state` with a multiple of 4096, found None"]);
+        module: at offset 0 expected a WebAssembly module, found magic header not
+        detected: bad magic number - expected=[ 0x0, 0x61, 0x73, 0x6d, ] actual=[ 0x6e,
+        0x6f, 0x74, 0x20, ]"#]]);
+    check(create(&db, &wat::parse_str("(module)").unwrap(), OPEN), expect![[r#"
+        schema: expected an exported immutable i32 global `state` with a multiple of
+        4096, found none"#]]);
     let unknown = module("record state { a: u64 }", r#"(import "env" "x" (func))"#, "");
-    check(create(&db, &unknown, OPEN), expect!["module: import env.x at byte 17: expected now, emit, wake or sleep of continuant, found env.x"]);
+    check(create(&db, &unknown, OPEN), expect![[r#"
+        module: import env.x at byte 17: expected now, emit, wake or sleep of
+        continuant, found env.x"#]]);
     let missing = module("record state { a: u64 } go: func();", "", "");
     check(create(&db, &missing, OPEN), expect!["module: go: expected [] -> [], found no such export"]);
     let mistyped = module(
@@ -49,9 +63,13 @@ fn modules_that_cannot_be_objects() {
     let garbled = module("record state { a: u65 }", "", "");
     check(create(&db, &garbled, OPEN), expect!["schema: bytes 58..61: type `u65` does not exist"]);
     let start = module("record state { a: u64 }", "", "(func $f (unreachable)) (start $f)");
-    check(create(&db, &start, OPEN), expect!["module: start: expected segments that fit and a start function that returns, found unreachable code reached"]);
+    check(create(&db, &start, OPEN), expect![[r#"
+        module: start: expected segments that fit and a start function that returns,
+        found unreachable code reached"#]]);
     let endless = module("record state { a: u64 }", "", "(func $f (loop (br 0))) (start $f)");
-    check(create(&db, &endless, OPEN), expect!["module: start: expected segments that fit and a start function that returns, found out of fuel"]);
+    check(create(&db, &endless, OPEN), expect![[r#"
+        module: start: expected segments that fit and a start function that returns,
+        found out of fuel"#]]);
     assert_eq!(db.objects().count(), 0);
 }
 
@@ -78,7 +96,11 @@ fn policies_that_do_not_hold() {
     check("permit(principal, action, resource);", expect![[r#"policy: bytes 0..36: a rule without an id: put @id("some-name") before it"#]]);
     check(
         r#"@id("a") permit(principal, action, resource) when { context.before.nothing == 1 };"#,
-        expect![[r#"policy: bytes 52..74: for policy `a`, attribute `before.nothing` in context for Action::"add", Action::"advance", Action::"deep", Action::"fail", Action::"grow", Action::"ring", Action::"spin", Action::"write" not found (did you mean `total`?)"#]],
+        expect![[r#"
+            policy: bytes 52..74: for policy `a`, attribute `before.nothing` in context for
+            Action::"add", Action::"advance", Action::"deep", Action::"fail",
+            Action::"grow", Action::"ring", Action::"spin", Action::"write" not found (did
+            you mean `total`?)"#]],
     );
     assert_eq!(db.objects().count(), 0);
 }

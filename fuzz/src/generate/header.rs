@@ -6,11 +6,12 @@
 use object::credential::{Credential, PublicKey, Signature};
 use object::effects::{Admission, Effects, Output, WakeChange};
 use object::hash::{
-    AdmissionHash, CodeHash, EffectsHash, GlobalsHash, InputHash, MemoryRoot, NoncesHash,
-    ObjectId, PolicyHash, RefusalHash, SchemaHash, VersionHash,
+    AdmissionHash, CodeHash, EffectsHash, GlobalsHash, InputHash, MemoryRoot, NoncesHash, ObjectId,
+    PolicyHash, RefusalHash, SchemaHash, VersionHash,
 };
 use object::header::{Header, Kind};
 use object::input::{Input, Request};
+use object::limits::SEQ_MAX;
 use object::lineage::jump_seq;
 use object::refusal::{Reason, Refusal, Verdict};
 use rand::RngExt;
@@ -22,7 +23,7 @@ use crate::generate::bytes::{number, random};
 pub(crate) fn header(rng: &mut StdRng) -> Header {
     let kind = [Kind::Create, Kind::Call, Kind::Cycle, Kind::Write][rng.random_range(0..4)];
     let genesis = kind == Kind::Create;
-    let seq = if genesis { 0 } else { number(rng).max(1) };
+    let seq = if genesis { 0 } else { number(rng).clamp(1, SEQ_MAX) };
     let parent = VersionHash(rng.random());
     let jump = if jump_seq(seq) + 1 == seq { parent } else { VersionHash(rng.random()) };
     let (object, parent, jump) = match genesis {
@@ -37,7 +38,7 @@ pub(crate) fn header(rng: &mut StdRng) -> Header {
         wake: Some(number(rng)).filter(|&wake| wake != u64::MAX),
         fuel: number(rng),
         memory_bytes: rng.random_range(0..=1 << 19) * 4096,
-        refusal_count: number(rng),
+        refusal_count: number(rng).min(SEQ_MAX),
         page_count: number(rng) as u32,
         object,
         parent,
@@ -70,7 +71,10 @@ pub(crate) fn input(rng: &mut StdRng) -> Input {
         let mut credential = Credential::new(number(rng), number(rng));
         credential.parent = rng.random_bool(0.5).then(|| VersionHash(rng.random()));
         let count = rng.random_range(0..4);
-        let signature = |_| Signature { key: rng.random(), bytes: random(rng, 64).try_into().expect("64 bytes") };
+        let signature = |_| Signature {
+            key: rng.random(),
+            bytes: random(rng, 64).try_into().expect("64 bytes"),
+        };
         credential.signatures = (0..count).map(signature).collect();
         credential
     });

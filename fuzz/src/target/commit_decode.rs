@@ -23,7 +23,9 @@ type Again = fn(&[u8]) -> object::Result<Vec<u8>>;
 pub(crate) fn run(seed: u64) -> Outcome {
     let mut rng = source(seed);
     let (what, encoded, again): (_, Vec<u8>, Again) = match rng.random_range(0..10) {
-        0 => ("input", header::input(&mut rng).encode(), |bytes| Ok(Input::decode(bytes)?.encode())),
+        0 => {
+            ("input", header::input(&mut rng).encode(), |bytes| Ok(Input::decode(bytes)?.encode()))
+        }
         1 => ("effects", header::effects(&mut rng).encode(), |bytes| {
             Ok(Effects::decode(bytes)?.encode())
         }),

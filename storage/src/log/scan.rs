@@ -124,8 +124,8 @@ impl<'a> Scan<'a> {
         })
     }
 
-    /// The first whole frame behind the place where reading stopped, wherever it belongs to; reading
-    /// goes on behind it. `None` when there is none in the log.
+    /// The first whole frame behind the place where reading stopped, wherever it belongs to;
+    /// reading goes on behind it. `None` when there is none in the log.
     pub(crate) fn resume(&mut self) -> Result<Option<(Header, Frame)>> {
         let (first, behind) = (self.tail.end.segment(), u64::from(self.tail.end.offset()) + 1);
         for number in self.segments.numbers()?.into_iter().filter(|&number| number >= first) {
@@ -150,7 +150,7 @@ impl<'a> Scan<'a> {
     fn find(&self, bytes: &[u8], number: u32, from: u64) -> Option<(usize, Header)> {
         let mut at = 0;
         while bytes.len() - at >= HEADER_BYTES {
-            // Unused space is zeros, and there may be a lot of it: no header starts with 16 of them.
+            // Unused space is zeros, and there may be a lot of it: no header starts with 16 zeros.
             if bytes[at..at + HEADER_BYTES] == [0; HEADER_BYTES] {
                 at += HEADER_BYTES - 16;
                 continue;

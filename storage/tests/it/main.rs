@@ -6,6 +6,7 @@
 //! - `damage`: every changed byte of the log is found; what is not a database is not opened.
 //! - `failure`: after the file system failed nothing is acknowledged.
 //! - `fixture`: databases of every format that was ever written still open.
+//! - `format`: the files against the chapters of `FORMAT.md` about them.
 //! - `model`: random work compared with a model, through restarts, crashes and lost indexes.
 //! - `recovery`: a torn end, at any byte, ends the log at the last whole group.
 
@@ -17,5 +18,6 @@ mod capsule;
 mod damage;
 mod failure;
 mod fixture;
+mod format;
 mod model;
 mod recovery;

@@ -1,5 +1,5 @@
-//! A torn end, at any byte, ends the log at the last whole frame; damage before the end is not taken
-//! for one.
+//! A torn end, at any byte, ends the log at the last whole frame; damage before the end is not
+//! taken for one.
 
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt;

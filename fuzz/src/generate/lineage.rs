@@ -1,0 +1,225 @@
+//! Lineages that were never run: objects whose steps are made up, chained as they must be. A store
+//! runs no code, so it cannot tell.
+//!
+//! The memory roots are made up as well. It does not know the store, nor what it should have.
+
+use std::sync::Arc;
+
+use object::commit::Commit;
+use object::credential::{Credential, PublicKey, Signature};
+use object::effects::{Admission, Effects, WakeChange, encode_globals, globals_hash};
+use object::hash::{BaseHash, CodeHash, MemoryRoot, PolicyHash, SchemaHash};
+use object::head::{Head, Outcome, Parts, genesis};
+use object::image::BaseImage;
+use object::input::{Input, Request};
+use object::limits::PAGE_BYTES;
+use object::memory::Page;
+use object::refusal::{Reason, Refusal, Verdict};
+use rand::RngExt;
+use rand::rngs::StdRng;
+use storage::{Blob, Change, NewCommit};
+
+use crate::generate::header;
+
+/// 2013-01-01T00:00:00Z, in milliseconds since 1970.
+pub(crate) const START: u64 = 1_356_998_400_000;
+const CODES: [&[u8]; 2] = [b"one code", b"another code, which is longer"];
+const POLICIES: [&[u8]; 2] = [b"one policy", b"another policy"];
+
+/// What objects may be made of.
+pub(crate) struct Ingredients {
+    bases: Vec<Vec<u8>>,
+}
+
+/// One object, as whoever appends to it knows it.
+#[derive(Clone)]
+pub(crate) struct Author {
+    pub(crate) head: Head,
+    pages: u32,
+    globals: Vec<u64>,
+    nonce: u64,
+}
+
+/// What an author appends.
+#[derive(Clone, Debug)]
+pub(crate) enum Made {
+    /// A version.
+    Version {
+        /// The commit.
+        bytes: Vec<u8>,
+        /// The nonces, when they changed.
+        nonces: Option<Vec<u8>>,
+        /// In a genesis, the base image.
+        base: Option<BaseHash>,
+    },
+    /// A refusal.
+    Refusal(Refusal),
+}
+
+impl Made {
+    /// The change to append.
+    pub(crate) fn change(&self) -> Change<'_> {
+        match self {
+            Made::Version { bytes, nonces, base } => {
+                let commit = Commit::decode(bytes).expect("it was encoded");
+                Change::Commit(NewCommit { commit, base: *base, nonces: nonces.as_deref() })
+            }
+            Made::Refusal(refusal) => Change::Refusal(refusal),
+        }
+    }
+}
+
+impl Ingredients {
+    pub(crate) fn new(rng: &mut StdRng) -> Ingredients {
+        let base = |filled: usize| {
+            let mut memory = vec![0; rng.random_range(filled..4) * PAGE_BYTES];
+            for page in memory.chunks_mut(PAGE_BYTES).take(filled) {
+                page.fill(rng.random());
+            }
+            let globals = (0..filled as u64).collect();
+            BaseImage::new(&memory, globals).expect("the image is within the limits").encode()
+        };
+        Ingredients { bases: (0..3).map(base).collect() }
+    }
+
+    /// Every blob that an object may need.
+    pub(crate) fn blobs(&self) -> Vec<Blob<'_>> {
+        let codes = CODES.iter().map(|bytes| Blob::Code(bytes));
+        let policies = POLICIES.iter().map(|bytes| Blob::Policy(bytes));
+        let bases = self.bases.iter().map(|bytes| Blob::Base(bytes));
+        codes.chain(policies).chain(bases).collect()
+    }
+}
+
+impl Author {
+    /// A new object and its genesis.
+    pub(crate) fn begin(rng: &mut StdRng, parts: &Ingredients) -> (Author, Made) {
+        let encoded = &parts.bases[rng.random_range(0..parts.bases.len())];
+        let base = BaseImage::decode(encoded).expect("it was encoded");
+        let pages = object::memory::page_count(object::memory::Memory::bytes_count(&base));
+        let request = Request::Create { salt: rng.random(), arguments: header::blob(rng) };
+        let input = Input { request, time: START + rng.random_range(0..5000), credential: None };
+        let parts = Parts {
+            code: CodeHash::of(CODES[rng.random_range(0..2)]),
+            schema: SchemaHash::of(b"schema"),
+            policy: PolicyHash::of(POLICIES[rng.random_range(0..2)]),
+        };
+        let mut step = Step::new(rng, pages, base.globals());
+        step.effects.wake = wake(rng, START);
+        let header = genesis(&input, &step.outcome(), parts);
+        let head = Head::new(header);
+        let globals = (step.globals != base.globals()).then(|| encode_globals(&step.globals));
+        let bytes = step.encode(&head, &input, &Admission::default(), globals.as_deref());
+        let author = Author { head, pages: step.page_count, globals: step.globals, nonce: 0 };
+        (author, Made::Version { bytes, nonces: None, base: Some(BaseHash::of(encoded)) })
+    }
+
+    /// The next version.
+    pub(crate) fn version(&mut self, rng: &mut StdRng) -> Made {
+        let time = self.head.header.time + [0, 0, 1, 1000][rng.random_range(0..4)];
+        let request = match rng.random_range(0..3) {
+            0 => Request::Cycle,
+            1 => Request::Write { fields: vec![("count".to_string(), header::blob(rng))] },
+            _ => Request::Call { method: "go".to_string(), arguments: header::blob(rng) },
+        };
+        let mut admission = Admission::default();
+        let mut input = Input { request, time, credential: None };
+        if rng.random_bool(0.3) {
+            self.nonce += 1;
+            let key = [rng.random_range(0..3); 32];
+            admission.signers.push(PublicKey(key));
+            let mut credential = Credential::new(self.nonce, time);
+            credential.signatures = vec![Signature { key, bytes: [0; 64] }];
+            input.credential = Some(credential);
+        }
+        let mut step = Step::new(rng, self.pages, &self.globals);
+        step.effects.wake = wake(rng, time);
+        let (header, nonces) = self.head.successor(&input, &step.outcome(), &admission);
+        let new_nonces = (header.nonces != self.head.header.nonces).then(|| nonces.encode());
+        self.head.advance(header, nonces);
+        let globals = (step.globals != self.globals).then(|| encode_globals(&step.globals));
+        let bytes = step.encode(&self.head, &input, &admission, globals.as_deref());
+        (self.pages, self.globals) = (step.page_count, step.globals);
+        Made::Version { bytes, nonces: new_nonces, base: None }
+    }
+
+    /// A refusal behind the newest version.
+    pub(crate) fn refusal(&mut self, rng: &mut StdRng) -> Made {
+        let request = Request::Call { method: "no".to_string(), arguments: header::blob(rng) };
+        let input = Input { request, time: self.head.header.time, credential: None };
+        let verdict = Verdict::native(Reason::Trap, header::name(rng));
+        let refusal = self.head.refusal(&input, verdict);
+        self.head.record(&refusal);
+        Made::Refusal(refusal)
+    }
+}
+
+/// What a step that was never run left.
+struct Step {
+    effects: Effects,
+    page_count: u32,
+    globals: Vec<u64>,
+    changed: Vec<(u32, Arc<Page>)>,
+    root: MemoryRoot,
+}
+
+impl Step {
+    fn new(rng: &mut StdRng, before: u32, globals: &[u64]) -> Step {
+        let grown = if rng.random_bool(0.1) { rng.random_range(0..40) } else { 0 };
+        let page_count = before + grown;
+        let share = [0.0, 0.05, 0.3, 1.0][rng.random_range(0..4)];
+        let dirty = (0..page_count).filter(|_| rng.random_bool(share)).collect::<Vec<u32>>();
+        let changed = dirty.into_iter().map(|index| {
+            let mut page = [rng.random(); PAGE_BYTES];
+            page[rng.random_range(0..PAGE_BYTES)] = rng.random();
+            (index, Arc::new(page))
+        });
+        let changed = changed.take(12).collect();
+        let mut globals = globals.to_vec();
+        if rng.random_bool(0.2) {
+            globals.iter_mut().for_each(|bits| *bits = rng.random_range(0..4));
+        }
+        let (effects, root) = (header::effects(rng), MemoryRoot(rng.random()));
+        Step { effects, page_count, globals, changed, root }
+    }
+
+    fn outcome(&self) -> Outcome<'_> {
+        Outcome {
+            effects: &self.effects,
+            instrumentation: 1,
+            fuel: 7,
+            memory_bytes: u64::from(self.page_count) * PAGE_BYTES as u64,
+            memory_root: self.root,
+            page_count: self.changed.len() as u32,
+            globals: globals_hash(&self.globals),
+        }
+    }
+
+    fn encode(
+        &self,
+        head: &Head,
+        input: &Input,
+        admission: &Admission,
+        globals: Option<&[u8]>,
+    ) -> Vec<u8> {
+        let commit = Commit {
+            header: head.header.clone(),
+            input: &input.encode(),
+            effects: &self.effects.encode(),
+            admission: &admission.encode(),
+            globals,
+            pages: self.changed.iter().map(|(index, page)| (*index, &**page)).collect(),
+        };
+        let mut bytes = Vec::new();
+        commit.encode_into(&mut bytes);
+        bytes
+    }
+}
+
+fn wake(rng: &mut StdRng, time: u64) -> WakeChange {
+    match rng.random_range(0..4) {
+        0 => WakeChange::Set(time + rng.random_range(0..10_000)),
+        1 => WakeChange::Clear,
+        _ => WakeChange::Keep,
+    }
+}

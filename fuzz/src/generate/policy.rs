@@ -1,0 +1,195 @@
+//! Cedar text: rules drawn from a grammar, mutations of the guests' policies, and text that is deep
+//! or long beyond the profile.
+//!
+//! It does not know which of it is valid.
+
+use rand::RngExt;
+use rand::rngs::StdRng;
+
+use crate::generate::GUESTS;
+use crate::generate::bytes::mutate_text;
+
+/// What is put into texts.
+pub(crate) const WORDS: &[&str] = &[
+    "permit",
+    "forbid",
+    "when",
+    "unless",
+    "principal",
+    "action",
+    "resource",
+    "context",
+    "true",
+    "false",
+    "if",
+    "then",
+    "else",
+    "in",
+    "has",
+    "like",
+    "is",
+    "&&",
+    "||",
+    "!",
+    "==",
+    "!=",
+    "<",
+    "<=",
+    ">",
+    ">=",
+    "+",
+    "-",
+    "*",
+    "(",
+    ")",
+    "[",
+    "]",
+    "{",
+    "}",
+    ",",
+    ";",
+    ":",
+    "::",
+    ".",
+    "@id",
+    "\"",
+    "\\",
+    "//",
+    "\n",
+    "0",
+    "9223372036854775807",
+    "9223372036854775808",
+    "-",
+    "\"a\"",
+    "contains",
+    "containsAll",
+    "isEmpty",
+    "decimal",
+    "ip",
+    "Object",
+    "Key",
+    "Action",
+    "Anonymous",
+    "__cedar",
+    "template",
+    "?principal",
+    "é",
+    "\u{0}",
+    "\u{feff}",
+];
+/// Paths of numbers that the counter's context has.
+const NUMBERS: &[&str] = &[
+    "context.before.count",
+    "context.after.count",
+    "context.lineage.seq",
+    "context.lineage.age",
+    "context.cost.fuel",
+    "context.cost.pages",
+    "context.time",
+    "context.input.by",
+    "principal",
+    "context",
+];
+
+/// Some text.
+pub(crate) fn text(rng: &mut StdRng) -> String {
+    match rng.random_range(0..10) {
+        0..4 => rules(rng),
+        4..7 => {
+            let of = GUESTS[rng.random_range(0..GUESTS.len())].1;
+            mutate_text(rng, of, WORDS)
+        }
+        7 => {
+            let of = rules(rng);
+            mutate_text(rng, &of, WORDS)
+        }
+        8 => deep(rng),
+        _ => {
+            (0..rng.random_range(0..60)).map(|_| WORDS[rng.random_range(0..WORDS.len())]).collect()
+        }
+    }
+}
+
+fn rules(rng: &mut StdRng) -> String {
+    let mut text = String::new();
+    for index in 0..rng.random_range(0..4) {
+        let effect = if rng.random_bool(0.6) { "permit" } else { "forbid" };
+        let action = match rng.random_range(0..4) {
+            0 => "action == Action::\"increment\"",
+            1 => "action in [Action::\"increment\", Action::\"write\"]",
+            2 => "action == Action::\"write\"",
+            _ => "action",
+        };
+        let principal = match rng.random_range(0..4) {
+            0 => "principal is Object",
+            1 => "principal is Key",
+            _ => "principal",
+        };
+        text += &format!("@id(\"r{index}\") {effect}({principal}, {action}, resource)");
+        for _ in 0..rng.random_range(0..3) {
+            let clause = if rng.random_bool(0.5) { "when" } else { "unless" };
+            let depth = rng.random_range(0..5);
+            text += &format!(" {clause} {{ {} }}", truth(rng, depth));
+        }
+        text += ";\n";
+    }
+    text
+}
+
+fn truth(rng: &mut StdRng, depth: u32) -> String {
+    if depth == 0 {
+        return ["true", "false", "context.signers.isEmpty()", "principal == resource"]
+            [rng.random_range(0..4)]
+        .to_string();
+    }
+    let mut next = || truth(rng, depth - 1);
+    let (one, other) = (next(), next());
+    match rng.random_range(0..7) {
+        0 => format!("({one} && {other})"),
+        1 => format!("{one} || {other}"),
+        2 => format!("!({one})"),
+        3 => format!("(if {one} then {other} else {one})"),
+        _ => {
+            let compare = ["<", "<=", "==", "!=", ">"][rng.random_range(0..5)];
+            format!("{} {compare} {}", number(rng, depth - 1), number(rng, depth - 1))
+        }
+    }
+}
+
+fn number(rng: &mut StdRng, depth: u32) -> String {
+    if depth == 0 || rng.random_bool(0.3) {
+        return match rng.random_bool(0.6) {
+            true => NUMBERS[rng.random_range(0..NUMBERS.len())].to_string(),
+            false => (rng.random::<i64>() >> rng.random_range(0..64)).to_string(),
+        };
+    }
+    let (one, other) = (number(rng, depth - 1), number(rng, depth - 1));
+    let operator = ["+", "-", "*"][rng.random_range(0..3)];
+    format!("({one} {operator} {other})")
+}
+
+/// Nesting and chains around and far beyond what the profile has.
+fn deep(rng: &mut StdRng) -> String {
+    let count =
+        [8, 30, 31, 32, 33, 63, 64, 65, 255, 256, 257, 1000, 5000, 20_000][rng.random_range(0..14)];
+    let inner = ["true", "1 == 1", "context.time", "[1]", "{a: 1}"][rng.random_range(0..5)];
+    let (before, between, after) = [
+        ("(", "", ")"),
+        ("[", "", "]"),
+        ("!", "", ""),
+        ("-", "", ""),
+        ("if true then ", "", " else false"),
+        ("{a: ", "", "}"),
+        ("true && ", "", ""),
+        ("1 + ", "", ""),
+        ("", ".a", ""),
+        ("", "[\"a\"]", ""),
+        ("", ".contains(1)", ""),
+        ("true || (", "", ")"),
+        ("!(", "", ")"),
+        ("", "::a", ""),
+    ][rng.random_range(0..14)];
+    let body =
+        format!("{}{inner}{}{}", before.repeat(count), between.repeat(count), after.repeat(count));
+    format!("@id(\"deep\") permit(principal, action, resource) when {{ {body} }};")
+}

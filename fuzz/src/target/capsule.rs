@@ -1,0 +1,201 @@
+//! A real capsule that was cut or changed is refused by `verify_capsule`; so is one whose sections
+//! were changed, moved or forged and sealed anew, when its steps are replayed.
+//!
+//! Whoever seals a capsule anew may leave out what comes last: a chain proves order, not
+//! completeness. So nothing here only cuts the last sections off.
+
+use std::io::Cursor;
+use std::sync::{Arc, OnceLock};
+
+use continuant::{
+    Clock, Code, Database, Options, Replay, SigningKey, Verified, args, verify_capsule,
+};
+use object::capsule::{Chain, HEAD, SECTION_CHECK_BYTES, SECTION_HEAD_BYTES, SectionKind};
+use object::commit::Commit;
+use object::hash::MemoryRoot;
+use object::image::{BaseImage, Image};
+use object::memory::Tree;
+use rand::RngExt;
+use rand::rngs::StdRng;
+
+use crate::generate::lineage::START;
+use crate::generate::{COUNTER, COUNTER_POLICY, LAMP, LAMP_POLICY, bytes, source};
+use crate::outcome::{Outcome, equal, hold, must};
+
+/// Every how many runs steps are replayed: the code is compiled for it.
+const REPLAY_IN: u32 = 8;
+
+/// Sections of a capsule.
+type Sections = Vec<(SectionKind, Vec<u8>)>;
+
+pub(crate) fn run(seed: u64) -> Outcome {
+    let mut rng = source(seed);
+    let capsules = capsules();
+    let capsule = &capsules[rng.random_range(0..capsules.len())];
+    if rng.random_ratio(1, REPLAY_IN) {
+        return sealed_anew(&mut rng, capsule);
+    }
+    let mut changed = capsule.clone();
+    bytes::mutate(&mut rng, &mut changed);
+    if changed == *capsule {
+        return Ok(());
+    }
+    let verified = verify(changed, Replay::No);
+    hold(format!("a changed capsule is refused: {verified:?}"), verified.is_err())
+}
+
+fn verify(capsule: Vec<u8>, replay: Replay) -> continuant::Result<Verified> {
+    verify_capsule(Cursor::new(capsule), replay)
+}
+
+/// The capsules that are changed: made once, the same in every process.
+fn capsules() -> &'static [Vec<u8>] {
+    static CAPSULES: OnceLock<Vec<Vec<u8>>> = OnceLock::new();
+    CAPSULES.get_or_init(|| make().expect("the capsules can be made"))
+}
+
+fn make() -> Result<Vec<Vec<u8>>, Box<dyn std::error::Error>> {
+    let directory = tempfile::tempdir()?;
+    let options = Options::new().workers(1).clock(Clock::manual(START));
+    let db: Database = options.open(directory.path().join("db"))?;
+    let key = SigningKey::from_secret(&[7; 32]);
+    let code = |wasm: &[u8], policy: &str| {
+        Ok::<_, continuant::Error>(Code::wasm(wasm)?.policy(policy).salt([3; 16]))
+    };
+    let counter = db.create(code(COUNTER, COUNTER_POLICY)?)?;
+    db.call(counter, "increment", args![2u64]).signed(&key).nonce(1).wait()?;
+    drop(db.call(counter, "increment", args![1_000_000u64]).wait());
+    db.call(counter, "increment", args![3u64]).signed(&key).nonce(2).wait()?;
+    let lamp = db.create(code(LAMP, LAMP_POLICY)?)?;
+    db.call(lamp, "switch-on", args![60u32]).wait()?;
+    db.run_until(START + 60_000)?;
+    drop(db.call(lamp, "switch-on", args![6000u32]).wait());
+    db.call(lamp, "switch-on", args![1u32]).wait()?;
+    let mut capsules = Vec::new();
+    for id in [counter, lamp] {
+        let mut bytes = Vec::new();
+        db.export(id, &mut bytes)?;
+        verify(bytes.clone(), Replay::Yes)?;
+        capsules.push(bytes);
+    }
+    Ok(capsules)
+}
+
+/// Changes what is in the sections, and makes all checks hold again.
+fn sealed_anew(rng: &mut StdRng, capsule: &[u8]) -> Outcome {
+    let mut sections = split(capsule)?;
+    hold("a capsule sealed anew is the same", seal(&sections) == capsule)?;
+    let last = sections.len() - 1;
+    let at = rng.random_range(0..=last);
+    let what = match rng.random_range(0..8) {
+        0 => {
+            forge_instrumentation(rng, &mut sections)?;
+            "another version of the instrumentation"
+        }
+        1 => {
+            forge_growth(&mut sections)?;
+            "memory that grew by itself"
+        }
+        2 if at < last => {
+            sections.remove(at);
+            "a section left out"
+        }
+        3 => {
+            let again = sections[at].clone();
+            sections.insert(at, again);
+            "a section twice"
+        }
+        4 => {
+            let other = rng.random_range(0..=last);
+            sections.swap(at, other);
+            "sections in another order"
+        }
+        5 => {
+            let body = &mut sections[last].1;
+            let at = rng.random_range(0..480.min(body.len()));
+            body[at] ^= 1 << rng.random_range(0..8);
+            "a bit of the newest header"
+        }
+        _ => {
+            bytes::mutate(rng, &mut sections[at].1);
+            "a section's bytes"
+        }
+    };
+    let changed = seal(&sections);
+    if changed == capsule {
+        return Ok(());
+    }
+    let verified = verify(changed, Replay::Yes);
+    let kind = sections.get(at).map(|section| section.0);
+    hold(format!("{what} ({at}, {kind:?}) is refused: {verified:?}"), verified.is_err())
+}
+
+/// The sections before the end.
+fn split(capsule: &[u8]) -> Result<Sections, String> {
+    let mut sections = Sections::new();
+    let mut chain = Chain::new();
+    loop {
+        let rest = capsule.get(chain.offset() as usize..).ok_or("a capsule has an end")?;
+        let (head, rest) = rest.split_first_chunk::<SECTION_HEAD_BYTES>().ok_or("a head")?;
+        let (kind, length) = must("a section's head", chain.announced(head))?;
+        let (body, rest) = rest.split_at(length as usize);
+        let check = rest.first_chunk::<SECTION_CHECK_BYTES>().ok_or("a check")?;
+        must("a section", chain.verify(head, body, check))?;
+        if kind == SectionKind::End {
+            return Ok(sections);
+        }
+        sections.push((kind, body.to_vec()));
+    }
+}
+
+/// The capsule of sections, with its end.
+fn seal(sections: &[(SectionKind, Vec<u8>)]) -> Vec<u8> {
+    let mut capsule = HEAD.to_vec();
+    let mut chain = Chain::new();
+    let count = (sections.len() as u64).to_le_bytes();
+    let end = (SectionKind::End, count.to_vec());
+    for (kind, body) in sections.iter().chain([&end]) {
+        let (head, check) = chain.section(*kind, body);
+        capsule.extend_from_slice(&head);
+        capsule.extend_from_slice(body);
+        capsule.extend_from_slice(&check);
+    }
+    capsule
+}
+
+/// The newest version says that it ran under another instrumentation.
+fn forge_instrumentation(rng: &mut StdRng, sections: &mut Sections) -> Outcome {
+    change_newest(sections, |commit| {
+        commit.header.instrumentation ^= 1 << rng.random_range(0..32);
+    })
+}
+
+/// The newest version has more memory than its step left, all zero, and the root of that.
+fn forge_growth(sections: &mut Sections) -> Outcome {
+    let base = sections.iter().find(|section| section.0 == SectionKind::Base);
+    let base = must("the base", BaseImage::decode(&base.ok_or("a base")?.1))?;
+    let mut image = Image::new(Arc::new(base));
+    for (_, body) in sections.iter().filter(|section| section.0 == SectionKind::Commit) {
+        let commit = must("a commit", Commit::decode(body))?;
+        let pages = commit.pages.iter().map(|(index, page)| (*index, Arc::new(**page))).collect();
+        image = must("a step", image.step(commit.header.memory_bytes, pages))?;
+        equal("the root", &commit.header.memory_root, &Tree::of(&image).root())?;
+    }
+    change_newest(sections, |commit| {
+        commit.header.memory_bytes += 65_536;
+        let grown = image.step(commit.header.memory_bytes, Vec::new());
+        let root = grown.map_or(MemoryRoot::NONE, |grown| Tree::of(&grown).root());
+        commit.header.memory_root = root;
+    })
+}
+
+/// Changes the newest version, which ends a lineage.
+fn change_newest(sections: &mut Sections, change: impl FnOnce(&mut Commit<'_>)) -> Outcome {
+    let (kind, body) = sections.last_mut().ok_or("a capsule has sections")?;
+    equal("the last section", &SectionKind::Commit, kind)?;
+    let before = std::mem::take(body);
+    let mut commit = must("the newest version", Commit::decode(&before))?;
+    change(&mut commit);
+    commit.encode_into(body);
+    Ok(())
+}

@@ -1,0 +1,237 @@
+//! A database of counters and lamps against a few lines of Rust that say what each does: calls,
+//! direct writes, signatures, the clock, restarts and moves by capsule; in the end every lineage is
+//! replayed.
+//!
+//! It knows what the guests' policies let pass, not how.
+
+mod model;
+
+use std::io::Cursor;
+use std::path::PathBuf;
+
+use continuant::{
+    Clock, Code, Database, Entry, ErrorKind, ObjectId, Options, Replay, SigningKey, args,
+    verify_capsule,
+};
+use rand::RngExt;
+use rand::rngs::StdRng;
+
+use self::model::{Kind, Object};
+use crate::generate::lineage::START;
+use crate::generate::{COUNTER, COUNTER_POLICY, LAMP, LAMP_POLICY, source};
+use crate::outcome::{Outcome, equal, hold, must};
+use crate::runner::watch_threads;
+
+const OPEN: &str = r#"@id("open") permit(principal, action, resource);"#;
+const OBJECTS_MAX: usize = 5;
+
+struct Run {
+    rng: StdRng,
+    directory: tempfile::TempDir,
+    path: PathBuf,
+    copies: u32,
+    /// Open, but while it is being opened again.
+    db: Option<Database>,
+    now: u64,
+    objects: Vec<(ObjectId, Object)>,
+    keys: Vec<SigningKey>,
+}
+
+pub(crate) fn run(seed: u64) -> Outcome {
+    watch_threads();
+    let mut rng = source(seed);
+    let directory = must("a temporary directory", tempfile::tempdir())?;
+    let path = directory.path().join("0");
+    let keys = (1..3).map(|secret| SigningKey::from_secret(&[secret; 32])).collect();
+    let operations = rng.random_range(5..40);
+    let (db, objects, now, copies) = (None, Vec::new(), START, 0);
+    let mut run = Run { rng, directory, path, copies, db, now, objects, keys };
+    run.open()?;
+    for operation in 0..operations {
+        run.operation().map_err(|problem| format!("operation {operation}: {problem}"))?;
+    }
+    run.open()?;
+    for index in 0..run.objects.len() {
+        run.compare(index)?;
+        let (id, object) = &run.objects[index];
+        let verified = must("a replay", run.db().verify(*id, Replay::Yes))?;
+        let expected = (object.versions.len() as u64, object.refusals);
+        equal("versions and refusals", &expected, &(verified.versions, verified.refusals))?;
+    }
+    let report = must("checking", run.db().check(|_, _| {}))?;
+    hold(format!("an undamaged database is sound: {:?}", report.damage), report.is_sound())
+}
+
+impl Run {
+    fn db(&self) -> &Database {
+        self.db.as_ref().expect("the database is open between operations")
+    }
+
+    /// Opens the database again, when it is open; sometimes with hardly any room in memory.
+    fn open(&mut self) -> Outcome {
+        if let Some(db) = self.db.take() {
+            match self.rng.random_bool(0.5) {
+                true => must("closing", db.close())?,
+                false => drop(db),
+            }
+        }
+        let resident_max = if self.rng.random_bool(0.3) { 1 } else { 100 };
+        let options = Options::new().clock(Clock::manual(self.now)).resident_max(resident_max);
+        let options = options.workers(self.rng.random_range(1..4));
+        self.db = Some(must("opening", options.open(&self.path))?);
+        Ok(())
+    }
+
+    fn operation(&mut self) -> Outcome {
+        if self.objects.is_empty()
+            || (self.objects.len() < OBJECTS_MAX && self.rng.random_bool(0.1))
+        {
+            return self.create();
+        }
+        let index = self.rng.random_range(0..self.objects.len());
+        match self.rng.random_range(0..20) {
+            0 => self.open(),
+            1..4 => self.wait(),
+            4 => self.emigrate(index),
+            5..7 => self.write(index),
+            7..9 => self.compare(index),
+            9 => self.burst(index),
+            _ => self.call(index),
+        }
+    }
+
+    fn create(&mut self) -> Outcome {
+        let kind = [Kind::Counter, Kind::OpenCounter, Kind::Lamp][self.rng.random_range(0..3)];
+        let (wasm, policy) = match kind {
+            Kind::Counter => (COUNTER, COUNTER_POLICY),
+            Kind::OpenCounter => (COUNTER, OPEN),
+            Kind::Lamp => (LAMP, LAMP_POLICY),
+        };
+        let code = must("a module", Code::wasm(wasm))?.policy(policy);
+        let (name, salt) = (format!("object {}", self.objects.len()), self.rng.random());
+        let created = self.db().create(code.name(name.clone()).salt(salt));
+        let id = must("creating", created)?;
+        equal("the object of the name", &Some(id), &must("finding", self.db().find(&name))?)?;
+        self.objects.push((id, Object::new(kind, self.now)));
+        Ok(())
+    }
+
+    /// Lets time pass: lamps go out.
+    fn wait(&mut self) -> Outcome {
+        self.now += [0, 1, 500, 10_000, 4_000_000][self.rng.random_range(0..5)];
+        must("waiting", self.db().run_until(self.now))?;
+        let now = self.now;
+        self.objects.iter_mut().for_each(|(_, object)| object.wait(now));
+        Ok(())
+    }
+
+    fn call(&mut self, index: usize) -> Outcome {
+        let signed = self.rng.random_bool(0.4);
+        let signer = signed.then(|| self.rng.random_range(0..self.keys.len()));
+        let nonce = self.rng.random_range(1..12);
+        let (now, keys) = (self.now, self.keys.clone());
+        let (method, argument) = self.objects[index].1.draw(&mut self.rng);
+        let (id, object) = &mut self.objects[index];
+        let db = self.db.as_ref().expect("the database is open between operations");
+        let arguments = match object.kind {
+            _ if method == "switch-off" => args![],
+            Kind::Lamp => args![argument as u32],
+            _ => args![argument],
+        };
+        let mut call = db.call(*id, method, arguments);
+        if let Some(signer) = signer {
+            call = call.signed(&keys[signer]).nonce(nonce);
+        }
+        let expected = object.call(method, argument, signer.map(|key| (key, nonce)), now);
+        match call.wait() {
+            Ok(receipt) => {
+                equal("the result", &expected, &Some(receipt.result))?;
+                let seq = object.versions.len() as u64 - 1;
+                equal("the version", &seq, &receipt.header.seq)
+            }
+            Err(error) => {
+                let refused = matches!(error.kind(), ErrorKind::Refused { recorded: true, .. });
+                hold(format!("{method} is answered: {error}"), refused)?;
+                hold(format!("{method}({argument}) is refused: {error}"), expected.is_none())
+            }
+        }
+    }
+
+    /// Many calls at once, none waiting for another.
+    fn burst(&mut self, index: usize) -> Outcome {
+        let count = self.rng.random_range(1..40);
+        let now = self.now;
+        let (id, object) = &mut self.objects[index];
+        let db = self.db.as_ref().expect("the database is open between operations");
+        let (method, arguments) = match object.kind {
+            Kind::Lamp => ("switch-off", args![]),
+            _ => ("increment", args![1u64]),
+        };
+        let calls = (0..count).map(|_| db.call(*id, method, arguments.clone()).submit());
+        let calls: Result<Vec<_>, _> = calls.collect();
+        for call in must("submitting", calls)? {
+            let expected = object.call(method, 1, None, now);
+            let result = call.wait().ok().map(|receipt| receipt.result);
+            equal("the result of one of many calls", &expected, &result)?;
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, index: usize) -> Outcome {
+        let value = crate::generate::bytes::number(&mut self.rng);
+        let now = self.now;
+        let (id, object) = &mut self.objects[index];
+        let db = self.db.as_ref().expect("the database is open between operations");
+        let field = if object.kind == Kind::Lamp { "until" } else { "count" };
+        let written = db.write(*id, vec![(field, value.into())]).wait();
+        let expected = object.write(value, now);
+        equal(&format!("that {field} may be written"), &expected, &written.is_ok())
+    }
+
+    /// Moves an object into a database of its own, which becomes the one that is gone on with.
+    fn emigrate(&mut self, index: usize) -> Outcome {
+        let id = self.objects[index].0;
+        let mut bytes = Vec::new();
+        must("exporting", self.db().export(id, &mut bytes))?;
+        let here = must("verifying", self.db().verify(id, Replay::No))?;
+        let replay = if self.rng.random_bool(0.3) { Replay::Yes } else { Replay::No };
+        let there =
+            must("verifying a capsule", verify_capsule(Cursor::new(bytes.clone()), replay))?;
+        equal("what is verified", &here, &there)?;
+        let again = self.db().import(Cursor::new(bytes.clone()));
+        hold("an object that is here is not imported", again.is_err())?;
+        if self.rng.random_bool(0.5) {
+            return Ok(());
+        }
+        self.copies += 1;
+        self.path = self.directory.path().join(self.copies.to_string());
+        self.open()?;
+        let imported = must("importing", self.db().import(Cursor::new(bytes)))?;
+        equal("the id", &id, &imported)?;
+        self.objects = vec![self.objects.swap_remove(index)];
+        // A wake that was due before the move runs before whatever comes next.
+        self.wait()
+    }
+
+    fn compare(&mut self, index: usize) -> Outcome {
+        let (id, object) = &self.objects[index];
+        let db = self.db();
+        let newest = must("a snapshot", db.snapshot(*id))?;
+        let last = object.versions.len() - 1;
+        equal("the newest version", &(last as u64), &newest.header().seq)?;
+        equal("its state", &object.state(last), &must("the state", newest.state())?)?;
+        equal("its wake", &object.wake, &newest.header().wake)?;
+        let refused = must("the refusals", db.history(*id).refused().entries())?;
+        let refused: Result<Vec<Entry>, _> = refused.collect();
+        let refused = must("the refusals", refused)?.len() as u64;
+        equal("the number of refusals", &object.refusals, &refused)?;
+        let seq = self.rng.random_range(0..=last);
+        let (id, object) = &self.objects[index];
+        let old = must("an old version", self.db().at(*id, seq as u64))?;
+        equal(&format!("version {seq}"), &object.state(seq), &must("the state", old.state())?)?;
+        let time = object.versions[seq].time;
+        let seq = object.versions.iter().rposition(|version| version.time <= time);
+        let as_of = must("a version as of a time", self.db().as_of(*id, time))?;
+        equal("the version as of a time", &seq, &Some(as_of.header().seq as usize))
+    }
+}

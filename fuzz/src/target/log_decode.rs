@@ -1,0 +1,297 @@
+//! A database whose log's bytes were changed or cut: opening it or checking it must say so, unless
+//! the change is where the log could have been torn; then all before it must be there, and nothing
+//! of it or behind.
+//!
+//! What is served is what was appended, whatever is reported.
+
+use std::path::Path;
+
+use rand::RngExt;
+use rand::rngs::StdRng;
+use storage::{Options, Store};
+
+use super::storage_model::model::Model;
+use super::storage_model::{Draft, append, copy, hold_back, push};
+use crate::frames::{self, Frame};
+use crate::generate::lineage::{Author, Ingredients};
+use crate::generate::{bytes, source};
+use crate::outcome::{Outcome, equal, hold, must};
+use crate::runner::watch_threads;
+
+/// Changes of one database in a run.
+const DAMAGES: usize = 4;
+
+/// A database, and what it has after each frame.
+struct Database {
+    ingredients: Ingredients,
+    authors: Vec<Author>,
+    /// The model before the first frame, after it, after the second and so on.
+    models: Vec<Model>,
+    /// Frames that the index covers.
+    covered: usize,
+}
+
+pub(crate) fn run(seed: u64) -> Outcome {
+    watch_threads();
+    let mut rng = source(seed);
+    let directory = must("a temporary directory", tempfile::tempdir())?;
+    let (living, image) = (directory.path().join("living"), directory.path().join("image"));
+    let clean = rng.random_bool(0.3);
+    let mut database = Database::make(&mut rng, &living, &image, clean)?;
+    if clean {
+        database.covered = database.models.len() - 1;
+    }
+    let segments = frames::read(&image)?;
+    let found = frames::find(&segments);
+    equal("frames in the log", &(database.models.len() - 1), &found.len())?;
+    for round in 0..DAMAGES {
+        let path = directory.path().join(round.to_string());
+        copy(&image, &path)?;
+        let (what, damaged) = damage(&mut rng, &segments, &found, clean);
+        write(&path, &segments, &damaged)?;
+        let outcome = database.check(&mut rng, &path, &found, &segments, &damaged);
+        outcome.map_err(|problem| format!("{what}, clean {clean}: {problem}"))?;
+    }
+    Ok(())
+}
+
+fn options() -> Options {
+    Options::new().segment_bytes(64 << 10).index_cache_bytes(1 << 20)
+}
+
+impl Database {
+    /// Makes a database in `living` and leaves its files in `image`: closed, or as a crash does.
+    fn make(
+        rng: &mut StdRng,
+        living: &Path,
+        image: &Path,
+        clean: bool,
+    ) -> Result<Database, String> {
+        let store = must("opening", options().open(living))?;
+        let ingredients = Ingredients::new(rng);
+        let (authors, models) = (Vec::new(), vec![Model::default()]);
+        let mut database = Database { ingredients, authors, models, covered: 0 };
+        for _ in 0..rng.random_range(2..16) {
+            let draft = database.draft(rng);
+            if rng.random_bool(0.3) {
+                // Frames of one group, so that more than one may be torn.
+                let held = hold_back(&store, &database.ingredients, &draft)?;
+                database.models.push(database.after(&draft));
+                for _ in 0..rng.random_range(1..4) {
+                    let draft = database.draft(rng);
+                    let pushed = push(&store, &database.ingredients, &draft, |_| {});
+                    must("appending", pushed)?;
+                    database.models.push(database.after(&draft));
+                }
+                drop(held);
+                must("waiting for all", store.sync())?;
+            } else {
+                must("appending", append(&store, &database.ingredients, &draft))?;
+                database.models.push(database.after(&draft));
+            }
+            if rng.random_bool(0.1) {
+                must("a checkpoint", store.checkpoint())?;
+                database.covered = database.models.len() - 1;
+            }
+        }
+        if clean {
+            must("closing", store.close())?;
+        }
+        copy(living, image)?;
+        Ok(database)
+    }
+
+    fn draft(&mut self, rng: &mut StdRng) -> Draft {
+        let mut draft = Draft::default();
+        if self.authors.len() < 3 && (self.authors.is_empty() || rng.random_bool(0.2)) {
+            let (author, made) = Author::begin(rng, &self.ingredients);
+            draft.names.push((format!("object {}", self.authors.len()), author.head.id));
+            self.authors.push(author);
+            draft.made.push(made);
+        }
+        for _ in 0..rng.random_range(1..3) {
+            let index = rng.random_range(0..self.authors.len());
+            let author = &mut self.authors[index];
+            draft.made.push(match rng.random_bool(0.2) {
+                true => author.refusal(rng),
+                false => author.version(rng),
+            });
+        }
+        draft
+    }
+
+    fn after(&self, draft: &Draft) -> Model {
+        let mut model = self.models.last().expect("there is a first model").clone();
+        model.apply(draft);
+        model
+    }
+
+    fn check(
+        &self,
+        rng: &mut StdRng,
+        path: &Path,
+        frames: &[Frame],
+        before: &[Vec<u8>],
+        after: &[Option<Vec<u8>>],
+    ) -> Outcome {
+        let broken = first_broken(frames, before, after);
+        let must_report = broken.is_some_and(|broken| {
+            // Behind the damage there is a whole frame that was written when it was durable.
+            let later = frames[broken..].iter().filter(|frame| is_whole(frame, before, after));
+            let shown = later.into_iter().any(|it| it.group > frames[broken].position());
+            shown || broken < self.covered
+        });
+        let store = match options().existing(true).open(path) {
+            Ok(store) => store,
+            Err(error) => {
+                let harmless = broken.is_none() && headers_are_whole(before, after);
+                return hold(format!("a sound log opens: {error}"), !harmless);
+            }
+        };
+        let last = self.models.last().expect("there is a first model");
+        serves_no_other(&store, last)?;
+        let report = must("checking", store.check(|_, _| {}))?;
+        if !report.is_sound() {
+            let harmless = broken.is_none() && headers_are_whole(before, after);
+            return hold(format!("nothing is found: {:?}", report.damage), !harmless);
+        }
+        hold(format!("damage of frame {broken:?} is reported"), !must_report)?;
+        let kept = broken.unwrap_or(frames.len());
+        equal("frames that are left", &(kept as u64), &report.frame_count)?;
+        has(&store, &self.models[kept], rng)?;
+        goes_on(store, path, rng)
+    }
+}
+
+/// The first frame whose bytes, or whose segment's header, are not what they were.
+fn first_broken(frames: &[Frame], before: &[Vec<u8>], after: &[Option<Vec<u8>>]) -> Option<usize> {
+    frames.iter().position(|frame| {
+        let header = 0..frames::SEGMENT_HEADER_BYTES;
+        let now = after[frame.segment].as_ref();
+        let same = now.and_then(|now| now.get(header.clone())) == before[frame.segment].get(header);
+        !same || !is_whole(frame, before, after)
+    })
+}
+
+fn is_whole(frame: &Frame, before: &[Vec<u8>], after: &[Option<Vec<u8>>]) -> bool {
+    let range = frame.offset..frame.offset + frame.length;
+    let now = after[frame.segment].as_ref().and_then(|now| now.get(range.clone()));
+    now == before[frame.segment].get(range)
+}
+
+fn headers_are_whole(before: &[Vec<u8>], after: &[Option<Vec<u8>>]) -> bool {
+    before.iter().zip(after).all(|(before, after)| {
+        let now = after.as_ref().and_then(|now| now.get(..frames::SEGMENT_HEADER_BYTES));
+        now == before.get(..frames::SEGMENT_HEADER_BYTES)
+    })
+}
+
+/// What a version is read as is what was appended, or an error.
+fn serves_no_other(store: &Store, model: &Model) -> Outcome {
+    for (id, object) in &model.objects {
+        for version in &object.versions {
+            let Ok(Some(found)) = store.version(*id, version.header.seq) else { continue };
+            equal("a version of a damaged log", &version.header, found.commit.header())?;
+            hold("its bytes are those appended", found.commit.bytes() == &version.bytes[..])?;
+        }
+    }
+    Ok(())
+}
+
+/// The store has each object of the model as far as the model goes, and no more.
+fn has(store: &Store, model: &Model, rng: &mut StdRng) -> Outcome {
+    super::storage_model::compare::store(store, model, rng)
+}
+
+/// What was left can be appended to and opened again.
+fn goes_on(store: Store, path: &Path, rng: &mut StdRng) -> Outcome {
+    let ingredients = Ingredients::new(rng);
+    let (_, made) = Author::begin(rng, &ingredients);
+    let draft = Draft { made: vec![made], names: vec![] };
+    must("appending behind a torn end", append(&store, &ingredients, &draft))?;
+    if rng.random_bool(0.5) {
+        must("closing", store.close())?;
+    }
+    drop(store);
+    let store = must("opening again", options().existing(true).open(path))?;
+    let report = must("checking", store.check(|_, _| {}))?;
+    hold(format!("it is sound again: {:?}", report.damage), report.is_sound())
+}
+
+/// Changes the segments somehow; what it did, and what is left, with segments that are gone.
+fn damage(
+    rng: &mut StdRng,
+    segments: &[Vec<u8>],
+    frames: &[Frame],
+    clean: bool,
+) -> (String, Vec<Option<Vec<u8>>>) {
+    let mut after: Vec<Option<Vec<u8>>> = segments.iter().cloned().map(Some).collect();
+    let index = rng.random_range(0..frames.len());
+    // The end is where the difficult decisions are.
+    let index =
+        if rng.random_bool(0.5) { index } else { frames.len() - 1 - index % 3.min(index + 1) };
+    let frame = frames[index];
+    let bytes = after[frame.segment].as_mut().expect("every segment is there");
+    let at = frame.offset + rng.random_range(0..frame.length);
+    let what = match rng.random_range(0..8) {
+        0 | 1 => {
+            bytes[at] ^= 1 << rng.random_range(0..8);
+            "a bit"
+        }
+        2 => {
+            let at = frame.offset + rng.random_range(0..frames::FRAME_HEADER_BYTES);
+            bytes[at] = rng.random();
+            "a byte of a frame's header"
+        }
+        3 => {
+            let end = (at + rng.random_range(1..5000)).min(bytes.len());
+            bytes[at..end].fill(0);
+            "zeros"
+        }
+        4 => {
+            let end = if rng.random_bool(0.2) { rng.random_range(0..bytes.len()) } else { at };
+            bytes.truncate(end);
+            "a cut"
+        }
+        5 => {
+            let from = frames[rng.random_range(0..frames.len())];
+            let stale = segments[from.segment][from.offset..from.offset + from.length].to_vec();
+            let end = (frame.offset + stale.len()).min(bytes.len());
+            bytes[frame.offset..end].copy_from_slice(&stale[..end - frame.offset]);
+            "a stale frame"
+        }
+        6 if !clean => {
+            let last = frames.last().expect("a log has frames");
+            let end = last.offset + last.length;
+            let bytes = after[last.segment].as_mut().expect("every segment is there");
+            let garbage = rng.random_range(0..300);
+            let garbage = bytes::random(rng, garbage.min(bytes.len() - end));
+            bytes[end..end + garbage.len()].copy_from_slice(&garbage);
+            "bytes behind the end"
+        }
+        _ if rng.random_bool(0.3) => {
+            after[frame.segment] = None;
+            "a segment that is gone"
+        }
+        _ => {
+            let at = rng.random_range(0..frames::SEGMENT_HEADER_BYTES);
+            bytes[at] ^= 1 << rng.random_range(0..8);
+            "a segment's header"
+        }
+    };
+    (format!("{what} at frame {index} of {}", frames.len()), after)
+}
+
+fn write(path: &Path, before: &[Vec<u8>], after: &[Option<Vec<u8>>]) -> Outcome {
+    for (index, (before, after)) in before.iter().zip(after).enumerate() {
+        let path = frames::path(path, index);
+        match after {
+            None => must("removing a segment", std::fs::remove_file(path))?,
+            Some(after) if after != before => {
+                must("writing a segment", std::fs::write(path, after))?;
+            }
+            Some(_) => {}
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,305 @@
+//! A store against a map of versions: appends to several objects, refusals, names, stale appends,
+//! checkpoints, reopening, crashes with appends on their way, and moves by capsule.
+//!
+//! A crash is a copy of the directory while the log's thread is held back, so that what is on its
+//! way is in memory only: all that was acknowledged must be in the copy, and nothing else.
+
+pub(crate) mod compare;
+pub(crate) mod model;
+
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, Sender, channel};
+
+use rand::RngExt;
+use rand::rngs::StdRng;
+use storage::{Append, CapsuleReader, ErrorKind, Options, Store};
+
+use self::model::Model;
+use crate::generate::lineage::{Author, Ingredients, Made};
+use crate::generate::{header, source};
+use crate::outcome::{Outcome, equal, hold, must};
+use crate::runner::watch_threads;
+
+/// Objects of one run.
+const OBJECTS_MAX: usize = 8;
+
+/// What one append has.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Draft {
+    pub(crate) made: Vec<Made>,
+    pub(crate) names: Vec<(String, object::hash::ObjectId)>,
+}
+
+struct Run {
+    rng: StdRng,
+    directory: tempfile::TempDir,
+    path: PathBuf,
+    copies: u32,
+    /// Open, but while it is being opened again.
+    store: Option<Store>,
+    ingredients: Ingredients,
+    authors: Vec<Author>,
+    model: Model,
+}
+
+pub(crate) fn run(seed: u64) -> Outcome {
+    watch_threads();
+    let mut rng = source(seed);
+    let directory = must("a temporary directory", tempfile::tempdir())?;
+    let path = directory.path().join("0");
+    let store = Some(must("opening", options(&mut rng).open(&path))?);
+    let ingredients = Ingredients::new(&mut rng);
+    let (authors, model) = Default::default();
+    let mut run = Run { rng, directory, path, copies: 0, store, ingredients, authors, model };
+    let operations = run.rng.random_range(5..60);
+    for operation in 0..operations {
+        run.operation().map_err(|problem| format!("operation {operation}: {problem}"))?;
+        if run.rng.random_bool(0.1) {
+            run.compare().map_err(|problem| format!("after operation {operation}: {problem}"))?;
+        }
+    }
+    run.reopen()?;
+    run.compare()?;
+    let report = must("checking", run.store().check(|_, _| {}))?;
+    hold(format!("an undamaged store is sound: {:?}", report.damage), report.is_sound())
+}
+
+/// Options under which much happens: small segments, an index that is written often or never.
+fn options(rng: &mut StdRng) -> Options {
+    let options = Options::new().segment_bytes(64 << 10).index_cache_bytes(1 << 20);
+    match rng.random_range(0..3) {
+        0 => options.recent_rows_max(1),
+        1 => options.tail_bytes_max(20_000).group_bytes_max(10_000),
+        _ => options,
+    }
+}
+
+/// Appends and waits; whether it is durable.
+pub(crate) fn append(store: &Store, parts: &Ingredients, draft: &Draft) -> storage::Result<()> {
+    let (sender, durable) = channel();
+    let appended = push(store, parts, draft, move |result| drop(sender.send(result)));
+    let durable = durable.recv().expect("the callback is called, whatever happens");
+    assert_eq!(appended.is_err(), durable.is_err(), "the callback hears what the caller hears");
+    durable
+}
+
+pub(crate) fn push(
+    store: &Store,
+    parts: &Ingredients,
+    draft: &Draft,
+    done: impl FnOnce(storage::Result<()>) + Send + 'static,
+) -> storage::Result<()> {
+    let append = Append {
+        blobs: parts.blobs(),
+        changes: draft.made.iter().map(Made::change).collect(),
+        names: draft.names.iter().map(|(name, id)| (name.as_str(), *id)).collect(),
+    };
+    store.append(&append, done).map(|_| ())
+}
+
+/// Copies a database's files as they are.
+pub(crate) fn copy(from: &Path, to: &Path) -> Outcome {
+    must("making a directory", std::fs::create_dir_all(to))?;
+    for entry in must("listing", std::fs::read_dir(from))? {
+        let entry = must("listing", entry)?;
+        let to = to.join(entry.file_name());
+        if must("listing", entry.file_type())?.is_dir() {
+            copy(&entry.path(), &to)?;
+        } else {
+            must("copying", std::fs::copy(entry.path(), to))?;
+        }
+    }
+    Ok(())
+}
+
+impl Run {
+    fn store(&self) -> &Store {
+        self.store.as_ref().expect("the store is open between operations")
+    }
+
+    /// Closes the store, by closing or by dropping it, and opens the one in `path`.
+    fn open(&mut self, path: PathBuf) -> Outcome {
+        if let Some(store) = self.store.take() {
+            match self.rng.random_bool(0.5) {
+                true => must("closing", store.close())?,
+                false => drop(store),
+            }
+        }
+        let options = options(&mut self.rng).existing(true);
+        self.store = Some(must("reopening", options.open(&path))?);
+        self.path = path;
+        Ok(())
+    }
+
+    fn operation(&mut self) -> Outcome {
+        if self.authors.is_empty() {
+            return self.step();
+        }
+        match self.rng.random_range(0..20) {
+            0 => must("a checkpoint", self.store().checkpoint()),
+            1 => self.reopen(),
+            2 => self.crash(),
+            3 => self.stale(),
+            4 => self.taken_name(),
+            5 => self.emigrate(),
+            6 => must("waiting for all", self.store().sync()),
+            _ => self.step(),
+        }
+    }
+
+    /// Changes of a few objects: what is to be appended, with the authors ahead of it.
+    fn draft(&mut self) -> Draft {
+        let mut draft = Draft::default();
+        for _ in 0..self.rng.random_range(1..5) {
+            let new = self.authors.len() < OBJECTS_MAX && self.rng.random_bool(0.2);
+            if new || self.authors.is_empty() {
+                let (author, made) = Author::begin(&mut self.rng, &self.ingredients);
+                if self.rng.random_bool(0.5) {
+                    let name = format!("{}{}", header::name(&mut self.rng), self.authors.len());
+                    let name = name.replace('\n', " ");
+                    if !self.model.names.contains_key(&name) {
+                        draft.names.push((name, author.head.id));
+                    }
+                }
+                self.authors.push(author);
+                draft.made.push(made);
+            }
+            let index = self.rng.random_range(0..self.authors.len());
+            let author = &mut self.authors[index];
+            let refused = self.rng.random_bool(0.25);
+            draft.made.push(match refused {
+                true => author.refusal(&mut self.rng),
+                false => author.version(&mut self.rng),
+            });
+        }
+        draft
+    }
+
+    fn step(&mut self) -> Outcome {
+        let draft = self.draft();
+        must("appending", append(self.store(), &self.ingredients, &draft))?;
+        self.model.apply(&draft);
+        Ok(())
+    }
+
+    fn reopen(&mut self) -> Outcome {
+        self.open(self.path.clone())
+    }
+
+    /// Copies the directory while some appends wait for the log's thread, and goes on in the copy.
+    fn crash(&mut self) -> Outcome {
+        let draft = self.draft();
+        let (release, held) = hold_back(self.store(), &self.ingredients, &draft)?;
+        self.model.apply(&draft);
+        let before = self.authors.clone();
+        for _ in 0..self.rng.random_range(0..4) {
+            let draft = self.draft();
+            must("appending", push(self.store(), &self.ingredients, &draft, |_| {}))?;
+        }
+        self.copies += 1;
+        let path = self.directory.path().join(self.copies.to_string());
+        let copied = copy(&self.path, &path);
+        drop((release, held));
+        copied?;
+        self.authors = before;
+        self.open(path)?;
+        self.compare()
+    }
+
+    /// An append that follows a version that is not the head any more.
+    fn stale(&mut self) -> Outcome {
+        let index = self.rng.random_range(0..self.authors.len());
+        let mut behind = self.authors[index].clone();
+        let draft = Draft { made: vec![self.authors[index].version(&mut self.rng)], names: vec![] };
+        must("appending", append(self.store(), &self.ingredients, &draft))?;
+        self.model.apply(&draft);
+        let mut stale = Draft::default();
+        if self.rng.random_bool(0.5) {
+            // All or nothing: the other object's version must not be there either.
+            let mut other = Author::begin(&mut self.rng, &self.ingredients);
+            stale.made.extend([other.1, other.0.version(&mut self.rng)]);
+        }
+        stale.made.push(match self.rng.random_bool(0.5) {
+            true => behind.version(&mut self.rng),
+            false => behind.refusal(&mut self.rng),
+        });
+        let result = append(self.store(), &self.ingredients, &stale);
+        let kind = result.as_ref().map_err(|error| error.kind().clone()).err();
+        hold(
+            format!("a stale append conflicts: {result:?}"),
+            matches!(kind, Some(ErrorKind::Conflict { .. })),
+        )
+    }
+
+    fn taken_name(&mut self) -> Outcome {
+        let names: Vec<String> = self.model.names.keys().cloned().collect();
+        if names.is_empty() {
+            return Ok(());
+        }
+        let name = names[self.rng.random_range(0..names.len())].clone();
+        let (author, made) = Author::begin(&mut self.rng, &self.ingredients);
+        let (made, names) = (vec![made], vec![(name, author.head.id)]);
+        let result = append(self.store(), &self.ingredients, &Draft { made, names });
+        let kind = result.as_ref().map_err(|error| error.kind().clone()).err();
+        hold(
+            format!("a name is taken once: {result:?}"),
+            matches!(kind, Some(ErrorKind::NameTaken { .. })),
+        )
+    }
+
+    /// Exports an object into another store, which must then have the same of it.
+    fn emigrate(&mut self) -> Outcome {
+        let index = self.rng.random_range(0..self.authors.len());
+        let head = self.authors[index].head.clone();
+        let mut bytes = Vec::new();
+        must("exporting", self.store().export(head.id, &mut bytes, |_, _| {}))?;
+        let mut reader = must("reading a capsule", CapsuleReader::new(&bytes[..]))?;
+        while must("reading a capsule", reader.next())?.is_some() {}
+        let seal = reader.seal().ok_or("a capsule that was read has a seal")?;
+        let path = self.directory.path().join(format!("abroad {}", self.copies));
+        self.copies += 1;
+        let other = must("opening", options(&mut self.rng).open(&path))?;
+        must("importing", other.import(&bytes[..], &head, seal))?;
+        let again = other.import(&bytes[..], &head, seal);
+        hold("an object is imported once", again.is_err())?;
+        let mut model = self.model.only(head.id);
+        compare::store(&other, &model, &mut self.rng)?;
+        let mut author = self.authors[index].clone();
+        let made = vec![author.refusal(&mut self.rng), author.version(&mut self.rng)];
+        let draft = Draft { made, names: vec![] };
+        must("continuing abroad", append(&other, &self.ingredients, &draft))?;
+        model.apply(&draft);
+        must("closing", other.close())?;
+        drop(other);
+        let other = must("reopening", options(&mut self.rng).existing(true).open(&path))?;
+        compare::store(&other, &model, &mut self.rng)?;
+        let report = must("checking", other.check(|_, _| {}))?;
+        equal("damage abroad", &0, &report.damage_count)
+    }
+
+    fn compare(&mut self) -> Outcome {
+        let store = self.store.as_ref().expect("the store is open between operations");
+        compare::store(store, &self.model, &mut self.rng)
+    }
+}
+
+/// What lets the log's thread go on when it is dropped.
+pub(crate) type Release = Sender<()>;
+
+/// Appends a draft and keeps the log's thread from going on behind it.
+pub(crate) fn hold_back(
+    store: &Store,
+    parts: &Ingredients,
+    draft: &Draft,
+) -> Result<(Release, Receiver<storage::Result<()>>), String> {
+    let (release, released) = channel::<()>();
+    let (sender, durable) = channel();
+    let done = move |result| {
+        drop(sender.send(result));
+        // Ends when the other side is dropped.
+        released.recv().unwrap_or_default();
+    };
+    must("appending", push(store, parts, draft, done))?;
+    must("appending", must("hearing of an append", durable.recv())?)?;
+    Ok((release, durable))
+}

@@ -1,0 +1,172 @@
+//! Whether a store has what the model has: heads, versions by seq and by time, lineages both ways,
+//! refusals, lists, names, wakes.
+//!
+//! It changes neither.
+
+use object::credential::Nonces;
+use object::hash::ObjectId;
+use object::image::BaseImage;
+use object::memory::{Memory, page_count};
+use rand::RngExt;
+use rand::rngs::StdRng;
+use storage::{Direction, LineageEntry, ObjectInfo, Store};
+
+use super::model::{Entry, Model, Object, Version};
+use crate::outcome::{Outcome, equal, hold, must};
+
+/// Compares everything, and versions of every object at random.
+pub(crate) fn store(store: &Store, model: &Model, rng: &mut StdRng) -> Outcome {
+    listed(store, model, rng)?;
+    for (id, object) in &model.objects {
+        let found = one(store, *id, object, rng);
+        found.map_err(|problem| format!("object {id}: {problem}"))?;
+    }
+    let stranger = ObjectId(rng.random());
+    hold("a stranger is not there", must("a stranger", store.head(stranger))?.is_none())
+}
+
+fn listed(store: &Store, model: &Model, rng: &mut StdRng) -> Outcome {
+    let expected: Vec<ObjectInfo> =
+        model.objects.iter().map(|(id, object)| info(*id, object)).collect();
+    let (limit, mut found) = (rng.random_range(1..5), Vec::<ObjectInfo>::new());
+    loop {
+        let last = found.last().map(|info| info.id);
+        let page = must("listing", store.list(last, limit))?;
+        hold("a page of a list is within its limit", page.len() <= limit)?;
+        if page.is_empty() {
+            break;
+        }
+        found.extend(page);
+    }
+    equal("the list", &expected, &found)?;
+    for (name, id) in &model.names {
+        equal("the object of a name", &Some(*id), &must("finding", store.find(name))?)?;
+    }
+    equal("an unknown name", &None, &must("finding", store.find("nobody"))?)?;
+    let mut wakes: Vec<(u64, ObjectId)> = model
+        .objects
+        .iter()
+        .filter_map(|(id, object)| Some((object.newest().header.wake?, *id)))
+        .collect();
+    wakes.sort_unstable();
+    let found = must("wakes", store.wakes_until(u64::MAX))?;
+    equal("all wakes", &wakes, &found)?;
+    if let Some((time, _)) = wakes.get(wakes.len() / 2) {
+        let expected: Vec<_> = wakes.iter().filter(|(wake, _)| wake <= time).copied().collect();
+        equal("some wakes", &expected, &must("wakes", store.wakes_until(*time))?)?;
+    }
+    Ok(())
+}
+
+fn info(id: ObjectId, object: &Object) -> ObjectInfo {
+    let header = &object.newest().header;
+    ObjectInfo {
+        id,
+        name: object.name.clone(),
+        seq: header.seq,
+        hash: header.hash(),
+        time: header.time,
+        created: object.versions[0].header.time,
+        wake: header.wake,
+        refusal_count: object.refusals().count() as u64,
+        code: header.code,
+        policy: header.policy,
+        base: object.base,
+    }
+}
+
+fn one(store: &Store, id: ObjectId, object: &Object, rng: &mut StdRng) -> Outcome {
+    let base = must("the base", store.base(object.base))?.ok_or("an object has a base")?;
+    let info_found = must("the info", store.info(id))?;
+    equal("the info", &Some(info(id, object)), &info_found)?;
+    let loaded = must("the head", store.head(id))?.ok_or("an object has a head")?;
+    let newest = object.newest();
+    equal("the head", &newest.header, &loaded.head.header)?;
+    equal("the head's hash", &newest.header.hash(), &loaded.head.hash)?;
+    equal("the time of the genesis", &object.versions[0].header.time, &loaded.head.created)?;
+    equal("the last refusal", &object.last_refusal(), &loaded.head.refusals)?;
+    let refusal_count = object.refusals().count() as u64;
+    equal("the number of refusals", &refusal_count, &loaded.head.refusal_count)?;
+    equal("the name", &object.name, &loaded.name)?;
+    let nonces = object.nonces.clone().unwrap_or_else(|| Nonces::default().encode());
+    equal("the nonces", &nonces, &loaded.head.nonces.encode())?;
+    memory(newest, &base, &loaded.image)?;
+    globals(newest, &base, &loaded.globals)?;
+    for _ in 0..3 {
+        let seq = rng.random_range(0..object.versions.len() + 2);
+        let found = must("a version", store.version(id, seq as u64))?;
+        version(object.versions.get(seq), &base, found)
+            .map_err(|problem| format!("version {seq}: {problem}"))?;
+        let of = &object.versions[rng.random_range(0..object.versions.len())];
+        let time = (of.header.time + rng.random_range(0..3)).saturating_sub(1);
+        let found = must("a version as of a time", store.as_of(id, time))?;
+        version(object.as_of(time), &base, found)
+            .map_err(|problem| format!("as of {time}: {problem}"))?;
+    }
+    lineage(store, id, object, rng)
+}
+
+fn version(
+    expected: Option<&Version>,
+    base: &BaseImage,
+    found: Option<storage::Version>,
+) -> Outcome {
+    let header = |found: &storage::Version| found.commit.header().clone();
+    let expected_header = expected.map(|version| version.header.clone());
+    equal("the header", &expected_header, &found.as_ref().map(header))?;
+    let (Some(expected), Some(found)) = (expected, found) else { return Ok(()) };
+    hold("its bytes are those appended", found.commit.bytes() == &expected.bytes[..])?;
+    memory(expected, base, &found.image)?;
+    globals(expected, base, &found.globals)
+}
+
+fn memory(expected: &Version, base: &BaseImage, found: &impl Memory) -> Outcome {
+    equal("the memory's length", &expected.header.memory_bytes, &found.bytes_count())?;
+    let count = page_count(found.bytes_count());
+    let memory = expected.memory(base);
+    for (index, page) in (0..count).zip(memory.chunks(4096)) {
+        hold(format!("page {index} is the one appended"), found.page(index) == page)?;
+    }
+    Ok(())
+}
+
+fn globals(expected: &Version, base: &BaseImage, found: &[u64]) -> Outcome {
+    let expected = expected.globals.as_deref().unwrap_or(base.globals());
+    equal("the globals", &expected, &found)
+}
+
+fn lineage(store: &Store, id: ObjectId, object: &Object, rng: &mut StdRng) -> Outcome {
+    let mut found = must("the lineage", store.lineage(id))?;
+    for (index, entry) in object.entries.iter().enumerate() {
+        let next = found.next().ok_or(format!("the lineage ends before entry {index}"))?;
+        match (entry, must(format!("entry {index}"), next)?) {
+            (Entry::Version(at), LineageEntry::Commit(stored)) => {
+                let expected = &object.versions[*at].bytes[..];
+                hold(format!("entry {index} is that version"), stored.bytes() == expected)?;
+            }
+            (Entry::Refusal(expected), LineageEntry::Refusal(refusal)) => {
+                equal(&format!("entry {index}"), expected, &refusal)?;
+            }
+            (expected, other) => {
+                return Err(format!("entry {index}: expected {expected:?}, found {other:?}"));
+            }
+        }
+    }
+    hold("the lineage has no more", found.next().is_none())?;
+    let refusals: Result<Vec<_>, _> = must("the refusals", store.refusals(id))?.collect();
+    let expected: Vec<_> = object.refusals().rev().cloned().collect();
+    equal("the refusals", &expected, &must("the refusals", refusals)?)?;
+    let count = object.versions.len() as u64;
+    let range = rng.random_range(0..count)..rng.random_range(0..count + 3);
+    let wanted: Vec<u64> = (range.start..range.end.min(count)).collect();
+    for direction in [Direction::Forward, Direction::Backward] {
+        let versions = must("versions", store.versions(id, range.clone(), direction))?;
+        let seqs: Result<Vec<u64>, _> = versions.map(|it| Ok(it?.header().seq)).collect();
+        let mut seqs = must("versions", seqs.map_err(|error: storage::Error| error))?;
+        if direction == Direction::Backward {
+            seqs.reverse();
+        }
+        equal(&format!("versions {range:?} {direction:?}"), &wanted, &seqs)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,141 @@
+//! The model of a store: every object a list of what was appended to it, with every version's
+//! memory as a map of pages.
+//!
+//! It shares no code with the store but the decoding of commits.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use object::commit::Commit;
+use object::effects::decode_globals;
+use object::hash::{BaseHash, ObjectId, RefusalHash};
+use object::header::Header;
+use object::image::BaseImage;
+use object::memory::{Memory, Page, page_count};
+use object::refusal::Refusal;
+
+use super::Draft;
+use crate::generate::lineage::Made;
+
+/// One version.
+#[derive(Clone, Debug)]
+pub(crate) struct Version {
+    pub(crate) header: Header,
+    pub(crate) bytes: Arc<Vec<u8>>,
+    /// The pages that the object ever changed.
+    pub(crate) pages: BTreeMap<u32, Arc<Page>>,
+    /// The globals, once the object changed them.
+    pub(crate) globals: Option<Vec<u64>>,
+}
+
+/// An entry of a lineage.
+#[derive(Clone, Debug)]
+pub(crate) enum Entry {
+    Version(usize),
+    Refusal(Refusal),
+}
+
+/// One object.
+#[derive(Clone, Debug)]
+pub(crate) struct Object {
+    pub(crate) base: BaseHash,
+    pub(crate) name: Option<String>,
+    pub(crate) versions: Vec<Version>,
+    pub(crate) entries: Vec<Entry>,
+    pub(crate) nonces: Option<Vec<u8>>,
+}
+
+/// All objects of a store.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Model {
+    pub(crate) objects: BTreeMap<ObjectId, Object>,
+    pub(crate) names: BTreeMap<String, ObjectId>,
+}
+
+impl Object {
+    pub(crate) fn newest(&self) -> &Version {
+        self.versions.last().expect("an object has a version")
+    }
+
+    /// The refusals, oldest first.
+    pub(crate) fn refusals(&self) -> impl DoubleEndedIterator<Item = &Refusal> {
+        self.entries.iter().filter_map(|entry| match entry {
+            Entry::Refusal(refusal) => Some(refusal),
+            Entry::Version(_) => None,
+        })
+    }
+
+    pub(crate) fn last_refusal(&self) -> RefusalHash {
+        self.refusals().next_back().map_or(RefusalHash::NONE, Refusal::hash)
+    }
+
+    /// The newest version that is not later than `time`.
+    pub(crate) fn as_of(&self, time: u64) -> Option<&Version> {
+        self.versions.iter().rfind(|version| version.header.time <= time)
+    }
+}
+
+impl Version {
+    /// The whole memory, over its base.
+    pub(crate) fn memory(&self, base: &BaseImage) -> Vec<u8> {
+        let count = page_count(self.header.memory_bytes);
+        let mut memory = vec![0; self.header.memory_bytes as usize];
+        for (index, bytes) in (0..count).zip(memory.chunks_mut(4096)) {
+            let page = self.pages.get(&index).map(|page| &**page);
+            bytes.copy_from_slice(page.unwrap_or_else(|| base.page(index)));
+        }
+        memory
+    }
+}
+
+impl Model {
+    /// Takes what was appended.
+    pub(crate) fn apply(&mut self, draft: &Draft) {
+        for made in &draft.made {
+            match made {
+                Made::Version { bytes, nonces, base } => {
+                    self.version(bytes, nonces.as_ref(), *base);
+                }
+                Made::Refusal(refusal) => {
+                    let object = self.objects.get_mut(&refusal.object);
+                    let object = object.expect("a refusal is of an object");
+                    object.entries.push(Entry::Refusal(refusal.clone()));
+                }
+            }
+        }
+        for (name, id) in &draft.names {
+            self.names.insert(name.clone(), *id);
+            self.objects.get_mut(id).expect("a name is of an object").name = Some(name.clone());
+        }
+    }
+
+    fn version(&mut self, bytes: &[u8], nonces: Option<&Vec<u8>>, base: Option<BaseHash>) {
+        let commit = Commit::decode(bytes).expect("it was encoded");
+        let id = commit.header.object_id();
+        let object = self.objects.entry(id).or_insert_with(|| Object {
+            base: base.expect("a genesis has a base"),
+            name: None,
+            versions: Vec::new(),
+            entries: Vec::new(),
+            nonces: None,
+        });
+        let last = object.versions.last();
+        let mut pages = last.map_or_else(BTreeMap::new, |version| version.pages.clone());
+        pages.extend(commit.pages.iter().map(|(index, page)| (*index, Arc::new(**page))));
+        let mut globals = last.and_then(|version| version.globals.clone());
+        if let Some(changed) = commit.globals {
+            globals = Some(decode_globals(changed).expect("they were encoded"));
+        }
+        let bytes = Arc::new(bytes.to_vec());
+        object.versions.push(Version { header: commit.header, bytes, pages, globals });
+        object.entries.push(Entry::Version(object.versions.len() - 1));
+        object.nonces = nonces.cloned().or(object.nonces.take());
+    }
+
+    /// The model of a store that was given one object, which loses its name on the way.
+    pub(crate) fn only(&self, id: ObjectId) -> Model {
+        let mut object = self.objects[&id].clone();
+        object.name = None;
+        Model { objects: BTreeMap::from([(id, object)]), names: BTreeMap::new() }
+    }
+}

@@ -1,0 +1,96 @@
+//! A handful of seeds of every target, in seconds; hours of them are the binary's.
+//!
+//! A failure names the seed that reproduces it.
+
+use std::time::Duration;
+
+use continuant_fuzz::{Plan, TARGETS, find, run, run_one};
+
+/// Runs the first seeds of a target.
+#[track_caller]
+fn check(target: &str, runs: u64) {
+    let target = find(target).expect("the target is there");
+    for seed in 0..runs {
+        if let Err(problem) = run_one(target, seed) {
+            panic!("{} --seed {seed} --runs 1: {problem}", target.name);
+        }
+    }
+}
+
+#[test]
+fn header_decode() {
+    check("header_decode", 500);
+}
+
+#[test]
+fn commit_decode() {
+    check("commit_decode", 300);
+}
+
+#[test]
+fn capsule() {
+    check("capsule", 60);
+}
+
+#[test]
+fn log_decode() {
+    check("log_decode", 12);
+}
+
+#[test]
+fn policy_parse() {
+    check("policy_parse", 80);
+}
+
+#[test]
+fn schema_parse() {
+    check("schema_parse", 150);
+}
+
+#[test]
+fn instrument() {
+    check("instrument", 120);
+}
+
+#[test]
+fn storage_model() {
+    check("storage_model", 12);
+}
+
+#[test]
+fn database_model() {
+    check("database_model", 8);
+}
+
+#[test]
+fn a_failure_has_the_seed_that_reproduces_it() {
+    static FAILING: continuant_fuzz::Target = continuant_fuzz::Target {
+        name: "failing",
+        about: "no seed above 7 is drawn",
+        run: |seed| if seed > 7 { Err(format!("{seed} was drawn")) } else { Ok(()) },
+    };
+    let plan = Plan { seed: 3, runs_max: Some(100), time_max: None, trace: false };
+    let summary = run(&FAILING, plan);
+    assert_eq!(summary.runs, 6);
+    assert_eq!(summary.failure, Some((8, "8 was drawn".to_string())));
+    assert_eq!(run_one(&FAILING, 8), Err("8 was drawn".to_string()));
+    let plan = Plan { seed: 0, runs_max: None, time_max: Some(Duration::ZERO), trace: false };
+    assert_eq!(run(&FAILING, plan).runs, 0);
+}
+
+#[test]
+fn a_panic_is_a_failure() {
+    static PANICKING: continuant_fuzz::Target = continuant_fuzz::Target {
+        name: "panicking",
+        about: "it does not panic",
+        run: |seed| panic!("seed {seed}"),
+    };
+    assert_eq!(run_one(&PANICKING, 5), Err("panic: seed 5".to_string()));
+}
+
+#[test]
+fn targets_have_names_of_their_own() {
+    for target in TARGETS {
+        assert_eq!(find(target.name).map(|found| found.about), Some(target.about));
+    }
+}

@@ -1,0 +1,187 @@
+//! The log's chapters of `FORMAT.md` against the files: a reader that knows nothing but these tables
+//! walks a database that the store wrote.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+
+use continuant_storage::{CapsuleReader, Store};
+use tempfile::TempDir;
+
+use crate::author::{Author, append, small};
+
+/// A row of a table: when, bytes, field.
+type Row = (String, String, String);
+
+/// The rows of the table under `heading`.
+fn table(heading: &str) -> Vec<Row> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../object/FORMAT.md");
+    let text = fs::read_to_string(path).unwrap();
+    let chapter = text.split("\n## The log\n").nth(1).unwrap();
+    let section = chapter.split(&format!("\n### {heading}\n")).nth(1).unwrap();
+    let rows = section.lines().skip_while(|line| !line.starts_with("|--")).skip(1);
+    let rows = rows.take_while(|line| line.starts_with('|')).map(|line| {
+        let cells: Vec<_> = line.split('|').map(|cell| cell.trim().to_string()).collect();
+        (cells[1].clone(), cells[2].clone(), cells[3].clone())
+    });
+    rows.collect()
+}
+
+/// The fields of a fixed layout, read by its table; offsets must add up.
+fn fixed<'a>(heading: &str, bytes: &'a [u8]) -> (BTreeMap<String, &'a [u8]>, usize) {
+    let (mut fields, mut at) = (BTreeMap::new(), 0);
+    for (offset, length, field) in table(heading) {
+        assert_eq!(offset.parse::<usize>().unwrap(), at, "{heading}: offset of {field}");
+        let length = length.parse().unwrap_or_else(|_| number(fields[&length]) as usize);
+        fields.insert(field, &bytes[at..at + length]);
+        at += length;
+    }
+    (fields, at)
+}
+
+/// The fields of a layout with conditions, read by its table; those in lists by their last item.
+fn conditional<'a>(heading: &str, bytes: &'a [u8]) -> BTreeMap<String, &'a [u8]> {
+    let mut fields: BTreeMap<String, &[u8]> = BTreeMap::new();
+    let mut at = 0;
+    let mut take = |fields: &BTreeMap<String, &[u8]>, length: &str| {
+        let length = match length {
+            "rest" => bytes.len() - at,
+            length => length.parse().unwrap_or_else(|_| number(fields[length]) as usize),
+        };
+        at += length;
+        &bytes[at - length..at]
+    };
+    let rows = table(heading);
+    let mut rows = rows.iter().peekable();
+    while let Some((when, length, field)) = rows.next() {
+        if let Some(count) = when.strip_prefix("each of ") {
+            let mut item = vec![(length, field)];
+            while let Some((_, length, field)) = rows.next_if(|row| row.0 == *when) {
+                item.push((length, field));
+            }
+            for _ in 0..fields.get(count).map_or(0, |count| number(count)) {
+                for (length, field) in &item {
+                    let value = take(&fields, length);
+                    fields.insert(field.to_string(), value);
+                }
+            }
+        } else {
+            let holds = when.split_once(" = ").is_none_or(|(name, wanted)| {
+                fields.get(name).is_some_and(|value| number(value).to_string() == wanted)
+            });
+            if holds {
+                let value = take(&fields, length);
+                fields.insert(field.clone(), value);
+            }
+        }
+    }
+    assert_eq!(at, bytes.len(), "{heading}: nothing follows");
+    fields
+}
+
+fn number(bytes: &[u8]) -> u64 {
+    bytes.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte))
+}
+
+/// A database with records of every kind.
+fn written(path: &Path) {
+    let store = small().open(path).unwrap();
+    let lived = |store: &Store, seed, name: &str| {
+        let (mut author, genesis) = Author::new(seed);
+        append(store, &[genesis], &[(name, author.head.id)]).unwrap();
+        for _ in 0..25 {
+            append(store, &[author.step(), author.refuse()], &[]).unwrap();
+        }
+        author.head
+    };
+    lived(&store, 2, "one");
+    let from = small().open(path.with_extension("from")).unwrap();
+    let head = lived(&from, 1, "two");
+    let mut bytes = Vec::new();
+    from.export(head.id, &mut bytes, |_, _| {}).unwrap();
+    let mut reader = CapsuleReader::new(&bytes[..]).unwrap();
+    while reader.next().unwrap().is_some() {}
+    store.import(&bytes[..], &head, reader.seal().unwrap()).unwrap();
+    store.close().unwrap();
+}
+
+/// Walks a segment by the tables; gives the kinds of its records.
+fn walk(segment: u64, bytes: &[u8], id: &[u8], last: &mut Vec<u8>) -> BTreeSet<u64> {
+    let (header, mut at) = fixed("Segment header", bytes);
+    assert_eq!((header["name"], number(header["version"])), (&b"CTNT-LOG"[..], 1));
+    assert_eq!((number(header["number"]), header["id"]), (segment, id));
+    assert_eq!(header["previous"], &last[..]);
+    assert_eq!(header["check"], blake3::derive_key("continuant 1 log segment", &bytes[..64]));
+    let key = blake3::derive_key("continuant 1 log frame", id);
+    let (mut kinds, mut group) = (BTreeSet::new(), 0);
+    while at < bytes.len() {
+        let (frame, length) = fixed("Frame", &bytes[at..]);
+        let covered = [frame["body bytes"], frame["group"], frame["previous"]].concat();
+        let guard = blake3::keyed_hash(&key, &covered);
+        assert_eq!(frame["guard"], &guard.as_bytes()[..4]);
+        assert_eq!(frame["previous"], &last[..]);
+        let body = frame["body"];
+        let covered = [&covered[..], blake3::hash(body).as_bytes()].concat();
+        assert_eq!(frame["check"], blake3::keyed_hash(&key, &covered).as_bytes());
+        let position = segment << 32 | at as u64;
+        assert!((group..=position).contains(&number(frame["group"])), "groups go forwards");
+        group = number(frame["group"]);
+        *last = frame["check"].to_vec();
+        kinds.extend(records(body));
+        at += length;
+    }
+    kinds
+}
+
+fn records(mut body: &[u8]) -> BTreeSet<u64> {
+    let mut kinds = BTreeSet::new();
+    while !body.is_empty() {
+        let head: usize = 5;
+        let length = number(&body[1..head]) as usize;
+        let record = conditional("Record", &body[..head + length]);
+        let content = record["content"];
+        let kind = number(record["kind"]);
+        match kind {
+            4 | 7 => {
+                let version = conditional("Version record", content);
+                let commit = object::commit::Commit::decode(version["commit"]).unwrap();
+                let genesis = commit.header.seq == 0;
+                assert_eq!(number(version["has base"]) == 1, genesis);
+                assert_eq!(number(version["parent"]) == 0, genesis);
+            }
+            5 | 8 => drop(object::refusal::Refusal::decode(&content[8..]).unwrap()),
+            6 => assert_eq!(&content[32..], b"one"),
+            9 => {
+                let (adoption, length) = fixed("Adoption", content);
+                assert_eq!((number(adoption["refusal count"]), length), (25, content.len()));
+            }
+            _ => {}
+        }
+        kinds.insert(kind);
+        body = &body[head + length..];
+    }
+    kinds
+}
+
+#[test]
+fn files_are_what_the_format_says() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("db");
+    written(&path);
+    let bytes = fs::read(path.join("continuant.db")).unwrap();
+    let (marker, length) = fixed("Marker", &bytes);
+    assert_eq!((marker["name"], number(marker["format"])), (&b"CONTINUANTDB"[..], 1));
+    assert_eq!(marker["check"], blake3::derive_key("continuant 1 database marker", &bytes[..32]));
+    assert_eq!(length, bytes.len());
+    let key = blake3::derive_key("continuant 1 log frame", marker["id"]);
+    let mut last = blake3::keyed_hash(&key, b"").as_bytes().to_vec();
+    let mut kinds = BTreeSet::new();
+    let count = fs::read_dir(path.join("log")).unwrap().count() as u64;
+    assert!(count > 1, "several segments");
+    for segment in 1..=count {
+        let bytes = fs::read(path.join(format!("log/{segment:08}.log"))).unwrap();
+        kinds.extend(walk(segment, &bytes, marker["id"], &mut last));
+    }
+    let documented = table("Record kinds").into_iter().map(|(code, ..)| code.parse().unwrap());
+    assert_eq!(kinds, documented.collect(), "there is a record of every kind");
+}
