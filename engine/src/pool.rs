@@ -16,18 +16,16 @@ use crate::error::{ErrorKind, Result};
 use crate::resident::Resident;
 use crate::substrate::THREAD_STACK_BYTES;
 
-/// Something for a worker to do with its state `S`.
-pub(crate) enum Work<S> {
-    /// Give an object its turn.
-    Turn(Arc<Resident>),
-    /// Run this.
-    Run(Box<dyn FnOnce(&mut S) + Send>),
-}
+/// Something that a thread waits for a worker to do with its state `S`.
+type Errand<S> = Box<dyn FnOnce(&mut S) + Send>;
 
 /// The run queue, and how much mail is under way.
+///
+/// Errands come first: whoever has one waits for it, so there are never more than callers, while
+/// any number of objects may wait for their turn.
 pub(crate) struct Queue<S> {
-    sender: Sender<Work<S>>,
-    receiver: Receiver<Work<S>>,
+    turns: (Sender<Arc<Resident>>, Receiver<Arc<Resident>>),
+    errands: (Sender<Errand<S>>, Receiver<Errand<S>>),
     /// Letters posted and not worked through.
     under_way: AtomicU64,
     quiet: Mutex<()>,
@@ -36,13 +34,14 @@ pub(crate) struct Queue<S> {
 
 impl<S> Queue<S> {
     pub(crate) fn new() -> Queue<S> {
-        let (sender, receiver) = unbounded();
+        let (turns, errands) = (unbounded(), unbounded());
         let under_way = AtomicU64::new(0);
-        Queue { sender, receiver, under_way, quiet: Mutex::new(()), changed: Condvar::new() }
+        Queue { turns, errands, under_way, quiet: Mutex::new(()), changed: Condvar::new() }
     }
 
-    pub(crate) fn push(&self, work: Work<S>) {
-        let sent = self.sender.send(work);
+    /// Puts an object on the run queue.
+    pub(crate) fn push(&self, resident: Arc<Resident>) {
+        let sent = self.turns.0.send(resident);
         assert!(sent.is_ok(), "the queue holds a receiver itself");
     }
 
@@ -54,7 +53,8 @@ impl<S> Queue<S> {
         work: impl FnOnce(&mut S) -> T + Send + 'static,
     ) -> Result<T> {
         let (sender, receiver) = oneshot::channel();
-        self.push(Work::Run(Box::new(move |state| drop(sender.send(work(state))))));
+        let sent = self.errands.0.send(Box::new(move |state| drop(sender.send(work(state)))));
+        assert!(sent.is_ok(), "the queue holds a receiver itself");
         receiver.recv().map_err(|_| ErrorKind::Closed.into())
     }
 
@@ -100,18 +100,21 @@ impl Pool {
         let (stop, stopped) = crossbeam::channel::bounded::<()>(0);
         let mut pool = Pool { threads: Vec::new(), stop: Some(stop) };
         for index in 0..count {
-            let (receiver, stopped) = (queue.receiver.clone(), stopped.clone());
-            let turn = turn.clone();
+            let (turns, errands) = (queue.turns.1.clone(), queue.errands.1.clone());
+            let (turn, stopped) = (turn.clone(), stopped.clone());
             let work = move || {
                 let mut state = S::default();
                 loop {
-                    crossbeam::select! {
-                        recv(receiver) -> work => match work {
-                            Ok(Work::Turn(resident)) => turn(&mut state, resident),
-                            Ok(Work::Run(run)) => run(&mut state),
+                    crossbeam::channel::select_biased! {
+                        recv(stopped) -> _ => return,
+                        recv(errands) -> errand => match errand {
+                            Ok(errand) => errand(&mut state),
                             Err(_) => return,
                         },
-                        recv(stopped) -> _ => return,
+                        recv(turns) -> resident => match resident {
+                            Ok(resident) => turn(&mut state, resident),
+                            Err(_) => return,
+                        },
                     }
                 }
             };

@@ -21,7 +21,7 @@ use crate::catalog::{Catalog, Runnable};
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::Options;
-use crate::pool::{Queue, Work};
+use crate::pool::Queue;
 use crate::reply::Reply;
 use crate::resident::{Letter, Live, Posted, Resident};
 use crate::slots::Slots;
@@ -141,7 +141,7 @@ impl Shared {
 
     /// Puts an object on the run queue.
     pub(crate) fn schedule(&self, resident: Arc<Resident>) {
-        self.queue.push(Work::Turn(resident));
+        self.queue.push(resident);
     }
 
     fn shard(&self, id: ObjectId) -> &Mutex<HashMap<ObjectId, Arc<Resident>>> {

@@ -142,7 +142,7 @@ fn tests_are_never_switched_off() {
 #[test]
 fn a_library_is_named_only_in_its_own_folder() {
     let homes: &[(&str, &[&str])] = &[
-        ("redb::", &["storage/src/index", "storage/src/backend", "benches/"]),
+        ("redb::", &["storage/src/index", "benches/"]),
         ("wasmtime::", &["engine/src/substrate"]),
         ("cedar_policy", &["object/src/policy/cedar"]),
     ];

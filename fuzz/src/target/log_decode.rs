@@ -8,10 +8,10 @@ use std::path::Path;
 
 use rand::RngExt;
 use rand::rngs::StdRng;
-use storage::{Options, Store};
+use storage::Store;
 
 use super::storage_model::model::Model;
-use super::storage_model::{Draft, append, copy, hold_back, push};
+use super::storage_model::{Draft, append, copy, hold_back, patient, push};
 use crate::frames::{self, Frame};
 use crate::generate::lineage::{Author, Ingredients};
 use crate::generate::{bytes, source};
@@ -55,10 +55,6 @@ pub(crate) fn run(seed: u64) -> Outcome {
     Ok(())
 }
 
-fn options() -> Options {
-    Options::new().segment_bytes(64 << 10).index_cache_bytes(1 << 20)
-}
-
 impl Database {
     /// Makes a database in `living` and leaves its files in `image`: closed, or as a crash does.
     fn make(
@@ -67,7 +63,7 @@ impl Database {
         image: &Path,
         clean: bool,
     ) -> Result<Database, String> {
-        let store = must("opening", options().open(living))?;
+        let store = must("opening", patient().open(living))?;
         let ingredients = Ingredients::new(rng);
         let (authors, models) = (Vec::new(), vec![Model::default()]);
         let mut database = Database { ingredients, authors, models, covered: 0 };
@@ -141,7 +137,7 @@ impl Database {
             let shown = later.into_iter().any(|it| it.group > frames[broken].position());
             shown || broken < self.covered
         });
-        let store = match options().existing(true).open(path) {
+        let store = match patient().existing(true).open(path) {
             Ok(store) => store,
             Err(error) => {
                 let harmless = broken.is_none() && headers_are_whole(before, after);
@@ -213,7 +209,7 @@ fn goes_on(store: Store, path: &Path, rng: &mut StdRng) -> Outcome {
         must("closing", store.close())?;
     }
     drop(store);
-    let store = must("opening again", options().existing(true).open(path))?;
+    let store = must("opening again", patient().existing(true).open(path))?;
     let report = must("checking", store.check(|_, _| {}))?;
     hold(format!("it is sound again: {:?}", report.damage), report.is_sound())
 }

@@ -66,12 +66,17 @@ pub(crate) fn run(seed: u64) -> Outcome {
 
 /// Options under which much happens: small segments, an index that is written often or never.
 fn options(rng: &mut StdRng) -> Options {
-    let options = Options::new().segment_bytes(64 << 10).index_cache_bytes(1 << 20);
     match rng.random_range(0..3) {
-        0 => options.recent_rows_max(1),
-        1 => options.tail_bytes_max(20_000).group_bytes_max(10_000),
-        _ => options,
+        0 => patient().recent_rows_max(1),
+        1 => patient().tail_bytes_max(20_000).group_bytes_max(10_000),
+        _ => patient(),
     }
+}
+
+/// Options under which no append waits for the log's thread, and the index is written only when it
+/// is asked for.
+pub(crate) fn patient() -> Options {
+    Options::new().segment_bytes(64 << 10).index_cache_bytes(1 << 20)
 }
 
 /// Appends and waits; whether it is durable.
@@ -118,15 +123,14 @@ impl Run {
     }
 
     /// Closes the store, by closing or by dropping it, and opens the one in `path`.
-    fn open(&mut self, path: PathBuf) -> Outcome {
+    fn open(&mut self, path: PathBuf, options: Options) -> Outcome {
         if let Some(store) = self.store.take() {
             match self.rng.random_bool(0.5) {
                 true => must("closing", store.close())?,
                 false => drop(store),
             }
         }
-        let options = options(&mut self.rng).existing(true);
-        self.store = Some(must("reopening", options.open(&path))?);
+        self.store = Some(must("reopening", options.existing(true).open(&path))?);
         self.path = path;
         Ok(())
     }
@@ -183,11 +187,13 @@ impl Run {
     }
 
     fn reopen(&mut self) -> Outcome {
-        self.open(self.path.clone())
+        let options = options(&mut self.rng);
+        self.open(self.path.clone(), options)
     }
 
     /// Copies the directory while some appends wait for the log's thread, and goes on in the copy.
     fn crash(&mut self) -> Outcome {
+        self.open(self.path.clone(), patient())?;
         let draft = self.draft();
         let (release, held) = hold_back(self.store(), &self.ingredients, &draft)?;
         self.model.apply(&draft);
@@ -202,7 +208,8 @@ impl Run {
         drop((release, held));
         copied?;
         self.authors = before;
-        self.open(path)?;
+        let options = options(&mut self.rng);
+        self.open(path, options)?;
         self.compare()
     }
 
