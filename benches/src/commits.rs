@@ -3,7 +3,6 @@
 //!
 //! It does not know what a step costs.
 
-use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
@@ -24,30 +23,55 @@ struct Bench {
     directory: tempfile::TempDir,
     store: Store,
     population: Population,
-    frames: Frames,
+    /// Where the frames of the last round start.
+    last: Frames,
     frame_count: u64,
 }
 
 impl Bench {
+    /// A store with objects that have a version each besides their genesis.
     fn new(object_count: usize) -> Result<Bench> {
         let directory = tempfile::tempdir()?;
         let path = directory.path().join("store");
         let store = Store::open(&path)?;
         let population = Population::create(&store, object_count)?;
-        let mut frames = Frames::new(&path);
-        frames.skip()?;
-        let frame_count = store.stats()?.frame_count;
-        Ok(Bench { directory, store, population, frames, frame_count })
+        let mut bench =
+            Bench { directory, store, population, last: Frames::new(&path), frame_count: 0 };
+        bench.round(0, |population, store| population.append(store, 1))?;
+        Ok(bench)
     }
 
-    /// Walks over what was appended since the last time: the log must have just that.
-    fn appended(&mut self, each: impl FnMut(&Path, Vec<u8>, &[usize]) -> Result<()>) -> Result<()> {
-        let (mut each, path) = (each, self.directory.path());
-        let walked = self.frames.walk(|group| each(path, group.bytes, &group.lengths))?;
-        let before = std::mem::replace(&mut self.frame_count, self.store.stats()?.frame_count);
-        let written = self.frame_count - before;
+    /// One round of commits.
+    fn round<T>(
+        &mut self,
+        round: u64,
+        append: impl FnOnce(&mut Population, &Store) -> Result<T>,
+    ) -> Result<T> {
+        self.population.prepare(round);
+        self.last.skip()?;
+        self.frame_count = self.store.stats()?.frame_count;
+        append(&mut self.population, &self.store)
+    }
+
+    /// Appends the frames of the last round to a file, each group or each frame by itself; how long
+    /// each took.
+    fn floor(&self, by_group: bool) -> Result<Vec<Duration>> {
+        let room = (self.population.len() as u64 + 1) * 8192;
+        let mut file = Appended::create(self.directory.path(), room)?;
+        let mut took = Vec::new();
+        let walked = self.last.clone().walk(|group| {
+            let mut rest = &group.bytes[..];
+            let all = [rest.len()];
+            for length in if by_group { &all[..] } else { &group.lengths[..] } {
+                let (some, behind) = rest.split_at(*length);
+                took.push(file.append(some)?);
+                rest = behind;
+            }
+            Ok(())
+        })?;
+        let written = self.store.stats()?.frame_count - self.frame_count;
         ensure!(walked == written, "the log has {walked} new frames, the store wrote {written}");
-        Ok(())
+        Ok(took)
     }
 }
 
@@ -56,21 +80,13 @@ pub(crate) fn group(sizes: &Sizes, rounds: usize) -> Result<Vec<Figure>> {
     let mut bench = Bench::new(sizes.objects)?;
     let threads = std::thread::available_parallelism().map_or(2, usize::from).max(2);
     let (mut ours, mut floor) = (Samples::default(), Samples::default());
-    for round in 0..rounds {
-        bench.population.prepare(round as u64);
-        let took = bench.population.append(&bench.store, threads)?;
-        ours.push(sizes.objects as f64 / took.as_secs_f64());
-        let (mut spent, mut file) = (Duration::ZERO, None);
-        bench.appended(|path, bytes, _| {
-            let room = (sizes.objects as u64 + 1) * 8192;
-            let file = match &mut file {
-                Some(file) => file,
-                None => file.insert(Appended::create(path, room)?),
-            };
-            spent += file.append(&bytes)?;
-            Ok(())
-        })?;
-        floor.push(sizes.objects as f64 / spent.as_secs_f64());
+    for round in 1..=rounds {
+        // On both sides of the figure, so that neither finds the disk more rested.
+        let before: Duration = bench.floor(true)?.iter().sum();
+        let took = bench.round(round as u64, |population, store| population.append(store, threads));
+        ours.push(sizes.objects as f64 / took?.as_secs_f64());
+        let after: Duration = bench.floor(true)?.iter().sum();
+        floor.push(2.0 * sizes.objects as f64 / (before + after).as_secs_f64());
     }
     let about = "one 4 KiB page and an unsigned input each, to as many objects, from every core, \
                  until the last is acknowledged";
@@ -78,34 +94,19 @@ pub(crate) fn group(sizes: &Sizes, rounds: usize) -> Result<Vec<Figure>> {
                        preallocated file";
     let vs = vec![Peer { name: FLOOR, about: floor_about, samples: floor }];
     let unit = Unit::COMMITS_PER_SECOND;
-    let figure = Figure { name: GROUP, about, unit, samples: ours, vs };
-    Ok(vec![figure])
+    Ok(vec![Figure { name: GROUP, about, unit, samples: ours, vs }])
 }
 
 /// Commits that each wait for the one before.
 pub(crate) fn single(sizes: &Sizes, rounds: usize) -> Result<Vec<Figure>> {
     let mut bench = Bench::new(sizes.singles)?;
     let (mut ours, mut floor) = (Samples::default(), Samples::default());
-    for round in 0..rounds {
-        bench.population.prepare(round as u64);
-        let took = bench.population.append_singly(&bench.store)?;
+    for round in 1..=rounds {
+        let mut around = bench.floor(false)?;
+        let took = bench.round(round as u64, Population::append_singly)?;
         ours.push(median(&took));
-        let (mut took, mut file) = (Vec::new(), None);
-        bench.appended(|path, bytes, lengths| {
-            let room = (sizes.singles as u64 + 1) * 8192;
-            let file = match &mut file {
-                Some(file) => file,
-                None => file.insert(Appended::create(path, room)?),
-            };
-            let mut rest = &bytes[..];
-            for length in lengths {
-                let (frame, behind) = rest.split_at(*length);
-                took.push(file.append(frame)?);
-                rest = behind;
-            }
-            Ok(())
-        })?;
-        floor.push(median(&took));
+        around.extend(bench.floor(false)?);
+        floor.push(median(&around));
     }
     let about = "the same, each waiting for the one before; the median of a round";
     let floor_about = "the same frames, one write and fdatasync each, to a preallocated file";

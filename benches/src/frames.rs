@@ -18,7 +18,7 @@ const FRAME_HEADER_BYTES: usize = 80;
 const GROUP_OFFSET: usize = 8;
 
 /// Reads on through the log of one database.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Frames {
     log: PathBuf,
     segment: u32,

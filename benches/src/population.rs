@@ -22,8 +22,6 @@ use continuant::object::memory::Page;
 use continuant::storage::{Append, Blob, Change, NewCommit, Store};
 
 const MEMORY_BYTES: u64 = 65_536;
-/// Objects made by one append.
-const CREATED_AT_ONCE: usize = 1000;
 /// Different pages: more than any cache nearby holds.
 const PAGE_COUNT: usize = 1024;
 const CODE: &[u8] = b"a module";
@@ -96,30 +94,28 @@ impl Population {
             policy: PolicyHash::of(POLICY),
         };
         let mut heads = Vec::with_capacity(count);
-        while heads.len() < count {
-            let some = CREATED_AT_ONCE.min(count - heads.len());
-            let blobs = vec![Blob::Code(CODE), Blob::Policy(POLICY), Blob::Base(&base)];
-            let made: Vec<(Payloads, Header)> =
-                (heads.len()..heads.len() + some).map(|index| created(index, parts)).collect();
-            let change = |(payloads, header): &'_ (Payloads, Header)| {
-                let commit = payloads.commit(header.clone(), None);
-                (commit.header.clone(), payloads.encoded.clone())
+        for index in 0..count {
+            let (payloads, header) = created(index, parts);
+            // The store keeps each of them once; looking whether it has them is not free.
+            let blobs = match index {
+                0 => vec![Blob::Code(CODE), Blob::Policy(POLICY), Blob::Base(&base)],
+                _ => Vec::new(),
             };
-            let encoded: Vec<_> = made.iter().map(change).collect();
-            let changes = encoded.iter().map(|(header, [input, effects, admission])| {
-                let (globals, pages) = (None, Vec::new());
-                let header = header.clone();
-                let commit = Commit { header, input, effects, admission, globals, pages };
-                Change::Commit(NewCommit { commit, base: Some(base_hash), nonces: None })
-            });
-            let append = Append { blobs, changes: changes.collect(), names: Vec::new() };
-            store.append(&append, |_| {})?;
-            heads.extend(made.into_iter().map(|(_, header)| Head::new(header)));
+            let commit = payloads.commit(header.clone(), None);
+            let change = NewCommit { commit, base: Some(base_hash), nonces: None };
+            let changes = vec![Change::Commit(change)];
+            store.append(&Append { blobs, changes, names: Vec::new() }, |_| {})?;
+            heads.push(Head::new(header));
         }
         store.sync()?;
         let pages = (0..PAGE_COUNT.min(count)).map(page).collect();
         let payloads = increment(0);
         Ok(Population { heads, next: Vec::new(), pages, payloads })
+    }
+
+    /// How many objects there are.
+    pub(crate) fn len(&self) -> usize {
+        self.heads.len()
     }
 
     /// Makes the next version of each object, to be appended.
@@ -171,7 +167,7 @@ impl Population {
                 let last = left.fetch_sub(1, Ordering::AcqRel) == 1;
                 if durable.is_err() || last {
                     // Whoever waits has stopped at the first failure.
-                    drop(sender.send(durable.is_err()));
+                    sender.send(durable.is_err()).unwrap_or_default();
                 }
             };
             self.append_one(store, index, done)?;

@@ -9,10 +9,11 @@ use object::credential::{Credential, SigningKey};
 use object::hash::{ObjectId, VersionHash};
 use object::input::{Input, Request};
 use object::schema::Value;
+use parking_lot::MutexGuard;
 
-use crate::error::{Error, Result};
+use crate::error::{ErrorKind, Result};
 use crate::reply::{Answer, Pending, Receipt, channel};
-use crate::shared::Shared;
+use crate::shared::{Shared, next_nonce};
 
 /// How long a signature holds when the caller does not say, in milliseconds.
 const EXPIRY_MS: u64 = 5 * 60 * 1000;
@@ -110,13 +111,14 @@ impl<'a> Call<'a> {
         self
     }
 
-    /// When the signatures expire, in milliseconds since 1970-01-01 UTC. Default: in five minutes.
+    /// When the signatures expire, in milliseconds since 1970-01-01 UTC. Default: five minutes after
+    /// the clock's time or the object's, whichever is later.
     pub fn expires(mut self, time: u64) -> Call<'a> {
         self.expires = Some(time);
         self
     }
 
-    /// The only version that the input may follow. Has effect on a signed input only.
+    /// The only version that the input may follow, which is part of what is signed.
     pub fn parent(mut self, version: VersionHash) -> Call<'a> {
         self.parent = Some(version);
         self
@@ -127,25 +129,43 @@ impl<'a> Call<'a> {
     /// # Errors
     ///
     /// [`MailboxFull`](crate::ErrorKind::MailboxFull), [`NoObject`](crate::ErrorKind::NoObject),
-    /// [`Closed`](crate::ErrorKind::Closed), and [`Object`](crate::ErrorKind::Object) for a method
-    /// or an argument that the schema does not have, or more of them than an input may have.
+    /// [`Closed`](crate::ErrorKind::Closed), [`NotSigned`](crate::ErrorKind::NotSigned), and
+    /// [`Object`](crate::ErrorKind::Object) for a method or an argument that the schema does not
+    /// have, or more of them than an input may have.
     pub fn submit(self) -> Result<Pending> {
-        let request = self.request.map_err(|error| error.about(self.object))?;
-        let time = self.shared.clock().now();
-        let credential = (!self.keys.is_empty()).then(|| {
-            let nonce = self.nonce.unwrap_or_else(|| self.shared.next_nonce());
-            let expires = self.expires.unwrap_or(time.saturating_add(EXPIRY_MS));
+        let object = self.object;
+        self.post().map_err(|error| error.about(object))
+    }
+
+    fn post(self) -> Result<Pending> {
+        let Call { shared, object, request, keys, nonce, expires, parent } = self;
+        let request = request?;
+        let time = shared.clock().now();
+        // Kept until the input is posted.
+        let mut last_nonce: Option<MutexGuard<'_, u64>> = None;
+        let credential = if keys.is_empty() {
+            not_signed(nonce.is_some(), expires.is_some(), parent.is_some())?;
+            None
+        } else {
+            let expires = match expires {
+                Some(expires) => expires,
+                None => time.max(shared.head_time(object)?).saturating_add(EXPIRY_MS),
+            };
+            let nonce = match nonce {
+                Some(nonce) => nonce,
+                None => next_nonce(last_nonce.insert(shared.last_nonce(object))),
+            };
             let mut credential = Credential::new(nonce, expires);
-            credential.parent = self.parent;
-            for key in &self.keys {
-                credential.sign(key, self.object, &request);
+            credential.parent = parent;
+            for key in &keys {
+                credential.sign(key, object, &request);
             }
-            credential
-        });
+            Some(credential)
+        };
         let input = Input { request, time, credential };
-        input.validate().map_err(|error| Error::from(error).about(self.object))?;
+        input.validate()?;
         let (reply, pending) = channel();
-        self.shared.post_input(self.object, input, reply)?;
+        shared.post_input(object, input, reply)?;
         Ok(pending)
     }
 
@@ -156,6 +176,15 @@ impl<'a> Call<'a> {
     /// Those of [`Call::submit`] and [`Pending::wait`].
     pub fn wait(self) -> Result<Receipt> {
         self.submit()?.wait()
+    }
+}
+
+/// Nothing of a signature was given for a call without one.
+fn not_signed(nonce: bool, expires: bool, parent: bool) -> Result<()> {
+    let given = [(nonce, "nonce"), (expires, "expiry"), (parent, "parent")];
+    match given.into_iter().find(|(given, _)| *given) {
+        Some((_, what)) => Err(ErrorKind::NotSigned { what }.into()),
+        None => Ok(()),
     }
 }
 

@@ -12,15 +12,15 @@ use object::definition::Definition;
 use object::hash::ObjectId;
 use object::head::Head;
 use object::image::BaseImage;
+use object::limits::MEMORY_BYTES_MAX;
 use object::refusal::Refusal;
 use storage::{CapsuleReader, Seal};
 
 use crate::catalog::Catalog;
 use crate::error::{ErrorKind, Result};
-use crate::pool::{Pool, Queue};
+use crate::pool::on_thread;
 use crate::replay::{Auditor, Replay, Verified};
 use crate::shared::Shared;
-use crate::slots::Slots;
 
 /// Verifies a capsule without a database; with [`Replay::Yes`] by running every step again.
 ///
@@ -29,39 +29,30 @@ use crate::slots::Slots;
 /// [`Storage`](ErrorKind::Storage) naming the offset for a capsule that is cut or changed,
 /// [`Object`](ErrorKind::Object) and [`Replay`](ErrorKind::Replay) for a lineage that does not
 /// hold.
-pub fn verify_capsule(from: impl Read + Send + 'static, replay: Replay) -> Result<Verified> {
-    let queue = Arc::new(Queue::<Slots>::new());
-    let mut pool = Pool::start(1, &queue, |_, _| {})?;
-    let catalog = Catalog::new()?;
-    let verified = queue.on_worker(move |slots| {
-        verify(&catalog, slots, from, replay).map(|(verified, _, _)| verified)
-    });
-    pool.stop();
-    verified?
+pub fn verify_capsule(from: impl Read + Send, replay: Replay) -> Result<Verified> {
+    on_thread(|| {
+        let catalog = Catalog::new()?;
+        verify(&catalog, MEMORY_BYTES_MAX, from, replay).map(|(verified, _, _)| verified)
+    })?
 }
 
-/// Takes in a capsule. Call it on a worker.
-pub(crate) fn import(
-    shared: &Shared,
-    slots: &mut Slots,
-    mut from: impl Read + Seek,
-) -> Result<ObjectId> {
+/// Takes in a capsule. Call it on a thread with a worker's stack.
+pub(crate) fn import(shared: &Shared, mut from: impl Read + Seek) -> Result<ObjectId> {
     let io = |error: std::io::Error| ErrorKind::Read(error.to_string());
     let start = from.stream_position().map_err(io)?;
     // The code must run here before the object is let in.
-    let (_, head, seal) = verify(shared.catalog(), slots, &mut from, Replay::Yes)?;
+    let (catalog, memory_bytes_max) = (shared.catalog(), shared.options().memory_bytes_max);
+    let (_, head, seal) = verify(catalog, memory_bytes_max, &mut from, Replay::Yes)?;
     from.seek(SeekFrom::Start(start)).map_err(io)?;
     let id = shared.store().import(&mut from, &head, seal)?;
-    if let Some(wake) = head.header.wake {
-        shared.timer().insert(wake, id);
-    }
+    shared.timer().change(id, None, head.header.wake);
     Ok(id)
 }
 
 /// Verifies a capsule's lineage.
 fn verify(
     catalog: &Catalog,
-    slots: &mut Slots,
+    memory_bytes_max: u64,
     from: impl Read,
     replay: Replay,
 ) -> Result<(Verified, Head, Seal)> {
@@ -79,11 +70,11 @@ fn verify(
     let policy = expect(SectionKind::Policy)?;
     let base = Arc::new(BaseImage::decode(&expect(SectionKind::Base)?)?);
     let definition = Arc::new(Definition::decode(&code, &policy)?);
-    let replay = match replay {
-        Replay::Yes => Some((slots, catalog.runnable(&definition, || Ok(code))?)),
+    let runnable = match replay {
+        Replay::Yes => Some(catalog.runnable(&definition, memory_bytes_max, || Ok(code))?),
         Replay::No => None,
     };
-    let mut auditor = Auditor::new(definition, base, replay)?;
+    let mut auditor = Auditor::new(definition, base, runnable)?;
     while let Some((kind, body)) = reader.next()? {
         match kind {
             SectionKind::Commit => auditor.commit(&Commit::decode(body)?)?,

@@ -6,16 +6,16 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use object::definition::Definition;
-use object::hash::{CodeHash, PolicyHash};
+use object::hash::{BaseHash, CodeHash, PolicyHash};
 use object::image::BaseImage;
-use object::limits::PAGE_BYTES;
+use object::limits::{PAGE_BYTES, WASM_PAGE_BYTES};
+use object::memory::Tree;
 use object::policy::Policy;
+use object::schema::Type;
 use parking_lot::Mutex;
 
 use crate::error::{ErrorKind, Result};
-use crate::instrument::{
-    CoreType, FunctionExport, Limits, ModuleError, ModuleErrorKind, instrument,
-};
+use crate::instrument::{CoreType, Instrumented, Limits, ModuleError, ModuleErrorKind, instrument};
 use crate::substrate::{Code, CodeError, Substrate, Trap};
 
 /// Compiled code and definitions, by their hashes.
@@ -30,6 +30,9 @@ pub(crate) struct Catalog {
 pub(crate) struct Runnable {
     pub(crate) code: Arc<Code>,
     pub(crate) base: Arc<BaseImage>,
+    pub(crate) base_hash: BaseHash,
+    /// The tree of the base image.
+    pub(crate) tree: Arc<Tree>,
 }
 
 impl Catalog {
@@ -75,18 +78,23 @@ impl Catalog {
         self.definitions.lock().get(&hashes).cloned()
     }
 
-    /// The code of a definition, compiled. Call it on a worker.
+    /// The code of a definition, compiled, if it declares at most so much memory. Call it on a
+    /// worker.
     pub(crate) fn runnable(
         &self,
         definition: &Definition,
+        memory_bytes_max: u64,
         read: impl FnOnce() -> Result<Vec<u8>>,
     ) -> Result<Runnable> {
         let hash = definition.code.hash;
-        if let Some(known) = self.codes.lock().get(&hash) {
-            return Ok(known.clone());
+        let known = self.codes.lock().get(&hash).cloned();
+        if let Some(known) = known {
+            check_memory(known.code.about(), memory_bytes_max)?;
+            return Ok(known);
         }
         let module = instrument(&read()?, &Limits::default())?;
-        check_exports(definition, &module.functions)?;
+        check_memory(&module, memory_bytes_max)?;
+        check_exports(definition, &module)?;
         let code = Code::compile(&self.substrate, module).map_err(|error| match error {
             CodeError::Start(trap) => ErrorKind::Module(not_started(trap)),
             CodeError::Host(failure) => ErrorKind::Substrate(failure.to_string()),
@@ -97,28 +105,56 @@ impl Catalog {
             let start = *index as usize * PAGE_BYTES;
             memory[start..start + PAGE_BYTES].copy_from_slice(&page[..]);
         }
+        let tree = Arc::new(Tree::of(&memory[..]));
         let base = Arc::new(BaseImage::new(&memory, base.globals.clone())?);
-        let runnable = Runnable { code, base };
+        let runnable = Runnable { base_hash: base.hash(), code, base, tree };
         self.codes.lock().insert(hash, runnable.clone());
         Ok(runnable)
     }
 }
 
-/// Every method of the schema is exported, with the core types that its WIT flattens to.
-fn check_exports(definition: &Definition, exports: &[FunctionExport]) -> Result<()> {
+/// The memory's declared maximum is one that the database takes.
+fn check_memory(module: &Instrumented, max: u64) -> Result<()> {
+    let found = u64::from(module.memory_pages_max) * WASM_PAGE_BYTES as u64;
+    let what = "memory_bytes_max";
+    if found > max { Err(ErrorKind::Limit { what, max, found }.into()) } else { Ok(()) }
+}
+
+/// Every method of the schema is exported, with the core types that its WIT flattens to, and so is
+/// what makes room for its arguments.
+fn check_exports(definition: &Definition, module: &Instrumented) -> Result<()> {
     let schema = &definition.schema;
+    let refuse = |name: &str, expected: String, found: String| {
+        Err(ModuleError::new(ModuleErrorKind::Export, name, expected, found).into())
+    };
     for method in schema.methods().iter().chain(schema.create()) {
-        let export = exports.iter().find(|export| export.name == method.name);
+        let export = module.functions.iter().find(|export| export.name == method.name);
         let expected = (method.core_params(), method.core_results());
         let found = export.map(|export| (export.params.clone(), export.results.clone()));
         if found.as_ref() != Some(&expected) {
-            let expected = signature(&expected);
             let found = found.as_ref().map_or("no such export".to_string(), signature);
-            let kind = ModuleErrorKind::Export;
-            return Err(ModuleError::new(kind, &method.name, expected, found).into());
+            return refuse(&method.name, signature(&expected), found);
+        }
+        let unbounded = method.params.iter().find(|param| !has_fixed_size(&param.ty));
+        if let Some(param) = unbounded.filter(|_| !module.has_realloc) {
+            let expected =
+                format!("an export that makes room for {} of {}", param.name, method.name);
+            return refuse("cabi_realloc", expected, "no such export".to_string());
         }
     }
     Ok(())
+}
+
+/// Whether values of the type are core values and no more, without anything in memory.
+fn has_fixed_size(ty: &Type) -> bool {
+    match ty {
+        Type::String | Type::List(_) => false,
+        Type::Option(ty) => has_fixed_size(ty),
+        Type::Record(record) => record.fields.iter().all(|field| has_fixed_size(&field.ty)),
+        Type::Tuple(tuple) => tuple.items.iter().all(|(ty, _)| has_fixed_size(ty)),
+        // No parameter has a variant or a result in it.
+        _ => true,
+    }
 }
 
 fn signature((params, results): &(Vec<CoreType>, Vec<CoreType>)) -> String {

@@ -1,7 +1,7 @@
 //! The commit path: one input, from the mailbox to a version that is on its way to the disk.
 //!
-//! Anything that fails before the append leaves no trace but a refusal. Nothing here waits for the
-//! disk: the reply is released by the log when the version is durable.
+//! Anything that fails before the append leaves no trace but a refusal. The reply is released by the
+//! log when the version is durable; an append waits for the disk only when the log is far behind.
 //!
 //! It does not know threads or queues. It holds the only code that appends versions.
 
@@ -14,7 +14,6 @@ use object::definition::Definition;
 use object::effects::{Admission, encode_globals};
 use object::header::{Header, Kind};
 use object::input::{Input, Request};
-use object::memory::Tree;
 use object::refusal::Verdict;
 use object::schema::decode_value;
 use storage::{Append, Change, NewCommit};
@@ -26,7 +25,12 @@ use crate::shared::Shared;
 use crate::slots::Slots;
 use crate::step::{Ran, Stop, run};
 
-/// Makes the next version of an object of `input`, or puts its refusal on record.
+/// Makes the next version of an object of `input`, or puts its refusal on record. The reply has the
+/// answer; what is given is whether it is a verdict.
+///
+/// # Errors
+///
+/// The host or the store failed, so that there is no verdict.
 pub(crate) fn commit(
     shared: &Shared,
     slots: &mut Slots,
@@ -34,11 +38,15 @@ pub(crate) fn commit(
     live: &mut Live,
     input: Input,
     reply: Reply,
-) {
+) -> Result<()> {
     match step(slots, live, &input) {
         Ok((ran, admission)) => append(shared, resident, live, &input, ran, admission, reply),
         Err(Stop::Refused(verdict)) => refuse(shared, live, &input, verdict, reply),
-        Err(Stop::Failed(error)) => reply.send(Err(error.about(live.head.id))),
+        Err(Stop::Failed(error)) => {
+            let error = error.about(live.head.id);
+            reply.send(Err(error.clone()));
+            Err(error)
+        }
     }
 }
 
@@ -81,7 +89,8 @@ fn append(
     ran: Ran,
     admission: Admission,
     reply: Reply,
-) {
+) -> Result<()> {
+    let id = live.head.id;
     live.tree.update(&ran.image, &ran.changed);
     let (header, nonces) = live.head.successor(input, &ran.outcome(&live.tree), &admission);
     let new_nonces = (!Arc::ptr_eq(&nonces, &live.head.nonces)).then(|| nonces.encode());
@@ -98,40 +107,54 @@ fn append(
     let append = Append { changes: vec![Change::Commit(change)], ..Append::default() };
     let receipt = receipt(&live.definition, &header, input, &ran, admission.rules);
     let done = move |durable: storage::Result<()>| {
-        reply.send(durable.map(|()| receipt).map_err(Error::from));
+        reply.send(durable.map(|()| receipt).map_err(|error| Error::from(error).about(id)));
     };
-    if shared.store().append(&append, done).is_err() {
-        // The reply has the reason. The tree went ahead of an image that will not be.
-        live.tree = Tree::of(&live.image);
-        return;
+    if let Err(error) = shared.store().append(&append, done) {
+        live.stale = true;
+        return Err(Error::from(error).about(id));
     }
-    let wake = live.head.header.wake;
+    let armed = live.armed();
     live.head.advance(header, nonces);
     (live.image, live.globals) = (ran.image, ran.globals);
-    live.missed_wake = None;
+    live.missed = None;
     resident.publish(live);
-    if let Some(next) = live.head.header.wake.filter(|_| live.head.header.wake != wake) {
-        shared.timer().insert(next, live.head.id);
+    if live.head.header.wake != armed {
+        shared.timer().change(id, armed, live.head.header.wake);
     }
+    Ok(())
 }
 
-/// Puts a refusal on record, if the object may have more of them; the reply waits for that.
-fn refuse(shared: &Shared, live: &mut Live, input: &Input, verdict: Verdict, reply: Reply) {
+/// Puts a refusal on record, if the object may have more of them and the input is not too long; the
+/// reply waits for that.
+fn refuse(
+    shared: &Shared,
+    live: &mut Live,
+    input: &Input,
+    verdict: Verdict,
+    reply: Reply,
+) -> Result<()> {
     let id = live.head.id;
     let refused =
         move |verdict, recorded| Error::from(ErrorKind::Refused { verdict, recorded }).about(id);
-    if live.head.refusal_count >= shared.options().refusals_max {
-        return reply.send(Err(refused(verdict, false)));
-    }
     let refusal = live.head.refusal(input, verdict.clone());
+    let options = shared.options();
+    let is_full = live.head.refusal_count >= options.refusals_max;
+    if is_full || refusal.input.len() as u64 > options.refusal_bytes_max {
+        reply.send(Err(refused(verdict, false)));
+        return Ok(());
+    }
     let append = Append { changes: vec![Change::Refusal(&refusal)], ..Append::default() };
     let done = move |durable: storage::Result<()>| {
         let refused = |()| refused(verdict, true);
-        reply.send(Err(durable.map(refused).unwrap_or_else(Error::from)));
+        let failed = |error| Error::from(error).about(id);
+        reply.send(Err(durable.map(refused).unwrap_or_else(failed)));
     };
-    if shared.store().append(&append, done).is_ok() {
-        live.head.record(&refusal);
+    if let Err(error) = shared.store().append(&append, done) {
+        live.stale = true;
+        return Err(Error::from(error).about(id));
     }
+    live.head.record(&refusal);
+    Ok(())
 }
 
 /// What the caller is told when the version is durable.

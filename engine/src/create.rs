@@ -12,12 +12,12 @@ use object::hash::ObjectId;
 use object::head::{Head, genesis};
 use object::image::Image;
 use object::input::{Input, Request};
-use object::limits::WASM_PAGE_BYTES;
 use object::memory::Tree;
 use object::schema::encode_args;
 use storage::{Append, Blob, Change, NewCommit};
 
 use crate::call::Code;
+use crate::catalog::Runnable;
 use crate::commit::receipt;
 use crate::error::{Error, ErrorKind, Result};
 use crate::reply::Reply;
@@ -36,9 +36,9 @@ pub(crate) fn create(
     reply: Reply,
 ) -> Result<ObjectId> {
     let definition = shared.catalog().define(&code.wasm, &code.policy)?;
-    let runnable = shared.catalog().runnable(&definition, || Ok(code.wasm.to_vec()))?;
-    let memory_max = u64::from(runnable.code.about().memory_pages_max) * WASM_PAGE_BYTES as u64;
-    limit("memory_bytes_max", memory_max, shared.options().memory_bytes_max)?;
+    let memory_bytes_max = shared.options().memory_bytes_max;
+    let read = || Ok(code.wasm.to_vec());
+    let runnable = shared.catalog().runnable(&definition, memory_bytes_max, read)?;
     let input = input(&definition, &code, time)?;
     input.validate()?;
 
@@ -55,7 +55,8 @@ pub(crate) fn create(
     loaded.accept(&ran.image);
     definition.schema.validate_state(&ran.image, definition.code.state_address)?;
 
-    let tree = Tree::of(&ran.image);
+    let mut tree = Tree::clone(&runnable.tree);
+    tree.update(&ran.image, &ran.changed);
     let header = genesis(&input, &ran.outcome(&tree), definition.parts());
     let head = Head::new(header.clone());
     let id = head.id;
@@ -64,13 +65,11 @@ pub(crate) fn create(
     let done = move |durable: storage::Result<()>| {
         reply.send(durable.map(|()| receipt).map_err(Error::from));
     };
-    append(shared, &code, &definition, &runnable.base, (&head, &input, &ran), done)?;
+    append(shared, &code, &definition, &runnable, (&head, &input, &ran), done)?;
     let (image, globals) = (ran.image, ran.globals);
-    let code = runnable.code;
-    shared.insert(Live { definition, code, head, image, tree, globals, missed_wake: None });
-    if let Some(wake) = wake {
-        shared.timer().insert(wake, id);
-    }
+    let (code, missed, stale) = (runnable.code, None, false);
+    shared.insert(Live { definition, code, head, image, tree, globals, missed, stale });
+    shared.timer().change(id, None, wake);
     Ok(id)
 }
 
@@ -93,11 +92,11 @@ fn append(
     shared: &Shared,
     code: &Code,
     definition: &Definition,
-    base: &object::image::BaseImage,
+    runnable: &Runnable,
     (head, input, ran): (&Head, &Input, &Ran),
     done: impl FnOnce(storage::Result<()>) + Send + 'static,
 ) -> Result<()> {
-    let globals = (ran.globals != base.globals()).then(|| encode_globals(&ran.globals));
+    let globals = (ran.globals != runnable.base.globals()).then(|| encode_globals(&ran.globals));
     let commit = Commit {
         header: head.header.clone(),
         input: &input.encode(),
@@ -106,17 +105,13 @@ fn append(
         globals: globals.as_deref(),
         pages: ran.pages().collect(),
     };
-    let (policy, base) = (definition.policy.encode(), base.encode());
-    let base_hash = object::hash::BaseHash::of(&base);
+    let (policy, base) = (definition.policy.encode(), runnable.base.encode());
+    let base_hash = Some(runnable.base_hash);
     let append = Append {
         blobs: vec![Blob::Code(&code.wasm), Blob::Policy(&policy), Blob::Base(&base)],
-        changes: vec![Change::Commit(NewCommit { commit, base: Some(base_hash), nonces: None })],
+        changes: vec![Change::Commit(NewCommit { commit, base: base_hash, nonces: None })],
         names: code.name.iter().map(|name| (name.as_str(), head.id)).collect(),
     };
     shared.store().append(&append, done)?;
     Ok(())
-}
-
-fn limit(what: &'static str, found: u64, max: u64) -> Result<()> {
-    if found > max { Err(ErrorKind::Limit { what, max, found }.into()) } else { Ok(()) }
 }

@@ -9,7 +9,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use object::hash::ObjectId;
+use object::definition::Definition;
+use object::hash::{BaseHash, CodeHash, ObjectId, PolicyHash};
 use object::input::Request;
 use object::schema::{Value, encode_args, encode_value};
 use query::{Diff, Snapshot, VersionEntry};
@@ -20,10 +21,10 @@ use crate::capsule;
 use crate::create;
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::Options;
-use crate::pool::Pool;
+use crate::pool::{Pool, on_thread};
 use crate::replay::{Auditor, Replay, Verified};
 use crate::reply::{Pending, Receipt, channel};
-use crate::shared::Shared;
+use crate::shared::{Shared, missing};
 use crate::slots::Slots;
 use crate::turn::turn;
 
@@ -55,7 +56,7 @@ impl Database {
         let (workers, cycles) = (options.worker_count, options.cycles);
         let shared = Arc::new(Shared::new(store, options)?);
         for (at, id) in shared.store().wakes_until(u64::MAX)? {
-            shared.timer().insert(at, id);
+            shared.timer().change(id, None, Some(at));
         }
         let of_workers = Arc::clone(&shared);
         let pool = Pool::start(workers, shared.queue(), move |slots, resident| {
@@ -72,9 +73,10 @@ impl Database {
         let shared = Arc::clone(&self.shared);
         let run = move || {
             while shared.timer().wait(|| shared.clock().now()) {
-                if let Err(error) = shared.post_due(shared.clock().now()) {
-                    tracing::error!(%error, "own cycles stop");
-                    return;
+                match shared.post_due(shared.clock().now()) {
+                    Err(error) if matches!(error.kind(), ErrorKind::Closed) => return,
+                    Err(error) => tracing::error!(%error, "own cycles are late"),
+                    Ok(_) => {}
                 }
             }
         };
@@ -117,8 +119,8 @@ impl Database {
     ///
     /// The arguments are checked against the schema when the call is submitted.
     pub fn call(&self, id: ObjectId, method: &str, arguments: Vec<Value>) -> Call<'_> {
-        let request = self.snapshot(id).and_then(|snapshot| {
-            let method = snapshot.definition().schema.require_method(method)?;
+        let request = self.definition_of(id).and_then(|definition| {
+            let method = definition.schema.require_method(method)?;
             let arguments = encode_args(&arguments, &method.params)?;
             Ok(Request::Call { method: method.name.clone(), arguments })
         });
@@ -130,9 +132,9 @@ impl Database {
     ///
     /// What has no fixed size, strings and lists, is written by methods only.
     pub fn write(&self, id: ObjectId, fields: Vec<(&str, Value)>) -> Call<'_> {
-        let request = self.snapshot(id).and_then(|snapshot| {
+        let request = self.definition_of(id).and_then(|definition| {
             let encode = |(path, value): (&str, Value)| {
-                let place = snapshot.definition().schema.resolve(path)?;
+                let place = definition.schema.resolve(path)?;
                 Ok((place.path().to_string(), encode_value(&value, place.ty())?))
             };
             let fields = fields.into_iter().map(encode).collect::<Result<_, object::Error>>()?;
@@ -164,16 +166,18 @@ impl Database {
     }
 
     /// Moves a manual clock forward to `time`, runs every wake due on the way, and returns when
-    /// all that was submitted is worked through. The system's clock does not move: wakes due now
-    /// are run.
+    /// all that was submitted is worked through, by other threads too: while they go on submitting
+    /// it does not return. The system's clock does not move: wakes due when this is called are run.
     ///
     /// # Errors
     ///
     /// Those of the store.
     pub fn run_until(&self, time: u64) -> Result<()> {
         self.shared.clock().advance_to(time);
+        // Read once: an object may want to run again as soon as it can.
+        let now = self.now();
         loop {
-            let any = self.shared.post_due(self.now())?;
+            let any = self.shared.post_due(now)?;
             self.shared.queue().wait_quiet();
             if !any {
                 return Ok(self.shared.store().sync()?);
@@ -204,8 +208,9 @@ impl Database {
         }
         let stored = self.shared.store().head(id)?;
         let stored = stored.ok_or_else(|| Error::from(ErrorKind::NoObject).about(id))?;
-        let definition = self.definition(&stored.head.header)?;
-        Ok(Snapshot::new(definition, stored.head.header, stored.image))
+        let header = stored.head.header;
+        let definition = self.definition((header.code, header.policy))?;
+        Ok(Snapshot::new(definition, header, stored.image))
     }
 
     /// The version with this seq.
@@ -241,19 +246,26 @@ impl Database {
             return Err(Error::from(kind).about(id));
         };
         let header = version.commit.header().clone();
-        let definition = self.definition(&header)?;
+        let definition = self.definition((header.code, header.policy))?;
         Ok(Snapshot::new(definition, header, version.image))
     }
 
-    fn definition(
-        &self,
-        header: &object::header::Header,
-    ) -> Result<Arc<object::definition::Definition>> {
-        if let Some(known) = self.shared.catalog().known((header.code, header.policy)) {
+    /// What the object is made of, without its memory.
+    fn definition_of(&self, id: ObjectId) -> Result<Arc<Definition>> {
+        let resident = self.shared.find(id);
+        if let Some(version) = resident.and_then(|resident| resident.published()) {
+            return Ok(version.definition);
+        }
+        let info = self.info(id)?;
+        self.definition((info.code, info.policy))
+    }
+
+    fn definition(&self, hashes: (CodeHash, PolicyHash)) -> Result<Arc<Definition>> {
+        if let Some(known) = self.shared.catalog().known(hashes) {
             return Ok(known);
         }
-        let (shared, header) = (Arc::clone(&self.shared), header.clone());
-        self.shared.queue().on_worker(move |_| shared.definition(&header))?
+        let shared = Arc::clone(&self.shared);
+        self.shared.queue().on_worker(move |_| shared.definition(hashes))?
     }
 
     /// The object's history: narrow it down, then ask for its entries.
@@ -310,22 +322,23 @@ impl Database {
         &self,
         mut last: Option<ObjectId>,
     ) -> impl Iterator<Item = Result<ObjectInfo>> + '_ {
-        let (mut page, mut failed) = (Vec::new().into_iter(), false);
+        let (mut page, mut ended) = (Vec::new().into_iter(), false);
         std::iter::from_fn(move || {
             if let Some(info) = page.next() {
                 return Some(Ok(info));
             }
-            if failed {
+            if ended {
                 return None;
             }
             match self.shared.store().list(last, LIST_PAGE) {
                 Ok(next) => {
+                    ended = next.is_empty();
                     last = next.last().map(|info: &ObjectInfo| info.id);
                     page = next.into_iter();
                     page.next().map(Ok)
                 }
                 Err(error) => {
-                    failed = true;
+                    ended = true;
                     Some(Err(error.into()))
                 }
             }
@@ -340,27 +353,29 @@ impl Database {
     /// does not hold; [`NoObject`](ErrorKind::NoObject), and those of the store.
     pub fn verify(&self, id: ObjectId, replay: Replay) -> Result<Verified> {
         let info = self.info(id)?;
-        let shared = Arc::clone(&self.shared);
-        let verified = self.shared.queue().on_worker(move |slots| {
-            let store = shared.store();
-            let genesis = store.version(id, 0)?.ok_or(ErrorKind::NoObject)?;
-            let definition = shared.definition(genesis.commit.header())?;
-            let base = store.base(info.base)?;
-            let base = base.ok_or_else(|| crate::shared::missing("base image", info.base))?;
-            let replay = match replay {
-                Replay::Yes => Some((slots, shared.runnable(&definition)?)),
-                Replay::No => None,
-            };
-            let mut auditor = Auditor::new(definition, base, replay)?;
-            for entry in store.lineage(id)? {
-                match entry? {
-                    storage::LineageEntry::Commit(stored) => auditor.commit(&stored.commit())?,
-                    storage::LineageEntry::Refusal(refusal) => auditor.refusal(&refusal)?,
-                }
+        let verified = on_thread(|| self.audit(id, info.base, replay))?;
+        verified.map_err(|error| error.about(id))
+    }
+
+    /// Verifies a lineage. Call it on a thread with a worker's stack.
+    fn audit(&self, id: ObjectId, base: BaseHash, replay: Replay) -> Result<Verified> {
+        let store = self.shared.store();
+        let genesis = store.version(id, 0)?.ok_or(ErrorKind::NoObject)?;
+        let header = genesis.commit.header();
+        let definition = self.shared.definition((header.code, header.policy))?;
+        let base = store.base(base)?.ok_or_else(|| missing("base image", base))?;
+        let runnable = match replay {
+            Replay::Yes => Some(self.shared.runnable(&definition)?),
+            Replay::No => None,
+        };
+        let mut auditor = Auditor::new(definition, base, runnable)?;
+        for entry in store.lineage(id)? {
+            match entry? {
+                storage::LineageEntry::Commit(stored) => auditor.commit(&stored.commit())?,
+                storage::LineageEntry::Refusal(refusal) => auditor.refusal(&refusal)?,
             }
-            auditor.finish().map(|(verified, _)| verified)
-        })?;
-        verified.map_err(|error: Error| error.about(id))
+        }
+        auditor.finish().map(|(verified, _)| verified)
     }
 
     /// Writes the object, whole, as a capsule.
@@ -379,10 +394,8 @@ impl Database {
     ///
     /// Those of [`verify_capsule`](crate::verify_capsule), and
     /// [`Conflict`](storage::ErrorKind::Conflict) when the object is here already.
-    pub fn import(&self, from: impl Read + Seek + Send + 'static) -> Result<ObjectId> {
-        let shared = Arc::clone(&self.shared);
-        let imported = move |slots: &mut Slots| capsule::import(&shared, slots, from);
-        self.shared.queue().on_worker(imported)?
+    pub fn import(&self, from: impl Read + Seek + Send) -> Result<ObjectId> {
+        on_thread(|| capsule::import(&self.shared, from))?
     }
 
     /// Waits until all that was appended is durable.

@@ -32,7 +32,8 @@ pub enum ErrorKind {
     Refused {
         /// Why, and by which rules.
         verdict: Verdict,
-        /// Whether the refusal is on record; it is not when the object has too many.
+        /// Whether the refusal is on record; it is not when the object has too many or the input
+        /// is too long.
         recorded: bool,
     },
     /// The module cannot be an object's code.
@@ -76,6 +77,11 @@ pub enum ErrorKind {
         /// Its next wake, in milliseconds since 1970-01-01 UTC.
         wake: Option<u64>,
     },
+    /// What belongs to a signature was given for a call without one: sign it, or leave that out.
+    NotSigned {
+        /// What was given.
+        what: &'static str,
+    },
     /// More than an option allows.
     Limit {
         /// The option.
@@ -98,6 +104,8 @@ pub enum ErrorKind {
     },
     /// The substrate failed: no verdict about the input, which may be tried again.
     Substrate(String),
+    /// A worker panicked over it, which is our bug. Nothing changed.
+    Panicked,
     /// The database is closed.
     Closed,
 }
@@ -170,7 +178,7 @@ impl fmt::Display for Error {
         match &self.0.kind {
             ErrorKind::Refused { verdict, recorded: true } => write!(f, "refused: {verdict}"),
             ErrorKind::Refused { verdict, recorded: false } => {
-                write!(f, "refused (not on record: the object has too many): {verdict}")
+                write!(f, "refused (not on record: too many, or too long): {verdict}")
             }
             ErrorKind::Module(error) => write!(f, "module: {error}"),
             ErrorKind::Object(error) => error.fmt(f),
@@ -191,6 +199,9 @@ impl fmt::Display for Error {
             }
             ErrorKind::NotDue { wake: Some(wake) } => write!(f, "its next wake is at {wake}"),
             ErrorKind::NotDue { wake: None } => f.write_str("it wants no wake"),
+            ErrorKind::NotSigned { what } => {
+                write!(f, "the {what} is part of a signature: sign the call or leave it out")
+            }
             ErrorKind::Limit { what, max, found } => {
                 write!(f, "{what}: at most {max}, found {found}")
             }
@@ -198,6 +209,7 @@ impl fmt::Display for Error {
                 write!(f, "replay of version {seq}: {what} expected {expected}, found {found}")
             }
             ErrorKind::Substrate(problem) => write!(f, "substrate: {problem}"),
+            ErrorKind::Panicked => f.write_str("a worker panicked over it: please report this"),
             ErrorKind::Closed => f.write_str("the database is closed"),
         }
     }

@@ -16,6 +16,7 @@ pub struct Options {
     pub(crate) mailbox_max: usize,
     pub(crate) resident_max: usize,
     pub(crate) refusals_max: u64,
+    pub(crate) refusal_bytes_max: u64,
     pub(crate) memory_bytes_max: u64,
     pub(crate) cycles: bool,
     pub(crate) clock: Clock,
@@ -29,6 +30,7 @@ impl Default for Options {
             mailbox_max: 1024,
             resident_max: 100_000,
             refusals_max: 1024,
+            refusal_bytes_max: 4096,
             memory_bytes_max: 64 << 20,
             cycles: true,
             clock: Clock::system(),
@@ -68,7 +70,15 @@ impl Options {
         self
     }
 
-    /// Bytes of memory that a module of a new object may declare as its maximum. Default: 64 MiB.
+    /// Bytes of an encoded input up to which its refusal is kept; the refusal of a longer one is
+    /// given to the caller only. Default: 4096.
+    pub fn refusal_bytes_max(mut self, bytes: u64) -> Options {
+        self.refusal_bytes_max = bytes;
+        self
+    }
+
+    /// Bytes of memory that the module of an object that is created or imported may declare as its
+    /// maximum. Default: 64 MiB.
     pub fn memory_bytes_max(mut self, bytes: u64) -> Options {
         self.memory_bytes_max = bytes;
         self
@@ -77,6 +87,9 @@ impl Options {
     /// Whether objects' own cycles run by themselves while the database is open. Default: yes.
     /// Without, [`Database::advance`] and [`Database::run_until`] run them, and any input still
     /// runs a wake that was due before it.
+    ///
+    /// Nobody waits for a cycle that runs by itself, so its outputs reach nobody but the object's
+    /// history: read them there.
     pub fn cycles(mut self, run: bool) -> Options {
         self.cycles = run;
         self

@@ -1,18 +1,21 @@
 //! The worker pool: threads that take objects off one run queue and work through their mail, and
-//! do what needs a worker's stack and instances.
+//! do what needs a worker's stack and instances. What takes longer has a thread of its own.
 //!
 //! An object is on the queue at most once, so it has one worker at a time. It does not know what a
 //! turn of an object is, nor what a step is.
+//!
+//! Invariant: a letter that was posted is counted until it is worked through, whatever panics.
 
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread::JoinHandle;
+use std::thread::{Builder, JoinHandle};
 
 use crossbeam::channel::{Receiver, Sender, unbounded};
 use object::policy::STACK_BYTES;
 use parking_lot::{Condvar, Mutex};
 
-use crate::error::{ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::resident::Resident;
 use crate::substrate::THREAD_STACK_BYTES;
 
@@ -55,7 +58,8 @@ impl<S> Queue<S> {
         let (sender, receiver) = oneshot::channel();
         let sent = self.errands.0.send(Box::new(move |state| drop(sender.send(work(state)))));
         assert!(sent.is_ok(), "the queue holds a receiver itself");
-        receiver.recv().map_err(|_| ErrorKind::Closed.into())
+        // A worker that panicked over it, or the queue that went away with it, dropped the sender.
+        receiver.recv().map_err(|_| ErrorKind::Panicked.into())
     }
 
     /// Counts a letter that is about to be posted.
@@ -73,6 +77,11 @@ impl<S> Queue<S> {
         }
     }
 
+    /// The count of a letter that was taken: dropping it ends the letter.
+    pub(crate) fn in_hand(&self) -> InHand<'_, S> {
+        InHand(self)
+    }
+
     /// Waits until no letter is under way.
     pub(crate) fn wait_quiet(&self) {
         let mut quiet = self.quiet.lock();
@@ -80,6 +89,42 @@ impl<S> Queue<S> {
             self.changed.wait(&mut quiet);
         }
     }
+}
+
+/// A letter that a worker took.
+pub(crate) struct InHand<'a, S>(&'a Queue<S>);
+
+impl<S> InHand<'_, S> {
+    /// Takes back that the letter was taken.
+    pub(crate) fn put_back(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl<S> Drop for InHand<'_, S> {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}
+
+/// Runs `work` on a thread of its own that has a worker's stack, and waits for what it gives.
+///
+/// # Panics
+///
+/// When `work` does.
+pub(crate) fn on_thread<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T> {
+    std::thread::scope(|scope| {
+        let thread = builder("continuant-audit").spawn_scoped(scope, work).map_err(not_started)?;
+        Ok(thread.join().unwrap_or_else(|panic| resume_unwind(panic)))
+    })
+}
+
+fn builder(name: impl Into<String>) -> Builder {
+    Builder::new().name(name.into()).stack_size(THREAD_STACK_BYTES.max(STACK_BYTES))
+}
+
+fn not_started(error: std::io::Error) -> Error {
+    ErrorKind::Substrate(format!("a thread: {error}")).into()
 }
 
 /// The workers' threads.
@@ -91,7 +136,7 @@ pub(crate) struct Pool {
 
 impl Pool {
     /// Starts `count` workers, each with a state of its own, that give objects on `queue` their
-    /// `turn`.
+    /// `turn`, which does not panic. An errand that panics costs the worker its state.
     pub(crate) fn start<S: Default + 'static>(
         count: usize,
         queue: &Arc<Queue<S>>,
@@ -108,7 +153,12 @@ impl Pool {
                     crossbeam::channel::select_biased! {
                         recv(stopped) -> _ => return,
                         recv(errands) -> errand => match errand {
-                            Ok(errand) => errand(&mut state),
+                            Ok(errand) => {
+                                let run = AssertUnwindSafe(|| errand(&mut state));
+                                if catch_unwind(run).is_err() {
+                                    state = S::default();
+                                }
+                            }
                             Err(_) => return,
                         },
                         recv(turns) -> resident => match resident {
@@ -118,12 +168,8 @@ impl Pool {
                     }
                 }
             };
-            let thread = std::thread::Builder::new()
-                .name(format!("continuant-{index}"))
-                .stack_size(THREAD_STACK_BYTES.max(STACK_BYTES))
-                .spawn(work)
-                .map_err(|error| ErrorKind::Substrate(format!("a worker thread: {error}")))?;
-            pool.threads.push(thread);
+            let thread = builder(format!("continuant-{index}")).spawn(work);
+            pool.threads.push(thread.map_err(not_started)?);
         }
         Ok(pool)
     }
@@ -140,5 +186,22 @@ impl Pool {
             // A worker that panicked has said so; the others still end in order.
             drop(thread.join());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_errand_that_panics_costs_a_worker_its_state_and_nothing_else() {
+        let queue = Arc::new(Queue::<Vec<u8>>::new());
+        let mut pool = Pool::start(1, &queue, |_, _| {}).expect("a thread starts");
+        queue.on_worker(|state| state.push(1)).expect("the worker runs");
+        let panicked = queue.on_worker(|_| panic!("this panic is part of a test"));
+        assert!(matches!(panicked, Err(error) if matches!(error.kind(), ErrorKind::Panicked)));
+        let state = queue.on_worker(|state| state.clone()).expect("the worker still runs");
+        assert!(state.is_empty());
+        pool.stop();
     }
 }

@@ -45,28 +45,29 @@ pub struct Verified {
 }
 
 /// Verifies a lineage record by record.
-pub(crate) struct Auditor<'a> {
+pub(crate) struct Auditor {
     definition: Arc<Definition>,
     base: Arc<BaseImage>,
     verifier: Option<Verifier>,
     /// What steps run in, when they are replayed.
-    replay: Option<(&'a mut Slots, Runnable)>,
+    replay: Option<(Slots, Runnable)>,
     verified: Verified,
 }
 
-impl<'a> Auditor<'a> {
-    /// Starts with an object's parts. With `replay`, the base image must be the code's own.
+impl Auditor {
+    /// Starts with an object's parts. With what runs it, steps are replayed; then the base image
+    /// must be the code's own.
     pub(crate) fn new(
         definition: Arc<Definition>,
         base: Arc<BaseImage>,
-        replay: Option<(&'a mut Slots, Runnable)>,
-    ) -> Result<Auditor<'a>> {
-        if let Some((_, runnable)) = &replay
+        runnable: Option<Runnable>,
+    ) -> Result<Auditor> {
+        if let Some(runnable) = &runnable
             && runnable.base != base
         {
-            let (expected, found) = (runnable.base.hash(), base.hash());
-            return Err(differs("base image", 0, expected, found));
+            return Err(differs("base image", 0, runnable.base_hash, base.hash()));
         }
+        let replay = runnable.map(|runnable| (Slots::default(), runnable));
         Ok(Auditor { definition, base, verifier: None, replay, verified: Verified::default() })
     }
 

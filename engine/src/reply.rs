@@ -1,7 +1,8 @@
 //! The answer to an input: a receipt once its version is durable, to be waited for by a thread or
 //! awaited by a future, on any runtime.
 //!
-//! It does not know what it answers. An input whose database goes away is answered with `Closed`.
+//! It does not know what it answers. An input whose database goes away is answered with `Closed`,
+//! one that a worker panicked over with `Panicked`. What nobody waits for is logged if it failed.
 
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
@@ -56,10 +57,23 @@ impl Reply {
         Reply(None)
     }
 
-    pub(crate) fn send(self, answer: Result<Receipt>) {
-        if let Some(sender) = self.0 {
+    pub(crate) fn send(mut self, answer: Result<Receipt>) {
+        match (self.0.take(), answer) {
             // Whoever asked may have stopped waiting.
-            drop(sender.send(answer));
+            (Some(sender), answer) => drop(sender.send(answer)),
+            // A refusal is a verdict, and on record.
+            (None, Err(error)) if error.refusal().is_none() => {
+                tracing::error!(%error, "own cycle");
+            }
+            (None, _) => {}
+        }
+    }
+}
+
+impl Drop for Reply {
+    fn drop(&mut self) {
+        if let Some(sender) = self.0.take().filter(|_| std::thread::panicking()) {
+            drop(sender.send(Err(ErrorKind::Panicked.into())));
         }
     }
 }

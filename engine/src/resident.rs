@@ -23,7 +23,7 @@ use object::image::Image;
 use object::memory::Tree;
 use parking_lot::Mutex;
 
-use crate::error::{ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::reply::Reply;
 use crate::substrate::Code;
 use object::input::Input;
@@ -53,10 +53,11 @@ impl Letter {
         }
     }
 
-    pub(crate) fn into_reply(self) -> Reply {
+    /// Answers it with an error.
+    pub(crate) fn fail(self, error: Error) {
         match self {
-            Letter::Input { reply, .. } | Letter::Advance { reply, .. } => reply,
-            Letter::Wake { .. } => Reply::none(),
+            Letter::Input { reply, .. } | Letter::Advance { reply, .. } => reply.send(Err(error)),
+            Letter::Wake { .. } => Reply::none().send(Err(error)),
         }
     }
 }
@@ -89,8 +90,38 @@ pub(crate) struct Live {
     pub(crate) image: Image,
     pub(crate) tree: Tree,
     pub(crate) globals: Vec<u64>,
-    /// The wake that was refused or failed at this head: it is not tried again by itself.
-    pub(crate) missed_wake: Option<u64>,
+    /// The head's wake, if it was due and made no version.
+    pub(crate) missed: Option<Missed>,
+    /// Whether an append failed, so that the head may not be the newest version any more: the next
+    /// letter loads the object again.
+    pub(crate) stale: bool,
+}
+
+/// A wake that was due and made no version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Missed {
+    /// When it was due.
+    pub(crate) wake: u64,
+    /// From when on it is tried again by itself, if it failed: a refusal is a verdict.
+    pub(crate) retry: Option<u64>,
+}
+
+impl Live {
+    /// The head's wake, when it is due at `time` and was not missed.
+    pub(crate) fn due(&self, time: u64) -> Option<u64> {
+        let wake = self.head.header.wake.filter(|&wake| wake <= time)?;
+        let missed = self.missed.filter(|missed| missed.wake == wake);
+        let waits = missed.is_some_and(|missed| missed.retry.is_none_or(|retry| time < retry));
+        (!waits).then_some(wake)
+    }
+
+    /// When the timer has the object run, unless it has taken that entry already.
+    pub(crate) fn armed(&self) -> Option<u64> {
+        match self.missed {
+            Some(missed) => missed.retry,
+            None => self.head.header.wake,
+        }
+    }
 }
 
 /// One version, as readers see it.

@@ -5,16 +5,19 @@
 //!
 //! Invariant: each letter posted is counted on the queue before it can be taken.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use object::definition::Definition;
 use object::hash::{CodeHash, ObjectId, PolicyHash};
-use object::input::Input;
+use object::head::Head;
+use object::input::{Input, Request};
+use object::limits::MEMORY_BYTES_MAX;
 use object::memory::Tree;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use storage::Store;
 
 use crate::catalog::{Catalog, Runnable};
@@ -23,12 +26,14 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::options::Options;
 use crate::pool::Queue;
 use crate::reply::Reply;
-use crate::resident::{Letter, Live, Posted, Resident};
+use crate::resident::{Letter, Live, Missed, Posted, Resident};
 use crate::slots::Slots;
 use crate::timer::Timer;
 
 /// Maps of the residents, so that posting to one object seldom waits for another.
 const SHARD_COUNT: usize = 64;
+/// How long after it failed a wake is tried again, in milliseconds.
+pub(crate) const RETRY_MS: u64 = 1000;
 
 pub(crate) struct Shared {
     store: Store,
@@ -39,7 +44,8 @@ pub(crate) struct Shared {
     residents: Vec<Mutex<HashMap<ObjectId, Arc<Resident>>>>,
     /// Objects that were loaded, the longest ago first: candidates to leave memory.
     loaded: Mutex<VecDeque<ObjectId>>,
-    last_nonce: AtomicU64,
+    /// The last nonce drawn for objects of each shard.
+    nonces: Vec<Mutex<u64>>,
     closed: AtomicBool,
 }
 
@@ -59,7 +65,7 @@ impl Shared {
             options,
             residents: (0..SHARD_COUNT).map(|_| Mutex::default()).collect(),
             loaded: Mutex::default(),
-            last_nonce: AtomicU64::new(0),
+            nonces: (0..SHARD_COUNT).map(|_| Mutex::default()).collect(),
             closed: AtomicBool::new(false),
         })
     }
@@ -93,13 +99,10 @@ impl Shared {
         self.closed.store(true, Ordering::Release);
     }
 
-    /// A nonce above all that this process used.
-    pub(crate) fn next_nonce(&self) -> u64 {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let now = u64::try_from(since.as_micros()).unwrap_or(u64::MAX);
-        let next = |last: u64| Some(now.max(last + 1));
-        let last = self.last_nonce.fetch_update(Ordering::AcqRel, Ordering::Acquire, next);
-        next(last.expect("the update always has a value")).expect("as it had for the update")
+    /// The last nonce drawn for the object and some others. Whoever draws the next one keeps this
+    /// locked until the input is posted, so that nonces come in the order of the mail.
+    pub(crate) fn last_nonce(&self, id: ObjectId) -> MutexGuard<'_, u64> {
+        self.nonces[shard_index(id)].lock()
     }
 
     /// Posts an input.
@@ -145,7 +148,7 @@ impl Shared {
     }
 
     fn shard(&self, id: ObjectId) -> &Mutex<HashMap<ObjectId, Arc<Resident>>> {
-        &self.residents[usize::from(id.0[0]) % SHARD_COUNT]
+        &self.residents[shard_index(id)]
     }
 
     /// The object's place in memory, made when it has none; it is loaded at its first turn.
@@ -165,12 +168,24 @@ impl Shared {
         self.shard(id).lock().get(&id).cloned()
     }
 
-    /// Takes an object that was just created into memory.
+    /// Takes an object that was just created into memory, unless someone who found it in the store
+    /// already has.
     pub(crate) fn insert(&self, live: Live) {
         let id = live.head.id;
-        self.shard(id).lock().insert(id, Arc::new(Resident::loaded(live)));
+        match self.shard(id).lock().entry(id) {
+            Entry::Vacant(vacant) => vacant.insert(Arc::new(Resident::loaded(live))),
+            Entry::Occupied(_) => return,
+        };
         self.loaded.lock().push_back(id);
         self.make_room();
+    }
+
+    /// The time of the object's newest version.
+    pub(crate) fn head_time(&self, id: ObjectId) -> Result<u64> {
+        if let Some(newest) = self.find(id).and_then(|resident| resident.published()) {
+            return Ok(newest.header.time);
+        }
+        Ok(self.store.info(id)?.ok_or(ErrorKind::NoObject)?.time)
     }
 
     fn forget(&self, resident: &Arc<Resident>) {
@@ -180,22 +195,56 @@ impl Shared {
         }
     }
 
-    /// What it takes to make the object's next version, from the store. Call it on a worker.
-    pub(crate) fn load(&self, id: ObjectId) -> Result<Live> {
+    /// Loads what it takes to make the object's next version, and publishes its newest. Call it on
+    /// the worker on turn.
+    pub(crate) fn load(&self, resident: &Resident) -> Result<Live> {
+        let id = resident.id;
         let stored = self.store.head(id)?.ok_or(ErrorKind::NoObject)?;
-        let definition = self.definition(&stored.head.header)?;
-        let Runnable { code, .. } = self.runnable(&definition)?;
-        let tree = Tree::of(&stored.image);
-        self.loaded.lock().push_back(id);
-        let (image, globals) = (stored.image, stored.globals);
-        Ok(Live { definition, code, head: stored.head, image, tree, globals, missed_wake: None })
+        let (head, globals) = (stored.head, stored.globals);
+        let definition = self.definition((head.header.code, head.header.policy))?;
+        let runnable = self.runnable(&definition)?;
+        if stored.base != runnable.base_hash {
+            return Err(mismatch("base image", &head, runnable.base_hash, stored.base));
+        }
+        let image = stored.image;
+        let mut tree = Tree::clone(&runnable.tree);
+        let changed: Vec<u32> = image.changed_pages().iter().map(|(index, _)| *index).collect();
+        tree.update(&image, &changed);
+        if tree.root() != head.header.memory_root {
+            return Err(mismatch("memory root", &head, head.header.memory_root, tree.root()));
+        }
+        let missed = self.missed(&head)?;
+        let code = runnable.code;
+        let live = Live { definition, code, head, image, tree, globals, missed, stale: false };
+        if resident.published().is_none() {
+            self.loaded.lock().push_back(id);
+        }
+        resident.publish(&live);
+        Ok(live)
     }
 
-    /// The definition that a header names. Call it on a worker.
-    pub(crate) fn definition(&self, header: &object::header::Header) -> Result<Arc<Definition>> {
-        self.catalog.definition((header.code, header.policy), || {
-            Ok((self.code(header.code)?, self.policy(header.policy)?))
-        })
+    /// The head's wake, if it was refused: it is on record and not tried again by itself.
+    fn missed(&self, head: &Head) -> Result<Option<Missed>> {
+        let Some(wake) =
+            head.header.wake.filter(|_| head.refusal_count > head.header.refusal_count)
+        else {
+            return Ok(None);
+        };
+        for refusal in self.store.refusals(head.id)? {
+            let refusal = refusal?;
+            if refusal.parent != head.hash {
+                break;
+            }
+            if Input::decode(&refusal.input)?.request == Request::Cycle {
+                return Ok(Some(Missed { wake, retry: None }));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The definition of a code and a policy. Call it on a worker.
+    pub(crate) fn definition(&self, hashes: (CodeHash, PolicyHash)) -> Result<Arc<Definition>> {
+        self.catalog.definition(hashes, || Ok((self.code(hashes.0)?, self.policy(hashes.1)?)))
     }
 
     fn code(&self, hash: CodeHash) -> Result<Vec<u8>> {
@@ -209,7 +258,7 @@ impl Shared {
     /// The compiled code of a definition. Call it on a worker.
     pub(crate) fn runnable(&self, definition: &Definition) -> Result<Runnable> {
         let hash = definition.code.hash;
-        self.catalog.runnable(definition, || self.code(hash))
+        self.catalog.runnable(definition, MEMORY_BYTES_MAX, || self.code(hash))
     }
 
     /// Lets objects that are idle leave memory, those loaded the longest ago first, until no more
@@ -228,22 +277,50 @@ impl Shared {
         }
     }
 
-    /// Posts every wake that is due at `now`; whether there was one.
-    pub(crate) fn post_due(&self, now: u64) -> Result<bool, Error> {
-        let mut any = false;
+    /// Posts every wake that is due at `now`; whether there was one. One that cannot be posted is
+    /// tried again a little later; the first error is given when all others are posted.
+    pub(crate) fn post_due(&self, now: u64) -> Result<bool> {
+        let mut posted = Ok(false);
         while let Some((_, id)) = self.timer.take_due(now) {
             match self.post(id, Letter::Wake { time: now }) {
-                Ok(()) => any = true,
+                Ok(()) => posted = posted.map(|_| true),
                 // An object whose creation never became durable has no wake either.
                 Err(error) if matches!(error.kind(), ErrorKind::NoObject) => {}
-                Err(error) => return Err(error),
+                Err(error) if matches!(error.kind(), ErrorKind::Closed) => return Err(error),
+                Err(error) => {
+                    self.timer.change(id, None, Some(now.saturating_add(RETRY_MS)));
+                    posted = posted.and(Err(error));
+                }
             }
         }
-        Ok(any)
+        posted
     }
+}
+
+/// A nonce above `last`, which becomes it.
+pub(crate) fn next_nonce(last: &mut u64) -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let now = u64::try_from(since.as_micros()).unwrap_or(u64::MAX);
+    *last = now.max(*last + 1);
+    *last
+}
+
+fn shard_index(id: ObjectId) -> usize {
+    usize::from(id.0[0]) % SHARD_COUNT
 }
 
 /// A part that a header names and the store does not have.
 pub(crate) fn missing(what: &'static str, hash: impl std::fmt::Display) -> Error {
     ErrorKind::Missing { what, hash: hash.to_string() }.into()
+}
+
+/// What the store has of an object is not what its head says.
+fn mismatch(
+    what: &'static str,
+    head: &Head,
+    expected: impl std::fmt::Display,
+    found: impl std::fmt::Display,
+) -> Error {
+    let (seq, expected, found) = (head.header.seq, expected.to_string(), found.to_string());
+    object::Error::from(object::ErrorKind::Mismatch { what, seq, expected, found }).into()
 }

@@ -4,7 +4,8 @@
 //! After a step the caller either accepts the memory as the object's next image or rejects it, and
 //! the instance holds the image from before again. It does not know why.
 //!
-//! Invariant: between steps a slot's memory is, byte for byte, the image that `Loaded::image` says.
+//! Invariant: between steps a slot's memory is, byte for byte, the image that `Loaded::image` says,
+//! or the slot is not settled and never used again.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -33,6 +34,8 @@ pub(crate) struct Loaded {
     image: Image,
     /// Pages that the host wrote since the last step ended.
     written: Vec<u32>,
+    /// Whether putting an image into the memory did not fail midway.
+    settled: bool,
 }
 
 impl Slots {
@@ -44,13 +47,16 @@ impl Slots {
         image: &Image,
     ) -> Result<&mut Loaded> {
         self.order.retain(|used| *used != hash);
-        self.order.push(hash);
+        if self.loaded.get(&hash).is_some_and(|loaded| !loaded.settled) {
+            self.loaded.remove(&hash);
+        }
         if !self.loaded.contains_key(&hash) {
-            if self.loaded.len() == SLOTS_MAX {
+            while self.loaded.len() >= SLOTS_MAX && !self.order.is_empty() {
                 self.loaded.remove(&self.order.remove(0));
             }
             self.loaded.insert(hash, Loaded::new(code, image)?);
         }
+        self.order.push(hash);
         let loaded = self.loaded.get_mut(&hash).expect("the slot was just made sure of");
         loaded.switch_to(image)?;
         Ok(loaded)
@@ -58,28 +64,28 @@ impl Slots {
 }
 
 impl Loaded {
+    /// An instance that holds the image from which `image` differs.
     fn new(code: &Arc<Code>, image: &Image) -> Result<Loaded> {
         let slot = Slot::new(code)?;
         let image = Image::new(Arc::clone(image.base()));
-        Ok(Loaded { slot, image, written: Vec::new() })
+        Ok(Loaded { slot, image, written: Vec::new(), settled: true })
     }
 
     fn switch_to(&mut self, image: &Image) -> Result<()> {
-        if self.image.is_same(image) {
-            return Ok(());
-        }
+        self.settled = false;
         if self.slot.memory().len() as u64 > image.bytes_count() {
             *self = Loaded::new(&Arc::clone(self.slot.code()), image)?;
+            self.settled = false;
         }
-        self.slot.grow_to(image.bytes_count())?;
-        let memory = self.slot.memory_mut();
-        for (index, _) in self.image.changed_pages() {
-            copy_in(memory, image, *index);
+        if !self.image.is_same(image) {
+            self.slot.grow_to(image.bytes_count())?;
+            let memory = self.slot.memory_mut();
+            differing(self.image.changed_pages(), image.changed_pages(), |index| {
+                copy_in(memory, image, index);
+            });
+            self.image = image.clone();
         }
-        for (index, _) in image.changed_pages() {
-            copy_in(memory, image, *index);
-        }
-        self.image = image.clone();
+        self.settled = true;
         Ok(())
     }
 
@@ -138,14 +144,14 @@ impl Loaded {
 
     /// Puts the memory back to what it was before the step.
     pub(crate) fn reject(&mut self) -> Result<()> {
+        self.settled = false;
         if self.slot.memory().len() as u64 > self.image.bytes_count() {
-            let image = self.image.clone();
-            *self = Loaded::new(&Arc::clone(self.slot.code()), &image)?;
-            return self.switch_to(&image);
+            return self.switch_to(&self.image.clone());
         }
         let dirty = self.dirty();
         let memory = self.slot.memory_mut();
         dirty.into_iter().for_each(|index| copy_in(memory, &self.image, index));
+        self.settled = true;
         Ok(())
     }
 }
@@ -154,4 +160,42 @@ impl Loaded {
 fn copy_in(memory: &mut [u8], image: &Image, index: u32) {
     let start = index as usize * PAGE_BYTES;
     memory[start..start + PAGE_BYTES].copy_from_slice(image.page(index));
+}
+
+/// Names the pages in which two images may differ, ascending: those that only one of them changed,
+/// and those that they do not share.
+fn differing(one: &[(u32, Arc<Page>)], other: &[(u32, Arc<Page>)], mut each: impl FnMut(u32)) {
+    let (mut one, mut other) = (one.iter().peekable(), other.iter().peekable());
+    loop {
+        let index = match (one.peek(), other.peek()) {
+            (Some((left, _)), Some((right, _))) => *left.min(right),
+            (Some((index, _)), None) | (None, Some((index, _))) => *index,
+            (None, None) => return,
+        };
+        let left = one.next_if(|(at, _)| *at == index);
+        let right = other.next_if(|(at, _)| *at == index);
+        match (left, right) {
+            (Some((_, left)), Some((_, right))) if Arc::ptr_eq(left, right) => {}
+            _ => each(index),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_that_two_images_share_are_not_copied() {
+        let page = |byte: u8| Arc::new([byte; PAGE_BYTES]);
+        let shared = page(1);
+        let one = [(0, page(1)), (3, Arc::clone(&shared)), (5, page(2)), (9, page(4))];
+        let other = [(3, shared), (4, page(3)), (5, page(2))];
+        let mut named = Vec::new();
+        differing(&one, &other, |index| named.push(index));
+        assert_eq!(named, [0, 4, 5, 9]);
+        named.clear();
+        differing(&[], &other, |index| named.push(index));
+        assert_eq!(named, [3, 4, 5]);
+    }
 }

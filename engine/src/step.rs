@@ -149,8 +149,8 @@ fn invoke(
             None => Ok(Vec::new()),
         },
         Request::Call { method, arguments } => {
-            let method = definition.schema.require_method(method)?;
-            call(loaded, method, arguments)
+            let method = definition.schema.require_method(method).map_err(Stop::from);
+            method.and_then(|method| call(loaded, method, arguments))
         }
         Request::Cycle => enter(loaded, "cycle", &[]).map(|_| Vec::new()),
         Request::Write { .. } => unreachable!("a write runs no code"),

@@ -1,11 +1,10 @@
 //! Who wants to run when: the next wakes of all objects.
 //!
-//! An entry may be out of date (the object changed its mind since); the worker that takes the wake
-//! compares it with the head and drops it. So nothing is ever removed from the middle. It does not
-//! know how a wake runs.
+//! Whoever changes an object's wake says which one it had, so an object has one entry. An entry may
+//! still be out of date (the object went on while its wake was under way); the worker that takes
+//! the wake compares it with the head and drops it. It does not know how a wake runs.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use object::hash::ObjectId;
@@ -22,16 +21,27 @@ pub(crate) struct Timer {
 
 #[derive(Debug, Default)]
 struct Wakes {
-    heap: BinaryHeap<Reverse<(u64, ObjectId)>>,
+    entries: BTreeSet<(u64, ObjectId)>,
     closed: bool,
 }
 
+impl Wakes {
+    fn first(&self) -> Option<u64> {
+        self.entries.first().map(|(at, _)| *at)
+    }
+}
+
 impl Timer {
-    pub(crate) fn insert(&self, at: u64, object: ObjectId) {
+    /// Has `object` woken at `new` and not at `old`, of which there may be no entry.
+    pub(crate) fn change(&self, object: ObjectId, old: Option<u64>, new: Option<u64>) {
         let mut wakes = self.wakes.lock();
-        let first = wakes.heap.peek().is_none_or(|Reverse((first, _))| at < *first);
-        wakes.heap.push(Reverse((at, object)));
-        if first {
+        if let Some(old) = old {
+            wakes.entries.remove(&(old, object));
+        }
+        let Some(new) = new else { return };
+        let is_first = wakes.first().is_none_or(|first| new < first);
+        wakes.entries.insert((new, object));
+        if is_first {
             self.changed.notify_one();
         }
     }
@@ -39,24 +49,23 @@ impl Timer {
     /// Takes the first wake that is due at `now`.
     pub(crate) fn take_due(&self, now: u64) -> Option<(u64, ObjectId)> {
         let mut wakes = self.wakes.lock();
-        let Reverse((at, _)) = *wakes.heap.peek()?;
-        if at > now {
+        if wakes.first()? > now {
             return None;
         }
-        wakes.heap.pop().map(|Reverse(wake)| wake)
+        wakes.entries.pop_first()
     }
 
     /// When the first wake is.
     pub(crate) fn first(&self) -> Option<u64> {
-        self.wakes.lock().heap.peek().map(|Reverse((at, _))| *at)
+        self.wakes.lock().first()
     }
 
     /// Sleeps until a wake may be due by `now()`; `false` when the timer was closed.
     pub(crate) fn wait(&self, now: impl Fn() -> u64) -> bool {
         let mut wakes = self.wakes.lock();
         while !wakes.closed {
-            let sleep = match wakes.heap.peek() {
-                Some(Reverse((at, _))) => match at.saturating_sub(now()) {
+            let sleep = match wakes.first() {
+                Some(at) => match at.saturating_sub(now()) {
                     0 => return true,
                     milliseconds => Duration::from_millis(milliseconds).min(SLEEP_MAX),
                 },
@@ -70,5 +79,26 @@ impl Timer {
     pub(crate) fn close(&self) {
         self.wakes.lock().closed = true;
         self.changed.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_object_that_changes_its_wake_again_and_again_has_one_entry() {
+        let timer = Timer::default();
+        let id = ObjectId([7; 32]);
+        let mut wake = None;
+        for next in 0..1000 {
+            timer.change(id, wake, Some(next));
+            wake = Some(next);
+        }
+        assert_eq!(timer.wakes.lock().entries.len(), 1);
+        assert_eq!((timer.take_due(998), timer.take_due(999)), (None, Some((999, id))));
+        timer.change(id, wake, Some(5));
+        timer.change(id, Some(5), None);
+        assert_eq!(timer.first(), None);
     }
 }

@@ -3,19 +3,24 @@
 //!
 //! A wake that is due at or before an input's time runs before the input, whether or not anybody
 //! called it, so an object's history does not depend on how soon a timer fired. A wake that is
-//! refused is on record once; it is tried again when the object has changed or someone asks.
+//! refused is on record once; it is tried again when the object has changed or someone asks. One
+//! that fails is tried again a little later, and does not hold up what comes after it.
 //!
 //! It does not know how a version is made.
+//!
+//! Invariant: a turn does not panic. A letter over which one does is answered so, and the object is
+//! loaded again for the next.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use object::input::{Input, Request};
 
 use crate::commit::commit;
-use crate::error::ErrorKind;
+use crate::error::{ErrorKind, Result};
 use crate::reply::Reply;
-use crate::resident::{Letter, Live, Resident};
-use crate::shared::Shared;
+use crate::resident::{Letter, Live, Missed, Resident};
+use crate::shared::{RETRY_MS, Shared};
 use crate::slots::Slots;
 
 /// Letters, and wakes before them, that one turn takes before other objects have theirs.
@@ -23,27 +28,15 @@ const TURN_STEPS_MAX: usize = 64;
 
 /// Works through an object's mail, and schedules it again when there is more.
 pub(crate) fn turn(shared: &Shared, slots: &mut Slots, resident: Arc<Resident>) {
-    let mut live = resident.live.lock();
-    let mut steps = 0;
-    while steps < TURN_STEPS_MAX {
-        let Some(letter) = resident.take() else { break };
-        let loaded = match &mut *live {
-            Some(loaded) => Ok(loaded),
-            None => shared.load(resident.id).map(|loaded| {
-                resident.publish(&loaded);
-                live.insert(loaded)
-            }),
-        };
-        match loaded {
-            Ok(live) => work(shared, slots, &resident, live, letter, &mut steps),
-            Err(error) => {
-                letter.into_reply().send(Err(error.about(resident.id)));
-                shared.queue().end();
-                steps += 1;
-            }
+    let work = AssertUnwindSafe(|| letters(shared, slots, &resident));
+    if catch_unwind(work).is_err() {
+        tracing::error!(object = %resident.id, "a turn panicked");
+        *slots = Slots::default();
+        *resident.live.lock() = None;
+        if resident.published().is_some_and(|newest| newest.header.wake.is_some()) {
+            retry(shared, &resident);
         }
     }
-    drop(live);
     if resident.end_turn() {
         shared.schedule(resident);
     } else {
@@ -51,7 +44,50 @@ pub(crate) fn turn(shared: &Shared, slots: &mut Slots, resident: Arc<Resident>) 
     }
 }
 
-/// Works through one letter, or puts it back when the wakes before it use up the turn.
+fn letters(shared: &Shared, slots: &mut Slots, resident: &Resident) {
+    let mut live = resident.live.lock();
+    let mut steps = 0;
+    while steps < TURN_STEPS_MAX {
+        let Some(letter) = resident.take() else { break };
+        let in_hand = shared.queue().in_hand();
+        match loaded(shared, resident, &mut live) {
+            Ok(live) => {
+                let put_back = work(shared, slots, resident, live, letter, &mut steps);
+                if let Some(letter) = put_back {
+                    resident.put_back(letter);
+                    in_hand.put_back();
+                }
+            }
+            Err(error) => {
+                if matches!(letter, Letter::Wake { .. }) {
+                    retry(shared, resident);
+                }
+                letter.fail(error.about(resident.id));
+                steps += 1;
+            }
+        }
+    }
+}
+
+/// The object as its next step needs it.
+fn loaded<'a>(
+    shared: &Shared,
+    resident: &Resident,
+    live: &'a mut Option<Live>,
+) -> Result<&'a mut Live> {
+    if live.as_ref().is_none_or(|live| live.stale) {
+        *live = Some(shared.load(resident)?);
+    }
+    Ok(live.as_mut().expect("it was just made sure of"))
+}
+
+/// Has the timer try a wake again that was taken from it and came to nothing.
+fn retry(shared: &Shared, resident: &Resident) {
+    let retry = shared.clock().now().saturating_add(RETRY_MS);
+    shared.timer().change(resident.id, None, Some(retry));
+}
+
+/// Works through one letter, or gives it back when the wakes before it use up the turn.
 fn work(
     shared: &Shared,
     slots: &mut Slots,
@@ -59,40 +95,37 @@ fn work(
     live: &mut Live,
     letter: Letter,
     steps: &mut usize,
-) {
+) -> Option<Letter> {
     *steps += 1;
-    while let Some((due, time)) = letter.wakes_by().and_then(|time| Some((due(live, time)?, time)))
-    {
+    while let Some((due, time)) = letter.wakes_by().and_then(|by| Some((live.due(by)?, by))) {
         if *steps > TURN_STEPS_MAX {
-            return resident.put_back(letter);
+            return Some(letter);
         }
         *steps += 1;
-        wake(shared, slots, resident, live, (due, time), Reply::none());
+        let ran = wake(shared, slots, resident, live, (due, time), Reply::none());
+        if let Err(error) = ran
+            && live.stale
+        {
+            if !matches!(letter, Letter::Wake { .. }) {
+                letter.fail(error);
+            }
+            return None;
+        }
     }
     match letter {
         Letter::Input { mut input, reply } => {
             input.time = input.time.max(live.head.header.time);
-            commit(shared, slots, resident, live, input, reply);
+            drop(commit(shared, slots, resident, live, input, reply));
         }
         Letter::Wake { .. } => {}
-        Letter::Advance { time, reply } => {
-            live.missed_wake = None;
-            match due(live, time) {
-                Some(due) => wake(shared, slots, resident, live, (due, time), reply),
-                None => {
-                    let wake = live.head.header.wake;
-                    reply.send(Err(ErrorKind::NotDue { wake }.into()));
-                }
+        Letter::Advance { time, reply } => match live.head.header.wake {
+            Some(due) if due <= time => {
+                drop(wake(shared, slots, resident, live, (due, time), reply));
             }
-        }
+            wake => reply.send(Err(ErrorKind::NotDue { wake }.into())),
+        },
     }
-    shared.queue().end();
-}
-
-/// The object's next wake, when it is due at `time` and was not missed already.
-fn due(live: &Live, time: u64) -> Option<u64> {
-    let wake = live.head.header.wake.filter(|&wake| wake <= time);
-    wake.filter(|_| live.missed_wake != live.head.header.wake)
+    None
 }
 
 /// Runs the object's own cycle for the wake due at `due`, at the latest at `now`.
@@ -103,10 +136,16 @@ fn wake(
     live: &mut Live,
     (due, now): (u64, u64),
     reply: Reply,
-) {
-    let seq = live.head.header.seq;
+) -> Result<()> {
+    let (seq, armed) = (live.head.header.seq, live.armed());
     let time = shared.clock().wake_time(due, now).max(live.head.header.time);
     let input = Input { request: Request::Cycle, time, credential: None };
-    commit(shared, slots, resident, live, input, reply);
-    live.missed_wake = (live.head.header.seq == seq).then_some(due);
+    let done = commit(shared, slots, resident, live, input, reply);
+    let missed = live.head.header.seq == seq;
+    let retry = done.is_err().then(|| shared.clock().now().max(now).saturating_add(RETRY_MS));
+    live.missed = missed.then_some(Missed { wake: due, retry });
+    if missed {
+        shared.timer().change(live.head.id, armed, retry);
+    }
+    done
 }

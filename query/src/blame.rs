@@ -1,16 +1,52 @@
 //! Who changed a field last: the newest version in which it has another value than before.
 //!
-//! It walks back from the head and reads the field in each version, so it costs what the versions
-//! since the change cost. It does not say who could have changed it.
+//! It walks back from the head and reads the field again only behind a version that wrote a page
+//! which the field was read from, so other versions cost no more than their records. It does not say
+//! who could have changed it.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use object::definition::Definition;
 use object::hash::ObjectId;
-use storage::{Direction, ErrorKind, Result, Store};
+use object::image::Image;
+use object::memory::{Memory, Page};
+use object::schema::Value;
+use storage::{Direction, ErrorKind, Result, Store, StoredCommit};
 
 use crate::history::VersionEntry;
-use crate::snapshot::Snapshot;
+
+/// A version, the field's value in it, and the pages that hold the value.
+struct Found {
+    stored: StoredCommit,
+    value: Value,
+    pages: BTreeSet<u32>,
+}
+
+impl Found {
+    /// Whether the version wrote what the value was read from. If not, its parent has the value.
+    fn wrote_it(&self) -> bool {
+        self.stored.commit().pages.iter().any(|(index, _)| self.pages.contains(index))
+    }
+}
+
+/// An image that notes the pages that are read.
+struct Noting<'a> {
+    image: &'a Image,
+    pages: RefCell<BTreeSet<u32>>,
+}
+
+impl Memory for Noting<'_> {
+    fn bytes_count(&self) -> u64 {
+        self.image.bytes_count()
+    }
+
+    fn page(&self, index: u32) -> &Page {
+        self.pages.borrow_mut().insert(index);
+        self.image.page(index)
+    }
+}
 
 /// The version that gave the field at `path` the value that it has now: the genesis when it never
 /// changed.
@@ -25,21 +61,24 @@ pub fn blame(
     path: &str,
 ) -> Result<VersionEntry> {
     let place = definition.schema.resolve(path)?;
-    let address = definition.code.state_address;
-    let mut newer = None;
+    let mut newer: Option<Found> = None;
     for stored in store.versions(object, 0..u64::MAX, Direction::Backward)? {
         let stored = stored?;
+        if let Some(found) = newer.take_if(|found| !found.wrote_it()) {
+            newer = Some(Found { stored, ..found });
+            continue;
+        }
         let seq = stored.header().seq;
         let version = store.version(object, seq)?.ok_or_else(|| no_object(object))?;
-        let snapshot =
-            Snapshot::new(Arc::clone(definition), stored.header().clone(), version.image);
-        let value = place.read(snapshot.image(), address)?;
-        match newer {
-            Some((entry, newer)) if newer != value => return Ok(entry),
-            _ => newer = Some((VersionEntry::decode(&stored)?, value)),
+        let memory = Noting { image: &version.image, pages: RefCell::default() };
+        let value = place.read(&memory, definition.code.state_address)?;
+        if let Some(newer) = newer.take_if(|newer| newer.value != value) {
+            return VersionEntry::decode(&newer.stored);
         }
+        newer = Some(Found { stored, value, pages: memory.pages.into_inner() });
     }
-    newer.map(|(entry, _)| entry).ok_or_else(|| no_object(object))
+    let genesis = newer.ok_or_else(|| no_object(object))?;
+    VersionEntry::decode(&genesis.stored)
 }
 
 fn no_object(object: ObjectId) -> storage::Error {

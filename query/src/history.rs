@@ -1,8 +1,11 @@
 //! The history of an object: its versions with their inputs and effects, and its refusals.
 //!
-//! Entries are read one at a time, so a long history costs no memory, and from either end. It does
-//! not verify the chain: that is what verify is for; each entry's bytes are checked as they are
-//! read.
+//! Entries are read one at a time, so a long history costs no memory, and from either end. Only
+//! refusals, oldest first, are held until all are read, since they are linked the other way: those
+//! in the range of time, and no more than the limit. It does not verify the chain: that is what
+//! verify is for; each entry's bytes are checked as they are read.
+
+use std::collections::VecDeque;
 
 use object::effects::{Admission, Effects};
 use object::hash::{ObjectId, VersionHash};
@@ -92,7 +95,8 @@ impl<'a> History<'a> {
         History { store, object, refused, backwards, since: 0, until: u64::MAX, limit: usize::MAX }
     }
 
-    /// Refusals only.
+    /// Refusals only. Oldest first, those that are asked for are held in memory, so narrow them
+    /// down.
     pub fn refused(mut self) -> History<'a> {
         self.refused = true;
         self
@@ -130,6 +134,9 @@ impl<'a> History<'a> {
     pub fn entries(self) -> Result<impl Iterator<Item = Result<Entry>> + use<'a>> {
         let (since, until) = (self.since, self.until);
         let backwards = self.backwards;
+        let within = move |entry: &Result<Entry>| {
+            entry.as_ref().map_or(true, |entry| (since..=until).contains(&entry.time()))
+        };
         let entries: Box<dyn Iterator<Item = Result<Entry>> + 'a> =
             match (self.refused, self.backwards) {
                 (true, true) => {
@@ -138,9 +145,8 @@ impl<'a> History<'a> {
                 }
                 (true, false) => {
                     let refusals = self.store.refusals(self.object)?;
-                    let mut all: Vec<_> = refusals.collect();
-                    all.reverse();
-                    Box::new(all.into_iter().map(|refusal| refusal_entry(refusal?)))
+                    let refusals = refusals.map(|refusal| refusal_entry(refusal?)).filter(within);
+                    Box::new(last_first(refusals, self.limit))
                 }
                 (false, true) => {
                     let (all, way) = (0..u64::MAX, Direction::Backward);
@@ -163,11 +169,20 @@ impl<'a> History<'a> {
             let Ok(entry @ Entry::Version(_)) = entry else { return false };
             if backwards { entry.time() < since } else { entry.time() > until }
         };
-        let within = move |entry: &Result<Entry>| {
-            entry.as_ref().map_or(true, |entry| (since..=until).contains(&entry.time()))
-        };
         Ok(entries.take_while(move |entry| !past(entry)).filter(within).take(self.limit))
     }
+}
+
+/// The last entries, no more than `limit`, the last of them first.
+fn last_first<T>(entries: impl Iterator<Item = T>, limit: usize) -> impl Iterator<Item = T> {
+    let mut held = VecDeque::new();
+    for entry in entries {
+        if held.len() >= limit {
+            held.pop_front();
+        }
+        held.push_back(entry);
+    }
+    held.into_iter().rev()
 }
 
 fn refusal_entry(refusal: Refusal) -> Result<Entry> {

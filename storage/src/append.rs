@@ -7,7 +7,6 @@
 //! Invariant: rows change exactly as the frame says, so recovery, which reads it, finds the same.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use object::commit::Commit;
 use object::hash::{BaseHash, CodeHash, ObjectId, PolicyHash};
@@ -15,9 +14,9 @@ use object::refusal::Refusal;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::heads::Heads;
-use crate::log::record::{BlobHash, Body, NAME_BYTES_MAX, is_name};
+use crate::log::record::{BlobHash, Body, NAME_BYTES_MAX, Staged, is_name};
 use crate::log::{Done, Position};
-use crate::row::{NewVersion, Row};
+use crate::row::{NewVersion, Row, page_indices};
 use crate::store::{Inner, Store};
 
 /// What is stored once, by its hash, and shared by objects. What the store has already is skipped.
@@ -96,8 +95,11 @@ struct Drafted {
 
 impl Store {
     /// Appends one frame if the heads still hold. Returns as soon as the frame has its place, which
-    /// reads see at once; `done` is called on the log's thread when the frame is durable. It is
-    /// called exactly once, also with the error that this returns.
+    /// reads see at once, unless the log is far behind; `done` is called on the log's thread when
+    /// the frame is durable. It is called exactly once, also with the error that this returns, and
+    /// must not call the store: that thread would wait for itself.
+    ///
+    /// Payloads are stored as they are: that they are those of the header is the caller's promise.
     ///
     /// # Errors
     ///
@@ -189,13 +191,7 @@ impl<'s> Draft<'s> {
             return Err(conflict(row, header.seq, header.parent).of(header.object));
         }
         let pages = page_indices(&new.commit);
-        let notes = row.extend(&NewVersion {
-            header,
-            hash,
-            pages: &pages,
-            nonces: new.nonces.is_some(),
-            globals: new.commit.globals.is_some(),
-        });
+        let notes = row.extend(&NewVersion::new(&new.commit, hash, &pages, new.nonces.is_some()));
         self.body.new_commit(&notes, new.nonces, &new.commit);
         Ok(())
     }
@@ -210,13 +206,7 @@ impl<'s> Draft<'s> {
         }
         let base = new.base.ok_or_else(|| Error::not_found("base image of genesis", hash))?;
         let pages = page_indices(&new.commit);
-        let version = NewVersion {
-            header,
-            hash,
-            pages: &pages,
-            nonces: new.nonces.is_some(),
-            globals: new.commit.globals.is_some(),
-        };
+        let version = NewVersion::new(&new.commit, hash, &pages, new.nonces.is_some());
         let (after, notes) = Row::begin(&version, base);
         self.body.new_commit(&notes, new.nonces, &new.commit);
         self.rows.push(Drafted { id, before: None, in_memory: false, after });
@@ -231,7 +221,7 @@ impl<'s> Draft<'s> {
         }
         let previous = row.refusal_position;
         row.refuse(refusal, Position::HERE);
-        self.body.refusal(false, previous, refusal);
+        self.body.refusal(Staged::No, previous, refusal);
         Ok(())
     }
 
@@ -243,7 +233,7 @@ impl<'s> Draft<'s> {
         let drafted = self.names.iter().find(|(known, _)| known == name).map(|(_, id)| *id);
         let bound = match drafted.or_else(|| self.inner.heads.lock().name(name)) {
             Some(bound) => Some(bound),
-            None => self.inner.index.name(name)?,
+            None => self.inner.index.reading()?.name(name)?,
         };
         let taken = |object| Error::from(ErrorKind::NameTaken { name: name.to_string(), object });
         if let Some(object) = bound {
@@ -271,6 +261,7 @@ impl<'s> Draft<'s> {
                     None => Arc::new(
                         self.inner
                             .index
+                            .reading()?
                             .row(id)?
                             .ok_or_else(|| Error::conflict("an object", "none").of(id))?,
                     ),
@@ -305,7 +296,7 @@ impl<'s> Draft<'s> {
         if !self.holds(&heads) {
             return Err((None, done));
         }
-        let pushed = self.inner.log.push(&self.body.0, hash, done);
+        let pushed = self.inner.push(&mut heads, &self.body, hash, done);
         let position = pushed.map_err(|(error, done)| (Some(error), done))?;
         for mut drafted in self.rows {
             drafted.after.settle(position);
@@ -317,14 +308,8 @@ impl<'s> Draft<'s> {
         for hash in self.blobs {
             heads.put_blob(hash, position);
         }
-        let bytes = self.body.0.len() as u64;
-        self.inner.tail_bytes.fetch_add(bytes, Ordering::Relaxed);
         Ok((position, heads.recent_count()))
     }
-}
-
-fn page_indices(commit: &Commit<'_>) -> Vec<u32> {
-    commit.pages.iter().map(|(index, _)| *index).collect()
 }
 
 fn conflict(row: &Row, seq: u64, parent: impl std::fmt::Display) -> Error {

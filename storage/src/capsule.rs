@@ -21,10 +21,11 @@ use crate::append::Blob;
 #[cfg(doc)]
 use crate::error::ErrorKind;
 use crate::error::{Error, Result};
-use crate::lineage::LineageEntry;
+use crate::heads::Heads;
+use crate::lineage::{Lineage, LineageEntry};
 use crate::log::Position;
-use crate::log::record::{Adoption, Body, CommitRecord};
-use crate::row::{NewVersion, Row};
+use crate::log::record::{Adoption, Body, CommitRecord, Staged};
+use crate::row::{NewVersion, Row, page_indices};
 use crate::store::{Inner, Store};
 
 /// The check that ends a capsule: equal seals, equal bytes.
@@ -149,6 +150,8 @@ impl Store {
         mut progress: impl FnMut(u64, u64),
     ) -> Result<()> {
         let row = self.inner().require_row(id)?;
+        // What leaves must not be taken back by a crash here.
+        self.inner().log.wait_durable(self.inner().log.tail().end)?;
         let all = 3 + row.seq() + 1 + row.refusal_count + 1;
         let io = |error| Error::io("write the capsule", error);
         to.write_all(&HEAD).map_err(io)?;
@@ -159,7 +162,7 @@ impl Store {
         capsule.section(SectionKind::Policy, &policy)?;
         let base = self.base(row.base)?.map(|base| base.encode());
         capsule.section(SectionKind::Base, &part("base image of object", base)?)?;
-        for entry in self.lineage(id)? {
+        for entry in Lineage::new(self.inner(), row) {
             match entry? {
                 LineageEntry::Commit(stored) => {
                     capsule.section(SectionKind::Commit, stored.bytes())?;
@@ -183,8 +186,10 @@ impl Store {
     ///
     /// [`Conflict`](ErrorKind::Conflict) when the object is here already,
     /// [`Capsule`](ErrorKind::Capsule) when the bytes are not those of the first reading, and those
-    /// of the file system. After an error there is no such object.
+    /// of the file system. After an error there is no such object, unless it is one of the file
+    /// system and reopening finds it whole.
     pub fn import(&self, from: impl Read, head: &Head, seal: Seal) -> Result<ObjectId> {
+        let _only = self.inner().importing.lock();
         let mut reader = CapsuleReader::new(from)?;
         let mut stage = Stage::new(self.inner());
         if self.inner().row(head.id)?.is_some() {
@@ -228,7 +233,7 @@ impl Inner {
             }
             let mut heads = self.heads.lock();
             if heads.epoch() == epoch && heads.row(&object).is_none() {
-                let pushed = self.log.push(&body.0, hash, Box::new(|_| {}));
+                let pushed = self.push(&mut heads, &body, hash, Box::new(|_| {}));
                 pushed.map_err(|(error, _)| error)?;
                 heads.put(object, row, None);
                 return Ok(());
@@ -272,8 +277,7 @@ impl<'s> Stage<'s> {
         if self.inner.blob_position(hash)?.is_none() {
             let mut body = Body::default();
             body.blob(hash, bytes);
-            let position = self.push(&body)?;
-            self.inner.heads.lock().put_blob(hash, position);
+            self.push(&body, |heads, position| heads.put_blob(hash, position))?;
         }
         Ok(())
     }
@@ -281,15 +285,9 @@ impl<'s> Stage<'s> {
     fn commit(&mut self, bytes: &[u8]) -> Result<()> {
         let commit = Commit::decode(bytes)?;
         let hash = VersionHash::of(&bytes[..HEADER_BYTES]);
-        let pages: Vec<u32> = commit.pages.iter().map(|(index, _)| *index).collect();
+        let pages = page_indices(&commit);
         let nonces = self.nonces(&commit)?;
-        let version = NewVersion {
-            header: &commit.header,
-            hash,
-            pages: &pages,
-            nonces: nonces.is_some(),
-            globals: commit.globals.is_some(),
-        };
+        let version = NewVersion::new(&commit, hash, &pages, nonces.is_some());
         let (mut row, notes) = match (self.staged.take(), self.base) {
             (Some(mut row), _) => {
                 if (row.head().hash, row.seq() + 1) != (commit.header.parent, commit.header.seq) {
@@ -303,8 +301,8 @@ impl<'s> Stage<'s> {
         };
         let mut body = Body::default();
         let record = CommitRecord { notes, nonces: nonces.as_deref(), commit: bytes };
-        body.commit(true, &record);
-        row.settle(self.push(&body)?);
+        body.staged_commit(&record);
+        row.settle(self.push(&body, |_, _| {})?);
         self.staged = Some(row);
         Ok(())
     }
@@ -325,17 +323,24 @@ impl<'s> Stage<'s> {
         let row = row.filter(|row| row.refusal == refusal.previous);
         let mut row = row.ok_or_else(|| out_of_order("a refusal that follows"))?.clone();
         let mut body = Body::default();
-        body.refusal(true, row.refusal_position, refusal);
-        row.refuse(refusal, self.push(&body)?);
+        body.refusal(Staged::Yes, row.refusal_position, refusal);
+        row.refuse(refusal, self.push(&body, |_, _| {})?);
         self.staged = Some(row);
         Ok(())
     }
 
     /// Pushes a frame whose durability is waited for at the end, when the log has room.
-    fn push(&self, body: &Body) -> Result<Position> {
+    fn push(&self, body: &Body, apply: impl FnOnce(&mut Heads, Position)) -> Result<Position> {
         self.inner.log.wait_for_room()?;
         let hash = blake3::hash(&body.0);
-        self.inner.log.push(&body.0, hash, Box::new(|_| {})).map_err(|(error, _)| error)
+        let mut heads = self.inner.heads.lock();
+        let pushed = self.inner.push(&mut heads, body, hash, Box::new(|_| {}));
+        let position = pushed.map_err(|(error, _)| error)?;
+        apply(&mut heads, position);
+        let recent_count = heads.recent_count();
+        drop(heads);
+        self.inner.relieve(recent_count)?;
+        Ok(position)
     }
 }
 

@@ -10,18 +10,19 @@ use std::sync::Arc;
 
 use object::commit::Commit;
 use object::hash::{
-    AdmissionHash, EffectsHash, GlobalsHash, InputHash, NoncesHash, ObjectId, RefusalHash,
-    VersionHash,
+    AdmissionHash, EffectsHash, GlobalsHash, InputHash, NoncesHash, ObjectId, VersionHash,
 };
 use object::header::HEADER_BYTES;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::index::Reading;
 use crate::log::frame::damaged;
-use crate::log::record::{CommitRecord, Record, decode_refusal, records};
+use crate::log::record::{
+    Adoption, BlobHash, CommitRecord, Notes, Record, Staged, decode_refusal, records,
+};
 use crate::log::scan::{self, Next, Scan};
 use crate::log::{Frame, Position, Tail, segment};
-use crate::row::Row;
+use crate::row::{NewVersion, Row, page_indices};
 use crate::store::{Inner, ObjectInfo, Store};
 
 /// Findings that a report lists; it counts them all.
@@ -94,40 +95,35 @@ impl Store {
         let index = inner.index.reading()?;
         drop(heads);
         inner.log.wait_durable(end.end)?;
-        let mut walk = Walk { inner, report: Report::default(), objects: HashMap::new() };
+        let mut walk = Walk::new(inner);
         if let Err(error) = inner.directory.check() {
             walk.report.find(error);
         }
         walk.log(end, &mut progress)?;
-        walk.index(&unwritten, &index);
-        let staged = walk.objects.values().filter(|seen| seen.staged).count();
-        walk.report.object_count = (walk.objects.len() - staged) as u64;
-        Ok(walk.report)
+        walk.report.object_count = walk.objects.len() as u64;
+        let Walk { mut report, objects, blobs, .. } = walk;
+        Comparison { objects, blobs, unwritten, index }.run(&mut report);
+        Ok(report)
     }
 }
 
-/// What the log says of an object so far.
-#[derive(Clone, Debug)]
-struct Seen {
-    hash: VersionHash,
-    seq: u64,
-    position: Position,
-    refusal: RefusalHash,
-    refusal_position: Position,
-    refusal_count: u64,
-    wake: Option<u64>,
-    name: Option<String>,
-    /// Being imported: no object yet.
-    staged: bool,
-}
-
+/// What the log says so far.
 struct Walk<'a> {
     inner: &'a Inner,
     report: Report,
-    objects: HashMap<ObjectId, Seen>,
+    objects: HashMap<ObjectId, Row>,
+    /// Objects that are being imported.
+    staged: HashMap<ObjectId, Row>,
+    /// Where each blob is: more than once when two appends had it at the same time.
+    blobs: HashMap<BlobHash, Vec<Position>>,
 }
 
-impl Walk<'_> {
+impl<'a> Walk<'a> {
+    fn new(inner: &'a Inner) -> Walk<'a> {
+        let (report, objects, staged, blobs) = Default::default();
+        Walk { inner, report, objects, staged, blobs }
+    }
+
     fn log(&mut self, end: Tail, progress: &mut impl FnMut(u64, u64)) -> Result<()> {
         let (segments, seal) = (self.inner.log.segments(), self.inner.log.seal());
         match segments.previous(segment::FIRST) {
@@ -141,22 +137,26 @@ impl Walk<'_> {
         let all = self.bytes_before(end.end)?;
         let mut scan = Scan::new(segments, seal, scan::start(seal));
         while scan.tail().end < end.end {
-            let next = match scan.next()? {
-                Next::Frame(frame) => Some(frame),
-                Next::Broken(error) => {
+            let broken = match scan.next() {
+                Ok(Next::Frame(frame)) => Ok(frame),
+                Ok(Next::Broken(error)) | Err(error) => Err(error),
+                Ok(Next::Nothing) => Err(damaged(scan.tail().end, "a frame", "none")),
+            };
+            let next = match broken {
+                Ok(frame) => Some(frame),
+                Err(error) => {
                     self.report.find(error);
-                    scan.resume()?.map(|(_, frame)| frame)
-                }
-                Next::Nothing => {
-                    self.report.find(damaged(scan.tail().end, "a frame", "none"));
-                    scan.resume()?.map(|(_, frame)| frame)
+                    scan.resume()?
                 }
             };
             let Some(frame) = next.filter(|frame| frame.position < end.end) else { break };
             self.report.frame_count += 1;
             self.report.bytes += frame.body.len() as u64;
-            if let Err(error) = self.frame(&frame) {
-                self.report.find(place(error, frame.position));
+            for record in records(&frame.body) {
+                let checked = record.and_then(|record| self.record(&frame, record));
+                if let Err(error) = checked {
+                    self.report.find(place(error, frame.position));
+                }
             }
             progress(self.report.bytes.min(all), all);
         }
@@ -173,146 +173,207 @@ impl Walk<'_> {
         Ok(bytes)
     }
 
-    fn frame(&mut self, frame: &Frame) -> Result<()> {
-        for record in records(&frame.body) {
-            match record? {
-                Record::Blob(..) => {}
-                Record::Commit(content) => self.commit(frame, content, false)?,
-                Record::StagedCommit(content) => self.commit(frame, content, true)?,
-                Record::Refusal(content) | Record::StagedRefusal(content) => {
-                    self.refusal(frame, content)?;
-                }
-                Record::Name(id, name) => {
-                    self.seen(frame, id, "a named object")?.name = Some(name.to_string());
-                }
-                Record::Adoption(adoption) => {
-                    let seen = self.seen(frame, adoption.object, "an imported object")?;
-                    let expected = (seen.position, seen.refusal_position, seen.refusal_count);
-                    let found = (adoption.head, adoption.refusal, adoption.refusal_count);
-                    seen.staged = false;
-                    if expected != found {
-                        let (expected, found) = (format!("{expected:?}"), format!("{found:?}"));
-                        return Err(damaged(frame.position, expected, found));
-                    }
-                }
+    fn record(&mut self, frame: &Frame, record: Record<'_>) -> Result<()> {
+        match record {
+            Record::Blob(blob) => {
+                self.blobs.entry(blob.hash()).or_default().push(frame.position);
+                Ok(())
             }
+            Record::Commit(staged, content) => self.commit(frame, staged, content),
+            Record::Refusal(staged, content) => self.refusal(frame, staged, content),
+            Record::Name(id, name) => {
+                self.row(frame, Staged::No, id)?.name = Some(name.to_string());
+                Ok(())
+            }
+            Record::Adoption(adoption) => self.adopt(frame, &adoption),
         }
-        Ok(())
     }
 
-    fn seen(&mut self, frame: &Frame, id: ObjectId, expected: &str) -> Result<&mut Seen> {
-        let seen = self.objects.get_mut(&id);
-        seen.ok_or_else(|| damaged(frame.position, expected, format!("{id}, which is none")))
+    fn rows(&mut self, staged: Staged) -> &mut HashMap<ObjectId, Row> {
+        match staged {
+            Staged::Yes => &mut self.staged,
+            Staged::No => &mut self.objects,
+        }
     }
 
-    fn commit(&mut self, frame: &Frame, content: &[u8], staged: bool) -> Result<()> {
+    fn row(&mut self, frame: &Frame, staged: Staged, id: ObjectId) -> Result<&mut Row> {
+        let row = self.rows(staged).get_mut(&id);
+        row.ok_or_else(|| damaged(frame.position, "a record of an object", format!("one of {id}")))
+    }
+
+    fn commit(&mut self, frame: &Frame, staged: Staged, content: &[u8]) -> Result<()> {
         let record = CommitRecord::decode(content, frame.position)?;
         let commit = Commit::decode(record.commit)?;
-        let header = &commit.header;
         let hash = VersionHash::of(&record.commit[..HEADER_BYTES]);
-        let (seq, wake, position) = (header.seq, header.wake, frame.position);
-        validate_payloads(&commit, record.nonces, position)?;
+        validate_payloads(&commit, record.nonces, frame.position)?;
         self.report.version_count += 1;
-        if seq == 0 {
-            let (refusal, refusal_position, refusal_count, name) = Default::default();
-            let seen = Seen {
-                hash,
-                seq,
-                position,
-                refusal,
-                refusal_position,
-                refusal_count,
-                wake,
-                name,
-                staged,
-            };
-            // An import that failed may have left staged records; a later one stages them anew.
-            let before = self.objects.insert(hash.into(), seen);
-            return match before.is_none_or(|before| before.staged) {
-                true => Ok(()),
-                false => Err(damaged(position, "a new object", ObjectId::from(hash))),
-            };
-        }
-        let seen = self.seen(frame, header.object, "a version of an object")?;
-        let expected = (seen.hash, seen.seq + 1, seen.refusal, seen.position);
-        let found = (header.parent, seq, header.refusals, record.notes.parent);
-        (seen.hash, seen.seq, seen.position, seen.wake) = (hash, seq, position, wake);
-        match expected == found {
-            true => Ok(()),
-            false => Err(damaged(position, format!("{expected:?}"), format!("{found:?}"))),
-        }
+        let pages = page_indices(&commit);
+        let version = NewVersion::new(&commit, hash, &pages, record.nonces.is_some());
+        let (mut row, expected) = if commit.header.seq == 0 {
+            let base = record
+                .notes
+                .base
+                .ok_or_else(|| damaged(frame.position, "a base image in a genesis", "none"))?;
+            // An import that failed leaves staged records; a later one stages them anew.
+            if staged == Staged::No && self.objects.contains_key(&ObjectId::from(hash)) {
+                return Err(damaged(frame.position, "a new object", ObjectId::from(hash)));
+            }
+            Row::begin(&version, base)
+        } else {
+            let row = self.row(frame, staged, commit.header.object)?;
+            let expected = (row.head().hash, row.seq() + 1, row.refusal, row.refusal_count);
+            let header = &commit.header;
+            let found = (header.parent, header.seq, header.refusals, header.refusal_count);
+            if expected != found {
+                let (expected, found) = (format!("{expected:?}"), format!("{found:?}"));
+                return Err(damaged(frame.position, expected, found));
+            }
+            let mut row = row.clone();
+            let notes = row.extend(&version);
+            (row, notes)
+        };
+        row.settle(frame.position);
+        let id = if commit.header.seq == 0 { hash.into() } else { commit.header.object };
+        self.rows(staged).insert(id, row);
+        compare_notes(expected, &record.notes, frame.position)
     }
 
-    fn refusal(&mut self, frame: &Frame, content: &[u8]) -> Result<()> {
+    fn refusal(&mut self, frame: &Frame, staged: Staged, content: &[u8]) -> Result<()> {
         let (previous, refusal) = decode_refusal(content, frame.position)?;
         self.report.refusal_count += 1;
-        let seen = self.seen(frame, refusal.object, "a refusal of an object")?;
-        let expected = (seen.hash, seen.refusal, seen.refusal_position);
+        let row = self.row(frame, staged, refusal.object)?;
+        let expected = (row.head().hash, row.refusal, row.refusal_position);
         let found = (refusal.parent, refusal.previous, previous);
-        (seen.refusal, seen.refusal_position) = (refusal.hash(), frame.position);
-        seen.refusal_count += 1;
+        row.refuse(&refusal, frame.position);
         match expected == found {
             true => Ok(()),
             false => Err(damaged(frame.position, format!("{expected:?}"), format!("{found:?}"))),
         }
     }
 
-    /// Compares the rows in memory and in the index with what the log says.
-    fn index(&mut self, unwritten: &HashMap<ObjectId, Arc<Row>>, index: &Reading) {
-        let objects = std::mem::take(&mut self.objects);
-        for (id, seen) in objects.iter().filter(|(_, seen)| !seen.staged) {
-            let row = match unwritten.get(id) {
+    fn adopt(&mut self, frame: &Frame, adoption: &Adoption) -> Result<()> {
+        let staged = self.staged.remove(&adoption.object);
+        let row = staged.ok_or_else(|| {
+            damaged(frame.position, "staged records of the object", adoption.object)
+        })?;
+        let expected = (row.head().position, row.refusal_position, row.refusal, row.refusal_count);
+        let found =
+            (adoption.head, adoption.refusal, adoption.refusal_hash, adoption.refusal_count);
+        self.objects.insert(adoption.object, row);
+        match expected == found {
+            true => Ok(()),
+            false => Err(damaged(frame.position, format!("{expected:?}"), format!("{found:?}"))),
+        }
+    }
+}
+
+/// That the notes beside a version lead to where things are. When a record has a table is the
+/// writer's choice, so a table is compared only where there is one.
+fn compare_notes(expected: Notes, found: &Notes, at: Position) -> Result<()> {
+    let (mut expected, mut found) = (expected.settled(at), found.clone());
+    if expected.table.is_none() || found.table.is_none() {
+        (expected.table, found.table) = (None, None);
+    }
+    match expected == found {
+        true => Ok(()),
+        false => Err(damaged(at, format!("{expected:?}"), format!("{found:?}"))),
+    }
+}
+
+/// The rows in memory and in the index, beside what the log says.
+struct Comparison<'a> {
+    objects: HashMap<ObjectId, Row>,
+    blobs: HashMap<BlobHash, Vec<Position>>,
+    unwritten: HashMap<ObjectId, Arc<Row>>,
+    index: Reading<'a>,
+}
+
+impl Comparison<'_> {
+    fn run(&self, report: &mut Report) {
+        for (id, logged) in &self.objects {
+            let row = match self.unwritten.get(id) {
                 Some(row) => Ok(Some(Row::clone(row))),
-                None => index.row(*id),
+                None => self.index.row(*id),
             };
             match row {
-                Ok(Some(row)) => {
-                    let same = (row.head().hash, row.head().position, row.wake)
-                        == (seen.hash, seen.position, seen.wake)
-                        && (row.refusal, row.refusal_position, row.refusal_count)
-                            == (seen.refusal, seen.refusal_position, seen.refusal_count)
-                        && row.name == seen.name;
-                    if !same {
-                        self.report.find(index_differs(format!("the row of {id}")));
-                    }
-                }
-                Ok(None) => self.report.find(index_differs(format!("no row of {id}"))),
-                Err(error) => self.report.find(error),
-            }
-            if let (Some(name), false) = (&seen.name, unwritten.contains_key(id))
-                && index.name(name).ok().flatten() != Some(*id)
-            {
-                self.report.find(index_differs(format!("the name {name:?}")));
+                Ok(Some(row))
+                    if Row { pages: None, ..row.clone() }
+                        == Row { pages: None, ..logged.clone() } => {}
+                Ok(_) => report.find(index_differs(format!("the row of {id}"))),
+                Err(error) => report.find(error),
             }
         }
-        if let Err(error) = self.rows(&objects, index) {
-            self.report.find(error);
+        for compared in [self.rows(report), self.names(report), self.blobs(report)] {
+            if let Err(error) = compared {
+                report.find(error);
+            }
         }
-        self.objects = objects;
     }
 
-    /// Walks the index's own rows: each is of an object, and has its wake.
-    fn rows(&mut self, objects: &HashMap<ObjectId, Seen>, index: &Reading) -> Result<()> {
-        let wakes: HashSet<_> = index.wakes_until(u64::MAX)?.into_iter().collect();
+    /// Walks the index's rows: each is of an object, and has its wake.
+    fn rows(&self, report: &mut Report) -> Result<()> {
+        let wakes: HashSet<_> = self.index.wakes_until(u64::MAX)?.into_iter().collect();
         let (mut last, mut wake_count) = (None, 0);
         loop {
-            let rows: Vec<ObjectInfo> = index.list(last, LIST_PAGE)?;
+            let rows: Vec<ObjectInfo> = self.index.list(last, LIST_PAGE)?;
             let Some(end) = rows.last() else { break };
             last = Some(end.id);
             for row in rows {
-                if objects.get(&row.id).is_none_or(|seen| seen.staged) {
-                    self.report.find(index_differs(format!("a row of {}, no object", row.id)));
+                if !self.objects.contains_key(&row.id) {
+                    report.find(index_differs(format!("a row of {}, no object", row.id)));
                 }
                 if let Some(wake) = row.wake {
                     wake_count += 1;
                     if !wakes.contains(&(wake, row.id)) {
-                        self.report.find(index_differs(format!("no wake of {}", row.id)));
+                        report.find(index_differs(format!("no wake of {}", row.id)));
                     }
                 }
             }
         }
         if wake_count != wakes.len() {
-            self.report.find(index_differs(format!("{} wakes, not {wake_count}", wakes.len())));
+            report.find(index_differs(format!("{} wakes, not {wake_count}", wakes.len())));
+        }
+        Ok(())
+    }
+
+    fn names(&self, report: &mut Report) -> Result<()> {
+        let names: HashMap<String, ObjectId> = self.index.names()?.into_iter().collect();
+        for (name, id) in &names {
+            let logged = self.objects.get(id).and_then(|row| row.name.as_ref());
+            if logged != Some(name) {
+                report.find(index_differs(format!("the name {name:?}")));
+            }
+        }
+        for (id, row) in self.objects.iter().filter(|(id, _)| !self.unwritten.contains_key(id)) {
+            if let Some(name) = row.name.as_ref().filter(|name| names.get(*name) != Some(id)) {
+                report.find(index_differs(format!("no name {name:?}")));
+            }
+        }
+        Ok(())
+    }
+
+    fn blobs(&self, report: &mut Report) -> Result<()> {
+        let indexed: HashMap<Vec<u8>, Position> = self.index.blobs()?.into_iter().collect();
+        let mut known = 0;
+        for (hash, positions) in &self.blobs {
+            let Some(position) = indexed.get(&hash.key()[..]) else { continue };
+            known += 1;
+            if !positions.contains(position) {
+                report.find(index_differs(format!("the place of {hash:?}")));
+            }
+        }
+        if known != indexed.len() {
+            report.find(index_differs(format!("{} blobs, not {known}", indexed.len())));
+        }
+        // Every object that the index has needs its blobs there.
+        let rows = self.objects.iter().filter(|(id, _)| !self.unwritten.contains_key(id));
+        let needed = rows.flat_map(|(_, row)| {
+            [BlobHash::Code(row.code), BlobHash::Policy(row.policy), BlobHash::Base(row.base)]
+        });
+        for hash in needed.collect::<HashSet<_>>() {
+            if !indexed.contains_key(&hash.key()[..]) {
+                report.find(index_differs(format!("no place of {hash:?}")));
+            }
         }
         Ok(())
     }

@@ -75,8 +75,9 @@ impl Directory {
 
     /// Reads the marker again.
     pub(crate) fn check(&self) -> Result<()> {
-        let id = decode(&read(&self.marker)?)?;
-        assert_eq!(id, self.id, "a marker that decodes is the one that was opened");
+        if decode(&read(&self.marker)?)? != self.id {
+            return Err(Error::damaged(MARKER, 16, "the id that was opened", "another"));
+        }
         Ok(())
     }
 
@@ -95,41 +96,75 @@ impl Directory {
     }
 }
 
+/// Makes the marker, unless someone else does so first.
 fn create(path: &Path) -> Result<()> {
-    fs::create_dir_all(path).map_err(|error| Error::io("create directory", error))?;
-    for entry in fs::read_dir(path).map_err(|error| Error::io("list", error))? {
-        let entry = entry.map_err(|error| Error::io("list", error))?;
-        if entry.file_name() != format!("{MARKER}{TEMPORARY}").as_str() {
-            let found = entry.file_name().to_string_lossy().into_owned();
-            let problem = io::Error::other(format!("it has no {MARKER}, but {found}"));
-            return Err(Error::from(ErrorKind::NotADatabase).because(problem));
+    create_directories(path)?;
+    let marker = path.join(MARKER);
+    let failed = |operation| move |error| Error::io(operation, error);
+    for entry in fs::read_dir(path).map_err(failed("list"))? {
+        let name = entry.map_err(failed("list"))?.file_name();
+        if name == format!("{MARKER}{TEMPORARY}").as_str() {
+            continue;
         }
+        if marker.try_exists().map_err(failed("read"))? {
+            return Ok(());
+        }
+        let found = name.to_string_lossy().into_owned();
+        let problem = io::Error::other(format!("it has no {MARKER}, but {found}"));
+        return Err(Error::from(ErrorKind::NotADatabase).because(problem));
     }
     let mut id = DatabaseId::default();
     let filled = getrandom::fill(&mut id);
     filled.map_err(|error| Error::io("random bytes", io::Error::other(error.to_string())))?;
-    let marker = path.join(MARKER);
-    drop(create_file(&marker, |file| file.write_all(&encode(id)))?);
-    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        sync_directory(parent)?;
+    // Whoever holds the lock of the file that becomes the marker is the one that makes it.
+    let made = OpenOptions::new().write(true).create(true).truncate(false).open(temporary(&marker));
+    let mut made = made.map_err(failed("create"))?;
+    lock(&made)?;
+    if marker.try_exists().map_err(failed("read"))? {
+        return Ok(());
     }
-    Ok(())
+    made.set_len(0).map_err(failed("write"))?;
+    made.write_all(&encode(id)).map_err(failed("write"))?;
+    made.sync_all().map_err(failed("sync"))?;
+    keep_file(&marker)
+}
+
+/// Makes a directory and those above it, durably.
+fn create_directories(path: &Path) -> Result<()> {
+    let missing = path.ancestors().take_while(|path| !path.as_os_str().is_empty());
+    let missing: Vec<&Path> = missing.take_while(|path| !path.exists()).collect();
+    fs::create_dir_all(path).map_err(|error| Error::io("create directory", error))?;
+    missing.into_iter().rev().try_for_each(|made| sync_directory(parent(made)))
+}
+
+/// The directory that a path is in.
+fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
+fn lock(file: &File) -> Result<()> {
+    match file.try_lock() {
+        Ok(()) => Ok(()),
+        Err(TryLockError::WouldBlock) => Err(ErrorKind::Locked.into()),
+        Err(TryLockError::Error(error)) => Err(Error::io("lock", error)),
+    }
 }
 
 fn open(path: &Path) -> Result<Directory> {
     let marker = OpenOptions::new().read(true).write(true).open(path.join(MARKER));
     let marker = marker.map_err(|error| Error::io("open", error))?;
-    match marker.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => return Err(ErrorKind::Locked.into()),
-        Err(TryLockError::Error(error)) => return Err(Error::io("lock", error)),
-    }
+    lock(&marker)?;
     let id = decode(&read(&marker)?)?;
     let log = path.join(LOG);
     if !log.exists() {
         fs::create_dir(&log).map_err(|error| Error::io("create directory", error))?;
-        sync_directory(path)?;
     }
+    // A crash may have come between a name and its sync, now or when it was made.
+    sync_directory(path)?;
+    sync_directory(&log)?;
     Ok(Directory { path: path.to_path_buf(), id, marker })
 }
 
@@ -182,16 +217,20 @@ pub(crate) fn create_file(
     let mut made = OpenOptions::new();
     made.read(true).write(true).create(true).truncate(true);
     let mut file = made.open(&temporary).map_err(|error| Error::io("create", error).at(path))?;
-    fill(&mut file).map_err(|error| Error::io("write", error).at(path))?;
-    file.sync_all().map_err(|error| Error::io("sync", error).at(path))?;
-    keep_file(path)?;
+    let filled = fill(&mut file).map_err(|error| Error::io("write", error).at(path));
+    let synced = |()| file.sync_all().map_err(|error| Error::io("sync", error).at(path));
+    if let Err(error) = filled.and_then(synced).and_then(|()| keep_file(path)) {
+        // On a full disk it would hold the space that is missing.
+        let _ = fs::remove_file(temporary);
+        return Err(error);
+    }
     Ok(file)
 }
 
 /// Gives a durable file at the temporary name of `path` its name.
 pub(crate) fn keep_file(path: &Path) -> Result<()> {
     fs::rename(temporary(path), path).map_err(|error| Error::io("rename", error).at(path))?;
-    sync_directory(path.parent().expect("a file is in a directory"))
+    sync_directory(parent(path))
 }
 
 /// The name that a file has while it is made.

@@ -10,7 +10,7 @@
 //!
 //! Invariant: a row in `recent` is newer than one in `flushing`, and that newer than the index's.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use object::hash::ObjectId;
@@ -35,6 +35,9 @@ pub(crate) struct Generation {
     pub(crate) blobs: HashMap<BlobHash, Position>,
 }
 
+/// Pages of an object whose places are kept in memory with its row.
+const PAGES_KEPT_MAX: usize = 256;
+
 /// Rows in memory.
 #[derive(Debug, Default)]
 pub(crate) struct Heads {
@@ -47,6 +50,12 @@ pub(crate) struct Heads {
 impl Heads {
     pub(crate) fn epoch(&self) -> u64 {
         self.epoch
+    }
+
+    /// Whether the index has everything, once what is being written is.
+    pub(crate) fn is_written(&self) -> bool {
+        let Generation { rows, names, blobs } = &self.recent;
+        rows.is_empty() && names.is_empty() && blobs.is_empty()
     }
 
     /// Rows in the generation that is next to be written.
@@ -71,7 +80,9 @@ impl Heads {
     }
 
     /// Puts a changed row; `before` is the one that it follows.
-    pub(crate) fn put(&mut self, id: ObjectId, row: Row, before: Option<&Row>) {
+    pub(crate) fn put(&mut self, id: ObjectId, mut row: Row, before: Option<&Row>) {
+        // The pages of a large memory are rather read again than kept.
+        row.pages = row.pages.filter(|pages| pages.count() <= PAGES_KEPT_MAX);
         let recent = self.recent.rows.get(&id);
         let indexed_wake = match recent {
             Some(entry) => entry.indexed_wake,
@@ -109,8 +120,29 @@ impl Heads {
 
     /// All rows in memory that the index may not have yet.
     pub(crate) fn unwritten(&self) -> HashMap<ObjectId, Arc<Row>> {
+        self.rows().map(|(id, entry)| (*id, Arc::clone(&entry.row))).collect()
+    }
+
+    /// The first `limit` of those rows behind `after`, in the order of their ids.
+    pub(crate) fn unwritten_after(
+        &self,
+        after: Option<ObjectId>,
+        limit: usize,
+    ) -> BTreeMap<ObjectId, Arc<Row>> {
+        let mut first = BTreeMap::new();
+        for (id, entry) in self.rows().filter(|(id, _)| after.is_none_or(|after| **id > after)) {
+            // A row that is met twice is the newer one the second time.
+            first.insert(*id, Arc::clone(&entry.row));
+            if first.len() > limit {
+                first.pop_last();
+            }
+        }
+        first
+    }
+
+    /// The rows in memory, older ones first.
+    fn rows(&self) -> impl Iterator<Item = (&ObjectId, &Entry)> {
         let older = self.flushing.iter().flat_map(|flushing| flushing.rows.iter());
-        let all = older.chain(self.recent.rows.iter());
-        all.map(|(id, entry)| (*id, Arc::clone(&entry.row))).collect()
+        older.chain(self.recent.rows.iter())
     }
 }

@@ -9,6 +9,8 @@
 
 pub(crate) mod row;
 
+use std::ops::Bound;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use object::codec::{Reader, Write};
@@ -29,7 +31,7 @@ type Table = TableDefinition<'static, &'static [u8], &'static [u8]>;
 const OBJECTS: Table = Table::new("objects");
 /// Name to object id.
 const NAMES: Table = Table::new("names");
-/// Time, big endian, then object id; no value.
+/// Time, big endian, then object id; no value but the check.
 const WAKES: Table = Table::new("wakes");
 /// Kind and hash to position.
 const BLOBS: Table = Table::new("blobs");
@@ -42,7 +44,8 @@ const LAYOUT: u32 = 1;
 /// An open index.
 #[derive(Debug)]
 pub(crate) struct Index {
-    database: Database,
+    /// There until it is dropped.
+    database: Option<Database>,
     path: PathBuf,
 }
 
@@ -56,58 +59,53 @@ impl Index {
         if let Ok(file) = std::fs::File::open(path) {
             drop_cache(&file);
         }
-        let mut builder = Database::builder();
-        let opened = builder.set_cache_size(cache_bytes).open(path);
-        let database = opened.map_err(|error| failed(path, error.into()))?;
-        let index = Index { database, path: path.to_path_buf() };
-        let covered = index.read(|index| index.covered())?;
-        Ok((index, covered))
+        let opened = guard(path, || {
+            let mut builder = Database::builder();
+            Ok(builder.set_cache_size(cache_bytes).open(path)?)
+        });
+        let index = Index { database: Some(opened?), path: path.to_path_buf() };
+        match index.reading()?.covered()? {
+            Covered::Nothing => Ok((index, None)),
+            Covered::Until(tail) => Ok((index, Some(tail))),
+            Covered::OtherLayout => {
+                drop(index);
+                std::fs::remove_file(path).map_err(|e| Error::io("remove", e).at(path))?;
+                Index::open(path, cache_bytes)
+            }
+        }
     }
 
-    fn read<T>(&self, read: impl FnOnce(Reading) -> Result<T>) -> Result<T> {
-        read(self.reading()?)
+    fn database(&self) -> &Database {
+        self.database.as_ref().expect("it is there until it is dropped")
     }
 
     /// The index as it is now, whatever is written meanwhile.
-    pub(crate) fn reading(&self) -> Result<Reading> {
-        let transaction = self.database.begin_read();
-        let transaction = transaction.map_err(|error| failed(&self.path, error.into()))?;
-        Ok(Reading { transaction, path: self.path.clone() })
-    }
-
-    pub(crate) fn row(&self, id: ObjectId) -> Result<Option<Row>> {
-        self.read(|index| index.row(id))
-    }
-
-    pub(crate) fn info(&self, id: ObjectId) -> Result<Option<ObjectInfo>> {
-        self.read(|index| index.info(id))
-    }
-
-    pub(crate) fn name(&self, name: &str) -> Result<Option<ObjectId>> {
-        self.read(|index| index.name(name))
-    }
-
-    pub(crate) fn blob(&self, hash: BlobHash) -> Result<Option<Position>> {
-        self.read(|index| index.blob(hash))
-    }
-
-    pub(crate) fn list(&self, after: Option<ObjectId>, limit: usize) -> Result<Vec<ObjectInfo>> {
-        self.read(|index| index.list(after, limit))
-    }
-
-    pub(crate) fn wakes_until(&self, time: u64) -> Result<Vec<(u64, ObjectId)>> {
-        self.read(|index| index.wakes_until(time))
+    pub(crate) fn reading(&self) -> Result<Reading<'_>> {
+        let transaction = guard(&self.path, || Ok(self.database().begin_read()?))?;
+        Ok(Reading { transaction, path: &self.path })
     }
 
     /// Writes a generation of rows, with the end of the log that it covers, in one transaction.
     pub(crate) fn write(&self, generation: &Generation, covers: Tail) -> Result<()> {
-        let write = || {
-            let mut transaction = self.database.begin_write()?;
+        guard(&self.path, || {
+            let mut transaction = self.database().begin_write()?;
             transaction.set_two_phase_commit(true);
             put(&transaction, generation, covers)?;
             Ok(transaction.commit()?)
-        };
-        write().map_err(|error: redb::Error| failed(&self.path, error))
+        })
+    }
+}
+
+impl Drop for Index {
+    fn drop(&mut self) {
+        // It writes when it is closed, and so may panic on damage.
+        let closed = guard(&self.path, || {
+            drop(self.database.take());
+            Ok(())
+        });
+        if let Err(error) = closed {
+            tracing::error!(%error, "closing the index");
+        }
     }
 }
 
@@ -127,7 +125,8 @@ fn put(
                 wakes.remove(&wake_key(time, *id)[..])?;
             }
             if let Some(time) = entry.row.wake {
-                wakes.insert(&wake_key(time, *id)[..], &[][..])?;
+                let key = wake_key(time, *id);
+                wakes.insert(&key[..], &row::close(&key, Vec::new())[..])?;
             }
         }
     }
@@ -173,98 +172,136 @@ fn wake_key(time: u64, id: ObjectId) -> [u8; 40] {
     key
 }
 
-/// The index as of one moment.
-pub(crate) struct Reading {
-    transaction: ReadTransaction,
-    path: PathBuf,
+/// What the index covers of the log.
+enum Covered {
+    Nothing,
+    Until(Tail),
+    /// It cannot be read by this program.
+    OtherLayout,
 }
 
-impl Reading {
+/// The index as of one moment.
+pub(crate) struct Reading<'a> {
+    transaction: ReadTransaction,
+    path: &'a Path,
+}
+
+impl Reading<'_> {
     fn get<T>(
         &self,
         table: Table,
         key: &[u8],
         decode: impl FnOnce(&[u8]) -> Option<T>,
     ) -> Result<Option<T>> {
-        let table = self.table(table)?;
-        let value = table.get(key).map_err(|error| failed(&self.path, error.into()))?;
-        let Some(value) = value else { return Ok(None) };
-        let decoded = decode(value.value());
-        decoded.map(Some).ok_or_else(|| self.damaged("a row does not match its check"))
+        let found = guard(self.path, || {
+            let table = self.transaction.open_table(table)?;
+            let value = table.get(key)?;
+            Ok(value.map(|value| decode(value.value())))
+        })?;
+        let damaged = || self.damaged("a row does not match its check");
+        found.map(|decoded| decoded.ok_or_else(damaged)).transpose()
     }
 
-    fn table(&self, table: Table) -> Result<redb::ReadOnlyTable<&'static [u8], &'static [u8]>> {
-        let opened = self.transaction.open_table(table);
-        opened.map_err(|error| failed(&self.path, error.into()))
+    /// What `decode` makes of the rows of a table in a range of keys, at most `limit`.
+    fn range<T>(
+        &self,
+        table: Table,
+        range: (Bound<&[u8]>, Bound<&[u8]>),
+        limit: usize,
+        decode: impl Fn(&[u8], &[u8]) -> Option<T>,
+    ) -> Result<Vec<T>> {
+        let rows = guard(self.path, || {
+            let table = self.transaction.open_table(table)?;
+            let mut rows = Vec::new();
+            for entry in table.range::<&[u8]>(range)?.take(limit) {
+                let (key, value) = entry?;
+                rows.push(decode(key.value(), value.value()));
+            }
+            Ok(rows)
+        })?;
+        let rows: Option<Vec<T>> = rows.into_iter().collect();
+        rows.ok_or_else(|| self.damaged("a row does not match its check"))
     }
 
     fn damaged(&self, problem: &str) -> Error {
-        Error::from(ErrorKind::IndexDamaged(problem.to_string())).at(&self.path)
+        Error::from(ErrorKind::IndexDamaged(problem.to_string())).at(self.path)
     }
 
-    fn covered(&self) -> Result<Option<Tail>> {
-        let tail = self.get(META, COVERED, |value| {
+    fn covered(&self) -> Result<Covered> {
+        let covered = self.get(META, COVERED, |value| {
             let mut reader = Reader::new("covered", row::open(COVERED, value)?);
-            let layout = reader.u32().ok()?;
+            if reader.u32().ok()? != LAYOUT {
+                return Some(Covered::OtherLayout);
+            }
             let (end, last) = (Position(reader.u64().ok()?), Position(reader.u64().ok()?));
             let check = reader.array().ok()?;
-            (layout == LAYOUT).then_some(Tail { end, last, check })
+            Some(Covered::Until(Tail { end, last, check }))
         })?;
-        Ok(tail)
+        Ok(covered.unwrap_or(Covered::Nothing))
     }
 
     pub(crate) fn row(&self, id: ObjectId) -> Result<Option<Row>> {
         self.get(OBJECTS, &id.0, |value| row::decode(id, value))
     }
 
-    fn info(&self, id: ObjectId) -> Result<Option<ObjectInfo>> {
+    pub(crate) fn info(&self, id: ObjectId) -> Result<Option<ObjectInfo>> {
         self.get(OBJECTS, &id.0, |value| row::info(id, value))
     }
 
     pub(crate) fn name(&self, name: &str) -> Result<Option<ObjectId>> {
-        self.get(NAMES, name.as_bytes(), |value| {
-            Some(ObjectId(row::open(name.as_bytes(), value)?.try_into().ok()?))
-        })
+        self.get(NAMES, name.as_bytes(), |value| named(name.as_bytes(), value))
     }
 
     pub(crate) fn blob(&self, hash: BlobHash) -> Result<Option<Position>> {
-        self.get(BLOBS, &hash.key(), |value| {
-            let position = row::open(&hash.key(), value)?.try_into().ok()?;
-            Some(Position(u64::from_le_bytes(position)))
-        })
+        self.get(BLOBS, &hash.key(), |value| position(&hash.key(), value))
     }
 
     pub(crate) fn list(&self, after: Option<ObjectId>, limit: usize) -> Result<Vec<ObjectInfo>> {
-        use std::ops::Bound;
-        let failed = |error: redb::StorageError| failed(&self.path, error.into());
         let from = after.as_ref().map_or(Bound::Unbounded, |id| Bound::Excluded(&id.0[..]));
-        let table = self.table(OBJECTS)?;
-        let range = table.range::<&[u8]>((from, Bound::Unbounded)).map_err(failed)?;
-        let mut infos = Vec::new();
-        for entry in range.take(limit) {
-            let (key, value) = entry.map_err(failed)?;
-            let id = key.value().try_into().ok().map(ObjectId);
-            let info = id.and_then(|id| row::info(id, value.value()));
-            infos.push(info.ok_or_else(|| self.damaged("a row does not match its check"))?);
-        }
-        Ok(infos)
+        self.range(OBJECTS, (from, Bound::Unbounded), limit, |key, value| {
+            row::info(ObjectId(key.try_into().ok()?), value)
+        })
     }
 
     pub(crate) fn wakes_until(&self, time: u64) -> Result<Vec<(u64, ObjectId)>> {
-        let failed = |error: redb::StorageError| failed(&self.path, error.into());
-        let table = self.table(WAKES)?;
         let last = wake_key(time, ObjectId([0xff; 32]));
-        let range = table.range::<&[u8]>(..=&last[..]).map_err(failed)?;
-        let mut wakes = Vec::new();
-        for entry in range {
-            let (key, _) = entry.map_err(failed)?;
-            let key: Option<&[u8; 40]> = key.value().try_into().ok();
-            let key = key.ok_or_else(|| self.damaged("a wake is not a time and an object"))?;
-            let (time, id) = key.split_first_chunk().expect("a key of 40 bytes has a time");
-            let id = ObjectId(id.try_into().expect("32 bytes are left"));
-            wakes.push((u64::from_be_bytes(*time), id));
-        }
-        Ok(wakes)
+        let range = (Bound::Unbounded, Bound::Included(&last[..]));
+        self.range(WAKES, range, usize::MAX, |key, value| {
+            row::open(key, value)?;
+            let (time, id) = key.split_first_chunk()?;
+            Some((u64::from_be_bytes(*time), ObjectId(id.try_into().ok()?)))
+        })
+    }
+
+    /// All names, with their objects.
+    pub(crate) fn names(&self) -> Result<Vec<(String, ObjectId)>> {
+        self.range(NAMES, (Bound::Unbounded, Bound::Unbounded), usize::MAX, |key, value| {
+            Some((String::from_utf8(key.to_vec()).ok()?, named(key, value)?))
+        })
+    }
+
+    /// All blobs' keys, with where they are.
+    pub(crate) fn blobs(&self) -> Result<Vec<(Vec<u8>, Position)>> {
+        self.range(BLOBS, (Bound::Unbounded, Bound::Unbounded), usize::MAX, |key, value| {
+            Some((key.to_vec(), position(key, value)?))
+        })
+    }
+}
+
+fn named(key: &[u8], value: &[u8]) -> Option<ObjectId> {
+    Some(ObjectId(row::open(key, value)?.try_into().ok()?))
+}
+
+fn position(key: &[u8], value: &[u8]) -> Option<Position> {
+    Some(Position(u64::from_le_bytes(row::open(key, value)?.try_into().ok()?)))
+}
+
+/// Runs what calls redb: its errors are ours, and so are its panics, for it does not verify its
+/// pages when it reads them and may meet bytes that it never wrote.
+fn guard<T>(path: &Path, work: impl FnOnce() -> Result<T, redb::Error>) -> Result<T> {
+    match catch_unwind(AssertUnwindSafe(work)) {
+        Ok(result) => result.map_err(|error| failed(path, error)),
+        Err(_) => Err(Error::from(ErrorKind::IndexDamaged("redb panicked".to_string())).at(path)),
     }
 }
 
@@ -274,6 +311,7 @@ fn failed(path: &Path, error: redb::Error) -> Error {
         redb::Error::Io(error) if error.kind() != std::io::ErrorKind::InvalidData => {
             Error::io("index", error)
         }
+        redb::Error::PreviousIo => ErrorKind::Poisoned.into(),
         redb::Error::DatabaseAlreadyOpen => ErrorKind::Locked.into(),
         error => ErrorKind::IndexDamaged(error.to_string()).into(),
     };

@@ -1,8 +1,7 @@
 //! Keeps durable objects: the log, which is the truth and the lineage; the index over it; reads of
 //! any version; capsules; and a check of everything.
 //!
-//! It knows no wasm, no policy and no clock: what it appends was admitted by the crate above, and
-//! it holds bytes to the hashes that name them.
+//! It knows no wasm, no policy and no clock: what it appends was admitted by the crate above.
 //!
 //! Invariant: what an append's callback was told is durable is there after any crash, and every
 //! byte that is served was verified against a check or a hash.

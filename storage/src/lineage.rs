@@ -1,8 +1,9 @@
 //! Reads of many versions: a range of them either way, the refusals, and both in lineage order.
 //!
 //! The log links records backwards. Reading forwards goes back over a stretch of versions first,
-//! noting where they are, so it takes the memory of one stretch, however long the history is. What
-//! is read is as of the moment when the iterator was made.
+//! noting where they are, so it takes the memory of one stretch, and of the places of the refusals
+//! between two versions, however long the history is. What is read is as of the moment when the
+//! iterator was made.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -71,10 +72,7 @@ impl Store {
     /// As of [`Store::versions`].
     pub fn lineage(&self, id: ObjectId) -> Result<Lineage<'_>> {
         let row = self.inner().require_row(id)?;
-        let all = 0..u64::MAX;
-        let versions = Versions::new(self.inner(), Arc::clone(&row), all, Direction::Forward);
-        let (next, refusals) = Default::default();
-        Ok(Lineage { inner: self.inner(), row, versions, started: false, next, refusals })
+        Ok(Lineage::new(self.inner(), row))
     }
 }
 
@@ -184,7 +182,15 @@ pub struct Lineage<'a> {
     refusals: Vec<RefusalLink>,
 }
 
-impl Lineage<'_> {
+impl<'a> Lineage<'a> {
+    /// The lineage as `row` has it.
+    pub(crate) fn new(inner: &'a Inner, row: Arc<Row>) -> Lineage<'a> {
+        let all = 0..u64::MAX;
+        let versions = Versions::new(inner, Arc::clone(&row), all, Direction::Forward);
+        let (next, refusals) = Default::default();
+        Lineage { inner, row, versions, started: false, next, refusals }
+    }
+
     /// Gives a version, after noting the refusals and the version that come behind it.
     fn pass(&mut self, stored: StoredCommit) -> Result<StoredCommit> {
         self.next = self.versions.next().transpose()?;

@@ -82,6 +82,8 @@ pub(crate) type Done = Box<dyn FnOnce(Result<()>) + Send>;
 pub(crate) struct Frame {
     pub(crate) position: Position,
     pub(crate) check: Check,
+    /// Where its group starts: all before was durable when it was written.
+    pub(crate) group: Position,
     pub(crate) body: Arc<[u8]>,
 }
 
@@ -209,7 +211,20 @@ impl Frames for Log {
     /// Waits until the frame is written, if it is not yet.
     fn frame(&self, position: Position) -> Result<Frame> {
         self.writer.wait_written(position)?;
-        read(&self.segments, &self.seal, position)
+        read(&self.segments, &self.seal, position).inspect_err(|error| {
+            // What the disk cannot give back now may be gone: nothing more is promised.
+            if matches!(error.kind(), ErrorKind::Io { .. }) {
+                self.writer.poison(error);
+            }
+        })
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        if let Err(error) = self.close() {
+            tracing::error!(%error, "closing the log");
+        }
     }
 }
 
@@ -240,5 +255,5 @@ fn read(segments: &Segments, seal: &Seal, position: Position) -> Result<Frame> {
         return Err(damaged(position, format!("a frame of {length} bytes"), ahead + rest));
     }
     seal.verify(&header, &body, position)?;
-    Ok(Frame { position, check: header.check, body })
+    Ok(Frame { position, check: header.check, group: header.group, body })
 }

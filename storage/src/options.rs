@@ -68,7 +68,7 @@ impl Options {
     }
 
     /// Objects whose rows are kept in memory before the index is written: what appends touched
-    /// since it was written last. Default: 65,536, some 40 MB.
+    /// since it was written last, about 1 KB each and at most some 4. Default: 65,536.
     pub fn recent_rows_max(mut self, count: usize) -> Options {
         self.recent_rows_max = count.max(1);
         self

@@ -42,6 +42,11 @@ impl PageTable {
         PageTable { full: Arc::new(full), newer, plain }
     }
 
+    /// How many pages there are at most.
+    pub(crate) fn count(&self) -> usize {
+        self.full.len() + self.newer.len()
+    }
+
     /// All pages, ascending, each with the version that wrote it last.
     pub(crate) fn entries(&self) -> Vec<(u32, Position)> {
         let mut all = Vec::with_capacity(self.full.len() + self.newer.len());
@@ -64,8 +69,8 @@ impl PageTable {
     pub(crate) fn advance(&mut self, pages: &[u32], at: Position) -> Option<Vec<(u32, Position)>> {
         assert!(pages.is_sorted(), "pages come in ascending order");
         let own = pages.iter().map(|&page| (page, at));
-        let count = self.full.len() + self.newer.len();
-        let plain_max = u32::try_from(count / PAGES_PER_PLAIN).unwrap_or(PLAIN_MAX).min(PLAIN_MAX);
+        let plain_max =
+            u32::try_from(self.count() / PAGES_PER_PLAIN).unwrap_or(PLAIN_MAX).min(PLAIN_MAX);
         if self.plain >= plain_max {
             let mut table = self.entries();
             table.retain(|(page, _)| pages.binary_search(page).is_err());
@@ -85,8 +90,8 @@ impl PageTable {
     /// Puts the frame's position where [`Position::HERE`] stands.
     pub(crate) fn settle(&mut self, frame: Position) {
         self.newer.iter_mut().for_each(|entry| entry.1 = entry.1.within(frame));
-        if self.full.iter().any(|entry| entry.1 == Position::HERE) {
-            let full = Arc::make_mut(&mut self.full);
+        // A table that was made for this frame is not shared yet; no other one says "here".
+        if let Some(full) = Arc::get_mut(&mut self.full) {
             full.iter_mut().for_each(|entry| entry.1 = entry.1.within(frame));
         }
     }

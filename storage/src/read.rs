@@ -1,10 +1,10 @@
 //! Reads of one version: the newest, one by its seq, or one by its time, each with its memory.
 //!
 //! From a row or a version the log's own notes lead to every other version in a few steps, and
-//! from a version to each of its pages, however long the history is. It does not know rows'
-//! places.
+//! from a version to each of its pages, however long the history is. It does not know how rows and
+//! frames are kept.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use object::credential::Nonces;
@@ -70,7 +70,7 @@ impl Store {
         let known = self.inner().heads.lock().row(&id).map(|row| ObjectInfo::new(id, row));
         match known {
             Some(info) => Ok(Some(info)),
-            None => self.inner().index.info(id),
+            None => self.inner().index.reading()?.info(id),
         }
     }
 
@@ -105,14 +105,11 @@ impl Store {
     ///
     /// As of [`Store::head`].
     pub fn list(&self, after: Option<ObjectId>, limit: usize) -> Result<Vec<ObjectInfo>> {
-        let behind = |id: &ObjectId| after.is_none_or(|after| *id > after);
         // Memory first: what moves to the index meanwhile is then seen twice, not never.
-        let unwritten = self.inner().heads.lock().unwritten();
-        let unwritten = unwritten.into_iter().filter(|(id, _)| behind(id));
-        let unwritten = unwritten.map(|(id, row)| (id, ObjectInfo::new(id, &row)));
-        let indexed = self.inner().index.list(after, limit)?;
+        let unwritten = self.inner().heads.lock().unwritten_after(after, limit);
+        let indexed = self.inner().index.reading()?.list(after, limit)?;
         let mut all: BTreeMap<_, _> = indexed.into_iter().map(|info| (info.id, info)).collect();
-        all.extend(unwritten);
+        all.extend(unwritten.iter().map(|(id, row)| (*id, ObjectInfo::new(*id, row))));
         Ok(all.into_values().take(limit).collect())
     }
 
@@ -125,7 +122,7 @@ impl Store {
         let known = self.inner().heads.lock().name(name);
         match known {
             Some(id) => Ok(Some(id)),
-            None => self.inner().index.name(name),
+            None => self.inner().index.reading()?.name(name),
         }
     }
 
@@ -136,29 +133,12 @@ impl Store {
     /// As of [`Store::head`].
     pub fn wakes_until(&self, time: u64) -> Result<Vec<(u64, ObjectId)>> {
         let unwritten = self.inner().heads.lock().unwritten();
-        let mut wakes = self.inner().index.wakes_until(time)?;
+        let mut wakes = self.inner().index.reading()?.wakes_until(time)?;
         wakes.retain(|(_, id)| !unwritten.contains_key(id));
         let changed = unwritten.iter().filter_map(|(id, row)| Some((row.wake?, *id)));
         wakes.extend(changed.filter(|(wake, _)| *wake <= time));
         wakes.sort_unstable();
         Ok(wakes)
-    }
-}
-
-/// Frames that one read has in hand: the same frame often has several things to look up.
-struct InHand<'a, F> {
-    frames: &'a F,
-    read: HashMap<Position, Frame>,
-}
-
-impl<F: Frames> InHand<'_, F> {
-    fn frame(&mut self, position: Position) -> Result<Frame> {
-        if let Some(frame) = self.read.get(&position) {
-            return Ok(frame.clone());
-        }
-        let frame = self.frames.frame(position)?;
-        self.read.insert(position, frame.clone());
-        Ok(frame)
     }
 }
 
@@ -262,7 +242,6 @@ impl Inner {
         base: Arc<BaseImage>,
         stored: &StoredCommit,
     ) -> Result<(Image, Vec<u64>)> {
-        let mut in_hand = InHand { frames: &self.log, read: HashMap::new() };
         let seq = stored.header().seq;
         let mut wanted: BTreeMap<Position, BTreeSet<u32>> = BTreeMap::new();
         for (index, position) in self.table_of(stored.clone())?.entries() {
@@ -270,12 +249,12 @@ impl Inner {
         }
         let mut pages: BTreeMap<u32, Arc<Page>> = BTreeMap::new();
         for (position, indices) in wanted {
-            collect(&in_hand.frame(position)?, (id, seq), &indices, &mut pages)?;
+            collect(&self.log.frame(position)?, (id, seq), &indices, &mut pages)?;
         }
         let globals = match stored.notes().globals {
             Position::NONE => base.globals().to_vec(),
             position => {
-                let frame = in_hand.frame(position)?;
+                let frame = self.log.frame(position)?;
                 let has = |commit: &StoredCommit| commit.commit().globals.is_some();
                 let commit = last_commit(&frame, id, seq, has)?;
                 let bytes = commit.commit().globals.expect("it was just looked for").to_vec();

@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
 use crate::heads::Heads;
 use crate::index::Index;
 use crate::log::frame::{Seal, damaged};
-use crate::log::record::{CommitRecord, Record, decode_refusal, records};
+use crate::log::record::{CommitRecord, Record, Staged, decode_refusal, records};
 use crate::log::scan::{self, Next, Scan};
 use crate::log::segment::{self, Segments};
 use crate::log::{Frame, Frames, Position, Tail};
@@ -131,17 +131,26 @@ impl Replay<'_> {
 
     /// Decides what the end of the log is: a torn tail is cut off.
     fn end(&self, scan: &mut Scan<'_>, tail: Tail, broken: Option<Error>) -> Result<()> {
-        let mut torn = broken.is_some();
-        while let Some((header, frame)) = scan.resume()? {
-            if header.group > tail.end {
+        let number = tail.end.segment();
+        let later = self.segments.numbers()?.last().is_some_and(|&last| last > number);
+        if later && !self.segments.exists(number + 1)? {
+            let missing = Position::new(number + 1, 0);
+            return Err(damaged(missing, "a segment of the log", "no file, but later ones"));
+        }
+        let mut torn = broken.is_some() || later;
+        let mut behind = scan.resume()?;
+        while let Some(frame) = behind {
+            if frame.group > tail.end {
                 let lost = format!("none, but frames from {} on, written later", frame.position);
                 return Err(broken.unwrap_or_else(|| damaged(tail.end, "a frame", lost)));
             }
             torn = true;
+            behind = match scan.next()? {
+                Next::Frame(frame) => Some(frame),
+                Next::Nothing | Next::Broken(_) => scan.resume()?,
+            };
         }
-        let number = tail.end.segment();
-        let later = self.segments.numbers()?.last().is_some_and(|&last| last > number);
-        if torn || later {
+        if torn {
             tracing::warn!(segment = number, offset = tail.end.offset(), "a torn end is cut off");
             self.segments.remove_from(number + 1)?;
             self.segments.truncate(number, u64::from(tail.end.offset()))?;
@@ -152,9 +161,9 @@ impl Replay<'_> {
     fn frame(&mut self, frame: &Frame) -> Result<()> {
         for record in records(&frame.body) {
             match record? {
-                Record::Blob(hash, _) => self.heads.put_blob(hash, frame.position),
-                Record::Commit(content) => self.commit(frame, content)?,
-                Record::Refusal(content) => self.refusal(frame, content)?,
+                Record::Blob(blob) => self.heads.put_blob(blob.hash(), frame.position),
+                Record::Commit(Staged::No, content) => self.commit(frame, content)?,
+                Record::Refusal(Staged::No, content) => self.refusal(frame, content)?,
                 Record::Name(id, name) => {
                     let (before, mut row) = self.row(frame, id)?;
                     row.name = Some(name.to_string());
@@ -165,7 +174,7 @@ impl Replay<'_> {
                     let row = adopt(&(self.segments, self.seal), &adoption)?;
                     self.heads.put(adoption.object, row, None);
                 }
-                Record::StagedCommit(_) | Record::StagedRefusal(_) => {}
+                Record::Commit(Staged::Yes, _) | Record::Refusal(Staged::Yes, _) => {}
             }
         }
         Ok(())
@@ -207,7 +216,7 @@ impl Replay<'_> {
     fn row(&self, frame: &Frame, id: ObjectId) -> Result<(Row, Row)> {
         let row = match self.heads.row(&id) {
             Some(row) => Row::clone(row),
-            None => self.index.row(id)?.ok_or_else(|| {
+            None => self.index.reading()?.row(id)?.ok_or_else(|| {
                 let expected = format!("an object {id} before its records");
                 damaged(frame.position, expected, "none in the index")
             })?,
@@ -216,7 +225,8 @@ impl Replay<'_> {
     }
 }
 
-/// Removes the index of the database in `path`, and makes it anew from the log.
+/// Makes the index of the database in `path` anew from the log; keeps the old one when the log
+/// cannot be read from its start.
 ///
 /// # Errors
 ///
@@ -224,12 +234,18 @@ impl Replay<'_> {
 /// those of the file system.
 pub fn rebuild_index(path: impl AsRef<std::path::Path>) -> Result<()> {
     let path = path.as_ref();
-    let directory = Directory::open(path, true)?;
-    match std::fs::remove_file(directory.index()) {
-        Ok(()) => {}
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-        Err(error) => return Err(Error::io("remove", error).at(directory.index())),
+    let index = Directory::open(path, true)?.index();
+    let old = index.with_extension("old");
+    let failed = |error| Error::io("rename", error).at(&index);
+    let had_index = index.try_exists().map_err(failed)?;
+    if had_index {
+        std::fs::rename(&index, &old).map_err(failed)?;
     }
-    drop(directory);
-    Options::new().existing(true).open(path)?.close()
+    let rebuilt = Options::new().existing(true).open(path).and_then(|store| store.close());
+    match (&rebuilt, had_index) {
+        (_, false) => {}
+        (Ok(()), true) => std::fs::remove_file(&old).map_err(failed)?,
+        (Err(_), true) => std::fs::rename(&old, &index).map_err(failed)?,
+    }
+    rebuilt
 }

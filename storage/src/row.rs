@@ -6,6 +6,7 @@
 //!
 //! Invariant: a row says what its object's records say, with positions instead of bytes.
 
+use object::commit::Commit;
 use object::hash::{BaseHash, CodeHash, PolicyHash, RefusalHash, VersionHash};
 use object::header::Header;
 use object::lineage::Spine;
@@ -184,4 +185,22 @@ pub(crate) struct NewVersion<'a> {
     pub(crate) nonces: bool,
     /// Whether its record has the globals.
     pub(crate) globals: bool,
+}
+
+/// The pages that a commit changes.
+pub(crate) fn page_indices(commit: &Commit<'_>) -> Vec<u32> {
+    commit.pages.iter().map(|(index, _)| *index).collect()
+}
+
+impl<'a> NewVersion<'a> {
+    /// The version that `commit` is, whose `pages` are those of [`page_indices`].
+    pub(crate) fn new(
+        commit: &'a Commit<'_>,
+        hash: VersionHash,
+        pages: &'a [u32],
+        nonces: bool,
+    ) -> NewVersion<'a> {
+        let globals = commit.globals.is_some();
+        NewVersion { header: &commit.header, hash, pages, nonces, globals }
+    }
 }

@@ -4,16 +4,15 @@
 //!
 //! Invariant: what `Store::append` told its callback is durable is there after any crash.
 
+use std::collections::HashMap;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 
 use object::hash::{BaseHash, CodeHash, ObjectId, PolicyHash, VersionHash};
 use object::image::BaseImage;
 use parking_lot::{Condvar, Mutex};
-use std::collections::HashMap;
-use std::sync::Weak;
 
 use crate::directory::Directory;
 #[cfg(doc)]
@@ -21,8 +20,9 @@ use crate::error::ErrorKind;
 use crate::error::{Error, Result};
 use crate::heads::Heads;
 use crate::index::Index;
-use crate::log::record::{BlobHash, Record, records};
-use crate::log::{Frames, Log, Position, Sizes};
+use crate::log::frame::damaged;
+use crate::log::record::{BlobHash, Body, Record, records};
+use crate::log::{Done, Frames, Log, Position, Sizes};
 use crate::options::Options;
 use crate::recovery;
 use crate::row::Row;
@@ -109,6 +109,8 @@ pub(crate) struct Inner {
     covered: Mutex<Option<Position>>,
     /// Bytes pushed to the log since the index was last written.
     pub(crate) tail_bytes: AtomicU64,
+    /// Held by whoever imports: staged records of one object are not mixed.
+    pub(crate) importing: Mutex<()>,
     bases: Mutex<HashMap<BaseHash, Weak<BaseImage>>>,
     wish: Mutex<Wish>,
     wished: Condvar,
@@ -153,6 +155,7 @@ impl Store {
             heads: Mutex::new(recovered.heads),
             covered: Mutex::new(covered.map(|covered| covered.end)),
             tail_bytes: AtomicU64::new(recovered.tail_bytes),
+            importing: Mutex::default(),
             bases: Mutex::default(),
             wish: Mutex::default(),
             wished: Condvar::new(),
@@ -241,11 +244,12 @@ impl Store {
     pub fn close(&self) -> Result<()> {
         let Some(indexer) = self.indexer.lock().take() else { return Ok(()) };
         self.inner.wish(Wish::Stop);
-        let joined = indexer.join();
-        joined.map_err(|_| Error::io("the indexer's thread", std::io::Error::other("panicked")))?;
+        let panicked = |_| Error::io("the indexer's thread", std::io::Error::other("it panicked"));
+        let joined = indexer.join().map_err(panicked);
         let written = self.inner.checkpoint();
+        // Whatever failed before: nothing may be written once the lock is released.
         let closed = self.inner.log.close();
-        written.and(closed)
+        joined.and(written).and(closed)
     }
 }
 
@@ -263,15 +267,34 @@ impl Inner {
         self.wished.notify_one();
     }
 
-    /// Has the index written when there is much that it does not have; waits for that when there is
-    /// far too much.
+    /// Pushes a frame while `heads` is locked by the caller, who then changes the rows as the frame
+    /// says: so rows and log agree.
+    pub(crate) fn push(
+        &self,
+        _heads: &mut Heads,
+        body: &Body,
+        hash: blake3::Hash,
+        done: Done,
+    ) -> Result<Position, (Error, Done)> {
+        let position = self.log.push(&body.0, hash, done)?;
+        self.tail_bytes.fetch_add(body.0.len() as u64, Ordering::Relaxed);
+        Ok(position)
+    }
+
+    /// How far the index is behind, in parts of what it may be: above 1 it is written soon, above 2
+    /// appends wait for it.
+    fn behind(&self, recent_count: usize) -> f64 {
+        let bytes = self.tail_bytes.load(Ordering::Relaxed) as f64;
+        let rows = recent_count as f64 / self.options.recent_rows_max as f64;
+        rows.max(bytes / self.options.tail_bytes_max as f64)
+    }
+
+    /// Has the index written when it is behind; waits for that when it is far behind.
     pub(crate) fn relieve(&self, recent_count: usize) -> Result<()> {
-        let (rows, rows_max) = (recent_count, self.options.recent_rows_max);
-        let (bytes, bytes_max) =
-            (self.tail_bytes.load(Ordering::Relaxed), self.options.tail_bytes_max);
-        if rows > 2 * rows_max || bytes > 2 * bytes_max {
-            self.checkpoint()?;
-        } else if rows > rows_max || bytes > bytes_max {
+        let behind = self.behind(recent_count);
+        if behind > 2.0 {
+            self.checkpoint_when(|heads| self.behind(heads.recent_count()) > 2.0)?;
+        } else if behind > 1.0 {
             let mut wish = self.wish.lock();
             if *wish == Wish::Nothing {
                 *wish = Wish::Write;
@@ -302,21 +325,24 @@ impl Inner {
 
     /// Writes the index up to the end of the log.
     fn checkpoint(&self) -> Result<()> {
+        self.checkpoint_when(|_| true)
+    }
+
+    /// Writes the index up to the end of the log if it is `wanted` once nobody else does so.
+    fn checkpoint_when(&self, wanted: impl FnOnce(&Heads) -> bool) -> Result<()> {
         let mut covered = self.covered.lock();
         self.log.health()?;
         let mut heads = self.heads.lock();
         let tail = self.log.tail();
-        if *covered == Some(tail.end) && heads.recent_count() == 0 {
+        let is_written = *covered == Some(tail.end) && heads.is_written();
+        if is_written || !wanted(&heads) {
             return Ok(());
         }
         let generation = heads.begin_flush();
         self.tail_bytes.store(0, Ordering::Relaxed);
         drop(heads);
         self.log.wait_durable(tail.end)?;
-        if let Err(error) = self.index.write(&generation, tail) {
-            self.log.poison(&error);
-            return Err(error);
-        }
+        self.index.write(&generation, tail).inspect_err(|error| self.log.poison(error))?;
         self.heads.lock().end_flush();
         *covered = Some(tail.end);
         Ok(())
@@ -327,7 +353,7 @@ impl Inner {
         let known = self.heads.lock().blob(&hash);
         match known {
             Some(position) => Ok(Some(position)),
-            None => self.index.blob(hash),
+            None => self.index.reading()?.blob(hash),
         }
     }
 
@@ -336,12 +362,11 @@ impl Inner {
         let frame = self.log.frame(position)?;
         for record in records(&frame.body) {
             match record? {
-                // The record's hash was computed from its bytes.
-                Record::Blob(found, bytes) if found == hash => return Ok(Some(bytes.to_vec())),
+                Record::Blob(blob) if blob.hash() == hash => return Ok(Some(blob.bytes.to_vec())),
                 _ => {}
             }
         }
-        Err(crate::log::frame::damaged(position, format!("{hash:?}"), "a frame without it"))
+        Err(damaged(position, format!("{hash:?}"), "a frame without it"))
     }
 
     pub(crate) fn base(&self, hash: BaseHash) -> Result<Option<Arc<BaseImage>>> {
@@ -364,7 +389,7 @@ impl Inner {
         let known = self.heads.lock().row(&id).cloned();
         match known {
             Some(row) => Ok(Some(row)),
-            None => Ok(self.index.row(id)?.map(Arc::new)),
+            None => Ok(self.index.reading()?.row(id)?.map(Arc::new)),
         }
     }
 

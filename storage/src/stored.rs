@@ -112,9 +112,7 @@ impl StoredCommit {
 /// The versions in a frame, in order.
 pub(crate) fn commits(frame: &Frame) -> impl Iterator<Item = Result<StoredCommit>> {
     records(&frame.body).filter_map(|record| match record {
-        Ok(Record::Commit(content) | Record::StagedCommit(content)) => {
-            Some(StoredCommit::read(frame, content))
-        }
+        Ok(Record::Commit(_, content)) => Some(StoredCommit::read(frame, content)),
         Ok(_) => None,
         Err(error) => Some(Err(error)),
     })
@@ -174,7 +172,7 @@ impl StoredRefusal {
 pub(crate) fn read_refusal(frames: &impl Frames, link: RefusalLink) -> Result<StoredRefusal> {
     let frame = frames.frame(link.position)?;
     for record in records(&frame.body) {
-        let (Record::Refusal(content) | Record::StagedRefusal(content)) = record? else { continue };
+        let Record::Refusal(_, content) = record? else { continue };
         let (previous, refusal) = decode_refusal(content, link.position)?;
         if refusal.hash() == link.hash {
             return Ok(StoredRefusal { previous, refusal });

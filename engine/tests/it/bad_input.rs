@@ -39,37 +39,61 @@ fn create(db: &Database, wasm: &[u8], policy: &str) -> Result<continuant::Object
 fn modules_that_cannot_be_objects() {
     let fixture = Fixture::new();
     let db = fixture.open();
-    check(create(&db, b"not wasm", OPEN), expect![[r#"
+    check(
+        create(&db, b"not wasm", OPEN),
+        expect![[r#"
         module: at offset 0 expected a WebAssembly module, found magic header not
         detected: bad magic number - expected=[ 0x0, 0x61, 0x73, 0x6d, ] actual=[ 0x6e,
-        0x6f, 0x74, 0x20, ]"#]]);
-    check(create(&db, &wat::parse_str("(module)").unwrap(), OPEN), expect![[r#"
+        0x6f, 0x74, 0x20, ]"#]],
+    );
+    check(
+        create(&db, &wat::parse_str("(module)").unwrap(), OPEN),
+        expect![[r#"
         schema: expected an exported immutable i32 global `state` with a multiple of
-        4096, found none"#]]);
+        4096, found none"#]],
+    );
     let unknown = module("record state { a: u64 }", r#"(import "env" "x" (func))"#, "");
-    check(create(&db, &unknown, OPEN), expect![[r#"
+    check(
+        create(&db, &unknown, OPEN),
+        expect![[r#"
         module: import env.x at byte 17: expected now, emit, wake or sleep of
-        continuant, found env.x"#]]);
+        continuant, found env.x"#]],
+    );
     let missing = module("record state { a: u64 } go: func();", "", "");
-    check(create(&db, &missing, OPEN), expect!["module: go: expected [] -> [], found no such export"]);
+    check(
+        create(&db, &missing, OPEN),
+        expect!["module: go: expected [] -> [], found no such export"],
+    );
     let mistyped = module(
         "record state { a: u64 } go: func(by: u64);",
         "",
         r#"(func (export "go") (param i32))"#,
     );
-    check(create(&db, &mistyped, OPEN), expect!["module: go: expected [I64] -> [], found [I32] -> []"]);
+    check(
+        create(&db, &mistyped, OPEN),
+        expect!["module: go: expected [I64] -> [], found [I32] -> []"],
+    );
     let stateless = module("record other { a: u64 }", "", "");
-    check(create(&db, &stateless, OPEN), expect!["schema: bytes 31..37: no record named state: an object needs one"]);
+    check(
+        create(&db, &stateless, OPEN),
+        expect!["schema: bytes 31..37: no record named state: an object needs one"],
+    );
     let garbled = module("record state { a: u65 }", "", "");
     check(create(&db, &garbled, OPEN), expect!["schema: bytes 58..61: type `u65` does not exist"]);
     let start = module("record state { a: u64 }", "", "(func $f (unreachable)) (start $f)");
-    check(create(&db, &start, OPEN), expect![[r#"
+    check(
+        create(&db, &start, OPEN),
+        expect![[r#"
         module: start: expected segments that fit and a start function that returns,
-        found unreachable code reached"#]]);
+        found unreachable code reached"#]],
+    );
     let endless = module("record state { a: u64 }", "", "(func $f (loop (br 0))) (start $f)");
-    check(create(&db, &endless, OPEN), expect![[r#"
+    check(
+        create(&db, &endless, OPEN),
+        expect![[r#"
         module: start: expected segments that fit and a start function that returns,
-        found out of fuel"#]]);
+        found out of fuel"#]],
+    );
     assert_eq!(db.objects().count(), 0);
 }
 
@@ -92,8 +116,14 @@ fn policies_that_do_not_hold() {
     let fixture = Fixture::new();
     let db = fixture.open();
     let check = |policy: &str, expected: Expect| check(db.create(counter_code(policy)), expected);
-    check("permit(principal, action, resource)", expect!["policy: bytes 35..35: unexpected end of input"]);
-    check("permit(principal, action, resource);", expect![[r#"policy: bytes 0..36: a rule without an id: put @id("some-name") before it"#]]);
+    check(
+        "permit(principal, action, resource)",
+        expect!["policy: bytes 35..35: unexpected end of input"],
+    );
+    check(
+        "permit(principal, action, resource);",
+        expect![[r#"policy: bytes 0..36: a rule without an id: put @id("some-name") before it"#]],
+    );
     check(
         r#"@id("a") permit(principal, action, resource) when { context.before.nothing == 1 };"#,
         expect![[r#"

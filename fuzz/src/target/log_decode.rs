@@ -151,7 +151,9 @@ impl Database {
             let harmless = broken.is_none() && headers_are_whole(before, after);
             return hold(format!("nothing is found: {:?}", report.damage), !harmless);
         }
-        hold(format!("damage of frame {broken:?} is reported"), !must_report)?;
+        let of = broken.map(|broken| &frames[broken..]);
+        let covered = self.covered;
+        hold(format!("damage of {of:?} is reported, the index covering {covered}"), !must_report)?;
         let kept = broken.unwrap_or(frames.len());
         equal("frames that are left", &(kept as u64), &report.frame_count)?;
         has(&store, &self.models[kept], rng)?;

@@ -32,20 +32,40 @@ const ADOPTION: u8 = 9;
 /// A record, as it stands in a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Record<'a> {
-    /// A blob's bytes.
-    Blob(BlobHash, &'a [u8]),
+    /// A blob.
+    Blob(BlobRecord<'a>),
     /// A version: its notes, then the commit.
-    Commit(&'a [u8]),
+    Commit(Staged, &'a [u8]),
     /// A refusal: its notes, then the refusal.
-    Refusal(&'a [u8]),
+    Refusal(Staged, &'a [u8]),
     /// A name and the object that it is bound to.
     Name(ObjectId, &'a str),
-    /// A version of an object that is being imported.
-    StagedCommit(&'a [u8]),
-    /// A refusal of an object that is being imported.
-    StagedRefusal(&'a [u8]),
     /// What was staged of an object is the object.
     Adoption(Adoption),
+}
+
+/// Whether a record is of an object that is being imported, and is none yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Staged {
+    Yes,
+    No,
+}
+
+/// A blob's bytes; they are hashed only when someone asks which blob it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct BlobRecord<'a> {
+    tag: u8,
+    pub(crate) bytes: &'a [u8],
+}
+
+impl BlobRecord<'_> {
+    pub(crate) fn hash(&self) -> BlobHash {
+        match self.tag {
+            CODE => BlobHash::Code(CodeHash::of(self.bytes)),
+            POLICY => BlobHash::Policy(PolicyHash::of(self.bytes)),
+            _ => BlobHash::Base(BaseHash::of(self.bytes)),
+        }
+    }
 }
 
 /// What names a blob.
@@ -57,14 +77,6 @@ pub(crate) enum BlobHash {
 }
 
 impl BlobHash {
-    fn of(tag: u8, bytes: &[u8]) -> BlobHash {
-        match tag {
-            CODE => BlobHash::Code(CodeHash::of(bytes)),
-            POLICY => BlobHash::Policy(PolicyHash::of(bytes)),
-            _ => BlobHash::Base(BaseHash::of(bytes)),
-        }
-    }
-
     fn tag(self) -> u8 {
         match self {
             BlobHash::Code(_) => CODE,
@@ -151,8 +163,8 @@ impl Body {
         });
     }
 
-    pub(crate) fn commit(&mut self, staged: bool, record: &CommitRecord<'_>) {
-        self.record(if staged { STAGED_COMMIT } else { COMMIT }, |to| {
+    pub(crate) fn staged_commit(&mut self, record: &CommitRecord<'_>) {
+        self.record(STAGED_COMMIT, |to| {
             record.notes.encode_into(to, record.nonces);
             to.put(record.commit);
         });
@@ -166,8 +178,12 @@ impl Body {
         });
     }
 
-    pub(crate) fn refusal(&mut self, staged: bool, previous: Position, refusal: &Refusal) {
-        self.record(if staged { STAGED_REFUSAL } else { REFUSAL }, |to| {
+    pub(crate) fn refusal(&mut self, staged: Staged, previous: Position, refusal: &Refusal) {
+        let tag = match staged {
+            Staged::Yes => STAGED_REFUSAL,
+            Staged::No => REFUSAL,
+        };
+        self.record(tag, |to| {
             to.put_u64(previous.0).put(&refusal.encode());
         });
     }
@@ -204,6 +220,23 @@ impl Notes {
             None => to.put_u8(0),
             Some(nonces) => to.put_u8(1).put_blob(nonces),
         };
+    }
+
+    /// The notes of a record whose frame is at `frame`.
+    pub(crate) fn settled(mut self, frame: Position) -> Notes {
+        let places = [
+            &mut self.parent,
+            &mut self.jump,
+            &mut self.genesis,
+            &mut self.refusal,
+            &mut self.nonces,
+            &mut self.globals,
+        ];
+        places.into_iter().for_each(|place| *place = place.within(frame));
+        for (_, place) in self.table.iter_mut().flatten() {
+            *place = place.within(frame);
+        }
+        self
     }
 
     fn positions(&self) -> [Position; 6] {
@@ -244,6 +277,11 @@ impl<'a> CommitRecord<'a> {
             1 => Some(reader.blob(NONCES_BYTES_MAX)?),
             other => return Err(reader.fail(1, "0 or 1", other).into()),
         };
+        if base.is_some() != (genesis == frame && parent == Position::NONE) {
+            return Err(reader
+                .fail(0, "a base image in a genesis, and only there", "another")
+                .into());
+        }
         let notes = Notes { parent, jump, genesis, refusal, nonces, globals, table, base };
         Ok(CommitRecord { notes, nonces: own, commit: reader.bytes(reader.left())? })
     }
@@ -275,11 +313,11 @@ fn record<'a>(reader: &mut Reader<'a>) -> Result<Record<'a>> {
     let content = reader.blob(u32::MAX as usize)?;
     let mut fields = Reader::new("record", content);
     Ok(match tag {
-        CODE | POLICY | BASE => Record::Blob(BlobHash::of(tag, content), content),
-        COMMIT => Record::Commit(content),
-        REFUSAL => Record::Refusal(content),
-        STAGED_COMMIT => Record::StagedCommit(content),
-        STAGED_REFUSAL => Record::StagedRefusal(content),
+        CODE | POLICY | BASE => Record::Blob(BlobRecord { tag, bytes: content }),
+        COMMIT => Record::Commit(Staged::No, content),
+        REFUSAL => Record::Refusal(Staged::No, content),
+        STAGED_COMMIT => Record::Commit(Staged::Yes, content),
+        STAGED_REFUSAL => Record::Refusal(Staged::Yes, content),
         NAME => {
             let object = ObjectId(fields.array()?);
             let name = fields.bytes(fields.left())?;

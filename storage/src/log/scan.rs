@@ -6,9 +6,9 @@
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
-use crate::log::frame::{HEADER_BYTES, Header, Seal, damaged};
+use crate::log::frame::{HEADER_BYTES, Seal, damaged};
 use crate::log::segment::{self, Segments};
-use crate::log::{Frame, Position, Tail};
+use crate::log::{Frame, Frames, Position, Tail};
 
 /// Bytes that are read at a time.
 const READ_BYTES: usize = 1 << 20;
@@ -72,7 +72,7 @@ impl<'a> Scan<'a> {
     fn next_here(&mut self) -> Result<Option<Next>> {
         let place = self.tail.end;
         let (segment, offset) = (place.segment(), u64::from(place.offset()));
-        if !self.segments.exists(segment) {
+        if !self.segments.exists(segment)? {
             return Ok(Some(Next::Broken(damaged(place, "a segment of the log", "no file"))));
         }
         self.buffer.fill(self.segments, segment, offset, HEADER_BYTES)?;
@@ -99,74 +99,75 @@ impl<'a> Scan<'a> {
         if let Err(error) = self.seal.verify(&header, body, place) {
             return Ok(Some(Next::Broken(error)));
         }
-        let frame = Frame { position: place, check: header.check, body: Arc::from(body) };
+        let (check, group, body) = (header.check, header.group, Arc::from(body));
+        let frame = Frame { position: place, check, group, body };
         let end = Position(place.0 + (HEADER_BYTES + length) as u64);
         self.tail = Tail { end, last: place, check: header.check };
         Ok(Some(Next::Frame(frame)))
     }
 
     /// Goes on in the next segment; what there is instead when none follows.
+    ///
+    /// A segment has its name only once its header is durable, so a header that cannot be read is
+    /// an error; one that follows another frame shows that the end of this segment was lost.
     fn enter_next_segment(&mut self) -> Result<Option<Next>> {
         let number = self.tail.end.segment() + 1;
-        if !self.segments.exists(number) {
+        if !self.segments.exists(number)? {
             return Ok(Some(Next::Nothing));
         }
-        Ok(match self.segments.previous(number) {
-            Ok(previous) if previous == self.tail.check => {
-                self.tail.end = Position::new(number, segment::HEADER_BYTES as u32);
-                None
-            }
-            Ok(_) => {
-                let (expected, found) = ("the last frames of the segment", "none");
-                Some(Next::Broken(damaged(self.tail.end, expected, found)))
-            }
-            Err(error) => Some(Next::Broken(error)),
-        })
+        if self.segments.previous(number)? != self.tail.check {
+            let (expected, found) = ("the last frames of the segment", "none");
+            return Ok(Some(Next::Broken(damaged(self.tail.end, expected, found))));
+        }
+        self.tail.end = Position::new(number, segment::HEADER_BYTES as u32);
+        Ok(None)
     }
 
     /// The first whole frame behind the place where reading stopped, wherever it belongs to;
     /// reading goes on behind it. `None` when there is none in the log.
-    pub(crate) fn resume(&mut self) -> Result<Option<(Header, Frame)>> {
+    pub(crate) fn resume(&mut self) -> Result<Option<Frame>> {
         let (first, behind) = (self.tail.end.segment(), u64::from(self.tail.end.offset()) + 1);
         for number in self.segments.numbers()?.into_iter().filter(|&number| number >= first) {
-            let from = if number == first { behind } else { segment::HEADER_BYTES as u64 };
-            let mut bytes =
-                vec![0; self.segments.bytes_count(number)?.saturating_sub(from) as usize];
-            let read = self.segments.read(number, from, &mut bytes)?;
-            if let Some((at, header)) = self.find(&bytes[..read], number, from) {
-                let position = Position::new(number, (from + at as u64) as u32);
-                let body = &bytes[at + HEADER_BYTES..at + HEADER_BYTES + header.length as usize];
-                let end = Position(position.0 + (HEADER_BYTES + body.len()) as u64);
-                self.tail = Tail { end, last: position, check: header.check };
-                return Ok(Some((
-                    header,
-                    Frame { position, check: header.check, body: Arc::from(body) },
-                )));
+            let mut at = if number == first { behind } else { segment::HEADER_BYTES as u64 };
+            let end = self.segments.bytes_count(number)?;
+            while at + HEADER_BYTES as u64 <= end {
+                if let Some(frame) = self.find(number, &mut at)? {
+                    return Ok(Some(frame));
+                }
             }
         }
         Ok(None)
     }
 
-    fn find(&self, bytes: &[u8], number: u32, from: u64) -> Option<(usize, Header)> {
-        let mut at = 0;
-        while bytes.len() - at >= HEADER_BYTES {
+    /// Looks for a frame from `at` on, in the part of the segment that is read at once; moves `at`
+    /// behind what was looked at.
+    fn find(&mut self, number: u32, at: &mut u64) -> Result<Option<Frame>> {
+        self.buffer.fill(self.segments, number, *at, READ_BYTES)?;
+        let bytes = self.buffer.at(*at);
+        let mut skipped = 0;
+        while let Some(window) = bytes[skipped..].first_chunk::<HEADER_BYTES>() {
             // Unused space is zeros, and there may be a lot of it: no header starts with 16 zeros.
-            if bytes[at..at + HEADER_BYTES] == [0; HEADER_BYTES] {
-                at += HEADER_BYTES - 16;
+            if *window == [0; HEADER_BYTES] {
+                skipped += HEADER_BYTES - 16;
                 continue;
             }
-            let header = bytes[at..].first_chunk().and_then(|header| self.seal.decode(header));
-            if let Some(header) = header {
-                let position = Position::new(number, (from + at as u64) as u32);
-                let end = at + HEADER_BYTES + header.length as usize;
-                let body = bytes.get(at + HEADER_BYTES..end);
-                if body.is_some_and(|body| self.seal.verify(&header, body, position).is_ok()) {
-                    return Some((at, header));
+            if let Some(header) = self.seal.decode(window) {
+                let position = Position::new(number, (*at + skipped as u64) as u32);
+                if let Ok(frame) = (self.segments, self.seal).frame(position) {
+                    let bytes_count = HEADER_BYTES + header.length as usize;
+                    let end = Position(position.0 + bytes_count as u64);
+                    self.tail = Tail { end, last: position, check: header.check };
+                    return Ok(Some(frame));
                 }
             }
-            at += 1;
+            skipped += 1;
         }
-        None
+        *at += skipped as u64;
+        // Less than a header is left of what the segment has.
+        if skipped == 0 {
+            *at += HEADER_BYTES as u64;
+        }
+        Ok(None)
     }
 }
 

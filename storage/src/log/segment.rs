@@ -41,7 +41,11 @@ pub(crate) struct Segments {
 
 /// The name of a segment's file, from the database's directory.
 pub(crate) fn file_name(number: u32) -> String {
-    format!("log/{number:08}{SUFFIX}")
+    format!("log/{}", base_name(number))
+}
+
+fn base_name(number: u32) -> String {
+    format!("{number:08}{SUFFIX}")
 }
 
 impl Segments {
@@ -50,7 +54,7 @@ impl Segments {
     }
 
     fn path(&self, number: u32) -> PathBuf {
-        self.path.join(format!("{number:08}{SUFFIX}"))
+        self.path.join(base_name(number))
     }
 
     /// The numbers of the segments that there are, ascending.
@@ -60,15 +64,17 @@ impl Segments {
         for entry in fs::read_dir(&self.path).map_err(failed)? {
             let name = entry.map_err(failed)?.file_name();
             let digits = name.to_str().and_then(|name| name.strip_suffix(SUFFIX));
-            numbers.extend(digits.and_then(|digits| digits.parse::<u32>().ok()));
+            let number = digits.and_then(|digits| digits.parse::<u32>().ok());
+            numbers.extend(number.filter(|number| name == base_name(*number).as_str()));
         }
         numbers.sort_unstable();
         Ok(numbers)
     }
 
     /// Whether there is such a segment.
-    pub(crate) fn exists(&self, number: u32) -> bool {
-        self.path(number).exists()
+    pub(crate) fn exists(&self, number: u32) -> Result<bool> {
+        let path = self.path(number);
+        path.try_exists().map_err(|error| Error::io("read", error).at(path))
     }
 
     /// The file of a segment.
@@ -121,7 +127,11 @@ impl Segments {
     /// Bytes of a segment's file.
     pub(crate) fn bytes_count(&self, number: u32) -> Result<u64> {
         let metadata = self.file(number)?.metadata();
-        Ok(metadata.map_err(|error| Error::io("read", error).at(self.path(number)))?.len())
+        let bytes = metadata.map_err(|error| Error::io("read", error).at(self.path(number)))?.len();
+        if bytes > u64::from(u32::MAX) {
+            return Err(Error::damaged(file_name(number), 0, "at most 2^32 - 1 bytes", bytes));
+        }
+        Ok(bytes)
     }
 
     /// Reads up to `bytes.len()` bytes at `offset`: fewer at the end of the file.
@@ -189,11 +199,14 @@ impl Segments {
 
 #[cfg(target_os = "linux")]
 fn allocate(file: &File, bytes: u64) -> std::io::Result<()> {
-    match rustix::fs::fallocate(file, rustix::fs::FallocateFlags::empty(), 0, bytes) {
-        Ok(()) => Ok(()),
-        // A file system that cannot reserve space still has it, until it has not.
-        Err(rustix::io::Errno::OPNOTSUPP) => file.set_len(bytes),
-        Err(error) => Err(error.into()),
+    loop {
+        match rustix::fs::fallocate(file, rustix::fs::FallocateFlags::empty(), 0, bytes) {
+            Ok(()) => return Ok(()),
+            Err(rustix::io::Errno::INTR) => {}
+            // A file system that cannot reserve space still has it, until it has not.
+            Err(rustix::io::Errno::OPNOTSUPP) => return file.set_len(bytes),
+            Err(error) => return Err(error.into()),
+        }
     }
 }
 

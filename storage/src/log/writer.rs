@@ -6,11 +6,12 @@
 //! within a segment.
 
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use parking_lot::{Condvar, Mutex};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::log::frame::{BODY_BYTES_MAX, Check, HEADER_BYTES, Seal};
+use crate::log::frame::{BODY_BYTES_MAX, Check, HEADER_BYTES, Seal, damaged};
 use crate::log::segment::{self, Segments};
 use crate::log::{Done, Figures, Position, Sizes, Tail};
 
@@ -128,6 +129,9 @@ impl Writer {
     }
 
     pub(crate) fn wait_written(&self, position: Position) -> Result<()> {
+        if position >= self.state.lock().tail.end {
+            return Err(damaged(position, "a place in the log", "one behind its end"));
+        }
         self.wait(|state| position < state.written)
     }
 
@@ -176,6 +180,7 @@ impl Writer {
 
     /// The committer: writes and syncs groups until the log is closed or fails.
     pub(crate) fn run(&self, segments: &Segments) {
+        let _last = OnPanic(self);
         while let Some(group) = self.take() {
             let Group { start, end, runs, bytes_count: _, done } = group;
             assert!(start < end, "a group has frames");
@@ -196,11 +201,11 @@ impl Writer {
                     state.failure.get_or_insert_with(|| poisoned(error));
                 }
             }
-            state.recycle(runs);
+            state.recycle(runs, self.sizes.group_bytes_max);
             drop(state);
             self.progress.notify_all();
             let result = result.map_err(|error| poisoned(&error));
-            done.into_iter().for_each(|done| done(result.clone()));
+            done.into_iter().for_each(|done| tell(done, result.clone()));
         }
         self.refuse_rest();
     }
@@ -244,8 +249,26 @@ impl Writer {
         let health = state.health();
         drop(state);
         self.progress.notify_all();
-        for done in group.done {
-            done(health.clone());
+        group.done.into_iter().for_each(|done| tell(done, health.clone()));
+    }
+}
+
+/// Calls a callback. One that panics has been told, and is nobody else's concern.
+fn tell(done: Done, result: Result<()>) {
+    if catch_unwind(AssertUnwindSafe(|| done(result))).is_err() {
+        tracing::error!("a callback of an append panicked");
+    }
+}
+
+/// Ends the log when the committer panics: whoever waits is told.
+struct OnPanic<'a>(&'a Writer);
+
+impl Drop for OnPanic<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let panicked = std::io::Error::other("it panicked");
+            self.0.poison(&Error::io("the committer's thread", panicked));
+            self.0.refuse_rest();
         }
     }
 }
@@ -295,10 +318,10 @@ impl State {
     }
 
     /// Keeps the buffers of a group for later ones.
-    fn recycle(&mut self, runs: Vec<Run>) {
-        for mut run in runs.into_iter().take(2) {
-            run.bytes.clear();
-            if self.spare.len() < 2 {
+    fn recycle(&mut self, runs: Vec<Run>, bytes_max: usize) {
+        for mut run in runs {
+            if self.spare.len() < 2 && run.bytes.capacity() <= 2 * bytes_max {
+                run.bytes.clear();
                 self.spare.push_back(run.bytes);
             }
         }

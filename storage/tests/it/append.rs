@@ -44,11 +44,13 @@ fn names_are_bound_once() {
     let (two, made_two) = Author::new(2);
     append(&store, &[made_one], &[("first", one.head.id)]).unwrap();
     for round in 0..2 {
-        let taken = append(&store, &[made_two.clone()], &[("first", two.head.id)]).unwrap_err();
+        let taken = append(&store, std::slice::from_ref(&made_two), &[("first", two.head.id)]);
+        let taken = taken.unwrap_err();
         let expected = ErrorKind::NameTaken { name: "first".to_string(), object: one.head.id };
         assert_eq!(taken.kind(), &expected, "round {round}: before and after it is in the index");
         for name in ["", "a\nb", &"x".repeat(257)] {
-            let error = append(&store, &[made_two.clone()], &[(name, two.head.id)]).unwrap_err();
+            let error = append(&store, std::slice::from_ref(&made_two), &[(name, two.head.id)]);
+            let error = error.unwrap_err();
             assert!(matches!(error.kind(), ErrorKind::Name { .. }), "{error}");
         }
         store.checkpoint().unwrap();

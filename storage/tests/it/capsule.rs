@@ -119,3 +119,26 @@ fn every_changed_or_missing_byte_is_found() {
     let ErrorKind::Capsule { offset, .. } = error.kind() else { panic!("{error}") };
     assert_eq!(*offset, bytes.len() as u64);
 }
+
+#[test]
+fn an_index_that_is_written_during_an_import_has_its_blobs() {
+    let directory = TempDir::new().unwrap();
+    let one = small().open(directory.path().join("one")).unwrap();
+    let path = directory.path().join("two");
+    let two = small().tail_bytes_max(1).open(&path).unwrap();
+    let author = lived(&one, 4);
+    import(&two, &export(&one, author.head.id), &author.head).unwrap();
+    let crashed = directory.path().join("crashed");
+    copy(&path, &crashed);
+    for path in [crashed, path] {
+        let store = match path.ends_with("two") {
+            true => None,
+            false => Some(small().open(path).unwrap()),
+        };
+        let store = store.as_ref().unwrap_or(&two);
+        assert!(store.code(author.head.header.code).unwrap().is_some());
+        assert!(store.policy(author.head.header.policy).unwrap().is_some());
+        assert_eq!(store.head(author.head.id).unwrap().unwrap().head, author.head);
+        assert!(store.check(|_, _| {}).unwrap().is_sound());
+    }
+}

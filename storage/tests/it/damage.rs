@@ -4,7 +4,7 @@ use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use continuant_storage::{ErrorKind, Options, Store};
+use continuant_storage::{Error, ErrorKind, ObjectInfo, Options, Store};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tempfile::TempDir;
@@ -148,4 +148,42 @@ fn a_creation_that_was_cut_short_is_gone_on_with() {
     fs::write(path.join("index.redb.tmp"), "half").unwrap();
     let store = Store::open(&path).unwrap();
     append(&store, &[Author::new(1).1], &[]).unwrap();
+}
+
+#[test]
+fn changed_bytes_of_the_index_are_found_or_change_nothing() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("db");
+    closed(&path);
+    let index = path.join("index.redb");
+    let whole = fs::read(&index).unwrap();
+    let heads = |store: &Store| {
+        let infos = store.list(None, 100)?;
+        let found =
+            |info: &ObjectInfo| Ok((info.clone(), store.find(info.name.as_ref().unwrap())?));
+        infos.iter().map(found).collect::<Result<Vec<_>, Error>>()
+    };
+    let expected = heads(&small().open(&path).unwrap()).unwrap();
+    let seed = rand::random();
+    let mut rng = StdRng::seed_from_u64(seed);
+    let mut found = 0;
+    for _ in 0..300 {
+        let mut changed = whole.clone();
+        // Most of the file is unused: half of the flips are where bytes are.
+        let mut at = rng.random_range(0..whole.len());
+        while rng.random_bool(0.9) && whole[at] == 0 {
+            at = rng.random_range(0..whole.len());
+        }
+        changed[at] ^= [0x01, 0x80, 0xff][rng.random_range(0..3)];
+        fs::write(&index, changed).unwrap();
+        let sound = small().open(&path).and_then(|store| {
+            let report = store.check(|_, _| {})?;
+            Ok((report.is_sound(), heads(&store)))
+        });
+        match sound {
+            Ok((true, read)) => assert_eq!(read.unwrap(), expected, "seed {seed}: byte {at}"),
+            Ok((false, _)) | Err(_) => found += 1,
+        }
+    }
+    assert!(found > 0);
 }

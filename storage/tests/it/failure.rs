@@ -106,3 +106,60 @@ fn an_index_from_before_is_brought_up_to_the_log() {
     assert_eq!(store.head(author.head.id).unwrap().unwrap().head, author.head);
     assert!(store.check(|_, _| {}).unwrap().is_sound());
 }
+
+#[test]
+fn an_index_is_kept_when_the_log_cannot_be_read_from_its_start() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("db");
+    let store = small().open(&path).unwrap();
+    let (mut author, genesis) = Author::new(3);
+    append(&store, &[genesis], &[]).unwrap();
+    append(&store, &[author.step()], &[]).unwrap();
+    store.close().unwrap();
+    drop(store);
+    let log = path.join("log/00000001.log");
+    let whole = fs::read(&log).unwrap();
+    let mut changed = whole.clone();
+    changed[200] ^= 1;
+    fs::write(&log, changed).unwrap();
+    let error = continuant_storage::rebuild_index(&path).unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::Damaged { .. }), "{error}");
+    let store = small().open(&path).unwrap();
+    assert_eq!(store.info(author.head.id).unwrap().unwrap().hash, author.head.hash);
+}
+
+#[test]
+fn a_callback_that_panics_concerns_nobody_else() {
+    let directory = TempDir::new().unwrap();
+    let store = small().open(directory.path().join("db")).unwrap();
+    let crate::author::Made::Version { bytes, .. } = Author::new(1).1 else { panic!() };
+    let commit = object::commit::Commit::decode(&bytes).unwrap();
+    let base = Some(object::hash::BaseHash::of(b""));
+    let new = continuant_storage::NewCommit { commit, base, nonces: None };
+    let changes = vec![continuant_storage::Change::Commit(new)];
+    let added = Append { changes, ..Append::default() };
+    store.append(&added, |_| panic!("on purpose")).unwrap();
+    append(&store, &[Author::new(2).1], &[]).unwrap();
+    store.close().unwrap();
+}
+
+#[test]
+fn many_who_create_a_database_at_once_make_one() {
+    for _ in 0..20 {
+        let directory = TempDir::new().unwrap();
+        let path = directory.path().join("a/b/db");
+        let opened: Vec<_> = std::thread::scope(|scope| {
+            let opens: Vec<_> = (0..4).map(|_| scope.spawn(|| small().open(&path))).collect();
+            opens.into_iter().map(|open| open.join().unwrap()).collect()
+        });
+        let (made, turned_away): (Vec<_>, Vec<_>) = opened.into_iter().partition(Result::is_ok);
+        assert_eq!(made.len(), 1);
+        for error in turned_away.into_iter().map(Result::unwrap_err) {
+            assert_eq!(error.kind(), &ErrorKind::Locked);
+        }
+        let (author, genesis) = Author::new(3);
+        append(made[0].as_ref().unwrap(), &[genesis], &[]).unwrap();
+        drop(made);
+        assert!(small().open(&path).unwrap().head(author.head.id).unwrap().is_some());
+    }
+}

@@ -142,3 +142,40 @@ fn frames_larger_than_a_segment_have_one_of_their_own() {
         assert_eq!(store.head(author.head.id).unwrap().unwrap().head, author.head);
     }
 }
+
+#[test]
+fn a_changed_segment_header_is_damage_and_its_segment_stays() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("db");
+    let store = small().open(&path).unwrap();
+    let (mut author, made) = Author::new(8);
+    append(&store, &[made], &[]).unwrap();
+    while store.stats().unwrap().segment_count < 3 {
+        append(&store, &[author.step()], &[]).unwrap();
+    }
+    let to = directory.path().join("crashed");
+    copy(&path, &to);
+    drop(store);
+    for (at, newer) in [(9, true), (40, false), (70, false)] {
+        let name = to.join("log/00000003.log");
+        let log = OpenOptions::new().read(true).write(true).open(&name).unwrap();
+        let mut byte = [0];
+        log.read_exact_at(&mut byte, at).unwrap();
+        log.write_all_at(&[byte[0] ^ 1], at).unwrap();
+        let error = small().open(&to).unwrap_err();
+        match error.kind() {
+            ErrorKind::Damaged { file, .. } => {
+                assert_eq!((file.as_str(), newer), ("log/00000003.log", false));
+            }
+            ErrorKind::NewerFormat { .. } => assert!(newer),
+            _ => panic!("{error}"),
+        }
+        log.write_all_at(&byte, at).unwrap();
+    }
+    fs::rename(to.join("log/00000002.log"), to.join("log/away")).unwrap();
+    let error = small().open(&to).unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::Damaged { .. }), "{error}");
+    fs::rename(to.join("log/away"), to.join("log/00000002.log")).unwrap();
+    let store = small().open(&to).unwrap();
+    assert_eq!(store.head(author.head.id).unwrap().unwrap().head, author.head);
+}
