@@ -42,12 +42,13 @@ pub(crate) fn field_read(sizes: &Sizes, rounds: usize) -> Result<Vec<Figure>> {
     }
     let held = "`snapshot.get::<u64>(\"count\")` of a held snapshot";
     let newest = "`db.snapshot(id)?.get::<u64>(\"count\")`";
-    let held_busy = "the same, while a writer saturates the log";
+    let held_busy = "`get` of a held snapshot, while a writer saturates the log";
+    let newest_busy = "`snapshot` and `get`, while a writer saturates the log";
     Ok(vec![
         figure(HELD_IDLE, held, idle.held, idle.floor.clone()),
         figure(NEWEST_IDLE, newest, idle.newest, idle.floor),
         figure(HELD_BUSY, held_busy, busy.held, busy.floor.clone()),
-        figure(NEWEST_BUSY, held_busy, busy.newest, busy.floor),
+        figure(NEWEST_BUSY, newest_busy, busy.newest, busy.floor),
     ])
 }
 

@@ -111,8 +111,8 @@ impl<'a> Call<'a> {
         self
     }
 
-    /// When the signatures expire, in milliseconds since 1970-01-01 UTC. Default: five minutes after
-    /// the clock's time or the object's, whichever is later.
+    /// When the signatures expire, in milliseconds since 1970-01-01 UTC. Default: five minutes
+    /// after the clock's time or the object's, whichever is later.
     pub fn expires(mut self, time: u64) -> Call<'a> {
         self.expires = Some(time);
         self

@@ -1,7 +1,8 @@
 //! The commit path: one input, from the mailbox to a version that is on its way to the disk.
 //!
-//! Anything that fails before the append leaves no trace but a refusal. The reply is released by the
-//! log when the version is durable; an append waits for the disk only when the log is far behind.
+//! Anything that fails before the append leaves no trace but a refusal. The reply is released by
+//! the log when the version is durable; an append waits for the disk only when the log is far
+//! behind.
 //!
 //! It does not know threads or queues. It holds the only code that appends versions.
 

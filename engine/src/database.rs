@@ -28,6 +28,9 @@ use crate::shared::{Shared, missing};
 use crate::slots::Slots;
 use crate::turn::turn;
 
+#[cfg(test)]
+mod tests;
+
 /// Objects that a listing reads at a time.
 const LIST_PAGE: usize = 1024;
 

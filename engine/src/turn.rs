@@ -28,6 +28,9 @@ const TURN_STEPS_MAX: usize = 64;
 
 /// Works through an object's mail, and schedules it again when there is more.
 pub(crate) fn turn(shared: &Shared, slots: &mut Slots, resident: Arc<Resident>) {
+    // The turn counts like a letter: nobody finds all quiet before what panicked is seen to.
+    shared.queue().begin();
+    let in_hand = shared.queue().in_hand();
     let work = AssertUnwindSafe(|| letters(shared, slots, &resident));
     if catch_unwind(work).is_err() {
         tracing::error!(object = %resident.id, "a turn panicked");
@@ -42,6 +45,7 @@ pub(crate) fn turn(shared: &Shared, slots: &mut Slots, resident: Arc<Resident>) 
     } else {
         shared.make_room();
     }
+    drop(in_hand);
 }
 
 fn letters(shared: &Shared, slots: &mut Slots, resident: &Resident) {

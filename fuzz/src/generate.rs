@@ -42,3 +42,30 @@ pub(crate) const LAMP_POLICY: &str = include_str!("../../guest/examples/wat/poli
 pub(crate) fn source(seed: u64) -> StdRng {
     StdRng::seed_from_u64(seed)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use continuant::instrument::{Limits, instrument};
+    use object::policy::Policy;
+    use object::schema::Schema;
+
+    /// That of 400 draws some pass and some do not: a target that sees one side only finds little.
+    #[track_caller]
+    fn check(what: &str, passes: impl Fn(&mut StdRng) -> bool) {
+        let passed = (0..400).filter(|&seed| passes(&mut source(seed))).count();
+        assert!((20..380).contains(&passed), "{passed} of 400 {what} pass");
+    }
+
+    #[test]
+    fn texts_and_modules_of_both_kinds_are_drawn() {
+        let facts = object::code::read(COUNTER).expect("the counter is an object");
+        let schema = Schema::parse(&facts.schema_text).expect("the counter has a schema");
+        check("schemas", |rng| Schema::parse(&schema::text(rng)).is_ok());
+        check("modules", |rng| instrument(&module::module(rng), &Limits::default()).is_ok());
+        let run =
+            move || check("policies", |rng| Policy::parse(&policy::text(rng), &schema).is_ok());
+        let thread = std::thread::Builder::new().stack_size(object::policy::STACK_BYTES).spawn(run);
+        thread.expect("a thread starts").join().expect("policies of both kinds are drawn");
+    }
+}

@@ -236,7 +236,8 @@ impl Store {
     }
 
     /// Makes everything durable, writes the index, and closes; what comes later fails with
-    /// [`Closed`](ErrorKind::Closed). Closing again does nothing.
+    /// [`Closed`](ErrorKind::Closed). Closing again does nothing. The directory stays locked until
+    /// the store is dropped.
     ///
     /// # Errors
     ///

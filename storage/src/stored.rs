@@ -121,10 +121,12 @@ pub(crate) fn commits(frame: &Frame) -> impl Iterator<Item = Result<StoredCommit
 /// The version that `link` names.
 pub(crate) fn read_commit(frames: &impl Frames, link: Link) -> Result<StoredCommit> {
     let frame = frames.frame(link.position)?;
-    for commit in commits(&frame) {
-        let commit = commit?;
-        if commit.hash == link.hash {
-            return Ok(commit);
+    for record in records(&frame.body) {
+        let Record::Commit(_, content) = record? else { continue };
+        // A frame may hold many: only the one that is asked for is decoded whole.
+        let header = CommitRecord::decode(content, frame.position)?.commit.get(..HEADER_BYTES);
+        if header.is_some_and(|header| VersionHash::of(header) == link.hash) {
+            return StoredCommit::read(&frame, content);
         }
     }
     Err(damaged(link.position, format!("version {}", link.hash), "a frame without it"))

@@ -45,8 +45,8 @@ pub(super) const HOST_CALL_COST: u32 = 64;
 
 /// Fuel of a start function, which runs once, when the base image is made.
 pub const START_FUEL: u64 = 1 << 28;
-/// The stack budget of a step, in the units that a frame is metered in. A substrate's native stack is a
-/// multiple of it, so that a guest meets this bound and never that one.
+/// The stack budget of a step, in the units that a frame is metered in. A substrate's native stack
+/// is a multiple of it, so that a guest meets this bound and never that one.
 pub const STACK_BUDGET: u32 = 1 << 20;
 /// Units of any frame.
 pub(super) const FRAME_COST: u32 = 64;

@@ -98,6 +98,30 @@ fn modules_that_cannot_be_objects() {
 }
 
 #[test]
+fn a_method_with_arguments_in_memory_needs_an_export_that_makes_room() {
+    let fixture = Fixture::new();
+    let db = fixture.open();
+    let roomless = module(
+        "record state { a: u64 } go: func(by: u8, to: option<tuple<u8, list<u8>>>);",
+        "",
+        r#"(func (export "go") (param i32 i32 i32 i32 i32))"#,
+    );
+    check(
+        create(&db, &roomless, OPEN),
+        expect![[r#"
+        module: cabi_realloc: expected an export that makes room for to of go, found no
+        such export"#]],
+    );
+    let export = r#"(func (export "go") (param i32 i32))"#;
+    for (schema, is_object) in [("a: u8, b: option<u8>", true), ("a: string", false)] {
+        let schema = format!("record state {{ a: u64 }} go: func({schema});");
+        let params = if is_object { "i32 i32 i32" } else { "i32 i32" };
+        let export = export.replace("i32 i32", params);
+        assert_eq!(create(&db, &module(&schema, "", &export), OPEN).is_ok(), is_object);
+    }
+}
+
+#[test]
 fn a_state_that_is_not_of_the_schema_is_no_object() {
     let fixture = Fixture::new();
     let db = fixture.open();
@@ -168,4 +192,12 @@ fn a_module_that_declares_more_memory_than_the_option_allows() {
     let fixture = Fixture::new();
     let db = fixture.open_with(fixture.options().memory_bytes_max(65_536));
     check(db.create(counter_code(OPEN)), expect!["memory_bytes_max: at most 65536, found 262144"]);
+}
+
+#[test]
+fn a_module_that_declares_too_much_memory_is_not_run_at_all() {
+    let fixture = Fixture::new();
+    let db = fixture.open_with(fixture.options().memory_bytes_max(65_536));
+    let endless = module("record state { a: u64 }", "", "(func $f (loop (br 0))) (start $f)");
+    check(create(&db, &endless, OPEN), expect!["memory_bytes_max: at most 65536, found 262144"]);
 }

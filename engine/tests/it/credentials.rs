@@ -1,8 +1,10 @@
 //! Credentials: who signed is known, and what was signed is admitted once, in time, in order.
 
-use continuant::{Database, ObjectId, Reason, Receipt, Replay, Result, SigningKey, args};
+use continuant::{
+    Clock, Database, ErrorKind, ObjectId, Reason, Receipt, Replay, Result, SigningKey, args,
+};
 
-use crate::objects::{Fixture, START, counter_code};
+use crate::objects::{Fixture, OPEN, START, counter_code};
 
 const DAY: u64 = 24 * 60 * 60 * 1000;
 
@@ -75,4 +77,52 @@ fn nonces_are_remembered_across_a_restart() {
     let db = fixture.open();
     check(add(&db, id, &key(1), 10, START + DAY), Reason::Replayed);
     add(&db, id, &key(1), 11, START + DAY).unwrap();
+}
+
+#[test]
+fn calls_signed_by_one_key_on_many_threads_keep_the_order_of_their_nonces() {
+    let fixture = Fixture::new();
+    let db = fixture.open();
+    let id = db.create(counter_code(OPEN)).unwrap();
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                let one = key(1);
+                let calls = (0..100).map(|_| db.call(id, "add", args![1u64]).signed(&one).submit());
+                let calls: Vec<_> = calls.collect::<Result<_>>().unwrap();
+                calls.into_iter().for_each(|call| drop(call.wait().unwrap()));
+            });
+        }
+    });
+    assert_eq!(db.snapshot(id).unwrap().get::<u64>("total"), Ok(400));
+}
+
+#[test]
+fn a_signature_holds_by_default_though_the_object_is_ahead_of_the_clock() {
+    let fixture = Fixture::new();
+    let db = fixture.open();
+    let id = db.create(counter_code(OPEN)).unwrap();
+    db.run_until(START + DAY).unwrap();
+    db.call(id, "add", args![1u64]).wait().unwrap();
+    db.close().unwrap();
+    let db = fixture.open_with(fixture.options().clock(Clock::manual(START)));
+    for _ in 0..2 {
+        db.call(id, "add", args![1u64]).signed(&key(1)).wait().unwrap();
+    }
+}
+
+#[test]
+fn what_belongs_to_a_signature_is_not_taken_without_one() {
+    let fixture = Fixture::new();
+    let db = fixture.open();
+    let id = db.create(counter_code(OPEN)).unwrap();
+    let head = db.snapshot(id).unwrap().hash();
+    let add = || db.call(id, "add", args![1u64]);
+    for (call, given) in
+        [(add().parent(head), "parent"), (add().nonce(1), "nonce"), (add().expires(1), "expiry")]
+    {
+        let error = call.wait().unwrap_err();
+        assert!(matches!(error.kind(), ErrorKind::NotSigned { what } if *what == given), "{error}");
+    }
+    assert_eq!(db.snapshot(id).unwrap().header().seq, 0);
 }

@@ -2,7 +2,7 @@
 
 use continuant::{Clock, ErrorKind, Kind, Options, Replay, args};
 
-use crate::objects::{Fixture, OPEN, START, counter_code};
+use crate::objects::{Fixture, OPEN, START, counter_code, module};
 
 #[test]
 fn a_wake_runs_at_its_time_and_rearms_itself() {
@@ -78,6 +78,84 @@ fn a_wake_that_is_refused_is_on_record_once_and_tried_again_on_request() {
     assert!(error.refusal().is_some(), "{error}");
     assert_eq!(refused(), 2);
     assert_eq!(db.snapshot(id).unwrap().header().seq, 1);
+}
+
+#[test]
+fn a_wake_that_was_refused_is_tried_again_once_the_object_has_changed() {
+    let fixture = Fixture::new();
+    let db = fixture.open();
+    let policy = r#"@id("five") permit(principal, action, resource)
+        unless { action == Action::"advance" && context.before.total < 5 };"#;
+    let id = db.create(counter_code(policy)).unwrap();
+    db.call(id, "ring", args![START + 10]).wait().unwrap();
+    db.run_until(START + 1_000).unwrap();
+    assert_eq!(db.next_wake(), None, "it was refused");
+    db.call(id, "add", args![5u64]).wait().unwrap();
+    db.run_until(START + 1_000).unwrap();
+    let snapshot = db.snapshot(id).unwrap();
+    assert_eq!((snapshot.header().kind, snapshot.get("total")), (Kind::Cycle, Ok(6_u64)));
+}
+
+#[test]
+fn a_refused_wake_stays_on_record_once_across_restarts_and_evictions() {
+    let fixture = Fixture::new();
+    let policy = r#"@id("calls") permit(principal, action, resource)
+        unless { action == Action::"advance" };"#;
+    let db = fixture.open_with(fixture.options().resident_max(1));
+    let id = db.create(counter_code(policy)).unwrap();
+    db.call(id, "ring", args![START + 10]).wait().unwrap();
+    db.run_until(START + 1_000).unwrap();
+    db.call(id, "fail", args![]).wait().unwrap_err();
+    for _ in 0..3 {
+        let other = db.create(counter_code(OPEN)).unwrap();
+        db.call(other, "add", args![1u64]).wait().unwrap();
+    }
+    db.call(id, "fail", args![]).wait().unwrap_err();
+    db.close().unwrap();
+    let db = fixture.open();
+    db.run_until(START + 2_000).unwrap();
+    db.call(id, "fail", args![]).wait().unwrap_err();
+    let refused = db.history(id).refused().entries().unwrap();
+    assert_eq!(refused.count(), 4, "one cycle and three calls");
+}
+
+#[test]
+fn an_object_that_changes_its_mind_has_one_next_wake() {
+    let fixture = Fixture::new();
+    let db = fixture.open();
+    let id = db.create(counter_code(OPEN)).unwrap();
+    for wake in [100, 200, 300_u64] {
+        db.call(id, "ring", args![START + wake]).wait().unwrap();
+        assert_eq!(db.next_wake(), Some(START + wake));
+    }
+}
+
+#[test]
+fn run_until_returns_though_an_object_wants_to_run_all_the_time() {
+    let fixture = Fixture::new();
+    let options = Options::new().clock(Clock::system()).workers(1).cycles(false);
+    let db = fixture.open_with(options);
+    let id = db.create(continuant::Code::wasm(restless()).unwrap().policy(OPEN)).unwrap();
+    db.call(id, "start", args![]).wait().unwrap();
+    let give_up = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while db.snapshot(id).unwrap().header().kind != Kind::Cycle {
+        assert!(std::time::Instant::now() < give_up, "the wake never ran");
+        db.run_until(db.now()).unwrap();
+    }
+    assert!(db.snapshot(id).unwrap().header().seq < 10, "each wake is run once");
+}
+
+/// A cycle that works for some milliseconds and wants to run again at once.
+fn restless() -> Vec<u8> {
+    module(
+        "record state { count: u64 } start: func();",
+        r#"(import "continuant" "wake" (func $wake (param i64)))"#,
+        r#"(func (export "start") (call $wake (i64.const 0)))
+           (func (export "cycle") (local $left i32)
+             (local.set $left (i32.const 10000000))
+             (loop (br_if 0 (local.tee $left (i32.sub (local.get $left) (i32.const 1)))))
+             (call $wake (i64.const 0)))"#,
+    )
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use continuant::{Entry, ErrorKind, Kind, Value, args};
 
-use crate::objects::{Fixture, OPEN, START, counter_code};
+use crate::objects::{Fixture, OPEN, START, counter_code, labelled};
 
 #[test]
 fn every_version_is_there_by_seq_and_by_time() {
@@ -82,6 +82,32 @@ fn a_history_is_read_from_either_end_and_by_time() {
     let since = db.history(id).since(START + 2).until(START + 4);
     let since: Vec<_> = since.entries().unwrap().map(show).collect();
     assert_eq!(since, ["call2", "refusal3", "call3"]);
+    let refused = || db.history(id).refused();
+    let show = |history: continuant::History<'_>| -> Vec<_> {
+        history.entries().unwrap().map(show).collect()
+    };
+    assert_eq!(show(refused()), ["refusal3", "refusal5"]);
+    assert_eq!(show(refused().limit(1)), ["refusal3"]);
+    assert_eq!(show(refused().limit(0)), [""; 0]);
+    assert_eq!(show(refused().since(START + 4)), ["refusal5"]);
+    assert_eq!(show(refused().backwards().limit(1)), ["refusal5"]);
+}
+
+#[test]
+fn blame_follows_a_text_to_where_it_is() {
+    let fixture = Fixture::new();
+    let db = fixture.open();
+    let code = continuant::Code::wasm(labelled()).unwrap().policy(OPEN);
+    let id = db.create(code.args(args!["Galadriel"])).unwrap();
+    db.write(id, vec![("count", Value::from(7u32))]).wait().unwrap();
+    assert_eq!(db.blame(id, "owner").unwrap().header.seq, 0);
+    db.call(id, "rename", args!["Celeborn"]).wait().unwrap();
+    // The same text at another address.
+    db.call(id, "rename", args!["Celeborn"]).wait().unwrap();
+    db.write(id, vec![("mood", Value::from(Some(1u8)))]).wait().unwrap();
+    assert_eq!(db.blame(id, "owner").unwrap().header.seq, 2);
+    assert_eq!(db.blame(id, "count").unwrap().header.seq, 3);
+    assert_eq!(db.blame(id, "mood").unwrap().header.seq, 4);
 }
 
 #[test]
@@ -99,8 +125,40 @@ fn names_are_unique_and_objects_are_listed() {
         let listed: Vec<_> = db.objects().map(|info| info.unwrap().id).collect();
         assert_eq!(listed, ids);
     }
+    let mut all = db.objects();
+    assert_eq!(all.by_ref().count(), ids.len());
+    assert!(all.next().is_none(), "a list that ended does not start again");
     assert_eq!(db.info(one).unwrap().name.as_deref(), Some("one"));
     assert_eq!(db.at(one, 0).unwrap().header().kind, Kind::Create);
+}
+
+#[test]
+fn an_object_that_is_found_by_name_while_it_is_being_created_goes_on() {
+    let fixture = Fixture::new();
+    let db = fixture.open();
+    let created = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for round in 0..200 {
+                let name = format!("object-{round}");
+                let (id, pending) = db.begin_create(counter_code(OPEN).name(name)).unwrap();
+                db.call(id, "add", args![1u64]).wait().unwrap();
+                pending.wait().unwrap();
+            }
+            created.store(true, std::sync::atomic::Ordering::Release);
+        });
+        let mut round = 0;
+        while !created.load(std::sync::atomic::Ordering::Acquire) {
+            if let Some(id) = db.find(&format!("object-{round}")).unwrap() {
+                db.call(id, "add", args![1u64]).wait().unwrap();
+                round += 1;
+            }
+        }
+    });
+    for info in db.objects() {
+        let id = info.unwrap().id;
+        db.call(id, "add", args![1u64]).wait().unwrap();
+    }
 }
 
 #[test]

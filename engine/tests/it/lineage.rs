@@ -2,11 +2,14 @@
 
 use std::io::Cursor;
 
-use continuant::{Database, ObjectId, Options, Replay, SigningKey, Verified, args, verify_capsule};
+use continuant::{
+    Code, Database, ErrorKind, ObjectId, Options, Replay, SigningKey, Verified, args,
+    verify_capsule,
+};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use crate::objects::{Fixture, OPEN, START, counter_code};
+use crate::objects::{Fixture, OPEN, START, counter_code, labelled};
 
 /// An object with calls, cycles, a write, signatures and refusals in its lineage.
 fn lively(db: &Database) -> ObjectId {
@@ -114,6 +117,66 @@ fn refusals_on_record_are_bounded() {
     }
     assert_eq!(db.history(id).refused().entries().unwrap().count(), 3);
     assert_eq!(db.verify(id, Replay::Yes).unwrap().refusals, 3);
+}
+
+#[test]
+fn the_refusal_of_a_long_input_is_answered_and_not_kept() {
+    let fixture = Fixture::new();
+    let db = fixture.open();
+    let id = db.create(Code::wasm(labelled()).unwrap().args(args!["a"])).unwrap();
+    for (length, kept) in [(10, true), (5000, false)] {
+        let error = db.call(id, "rename", args!["b".repeat(length)]).wait().unwrap_err();
+        let ErrorKind::Refused { recorded, .. } = error.kind() else { panic!("{error}") };
+        assert_eq!(*recorded, kept);
+    }
+    assert_eq!(db.history(id).refused().entries().unwrap().count(), 1);
+    db.verify(id, Replay::Yes).unwrap();
+}
+
+#[test]
+fn a_capsule_that_declares_more_memory_than_the_option_allows_is_not_taken_in() {
+    let (here, there) = (Fixture::new(), Fixture::new());
+    let one = here.open();
+    let bytes = capsule(&one, lively(&one));
+    let small = there.open_with(there.options().memory_bytes_max(65_536));
+    let error = small.import(Cursor::new(bytes.clone())).unwrap_err();
+    let expected = ErrorKind::Limit { what: "memory_bytes_max", max: 65_536, found: 262_144 };
+    assert_eq!(format!("{:?}", error.kind()), format!("{expected:?}"));
+    assert_eq!(small.objects().count(), 0);
+    small.close().unwrap();
+    let id = there.open().import(Cursor::new(bytes)).unwrap();
+    let small = there.open_with(there.options().memory_bytes_max(65_536));
+    small.call(id, "add", args![1u64]).wait().unwrap();
+}
+
+/// A capsule that asks the database for something whenever it is read.
+struct Asking<'a> {
+    db: &'a Database,
+    bytes: Cursor<Vec<u8>>,
+}
+
+impl std::io::Read for Asking<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        self.db.create(counter_code(OPEN)).unwrap();
+        self.bytes.read(buffer)
+    }
+}
+
+impl std::io::Seek for Asking<'_> {
+    fn seek(&mut self, to: std::io::SeekFrom) -> std::io::Result<u64> {
+        self.bytes.seek(to)
+    }
+}
+
+#[test]
+fn a_capsule_may_be_read_by_asking_the_database_that_takes_it_in() {
+    let (here, there) = (Fixture::new(), Fixture::new());
+    let one = here.open();
+    let id = lively(&one);
+    let db = there.open_with(there.options().workers(1));
+    let bytes = Cursor::new(capsule(&one, id));
+    assert_eq!(db.import(Asking { db: &db, bytes }).unwrap(), id);
+    assert!(db.objects().count() > 1);
 }
 
 #[test]

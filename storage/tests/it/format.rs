@@ -1,4 +1,4 @@
-//! The log's chapters of `FORMAT.md` against the files: a reader that knows nothing but these tables
+//! The chapters of `FORMAT.md` about the log, and the files: a reader that knows only their tables
 //! walks a database that the store wrote.
 
 use std::collections::{BTreeMap, BTreeSet};

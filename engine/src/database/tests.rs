@@ -1,0 +1,111 @@
+//! What no caller can bring about: that a worker panics, and that a head in memory is not the one
+//! in the store.
+
+use object::input::Input;
+
+use super::*;
+use crate::clock::Clock;
+use crate::resident::Live;
+
+const START: u64 = 1_356_998_400_000;
+
+/// `add()` counts; `ring(at)` sets a wake, and the cycle counts.
+fn module() -> Vec<u8> {
+    let text = r#"(module
+        (import "continuant" "wake" (func $wake (param i64)))
+        (@custom "continuant:schema" "package test:object; interface object {
+            record state { total: u64 } add: func(); ring: func(at: u64); }")
+        (memory (export "memory") 1 4)
+        (global (export "state") i32 (i32.const 4096))
+        (global $calls (mut i32) (i32.const 0))
+        (func $add (export "add")
+            (global.set $calls (i32.add (global.get $calls) (i32.const 1)))
+            (i64.store (i32.const 4096) (i64.extend_i32_u (global.get $calls))))
+        (func (export "ring") (param i64) (call $wake (local.get 0)))
+        (func (export "cycle") (call $add)))"#;
+    wat::parse_str(text.split_whitespace().collect::<Vec<_>>().join(" ")).unwrap()
+}
+
+fn open(directory: &tempfile::TempDir) -> (Database, ObjectId) {
+    let options = Options::new().clock(Clock::manual(START)).workers(1);
+    let db = options.open(directory.path().join("db")).unwrap();
+    let policy = r#"@id("open") permit(principal, action, resource);"#;
+    let id = db.create(Code::wasm(module()).unwrap().policy(policy)).unwrap();
+    (db, id)
+}
+
+fn tamper(db: &Database, id: ObjectId, with: impl FnOnce(&mut Live)) {
+    let resident = db.shared.find(id).unwrap();
+    with(resident.live.lock().as_mut().unwrap());
+}
+
+fn total(db: &Database, id: ObjectId) -> u64 {
+    db.snapshot(id).unwrap().get("total").unwrap()
+}
+
+#[test]
+fn a_turn_that_panics_costs_its_letter_and_nothing_else() {
+    let directory = tempfile::tempdir().unwrap();
+    let (db, id) = open(&directory);
+    db.call(id, "add", Vec::new()).wait().unwrap();
+    tamper(&db, id, |live| live.globals.push(0));
+    let calls = [(); 3].map(|()| db.call(id, "add", Vec::new()).submit().unwrap());
+    let [panicked, next, last] = calls.map(Pending::wait);
+    let panicked = panicked.unwrap_err();
+    assert!(matches!(panicked.kind(), ErrorKind::Panicked), "{panicked}");
+    assert_eq!((next.unwrap().header.seq, last.unwrap().header.seq), (2, 3));
+    assert_eq!(total(&db, id), 3);
+    db.verify(id, Replay::Yes).unwrap();
+    db.close().unwrap();
+}
+
+#[test]
+fn an_object_whose_append_failed_is_loaded_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let (db, id) = open(&directory);
+    tamper(&db, id, |live| live.head.hash = object::hash::VersionHash([9; 32]));
+    let error = db.call(id, "add", Vec::new()).wait().unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::Storage(_)), "{error}");
+    db.call(id, "add", Vec::new()).wait().unwrap();
+    assert_eq!(total(&db, id), 1);
+    db.verify(id, Replay::Yes).unwrap();
+}
+
+#[test]
+fn a_wake_that_failed_is_tried_again_a_little_later() {
+    let directory = tempfile::tempdir().unwrap();
+    let (db, id) = open(&directory);
+    db.call(id, "ring", vec![Value::from(START + 10)]).wait().unwrap();
+    tamper(&db, id, |live| live.head.hash = object::hash::VersionHash([9; 32]));
+    db.run_until(START + 1_000).unwrap();
+    assert_eq!((total(&db, id), db.next_wake()), (0, Some(START + 2_000)));
+    db.run_until(START + 2_000).unwrap();
+    assert_eq!((total(&db, id), db.next_wake()), (1, None));
+    assert_eq!(db.snapshot(id).unwrap().header().time, START + 10);
+}
+
+#[test]
+fn a_panic_over_a_wake_does_not_lose_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let (db, id) = open(&directory);
+    db.call(id, "ring", vec![Value::from(START + 10)]).wait().unwrap();
+    tamper(&db, id, |live| live.globals.push(0));
+    db.run_until(START + 10).unwrap();
+    assert_eq!(total(&db, id), 0);
+    db.run_until(START + 1_010).unwrap();
+    assert_eq!(total(&db, id), 1);
+}
+
+#[test]
+fn an_input_of_an_unknown_method_leaves_the_slot_fit_for_the_next() {
+    let directory = tempfile::tempdir().unwrap();
+    let (db, id) = open(&directory);
+    let request = Request::Call { method: "subtract".to_string(), arguments: Vec::new() };
+    let (reply, pending) = channel();
+    let input = Input { request, time: START, credential: None };
+    db.shared.post_input(id, input, reply).unwrap();
+    let error = pending.wait().unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::Object(_)), "{error}");
+    db.call(id, "add", Vec::new()).wait().unwrap();
+    assert_eq!(total(&db, id), 1);
+}
