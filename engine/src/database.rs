@@ -188,8 +188,8 @@ impl Database {
         }
     }
 
-    /// When the next wake of any object is, in milliseconds since 1970-01-01 UTC. It may be that of
-    /// an object that has changed its mind since.
+    /// When the next wake of any object is, in milliseconds since 1970-01-01 UTC, or when one that
+    /// failed is tried again. One that was refused is not among them until the object has changed.
     pub fn next_wake(&self) -> Option<u64> {
         self.shared.timer().first()
     }

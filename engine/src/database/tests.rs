@@ -5,7 +5,7 @@ use object::input::Input;
 
 use super::*;
 use crate::clock::Clock;
-use crate::resident::Live;
+use crate::resident::{Live, Resident};
 
 const START: u64 = 1_356_998_400_000;
 
@@ -94,6 +94,17 @@ fn a_panic_over_a_wake_does_not_lose_it() {
     assert_eq!(total(&db, id), 0);
     db.run_until(START + 1_010).unwrap();
     assert_eq!(total(&db, id), 1);
+}
+
+#[test]
+fn an_object_that_went_on_while_it_was_being_created_keeps_its_newest_version() {
+    let directory = tempfile::tempdir().unwrap();
+    let (db, id) = open(&directory);
+    let genesis = db.shared.load(&Resident::new(id)).unwrap();
+    db.call(id, "add", Vec::new()).wait().unwrap();
+    db.shared.insert(genesis);
+    assert_eq!(total(&db, id), 1);
+    assert_eq!(db.call(id, "add", Vec::new()).wait().unwrap().header.seq, 2);
 }
 
 #[test]

@@ -145,7 +145,7 @@ fn run_until_returns_though_an_object_wants_to_run_all_the_time() {
     assert!(db.snapshot(id).unwrap().header().seq < 10, "each wake is run once");
 }
 
-/// A cycle that works for some milliseconds and wants to run again at once.
+/// A cycle that works for some milliseconds and wants to run again at once, a hundred times.
 fn restless() -> Vec<u8> {
     module(
         "record state { count: u64 } start: func();",
@@ -154,7 +154,9 @@ fn restless() -> Vec<u8> {
            (func (export "cycle") (local $left i32)
              (local.set $left (i32.const 10000000))
              (loop (br_if 0 (local.tee $left (i32.sub (local.get $left) (i32.const 1)))))
-             (call $wake (i64.const 0)))"#,
+             (i64.store (i32.const 4096) (i64.add (i64.load (i32.const 4096)) (i64.const 1)))
+             (if (i64.lt_u (i64.load (i32.const 4096)) (i64.const 100))
+               (then (call $wake (i64.const 0)))))"#,
     )
 }
 
