@@ -234,10 +234,12 @@ fn no_text_panics_and_what_parses_decides() {
     let rounds = if std::env::var_os("RUN_SLOW_TESTS").is_some() { 20_000 } else { 300 };
     let mut parsed = 0;
     for _ in 0..rounds {
-        let text = match source.below(4) {
+        let whole = rule(&format!("{YES} && {ONE} + 1 < 3 || {YES}"));
+        let text = match source.below(5) {
             0 => random_text(&mut source),
             1 => rule(&random_nest(&mut source)),
-            2 => mutated(&mut source, &rule(&format!("{YES} && {ONE} + 1 < 3 || {YES}"))),
+            2 => mutated(&mut source, &whole),
+            3 => whole,
             _ => mutated(&mut source, aircraft::POLICY),
         };
         on_stack(STACK_BYTES, || {
