@@ -249,12 +249,12 @@ impl Inner {
         }
         let mut pages: BTreeMap<u32, Arc<Page>> = BTreeMap::new();
         for (position, indices) in wanted {
-            collect(&self.log.frame(position)?, (id, seq), &indices, &mut pages)?;
+            collect(&stored.frame_at(&self.log, position)?, (id, seq), &indices, &mut pages)?;
         }
         let globals = match stored.notes().globals {
             Position::NONE => base.globals().to_vec(),
             position => {
-                let frame = self.log.frame(position)?;
+                let frame = stored.frame_at(&self.log, position)?;
                 let has = |commit: &StoredCommit| commit.commit().globals.is_some();
                 let commit = last_commit(&frame, id, seq, has)?;
                 let bytes = commit.commit().globals.expect("it was just looked for").to_vec();
@@ -273,7 +273,7 @@ impl Inner {
         if position == Position::NONE {
             return Ok(Nonces::default());
         }
-        let frame = self.log.frame(position)?;
+        let frame = stored.frame_at(&self.log, position)?;
         let commit =
             last_commit(&frame, id, stored.header().seq, |commit| commit.nonces().is_some())?;
         let bytes = commit.nonces().expect("it was just looked for");

@@ -22,12 +22,11 @@ use crate::row::Link;
 /// A commit as read: its bytes, verified.
 #[derive(Clone, Debug)]
 pub struct StoredCommit {
-    body: Arc<[u8]>,
-    /// The commit's bytes in the body.
+    frame: Frame,
+    /// The commit's bytes in the frame's body.
     bytes: Range<usize>,
     /// The encoded nonces in the body, when the record has them.
     nonces: Option<Range<usize>>,
-    position: Position,
     notes: Arc<Notes>,
     header: Header,
     hash: VersionHash,
@@ -51,7 +50,7 @@ impl StoredCommit {
 
     /// The commit's bytes.
     pub fn bytes(&self) -> &[u8] {
-        &self.body[self.bytes.clone()]
+        &self.frame.body[self.bytes.clone()]
     }
 
     /// Whether it is a version of `object`.
@@ -63,7 +62,15 @@ impl StoredCommit {
     }
 
     pub(crate) fn position(&self) -> Position {
-        self.position
+        self.frame.position
+    }
+
+    /// The frame at `position`: the version's own is in hand, any other is read.
+    pub(crate) fn frame_at(&self, frames: &impl Frames, position: Position) -> Result<Frame> {
+        match position == self.frame.position {
+            true => Ok(self.frame.clone()),
+            false => frames.frame(position),
+        }
     }
 
     pub(crate) fn notes(&self) -> &Notes {
@@ -71,7 +78,7 @@ impl StoredCommit {
     }
 
     pub(crate) fn nonces(&self) -> Option<&[u8]> {
-        self.nonces.clone().map(|range| &self.body[range])
+        self.nonces.clone().map(|range| &self.frame.body[range])
     }
 
     /// The last refusal before the version, if there is one.
@@ -98,10 +105,9 @@ impl StoredCommit {
             start..start + bytes.len()
         };
         Ok(StoredCommit {
-            body: Arc::clone(&frame.body),
+            frame: frame.clone(),
             bytes: place(record.commit),
             nonces: record.nonces.map(place),
-            position: frame.position,
             notes: Arc::new(record.notes),
             hash: VersionHash::of(&record.commit[..HEADER_BYTES]),
             header: commit.header,
