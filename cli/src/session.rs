@@ -55,7 +55,7 @@ impl Session {
     /// Makes the index of the database, which must be there, anew.
     pub(crate) fn repair(&self) -> Result<()> {
         let directory = self.directory();
-        let repaired = storage::rebuild_index(&directory).map_err(Failure::from);
+        let repaired = storage::Options::new().rebuild_index(&directory).map_err(Failure::from);
         repaired.map_err(|failure| explain(failure, &directory))
     }
 

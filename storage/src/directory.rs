@@ -12,13 +12,13 @@
 //! Invariant: a file gets its name only when its first bytes are durable, so a crash while one is
 //! made leaves at most a file that ends in `.tmp`, which nobody reads.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Write};
-use std::os::unix::fs::FileExt;
+use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use object::codec::{Reader, Write as _};
+use object::codec::{Reader, Write};
 
+use crate::disk::{Disk, DiskFile};
 use crate::error::{Error, ErrorKind, Result};
 
 const MARKER: &str = "continuant.db";
@@ -39,23 +39,29 @@ pub(crate) type DatabaseId = [u8; 16];
 /// An open database directory. Dropping it releases the lock.
 #[derive(Debug)]
 pub(crate) struct Directory {
+    disk: Arc<dyn Disk>,
     path: PathBuf,
     id: DatabaseId,
-    marker: File,
+    marker: Arc<dyn DiskFile>,
 }
 
 impl Directory {
     /// Opens and locks the database in `path`; unless it must be `existing`, makes one in a
     /// directory that is missing or empty.
-    pub(crate) fn open(path: &Path, existing: bool) -> Result<Directory> {
+    pub(crate) fn open(disk: Arc<dyn Disk>, path: &Path, existing: bool) -> Result<Directory> {
         let marker = path.join(MARKER);
-        if !marker.exists() {
+        if !exists(&*disk, &marker)? {
             if existing {
                 return Err(Error::from(ErrorKind::NotADatabase).at(path));
             }
-            create(path).map_err(|error| error.at(path))?;
+            create(&*disk, path).map_err(|error| error.at(path))?;
         }
-        open(path).map_err(|error| error.at(&marker))
+        open(disk, path).map_err(|error| error.at(&marker))
+    }
+
+    /// Where the files are.
+    pub(crate) fn disk(&self) -> &Arc<dyn Disk> {
+        &self.disk
     }
 
     /// The database's id.
@@ -75,21 +81,26 @@ impl Directory {
 
     /// Reads the marker again.
     pub(crate) fn check(&self) -> Result<()> {
-        if decode(&read(&self.marker)?)? != self.id {
+        if decode(&read(&*self.marker)?)? != self.id {
             return Err(Error::damaged(MARKER, 16, "the id that was opened", "another"));
         }
         Ok(())
     }
 
-    /// Bytes of all files that the file system holds for the database.
+    /// Bytes of all files that the disk holds for the database.
     pub(crate) fn bytes_on_disk(&self) -> Result<u64> {
-        use std::os::unix::fs::MetadataExt;
+        let log = self.log();
         let mut bytes = 0;
-        for folder in [self.path.clone(), self.log()] {
-            for entry in fs::read_dir(&folder).map_err(|e| Error::io("list", e).at(&folder))? {
-                let metadata = entry.and_then(|entry| entry.metadata());
-                let metadata = metadata.map_err(|e| Error::io("list", e).at(&folder))?;
-                bytes += if metadata.is_file() { metadata.blocks() * 512 } else { 0 };
+        for folder in [&self.path, &log] {
+            let names = self.disk.list(folder).map_err(|e| Error::io("list", e).at(folder))?;
+            for path in names.into_iter().map(|name| folder.join(name)) {
+                bytes += match self.disk.bytes_held(&path) {
+                    Ok(held) if path != log => held,
+                    Ok(_) => 0,
+                    // A file that was on its way is gone, or has its name now and is counted.
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
+                    Err(error) => return Err(Error::io("read", error).at(path)),
+                };
             }
         }
         Ok(bytes)
@@ -97,44 +108,49 @@ impl Directory {
 }
 
 /// Makes the marker, unless someone else does so first.
-fn create(path: &Path) -> Result<()> {
-    create_directories(path)?;
+fn create(disk: &dyn Disk, path: &Path) -> Result<()> {
+    create_directories(disk, path)?;
     let marker = path.join(MARKER);
-    let failed = |operation| move |error| Error::io(operation, error);
-    for entry in fs::read_dir(path).map_err(failed("list"))? {
-        let name = entry.map_err(failed("list"))?.file_name();
-        if name == format!("{MARKER}{TEMPORARY}").as_str() {
+    for name in disk.list(path).map_err(|error| Error::io("list", error))? {
+        if name.as_os_str() == format!("{MARKER}{TEMPORARY}").as_str() {
             continue;
         }
-        if marker.try_exists().map_err(failed("read"))? {
+        if exists(disk, &marker)? {
             return Ok(());
         }
-        let found = name.to_string_lossy().into_owned();
-        let problem = io::Error::other(format!("it has no {MARKER}, but {found}"));
+        let problem = io::Error::other(format!("it has no {MARKER}, but {}", name.display()));
         return Err(Error::from(ErrorKind::NotADatabase).because(problem));
     }
     let mut id = DatabaseId::default();
     let filled = getrandom::fill(&mut id);
     filled.map_err(|error| Error::io("random bytes", io::Error::other(error.to_string())))?;
     // Whoever holds the lock of the file that becomes the marker is the one that makes it.
-    let made = OpenOptions::new().write(true).create(true).truncate(false).open(temporary(&marker));
-    let mut made = made.map_err(failed("create"))?;
-    lock(&made)?;
-    if marker.try_exists().map_err(failed("read"))? {
+    let made = disk.create(&temporary(&marker)).map_err(|error| Error::io("create", error))?;
+    lock(&*made)?;
+    if exists(disk, &marker)? {
         return Ok(());
     }
-    made.set_len(0).map_err(failed("write"))?;
-    made.write_all(&encode(id)).map_err(failed("write"))?;
-    made.sync_all().map_err(failed("sync"))?;
-    keep_file(&marker)
+    let written = made.set_length(0).and_then(|()| made.write_all_at(&encode(id), 0));
+    written.map_err(|error| Error::io("write", error))?;
+    made.sync().map_err(|error| Error::io("sync", error))?;
+    keep_file(disk, &marker)
 }
 
 /// Makes a directory and those above it, durably.
-fn create_directories(path: &Path) -> Result<()> {
-    let missing = path.ancestors().take_while(|path| !path.as_os_str().is_empty());
-    let missing: Vec<&Path> = missing.take_while(|path| !path.exists()).collect();
-    fs::create_dir_all(path).map_err(|error| Error::io("create directory", error))?;
-    missing.into_iter().rev().try_for_each(|made| sync_directory(parent(made)))
+fn create_directories(disk: &dyn Disk, path: &Path) -> Result<()> {
+    let mut missing = Vec::new();
+    for path in path.ancestors().take_while(|path| !path.as_os_str().is_empty()) {
+        if exists(disk, path)? {
+            break;
+        }
+        missing.push(path);
+    }
+    for path in missing.into_iter().rev() {
+        let made = disk.create_directory(path);
+        made.map_err(|error| Error::io("create directory", error))?;
+        sync_directory(disk, parent(path))?;
+    }
+    Ok(())
 }
 
 /// The directory that a path is in.
@@ -145,33 +161,30 @@ fn parent(path: &Path) -> &Path {
     }
 }
 
-fn lock(file: &File) -> Result<()> {
+fn lock(file: &dyn DiskFile) -> Result<()> {
     match file.try_lock() {
-        Ok(()) => Ok(()),
-        Err(TryLockError::WouldBlock) => Err(ErrorKind::Locked.into()),
-        Err(TryLockError::Error(error)) => Err(Error::io("lock", error)),
+        Ok(true) => Ok(()),
+        Ok(false) => Err(ErrorKind::Locked.into()),
+        Err(error) => Err(Error::io("lock", error)),
     }
 }
 
-fn open(path: &Path) -> Result<Directory> {
-    let marker = OpenOptions::new().read(true).write(true).open(path.join(MARKER));
-    let marker = marker.map_err(|error| Error::io("open", error))?;
-    lock(&marker)?;
-    let id = decode(&read(&marker)?)?;
+fn open(disk: Arc<dyn Disk>, path: &Path) -> Result<Directory> {
+    let marker = disk.open(&path.join(MARKER)).map_err(|error| Error::io("open", error))?;
+    lock(&*marker)?;
+    let id = decode(&read(&*marker)?)?;
     let log = path.join(LOG);
-    if !log.exists() {
-        fs::create_dir(&log).map_err(|error| Error::io("create directory", error))?;
-    }
+    disk.create_directory(&log).map_err(|error| Error::io("create directory", error))?;
     // A crash may have come between a name and its sync, now or when it was made.
-    sync_directory(path)?;
-    sync_directory(&log)?;
-    Ok(Directory { path: path.to_path_buf(), id, marker })
+    sync_directory(&*disk, path)?;
+    sync_directory(&*disk, &log)?;
+    Ok(Directory { disk, path: path.to_path_buf(), id, marker })
 }
 
-fn read(marker: &File) -> Result<Vec<u8>> {
-    let length = marker.metadata().map_err(|error| Error::io("read", error))?.len();
-    let mut bytes = vec![0; length.min(MARKER_BYTES as u64 + 1) as usize];
-    marker.read_exact_at(&mut bytes, 0).map_err(|error| Error::io("read", error))?;
+fn read(marker: &dyn DiskFile) -> Result<Vec<u8>> {
+    let mut bytes = vec![0; MARKER_BYTES + 1];
+    let found = marker.read_up_to(&mut bytes, 0).map_err(|error| Error::io("read", error))?;
+    bytes.truncate(found);
     Ok(bytes)
 }
 
@@ -210,27 +223,28 @@ fn decode(bytes: &[u8]) -> Result<DatabaseId> {
 
 /// Makes a file that has its name only once what `fill` writes is durable.
 pub(crate) fn create_file(
+    disk: &dyn Disk,
     path: &Path,
-    fill: impl FnOnce(&mut File) -> io::Result<()>,
-) -> Result<File> {
+    fill: impl FnOnce(&dyn DiskFile) -> io::Result<()>,
+) -> Result<Arc<dyn DiskFile>> {
     let temporary = temporary(path);
-    let mut made = OpenOptions::new();
-    made.read(true).write(true).create(true).truncate(true);
-    let mut file = made.open(&temporary).map_err(|error| Error::io("create", error).at(path))?;
-    let filled = fill(&mut file).map_err(|error| Error::io("write", error).at(path));
-    let synced = |()| file.sync_all().map_err(|error| Error::io("sync", error).at(path));
-    if let Err(error) = filled.and_then(synced).and_then(|()| keep_file(path)) {
+    let made = disk.create(&temporary).and_then(|file| file.set_length(0).map(|()| file));
+    let file = made.map_err(|error| Error::io("create", error).at(path))?;
+    let filled = fill(&*file).map_err(|error| Error::io("write", error).at(path));
+    let synced = |()| file.sync().map_err(|error| Error::io("sync", error).at(path));
+    if let Err(error) = filled.and_then(synced).and_then(|()| keep_file(disk, path)) {
         // On a full disk it would hold the space that is missing.
-        let _ = fs::remove_file(temporary);
+        let _ = disk.remove(&temporary);
         return Err(error);
     }
     Ok(file)
 }
 
 /// Gives a durable file at the temporary name of `path` its name.
-pub(crate) fn keep_file(path: &Path) -> Result<()> {
-    fs::rename(temporary(path), path).map_err(|error| Error::io("rename", error).at(path))?;
-    sync_directory(parent(path))
+pub(crate) fn keep_file(disk: &dyn Disk, path: &Path) -> Result<()> {
+    let renamed = disk.rename(&temporary(path), path);
+    renamed.map_err(|error| Error::io("rename", error).at(path))?;
+    sync_directory(disk, parent(path))
 }
 
 /// The name that a file has while it is made.
@@ -241,14 +255,10 @@ pub(crate) fn temporary(path: &Path) -> PathBuf {
 }
 
 /// Makes the names in a directory durable.
-pub(crate) fn sync_directory(path: &Path) -> Result<()> {
-    let synced = File::open(path).and_then(|directory| directory.sync_all());
-    synced.map_err(|error| Error::io("sync directory", error).at(path))
+pub(crate) fn sync_directory(disk: &dyn Disk, path: &Path) -> Result<()> {
+    disk.sync_directory(path).map_err(|error| Error::io("sync directory", error).at(path))
 }
 
-/// Drops what the kernel has cached of a file, so that what is read next is what the disk has:
-/// after a failed sync the two can differ.
-pub(crate) fn drop_cache(file: &File) {
-    // Advice: where it is not taken, nothing is lost but the precaution.
-    let _ = rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::DontNeed);
+fn exists(disk: &dyn Disk, path: &Path) -> Result<bool> {
+    disk.exists(path).map_err(|error| Error::io("read", error).at(path))
 }

@@ -7,19 +7,23 @@
 //! Invariant: the index covers only what is durable in the log, and is written in two phases, so
 //! that it survives a failed sync followed by a crash.
 
+mod backend;
 pub(crate) mod row;
 
 use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use object::codec::{Reader, Write};
 use object::hash::ObjectId;
 use redb::{Database, ReadTransaction, ReadableDatabase, TableDefinition, WriteTransaction};
 
-use crate::directory::{drop_cache, keep_file, temporary};
+use crate::directory::{keep_file, temporary};
+use crate::disk::Disk;
 use crate::error::{Error, ErrorKind, Result};
 use crate::heads::Generation;
+use crate::index::backend::Backend;
 use crate::log::record::BlobHash;
 use crate::log::{Position, Tail};
 use crate::row::Row;
@@ -52,25 +56,29 @@ pub(crate) struct Index {
 impl Index {
     /// Opens the index in the file `path`; makes an empty one when there is none. Gives it with the
     /// end of what it covers.
-    pub(crate) fn open(path: &Path, cache_bytes: usize) -> Result<(Index, Option<Tail>)> {
-        if !path.exists() {
-            create(path).map_err(|error| failed(path, error))?;
+    pub(crate) fn open(
+        disk: &Arc<dyn Disk>,
+        path: &Path,
+        cache_bytes: usize,
+    ) -> Result<(Index, Option<Tail>)> {
+        let failed = |operation| move |error| Error::io(operation, error).at(path);
+        if !disk.exists(path).map_err(failed("read"))? {
+            create(disk, path)?;
         }
-        if let Ok(file) = std::fs::File::open(path) {
-            drop_cache(&file);
-        }
-        let opened = guard(path, || {
+        let file = disk.open(path).map_err(failed("open"))?;
+        file.drop_cache();
+        let database = guard(path, || {
             let mut builder = Database::builder();
-            Ok(builder.set_cache_size(cache_bytes).open(path)?)
-        });
-        let index = Index { database: Some(opened?), path: path.to_path_buf() };
+            Ok(builder.set_cache_size(cache_bytes).create_with_backend(Backend(file))?)
+        })?;
+        let index = Index { database: Some(database), path: path.to_path_buf() };
         match index.reading()?.covered()? {
             Covered::Nothing => Ok((index, None)),
             Covered::Until(tail) => Ok((index, Some(tail))),
             Covered::OtherLayout => {
                 drop(index);
-                std::fs::remove_file(path).map_err(|e| Error::io("remove", e).at(path))?;
-                Index::open(path, cache_bytes)
+                disk.remove(path).map_err(failed("remove"))?;
+                Index::open(disk, path, cache_bytes)
             }
         }
     }
@@ -148,21 +156,22 @@ fn put(
 
 /// Makes an empty index. A crash on the way leaves a file that redb cannot open, so it has another
 /// name until it is whole.
-fn create(path: &Path) -> Result<(), redb::Error> {
+fn create(disk: &Arc<dyn Disk>, path: &Path) -> Result<()> {
     let temporary = temporary(path);
-    if temporary.exists() {
-        std::fs::remove_file(&temporary)?;
-    }
-    let database = Database::builder().create(&temporary)?;
-    let mut transaction = database.begin_write()?;
-    transaction.set_two_phase_commit(true);
-    for table in [OBJECTS, NAMES, WAKES, BLOBS, META] {
-        transaction.open_table(table)?;
-    }
-    transaction.commit()?;
-    drop(database);
-    std::fs::File::open(&temporary)?.sync_all()?;
-    keep_file(path).map_err(|error| redb::Error::Io(std::io::Error::other(error.to_string())))
+    let failed = |operation| move |error| Error::io(operation, error).at(path);
+    let made = disk.create(&temporary).and_then(|file| file.set_length(0).map(|()| file));
+    let file = made.map_err(failed("create"))?;
+    guard(path, || {
+        let database = Database::builder().create_with_backend(Backend(Arc::clone(&file)))?;
+        let mut transaction = database.begin_write()?;
+        transaction.set_two_phase_commit(true);
+        for table in [OBJECTS, NAMES, WAKES, BLOBS, META] {
+            transaction.open_table(table)?;
+        }
+        Ok(transaction.commit()?)
+    })?;
+    file.sync().map_err(failed("sync"))?;
+    keep_file(&**disk, path)
 }
 
 fn wake_key(time: u64, id: ObjectId) -> [u8; 40] {

@@ -3,13 +3,17 @@
 //! It does not know what the sizes are used for; each is documented by its effect.
 
 use std::path::Path;
+use std::sync::Arc;
 
+use crate::disk::{Disk, LocalDisk};
 use crate::error::Result;
+use crate::recovery;
 use crate::store::Store;
 
 /// Options of a store, with defaults for one small machine.
 #[derive(Clone, Debug)]
 pub struct Options {
+    pub(crate) disk: Arc<dyn Disk>,
     pub(crate) existing: bool,
     pub(crate) segment_bytes: u32,
     pub(crate) index_cache_bytes: usize,
@@ -26,6 +30,7 @@ const SEGMENT_BYTES_MAX: u32 = 1 << 30;
 impl Default for Options {
     fn default() -> Options {
         Options {
+            disk: Arc::new(LocalDisk),
             existing: false,
             segment_bytes: 64 << 20,
             index_cache_bytes: 64 << 20,
@@ -45,6 +50,12 @@ impl Options {
     /// Whether opening fails when there is no database yet, rather than creating one. Default: no.
     pub fn existing(mut self, existing: bool) -> Options {
         self.existing = existing;
+        self
+    }
+
+    /// Where the files are. Default: the file system.
+    pub fn disk(mut self, disk: Arc<dyn Disk>) -> Options {
+        self.disk = disk;
         self
     }
 
@@ -90,5 +101,16 @@ impl Options {
     /// [`IndexDamaged`](crate::ErrorKind::IndexDamaged), and those of the file system.
     pub fn open(self, path: impl AsRef<Path>) -> Result<Store> {
         Store::open_with(path.as_ref(), self)
+    }
+
+    /// Makes the index of the database in `path` anew from the log; keeps the old one when the log
+    /// cannot be read from its start.
+    ///
+    /// # Errors
+    ///
+    /// [`NotADatabase`](crate::ErrorKind::NotADatabase), [`Locked`](crate::ErrorKind::Locked),
+    /// damage of the log, and those of the file system.
+    pub fn rebuild_index(self, path: impl AsRef<Path>) -> Result<()> {
+        recovery::rebuild_index(&self, path.as_ref())
     }
 }

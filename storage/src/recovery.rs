@@ -8,12 +8,13 @@
 //! Invariant: what was acknowledged is found or reported; what recovery reads was synced before it
 //! counts, so that the index never covers what a later crash could take back.
 
+use std::path::Path;
+use std::sync::Arc;
+
 use object::hash::{ObjectId, VersionHash};
 use object::header::{HEADER_BYTES, Header};
 
 use crate::directory::Directory;
-#[cfg(doc)]
-use crate::error::ErrorKind;
 use crate::error::{Error, Result};
 use crate::heads::Heads;
 use crate::index::Index;
@@ -43,7 +44,8 @@ pub(crate) fn recover(
     options: &Options,
 ) -> Result<Recovered> {
     let id = directory.id();
-    let (segments, seal) = (Segments::new(directory.log(), id), Seal::new(id));
+    let (segments, seal) =
+        (Segments::new(Arc::clone(directory.disk()), directory.log(), id), Seal::new(id));
     let from = match covered {
         Some(tail) => {
             validate_covered(&segments, seal, tail)?;
@@ -225,27 +227,21 @@ impl Replay<'_> {
     }
 }
 
-/// Makes the index of the database in `path` anew from the log; keeps the old one when the log
-/// cannot be read from its start.
-///
-/// # Errors
-///
-/// [`NotADatabase`](ErrorKind::NotADatabase), [`Locked`](ErrorKind::Locked), damage of the log, and
-/// those of the file system.
-pub fn rebuild_index(path: impl AsRef<std::path::Path>) -> Result<()> {
-    let path = path.as_ref();
-    let index = Directory::open(path, true)?.index();
+/// Makes the index of the database in `path` anew from the log.
+pub(crate) fn rebuild_index(options: &Options, path: &Path) -> Result<()> {
+    let disk = Arc::clone(&options.disk);
+    let index = Directory::open(Arc::clone(&disk), path, true)?.index();
     let old = index.with_extension("old");
     let failed = |error| Error::io("rename", error).at(&index);
-    let had_index = index.try_exists().map_err(failed)?;
+    let had_index = disk.exists(&index).map_err(failed)?;
     if had_index {
-        std::fs::rename(&index, &old).map_err(failed)?;
+        disk.rename(&index, &old).map_err(failed)?;
     }
-    let rebuilt = Options::new().existing(true).open(path).and_then(|store| store.close());
+    let rebuilt = options.clone().existing(true).open(path).and_then(|store| store.close());
     match (&rebuilt, had_index) {
         (_, false) => {}
-        (Ok(()), true) => std::fs::remove_file(&old).map_err(failed)?,
-        (Err(_), true) => std::fs::rename(&old, &index).map_err(failed)?,
+        (Ok(()), true) => disk.remove(&old).map_err(failed)?,
+        (Err(_), true) => disk.rename(&old, &index).map_err(failed)?,
     }
     rebuilt
 }

@@ -137,9 +137,9 @@ impl Store {
     }
 
     pub(crate) fn open_with(path: &Path, options: Options) -> Result<Store> {
-        let directory = Directory::open(path, options.existing)?;
+        let directory = Directory::open(Arc::clone(&options.disk), path, options.existing)?;
         let cache = options.index_cache_bytes;
-        let (index, covered) = Index::open(&directory.index(), cache)?;
+        let (index, covered) = Index::open(directory.disk(), &directory.index(), cache)?;
         let recovered = recovery::recover(&directory, &index, covered, &options)?;
         let sizes = Sizes {
             segment_bytes: options.segment_bytes,

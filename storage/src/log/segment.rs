@@ -6,9 +6,6 @@
 //! segment before it.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions};
-use std::io::Write as _;
-use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -16,6 +13,7 @@ use object::codec::{Reader, Write};
 use parking_lot::Mutex;
 
 use crate::directory::{DatabaseId, create_file, sync_directory};
+use crate::disk::{Disk, DiskFile};
 use crate::error::{Error, ErrorKind, Result};
 use crate::log::frame::Check;
 
@@ -34,9 +32,10 @@ const OPEN_MAX: usize = 128;
 /// The segments of one log.
 #[derive(Debug)]
 pub(crate) struct Segments {
+    disk: Arc<dyn Disk>,
     path: PathBuf,
     id: DatabaseId,
-    open: Mutex<BTreeMap<u32, Arc<File>>>,
+    open: Mutex<BTreeMap<u32, Arc<dyn DiskFile>>>,
 }
 
 /// The name of a segment's file, from the database's directory.
@@ -49,8 +48,8 @@ fn base_name(number: u32) -> String {
 }
 
 impl Segments {
-    pub(crate) fn new(path: PathBuf, id: DatabaseId) -> Segments {
-        Segments { path, id, open: Mutex::default() }
+    pub(crate) fn new(disk: Arc<dyn Disk>, path: PathBuf, id: DatabaseId) -> Segments {
+        Segments { disk, path, id, open: Mutex::default() }
     }
 
     fn path(&self, number: u32) -> PathBuf {
@@ -61,11 +60,10 @@ impl Segments {
     pub(crate) fn numbers(&self) -> Result<Vec<u32>> {
         let failed = |error| Error::io("list", error).at(&self.path);
         let mut numbers = Vec::new();
-        for entry in fs::read_dir(&self.path).map_err(failed)? {
-            let name = entry.map_err(failed)?.file_name();
+        for name in self.disk.list(&self.path).map_err(failed)? {
             let digits = name.to_str().and_then(|name| name.strip_suffix(SUFFIX));
             let number = digits.and_then(|digits| digits.parse::<u32>().ok());
-            numbers.extend(number.filter(|number| name == base_name(*number).as_str()));
+            numbers.extend(number.filter(|number| name.as_os_str() == base_name(*number).as_str()));
         }
         numbers.sort_unstable();
         Ok(numbers)
@@ -74,26 +72,25 @@ impl Segments {
     /// Whether there is such a segment.
     pub(crate) fn exists(&self, number: u32) -> Result<bool> {
         let path = self.path(number);
-        path.try_exists().map_err(|error| Error::io("read", error).at(path))
+        self.disk.exists(&path).map_err(|error| Error::io("read", error).at(path))
     }
 
     /// The file of a segment.
-    pub(crate) fn file(&self, number: u32) -> Result<Arc<File>> {
+    pub(crate) fn file(&self, number: u32) -> Result<Arc<dyn DiskFile>> {
         if let Some(file) = self.open.lock().get(&number) {
             return Ok(Arc::clone(file));
         }
         let path = self.path(number);
-        let file = OpenOptions::new().read(true).write(true).open(&path);
-        let file = file.map_err(|error| match error.kind() {
+        let file = self.disk.open(&path).map_err(|error| match error.kind() {
             std::io::ErrorKind::NotFound => {
                 Error::damaged(file_name(number), 0, "a segment of the log", "no file")
             }
             _ => Error::io("open", error).at(&path),
         })?;
-        Ok(self.keep(number, Arc::new(file)))
+        Ok(self.keep(number, file))
     }
 
-    fn keep(&self, number: u32, file: Arc<File>) -> Arc<File> {
+    fn keep(&self, number: u32, file: Arc<dyn DiskFile>) -> Arc<dyn DiskFile> {
         let mut open = self.open.lock();
         if open.len() >= OPEN_MAX {
             // The oldest segments are the least likely to be read or written next.
@@ -104,30 +101,35 @@ impl Segments {
     }
 
     /// Makes a segment of `bytes` bytes whose header names `previous`, the last frame before it.
-    pub(crate) fn create(&self, number: u32, bytes: u64, previous: Check) -> Result<Arc<File>> {
+    pub(crate) fn create(
+        &self,
+        number: u32,
+        bytes: u64,
+        previous: Check,
+    ) -> Result<Arc<dyn DiskFile>> {
         let header = encode(self.id, number, previous);
-        let file = create_file(&self.path(number), |file| {
-            allocate(file, bytes)?;
-            file.write_all(&header)
+        let file = create_file(&*self.disk, &self.path(number), |file| {
+            file.allocate(bytes)?;
+            file.write_all_at(&header, 0)
         })?;
-        Ok(self.keep(number, Arc::new(file)))
+        Ok(self.keep(number, file))
     }
 
     /// Makes sure that the file system holds `bytes` bytes for a segment.
     pub(crate) fn reserve(&self, number: u32, bytes: u64) -> Result<()> {
         let failed = |error| Error::io("allocate", error).at(self.path(number));
         let file = self.file(number)?;
-        if file.metadata().map_err(failed)?.len() < bytes {
-            allocate(&file, bytes).map_err(failed)?;
-            file.sync_all().map_err(failed)?;
+        if file.length().map_err(failed)? < bytes {
+            file.allocate(bytes).map_err(failed)?;
+            file.sync().map_err(failed)?;
         }
         Ok(())
     }
 
     /// Bytes of a segment's file.
     pub(crate) fn bytes_count(&self, number: u32) -> Result<u64> {
-        let metadata = self.file(number)?.metadata();
-        let bytes = metadata.map_err(|error| Error::io("read", error).at(self.path(number)))?.len();
+        let bytes = self.file(number)?.length();
+        let bytes = bytes.map_err(|error| Error::io("read", error).at(self.path(number)))?;
         if bytes > u64::from(u32::MAX) {
             return Err(Error::damaged(file_name(number), 0, "at most 2^32 - 1 bytes", bytes));
         }
@@ -136,17 +138,8 @@ impl Segments {
 
     /// Reads up to `bytes.len()` bytes at `offset`: fewer at the end of the file.
     pub(crate) fn read(&self, number: u32, offset: u64, bytes: &mut [u8]) -> Result<usize> {
-        let file = self.file(number)?;
-        let mut done = 0;
-        while done < bytes.len() {
-            match file.read_at(&mut bytes[done..], offset + done as u64) {
-                Ok(0) => break,
-                Ok(count) => done += count,
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(Error::io("read", error).at(self.path(number))),
-            }
-        }
-        Ok(done)
+        let read = self.file(number)?.read_up_to(bytes, offset);
+        read.map_err(|error| Error::io("read", error).at(self.path(number)))
     }
 
     /// Writes `bytes` at `offset`.
@@ -157,7 +150,7 @@ impl Segments {
 
     /// Makes what was written durable. Never called again after it failed.
     pub(crate) fn sync(&self, number: u32) -> Result<()> {
-        let synced = self.file(number)?.sync_data();
+        let synced = self.file(number)?.sync();
         synced.map_err(|error| Error::io("sync", error).at(self.path(number)))
     }
 
@@ -167,7 +160,7 @@ impl Segments {
             return Ok(());
         }
         let file = self.file(number)?;
-        let cut = file.set_len(bytes).and_then(|()| file.sync_all());
+        let cut = file.set_length(bytes).and_then(|()| file.sync());
         cut.map_err(|error| Error::io("truncate", error).at(self.path(number)))
     }
 
@@ -176,15 +169,15 @@ impl Segments {
         self.open.lock().retain(|&open, _| open < number);
         for removed in self.numbers()?.into_iter().filter(|&found| found >= number).rev() {
             let path = self.path(removed);
-            fs::remove_file(&path).map_err(|error| Error::io("remove", error).at(&path))?;
+            self.disk.remove(&path).map_err(|error| Error::io("remove", error).at(&path))?;
         }
-        sync_directory(&self.path)
+        sync_directory(&*self.disk, &self.path)
     }
 
     /// Drops what the kernel has cached of the segments from `number` on.
     pub(crate) fn drop_caches(&self, number: u32) -> Result<()> {
         for found in self.numbers()?.into_iter().filter(|&found| found >= number) {
-            crate::directory::drop_cache(&*self.file(found)?);
+            self.file(found)?.drop_cache();
         }
         Ok(())
     }
@@ -195,24 +188,6 @@ impl Segments {
         let read = self.read(number, 0, &mut bytes)?;
         decode(self.id, number, &bytes[..read])
     }
-}
-
-#[cfg(target_os = "linux")]
-fn allocate(file: &File, bytes: u64) -> std::io::Result<()> {
-    loop {
-        match rustix::fs::fallocate(file, rustix::fs::FallocateFlags::empty(), 0, bytes) {
-            Ok(()) => return Ok(()),
-            Err(rustix::io::Errno::INTR) => {}
-            // A file system that cannot reserve space still has it, until it has not.
-            Err(rustix::io::Errno::OPNOTSUPP) => return file.set_len(bytes),
-            Err(error) => return Err(error.into()),
-        }
-    }
-}
-
-#[cfg(not(target_os = "linux"))]
-fn allocate(file: &File, bytes: u64) -> std::io::Result<()> {
-    file.set_len(bytes)
 }
 
 fn encode(id: DatabaseId, number: u32, previous: Check) -> Vec<u8> {

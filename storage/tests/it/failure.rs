@@ -4,7 +4,7 @@
 use std::fs;
 use std::sync::mpsc::channel;
 
-use continuant_storage::{Append, ErrorKind};
+use continuant_storage::{Append, ErrorKind, Options};
 use tempfile::TempDir;
 
 use crate::author::{Author, append, copy, small};
@@ -82,7 +82,7 @@ fn an_index_that_is_not_one_says_how_to_repair_it() {
     let error = small().open(&path).unwrap_err();
     assert!(matches!(error.kind(), ErrorKind::IndexDamaged(_)), "{error}");
     assert!(error.to_string().contains("check --repair"), "{error}");
-    continuant_storage::rebuild_index(&path).unwrap();
+    Options::new().rebuild_index(&path).unwrap();
     let store = small().open(&path).unwrap();
     assert_eq!(store.head(author.head.id).unwrap().unwrap().head, author.head);
 }
@@ -122,7 +122,7 @@ fn an_index_is_kept_when_the_log_cannot_be_read_from_its_start() {
     let mut changed = whole.clone();
     changed[200] ^= 1;
     fs::write(&log, changed).unwrap();
-    let error = continuant_storage::rebuild_index(&path).unwrap_err();
+    let error = Options::new().rebuild_index(&path).unwrap_err();
     assert!(matches!(error.kind(), ErrorKind::Damaged { .. }), "{error}");
     let store = small().open(&path).unwrap();
     assert_eq!(store.info(author.head.id).unwrap().unwrap().hash, author.head.hash);

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use continuant_storage::{Direction, LineageEntry, Loaded, Options, Store, rebuild_index};
+use continuant_storage::{Direction, LineageEntry, Loaded, Options, Store};
 use object::effects::decode_globals;
 use object::hash::ObjectId;
 use object::image::Image;
@@ -175,7 +175,7 @@ fn reopen(store: Store, options: Options, path: &Path, rng: &mut StdRng) -> Stor
         }
         _ => {
             drop(store);
-            rebuild_index(path).unwrap();
+            Options::new().rebuild_index(path).unwrap();
         }
     }
     options.open(path).unwrap()

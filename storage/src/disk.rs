@@ -1,0 +1,289 @@
+//! The seam between a store and its files: every byte that the store reads or writes passes here.
+//!
+//! [`LocalDisk`] is the file system. A test gives a store another [`Disk`], which fails, tears and
+//! forgets as disks do. It does not know what files hold, and it decides nothing: what a failure
+//! means is the caller's business.
+//!
+//! Invariant: nothing else in this crate opens, writes, renames or removes a file.
+
+use std::fmt::Debug;
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Where the files of a store are.
+///
+/// A name that was made, changed or removed is durable after [`Disk::sync_directory`] of the
+/// directory that it is in; bytes and length of a file after [`DiskFile::sync`].
+pub trait Disk: Debug + Send + Sync {
+    /// Opens a file that there is, for reading and writing.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](io::ErrorKind::NotFound), and those of the file system.
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>>;
+
+    /// Opens a file, which is made if it is missing; its bytes stay as they are.
+    ///
+    /// # Errors
+    ///
+    /// Those of the file system.
+    fn create(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>>;
+
+    /// Gives a file another name; replaces the file that has it.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](io::ErrorKind::NotFound), and those of the file system.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// Removes a file; whoever has it open can still use it.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](io::ErrorKind::NotFound), and those of the file system.
+    fn remove(&self, path: &Path) -> io::Result<()>;
+
+    /// Whether there is a file or directory of this name.
+    ///
+    /// # Errors
+    ///
+    /// Those of the file system.
+    fn exists(&self, path: &Path) -> io::Result<bool>;
+
+    /// The names of the files and directories in a directory, in no order.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](io::ErrorKind::NotFound), and those of the file system.
+    fn list(&self, directory: &Path) -> io::Result<Vec<PathBuf>>;
+
+    /// Makes a directory, unless it is there.
+    ///
+    /// # Errors
+    ///
+    /// Those of the file system.
+    fn create_directory(&self, path: &Path) -> io::Result<()>;
+
+    /// Makes the names in a directory durable.
+    ///
+    /// # Errors
+    ///
+    /// Those of the file system.
+    fn sync_directory(&self, path: &Path) -> io::Result<()>;
+
+    /// Bytes that the disk holds for a file: fewer than its length where it has holes.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](io::ErrorKind::NotFound), and those of the file system.
+    fn bytes_held(&self, path: &Path) -> io::Result<u64>;
+}
+
+/// An open file. Reads and writes of several threads do not disturb each other.
+pub trait DiskFile: Debug + Send + Sync {
+    /// Reads at `offset` and says how many bytes: none at the end of the file.
+    ///
+    /// # Errors
+    ///
+    /// Those of the file system.
+    fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize>;
+
+    /// Writes at `offset` and says how many bytes: at least one.
+    ///
+    /// # Errors
+    ///
+    /// Those of the file system.
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize>;
+
+    /// The file's length in bytes.
+    ///
+    /// # Errors
+    ///
+    /// Those of the file system.
+    fn length(&self) -> io::Result<u64>;
+
+    /// Cuts the file off at `length`, or has it end there with zeros.
+    ///
+    /// # Errors
+    ///
+    /// Those of the file system.
+    fn set_length(&self, length: u64) -> io::Result<()>;
+
+    /// Has the disk hold `length` bytes for the file; those that were not there are zeros.
+    ///
+    /// # Errors
+    ///
+    /// Those of the file system.
+    fn allocate(&self, length: u64) -> io::Result<()>;
+
+    /// Makes what was written durable, with the length.
+    ///
+    /// # Errors
+    ///
+    /// Those of the file system. After one, what was written since the last sync may be lost, even
+    /// if a later sync succeeds.
+    fn sync(&self) -> io::Result<()>;
+
+    /// Locks the file for this process, until the file is dropped; `false` when another has it.
+    ///
+    /// # Errors
+    ///
+    /// Those of the file system.
+    fn try_lock(&self) -> io::Result<bool>;
+
+    /// Advises to forget what is cached of the file, so that what is read next is what the disk
+    /// has.
+    fn drop_cache(&self);
+}
+
+impl dyn DiskFile + '_ {
+    /// Reads until `bytes` are full or the file ends.
+    pub(crate) fn read_up_to(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
+        let mut done = 0;
+        while done < bytes.len() {
+            match self.read_at(&mut bytes[done..], offset + done as u64) {
+                Ok(0) => break,
+                Ok(count) => done += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(done)
+    }
+
+    /// Writes all of `bytes`.
+    pub(crate) fn write_all_at(&self, mut bytes: &[u8], mut offset: u64) -> io::Result<()> {
+        while !bytes.is_empty() {
+            match self.write_at(bytes, offset) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(count) => {
+                    bytes = &bytes[count..];
+                    offset += count as u64;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The file system.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LocalDisk;
+
+impl Disk for LocalDisk {
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        let file = OpenOptions::new().read(true).write(true).open(path)?;
+        Ok(Arc::new(LocalFile(file)))
+    }
+
+    fn create(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        let mut options = OpenOptions::new();
+        let file = options.read(true).write(true).create(true).truncate(false).open(path)?;
+        Ok(Arc::new(LocalFile(file)))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+
+    fn exists(&self, path: &Path) -> io::Result<bool> {
+        path.try_exists()
+    }
+
+    fn list(&self, directory: &Path) -> io::Result<Vec<PathBuf>> {
+        let entries = fs::read_dir(directory)?;
+        entries.map(|entry| Ok(PathBuf::from(entry?.file_name()))).collect()
+    }
+
+    fn create_directory(&self, path: &Path) -> io::Result<()> {
+        match fs::create_dir(path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            made => made,
+        }
+    }
+
+    fn sync_directory(&self, path: &Path) -> io::Result<()> {
+        File::open(path)?.sync_all()
+    }
+
+    fn bytes_held(&self, path: &Path) -> io::Result<u64> {
+        Ok(fs::metadata(path)?.blocks() * 512)
+    }
+}
+
+#[derive(Debug)]
+struct LocalFile(File);
+
+impl DiskFile for LocalFile {
+    fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
+        FileExt::read_at(&self.0, bytes, offset)
+    }
+
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
+        FileExt::write_at(&self.0, bytes, offset)
+    }
+
+    fn length(&self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.len())
+    }
+
+    fn set_length(&self, length: u64) -> io::Result<()> {
+        self.0.set_len(length)
+    }
+
+    fn allocate(&self, length: u64) -> io::Result<()> {
+        allocate(&self.0, length)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+
+    fn try_lock(&self) -> io::Result<bool> {
+        match self.0.try_lock() {
+            Ok(()) => Ok(true),
+            Err(TryLockError::WouldBlock) => Ok(false),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
+
+    fn drop_cache(&self) {
+        // Advice: where it is not taken, nothing is lost but the precaution.
+        let _ = rustix::fs::fadvise(&self.0, 0, None, rustix::fs::Advice::DontNeed);
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn allocate(file: &File, bytes: u64) -> io::Result<()> {
+    loop {
+        match rustix::fs::fallocate(file, rustix::fs::FallocateFlags::empty(), 0, bytes) {
+            Ok(()) => return Ok(()),
+            Err(rustix::io::Errno::INTR) => {}
+            // A file system that cannot reserve space still has it, until it has not.
+            Err(rustix::io::Errno::OPNOTSUPP) => break,
+            Err(error) => return Err(error.into()),
+        }
+    }
+    lengthen(file, bytes)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn allocate(file: &File, bytes: u64) -> io::Result<()> {
+    lengthen(file, bytes)
+}
+
+fn lengthen(file: &File, bytes: u64) -> io::Result<()> {
+    match file.metadata()?.len() < bytes {
+        true => file.set_len(bytes),
+        false => Ok(()),
+    }
+}
