@@ -104,7 +104,8 @@ fn append(
         globals: globals.as_deref(),
         pages: ran.pages().collect(),
     };
-    let change = NewCommit { commit, base: None, nonces: new_nonces.as_deref() };
+    let change =
+        NewCommit { commit, base: None, nonces: new_nonces.as_deref(), before: Some(&live.image) };
     let append = Append { changes: vec![Change::Commit(change)], ..Append::default() };
     let receipt = receipt(&live.definition, &header, input, &ran, admission.rules);
     let done = move |durable: storage::Result<()>| {

@@ -106,10 +106,11 @@ fn append(
         pages: ran.pages().collect(),
     };
     let (policy, base) = (definition.policy.encode(), runnable.base.encode());
-    let base_hash = Some(runnable.base_hash);
+    let (base_hash, before) = (Some(runnable.base_hash), Image::new(Arc::clone(&runnable.base)));
+    let change = NewCommit { commit, base: base_hash, nonces: None, before: Some(&before) };
     let append = Append {
         blobs: vec![Blob::Code(&code.wasm), Blob::Policy(&policy), Blob::Base(&base)],
-        changes: vec![Change::Commit(NewCommit { commit, base: base_hash, nonces: None })],
+        changes: vec![Change::Commit(change)],
         names: code.name.iter().map(|name| (name.as_str(), head.id)).collect(),
     };
     shared.store().append(&append, done)?;

@@ -182,6 +182,21 @@ impl Schema {
         self.resolve(path)?.read(memory, state)
     }
 
+    /// Reads a scalar of the state record at `state`, an address in memory. Allocates nothing.
+    ///
+    /// # Errors
+    ///
+    /// `Unknown` when the state has no such field, `Value` when it is of another type, `State` when
+    /// memory does not hold it.
+    pub fn get<T: Scalar>(
+        &self,
+        memory: &(impl Memory + ?Sized),
+        state: u32,
+        path: &str,
+    ) -> Result<T> {
+        place::get(memory, state, &self.0.state, path)
+    }
+
     /// Reads the state record at `state`, an address in memory.
     ///
     /// # Errors

@@ -27,7 +27,7 @@ struct Found {
 impl Found {
     /// Whether the version wrote what the value was read from. If not, its parent has the value.
     fn wrote_it(&self) -> bool {
-        self.stored.commit().pages.iter().any(|(index, _)| self.pages.contains(index))
+        self.stored.page_indices().any(|index| self.pages.contains(&index))
     }
 }
 

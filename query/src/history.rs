@@ -65,13 +65,12 @@ impl VersionEntry {
     ///
     /// [`Object`](storage::ErrorKind::Object) when a payload does not decode.
     pub fn decode(stored: &StoredCommit) -> Result<VersionEntry> {
-        let commit = stored.commit();
         Ok(VersionEntry {
             header: stored.header().clone(),
             hash: stored.hash(),
-            input: Input::decode(commit.input)?,
-            effects: Effects::decode(commit.effects)?,
-            admission: Admission::decode(commit.admission)?,
+            input: Input::decode(stored.input())?,
+            effects: Effects::decode(stored.effects())?,
+            admission: Admission::decode(stored.admission())?,
         })
     }
 }
@@ -157,8 +156,8 @@ impl<'a> History<'a> {
                 }
                 (false, false) => Box::new(self.store.lineage(self.object)?.map(|entry| {
                     Ok(match entry? {
-                        LineageEntry::Commit(stored) => {
-                            Entry::Version(VersionEntry::decode(&stored)?)
+                        LineageEntry::Commit(complete) => {
+                            Entry::Version(VersionEntry::decode(complete.stored())?)
                         }
                         LineageEntry::Refusal(refusal) => refusal_entry(refusal)?,
                     })

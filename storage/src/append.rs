@@ -10,13 +10,16 @@ use std::sync::Arc;
 
 use object::commit::Commit;
 use object::hash::{BaseHash, CodeHash, ObjectId, PolicyHash};
+use object::image::Image;
+use object::memory::{Memory, Page};
 use object::refusal::Refusal;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::heads::Heads;
 use crate::log::record::{BlobHash, Body, NAME_BYTES_MAX, Staged, is_name};
 use crate::log::{Done, Position};
-use crate::row::{NewVersion, Row, page_indices};
+use crate::pages::PageTable;
+use crate::row::{NewVersion, Row};
 use crate::store::{Inner, Store};
 
 /// What is stored once, by its hash, and shared by objects. What the store has already is skipped.
@@ -50,6 +53,17 @@ pub struct NewCommit<'a> {
     pub base: Option<BaseHash>,
     /// The encoded nonces, when they are not the parent's.
     pub nonces: Option<&'a [u8]>,
+    /// The parent's memory, or the base image's before a genesis: what is like there need not be
+    /// written again. Without it pages are written whole.
+    pub before: Option<&'a Image>,
+}
+
+impl<'a> NewCommit<'a> {
+    /// What a page was, as far as that is known.
+    fn before(&self) -> impl Fn(u32) -> Option<&'a Page> {
+        let before = self.before;
+        move |index| Some(before?.page(index))
+    }
 }
 
 /// One change of one object.
@@ -190,9 +204,9 @@ impl<'s> Draft<'s> {
         if expected != found {
             return Err(conflict(row, header.seq, header.parent).of(header.object));
         }
-        let pages = page_indices(&new.commit);
-        let notes = row.extend(&NewVersion::new(&new.commit, hash, &pages, new.nonces.is_some()));
-        self.body.new_commit(&notes, new.nonces, &new.commit);
+        let changes = row.known_pages().plan(&new.commit.pages, new.before());
+        let notes = row.extend(&NewVersion::new(&new.commit, hash, &changes, new.nonces.is_some()));
+        self.body.version(Staged::No, &notes, new.nonces, &new.commit, &changes);
         Ok(())
     }
 
@@ -205,10 +219,10 @@ impl<'s> Draft<'s> {
             return Err(Error::conflict("no such object", "one that exists").of(id));
         }
         let base = new.base.ok_or_else(|| Error::not_found("base image of genesis", hash))?;
-        let pages = page_indices(&new.commit);
-        let version = NewVersion::new(&new.commit, hash, &pages, new.nonces.is_some());
+        let changes = PageTable::default().plan(&new.commit.pages, new.before());
+        let version = NewVersion::new(&new.commit, hash, &changes, new.nonces.is_some());
         let (after, notes) = Row::begin(&version, base);
-        self.body.new_commit(&notes, new.nonces, &new.commit);
+        self.body.version(Staged::No, &notes, new.nonces, &new.commit, &changes);
         self.rows.push(Drafted { id, before: None, in_memory: false, after });
         Ok(())
     }

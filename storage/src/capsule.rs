@@ -5,6 +5,7 @@
 //! the way leaves no object. It does not know whether a lineage holds: whoever imports has verified
 //! the same bytes before, which the seal shows.
 
+use std::collections::HashMap;
 use std::io::{self, Read, Write};
 
 use object::capsule::{Chain, HEAD, SECTION_CHECK_BYTES, SECTION_HEAD_BYTES, SectionKind};
@@ -14,7 +15,9 @@ use object::effects::Admission;
 use object::hash::{BaseHash, ObjectId, VersionHash};
 use object::head::Head;
 use object::header::HEADER_BYTES;
+use object::image::BaseImage;
 use object::input::Input;
+use object::memory::{Memory, Page};
 use object::refusal::Refusal;
 
 use crate::append::Blob;
@@ -22,10 +25,11 @@ use crate::append::Blob;
 use crate::error::ErrorKind;
 use crate::error::{Error, Result};
 use crate::heads::Heads;
-use crate::lineage::{Lineage, LineageEntry};
+use crate::lineage::{Lineage, LineageEntry, PAGES_HELD_MAX};
 use crate::log::Position;
-use crate::log::record::{Adoption, Body, CommitRecord, Staged};
-use crate::row::{NewVersion, Row, page_indices};
+use crate::log::record::{Adoption, Body, Staged};
+use crate::pages::PageTable;
+use crate::row::{NewVersion, Row};
 use crate::store::{Inner, Store};
 
 /// The check that ends a capsule: equal seals, equal bytes.
@@ -162,10 +166,13 @@ impl Store {
         capsule.section(SectionKind::Policy, &policy)?;
         let base = self.base(row.base)?.map(|base| base.encode());
         capsule.section(SectionKind::Base, &part("base image of object", base)?)?;
-        for entry in Lineage::new(self.inner(), row) {
+        let mut bytes = Vec::new();
+        for entry in Lineage::new(self.inner(), id, row) {
             match entry? {
-                LineageEntry::Commit(stored) => {
-                    capsule.section(SectionKind::Commit, stored.bytes())?;
+                LineageEntry::Commit(complete) => {
+                    bytes.clear();
+                    complete.commit().encode_into(&mut bytes);
+                    capsule.section(SectionKind::Commit, &bytes)?;
                 }
                 LineageEntry::Refusal(refusal) => {
                     capsule.section(SectionKind::Refusal, &refusal.encode())?;
@@ -245,7 +252,9 @@ impl Inner {
 /// The records of an object that is being imported.
 struct Stage<'s> {
     inner: &'s Inner,
-    base: Option<BaseHash>,
+    base: Option<(BaseHash, BaseImage)>,
+    /// Pages as the version before left them.
+    pages: HashMap<u32, Box<Page>>,
     /// The row that the records so far make.
     staged: Option<Row>,
     nonces: Nonces,
@@ -253,8 +262,8 @@ struct Stage<'s> {
 
 impl<'s> Stage<'s> {
     fn new(inner: &'s Inner) -> Stage<'s> {
-        let (base, staged, nonces) = Default::default();
-        Stage { inner, base, staged, nonces }
+        let (base, pages, staged, nonces) = Default::default();
+        Stage { inner, base, pages, staged, nonces }
     }
 
     fn section(&mut self, kind: SectionKind, bytes: &[u8]) -> Result<()> {
@@ -262,7 +271,7 @@ impl<'s> Stage<'s> {
             SectionKind::Code => self.blob(Blob::Code(bytes)),
             SectionKind::Policy => self.blob(Blob::Policy(bytes)),
             SectionKind::Base => {
-                self.base = Some(BaseHash::of(bytes));
+                self.base = Some((BaseHash::of(bytes), BaseImage::decode(bytes)?));
                 self.blob(Blob::Base(bytes))
             }
             SectionKind::Commit => self.commit(bytes),
@@ -285,25 +294,37 @@ impl<'s> Stage<'s> {
     fn commit(&mut self, bytes: &[u8]) -> Result<()> {
         let commit = Commit::decode(bytes)?;
         let hash = VersionHash::of(&bytes[..HEADER_BYTES]);
-        let pages = page_indices(&commit);
         let nonces = self.nonces(&commit)?;
-        let version = NewVersion::new(&commit, hash, &pages, nonces.is_some());
-        let (mut row, notes) = match (self.staged.take(), self.base) {
-            (Some(mut row), _) => {
+        let base = self.base.as_ref().ok_or_else(|| out_of_order("a base image"))?;
+        let staged = self.staged.take();
+        let empty = PageTable::default();
+        let table = staged.as_ref().map_or(&empty, Row::known_pages);
+        let before = |index: u32| match self.pages.get(&index) {
+            Some(page) => Some(&**page),
+            None => table.is_untouched(index).then(|| base.1.page(index)),
+        };
+        let changes = table.plan(&commit.pages, before);
+        let version = NewVersion::new(&commit, hash, &changes, nonces.is_some());
+        let (mut row, notes) = match staged {
+            Some(mut row) => {
                 if (row.head().hash, row.seq() + 1) != (commit.header.parent, commit.header.seq) {
                     return Err(out_of_order("a version that follows"));
                 }
                 let notes = row.extend(&version);
                 (row, notes)
             }
-            (None, Some(base)) if commit.header.seq == 0 => Row::begin(&version, base),
-            (None, _) => return Err(out_of_order("a base image, then a genesis")),
+            None if commit.header.seq == 0 => Row::begin(&version, base.0),
+            None => return Err(out_of_order("a genesis")),
         };
         let mut body = Body::default();
-        let record = CommitRecord { notes, nonces: nonces.as_deref(), commit: bytes };
-        body.staged_commit(&record);
+        body.version(Staged::Yes, &notes, nonces.as_deref(), &commit, &changes);
         row.settle(self.push(&body, |_, _| {})?);
         self.staged = Some(row);
+        if self.pages.len() + commit.pages.len() > PAGES_HELD_MAX {
+            self.pages.clear();
+        }
+        let some = commit.pages.iter().take(PAGES_HELD_MAX);
+        self.pages.extend(some.map(|(index, page)| (*index, Box::new(**page))));
         Ok(())
     }
 

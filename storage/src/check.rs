@@ -8,21 +8,17 @@ use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
-use object::commit::Commit;
-use object::hash::{
-    AdmissionHash, EffectsHash, GlobalsHash, InputHash, NoncesHash, ObjectId, VersionHash,
-};
-use object::header::HEADER_BYTES;
+use object::hash::{AdmissionHash, EffectsHash, GlobalsHash, InputHash, NoncesHash, ObjectId};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::index::Reading;
 use crate::log::frame::damaged;
 use crate::log::record::{
-    Adoption, BlobHash, CommitRecord, Notes, Record, Staged, decode_refusal, records,
+    Adoption, BlobHash, Notes, Record, Staged, VersionBytes, VersionRecord, decode_refusal, records,
 };
 use crate::log::scan::{self, Next, Scan};
 use crate::log::{Frame, Position, Tail, segment};
-use crate::row::{NewVersion, Row, page_indices};
+use crate::row::{NewVersion, Row};
 use crate::store::{Inner, ObjectInfo, Store};
 
 /// Findings that a report lists; it counts them all.
@@ -126,8 +122,8 @@ impl<'a> Walk<'a> {
 
     fn log(&mut self, end: Tail, progress: &mut impl FnMut(u64, u64)) -> Result<()> {
         let (segments, seal) = (self.inner.log.segments(), self.inner.log.seal());
-        match segments.previous(segment::FIRST) {
-            Ok(previous) if previous == seal.first() => {}
+        match segments.header(segment::FIRST) {
+            Ok(header) if header.previous == seal.first() => {}
             Ok(_) => {
                 let place = Position::new(segment::FIRST, 32);
                 self.report.find(damaged(place, "the start of the log", "another check"));
@@ -140,6 +136,8 @@ impl<'a> Walk<'a> {
             let broken = match scan.next() {
                 Ok(Next::Frame(frame)) => Ok(frame),
                 Ok(Next::Broken(error)) | Err(error) => Err(error),
+                // The last segment may have no frame yet.
+                Ok(Next::Nothing) if scan.tail().end == end.end => break,
                 Ok(Next::Nothing) => Err(damaged(scan.tail().end, "a frame", "none")),
             };
             let next = match broken {
@@ -179,7 +177,7 @@ impl<'a> Walk<'a> {
                 self.blobs.entry(blob.hash()).or_default().push(frame.position);
                 Ok(())
             }
-            Record::Commit(staged, content) => self.commit(frame, staged, content),
+            Record::Version(version) => self.version(frame, version),
             Record::Refusal(staged, content) => self.refusal(frame, staged, content),
             Record::Name(id, name) => {
                 self.row(frame, Staged::No, id)?.name = Some(name.to_string());
@@ -201,15 +199,15 @@ impl<'a> Walk<'a> {
         row.ok_or_else(|| damaged(frame.position, "a record of an object", format!("one of {id}")))
     }
 
-    fn commit(&mut self, frame: &Frame, staged: Staged, content: &[u8]) -> Result<()> {
-        let record = CommitRecord::decode(content, frame.position)?;
-        let commit = Commit::decode(record.commit)?;
-        let hash = VersionHash::of(&record.commit[..HEADER_BYTES]);
-        validate_payloads(&commit, record.nonces, frame.position)?;
+    fn version(&mut self, frame: &Frame, version: VersionBytes<'_>) -> Result<()> {
+        let staged = version.staged;
+        let record = version.decode(frame.position)?;
+        validate_payloads(&record, frame.position)?;
+        let (header, hash, changes) = (&record.header, record.hash, record.changes()?);
         self.report.version_count += 1;
-        let pages = page_indices(&commit);
-        let version = NewVersion::new(&commit, hash, &pages, record.nonces.is_some());
-        let (mut row, expected) = if commit.header.seq == 0 {
+        let (nonces, globals) = (record.nonces.is_some(), record.globals.is_some());
+        let version = NewVersion { header, hash, changes: &changes, nonces, globals };
+        let (mut row, expected) = if header.seq == 0 {
             let base = record
                 .notes
                 .base
@@ -220,20 +218,23 @@ impl<'a> Walk<'a> {
             }
             Row::begin(&version, base)
         } else {
-            let row = self.row(frame, staged, commit.header.object)?;
+            let row = self.row(frame, staged, header.object)?;
             let expected = (row.head().hash, row.seq() + 1, row.refusal, row.refusal_count);
-            let header = &commit.header;
             let found = (header.parent, header.seq, header.refusals, header.refusal_count);
             if expected != found {
                 let (expected, found) = (format!("{expected:?}"), format!("{found:?}"));
                 return Err(damaged(frame.position, expected, found));
             }
             let mut row = row.clone();
+            if !row.pages.as_ref().is_some_and(|pages| pages.is_followed_by(&changes)) {
+                let expected = "runs over the pages as they were written last";
+                return Err(damaged(frame.position, expected, "others"));
+            }
             let notes = row.extend(&version);
             (row, notes)
         };
         row.settle(frame.position);
-        let id = if commit.header.seq == 0 { hash.into() } else { commit.header.object };
+        let id = if header.seq == 0 { hash.into() } else { header.object };
         self.rows(staged).insert(id, row);
         compare_notes(expected, &record.notes, frame.position)
     }
@@ -380,13 +381,13 @@ impl Comparison<'_> {
 }
 
 /// That a commit's payloads are those that its header names.
-fn validate_payloads(commit: &Commit<'_>, nonces: Option<&[u8]>, at: Position) -> Result<()> {
-    let header = &commit.header;
-    let holds = InputHash::of(commit.input) == header.input
-        && EffectsHash::of(commit.effects) == header.effects
-        && AdmissionHash::of(commit.admission) == header.admission
-        && commit.globals.is_none_or(|globals| GlobalsHash::of(globals) == header.globals)
-        && nonces.is_none_or(|nonces| NoncesHash::of(nonces) == header.nonces);
+fn validate_payloads(record: &VersionRecord<'_>, at: Position) -> Result<()> {
+    let header = &record.header;
+    let holds = InputHash::of(record.input) == header.input
+        && EffectsHash::of(record.effects) == header.effects
+        && AdmissionHash::of(record.admission) == header.admission
+        && record.globals.is_none_or(|globals| GlobalsHash::of(globals) == header.globals)
+        && record.nonces.is_none_or(|nonces| NoncesHash::of(nonces) == header.nonces);
     if holds { Ok(()) } else { Err(damaged(at, "the payloads of the header", "others")) }
 }
 

@@ -5,19 +5,24 @@
 //! between two versions, however long the history is. What is read is as of the moment when the
 //! iterator was made.
 
+use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
 use object::hash::ObjectId;
+use object::image::BaseImage;
+use object::memory::Page;
 use object::refusal::Refusal;
 
 use crate::error::Result;
 use crate::row::{Link, Row};
 use crate::store::{Inner, Store};
-use crate::stored::{RefusalLink, StoredCommit, read_commit, read_refusal};
+use crate::stored::{CompleteCommit, RefusalLink, StoredCommit, read_commit, read_refusal};
 
 /// Versions in a stretch that is read forwards.
 const STRETCH: u64 = 256;
+/// Pages that are kept while a lineage is read: the next version has only what changed of them.
+pub(crate) const PAGES_HELD_MAX: usize = 4096;
 
 /// Which way an iterator over versions goes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -33,7 +38,7 @@ pub enum Direction {
 #[expect(clippy::large_enum_variant, reason = "nearly all entries are commits")]
 pub enum LineageEntry {
     /// A version.
-    Commit(StoredCommit),
+    Commit(CompleteCommit),
     /// A refusal behind the version before.
     Refusal(Refusal),
 }
@@ -52,7 +57,7 @@ impl Store {
         direction: Direction,
     ) -> Result<Versions<'_>> {
         let row = self.inner().require_row(id)?;
-        Ok(Versions::new(self.inner(), row, range, direction))
+        Ok(Versions::new(self.inner(), id, row, range, direction))
     }
 
     /// The refusals on record, newest first.
@@ -72,7 +77,7 @@ impl Store {
     /// As of [`Store::versions`].
     pub fn lineage(&self, id: ObjectId) -> Result<Lineage<'_>> {
         let row = self.inner().require_row(id)?;
-        Ok(Lineage::new(self.inner(), row))
+        Ok(Lineage::new(self.inner(), id, row))
     }
 }
 
@@ -80,6 +85,7 @@ impl Store {
 #[derive(Debug)]
 pub struct Versions<'a> {
     inner: &'a Inner,
+    id: ObjectId,
     row: Arc<Row>,
     /// Seqs still to be given.
     range: Range<u64>,
@@ -93,13 +99,14 @@ pub struct Versions<'a> {
 impl<'a> Versions<'a> {
     fn new(
         inner: &'a Inner,
+        id: ObjectId,
         row: Arc<Row>,
         range: Range<u64>,
         direction: Direction,
     ) -> Versions<'a> {
         let range = range.start..range.end.min(row.seq() + 1);
         let (stretch, next) = Default::default();
-        Versions { inner, row, range, direction, stretch, next }
+        Versions { inner, id, row, range, direction, stretch, next }
     }
 
     fn forward(&mut self) -> Result<StoredCommit> {
@@ -180,15 +187,34 @@ pub struct Lineage<'a> {
     next: Option<StoredCommit>,
     /// The refusals that come next, the last of them first.
     refusals: Vec<RefusalLink>,
+    base: Option<Arc<BaseImage>>,
+    /// Pages as the version before left them.
+    pages: HashMap<u32, Arc<Page>>,
 }
 
 impl<'a> Lineage<'a> {
     /// The lineage as `row` has it.
-    pub(crate) fn new(inner: &'a Inner, row: Arc<Row>) -> Lineage<'a> {
+    pub(crate) fn new(inner: &'a Inner, id: ObjectId, row: Arc<Row>) -> Lineage<'a> {
         let all = 0..u64::MAX;
-        let versions = Versions::new(inner, Arc::clone(&row), all, Direction::Forward);
-        let (next, refusals) = Default::default();
-        Lineage { inner, row, versions, started: false, next, refusals }
+        let versions = Versions::new(inner, id, Arc::clone(&row), all, Direction::Forward);
+        let (next, refusals, base, pages) = Default::default();
+        Lineage { inner, row, versions, started: false, next, refusals, base, pages }
+    }
+
+    /// The version with its pages.
+    fn complete(&mut self, stored: StoredCommit) -> Result<CompleteCommit> {
+        let base = match &self.base {
+            Some(base) => Arc::clone(base),
+            None => Arc::clone(self.base.insert(self.inner.require_base(self.row.base)?)),
+        };
+        let held = |index: u32| self.pages.get(&index).cloned();
+        let pages = self.inner.changed_pages(self.versions.id, &base, &stored, held)?;
+        if self.pages.len() + pages.len() > PAGES_HELD_MAX {
+            self.pages.clear();
+        }
+        let some = pages.iter().take(PAGES_HELD_MAX);
+        self.pages.extend(some.map(|(index, page)| (*index, Arc::clone(page))));
+        Ok(CompleteCommit { stored, pages: pages.into_iter().collect() })
     }
 
     /// Gives a version, after noting the refusals and the version that come behind it.
@@ -215,7 +241,8 @@ impl<'a> Lineage<'a> {
             self.next = self.versions.next().transpose()?;
         }
         let Some(stored) = self.next.take() else { return Ok(None) };
-        self.pass(stored).map(|stored| Some(LineageEntry::Commit(stored)))
+        let stored = self.pass(stored)?;
+        Ok(Some(LineageEntry::Commit(self.complete(stored)?)))
     }
 }
 

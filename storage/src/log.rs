@@ -16,6 +16,7 @@ pub(crate) mod frame;
 pub(crate) mod record;
 pub(crate) mod scan;
 pub(crate) mod segment;
+mod varint;
 mod writer;
 
 use std::sync::Arc;
@@ -129,7 +130,10 @@ impl Log {
         sizes: Sizes,
     ) -> Result<Log> {
         let (segments, seal) = (Arc::new(segments), Seal::new(id));
-        let writer = Arc::new(Writer::new(seal, tail, sizes));
+        // A segment of an older layout takes nothing more, so an older program reads it whole.
+        let is_ours = segments.header(tail.end.segment())?.version == segment::VERSION;
+        let capacity = if is_ours { u64::from(sizes.segment_bytes) } else { 0 };
+        let writer = Arc::new(Writer::new(seal, tail, capacity, sizes));
         let of_committer = (Arc::clone(&writer), Arc::clone(&segments));
         let committer = std::thread::Builder::new()
             .name("continuant-log".to_string())

@@ -4,25 +4,23 @@
 //! from a version to each of its pages, however long the history is. It does not know how rows and
 //! frames are kept.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use object::credential::Nonces;
-use object::effects::decode_globals;
-use object::hash::{BaseHash, GlobalsHash, NoncesHash, ObjectId};
+use object::commit::Commit;
+use object::hash::{BaseHash, ObjectId};
 use object::head::Head;
 use object::image::{BaseImage, Image};
 use object::lineage::{Spine, jump_seq, next_seq};
-use object::memory::Page;
+use object::memory::Memory;
 
 use crate::error::{Error, Result};
+use crate::log::Frames;
 use crate::log::frame::damaged;
 use crate::log::record::Adoption;
-use crate::log::{Frame, Frames, Position};
-use crate::pages::{PageTable, READS_MAX};
 use crate::row::{Link, Row};
 use crate::store::{Inner, ObjectInfo, Store};
-use crate::stored::{StoredCommit, commits, last_commit, read_commit};
+use crate::stored::{StoredCommit, last_commit, read_commit};
 
 /// An object as its next step needs it.
 #[derive(Clone, Debug)]
@@ -48,6 +46,14 @@ pub struct Version {
     pub image: Image,
     /// The mutable globals after it.
     pub globals: Vec<u64>,
+}
+
+impl Version {
+    /// The commit with its pages: encoded, it is what a capsule holds.
+    pub fn complete(&self) -> Commit<'_> {
+        let pages = self.commit.page_indices().map(|index| (index, self.image.page(index)));
+        self.commit.with_pages(pages.collect())
+    }
 }
 
 impl Store {
@@ -173,7 +179,7 @@ impl Inner {
         Ok(Some(Version { commit, image, globals }))
     }
 
-    fn require_base(&self, hash: BaseHash) -> Result<Arc<BaseImage>> {
+    pub(crate) fn require_base(&self, hash: BaseHash) -> Result<Arc<BaseImage>> {
         self.base(hash)?.ok_or_else(|| Error::not_found("base image", hash))
     }
 
@@ -215,99 +221,6 @@ impl Inner {
         }
         Ok(Some(stored))
     }
-
-    /// Where the pages of a row's newest version are.
-    pub(crate) fn page_table(&self, row: &Row) -> Result<PageTable> {
-        self.table_of(read_commit(&self.log, row.head())?)
-    }
-
-    fn table_of(&self, newest: StoredCommit) -> Result<PageTable> {
-        let mut newest_first = Vec::new();
-        let mut at = newest;
-        for plain in 0..=READS_MAX {
-            let pages = at.commit().pages;
-            newest_first.extend(pages.iter().map(|(index, _)| (*index, at.position())));
-            if let Some(full) = &at.notes().table {
-                return Ok(PageTable::assemble(full.clone(), newest_first, plain));
-            }
-            at = read_commit(&self.log, at.parent())?;
-        }
-        Err(damaged(at.position(), "a page table every 64 versions", "none"))
-    }
-
-    /// The memory and globals of a version.
-    fn memory(
-        &self,
-        id: ObjectId,
-        base: Arc<BaseImage>,
-        stored: &StoredCommit,
-    ) -> Result<(Image, Vec<u64>)> {
-        let seq = stored.header().seq;
-        let mut wanted: BTreeMap<Position, BTreeSet<u32>> = BTreeMap::new();
-        for (index, position) in self.table_of(stored.clone())?.entries() {
-            wanted.entry(position).or_default().insert(index);
-        }
-        let mut pages: BTreeMap<u32, Arc<Page>> = BTreeMap::new();
-        for (position, indices) in wanted {
-            collect(&stored.frame_at(&self.log, position)?, (id, seq), &indices, &mut pages)?;
-        }
-        let globals = match stored.notes().globals {
-            Position::NONE => base.globals().to_vec(),
-            position => {
-                let frame = stored.frame_at(&self.log, position)?;
-                let has = |commit: &StoredCommit| commit.commit().globals.is_some();
-                let commit = last_commit(&frame, id, seq, has)?;
-                let bytes = commit.commit().globals.expect("it was just looked for").to_vec();
-                if GlobalsHash::of(&bytes) != stored.header().globals {
-                    return Err(damaged(position, "the globals of the version", "others"));
-                }
-                decode_globals(&bytes)?
-            }
-        };
-        let image =
-            Image::new(base).step(stored.header().memory_bytes, pages.into_iter().collect())?;
-        Ok((image, globals))
-    }
-
-    fn nonces(&self, id: ObjectId, stored: &StoredCommit, position: Position) -> Result<Nonces> {
-        if position == Position::NONE {
-            return Ok(Nonces::default());
-        }
-        let frame = stored.frame_at(&self.log, position)?;
-        let commit =
-            last_commit(&frame, id, stored.header().seq, |commit| commit.nonces().is_some())?;
-        let bytes = commit.nonces().expect("it was just looked for");
-        if NoncesHash::of(bytes) != stored.header().nonces {
-            return Err(damaged(position, "the nonces of the version", "others"));
-        }
-        Ok(Nonces::decode(bytes)?)
-    }
-}
-
-/// Takes the pages of `indices` from the last versions in `frame` that wrote them, up to `seq`.
-fn collect(
-    frame: &Frame,
-    (id, seq): (ObjectId, u64),
-    indices: &BTreeSet<u32>,
-    pages: &mut BTreeMap<u32, Arc<Page>>,
-) -> Result<()> {
-    let before = pages.len();
-    for commit in commits(frame) {
-        let commit = commit?;
-        if !commit.is_of(id) || commit.header().seq > seq {
-            continue;
-        }
-        for (index, page) in commit.commit().pages {
-            if indices.contains(&index) {
-                pages.insert(index, Arc::new(*page));
-            }
-        }
-    }
-    if pages.len() - before < indices.len() {
-        let found = format!("{} of them", pages.len() - before);
-        return Err(damaged(frame.position, format!("{} pages of {id}", indices.len()), found));
-    }
-    Ok(())
 }
 
 fn misplaced(found: &StoredCommit, seq: u64) -> Error {

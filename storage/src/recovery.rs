@@ -11,15 +11,14 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use object::hash::{ObjectId, VersionHash};
-use object::header::{HEADER_BYTES, Header};
+use object::hash::ObjectId;
 
 use crate::directory::Directory;
 use crate::error::{Error, Result};
 use crate::heads::Heads;
 use crate::index::Index;
 use crate::log::frame::{Seal, damaged};
-use crate::log::record::{CommitRecord, Record, Staged, decode_refusal, records};
+use crate::log::record::{Record, Staged, VersionBytes, decode_refusal, records};
 use crate::log::scan::{self, Next, Scan};
 use crate::log::segment::{self, Segments};
 use crate::log::{Frame, Frames, Position, Tail};
@@ -63,7 +62,7 @@ pub(crate) fn recover(
 /// That the log still has what the index says it has.
 fn validate_covered(segments: &Segments, seal: Seal, covered: Tail) -> Result<()> {
     if covered.last == Position::NONE {
-        return match segments.previous(segment::FIRST)? == seal.first() {
+        return match segments.header(segment::FIRST)?.previous == seal.first() {
             true => Ok(()),
             false => Err(damaged(scan::start(seal).end, "the first segment", "another")),
         };
@@ -82,7 +81,7 @@ fn begin(segments: &Segments, seal: Seal, options: &Options) -> Result<Tail> {
         drop(segments.create(segment::FIRST, bytes, seal.first())?);
     }
     let start = scan::start(seal);
-    if segments.previous(segment::FIRST)? != seal.first() {
+    if segments.header(segment::FIRST)?.previous != seal.first() {
         return Err(damaged(start.end, "the first segment", "another"));
     }
     Ok(start)
@@ -164,7 +163,9 @@ impl Replay<'_> {
         for record in records(&frame.body) {
             match record? {
                 Record::Blob(blob) => self.heads.put_blob(blob.hash(), frame.position),
-                Record::Commit(Staged::No, content) => self.commit(frame, content)?,
+                Record::Version(version) if version.staged == Staged::No => {
+                    self.version(frame, version)?;
+                }
                 Record::Refusal(Staged::No, content) => self.refusal(frame, content)?,
                 Record::Name(id, name) => {
                     let (before, mut row) = self.row(frame, id)?;
@@ -176,16 +177,15 @@ impl Replay<'_> {
                     let row = adopt(&(self.segments, self.seal), &adoption)?;
                     self.heads.put(adoption.object, row, None);
                 }
-                Record::Commit(Staged::Yes, _) | Record::Refusal(Staged::Yes, _) => {}
+                Record::Version(_) | Record::Refusal(Staged::Yes, _) => {}
             }
         }
         Ok(())
     }
 
-    fn commit(&mut self, frame: &Frame, content: &[u8]) -> Result<()> {
-        let record = CommitRecord::decode(content, frame.position)?;
-        let header = record.commit.get(..HEADER_BYTES).unwrap_or(record.commit);
-        let (hash, header) = (VersionHash::of(header), Header::decode(header)?);
+    fn version(&mut self, frame: &Frame, version: VersionBytes<'_>) -> Result<()> {
+        let record = version.decode(frame.position)?;
+        let (hash, header) = (record.hash, record.header);
         if header.seq == 0 {
             let base = record.notes.base;
             let base =

@@ -14,7 +14,7 @@ use object::refusal::Refusal;
 
 use crate::log::Position;
 use crate::log::record::Notes;
-use crate::pages::PageTable;
+use crate::pages::{PageChange, PageTable};
 use crate::stored::RefusalLink;
 
 /// A version and where it is.
@@ -80,7 +80,7 @@ impl Row {
             refusal: Position::NONE,
             nonces: own(version.nonces),
             globals: own(version.globals),
-            table: pages.advance(version.pages, Position::HERE),
+            table: pages.advance(version.changes, Position::HERE),
             base: Some(base),
         };
         let mut row = Row::of_genesis(version.header, version.hash, Position::HERE, &notes, base);
@@ -96,7 +96,7 @@ impl Row {
     pub(crate) fn extend(&mut self, version: &NewVersion<'_>) -> Notes {
         assert_eq!(version.header.parent, self.head().hash, "a version follows the head");
         let pages = self.pages.as_mut().expect("a row that is extended knows its pages");
-        let table = pages.advance(version.pages, Position::HERE);
+        let table = pages.advance(version.changes, Position::HERE);
         let own = |is_own, before| if is_own { Position::HERE } else { before };
         let notes = Notes {
             parent: self.head().position,
@@ -110,6 +110,15 @@ impl Row {
         };
         self.follow(version.header, Link { hash: version.hash, position: Position::HERE }, &notes);
         notes
+    }
+
+    /// Where the pages are.
+    ///
+    /// # Panics
+    ///
+    /// When that is not known.
+    pub(crate) fn known_pages(&self) -> &PageTable {
+        self.pages.as_ref().expect("a row that is extended knows its pages")
     }
 
     /// The row of an object whose genesis stands at `position`.
@@ -179,28 +188,23 @@ impl Row {
 pub(crate) struct NewVersion<'a> {
     pub(crate) header: &'a Header,
     pub(crate) hash: VersionHash,
-    /// The pages that it changes, ascending.
-    pub(crate) pages: &'a [u32],
+    /// How it writes its pages, ascending.
+    pub(crate) changes: &'a [PageChange],
     /// Whether its record has the nonces.
     pub(crate) nonces: bool,
     /// Whether its record has the globals.
     pub(crate) globals: bool,
 }
 
-/// The pages that a commit changes.
-pub(crate) fn page_indices(commit: &Commit<'_>) -> Vec<u32> {
-    commit.pages.iter().map(|(index, _)| *index).collect()
-}
-
 impl<'a> NewVersion<'a> {
-    /// The version that `commit` is, whose `pages` are those of [`page_indices`].
+    /// The version that `commit` is, whose pages are written as `changes` say.
     pub(crate) fn new(
         commit: &'a Commit<'_>,
         hash: VersionHash,
-        pages: &'a [u32],
+        changes: &'a [PageChange],
         nonces: bool,
     ) -> NewVersion<'a> {
         let globals = commit.globals.is_some();
-        NewVersion { header: &commit.header, hash, pages, nonces, globals }
+        NewVersion { header: &commit.header, hash, changes, nonces, globals }
     }
 }

@@ -10,26 +10,61 @@ use std::sync::Arc;
 
 use object::commit::Commit;
 use object::hash::{ObjectId, RefusalHash, VersionHash};
-use object::header::{HEADER_BYTES, Header};
+use object::header::Header;
+use object::limits::PAGE_BYTES;
+use object::memory::Page;
 use object::refusal::Refusal;
 
 use crate::error::Result;
 use crate::log::frame::damaged;
-use crate::log::record::{CommitRecord, Notes, Record, decode_refusal, records};
+use crate::log::record::{Notes, PageRecord, Record, VersionBytes, decode_refusal, records};
 use crate::log::{Frame, Frames, Position};
+use crate::pages::{PageChange, Written};
 use crate::row::Link;
+use crate::runs::Run;
 
-/// A commit as read: its bytes, verified.
+/// A version as the log has it: its header and payloads, and which pages it changed. Of these the
+/// log may have runs only: a [`Version`](crate::Version) and a [`CompleteCommit`] have their bytes.
 #[derive(Clone, Debug)]
 pub struct StoredCommit {
     frame: Frame,
-    /// The commit's bytes in the frame's body.
-    bytes: Range<usize>,
-    /// The encoded nonces in the body, when the record has them.
-    nonces: Option<Range<usize>>,
-    notes: Arc<Notes>,
     header: Header,
     hash: VersionHash,
+    notes: Arc<Notes>,
+    // In the frame's body:
+    input: Range<usize>,
+    effects: Range<usize>,
+    admission: Range<usize>,
+    globals: Option<Range<usize>>,
+    nonces: Option<Range<usize>>,
+    pages: Arc<[(u32, StoredPage)]>,
+}
+
+/// A page in the body of a version's frame.
+#[derive(Clone, Debug)]
+pub(crate) enum StoredPage {
+    /// From where it starts.
+    Whole(usize),
+    /// Runs, each with its start in the page, over the page that is whole in the frame at `whole`,
+    /// or in the base image when that is [`Position::NONE`].
+    Runs { whole: Position, runs: Box<[(u16, Range<usize>)]> },
+}
+
+impl StoredPage {
+    /// The page's bytes: runs are put over `under`. `None` when they are missing.
+    pub(crate) fn read(&self, body: &[u8], under: Option<&Page>) -> Option<Page> {
+        match self {
+            StoredPage::Whole(start) => body[*start..*start + PAGE_BYTES].try_into().ok(),
+            StoredPage::Runs { runs, .. } => {
+                let mut page = *under?;
+                for (start, run) in runs.iter() {
+                    let start = usize::from(*start);
+                    page[start..start + run.len()].copy_from_slice(&body[run.clone()]);
+                }
+                Some(page)
+            }
+        }
+    }
 }
 
 impl StoredCommit {
@@ -43,14 +78,67 @@ impl StoredCommit {
         self.hash
     }
 
-    /// The commit, borrowed from the bytes.
-    pub fn commit(&self) -> Commit<'_> {
-        Commit::decode(self.bytes()).expect("it was decoded when it was read")
+    /// The input's bytes.
+    pub fn input(&self) -> &[u8] {
+        &self.frame.body[self.input.clone()]
     }
 
-    /// The commit's bytes.
-    pub fn bytes(&self) -> &[u8] {
-        &self.frame.body[self.bytes.clone()]
+    /// The effects' bytes.
+    pub fn effects(&self) -> &[u8] {
+        &self.frame.body[self.effects.clone()]
+    }
+
+    /// The admission's bytes.
+    pub fn admission(&self) -> &[u8] {
+        &self.frame.body[self.admission.clone()]
+    }
+
+    /// The globals' bytes, when they are not those of the version before.
+    pub fn globals(&self) -> Option<&[u8]> {
+        self.globals.clone().map(|range| &self.frame.body[range])
+    }
+
+    /// The indices of the pages that the version changed, ascending.
+    pub fn page_indices(&self) -> impl Iterator<Item = u32> {
+        self.pages.iter().map(|(index, _)| *index)
+    }
+
+    /// The commit, with its pages from elsewhere.
+    pub(crate) fn with_pages<'a>(&'a self, pages: Vec<(u32, &'a Page)>) -> Commit<'a> {
+        Commit {
+            header: self.header.clone(),
+            input: self.input(),
+            effects: self.effects(),
+            admission: self.admission(),
+            globals: self.globals(),
+            pages,
+        }
+    }
+
+    /// The pages as the frame has them, ascending.
+    pub(crate) fn pages(&self) -> &[(u32, StoredPage)] {
+        &self.pages
+    }
+
+    /// How the pages are written.
+    pub(crate) fn changes(&self) -> impl Iterator<Item = PageChange> {
+        self.pages.iter().map(|(index, page)| {
+            let written = match page {
+                StoredPage::Whole(_) => Written::Whole,
+                StoredPage::Runs { whole, runs } => {
+                    let run = |(start, run): &(u16, Range<usize>)| Run {
+                        start: *start,
+                        length: run.len() as u16,
+                    };
+                    Written::Runs { whole: *whole, runs: runs.iter().map(run).collect() }
+                }
+            };
+            PageChange { page: *index, written }
+        })
+    }
+
+    pub(crate) fn frame(&self) -> &Frame {
+        &self.frame
     }
 
     /// Whether it is a version of `object`.
@@ -97,28 +185,60 @@ impl StoredCommit {
         Link { hash: self.header.jump, position: self.notes.jump }
     }
 
-    fn read(frame: &Frame, content: &[u8]) -> Result<StoredCommit> {
-        let record = CommitRecord::decode(content, frame.position)?;
-        let commit = Commit::decode(record.commit)?;
+    fn read(frame: &Frame, version: VersionBytes<'_>) -> Result<StoredCommit> {
+        let record = version.decode(frame.position)?;
         let place = |bytes: &[u8]| {
             let start = bytes.as_ptr().addr() - frame.body.as_ptr().addr();
             start..start + bytes.len()
         };
+        let stored = |page| match page {
+            PageRecord::Whole(page) => StoredPage::Whole(place(page).start),
+            PageRecord::Runs { whole, runs } => {
+                let runs = runs.into_iter().map(|(start, bytes)| (start, place(bytes)));
+                StoredPage::Runs { whole, runs: runs.collect() }
+            }
+        };
+        let pages = record.pages()?.into_iter().map(|(index, page)| (index, stored(page)));
         Ok(StoredCommit {
-            frame: frame.clone(),
-            bytes: place(record.commit),
+            pages: pages.collect(),
+            input: place(record.input),
+            effects: place(record.effects),
+            admission: place(record.admission),
+            globals: record.globals.map(place),
             nonces: record.nonces.map(place),
             notes: Arc::new(record.notes),
-            hash: VersionHash::of(&record.commit[..HEADER_BYTES]),
-            header: commit.header,
+            hash: record.hash,
+            header: record.header,
+            frame: frame.clone(),
         })
+    }
+}
+
+/// A version with everything that its header names and its parent does not have.
+#[derive(Clone, Debug)]
+pub struct CompleteCommit {
+    pub(crate) stored: StoredCommit,
+    /// The bytes of its pages.
+    pub(crate) pages: Vec<(u32, Arc<Page>)>,
+}
+
+impl CompleteCommit {
+    /// The version as the log has it.
+    pub fn stored(&self) -> &StoredCommit {
+        &self.stored
+    }
+
+    /// The commit: encoded, it is what a capsule holds.
+    pub fn commit(&self) -> Commit<'_> {
+        let pages = self.pages.iter().map(|(index, page)| (*index, &**page));
+        self.stored.with_pages(pages.collect())
     }
 }
 
 /// The versions in a frame, in order.
 pub(crate) fn commits(frame: &Frame) -> impl Iterator<Item = Result<StoredCommit>> {
     records(&frame.body).filter_map(|record| match record {
-        Ok(Record::Commit(_, content)) => Some(StoredCommit::read(frame, content)),
+        Ok(Record::Version(version)) => Some(StoredCommit::read(frame, version)),
         Ok(_) => None,
         Err(error) => Some(Err(error)),
     })
@@ -128,11 +248,10 @@ pub(crate) fn commits(frame: &Frame) -> impl Iterator<Item = Result<StoredCommit
 pub(crate) fn read_commit(frames: &impl Frames, link: Link) -> Result<StoredCommit> {
     let frame = frames.frame(link.position)?;
     for record in records(&frame.body) {
-        let Record::Commit(_, content) = record? else { continue };
+        let Record::Version(version) = record? else { continue };
         // A frame may hold many: only the one that is asked for is decoded whole.
-        let header = CommitRecord::decode(content, frame.position)?.commit.get(..HEADER_BYTES);
-        if header.is_some_and(|header| VersionHash::of(header) == link.hash) {
-            return StoredCommit::read(&frame, content);
+        if VersionHash::of(version.header_bytes(frame.position)?) == link.hash {
+            return StoredCommit::read(&frame, version);
         }
     }
     Err(damaged(link.position, format!("version {}", link.hash), "a frame without it"))

@@ -2,7 +2,7 @@
 //!
 //! It does not know which memory it is read from: any version of any object of the schema.
 //!
-//! Invariant: reading a scalar through a place allocates nothing.
+//! Invariant: reading a scalar allocates nothing, neither through a place nor by a path.
 
 use super::fault::{Fault, Result as FaultResult};
 use super::read::{Walk, bits};
@@ -113,38 +113,88 @@ impl Place {
     ///
     /// `Value` when the place is not of that type, `State` when memory does not hold such a value.
     pub fn get<T: Scalar>(&self, memory: &(impl Memory + ?Sized), state: u32) -> Result<T> {
-        if !T::is(&self.ty) {
-            let fault = Fault::new(std::any::type_name::<T>(), &self.ty);
-            return Err(fault.within(&self.path).in_value());
-        }
-        let scalar = self.find(memory, state).and_then(|address| {
-            let bits = bits(memory, address, self.ty.layout().size);
-            scalar::validate(bits, &self.ty)?;
-            Ok(scalar::canonical(bits, &self.ty))
-        });
-        scalar.map(T::from_bits).map_err(|fault| self.fail(fault))
+        validate_type::<T>(&self.path, &self.ty)?;
+        let scalar = self.find(memory, state).and_then(|address| scalar(memory, address, &self.ty));
+        scalar.map_err(|fault| self.fail(fault))
     }
 
     fn fail(&self, fault: Fault) -> crate::error::Error {
-        fault.within(&self.path).within("state").in_memory()
+        in_state(fault, &self.path)
     }
 
     fn find(&self, memory: &(impl Memory + ?Sized), state: u32) -> FaultResult<u32> {
         let mut walk = Walk::new(memory);
         let mut base = state;
-        for hop in &self.hops {
-            let at = add(base, hop.offset)?;
-            walk.validate_range(at, 1, &Type::String)?;
-            let (start, count) = walk.pointer(at, &hop.item)?;
-            if hop.index >= count {
-                return Err(Fault::new(format_args!("more than {} items", hop.index), count));
-            }
-            base = add(start, hop.index * hop.item.layout().size)?;
+        for Hop { offset, index, item } in &self.hops {
+            base = enter(&mut walk, base, *offset, *index, item)?;
         }
-        let address = add(base, self.offset)?;
-        walk.validate_range(address, 1, &self.ty)?;
-        Ok(address)
+        locate(&walk, base, self.offset, &self.ty)
     }
+}
+
+/// Reads the scalar at a path of the state record at `address`.
+pub(crate) fn get<T: Scalar>(
+    memory: &(impl Memory + ?Sized),
+    address: u32,
+    state: &Record,
+    path: &str,
+) -> Result<T> {
+    let mut walk = Walk::new(memory);
+    let mut base = address;
+    let (offset, ty) = trace(state, path, |offset, index, item| {
+        base =
+            enter(&mut walk, base, offset, index, item).map_err(|fault| in_state(fault, path))?;
+        Ok(())
+    })?;
+    validate_type::<T>(path, ty)?;
+    let scalar = locate(&walk, base, offset, ty).and_then(|address| scalar(memory, address, ty));
+    scalar.map_err(|fault| in_state(fault, path))
+}
+
+fn validate_type<T: Scalar>(path: &str, ty: &Type) -> Result<()> {
+    match T::is(ty) {
+        true => Ok(()),
+        false => Err(Fault::new(std::any::type_name::<T>(), ty).within(path).in_value()),
+    }
+}
+
+fn in_state(fault: Fault, path: &str) -> crate::error::Error {
+    fault.within(path).within("state").in_memory()
+}
+
+/// The scalar at a validated address.
+fn scalar<T: Scalar>(memory: &(impl Memory + ?Sized), address: u32, ty: &Type) -> FaultResult<T> {
+    let bits = bits(memory, address, ty.layout().size);
+    scalar::validate(bits, ty)?;
+    Ok(T::from_bits(scalar::canonical(bits, ty)))
+}
+
+/// The address of an item of the list that is `offset` behind `base`.
+fn enter(
+    walk: &mut Walk<'_, impl Memory + ?Sized>,
+    base: u32,
+    offset: u32,
+    index: u32,
+    item: &Type,
+) -> FaultResult<u32> {
+    let at = locate(walk, base, offset, &Type::String)?;
+    let (start, count) = walk.pointer(at, item)?;
+    if index >= count {
+        return Err(Fault::new(format_args!("more than {index} items"), count));
+    }
+    add(start, index * item.layout().size)
+}
+
+/// The address of a value that is `offset` behind `base`.
+fn locate(
+    walk: &Walk<'_, impl Memory + ?Sized>,
+    base: u32,
+    offset: u32,
+    ty: &Type,
+) -> FaultResult<u32> {
+    let address = add(base, offset)?;
+    walk.validate_range(address, 1, ty)?;
+    Ok(address)
 }
 
 fn add(base: u32, offset: u32) -> FaultResult<u32> {
@@ -152,13 +202,29 @@ fn add(base: u32, offset: u32) -> FaultResult<u32> {
     sum.ok_or_else(|| Fault::new("an address", format_args!("{base} + {offset}")))
 }
 
-/// Finds a path in the state record: names of fields, with `-` or `_`, and indices of tuples' and
-/// lists' items, separated by dots.
+/// Finds a path in the state record, to be read again and again.
 pub(crate) fn resolve(state: &Record, path: &str) -> Result<Place> {
+    let mut hops = Vec::new();
+    let (offset, ty) = trace(state, path, |offset, index, item| {
+        hops.push(Hop { offset, index, item: item.clone() });
+        Ok(())
+    })?;
+    Ok(Place { path: path.to_string(), hops, offset, ty: ty.clone() })
+}
+
+/// Follows a path from the state record: names of fields, with `-` or `_`, and indices of tuples'
+/// and lists' items, separated by dots. Gives what is there and its offset from the state's start,
+/// or from the item of the last list on the way: `enter` is told each list's offset, the index and
+/// the item's type.
+fn trace<'a>(
+    state: &'a Record,
+    path: &str,
+    mut enter: impl FnMut(u32, u32, &'a Type) -> Result<()>,
+) -> Result<(u32, &'a Type)> {
     let mut segments = path.split('.');
     let first = segments.next().unwrap_or_default();
     let field = field(state, first)?;
-    let (mut hops, mut offset, mut ty) = (Vec::new(), field.offset, &field.ty);
+    let (mut offset, mut ty) = (field.offset, &field.ty);
     for segment in segments {
         match ty {
             Type::Record(record) => {
@@ -176,7 +242,7 @@ pub(crate) fn resolve(state: &Record, path: &str) -> Result<Place> {
                 let index = segment.parse::<u32>().ok();
                 let known = || vec!["an index".to_string()];
                 let index = index.ok_or_else(|| unknown("item", segment, known()))?;
-                hops.push(Hop { offset, index, item: (**item).clone() });
+                enter(offset, index, item)?;
                 (offset, ty) = (0, item);
             }
             whole => {
@@ -184,7 +250,7 @@ pub(crate) fn resolve(state: &Record, path: &str) -> Result<Place> {
             }
         }
     }
-    Ok(Place { path: path.to_string(), hops, offset, ty: ty.clone() })
+    Ok((offset, ty))
 }
 
 fn field<'a>(record: &'a Record, name: &str) -> Result<&'a Field> {

@@ -4,6 +4,8 @@
 //! Their layout is described in `FORMAT.md`. A position in a record is never part of an object:
 //! the same lineage has other positions in another log. It does not know how records are found.
 
+pub(crate) mod version;
+
 use object::codec::{Reader, Write};
 use object::commit::Commit;
 use object::hash::{BaseHash, CodeHash, HASH_BYTES, ObjectId, PolicyHash, RefusalHash};
@@ -11,11 +13,11 @@ use object::refusal::Refusal;
 
 use crate::error::Result;
 use crate::log::Position;
+use crate::pages::PageChange;
+pub(crate) use version::{Notes, PageRecord, VersionBytes, VersionRecord};
 
 /// Bytes of a name.
 pub(crate) const NAME_BYTES_MAX: usize = 256;
-/// Bytes of an encoded table of nonces.
-const NONCES_BYTES_MAX: usize = 64 << 10;
 /// Bytes of a record before its content.
 const HEAD_BYTES: usize = 5;
 
@@ -28,14 +30,16 @@ const NAME: u8 = 6;
 const STAGED_COMMIT: u8 = 7;
 const STAGED_REFUSAL: u8 = 8;
 const ADOPTION: u8 = 9;
+const VERSION: u8 = 10;
+const STAGED_VERSION: u8 = 11;
 
 /// A record, as it stands in a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Record<'a> {
     /// A blob.
     Blob(BlobRecord<'a>),
-    /// A version: its notes, then the commit.
-    Commit(Staged, &'a [u8]),
+    /// A version.
+    Version(VersionBytes<'a>),
     /// A refusal: its notes, then the refusal.
     Refusal(Staged, &'a [u8]),
     /// A name and the object that it is bound to.
@@ -49,6 +53,15 @@ pub(crate) enum Record<'a> {
 pub(crate) enum Staged {
     Yes,
     No,
+}
+
+/// How a version's record is laid out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Layout {
+    /// With the commit as a capsule has it. Read, and written no more.
+    First,
+    /// With pages as what changed of them.
+    Second,
 }
 
 /// A blob's bytes; they are hashed only when someone asks which blob it is.
@@ -109,33 +122,6 @@ pub(crate) struct Adoption {
     pub(crate) refusal_count: u64,
 }
 
-/// What the log notes beside a version.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Notes {
-    pub(crate) parent: Position,
-    pub(crate) jump: Position,
-    pub(crate) genesis: Position,
-    /// The last refusal before the version.
-    pub(crate) refusal: Position,
-    /// The version that has the nonces; none for an empty table.
-    pub(crate) nonces: Position,
-    /// The version that has the globals; none for those of the base image.
-    pub(crate) globals: Position,
-    /// Where the pages are that the object ever changed, except those of this version; absent when
-    /// that follows from the versions before.
-    pub(crate) table: Option<Vec<(u32, Position)>>,
-    /// The base image; in a genesis only.
-    pub(crate) base: Option<BaseHash>,
-}
-
-/// A version's record: the notes, the nonces when they are here, and the commit's bytes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct CommitRecord<'a> {
-    pub(crate) notes: Notes,
-    pub(crate) nonces: Option<&'a [u8]>,
-    pub(crate) commit: &'a [u8],
-}
-
 /// Appends records to a body.
 #[derive(Debug, Default)]
 pub(crate) struct Body(pub(crate) Vec<u8>);
@@ -163,19 +149,20 @@ impl Body {
         });
     }
 
-    pub(crate) fn staged_commit(&mut self, record: &CommitRecord<'_>) {
-        self.record(STAGED_COMMIT, |to| {
-            record.notes.encode_into(to, record.nonces);
-            to.put(record.commit);
-        });
-    }
-
-    /// A version's record whose commit is encoded in place.
-    pub(crate) fn new_commit(&mut self, notes: &Notes, nonces: Option<&[u8]>, commit: &Commit<'_>) {
-        self.record(COMMIT, |to| {
-            notes.encode_into(to, nonces);
-            commit.encode_into(to);
-        });
+    /// A version's record; `changes` says how its pages are written.
+    pub(crate) fn version(
+        &mut self,
+        staged: Staged,
+        notes: &Notes,
+        nonces: Option<&[u8]>,
+        commit: &Commit<'_>,
+        changes: &[PageChange],
+    ) {
+        let tag = match staged {
+            Staged::Yes => STAGED_VERSION,
+            Staged::No => VERSION,
+        };
+        self.record(tag, |to| version::encode_into(to, notes, nonces, commit, changes));
     }
 
     pub(crate) fn refusal(&mut self, staged: Staged, previous: Position, refusal: &Refusal) {
@@ -193,97 +180,6 @@ impl Body {
             to.put(&adoption.object.0).put_u64(adoption.head.0).put_u64(adoption.refusal.0);
             to.put(&adoption.refusal_hash.0).put_u64(adoption.refusal_count);
         });
-    }
-}
-
-impl Notes {
-    fn encode_into(&self, to: &mut Vec<u8>, nonces: Option<&[u8]>) {
-        for position in self.positions() {
-            to.put_u64(position.0);
-        }
-        match &self.table {
-            None => {
-                to.put_u8(0);
-            }
-            Some(table) => {
-                to.put_u8(1).put_count(table.len());
-                for (page, position) in table {
-                    to.put_u32(*page).put_u64(position.0);
-                }
-            }
-        }
-        match &self.base {
-            None => to.put_u8(0),
-            Some(base) => to.put_u8(1).put(&base.0),
-        };
-        match nonces {
-            None => to.put_u8(0),
-            Some(nonces) => to.put_u8(1).put_blob(nonces),
-        };
-    }
-
-    /// The notes of a record whose frame is at `frame`.
-    pub(crate) fn settled(mut self, frame: Position) -> Notes {
-        let places = [
-            &mut self.parent,
-            &mut self.jump,
-            &mut self.genesis,
-            &mut self.refusal,
-            &mut self.nonces,
-            &mut self.globals,
-        ];
-        places.into_iter().for_each(|place| *place = place.within(frame));
-        for (_, place) in self.table.iter_mut().flatten() {
-            *place = place.within(frame);
-        }
-        self
-    }
-
-    fn positions(&self) -> [Position; 6] {
-        [self.parent, self.jump, self.genesis, self.refusal, self.nonces, self.globals]
-    }
-}
-
-impl<'a> CommitRecord<'a> {
-    /// Reads a version's record that stands in the frame at `frame`.
-    pub(crate) fn decode(content: &'a [u8], frame: Position) -> Result<CommitRecord<'a>> {
-        let mut reader = Reader::new("version record", content);
-        let mut position = || Ok::<_, object::Error>(Position(reader.u64()?).within(frame));
-        let (parent, jump, genesis) = (position()?, position()?, position()?);
-        let (refusal, nonces, globals) = (position()?, position()?, position()?);
-        let table = match reader.u8()? {
-            0 => None,
-            1 => {
-                let count = reader.count(u32::MAX as usize, 12)?;
-                let mut table: Vec<(u32, Position)> = Vec::with_capacity(count);
-                for _ in 0..count {
-                    let page = reader.u32()?;
-                    if table.last().is_some_and(|last| last.0 >= page) {
-                        return Err(reader.fail(4, "ascending pages", page).into());
-                    }
-                    table.push((page, Position(reader.u64()?).within(frame)));
-                }
-                Some(table)
-            }
-            other => return Err(reader.fail(1, "0 or 1", other).into()),
-        };
-        let base = match reader.u8()? {
-            0 => None,
-            1 => Some(BaseHash(reader.array()?)),
-            other => return Err(reader.fail(1, "0 or 1", other).into()),
-        };
-        let own = match reader.u8()? {
-            0 => None,
-            1 => Some(reader.blob(NONCES_BYTES_MAX)?),
-            other => return Err(reader.fail(1, "0 or 1", other).into()),
-        };
-        if base.is_some() != (genesis == frame && parent == Position::NONE) {
-            return Err(reader
-                .fail(0, "a base image in a genesis, and only there", "another")
-                .into());
-        }
-        let notes = Notes { parent, jump, genesis, refusal, nonces, globals, table, base };
-        Ok(CommitRecord { notes, nonces: own, commit: reader.bytes(reader.left())? })
     }
 }
 
@@ -312,11 +208,15 @@ fn record<'a>(reader: &mut Reader<'a>) -> Result<Record<'a>> {
     let tag = reader.u8()?;
     let content = reader.blob(u32::MAX as usize)?;
     let mut fields = Reader::new("record", content);
+    let version =
+        |staged, layout, content| Record::Version(VersionBytes { staged, layout, content });
     Ok(match tag {
         CODE | POLICY | BASE => Record::Blob(BlobRecord { tag, bytes: content }),
-        COMMIT => Record::Commit(Staged::No, content),
+        COMMIT => version(Staged::No, Layout::First, content),
+        STAGED_COMMIT => version(Staged::Yes, Layout::First, content),
+        VERSION => version(Staged::No, Layout::Second, content),
+        STAGED_VERSION => version(Staged::Yes, Layout::Second, content),
         REFUSAL => Record::Refusal(Staged::No, content),
-        STAGED_COMMIT => Record::Commit(Staged::Yes, content),
         STAGED_REFUSAL => Record::Refusal(Staged::Yes, content),
         NAME => {
             let object = ObjectId(fields.array()?);

@@ -115,7 +115,7 @@ impl<'a> Scan<'a> {
         if !self.segments.exists(number)? {
             return Ok(Some(Next::Nothing));
         }
-        if self.segments.previous(number)? != self.tail.check {
+        if self.segments.header(number)?.previous != self.tail.check {
             let (expected, found) = ("the last frames of the segment", "none");
             return Ok(Some(Next::Broken(damaged(self.tail.end, expected, found))));
         }

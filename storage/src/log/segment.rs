@@ -23,7 +23,8 @@ pub(crate) const HEADER_BYTES: usize = 96;
 pub(crate) const FIRST: u32 = 1;
 
 const MAGIC: [u8; 8] = *b"CTNT-LOG";
-const VERSION: u32 = 1;
+/// What is written: 2 has records of versions with changed runs.
+pub(crate) const VERSION: u32 = 2;
 const CONTEXT: &str = "continuant 1 log segment";
 const SUFFIX: &str = ".log";
 /// Segments that are kept open for readers.
@@ -36,6 +37,15 @@ pub(crate) struct Segments {
     path: PathBuf,
     id: DatabaseId,
     open: Mutex<BTreeMap<u32, Arc<dyn DiskFile>>>,
+}
+
+/// What a segment starts with, besides what tells that it is this segment.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Header {
+    /// Of the layout of what is in the segment.
+    pub(crate) version: u32,
+    /// The check of the last frame before the segment.
+    pub(crate) previous: Check,
 }
 
 /// The name of a segment's file, from the database's directory.
@@ -182,8 +192,8 @@ impl Segments {
         Ok(())
     }
 
-    /// The check of the last frame before a segment, from its header.
-    pub(crate) fn previous(&self, number: u32) -> Result<Check> {
+    /// What a segment's header says.
+    pub(crate) fn header(&self, number: u32) -> Result<Header> {
         let mut bytes = [0; HEADER_BYTES];
         let read = self.read(number, 0, &mut bytes)?;
         decode(self.id, number, &bytes[..read])
@@ -199,7 +209,7 @@ fn encode(id: DatabaseId, number: u32, previous: Check) -> Vec<u8> {
     bytes
 }
 
-fn decode(id: DatabaseId, number: u32, bytes: &[u8]) -> Result<Check> {
+fn decode(id: DatabaseId, number: u32, bytes: &[u8]) -> Result<Header> {
     let damaged = |offset, expected: &str, found: &dyn std::fmt::Display| {
         Err(Error::damaged(file_name(number), offset, expected, found))
     };
@@ -225,5 +235,5 @@ fn decode(id: DatabaseId, number: u32, bytes: &[u8]) -> Result<Check> {
     if reader.array()? != id {
         return damaged(16, "a segment of this database", &"one of another");
     }
-    Ok(reader.array()?)
+    Ok(Header { version, previous: reader.array()? })
 }

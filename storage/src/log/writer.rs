@@ -77,10 +77,11 @@ impl std::fmt::Debug for Group {
 }
 
 impl Writer {
-    pub(crate) fn new(seal: Seal, tail: Tail, sizes: Sizes) -> Writer {
+    /// Goes on behind `tail`, in its segment when that has room for `capacity` bytes.
+    pub(crate) fn new(seal: Seal, tail: Tail, capacity: u64, sizes: Sizes) -> Writer {
         let state = State {
             tail,
-            capacity: u64::from(sizes.segment_bytes),
+            capacity,
             group: Group::default(),
             spare: VecDeque::new(),
             written: tail.end,

@@ -2,7 +2,7 @@
 
 use std::sync::mpsc::channel;
 
-use continuant_storage::{Append, Change, ErrorKind, Store};
+use continuant_storage::{Append, Change, ErrorKind, NewCommit, Store};
 use tempfile::TempDir;
 
 use crate::author::{Author, Made, append, small};
@@ -74,7 +74,8 @@ fn appends_of_many_threads_share_groups_and_each_is_told_once() {
                     let Made::Version { bytes, nonces, .. } = author.step() else { panic!() };
                     let commit = object::commit::Commit::decode(&bytes).unwrap();
                     let nonces = nonces.as_deref();
-                    let new = continuant_storage::NewCommit { commit, base: None, nonces };
+                    let (base, before) = (None, None);
+                    let new = NewCommit { commit, base, nonces, before };
                     let append = Append { changes: vec![Change::Commit(new)], ..Append::default() };
                     let sent = sent.clone();
                     store.append(&append, move |result| sent.send(result).unwrap()).unwrap();

@@ -46,17 +46,18 @@ pub(crate) struct Author {
 /// One record and what it takes to append it.
 #[derive(Clone, Debug)]
 pub(crate) enum Made {
-    Version { bytes: Vec<u8>, nonces: Option<Vec<u8>>, genesis: bool },
+    Version { bytes: Vec<u8>, nonces: Option<Vec<u8>>, genesis: bool, before: Image },
     Refusal(Refusal),
 }
 
 impl Made {
     fn change<'a>(&'a self, base: BaseHash) -> Change<'a> {
         match self {
-            Made::Version { bytes, nonces, genesis } => {
+            Made::Version { bytes, nonces, genesis, before } => {
                 let commit = Commit::decode(bytes).unwrap();
                 let base = genesis.then_some(base);
-                Change::Commit(NewCommit { commit, base, nonces: nonces.as_deref() })
+                let (nonces, before) = (nonces.as_deref(), Some(before));
+                Change::Commit(NewCommit { commit, base, nonces, before })
             }
             Made::Refusal(refusal) => Change::Refusal(refusal),
         }
@@ -82,8 +83,9 @@ impl Author {
         let outcome = outcome(&effects, &tree, &image, &globals, 0);
         let head = Head::new(genesis(&input, &outcome, parts));
         let bytes = encode(&head, &input, &effects, &Admission::default(), None, &[]);
+        let before = image.clone();
         let author = Author { head, image, globals, tree, rng };
-        (author, Made::Version { bytes, nonces: None, genesis: true })
+        (author, Made::Version { bytes, nonces: None, genesis: true, before })
     }
 
     /// The next record: mostly a version, sometimes a refusal.
@@ -108,7 +110,10 @@ impl Author {
             } else {
                 [0; PAGE_BYTES]
             };
-            page[rng.random_range(0..PAGE_BYTES)] = rng.random();
+            match rng.random_bool(0.4) {
+                true => rng.fill(&mut page),
+                false => page[rng.random_range(0..PAGE_BYTES)] = rng.random(),
+            }
             (index, Arc::new(page))
         });
         let pages: Vec<(u32, Arc<Page>)> = pages.collect();
@@ -141,13 +146,13 @@ impl Author {
         let (header, nonces) = self.head.successor(&input, &outcome, &admission);
         let encoded = (header.nonces != self.head.header.nonces).then(|| nonces.encode());
         self.head.advance(header, nonces);
-        self.image = image;
+        let before = std::mem::replace(&mut self.image, image);
         let globals =
             (self.head.header.globals != old_globals).then(|| encode_globals(&self.globals));
         let pages: Vec<(u32, &Page)> =
             pages.iter().map(|&index| (index, self.image.page(index))).collect();
         let bytes = encode(&self.head, &input, effects, &admission, globals.as_deref(), &pages);
-        Made::Version { bytes, nonces: encoded, genesis: false }
+        Made::Version { bytes, nonces: encoded, genesis: false, before }
     }
 
     /// The next refusal.

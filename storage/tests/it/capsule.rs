@@ -70,8 +70,10 @@ fn an_object_is_the_same_in_another_store() {
 /// A genesis that is in the store already.
 fn author_again(store: &Store, id: ObjectId) -> crate::author::Made {
     let genesis = store.version(id, 0).unwrap().unwrap();
-    let bytes = genesis.commit.bytes().to_vec();
-    crate::author::Made::Version { bytes, nonces: None, genesis: true }
+    let mut bytes = Vec::new();
+    genesis.complete().encode_into(&mut bytes);
+    let before = genesis.image;
+    crate::author::Made::Version { bytes, nonces: None, genesis: true, before }
 }
 
 #[test]

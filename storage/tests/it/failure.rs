@@ -53,7 +53,7 @@ fn appends_under_way_when_it_fails_are_told_so() {
         let crate::author::Made::Version { bytes, .. } = Author::new(pushed).1 else { panic!() };
         let commit = object::commit::Commit::decode(&bytes).unwrap();
         let base = Some(object::hash::BaseHash::of(b""));
-        let new = continuant_storage::NewCommit { commit, base, nonces: None };
+        let new = continuant_storage::NewCommit { commit, base, nonces: None, before: None };
         let changes = vec![continuant_storage::Change::Commit(new)];
         let append = Append { changes, ..Append::default() };
         let sent = sent.clone();
@@ -135,7 +135,7 @@ fn a_callback_that_panics_concerns_nobody_else() {
     let crate::author::Made::Version { bytes, .. } = Author::new(1).1 else { panic!() };
     let commit = object::commit::Commit::decode(&bytes).unwrap();
     let base = Some(object::hash::BaseHash::of(b""));
-    let new = continuant_storage::NewCommit { commit, base, nonces: None };
+    let new = continuant_storage::NewCommit { commit, base, nonces: None, before: None };
     let changes = vec![continuant_storage::Change::Commit(new)];
     let added = Append { changes, ..Append::default() };
     store.append(&added, |_| panic!("on purpose")).unwrap();

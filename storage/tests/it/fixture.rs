@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use continuant_storage::{LineageEntry, Store};
+use object::memory::Tree;
 use tempfile::TempDir;
 
 use crate::author::{Author, append, copy, small};
@@ -11,8 +12,8 @@ fn fixture(name: &str) -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
 }
 
-/// What the fixture of format 1 was made of: two objects, versions and refusals, one name. Run with
-/// `WRITE_FIXTURE=format-2` when there is a format 2.
+/// What a fixture is made of: two objects, versions and refusals, a name each. Run with
+/// `WRITE_FIXTURE=format-N` when there is a new layout N of the log.
 fn write(store: &Store) -> Vec<Author> {
     (1..3)
         .map(|seed| {
@@ -27,8 +28,43 @@ fn write(store: &Store) -> Vec<Author> {
         .collect()
 }
 
+fn check(name: &str) {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("db");
+    copy(&fixture(name), &path);
+    let store = small().open(&path).unwrap();
+    assert!(store.check(|_, _| {}).unwrap().is_sound());
+    let mut expected = Vec::new();
+    for seed in 1..3 {
+        let id = store.find(&format!("object {seed}")).unwrap().unwrap();
+        let loaded = store.head(id).unwrap().unwrap();
+        assert_eq!((loaded.head.header.seq, loaded.head.refusal_count), (6, 6));
+        assert_eq!(Tree::of(&loaded.image).root(), loaded.head.header.memory_root);
+        let entries = store.lineage(id).unwrap().map(Result::unwrap);
+        let versions = entries.filter(|entry| matches!(entry, LineageEntry::Commit(_))).count();
+        assert_eq!(versions, 7);
+        expected.push(loaded.head.hash.to_string());
+    }
+    let found = std::fs::read_to_string(fixture(&format!("{name}.heads"))).unwrap();
+    assert_eq!(found.lines().collect::<Vec<_>>(), expected, "the heads that it was written with");
+    // It goes on, in the layout that is written, and opens again.
+    let author = write_more(&store);
+    drop(store);
+    let store = small().open(&path).unwrap();
+    assert_eq!(store.head(author.head.id).unwrap().unwrap().head, author.head);
+    assert!(store.check(|_, _| {}).unwrap().is_sound());
+    assert!(store.find("object 2").unwrap().is_some());
+}
+
+fn write_more(store: &Store) -> Author {
+    let (mut author, genesis) = Author::new(9);
+    append(store, &[genesis], &[]).unwrap();
+    (0..5).for_each(|_| append(store, &[author.step()], &[]).unwrap());
+    author
+}
+
 #[test]
-fn a_database_of_format_1_opens() {
+fn databases_of_every_layout_open_and_go_on() {
     if let Some(name) = std::env::var_os("WRITE_FIXTURE") {
         let name = name.to_str().unwrap();
         let path = fixture(name);
@@ -40,21 +76,6 @@ fn a_database_of_format_1_opens() {
         // The index is a cache; the log is the fixture.
         std::fs::remove_file(path.join("index.redb")).unwrap();
     }
-    let directory = TempDir::new().unwrap();
-    let path = directory.path().join("db");
-    copy(&fixture("format-1"), &path);
-    let store = small().open(&path).unwrap();
-    assert!(store.check(|_, _| {}).unwrap().is_sound());
-    let mut expected = Vec::new();
-    for seed in 1..3 {
-        let id = store.find(&format!("object {seed}")).unwrap().unwrap();
-        let loaded = store.head(id).unwrap().unwrap();
-        assert_eq!((loaded.head.header.seq, loaded.head.refusal_count), (6, 6));
-        let entries = store.lineage(id).unwrap().map(Result::unwrap);
-        let versions = entries.filter(|entry| matches!(entry, LineageEntry::Commit(_))).count();
-        assert_eq!(versions, 7);
-        expected.push(loaded.head.hash.to_string());
-    }
-    let found = std::fs::read_to_string(fixture("format-1.heads")).unwrap();
-    assert_eq!(found.lines().collect::<Vec<_>>(), expected, "the heads that it was written with");
+    check("format-1");
+    check("format-2");
 }

@@ -1,0 +1,385 @@
+//! The record of a version: its header and payloads, its pages as what changed of them, and the
+//! notes of where the records are that it builds on.
+//!
+//! Two layouts are read, the second is written; both are described in `FORMAT.md`. It does not know
+//! how records are found, nor what the pages were that runs change.
+//!
+//! Invariant: what `encode_into` writes, `decode` reads back; it refuses pages and runs that are out
+//! of order or beyond the memory.
+
+use std::sync::Arc;
+
+use object::codec::{Reader, Write};
+use object::commit::Commit;
+use object::hash::{BaseHash, VersionHash};
+use object::header::{HEADER_BYTES, Header};
+use object::limits::PAGE_BYTES;
+use object::memory::{Page, page_count};
+
+use crate::error::Result;
+use crate::log::Position;
+use crate::log::record::{Layout, Staged};
+use crate::log::varint::{PutVarint, varint, varint_position};
+use crate::pages::{PageChange, Written};
+use crate::runs::Run;
+
+/// Bytes of an encoded table of nonces.
+const NONCES_BYTES_MAX: usize = 64 << 10;
+
+const HAS_TABLE: u8 = 1;
+const HAS_BASE: u8 = 2;
+const HAS_NONCES: u8 = 4;
+const HAS_GLOBALS: u8 = 8;
+
+/// What the log notes beside a version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Notes {
+    pub(crate) parent: Position,
+    pub(crate) jump: Position,
+    pub(crate) genesis: Position,
+    /// The last refusal before the version.
+    pub(crate) refusal: Position,
+    /// The version that has the nonces; none for an empty table.
+    pub(crate) nonces: Position,
+    /// The version that has the globals; none for those of the base image.
+    pub(crate) globals: Position,
+    /// Where the pages are that the object ever changed, except those of this version; absent when
+    /// that follows from the versions before.
+    pub(crate) table: Option<Vec<(u32, Position)>>,
+    /// The base image; in a genesis only.
+    pub(crate) base: Option<BaseHash>,
+}
+
+impl Notes {
+    fn positions(&self) -> [Position; 6] {
+        [self.parent, self.jump, self.genesis, self.refusal, self.nonces, self.globals]
+    }
+
+    fn of(positions: [Position; 6]) -> Notes {
+        let [parent, jump, genesis, refusal, nonces, globals] = positions;
+        Notes { parent, jump, genesis, refusal, nonces, globals, table: None, base: None }
+    }
+
+    /// The notes of a record whose frame is at `frame`.
+    pub(crate) fn settled(self, frame: Position) -> Notes {
+        let settled = self.positions().map(|position| position.within(frame));
+        let mut table = self.table;
+        table.iter_mut().flatten().for_each(|entry| entry.1 = entry.1.within(frame));
+        Notes { table, base: self.base, ..Notes::of(settled) }
+    }
+
+    /// Whether there is a base image exactly if the record, in the frame at `frame`, is a genesis.
+    fn is_coherent(&self, frame: Position) -> bool {
+        self.base.is_some() == (self.genesis == frame && self.parent == Position::NONE)
+    }
+}
+
+/// A version's record as it stands in a body: not decoded yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct VersionBytes<'a> {
+    pub(crate) staged: Staged,
+    pub(crate) layout: Layout,
+    pub(crate) content: &'a [u8],
+}
+
+/// A version's record.
+#[derive(Clone, Debug)]
+pub(crate) struct VersionRecord<'a> {
+    pub(crate) header: Header,
+    pub(crate) hash: VersionHash,
+    pub(crate) notes: Notes,
+    /// The encoded nonces, when they are here.
+    pub(crate) nonces: Option<&'a [u8]>,
+    pub(crate) input: &'a [u8],
+    pub(crate) effects: &'a [u8],
+    pub(crate) admission: &'a [u8],
+    /// The encoded globals, when they are here.
+    pub(crate) globals: Option<&'a [u8]>,
+    pages: Pages<'a>,
+}
+
+/// The pages of a record, decoded when they are asked for.
+#[derive(Clone, Debug)]
+enum Pages<'a> {
+    First(Vec<(u32, &'a Page)>),
+    Second { bytes: &'a [u8], frame: Position },
+}
+
+/// A page as a record has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum PageRecord<'a> {
+    /// Its bytes.
+    Whole(&'a Page),
+    /// The place of the record that has it whole, and the runs over that, each from its start.
+    Runs { whole: Position, runs: Vec<(u16, &'a [u8])> },
+}
+
+impl PageRecord<'_> {
+    /// The page's change, without bytes.
+    pub(crate) fn change(&self, page: u32) -> PageChange {
+        let written = match self {
+            PageRecord::Whole(_) => Written::Whole,
+            PageRecord::Runs { whole, runs } => {
+                let run =
+                    |&(start, bytes): &(u16, &[u8])| Run { start, length: bytes.len() as u16 };
+                let runs: Arc<[Run]> = runs.iter().map(run).collect();
+                Written::Runs { whole: *whole, runs }
+            }
+        };
+        PageChange { page, written }
+    }
+}
+
+/// Appends a version's record in the second layout: `changes` says how its pages are written.
+pub(crate) fn encode_into(
+    to: &mut Vec<u8>,
+    notes: &Notes,
+    nonces: Option<&[u8]>,
+    commit: &Commit<'_>,
+    changes: &[PageChange],
+) {
+    assert_eq!(commit.pages.len(), changes.len(), "every page is written in some way");
+    to.put(&commit.header.encode());
+    let flag = |is: bool, flag: u8| if is { flag } else { 0 };
+    to.put_u8(
+        flag(notes.table.is_some(), HAS_TABLE)
+            | flag(notes.base.is_some(), HAS_BASE)
+            | flag(nonces.is_some(), HAS_NONCES)
+            | flag(commit.globals.is_some(), HAS_GLOBALS),
+    );
+    notes.positions().into_iter().for_each(|position| to.put_position(position));
+    if let Some(table) = &notes.table {
+        to.put_varint(table.len() as u64);
+        let mut next = 0;
+        for (page, position) in table {
+            to.put_varint(u64::from(page - next));
+            to.put_position(*position);
+            next = page + 1;
+        }
+    }
+    if let Some(base) = &notes.base {
+        to.put(&base.0);
+    }
+    let payloads = [nonces, Some(commit.input), Some(commit.effects), Some(commit.admission)];
+    for payload in payloads.into_iter().chain([commit.globals]).flatten() {
+        to.put_varint(payload.len() as u64);
+        to.put(payload);
+    }
+    to.put_varint(changes.len() as u64);
+    let mut next = 0;
+    for ((index, page), change) in commit.pages.iter().zip(changes) {
+        assert_eq!(*index, change.page, "changes are those of the pages");
+        to.put_varint(u64::from(index - next));
+        next = index + 1;
+        put_page(to, page, &change.written);
+    }
+}
+
+fn put_page(to: &mut Vec<u8>, page: &Page, written: &Written) {
+    match written {
+        Written::Whole => {
+            to.put_varint(0);
+            to.put(page);
+        }
+        Written::Runs { whole, runs } => {
+            to.put_varint(1 + runs.len() as u64);
+            to.put_position(*whole);
+            let mut end = 0;
+            for run in runs.iter() {
+                to.put_varint(u64::from(run.start) - end);
+                to.put_varint(u64::from(run.length));
+                to.put(run.of(page));
+                end = run.end() as u64;
+            }
+        }
+    }
+}
+
+impl<'a> VersionBytes<'a> {
+    /// The header's bytes, found without decoding the record; fewer when it is cut.
+    pub(crate) fn header_bytes(&self, frame: Position) -> Result<&'a [u8]> {
+        let bytes = match self.layout {
+            Layout::First => first(self.content, frame)?.2,
+            Layout::Second => self.content,
+        };
+        Ok(bytes.get(..HEADER_BYTES).unwrap_or(bytes))
+    }
+
+    /// Reads the record, which stands in the frame at `frame`.
+    pub(crate) fn decode(&self, frame: Position) -> Result<VersionRecord<'a>> {
+        let record = match self.layout {
+            Layout::First => decode_first(self.content, frame)?,
+            Layout::Second => decode_second(self.content, frame)?,
+        };
+        if !record.notes.is_coherent(frame) {
+            let expected = "a base image in a genesis, and only there";
+            return Err(Reader::new("version record", self.content)
+                .fail(0, expected, "another")
+                .into());
+        }
+        Ok(record)
+    }
+}
+
+fn decode_second(content: &[u8], frame: Position) -> Result<VersionRecord<'_>> {
+    let mut reader = Reader::new("version record", content);
+    let header = reader.bytes(HEADER_BYTES)?;
+    let (hash, header) = (VersionHash::of(header), Header::decode(header)?);
+    let flags = reader.u8()?;
+    if flags > (HAS_TABLE | HAS_BASE | HAS_NONCES | HAS_GLOBALS) {
+        return Err(reader.fail(1, "flags below 16", flags).into());
+    }
+    let mut positions = [Position::NONE; 6];
+    for position in &mut positions {
+        *position = varint_position(&mut reader)?.within(frame);
+    }
+    let mut notes = Notes::of(positions);
+    if flags & HAS_TABLE != 0 {
+        let count = count(&mut reader, 2)?;
+        let (mut table, mut next) = (Vec::with_capacity(count), 0);
+        for _ in 0..count {
+            let page = ascending(&mut reader, &mut next, u64::from(u32::MAX))?;
+            table.push((page, varint_position(&mut reader)?.within(frame)));
+        }
+        notes.table = Some(table);
+    }
+    if flags & HAS_BASE != 0 {
+        notes.base = Some(BaseHash(reader.array()?));
+    }
+    let mut blob = |is_here: bool| -> Result<Option<&[u8]>> {
+        if !is_here {
+            return Ok(None);
+        }
+        let length = count(&mut reader, 1)?;
+        Ok(Some(reader.bytes(length)?))
+    };
+    let nonces = blob(flags & HAS_NONCES != 0)?;
+    let mut payload = || blob(true).map(Option::unwrap_or_default);
+    let (input, effects, admission) = (payload()?, payload()?, payload()?);
+    let globals = blob(flags & HAS_GLOBALS != 0)?;
+    let pages = Pages::Second { bytes: reader.bytes(reader.left())?, frame };
+    Ok(VersionRecord { header, hash, notes, nonces, input, effects, admission, globals, pages })
+}
+
+impl<'a> VersionRecord<'a> {
+    /// The pages, ascending.
+    pub(crate) fn pages(&self) -> Result<Vec<(u32, PageRecord<'a>)>> {
+        let (bytes, frame) = match &self.pages {
+            Pages::First(pages) => {
+                let whole = |&(index, page): &(u32, &'a Page)| (index, PageRecord::Whole(page));
+                return Ok(pages.iter().map(whole).collect());
+            }
+            Pages::Second { bytes, frame } => (bytes, *frame),
+        };
+        let mut reader = Reader::new("pages of a version record", bytes);
+        let listed = count(&mut reader, 2)?;
+        if listed != self.header.page_count as usize {
+            let expected = format!("{} pages, as the header says", self.header.page_count);
+            return Err(reader.fail(0, &expected, listed).into());
+        }
+        let end = u64::from(page_count(self.header.memory_bytes));
+        let (mut pages, mut next) = (Vec::with_capacity(listed), 0);
+        for _ in 0..listed {
+            let index = ascending(&mut reader, &mut next, end)?;
+            pages.push((index, page(&mut reader, frame)?));
+        }
+        reader.end()?;
+        Ok(pages)
+    }
+
+    /// How the pages are written.
+    pub(crate) fn changes(&self) -> Result<Vec<PageChange>> {
+        let pages = self.pages()?;
+        Ok(pages.iter().map(|(index, page)| page.change(*index)).collect())
+    }
+}
+
+fn page<'a>(reader: &mut Reader<'a>, frame: Position) -> Result<PageRecord<'a>> {
+    let form = varint(reader)?;
+    if form == 0 {
+        let page = reader.bytes(PAGE_BYTES)?;
+        return Ok(PageRecord::Whole(page.try_into().expect("it was read to its length")));
+    }
+    let whole = varint_position(reader)?.within(frame);
+    let count = form - 1;
+    if count > PAGE_BYTES as u64 / 2 {
+        return Err(reader.fail(0, "runs of one page", count).into());
+    }
+    let (mut runs, mut end) = (Vec::with_capacity(count as usize), 0);
+    for index in 0..count {
+        let (gap, length) = (varint(reader)?, varint(reader)?);
+        let start = gap.saturating_add(end);
+        end = start.saturating_add(length);
+        if length == 0 || end > PAGE_BYTES as u64 || (index > 0 && gap == 0) {
+            let found = format!("{length} bytes from {start} on");
+            return Err(reader.fail(0, "runs of one page, apart and ascending", found).into());
+        }
+        runs.push((start as u16, reader.bytes(length as usize)?));
+    }
+    Ok(PageRecord::Runs { whole, runs })
+}
+
+/// A count of things that are each at least `each` bytes long.
+fn count(reader: &mut Reader<'_>, each: u64) -> Result<usize> {
+    let count = varint(reader)?;
+    if count.saturating_mul(each) > reader.left() as u64 {
+        return Err(reader.fail(0, "a count that the bytes back", count).into());
+    }
+    Ok(count as usize)
+}
+
+/// A number, below `end`, as how far it is from the least that it can be.
+fn ascending(reader: &mut Reader<'_>, next: &mut u64, end: u64) -> Result<u32> {
+    let value = next.saturating_add(varint(reader)?);
+    let found = u32::try_from(value).ok().filter(|_| value < end);
+    *next = value.saturating_add(1);
+    found.ok_or_else(|| reader.fail(0, &format!("ascending pages below {end}"), value).into())
+}
+
+/// The notes, the nonces and the commit of a record in the first layout.
+type First<'a> = (Notes, Option<&'a [u8]>, &'a [u8]);
+
+fn first(content: &[u8], frame: Position) -> Result<First<'_>> {
+    let mut reader = Reader::new("version record", content);
+    let mut positions = [Position::NONE; 6];
+    for position in &mut positions {
+        *position = Position(reader.u64()?).within(frame);
+    }
+    let mut notes = Notes::of(positions);
+    if flag(&mut reader)? {
+        let count = reader.count(u32::MAX as usize, 12)?;
+        let mut table: Vec<(u32, Position)> = Vec::with_capacity(count);
+        for _ in 0..count {
+            let page = reader.u32()?;
+            if table.last().is_some_and(|last| last.0 >= page) {
+                return Err(reader.fail(4, "ascending pages", page).into());
+            }
+            table.push((page, Position(reader.u64()?).within(frame)));
+        }
+        notes.table = Some(table);
+    }
+    if flag(&mut reader)? {
+        notes.base = Some(BaseHash(reader.array()?));
+    }
+    let nonces = match flag(&mut reader)? {
+        true => Some(reader.blob(NONCES_BYTES_MAX)?),
+        false => None,
+    };
+    Ok((notes, nonces, reader.bytes(reader.left())?))
+}
+
+fn flag(reader: &mut Reader<'_>) -> Result<bool> {
+    match reader.u8()? {
+        0 => Ok(false),
+        1 => Ok(true),
+        other => Err(reader.fail(1, "0 or 1", other).into()),
+    }
+}
+
+fn decode_first(content: &[u8], frame: Position) -> Result<VersionRecord<'_>> {
+    let (notes, nonces, bytes) = first(content, frame)?;
+    let Commit { header, input, effects, admission, globals, pages } = Commit::decode(bytes)?;
+    let hash = VersionHash::of(&bytes[..HEADER_BYTES]);
+    let pages = Pages::First(pages);
+    Ok(VersionRecord { header, hash, notes, nonces, input, effects, admission, globals, pages })
+}

@@ -1,0 +1,210 @@
+//! Reads of a version's memory, globals and nonces: from the version's record to the few others that
+//! have them.
+//!
+//! Page by page, the table says which record wrote it last; that has it whole, or as runs over one
+//! more record or the base image. It does not know how a version is found, nor how frames are kept.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use object::credential::Nonces;
+use object::effects::decode_globals;
+use object::hash::{GlobalsHash, NoncesHash, ObjectId};
+use object::image::{BaseImage, Image};
+use object::memory::{Memory, Page};
+
+use crate::error::{Error, Result};
+use crate::log::frame::damaged;
+use crate::log::{Frame, Position};
+use crate::pages::{PageTable, READS_MAX};
+use crate::row::Row;
+use crate::store::Inner;
+use crate::stored::{StoredCommit, StoredPage, commits, last_commit, read_commit};
+
+/// A page as a frame has it.
+struct Found {
+    index: u32,
+    frame: Frame,
+    page: StoredPage,
+}
+
+/// A version whose pages are being read.
+#[derive(Clone, Copy)]
+struct Reading<'a> {
+    id: ObjectId,
+    stored: &'a StoredCommit,
+    base: &'a BaseImage,
+}
+
+impl Inner {
+    /// Where the pages of a row's newest version are.
+    pub(crate) fn page_table(&self, row: &Row) -> Result<PageTable> {
+        self.table_of(read_commit(&self.log, row.head())?)
+    }
+
+    fn table_of(&self, newest: StoredCommit) -> Result<PageTable> {
+        let mut newest_first = Vec::new();
+        let mut at = newest;
+        for plain in 0..=READS_MAX {
+            newest_first.extend(at.changes().map(|change| (change, at.position())));
+            if let Some(full) = &at.notes().table {
+                return Ok(PageTable::assemble(full.clone(), newest_first, plain));
+            }
+            at = read_commit(&self.log, at.parent())?;
+        }
+        Err(damaged(at.position(), "a page table every 64 versions", "none"))
+    }
+
+    /// The memory and globals of a version.
+    pub(crate) fn memory(
+        &self,
+        id: ObjectId,
+        base: Arc<BaseImage>,
+        stored: &StoredCommit,
+    ) -> Result<(Image, Vec<u64>)> {
+        let reading = Reading { id, stored, base: &base };
+        let mut wanted: BTreeMap<Position, BTreeSet<u32>> = BTreeMap::new();
+        for (index, position) in self.table_of(stored.clone())?.entries() {
+            wanted.entry(position).or_default().insert(index);
+        }
+        let mut found = Vec::new();
+        for (position, indices) in wanted {
+            let frame = stored.frame_at(&self.log, position)?;
+            found.extend(reading.last_pages(&frame, &indices, |_| true)?);
+        }
+        let pages = self.bytes_of(reading, found, |_| None)?;
+        let globals = self.globals(reading)?;
+        let bytes = stored.header().memory_bytes;
+        let image = Image::new(Arc::clone(&base)).step(bytes, pages.into_iter().collect())?;
+        Ok((image, globals))
+    }
+
+    /// The bytes of the pages that a version changed. A page that `held` has is as the version
+    /// before left it.
+    pub(crate) fn changed_pages(
+        &self,
+        id: ObjectId,
+        base: &BaseImage,
+        stored: &StoredCommit,
+        held: impl Fn(u32) -> Option<Arc<Page>>,
+    ) -> Result<BTreeMap<u32, Arc<Page>>> {
+        let reading = Reading { id, stored, base };
+        let found = stored.pages().iter().map(|(index, page)| Found {
+            index: *index,
+            frame: stored.frame().clone(),
+            page: page.clone(),
+        });
+        self.bytes_of(reading, found.collect(), held)
+    }
+
+    fn bytes_of(
+        &self,
+        reading: Reading<'_>,
+        found: Vec<Found>,
+        held: impl Fn(u32) -> Option<Arc<Page>>,
+    ) -> Result<BTreeMap<u32, Arc<Page>>> {
+        let mut pages = BTreeMap::new();
+        let mut over: BTreeMap<Position, Vec<Found>> = BTreeMap::new();
+        for found in found {
+            // Runs have all that changed since, so what lies between does not matter.
+            let held = held(found.index);
+            let under = match (&found.page, &held) {
+                (StoredPage::Whole(_), _) => None,
+                (StoredPage::Runs { .. }, Some(held)) => Some(&**held),
+                (StoredPage::Runs { whole: Position::NONE, .. }, None) => {
+                    Some(reading.base.page(found.index))
+                }
+                (StoredPage::Runs { whole, .. }, None) => {
+                    over.entry(*whole).or_default().push(found);
+                    continue;
+                }
+            };
+            let page = found.page.read(&found.frame.body, under);
+            pages.insert(found.index, Arc::new(page.expect("what is under runs is there")));
+        }
+        for (whole, mut found) in over {
+            found.sort_unstable_by_key(|found| found.index);
+            let frame = reading.stored.frame_at(&self.log, whole)?;
+            let indices = found.iter().map(|found| found.index).collect();
+            let is_whole = |page: &StoredPage| matches!(page, StoredPage::Whole(_));
+            let under = reading.last_pages(&frame, &indices, is_whole)?;
+            for (found, under) in found.into_iter().zip(under) {
+                assert_eq!(found.index, under.index, "both are ascending by page");
+                let under = under.page.read(&frame.body, None);
+                let page = found.page.read(&found.frame.body, under.as_ref());
+                pages.insert(found.index, Arc::new(page.expect("what is under runs is there")));
+            }
+        }
+        Ok(pages)
+    }
+
+    fn globals(&self, reading: Reading<'_>) -> Result<Vec<u64>> {
+        let Reading { id, stored, base } = reading;
+        let position = stored.notes().globals;
+        if position == Position::NONE {
+            return Ok(base.globals().to_vec());
+        }
+        let frame = stored.frame_at(&self.log, position)?;
+        let has = |commit: &StoredCommit| commit.globals().is_some();
+        let commit = last_commit(&frame, id, stored.header().seq, has)?;
+        let bytes = commit.globals().expect("it was just looked for");
+        if GlobalsHash::of(bytes) != stored.header().globals {
+            return Err(damaged(position, "the globals of the version", "others"));
+        }
+        Ok(decode_globals(bytes)?)
+    }
+
+    /// The nonces of a version, which are at `position`.
+    pub(crate) fn nonces(
+        &self,
+        id: ObjectId,
+        stored: &StoredCommit,
+        position: Position,
+    ) -> Result<Nonces> {
+        if position == Position::NONE {
+            return Ok(Nonces::default());
+        }
+        let frame = stored.frame_at(&self.log, position)?;
+        let has = |commit: &StoredCommit| commit.nonces().is_some();
+        let commit = last_commit(&frame, id, stored.header().seq, has)?;
+        let bytes = commit.nonces().expect("it was just looked for");
+        if NoncesHash::of(bytes) != stored.header().nonces {
+            return Err(damaged(position, "the nonces of the version", "others"));
+        }
+        Ok(Nonces::decode(bytes)?)
+    }
+}
+
+impl Reading<'_> {
+    /// The pages of `indices` as the last versions in `frame` that have them, and fit, have them,
+    /// ascending.
+    fn last_pages(
+        self,
+        frame: &Frame,
+        indices: &BTreeSet<u32>,
+        fits: impl Fn(&StoredPage) -> bool,
+    ) -> Result<Vec<Found>> {
+        let mut last = BTreeMap::new();
+        for commit in commits(frame) {
+            let commit = commit?;
+            if !commit.is_of(self.id) || commit.header().seq > self.stored.header().seq {
+                continue;
+            }
+            for (index, page) in commit.pages() {
+                if indices.contains(index) && fits(page) {
+                    last.insert(*index, page.clone());
+                }
+            }
+        }
+        if last.len() < indices.len() {
+            return Err(self.missing(frame.position, indices.len(), last.len()));
+        }
+        let found = |(index, page)| Found { index, frame: frame.clone(), page };
+        Ok(last.into_iter().map(found).collect())
+    }
+
+    fn missing(self, at: Position, expected: usize, found: usize) -> Error {
+        let expected = format!("{expected} pages of {}", self.id);
+        damaged(at, expected, format!("{found} of them"))
+    }
+}
