@@ -1,5 +1,5 @@
-//! What durability costs at the level of the store: many commits at once, and one at a time, each
-//! beside the same bytes appended to a file.
+//! What durability costs at the level of the store: many commits at once, so many in flight, and
+//! one at a time, each beside the same bytes appended to a file.
 //!
 //! It does not know what a step costs.
 
@@ -11,58 +11,80 @@ use continuant::storage::Store;
 use crate::figure::{Figure, Peer, Samples, Unit};
 use crate::floor::Appended;
 use crate::frames::Frames;
+use crate::pages::Edit;
 use crate::population::Population;
 use crate::sizes::Sizes;
 
 pub(crate) const GROUP: &str = "commit.durable.group";
+pub(crate) const GROUP_1024: &str = "commit.durable.group.1024";
 pub(crate) const SINGLE: &str = "commit.durable.single";
 const FLOOR: &str = "floor.append_fdatasync";
 
 /// A store with its objects, and a walk over its log.
-struct Bench {
+pub struct Commits {
     directory: tempfile::TempDir,
     store: Store,
-    population: Population,
+    /// The objects.
+    pub population: Population,
     /// Where the frames of the last round start.
     last: Frames,
     frame_count: u64,
 }
 
-impl Bench {
+/// What is written at once: one frame, or all that became durable together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum By {
+    /// A write and a sync for each frame.
+    Frame,
+    /// A write and a sync for each group.
+    Group,
+}
+
+impl Commits {
     /// A store with objects that have a version each besides their genesis.
-    fn new(object_count: usize) -> Result<Bench> {
+    ///
+    /// # Errors
+    ///
+    /// Those of the store.
+    pub fn new(object_count: usize) -> Result<Commits> {
         let directory = tempfile::tempdir()?;
         let path = directory.path().join("store");
         let store = Store::open(&path)?;
         let population = Population::create(&store, object_count)?;
-        let mut bench =
-            Bench { directory, store, population, last: Frames::new(&path), frame_count: 0 };
-        bench.round(0, |population, store| population.append(store, 1))?;
-        Ok(bench)
+        let mut commits =
+            Commits { directory, store, population, last: Frames::new(&path), frame_count: 0 };
+        commits.population.prepare(0, 0..object_count, Edit::Page);
+        commits.round(|population, store| population.append(store, 1, usize::MAX))?;
+        Ok(commits)
     }
 
-    /// One round of commits.
-    fn round<T>(
+    /// One round of the commits that were prepared.
+    ///
+    /// # Errors
+    ///
+    /// Those of `append` and of the store.
+    pub fn round<T>(
         &mut self,
-        round: u64,
         append: impl FnOnce(&mut Population, &Store) -> Result<T>,
     ) -> Result<T> {
-        self.population.prepare(round);
         self.last.skip()?;
         self.frame_count = self.store.stats()?.frame_count;
         append(&mut self.population, &self.store)
     }
 
-    /// Appends the frames of the last round to a file, each group or each frame by itself; how long
-    /// each took.
-    fn floor(&self, by_group: bool) -> Result<Vec<Duration>> {
-        let room = (self.population.len() as u64 + 1) * 8192;
-        let mut file = Appended::create(self.directory.path(), room)?;
+    /// Appends the frames of the last round to a file; how long each write and sync took.
+    ///
+    /// # Errors
+    ///
+    /// Those of the file system, and a log that is not as it was known.
+    pub fn floor(&self, by: By) -> Result<Vec<Duration>> {
+        let bytes_count = self.last.clone().skip()?;
+        let mut file = Appended::create(self.directory.path(), bytes_count)?;
         let mut took = Vec::new();
         let walked = self.last.clone().walk(|group| {
             let mut rest = &group.bytes[..];
             let all = [rest.len()];
-            for length in if by_group { &all[..] } else { &group.lengths[..] } {
+            for length in if by == By::Group { &all[..] } else { &group.lengths[..] } {
                 let (some, behind) = rest.split_at(*length);
                 took.push(file.append(some)?);
                 rest = behind;
@@ -75,48 +97,69 @@ impl Bench {
     }
 }
 
-/// Commits of many threads to many objects.
+/// Threads that commit: one a core, and two at least.
+pub fn committers() -> usize {
+    std::thread::available_parallelism().map_or(2, usize::from).max(2)
+}
+
+/// Commits of many threads to many objects, as many in flight as the store lets.
 pub(crate) fn group(sizes: &Sizes, rounds: usize) -> Result<Vec<Figure>> {
-    let mut bench = Bench::new(sizes.objects)?;
-    let threads = std::thread::available_parallelism().map_or(2, usize::from).max(2);
-    let (mut ours, mut floor) = (Samples::default(), Samples::default());
-    for round in 1..=rounds {
-        // On both sides of the figure, so that neither finds the disk more rested.
-        let before: Duration = bench.floor(true)?.iter().sum();
-        let took = bench.round(round as u64, |population, store| population.append(store, threads));
-        ours.push(sizes.objects as f64 / took?.as_secs_f64());
-        let after: Duration = bench.floor(true)?.iter().sum();
-        floor.push(2.0 * sizes.objects as f64 / (before + after).as_secs_f64());
-    }
     let about = "one 4 KiB page and an unsigned input each, to as many objects, from every core, \
                  until the last is acknowledged";
+    grouped(GROUP, about, usize::MAX, sizes, rounds)
+}
+
+/// The same, with 1,024 in flight.
+pub(crate) fn group_1024(sizes: &Sizes, rounds: usize) -> Result<Vec<Figure>> {
+    let about = "the same, with at most 1,024 commits that are not acknowledged";
+    grouped(GROUP_1024, about, 1024, sizes, rounds)
+}
+
+fn grouped(
+    name: &str,
+    about: &'static str,
+    in_flight: usize,
+    sizes: &Sizes,
+    rounds: usize,
+) -> Result<Vec<Figure>> {
+    let mut commits = Commits::new(sizes.objects)?;
+    let (mut ours, mut floor) = (Samples::default(), Samples::default());
+    for round in 1..=rounds {
+        commits.population.prepare(round as u64, 0..sizes.objects, Edit::Page);
+        // On both sides of the figure, so that neither finds the disk more rested.
+        let before: Duration = commits.floor(By::Group)?.iter().sum();
+        let took =
+            commits.round(|population, store| population.append(store, committers(), in_flight));
+        ours.push(sizes.objects as f64 / took?.as_secs_f64());
+        let after: Duration = commits.floor(By::Group)?.iter().sum();
+        floor.push(2.0 * sizes.objects as f64 / (before + after).as_secs_f64());
+    }
     let floor_about = "the same bytes in the same groups, one write and fdatasync a group, to a \
                        preallocated file";
     let vs = vec![Peer { name: FLOOR, about: floor_about, samples: floor }];
-    let unit = Unit::COMMITS_PER_SECOND;
-    Ok(vec![Figure { name: GROUP, about, unit, samples: ours, vs }])
+    Ok(vec![Figure::new(name, about, Unit::COMMITS_PER_SECOND, ours, vs)])
 }
 
 /// Commits that each wait for the one before.
 pub(crate) fn single(sizes: &Sizes, rounds: usize) -> Result<Vec<Figure>> {
-    let mut bench = Bench::new(sizes.singles)?;
+    let mut commits = Commits::new(sizes.singles)?;
     let (mut ours, mut floor) = (Samples::default(), Samples::default());
     for round in 1..=rounds {
-        let mut around = bench.floor(false)?;
-        let took = bench.round(round as u64, Population::append_singly)?;
-        ours.push(median(&took));
-        around.extend(bench.floor(false)?);
-        floor.push(median(&around));
+        commits.population.prepare(round as u64, 0..sizes.singles, Edit::Page);
+        let mut around = commits.floor(By::Frame)?;
+        let took = commits.round(Population::append_singly)?;
+        ours.push(median_micros(&took));
+        around.extend(commits.floor(By::Frame)?);
+        floor.push(median_micros(&around));
     }
     let about = "the same, each waiting for the one before; the median of a round";
     let floor_about = "the same frames, one write and fdatasync each, to a preallocated file";
     let vs = vec![Peer { name: FLOOR, about: floor_about, samples: floor }];
-    let unit = Unit::MICROSECONDS;
-    Ok(vec![Figure { name: SINGLE, about, unit, samples: ours, vs }])
+    Ok(vec![Figure::new(SINGLE, about, Unit::MICROSECONDS, ours, vs)])
 }
 
 /// The median in microseconds.
-fn median(took: &[Duration]) -> f64 {
+pub fn median_micros(took: &[Duration]) -> f64 {
     let micros: Samples = took.iter().map(|took| took.as_secs_f64() * 1e6).collect();
     micros.median()
 }

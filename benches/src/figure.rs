@@ -11,33 +11,55 @@ use serde_json::{Value, json};
 
 /// What a figure counts, and which way is better.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Unit {
+pub struct Unit {
     name: &'static str,
     more_is_better: bool,
 }
 
 impl Unit {
-    pub(crate) const COMMITS_PER_SECOND: Unit = Unit { name: "commits/s", more_is_better: true };
-    pub(crate) const STEPS_PER_SECOND: Unit = Unit { name: "steps/s", more_is_better: true };
-    pub(crate) const VERSIONS_PER_SECOND: Unit = Unit { name: "versions/s", more_is_better: true };
-    pub(crate) const MICROSECONDS: Unit = Unit { name: "µs", more_is_better: false };
-    pub(crate) const NANOSECONDS: Unit = Unit { name: "ns", more_is_better: false };
-    pub(crate) const MEBIBYTES: Unit = Unit { name: "MiB", more_is_better: false };
-    pub(crate) const PERCENT: Unit = Unit { name: "%", more_is_better: false };
+    /// Commits in a second.
+    pub const COMMITS_PER_SECOND: Unit = Unit::more("commits/s");
+    /// The time that one takes.
+    pub const MICROSECONDS: Unit = Unit::less("µs");
+    pub(crate) const STEPS_PER_SECOND: Unit = Unit::more("steps/s");
+    pub(crate) const VERSIONS_PER_SECOND: Unit = Unit::more("versions/s");
+    pub(crate) const MEGABYTES_PER_SECOND: Unit = Unit::more("MB/s");
+    pub(crate) const MILLISECONDS: Unit = Unit::less("ms");
+    pub(crate) const NANOSECONDS: Unit = Unit::less("ns");
+    pub(crate) const BYTES: Unit = Unit::less("bytes");
+    pub(crate) const MEBIBYTES: Unit = Unit::less("MiB");
+    pub(crate) const PERCENT: Unit = Unit::less("%");
+
+    const fn more(name: &'static str) -> Unit {
+        Unit { name, more_is_better: true }
+    }
+
+    const fn less(name: &'static str) -> Unit {
+        Unit { name, more_is_better: false }
+    }
 }
 
 /// What each round measured of one thing.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Samples(Vec<f64>);
+pub struct Samples(Vec<f64>);
 
 impl Samples {
-    pub(crate) fn push(&mut self, value: f64) {
+    /// Takes in what a round measured.
+    ///
+    /// # Panics
+    ///
+    /// When that is no number, or negative.
+    pub fn push(&mut self, value: f64) {
         assert!(value.is_finite() && value >= 0.0, "a sample is a number: {value}");
         self.0.push(value);
     }
 
     /// The middle one; of an even number, the mean of the two in the middle.
-    pub(crate) fn median(&self) -> f64 {
+    ///
+    /// # Panics
+    ///
+    /// When there is none.
+    pub fn median(&self) -> f64 {
         let sorted = self.sorted();
         assert!(!sorted.is_empty(), "a figure has a sample");
         let middle = sorted.len() / 2;
@@ -75,35 +97,54 @@ impl FromIterator<f64> for Samples {
     }
 }
 
-/// What a figure is held against: a floor that the machine sets, or another system.
+/// What a figure is held against: a floor that the machine sets, a limit, or another system.
 #[derive(Clone, Debug)]
-pub(crate) struct Peer {
-    pub(crate) name: &'static str,
+pub struct Peer {
+    /// What it is called.
+    pub name: &'static str,
     /// What it is made of.
-    pub(crate) about: &'static str,
-    pub(crate) samples: Samples,
+    pub about: &'static str,
+    /// What it measured.
+    pub samples: Samples,
 }
 
 /// One figure.
 #[derive(Clone, Debug)]
-pub(crate) struct Figure {
-    pub(crate) name: &'static str,
+pub struct Figure {
+    /// What it is called.
+    pub name: String,
     /// What is measured.
-    pub(crate) about: &'static str,
-    pub(crate) unit: Unit,
-    pub(crate) samples: Samples,
-    pub(crate) vs: Vec<Peer>,
+    pub about: &'static str,
+    /// What it is counted in.
+    pub unit: Unit,
+    /// What was measured, round by round.
+    pub samples: Samples,
+    /// What it is held against.
+    pub vs: Vec<Peer>,
+}
+
+impl Peer {
+    /// One number that does not change from round to round.
+    pub(crate) fn fixed(name: &'static str, about: &'static str, value: f64) -> Peer {
+        Peer { name, about, samples: [value].into_iter().collect() }
+    }
 }
 
 impl Figure {
     /// A figure that was measured once and has no peers.
-    pub(crate) fn single(
-        name: &'static str,
+    pub(crate) fn single(name: &str, about: &'static str, unit: Unit, value: f64) -> Figure {
+        Figure::new(name, about, unit, [value].into_iter().collect(), Vec::new())
+    }
+
+    /// A figure with what it is held against.
+    pub fn new(
+        name: &str,
         about: &'static str,
         unit: Unit,
-        value: f64,
+        samples: Samples,
+        vs: Vec<Peer>,
     ) -> Figure {
-        Figure { name, about, unit, samples: [value].into_iter().collect(), vs: Vec::new() }
+        Figure { name: name.to_string(), about, unit, samples, vs }
     }
 
     fn ratio(&self, peer: &Peer) -> f64 {
@@ -112,7 +153,7 @@ impl Figure {
     }
 
     /// One JSON object.
-    pub(crate) fn json(&self) -> Value {
+    pub fn json(&self) -> Value {
         let peer = |peer: &Peer| {
             json!({
                 "name": peer.name,

@@ -4,8 +4,9 @@
 
 use std::fs::File;
 use std::hint::black_box;
+use std::io::Read;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
@@ -14,14 +15,18 @@ use continuant::object::memory::Page;
 
 /// A preallocated file that is appended to, as the log's segments are.
 #[derive(Debug)]
-pub(crate) struct Appended {
+pub struct Appended {
     file: File,
     end: u64,
 }
 
 impl Appended {
     /// A new file in `directory` that has room for `bytes` bytes.
-    pub(crate) fn create(directory: &Path, bytes: u64) -> Result<Appended> {
+    ///
+    /// # Errors
+    ///
+    /// Those of the file system.
+    pub fn create(directory: &Path, bytes: u64) -> Result<Appended> {
         let file = tempfile::tempfile_in(directory)?;
         allocate(&file, bytes)?;
         file.sync_all()?;
@@ -29,7 +34,11 @@ impl Appended {
     }
 
     /// Appends with one write and one sync; how long both took.
-    pub(crate) fn append(&mut self, bytes: &[u8]) -> Result<Duration> {
+    ///
+    /// # Errors
+    ///
+    /// Those of the file system.
+    pub fn append(&mut self, bytes: &[u8]) -> Result<Duration> {
         let start = Instant::now();
         self.file.write_all_at(bytes, self.end)?;
         self.file.sync_data()?;
@@ -51,6 +60,37 @@ fn allocate(file: &File, bytes: u64) -> Result<()> {
 #[cfg(not(target_os = "linux"))]
 fn allocate(file: &File, bytes: u64) -> Result<()> {
     Ok(file.set_len(bytes)?)
+}
+
+/// Bytes that are read at a time, as recovery does.
+const READ_BYTES: usize = 1 << 20;
+
+/// Reads the first bytes of files, one after another, and hashes them; how long that took.
+pub(crate) fn read_and_hash(files: &[(PathBuf, u64)]) -> Result<Duration> {
+    let mut bytes = vec![0; READ_BYTES];
+    let start = Instant::now();
+    for (path, length) in files {
+        let mut file = File::open(path)?.take(*length);
+        loop {
+            let read = file.read(&mut bytes)?;
+            if read == 0 {
+                break;
+            }
+            black_box(MemoryRoot::of(black_box(&bytes[..read])));
+        }
+    }
+    Ok(start.elapsed())
+}
+
+/// Has the kernel forget what it has cached of files.
+pub(crate) fn forget(files: &[(PathBuf, u64)]) -> Result<()> {
+    for (path, _) in files {
+        let file = File::open(path)?;
+        file.sync_all()?;
+        #[cfg(target_os = "linux")]
+        rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed)?;
+    }
+    Ok(())
 }
 
 /// Bytes of copied frames that are kept before their buffer is used again.

@@ -7,16 +7,23 @@
 //! Invariant: every figure is the median of several rounds, and each round measures the figure and
 //! then its floors, so that all of them saw the same machine.
 
-mod commits;
+pub mod commits;
 mod counter;
-mod figure;
-mod floor;
-mod frames;
-mod machine;
-mod population;
+pub mod figure;
+pub mod floor;
+pub mod frames;
+mod history;
+mod lineage;
+pub mod machine;
+mod opening;
+pub mod pages;
+pub mod payloads;
+pub mod population;
 mod reads;
+mod recovery;
 mod report;
 mod sizes;
+mod space;
 mod steps;
 mod verification;
 

@@ -15,7 +15,7 @@ use crate::figure::{Figure, Samples, Unit};
 use crate::floor::Appended;
 
 /// One line on the machine.
-pub(crate) fn describe() -> String {
+pub fn describe() -> String {
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     let memory = mebibytes("/proc/meminfo", "MemTotal:");
     let memory = memory.map_or("unknown memory".into(), |size| format!("{:.1} GiB", size / 1024.0));
@@ -39,7 +39,11 @@ fn file_system(path: &Path) -> Option<String> {
 }
 
 /// How far apart runs of the same work lie: work of the processor, and of the disk.
-pub(crate) fn noise(runs: usize) -> Result<Vec<Figure>> {
+///
+/// # Errors
+///
+/// Those of the file system.
+pub fn noise(runs: usize) -> Result<Vec<Figure>> {
     let bytes = vec![7; 4 << 20];
     let hash = |_| {
         let start = Instant::now();
@@ -63,17 +67,21 @@ pub(crate) fn noise(runs: usize) -> Result<Vec<Figure>> {
     Ok(vec![processor, Figure::single("noise.sync", about, Unit::PERCENT, disk)])
 }
 
-/// The memory of this process, now and at its most.
-pub(crate) fn resident() -> Vec<Figure> {
-    let about = "resident set of this process now";
-    let now = status("memory.rss", about, "VmRSS:");
-    let about = "resident set of this process at its largest";
-    now.into_iter().chain(status("memory.rss_peak", about, "VmHWM:")).collect()
+/// Has the kernel count the largest resident set from now on, where it can.
+pub(crate) fn forget_peak() {
+    // Where it cannot, the largest since the process began is shown: more, never less.
+    fs::write("/proc/self/clear_refs", "5").unwrap_or_default();
 }
 
-fn status(name: &'static str, about: &'static str, field: &str) -> Option<Figure> {
-    let mebibytes = mebibytes("/proc/self/status", field)?;
-    Some(Figure::single(name, about, Unit::MEBIBYTES, mebibytes))
+/// The largest resident set since the last [`forget_peak`], in MiB.
+pub(crate) fn peak() -> Option<f64> {
+    mebibytes("/proc/self/status", "VmHWM:")
+}
+
+/// Has the file system write what it still has to, so that the next thing measured does not pay.
+pub fn settle() {
+    #[cfg(target_os = "linux")]
+    rustix::fs::sync();
 }
 
 /// A size in a file of lines such as `VmRSS:  1024 kB`, in MiB.

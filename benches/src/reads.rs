@@ -52,10 +52,10 @@ pub(crate) fn field_read(sizes: &Sizes, rounds: usize) -> Result<Vec<Figure>> {
     ])
 }
 
-fn figure(name: &'static str, about: &'static str, samples: Samples, floor: Samples) -> Figure {
+fn figure(name: &str, about: &'static str, samples: Samples, floor: Samples) -> Figure {
     let floor_about = "the page of a held version, and eight bytes of it";
     let vs = vec![Peer { name: "floor.page_read", about: floor_about, samples: floor }];
-    Figure { name, about, unit: Unit::NANOSECONDS, samples, vs }
+    Figure::new(name, about, Unit::NANOSECONDS, samples, vs)
 }
 
 impl Measured {

@@ -7,9 +7,9 @@ use std::io::Write;
 
 use anyhow::{Result, ensure};
 
-use crate::figure::Figure;
+use crate::figure::{Figure, Peer, Unit};
 use crate::sizes::Sizes;
-use crate::{commits, machine, reads, steps, verification};
+use crate::{commits, history, machine, opening, reads, recovery, space, steps, verification};
 
 /// What is to be reported.
 #[derive(Clone, Debug)]
@@ -30,14 +30,27 @@ struct Bench {
     run: fn(&Sizes, usize) -> Result<Vec<Figure>>,
 }
 
+/// What the default options of a store add up to, in MiB: 64 of cache of the index; 32 for each of
+/// the groups that is open, that is written, and whose two buffers are kept; and 1 KiB for each row
+/// that the index does not have yet, of which there may be twice 65,536 that wait and as many that
+/// are being written.
+const LIMITS_MEBIBYTES: f64 = 64.0 + 4.0 * 32.0 + 4.0 * 64.0;
+
 const BENCHES: &[Bench] = &[
     Bench { names: &[commits::GROUP], run: commits::group },
+    Bench { names: &[commits::GROUP_1024], run: commits::group_1024 },
     Bench { names: &[commits::SINGLE], run: commits::single },
     Bench { names: &[steps::RELAXED], run: steps::relaxed },
     Bench {
         names: &[reads::HELD_IDLE, reads::NEWEST_IDLE, reads::HELD_BUSY, reads::NEWEST_BUSY],
         run: reads::field_read,
     },
+    Bench { names: &[history::BY_SEQ, history::BY_TIME, history::COMMIT], run: history::history },
+    Bench { names: &[recovery::PAGES], run: recovery::pages },
+    Bench { names: &[recovery::FIELDS], run: recovery::fields },
+    Bench { names: &[opening::CLEAN, opening::CLEAN_WAKES], run: opening::clean },
+    Bench { names: &[space::PER_COMMIT], run: space::per_commit },
+    Bench { names: &[space::INDEX], run: space::index },
     Bench { names: &[verification::REPLAY, verification::LINEAGE], run: verification::verify },
 ];
 
@@ -71,11 +84,23 @@ pub fn run(request: &Request, out: &mut impl Write) -> Result<()> {
         line(&figure)?;
     }
     for bench in BENCHES.iter().filter(|bench| bench.names.iter().any(|name| wanted(name))) {
+        machine::settle();
+        machine::forget_peak();
         for figure in (bench.run)(&request.sizes, request.rounds)? {
-            if wanted(figure.name) {
+            if wanted(&figure.name) {
                 line(&figure)?;
             }
         }
+        memory(bench.names[0]).iter().try_for_each(&mut line)?;
     }
-    machine::resident().iter().try_for_each(line)
+    Ok(())
+}
+
+/// The memory that a bench took at its most, beside what the options let a store hold.
+fn memory(bench: &str) -> Option<Figure> {
+    let about = "resident set at its largest, with what the measuring itself holds";
+    let samples = [machine::peak()?].into_iter().collect();
+    let about_limits = "default options: the index's cache, four groups, rows not in the index";
+    let vs = vec![Peer::fixed("limit.options", about_limits, LIMITS_MEBIBYTES)];
+    Some(Figure::new(&format!("memory.peak.{bench}"), about, Unit::MEBIBYTES, samples, vs))
 }

@@ -14,8 +14,24 @@ pub struct Sizes {
     pub steps: usize,
     /// Field reads of `snapshot.field_read` in a round.
     pub reads: usize,
-    /// Versions of the object that `verify` verifies.
+    /// Versions of the object that `verify` verifies and `space.per_commit` counts.
     pub versions: usize,
+    /// Versions of the deep object of `asof.read` and `commit.at_depth`.
+    pub depth: u64,
+    /// Objects of 100 versions beside it.
+    pub shallow_objects: usize,
+    /// Reads of `asof.read` in a round.
+    pub asof_reads: usize,
+    /// Commits of `commit.at_depth` in a round.
+    pub depth_commits: u64,
+    /// Objects whose versions `recover.tail` reads.
+    pub tail_objects: usize,
+    /// Objects of the database that `open.clean` opens.
+    pub open_objects: usize,
+    /// Objects of `space.index`.
+    pub space_objects: usize,
+    /// Commits to each of them.
+    pub space_versions: usize,
     /// Runs of the workloads that tell how noisy the machine is.
     pub noise_runs: usize,
 }
@@ -28,6 +44,14 @@ impl Sizes {
         steps: 50_000,
         reads: 1_000_000,
         versions: 20_000,
+        depth: 1_000_000,
+        shallow_objects: 1_000,
+        asof_reads: 20_000,
+        depth_commits: 20_000,
+        tail_objects: 32_768,
+        open_objects: 1_000_000,
+        space_objects: 10_000,
+        space_versions: 100,
         noise_runs: 25,
     };
     /// Sizes for a first look.
@@ -37,9 +61,31 @@ impl Sizes {
         steps: 5_000,
         reads: 100_000,
         versions: 2_000,
+        depth: 20_000,
+        shallow_objects: 100,
+        asof_reads: 2_000,
+        depth_commits: 2_000,
+        tail_objects: 3_000,
+        open_objects: 100_000,
+        space_objects: 1_000,
+        space_versions: 50,
         noise_runs: 9,
     };
     /// Sizes that say nothing about time: they show that every figure runs.
-    pub const TINY: Sizes =
-        Sizes { objects: 16, singles: 2, steps: 8, reads: 32, versions: 6, noise_runs: 2 };
+    pub const TINY: Sizes = Sizes {
+        objects: 16,
+        singles: 2,
+        steps: 8,
+        reads: 32,
+        versions: 6,
+        depth: 150,
+        shallow_objects: 2,
+        asof_reads: 8,
+        depth_commits: 8,
+        tail_objects: 4,
+        open_objects: 16,
+        space_objects: 4,
+        space_versions: 3,
+        noise_runs: 2,
+    };
 }

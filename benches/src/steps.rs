@@ -49,5 +49,5 @@ pub(crate) fn relaxed(sizes: &Sizes, rounds: usize) -> Result<Vec<Figure>> {
     let floor_about = "for each step one BLAKE3 hash of a 4 KiB page and one copy of a frame in \
                        memory: no guest, no decision, no disk";
     let vs = vec![Peer { name: "floor.step", about: floor_about, samples: floor }];
-    Ok(vec![Figure { name: RELAXED, about, unit: Unit::STEPS_PER_SECOND, samples: ours, vs }])
+    Ok(vec![Figure::new(RELAXED, about, Unit::STEPS_PER_SECOND, ours, vs)])
 }

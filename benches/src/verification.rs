@@ -28,9 +28,9 @@ pub(crate) fn verify(sizes: &Sizes, rounds: usize) -> Result<Vec<Figure>> {
     }
     let unit = Unit::VERSIONS_PER_SECOND;
     let about = "`db.verify(id, Replay::Yes)`: every step run again";
-    let replay = Figure { name: REPLAY, about, unit, samples: replay, vs: Vec::new() };
+    let replay = Figure::new(REPLAY, about, unit, replay, Vec::new());
     let about = "`db.verify(id, Replay::No)`: hashes, roots, admissions";
-    let lineage = Figure { name: LINEAGE, about, unit, samples: lineage, vs: Vec::new() };
+    let lineage = Figure::new(LINEAGE, about, unit, lineage, Vec::new());
     Ok(vec![replay, lineage])
 }
 

@@ -205,9 +205,8 @@ impl Database {
     ///
     /// [`NoObject`](ErrorKind::NoObject), and those of the store.
     pub fn snapshot(&self, id: ObjectId) -> Result<Snapshot> {
-        let resident = self.shared.find(id);
-        if let Some(version) = resident.and_then(|resident| resident.published()) {
-            return Ok(Snapshot::new(version.definition, version.header, version.image));
+        if let Some(newest) = self.shared.newest(id) {
+            return Ok(newest);
         }
         let stored = self.shared.store().head(id)?;
         let stored = stored.ok_or_else(|| Error::from(ErrorKind::NoObject).about(id))?;
@@ -255,9 +254,8 @@ impl Database {
 
     /// What the object is made of, without its memory.
     fn definition_of(&self, id: ObjectId) -> Result<Arc<Definition>> {
-        let resident = self.shared.find(id);
-        if let Some(version) = resident.and_then(|resident| resident.published()) {
-            return Ok(version.definition);
+        if let Some(newest) = self.shared.newest(id) {
+            return Ok(Arc::clone(newest.definition()));
         }
         let info = self.info(id)?;
         self.definition((info.code, info.policy))
@@ -374,7 +372,7 @@ impl Database {
         let mut auditor = Auditor::new(definition, base, runnable)?;
         for entry in store.lineage(id)? {
             match entry? {
-                storage::LineageEntry::Commit(stored) => auditor.commit(&stored.commit())?,
+                storage::LineageEntry::Commit(complete) => auditor.commit(&complete.commit())?,
                 storage::LineageEntry::Refusal(refusal) => auditor.refusal(&refusal)?,
             }
         }

@@ -16,12 +16,14 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use arc_swap::ArcSwapOption;
 use object::definition::Definition;
 use object::hash::ObjectId;
 use object::head::Head;
 use object::image::Image;
 use object::memory::Tree;
 use parking_lot::Mutex;
+use query::Snapshot;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::reply::Reply;
@@ -70,7 +72,7 @@ pub(crate) struct Resident {
     /// What the worker on turn works on; loaded at the first turn.
     pub(crate) live: Mutex<Option<Live>>,
     /// The newest version, for readers.
-    published: Mutex<Option<Published>>,
+    published: ArcSwapOption<Snapshot>,
 }
 
 #[derive(Debug, Default)]
@@ -122,14 +124,6 @@ impl Live {
             None => self.head.header.wake,
         }
     }
-}
-
-/// One version, as readers see it.
-#[derive(Clone, Debug)]
-pub(crate) struct Published {
-    pub(crate) definition: Arc<Definition>,
-    pub(crate) header: object::header::Header,
-    pub(crate) image: Image,
 }
 
 /// What became of a letter.
@@ -200,11 +194,12 @@ impl Resident {
     /// Makes the newest version visible to readers.
     pub(crate) fn publish(&self, live: &Live) {
         let (definition, header) = (Arc::clone(&live.definition), live.head.header.clone());
-        *self.published.lock() = Some(Published { definition, header, image: live.image.clone() });
+        let newest = Snapshot::new(definition, header, live.image.clone());
+        self.published.store(Some(Arc::new(newest)));
     }
 
-    /// The newest version, when the object is loaded.
-    pub(crate) fn published(&self) -> Option<Published> {
-        self.published.lock().clone()
+    /// The newest version, when the object is loaded. Waits for nobody.
+    pub(crate) fn published(&self) -> Option<Snapshot> {
+        self.published.load().as_deref().cloned()
     }
 }

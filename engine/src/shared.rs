@@ -17,7 +17,8 @@ use object::head::Head;
 use object::input::{Input, Request};
 use object::limits::MEMORY_BYTES_MAX;
 use object::memory::Tree;
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::{Mutex, MutexGuard, RwLock};
+use query::Snapshot;
 use storage::Store;
 
 use crate::catalog::{Catalog, Runnable};
@@ -41,7 +42,7 @@ pub(crate) struct Shared {
     queue: Arc<Queue<Slots>>,
     timer: Timer,
     options: Options,
-    residents: Vec<Mutex<HashMap<ObjectId, Arc<Resident>>>>,
+    residents: Vec<RwLock<HashMap<ObjectId, Arc<Resident>>>>,
     /// Objects that were loaded, the longest ago first: candidates to leave memory.
     loaded: Mutex<VecDeque<ObjectId>>,
     /// The last nonce drawn for objects of each shard.
@@ -63,7 +64,7 @@ impl Shared {
             queue: Arc::new(Queue::new()),
             timer: Timer::default(),
             options,
-            residents: (0..SHARD_COUNT).map(|_| Mutex::default()).collect(),
+            residents: (0..SHARD_COUNT).map(|_| RwLock::default()).collect(),
             loaded: Mutex::default(),
             nonces: (0..SHARD_COUNT).map(|_| Mutex::default()).collect(),
             closed: AtomicBool::new(false),
@@ -147,32 +148,37 @@ impl Shared {
         self.queue.push(resident);
     }
 
-    fn shard(&self, id: ObjectId) -> &Mutex<HashMap<ObjectId, Arc<Resident>>> {
+    fn shard(&self, id: ObjectId) -> &RwLock<HashMap<ObjectId, Arc<Resident>>> {
         &self.residents[shard_index(id)]
     }
 
     /// The object's place in memory, made when it has none; it is loaded at its first turn.
     fn resident(&self, id: ObjectId) -> Result<Arc<Resident>> {
-        if let Some(resident) = self.shard(id).lock().get(&id) {
+        if let Some(resident) = self.shard(id).read().get(&id) {
             return Ok(Arc::clone(resident));
         }
         if self.store.info(id)?.is_none() {
             return Err(ErrorKind::NoObject.into());
         }
-        let mut shard = self.shard(id).lock();
+        let mut shard = self.shard(id).write();
         Ok(Arc::clone(shard.entry(id).or_insert_with(|| Arc::new(Resident::new(id)))))
     }
 
     /// The object's place in memory, when it has one.
     pub(crate) fn find(&self, id: ObjectId) -> Option<Arc<Resident>> {
-        self.shard(id).lock().get(&id).cloned()
+        self.shard(id).read().get(&id).cloned()
+    }
+
+    /// The newest version, durable or not, when the object is in memory.
+    pub(crate) fn newest(&self, id: ObjectId) -> Option<Snapshot> {
+        self.shard(id).read().get(&id)?.published()
     }
 
     /// Takes an object that was just created into memory, unless someone who found it in the store
     /// already has.
     pub(crate) fn insert(&self, live: Live) {
         let id = live.head.id;
-        match self.shard(id).lock().entry(id) {
+        match self.shard(id).write().entry(id) {
             Entry::Vacant(vacant) => vacant.insert(Arc::new(Resident::loaded(live))),
             Entry::Occupied(_) => return,
         };
@@ -182,14 +188,14 @@ impl Shared {
 
     /// The time of the object's newest version.
     pub(crate) fn head_time(&self, id: ObjectId) -> Result<u64> {
-        if let Some(newest) = self.find(id).and_then(|resident| resident.published()) {
-            return Ok(newest.header.time);
+        if let Some(newest) = self.newest(id) {
+            return Ok(newest.header().time);
         }
         Ok(self.store.info(id)?.ok_or(ErrorKind::NoObject)?.time)
     }
 
     fn forget(&self, resident: &Arc<Resident>) {
-        let mut shard = self.shard(resident.id).lock();
+        let mut shard = self.shard(resident.id).write();
         if shard.get(&resident.id).is_some_and(|held| Arc::ptr_eq(held, resident)) {
             shard.remove(&resident.id);
         }

@@ -36,7 +36,7 @@ pub(crate) fn turn(shared: &Shared, slots: &mut Slots, resident: Arc<Resident>) 
         tracing::error!(object = %resident.id, "a turn panicked");
         *slots = Slots::default();
         *resident.live.lock() = None;
-        if resident.published().is_some_and(|newest| newest.header.wake.is_some()) {
+        if resident.published().is_some_and(|newest| newest.header().wake.is_some()) {
             retry(shared, &resident);
         }
     }

@@ -5,12 +5,16 @@
 //!
 //! Invariant: what a run does follows from its seed, so a seed reproduces its failure.
 
+mod disk;
 mod frames;
 mod generate;
 mod outcome;
 mod runner;
+mod tally;
 mod target;
+mod workload;
 
 pub use outcome::Outcome;
 pub use runner::{Plan, Summary, run, run_one};
+pub use tally::{Counts, Tally, text};
 pub use target::{TARGETS, Target, find};

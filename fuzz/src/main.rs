@@ -2,11 +2,12 @@
 //!
 //! It reads the command line and knows nothing else.
 
+use std::io::IsTerminal;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::Parser;
-use continuant_fuzz::{Plan, Summary, TARGETS, find, run};
+use continuant_fuzz::{Plan, Summary, TARGETS, find, run, text};
 
 /// Seeded fuzzing of Continuant. `list` names the targets.
 #[derive(Debug, Parser)]
@@ -41,10 +42,12 @@ fn main() -> anyhow::Result<()> {
     println!("{} --seed {seed}", target.name);
     let minutes = arguments.minutes.or(arguments.runs.is_none().then_some(1.0));
     let time_max = minutes.map(|minutes| Duration::from_secs_f64(minutes.max(0.0) * 60.0));
-    let plan = Plan { seed, runs_max: arguments.runs, time_max, trace: arguments.trace };
-    let Summary { runs, took, failure } = run(target, plan);
-    let rate = runs as f64 / took.as_secs_f64().max(1e-9);
-    println!("{runs} runs in {:.1} s, {rate:.0} runs/s", took.as_secs_f64());
+    let (runs_max, trace) = (arguments.runs, arguments.trace);
+    let progress = !trace && std::io::stderr().is_terminal();
+    let Summary { runs, took, mut counts, failure } =
+        run(target, Plan { seed, runs_max, time_max, trace, progress });
+    counts.insert("runs", runs);
+    println!("{}", text(&counts, took));
     match failure {
         Some((seed, problem)) => bail!("{} --seed {seed} --runs 1: {problem}", target.name),
         None => Ok(()),

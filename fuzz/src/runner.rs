@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use object::policy::STACK_BYTES;
 
 use crate::outcome::Outcome;
+use crate::tally::{Counts, Tally};
 use crate::target::Target;
 
 /// How long to run.
@@ -25,6 +26,8 @@ pub struct Plan {
     pub time_max: Option<Duration>,
     /// Whether each seed is told before its run: what to use when a run ends the process.
     pub trace: bool,
+    /// Whether the terminal is told how far it is.
+    pub progress: bool,
 }
 
 /// What was run.
@@ -34,6 +37,8 @@ pub struct Summary {
     pub runs: u64,
     /// How long they took.
     pub took: Duration,
+    /// What the runs counted.
+    pub counts: Counts,
     /// The seed that failed, and how.
     pub failure: Option<(u64, String)>,
 }
@@ -41,7 +46,7 @@ pub struct Summary {
 /// Runs a target as planned, on a thread of its own.
 pub fn run(target: &'static Target, plan: Plan) -> Summary {
     on_thread(move || {
-        let start = Instant::now();
+        let (start, tally) = (Instant::now(), Tally::new(plan.progress));
         let (mut runs, mut failure) = (0, None);
         while failure.is_none()
             && plan.runs_max.is_none_or(|max| runs < max)
@@ -51,10 +56,10 @@ pub fn run(target: &'static Target, plan: Plan) -> Summary {
             if plan.trace {
                 eprintln!("{} --seed {seed}", target.name);
             }
-            failure = attempt(target, seed).err().map(|problem| (seed, problem));
+            failure = attempt(target, seed, &tally).err().map(|problem| (seed, problem));
             runs += 1;
         }
-        Summary { runs, took: start.elapsed(), failure }
+        Summary { runs, took: start.elapsed(), counts: tally.end(), failure }
     })
 }
 
@@ -64,7 +69,7 @@ pub fn run(target: &'static Target, plan: Plan) -> Summary {
 ///
 /// What did not hold.
 pub fn run_one(target: &'static Target, seed: u64) -> Outcome {
-    on_thread(move || attempt(target, seed))
+    on_thread(move || attempt(target, seed, &Tally::new(false)))
 }
 
 fn on_thread<T: Send + 'static>(run: impl FnOnce() -> T + Send + 'static) -> T {
@@ -72,8 +77,8 @@ fn on_thread<T: Send + 'static>(run: impl FnOnce() -> T + Send + 'static) -> T {
     thread.expect("the system has a thread").join().expect("panics are caught inside")
 }
 
-fn attempt(target: &Target, seed: u64) -> Outcome {
-    let run = AssertUnwindSafe(|| (target.run)(seed));
+fn attempt(target: &Target, seed: u64, tally: &Tally) -> Outcome {
+    let run = AssertUnwindSafe(|| (target.run)(seed, tally));
     catch_unwind(run).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str);
         let text = text.or_else(|| panic.downcast_ref::<&str>().copied());

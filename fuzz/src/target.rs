@@ -4,15 +4,18 @@
 
 mod capsule;
 mod commit_decode;
+mod crash;
 mod database_model;
+mod faults;
 mod header_decode;
 mod instrument;
 mod log_decode;
 mod policy_parse;
 mod schema_parse;
-mod storage_model;
+pub(crate) mod storage_model;
 
 use crate::outcome::Outcome;
+use crate::tally::Tally;
 
 /// Something that is fuzzed.
 #[derive(Clone, Copy, Debug)]
@@ -21,8 +24,8 @@ pub struct Target {
     pub name: &'static str,
     /// What must hold.
     pub about: &'static str,
-    /// One run.
-    pub run: fn(u64) -> Outcome,
+    /// One run, which may count what it does.
+    pub run: fn(u64, &Tally) -> Outcome,
 }
 
 /// All targets.
@@ -30,47 +33,57 @@ pub const TARGETS: &[Target] = &[
     Target {
         name: "header_decode",
         about: "a version header decodes from its own bytes and no others",
-        run: header_decode::run,
+        run: |seed, _| header_decode::run(seed),
     },
     Target {
         name: "commit_decode",
         about: "commits and their payloads decode from their own bytes and no others",
-        run: commit_decode::run,
+        run: |seed, _| commit_decode::run(seed),
     },
     Target {
         name: "capsule",
         about: "a capsule that was cut, changed or sealed anew is refused",
-        run: capsule::run,
+        run: |seed, _| capsule::run(seed),
     },
     Target {
         name: "log_decode",
         about: "damage of the log is reported, or was the torn end of it",
-        run: log_decode::run,
+        run: |seed, _| log_decode::run(seed),
     },
     Target {
         name: "policy_parse",
         about: "any text is a policy that decides, or is refused",
-        run: policy_parse::run,
+        run: |seed, _| policy_parse::run(seed),
     },
     Target {
         name: "schema_parse",
         about: "any text is a schema that reads any memory, or is refused",
-        run: schema_parse::run,
+        run: |seed, _| schema_parse::run(seed),
     },
     Target {
         name: "instrument",
         about: "any bytes are a module that a substrate takes, or are refused",
-        run: instrument::run,
+        run: |seed, _| instrument::run(seed),
     },
     Target {
         name: "storage_model",
         about: "a store has what a map of versions has, through crashes",
-        run: storage_model::run,
+        run: |seed, _| storage_model::run(seed),
+    },
+    Target {
+        name: "crash",
+        about: "what was acknowledged is there after a power cut at any write or sync",
+        run: crash::run,
+    },
+    Target {
+        name: "faults",
+        about: "an operation of the disk that fails is told, and nothing acknowledged is lost",
+        run: faults::run,
     },
     Target {
         name: "database_model",
         about: "counters and lamps do what a few lines of Rust do, and replay",
-        run: database_model::run,
+        run: |seed, _| database_model::run(seed),
     },
 ];
 

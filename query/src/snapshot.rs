@@ -13,9 +13,12 @@ use object::image::Image;
 use object::memory::{Memory, page_count};
 use object::schema::{Scalar, Value};
 
-/// One version of an object.
+/// One version of an object. Cloning shares it.
 #[derive(Clone, Debug)]
-pub struct Snapshot {
+pub struct Snapshot(Arc<Version>);
+
+#[derive(Debug)]
+struct Version {
     definition: Arc<Definition>,
     header: Header,
     image: Image,
@@ -24,43 +27,43 @@ pub struct Snapshot {
 impl Snapshot {
     /// The version with this header and memory.
     pub fn new(definition: Arc<Definition>, header: Header, image: Image) -> Snapshot {
-        Snapshot { definition, header, image }
+        Snapshot(Arc::new(Version { definition, header, image }))
     }
 
     /// The object.
     pub fn id(&self) -> ObjectId {
-        self.header.object_id()
+        self.0.header.object_id()
     }
 
     /// The version's header.
     pub fn header(&self) -> &Header {
-        &self.header
+        &self.0.header
     }
 
     /// The version's hash.
     pub fn hash(&self) -> VersionHash {
-        self.header.hash()
+        self.0.header.hash()
     }
 
     /// The object's code, schema and policy.
     pub fn definition(&self) -> &Arc<Definition> {
-        &self.definition
+        &self.0.definition
     }
 
     /// The version's memory.
     pub fn image(&self) -> &Image {
-        &self.image
+        &self.0.image
     }
 
-    /// The scalar at `path`, such as `minutes` or `position.altitude`.
+    /// The scalar at `path`, such as `minutes` or `position.altitude`. Allocates nothing.
     ///
     /// # Errors
     ///
     /// [`Unknown`](object::ErrorKind::Unknown) when the state has no such field,
     /// [`Value`](object::ErrorKind::Value) when it is of another type.
     pub fn get<T: Scalar>(&self, path: &str) -> Result<T> {
-        let place = self.definition.schema.resolve(path)?;
-        place.get(&self.image, self.definition.code.state_address)
+        let Version { definition, image, .. } = &*self.0;
+        definition.schema.get(image, definition.code.state_address, path)
     }
 
     /// The value at `path`, of whatever type.
@@ -70,7 +73,7 @@ impl Snapshot {
     /// [`Unknown`](object::ErrorKind::Unknown) when the state has no such field,
     /// [`State`](object::ErrorKind::State) when a list there is shorter than the path says.
     pub fn value(&self, path: &str) -> Result<Value> {
-        self.definition.schema.read(&self.image, self.definition.code.state_address, path)
+        self.0.definition.schema.read(&self.0.image, self.0.definition.code.state_address, path)
     }
 
     /// The whole state, a record.
@@ -80,12 +83,12 @@ impl Snapshot {
     /// [`State`](object::ErrorKind::State) when the memory is not a state of the schema, which no
     /// admitted version's is.
     pub fn state(&self) -> Result<Value> {
-        self.definition.schema.read_state(&self.image, self.definition.code.state_address)
+        self.0.definition.schema.read_state(&self.0.image, self.0.definition.code.state_address)
     }
 
     /// The memory as one piece: its plain BLAKE3 hash is the header's memory root.
     pub fn memory_bytes(&self) -> Vec<u8> {
-        let pages = 0..page_count(self.image.bytes_count());
-        pages.flat_map(|index| *self.image.page(index)).collect()
+        let pages = 0..page_count(self.0.image.bytes_count());
+        pages.flat_map(|index| *self.0.image.page(index)).collect()
     }
 }

@@ -29,6 +29,8 @@ const POLICIES: [&[u8]; 2] = [b"one policy", b"another policy"];
 /// What objects may be made of.
 pub(crate) struct Ingredients {
     bases: Vec<Vec<u8>>,
+    /// Pages that a memory does not grow beyond.
+    pages_max: u32,
 }
 
 /// One object, as whoever appends to it knows it.
@@ -36,6 +38,7 @@ pub(crate) struct Ingredients {
 pub(crate) struct Author {
     pub(crate) head: Head,
     pages: u32,
+    pages_max: u32,
     globals: Vec<u64>,
     nonce: u64,
 }
@@ -56,13 +59,21 @@ pub(crate) enum Made {
     Refusal(Refusal),
 }
 
+/// A commit's bytes.
+pub(crate) fn encoded(commit: &Commit<'_>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    commit.encode_into(&mut bytes);
+    bytes
+}
+
 impl Made {
     /// The change to append.
     pub(crate) fn change(&self) -> Change<'_> {
         match self {
             Made::Version { bytes, nonces, base } => {
                 let commit = Commit::decode(bytes).expect("it was encoded");
-                Change::Commit(NewCommit { commit, base: *base, nonces: nonces.as_deref() })
+                let (nonces, before) = (nonces.as_deref(), None);
+                Change::Commit(NewCommit { commit, base: *base, nonces, before })
             }
             Made::Refusal(refusal) => Change::Refusal(refusal),
         }
@@ -79,7 +90,12 @@ impl Ingredients {
             let globals = (0..filled as u64).collect();
             BaseImage::new(&memory, globals).expect("the image is within the limits").encode()
         };
-        Ingredients { bases: (0..3).map(base).collect() }
+        Ingredients { bases: (0..3).map(base).collect(), pages_max: u32::MAX }
+    }
+
+    /// For objects whose memories stay small.
+    pub(crate) fn small(rng: &mut StdRng) -> Ingredients {
+        Ingredients { pages_max: 5, ..Ingredients::new(rng) }
     }
 
     /// Every blob that an object may need.
@@ -97,6 +113,7 @@ impl Author {
         let encoded = &parts.bases[rng.random_range(0..parts.bases.len())];
         let base = BaseImage::decode(encoded).expect("it was encoded");
         let pages = object::memory::page_count(object::memory::Memory::bytes_count(&base));
+        let pages_max = parts.pages_max;
         let request = Request::Create { salt: rng.random(), arguments: header::blob(rng) };
         let input = Input { request, time: START + rng.random_range(0..5000), credential: None };
         let parts = Parts {
@@ -104,13 +121,14 @@ impl Author {
             schema: SchemaHash::of(b"schema"),
             policy: PolicyHash::of(POLICIES[rng.random_range(0..2)]),
         };
-        let mut step = Step::new(rng, pages, base.globals());
+        let mut step = Step::new(rng, (pages, pages_max), base.globals());
         step.effects.wake = wake(rng, START);
         let header = genesis(&input, &step.outcome(), parts);
         let head = Head::new(header);
         let globals = (step.globals != base.globals()).then(|| encode_globals(&step.globals));
         let bytes = step.encode(&head, &input, &Admission::default(), globals.as_deref());
-        let author = Author { head, pages: step.page_count, globals: step.globals, nonce: 0 };
+        let (pages, globals) = (step.page_count, step.globals);
+        let author = Author { head, pages, pages_max, globals, nonce: 0 };
         (author, Made::Version { bytes, nonces: None, base: Some(BaseHash::of(encoded)) })
     }
 
@@ -132,7 +150,7 @@ impl Author {
             credential.signatures = vec![Signature { key, bytes: [0; 64] }];
             input.credential = Some(credential);
         }
-        let mut step = Step::new(rng, self.pages, &self.globals);
+        let mut step = Step::new(rng, (self.pages, self.pages_max), &self.globals);
         step.effects.wake = wake(rng, time);
         let (header, nonces) = self.head.successor(&input, &step.outcome(), &admission);
         let new_nonces = (header.nonces != self.head.header.nonces).then(|| nonces.encode());
@@ -164,9 +182,9 @@ struct Step {
 }
 
 impl Step {
-    fn new(rng: &mut StdRng, before: u32, globals: &[u64]) -> Step {
+    fn new(rng: &mut StdRng, (before, pages_max): (u32, u32), globals: &[u64]) -> Step {
         let grown = if rng.random_bool(0.1) { rng.random_range(0..40) } else { 0 };
-        let page_count = before + grown;
+        let page_count = (before + grown).min(pages_max).max(before);
         let share = [0.0, 0.05, 0.3, 1.0][rng.random_range(0..4)];
         let dirty = (0..page_count).filter(|_| rng.random_bool(share)).collect::<Vec<u32>>();
         let changed = dirty.into_iter().map(|index| {

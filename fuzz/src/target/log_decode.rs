@@ -13,7 +13,7 @@ use storage::Store;
 use super::storage_model::model::Model;
 use super::storage_model::{Draft, append, copy, hold_back, patient, push};
 use crate::frames::{self, Frame};
-use crate::generate::lineage::{Author, Ingredients};
+use crate::generate::lineage::{Author, Ingredients, encoded};
 use crate::generate::{bytes, source};
 use crate::outcome::{Outcome, equal, hold, must};
 use crate::runner::watch_threads;
@@ -190,7 +190,7 @@ fn serves_no_other(store: &Store, model: &Model) -> Outcome {
         for version in &object.versions {
             let Ok(Some(found)) = store.version(*id, version.header.seq) else { continue };
             equal("a version of a damaged log", &version.header, found.commit.header())?;
-            hold("its bytes are those appended", found.commit.bytes() == &version.bytes[..])?;
+            hold("its bytes are those appended", encoded(&found.complete()) == *version.bytes)?;
         }
     }
     Ok(())

@@ -79,6 +79,39 @@ pub(crate) fn patient() -> Options {
     Options::new().segment_bytes(64 << 10).index_cache_bytes(1 << 20)
 }
 
+/// Changes of a few objects: what is to be appended, with the authors ahead of it.
+pub(crate) fn draft(
+    rng: &mut StdRng,
+    parts: &Ingredients,
+    authors: &mut Vec<Author>,
+    model: &Model,
+) -> Draft {
+    let mut draft = Draft::default();
+    for _ in 0..rng.random_range(1..5) {
+        let new = authors.len() < OBJECTS_MAX && rng.random_bool(0.2);
+        if new || authors.is_empty() {
+            let (author, made) = Author::begin(rng, parts);
+            if rng.random_bool(0.5) {
+                let name = format!("{}{}", header::name(rng), authors.len());
+                let name = name.replace('\n', " ");
+                if !model.names.contains_key(&name) {
+                    draft.names.push((name, author.head.id));
+                }
+            }
+            authors.push(author);
+            draft.made.push(made);
+        }
+        let index = rng.random_range(0..authors.len());
+        let author = &mut authors[index];
+        let refused = rng.random_bool(0.25);
+        draft.made.push(match refused {
+            true => author.refusal(rng),
+            false => author.version(rng),
+        });
+    }
+    draft
+}
+
 /// Appends and waits; whether it is durable.
 pub(crate) fn append(store: &Store, parts: &Ingredients, draft: &Draft) -> storage::Result<()> {
     let (sender, durable) = channel();
@@ -151,32 +184,8 @@ impl Run {
         }
     }
 
-    /// Changes of a few objects: what is to be appended, with the authors ahead of it.
     fn draft(&mut self) -> Draft {
-        let mut draft = Draft::default();
-        for _ in 0..self.rng.random_range(1..5) {
-            let new = self.authors.len() < OBJECTS_MAX && self.rng.random_bool(0.2);
-            if new || self.authors.is_empty() {
-                let (author, made) = Author::begin(&mut self.rng, &self.ingredients);
-                if self.rng.random_bool(0.5) {
-                    let name = format!("{}{}", header::name(&mut self.rng), self.authors.len());
-                    let name = name.replace('\n', " ");
-                    if !self.model.names.contains_key(&name) {
-                        draft.names.push((name, author.head.id));
-                    }
-                }
-                self.authors.push(author);
-                draft.made.push(made);
-            }
-            let index = self.rng.random_range(0..self.authors.len());
-            let author = &mut self.authors[index];
-            let refused = self.rng.random_bool(0.25);
-            draft.made.push(match refused {
-                true => author.refusal(&mut self.rng),
-                false => author.version(&mut self.rng),
-            });
-        }
-        draft
+        draft(&mut self.rng, &self.ingredients, &mut self.authors, &self.model)
     }
 
     fn step(&mut self) -> Outcome {

@@ -67,14 +67,20 @@ fn a_failure_has_the_seed_that_reproduces_it() {
     static FAILING: continuant_fuzz::Target = continuant_fuzz::Target {
         name: "failing",
         about: "no seed above 7 is drawn",
-        run: |seed| if seed > 7 { Err(format!("{seed} was drawn")) } else { Ok(()) },
+        run: |seed, _| if seed > 7 { Err(format!("{seed} was drawn")) } else { Ok(()) },
     };
-    let plan = Plan { seed: 3, runs_max: Some(100), time_max: None, trace: false };
+    let plan = Plan { seed: 3, runs_max: Some(100), time_max: None, trace: false, progress: false };
     let summary = run(&FAILING, plan);
     assert_eq!(summary.runs, 6);
     assert_eq!(summary.failure, Some((8, "8 was drawn".to_string())));
     assert_eq!(run_one(&FAILING, 8), Err("8 was drawn".to_string()));
-    let plan = Plan { seed: 0, runs_max: None, time_max: Some(Duration::ZERO), trace: false };
+    let plan = Plan {
+        seed: 0,
+        runs_max: None,
+        time_max: Some(Duration::ZERO),
+        trace: false,
+        progress: false,
+    };
     assert_eq!(run(&FAILING, plan).runs, 0);
 }
 
@@ -83,7 +89,7 @@ fn a_panic_is_a_failure() {
     static PANICKING: continuant_fuzz::Target = continuant_fuzz::Target {
         name: "panicking",
         about: "it does not panic",
-        run: |seed| panic!("seed {seed}"),
+        run: |seed, _| panic!("seed {seed}"),
     };
     assert_eq!(run_one(&PANICKING, 5), Err("panic: seed 5".to_string()));
 }

@@ -3,6 +3,8 @@
 //!
 //! It changes neither.
 
+use std::sync::Arc;
+
 use object::credential::Nonces;
 use object::hash::ObjectId;
 use object::image::BaseImage;
@@ -12,6 +14,7 @@ use rand::rngs::StdRng;
 use storage::{Direction, LineageEntry, ObjectInfo, Store};
 
 use super::model::{Entry, Model, Object, Version};
+use crate::generate::lineage::encoded;
 use crate::outcome::{Outcome, equal, hold, must};
 
 /// Compares everything, and versions of every object at random.
@@ -25,9 +28,25 @@ pub(crate) fn store(store: &Store, model: &Model, rng: &mut StdRng) -> Outcome {
     hold("a stranger is not there", must("a stranger", store.head(stranger))?.is_none())
 }
 
+/// Compares names, heads and the bytes of every version.
+pub(crate) fn heads(store: &Store, model: &Model) -> Outcome {
+    for (name, id) in &model.names {
+        equal("the object of a name", &Some(*id), &must("finding", store.find(name))?)?;
+    }
+    for (id, object) in &model.objects {
+        let found = head(store, *id, object).and_then(|_| entries(store, *id, object));
+        found.map_err(|problem| format!("object {id}: {problem}"))?;
+    }
+    Ok(())
+}
+
+/// What a list of all objects shows.
+pub(crate) fn infos(model: &Model) -> Vec<ObjectInfo> {
+    model.objects.iter().map(|(id, object)| info(*id, object)).collect()
+}
+
 fn listed(store: &Store, model: &Model, rng: &mut StdRng) -> Outcome {
-    let expected: Vec<ObjectInfo> =
-        model.objects.iter().map(|(id, object)| info(*id, object)).collect();
+    let expected = infos(model);
     let (limit, mut found) = (rng.random_range(1..5), Vec::<ObjectInfo>::new());
     loop {
         let last = found.last().map(|info| info.id);
@@ -75,7 +94,7 @@ fn info(id: ObjectId, object: &Object) -> ObjectInfo {
     }
 }
 
-fn one(store: &Store, id: ObjectId, object: &Object, rng: &mut StdRng) -> Outcome {
+fn head(store: &Store, id: ObjectId, object: &Object) -> Result<Arc<BaseImage>, String> {
     let base = must("the base", store.base(object.base))?.ok_or("an object has a base")?;
     let info_found = must("the info", store.info(id))?;
     equal("the info", &Some(info(id, object)), &info_found)?;
@@ -92,6 +111,11 @@ fn one(store: &Store, id: ObjectId, object: &Object, rng: &mut StdRng) -> Outcom
     equal("the nonces", &nonces, &loaded.head.nonces.encode())?;
     memory(newest, &base, &loaded.image)?;
     globals(newest, &base, &loaded.globals)?;
+    Ok(base)
+}
+
+fn one(store: &Store, id: ObjectId, object: &Object, rng: &mut StdRng) -> Outcome {
+    let base = head(store, id, object)?;
     for _ in 0..3 {
         let seq = rng.random_range(0..object.versions.len() + 2);
         let found = must("a version", store.version(id, seq as u64))?;
@@ -115,7 +139,7 @@ fn version(
     let expected_header = expected.map(|version| version.header.clone());
     equal("the header", &expected_header, &found.as_ref().map(header))?;
     let (Some(expected), Some(found)) = (expected, found) else { return Ok(()) };
-    hold("its bytes are those appended", found.commit.bytes() == &expected.bytes[..])?;
+    hold("its bytes are those appended", encoded(&found.complete()) == *expected.bytes)?;
     memory(expected, base, &found.image)?;
     globals(expected, base, &found.globals)
 }
@@ -135,14 +159,17 @@ fn globals(expected: &Version, base: &BaseImage, found: &[u64]) -> Outcome {
     equal("the globals", &expected, &found)
 }
 
-fn lineage(store: &Store, id: ObjectId, object: &Object, rng: &mut StdRng) -> Outcome {
+fn entries(store: &Store, id: ObjectId, object: &Object) -> Outcome {
     let mut found = must("the lineage", store.lineage(id))?;
     for (index, entry) in object.entries.iter().enumerate() {
         let next = found.next().ok_or(format!("the lineage ends before entry {index}"))?;
         match (entry, must(format!("entry {index}"), next)?) {
-            (Entry::Version(at), LineageEntry::Commit(stored)) => {
-                let expected = &object.versions[*at].bytes[..];
-                hold(format!("entry {index} is that version"), stored.bytes() == expected)?;
+            (Entry::Version(at), LineageEntry::Commit(complete)) => {
+                let expected = &object.versions[*at].bytes;
+                hold(
+                    format!("entry {index} is that version"),
+                    encoded(&complete.commit()) == **expected,
+                )?;
             }
             (Entry::Refusal(expected), LineageEntry::Refusal(refusal)) => {
                 equal(&format!("entry {index}"), expected, &refusal)?;
@@ -152,7 +179,11 @@ fn lineage(store: &Store, id: ObjectId, object: &Object, rng: &mut StdRng) -> Ou
             }
         }
     }
-    hold("the lineage has no more", found.next().is_none())?;
+    hold("the lineage has no more", found.next().is_none())
+}
+
+fn lineage(store: &Store, id: ObjectId, object: &Object, rng: &mut StdRng) -> Outcome {
+    entries(store, id, object)?;
     let refusals: Result<Vec<_>, _> = must("the refusals", store.refusals(id))?.collect();
     let expected: Vec<_> = object.refusals().rev().cloned().collect();
     equal("the refusals", &expected, &must("the refusals", refusals)?)?;
