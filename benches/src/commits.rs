@@ -17,6 +17,7 @@ use crate::sizes::Sizes;
 
 pub(crate) const GROUP: &str = "commit.durable.group";
 pub(crate) const GROUP_1024: &str = "commit.durable.group.1024";
+pub(crate) const FIELDS_1024: &str = "commit.durable.group.1024.fields";
 pub(crate) const SINGLE: &str = "commit.durable.single";
 const FLOOR: &str = "floor.append_fdatasync";
 
@@ -53,7 +54,7 @@ impl Commits {
         let population = Population::create(&store, object_count)?;
         let mut commits =
             Commits { directory, store, population, last: Frames::new(&path), frame_count: 0 };
-        commits.population.prepare(0, 0..object_count, Edit::Page);
+        commits.population.prepare(0, 0..object_count, Edit::Page)?;
         commits.round(|population, store| population.append(store, 1, usize::MAX))?;
         Ok(commits)
     }
@@ -106,26 +107,34 @@ pub fn committers() -> usize {
 pub(crate) fn group(sizes: &Sizes, rounds: usize) -> Result<Vec<Figure>> {
     let about = "one 4 KiB page and an unsigned input each, to as many objects, from every core, \
                  until the last is acknowledged";
-    grouped(GROUP, about, usize::MAX, sizes, rounds)
+    grouped(Grouped { name: GROUP, about, edit: Edit::Page, in_flight: usize::MAX }, sizes, rounds)
 }
 
 /// The same, with 1,024 in flight.
 pub(crate) fn group_1024(sizes: &Sizes, rounds: usize) -> Result<Vec<Figure>> {
     let about = "the same, with at most 1,024 commits that are not acknowledged";
-    grouped(GROUP_1024, about, 1024, sizes, rounds)
+    grouped(Grouped { name: GROUP_1024, about, edit: Edit::Page, in_flight: 1024 }, sizes, rounds)
 }
 
-fn grouped(
-    name: &str,
+/// The same, where only a field of the page changes.
+pub(crate) fn fields_1024(sizes: &Sizes, rounds: usize) -> Result<Vec<Figure>> {
+    let about = "the same, where 8 bytes of the page change";
+    grouped(Grouped { name: FIELDS_1024, about, edit: Edit::Field, in_flight: 1024 }, sizes, rounds)
+}
+
+struct Grouped {
+    name: &'static str,
     about: &'static str,
+    edit: Edit,
     in_flight: usize,
-    sizes: &Sizes,
-    rounds: usize,
-) -> Result<Vec<Figure>> {
+}
+
+fn grouped(grouped: Grouped, sizes: &Sizes, rounds: usize) -> Result<Vec<Figure>> {
+    let Grouped { name, about, edit, in_flight } = grouped;
     let mut commits = Commits::new(sizes.objects)?;
     let (mut ours, mut floor) = (Samples::default(), Samples::default());
     for round in 1..=rounds {
-        commits.population.prepare(round as u64, 0..sizes.objects, Edit::Page);
+        commits.population.prepare(round as u64, 0..sizes.objects, edit)?;
         // On both sides of the figure, so that neither finds the disk more rested.
         let before: Duration = commits.floor(By::Group)?.iter().sum();
         let took =
@@ -145,7 +154,7 @@ pub(crate) fn single(sizes: &Sizes, rounds: usize) -> Result<Vec<Figure>> {
     let mut commits = Commits::new(sizes.singles)?;
     let (mut ours, mut floor) = (Samples::default(), Samples::default());
     for round in 1..=rounds {
-        commits.population.prepare(round as u64, 0..sizes.singles, Edit::Page);
+        commits.population.prepare(round as u64, 0..sizes.singles, Edit::Page)?;
         let mut around = commits.floor(By::Frame)?;
         let took = commits.round(Population::append_singly)?;
         ours.push(median_micros(&took));

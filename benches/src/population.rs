@@ -17,6 +17,7 @@ use continuant::ObjectId;
 use continuant::object::credential::Nonces;
 use continuant::object::head::Head;
 use continuant::object::header::Header;
+use continuant::object::image::Image;
 use continuant::object::memory::Page;
 use continuant::storage::{self, Append, Change, NewCommit, Store};
 
@@ -26,6 +27,8 @@ use crate::payloads::{Mold, Payloads};
 /// The objects, and what is appended to some of them next.
 pub struct Population {
     heads: Vec<Head>,
+    /// The objects' memories.
+    images: Vec<Image>,
     /// The objects that have a version in `next`.
     objects: Range<usize>,
     next: Vec<(Header, Arc<Nonces>)>,
@@ -53,9 +56,11 @@ impl Population {
         let create = |number| Ok(Head::new(mold.create(store, number, None)?));
         let heads = (0..count as u64).map(create).collect::<Result<_>>()?;
         store.sync()?;
-        let pages = Pages::new(count);
+        let images = vec![mold.image.clone(); count];
+        let pages = Pages::new(count, &mold.image)?;
         Ok(Population {
             heads,
+            images,
             objects: 0..0,
             next: Vec::new(),
             pages,
@@ -75,15 +80,20 @@ impl Population {
     }
 
     /// Makes the next version of some objects, to be appended in the given round.
-    pub fn prepare(&mut self, round: u64, objects: Range<usize>, edit: Edit) {
+    ///
+    /// # Errors
+    ///
+    /// None but those of memories.
+    pub fn prepare(&mut self, round: u64, objects: Range<usize>, edit: Edit) -> Result<()> {
         self.payloads = Payloads::call(round + 1);
-        self.pages.edit(round + 1, edit);
+        self.pages.edit(round + 1, edit)?;
         let next = objects.clone().map(|object| {
-            let outcome = self.payloads.outcome(self.pages.of(object).1, 1);
+            let outcome = self.payloads.outcome(self.pages.of(object).root, 1);
             let Payloads { input, admission, .. } = &self.payloads;
             self.heads[object].successor(input, &outcome, admission)
         });
         (self.next, self.objects) = (next.collect(), objects);
+        Ok(())
     }
 
     /// What was prepared.
@@ -92,7 +102,7 @@ impl Population {
             object: self.heads[object].id,
             header,
             payloads: &self.payloads.encoded,
-            page: self.pages.of(object).0,
+            page: &self.pages.of(object).page,
         })
     }
 
@@ -146,8 +156,9 @@ impl Population {
         done: impl FnOnce(storage::Result<()>) + Send + 'static,
     ) -> Result<()> {
         let header = &self.next[object - self.objects.start].0;
-        let commit = self.payloads.commit(header.clone(), Some(self.pages.of(object).0));
-        let change = Change::Commit(NewCommit { commit, base: None, nonces: None, before: None });
+        let commit = self.payloads.commit(header.clone(), Some(&self.pages.of(object).page));
+        let before = Some(&self.images[object]);
+        let change = Change::Commit(NewCommit { commit, base: None, nonces: None, before });
         store.append(&Append { changes: vec![change], ..Append::default() }, done)?;
         Ok(())
     }
@@ -170,6 +181,7 @@ impl Population {
     fn advance(&mut self) {
         for (object, (header, nonces)) in self.objects.clone().zip(self.next.drain(..)) {
             self.heads[object].advance(header, nonces);
+            self.images[object] = self.pages.of(object).image.clone();
         }
         self.objects = 0..0;
     }

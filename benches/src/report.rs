@@ -39,6 +39,7 @@ const LIMITS_MEBIBYTES: f64 = 64.0 + 4.0 * 32.0 + 4.0 * 64.0;
 const BENCHES: &[Bench] = &[
     Bench { names: &[commits::GROUP], run: commits::group },
     Bench { names: &[commits::GROUP_1024], run: commits::group_1024 },
+    Bench { names: &[commits::FIELDS_1024], run: commits::fields_1024 },
     Bench { names: &[commits::SINGLE], run: commits::single },
     Bench { names: &[steps::RELAXED], run: steps::relaxed },
     Bench {

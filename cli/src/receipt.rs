@@ -13,7 +13,7 @@ use crate::typed;
 /// Prints a receipt.
 pub(crate) fn print(receipt: &Receipt, printer: &mut Printer) -> Result<()> {
     if printer.is_json() {
-        return printer.document(&document(receipt));
+        return printer.document(&document(receipt)?);
     }
     let header = &receipt.header;
     let mut pairs = vec![
@@ -24,7 +24,7 @@ pub(crate) fn print(receipt: &Receipt, printer: &mut Printer) -> Result<()> {
     if let Some(result) = &receipt.result {
         pairs.push(("result", typed::show(result)));
     }
-    for output in &receipt.outputs {
+    for output in receipt.outputs()? {
         pairs.push(("output", show_output(output)));
     }
     if let Some(wake) = header.wake {
@@ -36,20 +36,20 @@ pub(crate) fn print(receipt: &Receipt, printer: &mut Printer) -> Result<()> {
     printer.pairs(&pairs)
 }
 
-fn document(receipt: &Receipt) -> Json {
+fn document(receipt: &Receipt) -> Result<Json> {
     let header = &receipt.header;
-    json!({
+    Ok(json!({
         "object": receipt.object.to_string(),
         "seq": header.seq,
         "version": receipt.version.to_string(),
         "kind": header.kind.name(),
         "time": moment::json(header.time),
         "result": receipt.result.as_ref().map(Value::to_json),
-        "outputs": receipt.outputs.iter().map(output).collect::<Vec<_>>(),
+        "outputs": receipt.outputs()?.iter().map(output).collect::<Vec<_>>(),
         "wake": moment::json(header.wake),
         "fuel": header.fuel,
         "rules": receipt.rules,
-    })
+    }))
 }
 
 /// An output as JSON: its payload as hexadecimal digits.

@@ -14,6 +14,7 @@ use parking_lot::MutexGuard;
 use crate::error::{ErrorKind, Result};
 use crate::reply::{Answer, Pending, Receipt, channel};
 use crate::shared::{Shared, next_nonce};
+use crate::ticket::Durability;
 
 /// How long a signature holds when the caller does not say, in milliseconds.
 const EXPIRY_MS: u64 = 5 * 60 * 1000;
@@ -90,12 +91,13 @@ pub struct Call<'a> {
     nonce: Option<u64>,
     expires: Option<u64>,
     parent: Option<VersionHash>,
+    durability: Durability,
 }
 
 impl<'a> Call<'a> {
     pub(crate) fn new(shared: &'a Shared, object: ObjectId, request: Result<Request>) -> Call<'a> {
-        let (keys, nonce, expires, parent) = Default::default();
-        Call { shared, object, request, keys, nonce, expires, parent }
+        let (keys, nonce, expires, parent, durability) = Default::default();
+        Call { shared, object, request, keys, nonce, expires, parent, durability }
     }
 
     /// Signs the input with `key`; call it again for each further signer.
@@ -124,6 +126,24 @@ impl<'a> Call<'a> {
         self
     }
 
+    /// When the reply is sent. Default: [`Durable`](Durability::Durable).
+    ///
+    /// ```no_run
+    /// # use continuant::{Database, Durability, ObjectId, args};
+    /// # fn fly(db: &Database, plane: ObjectId) -> continuant::Result<()> {
+    /// let call = db.call(plane, "fly", args![227u64]).durability(Durability::Relaxed);
+    /// let receipt = call.wait()?;                 // in memory; the disk is still at work
+    /// println!("version {}", receipt.header.seq);
+    /// receipt.ticket.wait()?;                     // or .await: no crash undoes it any more
+    /// let outputs = receipt.outputs()?;           // an error before the ticket is settled
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn durability(mut self, durability: Durability) -> Call<'a> {
+        self.durability = durability;
+        self
+    }
+
     /// Posts the input to the object.
     ///
     /// # Errors
@@ -138,7 +158,7 @@ impl<'a> Call<'a> {
     }
 
     fn post(self) -> Result<Pending> {
-        let Call { shared, object, request, keys, nonce, expires, parent } = self;
+        let Call { shared, object, request, keys, nonce, expires, parent, durability } = self;
         let request = request?;
         let time = shared.clock().now();
         // Kept until the input is posted.
@@ -164,12 +184,12 @@ impl<'a> Call<'a> {
         };
         let input = Input { request, time, credential };
         input.validate()?;
-        let (reply, pending) = channel();
+        let (reply, pending) = channel(durability);
         shared.post_input(object, input, reply)?;
         Ok(pending)
     }
 
-    /// Posts the input and blocks until its version is durable.
+    /// Posts the input and blocks until its version is durable, or relaxed.
     ///
     /// # Errors
     ///
@@ -192,12 +212,12 @@ impl<'a> IntoFuture for Call<'a> {
     type Output = Result<Receipt>;
     type IntoFuture = Answer;
 
-    /// Posts the input; the future is ready when its version is durable.
+    /// Posts the input; the future is ready when its version is durable, or relaxed.
     fn into_future(self) -> Answer {
         match self.submit() {
             Ok(pending) => pending.into_future(),
             Err(error) => {
-                let (reply, pending) = channel();
+                let (reply, pending) = channel(Durability::Durable);
                 reply.send(Err(error));
                 pending.into_future()
             }

@@ -1,8 +1,8 @@
 //! The commit path: one input, from the mailbox to a version that is on its way to the disk.
 //!
 //! Anything that fails before the append leaves no trace but a refusal. The reply is released by
-//! the log when the version is durable; an append waits for the disk only when the log is far
-//! behind.
+//! the log when the version is durable, or, if the caller asked for that, here when it is in
+//! memory; an append waits for the disk only when the log is far behind.
 //!
 //! It does not know threads or queues. It holds the only code that appends versions.
 
@@ -13,18 +13,20 @@ use object::commit::Commit;
 use object::credential::PublicKey;
 use object::definition::Definition;
 use object::effects::{Admission, encode_globals};
+use object::hash::ObjectId;
 use object::header::{Header, Kind};
 use object::input::{Input, Request};
 use object::refusal::Verdict;
 use object::schema::decode_value;
-use storage::{Append, Change, NewCommit};
+use storage::{Append, Change, NewCommit, Store};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::reply::{Receipt, Reply};
+use crate::reply::{Early, Receipt, Reply};
 use crate::resident::{Live, Resident};
 use crate::shared::Shared;
 use crate::slots::Slots;
 use crate::step::{Ran, Stop, run};
+use crate::ticket::Ticket;
 
 /// Makes the next version of an object of `input`, or puts its refusal on record. The reply has the
 /// answer; what is given is whether it is a verdict.
@@ -81,7 +83,7 @@ fn step(slots: &mut Slots, live: &Live, input: &Input) -> Result<(Ran, Admission
     }
 }
 
-/// Appends the version to the log, publishes it to readers, and leaves the reply to the log.
+/// Appends the version to the log and publishes it to readers.
 fn append(
     shared: &Shared,
     resident: &Resident,
@@ -91,7 +93,6 @@ fn append(
     admission: Admission,
     reply: Reply,
 ) -> Result<()> {
-    let id = live.head.id;
     live.tree.update(&ran.image, &ran.changed);
     let (header, nonces) = live.head.successor(input, &ran.outcome(&live.tree), &admission);
     let new_nonces = (!Arc::ptr_eq(&nonces, &live.head.nonces)).then(|| nonces.encode());
@@ -108,26 +109,44 @@ fn append(
         NewCommit { commit, base: None, nonces: new_nonces.as_deref(), before: Some(&live.image) };
     let append = Append { changes: vec![Change::Commit(change)], ..Append::default() };
     let receipt = receipt(&live.definition, &header, input, &ran, admission.rules);
-    let done = move |durable: storage::Result<()>| {
-        reply.send(durable.map(|()| receipt).map_err(|error| Error::from(error).about(id)));
-    };
-    if let Err(error) = shared.store().append(&append, done) {
-        live.stale = true;
-        return Err(Error::from(error).about(id));
-    }
+    let early = put(shared.store(), live.head.id, &append, reply, Ok(receipt));
+    let early = early.inspect_err(|_| live.stale = true)?;
     let armed = live.armed();
     live.head.advance(header, nonces);
     (live.image, live.globals) = (ran.image, ran.globals);
     live.missed = None;
     resident.publish(live);
     if live.head.header.wake != armed {
-        shared.timer().change(id, armed, live.head.header.wake);
+        shared.timer().change(live.head.id, armed, live.head.header.wake);
     }
+    early.send(Ok(()));
     Ok(())
 }
 
-/// Puts a refusal on record, if the object may have more of them and the input is not too long; the
-/// reply waits for that.
+/// Appends what `answer` tells of, and leaves the reply to the log, or gives it back to be sent
+/// once the change is in memory.
+fn put(
+    store: &Store,
+    id: ObjectId,
+    append: &Append<'_>,
+    reply: Reply,
+    answer: Result<Receipt>,
+) -> Result<Early> {
+    let (early, late) = reply.on_record(answer);
+    let done = move |durable: storage::Result<()>| {
+        late.send(durable.map_err(|error| Error::from(error).about(id)));
+    };
+    match store.append(append, done) {
+        Ok(_) => Ok(early),
+        Err(error) => {
+            let error = Error::from(error).about(id);
+            early.send(Err(error.clone()));
+            Err(error)
+        }
+    }
+}
+
+/// Puts a refusal on record, if the object may have more of them and the input is not too long.
 fn refuse(
     shared: &Shared,
     live: &mut Live,
@@ -146,20 +165,14 @@ fn refuse(
         return Ok(());
     }
     let append = Append { changes: vec![Change::Refusal(&refusal)], ..Append::default() };
-    let done = move |durable: storage::Result<()>| {
-        let refused = |()| refused(verdict, true);
-        let failed = |error| Error::from(error).about(id);
-        reply.send(Err(durable.map(refused).unwrap_or_else(failed)));
-    };
-    if let Err(error) = shared.store().append(&append, done) {
-        live.stale = true;
-        return Err(Error::from(error).about(id));
-    }
+    let early = put(shared.store(), id, &append, reply, Err(refused(verdict, true)));
+    let early = early.inspect_err(|_| live.stale = true)?;
     live.head.record(&refusal);
+    early.send(Ok(()));
     Ok(())
 }
 
-/// What the caller is told when the version is durable.
+/// What the caller is told.
 pub(crate) fn receipt(
     definition: &Definition,
     header: &Header,
@@ -179,7 +192,8 @@ pub(crate) fn receipt(
         version: header.hash(),
         header: header.clone(),
         result,
-        outputs: ran.effects.outputs.clone(),
         rules,
+        ticket: Ticket::DURABLE,
+        outputs: ran.effects.outputs.clone(),
     }
 }

@@ -26,6 +26,7 @@ use crate::replay::{Auditor, Replay, Verified};
 use crate::reply::{Pending, Receipt, channel};
 use crate::shared::{Shared, missing};
 use crate::slots::Slots;
+use crate::ticket::Durability;
 use crate::turn::turn;
 
 #[cfg(test)]
@@ -104,14 +105,14 @@ impl Database {
     }
 
     /// Creates an object; its id is known at once, and it can be called at once, but it is durable
-    /// only when the pending receipt is there.
+    /// only when the pending receipt is there: what a ticket is to a relaxed call.
     ///
     /// # Errors
     ///
     /// Those of [`Database::create`].
     pub fn begin_create(&self, code: Code) -> Result<(ObjectId, Pending)> {
         let time = self.shared.clock().now();
-        let (reply, pending) = channel();
+        let (reply, pending) = channel(Durability::Durable);
         let shared = Arc::clone(&self.shared);
         let create = move |slots: &mut Slots| create::create(&shared, slots, code, time, reply);
         let id = self.shared.queue().on_worker(create)??;
@@ -152,7 +153,7 @@ impl Database {
     ///
     /// [`NotDue`](ErrorKind::NotDue) when it is not; [`Refused`](ErrorKind::Refused) by its policy.
     pub fn advance(&self, id: ObjectId) -> Result<Receipt> {
-        let (reply, pending) = channel();
+        let (reply, pending) = channel(Durability::Durable);
         self.shared.post_advance(id, self.now(), reply)?;
         pending.wait().map_err(|error| error.about(id))
     }
@@ -199,7 +200,11 @@ impl Database {
         self.shared.clock().now()
     }
 
-    /// The newest version, which may not be durable yet.
+    /// The newest version, which may not be durable yet: a crash may undo what no reply has
+    /// acknowledged. Before something outside rests on what is read here, wait for
+    /// [`sync`](Database::sync), after which every version that was read before is durable.
+    ///
+    /// It waits for no writer of the object, and no writer waits for whoever holds it.
     ///
     /// # Errors
     ///
@@ -269,7 +274,8 @@ impl Database {
         self.shared.queue().on_worker(move |_| shared.definition(hashes))?
     }
 
-    /// The object's history: narrow it down, then ask for its entries.
+    /// The object's history: narrow it down, then ask for its entries. Like
+    /// [`snapshot`](Database::snapshot), it has versions that are not durable yet.
     pub fn history(&self, id: ObjectId) -> query::History<'_> {
         query::History::new(self.shared.store(), id)
     }
@@ -399,7 +405,8 @@ impl Database {
         on_thread(|| capsule::import(&self.shared, from))?
     }
 
-    /// Waits until all that was appended is durable.
+    /// Waits until all that was appended is durable: every version that was seen or acknowledged
+    /// before.
     ///
     /// # Errors
     ///

@@ -77,6 +77,8 @@ pub enum ErrorKind {
         /// Its next wake, in milliseconds since 1970-01-01 UTC.
         wake: Option<u64>,
     },
+    /// The version is not durable yet: wait for its ticket first.
+    NotDurable,
     /// What belongs to a signature was given for a call without one: sign it, or leave that out.
     NotSigned {
         /// What was given.
@@ -199,6 +201,9 @@ impl fmt::Display for Error {
             }
             ErrorKind::NotDue { wake: Some(wake) } => write!(f, "its next wake is at {wake}"),
             ErrorKind::NotDue { wake: None } => f.write_str("it wants no wake"),
+            ErrorKind::NotDurable => {
+                f.write_str("the version is not durable yet: wait for its ticket first")
+            }
             ErrorKind::NotSigned { what } => {
                 write!(f, "the {what} is part of a signature: sign the call or leave it out")
             }

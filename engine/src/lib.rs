@@ -27,6 +27,7 @@ mod shared;
 mod slots;
 mod step;
 mod substrate;
+mod ticket;
 mod timer;
 mod turn;
 
@@ -38,6 +39,7 @@ pub use error::{Error, ErrorKind, Result};
 pub use options::Options;
 pub use replay::{Replay, Verified};
 pub use reply::{Answer, Pending, Receipt};
+pub use ticket::{Durability, Ticket};
 
 pub use object::credential::{PublicKey, SigningKey};
 pub use object::effects::Output;

@@ -89,7 +89,7 @@ impl Options {
     /// runs a wake that was due before it.
     ///
     /// Nobody waits for a cycle that runs by itself, so its outputs reach nobody but the object's
-    /// history: read them there.
+    /// history: read them there, and wait for [`Database::sync`] before they go out.
     pub fn cycles(mut self, run: bool) -> Options {
         self.cycles = run;
         self

@@ -1,8 +1,11 @@
-//! The answer to an input: a receipt once its version is durable, to be waited for by a thread or
-//! awaited by a future, on any runtime.
+//! The answer to an input, to be waited for by a thread or awaited by a future, on any runtime: a
+//! receipt, once its version is durable or, if that was asked for, before.
 //!
 //! It does not know what it answers. An input whose database goes away is answered with `Closed`,
 //! one that a worker panicked over with `Panicked`. What nobody waits for is logged if it failed.
+//!
+//! Invariant: an answer to an input that asked for durability is sent by [`Late`] only, and nobody
+//! gets the outputs of a version before it is durable.
 
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
@@ -14,8 +17,10 @@ use object::header::Header;
 use object::schema::Value;
 
 use crate::error::{ErrorKind, Result};
+use crate::ticket::{Durability, Promise, Ticket};
 
-/// Proof that an input was admitted and that its version is durable.
+/// Proof that an input was admitted and, unless it was to be [`Relaxed`](Durability::Relaxed), that
+/// its version is durable.
 #[derive(Debug, Clone)]
 pub struct Receipt {
     /// The object.
@@ -26,10 +31,27 @@ pub struct Receipt {
     pub header: Header,
     /// The method's result, when it has one.
     pub result: Option<Value>,
-    /// The outputs, in the order of their emission.
-    pub outputs: Vec<Output>,
     /// The ids of the rules that permitted it.
     pub rules: Vec<String>,
+    /// Says when the version is durable: at once, unless the input was to be relaxed.
+    pub ticket: Ticket,
+    pub(crate) outputs: Vec<Output>,
+}
+
+impl Receipt {
+    /// The outputs, in the order of their emission. They are for the world, which does not forget,
+    /// so there are none before the version is durable.
+    ///
+    /// # Errors
+    ///
+    /// [`NotDurable`](ErrorKind::NotDurable) as long as the ticket is open, and the ticket's own
+    /// error: both only when the input was to be relaxed.
+    pub fn outputs(&self) -> Result<&[Output]> {
+        match self.ticket.outcome() {
+            Some(outcome) => outcome.map(|()| &self.outputs[..]),
+            None => Err(crate::Error::from(ErrorKind::NotDurable).about(self.object)),
+        }
+    }
 }
 
 /// A receipt to come. Dropping it does not take the input back.
@@ -41,24 +63,77 @@ pub struct Pending(oneshot::Receiver<Result<Receipt>>);
 #[derive(Debug)]
 pub struct Answer(oneshot::AsyncReceiver<Result<Receipt>>);
 
-/// Where the answer goes.
+/// Where the answer goes, and when.
 #[derive(Debug)]
-pub(crate) struct Reply(Option<oneshot::Sender<Result<Receipt>>>);
+pub(crate) struct Reply {
+    sender: Option<oneshot::Sender<Result<Receipt>>>,
+    durability: Durability,
+}
 
 /// A reply and the receipt that it will be.
-pub(crate) fn channel() -> (Reply, Pending) {
+pub(crate) fn channel(durability: Durability) -> (Reply, Pending) {
     let (sender, receiver) = oneshot::channel();
-    (Reply(Some(sender)), Pending(receiver))
+    (Reply { sender: Some(sender), durability }, Pending(receiver))
+}
+
+/// What happens to a reply when the append has its place in the log.
+#[derive(Debug)]
+#[must_use]
+pub(crate) struct Early(Option<(Reply, Result<Receipt>)>);
+
+/// What happens to a reply when the append is durable, or never will be.
+#[derive(Debug)]
+#[must_use]
+pub(crate) struct Late {
+    reply: Option<(Reply, Result<Receipt>)>,
+    promise: Option<Promise>,
+}
+
+impl Early {
+    /// The append has its place, or failed.
+    pub(crate) fn send(self, appended: Result<()>) {
+        if let Some((reply, answer)) = self.0 {
+            reply.send(appended.and(answer));
+        }
+    }
+}
+
+impl Late {
+    /// The append is durable, or never will be.
+    pub(crate) fn send(self, durable: Result<()>) {
+        if let Some((reply, answer)) = self.reply {
+            reply.send(durable.and(answer));
+        } else if let Some(promise) = self.promise {
+            promise.settle(durable);
+        }
+    }
 }
 
 impl Reply {
     /// An answer that nobody waits for.
     pub(crate) fn none() -> Reply {
-        Reply(None)
+        Reply { sender: None, durability: Durability::Durable }
+    }
+
+    /// Splits `answer`, which an append puts on record, into what is sent when.
+    pub(crate) fn on_record(self, mut answer: Result<Receipt>) -> (Early, Late) {
+        match self.durability {
+            Durability::Durable => {
+                (Early(None), Late { reply: Some((self, answer)), promise: None })
+            }
+            Durability::Relaxed => {
+                let promise = answer.as_mut().ok().map(|receipt| {
+                    let (promise, ticket) = Promise::new();
+                    receipt.ticket = ticket;
+                    promise
+                });
+                (Early(Some((self, answer))), Late { reply: None, promise })
+            }
+        }
     }
 
     pub(crate) fn send(mut self, answer: Result<Receipt>) {
-        match (self.0.take(), answer) {
+        match (self.sender.take(), answer) {
             // Whoever asked may have stopped waiting.
             (Some(sender), answer) => drop(sender.send(answer)),
             // A refusal is a verdict, and on record.
@@ -72,14 +147,14 @@ impl Reply {
 
 impl Drop for Reply {
     fn drop(&mut self) {
-        if let Some(sender) = self.0.take().filter(|_| std::thread::panicking()) {
+        if let Some(sender) = self.sender.take().filter(|_| std::thread::panicking()) {
             drop(sender.send(Err(ErrorKind::Panicked.into())));
         }
     }
 }
 
 impl Pending {
-    /// Blocks the thread until the version is durable or the input refused.
+    /// Blocks the thread until the version is durable, or relaxed, or the input refused.
     ///
     /// # Errors
     ///

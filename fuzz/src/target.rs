@@ -11,6 +11,7 @@ mod header_decode;
 mod instrument;
 mod log_decode;
 mod policy_parse;
+mod rot;
 mod schema_parse;
 pub(crate) mod storage_model;
 
@@ -79,6 +80,11 @@ pub const TARGETS: &[Target] = &[
         name: "faults",
         about: "an operation of the disk that fails is told, and nothing acknowledged is lost",
         run: faults::run,
+    },
+    Target {
+        name: "rot",
+        about: "a byte that changed at rest is told, and never served",
+        run: rot::run,
     },
     Target {
         name: "database_model",

@@ -59,6 +59,22 @@ impl Directory {
         open(disk, path).map_err(|error| error.at(&marker))
     }
 
+    /// Whether there is a database in `path`.
+    pub(crate) fn is_in(disk: &dyn Disk, path: &Path) -> Result<bool> {
+        exists(disk, &path.join(MARKER)).map_err(|error| error.at(path))
+    }
+
+    /// Begins the database `id` in a directory that is missing or empty, or has what an earlier
+    /// beginning left. Nobody opens it before [`Directory::finish`], for it has no marker.
+    pub(crate) fn begin(disk: Arc<dyn Disk>, path: &Path, id: DatabaseId) -> Result<Directory> {
+        begin(disk, path, id).map_err(|error| error.at(path))
+    }
+
+    /// Makes what was begun a database.
+    pub(crate) fn finish(&self) -> Result<()> {
+        keep_file(&*self.disk, &self.path.join(MARKER))
+    }
+
     /// Where the files are.
     pub(crate) fn disk(&self) -> &Arc<dyn Disk> {
         &self.disk
@@ -67,6 +83,11 @@ impl Directory {
     /// The database's id.
     pub(crate) fn id(&self) -> DatabaseId {
         self.id
+    }
+
+    /// The directory.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// The directory of the log's segments.
@@ -124,16 +145,45 @@ fn create(disk: &dyn Disk, path: &Path) -> Result<()> {
     let mut id = DatabaseId::default();
     let filled = getrandom::fill(&mut id);
     filled.map_err(|error| Error::io("random bytes", io::Error::other(error.to_string())))?;
+    match write_marker(disk, &marker, id)? {
+        Some(_lock) => keep_file(disk, &marker),
+        None => Ok(()),
+    }
+}
+
+/// Writes the marker under its temporary name and locks it, unless it has its name already.
+fn write_marker(
+    disk: &dyn Disk,
+    marker: &Path,
+    id: DatabaseId,
+) -> Result<Option<Arc<dyn DiskFile>>> {
     // Whoever holds the lock of the file that becomes the marker is the one that makes it.
-    let made = disk.create(&temporary(&marker)).map_err(|error| Error::io("create", error))?;
+    let made = disk.create(&temporary(marker)).map_err(|error| Error::io("create", error))?;
     lock(&*made)?;
-    if exists(disk, &marker)? {
-        return Ok(());
+    if exists(disk, marker)? {
+        return Ok(None);
     }
     let written = made.set_length(0).and_then(|()| made.write_all_at(&encode(id), 0));
     written.map_err(|error| Error::io("write", error))?;
     made.sync().map_err(|error| Error::io("sync", error))?;
-    keep_file(disk, &marker)
+    Ok(Some(made))
+}
+
+fn begin(disk: Arc<dyn Disk>, path: &Path, id: DatabaseId) -> Result<Directory> {
+    create_directories(&*disk, path)?;
+    let names = disk.list(path).map_err(|error| Error::io("list", error))?;
+    let (marker, log) = (temporary(Path::new(MARKER)), PathBuf::from(LOG));
+    let was_begun =
+        names.contains(&marker) && names.iter().all(|name| [&marker, &log].contains(&name));
+    if !names.is_empty() && !was_begun {
+        return Err(ErrorKind::Occupied.into());
+    }
+    let marker = write_marker(&*disk, &path.join(MARKER), id)?.ok_or(ErrorKind::Locked)?;
+    sync_directory(&*disk, path)?;
+    let log = path.join(LOG);
+    disk.create_directory(&log).map_err(|error| Error::io("create directory", error))?;
+    sync_directory(&*disk, path)?;
+    Ok(Directory { disk, path: path.to_path_buf(), id, marker })
 }
 
 /// Makes a directory and those above it, durably.
@@ -227,10 +277,19 @@ pub(crate) fn create_file(
     path: &Path,
     fill: impl FnOnce(&dyn DiskFile) -> io::Result<()>,
 ) -> Result<Arc<dyn DiskFile>> {
+    copy_file(disk, path, |file| fill(file).map_err(|error| Error::io("write", error).at(path)))
+}
+
+/// As [`create_file`], for bytes that come from where something else can be wrong with them.
+pub(crate) fn copy_file(
+    disk: &dyn Disk,
+    path: &Path,
+    fill: impl FnOnce(&dyn DiskFile) -> Result<()>,
+) -> Result<Arc<dyn DiskFile>> {
     let temporary = temporary(path);
     let made = disk.create(&temporary).and_then(|file| file.set_length(0).map(|()| file));
     let file = made.map_err(|error| Error::io("create", error).at(path))?;
-    let filled = fill(&*file).map_err(|error| Error::io("write", error).at(path));
+    let filled = fill(&*file);
     let synced = |()| file.sync().map_err(|error| Error::io("sync", error).at(path));
     if let Err(error) = filled.and_then(synced).and_then(|()| keep_file(disk, path)) {
         // On a full disk it would hold the space that is missing.

@@ -46,6 +46,14 @@ pub enum ErrorKind {
     Closed,
     /// The directory is not a database, or there is none where one is asked for.
     NotADatabase,
+    /// The directory has something in it; name one that is missing or empty.
+    Occupied,
+    /// The directory is no earlier backup of this database; back up into one that is missing or
+    /// empty.
+    NotItsBackup {
+        /// What shows it.
+        found: String,
+    },
     /// The database was written by a newer version of this program.
     NewerFormat {
         /// The format of the database.
@@ -205,6 +213,13 @@ impl fmt::Display for ErrorKind {
             }
             ErrorKind::Closed => f.write_str("the database was closed"),
             ErrorKind::NotADatabase => f.write_str("not a database"),
+            ErrorKind::Occupied => {
+                f.write_str("something is in the directory: name one that is missing or empty")
+            }
+            ErrorKind::NotItsBackup { found } => {
+                let remedy = "back up into a directory that is missing or empty";
+                write!(f, "not an earlier backup of this database ({found}): {remedy}")
+            }
             ErrorKind::NewerFormat { found, supported } => {
                 write!(f, "format {found} is newer than {supported}, the newest known here")
             }

@@ -316,8 +316,10 @@ fn guard<T>(path: &Path, work: impl FnOnce() -> Result<T, redb::Error>) -> Resul
 
 /// What a failure of redb means here: the file system's own, or a damaged index.
 fn failed(path: &Path, error: redb::Error) -> Error {
+    use std::io::ErrorKind::{InvalidData, UnexpectedEof};
     let error = match error {
-        redb::Error::Io(error) if error.kind() != std::io::ErrorKind::InvalidData => {
+        // An end that redb did not expect is one that damaged bytes led it beyond.
+        redb::Error::Io(error) if !matches!(error.kind(), InvalidData | UnexpectedEof) => {
             Error::io("index", error)
         }
         redb::Error::PreviousIo => ErrorKind::Poisoned.into(),

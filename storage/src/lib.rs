@@ -7,6 +7,7 @@
 //! byte that is served was verified against a check or a hash.
 
 mod append;
+mod backup;
 mod capsule;
 mod check;
 mod directory;
@@ -27,6 +28,8 @@ mod store;
 mod stored;
 
 pub use append::{Append, Blob, Change, NewCommit};
+pub use backup::BackupReport;
+pub use backup::restore::{RestoreReport, Until};
 pub use capsule::{CapsuleReader, Seal};
 pub use check::{Damage, Report};
 pub use error::{Error, ErrorKind, Result};

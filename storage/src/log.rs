@@ -64,6 +64,20 @@ impl std::fmt::Display for Position {
     }
 }
 
+impl std::str::FromStr for Position {
+    type Err = Error;
+
+    /// Reads what [`Display`](std::fmt::Display) writes.
+    fn from_str(text: &str) -> Result<Position> {
+        let numbers = text.split_once(':');
+        let position = numbers.and_then(|(segment, offset)| {
+            Some(Position::new(segment.parse().ok()?, offset.parse().ok()?))
+        });
+        let position = position.filter(|position| position.to_string() == text);
+        position.ok_or_else(|| Error::not_found("place in a log", text))
+    }
+}
+
 /// The end of a part of the log, and what a frame behind it is chained to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Tail {

@@ -5,6 +5,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::backup::restore::{self, RestoreReport, Until};
 use crate::disk::{Disk, LocalDisk};
 use crate::error::Result;
 use crate::recovery;
@@ -112,5 +113,28 @@ impl Options {
     /// damage of the log, and those of the file system.
     pub fn rebuild_index(self, path: impl AsRef<Path>) -> Result<()> {
         recovery::rebuild_index(&self, path.as_ref())
+    }
+
+    /// Makes a new database in `to`, which must be missing or empty, out of the one in `from`: a
+    /// backup, or any that is closed; it is not changed. `progress` is told bytes of log done and in
+    /// all. Every frame is verified. What fails on the way leaves no database, and can be done
+    /// again. A log that is damaged can be restored up to a place before the damage.
+    ///
+    /// The result is the same database, with the same id, as of an earlier moment: its objects are
+    /// the same objects. Only one of the two should go on, or their lineages fork.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](crate::ErrorKind::NotFound) when no frame ends at the position,
+    /// [`Occupied`](crate::ErrorKind::Occupied) when something is in `to`, and those of
+    /// [`Options::open`] for `from`.
+    pub fn restore(
+        self,
+        from: impl AsRef<Path>,
+        to: impl AsRef<Path>,
+        until: Until,
+        mut progress: impl FnMut(u64, u64),
+    ) -> Result<RestoreReport> {
+        restore::restore(&self, from.as_ref(), to.as_ref(), until, &mut progress)
     }
 }

@@ -133,25 +133,7 @@ impl Replay<'_> {
     /// Decides what the end of the log is: a torn tail is cut off.
     fn end(&self, scan: &mut Scan<'_>, tail: Tail, broken: Option<Error>) -> Result<()> {
         let number = tail.end.segment();
-        let later = self.segments.numbers()?.last().is_some_and(|&last| last > number);
-        if later && !self.segments.exists(number + 1)? {
-            let missing = Position::new(number + 1, 0);
-            return Err(damaged(missing, "a segment of the log", "no file, but later ones"));
-        }
-        let mut torn = broken.is_some() || later;
-        let mut behind = scan.resume()?;
-        while let Some(frame) = behind {
-            if frame.group > tail.end {
-                let lost = format!("none, but frames from {} on, written later", frame.position);
-                return Err(broken.unwrap_or_else(|| damaged(tail.end, "a frame", lost)));
-            }
-            torn = true;
-            behind = match scan.next()? {
-                Next::Frame(frame) => Some(frame),
-                Next::Nothing | Next::Broken(_) => scan.resume()?,
-            };
-        }
-        if torn {
+        if is_torn(self.segments, scan, broken)? {
             tracing::warn!(segment = number, offset = tail.end.offset(), "a torn end is cut off");
             self.segments.remove_from(number + 1)?;
             self.segments.truncate(number, u64::from(tail.end.offset()))?;
@@ -225,6 +207,36 @@ impl Replay<'_> {
         };
         Ok((row.clone(), row))
     }
+}
+
+/// Whether what lies behind the last frame that was read, `broken` or not there, is the torn end of
+/// the log; that it is damage is an error.
+pub(crate) fn is_torn(
+    segments: &Segments,
+    scan: &mut Scan<'_>,
+    broken: Option<Error>,
+) -> Result<bool> {
+    let tail = scan.tail();
+    let number = tail.end.segment();
+    let later = segments.numbers()?.last().is_some_and(|&last| last > number);
+    if later && !segments.exists(number + 1)? {
+        let missing = Position::new(number + 1, 0);
+        return Err(damaged(missing, "a segment of the log", "no file, but later ones"));
+    }
+    let mut torn = broken.is_some() || later;
+    let mut behind = scan.resume()?;
+    while let Some(frame) = behind {
+        if frame.group > tail.end {
+            let lost = format!("none, but frames from {} on, written later", frame.position);
+            return Err(broken.unwrap_or_else(|| damaged(tail.end, "a frame", lost)));
+        }
+        torn = true;
+        behind = match scan.next()? {
+            Next::Frame(frame) => Some(frame),
+            Next::Nothing | Next::Broken(_) => scan.resume()?,
+        };
+    }
+    Ok(torn)
 }
 
 /// Makes the index of the database in `path` anew from the log.

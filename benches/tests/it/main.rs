@@ -47,7 +47,7 @@ fn figures_with_a_floor_name_it() {
     let figures = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
     let figures: Vec<Value> =
         figures.filter(|figure| figure["name"].as_str().unwrap().starts_with("commit")).collect();
-    assert_eq!(figures.len(), 3);
+    assert_eq!(figures.len(), 4);
     for figure in figures {
         assert_eq!(figure["vs"][0]["name"], "floor.append_fdatasync");
     }

@@ -11,7 +11,8 @@ fn a_wake_runs_at_its_time_and_rearms_itself() {
     let id = db.create(counter_code(OPEN)).unwrap();
     let receipt = db.call(id, "ring", args![START + 500]).wait().unwrap();
     assert_eq!(receipt.header.wake, Some(START + 500));
-    assert_eq!((receipt.outputs[0].name.as_str(), receipt.outputs[0].payload.len()), ("rung", 8));
+    let [rung] = receipt.outputs().unwrap() else { panic!("{receipt:?}") };
+    assert_eq!((rung.name.as_str(), rung.payload.len()), ("rung", 8));
     db.run_until(START + 499).unwrap();
     assert_eq!(db.snapshot(id).unwrap().header().seq, 1);
     db.run_until(START + 3_600).unwrap();

@@ -344,7 +344,7 @@ fn an_aircraft_inspects_itself_three_days_after_its_notice() {
     assert_eq!(aircraft.fly(0, 5_000).unwrap().header.wake, None);
     let receipt = aircraft.fly(5_000, 400).unwrap();
     let inspection = DAWN + 5_000 + 72 * 60;
-    let [output] = &receipt.outputs[..] else { panic!("{:?}", receipt.outputs) };
+    let [output] = receipt.outputs().unwrap() else { panic!("{receipt:?}") };
     assert_eq!(
         (output.name.as_str(), &output.payload[..]),
         ("inspection-due", &inspection.to_le_bytes()[..])
@@ -353,7 +353,7 @@ fn an_aircraft_inspects_itself_three_days_after_its_notice() {
     check_refused(aircraft.fly(5_400, 601), Reason::Forbidden, &["inspection"]);
     check_refused(aircraft.fly(5_399, 601), Reason::Forbidden, &["inspection", "overlap"]);
     let last = aircraft.fly(5_400, 600).unwrap();
-    assert_eq!((last.outputs.len(), last.header.wake), (0, Some(inspection * MINUTE)));
+    assert_eq!((last.outputs().unwrap().len(), last.header.wake), (0, Some(inspection * MINUTE)));
     let state = || db.snapshot(aircraft.id).unwrap();
     assert_eq!(state().value("notice").unwrap(), Some(inspection).into());
 

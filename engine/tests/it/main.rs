@@ -3,6 +3,8 @@
 //! - `bad_input`: modules, policies, directories and capsules that are not as they must be.
 //! - `credentials`: who signed, once, in time, in order.
 //! - `cycles`: wakes, on both clocks, across restarts.
+//! - `disk`: a disk that waits, fails and forgets when a test says so.
+//! - `durability`: replies before and after the disk is done, and what a power cut undoes.
 //! - `guests`: the committed objects of guest/objects, each with its policy.
 //! - `history`: any version, diffs, blame, refusals, names, lists.
 //! - `lineage`: verification, replay, capsules, and what tampering does to them.
@@ -15,6 +17,8 @@
 mod bad_input;
 mod credentials;
 mod cycles;
+mod disk;
+mod durability;
 mod guests;
 mod history;
 mod lineage;

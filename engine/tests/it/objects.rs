@@ -111,3 +111,22 @@ impl Fixture {
         options.open(self.directory.path().join("db")).unwrap()
     }
 }
+
+/// The smallest executor: polls when woken.
+pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
+    struct Unpark(std::thread::Thread);
+    impl std::task::Wake for Unpark {
+        fn wake(self: std::sync::Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = std::sync::Arc::new(Unpark(std::thread::current())).into();
+    let mut context = std::task::Context::from_waker(&waker);
+    let mut future = std::pin::pin!(future);
+    loop {
+        match future.as_mut().poll(&mut context) {
+            std::task::Poll::Ready(ready) => return ready,
+            std::task::Poll::Pending => std::thread::park(),
+        }
+    }
+}

@@ -2,7 +2,7 @@
 
 use continuant::{Database, ErrorKind, Kind, ObjectId, Reason, Value, args};
 
-use crate::objects::{Fixture, OPEN, START, counter_code, labelled};
+use crate::objects::{Fixture, OPEN, START, block_on, counter_code, labelled};
 
 fn total(db: &Database, id: ObjectId) -> u64 {
     db.snapshot(id).unwrap().get("total").unwrap()
@@ -153,23 +153,4 @@ fn a_call_can_be_awaited_on_any_executor() {
         db.call(id, "add", args![1u64]).await
     });
     assert_eq!(receipt.unwrap().header.seq, 2);
-}
-
-/// The smallest executor: polls when woken.
-fn block_on<T>(future: impl Future<Output = T>) -> T {
-    struct Unpark(std::thread::Thread);
-    impl std::task::Wake for Unpark {
-        fn wake(self: std::sync::Arc<Self>) {
-            self.0.unpark();
-        }
-    }
-    let waker = std::sync::Arc::new(Unpark(std::thread::current())).into();
-    let mut context = std::task::Context::from_waker(&waker);
-    let mut future = std::pin::pin!(future);
-    loop {
-        match future.as_mut().poll(&mut context) {
-            std::task::Poll::Ready(ready) => return ready,
-            std::task::Poll::Pending => std::thread::park(),
-        }
-    }
 }

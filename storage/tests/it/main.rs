@@ -2,6 +2,7 @@
 //!
 //! - `author`: makes lineages out of the object crate's pure functions; no test.
 //! - `append`: what is taken, and what is turned away.
+//! - `backup`: backups while appends go on, whatever fails; restoring up to any moment.
 //! - `capsule`: objects out of one store and into another.
 //! - `damage`: every changed byte of the log is found; what is not a database is not opened.
 //! - `failure`: after the file system failed nothing is acknowledged.
@@ -14,6 +15,7 @@
 
 mod append;
 mod author;
+mod backup;
 mod capsule;
 mod damage;
 mod failure;

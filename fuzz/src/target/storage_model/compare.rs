@@ -144,7 +144,7 @@ fn version(
     globals(expected, base, &found.globals)
 }
 
-fn memory(expected: &Version, base: &BaseImage, found: &impl Memory) -> Outcome {
+pub(crate) fn memory(expected: &Version, base: &BaseImage, found: &impl Memory) -> Outcome {
     equal("the memory's length", &expected.header.memory_bytes, &found.bytes_count())?;
     let count = page_count(found.bytes_count());
     let memory = expected.memory(base);
@@ -154,7 +154,7 @@ fn memory(expected: &Version, base: &BaseImage, found: &impl Memory) -> Outcome 
     Ok(())
 }
 
-fn globals(expected: &Version, base: &BaseImage, found: &[u64]) -> Outcome {
+pub(crate) fn globals(expected: &Version, base: &BaseImage, found: &[u64]) -> Outcome {
     let expected = expected.globals.as_deref().unwrap_or(base.globals());
     equal("the globals", &expected, &found)
 }

@@ -1,0 +1,56 @@
+//! Continuant beside other stores that run in a process: the same versions of the same objects, in
+//! groups of the same size, in the same run.
+//!
+//! It reads the command line and prints; `rounds.rs` measures.
+
+mod fjall;
+mod lmdb;
+mod peer;
+mod redb;
+mod rounds;
+mod sqlite;
+
+use std::io::Write;
+
+use anyhow::{Result, ensure};
+use clap::Parser;
+use continuant_benches::machine;
+
+/// Figures of Continuant's store beside its peers'.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// A tenth of the objects: a first look.
+    #[arg(long)]
+    quick: bool,
+    /// Only the peers whose names contain this.
+    #[arg(long, value_name = "NAME")]
+    only: Option<String>,
+    /// One JSON object a line.
+    #[arg(long)]
+    json: bool,
+    /// Rounds of each figure.
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    rounds: usize,
+    /// Objects that are committed to, once each in a round; 100,000, or 10,000 when quick.
+    #[arg(long, value_name = "N")]
+    objects: Option<usize>,
+}
+
+fn main() -> Result<()> {
+    let Arguments { quick, only, json, rounds, objects } = Arguments::parse();
+    let objects = objects.unwrap_or(if quick { 10_000 } else { 100_000 });
+    ensure!(rounds > 0 && objects > 0, "a figure needs a round and an object");
+    let mut out = std::io::stdout().lock();
+    if !json {
+        writeln!(out, "{}; {objects} objects, {rounds} rounds", machine::describe())?;
+    }
+    let noise = machine::noise(if quick { 9 } else { 25 })?;
+    let figures = rounds::compare(objects, rounds, only.as_deref())?;
+    for figure in noise.iter().chain(&figures) {
+        match json {
+            true => writeln!(out, "{}", figure.json())?,
+            false => writeln!(out, "{figure}")?,
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,107 @@
+//! Faults that a disk has while it is used: which operation fails, how, and whether it did.
+//!
+//! It does not know what an operation does.
+//!
+//! Invariant: a fault that is planned fires at the operation with its number, or never because the
+//! workload ends before.
+
+use std::io;
+use std::path::Path;
+
+/// What an operation is, as far as it matters for how it can fail.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Kind {
+    /// Names and lengths are looked at, or a file that there is is opened.
+    Look,
+    Read,
+    Write,
+    /// A length or an allocation.
+    Resize,
+    Sync,
+    /// A name is made, changed or removed.
+    Name,
+    SyncDirectory,
+}
+
+/// How operations fail.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Fault {
+    /// An input or output error; what a sync was to write is gone, though still read.
+    Io,
+    /// No space.
+    Full,
+    /// A write that writes less than it was given.
+    Short,
+    /// A sync that fails; what it was to write is gone, and no longer read either.
+    Evicted,
+    /// Interrupted by a signal before anything was done.
+    Interrupted,
+}
+
+impl Fault {
+    /// Whether an operation of this kind can fail so.
+    fn concerns(self, kind: Kind) -> bool {
+        match self {
+            Fault::Io => true,
+            Fault::Full => !matches!(kind, Kind::Look | Kind::Read),
+            Fault::Short => kind == Kind::Write,
+            Fault::Evicted => kind == Kind::Sync,
+            Fault::Interrupted => matches!(kind, Kind::Read | Kind::Write),
+        }
+    }
+
+    pub(crate) fn error(self) -> io::Error {
+        // A kind alone would not do: the store is to keep what the system said.
+        match self {
+            Fault::Full => io::Error::new(io::ErrorKind::StorageFull, "injected"),
+            Fault::Interrupted => io::Error::new(io::ErrorKind::Interrupted, "injected"),
+            _ => io::Error::other("injected"),
+        }
+    }
+}
+
+/// A fault that is to fire.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    pub(crate) fault: Fault,
+    /// The number of the operation, among those that can fail so.
+    pub(crate) at: u64,
+    /// Whether all that come after it fail as well.
+    pub(crate) for_ever: bool,
+    /// Only operations on files and directories whose path ends so.
+    pub(crate) only: &'static str,
+}
+
+/// The faults of a disk.
+#[derive(Debug, Default)]
+pub(crate) struct Faults {
+    plan: Option<Plan>,
+    /// Operations that could have failed so far.
+    passed: u64,
+    fired: u64,
+}
+
+impl Faults {
+    pub(crate) fn plan(&mut self, plan: Option<Plan>) {
+        *self = Faults { plan, passed: 0, fired: 0 };
+    }
+
+    /// How often the fault fired.
+    pub(crate) fn fired(&self) -> u64 {
+        self.fired
+    }
+
+    /// The fault that an operation is to have.
+    pub(crate) fn next(&mut self, kind: Kind, path: &Path) -> Option<Fault> {
+        let plan = self.plan.as_ref()?;
+        let is_of = path.as_os_str().as_encoded_bytes().ends_with(plan.only.as_bytes());
+        if !plan.fault.concerns(kind) || !is_of {
+            return None;
+        }
+        let number = self.passed;
+        self.passed += 1;
+        let fires = if plan.for_ever { number >= plan.at } else { number == plan.at };
+        self.fired += u64::from(fires);
+        fires.then_some(plan.fault)
+    }
+}

@@ -1,0 +1,235 @@
+//! What a disk has: files and names, with what is durable kept apart from what is only written.
+//!
+//! It changes by operations, one after another, so a trace of them makes it again as it was at any
+//! point. It knows no threads, no handles and no faults.
+//!
+//! Invariant: durable bytes change when a file is synced, durable names when a directory is.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::content::Content;
+
+/// A file, whatever it is called.
+pub(crate) type FileId = u64;
+
+/// What names stand for, by path.
+pub(crate) type Names = BTreeMap<PathBuf, Node>;
+
+/// What a name stands for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Node {
+    Directory,
+    File(FileId),
+}
+
+/// One thing that was done to a volume.
+#[derive(Clone, Debug)]
+pub(crate) enum Operation {
+    /// A name changes, and maybe what it stands for is new.
+    Name(NameChange),
+    SyncDirectory(PathBuf),
+    /// Bytes or the length of a file change.
+    File(FileId, Change),
+    Sync(FileId),
+    DropCache(FileId),
+    Mark(Mark),
+}
+
+/// What is in a trace that does not change the disk.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Mark {
+    /// The store was opened.
+    Opened,
+    /// The store acknowledged all up to the frame with this number.
+    Acknowledged(usize),
+    /// An operation was made to fail.
+    Failed,
+}
+
+/// A change of names; durable once the directory of the names is synced.
+#[derive(Clone, Debug)]
+pub(crate) enum NameChange {
+    Create(PathBuf, Node),
+    Rename(PathBuf, PathBuf),
+    Remove(PathBuf),
+}
+
+/// A change of a file; durable once the file is synced.
+#[derive(Clone, Debug)]
+pub(crate) enum Change {
+    Write { offset: u64, bytes: Arc<[u8]> },
+    SetLength(u64),
+    Allocate(u64),
+}
+
+/// One file.
+#[derive(Clone, Debug, Default)]
+pub(super) struct File {
+    /// What is read: what is durable, and what was written since, whether it will be durable or
+    /// not.
+    pub(super) cached: Content,
+    pub(super) durable: Content,
+    /// What the next sync makes durable, in the order in which it was done.
+    pub(super) pending: Vec<Change>,
+}
+
+/// What a disk has.
+#[derive(Clone, Debug)]
+pub(crate) struct Volume {
+    pub(super) files: BTreeMap<FileId, File>,
+    names: Names,
+    pub(super) durable_names: Names,
+    pub(super) pending_names: Vec<NameChange>,
+}
+
+impl Volume {
+    /// An empty disk.
+    pub(crate) fn new() -> Volume {
+        let names = Names::from([(PathBuf::from("/"), Node::Directory)]);
+        Volume::of(names, BTreeMap::new())
+    }
+
+    /// A disk on which everything is durable.
+    pub(super) fn of(names: Names, files: BTreeMap<FileId, File>) -> Volume {
+        Volume { files, durable_names: names.clone(), names, pending_names: Vec::new() }
+    }
+
+    /// Whether nothing would be lost if the power was cut.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.pending_names.is_empty() && self.files.values().all(|file| file.pending.is_empty())
+    }
+
+    /// What a name stands for.
+    pub(crate) fn node(&self, path: &Path) -> Option<Node> {
+        self.names.get(path).copied()
+    }
+
+    /// The names in a directory.
+    pub(crate) fn list(&self, directory: &Path) -> Vec<PathBuf> {
+        let inside = self.names.keys().filter(|path| path.parent() == Some(directory));
+        inside.filter_map(|path| path.file_name()).map(PathBuf::from).collect()
+    }
+
+    /// All files that have a name.
+    pub(crate) fn named_files(&self) -> impl Iterator<Item = (&Path, FileId)> {
+        self.names.iter().filter_map(|(path, node)| match node {
+            Node::File(file) => Some((path.as_path(), *file)),
+            Node::Directory => None,
+        })
+    }
+
+    /// What is read of a file.
+    pub(crate) fn content(&self, file: FileId) -> &Content {
+        &self.files[&file].cached
+    }
+
+    /// An id that no file has.
+    pub(crate) fn new_file(&self) -> FileId {
+        self.files.last_key_value().map_or(0, |(last, _)| last + 1)
+    }
+
+    /// Does one thing.
+    pub(crate) fn apply(&mut self, operation: &Operation) {
+        match operation {
+            Operation::Name(change) => {
+                if let NameChange::Create(_, Node::File(file)) = change {
+                    self.files.entry(*file).or_default();
+                }
+                change.apply(&mut self.names);
+                self.pending_names.push(change.clone());
+            }
+            Operation::SyncDirectory(path) => {
+                let durable = &mut self.durable_names;
+                self.pending_names.retain(|change| {
+                    let is_inside = change.is_in(path);
+                    if is_inside {
+                        change.apply(durable);
+                    }
+                    !is_inside
+                });
+            }
+            Operation::File(file, change) => {
+                let file = self.file(*file);
+                change.apply(&mut file.cached);
+                file.pending.push(change.clone());
+            }
+            Operation::Sync(file) => self.file(*file).sync(),
+            Operation::DropCache(file) => self.file(*file).drop_cache(),
+            Operation::Mark(_) => {}
+        }
+    }
+
+    pub(super) fn file(&mut self, file: FileId) -> &mut File {
+        self.files.get_mut(&file).expect("the file was created")
+    }
+
+    /// Writes all that is cached, as a machine does that is shut down.
+    pub(crate) fn settle(&mut self) {
+        self.files.values_mut().for_each(File::sync);
+        self.files.values_mut().for_each(File::drop_cache);
+        self.durable_names = self.names.clone();
+        self.pending_names.clear();
+    }
+}
+
+impl File {
+    fn sync(&mut self) {
+        for change in self.pending.drain(..) {
+            change.apply(&mut self.durable);
+        }
+    }
+
+    fn drop_cache(&mut self) {
+        self.cached = self.durable.clone();
+        for change in &self.pending {
+            change.apply(&mut self.cached);
+        }
+    }
+}
+
+impl NameChange {
+    pub(super) fn apply(&self, names: &mut Names) {
+        match self {
+            NameChange::Create(path, node) => drop(names.insert(path.clone(), *node)),
+            NameChange::Rename(from, to) => {
+                let node = names.remove(from).expect("what is renamed is there");
+                names.insert(to.clone(), node);
+            }
+            NameChange::Remove(path) => drop(names.remove(path)),
+        }
+    }
+
+    /// The names that it changes.
+    pub(super) fn paths(&self) -> impl Iterator<Item = &PathBuf> {
+        let (one, other) = match self {
+            NameChange::Create(path, _) | NameChange::Remove(path) => (path, None),
+            NameChange::Rename(from, to) => (from, Some(to)),
+        };
+        std::iter::once(one).chain(other)
+    }
+
+    fn is_in(&self, directory: &Path) -> bool {
+        self.paths().all(|path| path.parent() == Some(directory))
+    }
+}
+
+impl Change {
+    pub(super) fn apply(&self, content: &mut Content) {
+        match self {
+            Change::Write { offset, bytes } => content.write(bytes, *offset),
+            Change::SetLength(length) => content.set_length(*length),
+            Change::Allocate(length) => content.set_length(content.length().max(*length)),
+        }
+    }
+
+    /// The length of a file after it.
+    pub(super) fn length_after(&self, before: u64) -> u64 {
+        match self {
+            Change::Write { offset, bytes } => before.max(offset + bytes.len() as u64),
+            Change::SetLength(length) => *length,
+            Change::Allocate(length) => before.max(*length),
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! What runs count of what they did, told on a terminal while they go on.
+//!
+//! It does not know what is counted.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::sync::{Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+/// How often the terminal is told.
+const EVERY: Duration = Duration::from_millis(500);
+
+/// Counts, by what is counted.
+pub type Counts = BTreeMap<&'static str, u64>;
+
+/// Counts what runs do.
+#[derive(Debug)]
+pub struct Tally(Mutex<State>);
+
+#[derive(Debug)]
+struct State {
+    counts: Counts,
+    start: Instant,
+    /// When the terminal was told; never when there is none.
+    told: Option<Instant>,
+}
+
+impl Tally {
+    /// Counts nothing yet; tells the terminal as it goes on if asked to.
+    pub fn new(tells: bool) -> Tally {
+        let start = Instant::now();
+        let (counts, told) = (Counts::new(), tells.then_some(start));
+        Tally(Mutex::new(State { counts, start, told }))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().expect("nothing panics while it counts")
+    }
+
+    /// Counts `count` more.
+    pub fn add(&self, what: &'static str, count: u64) {
+        let mut state = self.state();
+        *state.counts.entry(what).or_default() += count;
+        if state.told.is_some_and(|told| told.elapsed() > EVERY) {
+            state.told = Some(Instant::now());
+            let line = text(&state.counts, state.start.elapsed());
+            // A terminal that is gone is nobody's concern here.
+            let _ = write!(std::io::stderr(), "\r\x1b[K{line}");
+        }
+    }
+
+    /// What was counted. The terminal is told no more.
+    pub fn end(&self) -> Counts {
+        let mut state = self.state();
+        if state.told.take().is_some() {
+            let _ = write!(std::io::stderr(), "\r\x1b[K");
+        }
+        state.counts.clone()
+    }
+}
+
+/// The counts in one line, with the rate of each.
+pub fn text(counts: &Counts, took: Duration) -> String {
+    let seconds = took.as_secs_f64().max(1e-9);
+    let each = counts.iter().map(|(what, count)| {
+        let rate = *count as f64 / seconds;
+        format!("{count} {what} ({rate:.0}/s)")
+    });
+    let each: Vec<String> = each.collect();
+    format!("{}, {seconds:.1} s", each.join(", "))
+}

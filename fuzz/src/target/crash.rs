@@ -1,0 +1,93 @@
+//! The power is cut at every write and every sync of a workload: what was acknowledged is there,
+//! what was not is there whole or not at all, and the store goes on from it; also when the power is
+//! cut again while it recovers, or later.
+//!
+//! The workload runs once, on a disk that records; each point of the record makes disks as a power
+//! cut may leave them. One seed in four has threads that race: it does not repeat exactly.
+
+use rand::RngExt;
+use rand::rngs::StdRng;
+
+use crate::disk::volume::{Mark, Operation, Volume};
+use crate::disk::{Leaves, SimulatedDisk};
+use crate::generate::source;
+use crate::outcome::{Outcome, must};
+use crate::runner::watch_threads;
+use crate::tally::Tally;
+use crate::workload::{Threads, Work};
+
+/// Power cuts at each point of which any part may be left.
+const PARTS: usize = 3;
+/// Power cuts in a row.
+const DEPTH: usize = 3;
+
+pub(crate) fn run(seed: u64, tally: &Tally) -> Outcome {
+    watch_threads();
+    let mut rng = source(seed);
+    let threads = if seed % 4 == 3 { Threads::Racing } else { Threads::InTurn };
+    let steps = rng.random_range(4..16);
+    let work = Work::new(&mut rng, steps, threads)?;
+    let mut cuts = Cuts { rng, tally };
+    cuts.along(&work, &Volume::new(), 1)
+}
+
+struct Cuts<'a> {
+    rng: StdRng,
+    tally: &'a Tally,
+}
+
+impl Cuts<'_> {
+    /// Does the work on a disk and cuts the power at points of it: at all when this is the first
+    /// time, else at some.
+    fn along(&mut self, work: &Work, start: &Volume, depth: usize) -> Outcome {
+        let disk = SimulatedDisk::traced(start.clone());
+        must("the work", work.run(&disk))?;
+        let trace = disk.take_trace();
+        let (mut volume, mut acknowledged) = (start.clone(), 0);
+        for (index, operation) in trace.iter().enumerate() {
+            let is_point = !matches!(operation, Operation::Mark(_) | Operation::DropCache(_));
+            if is_point && (depth == 1 || self.rng.random_bool(0.1)) {
+                let outcome = self.point(work, &volume, acknowledged, depth);
+                outcome.map_err(|problem| {
+                    format!("before operation {index} of {}: {problem}", trace.len())
+                })?;
+            }
+            volume.apply(operation);
+            if let Operation::Mark(Mark::Acknowledged(frames)) = operation {
+                acknowledged = acknowledged.max(*frames);
+            }
+        }
+        self.point(work, &volume, acknowledged, depth)
+    }
+
+    fn point(&mut self, work: &Work, volume: &Volume, floor: usize, depth: usize) -> Outcome {
+        if volume.is_settled() {
+            return self.cut(work, volume, floor, Leaves::Everything, depth);
+        }
+        self.cut(work, volume, floor, Leaves::Everything, depth)?;
+        self.cut(work, volume, floor, Leaves::Nothing, depth)?;
+        let parts = if depth == 1 { PARTS } else { 1 };
+        (0..parts).try_for_each(|_| self.cut(work, volume, floor, Leaves::Some, depth))
+    }
+
+    fn cut(
+        &mut self,
+        work: &Work,
+        volume: &Volume,
+        floor: usize,
+        leaves: Leaves,
+        depth: usize,
+    ) -> Outcome {
+        let left = volume.cut(leaves, &mut self.rng);
+        let disk = SimulatedDisk::new(left.clone());
+        let about = |problem| format!("leaving {leaves:?}: {problem}");
+        let state = work.recover(&disk, floor, &mut self.rng).map_err(about)?;
+        self.tally.add("crash points", 1);
+        if depth == DEPTH || !self.rng.random_bool(0.02) {
+            return Ok(());
+        }
+        let more = work.after(&mut self.rng, state)?;
+        let again = self.along(&more, &left, depth + 1);
+        again.map_err(|problem| about(format!("then, {problem}")))
+    }
+}

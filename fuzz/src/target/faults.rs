@@ -1,0 +1,134 @@
+//! Every operation of a disk fails, one run for each: the store says so in its own words,
+//! acknowledges nothing more, and has all that it acknowledged when it is opened again, with the
+//! power cut or not.
+//!
+//! A seed chooses how operations fail and a workload; the run then lets operation 0 fail, operation
+//! 1 and so on, until the workload ends before. Every other workload starts with a recovery.
+
+use rand::RngExt;
+use rand::rngs::StdRng;
+use storage::ErrorKind;
+
+use crate::disk::fault::{Fault, Plan};
+use crate::disk::volume::{Mark, Operation, Volume};
+use crate::disk::{Leaves, SimulatedDisk};
+use crate::generate::source;
+use crate::outcome::{Outcome, hold, must};
+use crate::runner::watch_threads;
+use crate::tally::Tally;
+use crate::workload::{Threads, Work};
+
+/// How operations fail: the fault, whether all that follow fail as well, and of which files.
+const WAYS: [(Fault, bool, &str); 11] = [
+    (Fault::Io, false, ""),
+    (Fault::Io, true, ""),
+    (Fault::Io, true, ".log"),
+    (Fault::Io, true, "index.redb"),
+    (Fault::Full, false, ""),
+    (Fault::Full, true, ""),
+    (Fault::Evicted, false, ""),
+    (Fault::Evicted, true, ""),
+    (Fault::Short, false, ""),
+    (Fault::Short, true, ""),
+    (Fault::Interrupted, false, ""),
+];
+
+pub(crate) fn run(seed: u64, tally: &Tally) -> Outcome {
+    watch_threads();
+    let (fault, for_ever, only) = WAYS[(seed % WAYS.len() as u64) as usize];
+    let number = seed / WAYS.len() as u64;
+    let mut rng = source(number);
+    let mut work = Work::new(&mut rng, 8, Threads::InTurn)?;
+    let mut start = Volume::new();
+    if number % 2 == 1 {
+        (work, start) = interrupted(&work, &mut rng)?;
+    }
+    for at in 0.. {
+        let plan = Plan { fault, at, for_ever, only };
+        let fired = one(&work, &start, plan.clone(), &mut rng);
+        let fired = fired.map_err(|problem| format!("{plan:?}: {problem}"))?;
+        if fired == 0 {
+            return hold("a fault fired", at > 0);
+        }
+        tally.add("faults", fired);
+        tally.add("operations that failed", 1);
+    }
+    unreachable!("a workload has an end")
+}
+
+/// A disk that was left by a power cut in the middle of the work, and work to go on with.
+fn interrupted(work: &Work, rng: &mut StdRng) -> Result<(Work, Volume), String> {
+    let disk = SimulatedDisk::traced(Volume::new());
+    must("the work", work.run(&disk))?;
+    let trace = disk.take_trace();
+    let (before, _) = trace.split_at(rng.random_range(trace.len() / 2..trace.len()));
+    let mut volume = Volume::new();
+    before.iter().for_each(|operation| volume.apply(operation));
+    let left = volume.cut(Leaves::Some, rng);
+    let disk = SimulatedDisk::new(left.clone());
+    let state = work.recover(&disk, Work::acknowledged(before), rng)?;
+    Ok((work.after(rng, state)?, left))
+}
+
+/// Does the work with one fault; how often it fired.
+fn one(work: &Work, start: &Volume, plan: Plan, rng: &mut StdRng) -> Result<u64, String> {
+    let fault = plan.fault;
+    let disk = SimulatedDisk::traced(start.clone());
+    disk.plan(Some(plan));
+    let result = work.run(&disk);
+    let fired = disk.fired();
+    let trace = disk.take_trace();
+    let is_tolerated = fired == 0 || matches!(fault, Fault::Short | Fault::Interrupted);
+    match &result {
+        Ok(()) => {}
+        Err(error) if is_tolerated => return Err(format!("it is tolerated: {error}")),
+        Err(error) => hold(format!("the error says what failed: {error:?}"), is_of(error, fault))?,
+    }
+    if !is_tolerated {
+        silent(&trace)?;
+    }
+    let acknowledged = Work::acknowledged(&trace);
+    let volume = disk.volume();
+    let restarted = work.recover(&SimulatedDisk::new(volume.clone()), acknowledged, rng);
+    restarted.map_err(|problem| format!("{result:?}, restarted: {problem}"))?;
+    for leaves in [Leaves::Everything, Leaves::Nothing, Leaves::Some] {
+        let about = |problem| format!("{result:?}, leaving {leaves:?}: {problem}");
+        let left = volume.cut(leaves, rng);
+        let disk = SimulatedDisk::new(left.clone());
+        let state = work.recover(&disk, acknowledged, rng).map_err(about)?;
+        if rng.random_bool(0.05) {
+            let more = work.after(rng, state)?;
+            let disk = SimulatedDisk::traced(left);
+            must("going on", more.run(&disk)).map_err(about)?;
+            let (acknowledged, left) = (more.states.len() - 1, disk.volume());
+            let disk = SimulatedDisk::new(left.cut(Leaves::Nothing, rng));
+            more.recover(&disk, acknowledged, rng).map_err(about)?;
+        }
+    }
+    Ok(fired)
+}
+
+fn is_of(error: &storage::Error, fault: Fault) -> bool {
+    match error.kind() {
+        ErrorKind::Poisoned => true,
+        ErrorKind::Io { .. } => fault != Fault::Full,
+        ErrorKind::Full => fault == Fault::Full,
+        _ => false,
+    }
+}
+
+/// That nothing is acknowledged between a failure and the next opening.
+fn silent(trace: &[Operation]) -> Outcome {
+    let mut failed = false;
+    for operation in trace {
+        match operation {
+            Operation::Mark(Mark::Failed) => failed = true,
+            Operation::Mark(Mark::Opened) => failed = false,
+            Operation::Mark(Mark::Acknowledged(frame)) => {
+                hold(format!("frame {frame} is not acknowledged after a failure"), !failed)?;
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,286 @@
+//! Bytes of a closed database change at rest: opening it, reading it or checking it says so, and
+//! nothing is served that is not what was appended.
+//!
+//! A seed chooses a database and one in `SLICES` of the bytes of its log, its marker, its index and
+//! a capsule; as many seeds in a row change every byte in three ways. Copies from earlier, of one
+//! page, of a segment or of the whole index, are put in place of what is there as well.
+
+mod served;
+
+use std::cell::Cell;
+use std::path::Path;
+use std::sync::{Arc, Once};
+
+use rand::RngExt;
+use storage::{CapsuleReader, ErrorKind, Store};
+
+use self::served::served;
+use crate::disk::SimulatedDisk;
+use crate::disk::volume::{Change, FileId, Operation, Volume};
+use crate::generate::source;
+use crate::outcome::{Outcome, equal, hold, must};
+use crate::runner::watch_threads;
+use crate::tally::Tally;
+use crate::target::storage_model::compare;
+use crate::target::storage_model::model::Model;
+use crate::target::storage_model::patient;
+use crate::workload::{PATH, Threads, Work};
+
+/// Seeds that share a database.
+pub(crate) const SLICES: u64 = 256;
+const FLIPS: [u8; 3] = [0x01, 0x80, 0xff];
+const PAGE_BYTES: usize = 4096;
+
+/// A closed database, and what it has.
+struct Database {
+    volume: Volume,
+    /// The disk as it was at times before it was closed.
+    earlier: Vec<Volume>,
+    model: Model,
+}
+
+/// What a database with damage comes to.
+enum Finding {
+    /// It cannot be opened.
+    Refused(storage::Error),
+    /// It is opened, and a check finds this first.
+    Found(storage::Error),
+    /// It is as sound as the one without damage, and all is served.
+    Nothing,
+}
+
+thread_local! {
+    /// Whether panics inside the index's library go without a message: the store makes errors of
+    /// them, and there would be thousands.
+    static QUIET: Cell<bool> = const { Cell::new(false) };
+}
+
+pub(crate) fn run(seed: u64, tally: &Tally) -> Outcome {
+    watch_threads();
+    quieten();
+    let database = Database::new(seed / SLICES)?;
+    let slice = (seed % SLICES) as usize;
+    for (path, file) in database.volume.named_files() {
+        let bytes = database.volume.content(file).bytes();
+        for at in (slice..bytes.len()).step_by(SLICES as usize) {
+            if is_unused(path, &bytes, at) {
+                continue;
+            }
+            for flip in FLIPS {
+                let outcome = database.flip(path, file, at, bytes[at] ^ flip);
+                let about = |problem| format!("{} {at} ^ {flip:#x}: {problem}", path.display());
+                outcome.map_err(about)?;
+                tally.add("changed bytes", 1);
+            }
+        }
+    }
+    database.capsules(slice, tally)?;
+    database.stale(seed, tally)
+}
+
+/// Whether a byte is in a page of the index that was never written: one of them is enough.
+fn is_unused(path: &Path, bytes: &[u8], at: usize) -> bool {
+    let start = at / PAGE_BYTES * PAGE_BYTES;
+    let page = &bytes[start..bytes.len().min(start + PAGE_BYTES)];
+    is_index(path) && at >= start + SLICES as usize && page.iter().all(|&byte| byte == 0)
+}
+
+fn is_index(path: &Path) -> bool {
+    path.ends_with("index.redb")
+}
+
+impl Database {
+    fn new(number: u64) -> Result<Database, String> {
+        let mut rng = source(number);
+        let work = Work::new(&mut rng, 3, Threads::InTurn)?;
+        let disk = SimulatedDisk::traced(Volume::new());
+        must("the work", work.run(&disk))?;
+        let (mut volume, mut earlier) = (Volume::new(), Vec::new());
+        for operation in disk.take_trace() {
+            volume.apply(&operation);
+            if matches!(operation, Operation::Sync(_)) {
+                earlier.push(volume.clone());
+            }
+        }
+        volume.settle();
+        let model = work.states.last().expect("work has a state").model.clone();
+        Ok(Database { volume, earlier, model })
+    }
+
+    /// What becomes of the database with other bytes in one of its files.
+    fn with(&self, file: FileId, offset: usize, bytes: &[u8]) -> Result<Finding, String> {
+        let mut volume = self.volume.clone();
+        let change = Change::Write { offset: offset as u64, bytes: Arc::from(bytes) };
+        volume.apply(&Operation::File(file, change));
+        self.find(volume)
+    }
+
+    fn find(&self, volume: Volume) -> Result<Finding, String> {
+        let disk = SimulatedDisk::new(volume);
+        let store = match patient().existing(true).disk(Arc::new(disk.clone())).open(PATH) {
+            Ok(store) => store,
+            Err(error) => return Ok(Finding::Refused(error)),
+        };
+        let finding = self.look(&store);
+        disk.kill();
+        finding
+    }
+
+    fn look(&self, store: &Store) -> Result<Finding, String> {
+        let all = served(store, &self.model)?;
+        match store.check(|_, _| {}) {
+            Err(error) => Ok(Finding::Found(error)),
+            Ok(report) => match report.damage.first() {
+                Some(damage) => Ok(Finding::Found(damage.error().clone())),
+                None => hold("what is sound is served", all).map(|()| Finding::Nothing),
+            },
+        }
+    }
+
+    fn flip(&self, path: &Path, file: FileId, at: usize, byte: u8) -> Outcome {
+        let finding = self.with(file, at, &[byte])?;
+        if is_index(path) {
+            return self.index(finding);
+        }
+        let error = match finding {
+            Finding::Refused(error) | Finding::Found(error) => error,
+            Finding::Nothing => return Err("it is found".to_string()),
+        };
+        let name = path.strip_prefix(PATH).expect("files are in the database");
+        let is_found = match error.kind() {
+            ErrorKind::Damaged { file, offset, .. } => {
+                Path::new(file) == name && *offset <= at as u64
+            }
+            ErrorKind::NewerFormat { .. } => (8..16).contains(&at),
+            ErrorKind::NotADatabase => at < 12 && name == Path::new("continuant.db"),
+            _ => false,
+        };
+        hold(format!("it is found where it is: {error:?}"), is_found)
+    }
+
+    /// That damage of the index is called so, or concerns nobody.
+    fn index(&self, finding: Finding) -> Outcome {
+        match finding {
+            Finding::Nothing => Ok(()),
+            Finding::Refused(error) | Finding::Found(error) => {
+                let is_found = matches!(error.kind(), ErrorKind::IndexDamaged(_));
+                hold(format!("it is found in the index: {error:?}"), is_found)
+            }
+        }
+    }
+
+    /// Changes bytes of capsules of the objects.
+    fn capsules(&self, slice: usize, tally: &Tally) -> Outcome {
+        let disk = Arc::new(SimulatedDisk::new(self.volume.clone()));
+        let store = must("opening", patient().disk(disk).open(PATH))?;
+        for id in self.model.objects.keys() {
+            let mut bytes = Vec::new();
+            must("exporting", store.export(*id, &mut bytes, |_, _| {}))?;
+            for at in (slice..bytes.len()).step_by(SLICES as usize) {
+                for flip in FLIPS {
+                    bytes[at] ^= flip;
+                    let kind = read(&bytes).err();
+                    let is_found =
+                        matches!(kind, Some(ErrorKind::Capsule { .. } | ErrorKind::Object(_)));
+                    hold(format!("byte {at} ^ {flip:#x} is found: {kind:?}"), is_found)?;
+                    bytes[at] ^= flip;
+                    tally.add("changed bytes", 1);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts copies from earlier in place of what is there.
+    fn stale(&self, seed: u64, tally: &Tally) -> Outcome {
+        let mut rng = source(seed);
+        for _ in 0..20 {
+            let earlier = &self.earlier[rng.random_range(0..self.earlier.len())];
+            for (path, file) in self.volume.named_files() {
+                if earlier.node(path) != self.volume.node(path) {
+                    continue;
+                }
+                let (old, new) = (earlier.content(file).bytes(), self.volume.content(file).bytes());
+                let about = |problem| format!("a stale {}: {problem}", path.display());
+                self.stale_file(path, file, &old, &new).map_err(about)?;
+                let at = rng.random_range(0..new.len().div_ceil(PAGE_BYTES)) * PAGE_BYTES;
+                let page = at..new.len().min(at + PAGE_BYTES);
+                if let Some(old) = old.get(page.clone()).filter(|old| **old != new[page]) {
+                    let about = |problem| format!("stale bytes at {at}: {}: {problem}", path.display());
+                    self.stale_page(path, file, at, old).map_err(about)?;
+                    tally.add("stale copies", 1);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn stale_file(&self, path: &Path, file: FileId, old: &[u8], new: &[u8]) -> Outcome {
+        if filled(old) == filled(new) {
+            return Ok(());
+        }
+        let mut volume = self.volume.clone();
+        for change in [
+            Change::SetLength(0),
+            Change::Write { offset: 0, bytes: Arc::from(old) },
+        ] {
+            volume.apply(&Operation::File(file, change));
+        }
+        if !is_index(path) {
+            return self.reported(self.find(volume)?);
+        }
+        // An index from earlier is brought up to the log.
+        let disk = Arc::new(SimulatedDisk::new(volume));
+        let store = must("opening", patient().disk(disk).open(PATH))?;
+        compare::heads(&store, &self.model)?;
+        let report = must("checking", store.check(|_, _| {}))?;
+        equal("damage", &0, &report.damage_count)
+    }
+
+    fn stale_page(&self, path: &Path, file: FileId, at: usize, old: &[u8]) -> Outcome {
+        let finding = self.with(file, at, old)?;
+        match is_index(path) {
+            true => self.index(finding),
+            false => self.reported(finding),
+        }
+    }
+
+    fn reported(&self, finding: Finding) -> Outcome {
+        match finding {
+            Finding::Refused(error) | Finding::Found(error) => {
+                let is_found = matches!(error.kind(), ErrorKind::Damaged { .. });
+                hold(format!("it is found in the log: {error:?}"), is_found)
+            }
+            Finding::Nothing => Err("it is found".to_string()),
+        }
+    }
+}
+
+/// A file without the room at its end, which is zeros.
+fn filled(bytes: &[u8]) -> &[u8] {
+    let end = bytes.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
+    &bytes[..end]
+}
+
+fn read(bytes: &[u8]) -> Result<(), ErrorKind> {
+    let read = || {
+        let mut reader = CapsuleReader::new(bytes)?;
+        while reader.next()?.is_some() {}
+        Ok(())
+    };
+    read().map_err(|error: storage::Error| error.kind().clone())
+}
+
+fn quieten() {
+    static ONCE: Once = Once::new();
+    QUIET.set(true);
+    ONCE.call_once(|| {
+        let usual = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            let is_of_library = panic.location().is_some_and(|at| at.file().contains("redb"));
+            if !(QUIET.get() && is_of_library) {
+                usual(panic);
+            }
+        }));
+    });
+}

@@ -1,0 +1,593 @@
+//! Backups of a store that goes on, each of what is new, whatever fails on the way; and restoring
+//! up to any moment.
+
+mod disk;
+
+use std::fs::{self, OpenOptions};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+use continuant_storage::{
+    BackupReport, CapsuleReader, ErrorKind, ObjectInfo, Options, Position, Result, Store, Until,
+};
+use object::commit::Commit;
+use object::hash::ObjectId;
+use object::input::Input;
+use object::memory::Tree;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use tempfile::TempDir;
+
+use self::disk::WatchedDisk;
+use crate::author::{Author, Made, append, copy, small};
+
+fn backup(store: &Store, to: &Path) -> Result<BackupReport> {
+    let mut last = (0, 1);
+    let report = store.backup(to, |done, all| {
+        assert!(done >= last.0 && done <= all, "progress goes forwards to its end");
+        last = (done, all);
+    })?;
+    assert_eq!((last.0, last.1), (report.bytes, report.bytes), "progress ends at the end");
+    Ok(report)
+}
+
+fn restore(from: &Path, to: &Path, until: Until) -> Result<Store> {
+    small().restore(from, to, until, |done, all| assert!(done <= all))?;
+    small().existing(true).open(to)
+}
+
+/// What a store has: every object's row, each with the memory that its header names.
+fn heads(store: &Store) -> Vec<ObjectInfo> {
+    let report = store.check(|_, _| {}).unwrap();
+    assert!(report.is_sound(), "{:?}", report.damage);
+    let infos = store.list(None, usize::MAX).unwrap();
+    for info in &infos {
+        let loaded = store.head(info.id).unwrap().unwrap();
+        assert_eq!(loaded.head.hash, info.hash);
+        assert_eq!(Tree::of(&loaded.image).root(), loaded.head.header.memory_root);
+        let entries = store.lineage(info.id).unwrap().map(Result::unwrap).count() as u64;
+        assert_eq!(entries, info.seq + 1 + info.refusal_count);
+    }
+    infos
+}
+
+/// What a database has that nobody has open; the directory stays as it is.
+fn heads_at(path: &Path) -> Vec<ObjectInfo> {
+    let scratch = TempDir::new().unwrap();
+    copy(path, &scratch.path().join("db"));
+    heads(&small().existing(true).open(scratch.path().join("db")).unwrap())
+}
+
+fn end(store: &Store) -> Position {
+    store.stats().unwrap().durable
+}
+
+/// Objects, and random appends to a store.
+struct Fleet {
+    rng: StdRng,
+    authors: Vec<Author>,
+}
+
+impl Fleet {
+    fn new(seed: u64) -> Fleet {
+        println!("seed {seed}");
+        Fleet { rng: StdRng::seed_from_u64(seed), authors: Vec::new() }
+    }
+
+    /// One frame: a new object with a name, or records of several objects.
+    fn append(&mut self, store: &Store) -> Vec<Made> {
+        if self.authors.is_empty() || self.rng.random_bool(0.1) {
+            let (author, made) = Author::new(self.rng.random());
+            let name = author.head.id.to_string();
+            append(store, std::slice::from_ref(&made), &[(&name, author.head.id)]).unwrap();
+            self.authors.push(author);
+            return vec![made];
+        }
+        let mut made = Vec::new();
+        for _ in 0..self.rng.random_range(1..4) {
+            let index = self.rng.random_range(0..self.authors.len());
+            made.push(self.authors[index].next());
+        }
+        append(store, &made, &[]).unwrap();
+        made
+    }
+}
+
+/// Every place where a frame of a closed log ends, and where the first one starts.
+fn boundaries(path: &Path) -> Vec<Position> {
+    let mut places = Vec::new();
+    for number in 1.. {
+        let Ok(bytes) = fs::read(path.join(format!("log/{number:08}.log"))) else { break };
+        let mut at = 96;
+        while at <= bytes.len() {
+            places.push(format!("{number}:{at}").parse().unwrap());
+            let Some(length) = bytes.get(at..at + 4) else { break };
+            at += 80 + u32::from_le_bytes(length.try_into().unwrap()) as usize;
+        }
+        assert_eq!(at, bytes.len(), "a closed log has frames and nothing else");
+    }
+    places
+}
+
+#[test]
+fn a_backup_has_what_was_acknowledged_before_it_began() {
+    let directory = TempDir::new().unwrap();
+    let (to, restored) = (directory.path().join("backup"), directory.path().join("restored"));
+    let store = small().open(directory.path().join("db")).unwrap();
+    let seed: u64 = rand::random::<u32>().into();
+    println!("seed {seed}");
+    let stop = AtomicBool::new(false);
+    let acknowledged: Vec<_> = (0..4).map(|_| Mutex::new(Vec::new())).collect();
+    std::thread::scope(|scope| {
+        for (thread, heads) in acknowledged.iter().enumerate() {
+            let (store, stop) = (&store, &stop);
+            scope.spawn(move || {
+                let (mut author, genesis) = Author::new(seed + thread as u64);
+                append(store, &[genesis], &[]).unwrap();
+                heads.lock().unwrap().push(author.head.clone());
+                while !stop.load(Ordering::Relaxed) {
+                    append(store, &[author.step()], &[]).unwrap();
+                    heads.lock().unwrap().push(author.head.clone());
+                }
+            });
+        }
+        for round in 0..4 {
+            let mut floor = Vec::new();
+            for heads in &acknowledged {
+                while heads.lock().unwrap().len() < 20 * (round + 1) {
+                    std::thread::yield_now();
+                }
+                floor.push(heads.lock().unwrap().last().unwrap().clone());
+            }
+            backup(&store, &to).unwrap();
+            let found = restore(&to, &restored, Until::End).unwrap();
+            for (floor, heads) in floor.iter().zip(&acknowledged) {
+                let loaded = found.head(floor.id).unwrap().unwrap();
+                let seq = loaded.head.header.seq;
+                assert!(seq >= floor.header.seq, "it has what was acknowledged");
+                // It may have been told a moment later.
+                while heads.lock().unwrap().len() <= seq as usize {
+                    std::thread::yield_now();
+                }
+                assert_eq!(loaded.head, heads.lock().unwrap()[seq as usize]);
+            }
+            assert_eq!(heads(&found), heads_at(&to), "a backup opens like what is restored of it");
+            drop(found);
+            fs::remove_dir_all(&restored).unwrap();
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+}
+
+#[test]
+fn a_later_backup_copies_only_what_is_new() {
+    let directory = TempDir::new().unwrap();
+    let to = directory.path().join("backup");
+    let store = small().open(directory.path().join("db")).unwrap();
+    let mut fleet = Fleet::new(rand::random::<u32>().into());
+    let empty = backup(&store, &to).unwrap();
+    assert_eq!((empty.bytes, empty.new_bytes, empty.end), (96, 96, end(&store)));
+    assert_eq!(heads_at(&to), []);
+    let mut before = empty;
+    for round in 0..30 {
+        for _ in 0..fleet.rng.random_range(0..10) {
+            fleet.append(&store);
+        }
+        let report = backup(&store, &to).unwrap();
+        assert_eq!(report.end, end(&store));
+        assert_eq!(report.new_bytes, report.bytes - before.bytes, "round {round}");
+        assert!(report.written_bytes <= report.new_bytes + (64 << 10), "at most one segment more");
+        assert_eq!(report.written_bytes > 0, report.new_bytes > 0);
+        let again = backup(&store, &to).unwrap();
+        assert_eq!((again.bytes, again.new_bytes, again.written_bytes), (report.bytes, 0, 0));
+        before = report;
+    }
+    assert!(store.stats().unwrap().segment_count > 3);
+    assert_eq!(heads_at(&to), heads(&store));
+    store.close().unwrap();
+    let bytes = |path: &Path| -> u64 {
+        fs::read_dir(path.join("log"))
+            .unwrap()
+            .map(|file| file.unwrap().metadata().unwrap().len())
+            .sum()
+    };
+    assert_eq!(bytes(&to), before.bytes);
+    assert_eq!(bytes(&to), bytes(&directory.path().join("db")), "it is the log, byte for byte");
+}
+
+#[test]
+fn a_backup_that_fails_at_any_operation_is_gone_on_with() {
+    let directory = TempDir::new().unwrap();
+    let to = directory.path().join("backup");
+    let disk = WatchedDisk::new(&to);
+    let options = small().disk(Arc::new(disk.clone()));
+    let store = options.open(directory.path().join("db")).unwrap();
+    let mut fleet = Fleet::new(rand::random::<u32>().into());
+    let start = directory.path().join("start");
+    for round in 0..3 {
+        while store.stats().unwrap().segment_count < 2 * round + 2 {
+            fleet.append(&store);
+        }
+        let expected = heads(&store);
+        let had = (round > 0).then(|| heads_at(&start));
+        for at in 0.. {
+            fs::remove_dir_all(&to).unwrap_or_default();
+            if had.is_some() {
+                copy(&start, &to);
+            }
+            disk.seen(|seen| (seen.changes, seen.fired, seen.fail_at) = (0, 0, Some(at)));
+            let failed = backup(&store, &to);
+            let fired = disk.seen(|seen| seen.fired);
+            disk.seen(|seen| seen.fail_at = None);
+            if fired == 0 {
+                assert!(at > 10, "there are operations that fail");
+                failed.unwrap();
+                break;
+            }
+            let error = failed.unwrap_err();
+            assert!(matches!(error.kind(), ErrorKind::Io { .. }), "{error}");
+            match &had {
+                Some(had) => is_between(&heads_at(&to), had, &expected),
+                None if to.join("continuant.db").exists() => assert_eq!(heads_at(&to), expected),
+                None => {
+                    let error = small().existing(true).open(&to).unwrap_err();
+                    assert_eq!(error.kind(), &ErrorKind::NotADatabase, "operation {at}");
+                }
+            }
+            backup(&store, &to).unwrap();
+            assert_eq!(heads_at(&to), expected, "operation {at}");
+        }
+        fs::remove_dir_all(&start).unwrap_or_default();
+        copy(&to, &start);
+    }
+    assert_eq!(disk.seen(|seen| std::mem::take(&mut seen.early)), Vec::<PathBuf>::new());
+}
+
+/// That every object is as it was at some moment between two.
+fn is_between(found: &[ObjectInfo], least: &[ObjectInfo], most: &[ObjectInfo]) {
+    let seq = |infos: &[ObjectInfo], id: ObjectId| {
+        infos.iter().find(|info| info.id == id).map(|info| info.seq)
+    };
+    assert!(least.iter().all(|info| seq(found, info.id) >= Some(info.seq)));
+    assert!(found.iter().all(|info| seq(most, info.id) >= Some(info.seq)));
+}
+
+#[test]
+fn a_large_frame_is_copied_in_pieces() {
+    let directory = TempDir::new().unwrap();
+    let to = directory.path().join("backup");
+    let disk = WatchedDisk::new(&to);
+    let store = small().disk(Arc::new(disk.clone())).open(directory.path().join("db")).unwrap();
+    let (mut author, genesis) = Author::new(1);
+    append(&store, &[genesis], &[]).unwrap();
+    let many: Vec<Made> = (0..1000).map(|_| author.step()).collect();
+    append(&store, &many, &[]).unwrap();
+    disk.seen(|seen| seen.bytes_max = 0);
+    let report = backup(&store, &to).unwrap();
+    assert!(report.bytes > 3 << 20, "{report:?}");
+    assert_eq!(disk.seen(|seen| seen.bytes_max), 1 << 20);
+    assert_eq!(heads_at(&to), heads(&store));
+}
+
+#[test]
+fn what_is_no_earlier_backup_is_turned_away() {
+    let directory = TempDir::new().unwrap();
+    let place = |name: &str| directory.path().join(name);
+    let store = small().open(place("db")).unwrap();
+    let mut fleet = Fleet::new(3);
+    while store.stats().unwrap().segment_count < 3 {
+        fleet.append(&store);
+    }
+    let refused = |to: &Path, found: &str| {
+        let error = backup(&store, to).unwrap_err();
+        assert!(matches!(error.kind(), ErrorKind::NotItsBackup { .. }), "{error}");
+        assert!(error.to_string().contains(found), "{error}");
+        assert!(error.to_string().contains("missing or empty"), "{error}");
+        assert_eq!(error.path(), Some(to));
+    };
+    refused(&place("db"), "the database itself");
+    std::os::unix::fs::symlink(place("db"), place("link")).unwrap();
+    assert_eq!(backup(&store, &place("link")).unwrap_err().kind(), &ErrorKind::Locked);
+    drop(small().open(place("other")).unwrap());
+    refused(&place("other"), "another database");
+    fs::create_dir_all(place("letters/log")).unwrap();
+    assert_eq!(backup(&store, &place("letters")).unwrap_err().kind(), &ErrorKind::Occupied);
+
+    backup(&store, &place("backup")).unwrap();
+    let open = small().open(place("backup")).unwrap();
+    assert_eq!(backup(&store, &place("backup")).unwrap_err().kind(), &ErrorKind::Locked);
+    drop(open);
+    backup(&store, &place("backup")).expect("that it was opened changes nothing");
+    let open = small().open(place("backup")).unwrap();
+    append(&open, &[Author::new(77).1], &[]).unwrap();
+    drop(open);
+    refused(&place("backup"), "differs from offset");
+    fleet.append(&store);
+    refused(&place("backup"), "differs from offset");
+}
+
+#[test]
+fn a_backup_that_is_ahead_or_cut_is_turned_away() {
+    let directory = TempDir::new().unwrap();
+    let place = |name: &str| directory.path().join(name);
+    let store = small().open(place("db")).unwrap();
+    let mut fleet = Fleet::new(3);
+    let mut ends = Vec::new();
+    while store.stats().unwrap().segment_count < 4 {
+        fleet.append(&store);
+        ends.push(end(&store));
+    }
+    backup(&store, &place("backup")).unwrap();
+    let refused = |store: &Store, found: &str| {
+        let error = backup(store, &place("backup")).unwrap_err();
+        assert!(matches!(error.kind(), ErrorKind::NotItsBackup { .. }), "{error}");
+        assert!(error.to_string().contains(found), "{error}");
+    };
+    let earlier = |until: Position, name: &str| {
+        restore(&place("backup"), &place(name), Until::Position(until)).unwrap()
+    };
+    refused(&earlier(ends[2], "early"), "goes on in log/00000004.log");
+    refused(&earlier(ends[ends.len() - 2], "late"), "log/000000");
+    let cut = |name: &str, bytes: u64| {
+        let log = OpenOptions::new().write(true).open(place("backup").join(name)).unwrap();
+        let length = log.metadata().unwrap().len();
+        log.set_len(length - bytes).unwrap();
+    };
+    cut("log/00000004.log", 5);
+    let report = backup(&store, &place("backup")).unwrap();
+    assert_eq!(report.new_bytes, 5, "a last segment that was cut is continued");
+    cut("log/00000002.log", 5);
+    refused(&store, "log/00000002.log differs");
+    fs::remove_file(place("backup/log/00000002.log")).unwrap();
+    let error = backup(&store, &place("backup")).unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::Damaged { file, .. } if file == "log/00000002.log"));
+    assert_eq!(error.path(), Some(&*place("backup")), "it is the backup that is damaged");
+}
+
+#[test]
+fn a_changed_byte_is_named_and_not_copied() {
+    let directory = TempDir::new().unwrap();
+    let (path, to) = (directory.path().join("db"), directory.path().join("backup"));
+    let store = small().open(&path).unwrap();
+    let mut fleet = Fleet::new(rand::random::<u32>().into());
+    while store.stats().unwrap().segment_count < 2 {
+        fleet.append(&store);
+    }
+    backup(&store, &to).unwrap();
+    let had = heads_at(&to);
+    let first = end(&store);
+    while store.stats().unwrap().segment_count < 4 {
+        fleet.append(&store);
+    }
+    let (old, last) = (place(first), place(end(&store)));
+    for _ in 0..300 {
+        let number = fleet.rng.random_range(old.0..=last.0);
+        let file = format!("log/{number:08}.log");
+        let log = OpenOptions::new().read(true).write(true).open(path.join(&file)).unwrap();
+        let end = if number == last.0 { last.1 } else { log.metadata().unwrap().len() };
+        let at = fleet.rng.random_range(0..end);
+        let mut byte = [0];
+        log.read_exact_at(&mut byte, at).unwrap();
+        let flip = [0x01, 0x80, 0xff][fleet.rng.random_range(0..3)];
+        log.write_all_at(&[byte[0] ^ flip], at).unwrap();
+        let error = backup(&store, &to).unwrap_err();
+        match error.kind() {
+            ErrorKind::Damaged { file: found, offset, .. } => {
+                assert_eq!(*found, file, "byte {at}: {error}");
+                assert!(*offset <= at && error.path() == Some(&path), "byte {at}: {error}");
+            }
+            ErrorKind::NewerFormat { .. } => assert!((8..12).contains(&at), "byte {at}"),
+            _ => panic!("byte {at} of {file}: {error}"),
+        }
+        assert!(!to.join(&file).exists() || number == old.0, "what is damaged is not copied");
+        log.write_all_at(&byte, at).unwrap();
+        // What the copy that failed had done is undone, so that the next one starts there too.
+        for number in old.0 + 1..=last.0 {
+            fs::remove_file(to.join(format!("log/{number:08}.log"))).unwrap_or_default();
+        }
+    }
+    assert!(heads_at(&to).len() >= had.len());
+    backup(&store, &to).unwrap();
+    assert_eq!(heads_at(&to), heads(&store));
+}
+
+/// A position's segment and offset.
+fn place(position: Position) -> (u32, u64) {
+    let text = position.to_string();
+    let (segment, offset) = text.split_once(':').unwrap();
+    (segment.parse().unwrap(), offset.parse().unwrap())
+}
+
+/// A moment of a store: what it had, and the latest time of all records before.
+struct Moment {
+    end: Position,
+    heads: Vec<ObjectInfo>,
+    latest: u64,
+}
+
+fn times(made: &[Made]) -> impl Iterator<Item = u64> {
+    made.iter().map(|made| match made {
+        Made::Version { bytes, .. } => Commit::decode(bytes).unwrap().header.time,
+        Made::Refusal(refusal) => Input::decode(&refusal.input).unwrap().time,
+    })
+}
+
+/// Works on a store that is new, imports an object, works on; the moments behind each append and
+/// import. Closes the store.
+fn moments(path: &Path, seed: u64) -> Vec<Moment> {
+    let store = small().open(path).unwrap();
+    let mut fleet = Fleet::new(seed);
+    let mut moments: Vec<Moment> = Vec::new();
+    let mut note = |times: &mut dyn Iterator<Item = u64>| {
+        let before = moments.last().map_or(0, |last| last.latest);
+        let latest = times.fold(before, u64::max);
+        let heads = store.list(None, usize::MAX).unwrap();
+        moments.push(Moment { end: end(&store), heads, latest });
+    };
+    note(&mut std::iter::empty());
+    for step in 0..24 {
+        if step == 12 {
+            note(&mut import(&store).into_iter());
+        }
+        note(&mut times(&fleet.append(&store)));
+    }
+    store.close().unwrap();
+    moments
+}
+
+/// Imports an object of another store; gives the times of its records.
+fn import(store: &Store) -> Vec<u64> {
+    let directory = TempDir::new().unwrap();
+    let other = small().open(directory.path().join("db")).unwrap();
+    let (mut author, genesis) = Author::new(1234);
+    let made: Vec<Made> = std::iter::once(genesis).chain((0..5).map(|_| author.next())).collect();
+    // Only at the end of an author's steps is its head the last one.
+    append(&other, &made[..1], &[]).unwrap();
+    append(&other, &made[1..], &[]).unwrap();
+    let mut bytes = Vec::new();
+    other.export(author.head.id, &mut bytes, |_, _| {}).unwrap();
+    let mut reader = CapsuleReader::new(&bytes[..]).unwrap();
+    while reader.next().unwrap().is_some() {}
+    store.import(&bytes[..], &author.head, reader.seal().unwrap()).unwrap();
+    times(&made).collect()
+}
+
+#[test]
+fn a_database_is_restored_to_every_frame_boundary() {
+    let directory = TempDir::new().unwrap();
+    let (path, to) = (directory.path().join("db"), directory.path().join("restored"));
+    let seed = rand::random::<u32>().into();
+    let moments = moments(&path, seed);
+    let boundaries = boundaries(&path);
+    assert!(boundaries.len() > moments.len() + 5, "an import has frames of its own");
+    for &boundary in &boundaries {
+        let expected = moments.iter().rfind(|moment| moment.end <= boundary).unwrap();
+        let restored = restore(&path, &to, Until::Position(boundary)).unwrap();
+        assert_eq!(heads(&restored), expected.heads, "seed {seed}: {boundary}");
+        drop(restored);
+        fs::remove_dir_all(&to).unwrap();
+    }
+    let (segment, offset) = place(*boundaries.last().unwrap());
+    for nowhere in
+        [format!("{segment}:{}", offset + 1), format!("{}:96", segment + 1), "1:97".into()]
+    {
+        let until = Until::Position(nowhere.parse().unwrap());
+        let error = small().restore(&path, &to, until, |_, _| {}).unwrap_err();
+        assert!(matches!(error.kind(), ErrorKind::NotFound { .. }), "{nowhere}: {error}");
+        assert!(!to.join("continuant.db").exists());
+    }
+    // What a restore that failed left is in nobody's way.
+    let restored = restore(&path, &to, Until::Position(boundaries[3])).unwrap();
+    drop(restored);
+    let error = small().restore(&path, &to, Until::End, |_, _| {}).unwrap_err();
+    assert_eq!((error.kind(), error.path()), (&ErrorKind::Occupied, Some(&*to)));
+}
+
+#[test]
+fn a_database_is_restored_to_any_time() {
+    let directory = TempDir::new().unwrap();
+    let (path, to) = (directory.path().join("db"), directory.path().join("restored"));
+    let seed = rand::random::<u32>().into();
+    let moments = moments(&path, seed);
+    let mut latest: Vec<u64> = moments.iter().map(|moment| moment.latest).collect();
+    latest.dedup();
+    for time in latest.into_iter().flat_map(|time| [time.saturating_sub(1), time, time + 1]) {
+        let expected = moments.iter().rfind(|moment| moment.latest <= time).unwrap();
+        let restored = restore(&path, &to, Until::Time(time)).unwrap();
+        assert_eq!(heads(&restored), expected.heads, "seed {seed}: {time}");
+        drop(restored);
+        fs::remove_dir_all(&to).unwrap();
+    }
+}
+
+#[test]
+fn what_is_restored_goes_on_and_is_backed_up_anew() {
+    let directory = TempDir::new().unwrap();
+    let place = |name: &str| directory.path().join(name);
+    let moments = moments(&place("db"), 5);
+    let until = Until::Position(moments[9].end);
+    let restored = restore(&place("db"), &place("restored"), until).unwrap();
+    let (mut author, genesis) = Author::new(6);
+    append(&restored, &[genesis, author.step()], &[]).unwrap();
+    let expected = heads(&restored);
+    assert_eq!(expected.len(), moments[9].heads.len() + 1);
+    backup(&restored, &place("backup")).unwrap();
+    drop(restored);
+    assert_eq!(heads_at(&place("backup")), expected);
+    let restored = small().open(place("restored")).unwrap();
+    assert_eq!(heads(&restored), expected);
+}
+
+#[test]
+fn a_torn_end_is_left_out_and_damage_is_not() {
+    let directory = TempDir::new().unwrap();
+    let place = |name: &str| directory.path().join(name);
+    let moments = moments(&place("db"), 8);
+    let boundaries = boundaries(&place("db"));
+    let [.., before, last] = boundaries[..] else { panic!("there are frames") };
+    let (segment, offset) = self::place(last);
+    let file = format!("log/{segment:08}.log");
+    copy(&place("db"), &place("torn"));
+    fs::remove_file(place("torn/index.redb")).unwrap();
+    let log = OpenOptions::new().write(true).open(place("torn").join(&file)).unwrap();
+    log.set_len(offset - 3).unwrap();
+    let report = small().restore(place("torn"), place("one"), Until::End, |_, _| {}).unwrap();
+    assert_eq!(report.end, before);
+    let heads_then = &moments[moments.len() - 2].heads;
+    assert_eq!(&heads(&small().open(place("one")).unwrap()), heads_then);
+    let error = restore(&place("torn"), &place("two"), Until::Position(last)).unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::NotFound { .. }), "{error}");
+
+    // A frame in the middle: what is before it can be restored.
+    let (early, lost) = (moments[5].end, self::place(moments[5].end));
+    let log = place("db").join(format!("log/{:08}.log", lost.0));
+    let mut bytes = fs::read(&log).unwrap();
+    bytes[lost.1 as usize + 90] ^= 1;
+    fs::write(&log, bytes).unwrap();
+    for until in [Until::End, Until::Position(last), Until::Time(u64::MAX)] {
+        let error = restore(&place("db"), &place("two"), until).unwrap_err();
+        let ErrorKind::Damaged { file, offset, .. } = error.kind() else { panic!("{error}") };
+        assert_eq!((file.as_str(), *offset), (&*format!("log/{:08}.log", lost.0), lost.1));
+        assert_eq!(error.path(), Some(&*place("db")));
+    }
+    let restored = restore(&place("db"), &place("two"), Until::Position(early)).unwrap();
+    assert_eq!(heads(&restored), moments[5].heads);
+}
+
+#[test]
+fn a_place_in_a_log_is_read_as_it_is_printed() {
+    let read: Position = "3:96".parse().unwrap();
+    assert_eq!(read.to_string(), "3:96");
+    for text in
+        ["", "3", "3:", ":3", "3:-1", "03:1", "3:+1", "3:1 ", "4294967296:1", "1:4294967296"]
+    {
+        let error = text.parse::<Position>().unwrap_err();
+        assert!(matches!(error.kind(), ErrorKind::NotFound { .. }), "{text}: {error}");
+    }
+}
+
+#[test]
+fn a_restore_leaves_its_source_as_it_was() {
+    let directory = TempDir::new().unwrap();
+    let place = |name: &str| directory.path().join(name);
+    let _ = moments(&place("db"), 2);
+    let files = |path: &Path| -> Vec<(PathBuf, Vec<u8>)> {
+        let mut files: Vec<_> =
+            fs::read_dir(path.join("log")).unwrap().map(|file| file.unwrap().path()).collect();
+        files.extend([path.join("continuant.db"), path.join("index.redb")]);
+        files.sort();
+        files.into_iter().map(|file| (file.clone(), fs::read(file).unwrap())).collect()
+    };
+    let before = files(&place("db"));
+    small().restore(place("db"), place("to"), Until::End, |_, _| {}).unwrap();
+    assert!(files(&place("db")) == before);
+    let open = small().open(place("db")).unwrap();
+    let error = small().restore(place("db"), place("more"), Until::End, |_, _| {}).unwrap_err();
+    assert_eq!(error.kind(), &ErrorKind::Locked);
+    drop(open);
+    let error = Options::new().restore(place("none"), place("more"), Until::End, |_, _| {});
+    assert_eq!(error.unwrap_err().kind(), &ErrorKind::NotADatabase);
+    assert!(!place("more").exists());
+}

@@ -1,0 +1,177 @@
+//! A disk that watches what is done below one directory, and fails from some operation on. It holds
+//! no test.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use continuant_storage::disk::{Disk, DiskFile, LocalDisk};
+
+/// The file system, watched below a directory.
+#[derive(Clone, Debug)]
+pub(crate) struct WatchedDisk {
+    below: PathBuf,
+    seen: Arc<Mutex<Seen>>,
+}
+
+/// What was seen.
+#[derive(Debug, Default)]
+pub(crate) struct Seen {
+    /// Operations that change something.
+    pub(crate) changes: u64,
+    /// The operation that fails first; all that follow fail as well.
+    pub(crate) fail_at: Option<u64>,
+    /// Operations that failed.
+    pub(crate) fired: u64,
+    /// The most bytes that were read or written at once, anywhere.
+    pub(crate) bytes_max: usize,
+    /// Files with bytes that are not durable.
+    dirty: BTreeSet<PathBuf>,
+    /// Directories with names that are not durable.
+    unnamed: BTreeSet<PathBuf>,
+    /// Files that got their name too early.
+    pub(crate) early: Vec<PathBuf>,
+}
+
+impl WatchedDisk {
+    pub(crate) fn new(below: &Path) -> WatchedDisk {
+        WatchedDisk { below: below.to_path_buf(), seen: Arc::default() }
+    }
+
+    /// What was seen, which one may forget.
+    pub(crate) fn seen<T>(&self, look: impl FnOnce(&mut Seen) -> T) -> T {
+        look(&mut self.seen.lock().unwrap())
+    }
+
+    /// An operation that changes something; whether it is to fail.
+    fn change(&self, path: &Path) -> io::Result<()> {
+        self.seen(|seen| {
+            if !path.starts_with(&self.below) {
+                return Ok(());
+            }
+            seen.changes += 1;
+            if seen.fail_at.is_some_and(|at| seen.changes > at) {
+                seen.fired += 1;
+                return Err(io::Error::other("injected"));
+            }
+            Ok(())
+        })
+    }
+
+    fn watched(&self, path: &Path, file: Arc<dyn DiskFile>) -> Arc<dyn DiskFile> {
+        Arc::new(WatchedFile { disk: self.clone(), path: path.to_path_buf(), file })
+    }
+}
+
+impl Disk for WatchedDisk {
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        Ok(self.watched(path, LocalDisk.open(path)?))
+    }
+
+    fn create(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        self.change(path)?;
+        Ok(self.watched(path, LocalDisk.create(path)?))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.change(to)?;
+        self.seen(|seen| {
+            let parent = to.parent().unwrap().to_path_buf();
+            // A name waits for the file's bytes, and for the names before it.
+            if seen.dirty.contains(from) || !seen.unnamed.insert(parent) {
+                seen.early.push(to.to_path_buf());
+            }
+        });
+        LocalDisk.rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.change(path)?;
+        LocalDisk.remove(path)
+    }
+
+    fn exists(&self, path: &Path) -> io::Result<bool> {
+        LocalDisk.exists(path)
+    }
+
+    fn list(&self, directory: &Path) -> io::Result<Vec<PathBuf>> {
+        LocalDisk.list(directory)
+    }
+
+    fn create_directory(&self, path: &Path) -> io::Result<()> {
+        self.change(path)?;
+        LocalDisk.create_directory(path)
+    }
+
+    fn sync_directory(&self, path: &Path) -> io::Result<()> {
+        self.change(path)?;
+        self.seen(|seen| seen.unnamed.remove(path));
+        LocalDisk.sync_directory(path)
+    }
+
+    fn bytes_held(&self, path: &Path) -> io::Result<u64> {
+        LocalDisk.bytes_held(path)
+    }
+}
+
+#[derive(Debug)]
+struct WatchedFile {
+    disk: WatchedDisk,
+    path: PathBuf,
+    file: Arc<dyn DiskFile>,
+}
+
+impl WatchedFile {
+    fn change(&self, bytes: usize) -> io::Result<()> {
+        self.disk.change(&self.path)?;
+        self.disk.seen(|seen| {
+            seen.dirty.insert(self.path.clone());
+            seen.bytes_max = seen.bytes_max.max(bytes);
+        });
+        Ok(())
+    }
+}
+
+impl DiskFile for WatchedFile {
+    fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.disk.seen(|seen| seen.bytes_max = seen.bytes_max.max(bytes.len()));
+        self.file.read_at(bytes, offset)
+    }
+
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
+        let failed = self.change(bytes.len());
+        // A write that fails may have done a part.
+        let bytes = if failed.is_err() { &bytes[..bytes.len() / 2] } else { bytes };
+        let written = self.file.write_at(bytes, offset);
+        failed.and(written)
+    }
+
+    fn length(&self) -> io::Result<u64> {
+        self.file.length()
+    }
+
+    fn set_length(&self, length: u64) -> io::Result<()> {
+        self.change(0)?;
+        self.file.set_length(length)
+    }
+
+    fn allocate(&self, length: u64) -> io::Result<()> {
+        self.change(0)?;
+        self.file.allocate(length)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.disk.change(&self.path)?;
+        self.disk.seen(|seen| seen.dirty.remove(&self.path));
+        self.file.sync()
+    }
+
+    fn try_lock(&self) -> io::Result<bool> {
+        self.file.try_lock()
+    }
+
+    fn drop_cache(&self) {
+        self.file.drop_cache();
+    }
+}
