@@ -174,6 +174,9 @@ impl Store {
                     complete.commit().encode_into(&mut bytes);
                     capsule.section(SectionKind::Commit, &bytes)?;
                 }
+                LineageEntry::Header(stored) => {
+                    return Err(stored.pruned(stored.header().seq).of(id));
+                }
                 LineageEntry::Refusal(refusal) => {
                     capsule.section(SectionKind::Refusal, &refusal.encode())?;
                 }

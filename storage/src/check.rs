@@ -18,6 +18,7 @@ use crate::log::record::{
 };
 use crate::log::scan::{self, Next, Scan};
 use crate::log::{Frame, Position, Tail, segment};
+use crate::retention::Retention;
 use crate::row::{NewVersion, Row};
 use crate::store::{Inner, ObjectInfo, Store};
 
@@ -97,6 +98,9 @@ impl Store {
         }
         walk.log(end, &mut progress)?;
         walk.report.object_count = walk.objects.len() as u64;
+        if inner.retention()? != walk.retention.unwrap_or_default() {
+            walk.report.find(index_differs("the rule of retention".to_string()));
+        }
         let Walk { mut report, objects, blobs, .. } = walk;
         Comparison { objects, blobs, unwritten, index }.run(&mut report);
         Ok(report)
@@ -112,12 +116,16 @@ struct Walk<'a> {
     staged: HashMap<ObjectId, Row>,
     /// Where each blob is: more than once when two appends had it at the same time.
     blobs: HashMap<BlobHash, Vec<Position>>,
+    /// The rule of objects without one of their own.
+    retention: Option<Retention>,
+    /// The first version that is kept whole, where earlier ones were trimmed.
+    kept_from: HashMap<ObjectId, u64>,
 }
 
 impl<'a> Walk<'a> {
     fn new(inner: &'a Inner) -> Walk<'a> {
-        let (report, objects, staged, blobs) = Default::default();
-        Walk { inner, report, objects, staged, blobs }
+        let (report, objects, staged, blobs, retention, kept_from) = Default::default();
+        Walk { inner, report, objects, staged, blobs, retention, kept_from }
     }
 
     fn log(&mut self, end: Tail, progress: &mut impl FnMut(u64, u64)) -> Result<()> {
@@ -184,6 +192,14 @@ impl<'a> Walk<'a> {
                 Ok(())
             }
             Record::Adoption(adoption) => self.adopt(frame, &adoption),
+            Record::Retention(None, retention) => {
+                self.retention = Some(retention);
+                Ok(())
+            }
+            Record::Retention(Some(id), retention) => {
+                self.row(frame, Staged::No, id)?.retention = Some(retention);
+                Ok(())
+            }
         }
     }
 
@@ -205,8 +221,16 @@ impl<'a> Walk<'a> {
         validate_payloads(&record, frame.position)?;
         let (header, hash, changes) = (&record.header, record.hash, record.changes()?);
         self.report.version_count += 1;
-        let (nonces, globals) = (record.nonces.is_some(), record.globals.is_some());
+        // What was trimmed had what its notes say that it had.
+        let has =
+            |is_here, noted| is_here || (record.kept_from.is_some() && noted == frame.position);
+        let nonces = has(record.nonces.is_some(), record.notes.nonces);
+        let globals = has(record.globals.is_some(), record.notes.globals);
         let version = NewVersion { header, hash, changes: &changes, nonces, globals };
+        let id = if header.seq == 0 { hash.into() } else { header.object };
+        let kept_from = self.kept_from.entry(id).or_default();
+        *kept_from = record.kept_from.unwrap_or_default().max(*kept_from);
+        let pages_are_known = header.seq >= *kept_from;
         let (mut row, expected) = if header.seq == 0 {
             let base = record
                 .notes
@@ -226,7 +250,7 @@ impl<'a> Walk<'a> {
                 return Err(damaged(frame.position, expected, found));
             }
             let mut row = row.clone();
-            if !row.pages.as_ref().is_some_and(|pages| pages.is_followed_by(&changes)) {
+            if pages_are_known && !row.known_pages().is_followed_by(&changes) {
                 let expected = "runs over the pages as they were written last";
                 return Err(damaged(frame.position, expected, "others"));
             }
@@ -234,9 +258,8 @@ impl<'a> Walk<'a> {
             (row, notes)
         };
         row.settle(frame.position);
-        let id = if header.seq == 0 { hash.into() } else { header.object };
         self.rows(staged).insert(id, row);
-        compare_notes(expected, &record.notes, frame.position)
+        compare_notes(expected, &record.notes, pages_are_known, frame.position)
     }
 
     fn refusal(&mut self, frame: &Frame, staged: Staged, content: &[u8]) -> Result<()> {
@@ -269,10 +292,15 @@ impl<'a> Walk<'a> {
 }
 
 /// That the notes beside a version lead to where things are. When a record has a table is the
-/// writer's choice, so a table is compared only where there is one.
-fn compare_notes(expected: Notes, found: &Notes, at: Position) -> Result<()> {
+/// writer's choice, so a table is compared only where there is one, and where all pages are known.
+fn compare_notes(
+    expected: Notes,
+    found: &Notes,
+    pages_are_known: bool,
+    at: Position,
+) -> Result<()> {
     let (mut expected, mut found) = (expected.settled(at), found.clone());
-    if expected.table.is_none() || found.table.is_none() {
+    if expected.table.is_none() || found.table.is_none() || !pages_are_known {
         (expected.table, found.table) = (None, None);
     }
     match expected == found {
@@ -383,11 +411,13 @@ impl Comparison<'_> {
 /// That a commit's payloads are those that its header names.
 fn validate_payloads(record: &VersionRecord<'_>, at: Position) -> Result<()> {
     let header = &record.header;
-    let holds = InputHash::of(record.input) == header.input
-        && EffectsHash::of(record.effects) == header.effects
-        && AdmissionHash::of(record.admission) == header.admission
-        && record.globals.is_none_or(|globals| GlobalsHash::of(globals) == header.globals)
-        && record.nonces.is_none_or(|nonces| NoncesHash::of(nonces) == header.nonces);
+    let holds =
+        record.payloads.is_none_or(|payloads| {
+            InputHash::of(payloads.input) == header.input
+                && EffectsHash::of(payloads.effects) == header.effects
+                && AdmissionHash::of(payloads.admission) == header.admission
+        }) && record.globals.is_none_or(|globals| GlobalsHash::of(globals) == header.globals)
+            && record.nonces.is_none_or(|nonces| NoncesHash::of(nonces) == header.nonces);
     if holds { Ok(()) } else { Err(damaged(at, "the payloads of the header", "others")) }
 }
 

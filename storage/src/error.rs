@@ -81,6 +81,13 @@ pub enum ErrorKind {
         /// What there is.
         found: String,
     },
+    /// Retention dropped what the version needs; its header is still there.
+    Pruned {
+        /// The version.
+        seq: u64,
+        /// The first version that was kept.
+        kept_from: u64,
+    },
     /// There is no such thing.
     NotFound {
         /// What was looked up, such as `object`.
@@ -234,6 +241,12 @@ impl fmt::Display for ErrorKind {
             }
             ErrorKind::Conflict { expected, found } => {
                 write!(f, "the head moved: expected {expected}, found {found}")
+            }
+            ErrorKind::Pruned { seq, kept_from } => {
+                write!(
+                    f,
+                    "version {seq} was dropped by retention: only {kept_from} and later are kept"
+                )
             }
             ErrorKind::NotFound { what, name } => write!(f, "no {what} {name}"),
             ErrorKind::NameTaken { name, object } => {

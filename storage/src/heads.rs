@@ -17,6 +17,7 @@ use object::hash::ObjectId;
 
 use crate::log::Position;
 use crate::log::record::BlobHash;
+use crate::retention::Retention;
 use crate::row::Row;
 
 /// A row that the index does not have yet.
@@ -33,6 +34,7 @@ pub(crate) struct Generation {
     pub(crate) rows: HashMap<ObjectId, Entry>,
     pub(crate) names: HashMap<String, ObjectId>,
     pub(crate) blobs: HashMap<BlobHash, Position>,
+    pub(crate) retention: Option<Retention>,
 }
 
 /// Pages of an object whose places are kept in memory with its row.
@@ -54,8 +56,8 @@ impl Heads {
 
     /// Whether the index has everything, once what is being written is.
     pub(crate) fn is_written(&self) -> bool {
-        let Generation { rows, names, blobs } = &self.recent;
-        rows.is_empty() && names.is_empty() && blobs.is_empty()
+        let Generation { rows, names, blobs, retention } = &self.recent;
+        rows.is_empty() && names.is_empty() && blobs.is_empty() && retention.is_none()
     }
 
     /// Rows in the generation that is next to be written.
@@ -93,6 +95,16 @@ impl Heads {
 
     pub(crate) fn put_name(&mut self, name: &str, id: ObjectId) {
         self.recent.names.insert(name.to_string(), id);
+    }
+
+    /// The rule of objects without one of their own, when the index may not have it.
+    pub(crate) fn retention(&self) -> Option<Retention> {
+        let flushing = || self.flushing.as_ref()?.retention;
+        self.recent.retention.or_else(flushing)
+    }
+
+    pub(crate) fn put_retention(&mut self, retention: Retention) {
+        self.recent.retention = Some(retention);
     }
 
     pub(crate) fn put_blob(&mut self, hash: BlobHash, position: Position) {

@@ -26,6 +26,7 @@ use crate::heads::Generation;
 use crate::index::backend::Backend;
 use crate::log::record::BlobHash;
 use crate::log::{Position, Tail};
+use crate::retention::Retention;
 use crate::row::Row;
 use crate::store::ObjectInfo;
 
@@ -42,8 +43,9 @@ const BLOBS: Table = Table::new("blobs");
 /// What the index covers.
 const META: Table = Table::new("meta");
 const COVERED: &[u8] = b"covered";
+const RETENTION: &[u8] = b"retention";
 /// The layout of rows and tables; an index of another is rebuilt.
-const LAYOUT: u32 = 1;
+const LAYOUT: u32 = 2;
 
 /// An open index.
 #[derive(Debug)]
@@ -150,7 +152,13 @@ fn put(
     }
     let mut value = Vec::new();
     value.put_u32(LAYOUT).put_u64(covers.end.0).put_u64(covers.last.0).put(&covers.check);
-    transaction.open_table(META)?.insert(COVERED, &row::close(COVERED, value)[..])?;
+    let mut meta = transaction.open_table(META)?;
+    meta.insert(COVERED, &row::close(COVERED, value)[..])?;
+    if let Some(retention) = generation.retention {
+        let mut value = Vec::new();
+        retention.put(&mut value);
+        meta.insert(RETENTION, &row::close(RETENTION, value)[..])?;
+    }
     Ok(())
 }
 
@@ -247,6 +255,14 @@ impl Reading<'_> {
             Some(Covered::Until(Tail { end, last, check }))
         })?;
         Ok(covered.unwrap_or(Covered::Nothing))
+    }
+
+    /// The rule of objects without one of their own.
+    pub(crate) fn retention(&self) -> Result<Option<Retention>> {
+        self.get(META, RETENTION, |value| {
+            let mut reader = Reader::new("retention", row::open(RETENTION, value)?);
+            Retention::read(&mut reader).ok()
+        })
     }
 
     pub(crate) fn row(&self, id: ObjectId) -> Result<Option<Row>> {

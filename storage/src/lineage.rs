@@ -14,7 +14,7 @@ use object::image::BaseImage;
 use object::memory::Page;
 use object::refusal::Refusal;
 
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::row::{Link, Row};
 use crate::store::{Inner, Store};
 use crate::stored::{CompleteCommit, RefusalLink, StoredCommit, read_commit, read_refusal};
@@ -35,10 +35,11 @@ pub enum Direction {
 
 /// One entry of a lineage.
 #[derive(Clone, Debug)]
-#[expect(clippy::large_enum_variant, reason = "nearly all entries are commits")]
 pub enum LineageEntry {
     /// A version.
     Commit(CompleteCommit),
+    /// A version of which retention left the header, and maybe the payloads, but not the pages.
+    Header(StoredCommit),
     /// A refusal behind the version before.
     Refusal(Refusal),
 }
@@ -242,7 +243,15 @@ impl<'a> Lineage<'a> {
         }
         let Some(stored) = self.next.take() else { return Ok(None) };
         let stored = self.pass(stored)?;
-        Ok(Some(LineageEntry::Commit(self.complete(stored)?)))
+        match self.complete(stored.clone()) {
+            Ok(complete) => Ok(Some(LineageEntry::Commit(complete))),
+            Err(error) if matches!(error.kind(), ErrorKind::Pruned { .. }) => {
+                // What the version changed of them is not known.
+                self.pages.clear();
+                Ok(Some(LineageEntry::Header(stored)))
+            }
+            Err(error) => Err(error),
+        }
     }
 }
 

@@ -13,6 +13,7 @@
 //! Invariant: after a failed write or sync nothing becomes durable any more; no sync is retried.
 
 pub(crate) mod frame;
+pub(crate) mod pack;
 pub(crate) mod record;
 pub(crate) mod scan;
 pub(crate) mod segment;
@@ -26,8 +27,10 @@ use parking_lot::Mutex;
 
 use crate::directory::DatabaseId;
 use crate::error::{Error, ErrorKind, Result};
+pub use record::Payloads;
+
 use crate::log::frame::{Check, Seal, damaged};
-use crate::log::segment::Segments;
+use crate::log::segment::{Segment, Segments};
 use crate::log::writer::Writer;
 
 /// Where a frame is in the log: its segment in the upper 32 bits, its offset in the lower.
@@ -259,6 +262,11 @@ fn panicked() -> std::io::Error {
 
 fn read(segments: &Segments, seal: &Seal, position: Position) -> Result<Frame> {
     let (segment, offset) = (position.segment(), u64::from(position.offset()));
+    if let Segment::Packed(pack) = segments.segment(segment)? {
+        let found = pack.frame(position.offset())?;
+        let frame = found.ok_or_else(|| damaged(position, "a frame", "the end of the segment"))?;
+        return Ok(frame.1);
+    }
     let mut bytes = vec![0; READ_AHEAD];
     let found = segments.read(segment, offset, &mut bytes)?;
     let header = bytes[..found].first_chunk().and_then(|header| seal.decode(header));

@@ -15,6 +15,7 @@ use object::memory::{Memory, Page};
 
 use crate::error::{Error, Result};
 use crate::log::frame::damaged;
+use crate::log::record::Left;
 use crate::log::{Frame, Position};
 use crate::pages::{PageTable, READS_MAX};
 use crate::row::Row;
@@ -22,8 +23,10 @@ use crate::store::Inner;
 use crate::stored::{StoredCommit, StoredPage, commits, last_commit, read_commit};
 
 /// A page as a frame has it.
-struct Found {
-    index: u32,
+pub(crate) struct Found {
+    pub(crate) index: u32,
+    /// The version that has it.
+    pub(crate) seq: u64,
     frame: Frame,
     page: StoredPage,
 }
@@ -36,6 +39,20 @@ struct Reading<'a> {
     base: &'a BaseImage,
 }
 
+/// What versions before one have for it.
+struct Sources {
+    kept_from: u64,
+    left: BTreeMap<u64, Left>,
+}
+
+impl Sources {
+    /// What version `seq` has.
+    fn of(&mut self, seq: u64) -> &mut Left {
+        let kept_from = self.kept_from;
+        self.left.entry(seq).or_insert_with(|| Left { kept_from, ..Left::default() })
+    }
+}
+
 impl Inner {
     /// Where the pages of a row's newest version are.
     pub(crate) fn page_table(&self, row: &Row) -> Result<PageTable> {
@@ -44,8 +61,10 @@ impl Inner {
 
     fn table_of(&self, newest: StoredCommit) -> Result<PageTable> {
         let mut newest_first = Vec::new();
+        let seq = newest.header().seq;
         let mut at = newest;
         for plain in 0..=READS_MAX {
+            at.require(seq)?;
             newest_first.extend(at.changes().map(|change| (change, at.position())));
             if let Some(full) = &at.notes().table {
                 return Ok(PageTable::assemble(full.clone(), newest_first, plain));
@@ -63,20 +82,61 @@ impl Inner {
         stored: &StoredCommit,
     ) -> Result<(Image, Vec<u64>)> {
         let reading = Reading { id, stored, base: &base };
-        let mut wanted: BTreeMap<Position, BTreeSet<u32>> = BTreeMap::new();
-        for (index, position) in self.table_of(stored.clone())?.entries() {
-            wanted.entry(position).or_default().insert(index);
-        }
-        let mut found = Vec::new();
-        for (position, indices) in wanted {
-            let frame = stored.frame_at(&self.log, position)?;
-            found.extend(reading.last_pages(&frame, &indices, |_| true)?);
-        }
+        let found = self.last_written(reading)?;
         let pages = self.bytes_of(reading, found, |_| None)?;
         let globals = self.globals(reading)?;
         let bytes = stored.header().memory_bytes;
         let image = Image::new(Arc::clone(&base)).step(bytes, pages.into_iter().collect())?;
         Ok((image, globals))
+    }
+
+    /// The pages of a version, as the records have them that wrote them last.
+    fn last_written(&self, reading: Reading<'_>) -> Result<Vec<Found>> {
+        let mut wanted: BTreeMap<Position, BTreeSet<u32>> = BTreeMap::new();
+        for (index, position) in self.table_of(reading.stored.clone())?.entries() {
+            wanted.entry(position).or_default().insert(index);
+        }
+        let mut found = Vec::new();
+        for (position, indices) in wanted {
+            let frame = reading.stored.frame_at(&self.log, position)?;
+            found.extend(reading.last_pages(&frame, &indices, |_| true)?);
+        }
+        Ok(found)
+    }
+
+    /// The records that a version's memory, globals and nonces are read from: of each version that
+    /// has some, which.
+    pub(crate) fn sources(
+        &self,
+        id: ObjectId,
+        base: &BaseImage,
+        stored: &StoredCommit,
+    ) -> Result<BTreeMap<u64, Left>> {
+        let reading = Reading { id, stored, base };
+        let kept_from = stored.header().seq;
+        let mut sources = Sources { kept_from, left: BTreeMap::new() };
+        let mut over: BTreeMap<Position, BTreeSet<u32>> = BTreeMap::new();
+        for found in self.last_written(reading)? {
+            sources.of(found.seq).pages.insert(found.index);
+            if let StoredPage::Runs { whole, .. } = found.page
+                && whole != Position::NONE
+            {
+                over.entry(whole).or_default().insert(found.index);
+            }
+        }
+        for (position, indices) in over {
+            let frame = stored.frame_at(&self.log, position)?;
+            for found in reading.last_pages(&frame, &indices, StoredPage::is_whole)? {
+                sources.of(found.seq).pages.insert(found.index);
+            }
+        }
+        if let Some((commit, _)) = self.with_globals(reading)? {
+            sources.of(commit.header().seq).globals = true;
+        }
+        if let Some(commit) = self.with_nonces(id, stored, stored.notes().nonces)? {
+            sources.of(commit.header().seq).nonces = true;
+        }
+        Ok(sources.left)
     }
 
     /// The bytes of the pages that a version changed. A page that `held` has is as the version
@@ -89,8 +149,10 @@ impl Inner {
         held: impl Fn(u32) -> Option<Arc<Page>>,
     ) -> Result<BTreeMap<u32, Arc<Page>>> {
         let reading = Reading { id, stored, base };
+        stored.require(stored.header().seq)?;
         let found = stored.pages().iter().map(|(index, page)| Found {
             index: *index,
+            seq: stored.header().seq,
             frame: stored.frame().clone(),
             page: page.clone(),
         });
@@ -126,8 +188,7 @@ impl Inner {
             found.sort_unstable_by_key(|found| found.index);
             let frame = reading.stored.frame_at(&self.log, whole)?;
             let indices = found.iter().map(|found| found.index).collect();
-            let is_whole = |page: &StoredPage| matches!(page, StoredPage::Whole(_));
-            let under = reading.last_pages(&frame, &indices, is_whole)?;
+            let under = reading.last_pages(&frame, &indices, StoredPage::is_whole)?;
             for (found, under) in found.into_iter().zip(under) {
                 assert_eq!(found.index, under.index, "both are ascending by page");
                 let under = under.page.read(&frame.body, None);
@@ -139,10 +200,18 @@ impl Inner {
     }
 
     fn globals(&self, reading: Reading<'_>) -> Result<Vec<u64>> {
-        let Reading { id, stored, base } = reading;
+        match self.with_globals(reading)? {
+            None => Ok(reading.base.globals().to_vec()),
+            Some((_, globals)) => Ok(globals),
+        }
+    }
+
+    /// The version whose record has the globals, and these; none for those of the base image.
+    fn with_globals(&self, reading: Reading<'_>) -> Result<Option<(StoredCommit, Vec<u64>)>> {
+        let Reading { id, stored, .. } = reading;
         let position = stored.notes().globals;
         if position == Position::NONE {
-            return Ok(base.globals().to_vec());
+            return Ok(None);
         }
         let frame = stored.frame_at(&self.log, position)?;
         let has = |commit: &StoredCommit| commit.globals().is_some();
@@ -151,7 +220,8 @@ impl Inner {
         if GlobalsHash::of(bytes) != stored.header().globals {
             return Err(damaged(position, "the globals of the version", "others"));
         }
-        Ok(decode_globals(bytes)?)
+        let globals = decode_globals(bytes)?;
+        Ok(Some((commit, globals)))
     }
 
     /// The nonces of a version, which are at `position`.
@@ -161,8 +231,24 @@ impl Inner {
         stored: &StoredCommit,
         position: Position,
     ) -> Result<Nonces> {
+        match self.with_nonces(id, stored, position)? {
+            None => Ok(Nonces::default()),
+            Some(commit) => {
+                let bytes = commit.nonces().expect("it was looked for");
+                Ok(Nonces::decode(bytes)?)
+            }
+        }
+    }
+
+    /// The version whose record has the nonces; none for an empty table.
+    fn with_nonces(
+        &self,
+        id: ObjectId,
+        stored: &StoredCommit,
+        position: Position,
+    ) -> Result<Option<StoredCommit>> {
         if position == Position::NONE {
-            return Ok(Nonces::default());
+            return Ok(None);
         }
         let frame = stored.frame_at(&self.log, position)?;
         let has = |commit: &StoredCommit| commit.nonces().is_some();
@@ -171,7 +257,7 @@ impl Inner {
         if NoncesHash::of(bytes) != stored.header().nonces {
             return Err(damaged(position, "the nonces of the version", "others"));
         }
-        Ok(Nonces::decode(bytes)?)
+        Ok(Some(commit))
     }
 }
 
@@ -187,19 +273,21 @@ impl Reading<'_> {
         let mut last = BTreeMap::new();
         for commit in commits(frame) {
             let commit = commit?;
-            if !commit.is_of(self.id) || commit.header().seq > self.stored.header().seq {
+            let seq = commit.header().seq;
+            if !commit.is_of(self.id) || seq > self.stored.header().seq {
                 continue;
             }
+            commit.require(self.stored.header().seq)?;
             for (index, page) in commit.pages() {
                 if indices.contains(index) && fits(page) {
-                    last.insert(*index, page.clone());
+                    last.insert(*index, (seq, page.clone()));
                 }
             }
         }
         if last.len() < indices.len() {
             return Err(self.missing(frame.position, indices.len(), last.len()));
         }
-        let found = |(index, page)| Found { index, frame: frame.clone(), page };
+        let found = |(index, (seq, page))| Found { index, seq, frame: frame.clone(), page };
         Ok(last.into_iter().map(found).collect())
     }
 

@@ -205,7 +205,7 @@ impl Inner {
     }
 
     /// The newest commit that is not later than `time`. Times never go back along a lineage.
-    fn locate_as_of(&self, row: &Row, time: u64) -> Result<Option<StoredCommit>> {
+    pub(crate) fn locate_as_of(&self, row: &Row, time: u64) -> Result<Option<StoredCommit>> {
         let mut stored = read_commit(&self.log, row.head())?;
         while stored.header().time > time {
             if stored.header().seq == 0 {
@@ -260,6 +260,7 @@ pub(crate) fn adopt(frames: &impl Frames, adoption: &Adoption) -> Result<Row> {
         refusal_position: adoption.refusal,
         refusal_count: adoption.refusal_count,
         name: None,
+        retention: None,
         pages: None,
     })
 }

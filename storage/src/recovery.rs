@@ -20,7 +20,7 @@ use crate::index::Index;
 use crate::log::frame::{Seal, damaged};
 use crate::log::record::{Record, Staged, VersionBytes, decode_refusal, records};
 use crate::log::scan::{self, Next, Scan};
-use crate::log::segment::{self, Segments};
+use crate::log::segment::{self, Segment, Segments};
 use crate::log::{Frame, Frames, Position, Tail};
 use crate::options::Options;
 use crate::read::adopt;
@@ -45,6 +45,7 @@ pub(crate) fn recover(
     let id = directory.id();
     let (segments, seal) =
         (Segments::new(Arc::clone(directory.disk()), directory.log(), id), Seal::new(id));
+    segments.tidy()?;
     let from = match covered {
         Some(tail) => {
             validate_covered(&segments, seal, tail)?;
@@ -92,7 +93,10 @@ fn begin(segments: &Segments, seal: Seal, options: &Options) -> Result<Tail> {
 fn settle(segments: &Segments, from: Tail) -> Result<()> {
     let first = from.end.segment();
     for number in segments.numbers()?.into_iter().filter(|&number| number >= first) {
-        segments.sync(number)?;
+        // A pack has its name only once it is durable.
+        if let Segment::Plain(_) = segments.segment(number)? {
+            segments.sync(number)?;
+        }
     }
     segments.drop_caches(first)
 }
@@ -154,6 +158,12 @@ impl Replay<'_> {
                     row.name = Some(name.to_string());
                     self.heads.put(id, row, Some(&before));
                     self.heads.put_name(name, id);
+                }
+                Record::Retention(None, retention) => self.heads.put_retention(retention),
+                Record::Retention(Some(id), retention) => {
+                    let (before, mut row) = self.row(frame, id)?;
+                    row.retention = Some(retention);
+                    self.heads.put(id, row, Some(&before));
                 }
                 Record::Adoption(adoption) => {
                     let row = adopt(&(self.segments, self.seal), &adoption)?;

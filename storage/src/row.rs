@@ -15,6 +15,7 @@ use object::refusal::Refusal;
 use crate::log::Position;
 use crate::log::record::Notes;
 use crate::pages::{PageChange, PageTable};
+use crate::retention::Retention;
 use crate::stored::RefusalLink;
 
 /// A version and where it is.
@@ -44,6 +45,8 @@ pub(crate) struct Row {
     pub(crate) refusal_position: Position,
     pub(crate) refusal_count: u64,
     pub(crate) name: Option<String>,
+    /// How much history is kept, when the object has a rule of its own.
+    pub(crate) retention: Option<Retention>,
     /// Where the pages are; read from the log when it is not known.
     pub(crate) pages: Option<PageTable>,
 }
@@ -147,6 +150,7 @@ impl Row {
             refusal_position: Position::NONE,
             refusal_count: 0,
             name: None,
+            retention: None,
             pages: None,
         }
     }

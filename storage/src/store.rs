@@ -111,6 +111,8 @@ pub(crate) struct Inner {
     pub(crate) tail_bytes: AtomicU64,
     /// Held by whoever imports: staged records of one object are not mixed.
     pub(crate) importing: Mutex<()>,
+    /// Held by whoever replaces segments by packs.
+    pub(crate) compacting: Mutex<()>,
     bases: Mutex<HashMap<BaseHash, Weak<BaseImage>>>,
     wish: Mutex<Wish>,
     wished: Condvar,
@@ -156,6 +158,7 @@ impl Store {
             covered: Mutex::new(covered.map(|covered| covered.end)),
             tail_bytes: AtomicU64::new(recovered.tail_bytes),
             importing: Mutex::default(),
+            compacting: Mutex::default(),
             bases: Mutex::default(),
             wish: Mutex::default(),
             wished: Condvar::new(),

@@ -15,9 +15,11 @@ use object::limits::PAGE_BYTES;
 use object::memory::Page;
 use object::refusal::Refusal;
 
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::log::frame::damaged;
-use crate::log::record::{Notes, PageRecord, Record, VersionBytes, decode_refusal, records};
+use crate::log::record::{
+    Notes, PageRecord, Payloads, Record, VersionBytes, decode_refusal, records,
+};
 use crate::log::{Frame, Frames, Position};
 use crate::pages::{PageChange, Written};
 use crate::row::Link;
@@ -31,10 +33,9 @@ pub struct StoredCommit {
     header: Header,
     hash: VersionHash,
     notes: Arc<Notes>,
+    kept_from: Option<u64>,
     // In the frame's body:
-    input: Range<usize>,
-    effects: Range<usize>,
-    admission: Range<usize>,
+    payloads: Option<[Range<usize>; 3]>,
     globals: Option<Range<usize>>,
     nonces: Option<Range<usize>>,
     pages: Arc<[(u32, StoredPage)]>,
@@ -51,6 +52,10 @@ pub(crate) enum StoredPage {
 }
 
 impl StoredPage {
+    pub(crate) fn is_whole(&self) -> bool {
+        matches!(self, StoredPage::Whole(_))
+    }
+
     /// The page's bytes: runs are put over `under`. `None` when they are missing.
     pub(crate) fn read(&self, body: &[u8], under: Option<&Page>) -> Option<Page> {
         match self {
@@ -78,19 +83,25 @@ impl StoredCommit {
         self.hash
     }
 
-    /// The input's bytes.
-    pub fn input(&self) -> &[u8] {
-        &self.frame.body[self.input.clone()]
+    /// What the header names besides the memory; none when retention dropped it.
+    pub fn payloads(&self) -> Option<Payloads<'_>> {
+        let payloads = self.payloads.as_ref()?;
+        let [input, effects, admission] = payloads.clone().map(|range| &self.frame.body[range]);
+        Some(Payloads { input, effects, admission })
     }
 
-    /// The effects' bytes.
-    pub fn effects(&self) -> &[u8] {
-        &self.frame.body[self.effects.clone()]
+    /// That the version, and the memories of those from `seq` on that need it, can be read.
+    pub(crate) fn require(&self, seq: u64) -> Result<()> {
+        match self.kept_from {
+            Some(kept_from) if seq < kept_from => Err(self.pruned(seq)),
+            _ => Ok(()),
+        }
     }
 
-    /// The admission's bytes.
-    pub fn admission(&self) -> &[u8] {
-        &self.frame.body[self.admission.clone()]
+    /// What to say when version `seq` needs what was trimmed here.
+    pub(crate) fn pruned(&self, seq: u64) -> Error {
+        let kept_from = self.kept_from.unwrap_or_default();
+        ErrorKind::Pruned { seq, kept_from }.into()
     }
 
     /// The globals' bytes, when they are not those of the version before.
@@ -104,15 +115,15 @@ impl StoredCommit {
     }
 
     /// The commit, with its pages from elsewhere.
+    ///
+    /// # Panics
+    ///
+    /// When its payloads were dropped.
     pub(crate) fn with_pages<'a>(&'a self, pages: Vec<(u32, &'a Page)>) -> Commit<'a> {
-        Commit {
-            header: self.header.clone(),
-            input: self.input(),
-            effects: self.effects(),
-            admission: self.admission(),
-            globals: self.globals(),
-            pages,
-        }
+        let payloads = self.payloads().expect("a version with its memory has its payloads");
+        let Payloads { input, effects, admission } = payloads;
+        let (header, globals) = (self.header.clone(), self.globals());
+        Commit { header, input, effects, admission, globals, pages }
     }
 
     /// The pages as the frame has them, ascending.
@@ -201,9 +212,10 @@ impl StoredCommit {
         let pages = record.pages()?.into_iter().map(|(index, page)| (index, stored(page)));
         Ok(StoredCommit {
             pages: pages.collect(),
-            input: place(record.input),
-            effects: place(record.effects),
-            admission: place(record.admission),
+            payloads: record
+                .payloads
+                .map(|payloads| [payloads.input, payloads.effects, payloads.admission].map(place)),
+            kept_from: record.kept_from,
             globals: record.globals.map(place),
             nonces: record.nonces.map(place),
             notes: Arc::new(record.notes),

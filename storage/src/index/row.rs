@@ -12,6 +12,7 @@ use rkyv::rancor::Error as ArchiveError;
 use rkyv::{Archive, Serialize};
 
 use crate::log::Position;
+use crate::retention::Retention;
 use crate::row::{Link, Row};
 use crate::store::ObjectInfo;
 
@@ -37,6 +38,7 @@ pub(crate) struct IndexRow {
     refusal_position: u64,
     refusal_count: u64,
     name: Option<String>,
+    retention: Option<(u8, u64)>,
 }
 
 /// A row's bytes.
@@ -58,6 +60,7 @@ pub(crate) fn encode(id: ObjectId, row: &Row) -> Vec<u8> {
         refusal_position: row.refusal_position.0,
         refusal_count: row.refusal_count,
         name: row.name.clone(),
+        retention: row.retention.map(Retention::to_parts),
     };
     let bytes = rkyv::to_bytes::<ArchiveError>(&archived).expect("a row has nothing to fail on");
     close(&id.0, bytes.to_vec())
@@ -73,6 +76,10 @@ pub(crate) fn decode(id: ObjectId, value: &[u8]) -> Option<Row> {
         links.push((seq, Link { hash: VersionHash(link.0), position }));
         seq = jump_seq(seq);
     }
+    let retention = match row.retention.as_ref() {
+        Some(parts) => Some(Retention::from_parts(parts.0, parts.1.to_native())?),
+        None => None,
+    };
     let ends = links.last().is_some_and(|last| last.0 == 0);
     let name = row.name.as_ref().map(|name| name.as_str().to_string());
     ends.then(|| Row {
@@ -90,6 +97,7 @@ pub(crate) fn decode(id: ObjectId, value: &[u8]) -> Option<Row> {
         refusal_position: Position(row.refusal_position.to_native()),
         refusal_count: row.refusal_count.to_native(),
         name,
+        retention,
         pages: None,
     })
 }

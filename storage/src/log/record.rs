@@ -14,7 +14,9 @@ use object::refusal::Refusal;
 use crate::error::Result;
 use crate::log::Position;
 use crate::pages::PageChange;
-pub(crate) use version::{Notes, PageRecord, VersionBytes, VersionRecord};
+use crate::retention::Retention;
+pub use version::Payloads;
+pub(crate) use version::{Left, Notes, PageRecord, VersionBytes, VersionRecord};
 
 /// Bytes of a name.
 pub(crate) const NAME_BYTES_MAX: usize = 256;
@@ -32,6 +34,7 @@ const STAGED_REFUSAL: u8 = 8;
 const ADOPTION: u8 = 9;
 const VERSION: u8 = 10;
 const STAGED_VERSION: u8 = 11;
+const RETENTION: u8 = 12;
 
 /// A record, as it stands in a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +49,8 @@ pub(crate) enum Record<'a> {
     Name(ObjectId, &'a str),
     /// What was staged of an object is the object.
     Adoption(Adoption),
+    /// How much is kept of an object, or of those without a rule of their own.
+    Retention(Option<ObjectId>, Retention),
 }
 
 /// Whether a record is of an object that is being imported, and is none yet.
@@ -158,11 +163,27 @@ impl Body {
         commit: &Commit<'_>,
         changes: &[PageChange],
     ) {
-        let tag = match staged {
-            Staged::Yes => STAGED_VERSION,
-            Staged::No => VERSION,
-        };
-        self.record(tag, |to| version::encode_into(to, notes, nonces, commit, changes));
+        self.record(version_tag(staged), |to| {
+            version::encode_into(to, notes, nonces, commit, changes)
+        });
+    }
+
+    /// What is left of a version's record.
+    pub(crate) fn trimmed(
+        &mut self,
+        staged: Staged,
+        record: &VersionRecord<'_>,
+        left: &Left,
+    ) -> Result<()> {
+        let mut content = Vec::new();
+        record.encode_trimmed(left, &mut content)?;
+        self.record(version_tag(staged), |to| to.extend_from_slice(&content));
+        Ok(())
+    }
+
+    /// A record as it is.
+    pub(crate) fn raw(&mut self, bytes: &[u8]) {
+        self.0.extend_from_slice(bytes);
     }
 
     pub(crate) fn refusal(&mut self, staged: Staged, previous: Position, refusal: &Refusal) {
@@ -175,11 +196,27 @@ impl Body {
         });
     }
 
+    pub(crate) fn retention(&mut self, object: Option<ObjectId>, retention: Retention) {
+        self.record(RETENTION, |to| {
+            retention.put(to);
+            if let Some(id) = object {
+                to.put(&id.0);
+            }
+        });
+    }
+
     pub(crate) fn adoption(&mut self, adoption: Adoption) {
         self.record(ADOPTION, |to| {
             to.put(&adoption.object.0).put_u64(adoption.head.0).put_u64(adoption.refusal.0);
             to.put(&adoption.refusal_hash.0).put_u64(adoption.refusal_count);
         });
+    }
+}
+
+fn version_tag(staged: Staged) -> u8 {
+    match staged {
+        Staged::Yes => STAGED_VERSION,
+        Staged::No => VERSION,
     }
 }
 
@@ -201,6 +238,19 @@ pub(crate) fn records(body: &[u8]) -> impl Iterator<Item = Result<Record<'_>>> {
         let record = record(&mut reader);
         failed = record.is_err();
         Some(record)
+    })
+}
+
+/// The records of a body, in order, each with its bytes.
+pub(crate) fn raw_records(body: &[u8]) -> impl Iterator<Item = Result<(&[u8], Record<'_>)>> {
+    let mut at = 0;
+    records(body).map(move |record| {
+        let record = record?;
+        let head = &body[at + 1..at + HEAD_BYTES];
+        let length = u32::from_le_bytes(head.try_into().expect("four bytes")) as usize;
+        let bytes = &body[at..at + HEAD_BYTES + length];
+        at += bytes.len();
+        Ok((bytes, record))
     })
 }
 
@@ -232,6 +282,15 @@ fn record<'a>(reader: &mut Reader<'a>) -> Result<Record<'a>> {
             let adoption = Adoption { object, head, refusal, refusal_hash, refusal_count };
             fields.end()?;
             Record::Adoption(adoption)
+        }
+        RETENTION => {
+            let retention = Retention::read(&mut fields)?;
+            let object = match fields.left() {
+                0 => None,
+                _ => Some(ObjectId(fields.array()?)),
+            };
+            fields.end()?;
+            Record::Retention(object, retention)
         }
         other => {
             return Err(reader.fail(content.len() + HEAD_BYTES, "a known record", other).into());

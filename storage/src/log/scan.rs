@@ -5,9 +5,10 @@
 
 use std::sync::Arc;
 
-use crate::error::{Error, Result};
-use crate::log::frame::{HEADER_BYTES, Seal, damaged};
-use crate::log::segment::{self, Segments};
+use crate::error::{Error, ErrorKind, Result};
+use crate::log::frame::{HEADER_BYTES, Header, Seal, damaged};
+use crate::log::pack::Pack;
+use crate::log::segment::{self, Segment, Segments};
 use crate::log::{Frame, Frames, Position, Tail};
 
 /// Bytes that are read at a time.
@@ -75,6 +76,9 @@ impl<'a> Scan<'a> {
         if !self.segments.exists(segment)? {
             return Ok(Some(Next::Broken(damaged(place, "a segment of the log", "no file"))));
         }
+        if let Segment::Packed(pack) = self.segments.segment(segment)? {
+            return self.next_packed(&pack);
+        }
         self.buffer.fill(self.segments, segment, offset, HEADER_BYTES)?;
         let found = self.buffer.at(offset);
         let Some(bytes) = found.first_chunk::<HEADER_BYTES>() else {
@@ -101,8 +105,25 @@ impl<'a> Scan<'a> {
         }
         let (check, group, body) = (header.check, header.group, Arc::from(body));
         let frame = Frame { position: place, check, group, body };
-        let end = Position(place.0 + (HEADER_BYTES + length) as u64);
-        self.tail = Tail { end, last: place, check: header.check };
+        self.tail = behind(&header, place);
+        Ok(Some(Next::Frame(frame)))
+    }
+
+    /// What is next in a packed segment; `None` at its end. The frame's own check links it to the
+    /// next; its bytes were verified by the pack's.
+    fn next_packed(&mut self, pack: &Pack) -> Result<Option<Next>> {
+        let place = self.tail.end;
+        let (header, frame) = match pack.frame(place.offset()) {
+            Ok(Some(found)) => found,
+            Ok(None) => return Ok(None),
+            Err(error) if matches!(error.kind(), ErrorKind::Io { .. }) => return Err(error),
+            Err(error) => return Ok(Some(Next::Broken(error))),
+        };
+        if header.previous != self.tail.check {
+            let (expected, found) = ("the frame that follows", "one that follows another");
+            return Ok(Some(Next::Broken(damaged(place, expected, found))));
+        }
+        self.tail = behind(&header, place);
         Ok(Some(Next::Frame(frame)))
     }
 
@@ -126,9 +147,16 @@ impl<'a> Scan<'a> {
     /// The first whole frame behind the place where reading stopped, wherever it belongs to;
     /// reading goes on behind it. `None` when there is none in the log.
     pub(crate) fn resume(&mut self) -> Result<Option<Frame>> {
-        let (first, behind) = (self.tail.end.segment(), u64::from(self.tail.end.offset()) + 1);
+        let (first, behind_here) = (self.tail.end.segment(), u64::from(self.tail.end.offset()) + 1);
         for number in self.segments.numbers()?.into_iter().filter(|&number| number >= first) {
-            let mut at = if number == first { behind } else { segment::HEADER_BYTES as u64 };
+            let mut at = if number == first { behind_here } else { segment::HEADER_BYTES as u64 };
+            if let Segment::Packed(pack) = self.segments.segment(number)? {
+                if let Some((header, frame)) = pack.first_from(at as u32) {
+                    self.tail = behind(&header, frame.position);
+                    return Ok(Some(frame));
+                }
+                continue;
+            }
             let end = self.segments.bytes_count(number)?;
             while at + HEADER_BYTES as u64 <= end {
                 if let Some(frame) = self.find(number, &mut at)? {
@@ -154,9 +182,7 @@ impl<'a> Scan<'a> {
             if let Some(header) = self.seal.decode(window) {
                 let position = Position::new(number, (*at + skipped as u64) as u32);
                 if let Ok(frame) = (self.segments, self.seal).frame(position) {
-                    let bytes_count = HEADER_BYTES + header.length as usize;
-                    let end = Position(position.0 + bytes_count as u64);
-                    self.tail = Tail { end, last: position, check: header.check };
+                    self.tail = behind(&header, position);
                     return Ok(Some(frame));
                 }
             }
@@ -169,6 +195,12 @@ impl<'a> Scan<'a> {
         }
         Ok(None)
     }
+}
+
+/// The end of the log behind a frame.
+fn behind(header: &Header, place: Position) -> Tail {
+    let end = Position(place.0 + HEADER_BYTES as u64 + u64::from(header.length));
+    Tail { end, last: place, check: header.check }
 }
 
 fn broken(place: Position, found: &str) -> Next {

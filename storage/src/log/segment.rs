@@ -1,4 +1,5 @@
-//! Segments: the files of the log, and the header that each starts with.
+//! Segments: the files of the log, and the header that each starts with. A segment that is full may
+//! be replaced by its pack.
 //!
 //! It does not know frames; it reads and writes at offsets.
 //!
@@ -12,10 +13,11 @@ use std::sync::Arc;
 use object::codec::{Reader, Write};
 use parking_lot::Mutex;
 
-use crate::directory::{DatabaseId, create_file, sync_directory};
+use crate::directory::{DatabaseId, create_file, keep_file, sync_directory, temporary};
 use crate::disk::{Disk, DiskFile};
 use crate::error::{Error, ErrorKind, Result};
 use crate::log::frame::Check;
+use crate::log::pack::{self, Pack, PackWriter};
 
 /// Bytes of a segment's header.
 pub(crate) const HEADER_BYTES: usize = 96;
@@ -36,7 +38,16 @@ pub(crate) struct Segments {
     disk: Arc<dyn Disk>,
     path: PathBuf,
     id: DatabaseId,
-    open: Mutex<BTreeMap<u32, Arc<dyn DiskFile>>>,
+    open: Mutex<BTreeMap<u32, Segment>>,
+}
+
+/// A segment's file.
+#[derive(Clone, Debug)]
+pub(crate) enum Segment {
+    /// Frames as they were written.
+    Plain(Arc<dyn DiskFile>),
+    /// What is still wanted of them.
+    Packed(Arc<Pack>),
 }
 
 /// What a segment starts with, besides what tells that it is this segment.
@@ -71,43 +82,131 @@ impl Segments {
         let failed = |error| Error::io("list", error).at(&self.path);
         let mut numbers = Vec::new();
         for name in self.disk.list(&self.path).map_err(failed)? {
-            let digits = name.to_str().and_then(|name| name.strip_suffix(SUFFIX));
+            let digits = name.to_str().and_then(|name| name.split('.').next());
             let number = digits.and_then(|digits| digits.parse::<u32>().ok());
-            numbers.extend(number.filter(|number| name.as_os_str() == base_name(*number).as_str()));
+            numbers.extend(number.filter(|&number| {
+                let names = [base_name(number), pack::base_name(number)];
+                names.iter().any(|known| name.as_os_str() == known.as_str())
+            }));
         }
         numbers.sort_unstable();
+        // A crash may have left a segment beside its pack.
+        numbers.dedup();
         Ok(numbers)
     }
 
     /// Whether there is such a segment.
     pub(crate) fn exists(&self, number: u32) -> Result<bool> {
-        let path = self.path(number);
-        self.disk.exists(&path).map_err(|error| Error::io("read", error).at(path))
+        let exists = |path: PathBuf| {
+            self.disk.exists(&path).map_err(|error| Error::io("read", error).at(path))
+        };
+        Ok(exists(self.path(number))? || exists(self.pack_path(number))?)
     }
 
-    /// The file of a segment.
-    pub(crate) fn file(&self, number: u32) -> Result<Arc<dyn DiskFile>> {
-        if let Some(file) = self.open.lock().get(&number) {
-            return Ok(Arc::clone(file));
+    fn pack_path(&self, number: u32) -> PathBuf {
+        self.path.join(pack::base_name(number))
+    }
+
+    /// A segment's file or pack.
+    pub(crate) fn segment(&self, number: u32) -> Result<Segment> {
+        if let Some(segment) = self.open.lock().get(&number) {
+            return Ok(segment.clone());
         }
-        let path = self.path(number);
-        let file = self.disk.open(&path).map_err(|error| match error.kind() {
-            std::io::ErrorKind::NotFound => {
-                Error::damaged(file_name(number), 0, "a segment of the log", "no file")
-            }
-            _ => Error::io("open", error).at(&path),
-        })?;
-        Ok(self.keep(number, file))
+        let open = |path: &PathBuf| match self.disk.open(path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            opened => opened.map(Some).map_err(|error| Error::io("open", error).at(path)),
+        };
+        let (path, packed) = (self.path(number), self.pack_path(number));
+        // It may be replaced by its pack between the first look and the second.
+        let pack = || -> Result<Option<Segment>> {
+            let Some(file) = open(&packed)? else { return Ok(None) };
+            Ok(Some(Segment::Packed(Arc::new(Pack::open(file, number, self.id)?))))
+        };
+        let segment = match pack()? {
+            Some(segment) => Some(segment),
+            None => open(&path)?.map(Segment::Plain).map_or_else(pack, |plain| Ok(Some(plain)))?,
+        };
+        let missing = || Error::damaged(file_name(number), 0, "a segment of the log", "no file");
+        Ok(self.keep(number, segment.ok_or_else(missing)?))
     }
 
-    fn keep(&self, number: u32, file: Arc<dyn DiskFile>) -> Arc<dyn DiskFile> {
+    /// The file of a segment that is not packed.
+    pub(crate) fn file(&self, number: u32) -> Result<Arc<dyn DiskFile>> {
+        match self.segment(number)? {
+            Segment::Plain(file) => Ok(file),
+            Segment::Packed(_) => {
+                Err(Error::damaged(file_name(number), 0, "a segment of the log", "its pack"))
+            }
+        }
+    }
+
+    /// Keeps a segment open, unless it is already.
+    fn keep(&self, number: u32, segment: Segment) -> Segment {
         let mut open = self.open.lock();
         if open.len() >= OPEN_MAX {
             // The oldest segments are the least likely to be read or written next.
             open.pop_first();
         }
-        open.insert(number, Arc::clone(&file));
-        file
+        open.entry(number).or_insert(segment).clone()
+    }
+
+    /// Replaces a segment, or its pack, by a new pack of what `fill` adds; gives the pack's bytes.
+    ///
+    /// Whoever reads the old file goes on reading it.
+    pub(crate) fn replace(
+        &self,
+        number: u32,
+        end: u32,
+        fill: impl FnOnce(&mut PackWriter) -> Result<()>,
+    ) -> Result<u64> {
+        let path = self.pack_path(number);
+        let temporary = temporary(&path);
+        let failed = |operation| move |error| Error::io(operation, error);
+        let write = || -> Result<u64> {
+            let file = self.disk.create(&temporary).map_err(failed("create"))?;
+            file.set_length(0).map_err(failed("write"))?;
+            let previous = self.header(number)?.previous;
+            let begun = PackWriter::begin(Arc::clone(&file), number, self.id, previous);
+            let mut writer = begun.map_err(failed("write"))?;
+            fill(&mut writer)?;
+            let bytes = writer.finish(end).map_err(failed("write"))?;
+            file.sync().map_err(failed("sync"))?;
+            // What cannot be read back must not replace what can.
+            Pack::open(file, number, self.id)?;
+            keep_file(&*self.disk, &path)?;
+            Ok(bytes)
+        };
+        let bytes = write().map_err(|error| {
+            // On a full disk it would hold the space that is missing.
+            let _ = self.disk.remove(&temporary);
+            error.at(&path)
+        })?;
+        self.open.lock().remove(&number);
+        self.remove_replaced(number)?;
+        Ok(bytes)
+    }
+
+    /// Removes a segment that has a pack.
+    fn remove_replaced(&self, number: u32) -> Result<()> {
+        let path = self.path(number);
+        match self.disk.remove(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            removed => {
+                removed.map_err(|error| Error::io("remove", error).at(&path))?;
+                sync_directory(&*self.disk, &self.path)
+            }
+        }
+    }
+
+    /// Removes what a crash left of segments that have packs.
+    pub(crate) fn tidy(&self) -> Result<()> {
+        for number in self.numbers()? {
+            let exists = self.disk.exists(&self.pack_path(number));
+            if exists.map_err(|error| Error::io("read", error))? {
+                self.remove_replaced(number)?;
+            }
+        }
+        Ok(())
     }
 
     /// Makes a segment of `bytes` bytes whose header names `previous`, the last frame before it.
@@ -122,7 +221,11 @@ impl Segments {
             file.allocate(bytes)?;
             file.write_all_at(&header, 0)
         })?;
-        Ok(self.keep(number, file))
+        let file = self.keep(number, Segment::Plain(file));
+        match file {
+            Segment::Plain(file) => Ok(file),
+            Segment::Packed(_) => unreachable!("a new segment has no pack"),
+        }
     }
 
     /// Makes sure that the file system holds `bytes` bytes for a segment.
@@ -136,9 +239,12 @@ impl Segments {
         Ok(())
     }
 
-    /// Bytes of a segment's file.
+    /// Where a segment ends.
     pub(crate) fn bytes_count(&self, number: u32) -> Result<u64> {
-        let bytes = self.file(number)?.length();
+        let bytes = match self.segment(number)? {
+            Segment::Plain(file) => file.length(),
+            Segment::Packed(pack) => return Ok(u64::from(pack.end())),
+        };
         let bytes = bytes.map_err(|error| Error::io("read", error).at(self.path(number)))?;
         if bytes > u64::from(u32::MAX) {
             return Err(Error::damaged(file_name(number), 0, "at most 2^32 - 1 bytes", bytes));
@@ -178,8 +284,12 @@ impl Segments {
     pub(crate) fn remove_from(&self, number: u32) -> Result<()> {
         self.open.lock().retain(|&open, _| open < number);
         for removed in self.numbers()?.into_iter().filter(|&found| found >= number).rev() {
-            let path = self.path(removed);
-            self.disk.remove(&path).map_err(|error| Error::io("remove", error).at(&path))?;
+            for path in [self.path(removed), self.pack_path(removed)] {
+                match self.disk.remove(&path) {
+                    Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                    gone => gone.map_err(|error| Error::io("remove", error).at(&path))?,
+                }
+            }
         }
         sync_directory(&*self.disk, &self.path)
     }
@@ -187,13 +297,25 @@ impl Segments {
     /// Drops what the kernel has cached of the segments from `number` on.
     pub(crate) fn drop_caches(&self, number: u32) -> Result<()> {
         for found in self.numbers()?.into_iter().filter(|&found| found >= number) {
-            self.file(found)?.drop_cache();
+            if let Segment::Plain(file) = self.segment(found)? {
+                file.drop_cache();
+            }
         }
         Ok(())
     }
 
+    /// Bytes that the disk holds for a segment.
+    pub(crate) fn bytes_held(&self, number: u32) -> Result<u64> {
+        let held = |path: PathBuf| self.disk.bytes_held(&path);
+        let bytes = held(self.pack_path(number)).or_else(|_| held(self.path(number)));
+        bytes.map_err(|error| Error::io("read", error).at(self.path(number)))
+    }
+
     /// What a segment's header says.
     pub(crate) fn header(&self, number: u32) -> Result<Header> {
+        if let Segment::Packed(pack) = self.segment(number)? {
+            return Ok(Header { version: VERSION, previous: pack.previous() });
+        }
         let mut bytes = [0; HEADER_BYTES];
         let read = self.read(number, 0, &mut bytes)?;
         decode(self.id, number, &bytes[..read])

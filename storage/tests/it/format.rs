@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-use continuant_storage::{CapsuleReader, Store};
+use continuant_storage::{CapsuleReader, Retention, Store};
 use tempfile::TempDir;
 
 use crate::author::{Author, append, small};
@@ -106,6 +106,8 @@ impl<'a> Fields<'a> {
             number(name).is_some_and(|found| found.to_string() == wanted)
         } else if let Some((name, bit)) = when.split_once(" has ") {
             number(name).is_some_and(|found| found & bit.parse::<u64>().unwrap() != 0)
+        } else if let Some((name, bit)) = when.split_once(" lacks ") {
+            number(name).is_some_and(|found| found & bit.parse::<u64>().unwrap() == 0)
         } else if let Some((name, least)) = when.split_once(" > ") {
             number(name).is_some_and(|found| found > least.parse().unwrap())
         } else {
@@ -144,6 +146,8 @@ fn written(path: &Path) {
     let mut reader = CapsuleReader::new(&bytes[..]).unwrap();
     while reader.next().unwrap().is_some() {}
     store.import(&bytes[..], &head, reader.seal().unwrap()).unwrap();
+    store.set_retention(None, Retention::Versions(3)).unwrap();
+    store.set_retention(Some(head.id), Retention::Age(10_000)).unwrap();
     store.close().unwrap();
 }
 
@@ -195,6 +199,11 @@ fn records(mut body: &[u8]) -> BTreeSet<u64> {
             5 | 8 => drop(object::refusal::Refusal::decode(&content[8..]).unwrap()),
             6 => assert!([&b"one"[..], b"object 1", b"object 2"].contains(&&content[32..])),
             10 | 11 => version(content),
+            12 => {
+                let (rule, length) = fixed("Retention", content);
+                let found = (number(rule["rule"]), number(rule["value"]), content.len() - length);
+                assert!([(1, 3, 0), (2, 10_000, 32)].contains(&found), "{found:?}");
+            }
             9 => {
                 let (adoption, length) = fixed("Adoption", content);
                 assert_eq!((number(adoption["refusal count"]), length), (25, content.len()));
@@ -212,12 +221,19 @@ fn version(content: &[u8]) {
     let header = object::header::Header::decode(version["header"]).unwrap();
     assert_eq!(version.contains_key("base"), header.seq == 0);
     assert_eq!(varint(version["parent"]) == 0, header.seq == 0);
-    assert_eq!(object::hash::InputHash::of(version["input"]), header.input);
-    assert_eq!(object::hash::EffectsHash::of(version["effects"]), header.effects);
-    assert_eq!(object::hash::AdmissionHash::of(version["admission"]), header.admission);
-    assert_eq!(varint(version["pages"]), u64::from(header.page_count));
-    let (mut rest, mut next) = (version["changed"], 0);
-    for _ in 0..header.page_count {
+    let (count, mut rest, mut next) = (varint(version["pages"]), version["changed"], 0);
+    match version.get("kept from") {
+        Some(kept_from) => {
+            assert!(varint(kept_from) > header.seq && count <= u64::from(header.page_count));
+        }
+        None => {
+            assert_eq!(object::hash::InputHash::of(version["input"]), header.input);
+            assert_eq!(object::hash::EffectsHash::of(version["effects"]), header.effects);
+            assert_eq!(object::hash::AdmissionHash::of(version["admission"]), header.admission);
+            assert_eq!(count, u64::from(header.page_count));
+        }
+    }
+    for _ in 0..count {
         let page = Fields::read("Changed page", rest);
         next += varint(page.bytes["page"]) + 1;
         rest = &rest[page.at..];
@@ -259,4 +275,66 @@ fn files_are_what_the_format_says() {
     kinds.insert(7);
     let documented = table("Record kinds").into_iter().map(|(code, ..)| code.parse().unwrap());
     assert_eq!(kinds, documented.collect(), "there is a record of every kind");
+}
+
+#[test]
+fn packs_are_what_the_format_says() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("db");
+    written(&path);
+    let mut plain: BTreeMap<u64, u64> = BTreeMap::new();
+    for segment in 1..=2 {
+        let bytes = fs::read(path.join(format!("log/{segment:08}.log"))).unwrap();
+        plain.insert(segment, bytes.len() as u64);
+    }
+    let store = small().open(&path).unwrap();
+    assert!(store.compact(u64::MAX, |_, _| {}).unwrap().trimmed_count > 0);
+    drop(store);
+    let marker = fs::read(path.join("continuant.db")).unwrap();
+    let (id, mut kinds, mut trimmed) = (&marker[16..32], BTreeSet::new(), 0);
+    let key = blake3::derive_key("continuant 1 log pack", id);
+    let seal = blake3::derive_key("continuant 1 log frame", id);
+    let mut last = blake3::keyed_hash(&seal, b"").as_bytes().to_vec();
+    for (segment, end) in plain {
+        let pack = fs::read(path.join(format!("log/{segment:08}.pack"))).unwrap();
+        let check = |parts: &[&[u8]]| {
+            let covered = [&(segment as u32).to_le_bytes()[..], &parts.concat()].concat();
+            blake3::keyed_hash(&key, &covered)
+        };
+        let (header, start) = fixed("Pack", &pack);
+        assert_eq!((header["name"], number(header["version"])), (&b"CTNT-PAK"[..], 1));
+        assert_eq!((number(header["number"]), header["id"]), (segment, id));
+        assert_eq!(header["previous"], &last[..]);
+        assert_eq!(header["check"], check(&[&pack[..64]]).as_bytes());
+        let (footer, length) = fixed("Pack footer", &pack[pack.len() - 48..]);
+        let entries = &pack[number(footer["directory at"]) as usize..pack.len() - 48];
+        assert_eq!((length, number(footer["end"])), (48, end));
+        assert_eq!(footer["check"], check(&[&pack[pack.len() - 48..][..16], entries]).as_bytes());
+        let mut at = start as u64;
+        assert_eq!(entries.chunks_exact(32).count() as u64, number(footer["blocks"]));
+        for entry in entries.chunks_exact(32) {
+            let (block, _) = fixed("Pack directory", entry);
+            assert_eq!(number(block["at"]), at);
+            let stored = &pack[at as usize..][..number(block["stored bytes"]) as usize];
+            at += stored.len() as u64;
+            assert_eq!(block["check"], &check(&[block["first"], stored]).as_bytes()[..12]);
+            let length = number(block["block bytes"]) as usize;
+            let bytes = match length > stored.len() {
+                true => lz4_flex::block::decompress(stored, length).unwrap(),
+                false => stored.to_vec(),
+            };
+            let mut rest = &bytes[..];
+            while !rest.is_empty() {
+                let (frame, length) = fixed("Packed frame", rest);
+                rest = &rest[length..];
+                let header = frame["frame header"];
+                let body = number(&header[..4]) as usize;
+                assert_eq!(&header[16..48], &last[..]);
+                last = header[48..80].to_vec();
+                trimmed += usize::from(body > frame["left"].len());
+                kinds.extend(records(frame["left"]));
+            }
+        }
+    }
+    assert!(trimmed > 10 && kinds.is_superset(&BTreeSet::from([1, 2, 3, 5, 6, 10])), "{kinds:?}");
 }

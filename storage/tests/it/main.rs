@@ -10,6 +10,7 @@
 //! - `format`: the files against the chapters of `FORMAT.md` about them.
 //! - `model`: random work compared with a model, through restarts, crashes and lost indexes.
 //! - `recovery`: a torn end, at any byte, ends the log at the last whole group.
+//! - `retention`: what is kept reads as before, the rest goes, space returns; packs and their damage.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on stops where it is")]
 
@@ -23,3 +24,4 @@ mod fixture;
 mod format;
 mod model;
 mod recovery;
+mod retention;

@@ -7,6 +7,7 @@
 //! Invariant: what `encode_into` writes, `decode` reads back; it refuses pages and runs that are out
 //! of order or beyond the memory.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use object::codec::{Reader, Write};
@@ -30,6 +31,8 @@ const HAS_TABLE: u8 = 1;
 const HAS_BASE: u8 = 2;
 const HAS_NONCES: u8 = 4;
 const HAS_GLOBALS: u8 = 8;
+/// What retention dropped is not here: the payloads, and pages that no kept version needs.
+const IS_TRIMMED: u8 = 16;
 
 /// What the log notes beside a version.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,12 +93,35 @@ pub(crate) struct VersionRecord<'a> {
     pub(crate) notes: Notes,
     /// The encoded nonces, when they are here.
     pub(crate) nonces: Option<&'a [u8]>,
-    pub(crate) input: &'a [u8],
-    pub(crate) effects: &'a [u8],
-    pub(crate) admission: &'a [u8],
+    /// The payloads, unless the record was trimmed.
+    pub(crate) payloads: Option<Payloads<'a>>,
+    /// In a record that was trimmed, the first version that was kept whole: memories from there on
+    /// can be read.
+    pub(crate) kept_from: Option<u64>,
     /// The encoded globals, when they are here.
     pub(crate) globals: Option<&'a [u8]>,
     pages: Pages<'a>,
+}
+
+/// What a version's header names besides its memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Payloads<'a> {
+    /// The input's bytes.
+    pub input: &'a [u8],
+    /// The effects' bytes.
+    pub effects: &'a [u8],
+    /// The admission's bytes.
+    pub admission: &'a [u8],
+}
+
+/// What is left of a version's record when it is trimmed, besides header and notes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Left {
+    /// The first version that is kept whole.
+    pub(crate) kept_from: u64,
+    pub(crate) pages: BTreeSet<u32>,
+    pub(crate) nonces: bool,
+    pub(crate) globals: bool,
 }
 
 /// The pages of a record, decoded when they are asked for.
@@ -139,14 +165,42 @@ pub(crate) fn encode_into(
     changes: &[PageChange],
 ) {
     assert_eq!(commit.pages.len(), changes.len(), "every page is written in some way");
-    to.put(&commit.header.encode());
-    let flag = |is: bool, flag: u8| if is { flag } else { 0 };
-    to.put_u8(
-        flag(notes.table.is_some(), HAS_TABLE)
-            | flag(notes.base.is_some(), HAS_BASE)
-            | flag(nonces.is_some(), HAS_NONCES)
-            | flag(commit.globals.is_some(), HAS_GLOBALS),
-    );
+    let flags = flag(nonces.is_some(), HAS_NONCES) | flag(commit.globals.is_some(), HAS_GLOBALS);
+    put_head(to, &commit.header.encode(), notes, flags, None);
+    let payloads = [nonces, Some(commit.input), Some(commit.effects), Some(commit.admission)];
+    for payload in payloads.into_iter().chain([commit.globals]).flatten() {
+        put_blob(to, payload);
+    }
+    to.put_varint(changes.len() as u64);
+    let mut next = 0;
+    for ((index, page), change) in commit.pages.iter().zip(changes) {
+        assert_eq!(*index, change.page, "changes are those of the pages");
+        to.put_varint(u64::from(index - next));
+        next = index + 1;
+        put_page(to, page, &change.written);
+    }
+}
+
+fn flag(is: bool, flag: u8) -> u8 {
+    if is { flag } else { 0 }
+}
+
+fn put_blob(to: &mut Vec<u8>, bytes: &[u8]) {
+    to.put_varint(bytes.len() as u64);
+    to.put(bytes);
+}
+
+/// Appends the header, the flags and the notes.
+fn put_head(
+    to: &mut Vec<u8>,
+    header: &[u8; HEADER_BYTES],
+    notes: &Notes,
+    flags: u8,
+    kept_from: Option<u64>,
+) {
+    let noted = flag(notes.table.is_some(), HAS_TABLE) | flag(notes.base.is_some(), HAS_BASE);
+    to.put(header).put_u8(flags | noted | flag(kept_from.is_some(), IS_TRIMMED));
+    kept_from.into_iter().for_each(|seq| to.put_varint(seq));
     notes.positions().into_iter().for_each(|position| to.put_position(position));
     if let Some(table) = &notes.table {
         to.put_varint(table.len() as u64);
@@ -160,19 +214,6 @@ pub(crate) fn encode_into(
     if let Some(base) = &notes.base {
         to.put(&base.0);
     }
-    let payloads = [nonces, Some(commit.input), Some(commit.effects), Some(commit.admission)];
-    for payload in payloads.into_iter().chain([commit.globals]).flatten() {
-        to.put_varint(payload.len() as u64);
-        to.put(payload);
-    }
-    to.put_varint(changes.len() as u64);
-    let mut next = 0;
-    for ((index, page), change) in commit.pages.iter().zip(changes) {
-        assert_eq!(*index, change.page, "changes are those of the pages");
-        to.put_varint(u64::from(index - next));
-        next = index + 1;
-        put_page(to, page, &change.written);
-    }
 }
 
 fn put_page(to: &mut Vec<u8>, page: &Page, written: &Written) {
@@ -182,16 +223,20 @@ fn put_page(to: &mut Vec<u8>, page: &Page, written: &Written) {
             to.put(page);
         }
         Written::Runs { whole, runs } => {
-            to.put_varint(1 + runs.len() as u64);
-            to.put_position(*whole);
-            let mut end = 0;
-            for run in runs.iter() {
-                to.put_varint(u64::from(run.start) - end);
-                to.put_varint(u64::from(run.length));
-                to.put(run.of(page));
-                end = run.end() as u64;
-            }
+            let runs: Vec<_> = runs.iter().map(|run| (run.start, run.of(page))).collect();
+            put_runs(to, *whole, &runs);
         }
+    }
+}
+
+fn put_runs(to: &mut Vec<u8>, whole: Position, runs: &[(u16, &[u8])]) {
+    to.put_varint(1 + runs.len() as u64);
+    to.put_position(whole);
+    let mut end = 0;
+    for (start, bytes) in runs {
+        to.put_varint(u64::from(*start) - end);
+        put_blob(to, bytes);
+        end = u64::from(*start) + bytes.len() as u64;
     }
 }
 
@@ -221,14 +266,42 @@ impl<'a> VersionBytes<'a> {
     }
 }
 
+impl VersionRecord<'_> {
+    /// Appends what is `left` of the record.
+    pub(crate) fn encode_trimmed(&self, left: &Left, to: &mut Vec<u8>) -> Result<()> {
+        let nonces = self.nonces.filter(|_| left.nonces);
+        let globals = self.globals.filter(|_| left.globals);
+        let flags = flag(nonces.is_some(), HAS_NONCES) | flag(globals.is_some(), HAS_GLOBALS);
+        put_head(to, &self.header.encode(), &self.notes, flags, Some(left.kept_from));
+        nonces.into_iter().chain(globals).for_each(|bytes| put_blob(to, bytes));
+        let mut pages = self.pages()?;
+        pages.retain(|(index, _)| left.pages.contains(index));
+        to.put_varint(pages.len() as u64);
+        let mut next = 0;
+        for (index, page) in pages {
+            to.put_varint(u64::from(index - next));
+            next = index + 1;
+            match page {
+                PageRecord::Whole(page) => put_page(to, page, &Written::Whole),
+                PageRecord::Runs { whole, runs } => put_runs(to, whole, &runs),
+            }
+        }
+        Ok(())
+    }
+}
+
 fn decode_second(content: &[u8], frame: Position) -> Result<VersionRecord<'_>> {
     let mut reader = Reader::new("version record", content);
     let header = reader.bytes(HEADER_BYTES)?;
     let (hash, header) = (VersionHash::of(header), Header::decode(header)?);
     let flags = reader.u8()?;
-    if flags > (HAS_TABLE | HAS_BASE | HAS_NONCES | HAS_GLOBALS) {
-        return Err(reader.fail(1, "flags below 16", flags).into());
+    if flags > (HAS_TABLE | HAS_BASE | HAS_NONCES | HAS_GLOBALS | IS_TRIMMED) {
+        return Err(reader.fail(1, "flags below 32", flags).into());
     }
+    let kept_from = match flags & IS_TRIMMED {
+        0 => None,
+        _ => Some(varint(&mut reader)?),
+    };
     let mut positions = [Position::NONE; 6];
     for position in &mut positions {
         *position = varint_position(&mut reader)?.within(frame);
@@ -254,11 +327,16 @@ fn decode_second(content: &[u8], frame: Position) -> Result<VersionRecord<'_>> {
         Ok(Some(reader.bytes(length)?))
     };
     let nonces = blob(flags & HAS_NONCES != 0)?;
-    let mut payload = || blob(true).map(Option::unwrap_or_default);
-    let (input, effects, admission) = (payload()?, payload()?, payload()?);
+    let payloads = match kept_from {
+        Some(_) => None,
+        None => {
+            let mut payload = || blob(true).map(Option::unwrap_or_default);
+            Some(Payloads { input: payload()?, effects: payload()?, admission: payload()? })
+        }
+    };
     let globals = blob(flags & HAS_GLOBALS != 0)?;
     let pages = Pages::Second { bytes: reader.bytes(reader.left())?, frame };
-    Ok(VersionRecord { header, hash, notes, nonces, input, effects, admission, globals, pages })
+    Ok(VersionRecord { header, hash, notes, nonces, payloads, kept_from, globals, pages })
 }
 
 impl<'a> VersionRecord<'a> {
@@ -273,7 +351,8 @@ impl<'a> VersionRecord<'a> {
         };
         let mut reader = Reader::new("pages of a version record", bytes);
         let listed = count(&mut reader, 2)?;
-        if listed != self.header.page_count as usize {
+        let (all, is_trimmed) = (self.header.page_count as usize, self.kept_from.is_some());
+        if listed > all || (listed < all && !is_trimmed) {
             let expected = format!("{} pages, as the header says", self.header.page_count);
             return Err(reader.fail(0, &expected, listed).into());
         }
@@ -346,7 +425,7 @@ fn first(content: &[u8], frame: Position) -> Result<First<'_>> {
         *position = Position(reader.u64()?).within(frame);
     }
     let mut notes = Notes::of(positions);
-    if flag(&mut reader)? {
+    if bool(&mut reader)? {
         let count = reader.count(u32::MAX as usize, 12)?;
         let mut table: Vec<(u32, Position)> = Vec::with_capacity(count);
         for _ in 0..count {
@@ -358,17 +437,17 @@ fn first(content: &[u8], frame: Position) -> Result<First<'_>> {
         }
         notes.table = Some(table);
     }
-    if flag(&mut reader)? {
+    if bool(&mut reader)? {
         notes.base = Some(BaseHash(reader.array()?));
     }
-    let nonces = match flag(&mut reader)? {
+    let nonces = match bool(&mut reader)? {
         true => Some(reader.blob(NONCES_BYTES_MAX)?),
         false => None,
     };
     Ok((notes, nonces, reader.bytes(reader.left())?))
 }
 
-fn flag(reader: &mut Reader<'_>) -> Result<bool> {
+fn bool(reader: &mut Reader<'_>) -> Result<bool> {
     match reader.u8()? {
         0 => Ok(false),
         1 => Ok(true),
@@ -380,6 +459,7 @@ fn decode_first(content: &[u8], frame: Position) -> Result<VersionRecord<'_>> {
     let (notes, nonces, bytes) = first(content, frame)?;
     let Commit { header, input, effects, admission, globals, pages } = Commit::decode(bytes)?;
     let hash = VersionHash::of(&bytes[..HEADER_BYTES]);
-    let pages = Pages::First(pages);
-    Ok(VersionRecord { header, hash, notes, nonces, input, effects, admission, globals, pages })
+    let (pages, kept_from) = (Pages::First(pages), None);
+    let payloads = Some(Payloads { input, effects, admission });
+    Ok(VersionRecord { header, hash, notes, nonces, payloads, kept_from, globals, pages })
 }

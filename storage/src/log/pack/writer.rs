@@ -1,0 +1,94 @@
+//! Writing a pack: frames in order, a block at a time, then the directory.
+//!
+//! It does not know where frames come from, nor what was left out of them.
+
+use std::io;
+use std::sync::Arc;
+
+use object::codec::Write;
+
+use super::{
+    Block, ENTRY_BYTES, FOOTER_BYTES, FULL_BYTES, HEADER_BYTES, Key, MAGIC, VERSION, encode_block,
+};
+use crate::directory::DatabaseId;
+use crate::disk::DiskFile;
+use crate::log::frame::{Check, Header, Seal};
+
+/// A pack that is being written.
+pub(crate) struct PackWriter {
+    file: Arc<dyn DiskFile>,
+    number: u32,
+    key: Key,
+    seal: Seal,
+    /// Where the next block goes.
+    at: u64,
+    first: u32,
+    open: Vec<u8>,
+    blocks: Vec<Block>,
+}
+
+impl PackWriter {
+    /// Starts a pack in an empty file.
+    pub(crate) fn begin(
+        file: Arc<dyn DiskFile>,
+        number: u32,
+        id: DatabaseId,
+        previous: Check,
+    ) -> io::Result<PackWriter> {
+        let (key, seal) = (Key::new(id), Seal::new(id));
+        let mut header = Vec::with_capacity(HEADER_BYTES);
+        header.put(&MAGIC).put_u32(VERSION).put_u32(number).put(&id).put(&previous);
+        let check = key.all(number, &[&header]);
+        header.put(&check);
+        assert_eq!(header.len(), HEADER_BYTES, "a pack header has its length");
+        file.write_all_at(&header, 0)?;
+        let (open, blocks) = Default::default();
+        let at = HEADER_BYTES as u64;
+        Ok(PackWriter { file, number, key, seal, at, first: 0, open, blocks })
+    }
+
+    /// Adds the frame that was at `offset`, with the body that it keeps.
+    pub(crate) fn add(&mut self, offset: u32, header: &Header, body: &[u8]) -> io::Result<()> {
+        if self.open.is_empty() {
+            self.first = offset;
+        }
+        self.open.reserve(ENTRY_BYTES + body.len());
+        self.open.put_u32(offset).put_count(body.len());
+        self.open.put(&self.seal.encode(header)).put(body);
+        if self.open.len() >= FULL_BYTES { self.end_block() } else { Ok(()) }
+    }
+
+    fn end_block(&mut self) -> io::Result<()> {
+        let compressed = lz4_flex::block::compress(&self.open);
+        let stored = if compressed.len() < self.open.len() { &compressed } else { &self.open };
+        self.file.write_all_at(stored, self.at)?;
+        self.blocks.push(Block {
+            first: self.first,
+            at: self.at,
+            stored_bytes: stored.len() as u32,
+            bytes: self.open.len() as u32,
+            check: self.key.block(self.number, self.first, stored),
+        });
+        self.at += stored.len() as u64;
+        self.open.clear();
+        Ok(())
+    }
+
+    /// Writes what is left and the directory of a segment that ended at `end`; gives the pack's
+    /// bytes. The file is not synced yet.
+    pub(crate) fn finish(mut self, end: u32) -> io::Result<u64> {
+        if !self.open.is_empty() {
+            self.end_block()?;
+        }
+        let mut directory = Vec::new();
+        self.blocks.iter().for_each(|block| encode_block(block, &mut directory));
+        let mut footer = Vec::with_capacity(FOOTER_BYTES);
+        footer.put_u64(self.at).put_count(self.blocks.len()).put_u32(end);
+        let check = self.key.all(self.number, &[&footer, &directory]);
+        footer.put(&check);
+        assert_eq!(footer.len(), FOOTER_BYTES, "a pack's end has its length");
+        self.file.write_all_at(&directory, self.at)?;
+        self.file.write_all_at(&footer, self.at + directory.len() as u64)?;
+        Ok(self.at + (directory.len() + footer.len()) as u64)
+    }
+}

@@ -1,0 +1,279 @@
+//! Retention and compaction: what is kept reads as before, what is not goes, and space returns,
+//! while readers and writers go on.
+
+use std::collections::HashMap;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use continuant_storage::{ErrorKind, LineageEntry, Options, Retention, Store};
+use object::hash::ObjectId;
+use object::memory::{Memory, Tree};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use tempfile::TempDir;
+
+use crate::author::{Author, append, copy, small};
+
+/// What a version is: its hash, its memory's root, its globals.
+type Known = Vec<(String, String, Vec<u64>)>;
+
+fn known(store: &Store, id: ObjectId, seqs: std::ops::Range<u64>) -> Known {
+    let known = |seq| {
+        let version = store.version(id, seq).unwrap().unwrap();
+        let root = Tree::of(&version.image).root();
+        assert_eq!(root, version.commit.header().memory_root, "version {seq}");
+        (version.commit.hash().to_string(), root.to_string(), version.globals)
+    };
+    seqs.map(known).collect()
+}
+
+/// Objects with some versions each, in many segments.
+fn lived(store: &Store, rng: &mut StdRng, steps: usize) -> Vec<Author> {
+    let mut authors = Vec::new();
+    for seed in 0..4 {
+        let (author, genesis) = Author::new(seed);
+        append(store, &[genesis], &[]).unwrap();
+        authors.push(author);
+    }
+    go_on(store, &mut authors, rng, steps);
+    authors
+}
+
+fn go_on(store: &Store, authors: &mut [Author], rng: &mut StdRng, steps: usize) {
+    for _ in 0..steps {
+        let index = rng.random_range(0..authors.len());
+        let count = rng.random_range(1..4);
+        let made: Vec<_> = (0..count).map(|_| authors[index].next()).collect();
+        append(store, &made, &[]).unwrap();
+    }
+}
+
+fn segments(path: &Path, suffix: &str) -> usize {
+    let names = std::fs::read_dir(path.join("log")).unwrap();
+    names.filter(|name| name.as_ref().unwrap().path().to_string_lossy().ends_with(suffix)).count()
+}
+
+/// Bytes that the file system holds for the log.
+fn bytes_held(path: &Path) -> u64 {
+    let files = std::fs::read_dir(path.join("log")).unwrap();
+    files.map(|file| file.unwrap().metadata().unwrap().blocks() * 512).sum()
+}
+
+fn assert_sound(store: &Store) {
+    let report = store.check(|_, _| {}).unwrap();
+    assert!(report.is_sound(), "{:?}", report.damage);
+}
+
+#[test]
+fn what_is_kept_reads_as_before_and_the_rest_is_pruned() {
+    let seeds = if std::env::var_os("RUN_SLOW_TESTS").is_some() { 40 } else { 2 };
+    for seed in 0..seeds {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let directory = TempDir::new().unwrap();
+        let path = directory.path().join("db");
+        let store = small().recent_rows_max(2).open(&path).unwrap();
+        let mut authors = lived(&store, &mut rng, 150);
+        let mut gone: HashMap<ObjectId, u64> = HashMap::new();
+        for round in 0..3 {
+            let kept = rng.random_range(1..40);
+            let special = authors[0].head.id;
+            store.set_retention(None, Retention::Versions(kept)).unwrap();
+            store.set_retention(Some(special), Retention::All).unwrap();
+            let before: Vec<(ObjectId, u64, Known)> = authors
+                .iter()
+                .map(|author| {
+                    let id = author.head.id;
+                    let count = author.head.header.seq + 1;
+                    let from = if id == special { 0 } else { count.saturating_sub(kept) };
+                    // What an earlier, stricter rule let go does not come back.
+                    let from = from.max(gone.get(&id).copied().unwrap_or_default());
+                    gone.insert(id, from);
+                    (id, from, known(&store, id, from..count))
+                })
+                .collect();
+            let compacted = store.compact(0, |_, _| {}).unwrap();
+            assert!(round > 0 || compacted.segment_count > 3, "seed {seed}: {compacted:?}");
+            assert!(round > 0 || compacted.trimmed_count > 0, "seed {seed}: {compacted:?}");
+            for (id, from, expected) in &before {
+                let count = from + expected.len() as u64;
+                assert_eq!(&known(&store, *id, *from..count), expected, "seed {seed}");
+                reads_or_is_pruned(&store, *id, *from);
+            }
+            assert_sound(&store);
+            go_on(&store, &mut authors, &mut rng, 40);
+        }
+        drop(store);
+        // The index can be made again from what is left.
+        Options::new().rebuild_index(&path).unwrap();
+        let store = small().open(&path).unwrap();
+        assert_sound(&store);
+        for author in &authors {
+            assert_eq!(store.head(author.head.id).unwrap().unwrap().head, author.head);
+        }
+        assert_eq!(store.retention(Some(authors[0].head.id)).unwrap(), Retention::All);
+        assert!(matches!(store.retention(None).unwrap(), Retention::Versions(_)));
+    }
+}
+
+/// Of the versions before `from`, each has its header, and its memory or a word that it is gone.
+fn reads_or_is_pruned(store: &Store, id: ObjectId, from: u64) {
+    let mut pruned = 0;
+    for seq in 0..from {
+        match store.version(id, seq) {
+            Ok(version) => {
+                let version = version.unwrap();
+                let root = Tree::of(&version.image).root();
+                assert_eq!(root, version.commit.header().memory_root, "version {seq}");
+            }
+            Err(error) => {
+                let kind = error.kind();
+                assert!(matches!(kind, ErrorKind::Pruned { seq: found, .. } if *found == seq));
+                pruned += 1;
+            }
+        }
+    }
+    let entries: Vec<_> = store.lineage(id).unwrap().map(Result::unwrap).collect();
+    let mut parent = None;
+    for entry in &entries {
+        let stored = match entry {
+            LineageEntry::Commit(complete) => complete.stored(),
+            LineageEntry::Header(stored) => stored,
+            LineageEntry::Refusal(_) => continue,
+        };
+        let (header, hash) = (stored.header(), stored.hash());
+        assert_eq!(header.hash(), hash);
+        assert!(parent.is_none_or(|parent| parent == header.parent), "headers are chained");
+        parent = Some(hash);
+    }
+    let headers = entries.iter().filter(|entry| matches!(entry, LineageEntry::Header(_))).count();
+    assert!(headers <= pruned, "what has its payloads gone is not read: {headers} > {pruned}");
+    if headers > 0 {
+        let error = store.export(id, &mut Vec::new(), |_, _| {}).unwrap_err();
+        assert!(matches!(error.kind(), ErrorKind::Pruned { .. }), "{error}");
+    }
+}
+
+#[test]
+fn space_returns_while_readers_and_writers_go_on() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("db");
+    let store = small().open(&path).unwrap();
+    let mut rng = StdRng::seed_from_u64(5);
+    let mut authors = lived(&store, &mut rng, 600);
+    store.set_retention(None, Retention::Versions(2)).unwrap();
+    let before = bytes_held(&path);
+    let ids: Vec<_> = authors.iter().map(|author| author.head.id).collect();
+    std::thread::scope(|scope| {
+        let compaction = scope.spawn(|| store.compact(0, |_, _| {}).unwrap());
+        let reader = scope.spawn(|| {
+            let mut rng = StdRng::seed_from_u64(6);
+            for _ in 0..300 {
+                let id = ids[rng.random_range(0..ids.len())];
+                let loaded = store.head(id).unwrap().unwrap();
+                let root = Tree::of(&loaded.image).root();
+                assert_eq!(root, loaded.head.header.memory_root);
+                assert!(loaded.image.bytes_count() > 0);
+            }
+        });
+        go_on(&store, &mut authors, &mut rng, 60);
+        reader.join().unwrap();
+        let compacted = compaction.join().unwrap();
+        assert!(compacted.bytes_after * 3 < compacted.bytes_before * 2, "{compacted:?}");
+    });
+    let after = bytes_held(&path);
+    assert!(after * 5 < before * 4, "{before} bytes before, {after} after");
+    assert!(segments(&path, ".pack") > 3 && segments(&path, ".log") < 30);
+    assert_sound(&store);
+}
+
+#[test]
+fn packs_without_a_rule_keep_everything() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("db");
+    let store = small().open(&path).unwrap();
+    let authors = lived(&store, &mut StdRng::seed_from_u64(7), 300);
+    let all = |store: &Store| -> Vec<Known> {
+        let all =
+            authors.iter().map(|author| known(store, author.head.id, 0..author.head.header.seq));
+        all.collect()
+    };
+    let mut capsule = Vec::new();
+    store.export(authors[0].head.id, &mut capsule, |_, _| {}).unwrap();
+    let before = all(&store);
+    let compacted = store.compact(0, |_, _| {}).unwrap();
+    assert!(compacted.segment_count > 3 && compacted.trimmed_count == 0, "{compacted:?}");
+    assert_eq!(all(&store), before);
+    let mut again = Vec::new();
+    store.export(authors[0].head.id, &mut again, |_, _| {}).unwrap();
+    assert!(again == capsule, "an object leaves as it would have before");
+    assert_eq!(store.compact(0, |_, _| {}).unwrap(), Default::default(), "nothing is left to do");
+    // A crash between the pack and the removal of what it replaces leaves both.
+    let crashed = directory.path().join("crashed");
+    copy(&path, &crashed);
+    std::fs::write(crashed.join("log/00000001.log"), b"left behind").unwrap();
+    std::fs::write(crashed.join("log/00000002.pack.tmp"), b"begun").unwrap();
+    let store = small().open(&crashed).unwrap();
+    assert_eq!(all(&store), before);
+    assert!(!crashed.join("log/00000001.log").exists());
+    assert_sound(&store);
+}
+
+#[test]
+fn history_of_the_last_hour_is_kept() {
+    let directory = TempDir::new().unwrap();
+    let store = small().open(directory.path().join("db")).unwrap();
+    let authors = lived(&store, &mut StdRng::seed_from_u64(8), 400);
+    let id = authors[1].head.id;
+    let now = authors[1].head.header.time;
+    let age = 20_000;
+    let first = store.as_of(id, now - age).unwrap().map_or(0, |found| found.commit.header().seq);
+    assert!(first > 10);
+    let expected = known(&store, id, first..authors[1].head.header.seq + 1);
+    store.set_retention(Some(id), Retention::Age(age)).unwrap();
+    assert!(store.compact(now, |_, _| {}).unwrap().trimmed_count > 0);
+    assert_eq!(known(&store, id, first..authors[1].head.header.seq + 1), expected);
+    let found = store.as_of(id, now - age).unwrap().unwrap();
+    assert_eq!(found.commit.header().seq, first);
+    let error = store.version(id, 0).unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::Pruned { seq: 0, .. }), "{error}");
+    assert_eq!(error.object(), Some(id));
+    known(&store, authors[2].head.id, 0..authors[2].head.header.seq);
+}
+
+#[test]
+fn every_changed_byte_of_a_pack_is_found_and_named() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("db");
+    let store = small().open(&path).unwrap();
+    let authors = lived(&store, &mut StdRng::seed_from_u64(9), 40);
+    store.set_retention(None, Retention::Versions(1)).unwrap();
+    store.compact(0, |_, _| {}).unwrap();
+    drop(store);
+    let pack = path.join("log/00000001.pack");
+    let whole = std::fs::read(&pack).unwrap();
+    let mut rng = StdRng::seed_from_u64(10);
+    for _ in 0..150 {
+        let at = rng.random_range(0..whole.len());
+        let mut changed = whole.clone();
+        changed[at] ^= 1 << rng.random_range(0..8);
+        std::fs::write(&pack, &changed).unwrap();
+        let found = small().open(&path).and_then(|store| store.check(|_, _| {}));
+        match found {
+            Ok(report) => {
+                let damage = report.damage.iter().any(|damage| {
+                    matches!(damage.error().kind(),
+                        ErrorKind::Damaged { file, .. } if file == "log/00000001.pack")
+                });
+                assert!(damage, "offset {at}: {:?}", report.damage);
+            }
+            Err(error) => assert!(
+                matches!(error.kind(), ErrorKind::Damaged { .. } | ErrorKind::NewerFormat { .. }),
+                "offset {at}: {error}"
+            ),
+        }
+    }
+    std::fs::write(&pack, &whole).unwrap();
+    let store = small().open(&path).unwrap();
+    assert_sound(&store);
+    assert_eq!(store.head(authors[0].head.id).unwrap().unwrap().head, authors[0].head);
+}
