@@ -10,11 +10,11 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use object::definition::Definition;
-use object::hash::{BaseHash, CodeHash, ObjectId, PolicyHash};
+use object::hash::{CodeHash, ObjectId, PolicyHash};
 use object::input::Request;
 use object::schema::{Value, encode_args, encode_value};
 use query::{Diff, Snapshot, VersionEntry};
-use storage::{ObjectInfo, Stats};
+use storage::{LineageEntry, ObjectInfo, Stats, StoredCommit};
 
 use crate::call::{Call, Code};
 use crate::capsule;
@@ -360,17 +360,15 @@ impl Database {
     /// does not hold; [`NoObject`](ErrorKind::NoObject), and those of the store.
     pub fn verify(&self, id: ObjectId, replay: Replay) -> Result<Verified> {
         let info = self.info(id)?;
-        let verified = on_thread(|| self.audit(id, info.base, replay))?;
+        let verified = on_thread(|| self.audit(id, &info, replay))?;
         verified.map_err(|error| error.about(id))
     }
 
     /// Verifies a lineage. Call it on a thread with a worker's stack.
-    fn audit(&self, id: ObjectId, base: BaseHash, replay: Replay) -> Result<Verified> {
+    fn audit(&self, id: ObjectId, info: &ObjectInfo, replay: Replay) -> Result<Verified> {
         let store = self.shared.store();
-        let genesis = store.version(id, 0)?.ok_or(ErrorKind::NoObject)?;
-        let header = genesis.commit.header();
-        let definition = self.shared.definition((header.code, header.policy))?;
-        let base = store.base(base)?.ok_or_else(|| missing("base image", base))?;
+        let definition = self.shared.definition((info.code, info.policy))?;
+        let base = store.base(info.base)?.ok_or_else(|| missing("base image", info.base))?;
         let runnable = match replay {
             Replay::Yes => Some(self.shared.runnable(&definition)?),
             Replay::No => None,
@@ -378,11 +376,31 @@ impl Database {
         let mut auditor = Auditor::new(definition, base, runnable)?;
         for entry in store.lineage(id)? {
             match entry? {
-                storage::LineageEntry::Commit(complete) => auditor.commit(&complete.commit())?,
-                storage::LineageEntry::Refusal(refusal) => auditor.refusal(&refusal)?,
+                LineageEntry::Commit(complete) if auditor.has_headers_only() => {
+                    self.resume(id, &mut auditor, complete.stored())?;
+                }
+                LineageEntry::Commit(complete) => auditor.commit(&complete.commit())?,
+                LineageEntry::Header(stored) => auditor.header(stored.header())?,
+                LineageEntry::Refusal(refusal) => auditor.refusal(&refusal)?,
             }
         }
         auditor.finish().map(|(verified, _)| verified)
+    }
+
+    /// Verifies the first version behind those of which only headers are left: by its header, and
+    /// its memory against that. Until a memory can be read there are headers only.
+    fn resume(&self, id: ObjectId, auditor: &mut Auditor, stored: &StoredCommit) -> Result<()> {
+        let (store, header) = (self.shared.store(), stored.header());
+        auditor.header(header)?;
+        match store.version(id, header.seq) {
+            Ok(Some(version)) => {
+                let nonces = store.nonces(id, &version)?;
+                auditor.resume(nonces, version.image, version.globals)
+            }
+            Ok(None) => Err(ErrorKind::NoObject.into()),
+            Err(error) if matches!(error.kind(), storage::ErrorKind::Pruned { .. }) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Writes the object, whole, as a capsule.

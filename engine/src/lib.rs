@@ -47,7 +47,9 @@ pub use object::hash::{ObjectId, VersionHash};
 pub use object::header::{Header, Kind};
 pub use object::refusal::{Reason, Verdict};
 pub use object::schema::Value;
-pub use query::{Diff, Entry, FieldChange, History, RefusalEntry, Snapshot, VersionEntry};
+pub use query::{
+    Diff, Entry, FieldChange, History, Payloads, RefusalEntry, Snapshot, VersionEntry,
+};
 pub use storage::{ObjectInfo, Stats};
 pub use {object, query, storage};
 

@@ -8,15 +8,16 @@ use std::sync::Arc;
 
 use object::admission::{Step, admit, authenticate};
 use object::commit::Commit;
+use object::credential::Nonces;
 use object::definition::Definition;
 use object::effects::encode_globals;
 use object::hash::VersionHash;
-use object::header::Kind;
+use object::header::{Header, Kind};
 use object::image::{BaseImage, Image};
 use object::input::Input;
 use object::memory::Memory;
 use object::refusal::Refusal;
-use object::verify::Verifier;
+use object::verify::{Headers, Verifier};
 
 use crate::catalog::Runnable;
 use crate::error::{Error, ErrorKind, Result};
@@ -38,6 +39,8 @@ pub enum Replay {
 pub struct Verified {
     /// Versions, the genesis among them.
     pub versions: u64,
+    /// Those of them of which retention left no more than the header: it is chained to the others.
+    pub headers: u64,
     /// Refusals.
     pub refusals: u64,
     /// The newest version's hash.
@@ -49,6 +52,8 @@ pub(crate) struct Auditor {
     definition: Arc<Definition>,
     base: Arc<BaseImage>,
     verifier: Option<Verifier>,
+    /// What was verified, while only headers are left.
+    headers: Option<Headers>,
     /// What steps run in, when they are replayed.
     replay: Option<(Slots, Runnable)>,
     verified: Verified,
@@ -68,7 +73,36 @@ impl Auditor {
             return Err(differs("base image", 0, runnable.base_hash, base.hash()));
         }
         let replay = runnable.map(|runnable| (Slots::default(), runnable));
-        Ok(Auditor { definition, base, verifier: None, replay, verified: Verified::default() })
+        let (verifier, headers, verified) = Default::default();
+        Ok(Auditor { definition, base, verifier, headers, replay, verified })
+    }
+
+    /// Whether only headers are left of the versions so far.
+    pub(crate) fn has_headers_only(&self) -> bool {
+        self.headers.is_some()
+    }
+
+    /// Verifies the next version by its header only.
+    pub(crate) fn header(&mut self, header: &Header) -> Result<()> {
+        if let Some(verifier) = self.verifier.take() {
+            self.headers = Some(Headers::behind(verifier.head()));
+        }
+        match &mut self.headers {
+            Some(headers) => headers.version(header)?,
+            None => self.headers = Some(Headers::genesis(header)?),
+        }
+        self.verified.versions += 1;
+        self.verified.headers += 1;
+        Ok(())
+    }
+
+    /// Verifies that the version verified last has this memory, and goes on from there.
+    pub(crate) fn resume(&mut self, nonces: Nonces, image: Image, globals: Vec<u64>) -> Result<()> {
+        let headers = self.headers.take().expect("only headers were left");
+        let definition = Arc::clone(&self.definition);
+        let resumed = Verifier::resume(definition, &headers, nonces, image, globals)?;
+        self.verifier = Some(resumed);
+        Ok(())
     }
 
     /// Verifies the next version.
@@ -153,6 +187,11 @@ impl Auditor {
 
     /// Verifies a refusal at the newest version.
     pub(crate) fn refusal(&mut self, refusal: &Refusal) -> Result<()> {
+        if let Some(headers) = &mut self.headers {
+            headers.refusal(refusal)?;
+            self.verified.refusals += 1;
+            return Ok(());
+        }
         let Some(verifier) = &mut self.verifier else {
             return Err(differs("refusal", 0, "a genesis first", "a refusal"));
         };

@@ -12,9 +12,11 @@ mod outcome;
 mod runner;
 mod tally;
 mod target;
+pub mod torture;
 mod workload;
 
 pub use outcome::Outcome;
 pub use runner::{Plan, Summary, run, run_one};
 pub use tally::{Counts, Tally, text};
 pub use target::{TARGETS, Target, find};
+pub use torture::Torture;

@@ -1,18 +1,20 @@
 //! `continuant-fuzz TARGET`: runs a target seed after seed and says which seed fails.
+//! `continuant-fuzz torture`: kills a writing process again and again and looks for what is lost.
 //!
 //! It reads the command line and knows nothing else.
 
 use std::io::IsTerminal;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::Parser;
-use continuant_fuzz::{Plan, Summary, TARGETS, find, run, text};
+use continuant_fuzz::{Plan, Summary, TARGETS, Torture, find, run, text, torture};
 
 /// Seeded fuzzing of Continuant. `list` names the targets.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// A target, or `list`.
+    /// A target, `torture`, or `list`.
     target: String,
     /// The seed of the first run. Default: random.
     #[arg(long)]
@@ -20,29 +22,48 @@ struct Arguments {
     /// Minutes to run. Default: 1, unless runs are given.
     #[arg(long)]
     minutes: Option<f64>,
-    /// Runs at most. To reproduce a failure: its seed, and 1.
+    /// Runs at most, or rounds. To reproduce a failure: its seed, and 1.
     #[arg(long)]
     runs: Option<u64>,
     /// Tells each seed before its run: for a run that ends the process.
     #[arg(long)]
     trace: bool,
+    /// The directory of the torture, empty or not there yet, which is kept. Default: one of its own,
+    /// which is kept when something is lost.
+    #[arg(long)]
+    db: Option<PathBuf>,
+}
+
+impl Arguments {
+    fn time_max(&self) -> Option<Duration> {
+        let minutes = self.minutes.or(self.runs.is_none().then_some(1.0));
+        minutes.map(|minutes| Duration::from_secs_f64(minutes.max(0.0) * 60.0))
+    }
 }
 
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
-    if arguments.target == "list" {
-        for target in TARGETS {
-            println!("{:16} {}", target.name, target.about);
-        }
-        return Ok(());
-    }
-    let target = find(&arguments.target);
-    let target = target.with_context(|| format!("no target {:?}: see list", arguments.target))?;
     let seed = arguments.seed.unwrap_or_else(rand::random);
+    match arguments.target.as_str() {
+        "list" => {
+            for target in TARGETS {
+                println!("{:16} {}", target.name, target.about);
+            }
+            Ok(())
+        }
+        "torture" => torment(&arguments, seed),
+        torture::WRITER => {
+            let path = arguments.db.context("a writer has a database")?;
+            torture::write(&path, seed, arguments.runs.unwrap_or(u64::MAX))
+        }
+        target => fuzz(target, &arguments, seed),
+    }
+}
+
+fn fuzz(target: &str, arguments: &Arguments, seed: u64) -> anyhow::Result<()> {
+    let target = find(target).with_context(|| format!("no target {target:?}: see list"))?;
     println!("{} --seed {seed}", target.name);
-    let minutes = arguments.minutes.or(arguments.runs.is_none().then_some(1.0));
-    let time_max = minutes.map(|minutes| Duration::from_secs_f64(minutes.max(0.0) * 60.0));
-    let (runs_max, trace) = (arguments.runs, arguments.trace);
+    let (runs_max, trace, time_max) = (arguments.runs, arguments.trace, arguments.time_max());
     let progress = !trace && std::io::stderr().is_terminal();
     let Summary { runs, took, mut counts, failure } =
         run(target, Plan { seed, runs_max, time_max, trace, progress });
@@ -51,5 +72,29 @@ fn main() -> anyhow::Result<()> {
     match failure {
         Some((seed, problem)) => bail!("{} --seed {seed} --runs 1: {problem}", target.name),
         None => Ok(()),
+    }
+}
+
+fn torment(arguments: &Arguments, seed: u64) -> anyhow::Result<()> {
+    let own = match &arguments.db {
+        Some(_) => None,
+        None => Some(tempfile::Builder::new().prefix("torture-").tempdir()?),
+    };
+    let kept = || own.as_ref().map(|own| own.path().to_path_buf());
+    let directory = arguments.db.clone().or_else(kept).context("there is a directory")?;
+    println!("torture --seed {seed} --db {}", directory.display());
+    let (rounds_max, time_max) = (arguments.runs, arguments.time_max());
+    let progress = std::io::stderr().is_terminal();
+    match (Torture { directory, seed, rounds_max, time_max, progress }).run() {
+        Ok((counts, took)) => {
+            println!("{}", text(&counts, took));
+            println!("losses: 0");
+            Ok(())
+        }
+        Err(problem) => {
+            // What was lost is looked for in the files.
+            own.map(tempfile::TempDir::keep);
+            Err(problem)
+        }
     }
 }

@@ -6,12 +6,18 @@
 //! which is its memory, globals, effects and fuel, and the version of the instrumentation that it
 //! ran under: the engine's replay verifies those.
 //!
+//! Where only headers are left, [`Headers`] verifies that they are chained; a [`Verifier`] resumes with
+//! the first version whose memory is there.
+//!
 //! It does not know where records come from. It holds one image, the nonces and O(log n) hashes.
+
+mod headers;
 
 use std::sync::Arc;
 
 use crate::admission::{Step, admit, arguments, authenticate};
 use crate::commit::Commit;
+use crate::credential::Nonces;
 use crate::definition::Definition;
 use crate::effects::{Admission, Effects, decode_globals, globals_hash};
 use crate::error::{Error, Result};
@@ -23,6 +29,7 @@ use crate::input::{Input, Request};
 use crate::memory::{Memory, Page, Tree};
 use crate::refusal::{Reason, Refusal};
 use crate::write;
+pub use headers::Headers;
 
 /// A lineage verified up to its head.
 #[derive(Debug)]
@@ -74,6 +81,42 @@ impl Verifier {
         let header = genesis(&input, &outcome, definition.parts());
         compare(&header, &commit.header)?;
         Ok(Verifier { definition, head: Head::new(header), replica })
+    }
+
+    /// Goes on behind headers, from the newest version's `image`, `globals` and `nonces`: that these
+    /// are the ones that its header names. How it came to them is not verified.
+    ///
+    /// # Errors
+    ///
+    /// As of [`Verifier::genesis`].
+    pub fn resume(
+        definition: Arc<Definition>,
+        headers: &Headers,
+        nonces: Nonces,
+        image: Image,
+        globals: Vec<u64>,
+    ) -> Result<Verifier> {
+        let mut head = headers.head().clone();
+        let (header, seq) = (&head.header, head.header.seq);
+        let tree = Tree::of(&image);
+        if (image.bytes_count(), tree.root()) != (header.memory_bytes, header.memory_root) {
+            return Err(Error::mismatch("memory root", seq, header.memory_root, tree.root()));
+        }
+        let globals_hash = globals_hash(&globals);
+        if globals_hash != header.globals {
+            return Err(Error::mismatch("globals", seq, header.globals, globals_hash));
+        }
+        if nonces.hash() != header.nonces {
+            return Err(Error::mismatch("nonces", seq, header.nonces, nonces.hash()));
+        }
+        let parts = definition.parts();
+        if (parts.code, parts.schema, parts.policy) != (header.code, header.schema, header.policy) {
+            return Err(Error::mismatch("code", seq, header.code, parts.code));
+        }
+        definition.schema.validate_state(&image, definition.code.state_address)?;
+        head.nonces = Arc::new(nonces);
+        let replica = Replica { image, tree, globals, globals_hash };
+        Ok(Verifier { definition, head, replica })
     }
 
     /// Verifies the next version.

@@ -31,6 +31,13 @@ pub struct VersionEntry {
     pub header: Header,
     /// Its hash.
     pub hash: VersionHash,
+    /// What the header names besides the memory; none when retention dropped it.
+    pub payloads: Option<Payloads>,
+}
+
+/// What made a version, and what came of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Payloads {
     /// What was asked for, by whom.
     pub input: Input,
     /// What the step gave back and sent out.
@@ -65,13 +72,14 @@ impl VersionEntry {
     ///
     /// [`Object`](storage::ErrorKind::Object) when a payload does not decode.
     pub fn decode(stored: &StoredCommit) -> Result<VersionEntry> {
-        Ok(VersionEntry {
-            header: stored.header().clone(),
-            hash: stored.hash(),
-            input: Input::decode(stored.input())?,
-            effects: Effects::decode(stored.effects())?,
-            admission: Admission::decode(stored.admission())?,
-        })
+        let decode = |payloads: storage::Payloads<'_>| -> Result<Payloads> {
+            let input = Input::decode(payloads.input)?;
+            let effects = Effects::decode(payloads.effects)?;
+            let admission = Admission::decode(payloads.admission)?;
+            Ok(Payloads { input, effects, admission })
+        };
+        let payloads = stored.payloads().map(decode).transpose()?;
+        Ok(VersionEntry { header: stored.header().clone(), hash: stored.hash(), payloads })
     }
 }
 
@@ -158,6 +166,9 @@ impl<'a> History<'a> {
                     Ok(match entry? {
                         LineageEntry::Commit(complete) => {
                             Entry::Version(VersionEntry::decode(complete.stored())?)
+                        }
+                        LineageEntry::Header(stored) => {
+                            Entry::Version(VersionEntry::decode(&stored)?)
                         }
                         LineageEntry::Refusal(refusal) => refusal_entry(refusal)?,
                     })

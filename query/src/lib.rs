@@ -13,5 +13,5 @@ mod snapshot;
 
 pub use blame::blame;
 pub use diff::{Diff, FieldChange, diff};
-pub use history::{Entry, History, RefusalEntry, VersionEntry};
+pub use history::{Entry, History, Payloads, RefusalEntry, VersionEntry};
 pub use snapshot::Snapshot;

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use object::commit::Commit;
+use object::credential::Nonces;
 use object::hash::{BaseHash, ObjectId};
 use object::head::Head;
 use object::image::{BaseImage, Image};
@@ -103,6 +104,17 @@ impl Store {
         let found = self.inner().locate_as_of(&row, time);
         let found = found.and_then(|found| self.inner().complete(id, &row, found));
         found.map_err(|error| error.of(id))
+    }
+
+    /// The nonces after a version.
+    ///
+    /// # Errors
+    ///
+    /// As of [`Store::head`].
+    pub fn nonces(&self, id: ObjectId, version: &Version) -> Result<Nonces> {
+        let commit = &version.commit;
+        let nonces = self.inner().nonces(id, commit, commit.notes().nonces);
+        nonces.map_err(|error| error.of(id))
     }
 
     /// At most `limit` objects in the order of their ids, from the first behind `after`.

@@ -5,7 +5,7 @@ use continuant::object::admission;
 use continuant::object::definition::Definition;
 use continuant::object::input::{Input, Request};
 use continuant::object::schema::decode_value;
-use continuant::{Entry, PublicKey, RefusalEntry, Value, VersionEntry};
+use continuant::{Entry, Payloads, PublicKey, RefusalEntry, Value, VersionEntry};
 use serde_json::{Map, Value as Json, json};
 
 use crate::failure::Result;
@@ -84,13 +84,15 @@ impl History {
 pub(super) fn cells(entry: &Entry, definition: &Definition) -> Result<[String; 5]> {
     let time = moment::show(entry.time());
     Ok(match entry {
-        Entry::Version(version) => [
-            version.header.seq.to_string(),
-            time,
-            signers(version.admission.signers.iter().copied()),
-            input(&version.input, definition)?,
-            outcome(version),
-        ],
+        Entry::Version(version) => {
+            let seq = version.header.seq.to_string();
+            let Some(payloads) = &version.payloads else {
+                let kind = version.header.kind.name().to_string();
+                return Ok([seq, time, "-".to_string(), kind, "dropped by retention".to_string()]);
+            };
+            let signers = signers(payloads.admission.signers.iter().copied());
+            [seq, time, signers, input(&payloads.input, definition)?, outcome(payloads)]
+        }
         Entry::Refusal(entry) => [
             "-".to_string(),
             time,
@@ -135,12 +137,12 @@ fn arguments(request: &Request, definition: &Definition) -> Result<Vec<(String, 
     fields.iter().map(field).collect()
 }
 
-fn outcome(version: &VersionEntry) -> String {
+fn outcome(payloads: &Payloads) -> String {
     let mut parts = Vec::new();
-    if !version.admission.rules.is_empty() {
-        parts.push(format!("permitted by {}", version.admission.rules.join(", ")));
+    if !payloads.admission.rules.is_empty() {
+        parts.push(format!("permitted by {}", payloads.admission.rules.join(", ")));
     }
-    parts.extend(version.effects.outputs.iter().map(|output| {
+    parts.extend(payloads.effects.outputs.iter().map(|output| {
         let shown = receipt::show_output(output);
         format!("output {shown}")
     }));
@@ -156,22 +158,31 @@ pub(super) fn document(entry: &Entry, definition: &Definition) -> Result<Json> {
 }
 
 fn version_document(entry: &VersionEntry, definition: &Definition) -> Result<Json> {
-    let result = match &entry.input.request {
+    let header = &entry.header;
+    let Some(Payloads { input, effects, admission }) = &entry.payloads else {
+        return Ok(json!({
+            "seq": header.seq,
+            "time": moment::json(header.time),
+            "kind": header.kind.name(),
+            "version": entry.hash.to_string(),
+            "dropped": true,
+        }));
+    };
+    let result = match &input.request {
         Request::Call { method, .. } => definition.schema.require_method(method)?.result.as_ref(),
         _ => None,
     };
-    let result = result.map(|ty| decode_value(&entry.effects.result, ty)).transpose()?;
-    let header = &entry.header;
+    let result = result.map(|ty| decode_value(&effects.result, ty)).transpose()?;
     Ok(json!({
         "seq": header.seq,
         "time": moment::json(header.time),
         "kind": header.kind.name(),
-        "input": request_document(&entry.input, definition)?,
-        "signers": entry.admission.signers.iter().map(PublicKey::to_string).collect::<Vec<_>>(),
-        "rules": entry.admission.rules,
+        "input": request_document(input, definition)?,
+        "signers": admission.signers.iter().map(PublicKey::to_string).collect::<Vec<_>>(),
+        "rules": admission.rules,
         "version": entry.hash.to_string(),
         "result": result.as_ref().map(Value::to_json),
-        "outputs": entry.effects.outputs.iter().map(receipt::output).collect::<Vec<_>>(),
+        "outputs": effects.outputs.iter().map(receipt::output).collect::<Vec<_>>(),
         "wake": moment::json(header.wake),
         "fuel": header.fuel,
         "pages": header.page_count,

@@ -93,19 +93,23 @@ fn print(
         return printer.document(&document((what, &name), verified, replay));
     }
     let replayed = if replay == Replay::Yes { "verified, replayed" } else { "verified" };
-    printer.pairs(&[
-        (what, name),
-        ("versions", grouped(verified.versions)),
+    let mut pairs = vec![(what, name), ("versions", grouped(verified.versions))];
+    if verified.headers > 0 {
+        pairs.push(("by header only", grouped(verified.headers)));
+    }
+    pairs.extend([
         ("refusals", grouped(verified.refusals)),
         ("head", verified.head.to_string()),
         ("lineage", replayed.to_string()),
-    ])
+    ]);
+    printer.pairs(&pairs)
 }
 
 fn document((what, name): (&str, &str), verified: Verified, replay: Replay) -> Json {
     json!({
         what: name,
         "versions": verified.versions,
+        "headers_only": verified.headers,
         "refusals": verified.refusals,
         "head": verified.head.to_string(),
         "replayed": replay == Replay::Yes,
@@ -124,6 +128,7 @@ fn all(db: &Database, replay: Replay, printer: &mut Printer) -> Result<()> {
         match finding {
             Ok(verified) => {
                 sum.versions += verified.versions;
+                sum.headers += verified.headers;
                 sum.refusals += verified.refusals;
                 if printer.is_json() {
                     let name = id.to_string();

@@ -96,7 +96,9 @@ fn is_later(frame: &Frame, time: u64) -> Result<bool> {
                 let (_, refusal) = decode_refusal(content, frame.position)?;
                 Input::decode(&refusal.input)?.time
             }
-            Record::Blob(_) | Record::Name(..) | Record::Adoption(_) => continue,
+            Record::Blob(_) | Record::Name(..) | Record::Adoption(_) | Record::Retention(..) => {
+                continue;
+            }
         };
         if found > time {
             return Ok(true);

@@ -1,0 +1,97 @@
+//! Verification of a lineage of which only headers and refusals are left: that they are chained, and
+//! that what a version cannot change stays.
+//!
+//! It does not know payloads or memories.
+
+use std::sync::Arc;
+
+use crate::error::{Error, Result};
+use crate::head::Head;
+use crate::header::{Header, Kind};
+use crate::refusal::Refusal;
+
+/// Headers verified up to the newest. Its nonces are not known.
+#[derive(Clone, Debug)]
+pub struct Headers(Head);
+
+impl Headers {
+    /// Starts with a genesis: the object is what its hash says.
+    ///
+    /// # Errors
+    ///
+    /// [`Mismatch`](crate::ErrorKind::Mismatch) when it is none.
+    pub fn genesis(header: &Header) -> Result<Headers> {
+        if (header.kind, header.seq) != (Kind::Create, 0) {
+            return Err(Error::mismatch("kind", header.seq, "create", header.kind.name()));
+        }
+        Ok(Headers(Head::new(header.clone())))
+    }
+
+    /// Goes on behind what was verified in another way.
+    pub fn behind(head: &Head) -> Headers {
+        Headers(head.clone())
+    }
+
+    /// The newest header and what the next must name; without the nonces.
+    pub fn head(&self) -> &Head {
+        &self.0
+    }
+
+    /// Verifies that a version follows.
+    ///
+    /// # Errors
+    ///
+    /// [`Mismatch`](crate::ErrorKind::Mismatch) naming what does not hold.
+    pub fn version(&mut self, header: &Header) -> Result<()> {
+        let (head, seq) = (&self.0, self.0.header.seq + 1);
+        let wrong = |what, expected: &dyn ToString, found: &dyn ToString| {
+            Err(Error::mismatch(what, seq, expected.to_string(), found.to_string()))
+        };
+        let jump = head.spine.next_jump().expect("a head has a spine");
+        if (header.seq, header.object) != (seq, head.id) {
+            return wrong("object", &head.id, &header.object);
+        }
+        if header.kind == Kind::Create {
+            return wrong("kind", &"one that follows a genesis", &header.kind.name());
+        }
+        if header.parent != head.hash {
+            return wrong("parent", &head.hash, &header.parent);
+        }
+        if header.jump != jump {
+            return wrong("jump", &jump, &header.jump);
+        }
+        if header.time < head.header.time {
+            return wrong("time", &format!("{} or later", head.header.time), &header.time);
+        }
+        if header.memory_bytes < head.header.memory_bytes {
+            let expected = format!("{} or more", head.header.memory_bytes);
+            return wrong("memory bytes", &expected, &header.memory_bytes);
+        }
+        let parts = |header: &Header| (header.code, header.schema, header.policy);
+        if parts(header) != parts(&head.header) {
+            return wrong("code", &head.header.code, &header.code);
+        }
+        if (header.refusals, header.refusal_count) != (head.refusals, head.refusal_count) {
+            return wrong("refusals", &head.refusals, &header.refusals);
+        }
+        self.0.advance(header.clone(), Arc::default());
+        Ok(())
+    }
+
+    /// Verifies that a refusal follows.
+    ///
+    /// # Errors
+    ///
+    /// [`Mismatch`](crate::ErrorKind::Mismatch) naming what does not hold.
+    pub fn refusal(&mut self, refusal: &Refusal) -> Result<()> {
+        let (head, seq) = (&self.0, self.0.header.seq + 1);
+        let found = (refusal.object, refusal.seq, refusal.parent, refusal.previous);
+        if found != (head.id, seq, head.hash, head.refusals) {
+            let expected = format!("one behind {} and {}", head.hash, head.refusals);
+            let found = format!("one behind {} and {}", refusal.parent, refusal.previous);
+            return Err(Error::mismatch("refusal", seq, expected, found));
+        }
+        self.0.record(refusal);
+        Ok(())
+    }
+}
