@@ -65,6 +65,8 @@ impl Store {
         mut progress: impl FnMut(u64, u64),
     ) -> Result<BackupReport> {
         let inner = self.inner();
+        // No segment is replaced while it is copied.
+        let _only = inner.compacting.lock();
         let (target, is_new) = target(&inner.directory, to.as_ref())?;
         let (segments, seal, end) = (inner.log.segments(), inner.log.seal(), inner.log.durable());
         let mut copy = LogCopy::new(segments, &target, Some(end), &mut progress)?;

@@ -277,11 +277,14 @@ pub(crate) fn create_file(
     path: &Path,
     fill: impl FnOnce(&dyn DiskFile) -> io::Result<()>,
 ) -> Result<Arc<dyn DiskFile>> {
-    copy_file(disk, path, |file| fill(file).map_err(|error| Error::io("write", error).at(path)))
+    let fill = |file: &dyn DiskFile| fill(file).map_err(|e| Error::io("write", e).at(path));
+    let file = stage_file(disk, path, fill)?;
+    keep_file(disk, path).inspect_err(|_| drop(disk.remove(&temporary(path))))?;
+    Ok(file)
 }
 
-/// As [`create_file`], for bytes that come from where something else can be wrong with them.
-pub(crate) fn copy_file(
+/// Makes a durable file that has its temporary name until it is kept.
+pub(crate) fn stage_file(
     disk: &dyn Disk,
     path: &Path,
     fill: impl FnOnce(&dyn DiskFile) -> Result<()>,
@@ -289,9 +292,8 @@ pub(crate) fn copy_file(
     let temporary = temporary(path);
     let made = disk.create(&temporary).and_then(|file| file.set_length(0).map(|()| file));
     let file = made.map_err(|error| Error::io("create", error).at(path))?;
-    let filled = fill(&*file);
     let synced = |()| file.sync().map_err(|error| Error::io("sync", error).at(path));
-    if let Err(error) = filled.and_then(synced).and_then(|()| keep_file(disk, path)) {
+    if let Err(error) = fill(&*file).and_then(synced) {
         // On a full disk it would hold the space that is missing.
         let _ = disk.remove(&temporary);
         return Err(error);

@@ -262,13 +262,16 @@ fn panicked() -> std::io::Error {
 
 fn read(segments: &Segments, seal: &Seal, position: Position) -> Result<Frame> {
     let (segment, offset) = (position.segment(), u64::from(position.offset()));
-    if let Segment::Packed(pack) = segments.segment(segment)? {
-        let found = pack.frame(position.offset())?;
-        let frame = found.ok_or_else(|| damaged(position, "a frame", "the end of the segment"))?;
-        return Ok(frame.1);
-    }
+    let file = match segments.segment(segment)? {
+        Segment::Plain(file) => file,
+        Segment::Packed(pack) => {
+            let found = pack.frame(position.offset())?;
+            let missing = || damaged(position, "a frame", "the end of the segment");
+            return Ok(found.ok_or_else(missing)?.1);
+        }
+    };
     let mut bytes = vec![0; READ_AHEAD];
-    let found = segments.read(segment, offset, &mut bytes)?;
+    let found = segments.read(&*file, segment, offset, &mut bytes)?;
     let header = bytes[..found].first_chunk().and_then(|header| seal.decode(header));
     let header = header.ok_or_else(|| damaged(position, "a frame header", "other bytes"))?;
     let (start, length) = (frame::HEADER_BYTES, header.length as usize);
@@ -276,7 +279,8 @@ fn read(segments: &Segments, seal: &Seal, position: Position) -> Result<Frame> {
     let to = Arc::get_mut(&mut body).expect("a new body is not shared");
     let ahead = length.min(found - start);
     to[..ahead].copy_from_slice(&bytes[start..start + ahead]);
-    let rest = segments.read(segment, offset + (start + ahead) as u64, &mut to[ahead..])?;
+    let rest_at = offset + (start + ahead) as u64;
+    let rest = segments.read(&*file, segment, rest_at, &mut to[ahead..])?;
     if ahead + rest < length {
         return Err(damaged(position, format!("a frame of {length} bytes"), ahead + rest));
     }

@@ -1,27 +1,25 @@
 //! Copying a log into another directory, segment by segment, each frame verified on the way.
 //!
-//! What the other directory has already must be the beginning of the log: it is compared at the
-//! seam, where it ends, and what follows is chained to that. It does not know why a log is copied,
-//! nor what it means when it ends before it should.
+//! What the other directory has already must be a beginning of the log: the last frame that it has
+//! must be in the log, and so all before, for frames are chained. It does not know why a log is
+//! copied, nor what it means when it ends before it should.
 //!
-//! Invariant: a segment has its name in the other directory only once its bytes are verified and
-//! durable, and those before it are there; so at any time that directory has a beginning of the
-//! log.
+//! Invariant: at any time the other directory has a beginning of the log, not shorter than before.
+//! Invariant: a segment that retention took something from is there only once all is that was
+//! appended before.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::backup::passage::Passage;
-use crate::directory::{Directory, copy_file};
+use crate::directory::{Directory, keep_file, stage_file, sync_directory};
 use crate::disk::DiskFile;
 use crate::error::{Error, ErrorKind, Result};
-use crate::log::frame::{self, Seal, damaged};
-use crate::log::scan;
-use crate::log::segment::{self, FIRST, HEADER_BYTES, Segments};
+use crate::log::frame::{self, Check, Header, Seal, damaged};
+use crate::log::pack::{self, Pack};
+use crate::log::scan::{self, Next, Scan};
+use crate::log::segment::{self, FIRST, HEADER_BYTES, Segment, Segments};
 use crate::log::{Position, Tail};
-
-/// Bytes that are copied at a time.
-const BUFFER_BYTES: usize = 1 << 20;
 
 /// What is told of a copy that goes on: bytes done, and in all.
 pub(super) type Progress<'a> = &'a mut dyn FnMut(u64, u64);
@@ -35,34 +33,44 @@ pub(super) struct LogCopy<'a> {
     source: &'a Segments,
     seal: Seal,
     target: &'a Directory,
+    /// Whether nobody opens the target before all is there.
+    is_new: bool,
     /// What the target has.
     there: Segments,
     /// Where the copy ends; at the end of the log when it is not said.
     limit: Option<Position>,
     progress: Progress<'a>,
     bytes_count: u64,
-    /// Bytes of the source, and of the target.
-    buffer: Vec<u8>,
-    other: Vec<u8>,
     copied: Copied,
+    /// Files that have no name yet.
+    staged: Vec<File>,
+    /// Segments that the target has in another form.
+    outdated: Vec<u32>,
 }
 
-/// What a copy came to.
+/// What a copy came to, in bytes.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Copied {
-    /// Bytes that the target has.
+    /// Of log that the target has.
     pub(super) bytes: u64,
-    /// Of these, bytes that it did not have before.
+    /// Of log that it did not have before.
     pub(super) new_bytes: u64,
-    /// Bytes that were written.
+    /// That were written.
     pub(super) written_bytes: u64,
+}
+
+/// A segment's file.
+#[derive(Clone, Copy)]
+struct File {
+    number: u32,
+    is_pack: bool,
 }
 
 impl<'a> LogCopy<'a> {
     /// A copy of `source` up to `limit` into `target`, which has the same id.
     pub(super) fn new(
         source: &'a Segments,
-        target: &'a Directory,
+        (target, is_new): (&'a Directory, bool),
         limit: Option<Position>,
         progress: Progress<'a>,
     ) -> Result<LogCopy<'a>> {
@@ -72,177 +80,190 @@ impl<'a> LogCopy<'a> {
         for number in source.numbers()?.into_iter().filter(|&number| number < end.segment()) {
             bytes_count += source.bytes_count(number)?;
         }
+        let (copied, staged, outdated) = Default::default();
         let seal = Seal::new(target.id());
-        let (buffer, other) = (vec![0; BUFFER_BYTES], vec![0; BUFFER_BYTES]);
-        let copied = Copied::default();
         Ok(LogCopy {
             source,
             seal,
             target,
+            is_new,
             there,
             limit,
             progress,
             bytes_count,
-            buffer,
-            other,
             copied,
+            staged,
+            outdated,
         })
     }
 
     /// Copies what the target does not have, unless the log is too `short`; gives its end.
-    pub(super) fn run(&mut self, short: Short<'_>) -> Result<(Tail, Copied)> {
-        let last_there = self.there.numbers()?.last().copied();
-        let limit = self.limit.map_or(u32::MAX, Position::segment);
-        if let Some(last) = last_there.filter(|last| *last > limit) {
-            return Err(self.other(format!("it goes on in {}", segment::file_name(last))));
-        }
+    pub(super) fn run(mut self, short: Short<'_>) -> Result<(Tail, Copied)> {
         if self.source.header(FIRST)?.previous != self.seal.first() {
             return Err(damaged(scan::start(self.seal).end, "the first segment", "another"));
         }
-        let mut number = FIRST;
-        while last_there.is_some_and(|last| number < last) {
-            self.skip(number)?;
-            number += 1;
+        let (mut number, mut seam) = (FIRST, None);
+        if let Some(&last) = self.there.numbers()?.last() {
+            while number < last {
+                self.compare(number)?;
+                number += 1;
+            }
+            seam = Some(self.seam(last)?);
         }
-        loop {
-            let tail = self.segment(number, short)?;
-            if self.limit == Some(tail.end) || !self.goes_on(tail)? {
-                return Ok((tail, self.copied));
+        let tail = loop {
+            let tail = self.segment(number, seam.take(), short)?;
+            let is_end = self.limit.is_some_and(|limit| tail.end >= limit);
+            if is_end || !self.goes_on(tail)? {
+                break tail;
             }
             number += 1;
+        };
+        self.name()?;
+        for number in std::mem::take(&mut self.outdated) {
+            self.copy(number, &|_| Ok(()))?;
+            self.name()?;
         }
+        (self.progress)(self.bytes_count, self.bytes_count);
+        Ok((tail, self.copied))
     }
 
-    /// Goes past a segment behind which the target has others.
-    fn skip(&mut self, number: u32) -> Result<()> {
-        let (here, there) =
-            (self.source.header(number)?, self.of_target(self.there.header(number))?);
-        let bytes = self.of_target(self.there.bytes_count(number))?;
-        if here != there || !self.ends_at(number, bytes)? {
-            return Err(self.other(format!("{} differs", segment::file_name(number))));
+    /// Compares a segment behind which the target has others.
+    fn compare(&mut self, number: u32) -> Result<()> {
+        let here = self.source.header(number)?;
+        let there = self.of_target(self.there.header(number))?;
+        let end = self.of_target(self.there.bytes_count(number))?;
+        if here.previous != there.previous || !self.ends_at(number, end)? {
+            return Err(self.other(format!("it has another {}", segment::file_name(number))));
         }
-        self.copied.bytes += bytes;
-        (self.progress)(self.copied.bytes, self.bytes_count);
+        if !self.is_alike(number)? {
+            self.outdated.push(number);
+        }
+        self.count(end, 0);
         Ok(())
     }
 
-    /// Copies a segment, unless the target has all of it, and gives its end.
-    fn segment(&mut self, number: u32, short: Short<'_>) -> Result<Tail> {
-        let there = match self.there.exists(number)? {
-            true => self.of_target(self.there.bytes_count(number))?,
-            false => 0,
-        };
-        let (tail, is_written) = if there > 0 && self.ends_at(number, there)? {
-            (self.pass(number, there, None, short)?, false)
-        } else {
-            let (disk, path) = (self.target.disk(), self.path(number));
-            let mut tail = None;
-            let made = copy_file(&**disk, &path, |file| {
-                tail = Some(self.pass(number, there, Some(file), short)?);
-                Ok(())
-            });
-            // Nobody reads it soon, so it is in nobody's way.
-            made?.drop_cache();
-            (tail.expect("what was made was filled"), true)
-        };
-        let bytes = u64::from(tail.end.offset());
-        self.copied.bytes += bytes;
-        self.copied.new_bytes += bytes - there;
-        self.copied.written_bytes += if is_written { bytes } else { 0 };
-        Ok(tail)
-    }
-
-    /// Reads and verifies a segment, compares it with the first `there` bytes of it, which the
-    /// target has, and writes it `to` a file.
-    fn pass(
-        &mut self,
-        number: u32,
-        there: u64,
-        to: Option<&dyn DiskFile>,
-        short: Short<'_>,
-    ) -> Result<Tail> {
-        let limit = self.limit_in(number).unwrap_or(u64::MAX);
-        let (end, last) = (Position::new(number, HEADER_BYTES as u32), Position::NONE);
-        let check = self.source.header(number)?.previous;
-        let mut passage = Passage::new(self.seal, Tail { end, last, check });
-        let (mut at, mut follows, mut differs) = (0, true, None);
-        while follows && at < limit {
-            let count = (limit - at).min(BUFFER_BYTES as u64) as usize;
-            let read = self.source.read(number, at, &mut self.buffer[..count])?;
-            let frames = HEADER_BYTES.saturating_sub(at as usize).min(read);
-            follows = passage.take(&self.buffer[frames..read]);
-            differs = differs.or(self.difference(number, at, read, there)?);
-            if let Some(file) = to {
-                let written = file.write_all_at(&self.buffer[..read], at);
-                written.map_err(|error| Error::io("write", error).at(self.path(number)))?;
-            }
-            at += read as u64;
-            (self.progress)((self.copied.bytes + at).min(self.bytes_count), self.bytes_count);
-            follows &= read == count;
+    /// Compares the last segment that the target has; gives the end of its frames.
+    fn seam(&mut self, number: u32) -> Result<Tail> {
+        let previous = self.of_target(self.there.header(number))?.previous;
+        let mut passage = Passage::new(self.seal, start(number, previous));
+        if let Segment::Plain(file) = self.of_target(self.there.segment(number))? {
+            passage.read(&self.there, &*file, u64::MAX, |_, _| Ok(()))?;
         }
         let tail = passage.tail();
+        let is_in_log = match tail.last {
+            _ if self.limit.is_some_and(|limit| tail.end > limit) => false,
+            Position::NONE => {
+                self.source.exists(number)? && self.source.header(number)?.previous == previous
+            }
+            last => self.check_at(last)? == Some(tail.check),
+        };
+        match is_in_log {
+            true => Ok(tail),
+            false => Err(self.other(format!("it has another {}", segment::file_name(number)))),
+        }
+    }
+
+    /// The check of the frame that the log has at a place.
+    fn check_at(&self, place: Position) -> Result<Option<Check>> {
+        if !self.source.exists(place.segment())? {
+            return Ok(None);
+        }
+        let header = match self.source.segment(place.segment())? {
+            Segment::Plain(file) => {
+                let mut bytes = [0; frame::HEADER_BYTES];
+                let offset = u64::from(place.offset());
+                self.source.read(&*file, place.segment(), offset, &mut bytes)?;
+                self.seal.decode(&bytes)
+            }
+            Segment::Packed(pack) => match pack.frame(place.offset()) {
+                Err(error) if matches!(error.kind(), ErrorKind::Io { .. }) => return Err(error),
+                found => found.ok().flatten().map(|(header, _)| header),
+            },
+        };
+        Ok(header.map(|header| header.check))
+    }
+
+    /// Copies a segment unless the target has it, with frames up to `seam` at least when that is in
+    /// it; gives its end.
+    fn segment(&mut self, number: u32, seam: Option<Tail>, short: Short<'_>) -> Result<Tail> {
+        let there = seam.map_or(0, |seam| u64::from(seam.end.offset()));
+        let tail = match seam {
+            Some(seam)
+                if self.there.bytes_count(number)? == there
+                    && self.ends_at(number, there)?
+                    && self.is_alike(number)? =>
+            {
+                seam
+            }
+            _ => self.copy(number, short)?,
+        };
         let end = u64::from(tail.end.offset());
-        if end != limit && !self.goes_on(tail)? {
-            short(tail)?;
-        }
-        if let Some(offset) = differs.or((there > end).then_some(end)) {
-            let file = segment::file_name(number);
-            return Err(self.other(format!("{file} differs from offset {offset} on")));
-        }
-        if let Some(file) = to.filter(|_| at > end) {
-            let cut = file.set_length(end);
-            cut.map_err(|error| Error::io("truncate", error).at(self.path(number)))?;
-        }
+        self.count(end, end - there.min(end));
         Ok(tail)
     }
 
-    /// Where the bytes of a segment at `at`, which were just read, first differ from those of the
-    /// first `there` that the target has.
-    fn difference(&mut self, number: u32, at: u64, read: usize, there: u64) -> Result<Option<u64>> {
-        let count = there.saturating_sub(at).min(read as u64) as usize;
-        if count == 0 {
-            return Ok(None);
+    fn count(&mut self, bytes: u64, new_bytes: u64) {
+        self.copied.bytes += bytes;
+        self.copied.new_bytes += new_bytes;
+        (self.progress)(self.copied.bytes.min(self.bytes_count), self.bytes_count);
+    }
+
+    /// Copies a segment, as far as it is to be copied, and gives its end.
+    fn copy(&mut self, number: u32, short: Short<'_>) -> Result<Tail> {
+        match self.source.segment(number)? {
+            Segment::Plain(file) => self.plain(number, &*file, short),
+            Segment::Packed(pack) => {
+                self.packed(number, &pack)?;
+                match self.source.exists(number + 1)? && self.limit_in(number).is_none() {
+                    true => {
+                        let check = self.source.header(number + 1)?.previous;
+                        let end = Position::new(number, pack.end());
+                        Ok(Tail { end, last: Position::NONE, check })
+                    }
+                    false => self.cut(number, &pack, short),
+                }
+            }
         }
-        let found = self.there.read(number, at, &mut self.other[..count])?;
-        let pairs = self.buffer[..count].iter().zip(&self.other[..found]);
-        let same = pairs.take_while(|(one, other)| one == other).count();
-        Ok((same < count).then_some(at + same as u64))
     }
 
-    /// Whether the log goes on in the next segment behind `tail`.
-    fn goes_on(&self, tail: Tail) -> Result<bool> {
-        let next = tail.end.segment() + 1;
-        Ok(self.source.exists(next)? && self.source.header(next)?.previous == tail.check)
+    fn plain(&mut self, number: u32, file: &dyn DiskFile, short: Short<'_>) -> Result<Tail> {
+        let previous = self.source.header(number)?.previous;
+        let limit = self.limit_in(number).unwrap_or(u64::MAX);
+        let path = self.path(File { number, is_pack: false });
+        let failed = |operation| {
+            let path = path.clone();
+            move |error| Error::io(operation, error).at(path)
+        };
+        let mut passage = Passage::new(self.seal, start(number, previous));
+        self.stage(File { number, is_pack: false }, |copy, to| {
+            let (done, all) = (copy.copied.bytes, copy.bytes_count);
+            let read = passage.read(copy.source, file, limit, |bytes, at| {
+                (copy.progress)((done + at).min(all), all);
+                to.write_all_at(bytes, at).map_err(failed("write"))
+            })?;
+            let tail = passage.tail();
+            let end = u64::from(tail.end.offset());
+            if end != limit && !copy.goes_on(tail)? {
+                short(tail)?;
+            }
+            if read > end {
+                to.set_length(end).map_err(failed("truncate"))?;
+            }
+            Ok(end)
+        })?;
+        Ok(passage.tail())
     }
 
-    /// Whether what is copied of a segment has no frame at or behind `offset`.
-    fn ends_at(&self, number: u32, offset: u64) -> Result<bool> {
-        if let Some(limit) = self.limit_in(number) {
-            return Ok(offset >= limit);
-        }
-        let mut bytes = [0; frame::HEADER_BYTES];
-        let read = self.source.read(number, offset, &mut bytes)?;
-        Ok(bytes[..read].iter().all(|&byte| byte == 0))
-    }
-
-    /// Where the copy ends, if that is in this segment.
-    fn limit_in(&self, number: u32) -> Option<u64> {
-        let limit = self.limit.filter(|limit| limit.segment() == number)?;
-        Some(u64::from(limit.offset()))
-    }
-
-    /// The file of a segment in the target.
-    fn path(&self, number: u32) -> PathBuf {
-        self.target.path().join(segment::file_name(number))
-    }
-
-    /// What the target is at fault for.
-    fn of_target<T>(&self, result: Result<T>) -> Result<T> {
-        result.map_err(|error| error.at(self.target.path()))
-    }
-
-    /// That the target is no beginning of the log.
-    fn other(&self, found: String) -> Error {
-        Error::from(ErrorKind::NotItsBackup { found }).at(self.target.path())
+    fn packed(&mut self, number: u32, pack: &Pack) -> Result<()> {
+        let file = File { number, is_pack: true };
+        let (path, id) = (self.path(file), self.target.id());
+        self.stage(file, |_, to| {
+            let bytes = pack.pass(|bytes, at| {
+                let written = to.write_all_at(bytes, at);
+                written.map_err(|error| Error::io("write", error).at(&path))
+            })?;
+            Ok(bytes)
+        })?;
+        todo!()
     }
 }

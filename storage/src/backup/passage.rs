@@ -1,12 +1,18 @@
 //! Verifying frames while their bytes pass by, in pieces of any size: as much of a frame is kept as
 //! its header.
 //!
-//! It does not know where bytes come from or go to, nor what bodies hold.
+//! It does not know where bytes go to, nor what bodies hold.
 //!
 //! Invariant: all before `tail` was verified, and each frame follows the one before.
 
+use crate::disk::DiskFile;
+use crate::error::Result;
 use crate::log::frame::{HEADER_BYTES, Header, Seal};
+use crate::log::segment::{self, Segments};
 use crate::log::{Position, Tail};
+
+/// Bytes that are read at a time.
+const PIECE_BYTES: u64 = 1 << 20;
 
 /// Frames whose bytes pass by.
 pub(super) struct Passage {
@@ -34,6 +40,30 @@ impl Passage {
     /// The end of the whole frames that have passed.
     pub(super) fn tail(&self) -> Tail {
         self.tail
+    }
+
+    /// Reads the `file` of the segment in which the tail is, from its start, until bytes are not
+    /// those of frames that follow or the offset is `limit`; gives each piece `to` someone, its
+    /// header and what is behind the last frame included, and the end of that.
+    pub(super) fn read(
+        &mut self,
+        segments: &Segments,
+        file: &dyn DiskFile,
+        limit: u64,
+        mut to: impl FnMut(&[u8], u64) -> Result<()>,
+    ) -> Result<u64> {
+        let number = self.tail.end.segment();
+        let mut buffer = vec![0; PIECE_BYTES as usize];
+        let (mut at, mut follows) = (0, true);
+        while follows && at < limit {
+            let count = (limit - at).min(PIECE_BYTES) as usize;
+            let read = segments.read(file, number, at, &mut buffer[..count])?;
+            let frames = segment::HEADER_BYTES.saturating_sub(at as usize).min(read);
+            follows = self.take(&buffer[frames..read]) && read == count;
+            to(&buffer[..read], at)?;
+            at += read as u64;
+        }
+        Ok(at)
     }
 
     /// Takes in the bytes that come next; says whether they are those of frames that follow. Once

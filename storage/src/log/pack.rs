@@ -6,6 +6,7 @@
 //!
 //! Invariant: a pack that has its name is durable and whole; what is read from it was verified.
 
+mod passage;
 mod writer;
 
 use std::sync::Arc;
@@ -56,6 +57,8 @@ pub(crate) struct Pack {
     previous: Check,
     /// Where the segment ended.
     end: u32,
+    /// Of the directory, and so of all blocks.
+    check: Check,
     blocks: Vec<Block>,
     /// The block that was read last: the next read is likely in it too.
     last: Mutex<Option<(usize, Arc<[u8]>)>>,
@@ -91,10 +94,14 @@ impl Key {
 
     /// The check of a block that is stored as `bytes`.
     fn block(&self, number: u32, first: u32, bytes: &[u8]) -> [u8; 12] {
+        block_check(self.block_hasher(number, first).update(bytes))
+    }
+
+    /// What makes a block's check of its bytes.
+    fn block_hasher(&self, number: u32, first: u32) -> blake3::Hasher {
         let mut hasher = blake3::Hasher::new_keyed(&self.0);
-        hasher.update(&number.to_le_bytes()).update(&first.to_le_bytes()).update(bytes);
-        let hash = hasher.finalize();
-        *hash.as_bytes().first_chunk().expect("a hash is longer than a check")
+        hasher.update(&number.to_le_bytes()).update(&first.to_le_bytes());
+        hasher
     }
 
     /// The check of a header, or of a directory with the footer's other fields.
@@ -106,6 +113,10 @@ impl Key {
         }
         *hasher.finalize().as_bytes()
     }
+}
+
+fn block_check(hasher: &blake3::Hasher) -> [u8; 12] {
+    *hasher.finalize().as_bytes().first_chunk().expect("a hash is longer than a check")
 }
 
 impl Pack {
@@ -151,7 +162,9 @@ impl Pack {
         }
         let blocks = directory.chunks_exact(BLOCK_BYTES).map(decode_block);
         let blocks = blocks.collect::<Result<Vec<Block>>>()?;
-        Ok(Pack { file, number, key, seal, previous, end, blocks, last: Mutex::default() })
+        let check = check.try_into().expect("the footer was split before its check");
+        let last = Mutex::default();
+        Ok(Pack { file, number, key, seal, previous, end, check, blocks, last })
     }
 
     /// The check of the last frame before the segment.

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use crate::disk::DiskFile;
 use crate::error::{Error, ErrorKind, Result};
 use crate::log::frame::{HEADER_BYTES, Header, Seal, damaged};
 use crate::log::pack::Pack;
@@ -73,13 +74,15 @@ impl<'a> Scan<'a> {
     fn next_here(&mut self) -> Result<Option<Next>> {
         let place = self.tail.end;
         let (segment, offset) = (place.segment(), u64::from(place.offset()));
-        if !self.segments.exists(segment)? {
+        // Of the segment that is being read it is known.
+        if self.buffer.segment != segment && !self.segments.exists(segment)? {
             return Ok(Some(Next::Broken(damaged(place, "a segment of the log", "no file"))));
         }
-        if let Segment::Packed(pack) = self.segments.segment(segment)? {
-            return self.next_packed(&pack);
-        }
-        self.buffer.fill(self.segments, segment, offset, HEADER_BYTES)?;
+        let file = match self.segments.segment(segment)? {
+            Segment::Plain(file) => file,
+            Segment::Packed(pack) => return self.next_packed(&pack),
+        };
+        self.buffer.fill(self.segments, (segment, &*file), offset, HEADER_BYTES)?;
         let found = self.buffer.at(offset);
         let Some(bytes) = found.first_chunk::<HEADER_BYTES>() else {
             let empty = found.iter().all(|&byte| byte == 0);
@@ -96,7 +99,7 @@ impl<'a> Scan<'a> {
             return Ok(Some(Next::Broken(damaged(place, expected, found))));
         }
         let length = header.length as usize;
-        self.buffer.fill(self.segments, segment, offset, HEADER_BYTES + length)?;
+        self.buffer.fill(self.segments, (segment, &*file), offset, HEADER_BYTES + length)?;
         let Some(body) = self.buffer.at(offset).get(HEADER_BYTES..HEADER_BYTES + length) else {
             return Ok(Some(broken(place, "a cut frame")));
         };
@@ -150,16 +153,17 @@ impl<'a> Scan<'a> {
         let (first, behind_here) = (self.tail.end.segment(), u64::from(self.tail.end.offset()) + 1);
         for number in self.segments.numbers()?.into_iter().filter(|&number| number >= first) {
             let mut at = if number == first { behind_here } else { segment::HEADER_BYTES as u64 };
-            if let Segment::Packed(pack) = self.segments.segment(number)? {
-                if let Some((header, frame)) = pack.first_from(at as u32) {
+            let file = match self.segments.segment(number)? {
+                Segment::Plain(file) => file,
+                Segment::Packed(pack) => {
+                    let Some((header, frame)) = pack.first_from(at as u32) else { continue };
                     self.tail = behind(&header, frame.position);
                     return Ok(Some(frame));
                 }
-                continue;
-            }
-            let end = self.segments.bytes_count(number)?;
+            };
+            let end = self.segments.length(&*file, number)?;
             while at + HEADER_BYTES as u64 <= end {
-                if let Some(frame) = self.find(number, &mut at)? {
+                if let Some(frame) = self.find((number, &*file), &mut at)? {
                     return Ok(Some(frame));
                 }
             }
@@ -169,8 +173,12 @@ impl<'a> Scan<'a> {
 
     /// Looks for a frame from `at` on, in the part of the segment that is read at once; moves `at`
     /// behind what was looked at.
-    fn find(&mut self, number: u32, at: &mut u64) -> Result<Option<Frame>> {
-        self.buffer.fill(self.segments, number, *at, READ_BYTES)?;
+    fn find(
+        &mut self,
+        (number, file): (u32, &dyn DiskFile),
+        at: &mut u64,
+    ) -> Result<Option<Frame>> {
+        self.buffer.fill(self.segments, (number, file), *at, READ_BYTES)?;
         let bytes = self.buffer.at(*at);
         let mut skipped = 0;
         while let Some(window) = bytes[skipped..].first_chunk::<HEADER_BYTES>() {
@@ -209,14 +217,20 @@ fn broken(place: Position, found: &str) -> Next {
 
 impl Buffer {
     /// Makes sure that `count` bytes at `offset` are here, or as many as the segment has.
-    fn fill(&mut self, segments: &Segments, segment: u32, offset: u64, count: usize) -> Result<()> {
+    fn fill(
+        &mut self,
+        segments: &Segments,
+        (segment, file): (u32, &dyn DiskFile),
+        offset: u64,
+        count: usize,
+    ) -> Result<()> {
         let here = self.segment == segment && offset >= self.offset;
         if here && offset + count as u64 <= self.offset + self.bytes.len() as u64 {
             return Ok(());
         }
-        let left = segments.bytes_count(segment)?.saturating_sub(offset);
+        let left = segments.length(file, segment)?.saturating_sub(offset);
         self.bytes.resize((count.max(READ_BYTES) as u64).min(left) as usize, 0);
-        let read = segments.read(segment, offset, &mut self.bytes)?;
+        let read = segments.read(file, segment, offset, &mut self.bytes)?;
         self.bytes.truncate(read);
         (self.segment, self.offset) = (segment, offset);
         Ok(())

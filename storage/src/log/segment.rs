@@ -198,9 +198,14 @@ impl Segments {
         }
     }
 
-    /// Removes what a crash left of segments that have packs.
+    /// Removes what a crash left: segments that have packs, and packs that were not finished.
     pub(crate) fn tidy(&self) -> Result<()> {
         for number in self.numbers()? {
+            let begun = temporary(&self.pack_path(number));
+            match self.disk.remove(&begun) {
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                gone => gone.map_err(|error| Error::io("remove", error).at(&begun))?,
+            }
             let exists = self.disk.exists(&self.pack_path(number));
             if exists.map_err(|error| Error::io("read", error))? {
                 self.remove_replaced(number)?;
@@ -241,10 +246,15 @@ impl Segments {
 
     /// Where a segment ends.
     pub(crate) fn bytes_count(&self, number: u32) -> Result<u64> {
-        let bytes = match self.segment(number)? {
-            Segment::Plain(file) => file.length(),
-            Segment::Packed(pack) => return Ok(u64::from(pack.end())),
-        };
+        match self.segment(number)? {
+            Segment::Plain(file) => self.length(&*file, number),
+            Segment::Packed(pack) => Ok(u64::from(pack.end())),
+        }
+    }
+
+    /// Bytes of a segment's `file`.
+    pub(crate) fn length(&self, file: &dyn DiskFile, number: u32) -> Result<u64> {
+        let bytes = file.length();
         let bytes = bytes.map_err(|error| Error::io("read", error).at(self.path(number)))?;
         if bytes > u64::from(u32::MAX) {
             return Err(Error::damaged(file_name(number), 0, "at most 2^32 - 1 bytes", bytes));
@@ -252,9 +262,16 @@ impl Segments {
         Ok(bytes)
     }
 
-    /// Reads up to `bytes.len()` bytes at `offset`: fewer at the end of the file.
-    pub(crate) fn read(&self, number: u32, offset: u64, bytes: &mut [u8]) -> Result<usize> {
-        let read = self.file(number)?.read_up_to(bytes, offset);
+    /// Reads up to `bytes.len()` bytes at `offset` of a segment's `file`: fewer at its end. Whoever
+    /// reads in several parts does so from one file: the segment may be replaced meanwhile.
+    pub(crate) fn read(
+        &self,
+        file: &dyn DiskFile,
+        number: u32,
+        offset: u64,
+        bytes: &mut [u8],
+    ) -> Result<usize> {
+        let read = file.read_up_to(bytes, offset);
         read.map_err(|error| Error::io("read", error).at(self.path(number)))
     }
 
@@ -313,11 +330,14 @@ impl Segments {
 
     /// What a segment's header says.
     pub(crate) fn header(&self, number: u32) -> Result<Header> {
-        if let Segment::Packed(pack) = self.segment(number)? {
-            return Ok(Header { version: VERSION, previous: pack.previous() });
-        }
+        let file = match self.segment(number)? {
+            Segment::Plain(file) => file,
+            Segment::Packed(pack) => {
+                return Ok(Header { version: VERSION, previous: pack.previous() });
+            }
+        };
         let mut bytes = [0; HEADER_BYTES];
-        let read = self.read(number, 0, &mut bytes)?;
+        let read = self.read(&*file, number, 0, &mut bytes)?;
         decode(self.id, number, &bytes[..read])
     }
 }
