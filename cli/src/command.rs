@@ -4,9 +4,11 @@
 
 mod advance;
 mod at;
+mod backup;
 mod blame;
 mod call;
 mod check;
+mod compact;
 mod create;
 mod demo;
 mod diff;
@@ -18,6 +20,8 @@ mod import;
 mod init;
 mod key;
 mod list;
+mod restore;
+mod retain;
 mod run;
 mod show;
 mod verify;
@@ -53,6 +57,10 @@ pub(crate) enum Command {
     Export(export::Export),
     Import(import::Import),
     Check(check::Check),
+    Retain(retain::Retain),
+    Compact(compact::Compact),
+    Backup(backup::Backup),
+    Restore(restore::Restore),
     Demo(demo::Demo),
 }
 
@@ -79,6 +87,10 @@ pub(crate) fn run(arguments: Arguments, printer: &mut Printer) -> Result<()> {
         Command::Export(export) => export.run(&session, printer),
         Command::Import(import) => import.run(&session, printer),
         Command::Check(check) => check.run(&session, printer),
+        Command::Retain(retain) => retain.run(&session, printer),
+        Command::Compact(compact) => compact.run(&session, printer),
+        Command::Backup(backup) => backup.run(&session, printer),
+        Command::Restore(restore) => restore.run(&session, printer),
         Command::Demo(demo) => demo.run(&session, printer),
     }
 }

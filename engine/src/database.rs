@@ -4,6 +4,8 @@
 //!
 //! Dropping a database closes it: what was submitted is worked through and made durable first.
 
+mod upkeep;
+
 use std::io::{Read, Seek, Write};
 use std::path::Path;
 use std::sync::Arc;

@@ -47,11 +47,64 @@ pub use object::hash::{ObjectId, VersionHash};
 pub use object::header::{Header, Kind};
 pub use object::refusal::{Reason, Verdict};
 pub use object::schema::Value;
+pub use query::state::{self, Bound, State};
 pub use query::{
     Diff, Entry, FieldChange, History, Payloads, RefusalEntry, Snapshot, VersionEntry,
 };
 pub use storage::{ObjectInfo, Stats};
 pub use {object, query, storage};
+
+/// Makes a struct one as which states are read, and a fieldless enum a type of its fields.
+///
+/// The struct names the fields that the program wants, in any order, and need not name all. Names
+/// are compared in the kebab-case of the schema, so that `free_at` reads `free-at`; which types
+/// there are, [`state::Field`] says. For a struct `Plane` there is then a `PlaneView`, with a
+/// method for each field, which reads it in place, and `Plane::from(view)`, which reads all.
+///
+/// ```
+/// use continuant::{Bound, Code, Database, State, args};
+///
+/// #[derive(State)]
+/// struct Parcel {
+///     label: String,
+///     stage: Stage,
+///     place: Place,
+///     weights: [u32; 3],
+///     delivered_at: Option<u64>,
+/// }
+///
+/// #[derive(State)]
+/// struct Place {
+///     latitude: f64,
+///     longitude: f64,
+/// }
+///
+/// #[derive(Debug, PartialEq, State)]
+/// enum Stage {
+///     Packed,
+///     UnderWay,
+///     Delivered,
+/// }
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let directory = tempfile::tempdir()?;
+/// # let db = Database::open(directory.path().join("db"))?;
+/// # let wasm = std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/../guest/objects/parcel.wasm"))?;
+/// # let id = db.create(Code::wasm(wasm)?.args(args!["to Lisbon", 'A', false]))?;
+/// let snapshot = db.snapshot(id)?;
+/// let parcel = snapshot.view::<Parcel>()?;        // names and types are checked here
+/// assert_eq!(parcel.label(), "to Lisbon");        // borrowed from the version's page
+/// assert_eq!(parcel.place().latitude(), 0.0);     // a load
+/// assert_eq!(parcel.stage(), Stage::Packed);
+/// let copy = Parcel::from(parcel);                // all of it, as a value of its own
+/// assert_eq!(copy.weights, [0; 3]);
+///
+/// let parcels: Bound<Parcel> = Parcel::bind(snapshot.definition())?;   // checked once
+/// assert_eq!(parcels.view(&snapshot)?.delivered_at(), None);           // for many versions
+/// # Ok(())
+/// # }
+/// ```
+pub use macros::State;
 
 /// The example of the README, compiled and run.
 #[cfg(doctest)]

@@ -10,6 +10,7 @@ mod blame;
 mod diff;
 mod history;
 mod snapshot;
+pub mod state;
 
 pub use blame::blame;
 pub use diff::{Diff, FieldChange, diff};

@@ -65,11 +65,12 @@ impl Store {
         mut progress: impl FnMut(u64, u64),
     ) -> Result<BackupReport> {
         let inner = self.inner();
-        // No segment is replaced while it is copied.
+        // What a compaction lets go is not needed by the heads of its time, which are newer than
+        // those of the backup: it waits.
         let _only = inner.compacting.lock();
         let (target, is_new) = target(&inner.directory, to.as_ref())?;
         let (segments, seal, end) = (inner.log.segments(), inner.log.seal(), inner.log.durable());
-        let mut copy = LogCopy::new(segments, &target, Some(end), &mut progress)?;
+        let copy = LogCopy::new(segments, (&target, is_new), Some(end), &mut progress)?;
         let copied = copy.run(&|tail| Err(missing(segments, seal, tail)));
         let (tail, copied) = copied.map_err(|error| error.at(inner.directory.path()))?;
         assert_eq!(tail.end, end, "a copy that succeeds ends where it should");

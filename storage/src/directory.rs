@@ -183,6 +183,8 @@ fn begin(disk: Arc<dyn Disk>, path: &Path, id: DatabaseId) -> Result<Directory> 
     let log = path.join(LOG);
     disk.create_directory(&log).map_err(|error| Error::io("create directory", error))?;
     sync_directory(&*disk, path)?;
+    // A crash may have come between a name and its sync when this was begun before.
+    sync_directory(&*disk, &log)?;
     Ok(Directory { disk, path: path.to_path_buf(), id, marker })
 }
 

@@ -163,6 +163,8 @@ impl Store {
 impl Inner {
     fn load(&self, id: ObjectId, row: &Row) -> Result<Loaded> {
         let stored = read_commit(&self.log, row.head())?;
+        // The newest version is always kept, but what was restored may end with an older one.
+        stored.require(stored.header().seq)?;
         let links = row.spine.links().iter().map(|&(seq, link)| (seq, link.hash));
         let head = Head {
             id,

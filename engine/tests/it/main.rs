@@ -11,6 +11,7 @@
 //! - `objects`: the objects that the tests run.
 //! - `steps`: what a call leaves, and what a refused one does not.
 //! - `tidy`: the walls of the house style, over the whole tree.
+//! - `views`: typed views of states, and what reads cost.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on stops where it is")]
 
@@ -25,3 +26,4 @@ mod lineage;
 mod objects;
 mod steps;
 mod tidy;
+mod views;

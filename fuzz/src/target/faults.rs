@@ -85,27 +85,32 @@ fn one(work: &Work, start: &Volume, plan: Plan, rng: &mut StdRng) -> Result<u64,
         Err(error) => hold(format!("the error says what failed: {error:?}"), is_of(error, fault))?,
     }
     if !is_tolerated {
-        silent(&trace)?;
+        silent(&trace).map_err(|problem| format!("{result:?}: {problem}"))?;
     }
     let acknowledged = Work::acknowledged(&trace);
     let volume = disk.volume();
-    let restarted = work.recover(&SimulatedDisk::new(volume.clone()), acknowledged, rng);
+    let restarted = restart(work, &volume, acknowledged, rng);
     restarted.map_err(|problem| format!("{result:?}, restarted: {problem}"))?;
     for leaves in [Leaves::Everything, Leaves::Nothing, Leaves::Some] {
         let about = |problem| format!("{result:?}, leaving {leaves:?}: {problem}");
-        let left = volume.cut(leaves, rng);
-        let disk = SimulatedDisk::new(left.clone());
-        let state = work.recover(&disk, acknowledged, rng).map_err(about)?;
-        if rng.random_bool(0.05) {
-            let more = work.after(rng, state)?;
-            let disk = SimulatedDisk::traced(left);
-            must("going on", more.run(&disk)).map_err(about)?;
-            let (acknowledged, left) = (more.states.len() - 1, disk.volume());
-            let disk = SimulatedDisk::new(left.cut(Leaves::Nothing, rng));
-            more.recover(&disk, acknowledged, rng).map_err(about)?;
-        }
+        let disk = SimulatedDisk::new(volume.cut(leaves, rng));
+        work.recover(&disk, acknowledged, rng).map_err(about)?;
     }
     Ok(fired)
+}
+
+/// Opens the store on the same disk, with all that is cached, as another process would. It may go
+/// on; then the power is cut after all.
+fn restart(work: &Work, volume: &Volume, acknowledged: usize, rng: &mut StdRng) -> Outcome {
+    let state = work.recover(&SimulatedDisk::new(volume.clone()), acknowledged, rng)?;
+    if rng.random_bool(0.5) {
+        return Ok(());
+    }
+    let more = work.after(rng, state)?;
+    let disk = SimulatedDisk::new(volume.clone());
+    must("going on", more.run(&disk))?;
+    let left = disk.volume().cut(Leaves::Nothing, rng);
+    more.recover(&SimulatedDisk::new(left), more.states.len() - 1, rng).map(|_| ())
 }
 
 fn is_of(error: &storage::Error, fault: Fault) -> bool {

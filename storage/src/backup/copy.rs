@@ -8,11 +8,12 @@
 //! Invariant: a segment that retention took something from is there only once all is that was
 //! appended before.
 
+use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::backup::passage::Passage;
-use crate::directory::{Directory, keep_file, stage_file, sync_directory};
+use crate::directory::{Directory, keep_file, stage_file, sync_directory, temporary};
 use crate::disk::DiskFile;
 use crate::error::{Error, ErrorKind, Result};
 use crate::log::frame::{self, Check, Header, Seal, damaged};
@@ -43,7 +44,7 @@ pub(super) struct LogCopy<'a> {
     bytes_count: u64,
     copied: Copied,
     /// Files that have no name yet.
-    staged: Vec<File>,
+    staged: VecDeque<File>,
     /// Segments that the target has in another form.
     outdated: Vec<u32>,
 }
@@ -104,11 +105,14 @@ impl<'a> LogCopy<'a> {
         }
         let (mut number, mut seam) = (FIRST, None);
         if let Some(&last) = self.there.numbers()?.last() {
+            if self.limit.is_some_and(|limit| last > limit.segment()) {
+                return Err(self.other(format!("it goes on in {}", segment::file_name(last))));
+            }
             while number < last {
-                self.compare(number)?;
+                self.compare(number, short)?;
                 number += 1;
             }
-            seam = Some(self.seam(last)?);
+            seam = Some(self.seam(last, short)?);
         }
         let tail = loop {
             let tail = self.segment(number, seam.take(), short)?;
@@ -120,7 +124,7 @@ impl<'a> LogCopy<'a> {
         };
         self.name()?;
         for number in std::mem::take(&mut self.outdated) {
-            self.copy(number, &|_| Ok(()))?;
+            self.copy(number, short)?;
             self.name()?;
         }
         (self.progress)(self.bytes_count, self.bytes_count);
@@ -128,12 +132,12 @@ impl<'a> LogCopy<'a> {
     }
 
     /// Compares a segment behind which the target has others.
-    fn compare(&mut self, number: u32) -> Result<()> {
+    fn compare(&mut self, number: u32, short: Short<'_>) -> Result<()> {
         let here = self.source.header(number)?;
         let there = self.of_target(self.there.header(number))?;
         let end = self.of_target(self.there.bytes_count(number))?;
         if here.previous != there.previous || !self.ends_at(number, end)? {
-            return Err(self.other(format!("it has another {}", segment::file_name(number))));
+            return Err(self.differs(number, short));
         }
         if !self.is_alike(number)? {
             self.outdated.push(number);
@@ -143,7 +147,7 @@ impl<'a> LogCopy<'a> {
     }
 
     /// Compares the last segment that the target has; gives the end of its frames.
-    fn seam(&mut self, number: u32) -> Result<Tail> {
+    fn seam(&mut self, number: u32, short: Short<'_>) -> Result<Tail> {
         let previous = self.of_target(self.there.header(number))?.previous;
         let mut passage = Passage::new(self.seal, start(number, previous));
         if let Segment::Plain(file) = self.of_target(self.there.segment(number))? {
@@ -159,7 +163,7 @@ impl<'a> LogCopy<'a> {
         };
         match is_in_log {
             true => Ok(tail),
-            false => Err(self.other(format!("it has another {}", segment::file_name(number)))),
+            false => Err(self.differs(number, short)),
         }
     }
 
@@ -197,6 +201,9 @@ impl<'a> LogCopy<'a> {
             }
             _ => self.copy(number, short)?,
         };
+        if self.is_new {
+            self.name()?;
+        }
         let end = u64::from(tail.end.offset());
         self.count(end, end - there.min(end));
         Ok(tail)
@@ -227,43 +234,203 @@ impl<'a> LogCopy<'a> {
     }
 
     fn plain(&mut self, number: u32, file: &dyn DiskFile, short: Short<'_>) -> Result<Tail> {
-        let previous = self.source.header(number)?.previous;
-        let limit = self.limit_in(number).unwrap_or(u64::MAX);
-        let path = self.path(File { number, is_pack: false });
-        let failed = |operation| {
-            let path = path.clone();
-            move |error| Error::io(operation, error).at(path)
-        };
-        let mut passage = Passage::new(self.seal, start(number, previous));
-        self.stage(File { number, is_pack: false }, |copy, to| {
-            let (done, all) = (copy.copied.bytes, copy.bytes_count);
-            let read = passage.read(copy.source, file, limit, |bytes, at| {
-                (copy.progress)((done + at).min(all), all);
-                to.write_all_at(bytes, at).map_err(failed("write"))
+        let name = File { number, is_pack: false };
+        let (path, mut tail) = (self.path(name), None);
+        self.stage(name, |copy, to| {
+            let (passed, read) = copy.read(number, file, short, |bytes, at| {
+                let written = to.write_all_at(bytes, at);
+                written.map_err(|error| Error::io("write", error).at(&path))
             })?;
-            let tail = passage.tail();
-            let end = u64::from(tail.end.offset());
-            if end != limit && !copy.goes_on(tail)? {
-                short(tail)?;
-            }
+            let end = u64::from(passed.end.offset());
             if read > end {
-                to.set_length(end).map_err(failed("truncate"))?;
+                let cut = to.set_length(end);
+                cut.map_err(|error| Error::io("truncate", error).at(&path))?;
             }
+            tail = Some(passed);
             Ok(end)
         })?;
-        Ok(passage.tail())
+        Ok(tail.expect("what is staged was read"))
+    }
+
+    /// Reads a segment that is not packed, as far as it is to be copied, and gives the end of its
+    /// frames, and of the bytes that `to` was given.
+    fn read(
+        &mut self,
+        number: u32,
+        file: &dyn DiskFile,
+        short: Short<'_>,
+        mut to: impl FnMut(&[u8], u64) -> Result<()>,
+    ) -> Result<(Tail, u64)> {
+        let previous = self.source.header(number)?.previous;
+        let limit = self.limit_in(number).unwrap_or(u64::MAX);
+        let (before, all) = (self.copied.bytes, self.bytes_count);
+        let mut passage = Passage::new(self.seal, start(number, previous));
+        let read = passage.read(self.source, file, limit, |bytes, at| {
+            (self.progress)((before + at).min(all), all);
+            to(bytes, at)
+        })?;
+        let tail = passage.tail();
+        if u64::from(tail.end.offset()) != limit && !self.goes_on(tail)? {
+            short(tail)?;
+        }
+        Ok((tail, read))
+    }
+
+    /// Verifies a segment from which the target's differs, which then is the target's fault.
+    fn differs(&mut self, number: u32, short: Short<'_>) -> Error {
+        let verified = self.source.exists(number).and_then(|exists| {
+            if !exists {
+                return Ok(());
+            }
+            match self.source.segment(number)? {
+                Segment::Plain(file) => self.read(number, &*file, short, |_, _| Ok(())).map(drop),
+                Segment::Packed(pack) => pack.pass(|_, _| Ok(())).map(drop),
+            }
+        });
+        let other = || self.other(format!("it has another {}", segment::file_name(number)));
+        verified.err().unwrap_or_else(other)
     }
 
     fn packed(&mut self, number: u32, pack: &Pack) -> Result<()> {
         let file = File { number, is_pack: true };
-        let (path, id) = (self.path(file), self.target.id());
-        self.stage(file, |_, to| {
-            let bytes = pack.pass(|bytes, at| {
+        let path = self.path(file);
+        let made = self.stage(file, |_, to| {
+            pack.pass(|bytes, at| {
                 let written = to.write_all_at(bytes, at);
                 written.map_err(|error| Error::io("write", error).at(&path))
-            })?;
-            Ok(bytes)
+            })
         })?;
-        todo!()
+        match Pack::open(made, number, self.target.id())?.is_same(pack) {
+            true => Ok(()),
+            false => Err(Error::damaged(pack::file_name(number), 0, "a pack", "another")),
+        }
     }
+
+    /// Cuts a segment that was copied as a pack at the limit. Behind it is a new segment, for nothing
+    /// is added to a pack.
+    fn cut(&mut self, number: u32, pack: &Pack, short: Short<'_>) -> Result<Tail> {
+        self.name()?;
+        let limit = self.limit_in(number).unwrap_or(u64::from(pack.end()));
+        let mut tail = start(number, pack.previous());
+        let mut scan = Scan::new(self.source, self.seal, tail);
+        self.there.replace(number, limit as u32, |to| {
+            while u64::from(tail.end.offset()) < limit {
+                let frame = match scan.next()? {
+                    Next::Frame(frame) if frame.position == tail.end => frame,
+                    Next::Broken(error) => return Err(error),
+                    Next::Frame(_) | Next::Nothing => break,
+                };
+                let length = scan.tail().end.0 - frame.position.0 - frame::HEADER_BYTES as u64;
+                let (length, group, check) = (length as u32, frame.group, frame.check);
+                let header = Header { length, group, previous: tail.check, check };
+                let added = to.add(frame.position.offset(), &header, &frame.body);
+                added.map_err(|error| Error::io("write", error))?;
+                tail = scan.tail();
+            }
+            if u64::from(tail.end.offset()) != limit { short(tail) } else { Ok(()) }
+        })?;
+        self.there.create(number + 1, HEADER_BYTES as u64, tail.check)?;
+        Ok(tail)
+    }
+
+    /// Makes a durable file of a segment, which gets its name later.
+    fn stage(
+        &mut self,
+        file: File,
+        fill: impl FnOnce(&mut Self, &dyn DiskFile) -> Result<u64>,
+    ) -> Result<Arc<dyn DiskFile>> {
+        let (disk, path) = (self.target.disk(), self.path(file));
+        let mut bytes = 0;
+        let made = stage_file(&**disk, &path, |to| {
+            bytes = fill(self, to)?;
+            Ok(())
+        })?;
+        // Nobody reads it soon, so it is in nobody's way.
+        made.drop_cache();
+        self.copied.written_bytes += bytes;
+        self.staged.push_back(file);
+        Ok(made)
+    }
+
+    /// Gives staged files their names, in order, each in place of what the target had.
+    fn name(&mut self) -> Result<()> {
+        let disk = self.target.disk();
+        while let Some(&file) = self.staged.front() {
+            keep_file(&**disk, &self.path(file))?;
+            self.staged.pop_front();
+            let other = self.path(File { is_pack: !file.is_pack, ..file });
+            if disk.exists(&other).map_err(|error| Error::io("read", error).at(&other))? {
+                disk.remove(&other).map_err(|error| Error::io("remove", error).at(&other))?;
+                sync_directory(&**disk, &self.target.log())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the log goes on in the next segment behind `tail`.
+    fn goes_on(&self, tail: Tail) -> Result<bool> {
+        let next = tail.end.segment() + 1;
+        Ok(self.source.exists(next)? && self.source.header(next)?.previous == tail.check)
+    }
+
+    /// Whether what is to be copied of a segment has no frame at or behind `offset`.
+    fn ends_at(&self, number: u32, offset: u64) -> Result<bool> {
+        if let Some(limit) = self.limit_in(number) {
+            return Ok(offset >= limit);
+        }
+        match self.source.segment(number)? {
+            Segment::Plain(file) => {
+                let mut bytes = [0; frame::HEADER_BYTES];
+                let read = self.source.read(&*file, number, offset, &mut bytes)?;
+                Ok(bytes[..read].iter().all(|&byte| byte == 0))
+            }
+            Segment::Packed(pack) => Ok(offset == u64::from(pack.end())),
+        }
+    }
+
+    /// Whether the target has a segment in the form that the source has it in.
+    fn is_alike(&self, number: u32) -> Result<bool> {
+        let there = self.of_target(self.there.segment(number))?;
+        Ok(match (self.source.segment(number)?, there) {
+            (Segment::Plain(_), Segment::Plain(_)) => true,
+            (Segment::Packed(here), Segment::Packed(there)) => here.is_same(&there),
+            _ => false,
+        })
+    }
+
+    /// Where the copy ends, if that is in this segment.
+    fn limit_in(&self, number: u32) -> Option<u64> {
+        let limit = self.limit.filter(|limit| limit.segment() == number)?;
+        Some(u64::from(limit.offset()))
+    }
+
+    /// Where the target has a file.
+    fn path(&self, file: File) -> PathBuf {
+        let name = if file.is_pack { pack::file_name } else { segment::file_name };
+        self.target.path().join(name(file.number))
+    }
+
+    /// What the target is at fault for.
+    fn of_target<T>(&self, result: Result<T>) -> Result<T> {
+        result.map_err(|error| error.at(self.target.path()))
+    }
+
+    /// That the target is no beginning of the log.
+    fn other(&self, found: String) -> Error {
+        Error::from(ErrorKind::NotItsBackup { found }).at(self.target.path())
+    }
+}
+
+impl Drop for LogCopy<'_> {
+    fn drop(&mut self) {
+        // After a failure these would only take space.
+        for file in &self.staged {
+            let _ = self.target.disk().remove(&temporary(&self.path(*file)));
+        }
+    }
+}
+
+/// The start of a segment behind the frame with this check.
+fn start(number: u32, check: Check) -> Tail {
+    Tail { end: Position::new(number, HEADER_BYTES as u32), last: Position::NONE, check }
 }

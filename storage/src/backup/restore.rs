@@ -69,7 +69,7 @@ pub(crate) fn restore(
     let target = Directory::begin(Arc::clone(disk), to, source.id())?;
     // What an earlier attempt left may have been cut elsewhere.
     Segments::new(Arc::clone(disk), target.log(), target.id()).remove_from(FIRST)?;
-    let mut copy = LogCopy::new(&segments, &target, limit, progress)?;
+    let copy = LogCopy::new(&segments, (&target, true), limit, progress)?;
     let copied = copy.run(&|tail| end(&segments, seal, tail, limit));
     let (tail, Copied { bytes, .. }) = copied.map_err(of_source)?;
     target.finish()?;

@@ -53,7 +53,12 @@ impl Pack {
             let piece = &mut buffer[..(end - at).min(PIECE_BYTES) as usize];
             let read = self.file.read_up_to(piece, at);
             if read.map_err(|error| Error::io("read", error))? < piece.len() {
-                return Err(Error::damaged(file_name(self.number), at, "a pack's bytes", "its end"));
+                return Err(Error::damaged(
+                    file_name(self.number),
+                    at,
+                    "a pack's bytes",
+                    "its end",
+                ));
             }
             to(piece, at)?;
             at += piece.len() as u64;

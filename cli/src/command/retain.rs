@@ -1,0 +1,73 @@
+//! `retain`: how much history is kept, of all objects or of one.
+
+use clap::Args;
+use continuant::storage::Retention;
+use serde_json::json;
+
+use crate::failure::Result;
+use crate::printer::Printer;
+use crate::session::{self, Session};
+use crate::{moment, table};
+
+/// Show or set how much history is kept: of every object, or of one
+///
+/// The newest version is always kept. What goes, goes with the next `compact`; the headers of its
+/// versions stay, so lineages still verify.
+#[derive(Debug, Args)]
+pub(crate) struct Retain {
+    /// The object; without one, every object that has no rule of its own
+    object: Option<String>,
+
+    /// Keep every version
+    #[arg(long, group = "rule")]
+    all: bool,
+
+    /// Keep so many versions
+    #[arg(long, group = "rule", value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
+    versions: Option<u64>,
+
+    /// Keep the versions of so long, such as 30d or 12h
+    #[arg(long, group = "rule", value_name = "SPAN", value_parser = moment::parse_span)]
+    age: Option<u64>,
+}
+
+impl Retain {
+    pub(crate) fn run(self, session: &Session, printer: &mut Printer) -> Result<()> {
+        session.with(|db| {
+            let object = self.object.as_deref().map(|name| session::find(db, name)).transpose()?;
+            if let Some(rule) = self.rule() {
+                db.set_retention(object, rule)?;
+            }
+            let rule = db.retention(object)?;
+            let object = object.map(|id| id.to_string());
+            if printer.is_json() {
+                let (versions, age) = match rule {
+                    Retention::All => (None, None),
+                    Retention::Versions(count) => (Some(count), None),
+                    Retention::Age(milliseconds) => (None, Some(milliseconds)),
+                };
+                let document = json!({ "object": object, "versions": versions, "age_ms": age });
+                return printer.document(&document);
+            }
+            let object = object.unwrap_or("every one without a rule of its own".to_string());
+            printer.pairs(&[("object", object), ("kept", show(rule))])
+        })
+    }
+
+    fn rule(&self) -> Option<Retention> {
+        let all = self.all.then_some(Retention::All);
+        let versions = self.versions.map(Retention::Versions);
+        all.or(versions).or(self.age.map(Retention::Age))
+    }
+}
+
+fn show(rule: Retention) -> String {
+    match rule {
+        Retention::All => "every version".to_string(),
+        Retention::Versions(1) => "the newest version".to_string(),
+        Retention::Versions(count) => format!("{} versions", table::grouped(count)),
+        Retention::Age(milliseconds) => {
+            format!("the versions of {} s", table::grouped(milliseconds / 1000))
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! What keeps a database in shape while it is used: how much history is kept, compaction, backups.
+//!
+//! It hands on to the store, and holds no rule.
+
+use std::path::Path;
+
+use object::hash::ObjectId;
+use storage::{BackupReport, Compacted, Retention};
+
+use super::Database;
+#[cfg(doc)]
+use crate::error::ErrorKind;
+use crate::error::Result;
+
+impl Database {
+    /// How much history is kept of an object, or of every object that has no rule of its own.
+    ///
+    /// # Errors
+    ///
+    /// [`NoObject`](ErrorKind::NoObject), and those of the store.
+    pub fn retention(&self, object: Option<ObjectId>) -> Result<Retention> {
+        object.map(|id| self.info(id)).transpose()?;
+        Ok(self.shared.store().retention(object)?)
+    }
+
+    /// Sets how much history is kept of an object, or of every object that has no rule of its own.
+    /// Nothing goes before the next [`Database::compact`].
+    ///
+    /// # Errors
+    ///
+    /// As of [`Database::retention`].
+    pub fn set_retention(&self, object: Option<ObjectId>, retention: Retention) -> Result<()> {
+        object.map(|id| self.info(id)).transpose()?;
+        Ok(self.shared.store().set_retention(object, retention)?)
+    }
+
+    /// Lets go what retention does not keep, and compresses what is left, while readers and writers
+    /// go on; `progress` is told segments of the log done and in all. Of the versions that go, the
+    /// headers stay: their lineages still verify, but they are neither read nor exported any more.
+    ///
+    /// # Errors
+    ///
+    /// Those of the store.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # use continuant::{Database, storage::Retention};
+    /// # fn monthly(db: &Database) -> continuant::Result<()> {
+    /// const DAY: u64 = 24 * 60 * 60 * 1000;
+    /// db.set_retention(None, Retention::Age(30 * DAY))?;
+    /// let compacted = db.compact(|_, _| {})?;
+    /// println!("{} bytes, {} before", compacted.bytes_after, compacted.bytes_before);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn compact(&self, progress: impl FnMut(u64, u64)) -> Result<Compacted> {
+        Ok(self.shared.store().compact(self.shared.clock().now(), progress)?)
+    }
+
+    /// Brings the backup in the directory `to` up to what is durable now, while readers and writers
+    /// go on; only what it does not have is copied. `progress` is told bytes done and in all.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Store::backup`](storage::Store::backup).
+    pub fn backup(
+        &self,
+        to: impl AsRef<Path>,
+        progress: impl FnMut(u64, u64),
+    ) -> Result<BackupReport> {
+        Ok(self.shared.store().backup(to, progress)?)
+    }
+}

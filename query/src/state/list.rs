@@ -1,0 +1,70 @@
+//! A list in a state, read item by item.
+//!
+//! It does not know what its items are.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use super::Field;
+use super::at::At;
+
+/// A list of a version, read in place.
+pub struct List<'a, T: Field> {
+    start: At<'a>,
+    count: u32,
+    /// Bytes from one item to the next.
+    stride: u32,
+    places: T::Places,
+}
+
+impl<'a, T: Field> List<'a, T> {
+    pub(crate) fn new(start: At<'a>, count: u32, stride: u32, places: T::Places) -> List<'a, T> {
+        List { start, count, stride, places }
+    }
+
+    /// How many items it has.
+    pub fn len(&self) -> usize {
+        self.count as usize
+    }
+
+    /// Whether it has none.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// The item at `index`, if the list has so many.
+    pub fn get(&self, index: usize) -> Option<T::Read<'a>> {
+        let index = u32::try_from(index).ok().filter(|index| *index < self.count)?;
+        Some(T::read(self.start.forward(index * self.stride), self.places))
+    }
+
+    /// The items, in order.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = T::Read<'a>> + use<'a, T> {
+        let list = *self;
+        (0..list.len()).map(move |index| list.get(index).expect("it has so many items"))
+    }
+}
+
+impl<'a> List<'a, u8> {
+    /// The bytes: borrowed when they are on one page of the memory.
+    pub fn bytes(&self) -> Cow<'a, [u8]> {
+        self.start.slice(self.count)
+    }
+}
+
+impl<T: Field> Copy for List<'_, T> {}
+
+impl<T: Field> Clone for List<'_, T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<'a, T: Field> fmt::Debug for List<'a, T>
+where
+    T::Read<'a>: fmt::Debug,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
+    }
+}
