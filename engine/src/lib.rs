@@ -89,7 +89,8 @@ pub use {object, query, storage};
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let directory = tempfile::tempdir()?;
 /// # let db = Database::open(directory.path().join("db"))?;
-/// # let wasm = std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/../guest/objects/parcel.wasm"))?;
+/// # std::env::set_current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))?;
+/// # let wasm = std::fs::read("guest/objects/parcel.wasm")?;
 /// # let id = db.create(Code::wasm(wasm)?.args(args!["to Lisbon", 'A', false]))?;
 /// let snapshot = db.snapshot(id)?;
 /// let parcel = snapshot.view::<Parcel>()?;        // names and types are checked here

@@ -2,6 +2,7 @@
 //!
 //! It does not know how often they are run.
 
+mod backup;
 mod capsule;
 mod commit_decode;
 mod crash;
@@ -80,6 +81,11 @@ pub const TARGETS: &[Target] = &[
         name: "faults",
         about: "an operation of the disk that fails is told, and nothing acknowledged is lost",
         run: faults::run,
+    },
+    Target {
+        name: "backup",
+        about: "a backup is whole, or as it was, after a power cut at any write or sync of it",
+        run: backup::run,
     },
     Target {
         name: "rot",

@@ -33,7 +33,8 @@ use crate::snapshot::Snapshot;
 ///
 /// | Rust | WIT | read as |
 /// |---|---|---|
-/// | `u8` to `u64`, `i8` to `i64`, `f32`, `f64`, `bool`, `char` | the same; `s8` to `s64` | itself |
+/// | `u8` .. `u64`, `f32`, `f64`, `bool`, `char` | the same | itself |
+/// | `i8` .. `i64` | `s8` .. `s64` | itself |
 /// | `String` | `string` | `Cow<str>`, borrowed unless it crosses a page |
 /// | `Vec<T>` | `list<T>` | [`List<T>`](List) |
 /// | `Option<T>` | `option<T>` | `Option` of what `T` is read as |

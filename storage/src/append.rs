@@ -247,7 +247,7 @@ impl<'s> Draft<'s> {
         let drafted = self.names.iter().find(|(known, _)| known == name).map(|(_, id)| *id);
         let bound = match drafted.or_else(|| self.inner.heads.lock().name(name)) {
             Some(bound) => Some(bound),
-            None => self.inner.index.reading()?.name(name)?,
+            None => self.inner.indexed(|index| index.name(name))?,
         };
         let taken = |object| Error::from(ErrorKind::NameTaken { name: name.to_string(), object });
         if let Some(object) = bound {
@@ -274,9 +274,7 @@ impl<'s> Draft<'s> {
                     Some(row) => row,
                     None => Arc::new(
                         self.inner
-                            .index
-                            .reading()?
-                            .row(id)?
+                            .indexed(|index| index.row(id))?
                             .ok_or_else(|| Error::conflict("an object", "none").of(id))?,
                     ),
                 };

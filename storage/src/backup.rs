@@ -70,8 +70,8 @@ impl Store {
         let _only = inner.compacting.lock();
         let (target, is_new) = target(&inner.directory, to.as_ref())?;
         let (segments, seal, end) = (inner.log.segments(), inner.log.seal(), inner.log.durable());
-        let copy = LogCopy::new(segments, (&target, is_new), Some(end), &mut progress)?;
-        let copied = copy.run(&|tail| Err(missing(segments, seal, tail)));
+        let copied = LogCopy::new(segments, (&target, is_new), Some(end), &mut progress)
+            .and_then(|copy| copy.run(&|tail| Err(missing(segments, seal, tail))));
         let (tail, copied) = copied.map_err(|error| error.at(inner.directory.path()))?;
         assert_eq!(tail.end, end, "a copy that succeeds ends where it should");
         if is_new {

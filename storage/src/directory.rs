@@ -188,19 +188,21 @@ fn begin(disk: Arc<dyn Disk>, path: &Path, id: DatabaseId) -> Result<Directory> 
     Ok(Directory { disk, path: path.to_path_buf(), id, marker })
 }
 
-/// Makes a directory and those above it, durably.
+/// Makes a directory and those above it, durably: also where they are there already, for an opening
+/// that was cut short may have made them.
 fn create_directories(disk: &dyn Disk, path: &Path) -> Result<()> {
-    let mut missing = Vec::new();
-    for path in path.ancestors().take_while(|path| !path.as_os_str().is_empty()) {
-        if exists(disk, path)? {
-            break;
+    let named = path.ancestors().filter(|path| !path.as_os_str().is_empty());
+    let named: Vec<&Path> = named.filter(|path| path.parent().is_some()).collect();
+    for path in named.into_iter().rev() {
+        if !exists(disk, path)? {
+            let made = disk.create_directory(path);
+            made.map_err(|error| Error::io("create directory", error))?;
         }
-        missing.push(path);
-    }
-    for path in missing.into_iter().rev() {
-        let made = disk.create_directory(path);
-        made.map_err(|error| Error::io("create directory", error))?;
-        sync_directory(disk, parent(path))?;
+        match disk.sync_directory(parent(path)) {
+            // What may not be read was not made here.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
+            synced => synced.map_err(|error| Error::io("sync directory", error).at(parent(path)))?,
+        }
     }
     Ok(())
 }

@@ -77,7 +77,7 @@ impl Store {
         let known = self.inner().heads.lock().row(&id).map(|row| ObjectInfo::new(id, row));
         match known {
             Some(info) => Ok(Some(info)),
-            None => self.inner().index.reading()?.info(id),
+            None => self.inner().indexed(|index| index.info(id)),
         }
     }
 
@@ -125,7 +125,7 @@ impl Store {
     pub fn list(&self, after: Option<ObjectId>, limit: usize) -> Result<Vec<ObjectInfo>> {
         // Memory first: what moves to the index meanwhile is then seen twice, not never.
         let unwritten = self.inner().heads.lock().unwritten_after(after, limit);
-        let indexed = self.inner().index.reading()?.list(after, limit)?;
+        let indexed = self.inner().indexed(|index| index.list(after, limit))?;
         let mut all: BTreeMap<_, _> = indexed.into_iter().map(|info| (info.id, info)).collect();
         all.extend(unwritten.iter().map(|(id, row)| (*id, ObjectInfo::new(*id, row))));
         Ok(all.into_values().take(limit).collect())
@@ -140,7 +140,7 @@ impl Store {
         let known = self.inner().heads.lock().name(name);
         match known {
             Some(id) => Ok(Some(id)),
-            None => self.inner().index.reading()?.name(name),
+            None => self.inner().indexed(|index| index.name(name)),
         }
     }
 
@@ -151,7 +151,7 @@ impl Store {
     /// As of [`Store::head`].
     pub fn wakes_until(&self, time: u64) -> Result<Vec<(u64, ObjectId)>> {
         let unwritten = self.inner().heads.lock().unwritten();
-        let mut wakes = self.inner().index.reading()?.wakes_until(time)?;
+        let mut wakes = self.inner().indexed(|index| index.wakes_until(time))?;
         wakes.retain(|(_, id)| !unwritten.contains_key(id));
         let changed = unwritten.iter().filter_map(|(id, row)| Some((row.wake?, *id)));
         wakes.extend(changed.filter(|(wake, _)| *wake <= time));

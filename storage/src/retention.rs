@@ -95,7 +95,7 @@ impl Inner {
         let known = self.heads.lock().retention();
         match known {
             Some(retention) => Ok(retention),
-            None => Ok(self.index.reading()?.retention()?.unwrap_or_default()),
+            None => Ok(self.indexed(|index| index.retention())?.unwrap_or_default()),
         }
     }
 

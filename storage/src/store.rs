@@ -15,11 +15,9 @@ use object::image::BaseImage;
 use parking_lot::{Condvar, Mutex};
 
 use crate::directory::Directory;
-#[cfg(doc)]
-use crate::error::ErrorKind;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::heads::Heads;
-use crate::index::Index;
+use crate::index::{Index, Reading};
 use crate::log::frame::damaged;
 use crate::log::record::{BlobHash, Body, Record, records};
 use crate::log::{Done, Frames, Log, Position, Sizes};
@@ -352,12 +350,23 @@ impl Inner {
         Ok(())
     }
 
+    /// Reads the index as it is now.
+    pub(crate) fn indexed<T>(&self, read: impl FnOnce(&Reading<'_>) -> Result<T>) -> Result<T> {
+        let found = self.index.reading().and_then(|index| read(&index));
+        found.inspect_err(|error| {
+            // After any failure of the file system nothing more is promised.
+            if matches!(error.kind(), ErrorKind::Io { .. }) {
+                self.log.poison(error);
+            }
+        })
+    }
+
     /// Where a blob is, when the store has it.
     pub(crate) fn blob_position(&self, hash: BlobHash) -> Result<Option<Position>> {
         let known = self.heads.lock().blob(&hash);
         match known {
             Some(position) => Ok(Some(position)),
-            None => self.index.reading()?.blob(hash),
+            None => self.indexed(|index| index.blob(hash)),
         }
     }
 
@@ -393,7 +402,7 @@ impl Inner {
         let known = self.heads.lock().row(&id).cloned();
         match known {
             Some(row) => Ok(Some(row)),
-            None => Ok(self.index.reading()?.row(id)?.map(Arc::new)),
+            None => Ok(self.indexed(|index| index.row(id))?.map(Arc::new)),
         }
     }
 

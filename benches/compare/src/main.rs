@@ -7,6 +7,8 @@ mod fjall;
 mod lmdb;
 mod peer;
 mod redb;
+#[cfg(feature = "rocksdb")]
+mod rocksdb;
 mod rounds;
 mod sqlite;
 

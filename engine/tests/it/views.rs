@@ -30,7 +30,7 @@ struct Scalars {
 /// Something of every other type, partly across the end of a page. Fields are in another order than
 /// in the schema, and one, of a type that is not read, is left out.
 #[derive(Debug, PartialEq, State)]
-pub(crate) struct Depot {
+struct Depot {
     stage: Stage,
     r#type: String,
     torn: String,
@@ -92,7 +92,7 @@ fn depot(db: &Database) -> ObjectId {
         (data (i32.const 4200) "\01")
         (data (i32.const 4208) "\01\00\00\00\00\00\00\00\0a")
         (data (i32.const 8448) "A\c3\89")
-        (data (i32.const 8704) "\00\21\00\00\01\00\00\00\fd\2f\00\00\07\00\00\00")
+        (data (i32.const 8704) "\00\21\00\00\03\00\00\00\fd\2f\00\00\07\00\00\00")
         (data (i32.const 12280) "\01\00\00\00\02N\c2\b0 12")"#;
     create(db, DEPOT, data)
 }
@@ -105,16 +105,16 @@ fn a_view_reads_what_the_schema_says_wherever_it_is() {
     let view = snapshot.view::<Depot>().unwrap();
     assert!(matches!(view.r#type(), Cow::Borrowed("AÉ")));
     assert!(matches!(view.torn(), Cow::Owned(_)), "it crosses a page");
-    let json = |path: &str| snapshot.value(path).unwrap();
-    assert_eq!(Value::from(&*view.torn()), json("torn"));
+    let value = |path: &str| snapshot.value(path).unwrap();
+    assert_eq!(Value::from(&*view.torn()), value("torn"));
     assert_eq!(view.stage(), Stage::UnderWay);
     assert_eq!(view.place().floor(), -1);
     assert_eq!((view.place().deep().open(), view.place().deep().boarded()), (true, 7));
     assert_eq!(view.gates().map(|gate| (gate.open(), gate.boarded())), [(false, 8), (true, 9)]);
     assert_eq!((view.numbers().len(), view.numbers().get(4)), (4, None));
     let numbers = view.numbers().iter().map(Value::from).collect();
-    assert_eq!(Value::List(numbers), json("numbers"), "the list crosses a page");
-    assert_eq!(Value::Bytes(view.raw().bytes().into_owned()), json("raw"));
+    assert_eq!(Value::List(numbers), value("numbers"), "the list crosses a page");
+    assert_eq!(Value::Bytes(view.raw().bytes().into_owned()), value("raw"));
     let names: Vec<_> = view.names().iter().collect();
     assert_eq!(names, ["AÉ", &view.torn()]);
     let last = view.last().unwrap();

@@ -206,7 +206,8 @@ impl Database {
                 let at = rng.random_range(0..new.len().div_ceil(PAGE_BYTES)) * PAGE_BYTES;
                 let page = at..new.len().min(at + PAGE_BYTES);
                 if let Some(old) = old.get(page.clone()).filter(|old| **old != new[page]) {
-                    let about = |problem| format!("stale bytes at {at}: {}: {problem}", path.display());
+                    let about =
+                        |problem| format!("stale bytes at {at}: {}: {problem}", path.display());
                     self.stale_page(path, file, at, old).map_err(about)?;
                     tally.add("stale copies", 1);
                 }
@@ -220,10 +221,7 @@ impl Database {
             return Ok(());
         }
         let mut volume = self.volume.clone();
-        for change in [
-            Change::SetLength(0),
-            Change::Write { offset: 0, bytes: Arc::from(old) },
-        ] {
+        for change in [Change::SetLength(0), Change::Write { offset: 0, bytes: Arc::from(old) }] {
             volume.apply(&Operation::File(file, change));
         }
         if !is_index(path) {

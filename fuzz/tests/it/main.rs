@@ -1,10 +1,16 @@
 //! A handful of seeds of every target, in seconds; hours of them are the binary's.
 //!
+//! - `lost_sync`: a sync that fails on a real file system, and then a power cut.
+//! - `torture`: a writing process that is killed again and again.
+//!
 //! A failure names the seed that reproduces it.
+
+mod lost_sync;
+mod torture;
 
 use std::time::Duration;
 
-use continuant_fuzz::{Plan, TARGETS, find, run, run_one};
+use continuant_fuzz::{Counts, Plan, TARGETS, find, run, run_one};
 
 /// Runs the first seeds of a target.
 #[track_caller]
@@ -15,6 +21,19 @@ fn check(target: &str, runs: u64) {
             panic!("{} --seed {seed} --runs 1: {problem}", target.name);
         }
     }
+}
+
+/// As `check`, with what the target counted.
+#[track_caller]
+fn counted(target: &str, runs: u64) -> Counts {
+    let target = find(target).expect("the target is there");
+    let runs_max = Some(runs);
+    let plan = Plan { seed: 0, runs_max, time_max: None, trace: false, progress: false };
+    let summary = run(target, plan);
+    if let Some((seed, problem)) = summary.failure {
+        panic!("{} --seed {seed} --runs 1: {problem}", target.name);
+    }
+    summary.counts
 }
 
 #[test]
@@ -55,6 +74,26 @@ fn instrument() {
 #[test]
 fn storage_model() {
     check("storage_model", 12);
+}
+
+#[test]
+fn crash() {
+    // The last of these seeds has threads that race.
+    let counts = counted("crash", 4);
+    assert!(counts["crash points"] > 2000, "{counts:?}");
+}
+
+#[test]
+fn faults() {
+    // Each way to fail, over one workload that starts with an empty disk and one that does not.
+    let counts = counted("faults", 16);
+    assert!(counts["operations that failed"] > 500, "{counts:?}");
+}
+
+#[test]
+fn rot() {
+    let counts = counted("rot", 1);
+    assert!(counts["changed bytes"] > 1000, "{counts:?}");
 }
 
 #[test]

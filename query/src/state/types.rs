@@ -150,12 +150,12 @@ impl<T: Field, const N: usize> Field for [T; N] {
             Type::Tuple(tuple) if tuple.items.len() == N => &tuple.items,
             _ => return Err(Mismatch::new(format_args!("a tuple of {N}"), ty)),
         };
-        let mut places = Vec::with_capacity(N);
-        for (index, (item, offset)) in items.iter().enumerate() {
+        let mut places = [None; N];
+        for (index, ((item, offset), places)) in items.iter().zip(&mut places).enumerate() {
             let of_item = T::places(item).map_err(|mismatch| mismatch.within(index))?;
-            places.push((*offset, of_item));
+            *places = Some((*offset, of_item));
         }
-        Ok(places.try_into().expect("there are N items"))
+        Ok(places.map(|places| places.expect("there are N items")))
     }
 
     #[inline]

@@ -103,6 +103,7 @@ impl<'a> LogCopy<'a> {
         if self.source.header(FIRST)?.previous != self.seal.first() {
             return Err(damaged(scan::start(self.seal).end, "the first segment", "another"));
         }
+        self.there.tidy()?;
         let (mut number, mut seam) = (FIRST, None);
         if let Some(&last) = self.there.numbers()?.last() {
             if self.limit.is_some_and(|limit| last > limit.segment()) {

@@ -69,8 +69,8 @@ pub(crate) fn restore(
     let target = Directory::begin(Arc::clone(disk), to, source.id())?;
     // What an earlier attempt left may have been cut elsewhere.
     Segments::new(Arc::clone(disk), target.log(), target.id()).remove_from(FIRST)?;
-    let copy = LogCopy::new(&segments, (&target, true), limit, progress)?;
-    let copied = copy.run(&|tail| end(&segments, seal, tail, limit));
+    let copied = LogCopy::new(&segments, (&target, true), limit, progress)
+        .and_then(|copy| copy.run(&|tail| end(&segments, seal, tail, limit)));
     let (tail, Copied { bytes, .. }) = copied.map_err(of_source)?;
     target.finish()?;
     Ok(RestoreReport { end: tail.end, bytes })

@@ -1,0 +1,150 @@
+//! The power is cut at every write and every sync of a backup: what was no backup before cannot be
+//! opened until it is one; what was one has what it had, or what was appended since up to some
+//! frame; and backing up again goes on from there. What is restored of it is what it is.
+//!
+//! One seed in three lets retention take from what is backed up.
+
+use rand::RngExt;
+use rand::rngs::StdRng;
+use std::sync::Arc;
+use storage::{ErrorKind, Options, Retention, Store, Until};
+
+use crate::disk::volume::{Mark, Operation, Volume};
+use crate::disk::{Leaves, SimulatedDisk};
+use crate::generate::lineage::{Author, Ingredients};
+use crate::generate::source;
+use crate::outcome::{Outcome, hold, must};
+use crate::runner::watch_threads;
+use crate::tally::Tally;
+use crate::target::storage_model::model::Model;
+use crate::target::storage_model::{append, compare, draft, patient};
+
+const DATABASE: &str = "/fleet";
+const BACKUP: &str = "/backup";
+const RESTORED: &str = "/restored";
+/// Power cuts at each point.
+const CUTS: [Leaves; 4] = [Leaves::Everything, Leaves::Nothing, Leaves::Some, Leaves::Some];
+
+struct Run<'a> {
+    rng: StdRng,
+    tally: &'a Tally,
+    parts: Ingredients,
+    authors: Vec<Author>,
+    /// What the database had after each frame.
+    states: Vec<Model>,
+    /// Whether versions that were the newest may be gone.
+    trims: bool,
+    /// The state of the last backup that succeeded.
+    had: Option<usize>,
+}
+
+pub(crate) fn run(seed: u64, tally: &Tally) -> Outcome {
+    watch_threads();
+    let mut rng = source(seed);
+    let parts = Ingredients::small(&mut rng);
+    let (authors, trims) = (Vec::new(), seed % 3 == 2);
+    let states = vec![Model::default()];
+    let mut run = Run { rng, tally, parts, authors, states, trims, had: None };
+    let disk = SimulatedDisk::traced(Volume::new());
+    let store = must("opening", options(&disk).open(DATABASE))?;
+    for round in 0..run.rng.random_range(2..4) {
+        run.append(&store)?;
+        let problem = |problem| format!("backup {round}: {problem}");
+        run.back_up(&store, &disk).map_err(problem)?;
+    }
+    Ok(())
+}
+
+fn options(disk: &SimulatedDisk) -> Options {
+    patient().disk(Arc::new(disk.clone()))
+}
+
+impl Run<'_> {
+    fn append(&mut self, store: &Store) -> Outcome {
+        for _ in 0..self.rng.random_range(0..25) {
+            let mut model = self.states.last().expect("there is one").clone();
+            let draft = draft(&mut self.rng, &self.parts, &mut self.authors, &model);
+            must("appending", append(store, &self.parts, &draft))?;
+            model.apply(&draft);
+            self.states.push(model);
+        }
+        if self.trims {
+            let kept = self.rng.random_range(1..10);
+            must("a rule", store.set_retention(None, Retention::Versions(kept)))?;
+        }
+        if self.rng.random_bool(0.5) {
+            must("compacting", store.compact(0, |_, _| {}))?;
+        }
+        Ok(())
+    }
+
+    /// Backs up, and again with the power cut at each operation.
+    fn back_up(&mut self, store: &Store, disk: &SimulatedDisk) -> Outcome {
+        disk.take_trace();
+        let mut volume = disk.volume();
+        must("backing up", store.backup(BACKUP, |_, _| {}))?;
+        let trace = disk.take_trace();
+        for (index, operation) in trace.iter().enumerate() {
+            if !matches!(operation, Operation::Mark(Mark::Failed) | Operation::DropCache(_)) {
+                let outcome = self.point(&volume);
+                outcome.map_err(|problem| {
+                    format!("before operation {index} of {}: {problem}", trace.len())
+                })?;
+            }
+            volume.apply(operation);
+        }
+        self.had = Some(self.states.len() - 1);
+        self.point(&volume)
+    }
+
+    fn point(&mut self, volume: &Volume) -> Outcome {
+        for leaves in CUTS {
+            let left = volume.cut(leaves, &mut self.rng);
+            let outcome = self.cut(&left);
+            outcome.map_err(|problem| format!("leaving {leaves:?}: {problem}"))?;
+            self.tally.add("crash points", 1);
+        }
+        Ok(())
+    }
+
+    fn cut(&mut self, left: &Volume) -> Outcome {
+        let disk = SimulatedDisk::new(left.clone());
+        match options(&disk).existing(true).open(BACKUP) {
+            Err(error) => {
+                let is_none = matches!(error.kind(), ErrorKind::NotADatabase);
+                hold(format!("it opens: {error}"), is_none && self.had.is_none())?;
+            }
+            Ok(found) => self.compare(&found, self.had)?,
+        }
+        disk.kill();
+        if self.rng.random_bool(0.8) {
+            return Ok(());
+        }
+        let disk = SimulatedDisk::new(left.clone());
+        let last = Some(self.states.len() - 1);
+        let store = must("opening the database", options(&disk).open(DATABASE))?;
+        must("going on", store.backup(BACKUP, |_, _| {}))?;
+        let restored = options(&disk).restore(BACKUP, RESTORED, Until::End, |_, _| {});
+        must("restoring", restored)?;
+        for path in [BACKUP, RESTORED] {
+            let found = must("opening", options(&disk).existing(true).open(path))?;
+            self.compare(&found, last).map_err(|problem| format!("{path}: {problem}"))?;
+        }
+        disk.kill();
+        Ok(())
+    }
+
+    /// That a store has a state, not older than `least`, and is sound.
+    fn compare(&self, found: &Store, least: Option<usize>) -> Outcome {
+        let list = must("listing", found.list(None, usize::MAX))?;
+        let state = self.states.iter().rposition(|state| compare::infos(state) == list);
+        let state = state.ok_or("it has no state of the database")?;
+        hold(format!("state {state} is not older than {least:?}"), Some(state) >= least)?;
+        let report = must("checking", found.check(|_, _| {}))?;
+        hold(format!("it is sound: {:?}", report.damage), report.is_sound())?;
+        match self.trims {
+            true => Ok(()),
+            false => compare::heads(found, &self.states[state]),
+        }
+    }
+}
