@@ -12,7 +12,7 @@ use object::hash::{AdmissionHash, EffectsHash, GlobalsHash, InputHash, NoncesHas
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::index::Reading;
-use crate::log::frame::damaged;
+use crate::log::frame::{damaged, placed};
 use crate::log::record::{
     Adoption, BlobHash, Notes, Record, Staged, VersionBytes, VersionRecord, decode_refusal, records,
 };
@@ -143,9 +143,9 @@ impl<'a> Walk<'a> {
         while scan.tail().end < end.end {
             let broken = match scan.next() {
                 Ok(Next::Frame(frame)) => Ok(frame),
+                // The last segment may have no frame yet, but old bytes in a file that is used again.
+                Ok(Next::Nothing | Next::Broken(_)) if scan.tail().end == end.end => break,
                 Ok(Next::Broken(error)) | Err(error) => Err(error),
-                // The last segment may have no frame yet.
-                Ok(Next::Nothing) if scan.tail().end == end.end => break,
                 Ok(Next::Nothing) => Err(damaged(scan.tail().end, "a frame", "none")),
             };
             let next = match broken {
@@ -161,7 +161,7 @@ impl<'a> Walk<'a> {
             for record in records(&frame.body) {
                 let checked = record.and_then(|record| self.record(&frame, record));
                 if let Err(error) = checked {
-                    self.report.find(place(error, frame.position));
+                    self.report.find(placed(error, frame.position));
                 }
             }
             progress(self.report.bytes.min(all), all);
@@ -423,12 +423,4 @@ fn validate_payloads(record: &VersionRecord<'_>, at: Position) -> Result<()> {
 
 fn index_differs(found: String) -> Error {
     ErrorKind::IndexDamaged(format!("it does not match the log: {found}")).into()
-}
-
-/// A record that does not decode is damage of its frame.
-fn place(error: Error, at: Position) -> Error {
-    match error.kind() {
-        ErrorKind::Object(cause) => damaged(at, "records of an object", cause),
-        _ => error,
-    }
 }

@@ -281,8 +281,20 @@ pub(crate) fn create_file(
     path: &Path,
     fill: impl FnOnce(&dyn DiskFile) -> io::Result<()>,
 ) -> Result<Arc<dyn DiskFile>> {
+    fill_file(disk, path, |file| {
+        file.set_length(0)?;
+        fill(file)
+    })
+}
+
+/// As [`create_file`], of a file that may be at the temporary name already.
+pub(crate) fn fill_file(
+    disk: &dyn Disk,
+    path: &Path,
+    fill: impl FnOnce(&dyn DiskFile) -> io::Result<()>,
+) -> Result<Arc<dyn DiskFile>> {
     let fill = |file: &dyn DiskFile| fill(file).map_err(|e| Error::io("write", e).at(path));
-    let file = stage_file(disk, path, fill)?;
+    let file = fill_staged(disk, path, fill)?;
     keep_file(disk, path).inspect_err(|_| drop(disk.remove(&temporary(path))))?;
     Ok(file)
 }
@@ -293,8 +305,19 @@ pub(crate) fn stage_file(
     path: &Path,
     fill: impl FnOnce(&dyn DiskFile) -> Result<()>,
 ) -> Result<Arc<dyn DiskFile>> {
+    fill_staged(disk, path, |file| {
+        file.set_length(0).map_err(|error| Error::io("create", error).at(path))?;
+        fill(file)
+    })
+}
+
+fn fill_staged(
+    disk: &dyn Disk,
+    path: &Path,
+    fill: impl FnOnce(&dyn DiskFile) -> Result<()>,
+) -> Result<Arc<dyn DiskFile>> {
     let temporary = temporary(path);
-    let made = disk.create(&temporary).and_then(|file| file.set_length(0).map(|()| file));
+    let made = disk.create(&temporary);
     let file = made.map_err(|error| Error::io("create", error).at(path))?;
     let synced = |()| file.sync().map_err(|error| Error::io("sync", error).at(path));
     if let Err(error) = fill(&*file).and_then(synced) {

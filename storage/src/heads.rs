@@ -93,6 +93,17 @@ impl Heads {
         self.recent.rows.insert(id, Entry { row: Arc::new(row), indexed_wake });
     }
 
+    /// Takes in a row as the index has it.
+    pub(crate) fn load(&mut self, id: ObjectId, row: Row) {
+        let indexed_wake = row.wake;
+        self.recent.rows.insert(id, Entry { row: Arc::new(row), indexed_wake });
+    }
+
+    /// The row of an object in the generation that is next to be written, to be changed.
+    pub(crate) fn row_mut(&mut self, id: &ObjectId) -> Option<&mut Row> {
+        self.recent.rows.get_mut(id).map(|entry| Arc::make_mut(&mut entry.row))
+    }
+
     pub(crate) fn put_name(&mut self, name: &str, id: ObjectId) {
         self.recent.names.insert(name.to_string(), id);
     }

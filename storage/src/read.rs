@@ -21,7 +21,7 @@ use crate::log::frame::damaged;
 use crate::log::record::Adoption;
 use crate::row::{Link, Row};
 use crate::store::{Inner, ObjectInfo, Store};
-use crate::stored::{StoredCommit, last_commit, read_commit};
+use crate::stored::{StoredCommit, last_commit, read_commit, read_hop};
 
 /// An object as its next step needs it.
 #[derive(Clone, Debug)]
@@ -204,42 +204,46 @@ impl Inner {
         let Some(&(mut at, mut link)) = links.iter().rfind(|link| link.0 >= seq) else {
             return Ok(None);
         };
-        loop {
-            let stored = read_commit(&self.log, link)?;
-            if stored.header().seq != at {
-                return Err(misplaced(&stored, at));
-            }
-            if at == seq {
-                return Ok(Some(stored));
+        while at > seq {
+            let hop = read_hop(&self.log, link)?;
+            if hop.seq != at {
+                return Err(misplaced(link, at, hop.seq));
             }
             let next = next_seq(at, seq);
-            link = if next == jump_seq(at) { stored.jump() } else { stored.parent() };
+            link = if next == jump_seq(at) { hop.jump } else { hop.parent };
             at = next;
+        }
+        let stored = read_commit(&self.log, link)?;
+        match stored.header().seq == seq {
+            true => Ok(Some(stored)),
+            false => Err(misplaced(link, seq, stored.header().seq)),
         }
     }
 
     /// The newest commit that is not later than `time`. Times never go back along a lineage.
     pub(crate) fn locate_as_of(&self, row: &Row, time: u64) -> Result<Option<StoredCommit>> {
-        let mut stored = read_commit(&self.log, row.head())?;
-        while stored.header().time > time {
-            if stored.header().seq == 0 {
+        let mut link = row.head();
+        let mut hop = read_hop(&self.log, link)?;
+        while hop.time > time {
+            if hop.seq == 0 {
                 return Ok(None);
             }
-            let jump = read_commit(&self.log, stored.jump())?;
-            let far = jump.header().time > time;
-            let next = if far { jump } else { read_commit(&self.log, stored.parent())? };
-            if next.header().seq >= stored.header().seq {
-                return Err(misplaced(&next, stored.header().seq - 1));
+            let jump = read_hop(&self.log, hop.jump)?;
+            let (next, to) = match jump.time > time {
+                true => (hop.jump, jump),
+                false => (hop.parent, read_hop(&self.log, hop.parent)?),
+            };
+            if to.seq >= hop.seq {
+                return Err(misplaced(next, hop.seq - 1, to.seq));
             }
-            stored = next;
+            (link, hop) = (next, to);
         }
-        Ok(Some(stored))
+        read_commit(&self.log, link).map(Some)
     }
 }
 
-fn misplaced(found: &StoredCommit, seq: u64) -> Error {
-    let found_seq = format!("version {}", found.header().seq);
-    damaged(found.position(), format!("version {seq}"), found_seq)
+fn misplaced(link: Link, seq: u64, found: u64) -> Error {
+    damaged(link.position, format!("version {seq}"), format!("version {found}"))
 }
 
 /// The row of an object whose staged records are its lineage, from the log's notes alone.
@@ -252,7 +256,7 @@ pub(crate) fn adopt(frames: &impl Frames, adoption: &Adoption) -> Result<Row> {
         let seq = jump_seq(at.header().seq);
         at = read_commit(frames, at.jump())?;
         if at.header().seq != seq {
-            return Err(misplaced(&at, seq));
+            return Err(misplaced(link(&at), seq, at.header().seq));
         }
         links.push((seq, link(&at)));
     }

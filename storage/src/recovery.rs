@@ -43,8 +43,10 @@ pub(crate) fn recover(
     options: &Options,
 ) -> Result<Recovered> {
     let id = directory.id();
-    let (segments, seal) =
-        (Segments::new(Arc::clone(directory.disk()), directory.log(), id), Seal::new(id));
+    let (segments, seal) = (
+        Segments::new(Arc::clone(directory.disk()), directory.log(), id).recycling(),
+        Seal::new(id),
+    );
     segments.tidy()?;
     let from = match covered {
         Some(tail) => {
@@ -154,16 +156,12 @@ impl Replay<'_> {
                 }
                 Record::Refusal(Staged::No, content) => self.refusal(frame, content)?,
                 Record::Name(id, name) => {
-                    let (before, mut row) = self.row(frame, id)?;
-                    row.name = Some(name.to_string());
-                    self.heads.put(id, row, Some(&before));
+                    self.row(frame, id)?.name = Some(name.to_string());
                     self.heads.put_name(name, id);
                 }
                 Record::Retention(None, retention) => self.heads.put_retention(retention),
                 Record::Retention(Some(id), retention) => {
-                    let (before, mut row) = self.row(frame, id)?;
-                    row.retention = Some(retention);
-                    self.heads.put(id, row, Some(&before));
+                    self.row(frame, id)?.retention = Some(retention);
                 }
                 Record::Adoption(adoption) => {
                     let row = adopt(&(self.segments, self.seal), &adoption)?;
@@ -186,7 +184,7 @@ impl Replay<'_> {
             self.heads.put(ObjectId::from(hash), row, None);
             return Ok(());
         }
-        let (before, mut row) = self.row(frame, header.object)?;
+        let row = self.row(frame, header.object)?;
         if (row.head().hash, row.seq() + 1) != (header.parent, header.seq) {
             let expected = format!("version {} after {}", row.seq() + 1, row.head().hash);
             let found = format!("version {} after {}", header.seq, header.parent);
@@ -194,28 +192,25 @@ impl Replay<'_> {
         }
         row.follow(&header, Link { hash, position: frame.position }, &record.notes);
         row.pages = None;
-        self.heads.put(header.object, row, Some(&before));
         Ok(())
     }
 
     fn refusal(&mut self, frame: &Frame, content: &[u8]) -> Result<()> {
         let (_, refusal) = decode_refusal(content, frame.position)?;
-        let (before, mut row) = self.row(frame, refusal.object)?;
-        row.refuse(&refusal, frame.position);
-        self.heads.put(refusal.object, row, Some(&before));
+        self.row(frame, refusal.object)?.refuse(&refusal, frame.position);
         Ok(())
     }
 
-    /// The row of an object, as it is and to be changed.
-    fn row(&self, frame: &Frame, id: ObjectId) -> Result<(Row, Row)> {
-        let row = match self.heads.row(&id) {
-            Some(row) => Row::clone(row),
-            None => self.index.reading()?.row(id)?.ok_or_else(|| {
+    /// The row of an object, to be changed.
+    fn row(&mut self, frame: &Frame, id: ObjectId) -> Result<&mut Row> {
+        if self.heads.row(&id).is_none() {
+            let row = self.index.reading()?.row(id)?.ok_or_else(|| {
                 let expected = format!("an object {id} before its records");
                 damaged(frame.position, expected, "none in the index")
-            })?,
-        };
-        Ok((row.clone(), row))
+            })?;
+            self.heads.load(id, row);
+        }
+        Ok(self.heads.row_mut(&id).expect("no generation is being written while the log is read"))
     }
 }
 

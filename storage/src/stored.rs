@@ -16,7 +16,7 @@ use object::memory::Page;
 use object::refusal::Refusal;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::log::frame::damaged;
+use crate::log::frame::{damaged, placed};
 use crate::log::record::{
     Notes, PageRecord, Payloads, Record, VersionBytes, decode_refusal, records,
 };
@@ -264,6 +264,40 @@ pub(crate) fn read_commit(frames: &impl Frames, link: Link) -> Result<StoredComm
         // A frame may hold many: only the one that is asked for is decoded whole.
         if VersionHash::of(version.header_bytes(frame.position)?) == link.hash {
             return StoredCommit::read(&frame, version);
+        }
+    }
+    Err(damaged(link.position, format!("version {}", link.hash), "a frame without it"))
+}
+
+/// A step on the way from a version to those before it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Hop {
+    pub(crate) seq: u64,
+    pub(crate) time: u64,
+    pub(crate) parent: Link,
+    pub(crate) jump: Link,
+}
+
+/// What leads on from the version that `link` names. Its header is verified by the hash; where the
+/// next ones are is not, but what is found there is.
+pub(crate) fn read_hop(frames: &impl Frames, link: Link) -> Result<Hop> {
+    let frame = frames.glimpse(link.position)?;
+    find_hop(&frame, link).map_err(|error| placed(error, link.position))
+}
+
+fn find_hop(frame: &Frame, link: Link) -> Result<Hop> {
+    for record in records(&frame.body) {
+        let Record::Version(version) = record? else { continue };
+        let bytes = version.header_bytes(frame.position)?;
+        if VersionHash::of(bytes) == link.hash {
+            let header = Header::decode(bytes)?;
+            let (parent, jump) = version.parent_and_jump(frame.position)?;
+            return Ok(Hop {
+                seq: header.seq,
+                time: header.time,
+                parent: Link { hash: header.parent, position: parent },
+                jump: Link { hash: header.jump, position: jump },
+            });
         }
     }
     Err(damaged(link.position, format!("version {}", link.hash), "a frame without it"))

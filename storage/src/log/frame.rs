@@ -10,7 +10,7 @@
 use object::codec::{Reader, Write};
 
 use crate::directory::DatabaseId;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::log::Position;
 
 /// Bytes of a frame's header.
@@ -114,6 +114,14 @@ fn fields(header: &Header) -> [u8; 44] {
     bytes[4..12].copy_from_slice(&header.group.0.to_le_bytes());
     bytes[12..].copy_from_slice(&header.previous);
     bytes
+}
+
+/// A record that does not decode is damage of its frame.
+pub(crate) fn placed(error: Error, at: Position) -> Error {
+    match error.kind() {
+        ErrorKind::Object(cause) => damaged(at, "records of an object", cause),
+        _ => error,
+    }
 }
 
 /// Damage at a place of the log.

@@ -233,7 +233,12 @@ impl Writer {
         for run in runs {
             let segment = run.start.segment();
             match &run.new {
-                Some(new) => drop(segments.create(segment, run.capacity, new.previous)?),
+                Some(new) => {
+                    // A segment that others follow ends with its last frame: behind that there may
+                    // be old ones, which would not be told from damage.
+                    segments.truncate(new.end.segment(), u64::from(new.end.offset()))?;
+                    drop(segments.create(segment, run.capacity, new.previous)?);
+                }
                 None => segments.reserve(segment, run.capacity)?,
             }
             segments.write(segment, u64::from(run.start.offset()), &run.bytes)?;
@@ -274,15 +279,9 @@ impl Drop for OnPanic<'_> {
     }
 }
 
-/// Syncs what was written, and cuts the segments off that are full.
+/// Syncs what was written.
 fn sync(segments: &Segments, runs: &[Run]) -> Result<()> {
-    for run in runs {
-        if let Some(NewSegment { end, .. }) = run.new {
-            segments.truncate(end.segment(), u64::from(end.offset()))?;
-        }
-        segments.sync(run.start.segment())?;
-    }
-    Ok(())
+    runs.iter().try_for_each(|run| segments.sync(run.start.segment()))
 }
 
 impl State {

@@ -514,6 +514,8 @@ fn log_files(path: &Path) -> Vec<(String, Vec<u8>)> {
     let files = fs::read_dir(path.join("log")).unwrap().map(|file| file.unwrap().path());
     let name = |file: &Path| file.file_name().unwrap().to_str().unwrap().to_string();
     let mut files: Vec<_> = files.map(|file| (name(&file), fs::read(file).unwrap())).collect();
+    // What ends so nobody reads.
+    files.retain(|(name, _)| !name.ends_with(".tmp"));
     files.sort();
     files
 }

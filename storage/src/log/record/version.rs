@@ -250,6 +250,21 @@ impl<'a> VersionBytes<'a> {
         Ok(bytes.get(..HEADER_BYTES).unwrap_or(bytes))
     }
 
+    /// Where the version before is, and the one that the jump leads to.
+    pub(crate) fn parent_and_jump(&self, frame: Position) -> Result<(Position, Position)> {
+        if self.layout == Layout::First {
+            let notes = first(self.content, frame)?.0;
+            return Ok((notes.parent, notes.jump));
+        }
+        let mut reader = Reader::new("version record", self.content);
+        reader.bytes(HEADER_BYTES)?;
+        if reader.u8()? & IS_TRIMMED != 0 {
+            varint(&mut reader)?;
+        }
+        let parent = varint_position(&mut reader)?.within(frame);
+        Ok((parent, varint_position(&mut reader)?.within(frame)))
+    }
+
     /// Reads the record, which stands in the frame at `frame`.
     pub(crate) fn decode(&self, frame: Position) -> Result<VersionRecord<'a>> {
         let record = match self.layout {
