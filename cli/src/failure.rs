@@ -110,6 +110,7 @@ impl From<Error> for Failure {
             ErrorKind::Section { .. } => ("capsule", DAMAGED),
             ErrorKind::MailboxFull { .. } => ("mailbox-full", FAILED),
             ErrorKind::NotDue { .. } => ("not-due", FAILED),
+            ErrorKind::NotDurable => ("not-durable", FAILED),
             ErrorKind::Limit { .. } => ("limit", FAILED),
             ErrorKind::Replay { .. } => ("replay", DAMAGED),
             ErrorKind::Closed => ("closed", FAILED),
@@ -160,6 +161,9 @@ fn of_storage(kind: &storage::ErrorKind) -> (&'static str, u8) {
             ("damaged", DAMAGED)
         }
         storage::ErrorKind::Conflict { .. } => ("conflict", FAILED),
+        storage::ErrorKind::Occupied => ("exists", FAILED),
+        storage::ErrorKind::NotItsBackup { .. } => ("not-its-backup", FAILED),
+        storage::ErrorKind::Pruned { .. } => ("pruned", MISSING),
         storage::ErrorKind::NotFound { .. } => ("not-found", MISSING),
         storage::ErrorKind::NameTaken { .. } => ("name-taken", FAILED),
         storage::ErrorKind::Capsule { .. } => ("capsule", DAMAGED),

@@ -5,7 +5,7 @@
 
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
-use jiff::{SignedDuration, Timestamp};
+use jiff::{Span, SpanRelativeTo, Timestamp};
 
 /// `2013-01-31T12:00:00.000Z`.
 pub(crate) fn show(time: u64) -> String {
@@ -30,11 +30,14 @@ pub(crate) fn parse(text: &str) -> Result<u64, String> {
     })
 }
 
-/// Reads a span of time such as `10m` or `1h 30m`, in milliseconds.
+/// Reads a span of time such as `10m`, `1h 30m` or `30d`, in milliseconds: a day is 24 hours, and
+/// months are not all as long.
 pub(crate) fn parse_span(text: &str) -> Result<u64, String> {
-    let span = text.parse::<SignedDuration>().ok();
+    let span = text.parse::<Span>().ok();
+    let span = span.and_then(|span| span.to_duration(SpanRelativeTo::days_are_24_hours()).ok());
     let milliseconds = span.and_then(|span| u64::try_from(span.as_millis()).ok());
-    milliseconds.ok_or_else(|| format!("expected a span of time such as 10m, found {text:?}"))
+    milliseconds
+        .ok_or_else(|| format!("expected a span of time such as 10m or 30d, found {text:?}"))
 }
 
 /// A time as JSON: a string, or nothing for one that is not set.

@@ -44,6 +44,8 @@ struct State {
     locked: HashSet<FileId>,
     /// The power is cut: nothing works any more.
     dead: bool,
+    /// Syncs of this kind say that they did what they did not.
+    lies: Option<Kind>,
     rng: StdRng,
 }
 
@@ -58,7 +60,8 @@ impl SimulatedDisk {
     /// A disk that has what `volume` has.
     pub(crate) fn new(volume: Volume) -> SimulatedDisk {
         let (faults, locked) = Default::default();
-        let state = State { volume, trace: None, faults, locked, dead: false, rng: source(0) };
+        let (dead, lies, rng) = (false, None, source(0));
+        let state = State { volume, trace: None, faults, locked, dead, lies, rng };
         SimulatedDisk(Arc::new(Mutex::new(state)))
     }
 
@@ -96,6 +99,12 @@ impl SimulatedDisk {
     /// Plans a fault, or none, and forgets what fired before.
     pub(crate) fn plan(&self, plan: Option<Plan>) {
         self.state().faults.plan(plan);
+    }
+
+    /// Has syncs of this kind do nothing: no store can be right on such a disk.
+    #[cfg(test)]
+    pub(crate) fn lie(&self, kind: Kind) {
+        self.state().lies = Some(kind);
     }
 
     /// How often the planned fault fired.
@@ -220,7 +229,9 @@ impl Disk for SimulatedDisk {
         let mut state = self.state();
         state.fault(Kind::SyncDirectory, path)?;
         state.require_directory(Some(path))?;
-        state.record(Operation::SyncDirectory(path.to_path_buf()));
+        if state.lies != Some(Kind::SyncDirectory) {
+            state.record(Operation::SyncDirectory(path.to_path_buf()));
+        }
         Ok(())
     }
 
@@ -286,7 +297,9 @@ impl DiskFile for SimulatedFile {
     fn sync(&self) -> io::Result<()> {
         let mut state = self.disk.state();
         let Some(fault) = state.fault(Kind::Sync, &self.path)? else {
-            state.record(Operation::Sync(self.id));
+            if state.lies != Some(Kind::Sync) {
+                state.record(Operation::Sync(self.id));
+            }
             return Ok(());
         };
         let State { volume, rng, .. } = &mut *state;

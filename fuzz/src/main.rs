@@ -28,8 +28,8 @@ struct Arguments {
     /// Tells each seed before its run: for a run that ends the process.
     #[arg(long)]
     trace: bool,
-    /// The directory of the torture, empty or not there yet, which is kept. Default: one of its own,
-    /// which is kept when something is lost.
+    /// The directory of the torture, empty or not there yet. Default: one of its own, which is kept
+    /// when something is lost.
     #[arg(long)]
     db: Option<PathBuf>,
 }

@@ -7,7 +7,7 @@
 //! mark with `n` once the frame was acknowledged.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 
 use object::hash::ObjectId;
 use object::head::Head;
@@ -41,6 +41,8 @@ enum Step {
     /// Frames that are appended while the index is written.
     Race(Vec<Draft>),
     Checkpoint,
+    /// Full segments are replaced by packs, and their files used again.
+    Compact,
     /// The store is closed, or only dropped, and opened again.
     Reopen {
         close: bool,
@@ -105,7 +107,8 @@ impl Work {
 
     fn step(&mut self, rng: &mut StdRng, threads: Threads) -> Result<Step, String> {
         Ok(match rng.random_range(0..20) {
-            0..3 => Step::Checkpoint,
+            0..2 => Step::Checkpoint,
+            2 => Step::Compact,
             3..5 => Step::Reopen { close: rng.random_bool(0.5) },
             5 => self.import(rng)?,
             // Appends wait for the index then, so the log's thread cannot be kept back.
@@ -243,18 +246,18 @@ struct Run<'a> {
     work: &'a Work,
     disk: &'a SimulatedDisk,
     /// Open, but while it is being opened again.
-    store: Option<Store>,
+    store: Option<Arc<Store>>,
     /// Frames that were pushed.
     frames: usize,
 }
 
 impl Run<'_> {
-    fn store(&self) -> &Store {
+    fn store(&self) -> &Arc<Store> {
         self.store.as_ref().expect("the store is open between steps")
     }
 
     fn open(&mut self) -> storage::Result<()> {
-        self.store = Some(self.work.open(self.disk)?);
+        self.store = Some(Arc::new(self.work.open(self.disk)?));
         self.disk.mark(Mark::Opened);
         Ok(())
     }
@@ -271,6 +274,7 @@ impl Run<'_> {
             Step::Group(drafts) => self.group(drafts),
             Step::Race(drafts) => self.race(drafts),
             Step::Checkpoint => self.store().checkpoint(),
+            Step::Compact => self.store().compact(0, |_, _| {}).map(|_| ()),
             Step::Reopen { close } => {
                 self.close(*close)?;
                 self.open()
@@ -291,8 +295,7 @@ impl Run<'_> {
         let pushed = drafts.iter().try_for_each(|draft| self.push(draft, told.clone(), || {}));
         drop(told);
         // Each is told, also when it could not be pushed.
-        let told = results.iter().fold(Ok(()), |first, result| first.and(result));
-        pushed.and(told)
+        pushed.and(wait(results))
     }
 
     fn push(
@@ -340,34 +343,19 @@ impl Run<'_> {
         let (told, results) = channel();
         let pushed = others.iter().try_for_each(|draft| self.push(draft, told.clone(), || {}));
         drop((told, release));
-        let told = results.iter().fold(Ok(()), |first, result| first.and(result));
-        pushed.and(told)
+        pushed.and(wait(results))
     }
 
     fn race(&mut self, drafts: &[Draft]) -> storage::Result<()> {
-        let store = self.store.take().expect("the store is open between steps");
-        let store = Arc::new(store);
-        let writer = Arc::clone(&store);
-        let writing = std::thread::spawn(move || writer.checkpoint());
-        let (told, results) = channel();
-        let mut pushed = Ok(());
-        for draft in drafts {
-            let (disk, number, told) = (self.disk.clone(), self.frames + 1, told.clone());
-            pushed = push(&store, &self.work.parts, draft, move |result| {
-                if result.is_ok() {
-                    disk.mark(Mark::Acknowledged(number));
-                }
-                told.send(result).expect("whoever pushed waits");
-            });
-            if pushed.is_err() {
-                break;
-            }
-            self.frames = number;
-        }
-        drop(told);
-        let told = results.iter().fold(Ok(()), |first, result| first.and(result));
-        let written = writing.join().expect("a checkpoint does not panic");
-        self.store = Arc::into_inner(store);
-        pushed.and(told).and(written)
+        let store = Arc::clone(self.store());
+        let writing = std::thread::spawn(move || store.checkpoint());
+        let pushed = self.push_all(drafts);
+        pushed.and(writing.join().expect("a checkpoint does not panic"))
     }
+}
+
+/// Waits until all that was pushed is told.
+fn wait(results: Receiver<storage::Result<()>>) -> storage::Result<()> {
+    let told: Vec<_> = results.into_iter().collect();
+    told.into_iter().collect()
 }

@@ -13,6 +13,7 @@
 //! Invariant: reading a scalar through a view allocates nothing and takes no lock.
 
 mod at;
+mod layout;
 mod list;
 mod mismatch;
 mod types;
@@ -21,10 +22,11 @@ use std::fmt::{self, Debug};
 
 use object::definition::Definition;
 use object::hash::SchemaHash;
-use object::schema::{Record, Type};
+use object::schema::{Layout, Record, Type};
 use object::{ErrorKind, Result};
 
 pub use self::at::At;
+pub use self::layout::{enumeration, sequence};
 pub use self::list::List;
 pub use self::mismatch::Mismatch;
 use crate::snapshot::Snapshot;
@@ -39,11 +41,11 @@ use crate::snapshot::Snapshot;
 /// | `Vec<T>` | `list<T>` | [`List<T>`](List) |
 /// | `Option<T>` | `option<T>` | `Option` of what `T` is read as |
 /// | `[T; N]` | `tuple<T, T, ..>` | an array of what `T` is read as |
-/// | a struct with `#[derive(State)]` | `record` | its view |
-/// | an enum with `#[derive(State)]` | `enum` | itself |
+/// | a struct with `#[derive(State)]`, of all fields in their order | `record` | its view |
+/// | an enum with `#[derive(State)]`, of all cases in their order | `enum` | itself |
 ///
 /// Nothing is read as a tuple of several types, `flags`, `variant` or `result`: leave such fields
-/// out.
+/// of a state out.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a type that a state is read as",
     label = "not a type of a state",
@@ -54,33 +56,37 @@ pub trait Field: Sized + 'static {
     /// What a read gives.
     type Read<'a>;
 
-    /// Where the parts are that it is read from.
     #[doc(hidden)]
-    type Places: Copy + Debug + Send + Sync;
+    const LAYOUT: Layout;
 
-    /// Finds the parts in a type of a schema.
+    /// Whether the type of a schema is this one.
     #[doc(hidden)]
-    fn places(ty: &Type) -> Result<Self::Places, Mismatch>;
+    fn check(ty: &Type) -> Result<(), Mismatch>;
 
     /// Reads the value at an address.
     #[doc(hidden)]
-    fn read<'a>(at: At<'a>, places: Self::Places) -> Self::Read<'a>;
+    fn read<'a>(at: At<'a>) -> Self::Read<'a>;
 
     /// Makes what was read into a value of its own.
     #[doc(hidden)]
     fn own(read: Self::Read<'_>) -> Self;
 }
 
-/// A struct as which a state, or a record in it, is read: what `#[derive(State)]` makes of one.
+/// A struct as which a state is read: what `#[derive(State)]` makes of one.
 ///
-/// The struct names the fields that the program wants, in any order, and need not name all. For a
-/// struct `Plane` the derive makes a `PlaneView`, with a method for each field, which reads it, and
-/// with `Plane::from`, which reads them all. Names are compared in the kebab-case of the schema, so
-/// that `free_at` reads `free-at`; types are as [`Field`] has them.
+/// It names the fields of the state that the program wants, in any order, and need not name all.
+/// See the derive macro for an example.
 pub trait State: Field {
+    #[doc(hidden)]
+    type Offsets: Copy + Debug + Send + Sync;
+
     /// Finds the fields in a record of a schema.
     #[doc(hidden)]
-    fn fields(record: &Record) -> Result<Self::Places, Mismatch>;
+    fn offsets(record: &Record) -> Result<Self::Offsets, Mismatch>;
+
+    /// The view of a record at an address.
+    #[doc(hidden)]
+    fn view<'a>(at: At<'a>, offsets: Self::Offsets) -> Self::Read<'a>;
 
     /// Checks the fields against a schema, once for all objects that have it.
     ///
@@ -89,15 +95,15 @@ pub trait State: Field {
     /// [`Unknown`](ErrorKind::Unknown) for a field that the state does not have,
     /// [`Value`](ErrorKind::Value) for one of another type; both name it.
     fn bind(definition: &Definition) -> Result<Bound<Self>> {
-        let places = Self::fields(definition.schema.state())?;
-        Ok(Bound { schema: definition.schema.hash(), places })
+        let offsets = Self::offsets(definition.schema.state())?;
+        Ok(Bound { schema: definition.schema.hash(), offsets })
     }
 }
 
 /// A struct and the schema that it was checked against.
 pub struct Bound<S: State> {
     schema: SchemaHash,
-    places: S::Places,
+    offsets: S::Offsets,
 }
 
 impl<S: State> Bound<S> {
@@ -113,7 +119,7 @@ impl<S: State> Bound<S> {
             let (what, seq) = ("schema", snapshot.header().seq);
             return Err(ErrorKind::Mismatch { what, seq, expected, found }.into());
         }
-        Ok(S::read(At::state(snapshot), self.places))
+        Ok(S::view(At::state(snapshot), self.offsets))
     }
 }
 
@@ -127,7 +133,8 @@ impl<S: State> Clone for Bound<S> {
 
 impl<S: State> Debug for Bound<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Bound").field("schema", &self.schema).field("places", &self.places).finish()
+        let Bound { schema, offsets } = self;
+        f.debug_struct("Bound").field("schema", schema).field("offsets", offsets).finish()
     }
 }
 
@@ -140,29 +147,35 @@ impl Snapshot {
     ///
     /// Those of [`State::bind`].
     pub fn view<S: State>(&self) -> Result<S::Read<'_>> {
-        let places = S::fields(self.definition().schema.state())?;
-        Ok(S::read(At::state(self), places))
+        let offsets = S::offsets(self.definition().schema.state())?;
+        Ok(S::view(At::state(self), offsets))
     }
 }
 
-/// The record that a type is.
+/// The offset of a field of a record.
 #[doc(hidden)]
-pub fn record(ty: &Type) -> Result<&Record, Mismatch> {
-    match ty {
-        Type::Record(record) => Ok(record),
-        _ => Err(Mismatch::new("a record", ty)),
-    }
-}
-
-/// A field of a record: its offset, and where its own parts are.
-#[doc(hidden)]
-pub fn field<F: Field>(record: &Record, name: &str) -> Result<(u32, F::Places), Mismatch> {
+pub fn offset<F: Field>(record: &Record, name: &str) -> Result<u32, Mismatch> {
     let Some(field) = record.field(name) else {
         let known = record.fields.iter().map(|field| field.name.clone());
         return Err(Mismatch::unknown(name, known.collect()));
     };
-    let places = F::places(&field.ty).map_err(|mismatch| mismatch.within(name))?;
-    Ok((field.offset, places))
+    F::check(&field.ty).map_err(|mismatch| mismatch.within(name))?;
+    assert_eq!(F::LAYOUT, field.ty.layout(), "a type has one layout");
+    Ok(field.offset)
+}
+
+/// Whether a type is the record with these fields, in this order, and no others; `offsets` are
+/// found by [`State::offsets`].
+#[doc(hidden)]
+pub fn record<S: State>(ty: &Type, names: &[&str]) -> Result<S::Offsets, Mismatch> {
+    let list = |names: &[&str]| format!("record {{ {} }}", names.join(", "));
+    let Type::Record(record) = ty else { return Err(Mismatch::new(list(names), ty)) };
+    let offsets = S::offsets(record)?;
+    if record.fields.iter().map(|field| field.name.as_str()).ne(names.iter().copied()) {
+        let found: Vec<&str> = record.fields.iter().map(|field| field.name.as_str()).collect();
+        return Err(Mismatch::new(list(names), list(&found)));
+    }
+    Ok(offsets)
 }
 
 /// Whether a type is the enum with these cases, in this order.

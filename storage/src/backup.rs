@@ -38,8 +38,8 @@ pub struct BackupReport {
     pub bytes: u64,
     /// Of these, bytes that it did not have before.
     pub new_bytes: u64,
-    /// Bytes that were written: the new ones, and those of a segment that they continue, which gets
-    /// a new file so that a crash leaves the old one.
+    /// Bytes that were written: the new ones, those of a segment that they continue, which gets a
+    /// new file so that a crash leaves the old one, and those of segments that were compacted.
     pub written_bytes: u64,
 }
 
@@ -47,15 +47,18 @@ impl Store {
     /// Brings the backup in the directory `to` up to what is durable now, while appends go on; makes
     /// it when the directory is missing or empty. `progress` is told bytes of log done and in all.
     ///
-    /// Only what the backup does not have is copied, in bounded memory, every frame verified. When
-    /// it fails on the way, and after a crash, calling it again goes on; until then a backup that
-    /// was there has what it had or more, and one that was not there cannot be opened. The backup is
-    /// this database, with its id: [`Options::restore`](crate::Options::restore) says what follows
-    /// from that. It is locked meanwhile, and must not be appended to between backups.
+    /// Only what the backup does not have is copied, in bounded memory, every frame verified. It has
+    /// what the database has: what retention let go goes from it too, last of all. When it fails on
+    /// the way, and after a crash, calling it again goes on; until then a backup that was there has
+    /// what it had or more, and one that was not there cannot be opened.
+    ///
+    /// The backup is this database, with its id: [`Options::restore`](crate::Options::restore) says
+    /// what follows from that. It is locked meanwhile, and must not be appended to between backups.
+    /// A compaction waits for it.
     ///
     /// # Errors
     ///
-    /// [`Damaged`](ErrorKind::Damaged) when the log is, before any of that segment is in the backup;
+    /// [`Damaged`](ErrorKind::Damaged) when the log is, and nothing of that is in the backup;
     /// [`NotItsBackup`](ErrorKind::NotItsBackup) when the directory has another database or one that
     /// went another way, [`Occupied`](ErrorKind::Occupied) when it has other files,
     /// [`Locked`](ErrorKind::Locked) when it is open, and those of the file system.

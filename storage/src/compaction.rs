@@ -114,7 +114,9 @@ impl Trim<'_> {
                 let body = trimmed.as_deref().unwrap_or(&frame.body);
                 let added = pack.add(frame.position.offset(), header, body);
                 added.map_err(|error| Error::io("write", error))
-            })
+            })?;
+            // What goes is not needed by versions that a crash must not take back then.
+            self.inner.log.wait_durable(self.inner.log.tail().end)
         })?;
         compacted.segment_count += 1;
         compacted.bytes_before += before;

@@ -201,7 +201,9 @@ fn create_directories(disk: &dyn Disk, path: &Path) -> Result<()> {
         match disk.sync_directory(parent(path)) {
             // What may not be read was not made here.
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
-            synced => synced.map_err(|error| Error::io("sync directory", error).at(parent(path)))?,
+            synced => {
+                synced.map_err(|error| Error::io("sync directory", error).at(parent(path)))?
+            }
         }
     }
     Ok(())
@@ -340,6 +342,18 @@ pub(crate) fn temporary(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_os_string();
     name.push(TEMPORARY);
     name.into()
+}
+
+/// Removes what a crash left in a directory of files that were being made.
+pub(crate) fn remove_temporary(disk: &dyn Disk, directory: &Path) -> Result<()> {
+    let names = disk.list(directory).map_err(|error| Error::io("list", error).at(directory))?;
+    for name in names {
+        let path = directory.join(name);
+        if path.as_os_str().as_encoded_bytes().ends_with(TEMPORARY.as_bytes()) {
+            disk.remove(&path).map_err(|error| Error::io("remove", error).at(&path))?;
+        }
+    }
+    Ok(())
 }
 
 /// Makes the names in a directory durable.

@@ -121,7 +121,8 @@ impl Options {
     /// again. A log that is damaged can be restored up to a place before the damage.
     ///
     /// The result is the same database, with the same id, as of an earlier moment: its objects are
-    /// the same objects. Only one of the two should go on, or their lineages fork.
+    /// the same objects. Only one of the two should go on, or their lineages fork. Of an object whose
+    /// newest version then was let go by retention since, there is the lineage, and no memory.
     ///
     /// # Errors
     ///

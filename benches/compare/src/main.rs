@@ -7,8 +7,6 @@ mod fjall;
 mod lmdb;
 mod peer;
 mod redb;
-#[cfg(feature = "rocksdb")]
-mod rocksdb;
 mod rounds;
 mod sqlite;
 

@@ -45,12 +45,6 @@ const PEERS: &[Known] = &[
         about: "fjall, one batch a group, the journal synced",
         open: Fjall::open,
     },
-    #[cfg(feature = "rocksdb")]
-    Known {
-        name: "rocksdb",
-        about: "RocksDB, one batch a group, the journal synced",
-        open: crate::rocksdb::Rocks::open,
-    },
 ];
 
 /// What each round measures.

@@ -1,5 +1,7 @@
 //! `retain`: how much history is kept, of all objects or of one.
 
+use std::num::NonZeroU64;
+
 use clap::Args;
 use continuant::storage::Retention;
 use serde_json::json;
@@ -23,8 +25,8 @@ pub(crate) struct Retain {
     all: bool,
 
     /// Keep so many versions
-    #[arg(long, group = "rule", value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
-    versions: Option<u64>,
+    #[arg(long, group = "rule", value_name = "COUNT")]
+    versions: Option<NonZeroU64>,
 
     /// Keep the versions of so long, such as 30d or 12h
     #[arg(long, group = "rule", value_name = "SPAN", value_parser = moment::parse_span)]
@@ -56,7 +58,7 @@ impl Retain {
 
     fn rule(&self) -> Option<Retention> {
         let all = self.all.then_some(Retention::All);
-        let versions = self.versions.map(Retention::Versions);
+        let versions = self.versions.map(|count| Retention::Versions(count.get()));
         all.or(versions).or(self.age.map(Retention::Age))
     }
 }

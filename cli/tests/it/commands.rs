@@ -19,7 +19,7 @@ fn the_readmes_commands_do_what_it_says() {
         terminal.run(line.strip_prefix("continuant ").unwrap()).done();
         count += 1;
     }
-    assert_eq!(count, 8, "every line was run");
+    assert_eq!(count, 9, "every line was run");
     let shown = terminal.run("get visits count").done();
     assert_eq!(shown, "2\n");
 }

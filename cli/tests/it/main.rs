@@ -4,6 +4,7 @@
 //! - `failures`: what goes wrong, with which words and which exit code.
 //! - `demo`: the demo on small files, bad files, with other worker counts, and on its month.
 //! - `losses`: the demo killed at random moments: what was acknowledged is there.
+//! - `upkeep`: backups, restoring, retention and compaction.
 //! - `objects`, `terminal`: what the tests run, and how.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on stops where it is")]
@@ -14,3 +15,4 @@ mod failures;
 mod losses;
 mod objects;
 mod terminal;
+mod upkeep;

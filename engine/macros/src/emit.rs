@@ -23,18 +23,23 @@ fn view(model: &Model, fields: &[Field]) -> TokenStream {
     let Model { ident, visibility, .. } = model;
     let view = format_ident!("{ident}View");
     let about = format!("A [`{ident}`] in a version, read field by field where it is.");
-    let accessors = fields.iter().map(accessor);
-    let impls = [field_impls(ident, &view, fields), owned(ident, &view, fields)];
+    let count = fields.len();
+    let accessors = fields.iter().enumerate().map(accessor);
+    let types = fields.iter().map(|field| &field.ty);
+    // What stands in a bound need not be said again by every line that rests on it.
+    let bounds = quote!(where #(#types: ::continuant::state::Field),*);
+    let impls = [field_impl(ident, &view, fields, &bounds), owned(ident, &view, fields, &bounds)];
     quote! {
         #[doc = #about]
         #[derive(::core::clone::Clone, ::core::marker::Copy, ::core::fmt::Debug)]
         #visibility struct #view<'a> {
             at: ::continuant::state::At<'a>,
-            places: <#ident as ::continuant::state::Field>::Places,
+            offsets: [u32; #count],
         }
 
         #[allow(dead_code, reason = "a program need not read every field")]
-        impl<'a> #view<'a> {
+        #[allow(trivial_bounds, reason = "so that a wrong type is one error")]
+        impl<'a> #view<'a> #bounds {
             #(#accessors)*
         }
 
@@ -45,49 +50,47 @@ fn view(model: &Model, fields: &[Field]) -> TokenStream {
 }
 
 /// The method that reads a field.
-fn accessor(field: &Field) -> TokenStream {
+fn accessor((index, field): (usize, &Field)) -> TokenStream {
     let Field { ident, name, visibility, ty } = field;
     let about = format!("Reads `{name}`.");
     quote_spanned! {ty.span()=>
         #[doc = #about]
         #[inline]
         #visibility fn #ident(&self) -> <#ty as ::continuant::state::Field>::Read<'a> {
-            let (offset, places) = self.places.#ident;
-            <#ty as ::continuant::state::Field>::read(self.at.forward(offset), places)
+            <#ty as ::continuant::state::Field>::read(self.at.forward(self.offsets[#index]))
         }
     }
 }
 
 /// What makes a struct a state and a part of one.
-fn field_impls(ident: &Ident, view: &Ident, fields: &[Field]) -> TokenStream {
-    let found = fields.iter().map(|field| {
-        let Field { ident, name, ty, .. } = field;
-        quote_spanned!(ty.span()=> #ident: ::continuant::state::field::<#ty>(record, #name)?)
-    });
-    let places = fields.iter().map(|field| {
-        let Field { ident, ty, .. } = field;
-        quote_spanned!(ty.span()=> #ident: (u32, <#ty as ::continuant::state::Field>::Places))
-    });
+fn field_impl(ident: &Ident, view: &Ident, fields: &[Field], bounds: &TokenStream) -> TokenStream {
+    let count = fields.len();
+    let names: Vec<_> = fields.iter().map(|field| &field.name).collect();
+    let types: Vec<_> = fields.iter().map(|field| &field.ty).collect();
     quote! {
-        /// Where the fields are: offsets, and places of their own parts.
-        #[derive(::core::clone::Clone, ::core::marker::Copy, ::core::fmt::Debug)]
-        pub struct Places {
-            #(#places,)*
-        }
-
-        impl ::continuant::state::Field for #ident {
+        #[allow(trivial_bounds, reason = "so that a wrong type is one error")]
+        impl ::continuant::state::Field for #ident #bounds {
             type Read<'a> = #view<'a>;
-            type Places = Places;
 
-            fn places(
+            const LAYOUT: ::continuant::object::schema::Layout =
+                ::continuant::state::sequence([
+                    #(<#types as ::continuant::state::Field>::LAYOUT),*
+                ]).1;
+
+            fn check(
                 ty: &::continuant::object::schema::Type,
-            ) -> ::core::result::Result<Places, ::continuant::state::Mismatch> {
-                <#ident as ::continuant::state::State>::fields(::continuant::state::record(ty)?)
+            ) -> ::core::result::Result<(), ::continuant::state::Mismatch> {
+                ::continuant::state::record::<#ident>(ty, &[#(#names),*]).map(|_| ())
             }
 
             #[inline]
-            fn read<'a>(at: ::continuant::state::At<'a>, places: Places) -> #view<'a> {
-                #view { at, places }
+            fn read<'a>(at: ::continuant::state::At<'a>) -> #view<'a> {
+                let (offsets, _) = const {
+                    ::continuant::state::sequence([
+                        #(<#types as ::continuant::state::Field>::LAYOUT),*
+                    ])
+                };
+                #view { at, offsets }
             }
 
             fn own(read: #view<'_>) -> #ident {
@@ -95,24 +98,33 @@ fn field_impls(ident: &Ident, view: &Ident, fields: &[Field]) -> TokenStream {
             }
         }
 
-        impl ::continuant::state::State for #ident {
-            fn fields(
+        #[allow(trivial_bounds, reason = "so that a wrong type is one error")]
+        impl ::continuant::state::State for #ident #bounds {
+            type Offsets = [u32; #count];
+
+            fn offsets(
                 record: &::continuant::object::schema::Record,
-            ) -> ::core::result::Result<Places, ::continuant::state::Mismatch> {
-                ::core::result::Result::Ok(Places {
-                    #(#found,)*
-                })
+            ) -> ::core::result::Result<[u32; #count], ::continuant::state::Mismatch> {
+                ::core::result::Result::Ok([
+                    #(::continuant::state::offset::<#types>(record, #names)?),*
+                ])
+            }
+
+            #[inline]
+            fn view<'a>(at: ::continuant::state::At<'a>, offsets: [u32; #count]) -> #view<'a> {
+                #view { at, offsets }
             }
         }
     }
 }
 
 /// The struct itself, of a view.
-fn owned(ident: &Ident, view: &Ident, fields: &[Field]) -> TokenStream {
+fn owned(ident: &Ident, view: &Ident, fields: &[Field], bounds: &TokenStream) -> TokenStream {
     let names: Vec<_> = fields.iter().map(|field| &field.ident).collect();
     let types = fields.iter().map(|field| &field.ty);
     quote! {
-        impl ::core::convert::From<#view<'_>> for #ident {
+        #[allow(trivial_bounds, reason = "so that a wrong type is one error")]
+        impl ::core::convert::From<#view<'_>> for #ident #bounds {
             fn from(view: #view<'_>) -> #ident {
                 #ident {
                     #(#names: <#types as ::continuant::state::Field>::own(view.#names()),)*
@@ -130,8 +142,9 @@ fn owned(ident: &Ident, view: &Ident, fields: &[Field]) -> TokenStream {
 fn enumeration(ident: &Ident, cases: &[(Ident, String)]) -> TokenStream {
     let (idents, names): (Vec<_>, Vec<_>) = cases.iter().map(|(ident, name)| (ident, name)).unzip();
     let tags = 0..cases.len() as u32;
+    let count = cases.len();
     // As the Canonical ABI has it, by the number of cases.
-    let tag = match cases.len() {
+    let tag = match count {
         0..=0x100 => quote!(u8),
         0x101..=0x1_0000 => quote!(u16),
         _ => quote!(u32),
@@ -139,16 +152,18 @@ fn enumeration(ident: &Ident, cases: &[(Ident, String)]) -> TokenStream {
     quote! {
         impl ::continuant::state::Field for #ident {
             type Read<'a> = #ident;
-            type Places = ();
 
-            fn places(
+            const LAYOUT: ::continuant::object::schema::Layout =
+                ::continuant::state::enumeration(#count);
+
+            fn check(
                 ty: &::continuant::object::schema::Type,
             ) -> ::core::result::Result<(), ::continuant::state::Mismatch> {
                 ::continuant::state::cases(ty, &[#(#names),*])
             }
 
             #[inline]
-            fn read<'a>(at: ::continuant::state::At<'a>, (): ()) -> #ident {
+            fn read<'a>(at: ::continuant::state::At<'a>) -> #ident {
                 match #tag::from_le_bytes(at.bytes()) as u32 {
                     #(#tags => #ident::#idents,)*
                     _ => ::core::unreachable!("a tag of an admitted state is one of its enum"),

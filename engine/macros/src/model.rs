@@ -107,7 +107,7 @@ fn validate_type(ty: &Type) -> Result<()> {
         }
         _ => return Ok(()),
     };
-    Err(Error::new_spanned(ty, format!("{text} is not read from a state: {advice}")))
+    Err(Error::new_spanned(ty, format!("a state is not read as this: {advice}")))
 }
 
 /// Errors found one after another.

@@ -17,7 +17,7 @@ fn check_errors(item: &str, expected: &[&str]) {
 /// Checks what is wrong with a field's type.
 #[track_caller]
 fn check_field(ty: &str, advice: &str) {
-    let message = format!("{} is not read from a state: {advice}", ty.replace(' ', ""));
+    let message = format!("a state is not read as this: {advice}");
     check_errors(&format!("struct A {{ field: {ty} }}"), &[&message]);
 }
 
@@ -81,8 +81,8 @@ fn what_is_no_view_says_so() {
 fn everything_that_is_wrong_is_reported_at_once() {
     let name = "a name in a schema is in snake_case, of ASCII letters and digits, and every word \
                 of it starts with a letter";
-    let size = "isize is not read from a state: a schema's integers have a size: use u32, u64, \
-                i32 or i64";
+    let size = "a state is not read as this: a schema's integers have a size: use u32, u64, i32 \
+                or i64";
     check_errors("struct A { Total: u64, count: isize, of_2: u8 }", &[name, size, name]);
     let payload = "a case here has no fields and no number of its own: a field whose type is a \
                    variant can be left out";

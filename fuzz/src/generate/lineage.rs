@@ -10,10 +10,10 @@ use object::credential::{Credential, PublicKey, Signature};
 use object::effects::{Admission, Effects, WakeChange, encode_globals, globals_hash};
 use object::hash::{BaseHash, CodeHash, MemoryRoot, PolicyHash, SchemaHash};
 use object::head::{Head, Outcome, Parts, genesis};
-use object::image::BaseImage;
+use object::image::{BaseImage, Image};
 use object::input::{Input, Request};
 use object::limits::PAGE_BYTES;
-use object::memory::Page;
+use object::memory::{Memory, Page, page_count};
 use object::refusal::{Reason, Refusal, Verdict};
 use rand::RngExt;
 use rand::rngs::StdRng;
@@ -37,7 +37,7 @@ pub(crate) struct Ingredients {
 #[derive(Clone)]
 pub(crate) struct Author {
     pub(crate) head: Head,
-    pages: u32,
+    image: Image,
     pages_max: u32,
     globals: Vec<u64>,
     nonce: u64,
@@ -54,6 +54,8 @@ pub(crate) enum Made {
         nonces: Option<Vec<u8>>,
         /// In a genesis, the base image.
         base: Option<BaseHash>,
+        /// The memory before.
+        before: Image,
     },
     /// A refusal.
     Refusal(Refusal),
@@ -70,9 +72,9 @@ impl Made {
     /// The change to append.
     pub(crate) fn change(&self) -> Change<'_> {
         match self {
-            Made::Version { bytes, nonces, base } => {
+            Made::Version { bytes, nonces, base, before } => {
                 let commit = Commit::decode(bytes).expect("it was encoded");
-                let (nonces, before) = (nonces.as_deref(), None);
+                let (nonces, before) = (nonces.as_deref(), Some(before));
                 Change::Commit(NewCommit { commit, base: *base, nonces, before })
             }
             Made::Refusal(refusal) => Change::Refusal(refusal),
@@ -112,7 +114,6 @@ impl Author {
     pub(crate) fn begin(rng: &mut StdRng, parts: &Ingredients) -> (Author, Made) {
         let encoded = &parts.bases[rng.random_range(0..parts.bases.len())];
         let base = BaseImage::decode(encoded).expect("it was encoded");
-        let pages = object::memory::page_count(object::memory::Memory::bytes_count(&base));
         let pages_max = parts.pages_max;
         let request = Request::Create { salt: rng.random(), arguments: header::blob(rng) };
         let input = Input { request, time: START + rng.random_range(0..5000), credential: None };
@@ -121,15 +122,16 @@ impl Author {
             schema: SchemaHash::of(b"schema"),
             policy: PolicyHash::of(POLICIES[rng.random_range(0..2)]),
         };
-        let mut step = Step::new(rng, (pages, pages_max), base.globals());
+        let before = Image::new(Arc::new(base.clone()));
+        let mut step = Step::new(rng, &before, pages_max, base.globals());
         step.effects.wake = wake(rng, START);
         let header = genesis(&input, &step.outcome(), parts);
         let head = Head::new(header);
         let globals = (step.globals != base.globals()).then(|| encode_globals(&step.globals));
         let bytes = step.encode(&head, &input, &Admission::default(), globals.as_deref());
-        let (pages, globals) = (step.page_count, step.globals);
-        let author = Author { head, pages, pages_max, globals, nonce: 0 };
-        (author, Made::Version { bytes, nonces: None, base: Some(BaseHash::of(encoded)) })
+        let (image, globals) = (step.image, step.globals);
+        let author = Author { head, image, pages_max, globals, nonce: 0 };
+        (author, Made::Version { bytes, nonces: None, base: Some(BaseHash::of(encoded)), before })
     }
 
     /// The next version.
@@ -150,15 +152,16 @@ impl Author {
             credential.signatures = vec![Signature { key, bytes: [0; 64] }];
             input.credential = Some(credential);
         }
-        let mut step = Step::new(rng, (self.pages, self.pages_max), &self.globals);
+        let mut step = Step::new(rng, &self.image, self.pages_max, &self.globals);
         step.effects.wake = wake(rng, time);
         let (header, nonces) = self.head.successor(&input, &step.outcome(), &admission);
         let new_nonces = (header.nonces != self.head.header.nonces).then(|| nonces.encode());
         self.head.advance(header, nonces);
         let globals = (step.globals != self.globals).then(|| encode_globals(&step.globals));
         let bytes = step.encode(&self.head, &input, &admission, globals.as_deref());
-        (self.pages, self.globals) = (step.page_count, step.globals);
-        Made::Version { bytes, nonces: new_nonces, base: None }
+        self.globals = step.globals;
+        let before = std::mem::replace(&mut self.image, step.image);
+        Made::Version { bytes, nonces: new_nonces, base: None, before }
     }
 
     /// A refusal behind the newest version.
@@ -178,27 +181,40 @@ struct Step {
     page_count: u32,
     globals: Vec<u64>,
     changed: Vec<(u32, Arc<Page>)>,
+    /// The memory after it.
+    image: Image,
     root: MemoryRoot,
 }
 
 impl Step {
-    fn new(rng: &mut StdRng, (before, pages_max): (u32, u32), globals: &[u64]) -> Step {
+    fn new(rng: &mut StdRng, memory: &Image, pages_max: u32, globals: &[u64]) -> Step {
+        let before = page_count(memory.bytes_count());
         let grown = if rng.random_bool(0.1) { rng.random_range(0..40) } else { 0 };
         let page_count = (before + grown).min(pages_max).max(before);
         let share = [0.0, 0.05, 0.3, 1.0][rng.random_range(0..4)];
         let dirty = (0..page_count).filter(|_| rng.random_bool(share)).collect::<Vec<u32>>();
         let changed = dirty.into_iter().map(|index| {
-            let mut page = [rng.random(); PAGE_BYTES];
-            page[rng.random_range(0..PAGE_BYTES)] = rng.random();
+            // Many bytes of the page, or a few.
+            let mut page = match rng.random_bool(0.4) {
+                true => [rng.random(); PAGE_BYTES],
+                false => *memory.page(index),
+            };
+            for _ in 0..rng.random_range(1..4) {
+                let start = rng.random_range(0..PAGE_BYTES);
+                let end = (start + rng.random_range(1..16)).min(PAGE_BYTES);
+                page[start..end].fill(rng.random());
+            }
             (index, Arc::new(page))
         });
-        let changed = changed.take(12).collect();
+        let changed: Vec<(u32, Arc<Page>)> = changed.take(12).collect();
+        let bytes = u64::from(page_count) * PAGE_BYTES as u64;
+        let image = memory.step(bytes, changed.clone()).expect("the pages are in the memory");
         let mut globals = globals.to_vec();
         if rng.random_bool(0.2) {
             globals.iter_mut().for_each(|bits| *bits = rng.random_range(0..4));
         }
         let (effects, root) = (header::effects(rng), MemoryRoot(rng.random()));
-        Step { effects, page_count, globals, changed, root }
+        Step { effects, page_count, globals, changed, image, root }
     }
 
     fn outcome(&self) -> Outcome<'_> {

@@ -42,7 +42,17 @@ impl Cuts<'_> {
     fn along(&mut self, work: &Work, start: &Volume, depth: usize) -> Outcome {
         let disk = SimulatedDisk::traced(start.clone());
         must("the work", work.run(&disk))?;
-        let trace = disk.take_trace();
+        self.through(work, start, disk.take_trace(), depth)
+    }
+
+    /// Cuts the power at points of what the work did.
+    fn through(
+        &mut self,
+        work: &Work,
+        start: &Volume,
+        trace: Vec<Operation>,
+        depth: usize,
+    ) -> Outcome {
         let (mut volume, mut acknowledged) = (start.clone(), 0);
         for (index, operation) in trace.iter().enumerate() {
             let is_point = !matches!(operation, Operation::Mark(_) | Operation::DropCache(_));
@@ -89,5 +99,34 @@ impl Cuts<'_> {
         let more = work.after(&mut self.rng, state)?;
         let again = self.along(&more, &left, depth + 1);
         again.map_err(|problem| about(format!("then, {problem}")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::fault::Kind;
+
+    /// What comes of the first seeds on disks that lie about a kind of sync.
+    fn lied_to(kind: Kind) -> Outcome {
+        watch_threads();
+        (0..4).try_for_each(|seed| {
+            let mut rng = source(seed);
+            let work = Work::new(&mut rng, 6, Threads::InTurn)?;
+            let disk = SimulatedDisk::traced(Volume::new());
+            disk.lie(kind);
+            must("the work", work.run(&disk))?;
+            let tally = Tally::new(false);
+            Cuts { rng, tally: &tally }.through(&work, &Volume::new(), disk.take_trace(), 1)
+        })
+    }
+
+    #[test]
+    fn disks_that_lie_are_caught() {
+        for kind in [Kind::Sync, Kind::SyncDirectory] {
+            lied_to(kind).expect_err("what was acknowledged is lost");
+        }
+        // A disk that lies about nothing that there is.
+        lied_to(Kind::Look).expect("nothing is lost");
     }
 }

@@ -1,5 +1,5 @@
-//! A sync that fails on a real file system, whose pages the kernel then takes for written, and after
-//! it a power cut: no acknowledged commit is lost, by the log or by the index.
+//! A sync that fails on a real file system, whose pages the kernel then takes for written, and then
+//! a power cut: no acknowledged commit is lost, by the log or by the index.
 //!
 //! The file system is on a loop device over a sparse image, on a small file system in memory: when
 //! that one is full, what goes to new blocks cannot be written. A copy of the image is what a power
@@ -53,6 +53,10 @@ impl Mount {
         fs::create_dir(&place).unwrap();
         let device = run("losetup", &["--find", "--show", text(image)]);
         let mount = Mount { place, device: Some(device.clone()) };
+        // A request of several pages that can be written in part is taken for done by the device,
+        // which would be a disk that lies.
+        let queue = Path::new("/sys/block").join(device.trim_start_matches("/dev/"));
+        fs::write(queue.join("queue/max_sectors_kb"), "4").unwrap();
         run("mount", &[&device, text(&mount.place)]);
         mount
     }
@@ -100,12 +104,14 @@ impl Disk {
 
     /// Has every write to a new block fail, and shows that syncs do.
     fn fill(&self) {
+        let probe = self.system.place.join("probe");
+        run("fallocate", &["--length", "1MiB", text(&probe)]);
         run("sync", &["--file-system", text(&self.system.place)]);
         let mut ballast = File::create(self.memory.place.join("ballast")).unwrap();
         for bytes in [1 << 16, 1 << 12] {
             while ballast.write_all(&vec![0x5a; bytes]).is_ok() {}
         }
-        let probe = File::create(self.system.place.join("probe")).unwrap();
+        let probe = File::options().write(true).open(probe).unwrap();
         probe.write_all_at(&[1; 1 << 20], 0).unwrap();
         probe.sync_data().expect_err("a sync fails when there is no room");
         probe.sync_data().expect("the next succeeds: the kernel takes the pages for written");
@@ -160,16 +166,21 @@ fn create(db: &Database) -> ObjectId {
 
 /// The causes of an error, one after another.
 fn causes(error: &dyn std::error::Error) -> String {
-    let source = error.source().map_or_else(String::new, |source| causes(source));
+    let source = error.source().map_or_else(String::new, causes);
     format!("{error} | {source}")
 }
 
 /// How a database is made to fail while its disk does.
-type Fail = fn(Database, ObjectId, &mut Record) -> continuant::Error;
+#[derive(Clone, Copy)]
+struct Failure {
+    /// The file whose sync fails.
+    file: &'static str,
+    fail: fn(Database, ObjectId, &mut Record) -> continuant::Error,
+}
 
 /// Has a database fail; then looks for all that was acknowledged: with the power cut at once, or
 /// after more commits by a process that might trust what it reads.
-fn lose_a_sync(fail: Fail, goes_on: bool) {
+fn lose_a_sync(Failure { file, fail }: Failure, goes_on: bool) {
     let options = || storage::Options::new().segment_bytes(1 << 20);
     let disk = Disk::new();
     let db = open(&disk.database(), options());
@@ -178,7 +189,7 @@ fn lose_a_sync(fail: Fail, goes_on: bool) {
     disk.fill();
     let error = fail(db, id, &mut record);
     let causes = causes(&error);
-    assert!(causes.contains("os error 28"), "a sync failed: {causes}");
+    assert!(causes.contains(file) && causes.contains("os error 28"), "{file} failed: {causes}");
     disk.free();
     if goes_on {
         let db = open(&disk.database(), options());
@@ -201,14 +212,18 @@ fn commits_survive_a_failed_sync_and_a_power_cut() {
     if std::env::var_os("RUN_SLOW_TESTS").is_none() {
         return;
     }
-    let log: Fail = |db, id, record| {
-        record.commit(&db, id, 10_000).expect_err("the log has no room")
+    let log = Failure {
+        file: ".log",
+        fail: |db, id, record| record.commit(&db, id, 10_000).expect_err("the log has no room"),
     };
     // All is durable in the log; the index is written when the database is closed.
-    let index: Fail = |db, _, _| db.close().expect_err("the index has no room");
+    let index = Failure {
+        file: "index.redb",
+        fail: |db, _, _| db.close().expect_err("the index has no room"),
+    };
     // One after another: they would take each other's loop devices.
-    for fail in [log, index] {
-        lose_a_sync(fail, false);
-        lose_a_sync(fail, true);
+    for failure in [log, index] {
+        lose_a_sync(failure, false);
+        lose_a_sync(failure, true);
     }
 }

@@ -5,6 +5,8 @@
 //!
 //! A failure names the seed that reproduces it.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on stops where it is")]
+
 mod lost_sync;
 mod torture;
 

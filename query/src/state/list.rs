@@ -4,6 +4,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::marker::PhantomData;
 
 use super::Field;
 use super::at::At;
@@ -12,14 +13,12 @@ use super::at::At;
 pub struct List<'a, T: Field> {
     start: At<'a>,
     count: u32,
-    /// Bytes from one item to the next.
-    stride: u32,
-    places: T::Places,
+    items: PhantomData<T>,
 }
 
 impl<'a, T: Field> List<'a, T> {
-    pub(crate) fn new(start: At<'a>, count: u32, stride: u32, places: T::Places) -> List<'a, T> {
-        List { start, count, stride, places }
+    pub(crate) fn new(start: At<'a>, count: u32) -> List<'a, T> {
+        List { start, count, items: PhantomData }
     }
 
     /// How many items it has.
@@ -35,7 +34,7 @@ impl<'a, T: Field> List<'a, T> {
     /// The item at `index`, if the list has so many.
     pub fn get(&self, index: usize) -> Option<T::Read<'a>> {
         let index = u32::try_from(index).ok().filter(|index| *index < self.count)?;
-        Some(T::read(self.start.forward(index * self.stride), self.places))
+        Some(T::read(self.start.forward(index * T::LAYOUT.size)))
     }
 
     /// The items, in order.

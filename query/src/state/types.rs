@@ -8,20 +8,21 @@
 use std::borrow::Cow;
 use std::convert::identity;
 
-use object::schema::{Scalar, Type};
+use object::schema::{Layout, Scalar, Type};
 
 use super::at::At;
 use super::list::List;
 use super::mismatch::Mismatch;
-use super::{Field, Result};
+use super::{Field, Result, layout};
 
 macro_rules! scalars {
     ($($ty:ident, $width:literal, $bits:ident, $canonical:expr;)*) => {$(
         impl Field for $ty {
             type Read<'a> = $ty;
-            type Places = ();
 
-            fn places(ty: &Type) -> Result<(), Mismatch> {
+            const LAYOUT: Layout = layout::scalar($width);
+
+            fn check(ty: &Type) -> Result<(), Mismatch> {
                 match <$ty as Scalar>::is(ty) {
                     true => Ok(()),
                     false => Err(Mismatch::new(stringify!($ty), ty)),
@@ -29,7 +30,7 @@ macro_rules! scalars {
             }
 
             #[inline]
-            fn read<'a>(at: At<'a>, (): ()) -> $ty {
+            fn read<'a>(at: At<'a>) -> $ty {
                 let bits = $bits::from_le_bytes(at.bytes::<$width>());
                 <$ty as Scalar>::from_bits($canonical(bits).into())
             }
@@ -65,18 +66,22 @@ fn canonical_64(bits: u64) -> u64 {
     if f64::from_bits(bits).is_nan() { 0x7ff8_0000_0000_0000 } else { bits }
 }
 
+/// A string or list: its address, then its length.
+const POINTER_PAIR: Layout = Layout { size: 8, align: 4 };
+
 impl Field for String {
     type Read<'a> = Cow<'a, str>;
-    type Places = ();
 
-    fn places(ty: &Type) -> Result<(), Mismatch> {
+    const LAYOUT: Layout = POINTER_PAIR;
+
+    fn check(ty: &Type) -> Result<(), Mismatch> {
         match ty {
             Type::String => Ok(()),
             _ => Err(Mismatch::new("string", ty)),
         }
     }
 
-    fn read<'a>(at: At<'a>, (): ()) -> Cow<'a, str> {
+    fn read<'a>(at: At<'a>) -> Cow<'a, str> {
         const VALID: &str = "the text of an admitted state is UTF-8";
         let (start, count) = at.pointer(1);
         match start.slice(count) {
@@ -92,21 +97,19 @@ impl Field for String {
 
 impl<T: Field> Field for Vec<T> {
     type Read<'a> = List<'a, T>;
-    type Places = (u32, T::Places);
 
-    fn places(ty: &Type) -> Result<(u32, T::Places), Mismatch> {
+    const LAYOUT: Layout = POINTER_PAIR;
+
+    fn check(ty: &Type) -> Result<(), Mismatch> {
         match ty {
-            Type::List(item) => {
-                let places = T::places(item).map_err(|mismatch| mismatch.within("items"))?;
-                Ok((item.layout().size, places))
-            }
+            Type::List(item) => T::check(item).map_err(|mismatch| mismatch.within("items")),
             _ => Err(Mismatch::new("a list", ty)),
         }
     }
 
-    fn read<'a>(at: At<'a>, (stride, places): (u32, T::Places)) -> List<'a, T> {
-        let (start, count) = at.pointer(stride);
-        List::new(start, count, stride, places)
+    fn read<'a>(at: At<'a>) -> List<'a, T> {
+        let (start, count) = at.pointer(T::LAYOUT.size);
+        List::new(start, count)
     }
 
     fn own(read: List<'_, T>) -> Vec<T> {
@@ -116,24 +119,20 @@ impl<T: Field> Field for Vec<T> {
 
 impl<T: Field> Field for Option<T> {
     type Read<'a> = Option<T::Read<'a>>;
-    /// With the payload's offset.
-    type Places = (u32, T::Places);
 
-    fn places(ty: &Type) -> Result<(u32, T::Places), Mismatch> {
+    const LAYOUT: Layout = layout::option(T::LAYOUT);
+
+    fn check(ty: &Type) -> Result<(), Mismatch> {
         match ty {
-            Type::Option(payload) => {
-                let places = T::places(payload).map_err(|mismatch| mismatch.within("some"))?;
-                // The discriminant is a byte, and the payload's alignment a multiple of it.
-                Ok((payload.layout().align, places))
-            }
+            Type::Option(payload) => T::check(payload).map_err(|mismatch| mismatch.within("some")),
             _ => Err(Mismatch::new("an option", ty)),
         }
     }
 
     #[inline]
-    fn read<'a>(at: At<'a>, (offset, places): (u32, T::Places)) -> Option<T::Read<'a>> {
+    fn read<'a>(at: At<'a>) -> Option<T::Read<'a>> {
         let [tag] = at.bytes();
-        (tag != 0).then(|| T::read(at.forward(offset), places))
+        (tag != 0).then(|| T::read(at.forward(T::LAYOUT.align)))
     }
 
     fn own(read: Option<T::Read<'_>>) -> Option<T> {
@@ -143,24 +142,23 @@ impl<T: Field> Field for Option<T> {
 
 impl<T: Field, const N: usize> Field for [T; N] {
     type Read<'a> = [T::Read<'a>; N];
-    type Places = [(u32, T::Places); N];
 
-    fn places(ty: &Type) -> Result<[(u32, T::Places); N], Mismatch> {
+    const LAYOUT: Layout = layout::sequence([T::LAYOUT; N]).1;
+
+    fn check(ty: &Type) -> Result<(), Mismatch> {
         let items = match ty {
             Type::Tuple(tuple) if tuple.items.len() == N => &tuple.items,
             _ => return Err(Mismatch::new(format_args!("a tuple of {N}"), ty)),
         };
-        let mut places = [None; N];
-        for (index, ((item, offset), places)) in items.iter().zip(&mut places).enumerate() {
-            let of_item = T::places(item).map_err(|mismatch| mismatch.within(index))?;
-            *places = Some((*offset, of_item));
-        }
-        Ok(places.map(|places| places.expect("there are N items")))
+        let mut items = items.iter().enumerate();
+        items.try_for_each(|(index, (item, _))| {
+            T::check(item).map_err(|mismatch| mismatch.within(index))
+        })
     }
 
     #[inline]
-    fn read<'a>(at: At<'a>, places: [(u32, T::Places); N]) -> [T::Read<'a>; N] {
-        places.map(|(offset, places)| T::read(at.forward(offset), places))
+    fn read<'a>(at: At<'a>) -> [T::Read<'a>; N] {
+        std::array::from_fn(|index| T::read(at.forward(index as u32 * T::LAYOUT.size)))
     }
 
     fn own(read: [T::Read<'_>; N]) -> [T; N] {

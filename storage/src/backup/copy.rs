@@ -13,7 +13,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::backup::passage::Passage;
-use crate::directory::{Directory, keep_file, stage_file, sync_directory, temporary};
+use crate::directory::{
+    Directory, keep_file, remove_temporary, stage_file, sync_directory, temporary,
+};
 use crate::disk::DiskFile;
 use crate::error::{Error, ErrorKind, Result};
 use crate::log::frame::{self, Check, Header, Seal, damaged};
@@ -103,6 +105,7 @@ impl<'a> LogCopy<'a> {
         if self.source.header(FIRST)?.previous != self.seal.first() {
             return Err(damaged(scan::start(self.seal).end, "the first segment", "another"));
         }
+        remove_temporary(&**self.target.disk(), &self.target.log())?;
         self.there.tidy()?;
         let (mut number, mut seam) = (FIRST, None);
         if let Some(&last) = self.there.numbers()?.last() {

@@ -395,7 +395,8 @@ fn damage_each(path: &Path, to: &Path, first: u32, rng: &mut StdRng) {
     let had = log_files(to);
     let mut files = log_files(path);
     files.retain(|(name, _)| name[..8].parse::<u32>().unwrap() >= first);
-    for _ in 0..200 {
+    let rounds = if std::env::var_os("RUN_SLOW_TESTS").is_some() { 1000 } else { 60 };
+    for _ in 0..rounds {
         // Opened anew, the store has read nothing yet.
         let store = small().open(path).unwrap();
         let (name, bytes) = &files[rng.random_range(0..files.len())];

@@ -8,6 +8,7 @@
 //! - `failure`: after the file system failed nothing is acknowledged.
 //! - `fixture`: databases of every format that was ever written still open.
 //! - `format`: the files against the chapters of `FORMAT.md` about them.
+//! - `large`: an object of 2 GiB moves in bounded memory.
 //! - `model`: random work compared with a model, through restarts, crashes and lost indexes.
 //! - `recovery`: a torn end, at any byte, ends the log at the last whole group.
 //! - `retention`: what is kept reads as before, the rest goes, space returns; packs and their damage.
@@ -22,6 +23,8 @@ mod damage;
 mod failure;
 mod fixture;
 mod format;
+#[cfg(target_os = "linux")]
+mod large;
 mod model;
 mod recovery;
 mod retention;

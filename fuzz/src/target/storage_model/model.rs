@@ -93,7 +93,7 @@ impl Model {
     pub(crate) fn apply(&mut self, draft: &Draft) {
         for made in &draft.made {
             match made {
-                Made::Version { bytes, nonces, base } => {
+                Made::Version { bytes, nonces, base, before: _ } => {
                     self.version(bytes, nonces.as_ref(), *base);
                 }
                 Made::Refusal(refusal) => {
