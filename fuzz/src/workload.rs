@@ -326,7 +326,12 @@ impl Run<'_> {
         for author in &state.authors {
             let made = vec![author.clone().version(&mut rng)];
             let draft = Draft { made, names: Vec::new() };
-            if append(self.store(), &self.work.parts, &draft).is_ok() {
+            let (told, result) = channel();
+            // What could not be pushed is told as well.
+            let _ = push(self.store(), &self.work.parts, &draft, move |result| {
+                told.send(result).expect("whoever pushed waits");
+            });
+            if result.recv().expect("the callback is called, whatever happens").is_ok() {
                 self.disk.mark(Mark::Acknowledged(self.frames));
             }
         }

@@ -164,18 +164,18 @@ pub fn offset<F: Field>(record: &Record, name: &str) -> Result<u32, Mismatch> {
     Ok(field.offset)
 }
 
-/// Whether a type is the record with these fields, in this order, and no others; `offsets` are
-/// found by [`State::offsets`].
+/// Whether a type is the record with the fields of `S`, which are called so, in their order and no
+/// others.
 #[doc(hidden)]
-pub fn record<S: State>(ty: &Type, names: &[&str]) -> Result<S::Offsets, Mismatch> {
+pub fn record<S: State>(ty: &Type, names: &[&str]) -> Result<(), Mismatch> {
     let list = |names: &[&str]| format!("record {{ {} }}", names.join(", "));
     let Type::Record(record) = ty else { return Err(Mismatch::new(list(names), ty)) };
-    let offsets = S::offsets(record)?;
+    S::offsets(record)?;
     if record.fields.iter().map(|field| field.name.as_str()).ne(names.iter().copied()) {
         let found: Vec<&str> = record.fields.iter().map(|field| field.name.as_str()).collect();
         return Err(Mismatch::new(list(names), list(&found)));
     }
-    Ok(offsets)
+    Ok(())
 }
 
 /// Whether a type is the enum with these cases, in this order.

@@ -141,14 +141,18 @@ fn put(
         }
     }
     let mut names = transaction.open_table(NAMES)?;
-    for (name, id) in &generation.names {
+    let mut bound: Vec<_> = generation.names.iter().collect();
+    bound.sort_unstable();
+    for (name, id) in bound {
         let value = row::close(name.as_bytes(), id.0.to_vec());
         names.insert(name.as_bytes(), &value[..])?;
     }
     let mut blobs = transaction.open_table(BLOBS)?;
-    for (hash, position) in &generation.blobs {
-        let value = row::close(&hash.key(), position.0.to_le_bytes().to_vec());
-        blobs.insert(&hash.key()[..], &value[..])?;
+    let mut placed: Vec<_> = generation.blobs.iter().map(|(hash, at)| (hash.key(), at)).collect();
+    placed.sort_unstable();
+    for (key, position) in placed {
+        let value = row::close(&key, position.0.to_le_bytes().to_vec());
+        blobs.insert(&key[..], &value[..])?;
     }
     let mut value = Vec::new();
     value.put_u32(LAYOUT).put_u64(covers.end.0).put_u64(covers.last.0).put(&covers.check);

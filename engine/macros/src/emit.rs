@@ -80,7 +80,7 @@ fn field_impl(ident: &Ident, view: &Ident, fields: &[Field], bounds: &TokenStrea
             fn check(
                 ty: &::continuant::object::schema::Type,
             ) -> ::core::result::Result<(), ::continuant::state::Mismatch> {
-                ::continuant::state::record::<#ident>(ty, &[#(#names),*]).map(|_| ())
+                ::continuant::state::record::<#ident>(ty, &[#(#names),*])
             }
 
             #[inline]

@@ -45,8 +45,8 @@ struct Depot {
 
 #[derive(Debug, PartialEq, State)]
 struct Place {
-    deep: Gate,
     floor: i8,
+    deep: Gate,
 }
 
 #[derive(Debug, PartialEq, State)]
@@ -217,6 +217,17 @@ struct WrongPlace {
 }
 
 #[derive(State)]
+struct PlaceAround {
+    deep: Gate,
+    floor: i8,
+}
+
+#[derive(State)]
+struct PartOfPlace {
+    floor: i8,
+}
+
+#[derive(State)]
 enum OtherStage {
     UnderWay,
     Packed,
@@ -231,6 +242,10 @@ mismatches! {
         "value place.deep.boarded: expected u32, found u64";
     a_field_that_a_nested_record_does_not_have_is_named_by_its_path: last: Option<UnknownGate> =>
         "no field \"last.some.shut\"; there is open, boarded";
+    a_nested_record_has_its_fields_in_their_order: place: PlaceAround =>
+        "value place: expected record { deep, floor }, found record { floor, deep }";
+    a_nested_record_has_all_its_fields: place: PartOfPlace =>
+        "value place: expected record { floor }, found record { floor, deep }";
     a_list_of_other_items_is_named: numbers: Vec<u64> =>
         "value numbers.items: expected u64, found u32";
     a_list_is_no_option: numbers: Option<u32> =>

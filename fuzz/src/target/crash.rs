@@ -88,16 +88,20 @@ impl Cuts<'_> {
         leaves: Leaves,
         depth: usize,
     ) -> Outcome {
-        let left = volume.cut(leaves, &mut self.rng);
+        let again = depth < DEPTH && self.rng.random_bool(0.02);
+        // A database's id is random, and so is where its packs are cut: what is drawn for one cut
+        // is not to change what is drawn for the next.
+        let mut rng = source(self.rng.random());
+        let left = volume.cut(leaves, &mut rng);
         let disk = SimulatedDisk::new(left.clone());
         let about = |problem| format!("leaving {leaves:?}: {problem}");
-        let state = work.recover(&disk, floor, &mut self.rng).map_err(about)?;
+        let state = work.recover(&disk, floor, &mut rng).map_err(about)?;
         self.tally.add("crash points", 1);
-        if depth == DEPTH || !self.rng.random_bool(0.02) {
+        if !again {
             return Ok(());
         }
-        let more = work.after(&mut self.rng, state)?;
-        let again = self.along(&more, &left, depth + 1);
+        let more = work.after(&mut rng, state)?;
+        let again = Cuts { rng, tally: self.tally }.along(&more, &left, depth + 1);
         again.map_err(|problem| about(format!("then, {problem}")))
     }
 }

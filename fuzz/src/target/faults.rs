@@ -45,7 +45,7 @@ pub(crate) fn run(seed: u64, tally: &Tally) -> Outcome {
     }
     for at in 0.. {
         let plan = Plan { fault, at, for_ever, only };
-        let fired = one(&work, &start, plan.clone(), &mut rng);
+        let fired = one(&work, &start, plan.clone(), &mut source(rng.random()));
         let fired = fired.map_err(|problem| format!("{plan:?}: {problem}"))?;
         if fired == 0 {
             return hold("a fault fired", at > 0);

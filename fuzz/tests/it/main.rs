@@ -93,6 +93,12 @@ fn faults() {
 }
 
 #[test]
+fn backup() {
+    let counts = counted("backup", 3);
+    assert!(counts["crash points"] > 300, "{counts:?}");
+}
+
+#[test]
 fn rot() {
     let counts = counted("rot", 1);
     assert!(counts["changed bytes"] > 1000, "{counts:?}");
