@@ -56,10 +56,11 @@ pub use {object, query, storage};
 
 /// Makes a struct one as which states are read, and a fieldless enum a type of its fields.
 ///
-/// The struct names the fields that the program wants, in any order, and need not name all. Names
-/// are compared in the kebab-case of the schema, so that `free_at` reads `free-at`; which types
-/// there are, [`state::Field`] says. For a struct `Plane` there is then a `PlaneView`, with a
-/// method for each field, which reads it in place, and `Plane::from(view)`, which reads all.
+/// The struct names the fields that the program wants, in any order, and need not name all; a
+/// struct that stands for a record in it names all of that one's. Names are compared in the
+/// kebab-case of the schema, so that `free_at` reads `free-at`; which types there are,
+/// [`state::Field`] says. For a struct `Plane` there is then a `PlaneView`, with a method for each
+/// field, which reads it in place, and `Plane::from(view)`, which reads all.
 ///
 /// ```
 /// use continuant::{Bound, Code, Database, State, args};
@@ -77,6 +78,7 @@ pub use {object, query, storage};
 /// struct Place {
 ///     latitude: f64,
 ///     longitude: f64,
+///     floor: i8,
 /// }
 ///
 /// #[derive(Debug, PartialEq, State)]
@@ -104,6 +106,15 @@ pub use {object, query, storage};
 /// assert_eq!(parcels.view(&snapshot)?.delivered_at(), None);           // for many versions
 /// # Ok(())
 /// # }
+/// ```
+///
+/// A field of a type that no state has does not compile:
+///
+/// ```compile_fail
+/// #[derive(continuant::State)]
+/// struct Fleet {
+///     tails: std::collections::HashMap<u32, u32>,
+/// }
 /// ```
 pub use macros::State;
 

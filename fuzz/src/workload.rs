@@ -13,7 +13,7 @@ use object::hash::ObjectId;
 use object::head::Head;
 use rand::RngExt;
 use rand::rngs::StdRng;
-use storage::{CapsuleReader, ObjectInfo, Options, Seal, Store};
+use storage::{CapsuleReader, ErrorKind, ObjectInfo, Options, Seal, Store};
 
 use crate::disk::SimulatedDisk;
 use crate::disk::volume::{Mark, Operation, Volume};
@@ -258,7 +258,7 @@ impl Run<'_> {
 
     fn open(&mut self) -> storage::Result<()> {
         self.store = Some(Arc::new(self.work.open(self.disk)?));
-        self.disk.mark(Mark::Opened);
+        self.disk.mark(Mark::Well);
         Ok(())
     }
 
@@ -274,7 +274,7 @@ impl Run<'_> {
             Step::Group(drafts) => self.group(drafts),
             Step::Race(drafts) => self.race(drafts),
             Step::Checkpoint => self.store().checkpoint(),
-            Step::Compact => self.store().compact(0, |_, _| {}).map(|_| ()),
+            Step::Compact => self.compact(),
             Step::Reopen { close } => {
                 self.close(*close)?;
                 self.open()
@@ -286,6 +286,17 @@ impl Run<'_> {
                 self.disk.mark(Mark::Acknowledged(self.frames));
                 Ok(())
             }
+        }
+    }
+
+    fn compact(&mut self) -> storage::Result<()> {
+        match self.store().compact(0, |_, _| {}) {
+            // There is no room for a pack; there may be for frames.
+            Err(error) if *error.kind() == ErrorKind::Full => {
+                self.disk.mark(Mark::Well);
+                Ok(())
+            }
+            done => done.map(|_| ()),
         }
     }
 

@@ -68,23 +68,27 @@ impl Store {
     ///
     /// [`Damaged`](ErrorKind::Damaged) when a segment is not whole: it is left as it is, with those
     /// behind it. Those of the file system.
-    pub fn compact(&self, now: u64, mut progress: impl FnMut(u64, u64)) -> Result<Compacted> {
-        let inner = self.inner();
-        let _only = inner.compacting.lock();
-        inner.log.health()?;
-        let full = inner.log.durable().segment();
-        let mut numbers = inner.log.segments().numbers()?;
-        numbers.retain(|&number| number < full);
-        let all = numbers.len() as u64;
-        let (retention, keeps) = (inner.retention()?, HashMap::new());
-        let mut trim = Trim { inner, retention, now, keeps, trimmed_count: 0 };
-        let mut compacted = Compacted::default();
-        for (number, done) in numbers.into_iter().zip(1..) {
-            trim.segment(number, &mut compacted)?;
-            progress(done, all);
-        }
-        Ok(compacted)
+    pub fn compact(&self, now: u64, progress: impl FnMut(u64, u64)) -> Result<Compacted> {
+        // A full disk only keeps packs from being made.
+        self.inner().heed(compact(self.inner(), now, progress))
     }
+}
+
+fn compact(inner: &Inner, now: u64, mut progress: impl FnMut(u64, u64)) -> Result<Compacted> {
+    let _only = inner.compacting.lock();
+    inner.log.health()?;
+    let full = inner.log.durable().segment();
+    let mut numbers = inner.log.segments().numbers()?;
+    numbers.retain(|&number| number < full);
+    let all = numbers.len() as u64;
+    let (retention, keeps) = (inner.retention()?, HashMap::new());
+    let mut trim = Trim { inner, retention, now, keeps, trimmed_count: 0 };
+    let mut compacted = Compacted::default();
+    for (number, done) in numbers.into_iter().zip(1..) {
+        trim.segment(number, &mut compacted)?;
+        progress(done, all);
+    }
+    Ok(compacted)
 }
 
 impl Trim<'_> {

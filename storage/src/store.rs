@@ -352,9 +352,12 @@ impl Inner {
 
     /// Reads the index as it is now.
     pub(crate) fn indexed<T>(&self, read: impl FnOnce(&Reading<'_>) -> Result<T>) -> Result<T> {
-        let found = self.index.reading().and_then(|index| read(&index));
-        found.inspect_err(|error| {
-            // After any failure of the file system nothing more is promised.
+        self.heed(self.index.reading().and_then(|index| read(&index)))
+    }
+
+    /// Gives a result back. After any failure of the file system nothing more is promised.
+    pub(crate) fn heed<T>(&self, result: Result<T>) -> Result<T> {
+        result.inspect_err(|error| {
             if matches!(error.kind(), ErrorKind::Io { .. }) {
                 self.log.poison(error);
             }

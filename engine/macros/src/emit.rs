@@ -25,9 +25,12 @@ fn view(model: &Model, fields: &[Field]) -> TokenStream {
     let about = format!("A [`{ident}`] in a version, read field by field where it is.");
     let count = fields.len();
     let accessors = fields.iter().enumerate().map(accessor);
-    let types = fields.iter().map(|field| &field.ty);
-    // What stands in a bound need not be said again by every line that rests on it.
-    let bounds = quote!(where #(#types: ::continuant::state::Field),*);
+    // What a bound says need not be said again by every line that rests on it.
+    let bounds = fields.iter().map(|field| {
+        let ty = &field.ty;
+        quote_spanned!(ty.span()=> #ty: ::continuant::state::Field)
+    });
+    let bounds = quote!(where #(#bounds),*);
     let impls = [field_impl(ident, &view, fields, &bounds), owned(ident, &view, fields, &bounds)];
     quote! {
         #[doc = #about]

@@ -40,8 +40,8 @@ pub(crate) enum Operation {
 /// What is in a trace that does not change the disk.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Mark {
-    /// The store was opened.
-    Opened,
+    /// The store was opened, or came through a failure that it need not end with.
+    Well,
     /// The store acknowledged all up to the frame with this number.
     Acknowledged(usize),
     /// An operation was made to fail.

@@ -128,7 +128,7 @@ fn silent(trace: &[Operation]) -> Outcome {
     for operation in trace {
         match operation {
             Operation::Mark(Mark::Failed) => failed = true,
-            Operation::Mark(Mark::Opened) => failed = false,
+            Operation::Mark(Mark::Well) => failed = false,
             Operation::Mark(Mark::Acknowledged(frame)) => {
                 hold(format!("frame {frame} is not acknowledged after a failure"), !failed)?;
             }
