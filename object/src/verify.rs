@@ -6,8 +6,8 @@
 //! which is its memory, globals, effects and fuel, and the version of the instrumentation that it
 //! ran under: the engine's replay verifies those.
 //!
-//! Where only headers are left, [`Headers`] verifies that they are chained; a [`Verifier`] resumes with
-//! the first version whose memory is there.
+//! Where only headers are left, [`Headers`] verifies that they are chained; a [`Verifier`] resumes
+//! with the first version whose memory is there.
 //!
 //! It does not know where records come from. It holds one image, the nonces and O(log n) hashes.
 
@@ -83,8 +83,8 @@ impl Verifier {
         Ok(Verifier { definition, head: Head::new(header), replica })
     }
 
-    /// Goes on behind headers, from the newest version's `image`, `globals` and `nonces`: that these
-    /// are the ones that its header names. How it came to them is not verified.
+    /// Goes on behind headers, from the newest version's `image`, `globals` and `nonces`: that
+    /// these are the ones that its header names. How it came to them is not verified.
     ///
     /// # Errors
     ///

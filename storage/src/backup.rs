@@ -44,13 +44,14 @@ pub struct BackupReport {
 }
 
 impl Store {
-    /// Brings the backup in the directory `to` up to what is durable now, while appends go on; makes
-    /// it when the directory is missing or empty. `progress` is told bytes of log done and in all.
+    /// Brings the backup in the directory `to` up to what is durable now, while appends go on;
+    /// makes it when the directory is missing or empty. `progress` is told bytes of log done and in
+    /// all.
     ///
-    /// Only what the backup does not have is copied, in bounded memory, every frame verified. It has
-    /// what the database has: what retention let go goes from it too, last of all. When it fails on
-    /// the way, and after a crash, calling it again goes on; until then a backup that was there has
-    /// what it had or more, and one that was not there cannot be opened.
+    /// Only what the backup does not have is copied, in bounded memory, every frame verified. It
+    /// has what the database has: what retention let go goes from it too, last of all. When it
+    /// fails on the way, and after a crash, calling it again goes on; until then a backup that was
+    /// there has what it had or more, and one that was not there cannot be opened.
     ///
     /// The backup is this database, with its id: [`Options::restore`](crate::Options::restore) says
     /// what follows from that. It is locked meanwhile, and must not be appended to between backups.
@@ -59,8 +60,8 @@ impl Store {
     /// # Errors
     ///
     /// [`Damaged`](ErrorKind::Damaged) when the log is, and nothing of that is in the backup;
-    /// [`NotItsBackup`](ErrorKind::NotItsBackup) when the directory has another database or one that
-    /// went another way, [`Occupied`](ErrorKind::Occupied) when it has other files,
+    /// [`NotItsBackup`](ErrorKind::NotItsBackup) when the directory has another database or one
+    /// that went another way, [`Occupied`](ErrorKind::Occupied) when it has other files,
     /// [`Locked`](ErrorKind::Locked) when it is open, and those of the file system.
     pub fn backup(
         &self,

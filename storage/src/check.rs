@@ -143,7 +143,8 @@ impl<'a> Walk<'a> {
         while scan.tail().end < end.end {
             let broken = match scan.next() {
                 Ok(Next::Frame(frame)) => Ok(frame),
-                // The last segment may have no frame yet, but old bytes in a file that is used again.
+                // The last segment may have no frame yet, but old bytes in a file that is used
+                // again.
                 Ok(Next::Nothing | Next::Broken(_)) if scan.tail().end == end.end => break,
                 Ok(Next::Broken(error)) | Err(error) => Err(error),
                 Ok(Next::Nothing) => Err(damaged(scan.tail().end, "a frame", "none")),

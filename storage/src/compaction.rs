@@ -60,9 +60,10 @@ struct Trim<'a> {
 }
 
 impl Store {
-    /// Lets go what retention does not keep at the time `now`, in milliseconds since 1970-01-01 UTC,
-    /// and compresses what is left, in all segments of the log that are full. Space returns to the
-    /// disk segment by segment; it needs room for one. `progress` is told segments done and in all.
+    /// Lets go what retention does not keep at the time `now`, in milliseconds since 1970-01-01
+    /// UTC, and compresses what is left, in all segments of the log that are full. Space returns to
+    /// the disk segment by segment; it needs room for one. `progress` is told segments done and in
+    /// all.
     ///
     /// # Errors
     ///

@@ -1,5 +1,5 @@
-//! Reads of a version's memory, globals and nonces: from the version's record to the few others that
-//! have them.
+//! Reads of a version's memory, globals and nonces: from the version's record to the few others
+//! that have them.
 //!
 //! Page by page, the table says which record wrote it last; that has it whole, or as runs over one
 //! more record or the base image. It does not know how a version is found, nor how frames are kept.

@@ -116,13 +116,14 @@ impl Options {
     }
 
     /// Makes a new database in `to`, which must be missing or empty, out of the one in `from`: a
-    /// backup, or any that is closed; it is not changed. `progress` is told bytes of log done and in
-    /// all. Every frame is verified. What fails on the way leaves no database, and can be done
+    /// backup, or any that is closed; it is not changed. `progress` is told bytes of log done and
+    /// in all. Every frame is verified. What fails on the way leaves no database, and can be done
     /// again. A log that is damaged can be restored up to a place before the damage.
     ///
     /// The result is the same database, with the same id, as of an earlier moment: its objects are
-    /// the same objects. Only one of the two should go on, or their lineages fork. Of an object whose
-    /// newest version then was let go by retention since, there is the lineage, and no memory.
+    /// the same objects. Only one of the two should go on, or their lineages fork. Of an object
+    /// whose newest version then was let go by retention since, there is the lineage, and no
+    /// memory.
     ///
     /// # Errors
     ///

@@ -1,11 +1,11 @@
-//! Where the pages of an object's memory are in the log: which version wrote each last, and what has
-//! changed of each since it was written whole.
+//! Where the pages of an object's memory are in the log: which version wrote each last, and what
+//! has changed of each since it was written whole.
 //!
 //! A version's record has its own pages: whole, or as the runs in which they differ from the last
 //! record that has them whole, or from the base image while there is none. So a page is at most two
 //! records away. A page is written whole once its runs have cost as much. Every so many versions a
-//! record also has a table of all the other pages, so the versions that one reads to find every page
-//! are few however long the history is. It does not read the log.
+//! record also has a table of all the other pages, so the versions that one reads to find every
+//! page are few however long the history is. It does not read the log.
 //!
 //! Invariant: `full`, `newer` and `since` are ascending by page; a page in `newer` is newer than in
 //! `full`; what `since` says of a page is so, and what it does not say is not known.

@@ -11,9 +11,9 @@ use crate::error::Result;
 use crate::log::record::Body;
 use crate::store::{Inner, Store};
 
-/// How many of an object's newest versions are kept whole. Of those before, the header stays, so the
-/// lineage can still be verified; payloads and memories go when the store is compacted. The newest
-/// version is always kept.
+/// How many of an object's newest versions are kept whole. Of those before, the header stays, so
+/// the lineage can still be verified; payloads and memories go when the store is compacted. The
+/// newest version is always kept.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Retention {
     /// All of them.

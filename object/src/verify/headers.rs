@@ -1,5 +1,5 @@
-//! Verification of a lineage of which only headers and refusals are left: that they are chained, and
-//! that what a version cannot change stays.
+//! Verification of a lineage of which only headers and refusals are left: that they are chained,
+//! and that what a version cannot change stays.
 //!
 //! It does not know payloads or memories.
 

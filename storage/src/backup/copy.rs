@@ -310,8 +310,8 @@ impl<'a> LogCopy<'a> {
         }
     }
 
-    /// Cuts a segment that was copied as a pack at the limit. Behind it is a new segment, for nothing
-    /// is added to a pack.
+    /// Cuts a segment that was copied as a pack at the limit. Behind it is a new segment, for
+    /// nothing is added to a pack.
     fn cut(&mut self, number: u32, pack: &Pack, short: Short<'_>) -> Result<Tail> {
         self.name()?;
         let limit = self.limit_in(number).unwrap_or(u64::from(pack.end()));

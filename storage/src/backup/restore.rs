@@ -34,8 +34,8 @@ pub enum Until {
     /// To before the first frame that has a version or a refusal with a later time, in milliseconds
     /// since 1970-01-01 UTC. Times are those that hosts stamped. Under one clock that goes forwards
     /// they ascend along the log, and the result is what there was at that time. When a clock was
-    /// set back, or an import brought an object from a host whose clock was ahead, frames behind the
-    /// first later one are not restored, though their times may be earlier.
+    /// set back, or an import brought an object from a host whose clock was ahead, frames behind
+    /// the first later one are not restored, though their times may be earlier.
     Time(u64),
 }
 

@@ -243,8 +243,9 @@ impl Segments {
         Ok(())
     }
 
-    /// Makes a segment of `bytes` bytes whose header names `previous`, the last frame before it; in a
-    /// file that was one before, if there is such a file. What is behind the header is not zero then.
+    /// Makes a segment of `bytes` bytes whose header names `previous`, the last frame before it; in
+    /// a file that was one before, if there is such a file. What is behind the header is not zero
+    /// then.
     pub(crate) fn create(
         &self,
         number: u32,

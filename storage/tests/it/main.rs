@@ -11,7 +11,8 @@
 //! - `large`: an object of 2 GiB moves in bounded memory.
 //! - `model`: random work compared with a model, through restarts, crashes and lost indexes.
 //! - `recovery`: a torn end, at any byte, ends the log at the last whole group.
-//! - `retention`: what is kept reads as before, the rest goes, space returns; packs and their damage.
+//! - `retention`: what is kept reads as before, the rest goes, space returns; packs and their
+//!   damage.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on stops where it is")]
 

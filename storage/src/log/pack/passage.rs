@@ -14,7 +14,8 @@ impl Pack {
         (self.number, self.previous, self.check) == (other.number, other.previous, other.check)
     }
 
-    /// Gives every byte of the file to `to`, in order, each piece with its place; gives their count.
+    /// Gives every byte of the file to `to`, in order, each piece with its place; gives their
+    /// count.
     ///
     /// # Errors
     ///

@@ -4,8 +4,8 @@
 //! Two layouts are read, the second is written; both are described in `FORMAT.md`. It does not know
 //! how records are found, nor what the pages were that runs change.
 //!
-//! Invariant: what `encode_into` writes, `decode` reads back; it refuses pages and runs that are out
-//! of order or beyond the memory.
+//! Invariant: what `encode_into` writes, `decode` reads back; it refuses pages and runs that are
+//! out of order or beyond the memory.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
