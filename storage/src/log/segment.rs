@@ -364,7 +364,10 @@ impl Segments {
     /// Bytes that the disk holds for a segment.
     pub(crate) fn bytes_held(&self, number: u32) -> Result<u64> {
         let held = |path: PathBuf| self.disk.bytes_held(&path);
-        let bytes = held(self.pack_path(number)).or_else(|_| held(self.path(number)));
+        let bytes = match held(self.pack_path(number)) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => held(self.path(number)),
+            held => held,
+        };
         bytes.map_err(|error| Error::io("read", error).at(self.path(number)))
     }
 
