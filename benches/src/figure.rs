@@ -6,6 +6,7 @@
 //! Invariant: a ratio above 1 says that we are better, whatever the unit.
 
 use std::fmt;
+use std::io::{self, Write};
 
 use serde_json::{Value, json};
 
@@ -152,8 +153,21 @@ impl Figure {
         if self.unit.more_is_better { ours / theirs } else { theirs / ours }
     }
 
+    /// Writes the figure as lines for people, or as one JSON object.
+    ///
+    /// # Errors
+    ///
+    /// Those of `out`.
+    pub fn print(&self, json: bool, out: &mut impl Write) -> io::Result<()> {
+        match json {
+            true => writeln!(out, "{}", self.json())?,
+            false => writeln!(out, "{self}")?,
+        }
+        out.flush()
+    }
+
     /// One JSON object.
-    pub fn json(&self) -> Value {
+    fn json(&self) -> Value {
         let peer = |peer: &Peer| {
             json!({
                 "name": peer.name,

@@ -74,13 +74,7 @@ pub fn run(request: &Request, out: &mut impl Write) -> Result<()> {
     if !request.json {
         writeln!(out, "{}; {} rounds", machine::describe(), request.rounds)?;
     }
-    let mut line = |figure: &Figure| -> Result<()> {
-        match request.json {
-            true => writeln!(out, "{}", figure.json())?,
-            false => writeln!(out, "{figure}")?,
-        }
-        Ok(out.flush()?)
-    };
+    let mut line = |figure: &Figure| figure.print(request.json, out);
     for figure in machine::noise(request.sizes.noise_runs)? {
         line(&figure)?;
     }

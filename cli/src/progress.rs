@@ -27,6 +27,14 @@ pub(crate) fn growing(doing: &'static str) -> ProgressBar {
     start(doing, 0, "{msg:10} {bytes}")
 }
 
+/// What tells a bar how much is done, and of how much.
+pub(crate) fn follow(bar: &ProgressBar) -> impl FnMut(u64, u64) {
+    |done, all| {
+        bar.set_length(all);
+        bar.set_position(done);
+    }
+}
+
 fn start(doing: &'static str, count: u64, template: &str) -> ProgressBar {
     let style = ProgressStyle::with_template(template).expect("the template is a constant");
     let bar = ProgressBar::new(count).with_style(style).with_message(doing);

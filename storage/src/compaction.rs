@@ -12,11 +12,11 @@ use std::sync::Arc;
 use object::hash::ObjectId;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::log::frame::{self, Header};
+use crate::log::frame::Header;
 use crate::log::record::{Body, Left, Record, VersionBytes, raw_records};
 use crate::log::scan::{Next, Scan};
-use crate::log::segment::{self, Segment};
-use crate::log::{Frame, Position, Tail};
+use crate::log::segment::Segment;
+use crate::log::{Frame, Tail};
 use crate::retention::Retention;
 use crate::row::Row;
 use crate::store::{Inner, Store};
@@ -95,7 +95,6 @@ fn compact(inner: &Inner, now: u64, mut progress: impl FnMut(u64, u64)) -> Resul
 impl Trim<'_> {
     fn segment(&mut self, number: u32, compacted: &mut Compacted) -> Result<()> {
         let segments = self.inner.log.segments();
-        let mut end = segment::HEADER_BYTES as u32;
         if let Segment::Packed(_) = segments.segment(number)? {
             let (mut bytes, mut left) = (0, 0);
             self.walk(number, |_, frame, trimmed| {
@@ -107,14 +106,9 @@ impl Trim<'_> {
                 return Ok(());
             }
         }
-        // Where the last frame ends: the file may be longer after a crash.
-        self.walk(number, |header, frame, _| {
-            end = frame.position.offset() + frame::HEADER_BYTES as u32 + header.length;
-            Ok(())
-        })?;
         let before = segments.bytes_held(number)?;
         self.trimmed_count = 0;
-        let after = segments.replace(number, end, |pack| {
+        let after = segments.replace(number, |pack| {
             self.walk(number, |header, frame, trimmed| {
                 let body = trimmed.as_deref().unwrap_or(&frame.body);
                 let added = pack.add(frame.position.offset(), header, body);
@@ -138,22 +132,16 @@ impl Trim<'_> {
         mut each: impl FnMut(&Header, &Frame, Option<Vec<u8>>) -> Result<()>,
     ) -> Result<()> {
         let (segments, seal) = (self.inner.log.segments(), self.inner.log.seal());
-        let start = Position::new(number, segment::HEADER_BYTES as u32);
-        let mut previous = segments.header(number)?.previous;
-        let from = Tail { end: start, last: Position::NONE, check: previous };
-        let mut scan = Scan::new(segments, seal, from);
+        let start = Tail::of_segment(number, segments.header(number)?.previous);
+        let mut scan = Scan::new(segments, seal, start);
         loop {
             let frame = match scan.next()? {
                 Next::Frame(frame) if frame.position.segment() == number => frame,
                 Next::Frame(_) | Next::Nothing => return Ok(()),
                 Next::Broken(error) => return Err(error),
             };
-            let length = scan.tail().end.0 - frame.position.0 - frame::HEADER_BYTES as u64;
-            let (length, group, check) = (length as u32, frame.group, frame.check);
-            let header = Header { length, group, previous, check };
-            previous = check;
             let trimmed = self.frame(&frame)?;
-            each(&header, &frame, trimmed)?;
+            each(scan.header(), &frame, trimmed)?;
         }
     }
 
@@ -222,17 +210,17 @@ impl Inner {
             }
         };
         let base = self.require_base(row.base)?;
-        loop {
-            let first = self.locate(row, from)?.filter(|_| from > 0);
-            let Some(first) = first else { return Ok(Keep::default()) };
-            match self.sources(id, &base, &first).map_err(|error| (error.kind().clone(), error)) {
+        while from > 0 {
+            let Some(first) = self.locate(row, from)? else { break };
+            match self.sources(id, &base, &first) {
                 Ok(sources) => return Ok(Keep { from, sources }),
-                // What an earlier, stricter rule let go is gone.
-                Err((ErrorKind::Pruned { kept_from, .. }, _)) if kept_from > from => {
-                    from = kept_from;
-                }
-                Err((_, error)) => return Err(error),
+                Err(error) => match *error.kind() {
+                    // What an earlier, stricter rule let go is gone.
+                    ErrorKind::Pruned { kept_from, .. } if kept_from > from => from = kept_from,
+                    _ => return Err(error),
+                },
             }
         }
+        Ok(Keep::default())
     }
 }

@@ -277,20 +277,9 @@ fn decode(bytes: &[u8]) -> Result<DatabaseId> {
     Ok(reader.array()?)
 }
 
-/// Makes a file that has its name only once what `fill` writes is durable.
+/// Makes a file that has its name only once what `fill` writes is durable. What is at its temporary
+/// name already is `fill`'s to use.
 pub(crate) fn create_file(
-    disk: &dyn Disk,
-    path: &Path,
-    fill: impl FnOnce(&dyn DiskFile) -> io::Result<()>,
-) -> Result<Arc<dyn DiskFile>> {
-    fill_file(disk, path, |file| {
-        file.set_length(0)?;
-        fill(file)
-    })
-}
-
-/// As [`create_file`], of a file that may be at the temporary name already.
-pub(crate) fn fill_file(
     disk: &dyn Disk,
     path: &Path,
     fill: impl FnOnce(&dyn DiskFile) -> io::Result<()>,

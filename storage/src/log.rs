@@ -92,6 +92,20 @@ pub(crate) struct Tail {
     pub(crate) check: Check,
 }
 
+impl Tail {
+    /// The start of a segment behind the frame with the check `previous`.
+    pub(crate) fn of_segment(number: u32, previous: Check) -> Tail {
+        let end = Position::new(number, segment::HEADER_BYTES as u32);
+        Tail { end, last: Position::NONE, check: previous }
+    }
+
+    /// The end behind the frame at `place`.
+    pub(crate) fn behind(header: &frame::Header, place: Position) -> Tail {
+        let bytes_count = frame::HEADER_BYTES as u64 + u64::from(header.length);
+        Tail { end: Position(place.0 + bytes_count), last: place, check: header.check }
+    }
+}
+
 /// Called once, on the committer's thread, with what became of a frame.
 pub(crate) type Done = Box<dyn FnOnce(Result<()>) + Send>;
 

@@ -23,10 +23,10 @@ use crate::store::Inner;
 use crate::stored::{StoredCommit, StoredPage, commits, last_commit, read_commit};
 
 /// A page as a frame has it.
-pub(crate) struct Found {
-    pub(crate) index: u32,
+struct Found {
+    index: u32,
     /// The version that has it.
-    pub(crate) seq: u64,
+    seq: u64,
     frame: Frame,
     page: StoredPage,
 }
@@ -210,12 +210,8 @@ impl Inner {
     fn with_globals(&self, reading: Reading<'_>) -> Result<Option<(StoredCommit, Vec<u64>)>> {
         let Reading { id, stored, .. } = reading;
         let position = stored.notes().globals;
-        if position == Position::NONE {
-            return Ok(None);
-        }
-        let frame = stored.frame_at(&self.log, position)?;
         let has = |commit: &StoredCommit| commit.globals().is_some();
-        let commit = last_commit(&frame, id, stored.header().seq, has)?;
+        let Some(commit) = self.last_with(id, stored, position, has)? else { return Ok(None) };
         let bytes = commit.globals().expect("it was just looked for");
         if GlobalsHash::of(bytes) != stored.header().globals {
             return Err(damaged(position, "the globals of the version", "others"));
@@ -247,17 +243,28 @@ impl Inner {
         stored: &StoredCommit,
         position: Position,
     ) -> Result<Option<StoredCommit>> {
-        if position == Position::NONE {
-            return Ok(None);
-        }
-        let frame = stored.frame_at(&self.log, position)?;
         let has = |commit: &StoredCommit| commit.nonces().is_some();
-        let commit = last_commit(&frame, id, stored.header().seq, has)?;
+        let Some(commit) = self.last_with(id, stored, position, has)? else { return Ok(None) };
         let bytes = commit.nonces().expect("it was just looked for");
         if NoncesHash::of(bytes) != stored.header().nonces {
             return Err(damaged(position, "the nonces of the version", "others"));
         }
         Ok(Some(commit))
+    }
+
+    /// The last version up to `stored`, in the frame at `position`, of which `has` holds.
+    fn last_with(
+        &self,
+        id: ObjectId,
+        stored: &StoredCommit,
+        position: Position,
+        has: impl Fn(&StoredCommit) -> bool,
+    ) -> Result<Option<StoredCommit>> {
+        if position == Position::NONE {
+            return Ok(None);
+        }
+        let frame = stored.frame_at(&self.log, position)?;
+        last_commit(&frame, id, stored.header().seq, has).map(Some)
     }
 }
 

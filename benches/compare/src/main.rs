@@ -47,10 +47,7 @@ fn main() -> Result<()> {
     let noise = machine::noise(if quick { 9 } else { 25 })?;
     let figures = rounds::compare(objects, rounds, only.as_deref())?;
     for figure in noise.iter().chain(&figures) {
-        match json {
-            true => writeln!(out, "{}", figure.json())?,
-            false => writeln!(out, "{figure}")?,
-        }
+        figure.print(json, &mut out)?;
     }
     Ok(())
 }

@@ -24,10 +24,7 @@ impl Backup {
     pub(crate) fn run(self, session: &Session, printer: &mut Printer) -> Result<()> {
         session.with(|db| {
             let bar = progress::bytes("backing up", 0);
-            let report = db.backup(&self.to, |done, all| {
-                bar.set_length(all);
-                bar.set_position(done);
-            })?;
+            let report = db.backup(&self.to, progress::follow(&bar))?;
             bar.finish_and_clear();
             let to = self.to.display().to_string();
             if printer.is_json() {

@@ -27,10 +27,7 @@ impl Check {
         }
         let report = session.with(|db| {
             let bar = progress::bytes("checking", 0);
-            let report = db.check(|done, all| {
-                bar.set_length(all);
-                bar.set_position(done);
-            });
+            let report = db.check(progress::follow(&bar));
             bar.finish_and_clear();
             Ok(report?)
         })?;

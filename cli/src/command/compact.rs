@@ -20,10 +20,7 @@ impl Compact {
         let Compact {} = self;
         session.with(|db| {
             let bar = progress::bar("compacting", 0);
-            let compacted = db.compact(|done, all| {
-                bar.set_length(all);
-                bar.set_position(done);
-            })?;
+            let compacted = db.compact(progress::follow(&bar))?;
             bar.finish_and_clear();
             if printer.is_json() {
                 return printer.document(&json!({

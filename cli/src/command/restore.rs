@@ -31,10 +31,8 @@ impl Restore {
         session::require_new(&to)?;
         let bar = progress::bytes("restoring", 0);
         let until = self.until.map_or(Until::End, Until::Time);
-        let report = Options::new().restore(&self.from, &to, until, |done, all| {
-            bar.set_length(all);
-            bar.set_position(done);
-        })?;
+        let follow = progress::follow(&bar);
+        let report = Options::new().restore(&self.from, &to, until, follow)?;
         bar.finish_and_clear();
         let to = to.display().to_string();
         match printer.is_json() {

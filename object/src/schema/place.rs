@@ -37,6 +37,7 @@ pub trait Scalar: Copy + sealed::Sealed {
     /// Whether fields of the type are read as this.
     fn is(ty: &Type) -> bool;
 
+    /// The value of valid bits, extended with zeros: any NaN is read as the canonical one.
     #[doc(hidden)]
     fn from_bits(bits: u64) -> Self;
 }
@@ -71,8 +72,8 @@ scalars! {
     i16, S16, bits => bits as i16;
     i32, S32, bits => bits as i32;
     i64, S64, bits => bits as i64;
-    f32, F32, bits => f32::from_bits(bits as u32);
-    f64, F64, bits => f64::from_bits(bits);
+    f32, F32, bits => f32::from_bits(scalar::canonical(bits, &Type::F32) as u32);
+    f64, F64, bits => f64::from_bits(scalar::canonical(bits, &Type::F64));
     char, Char, bits => {
         u32::try_from(bits).ok().and_then(char::from_u32).unwrap_or(char::REPLACEMENT_CHARACTER)
     };
@@ -166,7 +167,7 @@ fn in_state(fault: Fault, path: &str) -> crate::error::Error {
 fn scalar<T: Scalar>(memory: &(impl Memory + ?Sized), address: u32, ty: &Type) -> FaultResult<T> {
     let bits = bits(memory, address, ty.layout().size);
     scalar::validate(bits, ty)?;
-    Ok(T::from_bits(scalar::canonical(bits, ty)))
+    Ok(T::from_bits(bits))
 }
 
 /// The address of an item of the list that is `offset` behind `base`.

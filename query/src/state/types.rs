@@ -6,7 +6,6 @@
 //! has a value of Rust.
 
 use std::borrow::Cow;
-use std::convert::identity;
 
 use object::schema::{Layout, Scalar, Type};
 
@@ -16,7 +15,7 @@ use super::mismatch::Mismatch;
 use super::{Field, Result, layout};
 
 macro_rules! scalars {
-    ($($ty:ident, $width:literal, $bits:ident, $canonical:expr;)*) => {$(
+    ($($ty:ident, $width:literal, $bits:ident;)*) => {$(
         impl Field for $ty {
             type Read<'a> = $ty;
 
@@ -32,7 +31,7 @@ macro_rules! scalars {
             #[inline]
             fn read<'a>(at: At<'a>) -> $ty {
                 let bits = $bits::from_le_bytes(at.bytes::<$width>());
-                <$ty as Scalar>::from_bits($canonical(bits).into())
+                <$ty as Scalar>::from_bits(bits.into())
             }
 
             fn own(read: $ty) -> $ty {
@@ -43,27 +42,18 @@ macro_rules! scalars {
 }
 
 scalars! {
-    bool, 1, u8, identity;
-    u8, 1, u8, identity;
-    u16, 2, u16, identity;
-    u32, 4, u32, identity;
-    u64, 8, u64, identity;
-    i8, 1, u8, identity;
-    i16, 2, u16, identity;
-    i32, 4, u32, identity;
-    i64, 8, u64, identity;
-    f32, 4, u32, canonical_32;
-    f64, 8, u64, canonical_64;
-    char, 4, u32, identity;
-}
-
-/// The bits of a float, or of the one NaN that there is in a state.
-fn canonical_32(bits: u32) -> u32 {
-    if f32::from_bits(bits).is_nan() { 0x7fc0_0000 } else { bits }
-}
-
-fn canonical_64(bits: u64) -> u64 {
-    if f64::from_bits(bits).is_nan() { 0x7ff8_0000_0000_0000 } else { bits }
+    bool, 1, u8;
+    u8, 1, u8;
+    u16, 2, u16;
+    u32, 4, u32;
+    u64, 8, u64;
+    i8, 1, u8;
+    i16, 2, u16;
+    i32, 4, u32;
+    i64, 8, u64;
+    f32, 4, u32;
+    f64, 8, u64;
+    char, 4, u32;
 }
 
 /// A string or list: its address, then its length.

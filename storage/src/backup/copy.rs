@@ -18,7 +18,7 @@ use crate::directory::{
 };
 use crate::disk::DiskFile;
 use crate::error::{Error, ErrorKind, Result};
-use crate::log::frame::{self, Check, Header, Seal, damaged};
+use crate::log::frame::{self, Check, Seal, damaged};
 use crate::log::pack::{self, Pack};
 use crate::log::scan::{self, Next, Scan};
 use crate::log::segment::{self, FIRST, HEADER_BYTES, Segment, Segments};
@@ -153,7 +153,7 @@ impl<'a> LogCopy<'a> {
     /// Compares the last segment that the target has; gives the end of its frames.
     fn seam(&mut self, number: u32, short: Short<'_>) -> Result<Tail> {
         let previous = self.of_target(self.there.header(number))?.previous;
-        let mut passage = Passage::new(self.seal, start(number, previous));
+        let mut passage = Passage::new(self.seal, Tail::of_segment(number, previous));
         if let Segment::Plain(file) = self.of_target(self.there.segment(number))? {
             passage.read(&self.there, &*file, u64::MAX, |_, _| Ok(()))?;
         }
@@ -268,7 +268,7 @@ impl<'a> LogCopy<'a> {
         let previous = self.source.header(number)?.previous;
         let limit = self.limit_in(number).unwrap_or(u64::MAX);
         let (before, all) = (self.copied.bytes, self.bytes_count);
-        let mut passage = Passage::new(self.seal, start(number, previous));
+        let mut passage = Passage::new(self.seal, Tail::of_segment(number, previous));
         let read = passage.read(self.source, file, limit, |bytes, at| {
             (self.progress)((before + at).min(all), all);
             to(bytes, at)
@@ -315,19 +315,16 @@ impl<'a> LogCopy<'a> {
     fn cut(&mut self, number: u32, pack: &Pack, short: Short<'_>) -> Result<Tail> {
         self.name()?;
         let limit = self.limit_in(number).unwrap_or(u64::from(pack.end()));
-        let mut tail = start(number, pack.previous());
+        let mut tail = Tail::of_segment(number, pack.previous());
         let mut scan = Scan::new(self.source, self.seal, tail);
-        self.there.replace(number, limit as u32, |to| {
+        self.there.replace(number, |to| {
             while u64::from(tail.end.offset()) < limit {
                 let frame = match scan.next()? {
                     Next::Frame(frame) if frame.position == tail.end => frame,
                     Next::Broken(error) => return Err(error),
                     Next::Frame(_) | Next::Nothing => break,
                 };
-                let length = scan.tail().end.0 - frame.position.0 - frame::HEADER_BYTES as u64;
-                let (length, group, check) = (length as u32, frame.group, frame.check);
-                let header = Header { length, group, previous: tail.check, check };
-                let added = to.add(frame.position.offset(), &header, &frame.body);
+                let added = to.add(frame.position.offset(), scan.header(), &frame.body);
                 added.map_err(|error| Error::io("write", error))?;
                 tail = scan.tail();
             }
@@ -432,9 +429,4 @@ impl Drop for LogCopy<'_> {
             let _ = self.target.disk().remove(&temporary(&self.path(*file)));
         }
     }
-}
-
-/// The start of a segment behind the frame with this check.
-fn start(number: u32, check: Check) -> Tail {
-    Tail { end: Position::new(number, HEADER_BYTES as u32), last: Position::NONE, check }
 }

@@ -7,9 +7,9 @@
 
 use crate::disk::DiskFile;
 use crate::error::Result;
+use crate::log::Tail;
 use crate::log::frame::{HEADER_BYTES, Header, Seal};
 use crate::log::segment::{self, Segments};
-use crate::log::{Position, Tail};
 
 /// Bytes that are read at a time.
 const PIECE_BYTES: u64 = 1 << 20;
@@ -104,9 +104,7 @@ impl Passage {
         if self.seal.header(length, group, previous, hasher.finalize()).check != check {
             return false;
         }
-        let place = self.tail.end;
-        let end = Position(place.0 + HEADER_BYTES as u64 + u64::from(length));
-        self.tail = Tail { end, last: place, check };
+        self.tail = Tail::behind(&header, self.tail.end);
         self.head.clear();
         true
     }
@@ -118,7 +116,7 @@ mod tests {
     use rand::{RngExt, SeedableRng};
 
     use super::*;
-    use crate::log::scan;
+    use crate::log::{Position, scan};
 
     /// Some frames, and where each ends.
     fn frames(rng: &mut StdRng, seal: Seal) -> (Vec<u8>, Vec<usize>) {

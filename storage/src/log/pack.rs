@@ -79,7 +79,7 @@ struct Block {
 /// A frame in a block.
 struct Entry<'a> {
     offset: u32,
-    header: Header,
+    header: &'a [u8; frame::HEADER_BYTES],
     body: &'a [u8],
 }
 
@@ -186,11 +186,9 @@ impl Pack {
         let index = self.blocks.partition_point(|block| block.first <= offset);
         let index = index.checked_sub(1).ok_or_else(missing)?;
         let bytes = self.block(index)?;
-        let found = self
-            .entries(&bytes)
+        let found = entries(&bytes)
             .find(|entry| entry.as_ref().map_or(true, |entry| entry.offset == offset));
-        let entry = found.ok_or_else(missing)??;
-        Ok(Some((entry.header, self.give(&entry))))
+        self.give(&found.ok_or_else(missing)??).map(Some)
     }
 
     /// The first frame at or behind `offset` that can be read.
@@ -198,37 +196,22 @@ impl Pack {
         let index = self.blocks.partition_point(|block| block.first <= offset);
         for index in index.saturating_sub(1)..self.blocks.len() {
             let Ok(bytes) = self.block(index) else { continue };
-            let mut entries = self.entries(&bytes).map_while(Result::ok);
-            if let Some(entry) = entries.find(|entry| entry.offset >= offset) {
-                return Some((entry.header, self.give(&entry)));
+            let entries = entries(&bytes).map_while(Result::ok);
+            let mut found = entries.filter(|entry| entry.offset >= offset);
+            if let Some(given) = found.find_map(|entry| self.give(&entry).ok()) {
+                return Some(given);
             }
         }
         None
     }
 
-    fn give(&self, entry: &Entry<'_>) -> Frame {
+    fn give(&self, entry: &Entry<'_>) -> Result<(Header, Frame)> {
         let position = Position::new(self.number, entry.offset);
-        let Header { check, group, .. } = entry.header;
-        Frame { position, check, group, body: Arc::from(entry.body) }
-    }
-
-    /// The frames of a block.
-    fn entries<'a>(&self, bytes: &'a [u8]) -> impl Iterator<Item = Result<Entry<'a>>> {
-        let seal = self.seal;
-        let mut reader = Reader::new("block of a pack", bytes);
-        std::iter::from_fn(move || {
-            if reader.left() == 0 {
-                return None;
-            }
-            let mut entry = || -> Result<Entry<'a>> {
-                let (offset, length) = (reader.u32()?, reader.u32()?);
-                let header = seal.decode(&reader.array()?);
-                let header = header.ok_or_else(|| reader.fail(0, "a frame header", "another"))?;
-                let body = reader.bytes(length as usize)?;
-                Ok(Entry { offset, header, body })
-            };
-            Some(entry())
-        })
+        let header = self.seal.decode(entry.header);
+        let header =
+            header.ok_or_else(|| self.damaged(entry.offset, "a frame header", "another"))?;
+        let Header { check, group, .. } = header;
+        Ok((header, Frame { position, check, group, body: Arc::from(entry.body) }))
     }
 
     /// A block's bytes, verified.
@@ -264,6 +247,23 @@ impl Pack {
         let expected = format!("{expected} (segment offset {offset})");
         Error::damaged(file_name(self.number), 0, expected, found)
     }
+}
+
+/// The frames of a block.
+fn entries(bytes: &[u8]) -> impl Iterator<Item = Result<Entry<'_>>> {
+    let mut reader = Reader::new("block of a pack", bytes);
+    std::iter::from_fn(move || {
+        if reader.left() == 0 {
+            return None;
+        }
+        let mut entry = || {
+            let (offset, length) = (reader.u32()?, reader.u32()?);
+            let header = reader.bytes(frame::HEADER_BYTES)?;
+            let header = header.try_into().expect("it was read to its length");
+            Ok(Entry { offset, header, body: reader.bytes(length as usize)? })
+        };
+        Some(entry())
+    })
 }
 
 fn decode_block(bytes: &[u8]) -> Result<Block> {

@@ -32,6 +32,8 @@ pub(crate) struct Scan<'a> {
     segments: &'a Segments,
     seal: Seal,
     tail: Tail,
+    /// Of the frame that was given last.
+    header: Option<Header>,
     buffer: Buffer,
 }
 
@@ -46,12 +48,27 @@ struct Buffer {
 impl<'a> Scan<'a> {
     /// Reads on behind `tail`.
     pub(crate) fn new(segments: &'a Segments, seal: Seal, tail: Tail) -> Scan<'a> {
-        Scan { segments, seal, tail, buffer: Buffer::default() }
+        Scan { segments, seal, tail, header: None, buffer: Buffer::default() }
     }
 
     /// The end of what was read.
     pub(crate) fn tail(&self) -> Tail {
         self.tail
+    }
+
+    /// The header of the frame that was given last.
+    ///
+    /// # Panics
+    ///
+    /// When none was.
+    pub(crate) fn header(&self) -> &Header {
+        self.header.as_ref().expect("a frame was given")
+    }
+
+    /// Reads on behind a frame.
+    fn pass(&mut self, header: Header, place: Position) {
+        self.tail = Tail::behind(&header, place);
+        self.header = Some(header);
     }
 
     /// The next frame. What is broken stays where it is: asking again gives the same.
@@ -108,7 +125,7 @@ impl<'a> Scan<'a> {
         }
         let (check, group, body) = (header.check, header.group, Arc::from(body));
         let frame = Frame { position: place, check, group, body };
-        self.tail = behind(&header, place);
+        self.pass(header, place);
         Ok(Some(Next::Frame(frame)))
     }
 
@@ -126,7 +143,7 @@ impl<'a> Scan<'a> {
             let (expected, found) = ("the frame that follows", "one that follows another");
             return Ok(Some(Next::Broken(damaged(place, expected, found))));
         }
-        self.tail = behind(&header, place);
+        self.pass(header, place);
         Ok(Some(Next::Frame(frame)))
     }
 
@@ -157,7 +174,7 @@ impl<'a> Scan<'a> {
                 Segment::Plain(file) => file,
                 Segment::Packed(pack) => {
                     let Some((header, frame)) = pack.first_from(at as u32) else { continue };
-                    self.tail = behind(&header, frame.position);
+                    self.pass(header, frame.position);
                     return Ok(Some(frame));
                 }
             };
@@ -190,7 +207,7 @@ impl<'a> Scan<'a> {
             if let Some(header) = self.seal.decode(window) {
                 let position = Position::new(number, (*at + skipped as u64) as u32);
                 if let Ok(frame) = (self.segments, self.seal).frame(position) {
-                    self.tail = behind(&header, position);
+                    self.pass(header, position);
                     return Ok(Some(frame));
                 }
             }
@@ -203,12 +220,6 @@ impl<'a> Scan<'a> {
         }
         Ok(None)
     }
-}
-
-/// The end of the log behind a frame.
-fn behind(header: &Header, place: Position) -> Tail {
-    let end = Position(place.0 + HEADER_BYTES as u64 + u64::from(header.length));
-    Tail { end, last: place, check: header.check }
 }
 
 fn broken(place: Position, found: &str) -> Next {
@@ -244,6 +255,5 @@ impl Buffer {
 
 /// Where the log of a database starts.
 pub(crate) fn start(seal: Seal) -> Tail {
-    let end = Position::new(segment::FIRST, segment::HEADER_BYTES as u32);
-    Tail { end, last: Position::NONE, check: seal.first() }
+    Tail::of_segment(segment::FIRST, seal.first())
 }

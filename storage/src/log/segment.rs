@@ -6,14 +6,14 @@
 //! Invariant: a segment that has its name has a durable header, which names the last frame of the
 //! segment before it.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use object::codec::{Reader, Write};
 use parking_lot::Mutex;
 
-use crate::directory::{DatabaseId, create_file, fill_file, keep_file, sync_directory, temporary};
+use crate::directory::{DatabaseId, create_file, keep_file, stage_file, sync_directory, temporary};
 use crate::disk::{Disk, DiskFile};
 use crate::error::{Error, ErrorKind, Result};
 use crate::log::frame::Check;
@@ -76,6 +76,21 @@ fn base_name(number: u32) -> String {
     format!("{number:08}{SUFFIX}")
 }
 
+/// The number of the segment whose file or pack is called so.
+fn number(name: &Path) -> Option<u32> {
+    let number = name.to_str()?.split('.').next()?.parse().ok()?;
+    let names = [base_name(number), pack::base_name(number)];
+    names.iter().any(|known| name.as_os_str() == known.as_str()).then_some(number)
+}
+
+/// Whether a file was there to be removed or renamed.
+fn was_there(gone: std::io::Result<()>) -> std::io::Result<bool> {
+    match gone {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        gone => gone.map(|()| true),
+    }
+}
+
 impl Segments {
     pub(crate) fn new(disk: Arc<dyn Disk>, path: PathBuf, id: DatabaseId) -> Segments {
         let (open, spares) = Default::default();
@@ -91,18 +106,14 @@ impl Segments {
         self.path.join(base_name(number))
     }
 
+    /// The names in the log's directory.
+    fn names(&self) -> Result<Vec<PathBuf>> {
+        self.disk.list(&self.path).map_err(|error| Error::io("list", error).at(&self.path))
+    }
+
     /// The numbers of the segments that there are, ascending.
     pub(crate) fn numbers(&self) -> Result<Vec<u32>> {
-        let failed = |error| Error::io("list", error).at(&self.path);
-        let mut numbers = Vec::new();
-        for name in self.disk.list(&self.path).map_err(failed)? {
-            let digits = name.to_str().and_then(|name| name.split('.').next());
-            let number = digits.and_then(|digits| digits.parse::<u32>().ok());
-            numbers.extend(number.filter(|&number| {
-                let names = [base_name(number), pack::base_name(number)];
-                names.iter().any(|known| name.as_os_str() == known.as_str())
-            }));
-        }
+        let mut numbers: Vec<u32> = self.names()?.iter().filter_map(|name| number(name)).collect();
         numbers.sort_unstable();
         // A crash may have left a segment beside its pack.
         numbers.dedup();
@@ -161,33 +172,30 @@ impl Segments {
     pub(crate) fn replace(
         &self,
         number: u32,
-        end: u32,
-        fill: impl FnOnce(&mut PackWriter) -> Result<()>,
+        fill: impl FnOnce(&mut PackWriter<'_>) -> Result<()>,
     ) -> Result<u64> {
-        let path = self.pack_path(number);
-        let temporary = temporary(&path);
-        let failed = |operation| move |error| Error::io(operation, error);
-        let write = || -> Result<u64> {
-            let file = self.disk.create(&temporary).map_err(failed("create"))?;
-            file.set_length(0).map_err(failed("write"))?;
-            let previous = self.header(number)?.previous;
-            let begun = PackWriter::begin(Arc::clone(&file), number, self.id, previous);
-            let mut writer = begun.map_err(failed("write"))?;
+        let (disk, path, mut bytes) = (&*self.disk, self.pack_path(number), 0);
+        let previous = self.header(number)?.previous;
+        let failed = |error| Error::io("write", error).at(&path);
+        let file = stage_file(disk, &path, |file| {
+            let mut writer = PackWriter::begin(file, number, self.id, previous).map_err(failed)?;
             fill(&mut writer)?;
-            let bytes = writer.finish(end).map_err(failed("write"))?;
-            file.sync().map_err(failed("sync"))?;
-            // What cannot be read back must not replace what can.
-            Pack::open(file, number, self.id)?;
-            Ok(bytes)
-        };
-        let bytes = write().map_err(|error| {
-            // On a full disk it would hold the space that is missing.
-            let _ = self.disk.remove(&temporary);
-            error.at(&path)
+            bytes = writer.finish().map_err(failed)?;
+            Ok(())
+        });
+        // What cannot be read back must not replace what can.
+        let opened = file.and_then(|file| {
+            let opened = Pack::open(file, number, self.id).map_err(|error| error.at(&path));
+            opened.inspect_err(|_| drop(disk.remove(&temporary(&path))))
+        });
+        opened.map_err(|error| match error.kind() {
+            // Damage is of what `fill` reads, and names its file.
+            ErrorKind::Damaged { .. } => error,
+            _ => error.at(&path),
         })?;
         // Nobody opens the segment between the two names.
         let mut kept = self.open.lock();
-        keep_file(&*self.disk, &path)?;
+        keep_file(disk, &path)?;
         let is_read = match kept.remove(&number) {
             Some(Segment::Plain(file)) => Arc::strong_count(&file) > 1,
             _ => false,
@@ -206,41 +214,37 @@ impl Segments {
             false => self.disk.remove(&path),
         };
         drop(spares);
-        match gone {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-            gone => {
-                gone.map_err(|error| Error::io("remove", error).at(&path))?;
-                sync_directory(&*self.disk, &self.path)
-            }
+        match was_there(gone).map_err(|error| Error::io("remove", error).at(&path))? {
+            true => sync_directory(&*self.disk, &self.path),
+            false => Ok(()),
         }
-    }
-
-    /// Finds the files that can be used again.
-    fn find_spares(&self) -> Result<()> {
-        let names = self.disk.list(&self.path);
-        let names = names.map_err(|error| Error::io("list", error).at(&self.path))?;
-        let is_spare = |name: &PathBuf| name.to_str().is_some_and(|name| name.starts_with(SPARE));
-        let found = names.into_iter().filter(is_spare).map(|name| self.path.join(name));
-        *self.spares.lock() = found.collect();
-        Ok(())
     }
 
     /// Removes what a crash left: segments that have packs, and packs that were not finished. Finds
     /// the files that can be used again.
     pub(crate) fn tidy(&self) -> Result<()> {
-        self.find_spares()?;
-        for number in self.numbers()? {
-            let begun = temporary(&self.pack_path(number));
-            match self.disk.remove(&begun) {
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-                gone => gone.map_err(|error| Error::io("remove", error).at(&begun))?,
+        let names = self.names()?;
+        let is_spare = |name: &&PathBuf| name.to_str().is_some_and(|name| name.starts_with(SPARE));
+        *self.spares.lock() =
+            names.iter().filter(is_spare).map(|name| self.path.join(name)).collect();
+        let names: BTreeSet<PathBuf> = names.into_iter().collect();
+        for number in names.iter().filter_map(|name| number(name)).collect::<BTreeSet<u32>>() {
+            let pack = PathBuf::from(pack::base_name(number));
+            let begun = temporary(&pack);
+            if names.contains(&begun) {
+                self.remove(&self.path.join(begun))?;
             }
-            let exists = self.disk.exists(&self.pack_path(number));
-            if exists.map_err(|error| Error::io("read", error))? {
+            if names.contains(&pack) && names.contains(Path::new(&base_name(number))) {
                 self.remove_replaced(number, false)?;
             }
         }
         Ok(())
+    }
+
+    /// Removes a file, if it is there.
+    fn remove(&self, path: &Path) -> Result<()> {
+        let removed = was_there(self.disk.remove(path));
+        removed.map(drop).map_err(|error| Error::io("remove", error).at(path))
     }
 
     /// Makes a segment of `bytes` bytes whose header names `previous`, the last frame before it; in
@@ -253,22 +257,20 @@ impl Segments {
         previous: Check,
     ) -> Result<Arc<dyn DiskFile>> {
         let (path, header) = (self.path(number), encode(self.id, number, previous));
-        let fill = |file: &dyn DiskFile| {
-            if file.length()? > bytes {
-                file.set_length(bytes)?;
+        let spare = self.spares.lock().pop();
+        // What a crash left at the temporary name is nothing to use again.
+        let kept_bytes = if spare.is_some() { bytes } else { 0 };
+        if let Some(spare) = spare {
+            let renamed = self.disk.rename(&spare, &temporary(&path));
+            renamed.map_err(|error| Error::io("rename", error).at(&spare))?;
+        }
+        let file = create_file(&*self.disk, &path, |file| {
+            if file.length()? > kept_bytes {
+                file.set_length(kept_bytes)?;
             }
             file.allocate(bytes)?;
             file.write_all_at(&header, 0)
-        };
-        let spare = self.spares.lock().pop();
-        let file = match spare {
-            None => create_file(&*self.disk, &path, fill)?,
-            Some(spare) => {
-                let renamed = self.disk.rename(&spare, &temporary(&path));
-                renamed.map_err(|error| Error::io("rename", error).at(&spare))?;
-                fill_file(&*self.disk, &path, fill)?
-            }
-        };
+        })?;
         self.open.lock().insert(number, Segment::Plain(Arc::clone(&file)));
         Ok(file)
     }
@@ -341,12 +343,8 @@ impl Segments {
     pub(crate) fn remove_from(&self, number: u32) -> Result<()> {
         self.open.lock().retain(|&open, _| open < number);
         for removed in self.numbers()?.into_iter().filter(|&found| found >= number).rev() {
-            for path in [self.path(removed), self.pack_path(removed)] {
-                match self.disk.remove(&path) {
-                    Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-                    gone => gone.map_err(|error| Error::io("remove", error).at(&path))?,
-                }
-            }
+            self.remove(&self.path(removed))?;
+            self.remove(&self.pack_path(removed))?;
         }
         sync_directory(&*self.disk, &self.path)
     }

@@ -3,7 +3,6 @@
 //! It does not know where frames come from, nor what was left out of them.
 
 use std::io;
-use std::sync::Arc;
 
 use object::codec::Write;
 
@@ -12,14 +11,17 @@ use super::{
 };
 use crate::directory::DatabaseId;
 use crate::disk::DiskFile;
-use crate::log::frame::{Check, Header, Seal};
+use crate::log::frame::{self, Check, Header, Seal};
+use crate::log::segment;
 
 /// A pack that is being written.
-pub(crate) struct PackWriter {
-    file: Arc<dyn DiskFile>,
+pub(crate) struct PackWriter<'a> {
+    file: &'a dyn DiskFile,
     number: u32,
     key: Key,
     seal: Seal,
+    /// Where the last frame ended in the segment.
+    end: u32,
     /// Where the next block goes.
     at: u64,
     first: u32,
@@ -27,14 +29,14 @@ pub(crate) struct PackWriter {
     blocks: Vec<Block>,
 }
 
-impl PackWriter {
+impl<'a> PackWriter<'a> {
     /// Starts a pack in an empty file.
     pub(crate) fn begin(
-        file: Arc<dyn DiskFile>,
+        file: &'a dyn DiskFile,
         number: u32,
         id: DatabaseId,
         previous: Check,
-    ) -> io::Result<PackWriter> {
+    ) -> io::Result<PackWriter<'a>> {
         let (key, seal) = (Key::new(id), Seal::new(id));
         let mut header = Vec::with_capacity(HEADER_BYTES);
         header.put(&MAGIC).put_u32(VERSION).put_u32(number).put(&id).put(&previous);
@@ -43,8 +45,8 @@ impl PackWriter {
         assert_eq!(header.len(), HEADER_BYTES, "a pack header has its length");
         file.write_all_at(&header, 0)?;
         let (open, blocks) = Default::default();
-        let at = HEADER_BYTES as u64;
-        Ok(PackWriter { file, number, key, seal, at, first: 0, open, blocks })
+        let (end, at) = (segment::HEADER_BYTES as u32, HEADER_BYTES as u64);
+        Ok(PackWriter { file, number, key, seal, end, at, first: 0, open, blocks })
     }
 
     /// Adds the frame that was at `offset`, with the body that it keeps.
@@ -55,6 +57,7 @@ impl PackWriter {
         self.open.reserve(ENTRY_BYTES + body.len());
         self.open.put_u32(offset).put_count(body.len());
         self.open.put(&self.seal.encode(header)).put(body);
+        self.end = offset + frame::HEADER_BYTES as u32 + header.length;
         if self.open.len() >= FULL_BYTES { self.end_block() } else { Ok(()) }
     }
 
@@ -74,16 +77,15 @@ impl PackWriter {
         Ok(())
     }
 
-    /// Writes what is left and the directory of a segment that ended at `end`; gives the pack's
-    /// bytes. The file is not synced yet.
-    pub(crate) fn finish(mut self, end: u32) -> io::Result<u64> {
+    /// Writes what is left, and the directory; gives the pack's bytes. The file is not synced yet.
+    pub(crate) fn finish(mut self) -> io::Result<u64> {
         if !self.open.is_empty() {
             self.end_block()?;
         }
         let mut directory = Vec::new();
         self.blocks.iter().for_each(|block| encode_block(block, &mut directory));
         let mut footer = Vec::with_capacity(FOOTER_BYTES);
-        footer.put_u64(self.at).put_count(self.blocks.len()).put_u32(end);
+        footer.put_u64(self.at).put_count(self.blocks.len()).put_u32(self.end);
         let check = self.key.all(self.number, &[&footer, &directory]);
         footer.put(&check);
         assert_eq!(footer.len(), FOOTER_BYTES, "a pack's end has its length");
