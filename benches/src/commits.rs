@@ -73,6 +73,15 @@ impl Commits {
         append(&mut self.population, &self.store)
     }
 
+    /// Writes the index, so that nothing goes on behind the commits to come.
+    ///
+    /// # Errors
+    ///
+    /// Those of the store.
+    pub fn rest(&self) -> Result<()> {
+        Ok(self.store.checkpoint()?)
+    }
+
     /// Appends the frames of the last round to a file; how long each write and sync took.
     ///
     /// # Errors

@@ -141,7 +141,7 @@ impl Population {
                         sender.send(durable.is_err()).unwrap_or_default();
                     }
                 };
-                self.append_one(store, object, done)?;
+                self.append_one(object, |append| store.append(append, done))?;
             }
             let failed = acknowledged.recv().context("the store acknowledges every append")?;
             ensure!(!failed, "an append became not durable");
@@ -149,29 +149,25 @@ impl Population {
         Ok(())
     }
 
-    fn append_one(
+    /// Has `append` make the next version of an object.
+    fn append_one<T>(
         &self,
-        store: &Store,
         object: usize,
-        done: impl FnOnce(storage::Result<()>) + Send + 'static,
-    ) -> Result<()> {
+        append: impl FnOnce(&Append<'_>) -> storage::Result<T>,
+    ) -> storage::Result<T> {
         let header = &self.next[object - self.objects.start].0;
         let commit = self.payloads.commit(header.clone(), Some(&self.pages.of(object).page));
         let before = Some(&self.images[object]);
         let change = Change::Commit(NewCommit { commit, base: None, nonces: None, before });
-        store.append(&Append { changes: vec![change], ..Append::default() }, done)?;
-        Ok(())
+        append(&Append { changes: vec![change], ..Append::default() })
     }
 
     /// Appends what was prepared, each when the one before is acknowledged; how long each took.
     pub fn append_singly(&mut self, store: &Store) -> Result<Vec<Duration>> {
         let mut took = Vec::with_capacity(self.next.len());
-        let (sender, acknowledged) = channel();
         for object in self.objects.clone() {
-            let sender = sender.clone();
             let start = Instant::now();
-            self.append_one(store, object, move |durable| drop(sender.send(durable)))?;
-            acknowledged.recv()??;
+            self.append_one(object, |append| store.commit(append))?;
             took.push(start.elapsed());
         }
         self.advance();

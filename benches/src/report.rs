@@ -32,9 +32,9 @@ struct Bench {
 
 /// What the default options of a store add up to, in MiB: 64 of cache of the index; 32 for each of
 /// the groups that is open, that is written, and whose two buffers are kept; and 1 KiB for each row
-/// that the index does not have yet, of which there may be twice 65,536 that wait and as many that
-/// are being written.
-const LIMITS_MEBIBYTES: f64 = 64.0 + 4.0 * 32.0 + 4.0 * 64.0;
+/// that the index does not have yet, of which there may be twice 131,072 that wait and as many that
+/// are being written or were last.
+const LIMITS_MEBIBYTES: f64 = 64.0 + 4.0 * 32.0 + 4.0 * 128.0;
 
 const BENCHES: &[Bench] = &[
     Bench { names: &[commits::GROUP], run: commits::group },

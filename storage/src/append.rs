@@ -17,7 +17,7 @@ use object::refusal::Refusal;
 use crate::error::{Error, ErrorKind, Result};
 use crate::heads::Heads;
 use crate::log::record::{BlobHash, Body, NAME_BYTES_MAX, Staged, is_name};
-use crate::log::{Done, Position};
+use crate::log::{Done, Position, Pushed};
 use crate::pages::PageTable;
 use crate::row::{NewVersion, Row};
 use crate::store::{Inner, Store};
@@ -109,9 +109,9 @@ struct Drafted {
 
 impl Store {
     /// Appends one frame if the heads still hold. Returns as soon as the frame has its place, which
-    /// reads see at once, unless the log is far behind; `done` is called on the log's thread when
-    /// the frame is durable. It is called exactly once, also with the error that this returns, and
-    /// must not call the store: that thread would wait for itself.
+    /// reads see at once, unless the log is far behind; `done` is called when the frame is durable,
+    /// on the log's thread or one that [syncs](Store::sync). It is called exactly once, also with
+    /// the error that this returns, and must not call the store: that thread would wait for itself.
     ///
     /// Payloads are stored as they are: that they are those of the header is the caller's promise.
     ///
@@ -130,8 +130,34 @@ impl Store {
         append: &Append<'_>,
         done: impl FnOnce(Result<()>) + Send + 'static,
     ) -> Result<Position> {
+        let (pushed, recent_count) = self.push(append, Box::new(done))?;
+        let position = pushed.position;
+        drop(pushed);
+        self.relieve(recent_count);
+        Ok(position)
+    }
+
+    /// Appends one frame, as [`append`](Store::append) does, and waits until it is durable. While
+    /// the log's own thread has nothing to do, this one writes and syncs: the fastest way to one
+    /// durable commit.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`append`](Store::append).
+    ///
+    /// # Panics
+    ///
+    /// When the append has no changes.
+    pub fn commit(&self, append: &Append<'_>) -> Result<Position> {
+        let (pushed, recent_count) = self.push(append, Box::new(drop))?;
+        let position = pushed.commit()?;
+        self.relieve(recent_count);
+        Ok(position)
+    }
+
+    /// Pushes the frame of an append; counts the rows that wait for the index then.
+    fn push(&self, append: &Append<'_>, mut done: Done) -> Result<(Pushed<'_>, usize)> {
         assert!(!append.changes.is_empty(), "an append changes something");
-        let mut done: Done = Box::new(done);
         loop {
             let drafted = self.inner().log.wait_for_room().and_then(|()| {
                 let mut draft = Draft::new(self.inner());
@@ -142,19 +168,20 @@ impl Store {
                 Err(error) => Err((Some(error), done)),
             };
             match pushed {
-                Ok((position, recent_count)) => {
-                    // The frame is on its way, whatever becomes of the index.
-                    if let Err(error) = self.inner().relieve(recent_count) {
-                        tracing::error!(%error, "writing the index");
-                    }
-                    return Ok(position);
-                }
+                Ok(pushed) => return Ok(pushed),
                 Err((Some(error), done)) => {
                     done(Err(error.clone()));
                     return Err(error);
                 }
                 Err((None, given_back)) => done = given_back,
             }
+        }
+    }
+
+    /// Has the index written when it is behind. The frame is on its way, whatever becomes of that.
+    fn relieve(&self, recent_count: usize) {
+        if let Err(error) = self.inner().relieve(recent_count) {
+            tracing::error!(%error, "writing the index");
         }
     }
 }
@@ -302,14 +329,15 @@ impl<'s> Draft<'s> {
 
     /// Pushes the frame. Gives `done` back: with an error, or without one when the heads have moved
     /// and the draft must be made anew.
-    fn push(self, done: Done) -> Result<(Position, usize), (Option<Error>, Done)> {
+    fn push(self, done: Done) -> Result<(Pushed<'s>, usize), (Option<Error>, Done)> {
         let hash = blake3::hash(&self.body.0);
         let mut heads = self.inner.heads.lock();
         if !self.holds(&heads) {
             return Err((None, done));
         }
         let pushed = self.inner.push(&mut heads, &self.body, hash, done);
-        let position = pushed.map_err(|(error, done)| (Some(error), done))?;
+        let pushed = pushed.map_err(|(error, done)| (Some(error), done))?;
+        let position = pushed.position;
         for mut drafted in self.rows {
             drafted.after.settle(position);
             heads.put(drafted.id, drafted.after, drafted.before.as_deref());
@@ -320,7 +348,7 @@ impl<'s> Draft<'s> {
         for hash in self.blobs {
             heads.put_blob(hash, position);
         }
-        Ok((position, heads.recent_count()))
+        Ok((pushed, heads.recent_count()))
     }
 }
 

@@ -359,7 +359,7 @@ impl<'s> Stage<'s> {
         let hash = blake3::hash(&body.0);
         let mut heads = self.inner.heads.lock();
         let pushed = self.inner.push(&mut heads, body, hash, Box::new(|_| {}));
-        let position = pushed.map_err(|(error, _)| error)?;
+        let position = pushed.map_err(|(error, _)| error)?.position;
         apply(&mut heads, position);
         let recent_count = heads.recent_count();
         drop(heads);

@@ -1,15 +1,17 @@
 //! The rows of objects: what an append and a read need to know of the newest version, kept in
-//! memory for what was touched since the index was written, and in the index for the rest.
+//! memory for what was touched since the index was written, and a while longer, and in the index
+//! for the rest.
 //!
 //! ```text
-//!            put             begin_flush             end_flush
-//!   index -------> recent -------------> flushing -----------> index
+//!         put            begin_flush            begin_flush, the next one
+//!   row ------> recent --------------> older --------------------------> index alone
 //! ```
 //!
 //! It does not know how rows are stored, nor frames.
 //!
-//! Invariant: a row in `recent` is newer than one in `flushing`, and that newer than the index's.
+//! Invariant: a row in `recent` is newer than one in `older`, and that not older than the index's.
 
+use std::collections::hash_map;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -17,10 +19,11 @@ use object::hash::ObjectId;
 
 use crate::log::Position;
 use crate::log::record::BlobHash;
+use crate::pages::PageTable;
 use crate::retention::Retention;
 use crate::row::Row;
 
-/// A row that the index does not have yet.
+/// A row that the index may not have yet.
 #[derive(Clone, Debug)]
 pub(crate) struct Entry {
     pub(crate) row: Arc<Row>,
@@ -31,20 +34,26 @@ pub(crate) struct Entry {
 /// What is to be written to the index, or is known before it is.
 #[derive(Debug, Default)]
 pub(crate) struct Generation {
-    pub(crate) rows: HashMap<ObjectId, Entry>,
+    pub(crate) rows: HashMap<ObjectId, Entry, foldhash::fast::RandomState>,
     pub(crate) names: HashMap<String, ObjectId>,
     pub(crate) blobs: HashMap<BlobHash, Position>,
     pub(crate) retention: Option<Retention>,
+    /// Pages in the tables of large memories.
+    large_pages: usize,
 }
 
 /// Pages of an object whose places are kept in memory with its row.
 const PAGES_KEPT_MAX: usize = 256;
+/// Pages of objects that have more, in all, whose places are kept too: 16 bytes each.
+const LARGE_PAGES_KEPT_MAX: usize = 1 << 20;
 
 /// Rows in memory.
 #[derive(Debug, Default)]
 pub(crate) struct Heads {
     recent: Generation,
-    flushing: Option<Arc<Generation>>,
+    /// What is being written to the index, or was last: it is known until the next one is.
+    older: Arc<Generation>,
+    is_flushing: bool,
     /// Counts the generations: what was found missing in memory under one may be there in the next.
     epoch: u64,
 }
@@ -56,7 +65,7 @@ impl Heads {
 
     /// Whether the index has everything, once what is being written is.
     pub(crate) fn is_written(&self) -> bool {
-        let Generation { rows, names, blobs, retention } = &self.recent;
+        let Generation { rows, names, blobs, retention, large_pages: _ } = &self.recent;
         rows.is_empty() && names.is_empty() && blobs.is_empty() && retention.is_none()
     }
 
@@ -67,26 +76,33 @@ impl Heads {
 
     /// The row of an object, when it is in memory.
     pub(crate) fn row(&self, id: &ObjectId) -> Option<&Arc<Row>> {
-        let flushing = || self.flushing.as_ref()?.rows.get(id);
-        self.recent.rows.get(id).or_else(flushing).map(|entry| &entry.row)
+        let older = || self.older.rows.get(id);
+        self.recent.rows.get(id).or_else(older).map(|entry| &entry.row)
     }
 
     pub(crate) fn name(&self, name: &str) -> Option<ObjectId> {
-        let flushing = || self.flushing.as_ref()?.names.get(name);
-        self.recent.names.get(name).or_else(flushing).copied()
+        let older = || self.older.names.get(name);
+        self.recent.names.get(name).or_else(older).copied()
     }
 
     pub(crate) fn blob(&self, hash: &BlobHash) -> Option<Position> {
-        let flushing = || self.flushing.as_ref()?.blobs.get(hash);
-        self.recent.blobs.get(hash).or_else(flushing).copied()
+        let older = || self.older.blobs.get(hash);
+        self.recent.blobs.get(hash).or_else(older).copied()
     }
 
     /// Puts a changed row; `before` is the one that it follows.
     pub(crate) fn put(&mut self, id: ObjectId, mut row: Row, before: Option<&Row>) {
-        // The pages of a large memory are rather read again than kept.
-        row.pages = row.pages.filter(|pages| pages.count() <= PAGES_KEPT_MAX);
-        let recent = self.recent.rows.get(&id);
-        let indexed_wake = match recent {
+        let replaced = self.recent.rows.get(&id);
+        let large_before = replaced.map_or(0, |entry| large_pages(&entry.row));
+        let large = self.recent.large_pages - large_before + large_pages(&row);
+        if large <= LARGE_PAGES_KEPT_MAX {
+            self.recent.large_pages = large;
+        } else {
+            // They are rather read again than kept.
+            row.pages = None;
+            self.recent.large_pages -= large_before;
+        }
+        let indexed_wake = match replaced {
             Some(entry) => entry.indexed_wake,
             None => before.and_then(|before| before.wake),
         };
@@ -99,9 +115,17 @@ impl Heads {
         self.recent.rows.insert(id, Entry { row: Arc::new(row), indexed_wake });
     }
 
-    /// The row of an object in the generation that is next to be written, to be changed.
+    /// The row of an object, when it is in memory, to be changed but for its pages.
     pub(crate) fn row_mut(&mut self, id: &ObjectId) -> Option<&mut Row> {
-        self.recent.rows.get_mut(id).map(|entry| Arc::make_mut(&mut entry.row))
+        let entry = match self.recent.rows.entry(*id) {
+            hash_map::Entry::Occupied(entry) => entry.into_mut(),
+            hash_map::Entry::Vacant(place) => {
+                let row = Arc::clone(&self.older.rows.get(id)?.row);
+                let indexed_wake = row.wake;
+                place.insert(Entry { row, indexed_wake })
+            }
+        };
+        Some(Arc::make_mut(&mut entry.row))
     }
 
     pub(crate) fn put_name(&mut self, name: &str, id: ObjectId) {
@@ -110,8 +134,7 @@ impl Heads {
 
     /// The rule of objects without one of their own, when the index may not have it.
     pub(crate) fn retention(&self) -> Option<Retention> {
-        let flushing = || self.flushing.as_ref()?.retention;
-        self.recent.retention.or_else(flushing)
+        self.recent.retention.or(self.older.retention)
     }
 
     pub(crate) fn put_retention(&mut self, retention: Retention) {
@@ -122,23 +145,25 @@ impl Heads {
         self.recent.blobs.insert(hash, position);
     }
 
-    /// Starts writing what is recent to the index.
+    /// Starts writing what is recent to the index. Gives that, and what was written before and is
+    /// let go, to be dropped when nobody waits for the heads.
     ///
     /// # Panics
     ///
     /// When an earlier generation is still being written.
-    pub(crate) fn begin_flush(&mut self) -> Arc<Generation> {
-        assert!(self.flushing.is_none(), "generations are written one at a time");
+    pub(crate) fn begin_flush(&mut self) -> (Arc<Generation>, Arc<Generation>) {
+        assert!(!self.is_flushing, "generations are written one at a time");
         let generation = Arc::new(std::mem::take(&mut self.recent));
-        self.flushing = Some(Arc::clone(&generation));
+        let let_go = std::mem::replace(&mut self.older, Arc::clone(&generation));
+        self.is_flushing = true;
         self.epoch += 1;
-        generation
+        (generation, let_go)
     }
 
     /// The generation that was being written is in the index.
     pub(crate) fn end_flush(&mut self) {
-        assert!(self.flushing.take().is_some(), "a generation was being written");
-        self.epoch += 1;
+        assert!(self.is_flushing, "a generation was being written");
+        self.is_flushing = false;
     }
 
     /// All rows in memory that the index may not have yet.
@@ -163,9 +188,15 @@ impl Heads {
         first
     }
 
-    /// The rows in memory, older ones first.
+    /// The rows that the index may not have yet, older ones first.
     fn rows(&self) -> impl Iterator<Item = (&ObjectId, &Entry)> {
-        let older = self.flushing.iter().flat_map(|flushing| flushing.rows.iter());
-        older.chain(self.recent.rows.iter())
+        let older = self.is_flushing.then_some(&self.older.rows);
+        older.into_iter().flatten().chain(&self.recent.rows)
     }
+}
+
+/// Pages in a row's table, when they are many.
+fn large_pages(row: &Row) -> usize {
+    let count = row.pages.as_ref().map_or(0, PageTable::count);
+    if count > PAGES_KEPT_MAX { count } else { 0 }
 }

@@ -106,7 +106,7 @@ impl Tail {
     }
 }
 
-/// Called once, on the committer's thread, with what became of a frame.
+/// Called once, on the thread that commits, with what became of a frame.
 pub(crate) type Done = Box<dyn FnOnce(Result<()>) + Send>;
 
 /// A frame, verified.
@@ -126,6 +126,27 @@ pub(crate) trait Frames {
 
     /// The frame at `position`, its body not verified: what is taken from it must be by what it is.
     fn glimpse(&self, position: Position) -> Result<Frame>;
+}
+
+/// A frame that has its place. The committer is told of it when this is dropped: so not while a
+/// lock is held that others want.
+pub(crate) struct Pushed<'a> {
+    pub(crate) position: Position,
+    log: &'a Log,
+}
+
+impl Pushed<'_> {
+    /// Waits until the frame is durable, as [`Log::commit`] does: without waking the committer, if
+    /// it sleeps.
+    pub(crate) fn commit(self) -> Result<Position> {
+        self.log.commit().map(|()| self.position)
+    }
+}
+
+impl Drop for Pushed<'_> {
+    fn drop(&mut self) {
+        self.log.writer.wake();
+    }
 }
 
 /// Figures of the log.
@@ -184,8 +205,8 @@ impl Log {
         body: &[u8],
         hash: blake3::Hash,
         done: Done,
-    ) -> Result<Position, (Error, Done)> {
-        self.writer.push(body, hash, done)
+    ) -> Result<Pushed<'_>, (Error, Done)> {
+        Ok(Pushed { position: self.writer.push(body, hash, done)?, log: self })
     }
 
     /// Waits until the frame is written, if it is not yet, and reads it.
@@ -212,6 +233,12 @@ impl Log {
     /// Waits until all before `end` is durable.
     pub(crate) fn wait_durable(&self, end: Position) -> Result<()> {
         self.writer.wait_durable(end)
+    }
+
+    /// Waits until all that was pushed is durable; writes it on this thread when the committer has
+    /// nothing to do.
+    pub(crate) fn commit(&self) -> Result<()> {
+        self.writer.commit_until(&self.segments, self.writer.tail().end)
     }
 
     /// All before is durable.

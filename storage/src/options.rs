@@ -36,7 +36,7 @@ impl Default for Options {
             segment_bytes: 64 << 20,
             index_cache_bytes: 64 << 20,
             group_bytes_max: 32 << 20,
-            recent_rows_max: 65_536,
+            recent_rows_max: 131_072,
             tail_bytes_max: 256 << 20,
         }
     }
@@ -80,7 +80,9 @@ impl Options {
     }
 
     /// Objects whose rows are kept in memory before the index is written: what appends touched
-    /// since it was written last, about 1 KB each and at most some 4. Default: 65,536.
+    /// since it was written last, about 1 KB each and at most some 4. Those written last are kept
+    /// too, so with no more objects than this in use no append reads what it follows. Default:
+    /// 131,072.
     pub fn recent_rows_max(mut self, count: usize) -> Options {
         self.recent_rows_max = count.max(1);
         self

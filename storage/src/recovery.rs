@@ -121,7 +121,7 @@ impl Replay<'_> {
                     self.frame(&frame)?;
                     tail_bytes += frame.body.len() as u64;
                     if self.heads.recent_count() > self.options.recent_rows_max {
-                        let generation = self.heads.begin_flush();
+                        let (generation, _) = self.heads.begin_flush();
                         self.index.write(&generation, scan.tail())?;
                         self.heads.end_flush();
                         tail_bytes = 0;
@@ -210,7 +210,7 @@ impl Replay<'_> {
             })?;
             self.heads.load(id, row);
         }
-        Ok(self.heads.row_mut(&id).expect("no generation is being written while the log is read"))
+        Ok(self.heads.row_mut(&id).expect("it is in memory now"))
     }
 }
 

@@ -20,7 +20,7 @@ use crate::heads::Heads;
 use crate::index::{Index, Reading};
 use crate::log::frame::damaged;
 use crate::log::record::{BlobHash, Body, Record, records};
-use crate::log::{Done, Frames, Log, Position, Sizes};
+use crate::log::{Done, Frames, Log, Position, Pushed, Sizes};
 use crate::options::Options;
 use crate::recovery;
 use crate::row::Row;
@@ -173,14 +173,15 @@ impl Store {
         &self.inner
     }
 
-    /// Waits until all that was appended is durable.
+    /// Waits until all that was appended is durable. While the log's own thread has nothing to do,
+    /// this one writes and syncs what is there.
     ///
     /// # Errors
     ///
     /// [`Poisoned`](ErrorKind::Poisoned) when it cannot become so, [`Closed`](ErrorKind::Closed).
     pub fn sync(&self) -> Result<()> {
         self.inner.log.health()?;
-        self.inner.log.wait_durable(self.inner.log.tail().end)
+        self.inner.log.commit()
     }
 
     /// Writes the index now.
@@ -277,10 +278,10 @@ impl Inner {
         body: &Body,
         hash: blake3::Hash,
         done: Done,
-    ) -> Result<Position, (Error, Done)> {
-        let position = self.log.push(&body.0, hash, done)?;
+    ) -> Result<Pushed<'_>, (Error, Done)> {
+        let pushed = self.log.push(&body.0, hash, done)?;
         self.tail_bytes.fetch_add(body.0.len() as u64, Ordering::Relaxed);
-        Ok(position)
+        Ok(pushed)
     }
 
     /// How far the index is behind, in parts of what it may be: above 1 it is written soon, above 2
@@ -340,9 +341,10 @@ impl Inner {
         if is_written || !wanted(&heads) {
             return Ok(());
         }
-        let generation = heads.begin_flush();
+        let (generation, let_go) = heads.begin_flush();
         self.tail_bytes.store(0, Ordering::Relaxed);
         drop(heads);
+        drop(let_go);
         self.log.wait_durable(tail.end)?;
         self.index.write(&generation, tail).inspect_err(|error| self.log.poison(error))?;
         self.heads.lock().end_flush();

@@ -176,6 +176,7 @@ fn ours_of(task: &Task, commits: &mut Commits) -> Result<(f64, f64)> {
             (vec![commits.round(append)?], By::Group)
         }
     };
+    commits.rest()?;
     machine::settle();
     let floor = commits.floor(by)?;
     Ok((task.figure_of(commit_count, &took), task.figure_of(commit_count, &floor)))

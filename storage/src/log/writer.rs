@@ -1,9 +1,11 @@
-//! The open group, and the committer that writes it: the next group forms while one syncs.
+//! The open group, and what writes it: the next group forms while one syncs.
 //!
-//! It does not know what bodies hold, nor who waits.
+//! The committer's thread does that, or whoever waits for the disk anyway, when the committer has
+//! nothing to do: then no thread has to be woken, twice, for one commit. It does not know what
+//! bodies hold, nor who waits.
 //!
 //! Invariant: positions are given out in the order in which frames are written, without a gap
-//! within a segment.
+//! within a segment; one thread at a time writes groups.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -39,6 +41,8 @@ struct State {
     figures: Figures,
     failure: Option<Error>,
     closing: bool,
+    /// A group was taken, and has not become durable yet.
+    committing: bool,
 }
 
 /// Frames that become durable together.
@@ -89,11 +93,13 @@ impl Writer {
             figures: Figures::default(),
             failure: None,
             closing: false,
+            committing: false,
         };
         let (work, progress) = Default::default();
         Writer { seal, sizes, state: Mutex::new(state), work, progress }
     }
 
+    /// Adds a frame to the open group; whoever does so sees to it that the group is committed.
     pub(crate) fn push(
         &self,
         body: &[u8],
@@ -120,9 +126,17 @@ impl Writer {
         state.group.end = end;
         state.group.bytes_count += bytes_count;
         state.group.done.push(done);
-        drop(state);
-        self.work.notify_one();
         Ok(position)
+    }
+
+    /// Tells the committer that something was pushed, unless a commit goes on: its end tells it.
+    pub(crate) fn wake(&self) {
+        let state = self.state.lock();
+        let is_wanted = !state.committing && !state.group.done.is_empty();
+        drop(state);
+        if is_wanted {
+            self.work.notify_one();
+        }
     }
 
     pub(crate) fn wait_for_room(&self) -> Result<()> {
@@ -179,43 +193,81 @@ impl Writer {
         self.work.notify_one();
     }
 
-    /// The committer: writes and syncs groups until the log is closed or fails.
+    /// The committer: commits groups until the log is closed or fails.
     pub(crate) fn run(&self, segments: &Segments) {
-        let _last = OnPanic(self);
         while let Some(group) = self.take() {
-            let Group { start, end, runs, bytes_count: _, done } = group;
-            assert!(start < end, "a group has frames");
-            let result = self.write(segments, &runs, end).and_then(|()| sync(segments, &runs));
-            let mut state = self.state.lock();
-            // A failure elsewhere meanwhile: the group is durable, but nothing is acknowledged.
-            let result = result.and_then(|()| state.failure.clone().map_or(Ok(()), Err));
-            match &result {
-                Ok(()) => {
-                    assert!(state.durable <= start, "groups become durable in order");
-                    state.durable = end;
-                    state.figures.group_count += 1;
-                    state.figures.frame_count += done.len() as u64;
-                    state.figures.group_frames_max =
-                        state.figures.group_frames_max.max(done.len() as u64);
-                }
-                Err(error) => {
-                    state.failure.get_or_insert_with(|| poisoned(error));
-                }
-            }
-            state.recycle(runs, self.sizes.group_bytes_max);
-            drop(state);
-            self.progress.notify_all();
-            let result = result.map_err(|error| poisoned(&error));
-            done.into_iter().for_each(|done| tell(done, result.clone()));
+            self.commit(segments, group);
         }
         self.refuse_rest();
     }
 
-    /// The next group; none when the log failed, or was closed and all is written.
+    /// Waits until all before `end` is durable; commits groups itself as long as nobody else does.
+    pub(crate) fn commit_until(&self, segments: &Segments, end: Position) -> Result<()> {
+        let mut state = self.state.lock();
+        while end > state.durable {
+            state.health()?;
+            if state.committing {
+                self.progress.wait(&mut state);
+                continue;
+            }
+            let group = state.take();
+            drop(state);
+            self.progress.notify_all();
+            self.commit(segments, group);
+            state = self.state.lock();
+        }
+        Ok(())
+    }
+
+    /// Writes and syncs a group that was taken, and tells whoever waits for its frames.
+    fn commit(&self, segments: &Segments, group: Group) {
+        let _last = OnPanic(self);
+        let Group { start, end, runs, bytes_count: _, done } = group;
+        assert!(start < end, "a group has frames");
+        let result = self.write(segments, &runs, end).and_then(|()| sync(segments, &runs));
+        let mut state = self.state.lock();
+        // A failure elsewhere meanwhile: the group is durable, but nothing is acknowledged.
+        let result = result.and_then(|()| state.failure.clone().map_or(Ok(()), Err));
+        match &result {
+            Ok(()) => {
+                assert!(state.durable <= start, "groups become durable in order");
+                state.durable = end;
+                state.figures.group_count += 1;
+                state.figures.frame_count += done.len() as u64;
+                state.figures.group_frames_max =
+                    state.figures.group_frames_max.max(done.len() as u64);
+            }
+            Err(error) => {
+                state.failure.get_or_insert_with(|| poisoned(error));
+            }
+        }
+        state.recycle(runs, self.sizes.group_bytes_max);
+        drop(state);
+        self.progress.notify_all();
+        let result = result.map_err(|error| poisoned(&error));
+        done.into_iter().for_each(|done| tell(done, result.clone()));
+        // Only now, so that callbacks are called in the order of their frames.
+        self.release();
+    }
+
+    /// Lets the next group be committed.
+    fn release(&self) {
+        let mut state = self.state.lock();
+        state.committing = false;
+        let is_wanted = !state.group.done.is_empty() || state.health().is_err();
+        drop(state);
+        self.progress.notify_all();
+        if is_wanted {
+            self.work.notify_one();
+        }
+    }
+
+    /// The next group, for the committer; none when the log failed, or was closed and all is
+    /// written.
     fn take(&self) -> Option<Group> {
         let mut state = self.state.lock();
-        while state.group.done.is_empty() {
-            if state.closing || state.failure.is_some() {
+        while state.committing || state.group.done.is_empty() {
+            if !state.committing && state.health().is_err() {
                 return None;
             }
             self.work.wait(&mut state);
@@ -223,7 +275,7 @@ impl Writer {
         if state.failure.is_some() {
             return None;
         }
-        let group = std::mem::take(&mut state.group);
+        let group = state.take();
         drop(state);
         self.progress.notify_all();
         Some(group)
@@ -266,15 +318,16 @@ fn tell(done: Done, result: Result<()>) {
     }
 }
 
-/// Ends the log when the committer panics: whoever waits is told.
+/// Ends the log when a commit panics: whoever waits is told.
 struct OnPanic<'a>(&'a Writer);
 
 impl Drop for OnPanic<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
             let panicked = std::io::Error::other("it panicked");
-            self.0.poison(&Error::io("the committer's thread", panicked));
+            self.0.poison(&Error::io("commit", panicked));
             self.0.refuse_rest();
+            self.0.release();
         }
     }
 }
@@ -291,6 +344,12 @@ impl State {
             None if self.closing => Err(ErrorKind::Closed.into()),
             None => Ok(()),
         }
+    }
+
+    /// Takes the open group, to be committed.
+    fn take(&mut self) -> Group {
+        self.committing = true;
+        std::mem::take(&mut self.group)
     }
 
     /// Where the next frame of `length` bytes goes: makes sure that the group has a run for it.
