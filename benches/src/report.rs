@@ -32,9 +32,9 @@ struct Bench {
 
 /// What the default options of a store add up to, in MiB: 64 of cache of the index; 32 for each of
 /// the groups that is open, that is written, and whose two buffers are kept; and 1 KiB for each row
-/// that the index does not have yet, of which there may be twice 131,072 that wait and as many that
-/// are being written or were last.
-const LIMITS_MEBIBYTES: f64 = 64.0 + 4.0 * 32.0 + 4.0 * 128.0;
+/// in memory, of which there may be twice 131,072 that wait for the index, as many that are being
+/// written, and half of that which were before.
+const LIMITS_MEBIBYTES: f64 = 64.0 + 4.0 * 32.0 + 5.0 * 128.0;
 
 const BENCHES: &[Bench] = &[
     Bench { names: &[commits::GROUP], run: commits::group },
@@ -95,7 +95,7 @@ pub fn run(request: &Request, out: &mut impl Write) -> Result<()> {
 fn memory(bench: &str) -> Option<Figure> {
     let about = "resident set at its largest, with what the measuring itself holds";
     let samples = [machine::peak()?].into_iter().collect();
-    let about_limits = "default options: the index's cache, four groups, rows not in the index";
+    let about_limits = "default options: the index's cache, four groups, rows in memory";
     let vs = vec![Peer::fixed("limit.options", about_limits, LIMITS_MEBIBYTES)];
     Some(Figure::new(&format!("memory.peak.{bench}"), about, Unit::MEBIBYTES, samples, vs))
 }

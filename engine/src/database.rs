@@ -61,9 +61,6 @@ impl Database {
         let store = options.storage.clone().open(path)?;
         let (workers, cycles) = (options.worker_count, options.cycles);
         let shared = Arc::new(Shared::new(store, options)?);
-        for (at, id) in shared.store().wakes_until(u64::MAX)? {
-            shared.timer().change(id, None, Some(at));
-        }
         let of_workers = Arc::clone(&shared);
         let pool = Pool::start(workers, shared.queue(), move |slots, resident| {
             turn(&of_workers, slots, resident);
@@ -426,7 +423,7 @@ impl Database {
     }
 
     /// Waits until all that was appended is durable: every version that was seen or acknowledged
-    /// before.
+    /// before. This thread may write it, and wake those that wait for the same.
     ///
     /// # Errors
     ///

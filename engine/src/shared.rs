@@ -58,11 +58,12 @@ impl std::fmt::Debug for Shared {
 
 impl Shared {
     pub(crate) fn new(store: Store, options: Options) -> Result<Shared> {
+        let timer = Timer::new(store.wakes_until(u64::MAX)?);
         Ok(Shared {
             store,
             catalog: Catalog::new()?,
             queue: Arc::new(Queue::new()),
-            timer: Timer::default(),
+            timer,
             options,
             residents: (0..SHARD_COUNT).map(|_| RwLock::default()).collect(),
             loaded: Mutex::default(),

@@ -32,6 +32,12 @@ impl Wakes {
 }
 
 impl Timer {
+    /// Of these wakes, at most one of each object.
+    pub(crate) fn new(wakes: Vec<(u64, ObjectId)>) -> Timer {
+        let wakes = Wakes { entries: wakes.into_iter().collect(), closed: false };
+        Timer { wakes: Mutex::new(wakes), changed: Condvar::new() }
+    }
+
     /// Has `object` woken at `new` and not at `old`, of which there may be no entry.
     pub(crate) fn change(&self, object: ObjectId, old: Option<u64>, new: Option<u64>) {
         let mut wakes = self.wakes.lock();

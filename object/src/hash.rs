@@ -6,6 +6,10 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::LazyLock;
+
+use blake3::Hasher;
+use blake3::hazmat::{ContextKey, HasherExt, hash_derive_key_context};
 
 use crate::error::{Error, ErrorKind};
 
@@ -25,10 +29,14 @@ macro_rules! hashes {
             /// Hashes `bytes` in this type's own context.
             pub fn of(bytes: &[u8]) -> $name {
                 const CONTEXT: Option<&str> = $context;
-                $name(match CONTEXT {
-                    Some(context) => blake3::derive_key(context, bytes),
-                    None => *blake3::hash(bytes).as_bytes(),
-                })
+                // What `derive_key` does first, and most of what hashing a short structure costs.
+                static KEY: LazyLock<Option<ContextKey>> =
+                    LazyLock::new(|| CONTEXT.map(hash_derive_key_context));
+                let hash = match &*KEY {
+                    Some(key) => Hasher::new_from_context_key(key).update(bytes).finalize(),
+                    None => blake3::hash(bytes),
+                };
+                $name(*hash.as_bytes())
             }
         }
 

@@ -110,8 +110,9 @@ struct Drafted {
 impl Store {
     /// Appends one frame if the heads still hold. Returns as soon as the frame has its place, which
     /// reads see at once, unless the log is far behind; `done` is called when the frame is durable,
-    /// on the log's thread or one that [syncs](Store::sync). It is called exactly once, also with
-    /// the error that this returns, and must not call the store: that thread would wait for itself.
+    /// on the log's thread or one that waits for the disk, as in [`commit`](Store::commit) and
+    /// [`sync`](Store::sync). It is called exactly once, also with the error that this returns, and
+    /// must neither call the store nor wait for such a thread: it would wait for itself.
     ///
     /// Payloads are stored as they are: that they are those of the header is the caller's promise.
     ///
@@ -138,8 +139,8 @@ impl Store {
     }
 
     /// Appends one frame, as [`append`](Store::append) does, and waits until it is durable. While
-    /// the log's own thread has nothing to do, this one writes and syncs: the fastest way to one
-    /// durable commit.
+    /// the log's own thread has nothing to do, this one writes and syncs, and calls the callbacks
+    /// of what becomes durable with it: the fastest way to one durable commit.
     ///
     /// # Errors
     ///

@@ -3,16 +3,17 @@
 //! for the rest.
 //!
 //! ```text
-//!         put            begin_flush            begin_flush, the next one
-//!   row ------> recent --------------> older --------------------------> index alone
+//!         put            begin_flush            begin_flush, some time later
+//!   row ------> recent --------------> older -----------------------------> index alone
 //! ```
 //!
 //! It does not know how rows are stored, nor frames.
 //!
-//! Invariant: a row in `recent` is newer than one in `older`, and that not older than the index's.
+//! Invariant: a row in `recent` is newer than one in `older`, and the first one there is not older
+//! than the index's.
 
 use std::collections::hash_map;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
 use object::hash::ObjectId;
@@ -46,19 +47,30 @@ pub(crate) struct Generation {
 const PAGES_KEPT_MAX: usize = 256;
 /// Pages of objects that have more, in all, whose places are kept too: 16 bytes each.
 const LARGE_PAGES_KEPT_MAX: usize = 1 << 20;
+/// Generations that are kept: each is one more place to look for a row.
+const OLDER_MAX: usize = 4;
 
 /// Rows in memory.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Heads {
     recent: Generation,
-    /// What is being written to the index, or was last: it is known until the next one is.
-    older: Arc<Generation>,
+    /// What was written to the index, newest first: they are known for a while longer.
+    older: VecDeque<Arc<Generation>>,
+    /// Rows that these may have, besides the first of them.
+    older_rows_max: usize,
+    /// The first of these is still being written.
     is_flushing: bool,
     /// Counts the generations: what was found missing in memory under one may be there in the next.
     epoch: u64,
 }
 
 impl Heads {
+    /// No rows; about so many are kept that were written.
+    pub(crate) fn new(older_rows_max: usize) -> Heads {
+        let (recent, older, is_flushing, epoch) = Default::default();
+        Heads { recent, older, older_rows_max, is_flushing, epoch }
+    }
+
     pub(crate) fn epoch(&self) -> u64 {
         self.epoch
     }
@@ -76,17 +88,17 @@ impl Heads {
 
     /// The row of an object, when it is in memory.
     pub(crate) fn row(&self, id: &ObjectId) -> Option<&Arc<Row>> {
-        let older = || self.older.rows.get(id);
+        let older = || self.older.iter().find_map(|older| older.rows.get(id));
         self.recent.rows.get(id).or_else(older).map(|entry| &entry.row)
     }
 
     pub(crate) fn name(&self, name: &str) -> Option<ObjectId> {
-        let older = || self.older.names.get(name);
+        let older = || self.older.iter().find_map(|older| older.names.get(name));
         self.recent.names.get(name).or_else(older).copied()
     }
 
     pub(crate) fn blob(&self, hash: &BlobHash) -> Option<Position> {
-        let older = || self.older.blobs.get(hash);
+        let older = || self.older.iter().find_map(|older| older.blobs.get(hash));
         self.recent.blobs.get(hash).or_else(older).copied()
     }
 
@@ -115,17 +127,25 @@ impl Heads {
         self.recent.rows.insert(id, Entry { row: Arc::new(row), indexed_wake });
     }
 
-    /// The row of an object, when it is in memory, to be changed but for its pages.
+    /// The row of an object, when it is in memory, to be changed; it does not know its pages then.
     pub(crate) fn row_mut(&mut self, id: &ObjectId) -> Option<&mut Row> {
-        let entry = match self.recent.rows.entry(*id) {
-            hash_map::Entry::Occupied(entry) => entry.into_mut(),
+        let Generation { rows, large_pages: large, .. } = &mut self.recent;
+        let row = match rows.entry(*id) {
+            hash_map::Entry::Occupied(entry) => {
+                let row = &mut entry.into_mut().row;
+                *large -= large_pages(row);
+                row
+            }
             hash_map::Entry::Vacant(place) => {
-                let row = Arc::clone(&self.older.rows.get(id)?.row);
+                let older = self.older.iter().find_map(|older| older.rows.get(id));
+                let row = Arc::clone(&older?.row);
                 let indexed_wake = row.wake;
-                place.insert(Entry { row, indexed_wake })
+                &mut place.insert(Entry { row, indexed_wake }).row
             }
         };
-        Some(Arc::make_mut(&mut entry.row))
+        let row = Arc::make_mut(row);
+        row.pages = None;
+        Some(row)
     }
 
     pub(crate) fn put_name(&mut self, name: &str, id: ObjectId) {
@@ -134,7 +154,8 @@ impl Heads {
 
     /// The rule of objects without one of their own, when the index may not have it.
     pub(crate) fn retention(&self) -> Option<Retention> {
-        self.recent.retention.or(self.older.retention)
+        let older = || self.older.iter().find_map(|older| older.retention);
+        self.recent.retention.or_else(older)
     }
 
     pub(crate) fn put_retention(&mut self, retention: Retention) {
@@ -145,16 +166,23 @@ impl Heads {
         self.recent.blobs.insert(hash, position);
     }
 
-    /// Starts writing what is recent to the index. Gives that, and what was written before and is
-    /// let go, to be dropped when nobody waits for the heads.
+    /// Starts writing what is recent to the index. Gives that, and what was written long before and
+    /// is let go, to be dropped when nobody waits for the heads.
     ///
     /// # Panics
     ///
     /// When an earlier generation is still being written.
-    pub(crate) fn begin_flush(&mut self) -> (Arc<Generation>, Arc<Generation>) {
+    pub(crate) fn begin_flush(&mut self) -> (Arc<Generation>, VecDeque<Arc<Generation>>) {
         assert!(!self.is_flushing, "generations are written one at a time");
+        let mut count = 0;
+        let is_kept = |older: &&Arc<Generation>| {
+            count += older.rows.len();
+            count <= self.older_rows_max
+        };
+        let kept = self.older.iter().take(OLDER_MAX - 1).take_while(is_kept).count();
+        let let_go = self.older.split_off(kept);
         let generation = Arc::new(std::mem::take(&mut self.recent));
-        let let_go = std::mem::replace(&mut self.older, Arc::clone(&generation));
+        self.older.push_front(Arc::clone(&generation));
         self.is_flushing = true;
         self.epoch += 1;
         (generation, let_go)
@@ -190,8 +218,8 @@ impl Heads {
 
     /// The rows that the index may not have yet, older ones first.
     fn rows(&self) -> impl Iterator<Item = (&ObjectId, &Entry)> {
-        let older = self.is_flushing.then_some(&self.older.rows);
-        older.into_iter().flatten().chain(&self.recent.rows)
+        let flushing = self.older.front().filter(|_| self.is_flushing);
+        flushing.into_iter().flat_map(|flushing| &flushing.rows).chain(&self.recent.rows)
     }
 }
 

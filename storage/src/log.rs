@@ -1,9 +1,9 @@
 //! The log: the truth and the lineage. Frames in segments, each chained to the one before, written
-//! a group at a time by one committer thread.
+//! a group at a time by one thread: the committer, or one that waits for the disk.
 //!
 //! ```text
-//!           push                 committer takes the group        fdatasync
-//!   body ----------> open group ---------------------------> written ----------> durable
+//!           push                 a thread takes the group        fdatasync
+//!   body ----------> open group --------------------------> written ----------> durable
 //! ```
 //!
 //! It does not know what frames hold.
@@ -128,10 +128,11 @@ pub(crate) trait Frames {
     fn glimpse(&self, position: Position) -> Result<Frame>;
 }
 
-/// A frame that has its place. The committer is told of it when this is dropped: so not while a
+/// A frame that has its place. The committer is told of it when this is dropped: rather not while a
 /// lock is held that others want.
 pub(crate) struct Pushed<'a> {
     pub(crate) position: Position,
+    end: Position,
     log: &'a Log,
 }
 
@@ -139,7 +140,8 @@ impl Pushed<'_> {
     /// Waits until the frame is durable, as [`Log::commit`] does: without waking the committer, if
     /// it sleeps.
     pub(crate) fn commit(self) -> Result<Position> {
-        self.log.commit().map(|()| self.position)
+        let Pushed { position, end, log } = &self;
+        log.writer.commit_until(&log.segments, *end).map(|()| *position)
     }
 }
 
@@ -206,7 +208,9 @@ impl Log {
         hash: blake3::Hash,
         done: Done,
     ) -> Result<Pushed<'_>, (Error, Done)> {
-        Ok(Pushed { position: self.writer.push(body, hash, done)?, log: self })
+        let position = self.writer.push(body, hash, done)?;
+        let end = Position(position.0 + (frame::HEADER_BYTES + body.len()) as u64);
+        Ok(Pushed { position, end, log: self })
     }
 
     /// Waits until the frame is written, if it is not yet, and reads it.

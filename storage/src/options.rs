@@ -79,10 +79,11 @@ impl Options {
         self
     }
 
-    /// Objects whose rows are kept in memory before the index is written: what appends touched
-    /// since it was written last, about 1 KB each and at most some 4. Those written last are kept
-    /// too, so with no more objects than this in use no append reads what it follows. Default:
-    /// 131,072.
+    /// Rows of objects in memory above which the index is written: of those that appends touched
+    /// since it was written last, about 1 KB each and at most some 4. While it is written as many
+    /// may come, and as many are kept that were written before, so that an append to one of them
+    /// reads nothing; with what is being written that makes five times as many at most, and 80 MiB
+    /// for the page tables of large memories. Default: 131,072.
     pub fn recent_rows_max(mut self, count: usize) -> Options {
         self.recent_rows_max = count.max(1);
         self

@@ -56,7 +56,8 @@ pub(crate) fn recover(
         None => begin(&segments, seal, options)?,
     };
     settle(&segments, from)?;
-    let mut replay = Replay { segments: &segments, seal, index, options, heads: Heads::default() };
+    let heads = Heads::new(options.recent_rows_max);
+    let mut replay = Replay { segments: &segments, seal, index, options, heads };
     let (tail, tail_bytes) = replay.run(from)?;
     let heads = replay.heads;
     Ok(Recovered { segments, heads, tail, tail_bytes })
@@ -191,7 +192,6 @@ impl Replay<'_> {
             return Err(damaged(frame.position, expected, found).of(header.object));
         }
         row.follow(&header, Link { hash, position: frame.position }, &record.notes);
-        row.pages = None;
         Ok(())
     }
 

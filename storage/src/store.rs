@@ -174,7 +174,7 @@ impl Store {
     }
 
     /// Waits until all that was appended is durable. While the log's own thread has nothing to do,
-    /// this one writes and syncs what is there.
+    /// this one writes and syncs what is there, and calls the callbacks of that.
     ///
     /// # Errors
     ///

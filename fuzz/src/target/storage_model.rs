@@ -112,8 +112,12 @@ pub(crate) fn draft(
     draft
 }
 
-/// Appends and waits; whether it is durable.
+/// Appends and waits; whether it is durable. Every other draft is written by this thread, when it
+/// is free to.
 pub(crate) fn append(store: &Store, parts: &Ingredients, draft: &Draft) -> storage::Result<()> {
+    if draft.made.len() % 2 == 1 {
+        return in_one_frame(parts, draft, |append| store.commit(append).map(drop));
+    }
     let (sender, durable) = channel();
     let appended = push(store, parts, draft, move |result| drop(sender.send(result)));
     let durable = durable.recv().expect("the callback is called, whatever happens");
@@ -127,12 +131,15 @@ pub(crate) fn push(
     draft: &Draft,
     done: impl FnOnce(storage::Result<()>) + Send + 'static,
 ) -> storage::Result<()> {
-    let append = Append {
+    in_one_frame(parts, draft, |append| store.append(append, done).map(drop))
+}
+
+fn in_one_frame<T>(parts: &Ingredients, draft: &Draft, append: impl FnOnce(&Append<'_>) -> T) -> T {
+    append(&Append {
         blobs: parts.blobs(),
         changes: draft.made.iter().map(Made::change).collect(),
         names: draft.names.iter().map(|(name, id)| (name.as_str(), *id)).collect(),
-    };
-    store.append(&append, done).map(|_| ())
+    })
 }
 
 /// Copies a database's files as they are.

@@ -6,6 +6,9 @@
 //!
 //! Invariant: what `open` gives was written by `close` for the same key.
 
+use std::sync::LazyLock;
+
+use blake3::hazmat::{ContextKey, HasherExt, hash_derive_key_context};
 use object::hash::{BaseHash, CodeHash, ObjectId, PolicyHash, RefusalHash, VersionHash};
 use object::lineage::{Spine, jump_seq};
 use rkyv::rancor::Error as ArchiveError;
@@ -139,7 +142,9 @@ pub(crate) fn open<'a>(key: &[u8], value: &'a [u8]) -> Option<&'a [u8]> {
 }
 
 fn check(key: &[u8], value: &[u8]) -> [u8; CHECK_BYTES] {
-    let mut hasher = blake3::Hasher::new_derive_key("continuant 1 index row");
+    static KEY: LazyLock<ContextKey> =
+        LazyLock::new(|| hash_derive_key_context("continuant 1 index row"));
+    let mut hasher = blake3::Hasher::new_from_context_key(&KEY);
     hasher.update(&(key.len() as u64).to_le_bytes()).update(key).update(value);
     let hash = hasher.finalize();
     *hash.as_bytes().first_chunk().expect("a hash is longer than a check")

@@ -41,7 +41,7 @@ struct State {
     figures: Figures,
     failure: Option<Error>,
     closing: bool,
-    /// A group was taken, and has not become durable yet.
+    /// A group was taken, and its callbacks have not all been called yet.
     committing: bool,
 }
 
@@ -205,8 +205,11 @@ impl Writer {
     pub(crate) fn commit_until(&self, segments: &Segments, end: Position) -> Result<()> {
         let mut state = self.state.lock();
         while end > state.durable {
-            state.health()?;
-            if state.committing {
+            if let Some(error) = &state.failure {
+                return Err(error.clone());
+            }
+            // What is left when the log is closed is the committer's.
+            if state.committing || state.closing {
                 self.progress.wait(&mut state);
                 continue;
             }
@@ -221,7 +224,7 @@ impl Writer {
 
     /// Writes and syncs a group that was taken, and tells whoever waits for its frames.
     fn commit(&self, segments: &Segments, group: Group) {
-        let _last = OnPanic(self);
+        let on_panic = OnPanic(self);
         let Group { start, end, runs, bytes_count: _, done } = group;
         assert!(start < end, "a group has frames");
         let result = self.write(segments, &runs, end).and_then(|()| sync(segments, &runs));
@@ -246,6 +249,7 @@ impl Writer {
         self.progress.notify_all();
         let result = result.map_err(|error| poisoned(&error));
         done.into_iter().for_each(|done| tell(done, result.clone()));
+        std::mem::forget(on_panic);
         // Only now, so that callbacks are called in the order of their frames.
         self.release();
     }
@@ -318,17 +322,15 @@ fn tell(done: Done, result: Result<()>) {
     }
 }
 
-/// Ends the log when a commit panics: whoever waits is told.
+/// Ends the log when it is dropped, since a commit panicked: whoever waits is told.
 struct OnPanic<'a>(&'a Writer);
 
 impl Drop for OnPanic<'_> {
     fn drop(&mut self) {
-        if std::thread::panicking() {
-            let panicked = std::io::Error::other("it panicked");
-            self.0.poison(&Error::io("commit", panicked));
-            self.0.refuse_rest();
-            self.0.release();
-        }
+        let panicked = std::io::Error::other("it panicked");
+        self.0.poison(&Error::io("commit", panicked));
+        self.0.refuse_rest();
+        self.0.release();
     }
 }
 

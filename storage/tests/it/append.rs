@@ -2,10 +2,10 @@
 
 use std::sync::mpsc::channel;
 
-use continuant_storage::{Append, Change, ErrorKind, NewCommit, Store};
+use continuant_storage::{Append, Change, ErrorKind, NewCommit, Result, Store};
 use tempfile::TempDir;
 
-use crate::author::{Author, Made, append, small};
+use crate::author::{Author, Made, append, in_one_frame, small};
 
 fn store() -> (TempDir, Store) {
     let directory = TempDir::new().unwrap();
@@ -89,6 +89,87 @@ fn appends_of_many_threads_share_groups_and_each_is_told_once() {
     let stats = store.stats().unwrap();
     assert_eq!(stats.frame_count, 408);
     assert!(stats.group_frames_max > 1, "{stats:?}");
+}
+
+#[test]
+fn commits_syncs_and_appends_of_many_threads_are_durable_when_they_say_so() {
+    let (_directory, store) = store();
+    let (sent, told) = channel();
+    std::thread::scope(|scope| {
+        for thread in 0..6 {
+            let (store, sent) = (&store, sent.clone());
+            scope.spawn(move || {
+                let (mut author, genesis) = Author::new(thread);
+                append(store, &[genesis], &[]).unwrap();
+                for step in 0..60 {
+                    let made = [author.step()];
+                    let position = in_one_frame(&made, &[], |append| match step % 3 {
+                        0 => store.commit(append),
+                        _ => {
+                            let sent = sent.clone();
+                            let done = move |result: Result<()>| {
+                                sent.send((thread, step, result.is_ok())).unwrap();
+                            };
+                            store.append(append, done)
+                        }
+                    });
+                    let position = position.unwrap();
+                    match step % 3 {
+                        1 => {}
+                        2 => store.sync().unwrap(),
+                        _ => assert!(position < store.stats().unwrap().durable),
+                    }
+                }
+            });
+        }
+    });
+    drop(sent);
+    store.sync().unwrap();
+    let mut last = [0; 6];
+    let mut count = 0;
+    for (thread, step, is_durable) in told {
+        assert!(is_durable);
+        assert!(step > std::mem::replace(&mut last[thread as usize], step), "in order");
+        count += 1;
+    }
+    assert_eq!((count, store.stats().unwrap().frame_count), (240, 366));
+}
+
+#[test]
+fn an_object_of_which_the_index_was_written_goes_on_from_memory_and_from_the_index() {
+    let directory = TempDir::new().unwrap();
+    // With two rows in memory, most appends follow one that only the index has.
+    for rows_max in [2, 64] {
+        let path = directory.path().join(rows_max.to_string());
+        let options = || small().recent_rows_max(rows_max);
+        let store = options().open(&path).unwrap();
+        let (mut authors, made): (Vec<_>, Vec<_>) = (0..20).map(Author::new).unzip();
+        made.into_iter().for_each(|made| append(&store, &[made], &[]).unwrap());
+        for round in 0..30 {
+            for author in authors.iter_mut().skip(round % 3).step_by(1 + round % 4) {
+                in_one_frame(&[author.next()], &[], |append| store.commit(append)).unwrap();
+            }
+            if round % 5 == 0 {
+                store.checkpoint().unwrap();
+            }
+        }
+        let wakes = |store: &Store| store.wakes_until(u64::MAX).unwrap();
+        let mut expected: Vec<_> = authors
+            .iter()
+            .filter_map(|author| Some((author.head.header.wake?, author.head.id)))
+            .collect();
+        expected.sort_unstable();
+        assert_eq!(wakes(&store), expected);
+        assert!(store.check(|_, _| {}).unwrap().is_sound());
+        store.close().unwrap();
+        drop(store);
+        let store = options().open(&path).unwrap();
+        assert_eq!(wakes(&store), expected, "the index has no wakes from before");
+        for author in &authors {
+            assert_eq!(store.head(author.head.id).unwrap().unwrap().head, author.head);
+        }
+        assert!(store.check(|_, _| {}).unwrap().is_sound());
+    }
 }
 
 #[test]

@@ -218,17 +218,25 @@ fn encode(
 pub(crate) fn append(store: &Store, made: &[Made], names: &[(&str, ObjectId)]) -> Result<()> {
     let (sent, durable) = channel();
     let done = move |result| drop(sent.send(result));
-    let base = base().encode();
-    let hash = BaseHash::of(&base);
-    let append = Append {
-        blobs: vec![Blob::Code(CODE), Blob::Policy(POLICY), Blob::Base(&base)],
-        changes: made.iter().map(|made| made.change(hash)).collect(),
-        names: names.to_vec(),
-    };
-    let appended = store.append(&append, done).map(|_| ());
+    let appended = in_one_frame(made, names, |append| store.append(append, done).map(drop));
     let durable = durable.recv().expect("the callback is called once");
     assert_eq!(appended.is_err(), durable.is_err() && appended.is_err());
     durable
+}
+
+/// Gives `append` what makes one frame of records.
+pub(crate) fn in_one_frame<T>(
+    made: &[Made],
+    names: &[(&str, ObjectId)],
+    append: impl FnOnce(&Append<'_>) -> T,
+) -> T {
+    let base = base().encode();
+    let hash = BaseHash::of(&base);
+    append(&Append {
+        blobs: vec![Blob::Code(CODE), Blob::Policy(POLICY), Blob::Base(&base)],
+        changes: made.iter().map(|made| made.change(hash)).collect(),
+        names: names.to_vec(),
+    })
 }
 
 /// Options with small segments, so that tests pass through many.

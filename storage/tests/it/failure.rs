@@ -7,7 +7,7 @@ use std::sync::mpsc::channel;
 use continuant_storage::{Append, ErrorKind, Options};
 use tempfile::TempDir;
 
-use crate::author::{Author, append, copy, small};
+use crate::author::{Author, append, copy, in_one_frame, small};
 
 #[test]
 fn after_a_failed_write_nothing_is_acknowledged_until_reopened() {
@@ -39,6 +39,90 @@ fn after_a_failed_write_nothing_is_acknowledged_until_reopened() {
     let store = small().open(&path).unwrap();
     assert_eq!(store.head(author.head.id).unwrap().unwrap().head, acknowledged);
     assert!(store.check(|_, _| {}).unwrap().is_sound());
+}
+
+#[test]
+fn a_commit_that_fails_says_why_and_the_store_takes_no_other() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("db");
+    let store = small().open(&path).unwrap();
+    let (mut author, genesis) = Author::new(3);
+    let commit = |made| in_one_frame(&[made], &[], |append| store.commit(append));
+    commit(genesis).unwrap();
+    fs::rename(path.join("log"), path.join("away")).unwrap();
+    let error = loop {
+        match commit(author.step()) {
+            Ok(_) => {}
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(error.kind(), &ErrorKind::Poisoned);
+    let cause = std::error::Error::source(&error).expect("it says what failed").to_string();
+    assert!(cause.contains("create failed"), "{cause}");
+    assert_eq!(commit(Author::new(4).1).unwrap_err().kind(), &ErrorKind::Poisoned);
+    assert_eq!(store.close().unwrap_err().kind(), &ErrorKind::Poisoned);
+}
+
+#[test]
+fn a_thread_that_panics_and_commits_on_its_way_out_ends_nothing() {
+    struct CommitsLast<'a>(&'a continuant_storage::Store, crate::author::Made);
+    impl Drop for CommitsLast<'_> {
+        fn drop(&mut self) {
+            in_one_frame(std::slice::from_ref(&self.1), &[], |append| self.0.commit(append))
+                .expect("the disk is well");
+        }
+    }
+    let directory = TempDir::new().unwrap();
+    let store = small().open(directory.path().join("db")).unwrap();
+    let panicked = std::thread::scope(|scope| {
+        let work = || {
+            let _last = CommitsLast(&store, Author::new(1).1);
+            panic!("on purpose");
+        };
+        scope.spawn(work).join()
+    });
+    assert!(panicked.is_err());
+    append(&store, &[Author::new(2).1], &[]).unwrap();
+    assert_eq!(store.stats().unwrap().frame_count, 2);
+}
+
+#[test]
+fn what_was_committed_while_another_thread_closes_is_there() {
+    for seed in 0..40 {
+        let directory = TempDir::new().unwrap();
+        let path = directory.path().join("db");
+        let store = small().open(&path).unwrap();
+        let committed: Vec<_> = std::thread::scope(|scope| {
+            let threads = (0..3).map(|thread| {
+                let store = &store;
+                scope.spawn(move || {
+                    let (mut author, mut made) = Author::new(10 * seed + thread);
+                    let mut last = None;
+                    loop {
+                        match in_one_frame(&[made], &[], |append| store.commit(append)) {
+                            Ok(_) => last = Some(author.head.clone()),
+                            Err(error) => {
+                                assert_eq!(error.kind(), &ErrorKind::Closed);
+                                return last;
+                            }
+                        }
+                        made = author.step();
+                    }
+                })
+            });
+            let threads: Vec<_> = threads.collect();
+            while store.stats().unwrap().frame_count < 5 * (seed % 7) {
+                std::thread::yield_now();
+            }
+            store.close().unwrap();
+            threads.into_iter().filter_map(|thread| thread.join().unwrap()).collect()
+        });
+        drop(store);
+        let store = small().open(&path).unwrap();
+        for head in committed {
+            assert_eq!(store.head(head.id).unwrap().unwrap().head, head, "seed {seed}");
+        }
+    }
 }
 
 #[test]
