@@ -1,8 +1,8 @@
 //! The commit path: one input, from the mailbox to a version that is on its way to the disk.
 //!
-//! Anything that fails before the append leaves no trace but a refusal. The reply is released by
-//! the log when the version is durable, or, if the caller asked for that, here when it is in
-//! memory; an append waits for the disk only when the log is far behind.
+//! Anything that fails before the append leaves no trace but a refusal. The reply is released when
+//! the version is in memory and durable, or, if the caller asked for that, when it is in memory; an
+//! append waits for the disk only when the log is far behind.
 //!
 //! It does not know threads or queues. It holds the only code that appends versions.
 
@@ -123,8 +123,8 @@ fn append(
     Ok(())
 }
 
-/// Appends what `answer` tells of, and leaves the reply to the log, or gives it back to be sent
-/// once the change is in memory.
+/// Appends what `answer` tells of, and leaves one half of the reply to the log; the other is to be
+/// sent once the change is in memory.
 fn put(
     store: &Store,
     id: ObjectId,

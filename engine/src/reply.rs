@@ -4,11 +4,13 @@
 //! It does not know what it answers. An input whose database goes away is answered with `Closed`,
 //! one that a worker panicked over with `Panicked`. What nobody waits for is logged if it failed.
 //!
-//! Invariant: an answer to an input that asked for durability is sent by [`Late`] only, and nobody
-//! gets the outputs of a version before it is durable.
+//! Invariant: an answer to an input that asked for durability is sent when what it tells of is
+//! durable and in memory, whichever comes last, and nobody gets the outputs of a version before it
+//! is durable.
 
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
 use object::effects::Output;
@@ -76,33 +78,54 @@ pub(crate) fn channel(durability: Durability) -> (Reply, Pending) {
     (Reply { sender: Some(sender), durability }, Pending(receiver))
 }
 
-/// What happens to a reply when the append has its place in the log.
+/// An answer to what an append puts on record, sent when all who hold it have let it go.
+#[derive(Debug)]
+struct Held {
+    reply: Reply,
+    answer: Result<Receipt>,
+    /// What became of the append, as far as the caller waits for that.
+    outcome: OnceLock<Result<()>>,
+}
+
+/// What happens to a reply when the append is in memory, where the object's readers see it.
 #[derive(Debug)]
 #[must_use]
-pub(crate) struct Early(Option<(Reply, Result<Receipt>)>);
+pub(crate) struct Early(Arc<Held>);
 
 /// What happens to a reply when the append is durable, or never will be.
 #[derive(Debug)]
 #[must_use]
 pub(crate) struct Late {
-    reply: Option<(Reply, Result<Receipt>)>,
+    held: Option<Arc<Held>>,
     promise: Option<Promise>,
 }
 
-impl Early {
-    /// The append has its place, or failed.
-    pub(crate) fn send(self, appended: Result<()>) {
-        if let Some((reply, answer)) = self.0 {
-            reply.send(appended.and(answer));
+impl Held {
+    fn let_go(self: Arc<Held>) {
+        if let Some(Held { reply, answer, outcome }) = Arc::into_inner(self)
+            && let Some(outcome) = outcome.into_inner()
+        {
+            reply.send(outcome.and(answer));
         }
+    }
+}
+
+impl Early {
+    /// The append is in memory, or failed.
+    pub(crate) fn send(self, appended: Result<()>) {
+        if self.0.reply.durability == Durability::Relaxed {
+            self.0.outcome.get_or_init(|| appended);
+        }
+        self.0.let_go();
     }
 }
 
 impl Late {
     /// The append is durable, or never will be.
     pub(crate) fn send(self, durable: Result<()>) {
-        if let Some((reply, answer)) = self.reply {
-            reply.send(durable.and(answer));
+        if let Some(held) = self.held {
+            held.outcome.get_or_init(|| durable);
+            held.let_go();
         } else if let Some(promise) = self.promise {
             promise.settle(durable);
         }
@@ -117,19 +140,15 @@ impl Reply {
 
     /// Splits `answer`, which an append puts on record, into what is sent when.
     pub(crate) fn on_record(self, mut answer: Result<Receipt>) -> (Early, Late) {
-        match self.durability {
-            Durability::Durable => {
-                (Early(None), Late { reply: Some((self, answer)), promise: None })
-            }
-            Durability::Relaxed => {
-                let promise = answer.as_mut().ok().map(|receipt| {
-                    let (promise, ticket) = Promise::new();
-                    receipt.ticket = ticket;
-                    promise
-                });
-                (Early(Some((self, answer))), Late { reply: None, promise })
-            }
-        }
+        let is_durable = self.durability == Durability::Durable;
+        let promise = answer.as_mut().ok().filter(|_| !is_durable).map(|receipt| {
+            let (promise, ticket) = Promise::new();
+            receipt.ticket = ticket;
+            promise
+        });
+        let held = Arc::new(Held { reply: self, answer, outcome: OnceLock::new() });
+        let late = Late { held: is_durable.then(|| Arc::clone(&held)), promise };
+        (Early(held), late)
     }
 
     pub(crate) fn send(mut self, answer: Result<Receipt>) {
@@ -180,5 +199,54 @@ impl Future for Answer {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let answer = Pin::new(&mut self.0).poll(context);
         answer.map(|answer| answer.unwrap_or_else(|_| Err(ErrorKind::Closed.into())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused() -> Result<Receipt> {
+        Err(ErrorKind::NoObject.into())
+    }
+
+    fn is_there(pending: &Pending) -> bool {
+        match pending.0.try_recv() {
+            Ok(answer) => {
+                assert!(matches!(answer.unwrap_err().kind(), ErrorKind::NoObject));
+                true
+            }
+            Err(error) => {
+                assert_eq!(error, oneshot::TryRecvError::Empty);
+                false
+            }
+        }
+    }
+
+    /// The log was faster than the publication once, and the caller saw the version before.
+    #[test]
+    fn a_durable_answer_comes_when_it_is_both_durable_and_in_memory() {
+        let (reply, pending) = channel(Durability::Durable);
+        let (early, late) = reply.on_record(refused());
+        late.send(Ok(()));
+        assert!(!is_there(&pending));
+        early.send(Ok(()));
+        assert!(is_there(&pending));
+
+        let (reply, pending) = channel(Durability::Durable);
+        let (early, late) = reply.on_record(refused());
+        early.send(Ok(()));
+        assert!(!is_there(&pending));
+        late.send(Ok(()));
+        assert!(is_there(&pending));
+    }
+
+    #[test]
+    fn an_answer_whose_log_is_gone_is_closed() {
+        let (reply, pending) = channel(Durability::Durable);
+        let (early, late) = reply.on_record(refused());
+        drop(late);
+        early.send(Ok(()));
+        assert!(matches!(pending.wait().unwrap_err().kind(), ErrorKind::Closed));
     }
 }
