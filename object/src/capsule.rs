@@ -9,7 +9,7 @@
 
 use crate::codec::Write;
 use crate::error::{Error, Result};
-use crate::hash::HASH_BYTES;
+use crate::hash::{Context, HASH_BYTES};
 
 /// What every capsule starts with: its name and the version of the format.
 pub const HEAD: [u8; 16] = *b"CONTINUANT-CAP\x01\x00";
@@ -20,7 +20,7 @@ pub const SECTION_CHECK_BYTES: usize = HASH_BYTES;
 /// Bytes of one section's body.
 pub const SECTION_BYTES_MAX: u32 = 1 << 30;
 
-const CHAIN_CONTEXT: &str = "continuant 1 capsule section";
+static CHAIN_CONTEXT: Context = Context::new("continuant 1 capsule section");
 
 /// What a section holds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -66,7 +66,7 @@ impl Default for Chain {
 impl Chain {
     /// The chain behind [`HEAD`].
     pub fn new() -> Chain {
-        let last = blake3::derive_key(CHAIN_CONTEXT, &HEAD);
+        let last = *CHAIN_CONTEXT.hasher().update(&HEAD).finalize().as_bytes();
         Chain { last, section_count: 0, offset: HEAD.len() as u64 }
     }
 
@@ -99,7 +99,7 @@ impl Chain {
     }
 
     fn extend(&mut self, head: &[u8; SECTION_HEAD_BYTES], body: &[u8]) -> [u8; HASH_BYTES] {
-        let mut hasher = blake3::Hasher::new_derive_key(CHAIN_CONTEXT);
+        let mut hasher = CHAIN_CONTEXT.hasher();
         hasher.update(&self.last).update(head).update(body);
         self.last = *hasher.finalize().as_bytes();
         self.section_count += 1;

@@ -6,7 +6,7 @@
 
 use std::fmt;
 use std::str::FromStr;
-use std::sync::LazyLock;
+use std::sync::OnceLock;
 
 use blake3::Hasher;
 use blake3::hazmat::{ContextKey, HasherExt, hash_derive_key_context};
@@ -15,6 +15,27 @@ use crate::error::{Error, ErrorKind};
 
 /// Bytes of every hash.
 pub const HASH_BYTES: usize = 32;
+
+/// A context of BLAKE3's `derive_key` mode. Its key, a good part of what hashing a short structure
+/// would cost, is derived once.
+#[derive(Debug)]
+pub struct Context {
+    text: &'static str,
+    key: OnceLock<ContextKey>,
+}
+
+impl Context {
+    /// The context `text`; keep it in a `static`.
+    pub const fn new(text: &'static str) -> Context {
+        Context { text, key: OnceLock::new() }
+    }
+
+    /// Hashes as `Hasher::new_derive_key` of the context's text does.
+    pub fn hasher(&self) -> Hasher {
+        let key = self.key.get_or_init(|| hash_derive_key_context(self.text));
+        Hasher::new_from_context_key(key)
+    }
+}
 
 macro_rules! hashes {
     ($($(#[$doc:meta])* $name:ident = $context:expr;)*) => {$(
@@ -28,12 +49,9 @@ macro_rules! hashes {
 
             /// Hashes `bytes` in this type's own context.
             pub fn of(bytes: &[u8]) -> $name {
-                const CONTEXT: Option<&str> = $context;
-                // What `derive_key` does first, and most of what hashing a short structure costs.
-                static KEY: LazyLock<Option<ContextKey>> =
-                    LazyLock::new(|| CONTEXT.map(hash_derive_key_context));
-                let hash = match &*KEY {
-                    Some(key) => Hasher::new_from_context_key(key).update(bytes).finalize(),
+                static CONTEXT: Option<Context> = $context;
+                let hash = match &CONTEXT {
+                    Some(context) => context.hasher().update(bytes).finalize(),
                     None => blake3::hash(bytes),
                 };
                 $name(*hash.as_bytes())
@@ -64,31 +82,31 @@ macro_rules! hashes {
 
 hashes! {
     /// An object's identity: the hash of its genesis header.
-    ObjectId = Some("continuant 1 version header");
+    ObjectId = Some(Context::new("continuant 1 version header"));
     /// A version: the hash of its header.
-    VersionHash = Some("continuant 1 version header");
+    VersionHash = Some(Context::new("continuant 1 version header"));
     /// The plain BLAKE3 hash of a memory image.
     MemoryRoot = None;
     /// A module, as its author gave it.
-    CodeHash = Some("continuant 1 code");
+    CodeHash = Some(Context::new("continuant 1 code"));
     /// A schema's WIT text.
-    SchemaHash = Some("continuant 1 schema");
+    SchemaHash = Some(Context::new("continuant 1 schema"));
     /// A policy's encoding.
-    PolicyHash = Some("continuant 1 policy");
+    PolicyHash = Some(Context::new("continuant 1 policy"));
     /// A base image's encoding.
-    BaseHash = Some("continuant 1 base image");
+    BaseHash = Some(Context::new("continuant 1 base image"));
     /// An input, with its credentials.
-    InputHash = Some("continuant 1 input");
+    InputHash = Some(Context::new("continuant 1 input"));
     /// The effects of a step.
-    EffectsHash = Some("continuant 1 effects");
+    EffectsHash = Some(Context::new("continuant 1 effects"));
     /// The decision that admitted a version.
-    AdmissionHash = Some("continuant 1 admission");
+    AdmissionHash = Some(Context::new("continuant 1 admission"));
     /// The mutable globals of a module.
-    GlobalsHash = Some("continuant 1 globals");
+    GlobalsHash = Some(Context::new("continuant 1 globals"));
     /// The last nonces of an object's signers.
-    NoncesHash = Some("continuant 1 nonces");
+    NoncesHash = Some(Context::new("continuant 1 nonces"));
     /// A refusal on record, and through it all those before.
-    RefusalHash = Some("continuant 1 refusal");
+    RefusalHash = Some(Context::new("continuant 1 refusal"));
 }
 
 impl From<VersionHash> for ObjectId {

@@ -12,7 +12,6 @@ use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Where the files of a store are.
 ///
@@ -179,13 +178,13 @@ pub struct LocalDisk;
 impl Disk for LocalDisk {
     fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
         let file = OpenOptions::new().read(true).write(true).open(path)?;
-        Ok(Arc::new(LocalFile::new(file)))
+        Ok(Arc::new(LocalFile(file)))
     }
 
     fn create(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
         let mut options = OpenOptions::new();
         let file = options.read(true).write(true).create(true).truncate(false).open(path)?;
-        Ok(Arc::new(LocalFile::new(file)))
+        Ok(Arc::new(LocalFile(file)))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -222,58 +221,44 @@ impl Disk for LocalDisk {
 }
 
 #[derive(Debug)]
-struct LocalFile {
-    file: File,
-    is_locked: AtomicBool,
-}
-
-impl LocalFile {
-    fn new(file: File) -> LocalFile {
-        LocalFile { file, is_locked: AtomicBool::new(false) }
-    }
-}
+struct LocalFile(File);
 
 impl Drop for LocalFile {
     fn drop(&mut self) {
-        if self.is_locked.load(Ordering::Relaxed) {
-            // Closing is not enough: a child that some thread is just starting has the file, and
-            // with it the lock, until it runs its program.
-            let _ = self.file.unlock();
-        }
+        // For a lock that it may have, closing is not enough: a child that some thread is just
+        // starting has the file, and with it the lock, until it runs its program.
+        let _ = self.0.unlock();
     }
 }
 
 impl DiskFile for LocalFile {
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
-        FileExt::read_at(&self.file, bytes, offset)
+        FileExt::read_at(&self.0, bytes, offset)
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
-        FileExt::write_at(&self.file, bytes, offset)
+        FileExt::write_at(&self.0, bytes, offset)
     }
 
     fn length(&self) -> io::Result<u64> {
-        Ok(self.file.metadata()?.len())
+        Ok(self.0.metadata()?.len())
     }
 
     fn set_length(&self, length: u64) -> io::Result<()> {
-        self.file.set_len(length)
+        self.0.set_len(length)
     }
 
     fn allocate(&self, length: u64) -> io::Result<()> {
-        allocate(&self.file, length)
+        allocate(&self.0, length)
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.file.sync_data()
+        self.0.sync_data()
     }
 
     fn try_lock(&self) -> io::Result<bool> {
-        match self.file.try_lock() {
-            Ok(()) => {
-                self.is_locked.store(true, Ordering::Relaxed);
-                Ok(true)
-            }
+        match self.0.try_lock() {
+            Ok(()) => Ok(true),
             Err(TryLockError::WouldBlock) => Ok(false),
             Err(TryLockError::Error(error)) => Err(error),
         }
@@ -281,7 +266,7 @@ impl DiskFile for LocalFile {
 
     fn drop_cache(&self) {
         // Advice: where it is not taken, nothing is lost but the precaution.
-        let _ = rustix::fs::fadvise(&self.file, 0, None, rustix::fs::Advice::DontNeed);
+        let _ = rustix::fs::fadvise(&self.0, 0, None, rustix::fs::Advice::DontNeed);
     }
 }
 
@@ -321,7 +306,7 @@ mod tests {
         let path = directory.path().join("file");
         let file = File::create_new(&path).unwrap();
         let of_child = file.try_clone().unwrap();
-        let locked = LocalFile::new(file);
+        let locked = LocalFile(file);
         assert!(locked.try_lock().unwrap());
         let other = LocalDisk.open(&path).unwrap();
         assert!(!other.try_lock().unwrap());

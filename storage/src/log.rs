@@ -208,9 +208,8 @@ impl Log {
         hash: blake3::Hash,
         done: Done,
     ) -> Result<Pushed<'_>, (Error, Done)> {
-        let position = self.writer.push(body, hash, done)?;
-        let end = Position(position.0 + (frame::HEADER_BYTES + body.len()) as u64);
-        Ok(Pushed { position, end, log: self })
+        let Tail { last, end, .. } = self.writer.push(body, hash, done)?;
+        Ok(Pushed { position: last, end, log: self })
     }
 
     /// Waits until the frame is written, if it is not yet, and reads it.

@@ -6,10 +6,7 @@
 //!
 //! Invariant: what `open` gives was written by `close` for the same key.
 
-use std::sync::LazyLock;
-
-use blake3::hazmat::{ContextKey, HasherExt, hash_derive_key_context};
-use object::hash::{BaseHash, CodeHash, ObjectId, PolicyHash, RefusalHash, VersionHash};
+use object::hash::{BaseHash, CodeHash, Context, ObjectId, PolicyHash, RefusalHash, VersionHash};
 use object::lineage::{Spine, jump_seq};
 use rkyv::rancor::Error as ArchiveError;
 use rkyv::{Archive, Serialize};
@@ -142,9 +139,8 @@ pub(crate) fn open<'a>(key: &[u8], value: &'a [u8]) -> Option<&'a [u8]> {
 }
 
 fn check(key: &[u8], value: &[u8]) -> [u8; CHECK_BYTES] {
-    static KEY: LazyLock<ContextKey> =
-        LazyLock::new(|| hash_derive_key_context("continuant 1 index row"));
-    let mut hasher = blake3::Hasher::new_from_context_key(&KEY);
+    static CONTEXT: Context = Context::new("continuant 1 index row");
+    let mut hasher = CONTEXT.hasher();
     hasher.update(&(key.len() as u64).to_le_bytes()).update(key).update(value);
     let hash = hasher.finalize();
     *hash.as_bytes().first_chunk().expect("a hash is longer than a check")

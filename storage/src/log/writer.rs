@@ -99,13 +99,14 @@ impl Writer {
         Writer { seal, sizes, state: Mutex::new(state), work, progress }
     }
 
-    /// Adds a frame to the open group; whoever does so sees to it that the group is committed.
+    /// Adds a frame to the open group and gives the end behind it; whoever does so sees to it that
+    /// the group is committed.
     pub(crate) fn push(
         &self,
         body: &[u8],
         hash: blake3::Hash,
         done: Done,
-    ) -> Result<Position, (Error, Done)> {
+    ) -> Result<Tail, (Error, Done)> {
         if body.len() > BODY_BYTES_MAX as usize {
             let (found, max) = (body.len() as u64, u64::from(BODY_BYTES_MAX));
             return Err((ErrorKind::TooLarge { found, max }.into(), done));
@@ -119,20 +120,20 @@ impl Writer {
         let run = state.group.runs.last_mut().expect("a place is in a run");
         run.bytes.extend_from_slice(&self.seal.encode(&header));
         run.bytes.extend_from_slice(body);
-        let bytes_count = HEADER_BYTES + body.len();
-        let end = Position(position.0 + bytes_count as u64);
-        assert_eq!(end.segment(), position.segment(), "a frame is in one segment");
-        state.tail = Tail { end, last: position, check: header.check };
-        state.group.end = end;
-        state.group.bytes_count += bytes_count;
+        let tail = Tail::behind(&header, position);
+        assert_eq!(tail.end.segment(), position.segment(), "a frame is in one segment");
+        state.tail = tail;
+        state.group.end = tail.end;
+        state.group.bytes_count += HEADER_BYTES + body.len();
         state.group.done.push(done);
-        Ok(position)
+        Ok(tail)
     }
 
-    /// Tells the committer that something was pushed, unless a commit goes on: its end tells it.
+    /// Tells the committer when it has something to do, unless a commit goes on: its end tells it.
     pub(crate) fn wake(&self) {
         let state = self.state.lock();
-        let is_wanted = !state.committing && !state.group.done.is_empty();
+        let is_wanted =
+            !state.committing && (!state.group.done.is_empty() || state.health().is_err());
         drop(state);
         if is_wanted {
             self.work.notify_one();
@@ -256,27 +257,19 @@ impl Writer {
 
     /// Lets the next group be committed.
     fn release(&self) {
-        let mut state = self.state.lock();
-        state.committing = false;
-        let is_wanted = !state.group.done.is_empty() || state.health().is_err();
-        drop(state);
+        self.state.lock().committing = false;
         self.progress.notify_all();
-        if is_wanted {
-            self.work.notify_one();
-        }
+        self.wake();
     }
 
     /// The next group, for the committer; none when the log failed, or was closed and all is
     /// written.
     fn take(&self) -> Option<Group> {
         let mut state = self.state.lock();
-        while state.committing || state.group.done.is_empty() {
-            if !state.committing && state.health().is_err() {
-                return None;
-            }
+        while state.committing || (state.group.done.is_empty() && state.health().is_ok()) {
             self.work.wait(&mut state);
         }
-        if state.failure.is_some() {
+        if state.group.done.is_empty() || state.failure.is_some() {
             return None;
         }
         let group = state.take();

@@ -2,7 +2,7 @@
 
 use std::sync::mpsc::channel;
 
-use continuant_storage::{Append, Change, ErrorKind, NewCommit, Result, Store};
+use continuant_storage::{ErrorKind, Result, Store};
 use tempfile::TempDir;
 
 use crate::author::{Author, Made, append, in_one_frame, small};
@@ -71,14 +71,10 @@ fn appends_of_many_threads_share_groups_and_each_is_told_once() {
                 let (mut author, genesis) = Author::new(thread);
                 append(store, &[genesis], &[]).unwrap();
                 for _ in 0..50 {
-                    let Made::Version { bytes, nonces, .. } = author.step() else { panic!() };
-                    let commit = object::commit::Commit::decode(&bytes).unwrap();
-                    let nonces = nonces.as_deref();
-                    let (base, before) = (None, None);
-                    let new = NewCommit { commit, base, nonces, before };
-                    let append = Append { changes: vec![Change::Commit(new)], ..Append::default() };
                     let sent = sent.clone();
-                    store.append(&append, move |result| sent.send(result).unwrap()).unwrap();
+                    let done = move |result| sent.send(result).unwrap();
+                    let step = [author.step()];
+                    in_one_frame(&step, &[], |append| store.append(append, done)).unwrap();
                 }
             });
         }

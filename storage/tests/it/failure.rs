@@ -4,10 +4,10 @@
 use std::fs;
 use std::sync::mpsc::channel;
 
-use continuant_storage::{Append, ErrorKind, Options};
+use continuant_storage::{ErrorKind, Options, Store};
 use tempfile::TempDir;
 
-use crate::author::{Author, append, copy, in_one_frame, small};
+use crate::author::{Author, Made, append, copy, in_one_frame, small};
 
 #[test]
 fn after_a_failed_write_nothing_is_acknowledged_until_reopened() {
@@ -65,7 +65,7 @@ fn a_commit_that_fails_says_why_and_the_store_takes_no_other() {
 
 #[test]
 fn a_thread_that_panics_and_commits_on_its_way_out_ends_nothing() {
-    struct CommitsLast<'a>(&'a continuant_storage::Store, crate::author::Made);
+    struct CommitsLast<'a>(&'a Store, Made);
     impl Drop for CommitsLast<'_> {
         fn drop(&mut self) {
             in_one_frame(std::slice::from_ref(&self.1), &[], |append| self.0.commit(append))
@@ -134,15 +134,11 @@ fn appends_under_way_when_it_fails_are_told_so() {
     let (sent, told) = channel();
     let mut pushed = 0;
     loop {
-        let crate::author::Made::Version { bytes, .. } = Author::new(pushed).1 else { panic!() };
-        let commit = object::commit::Commit::decode(&bytes).unwrap();
-        let base = Some(object::hash::BaseHash::of(b""));
-        let new = continuant_storage::NewCommit { commit, base, nonces: None, before: None };
-        let changes = vec![continuant_storage::Change::Commit(new)];
-        let append = Append { changes, ..Append::default() };
+        let genesis = [Author::new(pushed).1];
         let sent = sent.clone();
+        let done = move |result| sent.send(result).unwrap();
         pushed += 1;
-        if store.append(&append, move |result| sent.send(result).unwrap()).is_err() {
+        if in_one_frame(&genesis, &[], |append| store.append(append, done)).is_err() {
             break;
         }
     }
@@ -216,13 +212,8 @@ fn an_index_is_kept_when_the_log_cannot_be_read_from_its_start() {
 fn a_callback_that_panics_concerns_nobody_else() {
     let directory = TempDir::new().unwrap();
     let store = small().open(directory.path().join("db")).unwrap();
-    let crate::author::Made::Version { bytes, .. } = Author::new(1).1 else { panic!() };
-    let commit = object::commit::Commit::decode(&bytes).unwrap();
-    let base = Some(object::hash::BaseHash::of(b""));
-    let new = continuant_storage::NewCommit { commit, base, nonces: None, before: None };
-    let changes = vec![continuant_storage::Change::Commit(new)];
-    let added = Append { changes, ..Append::default() };
-    store.append(&added, |_| panic!("on purpose")).unwrap();
+    let panics = |_| panic!("on purpose");
+    in_one_frame(&[Author::new(1).1], &[], |append| store.append(append, panics)).unwrap();
     append(&store, &[Author::new(2).1], &[]).unwrap();
     store.close().unwrap();
 }
