@@ -7,6 +7,7 @@ mod fjall;
 mod lmdb;
 mod peer;
 mod redb;
+mod rocksdb;
 mod rounds;
 mod sqlite;
 

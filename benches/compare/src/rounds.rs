@@ -18,6 +18,7 @@ use crate::fjall::Fjall;
 use crate::lmdb::Lmdb;
 use crate::peer::{Peer, Rows};
 use crate::redb::Redb;
+use crate::rocksdb::RocksDb;
 use crate::sqlite::Sqlite;
 
 /// Commits that become durable together.
@@ -44,6 +45,11 @@ const PEERS: &[Known] = &[
         name: "fjall",
         about: "fjall, one batch a group, the journal synced",
         open: Fjall::open,
+    },
+    Known {
+        name: "rocksdb",
+        about: "RocksDB, one batch a group, the journal synced",
+        open: RocksDb::open,
     },
 ];
 
