@@ -9,7 +9,9 @@ use anyhow::{Result, ensure};
 
 use crate::figure::{Figure, Peer, Unit};
 use crate::sizes::Sizes;
-use crate::{commits, history, machine, opening, reads, recovery, space, steps, verification};
+use crate::{
+    commits, decisions, history, machine, opening, reads, recovery, space, steps, verification,
+};
 
 /// What is to be reported.
 #[derive(Clone, Debug)]
@@ -42,6 +44,9 @@ const BENCHES: &[Bench] = &[
     Bench { names: &[commits::FIELDS_1024], run: commits::fields_1024 },
     Bench { names: &[commits::SINGLE], run: commits::single },
     Bench { names: &[steps::RELAXED], run: steps::relaxed },
+    Bench { names: &[decisions::ACCOUNT], run: decisions::account },
+    Bench { names: &[decisions::FLIGHT], run: decisions::flight },
+    Bench { names: &[decisions::COMPILE], run: decisions::compile },
     Bench {
         names: &[reads::HELD_IDLE, reads::NEWEST_IDLE, reads::HELD_BUSY, reads::NEWEST_BUSY],
         run: reads::field_read,

@@ -3,6 +3,7 @@
 //! They do not know what must hold.
 
 pub(crate) mod bytes;
+pub(crate) mod decision;
 pub(crate) mod header;
 pub(crate) mod lineage;
 pub(crate) mod module;

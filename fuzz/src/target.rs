@@ -2,6 +2,7 @@
 //!
 //! It does not know how often they are run.
 
+mod admission_differential;
 mod backup;
 mod capsule;
 mod commit_decode;
@@ -51,6 +52,11 @@ pub const TARGETS: &[Target] = &[
         name: "log_decode",
         about: "damage of the log is reported, or was the torn end of it",
         run: |seed, _| log_decode::run(seed),
+    },
+    Target {
+        name: "admission_differential",
+        about: "compiled rules decide as Cedar does, by the same rules",
+        run: admission_differential::run,
     },
     Target {
         name: "policy_parse",

@@ -15,7 +15,7 @@ use crate::head::Head;
 use crate::input::{Input, Request};
 use crate::limits::EXPIRY_MS_MAX;
 use crate::memory::Memory;
-use crate::policy::{Decision, Facts, Principal, Refusal};
+use crate::policy::{Decision, Facts, Principal, Raw, Refusal, Values};
 use crate::refusal::{Reason, Verdict};
 use crate::schema::{Method, Value, decode_args};
 
@@ -106,27 +106,17 @@ pub fn admit<B: Memory + ?Sized, A: Memory + ?Sized>(
     let (schema, address) = (&definition.schema, definition.code.state_address);
     let state = |error: crate::Error| Verdict::native(Reason::State, error.to_string());
     schema.validate_state(step.after, address).map_err(state)?;
-    let action = step.input.request.action();
-    let states = (step.before, step.after);
-    let states = definition.policy.read_states(schema, action, states, address);
-    let (before, after) = states.map_err(state)?;
-    let input = arguments(definition, &step.input.request).map_err(state)?;
     let principal = match (&step.input.request, signers.first()) {
         (Request::Cycle, _) => Principal::Object(head.id),
         (_, Some(key)) => Principal::Key(key.0),
         (_, None) => Principal::Anonymous,
     };
-    let keys: Vec<[u8; 32]> = signers.iter().map(|key| key.0).collect();
-    let outputs: Vec<&str> = step.effects.outputs.iter().map(|out| out.name.as_str()).collect();
     let facts = Facts {
         principal,
-        action,
+        action: step.input.request.action(),
         object: head.id,
-        before: &before,
-        after: &after,
-        input: &input,
-        signers: &keys,
-        outputs: &outputs,
+        signers: &signers,
+        outputs: &step.effects.outputs,
         wake: step.effects.wake.apply(head.wake_during(&step.input.request)),
         seq: head.header.seq + 1,
         age: step.input.time.saturating_sub(head.created),
@@ -134,13 +124,51 @@ pub fn admit<B: Memory + ?Sized, A: Memory + ?Sized>(
         pages: step.page_count,
         time: step.input.time,
     };
-    match definition.policy.decide(&facts) {
+    match decide(definition, &facts, &step).map_err(state)? {
         Decision::Permit { rules } => Ok(Admission { signers, rules }),
         Decision::Refuse { rules, reason } => {
             let (reason, detail) = explain(reason);
             Err(Verdict::new(reason, rules, detail))
         }
     }
+}
+
+/// What the policy says: its compiled rules where they can, and Cedar where they cannot.
+fn decide<B: Memory + ?Sized, A: Memory + ?Sized>(
+    definition: &Definition,
+    facts: &Facts<'_>,
+    step: &Step<'_, B, A>,
+) -> crate::Result<Decision> {
+    let arguments = match &step.input.request {
+        Request::Call { arguments, .. } | Request::Create { arguments, .. } => &arguments[..],
+        Request::Cycle | Request::Write { .. } => &[],
+    };
+    let state = definition.code.state_address;
+    let raw = Raw { before: &step.before, after: &step.after, state, arguments };
+    match definition.policy.decide_raw(facts, &raw) {
+        Some(ruling) => Ok(ruling.into()),
+        None => decide_by_cedar(definition, facts, step),
+    }
+}
+
+/// What Cedar says of a step: the reference that compiled rules are held against.
+///
+/// Call it on a thread with [`STACK_BYTES`](crate::policy::STACK_BYTES) of stack.
+///
+/// # Errors
+///
+/// [`State`](ErrorKind::State) when the memories have no valid states, and those of [`arguments`].
+pub fn decide_by_cedar<B: Memory + ?Sized, A: Memory + ?Sized>(
+    definition: &Definition,
+    facts: &Facts<'_>,
+    step: &Step<'_, B, A>,
+) -> crate::Result<Decision> {
+    let policy = &definition.policy;
+    let states = (step.before, step.after);
+    let address = definition.code.state_address;
+    let (before, after) = policy.read_states(&definition.schema, facts.action, states, address)?;
+    let input = arguments(definition, &step.input.request)?;
+    Ok(policy.decide(facts, &Values { before: &before, after: &after, input: &input }))
 }
 
 /// The arguments of a request, by name.

@@ -29,6 +29,11 @@ impl<'a> Reader<'a> {
         self.bytes.len() - self.offset
     }
 
+    /// The bytes not read yet.
+    pub fn rest(&self) -> &'a [u8] {
+        &self.bytes[self.offset..]
+    }
+
     /// The next `count` bytes.
     pub fn bytes(&mut self, count: usize) -> Result<&'a [u8]> {
         let left = self.left();

@@ -10,6 +10,8 @@
 //! only the subtree at the right edge may be short; an image of one page has no chaining value
 //! that its root could be derived from, so that root is hashed from the page itself.
 
+use std::fmt;
+
 use blake3::hazmat::{HasherExt, Mode, merge_subtrees_non_root, merge_subtrees_root};
 
 use crate::hash::MemoryRoot;
@@ -32,6 +34,22 @@ pub trait Memory {
     ///
     /// May panic when `index` is not below `bytes_count() / PAGE_BYTES`.
     fn page(&self, index: u32) -> &Page;
+}
+
+impl<M: Memory + ?Sized> Memory for &M {
+    fn bytes_count(&self) -> u64 {
+        (**self).bytes_count()
+    }
+
+    fn page(&self, index: u32) -> &Page {
+        (**self).page(index)
+    }
+}
+
+impl fmt::Debug for dyn Memory + '_ {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Memory({} bytes)", self.bytes_count())
+    }
 }
 
 /// A flat image. Bytes after the last whole page are not part of it.

@@ -5,7 +5,8 @@
 //! Cedar itself would skip a failing `forbid`. Cedar's parser and evaluator use stack as an
 //! expression is deep, so that the text is held to a profile, and [`Policy::parse`] and
 //! [`Policy::decide`] want a thread with [`STACK_BYTES`] of stack; the verdict is then the same
-//! everywhere.
+//! everywhere. The rules are compiled as well, and [`Policy::decide_raw`] says the same, much
+//! sooner, of nearly every step.
 //!
 //! It does not know how a step is run, or how its facts came about. Cedar is named only in
 //! `policy/cedar`.
@@ -14,13 +15,18 @@
 
 mod cedar;
 mod profile;
+mod program;
 mod shape;
 
 use std::fmt;
 
 use self::cedar::Rules;
+pub use self::program::Raw;
+use self::program::Ruled;
 use self::shape::Shapes;
 use crate::codec::{Reader, Write};
+use crate::credential::PublicKey;
+use crate::effects::Output;
 use crate::error::{ErrorKind, Result};
 use crate::hash::{ObjectId, PolicyHash};
 use crate::limits::{POLICY_BYTES_MAX, POLICY_SET_ITEMS_MAX, POLICY_TEXT_BYTES_MAX};
@@ -42,7 +48,7 @@ pub struct Policy {
     rules: Rules,
 }
 
-/// What is known of a step when it is decided on.
+/// What is known of a step when it is decided on, beside the states and the arguments.
 ///
 /// Times are in milliseconds since 1970-01-01 UTC.
 #[derive(Debug, Clone, Copy)]
@@ -53,16 +59,10 @@ pub struct Facts<'a> {
     pub action: &'a str,
     /// The object concerned.
     pub object: ObjectId,
-    /// The state before the step, a record of the schema.
-    pub before: &'a Value,
-    /// The state after it.
-    pub after: &'a Value,
-    /// The method's arguments by name, in order; none for `advance` and `write`.
-    pub input: &'a [(String, Value)],
     /// The keys whose signatures were verified.
-    pub signers: &'a [[u8; 32]],
-    /// Names of the outputs.
-    pub outputs: &'a [&'a str],
+    pub signers: &'a [PublicKey],
+    /// The outputs, of which rules see the names.
+    pub outputs: &'a [Output],
     /// When the object wants to run next, if it does.
     pub wake: Option<u64>,
     /// The version that the step would make.
@@ -75,6 +75,17 @@ pub struct Facts<'a> {
     pub pages: u32,
     /// The step's claimed time.
     pub time: u64,
+}
+
+/// The states and the arguments of a step, as values.
+#[derive(Debug, Clone, Copy)]
+pub struct Values<'a> {
+    /// The state before the step, a record of the schema.
+    pub before: &'a Value,
+    /// The state after it.
+    pub after: &'a Value,
+    /// The method's arguments by name, in order; none for `advance` and `write`.
+    pub input: &'a [(String, Value)],
 }
 
 /// Who asks for a step.
@@ -173,7 +184,7 @@ impl Policy {
     fn build(text: &str, language: (u16, u16), schema: &Schema) -> Result<Policy> {
         let rules = profile::scan(text).and_then(|spans| {
             let shapes = Shapes::new(schema).map_err(|finding| vec![finding])?;
-            Rules::parse(text, &spans, &shapes)
+            Rules::parse(text, &spans, &shapes, schema)
         });
         let rules = rules.map_err(ErrorKind::Policy)?;
         let hash = PolicyHash::of(&encode(text, language));
@@ -239,12 +250,63 @@ impl Policy {
         Ok((before, schema.excerpt(after, address, &second, most)?))
     }
 
-    /// Whether the step that `facts` tell of is admitted.
+    /// Whether the step that `facts` and `values` tell of is admitted: Cedar's own word.
     ///
     /// Call it on a thread with [`STACK_BYTES`] of stack. What it takes is bounded by the limits
     /// named `POLICY_*` in [`limits`](crate::limits).
-    pub fn decide(&self, facts: &Facts<'_>) -> Decision {
-        self.rules.decide(facts)
+    pub fn decide(&self, facts: &Facts<'_>, values: &Values<'_>) -> Decision {
+        self.rules.decide(facts, values)
+    }
+
+    /// The same decision, by the compiled rules, on states and arguments where they lie; none when
+    /// it takes more than they can say, as [`uncompiled`](Policy::uncompiled) has it, or
+    /// because a value is beyond what a policy may read, or a rule cannot be evaluated. Allocates
+    /// nothing.
+    pub fn decide_raw(&self, facts: &Facts<'_>, raw: &Raw<'_>) -> Option<Ruling<'_>> {
+        let ruled = self.rules.program(facts.action)?.run(facts, raw)?;
+        Some(Ruling { ids: self.rules.ids(), ruled })
+    }
+
+    /// The actions whose rules are not compiled, so that Cedar decides on all their steps, each
+    /// with what it is in the rules that is not compiled. In no order.
+    pub fn uncompiled(&self) -> impl Iterator<Item = (&str, &'static str)> {
+        self.rules.uncompiled()
+    }
+}
+
+/// A decision of compiled rules.
+#[derive(Clone, Copy, Debug)]
+pub struct Ruling<'a> {
+    ids: &'a [String],
+    ruled: Ruled,
+}
+
+impl<'a> Ruling<'a> {
+    /// Whether the step is admitted.
+    pub fn permits(&self) -> bool {
+        self.ruled.permits
+    }
+
+    /// The ids of the rules that say so, sorted: those of a [`Decision`].
+    pub fn rules(&self) -> impl Iterator<Item = &'a str> {
+        let bits = self.ruled.rules;
+        let named = self.ids.iter().enumerate();
+        let decided = named.filter(move |(index, _)| bits[index / 64] >> (index % 64) & 1 == 1);
+        decided.map(|(_, id)| id.as_str())
+    }
+}
+
+impl From<Ruling<'_>> for Decision {
+    fn from(ruling: Ruling<'_>) -> Decision {
+        let rules: Vec<String> = ruling.rules().map(str::to_string).collect();
+        let reason = match rules.is_empty() {
+            true => Refusal::NotPermitted,
+            false => Refusal::Forbidden,
+        };
+        match ruling.permits() {
+            true => Decision::Permit { rules },
+            false => Decision::Refuse { rules, reason },
+        }
     }
 }
 

@@ -29,10 +29,13 @@ use std::sync::Arc;
 pub(crate) use excerpt::{Most, Selection};
 pub use layout::Layout;
 pub use lower::{CoreType, CoreValue, Lower, lift_result, lower_args};
+pub(crate) use payload::skip_value;
 pub use payload::{decode_args, decode_value, encode_args, encode_value};
 pub use place::{Place, Scalar};
 pub use read::read_value;
+pub(crate) use scalar::width as scalar_width;
 pub use store::store;
+pub(crate) use types::option as option_layout;
 pub use types::{Case, Enum, Field, Flags, Record, ResultType, Tuple, Type, Variant};
 pub use value::Value;
 

@@ -5,8 +5,10 @@
 
 use std::sync::OnceLock;
 
+use object::credential::PublicKey;
+use object::effects::Output;
 use object::hash::ObjectId;
-use object::policy::{Facts, Policy, Principal};
+use object::policy::{Facts, Policy, Principal, Values};
 use object::schema::{Schema, Value};
 use rand::RngExt;
 use rand::rngs::StdRng;
@@ -51,7 +53,9 @@ fn decide(rng: &mut StdRng, policy: &Policy, again: &Policy) -> Outcome {
     let mut state = || Value::Record(vec![("count".to_string(), bytes::number(rng).into())]);
     let (before, after) = (state(), state());
     let input = [("by".to_string(), Value::from(bytes::number(rng)))];
-    let signers: Vec<[u8; 32]> = (0..rng.random_range(0..3)).map(|_| rng.random()).collect();
+    let signers = (0..rng.random_range(0..3)).map(|_| PublicKey(rng.random()));
+    let signers: Vec<PublicKey> = signers.collect();
+    let outputs = ["said", ""].map(|name| Output { name: name.to_string(), payload: Vec::new() });
     let principal = match rng.random_range(0..3) {
         0 => Principal::Anonymous,
         1 => Principal::Key(rng.random()),
@@ -61,11 +65,8 @@ fn decide(rng: &mut StdRng, policy: &Policy, again: &Policy) -> Outcome {
         principal,
         action: ["increment", "write", "advance", "create", ""][rng.random_range(0..5)],
         object: ObjectId(rng.random()),
-        before: &before,
-        after: &after,
-        input: &input[..rng.random_range(0..2)],
         signers: &signers,
-        outputs: &["said", ""][..rng.random_range(0..3)],
+        outputs: &outputs[..rng.random_range(0..3)],
         wake: rng.random_bool(0.5).then(|| bytes::number(rng)),
         seq: bytes::number(rng),
         age: bytes::number(rng),
@@ -73,5 +74,7 @@ fn decide(rng: &mut StdRng, policy: &Policy, again: &Policy) -> Outcome {
         pages: bytes::number(rng) as u32,
         time: bytes::number(rng),
     };
-    equal("the decision", &policy.decide(&facts), &again.decide(&facts))
+    let input = &input[..rng.random_range(0..2)];
+    let values = Values { before: &before, after: &after, input };
+    equal("the decision", &policy.decide(&facts, &values), &again.decide(&facts, &values))
 }

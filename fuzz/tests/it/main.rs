@@ -59,6 +59,14 @@ fn log_decode() {
 }
 
 #[test]
+fn admission_differential() {
+    let counts = counted("admission_differential", 16);
+    for what in ["permits compared", "refusals compared", "left to Cedar"] {
+        assert!(counts.get(what).is_some_and(|&count| count > 500), "{what}: {counts:?}");
+    }
+}
+
+#[test]
 fn policy_parse() {
     check("policy_parse", 80);
 }

@@ -1,5 +1,5 @@
-//! The one place that knows the crate `cedar_policy`: rules parsed and validated, and decisions
-//! taken by Cedar's own authorizer.
+//! The one place that knows the crate `cedar_policy`: rules parsed, validated and compiled, and
+//! decisions taken by Cedar's own authorizer.
 //!
 //! It is given text that is within the profile, and does not check that again. The profile keeps
 //! out Cedar's extension types (decimal, ip, datetime): they are built in even without the crate's
@@ -8,6 +8,7 @@
 //! Invariant: rules that have been parsed are valid, strictly, for the derived schema; every rule
 //! has an id of its own.
 
+mod compile;
 mod context;
 mod reads;
 
@@ -16,28 +17,42 @@ use std::ops::Range;
 use std::str::FromStr;
 
 use cedar_policy::ffi::DetailedError;
+use cedar_policy::pst;
 use cedar_policy::{
     AuthorizationError, Authorizer, Entities, EntityId, EntityTypeName, EntityUid, PolicyId,
     PolicySet, Request, ValidationMode, Validator,
 };
 
+use self::compile::Uncompiled;
 use self::context::{Plan, hex};
 use self::reads::Reads;
 use super::profile::FINDINGS_MAX;
+use super::program::Program;
 use super::shape::Shapes;
-use super::{Decision, Facts, Principal, Refusal};
+use super::{Decision, Facts, Principal, Refusal, Values};
 use crate::error::Diagnostic;
-use crate::schema::Selection;
+use crate::schema::{Schema, Selection};
 
 /// Rules ready to decide.
 #[derive(Debug)]
 pub(super) struct Rules {
     set: PolicySet,
-    /// By name: the action's entity, and how to build its contexts.
-    actions: HashMap<String, (EntityUid, Plan)>,
+    /// Of the rules, sorted: what programs count.
+    ids: Vec<String>,
+    /// By name.
+    actions: HashMap<String, Action>,
     types: Types,
     authorizer: Authorizer,
     entities: Entities,
+}
+
+/// What is governed, and how its rules are evaluated.
+#[derive(Debug)]
+struct Action {
+    entity: EntityUid,
+    /// How to build its contexts.
+    plan: Plan,
+    program: Result<Program, Uncompiled>,
 }
 
 /// Names of the entity types of the derived schema.
@@ -57,11 +72,12 @@ pub(super) fn language_version() -> (u16, u16) {
 }
 
 impl Rules {
-    /// Parses and validates `text`, whose rules stand at `spans`.
+    /// Parses, validates and compiles `text`, whose rules stand at `spans`.
     pub(super) fn parse(
         text: &str,
         spans: &[Range<usize>],
         shapes: &Shapes,
+        schema: &Schema,
     ) -> Result<Rules, Vec<Diagnostic>> {
         let set = PolicySet::from_str(text).map_err(|errors| {
             let mut findings = Vec::new();
@@ -70,34 +86,66 @@ impl Rules {
         })?;
         let set = name(&set, spans)?;
         validate(&set, shapes)?;
-        let mut reads = Reads::nothing();
-        for rule in set.policies() {
-            let rule = rule.to_pst().map_err(|error| vec![Diagnostic::whole(error.to_string())])?;
-            reads.add_rule(rule.body());
-        }
+        let rules = set.policies().map(|rule| {
+            let parsed = rule.to_pst().map_err(|error| vec![Diagnostic::whole(error.to_string())]);
+            Ok::<_, Vec<Diagnostic>>((rule.id().to_string(), parsed?))
+        });
+        let rules = rules.collect::<Result<BTreeMap<String, pst::Policy>, _>>()?;
         let types = Types::new();
+        let mut ops_left = compile::OPS_MAX;
         let actions = shapes.actions.iter().map(|action| {
-            let uid = entity(&types.action, action.name.clone());
-            (action.name.clone(), (uid, Plan::new(&shapes.state, &action.input, &reads)))
+            let name = action.name.as_str();
+            let mut reads = Reads::nothing();
+            let applying = rules.values().filter(|rule| compile::may_apply(rule.body(), name));
+            applying.for_each(|rule| reads.add_rule(rule.body()));
+            let plan = Plan::new(&shapes.state, &action.input, &reads);
+            let program = compile::compile(
+                schema,
+                (name, schema.method(name)),
+                &plan,
+                ops_left,
+                rules.values().map(|rule| rule.body()),
+            );
+            ops_left -= program.as_ref().map_or(0, |program| program.ops.len());
+            let entity = entity(&types.action, action.name.clone());
+            (action.name.clone(), Action { entity, plan, program })
         });
         let actions = actions.collect();
+        let ids = rules.keys().cloned().collect();
         let (authorizer, entities) = (Authorizer::new(), Entities::empty());
-        Ok(Rules { set, actions, types, authorizer, entities })
+        Ok(Rules { set, ids, actions, types, authorizer, entities })
+    }
+
+    /// The ids of the rules, sorted.
+    pub(super) fn ids(&self) -> &[String] {
+        &self.ids
+    }
+
+    /// The program of an action, if there are both.
+    pub(super) fn program(&self, action: &str) -> Option<&Program> {
+        self.actions.get(action)?.program.as_ref().ok()
+    }
+
+    /// The actions whose rules are not compiled, each with what is not, in no order.
+    pub(super) fn uncompiled(&self) -> impl Iterator<Item = (&str, &'static str)> {
+        self.actions.iter().filter_map(|(name, action)| {
+            action.program.as_ref().err().map(|Uncompiled(what)| (name.as_str(), *what))
+        })
     }
 
     /// What of the state before and after the rules on an action read: nothing, if there is no
     /// such action.
     pub(super) fn selections(&self, action: &str) -> [Selection; 2] {
-        self.actions.get(action).map(|(_, plan)| plan.selections()).unwrap_or_default()
+        self.actions.get(action).map(|action| action.plan.selections()).unwrap_or_default()
     }
 
     /// Decides, as `Policy::decide` says.
-    pub(super) fn decide(&self, facts: &Facts<'_>) -> Decision {
+    pub(super) fn decide(&self, facts: &Facts<'_>, values: &Values<'_>) -> Decision {
         let refuse = |reason| Decision::Refuse { rules: Vec::new(), reason };
-        let Some((action, plan)) = self.actions.get(facts.action) else {
+        let Some(action) = self.actions.get(facts.action) else {
             return refuse(Refusal::Mismatch { path: "action".to_string() });
         };
-        let context = match plan.context(facts) {
+        let context = match action.plan.context(facts, values) {
             Ok(context) => context,
             Err(reason) => return refuse(reason),
         };
@@ -110,7 +158,7 @@ impl Rules {
         let resource = entity(&types.object, hex(&facts.object.0));
         // Without a schema to check the request against: the context is built from the same
         // shapes that the schema is printed from.
-        let request = Request::new(principal, action.clone(), resource, context, None);
+        let request = Request::new(principal, action.entity.clone(), resource, context, None);
         let Ok(request) = request else {
             return refuse(Refusal::Mismatch { path: "context".to_string() });
         };

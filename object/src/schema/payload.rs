@@ -6,6 +6,7 @@
 //! what was decoded yields the bytes, for all bytes that decode at all.
 
 use super::fault::{Fault, Result as FaultResult};
+use super::read::Lift;
 use super::shape::{Cases, Shape, shape};
 use super::types::Type;
 use super::value::Value;
@@ -138,49 +139,62 @@ fn length(count: usize) -> FaultResult<u32> {
     fits.ok_or_else(|| Fault::new(format_args!("a length of at most {PAYLOAD_BYTES_MAX}"), count))
 }
 
+/// Reads past a value of a payload, in which `left` more values may be met.
+///
+/// # Errors
+///
+/// As of [`decode_value`].
+pub(crate) fn skip_value(reader: &mut Reader<'_>, ty: &Type, left: &mut u64) -> Result<()> {
+    decode(reader, ty, left)
+}
+
 /// Recurses as deep as the type nests.
-fn decode(reader: &mut Reader<'_>, ty: &Type, left: &mut u64) -> Result<Value> {
+fn decode<T: Lift>(reader: &mut Reader<'_>, ty: &Type, left: &mut u64) -> Result<T> {
     *left = left.checked_sub(1).ok_or_else(|| refuse(reader, 0, too_many()))?;
     if let Some(width) = scalar::width(ty) {
         let bits = bits(reader, width)?;
         let refuse = |fault| refuse(reader, width, fault);
-        let value = scalar::decode(bits, ty).map_err(refuse)?;
+        scalar::validate(bits, ty).map_err(refuse)?;
         if scalar::canonical(bits, ty) != bits {
             return Err(refuse(Fault::new("the canonical NaN", format_args!("{bits:#x}"))));
         }
-        return Ok(value);
+        return Ok(T::of(|| scalar::decode(bits, ty).expect("validated above")));
     }
     Ok(match ty {
-        Type::String => Value::String(reader.text(PAYLOAD_BYTES_MAX)?.to_string()),
+        Type::String => {
+            let text = reader.text(PAYLOAD_BYTES_MAX)?;
+            T::of(|| Value::String(text.to_string()))
+        }
         Type::List(item) if matches!(**item, Type::U8) => {
-            Value::Bytes(reader.blob(PAYLOAD_BYTES_MAX)?.to_vec())
+            let bytes = reader.blob(PAYLOAD_BYTES_MAX)?;
+            T::of(|| Value::Bytes(bytes.to_vec()))
         }
         Type::List(item) => {
             // Every value is at least a byte long.
             let count = reader.count(PAYLOAD_BYTES_MAX, 1)?;
             let mut items = Vec::new();
             for _ in 0..count {
-                items.push(decode(reader, item, left)?);
+                items.push(decode::<T>(reader, item, left)?);
             }
-            Value::List(items)
+            T::group(items, Value::List)
         }
         Type::Record(record) => {
-            let mut fields = Vec::with_capacity(record.fields.len());
-            for field in &record.fields {
-                fields.push((field.name.clone(), decode(reader, &field.ty, left)?));
-            }
-            Value::Record(fields)
+            let fields = record.fields.iter().map(|field| decode::<T>(reader, &field.ty, left));
+            T::group(fields.collect::<Result<_>>()?, |values| {
+                let names = record.fields.iter().map(|field| field.name.clone());
+                Value::Record(names.zip(values).collect())
+            })
         }
         Type::Tuple(tuple) => {
-            let items = tuple.items.iter().map(|(ty, _)| decode(reader, ty, left));
-            Value::Tuple(items.collect::<Result<_>>()?)
+            let items = tuple.items.iter().map(|(ty, _)| decode::<T>(reader, ty, left));
+            T::group(items.collect::<Result<_>>()?, Value::Tuple)
         }
         ty => {
             let cases = Cases::of(ty).expect("every other type is handled above");
             let tag = bits(reader, cases.tag_bytes)? as u32;
             let case = cases.case(tag).map_err(|fault| refuse(reader, cases.tag_bytes, fault))?;
-            let payload = case.1.map(|ty| decode(reader, ty, left)).transpose()?;
-            cases.value(tag, payload)
+            let payload = case.1.map(|ty| decode::<T>(reader, ty, left)).transpose()?;
+            T::group(payload.into_iter().collect(), |mut parts| cases.value(tag, parts.pop()))
         }
     })
 }

@@ -5,9 +5,11 @@
 //! - `diagnostics`: what text is refused, with which words and where.
 //! - `profile`: the deepest rules that pass, on small stacks; random text.
 //! - `encoding`: bytes of a policy.
+//! - `compiled`: what compiled rules say, beside what Cedar says.
 //! - `states`: what of a state in memory is shown to the rules.
 
 mod aircraft;
+mod compiled;
 mod diagnostics;
 mod encoding;
 mod mapping;
@@ -16,8 +18,10 @@ mod states;
 
 use continuant_object::ErrorKind;
 use continuant_object::hash::ObjectId;
-use continuant_object::policy::{Decision, Facts, Policy, Principal, STACK_BYTES};
-use continuant_object::schema::{Schema, Value};
+use continuant_object::policy::{Decision, Facts, Policy, Principal, Raw, STACK_BYTES, Values};
+use continuant_object::schema::{Schema, Type, Value, encode_args, encode_value};
+
+use crate::schema::generate::Arena;
 
 const OBJECT: ObjectId = ObjectId([7; 32]);
 const ANYONE: &str = "@id(\"anyone\") permit(principal, action, resource);\n";
@@ -42,19 +46,49 @@ fn parse(text: &str, schema: &Schema) -> Result<Policy, String> {
     })
 }
 
-fn decide(policy: &Policy, facts: &Facts<'_>) -> Decision {
-    on_stack(STACK_BYTES, || policy.decide(facts))
+/// What Cedar says. What the compiled rules say of the same states in memory, if they say anything,
+/// is the same.
+fn decide(policy: &Policy, schema: &Schema, facts: &Facts<'_>, values: &Values<'_>) -> Decision {
+    let decision = on_stack(STACK_BYTES, || policy.decide(facts, values));
+    if let Some(compiled) = decide_compiled(policy, schema, facts, values) {
+        assert_eq!(compiled, decision);
+    }
+    decision
+}
+
+/// What the compiled rules say, if the values are of the schema and they say anything.
+fn decide_compiled(
+    policy: &Policy,
+    schema: &Schema,
+    facts: &Facts<'_>,
+    values: &Values<'_>,
+) -> Option<Decision> {
+    let ty = Type::Record(schema.state().clone().into());
+    let [before, after] = [values.before, values.after].map(|state| {
+        encode_value(state, &ty).ok()?;
+        let mut arena = Arena::new(0);
+        assert_eq!(arena.place_state(state.clone(), schema.state()), 0);
+        Some(arena.image)
+    });
+    let params = schema.method(facts.action).map(|method| &method.params[..]).unwrap_or_default();
+    let arguments: Vec<Value> = values.input.iter().map(|(_, value)| value.clone()).collect();
+    let arguments = encode_args(&arguments, params).ok()?;
+    let (before, after) = (before?, after?);
+    let raw = Raw { before: &&before[..], after: &&after[..], state: 0, arguments: &arguments };
+    policy.decide_raw(facts, &raw).map(Decision::from)
+}
+
+/// A step of no arguments that changes nothing.
+fn values(state: &Value) -> Values<'_> {
+    Values { before: state, after: state, input: &[] }
 }
 
 /// The facts of a step in which nothing happens.
-fn facts<'a>(action: &'a str, state: &'a Value) -> Facts<'a> {
+fn facts(action: &str) -> Facts<'_> {
     Facts {
         principal: Principal::Anonymous,
         action,
         object: OBJECT,
-        before: state,
-        after: state,
-        input: &[],
         signers: &[],
         outputs: &[],
         wake: None,

@@ -12,20 +12,20 @@ use cedar_policy::{Context, RestrictedExpression};
 use super::reads::Reads;
 use crate::limits::{POLICY_CONTEXT_BYTES_MAX, POLICY_SET_ITEMS_MAX, POLICY_TEXT_BYTES_MAX};
 use crate::policy::shape::{Attribute, Shape};
-use crate::policy::{Facts, Refusal};
+use crate::policy::{Facts, Refusal, Values};
 use crate::schema::{Selection, Value};
 
 /// How to build the context of one action.
 #[derive(Debug)]
 pub(super) struct Plan {
-    before: Option<Vec<Attribute>>,
-    after: Option<Vec<Attribute>>,
-    input: Option<Vec<Attribute>>,
-    signers: bool,
-    effects: Option<(bool, bool)>,
-    lineage: Option<(bool, bool)>,
-    cost: Option<(bool, bool)>,
-    time: bool,
+    pub(super) before: Option<Vec<Attribute>>,
+    pub(super) after: Option<Vec<Attribute>>,
+    pub(super) input: Option<Vec<Attribute>>,
+    pub(super) signers: bool,
+    pub(super) effects: Option<(bool, bool)>,
+    pub(super) lineage: Option<(bool, bool)>,
+    pub(super) cost: Option<(bool, bool)>,
+    pub(super) time: bool,
 }
 
 impl Plan {
@@ -54,12 +54,16 @@ impl Plan {
         [&self.before, &self.after].map(|read| select(read.as_deref().unwrap_or_default()))
     }
 
-    /// The context of `facts`.
-    pub(super) fn context(&self, facts: &Facts<'_>) -> Result<Context, Refusal> {
+    /// The context of `facts` and `values`.
+    pub(super) fn context(
+        &self,
+        facts: &Facts<'_>,
+        values: &Values<'_>,
+    ) -> Result<Context, Refusal> {
         let mut builder = Builder { path: String::new(), bytes: 0 };
         let mut pairs = Vec::with_capacity(8);
         for (name, plan, value) in
-            [("before", &self.before, facts.before), ("after", &self.after, facts.after)]
+            [("before", &self.before, values.before), ("after", &self.after, values.after)]
         {
             if let Some(attributes) = plan {
                 let Value::Record(fields) = value else { return Err(builder.mismatch(name)) };
@@ -68,12 +72,12 @@ impl Plan {
             }
         }
         if let Some(attributes) = &self.input {
-            let record = builder.at("input", |builder| builder.record(attributes, facts.input))?;
+            let record = builder.at("input", |builder| builder.record(attributes, values.input))?;
             pairs.push(("input".to_string(), record));
         }
         if self.signers {
             let set = |builder: &mut Builder| {
-                builder.set(facts.signers, |builder, signer| builder.hex(signer))
+                builder.set(facts.signers, |builder, signer| builder.hex(&signer.0))
             };
             pairs.push(("signers".to_string(), builder.at("signers", set)?));
         }
@@ -241,7 +245,7 @@ impl Builder {
         let mut pairs = Vec::with_capacity(2);
         if outputs {
             let names = |builder: &mut Builder| {
-                builder.set(facts.outputs, |builder, name| builder.text(name))
+                builder.set(facts.outputs, |builder, output| builder.text(&output.name))
             };
             pairs.push(("outputs".to_string(), self.at("outputs", names)?));
         }

@@ -87,7 +87,7 @@ impl Reads {
 }
 
 /// The attributes that lead from `context` to `expr`, if nothing else does.
-fn path(expr: &Expr) -> Option<Vec<&str>> {
+pub(super) fn path(expr: &Expr) -> Option<Vec<&str>> {
     let mut path = Vec::new();
     let mut expr = expr;
     while let Expr::GetAttr { expr: inner, attr } = expr {

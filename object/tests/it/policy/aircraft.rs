@@ -1,11 +1,12 @@
 //! The policy of an aircraft: every rule, each way.
 
+use continuant_object::credential::PublicKey;
 use continuant_object::hash::ObjectId;
-use continuant_object::policy::{Facts, Policy, Principal, derived_schema};
+use continuant_object::policy::{Facts, Policy, Principal, Values, derived_schema};
 use continuant_object::schema::{Schema, Value};
 use expect_test::{Expect, expect, expect_file};
 
-use super::{OBJECT, decide, facts, parse, print, record};
+use super::{OBJECT, decide, facts, parse, print, record, values};
 
 pub(super) const WIT: &str = "
     package fleet:aircraft@1.0.0;
@@ -101,8 +102,12 @@ impl State {
     }
 }
 
+fn schema() -> Schema {
+    Schema::parse(WIT).unwrap()
+}
+
 fn policy() -> Policy {
-    parse(POLICY, &Schema::parse(WIT).unwrap()).unwrap()
+    parse(POLICY, &schema()).unwrap()
 }
 
 /// Checks what becomes of a flight, signed by `signers`, that leads from `before` to `after`.
@@ -111,13 +116,14 @@ fn check_fly(before: State, after: State, flight: (u64, u64), signers: &[[u8; 32
     let (departure, minutes) = flight;
     let input = [("departure", departure), ("minutes", minutes), ("miles", minutes * 8)]
         .map(|(name, number)| (name.to_string(), number.into()));
-    let facts =
-        Facts { before: &before, after: &after, input: &input, signers, ..facts("fly", &before) };
-    want.assert_eq(&print(&decide(&policy(), &facts)));
+    let signers: Vec<PublicKey> = signers.iter().copied().map(PublicKey).collect();
+    let facts = Facts { signers: &signers, ..facts("fly") };
+    let values = Values { before: &before, after: &after, input: &input };
+    want.assert_eq(&print(&decide(&policy(), &schema(), &facts, &values)));
 }
 
-fn check(facts: &Facts<'_>, want: Expect) {
-    want.assert_eq(&print(&decide(&policy(), facts)));
+fn check(facts: &Facts<'_>, values: &Values<'_>, want: Expect) {
+    want.assert_eq(&print(&decide(&policy(), &schema(), facts, values)));
 }
 
 #[test]
@@ -203,29 +209,32 @@ fn a_number_beyond_cedars_long_refuses_and_is_named() {
 #[test]
 fn a_diversion_is_open_to_anyone_and_a_cancellation_is_not() {
     let state = REST.value();
-    check(&facts("divert", &state), expect!["permit by anyone"]);
-    check(&facts("cancel", &state), expect!["refuse by [operator]: a rule forbids it"]);
+    check(&facts("divert"), &values(&state), expect!["permit by anyone"]);
+    check(&facts("cancel"), &values(&state), expect!["refuse by [operator]: a rule forbids it"]);
 }
 
 #[test]
 fn the_cycle_runs_for_the_object_itself_when_its_time_has_come() {
-    let noticed = State { notice: Some(5000), ..REST }.value();
+    let (noticed, unnoticed) = (State { notice: Some(5000), ..REST }.value(), REST.value());
+    let (noticed, unnoticed) = (values(&noticed), values(&unnoticed));
     let itself = Principal::Object(OBJECT);
-    let due = Facts { principal: itself, time: 5000, ..facts("advance", &noticed) };
-    check(&due, expect!["permit by itself"]);
-    check(&Facts { time: 4999, ..due }, expect!["refuse by [cycle]: a rule forbids it"]);
-    let state = REST.value();
-    let unnoticed = Facts { before: &state, ..due };
-    check(&unnoticed, expect!["refuse by [cycle]: a rule forbids it"]);
-    let other = Principal::Object(ObjectId([8; 32]));
-    check(&Facts { principal: other, ..due }, expect!["refuse by []: no rule permits it"]);
+    let due = Facts { principal: itself, time: 5000, ..facts("advance") };
+    check(&due, &noticed, expect!["permit by itself"]);
+    check(&Facts { time: 4999, ..due }, &noticed, expect!["refuse by [cycle]: a rule forbids it"]);
+    check(&due, &unnoticed, expect!["refuse by [cycle]: a rule forbids it"]);
+    let other = Facts { principal: Principal::Object(ObjectId([8; 32])), ..due };
+    check(&other, &noticed, expect!["refuse by []: no rule permits it"]);
 }
 
 #[test]
 fn what_no_rule_mentions_is_refused() {
     let state = REST.value();
-    check(&facts("write", &state), expect!["refuse by []: no rule permits it"]);
-    check(&facts("create", &state), expect!["refuse by []: action is not of the policy's schema"]);
+    check(&facts("write"), &values(&state), expect!["refuse by []: no rule permits it"]);
+    check(
+        &facts("create"),
+        &values(&state),
+        expect!["refuse by []: action is not of the policy's schema"],
+    );
 }
 
 #[test]

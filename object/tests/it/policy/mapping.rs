@@ -1,10 +1,12 @@
 //! What of each WIT type the rules see, how large it may be, and what they do not read.
 
-use continuant_object::policy::{Facts, Principal, derived_schema};
+use continuant_object::credential::PublicKey;
+use continuant_object::effects::Output;
+use continuant_object::policy::{Facts, Policy, Principal, Values, derived_schema};
 use continuant_object::schema::{Schema, Value};
 use expect_test::{Expect, expect, expect_file};
 
-use super::{ANYONE, OBJECT, decide, facts, parse, print, record};
+use super::{ANYONE, OBJECT, decide, facts, parse, print, record, values};
 
 const WIT: &str = "
     package fleet:thing@1.0.0;
@@ -44,7 +46,7 @@ fn place(x: i32, note: Option<&str>) -> Value {
     record(&[("x-axis", x.into()), ("y", 1.5f32.into()), ("note", note.into())])
 }
 
-fn state() -> Vec<(&'static str, Value)> {
+pub(super) fn state() -> Vec<(&'static str, Value)> {
     let texts = |texts: &[&str]| Value::List(texts.iter().map(|text| (*text).into()).collect());
     let phases = ["in-air", "in-air"].map(|phase| Value::Enum(phase.to_string()));
     vec![
@@ -72,8 +74,12 @@ fn state() -> Vec<(&'static str, Value)> {
     ]
 }
 
-/// A step in which something of everything happens.
-fn decision(condition: &str, state: &Value) -> String {
+/// A policy of one rule that forbids, and a step in which something of everything happens.
+pub(super) fn with_step<T>(
+    condition: &str,
+    state: &Value,
+    body: impl FnOnce(&Policy, &Schema, &Facts<'_>, &Values<'_>) -> T,
+) -> T {
     let schema = Schema::parse(WIT).unwrap();
     let rule =
         format!("{ANYONE}@id(\"a\") forbid(principal, action, resource) unless {{ {condition} }};");
@@ -83,20 +89,27 @@ fn decision(condition: &str, state: &Value) -> String {
         ("speed".to_string(), Some(70u32).into()),
         ("weights".to_string(), Value::List(Vec::new())),
     ];
+    let arrived = Output { name: "arrived".to_string(), payload: Vec::new() };
     let facts = Facts {
         principal: Principal::Key([0xcd; 32]),
-        input: &input,
-        signers: &[[0xcd; 32]],
-        outputs: &["arrived"],
+        signers: &[PublicKey([0xcd; 32])],
+        outputs: &[arrived],
         wake: Some(12),
         seq: 5,
         age: 6,
         fuel: 7,
         pages: 8,
         time: 9,
-        ..facts("move", state)
+        ..facts("move")
     };
-    print(&decide(&policy, &facts))
+    body(&policy, &schema, &facts, &Values { input: &input, ..values(state) })
+}
+
+/// What is decided on that step.
+fn decision(condition: &str, state: &Value) -> String {
+    with_step(condition, state, |policy, schema, facts, values| {
+        print(&decide(policy, schema, facts, values))
+    })
 }
 
 fn check_holds(condition: &str) {

@@ -4,7 +4,7 @@
 use continuant_object::policy::{Decision, Policy, Refusal, STACK_BYTES};
 use continuant_object::schema::{Schema, Value};
 
-use super::{aircraft, facts, on_stack, record};
+use super::{aircraft, facts, on_stack, record, values};
 use crate::schema::generate::Source;
 
 const WIT: &str = "
@@ -100,7 +100,7 @@ fn the_deepest_rules_take_a_fraction_of_the_promised_stack() {
         let decision = on_stack(STACK_BYTES / 2, || {
             let policy = Policy::parse(&rule(&condition), &schema)
                 .unwrap_or_else(|error| panic!("{name}: {error}"));
-            policy.decide(&facts("write", &state()))
+            policy.decide(&facts("write"), &values(&state()))
         });
         let whole =
             !matches!(decision, Decision::Refuse { reason: Refusal::EvaluationError { .. }, .. });
@@ -245,7 +245,7 @@ fn no_text_panics_and_what_parses_decides() {
         on_stack(STACK_BYTES, || {
             if let Ok(policy) = Policy::parse(&text, &schema) {
                 parsed += 1;
-                policy.decide(&facts("write", &state()));
+                policy.decide(&facts("write"), &values(&state()));
             }
         });
     }

@@ -10,7 +10,7 @@ use continuant_object::head::Head;
 use continuant_object::image::{BaseImage, Image};
 use continuant_object::input::{Input, Request};
 use continuant_object::limits::{POLICY_SET_ITEMS_MAX, POLICY_TEXT_BYTES_MAX};
-use continuant_object::policy::{Decision, Facts, STACK_BYTES};
+use continuant_object::policy::{Decision, STACK_BYTES, Values};
 use continuant_object::schema::{Type, Value};
 use serde_json::json;
 
@@ -83,8 +83,8 @@ fn both(object: &(Definition, Head), before: &Value, after: &Value) -> (String, 
         Ok(admission) => format!("permit {:?}", admission.rules),
         Err(verdict) => format!("refuse {:?}", verdict.rules),
     };
-    let facts = Facts { before, after, ..facts("write", before) };
-    let whole = match definition.policy.decide(&facts) {
+    let values = Values { before, after, input: &[] };
+    let whole = match definition.policy.decide(&facts("write"), &values) {
         Decision::Permit { rules } => format!("permit {rules:?}"),
         Decision::Refuse { rules, .. } => format!("refuse {rules:?}"),
     };

@@ -1,0 +1,489 @@
+//! Decisions: a schema of what rules can see, rules over it that are valid, and steps of objects
+//! that have it.
+//!
+//! Everything is drawn from few values, so that what is compared is often equal, and from those at
+//! which representations end. It does not know what is decided.
+
+use object::credential::PublicKey;
+use object::effects::Output;
+use object::hash::ObjectId;
+use object::policy::{Facts, Principal};
+use object::schema::{Schema, Type, Value};
+use rand::RngExt;
+use rand::rngs::StdRng;
+
+use crate::generate::bytes::number;
+
+const TEXTS: &[&str] = &["", "a", "aa", "b-b", "x", "z", "\u{e9}", "00", "00ff", "a*b", "\\\""];
+const PATTERNS: &[&str] = &["*", "a*", "*a", "*0*f*", "a", "**", "*\u{e9}", "a\\*b", ""];
+const INTEGERS: &[&str] = &["u8", "u16", "u32", "u64", "s8", "s16", "s32", "s64"];
+
+/// A WIT package whose types rules see, but for a few.
+pub(crate) fn schema(rng: &mut StdRng) -> String {
+    let mut text = String::from(
+        "package a:b; interface c {\nenum e { a, b-b, x }\nflags g { a, b-b, z }\nrecord q { ",
+    );
+    fields(rng, &mut text, false);
+    text += " }\nrecord r { ";
+    fields(rng, &mut text, true);
+    text += " }\nrecord state { ";
+    fields(rng, &mut text, true);
+    text += " }\n";
+    for index in 0..rng.random_range(1..4) {
+        let count = rng.random_range(0..4);
+        let params = (0..count).map(|at| format!("p-{at}: {}", ty(rng, at == 0)));
+        text += &format!("m{index}: func({});\n", params.collect::<Vec<_>>().join(", "));
+    }
+    text + "}"
+}
+
+fn fields(rng: &mut StdRng, text: &mut String, nested: bool) {
+    for index in 0..rng.random_range(1..7) {
+        *text += &format!("f-{index}: {}, ", ty(rng, nested));
+    }
+}
+
+fn ty(rng: &mut StdRng, nested: bool) -> String {
+    let integer = INTEGERS[rng.random_range(0..INTEGERS.len())];
+    let scalar = [integer, "bool", "string", "char", "e"][rng.random_range(0..5)];
+    match rng.random_range(0..16) {
+        0..5 => integer.to_string(),
+        5..8 => scalar.to_string(),
+        8 => "list<u8>".to_string(),
+        9 | 10 => format!("list<{scalar}>"),
+        11 => "g".to_string(),
+        12 if nested => ["q", "option<q>"][rng.random_range(0..2)].to_string(),
+        13 => format!("option<{scalar}>"),
+        14 => ["f64", "tuple<u8, string>", "list<list<u16>>"][rng.random_range(0..3)].to_string(),
+        _ => format!("option<list<{scalar}>>"),
+    }
+}
+
+/// A value of a type.
+pub(crate) fn value(rng: &mut StdRng, ty: &Type) -> Value {
+    let few = |rng: &mut StdRng| match rng.random_bool(0.9) {
+        true => rng.random_range(0..4),
+        false => number(rng),
+    };
+    match ty {
+        Type::Bool => Value::Bool(rng.random()),
+        Type::U8 => Value::U8(few(rng) as u8),
+        Type::U16 => Value::U16(few(rng) as u16),
+        Type::U32 => Value::U32(few(rng) as u32),
+        Type::U64 => Value::U64(few(rng)),
+        Type::S8 => Value::S8(few(rng) as i8),
+        Type::S16 => Value::S16(few(rng) as i16),
+        Type::S32 => Value::S32(few(rng) as i32),
+        Type::S64 => Value::S64(few(rng) as i64),
+        Type::F32 => Value::F32(few(rng) as f32),
+        Type::F64 => Value::F64(few(rng) as f64),
+        Type::Char => Value::Char(['a', 'x', '\u{e9}', '\u{1f6eb}'][rng.random_range(0..4)]),
+        Type::String if rng.random_bool(0.002) => {
+            Value::String("a".repeat(4096 + rng.random_range(0..2)))
+        }
+        Type::String => Value::String(TEXTS[rng.random_range(0..TEXTS.len())].to_string()),
+        Type::List(item) if matches!(**item, Type::U8) => {
+            Value::Bytes([&[][..], &[0], &[0, 0xff], &[0xa0; 9]][rng.random_range(0..4)].to_vec())
+        }
+        Type::List(item) => {
+            let edge = rng.random_bool(0.001);
+            let count = if edge { rng.random_range(1020..1030) } else { rng.random_range(0..4) };
+            Value::List((0..count).map(|_| value(rng, item)).collect())
+        }
+        Type::Option(payload) => {
+            let there = rng.random_bool(0.6);
+            Value::Option(there.then(|| Box::new(value(rng, payload))))
+        }
+        Type::Record(record) => {
+            let fields = record.fields.iter();
+            Value::Record(fields.map(|f| (f.name.clone(), value(rng, &f.ty))).collect())
+        }
+        Type::Tuple(tuple) => {
+            Value::Tuple(tuple.items.iter().map(|(ty, _)| value(rng, ty)).collect())
+        }
+        Type::Enum(names) => {
+            Value::Enum(names.cases[rng.random_range(0..names.cases.len())].clone())
+        }
+        Type::Flags(flags) => {
+            let set = flags.flags.iter().filter(|_| rng.random_bool(0.5));
+            Value::Flags(set.cloned().collect())
+        }
+        Type::Result(result) => {
+            let ok = rng.random_bool(0.5);
+            let side = if ok { &result.ok } else { &result.err };
+            let payload = side.as_ref().map(|ty| Box::new(value(rng, ty)));
+            Value::Result(if ok { Ok(payload) } else { Err(payload) })
+        }
+        Type::Variant(variant) => {
+            let case = &variant.cases[rng.random_range(0..variant.cases.len())];
+            let payload = case.payload.as_ref().map(|ty| Box::new(value(rng, ty)));
+            Value::Variant(case.name.clone(), payload)
+        }
+    }
+}
+
+/// What signs, is an object, or is sent out.
+pub(crate) struct Cast {
+    keys: [PublicKey; 3],
+    object: ObjectId,
+    outputs: Vec<Output>,
+}
+
+impl Cast {
+    pub(crate) fn new() -> Cast {
+        let output = |name: &&str| Output { name: name.to_string(), payload: Vec::new() };
+        Cast {
+            keys: [PublicKey([0; 32]), PublicKey([0xab; 32]), PublicKey([0xff; 32])],
+            object: ObjectId([7; 32]),
+            outputs: ["a", "b-b", "x"].iter().map(output).collect(),
+        }
+    }
+
+    /// Facts of a step of some action.
+    pub(crate) fn facts<'a>(&'a self, rng: &mut StdRng, action: &'a str) -> Facts<'a> {
+        let mut some = |count: usize| {
+            let start = rng.random_range(0..=count);
+            start..rng.random_range(start..=count)
+        };
+        let (signers, outputs) = (&self.keys[some(3)], &self.outputs[some(3)]);
+        let few = |rng: &mut StdRng| match rng.random_bool(0.98) {
+            true => rng.random_range(0..6),
+            false => number(rng),
+        };
+        Facts {
+            principal: match rng.random_range(0..4) {
+                0 => Principal::Anonymous,
+                1 => Principal::Object(self.object),
+                _ => Principal::Key(self.keys[rng.random_range(0..3)].0),
+            },
+            action,
+            object: self.object,
+            signers,
+            outputs,
+            wake: rng.random_bool(0.6).then(|| few(rng)),
+            seq: few(rng),
+            age: few(rng),
+            fuel: few(rng),
+            pages: few(rng) as u32,
+            time: few(rng),
+        }
+    }
+
+    fn entity(&self, rng: &mut StdRng) -> String {
+        match rng.random_range(0..5) {
+            0 => "Anonymous::\"\"".to_string(),
+            1 => format!("Object::\"{}\"", self.object),
+            2 => "Key::\"a\"".to_string(),
+            _ => format!("Key::\"{}\"", self.keys[rng.random_range(0..3)]),
+        }
+    }
+}
+
+/// What a value is to a rule.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sort {
+    Bool,
+    Long,
+    Text,
+    Bools,
+    Longs,
+    Texts,
+}
+
+/// A value that rules see.
+struct Seen {
+    path: String,
+    /// What has to hold before the path may be named.
+    guards: Vec<String>,
+    sort: Sort,
+}
+
+/// The actions of a schema, with the values that rules on each of them see.
+pub(crate) struct Visible {
+    actions: Vec<(String, Vec<Seen>)>,
+    common: Vec<Seen>,
+}
+
+impl Visible {
+    pub(crate) fn new(schema: &Schema) -> Visible {
+        let mut common = Vec::new();
+        for state in ["context.before", "context.after"] {
+            for field in &schema.state().fields {
+                see(&mut common, state, &field.name, &field.ty, &[]);
+            }
+        }
+        for (path, sort) in [
+            ("context.signers", Sort::Texts),
+            ("context.effects.outputs", Sort::Texts),
+            ("context.lineage.seq", Sort::Long),
+            ("context.lineage.age", Sort::Long),
+            ("context.cost.fuel", Sort::Long),
+            ("context.cost.pages", Sort::Long),
+            ("context.time", Sort::Long),
+        ] {
+            common.push(Seen { path: path.to_string(), guards: Vec::new(), sort });
+        }
+        common.push(Seen {
+            path: "context.effects.wake".to_string(),
+            guards: vec!["context.effects has wake".to_string()],
+            sort: Sort::Long,
+        });
+        let methods = schema.methods().iter().map(|method| {
+            let mut seen = Vec::new();
+            for param in &method.params {
+                see(&mut seen, "context.input", &param.name, &param.ty, &[]);
+            }
+            (method.name.clone(), seen)
+        });
+        let own = ["advance", "write"].map(|name| (name.to_string(), Vec::new()));
+        Visible { actions: methods.chain(own).collect(), common }
+    }
+
+    /// The name of some action.
+    pub(crate) fn action(&self, rng: &mut StdRng) -> &str {
+        &self.actions[rng.random_range(0..self.actions.len())].0
+    }
+
+    /// Some rules.
+    pub(crate) fn rules(&self, rng: &mut StdRng, cast: &Cast) -> String {
+        let mut text = String::new();
+        for index in 0..rng.random_range(1..6) {
+            let (action, own) = &self.actions[rng.random_range(0..self.actions.len())];
+            let other = self.action(rng);
+            let (scope, seen) = match rng.random_range(0..4) {
+                0 => ("action".to_string(), None),
+                1 => {
+                    let scope = format!("action in [Action::\"{action}\", Action::\"{other}\"]");
+                    (scope, None)
+                }
+                _ => (format!("action == Action::\"{action}\""), Some(own)),
+            };
+            // The cycle is an object's own.
+            let any = ["principal", "principal is Object"][rng.random_range(0..2)].to_string();
+            let principal = match rng.random_range(0..4) {
+                0 if action != "advance" => format!("principal == {}", cast.entity(rng)),
+                1 if action != "advance" => format!("principal in {}", cast.entity(rng)),
+                2 => any,
+                _ => "principal".to_string(),
+            };
+            let resource = match rng.random_range(0..4) {
+                0 => format!("resource == Object::\"{}\"", cast.object),
+                1 => "resource is Object".to_string(),
+                _ => "resource".to_string(),
+            };
+            let effect = ["permit", "forbid"][rng.random_range(0..2)];
+            text += &format!("@id(\"r{index}\") {effect}({principal}, {scope}, {resource})");
+            let drawer = Drawer { common: &self.common, own: seen, action, cast };
+            for _ in 0..rng.random_range(0..3) {
+                let clause = ["when", "unless"][rng.random_range(0..2)];
+                let depth = rng.random_range(0..4);
+                text += &format!(" {clause} {{ {} }}", drawer.truth(rng, depth));
+            }
+            text += ";\n";
+        }
+        text
+    }
+}
+
+fn see(seen: &mut Vec<Seen>, record: &str, name: &str, ty: &Type, guards: &[String]) {
+    let attribute = name.replace('-', "_");
+    let (mut guards, path) = (guards.to_vec(), format!("{record}.{attribute}"));
+    let ty = match ty {
+        Type::Option(payload) => {
+            guards.push(format!("{record} has {attribute}"));
+            payload
+        }
+        ty => ty,
+    };
+    let sort = match ty {
+        Type::Record(inner) => {
+            return inner
+                .fields
+                .iter()
+                .for_each(|field| see(seen, &path, &field.name, &field.ty, &guards));
+        }
+        Type::Bool => Sort::Bool,
+        Type::String | Type::Char | Type::Enum(_) => Sort::Text,
+        Type::Flags(_) => Sort::Texts,
+        Type::List(item) => match &**item {
+            Type::U8 => Sort::Text,
+            Type::Bool => Sort::Bools,
+            Type::String | Type::Char | Type::Enum(_) => Sort::Texts,
+            Type::List(_) => return,
+            _ => Sort::Longs,
+        },
+        Type::U8 | Type::U16 | Type::U32 | Type::U64 => Sort::Long,
+        Type::S8 | Type::S16 | Type::S32 | Type::S64 => Sort::Long,
+        _ => return,
+    };
+    seen.push(Seen { path, guards, sort });
+}
+
+/// Draws expressions for one rule.
+struct Drawer<'a> {
+    common: &'a [Seen],
+    /// What only steps of the rule's action have.
+    own: Option<&'a Vec<Seen>>,
+    action: &'a str,
+    cast: &'a Cast,
+}
+
+/// An expression, and what has to hold before it may be evaluated.
+type Guarded = (String, Vec<String>);
+
+impl Drawer<'_> {
+    /// Some value of a sort, if there is one.
+    fn seen(&self, rng: &mut StdRng, sort: Sort) -> Option<Guarded> {
+        let own = self.own.into_iter().flatten();
+        let all: Vec<&Seen> =
+            self.common.iter().chain(own).filter(|seen| seen.sort == sort).collect();
+        if all.is_empty() {
+            return None;
+        }
+        let seen = all[rng.random_range(0..all.len())];
+        Some((seen.path.clone(), seen.guards.clone()))
+    }
+
+    fn truth(&self, rng: &mut StdRng, depth: u32) -> String {
+        if depth == 0 {
+            return self.leaf(rng);
+        }
+        let (one, other) = (self.truth(rng, depth - 1), self.truth(rng, depth - 1));
+        match rng.random_range(0..6) {
+            0 => format!("({one} && {other})"),
+            1 => format!("({one} || {other})"),
+            2 => format!("!({one})"),
+            3 => format!("(if {one} then {other} else {})", self.truth(rng, depth - 1)),
+            4 => format!("(({one}) == ({other}))"),
+            _ => self.leaf(rng),
+        }
+    }
+
+    fn leaf(&self, rng: &mut StdRng) -> String {
+        match rng.random_range(0..12) {
+            0 => ["true", "false"][rng.random_range(0..2)].to_string(),
+            1 => match rng.random_range(0..4) {
+                0 => format!("principal == {}", self.cast.entity(rng)),
+                1 => format!("principal != {}", self.cast.entity(rng)),
+                2 => format!(
+                    "[{}, {}].contains(principal)",
+                    format_args!("Key::\"{}\"", self.cast.keys[0]),
+                    format_args!("Key::\"{}\"", self.cast.keys[2]),
+                ),
+                _ => "principal is Key".to_string(),
+            },
+            2 => format!("action == Action::\"{}\"", self.action),
+            3 => self.presence(rng),
+            4 => match rng.random_range(0..8) {
+                0 => "context.before == context.after".to_string(),
+                1 => "context.cost == {fuel: 1, pages: 2}".to_string(),
+                _ => "context.effects.outputs.isEmpty()".to_string(),
+            },
+            5..8 => {
+                let operator = ["<", "<=", "==", "!=", ">", ">="][rng.random_range(0..6)];
+                let (one, mut guards) = self.number(rng, 2);
+                let (other, more) = self.number(rng, 2);
+                guards.extend(more);
+                guarded(format!("{one} {operator} {other}"), &guards)
+            }
+            8 | 9 => self.about_texts(rng),
+            10 => self
+                .seen(rng, Sort::Bool)
+                .map_or("true".to_string(), |(path, guards)| guarded(path, &guards)),
+            _ => self.about_sets(rng),
+        }
+    }
+
+    /// Whether something optional is there.
+    fn presence(&self, rng: &mut StdRng) -> String {
+        let own = self.own.into_iter().flatten();
+        let guards = self.common.iter().chain(own).filter(|seen| !seen.guards.is_empty());
+        let guards: Vec<&Vec<String>> = guards.map(|seen| &seen.guards).collect();
+        let guards = guards[rng.random_range(0..guards.len())];
+        let (last, before) = guards.split_last().expect("there is a guard");
+        guarded(last.clone(), before)
+    }
+
+    fn number(&self, rng: &mut StdRng, depth: u32) -> Guarded {
+        if depth > 0 && rng.random_bool(0.4) {
+            let (one, mut guards) = self.number(rng, depth - 1);
+            let (other, more) = self.number(rng, depth - 1);
+            guards.extend(more);
+            let operator = ["+", "-", "*"][rng.random_range(0..3)];
+            let negation = if rng.random_bool(0.1) { "-" } else { "" };
+            return (format!("{negation}({one} {operator} {other})"), guards);
+        }
+        let literal = match rng.random_bool(0.95) {
+            true => rng.random_range(-1..6),
+            false => [i64::MIN, i64::MAX, i64::MIN + 1][rng.random_range(0..3)],
+        };
+        let seen = if rng.random_bool(0.7) { self.seen(rng, Sort::Long) } else { None };
+        seen.unwrap_or_else(|| (literal.to_string(), Vec::new()))
+    }
+
+    fn text(&self, rng: &mut StdRng) -> Guarded {
+        let seen = if rng.random_bool(0.6) { self.seen(rng, Sort::Text) } else { None };
+        seen.unwrap_or_else(|| (quoted(TEXTS[rng.random_range(0..TEXTS.len())]), Vec::new()))
+    }
+
+    fn about_texts(&self, rng: &mut StdRng) -> String {
+        let (one, mut guards) = self.text(rng);
+        if rng.random_bool(0.3) {
+            let pattern = PATTERNS[rng.random_range(0..PATTERNS.len())];
+            return guarded(format!("{one} like \"{pattern}\""), &guards);
+        }
+        let (other, more) = self.text(rng);
+        guards.extend(more);
+        let operator = ["==", "!="][rng.random_range(0..2)];
+        guarded(format!("{one} {operator} {other}"), &guards)
+    }
+
+    fn about_sets(&self, rng: &mut StdRng) -> String {
+        let (items, item) =
+            [(Sort::Longs, Sort::Long), (Sort::Texts, Sort::Text)][rng.random_range(0..2)];
+        let set = |rng: &mut StdRng| {
+            let seen = if rng.random_bool(0.6) { self.seen(rng, items) } else { None };
+            seen.unwrap_or_else(|| {
+                let literals = (0..rng.random_range(1..4)).map(|_| match item {
+                    Sort::Long => rng.random_range(0..4).to_string(),
+                    _ => quoted(TEXTS[rng.random_range(0..TEXTS.len())]),
+                });
+                (format!("[{}]", literals.collect::<Vec<_>>().join(", ")), Vec::new())
+            })
+        };
+        let (one, mut guards) = set(rng);
+        let (expr, more) = match rng.random_range(0..6) {
+            0 => (format!("{one}.isEmpty()"), Vec::new()),
+            1 | 2 => {
+                let (item, more) = match item {
+                    Sort::Long => self.number(rng, 1),
+                    _ => self.text(rng),
+                };
+                (format!("{one}.contains({item})"), more)
+            }
+            which => {
+                let (other, more) = set(rng);
+                let expr = match which {
+                    3 => format!("{one}.containsAll({other})"),
+                    4 => format!("{one}.containsAny({other})"),
+                    _ => format!("{one} == {other}"),
+                };
+                (expr, more)
+            }
+        };
+        guards.extend(more);
+        guarded(expr, &guards)
+    }
+}
+
+/// An expression behind its guards.
+fn guarded(expr: String, guards: &[String]) -> String {
+    match guards.is_empty() {
+        true => format!("({expr})"),
+        false => format!("({} && ({expr}))", guards.join(" && ")),
+    }
+}
+
+fn quoted(text: &str) -> String {
+    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
+}

@@ -1,0 +1,144 @@
+//! Compiled rules against Cedar: on any states, arguments and facts, what a program decides is what
+//! Cedar's authorizer decides, down to the rules that say so.
+//!
+//! Where a program leaves the word to Cedar, there is nothing to compare; the tally has both.
+
+use object::limits::PAGE_BYTES;
+use object::policy::{Decision, Policy, Raw, Values};
+use object::schema::{CoreValue, Lower, Param, Schema, Type, Value, encode_args, lower_args};
+use rand::RngExt;
+use rand::rngs::StdRng;
+use std::sync::Arc;
+
+use crate::generate::decision::{self, Cast, Visible};
+use crate::generate::source;
+use crate::outcome::{Outcome, equal, must};
+use crate::tally::Tally;
+
+/// Steps that are decided by one policy.
+const STEPS: usize = 200;
+/// Policies for one schema.
+const POLICIES: usize = 4;
+
+pub(crate) fn run(seed: u64, tally: &Tally) -> Outcome {
+    let mut rng = source(seed);
+    let text = decision::schema(&mut rng);
+    let Ok(schema) = Schema::parse(&text) else {
+        // A method of more parameters than a call has.
+        tally.add("schemas refused", 1);
+        return Ok(());
+    };
+    let (visible, cast) = (Visible::new(&schema), Cast::new());
+    let state = Type::Record(Arc::new(schema.state().clone()));
+    for _ in 0..POLICIES {
+        let rules = visible.rules(&mut rng, &cast);
+        let Ok(policy) = Policy::parse(&rules, &schema) else {
+            // A comparison that strict validation finds to be of two types, or never true.
+            tally.add("policies refused", 1);
+            continue;
+        };
+        let mut counts = Counts::default();
+        let mut before = Placed::draw(&mut rng, &state);
+        for _ in 0..STEPS {
+            let after = Placed::draw(&mut rng, &state);
+            let action = visible.action(&mut rng);
+            let facts = cast.facts(&mut rng, action);
+            let params = schema.method(action).map(|method| &method.params[..]);
+            let input = arguments(&mut rng, params.unwrap_or_default());
+            let list: Vec<Value> = input.iter().map(|(_, value)| value.clone()).collect();
+            let bytes = encode_args(&list, params.unwrap_or_default());
+            let bytes = must("encoding arguments", bytes)?;
+            let raw = Raw {
+                before: &&before.image[..],
+                after: &&after.image[..],
+                state: before.address,
+                arguments: &bytes,
+            };
+            let values = Values { before: &before.value, after: &after.value, input: &input };
+            if after.address == before.address
+                && let Some(ruling) = policy.decide_raw(&facts, &raw)
+            {
+                let expected = policy.decide(&facts, &values);
+                let found = Decision::from(ruling);
+                let about = || format!("by {rules} on {facts:?} {values:?} of {text}");
+                equal("the decision", &expected, &found)
+                    .map_err(|difference| format!("{difference}, {}", about()))?;
+                counts.add(&found);
+            } else {
+                counts.left += 1;
+            }
+            before = after;
+        }
+        tally.add("permits compared", counts.permits);
+        tally.add("refusals compared", counts.refusals);
+        tally.add("left to Cedar", counts.left);
+    }
+    Ok(())
+}
+
+#[derive(Default)]
+struct Counts {
+    permits: u64,
+    refusals: u64,
+    left: u64,
+}
+
+impl Counts {
+    fn add(&mut self, decision: &Decision) {
+        match decision {
+            Decision::Permit { .. } => self.permits += 1,
+            Decision::Refuse { .. } => self.refusals += 1,
+        }
+    }
+}
+
+fn arguments(rng: &mut StdRng, params: &[Param]) -> Vec<(String, Value)> {
+    params.iter().map(|param| (param.name.clone(), decision::value(rng, &param.ty))).collect()
+}
+
+/// A state, and a memory that has it.
+struct Placed {
+    value: Value,
+    image: Vec<u8>,
+    address: u32,
+}
+
+impl Placed {
+    fn draw(rng: &mut StdRng, ty: &Type) -> Placed {
+        let value = decision::value(rng, ty);
+        let mut arena = Arena { image: Vec::new(), end: PAGE_BYTES };
+        // As an item of a list, it is put in memory whole.
+        let list = Type::List(Arc::new(ty.clone()));
+        let params = [Param { name: "states".to_string(), ty: list }];
+        let flat = lower_args(&[Value::List(vec![value.clone()])], &params, &mut arena);
+        let Ok([CoreValue::I32(address), CoreValue::I32(1)]) = flat.as_deref() else {
+            unreachable!("a list is an address and a length")
+        };
+        let address = *address;
+        // What lies behind differs in where it is cut into pages.
+        arena.image.resize(arena.image.len() + PAGE_BYTES * rng.random_range(0..2), 0xAA);
+        Placed { value, image: arena.image, address }
+    }
+}
+
+/// A memory that is given out from its start to its end.
+struct Arena {
+    image: Vec<u8>,
+    end: usize,
+}
+
+impl Lower for Arena {
+    type Error = object::Error;
+
+    fn allocate(&mut self, bytes: u32, align: u32) -> Result<u32, object::Error> {
+        let start = self.end.next_multiple_of(align as usize);
+        self.end = start + bytes as usize;
+        self.image.resize(self.end.next_multiple_of(PAGE_BYTES), 0xAA);
+        Ok(start as u32)
+    }
+
+    fn write(&mut self, address: u32, bytes: &[u8]) -> Result<(), object::Error> {
+        self.image[address as usize..][..bytes.len()].copy_from_slice(bytes);
+        Ok(())
+    }
+}

@@ -1,0 +1,296 @@
+//! Policies as programs: the rules on one action, compiled to a flat list of operations over
+//! values that lie where they lie, in memory, in a payload or in the program itself.
+//!
+//! A program decides the plain case, which is nearly every case, and allocates nothing. It gives
+//! up where a decision takes more: a value outside of what a policy may read, a number that
+//! overflows, a text or list across the edge of a page, sets too large to be compared item by item.
+//! Whoever asked then asks Cedar, whose words and limits they are. So a program never says
+//! something else than Cedar does, but may say nothing.
+//!
+//! It does not know Cedar, nor how a program came about.
+//!
+//! Invariant: jumps go forward, so a run takes at most as many operations as there are.
+
+mod datum;
+mod load;
+
+use arrayvec::ArrayVec;
+
+pub(super) use self::datum::{Datum, Entity, EntityType, Items, Literal, Text};
+pub use self::load::Raw;
+pub(super) use self::load::{Fact, Kind, Load, Scalar, Skip, State};
+use super::{Facts, Principal};
+
+/// Values that one program reads.
+pub(super) const REGISTERS_MAX: usize = 128;
+/// Values that are at hand at once in an expression.
+pub(super) const STACK_MAX: usize = 32;
+/// Rules of a policy, as bits.
+pub(super) type RuleBits = [u64; crate::limits::RULES_MAX / 64];
+
+/// The rules on one action.
+#[derive(Debug, Default)]
+pub(super) struct Program {
+    /// What is read, each into the next register.
+    pub(super) loads: Vec<Load>,
+    pub(super) ops: Vec<Op>,
+    pub(super) rules: Vec<Rule>,
+    pub(super) literals: Vec<Literal>,
+    pub(super) sets: Vec<Vec<Literal>>,
+    /// Bytes that a text has to have; none for any number of any bytes.
+    pub(super) patterns: Vec<Vec<Option<u8>>>,
+}
+
+/// A rule: operations that leave whether it is satisfied.
+#[derive(Debug)]
+pub(super) struct Rule {
+    pub(super) permits: bool,
+    /// Place among the ids of the policy.
+    pub(super) id: usize,
+    /// Behind its last operation; the first is behind those of the rule before.
+    pub(super) end: usize,
+}
+
+/// An operation. Operands come off the stack, the right one first, and the result goes on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Op {
+    Bool(bool),
+    Long(i64),
+    Literal(u16),
+    Set(u16),
+    Register(u16),
+    Principal,
+    Action,
+    Resource,
+    /// Whether a register holds anything.
+    Has(u16),
+    Not,
+    Negate,
+    IsEmpty,
+    Binary(Binary),
+    /// The same on two registers.
+    OnRegisters(Binary, u16, u16),
+    Like(u16),
+    Is(EntityType),
+    /// Goes on at an operation with what is on the stack, if that is false; else takes it off.
+    JumpIfFalse(u32),
+    /// Goes on at an operation with what is on the stack, if that is true; else takes it off.
+    JumpIfTrue(u32),
+    /// Takes off the stack where to go on: here, or if it is false, at an operation.
+    Branch(u32),
+    /// Goes on at an operation.
+    Jump(u32),
+}
+
+/// An operator of two operands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Binary {
+    Equal,
+    NotEqual,
+    Less,
+    LessEqual,
+    Greater,
+    GreaterEqual,
+    Add,
+    Subtract,
+    Multiply,
+    In,
+    Contains,
+    ContainsAll,
+    ContainsAny,
+}
+
+impl Op {
+    /// What it adds to the stack when the next operation follows.
+    pub(super) fn growth(self) -> isize {
+        match self {
+            Op::Bool(_) | Op::Long(_) | Op::Literal(_) | Op::Set(_) => 1,
+            Op::Register(_) | Op::Has(_) | Op::OnRegisters(..) => 1,
+            Op::Principal | Op::Action | Op::Resource => 1,
+            Op::Not | Op::Negate | Op::IsEmpty | Op::Like(_) | Op::Is(_) | Op::Jump(_) => 0,
+            Op::Binary(_) => -1,
+            Op::JumpIfFalse(_) | Op::JumpIfTrue(_) | Op::Branch(_) => -1,
+        }
+    }
+}
+
+/// What the rules say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Ruled {
+    /// Whether a rule permits and none forbids.
+    pub(super) permits: bool,
+    /// The rules that decided.
+    pub(super) rules: RuleBits,
+}
+
+type Stack<'a> = ArrayVec<Datum<'a>, STACK_MAX>;
+type Registers<'a> = ArrayVec<Datum<'a>, REGISTERS_MAX>;
+
+impl Program {
+    /// Decides, or gives up.
+    pub(super) fn run<'a>(&'a self, facts: &'a Facts<'a>, raw: &Raw<'a>) -> Option<Ruled> {
+        let mut registers = Registers::new();
+        load::load(&self.loads, facts, raw, &mut registers)?;
+        let machine = Machine { program: self, registers: &registers, facts };
+        let (mut permits, mut forbids) = (RuleBits::default(), RuleBits::default());
+        let mut stack = Stack::new();
+        let mut start = 0;
+        for rule in &self.rules {
+            if machine.run(start, rule.end, &mut stack)? {
+                let bits = if rule.permits { &mut permits } else { &mut forbids };
+                bits[rule.id / 64] |= 1 << (rule.id % 64);
+            }
+            start = rule.end;
+        }
+        let none = RuleBits::default();
+        Some(match (permits == none, forbids == none) {
+            (_, false) => Ruled { permits: false, rules: forbids },
+            (true, true) => Ruled { permits: false, rules: none },
+            (false, true) => Ruled { permits: true, rules: permits },
+        })
+    }
+}
+
+/// A program with what it looks at.
+struct Machine<'m, 'a> {
+    program: &'a Program,
+    registers: &'m Registers<'a>,
+    facts: &'a Facts<'a>,
+}
+
+impl<'a> Machine<'_, 'a> {
+    /// Runs one rule: whether it is satisfied.
+    fn run(&self, start: usize, end: usize, stack: &mut Stack<'a>) -> Option<bool> {
+        stack.clear();
+        let mut next = start;
+        while next < end {
+            let op = self.program.ops[next];
+            next += 1;
+            match op {
+                Op::JumpIfFalse(target) | Op::JumpIfTrue(target) => {
+                    if stack.last()?.bool()? == matches!(op, Op::JumpIfTrue(_)) {
+                        next = target as usize;
+                    } else {
+                        stack.pop();
+                    }
+                }
+                Op::Branch(target) => {
+                    if !stack.last()?.bool()? {
+                        next = target as usize;
+                    }
+                    stack.pop();
+                }
+                Op::Jump(target) => next = target as usize,
+                Op::Bool(_) | Op::Long(_) | Op::Literal(_) | Op::Set(_) | Op::Register(_) => {
+                    stack.try_push(self.operand(op)?).ok()?;
+                }
+                Op::Principal | Op::Action | Op::Resource => {
+                    stack.try_push(self.operand(op)?).ok()?;
+                }
+                op => {
+                    let (found, taken) = self.compute(op, stack)?;
+                    stack.truncate(stack.len() - taken);
+                    match found {
+                        Found::Bool(value) => stack.try_push(Datum::Bool(value)).ok()?,
+                        Found::Long(value) => stack.try_push(Datum::Long(value)).ok()?,
+                    }
+                }
+            }
+        }
+        stack.last()?.bool()
+    }
+
+    /// What an operation leaves that takes nothing off the stack.
+    fn operand(&self, op: Op) -> Option<Datum<'a>> {
+        let program = self.program;
+        Some(match op {
+            Op::Bool(value) => Datum::Bool(value),
+            Op::Long(value) => Datum::Long(value),
+            Op::Literal(index) => program.literals[usize::from(index)].datum(),
+            Op::Set(index) => Datum::Set(Items::Literals(&program.sets[usize::from(index)])),
+            Op::Register(index) => *self.register(index),
+            Op::Principal => Datum::Entity(self.principal()),
+            Op::Action => {
+                let id = Text::Plain(self.facts.action.as_bytes());
+                Datum::Entity(Entity { ty: EntityType::Action, id })
+            }
+            Op::Resource => Datum::Entity(Entity::object(&self.facts.object)),
+            _ => return None,
+        })
+    }
+
+    /// The result of an operation, and how many operands on the stack it is made of. They are
+    /// looked at where they are: to copy what was just written in parts costs more than most.
+    fn compute(&self, op: Op, stack: &Stack<'a>) -> Option<(Found, usize)> {
+        Some(match op {
+            Op::Has(index) => (Found::Bool(!matches!(self.register(index), Datum::Absent)), 0),
+            Op::OnRegisters(op, left, right) => {
+                (binary(op, self.register(left), self.register(right))?, 0)
+            }
+            Op::Binary(op) => {
+                let [.., left, right] = &stack[..] else { return None };
+                (binary(op, left, right)?, 2)
+            }
+            Op::Not => (Found::Bool(!stack.last()?.bool()?), 1),
+            Op::Negate => (Found::Long(stack.last()?.long()?.checked_neg()?), 1),
+            Op::IsEmpty => (Found::Bool(stack.last()?.set()?.count() == 0), 1),
+            Op::Like(index) => {
+                let pattern = &self.program.patterns[usize::from(index)];
+                (Found::Bool(stack.last()?.text()?.is_like(pattern)?), 1)
+            }
+            Op::Is(ty) => (Found::Bool(stack.last()?.entity()?.ty == ty), 1),
+            _ => return None,
+        })
+    }
+
+    fn register(&self, index: u16) -> &Datum<'a> {
+        &self.registers[usize::from(index)]
+    }
+
+    fn principal(&self) -> Entity<'a> {
+        match &self.facts.principal {
+            Principal::Key(key) => Entity { ty: EntityType::Key, id: Text::Hex(key) },
+            Principal::Anonymous => Entity { ty: EntityType::Anonymous, id: Text::Plain(b"") },
+            Principal::Object(id) => Entity::object(id),
+        }
+    }
+}
+
+/// What operations find.
+enum Found {
+    Bool(bool),
+    Long(i64),
+}
+
+/// The result of an operator.
+fn binary<'a>(op: Binary, left: &Datum<'a>, right: &Datum<'a>) -> Option<Found> {
+    if let (Datum::Long(left), Datum::Long(right)) = (left, right) {
+        return Some(match op {
+            Binary::Equal => Found::Bool(left == right),
+            Binary::NotEqual => Found::Bool(left != right),
+            Binary::Less => Found::Bool(left < right),
+            Binary::LessEqual => Found::Bool(left <= right),
+            Binary::Greater => Found::Bool(left > right),
+            Binary::GreaterEqual => Found::Bool(left >= right),
+            Binary::Add => Found::Long(left.checked_add(*right)?),
+            Binary::Subtract => Found::Long(left.checked_sub(*right)?),
+            Binary::Multiply => Found::Long(left.checked_mul(*right)?),
+            Binary::In | Binary::Contains | Binary::ContainsAll | Binary::ContainsAny => {
+                return None;
+            }
+        });
+    }
+    Some(Found::Bool(match op {
+        Binary::Equal => left.equals(*right)?,
+        Binary::NotEqual => !left.equals(*right)?,
+        // Without a hierarchy, an entity is in itself only.
+        Binary::In => match right {
+            Datum::Set(items) => items.contains(*left)?,
+            entity => left.entity()?.equals(entity.entity()?),
+        },
+        Binary::Contains => left.set()?.contains(*right)?,
+        Binary::ContainsAll => left.set()?.contains_all(right.set()?)?,
+        Binary::ContainsAny => left.set()?.contains_any(right.set()?)?,
+        _ => return None,
+    }))
+}
