@@ -139,7 +139,7 @@ fn records(criterion: &mut Criterion) {
 
 fn admission(criterion: &mut Criterion) {
     let counter = Counter::new();
-    criterion.bench_function("admit by Cedar, the counter's policy", |bencher| {
+    criterion.bench_function("admit, the counter's policy", |bencher| {
         bencher.iter(|| counter.admit());
     });
 }

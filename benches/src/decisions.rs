@@ -3,19 +3,20 @@
 //! A decision is measured by itself: who signed is known, the step has run, its state is valid.
 
 use std::hint::black_box;
-use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use continuant::object::admission::{Step, decide_by_cedar};
+use continuant::object::code;
 use continuant::object::effects::Effects;
 use continuant::object::input::{Input, Request};
 use continuant::object::policy::{Decision, Facts, Policy, Principal, Raw, STACK_BYTES};
-use continuant::object::schema::encode_args;
+use continuant::object::schema::{Schema, encode_args};
 use continuant::{Code, Database, Options, SigningKey, Snapshot, Value, args};
 
 use crate::counter;
 use crate::figure::{Figure, Peer, Samples, Unit};
 use crate::sizes::Sizes;
+use crate::timing::nanoseconds_each;
 
 pub(crate) const ACCOUNT: &str = "admit.compiled.account";
 pub(crate) const FLIGHT: &str = "admit.compiled.flight";
@@ -133,26 +134,15 @@ impl Case {
         let cedar = by_cedar()?;
         ensure!(Decision::from(ruling) == cedar, "two decisions: {ruling:?} and {cedar:?}");
         ensure!(ruling.permits(), "the call is admitted: {cedar:?}");
-        let ours = each(decisions * RATIO, || _ = black_box(decide()));
-        let theirs = each(decisions, || _ = black_box(by_cedar()));
+        let ours = nanoseconds_each(decisions * RATIO, || Ok(decide()))?;
+        let theirs = nanoseconds_each(decisions, || Ok(by_cedar()?))?;
         Ok((ours, theirs))
     }
 }
 
-/// Nanoseconds of one of `count`.
-fn each(count: usize, run: impl Fn()) -> f64 {
-    let start = Instant::now();
-    (0..count).for_each(|_| run());
-    start.elapsed().as_secs_f64() * 1e9 / count as f64
-}
-
 /// A policy of fifty rules, from its text.
 pub(crate) fn compile(sizes: &Sizes, rounds: usize) -> Result<Vec<Figure>> {
-    let directory = tempfile::tempdir()?;
-    let db = Options::new().workers(1).open(directory.path().join("db"))?;
-    let id = counter::create(&db)?;
-    let definition = db.snapshot(id)?;
-    let schema = &definition.definition().schema;
+    let schema = &Schema::parse(&code::read(counter::WASM)?.schema_text)?;
     let rules = (0..RULES).map(|index| {
         format!(
             "@id(\"rule-{index}\") forbid(principal, action == Action::\"increment\", resource) \
@@ -163,15 +153,10 @@ pub(crate) fn compile(sizes: &Sizes, rounds: usize) -> Result<Vec<Figure>> {
     let text: String = rules.collect();
     on_stack(|| {
         let mut samples = Samples::default();
+        let count = (sizes.reads / 100_000).max(3);
         for _ in 0..rounds {
-            let mut parsed = Ok(());
-            let count = (sizes.reads / 100_000).max(3);
-            let start = Instant::now();
-            for _ in 0..count {
-                parsed = parsed.and(Policy::parse(black_box(&text), schema).map(drop));
-            }
-            samples.push(start.elapsed().as_secs_f64() * 1e3 / count as f64);
-            parsed?;
+            let parse = || Ok(Policy::parse(black_box(&text), schema)?);
+            samples.push(nanoseconds_each(count, parse)? / 1e6);
         }
         let about = "50 rules, from text: scanned, parsed, strictly validated, compiled";
         Ok(vec![Figure::new(COMPILE, about, Unit::MILLISECONDS, samples, Vec::new())])

@@ -26,6 +26,7 @@ mod report;
 mod sizes;
 mod space;
 mod steps;
+mod timing;
 mod verification;
 
 pub use counter::{POLICY, WASM};

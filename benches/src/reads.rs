@@ -6,7 +6,6 @@
 
 use std::hint::black_box;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Instant;
 
 use anyhow::{Context, Result};
 use continuant::object::memory::Memory;
@@ -15,6 +14,7 @@ use continuant::{Database, ErrorKind, ObjectId, Options, Snapshot};
 use crate::counter;
 use crate::figure::{Figure, Peer, Samples, Unit};
 use crate::sizes::Sizes;
+use crate::timing::nanoseconds_each;
 
 pub(crate) const HELD_IDLE: &str = "snapshot.field_read.held.idle";
 pub(crate) const HELD_BUSY: &str = "snapshot.field_read.held.busy";
@@ -61,9 +61,9 @@ fn figure(name: &str, about: &'static str, samples: Samples, floor: Samples) -> 
 impl Measured {
     fn round(&mut self, db: &Database, id: ObjectId, reads: usize) -> Result<()> {
         let snapshot = db.snapshot(id)?;
-        self.held.push(per_read(reads, || Ok(snapshot.get("count")?))?);
-        self.newest.push(per_read(reads, || Ok(db.snapshot(id)?.get("count")?))?);
-        self.floor.push(per_read(reads, || page_read(&snapshot))?);
+        self.held.push(nanoseconds_each(reads, || Ok(snapshot.get::<u64>("count")?))?);
+        self.newest.push(nanoseconds_each(reads, || Ok(db.snapshot(id)?.get::<u64>("count")?))?);
+        self.floor.push(nanoseconds_each(reads, || page_read(&snapshot))?);
         Ok(())
     }
 }
@@ -73,15 +73,6 @@ fn page_read(snapshot: &Snapshot) -> Result<u64> {
     let index = black_box(snapshot.definition().code.state_address / 4096);
     let bytes = snapshot.image().page(index).first_chunk().context("a page has eight bytes")?;
     Ok(u64::from_le_bytes(*bytes))
-}
-
-/// Nanoseconds for each of `reads` reads.
-fn per_read(reads: usize, read: impl Fn() -> Result<u64>) -> Result<f64> {
-    let start = Instant::now();
-    for _ in 0..reads {
-        black_box(read()?);
-    }
-    Ok(start.elapsed().as_secs_f64() * 1e9 / reads as f64)
 }
 
 /// Runs `read` while another thread calls the object as fast as it is let.

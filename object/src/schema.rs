@@ -33,7 +33,7 @@ pub(crate) use payload::skip_value;
 pub use payload::{decode_args, decode_value, encode_args, encode_value};
 pub use place::{Place, Scalar};
 pub use read::read_value;
-pub(crate) use scalar::width as scalar_width;
+pub(crate) use scalar::{from_bytes as scalar_bits, width as scalar_width};
 pub use store::store;
 pub(crate) use types::option as option_layout;
 pub use types::{Case, Enum, Field, Flags, Record, ResultType, Tuple, Type, Variant};

@@ -24,8 +24,6 @@ pub(crate) fn schema(rng: &mut StdRng) -> String {
         "package a:b; interface c {\nenum e { a, b-b, x }\nflags g { a, b-b, z }\nrecord q { ",
     );
     fields(rng, &mut text, false);
-    text += " }\nrecord r { ";
-    fields(rng, &mut text, true);
     text += " }\nrecord state { ";
     fields(rng, &mut text, true);
     text += " }\n";
@@ -440,12 +438,14 @@ impl Drawer<'_> {
 
     fn about_sets(&self, rng: &mut StdRng) -> String {
         let (items, item) =
-            [(Sort::Longs, Sort::Long), (Sort::Texts, Sort::Text)][rng.random_range(0..2)];
+            [(Sort::Longs, Sort::Long), (Sort::Texts, Sort::Text), (Sort::Bools, Sort::Bool)]
+                [rng.random_range(0..3)];
         let set = |rng: &mut StdRng| {
             let seen = if rng.random_bool(0.6) { self.seen(rng, items) } else { None };
             seen.unwrap_or_else(|| {
                 let literals = (0..rng.random_range(1..4)).map(|_| match item {
                     Sort::Long => rng.random_range(0..4).to_string(),
+                    Sort::Bool => rng.random::<bool>().to_string(),
                     _ => quoted(TEXTS[rng.random_range(0..TEXTS.len())]),
                 });
                 (format!("[{}]", literals.collect::<Vec<_>>().join(", ")), Vec::new())
@@ -457,6 +457,7 @@ impl Drawer<'_> {
             1 | 2 => {
                 let (item, more) = match item {
                     Sort::Long => self.number(rng, 1),
+                    Sort::Bool => (self.truth(rng, 1), Vec::new()),
                     _ => self.text(rng),
                 };
                 (format!("{one}.contains({item})"), more)

@@ -95,17 +95,14 @@ impl Rules {
         let mut ops_left = compile::OPS_MAX;
         let actions = shapes.actions.iter().map(|action| {
             let name = action.name.as_str();
+            let rules = rules.values().map(|rule| rule.body()).enumerate();
+            let applying: Vec<(usize, &pst::Template)> =
+                rules.filter(|(_, rule)| compile::may_apply(rule, name)).collect();
             let mut reads = Reads::nothing();
-            let applying = rules.values().filter(|rule| compile::may_apply(rule.body(), name));
-            applying.for_each(|rule| reads.add_rule(rule.body()));
+            applying.iter().for_each(|(_, rule)| reads.add_rule(rule));
             let plan = Plan::new(&shapes.state, &action.input, &reads);
-            let program = compile::compile(
-                schema,
-                (name, schema.method(name)),
-                &plan,
-                ops_left,
-                rules.values().map(|rule| rule.body()),
-            );
+            let method = (name, schema.method(name));
+            let program = compile::compile(schema, method, &plan, ops_left, &applying);
             ops_left -= program.as_ref().map_or(0, |program| program.ops.len());
             let entity = entity(&types.action, action.name.clone());
             (action.name.clone(), Action { entity, plan, program })

@@ -143,10 +143,9 @@ impl Program {
             start = rule.end;
         }
         let none = RuleBits::default();
-        Some(match (permits == none, forbids == none) {
-            (_, false) => Ruled { permits: false, rules: forbids },
-            (true, true) => Ruled { permits: false, rules: none },
-            (false, true) => Ruled { permits: true, rules: permits },
+        Some(match forbids == none {
+            true => Ruled { permits: permits != none, rules: permits },
+            false => Ruled { permits: false, rules: forbids },
         })
     }
 }
@@ -181,12 +180,14 @@ impl<'a> Machine<'_, 'a> {
                     stack.pop();
                 }
                 Op::Jump(target) => next = target as usize,
-                Op::Bool(_) | Op::Long(_) | Op::Literal(_) | Op::Set(_) | Op::Register(_) => {
-                    stack.try_push(self.operand(op)?).ok()?;
-                }
-                Op::Principal | Op::Action | Op::Resource => {
-                    stack.try_push(self.operand(op)?).ok()?;
-                }
+                Op::Bool(_)
+                | Op::Long(_)
+                | Op::Literal(_)
+                | Op::Set(_)
+                | Op::Register(_)
+                | Op::Principal
+                | Op::Action
+                | Op::Resource => stack.try_push(self.operand(op)?).ok()?,
                 op => {
                     let (found, taken) = self.compute(op, stack)?;
                     stack.truncate(stack.len() - taken);
@@ -263,7 +264,7 @@ enum Found {
 }
 
 /// The result of an operator.
-fn binary<'a>(op: Binary, left: &Datum<'a>, right: &Datum<'a>) -> Option<Found> {
+fn binary(op: Binary, left: &Datum<'_>, right: &Datum<'_>) -> Option<Found> {
     if let (Datum::Long(left), Datum::Long(right)) = (left, right) {
         return Some(match op {
             Binary::Equal => Found::Bool(left == right),

@@ -200,9 +200,7 @@ fn decode<T: Lift>(reader: &mut Reader<'_>, ty: &Type, left: &mut u64) -> Result
 }
 
 fn bits(reader: &mut Reader<'_>, width: u32) -> Result<u64> {
-    let mut bits = [0; 8];
-    bits[..width as usize].copy_from_slice(reader.bytes(width as usize)?);
-    Ok(u64::from_le_bytes(bits))
+    reader.bytes(width as usize).map(scalar::from_bytes)
 }
 
 /// The `width` bytes just read are at fault.

@@ -81,13 +81,7 @@ pub(crate) fn state<T: Lift>(
 pub(crate) fn bits(memory: &(impl Memory + ?Sized), address: u32, width: u32) -> u64 {
     let page = memory.page(address / PAGE_BYTES as u32);
     let at = address as usize % PAGE_BYTES;
-    let bytes = &page[at..at + width as usize];
-    match *bytes {
-        [byte] => u64::from(byte),
-        [a, b] => u64::from(u16::from_le_bytes([a, b])),
-        [a, b, c, d] => u64::from(u32::from_le_bytes([a, b, c, d])),
-        _ => u64::from_le_bytes(bytes.try_into().expect("widths are 1, 2, 4 and 8")),
-    }
+    scalar::from_bytes(&page[at..at + width as usize])
 }
 
 /// A walk over values in memory.

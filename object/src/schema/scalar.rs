@@ -28,6 +28,20 @@ pub(crate) fn width(ty: &Type) -> Option<u32> {
     })
 }
 
+/// The bits in as many bytes as a type is wide.
+///
+/// # Panics
+///
+/// When there are not 1, 2, 4 or 8.
+pub(crate) fn from_bytes(bytes: &[u8]) -> u64 {
+    match *bytes {
+        [byte] => u64::from(byte),
+        [a, b] => u64::from(u16::from_le_bytes([a, b])),
+        [a, b, c, d] => u64::from(u32::from_le_bytes([a, b, c, d])),
+        _ => u64::from_le_bytes(bytes.try_into().expect("widths are 1, 2, 4 and 8")),
+    }
+}
+
 /// The bits of a value of a type that has a width, signed numbers extended to 64 bits.
 ///
 /// An integer of any type fits where its number does, an `f32` fits an `f64`, and a string fits

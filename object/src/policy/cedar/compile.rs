@@ -8,8 +8,8 @@
 //! - more values than a program has registers for, a deeper expression than its stack, or rules
 //!   longer than `OPS_MAX` when they are counted for each action.
 //!
-//! The action is known, so what a rule says of it is settled here: a rule that does not apply is
-//! left out, and so is what it guards.
+//! The action is known, so what a rule says of it is settled here, and what that guards is left out
+//! if it does not hold.
 //!
 //! It relies on strict validation: operands are of the types that operators take.
 
@@ -40,14 +40,14 @@ type Result<T> = std::result::Result<T, Uncompiled>;
 /// Operations that all programs of a policy have.
 pub(super) const OPS_MAX: usize = 64 << 10;
 
-/// Compiles `rules`, in the order of their ids, for the action of a method, or one without, to at
-/// most `ops_max` operations.
-pub(super) fn compile<'e>(
+/// Compiles `rules`, those that may apply to an action, each with its place among the ids; the
+/// action is that of a method, or has none. To at most `ops_max` operations.
+pub(super) fn compile(
     schema: &Schema,
     (action, method): (&str, Option<&Method>),
     plan: &Plan,
     ops_max: usize,
-    rules: impl IntoIterator<Item = &'e Template>,
+    rules: &[(usize, &Template)],
 ) -> Result<Program> {
     let mut loads = Loads::default();
     let context = loads.context(schema, method, plan)?;
@@ -58,8 +58,8 @@ pub(super) fn compile<'e>(
         ops_max,
         depth: 0,
     };
-    for (id, rule) in rules.into_iter().enumerate() {
-        compiler.rule(id, rule)?;
+    for (id, rule) in rules {
+        compiler.rule(*id, rule)?;
     }
     Ok(compiler.program)
 }
@@ -281,7 +281,7 @@ struct Compiler<'a> {
     depth: isize,
 }
 
-impl Compiler<'_> {
+impl<'a> Compiler<'a> {
     /// Adds a rule, unless it cannot be satisfied.
     fn rule(&mut self, id: usize, rule: &Template) -> Result<()> {
         let start = self.program.ops.len();
@@ -307,14 +307,9 @@ impl Compiler<'_> {
         Ok(self.program.ops.len() - 1)
     }
 
-    /// Where the next operation will be.
-    fn here(&self) -> u32 {
-        self.program.ops.len() as u32
-    }
-
     /// Makes the jump at a place go on here.
     fn land(&mut self, jump: usize) {
-        let here = self.here();
+        let here = self.program.ops.len() as u32;
         match &mut self.program.ops[jump] {
             Op::JumpIfFalse(target) | Op::JumpIfTrue(target) => *target = here,
             Op::Branch(target) | Op::Jump(target) => *target = here,
@@ -358,16 +353,26 @@ impl Compiler<'_> {
             Expr::Var(Var::Resource) => self.unknown(Op::Resource),
             Expr::UnaryOp { op, expr } => self.unary(*op, expr),
             Expr::BinaryOp { op, left, right } => self.binary(*op, left, right),
-            Expr::HasAttr { expr, attrs } => {
-                let attrs: Vec<&str> = attrs.iter().map(|attr| attr.as_str()).collect();
-                self.has(expr, &attrs)
-            }
+            Expr::HasAttr { expr, attrs } => match (&**expr, path(expr)) {
+                // No entity has attributes.
+                (Expr::Var(Var::Principal | Var::Action | Var::Resource), _) => self.known(false),
+                (_, Some(path)) => {
+                    let attrs: Vec<&str> = attrs.iter().map(|attr| attr.as_str()).collect();
+                    self.has(self.record(&path)?, &attrs)
+                }
+                _ => Err(Uncompiled("`has` of something other than the context")),
+            },
             Expr::Like { expr, pattern } => {
                 self.expr(expr)?;
                 let index = push(&mut self.program.patterns, bytes(pattern))?;
                 self.unknown(Op::Like(index))
             }
-            Expr::Is { expr, entity_type, in_expr } => self.is(expr, entity_type, in_expr),
+            Expr::Is { expr, entity_type, in_expr: None } => self.is(expr, entity_type),
+            Expr::Is { expr, entity_type, in_expr: Some(within) } => self.chain(
+                false,
+                |it| it.is(expr, entity_type),
+                |it| it.binary(BinaryOp::In, expr, within),
+            ),
             Expr::IfThenElse { cond, then_expr, else_expr } => {
                 self.conditional(cond, then_expr, else_expr)
             }
@@ -392,21 +397,26 @@ impl Compiler<'_> {
     }
 
     /// What a path from the context leads to, if the expression is one.
-    fn what(&self, expr: &Expr) -> Result<Option<&What>> {
+    fn what(&self, expr: &Expr) -> Result<Option<&'a What>> {
         let Some(path) = path(expr) else { return Ok(None) };
-        let mut names = self.context;
         let Some((last, records)) = path.split_last() else {
             return Err(Uncompiled("a record as a value"));
         };
-        for name in records {
+        let named = self.record(records)?.get(*last);
+        let named = named.ok_or(Uncompiled("an attribute that the action does not have"))?;
+        Ok(Some(&named.what))
+    }
+
+    /// The attributes of the record that a path from the context leads to.
+    fn record(&self, path: &[&str]) -> Result<&'a Names> {
+        let mut names = self.context;
+        for name in path {
             match names.get(*name).map(|named| &named.what) {
                 Some(What::Record(inner)) => names = inner,
                 _ => return Err(Uncompiled("an attribute that the action does not have")),
             }
         }
-        let named = names.get(*last);
-        let named = named.ok_or(Uncompiled("an attribute that the action does not have"))?;
-        Ok(Some(&named.what))
+        Ok(names)
     }
 
     fn unary(&mut self, op: UnaryOp, operand: &Expr) -> Result<Known> {
@@ -425,8 +435,10 @@ impl Compiler<'_> {
 
     fn binary(&mut self, op: BinaryOp, left: &Expr, right: &Expr) -> Result<Known> {
         let op = match op {
-            BinaryOp::And => return self.chain(false, left, right),
-            BinaryOp::Or => return self.chain(true, left, right),
+            BinaryOp::And | BinaryOp::Or => {
+                let end = op == BinaryOp::Or;
+                return self.chain(end, |it| it.expr(left), |it| it.expr(right));
+            }
             BinaryOp::Eq => Binary::Equal,
             BinaryOp::NotEq => Binary::NotEqual,
             BinaryOp::Less => Binary::Less,
@@ -464,8 +476,7 @@ impl Compiler<'_> {
         if let (Some(What::Value(left)), Some(What::Value(right))) =
             (self.what(left)?, self.what(right)?)
         {
-            let on_registers = Op::OnRegisters(op, *left, *right);
-            return self.unknown(on_registers);
+            return self.unknown(Op::OnRegisters(op, *left, *right));
         }
         self.expr(left)?;
         self.expr(right)?;
@@ -476,17 +487,22 @@ impl Compiler<'_> {
         matches!(other, CedarLiteral::EntityUID(uid) if is_action(uid, self.action))
     }
 
-    /// `&&`, or `||`: what `end` is left, it is all of it.
-    fn chain(&mut self, end: bool, left: &Expr, right: &Expr) -> Result<Known> {
-        match self.expr(left)? {
+    /// `&&`, or `||`: where the left is `end`, so is the whole, and the right is not looked at.
+    fn chain(
+        &mut self,
+        end: bool,
+        left: impl FnOnce(&mut Self) -> Result<Known>,
+        right: impl FnOnce(&mut Self) -> Result<Known>,
+    ) -> Result<Known> {
+        match left(self)? {
             Some(value) if value == end => Ok(Some(end)),
             Some(_) => {
                 self.take_back();
-                self.expr(right)
+                right(self)
             }
             None => {
                 let jump = self.emit(if end { Op::JumpIfTrue(0) } else { Op::JumpIfFalse(0) })?;
-                self.expr(right)?;
+                right(self)?;
                 self.land(jump);
                 Ok(None)
             }
@@ -509,70 +525,31 @@ impl Compiler<'_> {
         Ok(None)
     }
 
-    /// Whether attributes are there, each in the one before.
-    fn has(&mut self, expr: &Expr, attrs: &[&str]) -> Result<Known> {
-        if let Expr::Var(Var::Principal | Var::Action | Var::Resource) = expr {
-            // No entity has attributes.
-            return self.known(false);
+    /// Whether attributes of a record are there, each of the one before.
+    fn has(&mut self, names: &'a Names, attrs: &[&str]) -> Result<Known> {
+        let Some((first, rest)) = attrs.split_first() else { return self.known(true) };
+        let Some(named) = names.get(*first) else { return self.known(false) };
+        let is_there = |it: &mut Self| match named.presence {
+            Some(register) => it.unknown(Op::Has(register)),
+            None => it.known(true),
+        };
+        match &named.what {
+            _ if rest.is_empty() => is_there(self),
+            What::Record(inner) => self.chain(false, is_there, |it| it.has(inner, rest)),
+            What::Value(_) => Err(Uncompiled("an attribute of a value")),
         }
-        let path = path(expr).ok_or(Uncompiled("`has` of something other than the context"))?;
-        let mut names = self.context;
-        for name in path {
-            match names.get(name).map(|named| &named.what) {
-                Some(What::Record(inner)) => names = inner,
-                _ => return Err(Uncompiled("an attribute that the action does not have")),
-            }
-        }
-        let mut registers = Vec::new();
-        for (index, name) in attrs.iter().enumerate() {
-            let Some(named) = names.get(*name) else { return self.known(false) };
-            registers.extend(named.presence);
-            match &named.what {
-                What::Record(inner) => names = inner,
-                What::Value(_) if index + 1 == attrs.len() => {}
-                What::Value(_) => return Err(Uncompiled("an attribute of a value")),
-            }
-        }
-        let Some((last, optional)) = registers.split_last() else { return self.known(true) };
-        let mut jumps = Vec::new();
-        for register in optional {
-            self.emit(Op::Has(*register))?;
-            jumps.push(self.emit(Op::JumpIfFalse(0))?);
-        }
-        self.emit(Op::Has(*last))?;
-        jumps.into_iter().for_each(|jump| self.land(jump));
-        Ok(None)
     }
 
-    fn is(&mut self, expr: &Expr, ty: &CedarType, within: &Option<Arc<Expr>>) -> Result<Known> {
+    fn is(&mut self, expr: &Expr, ty: &CedarType) -> Result<Known> {
         let ty = entity_type(ty).ok_or(Uncompiled("an entity of a type that there is not"))?;
-        let known = match expr {
-            Expr::Var(Var::Action) => Some(ty == EntityType::Action),
-            Expr::Var(Var::Resource) => Some(ty == EntityType::Object),
-            _ => None,
-        };
-        let jump = match (known, within) {
-            (Some(false), _) => return self.known(false),
-            (Some(true), None) => return self.known(true),
-            (Some(true), Some(_)) => None,
-            (None, _) => {
+        match expr {
+            Expr::Var(Var::Action) => self.known(ty == EntityType::Action),
+            Expr::Var(Var::Resource) => self.known(ty == EntityType::Object),
+            _ => {
                 self.expr(expr)?;
-                self.emit(Op::Is(ty))?;
-                match within {
-                    None => return Ok(None),
-                    Some(_) => Some(self.emit(Op::JumpIfFalse(0))?),
-                }
+                self.unknown(Op::Is(ty))
             }
-        };
-        if let Some(within) = within {
-            self.expr(expr)?;
-            self.expr(within)?;
-            self.emit(Op::Binary(Binary::In))?;
         }
-        if let Some(jump) = jump {
-            self.land(jump);
-        }
-        Ok(None)
     }
 }
 
@@ -627,7 +604,7 @@ fn bytes(pattern: &[PatternElem]) -> Vec<Option<u8>> {
     bytes
 }
 
-/// All that has to hold for a rule to be satisfied, in the order in which Cedar looks at it.
+/// What satisfies a rule that may apply, in the order in which Cedar looks at it.
 fn condition(rule: &Template) -> Expr {
     let mut parts = Vec::new();
     let is = |var, ty: &CedarType, within: Option<Expr>| Expr::Is {
@@ -642,16 +619,6 @@ fn condition(rule: &Template) -> Expr {
         PrincipalConstraint::Is(ty) => parts.push(is(Var::Principal, ty, None)),
         PrincipalConstraint::IsIn(ty, uid) => {
             parts.push(is(Var::Principal, ty, Some(entity_or_slot(uid))));
-        }
-    }
-    match &rule.action {
-        ActionConstraint::Any => {}
-        ActionConstraint::Eq(uid) => {
-            parts.push(binary(BinaryOp::Eq, Expr::Var(Var::Action), entity(uid)));
-        }
-        ActionConstraint::In(uids) => {
-            let uids = uids.iter().map(|uid| Arc::new(entity(uid))).collect();
-            parts.push(binary(BinaryOp::In, Expr::Var(Var::Action), Expr::Set(uids)));
         }
     }
     match &rule.resource {
@@ -675,17 +642,13 @@ fn binary(op: BinaryOp, left: Expr, right: Expr) -> Expr {
     Expr::BinaryOp { op, left: Arc::new(left), right: Arc::new(right) }
 }
 
-fn entity(uid: &EntityUID) -> Expr {
-    Expr::Literal(CedarLiteral::EntityUID(uid.clone()))
-}
-
 fn relate(op: BinaryOp, var: Var, uid: &EntityOrSlot) -> Expr {
     binary(op, Expr::Var(var), entity_or_slot(uid))
 }
 
 fn entity_or_slot(entity_or_slot: &EntityOrSlot) -> Expr {
     match entity_or_slot {
-        EntityOrSlot::Entity(uid) => entity(uid),
+        EntityOrSlot::Entity(uid) => Expr::Literal(CedarLiteral::EntityUID(uid.clone())),
         EntityOrSlot::Slot(slot) => Expr::Slot(*slot),
     }
 }

@@ -17,7 +17,7 @@ use crate::limits::{
 };
 use crate::memory::{Memory, Page};
 use crate::policy::Facts;
-use crate::schema::{Enum, Flags, Type, skip_value};
+use crate::schema::{Enum, Flags, Type, scalar_bits, skip_value};
 
 /// Where the states and the arguments of a step lie.
 #[derive(Clone, Copy, Debug)]
@@ -153,7 +153,7 @@ impl<'a> Loader<'_, 'a> {
                 let address = self.state.checked_add(*offset)?;
                 if let Kind::Scalar(Scalar::Unsigned(width)) = kind {
                     // By far the most, and copied once.
-                    let bits = little_endian(self.pages(*state).bytes(address, *width)?);
+                    let bits = scalar_bits(self.pages(*state).bytes(address, *width)?);
                     let number = i64::try_from(bits).ok()?;
                     self.registers.try_push(Datum::Long(number)).ok()?;
                 } else {
@@ -265,7 +265,7 @@ impl Kind {
 }
 
 fn flag_items<'a>(flags: &'a Flags, bytes: &[u8]) -> Option<Datum<'a>> {
-    let bits = little_endian(bytes);
+    let bits = scalar_bits(bytes);
     (bits >> flags.flags.len() == 0).then_some(Datum::Set(Items::Flags(flags, bits as u32)))
 }
 
@@ -280,7 +280,7 @@ impl Scalar {
 
     /// The value of as many bytes as it is wide.
     pub(super) fn datum<'a>(&'a self, bytes: &[u8]) -> Option<Datum<'a>> {
-        let bits = little_endian(bytes);
+        let bits = scalar_bits(bytes);
         Some(match self {
             Scalar::Bool if bits > 1 => return None,
             Scalar::Bool => Datum::Bool(bits == 1),
@@ -295,16 +295,6 @@ impl Scalar {
                 Datum::Text(Text::Plain(name.as_bytes()))
             }
         })
-    }
-}
-
-fn little_endian(bytes: &[u8]) -> u64 {
-    match *bytes {
-        [byte] => byte.into(),
-        [a, b] => u16::from_le_bytes([a, b]).into(),
-        [a, b, c, d] => u32::from_le_bytes([a, b, c, d]).into(),
-        [a, b, c, d, e, f, g, h] => u64::from_le_bytes([a, b, c, d, e, f, g, h]),
-        _ => unreachable!("widths are 1, 2, 4 and 8"),
     }
 }
 
@@ -341,7 +331,7 @@ impl<'a> Pages<'a> {
 
     /// The bytes of the items, `size` wide, whose address and number are in `pair`.
     pub(super) fn behind(&mut self, pair: &[u8], size: usize) -> Option<&'a [u8]> {
-        let pair = little_endian(pair);
+        let pair = scalar_bits(pair);
         let (address, count) = (pair as u32, (pair >> 32) as usize);
         self.bytes(address, count.checked_mul(size)?)
     }
@@ -386,15 +376,7 @@ impl Budget {
     }
 
     /// Takes what a value costs, after a look at all that is in it.
-    #[inline]
     fn hold(&mut self, datum: &Datum<'_>) -> Option<()> {
-        match datum {
-            Datum::Text(_) | Datum::Set(_) => self.hold_more(datum),
-            _ => Some(()),
-        }
-    }
-
-    fn hold_more(&mut self, datum: &Datum<'_>) -> Option<()> {
         match datum {
             Datum::Text(text) => self.hold_text(*text)?,
             Datum::Set(items) => {

@@ -113,6 +113,25 @@ fn a_rule_is_not_asked_about_an_action_that_it_does_not_name() {
     assert!(decide_compiled(&policy, &schema, &facts, &values).is_some());
 }
 
+/// A scope that tests the principal first kept actions that it does not name from being compiled.
+#[test]
+fn arguments_of_another_action_are_in_nobodys_way() {
+    let schema = Schema::parse(
+        "package a:b; interface c { record state { n: u64 } one: func(by: u64); two: func(); }",
+    );
+    let text = r#"
+        @id("a") permit(principal is Key, action == Action::"one", resource)
+        when { context.input.by < 5 };
+        @id("b") permit(principal is Anonymous, action == Action::"two", resource);
+    "#;
+    let schema = schema.unwrap();
+    let policy = parse(text, &schema).unwrap();
+    assert_eq!(policy.uncompiled().count(), 0);
+    let state = record(&[("n", 1u64.into())]);
+    let compiled = decide_compiled(&policy, &schema, &facts("two"), &values(&state)).unwrap();
+    assert_eq!(print(&compiled), "permit by b");
+}
+
 /// A policy that says much of each of many methods is not that much for each of them in memory.
 #[test]
 fn programs_are_bounded() {

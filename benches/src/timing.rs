@@ -1,0 +1,21 @@
+//! The time that one of many takes, where each is too short to be timed by itself.
+//!
+//! It does not know what is timed.
+
+use std::hint::black_box;
+use std::time::Instant;
+
+use anyhow::Result;
+
+/// Nanoseconds for each of `count` runs.
+///
+/// # Errors
+///
+/// Those of `run`, at the first.
+pub(crate) fn nanoseconds_each<T>(count: usize, run: impl Fn() -> Result<T>) -> Result<f64> {
+    let start = Instant::now();
+    for _ in 0..count {
+        black_box(run()?);
+    }
+    Ok(start.elapsed().as_secs_f64() * 1e9 / count as f64)
+}
