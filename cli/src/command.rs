@@ -20,6 +20,7 @@ mod import;
 mod init;
 mod key;
 mod list;
+mod policy;
 mod restore;
 mod retain;
 mod run;
@@ -43,6 +44,8 @@ pub(crate) enum Command {
     Create(create::Create),
     Call(call::Call),
     Write(write::Write),
+    #[command(subcommand)]
+    Policy(policy::Policy),
     Advance(advance::Advance),
     Run(run::Run),
     Show(show::Show),
@@ -73,6 +76,7 @@ pub(crate) fn run(arguments: Arguments, printer: &mut Printer) -> Result<()> {
         Command::Create(create) => create.run(&session, printer),
         Command::Call(call) => call.run(&session, printer),
         Command::Write(write) => write.run(&session, printer),
+        Command::Policy(policy) => policy.run(&session, printer),
         Command::Advance(advance) => advance.run(&session, printer),
         Command::Run(run) => run.run(&session, printer),
         Command::Show(show) => show.run(&session, printer),

@@ -14,13 +14,14 @@ use object::credential::PublicKey;
 use object::definition::Definition;
 use object::effects::{Admission, encode_globals};
 use object::hash::ObjectId;
-use object::header::{Header, Kind};
+use object::header::Header;
 use object::input::{Input, Request};
 use object::refusal::Verdict;
 use object::schema::decode_value;
-use storage::{Append, Change, NewCommit, Store};
+use storage::{Append, Blob, Change, NewCommit, Store};
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::instrument::INSTRUMENTATION_VERSION;
 use crate::reply::{Early, Receipt, Reply};
 use crate::resident::{Live, Resident};
 use crate::shared::Shared;
@@ -67,11 +68,13 @@ fn step(slots: &mut Slots, live: &Live, input: &Input) -> Result<(Ran, Admission
         effects: &ran.effects,
         fuel: ran.fuel,
         page_count: ran.changed.len() as u32,
+        instrumentation: INSTRUMENTATION_VERSION,
+        policy: ran.definition.policy.hash(),
     };
     match admit(&live.definition, &live.head, signers, step) {
         Ok(admission) => {
-            // A direct write leaves the slot alone: it still holds the image from before.
-            if input.request.kind() != Kind::Write {
+            // Without the code the slot is left alone: it still holds the image from before.
+            if input.request.runs_code() {
                 loaded.accept(&ran.image);
             }
             Ok((ran, admission))
@@ -94,8 +97,8 @@ fn append(
     reply: Reply,
 ) -> Result<()> {
     live.tree.update(&ran.image, &ran.changed);
-    let (header, nonces) = live.head.successor(input, &ran.outcome(&live.tree), &admission);
-    let new_nonces = (!Arc::ptr_eq(&nonces, &live.head.nonces)).then(|| nonces.encode());
+    let (header, ledger) = live.head.successor(input, &ran.outcome(&live.tree), &admission);
+    let new_ledger = (!Arc::ptr_eq(&ledger, &live.head.ledger)).then(|| ledger.encode());
     let globals = (ran.globals != live.globals).then(|| encode_globals(&ran.globals));
     let commit = Commit {
         header: header.clone(),
@@ -106,14 +109,19 @@ fn append(
         pages: ran.pages().collect(),
     };
     let change =
-        NewCommit { commit, base: None, nonces: new_nonces.as_deref(), before: Some(&live.image) };
-    let append = Append { changes: vec![Change::Commit(change)], ..Append::default() };
+        NewCommit { commit, base: None, ledger: new_ledger.as_deref(), before: Some(&live.image) };
+    let policy = match &input.request {
+        Request::Amend { policy } => Some(Blob::Policy(policy)),
+        _ => None,
+    };
+    let blobs = policy.into_iter().collect();
+    let append = Append { blobs, changes: vec![Change::Commit(change)], ..Append::default() };
     let receipt = receipt(&live.definition, &header, input, &ran, admission.rules);
     let early = put(shared.store(), live.head.id, &append, reply, Ok(receipt));
     let early = early.inspect_err(|_| live.stale = true)?;
     let armed = live.armed();
-    live.head.advance(header, nonces);
-    (live.image, live.globals) = (ran.image, ran.globals);
+    live.head.advance(header, ledger);
+    (live.image, live.globals, live.definition) = (ran.image, ran.globals, ran.definition);
     live.missed = None;
     resident.publish(live);
     if live.head.header.wake != armed {

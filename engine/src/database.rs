@@ -14,6 +14,7 @@ use std::thread::JoinHandle;
 use object::definition::Definition;
 use object::hash::{CodeHash, ObjectId, PolicyHash};
 use object::input::Request;
+use object::policy::Policy;
 use object::schema::{Value, encode_args, encode_value};
 use query::{Diff, Snapshot, VersionEntry};
 use storage::{LineageEntry, ObjectInfo, Stats, StoredCommit};
@@ -144,6 +145,27 @@ impl Database {
             Ok(Request::Write { fields })
         });
         Call::new(&self.shared, id, request)
+    }
+
+    /// Another policy, as Cedar text, governed by the one that there is: its action is `amend`, and
+    /// only a rule that names it permits it. The version that is made of it carries the new policy,
+    /// which decides on all that follows.
+    ///
+    /// A policy that permits no amendment is the last one: see
+    /// [`check_policy`](Database::check_policy) first.
+    pub fn amend(&self, id: ObjectId, policy: &str) -> Call<'_> {
+        let request = self.definition_of(id).and_then(|definition| {
+            let policy = self.policy(&definition, policy)?;
+            Ok(Request::Amend { policy: policy.encode() })
+        });
+        Call::new(&self.shared, id, request)
+    }
+
+    /// A policy for the objects of a definition, parsed on a thread with a worker's stack.
+    fn policy(&self, definition: &Arc<Definition>, text: &str) -> Result<Policy> {
+        let (definition, text) = (Arc::clone(definition), text.to_string());
+        let parse = move |_: &mut Slots| Policy::parse(&text, &definition.schema);
+        Ok(self.shared.queue().on_worker(parse)??)
     }
 
     /// Runs the object's own cycle if its wake is due, and waits until that is durable.
@@ -366,7 +388,7 @@ impl Database {
     /// Verifies a lineage. Call it on a thread with a worker's stack.
     fn audit(&self, id: ObjectId, info: &ObjectInfo, replay: Replay) -> Result<Verified> {
         let store = self.shared.store();
-        let definition = self.shared.definition((info.code, info.policy))?;
+        let definition = self.shared.definition((info.code, store.genesis(id)?.policy))?;
         let base = store.base(info.base)?.ok_or_else(|| missing("base image", info.base))?;
         let runnable = match replay {
             Replay::Yes => Some(self.shared.runnable(&definition)?),
@@ -393,8 +415,9 @@ impl Database {
         auditor.header(header)?;
         match store.version(id, header.seq) {
             Ok(Some(version)) => {
-                let nonces = store.nonces(id, &version)?;
-                auditor.resume(nonces, version.image, version.globals)
+                let ledger = store.ledger(id, &version)?;
+                let definition = self.shared.definition((header.code, header.policy))?;
+                auditor.resume(definition, ledger, version.image, version.globals)
             }
             Ok(None) => Err(ErrorKind::NoObject.into()),
             Err(error) if matches!(error.kind(), storage::ErrorKind::Pruned { .. }) => Ok(()),

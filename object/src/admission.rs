@@ -7,12 +7,14 @@
 //!
 //! It does not know how the step was run.
 
-use crate::credential::{NonceProblem, PublicKey};
+use crate::credential::PublicKey;
 use crate::definition::Definition;
 use crate::effects::{Admission, Effects};
 use crate::error::ErrorKind;
+use crate::hash::PolicyHash;
 use crate::head::Head;
 use crate::input::{Input, Request};
+use crate::ledger::NonceProblem;
 use crate::limits::EXPIRY_MS_MAX;
 use crate::memory::Memory;
 use crate::policy::{Decision, Facts, Principal, Raw, Refusal, Values};
@@ -34,6 +36,10 @@ pub struct Step<'a, B: ?Sized, A: ?Sized> {
     pub fuel: u64,
     /// How many pages it changed.
     pub page_count: u32,
+    /// The version of the instrumentation that it ran under.
+    pub instrumentation: u32,
+    /// The policy that decides on what follows: another one after an amendment.
+    pub policy: PolicyHash,
 }
 
 /// Verifies who asks, and that they may be asking this now: the keys that signed, ascending.
@@ -71,7 +77,7 @@ pub fn authenticate(head: &Head, input: &Input) -> Result<Vec<PublicKey>, Verdic
     let keys = credential
         .verify(head.id, &input.request)
         .map_err(|error| Verdict::native(Reason::Credential, problem(&error)))?;
-    head.nonces.admit(&keys, credential.nonce, time).map_err(|problem| {
+    head.ledger.nonces.admit(&keys, credential.nonce, time).map_err(|problem| {
         let reason = match problem {
             NonceProblem::Replayed => Reason::Replayed,
             NonceProblem::Reordered => Reason::Reordered,
@@ -123,6 +129,9 @@ pub fn admit<B: Memory + ?Sized, A: Memory + ?Sized>(
         fuel: step.fuel,
         pages: step.page_count,
         time: step.input.time,
+        past: &head.ledger.past,
+        instrumentation: step.instrumentation,
+        policy: step.policy,
     };
     match decide(definition, &facts, &step).map_err(state)? {
         Decision::Permit { rules } => Ok(Admission { signers, rules }),
@@ -141,7 +150,7 @@ fn decide<B: Memory + ?Sized, A: Memory + ?Sized>(
 ) -> crate::Result<Decision> {
     let arguments = match &step.input.request {
         Request::Call { arguments, .. } | Request::Create { arguments, .. } => &arguments[..],
-        Request::Cycle | Request::Write { .. } => &[],
+        Request::Cycle | Request::Write { .. } | Request::Amend { .. } => &[],
     };
     let state = definition.code.state_address;
     let raw = Raw { before: &step.before, after: &step.after, state, arguments };
@@ -194,7 +203,7 @@ pub fn arguments(
             Some(create) => named(create, arguments),
             None => decode_args(arguments, &[]).map(|_| Vec::new()),
         },
-        Request::Cycle | Request::Write { .. } => Ok(Vec::new()),
+        Request::Cycle | Request::Write { .. } | Request::Amend { .. } => Ok(Vec::new()),
     }
 }
 

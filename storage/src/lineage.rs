@@ -10,11 +10,12 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use object::hash::ObjectId;
+use object::header::Header;
 use object::image::BaseImage;
 use object::memory::Page;
 use object::refusal::Refusal;
 
-use crate::error::{ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::row::{Link, Row};
 use crate::store::{Inner, Store};
 use crate::stored::{CompleteCommit, RefusalLink, StoredCommit, read_commit, read_refusal};
@@ -45,6 +46,17 @@ pub enum LineageEntry {
 }
 
 impl Store {
+    /// The header of an object's first version.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](crate::ErrorKind::NotFound), those of the file system, and damage.
+    pub fn genesis(&self, id: ObjectId) -> Result<Header> {
+        let first = self.versions(id, 0..1, Direction::Forward)?.next();
+        let first = first.ok_or_else(|| Error::not_found("genesis of object", id))??;
+        Ok(first.header().clone())
+    }
+
     /// The versions whose seqs are in `range`, as far as there are.
     ///
     /// # Errors

@@ -8,10 +8,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use object::commit::Commit;
-use object::credential::Nonces;
 use object::hash::{BaseHash, ObjectId};
 use object::head::Head;
 use object::image::{BaseImage, Image};
+use object::ledger::Ledger;
 use object::lineage::{Spine, jump_seq, next_seq};
 use object::memory::Memory;
 
@@ -26,7 +26,7 @@ use crate::stored::{StoredCommit, last_commit, read_commit, read_hop};
 /// An object as its next step needs it.
 #[derive(Clone, Debug)]
 pub struct Loaded {
-    /// The head: header, hash, nonces, refusals, spine.
+    /// The head: header, hash, ledger, refusals, spine.
     pub head: Head,
     /// The memory.
     pub image: Image,
@@ -106,15 +106,15 @@ impl Store {
         found.map_err(|error| error.of(id))
     }
 
-    /// The nonces after a version.
+    /// The ledger after a version.
     ///
     /// # Errors
     ///
     /// As of [`Store::head`].
-    pub fn nonces(&self, id: ObjectId, version: &Version) -> Result<Nonces> {
+    pub fn ledger(&self, id: ObjectId, version: &Version) -> Result<Ledger> {
         let commit = &version.commit;
-        let nonces = self.inner().nonces(id, commit, commit.notes().nonces);
-        nonces.map_err(|error| error.of(id))
+        let ledger = self.inner().ledger(id, commit, commit.notes().ledger);
+        ledger.map_err(|error| error.of(id))
     }
 
     /// At most `limit` objects in the order of their ids, from the first behind `after`.
@@ -171,7 +171,7 @@ impl Inner {
             header: stored.header().clone(),
             hash: stored.hash(),
             created: row.created,
-            nonces: Arc::new(self.nonces(id, &stored, row.nonces)?),
+            ledger: Arc::new(self.ledger(id, &stored, row.ledger)?),
             refusals: row.refusal,
             refusal_count: row.refusal_count,
             spine: Spine::from_links(links.collect()),
@@ -272,7 +272,7 @@ pub(crate) fn adopt(frames: &impl Frames, adoption: &Adoption) -> Result<Row> {
         policy: header.policy,
         base,
         genesis: at.position(),
-        nonces: head.notes().nonces,
+        ledger: head.notes().ledger,
         globals: head.notes().globals,
         refusal: adoption.refusal_hash,
         refusal_position: adoption.refusal,

@@ -3,6 +3,7 @@
 use clap::Args;
 use continuant::object::admission;
 use continuant::object::definition::Definition;
+use continuant::object::hash::PolicyHash;
 use continuant::object::input::{Input, Request};
 use continuant::object::schema::decode_value;
 use continuant::{Entry, Payloads, PublicKey, RefusalEntry, Value, VersionEntry};
@@ -125,16 +126,20 @@ fn input(input: &Input, definition: &Definition) -> Result<String> {
     Ok(format!("{}({arguments})", input.request.action()))
 }
 
-/// The arguments of a request; the fields of a direct write.
+/// The arguments of a request; the fields of a direct write; the hash of a policy.
 fn arguments(request: &Request, definition: &Definition) -> Result<Vec<(String, Value)>> {
-    let Request::Write { fields } = request else {
-        return Ok(admission::arguments(definition, request)?);
-    };
     let field = |(path, bytes): &(String, Vec<u8>)| {
         let place = definition.schema.resolve(path)?;
         Ok((path.clone(), decode_value(bytes, place.ty())?))
     };
-    fields.iter().map(field).collect()
+    match request {
+        Request::Write { fields } => fields.iter().map(field).collect(),
+        Request::Amend { policy } => {
+            let hash = PolicyHash::of(policy).to_string();
+            Ok(vec![("policy".to_string(), Value::from(hash.as_str()))])
+        }
+        request => Ok(admission::arguments(definition, request)?),
+    }
 }
 
 fn outcome(payloads: &Payloads) -> String {

@@ -1,5 +1,6 @@
 //! Integration tests of the engine: public API only.
 //!
+//! - `amendments`: policies that change, and rules about what is on record.
 //! - `bad_input`: modules, policies, directories and capsules that are not as they must be.
 //! - `credentials`: who signed, once, in time, in order.
 //! - `cycles`: wakes, on both clocks, across restarts.
@@ -15,6 +16,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on stops where it is")]
 
+mod amendments;
 mod bad_input;
 mod credentials;
 mod cycles;

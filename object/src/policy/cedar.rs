@@ -28,7 +28,7 @@ use self::context::{Plan, hex};
 use self::reads::Reads;
 use super::profile::FINDINGS_MAX;
 use super::program::Program;
-use super::shape::Shapes;
+use super::shape::{AMEND, Shapes};
 use super::{Decision, Facts, Principal, Refusal, Values};
 use crate::error::Diagnostic;
 use crate::schema::{Schema, Selection};
@@ -41,6 +41,8 @@ pub(super) struct Rules {
     ids: Vec<String>,
     /// By name.
     actions: HashMap<String, Action>,
+    /// The rules that decide on an amendment.
+    amending: PolicySet,
     types: Types,
     authorizer: Authorizer,
     entities: Entities,
@@ -100,17 +102,23 @@ impl Rules {
                 rules.filter(|(_, rule)| compile::may_apply(rule, name)).collect();
             let mut reads = Reads::nothing();
             applying.iter().for_each(|(_, rule)| reads.add_rule(rule));
-            let plan = Plan::new(&shapes.state, &action.input, &reads);
+            let plan = Plan::new(shapes, &action.input, &reads);
             let method = (name, schema.method(name));
             let program = compile::compile(schema, method, &plan, ops_left, &applying);
             ops_left -= program.as_ref().map_or(0, |program| program.ops.len());
             let entity = entity(&types.action, action.name.clone());
             (action.name.clone(), Action { entity, plan, program })
         });
-        let actions = actions.collect();
+        let actions: HashMap<String, Action> = actions.collect();
+        let amends = |rule: &&cedar_policy::Policy| {
+            let id = rule.id().to_string();
+            rules.get(&id).is_some_and(|rule| compile::may_apply(rule.body(), AMEND))
+        };
+        let amending = PolicySet::from_policies(set.policies().filter(amends).cloned());
+        let amending = amending.map_err(|error| vec![Diagnostic::whole(error.to_string())])?;
         let ids = rules.keys().cloned().collect();
         let (authorizer, entities) = (Authorizer::new(), Entities::empty());
-        Ok(Rules { set, ids, actions, types, authorizer, entities })
+        Ok(Rules { set, ids, actions, amending, types, authorizer, entities })
     }
 
     /// The ids of the rules, sorted.
@@ -159,7 +167,8 @@ impl Rules {
         let Ok(request) = request else {
             return refuse(Refusal::Mismatch { path: "context".to_string() });
         };
-        let response = self.authorizer.is_authorized(&request, &self.set, &self.entities);
+        let rules = if facts.action == AMEND { &self.amending } else { &self.set };
+        let response = self.authorizer.is_authorized(&request, rules, &self.entities);
         let failed: BTreeMap<String, String> = response
             .diagnostics()
             .errors()

@@ -17,7 +17,8 @@ mod profile;
 mod states;
 
 use continuant_object::ErrorKind;
-use continuant_object::hash::ObjectId;
+use continuant_object::hash::{ObjectId, PolicyHash};
+use continuant_object::ledger::Past;
 use continuant_object::policy::{Decision, Facts, Policy, Principal, Raw, STACK_BYTES, Values};
 use continuant_object::schema::{Schema, Type, Value, encode_args, encode_value};
 
@@ -97,6 +98,9 @@ fn facts(action: &str) -> Facts<'_> {
         fuel: 0,
         pages: 0,
         time: 0,
+        past: Past::NONE,
+        instrumentation: 1,
+        policy: PolicyHash([0; 32]),
     }
 }
 
