@@ -86,11 +86,7 @@ impl Rules {
         })?;
         let set = name(&set, spans)?;
         validate(&set, shapes)?;
-        let rules = set.policies().map(|rule| {
-            let parsed = rule.to_pst().map_err(|error| vec![Diagnostic::whole(error.to_string())]);
-            Ok::<_, Vec<Diagnostic>>((rule.id().to_string(), parsed?))
-        });
-        let rules = rules.collect::<Result<BTreeMap<String, pst::Policy>, _>>()?;
+        let rules = trees(&set)?;
         let types = Types::new();
         let mut ops_left = compile::OPS_MAX;
         let actions = shapes.actions.iter().map(|action| {
@@ -213,9 +209,11 @@ fn name(set: &PolicySet, spans: &[Range<usize>]) -> Result<PolicySet, Vec<Diagno
             findings.push(Diagnostic::at(span.clone(), "not a rule"));
             continue;
         };
-        let id = rule.annotation("id").unwrap_or_default();
+        // Asked for by its name, an annotation has Cedar parse the name first.
+        let given = rule.annotations().find(|(name, _)| *name == "id").map(|(_, id)| id);
+        let id = given.unwrap_or_default();
         let characters = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-');
-        if rule.annotation("id").is_none() {
+        if given.is_none() {
             let message = "a rule without an id: put @id(\"some-name\") before it";
             findings.push(Diagnostic::at(span.clone(), message));
         } else if !(1..=64).contains(&id.len()) || !id.bytes().all(characters) {
@@ -232,6 +230,20 @@ fn name(set: &PolicySet, spans: &[Range<usize>]) -> Result<PolicySet, Vec<Diagno
         true => Ok(named),
         false => Err(findings),
     }
+}
+
+/// The rules' trees, by id: the ones that the authorizer evaluates.
+///
+/// A rule that was parsed from text has its text parsed again when it is asked for a tree. So the
+/// rules are asked without their texts, by a conversion that Cedar has, but not in its pages.
+fn trees(set: &PolicySet) -> Result<BTreeMap<String, pst::Policy>, Vec<Diagnostic>> {
+    let evaluated = set.as_ref();
+    let textless = PolicySet::from(evaluated.clone());
+    let trees = textless.policies().map(|rule| {
+        let tree = rule.to_pst().map_err(|error| vec![Diagnostic::whole(error.to_string())]);
+        Ok((rule.id().to_string(), tree?))
+    });
+    trees.collect()
 }
 
 fn validate(set: &PolicySet, shapes: &Shapes) -> Result<(), Vec<Diagnostic>> {
