@@ -22,6 +22,7 @@ use crate::call::{Call, Code};
 use crate::capsule;
 use crate::create;
 use crate::error::{Error, ErrorKind, Result};
+use crate::explain::{self, Explanation};
 use crate::options::Options;
 use crate::pool::{Pool, on_thread};
 use crate::replay::{Auditor, Replay, Verified};
@@ -297,6 +298,53 @@ impl Database {
         let info = self.info(id)?;
         let snapshot = self.at(id, info.seq)?;
         Ok(query::blame(self.shared.store(), snapshot.definition(), id, path)?)
+    }
+
+    /// Why a version was admitted: what decided, the rules with their text, and the values that
+    /// they read of the step. It is decided on again, of what is on record.
+    ///
+    /// ```
+    /// use continuant::{Code, Database, args};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # std::env::set_current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))?;
+    /// # let directory = tempfile::tempdir()?;
+    /// # let db = Database::open(directory.path().join("db"))?;
+    /// # let code = Code::wasm(std::fs::read("guest/objects/counter.wasm")?)?
+    /// #     .policy(std::fs::read_to_string("guest/examples/counter/policy.cedar")?);
+    /// # let counter = db.create(code)?;
+    /// db.call(counter, "increment", args![2u64]).wait()?;
+    /// let told = db.explain(counter, 1)?;
+    /// let policy = told.policy.expect("a call is governed by the policy");
+    /// for rule in &policy.rules {
+    ///     println!("{}", rule.text);                          // @id("count") permit(...) ...
+    ///     for read in &rule.reads {
+    ///         println!("{} = {:?}", read.path, read.value);   // input.by = Ok(Some(S64(2)))
+    ///     }
+    /// }
+    /// # assert_eq!(policy.rules.len(), 1);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Database::at`], of the version and of the one before it, and
+    /// [`Replay`](ErrorKind::Replay) when the policy does not say what is on record.
+    pub fn explain(&self, id: ObjectId, seq: u64) -> Result<Explanation> {
+        let told = on_thread(|| explain::version(&self.shared, id, seq))?;
+        told.map_err(|error| error.about(id))
+    }
+
+    /// Why an input was refused that is on record: like [`explain`](Database::explain), but for the
+    /// refusal of this number, counted from 1, oldest first, whose step is run again.
+    ///
+    /// # Errors
+    ///
+    /// [`NoRefusal`](ErrorKind::NoRefusal), and those of [`Database::explain`].
+    pub fn explain_refusal(&self, id: ObjectId, number: u64) -> Result<Explanation> {
+        let told = on_thread(|| explain::refusal(&self.shared, id, number))?;
+        told.map_err(|error| error.about(id))
     }
 
     /// The object of that name.

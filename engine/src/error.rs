@@ -58,6 +58,13 @@ pub enum ErrorKind {
         /// The newest that there is.
         newest: u64,
     },
+    /// The object has no such refusal on record.
+    NoRefusal {
+        /// The refusal asked for, counted from 1, oldest first.
+        asked: u64,
+        /// How many there are.
+        count: u64,
+    },
     /// A capsule could not be read.
     Read(String),
     /// A capsule has its sections in another order than a lineage has.
@@ -191,6 +198,12 @@ impl fmt::Display for Error {
             ErrorKind::NoObject => f.write_str("there is none in this database; list shows them"),
             ErrorKind::NoVersion { asked, newest } => {
                 write!(f, "it has no version of {asked}; its versions are 0 to {newest}")
+            }
+            ErrorKind::NoRefusal { asked, count: 0 } => {
+                write!(f, "it has no refusal {asked}: none is on record")
+            }
+            ErrorKind::NoRefusal { asked, count } => {
+                write!(f, "it has no refusal {asked}; its refusals are 1 to {count}")
             }
             ErrorKind::Read(problem) => write!(f, "reading the capsule: {problem}"),
             ErrorKind::Section { expected, found } => {

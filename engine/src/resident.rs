@@ -17,9 +17,11 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
+use object::credential::Nonces;
 use object::definition::Definition;
 use object::hash::ObjectId;
 use object::head::Head;
+use object::header::Header;
 use object::image::Image;
 use object::memory::Tree;
 use parking_lot::Mutex;
@@ -27,6 +29,7 @@ use query::Snapshot;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::reply::Reply;
+use crate::step::Ran;
 use crate::substrate::Code;
 use object::input::Input;
 
@@ -109,6 +112,14 @@ pub(crate) struct Missed {
 }
 
 impl Live {
+    /// Takes what a step left as the newest version, which has this header and these nonces; the
+    /// tree is that of its image already.
+    pub(crate) fn advance(&mut self, header: Header, nonces: Arc<Nonces>, ran: Ran) {
+        self.head.advance(header, nonces);
+        (self.image, self.globals) = (ran.image, ran.globals);
+        self.missed = None;
+    }
+
     /// The head's wake, when it is due at `time` and was not missed.
     pub(crate) fn due(&self, time: u64) -> Option<u64> {
         let wake = self.head.header.wake.filter(|&wake| wake <= time)?;

@@ -5,6 +5,7 @@
 //!
 //! Invariant: after an error, of either kind, the slot holds the image from before.
 
+use object::admission::Step;
 use object::definition::Definition;
 use object::effects::{Effects, Output, WakeChange};
 use object::head::Outcome;
@@ -54,6 +55,12 @@ impl Ran {
     /// The pages that differ from before, with their bytes.
     pub(crate) fn pages(&self) -> impl Iterator<Item = (u32, &Page)> {
         self.changed.iter().map(|&index| (index, self.image.page(index)))
+    }
+
+    /// The step as it is decided on: `input` on the image `before`.
+    pub(crate) fn of<'a>(&'a self, input: &'a Input, before: &'a Image) -> Step<'a, Image, Image> {
+        let (effects, page_count) = (&self.effects, self.changed.len() as u32);
+        Step { input, before, after: &self.image, effects, fuel: self.fuel, page_count }
     }
 
     /// What a header records of the step; `tree` is that of its image.

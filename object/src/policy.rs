@@ -14,6 +14,7 @@
 //! Invariant: a `Policy` is within the profile and strictly valid for its schema.
 
 mod cedar;
+mod explain;
 mod profile;
 mod program;
 mod shape;
@@ -21,6 +22,7 @@ mod shape;
 use std::fmt;
 
 use self::cedar::Rules;
+pub use self::explain::{Explanation, Reading, Rule};
 pub use self::program::Raw;
 use self::program::Ruled;
 use self::shape::Shapes;
@@ -97,6 +99,16 @@ pub enum Principal {
     Anonymous,
     /// An object, this one or another: in Cedar `Object::"<64 lowercase hexadecimal digits>"`.
     Object(ObjectId),
+}
+
+impl fmt::Display for Principal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Principal::Key(key) => write!(f, "Key::\"{}\"", PublicKey(*key)),
+            Principal::Anonymous => f.write_str("Anonymous::\"\""),
+            Principal::Object(id) => write!(f, "Object::\"{id}\""),
+        }
+    }
 }
 
 /// Whether a step is admitted, and the ids of the rules that say so, sorted.
@@ -184,7 +196,7 @@ impl Policy {
     fn build(text: &str, language: (u16, u16), schema: &Schema) -> Result<Policy> {
         let rules = profile::scan(text).and_then(|spans| {
             let shapes = Shapes::new(schema).map_err(|finding| vec![finding])?;
-            Rules::parse(text, &spans, &shapes, schema)
+            Rules::parse(text, &spans, shapes, schema)
         });
         let rules = rules.map_err(ErrorKind::Policy)?;
         let hash = PolicyHash::of(&encode(text, language));

@@ -1,5 +1,5 @@
 //! The one place that knows the crate `cedar_policy`: rules parsed, validated and compiled, and
-//! decisions taken by Cedar's own authorizer.
+//! decisions taken by Cedar's own authorizer, and explained.
 //!
 //! It is given text that is within the profile, and does not check that again. The profile keeps
 //! out Cedar's extension types (decimal, ip, datetime): they are built in even without the crate's
@@ -10,6 +10,7 @@
 
 mod compile;
 mod context;
+mod explain;
 mod reads;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -28,7 +29,7 @@ use self::context::{Plan, hex};
 use self::reads::Reads;
 use super::profile::FINDINGS_MAX;
 use super::program::Program;
-use super::shape::Shapes;
+use super::shape::{self as shapes, Attribute, Shapes};
 use super::{Decision, Facts, Principal, Refusal, Values};
 use crate::error::Diagnostic;
 use crate::schema::{Schema, Selection};
@@ -39,8 +40,12 @@ pub(super) struct Rules {
     set: PolicySet,
     /// Of the rules, sorted: what programs count.
     ids: Vec<String>,
+    /// The rules as they are stated, in the order of the ids.
+    stated: Vec<Stated>,
     /// By name.
     actions: HashMap<String, Action>,
+    /// What of the state rules may see.
+    state: Vec<Attribute>,
     types: Types,
     authorizer: Authorizer,
     entities: Entities,
@@ -50,9 +55,21 @@ pub(super) struct Rules {
 #[derive(Debug)]
 struct Action {
     entity: EntityUid,
+    /// What of the arguments rules may see.
+    input: Vec<Attribute>,
     /// How to build its contexts.
     plan: Plan,
     program: Result<Program, Uncompiled>,
+    /// The rules that may apply to it, by their places among the ids.
+    applying: Vec<usize>,
+}
+
+/// A rule as its text has it.
+#[derive(Debug)]
+struct Stated {
+    span: Range<usize>,
+    permits: bool,
+    reads: Reads,
 }
 
 /// Names of the entity types of the derived schema.
@@ -76,7 +93,7 @@ impl Rules {
     pub(super) fn parse(
         text: &str,
         spans: &[Range<usize>],
-        shapes: &Shapes,
+        shapes: Shapes,
         schema: &Schema,
     ) -> Result<Rules, Vec<Diagnostic>> {
         let set = PolicySet::from_str(text).map_err(|errors| {
@@ -84,29 +101,31 @@ impl Rules {
             flatten(&DetailedError::from(&errors), &mut findings);
             tidy(findings)
         })?;
-        let set = name(&set, spans)?;
-        validate(&set, shapes)?;
+        let (set, spans) = name(&set, spans)?;
+        validate(&set, &shapes)?;
         let rules = trees(&set)?;
+        let stated: Vec<Stated> = rules.values().zip(spans.into_values()).map(stated).collect();
         let types = Types::new();
         let mut ops_left = compile::OPS_MAX;
-        let actions = shapes.actions.iter().map(|action| {
-            let name = action.name.as_str();
+        let Shapes { state, actions } = shapes;
+        let actions = actions.into_iter().map(|shapes::Action { name, input }| {
             let rules = rules.values().map(|rule| rule.body()).enumerate();
             let applying: Vec<(usize, &pst::Template)> =
-                rules.filter(|(_, rule)| compile::may_apply(rule, name)).collect();
+                rules.filter(|(_, rule)| compile::may_apply(rule, &name)).collect();
             let mut reads = Reads::nothing();
             applying.iter().for_each(|(_, rule)| reads.add_rule(rule));
-            let plan = Plan::new(&shapes.state, &action.input, &reads);
-            let method = (name, schema.method(name));
+            let plan = Plan::new(&state, &input, &reads);
+            let method = (name.as_str(), schema.method(&name));
             let program = compile::compile(schema, method, &plan, ops_left, &applying);
             ops_left -= program.as_ref().map_or(0, |program| program.ops.len());
-            let entity = entity(&types.action, action.name.clone());
-            (action.name.clone(), Action { entity, plan, program })
+            let entity = entity(&types.action, name.clone());
+            let applying = applying.into_iter().map(|(index, _)| index).collect();
+            (name, Action { entity, input, plan, program, applying })
         });
         let actions = actions.collect();
         let ids = rules.keys().cloned().collect();
         let (authorizer, entities) = (Authorizer::new(), Entities::empty());
-        Ok(Rules { set, ids, actions, types, authorizer, entities })
+        Ok(Rules { set, ids, stated, actions, state, types, authorizer, entities })
     }
 
     /// The ids of the rules, sorted.
@@ -198,11 +217,14 @@ fn entity(ty: &EntityTypeName, id: String) -> EntityUid {
     EntityUid::from_type_name_and_id(ty.clone(), EntityId::new(id))
 }
 
+/// Where each rule stands, by its id.
+type Spans = BTreeMap<String, Range<usize>>;
+
 /// The rules under the ids that their annotations give them.
-fn name(set: &PolicySet, spans: &[Range<usize>]) -> Result<PolicySet, Vec<Diagnostic>> {
+fn name(set: &PolicySet, spans: &[Range<usize>]) -> Result<(PolicySet, Spans), Vec<Diagnostic>> {
     let mut findings = Vec::new();
     let mut named = PolicySet::new();
-    let mut known = BTreeSet::new();
+    let mut known = Spans::new();
     // Cedar numbers the rules of a text in its order.
     for (index, span) in spans.iter().enumerate() {
         let Some(rule) = set.policy(&PolicyId::new(format!("policy{index}"))) else {
@@ -219,7 +241,7 @@ fn name(set: &PolicySet, spans: &[Range<usize>]) -> Result<PolicySet, Vec<Diagno
         } else if !(1..=64).contains(&id.len()) || !id.bytes().all(characters) {
             let message = "an id that is not 1 to 64 of the characters a-z, 0-9 and -";
             findings.push(Diagnostic::at(span.clone(), message));
-        } else if !known.insert(id.to_string()) {
+        } else if known.insert(id.to_string(), span.clone()).is_some() {
             let message = format!("a second rule with the id {id:?}");
             findings.push(Diagnostic::at(span.clone(), message));
         } else if let Err(error) = named.add(rule.new_id(PolicyId::new(id))) {
@@ -227,9 +249,15 @@ fn name(set: &PolicySet, spans: &[Range<usize>]) -> Result<PolicySet, Vec<Diagno
         }
     }
     match findings.is_empty() && set.num_of_policies() == spans.len() {
-        true => Ok(named),
+        true => Ok((named, known)),
         false => Err(findings),
     }
+}
+
+fn stated((rule, span): (&pst::Policy, Range<usize>)) -> Stated {
+    let mut reads = Reads::nothing();
+    reads.add_rule(rule.body());
+    Stated { span, permits: rule.body().effect == pst::Effect::Permit, reads }
 }
 
 /// The rules' trees, by id: the ones that the authorizer evaluates.
