@@ -122,9 +122,8 @@ pub fn explain<B: Memory + ?Sized, A: Memory + ?Sized>(
     step: Step<'_, B, A>,
 ) -> Result<Explanation, Verdict> {
     let (facts, decision) = judge(definition, head, signers, &step)?;
-    let (before, after, input) = values(definition, facts.action, &step).map_err(invalid)?;
-    let values = Values { before: &before, after: &after, input: &input };
-    Ok(definition.policy.explain(&facts, &values, decision))
+    let explain = |values: &Values<'_>| definition.policy.explain(&facts, values, decision);
+    with_values(definition, facts.action, &step, explain).map_err(invalid)
 }
 
 /// The facts of a step that no native rule refuses, and what the policy says of them.
@@ -208,21 +207,22 @@ pub fn decide_by_cedar<B: Memory + ?Sized, A: Memory + ?Sized>(
     facts: &Facts<'_>,
     step: &Step<'_, B, A>,
 ) -> crate::Result<Decision> {
-    let (before, after, input) = values(definition, facts.action, step)?;
-    let values = Values { before: &before, after: &after, input: &input };
-    Ok(definition.policy.decide(facts, &values))
+    with_values(definition, facts.action, step, |values| definition.policy.decide(facts, values))
 }
 
-/// The states before and after a step, as far as rules on `action` read them, and its arguments.
-fn values<B: Memory + ?Sized, A: Memory + ?Sized>(
+/// Shows the states before and after a step, as far as rules on `action` read them, and its
+/// arguments.
+fn with_values<T, B: Memory + ?Sized, A: Memory + ?Sized>(
     definition: &Definition,
     action: &str,
     step: &Step<'_, B, A>,
-) -> crate::Result<(Value, Value, Vec<(String, Value)>)> {
+    see: impl FnOnce(&Values<'_>) -> T,
+) -> crate::Result<T> {
     let (schema, address) = (&definition.schema, definition.code.state_address);
     let states = (step.before, step.after);
     let (before, after) = definition.policy.read_states(schema, action, states, address)?;
-    Ok((before, after, arguments(definition, &step.input.request)?))
+    let input = arguments(definition, &step.input.request)?;
+    Ok(see(&Values { before: &before, after: &after, input: &input }))
 }
 
 /// The arguments of a request, by name.

@@ -172,9 +172,7 @@ impl<'a> History<'a> {
         let entries: Box<dyn Iterator<Item = Result<Entry>> + 'a> =
             match (self.refused, self.backwards) {
                 (true, true) => Box::new(self.refusals()?),
-                (true, false) => {
-                    Box::new(last_first(self.refusals()?.filter(within), self.limit))
-                }
+                (true, false) => Box::new(last_first(self.refusals()?.filter(within), self.limit)),
                 (false, true) => {
                     let (all, way) = (0..u64::MAX, Direction::Backward);
                     let versions = self.store.versions(self.object, all, way)?;

@@ -66,9 +66,7 @@ fn concerns(decision: &Decision, id: &String, rule: &Stated) -> bool {
         Decision::Refuse { reason: Refusal::NotPermitted, .. } => rule.permits,
         Decision::Refuse {
             reason:
-                Refusal::OutOfRange { path }
-                | Refusal::TooLarge { path }
-                | Refusal::Mismatch { path },
+                Refusal::OutOfRange { path } | Refusal::TooLarge { path } | Refusal::Mismatch { path },
             ..
         } => {
             // A refusal names fields as WIT does.
