@@ -41,7 +41,7 @@ pub struct Explanation {
     /// What the policy says, the rules that it hangs on, and the values that they read. None when
     /// a native rule refused before the policy was asked, and for a creation, which none governs.
     pub policy: Option<Decided>,
-    /// What the step did, admitted or not. None when it did not run to its end.
+    /// What the step did, admitted or not. None when it did not run to its end, or left no state.
     pub done: Option<Done>,
 }
 

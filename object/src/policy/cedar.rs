@@ -29,7 +29,7 @@ use self::context::{Plan, hex};
 use self::reads::Reads;
 use super::profile::FINDINGS_MAX;
 use super::program::Program;
-use super::shape::{self as shapes, Attribute, Shapes};
+use super::shape::Shapes;
 use super::{Decision, Facts, Principal, Refusal, Values};
 use crate::error::Diagnostic;
 use crate::schema::{Schema, Selection};
@@ -44,8 +44,7 @@ pub(super) struct Rules {
     stated: Vec<Stated>,
     /// By name.
     actions: HashMap<String, Action>,
-    /// What of the state rules may see.
-    state: Vec<Attribute>,
+    shapes: Shapes,
     types: Types,
     authorizer: Authorizer,
     entities: Entities,
@@ -55,8 +54,6 @@ pub(super) struct Rules {
 #[derive(Debug)]
 struct Action {
     entity: EntityUid,
-    /// What of the arguments rules may see.
-    input: Vec<Attribute>,
     /// How to build its contexts.
     plan: Plan,
     program: Result<Program, Uncompiled>,
@@ -107,25 +104,25 @@ impl Rules {
         let stated: Vec<Stated> = rules.values().zip(spans.into_values()).map(stated).collect();
         let types = Types::new();
         let mut ops_left = compile::OPS_MAX;
-        let Shapes { state, actions } = shapes;
-        let actions = actions.into_iter().map(|shapes::Action { name, input }| {
+        let actions = shapes.actions.iter().map(|action| {
+            let name = action.name.as_str();
             let rules = rules.values().map(|rule| rule.body()).enumerate();
             let applying: Vec<(usize, &pst::Template)> =
-                rules.filter(|(_, rule)| compile::may_apply(rule, &name)).collect();
+                rules.filter(|(_, rule)| compile::may_apply(rule, name)).collect();
             let mut reads = Reads::nothing();
             applying.iter().for_each(|(_, rule)| reads.add_rule(rule));
-            let plan = Plan::new(&state, &input, &reads);
-            let method = (name.as_str(), schema.method(&name));
+            let plan = Plan::new(&shapes.state, &action.input, &reads);
+            let method = (name, schema.method(name));
             let program = compile::compile(schema, method, &plan, ops_left, &applying);
             ops_left -= program.as_ref().map_or(0, |program| program.ops.len());
-            let entity = entity(&types.action, name.clone());
+            let entity = entity(&types.action, action.name.clone());
             let applying = applying.into_iter().map(|(index, _)| index).collect();
-            (name, Action { entity, input, plan, program, applying })
+            (action.name.clone(), Action { entity, plan, program, applying })
         });
         let actions = actions.collect();
         let ids = rules.keys().cloned().collect();
         let (authorizer, entities) = (Authorizer::new(), Entities::empty());
-        Ok(Rules { set, ids, stated, actions, state, types, authorizer, entities })
+        Ok(Rules { set, ids, stated, actions, shapes, types, authorizer, entities })
     }
 
     /// The ids of the rules, sorted.

@@ -9,7 +9,7 @@ use cedar_policy::EvalResult;
 
 use super::context::Plan;
 use super::reads::Reads;
-use super::{Action, Rules, Stated};
+use super::{Rules, Stated};
 use crate::policy::explain::{Reading, Rule};
 use crate::policy::shape::{Attribute, Shape};
 use crate::policy::{Decision, Facts, Refusal, Values};
@@ -25,34 +25,38 @@ impl Rules {
         values: &Values<'_>,
         decision: &Decision,
     ) -> Vec<Rule> {
-        let Some(action) = self.actions.get(facts.action) else { return Vec::new() };
+        let mut shapes = self.shapes.actions.iter();
+        let shape = shapes.find(|shape| shape.name == facts.action);
+        let (Some(shape), Some(action)) = (shape, self.actions.get(facts.action)) else {
+            return Vec::new();
+        };
         let applying = action.applying.iter().map(|&index| (&self.ids[index], &self.stated[index]));
         let concerned = applying.filter(|(id, rule)| concerns(decision, id, rule));
         let explained = concerned.map(|(id, rule)| Rule {
             id: id.clone(),
             text: text[rule.span.clone()].to_string(),
             permits: rule.permits,
-            reads: self.readings(action, rule, facts, values),
+            reads: self.readings(&shape.input, rule, facts, values),
         });
         explained.collect()
     }
 
-    /// What a rule reads of a step, as far as the action has it.
+    /// What a rule reads of a step, as far as its action, which has this `input`, has it.
     fn readings(
         &self,
-        action: &Action,
+        input: &[Attribute],
         rule: &Stated,
         facts: &Facts<'_>,
         values: &Values<'_>,
     ) -> Vec<Reading> {
         let paths = rule.reads.paths().into_iter();
         let declared = paths.filter(|path| match path.split_first() {
-            Some((&"before" | &"after", rest)) => declares(&self.state, rest),
-            Some((&"input", rest)) => declares(&action.input, rest),
+            Some((&"before" | &"after", rest)) => declares(&self.shapes.state, rest),
+            Some((&"input", rest)) => declares(input, rest),
             _ => true,
         });
         let readings = declared.map(|path| {
-            let plan = Plan::new(&self.state, &action.input, &Reads::of(&path));
+            let plan = Plan::new(&self.shapes.state, input, &Reads::of(&path));
             Reading { path: path.join("."), value: read(&plan, &path, facts, values) }
         });
         readings.collect()

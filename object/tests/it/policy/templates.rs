@@ -16,7 +16,9 @@ struct Step<'a> {
     action: &'a str,
     input: &'a [(&'a str, Input<'a>)],
     signers: &'a [u8],
-    /// Count and entries, before and after; owner and board stay as they are.
+    /// Before and after.
+    board: [u8; 3],
+    /// Count and entries, before and after; the owner stays.
     states: [(u64, &'a [&'a str]); 2],
     decision: &'a str,
 }
@@ -36,6 +38,7 @@ const INCREMENT: Step<'static> = Step {
     action: "increment",
     input: &[("by", Input::Number(2))],
     signers: &[],
+    board: BOARD,
     states: [(3, &[]), (5, &[])],
     decision: "",
 };
@@ -45,6 +48,7 @@ const APPEND: Step<'static> = Step {
     action: "append",
     input: &[("entry", Input::Text("b"))],
     signers: &[],
+    board: BOARD,
     states: [(0, &["a"]), (0, &["a", "b"])],
     decision: "",
 };
@@ -69,6 +73,12 @@ const EXPECTED: &[(&str, &[Step<'static>])] = &[
             Step { signers: &BOARD, decision: "permit by two-of-three", ..INCREMENT },
             Step { signers: &[3, STRANGER], decision: NOT_PERMITTED, ..INCREMENT },
             Step { signers: &[OWNER], decision: NOT_PERMITTED, ..INCREMENT },
+            Step {
+                signers: &[2],
+                board: [2, 2, 4],
+                decision: "refuse by [distinct]: a rule forbids it",
+                ..INCREMENT
+            },
         ],
     ),
     (
@@ -130,9 +140,9 @@ fn policies() -> BTreeMap<&'static str, &'static str> {
     named.collect()
 }
 
-fn state((count, entries): (u64, &[&str])) -> Value {
+fn state(board: [u8; 3], (count, entries): (u64, &[&str])) -> Value {
     let bytes = |number: u8| Value::from(key(number).0.to_vec());
-    let [first, second, third] = BOARD.map(bytes);
+    let [first, second, third] = board.map(bytes);
     record(&[
         ("owner", bytes(OWNER)),
         ("board", record(&[("first", first), ("second", second), ("third", third)])),
@@ -147,7 +157,7 @@ fn check(name: &str, text: &str, schema: &Schema, step: Step<'_>) {
     let signers: Vec<PublicKey> = step.signers.iter().map(|&number| key(number)).collect();
     let principal = signers.first().map_or(Principal::Anonymous, |key| Principal::Key(key.0));
     let facts = Facts { principal, signers: &signers, ..facts(step.action) };
-    let [before, after] = step.states.map(state);
+    let [before, after] = step.states.map(|states| state(step.board, states));
     let input = step.input.iter().map(|(name, value)| {
         let value = match value {
             Input::Number(number) => (*number).into(),
