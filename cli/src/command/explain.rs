@@ -98,7 +98,8 @@ fn done(done: &Done) -> Vec<(&'static str, String)> {
     let outputs = done.outputs.iter();
     pairs.extend(outputs.map(|output| ("output", receipt::show_output(output))));
     pairs.extend(done.wake.map(|wake| ("next wake", moment::show(wake))));
-    pairs.push(("cost", format!("{} fuel, {} pages", done.fuel, done.page_count)));
+    pairs.push(("fuel", done.fuel.to_string()));
+    pairs.push(("pages", done.page_count.to_string()));
     pairs
 }
 

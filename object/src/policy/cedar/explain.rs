@@ -65,24 +65,23 @@ impl Rules {
 
 /// Whether a decision hangs on a rule that may apply.
 fn concerns(decision: &Decision, id: &String, rule: &Stated) -> bool {
-    match decision {
-        Decision::Permit { rules } => rules.contains(id),
-        Decision::Refuse { reason: Refusal::NotPermitted, .. } => rule.permits,
-        Decision::Refuse {
-            reason:
-                Refusal::OutOfRange { path } | Refusal::TooLarge { path } | Refusal::Mismatch { path },
-            ..
-        } => {
+    let (rules, reason) = match decision {
+        Decision::Permit { rules } => return rules.contains(id),
+        Decision::Refuse { rules, reason } => (rules, reason),
+    };
+    match reason {
+        Refusal::NotPermitted => rule.permits,
+        Refusal::OutOfRange { path } | Refusal::TooLarge { path } | Refusal::Mismatch { path } => {
             // A refusal names fields as WIT does.
             let path = path.replace('-', "_");
-            let within = |read: Vec<&str>| {
+            let holds = |read: Vec<&str>| {
                 let rest = path.strip_prefix(&read.join("."));
                 let inside = |rest: &str| rest.is_empty() || rest.starts_with('.');
                 read.is_empty() || rest.is_some_and(inside)
             };
-            rule.reads.paths().into_iter().any(within)
+            rule.reads.paths().into_iter().any(holds)
         }
-        Decision::Refuse { rules, .. } => rules.contains(id),
+        Refusal::Forbidden | Refusal::EvaluationError { .. } => rules.contains(id),
     }
 }
 

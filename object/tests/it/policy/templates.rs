@@ -1,4 +1,5 @@
-//! The README's policies: each permits what it says it permits, and refuses what it says it refuses.
+//! The README's policies: each permits what it says that it permits, and refuses what it says that
+//! it refuses.
 
 use std::collections::BTreeMap;
 
