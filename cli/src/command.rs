@@ -2,6 +2,7 @@
 //!
 //! It knows which there are, and nothing of what they do.
 
+mod admit;
 mod advance;
 mod at;
 mod backup;
@@ -13,6 +14,7 @@ mod create;
 mod demo;
 mod diff;
 mod dump;
+mod explain;
 mod export;
 mod get;
 mod history;
@@ -44,6 +46,7 @@ pub(crate) enum Command {
     Create(create::Create),
     Call(call::Call),
     Write(write::Write),
+    Admit(admit::Admit),
     #[command(subcommand)]
     Policy(policy::Policy),
     Advance(advance::Advance),
@@ -52,6 +55,7 @@ pub(crate) enum Command {
     Get(get::Get),
     List(list::List),
     History(history::History),
+    Explain(explain::Explain),
     At(at::At),
     Diff(diff::Diff),
     Blame(blame::Blame),
@@ -76,6 +80,7 @@ pub(crate) fn run(arguments: Arguments, printer: &mut Printer) -> Result<()> {
         Command::Create(create) => create.run(&session, printer),
         Command::Call(call) => call.run(&session, printer),
         Command::Write(write) => write.run(&session, printer),
+        Command::Admit(admit) => admit.run(&session, printer),
         Command::Policy(policy) => policy.run(&session, printer),
         Command::Advance(advance) => advance.run(&session, printer),
         Command::Run(run) => run.run(&session, printer),
@@ -83,6 +88,7 @@ pub(crate) fn run(arguments: Arguments, printer: &mut Printer) -> Result<()> {
         Command::Get(get) => get.run(&session, printer),
         Command::List(list) => list.run(&session, printer),
         Command::History(history) => history.run(&session, printer),
+        Command::Explain(explain) => explain.run(&session, printer),
         Command::At(at) => at.run(&session, printer),
         Command::Diff(diff) => diff.run(&session, printer),
         Command::Blame(blame) => blame.run(&session, printer),

@@ -1,6 +1,7 @@
 //! What a caller builds: the code of an object to be, and an input with its credentials.
 //!
-//! It does not know how an input is run; [`Call::submit`] posts it and that is all.
+//! It does not know how an input is run: [`Call::submit`] posts it and [`Call::dry_run`] asks what
+//! would become of it, and that is all.
 
 use std::future::IntoFuture;
 use std::sync::Arc;
@@ -12,6 +13,8 @@ use object::schema::Value;
 use parking_lot::MutexGuard;
 
 use crate::error::{ErrorKind, Result};
+use crate::explain::{self, Explanation};
+use crate::pool::on_thread;
 use crate::reply::{Answer, Pending, Receipt, channel};
 use crate::shared::{Shared, next_nonce};
 use crate::ticket::Durability;
@@ -158,11 +161,20 @@ impl<'a> Call<'a> {
     }
 
     fn post(self) -> Result<Pending> {
-        let Call { shared, object, request, keys, nonce, expires, parent, durability } = self;
-        let request = request?;
-        let time = shared.clock().now();
+        let (shared, object, durability) = (self.shared, self.object, self.durability);
         // Kept until the input is posted.
         let mut last_nonce: Option<MutexGuard<'_, u64>> = None;
+        let input = self.input(|| next_nonce(last_nonce.insert(shared.last_nonce(object))))?;
+        let (reply, pending) = channel(durability);
+        shared.post_input(object, input, reply)?;
+        Ok(pending)
+    }
+
+    /// The input, signed: with the nonce that the caller gave, or the next one.
+    fn input(self, next: impl FnOnce() -> u64) -> Result<Input> {
+        let Call { shared, object, request, keys, nonce, expires, parent, .. } = self;
+        let request = request?;
+        let time = shared.clock().now();
         let credential = if keys.is_empty() {
             not_signed(nonce.is_some(), expires.is_some(), parent.is_some())?;
             None
@@ -171,10 +183,7 @@ impl<'a> Call<'a> {
                 Some(expires) => expires,
                 None => time.max(shared.head_time(object)?).saturating_add(EXPIRY_MS),
             };
-            let nonce = match nonce {
-                Some(nonce) => nonce,
-                None => next_nonce(last_nonce.insert(shared.last_nonce(object))),
-            };
+            let nonce = nonce.unwrap_or_else(next);
             let mut credential = Credential::new(nonce, expires);
             credential.parent = parent;
             for key in &keys {
@@ -184,9 +193,48 @@ impl<'a> Call<'a> {
         };
         let input = Input { request, time, credential };
         input.validate()?;
-        let (reply, pending) = channel(durability);
-        shared.post_input(object, input, reply)?;
-        Ok(pending)
+        Ok(input)
+    }
+
+    /// What would become of the input if it were the next that the object is given, and why: it is
+    /// run and decided on as if it were submitted, behind the wakes that are due, and nothing is
+    /// committed, put on record, or used up.
+    ///
+    /// ```
+    /// use continuant::{Code, Database, args};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # std::env::set_current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))?;
+    /// # let directory = tempfile::tempdir()?;
+    /// # let db = Database::open(directory.path().join("db"))?;
+    /// # let code = Code::wasm(std::fs::read("guest/objects/counter.wasm")?)?
+    /// #     .policy(std::fs::read_to_string("guest/examples/counter/policy.cedar")?);
+    /// # let counter = db.create(code)?;
+    /// let told = db.call(counter, "increment", args![1_000_000u64]).dry_run()?;
+    /// let verdict = told.verdict.unwrap_err();
+    /// assert_eq!(verdict.reason.name(), "not-permitted");
+    /// let policy = told.policy.expect("it was the policy that refused");
+    /// let count = &policy.rules[0];                           // the rule that does not hold
+    /// assert_eq!(count.id, "count");
+    /// assert_eq!(count.reads[0].path, "input.by");            // and what it reads
+    /// assert_eq!(count.reads[0].value, Ok(Some(1_000_000i64.into())));
+    /// assert_eq!(db.info(counter)?.seq, 0, "nothing happened");
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Call::submit`], and what kept the engine from a verdict: that the input would be
+    /// refused is none.
+    pub fn dry_run(self) -> Result<Explanation> {
+        let (shared, object) = (self.shared, self.object);
+        let told = self.input(|| {
+            let mut last = *shared.last_nonce(object);
+            next_nonce(&mut last)
+        });
+        let told = told.and_then(|input| on_thread(|| explain::dry_run(shared, object, input))?);
+        told.map_err(|error| error.about(object))
     }
 
     /// Posts the input and blocks until its version is durable, or relaxed.

@@ -8,20 +8,19 @@
 
 use std::sync::Arc;
 
-use object::admission::{Step, admit, authenticate};
+use object::admission::{admit, authenticate};
 use object::commit::Commit;
 use object::credential::PublicKey;
 use object::definition::Definition;
-use object::effects::{Admission, encode_globals};
+use object::effects::{Admission, Effects, encode_globals};
 use object::hash::ObjectId;
 use object::header::Header;
 use object::input::{Input, Request};
 use object::refusal::Verdict;
-use object::schema::decode_value;
+use object::schema::{Value, decode_value};
 use storage::{Append, Blob, Change, NewCommit, Store};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::instrument::INSTRUMENTATION_VERSION;
 use crate::reply::{Early, Receipt, Reply};
 use crate::resident::{Live, Resident};
 use crate::shared::Shared;
@@ -56,22 +55,16 @@ pub(crate) fn commit(
 
 /// Verifies who asks, runs the step, and has it admitted. Changes nothing but the slot, which
 /// holds the memory of the version to be or, after an error, that of the head.
-fn step(slots: &mut Slots, live: &Live, input: &Input) -> Result<(Ran, Admission), Stop> {
+pub(crate) fn step(
+    slots: &mut Slots,
+    live: &Live,
+    input: &Input,
+) -> Result<(Ran, Admission), Stop> {
     let signers: Vec<PublicKey> = authenticate(&live.head, input).map_err(Stop::Refused)?;
     let hash = live.definition.code.hash;
     let loaded = slots.load(hash, &live.code, &live.image)?;
     let ran = run(loaded, &live.definition, &live.image, &live.globals, input)?;
-    let step = Step {
-        input,
-        before: &live.image,
-        after: &ran.image,
-        effects: &ran.effects,
-        fuel: ran.fuel,
-        page_count: ran.changed.len() as u32,
-        instrumentation: INSTRUMENTATION_VERSION,
-        policy: ran.definition.policy.hash(),
-    };
-    match admit(&live.definition, &live.head, signers, step) {
+    match admit(&live.definition, &live.head, signers, ran.of(input, &live.image)) {
         Ok(admission) => {
             // Without the code the slot is left alone: it still holds the image from before.
             if input.request.runs_code() {
@@ -120,9 +113,7 @@ fn append(
     let early = put(shared.store(), live.head.id, &append, reply, Ok(receipt));
     let early = early.inspect_err(|_| live.stale = true)?;
     let armed = live.armed();
-    live.head.advance(header, ledger);
-    (live.image, live.globals, live.definition) = (ran.image, ran.globals, ran.definition);
-    live.missed = None;
+    live.advance(header, ledger, ran);
     resident.publish(live);
     if live.head.header.wake != armed {
         shared.timer().change(live.head.id, armed, live.head.header.wake);
@@ -188,13 +179,8 @@ pub(crate) fn receipt(
     ran: &Ran,
     rules: Vec<String>,
 ) -> Receipt {
-    let result = match &input.request {
-        Request::Call { method, .. } => definition.schema.method(method),
-        _ => None,
-    };
-    let result = result.and_then(|method| method.result.as_ref()).map(|ty| {
-        decode_value(&ran.effects.result, ty).expect("the step encoded it with the same type")
-    });
+    let result = result(definition, &input.request, &ran.effects);
+    let result = result.expect("the step encoded it with the same type");
     Receipt {
         object: header.object_id(),
         version: header.hash(),
@@ -204,4 +190,15 @@ pub(crate) fn receipt(
         ticket: Ticket::DURABLE,
         outputs: ran.effects.outputs.clone(),
     }
+}
+
+/// The result of the method that a request calls, if it has one.
+pub(crate) fn result(
+    definition: &Definition,
+    request: &Request,
+    effects: &Effects,
+) -> object::Result<Option<Value>> {
+    let Request::Call { method, .. } = request else { return Ok(None) };
+    let ty = definition.schema.method(method).and_then(|method| method.result.as_ref());
+    ty.map(|ty| decode_value(&effects.result, ty)).transpose()
 }

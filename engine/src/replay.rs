@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use object::admission::{Step, admit, authenticate};
+use object::admission::{admit, authenticate};
 use object::commit::Commit;
 use object::definition::Definition;
 use object::effects::encode_globals;
@@ -220,19 +220,7 @@ impl Auditor {
         }
         let verdict = match self.run(&input, &image, &globals)? {
             Err(verdict) => Some(verdict),
-            Ok(ran) => {
-                let step = Step {
-                    input: &input,
-                    before: &image,
-                    after: &ran.image,
-                    effects: &ran.effects,
-                    fuel: ran.fuel,
-                    page_count: ran.changed.len() as u32,
-                    instrumentation: INSTRUMENTATION_VERSION,
-                    policy: ran.definition.policy.hash(),
-                };
-                admit(&self.definition(), &head, signers, step).err()
-            }
+            Ok(ran) => admit(&self.definition(), &head, signers, ran.of(&input, &image)).err(),
         };
         if verdict.as_ref() != Some(&refusal.verdict) {
             let expected = verdict.map_or("a permit".to_string(), |verdict| verdict.to_string());
@@ -249,7 +237,8 @@ impl Auditor {
     }
 }
 
-fn differs(
+/// That something is on record which the code does not give.
+pub(crate) fn differs(
     what: &'static str,
     seq: u64,
     expected: impl std::fmt::Display,

@@ -7,6 +7,7 @@
 
 use std::sync::Arc;
 
+use object::admission::Step;
 use object::definition::Definition;
 use object::effects::{Effects, Output, WakeChange};
 use object::head::Outcome;
@@ -58,6 +59,20 @@ impl Ran {
     /// The pages that differ from before, with their bytes.
     pub(crate) fn pages(&self) -> impl Iterator<Item = (u32, &Page)> {
         self.changed.iter().map(|&index| (index, self.image.page(index)))
+    }
+
+    /// The step as it is decided on: `input` on the image `before`.
+    pub(crate) fn of<'a>(&'a self, input: &'a Input, before: &'a Image) -> Step<'a, Image, Image> {
+        Step {
+            input,
+            before,
+            after: &self.image,
+            effects: &self.effects,
+            fuel: self.fuel,
+            page_count: self.changed.len() as u32,
+            instrumentation: INSTRUMENTATION_VERSION,
+            policy: self.definition.policy.hash(),
+        }
     }
 
     /// What a header records of the step; `tree` is that of its image.

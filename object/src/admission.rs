@@ -17,7 +17,7 @@ use crate::input::{Input, Request};
 use crate::ledger::NonceProblem;
 use crate::limits::EXPIRY_MS_MAX;
 use crate::memory::Memory;
-use crate::policy::{Decision, Facts, Principal, Raw, Refusal, Values};
+use crate::policy::{Decision, Explanation, Facts, Principal, Raw, Refusal, Values};
 use crate::refusal::{Reason, Verdict};
 use crate::schema::{Method, Value, decode_args};
 
@@ -109,9 +109,38 @@ pub fn admit<B: Memory + ?Sized, A: Memory + ?Sized>(
     signers: Vec<PublicKey>,
     step: Step<'_, B, A>,
 ) -> Result<Admission, Verdict> {
+    let (_, decision) = judge(definition, head, &signers, &step)?;
+    verdict(signers, decision)
+}
+
+/// Decides as [`admit`] does, and tells of the rules that it hangs on and of what they read;
+/// [`verdict`] makes of the decision what `admit` gives.
+///
+/// Call it on a thread with [`STACK_BYTES`](crate::policy::STACK_BYTES) of stack.
+///
+/// # Errors
+///
+/// The verdict of a native rule, when one refuses: the policy was not asked.
+pub fn explain<B: Memory + ?Sized, A: Memory + ?Sized>(
+    definition: &Definition,
+    head: &Head,
+    signers: &[PublicKey],
+    step: Step<'_, B, A>,
+) -> Result<Explanation, Verdict> {
+    let (facts, decision) = judge(definition, head, signers, &step)?;
+    let explain = |values: &Values<'_>| definition.policy.explain(&facts, values, decision);
+    with_values(definition, facts.action, &step, explain).map_err(invalid)
+}
+
+/// The facts of a step that no native rule refuses, and what the policy says of them.
+fn judge<'a, B: Memory + ?Sized, A: Memory + ?Sized>(
+    definition: &Definition,
+    head: &'a Head,
+    signers: &'a [PublicKey],
+    step: &Step<'a, B, A>,
+) -> Result<(Facts<'a>, Decision), Verdict> {
     let (schema, address) = (&definition.schema, definition.code.state_address);
-    let state = |error: crate::Error| Verdict::native(Reason::State, error.to_string());
-    schema.validate_state(step.after, address).map_err(state)?;
+    schema.validate_state(step.after, address).map_err(invalid)?;
     let principal = match (&step.input.request, signers.first()) {
         (Request::Cycle, _) => Principal::Object(head.id),
         (_, Some(key)) => Principal::Key(key.0),
@@ -121,7 +150,7 @@ pub fn admit<B: Memory + ?Sized, A: Memory + ?Sized>(
         principal,
         action: step.input.request.action(),
         object: head.id,
-        signers: &signers,
+        signers,
         outputs: &step.effects.outputs,
         wake: step.effects.wake.apply(head.wake_during(&step.input.request)),
         seq: head.header.seq + 1,
@@ -133,10 +162,25 @@ pub fn admit<B: Memory + ?Sized, A: Memory + ?Sized>(
         instrumentation: step.instrumentation,
         policy: step.policy,
     };
-    match decide(definition, &facts, &step).map_err(state)? {
+    let decision = decide(definition, &facts, step).map_err(invalid)?;
+    Ok((facts, decision))
+}
+
+/// The verdict on a step whose state is not one, or has no values.
+fn invalid(error: crate::Error) -> Verdict {
+    Verdict::native(Reason::State, error.to_string())
+}
+
+/// What is put on record of the policy's decision on a step of `signers`.
+///
+/// # Errors
+///
+/// The verdict, when it refuses.
+pub fn verdict(signers: Vec<PublicKey>, decision: Decision) -> Result<Admission, Verdict> {
+    match decision {
         Decision::Permit { rules } => Ok(Admission { signers, rules }),
         Decision::Refuse { rules, reason } => {
-            let (reason, detail) = explain(reason);
+            let (reason, detail) = recorded(reason);
             Err(Verdict::new(reason, rules, detail))
         }
     }
@@ -172,12 +216,22 @@ pub fn decide_by_cedar<B: Memory + ?Sized, A: Memory + ?Sized>(
     facts: &Facts<'_>,
     step: &Step<'_, B, A>,
 ) -> crate::Result<Decision> {
-    let policy = &definition.policy;
+    with_values(definition, facts.action, step, |values| definition.policy.decide(facts, values))
+}
+
+/// Shows the states before and after a step, as far as rules on `action` read them, and its
+/// arguments.
+fn with_values<T, B: Memory + ?Sized, A: Memory + ?Sized>(
+    definition: &Definition,
+    action: &str,
+    step: &Step<'_, B, A>,
+    see: impl FnOnce(&Values<'_>) -> T,
+) -> crate::Result<T> {
+    let (schema, address) = (&definition.schema, definition.code.state_address);
     let states = (step.before, step.after);
-    let address = definition.code.state_address;
-    let (before, after) = policy.read_states(&definition.schema, facts.action, states, address)?;
+    let (before, after) = definition.policy.read_states(schema, action, states, address)?;
     let input = arguments(definition, &step.input.request)?;
-    Ok(policy.decide(facts, &Values { before: &before, after: &after, input: &input }))
+    Ok(see(&Values { before: &before, after: &after, input: &input }))
 }
 
 /// The arguments of a request, by name.
@@ -208,7 +262,7 @@ pub fn arguments(
 }
 
 /// The reason on record, and a detail that does not depend on the policy library's words.
-fn explain(refusal: Refusal) -> (Reason, String) {
+fn recorded(refusal: Refusal) -> (Reason, String) {
     match refusal {
         Refusal::Forbidden => (Reason::Forbidden, String::new()),
         Refusal::NotPermitted => (Reason::NotPermitted, String::new()),

@@ -14,6 +14,7 @@
 //! Invariant: a `Policy` is within the profile and strictly valid for its schema.
 
 mod cedar;
+mod explain;
 mod fact;
 mod profile;
 mod program;
@@ -22,6 +23,7 @@ mod shape;
 use std::fmt;
 
 use self::cedar::Rules;
+pub use self::explain::{Explanation, Reading, Rule};
 use self::profile::Scanned;
 pub use self::program::Raw;
 use self::program::Ruled;
@@ -110,6 +112,16 @@ pub enum Principal {
     Object(ObjectId),
 }
 
+impl fmt::Display for Principal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Principal::Key(key) => write!(f, "Key::\"{}\"", PublicKey(*key)),
+            Principal::Anonymous => f.write_str("Anonymous::\"\""),
+            Principal::Object(id) => write!(f, "Object::\"{id}\""),
+        }
+    }
+}
+
 /// Whether a step is admitted, and the ids of the rules that say so, sorted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decision {
@@ -196,7 +208,7 @@ impl Policy {
         let scanned = profile::scan(text).map_err(ErrorKind::Policy)?;
         let shapes = Shapes::new(schema, &scanned.past);
         let shapes = shapes.map_err(|finding| ErrorKind::Policy(vec![finding]))?;
-        let rules = Rules::parse(text, &scanned.rules, &shapes, schema);
+        let rules = Rules::parse(text, &scanned.rules, shapes, schema);
         let rules = rules.map_err(ErrorKind::Policy)?;
         let hash = PolicyHash::of(&encode(text, language));
         Ok(Policy { text: text.to_string(), language, hash, tracked: tracked(scanned), rules })
@@ -280,6 +292,22 @@ impl Policy {
     /// What the rules read of the past.
     pub fn tracked(&self) -> &Tracked {
         &self.tracked
+    }
+
+    /// The ids of the rules that permit something, sorted.
+    pub fn permits(&self) -> impl Iterator<Item = &str> {
+        self.rules.permits().map(|(id, _)| id)
+    }
+
+    /// Those of them that can permit nothing, whatever the step, as far as can be told from the
+    /// rules alone.
+    pub fn dead(&self) -> impl Iterator<Item = &str> {
+        self.rules.permits().filter(|(_, alive)| !alive).map(|(id, _)| id)
+    }
+
+    /// Whether any rule may permit an amendment.
+    pub fn is_amendable(&self) -> bool {
+        self.rules.may_permit(shape::AMEND)
     }
 
     /// The actions whose rules are not compiled, so that Cedar decides on all their steps, each

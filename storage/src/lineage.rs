@@ -80,7 +80,7 @@ impl Store {
     /// As of [`Store::versions`].
     pub fn refusals(&self, id: ObjectId) -> Result<Refusals<'_>> {
         let row = self.inner().require_row(id)?;
-        Ok(Refusals { inner: self.inner(), next: row.last_refusal() })
+        Ok(Refusals { inner: self.inner(), next: row.last_refusal(), left: row.refusal_count })
     }
 
     /// Versions and refusals in lineage order, from the genesis.
@@ -175,6 +175,14 @@ impl Iterator for Versions<'_> {
 pub struct Refusals<'a> {
     inner: &'a Inner,
     next: Option<RefusalLink>,
+    left: u64,
+}
+
+impl Refusals<'_> {
+    /// How many are still to come: the place of the next one among all, from 1, oldest first.
+    pub fn left(&self) -> u64 {
+        self.left
+    }
 }
 
 impl Iterator for Refusals<'_> {
@@ -182,6 +190,7 @@ impl Iterator for Refusals<'_> {
 
     fn next(&mut self) -> Option<Self::Item> {
         let link = self.next.take()?;
+        self.left = self.left.saturating_sub(1);
         Some(read_refusal(&self.inner.log, link).map(|stored| {
             self.next = stored.previous();
             stored.refusal

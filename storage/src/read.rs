@@ -68,6 +68,17 @@ impl Store {
         self.inner().load(id, &row).map(Some).map_err(|error| error.of(id))
     }
 
+    /// Everything that the version with this seq was continued with, if it was, in O(log n) steps:
+    /// what [`Store::head`] gave when it was the newest, before any refusal behind it.
+    ///
+    /// # Errors
+    ///
+    /// As of [`Store::head`].
+    pub fn head_at(&self, id: ObjectId, seq: u64) -> Result<Option<Loaded>> {
+        let Some(row) = self.inner().row(id)? else { return Ok(None) };
+        self.inner().load_at(id, &row, seq).map_err(|error| error.of(id))
+    }
+
     /// What a list shows of an object.
     ///
     /// # Errors
@@ -179,6 +190,30 @@ impl Inner {
         let base = self.require_base(row.base)?;
         let (image, globals) = self.memory(id, base, &stored)?;
         Ok(Loaded { head, image, globals, base: row.base, name: row.name.clone() })
+    }
+
+    fn load_at(&self, id: ObjectId, row: &Row, seq: u64) -> Result<Option<Loaded>> {
+        let Some(stored) = self.locate(row, seq)? else { return Ok(None) };
+        let mut links = vec![(seq, stored.hash())];
+        let mut link = Link { hash: stored.hash(), position: stored.position() };
+        while let Some(&(at, _)) = links.last().filter(|last| last.0 > 0) {
+            link = read_hop(&self.log, link)?.jump;
+            links.push((jump_seq(at), link.hash));
+        }
+        let header = stored.header().clone();
+        let head = Head {
+            id,
+            hash: stored.hash(),
+            created: row.created,
+            ledger: Arc::new(self.ledger(id, &stored, stored.notes().ledger)?),
+            refusals: header.refusals,
+            refusal_count: header.refusal_count,
+            spine: Spine::from_links(links),
+            header,
+        };
+        let base = self.require_base(row.base)?;
+        let (image, globals) = self.memory(id, base, &stored)?;
+        Ok(Some(Loaded { head, image, globals, base: row.base, name: row.name.clone() }))
     }
 
     fn complete(

@@ -99,25 +99,25 @@ pub(super) fn cells(entry: &Entry, definition: &Definition) -> Result<[String; 5
             time,
             signers(claimed(&entry.input)),
             input(&entry.input, definition)?,
-            format!("refused: {}", entry.refusal.verdict),
+            format!("refusal {}: {}", entry.number, entry.refusal.verdict),
         ],
     })
 }
 
-/// The keys that a refused input says it is of: they may be why it was refused.
-fn claimed(input: &Input) -> impl Iterator<Item = PublicKey> {
+/// The keys that an input says it is of: of a refused one, they may be why it was refused.
+pub(super) fn claimed(input: &Input) -> impl Iterator<Item = PublicKey> {
     let signatures = input.credential.iter().flat_map(|credential| &credential.signatures);
     signatures.map(|signature| PublicKey(signature.key))
 }
 
-fn signers(keys: impl Iterator<Item = PublicKey>) -> String {
+pub(super) fn signers(keys: impl Iterator<Item = PublicKey>) -> String {
     const DIGITS: usize = 8;
     let keys = keys.map(|key| key.to_string()[..DIGITS].to_string()).collect::<Vec<_>>();
     if keys.is_empty() { "-".to_string() } else { keys.join(" ") }
 }
 
 /// `fly(minutes: 227, miles: 1400)`.
-fn input(input: &Input, definition: &Definition) -> Result<String> {
+pub(super) fn input(input: &Input, definition: &Definition) -> Result<String> {
     let arguments = arguments(&input.request, definition)?;
     let arguments = arguments
         .iter()
@@ -200,6 +200,7 @@ fn refusal_document(entry: &RefusalEntry, definition: &Definition) -> Result<Jso
         "seq": entry.refusal.seq,
         "time": moment::json(entry.input.time),
         "kind": "refusal",
+        "number": entry.number,
         "input": request_document(&entry.input, definition)?,
         "claimed_signers": claimed(&entry.input).map(|key| key.to_string()).collect::<Vec<_>>(),
         "reason": verdict.reason.name(),
@@ -208,7 +209,7 @@ fn refusal_document(entry: &RefusalEntry, definition: &Definition) -> Result<Jso
     }))
 }
 
-fn request_document(input: &Input, definition: &Definition) -> Result<Json> {
+pub(super) fn request_document(input: &Input, definition: &Definition) -> Result<Json> {
     let arguments = arguments(&input.request, definition)?;
     let arguments = arguments.into_iter().map(|(name, value)| (name, value.to_json()));
     let arguments = arguments.collect::<Map<_, _>>();

@@ -94,7 +94,9 @@ fn whoever_permits_everything_does_not_permit_another_policy() {
     let db = fixture.open();
     let id = db.create(counter_code(OPEN)).unwrap();
     add(&db, id, 1).unwrap();
-    check(db.amend(id, OPEN).signed(&key(1)).wait(), Reason::NotPermitted);
+    let error = db.amend(id, OPEN).signed(&key(1)).wait().unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::LastPolicy), "{error}");
+    check(db.amend_for_good(id, OPEN).signed(&key(1)).wait(), Reason::NotPermitted);
     // A rule that forbids everything forbids that too.
     let closed = format!(
         r#"{}
@@ -206,4 +208,34 @@ fn a_policy_knows_the_past_from_when_it_asks_for_it() {
     add(&db, id, 5).unwrap();
     check(add(&db, id, 5), Reason::NotPermitted);
     check_anywhere(&fixture, db, id);
+}
+
+#[test]
+fn a_policy_is_rehearsed_on_what_is_on_record() {
+    let fixture = Fixture::new();
+    let db = fixture.open();
+    let id = db.create(counter_code(&limited(5))).unwrap();
+    for amount in [1, 5, 2, 4, 3] {
+        add(&db, id, amount).unwrap();
+    }
+    db.amend(id, &limited(6)).signed(&key(1)).wait().unwrap();
+    let told = db.rehearse(id, &limited(4), u64::MAX).unwrap();
+    assert_eq!((told.versions, told.dropped, told.is_amendable), (6, 0, true));
+    let refused: Vec<u64> = told.refused.iter().map(|(seq, _)| *seq).collect();
+    assert_eq!(refused, [2]);
+    assert!(told.idle.is_empty() && told.dead.is_empty());
+    // The past is as if the policy had been there from the first of these versions on.
+    let thrice = r#"
+        @id("thrice") permit(principal, action == Action::"add", resource)
+        when { context.lineage.past.add.count < 3 };
+        @id("never") permit(principal, action == Action::"add", resource)
+        when { action == Action::"grow" };
+        @id("ring") permit(principal, action == Action::"ring", resource);"#;
+    let told = db.rehearse(id, thrice, 5).unwrap();
+    let refused: Vec<u64> = told.refused.iter().map(|(seq, _)| *seq).collect();
+    assert_eq!((told.versions, refused), (5, vec![5, 6]));
+    assert_eq!(told.idle, ["never", "ring"]);
+    assert_eq!((told.dead, told.is_amendable), (vec!["never".to_string()], false));
+    assert_eq!(db.info(id).unwrap().seq, 6, "nothing was changed");
+    assert_eq!(db.info(id).unwrap().refusal_count, 0);
 }

@@ -6,6 +6,7 @@
 //! - `cycles`: wakes, on both clocks, across restarts.
 //! - `disk`: a disk that waits, fails and forgets when a test says so.
 //! - `durability`: replies before and after the disk is done, and what a power cut undoes.
+//! - `explain`: what decided, on record and in dry runs.
 //! - `guests`: the committed objects of guest/objects, each with its policy.
 //! - `history`: any version, diffs, blame, refusals, names, lists.
 //! - `lineage`: verification, replay, capsules, and what tampering does to them.
@@ -22,6 +23,7 @@ mod credentials;
 mod cycles;
 mod disk;
 mod durability;
+mod explain;
 mod guests;
 mod history;
 mod lineage;

@@ -7,6 +7,7 @@
 //! - `encoding`: bytes of a policy.
 //! - `compiled`: what compiled rules say, beside what Cedar says.
 //! - `states`: what of a state in memory is shown to the rules.
+//! - `templates`: the README's policies.
 
 mod aircraft;
 mod compiled;
@@ -15,6 +16,7 @@ mod encoding;
 mod mapping;
 mod profile;
 mod states;
+mod templates;
 
 use continuant_object::ErrorKind;
 use continuant_object::hash::{ObjectId, PolicyHash};

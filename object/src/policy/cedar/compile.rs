@@ -1,4 +1,4 @@
-//! From rules, as Cedar parsed them, to the program of one action.
+//! From rules, as Cedar evaluates them, to the program of one action.
 //!
 //! What is not compiled, so that Cedar decides on the action:
 //!
@@ -417,6 +417,11 @@ impl<'a> Compiler<'a> {
     }
 
     fn unary(&mut self, op: UnaryOp, operand: &Expr) -> Result<Known> {
+        if let (UnaryOp::Not, Expr::BinaryOp { op, left, right }) = (op, operand)
+            && let Some(opposite) = opposite(*op)
+        {
+            return self.binary(opposite, left, right);
+        }
         let known = self.expr(operand)?;
         match (op, known) {
             (UnaryOp::Not, Some(value)) => {
@@ -547,6 +552,17 @@ impl<'a> Compiler<'a> {
                 self.unknown(Op::Is(ty))
             }
         }
+    }
+}
+
+/// The comparison that holds where another does not. Cedar's trees have only the three of them
+/// that are not the opposite of one.
+fn opposite(op: BinaryOp) -> Option<BinaryOp> {
+    match op {
+        BinaryOp::Eq => Some(BinaryOp::NotEq),
+        BinaryOp::Less => Some(BinaryOp::GreaterEq),
+        BinaryOp::LessEq => Some(BinaryOp::Greater),
+        _ => None,
     }
 }
 
