@@ -2,9 +2,12 @@
 //! it refuses.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use continuant_object::credential::PublicKey;
-use continuant_object::policy::{Facts, Principal, Values};
+use continuant_object::input::{Input as Asked, Request};
+use continuant_object::ledger::{Ledger, Past};
+use continuant_object::policy::{Facts, Policy, Principal, Values};
 use continuant_object::schema::{Schema, Value};
 
 use super::{decide, facts, parse, print, record};
@@ -17,9 +20,9 @@ struct Step<'a> {
     action: &'a str,
     input: &'a [(&'a str, Input<'a>)],
     signers: &'a [u8],
-    /// Before and after.
-    board: [u8; 3],
-    /// Count and entries, before and after; the owner stays.
+    /// Versions before it: what made them, how many seconds before, and by whose key.
+    past: &'a [(&'a str, u64, u8)],
+    /// Count and entries, before and after; the owner and the board stay.
     states: [(u64, &'a [&'a str]); 2],
     decision: &'a str,
 }
@@ -39,7 +42,7 @@ const INCREMENT: Step<'static> = Step {
     action: "increment",
     input: &[("by", Input::Number(2))],
     signers: &[],
-    board: BOARD,
+    past: &[],
     states: [(3, &[]), (5, &[])],
     decision: "",
 };
@@ -49,8 +52,18 @@ const APPEND: Step<'static> = Step {
     action: "append",
     input: &[("entry", Input::Text("b"))],
     signers: &[],
-    board: BOARD,
+    past: &[],
     states: [(0, &["a"]), (0, &["a", "b"])],
+    decision: "",
+};
+
+/// Nobody pays.
+const PAY: Step<'static> = Step {
+    action: "pay",
+    input: &[("amount", Input::Number(7))],
+    signers: &[],
+    past: &[],
+    states: [(0, &[]), (0, &[])],
     decision: "",
 };
 
@@ -70,16 +83,10 @@ const EXPECTED: &[(&str, &[Step<'static>])] = &[
     (
         "k of n",
         &[
-            Step { signers: &[2, 4], decision: "permit by two-of-three", ..INCREMENT },
-            Step { signers: &BOARD, decision: "permit by two-of-three", ..INCREMENT },
+            Step { signers: &[2, 4], decision: "permit by two-of-the-board", ..INCREMENT },
+            Step { signers: &BOARD, decision: "permit by two-of-the-board", ..INCREMENT },
             Step { signers: &[3, STRANGER], decision: NOT_PERMITTED, ..INCREMENT },
             Step { signers: &[OWNER], decision: NOT_PERMITTED, ..INCREMENT },
-            Step {
-                signers: &[2],
-                board: [2, 2, 4],
-                decision: "refuse by [distinct]: a rule forbids it",
-                ..INCREMENT
-            },
         ],
     ),
     (
@@ -114,7 +121,62 @@ const EXPECTED: &[(&str, &[Step<'static>])] = &[
             Step { action: "write", input: &[], decision: "permit by count", ..INCREMENT },
         ],
     ),
+    (
+        "Rate limited",
+        &[
+            Step { decision: "permit by few", ..PAY },
+            Step {
+                past: &[("pay", 60, 0), ("pay", 59, 0), ("pay", 0, 0)],
+                decision: "permit by few",
+                ..PAY
+            },
+            Step {
+                past: &[("pay", 59, 0), ("pay", 30, 0), ("pay", 0, 0)],
+                decision: NOT_PERMITTED,
+                ..PAY
+            },
+        ],
+    ),
+    (
+        "Observe before output",
+        &[
+            Step { signers: &[STRANGER], decision: "permit by observe", ..APPEND },
+            Step { decision: NOT_PERMITTED, ..APPEND },
+            Step { decision: NOT_PERMITTED, ..PAY },
+            Step {
+                past: &[("append", 3599, 2), ("append", 59, 3)],
+                decision: "permit by observed",
+                ..PAY
+            },
+            Step {
+                past: &[("append", 3600, 2), ("append", 59, 3)],
+                decision: NOT_PERMITTED,
+                ..PAY
+            },
+            Step { past: &[("append", 60, 2), ("append", 60, 3)], decision: NOT_PERMITTED, ..PAY },
+            Step {
+                past: &[("append", 9, 2), ("append", 8, 2), ("append", 7, 0)],
+                decision: NOT_PERMITTED,
+                ..PAY
+            },
+        ],
+    ),
 ];
+
+/// The milliseconds at which every step happens.
+const NOW: u64 = 10_000_000;
+
+/// The past as a policy's object remembers it.
+fn past(policy: &Policy, versions: &[(&str, u64, u8)]) -> Past {
+    let mut ledger = Arc::new(Ledger::default());
+    for (seq, (method, seconds, signer)) in (1..).zip(versions) {
+        let request = Request::Call { method: (*method).to_string(), arguments: Vec::new() };
+        let input = Asked { request, time: NOW - 1000 * seconds, credential: None };
+        let signers = [key(*signer)];
+        ledger = ledger.next(policy.tracked(), seq, &input, &signers[..(*signer > 0).into()]);
+    }
+    ledger.past.clone()
+}
 
 fn key(number: u8) -> PublicKey {
     PublicKey([number; 32])
@@ -141,12 +203,11 @@ fn policies() -> BTreeMap<&'static str, &'static str> {
     named.collect()
 }
 
-fn state(board: [u8; 3], (count, entries): (u64, &[&str])) -> Value {
-    let bytes = |number: u8| Value::from(key(number).0.to_vec());
-    let [first, second, third] = board.map(bytes);
+fn state((count, entries): (u64, &[&str])) -> Value {
+    let board = BOARD.map(|number| Value::from(key(number).to_string().as_str()));
     record(&[
-        ("owner", bytes(OWNER)),
-        ("board", record(&[("first", first), ("second", second), ("third", third)])),
+        ("owner", Value::from(key(OWNER).0.to_vec())),
+        ("board", Value::List(board.to_vec())),
         ("count", count.into()),
         ("entries", Value::List(entries.iter().map(|entry| (*entry).into()).collect())),
     ])
@@ -157,8 +218,10 @@ fn check(name: &str, text: &str, schema: &Schema, step: Step<'_>) {
     assert_eq!(policy.uncompiled().count(), 0, "{name}");
     let signers: Vec<PublicKey> = step.signers.iter().map(|&number| key(number)).collect();
     let principal = signers.first().map_or(Principal::Anonymous, |key| Principal::Key(key.0));
-    let facts = Facts { principal, signers: &signers, ..facts(step.action) };
-    let [before, after] = step.states.map(|states| state(step.board, states));
+    let past = past(&policy, step.past);
+    let facts =
+        Facts { principal, signers: &signers, time: NOW, past: &past, ..facts(step.action) };
+    let [before, after] = step.states.map(state);
     let input = step.input.iter().map(|(name, value)| {
         let value = match value {
             Input::Number(number) => (*number).into(),
