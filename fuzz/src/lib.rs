@@ -10,9 +10,11 @@ mod frames;
 mod generate;
 mod outcome;
 mod runner;
+mod sections;
 mod tally;
 mod target;
 pub mod torture;
+mod vault;
 mod workload;
 
 pub use outcome::Outcome;

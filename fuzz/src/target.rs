@@ -3,6 +3,7 @@
 //! It does not know how often they are run.
 
 mod admission_differential;
+mod admission_soundness;
 mod backup;
 mod capsule;
 mod commit_decode;
@@ -13,6 +14,7 @@ mod header_decode;
 mod instrument;
 mod log_decode;
 mod policy_parse;
+mod replay;
 mod rot;
 mod schema_parse;
 pub(crate) mod storage_model;
@@ -57,6 +59,16 @@ pub const TARGETS: &[Target] = &[
         name: "admission_differential",
         about: "compiled rules decide as Cedar does, by the same rules",
         run: admission_differential::run,
+    },
+    Target {
+        name: "admission_soundness",
+        about: "nothing changes an object unless its policy said so",
+        run: admission_soundness::run,
+    },
+    Target {
+        name: "replay",
+        about: "what was committed verifies, and nothing of which anything was changed",
+        run: replay::run,
     },
     Target {
         name: "policy_parse",

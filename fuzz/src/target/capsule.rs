@@ -10,7 +10,7 @@ use std::sync::{Arc, OnceLock};
 use continuant::{
     Clock, Code, Database, Options, Replay, SigningKey, Verified, args, verify_capsule,
 };
-use object::capsule::{Chain, HEAD, SECTION_CHECK_BYTES, SECTION_HEAD_BYTES, SectionKind};
+use object::capsule::SectionKind;
 use object::commit::Commit;
 use object::hash::MemoryRoot;
 use object::image::{BaseImage, Image};
@@ -21,12 +21,10 @@ use rand::rngs::StdRng;
 use crate::generate::lineage::START;
 use crate::generate::{COUNTER, COUNTER_POLICY, LAMP, LAMP_POLICY, bytes, source};
 use crate::outcome::{Outcome, equal, hold, must};
+use crate::sections::{Sections, seal, split};
 
 /// Every how many runs steps are replayed: the code is compiled for it.
 const REPLAY_IN: u32 = 8;
-
-/// Sections of a capsule.
-type Sections = Vec<(SectionKind, Vec<u8>)>;
 
 pub(crate) fn run(seed: u64) -> Outcome {
     let mut rng = source(seed);
@@ -128,39 +126,6 @@ fn sealed_anew(rng: &mut StdRng, capsule: &[u8]) -> Outcome {
     let verified = verify(changed, Replay::Yes);
     let kind = sections.get(at).map(|section| section.0);
     hold(format!("{what} ({at}, {kind:?}) is refused: {verified:?}"), verified.is_err())
-}
-
-/// The sections before the end.
-fn split(capsule: &[u8]) -> Result<Sections, String> {
-    let mut sections = Sections::new();
-    let mut chain = Chain::new();
-    loop {
-        let rest = capsule.get(chain.offset() as usize..).ok_or("a capsule has an end")?;
-        let (head, rest) = rest.split_first_chunk::<SECTION_HEAD_BYTES>().ok_or("a head")?;
-        let (kind, length) = must("a section's head", chain.announced(head))?;
-        let (body, rest) = rest.split_at(length as usize);
-        let check = rest.first_chunk::<SECTION_CHECK_BYTES>().ok_or("a check")?;
-        must("a section", chain.verify(head, body, check))?;
-        if kind == SectionKind::End {
-            return Ok(sections);
-        }
-        sections.push((kind, body.to_vec()));
-    }
-}
-
-/// The capsule of sections, with its end.
-fn seal(sections: &[(SectionKind, Vec<u8>)]) -> Vec<u8> {
-    let mut capsule = HEAD.to_vec();
-    let mut chain = Chain::new();
-    let count = (sections.len() as u64).to_le_bytes();
-    let end = (SectionKind::End, count.to_vec());
-    for (kind, body) in sections.iter().chain([&end]) {
-        let (head, check) = chain.section(*kind, body);
-        capsule.extend_from_slice(&head);
-        capsule.extend_from_slice(body);
-        capsule.extend_from_slice(&check);
-    }
-    capsule
 }
 
 /// The newest version says that it ran under another instrumentation.
