@@ -14,8 +14,10 @@ mod header_decode;
 mod instrument;
 mod log_decode;
 mod policy_parse;
+mod proof_malleability;
 mod replay;
 mod rot;
+mod schema_layout;
 mod schema_parse;
 pub(crate) mod storage_model;
 
@@ -79,6 +81,16 @@ pub const TARGETS: &[Target] = &[
         name: "schema_parse",
         about: "any text is a schema that reads any memory, or is refused",
         run: |seed, _| schema_parse::run(seed),
+    },
+    Target {
+        name: "schema_layout",
+        about: "values are where, and as, the Canonical ABI has them",
+        run: schema_layout::run,
+    },
+    Target {
+        name: "proof_malleability",
+        about: "what verifies verifies by its own bytes and no others",
+        run: proof_malleability::run,
     },
     Target {
         name: "instrument",

@@ -220,17 +220,17 @@ impl Vault {
         equal("the head", &model.head, &host.head.hash)?;
         equal("the verified head", &model.head, &verifier.head().hash)?;
         let header = &host.head.header;
-        equal("seq, time and wake", &(model.seq, model.time, model.wake), &(
-            header.seq,
-            header.time,
-            header.wake,
-        ))?;
+        equal(
+            "seq, time and wake",
+            &(model.seq, model.time, model.wake),
+            &(header.seq, header.time, header.wake),
+        )?;
         let parts = self.host.definition.parts();
-        equal("what it is made of", &(parts.code, parts.schema, parts.policy), &(
-            header.code,
-            header.schema,
-            header.policy,
-        ))?;
+        equal(
+            "what it is made of",
+            &(parts.code, parts.schema, parts.policy),
+            &(header.code, header.schema, header.policy),
+        )?;
         for image in [&host.image, verifier.image()] {
             equal("the memory's length", &base().bytes_count(), &image.bytes_count())?;
             hold("the first page is the base's", image.page(0) == base().page(0))?;

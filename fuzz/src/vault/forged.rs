@@ -51,7 +51,11 @@ pub(crate) fn admissions(
 }
 
 /// A commit that would follow, changed so that any verifier refutes it; and what was changed.
-pub(crate) fn change(rng: &mut StdRng, before: &Before<'_>, bytes: &[u8]) -> (&'static str, Vec<u8>) {
+pub(crate) fn change(
+    rng: &mut StdRng,
+    before: &Before<'_>,
+    bytes: &[u8],
+) -> (&'static str, Vec<u8>) {
     if rng.random_bool(0.3) {
         return ("a commit with a bit that was turned", turned(rng, bytes));
     }

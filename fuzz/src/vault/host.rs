@@ -96,7 +96,11 @@ impl Host {
     }
 
     /// Decides as an engine does.
-    pub(crate) fn decide(&self, input: &Input, claim: Option<&Claim>) -> Result<Admission, Verdict> {
+    pub(crate) fn decide(
+        &self,
+        input: &Input,
+        claim: Option<&Claim>,
+    ) -> Result<Admission, Verdict> {
         let signers = authenticate(&self.head, input)?;
         let claim = claim.ok_or_else(|| Verdict::native(Reason::State, ""))?;
         let after = self.after(claim);

@@ -58,22 +58,17 @@ pub(crate) struct Case<'a> {
 pub(crate) type Word = Result<Vec<&'static str>, (Reason, Vec<&'static str>)>;
 
 impl Law {
-    pub(crate) const ALL: [Law; 7] = [
-        Law::Open,
-        Law::Known,
-        Law::Owner,
-        Law::Quorum,
-        Law::Append,
-        Law::Rate,
-        Law::Rising,
-    ];
+    pub(crate) const ALL: [Law; 7] =
+        [Law::Open, Law::Known, Law::Owner, Law::Quorum, Law::Append, Law::Rate, Law::Rising];
 
     /// The law as a policy.
     pub(crate) fn cedar(self) -> String {
         let key = |index| object::credential::PublicKey(public(index)).to_string();
         let (a, b, c) = (key(0), key(1), key(2));
         let signed = |one: &str, other: &str| {
-            format!("(context.signers.contains(\"{one}\") && context.signers.contains(\"{other}\"))")
+            format!(
+                "(context.signers.contains(\"{one}\") && context.signers.contains(\"{other}\"))"
+            )
         };
         match self {
             Law::Open => r#"@id("anyone") permit(principal, action, resource);"#.to_string(),

@@ -204,11 +204,7 @@ fn id_hash(id: ObjectId) -> object::hash::VersionHash {
 }
 
 /// Somebody who signs, or nobody.
-fn sign(
-    rng: &mut StdRng,
-    model: &Model,
-    time: u64,
-) -> (Option<Signed>, Vec<&'static SigningKey>) {
+fn sign(rng: &mut StdRng, model: &Model, time: u64) -> (Option<Signed>, Vec<&'static SigningKey>) {
     if rng.random_bool(0.4) {
         return (None, Vec::new());
     }

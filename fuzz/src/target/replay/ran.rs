@@ -54,9 +54,7 @@ fn make(rng: &mut StdRng, law: Law) -> Result<Vec<u8>, String> {
         let ask = Ask::draw(rng, &near, time);
         let call = match &ask {
             Ask::Add(more) => db.call(id, "add", vec![(*more).into()]),
-            Ask::Put(second, value) => {
-                db.call(id, "put", vec![(*second).into(), (*value).into()])
-            }
+            Ask::Put(second, value) => db.call(id, "put", vec![(*second).into(), (*value).into()]),
             Ask::Plan(at) => db.call(id, "plan", vec![(*at).into()]),
             Ask::Write(fields) => db.write(id, fields.iter().map(Field::value).collect()),
             Ask::Cycle | Ask::Nonsense => continue,
