@@ -5,6 +5,7 @@
 //!
 //! Invariant: what a run does follows from its seed, so a seed reproduces its failure.
 
+pub mod canary;
 mod disk;
 mod frames;
 mod generate;

@@ -94,7 +94,7 @@ pub const TARGETS: &[Target] = &[
     },
     Target {
         name: "instrument",
-        about: "any bytes are a module that a substrate takes, or are refused",
+        about: "modules run as they would without the pass, or are refused",
         run: |seed, _| instrument::run(seed),
     },
     Target {

@@ -57,7 +57,7 @@ impl Mind {
             }
         };
         input.time = time;
-        if !again && rng.random_bool(0.6) {
+        if !again && rng.random_bool(0.5) {
             input.credential = Some(self.sign(rng, model, object, &input.request, time));
         }
         let ask = match &mut input.credential {
