@@ -23,7 +23,7 @@ pub use list::CANARIES;
 const WAKE: &str = "CONTINUANT_CANARY";
 /// What stands before and behind the expression that is replaced.
 const MARKS: [char; 2] = ['⟦', '⟧'];
-/// Folders of a tree that are not its code.
+/// What is at the top of a tree and not its code.
 const LEFT_OUT: [&str; 2] = ["target", ".git"];
 
 /// A check that can be removed.
@@ -39,8 +39,6 @@ pub struct Canary {
     pub text: &'static str,
     /// The expression that replaces it: of the same type, and no check.
     pub with: &'static str,
-    /// Runs within which the target must notice.
-    pub runs: u64,
 }
 
 impl Canary {
@@ -48,6 +46,12 @@ impl Canary {
     fn parts(&self) -> Result<[&'static str; 3]> {
         let parts: Vec<&str> = self.text.split(MARKS).collect();
         parts.try_into().map_err(|_| anyhow::anyhow!("{}: one pair of marks", self.name))
+    }
+
+    /// Runs within which the target must notice.
+    fn runs(&self) -> Result<u64> {
+        let found = list::RUNS.iter().find(|(target, _)| *target == self.target);
+        Ok(found.with_context(|| format!("{} has no number of runs", self.target))?.1)
     }
 
     /// The expression with the canary in it, asleep.
@@ -137,17 +141,17 @@ pub fn run(tree: &Path, names: &[String], mut told: impl FnMut(&str)) -> Result<
     }
     check(tree)?;
     let copy = tempfile::Builder::new().prefix("canaries-").tempdir()?;
-    copy_tree(tree, copy.path())?;
+    copy_tree(tree, copy.path(), &LEFT_OUT)?;
     put(copy.path())?;
     let built = build(copy.path(), tree)?;
     let woken: Vec<&Canary> = CANARIES
         .iter()
         .filter(|canary| names.is_empty() || names.iter().any(|name| name == canary.name))
         .collect();
-    let mut targets: Vec<(&str, u64)> = woken.iter().map(|it| (it.target, it.runs)).collect();
-    targets.sort_unstable();
-    targets.dedup();
-    for (target, runs) in targets {
+    for &(target, runs) in list::RUNS {
+        if !woken.iter().any(|canary| canary.target == target) {
+            continue;
+        }
         let (output, took) = fuzz(&built, target, runs, None)?;
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         ensure!(output.status.success(), "{target} fails without a canary: {said}");
@@ -155,7 +159,7 @@ pub fn run(tree: &Path, names: &[String], mut told: impl FnMut(&str)) -> Result<
     }
     let mut unnoticed = Vec::new();
     for canary in woken {
-        let (output, took) = fuzz(&built, canary.target, canary.runs, Some(canary.name))?;
+        let (output, took) = fuzz(&built, canary.target, canary.runs()?, Some(canary.name))?;
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         match said.split_once(&format!("{} --seed ", canary.target)) {
             Some((_, rest)) if !output.status.success() => {
@@ -188,29 +192,30 @@ fn fuzz(built: &Path, target: &str, runs: u64, woken: Option<&str>) -> Result<(O
 fn build(copy: &Path, tree: &Path) -> Result<PathBuf> {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
-    command.current_dir(copy).args(["build", "-p", "continuant-fuzz", "--message-format=json"]);
+    command.current_dir(copy).args(["build", "-p", "continuant-fuzz", "--message-format"]);
+    command.arg("json-render-diagnostics");
     if env::var_os("CARGO_TARGET_DIR").is_none() {
         command.env("CARGO_TARGET_DIR", tree.join("target").join("canaries"));
     }
     let output = command.output().context("cargo starts")?;
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     let told = String::from_utf8_lossy(&output.stdout).into_owned();
-    ensure!(output.status.success(), "a build with canaries fails: {said}{told}");
+    ensure!(output.status.success(), "a build with canaries fails: {said}");
     let built = told.rsplit_once("\"executable\":\"").and_then(|(_, rest)| rest.split_once('"'));
     let (built, _) = built.context("cargo says what it built")?;
     Ok(PathBuf::from(built))
 }
 
-fn copy_tree(from: &Path, to: &Path) -> Result<()> {
+fn copy_tree(from: &Path, to: &Path, left_out: &[&str]) -> Result<()> {
     fs::create_dir_all(to)?;
     for entry in fs::read_dir(from).with_context(|| from.display().to_string())? {
         let entry = entry?;
         let name = entry.file_name();
-        if LEFT_OUT.iter().any(|left| name == *left) {
+        if left_out.iter().any(|left| name == *left) {
             continue;
         }
         match entry.file_type()? {
-            kind if kind.is_dir() => copy_tree(&entry.path(), &to.join(name))?,
+            kind if kind.is_dir() => copy_tree(&entry.path(), &to.join(name), &[])?,
             kind if kind.is_file() => {
                 // Not `fs::copy`: what is built must be newer than any build of the tree.
                 fs::write(to.join(name), fs::read(entry.path())?)?;

@@ -9,8 +9,21 @@ const fn canary(
     text: &'static str,
     with: &'static str,
 ) -> Canary {
-    Canary { name, target, file, text, with, runs: 3000 }
+    Canary { name, target, file, text, with }
 }
+
+/// Runs within which each target must notice, in the order of the list.
+pub(super) const RUNS: &[(&str, u64)] = &[
+    ("admission_soundness", 100),
+    ("admission_differential", 20),
+    ("replay", 300),
+    ("capsule", 200),
+    ("header_decode", 3000),
+    ("log_decode", 100),
+    ("schema_layout", 1000),
+    ("instrument", 800),
+    ("proof_malleability", 1000),
+];
 
 /// All canaries.
 pub const CANARIES: &[Canary] = &[
