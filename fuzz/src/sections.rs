@@ -1,8 +1,12 @@
 //! The sections of a capsule, taken apart and sealed anew: what whoever has a capsule can do.
 //!
-//! It does not know what is in them.
+//! It does not know whether what is in them holds.
+
+use std::sync::Arc;
 
 use object::capsule::{Chain, HEAD, SECTION_CHECK_BYTES, SECTION_HEAD_BYTES, SectionKind};
+use object::commit::Commit;
+use object::image::{BaseImage, Image};
 
 use crate::outcome::must;
 
@@ -40,4 +44,17 @@ pub(crate) fn seal(sections: &[(SectionKind, Vec<u8>)]) -> Vec<u8> {
         capsule.extend_from_slice(&check);
     }
     capsule
+}
+
+/// The memory as the commits in the sections before `at` leave it.
+pub(crate) fn memory_before(sections: &Sections, at: usize) -> Result<Image, String> {
+    let base = sections.iter().find(|section| section.0 == SectionKind::Base);
+    let base = must("the base", BaseImage::decode(&base.ok_or("a base")?.1))?;
+    let mut image = Image::new(Arc::new(base));
+    for (_, body) in sections[..at].iter().filter(|section| section.0 == SectionKind::Commit) {
+        let commit = must("a commit", Commit::decode(body))?;
+        let pages = commit.pages.iter().map(|(index, page)| (*index, Arc::new(**page))).collect();
+        image = must("a step", image.step(commit.header.memory_bytes, pages))?;
+    }
+    Ok(image)
 }

@@ -12,6 +12,7 @@ pub(crate) mod model;
 
 use std::sync::{Arc, OnceLock};
 
+use continuant::{Call, Database, ObjectId, args};
 use object::definition::Definition;
 use object::effects::WakeChange;
 use object::image::BaseImage;
@@ -245,6 +246,17 @@ impl Ask {
             }
             Ask::Nonsense => Request::Write { fields: vec![("gone".to_string(), vec![1])] },
         }
+    }
+
+    /// It as a database is asked; none for what its API does not let anybody ask for.
+    pub(crate) fn call<'d>(&self, db: &'d Database, id: ObjectId) -> Option<Call<'d>> {
+        Some(match self {
+            Ask::Add(more) => db.call(id, "add", args![*more]),
+            Ask::Put(second, value) => db.call(id, "put", args![*second, *value]),
+            Ask::Plan(at) => db.call(id, "plan", args![*at]),
+            Ask::Write(fields) => db.write(id, fields.iter().map(Field::value).collect()),
+            Ask::Cycle | Ask::Nonsense => return None,
+        })
     }
 
     /// Whether it sets fields, and no code runs.

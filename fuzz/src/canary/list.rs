@@ -16,7 +16,7 @@ const fn canary(
 pub(super) const RUNS: &[(&str, u64)] = &[
     ("admission_soundness", 100),
     ("admission_differential", 20),
-    ("replay", 300),
+    ("replay", 1000),
     ("capsule", 200),
     ("header_decode", 3000),
     ("log_decode", 100),
@@ -157,13 +157,6 @@ pub const CANARIES: &[Canary] = &[
         "replay",
         "engine/src/replay.rs",
         "if ⟦verdict.as_ref() != Some(&refusal.verdict)⟧ {",
-        "false",
-    ),
-    canary(
-        "base image replayed",
-        "replay",
-        "engine/src/replay.rs",
-        "&& ⟦runnable.base != base⟧",
         "false",
     ),
     canary(

@@ -5,7 +5,7 @@
 //! completeness. So nothing here only cuts the last sections off.
 
 use std::io::Cursor;
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 
 use continuant::{
     Clock, Code, Database, Options, Replay, SigningKey, Verified, args, verify_capsule,
@@ -13,7 +13,6 @@ use continuant::{
 use object::capsule::SectionKind;
 use object::commit::Commit;
 use object::hash::MemoryRoot;
-use object::image::{BaseImage, Image};
 use object::memory::Tree;
 use rand::RngExt;
 use rand::rngs::StdRng;
@@ -21,7 +20,7 @@ use rand::rngs::StdRng;
 use crate::generate::lineage::START;
 use crate::generate::{COUNTER, COUNTER_POLICY, LAMP, LAMP_POLICY, bytes, source};
 use crate::outcome::{Outcome, equal, hold, must};
-use crate::sections::{Sections, seal, split};
+use crate::sections::{Sections, memory_before, seal, split};
 
 /// Every how many runs steps are replayed: the code is compiled for it.
 const REPLAY_IN: u32 = 8;
@@ -137,15 +136,7 @@ fn forge_instrumentation(rng: &mut StdRng, sections: &mut Sections) -> Outcome {
 
 /// The newest version has more memory than its step left, all zero, and the root of that.
 fn forge_growth(sections: &mut Sections) -> Outcome {
-    let base = sections.iter().find(|section| section.0 == SectionKind::Base);
-    let base = must("the base", BaseImage::decode(&base.ok_or("a base")?.1))?;
-    let mut image = Image::new(Arc::new(base));
-    for (_, body) in sections.iter().filter(|section| section.0 == SectionKind::Commit) {
-        let commit = must("a commit", Commit::decode(body))?;
-        let pages = commit.pages.iter().map(|(index, page)| (*index, Arc::new(**page))).collect();
-        image = must("a step", image.step(commit.header.memory_bytes, pages))?;
-        equal("the root", &commit.header.memory_root, &Tree::of(&image).root())?;
-    }
+    let image = memory_before(sections, sections.len())?;
     change_newest(sections, |commit| {
         commit.header.memory_bytes += 65_536;
         let grown = image.step(commit.header.memory_bytes, Vec::new());

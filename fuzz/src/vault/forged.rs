@@ -81,24 +81,24 @@ pub(crate) fn retell(
     let (what, told) = match rng.random_range(0..9) {
         0 if !is_write => {
             parts.header.fuel = parts.header.fuel.wrapping_add(1);
-            ("a commit of another fuel", Told::ByReplay)
+            ("a commit of another fuel", Told::Replay)
         }
         1 => {
             parts.header.instrumentation ^= 1 << rng.random_range(0..32);
-            ("a commit of another instrumentation", Told::ByReplay)
+            ("a commit of another instrumentation", Told::Replay)
         }
         2 if !is_write => {
             parts.effects.result.push(0);
-            ("a commit of another result", Told::ByReplay)
+            ("a commit of another result", Told::Replay)
         }
         3 if !is_write => {
             let output = Output { name: "put".to_string(), payload: vec![9] };
             parts.effects.outputs.push(output);
-            ("a commit of one more output", Told::ByReplay)
+            ("a commit of one more output", Told::Replay)
         }
         4 if !is_write => {
             parts.header.memory_bytes += PAGE_BYTES as u64;
-            ("a commit whose memory grew by itself", Told::ByReplay)
+            ("a commit whose memory grew by itself", Told::Replay)
         }
         5 if !is_write && parts.header.kind != Kind::Create => {
             let mut page = *before.image.page(STATE_PAGE);
@@ -106,7 +106,7 @@ pub(crate) fn retell(
             parts.pages.retain(|(index, _)| *index != STATE_PAGE);
             parts.pages.push((STATE_PAGE, Arc::new(page)));
             parts.pages.sort_by_key(|(index, _)| *index);
-            ("a commit of another memory", Told::ByReplay)
+            ("a commit of another memory", Told::Replay)
         }
         6 if !is_write && parts.header.kind != Kind::Create => {
             let mut state = State::default();
@@ -115,12 +115,12 @@ pub(crate) fn retell(
             }
             parts.pages = vec![(STATE_PAGE, Arc::new(state.page()))];
             // It may happen to be the state that code made.
-            ("a commit of another state", Told::ByWhatFollows)
+            ("a commit of another state", Told::Successor)
         }
         _ => {
             parts.input.time += 1;
             parts.header.time += 1;
-            ("a commit of another time", Told::ByWhatFollows)
+            ("a commit of another time", Told::Successor)
         }
     };
     parts.header.input = parts.input.hash();
@@ -132,29 +132,29 @@ pub(crate) fn retell(
 pub(crate) fn rerefuse(rng: &mut StdRng, bytes: &[u8]) -> (&'static str, Told, Vec<u8>) {
     let mut refusal = Refusal::decode(bytes).expect("it was encoded");
     let is_native = NATIVE_ALL.contains(&refusal.verdict.reason);
-    let by_verdict = if is_native { Told::ByAll } else { Told::ByReplay };
+    let by_verdict = if is_native { Told::Anyone } else { Told::Replay };
     let (what, told) = match rng.random_range(0..10) {
         0 => {
             refusal.seq += 1;
-            ("a refusal of another version", Told::ByAll)
+            ("a refusal of another version", Told::Anyone)
         }
         1 => {
             refusal.object = ObjectId(rng.random());
-            ("a refusal by another object", Told::ByAll)
+            ("a refusal by another object", Told::Anyone)
         }
         2 => {
             refusal.parent = VersionHash(rng.random());
-            ("a refusal behind another version", Told::ByAll)
+            ("a refusal behind another version", Told::Anyone)
         }
         3 => {
             refusal.previous = RefusalHash(rng.random());
-            ("a refusal behind another refusal", Told::ByAll)
+            ("a refusal behind another refusal", Told::Anyone)
         }
         4 => {
             let others = NATIVE.iter().filter(|&&reason| reason != refusal.verdict.reason);
             let others: Vec<_> = others.collect();
             refusal.verdict.reason = *others[rng.random_range(0..others.len())];
-            ("a refusal for a reason that there was not", Told::ByAll)
+            ("a refusal for a reason that there was not", Told::Anyone)
         }
         5 => {
             let other = refusal.verdict.reason == Reason::Forbidden;
@@ -171,13 +171,13 @@ pub(crate) fn rerefuse(rng: &mut StdRng, bytes: &[u8]) -> (&'static str, Told, V
         }
         8 => {
             bytes::mutate(rng, &mut refusal.input);
-            ("a refusal of another input", Told::ByWhatFollows)
+            ("a refusal of another input", Told::Successor)
         }
         _ => {
             let mut bytes = bytes.to_vec();
             let at = rng.random_range(0..bytes.len());
             bytes[at] ^= 1 << rng.random_range(0..8);
-            return ("a refusal with a bit that was turned", Told::ByWhatFollows, bytes);
+            return ("a refusal with a bit that was turned", Told::Successor, bytes);
         }
     };
     (what, told, refusal.encode())
@@ -216,12 +216,12 @@ pub(crate) const NATIVE: [Reason; 4] =
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Told {
     /// Whoever verifies it.
-    ByAll,
+    Anyone,
     /// Whoever runs the code again. Others have the word of whoever ran it.
-    ByReplay,
+    Replay,
     /// Nobody, from the record: it may be what the host says of a time, or of an input that nobody
     /// signed. Then the record that follows it does not follow any more.
-    ByWhatFollows,
+    Successor,
 }
 
 /// What a forger builds on: an object before the version that is forged.

@@ -10,6 +10,7 @@ use continuant::{
 };
 use object::capsule::SectionKind;
 use object::commit::Commit;
+use object::hash::VersionHash;
 use object::refusal::Reason;
 use rand::RngExt;
 use rand::rngs::StdRng;
@@ -23,7 +24,7 @@ use crate::sections::{seal, split};
 use crate::tally::Tally;
 use crate::vault::law::{Law, keys};
 use crate::vault::model::{Attempt, Model, Signed, WEEK};
-use crate::vault::{Ask, Field, wasm};
+use crate::vault::{Ask, STATE_PAGE, State, wasm};
 
 /// Sequences of one run, each with vaults of its own.
 const SEQUENCES: u64 = 8;
@@ -62,7 +63,7 @@ impl Whole<'_> {
             let code = must("the vault's code", Code::wasm(wasm()))?;
             let id = self.db.create(code.policy(law.cedar()).salt(self.rng.random()));
             let id = must("creating", id)?;
-            self.vaults.push((id, Model::new(law, self.now, id_hash(id))));
+            self.vaults.push((id, Model::new(law, self.now, VersionHash(id.0))));
         }
         for call in 0..self.rng.random_range(CALLS) {
             self.now += [0, 0, 1, 400, 1000, 1000, 60_000][self.rng.random_range(0..7)];
@@ -116,21 +117,10 @@ impl Whole<'_> {
             attempt = Attempt { ask: &ask, time, signed: signed.as_ref() };
             made = ask.made(&model.state, time);
             expected = model.word(attempt, Some(&made));
-            let call = match &ask {
-                Ask::Add(more) => self.db.call(*id, "add", vec![(*more).into()]),
-                Ask::Put(second, value) => {
-                    self.db.call(*id, "put", vec![(*second).into(), (*value).into()])
-                }
-                Ask::Plan(at) => self.db.call(*id, "plan", vec![(*at).into()]),
-                Ask::Write(fields) => {
-                    let fields = fields.iter().map(Field::value);
-                    self.db.write(*id, fields.collect())
-                }
-                Ask::Cycle | Ask::Nonsense => {
-                    let gone = self.db.write(*id, vec![("gone", 1u8.into())]).wait();
-                    hold("what the schema does not have is turned away", gone.is_err())?;
-                    return self.compare(self.db, index);
-                }
+            let Some(call) = ask.call(self.db, *id) else {
+                let gone = self.db.write(*id, vec![("gone", 1u8.into())]).wait();
+                hold("what the schema does not have is turned away", gone.is_err())?;
+                return self.compare(self.db, index);
             };
             let mut call = call.durability(Durability::Relaxed);
             if let Some(signed) = &signed {
@@ -204,10 +194,6 @@ impl Whole<'_> {
     }
 }
 
-fn id_hash(id: ObjectId) -> object::hash::VersionHash {
-    object::hash::VersionHash(id.0)
-}
-
 /// Somebody who signs, or nobody.
 fn sign(rng: &mut StdRng, model: &Model, time: u64) -> (Option<Signed>, Vec<&'static SigningKey>) {
     if rng.random_bool(0.4) {
@@ -224,7 +210,7 @@ fn sign(rng: &mut StdRng, model: &Model, time: u64) -> (Option<Signed>, Vec<&'st
     };
     let parent = match rng.random_range(0..8) {
         0 => Some(model.head),
-        1 => Some(object::hash::VersionHash(rng.random())),
+        1 => Some(VersionHash(rng.random())),
         _ => None,
     };
     let mut signers: Vec<&'static SigningKey> = Vec::new();
@@ -271,9 +257,9 @@ fn forge(rng: &mut StdRng, capsule: &[u8]) -> Result<(&'static str, Changed, Vec
         _ => {
             let body = std::mem::take(&mut sections[newest].1);
             let mut commit = must("the newest version", Commit::decode(&body))?;
-            let mut page = crate::vault::State::default().near(rng, START).page();
+            let mut page = State::default().near(rng, START).page();
             page[rng.random_range(64..4096)] = 1;
-            commit.pages = vec![(crate::vault::STATE_PAGE, &page)];
+            commit.pages = vec![(STATE_PAGE, &page)];
             commit.header.page_count = 1;
             let mut forged = Vec::new();
             commit.encode_into(&mut forged);

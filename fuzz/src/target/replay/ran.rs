@@ -4,12 +4,9 @@
 //! It does not know which inputs are admitted.
 
 use std::io::Cursor;
-use std::sync::Arc;
 
 use continuant::{Clock, Code, Durability, Options, Replay, verify_capsule};
 use object::capsule::SectionKind;
-use object::commit::Commit;
-use object::image::{BaseImage, Image};
 use object::limits::PAGE_BYTES;
 use object::policy::Policy;
 use rand::RngExt;
@@ -18,11 +15,11 @@ use rand::rngs::StdRng;
 use crate::generate::lineage::START;
 use crate::outcome::{Outcome, equal, hold, must};
 use crate::runner::watch_threads;
-use crate::sections::{Sections, seal, split};
+use crate::sections::{Sections, memory_before, seal, split};
 use crate::tally::Tally;
 use crate::vault::forged::{self, Before, Told};
 use crate::vault::law::{Law, keys};
-use crate::vault::{Ask, Field, State, definition, wasm};
+use crate::vault::{Ask, State, definition, wasm};
 
 /// Changes of one capsule.
 const CHANGES: u64 = 6;
@@ -52,13 +49,7 @@ fn make(rng: &mut StdRng, law: Law) -> Result<Vec<u8>, String> {
         let time = db.now() + [0, 1, 1000, 60_000][rng.random_range(0..4)];
         must("waiting", db.run_until(time))?;
         let ask = Ask::draw(rng, &near, time);
-        let call = match &ask {
-            Ask::Add(more) => db.call(id, "add", vec![(*more).into()]),
-            Ask::Put(second, value) => db.call(id, "put", vec![(*second).into(), (*value).into()]),
-            Ask::Plan(at) => db.call(id, "plan", vec![(*at).into()]),
-            Ask::Write(fields) => db.write(id, fields.iter().map(Field::value).collect()),
-            Ask::Cycle | Ask::Nonsense => continue,
-        };
+        let Some(call) = ask.call(&db, id) else { continue };
         let mut call = call.durability(Durability::Relaxed);
         if rng.random_bool(0.6) {
             for _ in 0..rng.random_range(1..4) {
@@ -81,17 +72,22 @@ fn make(rng: &mut StdRng, law: Law) -> Result<Vec<u8>, String> {
 
 /// Changes one section.
 fn change(rng: &mut StdRng, law: Law, mut sections: Sections, capsule: &[u8]) -> Outcome {
-    let at = rng.random_range(0..sections.len());
+    // Where code ran is where a replay is needed.
+    let of_all = rng.random_range(0..sections.len());
+    let commits = (0..sections.len()).filter(|&at| sections[at].0 == SectionKind::Commit);
+    let commits: Vec<usize> = commits.collect();
+    let of_commits = commits[rng.random_range(0..commits.len())];
+    let at = if rng.random_bool(0.4) { of_all } else { of_commits };
     let (what, told) = match sections[at].0 {
         SectionKind::Commit => {
-            let image = image_before(&sections, at)?;
+            let image = memory_before(&sections, at)?;
             let definition = definition(law);
             let before = Before { definition: &definition, image: &image, time: START };
             let body = &sections[at].1;
             let (what, told, bytes) = match rng.random_bool(0.4) {
                 true => {
                     let (what, bytes) = forged::change(rng, &before, body);
-                    (what, Told::ByAll, bytes)
+                    (what, Told::Anyone, bytes)
                 }
                 false => forged::retell(rng, &before, body),
             };
@@ -108,25 +104,25 @@ fn change(rng: &mut StdRng, law: Law, mut sections: Sections, capsule: &[u8]) ->
             let schema = &definition(law).schema;
             let policy = must("the same rules", Policy::parse(&text, schema))?;
             sections[at].1 = policy.encode();
-            ("a policy of the same rules and other bytes", Told::ByAll)
+            ("a policy of the same rules and other bytes", Told::Anyone)
         }
         SectionKind::Base => {
             let page = rng.random_range(0..sections[at].1.len().min(PAGE_BYTES));
             sections[at].1[page] ^= 1 << rng.random_range(0..8);
-            ("a base image of other bytes", Told::ByAll)
+            ("a base image of other bytes", Told::Anyone)
         }
         SectionKind::Code => {
             sections[at].1.extend_from_slice(&[0, 2, 1, b'a']);
-            ("a module of other bytes", Told::ByAll)
+            ("a module of other bytes", Told::Anyone)
         }
         other => return Err(format!("a section of kind {other:?}")),
     };
     // What nobody can tell by the record must not follow; all else is refuted at the end as well.
     let is_last = at + 1 == sections.len();
-    if told == Told::ByWhatFollows && is_last {
+    if told == Told::Successor && is_last {
         return Ok(());
     }
-    if told != Told::ByWhatFollows {
+    if told != Told::Successor {
         sections.truncate(at.max(3) + 1);
     }
     let changed = seal(&sections);
@@ -135,17 +131,4 @@ fn change(rng: &mut StdRng, law: Law, mut sections: Sections, capsule: &[u8]) ->
     }
     let verified = verify_capsule(Cursor::new(changed), Replay::Yes);
     hold(format_args!("{what}, section {at}, is refuted: {verified:?}"), verified.is_err())
-}
-
-/// The memory before the commit in a section.
-fn image_before(sections: &Sections, at: usize) -> Result<Image, String> {
-    let base = sections.iter().find(|section| section.0 == SectionKind::Base);
-    let base = must("the base", BaseImage::decode(&base.ok_or("a base")?.1))?;
-    let mut image = Image::new(Arc::new(base));
-    for (_, body) in sections[..at].iter().filter(|section| section.0 == SectionKind::Commit) {
-        let commit = must("a commit", Commit::decode(body))?;
-        let pages = commit.pages.iter().map(|(index, page)| (*index, Arc::new(**page))).collect();
-        image = must("a step", image.step(commit.header.memory_bytes, pages))?;
-    }
-    Ok(image)
 }

@@ -20,6 +20,9 @@ pub(super) struct Oracle {
     sizes: SizeAlign,
 }
 
+/// Names, and what each carries.
+type Cases = Vec<(String, Option<Wit>)>;
+
 /// Why there is no value.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Bad {
@@ -103,9 +106,8 @@ impl Oracle {
         offsets.into_iter().map(|(offset, ty)| (offset.size_wasm32(), *ty)).collect()
     }
 
-    /// The names and payloads of the cases of a type, how wide its discriminant is, and where the
-    /// payload is.
-    fn cases(&self, kind: &TypeDefKind) -> Option<(Vec<(String, Option<Wit>)>, usize, usize)> {
+    /// The cases of a type, how wide its discriminant is, and where the payload is.
+    fn cases(&self, kind: &TypeDefKind) -> Option<(Cases, usize, usize)> {
         let named = |name: &str, ty: Option<Wit>| (name.to_string(), ty);
         let (cases, tag) = match kind {
             TypeDefKind::Option(ty) => {
