@@ -33,7 +33,7 @@ pub(crate) fn run(seed: u64, tally: &Tally) -> Outcome {
         return Ok(());
     };
     let oracle = Oracle::new(&text)?;
-    let about = |problem| format!("{problem}, of {text}");
+    let about = |problem| format!("{problem}, of {}", &text[..text.floor_char_boundary(4000)]);
     layouts(&schema, &oracle).map_err(about)?;
     for _ in 0..MEMORIES {
         state(&mut rng, &schema, &oracle).map_err(about)?;
@@ -136,8 +136,11 @@ fn state(rng: &mut StdRng, schema: &Schema, oracle: &Oracle) -> Outcome {
     agree("a changed state", &found.map_err(|_| Bad::Invalid), &expected)
 }
 
-/// That two values are the same, NaNs among them.
+/// That two values are the same, NaNs among them, unless one is too large to be read.
 fn agree(what: &str, expected: &Result<Value, Bad>, found: &Result<Value, Bad>) -> Outcome {
+    if [expected, found].contains(&&Err(Bad::TooMuch)) {
+        return Ok(());
+    }
     equal(what, &format!("{expected:?}"), &format!("{found:?}"))
 }
 

@@ -11,8 +11,9 @@ use wit_parser::{Flags, Function, Int, Resolve, SizeAlign, TypeDefKind};
 use crate::generate::placed::STATE;
 use crate::outcome::must;
 
-/// Bytes and values that are read before the reader gives up: a changed length may be long.
-const READ_MAX: usize = 200_000;
+/// Bytes and values that are read before the reader gives up: a changed length may be long. Fewer
+/// than a state may have.
+const READ_MAX: usize = 2_000_000;
 
 /// A schema as the WIT library has it.
 pub(super) struct Oracle {
