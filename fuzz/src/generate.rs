@@ -7,6 +7,7 @@ pub(crate) mod decision;
 pub(crate) mod header;
 pub(crate) mod lineage;
 pub(crate) mod module;
+pub(crate) mod placed;
 pub(crate) mod policy;
 pub(crate) mod schema;
 

@@ -5,14 +5,17 @@
 //!
 //! Invariant: what a run does follows from its seed, so a seed reproduces its failure.
 
+pub mod canary;
 mod disk;
 mod frames;
 mod generate;
 mod outcome;
 mod runner;
+mod sections;
 mod tally;
 mod target;
 pub mod torture;
+mod vault;
 mod workload;
 
 pub use outcome::Outcome;

@@ -1,21 +1,24 @@
 //! `continuant-fuzz TARGET`: runs a target seed after seed and says which seed fails.
 //! `continuant-fuzz torture`: kills a writing process again and again and looks for what is lost.
+//! `continuant-fuzz canaries`: removes checks and looks whether the targets notice.
 //!
 //! It reads the command line and knows nothing else.
 
 use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::Parser;
-use continuant_fuzz::{Plan, Summary, TARGETS, Torture, find, run, text, torture};
+use continuant_fuzz::{Plan, Summary, TARGETS, Torture, canary, find, run, text, torture};
 
 /// Seeded fuzzing of Continuant. `list` names the targets.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// A target, `torture`, or `list`.
+    /// A target, `torture`, `canaries`, or `list`.
     target: String,
+    /// The canaries to wake. Default: all.
+    canaries: Vec<String>,
     /// The seed of the first run. Default: random.
     #[arg(long)]
     seed: Option<u64>,
@@ -47,9 +50,13 @@ fn main() -> anyhow::Result<()> {
     match arguments.target.as_str() {
         "list" => {
             for target in TARGETS {
-                println!("{:16} {}", target.name, target.about);
+                println!("{:22} {}", target.name, target.about);
             }
             Ok(())
+        }
+        "canaries" => {
+            let tree = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+            canary::run(tree, &arguments.canaries, |line| println!("{line}"))
         }
         "torture" => torment(&arguments, seed),
         torture::WRITER => {

@@ -3,6 +3,7 @@
 //! It does not know how often they are run.
 
 mod admission_differential;
+mod admission_soundness;
 mod backup;
 mod capsule;
 mod commit_decode;
@@ -13,7 +14,10 @@ mod header_decode;
 mod instrument;
 mod log_decode;
 mod policy_parse;
+mod proof_malleability;
+mod replay;
 mod rot;
+mod schema_layout;
 mod schema_parse;
 pub(crate) mod storage_model;
 
@@ -59,6 +63,16 @@ pub const TARGETS: &[Target] = &[
         run: admission_differential::run,
     },
     Target {
+        name: "admission_soundness",
+        about: "nothing changes an object unless its policy said so",
+        run: admission_soundness::run,
+    },
+    Target {
+        name: "replay",
+        about: "what was committed verifies, and nothing of which anything was changed",
+        run: replay::run,
+    },
+    Target {
         name: "policy_parse",
         about: "any text is a policy that decides, or is refused",
         run: |seed, _| policy_parse::run(seed),
@@ -69,8 +83,18 @@ pub const TARGETS: &[Target] = &[
         run: |seed, _| schema_parse::run(seed),
     },
     Target {
+        name: "schema_layout",
+        about: "values are where, and as, the Canonical ABI has them",
+        run: schema_layout::run,
+    },
+    Target {
+        name: "proof_malleability",
+        about: "what verifies verifies by its own bytes and no others",
+        run: proof_malleability::run,
+    },
+    Target {
         name: "instrument",
-        about: "any bytes are a module that a substrate takes, or are refused",
+        about: "modules run as they would without the pass, or are refused",
         run: |seed, _| instrument::run(seed),
     },
     Target {

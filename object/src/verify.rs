@@ -31,8 +31,9 @@ use crate::refusal::{Reason, Refusal};
 use crate::write;
 pub use headers::Headers;
 
-/// A lineage verified up to its head.
-#[derive(Debug)]
+/// A lineage verified up to its head. Cloning shares its pages: what may be refuted is tried on a
+/// clone.
+#[derive(Clone, Debug)]
 pub struct Verifier {
     definition: Arc<Definition>,
     head: Head,
@@ -270,7 +271,7 @@ fn is_native(reason: Reason) -> bool {
 }
 
 /// The memory and globals as the commits so far leave them.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Replica {
     image: Image,
     tree: Tree,

@@ -93,7 +93,8 @@ pub(crate) fn text(rng: &mut StdRng) -> String {
     }
 }
 
-fn package(rng: &mut StdRng) -> String {
+/// A package of random types, most of which are those of an object.
+pub(crate) fn package(rng: &mut StdRng) -> String {
     let mut text = String::from("package a:b@1.2.3;\ninterface thing {\n");
     let mut named = Vec::new();
     for index in 0..rng.random_range(0..6) {

@@ -3,22 +3,19 @@
 //!
 //! Where a program leaves the word to Cedar, there is nothing to compare; the tally has both.
 
-use object::limits::PAGE_BYTES;
 use object::policy::{Decision, Policy, Raw, Values};
-use object::schema::{CoreValue, Lower, Param, Schema, Type, Value, encode_args, lower_args};
-use rand::RngExt;
+use object::schema::{Param, Schema, Type, Value, encode_args};
 use rand::rngs::StdRng;
 use std::sync::Arc;
 
 use crate::generate::decision::{self, Cast, Visible};
+use crate::generate::placed::{Placed, STATE};
 use crate::generate::source;
 use crate::outcome::{Outcome, equal, must};
 use crate::tally::Tally;
 
 /// Steps that are decided by one policy.
 const STEPS: usize = 200;
-/// Where in memory states are.
-const STATE: u32 = PAGE_BYTES as u32;
 /// Policies for one schema.
 const POLICIES: usize = 4;
 
@@ -94,49 +91,4 @@ impl Counts {
 
 fn arguments(rng: &mut StdRng, params: &[Param]) -> Vec<(String, Value)> {
     params.iter().map(|param| (param.name.clone(), decision::value(rng, &param.ty))).collect()
-}
-
-/// A state, and a memory that has it.
-struct Placed {
-    value: Value,
-    image: Vec<u8>,
-}
-
-impl Placed {
-    fn draw(rng: &mut StdRng, ty: &Type) -> Placed {
-        let value = decision::value(rng, ty);
-        let gap = rng.random_range(0..PAGE_BYTES);
-        let mut arena = Arena { image: Vec::new(), end: PAGE_BYTES, gap };
-        // As an item of a list, it is put in memory whole.
-        let list = Type::List(Arc::new(ty.clone()));
-        let params = [Param { name: "states".to_string(), ty: list }];
-        let flat = lower_args(&[Value::List(vec![value.clone()])], &params, &mut arena);
-        assert_eq!(flat.ok(), Some(vec![CoreValue::I32(STATE), CoreValue::I32(1)]));
-        Placed { value, image: arena.image }
-    }
-}
-
-/// A memory that is given out from its start to its end.
-struct Arena {
-    image: Vec<u8>,
-    end: usize,
-    /// Bytes that are left out behind the state, so that what follows is cut into pages anywhere.
-    gap: usize,
-}
-
-impl Lower for Arena {
-    type Error = object::Error;
-
-    fn allocate(&mut self, bytes: u32, align: u32) -> Result<u32, object::Error> {
-        let start = self.end.next_multiple_of(align as usize);
-        self.end = start + bytes as usize;
-        self.end += std::mem::take(&mut self.gap);
-        self.image.resize(self.end.next_multiple_of(PAGE_BYTES), 0xAA);
-        Ok(start as u32)
-    }
-
-    fn write(&mut self, address: u32, bytes: &[u8]) -> Result<(), object::Error> {
-        self.image[address as usize..][..bytes.len()].copy_from_slice(bytes);
-        Ok(())
-    }
 }

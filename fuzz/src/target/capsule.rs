@@ -5,15 +5,14 @@
 //! completeness. So nothing here only cuts the last sections off.
 
 use std::io::Cursor;
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 
 use continuant::{
     Clock, Code, Database, Options, Replay, SigningKey, Verified, args, verify_capsule,
 };
-use object::capsule::{Chain, HEAD, SECTION_CHECK_BYTES, SECTION_HEAD_BYTES, SectionKind};
+use object::capsule::SectionKind;
 use object::commit::Commit;
 use object::hash::MemoryRoot;
-use object::image::{BaseImage, Image};
 use object::memory::Tree;
 use rand::RngExt;
 use rand::rngs::StdRng;
@@ -21,12 +20,10 @@ use rand::rngs::StdRng;
 use crate::generate::lineage::START;
 use crate::generate::{COUNTER, COUNTER_POLICY, LAMP, LAMP_POLICY, bytes, source};
 use crate::outcome::{Outcome, equal, hold, must};
+use crate::sections::{Sections, memory_before, seal, split};
 
 /// Every how many runs steps are replayed: the code is compiled for it.
 const REPLAY_IN: u32 = 8;
-
-/// Sections of a capsule.
-type Sections = Vec<(SectionKind, Vec<u8>)>;
 
 pub(crate) fn run(seed: u64) -> Outcome {
     let mut rng = source(seed);
@@ -130,39 +127,6 @@ fn sealed_anew(rng: &mut StdRng, capsule: &[u8]) -> Outcome {
     hold(format!("{what} ({at}, {kind:?}) is refused: {verified:?}"), verified.is_err())
 }
 
-/// The sections before the end.
-fn split(capsule: &[u8]) -> Result<Sections, String> {
-    let mut sections = Sections::new();
-    let mut chain = Chain::new();
-    loop {
-        let rest = capsule.get(chain.offset() as usize..).ok_or("a capsule has an end")?;
-        let (head, rest) = rest.split_first_chunk::<SECTION_HEAD_BYTES>().ok_or("a head")?;
-        let (kind, length) = must("a section's head", chain.announced(head))?;
-        let (body, rest) = rest.split_at(length as usize);
-        let check = rest.first_chunk::<SECTION_CHECK_BYTES>().ok_or("a check")?;
-        must("a section", chain.verify(head, body, check))?;
-        if kind == SectionKind::End {
-            return Ok(sections);
-        }
-        sections.push((kind, body.to_vec()));
-    }
-}
-
-/// The capsule of sections, with its end.
-fn seal(sections: &[(SectionKind, Vec<u8>)]) -> Vec<u8> {
-    let mut capsule = HEAD.to_vec();
-    let mut chain = Chain::new();
-    let count = (sections.len() as u64).to_le_bytes();
-    let end = (SectionKind::End, count.to_vec());
-    for (kind, body) in sections.iter().chain([&end]) {
-        let (head, check) = chain.section(*kind, body);
-        capsule.extend_from_slice(&head);
-        capsule.extend_from_slice(body);
-        capsule.extend_from_slice(&check);
-    }
-    capsule
-}
-
 /// The newest version says that it ran under another instrumentation.
 fn forge_instrumentation(rng: &mut StdRng, sections: &mut Sections) -> Outcome {
     change_newest(sections, |commit| {
@@ -172,15 +136,7 @@ fn forge_instrumentation(rng: &mut StdRng, sections: &mut Sections) -> Outcome {
 
 /// The newest version has more memory than its step left, all zero, and the root of that.
 fn forge_growth(sections: &mut Sections) -> Outcome {
-    let base = sections.iter().find(|section| section.0 == SectionKind::Base);
-    let base = must("the base", BaseImage::decode(&base.ok_or("a base")?.1))?;
-    let mut image = Image::new(Arc::new(base));
-    for (_, body) in sections.iter().filter(|section| section.0 == SectionKind::Commit) {
-        let commit = must("a commit", Commit::decode(body))?;
-        let pages = commit.pages.iter().map(|(index, page)| (*index, Arc::new(**page))).collect();
-        image = must("a step", image.step(commit.header.memory_bytes, pages))?;
-        equal("the root", &commit.header.memory_root, &Tree::of(&image).root())?;
-    }
+    let image = memory_before(sections, sections.len())?;
     change_newest(sections, |commit| {
         commit.header.memory_bytes += 65_536;
         let grown = image.step(commit.header.memory_bytes, Vec::new());

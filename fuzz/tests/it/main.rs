@@ -12,6 +12,7 @@ mod torture;
 
 use std::time::Duration;
 
+use continuant_fuzz::canary::{self, CANARIES};
 use continuant_fuzz::{Counts, Plan, TARGETS, find, run, run_one};
 
 /// Runs the first seeds of a target.
@@ -63,6 +64,47 @@ fn admission_differential() {
     let counts = counted("admission_differential", 16);
     for what in ["permits compared", "refusals compared", "left to Cedar"] {
         assert!(counts.get(what).is_some_and(|&count| count > 500), "{what}: {counts:?}");
+    }
+}
+
+#[test]
+fn admission_soundness() {
+    // One of these runs goes through a database.
+    let counts = counted("admission_soundness", 24);
+    for what in ["pure sequences", "whole sequences", "permits", "refusals", "forgeries refuted"] {
+        assert!(counts.get(what).is_some_and(|&count| count > 0), "{what}: {counts:?}");
+    }
+}
+
+#[test]
+fn replay() {
+    let counts = counted("replay", 40);
+    for what in ["lineages", "lineages replayed"] {
+        assert!(counts.get(what).is_some_and(|&count| count > 0), "{what}: {counts:?}");
+    }
+}
+
+#[test]
+fn schema_layout() {
+    let counts = counted("schema_layout", 300);
+    assert!(counts["schemas"] > 60, "{counts:?}");
+}
+
+#[test]
+fn proof_malleability() {
+    let counts = counted("proof_malleability", 200);
+    for what in ["signatures", "proofs of ancestry", "signed bytes", "encodings"] {
+        assert!(counts.get(what).is_some_and(|&count| count > 0), "{what}: {counts:?}");
+    }
+}
+
+#[test]
+fn canaries_are_where_they_are_said_to_be() {
+    let tree = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+    canary::check(tree).unwrap();
+    for (index, one) in CANARIES.iter().enumerate() {
+        assert!(find(one.target).is_some(), "{one:?} is of a target");
+        assert!(!CANARIES[..index].iter().any(|other| other.name == one.name), "{}", one.name);
     }
 }
 

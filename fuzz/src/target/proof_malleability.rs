@@ -1,0 +1,150 @@
+//! What verifies does so by its own bytes and no others: credentials, proofs of ancestry, the
+//! encodings that hashes are of, and the bytes that are signed.
+//!
+//! Who has a secret key can sign the same again in other bytes, and any verifier must take both;
+//! nobody else can make a second signature of one, and none is one for two things.
+
+mod ancestry;
+mod signature;
+
+use object::commit::Commit;
+use object::credential::Credential;
+use object::hash::{ObjectId, VersionHash};
+use object::header::{HEADER_BYTES, Header};
+use object::input::{Input, Request};
+use rand::RngExt;
+use rand::rngs::StdRng;
+
+use crate::generate::{bytes, header, source};
+use crate::outcome::{Outcome, equal, hold, must};
+use crate::tally::Tally;
+
+pub(crate) fn run(seed: u64, tally: &Tally) -> Outcome {
+    let mut rng = source(seed);
+    let (what, tried) = match rng.random_range(0..4) {
+        0 => ("signatures", signature::run(&mut rng)?),
+        1 => ("proofs of ancestry", ancestry::run(&mut rng)?),
+        2 => ("signed bytes", signed_bytes(&mut rng)?),
+        _ => ("encodings", encodings(&mut rng)?),
+    };
+    tally.add(what, tried);
+    Ok(())
+}
+
+/// Different requests, and the same to other objects or under other terms, are signed as different
+/// bytes.
+fn signed_bytes(rng: &mut StdRng) -> Result<u64, String> {
+    /// All that a signature is over.
+    #[derive(Clone, PartialEq, Debug)]
+    struct Signed {
+        object: ObjectId,
+        request: Request,
+        nonce: u64,
+        expires: u64,
+        parent: Option<VersionHash>,
+    }
+    let encode = |it: &Signed| it.request.signed_bytes(it.object, it.nonce, it.expires, it.parent);
+    let mut input = header::input(rng);
+    let nonce = bytes::number(rng);
+    let one = Signed {
+        object: ObjectId(rng.random()),
+        request: input.request,
+        nonce,
+        expires: bytes::number(rng),
+        parent: rng.random_bool(0.5).then(|| VersionHash(rng.random())),
+    };
+    for _ in 0..16 {
+        let mut other = one.clone();
+        for _ in 0..rng.random_range(1..3) {
+            match rng.random_range(0..6) {
+                0 => other.object.0[rng.random_range(0..32)] ^= 1,
+                1 => other.nonce = bytes::number(rng),
+                2 => std::mem::swap(&mut other.nonce, &mut other.expires),
+                3 => other.parent = rng.random_bool(0.5).then(|| VersionHash(rng.random())),
+                4 => other.parent = Some(VersionHash(other.object.0)),
+                _ => {
+                    input = header::input(rng);
+                    other.request = near(rng, &other.request).unwrap_or(input.request);
+                }
+            }
+        }
+        let same = encode(&one) == encode(&other);
+        equal(&format!("that {one:?} and {other:?} are signed the same"), &(one == other), &same)?;
+    }
+    Ok(16)
+}
+
+/// A request that is nearly the same: bytes moved over the border of what is beside them.
+fn near(rng: &mut StdRng, request: &Request) -> Option<Request> {
+    let mut request = request.clone();
+    match &mut request {
+        Request::Create { salt, arguments } => {
+            arguments.extend_from_slice(&salt[..1]);
+            salt.rotate_left(1);
+        }
+        Request::Call { method, arguments } if rng.random_bool(0.5) => {
+            arguments.insert(0, method.pop()? as u8);
+        }
+        Request::Call { method, arguments } => {
+            let first = *arguments.first().filter(|byte| byte.is_ascii())?;
+            method.push(char::from(first));
+            arguments.remove(0);
+        }
+        Request::Write { fields } => {
+            let (path, value) = fields.last_mut()?;
+            value.insert(0, path.pop()? as u8);
+        }
+        Request::Cycle | Request::Amend { .. } => return None,
+    }
+    Some(request)
+}
+
+/// Bytes that decode are of one value only, and have a hash of their own.
+fn encodings(rng: &mut StdRng) -> Result<u64, String> {
+    let made = header::header(rng);
+    let (one, input) = (made.encode().to_vec(), header::input(rng));
+    for _ in 0..8 {
+        let mut other = one.clone();
+        bytes::change(rng, &mut other);
+        let Ok(decoded) = Header::decode(&other) else { continue };
+        equal("that headers of other bytes are the same", &(one == other), &(made == decoded))?;
+        equal("that their hashes are", &(one == other), &(made.hash() == decoded.hash()))?;
+        hold("a header has its length", other.len() == HEADER_BYTES)?;
+    }
+    let one = input.encode();
+    for _ in 0..8 {
+        let mut other = one.clone();
+        bytes::change(rng, &mut other);
+        let Ok(decoded) = Input::decode(&other) else { continue };
+        equal("that inputs of other bytes are the same", &(one == other), &(input == decoded))?;
+        equal("that their hashes are", &(one == other), &(input.hash() == decoded.hash()))?;
+    }
+    commits(rng, &made, &input)?;
+    Ok(16)
+}
+
+/// A commit whose bytes are others decodes to another, or not at all.
+fn commits(rng: &mut StdRng, made: &Header, input: &Input) -> Outcome {
+    let (input, effects) = (input.encode(), header::effects(rng).encode());
+    let admission = header::admission(rng).encode();
+    let header = Header { page_count: 0, memory_bytes: 0, ..made.clone() };
+    let commit = Commit {
+        header,
+        input: &input,
+        effects: &effects,
+        admission: &admission,
+        globals: None,
+        pages: Vec::new(),
+    };
+    let mut one = Vec::new();
+    commit.encode_into(&mut one);
+    for _ in 0..8 {
+        let mut other = one.clone();
+        bytes::change(rng, &mut other);
+        let Ok(decoded) = Commit::decode(&other) else { continue };
+        equal("that commits of other bytes are the same", &(one == other), &(commit == decoded))?;
+    }
+    let credential = Input::decode(&input).map(|input| input.credential);
+    let credential: Option<Credential> = must("decoding an input", credential)?;
+    hold("a credential decodes", credential.is_none_or(|it| it.signatures.len() < 5))
+}

@@ -1,0 +1,134 @@
+//! Lineages that an engine made: their capsules hold, and are refuted by a replay when a section
+//! was changed and all that names it hashed and sealed anew.
+//!
+//! It does not know which inputs are admitted.
+
+use std::io::Cursor;
+
+use continuant::{Clock, Code, Durability, Options, Replay, verify_capsule};
+use object::capsule::SectionKind;
+use object::limits::PAGE_BYTES;
+use object::policy::Policy;
+use rand::RngExt;
+use rand::rngs::StdRng;
+
+use crate::generate::lineage::START;
+use crate::outcome::{Outcome, equal, hold, must};
+use crate::runner::watch_threads;
+use crate::sections::{Sections, memory_before, seal, split};
+use crate::tally::Tally;
+use crate::vault::forged::{self, Before, Told};
+use crate::vault::law::{Law, keys};
+use crate::vault::{Ask, State, definition, wasm};
+
+/// Changes of one capsule.
+const CHANGES: u64 = 6;
+
+pub(super) fn run(rng: &mut StdRng, tally: &Tally) -> Outcome {
+    watch_threads();
+    let law = Law::ALL[rng.random_range(0..Law::ALL.len())];
+    let capsule = make(rng, law)?;
+    let sections = split(&capsule)?;
+    for _ in 0..CHANGES {
+        change(rng, law, sections.clone(), &capsule)?;
+    }
+    tally.add("lineages replayed", 1);
+    tally.add("changes replayed", CHANGES);
+    Ok(())
+}
+
+/// The capsule of a vault that an engine ran, which verifies and replays.
+fn make(rng: &mut StdRng, law: Law) -> Result<Vec<u8>, String> {
+    let directory = must("a temporary directory", tempfile::tempdir())?;
+    let options = Options::new().workers(1).cycles(false).clock(Clock::manual(START));
+    let db = must("opening", options.open(directory.path().join("db")))?;
+    let code = must("the vault's code", Code::wasm(wasm()))?;
+    let id = must("creating", db.create(code.policy(law.cedar()).salt(rng.random())))?;
+    let near = State { stamp: START, ..State::default() };
+    for nonce in 1..rng.random_range(4..14) {
+        let time = db.now() + [0, 1, 1000, 60_000][rng.random_range(0..4)];
+        must("waiting", db.run_until(time))?;
+        let ask = Ask::draw(rng, &near, time);
+        let Some(call) = ask.call(&db, id) else { continue };
+        let mut call = call.durability(Durability::Relaxed);
+        if rng.random_bool(0.6) {
+            for _ in 0..rng.random_range(1..4) {
+                call = call.signed(&keys()[rng.random_range(0..4)]);
+            }
+            call = call.nonce(nonce);
+        }
+        drop(call.wait());
+    }
+    let verified = must("verifying", db.verify(id, Replay::No))?;
+    equal("what a replay verifies", &verified, &must("a replay", db.verify(id, Replay::Yes))?)?;
+    let mut capsule = Vec::new();
+    must("exporting", db.export(id, &mut capsule))?;
+    for replay in [Replay::No, Replay::Yes] {
+        let found = verify_capsule(Cursor::new(&capsule[..]), replay);
+        equal("what a capsule has", &verified, &must("verifying a capsule", found)?)?;
+    }
+    Ok(capsule)
+}
+
+/// Changes one section.
+fn change(rng: &mut StdRng, law: Law, mut sections: Sections, capsule: &[u8]) -> Outcome {
+    // Where code ran is where a replay is needed.
+    let of_all = rng.random_range(0..sections.len());
+    let commits = (0..sections.len()).filter(|&at| sections[at].0 == SectionKind::Commit);
+    let commits: Vec<usize> = commits.collect();
+    let of_commits = commits[rng.random_range(0..commits.len())];
+    let at = if rng.random_bool(0.4) { of_all } else { of_commits };
+    let (what, told) = match sections[at].0 {
+        SectionKind::Commit => {
+            let image = memory_before(&sections, at)?;
+            let definition = definition(law);
+            let before = Before { definition: &definition, image: &image, time: START };
+            let body = &sections[at].1;
+            let (what, told, bytes) = match rng.random_bool(0.4) {
+                true => {
+                    let (what, bytes) = forged::change(rng, &before, body);
+                    (what, Told::Anyone, bytes)
+                }
+                false => forged::retell(rng, &before, body),
+            };
+            sections[at].1 = bytes;
+            (what, told)
+        }
+        SectionKind::Refusal => {
+            let (what, told, bytes) = forged::rerefuse(rng, &sections[at].1);
+            sections[at].1 = bytes;
+            (what, told)
+        }
+        SectionKind::Policy => {
+            let text = law.cedar() + "\n";
+            let schema = &definition(law).schema;
+            let policy = must("the same rules", Policy::parse(&text, schema))?;
+            sections[at].1 = policy.encode();
+            ("a policy of the same rules and other bytes", Told::Anyone)
+        }
+        SectionKind::Base => {
+            let page = rng.random_range(0..sections[at].1.len().min(PAGE_BYTES));
+            sections[at].1[page] ^= 1 << rng.random_range(0..8);
+            ("a base image of other bytes", Told::Anyone)
+        }
+        SectionKind::Code => {
+            sections[at].1.extend_from_slice(&[0, 2, 1, b'a']);
+            ("a module of other bytes", Told::Anyone)
+        }
+        other => return Err(format!("a section of kind {other:?}")),
+    };
+    // What nobody can tell by the record must not follow; all else is refuted at the end as well.
+    let is_last = at + 1 == sections.len();
+    if told == Told::Successor && is_last {
+        return Ok(());
+    }
+    if told != Told::Successor {
+        sections.truncate(at.max(3) + 1);
+    }
+    let changed = seal(&sections);
+    if changed == seal(&split(capsule)?[..sections.len()]) {
+        return Ok(());
+    }
+    let verified = verify_capsule(Cursor::new(changed), Replay::Yes);
+    hold(format_args!("{what}, section {at}, is refuted: {verified:?}"), verified.is_err())
+}

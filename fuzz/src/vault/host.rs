@@ -1,0 +1,200 @@
+//! A host of one vault, made of the pure functions alone: what an engine does, without a disk and
+//! without running code. What a step leaves is said by whoever asks for it.
+//!
+//! It does not know what must hold.
+
+use std::sync::Arc;
+
+use object::admission::{Step, admit, authenticate};
+use object::commit::Commit;
+use object::definition::Definition;
+use object::effects::{Admission, Effects, Output, encode_globals, globals_hash};
+use object::head::{Head, Outcome, genesis};
+use object::header::Header;
+use object::image::Image;
+use object::input::{Input, Request};
+use object::memory::{Memory, Page, Tree};
+use object::refusal::{Reason, Refusal, Verdict};
+use object::verify::Verifier;
+use object::write;
+
+use super::forged::Before;
+use super::law::Law;
+use super::{Made, STATE_PAGE, base, definition};
+
+/// A vault and its newest version.
+#[derive(Clone, Debug)]
+pub(crate) struct Host {
+    pub(crate) definition: Arc<Definition>,
+    pub(crate) head: Head,
+    pub(crate) image: Image,
+    tree: Tree,
+}
+
+/// What a step is said to leave.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Claim {
+    pub(crate) pages: Vec<(u32, Arc<Page>)>,
+    pub(crate) effects: Effects,
+    pub(crate) fuel: u64,
+    /// Bytes by which the memory grew.
+    pub(crate) grown: u64,
+    pub(crate) globals: Option<Vec<u64>>,
+}
+
+impl Claim {
+    /// What code leaves: this state and nothing else.
+    pub(crate) fn of(made: &Made, image: &Image) -> Claim {
+        let page = made.state.page();
+        let pages = match image.holds(STATE_PAGE, &page) {
+            true => Vec::new(),
+            false => vec![(STATE_PAGE, Arc::new(page))],
+        };
+        let output = |payload: [u8; 8]| Output { name: "put".into(), payload: payload.to_vec() };
+        let outputs = made.emits.map(output).into_iter().collect();
+        let effects = Effects { result: made.result.clone(), outputs, wake: made.wake };
+        Claim { pages, effects, fuel: 30, grown: 0, globals: None }
+    }
+}
+
+/// A version that was made and not taken yet.
+pub(crate) struct Draft {
+    pub(crate) header: Header,
+    pub(crate) bytes: Vec<u8>,
+    image: Image,
+    tree: Tree,
+}
+
+impl Host {
+    /// A vault at its genesis, and its genesis verified.
+    pub(crate) fn new(law: Law, salt: [u8; 16], time: u64) -> (Host, Verifier, Vec<u8>) {
+        let definition = definition(law);
+        let request = Request::Create { salt, arguments: Vec::new() };
+        let input = Input { request, time, credential: None };
+        let image = Image::new(base());
+        let (tree, claim) = (Tree::of(&image), Claim::default());
+        let header = genesis(&input, &outcome(&definition, &claim, &image, &tree));
+        let head = Head::new(header.clone());
+        let bytes = encode(header, &input, &claim, &Admission::default());
+        let commit = Commit::decode(&bytes).expect("it was encoded");
+        let verifier = Verifier::genesis(Arc::clone(&definition), base(), &commit);
+        let verifier = verifier.expect("a genesis that was just made holds");
+        (Host { definition, head, image, tree }, verifier, bytes)
+    }
+
+    /// What a forger of the next version builds on.
+    pub(crate) fn before(&self) -> Before<'_> {
+        let (definition, image) = (&*self.definition, &self.image);
+        Before { definition, image, time: self.head.header.time }
+    }
+
+    /// What a write leaves, if the schema has it.
+    pub(crate) fn written(&self, request: &Request) -> Option<Claim> {
+        let Request::Write { fields } = request else { return None };
+        let pages = write::apply(&self.definition, &self.image, fields).ok()?;
+        Some(Claim { pages, ..Claim::default() })
+    }
+
+    /// Decides as an engine does.
+    pub(crate) fn decide(
+        &self,
+        input: &Input,
+        claim: Option<&Claim>,
+    ) -> Result<Admission, Verdict> {
+        let signers = authenticate(&self.head, input)?;
+        let claim = claim.ok_or_else(|| Verdict::native(Reason::State, ""))?;
+        let after = self.after(claim);
+        let step = Step {
+            input,
+            before: &self.image,
+            after: &after,
+            effects: &claim.effects,
+            fuel: claim.fuel,
+            page_count: claim.pages.len() as u32,
+            instrumentation: 1,
+            policy: self.definition.policy.hash(),
+        };
+        admit(&self.definition, &self.head, signers, step)
+    }
+
+    fn after(&self, claim: &Claim) -> Image {
+        let bytes = self.image.bytes_count() + claim.grown;
+        self.image.step(bytes, claim.pages.clone()).expect("the pages are in the memory")
+    }
+
+    /// The version that the input, the claim and the admission make. A nonce that is not `fresh`
+    /// is not counted.
+    pub(crate) fn draft(
+        &self,
+        input: &Input,
+        claim: &Claim,
+        admission: &Admission,
+        fresh: bool,
+    ) -> Draft {
+        let (image, mut tree) = (self.after(claim), self.tree.clone());
+        let dirty: Vec<u32> = claim.pages.iter().map(|(index, _)| *index).collect();
+        tree.update(&image, &dirty);
+        let outcome = outcome(&self.definition, claim, &image, &tree);
+        let header = match fresh {
+            true => self.head.successor(input, &outcome, admission).0,
+            false => {
+                let unsigned = Input { credential: None, ..input.clone() };
+                let (header, _) = self.head.successor(&unsigned, &outcome, admission);
+                Header { input: input.hash(), ..header }
+            }
+        };
+        let bytes = encode(header.clone(), input, claim, admission);
+        Draft { header, bytes, image, tree }
+    }
+
+    /// Takes the version that the input, the claim and the admission make.
+    pub(crate) fn take(&mut self, input: &Input, claim: &Claim, admission: &Admission) -> Draft {
+        let draft = self.draft(input, claim, admission, true);
+        let outcome = outcome(&self.definition, claim, &draft.image, &draft.tree);
+        let (header, ledger) = self.head.successor(input, &outcome, admission);
+        self.head.advance(header, ledger);
+        (self.image, self.tree) = (draft.image.clone(), draft.tree.clone());
+        draft
+    }
+
+    /// Puts a refusal on record.
+    pub(crate) fn refuse(&mut self, input: &Input, verdict: Verdict) -> Refusal {
+        let refusal = self.head.refusal(input, verdict);
+        self.head.record(&refusal);
+        refusal
+    }
+}
+
+fn outcome<'a>(
+    definition: &'a Definition,
+    claim: &'a Claim,
+    image: &Image,
+    tree: &Tree,
+) -> Outcome<'a> {
+    Outcome {
+        effects: &claim.effects,
+        instrumentation: 1,
+        fuel: claim.fuel,
+        memory_bytes: image.bytes_count(),
+        memory_root: tree.root(),
+        page_count: claim.pages.len() as u32,
+        globals: globals_hash(claim.globals.as_deref().unwrap_or_default()),
+        parts: definition.parts(),
+        tracked: definition.policy.tracked(),
+    }
+}
+
+fn encode(header: Header, input: &Input, claim: &Claim, admission: &Admission) -> Vec<u8> {
+    let globals = claim.globals.as_ref().map(|globals| encode_globals(globals));
+    let commit = Commit {
+        header,
+        input: &input.encode(),
+        effects: &claim.effects.encode(),
+        admission: &admission.encode(),
+        globals: globals.as_deref(),
+        pages: claim.pages.iter().map(|(index, page)| (*index, &**page)).collect(),
+    };
+    let mut bytes = Vec::new();
+    commit.encode_into(&mut bytes);
+    bytes
+}

@@ -1,0 +1,181 @@
+//! The laws of vaults: each as a policy, and as a few lines that decide the same.
+//!
+//! They know nothing of signatures, nonces or wakes that are due: only what a policy sees.
+
+use std::sync::OnceLock;
+
+use object::credential::SigningKey;
+use object::refusal::Reason;
+
+use super::{Ask, State};
+
+/// The most that a policy can count to.
+const LONG_MAX: u64 = i64::MAX as u64;
+
+/// The keys that there are: the first three are somebody, the others strangers.
+pub(crate) fn keys() -> &'static [SigningKey] {
+    static KEYS: OnceLock<Vec<SigningKey>> = OnceLock::new();
+    KEYS.get_or_init(|| (1..6).map(|secret| SigningKey::from_secret(&[secret; 32])).collect())
+}
+
+/// The public half of one of them.
+pub(crate) fn public(index: usize) -> [u8; 32] {
+    keys()[index].public().0
+}
+
+/// What may be done to a vault.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Law {
+    /// Everything, by everybody.
+    Open,
+    /// Everything, by whoever signs.
+    Known,
+    /// Everything, by the first key when it is the lowest that signed; and the own cycle.
+    Owner,
+    /// Everything, by two of the first three keys.
+    Quorum,
+    /// What leaves the count and the entries that are there alone.
+    Append,
+    /// What comes a second after the last, stamped, and counts up by at most a hundred.
+    Rate,
+    /// What counts up, by at most ten; writes only by the second key.
+    Rising,
+}
+
+/// What a law is asked about.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Case<'a> {
+    pub(crate) ask: &'a Ask,
+    /// The keys that signed, ascending.
+    pub(crate) keys: &'a [[u8; 32]],
+    pub(crate) time: u64,
+    pub(crate) before: &'a State,
+    pub(crate) after: &'a State,
+    pub(crate) wake: Option<u64>,
+}
+
+/// The rules that permit; or why not, and the rules that say so.
+pub(crate) type Word = Result<Vec<&'static str>, (Reason, Vec<&'static str>)>;
+
+impl Law {
+    pub(crate) const ALL: [Law; 7] =
+        [Law::Open, Law::Known, Law::Owner, Law::Quorum, Law::Append, Law::Rate, Law::Rising];
+
+    /// The law as a policy.
+    pub(crate) fn cedar(self) -> String {
+        let key = |index| object::credential::PublicKey(public(index)).to_string();
+        let (a, b, c) = (key(0), key(1), key(2));
+        let signed = |one: &str, other: &str| {
+            format!(
+                "(context.signers.contains(\"{one}\") && context.signers.contains(\"{other}\"))"
+            )
+        };
+        match self {
+            Law::Open => r#"@id("anyone") permit(principal, action, resource);"#.to_string(),
+            Law::Known => r#"@id("known") permit(principal is Key, action, resource);"#.to_string(),
+            Law::Owner => format!(
+                r#"@id("owner") permit(principal == Key::"{a}", action, resource);
+                @id("itself") permit(principal is Object, action == Action::"advance", resource)
+                when {{ principal == resource }};"#
+            ),
+            Law::Quorum => format!(
+                r#"@id("quorum") permit(principal, action, resource)
+                when {{ {} || {} || {} }};"#,
+                signed(&a, &b),
+                signed(&a, &c),
+                signed(&b, &c)
+            ),
+            Law::Append => APPEND.to_string(),
+            Law::Rate => RATE.to_string(),
+            Law::Rising => format!(
+                r#"{RISING}
+                @id("closed") forbid(principal, action == Action::"write", resource)
+                unless {{ context.signers.contains("{b}") }};"#
+            ),
+        }
+    }
+
+    /// The law's word on a case.
+    pub(crate) fn word(self, case: Case<'_>) -> Word {
+        let Case { ask, keys, time, before, after, wake } = case;
+        let signed = |index| keys.contains(&public(index));
+        let permit = |rule, permits: bool| match permits {
+            true => Ok(vec![rule]),
+            false => Err((Reason::NotPermitted, vec![])),
+        };
+        match self {
+            Law::Open => permit("anyone", true),
+            Law::Known => permit("known", !keys.is_empty()),
+            Law::Owner if *ask == Ask::Cycle => permit("itself", true),
+            Law::Owner => permit("owner", keys.first() == Some(&public(0))),
+            Law::Quorum => permit("quorum", (0..3).filter(|&key| signed(key)).count() >= 2),
+            Law::Append => {
+                readable(&[before.count, after.count])?;
+                let lost = |before: Option<u32>, after| before.is_some() && before != after;
+                let lost = lost(before.first, after.first) || lost(before.second, after.second);
+                forbid(&[("kept", lost), ("sealed", before.count != after.count)])?;
+                permit("anyone", true)
+            }
+            Law::Rate => {
+                readable(&[before.stamp, after.stamp, before.count, after.count])?;
+                readable(&[wake.unwrap_or(0)])?;
+                forbid(&[("far", wake.is_some_and(|wake| wake > time + 100_000))])?;
+                let steady = time >= before.stamp + 1000 && after.stamp == time;
+                permit("steady", steady && after.count <= before.count + 100)
+            }
+            Law::Rising => {
+                readable(&[before.count, after.count])?;
+                let more = if let Ask::Add(more) = *ask { more } else { 0 };
+                readable(&[more])?;
+                let jumps = after.count.saturating_sub(before.count) > 10;
+                let closed = ask.is_write() && !signed(1);
+                forbid(&[("big", more > 10), ("closed", closed), ("jump", jumps)])?;
+                permit("rising", after.count > before.count)
+            }
+        }
+    }
+}
+
+/// That a policy can read these numbers.
+fn readable(numbers: &[u64]) -> Result<(), (Reason, Vec<&'static str>)> {
+    match numbers.iter().all(|&number| number <= LONG_MAX) {
+        true => Ok(()),
+        false => Err((Reason::Evaluation, vec![])),
+    }
+}
+
+/// That no rule forbids, of some in the order of their ids.
+fn forbid(rules: &[(&'static str, bool)]) -> Result<(), (Reason, Vec<&'static str>)> {
+    let broken: Vec<_> = rules.iter().filter(|rule| rule.1).map(|rule| rule.0).collect();
+    if broken.is_empty() { Ok(()) } else { Err((Reason::Forbidden, broken)) }
+}
+
+const APPEND: &str = r#"
+@id("anyone") permit(principal, action, resource);
+@id("kept") forbid(principal, action, resource)
+when {
+    (context.before has first
+        && !(context.after has first && context.after.first == context.before.first))
+    || (context.before has second
+        && !(context.after has second && context.after.second == context.before.second))
+};
+@id("sealed") forbid(principal, action, resource)
+unless { context.after.count == context.before.count };"#;
+
+const RATE: &str = r#"
+@id("steady") permit(principal, action, resource)
+when {
+    context.time >= context.before.stamp + 1000
+    && context.after.stamp == context.time
+    && context.after.count <= context.before.count + 100
+};
+@id("far") forbid(principal, action, resource)
+when { context.effects has wake && context.effects.wake > context.time + 100000 };"#;
+
+const RISING: &str = r#"
+@id("rising") permit(principal, action, resource)
+when { context.after.count > context.before.count };
+@id("jump") forbid(principal, action, resource)
+when { context.after.count - context.before.count > 10 };
+@id("big") forbid(principal, action == Action::"add", resource)
+when { context.input.more > 10 };"#;

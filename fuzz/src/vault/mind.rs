@@ -1,0 +1,165 @@
+//! What people and strangers think of: things to ask a vault for, signed, half signed, signed for
+//! something else, asked before, and tampered with.
+//!
+//! Invariant: what is drawn says truly whether each signature was made for just this; nobody here
+//! takes the word of what verifies signatures.
+
+use object::credential::{Credential, Signature};
+use object::hash::{ObjectId, VersionHash};
+use object::input::{Input, Request};
+use rand::RngExt;
+use rand::rngs::StdRng;
+
+use super::Ask;
+use super::law::{keys, public};
+use super::model::{Model, Signed, WEEK};
+
+/// Something that is asked for.
+pub(crate) struct Wish {
+    pub(crate) input: Input,
+    pub(crate) ask: Ask,
+    pub(crate) signed: Option<Signed>,
+}
+
+/// A signature that somebody made.
+struct Made {
+    object: ObjectId,
+    request: Request,
+    nonce: u64,
+    expires: u64,
+    parent: Option<VersionHash>,
+    signature: Signature,
+}
+
+/// All that was signed, and all that was asked for.
+#[derive(Default)]
+pub(crate) struct Mind {
+    made: Vec<Made>,
+    asked: Vec<(Ask, Input)>,
+}
+
+impl Mind {
+    /// Something to ask `object` for.
+    pub(crate) fn wish(
+        &mut self,
+        rng: &mut StdRng,
+        model: &Model,
+        object: ObjectId,
+        time: u64,
+    ) -> Wish {
+        let again = !self.asked.is_empty() && rng.random_bool(0.25);
+        let (ask, mut input) = match again {
+            true => self.asked[rng.random_range(0..self.asked.len())].clone(),
+            false => {
+                let ask = Ask::draw(rng, &model.state, time);
+                let request = ask.request();
+                (ask, Input { request, time, credential: None })
+            }
+        };
+        input.time = time;
+        if !again && rng.random_bool(0.5) {
+            input.credential = Some(self.sign(rng, model, object, &input.request, time));
+        }
+        let ask = match &mut input.credential {
+            Some(credential) if rng.random_bool(if again { 0.4 } else { 0.1 }) => {
+                tamper(rng, credential, model);
+                match rng.random_bool(0.2) {
+                    true => {
+                        let other = Ask::draw(rng, &model.state, time);
+                        input.request = other.request();
+                        other
+                    }
+                    false => ask,
+                }
+            }
+            _ => ask,
+        };
+        let signed = input.credential.as_ref().map(|it| self.judge(it, object, &input.request));
+        self.asked.push((ask.clone(), input.clone()));
+        Wish { input, ask, signed }
+    }
+
+    /// Signs a request as some people would.
+    fn sign(
+        &mut self,
+        rng: &mut StdRng,
+        model: &Model,
+        object: ObjectId,
+        request: &Request,
+        time: u64,
+    ) -> Credential {
+        let nonce = match rng.random_range(0..8) {
+            0 => model.last_nonce(),
+            1 => model.last_nonce().saturating_sub(1),
+            2 => rng.random_range(0..5),
+            _ => model.last_nonce() + rng.random_range(1..4),
+        };
+        let expires = match rng.random_range(0..16) {
+            0 => time.saturating_sub(1),
+            1 => time,
+            2 => time + WEEK + 1,
+            3 => time + WEEK,
+            _ => time + 60_000,
+        };
+        let mut credential = Credential::new(nonce, expires);
+        credential.parent = match rng.random_range(0..6) {
+            0 => Some(model.head),
+            1 if rng.random_bool(0.3) => Some(VersionHash(rng.random())),
+            _ => None,
+        };
+        // Whoever signs for another object has signed for that one only.
+        let signed_for = if rng.random_bool(0.05) { ObjectId(rng.random()) } else { object };
+        for _ in 0..rng.random_range(1..3) {
+            // Those who may are drawn more often than strangers.
+            let key = rng.random_range(0..keys().len() * 2) % 8 % keys().len();
+            credential.sign(&keys()[key], signed_for, request);
+        }
+        let (nonce, expires, parent) = (credential.nonce, credential.expires, credential.parent);
+        for &signature in &credential.signatures {
+            let (object, request) = (signed_for, request.clone());
+            self.made.push(Made { object, request, nonce, expires, parent, signature });
+        }
+        credential
+    }
+
+    /// What a credential is worth for this.
+    fn judge(&self, credential: &Credential, object: ObjectId, request: &Request) -> Signed {
+        let Credential { nonce, expires, parent, ref signatures } = *credential;
+        let is_made = |signature: &Signature| {
+            self.made.iter().any(|made| {
+                made.signature == *signature
+                    && made.object == object
+                    && made.request == *request
+                    && (made.nonce, made.expires, made.parent) == (nonce, expires, parent)
+            })
+        };
+        let keys: Vec<[u8; 32]> = signatures.iter().map(|signature| signature.key).collect();
+        let in_order = !keys.is_empty() && keys.is_sorted_by(|one, next| one < next);
+        let genuine = in_order && signatures.iter().all(is_made);
+        Signed { genuine, keys, nonce, expires, parent }
+    }
+}
+
+/// Changes a credential without its keys.
+fn tamper(rng: &mut StdRng, credential: &mut Credential, model: &Model) {
+    let count = credential.signatures.len();
+    match rng.random_range(0..10) {
+        0 => credential.nonce += 1,
+        1 => credential.nonce = model.last_nonce() + 1,
+        2 => credential.expires += 60_000,
+        3 => credential.parent = Some(model.head),
+        4 => credential.parent = None,
+        5 => credential.signatures.clear(),
+        6 if count > 1 => credential.signatures.swap(0, 1),
+        7 if count > 0 => credential.signatures.push(credential.signatures[0]),
+        _ if count > 0 => {
+            let signature = &mut credential.signatures[rng.random_range(0..count)];
+            match rng.random_range(0..3) {
+                0 => signature.key = public(rng.random_range(0..keys().len())),
+                1 => signature.bytes[rng.random_range(0..64)] ^= 1 << rng.random_range(0..8),
+                _ => signature.bytes = [0; 64],
+            }
+        }
+        _ => credential.nonce = 0,
+    }
+}
