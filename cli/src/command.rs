@@ -5,6 +5,7 @@
 mod advance;
 mod at;
 mod backup;
+mod batch;
 mod blame;
 mod call;
 mod check;
@@ -42,6 +43,7 @@ pub(crate) enum Command {
     Key(key::Key),
     Create(create::Create),
     Call(call::Call),
+    Batch(batch::Batch),
     Write(write::Write),
     Advance(advance::Advance),
     Run(run::Run),
@@ -72,6 +74,7 @@ pub(crate) fn run(arguments: Arguments, printer: &mut Printer) -> Result<()> {
         Command::Key(key) => key.run(printer),
         Command::Create(create) => create.run(&session, printer),
         Command::Call(call) => call.run(&session, printer),
+        Command::Batch(batch) => batch.run(&session, printer),
         Command::Write(write) => write.run(&session, printer),
         Command::Advance(advance) => advance.run(&session, printer),
         Command::Run(run) => run.run(&session, printer),

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use object::admission::{Step, admit, authenticate};
 use object::commit::Commit;
-use object::credential::PublicKey;
+use object::credential::{Memo, PublicKey};
 use object::definition::Definition;
 use object::effects::{Admission, encode_globals};
 use object::hash::ObjectId;
@@ -42,7 +42,7 @@ pub(crate) fn commit(
     input: Input,
     reply: Reply,
 ) -> Result<()> {
-    match step(slots, live, &input) {
+    match step(slots, live, &input, shared.memo()) {
         Ok((ran, admission)) => append(shared, resident, live, &input, ran, admission, reply),
         Err(Stop::Refused(verdict)) => refuse(shared, live, &input, verdict, reply),
         Err(Stop::Failed(error)) => {
@@ -55,8 +55,13 @@ pub(crate) fn commit(
 
 /// Verifies who asks, runs the step, and has it admitted. Changes nothing but the slot, which
 /// holds the memory of the version to be or, after an error, that of the head.
-fn step(slots: &mut Slots, live: &Live, input: &Input) -> Result<(Ran, Admission), Stop> {
-    let signers: Vec<PublicKey> = authenticate(&live.head, input).map_err(Stop::Refused)?;
+fn step(
+    slots: &mut Slots,
+    live: &Live,
+    input: &Input,
+    memo: &Memo,
+) -> Result<(Ran, Admission), Stop> {
+    let signers: Vec<PublicKey> = authenticate(&live.head, input, memo).map_err(Stop::Refused)?;
     let hash = live.definition.code.hash;
     let loaded = slots.load(hash, &live.code, &live.image)?;
     let ran = run(loaded, &live.definition, &live.image, &live.globals, input)?;

@@ -18,6 +18,7 @@ mod create;
 mod database;
 mod error;
 pub mod instrument;
+mod nonces;
 mod options;
 mod pool;
 mod replay;
@@ -31,7 +32,7 @@ mod ticket;
 mod timer;
 mod turn;
 
-pub use call::{Call, Code};
+pub use call::{Batch, Call, Code};
 pub use capsule::verify_capsule;
 pub use clock::Clock;
 pub use database::Database;

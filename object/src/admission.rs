@@ -7,7 +7,7 @@
 //!
 //! It does not know how the step was run.
 
-use crate::credential::{NonceProblem, PublicKey};
+use crate::credential::{Memo, NonceProblem, PublicKey};
 use crate::definition::Definition;
 use crate::effects::{Admission, Effects};
 use crate::error::ErrorKind;
@@ -36,12 +36,13 @@ pub struct Step<'a, B: ?Sized, A: ?Sized> {
     pub page_count: u32,
 }
 
-/// Verifies who asks, and that they may be asking this now: the keys that signed, ascending.
+/// Verifies who asks, and that they may be asking this now: the keys that signed, ascending. With
+/// one `memo` for many inputs, the signatures of a batch are verified once.
 ///
 /// # Errors
 ///
 /// The verdict of the first native rule that refuses.
-pub fn authenticate(head: &Head, input: &Input) -> Result<Vec<PublicKey>, Verdict> {
+pub fn authenticate(head: &Head, input: &Input, memo: &Memo) -> Result<Vec<PublicKey>, Verdict> {
     if input.request == Request::Cycle {
         if input.credential.is_some() {
             let detail = "the object's own cycle carries no credential";
@@ -69,7 +70,7 @@ pub fn authenticate(head: &Head, input: &Input) -> Result<Vec<PublicKey>, Verdic
         return Err(Verdict::native(Reason::WrongParent, detail));
     }
     let keys = credential
-        .verify(head.id, &input.request)
+        .verify(head.id, &input.request, memo)
         .map_err(|error| Verdict::native(Reason::Credential, problem(&error)))?;
     head.nonces.admit(&keys, credential.nonce, time).map_err(|problem| {
         let reason = match problem {

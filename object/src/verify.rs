@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use crate::admission::{Step, admit, arguments, authenticate};
 use crate::commit::Commit;
-use crate::credential::Nonces;
+use crate::credential::{Memo, Nonces};
 use crate::definition::Definition;
 use crate::effects::{Admission, Effects, decode_globals, globals_hash};
 use crate::error::{Error, Result};
@@ -37,6 +37,7 @@ pub struct Verifier {
     definition: Arc<Definition>,
     head: Head,
     replica: Replica,
+    memo: Memo,
 }
 
 /// The payloads of a commit, decoded.
@@ -80,7 +81,7 @@ impl Verifier {
         let outcome = replica.take(&definition, commit, &effects)?;
         let header = genesis(&input, &outcome, definition.parts());
         compare(&header, &commit.header)?;
-        Ok(Verifier { definition, head: Head::new(header), replica })
+        Ok(Verifier { definition, head: Head::new(header), replica, memo: Memo::default() })
     }
 
     /// Goes on behind headers, from the newest version's `image`, `globals` and `nonces`: that
@@ -116,7 +117,7 @@ impl Verifier {
         definition.schema.validate_state(&image, definition.code.state_address)?;
         head.nonces = Arc::new(nonces);
         let replica = Replica { image, tree, globals, globals_hash };
-        Ok(Verifier { definition, head, replica })
+        Ok(Verifier { definition, head, replica, memo: Memo::default() })
     }
 
     /// Verifies the next version.
@@ -136,7 +137,7 @@ impl Verifier {
             return Err(Error::mismatch("time", seq, expected, input.time));
         }
         let refused = |verdict| Error::mismatch("admission", seq, "a permit", verdict);
-        let signers = authenticate(&self.head, &input).map_err(refused)?;
+        let signers = authenticate(&self.head, &input, &self.memo).map_err(refused)?;
         let before = self.replica.image.clone();
         if let Request::Write { fields } = &input.request {
             let pages = write::apply(&self.definition, &before, fields)?;
@@ -193,7 +194,7 @@ impl Verifier {
         if expected != *refusal {
             return Err(Error::mismatch("refusal", seq, "one that follows", "another"));
         }
-        let native = authenticate(&self.head, &input).err();
+        let native = authenticate(&self.head, &input, &self.memo).err();
         if native.is_some() || is_native(refusal.verdict.reason) {
             let given = Some(&refusal.verdict);
             if native.as_ref() != given {

@@ -105,7 +105,7 @@ pub(super) fn cells(entry: &Entry, definition: &Definition) -> Result<[String; 5
 
 /// The keys that a refused input says it is of: they may be why it was refused.
 fn claimed(input: &Input) -> impl Iterator<Item = PublicKey> {
-    let signatures = input.credential.iter().flat_map(|credential| &credential.signatures);
+    let signatures = input.credential.iter().flat_map(|credential| credential.signatures());
     signatures.map(|signature| PublicKey(signature.key))
 }
 

@@ -14,7 +14,7 @@ use expect_test::{Expect, expect};
 use super::{CALL, CYCLE, SIGNED, WRITE};
 use crate::policy::wrap;
 use crate::samples;
-use crate::workshop::{Parts, Record, START, lineage, run};
+use crate::workshop::{Parts, Record, START, lineage, run, signatures};
 
 /// The refusals of `lineage`: the policy's, of a write; the nonce's; the cycle's.
 const POLICY: usize = 4;
@@ -166,7 +166,7 @@ fn a_call_that_is_forged_is_refused() {
     );
     check(
         CALL,
-        |parts| credential(parts).signatures.clear(),
+        |parts| signatures(credential(parts)).clear(),
         expect!["admission of version 2: expected a permit, found credential: no signature"],
     );
     check(
@@ -310,7 +310,7 @@ fn a_direct_write_with_a_forged_request_is_refused() {
     );
     check(
         SIGNED,
-        |parts| credential(parts).signatures.truncate(1),
+        |parts| signatures(credential(parts)).truncate(1),
         expect![[r#"
         admission of version 3: expected Admission { signers:
             [PublicKey(813977..)],
@@ -321,14 +321,14 @@ fn a_direct_write_with_a_forged_request_is_refused() {
     );
     check(
         SIGNED,
-        |parts| credential(parts).signatures.swap(0, 1),
+        |parts| signatures(credential(parts)).swap(0, 1),
         expect![[r#"
             admission of version 3: expected a permit, found credential: keys are not
                 distinct and ascending"#]],
     );
     check(
         SIGNED,
-        |parts| credential(parts).signatures[0].bytes[0] ^= 1,
+        |parts| signatures(credential(parts))[0].bytes[0] ^= 1,
         expect![[r#"
             admission of version 3: expected a permit, found credential: the signature of
                 813977.. does not
