@@ -9,6 +9,7 @@
 
 pub mod commits;
 mod counter;
+mod credentials;
 mod decisions;
 pub mod figure;
 pub mod floor;

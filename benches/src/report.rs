@@ -10,7 +10,8 @@ use anyhow::{Result, ensure};
 use crate::figure::{Figure, Peer, Unit};
 use crate::sizes::Sizes;
 use crate::{
-    commits, decisions, history, machine, opening, reads, recovery, space, steps, verification,
+    commits, credentials, decisions, history, machine, opening, reads, recovery, space, steps,
+    verification,
 };
 
 /// What is to be reported.
@@ -47,6 +48,7 @@ const BENCHES: &[Bench] = &[
     Bench { names: &[decisions::ACCOUNT], run: decisions::account },
     Bench { names: &[decisions::FLIGHT], run: decisions::flight },
     Bench { names: &[decisions::COMPILE], run: decisions::compile },
+    Bench { names: &[credentials::VERIFY, credentials::BATCH], run: credentials::credentials },
     Bench {
         names: &[reads::HELD_IDLE, reads::NEWEST_IDLE, reads::HELD_BUSY, reads::NEWEST_BUSY],
         run: reads::field_read,

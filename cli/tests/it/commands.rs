@@ -58,7 +58,7 @@ fn calls_are_made_under_one_signature() {
             "[\"visits\", \"increment\", 2]\n\n",
             "[\"other\", \"rename\", \"a name\"]\n",
             "[\"visits\", \"increment\", 1001]\n",
-            "[\"visits\", \"increment\", \"3\"]\n",
+            "[\"visits\", \"increment\", 3]\n",
         ),
     );
     terminal.write("bad.jsonl", "[\"visits\", \"increment\", 2]\n[\"visits\", \"increment\"]\n");
@@ -67,7 +67,7 @@ fn calls_are_made_under_one_signature() {
     expect![[r#"
         line 1: version 1, result 2
         line 3: version 1
-        line 4: refused: forbidden by limit
+        line 4: object ID: refused: forbidden by limit
         line 5: version 2, result 5
     "#]]
     .assert_eq(&hide_ids(&shown.stdout));
