@@ -1,5 +1,5 @@
-//! Who asks: Ed25519 keys, signatures over an input or over a batch of them, and the nonces that keep
-//! it from being asked twice.
+//! Who asks: Ed25519 keys, signatures over an input or over a batch of them, and the nonces that
+//! keep it from being asked twice.
 //!
 //! Verification is strict (RFC 8032 with cofactorless checks, no small-order keys) everywhere, so
 //! that every verifier gives the same verdict; `verify_each` is the only place where a signature is
@@ -187,8 +187,8 @@ fn put_signature(signatures: &mut Vec<Signature>, signature: Signature) {
     }
 }
 
-/// Verifies signatures over `bytes`, strictly: that there are some and not too many, that their keys
-/// ascend, and that each holds, of a key that is not weak.
+/// Verifies signatures over `bytes`, strictly: that there are some and not too many, that their
+/// keys ascend, and that each holds, of a key that is not weak.
 fn verify_each(signatures: &[Signature], bytes: impl FnOnce() -> Vec<u8>) -> Result<()> {
     let problem = |text: String| Error::from(ErrorKind::Credential(text));
     if signatures.is_empty() {

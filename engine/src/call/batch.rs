@@ -1,5 +1,5 @@
-//! Calls that are signed together: one signature of each key over all of them, of which each carries
-//! the path to what was signed.
+//! Calls that are signed together: one signature of each key over all of them, and with each the
+//! path to what was signed.
 //!
 //! It does not know how an input is run. The calls of a batch are posted in their order and then
 //! have nothing to do with each other: one may be refused and the next admitted.
@@ -52,8 +52,8 @@ impl<'a> Batch<'a> {
     ///
     /// # Errors
     ///
-    /// Those of [`Call::submit`] that are known before anything is signed, about the first call that
-    /// has one; [`NotSigned`](ErrorKind::NotSigned) for a batch without a key,
+    /// Those of [`Call::submit`] that are known before anything is signed, about the first call
+    /// that has one; [`NotSigned`](ErrorKind::NotSigned) for a batch without a key,
     /// [`TwoCredentials`](ErrorKind::TwoCredentials) when a call is signed by itself, and
     /// [`Object`](ErrorKind::Object) when the batch has more calls than one may have. Nothing was
     /// posted then.

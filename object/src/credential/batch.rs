@@ -1,9 +1,9 @@
 //! Batches: signatures over the root of a Merkle tree of inputs, each of which carries the path
 //! from itself to the root, so that anyone who holds one of them can verify it alone.
 //!
-//! A leaf binds what a signature over an input alone binds. A node without a neighbour is carried up
-//! as it is; the number of leaves, which is signed beside the root, says where that is so. It does
-//! not know which objects the inputs are for, nor who verifies.
+//! A leaf binds what a signature over an input alone binds. A node without a neighbour is carried
+//! up as it is; the number of leaves, which is signed beside the root, says where that is so. It
+//! does not know which objects the inputs are for, nor who verifies.
 //!
 //! Invariant: no two batches have the same signed bytes.
 

@@ -363,8 +363,8 @@ fn outcome<'a>(ran: &'a Ran, image: &Image, tree: &Tree, globals: &[u64]) -> Out
     }
 }
 
-/// A lineage of inputs that were signed together, beside one of another object: a call, a refusal by
-/// the policy, a direct write and a call by two keys.
+/// A lineage of inputs that were signed together, beside one of another object: a call, a refusal
+/// by the policy, a direct write and a call by two keys.
 pub(crate) fn batched() -> Workshop {
     let mut shop = Workshop::new();
     let at = |shop: &Workshop, request: Request, seconds: u64| {
