@@ -53,7 +53,7 @@ impl Counter {
             let (salt, arguments) = ([0; 16], Vec::new());
             let request = Request::Create { salt, arguments };
             let input = Input { request, time: 0, credential: None };
-            genesis(&input, &outcome(&effects, &before, 0), definition.parts())
+            genesis(&input, &outcome(&definition, &effects, &before, 0))
         };
         let head = Head::new(header);
         Counter { definition, head, before, after, page, input, effects }
@@ -67,17 +67,24 @@ impl Counter {
             effects: &self.effects,
             fuel: 100,
             page_count: 1,
+            instrumentation: 1,
+            policy: self.definition.policy.hash(),
         };
         admit(&self.definition, &self.head, Vec::new(), step).expect(EXPECTED)
     }
 
     fn successor(&self, admission: &Admission) -> Header {
-        let outcome = outcome(&self.effects, &self.after, 1);
+        let outcome = outcome(&self.definition, &self.effects, &self.after, 1);
         self.head.successor(&self.input, &outcome, admission).0
     }
 }
 
-fn outcome<'a>(effects: &'a Effects, image: &Image, page_count: u32) -> Outcome<'a> {
+fn outcome<'a>(
+    definition: &'a Definition,
+    effects: &'a Effects,
+    image: &Image,
+    page_count: u32,
+) -> Outcome<'a> {
     Outcome {
         effects,
         instrumentation: 1,
@@ -86,6 +93,8 @@ fn outcome<'a>(effects: &'a Effects, image: &Image, page_count: u32) -> Outcome<
         memory_root: Tree::of(image).root(),
         page_count,
         globals: globals_hash(&[]),
+        parts: definition.parts(),
+        tracked: definition.policy.tracked(),
     }
 }
 

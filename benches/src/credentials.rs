@@ -1,14 +1,17 @@
 //! What it costs to know who asks: of an input that is signed by itself, and of one of a batch.
 //!
-//! All is measured that comes before a step: the signatures, the expiry, the nonce.
+//! A signature is measured by itself, as the commit path calls it, and beside the curve's own
+//! arithmetic; an input of a batch with all that comes before a step.
 
-use anyhow::{Context, Result};
-use continuant::SigningKey;
+use std::hint::black_box;
+
+use anyhow::{Context, Result, ensure};
 use continuant::object::admission::authenticate;
 use continuant::object::credential::{Batch, Credential, Memo};
 use continuant::object::head::Head;
 use continuant::object::input::{Input, Request};
-use continuant::{Code, Options};
+use continuant::{Code, ObjectId, Options, SigningKey};
+use ed25519_dalek::{Signature, VerifyingKey};
 
 use crate::counter;
 use crate::figure::{Figure, Peer, Samples, Unit};
@@ -23,16 +26,44 @@ const BATCH_INPUTS: usize = 64;
 /// How long signatures hold, in milliseconds.
 const EXPIRY_MS: u64 = 60_000;
 
-/// Signed inputs to one counter.
-pub(crate) fn credentials(sizes: &Sizes, rounds: usize) -> Result<Vec<Figure>> {
+/// Reads of a field for each signature: one takes so much longer.
+const RATIO: usize = 1_000;
+
+/// The credential of an input with one signature, verified.
+pub(crate) fn verify(sizes: &Sizes, rounds: usize) -> Result<Vec<Figure>> {
+    let (object, key) = (ObjectId([7; 32]), SigningKey::from_secret(&[1; 32]));
+    let request = Request::Call { method: "increment".to_string(), arguments: vec![1; 8] };
+    let (mut credential, memo) = (Credential::new(1, 1_000), Memo::default());
+    credential.sign(&key, object, &request);
+    let bytes = request.signed_bytes(object, credential.nonce, credential.expires, None);
+    let signed = credential.signatures().first().context("it was signed")?;
+    let (public, signature) =
+        (VerifyingKey::from_bytes(&signed.key)?, Signature::from_bytes(&signed.bytes));
+    let (mut ours, mut floor) = (Samples::default(), Samples::default());
+    let count = (sizes.reads / RATIO).max(3);
+    for _ in 0..rounds {
+        let verify = || Ok(black_box(&credential).verify(object, black_box(&request), &memo)?);
+        ours.push(nanoseconds_each(count, verify)? / 1e3);
+        let alone = || Ok(black_box(&public).verify_strict(black_box(&bytes), &signature)?);
+        floor.push(nanoseconds_each(count, alone)? / 1e3);
+    }
+    let about = "one signature over a call: the signed bytes made, the key decoded, all verified";
+    let about_floor =
+        "verify_strict alone: the same bytes, made before, and the key, decoded before";
+    let vs = vec![Peer { name: "floor.verify_strict", about: about_floor, samples: floor }];
+    Ok(vec![Figure::new(VERIFY, about, Unit::MICROSECONDS, ours, vs)])
+}
+
+/// Inputs to one counter that are signed together, beside one that is signed alone.
+pub(crate) fn batch(sizes: &Sizes, rounds: usize) -> Result<Vec<Figure>> {
     let head = head()?;
     let key = SigningKey::from_secret(&[1; 32]);
     let (alone, together) = (alone(&head, &key), together(&head, &key)?);
-    let count = (sizes.reads / 1000).max(1);
-    let (mut verify, mut batch) = (Samples::default(), Samples::default());
+    let count = (sizes.reads / RATIO).max(1);
+    let (mut by_itself, mut batch) = (Samples::default(), Samples::default());
     for _ in 0..rounds {
         let one = || admitted(&head, &alone, &Memo::default());
-        verify.push(nanoseconds_each(count, one)? / 1000.0);
+        by_itself.push(nanoseconds_each(count, one)? / 1000.0);
         // Whose signature is verified anew for each batch.
         let all = || {
             let memo = Memo::default();
@@ -41,18 +72,15 @@ pub(crate) fn credentials(sizes: &Sizes, rounds: usize) -> Result<Vec<Figure>> {
         let batches = count.div_ceil(8);
         batch.push(nanoseconds_each(batches, all)? / 1000.0 / BATCH_INPUTS as f64);
     }
-    let about = "an input signed by one key: signature, expiry, nonce";
-    let about_batch = "one of 64 inputs under one signature, and its part of verifying that";
-    let vs = vec![Peer { name: VERIFY, about, samples: verify.clone() }];
-    Ok(vec![
-        Figure::new(VERIFY, about, Unit::MICROSECONDS, verify, Vec::new()),
-        Figure::new(BATCH, about_batch, Unit::MICROSECONDS, batch, vs),
-    ])
+    let about_alone = "an input signed by itself: signature, expiry, nonce";
+    let about = "one of 64 inputs under one signature, and its part of verifying that";
+    let vs = vec![Peer { name: "credential.alone", about: about_alone, samples: by_itself }];
+    Ok(vec![Figure::new(BATCH, about, Unit::MICROSECONDS, batch, vs)])
 }
 
 fn admitted(head: &Head, input: &Input, memo: &Memo) -> Result<()> {
     let signers = authenticate(head, input, memo).ok().context("it is signed well")?;
-    anyhow::ensure!(signers.len() == 1, "one key signed it");
+    ensure!(signers.len() == 1, "one key signed it");
     Ok(())
 }
 

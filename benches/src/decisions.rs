@@ -9,6 +9,7 @@ use continuant::object::admission::{Step, decide_by_cedar};
 use continuant::object::code;
 use continuant::object::effects::Effects;
 use continuant::object::input::{Input, Request};
+use continuant::object::ledger::Past;
 use continuant::object::policy::{Decision, Facts, Policy, Principal, Raw, STACK_BYTES};
 use continuant::object::schema::{Schema, encode_args};
 use continuant::{Code, Database, Options, SigningKey, Snapshot, Value, args};
@@ -123,11 +124,23 @@ impl Case {
             fuel: header.fuel,
             pages: header.page_count,
             time: header.time,
+            past: Past::NONE,
+            instrumentation: header.instrumentation,
+            policy: header.policy,
         };
         let (before, after) = (self.before.image(), self.after.image());
         let raw =
             Raw { before, after, state: definition.code.state_address, arguments: &arguments };
-        let step = Step { input: &input, before, after, effects: &effects, fuel: 0, page_count: 1 };
+        let step = Step {
+            input: &input,
+            before,
+            after,
+            effects: &effects,
+            fuel: header.fuel,
+            page_count: header.page_count,
+            instrumentation: header.instrumentation,
+            policy: header.policy,
+        };
         let decide = || definition.policy.decide_raw(black_box(&facts), black_box(&raw));
         let by_cedar = || decide_by_cedar(definition, black_box(&facts), &step);
         let ruling = decide().context("the rules are compiled, and decide")?;

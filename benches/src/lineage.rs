@@ -68,8 +68,8 @@ impl Lineage {
         self.page = field(&self.page, seq);
         let Slot { page, root, image } = Slot::new(&self.image, self.page)?;
         let outcome = payloads.outcome(root, 1);
-        let (header, nonces) = self.head.successor(&payloads.input, &outcome, &payloads.admission);
-        self.head.advance(header.clone(), nonces);
+        let (header, ledger) = self.head.successor(&payloads.input, &outcome, &payloads.admission);
+        self.head.advance(header.clone(), ledger);
         let before = std::mem::replace(&mut self.image, image);
         Ok(Version { header, payloads, before, page })
     }
@@ -88,7 +88,7 @@ impl Prepared {
         for Version { header, payloads, before, page } in &self.0 {
             let commit = payloads.commit(header.clone(), Some(page));
             let before = Some(before);
-            let change = Change::Commit(NewCommit { commit, base: None, nonces: None, before });
+            let change = Change::Commit(NewCommit { commit, base: None, ledger: None, before });
             store.append(&Append { changes: vec![change], ..Append::default() }, |_| {})?;
         }
         Ok(())

@@ -4,7 +4,7 @@
 //! It does not know stores. A memory root here is the hash of one page, which a store does not look
 //! into.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use anyhow::Result;
 use continuant::object::commit::Commit;
@@ -14,6 +14,7 @@ use continuant::object::head::{Outcome, Parts, genesis};
 use continuant::object::header::Header;
 use continuant::object::image::{BaseImage, Image};
 use continuant::object::input::{Input, Request};
+use continuant::object::ledger::Tracked;
 use continuant::object::memory::Page;
 use continuant::storage::{Append, Blob, Change, NewCommit, Store};
 
@@ -62,7 +63,18 @@ impl Payloads {
     pub(crate) fn outcome(&self, memory_root: MemoryRoot, page_count: u32) -> Outcome<'_> {
         let (instrumentation, fuel, globals) = (1, 100, globals_hash(&[]));
         let (effects, memory_bytes) = (&self.effects, MEMORY_BYTES);
-        Outcome { effects, instrumentation, fuel, memory_bytes, memory_root, page_count, globals }
+        let (parts, tracked) = (parts(), Tracked::NONE);
+        Outcome {
+            effects,
+            instrumentation,
+            fuel,
+            memory_bytes,
+            memory_root,
+            page_count,
+            globals,
+            parts,
+            tracked,
+        }
     }
 
     pub(crate) fn commit<'a>(&'a self, header: Header, page: Option<&'a Page>) -> Commit<'a> {
@@ -72,9 +84,18 @@ impl Payloads {
     }
 }
 
+/// What all objects are made of.
+fn parts() -> Parts {
+    static PARTS: LazyLock<Parts> = LazyLock::new(|| Parts {
+        code: CodeHash::of(CODE),
+        schema: SchemaHash::of(b"a schema"),
+        policy: PolicyHash::of(POLICY),
+    });
+    *PARTS
+}
+
 /// What all objects are created from.
 pub(crate) struct Mold {
-    parts: Parts,
     /// The memory that they start with.
     pub(crate) image: Image,
     base: Vec<u8>,
@@ -87,26 +108,21 @@ impl Mold {
         let memory = vec![0; MEMORY_BYTES as usize];
         let image = Image::new(Arc::new(BaseImage::new(&memory, Vec::new())?));
         let base = image.base().encode();
-        let parts = Parts {
-            code: CodeHash::of(CODE),
-            schema: SchemaHash::of(b"a schema"),
-            policy: PolicyHash::of(POLICY),
-        };
         let (base_hash, zero_root) = (BaseHash::of(&base), MemoryRoot::of(&memory));
-        Ok(Mold { parts, image, base, base_hash, zero_root })
+        Ok(Mold { image, base, base_hash, zero_root })
     }
 
     /// Creates the object that has this number, without waiting for the disk.
     pub(crate) fn create(&self, store: &Store, number: u64, wake: Option<u64>) -> Result<Header> {
         let payloads = Payloads::creation(number, wake);
-        let header = genesis(&payloads.input, &payloads.outcome(self.zero_root, 0), self.parts);
+        let header = genesis(&payloads.input, &payloads.outcome(self.zero_root, 0));
         // The store keeps each of them once; looking whether it has them is not free.
         let blobs = match number {
             0 => vec![Blob::Code(CODE), Blob::Policy(POLICY), Blob::Base(&self.base)],
             _ => Vec::new(),
         };
         let commit = payloads.commit(header.clone(), None);
-        let change = NewCommit { commit, base: Some(self.base_hash), nonces: None, before: None };
+        let change = NewCommit { commit, base: Some(self.base_hash), ledger: None, before: None };
         let changes = vec![Change::Commit(change)];
         store.append(&Append { blobs, changes, names: Vec::new() }, |_| {})?;
         Ok(header)

@@ -14,10 +14,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use continuant::ObjectId;
-use continuant::object::credential::Nonces;
 use continuant::object::head::Head;
 use continuant::object::header::Header;
 use continuant::object::image::Image;
+use continuant::object::ledger::Ledger;
 use continuant::object::memory::Page;
 use continuant::storage::{self, Append, Change, NewCommit, Store};
 
@@ -31,7 +31,7 @@ pub struct Population {
     images: Vec<Image>,
     /// The objects that have a version in `next`.
     objects: Range<usize>,
-    next: Vec<(Header, Arc<Nonces>)>,
+    next: Vec<(Header, Arc<Ledger>)>,
     pages: Pages,
     payloads: Payloads,
 }
@@ -158,7 +158,7 @@ impl Population {
         let header = &self.next[object - self.objects.start].0;
         let commit = self.payloads.commit(header.clone(), Some(&self.pages.of(object).page));
         let before = Some(&self.images[object]);
-        let change = Change::Commit(NewCommit { commit, base: None, nonces: None, before });
+        let change = Change::Commit(NewCommit { commit, base: None, ledger: None, before });
         append(&Append { changes: vec![change], ..Append::default() })
     }
 
@@ -175,8 +175,8 @@ impl Population {
     }
 
     fn advance(&mut self) {
-        for (object, (header, nonces)) in self.objects.clone().zip(self.next.drain(..)) {
-            self.heads[object].advance(header, nonces);
+        for (object, (header, ledger)) in self.objects.clone().zip(self.next.drain(..)) {
+            self.heads[object].advance(header, ledger);
             self.images[object] = self.pages.of(object).image.clone();
         }
         self.objects = 0..0;

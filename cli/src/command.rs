@@ -2,6 +2,7 @@
 //!
 //! It knows which there are, and nothing of what they do.
 
+mod admit;
 mod advance;
 mod at;
 mod backup;
@@ -14,6 +15,7 @@ mod create;
 mod demo;
 mod diff;
 mod dump;
+mod explain;
 mod export;
 mod get;
 mod history;
@@ -21,6 +23,7 @@ mod import;
 mod init;
 mod key;
 mod list;
+mod policy;
 mod restore;
 mod retain;
 mod run;
@@ -45,12 +48,16 @@ pub(crate) enum Command {
     Call(call::Call),
     Batch(batch::Batch),
     Write(write::Write),
+    Admit(admit::Admit),
+    #[command(subcommand)]
+    Policy(policy::Policy),
     Advance(advance::Advance),
     Run(run::Run),
     Show(show::Show),
     Get(get::Get),
     List(list::List),
     History(history::History),
+    Explain(explain::Explain),
     At(at::At),
     Diff(diff::Diff),
     Blame(blame::Blame),
@@ -76,12 +83,15 @@ pub(crate) fn run(arguments: Arguments, printer: &mut Printer) -> Result<()> {
         Command::Call(call) => call.run(&session, printer),
         Command::Batch(batch) => batch.run(&session, printer),
         Command::Write(write) => write.run(&session, printer),
+        Command::Admit(admit) => admit.run(&session, printer),
+        Command::Policy(policy) => policy.run(&session, printer),
         Command::Advance(advance) => advance.run(&session, printer),
         Command::Run(run) => run.run(&session, printer),
         Command::Show(show) => show.run(&session, printer),
         Command::Get(get) => get.run(&session, printer),
         Command::List(list) => list.run(&session, printer),
         Command::History(history) => history.run(&session, printer),
+        Command::Explain(explain) => explain.run(&session, printer),
         Command::At(at) => at.run(&session, printer),
         Command::Diff(diff) => diff.run(&session, printer),
         Command::Blame(blame) => blame.run(&session, printer),

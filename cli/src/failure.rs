@@ -47,6 +47,11 @@ impl Failure {
         Failure { kind, exit_code: MISSING, message: message.into() }
     }
 
+    /// An input that would be refused.
+    pub(crate) fn refused(message: impl Into<String>) -> Failure {
+        Failure { kind: "refused", exit_code: REFUSED, message: message.into() }
+    }
+
     /// Something at rest that is damaged or does not verify.
     pub(crate) fn damaged(kind: &'static str, message: impl Into<String>) -> Failure {
         Failure { kind, exit_code: DAMAGED, message: message.into() }
@@ -106,11 +111,13 @@ impl From<Error> for Failure {
             ErrorKind::Missing { .. } => ("missing", DAMAGED),
             ErrorKind::NoObject => ("no-object", MISSING),
             ErrorKind::NoVersion { .. } => ("no-version", MISSING),
+            ErrorKind::NoRefusal { .. } => ("no-refusal", MISSING),
             ErrorKind::Read(_) => ("io", FAILED),
             ErrorKind::Section { .. } => ("capsule", DAMAGED),
             ErrorKind::MailboxFull { .. } => ("mailbox-full", FAILED),
             ErrorKind::NotDue { .. } => ("not-due", FAILED),
             ErrorKind::NotDurable => ("not-durable", FAILED),
+            ErrorKind::LastPolicy => ("last-policy", FAILED),
             ErrorKind::Limit { .. } => ("limit", FAILED),
             ErrorKind::Replay { .. } => ("replay", DAMAGED),
             ErrorKind::Closed => ("closed", FAILED),

@@ -45,8 +45,12 @@ pub(crate) fn arguments(method: &str, words: &[String], params: &[Param]) -> Res
     words.iter().zip(params).map(read).collect()
 }
 
-/// A field's path and new value, of a word `path=value`.
-pub(crate) fn field<'a>(word: &'a str, schema: &Schema) -> Result<(&'a str, Value)> {
+/// Fields' paths and new values, of words `path=value`.
+pub(crate) fn fields<'a>(words: &'a [String], schema: &Schema) -> Result<Vec<(&'a str, Value)>> {
+    words.iter().map(|word| field(word, schema)).collect()
+}
+
+fn field<'a>(word: &'a str, schema: &Schema) -> Result<(&'a str, Value)> {
     let Some((path, text)) = word.split_once('=') else {
         return Err(Failure::usage(format!("expected path=value, found {word:?}")));
     };

@@ -1,6 +1,7 @@
 //! What a caller builds: the code of an object to be, and an input with its credentials.
 //!
-//! It does not know how an input is run; [`Call::submit`] posts it and that is all.
+//! It does not know how an input is run: [`Call::submit`] posts it and [`Call::dry_run`] asks what
+//! would become of it, and that is all.
 
 mod batch;
 
@@ -14,7 +15,9 @@ use object::schema::Value;
 use parking_lot::Mutex;
 
 use crate::error::{ErrorKind, Result};
+use crate::explain::{self, Explanation};
 use crate::nonces::Nonces;
+use crate::pool::on_thread;
 use crate::reply::{Answer, Pending, Receipt, channel};
 use crate::shared::Shared;
 use crate::ticket::Durability;
@@ -168,18 +171,66 @@ impl<'a> Call<'a> {
     }
 
     fn post(self) -> Result<Pending> {
+        let mut nonces = None;
+        let (terms, input) = self.input(&mut nonces)?;
+        terms.post(input)
+    }
+
+    /// The input, with its credential; last nonces that are locked for it stay so in `nonces`, which
+    /// is kept until the input is posted.
+    fn input(self, nonces: &mut Option<Nonces<'a>>) -> Result<(Terms<'a>, Input)> {
         let Call { request, keys, terms } = self;
         let request = request?;
         if keys.is_empty() {
             terms.not_signed()?;
-            return terms.post(request, terms.shared.clock().now(), None);
+            let input = terms.input(request, terms.shared.clock().now(), None)?;
+            return Ok((terms, input));
         }
         let (time, expires) = terms.times()?;
-        // Kept until the input is posted.
-        let mut nonces = Nonces::lock(terms.to_draw().into_iter());
-        let mut credential = terms.credential(expires, &mut nonces);
+        let nonces = nonces.insert(Nonces::lock(terms.to_draw().into_iter()));
+        let mut credential = terms.credential(expires, nonces);
         keys.iter().for_each(|key| credential.sign(key, terms.object, &request));
-        terms.post(request, time, Some(credential))
+        let input = terms.input(request, time, Some(credential))?;
+        Ok((terms, input))
+    }
+
+    /// What would become of the input if it were the next that the object is given, and why: it is
+    /// run and decided on as if it were submitted, behind the wakes that are due, and nothing is
+    /// committed, put on record, or used up.
+    ///
+    /// ```
+    /// use continuant::{Code, Database, args};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # std::env::set_current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))?;
+    /// # let directory = tempfile::tempdir()?;
+    /// # let db = Database::open(directory.path().join("db"))?;
+    /// # let code = Code::wasm(std::fs::read("guest/objects/counter.wasm")?)?
+    /// #     .policy(std::fs::read_to_string("guest/examples/counter/policy.cedar")?);
+    /// # let counter = db.create(code)?;
+    /// let told = db.call(counter, "increment", args![1_000_000u64]).dry_run()?;
+    /// let verdict = told.verdict.unwrap_err();
+    /// assert_eq!(verdict.reason.name(), "not-permitted");
+    /// let policy = told.policy.expect("it was the policy that refused");
+    /// let count = &policy.rules[0];                           // the rule that does not hold
+    /// assert_eq!(count.id, "count");
+    /// assert_eq!(count.reads[0].path, "input.by");            // and what it reads
+    /// assert_eq!(count.reads[0].value, Ok(Some(1_000_000i64.into())));
+    /// assert_eq!(db.info(counter)?.seq, 0, "nothing happened");
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Call::submit`], and what kept the engine from a verdict: that the input would be
+    /// refused is none.
+    pub fn dry_run(self) -> Result<Explanation> {
+        let (shared, object) = (self.terms.shared, self.terms.object);
+        let told = self.input(&mut None);
+        let told =
+            told.and_then(|(_, input)| on_thread(|| explain::dry_run(shared, object, input))?);
+        told.map_err(|error| error.about(object))
     }
 
     /// Posts the input and blocks until its version is durable, or relaxed.
@@ -227,10 +278,15 @@ impl<'a> Terms<'a> {
         Credential { parent: self.parent, ..Credential::new(nonce, expires) }
     }
 
-    /// Posts the input.
-    fn post(&self, request: Request, time: u64, credential: Option<Credential>) -> Result<Pending> {
+    /// The input, within its limits.
+    fn input(&self, request: Request, time: u64, credential: Option<Credential>) -> Result<Input> {
         let input = Input { request, time, credential };
         input.validate()?;
+        Ok(input)
+    }
+
+    /// Posts the input.
+    fn post(&self, input: Input) -> Result<Pending> {
         let (reply, pending) = channel(self.durability);
         self.shared.post_input(self.object, input, reply)?;
         Ok(pending)

@@ -8,17 +8,17 @@
 
 use std::sync::Arc;
 
-use object::admission::{Step, admit, authenticate};
+use object::admission::{admit, authenticate};
 use object::commit::Commit;
 use object::credential::{Memo, PublicKey};
 use object::definition::Definition;
-use object::effects::{Admission, encode_globals};
+use object::effects::{Admission, Effects, encode_globals};
 use object::hash::ObjectId;
-use object::header::{Header, Kind};
+use object::header::Header;
 use object::input::{Input, Request};
 use object::refusal::Verdict;
-use object::schema::decode_value;
-use storage::{Append, Change, NewCommit, Store};
+use object::schema::{Value, decode_value};
+use storage::{Append, Blob, Change, NewCommit, Store};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::reply::{Early, Receipt, Reply};
@@ -55,7 +55,7 @@ pub(crate) fn commit(
 
 /// Verifies who asks, runs the step, and has it admitted. Changes nothing but the slot, which
 /// holds the memory of the version to be or, after an error, that of the head.
-fn step(
+pub(crate) fn step(
     slots: &mut Slots,
     live: &Live,
     input: &Input,
@@ -65,18 +65,10 @@ fn step(
     let hash = live.definition.code.hash;
     let loaded = slots.load(hash, &live.code, &live.image)?;
     let ran = run(loaded, &live.definition, &live.image, &live.globals, input)?;
-    let step = Step {
-        input,
-        before: &live.image,
-        after: &ran.image,
-        effects: &ran.effects,
-        fuel: ran.fuel,
-        page_count: ran.changed.len() as u32,
-    };
-    match admit(&live.definition, &live.head, signers, step) {
+    match admit(&live.definition, &live.head, signers, ran.of(input, &live.image)) {
         Ok(admission) => {
-            // A direct write leaves the slot alone: it still holds the image from before.
-            if input.request.kind() != Kind::Write {
+            // Without the code the slot is left alone: it still holds the image from before.
+            if input.request.runs_code() {
                 loaded.accept(&ran.image);
             }
             Ok((ran, admission))
@@ -99,8 +91,8 @@ fn append(
     reply: Reply,
 ) -> Result<()> {
     live.tree.update(&ran.image, &ran.changed);
-    let (header, nonces) = live.head.successor(input, &ran.outcome(&live.tree), &admission);
-    let new_nonces = (!Arc::ptr_eq(&nonces, &live.head.nonces)).then(|| nonces.encode());
+    let (header, ledger) = live.head.successor(input, &ran.outcome(&live.tree), &admission);
+    let new_ledger = (!Arc::ptr_eq(&ledger, &live.head.ledger)).then(|| ledger.encode());
     let globals = (ran.globals != live.globals).then(|| encode_globals(&ran.globals));
     let commit = Commit {
         header: header.clone(),
@@ -111,15 +103,18 @@ fn append(
         pages: ran.pages().collect(),
     };
     let change =
-        NewCommit { commit, base: None, nonces: new_nonces.as_deref(), before: Some(&live.image) };
-    let append = Append { changes: vec![Change::Commit(change)], ..Append::default() };
+        NewCommit { commit, base: None, ledger: new_ledger.as_deref(), before: Some(&live.image) };
+    let policy = match &input.request {
+        Request::Amend { policy } => Some(Blob::Policy(policy)),
+        _ => None,
+    };
+    let blobs = policy.into_iter().collect();
+    let append = Append { blobs, changes: vec![Change::Commit(change)], ..Append::default() };
     let receipt = receipt(&live.definition, &header, input, &ran, admission.rules);
     let early = put(shared.store(), live.head.id, &append, reply, Ok(receipt));
     let early = early.inspect_err(|_| live.stale = true)?;
     let armed = live.armed();
-    live.head.advance(header, nonces);
-    (live.image, live.globals) = (ran.image, ran.globals);
-    live.missed = None;
+    live.advance(header, ledger, ran);
     resident.publish(live);
     if live.head.header.wake != armed {
         shared.timer().change(live.head.id, armed, live.head.header.wake);
@@ -185,13 +180,8 @@ pub(crate) fn receipt(
     ran: &Ran,
     rules: Vec<String>,
 ) -> Receipt {
-    let result = match &input.request {
-        Request::Call { method, .. } => definition.schema.method(method),
-        _ => None,
-    };
-    let result = result.and_then(|method| method.result.as_ref()).map(|ty| {
-        decode_value(&ran.effects.result, ty).expect("the step encoded it with the same type")
-    });
+    let result = result(definition, &input.request, &ran.effects);
+    let result = result.expect("the step encoded it with the same type");
     Receipt {
         object: header.object_id(),
         version: header.hash(),
@@ -201,4 +191,15 @@ pub(crate) fn receipt(
         ticket: Ticket::DURABLE,
         outputs: ran.effects.outputs.clone(),
     }
+}
+
+/// The result of the method that a request calls, if it has one.
+pub(crate) fn result(
+    definition: &Definition,
+    request: &Request,
+    effects: &Effects,
+) -> object::Result<Option<Value>> {
+    let Request::Call { method, .. } = request else { return Ok(None) };
+    let ty = definition.schema.method(method).and_then(|method| method.result.as_ref());
+    ty.map(|ty| decode_value(&effects.result, ty)).transpose()
 }

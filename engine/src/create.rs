@@ -57,7 +57,7 @@ pub(crate) fn create(
 
     let mut tree = Tree::clone(&runnable.tree);
     tree.update(&ran.image, &ran.changed);
-    let header = genesis(&input, &ran.outcome(&tree), definition.parts());
+    let header = genesis(&input, &ran.outcome(&tree));
     let head = Head::new(header.clone());
     let id = head.id;
     let wake = header.wake;
@@ -107,7 +107,7 @@ fn append(
     };
     let (policy, base) = (definition.policy.encode(), runnable.base.encode());
     let (base_hash, before) = (Some(runnable.base_hash), Image::new(Arc::clone(&runnable.base)));
-    let change = NewCommit { commit, base: base_hash, nonces: None, before: Some(&before) };
+    let change = NewCommit { commit, base: base_hash, ledger: None, before: Some(&before) };
     let append = Append {
         blobs: vec![Blob::Code(&code.wasm), Blob::Policy(&policy), Blob::Base(&base)],
         changes: vec![Change::Commit(change)],

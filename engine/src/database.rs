@@ -14,6 +14,7 @@ use std::thread::JoinHandle;
 use object::definition::Definition;
 use object::hash::{CodeHash, ObjectId, PolicyHash};
 use object::input::Request;
+use object::policy::Policy;
 use object::schema::{Value, encode_args, encode_value};
 use query::{Diff, Snapshot, VersionEntry};
 use storage::{LineageEntry, ObjectInfo, Stats, StoredCommit};
@@ -22,8 +23,10 @@ use crate::call::{Batch, Call, Code};
 use crate::capsule;
 use crate::create;
 use crate::error::{Error, ErrorKind, Result};
+use crate::explain::{self, Explanation};
 use crate::options::Options;
 use crate::pool::{Pool, on_thread};
+use crate::rehearsal::{self, Rehearsal};
 use crate::replay::{Auditor, Replay, Verified};
 use crate::reply::{Pending, Receipt, channel};
 use crate::shared::{Shared, missing};
@@ -149,6 +152,67 @@ impl Database {
             Ok(Request::Write { fields })
         });
         Call::new(&self.shared, id, request)
+    }
+
+    /// Another policy, as Cedar text, governed by the one that there is: its action is `amend`, and
+    /// only a rule that names it permits it. The version that is made of it carries the new policy,
+    /// which decides on all that follows.
+    ///
+    /// A policy that permits no amendment would be the object's last, so that submitting it fails
+    /// with [`LastPolicy`](ErrorKind::LastPolicy); see
+    /// [`amend_for_good`](Database::amend_for_good). What the new policy would have said of the
+    /// versions on record, [`rehearse`](Database::rehearse) tells.
+    pub fn amend(&self, id: ObjectId, policy: &str) -> Call<'_> {
+        let amended = self.policy(id, policy).and_then(|policy| match policy.is_amendable() {
+            true => Ok(policy),
+            false => Err(ErrorKind::LastPolicy.into()),
+        });
+        Call::new(&self.shared, id, amended.map(amendment))
+    }
+
+    /// Like [`amend`](Database::amend), but for a policy that is never to be changed again.
+    pub fn amend_for_good(&self, id: ObjectId, policy: &str) -> Call<'_> {
+        Call::new(&self.shared, id, self.policy(id, policy).map(amendment))
+    }
+
+    /// What another policy, as Cedar text, would say of the last so many versions on record, as if
+    /// it had been the object's since then.
+    ///
+    /// ```
+    /// # use continuant::{Code, Database, args};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let directory = tempfile::tempdir()?;
+    /// # let db = Database::open(directory.path().join("db"))?;
+    /// # std::env::set_current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))?;
+    /// # let policy = std::fs::read_to_string("guest/examples/counter/policy.cedar")?;
+    /// # let wasm = std::fs::read("guest/objects/counter.wasm")?;
+    /// let counter = db.create(Code::wasm(wasm)?.policy(&policy))?;
+    /// db.call(counter, "increment", args![2u64]).wait()?;
+    /// db.call(counter, "increment", args![20u64]).wait()?;
+    /// let stricter = policy.replace("context.input.by <= 1000", "context.input.by <= 10");
+    /// let told = db.rehearse(counter, &stricter, 1_000)?;
+    /// assert_eq!((told.versions, told.refused.len()), (2, 1));
+    /// assert_eq!(told.refused[0].0, 2, "the second version would not have been made");
+    /// assert!(!told.is_amendable, "no rule permits `amend`: it would be the last policy");
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Object`](ErrorKind::Object) when it is no policy for the object's schema;
+    /// [`NoObject`](ErrorKind::NoObject), and those of the store.
+    pub fn rehearse(&self, id: ObjectId, policy: &str, last: u64) -> Result<Rehearsal> {
+        let policy = self.policy(id, policy).map_err(|error| error.about(id))?.encode();
+        let told = on_thread(|| rehearsal::rehearse(&self.shared, id, &policy, last))?;
+        told.map_err(|error| error.about(id))
+    }
+
+    /// Another policy for an object, parsed on a thread with a worker's stack.
+    fn policy(&self, id: ObjectId, text: &str) -> Result<Policy> {
+        let (definition, text) = (self.definition_of(id)?, text.to_string());
+        let parse = move |_: &mut Slots| Policy::parse(&text, &definition.schema);
+        Ok(self.shared.queue().on_worker(parse)??)
     }
 
     /// Runs the object's own cycle if its wake is due, and waits until that is durable.
@@ -304,6 +368,53 @@ impl Database {
         Ok(query::blame(self.shared.store(), snapshot.definition(), id, path)?)
     }
 
+    /// Why a version was admitted: what decided, the rules with their text, and the values that
+    /// they read of the step. It is decided on again, of what is on record.
+    ///
+    /// ```
+    /// use continuant::{Code, Database, args};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # std::env::set_current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))?;
+    /// # let directory = tempfile::tempdir()?;
+    /// # let db = Database::open(directory.path().join("db"))?;
+    /// # let code = Code::wasm(std::fs::read("guest/objects/counter.wasm")?)?
+    /// #     .policy(std::fs::read_to_string("guest/examples/counter/policy.cedar")?);
+    /// # let counter = db.create(code)?;
+    /// db.call(counter, "increment", args![2u64]).wait()?;
+    /// let told = db.explain(counter, 1)?;
+    /// let policy = told.policy.expect("a call is governed by the policy");
+    /// for rule in &policy.rules {
+    ///     println!("{}", rule.text);                          // @id("count") permit(...) ...
+    ///     for read in &rule.reads {
+    ///         println!("{} = {:?}", read.path, read.value);   // input.by = Ok(Some(S64(2)))
+    ///     }
+    /// }
+    /// # assert_eq!(policy.rules.len(), 1);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Database::at`], of the version and of the one before it, and
+    /// [`Replay`](ErrorKind::Replay) when the policy does not say what is on record.
+    pub fn explain(&self, id: ObjectId, seq: u64) -> Result<Explanation> {
+        let told = on_thread(|| explain::version(&self.shared, id, seq))?;
+        told.map_err(|error| error.about(id))
+    }
+
+    /// Why an input was refused that is on record: like [`explain`](Database::explain), but for the
+    /// refusal of this number, counted from 1, oldest first, whose step is run again.
+    ///
+    /// # Errors
+    ///
+    /// [`NoRefusal`](ErrorKind::NoRefusal), and those of [`Database::explain`].
+    pub fn explain_refusal(&self, id: ObjectId, number: u64) -> Result<Explanation> {
+        let told = on_thread(|| explain::refusal(&self.shared, id, number))?;
+        told.map_err(|error| error.about(id))
+    }
+
     /// The object of that name.
     ///
     /// # Errors
@@ -371,7 +482,7 @@ impl Database {
     /// Verifies a lineage. Call it on a thread with a worker's stack.
     fn audit(&self, id: ObjectId, info: &ObjectInfo, replay: Replay) -> Result<Verified> {
         let store = self.shared.store();
-        let definition = self.shared.definition((info.code, info.policy))?;
+        let definition = self.shared.definition((info.code, store.genesis(id)?.policy))?;
         let base = store.base(info.base)?.ok_or_else(|| missing("base image", info.base))?;
         let runnable = match replay {
             Replay::Yes => Some(self.shared.runnable(&definition)?),
@@ -398,8 +509,9 @@ impl Database {
         auditor.header(header)?;
         match store.version(id, header.seq) {
             Ok(Some(version)) => {
-                let nonces = store.nonces(id, &version)?;
-                auditor.resume(nonces, version.image, version.globals)
+                let ledger = store.ledger(id, &version)?;
+                let definition = self.shared.definition((header.code, header.policy))?;
+                auditor.resume(definition, ledger, version.image, version.globals)
             }
             Ok(None) => Err(ErrorKind::NoObject.into()),
             Err(error) if matches!(error.kind(), storage::ErrorKind::Pruned { .. }) => Ok(()),
@@ -479,6 +591,10 @@ impl Database {
         }
         Ok(())
     }
+}
+
+fn amendment(policy: Policy) -> Request {
+    Request::Amend { policy: policy.encode() }
 }
 
 impl Drop for Database {

@@ -58,6 +58,13 @@ pub enum ErrorKind {
         /// The newest that there is.
         newest: u64,
     },
+    /// The object has no such refusal on record.
+    NoRefusal {
+        /// The refusal asked for, counted from 1, oldest first.
+        asked: u64,
+        /// How many there are.
+        count: u64,
+    },
     /// A capsule could not be read.
     Read(String),
     /// A capsule has its sections in another order than a lineage has.
@@ -77,6 +84,8 @@ pub enum ErrorKind {
         /// Its next wake, in milliseconds since 1970-01-01 UTC.
         wake: Option<u64>,
     },
+    /// The policy permits no amendment: the object could never be given another.
+    LastPolicy,
     /// The version is not durable yet: wait for its ticket first.
     NotDurable,
     /// What needs a signature was given for a call without one: sign it, or leave that out.
@@ -197,6 +206,12 @@ impl fmt::Display for Error {
             ErrorKind::NoVersion { asked, newest } => {
                 write!(f, "it has no version of {asked}; its versions are 0 to {newest}")
             }
+            ErrorKind::NoRefusal { asked, count: 0 } => {
+                write!(f, "it has no refusal {asked}: none is on record")
+            }
+            ErrorKind::NoRefusal { asked, count } => {
+                write!(f, "it has no refusal {asked}; its refusals are 1 to {count}")
+            }
             ErrorKind::Read(problem) => write!(f, "reading the capsule: {problem}"),
             ErrorKind::Section { expected, found } => {
                 write!(f, "capsule: expected section {expected}, found {found}")
@@ -206,6 +221,10 @@ impl fmt::Display for Error {
             }
             ErrorKind::NotDue { wake: Some(wake) } => write!(f, "its next wake is at {wake}"),
             ErrorKind::NotDue { wake: None } => f.write_str("it wants no wake"),
+            ErrorKind::LastPolicy => f.write_str(
+                "no rule of the policy names `amend`: it could never be changed again; add one, or \
+                 amend for good",
+            ),
             ErrorKind::NotDurable => {
                 f.write_str("the version is not durable yet: wait for its ticket first")
             }

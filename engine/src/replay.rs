@@ -6,15 +6,16 @@
 
 use std::sync::Arc;
 
-use object::admission::{Step, admit, authenticate};
+use object::admission::{admit, authenticate};
 use object::commit::Commit;
-use object::credential::{Memo, Nonces};
+use object::credential::Memo;
 use object::definition::Definition;
 use object::effects::encode_globals;
 use object::hash::VersionHash;
-use object::header::{Header, Kind};
+use object::header::Header;
 use object::image::{BaseImage, Image};
 use object::input::Input;
+use object::ledger::Ledger;
 use object::memory::Memory;
 use object::refusal::Refusal;
 use object::verify::{Headers, Verifier};
@@ -49,6 +50,7 @@ pub struct Verified {
 
 /// Verifies a lineage record by record.
 pub(crate) struct Auditor {
+    /// Of the genesis.
     definition: Arc<Definition>,
     base: Arc<BaseImage>,
     verifier: Option<Verifier>,
@@ -97,10 +99,16 @@ impl Auditor {
     }
 
     /// Verifies that the version verified last has this memory, and goes on from there.
-    pub(crate) fn resume(&mut self, nonces: Nonces, image: Image, globals: Vec<u64>) -> Result<()> {
+    /// `definition` is what decides on the steps that follow.
+    pub(crate) fn resume(
+        &mut self,
+        definition: Arc<Definition>,
+        ledger: Ledger,
+        image: Image,
+        globals: Vec<u64>,
+    ) -> Result<()> {
         let headers = self.headers.take().expect("only headers were left");
-        let definition = Arc::clone(&self.definition);
-        let resumed = Verifier::resume(definition, &headers, nonces, image, globals)?;
+        let resumed = Verifier::resume(definition, &headers, ledger, image, globals)?;
         self.verifier = Some(resumed);
         Ok(())
     }
@@ -164,6 +172,12 @@ impl Auditor {
         Ok(())
     }
 
+    /// What decides on the next step.
+    fn definition(&self) -> Arc<Definition> {
+        let verifier = self.verifier.as_ref();
+        Arc::clone(verifier.map_or(&self.definition, Verifier::definition))
+    }
+
     /// Runs a step whose memory nobody keeps.
     fn run(
         &mut self,
@@ -171,11 +185,12 @@ impl Auditor {
         image: &Image,
         globals: &[u64],
     ) -> Result<std::result::Result<Ran, object::refusal::Verdict>> {
+        let definition = self.definition();
         let (slots, runnable) = self.replay.as_mut().expect("only a replay runs steps");
-        let loaded = slots.load(self.definition.code.hash, &runnable.code, image)?;
-        match run(loaded, &self.definition, image, globals, input) {
+        let loaded = slots.load(definition.code.hash, &runnable.code, image)?;
+        match run(loaded, &definition, image, globals, input) {
             Ok(ran) => {
-                if input.request.kind() != Kind::Write {
+                if input.request.runs_code() {
                     loaded.accept(&ran.image);
                 }
                 Ok(Ok(ran))
@@ -206,17 +221,7 @@ impl Auditor {
         }
         let verdict = match self.run(&input, &image, &globals)? {
             Err(verdict) => Some(verdict),
-            Ok(ran) => {
-                let step = Step {
-                    input: &input,
-                    before: &image,
-                    after: &ran.image,
-                    effects: &ran.effects,
-                    fuel: ran.fuel,
-                    page_count: ran.changed.len() as u32,
-                };
-                admit(&self.definition, &head, signers, step).err()
-            }
+            Ok(ran) => admit(&self.definition(), &head, signers, ran.of(&input, &image)).err(),
         };
         if verdict.as_ref() != Some(&refusal.verdict) {
             let expected = verdict.map_or("a permit".to_string(), |verdict| verdict.to_string());
@@ -233,7 +238,8 @@ impl Auditor {
     }
 }
 
-fn differs(
+/// That something is on record which the code does not give.
+pub(crate) fn differs(
     what: &'static str,
     seq: u64,
     expected: impl std::fmt::Display,

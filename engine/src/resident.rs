@@ -20,13 +20,16 @@ use arc_swap::ArcSwapOption;
 use object::definition::Definition;
 use object::hash::ObjectId;
 use object::head::Head;
+use object::header::Header;
 use object::image::Image;
+use object::ledger::Ledger;
 use object::memory::Tree;
 use parking_lot::Mutex;
 use query::Snapshot;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::reply::Reply;
+use crate::step::Ran;
 use crate::substrate::Code;
 use object::input::Input;
 
@@ -109,6 +112,14 @@ pub(crate) struct Missed {
 }
 
 impl Live {
+    /// Takes what a step left as the newest version, which has this header and this ledger; the
+    /// tree is that of its image already.
+    pub(crate) fn advance(&mut self, header: Header, ledger: Arc<Ledger>, ran: Ran) {
+        self.head.advance(header, ledger);
+        (self.image, self.globals, self.definition) = (ran.image, ran.globals, ran.definition);
+        self.missed = None;
+    }
+
     /// The head's wake, when it is due at `time` and was not missed.
     pub(crate) fn due(&self, time: u64) -> Option<u64> {
         let wake = self.head.header.wake.filter(|&wake| wake <= time)?;

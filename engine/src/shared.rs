@@ -211,8 +211,17 @@ impl Shared {
     /// Loads what it takes to make the object's next version, and publishes its newest. Call it on
     /// the worker on turn.
     pub(crate) fn load(&self, resident: &Resident) -> Result<Live> {
-        let id = resident.id;
-        let stored = self.store.head(id)?.ok_or(ErrorKind::NoObject)?;
+        let live = self.live(self.store.head(resident.id)?.ok_or(ErrorKind::NoObject)?)?;
+        if resident.published().is_none() {
+            self.loaded.lock().push_back(resident.id);
+        }
+        resident.publish(&live);
+        Ok(live)
+    }
+
+    /// What it takes to make the version that follows `stored`. Call it on a thread with a worker's
+    /// stack.
+    pub(crate) fn live(&self, stored: storage::Loaded) -> Result<Live> {
         let (head, globals) = (stored.head, stored.globals);
         let definition = self.definition((head.header.code, head.header.policy))?;
         let runnable = self.runnable(&definition)?;
@@ -228,12 +237,7 @@ impl Shared {
         }
         let missed = self.missed(&head)?;
         let code = runnable.code;
-        let live = Live { definition, code, head, image, tree, globals, missed, stale: false };
-        if resident.published().is_none() {
-            self.loaded.lock().push_back(id);
-        }
-        resident.publish(&live);
-        Ok(live)
+        Ok(Live { definition, code, head, image, tree, globals, missed, stale: false })
     }
 
     /// The head's wake, if it was refused: it is on record and not tried again by itself.

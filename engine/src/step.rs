@@ -5,6 +5,9 @@
 //!
 //! Invariant: after an error, of either kind, the slot holds the image from before.
 
+use std::sync::Arc;
+
+use object::admission::Step;
 use object::definition::Definition;
 use object::effects::{Effects, Output, WakeChange};
 use object::head::Outcome;
@@ -28,6 +31,8 @@ pub(crate) struct Ran {
     pub(crate) effects: Effects,
     pub(crate) fuel: u64,
     pub(crate) globals: Vec<u64>,
+    /// What the object is from then on: the same as before, but for an amendment.
+    pub(crate) definition: Arc<Definition>,
 }
 
 /// Why a step leaves nothing.
@@ -56,6 +61,20 @@ impl Ran {
         self.changed.iter().map(|&index| (index, self.image.page(index)))
     }
 
+    /// The step as it is decided on: `input` on the image `before`.
+    pub(crate) fn of<'a>(&'a self, input: &'a Input, before: &'a Image) -> Step<'a, Image, Image> {
+        Step {
+            input,
+            before,
+            after: &self.image,
+            effects: &self.effects,
+            fuel: self.fuel,
+            page_count: self.changed.len() as u32,
+            instrumentation: INSTRUMENTATION_VERSION,
+            policy: self.definition.policy.hash(),
+        }
+    }
+
     /// What a header records of the step; `tree` is that of its image.
     pub(crate) fn outcome(&self, tree: &Tree) -> Outcome<'_> {
         Outcome {
@@ -66,6 +85,8 @@ impl Ran {
             memory_root: tree.root(),
             page_count: self.changed.len() as u32,
             globals: object::effects::globals_hash(&self.globals),
+            parts: self.definition.parts(),
+            tracked: self.definition.policy.tracked(),
         }
     }
 }
@@ -74,13 +95,14 @@ impl Ran {
 /// image.
 pub(crate) fn run(
     loaded: &mut Loaded,
-    definition: &Definition,
+    definition: &Arc<Definition>,
     image: &Image,
     globals: &[u64],
     input: &Input,
 ) -> Result<Ran, Stop> {
     let ran = match &input.request {
         Request::Write { fields } => return write(definition, image, globals, fields),
+        Request::Amend { policy } => return amend(definition, image, globals, policy),
         _ => invoke(loaded, definition, globals, input),
     };
     let (result, end) = match ran {
@@ -115,12 +137,13 @@ pub(crate) fn run(
         effects: Effects { result, outputs: outputs.collect(), wake },
         fuel: end.fuel_used,
         globals: loaded.globals(),
+        definition: Arc::clone(definition),
     })
 }
 
 /// A direct write: the code does not run.
 fn write(
-    definition: &Definition,
+    definition: &Arc<Definition>,
     image: &Image,
     globals: &[u64],
     fields: &[(String, Vec<u8>)],
@@ -130,8 +153,34 @@ fn write(
     let changed = object::write::apply(definition, image, fields).map_err(refuse)?;
     let indices = changed.iter().map(|(index, _)| *index).collect();
     let image = image.step(image.bytes_count(), changed).map_err(refuse)?;
-    let (effects, globals) = (Effects::default(), globals.to_vec());
-    Ok(Ran { image, changed: indices, effects, fuel: 0, globals })
+    Ok(Ran { changed: indices, ..unchanged(definition, &image, globals) })
+}
+
+/// Another policy: the code does not run.
+fn amend(
+    definition: &Arc<Definition>,
+    image: &Image,
+    globals: &[u64],
+    policy: &[u8],
+) -> Result<Ran, Stop> {
+    let amended = definition.amended(policy).map_err(|_| {
+        // What is wrong with it, in the policy library's words, is no part of a lineage.
+        let detail = "not a policy for the object's schema";
+        Stop::Refused(Verdict::native(Reason::Policy, detail))
+    })?;
+    Ok(unchanged(&Arc::new(amended), image, globals))
+}
+
+/// A step that leaves everything as it is.
+fn unchanged(definition: &Arc<Definition>, image: &Image, globals: &[u64]) -> Ran {
+    Ran {
+        image: image.clone(),
+        changed: Vec::new(),
+        effects: Effects::default(),
+        fuel: 0,
+        globals: globals.to_vec(),
+        definition: Arc::clone(definition),
+    }
 }
 
 /// Calls what the request names, and gives its encoded result and what the step did.
@@ -153,7 +202,7 @@ fn invoke(
             method.and_then(|method| call(loaded, method, arguments))
         }
         Request::Cycle => enter(loaded, "cycle", &[]).map(|_| Vec::new()),
-        Request::Write { .. } => unreachable!("a write runs no code"),
+        Request::Write { .. } | Request::Amend { .. } => unreachable!("they run no code"),
     };
     let end = loaded.slot.end_step();
     let result = called?;

@@ -7,15 +7,17 @@
 //!
 //! It does not know how the step was run.
 
-use crate::credential::{Memo, NonceProblem, PublicKey};
+use crate::credential::{Memo, PublicKey};
 use crate::definition::Definition;
 use crate::effects::{Admission, Effects};
 use crate::error::ErrorKind;
+use crate::hash::PolicyHash;
 use crate::head::Head;
 use crate::input::{Input, Request};
+use crate::ledger::NonceProblem;
 use crate::limits::EXPIRY_MS_MAX;
 use crate::memory::Memory;
-use crate::policy::{Decision, Facts, Principal, Raw, Refusal, Values};
+use crate::policy::{Decision, Explanation, Facts, Principal, Raw, Refusal, Values};
 use crate::refusal::{Reason, Verdict};
 use crate::schema::{Method, Value, decode_args};
 
@@ -34,6 +36,10 @@ pub struct Step<'a, B: ?Sized, A: ?Sized> {
     pub fuel: u64,
     /// How many pages it changed.
     pub page_count: u32,
+    /// The version of the instrumentation that it ran under.
+    pub instrumentation: u32,
+    /// The policy that decides on what follows: another one after an amendment.
+    pub policy: PolicyHash,
 }
 
 /// Verifies who asks, and that they may be asking this now: the keys that signed, ascending. With
@@ -72,7 +78,7 @@ pub fn authenticate(head: &Head, input: &Input, memo: &Memo) -> Result<Vec<Publi
     let keys = credential
         .verify(head.id, &input.request, memo)
         .map_err(|error| Verdict::native(Reason::Credential, problem(&error)))?;
-    head.nonces.admit(&keys, credential.nonce, time).map_err(|problem| {
+    head.ledger.nonces.admit(&keys, credential.nonce, time).map_err(|problem| {
         let reason = match problem {
             NonceProblem::Replayed => Reason::Replayed,
             NonceProblem::Reordered => Reason::Reordered,
@@ -104,9 +110,38 @@ pub fn admit<B: Memory + ?Sized, A: Memory + ?Sized>(
     signers: Vec<PublicKey>,
     step: Step<'_, B, A>,
 ) -> Result<Admission, Verdict> {
+    let (_, decision) = judge(definition, head, &signers, &step)?;
+    verdict(signers, decision)
+}
+
+/// Decides as [`admit`] does, and tells of the rules that it hangs on and of what they read;
+/// [`verdict`] makes of the decision what `admit` gives.
+///
+/// Call it on a thread with [`STACK_BYTES`](crate::policy::STACK_BYTES) of stack.
+///
+/// # Errors
+///
+/// The verdict of a native rule, when one refuses: the policy was not asked.
+pub fn explain<B: Memory + ?Sized, A: Memory + ?Sized>(
+    definition: &Definition,
+    head: &Head,
+    signers: &[PublicKey],
+    step: Step<'_, B, A>,
+) -> Result<Explanation, Verdict> {
+    let (facts, decision) = judge(definition, head, signers, &step)?;
+    let explain = |values: &Values<'_>| definition.policy.explain(&facts, values, decision);
+    with_values(definition, facts.action, &step, explain).map_err(invalid)
+}
+
+/// The facts of a step that no native rule refuses, and what the policy says of them.
+fn judge<'a, B: Memory + ?Sized, A: Memory + ?Sized>(
+    definition: &Definition,
+    head: &'a Head,
+    signers: &'a [PublicKey],
+    step: &Step<'a, B, A>,
+) -> Result<(Facts<'a>, Decision), Verdict> {
     let (schema, address) = (&definition.schema, definition.code.state_address);
-    let state = |error: crate::Error| Verdict::native(Reason::State, error.to_string());
-    schema.validate_state(step.after, address).map_err(state)?;
+    schema.validate_state(step.after, address).map_err(invalid)?;
     let principal = match (&step.input.request, signers.first()) {
         (Request::Cycle, _) => Principal::Object(head.id),
         (_, Some(key)) => Principal::Key(key.0),
@@ -116,7 +151,7 @@ pub fn admit<B: Memory + ?Sized, A: Memory + ?Sized>(
         principal,
         action: step.input.request.action(),
         object: head.id,
-        signers: &signers,
+        signers,
         outputs: &step.effects.outputs,
         wake: step.effects.wake.apply(head.wake_during(&step.input.request)),
         seq: head.header.seq + 1,
@@ -124,11 +159,29 @@ pub fn admit<B: Memory + ?Sized, A: Memory + ?Sized>(
         fuel: step.fuel,
         pages: step.page_count,
         time: step.input.time,
+        past: &head.ledger.past,
+        instrumentation: step.instrumentation,
+        policy: step.policy,
     };
-    match decide(definition, &facts, &step).map_err(state)? {
+    let decision = decide(definition, &facts, step).map_err(invalid)?;
+    Ok((facts, decision))
+}
+
+/// The verdict on a step whose state is not one, or has no values.
+fn invalid(error: crate::Error) -> Verdict {
+    Verdict::native(Reason::State, error.to_string())
+}
+
+/// What is put on record of the policy's decision on a step of `signers`.
+///
+/// # Errors
+///
+/// The verdict, when it refuses.
+pub fn verdict(signers: Vec<PublicKey>, decision: Decision) -> Result<Admission, Verdict> {
+    match decision {
         Decision::Permit { rules } => Ok(Admission { signers, rules }),
         Decision::Refuse { rules, reason } => {
-            let (reason, detail) = explain(reason);
+            let (reason, detail) = recorded(reason);
             Err(Verdict::new(reason, rules, detail))
         }
     }
@@ -142,7 +195,7 @@ fn decide<B: Memory + ?Sized, A: Memory + ?Sized>(
 ) -> crate::Result<Decision> {
     let arguments = match &step.input.request {
         Request::Call { arguments, .. } | Request::Create { arguments, .. } => &arguments[..],
-        Request::Cycle | Request::Write { .. } => &[],
+        Request::Cycle | Request::Write { .. } | Request::Amend { .. } => &[],
     };
     let state = definition.code.state_address;
     let raw = Raw { before: &step.before, after: &step.after, state, arguments };
@@ -164,12 +217,22 @@ pub fn decide_by_cedar<B: Memory + ?Sized, A: Memory + ?Sized>(
     facts: &Facts<'_>,
     step: &Step<'_, B, A>,
 ) -> crate::Result<Decision> {
-    let policy = &definition.policy;
+    with_values(definition, facts.action, step, |values| definition.policy.decide(facts, values))
+}
+
+/// Shows the states before and after a step, as far as rules on `action` read them, and its
+/// arguments.
+fn with_values<T, B: Memory + ?Sized, A: Memory + ?Sized>(
+    definition: &Definition,
+    action: &str,
+    step: &Step<'_, B, A>,
+    see: impl FnOnce(&Values<'_>) -> T,
+) -> crate::Result<T> {
+    let (schema, address) = (&definition.schema, definition.code.state_address);
     let states = (step.before, step.after);
-    let address = definition.code.state_address;
-    let (before, after) = policy.read_states(&definition.schema, facts.action, states, address)?;
+    let (before, after) = definition.policy.read_states(schema, action, states, address)?;
     let input = arguments(definition, &step.input.request)?;
-    Ok(policy.decide(facts, &Values { before: &before, after: &after, input: &input }))
+    Ok(see(&Values { before: &before, after: &after, input: &input }))
 }
 
 /// The arguments of a request, by name.
@@ -195,12 +258,12 @@ pub fn arguments(
             Some(create) => named(create, arguments),
             None => decode_args(arguments, &[]).map(|_| Vec::new()),
         },
-        Request::Cycle | Request::Write { .. } => Ok(Vec::new()),
+        Request::Cycle | Request::Write { .. } | Request::Amend { .. } => Ok(Vec::new()),
     }
 }
 
 /// The reason on record, and a detail that does not depend on the policy library's words.
-fn explain(refusal: Refusal) -> (Reason, String) {
+fn recorded(refusal: Refusal) -> (Reason, String) {
     match refusal {
         Refusal::Forbidden => (Reason::Forbidden, String::new()),
         Refusal::NotPermitted => (Reason::NotPermitted, String::new()),

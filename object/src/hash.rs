@@ -103,8 +103,8 @@ hashes! {
     AdmissionHash = Some(Context::new("continuant 1 admission"));
     /// The mutable globals of a module.
     GlobalsHash = Some(Context::new("continuant 1 globals"));
-    /// The last nonces of an object's signers.
-    NoncesHash = Some(Context::new("continuant 1 nonces"));
+    /// What a head remembers of its lineage. The context is of the time when that was nonces alone.
+    LedgerHash = Some(Context::new("continuant 1 nonces"));
     /// A refusal on record, and through it all those before.
     RefusalHash = Some(Context::new("continuant 1 refusal"));
     /// An input as a leaf of a batch: the body of what a signature over it alone is made of.

@@ -6,7 +6,6 @@
 
 use std::sync::Arc;
 
-use crate::credential::Nonces;
 use crate::effects::{Admission, Effects};
 use crate::hash::{
     CodeHash, EffectsHash, GlobalsHash, MemoryRoot, ObjectId, PolicyHash, RefusalHash, SchemaHash,
@@ -14,6 +13,7 @@ use crate::hash::{
 };
 use crate::header::{Header, Kind};
 use crate::input::{Input, Request};
+use crate::ledger::{Ledger, Tracked};
 use crate::lineage::Spine;
 use crate::refusal::Refusal;
 
@@ -28,8 +28,8 @@ pub struct Head {
     pub hash: VersionHash,
     /// The time of the genesis, in milliseconds since 1970-01-01 UTC.
     pub created: u64,
-    /// The last nonces of the signers.
-    pub nonces: Arc<Nonces>,
+    /// What it remembers of the lineage.
+    pub ledger: Arc<Ledger>,
     /// The last refusal on record.
     pub refusals: RefusalHash,
     /// How many refusals are on record.
@@ -55,6 +55,10 @@ pub struct Outcome<'a> {
     pub page_count: u32,
     /// The globals after it.
     pub globals: GlobalsHash,
+    /// What the object is made of after it.
+    pub parts: Parts,
+    /// What its policy reads of the past from then on.
+    pub tracked: &'a Tracked,
 }
 
 /// What an object is made of besides its memory.
@@ -73,7 +77,7 @@ pub struct Parts {
 /// # Panics
 ///
 /// When `input` is not a creation.
-pub fn genesis(input: &Input, outcome: &Outcome<'_>, parts: Parts) -> Header {
+pub fn genesis(input: &Input, outcome: &Outcome<'_>) -> Header {
     assert_eq!(input.request.kind(), Kind::Create, "a lineage starts with a creation");
     Header {
         kind: Kind::Create,
@@ -90,13 +94,13 @@ pub fn genesis(input: &Input, outcome: &Outcome<'_>, parts: Parts) -> Header {
         jump: VersionHash::NONE,
         memory_root: outcome.memory_root,
         globals: outcome.globals,
-        code: parts.code,
-        schema: parts.schema,
-        policy: parts.policy,
+        code: outcome.parts.code,
+        schema: outcome.parts.schema,
+        policy: outcome.parts.policy,
         input: input.hash(),
         effects: outcome.effects.hash(),
         admission: Admission::default().hash(),
-        nonces: Nonces::default().hash(),
+        ledger: Ledger::default().hash(),
         refusals: RefusalHash::NONE,
     }
 }
@@ -116,7 +120,7 @@ impl Head {
             id: hash.into(),
             hash,
             created: header.time,
-            nonces: Arc::default(),
+            ledger: Arc::default(),
             refusals: RefusalHash::NONE,
             refusal_count: 0,
             spine,
@@ -125,21 +129,19 @@ impl Head {
     }
 
     /// The header of the version that `input`, `outcome` and `admission` make of this one, and the
-    /// nonces after it.
+    /// ledger after it.
     pub fn successor(
         &self,
         input: &Input,
         outcome: &Outcome<'_>,
         admission: &Admission,
-    ) -> (Header, Arc<Nonces>) {
-        let mut nonces = Arc::clone(&self.nonces);
-        if let Some(credential) = &input.credential {
-            Arc::make_mut(&mut nonces).record(&admission.signers, credential.nonce, input.time);
-        }
+    ) -> (Header, Arc<Ledger>) {
+        let seq = self.header.seq + 1;
+        let ledger = self.ledger.next(outcome.tracked, seq, input, &admission.signers);
         let header = Header {
             kind: input.request.kind(),
             instrumentation: outcome.instrumentation,
-            seq: self.header.seq + 1,
+            seq,
             time: input.time,
             wake: outcome.effects.wake.apply(self.wake_during(&input.request)),
             fuel: outcome.fuel,
@@ -154,11 +156,13 @@ impl Head {
             input: input.hash(),
             effects: EffectsHash::of(&outcome.effects.encode()),
             admission: admission.hash(),
-            nonces: nonces.hash(),
+            ledger: ledger.hash(),
             refusals: self.refusals,
-            ..self.header.clone()
+            code: outcome.parts.code,
+            schema: outcome.parts.schema,
+            policy: outcome.parts.policy,
         };
-        (header, nonces)
+        (header, ledger)
     }
 
     /// The next wake as a step finds it: a wake that runs is spent.
@@ -174,13 +178,13 @@ impl Head {
     /// # Panics
     ///
     /// When it does not follow this head.
-    pub fn advance(&mut self, header: Header, nonces: Arc<Nonces>) {
+    pub fn advance(&mut self, header: Header, ledger: Arc<Ledger>) {
         assert_eq!(header.parent, self.hash, "a version follows the head");
         assert_eq!(header.seq, self.header.seq + 1, "a version follows the head");
         self.hash = header.hash();
         self.spine.push(self.hash);
         self.header = header;
-        self.nonces = nonces;
+        self.ledger = ledger;
     }
 
     /// The refusal that follows those on record.

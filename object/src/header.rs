@@ -8,7 +8,7 @@
 use crate::codec::{Reader, Write};
 use crate::error::{Error, Result};
 use crate::hash::{
-    AdmissionHash, CodeHash, EffectsHash, GlobalsHash, InputHash, MemoryRoot, NoncesHash, ObjectId,
+    AdmissionHash, CodeHash, EffectsHash, GlobalsHash, InputHash, LedgerHash, MemoryRoot, ObjectId,
     PolicyHash, RefusalHash, SchemaHash, VersionHash,
 };
 use crate::limits::{MEMORY_BYTES_MAX, PAGE_BYTES, SEQ_MAX};
@@ -33,6 +33,8 @@ pub enum Kind {
     Cycle,
     /// State fields were written directly.
     Write,
+    /// The policy was changed.
+    Amend,
 }
 
 impl Kind {
@@ -42,11 +44,13 @@ impl Kind {
             Kind::Call => 1,
             Kind::Cycle => 2,
             Kind::Write => 3,
+            Kind::Amend => 4,
         }
     }
 
     pub(crate) fn from_code(code: u8) -> Option<Kind> {
-        [Kind::Create, Kind::Call, Kind::Cycle, Kind::Write].into_iter().find(|k| k.code() == code)
+        let all = [Kind::Create, Kind::Call, Kind::Cycle, Kind::Write, Kind::Amend];
+        all.into_iter().find(|kind| kind.code() == code)
     }
 
     /// The name that people and JSON see.
@@ -56,6 +60,7 @@ impl Kind {
             Kind::Call => "call",
             Kind::Cycle => "advance",
             Kind::Write => "write",
+            Kind::Amend => "amend",
         }
     }
 }
@@ -103,8 +108,8 @@ pub struct Header {
     pub effects: EffectsHash,
     /// The decision.
     pub admission: AdmissionHash,
-    /// The last nonces of the signers.
-    pub nonces: NoncesHash,
+    /// What the head remembers of the lineage.
+    pub ledger: LedgerHash,
     /// The last refusal on record before this version; [`RefusalHash::NONE`] when there is none.
     pub refusals: RefusalHash,
 }
@@ -147,7 +152,7 @@ impl Header {
             ("input hash", self.input.to_string()),
             ("effects hash", self.effects.to_string()),
             ("admission hash", self.admission.to_string()),
-            ("nonces hash", self.nonces.to_string()),
+            ("ledger hash", self.ledger.to_string()),
             ("refusal hash", self.refusals.to_string()),
         ]
     }
@@ -165,7 +170,7 @@ impl Header {
             &self.input.0,
             &self.effects.0,
             &self.admission.0,
-            &self.nonces.0,
+            &self.ledger.0,
             &self.refusals.0,
         ]
     }
@@ -182,7 +187,7 @@ impl Header {
             return Err(reader.fail(2, &format!("version {HEADER_VERSION}"), version));
         }
         let code = reader.u8()?;
-        let kind = Kind::from_code(code).ok_or_else(|| reader.fail(1, "a kind below 4", code))?;
+        let kind = Kind::from_code(code).ok_or_else(|| reader.fail(1, "a kind below 5", code))?;
         zero(&mut reader, 1)?;
         let header = Header {
             kind,
@@ -209,7 +214,7 @@ impl Header {
             input: InputHash(reader.array()?),
             effects: EffectsHash(reader.array()?),
             admission: AdmissionHash(reader.array()?),
-            nonces: NoncesHash(reader.array()?),
+            ledger: LedgerHash(reader.array()?),
             refusals: RefusalHash(reader.array()?),
         };
         reader.end()?;

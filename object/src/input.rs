@@ -1,5 +1,5 @@
-//! What asks for a new version: a creation, a call, the object's own cycle, or a direct write,
-//! with the credentials of whoever asks.
+//! What asks for a new version: a creation, a call, the object's own cycle, a direct write, or a
+//! change of the policy, with the credentials of whoever asks.
 //!
 //! It does not know types: arguments are payload bytes that the schema decodes.
 //!
@@ -11,7 +11,8 @@ use crate::error::{ErrorKind, Result};
 use crate::hash::{InputHash, ObjectId, VersionHash};
 use crate::header::Kind;
 use crate::limits::{
-    NAME_BYTES_MAX, PATH_BYTES_MAX, PAYLOAD_BYTES_MAX, SIGNATURES_MAX, WRITES_MAX,
+    NAME_BYTES_MAX, PATH_BYTES_MAX, PAYLOAD_BYTES_MAX, POLICY_ENCODED_MAX, SIGNATURES_MAX,
+    WRITES_MAX,
 };
 
 const INPUT_VERSION: u8 = 1;
@@ -56,6 +57,11 @@ pub enum Request {
         /// The paths and their new values, encoded by the schema, in the order of writing.
         fields: Vec<(String, Vec<u8>)>,
     },
+    /// That another policy decide on what follows.
+    Amend {
+        /// The policy's encoding.
+        policy: Vec<u8>,
+    },
 }
 
 impl Request {
@@ -66,15 +72,21 @@ impl Request {
             Request::Call { .. } => Kind::Call,
             Request::Cycle => Kind::Cycle,
             Request::Write { .. } => Kind::Write,
+            Request::Amend { .. } => Kind::Amend,
         }
     }
 
-    /// The policy's name for the request: the method, `advance`, `write` or `create`.
+    /// The policy's name for the request: the method, `advance`, `write`, `amend` or `create`.
     pub fn action(&self) -> &str {
         match self {
             Request::Call { method, .. } => method,
             other => other.kind().name(),
         }
+    }
+
+    /// Whether the object's code runs; it does not in a direct write or an amendment.
+    pub fn runs_code(&self) -> bool {
+        !matches!(self, Request::Write { .. } | Request::Amend { .. })
     }
 
     /// The bytes that signatures over this request are made of: DSSE's pre-authentication
@@ -122,6 +134,9 @@ impl Request {
                     bytes.put_blob(path.as_bytes()).put_blob(value);
                 }
             }
+            Request::Amend { policy } => {
+                bytes.put_blob(policy);
+            }
         }
     }
 
@@ -149,7 +164,10 @@ impl Request {
                 }
                 Request::Write { fields }
             }
-            None => return Err(reader.fail(1, "a kind of request below 4", code)),
+            Some(Kind::Amend) => {
+                Request::Amend { policy: reader.blob(POLICY_ENCODED_MAX)?.to_vec() }
+            }
+            None => return Err(reader.fail(1, "a kind of request below 5", code)),
         })
     }
 }
@@ -179,6 +197,7 @@ impl Input {
                 let bytes = fields.iter().map(|(_, value)| value.len()).sum();
                 limit("payload bytes", bytes, PAYLOAD_BYTES_MAX)?;
             }
+            Request::Amend { policy } => limit("policy bytes", policy.len(), POLICY_ENCODED_MAX)?,
         }
         let signatures = self.credential.as_ref().map_or(0, |it| it.signatures().len());
         limit("signatures", signatures, SIGNATURES_MAX)

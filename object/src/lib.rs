@@ -20,6 +20,7 @@ pub mod head;
 pub mod header;
 pub mod image;
 pub mod input;
+pub mod ledger;
 pub mod limits;
 pub mod lineage;
 pub mod memory;

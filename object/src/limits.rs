@@ -39,6 +39,8 @@ pub const STATE_VALUES_MAX: u64 = 4 << 20;
 pub const FLAT_PARAMS_MAX: usize = 16;
 /// Bytes of Cedar text.
 pub const POLICY_BYTES_MAX: usize = 64 << 10;
+/// Bytes of an encoded policy.
+pub const POLICY_ENCODED_MAX: usize = POLICY_BYTES_MAX + 9;
 /// Bytes of an input's payload: a method's arguments, or a direct write's values together.
 pub const PAYLOAD_BYTES_MAX: usize = 1 << 20;
 /// Values that a payload consists of, those inside of others among them.
@@ -65,6 +67,10 @@ pub const SEQ_MAX: u64 = i64::MAX as u64;
 pub const RULES_MAX: usize = 256;
 /// Keys whose last nonce an object remembers.
 pub const NONCES_MAX: usize = 1024;
+/// Actions that a policy may ask about in the past.
+pub const PAST_ACTIONS_MAX: usize = 32;
+/// Versions that one action made that a head remembers one by one.
+pub const PAST_RECENT_MAX: usize = 64;
 /// How far in the future a signature may expire, in milliseconds: after that long, its key's
 /// nonce may be forgotten.
 pub const EXPIRY_MS_MAX: u64 = 7 * 24 * 60 * 60 * 1000;

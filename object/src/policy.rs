@@ -14,6 +14,8 @@
 //! Invariant: a `Policy` is within the profile and strictly valid for its schema.
 
 mod cedar;
+mod explain;
+mod fact;
 mod profile;
 mod program;
 mod shape;
@@ -21,6 +23,8 @@ mod shape;
 use std::fmt;
 
 use self::cedar::Rules;
+pub use self::explain::{Explanation, Reading, Rule};
+use self::profile::Scanned;
 pub use self::program::Raw;
 use self::program::Ruled;
 use self::shape::Shapes;
@@ -29,6 +33,7 @@ use crate::credential::PublicKey;
 use crate::effects::Output;
 use crate::error::{ErrorKind, Result};
 use crate::hash::{ObjectId, PolicyHash};
+use crate::ledger::{Past, Tracked};
 use crate::limits::{POLICY_BYTES_MAX, POLICY_SET_ITEMS_MAX, POLICY_TEXT_BYTES_MAX};
 use crate::memory::Memory;
 use crate::schema::{Most, Schema, Value};
@@ -45,6 +50,7 @@ pub struct Policy {
     text: String,
     language: (u16, u16),
     hash: PolicyHash,
+    tracked: Tracked,
     rules: Rules,
 }
 
@@ -55,7 +61,8 @@ pub struct Policy {
 pub struct Facts<'a> {
     /// Who asks.
     pub principal: Principal,
-    /// The method's name, or `advance` for the object's own cycle, or `write` for a direct write.
+    /// The method's name, or `advance` for the object's own cycle, `write` for a direct write, or
+    /// `amend` for a change of the policy.
     pub action: &'a str,
     /// The object concerned.
     pub object: ObjectId,
@@ -75,6 +82,12 @@ pub struct Facts<'a> {
     pub pages: u32,
     /// The step's claimed time.
     pub time: u64,
+    /// What the head remembers of the versions before.
+    pub past: &'a Past,
+    /// The version of the instrumentation that the step ran under.
+    pub instrumentation: u32,
+    /// The policy that decides on the steps that follow.
+    pub policy: PolicyHash,
 }
 
 /// The states and the arguments of a step, as values.
@@ -97,6 +110,16 @@ pub enum Principal {
     Anonymous,
     /// An object, this one or another: in Cedar `Object::"<64 lowercase hexadecimal digits>"`.
     Object(ObjectId),
+}
+
+impl fmt::Display for Principal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Principal::Key(key) => write!(f, "Key::\"{}\"", PublicKey(*key)),
+            Principal::Anonymous => f.write_str("Anonymous::\"\""),
+            Principal::Object(id) => write!(f, "Object::\"{id}\""),
+        }
+    }
 }
 
 /// Whether a step is admitted, and the ids of the rules that say so, sorted.
@@ -182,13 +205,13 @@ impl Policy {
     }
 
     fn build(text: &str, language: (u16, u16), schema: &Schema) -> Result<Policy> {
-        let rules = profile::scan(text).and_then(|spans| {
-            let shapes = Shapes::new(schema).map_err(|finding| vec![finding])?;
-            Rules::parse(text, &spans, &shapes, schema)
-        });
+        let scanned = profile::scan(text).map_err(ErrorKind::Policy)?;
+        let shapes = Shapes::new(schema, &scanned.past);
+        let shapes = shapes.map_err(|finding| ErrorKind::Policy(vec![finding]))?;
+        let rules = Rules::parse(text, &scanned.rules, shapes, schema);
         let rules = rules.map_err(ErrorKind::Policy)?;
         let hash = PolicyHash::of(&encode(text, language));
-        Ok(Policy { text: text.to_string(), language, hash, rules })
+        Ok(Policy { text: text.to_string(), language, hash, tracked: tracked(scanned), rules })
     }
 
     /// The hash that the policy of `text` has, whether or not it is valid.
@@ -218,20 +241,19 @@ impl Policy {
     /// `Decode`: the bytes are not an encoding, or of a later version of the language.
     /// `Policy`: as of [`Policy::parse`].
     pub fn decode(bytes: &[u8], schema: &Schema) -> Result<Policy> {
-        let mut reader = Reader::new("policy", bytes);
-        let version = reader.u8()?;
-        if version != VERSION {
-            return Err(reader.fail(1, &format!("version {VERSION}"), version));
-        }
-        let language = (reader.u16()?, reader.u16()?);
-        let known = cedar::language_version();
-        if language.0 != known.0 || language.1 > known.1 {
-            let expected = format!("Cedar {}.0 to {}.{}", known.0, known.0, known.1);
-            return Err(reader.fail(4, &expected, format!("{}.{}", language.0, language.1)));
-        }
-        let text = reader.text(POLICY_BYTES_MAX)?;
-        reader.end()?;
+        let (text, language) = decode(bytes)?;
         Policy::build(text, language, schema)
+    }
+
+    /// What the policy of this encoding reads of the past. It takes a look at the text and needs no
+    /// schema.
+    ///
+    /// # Errors
+    ///
+    /// `Decode`, as of [`Policy::decode`]; `Policy`: the text is outside of the profile.
+    pub fn tracked_by(bytes: &[u8]) -> Result<Tracked> {
+        let (text, _) = decode(bytes)?;
+        Ok(tracked(profile::scan(text).map_err(ErrorKind::Policy)?))
     }
 
     /// The states before and after a step, as far as the rules on `action` read them: what else
@@ -265,6 +287,27 @@ impl Policy {
     pub fn decide_raw(&self, facts: &Facts<'_>, raw: &Raw<'_>) -> Option<Ruling<'_>> {
         let ruled = self.rules.program(facts.action)?.run(facts, raw)?;
         Some(Ruling { ids: self.rules.ids(), ruled })
+    }
+
+    /// What the rules read of the past.
+    pub fn tracked(&self) -> &Tracked {
+        &self.tracked
+    }
+
+    /// The ids of the rules that permit something, sorted.
+    pub fn permits(&self) -> impl Iterator<Item = &str> {
+        self.rules.permits().map(|(id, _)| id)
+    }
+
+    /// Those of them that can permit nothing, whatever the step, as far as can be told from the
+    /// rules alone.
+    pub fn dead(&self) -> impl Iterator<Item = &str> {
+        self.rules.permits().filter(|(_, alive)| !alive).map(|(id, _)| id)
+    }
+
+    /// Whether any rule may permit an amendment.
+    pub fn is_amendable(&self) -> bool {
+        self.rules.may_permit(shape::AMEND)
     }
 
     /// The actions whose rules are not compiled, so that Cedar decides on all their steps, each
@@ -310,6 +353,29 @@ impl From<Ruling<'_>> for Decision {
     }
 }
 
+/// The actions that stand behind `past`. Their names in Cedar have `_` where WIT has `-`.
+fn tracked(scanned: Scanned) -> Tracked {
+    let actions = scanned.past.iter().map(|name| name.replace('_', "-"));
+    Tracked::new(actions, scanned.has_windows)
+}
+
+fn decode(bytes: &[u8]) -> Result<(&str, (u16, u16))> {
+    let mut reader = Reader::new("policy", bytes);
+    let version = reader.u8()?;
+    if version != VERSION {
+        return Err(reader.fail(1, &format!("version {VERSION}"), version));
+    }
+    let language = (reader.u16()?, reader.u16()?);
+    let known = cedar::language_version();
+    if language.0 != known.0 || language.1 > known.1 {
+        let expected = format!("Cedar {}.0 to {}.{}", known.0, known.0, known.1);
+        return Err(reader.fail(4, &expected, format!("{}.{}", language.0, language.1)));
+    }
+    let text = reader.text(POLICY_BYTES_MAX)?;
+    reader.end()?;
+    Ok((text, language))
+}
+
 fn encode(text: &str, language: (u16, u16)) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(text.len() + 9);
     bytes.put_u8(VERSION).put_u16(language.0).put_u16(language.1).put_blob(text.as_bytes());
@@ -322,12 +388,15 @@ impl fmt::Debug for Policy {
     }
 }
 
-/// The Cedar schema that policies of objects with this schema are validated against, as text.
+/// The Cedar schema that policies of objects with this schema are validated against, as text. A
+/// policy need not be held against those parts of the past that it does not name.
 ///
 /// # Errors
 ///
 /// `Policy`: the schema has more for a policy to see than a validator should be asked to hold.
 pub fn derived_schema(schema: &Schema) -> Result<String> {
-    let shapes = Shapes::new(schema).map_err(|finding| ErrorKind::Policy(vec![finding]))?;
+    let methods = schema.methods().iter().map(|method| method.name.as_str());
+    let past = methods.chain(shape::OWN_ACTIONS).map(shape::attribute_name).collect();
+    let shapes = Shapes::new(schema, &past).map_err(|finding| ErrorKind::Policy(vec![finding]))?;
     Ok(shapes.print())
 }

@@ -54,9 +54,11 @@ pub enum Reason {
     NotPermitted,
     /// A rule of the policy could not be evaluated.
     Evaluation,
+    /// What is to be the policy is not valid for the object's schema.
+    Policy,
 }
 
-const REASONS: [Reason; 15] = [
+const REASONS: [Reason; 16] = [
     Reason::Credential,
     Reason::Expired,
     Reason::ExpiresTooLate,
@@ -72,6 +74,7 @@ const REASONS: [Reason; 15] = [
     Reason::Forbidden,
     Reason::NotPermitted,
     Reason::Evaluation,
+    Reason::Policy,
 ];
 
 impl Reason {
@@ -98,6 +101,7 @@ impl Reason {
             Reason::Forbidden => "forbidden",
             Reason::NotPermitted => "not-permitted",
             Reason::Evaluation => "evaluation",
+            Reason::Policy => "policy",
         }
     }
 }

@@ -1,15 +1,15 @@
 //! Verification: that a lineage is what its headers say, record by record, trusting nobody.
 //!
-//! For each record it recomputes the header from the parent and the payloads (credentials, nonces,
-//! jump, memory root, admission and all) and compares it with the one given; a direct write, which
-//! runs no code, it does again. What it takes on trust is what the code makes of every other step,
-//! which is its memory, globals, effects and fuel, and the version of the instrumentation that it
-//! ran under: the engine's replay verifies those.
+//! For each record it recomputes the header from the parent and the payloads (credentials, ledger,
+//! jump, memory root, admission and all) and compares it with the one given; a direct write and an
+//! amendment, which run no code, it does again. What it takes on trust is what the code makes of
+//! every other step, which is its memory, globals, effects and fuel, and the version of the
+//! instrumentation that it ran under: the engine's replay verifies those.
 //!
 //! Where only headers are left, [`Headers`] verifies that they are chained; a [`Verifier`] resumes
 //! with the first version whose memory is there.
 //!
-//! It does not know where records come from. It holds one image, the nonces and O(log n) hashes.
+//! It does not know where records come from. It holds one image, the ledger and O(log n) hashes.
 
 mod headers;
 
@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use crate::admission::{Step, admit, arguments, authenticate};
 use crate::commit::Commit;
-use crate::credential::{Memo, Nonces};
+use crate::credential::Memo;
 use crate::definition::Definition;
 use crate::effects::{Admission, Effects, decode_globals, globals_hash};
 use crate::error::{Error, Result};
@@ -26,6 +26,7 @@ use crate::head::{Head, Outcome, genesis};
 use crate::header::Header;
 use crate::image::{BaseImage, Image};
 use crate::input::{Input, Request};
+use crate::ledger::Ledger;
 use crate::memory::{Memory, Page, Tree};
 use crate::refusal::{Reason, Refusal};
 use crate::write;
@@ -79,12 +80,12 @@ impl Verifier {
         }
         let mut replica = Replica::new(base);
         let outcome = replica.take(&definition, commit, &effects)?;
-        let header = genesis(&input, &outcome, definition.parts());
+        let header = genesis(&input, &outcome);
         compare(&header, &commit.header)?;
         Ok(Verifier { definition, head: Head::new(header), replica, memo: Memo::default() })
     }
 
-    /// Goes on behind headers, from the newest version's `image`, `globals` and `nonces`: that
+    /// Goes on behind headers, from the newest version's `image`, `globals` and `ledger`: that
     /// these are the ones that its header names. How it came to them is not verified.
     ///
     /// # Errors
@@ -93,7 +94,7 @@ impl Verifier {
     pub fn resume(
         definition: Arc<Definition>,
         headers: &Headers,
-        nonces: Nonces,
+        ledger: Ledger,
         image: Image,
         globals: Vec<u64>,
     ) -> Result<Verifier> {
@@ -107,15 +108,15 @@ impl Verifier {
         if globals_hash != header.globals {
             return Err(Error::mismatch("globals", seq, header.globals, globals_hash));
         }
-        if nonces.hash() != header.nonces {
-            return Err(Error::mismatch("nonces", seq, header.nonces, nonces.hash()));
+        if ledger.hash() != header.ledger {
+            return Err(Error::mismatch("ledger", seq, header.ledger, ledger.hash()));
         }
         let parts = definition.parts();
         if (parts.code, parts.schema, parts.policy) != (header.code, header.schema, header.policy) {
             return Err(Error::mismatch("code", seq, header.code, parts.code));
         }
         definition.schema.validate_state(&image, definition.code.state_address)?;
-        head.nonces = Arc::new(nonces);
+        head.ledger = Arc::new(ledger);
         let replica = Replica { image, tree, globals, globals_hash };
         Ok(Verifier { definition, head, replica, memo: Memo::default() })
     }
@@ -139,22 +140,20 @@ impl Verifier {
         let refused = |verdict| Error::mismatch("admission", seq, "a permit", verdict);
         let signers = authenticate(&self.head, &input, &self.memo).map_err(refused)?;
         let before = self.replica.image.clone();
-        if let Request::Write { fields } = &input.request {
-            let pages = write::apply(&self.definition, &before, fields)?;
-            let same = |((index, page), given): (&(u32, Arc<Page>), &(u32, &Page))| {
-                *index == given.0 && **page == *given.1
-            };
-            if pages.len() != commit.pages.len() || !pages.iter().zip(&commit.pages).all(same) {
-                return Err(Error::mismatch("pages", seq, "those of the write", "others"));
+        let mut amended = None;
+        match &input.request {
+            Request::Write { fields } => {
+                let pages = write::apply(&self.definition, &before, fields)?;
+                ran_no_code(commit, &effects, &before, &pages)?;
             }
-            if effects != Effects::default() || commit.header.fuel != 0 {
-                return Err(Error::mismatch("effects", seq, "none, of a write", "some"));
+            Request::Amend { policy } => {
+                ran_no_code(commit, &effects, &before, &[])?;
+                amended = Some(Arc::new(self.definition.amended(policy)?));
             }
-            if commit.globals.is_some() || commit.header.memory_bytes != before.bytes_count() {
-                return Err(Error::mismatch("memory", seq, "as the write leaves it", "another"));
-            }
+            _ => {}
         }
-        let outcome = self.replica.take(&self.definition, commit, &effects)?;
+        let after = amended.as_ref().unwrap_or(&self.definition);
+        let outcome = self.replica.take(after, commit, &effects)?;
         let step = Step {
             input: &input,
             before: &before,
@@ -162,15 +161,20 @@ impl Verifier {
             effects: &effects,
             fuel: outcome.fuel,
             page_count: outcome.page_count,
+            instrumentation: outcome.instrumentation,
+            policy: outcome.parts.policy,
         };
         let decided = admit(&self.definition, &self.head, signers, step).map_err(refused)?;
         if decided != admission {
             let (expected, found) = (format!("{decided:?}"), format!("{admission:?}"));
             return Err(Error::mismatch("admission", seq, expected, found));
         }
-        let (header, nonces) = self.head.successor(&input, &outcome, &decided);
+        let (header, ledger) = self.head.successor(&input, &outcome, &decided);
         compare(&header, &commit.header)?;
-        self.head.advance(header, nonces);
+        self.head.advance(header, ledger);
+        if let Some(amended) = amended {
+            self.definition = amended;
+        }
         Ok(())
     }
 
@@ -227,6 +231,30 @@ impl Verifier {
     }
 }
 
+/// That a version whose code did not run has no effects and, of the memory before, only `pages`
+/// changed.
+fn ran_no_code(
+    commit: &Commit<'_>,
+    effects: &Effects,
+    before: &Image,
+    pages: &[(u32, Arc<Page>)],
+) -> Result<()> {
+    let seq = commit.header.seq;
+    let same = |((index, page), given): (&(u32, Arc<Page>), &(u32, &Page))| {
+        *index == given.0 && **page == *given.1
+    };
+    if pages.len() != commit.pages.len() || !pages.iter().zip(&commit.pages).all(same) {
+        return Err(Error::mismatch("pages", seq, "those of the request", "others"));
+    }
+    if *effects != Effects::default() || commit.header.fuel != 0 {
+        return Err(Error::mismatch("effects", seq, "none, without the code", "some"));
+    }
+    if commit.globals.is_some() || commit.header.memory_bytes != before.bytes_count() {
+        return Err(Error::mismatch("memory", seq, "as the request leaves it", "another"));
+    }
+    Ok(())
+}
+
 /// Whether [`authenticate`] gives this reason.
 fn is_native(reason: Reason) -> bool {
     use Reason::*;
@@ -260,9 +288,10 @@ impl Replica {
         Replica { tree: Tree::of(&image), image, globals, globals_hash }
     }
 
+    /// Takes a version of an object that is from then on what `definition` says.
     fn take<'e>(
         &mut self,
-        definition: &Definition,
+        definition: &'e Definition,
         commit: &Commit<'_>,
         effects: &'e Effects,
     ) -> Result<Outcome<'e>> {
@@ -299,6 +328,8 @@ impl Replica {
             memory_root: self.tree.root(),
             page_count: commit.pages.len() as u32,
             globals: self.globals_hash,
+            parts: definition.parts(),
+            tracked: definition.policy.tracked(),
         })
     }
 }

@@ -49,6 +49,8 @@ pub struct Payloads {
 /// A refusal and the input that it refused.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RefusalEntry {
+    /// Its place among the object's refusals, from 1, oldest first.
+    pub number: u64,
     /// The refusal.
     pub refusal: Refusal,
     /// What was asked for, by whom.
@@ -80,6 +82,18 @@ impl VersionEntry {
         };
         let payloads = stored.payloads().map(decode).transpose()?;
         Ok(VersionEntry { header: stored.header().clone(), hash: stored.hash(), payloads })
+    }
+}
+
+impl RefusalEntry {
+    /// The entry of a refusal as stored, and its place among the object's refusals, from 1.
+    ///
+    /// # Errors
+    ///
+    /// [`Object`](storage::ErrorKind::Object) when its input does not decode.
+    pub fn decode(number: u64, refusal: Refusal) -> Result<RefusalEntry> {
+        let input = Input::decode(&refusal.input)?;
+        Ok(RefusalEntry { number, refusal, input })
     }
 }
 
@@ -133,6 +147,17 @@ impl<'a> History<'a> {
         self
     }
 
+    /// The refusals, newest first.
+    fn refusals(&self) -> Result<impl Iterator<Item = Result<Entry>> + use<'a>> {
+        let mut refusals = self.store.refusals(self.object)?;
+        Ok(std::iter::from_fn(move || {
+            let number = refusals.left();
+            let refusal = refusals.next()?;
+            let entry = refusal.and_then(|refusal| RefusalEntry::decode(number, refusal));
+            Some(entry.map(Entry::Refusal))
+        }))
+    }
+
     /// The entries.
     ///
     /// # Errors
@@ -146,15 +171,8 @@ impl<'a> History<'a> {
         };
         let entries: Box<dyn Iterator<Item = Result<Entry>> + 'a> =
             match (self.refused, self.backwards) {
-                (true, true) => {
-                    let refusals = self.store.refusals(self.object)?;
-                    Box::new(refusals.map(|refusal| refusal_entry(refusal?)))
-                }
-                (true, false) => {
-                    let refusals = self.store.refusals(self.object)?;
-                    let refusals = refusals.map(|refusal| refusal_entry(refusal?)).filter(within);
-                    Box::new(last_first(refusals, self.limit))
-                }
+                (true, true) => Box::new(self.refusals()?),
+                (true, false) => Box::new(last_first(self.refusals()?.filter(within), self.limit)),
                 (false, true) => {
                     let (all, way) = (0..u64::MAX, Direction::Backward);
                     let versions = self.store.versions(self.object, all, way)?;
@@ -162,17 +180,23 @@ impl<'a> History<'a> {
                         versions.map(|stored| Ok(Entry::Version(VersionEntry::decode(&stored?)?))),
                     )
                 }
-                (false, false) => Box::new(self.store.lineage(self.object)?.map(|entry| {
-                    Ok(match entry? {
-                        LineageEntry::Commit(complete) => {
-                            Entry::Version(VersionEntry::decode(complete.stored())?)
-                        }
-                        LineageEntry::Header(stored) => {
-                            Entry::Version(VersionEntry::decode(&stored)?)
-                        }
-                        LineageEntry::Refusal(refusal) => refusal_entry(refusal)?,
-                    })
-                })),
+                (false, false) => {
+                    let mut numbers = 1..;
+                    Box::new(self.store.lineage(self.object)?.map(move |entry| {
+                        Ok(match entry? {
+                            LineageEntry::Commit(complete) => {
+                                Entry::Version(VersionEntry::decode(complete.stored())?)
+                            }
+                            LineageEntry::Header(stored) => {
+                                Entry::Version(VersionEntry::decode(&stored)?)
+                            }
+                            LineageEntry::Refusal(refusal) => {
+                                let number = numbers.next().expect("they are counted in 64 bits");
+                                Entry::Refusal(RefusalEntry::decode(number, refusal)?)
+                            }
+                        })
+                    }))
+                }
             };
         // The times of versions never go back, so nothing after them can be in range again.
         let past = move |entry: &Result<Entry>| {
@@ -193,9 +217,4 @@ fn last_first<T>(entries: impl Iterator<Item = T>, limit: usize) -> impl Iterato
         held.push_back(entry);
     }
     held.into_iter().rev()
-}
-
-fn refusal_entry(refusal: Refusal) -> Result<Entry> {
-    let input = Input::decode(&refusal.input)?;
-    Ok(Entry::Refusal(RefusalEntry { refusal, input }))
 }

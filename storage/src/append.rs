@@ -51,8 +51,8 @@ pub struct NewCommit<'a> {
     pub commit: Commit<'a>,
     /// The base image that the object's pages differ from: in a genesis, and nowhere else.
     pub base: Option<BaseHash>,
-    /// The encoded nonces, when they are not the parent's.
-    pub nonces: Option<&'a [u8]>,
+    /// The encoded ledger, when they are not the parent's.
+    pub ledger: Option<&'a [u8]>,
     /// The parent's memory, or the base image's before a genesis: what is like there need not be
     /// written again. Without it pages are written whole.
     pub before: Option<&'a Image>,
@@ -233,8 +233,8 @@ impl<'s> Draft<'s> {
             return Err(conflict(row, header.seq, header.parent).of(header.object));
         }
         let changes = row.known_pages().plan(&new.commit.pages, new.before());
-        let notes = row.extend(&NewVersion::new(&new.commit, hash, &changes, new.nonces.is_some()));
-        self.body.version(Staged::No, &notes, new.nonces, &new.commit, &changes);
+        let notes = row.extend(&NewVersion::new(&new.commit, hash, &changes, new.ledger.is_some()));
+        self.body.version(Staged::No, &notes, new.ledger, &new.commit, &changes);
         Ok(())
     }
 
@@ -248,9 +248,9 @@ impl<'s> Draft<'s> {
         }
         let base = new.base.ok_or_else(|| Error::not_found("base image of genesis", hash))?;
         let changes = PageTable::default().plan(&new.commit.pages, new.before());
-        let version = NewVersion::new(&new.commit, hash, &changes, new.nonces.is_some());
+        let version = NewVersion::new(&new.commit, hash, &changes, new.ledger.is_some());
         let (after, notes) = Row::begin(&version, base);
-        self.body.version(Staged::No, &notes, new.nonces, &new.commit, &changes);
+        self.body.version(Staged::No, &notes, new.ledger, &new.commit, &changes);
         self.rows.push(Drafted { id, before: None, in_memory: false, after });
         Ok(())
     }

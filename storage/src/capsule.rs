@@ -7,17 +7,19 @@
 
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
+use std::sync::Arc;
 
 use object::capsule::{Chain, HEAD, SECTION_CHECK_BYTES, SECTION_HEAD_BYTES, SectionKind};
 use object::commit::Commit;
-use object::credential::Nonces;
 use object::effects::Admission;
 use object::hash::{BaseHash, ObjectId, VersionHash};
 use object::head::Head;
 use object::header::HEADER_BYTES;
 use object::image::BaseImage;
-use object::input::Input;
+use object::input::{Input, Request};
+use object::ledger::{Ledger, Tracked};
 use object::memory::{Memory, Page};
+use object::policy::Policy;
 use object::refusal::Refusal;
 
 use crate::append::Blob;
@@ -162,7 +164,9 @@ impl Store {
         let mut capsule = CapsuleWriter { to, chain: Chain::new() };
         let part = |what, bytes: Option<Vec<u8>>| bytes.ok_or_else(|| Error::not_found(what, id));
         capsule.section(SectionKind::Code, &part("code of object", self.code(row.code)?)?)?;
-        let policy = part("policy of object", self.policy(row.policy)?)?;
+        // The first one: those that came later are in the lineage.
+        let policy = self.policy(self.genesis(id)?.policy)?;
+        let policy = part("policy of object", policy)?;
         capsule.section(SectionKind::Policy, &policy)?;
         let base = self.base(row.base)?.map(|base| base.encode());
         capsule.section(SectionKind::Base, &part("base image of object", base)?)?;
@@ -260,19 +264,21 @@ struct Stage<'s> {
     pages: HashMap<u32, Box<Page>>,
     /// The row that the records so far make.
     staged: Option<Row>,
-    nonces: Nonces,
+    ledger: Arc<Ledger>,
+    /// What the policy so far reads of the past.
+    tracked: Tracked,
 }
 
 impl<'s> Stage<'s> {
     fn new(inner: &'s Inner) -> Stage<'s> {
-        let (base, pages, staged, nonces) = Default::default();
-        Stage { inner, base, pages, staged, nonces }
+        let (base, pages, staged, ledger, tracked) = Default::default();
+        Stage { inner, base, pages, staged, ledger, tracked }
     }
 
     fn section(&mut self, kind: SectionKind, bytes: &[u8]) -> Result<()> {
         match kind {
             SectionKind::Code => self.blob(Blob::Code(bytes)),
-            SectionKind::Policy => self.blob(Blob::Policy(bytes)),
+            SectionKind::Policy => self.policy(bytes),
             SectionKind::Base => {
                 self.base = Some((BaseHash::of(bytes), BaseImage::decode(bytes)?));
                 self.blob(Blob::Base(bytes))
@@ -282,6 +288,12 @@ impl<'s> Stage<'s> {
             SectionKind::End => Ok(()),
             other => Err(Error::capsule(0, "a section known here", format!("{other:?}"))),
         }
+    }
+
+    fn policy(&mut self, bytes: &[u8]) -> Result<()> {
+        // That it is a policy was for the first reading to verify.
+        self.tracked = Policy::tracked_by(bytes).unwrap_or_default();
+        self.blob(Blob::Policy(bytes))
     }
 
     fn blob(&mut self, blob: Blob<'_>) -> Result<()> {
@@ -297,7 +309,7 @@ impl<'s> Stage<'s> {
     fn commit(&mut self, bytes: &[u8]) -> Result<()> {
         let commit = Commit::decode(bytes)?;
         let hash = VersionHash::of(&bytes[..HEADER_BYTES]);
-        let nonces = self.nonces(&commit)?;
+        let ledger = self.ledger(&commit)?;
         let base = self.base.as_ref().ok_or_else(|| out_of_order("a base image"))?;
         let staged = self.staged.take();
         let empty = PageTable::default();
@@ -307,7 +319,7 @@ impl<'s> Stage<'s> {
             None => table.is_untouched(index).then(|| base.1.page(index)),
         };
         let changes = table.plan(&commit.pages, before);
-        let version = NewVersion::new(&commit, hash, &changes, nonces.is_some());
+        let version = NewVersion::new(&commit, hash, &changes, ledger.is_some());
         let (mut row, notes) = match staged {
             Some(mut row) => {
                 if (row.head().hash, row.seq() + 1) != (commit.header.parent, commit.header.seq) {
@@ -320,7 +332,7 @@ impl<'s> Stage<'s> {
             None => return Err(out_of_order("a genesis")),
         };
         let mut body = Body::default();
-        body.version(Staged::Yes, &notes, nonces.as_deref(), &commit, &changes);
+        body.version(Staged::Yes, &notes, ledger.as_deref(), &commit, &changes);
         row.settle(self.push(&body, |_, _| {})?);
         self.staged = Some(row);
         if self.pages.len() + commit.pages.len() > PAGES_HELD_MAX {
@@ -331,15 +343,25 @@ impl<'s> Stage<'s> {
         Ok(())
     }
 
-    /// The nonces after a version, encoded, when it is signed: the log has them beside it.
-    fn nonces(&mut self, commit: &Commit<'_>) -> Result<Option<Vec<u8>>> {
-        let Some(credential) = Input::decode(commit.input)?.credential else { return Ok(None) };
+    /// The ledger after a version, encoded, when it changed: the log has it beside the version.
+    fn ledger(&mut self, commit: &Commit<'_>) -> Result<Option<Vec<u8>>> {
+        let seq = commit.header.seq;
+        if seq == 0 {
+            return Ok(None);
+        }
+        let input = Input::decode(commit.input)?;
+        if let Request::Amend { policy } = &input.request {
+            self.policy(policy)?;
+        }
         let signers = Admission::decode(commit.admission)?.signers;
-        let (nonce, time) = (credential.nonce, commit.header.time);
-        let admitted = self.nonces.admit(&signers, nonce, time);
-        admitted.map_err(|_| out_of_order("a nonce above those before"))?;
-        self.nonces.record(&signers, nonce, time);
-        Ok(Some(self.nonces.encode()))
+        if let Some(credential) = &input.credential {
+            let admitted = self.ledger.nonces.admit(&signers, credential.nonce, input.time);
+            admitted.map_err(|_| out_of_order("a nonce above those before"))?;
+        }
+        let next = self.ledger.next(&self.tracked, seq, &input, &signers);
+        let is_same = Arc::ptr_eq(&next, &self.ledger);
+        self.ledger = next;
+        Ok((!is_same).then(|| self.ledger.encode()))
     }
 
     fn refusal(&mut self, refusal: &Refusal) -> Result<()> {

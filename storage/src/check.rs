@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
-use object::hash::{AdmissionHash, EffectsHash, GlobalsHash, InputHash, NoncesHash, ObjectId};
+use object::hash::{AdmissionHash, EffectsHash, GlobalsHash, InputHash, LedgerHash, ObjectId};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::index::Reading;
@@ -225,9 +225,9 @@ impl<'a> Walk<'a> {
         // What was trimmed had what its notes say that it had.
         let has =
             |is_here, noted| is_here || (record.kept_from.is_some() && noted == frame.position);
-        let nonces = has(record.nonces.is_some(), record.notes.nonces);
+        let ledger = has(record.ledger.is_some(), record.notes.ledger);
         let globals = has(record.globals.is_some(), record.notes.globals);
-        let version = NewVersion { header, hash, changes: &changes, nonces, globals };
+        let version = NewVersion { header, hash, changes: &changes, ledger, globals };
         let id = if header.seq == 0 { hash.into() } else { header.object };
         let kept_from = self.kept_from.entry(id).or_default();
         *kept_from = record.kept_from.unwrap_or_default().max(*kept_from);
@@ -418,7 +418,7 @@ fn validate_payloads(record: &VersionRecord<'_>, at: Position) -> Result<()> {
                 && EffectsHash::of(payloads.effects) == header.effects
                 && AdmissionHash::of(payloads.admission) == header.admission
         }) && record.globals.is_none_or(|globals| GlobalsHash::of(globals) == header.globals)
-            && record.nonces.is_none_or(|nonces| NoncesHash::of(nonces) == header.nonces);
+            && record.ledger.is_none_or(|ledger| LedgerHash::of(ledger) == header.ledger);
     if holds { Ok(()) } else { Err(damaged(at, "the payloads of the header", "others")) }
 }
 

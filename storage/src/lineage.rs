@@ -10,11 +10,12 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use object::hash::ObjectId;
+use object::header::Header;
 use object::image::BaseImage;
 use object::memory::Page;
 use object::refusal::Refusal;
 
-use crate::error::{ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::row::{Link, Row};
 use crate::store::{Inner, Store};
 use crate::stored::{CompleteCommit, RefusalLink, StoredCommit, read_commit, read_refusal};
@@ -45,6 +46,17 @@ pub enum LineageEntry {
 }
 
 impl Store {
+    /// The header of an object's first version.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](crate::ErrorKind::NotFound), those of the file system, and damage.
+    pub fn genesis(&self, id: ObjectId) -> Result<Header> {
+        let first = self.versions(id, 0..1, Direction::Forward)?.next();
+        let first = first.ok_or_else(|| Error::not_found("genesis of object", id))??;
+        Ok(first.header().clone())
+    }
+
     /// The versions whose seqs are in `range`, as far as there are.
     ///
     /// # Errors
@@ -68,7 +80,7 @@ impl Store {
     /// As of [`Store::versions`].
     pub fn refusals(&self, id: ObjectId) -> Result<Refusals<'_>> {
         let row = self.inner().require_row(id)?;
-        Ok(Refusals { inner: self.inner(), next: row.last_refusal() })
+        Ok(Refusals { inner: self.inner(), next: row.last_refusal(), left: row.refusal_count })
     }
 
     /// Versions and refusals in lineage order, from the genesis.
@@ -163,6 +175,14 @@ impl Iterator for Versions<'_> {
 pub struct Refusals<'a> {
     inner: &'a Inner,
     next: Option<RefusalLink>,
+    left: u64,
+}
+
+impl Refusals<'_> {
+    /// How many are still to come: the place of the next one among all, from 1, oldest first.
+    pub fn left(&self) -> u64 {
+        self.left
+    }
 }
 
 impl Iterator for Refusals<'_> {
@@ -170,6 +190,7 @@ impl Iterator for Refusals<'_> {
 
     fn next(&mut self) -> Option<Self::Item> {
         let link = self.next.take()?;
+        self.left = self.left.saturating_sub(1);
         Some(read_refusal(&self.inner.log, link).map(|stored| {
             self.next = stored.previous();
             stored.refusal

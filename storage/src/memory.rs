@@ -1,4 +1,4 @@
-//! Reads of a version's memory, globals and nonces: from the version's record to the few others
+//! Reads of a version's memory, globals and ledger: from the version's record to the few others
 //! that have them.
 //!
 //! Page by page, the table says which record wrote it last; that has it whole, or as runs over one
@@ -7,10 +7,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use object::credential::Nonces;
 use object::effects::decode_globals;
-use object::hash::{GlobalsHash, NoncesHash, ObjectId};
+use object::hash::{GlobalsHash, LedgerHash, ObjectId};
 use object::image::{BaseImage, Image};
+use object::ledger::Ledger;
 use object::memory::{Memory, Page};
 
 use crate::error::{Error, Result};
@@ -104,7 +104,7 @@ impl Inner {
         Ok(found)
     }
 
-    /// The records that a version's memory, globals and nonces are read from: of each version that
+    /// The records that a version's memory, globals and ledger are read from: of each version that
     /// has some, which.
     pub(crate) fn sources(
         &self,
@@ -133,8 +133,8 @@ impl Inner {
         if let Some((commit, _)) = self.with_globals(reading)? {
             sources.of(commit.header().seq).globals = true;
         }
-        if let Some(commit) = self.with_nonces(id, stored, stored.notes().nonces)? {
-            sources.of(commit.header().seq).nonces = true;
+        if let Some(commit) = self.with_ledger(id, stored, stored.notes().ledger)? {
+            sources.of(commit.header().seq).ledger = true;
         }
         Ok(sources.left)
     }
@@ -220,34 +220,34 @@ impl Inner {
         Ok(Some((commit, globals)))
     }
 
-    /// The nonces of a version, which are at `position`.
-    pub(crate) fn nonces(
+    /// The ledger of a version, which are at `position`.
+    pub(crate) fn ledger(
         &self,
         id: ObjectId,
         stored: &StoredCommit,
         position: Position,
-    ) -> Result<Nonces> {
-        match self.with_nonces(id, stored, position)? {
-            None => Ok(Nonces::default()),
+    ) -> Result<Ledger> {
+        match self.with_ledger(id, stored, position)? {
+            None => Ok(Ledger::default()),
             Some(commit) => {
-                let bytes = commit.nonces().expect("it was looked for");
-                Ok(Nonces::decode(bytes)?)
+                let bytes = commit.ledger().expect("it was looked for");
+                Ok(Ledger::decode(bytes)?)
             }
         }
     }
 
-    /// The version whose record has the nonces; none for an empty table.
-    fn with_nonces(
+    /// The version whose record has the ledger; none for an empty table.
+    fn with_ledger(
         &self,
         id: ObjectId,
         stored: &StoredCommit,
         position: Position,
     ) -> Result<Option<StoredCommit>> {
-        let has = |commit: &StoredCommit| commit.nonces().is_some();
+        let has = |commit: &StoredCommit| commit.ledger().is_some();
         let Some(commit) = self.last_with(id, stored, position, has)? else { return Ok(None) };
-        let bytes = commit.nonces().expect("it was just looked for");
-        if NoncesHash::of(bytes) != stored.header().nonces {
-            return Err(damaged(position, "the nonces of the version", "others"));
+        let bytes = commit.ledger().expect("it was just looked for");
+        if LedgerHash::of(bytes) != stored.header().ledger {
+            return Err(damaged(position, "the ledger of the version", "others"));
         }
         Ok(Some(commit))
     }

@@ -8,10 +8,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use object::commit::Commit;
-use object::credential::Nonces;
 use object::hash::{BaseHash, ObjectId};
 use object::head::Head;
 use object::image::{BaseImage, Image};
+use object::ledger::Ledger;
 use object::lineage::{Spine, jump_seq, next_seq};
 use object::memory::Memory;
 
@@ -26,7 +26,7 @@ use crate::stored::{StoredCommit, last_commit, read_commit, read_hop};
 /// An object as its next step needs it.
 #[derive(Clone, Debug)]
 pub struct Loaded {
-    /// The head: header, hash, nonces, refusals, spine.
+    /// The head: header, hash, ledger, refusals, spine.
     pub head: Head,
     /// The memory.
     pub image: Image,
@@ -68,6 +68,17 @@ impl Store {
         self.inner().load(id, &row).map(Some).map_err(|error| error.of(id))
     }
 
+    /// Everything that the version with this seq was continued with, if it was, in O(log n) steps:
+    /// what [`Store::head`] gave when it was the newest, before any refusal behind it.
+    ///
+    /// # Errors
+    ///
+    /// As of [`Store::head`].
+    pub fn head_at(&self, id: ObjectId, seq: u64) -> Result<Option<Loaded>> {
+        let Some(row) = self.inner().row(id)? else { return Ok(None) };
+        self.inner().load_at(id, &row, seq).map_err(|error| error.of(id))
+    }
+
     /// What a list shows of an object.
     ///
     /// # Errors
@@ -106,15 +117,15 @@ impl Store {
         found.map_err(|error| error.of(id))
     }
 
-    /// The nonces after a version.
+    /// The ledger after a version.
     ///
     /// # Errors
     ///
     /// As of [`Store::head`].
-    pub fn nonces(&self, id: ObjectId, version: &Version) -> Result<Nonces> {
+    pub fn ledger(&self, id: ObjectId, version: &Version) -> Result<Ledger> {
         let commit = &version.commit;
-        let nonces = self.inner().nonces(id, commit, commit.notes().nonces);
-        nonces.map_err(|error| error.of(id))
+        let ledger = self.inner().ledger(id, commit, commit.notes().ledger);
+        ledger.map_err(|error| error.of(id))
     }
 
     /// At most `limit` objects in the order of their ids, from the first behind `after`.
@@ -171,7 +182,7 @@ impl Inner {
             header: stored.header().clone(),
             hash: stored.hash(),
             created: row.created,
-            nonces: Arc::new(self.nonces(id, &stored, row.nonces)?),
+            ledger: Arc::new(self.ledger(id, &stored, row.ledger)?),
             refusals: row.refusal,
             refusal_count: row.refusal_count,
             spine: Spine::from_links(links.collect()),
@@ -179,6 +190,30 @@ impl Inner {
         let base = self.require_base(row.base)?;
         let (image, globals) = self.memory(id, base, &stored)?;
         Ok(Loaded { head, image, globals, base: row.base, name: row.name.clone() })
+    }
+
+    fn load_at(&self, id: ObjectId, row: &Row, seq: u64) -> Result<Option<Loaded>> {
+        let Some(stored) = self.locate(row, seq)? else { return Ok(None) };
+        let mut links = vec![(seq, stored.hash())];
+        let mut link = Link { hash: stored.hash(), position: stored.position() };
+        while let Some(&(at, _)) = links.last().filter(|last| last.0 > 0) {
+            link = read_hop(&self.log, link)?.jump;
+            links.push((jump_seq(at), link.hash));
+        }
+        let header = stored.header().clone();
+        let head = Head {
+            id,
+            hash: stored.hash(),
+            created: row.created,
+            ledger: Arc::new(self.ledger(id, &stored, stored.notes().ledger)?),
+            refusals: header.refusals,
+            refusal_count: header.refusal_count,
+            spine: Spine::from_links(links),
+            header,
+        };
+        let base = self.require_base(row.base)?;
+        let (image, globals) = self.memory(id, base, &stored)?;
+        Ok(Some(Loaded { head, image, globals, base: row.base, name: row.name.clone() }))
     }
 
     fn complete(
@@ -272,7 +307,7 @@ pub(crate) fn adopt(frames: &impl Frames, adoption: &Adoption) -> Result<Row> {
         policy: header.policy,
         base,
         genesis: at.position(),
-        nonces: head.notes().nonces,
+        ledger: head.notes().ledger,
         globals: head.notes().globals,
         refusal: adoption.refusal_hash,
         refusal_position: adoption.refusal,

@@ -37,8 +37,8 @@ pub(crate) struct Row {
     pub(crate) policy: PolicyHash,
     pub(crate) base: BaseHash,
     pub(crate) genesis: Position,
-    /// The version that has the nonces; none for an empty table.
-    pub(crate) nonces: Position,
+    /// The version that has the ledger; none for an empty table.
+    pub(crate) ledger: Position,
     /// The version that has the globals; none for those of the base image.
     pub(crate) globals: Position,
     pub(crate) refusal: RefusalHash,
@@ -81,7 +81,7 @@ impl Row {
             jump: Position::NONE,
             genesis: Position::HERE,
             refusal: Position::NONE,
-            nonces: own(version.nonces),
+            ledger: own(version.ledger),
             globals: own(version.globals),
             table: pages.advance(version.changes, Position::HERE),
             base: Some(base),
@@ -106,7 +106,7 @@ impl Row {
             jump: self.spine.next_jump().expect("a row has a spine").position,
             genesis: self.genesis,
             refusal: self.refusal_position,
-            nonces: own(version.nonces, self.nonces),
+            ledger: own(version.ledger, self.ledger),
             globals: own(version.globals, self.globals),
             table,
             base: None,
@@ -144,7 +144,7 @@ impl Row {
             policy: header.policy,
             base,
             genesis: position,
-            nonces: notes.nonces,
+            ledger: notes.ledger,
             globals: notes.globals,
             refusal: RefusalHash::NONE,
             refusal_position: Position::NONE,
@@ -160,7 +160,7 @@ impl Row {
         self.spine.push(link);
         (self.time, self.wake) = (header.time, header.wake);
         (self.code, self.policy) = (header.code, header.policy);
-        (self.nonces, self.globals) = (notes.nonces, notes.globals);
+        (self.ledger, self.globals) = (notes.ledger, notes.globals);
         assert_eq!(self.seq(), header.seq, "a row follows its object");
     }
 
@@ -173,7 +173,7 @@ impl Row {
     /// Puts the frame's position where [`Position::HERE`] stands.
     pub(crate) fn settle(&mut self, frame: Position) {
         let places =
-            [&mut self.genesis, &mut self.nonces, &mut self.globals, &mut self.refusal_position];
+            [&mut self.genesis, &mut self.ledger, &mut self.globals, &mut self.refusal_position];
         places.into_iter().for_each(|place| *place = place.within(frame));
         let links = self
             .spine
@@ -194,8 +194,8 @@ pub(crate) struct NewVersion<'a> {
     pub(crate) hash: VersionHash,
     /// How it writes its pages, ascending.
     pub(crate) changes: &'a [PageChange],
-    /// Whether its record has the nonces.
-    pub(crate) nonces: bool,
+    /// Whether its record has the ledger.
+    pub(crate) ledger: bool,
     /// Whether its record has the globals.
     pub(crate) globals: bool,
 }
@@ -206,9 +206,9 @@ impl<'a> NewVersion<'a> {
         commit: &'a Commit<'_>,
         hash: VersionHash,
         changes: &'a [PageChange],
-        nonces: bool,
+        ledger: bool,
     ) -> NewVersion<'a> {
         let globals = commit.globals.is_some();
-        NewVersion { header: &commit.header, hash, changes, nonces, globals }
+        NewVersion { header: &commit.header, hash, changes, ledger, globals }
     }
 }

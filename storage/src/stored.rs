@@ -37,7 +37,7 @@ pub struct StoredCommit {
     // In the frame's body:
     payloads: Option<[Range<usize>; 3]>,
     globals: Option<Range<usize>>,
-    nonces: Option<Range<usize>>,
+    ledger: Option<Range<usize>>,
     pages: Arc<[(u32, StoredPage)]>,
 }
 
@@ -176,8 +176,8 @@ impl StoredCommit {
         &self.notes
     }
 
-    pub(crate) fn nonces(&self) -> Option<&[u8]> {
-        self.nonces.clone().map(|range| &self.frame.body[range])
+    pub(crate) fn ledger(&self) -> Option<&[u8]> {
+        self.ledger.clone().map(|range| &self.frame.body[range])
     }
 
     /// The last refusal before the version, if there is one.
@@ -217,7 +217,7 @@ impl StoredCommit {
                 .map(|payloads| [payloads.input, payloads.effects, payloads.admission].map(place)),
             kept_from: record.kept_from,
             globals: record.globals.map(place),
-            nonces: record.nonces.map(place),
+            ledger: record.ledger.map(place),
             notes: Arc::new(record.notes),
             hash: record.hash,
             header: record.header,

@@ -73,9 +73,18 @@ impl Signing {
     /// Signs the input with `keys`, submits it, and waits for what becomes of it.
     pub(super) fn wait<'a>(
         &self,
-        mut call: continuant::Call<'a>,
+        call: continuant::Call<'a>,
         keys: &'a [SigningKey],
     ) -> Result<Receipt> {
+        self.sign(call, keys).wait().map_err(Failure::from)
+    }
+
+    /// Signs the input with `keys`.
+    pub(super) fn sign<'a>(
+        &self,
+        mut call: continuant::Call<'a>,
+        keys: &'a [SigningKey],
+    ) -> continuant::Call<'a> {
         for key in keys {
             call = call.signed(key);
         }
@@ -88,7 +97,7 @@ impl Signing {
         if let Some(parent) = self.parent {
             call = call.parent(parent);
         }
-        call.wait().map_err(Failure::from)
+        call
     }
 }
 

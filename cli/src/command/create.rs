@@ -44,14 +44,8 @@ type Salt = [u8; 16];
 
 impl Create {
     pub(crate) fn run(self, session: &Session, printer: &mut Printer) -> Result<()> {
-        let read = |path: &Path| {
-            std::fs::read(path).map_err(|error| Failure::file("reading", path, &error))
-        };
-        let (module, policy) = (read(&self.module)?, read(&self.policy)?);
-        let policy = String::from_utf8(policy).map_err(|_| {
-            let expected = "expected Cedar text in UTF-8";
-            Failure::new("policy", format!("{}: {expected}", self.policy.display()))
-        })?;
+        let module = read(&self.module)?;
+        let policy = read_policy(&self.policy)?;
         let code = self.code(module, policy).map_err(Failure::not_ours)?;
         session.with_new(|db| {
             let id = db.create(code).map_err(|error| Failure::from(error).not_ours())?;
@@ -73,6 +67,18 @@ impl Create {
             None => code,
         })
     }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    std::fs::read(path).map_err(|error| Failure::file("reading", path, &error))
+}
+
+/// A file of Cedar text.
+pub(super) fn read_policy(path: &Path) -> Result<String> {
+    String::from_utf8(read(path)?).map_err(|_| {
+        let expected = "expected Cedar text in UTF-8";
+        Failure::new("policy", format!("{}: {expected}", path.display()))
+    })
 }
 
 fn print(printer: &mut Printer, id: ObjectId, name: Option<&str>, time: u64) -> Result<()> {

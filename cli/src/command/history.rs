@@ -3,6 +3,7 @@
 use clap::Args;
 use continuant::object::admission;
 use continuant::object::definition::Definition;
+use continuant::object::hash::PolicyHash;
 use continuant::object::input::{Input, Request};
 use continuant::object::schema::decode_value;
 use continuant::{Entry, Payloads, PublicKey, RefusalEntry, Value, VersionEntry};
@@ -98,25 +99,25 @@ pub(super) fn cells(entry: &Entry, definition: &Definition) -> Result<[String; 5
             time,
             signers(claimed(&entry.input)),
             input(&entry.input, definition)?,
-            format!("refused: {}", entry.refusal.verdict),
+            format!("refusal {}: {}", entry.number, entry.refusal.verdict),
         ],
     })
 }
 
-/// The keys that a refused input says it is of: they may be why it was refused.
-fn claimed(input: &Input) -> impl Iterator<Item = PublicKey> {
+/// The keys that an input says it is of: of a refused one, they may be why it was refused.
+pub(super) fn claimed(input: &Input) -> impl Iterator<Item = PublicKey> {
     let signatures = input.credential.iter().flat_map(|credential| credential.signatures());
     signatures.map(|signature| PublicKey(signature.key))
 }
 
-fn signers(keys: impl Iterator<Item = PublicKey>) -> String {
+pub(super) fn signers(keys: impl Iterator<Item = PublicKey>) -> String {
     const DIGITS: usize = 8;
     let keys = keys.map(|key| key.to_string()[..DIGITS].to_string()).collect::<Vec<_>>();
     if keys.is_empty() { "-".to_string() } else { keys.join(" ") }
 }
 
 /// `fly(minutes: 227, miles: 1400)`.
-fn input(input: &Input, definition: &Definition) -> Result<String> {
+pub(super) fn input(input: &Input, definition: &Definition) -> Result<String> {
     let arguments = arguments(&input.request, definition)?;
     let arguments = arguments
         .iter()
@@ -125,16 +126,20 @@ fn input(input: &Input, definition: &Definition) -> Result<String> {
     Ok(format!("{}({arguments})", input.request.action()))
 }
 
-/// The arguments of a request; the fields of a direct write.
+/// The arguments of a request; the fields of a direct write; the hash of a policy.
 fn arguments(request: &Request, definition: &Definition) -> Result<Vec<(String, Value)>> {
-    let Request::Write { fields } = request else {
-        return Ok(admission::arguments(definition, request)?);
-    };
     let field = |(path, bytes): &(String, Vec<u8>)| {
         let place = definition.schema.resolve(path)?;
         Ok((path.clone(), decode_value(bytes, place.ty())?))
     };
-    fields.iter().map(field).collect()
+    match request {
+        Request::Write { fields } => fields.iter().map(field).collect(),
+        Request::Amend { policy } => {
+            let hash = PolicyHash::of(policy).to_string();
+            Ok(vec![("policy".to_string(), Value::from(hash.as_str()))])
+        }
+        request => Ok(admission::arguments(definition, request)?),
+    }
 }
 
 fn outcome(payloads: &Payloads) -> String {
@@ -195,6 +200,7 @@ fn refusal_document(entry: &RefusalEntry, definition: &Definition) -> Result<Jso
         "seq": entry.refusal.seq,
         "time": moment::json(entry.input.time),
         "kind": "refusal",
+        "number": entry.number,
         "input": request_document(&entry.input, definition)?,
         "claimed_signers": claimed(&entry.input).map(|key| key.to_string()).collect::<Vec<_>>(),
         "reason": verdict.reason.name(),
@@ -203,7 +209,7 @@ fn refusal_document(entry: &RefusalEntry, definition: &Definition) -> Result<Jso
     }))
 }
 
-fn request_document(input: &Input, definition: &Definition) -> Result<Json> {
+pub(super) fn request_document(input: &Input, definition: &Definition) -> Result<Json> {
     let arguments = arguments(&input.request, definition)?;
     let arguments = arguments.into_iter().map(|(name, value)| (name, value.to_json()));
     let arguments = arguments.collect::<Map<_, _>>();

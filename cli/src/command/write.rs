@@ -32,8 +32,7 @@ impl Write {
             let id = session::find(db, &self.object)?;
             let snapshot = db.snapshot(id)?;
             let schema = &snapshot.definition().schema;
-            let fields = self.fields.iter().map(|word| typed::field(word, schema));
-            let fields = fields.collect::<Result<_>>()?;
+            let fields = typed::fields(&self.fields, schema)?;
             let receipt = self.signing.wait(db.write(id, fields), &keys)?;
             receipt::print(&receipt, printer)
         })

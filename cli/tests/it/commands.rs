@@ -17,10 +17,14 @@ fn the_readmes_commands_do_what_it_says() {
     let mut count = 0;
     for line in block.lines() {
         let line = line.split('#').next().unwrap();
-        terminal.run(line.strip_prefix("continuant ").unwrap()).done();
+        let printed = terminal.run(line.strip_prefix("continuant ").unwrap());
+        match line.contains("--dry-run") {
+            true => assert_eq!(printed.code, Some(3), "it would be refused: {printed:?}"),
+            false => drop(printed.done()),
+        }
         count += 1;
     }
-    assert_eq!(count, 9, "every line was run");
+    assert_eq!(count, 11, "every line was run");
     let shown = terminal.run("get visits count").done();
     assert_eq!(shown, "2\n");
 }
@@ -147,6 +151,86 @@ fn a_history_is_shown_from_either_end() {
         "verify --all --replay",
     ];
     terminal.check(&lines, expect_file!["transcripts/histories.txt"]);
+}
+
+#[test]
+fn a_policy_is_checked_and_changed() {
+    let terminal = Terminal::with_visits();
+    let text = std::fs::read_to_string(terminal.path("policy.cedar")).unwrap();
+    let amend = r#"@id("amend") permit(principal is Key, action == Action::"amend", resource);"#;
+    let few = r#"@id("few") forbid(principal, action == Action::"increment", resource)
+        when { context.lineage.past.increment.minute >= 2 };"#;
+    terminal.write("amendable.cedar", format!("{text}\n{amend}"));
+    terminal.write("few.cedar", format!("{text}\n{amend}\n{few}"));
+    terminal.write("wrong.cedar", "permit(principal, action, resource);");
+    terminal.run("create object.wasm hello --policy amendable.cedar --name board").done();
+    for by in [1, 2, 3] {
+        terminal.run(&format!("call board increment {by}")).done();
+    }
+    let lines = [
+        "policy check board few.cedar",
+        "policy check board few.cedar --last 2",
+        "--json policy check board policy.cedar",
+        "policy check board wrong.cedar",
+        "policy amend board few.cedar",
+        "policy amend board policy.cedar --sign owner.key",
+        "policy amend board few.cedar --sign owner.key --nonce 7",
+        "call board increment 1",
+        "call board increment 1",
+        "call board increment 1",
+        "history board --since 2000-01-01 --limit 5",
+        "policy amend board policy.cedar --for-good --sign owner.key --nonce 8",
+        "verify board --replay",
+    ];
+    terminal.check(&lines, expect_file!["transcripts/policies.txt"]);
+}
+
+#[test]
+fn what_decided_is_explained() {
+    let terminal = Terminal::with_visits();
+    terminal.run("call visits increment 2").done();
+    terminal.run("call visits rename hello --sign owner.key --nonce 7").done();
+    assert_eq!(terminal.run("call visits increment 1001").code, Some(3));
+    assert_eq!(terminal.run("call visits rename no").code, Some(3));
+    assert_eq!(terminal.run("call visits rename no --sign owner.key --nonce 7").code, Some(3));
+    let lines = [
+        "explain visits",
+        "explain visits 0",
+        "explain visits 1",
+        "explain visits --refusal 1",
+        "explain visits --refusal 2",
+        "explain visits --refusal 3",
+        "history visits --refused",
+        "--json explain visits 2",
+        "--json explain visits --refusal 1",
+        "--json explain visits --refusal 3",
+        "explain visits 3",
+        "explain visits --refusal 4",
+        "explain visits 1 --refusal 1",
+    ];
+    terminal.check(&lines, expect_file!["transcripts/explained.txt"]);
+}
+
+#[test]
+fn a_dry_run_says_what_would_happen() {
+    let terminal = Terminal::with_visits();
+    let lines = [
+        "admit --dry-run visits increment 2",
+        "admit --dry-run visits ring",
+        "admit --dry-run visits write count=40 mood=7",
+        "admit --dry-run visits increment 1001",
+        "--json admit visits increment 2 --dry-run",
+        "--json admit visits increment 1001 --dry-run",
+        "admit visits rename hello --dry-run",
+        "admit visits rename hello --dry-run --sign owner.key --nonce 7",
+        "call visits rename hello --sign owner.key --nonce 7",
+        "admit visits rename hello --dry-run --sign owner.key --nonce 7",
+        "admit visits increment 2",
+        "admit --dry-run visits decrement",
+        "admit --dry-run visits write count",
+        "history visits",
+    ];
+    terminal.check(&lines, expect_file!["transcripts/dry-runs.txt"]);
 }
 
 #[test]

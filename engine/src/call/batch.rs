@@ -80,7 +80,8 @@ impl<'a> Batch<'a> {
         let credentials = batch.sign(&self.keys)?;
         let signed = calls.into_iter().zip(credentials);
         let posted = signed.map(|((terms, request, time, _), credential)| {
-            let posted = terms.post(request, time, Some(credential));
+            let input = terms.input(request, time, Some(credential));
+            let posted = input.and_then(|input| terms.post(input));
             posted.unwrap_or_else(|error| Pending::failed(error.about(terms.object)))
         });
         Ok(posted.collect())

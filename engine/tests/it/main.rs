@@ -1,10 +1,12 @@
 //! Integration tests of the engine: public API only.
 //!
+//! - `amendments`: policies that change, and rules about what is on record.
 //! - `bad_input`: modules, policies, directories and capsules that are not as they must be.
 //! - `credentials`: who signed, once, in time, in order.
 //! - `cycles`: wakes, on both clocks, across restarts.
 //! - `disk`: a disk that waits, fails and forgets when a test says so.
 //! - `durability`: replies before and after the disk is done, and what a power cut undoes.
+//! - `explain`: what decided, on record and in dry runs.
 //! - `guests`: the committed objects of guest/objects, each with its policy.
 //! - `history`: any version, diffs, blame, refusals, names, lists.
 //! - `lineage`: verification, replay, capsules, and what tampering does to them.
@@ -15,11 +17,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on stops where it is")]
 
+mod amendments;
 mod bad_input;
 mod credentials;
 mod cycles;
 mod disk;
 mod durability;
+mod explain;
 mod guests;
 mod history;
 mod lineage;

@@ -4,9 +4,13 @@
 //! Everything is drawn from few values, so that what is compared is often equal, and from those at
 //! which representations end. It does not know what is decided.
 
+use std::sync::Arc;
+
 use object::credential::PublicKey;
 use object::effects::Output;
-use object::hash::ObjectId;
+use object::hash::{ObjectId, PolicyHash};
+use object::input::{Input, Request};
+use object::ledger::{DAY_MS, HOUR_MS, Ledger, MINUTE_MS, Mark, Tracked};
 use object::policy::{Facts, Principal};
 use object::schema::{Schema, Type, Value};
 use rand::RngExt;
@@ -14,7 +18,22 @@ use rand::rngs::StdRng;
 
 use crate::generate::bytes::number;
 
-const TEXTS: &[&str] = &["", "a", "aa", "b-b", "x", "z", "\u{e9}", "00", "00ff", "a*b", "\\\""];
+const TEXTS: &[&str] = &[
+    "",
+    "a",
+    "aa",
+    "b-b",
+    "x",
+    "z",
+    "\u{e9}",
+    "00",
+    "00ff",
+    "a*b",
+    "\\\"",
+    // Keys that sign.
+    "0000000000000000000000000000000000000000000000000000000000000000",
+    "abababababababababababababababababababababababababababababababab",
+];
 const PATTERNS: &[&str] = &["*", "a*", "*a", "*0*f*", "a", "**", "*\u{e9}", "a\\*b", ""];
 const INTEGERS: &[&str] = &["u8", "u16", "u32", "u64", "s8", "s16", "s32", "s64"];
 
@@ -120,20 +139,47 @@ pub(crate) fn value(rng: &mut StdRng, ty: &Type) -> Value {
     }
 }
 
+/// Actions whose past is known.
+const PAST: [&str; 4] = ["m0", "advance", "write", "amend"];
+
 /// What signs, is an object, or is sent out.
 pub(crate) struct Cast {
     keys: [PublicKey; 3],
     object: ObjectId,
     outputs: Vec<Output>,
+    ledgers: Vec<Arc<Ledger>>,
 }
 
 impl Cast {
-    pub(crate) fn new() -> Cast {
+    pub(crate) fn new(rng: &mut StdRng) -> Cast {
         let output = |name: &&str| Output { name: name.to_string(), payload: Vec::new() };
+        let keys = [PublicKey([0; 32]), PublicKey([0xab; 32]), PublicKey([0xff; 32])];
+        let mut ledger = Arc::new(Ledger::default());
+        let mut ledgers = vec![Arc::clone(&ledger)];
+        let tracked = Tracked::new(PAST.map(str::to_string), true);
+        let mut time = 0;
+        for seq in 1..100 {
+            time += [0, 1, 1000, MINUTE_MS, HOUR_MS / 2, DAY_MS / 3][rng.random_range(0..6)];
+            let action = PAST[rng.random_range(0..PAST.len())];
+            let request = match action {
+                "advance" => Request::Cycle,
+                "write" => Request::Write { fields: Vec::new() },
+                "amend" => Request::Amend { policy: Vec::new() },
+                method => Request::Call { method: method.to_string(), arguments: Vec::new() },
+            };
+            let start = rng.random_range(0..keys.len());
+            let signers = &keys[start..rng.random_range(start..=keys.len())];
+            let input = Input { request, time, credential: None };
+            ledger = ledger.next(&tracked, seq, &input, signers);
+            if seq % 12 == 0 {
+                ledgers.push(Arc::clone(&ledger));
+            }
+        }
         Cast {
-            keys: [PublicKey([0; 32]), PublicKey([0xab; 32]), PublicKey([0xff; 32])],
+            keys,
             object: ObjectId([7; 32]),
             outputs: ["a", "b-b", "x"].iter().map(output).collect(),
+            ledgers,
         }
     }
 
@@ -148,6 +194,9 @@ impl Cast {
             true => rng.random_range(0..6),
             false => number(rng),
         };
+        let past = &self.ledgers[rng.random_range(0..self.ledgers.len())].past;
+        let last = PAST.iter().filter_map(|action| past.of(action)).map(Mark::time).max();
+        let since = [0, 1, MINUTE_MS - 1, MINUTE_MS, HOUR_MS, DAY_MS][rng.random_range(0..6)];
         Facts {
             principal: match rng.random_range(0..4) {
                 0 => Principal::Anonymous,
@@ -163,7 +212,13 @@ impl Cast {
             age: few(rng),
             fuel: few(rng),
             pages: few(rng) as u32,
-            time: few(rng),
+            time: match rng.random_bool(0.5) {
+                true => last.unwrap_or_default() + since,
+                false => few(rng),
+            },
+            past,
+            instrumentation: few(rng) as u32,
+            policy: PolicyHash([[0, 0xab][rng.random_range(0..2)]; 32]),
         }
     }
 
@@ -218,6 +273,8 @@ impl Visible {
             ("context.cost.fuel", Sort::Long),
             ("context.cost.pages", Sort::Long),
             ("context.time", Sort::Long),
+            ("context.substrate.instrumentation", Sort::Long),
+            ("context.policy", Sort::Text),
         ] {
             common.push(Seen { path: path.to_string(), guards: Vec::new(), sort });
         }
@@ -226,6 +283,23 @@ impl Visible {
             guards: vec!["context.effects has wake".to_string()],
             sort: Sort::Long,
         });
+        for field in &schema.state().fields {
+            if matches!(&field.ty, Type::List(item) if matches!(**item, Type::String)) {
+                let path = format!("context.approvals.{}", field.name.replace('-', "_"));
+                common.push(Seen { path, guards: Vec::new(), sort: Sort::Long });
+            }
+        }
+        for action in PAST {
+            let of = format!("context.lineage.past.{action}");
+            for name in ["count", "minute", "minute_signers", "hour", "day", "day_signers"] {
+                let path = format!("{of}.{name}");
+                common.push(Seen { path, guards: Vec::new(), sort: Sort::Long });
+            }
+            for name in ["seq", "time"] {
+                let (path, guards) = (format!("{of}.{name}"), vec![format!("{of} has {name}")]);
+                common.push(Seen { path, guards, sort: Sort::Long });
+            }
+        }
         let methods = schema.methods().iter().map(|method| {
             let mut seen = Vec::new();
             for param in &method.params {
@@ -233,7 +307,7 @@ impl Visible {
             }
             (method.name.clone(), seen)
         });
-        let own = ["advance", "write"].map(|name| (name.to_string(), Vec::new()));
+        let own = ["advance", "write", "amend"].map(|name| (name.to_string(), Vec::new()));
         Visible { actions: methods.chain(own).collect(), common }
     }
 

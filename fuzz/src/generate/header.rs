@@ -6,8 +6,8 @@
 use object::credential::{Credential, Place, Proof, PublicKey, Signature};
 use object::effects::{Admission, Effects, Output, WakeChange};
 use object::hash::{
-    AdmissionHash, BatchRoot, CodeHash, EffectsHash, GlobalsHash, InputHash, MemoryRoot,
-    NoncesHash, ObjectId, PolicyHash, RefusalHash, SchemaHash, VersionHash,
+    AdmissionHash, BatchRoot, CodeHash, EffectsHash, GlobalsHash, InputHash, LedgerHash,
+    MemoryRoot, ObjectId, PolicyHash, RefusalHash, SchemaHash, VersionHash,
 };
 use object::header::{Header, Kind};
 use object::input::{Input, Request};
@@ -51,7 +51,7 @@ pub(crate) fn header(rng: &mut StdRng) -> Header {
         input: InputHash(rng.random()),
         effects: EffectsHash(rng.random()),
         admission: AdmissionHash(rng.random()),
-        nonces: NoncesHash(rng.random()),
+        ledger: LedgerHash(rng.random()),
         refusals: RefusalHash(rng.random()),
     }
 }

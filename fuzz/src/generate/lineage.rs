@@ -12,6 +12,7 @@ use object::hash::{BaseHash, CodeHash, MemoryRoot, PolicyHash, SchemaHash};
 use object::head::{Head, Outcome, Parts, genesis};
 use object::image::{BaseImage, Image};
 use object::input::{Input, Request};
+use object::ledger::Tracked;
 use object::limits::PAGE_BYTES;
 use object::memory::{Memory, Page, page_count};
 use object::refusal::{Reason, Refusal, Verdict};
@@ -50,8 +51,8 @@ pub(crate) enum Made {
     Version {
         /// The commit.
         bytes: Vec<u8>,
-        /// The nonces, when they changed.
-        nonces: Option<Vec<u8>>,
+        /// The ledger, when they changed.
+        ledger: Option<Vec<u8>>,
         /// In a genesis, the base image.
         base: Option<BaseHash>,
         /// The memory before.
@@ -72,10 +73,10 @@ impl Made {
     /// The change to append.
     pub(crate) fn change(&self) -> Change<'_> {
         match self {
-            Made::Version { bytes, nonces, base, before } => {
+            Made::Version { bytes, ledger, base, before } => {
                 let commit = Commit::decode(bytes).expect("it was encoded");
-                let (nonces, before) = (nonces.as_deref(), Some(before));
-                Change::Commit(NewCommit { commit, base: *base, nonces, before })
+                let (ledger, before) = (ledger.as_deref(), Some(before));
+                Change::Commit(NewCommit { commit, base: *base, ledger, before })
             }
             Made::Refusal(refusal) => Change::Refusal(refusal),
         }
@@ -125,13 +126,13 @@ impl Author {
         let before = Image::new(Arc::new(base.clone()));
         let mut step = Step::new(rng, &before, pages_max, base.globals());
         step.effects.wake = wake(rng, START);
-        let header = genesis(&input, &step.outcome(), parts);
+        let header = genesis(&input, &step.outcome(parts));
         let head = Head::new(header);
         let globals = (step.globals != base.globals()).then(|| encode_globals(&step.globals));
         let bytes = step.encode(&head, &input, &Admission::default(), globals.as_deref());
         let (image, globals) = (step.image, step.globals);
         let author = Author { head, image, pages_max, globals, nonce: 0 };
-        (author, Made::Version { bytes, nonces: None, base: Some(BaseHash::of(encoded)), before })
+        (author, Made::Version { bytes, ledger: None, base: Some(BaseHash::of(encoded)), before })
     }
 
     /// The next version.
@@ -154,14 +155,15 @@ impl Author {
         }
         let mut step = Step::new(rng, &self.image, self.pages_max, &self.globals);
         step.effects.wake = wake(rng, time);
-        let (header, nonces) = self.head.successor(&input, &step.outcome(), &admission);
-        let new_nonces = (header.nonces != self.head.header.nonces).then(|| nonces.encode());
-        self.head.advance(header, nonces);
+        let (header, ledger) =
+            self.head.successor(&input, &step.outcome(parts(&self.head)), &admission);
+        let new_ledger = (header.ledger != self.head.header.ledger).then(|| ledger.encode());
+        self.head.advance(header, ledger);
         let globals = (step.globals != self.globals).then(|| encode_globals(&step.globals));
         let bytes = step.encode(&self.head, &input, &admission, globals.as_deref());
         self.globals = step.globals;
         let before = std::mem::replace(&mut self.image, step.image);
-        Made::Version { bytes, nonces: new_nonces, base: None, before }
+        Made::Version { bytes, ledger: new_ledger, base: None, before }
     }
 
     /// A refusal behind the newest version.
@@ -217,7 +219,7 @@ impl Step {
         Step { effects, page_count, globals, changed, image, root }
     }
 
-    fn outcome(&self) -> Outcome<'_> {
+    fn outcome(&self, parts: Parts) -> Outcome<'_> {
         Outcome {
             effects: &self.effects,
             instrumentation: 1,
@@ -226,6 +228,8 @@ impl Step {
             memory_root: self.root,
             page_count: self.changed.len() as u32,
             globals: globals_hash(&self.globals),
+            parts,
+            tracked: Tracked::NONE,
         }
     }
 
@@ -248,6 +252,12 @@ impl Step {
         commit.encode_into(&mut bytes);
         bytes
     }
+}
+
+/// What the object is made of.
+fn parts(head: &Head) -> Parts {
+    let header = &head.header;
+    Parts { code: header.code, schema: header.schema, policy: header.policy }
 }
 
 fn wake(rng: &mut StdRng, time: u64) -> WakeChange {

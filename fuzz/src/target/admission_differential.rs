@@ -30,7 +30,7 @@ pub(crate) fn run(seed: u64, tally: &Tally) -> Outcome {
         tally.add("schemas refused", 1);
         return Ok(());
     };
-    let (visible, cast) = (Visible::new(&schema), Cast::new());
+    let (visible, cast) = (Visible::new(&schema), Cast::new(&mut rng));
     let state = Type::Record(Arc::new(schema.state().clone()));
     for _ in 0..POLICIES {
         let rules = visible.rules(&mut rng, &cast);

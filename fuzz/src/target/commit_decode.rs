@@ -3,11 +3,14 @@
 //!
 //! It does not know what the fields mean.
 
+use std::sync::Arc;
+
 use object::commit::Commit;
-use object::credential::{Nonces, PublicKey};
+use object::credential::{Credential, PublicKey};
 use object::effects::{Admission, Effects, decode_globals, encode_globals};
 use object::image::BaseImage;
-use object::input::Input;
+use object::input::{Input, Request};
+use object::ledger::{Ledger, Tracked};
 use object::limits::PAGE_BYTES;
 use object::memory::Page;
 use object::refusal::Refusal;
@@ -35,7 +38,7 @@ pub(crate) fn run(seed: u64) -> Outcome {
         3 => ("refusal", header::refusal(&mut rng).encode(), |bytes| {
             Ok(Refusal::decode(bytes)?.encode())
         }),
-        4 => ("nonces", nonces(&mut rng).encode(), |bytes| Ok(Nonces::decode(bytes)?.encode())),
+        4 => ("ledger", ledger(&mut rng).encode(), |bytes| Ok(Ledger::decode(bytes)?.encode())),
         5 => ("globals", encode_globals(&globals(&mut rng)), |bytes| {
             Ok(encode_globals(&decode_globals(bytes)?))
         }),
@@ -74,12 +77,24 @@ fn globals(rng: &mut StdRng) -> Vec<u64> {
     (0..rng.random_range(0..5)).map(|_| bytes::number(rng)).collect()
 }
 
-fn nonces(rng: &mut StdRng) -> Nonces {
-    let mut nonces = Nonces::default();
-    for nonce in 1..rng.random_range(1..8) {
-        nonces.record(&[PublicKey([rng.random_range(0..4); 32])], nonce, nonce);
+fn ledger(rng: &mut StdRng) -> Arc<Ledger> {
+    let actions = ["go", "write", "a-b"].iter().filter(|_| rng.random()).map(ToString::to_string);
+    let tracked = Tracked::new(actions.collect::<Vec<String>>(), rng.random());
+    let mut ledger = Arc::new(Ledger::default());
+    for seq in 1..rng.random_range(1..80) {
+        let request = match rng.random_range(0..3) {
+            0 => Request::Call { method: "go".to_string(), arguments: Vec::new() },
+            1 => Request::Write { fields: Vec::new() },
+            _ => Request::Cycle,
+        };
+        let signers: Vec<PublicKey> = match rng.random_bool(0.3) {
+            true => vec![PublicKey([rng.random_range(0..4); 32])],
+            false => Vec::new(),
+        };
+        let credential = signers.first().map(|_| Credential::new(seq, seq));
+        ledger = ledger.next(&tracked, seq, &Input { request, time: seq, credential }, &signers);
     }
-    nonces
+    ledger
 }
 
 fn base(rng: &mut StdRng) -> Vec<u8> {

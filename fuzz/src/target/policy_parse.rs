@@ -8,6 +8,7 @@ use std::sync::OnceLock;
 use object::credential::PublicKey;
 use object::effects::Output;
 use object::hash::ObjectId;
+use object::ledger::Past;
 use object::policy::{Facts, Policy, Principal, Values};
 use object::schema::{Schema, Value};
 use rand::RngExt;
@@ -73,6 +74,9 @@ fn decide(rng: &mut StdRng, policy: &Policy, again: &Policy) -> Outcome {
         fuel: bytes::number(rng),
         pages: bytes::number(rng) as u32,
         time: bytes::number(rng),
+        past: Past::NONE,
+        instrumentation: 1,
+        policy: policy.hash(),
     };
     let input = &input[..rng.random_range(0..2)];
     let values = Values { before: &before, after: &after, input };

@@ -1,5 +1,5 @@
 //! The one place that knows the crate `cedar_policy`: rules parsed, validated and compiled, and
-//! decisions taken by Cedar's own authorizer.
+//! decisions taken by Cedar's own authorizer, and explained.
 //!
 //! It is given text that is within the profile, and does not check that again. The profile keeps
 //! out Cedar's extension types (decimal, ip, datetime): they are built in even without the crate's
@@ -10,6 +10,7 @@
 
 mod compile;
 mod context;
+mod explain;
 mod reads;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -28,7 +29,7 @@ use self::context::{Plan, hex};
 use self::reads::Reads;
 use super::profile::FINDINGS_MAX;
 use super::program::Program;
-use super::shape::Shapes;
+use super::shape::{AMEND, Shapes};
 use super::{Decision, Facts, Principal, Refusal, Values};
 use crate::error::Diagnostic;
 use crate::schema::{Schema, Selection};
@@ -39,8 +40,13 @@ pub(super) struct Rules {
     set: PolicySet,
     /// Of the rules, sorted: what programs count.
     ids: Vec<String>,
+    /// The rules as they are stated, in the order of the ids.
+    stated: Vec<Stated>,
     /// By name.
     actions: HashMap<String, Action>,
+    /// The rules that decide on an amendment.
+    amending: PolicySet,
+    shapes: Shapes,
     types: Types,
     authorizer: Authorizer,
     entities: Entities,
@@ -53,6 +59,26 @@ struct Action {
     /// How to build its contexts.
     plan: Plan,
     program: Result<Program, Uncompiled>,
+    /// The rules that may apply to it, by their places among the ids.
+    applying: Vec<usize>,
+}
+
+impl Action {
+    /// Whether a rule may hold: one that cannot is in no program.
+    fn may_hold(&self, rule: usize) -> bool {
+        match &self.program {
+            Ok(program) => program.rules.iter().any(|compiled| compiled.id == rule),
+            Err(_) => self.applying.contains(&rule),
+        }
+    }
+}
+
+/// A rule as its text has it.
+#[derive(Debug)]
+struct Stated {
+    span: Range<usize>,
+    permits: bool,
+    reads: Reads,
 }
 
 /// Names of the entity types of the derived schema.
@@ -76,7 +102,7 @@ impl Rules {
     pub(super) fn parse(
         text: &str,
         spans: &[Range<usize>],
-        shapes: &Shapes,
+        shapes: Shapes,
         schema: &Schema,
     ) -> Result<Rules, Vec<Diagnostic>> {
         let set = PolicySet::from_str(text).map_err(|errors| {
@@ -84,13 +110,10 @@ impl Rules {
             flatten(&DetailedError::from(&errors), &mut findings);
             tidy(findings)
         })?;
-        let set = name(&set, spans)?;
-        validate(&set, shapes)?;
-        let rules = set.policies().map(|rule| {
-            let parsed = rule.to_pst().map_err(|error| vec![Diagnostic::whole(error.to_string())]);
-            Ok::<_, Vec<Diagnostic>>((rule.id().to_string(), parsed?))
-        });
-        let rules = rules.collect::<Result<BTreeMap<String, pst::Policy>, _>>()?;
+        let (set, spans) = name(&set, spans)?;
+        validate(&set, &shapes)?;
+        let rules = trees(&set)?;
+        let stated: Vec<Stated> = rules.values().zip(spans.into_values()).map(stated).collect();
         let types = Types::new();
         let mut ops_left = compile::OPS_MAX;
         let actions = shapes.actions.iter().map(|action| {
@@ -100,22 +123,45 @@ impl Rules {
                 rules.filter(|(_, rule)| compile::may_apply(rule, name)).collect();
             let mut reads = Reads::nothing();
             applying.iter().for_each(|(_, rule)| reads.add_rule(rule));
-            let plan = Plan::new(&shapes.state, &action.input, &reads);
+            let plan = Plan::new(&shapes, &action.input, &reads);
             let method = (name, schema.method(name));
             let program = compile::compile(schema, method, &plan, ops_left, &applying);
             ops_left -= program.as_ref().map_or(0, |program| program.ops.len());
             let entity = entity(&types.action, action.name.clone());
-            (action.name.clone(), Action { entity, plan, program })
+            let applying = applying.into_iter().map(|(index, _)| index).collect();
+            (action.name.clone(), Action { entity, plan, program, applying })
         });
-        let actions = actions.collect();
+        let actions: HashMap<String, Action> = actions.collect();
+        let amends = |rule: &&cedar_policy::Policy| {
+            let id = rule.id().to_string();
+            rules.get(&id).is_some_and(|rule| compile::may_apply(rule.body(), AMEND))
+        };
+        let amending = PolicySet::from_policies(set.policies().filter(amends).cloned());
+        let amending = amending.map_err(|error| vec![Diagnostic::whole(error.to_string())])?;
         let ids = rules.keys().cloned().collect();
         let (authorizer, entities) = (Authorizer::new(), Entities::empty());
-        Ok(Rules { set, ids, actions, types, authorizer, entities })
+        Ok(Rules { set, ids, stated, actions, amending, shapes, types, authorizer, entities })
     }
 
     /// The ids of the rules, sorted.
     pub(super) fn ids(&self) -> &[String] {
         &self.ids
+    }
+
+    /// The rules that permit something, each with whether it may hold for any action.
+    pub(super) fn permits(&self) -> impl Iterator<Item = (&str, bool)> {
+        let stated = self.stated.iter().enumerate().filter(|(_, rule)| rule.permits);
+        stated.map(|(index, _)| {
+            let alive = self.actions.values().any(|action| action.may_hold(index));
+            (self.ids[index].as_str(), alive)
+        })
+    }
+
+    /// Whether any rule may permit a step of an action.
+    pub(super) fn may_permit(&self, action: &str) -> bool {
+        let mut permits = self.stated.iter().enumerate().filter(|(_, rule)| rule.permits);
+        let action = self.actions.get(action);
+        action.is_some_and(|action| permits.any(|(index, _)| action.may_hold(index)))
     }
 
     /// The program of an action, if there are both.
@@ -159,7 +205,8 @@ impl Rules {
         let Ok(request) = request else {
             return refuse(Refusal::Mismatch { path: "context".to_string() });
         };
-        let response = self.authorizer.is_authorized(&request, &self.set, &self.entities);
+        let rules = if facts.action == AMEND { &self.amending } else { &self.set };
+        let response = self.authorizer.is_authorized(&request, rules, &self.entities);
         let failed: BTreeMap<String, String> = response
             .diagnostics()
             .errors()
@@ -202,26 +249,31 @@ fn entity(ty: &EntityTypeName, id: String) -> EntityUid {
     EntityUid::from_type_name_and_id(ty.clone(), EntityId::new(id))
 }
 
+/// Where each rule stands, by its id.
+type Spans = BTreeMap<String, Range<usize>>;
+
 /// The rules under the ids that their annotations give them.
-fn name(set: &PolicySet, spans: &[Range<usize>]) -> Result<PolicySet, Vec<Diagnostic>> {
+fn name(set: &PolicySet, spans: &[Range<usize>]) -> Result<(PolicySet, Spans), Vec<Diagnostic>> {
     let mut findings = Vec::new();
     let mut named = PolicySet::new();
-    let mut known = BTreeSet::new();
+    let mut known = Spans::new();
     // Cedar numbers the rules of a text in its order.
     for (index, span) in spans.iter().enumerate() {
         let Some(rule) = set.policy(&PolicyId::new(format!("policy{index}"))) else {
             findings.push(Diagnostic::at(span.clone(), "not a rule"));
             continue;
         };
-        let id = rule.annotation("id").unwrap_or_default();
+        // Asked for by its name, an annotation has Cedar parse the name first.
+        let given = rule.annotations().find(|(name, _)| *name == "id").map(|(_, id)| id);
+        let id = given.unwrap_or_default();
         let characters = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-');
-        if rule.annotation("id").is_none() {
+        if given.is_none() {
             let message = "a rule without an id: put @id(\"some-name\") before it";
             findings.push(Diagnostic::at(span.clone(), message));
         } else if !(1..=64).contains(&id.len()) || !id.bytes().all(characters) {
             let message = "an id that is not 1 to 64 of the characters a-z, 0-9 and -";
             findings.push(Diagnostic::at(span.clone(), message));
-        } else if !known.insert(id.to_string()) {
+        } else if known.insert(id.to_string(), span.clone()).is_some() {
             let message = format!("a second rule with the id {id:?}");
             findings.push(Diagnostic::at(span.clone(), message));
         } else if let Err(error) = named.add(rule.new_id(PolicyId::new(id))) {
@@ -229,9 +281,29 @@ fn name(set: &PolicySet, spans: &[Range<usize>]) -> Result<PolicySet, Vec<Diagno
         }
     }
     match findings.is_empty() && set.num_of_policies() == spans.len() {
-        true => Ok(named),
+        true => Ok((named, known)),
         false => Err(findings),
     }
+}
+
+fn stated((rule, span): (&pst::Policy, Range<usize>)) -> Stated {
+    let mut reads = Reads::nothing();
+    reads.add_rule(rule.body());
+    Stated { span, permits: rule.body().effect == pst::Effect::Permit, reads }
+}
+
+/// The rules' trees, by id: the ones that the authorizer evaluates.
+///
+/// A rule that was parsed from text has its text parsed again when it is asked for a tree. So the
+/// rules are asked without their texts, by a conversion that Cedar has, but not in its pages.
+fn trees(set: &PolicySet) -> Result<BTreeMap<String, pst::Policy>, Vec<Diagnostic>> {
+    let evaluated = set.as_ref();
+    let textless = PolicySet::from(evaluated.clone());
+    let trees = textless.policies().map(|rule| {
+        let tree = rule.to_pst().map_err(|error| vec![Diagnostic::whole(error.to_string())]);
+        Ok((rule.id().to_string(), tree?))
+    });
+    trees.collect()
 }
 
 fn validate(set: &PolicySet, shapes: &Shapes) -> Result<(), Vec<Diagnostic>> {

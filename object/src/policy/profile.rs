@@ -17,19 +17,31 @@
 //! (`.` `::`, and brackets behind a value) of one operand. The *depth* of a chain is its operators
 //! plus the deepest of its operands: the run and the brackets in it, each one deeper than inside.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
+use super::fact::WINDOWS;
 use crate::error::Diagnostic;
 use crate::limits::{
-    POLICY_BYTES_MAX, POLICY_DEPTH_MAX, POLICY_LITERAL_BYTES_MAX, POLICY_NESTING_MAX,
-    POLICY_OPERATORS_MAX, POLICY_TOKENS_MAX, RULES_MAX,
+    PAST_ACTIONS_MAX, POLICY_BYTES_MAX, POLICY_DEPTH_MAX, POLICY_LITERAL_BYTES_MAX,
+    POLICY_NESTING_MAX, POLICY_OPERATORS_MAX, POLICY_TOKENS_MAX, RULES_MAX,
 };
 
 /// Findings that are listed; a text with more is refused all the same.
 pub(super) const FINDINGS_MAX: usize = 64;
 
-/// Where each rule of `text` stands, in order, or all that is outside the profile.
-pub(super) fn scan(text: &str) -> Result<Vec<Range<usize>>, Vec<Diagnostic>> {
+/// What a text within the profile has in it.
+pub(super) struct Scanned {
+    /// Where each rule stands, in order.
+    pub(super) rules: Vec<Range<usize>>,
+    /// The attributes of something called `past`: the actions whose past rules may read.
+    pub(super) past: BTreeSet<String>,
+    /// Whether anything is called like a window of time.
+    pub(super) has_windows: bool,
+}
+
+/// What `text` has in it, or all that is outside the profile.
+pub(super) fn scan(text: &str) -> Result<Scanned, Vec<Diagnostic>> {
     if text.len() > POLICY_BYTES_MAX {
         let message = format!("{} bytes of text: at most {POLICY_BYTES_MAX}", text.len());
         return Err(vec![Diagnostic::whole(message)]);
@@ -39,7 +51,10 @@ pub(super) fn scan(text: &str) -> Result<Vec<Range<usize>>, Vec<Diagnostic>> {
     let mut findings = scan.findings;
     findings.extend(outcome.err());
     match findings.is_empty() {
-        true => Ok(scan.rules),
+        true => {
+            let Scan { rules, past, has_windows, .. } = scan;
+            Ok(Scanned { rules, past, has_windows })
+        }
         false => Err(findings),
     }
 }
@@ -120,6 +135,10 @@ struct Scan<'t> {
     rules: Vec<Range<usize>>,
     /// Where the rule being read starts.
     start: Option<usize>,
+    past: BTreeSet<String>,
+    has_windows: bool,
+    /// Whether the tokens before are `past`, and whether also what an attribute's name follows.
+    behind_past: (bool, bool),
     findings: Vec<Diagnostic>,
 }
 
@@ -134,6 +153,9 @@ impl<'t> Scan<'t> {
             inner: Vec::new(),
             rules: Vec::new(),
             start: None,
+            past: BTreeSet::new(),
+            has_windows: false,
+            behind_past: (false, false),
             findings: Vec::new(),
         }
     }
@@ -152,6 +174,7 @@ impl<'t> Scan<'t> {
             }
             self.start.get_or_insert(token.span.start);
             self.take(&token)?;
+            self.look_for_past(&token)?;
             self.member = self.previous.as_ref().is_some_and(|token| token.text == ".");
             self.previous = Some(token);
         }
@@ -159,6 +182,26 @@ impl<'t> Scan<'t> {
             Some((open, _)) => Err(Diagnostic::at(open..open + 1, "a bracket that is not closed")),
             None => Ok(()),
         }
+    }
+
+    fn look_for_past(&mut self, token: &Token<'t>) -> Result<(), Diagnostic> {
+        let is_name = matches!(token.kind, Kind::Word | Kind::Text);
+        let name = token.text.trim_matches('"');
+        self.has_windows |= is_name && WINDOWS.contains(&name);
+        self.behind_past = match (self.behind_past, token.text) {
+            ((true, false), "." | "[" | "has") => (true, true),
+            ((true, false), "]") => (true, false),
+            ((true, true), _) if is_name => {
+                self.past.insert(name.to_string());
+                if self.past.len() > PAST_ACTIONS_MAX {
+                    let message = format!("the past of more than {PAST_ACTIONS_MAX} actions");
+                    return Err(Diagnostic::at(token.span.clone(), message));
+                }
+                (false, false)
+            }
+            _ => (is_name && name == "past", false),
+        };
+        Ok(())
     }
 
     fn group(&mut self) -> &mut Group {

@@ -18,7 +18,7 @@ use arrayvec::ArrayVec;
 
 pub(super) use self::datum::{Datum, Entity, EntityType, Items, Literal, Text};
 pub use self::load::Raw;
-pub(super) use self::load::{Fact, Kind, Load, Scalar, Skip, State};
+pub(super) use self::load::{Kind, Load, Scalar, Skip, State};
 use super::{Facts, Principal};
 
 /// Values that one program reads.

@@ -17,8 +17,10 @@
 //!
 //! It does not know Cedar's crate, nor any policy.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
+use super::fact::{self, Fact, Placed};
 use crate::error::Diagnostic;
 use crate::limits::POLICY_ATTRIBUTES_MAX;
 use crate::schema::{Field, Method, Schema, Type};
@@ -50,16 +52,18 @@ pub(super) struct Attribute {
 /// What is governed.
 #[derive(Debug)]
 pub(super) struct Action {
-    /// The method's name, or one of `OWN` and `WRITE`.
+    /// The method's name, or one of `OWN_ACTIONS`.
     pub(super) name: String,
     /// Attributes of `context.input`.
     pub(super) input: Vec<Attribute>,
 }
 
 /// The action of an object's own cycle.
-pub(super) const ADVANCE: &str = "advance";
-/// The action of a direct write.
-pub(super) const WRITE: &str = "write";
+const ADVANCE: &str = "advance";
+/// The action of a change of the policy.
+pub(super) const AMEND: &str = "amend";
+/// Actions that are no methods: the object's own cycle, a direct write, and a change of the policy.
+pub(super) const OWN_ACTIONS: [&str; 3] = [ADVANCE, "write", AMEND];
 
 /// Words that Cedar has for itself. Attributes may have these names, in quotes.
 const RESERVED: [&str; 10] =
@@ -71,25 +75,28 @@ pub(super) struct Shapes {
     /// Attributes of `context.before` and `context.after`.
     pub(super) state: Vec<Attribute>,
     pub(super) actions: Vec<Action>,
+    /// What else is in every context.
+    pub(super) facts: Vec<Placed>,
 }
 
 impl Shapes {
-    /// Works them out.
+    /// Works them out; of the past, what is known of actions whose attributes are named `past`.
     ///
     /// # Errors
     ///
     /// The schema has more attributes than a validator should be asked to hold.
-    pub(super) fn new(schema: &Schema) -> Result<Shapes, Diagnostic> {
+    pub(super) fn new(schema: &Schema, past: &BTreeSet<String>) -> Result<Shapes, Diagnostic> {
         let state = attributes(schema.state().fields.iter().map(|field| (&field.name, &field.ty)));
         let state_count = count(&state);
         let mut total = 0;
         let mut actions = Vec::new();
-        let own = [ADVANCE, WRITE].map(|name| (name, None));
+        let own = OWN_ACTIONS.map(|name| (name, None));
         let methods = schema.methods().iter().map(|method| (method.name.as_str(), Some(method)));
         for (name, method) in methods.chain(own) {
             let params = method.map_or(&[][..], |method: &Method| &method.params);
             let input = attributes(params.iter().map(|param| (&param.name, &param.ty)));
-            total += 2 * state_count + count(&input);
+            // Not for the policy's own change, which is no part of the schema.
+            total += if name == AMEND { 0 } else { 2 * state_count + count(&input) };
             if total > POLICY_ATTRIBUTES_MAX {
                 let message = format!(
                     "the schema has more for a policy to see than {POLICY_ATTRIBUTES_MAX} \
@@ -99,7 +106,7 @@ impl Shapes {
             }
             actions.push(Action { name: name.to_string(), input });
         }
-        Ok(Shapes { state, actions })
+        Ok(Shapes { state, actions, facts: fact::all(schema, past) })
     }
 
     /// The Cedar schema, as text.
@@ -108,9 +115,21 @@ impl Shapes {
             String::from("entity Key;\nentity Anonymous;\nentity Object;\n\ntype State = ");
         print_record(&mut text, &self.state, 0);
         text.push_str(";\n");
-        text.push_str("type Effects = {\n  outputs: Set<String>,\n  wake?: Long,\n};\n");
-        text.push_str("type Lineage = {\n  seq: Long,\n  age: Long,\n};\n");
-        text.push_str("type Cost = {\n  fuel: Long,\n  pages: Long,\n};\n");
+        if self.facts.iter().any(|placed| matches!(placed.fact, Fact::Past(..))) {
+            text.push_str("type Past = {\n");
+            for (name, past) in fact::PAST {
+                let mark = if past.is_optional() { "?" } else { "" };
+                let _ = writeln!(text, "  {name}{mark}: Long,");
+            }
+            text.push_str("};\n");
+        }
+        for (name, group) in fact::groups(&self.facts, 0) {
+            if fact::single(group, 0).is_none() {
+                let _ = write!(text, "type {} = ", type_name(name));
+                print_facts(&mut text, group, 1);
+                text.push_str(";\n");
+            }
+        }
         for action in &self.actions {
             let principals = match action.name.as_str() {
                 ADVANCE => "[Object]",
@@ -124,11 +143,26 @@ impl Shapes {
                 action.name
             );
             print_record(&mut text, &action.input, 2);
-            text.push_str(",\n    signers: Set<String>,\n    effects: Effects,\n");
-            text.push_str("    lineage: Lineage,\n    cost: Cost,\n    time: Long,\n  },\n};\n");
+            text.push_str(",\n");
+            for (name, group) in fact::groups(&self.facts, 0) {
+                let ty = fact::single(group, 0).map(|fact| fact.ty().to_string());
+                let _ = writeln!(text, "    {name}: {},", ty.unwrap_or_else(|| type_name(name)));
+            }
+            text.push_str("  },\n};\n");
         }
         text
     }
+}
+
+/// Cedar's name for something that has a name in WIT.
+pub(super) fn attribute_name(name: &str) -> String {
+    name.replace('-', "_")
+}
+
+/// The name of the type of a record of facts.
+fn type_name(attribute: &str) -> String {
+    let (first, rest) = attribute.split_at(1);
+    first.to_uppercase() + rest
 }
 
 fn attributes<'a>(fields: impl Iterator<Item = (&'a String, &'a Type)>) -> Vec<Attribute> {
@@ -139,7 +173,7 @@ fn attributes<'a>(fields: impl Iterator<Item = (&'a String, &'a Type)>) -> Vec<A
             ty => (false, ty),
         };
         if let Some(shape) = shape(ty) {
-            let name = field.replace('-', "_");
+            let name = attribute_name(field);
             found.push(Attribute { name, field: field.clone(), index, optional, shape });
         }
     }
@@ -184,12 +218,36 @@ fn print_record(text: &mut String, attributes: &[Attribute], depth: usize) {
     text.push_str("{\n");
     for attribute in attributes {
         let mark = if attribute.optional { "?" } else { "" };
-        let quote = if RESERVED.contains(&attribute.name.as_str()) { "\"" } else { "" };
-        let _ = write!(text, "{:1$}{quote}{2}{quote}{mark}: ", "", 2 * depth + 2, attribute.name);
+        print_name(text, &attribute.name, mark, depth + 1);
         print_shape(text, &attribute.shape, depth + 1);
         text.push_str(",\n");
     }
     let _ = write!(text, "{:1$}}}", "", 2 * depth);
+}
+
+/// Prints a record of facts, which stand so deep in the context.
+fn print_facts(text: &mut String, facts: &[Placed], depth: usize) {
+    text.push_str("{\n");
+    for (name, group) in fact::groups(facts, depth) {
+        let fact = fact::single(group, depth);
+        let mark = if fact.is_some_and(Fact::is_optional) { "?" } else { "" };
+        print_name(text, name, mark, depth);
+        match fact {
+            Some(fact) => text.push_str(fact.ty()),
+            None if matches!(group[0].fact, Fact::Past(..)) && group[0].path.len() == depth + 2 => {
+                text.push_str("Past");
+            }
+            None => print_facts(text, group, depth + 1),
+        }
+        text.push_str(",\n");
+    }
+    let _ = write!(text, "{:1$}}}", "", 2 * (depth - 1));
+}
+
+/// Prints the name of an attribute, in a record that is so deep.
+fn print_name(text: &mut String, name: &str, mark: &str, depth: usize) {
+    let quote = if RESERVED.contains(&name) { "\"" } else { "" };
+    let _ = write!(text, "{:1$}{quote}{name}{quote}{mark}: ", "", 2 * depth);
 }
 
 fn print_shape(text: &mut String, shape: &Shape, depth: usize) {

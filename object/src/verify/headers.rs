@@ -67,9 +67,15 @@ impl Headers {
             let expected = format!("{} or more", head.header.memory_bytes);
             return wrong("memory bytes", &expected, &header.memory_bytes);
         }
-        let parts = |header: &Header| (header.code, header.schema, header.policy);
-        if parts(header) != parts(&head.header) {
+        if (header.code, header.schema) != (head.header.code, head.header.schema) {
             return wrong("code", &head.header.code, &header.code);
+        }
+        let memory = |header: &Header| (header.memory_root, header.globals, header.memory_bytes);
+        if header.kind == Kind::Amend && memory(header) != memory(&head.header) {
+            return wrong("memory root", &head.header.memory_root, &header.memory_root);
+        }
+        if header.kind != Kind::Amend && header.policy != head.header.policy {
+            return wrong("policy", &head.header.policy, &header.policy);
         }
         if (header.refusals, header.refusal_count) != (head.refusals, head.refusal_count) {
             return wrong("refusals", &head.refusals, &header.refusals);

@@ -1,11 +1,12 @@
 //! Who may ask, and when: each native reason, and everything that a signature is bound to.
 
 use continuant_object::admission::authenticate;
-use continuant_object::credential::{Credential, Memo, Nonces, PublicKey, Signature, SigningKey};
+use continuant_object::credential::{Credential, Memo, PublicKey, Signature, SigningKey};
 use continuant_object::effects::WakeChange;
 use continuant_object::hash::{ObjectId, VersionHash};
 use continuant_object::head::Head;
 use continuant_object::input::{Input, Request};
+use continuant_object::ledger::Ledger;
 use continuant_object::limits::{EXPIRY_MS_MAX, NONCES_MAX, SIGNATURES_MAX};
 use continuant_object::refusal::Reason;
 use expect_test::{Expect, expect};
@@ -132,15 +133,15 @@ fn a_nonce_is_used_once_and_in_order() {
 #[test]
 fn the_nonces_of_an_object_are_full_at_their_limit() {
     let mut head = head();
-    let mut nonces = Nonces::default();
+    let mut ledger = Ledger::default();
     let time = head.header.time;
     for count in 0..NONCES_MAX as u32 {
         let mut key = [0; 32];
         key[..4].copy_from_slice(&count.to_be_bytes());
-        nonces.record(&[PublicKey(key)], 1, time);
+        ledger.nonces.record(&[PublicKey(key)], 1, time);
     }
-    assert_eq!(Nonces::decode(&nonces.encode()).unwrap(), nonces);
-    head.nonces = nonces.into();
+    assert_eq!(Ledger::decode(&ledger.encode()).unwrap(), ledger);
+    head.ledger = ledger.into();
     let input = signed(&head, |_, _| {});
     assert_eq!(refused(&head, &input), (Reason::NoncesFull, "nonce 1".to_string()));
     let later = signed(&head, |input, credential| {
@@ -148,11 +149,12 @@ fn the_nonces_of_an_object_are_full_at_their_limit() {
         credential.expires = input.time;
     });
     authenticate(&head, &later, &Memo::default()).unwrap();
-    let mut nonces = (*head.nonces).clone();
-    nonces.record(&[PublicKey([0; 32])], 2, time);
-    assert_eq!(nonces.admit(&[PublicKey([0; 32])], 3, time), Ok(()), "a known key takes no room");
-    nonces.record(&[PublicKey([9; 32])], 1, u64::MAX);
-    assert_eq!(nonces.encode().len(), 5 + 48);
+    let mut ledger = (*head.ledger).clone();
+    ledger.nonces.record(&[PublicKey([0; 32])], 2, time);
+    let admitted = ledger.nonces.admit(&[PublicKey([0; 32])], 3, time);
+    assert_eq!(admitted, Ok(()), "a known key takes no room");
+    ledger.nonces.record(&[PublicKey([9; 32])], 1, u64::MAX);
+    assert_eq!(ledger.encode().len(), 5 + 48);
 }
 
 #[test]

@@ -1,11 +1,12 @@
 //! Every encoding: there and back, flipped, cut and extended, at random, and its committed hash.
 
 use continuant_object::commit::Commit;
-use continuant_object::credential::{Nonces, Proof};
+use continuant_object::credential::Proof;
 use continuant_object::effects::{Admission, Effects, decode_globals, encode_globals};
 use continuant_object::header::{HEADER_BYTES, Header};
 use continuant_object::image::BaseImage;
 use continuant_object::input::{Input, Request};
+use continuant_object::ledger::Ledger;
 use continuant_object::limits::*;
 use continuant_object::refusal::Refusal;
 use continuant_object::{Error, ErrorKind};
@@ -22,7 +23,7 @@ struct Codec {
     again: fn(&[u8]) -> Result<Vec<u8>, Error>,
 }
 
-const CODECS: [Codec; 10] = [
+const CODECS: [Codec; 12] = [
     Codec {
         name: "version header",
         sample: |source| samples::header(source).encode().to_vec(),
@@ -63,9 +64,19 @@ const CODECS: [Codec; 10] = [
         again: |bytes| Ok(encode_globals(&decode_globals(bytes)?)),
     },
     Codec {
+        name: "amendment",
+        sample: |source| samples::amendment(source).encode(),
+        again: |bytes| Ok(Input::decode(bytes)?.encode()),
+    },
+    Codec {
         name: "nonces",
         sample: |source| samples::nonces(source).encode(),
-        again: |bytes| Ok(Nonces::decode(bytes)?.encode()),
+        again: |bytes| Ok(Ledger::decode(bytes)?.encode()),
+    },
+    Codec {
+        name: "ledger",
+        sample: |source| samples::ledger(source).encode(),
+        again: |bytes| Ok(Ledger::decode(bytes)?.encode()),
     },
     Codec {
         name: "refusal",
@@ -286,8 +297,10 @@ fn encodings_are_those_of_format_version_1() {
         effects        b550239aedcc528550b7f054351ae185cfafb33a00afd90da8f4247fb80a02f7
         admission      90b17ec8f6c771cb85d255e8d10685cb37021cdc40e13c035f93c88c8de8368e
         globals        66ced97b773db1f4f6b7f0a0497e97b2f25b5e9744dbc415095f2e0168d8f8e4
+        amendment      2e56885f983d0cefc4c30e4387b13f8ffc06f6cbae941b39dd5c3135a4f8763e
         nonces         26206957d4feedf052dd2d20df5ed987dd8b097052df1e2d74c65d1ceb7f5ff3
-        refusal        9fa6aa83aea7ebe82e0b2eb26289ec0b24a1ef54e1710b922cd3ab522f7ba9a4
+        ledger         805b827003c1006301a5b0bf71cdbfe940f1eff68af5e77fe58903b0ab73bcca
+        refusal        6814248fa53f64f13549c026b4c31c9a619d2f4bbe97560708b4b8fe9571f371
         base image     82945eb8b8160f4a7452ebc8ab3019cec425a4d0912730beba4092d5468261e7
     "#]]
     .assert_eq(&table);

@@ -134,7 +134,8 @@ fn the_capsule_of_batches_verifies_and_is_made_the_same_today() {
             object 891e933aa44faa09c5e0f3fd54e93899583ef9890afafdd2b234829999f14a98
             version 3 16186cd76c052ec568405a064700bd282ed55dfb793ac17f3ee81e3ff06d5a0d
             refusals 1
-        "#]].assert_eq(&found);
+        "#]]
+        .assert_eq(&found);
         assert!(batched().capsule() == BATCHES);
     });
 }

@@ -7,6 +7,7 @@
 //! - `encoding`: bytes of a policy.
 //! - `compiled`: what compiled rules say, beside what Cedar says.
 //! - `states`: what of a state in memory is shown to the rules.
+//! - `templates`: the README's policies.
 
 mod aircraft;
 mod compiled;
@@ -15,9 +16,11 @@ mod encoding;
 mod mapping;
 mod profile;
 mod states;
+mod templates;
 
 use continuant_object::ErrorKind;
-use continuant_object::hash::ObjectId;
+use continuant_object::hash::{ObjectId, PolicyHash};
+use continuant_object::ledger::Past;
 use continuant_object::policy::{Decision, Facts, Policy, Principal, Raw, STACK_BYTES, Values};
 use continuant_object::schema::{Schema, Type, Value, encode_args, encode_value};
 
@@ -97,6 +100,9 @@ fn facts(action: &str) -> Facts<'_> {
         fuel: 0,
         pages: 0,
         time: 0,
+        past: Past::NONE,
+        instrumentation: 1,
+        policy: PolicyHash([0; 32]),
     }
 }
 

@@ -5,12 +5,13 @@
 use std::sync::Arc;
 
 use continuant_object::commit::Commit;
-use continuant_object::credential::{Batch, Credential, Nonces, PublicKey, Signature};
+use continuant_object::credential::{Batch, Credential, PublicKey, Signature};
 use continuant_object::effects::{Admission, Effects, Output, WakeChange};
 use continuant_object::hash::*;
 use continuant_object::header::{Header, Kind};
 use continuant_object::image::BaseImage;
 use continuant_object::input::{Input, Request};
+use continuant_object::ledger::{Ledger, Tracked};
 use continuant_object::limits::{MEMORY_BYTES_MAX, PAGE_BYTES, SEQ_MAX};
 use continuant_object::lineage::jump_seq;
 use continuant_object::memory::Page;
@@ -19,7 +20,7 @@ use continuant_object::refusal::{Reason, Refusal, Verdict};
 use crate::schema::generate::Source;
 use crate::workshop::signatures;
 
-pub(crate) const REASONS: [Reason; 15] = [
+pub(crate) const REASONS: [Reason; 16] = [
     Reason::Credential,
     Reason::Expired,
     Reason::ExpiresTooLate,
@@ -35,6 +36,7 @@ pub(crate) const REASONS: [Reason; 15] = [
     Reason::Forbidden,
     Reason::NotPermitted,
     Reason::Evaluation,
+    Reason::Policy,
 ];
 
 pub(crate) fn array<const N: usize>(source: &mut Source) -> [u8; N] {
@@ -92,7 +94,7 @@ pub(crate) fn header(source: &mut Source) -> Header {
         input: InputHash(array(source)),
         effects: EffectsHash(array(source)),
         admission: AdmissionHash(array(source)),
-        nonces: NoncesHash(array(source)),
+        ledger: LedgerHash(array(source)),
         refusals: RefusalHash(array(source)),
     }
 }
@@ -108,6 +110,12 @@ pub(crate) fn request(source: &mut Source) -> Request {
             Request::Write { fields: (0..count).map(|_| field()).collect() }
         }
     }
+}
+
+pub(crate) fn amendment(source: &mut Source) -> Input {
+    let request = Request::Amend { policy: bytes(source, 60) };
+    let credential = (source.below(2) == 0).then(|| credential(source));
+    Input { request, time: number(source), credential }
 }
 
 pub(crate) fn credential(source: &mut Source) -> Credential {
@@ -161,20 +169,41 @@ pub(crate) fn globals(source: &mut Source) -> Vec<u64> {
     (0..source.below(6)).map(|_| number(source)).collect()
 }
 
-pub(crate) fn nonces(source: &mut Source) -> Nonces {
-    let mut nonces = Nonces::default();
+pub(crate) fn nonces(source: &mut Source) -> Ledger {
+    let mut ledger = Ledger::default();
     let time = number(source) / 2;
     for step in 0..source.below(6) as u64 {
         let mut keys = vec![PublicKey(array(source)), PublicKey(array(source))];
         keys.sort();
-        nonces.record(&keys, number(source), time + step);
+        ledger.nonces.record(&keys, number(source), time + step);
     }
-    nonces
+    ledger
+}
+
+pub(crate) fn ledger(source: &mut Source) -> Arc<Ledger> {
+    let mut ledger = Arc::new(Ledger::default());
+    let actions = ["add", "write", "b-c"].map(str::to_string).into_iter();
+    let tracked = Tracked::new(actions.take(source.below(4)), source.below(2) == 0);
+    let time = number(source) / 2;
+    for seq in 1..source.below(80) as u64 + 1 {
+        let request = match source.below(3) {
+            0 => Request::Call { method: "add".to_string(), arguments: Vec::new() },
+            1 => Request::Write { fields: Vec::new() },
+            _ => Request::Cycle,
+        };
+        let mut keys = vec![PublicKey(array(source)), PublicKey(array(source))];
+        keys.sort();
+        keys.truncate(source.below(8).saturating_sub(5));
+        let credential = (!keys.is_empty()).then(|| Credential::new(number(source), u64::MAX));
+        let input = Input { request, time: time + seq, credential };
+        ledger = ledger.next(&tracked, seq, &input, &keys);
+    }
+    ledger
 }
 
 pub(crate) fn refusal(source: &mut Source) -> Refusal {
     let rules = (0..source.below(3)).map(|_| text(source, 20)).collect();
-    let verdict = Verdict::new(REASONS[source.below(15)], rules, text(source, 60));
+    let verdict = Verdict::new(REASONS[source.below(16)], rules, text(source, 60));
     Refusal {
         object: ObjectId(array(source)),
         seq: number(source),

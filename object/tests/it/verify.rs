@@ -1,7 +1,9 @@
 //! Whole lineages: an honest one holds, and one that is tampered with anywhere does not.
 //!
+//! - `amended`: policies that change.
 //! - `forged`: one part of one record forged, with all its hashes made to fit.
 
+mod amended;
 mod forged;
 
 use continuant_object::ErrorKind;
@@ -121,14 +123,14 @@ fn a_lineage_under_another_policy_code_or_base_is_refused() {
         let module = crate::workshop::module(crate::workshop::WIT, STATE);
         let policy = error(&|shop| {
             let text = "@id(\"all\") permit(principal, action, resource);";
-            shop.definition = Definition::new(&module, text).unwrap().into();
+            shop.genesis = Definition::new(&module, text).unwrap().into();
         });
         assert!(policy.starts_with("policy hash of version 0"), "{policy}");
         let code = error(&|shop| {
             let wit = format!("{} // another", crate::workshop::WIT);
             let module = crate::workshop::module(&wit, STATE);
             let text = shop.definition.policy.text().to_string();
-            shop.definition = Definition::new(&module, &text).unwrap().into();
+            shop.genesis = Definition::new(&module, &text).unwrap().into();
         });
         assert!(code.starts_with("code hash of version 0"), "{code}");
         let base = error(&|shop| {

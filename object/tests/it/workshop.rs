@@ -80,13 +80,6 @@ pub(crate) fn module(wit: &str, state: u32) -> Vec<u8> {
     wasm
 }
 
-/// The policy's bytes, of the version of the language that it was written for: a later version of
-/// the library makes other ones of the same text.
-fn policy() -> Vec<u8> {
-    let text_bytes = POLICY.len() as u32;
-    [&[1, 4, 0, 6, 0], &text_bytes.to_le_bytes()[..], POLICY.as_bytes()].concat()
-}
-
 /// Appends a section to a module.
 pub(crate) fn section(id: u8, body: &[u8], wasm: &mut Vec<u8>) {
     wasm.push(id);
@@ -120,6 +113,13 @@ pub(crate) fn signatures(credential: &mut Credential) -> &mut Vec<Signature> {
     match &mut credential.proof {
         Proof::Signatures(signatures) | Proof::Batch(_, signatures) => signatures,
     }
+}
+
+/// A policy's bytes, of the version of the language that it was written for: a later version of
+/// the library makes other ones of the same text.
+fn encoded(policy: &str) -> Vec<u8> {
+    let text_bytes = policy.len() as u32;
+    [&[1, 4, 0, 6, 0], &text_bytes.to_le_bytes()[..], policy.as_bytes()].concat()
 }
 
 /// What a step did, said by whoever asks for it.
@@ -187,7 +187,9 @@ impl Record {
 
 /// An object being made.
 pub(crate) struct Workshop {
+    /// Of the head.
     pub(crate) definition: Arc<Definition>,
+    pub(crate) genesis: Arc<Definition>,
     pub(crate) base: Arc<BaseImage>,
     pub(crate) head: Head,
     pub(crate) image: Image,
@@ -200,8 +202,13 @@ pub(crate) struct Workshop {
 impl Workshop {
     /// An object of four pages, the last of which its genesis changed.
     pub(crate) fn new() -> Workshop {
+        Workshop::governed_by(POLICY)
+    }
+
+    /// The same object with another policy.
+    pub(crate) fn governed_by(policy: &str) -> Workshop {
         let wasm = module(WIT, STATE);
-        let definition = Arc::new(Definition::decode(&wasm, &policy()).unwrap());
+        let definition = Arc::new(Definition::decode(&wasm, &encoded(policy)).unwrap());
         let base = BaseImage::new(&[0; 4 * PAGE_BYTES], vec![7, 8]).unwrap();
         let base = Arc::new(base);
         let request = Request::Create { salt: [5; 16], arguments: Vec::new() };
@@ -210,7 +217,7 @@ impl Workshop {
         let image = Image::new(Arc::clone(&base));
         let image = image.step(image.bytes_count(), samples::shared(&ran.pages)).unwrap();
         let (tree, globals) = (Tree::of(&image), base.globals().to_vec());
-        let header = genesis(&input, &outcome(&ran, &image, &tree, &globals), definition.parts());
+        let header = genesis(&input, &outcome(&ran, &image, &tree, &globals, &definition));
         let parts = Parts {
             header: header.clone(),
             input,
@@ -221,7 +228,8 @@ impl Workshop {
         };
         let records = vec![Record::Commit(Box::new(parts))];
         let head = Head::new(header);
-        Workshop { definition, base, head, image, records, wasm, globals, tree }
+        let genesis = Arc::clone(&definition);
+        Workshop { definition, genesis, base, head, image, records, wasm, globals, tree }
     }
 
     /// Takes a step, or puts its refusal on record.
@@ -239,6 +247,11 @@ impl Workshop {
             let pages = write::apply(&self.definition, &self.image, fields).unwrap();
             ran.pages = pages.iter().map(|(index, page)| (*index, **page)).collect();
         }
+        let amended = match &input.request {
+            Request::Amend { policy } => Some(Arc::new(self.definition.amended(policy).unwrap())),
+            _ => None,
+        };
+        let amended = amended.as_ref().unwrap_or(&self.definition);
         let grown = self.image.bytes_count() + ran.grown * PAGE_BYTES as u64;
         let after = self.image.step(grown, samples::shared(&ran.pages)).unwrap();
         let page_count = ran.pages.len() as u32;
@@ -249,13 +262,15 @@ impl Workshop {
             effects: &ran.effects,
             fuel: ran.fuel,
             page_count,
+            instrumentation: 1,
+            policy: amended.policy.hash(),
         };
         let admission = admit(&self.definition, &self.head, signers, step)?;
         let dirty: Vec<u32> = ran.pages.iter().map(|(index, _)| *index).collect();
         self.tree.update(&after, &dirty);
         let globals = ran.globals.clone().unwrap_or(self.globals.clone());
-        let outcome = outcome(&ran, &after, &self.tree, &globals);
-        let (header, nonces) = self.head.successor(input, &outcome, &admission);
+        let outcome = outcome(&ran, &after, &self.tree, &globals, amended);
+        let (header, ledger) = self.head.successor(input, &outcome, &admission);
         self.records.push(Record::Commit(Box::new(Parts {
             header: header.clone(),
             input: input.clone(),
@@ -264,7 +279,8 @@ impl Workshop {
             globals: ran.globals,
             pages: ran.pages,
         })));
-        self.head.advance(header, nonces);
+        self.head.advance(header, ledger);
+        self.definition = Arc::clone(amended);
         (self.image, self.globals) = (after, globals);
         Ok(())
     }
@@ -310,11 +326,12 @@ impl Workshop {
     /// Verifies records as this object's lineage.
     pub(crate) fn verify(&self, records: &[Record]) -> Result<Verifier> {
         let mut verifier = None;
+        let genesis = Arc::clone(&self.genesis);
         for record in records {
             let bytes = record.encode();
             match (&mut verifier, record) {
                 (None, _) => {
-                    let (definition, base) = (Arc::clone(&self.definition), self.base.clone());
+                    let (definition, base) = (Arc::clone(&genesis), self.base.clone());
                     let commit = Commit::decode(&bytes)?;
                     verifier = Some(Verifier::genesis(definition, base, &commit)?);
                 }
@@ -331,7 +348,7 @@ impl Workshop {
     pub(crate) fn capsule(&self) -> Vec<u8> {
         let mut sections = vec![
             (SectionKind::Code, self.wasm.clone()),
-            (SectionKind::Policy, self.definition.policy.encode()),
+            (SectionKind::Policy, self.genesis.policy.encode()),
             (SectionKind::Base, self.base.encode()),
         ];
         sections.extend(self.records.iter().map(|record| match record {
@@ -351,7 +368,13 @@ impl Workshop {
     }
 }
 
-fn outcome<'a>(ran: &'a Ran, image: &Image, tree: &Tree, globals: &[u64]) -> Outcome<'a> {
+fn outcome<'a>(
+    ran: &'a Ran,
+    image: &Image,
+    tree: &Tree,
+    globals: &[u64],
+    definition: &'a Definition,
+) -> Outcome<'a> {
     Outcome {
         effects: &ran.effects,
         instrumentation: 1,
@@ -360,6 +383,8 @@ fn outcome<'a>(ran: &'a Ran, image: &Image, tree: &Tree, globals: &[u64]) -> Out
         memory_root: tree.root(),
         page_count: ran.pages.len() as u32,
         globals: globals_hash(globals),
+        parts: definition.parts(),
+        tracked: definition.policy.tracked(),
     }
 }
 

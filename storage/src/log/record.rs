@@ -159,12 +159,12 @@ impl Body {
         &mut self,
         staged: Staged,
         notes: &Notes,
-        nonces: Option<&[u8]>,
+        ledger: Option<&[u8]>,
         commit: &Commit<'_>,
         changes: &[PageChange],
     ) {
         self.record(version_tag(staged), |to| {
-            version::encode_into(to, notes, nonces, commit, changes)
+            version::encode_into(to, notes, ledger, commit, changes)
         });
     }
 

@@ -14,6 +14,7 @@ use object::hash::{BaseHash, CodeHash, ObjectId, PolicyHash, SchemaHash};
 use object::head::{Head, Outcome, Parts, genesis};
 use object::image::{BaseImage, Image};
 use object::input::{Input, Request};
+use object::ledger::Tracked;
 use object::limits::PAGE_BYTES;
 use object::memory::{Memory, Page, Tree, page_count};
 use object::refusal::{Reason, Refusal, Verdict};
@@ -46,18 +47,18 @@ pub(crate) struct Author {
 /// One record and what it takes to append it.
 #[derive(Clone, Debug)]
 pub(crate) enum Made {
-    Version { bytes: Vec<u8>, nonces: Option<Vec<u8>>, genesis: bool, before: Image },
+    Version { bytes: Vec<u8>, ledger: Option<Vec<u8>>, genesis: bool, before: Image },
     Refusal(Refusal),
 }
 
 impl Made {
     fn change<'a>(&'a self, base: BaseHash) -> Change<'a> {
         match self {
-            Made::Version { bytes, nonces, genesis, before } => {
+            Made::Version { bytes, ledger, genesis, before } => {
                 let commit = Commit::decode(bytes).unwrap();
                 let base = genesis.then_some(base);
-                let (nonces, before) = (nonces.as_deref(), Some(before));
-                Change::Commit(NewCommit { commit, base, nonces, before })
+                let (ledger, before) = (ledger.as_deref(), Some(before));
+                Change::Commit(NewCommit { commit, base, ledger, before })
             }
             Made::Refusal(refusal) => Change::Refusal(refusal),
         }
@@ -75,17 +76,12 @@ impl Author {
         let image = Image::new(base);
         let tree = Tree::of(&image);
         let effects = Effects { wake: wake(&mut rng), ..Effects::default() };
-        let parts = Parts {
-            code: CodeHash::of(CODE),
-            schema: SchemaHash::of(b""),
-            policy: PolicyHash::of(POLICY),
-        };
         let outcome = outcome(&effects, &tree, &image, &globals, 0);
-        let head = Head::new(genesis(&input, &outcome, parts));
+        let head = Head::new(genesis(&input, &outcome));
         let bytes = encode(&head, &input, &effects, &Admission::default(), None, &[]);
         let before = image.clone();
         let author = Author { head, image, globals, tree, rng };
-        (author, Made::Version { bytes, nonces: None, genesis: true, before })
+        (author, Made::Version { bytes, ledger: None, genesis: true, before })
     }
 
     /// The next record: mostly a version, sometimes a refusal.
@@ -143,16 +139,16 @@ impl Author {
         let old_globals = self.head.header.globals;
         self.tree.update(&image, pages);
         let outcome = outcome(effects, &self.tree, &image, &self.globals, pages.len());
-        let (header, nonces) = self.head.successor(&input, &outcome, &admission);
-        let encoded = (header.nonces != self.head.header.nonces).then(|| nonces.encode());
-        self.head.advance(header, nonces);
+        let (header, ledger) = self.head.successor(&input, &outcome, &admission);
+        let encoded = (header.ledger != self.head.header.ledger).then(|| ledger.encode());
+        self.head.advance(header, ledger);
         let before = std::mem::replace(&mut self.image, image);
         let globals =
             (self.head.header.globals != old_globals).then(|| encode_globals(&self.globals));
         let pages: Vec<(u32, &Page)> =
             pages.iter().map(|&index| (index, self.image.page(index))).collect();
         let bytes = encode(&self.head, &input, effects, &admission, globals.as_deref(), &pages);
-        Made::Version { bytes, nonces: encoded, genesis: false, before }
+        Made::Version { bytes, ledger: encoded, genesis: false, before }
     }
 
     /// The next refusal.
@@ -175,6 +171,11 @@ fn wake(rng: &mut StdRng) -> WakeChange {
     }
 }
 
+/// What the object is made of.
+pub(crate) fn parts() -> Parts {
+    Parts { code: CodeHash::of(CODE), schema: SchemaHash::of(b""), policy: PolicyHash::of(POLICY) }
+}
+
 fn outcome<'e>(
     effects: &'e Effects,
     tree: &Tree,
@@ -190,6 +191,8 @@ fn outcome<'e>(
         memory_root: tree.root(),
         page_count: pages as u32,
         globals: globals_hash(globals),
+        parts: parts(),
+        tracked: Tracked::NONE,
     }
 }
 

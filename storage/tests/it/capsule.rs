@@ -73,7 +73,7 @@ fn author_again(store: &Store, id: ObjectId) -> crate::author::Made {
     let mut bytes = Vec::new();
     genesis.complete().encode_into(&mut bytes);
     let before = genesis.image;
-    crate::author::Made::Version { bytes, nonces: None, genesis: true, before }
+    crate::author::Made::Version { bytes, ledger: None, genesis: true, before }
 }
 
 #[test]

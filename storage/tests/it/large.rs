@@ -12,10 +12,11 @@ use std::sync::Arc;
 use continuant_storage::{Append, Blob, CapsuleReader, Change, NewCommit, Options, Store};
 use object::commit::Commit;
 use object::effects::{Admission, Effects, globals_hash};
-use object::hash::{BaseHash, CodeHash, MemoryRoot, PolicyHash, SchemaHash};
-use object::head::{Head, Outcome, Parts, genesis};
+use object::hash::{BaseHash, MemoryRoot};
+use object::head::{Head, Outcome, genesis};
 use object::image::Image;
 use object::input::{Input, Request};
+use object::ledger::Tracked;
 use object::limits::PAGE_BYTES;
 use object::memory::{Page, ZERO_PAGE};
 use rand::rngs::StdRng;
@@ -53,13 +54,8 @@ impl Giant {
     fn new(pages_max: u32) -> (Giant, Step) {
         let request = Request::Create { salt: [7; 16], arguments: Vec::new() };
         let input = Input { request, time: START, credential: None };
-        let parts = Parts {
-            code: CodeHash::of(CODE),
-            schema: SchemaHash::of(b""),
-            policy: PolicyHash::of(POLICY),
-        };
         let effects = Effects::default();
-        let header = genesis(&input, &outcome(&effects, 0, 3, 0), parts);
+        let header = genesis(&input, &outcome(&effects, 0, 3, 0));
         let (head, rng) = (Head::new(header), StdRng::seed_from_u64(7));
         let giant = Giant { head, pages: 3, pages_max, written: vec![(0, 0); 3], rng };
         let step = giant.encode(&input, &[], Image::new(Arc::new(base())));
@@ -111,8 +107,8 @@ impl Giant {
         let input = Input { request, time: START + u64::from(version), credential: None };
         let effects = Effects::default();
         let outcome = outcome(&effects, version, self.pages, indices.len() as u32);
-        let (header, nonces) = self.head.successor(&input, &outcome, &Admission::default());
-        self.head.advance(header, nonces);
+        let (header, ledger) = self.head.successor(&input, &outcome, &Admission::default());
+        self.head.advance(header, ledger);
         before.map(|before| self.encode(&input, &indices, before))
     }
 
@@ -148,6 +144,8 @@ fn outcome(effects: &Effects, version: u32, pages: u32, changed: u32) -> Outcome
         memory_root: MemoryRoot::of(&version.to_le_bytes()),
         page_count: changed,
         globals: globals_hash(base().globals()),
+        parts: crate::author::parts(),
+        tracked: Tracked::NONE,
     }
 }
 
@@ -155,7 +153,7 @@ fn append(store: &Store, step: &Step, is_genesis: bool) {
     let base = base().encode();
     let commit = Commit::decode(&step.bytes).unwrap();
     let hash = is_genesis.then(|| BaseHash::of(&base));
-    let new = NewCommit { commit, base: hash, nonces: None, before: Some(&step.before) };
+    let new = NewCommit { commit, base: hash, ledger: None, before: Some(&step.before) };
     let append = Append {
         blobs: vec![Blob::Code(CODE), Blob::Policy(POLICY), Blob::Base(&base)],
         changes: vec![Change::Commit(new)],

@@ -112,7 +112,18 @@ fn check_version(store: &Store, id: ObjectId, object: &Modelled, seq: u64) {
     if let Some(bytes) = version.commit.globals() {
         assert_eq!(&decode_globals(bytes).unwrap(), globals);
     }
-    assert!(store.version(id, object.states.len() as u64).unwrap().is_none());
+    let count = object.states.len() as u64;
+    assert!(
+        store.version(id, count).unwrap().is_none() && store.head_at(id, count).unwrap().is_none()
+    );
+    let then = store.head_at(id, seq).unwrap().unwrap();
+    assert_eq!((&then.head.header, &then.globals), (version.commit.header(), globals));
+    assert!(flat(&then.image) == *memory, "memory of the head at {seq}");
+    assert_eq!((then.head.hash, then.head.created), (version.commit.hash(), object.times[0]));
+    assert_eq!(then.head.ledger.hash(), then.head.header.ledger);
+    if let Some(next) = store.version(id, seq + 1).unwrap() {
+        assert_eq!(then.head.spine.next_jump(), Some(next.commit.header().jump));
+    }
 }
 
 fn check_as_of(store: &Store, id: ObjectId, object: &Modelled, rng: &mut StdRng) {
@@ -148,7 +159,10 @@ fn check_lineage(store: &Store, id: ObjectId, object: &Modelled, rng: &mut StdRn
     let expected: Vec<u64> = (start..end.min(count)).collect();
     assert_eq!(seqs(Direction::Forward), expected);
     assert_eq!(seqs(Direction::Backward), expected.into_iter().rev().collect::<Vec<_>>());
-    let mut refused: Vec<_> = store.refusals(id).unwrap().map(Result::unwrap).collect();
+    let refusals = store.refusals(id).unwrap();
+    let left = refusals.left();
+    let mut refused: Vec<_> = refusals.map(Result::unwrap).collect();
+    assert_eq!(left, refused.len() as u64);
     refused.reverse();
     let made = object.records.iter().filter_map(|made| match made {
         Made::Refusal(refusal) => Some(refusal.clone()),

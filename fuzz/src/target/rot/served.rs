@@ -3,8 +3,8 @@
 //!
 //! It does not know what was damaged.
 
-use object::credential::Nonces;
 use object::hash::ObjectId;
+use object::ledger::Ledger;
 use storage::{Error, LineageEntry, Store};
 
 use crate::generate::lineage::encoded;
@@ -51,8 +51,8 @@ fn head(store: &Store, id: ObjectId, object: &Object) -> Result<bool, String> {
     equal("the head", &newest.header, &loaded.head.header)?;
     equal("the head's hash", &newest.header.hash(), &loaded.head.hash)?;
     equal("the last refusal", &object.last_refusal(), &loaded.head.refusals)?;
-    let nonces = object.nonces.clone().unwrap_or_else(|| Nonces::default().encode());
-    equal("the nonces", &nonces, &loaded.head.nonces.encode())?;
+    let ledger = object.ledger.clone().unwrap_or_else(|| Ledger::default().encode());
+    equal("the ledger", &ledger, &loaded.head.ledger.encode())?;
     let base = must("the base of a head", store.base(object.base))?;
     let base = base.ok_or("a head that is served has a base")?;
     compare::memory(newest, &base, &loaded.image)?;

@@ -5,9 +5,9 @@
 
 use std::sync::Arc;
 
-use object::credential::Nonces;
 use object::hash::ObjectId;
 use object::image::BaseImage;
+use object::ledger::Ledger;
 use object::memory::{Memory, page_count};
 use rand::RngExt;
 use rand::rngs::StdRng;
@@ -107,8 +107,8 @@ fn head(store: &Store, id: ObjectId, object: &Object) -> Result<Arc<BaseImage>, 
     let refusal_count = object.refusals().count() as u64;
     equal("the number of refusals", &refusal_count, &loaded.head.refusal_count)?;
     equal("the name", &object.name, &loaded.name)?;
-    let nonces = object.nonces.clone().unwrap_or_else(|| Nonces::default().encode());
-    equal("the nonces", &nonces, &loaded.head.nonces.encode())?;
+    let ledger = object.ledger.clone().unwrap_or_else(|| Ledger::default().encode());
+    equal("the ledger", &ledger, &loaded.head.ledger.encode())?;
     memory(newest, &base, &loaded.image)?;
     globals(newest, &base, &loaded.globals)?;
     Ok(base)

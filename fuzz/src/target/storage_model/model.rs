@@ -42,7 +42,7 @@ pub(crate) struct Object {
     pub(crate) name: Option<String>,
     pub(crate) versions: Vec<Version>,
     pub(crate) entries: Vec<Entry>,
-    pub(crate) nonces: Option<Vec<u8>>,
+    pub(crate) ledger: Option<Vec<u8>>,
 }
 
 /// All objects of a store.
@@ -93,8 +93,8 @@ impl Model {
     pub(crate) fn apply(&mut self, draft: &Draft) {
         for made in &draft.made {
             match made {
-                Made::Version { bytes, nonces, base, before: _ } => {
-                    self.version(bytes, nonces.as_ref(), *base);
+                Made::Version { bytes, ledger, base, before: _ } => {
+                    self.version(bytes, ledger.as_ref(), *base);
                 }
                 Made::Refusal(refusal) => {
                     let object = self.objects.get_mut(&refusal.object);
@@ -109,7 +109,7 @@ impl Model {
         }
     }
 
-    fn version(&mut self, bytes: &[u8], nonces: Option<&Vec<u8>>, base: Option<BaseHash>) {
+    fn version(&mut self, bytes: &[u8], ledger: Option<&Vec<u8>>, base: Option<BaseHash>) {
         let commit = Commit::decode(bytes).expect("it was encoded");
         let id = commit.header.object_id();
         let object = self.objects.entry(id).or_insert_with(|| Object {
@@ -117,7 +117,7 @@ impl Model {
             name: None,
             versions: Vec::new(),
             entries: Vec::new(),
-            nonces: None,
+            ledger: None,
         });
         let last = object.versions.last();
         let mut pages = last.map_or_else(BTreeMap::new, |version| version.pages.clone());
@@ -129,7 +129,7 @@ impl Model {
         let bytes = Arc::new(bytes.to_vec());
         object.versions.push(Version { header: commit.header, bytes, pages, globals });
         object.entries.push(Entry::Version(object.versions.len() - 1));
-        object.nonces = nonces.cloned().or(object.nonces.take());
+        object.ledger = ledger.cloned().or(object.ledger.take());
     }
 
     /// The model of a store that was given one object, which loses its name on the way.

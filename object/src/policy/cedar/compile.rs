@@ -1,4 +1,4 @@
-//! From rules, as Cedar parsed them, to the program of one action.
+//! From rules, as Cedar evaluates them, to the program of one action.
 //!
 //! What is not compiled, so that Cedar decides on the action:
 //!
@@ -24,11 +24,12 @@ use cedar_policy::pst::{
 
 use super::context::Plan;
 use super::reads::path;
+use crate::policy::fact::{Placed, groups, single};
 use crate::policy::program::{
-    Binary, EntityType, Fact, Kind, Literal, Load, Op, Program, REGISTERS_MAX, Rule, STACK_MAX,
-    Scalar, Skip, State,
+    Binary, EntityType, Kind, Literal, Load, Op, Program, REGISTERS_MAX, Rule, STACK_MAX, Scalar,
+    Skip, State,
 };
-use crate::policy::shape::{Attribute, Shape};
+use crate::policy::shape::{AMEND, Attribute, Shape};
 use crate::schema::{Method, Record, Schema, Type, option_layout, scalar_width};
 
 /// What is not compiled.
@@ -65,9 +66,12 @@ pub(super) fn compile(
 }
 
 /// Whether a rule may be satisfied by a step of an action, as far as its scope says.
+///
+/// Who permits everything has not thereby permitted that what they permit is changed: an amendment
+/// is permitted only by a rule that names it.
 pub(super) fn may_apply(rule: &Template, action: &str) -> bool {
     match &rule.action {
-        ActionConstraint::Any => true,
+        ActionConstraint::Any => action != AMEND || rule.effect == Effect::Forbid,
         ActionConstraint::Eq(uid) => is_action(uid, action),
         ActionConstraint::In(uids) => uids.iter().any(|uid| is_action(uid, action)),
     }
@@ -115,28 +119,7 @@ impl Loads {
             self.loads.push(Load::ArgumentsEnd);
             names.insert("input".to_string(), record(input));
         }
-        let pairs = [
-            ("effects", plan.effects, [("outputs", Fact::Outputs), ("wake", Fact::Wake)]),
-            ("lineage", plan.lineage, [("seq", Fact::Seq), ("age", Fact::Age)]),
-            ("cost", plan.cost, [("fuel", Fact::Fuel), ("pages", Fact::Pages)]),
-        ];
-        for (name, read, facts) in pairs {
-            let mut inner = Names::new();
-            let (first, second) = read.unwrap_or_default();
-            for ((name, fact), read) in facts.into_iter().zip([first, second]) {
-                if read {
-                    inner.insert(name.to_string(), self.fact(fact)?);
-                }
-            }
-            names.insert(name.to_string(), record(inner));
-        }
-        for (name, fact, read) in
-            [("signers", Fact::Signers, plan.signers), ("time", Fact::Time, plan.time)]
-        {
-            if read {
-                names.insert(name.to_string(), self.fact(fact)?);
-            }
-        }
+        names.append(&mut self.facts(&plan.facts, 0)?);
         Ok(names)
     }
 
@@ -151,10 +134,24 @@ impl Loads {
         Ok(register as u16)
     }
 
-    fn fact(&mut self, fact: Fact) -> Result<Named> {
-        let register = self.fill(Load::Fact(fact))?;
-        let presence = (fact == Fact::Wake).then_some(register);
-        Ok(Named { presence, what: What::Value(register) })
+    /// Loads facts that stand so deep in the context.
+    fn facts(&mut self, known: &[Placed], depth: usize) -> Result<Names> {
+        let mut names = Names::new();
+        for (name, group) in groups(known, depth) {
+            let named = match single(group, depth) {
+                Some(fact) => {
+                    let register = self.fill(Load::Fact(fact.clone()))?;
+                    let presence = fact.is_optional().then_some(register);
+                    Named { presence, what: What::Value(register) }
+                }
+                None => {
+                    let inner = self.facts(group, depth + 1)?;
+                    Named { presence: None, what: What::Record(inner) }
+                }
+            };
+            names.insert(name.to_string(), named);
+        }
+        Ok(names)
     }
 
     /// Loads what is read of the record at an offset of a state.
@@ -420,6 +417,11 @@ impl<'a> Compiler<'a> {
     }
 
     fn unary(&mut self, op: UnaryOp, operand: &Expr) -> Result<Known> {
+        if let (UnaryOp::Not, Expr::BinaryOp { op, left, right }) = (op, operand)
+            && let Some(opposite) = opposite(*op)
+        {
+            return self.binary(opposite, left, right);
+        }
         let known = self.expr(operand)?;
         match (op, known) {
             (UnaryOp::Not, Some(value)) => {
@@ -550,6 +552,17 @@ impl<'a> Compiler<'a> {
                 self.unknown(Op::Is(ty))
             }
         }
+    }
+}
+
+/// The comparison that holds where another does not. Cedar's trees have only the three of them
+/// that are not the opposite of one.
+fn opposite(op: BinaryOp) -> Option<BinaryOp> {
+    match op {
+        BinaryOp::Eq => Some(BinaryOp::NotEq),
+        BinaryOp::Less => Some(BinaryOp::GreaterEq),
+        BinaryOp::LessEq => Some(BinaryOp::Greater),
+        _ => None,
     }
 }
 

@@ -10,8 +10,10 @@ use std::fmt::Write;
 use cedar_policy::{Context, RestrictedExpression};
 
 use super::reads::Reads;
+use crate::credential::PublicKey;
 use crate::limits::{POLICY_CONTEXT_BYTES_MAX, POLICY_SET_ITEMS_MAX, POLICY_TEXT_BYTES_MAX};
-use crate::policy::shape::{Attribute, Shape};
+use crate::policy::fact::{Fact, FactValue, Placed, groups, single};
+use crate::policy::shape::{Attribute, Shape, Shapes};
 use crate::policy::{Facts, Refusal, Values};
 use crate::schema::{Selection, Value};
 
@@ -21,37 +23,33 @@ pub(super) struct Plan {
     pub(super) before: Option<Vec<Attribute>>,
     pub(super) after: Option<Vec<Attribute>>,
     pub(super) input: Option<Vec<Attribute>>,
-    pub(super) signers: bool,
-    pub(super) effects: Option<(bool, bool)>,
-    pub(super) lineage: Option<(bool, bool)>,
-    pub(super) cost: Option<(bool, bool)>,
-    pub(super) time: bool,
+    pub(super) facts: Vec<Placed>,
 }
 
 impl Plan {
-    pub(super) fn new(state: &[Attribute], input: &[Attribute], reads: &Reads) -> Plan {
+    pub(super) fn new(shapes: &Shapes, input: &[Attribute], reads: &Reads) -> Plan {
         let record = |name: &str, attributes: &[Attribute]| {
             reads.attribute(name).map(|reads| prune(attributes, reads))
         };
-        let pair = |name: &str, first: &str, second: &str| {
-            let reads = reads.attribute(name)?;
-            Some((reads.attribute(first).is_some(), reads.attribute(second).is_some()))
-        };
+        let facts = shapes.facts.iter().filter(|known| reads.has(&known.path));
         Plan {
-            before: record("before", state),
-            after: record("after", state),
+            before: record("before", &shapes.state),
+            after: record("after", &shapes.state),
             input: record("input", input),
-            signers: reads.attribute("signers").is_some(),
-            effects: pair("effects", "outputs", "wake"),
-            lineage: pair("lineage", "seq", "age"),
-            cost: pair("cost", "fuel", "pages"),
-            time: reads.attribute("time").is_some(),
+            facts: facts.cloned().collect(),
         }
     }
 
     /// What of the state before and after is read.
     pub(super) fn selections(&self) -> [Selection; 2] {
-        [&self.before, &self.after].map(|read| select(read.as_deref().unwrap_or_default()))
+        let read = [&self.before, &self.after];
+        let mut read = read.map(|read| select(read.as_deref().unwrap_or_default()));
+        let approvals = self.facts.iter().filter_map(|known| match known.fact {
+            Fact::Approvals { field, .. } => Some((field, None)),
+            _ => None,
+        });
+        read[0].0.extend(approvals);
+        read
     }
 
     /// The context of `facts` and `values`.
@@ -75,30 +73,7 @@ impl Plan {
             let record = builder.at("input", |builder| builder.record(attributes, values.input))?;
             pairs.push(("input".to_string(), record));
         }
-        if self.signers {
-            let set = |builder: &mut Builder| {
-                builder.set(facts.signers, |builder, signer| builder.hex(&signer.0))
-            };
-            pairs.push(("signers".to_string(), builder.at("signers", set)?));
-        }
-        if let Some((outputs, wake)) = self.effects {
-            let effects = builder.at("effects", |builder| builder.effects(facts, outputs, wake))?;
-            pairs.push(("effects".to_string(), effects));
-        }
-        if let Some(read) = self.lineage {
-            let values = [("seq", facts.seq), ("age", facts.age)];
-            let record = builder.at("lineage", |builder| builder.numbers(values, read))?;
-            pairs.push(("lineage".to_string(), record));
-        }
-        if let Some(read) = self.cost {
-            let values = [("fuel", facts.fuel), ("pages", u64::from(facts.pages))];
-            let record = builder.at("cost", |builder| builder.numbers(values, read))?;
-            pairs.push(("cost".to_string(), record));
-        }
-        if self.time {
-            let time = builder.at("time", |builder| builder.long(facts.time.into()))?;
-            pairs.push(("time".to_string(), time));
-        }
+        pairs.extend(builder.facts(&self.facts, 0, facts, values)?);
         // Names are distinct and values are literals, so that Cedar has nothing to object to.
         Context::from_pairs(pairs).map_err(|_| builder.mismatch("context"))
     }
@@ -241,29 +216,59 @@ impl Builder {
         Ok(RestrictedExpression::new_string(hex(bytes)))
     }
 
-    fn effects(&mut self, facts: &Facts<'_>, outputs: bool, wake: bool) -> Built {
-        let mut pairs = Vec::with_capacity(2);
-        if outputs {
-            let names = |builder: &mut Builder| {
-                builder.set(facts.outputs, |builder, output| builder.text(&output.name))
+    /// The values of facts that stand so deep in the context, by name.
+    fn facts(
+        &mut self,
+        known: &[Placed],
+        depth: usize,
+        facts: &Facts<'_>,
+        values: &Values<'_>,
+    ) -> Result<Vec<(String, RestrictedExpression)>, Refusal> {
+        let mut pairs = Vec::new();
+        for (name, group) in groups(known, depth) {
+            let value = match single(group, depth) {
+                Some(fact) => match fact.value(facts) {
+                    Some(FactValue::Absent) => continue,
+                    Some(value) => self.at(name, |builder| builder.fact(value))?,
+                    None => self.at(name, |builder| builder.approvals(fact, facts, values))?,
+                },
+                None => self.at(name, |builder| {
+                    let inner = builder.facts(group, depth + 1, facts, values)?;
+                    builder.whole(inner)
+                })?,
             };
-            pairs.push(("outputs".to_string(), self.at("outputs", names)?));
+            pairs.push((name.to_string(), value));
         }
-        if let (true, Some(wake)) = (wake, facts.wake) {
-            pairs.push(("wake".to_string(), self.at("wake", |builder| builder.long(wake.into()))?));
-        }
-        RestrictedExpression::new_record(pairs).map_err(|_| self.mismatch("record"))
+        Ok(pairs)
     }
 
-    /// A record of two numbers, each if it is read.
-    fn numbers(&mut self, values: [(&str, u64); 2], read: (bool, bool)) -> Built {
-        let mut pairs = Vec::with_capacity(2);
-        for ((name, number), read) in values.into_iter().zip([read.0, read.1]) {
-            if read {
-                let built = self.at(name, |builder| builder.long(number.into()))?;
-                pairs.push((name.to_string(), built));
+    fn fact(&mut self, value: FactValue<'_>) -> Built {
+        match value {
+            FactValue::Number(number) => self.long(number.into()),
+            FactValue::Keys(keys) => self.set(keys, |builder, key| builder.hex(&key.0)),
+            FactValue::Names(outputs) => {
+                self.set(outputs, |builder, output| builder.text(&output.name))
             }
+            FactValue::Hash(hash) => self.hex(hash),
+            FactValue::Absent => Err(Refusal::Mismatch { path: self.path.clone() }),
         }
+    }
+
+    fn approvals(&mut self, fact: &Fact, facts: &Facts<'_>, values: &Values<'_>) -> Built {
+        let (Fact::Approvals { field, .. }, Value::Record(fields)) = (fact, values.before) else {
+            return Err(self.mismatch("before"));
+        };
+        let Some((_, Value::List(keys))) = fields.get(*field) else {
+            return Err(self.mismatch("before"));
+        };
+        if keys.len() > POLICY_SET_ITEMS_MAX {
+            return Err(self.too_large());
+        }
+        let approves = |signer: &&PublicKey| keys.contains(&Value::String(signer.to_string()));
+        self.long(facts.signers.iter().filter(approves).count() as i128)
+    }
+
+    fn whole(&self, pairs: Vec<(String, RestrictedExpression)>) -> Built {
         RestrictedExpression::new_record(pairs).map_err(|_| self.mismatch("record"))
     }
 }

@@ -25,12 +25,36 @@ impl Reads {
         Reads::Of(BTreeMap::new())
     }
 
+    /// The attribute that a path leads to, as a whole.
+    pub(super) fn of(path: &[&str]) -> Reads {
+        let mut reads = Reads::nothing();
+        reads.insert(path);
+        reads
+    }
+
+    /// The paths to all that is read as a whole, in order; the empty one is to the context itself.
+    pub(super) fn paths(&self) -> Vec<Vec<&str>> {
+        let Reads::Of(attributes) = self else { return vec![Vec::new()] };
+        let mut paths = Vec::new();
+        for (name, inner) in attributes {
+            let behind = inner.paths().into_iter();
+            paths.extend(behind.map(|path| [&[name.as_str()], &path[..]].concat()));
+        }
+        paths
+    }
+
     /// What is read of an attribute, if it is.
     pub(super) fn attribute(&self, name: &str) -> Option<&Reads> {
         match self {
             Reads::All => Some(&Reads::All),
             Reads::Of(attributes) => attributes.get(name),
         }
+    }
+
+    /// Whether what attributes lead to is read, one of the other.
+    pub(super) fn has(&self, path: &[String]) -> bool {
+        let Some((first, rest)) = path.split_first() else { return true };
+        self.attribute(first).is_some_and(|reads| reads.has(rest))
     }
 
     /// Adds what a rule reads.

@@ -17,6 +17,7 @@ use crate::limits::{
 };
 use crate::memory::{Memory, Page};
 use crate::policy::Facts;
+use crate::policy::fact::{Fact, FactValue};
 use crate::schema::{Enum, Flags, Type, scalar_bits, skip_value};
 
 /// Where the states and the arguments of a step lie.
@@ -67,19 +68,6 @@ pub(in crate::policy) struct Skip {
     pub(in crate::policy) registers: usize,
 }
 
-/// What stands beside states and arguments.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::policy) enum Fact {
-    Signers,
-    Outputs,
-    Wake,
-    Seq,
-    Age,
-    Fuel,
-    Pages,
-    Time,
-}
-
 /// How a value is represented.
 #[derive(Debug, Clone)]
 pub(in crate::policy) enum Kind {
@@ -115,7 +103,8 @@ pub(super) fn load<'a>(
         before: Pages::new(raw.before),
         after: Pages::new(raw.after),
         arguments: Arguments::new(raw.arguments)?,
-        budget: Budget { left: POLICY_CONTEXT_BYTES_MAX },
+        // Cedar's bound counts numbers and records too: here only what may be large.
+        budget: Budget { left: POLICY_CONTEXT_BYTES_MAX / 2 },
         registers,
     };
     let mut next = 0;
@@ -181,9 +170,39 @@ impl<'a> Loader<'_, 'a> {
             Load::ArgumentsEnd if self.arguments.reader.left() > 0 => return None,
             Load::ArgumentsEnd => {}
             Load::Present => self.fill(Datum::Bool(true))?,
-            Load::Fact(fact) => self.fill(fact.of(self.facts)?)?,
+            Load::Fact(fact) => {
+                let found = self.fact(fact)?;
+                self.fill(found)?;
+            }
         }
         Some(None)
+    }
+
+    fn fact(&mut self, fact: &Fact) -> Option<Datum<'a>> {
+        let long = |number: u64| i64::try_from(number).ok().map(Datum::Long);
+        match fact.value(self.facts) {
+            Some(FactValue::Absent) => Some(Datum::Absent),
+            Some(FactValue::Number(number)) => long(number),
+            Some(FactValue::Keys(keys)) => Some(Datum::Set(Items::Keys(keys))),
+            Some(FactValue::Names(outputs)) => Some(Datum::Set(Items::Outputs(outputs))),
+            Some(FactValue::Hash(hash)) => Some(Datum::Text(Text::Hex(hash))),
+            None => self.approvals(fact),
+        }
+    }
+
+    fn approvals(&mut self, fact: &Fact) -> Option<Datum<'a>> {
+        let Fact::Approvals { offset, .. } = fact else { return None };
+        let address = self.state.checked_add(*offset)?;
+        let keys = Kind::Texts.in_memory(&mut self.before, address)?.set()?;
+        if keys.count() > POLICY_SET_ITEMS_MAX {
+            return None;
+        }
+        let mut count = 0;
+        for signer in self.facts.signers {
+            let approves = keys.contains(Datum::Text(Text::Hex(&signer.0)))?;
+            count += i64::from(approves);
+        }
+        Some(Datum::Long(count))
     }
 
     fn pages(&mut self, state: State) -> &mut Pages<'a> {
@@ -206,22 +225,6 @@ fn is_there(tag: &[u8]) -> Option<bool> {
         [0] => Some(false),
         [1] => Some(true),
         _ => None,
-    }
-}
-
-impl Fact {
-    fn of<'a>(self, facts: &'a Facts<'a>) -> Option<Datum<'a>> {
-        let long = |number: u64| i64::try_from(number).ok().map(Datum::Long);
-        match self {
-            Fact::Signers => Some(Datum::Set(Items::Keys(facts.signers))),
-            Fact::Outputs => Some(Datum::Set(Items::Outputs(facts.outputs))),
-            Fact::Wake => facts.wake.map_or(Some(Datum::Absent), long),
-            Fact::Seq => long(facts.seq),
-            Fact::Age => long(facts.age),
-            Fact::Fuel => long(facts.fuel),
-            Fact::Pages => long(facts.pages.into()),
-            Fact::Time => long(facts.time),
-        }
     }
 }
 

@@ -1,13 +1,16 @@
 //! The structures: seeded ones, encoded, and walked by their tables.
 
+use std::sync::Arc;
+
 use continuant_object::capsule::{Chain, HEAD, SectionKind};
 use continuant_object::commit::Commit;
-use continuant_object::credential::{Credential, Nonces, Proof, PublicKey, batch_signed_bytes};
+use continuant_object::credential::{Credential, Proof, PublicKey, batch_signed_bytes};
 use continuant_object::effects::{WakeChange, encode_globals};
 use continuant_object::hash::{BatchRoot, VersionHash};
 use continuant_object::header::Header;
 use continuant_object::image::BaseImage;
 use continuant_object::input::{Input, Request};
+use continuant_object::ledger::{Ledger, Tracked};
 use continuant_object::limits::PAGE_BYTES;
 
 use super::{check, document, table, walk};
@@ -24,7 +27,8 @@ pub(super) const TABLES: &[&str] = &[
     "Effects",
     "Admission",
     "Globals",
-    "Nonces",
+    "Ledger",
+    "Recent version",
     "Refusal",
     "Base image",
     "Policy",
@@ -58,7 +62,7 @@ fn version_header() {
             (
                 "kind",
                 vec![
-                    ["create", "call", "advance", "write"]
+                    ["create", "call", "advance", "write", "amend"]
                         .iter()
                         .position(|name| *name == header.kind.name())
                         .unwrap() as u8,
@@ -85,7 +89,7 @@ fn version_header() {
             ("input hash", header.input.0.to_vec()),
             ("effects hash", header.effects.0.to_vec()),
             ("admission hash", header.admission.0.to_vec()),
-            ("nonces hash", header.nonces.0.to_vec()),
+            ("ledger hash", header.ledger.0.to_vec()),
             ("refusal hash", header.refusals.0.to_vec()),
         ];
         check("Version header", &header.encode(), expected);
@@ -149,9 +153,10 @@ fn credential_fields(credential: &Credential) -> Vec<(&'static str, Vec<u8>)> {
 fn input() {
     let mut source = Source::random();
     for round in 0..8 * ROUNDS {
-        let input = match round % 2 {
-            0 => samples::input(&mut source),
-            _ => samples::batched(&mut source),
+        let input = match round % 8 {
+            0 => samples::amendment(&mut source),
+            1..4 => samples::batched(&mut source),
+            _ => samples::input(&mut source),
         };
         let mut expected = vec![("version", vec![1]), ("time", number(input.time))];
         match &input.request {
@@ -171,6 +176,10 @@ fn input() {
                     expected.extend(blob("path bytes", "path", path.as_bytes()));
                     expected.extend(blob("value bytes", "value", value));
                 }
+            }
+            Request::Amend { policy } => {
+                expected.push(("kind", vec![4]));
+                expected.extend(blob("policy bytes", "policy", policy));
             }
         }
         let tag = match input.credential.as_ref().map(|credential| &credential.proof) {
@@ -285,18 +294,54 @@ fn globals() {
 }
 
 #[test]
-fn nonces() {
-    let mut nonces = Nonces::default();
+fn ledger_of_nonces() {
+    let mut ledger = Ledger::default();
     let mut expected = vec![("version", vec![1]), ("nonces", count(3))];
     let mut keys = [key(1).public(), key(2).public(), key(3).public()];
     keys.sort();
     for (index, key) in keys.into_iter().enumerate() {
         let (nonce, time) = (0x1122 + index as u64, 0x3344 + index as u64);
-        nonces.record(&[PublicKey(key.0)], nonce, time);
+        ledger.nonces.record(&[PublicKey(key.0)], nonce, time);
         expected.push(("key", key.0.to_vec()));
         expected.extend([("nonce", number(nonce)), ("time", number(time))]);
     }
-    check("Nonces", &nonces.encode(), expected);
+    check("Ledger", &ledger.encode(), expected);
+}
+
+#[test]
+fn ledger_of_the_past() {
+    let tracked = Tracked::new(["add", "write"].map(str::to_string), true);
+    let mut ledger = Arc::new(Ledger::default());
+    let signer = key(1).public();
+    for (seq, time) in [(5, 100), (6, 200)] {
+        let request = Request::Write { fields: Vec::new() };
+        let input = Input { request, time, credential: None };
+        ledger = ledger.next(&tracked, seq, &input, &[signer][..(seq == 6).into()]);
+    }
+    let request = Request::Call { method: "add".to_string(), arguments: Vec::new() };
+    let input = Input { request, time: 300, credential: None };
+    ledger = ledger.next(&tracked, 7, &input, &[]);
+    let first_bytes = u64::from_le_bytes(*signer.0.first_chunk().unwrap());
+    let mut expected = vec![("version", vec![2]), ("nonces", count(0)), ("actions", count(2))];
+    for (action, counted, seq, time, recent) in [
+        ("add", 1, 7, 300, vec![(300, 0)]),
+        ("write", 2, 6, 200, vec![(100, 0), (200, first_bytes)]),
+    ] {
+        expected.extend(blob("action bytes", "action", action.as_bytes()));
+        expected.extend([("count", number(counted)), ("seq", number(seq))]);
+        expected.push(("last", number(time)));
+        let recent = recent.iter().map(|&(time, signer)| {
+            let recent = [number(time), number(signer)].concat();
+            check(
+                "Recent version",
+                &recent,
+                vec![("time", number(time)), ("signer", number(signer))],
+            );
+            recent
+        });
+        expected.extend(blob("recent bytes", "recent", &recent.collect::<Vec<_>>().concat()));
+    }
+    check("Ledger", &ledger.encode(), expected);
 }
 
 #[test]

@@ -24,8 +24,7 @@ fn hashes() {
         };
     }
     let known = hashes!(ObjectId VersionHash MemoryRoot CodeHash SchemaHash PolicyHash BaseHash
-        InputHash EffectsHash AdmissionHash GlobalsHash NoncesHash RefusalHash
-        LeafHash BatchRoot);
+        InputHash EffectsHash AdmissionHash GlobalsHash LedgerHash RefusalHash LeafHash BatchRoot);
     let rows = rows("Hashes", ["Hash", "Context", "Of"]);
     assert_eq!(rows.len(), known.len());
     for ([name, context, _], (known, of)) in rows.iter().zip(known) {
@@ -46,12 +45,14 @@ fn kinds() {
     while headers.len() < 200 {
         headers.push(samples::header(&mut source));
     }
+    let call = headers.iter().find(|header| header.kind == Kind::Call).unwrap().clone();
+    headers.push(Header { kind: Kind::Amend, ..call });
     for [code, name, _] in &rows {
         let code: u8 = code.parse().unwrap();
         let header = headers.iter().find(|header| header.kind.name() == name).unwrap();
         assert_eq!(header.encode()[2], code, "{name}");
     }
-    assert_eq!(rows.len(), 4);
+    assert_eq!(rows.len(), 5);
     let mut bytes = headers.iter().find(|it| it.kind == Kind::Call).unwrap().encode();
     bytes[2] = rows.len() as u8;
     assert!(Header::decode(&bytes).is_err());
@@ -124,12 +125,11 @@ fn limits() {
         PAGE_BYTES WASM_PAGE_BYTES MEMORY_BYTES_MAX GLOBALS_MAX CODE_BYTES_MAX SCHEMA_BYTES_MAX
         SCHEMA_WORDS_MAX SCHEMA_NESTING_MAX METHODS_MAX FIELDS_MAX FLAGS_MAX TYPE_DEPTH_MAX
         TYPE_PARTS_MAX STATE_BYTES_MAX STATE_VALUES_MAX FLAT_PARAMS_MAX POLICY_BYTES_MAX
-        PAYLOAD_BYTES_MAX PAYLOAD_VALUES_MAX FUEL_MAX NAME_BYTES_MAX WRITES_MAX PATH_BYTES_MAX
-        SIGNATURES_MAX BATCH_INPUTS_MAX OUTPUTS_MAX EFFECTS_BYTES_MAX SEQ_MAX RULES_MAX NONCES_MAX
-        EXPIRY_MS_MAX
-        POLICY_TOKENS_MAX POLICY_NESTING_MAX POLICY_OPERATORS_MAX POLICY_DEPTH_MAX
-        POLICY_LITERAL_BYTES_MAX POLICY_ATTRIBUTES_MAX POLICY_SET_ITEMS_MAX POLICY_TEXT_BYTES_MAX
-        POLICY_CONTEXT_BYTES_MAX
+        POLICY_ENCODED_MAX PAYLOAD_BYTES_MAX PAYLOAD_VALUES_MAX FUEL_MAX NAME_BYTES_MAX WRITES_MAX
+        PATH_BYTES_MAX SIGNATURES_MAX BATCH_INPUTS_MAX OUTPUTS_MAX EFFECTS_BYTES_MAX SEQ_MAX RULES_MAX
+        NONCES_MAX PAST_ACTIONS_MAX PAST_RECENT_MAX EXPIRY_MS_MAX POLICY_TOKENS_MAX POLICY_NESTING_MAX
+        POLICY_OPERATORS_MAX POLICY_DEPTH_MAX POLICY_LITERAL_BYTES_MAX POLICY_ATTRIBUTES_MAX
+        POLICY_SET_ITEMS_MAX POLICY_TEXT_BYTES_MAX POLICY_CONTEXT_BYTES_MAX
     };
     let rows = rows("Limits", ["Limit", "Most"]);
     let found: Vec<(&str, u64)> = rows

@@ -78,6 +78,8 @@ fn both(object: &(Definition, Head), before: &Value, after: &Value) -> (String, 
         effects: &effects,
         fuel: 0,
         page_count: 0,
+        instrumentation: 1,
+        policy: definition.policy.hash(),
     };
     let admitted = match admit(definition, head, Vec::new(), step) {
         Ok(admission) => format!("permit {:?}", admission.rules),

@@ -249,48 +249,48 @@ fn a_direct_write_that_is_forged_is_refused() {
     check(
         WRITE,
         |parts| parts.pages[0].1[0] = 1,
-        expect!["pages of version 1: expected those of the write, found others"],
+        expect!["pages of version 1: expected those of the request, found others"],
     );
     check(
         WRITE,
         |parts| parts.pages.clear(),
-        expect!["pages of version 1: expected those of the write, found others"],
+        expect!["pages of version 1: expected those of the request, found others"],
     );
     check(
         WRITE,
         |parts| parts.pages.push((2, [1; PAGE_BYTES])),
-        expect!["pages of version 1: expected those of the write, found others"],
+        expect!["pages of version 1: expected those of the request, found others"],
     );
     let output = || Output { name: "paid".into(), payload: vec![] };
     check(
         WRITE,
         |parts| parts.effects.outputs.push(output()),
-        expect!["effects of version 1: expected none, of a write, found some"],
+        expect!["effects of version 1: expected none, without the code, found some"],
     );
     check(
         WRITE,
         |parts| parts.effects.result = vec![1],
-        expect!["effects of version 1: expected none, of a write, found some"],
+        expect!["effects of version 1: expected none, without the code, found some"],
     );
     check(
         WRITE,
         |parts| parts.effects.wake = WakeChange::Set(START_LATER),
-        expect!["effects of version 1: expected none, of a write, found some"],
+        expect!["effects of version 1: expected none, without the code, found some"],
     );
     check(
         WRITE,
         |parts| parts.header.fuel = 1,
-        expect!["effects of version 1: expected none, of a write, found some"],
+        expect!["effects of version 1: expected none, without the code, found some"],
     );
     check(
         WRITE,
         |parts| parts.globals = Some(vec![7, 9]),
-        expect!["memory of version 1: expected as the write leaves it, found another"],
+        expect!["memory of version 1: expected as the request leaves it, found another"],
     );
     check(
         WRITE,
         |parts| parts.header.memory_bytes += PAGE_BYTES as u64,
-        expect!["memory of version 1: expected as the write leaves it, found another"],
+        expect!["memory of version 1: expected as the request leaves it, found another"],
     );
 }
 

@@ -24,12 +24,12 @@ use crate::log::varint::{PutVarint, varint, varint_position};
 use crate::pages::{PageChange, Written};
 use crate::runs::Run;
 
-/// Bytes of an encoded table of nonces.
-const NONCES_BYTES_MAX: usize = 64 << 10;
+/// Bytes of an encoded table of ledger.
+const LEDGER_BYTES_MAX: usize = 64 << 10;
 
 const HAS_TABLE: u8 = 1;
 const HAS_BASE: u8 = 2;
-const HAS_NONCES: u8 = 4;
+const HAS_LEDGER: u8 = 4;
 const HAS_GLOBALS: u8 = 8;
 /// What retention dropped is not here: the payloads, and pages that no kept version needs.
 const IS_TRIMMED: u8 = 16;
@@ -42,8 +42,8 @@ pub(crate) struct Notes {
     pub(crate) genesis: Position,
     /// The last refusal before the version.
     pub(crate) refusal: Position,
-    /// The version that has the nonces; none for an empty table.
-    pub(crate) nonces: Position,
+    /// The version that has the ledger; none for an empty table.
+    pub(crate) ledger: Position,
     /// The version that has the globals; none for those of the base image.
     pub(crate) globals: Position,
     /// Where the pages are that the object ever changed, except those of this version; absent when
@@ -55,12 +55,12 @@ pub(crate) struct Notes {
 
 impl Notes {
     fn positions(&self) -> [Position; 6] {
-        [self.parent, self.jump, self.genesis, self.refusal, self.nonces, self.globals]
+        [self.parent, self.jump, self.genesis, self.refusal, self.ledger, self.globals]
     }
 
     fn of(positions: [Position; 6]) -> Notes {
-        let [parent, jump, genesis, refusal, nonces, globals] = positions;
-        Notes { parent, jump, genesis, refusal, nonces, globals, table: None, base: None }
+        let [parent, jump, genesis, refusal, ledger, globals] = positions;
+        Notes { parent, jump, genesis, refusal, ledger, globals, table: None, base: None }
     }
 
     /// The notes of a record whose frame is at `frame`.
@@ -91,8 +91,8 @@ pub(crate) struct VersionRecord<'a> {
     pub(crate) header: Header,
     pub(crate) hash: VersionHash,
     pub(crate) notes: Notes,
-    /// The encoded nonces, when they are here.
-    pub(crate) nonces: Option<&'a [u8]>,
+    /// The encoded ledger, when they are here.
+    pub(crate) ledger: Option<&'a [u8]>,
     /// The payloads, unless the record was trimmed.
     pub(crate) payloads: Option<Payloads<'a>>,
     /// In a record that was trimmed, the first version that was kept whole: memories from there on
@@ -120,7 +120,7 @@ pub(crate) struct Left {
     /// The first version that is kept whole.
     pub(crate) kept_from: u64,
     pub(crate) pages: BTreeSet<u32>,
-    pub(crate) nonces: bool,
+    pub(crate) ledger: bool,
     pub(crate) globals: bool,
 }
 
@@ -160,14 +160,14 @@ impl PageRecord<'_> {
 pub(crate) fn encode_into(
     to: &mut Vec<u8>,
     notes: &Notes,
-    nonces: Option<&[u8]>,
+    ledger: Option<&[u8]>,
     commit: &Commit<'_>,
     changes: &[PageChange],
 ) {
     assert_eq!(commit.pages.len(), changes.len(), "every page is written in some way");
-    let flags = flag(nonces.is_some(), HAS_NONCES) | flag(commit.globals.is_some(), HAS_GLOBALS);
+    let flags = flag(ledger.is_some(), HAS_LEDGER) | flag(commit.globals.is_some(), HAS_GLOBALS);
     put_head(to, &commit.header.encode(), notes, flags, None);
-    let payloads = [nonces, Some(commit.input), Some(commit.effects), Some(commit.admission)];
+    let payloads = [ledger, Some(commit.input), Some(commit.effects), Some(commit.admission)];
     for payload in payloads.into_iter().chain([commit.globals]).flatten() {
         put_blob(to, payload);
     }
@@ -284,11 +284,11 @@ impl<'a> VersionBytes<'a> {
 impl VersionRecord<'_> {
     /// Appends what is `left` of the record.
     pub(crate) fn encode_trimmed(&self, left: &Left, to: &mut Vec<u8>) -> Result<()> {
-        let nonces = self.nonces.filter(|_| left.nonces);
+        let ledger = self.ledger.filter(|_| left.ledger);
         let globals = self.globals.filter(|_| left.globals);
-        let flags = flag(nonces.is_some(), HAS_NONCES) | flag(globals.is_some(), HAS_GLOBALS);
+        let flags = flag(ledger.is_some(), HAS_LEDGER) | flag(globals.is_some(), HAS_GLOBALS);
         put_head(to, &self.header.encode(), &self.notes, flags, Some(left.kept_from));
-        nonces.into_iter().chain(globals).for_each(|bytes| put_blob(to, bytes));
+        ledger.into_iter().chain(globals).for_each(|bytes| put_blob(to, bytes));
         let mut pages = self.pages()?;
         pages.retain(|(index, _)| left.pages.contains(index));
         to.put_varint(pages.len() as u64);
@@ -310,7 +310,7 @@ fn decode_second(content: &[u8], frame: Position) -> Result<VersionRecord<'_>> {
     let header = reader.bytes(HEADER_BYTES)?;
     let (hash, header) = (VersionHash::of(header), Header::decode(header)?);
     let flags = reader.u8()?;
-    if flags > (HAS_TABLE | HAS_BASE | HAS_NONCES | HAS_GLOBALS | IS_TRIMMED) {
+    if flags > (HAS_TABLE | HAS_BASE | HAS_LEDGER | HAS_GLOBALS | IS_TRIMMED) {
         return Err(reader.fail(1, "flags below 32", flags).into());
     }
     let kept_from = match flags & IS_TRIMMED {
@@ -341,7 +341,7 @@ fn decode_second(content: &[u8], frame: Position) -> Result<VersionRecord<'_>> {
         let length = count(&mut reader, 1)?;
         Ok(Some(reader.bytes(length)?))
     };
-    let nonces = blob(flags & HAS_NONCES != 0)?;
+    let ledger = blob(flags & HAS_LEDGER != 0)?;
     let payloads = match kept_from {
         Some(_) => None,
         None => {
@@ -351,7 +351,7 @@ fn decode_second(content: &[u8], frame: Position) -> Result<VersionRecord<'_>> {
     };
     let globals = blob(flags & HAS_GLOBALS != 0)?;
     let pages = Pages::Second { bytes: reader.bytes(reader.left())?, frame };
-    Ok(VersionRecord { header, hash, notes, nonces, payloads, kept_from, globals, pages })
+    Ok(VersionRecord { header, hash, notes, ledger, payloads, kept_from, globals, pages })
 }
 
 impl<'a> VersionRecord<'a> {
@@ -430,7 +430,7 @@ fn ascending(reader: &mut Reader<'_>, next: &mut u64, end: u64) -> Result<u32> {
     found.ok_or_else(|| reader.fail(0, &format!("ascending pages below {end}"), value).into())
 }
 
-/// The notes, the nonces and the commit of a record in the first layout.
+/// The notes, the ledger and the commit of a record in the first layout.
 type First<'a> = (Notes, Option<&'a [u8]>, &'a [u8]);
 
 fn first(content: &[u8], frame: Position) -> Result<First<'_>> {
@@ -455,11 +455,11 @@ fn first(content: &[u8], frame: Position) -> Result<First<'_>> {
     if bool(&mut reader)? {
         notes.base = Some(BaseHash(reader.array()?));
     }
-    let nonces = match bool(&mut reader)? {
-        true => Some(reader.blob(NONCES_BYTES_MAX)?),
+    let ledger = match bool(&mut reader)? {
+        true => Some(reader.blob(LEDGER_BYTES_MAX)?),
         false => None,
     };
-    Ok((notes, nonces, reader.bytes(reader.left())?))
+    Ok((notes, ledger, reader.bytes(reader.left())?))
 }
 
 fn bool(reader: &mut Reader<'_>) -> Result<bool> {
@@ -471,10 +471,10 @@ fn bool(reader: &mut Reader<'_>) -> Result<bool> {
 }
 
 fn decode_first(content: &[u8], frame: Position) -> Result<VersionRecord<'_>> {
-    let (notes, nonces, bytes) = first(content, frame)?;
+    let (notes, ledger, bytes) = first(content, frame)?;
     let Commit { header, input, effects, admission, globals, pages } = Commit::decode(bytes)?;
     let hash = VersionHash::of(&bytes[..HEADER_BYTES]);
     let (pages, kept_from) = (Pages::First(pages), None);
     let payloads = Some(Payloads { input, effects, admission });
-    Ok(VersionRecord { header, hash, notes, nonces, payloads, kept_from, globals, pages })
+    Ok(VersionRecord { header, hash, notes, ledger, payloads, kept_from, globals, pages })
 }

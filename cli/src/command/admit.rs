@@ -1,0 +1,68 @@
+//! `admit`: what would become of an input, without making it.
+
+use clap::Args;
+
+use super::call::Signing;
+use super::explain::{self, About};
+use crate::failure::{Failure, Result};
+use crate::printer::Printer;
+use crate::session::{self, Session};
+use crate::typed;
+
+/// Show what would become of an input, and why, and change nothing
+///
+/// It is run and decided on as if it came next, behind the wakes that are due. Nothing is committed
+/// or put on record, and no nonce is used up. The exit code is 3 when it would be refused.
+#[derive(Debug, Args)]
+pub(crate) struct Admit {
+    /// Only look: `call` and `write` do it
+    #[arg(long)]
+    dry_run: bool,
+
+    /// The object
+    object: String,
+
+    /// The method; or `write`
+    method: String,
+
+    /// Its arguments, as `call` takes them; of `write`, fields and values as PATH=VALUE
+    #[arg(allow_negative_numbers = true)]
+    arguments: Vec<String>,
+
+    #[command(flatten)]
+    signing: Signing,
+}
+
+/// The action of a direct write, which no method may have as its name.
+const WRITE: &str = "write";
+
+impl Admit {
+    pub(crate) fn run(self, session: &Session, printer: &mut Printer) -> Result<()> {
+        if !self.dry_run {
+            let ways = "say --dry-run; `call` and `write` have it done";
+            return Err(Failure::usage(format!("admit only looks at what would happen: {ways}")));
+        }
+        let keys = self.signing.keys()?;
+        session.with(|db| {
+            let id = session::find(db, &self.object)?;
+            let snapshot = db.snapshot(id)?;
+            let definition = snapshot.definition();
+            let schema = &definition.schema;
+            let call = if self.method == WRITE {
+                db.write(id, typed::fields(&self.arguments, schema)?)
+            } else {
+                let params = &schema.require_method(&self.method)?.params;
+                let arguments = typed::arguments(&self.method, &self.arguments, params)?;
+                db.call(id, &self.method, arguments)
+            };
+            let told = self.signing.sign(call, &keys).dry_run()?;
+            explain::print(&told, About::DryRun, definition, printer)?;
+            match told.verdict {
+                Ok(_) => Ok(()),
+                Err(verdict) => {
+                    Err(Failure::refused(format!("{} would refuse it: {verdict}", self.object)))
+                }
+            }
+        })
+    }
+}

@@ -1,0 +1,171 @@
+//! `explain`: why a version was admitted, or an input refused: what decided, and what it saw. It
+//! holds how an explanation is printed, whoever asked.
+
+use clap::Args;
+use continuant::object::definition::Definition;
+use continuant::object::policy::{Reading, Rule};
+use continuant::{Done, Explanation, Value};
+use serde_json::{Value as Json, json};
+
+use super::history;
+use crate::failure::Result;
+use crate::printer::Printer;
+use crate::session::{self, Session};
+use crate::{moment, receipt, typed};
+
+/// Show why a version was admitted or an input refused: the rules, and the values that they read
+///
+/// The newest version when no other is named. A version is decided on again from what is on record,
+/// and the step of a refusal is run again: the policy must say what is on record.
+#[derive(Debug, Args)]
+pub(crate) struct Explain {
+    /// The object
+    object: String,
+
+    /// The version's number
+    #[arg(value_name = "SEQ")]
+    seq: Option<u64>,
+
+    /// A refusal instead, by the number that `history` shows
+    #[arg(long, value_name = "NUMBER", conflicts_with = "seq")]
+    refusal: Option<u64>,
+}
+
+/// What is explained.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum About {
+    Version,
+    /// By its number.
+    Refusal(u64),
+    DryRun,
+}
+
+impl Explain {
+    pub(crate) fn run(self, session: &Session, printer: &mut Printer) -> Result<()> {
+        session.with(|db| {
+            let id = session::find(db, &self.object)?;
+            let snapshot = db.snapshot(id)?;
+            let (told, about) = match (self.refusal, self.seq) {
+                (Some(number), _) => (db.explain_refusal(id, number)?, About::Refusal(number)),
+                (None, Some(seq)) => (db.explain(id, seq)?, About::Version),
+                (None, None) => (db.explain(id, snapshot.header().seq)?, About::Version),
+            };
+            print(&told, about, snapshot.definition(), printer)
+        })
+    }
+}
+
+/// Prints an explanation.
+pub(super) fn print(
+    told: &Explanation,
+    about: About,
+    definition: &Definition,
+    printer: &mut Printer,
+) -> Result<()> {
+    if printer.is_json() {
+        return printer.document(&document(told, about, definition)?);
+    }
+    let mut pairs = vec![subject(told, about)];
+    pairs.push(("time", moment::show(told.input.time)));
+    pairs.push(("input", history::input(&told.input, definition)?));
+    pairs.push(("signed by", history::signers(history::claimed(&told.input))));
+    pairs.extend(told.policy.iter().map(|policy| ("principal", policy.principal.to_string())));
+    pairs.extend(told.done.iter().flat_map(done));
+    pairs.push(decision(told));
+    printer.pairs(&pairs)?;
+    told.policy.iter().flat_map(|policy| &policy.rules).try_for_each(|rule| {
+        printer.line("")?;
+        rule.text.lines().try_for_each(|line| printer.line(line))?;
+        let reads = rule.reads.iter().map(|read| (format!("  {}", read.path), shown(read)));
+        let reads: Vec<(String, String)> = reads.collect();
+        let pairs = reads.iter().map(|(path, value)| (path.as_str(), value.clone()));
+        printer.pairs(&pairs.collect::<Vec<_>>())
+    })
+}
+
+fn subject(told: &Explanation, about: About) -> (&'static str, String) {
+    let seq = told.seq;
+    match about {
+        About::Version => ("version", seq.to_string()),
+        About::Refusal(number) => ("refusal", format!("{number}, of what would be version {seq}")),
+        About::DryRun => ("dry run", format!("of what would be version {seq}")),
+    }
+}
+
+fn done(done: &Done) -> Vec<(&'static str, String)> {
+    let mut pairs = Vec::new();
+    pairs.extend(done.result.as_ref().map(|result| ("result", typed::show(result))));
+    let outputs = done.outputs.iter();
+    pairs.extend(outputs.map(|output| ("output", receipt::show_output(output))));
+    pairs.extend(done.wake.map(|wake| ("next wake", moment::show(wake))));
+    pairs.push(("fuel", done.fuel.to_string()));
+    pairs.push(("pages", done.page_count.to_string()));
+    pairs
+}
+
+fn decision(told: &Explanation) -> (&'static str, String) {
+    match (&told.verdict, &told.policy) {
+        (Ok(_), None) => ("decision", "created: no policy governs that".to_string()),
+        (Ok(admission), Some(_)) => {
+            ("decision", format!("permitted by {}", admission.rules.join(", ")))
+        }
+        (Err(verdict), None) => {
+            ("decision", format!("refused before the policy was asked: {verdict}"))
+        }
+        (Err(verdict), Some(_)) => ("decision", format!("refused: {verdict}")),
+    }
+}
+
+/// What a rule reads, as people read it.
+fn shown(read: &Reading) -> String {
+    match &read.value {
+        Ok(Some(value)) => value.to_json().to_string(),
+        Ok(None) => "none".to_string(),
+        Err(refusal) => format!("not to be read: {refusal}"),
+    }
+}
+
+fn document(told: &Explanation, about: About, definition: &Definition) -> Result<Json> {
+    let verdict = told.verdict.as_ref();
+    let rules = verdict.map_or_else(|verdict| &verdict.rules, |admission| &admission.rules);
+    let refused = verdict.err();
+    let policy = told.policy.as_ref();
+    let mut document = json!({
+        "object": told.object.to_string(),
+        "seq": told.seq,
+        "time": moment::json(told.input.time),
+        "input": history::request_document(&told.input, definition)?,
+        "claimed_signers":
+            history::claimed(&told.input).map(|key| key.to_string()).collect::<Vec<_>>(),
+        "principal": policy.map(|policy| policy.principal.to_string()),
+        "admitted": verdict.is_ok(),
+        "reason": refused.map(|verdict| verdict.reason.name()),
+        "detail": refused.map(|verdict| &verdict.detail),
+        "rules": rules,
+        "explained": policy.map(|policy| policy.rules.iter().map(rule).collect::<Vec<_>>()),
+    });
+    if let About::Refusal(number) = about {
+        document["refusal"] = number.into();
+    }
+    if let Some(done) = &told.done {
+        document["result"] = done.result.as_ref().map(Value::to_json).into();
+        document["outputs"] = done.outputs.iter().map(receipt::output).collect();
+        document["wake"] = moment::json(done.wake);
+        document["fuel"] = done.fuel.into();
+        document["pages"] = done.page_count.into();
+    }
+    Ok(document)
+}
+
+fn rule(rule: &Rule) -> Json {
+    let reads = rule.reads.iter().map(|read| match &read.value {
+        Ok(value) => json!({ "path": read.path, "value": value.as_ref().map(Value::to_json) }),
+        Err(refusal) => json!({ "path": read.path, "problem": refusal.to_string() }),
+    });
+    json!({
+        "id": rule.id,
+        "effect": if rule.permits { "permit" } else { "forbid" },
+        "text": rule.text,
+        "reads": reads.collect::<Vec<_>>(),
+    })
+}

@@ -1,0 +1,136 @@
+//! `policy`: changes the policy that an object carries, and says beforehand what that would mean.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use continuant::Rehearsal;
+use serde_json::json;
+
+use super::call::Signing;
+use super::create::read_policy;
+use super::show::section;
+use crate::failure::Result;
+use crate::printer::Printer;
+use crate::receipt;
+use crate::session::{self, Session};
+use crate::table::grouped;
+
+/// Change the policy that an object carries, or see what a change would mean
+#[derive(Debug, Subcommand)]
+pub(crate) enum Policy {
+    Check(Check),
+    Amend(Amend),
+}
+
+/// Say what another policy would have said of the versions on record
+///
+/// Nothing is changed. The past that its rules ask for begins with the first version checked.
+#[derive(Debug, Args)]
+pub(crate) struct Check {
+    /// The object
+    object: String,
+
+    /// The other policy, as Cedar text
+    policy: PathBuf,
+
+    /// How many of the last versions
+    #[arg(long, value_name = "COUNT", default_value_t = 1000)]
+    last: u64,
+}
+
+/// Give an object another policy
+///
+/// Governed like any other change, by the policy that it has: the action is `amend`, and only a
+/// rule that names it permits it.
+#[derive(Debug, Args)]
+pub(crate) struct Amend {
+    /// The object
+    object: String,
+
+    /// The new policy, as Cedar text; `show --policy` prints the one that there is
+    policy: PathBuf,
+
+    /// Take it even if it permits no amendment, so that it is the object's last
+    #[arg(long)]
+    for_good: bool,
+
+    #[command(flatten)]
+    signing: Signing,
+}
+
+impl Policy {
+    pub(crate) fn run(self, session: &Session, printer: &mut Printer) -> Result<()> {
+        match self {
+            Policy::Check(check) => check.run(session, printer),
+            Policy::Amend(amend) => amend.run(session, printer),
+        }
+    }
+}
+
+impl Check {
+    fn run(self, session: &Session, printer: &mut Printer) -> Result<()> {
+        let policy = read_policy(&self.policy)?;
+        session.with(|db| {
+            let id = session::find(db, &self.object)?;
+            let told = db.rehearse(id, &policy, self.last)?;
+            match printer.is_json() {
+                true => printer.document(&document(&told)),
+                false => print(&told, printer),
+            }
+        })
+    }
+}
+
+fn print(told: &Rehearsal, printer: &mut Printer) -> Result<()> {
+    let names = |names: &[String]| match names {
+        [] => "none".to_string(),
+        names => names.join(", "),
+    };
+    let amend = if told.is_amendable { "yes" } else { "no: it would be the object's last" };
+    printer.pairs(&[
+        ("versions checked", grouped(told.versions)),
+        ("dropped by retention", grouped(told.dropped)),
+        ("would be refused", grouped(told.refused.len() as u64)),
+        ("rules that permitted none", names(&told.idle)),
+        ("rules that can permit nothing", names(&told.dead)),
+        ("can be amended", amend.to_string()),
+    ])?;
+    let refused = told.refused.iter();
+    let refused = refused.map(|(seq, verdict)| (format!("version {seq}"), verdict.to_string()));
+    section(printer, "would be refused", &refused.collect::<Vec<_>>())
+}
+
+fn document(told: &Rehearsal) -> serde_json::Value {
+    let refused = told.refused.iter().map(|(seq, verdict)| {
+        json!({
+            "seq": seq,
+            "reason": verdict.reason.name(),
+            "rules": verdict.rules,
+            "detail": verdict.detail,
+        })
+    });
+    json!({
+        "versions": told.versions,
+        "dropped": told.dropped,
+        "refused": refused.collect::<Vec<_>>(),
+        "idle_rules": told.idle,
+        "dead_rules": told.dead,
+        "amendable": told.is_amendable,
+    })
+}
+
+impl Amend {
+    fn run(self, session: &Session, printer: &mut Printer) -> Result<()> {
+        let policy = read_policy(&self.policy)?;
+        let keys = self.signing.keys()?;
+        session.with(|db| {
+            let id = session::find(db, &self.object)?;
+            let amend = match self.for_good {
+                true => db.amend_for_good(id, &policy),
+                false => db.amend(id, &policy),
+            };
+            let receipt = self.signing.wait(amend, &keys)?;
+            receipt::print(&receipt, printer)
+        })
+    }
+}

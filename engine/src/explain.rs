@@ -1,0 +1,213 @@
+//! Why an input was admitted or refused, or would be: what decided, and the values that it saw.
+//!
+//! A version on record is decided on again from what is on record. A refusal has no record of what
+//! the step left, so its step is run again; so is the step of an input that nobody submits. Each
+//! is decided on by the functions of the commit path, of the same facts, and what they say must be
+//! what is on record.
+//!
+//! It changes nothing: it has slots of its own, and appends nothing. Call it on a thread with a
+//! worker's stack.
+
+use object::admission::{self, authenticate};
+use object::credential::Memo;
+use object::definition::Definition;
+use object::effects::{Admission, Effects, Output};
+use object::hash::ObjectId;
+use object::head::Head;
+use object::input::{Input, Request};
+use object::policy::Explanation as Decided;
+use object::refusal::Verdict;
+use object::schema::Value;
+use query::{Payloads, VersionEntry};
+
+use crate::commit::{result, step};
+use crate::error::{Error, ErrorKind, Result};
+use crate::replay::differs;
+use crate::resident::{Live, Missed};
+use crate::shared::{Shared, missing};
+use crate::slots::Slots;
+use crate::step::{Stop, run};
+
+/// What became of an input, or would become of it, and why.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Explanation {
+    /// The object.
+    pub object: ObjectId,
+    /// The version that the input made or, refused, did not make.
+    pub seq: u64,
+    /// What was asked for, when, and by whom.
+    pub input: Input,
+    /// Whether it was admitted: what is on record of it, or would be.
+    pub verdict: Result<Admission, Verdict>,
+    /// What the policy says, the rules that it hangs on, and the values that they read. None when
+    /// a native rule refused before the policy was asked, and for a creation, which none governs.
+    pub policy: Option<Decided>,
+    /// What the step did, admitted or not. None when it did not run to its end, or left no state.
+    pub done: Option<Done>,
+}
+
+/// What a step did, whether or not that was admitted.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Done {
+    /// The method's result, when it has one.
+    pub result: Option<Value>,
+    /// The outputs, in the order of their emission.
+    pub outputs: Vec<Output>,
+    /// When the object wants to run next, in milliseconds since 1970-01-01 UTC.
+    pub wake: Option<u64>,
+    /// The fuel that it used.
+    pub fuel: u64,
+    /// Pages of memory that it changed.
+    pub page_count: u32,
+}
+
+impl Explanation {
+    /// Of a step that was refused before there was anything for the policy to decide on.
+    fn native(head: &Head, input: Input, verdict: Verdict) -> Explanation {
+        let (object, seq) = (head.id, head.header.seq + 1);
+        Explanation { object, seq, input, verdict: Err(verdict), policy: None, done: None }
+    }
+}
+
+/// The version with this seq.
+pub(crate) fn version(shared: &Shared, id: ObjectId, seq: u64) -> Result<Explanation> {
+    let Some(version) = shared.store().version(id, seq)? else {
+        let newest = shared.store().info(id)?.ok_or(ErrorKind::NoObject)?.seq;
+        return Err(ErrorKind::NoVersion { asked: format!("seq {seq}"), newest }.into());
+    };
+    let entry = VersionEntry::decode(&version.commit)?;
+    let header = entry.header;
+    let payloads = entry.payloads.ok_or_else(|| missing("input", header.input))?;
+    let Payloads { input, effects, admission } = payloads;
+    let count = (header.fuel, header.page_count);
+    let Some(before) = seq.checked_sub(1) else {
+        let definition = shared.definition((header.code, header.policy))?;
+        let done = Some(done(&definition, &input.request, effects, None, count)?);
+        return Ok(Explanation {
+            object: id,
+            seq,
+            input,
+            verdict: Ok(admission),
+            policy: None,
+            done,
+        });
+    };
+    let before = shared.store().head_at(id, before)?.ok_or(ErrorKind::NoObject)?;
+    let head = &before.head;
+    let definition = shared.definition((head.header.code, head.header.policy))?;
+    let refused = |verdict: Verdict| differs("admission", seq, verdict, "a version");
+    let signers = authenticate(head, &input, shared.memo()).map_err(refused)?;
+    let step = admission::Step {
+        input: &input,
+        before: &before.image,
+        after: &version.image,
+        effects: &effects,
+        fuel: header.fuel,
+        page_count: header.page_count,
+        instrumentation: header.instrumentation,
+        policy: header.policy,
+    };
+    let policy = admission::explain(&definition, head, &signers, step).map_err(refused)?;
+    let verdict = admission::verdict(signers, policy.decision.clone());
+    if verdict.as_ref() != Ok(&admission) {
+        let expected = verdict.map_or_else(|verdict| verdict.to_string(), |it| it.rules.join(", "));
+        return Err(differs("admission", seq, expected, admission.rules.join(", ")));
+    }
+    let wake = head.wake_during(&input.request);
+    let done = Some(done(&definition, &input.request, effects, wake, count)?);
+    Ok(Explanation { object: id, seq, input, verdict, policy: Some(policy), done })
+}
+
+/// The refusal of this number, from 1, oldest first.
+pub(crate) fn refusal(shared: &Shared, id: ObjectId, number: u64) -> Result<Explanation> {
+    let mut refusals = shared.store().refusals(id)?;
+    let count = refusals.left();
+    if !(1..=count).contains(&number) {
+        return Err(ErrorKind::NoRefusal { asked: number, count }.into());
+    }
+    while refusals.left() > number {
+        refusals.next().transpose()?;
+    }
+    let refusal = refusals.next().transpose()?.ok_or_else(|| missing("refusal", number))?;
+    let before = shared.store().head_at(id, refusal.seq.saturating_sub(1))?;
+    let live = shared.live(before.ok_or(ErrorKind::NoObject)?)?;
+    let input = Input::decode(&refusal.input)?;
+    let explained = judge(&mut Slots::default(), &live, input, shared.memo())?;
+    match &explained.verdict {
+        Err(verdict) if *verdict == refusal.verdict => Ok(explained),
+        Err(verdict) => Err(differs("verdict", refusal.seq, verdict, &refusal.verdict)),
+        Ok(_) => Err(differs("verdict", refusal.seq, "a permit", &refusal.verdict)),
+    }
+}
+
+/// What would become of `input` if it were the next that the object is given: the wakes that are
+/// due run before it.
+pub(crate) fn dry_run(shared: &Shared, id: ObjectId, mut input: Input) -> Result<Explanation> {
+    let stored = shared.store().head(id)?.ok_or(ErrorKind::NoObject)?;
+    let mut live = shared.live(stored)?;
+    let mut slots = Slots::default();
+    while let Some(due) = live.due(input.time) {
+        let time = shared.clock().wake_time(due, input.time).max(live.head.header.time);
+        wake(&mut slots, &mut live, due, time)?;
+    }
+    input.time = input.time.max(live.head.header.time);
+    judge(&mut slots, &live, input, shared.memo())
+}
+
+/// Runs the object's own cycle on what is in memory.
+fn wake(slots: &mut Slots, live: &mut Live, due: u64, time: u64) -> Result<()> {
+    let input = Input { request: Request::Cycle, time, credential: None };
+    match step(slots, live, &input, &Memo::default()) {
+        Ok((ran, admission)) => {
+            live.tree.update(&ran.image, &ran.changed);
+            let outcome = ran.outcome(&live.tree);
+            let (header, ledger) = live.head.successor(&input, &outcome, &admission);
+            live.advance(header, ledger, ran);
+            Ok(())
+        }
+        Err(Stop::Refused(_)) => {
+            live.missed = Some(Missed { wake: due, retry: None });
+            Ok(())
+        }
+        Err(Stop::Failed(error)) => Err(error),
+    }
+}
+
+/// Runs `input` on the head as the commit path does, and says what decided on it.
+fn judge(slots: &mut Slots, live: &Live, input: Input, memo: &Memo) -> Result<Explanation> {
+    let (head, definition) = (&live.head, &live.definition);
+    let signers = match authenticate(head, &input, memo) {
+        Ok(signers) => signers,
+        Err(verdict) => return Ok(Explanation::native(head, input, verdict)),
+    };
+    let loaded = slots.load(definition.code.hash, &live.code, &live.image)?;
+    let ran = match run(loaded, definition, &live.image, &live.globals, &input) {
+        Ok(ran) => ran,
+        Err(Stop::Refused(verdict)) => return Ok(Explanation::native(head, input, verdict)),
+        Err(Stop::Failed(error)) => return Err(error),
+    };
+    let explained = admission::explain(definition, head, &signers, ran.of(&input, &live.image));
+    loaded.reject()?;
+    let policy = match explained {
+        Ok(policy) => policy,
+        Err(verdict) => return Ok(Explanation::native(head, input, verdict)),
+    };
+    let verdict = admission::verdict(signers, policy.decision.clone());
+    let (wake, count) = (head.wake_during(&input.request), (ran.fuel, ran.changed.len() as u32));
+    let done = Some(done(definition, &input.request, ran.effects, wake, count)?);
+    let (object, seq) = (head.id, head.header.seq + 1);
+    Ok(Explanation { object, seq, input, verdict, policy: Some(policy), done })
+}
+
+/// What a step did that found the next wake at `wake`.
+fn done(
+    definition: &Definition,
+    request: &Request,
+    effects: Effects,
+    wake: Option<u64>,
+    (fuel, page_count): (u64, u32),
+) -> Result<Done> {
+    let result = result(definition, request, &effects).map_err(Error::from)?;
+    let wake = effects.wake.apply(wake);
+    Ok(Done { result, outputs: effects.outputs, wake, fuel, page_count })
+}

@@ -1,0 +1,105 @@
+//! What another policy would say of the versions on record, before it is made the object's.
+//!
+//! Each is decided on by the function of the commit path, of what is on record. It changes
+//! nothing. Call it on a thread with a worker's stack.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use object::admission::{Step, admit};
+use object::hash::ObjectId;
+use object::ledger::{Ledger, Past};
+use object::policy::Policy;
+use object::refusal::Verdict;
+use query::{Payloads, VersionEntry};
+
+use crate::error::{ErrorKind, Result};
+use crate::shared::Shared;
+
+/// What another policy would say of the versions on record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rehearsal {
+    /// Versions that were decided on.
+    pub versions: u64,
+    /// Versions that were not, as retention dropped what they were made of.
+    pub dropped: u64,
+    /// Those that it would have refused, oldest first, with its verdicts.
+    pub refused: Vec<(u64, Verdict)>,
+    /// Rules that permitted none of them, sorted.
+    pub idle: Vec<String>,
+    /// Rules that can permit nothing, whatever is asked for, sorted.
+    pub dead: Vec<String>,
+    /// Whether any of its rules may permit another policy: if not, it is the object's last one.
+    pub is_amendable: bool,
+}
+
+/// Decides on the last versions of an object by the policy of this encoding, as if it had been the
+/// object's since then.
+pub(crate) fn rehearse(
+    shared: &Shared,
+    id: ObjectId,
+    policy: &[u8],
+    last: u64,
+) -> Result<Rehearsal> {
+    let store = shared.store();
+    let info = store.info(id)?.ok_or(ErrorKind::NoObject)?;
+    let definition = shared.definition((info.code, info.policy))?.amended(policy)?;
+    let policy = &definition.policy;
+    let mut idle = permits(policy);
+    let mut rehearsal = Rehearsal {
+        versions: 0,
+        dropped: 0,
+        refused: Vec::new(),
+        idle: Vec::new(),
+        dead: policy.dead().map(str::to_string).collect(),
+        is_amendable: policy.is_amendable(),
+    };
+    let mut past = Past::default();
+    for seq in info.seq.saturating_sub(last)..info.seq {
+        let before = store.head_at(id, seq);
+        let version = store.version(id, seq + 1);
+        let (before, version) = match (before, version) {
+            (Ok(Some(before)), Ok(Some(version))) => (before, version),
+            (Err(error), _) | (_, Err(error)) if !is_pruned(&error) => return Err(error.into()),
+            _ => {
+                rehearsal.dropped += 1;
+                continue;
+            }
+        };
+        let entry = VersionEntry::decode(&version.commit)?;
+        let Some(Payloads { input, effects, admission }) = entry.payloads else {
+            rehearsal.dropped += 1;
+            continue;
+        };
+        let mut head = before.head;
+        head.ledger = Arc::new(Ledger { nonces: head.ledger.nonces.clone(), past });
+        let step = Step {
+            input: &input,
+            before: &before.image,
+            after: &version.image,
+            effects: &effects,
+            fuel: entry.header.fuel,
+            page_count: entry.header.page_count,
+            instrumentation: entry.header.instrumentation,
+            policy: entry.header.policy,
+        };
+        match admit(&definition, &head, admission.signers.clone(), step) {
+            Ok(admitted) => idle.retain(|rule| !admitted.rules.contains(rule)),
+            Err(verdict) => rehearsal.refused.push((seq + 1, verdict)),
+        }
+        rehearsal.versions += 1;
+        let ledger = head.ledger.next(policy.tracked(), seq + 1, &input, &admission.signers);
+        past = ledger.past.clone();
+    }
+    rehearsal.idle = idle.into_iter().collect();
+    Ok(rehearsal)
+}
+
+/// The ids of the rules that permit something.
+fn permits(policy: &Policy) -> BTreeSet<String> {
+    policy.permits().map(str::to_string).collect()
+}
+
+fn is_pruned(error: &storage::Error) -> bool {
+    matches!(error.kind(), storage::ErrorKind::Pruned { .. })
+}

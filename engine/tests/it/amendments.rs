@@ -1,0 +1,241 @@
+//! Policies that change under the policy that there is, and rules about what is on record.
+
+use std::io::Cursor;
+
+use continuant::{
+    Database, ErrorKind, Kind, ObjectId, Reason, Receipt, Replay, Result, SigningKey, args,
+    verify_capsule,
+};
+
+use crate::objects::{Fixture, OPEN, START, counter_code};
+
+const MINUTE: u64 = 60 * 1000;
+
+fn key(secret: u8) -> SigningKey {
+    SigningKey::from_secret(&[secret; 32])
+}
+
+/// Anyone may add, by at most so many; whoever holds the key of secret 1 may amend.
+fn limited(limit: u64) -> String {
+    let owner = key(1).public();
+    format!(
+        r#"@id("add") permit(principal, action == Action::"add", resource)
+           when {{ context.input.amount <= {limit} }};
+           @id("owner") permit(principal == Key::"{owner}", action == Action::"amend", resource);"#
+    )
+}
+
+#[track_caller]
+fn check(result: Result<Receipt>, reason: Reason) {
+    let error = result.unwrap_err();
+    assert_eq!(error.refusal().map(|verdict| verdict.reason), Some(reason), "{error}");
+}
+
+fn add(db: &Database, id: ObjectId, amount: u64) -> Result<Receipt> {
+    db.call(id, "add", args![amount]).wait()
+}
+
+fn capsule(db: &Database, id: ObjectId) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    db.export(id, &mut bytes).unwrap();
+    bytes
+}
+
+/// The lineage verifies here and, imported, elsewhere; both databases are reopened for it.
+fn check_anywhere(fixture: &Fixture, db: Database, id: ObjectId) -> (Database, Database, Fixture) {
+    let expected = db.verify(id, Replay::Yes).unwrap();
+    let bytes = capsule(&db, id);
+    db.close().unwrap();
+    for replay in [Replay::No, Replay::Yes] {
+        assert_eq!(verify_capsule(Cursor::new(bytes.clone()), replay).unwrap(), expected);
+    }
+    let elsewhere = Fixture::new();
+    let other = elsewhere.open();
+    assert_eq!(other.import(Cursor::new(bytes.clone())).unwrap(), id);
+    other.close().unwrap();
+    let (here, there) = (fixture.open(), elsewhere.open());
+    for db in [&here, &there] {
+        assert_eq!(db.verify(id, Replay::Yes).unwrap(), expected);
+        assert_eq!(capsule(db, id), bytes);
+    }
+    (here, there, elsewhere)
+}
+
+#[test]
+fn a_policy_is_changed_under_the_one_that_there_is() {
+    let fixture = Fixture::new();
+    let db = fixture.open();
+    let id = db.create(counter_code(&limited(5))).unwrap();
+    add(&db, id, 5).unwrap();
+    check(add(&db, id, 6), Reason::NotPermitted);
+    check(db.amend(id, &limited(6)).wait(), Reason::NotPermitted);
+    check(db.amend(id, &limited(6)).signed(&key(2)).wait(), Reason::NotPermitted);
+    let receipt = db.amend(id, &limited(6)).signed(&key(1)).wait().unwrap();
+    assert_eq!((receipt.header.kind, receipt.rules), (Kind::Amend, vec!["owner".to_string()]));
+    assert_eq!(receipt.header.page_count, 0);
+    add(&db, id, 6).unwrap();
+    check(add(&db, id, 7), Reason::NotPermitted);
+    let (here, there, _elsewhere) = check_anywhere(&fixture, db, id);
+    for db in [here, there] {
+        add(&db, id, 6).unwrap();
+        check(add(&db, id, 7), Reason::NotPermitted);
+        // Every version has the policy that decided on what followed it.
+        for (seq, limit) in [(0, 5), (1, 5), (2, 6), (3, 6)] {
+            let at = db.at(id, seq).unwrap();
+            assert_eq!(at.definition().policy.text(), limited(limit), "version {seq}");
+        }
+        db.verify(id, Replay::Yes).unwrap();
+    }
+}
+
+#[test]
+fn whoever_permits_everything_does_not_permit_another_policy() {
+    let fixture = Fixture::new();
+    let db = fixture.open();
+    let id = db.create(counter_code(OPEN)).unwrap();
+    add(&db, id, 1).unwrap();
+    let error = db.amend(id, OPEN).signed(&key(1)).wait().unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::LastPolicy), "{error}");
+    check(db.amend_for_good(id, OPEN).signed(&key(1)).wait(), Reason::NotPermitted);
+    // A rule that forbids everything forbids that too.
+    let closed = format!(
+        r#"{}
+           @id("closed") forbid(principal, action, resource) when {{ context.before.total > 0 }};"#,
+        limited(5)
+    );
+    let id = db.create(counter_code(&closed)).unwrap();
+    db.amend(id, &closed).signed(&key(1)).wait().unwrap();
+    let id = db.create(counter_code(&closed).salt([1; 16])).unwrap();
+    let free = limited(5);
+    let receipt = db.amend(id, &closed).signed(&key(1)).wait().unwrap();
+    assert_eq!(receipt.header.seq, 1);
+    check(add(&db, id, 1).and_then(|_| add(&db, id, 1)), Reason::Forbidden);
+    check(db.amend(id, &free).signed(&key(1)).wait(), Reason::Forbidden);
+}
+
+#[test]
+fn what_is_no_policy_for_the_object_is_told_before_it_is_posted() {
+    let fixture = Fixture::new();
+    let db = fixture.open();
+    let id = db.create(counter_code(&limited(5))).unwrap();
+    for text in ["permit", r#"@id("a") permit(principal, action == Action::"fly", resource);"#] {
+        let error = db.amend(id, text).signed(&key(1)).wait().unwrap_err();
+        assert!(matches!(error.kind(), ErrorKind::Object(_)), "{error}");
+    }
+    assert_eq!(db.info(id).unwrap().refusal_count, 0);
+    let readable = db.history(id).entries().unwrap().count();
+    assert_eq!(readable, 1);
+}
+
+#[test]
+fn what_is_on_record_decides_on_what_follows() {
+    let fixture = Fixture::new();
+    let db = fixture.open();
+    // At most two additions a minute, and none before something rang in the last hour.
+    let policy = r#"
+        @id("ring") permit(principal, action == Action::"ring", resource);
+        @id("add") permit(principal, action == Action::"add", resource) when {
+            context.lineage.past.add.minute < 2 &&
+            context.lineage.past.ring has time &&
+            context.lineage.past.ring.time + 3600000 > context.time
+        };"#;
+    let id = db.create(counter_code(policy)).unwrap();
+    check(add(&db, id, 1), Reason::NotPermitted);
+    let far = START + 1_000 * MINUTE;
+    db.call(id, "ring", args![far]).wait().unwrap();
+    add(&db, id, 1).unwrap();
+    add(&db, id, 1).unwrap();
+    check(add(&db, id, 1), Reason::NotPermitted);
+    db.advance_clock(START + MINUTE - 1).unwrap();
+    check(add(&db, id, 1), Reason::NotPermitted);
+    let (here, there, _elsewhere) = check_anywhere(&fixture, db, id);
+    for db in [here, there] {
+        // The clock of a database that is opened starts again, the object's time does not.
+        check(add(&db, id, 1), Reason::NotPermitted);
+        db.advance_clock(START + MINUTE).unwrap();
+        add(&db, id, 1).unwrap();
+        db.advance_clock(START + 60 * MINUTE).unwrap();
+        check(add(&db, id, 1), Reason::NotPermitted);
+        db.call(id, "ring", args![far]).wait().unwrap();
+        add(&db, id, 1).unwrap();
+        assert_eq!(db.snapshot(id).unwrap().get::<u64>("total"), Ok(4));
+        db.verify(id, Replay::Yes).unwrap();
+    }
+}
+
+#[test]
+fn as_many_keys_as_a_rule_wants_are_on_record() {
+    let fixture = Fixture::new();
+    let db = fixture.open();
+    let policy = r#"
+        @id("observe") permit(principal is Key, action == Action::"grow", resource);
+        @id("quote") permit(principal, action == Action::"add", resource)
+        when { context.lineage.past.grow.minute_signers >= 2 };"#;
+    let id = db.create(counter_code(policy)).unwrap();
+    let observe = |secret| db.call(id, "grow", args![0u32]).signed(&key(secret)).wait();
+    observe(1).unwrap();
+    observe(1).unwrap();
+    check(add(&db, id, 1), Reason::NotPermitted);
+    observe(2).unwrap();
+    add(&db, id, 1).unwrap();
+    db.advance_clock(START + MINUTE).unwrap();
+    check(add(&db, id, 1), Reason::NotPermitted);
+    observe(2).unwrap();
+    check(add(&db, id, 1), Reason::NotPermitted);
+    observe(3).unwrap();
+    add(&db, id, 1).unwrap();
+    check_anywhere(&fixture, db, id);
+}
+
+#[test]
+fn a_policy_knows_the_past_from_when_it_asks_for_it() {
+    let fixture = Fixture::new();
+    let db = fixture.open();
+    let owner = key(1).public();
+    let once = format!(
+        r#"@id("once") permit(principal, action == Action::"add", resource)
+           when {{ context.lineage.past.add.count < 1 }};
+           @id("owner") permit(principal == Key::"{owner}", action == Action::"amend", resource);"#
+    );
+    let id = db.create(counter_code(&limited(5))).unwrap();
+    add(&db, id, 5).unwrap();
+    db.amend(id, &once).signed(&key(1)).wait().unwrap();
+    add(&db, id, 5).unwrap();
+    check(add(&db, id, 5), Reason::NotPermitted);
+    // What no policy asks for is forgotten.
+    db.amend(id, &limited(5)).signed(&key(1)).wait().unwrap();
+    db.amend(id, &once).signed(&key(1)).wait().unwrap();
+    add(&db, id, 5).unwrap();
+    check(add(&db, id, 5), Reason::NotPermitted);
+    check_anywhere(&fixture, db, id);
+}
+
+#[test]
+fn a_policy_is_rehearsed_on_what_is_on_record() {
+    let fixture = Fixture::new();
+    let db = fixture.open();
+    let id = db.create(counter_code(&limited(5))).unwrap();
+    for amount in [1, 5, 2, 4, 3] {
+        add(&db, id, amount).unwrap();
+    }
+    db.amend(id, &limited(6)).signed(&key(1)).wait().unwrap();
+    let told = db.rehearse(id, &limited(4), u64::MAX).unwrap();
+    assert_eq!((told.versions, told.dropped, told.is_amendable), (6, 0, true));
+    let refused: Vec<u64> = told.refused.iter().map(|(seq, _)| *seq).collect();
+    assert_eq!(refused, [2]);
+    assert!(told.idle.is_empty() && told.dead.is_empty());
+    // The past is as if the policy had been there from the first of these versions on.
+    let thrice = r#"
+        @id("thrice") permit(principal, action == Action::"add", resource)
+        when { context.lineage.past.add.count < 3 };
+        @id("never") permit(principal, action == Action::"add", resource)
+        when { action == Action::"grow" };
+        @id("ring") permit(principal, action == Action::"ring", resource);"#;
+    let told = db.rehearse(id, thrice, 5).unwrap();
+    let refused: Vec<u64> = told.refused.iter().map(|(seq, _)| *seq).collect();
+    assert_eq!((told.versions, refused), (5, vec![5, 6]));
+    assert_eq!(told.idle, ["never", "ring"]);
+    assert_eq!((told.dead, told.is_amendable), (vec!["never".to_string()], false));
+    assert_eq!(db.info(id).unwrap().seq, 6, "nothing was changed");
+    assert_eq!(db.info(id).unwrap().refusal_count, 0);
+}

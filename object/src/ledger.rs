@@ -1,0 +1,99 @@
+//! What a head remembers of the lineage behind it, so that the next step can be decided without
+//! reading it again: the last nonces of signers, and of the past what the policy reads.
+//!
+//! The header names it by its hash, so a verifier that works it out from the versions comes to the
+//! same. It does not know how a policy says what it reads.
+//!
+//! Invariant: `Ledger::decode` accepts exactly the bytes that `encode` writes.
+
+mod nonces;
+mod past;
+
+use std::sync::Arc;
+
+pub use self::nonces::{NonceProblem, Nonces};
+pub use self::past::{DAY_MS, HOUR_MS, MINUTE_MS, Mark, Past, Tracked};
+use crate::codec::{Reader, Write};
+use crate::credential::PublicKey;
+use crate::error::Result;
+use crate::hash::LedgerHash;
+use crate::input::Input;
+
+/// Nonces and nothing else, as long as there is nothing else.
+const NONCES_ONLY: u8 = 1;
+const VERSION: u8 = 2;
+
+/// What a head remembers of the lineage behind it.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Ledger {
+    /// The last nonces of the signers.
+    pub nonces: Nonces,
+    /// What the policy reads of the past.
+    pub past: Past,
+}
+
+impl Ledger {
+    /// The ledger behind version `seq`, which `input` of `signers` made, of an object whose policy
+    /// from then on reads what `tracked` says; this one itself when nothing changed.
+    pub fn next(
+        self: &Arc<Ledger>,
+        tracked: &Tracked,
+        seq: u64,
+        input: &Input,
+        signers: &[PublicKey],
+    ) -> Arc<Ledger> {
+        let mut next = Arc::clone(self);
+        if let Some(credential) = &input.credential {
+            Arc::make_mut(&mut next).nonces.record(signers, credential.nonce, input.time);
+        }
+        let action = input.request.action();
+        if tracked.has(action) || !self.past.is_within(tracked) {
+            let past = &mut Arc::make_mut(&mut next).past;
+            past.record(tracked, action, seq, input.time, signers.first());
+        }
+        next
+    }
+
+    /// The ledger's bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        if self.past.is_empty() {
+            bytes.put_u8(NONCES_ONLY);
+            self.nonces.encode_into(&mut bytes);
+        } else {
+            bytes.put_u8(VERSION);
+            self.nonces.encode_into(&mut bytes);
+            self.past.encode_into(&mut bytes);
+        }
+        bytes
+    }
+
+    /// Reads a ledger from exactly its bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`Decode`](crate::ErrorKind::Decode) for any bytes that [`Ledger::encode`] does not write.
+    pub fn decode(bytes: &[u8]) -> Result<Ledger> {
+        let mut reader = Reader::new("ledger", bytes);
+        let version = reader.u8()?;
+        if !(NONCES_ONLY..=VERSION).contains(&version) {
+            let expected = format!("version {NONCES_ONLY} to {VERSION}");
+            return Err(reader.fail(1, &expected, version));
+        }
+        let nonces = Nonces::decode_from(&mut reader)?;
+        let past = match version {
+            NONCES_ONLY => Past::default(),
+            _ => Past::decode_from(&mut reader)?,
+        };
+        if version == VERSION && past.is_empty() {
+            return Err(reader.fail(0, "version 1 of nonces alone", version));
+        }
+        reader.end()?;
+        Ok(Ledger { nonces, past })
+    }
+
+    /// The hash of the ledger's bytes.
+    pub fn hash(&self) -> LedgerHash {
+        LedgerHash::of(&self.encode())
+    }
+}

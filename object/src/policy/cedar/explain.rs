@@ -1,0 +1,136 @@
+//! What decided: the rules behind a decision, and what Cedar was shown of what each of them reads.
+//!
+//! Each value comes out of a context, built by the plan by which the decision's own context is
+//! built, of that one value: so one that no policy may read is told from those that it may.
+//!
+//! It does not decide.
+
+use cedar_policy::EvalResult;
+
+use super::context::Plan;
+use super::reads::Reads;
+use super::{Rules, Stated};
+use crate::policy::explain::{Reading, Rule};
+use crate::policy::shape::{Attribute, Shape};
+use crate::policy::{Decision, Facts, Refusal, Values};
+use crate::schema::Value;
+
+impl Rules {
+    /// The rules that a decision on `facts` and `values` hangs on, with what they read; `text` is
+    /// that of the policy.
+    pub(in crate::policy) fn explain(
+        &self,
+        text: &str,
+        facts: &Facts<'_>,
+        values: &Values<'_>,
+        decision: &Decision,
+    ) -> Vec<Rule> {
+        let mut shapes = self.shapes.actions.iter();
+        let shape = shapes.find(|shape| shape.name == facts.action);
+        let (Some(shape), Some(action)) = (shape, self.actions.get(facts.action)) else {
+            return Vec::new();
+        };
+        let applying = action.applying.iter().map(|&index| (&self.ids[index], &self.stated[index]));
+        let concerned = applying.filter(|(id, rule)| concerns(decision, id, rule));
+        let explained = concerned.map(|(id, rule)| Rule {
+            id: id.clone(),
+            text: text[rule.span.clone()].to_string(),
+            permits: rule.permits,
+            reads: self.readings(&shape.input, rule, facts, values),
+        });
+        explained.collect()
+    }
+
+    /// What a rule reads of a step, as far as its action, which has this `input`, has it.
+    fn readings(
+        &self,
+        input: &[Attribute],
+        rule: &Stated,
+        facts: &Facts<'_>,
+        values: &Values<'_>,
+    ) -> Vec<Reading> {
+        let paths = rule.reads.paths().into_iter();
+        let declared = paths.filter(|path| match path.split_first() {
+            Some((&"before" | &"after", rest)) => declares(&self.shapes.state, rest),
+            Some((&"input", rest)) => declares(input, rest),
+            _ => true,
+        });
+        let readings = declared.map(|path| {
+            let plan = Plan::new(&self.shapes, input, &Reads::of(&path));
+            Reading { path: path.join("."), value: read(&plan, &path, facts, values) }
+        });
+        readings.collect()
+    }
+}
+
+/// Whether a decision hangs on a rule that may apply.
+fn concerns(decision: &Decision, id: &String, rule: &Stated) -> bool {
+    let (rules, reason) = match decision {
+        Decision::Permit { rules } => return rules.contains(id),
+        Decision::Refuse { rules, reason } => (rules, reason),
+    };
+    match reason {
+        Refusal::NotPermitted => rule.permits,
+        Refusal::OutOfRange { path } | Refusal::TooLarge { path } | Refusal::Mismatch { path } => {
+            // A refusal names fields as WIT does.
+            let path = path.replace('-', "_");
+            let holds = |read: Vec<&str>| {
+                let rest = path.strip_prefix(&read.join("."));
+                let inside = |rest: &str| rest.is_empty() || rest.starts_with('.');
+                read.is_empty() || rest.is_some_and(inside)
+            };
+            rule.reads.paths().into_iter().any(holds)
+        }
+        Refusal::Forbidden | Refusal::EvaluationError { .. } => rules.contains(id),
+    }
+}
+
+/// Whether a record has what a path leads to.
+fn declares(attributes: &[Attribute], path: &[&str]) -> bool {
+    let Some((first, rest)) = path.split_first() else { return true };
+    let found = attributes.iter().find(|attribute| attribute.name == *first);
+    match found.map(|attribute| &attribute.shape) {
+        Some(Shape::Record(inner)) => declares(inner, rest),
+        Some(_) => rest.is_empty(),
+        None => false,
+    }
+}
+
+/// What is at a path in a context of the plan, if anything is.
+fn read(
+    plan: &Plan,
+    path: &[&str],
+    facts: &Facts<'_>,
+    values: &Values<'_>,
+) -> Result<Option<Value>, Refusal> {
+    let context = plan.context(facts, values)?;
+    let Some((first, rest)) = path.split_first() else {
+        let names = context.clone().into_iter().map(|(name, _)| name);
+        let found = names.filter_map(|name| Some((name.clone(), value(&context.get(&name)?))));
+        return Ok(Some(Value::Record(found.collect())));
+    };
+    let mut found = context.get(first);
+    for name in rest {
+        found = match found {
+            Some(EvalResult::Record(record)) => record.get(name).cloned(),
+            _ => None,
+        };
+    }
+    Ok(found.as_ref().map(value))
+}
+
+/// What Cedar holds, as a value of ours.
+fn value(found: &EvalResult) -> Value {
+    match found {
+        EvalResult::Bool(value) => Value::Bool(*value),
+        EvalResult::Long(number) => Value::S64(*number),
+        EvalResult::String(text) => Value::String(text.clone()),
+        EvalResult::Set(items) => Value::List(items.iter().map(value).collect()),
+        EvalResult::Record(fields) => {
+            let fields = fields.iter().map(|(name, found)| (name.clone(), value(found)));
+            Value::Record(fields.collect())
+        }
+        // Contexts have no others.
+        other => Value::String(other.to_string()),
+    }
+}

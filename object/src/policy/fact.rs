@@ -1,0 +1,186 @@
+//! What stands beside the states and the arguments in a decision's context: where, of which type,
+//! and its value.
+//!
+//! It does not know rules, nor how a value is represented for whoever decides.
+
+use std::collections::BTreeSet;
+
+use super::Facts;
+use super::shape::{OWN_ACTIONS, attribute_name};
+use crate::credential::PublicKey;
+use crate::effects::Output;
+use crate::ledger::{DAY_MS, HOUR_MS, MINUTE_MS};
+use crate::schema::{Schema, Type};
+
+/// One of the facts of a step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Fact {
+    Signers,
+    Outputs,
+    Wake,
+    Seq,
+    Age,
+    Fuel,
+    Pages,
+    Time,
+    Instrumentation,
+    Policy,
+    /// How many of the signers are in a field of the state before, a list of texts: its place among
+    /// the fields, and its offset in memory.
+    Approvals {
+        field: usize,
+        offset: u32,
+    },
+    /// Of the versions that an action made.
+    Past(String, Past),
+}
+
+/// What is known of the versions that an action made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Past {
+    Count,
+    Seq,
+    Time,
+    /// How many in the last so many milliseconds.
+    Within(u64),
+    /// By how many signers in the last so many milliseconds.
+    SignersWithin(u64),
+}
+
+pub(super) const PAST: [(&str, Past); 9] = [
+    ("count", Past::Count),
+    ("seq", Past::Seq),
+    ("time", Past::Time),
+    ("minute", Past::Within(MINUTE_MS)),
+    ("minute_signers", Past::SignersWithin(MINUTE_MS)),
+    ("hour", Past::Within(HOUR_MS)),
+    ("hour_signers", Past::SignersWithin(HOUR_MS)),
+    ("day", Past::Within(DAY_MS)),
+    ("day_signers", Past::SignersWithin(DAY_MS)),
+];
+
+/// Attributes that ask for the versions of an action one by one.
+pub(super) const WINDOWS: [&str; 6] =
+    ["minute", "minute_signers", "hour", "hour_signers", "day", "day_signers"];
+
+/// A fact, and the attributes that lead to it from the context.
+#[derive(Debug, Clone)]
+pub(super) struct Placed {
+    pub(super) path: Vec<String>,
+    pub(super) fact: Fact,
+}
+
+impl Past {
+    pub(super) fn is_optional(self) -> bool {
+        matches!(self, Past::Seq | Past::Time)
+    }
+}
+
+/// A fact's value.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum FactValue<'a> {
+    Absent,
+    Number(u64),
+    Keys(&'a [PublicKey]),
+    Names(&'a [Output]),
+    Hash(&'a [u8; 32]),
+}
+
+/// The facts that policies of objects with this schema may read; of the past, those of actions
+/// whose attributes are named `past`.
+pub(super) fn all(schema: &Schema, past: &BTreeSet<String>) -> Vec<Placed> {
+    let mut all = Vec::new();
+    let mut add = |path: &[&str], fact: Fact| {
+        let path = path.iter().map(|name| (*name).to_string()).collect();
+        all.push(Placed { path, fact });
+    };
+    add(&["signers"], Fact::Signers);
+    for (field, it) in schema.state().fields.iter().enumerate() {
+        if matches!(&it.ty, Type::List(item) if matches!(**item, Type::String)) {
+            let name = attribute_name(&it.name);
+            add(&["approvals", &name], Fact::Approvals { field, offset: it.offset });
+        }
+    }
+    add(&["effects", "outputs"], Fact::Outputs);
+    add(&["effects", "wake"], Fact::Wake);
+    add(&["lineage", "seq"], Fact::Seq);
+    add(&["lineage", "age"], Fact::Age);
+    let methods = schema.methods().iter().map(|method| method.name.as_str());
+    for action in methods.chain(OWN_ACTIONS) {
+        let name = attribute_name(action);
+        if past.contains(&name) {
+            for (what, fact) in PAST {
+                add(&["lineage", "past", &name, what], Fact::Past(action.to_string(), fact));
+            }
+        }
+    }
+    add(&["cost", "fuel"], Fact::Fuel);
+    add(&["cost", "pages"], Fact::Pages);
+    add(&["time"], Fact::Time);
+    add(&["substrate", "instrumentation"], Fact::Instrumentation);
+    add(&["policy"], Fact::Policy);
+    all
+}
+
+impl Fact {
+    pub(super) fn is_optional(&self) -> bool {
+        match self {
+            Fact::Wake => true,
+            Fact::Past(_, past) => past.is_optional(),
+            _ => false,
+        }
+    }
+
+    /// The name of its type in a Cedar schema.
+    pub(super) fn ty(&self) -> &'static str {
+        match self {
+            Fact::Signers | Fact::Outputs => "Set<String>",
+            Fact::Policy => "String",
+            _ => "Long",
+        }
+    }
+
+    /// Its value; none for approvals, which take a look at the state.
+    pub(super) fn value<'a>(&self, facts: &'a Facts<'a>) -> Option<FactValue<'a>> {
+        Some(match self {
+            Fact::Signers => FactValue::Keys(facts.signers),
+            Fact::Outputs => FactValue::Names(facts.outputs),
+            Fact::Wake => facts.wake.map_or(FactValue::Absent, FactValue::Number),
+            Fact::Seq => FactValue::Number(facts.seq),
+            Fact::Age => FactValue::Number(facts.age),
+            Fact::Fuel => FactValue::Number(facts.fuel),
+            Fact::Pages => FactValue::Number(facts.pages.into()),
+            Fact::Time => FactValue::Number(facts.time),
+            Fact::Instrumentation => FactValue::Number(facts.instrumentation.into()),
+            Fact::Policy => FactValue::Hash(&facts.policy.0),
+            Fact::Approvals { .. } => return None,
+            Fact::Past(action, what) => match (facts.past.of(action), what) {
+                (Some(mark), what) => FactValue::Number(match what {
+                    Past::Count => mark.count(),
+                    Past::Seq => mark.seq(),
+                    Past::Time => mark.time(),
+                    Past::Within(window) => mark.count_within(facts.time, *window),
+                    Past::SignersWithin(window) => mark.signers_within(facts.time, *window),
+                }),
+                (None, Past::Seq | Past::Time) => FactValue::Absent,
+                (None, _) => FactValue::Number(0),
+            },
+        })
+    }
+}
+
+/// Facts of one record: those that stand in it themselves, and those of records in it, each with
+/// its name, in the order in which they are known.
+pub(super) fn groups(known: &[Placed], depth: usize) -> impl Iterator<Item = (&str, &[Placed])> {
+    known
+        .chunk_by(move |one, next| one.path[..=depth] == next.path[..=depth])
+        .map(move |chunk| (chunk[0].path[depth].as_str(), chunk))
+}
+
+/// The fact, when a group is no record.
+pub(super) fn single(group: &[Placed], depth: usize) -> Option<&Fact> {
+    match group {
+        [Placed { path, fact }] if path.len() == depth + 1 => Some(fact),
+        _ => None,
+    }
+}
