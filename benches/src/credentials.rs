@@ -1,20 +1,30 @@
-//! What it costs to know who signed: one signature over an input.
+//! What it costs to know who asks: of an input that is signed by itself, and of one of a batch.
 //!
-//! It is measured by itself, as the commit path calls it, and beside the curve's own arithmetic.
+//! A signature is measured by itself, as the commit path calls it, and beside the curve's own
+//! arithmetic; an input of a batch with all that comes before a step.
 
 use std::hint::black_box;
 
-use anyhow::{Context, Result};
-use continuant::object::credential::Credential;
-use continuant::object::input::Request;
-use continuant::{ObjectId, SigningKey};
+use anyhow::{Context, Result, ensure};
+use continuant::object::admission::authenticate;
+use continuant::object::credential::{Batch, Credential, Memo};
+use continuant::object::head::Head;
+use continuant::object::input::{Input, Request};
+use continuant::{Code, ObjectId, Options, SigningKey};
 use ed25519_dalek::{Signature, VerifyingKey};
 
+use crate::counter;
 use crate::figure::{Figure, Peer, Samples, Unit};
 use crate::sizes::Sizes;
 use crate::timing::nanoseconds_each;
 
 pub(crate) const VERIFY: &str = "credential.verify";
+pub(crate) const BATCH: &str = "credential.batch";
+
+/// Inputs that are signed together.
+const BATCH_INPUTS: usize = 64;
+/// How long signatures hold, in milliseconds.
+const EXPIRY_MS: u64 = 60_000;
 
 /// Reads of a field for each signature: one takes so much longer.
 const RATIO: usize = 1_000;
@@ -23,16 +33,16 @@ const RATIO: usize = 1_000;
 pub(crate) fn verify(sizes: &Sizes, rounds: usize) -> Result<Vec<Figure>> {
     let (object, key) = (ObjectId([7; 32]), SigningKey::from_secret(&[1; 32]));
     let request = Request::Call { method: "increment".to_string(), arguments: vec![1; 8] };
-    let mut credential = Credential::new(1, 1_000);
+    let (mut credential, memo) = (Credential::new(1, 1_000), Memo::default());
     credential.sign(&key, object, &request);
     let bytes = request.signed_bytes(object, credential.nonce, credential.expires, None);
-    let signed = credential.signatures.first().context("it was signed")?;
+    let signed = credential.signatures().first().context("it was signed")?;
     let (public, signature) =
         (VerifyingKey::from_bytes(&signed.key)?, Signature::from_bytes(&signed.bytes));
     let (mut ours, mut floor) = (Samples::default(), Samples::default());
     let count = (sizes.reads / RATIO).max(3);
     for _ in 0..rounds {
-        let verify = || Ok(black_box(&credential).verify(object, black_box(&request))?);
+        let verify = || Ok(black_box(&credential).verify(object, black_box(&request), &memo)?);
         ours.push(nanoseconds_each(count, verify)? / 1e3);
         let alone = || Ok(black_box(&public).verify_strict(black_box(&bytes), &signature)?);
         floor.push(nanoseconds_each(count, alone)? / 1e3);
@@ -42,4 +52,65 @@ pub(crate) fn verify(sizes: &Sizes, rounds: usize) -> Result<Vec<Figure>> {
         "verify_strict alone: the same bytes, made before, and the key, decoded before";
     let vs = vec![Peer { name: "floor.verify_strict", about: about_floor, samples: floor }];
     Ok(vec![Figure::new(VERIFY, about, Unit::MICROSECONDS, ours, vs)])
+}
+
+/// Inputs to one counter that are signed together, beside one that is signed alone.
+pub(crate) fn batch(sizes: &Sizes, rounds: usize) -> Result<Vec<Figure>> {
+    let head = head()?;
+    let key = SigningKey::from_secret(&[1; 32]);
+    let (alone, together) = (alone(&head, &key), together(&head, &key)?);
+    let count = (sizes.reads / RATIO).max(1);
+    let (mut by_itself, mut batch) = (Samples::default(), Samples::default());
+    for _ in 0..rounds {
+        let one = || admitted(&head, &alone, &Memo::default());
+        by_itself.push(nanoseconds_each(count, one)? / 1000.0);
+        // Whose signature is verified anew for each batch.
+        let all = || {
+            let memo = Memo::default();
+            together.iter().try_for_each(|input| admitted(&head, input, &memo))
+        };
+        let batches = count.div_ceil(8);
+        batch.push(nanoseconds_each(batches, all)? / 1000.0 / BATCH_INPUTS as f64);
+    }
+    let about_alone = "an input signed by itself: signature, expiry, nonce";
+    let about = "one of 64 inputs under one signature, and its part of verifying that";
+    let vs = vec![Peer { name: "credential.alone", about: about_alone, samples: by_itself }];
+    Ok(vec![Figure::new(BATCH, about, Unit::MICROSECONDS, batch, vs)])
+}
+
+fn admitted(head: &Head, input: &Input, memo: &Memo) -> Result<()> {
+    let signers = authenticate(head, input, memo).ok().context("it is signed well")?;
+    ensure!(signers.len() == 1, "one key signed it");
+    Ok(())
+}
+
+/// A counter's first version.
+fn head() -> Result<Head> {
+    let directory = tempfile::tempdir()?;
+    let db = Options::new().workers(1).open(directory.path().join("db"))?;
+    let id = db.create(Code::wasm(counter::WASM)?.policy(counter::POLICY))?;
+    Ok(Head::new(db.at(id, 0)?.header().clone()))
+}
+
+fn request(by: u64) -> Request {
+    Request::Call { method: "increment".to_string(), arguments: by.to_le_bytes().to_vec() }
+}
+
+fn alone(head: &Head, key: &SigningKey) -> Input {
+    let (request, time) = (request(1), head.header.time);
+    let mut credential = Credential::new(1, time + EXPIRY_MS);
+    credential.sign(key, head.id, &request);
+    Input { request, time, credential: Some(credential) }
+}
+
+fn together(head: &Head, key: &SigningKey) -> Result<Vec<Input>> {
+    let time = head.header.time;
+    let requests: Vec<Request> = (0..BATCH_INPUTS as u64).map(request).collect();
+    let mut batch = Batch::new();
+    for (nonce, request) in (1..).zip(&requests) {
+        batch.push(head.id, request, Credential::new(nonce, time + EXPIRY_MS));
+    }
+    let signed = requests.into_iter().zip(batch.sign(&[key])?);
+    let input = |(request, credential)| Input { request, time, credential: Some(credential) };
+    Ok(signed.map(input).collect())
 }

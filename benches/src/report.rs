@@ -49,6 +49,7 @@ const BENCHES: &[Bench] = &[
     Bench { names: &[decisions::FLIGHT], run: decisions::flight },
     Bench { names: &[decisions::COMPILE], run: decisions::compile },
     Bench { names: &[credentials::VERIFY], run: credentials::verify },
+    Bench { names: &[credentials::BATCH], run: credentials::batch },
     Bench {
         names: &[reads::HELD_IDLE, reads::NEWEST_IDLE, reads::HELD_BUSY, reads::NEWEST_BUSY],
         run: reads::field_read,

@@ -6,6 +6,7 @@ mod admit;
 mod advance;
 mod at;
 mod backup;
+mod batch;
 mod blame;
 mod call;
 mod check;
@@ -45,6 +46,7 @@ pub(crate) enum Command {
     Key(key::Key),
     Create(create::Create),
     Call(call::Call),
+    Batch(batch::Batch),
     Write(write::Write),
     Admit(admit::Admit),
     #[command(subcommand)]
@@ -79,6 +81,7 @@ pub(crate) fn run(arguments: Arguments, printer: &mut Printer) -> Result<()> {
         Command::Key(key) => key.run(printer),
         Command::Create(create) => create.run(&session, printer),
         Command::Call(call) => call.run(&session, printer),
+        Command::Batch(batch) => batch.run(&session, printer),
         Command::Write(write) => write.run(&session, printer),
         Command::Admit(admit) => admit.run(&session, printer),
         Command::Policy(policy) => policy.run(&session, printer),

@@ -7,6 +7,7 @@
 
 use std::path::{Path, PathBuf};
 
+use continuant::object::limits::BATCH_INPUTS_MAX;
 use continuant::{Database, ObjectId, Options, storage};
 
 use crate::failure::{Failure, Result};
@@ -61,6 +62,8 @@ impl Session {
 
     fn open<T>(&self, options: Options, work: impl FnOnce(&Database) -> Result<T>) -> Result<T> {
         let directory = self.directory();
+        // A command waits for all that it posts.
+        let options = options.mailbox_max(BATCH_INPUTS_MAX);
         let opened = options.open(&directory).map_err(Failure::from);
         let db = opened.map_err(|failure| explain(failure, &directory))?;
         let done = work(&db)?;

@@ -3,6 +3,8 @@
 //! It does not know how an input is run: [`Call::submit`] posts it and [`Call::dry_run`] asks what
 //! would become of it, and that is all.
 
+mod batch;
+
 use std::future::IntoFuture;
 use std::sync::Arc;
 
@@ -10,14 +12,16 @@ use object::credential::{Credential, SigningKey};
 use object::hash::{ObjectId, VersionHash};
 use object::input::{Input, Request};
 use object::schema::Value;
-use parking_lot::MutexGuard;
+use parking_lot::Mutex;
 
 use crate::error::{ErrorKind, Result};
 use crate::explain::{self, Explanation};
+use crate::nonces::Nonces;
 use crate::pool::on_thread;
 use crate::reply::{Answer, Pending, Receipt, channel};
-use crate::shared::{Shared, next_nonce};
+use crate::shared::Shared;
 use crate::ticket::Durability;
+pub use batch::Batch;
 
 /// How long a signature holds when the caller does not say, in milliseconds.
 const EXPIRY_MS: u64 = 5 * 60 * 1000;
@@ -83,14 +87,20 @@ impl Code {
 }
 
 /// An input to be: add credentials, then [`wait`](Call::wait), `.await` or [`submit`](Call::submit)
-/// it.
+/// it, or put it in a [`batch`](crate::Database::batch).
 #[derive(Debug)]
-#[must_use = "a call does nothing until it is waited for, awaited or submitted"]
+#[must_use = "a call does nothing until it is waited for, awaited, submitted or put in a batch"]
 pub struct Call<'a> {
-    shared: &'a Shared,
-    object: ObjectId,
     request: Result<Request>,
     keys: Vec<&'a SigningKey>,
+    terms: Terms<'a>,
+}
+
+/// What there is to a call beside its request and who signs it.
+#[derive(Debug)]
+struct Terms<'a> {
+    shared: &'a Shared,
+    object: ObjectId,
     nonce: Option<u64>,
     expires: Option<u64>,
     parent: Option<VersionHash>,
@@ -100,7 +110,7 @@ pub struct Call<'a> {
 impl<'a> Call<'a> {
     pub(crate) fn new(shared: &'a Shared, object: ObjectId, request: Result<Request>) -> Call<'a> {
         let (keys, nonce, expires, parent, durability) = Default::default();
-        Call { shared, object, request, keys, nonce, expires, parent, durability }
+        Call { request, keys, terms: Terms { shared, object, nonce, expires, parent, durability } }
     }
 
     /// Signs the input with `key`; call it again for each further signer.
@@ -112,20 +122,20 @@ impl<'a> Call<'a> {
     /// The nonce of the signatures: above all that these keys used on the object before. Default:
     /// the microseconds since 1970, or one more than the last.
     pub fn nonce(mut self, nonce: u64) -> Call<'a> {
-        self.nonce = Some(nonce);
+        self.terms.nonce = Some(nonce);
         self
     }
 
     /// When the signatures expire, in milliseconds since 1970-01-01 UTC. Default: five minutes
     /// after the clock's time or the object's, whichever is later.
     pub fn expires(mut self, time: u64) -> Call<'a> {
-        self.expires = Some(time);
+        self.terms.expires = Some(time);
         self
     }
 
     /// The only version that the input may follow, which is part of what is signed.
     pub fn parent(mut self, version: VersionHash) -> Call<'a> {
-        self.parent = Some(version);
+        self.terms.parent = Some(version);
         self
     }
 
@@ -143,7 +153,7 @@ impl<'a> Call<'a> {
     /// # }
     /// ```
     pub fn durability(mut self, durability: Durability) -> Call<'a> {
-        self.durability = durability;
+        self.terms.durability = durability;
         self
     }
 
@@ -156,44 +166,32 @@ impl<'a> Call<'a> {
     /// [`Object`](crate::ErrorKind::Object) for a method or an argument that the schema does not
     /// have, or more of them than an input may have.
     pub fn submit(self) -> Result<Pending> {
-        let object = self.object;
+        let object = self.terms.object;
         self.post().map_err(|error| error.about(object))
     }
 
     fn post(self) -> Result<Pending> {
-        let (shared, object, durability) = (self.shared, self.object, self.durability);
-        // Kept until the input is posted.
-        let mut last_nonce: Option<MutexGuard<'_, u64>> = None;
-        let input = self.input(|| next_nonce(last_nonce.insert(shared.last_nonce(object))))?;
-        let (reply, pending) = channel(durability);
-        shared.post_input(object, input, reply)?;
-        Ok(pending)
+        let mut nonces = None;
+        let (terms, input) = self.input(&mut nonces)?;
+        terms.post(input)
     }
 
-    /// The input, signed: with the nonce that the caller gave, or the next one.
-    fn input(self, next: impl FnOnce() -> u64) -> Result<Input> {
-        let Call { shared, object, request, keys, nonce, expires, parent, .. } = self;
+    /// The input, with its credential; last nonces that are locked for it stay so in `nonces`, which
+    /// is kept until the input is posted.
+    fn input(self, nonces: &mut Option<Nonces<'a>>) -> Result<(Terms<'a>, Input)> {
+        let Call { request, keys, terms } = self;
         let request = request?;
-        let time = shared.clock().now();
-        let credential = if keys.is_empty() {
-            not_signed(nonce.is_some(), expires.is_some(), parent.is_some())?;
-            None
-        } else {
-            let expires = match expires {
-                Some(expires) => expires,
-                None => time.max(shared.head_time(object)?).saturating_add(EXPIRY_MS),
-            };
-            let nonce = nonce.unwrap_or_else(next);
-            let mut credential = Credential::new(nonce, expires);
-            credential.parent = parent;
-            for key in &keys {
-                credential.sign(key, object, &request);
-            }
-            Some(credential)
-        };
-        let input = Input { request, time, credential };
-        input.validate()?;
-        Ok(input)
+        if keys.is_empty() {
+            terms.not_signed()?;
+            let input = terms.input(request, terms.shared.clock().now(), None)?;
+            return Ok((terms, input));
+        }
+        let (time, expires) = terms.times()?;
+        let nonces = nonces.insert(Nonces::lock(terms.to_draw().into_iter()));
+        let mut credential = terms.credential(expires, nonces);
+        keys.iter().for_each(|key| credential.sign(key, terms.object, &request));
+        let input = terms.input(request, time, Some(credential))?;
+        Ok((terms, input))
     }
 
     /// What would become of the input if it were the next that the object is given, and why: it is
@@ -228,12 +226,10 @@ impl<'a> Call<'a> {
     /// Those of [`Call::submit`], and what kept the engine from a verdict: that the input would be
     /// refused is none.
     pub fn dry_run(self) -> Result<Explanation> {
-        let (shared, object) = (self.shared, self.object);
-        let told = self.input(|| {
-            let mut last = *shared.last_nonce(object);
-            next_nonce(&mut last)
-        });
-        let told = told.and_then(|input| on_thread(|| explain::dry_run(shared, object, input))?);
+        let (shared, object) = (self.terms.shared, self.terms.object);
+        let told = self.input(&mut None);
+        let told =
+            told.and_then(|(_, input)| on_thread(|| explain::dry_run(shared, object, input))?);
         told.map_err(|error| error.about(object))
     }
 
@@ -247,12 +243,53 @@ impl<'a> Call<'a> {
     }
 }
 
-/// Nothing of a signature was given for a call without one.
-fn not_signed(nonce: bool, expires: bool, parent: bool) -> Result<()> {
-    let given = [(nonce, "nonce"), (expires, "expiry"), (parent, "parent")];
-    match given.into_iter().find(|(given, _)| *given) {
-        Some((_, what)) => Err(ErrorKind::NotSigned { what }.into()),
-        None => Ok(()),
+impl<'a> Terms<'a> {
+    /// That nothing of a signature was given, for a call without one.
+    fn not_signed(&self) -> Result<()> {
+        let (nonce, expires) = (self.nonce.is_some(), self.expires.is_some());
+        let given = [(nonce, "nonce"), (expires, "expiry"), (self.parent.is_some(), "parent")];
+        match given.into_iter().find(|(given, _)| *given) {
+            Some((_, what)) => Err(ErrorKind::NotSigned { what }.into()),
+            None => Ok(()),
+        }
+    }
+
+    /// The time at which it is posted, and that at which its credential expires.
+    fn times(&self) -> Result<(u64, u64)> {
+        let time = self.shared.clock().now();
+        let expires = match self.expires {
+            Some(expires) => expires,
+            None => time.max(self.shared.head_time(self.object)?).saturating_add(EXPIRY_MS),
+        };
+        Ok((time, expires))
+    }
+
+    /// Where the last nonce is, when the next one is to be drawn.
+    fn to_draw(&self) -> Option<&'a Mutex<u64>> {
+        self.nonce.is_none().then(|| self.shared.last_nonce(self.object))
+    }
+
+    /// The credential, not signed yet.
+    fn credential(&self, expires: u64, nonces: &mut Nonces<'_>) -> Credential {
+        let nonce = match self.nonce {
+            Some(nonce) => nonce,
+            None => nonces.next(self.shared.last_nonce(self.object)),
+        };
+        Credential { parent: self.parent, ..Credential::new(nonce, expires) }
+    }
+
+    /// The input, within its limits.
+    fn input(&self, request: Request, time: u64, credential: Option<Credential>) -> Result<Input> {
+        let input = Input { request, time, credential };
+        input.validate()?;
+        Ok(input)
+    }
+
+    /// Posts the input.
+    fn post(&self, input: Input) -> Result<Pending> {
+        let (reply, pending) = channel(self.durability);
+        self.shared.post_input(self.object, input, reply)?;
+        Ok(pending)
     }
 }
 
@@ -264,11 +301,7 @@ impl<'a> IntoFuture for Call<'a> {
     fn into_future(self) -> Answer {
         match self.submit() {
             Ok(pending) => pending.into_future(),
-            Err(error) => {
-                let (reply, pending) = channel(Durability::Durable);
-                reply.send(Err(error));
-                pending.into_future()
-            }
+            Err(error) => Pending::failed(error).into_future(),
         }
     }
 }

@@ -10,17 +10,18 @@ use std::sync::Arc;
 
 use object::admission::{admit, authenticate};
 use object::commit::Commit;
-use object::credential::PublicKey;
+use object::credential::{Memo, PublicKey};
 use object::definition::Definition;
 use object::effects::{Admission, Effects, encode_globals};
 use object::hash::ObjectId;
 use object::header::Header;
 use object::input::{Input, Request};
-use object::refusal::Verdict;
+use object::refusal::{Refusal, Verdict};
 use object::schema::{Value, decode_value};
 use storage::{Append, Blob, Change, NewCommit, Store};
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::refusers::{Refuser, Refusers};
 use crate::reply::{Early, Receipt, Reply};
 use crate::resident::{Live, Resident};
 use crate::shared::Shared;
@@ -42,7 +43,7 @@ pub(crate) fn commit(
     input: Input,
     reply: Reply,
 ) -> Result<()> {
-    match step(slots, live, &input) {
+    match step(slots, live, &input, shared.memo()) {
         Ok((ran, admission)) => append(shared, resident, live, &input, ran, admission, reply),
         Err(Stop::Refused(verdict)) => refuse(shared, live, &input, verdict, reply),
         Err(Stop::Failed(error)) => {
@@ -59,8 +60,9 @@ pub(crate) fn step(
     slots: &mut Slots,
     live: &Live,
     input: &Input,
+    memo: &Memo,
 ) -> Result<(Ran, Admission), Stop> {
-    let signers: Vec<PublicKey> = authenticate(&live.head, input).map_err(Stop::Refused)?;
+    let signers: Vec<PublicKey> = authenticate(&live.head, input, memo).map_err(Stop::Refused)?;
     let hash = live.definition.code.hash;
     let loaded = slots.load(hash, &live.code, &live.image)?;
     let ran = run(loaded, &live.definition, &live.image, &live.globals, input)?;
@@ -157,18 +159,40 @@ fn refuse(
     let refused =
         move |verdict, recorded| Error::from(ErrorKind::Refused { verdict, recorded }).about(id);
     let refusal = live.head.refusal(input, verdict.clone());
-    let options = shared.options();
-    let is_full = live.head.refusal_count >= options.refusals_max;
-    if is_full || refusal.input.len() as u64 > options.refusal_bytes_max {
-        reply.send(Err(refused(verdict, false)));
-        return Ok(());
+    let refuser = Refuser::of(&live.head, input, verdict.reason);
+    match has_room(shared, live, &refusal, refuser) {
+        Ok(true) => {}
+        Ok(false) => {
+            reply.send(Err(refused(verdict, false)));
+            return Ok(());
+        }
+        Err(error) => {
+            let error = error.about(id);
+            reply.send(Err(error.clone()));
+            return Err(error);
+        }
     }
     let append = Append { changes: vec![Change::Refusal(&refusal)], ..Append::default() };
     let early = put(shared.store(), id, &append, reply, Err(refused(verdict, true)));
     let early = early.inspect_err(|_| live.stale = true)?;
     live.head.record(&refusal);
+    live.refusers.iter_mut().for_each(|refusers| refusers.add(refuser));
     early.send(Ok(()));
     Ok(())
+}
+
+/// Whether a refusal is to be put on record.
+fn has_room(shared: &Shared, live: &mut Live, refusal: &Refusal, refuser: Refuser) -> Result<bool> {
+    let options = shared.options();
+    let is_long = refusal.input.len() as u64 > options.refusal_bytes_max;
+    if live.head.refusal_count >= options.refusals_max || is_long {
+        return Ok(false);
+    }
+    let refusers = match &mut live.refusers {
+        Some(refusers) => refusers,
+        none => none.insert(Refusers::read(shared.store(), &live.head)?),
+    };
+    Ok(refusers.count(refuser) < options.refusals_each_max)
 }
 
 /// What the caller is told.

@@ -67,8 +67,8 @@ pub(crate) fn create(
     };
     append(shared, &code, &definition, &runnable, (&head, &input, &ran), done)?;
     let (image, globals) = (ran.image, ran.globals);
-    let (code, missed, stale) = (runnable.code, None, false);
-    shared.insert(Live { definition, code, head, image, tree, globals, missed, stale });
+    let (code, missed, refusers, stale) = (runnable.code, None, None, false);
+    shared.insert(Live { definition, code, head, image, tree, globals, missed, refusers, stale });
     shared.timer().change(id, None, wake);
     Ok(id)
 }

@@ -19,7 +19,7 @@ use object::schema::{Value, encode_args, encode_value};
 use query::{Diff, Snapshot, VersionEntry};
 use storage::{LineageEntry, ObjectInfo, Stats, StoredCommit};
 
-use crate::call::{Call, Code};
+use crate::call::{Batch, Call, Code};
 use crate::capsule;
 use crate::create;
 use crate::error::{Error, ErrorKind, Result};
@@ -131,6 +131,11 @@ impl Database {
             Ok(Request::Call { method: method.name.clone(), arguments })
         });
         Call::new(&self.shared, id, request)
+    }
+
+    /// Calls, of any objects, that are signed together: much cheaper to verify than each by itself.
+    pub fn batch<'a>(&'a self, calls: impl IntoIterator<Item = Call<'a>>) -> Batch<'a> {
+        Batch::new(calls)
     }
 
     /// A direct write of state fields, governed like any other change: the policy's action is

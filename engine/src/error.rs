@@ -88,10 +88,15 @@ pub enum ErrorKind {
     LastPolicy,
     /// The version is not durable yet: wait for its ticket first.
     NotDurable,
-    /// What belongs to a signature was given for a call without one: sign it, or leave that out.
+    /// What needs a signature was given for a call without one: sign it, or leave that out.
     NotSigned {
         /// What was given.
         what: &'static str,
+    },
+    /// A call has two credentials: leave one of them out.
+    TwoCredentials {
+        /// The one beside the call's own signatures.
+        other: &'static str,
     },
     /// More than an option allows.
     Limit {
@@ -224,7 +229,10 @@ impl fmt::Display for Error {
                 f.write_str("the version is not durable yet: wait for its ticket first")
             }
             ErrorKind::NotSigned { what } => {
-                write!(f, "the {what} is part of a signature: sign the call or leave it out")
+                write!(f, "the {what} needs a signature: sign the call or leave it out")
+            }
+            ErrorKind::TwoCredentials { other } => {
+                write!(f, "it is signed by itself and has a {other}: leave one of them out")
             }
             ErrorKind::Limit { what, max, found } => {
                 write!(f, "{what}: at most {max}, found {found}")

@@ -9,6 +9,7 @@
 //! worker's stack.
 
 use object::admission::{self, authenticate};
+use object::credential::Memo;
 use object::definition::Definition;
 use object::effects::{Admission, Effects, Output};
 use object::hash::ObjectId;
@@ -95,7 +96,7 @@ pub(crate) fn version(shared: &Shared, id: ObjectId, seq: u64) -> Result<Explana
     let head = &before.head;
     let definition = shared.definition((head.header.code, head.header.policy))?;
     let refused = |verdict: Verdict| differs("admission", seq, verdict, "a version");
-    let signers = authenticate(head, &input).map_err(refused)?;
+    let signers = authenticate(head, &input, shared.memo()).map_err(refused)?;
     let step = admission::Step {
         input: &input,
         before: &before.image,
@@ -131,7 +132,7 @@ pub(crate) fn refusal(shared: &Shared, id: ObjectId, number: u64) -> Result<Expl
     let before = shared.store().head_at(id, refusal.seq.saturating_sub(1))?;
     let live = shared.live(before.ok_or(ErrorKind::NoObject)?)?;
     let input = Input::decode(&refusal.input)?;
-    let explained = judge(&mut Slots::default(), &live, input)?;
+    let explained = judge(&mut Slots::default(), &live, input, shared.memo())?;
     match &explained.verdict {
         Err(verdict) if *verdict == refusal.verdict => Ok(explained),
         Err(verdict) => Err(differs("verdict", refusal.seq, verdict, &refusal.verdict)),
@@ -150,13 +151,13 @@ pub(crate) fn dry_run(shared: &Shared, id: ObjectId, mut input: Input) -> Result
         wake(&mut slots, &mut live, due, time)?;
     }
     input.time = input.time.max(live.head.header.time);
-    judge(&mut slots, &live, input)
+    judge(&mut slots, &live, input, shared.memo())
 }
 
 /// Runs the object's own cycle on what is in memory.
 fn wake(slots: &mut Slots, live: &mut Live, due: u64, time: u64) -> Result<()> {
     let input = Input { request: Request::Cycle, time, credential: None };
-    match step(slots, live, &input) {
+    match step(slots, live, &input, &Memo::default()) {
         Ok((ran, admission)) => {
             live.tree.update(&ran.image, &ran.changed);
             let outcome = ran.outcome(&live.tree);
@@ -173,9 +174,9 @@ fn wake(slots: &mut Slots, live: &mut Live, due: u64, time: u64) -> Result<()> {
 }
 
 /// Runs `input` on the head as the commit path does, and says what decided on it.
-fn judge(slots: &mut Slots, live: &Live, input: Input) -> Result<Explanation> {
+fn judge(slots: &mut Slots, live: &Live, input: Input, memo: &Memo) -> Result<Explanation> {
     let (head, definition) = (&live.head, &live.definition);
-    let signers = match authenticate(head, &input) {
+    let signers = match authenticate(head, &input, memo) {
         Ok(signers) => signers,
         Err(verdict) => return Ok(Explanation::native(head, input, verdict)),
     };

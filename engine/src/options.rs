@@ -16,6 +16,7 @@ pub struct Options {
     pub(crate) mailbox_max: usize,
     pub(crate) resident_max: usize,
     pub(crate) refusals_max: u64,
+    pub(crate) refusals_each_max: u64,
     pub(crate) refusal_bytes_max: u64,
     pub(crate) memory_bytes_max: u64,
     pub(crate) cycles: bool,
@@ -30,6 +31,7 @@ impl Default for Options {
             mailbox_max: 1024,
             resident_max: 100_000,
             refusals_max: 1024,
+            refusals_each_max: 256,
             refusal_bytes_max: 4096,
             memory_bytes_max: 64 << 20,
             cycles: true,
@@ -67,6 +69,14 @@ impl Options {
     /// strangers cannot grow a log. Default: 1024.
     pub fn refusals_max(mut self, count: u64) -> Options {
         self.refusals_max = count;
+        self
+    }
+
+    /// Refusals on record of one object that are counted for the same principal: a key by which
+    /// something was admitted in the last days, the object itself, or everyone else together.
+    /// Default: 256.
+    pub fn refusals_each_max(mut self, count: u64) -> Options {
+        self.refusals_each_max = count;
         self
     }
 

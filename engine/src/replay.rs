@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use object::admission::{admit, authenticate};
 use object::commit::Commit;
+use object::credential::Memo;
 use object::definition::Definition;
 use object::effects::encode_globals;
 use object::hash::VersionHash;
@@ -214,7 +215,7 @@ impl Auditor {
         verifier.refusal(refusal)?;
         self.verified.refusals += 1;
         let input = Input::decode(&refusal.input)?;
-        let Ok(signers) = authenticate(&head, &input) else { return Ok(()) };
+        let Ok(signers) = authenticate(&head, &input, &Memo::default()) else { return Ok(()) };
         if self.replay.is_none() {
             return Ok(());
         }

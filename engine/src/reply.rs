@@ -18,7 +18,7 @@ use object::hash::{ObjectId, VersionHash};
 use object::header::Header;
 use object::schema::Value;
 
-use crate::error::{ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::ticket::{Durability, Promise, Ticket};
 
 /// Proof that an input was admitted and, unless it was to be [`Relaxed`](Durability::Relaxed), that
@@ -51,7 +51,7 @@ impl Receipt {
     pub fn outputs(&self) -> Result<&[Output]> {
         match self.ticket.outcome() {
             Some(outcome) => outcome.map(|()| &self.outputs[..]),
-            None => Err(crate::Error::from(ErrorKind::NotDurable).about(self.object)),
+            None => Err(Error::from(ErrorKind::NotDurable).about(self.object)),
         }
     }
 }
@@ -173,6 +173,13 @@ impl Drop for Reply {
 }
 
 impl Pending {
+    /// What has failed already.
+    pub(crate) fn failed(error: Error) -> Pending {
+        let (reply, pending) = channel(Durability::Durable);
+        reply.send(Err(error));
+        pending
+    }
+
     /// Blocks the thread until the version is durable, or relaxed, or the input refused.
     ///
     /// # Errors

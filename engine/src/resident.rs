@@ -28,6 +28,7 @@ use parking_lot::Mutex;
 use query::Snapshot;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::refusers::Refusers;
 use crate::reply::Reply;
 use crate::step::Ran;
 use crate::substrate::Code;
@@ -97,6 +98,8 @@ pub(crate) struct Live {
     pub(crate) globals: Vec<u64>,
     /// The head's wake, if it was due and made no version.
     pub(crate) missed: Option<Missed>,
+    /// Whose refusals are on record; not read before there is one more.
+    pub(crate) refusers: Option<Refusers>,
     /// Whether an append failed, so that the head may not be the newest version any more: the next
     /// letter loads the object again.
     pub(crate) stale: bool,

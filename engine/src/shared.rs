@@ -9,15 +9,15 @@ use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
 
+use object::credential::Memo;
 use object::definition::Definition;
 use object::hash::{CodeHash, ObjectId, PolicyHash};
 use object::head::Head;
 use object::input::{Input, Request};
 use object::limits::MEMORY_BYTES_MAX;
 use object::memory::Tree;
-use parking_lot::{Mutex, MutexGuard, RwLock};
+use parking_lot::{Mutex, RwLock};
 use query::Snapshot;
 use storage::Store;
 
@@ -47,6 +47,7 @@ pub(crate) struct Shared {
     loaded: Mutex<VecDeque<ObjectId>>,
     /// The last nonce drawn for objects of each shard.
     nonces: Vec<Mutex<u64>>,
+    memo: Memo,
     closed: AtomicBool,
 }
 
@@ -68,6 +69,7 @@ impl Shared {
             residents: (0..SHARD_COUNT).map(|_| RwLock::default()).collect(),
             loaded: Mutex::default(),
             nonces: (0..SHARD_COUNT).map(|_| Mutex::default()).collect(),
+            memo: Memo::default(),
             closed: AtomicBool::new(false),
         })
     }
@@ -101,10 +103,14 @@ impl Shared {
         self.closed.store(true, Ordering::Release);
     }
 
-    /// The last nonce drawn for the object and some others. Whoever draws the next one keeps this
-    /// locked until the input is posted, so that nonces come in the order of the mail.
-    pub(crate) fn last_nonce(&self, id: ObjectId) -> MutexGuard<'_, u64> {
-        self.nonces[shard_index(id)].lock()
+    /// Signatures that were verified lately.
+    pub(crate) fn memo(&self) -> &Memo {
+        &self.memo
+    }
+
+    /// The last nonce drawn for the object and some others.
+    pub(crate) fn last_nonce(&self, id: ObjectId) -> &Mutex<u64> {
+        &self.nonces[shard_index(id)]
     }
 
     /// Posts an input.
@@ -231,7 +237,8 @@ impl Shared {
         }
         let missed = self.missed(&head)?;
         let code = runnable.code;
-        Ok(Live { definition, code, head, image, tree, globals, missed, stale: false })
+        let (refusers, stale) = (None, false);
+        Ok(Live { definition, code, head, image, tree, globals, missed, refusers, stale })
     }
 
     /// The head's wake, if it was refused: it is on record and not tried again by itself.
@@ -306,14 +313,6 @@ impl Shared {
         }
         posted
     }
-}
-
-/// A nonce above `last`, which becomes it.
-pub(crate) fn next_nonce(last: &mut u64) -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let now = u64::try_from(since.as_micros()).unwrap_or(u64::MAX);
-    *last = now.max(*last + 1);
-    *last
 }
 
 fn shard_index(id: ObjectId) -> usize {

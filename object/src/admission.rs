@@ -7,7 +7,7 @@
 //!
 //! It does not know how the step was run.
 
-use crate::credential::PublicKey;
+use crate::credential::{Memo, PublicKey};
 use crate::definition::Definition;
 use crate::effects::{Admission, Effects};
 use crate::error::ErrorKind;
@@ -42,12 +42,13 @@ pub struct Step<'a, B: ?Sized, A: ?Sized> {
     pub policy: PolicyHash,
 }
 
-/// Verifies who asks, and that they may be asking this now: the keys that signed, ascending.
+/// Verifies who asks, and that they may be asking this now: the keys that signed, ascending. With
+/// one `memo` for many inputs, the signatures of a batch are verified once.
 ///
 /// # Errors
 ///
 /// The verdict of the first native rule that refuses.
-pub fn authenticate(head: &Head, input: &Input) -> Result<Vec<PublicKey>, Verdict> {
+pub fn authenticate(head: &Head, input: &Input, memo: &Memo) -> Result<Vec<PublicKey>, Verdict> {
     if input.request == Request::Cycle {
         if input.credential.is_some() {
             let detail = "the object's own cycle carries no credential";
@@ -75,7 +76,7 @@ pub fn authenticate(head: &Head, input: &Input) -> Result<Vec<PublicKey>, Verdic
         return Err(Verdict::native(Reason::WrongParent, detail));
     }
     let keys = credential
-        .verify(head.id, &input.request)
+        .verify(head.id, &input.request, memo)
         .map_err(|error| Verdict::native(Reason::Credential, problem(&error)))?;
     head.ledger.nonces.admit(&keys, credential.nonce, time).map_err(|problem| {
         let reason = match problem {

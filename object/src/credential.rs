@@ -1,17 +1,23 @@
-//! Who asks: Ed25519 keys, and their signatures over an input.
+//! Who asks: Ed25519 keys, and their signatures over an input or over a batch of them.
 //!
 //! Verification is strict (RFC 8032 with cofactorless checks, no small-order keys) everywhere, so
-//! that every verifier gives the same verdict. It knows no policy: it says *who* signed, not what
-//! they may do, and it knows no clock: times are given.
+//! that every verifier gives the same verdict; `verify_each` is the only place where a signature is
+//! verified. It knows no policy: it says *who* signed, not what they may do, and it knows no clock:
+//! times are given.
+
+mod batch;
+mod memo;
 
 use std::fmt;
 
 use ed25519_dalek::{Signer as _, VerifyingKey};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::hash::{self, ObjectId, VersionHash};
+use crate::hash::{self, LeafHash, ObjectId, VersionHash};
 use crate::input::Request;
 use crate::limits::SIGNATURES_MAX;
+pub use batch::{Batch, Place, signed_bytes as batch_signed_bytes};
+pub use memo::Memo;
 
 /// The proof of who asks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,8 +28,17 @@ pub struct Credential {
     pub expires: u64,
     /// The only version that the input may follow, when it must be that one.
     pub parent: Option<VersionHash>,
-    /// Signatures over [`Request::signed_bytes`], of distinct keys in ascending order.
-    pub signatures: Vec<Signature>,
+    /// What proves it.
+    pub proof: Proof,
+}
+
+/// What proves who asks: signatures, of distinct keys in ascending order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// Over [`Request::signed_bytes`]: over the input alone.
+    Signatures(Vec<Signature>),
+    /// Over [`batch_signed_bytes`]: over the batch in which the input has this place.
+    Batch(Place, Vec<Signature>),
 }
 
 /// One key's signature.
@@ -90,55 +105,115 @@ impl SigningKey {
     pub fn public(&self) -> PublicKey {
         PublicKey(self.0.verifying_key().to_bytes())
     }
+
+    /// The key's signature over `bytes`.
+    fn over(&self, bytes: &[u8]) -> Signature {
+        Signature { key: self.public().0, bytes: self.0.sign(bytes).to_bytes() }
+    }
 }
 
 impl Credential {
     /// A credential without a signature yet.
     pub fn new(nonce: u64, expires: u64) -> Credential {
-        Credential { nonce, expires, parent: None, signatures: Vec::new() }
+        Credential { nonce, expires, parent: None, proof: Proof::Signatures(Vec::new()) }
     }
 
-    /// Adds `key`'s signature over `request` to `object`; a second one of a key replaces its first.
-    pub fn sign(&mut self, key: &SigningKey, object: ObjectId, request: &Request) {
-        let bytes = request.signed_bytes(object, self.nonce, self.expires, self.parent);
-        let signature = Signature { key: key.public().0, bytes: key.0.sign(&bytes).to_bytes() };
-        match self.signatures.binary_search_by_key(&signature.key, |held| held.key) {
-            Ok(index) => self.signatures[index] = signature,
-            Err(index) => self.signatures.insert(index, signature),
+    /// The signatures.
+    pub fn signatures(&self) -> &[Signature] {
+        match &self.proof {
+            Proof::Signatures(signatures) | Proof::Batch(_, signatures) => signatures,
         }
     }
 
-    /// Verifies every signature over `request` to `object` and gives the keys, ascending.
+    /// The signatures, for whoever puts together what was signed elsewhere.
+    pub fn signatures_mut(&mut self) -> &mut Vec<Signature> {
+        match &mut self.proof {
+            Proof::Signatures(signatures) | Proof::Batch(_, signatures) => signatures,
+        }
+    }
+
+    /// Adds `key`'s signature over `request` to `object`, or over the batch that it is in; a second
+    /// one of a key replaces its first.
+    pub fn sign(&mut self, key: &SigningKey, object: ObjectId, request: &Request) {
+        let bytes = match &self.proof {
+            Proof::Signatures(_) => self.signed_bytes(object, request),
+            Proof::Batch(place, _) => {
+                batch::signed_bytes(place.root(self.leaf(object, request)), place.count())
+            }
+        };
+        put_signature(self.signatures_mut(), key.over(&bytes));
+    }
+
+    /// Verifies every signature over `request` to `object`, but for those over a batch that `memo`
+    /// holds already, and gives the keys, ascending.
     ///
     /// # Errors
     ///
     /// [`Credential`](ErrorKind::Credential) naming the first key whose signature does not hold,
     /// that is weak, out of order or twice there, or that none is there;
     /// [`Limit`](ErrorKind::Limit) when there are too many.
-    pub fn verify(&self, object: ObjectId, request: &Request) -> Result<Vec<PublicKey>> {
-        let problem = |text: String| Error::from(ErrorKind::Credential(text));
-        if self.signatures.is_empty() {
-            return Err(problem("no signature".to_string()));
+    pub fn verify(
+        &self,
+        object: ObjectId,
+        request: &Request,
+        memo: &Memo,
+    ) -> Result<Vec<PublicKey>> {
+        match &self.proof {
+            Proof::Signatures(signatures) => {
+                verify_each(signatures, || self.signed_bytes(object, request))?;
+            }
+            Proof::Batch(place, signatures) => {
+                let (root, count) = (place.root(self.leaf(object, request)), place.count());
+                if !memo.holds(root, count, signatures) {
+                    verify_each(signatures, || batch::signed_bytes(root, count))?;
+                    memo.hold(root, count, signatures);
+                }
+            }
         }
-        if self.signatures.len() > SIGNATURES_MAX {
-            let (max, found) = (SIGNATURES_MAX as u64, self.signatures.len() as u64);
-            return Err(ErrorKind::Limit { what: "signatures", max, found }.into());
-        }
-        if !self.signatures.is_sorted_by(|one, next| one.key < next.key) {
-            return Err(problem("keys are not distinct and ascending".to_string()));
-        }
-        let bytes = request.signed_bytes(object, self.nonce, self.expires, self.parent);
-        let mut keys = Vec::with_capacity(self.signatures.len());
-        for signature in &self.signatures {
-            let key = PublicKey(signature.key);
-            let verifying = VerifyingKey::from_bytes(&signature.key)
-                .map_err(|_| problem(format!("{key} is not a point of the curve")))?;
-            let claimed = ed25519_dalek::Signature::from_bytes(&signature.bytes);
-            verifying
-                .verify_strict(&bytes, &claimed)
-                .map_err(|_| problem(format!("the signature of {key} does not verify")))?;
-            keys.push(key);
-        }
-        Ok(keys)
+        Ok(self.signatures().iter().map(|signature| PublicKey(signature.key)).collect())
     }
+
+    fn signed_bytes(&self, object: ObjectId, request: &Request) -> Vec<u8> {
+        request.signed_bytes(object, self.nonce, self.expires, self.parent)
+    }
+
+    /// The leaf that stands for `request` to `object` in a batch.
+    fn leaf(&self, object: ObjectId, request: &Request) -> LeafHash {
+        LeafHash::of(&request.signed_body(object, self.nonce, self.expires, self.parent))
+    }
+}
+
+/// Puts a signature where it belongs, in place of another one of its key.
+fn put_signature(signatures: &mut Vec<Signature>, signature: Signature) {
+    match signatures.binary_search_by_key(&signature.key, |held| held.key) {
+        Ok(index) => signatures[index] = signature,
+        Err(index) => signatures.insert(index, signature),
+    }
+}
+
+/// Verifies signatures over `bytes`, strictly: that there are some and not too many, that their
+/// keys ascend, and that each holds, of a key that is not weak.
+fn verify_each(signatures: &[Signature], bytes: impl FnOnce() -> Vec<u8>) -> Result<()> {
+    let problem = |text: String| Error::from(ErrorKind::Credential(text));
+    if signatures.is_empty() {
+        return Err(problem("no signature".to_string()));
+    }
+    if signatures.len() > SIGNATURES_MAX {
+        let (max, found) = (SIGNATURES_MAX as u64, signatures.len() as u64);
+        return Err(ErrorKind::Limit { what: "signatures", max, found }.into());
+    }
+    if !signatures.is_sorted_by(|one, next| one.key < next.key) {
+        return Err(problem("keys are not distinct and ascending".to_string()));
+    }
+    let bytes = bytes();
+    for signature in signatures {
+        let key = PublicKey(signature.key);
+        let verifying = VerifyingKey::from_bytes(&signature.key)
+            .map_err(|_| problem(format!("{key} is not a point of the curve")))?;
+        let claimed = ed25519_dalek::Signature::from_bytes(&signature.bytes);
+        verifying
+            .verify_strict(&bytes, &claimed)
+            .map_err(|_| problem(format!("the signature of {key} does not verify")))?;
+    }
+    Ok(())
 }

@@ -107,6 +107,17 @@ hashes! {
     LedgerHash = Some(Context::new("continuant 1 nonces"));
     /// A refusal on record, and through it all those before.
     RefusalHash = Some(Context::new("continuant 1 refusal"));
+    /// An input as a leaf of a batch: the body of what a signature over it alone is made of.
+    LeafHash = Some(Context::new("continuant 1 batch leaf"));
+    /// The root of a batch, or of a part of it: two of the level below, or one leaf.
+    BatchRoot = Some(Context::new("continuant 1 batch node"));
+}
+
+impl From<LeafHash> for BatchRoot {
+    /// The root over this leaf alone.
+    fn from(leaf: LeafHash) -> BatchRoot {
+        BatchRoot(leaf.0)
+    }
 }
 
 impl From<VersionHash> for ObjectId {

@@ -6,7 +6,7 @@
 //! Invariant: `Input::decode` accepts exactly the bytes that `encode` writes.
 
 use crate::codec::{Reader, Write};
-use crate::credential::{Credential, Signature};
+use crate::credential::{Credential, Place, Proof, Signature};
 use crate::error::{ErrorKind, Result};
 use crate::hash::{InputHash, ObjectId, VersionHash};
 use crate::header::Kind;
@@ -18,6 +18,9 @@ use crate::limits::{
 const INPUT_VERSION: u8 = 1;
 /// The payload type that signatures are bound to.
 const SIGNED_TYPE: &str = "application/vnd.continuant.input.v1";
+/// Tags of credentials; 0 says that there is none.
+const SIGNED: u8 = 1;
+const BATCHED: u8 = 2;
 
 /// One request for a new version.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,14 +100,22 @@ impl Request {
         expires: u64,
         parent: Option<VersionHash>,
     ) -> Vec<u8> {
-        let mut body = Vec::new();
+        dsse(SIGNED_TYPE, &self.signed_body(object, nonce, expires, parent))
+    }
+
+    /// What is signed, without its type.
+    pub(crate) fn signed_body(
+        &self,
+        object: ObjectId,
+        nonce: u64,
+        expires: u64,
+        parent: Option<VersionHash>,
+    ) -> Vec<u8> {
+        let mut body = Vec::with_capacity(128);
         body.put(&object.0).put_u64(nonce).put_u64(expires);
         body.put(&parent.unwrap_or(VersionHash::NONE).0);
         self.encode_into(&mut body);
-        let head = format!("DSSEv1 {} {SIGNED_TYPE} {} ", SIGNED_TYPE.len(), body.len());
-        let mut bytes = head.into_bytes();
-        bytes.put(&body);
-        bytes
+        body
     }
 
     fn encode_into(&self, bytes: &mut Vec<u8>) {
@@ -188,7 +199,7 @@ impl Input {
             }
             Request::Amend { policy } => limit("policy bytes", policy.len(), POLICY_ENCODED_MAX)?,
         }
-        let signatures = self.credential.as_ref().map_or(0, |it| it.signatures.len());
+        let signatures = self.credential.as_ref().map_or(0, |it| it.signatures().len());
         limit("signatures", signatures, SIGNATURES_MAX)
     }
 
@@ -205,14 +216,7 @@ impl Input {
             None => {
                 bytes.put_u8(0);
             }
-            Some(credential) => {
-                bytes.put_u8(1).put_u64(credential.nonce).put_u64(credential.expires);
-                bytes.put(&credential.parent.unwrap_or(VersionHash::NONE).0);
-                bytes.put_count(credential.signatures.len());
-                for signature in &credential.signatures {
-                    bytes.put(&signature.key).put(&signature.bytes);
-                }
-            }
+            Some(credential) => encode_credential(credential, &mut bytes),
         }
         bytes
     }
@@ -232,8 +236,8 @@ impl Input {
         let request = Request::decode_from(&mut reader)?;
         let credential = match reader.u8()? {
             0 => None,
-            1 => Some(decode_credential(&mut reader)?),
-            other => return Err(reader.fail(1, "0 or 1", other)),
+            tag @ (SIGNED | BATCHED) => Some(decode_credential(&mut reader, tag)?),
+            other => return Err(reader.fail(1, "0, 1 or 2", other)),
         };
         reader.end()?;
         Ok(Input { request, time, credential })
@@ -250,14 +254,44 @@ fn limit(what: &'static str, found: usize, max: usize) -> Result<()> {
     if found > max { Err(ErrorKind::Limit { what, max, found }.into()) } else { Ok(()) }
 }
 
-fn decode_credential(reader: &mut Reader<'_>) -> Result<Credential> {
+/// DSSE's pre-authentication encoding, version 1, of a type and a body.
+pub(crate) fn dsse(ty: &str, body: &[u8]) -> Vec<u8> {
+    let head = format!("DSSEv1 {} {ty} {} ", ty.len(), body.len());
+    let mut bytes = head.into_bytes();
+    bytes.put(body);
+    bytes
+}
+
+fn encode_credential(credential: &Credential, bytes: &mut Vec<u8>) {
+    let place = match &credential.proof {
+        Proof::Signatures(_) => None,
+        Proof::Batch(place, _) => Some(place),
+    };
+    bytes.put_u8(place.map_or(SIGNED, |_| BATCHED));
+    bytes.put_u64(credential.nonce).put_u64(credential.expires);
+    bytes.put(&credential.parent.unwrap_or(VersionHash::NONE).0);
+    if let Some(place) = place {
+        place.encode_into(bytes);
+    }
+    bytes.put_count(credential.signatures().len());
+    for signature in credential.signatures() {
+        bytes.put(&signature.key).put(&signature.bytes);
+    }
+}
+
+fn decode_credential(reader: &mut Reader<'_>, tag: u8) -> Result<Credential> {
     let (nonce, expires) = (reader.u64()?, reader.u64()?);
     let parent = VersionHash(reader.array()?);
+    let parent = (parent != VersionHash::NONE).then_some(parent);
+    let place = (tag == BATCHED).then(|| Place::decode_from(reader)).transpose()?;
     let count = reader.count(SIGNATURES_MAX, 96)?;
     let mut signatures = Vec::with_capacity(count);
     for _ in 0..count {
         signatures.push(Signature { key: reader.array()?, bytes: reader.array()? });
     }
-    let parent = (parent != VersionHash::NONE).then_some(parent);
-    Ok(Credential { nonce, expires, parent, signatures })
+    let proof = match place {
+        None => Proof::Signatures(signatures),
+        Some(place) => Proof::Batch(place, signatures),
+    };
+    Ok(Credential { nonce, expires, parent, proof })
 }

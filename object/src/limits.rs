@@ -55,6 +55,8 @@ pub const WRITES_MAX: usize = 256;
 pub const PATH_BYTES_MAX: usize = 1024;
 /// Signatures on one input.
 pub const SIGNATURES_MAX: usize = 64;
+/// Inputs of one batch: a power of two, whose logarithm bounds the path to its root.
+pub const BATCH_INPUTS_MAX: usize = 1 << 16;
 /// Outputs of one step.
 pub const OUTPUTS_MAX: usize = 1024;
 /// Bytes of one step's result, and again of all its outputs' names and payloads together.

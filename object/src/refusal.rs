@@ -83,6 +83,22 @@ impl Reason {
         index.expect("every reason is in the list") as u8
     }
 
+    /// Whether it is of a native rule that the head and the input alone decide.
+    pub fn is_native(self) -> bool {
+        use Reason::*;
+        matches!(
+            self,
+            Credential
+                | Expired
+                | ExpiresTooLate
+                | Replayed
+                | Reordered
+                | NoncesFull
+                | WrongParent
+                | NotDue
+        )
+    }
+
     /// The name that JSON has.
     pub fn name(self) -> &'static str {
         match self {

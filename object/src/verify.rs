@@ -17,6 +17,7 @@ use std::sync::Arc;
 
 use crate::admission::{Step, admit, arguments, authenticate};
 use crate::commit::Commit;
+use crate::credential::Memo;
 use crate::definition::Definition;
 use crate::effects::{Admission, Effects, decode_globals, globals_hash};
 use crate::error::{Error, Result};
@@ -27,7 +28,7 @@ use crate::image::{BaseImage, Image};
 use crate::input::{Input, Request};
 use crate::ledger::Ledger;
 use crate::memory::{Memory, Page, Tree};
-use crate::refusal::{Reason, Refusal};
+use crate::refusal::Refusal;
 use crate::write;
 pub use headers::Headers;
 
@@ -38,6 +39,7 @@ pub struct Verifier {
     definition: Arc<Definition>,
     head: Head,
     replica: Replica,
+    memo: Arc<Memo>,
 }
 
 /// The payloads of a commit, decoded.
@@ -81,7 +83,7 @@ impl Verifier {
         let outcome = replica.take(&definition, commit, &effects)?;
         let header = genesis(&input, &outcome);
         compare(&header, &commit.header)?;
-        Ok(Verifier { definition, head: Head::new(header), replica })
+        Ok(Verifier { definition, head: Head::new(header), replica, memo: Arc::default() })
     }
 
     /// Goes on behind headers, from the newest version's `image`, `globals` and `ledger`: that
@@ -117,7 +119,7 @@ impl Verifier {
         definition.schema.validate_state(&image, definition.code.state_address)?;
         head.ledger = Arc::new(ledger);
         let replica = Replica { image, tree, globals, globals_hash };
-        Ok(Verifier { definition, head, replica })
+        Ok(Verifier { definition, head, replica, memo: Arc::default() })
     }
 
     /// Verifies the next version.
@@ -137,7 +139,7 @@ impl Verifier {
             return Err(Error::mismatch("time", seq, expected, input.time));
         }
         let refused = |verdict| Error::mismatch("admission", seq, "a permit", verdict);
-        let signers = authenticate(&self.head, &input).map_err(refused)?;
+        let signers = authenticate(&self.head, &input, &self.memo).map_err(refused)?;
         let before = self.replica.image.clone();
         let mut amended = None;
         match &input.request {
@@ -197,8 +199,8 @@ impl Verifier {
         if expected != *refusal {
             return Err(Error::mismatch("refusal", seq, "one that follows", "another"));
         }
-        let native = authenticate(&self.head, &input).err();
-        if native.is_some() || is_native(refusal.verdict.reason) {
+        let native = authenticate(&self.head, &input, &self.memo).err();
+        if native.is_some() || refusal.verdict.reason.is_native() {
             let given = Some(&refusal.verdict);
             if native.as_ref() != given {
                 let expected = native.map_or("none".to_string(), |verdict| verdict.to_string());
@@ -252,22 +254,6 @@ fn ran_no_code(
         return Err(Error::mismatch("memory", seq, "as the request leaves it", "another"));
     }
     Ok(())
-}
-
-/// Whether [`authenticate`] gives this reason.
-fn is_native(reason: Reason) -> bool {
-    use Reason::*;
-    matches!(
-        reason,
-        Credential
-            | Expired
-            | ExpiresTooLate
-            | Replayed
-            | Reordered
-            | NoncesFull
-            | WrongParent
-            | NotDue
-    )
 }
 
 /// The memory and globals as the commits so far leave them.

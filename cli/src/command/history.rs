@@ -106,7 +106,7 @@ pub(super) fn cells(entry: &Entry, definition: &Definition) -> Result<[String; 5
 
 /// The keys that an input says it is of: of a refused one, they may be why it was refused.
 pub(super) fn claimed(input: &Input) -> impl Iterator<Item = PublicKey> {
-    let signatures = input.credential.iter().flat_map(|credential| &credential.signatures);
+    let signatures = input.credential.iter().flat_map(|credential| credential.signatures());
     signatures.map(|signature| PublicKey(signature.key))
 }
 

@@ -1,6 +1,7 @@
 //! What each command prints, for people and as JSON.
 
-use expect_test::expect_file;
+use expect_test::{expect, expect_file};
+use serde_json::Value as Json;
 
 use crate::terminal::{Terminal, root};
 
@@ -49,6 +50,60 @@ fn objects_are_made_shown_and_called() {
         "run",
     ];
     terminal.check(&lines, expect_file!["transcripts/objects.txt"]);
+}
+
+#[test]
+fn calls_are_made_under_one_signature() {
+    let terminal = Terminal::with_visits();
+    terminal.run("create object.wasm two --policy policy.cedar --name other").done();
+    terminal.write(
+        "calls.jsonl",
+        concat!(
+            "[\"visits\", \"increment\", 2]\n\n",
+            "[\"other\", \"rename\", \"a name\"]\n",
+            "[\"visits\", \"increment\", 1001]\n",
+            "[\"visits\", \"increment\", 3]\n",
+        ),
+    );
+    terminal.write("bad.jsonl", "[\"visits\", \"increment\", 2]\n[\"visits\", \"increment\"]\n");
+    terminal.write("worse.jsonl", "{}");
+    let shown = terminal.run("batch calls.jsonl --sign owner.key");
+    expect![[r#"
+        line 1: version 1, result 2
+        line 3: version 1
+        line 4: object ID: refused: forbidden by limit
+        line 5: version 2, result 5
+    "#]]
+    .assert_eq(&hide_ids(&shown.stdout));
+    assert!(shown.stderr.ends_with("refused: forbidden by limit\n"), "{}", shown.stderr);
+    assert_eq!(shown.code, Some(3));
+    let shown = terminal.run("--json batch calls.jsonl --sign owner.key");
+    let documents = shown.stdout.lines();
+    let documents: Vec<Json> = documents.map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(documents.len(), 4);
+    assert_eq!(
+        (&documents[0]["seq"], &documents[2]["error"]["kind"]),
+        (&3.into(), &"refused".into())
+    );
+    let lines = [
+        "get other label",
+        "batch bad.jsonl --sign owner.key",
+        "batch worse.jsonl --sign owner.key",
+        "batch gone.jsonl --sign owner.key",
+        "batch calls.jsonl",
+        "history visits",
+        "verify visits --replay",
+    ];
+    terminal.check(&lines, expect_file!["transcripts/batch.txt"]);
+}
+
+/// Objects' ids are random: not shown.
+fn hide_ids(text: &str) -> String {
+    let words = text.split(' ').map(|word| match word.trim_end_matches(':').len() {
+        64 => "ID:",
+        _ => word,
+    });
+    words.collect::<Vec<_>>().join(" ")
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use continuant::{
     Clock, Database, ErrorKind, ObjectId, Reason, Receipt, Replay, Result, SigningKey, args,
+    verify_capsule,
 };
 
 use crate::objects::{Fixture, OPEN, START, counter_code};
@@ -125,4 +126,126 @@ fn what_belongs_to_a_signature_is_not_taken_without_one() {
         assert!(matches!(error.kind(), ErrorKind::NotSigned { what } if *what == given), "{error}");
     }
     assert_eq!(db.snapshot(id).unwrap().header().seq, 0);
+}
+
+/// The call of a batch that is refused keeps no other from being admitted.
+#[test]
+fn one_signature_is_enough_for_calls_of_many_objects() {
+    let fixture = Fixture::new();
+    let db = fixture.open();
+    let ids: Vec<ObjectId> = (0..5).map(|_| db.create(counter_code(&policy())).unwrap()).collect();
+    let (one, two) = (key(1), key(2));
+    let calls = ids.iter().cycle().take(20);
+    let add = |id: &ObjectId, amount: u64| db.call(*id, "add", args![amount]);
+    let receipts = db.batch(calls.clone().map(|id| add(id, 2))).signed(&one).wait().unwrap();
+    assert_eq!(receipts.len(), 20);
+    for (receipt, id) in receipts.into_iter().zip(calls) {
+        let receipt = receipt.unwrap();
+        assert_eq!((receipt.object, &receipt.rules[..]), (*id, &["owner".to_string()][..]));
+    }
+    // Another key may not; both may do anything.
+    let grow = |id: &ObjectId| db.call(*id, "grow", args![0u32]);
+    let mixed = || [add(&ids[0], 1), grow(&ids[0]), add(&ids[1], 1)];
+    for answer in db.batch(mixed()).signed(&two).wait().unwrap() {
+        check(answer, Reason::NotPermitted);
+    }
+    let answers = db.batch(mixed()).signed(&one).wait().unwrap();
+    let [first, second, third] = answers.try_into().unwrap();
+    first.unwrap();
+    check(second, Reason::NotPermitted);
+    third.unwrap();
+    for answer in db.batch(mixed()).signed(&two).signed(&one).wait().unwrap() {
+        assert!(answer.unwrap().rules.contains(&"both".to_string()));
+    }
+    assert_eq!(db.snapshot(ids[1]).unwrap().get::<u64>("total"), Ok(10));
+    // Whoever has one of the objects, and none of the others, can verify its calls.
+    let mut capsule = Vec::new();
+    db.export(ids[1], &mut capsule).unwrap();
+    let verified = verify_capsule(&capsule[..], Replay::Yes).unwrap();
+    assert_eq!((verified.versions, verified.refusals), (7, 1));
+    db.close().unwrap();
+    let db = fixture.open();
+    for id in ids {
+        db.verify(id, Replay::Yes).unwrap();
+    }
+}
+
+#[test]
+fn what_a_call_of_a_batch_asks_for_besides_holds_for_it_alone() {
+    let fixture = Fixture::new();
+    let db = fixture.open();
+    let id = db.create(counter_code(&policy())).unwrap();
+    let one = key(1);
+    let head = db.snapshot(id).unwrap().hash();
+    let add = || db.call(id, "add", args![1u64]);
+    let calls = [
+        add().nonce(7).parent(head),
+        add().nonce(8).parent(head),
+        add().nonce(7),
+        add().nonce(6),
+        add().nonce(9).expires(START - 1),
+        add().nonce(9).expires(START + 8 * DAY),
+        add(),
+    ];
+    let answers = db.batch(calls).signed(&one).wait().unwrap();
+    let reasons = answers.iter().map(|answer| Some(answer.as_ref().err()?.refusal()?.reason));
+    use Reason::*;
+    let expected = [
+        None,
+        Some(WrongParent),
+        Some(Replayed),
+        Some(Reordered),
+        Some(Expired),
+        Some(ExpiresTooLate),
+        None,
+    ];
+    assert_eq!(reasons.collect::<Vec<_>>(), expected);
+    db.verify(id, Replay::Yes).unwrap();
+}
+
+#[test]
+fn a_batch_that_cannot_be_signed_posts_nothing() {
+    let fixture = Fixture::new();
+    let db = fixture.open();
+    let id = db.create(counter_code(OPEN)).unwrap();
+    let (one, two) = (key(1), key(2));
+    let add = || db.call(id, "add", args![1u64]);
+    let error = db.batch([add()]).wait().unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::NotSigned { what: "batch" }), "{error}");
+    let error = db.batch([add(), add().signed(&two)]).signed(&one).wait().unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::TwoCredentials { other: "batch" }), "{error}");
+    assert_eq!(error.object(), Some(id));
+    let unknown = || db.call(id, "gone", args![]);
+    let error = db.batch([add(), unknown()]).signed(&one).wait().unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::Object(_)), "{error}");
+    let none = ObjectId([1; 32]);
+    let error = db.batch([add(), db.call(none, "add", args![1u64])]).signed(&one).wait();
+    assert_eq!(error.unwrap_err().object(), Some(none));
+    assert!(db.batch([]).signed(&one).wait().unwrap().is_empty());
+    assert_eq!(db.snapshot(id).unwrap().header().seq, 0);
+}
+
+/// A batch locks the nonces of all its objects, in whatever order they stand in it.
+#[test]
+fn batches_over_the_same_objects_on_many_threads_keep_the_order_of_their_nonces() {
+    let fixture = Fixture::new();
+    let db = fixture.open();
+    let ids: Vec<ObjectId> = (0..8).map(|_| db.create(counter_code(OPEN)).unwrap()).collect();
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let (db, mut ids) = (&db, ids.clone());
+            scope.spawn(move || {
+                let one = key(1);
+                for _ in 0..25 {
+                    ids.rotate_left(1 + thread);
+                    let calls = ids.iter().map(|&id| db.call(id, "add", args![1u64]));
+                    let answers = db.batch(calls).signed(&one).wait().unwrap();
+                    answers.into_iter().for_each(|answer| drop(answer.unwrap()));
+                }
+            });
+        }
+    });
+    for id in ids {
+        assert_eq!(db.snapshot(id).unwrap().get::<u64>("total"), Ok(100));
+    }
 }

@@ -120,6 +120,35 @@ fn refusals_on_record_are_bounded() {
 }
 
 #[test]
+fn strangers_leave_room_for_the_refusals_of_those_who_are_known() {
+    let fixture = Fixture::new();
+    let options = || fixture.options().refusals_max(8).refusals_each_max(3);
+    let db = fixture.open_with(options());
+    let id = db.create(counter_code(OPEN)).unwrap();
+    let keys: Vec<SigningKey> = (1..9).map(|n| SigningKey::from_secret(&[n; 32])).collect();
+    let fail = |db: &Database, key: Option<&SigningKey>| {
+        let call = db.call(id, "fail", args![]);
+        let call = if let Some(key) = key { call.signed(key) } else { call };
+        let error = call.wait().unwrap_err();
+        let ErrorKind::Refused { recorded, .. } = error.kind() else { panic!("{error}") };
+        *recorded
+    };
+    db.call(id, "add", args![1u64]).signed(&keys[0]).wait().unwrap();
+    // Whoever makes a key for each attempt is a stranger all the same.
+    let strangers: Vec<bool> = keys[1..].iter().map(|key| fail(&db, Some(key))).collect();
+    assert_eq!(strangers, [true, true, true, false, false, false, false]);
+    assert!(!fail(&db, None));
+    assert!(fail(&db, Some(&keys[0])));
+    // So it is after a restart.
+    db.close().unwrap();
+    let db = fixture.open_with(options());
+    assert!(!fail(&db, Some(&keys[5])) && !fail(&db, None));
+    let known: Vec<bool> = (0..3).map(|_| fail(&db, Some(&keys[0]))).collect();
+    assert_eq!(known, [true, true, false]);
+    assert_eq!(db.verify(id, Replay::Yes).unwrap().refusals, 6);
+}
+
+#[test]
 fn the_refusal_of_a_long_input_is_answered_and_not_kept() {
     let fixture = Fixture::new();
     let db = fixture.open();

@@ -267,7 +267,7 @@ pub const CANARIES: &[Canary] = &[
         "keys in order",
         "proof_malleability",
         "object/src/credential.rs",
-        "if ⟦!self.signatures.is_sorted_by(|one, next| one.key < next.key)⟧ {",
+        "if ⟦!signatures.is_sorted_by(|one, next| one.key < next.key)⟧ {",
         "false",
     ),
     canary(

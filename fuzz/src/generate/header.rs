@@ -3,11 +3,11 @@
 //!
 //! It does not know lineages.
 
-use object::credential::{Credential, PublicKey, Signature};
+use object::credential::{Credential, Place, Proof, PublicKey, Signature};
 use object::effects::{Admission, Effects, Output, WakeChange};
 use object::hash::{
-    AdmissionHash, CodeHash, EffectsHash, GlobalsHash, InputHash, LedgerHash, MemoryRoot, ObjectId,
-    PolicyHash, RefusalHash, SchemaHash, VersionHash,
+    AdmissionHash, BatchRoot, CodeHash, EffectsHash, GlobalsHash, InputHash, LedgerHash,
+    MemoryRoot, ObjectId, PolicyHash, RefusalHash, SchemaHash, VersionHash,
 };
 use object::header::{Header, Kind};
 use object::input::{Input, Request};
@@ -75,10 +75,26 @@ pub(crate) fn input(rng: &mut StdRng) -> Input {
             key: rng.random(),
             bytes: random(rng, 64).try_into().expect("64 bytes"),
         };
-        credential.signatures = (0..count).map(signature).collect();
+        let signatures = (0..count).map(signature).collect();
+        credential.proof = match rng.random_bool(0.5) {
+            true => Proof::Signatures(signatures),
+            false => Proof::Batch(place(rng), signatures),
+        };
         credential
     });
     Input { request, time: number(rng), credential }
+}
+
+/// A place in a batch.
+fn place(rng: &mut StdRng) -> Place {
+    let count = 1 << rng.random_range(0..17);
+    let count = rng.random_range(1..=count);
+    let index = rng.random_range(0..count);
+    let place = (0..17).find_map(|steps| {
+        let path = (0..steps).map(|_| BatchRoot(rng.random())).collect();
+        Place::new(index, count, path)
+    });
+    place.expect("every leaf is some steps below the root")
 }
 
 /// Effects.

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use object::commit::Commit;
-use object::credential::{Credential, PublicKey, Signature};
+use object::credential::{Credential, Proof, PublicKey, Signature};
 use object::effects::{Admission, Effects, WakeChange, encode_globals, globals_hash};
 use object::hash::{BaseHash, CodeHash, MemoryRoot, PolicyHash, SchemaHash};
 use object::head::{Head, Outcome, Parts, genesis};
@@ -150,7 +150,7 @@ impl Author {
             let key = [rng.random_range(0..3); 32];
             admission.signers.push(PublicKey(key));
             let mut credential = Credential::new(self.nonce, time);
-            credential.signatures = vec![Signature { key, bytes: [0; 64] }];
+            credential.proof = Proof::Signatures(vec![Signature { key, bytes: [0; 64] }]);
             input.credential = Some(credential);
         }
         let mut step = Step::new(rng, &self.image, self.pages_max, &self.globals);

@@ -146,5 +146,5 @@ fn commits(rng: &mut StdRng, made: &Header, input: &Input) -> Outcome {
     }
     let credential = Input::decode(&input).map(|input| input.credential);
     let credential: Option<Credential> = must("decoding an input", credential)?;
-    hold("a credential decodes", credential.is_none_or(|it| it.signatures.len() < 5))
+    hold("a credential decodes", credential.is_none_or(|it| it.signatures().len() < 5))
 }

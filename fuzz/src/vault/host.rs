@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use object::admission::{Step, admit, authenticate};
 use object::commit::Commit;
+use object::credential::Memo;
 use object::definition::Definition;
 use object::effects::{Admission, Effects, Output, encode_globals, globals_hash};
 use object::head::{Head, Outcome, genesis};
@@ -101,7 +102,7 @@ impl Host {
         input: &Input,
         claim: Option<&Claim>,
     ) -> Result<Admission, Verdict> {
-        let signers = authenticate(&self.head, input)?;
+        let signers = authenticate(&self.head, input, &Memo::default())?;
         let claim = claim.ok_or_else(|| Verdict::native(Reason::State, ""))?;
         let after = self.after(claim);
         let step = Step {

@@ -115,7 +115,7 @@ impl Mind {
             credential.sign(&keys()[key], signed_for, request);
         }
         let (nonce, expires, parent) = (credential.nonce, credential.expires, credential.parent);
-        for &signature in &credential.signatures {
+        for &signature in credential.signatures() {
             let (object, request) = (signed_for, request.clone());
             self.made.push(Made { object, request, nonce, expires, parent, signature });
         }
@@ -124,7 +124,8 @@ impl Mind {
 
     /// What a credential is worth for this.
     fn judge(&self, credential: &Credential, object: ObjectId, request: &Request) -> Signed {
-        let Credential { nonce, expires, parent, ref signatures } = *credential;
+        let Credential { nonce, expires, parent, .. } = *credential;
+        let signatures = credential.signatures();
         let is_made = |signature: &Signature| {
             self.made.iter().any(|made| {
                 made.signature == *signature
@@ -142,18 +143,21 @@ impl Mind {
 
 /// Changes a credential without its keys.
 fn tamper(rng: &mut StdRng, credential: &mut Credential, model: &Model) {
-    let count = credential.signatures.len();
+    let count = credential.signatures().len();
     match rng.random_range(0..10) {
         0 => credential.nonce += 1,
         1 => credential.nonce = model.last_nonce() + 1,
         2 => credential.expires += 60_000,
         3 => credential.parent = Some(model.head),
         4 => credential.parent = None,
-        5 => credential.signatures.clear(),
-        6 if count > 1 => credential.signatures.swap(0, 1),
-        7 if count > 0 => credential.signatures.push(credential.signatures[0]),
+        5 => credential.signatures_mut().clear(),
+        6 if count > 1 => credential.signatures_mut().swap(0, 1),
+        7 if count > 0 => {
+            let first = credential.signatures()[0];
+            credential.signatures_mut().push(first);
+        }
         _ if count > 0 => {
-            let signature = &mut credential.signatures[rng.random_range(0..count)];
+            let signature = &mut credential.signatures_mut()[rng.random_range(0..count)];
             match rng.random_range(0..3) {
                 0 => signature.key = public(rng.random_range(0..keys().len())),
                 1 => signature.bytes[rng.random_range(0..64)] ^= 1 << rng.random_range(0..8),

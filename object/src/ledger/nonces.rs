@@ -60,6 +60,11 @@ impl Nonces {
         if kept + keys.len() > NONCES_MAX { Err(NonceProblem::Full) } else { Ok(()) }
     }
 
+    /// Whether a key signed an input that was admitted and is remembered.
+    pub fn knows(&self, key: &PublicKey) -> bool {
+        self.find(key).is_ok()
+    }
+
     /// Records that `keys` used `nonce` at `time`, and forgets what can no longer be replayed.
     pub fn record(&mut self, keys: &[PublicKey], nonce: u64, time: u64) {
         debug_assert!(self.admit(keys, nonce, time).is_ok(), "only admitted nonces are recorded");

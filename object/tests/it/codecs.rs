@@ -1,6 +1,7 @@
 //! Every encoding: there and back, flipped, cut and extended, at random, and its committed hash.
 
 use continuant_object::commit::Commit;
+use continuant_object::credential::Proof;
 use continuant_object::effects::{Admission, Effects, decode_globals, encode_globals};
 use continuant_object::header::{HEADER_BYTES, Header};
 use continuant_object::image::BaseImage;
@@ -22,7 +23,7 @@ struct Codec {
     again: fn(&[u8]) -> Result<Vec<u8>, Error>,
 }
 
-const CODECS: [Codec; 11] = [
+const CODECS: [Codec; 12] = [
     Codec {
         name: "version header",
         sample: |source| samples::header(source).encode().to_vec(),
@@ -40,6 +41,11 @@ const CODECS: [Codec; 11] = [
     Codec {
         name: "input",
         sample: |source| samples::input(source).encode(),
+        again: |bytes| Ok(Input::decode(bytes)?.encode()),
+    },
+    Codec {
+        name: "batched input",
+        sample: |source| samples::batched(source).encode(),
         again: |bytes| Ok(Input::decode(bytes)?.encode()),
     },
     Codec {
@@ -249,7 +255,7 @@ fn an_input_is_within_its_limits_exactly_when_it_is_taken_back() {
             let mut credential = samples::credential(&mut source);
             let signature =
                 continuant_object::credential::Signature { key: [1; 32], bytes: [2; 64] };
-            credential.signatures = vec![signature; signatures];
+            credential.proof = Proof::Signatures(vec![signature; signatures]);
             let input = Input { request: request.clone(), time: 1, credential: Some(credential) };
             let within = within && signatures <= SIGNATURES_MAX;
             assert_eq!(input.validate().is_ok(), within, "{:?}", input.validate());
@@ -287,6 +293,7 @@ fn encodings_are_those_of_format_version_1() {
         version header 89c064437e4cb6e45e4f2d8792c623071ae254af1d0dea45649790964990c1fb
         commit         a7893df06412c207bf916081e816763cb592b945bbf2864d31a7e2e7c552c54e
         input          458a99e94cdd8bce5fb340786492987ae88b521b617bcf868cb710a9375f7a12
+        batched input  e8162343d9e02c39e61df067481716334933301801acb2bb3b2081d587fc5055
         effects        b550239aedcc528550b7f054351ae185cfafb33a00afd90da8f4247fb80a02f7
         admission      90b17ec8f6c771cb85d255e8d10685cb37021cdc40e13c035f93c88c8de8368e
         globals        66ced97b773db1f4f6b7f0a0497e97b2f25b5e9744dbc415095f2e0168d8f8e4

@@ -15,10 +15,13 @@ use continuant_object::{Error, ErrorKind};
 use expect_test::expect;
 
 use crate::schema::generate::Source;
-use crate::workshop::{lineage, run};
+use crate::workshop::{batched, lineage, run};
 
 /// Version 1: calls, direct writes, a cycle, signatures and refusals.
 const VERSION_1: &[u8] = include_bytes!("../fixtures/version-1.continuant");
+
+/// Version 1: inputs of batches.
+const BATCHES: &[u8] = include_bytes!("../fixtures/batches.continuant");
 
 /// The sections of a capsule, or where it is damaged.
 fn sections(capsule: &[u8]) -> Result<Vec<(SectionKind, &[u8])>, String> {
@@ -115,6 +118,25 @@ fn the_capsule_of_version_1_is_made_the_same_today() {
     run(|| {
         let capsule = lineage().capsule();
         assert!(capsule == VERSION_1);
+    });
+}
+
+#[test]
+fn the_capsule_of_batches_verifies_and_is_made_the_same_today() {
+    run(|| {
+        let verifier = verify(BATCHES).unwrap();
+        let head = verifier.head();
+        let found = format!(
+            "object {}\nversion {} {}\nrefusals {}\n",
+            head.id, head.header.seq, head.hash, head.refusal_count
+        );
+        expect![[r#"
+            object 891e933aa44faa09c5e0f3fd54e93899583ef9890afafdd2b234829999f14a98
+            version 3 16186cd76c052ec568405a064700bd282ed55dfb793ac17f3ee81e3ff06d5a0d
+            refusals 1
+        "#]]
+        .assert_eq(&found);
+        assert!(batched().capsule() == BATCHES);
     });
 }
 

@@ -89,8 +89,10 @@ fn walk(heading: &str, bytes: &[u8]) -> Vec<Field> {
                 assert_eq!(row[0].parse(), Ok(walk.at), "offset of {}", row[2]);
                 1
             }
-            Some((name, value)) => {
-                u64::from(walk.numbers.get(name) == Some(&value.parse::<u64>().unwrap()))
+            Some((name, values)) => {
+                let found = walk.numbers.get(name);
+                let mut values = values.split(", ").map(|value| value.parse::<u64>().unwrap());
+                u64::from(values.any(|value| found == Some(&value)))
             }
             None if row[0].is_empty() => 1,
             None => {

@@ -1,6 +1,7 @@
 //! The public API of the crate, as a caller sees it.
 //!
 //! - `admission`: each native reason, and what a signature is bound to.
+//! - `batch`: inputs that are signed together.
 //! - `code`: what is read out of modules, whole and damaged.
 //! - `codecs`: every encoding there and back, flipped, cut and extended; the committed hashes.
 //! - `fixtures`: the committed capsules of every version of the format.
@@ -19,6 +20,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on stops where it is")]
 
 mod admission;
+mod batch;
 mod code;
 mod codecs;
 mod fixtures;

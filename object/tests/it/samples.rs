@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use continuant_object::commit::Commit;
-use continuant_object::credential::{Credential, PublicKey, Signature};
+use continuant_object::credential::{Batch, Credential, PublicKey, Signature};
 use continuant_object::effects::{Admission, Effects, Output, WakeChange};
 use continuant_object::hash::*;
 use continuant_object::header::{Header, Kind};
@@ -121,7 +121,7 @@ pub(crate) fn credential(source: &mut Source) -> Credential {
     let mut credential = Credential::new(number(source), number(source));
     credential.parent = (source.below(2) == 0).then(|| VersionHash(array(source)));
     for _ in 0..source.below(4) {
-        credential.signatures.push(Signature { key: array(source), bytes: array(source) });
+        credential.signatures_mut().push(Signature { key: array(source), bytes: array(source) });
     }
     credential
 }
@@ -130,6 +130,20 @@ pub(crate) fn input(source: &mut Source) -> Input {
     let request = request(source);
     let credential = (source.below(2) == 0).then(|| credential(source));
     Input { request, time: number(source), credential }
+}
+
+/// An input of a batch.
+pub(crate) fn batched(source: &mut Source) -> Input {
+    let mut batch = Batch::new();
+    let count = 1 + source.below(40);
+    for _ in 0..count {
+        batch.push(ObjectId(array(source)), &request(source), credential(source));
+    }
+    let mut credential = batch.sign(&[]).unwrap().swap_remove(source.below(count));
+    for _ in 0..source.below(4) {
+        credential.signatures_mut().push(Signature { key: array(source), bytes: array(source) });
+    }
+    Input { request: request(source), time: number(source), credential: Some(credential) }
 }
 
 pub(crate) fn effects(source: &mut Source) -> Effects {

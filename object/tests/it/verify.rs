@@ -10,14 +10,14 @@ use continuant_object::ErrorKind;
 use continuant_object::commit::Commit;
 use continuant_object::effects::{Effects, WakeChange};
 use continuant_object::header::Header;
-use continuant_object::input::Request;
+use continuant_object::input::{Input, Request};
 use continuant_object::limits::PAGE_BYTES;
 use continuant_object::memory::{Memory, Tree};
 use continuant_object::refusal::Refusal;
 use continuant_object::schema::Value;
 use expect_test::expect;
 
-use crate::workshop::{Parts, Ran, Record, STATE, Workshop, key, lineage, run};
+use crate::workshop::{Parts, Ran, Record, STATE, Workshop, batched, key, lineage, run};
 
 /// The signed call, the signed write, the write without a signature, and the cycle of `lineage`.
 const CALL: usize = 2;
@@ -44,6 +44,34 @@ fn an_honest_lineage_holds() {
         assert_eq!(verifier.globals(), [7, 9]);
         assert_eq!(Tree::of(image).root(), shop.head.header.memory_root);
         assert_eq!(image.bytes_count(), 6 * PAGE_BYTES as u64);
+    });
+}
+
+#[test]
+fn an_input_of_a_batch_that_is_forged_is_refused() {
+    run(|| {
+        let shop = batched();
+        assert_eq!(*shop.verify(&shop.records).unwrap().head(), shop.head);
+        assert_eq!((shop.head.header.seq, shop.head.refusal_count), (3, 1));
+        for at in 1..shop.records.len() {
+            let mut records = shop.records[..=at].to_vec();
+            let change = |input: &mut Input| {
+                input.credential.as_mut().unwrap().signatures_mut()[0].bytes[9] ^= 1
+            };
+            match &mut records[at] {
+                Record::Commit(parts) => {
+                    change(&mut parts.input);
+                    parts.header.input = parts.input.hash();
+                }
+                Record::Refusal(refusal) => {
+                    let mut input = Input::decode(&refusal.input).unwrap();
+                    change(&mut input);
+                    refusal.input = input.encode();
+                }
+            }
+            let error = shop.verify(&records).unwrap_err().to_string();
+            assert!(error.contains("does not verify"), "{at}: {error}");
+        }
     });
 }
 

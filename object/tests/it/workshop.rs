@@ -6,11 +6,12 @@ use std::sync::Arc;
 use continuant_object::admission::{Step, admit, authenticate};
 use continuant_object::capsule::{Chain, HEAD, SectionKind};
 use continuant_object::commit::Commit;
-use continuant_object::credential::{Credential, SigningKey};
+use continuant_object::credential::{Batch, Credential, Memo, SigningKey};
 use continuant_object::definition::Definition;
 use continuant_object::effects::{
     Admission, Effects, decode_globals, encode_globals, globals_hash,
 };
+use continuant_object::hash::ObjectId;
 use continuant_object::head::{Head, Outcome, genesis};
 use continuant_object::header::Header;
 use continuant_object::image::{BaseImage, Image};
@@ -234,7 +235,7 @@ impl Workshop {
     }
 
     fn decide(&mut self, input: &Input, mut ran: Ran) -> Result<(), Verdict> {
-        let signers = authenticate(&self.head, input)?;
+        let signers = authenticate(&self.head, input, &Memo::default())?;
         if let Request::Write { fields } = &input.request {
             let pages = write::apply(&self.definition, &self.image, fields).unwrap();
             ran.pages = pages.iter().map(|(index, page)| (*index, **page)).collect();
@@ -378,6 +379,42 @@ fn outcome<'a>(
         parts: definition.parts(),
         tracked: definition.policy.tracked(),
     }
+}
+
+/// A lineage of inputs that were signed together, beside one of another object: a call, a refusal
+/// by the policy, a direct write and a call by two keys.
+pub(crate) fn batched() -> Workshop {
+    let mut shop = Workshop::new();
+    let at = |shop: &Workshop, request: Request, seconds: u64| {
+        let time = START + 1000 * seconds;
+        (Input { time, ..shop.input(request) }, Credential::new(seconds, time + 60_000))
+    };
+    let count =
+        |shop: &Workshop, count: u64| Request::Write { fields: vec![shop.field("count", count)] };
+    let first = [
+        at(&shop, shop.add(7).request, 1),
+        at(&shop, count(&shop, 2000), 2),
+        at(&shop, count(&shop, 8), 3),
+    ];
+    let second = [at(&shop, shop.add(1).request, 4)];
+    let (one, two) = (key(1), key(2));
+    let signed: [(&[_], &[&SigningKey]); 2] = [(&first, &[&one]), (&second, &[&one, &two])];
+    for (inputs, keys) in signed {
+        let mut batch = Batch::new();
+        for (input, credential) in inputs {
+            batch.push(shop.head.id, &input.request, credential.clone());
+        }
+        batch.push(ObjectId([7; 32]), &Request::Cycle, Credential::new(1, 2));
+        for ((input, _), credential) in inputs.iter().zip(batch.sign(keys).unwrap()) {
+            let input = Input { credential: Some(credential), ..input.clone() };
+            let ran = match &input.request {
+                Request::Call { .. } => shop.counted(shop.head.header.seq + 7),
+                _ => Ran::default(),
+            };
+            let _ = shop.step(input, ran);
+        }
+    }
+    shop
 }
 
 /// A lineage with a record of every kind: calls, direct writes, a cycle, signatures and refusals.

@@ -1,7 +1,7 @@
 //! Credentials: of one that verifies, no other bytes do that somebody without the key can make; and
 //! keys and points that belong to everybody verify nothing.
 
-use object::credential::{Credential, Signature, SigningKey};
+use object::credential::{Credential, Memo, Signature, SigningKey};
 use object::hash::{ObjectId, VersionHash};
 use object::input::Request;
 use rand::RngExt;
@@ -47,7 +47,8 @@ pub(super) fn run(rng: &mut StdRng) -> Result<u64, String> {
     let keys: Vec<SigningKey> =
         (0..rng.random_range(1..4)).map(|_| SigningKey::from_secret(&rng.random())).collect();
     keys.iter().for_each(|key| credential.sign(key, object, &request));
-    let found = must("verifying what was signed", credential.verify(object, &request))?;
+    let found =
+        must("verifying what was signed", credential.verify(object, &request, &Memo::default()))?;
     let mut expected: Vec<_> = keys.iter().map(SigningKey::public).collect();
     expected.sort();
     equal("who signed", &expected, &found)?;
@@ -66,7 +67,7 @@ pub(super) fn run(rng: &mut StdRng) -> Result<u64, String> {
 }
 
 fn refutes(what: &str, credential: &Credential, object: ObjectId, request: &Request) -> Outcome {
-    let verified = credential.verify(object, request);
+    let verified = credential.verify(object, request, &Memo::default());
     hold(format_args!("{what} does not verify: {credential:?}, {verified:?}"), verified.is_err())
 }
 
@@ -78,8 +79,8 @@ fn alter(
     keys: &[SigningKey],
 ) -> (&'static str, Credential) {
     let mut other = credential.clone();
-    let at = rng.random_range(0..other.signatures.len());
-    let signature = &mut other.signatures[at];
+    let at = rng.random_range(0..other.signatures().len());
+    let signature = &mut other.signatures_mut()[at];
     let what = match rng.random_range(0..12) {
         0 | 1 => {
             add(&mut signature.bytes[32..], &ORDER);
@@ -103,24 +104,24 @@ fn alter(
         }
         6 => {
             let again = *signature;
-            other.signatures.insert(at, again);
+            other.signatures_mut().insert(at, again);
             "a credential with a signature twice"
         }
         7 => {
-            other.signatures.reverse();
+            other.signatures_mut().reverse();
             "a credential with signatures in another order"
         }
         8 => {
             let stranger = SigningKey::from_secret(&rng.random());
             signature.key = stranger.public().0;
-            other.signatures.sort_by_key(|signature| signature.key);
+            other.signatures_mut().sort_by_key(|signature| signature.key);
             "a signature of somebody else"
         }
         9 => {
             let mut apart = Credential::new(other.nonce.wrapping_add(1), other.expires);
             apart.sign(&keys[0], ObjectId(rng.random()), &Request::Cycle);
-            other.signatures[0] = apart.signatures[0];
-            other.signatures.sort_by_key(|signature| signature.key);
+            other.signatures_mut()[0] = apart.signatures()[0];
+            other.signatures_mut().sort_by_key(|signature| signature.key);
             "a signature of something else"
         }
         10 => {
@@ -145,7 +146,7 @@ fn nobody(rng: &mut StdRng) -> Credential {
         true => 0,
         false => rng.random_range(0..SMALL.len()),
     }));
-    credential.signatures = vec![Signature { key, bytes }];
+    *credential.signatures_mut() = vec![Signature { key, bytes }];
     credential
 }
 

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use continuant_object::capsule::{Chain, HEAD, SectionKind};
 use continuant_object::commit::Commit;
-use continuant_object::credential::{Credential, PublicKey};
+use continuant_object::credential::{Credential, Proof, PublicKey, batch_signed_bytes};
 use continuant_object::effects::{WakeChange, encode_globals};
-use continuant_object::hash::VersionHash;
+use continuant_object::hash::{BatchRoot, VersionHash};
 use continuant_object::header::Header;
 use continuant_object::image::BaseImage;
 use continuant_object::input::{Input, Request};
@@ -23,6 +23,7 @@ pub(super) const TABLES: &[&str] = &[
     "Commit",
     "Input",
     "Signed bytes",
+    "Batch",
     "Effects",
     "Admission",
     "Globals",
@@ -133,9 +134,15 @@ fn credential_fields(credential: &Credential) -> Vec<(&'static str, Vec<u8>)> {
         ("nonce", number(credential.nonce)),
         ("expires", number(credential.expires)),
         ("parent", credential.parent.unwrap_or(VersionHash::NONE).0.to_vec()),
-        ("signatures", count(credential.signatures.len())),
     ];
-    for signature in &credential.signatures {
+    if let Proof::Batch(place, _) = &credential.proof {
+        expected.push(("leaf", place.index().to_le_bytes().to_vec()));
+        expected.push(("leaves", place.count().to_le_bytes().to_vec()));
+        expected.push(("steps", count(place.path().len())));
+        expected.extend(place.path().iter().map(|node| ("neighbour", node.0.to_vec())));
+    }
+    expected.push(("signatures", count(credential.signatures().len())));
+    for signature in credential.signatures() {
         expected.push(("key", signature.key.to_vec()));
         expected.push(("signature", signature.bytes.to_vec()));
     }
@@ -145,9 +152,10 @@ fn credential_fields(credential: &Credential) -> Vec<(&'static str, Vec<u8>)> {
 #[test]
 fn input() {
     let mut source = Source::random();
-    for round in 0..5 * ROUNDS {
-        let input = match round % 5 {
+    for round in 0..8 * ROUNDS {
+        let input = match round % 8 {
             0 => samples::amendment(&mut source),
+            1..4 => samples::batched(&mut source),
             _ => samples::input(&mut source),
         };
         let mut expected = vec![("version", vec![1]), ("time", number(input.time))];
@@ -174,7 +182,12 @@ fn input() {
                 expected.extend(blob("policy bytes", "policy", policy));
             }
         }
-        expected.push(("is signed", vec![u8::from(input.credential.is_some())]));
+        let tag = match input.credential.as_ref().map(|credential| &credential.proof) {
+            None => 0,
+            Some(Proof::Signatures(_)) => 1,
+            Some(Proof::Batch(..)) => 2,
+        };
+        expected.push(("is signed", vec![tag]));
         if let Some(credential) = &input.credential {
             expected.extend(credential_fields(credential));
         }
@@ -208,6 +221,23 @@ fn signed_bytes() {
             ("request", request.to_vec()),
         ];
         check("Signed bytes", body, expected);
+    }
+    let kind = line.split(' ').nth(2).unwrap();
+    assert_eq!(line.split(' ').nth(1).unwrap(), kind.len().to_string());
+    assert!(document().contains(&format!("of the type `{kind}`")));
+}
+
+#[test]
+fn batch() {
+    let mut source = Source::random();
+    let line = document().lines().filter(|line| line.starts_with("DSSEv1 ")).nth(1).unwrap();
+    for _ in 0..ROUNDS {
+        let (root, leaves) = (BatchRoot(samples::array(&mut source)), source.bits() as u32);
+        let bytes = batch_signed_bytes(root, leaves);
+        let (head, body) = bytes.split_at(bytes.len() - 36);
+        assert_eq!(std::str::from_utf8(head).unwrap(), line.replace("<body>", ""));
+        let expected = vec![("root", root.0.to_vec()), ("leaves", leaves.to_le_bytes().to_vec())];
+        check("Batch", body, expected);
     }
     let kind = line.split(' ').nth(2).unwrap();
     assert_eq!(line.split(' ').nth(1).unwrap(), kind.len().to_string());

@@ -24,7 +24,7 @@ fn hashes() {
         };
     }
     let known = hashes!(ObjectId VersionHash MemoryRoot CodeHash SchemaHash PolicyHash BaseHash
-        InputHash EffectsHash AdmissionHash GlobalsHash LedgerHash RefusalHash);
+        InputHash EffectsHash AdmissionHash GlobalsHash LedgerHash RefusalHash LeafHash BatchRoot);
     let rows = rows("Hashes", ["Hash", "Context", "Of"]);
     assert_eq!(rows.len(), known.len());
     for ([name, context, _], (known, of)) in rows.iter().zip(known) {
@@ -126,8 +126,8 @@ fn limits() {
         SCHEMA_WORDS_MAX SCHEMA_NESTING_MAX METHODS_MAX FIELDS_MAX FLAGS_MAX TYPE_DEPTH_MAX
         TYPE_PARTS_MAX STATE_BYTES_MAX STATE_VALUES_MAX FLAT_PARAMS_MAX POLICY_BYTES_MAX
         POLICY_ENCODED_MAX PAYLOAD_BYTES_MAX PAYLOAD_VALUES_MAX FUEL_MAX NAME_BYTES_MAX WRITES_MAX
-        PATH_BYTES_MAX SIGNATURES_MAX OUTPUTS_MAX EFFECTS_BYTES_MAX SEQ_MAX RULES_MAX NONCES_MAX
-        PAST_ACTIONS_MAX PAST_RECENT_MAX EXPIRY_MS_MAX POLICY_TOKENS_MAX POLICY_NESTING_MAX
+        PATH_BYTES_MAX SIGNATURES_MAX BATCH_INPUTS_MAX OUTPUTS_MAX EFFECTS_BYTES_MAX SEQ_MAX RULES_MAX
+        NONCES_MAX PAST_ACTIONS_MAX PAST_RECENT_MAX EXPIRY_MS_MAX POLICY_TOKENS_MAX POLICY_NESTING_MAX
         POLICY_OPERATORS_MAX POLICY_DEPTH_MAX POLICY_LITERAL_BYTES_MAX POLICY_ATTRIBUTES_MAX
         POLICY_SET_ITEMS_MAX POLICY_TEXT_BYTES_MAX POLICY_CONTEXT_BYTES_MAX
     };

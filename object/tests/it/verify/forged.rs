@@ -166,7 +166,7 @@ fn a_call_that_is_forged_is_refused() {
     );
     check(
         CALL,
-        |parts| credential(parts).signatures.clear(),
+        |parts| credential(parts).signatures_mut().clear(),
         expect!["admission of version 2: expected a permit, found credential: no signature"],
     );
     check(
@@ -310,7 +310,7 @@ fn a_direct_write_with_a_forged_request_is_refused() {
     );
     check(
         SIGNED,
-        |parts| credential(parts).signatures.truncate(1),
+        |parts| credential(parts).signatures_mut().truncate(1),
         expect![[r#"
         admission of version 3: expected Admission { signers:
             [PublicKey(813977..)],
@@ -321,14 +321,14 @@ fn a_direct_write_with_a_forged_request_is_refused() {
     );
     check(
         SIGNED,
-        |parts| credential(parts).signatures.swap(0, 1),
+        |parts| credential(parts).signatures_mut().swap(0, 1),
         expect![[r#"
             admission of version 3: expected a permit, found credential: keys are not
                 distinct and ascending"#]],
     );
     check(
         SIGNED,
-        |parts| credential(parts).signatures[0].bytes[0] ^= 1,
+        |parts| credential(parts).signatures_mut()[0].bytes[0] ^= 1,
         expect![[r#"
             admission of version 3: expected a permit, found credential: the signature of
                 813977.. does not

@@ -1,0 +1,68 @@
+//! Whose refusals an object has on record, so that nobody fills the room that there is for them.
+//!
+//! It is told of refusals and does not decide on anything. It says nothing that must be the same on
+//! every host: how many refusals are kept is each database's own business.
+
+use std::collections::HashMap;
+
+use object::credential::PublicKey;
+use object::head::Head;
+use object::input::{Input, Request};
+use object::refusal::Reason;
+use storage::Store;
+
+use crate::error::Result;
+
+/// Whom a refusal is counted for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Refuser {
+    /// The object's own cycle.
+    Itself,
+    /// The holder of a key by which something was admitted lately.
+    Known(PublicKey),
+    /// Everyone else: keys cost nothing to make, and what somebody else signed to send again.
+    Stranger,
+}
+
+/// How many refusals are on record, by whom they are counted for.
+#[derive(Debug)]
+pub(crate) struct Refusers(HashMap<Refuser, u64>);
+
+impl Refuser {
+    /// Whom the refusal of an input for a reason is counted for.
+    pub(crate) fn of(head: &Head, input: &Input, reason: Reason) -> Refuser {
+        let key = input.credential.iter().flat_map(|it| it.signatures()).next();
+        match key.map(|signature| PublicKey(signature.key)) {
+            _ if input.request == Request::Cycle => Refuser::Itself,
+            Some(key) if !reason.is_native() && head.ledger.nonces.knows(&key) => {
+                Refuser::Known(key)
+            }
+            _ => Refuser::Stranger,
+        }
+    }
+}
+
+impl Refusers {
+    /// Those of an object, read from the refusals on record.
+    pub(crate) fn read(store: &Store, head: &Head) -> Result<Refusers> {
+        let mut refusers = Refusers(HashMap::new());
+        if head.refusal_count > 0 {
+            for refusal in store.refusals(head.id)? {
+                let refusal = refusal?;
+                let input = Input::decode(&refusal.input)?;
+                refusers.add(Refuser::of(head, &input, refusal.verdict.reason));
+            }
+        }
+        Ok(refusers)
+    }
+
+    /// How many are counted for somebody.
+    pub(crate) fn count(&self, refuser: Refuser) -> u64 {
+        self.0.get(&refuser).copied().unwrap_or_default()
+    }
+
+    /// Counts one more.
+    pub(crate) fn add(&mut self, refuser: Refuser) {
+        *self.0.entry(refuser).or_default() += 1;
+    }
+}
