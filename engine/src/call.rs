@@ -176,8 +176,8 @@ impl<'a> Call<'a> {
         terms.post(input)
     }
 
-    /// The input, with its credential; last nonces that are locked for it stay so in `nonces`, which
-    /// is kept until the input is posted.
+    /// The input, with its credential; last nonces that are locked for it stay so in `nonces`,
+    /// which is kept until the input is posted.
     fn input(self, nonces: &mut Option<Nonces<'a>>) -> Result<(Terms<'a>, Input)> {
         let Call { request, keys, terms } = self;
         let request = request?;

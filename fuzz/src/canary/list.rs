@@ -67,7 +67,7 @@ pub const CANARIES: &[Canary] = &[
         "signatures",
         "admission_soundness",
         "object/src/credential.rs",
-        "⟦verifying\n                .verify_strict(&bytes, &claimed)⟧",
+        "⟦verifying\n            .verify_strict(&bytes, &claimed)⟧",
         "Ok::<(), ed25519_dalek::SignatureError>(())",
     ),
     canary(
@@ -260,7 +260,7 @@ pub const CANARIES: &[Canary] = &[
         "strict signatures",
         "proof_malleability",
         "object/src/credential.rs",
-        "⟦verifying\n                .verify_strict(&bytes, &claimed)⟧",
+        "⟦verifying\n            .verify_strict(&bytes, &claimed)⟧",
         "ed25519_dalek::Verifier::verify(&verifying, &bytes, &claimed)",
     ),
     canary(
