@@ -55,6 +55,17 @@ fn a_policy_is_printed_as_it_was_given() {
 }
 
 #[test]
+fn a_policy_has_the_hash_that_it_is_shown_by() {
+    let terminal = Terminal::with_visits();
+    let shown: serde_json::Value =
+        serde_json::from_str(&terminal.run("--json show visits").done()).unwrap();
+    let hash = shown["policy"].as_str().unwrap();
+    assert_eq!(terminal.run("policy hash policy.cedar").done(), format!("{hash}\n"));
+    let json = terminal.run("--json policy hash policy.cedar").done();
+    assert_eq!(json, format!("{{\"policy\":\"{hash}\"}}\n"));
+}
+
+#[test]
 fn words_are_typed_by_the_schema() {
     let terminal = Terminal::with_visits();
     for (word, label) in [("42", "42"), ("true", "true"), ("\"42\"", "42"), ("null", "null")] {

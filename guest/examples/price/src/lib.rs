@@ -8,8 +8,9 @@
 //! ```sh
 //! continuant key new one.key
 //! continuant key new two.key
-//! continuant create guest/objects/price.wasm "[\"$(continuant key show one.key)\", \
-//!     \"$(continuant key show two.key)\"]" --policy guest/examples/price/policy.cedar --name gold
+//! key() { continuant key show $1.key | awk '/^public/ { print $2 }'; }
+//! continuant create guest/objects/price.wasm "[\"$(key one)\", \"$(key two)\"]" \
+//!     --policy guest/examples/price/policy.cedar --name gold
 //! continuant call gold observe 4000 --sign one.key
 //! continuant call gold quote                      # refused: one feed in the last minute, not two
 //! continuant call gold observe 4010 --sign two.key

@@ -7,7 +7,7 @@
 //!
 //! ```sh
 //! for name in ada ben cyd dan eve; do continuant key new $name.key; done
-//! key() { continuant key show $1.key; }
+//! key() { continuant key show $1.key | awk '/^public/ { print $2 }'; }
 //! continuant create guest/objects/vault.wasm "[\"$(key ada)\", \"$(key ben)\", \"$(key cyd)\"]" \
 //!     --policy guest/examples/vault/policy.cedar --name vault
 //! continuant call vault deposit 1000
