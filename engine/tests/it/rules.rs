@@ -146,6 +146,18 @@ fn the_vault_is_an_object() {
 }
 
 #[test]
+fn both_policies_are_compiled_whole() {
+    let fixture = Fixture::new();
+    let db = fixture.open();
+    for name in ["price", "vault"] {
+        let id = db.create(code(name, name).args(args![keys(&[ADA, BEN, CYD])])).unwrap();
+        let definition = db.snapshot(id).unwrap().definition().clone();
+        let uncompiled: Vec<_> = definition.policy.uncompiled().collect();
+        assert!(uncompiled.is_empty(), "{name}: {uncompiled:?}");
+    }
+}
+
+#[test]
 fn a_price_is_quoted_after_two_feeds_within_a_minute() {
     let fixture = Fixture::new();
     let db = fixture.open();
