@@ -24,9 +24,9 @@
 //! field is zero, empty or none. `cycle`, if there is one, runs when the object's wake is due.
 //!
 //! A field is an integer, a float, a `bool`, a `char`, an array of such, a [`Maybe`], or a struct
-//! or fieldless enum of the same module; [`Bytes`] and [`Text`] are fields of the state itself. A
-//! parameter or result is one of those scalars, structs or enums, `Option` of one, `&str` or
-//! `&[u8]`. What else there is becomes an error at compile time.
+//! or fieldless enum of the same module; [`Bytes`], [`Text`] and [`Texts`] are fields of the state
+//! itself. A parameter or result is one of those scalars, structs or enums, `Option` of one, `&str`
+//! or `&[u8]`; a parameter also `&[Str]`. What else there is becomes an error at compile time.
 //!
 //! Arithmetic wraps or traps as the profile says that the object is compiled with; whether a number
 //! may be what it is, is for the policy to say.
@@ -46,6 +46,7 @@ mod field;
 mod host;
 #[doc(hidden)]
 pub mod object;
+mod texts;
 
 pub use bytes::{Bytes, Text};
 pub use field::{Field, Maybe};
@@ -66,3 +67,4 @@ pub use host::{emit, now, sleep, trap, wake};
 /// }
 /// ```
 pub use macros::object;
+pub use texts::{Str, Texts};

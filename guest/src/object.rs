@@ -11,6 +11,7 @@ use core::{ptr, slice};
 
 pub use crate::bytes::Buffer;
 use crate::host::trap;
+pub use crate::texts::{Room, list as texts};
 
 /// An object: its state record, and what comes behind it.
 #[derive(Debug)]

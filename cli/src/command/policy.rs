@@ -1,9 +1,11 @@
-//! `policy`: changes the policy that an object carries, and says beforehand what that would mean.
+//! `policy`: changes the policy that an object carries, says beforehand what that would mean, and
+//! names a policy by its hash.
 
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use continuant::Rehearsal;
+use continuant::object::policy;
 use serde_json::json;
 
 use super::call::Signing;
@@ -15,11 +17,19 @@ use crate::receipt;
 use crate::session::{self, Session};
 use crate::table::grouped;
 
-/// Change the policy that an object carries, or see what a change would mean
+/// Change the policy that an object carries, see what a change would mean, or name a policy
 #[derive(Debug, Subcommand)]
 pub(crate) enum Policy {
     Check(Check),
     Amend(Amend),
+    Hash(Hash),
+}
+
+/// Print the hash of a policy, by which a rule knows it: `context.policy`
+#[derive(Debug, Args)]
+pub(crate) struct Hash {
+    /// The policy, as Cedar text
+    policy: PathBuf,
 }
 
 /// Say what another policy would have said of the versions on record
@@ -63,6 +73,7 @@ impl Policy {
         match self {
             Policy::Check(check) => check.run(session, printer),
             Policy::Amend(amend) => amend.run(session, printer),
+            Policy::Hash(hash) => hash.run(printer),
         }
     }
 }
@@ -132,5 +143,15 @@ impl Amend {
             let receipt = self.signing.wait(amend, &keys)?;
             receipt::print(&receipt, printer)
         })
+    }
+}
+
+impl Hash {
+    fn run(self, printer: &mut Printer) -> Result<()> {
+        let hash = policy::Policy::hash_of(&read_policy(&self.policy)?).to_string();
+        if printer.is_json() {
+            return printer.document(&json!({ "policy": hash }));
+        }
+        printer.line(&hash)
     }
 }

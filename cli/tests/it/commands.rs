@@ -68,8 +68,7 @@ fn calls_are_made_under_one_signature() {
     terminal.write("bad.jsonl", "[\"visits\", \"increment\", 2]\n[\"visits\", \"increment\"]\n");
     terminal.write("worse.jsonl", "{}");
     let shown = terminal.run("batch calls.jsonl --sign owner.key");
-    expect![""]
-    .assert_eq(&hide_ids(&shown.stdout));
+    expect![""].assert_eq(&hide_ids(&shown.stdout));
     assert!(shown.stderr.ends_with("refused: forbidden by limit\n"), "{}", shown.stderr);
     assert_eq!(shown.code, Some(3));
     let shown = terminal.run("--json batch calls.jsonl --sign owner.key");
@@ -106,6 +105,17 @@ fn a_policy_is_printed_as_it_was_given() {
     let terminal = Terminal::with_visits();
     let text = std::fs::read_to_string(terminal.path("policy.cedar")).unwrap();
     assert_eq!(terminal.run("show visits --policy").done(), text);
+}
+
+#[test]
+fn a_policy_has_the_hash_that_it_is_shown_by() {
+    let terminal = Terminal::with_visits();
+    let shown: serde_json::Value =
+        serde_json::from_str(&terminal.run("--json show visits").done()).unwrap();
+    let hash = shown["policy"].as_str().unwrap();
+    assert_eq!(terminal.run("policy hash policy.cedar").done(), format!("{hash}\n"));
+    let json = terminal.run("--json policy hash policy.cedar").done();
+    assert_eq!(json, format!("{{\"policy\":\"{hash}\"}}\n"));
 }
 
 #[test]

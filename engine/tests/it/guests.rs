@@ -18,7 +18,7 @@ use crate::objects::{Fixture, START};
 #[path = "../../../guest/assemble.rs"]
 mod assemble;
 
-const MINUTE: u64 = 60_000;
+pub(crate) const MINUTE: u64 = 60_000;
 /// [`START`] in minutes since 1970.
 const DAWN: u64 = START / MINUTE;
 
@@ -30,17 +30,17 @@ fn wasm(name: &str) -> Vec<u8> {
     std::fs::read(guest(&format!("objects/{name}.wasm"))).unwrap()
 }
 
-fn policy(folder: &str) -> String {
+pub(crate) fn policy(folder: &str) -> String {
     std::fs::read_to_string(guest(&format!("examples/{folder}/policy.cedar"))).unwrap()
 }
 
-fn code(name: &str, folder: &str) -> Code {
+pub(crate) fn code(name: &str, folder: &str) -> Code {
     Code::wasm(wasm(name)).unwrap().policy(policy(folder))
 }
 
 /// Checks what a module says of itself, and that its policy fits its schema.
 #[track_caller]
-fn check_facts(name: &str, folder: &str, expected: Expect) {
+pub(crate) fn check_facts(name: &str, folder: &str, expected: Expect) {
     let (wasm, policy) = (wasm(name), policy(folder));
     let module = instrument(&wasm, &Limits::default()).unwrap();
     let thread = std::thread::Builder::new().stack_size(continuant::object::policy::STACK_BYTES);
@@ -245,7 +245,7 @@ fn the_lamp_is_what_its_text_says() {
 
 #[test]
 fn no_module_says_where_or_by_what_it_was_compiled() {
-    for name in ["counter", "aircraft", "parcel", "meter", "lamp"] {
+    for name in ["counter", "aircraft", "parcel", "meter", "lamp", "price", "vault"] {
         let wasm = wasm(name);
         assert!(wasm.len() < 2560, "{name} has {} bytes", wasm.len());
         for payload in wasmparser::Parser::new(0).parse_all(&wasm) {
@@ -258,7 +258,7 @@ fn no_module_says_where_or_by_what_it_was_compiled() {
 
 /// Checks that an input was refused, and by which rules.
 #[track_caller]
-fn check_refused(result: continuant::Result<Receipt>, reason: Reason, rules: &[&str]) {
+pub(crate) fn check_refused(result: continuant::Result<Receipt>, reason: Reason, rules: &[&str]) {
     let error = result.unwrap_err();
     let verdict = error.refusal().unwrap_or_else(|| panic!("{error}"));
     assert_eq!(verdict.reason, reason);

@@ -10,7 +10,7 @@ use proc_macro2::TokenStream;
 use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::{Ident, Item, ItemMod};
 
-use crate::model::{Method, Model, buffer, here};
+use crate::model::{Method, Model, here};
 use crate::types::{Record, Type, sequence};
 use crate::wit;
 
@@ -134,10 +134,9 @@ fn layouts(model: &Model) -> TokenStream {
 /// The object itself, and the only way into it.
 fn behind(model: &Model) -> TokenStream {
     let buffers = model.state.fields.iter().filter_map(|field| {
-        buffer(&field.ty).map(|count| (&field.ident, format_ident!("of_{}", field.ident), count))
+        buffer(&field.ty).map(|ty| (&field.ident, (format_ident!("of_{}", field.ident), ty)))
     });
-    let (names, (places, counts)): (Vec<_>, (Vec<_>, Vec<_>)) =
-        buffers.map(|(name, place, count)| (name, (place, count))).unzip();
+    let (names, (places, types)): (Vec<_>, (Vec<_>, Vec<_>)) = buffers.unzip();
     let argument_bytes = match model.methods.iter().any(Method::needs_room) {
         true => model.argument_bytes,
         false => 0,
@@ -148,7 +147,7 @@ fn behind(model: &Model) -> TokenStream {
     quote! {
         #[repr(C)]
         struct __Behind {
-            #(#places: ::continuant_guest::object::Buffer<{ #counts }>,)*
+            #(#places: #types,)*
             results: ::continuant_guest::object::Results<#result_bytes>,
             arguments: ::continuant_guest::object::Arguments<#argument_bytes>,
         }
@@ -158,7 +157,7 @@ fn behind(model: &Model) -> TokenStream {
             ::continuant_guest::object::Object::new(
                 <State as ::continuant_guest::Field>::INITIAL,
                 __Behind {
-                    #(#places: ::continuant_guest::object::Buffer::new(),)*
+                    #(#places: <#types>::new(),)*
                     results: ::continuant_guest::object::Results::new(),
                     arguments: ::continuant_guest::object::Arguments::new(),
                 },
@@ -174,6 +173,19 @@ fn behind(model: &Model) -> TokenStream {
                 })
             }
         }
+    }
+}
+
+/// The type of the buffer that a field of the state has, for those that have one.
+fn buffer(ty: &Type) -> Option<TokenStream> {
+    match ty {
+        Type::List(Some(count)) | Type::String(Some(count)) => {
+            Some(quote!(::continuant_guest::object::Buffer<{ #count }>))
+        }
+        Type::Texts(Some((items, bytes))) => {
+            Some(quote!(::continuant_guest::object::Room<{ #items }, { #bytes }>))
+        }
+        _ => None,
     }
 }
 
@@ -250,11 +262,15 @@ fn lift(ty: &Type, inputs: &mut Vec<TokenStream>) -> TokenStream {
                 }
             }
         }
-        Type::List(_) | Type::String(_) => {
+        Type::List(_) | Type::String(_) | Type::Texts(_) => {
             let address = input(quote!(*const u8));
             let count = input(quote!(usize));
-            let lift =
-                Ident::new(if matches!(ty, Type::List(_)) { "list" } else { "string" }, here());
+            let lift = match ty {
+                Type::List(_) => "list",
+                Type::String(_) => "string",
+                _ => "texts",
+            };
+            let lift = Ident::new(lift, here());
             // SAFETY: the host wrote the argument there, and what is there stays until `clear`.
             quote!(unsafe { ::continuant_guest::object::#lift(#address, #count) })
         }
@@ -288,7 +304,7 @@ fn lower(result: Option<&Type>, call: &TokenStream) -> (TokenStream, TokenStream
             let ty = quote!(::continuant_guest::object::Slice);
             put(ty, quote!(::core::convert::From::from(#call)))
         }
-        Type::Array(..) => unreachable!("no array is a result"),
+        Type::Array(..) | Type::Texts(_) => unreachable!("no array or list of texts is a result"),
     }
 }
 
@@ -311,6 +327,8 @@ fn in_state(ty: &Type) -> TokenStream {
             let payload = in_state(payload);
             quote!(::continuant_guest::Maybe<#payload>)
         }
-        Type::List(_) | Type::String(_) => unreachable!("bytes and text are not inside of it"),
+        Type::List(_) | Type::String(_) | Type::Texts(_) => {
+            unreachable!("bytes and text are not inside of it")
+        }
     }
 }

@@ -9,8 +9,8 @@ use std::collections::HashSet;
 use proc_macro2::Span;
 use syn::parse::{Parse, ParseStream};
 use syn::{
-    Error, Expr, FnArg, Ident, ImplItem, ImplItemFn, Item, ItemMod, LitInt, LitStr, Pat,
-    ReceiverKind, Result, ReturnType, Safety, Token, Visibility,
+    Error, FnArg, Ident, ImplItem, ImplItemFn, Item, ItemMod, LitInt, LitStr, Pat, ReceiverKind,
+    Result, ReturnType, Safety, Token, Visibility,
 };
 
 use crate::names;
@@ -74,7 +74,8 @@ pub(crate) struct Parameter {
 impl Method {
     /// Whether the host has to put arguments into memory.
     pub(crate) fn needs_room(&self) -> bool {
-        self.parameters.iter().any(|it| matches!(it.ty, Type::List(_) | Type::String(_)))
+        let needs = |ty: &Type| matches!(ty, Type::List(_) | Type::String(_) | Type::Texts(_));
+        self.parameters.iter().any(|it| needs(&it.ty))
     }
 }
 
@@ -260,7 +261,7 @@ struct Used {
 impl Used {
     fn visit(&mut self, ty: &Type) {
         match ty {
-            Type::Scalar(_) | Type::List(_) | Type::String(_) => {}
+            Type::Scalar(_) | Type::List(_) | Type::String(_) | Type::Texts(_) => {}
             Type::Array(ty, _) | Type::Option(ty) => self.visit(ty),
             Type::Enum(ty) => {
                 if self.seen.insert(ty.ident.to_string()) {
@@ -274,14 +275,6 @@ impl Used {
                 }
             }
         }
-    }
-}
-
-/// How many bytes a buffer of the state has, for those fields that have one.
-pub(crate) fn buffer(ty: &Type) -> Option<&Expr> {
-    match ty {
-        Type::List(count) | Type::String(count) => count.as_ref(),
-        _ => None,
     }
 }
 

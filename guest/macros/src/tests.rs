@@ -113,6 +113,35 @@ fn structs_and_enums_that_are_used_are_part_of_the_schema() {
 }
 
 #[test]
+fn texts_are_a_list_of_strings_in_a_state_and_in_a_call() {
+    check_wit(
+        "",
+        "mod club {
+            pub struct State { members: Texts<MEMBERS, 64>, count: u8 }
+            impl State { pub fn create(&mut self, members: &[Str], count: u8) {} }
+        }",
+        "package object:club;\n\ninterface club {\n    record state {\n        \
+            members: list<string>,\n        count: u8,\n    }\n    \
+            create: func(members: list<string>, count: u8);\n}\n",
+    );
+    let inside = "bytes and text are fields of the state itself, not inside of something";
+    check_errors(
+        "mod a {
+            pub struct State { field: Maybe<Texts<2, 8>> }
+            impl State {
+                pub fn take(&self, texts: Texts<2, 8>) {}
+                pub fn give(&self) -> &[Str] { &[] }
+            }
+        }",
+        &[
+            &format!("Texts<2,8> is not a type of a schema here: {inside}"),
+            "Texts<2,8> is not a type of a schema here: use &[Str]",
+            &format!("&[Str] is not a type of a schema here: {inside}"),
+        ],
+    );
+}
+
+#[test]
 fn layouts_are_those_of_the_canonical_abi() {
     let (options, module) = parse(
         "",
@@ -156,13 +185,15 @@ fn a_field_is_of_a_type_that_a_schema_has() {
     check_field("String", "use Text<N>, with the bytes that it may have");
     check_field("Vec<u8>", "use Bytes<N>, with how many there may be");
     check_field("&str", "use Text<N>, with the bytes that it may have");
+    let texts = "use Texts<N, B>, with how many there may be and the bytes that each may have";
+    check_field("&[Str]", texts);
     let inside = "bytes and text are fields of the state itself, not inside of something";
     check_errors(
         "mod a { pub struct State { field: [Text<8>; 2] } }",
         &[&format!("Text<8> is not a type of a schema here: {inside}")],
     );
     let others = "use an integer, float, bool, char, array, Maybe, or a struct or fieldless enum \
-                  of this module; Bytes<N> and Text<N> in the state itself";
+                  of this module; Bytes<N>, Text<N> and Texts<N, B> in the state itself";
     check_field("(u8,u8)", others);
     check_field("Elsewhere", others);
     check_field("State", others);

@@ -45,6 +45,8 @@ pub(crate) enum Type {
     /// In a state with the number of bytes, in a call without.
     List(Option<Expr>),
     String(Option<Expr>),
+    /// In a state with the number of items and of bytes of each, in a call without.
+    Texts(Option<(Expr, Expr)>),
 }
 
 /// A type that is a core value.
@@ -109,6 +111,7 @@ impl Type {
             Type::Option(payload) => format!("option<{}>", payload.wit()),
             Type::List(_) => "list<u8>".to_string(),
             Type::String(_) => "string".to_string(),
+            Type::Texts(_) => "list<string>".to_string(),
         }
     }
 
@@ -129,7 +132,7 @@ impl Type {
                 let (size, align) = payload.layout();
                 ((align + size).next_multiple_of(align), align)
             }
-            Type::List(_) | Type::String(_) => (8, 4),
+            Type::List(_) | Type::String(_) | Type::Texts(_) => (8, 4),
         }
     }
 
@@ -140,7 +143,7 @@ impl Type {
             Type::Record(record) => record.fields.iter().map(|field| field.ty.flat_count()).sum(),
             Type::Array(item, count) => item.flat_count() * count,
             Type::Option(payload) => 1 + payload.flat_count(),
-            Type::List(_) | Type::String(_) => 2,
+            Type::List(_) | Type::String(_) | Type::Texts(_) => 2,
         }
     }
 }
@@ -183,6 +186,14 @@ impl Definitions<'_> {
                     PathArguments::AngleBracketed(arguments) if arguments.args.len() == 1 => {
                         self.read_generic(ty, &last.ident, &arguments.args[0], place, depth)
                     }
+                    PathArguments::AngleBracketed(arguments)
+                        if arguments.args.len() == 2
+                            && last.ident == "Texts"
+                            && place == Place::State =>
+                    {
+                        let [items, bytes] = [0, 1].map(|it| capacity(&arguments.args[it]));
+                        Ok(Type::Texts(Some((items?, bytes?))))
+                    }
                     _ => Err(unknown(ty, place)),
                 }
             }
@@ -199,6 +210,9 @@ impl Definitions<'_> {
                 match reference.elem.to_token_stream().to_string().as_str() {
                     "str" => Ok(Type::String(None)),
                     "[u8]" | "[u8 ]" | "[ u8 ]" => Ok(Type::List(None)),
+                    "[Str]" | "[Str ]" | "[ Str ]" if place == Place::Parameter => {
+                        Ok(Type::Texts(None))
+                    }
                     _ => Err(unknown(ty, place)),
                 }
             }
@@ -360,19 +374,23 @@ fn unknown(ty: &syn::Type, place: Place) -> Error {
             "use Text<N>, with the bytes that it may have"
         }
         "Vec" | "&[u8]" if place == Place::State => "use Bytes<N>, with how many there may be",
+        "&[Str]" if place == Place::State => {
+            "use Texts<N, B>, with how many there may be and the bytes that each may have"
+        }
+        "Texts" if place == Place::Parameter => "use &[Str]",
         "String" | "Text" if !in_state => "use &str",
         "Vec" | "Bytes" if !in_state => "use &[u8]",
-        "String" | "&str" | "Text" | "Vec" | "&[u8]" | "Bytes" => {
+        "String" | "&str" | "Text" | "Vec" | "&[u8]" | "Bytes" | "&[Str]" | "Texts" => {
             "bytes and text are fields of the state itself, not inside of something"
         }
         _ => match place {
             Place::State | Place::Part => {
                 "use an integer, float, bool, char, array, Maybe, or a struct or fieldless enum of \
-                 this module; Bytes<N> and Text<N> in the state itself"
+                 this module; Bytes<N>, Text<N> and Texts<N, B> in the state itself"
             }
             Place::Parameter | Place::ParameterPart => {
-                "use an integer, float, bool, char, &str, &[u8], Option, or a struct of such or a \
-                 fieldless enum of this module"
+                "use an integer, float, bool, char, &str, &[u8], &[Str], Option, or a struct of \
+                 such or a fieldless enum of this module"
             }
             Place::Result => {
                 "use an integer, float, bool, char, &str, &[u8], Option, or a struct or fieldless \
