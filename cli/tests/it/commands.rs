@@ -68,7 +68,12 @@ fn calls_are_made_under_one_signature() {
     terminal.write("bad.jsonl", "[\"visits\", \"increment\", 2]\n[\"visits\", \"increment\"]\n");
     terminal.write("worse.jsonl", "{}");
     let shown = terminal.run("batch calls.jsonl --sign owner.key");
-    expect![""].assert_eq(&hide_ids(&shown.stdout));
+    expect![[r#"
+        line 1: version 1, result 2
+        line 3: version 1
+        line 4: object ID: refused: forbidden by limit
+        line 5: version 2, result 5
+    "#]].assert_eq(&hide_ids(&shown.stdout));
     assert!(shown.stderr.ends_with("refused: forbidden by limit\n"), "{}", shown.stderr);
     assert_eq!(shown.code, Some(3));
     let shown = terminal.run("--json batch calls.jsonl --sign owner.key");
