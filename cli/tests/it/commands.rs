@@ -73,7 +73,8 @@ fn calls_are_made_under_one_signature() {
         line 3: version 1
         line 4: object ID: refused: forbidden by limit
         line 5: version 2, result 5
-    "#]].assert_eq(&hide_ids(&shown.stdout));
+    "#]]
+    .assert_eq(&hide_ids(&shown.stdout));
     assert!(shown.stderr.ends_with("refused: forbidden by limit\n"), "{}", shown.stderr);
     assert_eq!(shown.code, Some(3));
     let shown = terminal.run("--json batch calls.jsonl --sign owner.key");
