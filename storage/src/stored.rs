@@ -303,7 +303,8 @@ fn find_hop(frame: &Frame, link: Link) -> Result<Hop> {
     Err(damaged(link.position, format!("version {}", link.hash), "a frame without it"))
 }
 
-/// The last version in a frame that is of `object`, not after `seq`, and `fits`.
+/// The last version in a frame that is of `object`, not after `seq`, and `fits`; pruned when
+/// retention let go there of what version `seq` needs.
 pub(crate) fn last_commit(
     frame: &Frame,
     object: ObjectId,
@@ -313,7 +314,11 @@ pub(crate) fn last_commit(
     let mut last = None;
     for commit in commits(frame) {
         let commit = commit?;
-        if commit.is_of(object) && commit.header.seq <= seq && fits(&commit) {
+        if !commit.is_of(object) || commit.header.seq > seq {
+            continue;
+        }
+        commit.require(seq)?;
+        if fits(&commit) {
             last = Some(commit);
         }
     }
