@@ -47,13 +47,11 @@ impl Catalog {
         hashes: (CodeHash, PolicyHash),
         read: impl FnOnce() -> Result<(Vec<u8>, Vec<u8>)>,
     ) -> Result<Arc<Definition>> {
-        if let Some(known) = self.definitions.lock().get(&hashes) {
-            return Ok(Arc::clone(known));
+        if let Some(known) = self.known(hashes) {
+            return Ok(known);
         }
         let (wasm, policy) = read()?;
-        let definition = Arc::new(Definition::decode(&wasm, &policy)?);
-        self.insert(&definition);
-        Ok(definition)
+        Ok(self.share(Arc::new(Definition::decode(&wasm, &policy)?)))
     }
 
     /// The definition of a module and Cedar text. Call it on a worker.
@@ -62,15 +60,14 @@ impl Catalog {
         if let Some(known) = self.known(hashes) {
             return Ok(known);
         }
-        let definition = Arc::new(Definition::new(wasm, policy_text)?);
-        self.insert(&definition);
-        Ok(definition)
+        Ok(self.share(Arc::new(Definition::new(wasm, policy_text)?)))
     }
 
-    fn insert(&self, definition: &Arc<Definition>) {
+    /// The one definition of its code and policy: this one, if there was none. Call it on a worker.
+    pub(crate) fn share(&self, definition: Arc<Definition>) -> Arc<Definition> {
         let parts = definition.parts();
         let hashes = (parts.code, parts.policy);
-        self.definitions.lock().insert(hashes, Arc::clone(definition));
+        Arc::clone(self.definitions.lock().entry(hashes).or_insert(definition))
     }
 
     /// A definition that is known already.

@@ -116,6 +116,10 @@ fn append(
     let early = early.inspect_err(|_| live.stale = true)?;
     let armed = live.armed();
     live.advance(header, ledger, ran);
+    if matches!(input.request, Request::Amend { .. }) {
+        // Objects that were given the same policy have one between them.
+        live.definition = shared.catalog().share(Arc::clone(&live.definition));
+    }
     resident.publish(live);
     if live.head.header.wake != armed {
         shared.timer().change(live.head.id, armed, live.head.header.wake);

@@ -163,16 +163,17 @@ impl Database {
     /// [`amend_for_good`](Database::amend_for_good). What the new policy would have said of the
     /// versions on record, [`rehearse`](Database::rehearse) tells.
     pub fn amend(&self, id: ObjectId, policy: &str) -> Call<'_> {
-        let amended = self.policy(id, policy).and_then(|policy| match policy.is_amendable() {
-            true => Ok(policy),
-            false => Err(ErrorKind::LastPolicy.into()),
+        let amendment = self.amendment(id, policy).and_then(|(request, is_last)| match is_last {
+            true => Err(ErrorKind::LastPolicy.into()),
+            false => Ok(request),
         });
-        Call::new(&self.shared, id, amended.map(amendment))
+        Call::new(&self.shared, id, amendment)
     }
 
     /// Like [`amend`](Database::amend), but for a policy that is never to be changed again.
     pub fn amend_for_good(&self, id: ObjectId, policy: &str) -> Call<'_> {
-        Call::new(&self.shared, id, self.policy(id, policy).map(amendment))
+        let amendment = self.amendment(id, policy).map(|(request, _)| request);
+        Call::new(&self.shared, id, amendment)
     }
 
     /// What another policy, as Cedar text, would say of the last so many versions on record, as if
@@ -203,15 +204,19 @@ impl Database {
     /// [`Object`](ErrorKind::Object) when it is no policy for the object's schema;
     /// [`NoObject`](ErrorKind::NoObject), and those of the store.
     pub fn rehearse(&self, id: ObjectId, policy: &str, last: u64) -> Result<Rehearsal> {
-        let policy = self.policy(id, policy).map_err(|error| error.about(id))?.encode();
-        let told = on_thread(|| rehearsal::rehearse(&self.shared, id, &policy, last))?;
+        let told = on_thread(|| rehearsal::rehearse(&self.shared, id, policy, last))?;
         told.map_err(|error| error.about(id))
     }
 
-    /// Another policy for an object, parsed on a thread with a worker's stack.
-    fn policy(&self, id: ObjectId, text: &str) -> Result<Policy> {
+    /// The request for another policy, and whether that would be the object's last. The policy does
+    /// not leave the worker: to drop one takes as much stack as to parse it.
+    fn amendment(&self, id: ObjectId, text: &str) -> Result<(Request, bool)> {
         let (definition, text) = (self.definition_of(id)?, text.to_string());
-        let parse = move |_: &mut Slots| Policy::parse(&text, &definition.schema);
+        let parse = move |_: &mut Slots| {
+            let policy = Policy::parse(&text, &definition.schema)?;
+            let request = Request::Amend { policy: policy.encode() };
+            Ok::<_, object::Error>((request, !policy.is_amendable()))
+        };
         Ok(self.shared.queue().on_worker(parse)??)
     }
 
@@ -591,10 +596,6 @@ impl Database {
         }
         Ok(())
     }
-}
-
-fn amendment(policy: Policy) -> Request {
-    Request::Amend { policy: policy.encode() }
 }
 
 impl Drop for Database {

@@ -8,7 +8,7 @@
 //! It changes nothing: it has slots of its own, and appends nothing. Call it on a thread with a
 //! worker's stack.
 
-use object::admission::{self, authenticate};
+use object::admission::{self, Step, authenticate};
 use object::credential::Memo;
 use object::definition::Definition;
 use object::effects::{Admission, Effects, Output};
@@ -97,16 +97,8 @@ pub(crate) fn version(shared: &Shared, id: ObjectId, seq: u64) -> Result<Explana
     let definition = shared.definition((head.header.code, head.header.policy))?;
     let refused = |verdict: Verdict| differs("admission", seq, verdict, "a version");
     let signers = authenticate(head, &input, shared.memo()).map_err(refused)?;
-    let step = admission::Step {
-        input: &input,
-        before: &before.image,
-        after: &version.image,
-        effects: &effects,
-        fuel: header.fuel,
-        page_count: header.page_count,
-        instrumentation: header.instrumentation,
-        policy: header.policy,
-    };
+    let images = (&before.image, &version.image);
+    let step = Step::on_record(&header, &input, &effects, images);
     let policy = admission::explain(&definition, head, &signers, step).map_err(refused)?;
     let verdict = admission::verdict(signers, policy.decision.clone());
     if verdict.as_ref() != Ok(&admission) {

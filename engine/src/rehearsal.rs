@@ -33,19 +33,15 @@ pub struct Rehearsal {
     pub is_amendable: bool,
 }
 
-/// Decides on the last versions of an object by the policy of this encoding, as if it had been the
+/// Decides on the last versions of an object by the policy of this text, as if it had been the
 /// object's since then.
-pub(crate) fn rehearse(
-    shared: &Shared,
-    id: ObjectId,
-    policy: &[u8],
-    last: u64,
-) -> Result<Rehearsal> {
+pub(crate) fn rehearse(shared: &Shared, id: ObjectId, text: &str, last: u64) -> Result<Rehearsal> {
     let store = shared.store();
     let info = store.info(id)?.ok_or(ErrorKind::NoObject)?;
-    let definition = shared.definition((info.code, info.policy))?.amended(policy)?;
+    let definition = shared.definition((info.code, info.policy))?;
+    let definition = definition.amended(Policy::parse(text, &definition.schema)?);
     let policy = &definition.policy;
-    let mut idle = permits(policy);
+    let mut idle: BTreeSet<String> = policy.permits().map(str::to_string).collect();
     let mut rehearsal = Rehearsal {
         versions: 0,
         dropped: 0,
@@ -73,16 +69,8 @@ pub(crate) fn rehearse(
         };
         let mut head = before.head;
         head.ledger = Arc::new(Ledger { nonces: head.ledger.nonces.clone(), past });
-        let step = Step {
-            input: &input,
-            before: &before.image,
-            after: &version.image,
-            effects: &effects,
-            fuel: entry.header.fuel,
-            page_count: entry.header.page_count,
-            instrumentation: entry.header.instrumentation,
-            policy: entry.header.policy,
-        };
+        let images = (&before.image, &version.image);
+        let step = Step::on_record(&entry.header, &input, &effects, images);
         match admit(&definition, &head, admission.signers.clone(), step) {
             Ok(admitted) => idle.retain(|rule| !admitted.rules.contains(rule)),
             Err(verdict) => rehearsal.refused.push((seq + 1, verdict)),
@@ -93,11 +81,6 @@ pub(crate) fn rehearse(
     }
     rehearsal.idle = idle.into_iter().collect();
     Ok(rehearsal)
-}
-
-/// The ids of the rules that permit something.
-fn permits(policy: &Policy) -> BTreeSet<String> {
-    policy.permits().map(str::to_string).collect()
 }
 
 fn is_pruned(error: &storage::Error) -> bool {

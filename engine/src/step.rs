@@ -15,6 +15,7 @@ use object::image::Image;
 use object::input::{Input, Request};
 use object::limits::{EFFECTS_BYTES_MAX, FUEL_MAX};
 use object::memory::{Memory, Page, Tree};
+use object::policy::Policy;
 use object::refusal::{Reason, Verdict};
 use object::schema::{self, CoreValue, Lower, Method};
 
@@ -163,12 +164,12 @@ fn amend(
     globals: &[u64],
     policy: &[u8],
 ) -> Result<Ran, Stop> {
-    let amended = definition.amended(policy).map_err(|_| {
+    let policy = Policy::decode(policy, &definition.schema).map_err(|_| {
         // What is wrong with it, in the policy library's words, is no part of a lineage.
         let detail = "not a policy for the object's schema";
         Stop::Refused(Verdict::native(Reason::Policy, detail))
     })?;
-    Ok(unchanged(&Arc::new(amended), image, globals))
+    Ok(unchanged(&Arc::new(definition.amended(policy)), image, globals))
 }
 
 /// A step that leaves everything as it is.

@@ -13,6 +13,7 @@ use crate::effects::{Admission, Effects};
 use crate::error::ErrorKind;
 use crate::hash::PolicyHash;
 use crate::head::Head;
+use crate::header::Header;
 use crate::input::{Input, Request};
 use crate::ledger::NonceProblem;
 use crate::limits::EXPIRY_MS_MAX;
@@ -40,6 +41,27 @@ pub struct Step<'a, B: ?Sized, A: ?Sized> {
     pub instrumentation: u32,
     /// The policy that decides on what follows: another one after an amendment.
     pub policy: PolicyHash,
+}
+
+impl<'a, B: ?Sized, A: ?Sized> Step<'a, B, A> {
+    /// The step that made the version with this header, between the memories `before` and `after`.
+    pub fn on_record(
+        header: &Header,
+        input: &'a Input,
+        effects: &'a Effects,
+        (before, after): (&'a B, &'a A),
+    ) -> Step<'a, B, A> {
+        Step {
+            input,
+            before,
+            after,
+            effects,
+            fuel: header.fuel,
+            page_count: header.page_count,
+            instrumentation: header.instrumentation,
+            policy: header.policy,
+        }
+    }
 }
 
 /// Verifies who asks, and that they may be asking this now: the keys that signed, ascending. With

@@ -48,16 +48,9 @@ impl Definition {
         Ok(Definition { code, schema, policy })
     }
 
-    /// The definition with another policy, given by its encoding.
-    ///
-    /// Call it on a thread with [`STACK_BYTES`](crate::policy::STACK_BYTES) of stack.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Policy::decode`].
-    pub fn amended(&self, policy: &[u8]) -> Result<Definition> {
-        let policy = Policy::decode(policy, &self.schema)?;
-        Ok(Definition { code: self.code.clone(), schema: self.schema.clone(), policy })
+    /// The definition with another policy, which is one for its schema.
+    pub fn amended(&self, policy: Policy) -> Definition {
+        Definition { code: self.code.clone(), schema: self.schema.clone(), policy }
     }
 
     /// The hashes that a header names.

@@ -28,6 +28,7 @@ use crate::image::{BaseImage, Image};
 use crate::input::{Input, Request};
 use crate::ledger::Ledger;
 use crate::memory::{Memory, Page, Tree};
+use crate::policy::Policy;
 use crate::refusal::Refusal;
 use crate::write;
 pub use headers::Headers;
@@ -149,7 +150,8 @@ impl Verifier {
             }
             Request::Amend { policy } => {
                 ran_no_code(commit, &effects, &before, &[])?;
-                amended = Some(Arc::new(self.definition.amended(policy)?));
+                let policy = Policy::decode(policy, &self.definition.schema)?;
+                amended = Some(Arc::new(self.definition.amended(policy)));
             }
             _ => {}
         }

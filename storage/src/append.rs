@@ -51,7 +51,7 @@ pub struct NewCommit<'a> {
     pub commit: Commit<'a>,
     /// The base image that the object's pages differ from: in a genesis, and nowhere else.
     pub base: Option<BaseHash>,
-    /// The encoded ledger, when they are not the parent's.
+    /// The encoded ledger, when it is not the parent's.
     pub ledger: Option<&'a [u8]>,
     /// The parent's memory, or the base image's before a genesis: what is like there need not be
     /// written again. Without it pages are written whole.

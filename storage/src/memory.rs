@@ -220,7 +220,7 @@ impl Inner {
         Ok(Some((commit, globals)))
     }
 
-    /// The ledger of a version, which are at `position`.
+    /// The ledger of a version, which is at `position`.
     pub(crate) fn ledger(
         &self,
         id: ObjectId,
@@ -236,7 +236,7 @@ impl Inner {
         }
     }
 
-    /// The version whose record has the ledger; none for an empty table.
+    /// The version whose record has the ledger; none for an empty one.
     fn with_ledger(
         &self,
         id: ObjectId,

@@ -37,7 +37,7 @@ pub(crate) struct Row {
     pub(crate) policy: PolicyHash,
     pub(crate) base: BaseHash,
     pub(crate) genesis: Position,
-    /// The version that has the ledger; none for an empty table.
+    /// The version that has the ledger; none for an empty one.
     pub(crate) ledger: Position,
     /// The version that has the globals; none for those of the base image.
     pub(crate) globals: Position,

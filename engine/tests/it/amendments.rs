@@ -239,3 +239,17 @@ fn a_policy_is_rehearsed_on_what_is_on_record() {
     assert_eq!(db.info(id).unwrap().seq, 6, "nothing was changed");
     assert_eq!(db.info(id).unwrap().refusal_count, 0);
 }
+
+#[test]
+fn objects_that_are_given_the_same_policy_have_one_between_them() {
+    let fixture = Fixture::new();
+    let db = fixture.open();
+    let ids = [[1; 16], [2; 16]].map(|salt| {
+        let id = db.create(counter_code(&limited(5)).salt(salt)).unwrap();
+        db.amend(id, &limited(6)).signed(&key(1)).wait().unwrap();
+        id
+    });
+    let [one, other] = ids.map(|id| db.snapshot(id).unwrap());
+    assert_eq!(one.definition().policy.text(), limited(6));
+    assert!(std::sync::Arc::ptr_eq(one.definition(), other.definition()));
+}

@@ -51,7 +51,7 @@ pub(crate) enum Made {
     Version {
         /// The commit.
         bytes: Vec<u8>,
-        /// The ledger, when they changed.
+        /// The ledger, when it changed.
         ledger: Option<Vec<u8>>,
         /// In a genesis, the base image.
         base: Option<BaseHash>,

@@ -59,15 +59,17 @@ pub(super) const PAST: [(&str, Past); 9] = [
     ("day_signers", Past::SignersWithin(DAY_MS)),
 ];
 
-/// Attributes that ask for the versions of an action one by one.
-pub(super) const WINDOWS: [&str; 6] =
-    ["minute", "minute_signers", "hour", "hour_signers", "day", "day_signers"];
-
 /// A fact, and the attributes that lead to it from the context.
 #[derive(Debug, Clone)]
 pub(super) struct Placed {
     pub(super) path: Vec<String>,
     pub(super) fact: Fact,
+}
+
+/// Whether an attribute asks for the versions of an action one by one.
+pub(super) fn is_window(name: &str) -> bool {
+    let is_windowed = |past: Past| matches!(past, Past::Within(_) | Past::SignersWithin(_));
+    PAST.iter().any(|&(known, past)| known == name && is_windowed(past))
 }
 
 impl Past {

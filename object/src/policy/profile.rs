@@ -20,7 +20,7 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-use super::fact::WINDOWS;
+use super::fact::is_window;
 use crate::error::Diagnostic;
 use crate::limits::{
     PAST_ACTIONS_MAX, POLICY_BYTES_MAX, POLICY_DEPTH_MAX, POLICY_LITERAL_BYTES_MAX,
@@ -187,7 +187,7 @@ impl<'t> Scan<'t> {
     fn look_for_past(&mut self, token: &Token<'t>) -> Result<(), Diagnostic> {
         let is_name = matches!(token.kind, Kind::Word | Kind::Text);
         let name = token.text.trim_matches('"');
-        self.has_windows |= is_name && WINDOWS.contains(&name);
+        self.has_windows |= is_name && is_window(name);
         self.behind_past = match (self.behind_past, token.text) {
             ((true, false), "." | "[" | "has") => (true, true),
             ((true, false), "]") => (true, false),

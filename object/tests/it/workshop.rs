@@ -18,7 +18,7 @@ use continuant_object::image::{BaseImage, Image};
 use continuant_object::input::{Input, Request};
 use continuant_object::limits::PAGE_BYTES;
 use continuant_object::memory::{Memory, Page, Tree};
-use continuant_object::policy::STACK_BYTES;
+use continuant_object::policy::{Policy, STACK_BYTES};
 use continuant_object::refusal::{Refusal, Verdict};
 use continuant_object::schema::{Value, encode_args, encode_value};
 use continuant_object::verify::Verifier;
@@ -241,7 +241,10 @@ impl Workshop {
             ran.pages = pages.iter().map(|(index, page)| (*index, **page)).collect();
         }
         let amended = match &input.request {
-            Request::Amend { policy } => Some(Arc::new(self.definition.amended(policy).unwrap())),
+            Request::Amend { policy } => {
+                let policy = Policy::decode(policy, &self.definition.schema).unwrap();
+                Some(Arc::new(self.definition.amended(policy)))
+            }
             _ => None,
         };
         let amended = amended.as_ref().unwrap_or(&self.definition);

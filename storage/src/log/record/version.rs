@@ -24,7 +24,7 @@ use crate::log::varint::{PutVarint, varint, varint_position};
 use crate::pages::{PageChange, Written};
 use crate::runs::Run;
 
-/// Bytes of an encoded table of ledger.
+/// Bytes of an encoded ledger in the first layout, when it was of nonces alone.
 const LEDGER_BYTES_MAX: usize = 64 << 10;
 
 const HAS_TABLE: u8 = 1;
@@ -42,7 +42,7 @@ pub(crate) struct Notes {
     pub(crate) genesis: Position,
     /// The last refusal before the version.
     pub(crate) refusal: Position,
-    /// The version that has the ledger; none for an empty table.
+    /// The version that has the ledger; none for an empty one.
     pub(crate) ledger: Position,
     /// The version that has the globals; none for those of the base image.
     pub(crate) globals: Position,
@@ -91,7 +91,7 @@ pub(crate) struct VersionRecord<'a> {
     pub(crate) header: Header,
     pub(crate) hash: VersionHash,
     pub(crate) notes: Notes,
-    /// The encoded ledger, when they are here.
+    /// The encoded ledger, when it is here.
     pub(crate) ledger: Option<&'a [u8]>,
     /// The payloads, unless the record was trimmed.
     pub(crate) payloads: Option<Payloads<'a>>,
