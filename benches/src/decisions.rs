@@ -115,6 +115,7 @@ impl Case {
         let facts = Facts {
             principal: signers.first().map_or(Principal::Anonymous, |key| Principal::Key(key.0)),
             action: self.method,
+            field: None,
             object: header.object_id(),
             signers: &signers,
             outputs: &effects.outputs,

@@ -24,6 +24,7 @@ mod init;
 mod key;
 mod list;
 mod policy;
+mod read;
 mod restore;
 mod retain;
 mod run;
@@ -55,6 +56,7 @@ pub(crate) enum Command {
     Run(run::Run),
     Show(show::Show),
     Get(get::Get),
+    Read(read::Read),
     List(list::List),
     History(history::History),
     Explain(explain::Explain),
@@ -89,6 +91,7 @@ pub(crate) fn run(arguments: Arguments, printer: &mut Printer) -> Result<()> {
         Command::Run(run) => run.run(&session, printer),
         Command::Show(show) => show.run(&session, printer),
         Command::Get(get) => get.run(&session, printer),
+        Command::Read(read) => read.run(&session, printer),
         Command::List(list) => list.run(&session, printer),
         Command::History(history) => history.run(&session, printer),
         Command::Explain(explain) => explain.run(&session, printer),

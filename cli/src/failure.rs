@@ -105,6 +105,7 @@ impl From<Error> for Failure {
     fn from(error: Error) -> Failure {
         let (kind, exit_code) = match error.kind() {
             ErrorKind::Refused { .. } => ("refused", REFUSED),
+            ErrorKind::NotReadable { .. } => ("not-readable", REFUSED),
             ErrorKind::Module(_) => ("module", FAILED),
             ErrorKind::Object(error) => of_object(error.kind()),
             ErrorKind::Storage(error) => of_storage(error.kind()),

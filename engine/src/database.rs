@@ -14,7 +14,8 @@ use std::thread::JoinHandle;
 use object::definition::Definition;
 use object::hash::{CodeHash, ObjectId, PolicyHash};
 use object::input::Request;
-use object::policy::Policy;
+use object::ledger::{Past, Tracked};
+use object::policy::{Policy, Principal};
 use object::schema::{Value, encode_args, encode_value};
 use query::{Diff, Snapshot, VersionEntry};
 use storage::{LineageEntry, ObjectInfo, Stats, StoredCommit};
@@ -26,6 +27,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::explain::{self, Explanation};
 use crate::options::Options;
 use crate::pool::{Pool, on_thread};
+use crate::reader::Reader;
 use crate::rehearsal::{self, Rehearsal};
 use crate::replay::{Auditor, Replay, Verified};
 use crate::reply::{Pending, Receipt, channel};
@@ -328,6 +330,57 @@ impl Database {
         let header = version.commit.header().clone();
         let definition = self.definition((header.code, header.policy))?;
         Ok(Snapshot::new(definition, header, version.image))
+    }
+
+    /// The database as a principal may read it: of each object, the fields that its policy
+    /// permits, by the action `read`, which has the field's name as `context.field`.
+    ///
+    /// This is for services that hand on what they read. It keeps nothing from the embedder, whose
+    /// own right [`snapshot`](Database::snapshot) and everything else here is, nor from anyone who
+    /// has the files or a capsule. Who the principal is, the embedder vouches for; reads are not on
+    /// record.
+    ///
+    /// ```
+    /// use continuant::{Code, Database, ErrorKind, Principal, SigningKey, args};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # std::env::set_current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))?;
+    /// # let directory = tempfile::tempdir()?;
+    /// # let db = Database::open(directory.path().join("db"))?;
+    /// let owner = SigningKey::from_secret(&[1; 32]);
+    /// let policy = format!(
+    ///     r#"@id("owner") permit(principal == Key::"{}", action, resource);
+    ///        @id("public") permit(principal, action == Action::"read", resource)
+    ///        when {{ ["label", "stage"].contains(context.field) }};"#,
+    ///     owner.public()
+    /// );
+    /// let wasm = std::fs::read("guest/objects/parcel.wasm")?;
+    /// let code = Code::wasm(wasm)?.policy(policy).args(args!["to Lisbon", 'A', false]);
+    /// let parcel = db.create(code)?;
+    ///
+    /// let anyone = db.reader(Principal::Anonymous).snapshot(parcel)?;
+    /// assert_eq!(anyone.fields()?, ["label", "stage"]);
+    /// let refused = anyone.value("weights").unwrap_err();
+    /// assert!(matches!(refused.kind(), ErrorKind::NotReadable { .. }));
+    ///
+    /// let of_owner = db.reader(Principal::Key(owner.public().0)).snapshot(parcel)?;
+    /// println!("{:?}", of_owner.value("weights")?);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn reader(&self, principal: Principal) -> Reader<'_> {
+        Reader::new(self, principal)
+    }
+
+    /// What the ledger of a version has of the past; nothing, when its policy reads nothing of it.
+    pub(crate) fn past(&self, snapshot: &Snapshot) -> Result<Past> {
+        if snapshot.definition().policy.tracked() == Tracked::NONE {
+            return Ok(Past::default());
+        }
+        let (store, id) = (self.shared.store(), snapshot.id());
+        let version = store.version(id, snapshot.header().seq)?;
+        let version = version.ok_or_else(|| Error::from(ErrorKind::NoObject).about(id))?;
+        Ok(store.ledger(id, &version)?.past)
     }
 
     /// What the object is made of, without its memory.

@@ -84,6 +84,13 @@ pub enum ErrorKind {
         /// Its next wake, in milliseconds since 1970-01-01 UTC.
         wake: Option<u64>,
     },
+    /// The object's policy does not permit that the principal reads the field.
+    NotReadable {
+        /// The field of the state.
+        field: String,
+        /// Why, and by which rules.
+        verdict: Verdict,
+    },
     /// The policy permits no amendment: the object could never be given another.
     LastPolicy,
     /// The version is not durable yet: wait for its ticket first.
@@ -221,6 +228,7 @@ impl fmt::Display for Error {
             }
             ErrorKind::NotDue { wake: Some(wake) } => write!(f, "its next wake is at {wake}"),
             ErrorKind::NotDue { wake: None } => f.write_str("it wants no wake"),
+            ErrorKind::NotReadable { field, verdict } => write!(f, "read of {field}: {verdict}"),
             ErrorKind::LastPolicy => f.write_str(
                 "no rule of the policy names `amend`: it could never be changed again; add one, or \
                  amend for good",

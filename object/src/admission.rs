@@ -172,6 +172,7 @@ fn judge<'a, B: Memory + ?Sized, A: Memory + ?Sized>(
     let facts = Facts {
         principal,
         action: step.input.request.action(),
+        field: None,
         object: head.id,
         signers,
         outputs: &step.effects.outputs,

@@ -25,6 +25,7 @@ pub mod limits;
 pub mod lineage;
 pub mod memory;
 pub mod policy;
+pub mod reading;
 pub mod refusal;
 pub mod schema;
 pub mod verify;

@@ -14,6 +14,7 @@
 //! Invariant: a `Policy` is within the profile and strictly valid for its schema.
 
 mod cedar;
+mod derived;
 mod explain;
 mod fact;
 mod profile;
@@ -23,10 +24,12 @@ mod shape;
 use std::fmt;
 
 use self::cedar::Rules;
+use self::derived::Derived;
 pub use self::explain::{Explanation, Reading, Rule};
 use self::profile::Scanned;
 pub use self::program::Raw;
 use self::program::Ruled;
+pub(crate) use self::shape::READ;
 use self::shape::Shapes;
 use crate::codec::{Reader, Write};
 use crate::credential::PublicKey;
@@ -54,16 +57,19 @@ pub struct Policy {
     rules: Rules,
 }
 
-/// What is known of a step when it is decided on, beside the states and the arguments.
+/// What is known of a step when it is decided on, beside the states and the arguments; or of a
+/// read.
 ///
 /// Times are in milliseconds since 1970-01-01 UTC.
 #[derive(Debug, Clone, Copy)]
 pub struct Facts<'a> {
     /// Who asks.
     pub principal: Principal,
-    /// The method's name, or `advance` for the object's own cycle, `write` for a direct write, or
-    /// `amend` for a change of the policy.
+    /// The method's name, or `advance` for the object's own cycle, `write` for a direct write,
+    /// `amend` for a change of the policy, or `read`.
     pub action: &'a str,
+    /// Of a read, the field.
+    pub field: Option<&'a str>,
     /// The object concerned.
     pub object: ObjectId,
     /// The keys whose signatures were verified.
@@ -398,5 +404,5 @@ pub fn derived_schema(schema: &Schema) -> Result<String> {
     let methods = schema.methods().iter().map(|method| method.name.as_str());
     let past = methods.chain(shape::OWN_ACTIONS).map(shape::attribute_name).collect();
     let shapes = Shapes::new(schema, &past).map_err(|finding| ErrorKind::Policy(vec![finding]))?;
-    Ok(shapes.print())
+    Ok(Derived::new(&shapes).print())
 }

@@ -176,6 +176,15 @@ impl Schema {
         place::resolve(&self.0.state, path)
     }
 
+    /// The field of the state record that a path begins with.
+    ///
+    /// # Errors
+    ///
+    /// `Unknown` when the state has no such field.
+    pub fn field(&self, path: &str) -> Result<&Field> {
+        place::first(&self.0.state, path)
+    }
+
     /// Reads a field of the state record at `state`, an address in memory.
     ///
     /// # Errors

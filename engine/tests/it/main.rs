@@ -11,6 +11,7 @@
 //! - `history`: any version, diffs, blame, refusals, names, lists.
 //! - `lineage`: verification, replay, capsules, and what tampering does to them.
 //! - `objects`: the objects that the tests run.
+//! - `readers`: what principals may read.
 //! - `rules`: the committed objects that show the kinds of rule, the price and the vault.
 //! - `steps`: what a call leaves, and what a refused one does not.
 //! - `tidy`: the walls of the house style, over the whole tree.
@@ -29,6 +30,7 @@ mod guests;
 mod history;
 mod lineage;
 mod objects;
+mod readers;
 mod rules;
 mod steps;
 mod tidy;

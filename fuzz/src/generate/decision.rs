@@ -30,6 +30,8 @@ const TEXTS: &[&str] = &[
     "00ff",
     "a*b",
     "\\\"",
+    // Fields that are read.
+    "f-0",
     // Keys that sign.
     "0000000000000000000000000000000000000000000000000000000000000000",
     "abababababababababababababababababababababababababababababababab",
@@ -139,6 +141,8 @@ pub(crate) fn value(rng: &mut StdRng, ty: &Type) -> Value {
     }
 }
 
+/// Fields that a read may be of.
+const FIELDS: [&str; 4] = ["f-0", "f-1", "a", ""];
 /// Actions whose past is known.
 const PAST: [&str; 4] = ["m0", "advance", "write", "amend"];
 
@@ -204,6 +208,7 @@ impl Cast {
                 _ => Principal::Key(self.keys[rng.random_range(0..3)].0),
             },
             action,
+            field: (action == "read").then(|| FIELDS[rng.random_range(0..FIELDS.len())]),
             object: self.object,
             signers,
             outputs,
@@ -289,6 +294,15 @@ impl Visible {
                 common.push(Seen { path, guards: Vec::new(), sort: Sort::Long });
             }
         }
+        for field in &schema.state().fields {
+            let Type::List(item) = &field.ty else { continue };
+            if !matches!(**item, Type::U8 | Type::List(_)) {
+                for what in ["before", "after", "added", "removed"] {
+                    let path = format!("context.counts.{}.{what}", field.name.replace('-', "_"));
+                    common.push(Seen { path, guards: Vec::new(), sort: Sort::Long });
+                }
+            }
+        }
         for action in PAST {
             let of = format!("context.lineage.past.{action}");
             for name in ["count", "minute", "minute_signers", "hour", "day", "day_signers"] {
@@ -308,7 +322,10 @@ impl Visible {
             (method.name.clone(), seen)
         });
         let own = ["advance", "write", "amend"].map(|name| (name.to_string(), Vec::new()));
-        Visible { actions: methods.chain(own).collect(), common }
+        let field =
+            Seen { path: "context.field".to_string(), guards: Vec::new(), sort: Sort::Text };
+        let read = ("read".to_string(), vec![field]);
+        Visible { actions: methods.chain(own).chain([read]).collect(), common }
     }
 
     /// The name of some action.

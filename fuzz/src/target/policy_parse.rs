@@ -64,7 +64,8 @@ fn decide(rng: &mut StdRng, policy: &Policy, again: &Policy) -> Outcome {
     };
     let facts = Facts {
         principal,
-        action: ["increment", "write", "advance", "create", ""][rng.random_range(0..5)],
+        action: ["increment", "write", "advance", "create", "read", ""][rng.random_range(0..6)],
+        field: rng.random_bool(0.5).then_some("count"),
         object: ObjectId(rng.random()),
         signers: &signers,
         outputs: &outputs[..rng.random_range(0..3)],

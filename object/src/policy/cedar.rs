@@ -27,6 +27,7 @@ use cedar_policy::{
 use self::compile::Uncompiled;
 use self::context::{Plan, hex};
 use self::reads::Reads;
+use super::derived::Derived;
 use super::profile::FINDINGS_MAX;
 use super::program::Program;
 use super::shape::{AMEND, Shapes};
@@ -123,7 +124,7 @@ impl Rules {
                 rules.filter(|(_, rule)| compile::may_apply(rule, name)).collect();
             let mut reads = Reads::nothing();
             applying.iter().for_each(|(_, rule)| reads.add_rule(rule));
-            let plan = Plan::new(&shapes, &action.input, &reads);
+            let plan = Plan::new(&shapes, action, &reads);
             let method = (name, schema.method(name));
             let program = compile::compile(schema, method, &plan, ops_left, &applying);
             ops_left -= program.as_ref().map_or(0, |program| program.ops.len());
@@ -310,8 +311,8 @@ fn validate(set: &PolicySet, shapes: &Shapes) -> Result<(), Vec<Diagnostic>> {
     let whole = |error: &dyn std::fmt::Display| {
         vec![Diagnostic::whole(format!("the derived Cedar schema: {error}"))]
     };
-    let (schema, _) = cedar_policy::Schema::from_cedarschema_str(&shapes.print())
-        .map_err(|error| whole(&error))?;
+    let schema = cedar_policy::Schema::from_json_value(Derived::new(shapes).json());
+    let schema = schema.map_err(|error| whole(&error))?;
     let result = Validator::new(schema).validate(set, ValidationMode::Strict);
     let mut findings = Vec::new();
     for error in result.validation_errors() {

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use super::Facts;
-use super::shape::{OWN_ACTIONS, attribute_name};
+use super::shape::{OWN_ACTIONS, attribute_name, is_set};
 use crate::credential::PublicKey;
 use crate::effects::Output;
 use crate::ledger::{DAY_MS, HOUR_MS, MINUTE_MS};
@@ -25,15 +25,44 @@ pub(super) enum Fact {
     Time,
     Instrumentation,
     Policy,
+    /// The field that is read.
+    Field,
     /// How many of the signers are in a field of the state before, a list of texts: its place among
     /// the fields, and its offset in memory.
     Approvals {
         field: usize,
         offset: u32,
     },
+    /// Of the items of a field of the states, a list that rules see as a set: its place among the
+    /// fields, and its offset in memory.
+    Count {
+        field: usize,
+        offset: u32,
+        what: Count,
+    },
     /// Of the versions that an action made.
     Past(String, Past),
 }
+
+/// What is counted of a list in the states before and after.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Count {
+    /// Its items before, however often each is there.
+    Before,
+    /// Its items after.
+    After,
+    /// Its items after that it does not have before.
+    Added,
+    /// Its items before that it does not have after.
+    Removed,
+}
+
+const COUNTS: [(&str, Count); 4] = [
+    ("before", Count::Before),
+    ("after", Count::After),
+    ("added", Count::Added),
+    ("removed", Count::Removed),
+];
 
 /// What is known of the versions that an action made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,6 +115,7 @@ pub(super) enum FactValue<'a> {
     Keys(&'a [PublicKey]),
     Names(&'a [Output]),
     Hash(&'a [u8; 32]),
+    Text(&'a str),
 }
 
 /// The facts that policies of objects with this schema may read; of the past, those of actions
@@ -101,6 +131,15 @@ pub(super) fn all(schema: &Schema, past: &BTreeSet<String>) -> Vec<Placed> {
         if matches!(&it.ty, Type::List(item) if matches!(**item, Type::String)) {
             let name = attribute_name(&it.name);
             add(&["approvals", &name], Fact::Approvals { field, offset: it.offset });
+        }
+    }
+    for (field, it) in schema.state().fields.iter().enumerate() {
+        if is_set(&it.ty) {
+            let name = attribute_name(&it.name);
+            for (attribute, what) in COUNTS {
+                let fact = Fact::Count { field, offset: it.offset, what };
+                add(&["counts", &name, attribute], fact);
+            }
         }
     }
     add(&["effects", "outputs"], Fact::Outputs);
@@ -124,6 +163,11 @@ pub(super) fn all(schema: &Schema, past: &BTreeSet<String>) -> Vec<Placed> {
     all
 }
 
+/// The fact that only a read has.
+pub(super) fn of_read() -> Placed {
+    Placed { path: vec!["field".to_string()], fact: Fact::Field }
+}
+
 impl Fact {
     pub(super) fn is_optional(&self) -> bool {
         match self {
@@ -133,16 +177,7 @@ impl Fact {
         }
     }
 
-    /// The name of its type in a Cedar schema.
-    pub(super) fn ty(&self) -> &'static str {
-        match self {
-            Fact::Signers | Fact::Outputs => "Set<String>",
-            Fact::Policy => "String",
-            _ => "Long",
-        }
-    }
-
-    /// Its value; none for approvals, which take a look at the state.
+    /// Its value; none for what takes a look at the states.
     pub(super) fn value<'a>(&self, facts: &'a Facts<'a>) -> Option<FactValue<'a>> {
         Some(match self {
             Fact::Signers => FactValue::Keys(facts.signers),
@@ -155,7 +190,8 @@ impl Fact {
             Fact::Time => FactValue::Number(facts.time),
             Fact::Instrumentation => FactValue::Number(facts.instrumentation.into()),
             Fact::Policy => FactValue::Hash(&facts.policy.0),
-            Fact::Approvals { .. } => return None,
+            Fact::Field => facts.field.map_or(FactValue::Absent, FactValue::Text),
+            Fact::Approvals { .. } | Fact::Count { .. } => return None,
             Fact::Past(action, what) => match (facts.past.of(action), what) {
                 (Some(mark), what) => FactValue::Number(match what {
                     Past::Count => mark.count(),

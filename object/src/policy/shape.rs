@@ -18,9 +18,8 @@
 //! It does not know Cedar's crate, nor any policy.
 
 use std::collections::BTreeSet;
-use std::fmt::Write;
 
-use super::fact::{self, Fact, Placed};
+use super::fact::{self, Placed};
 use crate::error::Diagnostic;
 use crate::limits::POLICY_ATTRIBUTES_MAX;
 use crate::schema::{Field, Method, Schema, Type};
@@ -52,22 +51,22 @@ pub(super) struct Attribute {
 /// What is governed.
 #[derive(Debug)]
 pub(super) struct Action {
-    /// The method's name, or one of `OWN_ACTIONS`.
+    /// The method's name, one of `OWN_ACTIONS`, or `READ`.
     pub(super) name: String,
     /// Attributes of `context.input`.
     pub(super) input: Vec<Attribute>,
+    /// What its context has that those of other actions do not.
+    pub(super) facts: Vec<Placed>,
 }
 
 /// The action of an object's own cycle.
-const ADVANCE: &str = "advance";
+pub(super) const ADVANCE: &str = "advance";
 /// The action of a change of the policy.
 pub(super) const AMEND: &str = "amend";
 /// Actions that are no methods: the object's own cycle, a direct write, and a change of the policy.
 pub(super) const OWN_ACTIONS: [&str; 3] = [ADVANCE, "write", AMEND];
-
-/// Words that Cedar has for itself. Attributes may have these names, in quotes.
-const RESERVED: [&str; 10] =
-    ["else", "external", "false", "has", "if", "in", "is", "like", "then", "true"];
+/// The action of a read, which makes no version.
+pub(crate) const READ: &str = "read";
 
 /// All of a schema that a policy sees.
 #[derive(Debug)]
@@ -95,7 +94,7 @@ impl Shapes {
         for (name, method) in methods.chain(own) {
             let params = method.map_or(&[][..], |method: &Method| &method.params);
             let input = attributes(params.iter().map(|param| (&param.name, &param.ty)));
-            // Not for the policy's own change, which is no part of the schema.
+            // Not for the policy's own change, which is no part of the schema; nor for a read.
             total += if name == AMEND { 0 } else { 2 * state_count + count(&input) };
             if total > POLICY_ATTRIBUTES_MAX {
                 let message = format!(
@@ -104,65 +103,17 @@ impl Shapes {
                 );
                 return Err(Diagnostic::whole(message));
             }
-            actions.push(Action { name: name.to_string(), input });
+            actions.push(Action { name: name.to_string(), input, facts: Vec::new() });
         }
+        let facts = vec![fact::of_read()];
+        actions.push(Action { name: READ.to_string(), input: Vec::new(), facts });
         Ok(Shapes { state, actions, facts: fact::all(schema, past) })
-    }
-
-    /// The Cedar schema, as text.
-    pub(super) fn print(&self) -> String {
-        let mut text =
-            String::from("entity Key;\nentity Anonymous;\nentity Object;\n\ntype State = ");
-        print_record(&mut text, &self.state, 0);
-        text.push_str(";\n");
-        if self.facts.iter().any(|placed| matches!(placed.fact, Fact::Past(..))) {
-            text.push_str("type Past = {\n");
-            for (name, past) in fact::PAST {
-                let mark = if past.is_optional() { "?" } else { "" };
-                let _ = writeln!(text, "  {name}{mark}: Long,");
-            }
-            text.push_str("};\n");
-        }
-        for (name, group) in fact::groups(&self.facts, 0) {
-            if fact::single(group, 0).is_none() {
-                let _ = write!(text, "type {} = ", type_name(name));
-                print_facts(&mut text, group, 1);
-                text.push_str(";\n");
-            }
-        }
-        for action in &self.actions {
-            let principals = match action.name.as_str() {
-                ADVANCE => "[Object]",
-                _ => "[Key, Anonymous, Object]",
-            };
-            // The names of WIT need no escapes; `write!` to a string cannot fail.
-            let _ = write!(
-                text,
-                "\naction \"{}\" appliesTo {{\n  principal: {principals},\n  resource: Object,\n  \
-                 context: {{\n    before: State,\n    after: State,\n    input: ",
-                action.name
-            );
-            print_record(&mut text, &action.input, 2);
-            text.push_str(",\n");
-            for (name, group) in fact::groups(&self.facts, 0) {
-                let ty = fact::single(group, 0).map(|fact| fact.ty().to_string());
-                let _ = writeln!(text, "    {name}: {},", ty.unwrap_or_else(|| type_name(name)));
-            }
-            text.push_str("  },\n};\n");
-        }
-        text
     }
 }
 
 /// Cedar's name for something that has a name in WIT.
 pub(super) fn attribute_name(name: &str) -> String {
     name.replace('-', "_")
-}
-
-/// The name of the type of a record of facts.
-fn type_name(attribute: &str) -> String {
-    let (first, rest) = attribute.split_at(1);
-    first.to_uppercase() + rest
 }
 
 fn attributes<'a>(fields: impl Iterator<Item = (&'a String, &'a Type)>) -> Vec<Attribute> {
@@ -202,64 +153,15 @@ fn shape(ty: &Type) -> Option<Shape> {
     }
 }
 
+/// Whether rules see a value of a type as a set, and it is a list.
+pub(super) fn is_set(ty: &Type) -> bool {
+    matches!(ty, Type::List(_)) && matches!(shape(ty), Some(Shape::Set(_)))
+}
+
 fn count(attributes: &[Attribute]) -> usize {
     let inner = attributes.iter().map(|attribute| match &attribute.shape {
         Shape::Record(attributes) => 1 + count(attributes),
         _ => 1,
     });
     inner.sum()
-}
-
-fn print_record(text: &mut String, attributes: &[Attribute], depth: usize) {
-    if attributes.is_empty() {
-        text.push_str("{}");
-        return;
-    }
-    text.push_str("{\n");
-    for attribute in attributes {
-        let mark = if attribute.optional { "?" } else { "" };
-        print_name(text, &attribute.name, mark, depth + 1);
-        print_shape(text, &attribute.shape, depth + 1);
-        text.push_str(",\n");
-    }
-    let _ = write!(text, "{:1$}}}", "", 2 * depth);
-}
-
-/// Prints a record of facts, which stand so deep in the context.
-fn print_facts(text: &mut String, facts: &[Placed], depth: usize) {
-    text.push_str("{\n");
-    for (name, group) in fact::groups(facts, depth) {
-        let fact = fact::single(group, depth);
-        let mark = if fact.is_some_and(Fact::is_optional) { "?" } else { "" };
-        print_name(text, name, mark, depth);
-        match fact {
-            Some(fact) => text.push_str(fact.ty()),
-            None if matches!(group[0].fact, Fact::Past(..)) && group[0].path.len() == depth + 2 => {
-                text.push_str("Past");
-            }
-            None => print_facts(text, group, depth + 1),
-        }
-        text.push_str(",\n");
-    }
-    let _ = write!(text, "{:1$}}}", "", 2 * (depth - 1));
-}
-
-/// Prints the name of an attribute, in a record that is so deep.
-fn print_name(text: &mut String, name: &str, mark: &str, depth: usize) {
-    let quote = if RESERVED.contains(&name) { "\"" } else { "" };
-    let _ = write!(text, "{:1$}{quote}{name}{quote}{mark}: ", "", 2 * depth);
-}
-
-fn print_shape(text: &mut String, shape: &Shape, depth: usize) {
-    match shape {
-        Shape::Bool => text.push_str("Bool"),
-        Shape::Long => text.push_str("Long"),
-        Shape::Text | Shape::Hex => text.push_str("String"),
-        Shape::Set(item) => {
-            text.push_str("Set<");
-            print_shape(text, item, depth);
-            text.push('>');
-        }
-        Shape::Record(attributes) => print_record(text, attributes, depth),
-    }
 }

@@ -222,9 +222,8 @@ fn trace<'a>(
     path: &str,
     mut enter: impl FnMut(u32, u32, &'a Type) -> Result<()>,
 ) -> Result<(u32, &'a Type)> {
-    let mut segments = path.split('.');
-    let first = segments.next().unwrap_or_default();
-    let field = field(state, first)?;
+    let field = first(state, path)?;
+    let segments = path.split('.').skip(1);
     let (mut offset, mut ty) = (field.offset, &field.ty);
     for segment in segments {
         match ty {
@@ -252,6 +251,11 @@ fn trace<'a>(
         }
     }
     Ok((offset, ty))
+}
+
+/// The field of the state record that a path begins with.
+pub(crate) fn first<'a>(state: &'a Record, path: &str) -> Result<&'a Field> {
+    field(state, path.split('.').next().unwrap_or_default())
 }
 
 fn field<'a>(record: &'a Record, name: &str) -> Result<&'a Field> {

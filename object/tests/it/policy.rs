@@ -6,11 +6,13 @@
 //! - `profile`: the deepest rules that pass, on small stacks; random text.
 //! - `encoding`: bytes of a policy.
 //! - `compiled`: what compiled rules say, beside what Cedar says.
+//! - `counts`: what is counted of lists.
 //! - `states`: what of a state in memory is shown to the rules.
 //! - `templates`: the README's policies.
 
 mod aircraft;
 mod compiled;
+mod counts;
 mod diagnostics;
 mod encoding;
 mod mapping;
@@ -91,6 +93,7 @@ fn facts(action: &str) -> Facts<'_> {
     Facts {
         principal: Principal::Anonymous,
         action,
+        field: None,
         object: OBJECT,
         signers: &[],
         outputs: &[],

@@ -11,6 +11,7 @@
 //! continuant create guest/objects/vault.wasm "[\"$(key ada)\", \"$(key ben)\", \"$(key cyd)\"]" \
 //!     --policy guest/examples/vault/policy.cedar --name vault
 //! continuant call vault deposit 1000
+//! continuant read vault --as anonymous                    # the balance; an owner sees all
 //! continuant call vault pay 300 --sign ada.key            # refused: one owner, not two
 //! continuant call vault pay 300 --sign ada.key --sign ben.key
 //! continuant call vault delegate-to $(key dan) $(($(date +%s) * 1000 + 60000)) \

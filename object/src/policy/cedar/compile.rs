@@ -24,7 +24,7 @@ use cedar_policy::pst::{
 
 use super::context::Plan;
 use super::reads::path;
-use crate::policy::fact::{Placed, groups, single};
+use crate::policy::fact::{Fact, Placed, groups, single};
 use crate::policy::program::{
     Binary, EntityType, Kind, Literal, Load, Op, Program, REGISTERS_MAX, Rule, STACK_MAX, Scalar,
     Skip, State,
@@ -119,7 +119,7 @@ impl Loads {
             self.loads.push(Load::ArgumentsEnd);
             names.insert("input".to_string(), record(input));
         }
-        names.append(&mut self.facts(&plan.facts, 0)?);
+        names.append(&mut self.facts(schema, &plan.facts, 0)?);
         Ok(names)
     }
 
@@ -135,17 +135,23 @@ impl Loads {
     }
 
     /// Loads facts that stand so deep in the context.
-    fn facts(&mut self, known: &[Placed], depth: usize) -> Result<Names> {
+    fn facts(&mut self, schema: &Schema, known: &[Placed], depth: usize) -> Result<Names> {
         let mut names = Names::new();
         for (name, group) in groups(known, depth) {
             let named = match single(group, depth) {
                 Some(fact) => {
-                    let register = self.fill(Load::Fact(fact.clone()))?;
+                    let register = self.fill(match fact {
+                        Fact::Count { field, offset, what } => {
+                            let ty = &schema.state().fields[*field].ty;
+                            Load::Count(*what, *offset, kind(ty)?)
+                        }
+                        fact => Load::Fact(fact.clone()),
+                    })?;
                     let presence = fact.is_optional().then_some(register);
                     Named { presence, what: What::Value(register) }
                 }
                 None => {
-                    let inner = self.facts(group, depth + 1)?;
+                    let inner = self.facts(schema, group, depth + 1)?;
                     Named { presence: None, what: What::Record(inner) }
                 }
             };

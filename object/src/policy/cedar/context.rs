@@ -2,9 +2,10 @@
 //!
 //! It does not know rules, only which attributes they read.
 //!
-//! Invariant: a context has exactly the attributes that the derived schema declares and the rules
-//! read, each of the declared type; what cannot be so refuses, and the refusal names it.
+//! Invariant: a context has the attributes that the derived schema declares and the rules read,
+//! each of the declared type; what cannot be so refuses, and the refusal names it.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use cedar_policy::{Context, RestrictedExpression};
@@ -12,8 +13,8 @@ use cedar_policy::{Context, RestrictedExpression};
 use super::reads::Reads;
 use crate::credential::PublicKey;
 use crate::limits::{POLICY_CONTEXT_BYTES_MAX, POLICY_SET_ITEMS_MAX, POLICY_TEXT_BYTES_MAX};
-use crate::policy::fact::{Fact, FactValue, Placed, groups, single};
-use crate::policy::shape::{Attribute, Shape, Shapes};
+use crate::policy::fact::{Count, Fact, FactValue, Placed, groups, single};
+use crate::policy::shape::{Action, Attribute, Shape, Shapes};
 use crate::policy::{Facts, Refusal, Values};
 use crate::schema::{Selection, Value};
 
@@ -27,16 +28,18 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    pub(super) fn new(shapes: &Shapes, input: &[Attribute], reads: &Reads) -> Plan {
+    pub(super) fn new(shapes: &Shapes, action: &Action, reads: &Reads) -> Plan {
         let record = |name: &str, attributes: &[Attribute]| {
             reads.attribute(name).map(|reads| prune(attributes, reads))
         };
-        let facts = shapes.facts.iter().filter(|known| reads.has(&known.path));
+        let mut facts = Vec::new();
+        choose(&action.facts, 0, reads, &mut facts);
+        choose(&shapes.facts, 0, reads, &mut facts);
         Plan {
             before: record("before", &shapes.state),
             after: record("after", &shapes.state),
-            input: record("input", input),
-            facts: facts.cloned().collect(),
+            input: record("input", &action.input),
+            facts,
         }
     }
 
@@ -44,11 +47,16 @@ impl Plan {
     pub(super) fn selections(&self) -> [Selection; 2] {
         let read = [&self.before, &self.after];
         let mut read = read.map(|read| select(read.as_deref().unwrap_or_default()));
-        let approvals = self.facts.iter().filter_map(|known| match known.fact {
-            Fact::Approvals { field, .. } => Some((field, None)),
-            _ => None,
-        });
-        read[0].0.extend(approvals);
+        for known in &self.facts {
+            let (field, states) = match known.fact {
+                Fact::Approvals { field, .. } => (field, &mut read[..1]),
+                Fact::Count { field, what: Count::Before, .. } => (field, &mut read[..1]),
+                Fact::Count { field, what: Count::After, .. } => (field, &mut read[1..]),
+                Fact::Count { field, .. } => (field, &mut read[..]),
+                _ => continue,
+            };
+            states.iter_mut().for_each(|state| state.0.push((field, None)));
+        }
         read
     }
 
@@ -90,6 +98,22 @@ fn prune(attributes: &[Attribute], reads: &Reads) -> Vec<Attribute> {
         Some(Attribute { shape, ..attribute.clone() })
     });
     read.collect()
+}
+
+/// The facts that are read, of those that stand so deep in the context. A record of which nothing
+/// is read but whether it has something else needs one to be there.
+fn choose(known: &[Placed], depth: usize, reads: &Reads, chosen: &mut Vec<Placed>) {
+    for (name, group) in groups(known, depth) {
+        let Some(reads) = reads.attribute(name) else { continue };
+        if single(group, depth).is_none() {
+            let before = chosen.len();
+            choose(group, depth + 1, reads, chosen);
+            if chosen.len() > before {
+                continue;
+            }
+        }
+        chosen.push(group[0].clone());
+    }
 }
 
 /// The same attributes, as fields of the state.
@@ -230,7 +254,7 @@ impl Builder {
                 Some(fact) => match fact.value(facts) {
                     Some(FactValue::Absent) => continue,
                     Some(value) => self.at(name, |builder| builder.fact(value))?,
-                    None => self.at(name, |builder| builder.approvals(fact, facts, values))?,
+                    None => self.at(name, |builder| builder.counted(fact, facts, values))?,
                 },
                 None => self.at(name, |builder| {
                     let inner = builder.facts(group, depth + 1, facts, values)?;
@@ -250,22 +274,70 @@ impl Builder {
                 self.set(outputs, |builder, output| builder.text(&output.name))
             }
             FactValue::Hash(hash) => self.hex(hash),
+            FactValue::Text(text) => self.text(text),
             FactValue::Absent => Err(Refusal::Mismatch { path: self.path.clone() }),
         }
     }
 
-    fn approvals(&mut self, fact: &Fact, facts: &Facts<'_>, values: &Values<'_>) -> Built {
-        let (Fact::Approvals { field, .. }, Value::Record(fields)) = (fact, values.before) else {
-            return Err(self.mismatch("before"));
+    /// A fact that is counted of lists in the states.
+    fn counted(&mut self, fact: &Fact, facts: &Facts<'_>, values: &Values<'_>) -> Built {
+        let count = match fact {
+            Fact::Approvals { field, .. } => {
+                let keys = self.list("before", values.before, *field)?;
+                let approves =
+                    |signer: &&PublicKey| keys.contains(&Value::String(signer.to_string()));
+                facts.signers.iter().filter(approves).count()
+            }
+            Fact::Count { field, what, .. } => {
+                let before = self.list("before", values.before, *field);
+                let after = self.list("after", values.after, *field);
+                match what {
+                    Count::Before => before?.len(),
+                    Count::After => after?.len(),
+                    Count::Added => self.missing(after?, before?)?,
+                    Count::Removed => self.missing(before?, after?)?,
+                }
+            }
+            _ => return Err(self.mismatch("counts")),
         };
-        let Some((_, Value::List(keys))) = fields.get(*field) else {
-            return Err(self.mismatch("before"));
+        self.long(count as i128)
+    }
+
+    /// A field of a state that is a list.
+    fn list<'v>(&self, name: &str, state: &'v Value, field: usize) -> Result<&'v [Value], Refusal> {
+        let Value::Record(fields) = state else { return Err(self.mismatch(name)) };
+        let Some((_, Value::List(items))) = fields.get(field) else {
+            return Err(self.mismatch(name));
         };
-        if keys.len() > POLICY_SET_ITEMS_MAX {
-            return Err(self.too_large());
+        match items.len() <= POLICY_SET_ITEMS_MAX {
+            true => Ok(items),
+            false => Err(self.too_large()),
         }
-        let approves = |signer: &&PublicKey| keys.contains(&Value::String(signer.to_string()));
-        self.long(facts.signers.iter().filter(approves).count() as i128)
+    }
+
+    /// How many items are not among others.
+    fn missing(&mut self, items: &[Value], others: &[Value]) -> Result<usize, Refusal> {
+        let others = others.iter().map(|item| self.key(item));
+        let others = others.collect::<Result<BTreeSet<_>, Refusal>>()?;
+        let items = items.iter().map(|item| self.key(item));
+        let items = items.collect::<Result<Vec<_>, Refusal>>()?;
+        Ok(items.iter().filter(|item| !others.contains(item)).count())
+    }
+
+    /// What tells an item of a list from others of its type.
+    fn key<'v>(&mut self, item: &'v Value) -> Result<(i128, &'v str), Refusal> {
+        match item {
+            Value::Bool(value) => Ok((i128::from(*value), "")),
+            Value::Char(char) => Ok((i128::from(u32::from(*char)), "")),
+            Value::String(text) | Value::Enum(text) => {
+                self.spend(text.len())?;
+                Ok((0, text))
+            }
+            item => match item.integer() {
+                Some(number) => Ok((number, "")),
+                None => Err(self.mismatch("item")),
+            },
+        }
     }
 
     fn whole(&self, pairs: Vec<(String, RestrictedExpression)>) -> Built {

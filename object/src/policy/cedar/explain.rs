@@ -11,7 +11,7 @@ use super::context::Plan;
 use super::reads::Reads;
 use super::{Rules, Stated};
 use crate::policy::explain::{Reading, Rule};
-use crate::policy::shape::{Attribute, Shape};
+use crate::policy::shape::{Action, Attribute, Shape};
 use crate::policy::{Decision, Facts, Refusal, Values};
 use crate::schema::Value;
 
@@ -36,15 +36,15 @@ impl Rules {
             id: id.clone(),
             text: text[rule.span.clone()].to_string(),
             permits: rule.permits,
-            reads: self.readings(&shape.input, rule, facts, values),
+            reads: self.readings(shape, rule, facts, values),
         });
         explained.collect()
     }
 
-    /// What a rule reads of a step, as far as its action, which has this `input`, has it.
+    /// What a rule reads of a step, as far as its action has it.
     fn readings(
         &self,
-        input: &[Attribute],
+        action: &Action,
         rule: &Stated,
         facts: &Facts<'_>,
         values: &Values<'_>,
@@ -52,11 +52,11 @@ impl Rules {
         let paths = rule.reads.paths().into_iter();
         let declared = paths.filter(|path| match path.split_first() {
             Some((&"before" | &"after", rest)) => declares(&self.shapes.state, rest),
-            Some((&"input", rest)) => declares(input, rest),
+            Some((&"input", rest)) => declares(&action.input, rest),
             _ => true,
         });
         let readings = declared.map(|path| {
-            let plan = Plan::new(&self.shapes, input, &Reads::of(&path));
+            let plan = Plan::new(&self.shapes, action, &Reads::of(&path));
             Reading { path: path.join("."), value: read(&plan, &path, facts, values) }
         });
         readings.collect()

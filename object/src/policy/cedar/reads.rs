@@ -51,12 +51,6 @@ impl Reads {
         }
     }
 
-    /// Whether what attributes lead to is read, one of the other.
-    pub(super) fn has(&self, path: &[String]) -> bool {
-        let Some((first, rest)) = path.split_first() else { return true };
-        self.attribute(first).is_some_and(|reads| reads.has(rest))
-    }
-
     /// Adds what a rule reads.
     pub(super) fn add_rule(&mut self, rule: &Template) {
         for clause in rule.clauses() {

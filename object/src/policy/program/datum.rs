@@ -288,6 +288,17 @@ impl<'a> Items<'a> {
         Some(found.is_some())
     }
 
+    /// How many of the items are not among others.
+    pub(super) fn count_missing(self, others: Items<'a>) -> Option<usize> {
+        self.pairs(others)?;
+        let mut count = 0;
+        self.find(|item| {
+            count += usize::from(!others.contains(item)?);
+            Some(None::<()>)
+        })?;
+        Some(count)
+    }
+
     /// Gives up where a look at each pair would take long.
     fn pairs(self, others: Items<'a>) -> Option<()> {
         (self.count().saturating_mul(others.count()) <= PAIRS_MAX).then_some(())

@@ -17,7 +17,7 @@ use crate::limits::{
 };
 use crate::memory::{Memory, Page};
 use crate::policy::Facts;
-use crate::policy::fact::{Fact, FactValue};
+use crate::policy::fact::{Count, Fact, FactValue};
 use crate::schema::{Enum, Flags, Type, scalar_bits, skip_value};
 
 /// Where the states and the arguments of a step lie.
@@ -52,6 +52,8 @@ pub(in crate::policy) enum Load {
     /// That the record is there whose option was looked at.
     Present,
     Fact(Fact),
+    /// What is counted of the lists at an offset of the states.
+    Count(Count, u32, Kind),
 }
 
 /// One of the two states.
@@ -174,6 +176,10 @@ impl<'a> Loader<'_, 'a> {
                 let found = self.fact(fact)?;
                 self.fill(found)?;
             }
+            Load::Count(what, offset, kind) => {
+                let found = self.count(*what, *offset, kind)?;
+                self.fill(Datum::Long(found.try_into().ok()?))?;
+            }
         }
         Some(None)
     }
@@ -186,23 +192,42 @@ impl<'a> Loader<'_, 'a> {
             Some(FactValue::Keys(keys)) => Some(Datum::Set(Items::Keys(keys))),
             Some(FactValue::Names(outputs)) => Some(Datum::Set(Items::Outputs(outputs))),
             Some(FactValue::Hash(hash)) => Some(Datum::Text(Text::Hex(hash))),
+            Some(FactValue::Text(text)) => Some(Datum::Text(Text::Plain(text.as_bytes()))),
             None => self.approvals(fact),
         }
     }
 
     fn approvals(&mut self, fact: &Fact) -> Option<Datum<'a>> {
         let Fact::Approvals { offset, .. } = fact else { return None };
-        let address = self.state.checked_add(*offset)?;
-        let keys = Kind::Texts.in_memory(&mut self.before, address)?.set()?;
-        if keys.count() > POLICY_SET_ITEMS_MAX {
-            return None;
-        }
+        let keys = self.items(State::Before, *offset, &Kind::Texts)?;
         let mut count = 0;
         for signer in self.facts.signers {
             let approves = keys.contains(Datum::Text(Text::Hex(&signer.0)))?;
             count += i64::from(approves);
         }
         Some(Datum::Long(count))
+    }
+
+    fn count(&mut self, what: Count, offset: u32, kind: &'a Kind) -> Option<usize> {
+        let (items, others) = match what {
+            Count::Before => return Some(self.items(State::Before, offset, kind)?.count()),
+            Count::After => return Some(self.items(State::After, offset, kind)?.count()),
+            Count::Added => (State::After, State::Before),
+            Count::Removed => (State::Before, State::After),
+        };
+        let items = self.items(items, offset, kind)?;
+        let others = self.items(others, offset, kind)?;
+        for compared in [items, others] {
+            self.budget.hold(&Datum::Set(compared))?;
+        }
+        items.count_missing(others)
+    }
+
+    /// The items of the list at an offset of a state, not more than rules may read.
+    fn items(&mut self, state: State, offset: u32, kind: &'a Kind) -> Option<Items<'a>> {
+        let address = self.state.checked_add(offset)?;
+        let items = kind.in_memory(self.pages(state), address)?.set()?;
+        (items.count() <= POLICY_SET_ITEMS_MAX).then_some(items)
     }
 
     fn pages(&mut self, state: State) -> &mut Pages<'a> {

@@ -18,6 +18,8 @@ const README: &str = include_str!("../../../../README.md");
 #[derive(Clone, Copy)]
 struct Step<'a> {
     action: &'a str,
+    /// Of a read.
+    field: Option<&'a str>,
     input: &'a [(&'a str, Input<'a>)],
     signers: &'a [u8],
     /// Versions before it: what made them, how many seconds before, and by whose key.
@@ -40,6 +42,7 @@ const STRANGER: u8 = 5;
 /// Nobody signs an increment by 2, which is done right.
 const INCREMENT: Step<'static> = Step {
     action: "increment",
+    field: None,
     input: &[("by", Input::Number(2))],
     signers: &[],
     past: &[],
@@ -50,6 +53,7 @@ const INCREMENT: Step<'static> = Step {
 /// Nobody appends `b`, which is done right.
 const APPEND: Step<'static> = Step {
     action: "append",
+    field: None,
     input: &[("entry", Input::Text("b"))],
     signers: &[],
     past: &[],
@@ -60,10 +64,22 @@ const APPEND: Step<'static> = Step {
 /// Nobody pays.
 const PAY: Step<'static> = Step {
     action: "pay",
+    field: None,
     input: &[("amount", Input::Number(7))],
     signers: &[],
     past: &[],
     states: [(0, &[]), (0, &[])],
+    decision: "",
+};
+
+/// Nobody reads the count.
+const READ: Step<'static> = Step {
+    action: "read",
+    field: Some("count"),
+    input: &[],
+    signers: &[],
+    past: &[],
+    states: [(3, &["a"]), (3, &["a"])],
     decision: "",
 };
 
@@ -161,6 +177,23 @@ const EXPECTED: &[(&str, &[Step<'static>])] = &[
             },
         ],
     ),
+    (
+        "Read by field",
+        &[
+            Step { decision: "permit by count-is-public", ..READ },
+            Step { signers: &[STRANGER], decision: "permit by count-is-public", ..READ },
+            Step { signers: &[2], decision: "permit by board-reads count-is-public", ..READ },
+            Step { field: Some("entries"), decision: NOT_PERMITTED, ..READ },
+            Step { field: Some("entries"), signers: &[OWNER], decision: NOT_PERMITTED, ..READ },
+            Step {
+                field: Some("entries"),
+                signers: &[3],
+                decision: "permit by board-reads",
+                ..READ
+            },
+            Step { signers: &[2], decision: NOT_PERMITTED, ..INCREMENT },
+        ],
+    ),
 ];
 
 /// The milliseconds at which every step happens.
@@ -219,8 +252,14 @@ fn check(name: &str, text: &str, schema: &Schema, step: Step<'_>) {
     let signers: Vec<PublicKey> = step.signers.iter().map(|&number| key(number)).collect();
     let principal = signers.first().map_or(Principal::Anonymous, |key| Principal::Key(key.0));
     let past = past(&policy, step.past);
-    let facts =
-        Facts { principal, signers: &signers, time: NOW, past: &past, ..facts(step.action) };
+    let facts = Facts {
+        principal,
+        signers: &signers,
+        time: NOW,
+        past: &past,
+        field: step.field,
+        ..facts(step.action)
+    };
     let [before, after] = step.states.map(state);
     let input = step.input.iter().map(|(name, value)| {
         let value = match value {

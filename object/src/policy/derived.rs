@@ -1,0 +1,193 @@
+//! The Cedar schema that policies over a WIT schema are validated against: as text for people, and
+//! as JSON for Cedar, which reads that much sooner.
+//!
+//! It does not know Cedar's crate, nor any policy.
+
+use std::fmt::Write;
+
+use serde_json::{Map, Value as Json, json};
+
+use super::fact::{self, Fact, Placed};
+use super::shape::{ADVANCE, Attribute, Shape, Shapes};
+
+/// Words that Cedar has for itself. Attributes may have these names, in quotes.
+const RESERVED: [&str; 10] =
+    ["else", "external", "false", "has", "if", "in", "is", "like", "then", "true"];
+const ENTITIES: [&str; 3] = ["Key", "Anonymous", "Object"];
+
+/// A type of Cedar's.
+enum Ty<'a> {
+    /// `Bool`, `Long`, `String`, or a type that has a name here.
+    Named(String),
+    Set(Box<Ty<'a>>),
+    Record(Vec<(&'a str, bool, Ty<'a>)>),
+}
+
+/// The schema's parts, in the order in which they are printed.
+pub(super) struct Derived<'a> {
+    types: Vec<(String, Ty<'a>)>,
+    /// The name, who may ask, and the context.
+    actions: Vec<(&'a str, &'static [&'static str], Ty<'a>)>,
+}
+
+impl<'a> Derived<'a> {
+    pub(super) fn new(shapes: &'a Shapes) -> Derived<'a> {
+        let mut types = vec![("State".to_string(), record(&shapes.state))];
+        if shapes.facts.iter().any(|placed| matches!(placed.fact, Fact::Past(..))) {
+            let past = fact::PAST.iter().map(|&(name, past)| (name, past.is_optional(), long()));
+            types.push(("Past".to_string(), Ty::Record(past.collect())));
+        }
+        for (name, group) in fact::groups(&shapes.facts, 0) {
+            if fact::single(group, 0).is_none() {
+                types.push((type_name(name), facts(group, 1)));
+            }
+        }
+        let actions = shapes.actions.iter().map(|action| {
+            let principals = if action.name == ADVANCE { &ENTITIES[2..] } else { &ENTITIES[..] };
+            let state = || Ty::Named("State".to_string());
+            let mut context = vec![("before", false, state()), ("after", false, state())];
+            context.push(("input", false, record(&action.input)));
+            let own = fact::groups(&action.facts, 0);
+            context.extend(own.chain(fact::groups(&shapes.facts, 0)).map(|(name, group)| {
+                let fact = fact::single(group, 0);
+                (name, false, fact.map_or_else(|| Ty::Named(type_name(name)), Ty::of))
+            }));
+            (action.name.as_str(), principals, Ty::Record(context))
+        });
+        Derived { types, actions: actions.collect() }
+    }
+
+    /// The schema in Cedar's language.
+    pub(super) fn print(&self) -> String {
+        let mut text = String::new();
+        // `write!` to a string cannot fail.
+        for name in ENTITIES {
+            let _ = writeln!(text, "entity {name};");
+        }
+        text.push('\n');
+        for (name, ty) in &self.types {
+            let _ = write!(text, "type {name} = ");
+            ty.print(&mut text, 0);
+            text.push_str(";\n");
+        }
+        for (name, principals, context) in &self.actions {
+            let principals = principals.join(", ");
+            // The names of WIT need no escapes.
+            let _ = write!(
+                text,
+                "\naction \"{name}\" appliesTo {{\n  principal: [{principals}],\n  resource: \
+                 Object,\n  context: ",
+            );
+            context.print(&mut text, 1);
+            text.push_str(",\n};\n");
+        }
+        text
+    }
+
+    /// The schema in Cedar's JSON.
+    pub(super) fn json(&self) -> Json {
+        let entities = ENTITIES.iter().map(|name| (name.to_string(), json!({})));
+        let types = self.types.iter().map(|(name, ty)| (name.clone(), ty.json()));
+        let actions = self.actions.iter().map(|(name, principals, context)| {
+            let applies = json!({
+                "principalTypes": principals,
+                "resourceTypes": ["Object"],
+                "context": context.json(),
+            });
+            (name.to_string(), json!({ "appliesTo": applies }))
+        });
+        json!({ "": {
+            "commonTypes": types.collect::<Map<_, _>>(),
+            "entityTypes": entities.collect::<Map<_, _>>(),
+            "actions": actions.collect::<Map<_, _>>(),
+        } })
+    }
+}
+
+impl<'a> Ty<'a> {
+    fn of(fact: &Fact) -> Ty<'a> {
+        match fact {
+            Fact::Signers | Fact::Outputs => Ty::Set(Box::new(Ty::Named("String".to_string()))),
+            Fact::Policy | Fact::Field => Ty::Named("String".to_string()),
+            _ => long(),
+        }
+    }
+
+    fn print(&self, text: &mut String, depth: usize) {
+        match self {
+            Ty::Named(name) => text.push_str(name),
+            Ty::Set(item) => {
+                text.push_str("Set<");
+                item.print(text, depth);
+                text.push('>');
+            }
+            Ty::Record(attributes) if attributes.is_empty() => text.push_str("{}"),
+            Ty::Record(attributes) => {
+                text.push_str("{\n");
+                for (name, optional, ty) in attributes {
+                    let mark = if *optional { "?" } else { "" };
+                    let quote = if RESERVED.contains(name) { "\"" } else { "" };
+                    let _ = write!(text, "{:1$}{quote}{name}{quote}{mark}: ", "", 2 * depth + 2);
+                    ty.print(text, depth + 1);
+                    text.push_str(",\n");
+                }
+                let _ = write!(text, "{:1$}}}", "", 2 * depth);
+            }
+        }
+    }
+
+    fn json(&self) -> Json {
+        match self {
+            Ty::Named(name) if name == "Bool" => json!({ "type": "Boolean" }),
+            Ty::Named(name) => json!({ "type": name }),
+            Ty::Set(item) => json!({ "type": "Set", "element": item.json() }),
+            Ty::Record(attributes) => {
+                let attributes = attributes.iter().map(|(name, optional, ty)| {
+                    let mut json = ty.json();
+                    json["required"] = json!(!optional);
+                    (name.to_string(), json)
+                });
+                json!({ "type": "Record", "attributes": attributes.collect::<Map<_, _>>() })
+            }
+        }
+    }
+}
+
+fn long<'a>() -> Ty<'a> {
+    Ty::Named("Long".to_string())
+}
+
+fn record(attributes: &[Attribute]) -> Ty<'_> {
+    let attributes = attributes.iter();
+    let declared = attributes.map(|it| (it.name.as_str(), it.optional, of_shape(&it.shape)));
+    Ty::Record(declared.collect())
+}
+
+fn of_shape(shape: &Shape) -> Ty<'_> {
+    match shape {
+        Shape::Bool => Ty::Named("Bool".to_string()),
+        Shape::Long => long(),
+        Shape::Text | Shape::Hex => Ty::Named("String".to_string()),
+        Shape::Set(item) => Ty::Set(Box::new(of_shape(item))),
+        Shape::Record(attributes) => record(attributes),
+    }
+}
+
+/// The record of facts that stand so deep in the context.
+fn facts(known: &[Placed], depth: usize) -> Ty<'_> {
+    let declared = fact::groups(known, depth).map(|(name, group)| {
+        let of_past = matches!(group[0].fact, Fact::Past(..)) && group[0].path.len() == depth + 2;
+        match fact::single(group, depth) {
+            Some(fact) => (name, fact.is_optional(), Ty::of(fact)),
+            None if of_past => (name, false, Ty::Named("Past".to_string())),
+            None => (name, false, facts(group, depth + 1)),
+        }
+    });
+    Ty::Record(declared.collect())
+}
+
+/// The name of the type of a record of facts.
+fn type_name(attribute: &str) -> String {
+    let (first, rest) = attribute.split_at(1);
+    first.to_uppercase() + rest
+}

@@ -1,0 +1,99 @@
+//! Reads: which fields of an object a principal may see, as the object's own policy has it.
+//!
+//! A read is decided on as a step is that changes nothing: the states before and after are both the
+//! one that is read. The policy is that of the newest version, whichever is read. It makes no
+//! version and is not on record.
+//!
+//! It governs nobody who holds the bytes: whoever has the database, or a capsule, can read all.
+
+use crate::admission;
+use crate::credential::PublicKey;
+use crate::definition::Definition;
+use crate::header::Header;
+use crate::image::Image;
+use crate::ledger::Past;
+use crate::policy::{Facts, Principal, READ, Raw, Values};
+use crate::refusal::Verdict;
+
+/// A field of a version that someone wants to see.
+#[derive(Clone, Copy, Debug)]
+pub struct Read<'a> {
+    /// Who wants to; the caller vouches for it.
+    pub principal: Principal,
+    /// The field of the state record, by its name in the schema.
+    pub field: &'a str,
+    /// When, in milliseconds since 1970-01-01 UTC.
+    pub time: u64,
+    /// The seq of the version that is read.
+    pub seq: u64,
+    /// The memory of the version that is read.
+    pub memory: &'a Image,
+    /// The header of the newest version.
+    pub newest: &'a Header,
+    /// When the object was created, in milliseconds since 1970-01-01 UTC.
+    pub created: u64,
+    /// What the newest version's ledger has of the past.
+    pub past: &'a Past,
+}
+
+impl Read<'_> {
+    /// Whether the policy permits it, when compiled rules can say.
+    ///
+    /// `definition` is that of the newest version, with whose schema the memory has a valid state.
+    pub fn decide(&self, definition: &Definition) -> Option<Result<(), Verdict>> {
+        let signers = self.signers();
+        let raw = Raw {
+            before: self.memory,
+            after: self.memory,
+            state: definition.code.state_address,
+            arguments: &[],
+        };
+        let facts = self.facts(&signers);
+        let ruling = definition.policy.decide_raw(&facts, &raw)?;
+        Some(admission::verdict(Vec::new(), ruling.into()).map(|_| ()))
+    }
+
+    /// Whether the policy permits it, in Cedar's own word.
+    ///
+    /// Call it on a thread with [`STACK_BYTES`](crate::policy::STACK_BYTES) of stack.
+    ///
+    /// # Errors
+    ///
+    /// [`State`](crate::ErrorKind::State) when the memory has no valid state.
+    pub fn decide_by_cedar(&self, definition: &Definition) -> crate::Result<Result<(), Verdict>> {
+        let (schema, policy) = (&definition.schema, &definition.policy);
+        let (states, address) = ((self.memory, self.memory), definition.code.state_address);
+        let (before, after) = policy.read_states(schema, READ, states, address)?;
+        let values = Values { before: &before, after: &after, input: &[] };
+        let decision = policy.decide(&self.facts(&self.signers()), &values);
+        Ok(admission::verdict(Vec::new(), decision).map(|_| ()))
+    }
+
+    /// The principal as the one key that signed, so that rules on approvals are about it too.
+    fn signers(&self) -> Vec<PublicKey> {
+        match self.principal {
+            Principal::Key(key) => vec![PublicKey(key)],
+            Principal::Anonymous | Principal::Object(_) => Vec::new(),
+        }
+    }
+
+    fn facts<'a>(&'a self, signers: &'a [PublicKey]) -> Facts<'a> {
+        Facts {
+            principal: self.principal,
+            action: READ,
+            field: Some(self.field),
+            object: self.newest.object_id(),
+            signers,
+            outputs: &[],
+            wake: self.newest.wake,
+            seq: self.seq,
+            age: self.time.saturating_sub(self.created),
+            fuel: 0,
+            pages: 0,
+            time: self.time,
+            past: self.past,
+            instrumentation: self.newest.instrumentation,
+            policy: self.newest.policy,
+        }
+    }
+}
