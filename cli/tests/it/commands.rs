@@ -198,6 +198,35 @@ fn a_policy_is_checked_and_changed() {
 }
 
 #[test]
+fn an_object_is_read_as_its_policy_lets_somebody() {
+    let terminal = Terminal::with_visits();
+    let key = "5".repeat(64);
+    let policy = format!(
+        r#"@id("increment") permit(principal, action == Action::"increment", resource);
+           @id("count-is-public") permit(principal, action == Action::"read", resource)
+           when {{ context.field == "count" }};
+           @id("auditor") permit(principal == Key::"{key}", action == Action::"read", resource);"#
+    );
+    terminal.write("readable.cedar", policy);
+    terminal.run("create object.wasm hello --policy readable.cedar --name board").done();
+    terminal.run("call board increment 3").done();
+    let lines = [
+        "read board --as anonymous".to_string(),
+        "--json read board --as anonymous".to_string(),
+        "read board count --as anonymous".to_string(),
+        "read board label --as anonymous".to_string(),
+        "--json read board label --as anonymous".to_string(),
+        format!("read board --as {key}"),
+        format!("--json read board label --as {key}"),
+        "read board --as anonymous --at 0".to_string(),
+        "read board missing --as anonymous".to_string(),
+        "read board --as nobody".to_string(),
+    ];
+    let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+    terminal.check(&lines, expect_file!["transcripts/reads.txt"]);
+}
+
+#[test]
 fn what_decided_is_explained() {
     let terminal = Terminal::with_visits();
     terminal.run("call visits increment 2").done();
