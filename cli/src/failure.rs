@@ -120,6 +120,7 @@ impl From<Error> for Failure {
             ErrorKind::NotDurable => ("not-durable", FAILED),
             ErrorKind::LastPolicy => ("last-policy", FAILED),
             ErrorKind::Limit { .. } => ("limit", FAILED),
+            ErrorKind::Twice => ("twice", USAGE),
             ErrorKind::Replay { .. } => ("replay", DAMAGED),
             ErrorKind::Closed => ("closed", FAILED),
             _ => ("substrate", FAILED),

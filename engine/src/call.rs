@@ -4,6 +4,7 @@
 //! would become of it, and that is all.
 
 mod batch;
+mod transaction;
 
 use std::future::IntoFuture;
 use std::sync::Arc;
@@ -22,6 +23,7 @@ use crate::reply::{Answer, Pending, Receipt, channel};
 use crate::shared::Shared;
 use crate::ticket::Durability;
 pub use batch::Batch;
+pub use transaction::Transaction;
 
 /// How long a signature holds when the caller does not say, in milliseconds.
 const EXPIRY_MS: u64 = 5 * 60 * 1000;
@@ -87,9 +89,10 @@ impl Code {
 }
 
 /// An input to be: add credentials, then [`wait`](Call::wait), `.await` or [`submit`](Call::submit)
-/// it, or put it in a [`batch`](crate::Database::batch).
+/// it, or put it in a [`batch`](crate::Database::batch) or a
+/// [`transaction`](crate::Database::transaction).
 #[derive(Debug)]
-#[must_use = "a call does nothing until it is waited for, awaited, submitted or put in a batch"]
+#[must_use = "a call does nothing until it is waited for, awaited, submitted or put with others"]
 pub struct Call<'a> {
     request: Result<Request>,
     keys: Vec<&'a SigningKey>,
@@ -179,6 +182,17 @@ impl<'a> Call<'a> {
     /// The input, with its credential; last nonces that are locked for it stay so in `nonces`,
     /// which is kept until the input is posted.
     fn input(self, nonces: &mut Option<Nonces<'a>>) -> Result<(Terms<'a>, Input)> {
+        let nonces = nonces.insert(Nonces::lock(self.to_draw().into_iter()));
+        self.sign(nonces)
+    }
+
+    /// Where the last nonce is, when the next one is to be drawn.
+    fn to_draw(&self) -> Option<&'a Mutex<u64>> {
+        self.terms.to_draw().filter(|_| !self.keys.is_empty())
+    }
+
+    /// The input, with its credential, whose nonce is drawn of those that are locked.
+    fn sign(self, nonces: &mut Nonces<'a>) -> Result<(Terms<'a>, Input)> {
         let Call { request, keys, terms } = self;
         let request = request?;
         if keys.is_empty() {
@@ -187,7 +201,6 @@ impl<'a> Call<'a> {
             return Ok((terms, input));
         }
         let (time, expires) = terms.times()?;
-        let nonces = nonces.insert(Nonces::lock(terms.to_draw().into_iter()));
         let mut credential = terms.credential(expires, nonces);
         keys.iter().for_each(|key| credential.sign(key, terms.object, &request));
         let input = terms.input(request, time, Some(credential))?;

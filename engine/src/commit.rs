@@ -16,13 +16,14 @@ use object::effects::{Admission, Effects, encode_globals};
 use object::hash::ObjectId;
 use object::header::Header;
 use object::input::{Input, Request};
+use object::ledger::Ledger;
 use object::refusal::{Refusal, Verdict};
 use object::schema::{Value, decode_value};
 use storage::{Append, Blob, Change, NewCommit, Store};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::refusers::{Refuser, Refusers};
-use crate::reply::{Early, Receipt, Reply};
+use crate::reply::{Answered, Early, Receipt, Reply};
 use crate::resident::{Live, Resident};
 use crate::shared::Shared;
 use crate::slots::Slots;
@@ -81,6 +82,75 @@ pub(crate) fn step(
     }
 }
 
+/// A version that was admitted, and everything of it that goes to the log.
+struct Admitted {
+    ran: Ran,
+    header: Header,
+    ledger: Arc<Ledger>,
+    input: Vec<u8>,
+    effects: Vec<u8>,
+    admission: Vec<u8>,
+    /// What is not as it was.
+    new_ledger: Option<Vec<u8>>,
+    new_globals: Option<Vec<u8>>,
+    rules: Vec<String>,
+}
+
+impl Admitted {
+    fn new(live: &mut Live, input: &Input, ran: Ran, admission: Admission) -> Admitted {
+        live.tree.update(&ran.image, &ran.changed);
+        let (header, ledger) = live.head.successor(input, &ran.outcome(&live.tree), &admission);
+        Admitted {
+            input: input.encode(),
+            effects: ran.effects.encode(),
+            admission: admission.encode(),
+            new_ledger: (!Arc::ptr_eq(&ledger, &live.head.ledger)).then(|| ledger.encode()),
+            new_globals: (ran.globals != live.globals).then(|| encode_globals(&ran.globals)),
+            rules: admission.rules,
+            ran,
+            header,
+            ledger,
+        }
+    }
+
+    /// Adds what it changes of the object to what is to be appended.
+    fn add_to<'a>(&'a self, append: &mut Append<'a>, live: &'a Live, input: &'a Input) {
+        let commit = Commit {
+            header: self.header.clone(),
+            input: &self.input,
+            effects: &self.effects,
+            admission: &self.admission,
+            globals: self.new_globals.as_deref(),
+            pages: self.ran.pages().collect(),
+        };
+        let (base, ledger) = (None, self.new_ledger.as_deref());
+        let change = NewCommit { commit, base, ledger, before: Some(&live.image) };
+        append.changes.push(Change::Commit(change));
+        if let Request::Amend { policy } = &input.request {
+            append.blobs.push(Blob::Policy(policy));
+        }
+    }
+
+    fn receipt(&mut self, live: &Live, input: &Input) -> Receipt {
+        let rules = std::mem::take(&mut self.rules);
+        receipt(&live.definition, &self.header, input, &self.ran, rules)
+    }
+
+    /// Makes it the object's newest version, now that it is in the log.
+    fn publish(self, shared: &Shared, resident: &Resident, live: &mut Live, input: &Input) {
+        let armed = live.armed();
+        live.advance(self.header, self.ledger, self.ran);
+        if matches!(input.request, Request::Amend { .. }) {
+            // Objects that were given the same policy have one between them.
+            live.definition = shared.catalog().share(Arc::clone(&live.definition));
+        }
+        resident.publish(live);
+        if live.head.header.wake != armed {
+            shared.timer().change(live.head.id, armed, live.head.header.wake);
+        }
+    }
+}
+
 /// Appends the version to the log and publishes it to readers.
 fn append(
     shared: &Shared,
@@ -91,52 +161,76 @@ fn append(
     admission: Admission,
     reply: Reply,
 ) -> Result<()> {
-    live.tree.update(&ran.image, &ran.changed);
-    let (header, ledger) = live.head.successor(input, &ran.outcome(&live.tree), &admission);
-    let new_ledger = (!Arc::ptr_eq(&ledger, &live.head.ledger)).then(|| ledger.encode());
-    let globals = (ran.globals != live.globals).then(|| encode_globals(&ran.globals));
-    let commit = Commit {
-        header: header.clone(),
-        input: &input.encode(),
-        effects: &ran.effects.encode(),
-        admission: &admission.encode(),
-        globals: globals.as_deref(),
-        pages: ran.pages().collect(),
-    };
-    let change =
-        NewCommit { commit, base: None, ledger: new_ledger.as_deref(), before: Some(&live.image) };
-    let policy = match &input.request {
-        Request::Amend { policy } => Some(Blob::Policy(policy)),
-        _ => None,
-    };
-    let blobs = policy.into_iter().collect();
-    let append = Append { blobs, changes: vec![Change::Commit(change)], ..Append::default() };
-    let receipt = receipt(&live.definition, &header, input, &ran, admission.rules);
+    let mut admitted = Admitted::new(live, input, ran, admission);
+    let receipt = admitted.receipt(live, input);
+    let mut append = Append::default();
+    admitted.add_to(&mut append, live, input);
     let early = put(shared.store(), live.head.id, &append, reply, Ok(receipt));
     let early = early.inspect_err(|_| live.stale = true)?;
-    let armed = live.armed();
-    live.advance(header, ledger, ran);
-    if matches!(input.request, Request::Amend { .. }) {
-        // Objects that were given the same policy have one between them.
-        live.definition = shared.catalog().share(Arc::clone(&live.definition));
-    }
-    resident.publish(live);
-    if live.head.header.wake != armed {
-        shared.timer().change(live.head.id, armed, live.head.header.wake);
-    }
+    admitted.publish(shared, resident, live, input);
     early.send(Ok(()));
     Ok(())
 }
 
+/// One of the inputs of a transaction, with its object.
+pub(crate) struct Part<'a> {
+    pub(crate) resident: &'a Resident,
+    pub(crate) live: &'a mut Live,
+    pub(crate) input: Input,
+}
+
+/// Makes the next versions of several objects, in one frame of the log, or of none of them: then
+/// the first refusal is put on record, that of the object which refused.
+pub(crate) fn commit_all(
+    shared: &Shared,
+    slots: &mut Slots,
+    parts: &mut [Part<'_>],
+    reply: Reply<Vec<Receipt>>,
+) {
+    let mut all = Vec::with_capacity(parts.len());
+    for Part { live, input, .. } in &mut *parts {
+        match step(slots, live, input, shared.memo()) {
+            Ok(step) => all.push(step),
+            Err(Stop::Refused(verdict)) => {
+                // Whoever waits has the answer.
+                return drop(refuse(shared, live, input, verdict, reply));
+            }
+            Err(Stop::Failed(error)) => return reply.send(Err(error.about(live.head.id))),
+        }
+    }
+    let admitted = parts
+        .iter_mut()
+        .zip(all)
+        .map(|(part, (ran, admission))| Admitted::new(part.live, &part.input, ran, admission));
+    let mut admitted: Vec<Admitted> = admitted.collect();
+    let receipts = admitted.iter_mut().zip(&*parts);
+    let receipts = receipts.map(|(admitted, part)| admitted.receipt(part.live, &part.input));
+    let receipts = Ok(receipts.collect());
+    let mut append = Append::default();
+    for (admitted, part) in admitted.iter().zip(&*parts) {
+        admitted.add_to(&mut append, part.live, &part.input);
+    }
+    let first = parts[0].live.head.id;
+    let put = put(shared.store(), first, &append, reply, receipts);
+    drop(append);
+    let Ok(early) = put else {
+        return parts.iter_mut().for_each(|part| part.live.stale = true);
+    };
+    for (admitted, part) in admitted.into_iter().zip(parts) {
+        admitted.publish(shared, part.resident, part.live, &part.input);
+    }
+    early.send(Ok(()));
+}
+
 /// Appends what `answer` tells of, and leaves one half of the reply to the log; the other is to be
 /// sent once the change is in memory.
-fn put(
+fn put<T: Answered>(
     store: &Store,
     id: ObjectId,
     append: &Append<'_>,
-    reply: Reply,
-    answer: Result<Receipt>,
-) -> Result<Early> {
+    reply: Reply<T>,
+    answer: Result<T>,
+) -> Result<Early<T>> {
     let (early, late) = reply.on_record(answer);
     let done = move |durable: storage::Result<()>| {
         late.send(durable.map_err(|error| Error::from(error).about(id)));
@@ -152,12 +246,12 @@ fn put(
 }
 
 /// Puts a refusal on record, if the object may have more of them and the input is not too long.
-fn refuse(
+fn refuse<T: Answered>(
     shared: &Shared,
     live: &mut Live,
     input: &Input,
     verdict: Verdict,
-    reply: Reply,
+    reply: Reply<T>,
 ) -> Result<()> {
     let id = live.head.id;
     let refused =

@@ -20,7 +20,7 @@ use object::schema::{Value, encode_args, encode_value};
 use query::{Diff, Snapshot, VersionEntry};
 use storage::{LineageEntry, ObjectInfo, Stats, StoredCommit};
 
-use crate::call::{Batch, Call, Code};
+use crate::call::{Batch, Call, Code, Transaction};
 use crate::capsule;
 use crate::create;
 use crate::error::{Error, ErrorKind, Result};
@@ -138,6 +138,11 @@ impl Database {
     /// Calls, of any objects, that are signed together: much cheaper to verify than each by itself.
     pub fn batch<'a>(&'a self, calls: impl IntoIterator<Item = Call<'a>>) -> Batch<'a> {
         Batch::new(calls)
+    }
+
+    /// Calls, of different objects, that are admitted together or not at all.
+    pub fn transaction<'a>(&'a self, calls: impl IntoIterator<Item = Call<'a>>) -> Transaction<'a> {
+        Transaction::new(&self.shared, calls)
     }
 
     /// A direct write of state fields, governed like any other change: the policy's action is

@@ -105,6 +105,8 @@ pub enum ErrorKind {
         /// The one beside the call's own signatures.
         other: &'static str,
     },
+    /// A transaction has two inputs of the same object: an object takes one step in it.
+    Twice,
     /// More than an option allows.
     Limit {
         /// The option.
@@ -242,6 +244,7 @@ impl fmt::Display for Error {
             ErrorKind::TwoCredentials { other } => {
                 write!(f, "it is signed by itself and has a {other}: leave one of them out")
             }
+            ErrorKind::Twice => f.write_str("it is in the transaction twice"),
             ErrorKind::Limit { what, max, found } => {
                 write!(f, "{what}: at most {max}, found {found}")
             }

@@ -19,6 +19,7 @@ mod database;
 mod error;
 mod explain;
 pub mod instrument;
+mod joint;
 mod nonces;
 mod options;
 mod pool;
@@ -36,7 +37,7 @@ mod ticket;
 mod timer;
 mod turn;
 
-pub use call::{Batch, Call, Code};
+pub use call::{Batch, Call, Code, Transaction};
 pub use capsule::verify_capsule;
 pub use clock::Clock;
 pub use database::Database;

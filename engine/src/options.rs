@@ -14,6 +14,7 @@ use crate::error::Result;
 pub struct Options {
     pub(crate) worker_count: usize,
     pub(crate) mailbox_max: usize,
+    pub(crate) transaction_max: usize,
     pub(crate) resident_max: usize,
     pub(crate) refusals_max: u64,
     pub(crate) refusals_each_max: u64,
@@ -29,6 +30,7 @@ impl Default for Options {
         Options {
             worker_count: std::thread::available_parallelism().map_or(1, usize::from),
             mailbox_max: 1024,
+            transaction_max: 256,
             resident_max: 100_000,
             refusals_max: 1024,
             refusals_each_max: 256,
@@ -56,6 +58,12 @@ impl Options {
     /// Inputs that may wait for one object before a caller is turned away. Default: 1024.
     pub fn mailbox_max(mut self, count: usize) -> Options {
         self.mailbox_max = count.max(1);
+        self
+    }
+
+    /// Objects of one transaction. Default: 256.
+    pub fn transaction_max(mut self, count: usize) -> Options {
+        self.transaction_max = count.max(1);
         self
     }
 

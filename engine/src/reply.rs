@@ -56,33 +56,51 @@ impl Receipt {
     }
 }
 
-/// A receipt to come. Dropping it does not take the input back.
+/// A receipt to come, or those of a transaction. Dropping it does not take the input back.
 #[derive(Debug)]
 #[must_use = "an input that is not waited for may still be refused"]
-pub struct Pending(oneshot::Receiver<Result<Receipt>>);
+pub struct Pending<T = Receipt>(oneshot::Receiver<Result<T>>);
 
 /// The future of a [`Pending`].
 #[derive(Debug)]
-pub struct Answer(oneshot::AsyncReceiver<Result<Receipt>>);
+pub struct Answer<T = Receipt>(oneshot::AsyncReceiver<Result<T>>);
+
+/// What an input, or several together, are answered with.
+pub(crate) trait Answered: Send + Sync + 'static {
+    /// Takes in the ticket of what it tells of, which is not durable yet.
+    fn hold(&mut self, ticket: Ticket);
+}
+
+impl Answered for Receipt {
+    fn hold(&mut self, ticket: Ticket) {
+        self.ticket = ticket;
+    }
+}
+
+impl Answered for Vec<Receipt> {
+    fn hold(&mut self, ticket: Ticket) {
+        self.iter_mut().for_each(|receipt| receipt.ticket = ticket.clone());
+    }
+}
 
 /// Where the answer goes, and when.
 #[derive(Debug)]
-pub(crate) struct Reply {
-    sender: Option<oneshot::Sender<Result<Receipt>>>,
+pub(crate) struct Reply<T = Receipt> {
+    sender: Option<oneshot::Sender<Result<T>>>,
     durability: Durability,
 }
 
 /// A reply and the receipt that it will be.
-pub(crate) fn channel(durability: Durability) -> (Reply, Pending) {
+pub(crate) fn channel<T>(durability: Durability) -> (Reply<T>, Pending<T>) {
     let (sender, receiver) = oneshot::channel();
     (Reply { sender: Some(sender), durability }, Pending(receiver))
 }
 
 /// An answer to what an append puts on record, sent when all who hold it have let it go.
 #[derive(Debug)]
-struct Held {
-    reply: Reply,
-    answer: Result<Receipt>,
+struct Held<T> {
+    reply: Reply<T>,
+    answer: Result<T>,
     /// What became of the append, as far as the caller waits for that.
     outcome: OnceLock<Result<()>>,
 }
@@ -90,18 +108,18 @@ struct Held {
 /// What happens to a reply when the append is in memory, where the object's readers see it.
 #[derive(Debug)]
 #[must_use]
-pub(crate) struct Early(Arc<Held>);
+pub(crate) struct Early<T = Receipt>(Arc<Held<T>>);
 
 /// What happens to a reply when the append is durable, or never will be.
 #[derive(Debug)]
 #[must_use]
-pub(crate) struct Late {
-    held: Option<Arc<Held>>,
+pub(crate) struct Late<T = Receipt> {
+    held: Option<Arc<Held<T>>>,
     promise: Option<Promise>,
 }
 
-impl Held {
-    fn let_go(self: Arc<Held>) {
+impl<T> Held<T> {
+    fn let_go(self: Arc<Held<T>>) {
         if let Some(Held { reply, answer, outcome }) = Arc::into_inner(self)
             && let Some(outcome) = outcome.into_inner()
         {
@@ -110,7 +128,7 @@ impl Held {
     }
 }
 
-impl Early {
+impl<T> Early<T> {
     /// The append is in memory, or failed.
     pub(crate) fn send(self, appended: Result<()>) {
         if self.0.reply.durability == Durability::Relaxed {
@@ -120,7 +138,7 @@ impl Early {
     }
 }
 
-impl Late {
+impl<T> Late<T> {
     /// The append is durable, or never will be.
     pub(crate) fn send(self, durable: Result<()>) {
         if let Some(held) = self.held {
@@ -137,13 +155,18 @@ impl Reply {
     pub(crate) fn none() -> Reply {
         Reply { sender: None, durability: Durability::Durable }
     }
+}
 
+impl<T> Reply<T> {
     /// Splits `answer`, which an append puts on record, into what is sent when.
-    pub(crate) fn on_record(self, mut answer: Result<Receipt>) -> (Early, Late) {
+    pub(crate) fn on_record(self, mut answer: Result<T>) -> (Early<T>, Late<T>)
+    where
+        T: Answered,
+    {
         let is_durable = self.durability == Durability::Durable;
-        let promise = answer.as_mut().ok().filter(|_| !is_durable).map(|receipt| {
+        let promise = answer.as_mut().ok().filter(|_| !is_durable).map(|answer| {
             let (promise, ticket) = Promise::new();
-            receipt.ticket = ticket;
+            answer.hold(ticket);
             promise
         });
         let held = Arc::new(Held { reply: self, answer, outcome: OnceLock::new() });
@@ -151,7 +174,7 @@ impl Reply {
         (Early(held), late)
     }
 
-    pub(crate) fn send(mut self, answer: Result<Receipt>) {
+    pub(crate) fn send(mut self, answer: Result<T>) {
         match (self.sender.take(), answer) {
             // Whoever asked may have stopped waiting.
             (Some(sender), answer) => drop(sender.send(answer)),
@@ -164,7 +187,7 @@ impl Reply {
     }
 }
 
-impl Drop for Reply {
+impl<T> Drop for Reply<T> {
     fn drop(&mut self) {
         if let Some(sender) = self.sender.take().filter(|_| std::thread::panicking()) {
             drop(sender.send(Err(ErrorKind::Panicked.into())));
@@ -172,9 +195,9 @@ impl Drop for Reply {
     }
 }
 
-impl Pending {
+impl<T> Pending<T> {
     /// What has failed already.
-    pub(crate) fn failed(error: Error) -> Pending {
+    pub(crate) fn failed(error: Error) -> Pending<T> {
         let (reply, pending) = channel(Durability::Durable);
         reply.send(Err(error));
         pending
@@ -186,22 +209,22 @@ impl Pending {
     ///
     /// [`Refused`](ErrorKind::Refused) with the verdict; [`Closed`](ErrorKind::Closed) when the
     /// database went away first; and what kept the engine from giving a verdict.
-    pub fn wait(self) -> Result<Receipt> {
+    pub fn wait(self) -> Result<T> {
         self.0.recv().unwrap_or_else(|_| Err(ErrorKind::Closed.into()))
     }
 }
 
-impl IntoFuture for Pending {
-    type Output = Result<Receipt>;
-    type IntoFuture = Answer;
+impl<T> IntoFuture for Pending<T> {
+    type Output = Result<T>;
+    type IntoFuture = Answer<T>;
 
-    fn into_future(self) -> Answer {
+    fn into_future(self) -> Answer<T> {
         Answer(self.0.into_future())
     }
 }
 
-impl Future for Answer {
-    type Output = Result<Receipt>;
+impl<T> Future for Answer<T> {
+    type Output = Result<T>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let answer = Pin::new(&mut self.0).poll(context);

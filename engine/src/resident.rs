@@ -11,7 +11,8 @@
 //!                          end_turn, more mail
 //! ```
 //!
-//! Invariant: an object is on the run queue or being worked on exactly when `scheduled` is set.
+//! Invariant: an object is on the run queue, being worked on or waiting in a transaction exactly
+//! when `scheduled` is set.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -28,8 +29,10 @@ use parking_lot::Mutex;
 use query::Snapshot;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::joint::Joint;
 use crate::refusers::Refusers;
 use crate::reply::Reply;
+use crate::shared::Shared;
 use crate::step::Ran;
 use crate::substrate::Code;
 use object::input::Input;
@@ -47,6 +50,8 @@ pub(crate) enum Letter {
     Wake { time: u64 },
     /// Someone asks for the object's own cycle, if it is due by this time.
     Advance { time: u64, reply: Reply },
+    /// A transaction has an input of this time for the object, which waits there for the others.
+    Join { time: u64, joint: Arc<Joint> },
 }
 
 impl Letter {
@@ -54,7 +59,7 @@ impl Letter {
     pub(crate) fn wakes_by(&self) -> Option<u64> {
         match self {
             Letter::Input { input, .. } => Some(input.time),
-            Letter::Wake { time } => Some(*time),
+            Letter::Wake { time } | Letter::Join { time, .. } => Some(*time),
             Letter::Advance { .. } => None,
         }
     }
@@ -64,6 +69,7 @@ impl Letter {
         match self {
             Letter::Input { reply, .. } | Letter::Advance { reply, .. } => reply.send(Err(error)),
             Letter::Wake { .. } => Reply::none().send(Err(error)),
+            Letter::Join { joint, .. } => joint.fail(error),
         }
     }
 }
@@ -150,6 +156,14 @@ pub(crate) enum Posted {
     Evicted(Letter),
 }
 
+/// What became of a letter to several.
+pub(crate) enum PostedToAll {
+    /// It waits everywhere, and whoever posted it puts these, by their places, on the run queue.
+    Schedule(Vec<usize>),
+    /// The one at this place left memory meanwhile, and nothing was posted.
+    Evicted(usize),
+}
+
 impl Resident {
     pub(crate) fn new(id: ObjectId) -> Resident {
         let (mailbox, live, published) = Default::default();
@@ -178,6 +192,33 @@ impl Resident {
         Ok(if idle { Posted::Schedule } else { Posted::Waiting })
     }
 
+    /// Puts a letter into the mailbox of each of several residents at once, unless `max` wait in
+    /// one already: so letters to several are in the same order everywhere. The residents are
+    /// ascending by id, each with its letter's time.
+    pub(crate) fn post_to_all(
+        residents: &[(Arc<Resident>, u64)],
+        joint: &Arc<Joint>,
+        max: usize,
+    ) -> Result<PostedToAll> {
+        let mailboxes = residents.iter().map(|(resident, _)| resident.mailbox.lock());
+        let mut mailboxes: Vec<_> = mailboxes.collect();
+        if let Some(index) = mailboxes.iter().position(|mailbox| mailbox.evicted) {
+            return Ok(PostedToAll::Evicted(index));
+        }
+        if let Some(index) = mailboxes.iter().position(|mailbox| mailbox.letters.len() >= max) {
+            let full = Error::from(ErrorKind::MailboxFull { max });
+            return Err(full.about(residents[index].0.id));
+        }
+        let mut idle = Vec::with_capacity(residents.len());
+        for (index, ((_, time), mailbox)) in residents.iter().zip(&mut mailboxes).enumerate() {
+            mailbox.letters.push_back(Letter::Join { time: *time, joint: Arc::clone(joint) });
+            if !std::mem::replace(&mut mailbox.scheduled, true) {
+                idle.push(index);
+            }
+        }
+        Ok(PostedToAll::Schedule(idle))
+    }
+
     /// The next letter of the worker on turn.
     pub(crate) fn take(&self) -> Option<Letter> {
         let mut mailbox = self.mailbox.lock();
@@ -190,8 +231,16 @@ impl Resident {
         self.mailbox.lock().letters.push_front(letter);
     }
 
+    /// Ends a worker's turn: puts the object back on the run queue when there is more mail.
+    pub(crate) fn leave(self: Arc<Resident>, shared: &Shared) {
+        match self.end_turn() {
+            true => shared.schedule(self),
+            false => shared.make_room(),
+        }
+    }
+
     /// Ends a worker's turn; whether the object goes back on the run queue.
-    pub(crate) fn end_turn(&self) -> bool {
+    fn end_turn(&self) -> bool {
         let mut mailbox = self.mailbox.lock();
         assert!(mailbox.scheduled, "a turn ends once");
         mailbox.scheduled = !mailbox.letters.is_empty();

@@ -24,10 +24,11 @@ use storage::Store;
 use crate::catalog::{Catalog, Runnable};
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
+use crate::joint::Joint;
 use crate::options::Options;
 use crate::pool::Queue;
 use crate::reply::Reply;
-use crate::resident::{Letter, Live, Missed, Posted, Resident};
+use crate::resident::{Letter, Live, Missed, Posted, PostedToAll, Resident};
 use crate::slots::Slots;
 use crate::timer::Timer;
 
@@ -146,6 +147,30 @@ impl Shared {
                     self.queue.end();
                     return Err(error.about(id));
                 }
+            }
+        }
+    }
+
+    /// Posts a transaction to all of its objects.
+    pub(crate) fn post_joint(&self, joint: Joint) -> Result<()> {
+        if self.closed.load(Ordering::Acquire) {
+            return Err(ErrorKind::Closed.into());
+        }
+        let (objects, joint) = (joint.objects(), Arc::new(joint));
+        loop {
+            let find = |&(id, time): &(ObjectId, u64)| {
+                Ok((self.resident(id).map_err(|error| error.about(id))?, time))
+            };
+            let residents: Vec<_> = objects.iter().map(find).collect::<Result<_>>()?;
+            objects.iter().for_each(|_| self.queue.begin());
+            let posted = Resident::post_to_all(&residents, &joint, self.options.mailbox_max);
+            if let Ok(PostedToAll::Schedule(idle)) = posted {
+                idle.iter().for_each(|&index| self.schedule(Arc::clone(&residents[index].0)));
+                return Ok(());
+            }
+            objects.iter().for_each(|_| self.queue.end());
+            if let PostedToAll::Evicted(index) = posted? {
+                self.forget(&residents[index].0);
             }
         }
     }

@@ -18,6 +18,7 @@ use object::input::{Input, Request};
 
 use crate::commit::commit;
 use crate::error::{ErrorKind, Result};
+use crate::joint::{Joint, meet};
 use crate::reply::Reply;
 use crate::resident::{Letter, Live, Missed, Resident};
 use crate::shared::{RETRY_MS, Shared};
@@ -31,7 +32,8 @@ pub(crate) fn turn(shared: &Shared, slots: &mut Slots, resident: Arc<Resident>) 
     // The turn counts like a letter: nobody finds all quiet before what panicked is seen to.
     shared.queue().begin();
     let in_hand = shared.queue().in_hand();
-    let work = AssertUnwindSafe(|| letters(shared, slots, &resident));
+    let mut joining = None;
+    let work = AssertUnwindSafe(|| letters(shared, slots, &resident, &mut joining));
     if catch_unwind(work).is_err() {
         tracing::error!(object = %resident.id, "a turn panicked");
         *slots = Slots::default();
@@ -39,25 +41,35 @@ pub(crate) fn turn(shared: &Shared, slots: &mut Slots, resident: Arc<Resident>) 
         if resident.published().is_some_and(|newest| newest.header().wake.is_some()) {
             retry(shared, &resident);
         }
+        joining.iter().for_each(|joint: &Arc<Joint>| joint.fail(ErrorKind::Panicked.into()));
     }
-    if resident.end_turn() {
-        shared.schedule(resident);
-    } else {
-        shared.make_room();
+    match joining {
+        Some(joint) => meet(shared, slots, &joint, resident),
+        None => resident.leave(shared),
     }
     drop(in_hand);
 }
 
-fn letters(shared: &Shared, slots: &mut Slots, resident: &Resident) {
+/// Works through the mail, up to a transaction that the object has come to: `joining` then.
+fn letters(
+    shared: &Shared,
+    slots: &mut Slots,
+    resident: &Resident,
+    joining: &mut Option<Arc<Joint>>,
+) {
     let mut live = resident.live.lock();
     let mut steps = 0;
     while steps < TURN_STEPS_MAX {
         let Some(letter) = resident.take() else { break };
         let in_hand = shared.queue().in_hand();
+        if let Letter::Join { joint, .. } = &letter {
+            *joining = Some(Arc::clone(joint));
+        }
         match loaded(shared, resident, &mut live) {
             Ok(live) => {
                 let put_back = work(shared, slots, resident, live, letter, &mut steps);
                 if let Some(letter) = put_back {
+                    *joining = None;
                     resident.put_back(letter);
                     in_hand.put_back();
                 }
@@ -70,11 +82,14 @@ fn letters(shared: &Shared, slots: &mut Slots, resident: &Resident) {
                 steps += 1;
             }
         }
+        if joining.is_some() {
+            return;
+        }
     }
 }
 
 /// The object as its next step needs it.
-fn loaded<'a>(
+pub(crate) fn loaded<'a>(
     shared: &Shared,
     resident: &Resident,
     live: &'a mut Option<Live>,
@@ -121,7 +136,8 @@ fn work(
             input.time = input.time.max(live.head.header.time);
             drop(commit(shared, slots, resident, live, input, reply));
         }
-        Letter::Wake { .. } => {}
+        // A transaction is run when all of its objects have come to it.
+        Letter::Wake { .. } | Letter::Join { .. } => {}
         Letter::Advance { time, reply } => match live.head.header.wake {
             Some(due) if due <= time => {
                 drop(wake(shared, slots, resident, live, (due, time), reply));

@@ -120,3 +120,25 @@ fn an_input_of_an_unknown_method_leaves_the_slot_fit_for_the_next() {
     db.call(id, "add", Vec::new()).wait().unwrap();
     assert_eq!(total(&db, id), 1);
 }
+
+#[test]
+fn a_transaction_that_panics_or_cannot_be_appended_leaves_its_objects_fit_for_the_next() {
+    let directory = tempfile::tempdir().unwrap();
+    let (db, one) = open(&directory);
+    let policy = r#"@id("open") permit(principal, action, resource);"#;
+    let other = db.create(Code::wasm(module()).unwrap().policy(policy)).unwrap();
+    let both = || db.transaction([one, other].map(|id| db.call(id, "add", Vec::new()))).wait();
+    both().unwrap();
+    tamper(&db, other, |live| live.globals.push(0));
+    let panicked = both().unwrap_err();
+    assert!(matches!(panicked.kind(), ErrorKind::Panicked), "{panicked}");
+    both().unwrap();
+    tamper(&db, other, |live| live.head.hash = object::hash::VersionHash([9; 32]));
+    let conflict = both().unwrap_err();
+    assert!(matches!(conflict.kind(), ErrorKind::Storage(_)), "{conflict}");
+    both().unwrap();
+    assert_eq!((total(&db, one), total(&db, other)), (3, 3));
+    for id in [one, other] {
+        db.verify(id, Replay::Yes).unwrap();
+    }
+}

@@ -15,6 +15,7 @@
 //! - `rules`: the committed objects that show the kinds of rule, the price and the vault.
 //! - `steps`: what a call leaves, and what a refused one does not.
 //! - `tidy`: the walls of the house style, over the whole tree.
+//! - `transactions`: calls of several objects, together or not at all.
 //! - `views`: typed views of states, and what reads cost.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on stops where it is")]
@@ -34,4 +35,5 @@ mod readers;
 mod rules;
 mod steps;
 mod tidy;
+mod transactions;
 mod views;
