@@ -9,7 +9,7 @@ use anyhow::{Result, ensure};
 use continuant::storage::Store;
 
 use crate::figure::{Figure, Peer, Samples, Unit};
-use crate::floor::Appended;
+use crate::floor::append_again;
 use crate::frames::Frames;
 use crate::pages::Edit;
 use crate::population::Population;
@@ -88,19 +88,7 @@ impl Commits {
     ///
     /// Those of the file system, and a log that is not as it was known.
     pub fn floor(&self, by: By) -> Result<Vec<Duration>> {
-        let bytes_count = self.last.clone().skip()?;
-        let mut file = Appended::create(self.directory.path(), bytes_count)?;
-        let mut took = Vec::new();
-        let walked = self.last.clone().walk(|group| {
-            let mut rest = &group.bytes[..];
-            let all = [rest.len()];
-            for length in if by == By::Group { &all[..] } else { &group.lengths[..] } {
-                let (some, behind) = rest.split_at(*length);
-                took.push(file.append(some)?);
-                rest = behind;
-            }
-            Ok(())
-        })?;
+        let (took, walked) = append_again(&self.last, self.directory.path(), by)?;
         let written = self.store.stats()?.frame_count - self.frame_count;
         ensure!(walked == written, "the log has {walked} new frames, the store wrote {written}");
         Ok(took)

@@ -13,6 +13,9 @@ use anyhow::Result;
 use continuant::object::hash::MemoryRoot;
 use continuant::object::memory::Page;
 
+use crate::commits::By;
+use crate::frames::Frames;
+
 /// A preallocated file that is appended to, as the log's segments are.
 #[derive(Debug)]
 pub struct Appended {
@@ -46,6 +49,29 @@ impl Appended {
         self.end += bytes.len() as u64;
         Ok(took)
     }
+}
+
+/// Appends the frames that come behind the last walk to a file in `directory`; how long each write
+/// and sync took, and how many frames there were.
+pub(crate) fn append_again(
+    frames: &Frames,
+    directory: &Path,
+    by: By,
+) -> Result<(Vec<Duration>, u64)> {
+    let bytes_count = frames.clone().skip()?;
+    let mut file = Appended::create(directory, bytes_count)?;
+    let mut took = Vec::new();
+    let walked = frames.clone().walk(|group| {
+        let mut rest = &group.bytes[..];
+        let all = [rest.len()];
+        for length in if by == By::Group { &all[..] } else { &group.lengths[..] } {
+            let (some, behind) = rest.split_at(*length);
+            took.push(file.append(some)?);
+            rest = behind;
+        }
+        Ok(())
+    })?;
+    Ok((took, walked))
 }
 
 #[cfg(target_os = "linux")]

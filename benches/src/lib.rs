@@ -28,6 +28,7 @@ mod sizes;
 mod space;
 mod steps;
 mod timing;
+mod transfers;
 mod verification;
 
 pub use counter::{POLICY, WASM};

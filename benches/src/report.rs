@@ -11,7 +11,7 @@ use crate::figure::{Figure, Peer, Unit};
 use crate::sizes::Sizes;
 use crate::{
     commits, credentials, decisions, history, machine, opening, reads, recovery, space, steps,
-    verification,
+    transfers, verification,
 };
 
 /// What is to be reported.
@@ -45,6 +45,10 @@ const BENCHES: &[Bench] = &[
     Bench { names: &[commits::FIELDS_1024], run: commits::fields_1024 },
     Bench { names: &[commits::SINGLE], run: commits::single },
     Bench { names: &[steps::RELAXED], run: steps::relaxed },
+    Bench {
+        names: &[transfers::UNIFORM, transfers::UNIFORM_P99, transfers::ZIPF, transfers::ZIPF_P99],
+        run: transfers::durable,
+    },
     Bench { names: &[decisions::ACCOUNT], run: decisions::account },
     Bench { names: &[decisions::FLIGHT], run: decisions::flight },
     Bench { names: &[decisions::COMPILE], run: decisions::compile },

@@ -6,12 +6,15 @@
 /// The sizes of one report.
 #[derive(Clone, Copy, Debug)]
 pub struct Sizes {
-    /// Objects that `commit.durable.group` commits to, once each in a round.
+    /// Objects that `commit.durable.group` commits to, once each in a round, and accounts of
+    /// `transfer.durable`.
     pub objects: usize,
     /// Commits that `commit.durable.single` waits for in a round.
     pub singles: usize,
     /// Steps of `step.relaxed` in a round.
     pub steps: usize,
+    /// Transfers of `transfer.durable` in a round.
+    pub transfers: usize,
     /// Field reads of `snapshot.field_read` in a round.
     pub reads: usize,
     /// Versions of the object that `verify` verifies and `space.per_commit` counts.
@@ -42,6 +45,7 @@ impl Sizes {
         objects: 100_000,
         singles: 300,
         steps: 50_000,
+        transfers: 100_000,
         reads: 1_000_000,
         versions: 20_000,
         depth: 1_000_000,
@@ -59,6 +63,7 @@ impl Sizes {
         objects: 10_000,
         singles: 60,
         steps: 5_000,
+        transfers: 10_000,
         reads: 100_000,
         versions: 2_000,
         depth: 20_000,
@@ -76,6 +81,7 @@ impl Sizes {
         objects: 16,
         singles: 2,
         steps: 8,
+        transfers: 8,
         reads: 32,
         versions: 6,
         depth: 150,

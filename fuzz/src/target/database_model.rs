@@ -1,6 +1,6 @@
 //! A database of counters and lamps against a few lines of Rust that say what each does: calls,
-//! direct writes, signatures, the clock, restarts and moves by capsule; in the end every lineage is
-//! replayed.
+//! transactions, direct writes, signatures, the clock, restarts and moves by capsule; in the end
+//! every lineage is replayed.
 //!
 //! It knows what the guests' policies let pass, not how.
 
@@ -10,7 +10,7 @@ use std::io::Cursor;
 use std::path::PathBuf;
 
 use continuant::{
-    Clock, Code, Database, Entry, ErrorKind, ObjectId, Options, Replay, SigningKey, args,
+    Clock, Code, Database, Entry, ErrorKind, ObjectId, Options, Replay, SigningKey, Value, args,
     verify_capsule,
 };
 use rand::RngExt;
@@ -62,6 +62,15 @@ pub(crate) fn run(seed: u64) -> Outcome {
     hold(format!("an undamaged database is sound: {:?}", report.damage), report.is_sound())
 }
 
+/// The arguments of a method, of which there is one at most.
+fn arguments(kind: Kind, method: &str, argument: u64) -> Vec<Value> {
+    match kind {
+        _ if method == "switch-off" => args![],
+        Kind::Lamp => args![argument as u32],
+        _ => args![argument],
+    }
+}
+
 impl Run {
     fn db(&self) -> &Database {
         self.db.as_ref().expect("the database is open between operations")
@@ -96,6 +105,7 @@ impl Run {
             5..7 => self.write(index),
             7..9 => self.compare(index),
             9 => self.burst(index),
+            10..13 => self.transaction(),
             _ => self.call(index),
         }
     }
@@ -133,12 +143,7 @@ impl Run {
         let (method, argument) = self.objects[index].1.draw(&mut self.rng);
         let (id, object) = &mut self.objects[index];
         let db = self.db.as_ref().expect("the database is open between operations");
-        let arguments = match object.kind {
-            _ if method == "switch-off" => args![],
-            Kind::Lamp => args![argument as u32],
-            _ => args![argument],
-        };
-        let mut call = db.call(*id, method, arguments);
+        let mut call = db.call(*id, method, arguments(object.kind, method, argument));
         if let Some(signer) = signer {
             call = call.signed(&keys[signer]).nonce(nonce);
         }
@@ -154,6 +159,46 @@ impl Run {
                 hold(format!("{method} is answered: {error}"), refused)?;
                 hold(format!("{method}({argument}) is refused: {error}"), expected.is_none())
             }
+        }
+    }
+
+    /// Calls of some objects in some order, together or not at all.
+    fn transaction(&mut self) -> Outcome {
+        let mut left: Vec<usize> = (0..self.objects.len()).collect();
+        let count = self.rng.random_range(1..=left.len());
+        let now = self.now;
+        let (mut calls, mut after, mut refused) = (Vec::new(), Vec::new(), None);
+        let db = self.db.as_ref().expect("the database is open between operations");
+        for _ in 0..count {
+            let index = left.swap_remove(self.rng.random_range(0..left.len()));
+            let (id, object) = &mut self.objects[index];
+            let (method, argument) = object.draw(&mut self.rng);
+            calls.push(db.call(*id, method, arguments(object.kind, method, argument)));
+            // What was due runs, whatever becomes of the transaction.
+            object.wait(now);
+            let mut changed = object.clone();
+            let result = changed.call(method, argument, None, now);
+            if result.is_none() && refused.is_none() {
+                refused = Some((index, changed.clone()));
+            }
+            after.push((index, changed, result));
+        }
+        match (db.transaction(calls).wait(), refused) {
+            (Ok(receipts), None) => {
+                for (receipt, (index, changed, result)) in receipts.into_iter().zip(after) {
+                    equal("the result", &result, &Some(receipt.result))?;
+                    equal("the object", &self.objects[index].0, &receipt.object)?;
+                    self.objects[index].1 = changed;
+                }
+                Ok(())
+            }
+            (Err(error), Some((index, changed))) => {
+                equal("who refuses", &Some(self.objects[index].0), &error.object())?;
+                self.objects[index].1 = changed;
+                hold(format!("it is a refusal: {error}"), error.refusal().is_some())
+            }
+            (Ok(_), Some(_)) => Err("a transaction is done that one of its objects refuses".into()),
+            (Err(error), None) => Err(format!("a transaction is done: {error}")),
         }
     }
 
