@@ -117,6 +117,7 @@ impl Case {
             action: self.method,
             object: header.object_id(),
             signers: &signers,
+            credential: "none",
             outputs: &effects.outputs,
             wake: header.wake,
             seq: header.seq,

@@ -119,6 +119,7 @@ impl From<Error> for Failure {
             ErrorKind::NotDurable => ("not-durable", FAILED),
             ErrorKind::LastPolicy => ("last-policy", FAILED),
             ErrorKind::Limit { .. } => ("limit", FAILED),
+            ErrorKind::SessionNotHeld { .. } => ("session", FAILED),
             ErrorKind::Replay { .. } => ("replay", DAMAGED),
             ErrorKind::Closed => ("closed", FAILED),
             _ => ("substrate", FAILED),

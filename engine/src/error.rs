@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use object::hash::ObjectId;
+use object::hash::{ObjectId, SessionId};
 use object::refusal::Verdict;
 
 use crate::instrument::ModuleError;
@@ -97,6 +97,13 @@ pub enum ErrorKind {
     TwoCredentials {
         /// The one beside the call's own signatures.
         other: &'static str,
+    },
+    /// The input is in a session whose secret this database does not hold: hand it in with
+    /// [`hold_session`](crate::Database::hold_session). Nothing is on record of it, as it may be as
+    /// it must be.
+    SessionNotHeld {
+        /// The session.
+        session: SessionId,
     },
     /// More than an option allows.
     Limit {
@@ -233,6 +240,9 @@ impl fmt::Display for Error {
             }
             ErrorKind::TwoCredentials { other } => {
                 write!(f, "it is signed by itself and has a {other}: leave one of them out")
+            }
+            ErrorKind::SessionNotHeld { session } => {
+                write!(f, "the secret of session {session} is not held: hand it in again")
             }
             ErrorKind::Limit { what, max, found } => {
                 write!(f, "{what}: at most {max}, found {found}")

@@ -12,6 +12,7 @@
 //! - `lineage`: verification, replay, capsules, and what tampering does to them.
 //! - `objects`: the objects that the tests run.
 //! - `rules`: the committed objects that show the kinds of rule, the price and the vault.
+//! - `sessions`: opened by signatures, used in place of them, and over.
 //! - `steps`: what a call leaves, and what a refused one does not.
 //! - `tidy`: the walls of the house style, over the whole tree.
 //! - `views`: typed views of states, and what reads cost.
@@ -30,6 +31,7 @@ mod history;
 mod lineage;
 mod objects;
 mod rules;
+mod sessions;
 mod steps;
 mod tidy;
 mod views;

@@ -206,6 +206,7 @@ impl Cast {
             action,
             object: self.object,
             signers,
+            credential: ["none", "signature", "batch", "session"][rng.random_range(0..4)],
             outputs,
             wake: rng.random_bool(0.6).then(|| few(rng)),
             seq: few(rng),
@@ -275,6 +276,7 @@ impl Visible {
             ("context.time", Sort::Long),
             ("context.substrate.instrumentation", Sort::Long),
             ("context.policy", Sort::Text),
+            ("context.credential", Sort::Text),
         ] {
             common.push(Seen { path: path.to_string(), guards: Vec::new(), sort });
         }
@@ -307,7 +309,8 @@ impl Visible {
             }
             (method.name.clone(), seen)
         });
-        let own = ["advance", "write", "amend"].map(|name| (name.to_string(), Vec::new()));
+        let own = ["advance", "write", "amend", "open_session"]
+            .map(|name| (name.to_string(), Vec::new()));
         Visible { actions: methods.chain(own).collect(), common }
     }
 

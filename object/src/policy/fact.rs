@@ -16,6 +16,7 @@ use crate::schema::{Schema, Type};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Fact {
     Signers,
+    Credential,
     Outputs,
     Wake,
     Seq,
@@ -86,6 +87,7 @@ pub(super) enum FactValue<'a> {
     Keys(&'a [PublicKey]),
     Names(&'a [Output]),
     Hash(&'a [u8; 32]),
+    Text(&'a str),
 }
 
 /// The facts that policies of objects with this schema may read; of the past, those of actions
@@ -97,6 +99,7 @@ pub(super) fn all(schema: &Schema, past: &BTreeSet<String>) -> Vec<Placed> {
         all.push(Placed { path, fact });
     };
     add(&["signers"], Fact::Signers);
+    add(&["credential"], Fact::Credential);
     for (field, it) in schema.state().fields.iter().enumerate() {
         if matches!(&it.ty, Type::List(item) if matches!(**item, Type::String)) {
             let name = attribute_name(&it.name);
@@ -137,7 +140,7 @@ impl Fact {
     pub(super) fn ty(&self) -> &'static str {
         match self {
             Fact::Signers | Fact::Outputs => "Set<String>",
-            Fact::Policy => "String",
+            Fact::Policy | Fact::Credential => "String",
             _ => "Long",
         }
     }
@@ -146,6 +149,7 @@ impl Fact {
     pub(super) fn value<'a>(&self, facts: &'a Facts<'a>) -> Option<FactValue<'a>> {
         Some(match self {
             Fact::Signers => FactValue::Keys(facts.signers),
+            Fact::Credential => FactValue::Text(facts.credential),
             Fact::Outputs => FactValue::Names(facts.outputs),
             Fact::Wake => facts.wake.map_or(FactValue::Absent, FactValue::Number),
             Fact::Seq => FactValue::Number(facts.seq),

@@ -23,7 +23,7 @@ struct Codec {
     again: fn(&[u8]) -> Result<Vec<u8>, Error>,
 }
 
-const CODECS: [Codec; 12] = [
+const CODECS: [Codec; 14] = [
     Codec {
         name: "version header",
         sample: |source| samples::header(source).encode().to_vec(),
@@ -76,6 +76,16 @@ const CODECS: [Codec; 12] = [
     Codec {
         name: "ledger",
         sample: |source| samples::ledger(source).encode(),
+        again: |bytes| Ok(Ledger::decode(bytes)?.encode()),
+    },
+    Codec {
+        name: "session input",
+        sample: |source| samples::of_session(source).encode(),
+        again: |bytes| Ok(Input::decode(bytes)?.encode()),
+    },
+    Codec {
+        name: "sessions",
+        sample: |source| samples::sessions(source).encode(),
         again: |bytes| Ok(Ledger::decode(bytes)?.encode()),
     },
     Codec {

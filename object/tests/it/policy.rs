@@ -93,6 +93,7 @@ fn facts(action: &str) -> Facts<'_> {
         action,
         object: OBJECT,
         signers: &[],
+        credential: "none",
         outputs: &[],
         wake: None,
         seq: 1,

@@ -250,6 +250,7 @@ impl Builder {
                 self.set(outputs, |builder, output| builder.text(&output.name))
             }
             FactValue::Hash(hash) => self.hex(hash),
+            FactValue::Text(text) => self.text(text),
             FactValue::Absent => Err(Refusal::Mismatch { path: self.path.clone() }),
         }
     }

@@ -186,6 +186,7 @@ impl<'a> Loader<'_, 'a> {
             Some(FactValue::Keys(keys)) => Some(Datum::Set(Items::Keys(keys))),
             Some(FactValue::Names(outputs)) => Some(Datum::Set(Items::Outputs(outputs))),
             Some(FactValue::Hash(hash)) => Some(Datum::Text(Text::Hex(hash))),
+            Some(FactValue::Text(text)) => Some(Datum::Text(Text::Plain(text.as_bytes()))),
             None => self.approvals(fact),
         }
     }
