@@ -64,8 +64,9 @@ impl<'a, B: ?Sized, A: ?Sized> Step<'a, B, A> {
     }
 }
 
-/// Verifies who asks, and that they may be asking this now: the keys that signed, or that opened the
-/// session, ascending. With one memo for many inputs, the signatures of a batch are verified once.
+/// Verifies who asks, and that they may be asking this now: the keys that signed, or that opened
+/// the session, ascending. With one memo for many inputs, the signatures of a batch are verified
+/// once.
 ///
 /// What only the host of the object can tell, the code of an input in a session, comes last: so
 /// everyone comes to the same verdict but for that.

@@ -1,10 +1,10 @@
-//! Who asks: Ed25519 keys, their signatures over an input or over a batch of them, and the codes of
-//! sessions that such signatures opened.
+//! Who asks: Ed25519 keys, their signatures over an input or over a batch of them, and the codes
+//! of sessions that such signatures opened.
 //!
-//! Verification of signatures is strict (RFC 8032 with cofactorless checks, no small-order keys) everywhere, so
-//! that every verifier gives the same verdict; `verify_each` is the only place where a signature is
-//! verified. It knows no policy: it says *who* signed, not what they may do, and it knows no clock:
-//! times are given.
+//! Verification of signatures is strict (RFC 8032 with cofactorless checks, no small-order keys)
+//! everywhere, so that every verifier gives the same verdict; `verify_each` is the only place where
+//! a signature is verified. It knows no policy: it says *who* signed, not what they may do, and it
+//! knows no clock: times are given.
 
 mod batch;
 mod host;
@@ -37,8 +37,8 @@ pub struct Credential {
     pub proof: Proof,
 }
 
-/// What proves who asks: signatures, of distinct keys in ascending order, or that whoever asks holds
-/// the secret of a session.
+/// What proves who asks: signatures, of distinct keys in ascending order, or that whoever asks
+/// holds the secret of a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Proof {
     /// Over [`Request::signed_bytes`]: over the input alone.

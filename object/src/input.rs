@@ -1,5 +1,5 @@
-//! What asks for a new version: a creation, a call, the object's own cycle, a direct write, a change
-//! of the policy, or a session, with the credentials of whoever asks.
+//! What asks for a new version: a creation, a call, the object's own cycle, a direct write, a
+//! change of the policy, or a session, with the credentials of whoever asks.
 //!
 //! It does not know types: arguments are payload bytes that the schema decodes.
 //!
@@ -85,8 +85,8 @@ impl Request {
         }
     }
 
-    /// The policy's name for the request: the method, `advance`, `write`, `amend`, `open_session` or
-    /// `create`.
+    /// The policy's name for the request: the method, `advance`, `write`, `amend`, `open_session`
+    /// or `create`.
     pub fn action(&self) -> &str {
         match self {
             Request::Call { method, .. } => method,

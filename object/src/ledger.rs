@@ -1,6 +1,6 @@
 //! What a head remembers of the lineage behind it, so that the next step can be decided without
-//! reading it again: the last nonces of signers, of the past what the policy reads, and the sessions
-//! that are open.
+//! reading it again: the last nonces of signers, of the past what the policy reads, and the
+//! sessions that are open.
 //!
 //! The header names it by its hash, so a verifier that works it out from the versions comes to the
 //! same. It does not know how a policy says what it reads.

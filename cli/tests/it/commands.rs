@@ -201,7 +201,8 @@ fn a_policy_is_checked_and_changed() {
 fn calls_are_made_in_a_session() {
     let terminal = Terminal::with_visits();
     let text = std::fs::read_to_string(terminal.path("policy.cedar")).unwrap();
-    let opens = r#"@id("opens") permit(principal is Key, action == Action::"open_session", resource);
+    let opens = r#"@id("opens")
+        permit(principal is Key, action == Action::"open_session", resource);
         @id("attended") forbid(principal, action == Action::"rename", resource)
         when { context.credential == "session" && context.input.to == "no" };"#;
     terminal.write("sessions.cedar", format!("{text}\n{opens}"));
@@ -222,11 +223,12 @@ fn calls_are_made_in_a_session() {
         "call board rename no --nonce 3",
         "call visits rename hello --session board.session --nonce 1",
         "admit --dry-run board rename no --session board.session --nonce 2",
-        "history board",
         "--json history board",
         "verify board --replay",
     ];
     terminal.check(&lines, expect_file!["transcripts/sessions.txt"]);
+    let history = terminal.run("history board").done();
+    assert!(history.contains(" in session  rename(to: hello) "), "{history}");
 }
 
 #[test]

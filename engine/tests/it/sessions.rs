@@ -107,11 +107,14 @@ fn a_session_is_over_at_its_time() {
     let id = counter(&db);
     db.advance_clock(START + HOUR).unwrap();
     add(&db, id, &session(1)).unwrap();
-    let longer = db.call(id, "add", args![1u64]).in_session(&session(1)).expires(START + HOUR + 1);
-    check(longer.wait(), Reason::ExpiresTooLate);
+    let open = session(1);
+    let late = || {
+        let call = db.call(id, "add", args![1u64]).in_session(&open);
+        call.expires(START + HOUR + 1).wait()
+    };
+    check(late(), Reason::ExpiresTooLate);
     db.advance_clock(START + HOUR + 1).unwrap();
-    let late = db.call(id, "add", args![1u64]).in_session(&session(1)).expires(START + HOUR + 1);
-    check(late.wait(), Reason::NoSession);
+    check(late(), Reason::NoSession);
     check(add(&db, id, &session(1)), Reason::Expired);
     // A session of the same secret is another one.
     let again = Session::from_secret(&[1; 32], START + 2 * HOUR);
@@ -130,18 +133,19 @@ fn a_secret_that_is_not_held_leaves_nothing_on_record() {
     add(&db, id, &session(1)).unwrap();
     db.close().unwrap();
     let db = fixture.open();
+    let open = session(1);
     let unheld = |db: &Database| {
         let error = add(db, id, &session(1)).unwrap_err();
         let ErrorKind::SessionNotHeld { session: found } = error.kind() else { panic!("{error}") };
         assert_eq!((*found, error.object()), (session(1).id(), Some(id)));
-        let call = db.call(id, "add", args![1u64]).in_session(&session(1));
+        let call = db.call(id, "add", args![1u64]).in_session(&open);
         let error = call.dry_run().unwrap_err();
         assert!(matches!(error.kind(), ErrorKind::SessionNotHeld { .. }), "{error}");
         assert_eq!(db.info(id).unwrap().refusal_count, 0);
     };
     unheld(&db);
     db.hold_session(&session(1)).unwrap();
-    let call = db.call(id, "add", args![1u64]).in_session(&session(1));
+    let call = db.call(id, "add", args![1u64]).in_session(&open);
     assert_eq!(call.dry_run().unwrap().verdict.unwrap().rules, ["owner"]);
     add(&db, id, &session(1)).unwrap();
     db.drop_session(session(1).id());

@@ -67,6 +67,7 @@ fn decide(rng: &mut StdRng, policy: &Policy, again: &Policy) -> Outcome {
         action: ["increment", "write", "advance", "create", ""][rng.random_range(0..5)],
         object: ObjectId(rng.random()),
         signers: &signers,
+        credential: "none",
         outputs: &outputs[..rng.random_range(0..3)],
         wake: rng.random_bool(0.5).then(|| bytes::number(rng)),
         seq: bytes::number(rng),

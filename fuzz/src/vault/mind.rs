@@ -1,8 +1,8 @@
 //! What people and strangers think of: things to ask a vault for, signed, half signed, signed for
 //! something else, asked before, and tampered with.
 //!
-//! Invariant: what is drawn says truly whether each signature, or the code of a session, was made for
-//! just this; nobody here takes the word of what verifies them.
+//! Invariant: what is drawn says truly whether each signature, or the code of a session, was made
+//! for just this; nobody here takes the word of what verifies them.
 
 use object::credential::{Credential, Proof, Signature};
 use object::hash::{ObjectId, SessionId, VersionHash};

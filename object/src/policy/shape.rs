@@ -85,8 +85,8 @@ pub(super) struct Shapes {
 }
 
 impl Shapes {
-    /// Works them out; of the past, what is known of actions whose attributes are named `past`. That
-    /// sessions are opened is an action if `opens_sessions`.
+    /// Works them out; of the past, what is known of actions whose attributes are named `past`.
+    /// That sessions are opened is an action if `opens_sessions`.
     ///
     /// # Errors
     ///

@@ -152,7 +152,12 @@ fn the_capsule_of_sessions_verifies_and_is_made_the_same_today() {
             "object {}\nversion {} {}\nrefusals {}\n",
             head.id, head.header.seq, head.hash, head.refusal_count
         );
-        expect![[r#""#]].assert_eq(&found);
+        expect![[r#"
+            object 93094a2ff64fd9553b4e92d48a1d13609de5afe037f2ea2b5e863ca882dcc660
+            version 5 e1493538a67e47b2aac5d8a5efa6f6f4eb3bf59a0161d892770127d705334d6d
+            refusals 5
+        "#]]
+        .assert_eq(&found);
         assert!(workshop::sessions().capsule() == SESSIONS);
     });
 }

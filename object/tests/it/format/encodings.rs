@@ -265,7 +265,7 @@ fn session() {
         let object = continuant_object::hash::ObjectId(samples::array(&mut source));
         let Credential { nonce, expires, parent, .. } = credential;
         let signed = input.request.signed_bytes(object, nonce, expires, parent);
-        let head = std::str::from_utf8(&signed[..48]).unwrap();
+        let head = String::from_utf8_lossy(&signed[..60]);
         let body_bytes = head.split(' ').nth(3).unwrap();
         let body = &signed[signed.len() - body_bytes.parse::<usize>().unwrap()..];
         let head = line.replace("<body's bytes, decimal>", body_bytes).replace("<body>", "");
