@@ -1,4 +1,5 @@
-//! What it costs to know who asks: of an input that is signed by itself, and of one of a batch.
+//! What it costs to know who asks: of an input that is signed by itself, of one of a batch, and of
+//! one in a session.
 //!
 //! A signature is measured by itself, as the commit path calls it, and beside the curve's own
 //! arithmetic; an input of a batch with all that comes before a step.
@@ -7,9 +8,10 @@ use std::hint::black_box;
 
 use anyhow::{Context, Result, ensure};
 use continuant::object::admission::authenticate;
-use continuant::object::credential::{Batch, Credential, Memo};
+use continuant::object::credential::{Batch, Credential, Host, Memo, SessionKey};
 use continuant::object::head::Head;
 use continuant::object::input::{Input, Request};
+use continuant::object::ledger::Tracked;
 use continuant::{Code, ObjectId, Options, SigningKey};
 use ed25519_dalek::{Signature, VerifyingKey};
 
@@ -20,6 +22,7 @@ use crate::timing::nanoseconds_each;
 
 pub(crate) const VERIFY: &str = "credential.verify";
 pub(crate) const BATCH: &str = "credential.batch";
+pub(crate) const SESSION: &str = "credential.session";
 
 /// Inputs that are signed together.
 const BATCH_INPUTS: usize = 64;
@@ -78,8 +81,51 @@ pub(crate) fn batch(sizes: &Sizes, rounds: usize) -> Result<Vec<Figure>> {
     Ok(vec![Figure::new(BATCH, about, Unit::MICROSECONDS, batch, vs)])
 }
 
+/// An input to a counter in a session, beside its code alone.
+pub(crate) fn session(sizes: &Sizes, rounds: usize) -> Result<Vec<Figure>> {
+    let (head, session) = opened()?;
+    let (request, time) = (request(1), head.header.time);
+    let mut credential = Credential::new(1, time + EXPIRY_MS);
+    credential.put_in_session(&session, head.id, &request);
+    let input = Input { request: request.clone(), time, credential: Some(credential.clone()) };
+    let memo = Memo::default();
+    let host = Host::holding(&memo, Some(&session));
+    let (mut ours, mut floor) = (Samples::default(), Samples::default());
+    let count = (sizes.reads / 10).max(3);
+    for _ in 0..rounds {
+        let one = || {
+            let signers = authenticate(black_box(&head), black_box(&input), host);
+            ensure!(signers.ok().context("it is in the session")?.len() == 1, "one key opened it");
+            Ok(())
+        };
+        ours.push(nanoseconds_each(count, one)? / 1e3);
+        let alone = || Ok(black_box(session.mac(black_box(&credential), head.id, &request)));
+        floor.push(nanoseconds_each(count, alone)? / 1e3);
+    }
+    let about = "an input in a session: its code, the session, expiry, nonce";
+    let about_floor = "the code alone: the bytes that it is over made, and hashed";
+    let vs = vec![Peer { name: "floor.code", about: about_floor, samples: floor }];
+    Ok(vec![Figure::new(SESSION, about, Unit::MICROSECONDS, ours, vs)])
+}
+
+/// A counter's head whose ledger has a session, and the session.
+fn opened() -> Result<(Head, SessionKey)> {
+    let (mut head, key) = (head()?, SigningKey::from_secret(&[1; 32]));
+    let session = SessionKey::from_secret(&[2; 32]);
+    let (time, expires) = (head.header.time, head.header.time + 2 * EXPIRY_MS);
+    let request = Request::OpenSession { session: session.id(), expires };
+    let mut credential = Credential::new(1, expires);
+    credential.sign(&key, head.id, &request);
+    let input = Input { request, time, credential: Some(credential) };
+    let signers = authenticate(&head, &input, Host::holding(&Memo::default(), None)).ok();
+    let signers = signers.context("the session may be opened")?;
+    head.ledger = head.ledger.next(Tracked::NONE, 1, &input, &signers);
+    Ok((head, session))
+}
+
 fn admitted(head: &Head, input: &Input, memo: &Memo) -> Result<()> {
-    let signers = authenticate(head, input, memo).ok().context("it is signed well")?;
+    let signers =
+        authenticate(head, input, Host::holding(memo, None)).ok().context("it is signed well")?;
     ensure!(signers.len() == 1, "one key signed it");
     Ok(())
 }

@@ -118,6 +118,7 @@ impl Case {
             field: None,
             object: header.object_id(),
             signers: &signers,
+            credential: "none",
             outputs: &effects.outputs,
             wake: header.wake,
             seq: header.seq,

@@ -54,6 +54,7 @@ const BENCHES: &[Bench] = &[
     Bench { names: &[decisions::COMPILE], run: decisions::compile },
     Bench { names: &[credentials::VERIFY], run: credentials::verify },
     Bench { names: &[credentials::BATCH], run: credentials::batch },
+    Bench { names: &[credentials::SESSION], run: credentials::session },
     Bench {
         names: &[reads::HELD_IDLE, reads::NEWEST_IDLE, reads::HELD_BUSY, reads::NEWEST_BUSY],
         run: reads::field_read,

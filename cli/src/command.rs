@@ -28,6 +28,7 @@ mod read;
 mod restore;
 mod retain;
 mod run;
+mod session;
 mod show;
 mod verify;
 mod write;
@@ -50,6 +51,8 @@ pub(crate) enum Command {
     Batch(batch::Batch),
     Write(write::Write),
     Admit(admit::Admit),
+    #[command(subcommand)]
+    Session(session::Session),
     #[command(subcommand)]
     Policy(policy::Policy),
     Advance(advance::Advance),
@@ -86,6 +89,7 @@ pub(crate) fn run(arguments: Arguments, printer: &mut Printer) -> Result<()> {
         Command::Batch(batch) => batch.run(&session, printer),
         Command::Write(write) => write.run(&session, printer),
         Command::Admit(admit) => admit.run(&session, printer),
+        Command::Session(subcommand) => subcommand.run(&session, printer),
         Command::Policy(policy) => policy.run(&session, printer),
         Command::Advance(advance) => advance.run(&session, printer),
         Command::Run(run) => run.run(&session, printer),

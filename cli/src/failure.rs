@@ -121,6 +121,7 @@ impl From<Error> for Failure {
             ErrorKind::LastPolicy => ("last-policy", FAILED),
             ErrorKind::Limit { .. } => ("limit", FAILED),
             ErrorKind::Twice => ("twice", USAGE),
+            ErrorKind::SessionNotHeld { .. } => ("session", FAILED),
             ErrorKind::Replay { .. } => ("replay", DAMAGED),
             ErrorKind::Closed => ("closed", FAILED),
             _ => ("substrate", FAILED),

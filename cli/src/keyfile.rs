@@ -1,27 +1,49 @@
-//! Key files: an Ed25519 secret as 64 hexadecimal digits and a line feed, for its owner's eyes.
+//! Key files: an Ed25519 secret as 64 hexadecimal digits and a line feed, for its owner's eyes. A
+//! session's secret is written so as well, and on a line of its own when the session ends.
 //!
 //! It does not know what is signed.
 //!
-//! Invariant: a key file is never written over.
+//! Invariant: no such file is ever written over.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::Path;
 
-use continuant::SigningKey;
 use continuant::object::hash::VersionHash;
+use continuant::{Session, SigningKey};
 
 use crate::failure::{Failure, Result};
+use crate::moment;
 
 /// Makes a new key and writes it to `path`.
 pub(crate) fn create(path: &Path) -> Result<SigningKey> {
+    let key = SigningKey::from_secret(&random()?);
+    write(path, &format!("{}\n", digits(&key.secret())))?;
+    Ok(key)
+}
+
+/// Makes a new session that lasts until `expires`, and writes it to `path`.
+pub(crate) fn create_session(path: &Path, expires: u64) -> Result<Session> {
+    let session = Session::from_secret(&random()?, expires);
+    let text = format!("{}\n{}\n", digits(&session.secret()), moment::show(expires));
+    write(path, &text)?;
+    Ok(session)
+}
+
+fn random() -> Result<[u8; 32]> {
     let mut secret = [0; 32];
     getrandom::fill(&mut secret)
         .map_err(|error| Failure::new("random", format!("no random bytes for a key: {error}")))?;
-    let key = SigningKey::from_secret(&secret);
-    let digits: String = key.secret().iter().map(|byte| format!("{byte:02x}")).collect();
+    Ok(secret)
+}
+
+fn digits(secret: &[u8; 32]) -> String {
+    secret.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn write(path: &Path, text: &str) -> Result<()> {
     let written = open(path).and_then(|mut file| {
-        file.write_all(format!("{digits}\n").as_bytes())?;
+        file.write_all(text.as_bytes())?;
         file.sync_all()
     });
     written.map_err(|error| match error.kind() {
@@ -30,8 +52,7 @@ pub(crate) fn create(path: &Path) -> Result<SigningKey> {
             Failure::new("exists", format!("{path} exists: a key file is never written over"))
         }
         _ => Failure::file("writing", path, &error),
-    })?;
-    Ok(key)
+    })
 }
 
 fn open(path: &Path) -> std::io::Result<File> {
@@ -46,12 +67,29 @@ fn open(path: &Path) -> std::io::Result<File> {
 pub(crate) fn read(path: &Path) -> Result<SigningKey> {
     let text = std::fs::read_to_string(path);
     let text = text.map_err(|error| Failure::file("reading key", path, &error))?;
-    // 32 bytes are 32 bytes: the digits are read as those of any hash.
-    let secret = text.trim_end().parse::<VersionHash>().map_err(|_| {
+    let secret = secret(text.trim_end()).ok_or_else(|| {
         let expected = "expected the 64 hexadecimal digits of a secret key";
         Failure::new("key", format!("{}: {expected}", path.display()))
     })?;
-    Ok(SigningKey::from_secret(&secret.0))
+    Ok(SigningKey::from_secret(&secret))
+}
+
+/// Reads the session in `path`.
+pub(crate) fn read_session(path: &Path) -> Result<Session> {
+    let text = std::fs::read_to_string(path);
+    let text = text.map_err(|error| Failure::file("reading session", path, &error))?;
+    let session = text.trim_end().split_once('\n').and_then(|(first, second)| {
+        Some(Session::from_secret(&secret(first)?, moment::parse(second).ok()?))
+    });
+    session.ok_or_else(|| {
+        let expected = "expected the 64 hexadecimal digits of a secret, and behind them a time";
+        Failure::new("key", format!("{}: {expected}", path.display()))
+    })
+}
+
+/// 32 bytes are 32 bytes: the digits are read as those of any hash.
+fn secret(digits: &str) -> Option<[u8; 32]> {
+    digits.parse::<VersionHash>().ok().map(|hash| hash.0)
 }
 
 /// Reads the keys in `paths`.

@@ -20,6 +20,7 @@ use crate::explain::{self, Explanation};
 use crate::nonces::Nonces;
 use crate::pool::on_thread;
 use crate::reply::{Answer, Pending, Receipt, channel};
+use crate::session::Session;
 use crate::shared::Shared;
 use crate::ticket::Durability;
 pub use batch::Batch;
@@ -96,6 +97,7 @@ impl Code {
 pub struct Call<'a> {
     request: Result<Request>,
     keys: Vec<&'a SigningKey>,
+    session: Option<&'a Session>,
     terms: Terms<'a>,
 }
 
@@ -112,8 +114,9 @@ struct Terms<'a> {
 
 impl<'a> Call<'a> {
     pub(crate) fn new(shared: &'a Shared, object: ObjectId, request: Result<Request>) -> Call<'a> {
-        let (keys, nonce, expires, parent, durability) = Default::default();
-        Call { request, keys, terms: Terms { shared, object, nonce, expires, parent, durability } }
+        let (keys, session, nonce, expires, parent, durability) = Default::default();
+        let terms = Terms { shared, object, nonce, expires, parent, durability };
+        Call { request, keys, session, terms }
     }
 
     /// Signs the input with `key`; call it again for each further signer.
@@ -122,15 +125,22 @@ impl<'a> Call<'a> {
         self
     }
 
-    /// The nonce of the signatures: above all that these keys used on the object before. Default:
+    /// Puts the input into a session that is open on the object, in place of signatures: it is in
+    /// the name of the keys that opened the session.
+    pub fn in_session(mut self, session: &'a Session) -> Call<'a> {
+        self.session = Some(session);
+        self
+    }
+
+    /// The nonce: above all that these keys, or the session, used on the object before. Default:
     /// the microseconds since 1970, or one more than the last.
     pub fn nonce(mut self, nonce: u64) -> Call<'a> {
         self.terms.nonce = Some(nonce);
         self
     }
 
-    /// When the signatures expire, in milliseconds since 1970-01-01 UTC. Default: five minutes
-    /// after the clock's time or the object's, whichever is later.
+    /// When the credential expires, in milliseconds since 1970-01-01 UTC. Default: five minutes
+    /// after the clock's time or the object's, whichever is later, but not after its session.
     pub fn expires(mut self, time: u64) -> Call<'a> {
         self.terms.expires = Some(time);
         self
@@ -165,7 +175,8 @@ impl<'a> Call<'a> {
     /// # Errors
     ///
     /// [`MailboxFull`](crate::ErrorKind::MailboxFull), [`NoObject`](crate::ErrorKind::NoObject),
-    /// [`Closed`](crate::ErrorKind::Closed), [`NotSigned`](crate::ErrorKind::NotSigned), and
+    /// [`Closed`](crate::ErrorKind::Closed), [`NotSigned`](crate::ErrorKind::NotSigned),
+    /// [`TwoCredentials`](crate::ErrorKind::TwoCredentials), and
     /// [`Object`](crate::ErrorKind::Object) for a method or an argument that the schema does not
     /// have, or more of them than an input may have.
     pub fn submit(self) -> Result<Pending> {
@@ -188,21 +199,31 @@ impl<'a> Call<'a> {
 
     /// Where the last nonce is, when the next one is to be drawn.
     fn to_draw(&self) -> Option<&'a Mutex<u64>> {
-        self.terms.to_draw().filter(|_| !self.keys.is_empty())
+        let is_signed = !self.keys.is_empty() || self.session.is_some();
+        self.terms.to_draw().filter(|_| is_signed)
     }
 
     /// The input, with its credential, whose nonce is drawn of those that are locked.
     fn sign(self, nonces: &mut Nonces<'a>) -> Result<(Terms<'a>, Input)> {
-        let Call { request, keys, terms } = self;
+        let Call { request, keys, session, terms } = self;
         let request = request?;
-        if keys.is_empty() {
+        if keys.is_empty() && session.is_none() {
             terms.not_signed()?;
             let input = terms.input(request, terms.shared.clock().now(), None)?;
             return Ok((terms, input));
         }
-        let (time, expires) = terms.times()?;
+        if session.is_some() && !keys.is_empty() {
+            return Err(ErrorKind::TwoCredentials { other: "session" }.into());
+        }
+        let (time, mut expires) = terms.times()?;
+        if let Some(session) = session.filter(|_| terms.expires.is_none()) {
+            expires = expires.min(session.expires());
+        }
         let mut credential = terms.credential(expires, nonces);
-        keys.iter().for_each(|key| credential.sign(key, terms.object, &request));
+        match session {
+            None => keys.iter().for_each(|key| credential.sign(key, terms.object, &request)),
+            Some(session) => credential.put_in_session(session.key(), terms.object, &request),
+        }
         let input = terms.input(request, time, Some(credential))?;
         Ok((terms, input))
     }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use object::admission::{admit, authenticate};
 use object::commit::Commit;
-use object::credential::{Memo, PublicKey};
+use object::credential::{Host, PublicKey};
 use object::definition::Definition;
 use object::effects::{Admission, Effects, encode_globals};
 use object::hash::ObjectId;
@@ -44,7 +44,7 @@ pub(crate) fn commit(
     input: Input,
     reply: Reply,
 ) -> Result<()> {
-    match step(slots, live, &input, shared.memo()) {
+    match step(shared, slots, live, &input) {
         Ok((ran, admission)) => append(shared, resident, live, &input, ran, admission, reply),
         Err(Stop::Refused(verdict)) => refuse(shared, live, &input, verdict, reply),
         Err(Stop::Failed(error)) => {
@@ -58,12 +58,15 @@ pub(crate) fn commit(
 /// Verifies who asks, runs the step, and has it admitted. Changes nothing but the slot, which
 /// holds the memory of the version to be or, after an error, that of the head.
 pub(crate) fn step(
+    shared: &Shared,
     slots: &mut Slots,
     live: &Live,
     input: &Input,
-    memo: &Memo,
 ) -> Result<(Ran, Admission), Stop> {
-    let signers: Vec<PublicKey> = authenticate(&live.head, input, memo).map_err(Stop::Refused)?;
+    // Without the secret of a session there is no verdict on what is in it.
+    let key = shared.sessions().key(input)?;
+    let host = Host::holding(shared.memo(), key.as_ref());
+    let signers: Vec<PublicKey> = authenticate(&live.head, input, host).map_err(Stop::Refused)?;
     let hash = live.definition.code.hash;
     let loaded = slots.load(hash, &live.code, &live.image)?;
     let ran = run(loaded, &live.definition, &live.image, &live.globals, input)?;
@@ -189,7 +192,7 @@ pub(crate) fn commit_all(
 ) {
     let mut all = Vec::with_capacity(parts.len());
     for Part { live, input, .. } in &mut *parts {
-        match step(slots, live, input, shared.memo()) {
+        match step(shared, slots, live, input) {
             Ok(step) => all.push(step),
             Err(Stop::Refused(verdict)) => {
                 // Whoever waits has the answer.

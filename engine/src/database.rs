@@ -4,6 +4,7 @@
 //!
 //! Dropping a database closes it: what was submitted is worked through and made durable first.
 
+mod sessions;
 mod upkeep;
 
 use std::io::{Read, Seek, Write};

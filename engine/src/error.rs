@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use object::hash::ObjectId;
+use object::hash::{ObjectId, SessionId};
 use object::refusal::Verdict;
 
 use crate::instrument::ModuleError;
@@ -107,6 +107,13 @@ pub enum ErrorKind {
     },
     /// A transaction has two inputs of the same object: an object takes one step in it.
     Twice,
+    /// The input is in a session whose secret this database does not hold: hand it in with
+    /// [`hold_session`](crate::Database::hold_session). Nothing is on record of it, as it may be as
+    /// it must be.
+    SessionNotHeld {
+        /// The session.
+        session: SessionId,
+    },
     /// More than an option allows.
     Limit {
         /// The option.
@@ -245,6 +252,9 @@ impl fmt::Display for Error {
                 write!(f, "it is signed by itself and has a {other}: leave one of them out")
             }
             ErrorKind::Twice => f.write_str("it is in the transaction twice"),
+            ErrorKind::SessionNotHeld { session } => {
+                write!(f, "the secret of session {session} is not held: hand it in again")
+            }
             ErrorKind::Limit { what, max, found } => {
                 write!(f, "{what}: at most {max}, found {found}")
             }

@@ -9,14 +9,14 @@
 //! worker's stack.
 
 use object::admission::{self, Step, authenticate};
-use object::credential::Memo;
+use object::credential::Host;
 use object::definition::Definition;
 use object::effects::{Admission, Effects, Output};
 use object::hash::ObjectId;
 use object::head::Head;
 use object::input::{Input, Request};
 use object::policy::Explanation as Decided;
-use object::refusal::Verdict;
+use object::refusal::{Reason, Verdict};
 use object::schema::Value;
 use query::{Payloads, VersionEntry};
 
@@ -96,7 +96,7 @@ pub(crate) fn version(shared: &Shared, id: ObjectId, seq: u64) -> Result<Explana
     let head = &before.head;
     let definition = shared.definition((head.header.code, head.header.policy))?;
     let refused = |verdict: Verdict| differs("admission", seq, verdict, "a version");
-    let signers = authenticate(head, &input, shared.memo()).map_err(refused)?;
+    let signers = authenticate(head, &input, Host::verifier(shared.memo())).map_err(refused)?;
     let images = (&before.image, &version.image);
     let step = Step::on_record(&header, &input, &effects, images);
     let policy = admission::explain(&definition, head, &signers, step).map_err(refused)?;
@@ -124,7 +124,11 @@ pub(crate) fn refusal(shared: &Shared, id: ObjectId, number: u64) -> Result<Expl
     let before = shared.store().head_at(id, refusal.seq.saturating_sub(1))?;
     let live = shared.live(before.ok_or(ErrorKind::NoObject)?)?;
     let input = Input::decode(&refusal.input)?;
-    let explained = judge(&mut Slots::default(), &live, input, shared.memo())?;
+    if refusal.verdict.reason == Reason::SessionCode {
+        return Ok(Explanation::native(&live.head, input, refusal.verdict));
+    }
+    let host = Host::verifier(shared.memo());
+    let explained = judge(&mut Slots::default(), &live, input, host)?;
     match &explained.verdict {
         Err(verdict) if *verdict == refusal.verdict => Ok(explained),
         Err(verdict) => Err(differs("verdict", refusal.seq, verdict, &refusal.verdict)),
@@ -140,16 +144,17 @@ pub(crate) fn dry_run(shared: &Shared, id: ObjectId, mut input: Input) -> Result
     let mut slots = Slots::default();
     while let Some(due) = live.due(input.time) {
         let time = shared.clock().wake_time(due, input.time).max(live.head.header.time);
-        wake(&mut slots, &mut live, due, time)?;
+        wake(shared, &mut slots, &mut live, due, time)?;
     }
     input.time = input.time.max(live.head.header.time);
-    judge(&mut slots, &live, input, shared.memo())
+    let key = shared.sessions().key(&input)?;
+    judge(&mut slots, &live, input, Host::holding(shared.memo(), key.as_ref()))
 }
 
 /// Runs the object's own cycle on what is in memory.
-fn wake(slots: &mut Slots, live: &mut Live, due: u64, time: u64) -> Result<()> {
+fn wake(shared: &Shared, slots: &mut Slots, live: &mut Live, due: u64, time: u64) -> Result<()> {
     let input = Input { request: Request::Cycle, time, credential: None };
-    match step(slots, live, &input, &Memo::default()) {
+    match step(shared, slots, live, &input) {
         Ok((ran, admission)) => {
             live.tree.update(&ran.image, &ran.changed);
             let outcome = ran.outcome(&live.tree);
@@ -166,9 +171,9 @@ fn wake(slots: &mut Slots, live: &mut Live, due: u64, time: u64) -> Result<()> {
 }
 
 /// Runs `input` on the head as the commit path does, and says what decided on it.
-fn judge(slots: &mut Slots, live: &Live, input: Input, memo: &Memo) -> Result<Explanation> {
+fn judge(slots: &mut Slots, live: &Live, input: Input, host: Host<'_>) -> Result<Explanation> {
     let (head, definition) = (&live.head, &live.definition);
-    let signers = match authenticate(head, &input, memo) {
+    let signers = match authenticate(head, &input, host) {
         Ok(signers) => signers,
         Err(verdict) => return Ok(Explanation::native(head, input, verdict)),
     };

@@ -31,14 +31,20 @@ pub(crate) struct Refusers(HashMap<Refuser, u64>);
 impl Refuser {
     /// Whom the refusal of an input for a reason is counted for.
     pub(crate) fn of(head: &Head, input: &Input, reason: Reason) -> Refuser {
-        let key = input.credential.iter().flat_map(|it| it.signatures()).next();
-        match key.map(|signature| PublicKey(signature.key)) {
-            _ if input.request == Request::Cycle => Refuser::Itself,
-            Some(key) if !reason.is_native() && head.ledger.nonces.knows(&key) => {
-                Refuser::Known(key)
-            }
-            _ => Refuser::Stranger,
+        if input.request == Request::Cycle {
+            return Refuser::Itself;
         }
+        let Some(credential) = input.credential.as_ref().filter(|_| !reason.is_native()) else {
+            return Refuser::Stranger;
+        };
+        let known = match credential.session() {
+            Some(session) => head.ledger.sessions.get(session).map(|open| open.keys()[0]),
+            None => {
+                let key = credential.signatures().first().map(|it| PublicKey(it.key));
+                key.filter(|key| head.ledger.nonces.knows(key))
+            }
+        };
+        known.map_or(Refuser::Stranger, Refuser::Known)
     }
 }
 

@@ -68,7 +68,7 @@ pub(crate) fn rehearse(shared: &Shared, id: ObjectId, text: &str, last: u64) -> 
             continue;
         };
         let mut head = before.head;
-        head.ledger = Arc::new(Ledger { nonces: head.ledger.nonces.clone(), past });
+        head.ledger = Arc::new(Ledger { past, ..Ledger::clone(&head.ledger) });
         let images = (&before.image, &version.image);
         let step = Step::on_record(&entry.header, &input, &effects, images);
         match admit(&definition, &head, admission.signers.clone(), step) {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use object::admission::{admit, authenticate};
 use object::commit::Commit;
-use object::credential::Memo;
+use object::credential::{Host, Memo};
 use object::definition::Definition;
 use object::effects::encode_globals;
 use object::hash::VersionHash;
@@ -215,10 +215,13 @@ impl Auditor {
         verifier.refusal(refusal)?;
         self.verified.refusals += 1;
         let input = Input::decode(&refusal.input)?;
-        let Ok(signers) = authenticate(&head, &input, &Memo::default()) else { return Ok(()) };
-        if self.replay.is_none() {
+        if self.replay.is_none() || refusal.verdict.reason.is_native() {
             return Ok(());
         }
+        let memo = Memo::default();
+        let signers = authenticate(&head, &input, Host::verifier(&memo));
+        let signers = signers.map_err(|verdict| differs("verdict", refusal.seq, verdict, "a step"));
+        let signers = signers?;
         let verdict = match self.run(&input, &image, &globals)? {
             Err(verdict) => Some(verdict),
             Ok(ran) => admit(&self.definition(), &head, signers, ran.of(&input, &image)).err(),

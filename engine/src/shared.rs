@@ -29,6 +29,7 @@ use crate::options::Options;
 use crate::pool::Queue;
 use crate::reply::Reply;
 use crate::resident::{Letter, Live, Missed, Posted, PostedToAll, Resident};
+use crate::session::Held;
 use crate::slots::Slots;
 use crate::timer::Timer;
 
@@ -49,6 +50,7 @@ pub(crate) struct Shared {
     /// The last nonce drawn for objects of each shard.
     nonces: Vec<Mutex<u64>>,
     memo: Memo,
+    sessions: Held,
     closed: AtomicBool,
 }
 
@@ -71,6 +73,7 @@ impl Shared {
             loaded: Mutex::default(),
             nonces: (0..SHARD_COUNT).map(|_| Mutex::default()).collect(),
             memo: Memo::default(),
+            sessions: Held::default(),
             closed: AtomicBool::new(false),
         })
     }
@@ -107,6 +110,11 @@ impl Shared {
     /// Signatures that were verified lately.
     pub(crate) fn memo(&self) -> &Memo {
         &self.memo
+    }
+
+    /// The secrets of sessions.
+    pub(crate) fn sessions(&self) -> &Held {
+        &self.sessions
     }
 
     /// The last nonce drawn for the object and some others.

@@ -104,6 +104,7 @@ pub(crate) fn run(
     let ran = match &input.request {
         Request::Write { fields } => return write(definition, image, globals, fields),
         Request::Amend { policy } => return amend(definition, image, globals, policy),
+        Request::OpenSession { .. } => return Ok(unchanged(definition, image, globals)),
         _ => invoke(loaded, definition, globals, input),
     };
     let (result, end) = match ran {
@@ -203,7 +204,9 @@ fn invoke(
             method.and_then(|method| call(loaded, method, arguments))
         }
         Request::Cycle => enter(loaded, "cycle", &[]).map(|_| Vec::new()),
-        Request::Write { .. } | Request::Amend { .. } => unreachable!("they run no code"),
+        Request::Write { .. } | Request::Amend { .. } | Request::OpenSession { .. } => {
+            unreachable!("they run no code")
+        }
     };
     let end = loaded.slot.end_step();
     let result = called?;

@@ -12,7 +12,7 @@ pub(crate) mod model;
 
 use std::sync::{Arc, OnceLock};
 
-use continuant::{Call, Database, ObjectId, args};
+use continuant::{Call, Database, ObjectId, Session, args};
 use object::definition::Definition;
 use object::effects::WakeChange;
 use object::image::BaseImage;
@@ -23,7 +23,8 @@ use object::schema::{Value, encode_args, encode_value};
 use rand::RngExt;
 use rand::rngs::StdRng;
 
-use self::law::Law;
+use self::law::{Law, sessions};
+use self::model::WEEK;
 use crate::generate::bytes::number;
 
 /// The page that the state is in.
@@ -201,11 +202,13 @@ pub(crate) enum Ask {
     Write(Vec<Field>),
     /// A write that the schema does not have.
     Nonsense,
+    /// One of the sessions that there are, until some time.
+    Open(usize, u64),
 }
 
 impl Ask {
     pub(crate) fn draw(rng: &mut StdRng, state: &State, time: u64) -> Ask {
-        match rng.random_range(0..20) {
+        match rng.random_range(0..24) {
             0..6 => Ask::Add(match rng.random_range(0..8) {
                 0 => number(rng),
                 1 => rng.random_range(0..200),
@@ -215,6 +218,17 @@ impl Ask {
             9..11 => Ask::Plan(time + [0, 1, 700, 99_000, 101_000][rng.random_range(0..5)]),
             11..14 => Ask::Cycle,
             14 => Ask::Nonsense,
+            15..18 => {
+                let expires = match rng.random_range(0..12) {
+                    0 => time.saturating_sub(1),
+                    1 => time,
+                    2 => time + WEEK,
+                    3 => time + WEEK + 1,
+                    4..7 => time + 2000,
+                    _ => time + 100_000,
+                };
+                Ask::Open(rng.random_range(0..sessions().len() - 1), expires)
+            }
             _ => {
                 let count = rng.random_range(0..4);
                 Ask::Write((0..count).map(|_| Field::draw(rng, state, time)).collect())
@@ -245,6 +259,9 @@ impl Ask {
                 Request::Write { fields: fields.iter().map(encode).collect() }
             }
             Ask::Nonsense => Request::Write { fields: vec![("gone".to_string(), vec![1])] },
+            Ask::Open(which, expires) => {
+                Request::OpenSession { session: sessions()[*which].id(), expires: *expires }
+            }
         }
     }
 
@@ -255,13 +272,22 @@ impl Ask {
             Ask::Put(second, value) => db.call(id, "put", args![*second, *value]),
             Ask::Plan(at) => db.call(id, "plan", args![*at]),
             Ask::Write(fields) => db.write(id, fields.iter().map(Field::value).collect()),
+            Ask::Open(which, expires) => {
+                let secret = sessions()[*which].secret();
+                db.open_session(id, &Session::from_secret(&secret, *expires))
+            }
             Ask::Cycle | Ask::Nonsense => return None,
         })
     }
 
-    /// Whether it sets fields, and no code runs.
+    /// Whether it sets fields.
     pub(crate) fn is_write(&self) -> bool {
         matches!(self, Ask::Write(_) | Ask::Nonsense)
+    }
+
+    /// Whether code runs.
+    pub(crate) fn runs_code(&self) -> bool {
+        !self.is_write() && !matches!(self, Ask::Open(..))
     }
 
     /// What the vault's code, or the write, makes of a state at a time.
@@ -288,7 +314,7 @@ impl Ask {
                 made.state.stamp = time;
             }
             Ask::Write(fields) => fields.iter().for_each(|field| made.state.set(field)),
-            Ask::Nonsense => {}
+            Ask::Nonsense | Ask::Open(..) => {}
         }
         made
     }

@@ -7,15 +7,15 @@
 //!
 //! It does not know how the step was run.
 
-use crate::credential::{Memo, PublicKey};
+use crate::credential::{Credential, Host, PublicKey};
 use crate::definition::Definition;
 use crate::effects::{Admission, Effects};
 use crate::error::ErrorKind;
-use crate::hash::PolicyHash;
+use crate::hash::{PolicyHash, SessionId};
 use crate::head::Head;
 use crate::header::Header;
 use crate::input::{Input, Request};
-use crate::ledger::NonceProblem;
+use crate::ledger::{NonceProblem, SessionProblem};
 use crate::limits::EXPIRY_MS_MAX;
 use crate::memory::Memory;
 use crate::policy::{Decision, Explanation, Facts, Principal, Raw, Refusal, Values};
@@ -64,13 +64,17 @@ impl<'a, B: ?Sized, A: ?Sized> Step<'a, B, A> {
     }
 }
 
-/// Verifies who asks, and that they may be asking this now: the keys that signed, ascending. With
-/// one `memo` for many inputs, the signatures of a batch are verified once.
+/// Verifies who asks, and that they may be asking this now: the keys that signed, or that opened
+/// the session, ascending. With one memo for many inputs, the signatures of a batch are verified
+/// once.
+///
+/// What only the host of the object can tell, the code of an input in a session, comes last: so
+/// everyone comes to the same verdict but for that.
 ///
 /// # Errors
 ///
 /// The verdict of the first native rule that refuses.
-pub fn authenticate(head: &Head, input: &Input, memo: &Memo) -> Result<Vec<PublicKey>, Verdict> {
+pub fn authenticate(head: &Head, input: &Input, host: Host<'_>) -> Result<Vec<PublicKey>, Verdict> {
     if input.request == Request::Cycle {
         if input.credential.is_some() {
             let detail = "the object's own cycle carries no credential";
@@ -83,8 +87,64 @@ pub fn authenticate(head: &Head, input: &Input, memo: &Memo) -> Result<Vec<Publi
             return Err(Verdict::native(Reason::NotDue, detail));
         }
     }
-    let Some(credential) = &input.credential else { return Ok(Vec::new()) };
-    let (expires, time) = (credential.expires, input.time);
+    let Some(credential) = &input.credential else {
+        return match input.request {
+            Request::OpenSession { .. } => Err(takes_a_signature(input)),
+            _ => Ok(Vec::new()),
+        };
+    };
+    expiry(credential.expires, input.time)?;
+    if let Some(parent) = credential.parent.filter(|&parent| parent != head.hash) {
+        let detail = format!("it follows {parent}, the head is {}", head.hash);
+        return Err(Verdict::native(Reason::WrongParent, detail));
+    }
+    if let Some(session) = credential.session() {
+        return in_session(head, input, (credential, session), host);
+    }
+    let keys = credential
+        .verify(head.id, &input.request, host.memo())
+        .map_err(|error| Verdict::native(Reason::Credential, problem(&error)))?;
+    let admitted = head.ledger.nonces.admit(&keys, credential.nonce, input.time);
+    admitted.map_err(|problem| used(problem, credential.nonce))?;
+    if let Request::OpenSession { session, expires } = input.request {
+        expiry(expires, input.time)?;
+        let admitted = head.ledger.sessions.admit(session, keys.len(), input.time);
+        admitted.map_err(|problem| match problem {
+            SessionProblem::Open => Verdict::native(Reason::SessionOpen, session.to_string()),
+            SessionProblem::Full => Verdict::native(Reason::SessionsFull, ""),
+        })?;
+    }
+    Ok(keys)
+}
+
+/// Verifies an input in a session, and that the session is open: the keys that opened it.
+fn in_session(
+    head: &Head,
+    input: &Input,
+    (credential, session): (&Credential, SessionId),
+    host: Host<'_>,
+) -> Result<Vec<PublicKey>, Verdict> {
+    if !matches!(input.request, Request::Call { .. } | Request::Write { .. }) {
+        return Err(takes_a_signature(input));
+    }
+    let opened = head.ledger.sessions.get(session);
+    let Some(open) = opened.filter(|open| open.expires() >= input.time) else {
+        return Err(Verdict::native(Reason::NoSession, session.to_string()));
+    };
+    if credential.expires > open.expires() {
+        let (expires, ends) = (credential.expires, open.expires());
+        let detail = format!("it expires at {expires}, the session at {ends}");
+        return Err(Verdict::native(Reason::ExpiresTooLate, detail));
+    }
+    open.admit(credential.nonce).map_err(|problem| used(problem, credential.nonce))?;
+    match host.takes_code(credential, head.id, &input.request) {
+        true => Ok(open.keys().to_vec()),
+        false => Err(wrong_code()),
+    }
+}
+
+/// That what expires at `expires` has not at `time`, and will within the limit.
+fn expiry(expires: u64, time: u64) -> Result<(), Verdict> {
     if expires < time {
         let detail = format!("it expired at {expires}, the time is {time}");
         return Err(Verdict::native(Reason::Expired, detail));
@@ -93,22 +153,48 @@ pub fn authenticate(head: &Head, input: &Input, memo: &Memo) -> Result<Vec<Publi
         let detail = format!("it expires at {expires}, more than {EXPIRY_MS_MAX} ms after {time}");
         return Err(Verdict::native(Reason::ExpiresTooLate, detail));
     }
-    if let Some(parent) = credential.parent.filter(|&parent| parent != head.hash) {
-        let detail = format!("it follows {parent}, the head is {}", head.hash);
-        return Err(Verdict::native(Reason::WrongParent, detail));
+    Ok(())
+}
+
+/// The verdict on what lasts longer than a session, and comes in one, or from nobody.
+fn takes_a_signature(input: &Input) -> Verdict {
+    let detail = format!("{} takes a signature", input.request.action());
+    Verdict::native(Reason::Credential, detail)
+}
+
+/// The verdict on a nonce.
+fn used(problem: NonceProblem, nonce: u64) -> Verdict {
+    let reason = match problem {
+        NonceProblem::Replayed => Reason::Replayed,
+        NonceProblem::Reordered => Reason::Reordered,
+        NonceProblem::Full => Reason::NoncesFull,
+    };
+    Verdict::native(reason, format!("nonce {nonce}"))
+}
+
+/// The verdict on the code of an input in a session: the host's alone.
+fn wrong_code() -> Verdict {
+    Verdict::native(Reason::SessionCode, "the code is not of the session's secret")
+}
+
+/// The native verdict on an input that was refused with `given`: that of [`authenticate`] or, where
+/// that finds nothing, the host's word that the code of an input in a session was wrong.
+///
+/// # Errors
+///
+/// The verdict.
+pub fn authenticate_refused(
+    head: &Head,
+    input: &Input,
+    host: Host<'_>,
+    given: &Verdict,
+) -> Result<Vec<PublicKey>, Verdict> {
+    let signers = authenticate(head, input, host)?;
+    let session = input.credential.as_ref().and_then(Credential::session);
+    match session.is_some() && *given == wrong_code() {
+        true => Err(wrong_code()),
+        false => Ok(signers),
     }
-    let keys = credential
-        .verify(head.id, &input.request, memo)
-        .map_err(|error| Verdict::native(Reason::Credential, problem(&error)))?;
-    head.ledger.nonces.admit(&keys, credential.nonce, time).map_err(|problem| {
-        let reason = match problem {
-            NonceProblem::Replayed => Reason::Replayed,
-            NonceProblem::Reordered => Reason::Reordered,
-            NonceProblem::Full => Reason::NoncesFull,
-        };
-        Verdict::native(reason, format!("nonce {}", credential.nonce))
-    })?;
-    Ok(keys)
 }
 
 /// What is wrong with a credential, without the word that the reason has already.
@@ -175,6 +261,7 @@ fn judge<'a, B: Memory + ?Sized, A: Memory + ?Sized>(
         field: None,
         object: head.id,
         signers,
+        credential: step.input.credential.as_ref().map_or("none", Credential::kind),
         outputs: &step.effects.outputs,
         wake: step.effects.wake.apply(head.wake_during(&step.input.request)),
         seq: head.header.seq + 1,
@@ -218,7 +305,7 @@ fn decide<B: Memory + ?Sized, A: Memory + ?Sized>(
 ) -> crate::Result<Decision> {
     let arguments = match &step.input.request {
         Request::Call { arguments, .. } | Request::Create { arguments, .. } => &arguments[..],
-        Request::Cycle | Request::Write { .. } | Request::Amend { .. } => &[],
+        _ => &[],
     };
     let state = definition.code.state_address;
     let raw = Raw { before: &step.before, after: &step.after, state, arguments };
@@ -281,7 +368,8 @@ pub fn arguments(
             Some(create) => named(create, arguments),
             None => decode_args(arguments, &[]).map(|_| Vec::new()),
         },
-        Request::Cycle | Request::Write { .. } | Request::Amend { .. } => Ok(Vec::new()),
+        Request::Cycle | Request::Write { .. } => Ok(Vec::new()),
+        Request::Amend { .. } | Request::OpenSession { .. } => Ok(Vec::new()),
     }
 }
 

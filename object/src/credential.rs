@@ -1,28 +1,33 @@
-//! Who asks: Ed25519 keys, and their signatures over an input or over a batch of them.
+//! Who asks: Ed25519 keys, their signatures over an input or over a batch of them, and the codes
+//! of sessions that such signatures opened.
 //!
-//! Verification is strict (RFC 8032 with cofactorless checks, no small-order keys) everywhere, so
-//! that every verifier gives the same verdict; `verify_each` is the only place where a signature is
-//! verified. It knows no policy: it says *who* signed, not what they may do, and it knows no clock:
-//! times are given.
+//! Verification of signatures is strict (RFC 8032 with cofactorless checks, no small-order keys)
+//! everywhere, so that every verifier gives the same verdict; `verify_each` is the only place where
+//! a signature is verified. It knows no policy: it says *who* signed, not what they may do, and it
+//! knows no clock: times are given.
 
 mod batch;
+mod host;
 mod memo;
+mod session;
 
 use std::fmt;
 
 use ed25519_dalek::{Signer as _, VerifyingKey};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::hash::{self, LeafHash, ObjectId, VersionHash};
+use crate::hash::{self, LeafHash, ObjectId, SessionId, VersionHash};
 use crate::input::Request;
 use crate::limits::SIGNATURES_MAX;
 pub use batch::{Batch, Place, signed_bytes as batch_signed_bytes};
+pub use host::Host;
 pub use memo::Memo;
+pub use session::SessionKey;
 
 /// The proof of who asks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Credential {
-    /// Above every nonce that the object admitted from these keys.
+    /// Above every nonce that the object admitted from these keys, or in this session.
     pub nonce: u64,
     /// The last moment at which the input may be admitted, in milliseconds since 1970-01-01 UTC.
     pub expires: u64,
@@ -32,13 +37,22 @@ pub struct Credential {
     pub proof: Proof,
 }
 
-/// What proves who asks: signatures, of distinct keys in ascending order.
+/// What proves who asks: signatures, of distinct keys in ascending order, or that whoever asks
+/// holds the secret of a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Proof {
     /// Over [`Request::signed_bytes`]: over the input alone.
     Signatures(Vec<Signature>),
     /// Over [`batch_signed_bytes`]: over the batch in which the input has this place.
     Batch(Place, Vec<Signature>),
+    /// In the name of the keys that opened the session. It proves nothing to those who do not hold
+    /// the secret, and whoever holds it could have asked.
+    Session {
+        /// The session.
+        session: SessionId,
+        /// The keyed BLAKE3 hash, by the session's secret, of what [`SessionKey::mac`] says.
+        mac: [u8; 32],
+    },
 }
 
 /// One key's signature.
@@ -118,17 +132,40 @@ impl Credential {
         Credential { nonce, expires, parent: None, proof: Proof::Signatures(Vec::new()) }
     }
 
-    /// The signatures.
+    /// The signatures; none in a session.
     pub fn signatures(&self) -> &[Signature] {
         match &self.proof {
             Proof::Signatures(signatures) | Proof::Batch(_, signatures) => signatures,
+            Proof::Session { .. } => &[],
         }
     }
 
-    /// The signatures, for whoever puts together what was signed elsewhere.
+    /// The signatures, for whoever puts together what was signed elsewhere. What is in a session is
+    /// in none any more.
     pub fn signatures_mut(&mut self) -> &mut Vec<Signature> {
+        if self.session().is_some() {
+            self.proof = Proof::Signatures(Vec::new());
+        }
         match &mut self.proof {
             Proof::Signatures(signatures) | Proof::Batch(_, signatures) => signatures,
+            Proof::Session { .. } => unreachable!("it is in a session no more"),
+        }
+    }
+
+    /// The session that the input is in, if it is in one.
+    pub fn session(&self) -> Option<SessionId> {
+        match self.proof {
+            Proof::Session { session, .. } => Some(session),
+            Proof::Signatures(_) | Proof::Batch(..) => None,
+        }
+    }
+
+    /// What kind of credential it is, as policies read it.
+    pub fn kind(&self) -> &'static str {
+        match self.proof {
+            Proof::Signatures(_) => "signature",
+            Proof::Batch(..) => "batch",
+            Proof::Session { .. } => "session",
         }
     }
 
@@ -136,12 +173,17 @@ impl Credential {
     /// one of a key replaces its first.
     pub fn sign(&mut self, key: &SigningKey, object: ObjectId, request: &Request) {
         let bytes = match &self.proof {
-            Proof::Signatures(_) => self.signed_bytes(object, request),
+            Proof::Signatures(_) | Proof::Session { .. } => self.signed_bytes(object, request),
             Proof::Batch(place, _) => {
                 batch::signed_bytes(place.root(self.leaf(object, request)), place.count())
             }
         };
         put_signature(self.signatures_mut(), key.over(&bytes));
+    }
+
+    /// Puts `request` to `object` into the session of `key`, in place of signatures.
+    pub fn put_in_session(&mut self, key: &SessionKey, object: ObjectId, request: &Request) {
+        self.proof = Proof::Session { session: key.id(), mac: key.mac(self, object, request) };
     }
 
     /// Verifies every signature over `request` to `object`, but for those over a batch that `memo`
@@ -150,7 +192,7 @@ impl Credential {
     /// # Errors
     ///
     /// [`Credential`](ErrorKind::Credential) naming the first key whose signature does not hold,
-    /// that is weak, out of order or twice there, or that none is there;
+    /// that is weak, out of order or twice there, or that none is there, as in a session;
     /// [`Limit`](ErrorKind::Limit) when there are too many.
     pub fn verify(
         &self,
@@ -169,6 +211,7 @@ impl Credential {
                     memo.hold(root, count, signatures);
                 }
             }
+            Proof::Session { .. } => verify_each(&[], Vec::new)?,
         }
         Ok(self.signatures().iter().map(|signature| PublicKey(signature.key)).collect())
     }

@@ -109,6 +109,8 @@ hashes! {
     RefusalHash = Some(Context::new("continuant 1 refusal"));
     /// An input as a leaf of a batch: the body of what a signature over it alone is made of.
     LeafHash = Some(Context::new("continuant 1 batch leaf"));
+    /// A session: what is known of its secret to those who do not hold it.
+    SessionId = Some(Context::new("continuant 1 session"));
     /// The root of a batch, or of a part of it: two of the level below, or one leaf.
     BatchRoot = Some(Context::new("continuant 1 batch node"));
 }

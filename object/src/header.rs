@@ -35,6 +35,8 @@ pub enum Kind {
     Write,
     /// The policy was changed.
     Amend,
+    /// A session was opened.
+    OpenSession,
 }
 
 impl Kind {
@@ -45,11 +47,13 @@ impl Kind {
             Kind::Cycle => 2,
             Kind::Write => 3,
             Kind::Amend => 4,
+            Kind::OpenSession => 5,
         }
     }
 
     pub(crate) fn from_code(code: u8) -> Option<Kind> {
-        let all = [Kind::Create, Kind::Call, Kind::Cycle, Kind::Write, Kind::Amend];
+        use Kind::*;
+        let all = [Create, Call, Cycle, Write, Amend, OpenSession];
         all.into_iter().find(|kind| kind.code() == code)
     }
 
@@ -61,6 +65,7 @@ impl Kind {
             Kind::Cycle => "advance",
             Kind::Write => "write",
             Kind::Amend => "amend",
+            Kind::OpenSession => "open_session",
         }
     }
 }
@@ -187,7 +192,7 @@ impl Header {
             return Err(reader.fail(2, &format!("version {HEADER_VERSION}"), version));
         }
         let code = reader.u8()?;
-        let kind = Kind::from_code(code).ok_or_else(|| reader.fail(1, "a kind below 5", code))?;
+        let kind = Kind::from_code(code).ok_or_else(|| reader.fail(1, "a kind below 6", code))?;
         zero(&mut reader, 1)?;
         let header = Header {
             kind,

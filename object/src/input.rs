@@ -1,5 +1,5 @@
-//! What asks for a new version: a creation, a call, the object's own cycle, a direct write, or a
-//! change of the policy, with the credentials of whoever asks.
+//! What asks for a new version: a creation, a call, the object's own cycle, a direct write, a
+//! change of the policy, or a session, with the credentials of whoever asks.
 //!
 //! It does not know types: arguments are payload bytes that the schema decodes.
 //!
@@ -8,7 +8,7 @@
 use crate::codec::{Reader, Write};
 use crate::credential::{Credential, Place, Proof, Signature};
 use crate::error::{ErrorKind, Result};
-use crate::hash::{InputHash, ObjectId, VersionHash};
+use crate::hash::{InputHash, ObjectId, SessionId, VersionHash};
 use crate::header::Kind;
 use crate::limits::{
     NAME_BYTES_MAX, PATH_BYTES_MAX, PAYLOAD_BYTES_MAX, POLICY_ENCODED_MAX, SIGNATURES_MAX,
@@ -21,6 +21,7 @@ const SIGNED_TYPE: &str = "application/vnd.continuant.input.v1";
 /// Tags of credentials; 0 says that there is none.
 const SIGNED: u8 = 1;
 const BATCHED: u8 = 2;
+const IN_SESSION: u8 = 3;
 
 /// One request for a new version.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,6 +63,13 @@ pub enum Request {
         /// The policy's encoding.
         policy: Vec<u8>,
     },
+    /// That whoever holds a secret may ask in the name of those who sign this.
+    OpenSession {
+        /// What is known of the secret.
+        session: SessionId,
+        /// The last moment of the session, in milliseconds since 1970-01-01 UTC.
+        expires: u64,
+    },
 }
 
 impl Request {
@@ -73,10 +81,12 @@ impl Request {
             Request::Cycle => Kind::Cycle,
             Request::Write { .. } => Kind::Write,
             Request::Amend { .. } => Kind::Amend,
+            Request::OpenSession { .. } => Kind::OpenSession,
         }
     }
 
-    /// The policy's name for the request: the method, `advance`, `write`, `amend` or `create`.
+    /// The policy's name for the request: the method, `advance`, `write`, `amend`, `open_session`
+    /// or `create`.
     pub fn action(&self) -> &str {
         match self {
             Request::Call { method, .. } => method,
@@ -84,9 +94,9 @@ impl Request {
         }
     }
 
-    /// Whether the object's code runs; it does not in a direct write or an amendment.
+    /// Whether the object's code runs.
     pub fn runs_code(&self) -> bool {
-        !matches!(self, Request::Write { .. } | Request::Amend { .. })
+        matches!(self, Request::Create { .. } | Request::Call { .. } | Request::Cycle)
     }
 
     /// The bytes that signatures over this request are made of: DSSE's pre-authentication
@@ -137,6 +147,9 @@ impl Request {
             Request::Amend { policy } => {
                 bytes.put_blob(policy);
             }
+            Request::OpenSession { session, expires } => {
+                bytes.put(&session.0).put_u64(*expires);
+            }
         }
     }
 
@@ -167,7 +180,10 @@ impl Request {
             Some(Kind::Amend) => {
                 Request::Amend { policy: reader.blob(POLICY_ENCODED_MAX)?.to_vec() }
             }
-            None => return Err(reader.fail(1, "a kind of request below 5", code)),
+            Some(Kind::OpenSession) => {
+                Request::OpenSession { session: SessionId(reader.array()?), expires: reader.u64()? }
+            }
+            None => return Err(reader.fail(1, "a kind of request below 6", code)),
         })
     }
 }
@@ -188,7 +204,7 @@ impl Input {
                 limit("bytes of a method's name", method.len(), NAME_BYTES_MAX)?;
                 limit("payload bytes", arguments.len(), PAYLOAD_BYTES_MAX)?;
             }
-            Request::Cycle => {}
+            Request::Cycle | Request::OpenSession { .. } => {}
             Request::Write { fields } => {
                 limit("fields of a write", fields.len(), WRITES_MAX)?;
                 for (path, _) in fields {
@@ -236,8 +252,8 @@ impl Input {
         let request = Request::decode_from(&mut reader)?;
         let credential = match reader.u8()? {
             0 => None,
-            tag @ (SIGNED | BATCHED) => Some(decode_credential(&mut reader, tag)?),
-            other => return Err(reader.fail(1, "0, 1 or 2", other)),
+            tag @ SIGNED..=IN_SESSION => Some(decode_credential(&mut reader, tag)?),
+            other => return Err(reader.fail(1, "0 to 3", other)),
         };
         reader.end()?;
         Ok(Input { request, time, credential })
@@ -263,15 +279,20 @@ pub(crate) fn dsse(ty: &str, body: &[u8]) -> Vec<u8> {
 }
 
 fn encode_credential(credential: &Credential, bytes: &mut Vec<u8>) {
-    let place = match &credential.proof {
-        Proof::Signatures(_) => None,
-        Proof::Batch(place, _) => Some(place),
-    };
-    bytes.put_u8(place.map_or(SIGNED, |_| BATCHED));
+    bytes.put_u8(match &credential.proof {
+        Proof::Signatures(_) => SIGNED,
+        Proof::Batch(..) => BATCHED,
+        Proof::Session { .. } => IN_SESSION,
+    });
     bytes.put_u64(credential.nonce).put_u64(credential.expires);
     bytes.put(&credential.parent.unwrap_or(VersionHash::NONE).0);
-    if let Some(place) = place {
-        place.encode_into(bytes);
+    match &credential.proof {
+        Proof::Signatures(_) => {}
+        Proof::Batch(place, _) => place.encode_into(bytes),
+        Proof::Session { session, mac } => {
+            bytes.put(&session.0).put(mac);
+            return;
+        }
     }
     bytes.put_count(credential.signatures().len());
     for signature in credential.signatures() {
@@ -283,15 +304,19 @@ fn decode_credential(reader: &mut Reader<'_>, tag: u8) -> Result<Credential> {
     let (nonce, expires) = (reader.u64()?, reader.u64()?);
     let parent = VersionHash(reader.array()?);
     let parent = (parent != VersionHash::NONE).then_some(parent);
-    let place = (tag == BATCHED).then(|| Place::decode_from(reader)).transpose()?;
+    let proof = match tag {
+        IN_SESSION => Proof::Session { session: SessionId(reader.array()?), mac: reader.array()? },
+        BATCHED => Proof::Batch(Place::decode_from(reader)?, decode_signatures(reader)?),
+        _ => Proof::Signatures(decode_signatures(reader)?),
+    };
+    Ok(Credential { nonce, expires, parent, proof })
+}
+
+fn decode_signatures(reader: &mut Reader<'_>) -> Result<Vec<Signature>> {
     let count = reader.count(SIGNATURES_MAX, 96)?;
     let mut signatures = Vec::with_capacity(count);
     for _ in 0..count {
         signatures.push(Signature { key: reader.array()?, bytes: reader.array()? });
     }
-    let proof = match place {
-        None => Proof::Signatures(signatures),
-        Some(place) => Proof::Batch(place, signatures),
-    };
-    Ok(Credential { nonce, expires, parent, proof })
+    Ok(signatures)
 }

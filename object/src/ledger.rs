@@ -1,5 +1,6 @@
 //! What a head remembers of the lineage behind it, so that the next step can be decided without
-//! reading it again: the last nonces of signers, and of the past what the policy reads.
+//! reading it again: the last nonces of signers, of the past what the policy reads, and the
+//! sessions that are open.
 //!
 //! The header names it by its hash, so a verifier that works it out from the versions comes to the
 //! same. It does not know how a policy says what it reads.
@@ -8,20 +9,25 @@
 
 mod nonces;
 mod past;
+mod sessions;
 
 use std::sync::Arc;
 
 pub use self::nonces::{NonceProblem, Nonces};
 pub use self::past::{DAY_MS, HOUR_MS, MINUTE_MS, Mark, Past, Tracked};
+pub use self::sessions::{Session, SessionProblem, Sessions};
 use crate::codec::{Reader, Write};
-use crate::credential::PublicKey;
+use crate::credential::{Proof, PublicKey};
 use crate::error::Result;
 use crate::hash::LedgerHash;
-use crate::input::Input;
+use crate::input::{Input, Request};
 
 /// Nonces and nothing else, as long as there is nothing else.
 const NONCES_ONLY: u8 = 1;
-const VERSION: u8 = 2;
+/// These and the past.
+const WITH_PAST: u8 = 2;
+/// All of it, as long as there is a session.
+const VERSION: u8 = 3;
 
 /// What a head remembers of the lineage behind it.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -30,6 +36,8 @@ pub struct Ledger {
     pub nonces: Nonces,
     /// What the policy reads of the past.
     pub past: Past,
+    /// The sessions that are open.
+    pub sessions: Sessions,
 }
 
 impl Ledger {
@@ -44,7 +52,17 @@ impl Ledger {
     ) -> Arc<Ledger> {
         let mut next = Arc::clone(self);
         if let Some(credential) = &input.credential {
-            Arc::make_mut(&mut next).nonces.record(signers, credential.nonce, input.time);
+            let next = Arc::make_mut(&mut next);
+            match credential.proof {
+                Proof::Signatures(_) | Proof::Batch(..) => {
+                    next.nonces.record(signers, credential.nonce, input.time);
+                }
+                Proof::Session { session, .. } => next.sessions.record(session, credential.nonce),
+            }
+            next.sessions.forget(input.time);
+            if let Request::OpenSession { session, expires } = input.request {
+                next.sessions.open(session, signers, expires);
+            }
         }
         let action = input.request.action();
         if tracked.has(action) || !self.past.is_within(tracked) {
@@ -57,13 +75,18 @@ impl Ledger {
     /// The ledger's bytes.
     pub fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
-        if self.past.is_empty() {
-            bytes.put_u8(NONCES_ONLY);
-            self.nonces.encode_into(&mut bytes);
-        } else {
-            bytes.put_u8(VERSION);
-            self.nonces.encode_into(&mut bytes);
+        let version = match (self.past.is_empty(), self.sessions.is_empty()) {
+            (_, false) => VERSION,
+            (false, true) => WITH_PAST,
+            (true, true) => NONCES_ONLY,
+        };
+        bytes.put_u8(version);
+        self.nonces.encode_into(&mut bytes);
+        if version >= WITH_PAST {
             self.past.encode_into(&mut bytes);
+        }
+        if version >= VERSION {
+            self.sessions.encode_into(&mut bytes);
         }
         bytes
     }
@@ -85,11 +108,18 @@ impl Ledger {
             NONCES_ONLY => Past::default(),
             _ => Past::decode_from(&mut reader)?,
         };
-        if version == VERSION && past.is_empty() {
+        let sessions = match version {
+            VERSION => Sessions::decode_from(&mut reader)?,
+            _ => Sessions::default(),
+        };
+        if version == WITH_PAST && past.is_empty() {
             return Err(reader.fail(0, "version 1 of nonces alone", version));
         }
+        if version == VERSION && sessions.is_empty() {
+            return Err(reader.fail(0, "an earlier version without sessions", version));
+        }
         reader.end()?;
-        Ok(Ledger { nonces, past })
+        Ok(Ledger { nonces, past, sessions })
     }
 
     /// The hash of the ledger's bytes.

@@ -67,12 +67,16 @@ pub const SEQ_MAX: u64 = i64::MAX as u64;
 pub const RULES_MAX: usize = 256;
 /// Keys whose last nonce an object remembers.
 pub const NONCES_MAX: usize = 1024;
+/// Sessions that an object has open at a time.
+pub const SESSIONS_MAX: usize = 256;
+/// Keys that the open sessions of an object have together, each counted for each of them.
+pub const SESSION_KEYS_MAX: usize = 1024;
 /// Actions that a policy may ask about in the past.
 pub const PAST_ACTIONS_MAX: usize = 32;
 /// Versions that one action made that a head remembers one by one.
 pub const PAST_RECENT_MAX: usize = 64;
-/// How far in the future a signature may expire, in milliseconds: after that long, its key's
-/// nonce may be forgotten.
+/// How far in the future a signature or a session may expire, in milliseconds: after that long, its
+/// key's nonce may be forgotten.
 pub const EXPIRY_MS_MAX: u64 = 7 * 24 * 60 * 60 * 1000;
 /// Tokens of Cedar text.
 pub const POLICY_TOKENS_MAX: usize = 4096;

@@ -66,14 +66,16 @@ pub struct Facts<'a> {
     /// Who asks.
     pub principal: Principal,
     /// The method's name, or `advance` for the object's own cycle, `write` for a direct write,
-    /// `amend` for a change of the policy, or `read`.
+    /// `amend` for a change of the policy, `open_session`, or `read`.
     pub action: &'a str,
     /// Of a read, the field.
     pub field: Option<&'a str>,
     /// The object concerned.
     pub object: ObjectId,
-    /// The keys whose signatures were verified.
+    /// The keys whose signatures were verified, or that opened the session.
     pub signers: &'a [PublicKey],
+    /// How that is known: `none`, `signature`, `batch` or `session`.
+    pub credential: &'static str,
     /// The outputs, of which rules see the names.
     pub outputs: &'a [Output],
     /// When the object wants to run next, if it does.
@@ -212,7 +214,7 @@ impl Policy {
 
     fn build(text: &str, language: (u16, u16), schema: &Schema) -> Result<Policy> {
         let scanned = profile::scan(text).map_err(ErrorKind::Policy)?;
-        let shapes = Shapes::new(schema, &scanned.past);
+        let shapes = Shapes::new(schema, &scanned.past, scanned.opens_sessions);
         let shapes = shapes.map_err(|finding| ErrorKind::Policy(vec![finding]))?;
         let rules = Rules::parse(text, &scanned.rules, shapes, schema);
         let rules = rules.map_err(ErrorKind::Policy)?;
@@ -403,6 +405,7 @@ impl fmt::Debug for Policy {
 pub fn derived_schema(schema: &Schema) -> Result<String> {
     let methods = schema.methods().iter().map(|method| method.name.as_str());
     let past = methods.chain(shape::OWN_ACTIONS).map(shape::attribute_name).collect();
-    let shapes = Shapes::new(schema, &past).map_err(|finding| ErrorKind::Policy(vec![finding]))?;
-    Ok(Derived::new(&shapes).print())
+    let shapes = Shapes::new(schema, &past, true);
+    let shapes = shapes.map_err(|finding| ErrorKind::Policy(vec![finding]))?;
+    Ok(Derived::whole(&shapes).print())
 }

@@ -84,6 +84,7 @@ impl Read<'_> {
             field: Some(self.field),
             object: self.newest.object_id(),
             signers,
+            credential: "none",
             outputs: &[],
             wake: self.newest.wake,
             seq: self.seq,

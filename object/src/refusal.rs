@@ -24,7 +24,8 @@ pub(crate) const INPUT_BYTES_MAX: usize = 2 * PAYLOAD_BYTES_MAX;
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Reason {
-    /// A signature does not verify, or a key is weak or malformed.
+    /// A signature does not verify, a key is weak or malformed, or the input is not one that such a
+    /// credential is for.
     Credential,
     /// The credential expired.
     Expired,
@@ -56,9 +57,17 @@ pub enum Reason {
     Evaluation,
     /// What is to be the policy is not valid for the object's schema.
     Policy,
+    /// The session that the input is in is not open.
+    NoSession,
+    /// A session that is open is opened again.
+    SessionOpen,
+    /// The code of an input in a session is not of the session's secret. It is the host's word.
+    SessionCode,
+    /// The object has as many sessions open as it may have.
+    SessionsFull,
 }
 
-const REASONS: [Reason; 16] = [
+const REASONS: [Reason; 20] = [
     Reason::Credential,
     Reason::Expired,
     Reason::ExpiresTooLate,
@@ -75,6 +84,10 @@ const REASONS: [Reason; 16] = [
     Reason::NotPermitted,
     Reason::Evaluation,
     Reason::Policy,
+    Reason::NoSession,
+    Reason::SessionOpen,
+    Reason::SessionCode,
+    Reason::SessionsFull,
 ];
 
 impl Reason {
@@ -96,6 +109,10 @@ impl Reason {
                 | NoncesFull
                 | WrongParent
                 | NotDue
+                | NoSession
+                | SessionOpen
+                | SessionCode
+                | SessionsFull
         )
     }
 
@@ -118,6 +135,10 @@ impl Reason {
             Reason::NotPermitted => "not-permitted",
             Reason::Evaluation => "evaluation",
             Reason::Policy => "policy",
+            Reason::NoSession => "no-session",
+            Reason::SessionOpen => "session-open",
+            Reason::SessionCode => "session-code",
+            Reason::SessionsFull => "sessions-full",
         }
     }
 }

@@ -4,7 +4,8 @@
 //! jump, memory root, admission and all) and compares it with the one given; a direct write and an
 //! amendment, which run no code, it does again. What it takes on trust is what the code makes of
 //! every other step, which is its memory, globals, effects and fuel, and the version of the
-//! instrumentation that it ran under: the engine's replay verifies those.
+//! instrumentation that it ran under: the engine's replay verifies those. Of an input in a session
+//! it verifies all but the code, which only its host can.
 //!
 //! Where only headers are left, [`Headers`] verifies that they are chained; a [`Verifier`] resumes
 //! with the first version whose memory is there.
@@ -15,9 +16,9 @@ mod headers;
 
 use std::sync::Arc;
 
-use crate::admission::{Step, admit, arguments, authenticate};
+use crate::admission::{Step, admit, arguments, authenticate, authenticate_refused};
 use crate::commit::Commit;
-use crate::credential::Memo;
+use crate::credential::{Host, Memo};
 use crate::definition::Definition;
 use crate::effects::{Admission, Effects, decode_globals, globals_hash};
 use crate::error::{Error, Result};
@@ -140,7 +141,8 @@ impl Verifier {
             return Err(Error::mismatch("time", seq, expected, input.time));
         }
         let refused = |verdict| Error::mismatch("admission", seq, "a permit", verdict);
-        let signers = authenticate(&self.head, &input, &self.memo).map_err(refused)?;
+        let signers =
+            authenticate(&self.head, &input, Host::verifier(&self.memo)).map_err(refused)?;
         let before = self.replica.image.clone();
         let mut amended = None;
         match &input.request {
@@ -153,6 +155,7 @@ impl Verifier {
                 let policy = Policy::decode(policy, &self.definition.schema)?;
                 amended = Some(Arc::new(self.definition.amended(policy)));
             }
+            Request::OpenSession { .. } => ran_no_code(commit, &effects, &before, &[])?,
             _ => {}
         }
         let after = amended.as_ref().unwrap_or(&self.definition);
@@ -201,7 +204,8 @@ impl Verifier {
         if expected != *refusal {
             return Err(Error::mismatch("refusal", seq, "one that follows", "another"));
         }
-        let native = authenticate(&self.head, &input, &self.memo).err();
+        let (host, given) = (Host::verifier(&self.memo), &refusal.verdict);
+        let native = authenticate_refused(&self.head, &input, host, given).err();
         if native.is_some() || refusal.verdict.reason.is_native() {
             let given = Some(&refusal.verdict);
             if native.as_ref() != given {

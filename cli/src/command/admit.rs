@@ -42,7 +42,7 @@ impl Admit {
             let ways = "say --dry-run; `call` and `write` have it done";
             return Err(Failure::usage(format!("admit only looks at what would happen: {ways}")));
         }
-        let keys = self.signing.keys()?;
+        let secrets = self.signing.secrets()?;
         session.with(|db| {
             let id = session::find(db, &self.object)?;
             let snapshot = db.snapshot(id)?;
@@ -55,7 +55,7 @@ impl Admit {
                 let arguments = typed::arguments(&self.method, &self.arguments, params)?;
                 db.call(id, &self.method, arguments)
             };
-            let told = self.signing.sign(call, &keys).dry_run()?;
+            let told = self.signing.sign(db, call, &secrets)?.dry_run()?;
             explain::print(&told, About::DryRun, definition, printer)?;
             match told.verdict {
                 Ok(_) => Ok(()),

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use continuant::{Receipt, SigningKey, VersionHash};
+use continuant::{Database, Receipt, SigningKey, VersionHash};
 
 use crate::failure::{Failure, Result};
 use crate::printer::Printer;
@@ -33,60 +33,80 @@ pub(crate) struct Call {
 #[derive(Debug, Args)]
 pub(super) struct Signing {
     /// Sign with this key; give it again for each further signer
-    #[arg(long, value_name = "KEYFILE")]
+    #[arg(long, value_name = "KEYFILE", group = "who")]
     sign: Vec<PathBuf>,
 
-    /// The signatures' nonce, above all that the keys used on the object before
+    /// Put it into this session, which is open on the object, in place of signatures
+    #[arg(long, value_name = "SESSIONFILE", group = "who")]
+    session: Option<PathBuf>,
+
+    /// The nonce, above all that the keys or the session used on the object before
     /// [default: microseconds since 1970]
-    #[arg(long, value_name = "NUMBER", requires = "sign")]
+    #[arg(long, value_name = "NUMBER", requires = "who")]
     nonce: Option<u64>,
 
     /// When the signatures expire, at most seven days from now [default: in five minutes]
-    #[arg(long, value_name = "TIME", value_parser = moment::parse, requires = "sign")]
+    #[arg(long, value_name = "TIME", value_parser = moment::parse, requires = "who")]
     expires: Option<u64>,
 
     /// The only version that the input may follow, by its hash
-    #[arg(long, value_name = "HASH", value_parser = parse_version, requires = "sign")]
+    #[arg(long, value_name = "HASH", value_parser = parse_version, requires = "who")]
     parent: Option<VersionHash>,
+}
+
+/// What is in the files that say who asks.
+#[derive(Debug)]
+pub(super) struct Secrets {
+    keys: Vec<SigningKey>,
+    session: Option<continuant::Session>,
 }
 
 impl Call {
     pub(crate) fn run(self, session: &Session, printer: &mut Printer) -> Result<()> {
-        let keys = self.signing.keys()?;
+        let secrets = self.signing.secrets()?;
         session.with(|db| {
             let id = session::find(db, &self.object)?;
             let snapshot = db.snapshot(id)?;
             let method = snapshot.definition().schema.require_method(&self.method)?;
             let arguments = typed::arguments(&self.method, &self.arguments, &method.params)?;
-            let receipt = self.signing.wait(db.call(id, &self.method, arguments), &keys)?;
+            let call = db.call(id, &self.method, arguments);
+            let receipt = self.signing.wait(db, call, &secrets)?;
             receipt::print(&receipt, printer)
         })
     }
 }
 
 impl Signing {
-    /// The keys to sign with.
-    pub(super) fn keys(&self) -> Result<Vec<SigningKey>> {
-        keyfile::read_all(&self.sign)
+    /// The keys to sign with, or the session.
+    pub(super) fn secrets(&self) -> Result<Secrets> {
+        let session = self.session.as_deref().map(keyfile::read_session).transpose()?;
+        Ok(Secrets { keys: keyfile::read_all(&self.sign)?, session })
     }
 
-    /// Signs the input with `keys`, submits it, and waits for what becomes of it.
+    /// Says who asks for the input, submits it, and waits for what becomes of it.
     pub(super) fn wait<'a>(
         &self,
+        db: &Database,
         call: continuant::Call<'a>,
-        keys: &'a [SigningKey],
+        secrets: &'a Secrets,
     ) -> Result<Receipt> {
-        self.sign(call, keys).wait().map_err(Failure::from)
+        self.sign(db, call, secrets)?.wait().map_err(Failure::from)
     }
 
-    /// Signs the input with `keys`.
+    /// Says who asks for the input: signs it, or puts it into the session, whose secret no database
+    /// keeps.
     pub(super) fn sign<'a>(
         &self,
+        db: &Database,
         mut call: continuant::Call<'a>,
-        keys: &'a [SigningKey],
-    ) -> continuant::Call<'a> {
-        for key in keys {
+        secrets: &'a Secrets,
+    ) -> Result<continuant::Call<'a>> {
+        for key in &secrets.keys {
             call = call.signed(key);
+        }
+        if let Some(session) = &secrets.session {
+            db.hold_session(session)?;
+            call = call.in_session(session);
         }
         if let Some(nonce) = self.nonce {
             call = call.nonce(nonce);
@@ -97,7 +117,7 @@ impl Signing {
         if let Some(parent) = self.parent {
             call = call.parent(parent);
         }
-        call
+        Ok(call)
     }
 }
 

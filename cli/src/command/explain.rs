@@ -68,7 +68,7 @@ pub(super) fn print(
     let mut pairs = vec![subject(told, about)];
     pairs.push(("time", moment::show(told.input.time)));
     pairs.push(("input", history::input(&told.input, definition)?));
-    pairs.push(("signed by", history::signers(history::claimed(&told.input))));
+    pairs.push(("signed by", history::signers(history::claimed(&told.input), &told.input)));
     pairs.extend(told.policy.iter().map(|policy| ("principal", policy.principal.to_string())));
     pairs.extend(told.done.iter().flat_map(done));
     pairs.push(decision(told));

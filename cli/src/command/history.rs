@@ -2,11 +2,12 @@
 
 use clap::Args;
 use continuant::object::admission;
+use continuant::object::credential::Credential;
 use continuant::object::definition::Definition;
 use continuant::object::hash::PolicyHash;
 use continuant::object::input::{Input, Request};
 use continuant::object::schema::decode_value;
-use continuant::{Entry, Payloads, PublicKey, RefusalEntry, Value, VersionEntry};
+use continuant::{Entry, Payloads, PublicKey, RefusalEntry, SessionId, Value, VersionEntry};
 use serde_json::{Map, Value as Json, json};
 
 use crate::failure::Result;
@@ -91,13 +92,13 @@ pub(super) fn cells(entry: &Entry, definition: &Definition) -> Result<[String; 5
                 let kind = version.header.kind.name().to_string();
                 return Ok([seq, time, "-".to_string(), kind, "dropped by retention".to_string()]);
             };
-            let signers = signers(payloads.admission.signers.iter().copied());
+            let signers = signers(payloads.admission.signers.iter().copied(), &payloads.input);
             [seq, time, signers, input(&payloads.input, definition)?, outcome(payloads)]
         }
         Entry::Refusal(entry) => [
             "-".to_string(),
             time,
-            signers(claimed(&entry.input)),
+            signers(claimed(&entry.input), &entry.input),
             input(&entry.input, definition)?,
             format!("refusal {}: {}", entry.number, entry.refusal.verdict),
         ],
@@ -110,10 +111,18 @@ pub(super) fn claimed(input: &Input) -> impl Iterator<Item = PublicKey> {
     signatures.map(|signature| PublicKey(signature.key))
 }
 
-pub(super) fn signers(keys: impl Iterator<Item = PublicKey>) -> String {
+/// The keys of whoever signed an input or opened the session that it is in, which is said.
+pub(super) fn signers(keys: impl Iterator<Item = PublicKey>, input: &Input) -> String {
     const DIGITS: usize = 8;
-    let keys = keys.map(|key| key.to_string()[..DIGITS].to_string()).collect::<Vec<_>>();
-    if keys.is_empty() { "-".to_string() } else { keys.join(" ") }
+    let mut words = keys.map(|key| key.to_string()[..DIGITS].to_string()).collect::<Vec<_>>();
+    if session_of(input).is_some() {
+        words.push("in session".to_string());
+    }
+    if words.is_empty() { "-".to_string() } else { words.join(" ") }
+}
+
+fn session_of(input: &Input) -> Option<SessionId> {
+    input.credential.as_ref().and_then(Credential::session)
 }
 
 /// `fly(minutes: 227, miles: 1400)`.
@@ -126,7 +135,8 @@ pub(super) fn input(input: &Input, definition: &Definition) -> Result<String> {
     Ok(format!("{}({arguments})", input.request.action()))
 }
 
-/// The arguments of a request; the fields of a direct write; the hash of a policy.
+/// The arguments of a request; the fields of a direct write; the hash of a policy; the session and
+/// its last moment.
 fn arguments(request: &Request, definition: &Definition) -> Result<Vec<(String, Value)>> {
     let field = |(path, bytes): &(String, Vec<u8>)| {
         let place = definition.schema.resolve(path)?;
@@ -138,6 +148,10 @@ fn arguments(request: &Request, definition: &Definition) -> Result<Vec<(String, 
             let hash = PolicyHash::of(policy).to_string();
             Ok(vec![("policy".to_string(), Value::from(hash.as_str()))])
         }
+        Request::OpenSession { session, expires } => Ok(vec![
+            ("session".to_string(), Value::from(session.to_string().as_str())),
+            ("expires".to_string(), Value::from(moment::show(*expires).as_str())),
+        ]),
         request => Ok(admission::arguments(definition, request)?),
     }
 }
@@ -213,5 +227,9 @@ pub(super) fn request_document(input: &Input, definition: &Definition) -> Result
     let arguments = arguments(&input.request, definition)?;
     let arguments = arguments.into_iter().map(|(name, value)| (name, value.to_json()));
     let arguments = arguments.collect::<Map<_, _>>();
-    Ok(json!({ "action": input.request.action(), "arguments": arguments }))
+    let mut document = json!({ "action": input.request.action(), "arguments": arguments });
+    if let Some(session) = session_of(input) {
+        document["session"] = session.to_string().into();
+    }
+    Ok(document)
 }

@@ -133,14 +133,14 @@ fn document(told: &Rehearsal) -> serde_json::Value {
 impl Amend {
     fn run(self, session: &Session, printer: &mut Printer) -> Result<()> {
         let policy = read_policy(&self.policy)?;
-        let keys = self.signing.keys()?;
+        let secrets = self.signing.secrets()?;
         session.with(|db| {
             let id = session::find(db, &self.object)?;
             let amend = match self.for_good {
                 true => db.amend_for_good(id, &policy),
                 false => db.amend(id, &policy),
             };
-            let receipt = self.signing.wait(amend, &keys)?;
+            let receipt = self.signing.wait(db, amend, &secrets)?;
             receipt::print(&receipt, printer)
         })
     }

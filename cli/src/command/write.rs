@@ -27,13 +27,13 @@ pub(crate) struct Write {
 
 impl Write {
     pub(crate) fn run(self, session: &Session, printer: &mut Printer) -> Result<()> {
-        let keys = self.signing.keys()?;
+        let secrets = self.signing.secrets()?;
         session.with(|db| {
             let id = session::find(db, &self.object)?;
             let snapshot = db.snapshot(id)?;
             let schema = &snapshot.definition().schema;
             let fields = typed::fields(&self.fields, schema)?;
-            let receipt = self.signing.wait(db.write(id, fields), &keys)?;
+            let receipt = self.signing.wait(db, db.write(id, fields), &secrets)?;
             receipt::print(&receipt, printer)
         })
     }

@@ -227,6 +227,40 @@ fn an_object_is_read_as_its_policy_lets_somebody() {
 }
 
 #[test]
+fn calls_are_made_in_a_session() {
+    let terminal = Terminal::with_visits();
+    let text = std::fs::read_to_string(terminal.path("policy.cedar")).unwrap();
+    let opens = r#"@id("opens")
+        permit(principal is Key, action == Action::"open_session", resource);
+        @id("attended") forbid(principal, action == Action::"rename", resource)
+        when { context.credential == "session" && context.input.to == "no" };"#;
+    terminal.write("sessions.cedar", format!("{text}\n{opens}"));
+    terminal.write("wrong.session", "no secret\n");
+    terminal.run("create object.wasm hello --policy sessions.cedar --name board").done();
+    let lines = [
+        "session new board.session --for 2h",
+        "session new board.session",
+        "session new long.session --for 8d",
+        "session open board board.session",
+        "session open board board.session --sign owner.key --nonce 7",
+        "session open board long.session --sign owner.key --nonce 8",
+        "session open board wrong.session --sign owner.key",
+        "call board rename hello --session board.session --nonce 1",
+        "call board rename hello --session board.session --nonce 1",
+        "call board rename no --session board.session --nonce 2",
+        "call board rename no --session board.session --sign owner.key",
+        "call board rename no --nonce 3",
+        "call visits rename hello --session board.session --nonce 1",
+        "admit --dry-run board rename no --session board.session --nonce 2",
+        "--json history board",
+        "verify board --replay",
+    ];
+    terminal.check(&lines, expect_file!["transcripts/sessions.txt"]);
+    let history = terminal.run("history board").done();
+    assert!(history.contains(" in session  rename(to: hello) "), "{history}");
+}
+
+#[test]
 fn what_decided_is_explained() {
     let terminal = Terminal::with_visits();
     terminal.run("call visits increment 2").done();

@@ -62,10 +62,10 @@ impl<'a> Batch<'a> {
             return Err(ErrorKind::NotSigned { what: "batch" }.into());
         }
         let mut calls = Vec::with_capacity(self.calls.len());
-        for Call { request, keys, terms } in self.calls {
+        for Call { request, keys, session, terms } in self.calls {
             let object = terms.object;
             let about = |error: Error| error.about(object);
-            if !keys.is_empty() {
+            if !keys.is_empty() || session.is_some() {
                 return Err(about(ErrorKind::TwoCredentials { other: "batch" }.into()));
             }
             let (time, expires) = terms.times().map_err(about)?;

@@ -13,6 +13,7 @@
 //! - `objects`: the objects that the tests run.
 //! - `readers`: what principals may read.
 //! - `rules`: the committed objects that show the kinds of rule, the price and the vault.
+//! - `sessions`: opened by signatures, used in place of them, and over.
 //! - `steps`: what a call leaves, and what a refused one does not.
 //! - `tidy`: the walls of the house style, over the whole tree.
 //! - `transactions`: calls of several objects, together or not at all.
@@ -33,6 +34,7 @@ mod lineage;
 mod objects;
 mod readers;
 mod rules;
+mod sessions;
 mod steps;
 mod tidy;
 mod transactions;

@@ -211,6 +211,7 @@ impl Cast {
             field: (action == "read").then(|| FIELDS[rng.random_range(0..FIELDS.len())]),
             object: self.object,
             signers,
+            credential: ["none", "signature", "batch", "session"][rng.random_range(0..4)],
             outputs,
             wake: rng.random_bool(0.6).then(|| few(rng)),
             seq: few(rng),
@@ -280,6 +281,7 @@ impl Visible {
             ("context.time", Sort::Long),
             ("context.substrate.instrumentation", Sort::Long),
             ("context.policy", Sort::Text),
+            ("context.credential", Sort::Text),
         ] {
             common.push(Seen { path: path.to_string(), guards: Vec::new(), sort });
         }
@@ -321,7 +323,8 @@ impl Visible {
             }
             (method.name.clone(), seen)
         });
-        let own = ["advance", "write", "amend"].map(|name| (name.to_string(), Vec::new()));
+        let own = ["advance", "write", "amend", "open_session"]
+            .map(|name| (name.to_string(), Vec::new()));
         let field =
             Seen { path: "context.field".to_string(), guards: Vec::new(), sort: Sort::Text };
         let read = ("read".to_string(), vec![field]);

@@ -7,7 +7,7 @@ use object::credential::{Credential, Place, Proof, PublicKey, Signature};
 use object::effects::{Admission, Effects, Output, WakeChange};
 use object::hash::{
     AdmissionHash, BatchRoot, CodeHash, EffectsHash, GlobalsHash, InputHash, LedgerHash,
-    MemoryRoot, ObjectId, PolicyHash, RefusalHash, SchemaHash, VersionHash,
+    MemoryRoot, ObjectId, PolicyHash, RefusalHash, SchemaHash, SessionId, VersionHash,
 };
 use object::header::{Header, Kind};
 use object::input::{Input, Request};
@@ -58,7 +58,8 @@ pub(crate) fn header(rng: &mut StdRng) -> Header {
 
 /// An input.
 pub(crate) fn input(rng: &mut StdRng) -> Input {
-    let request = match rng.random_range(0..4) {
+    let request = match rng.random_range(0..5) {
+        4 => Request::OpenSession { session: SessionId(rng.random()), expires: number(rng) },
         0 => Request::Create { salt: rng.random(), arguments: blob(rng) },
         1 => Request::Call { method: name(rng), arguments: blob(rng) },
         2 => Request::Cycle,
@@ -76,9 +77,10 @@ pub(crate) fn input(rng: &mut StdRng) -> Input {
             bytes: random(rng, 64).try_into().expect("64 bytes"),
         };
         let signatures = (0..count).map(signature).collect();
-        credential.proof = match rng.random_bool(0.5) {
-            true => Proof::Signatures(signatures),
-            false => Proof::Batch(place(rng), signatures),
+        credential.proof = match rng.random_range(0..3) {
+            0 => Proof::Signatures(signatures),
+            1 => Proof::Batch(place(rng), signatures),
+            _ => Proof::Session { session: SessionId(rng.random()), mac: rng.random() },
         };
         credential
     });

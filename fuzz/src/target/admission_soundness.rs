@@ -25,7 +25,7 @@ use crate::vault::host::{Claim, Host};
 use crate::vault::law::{Law, Word};
 use crate::vault::mind::{Mind, Wish};
 use crate::vault::model::{Attempt, Model, WEEK};
-use crate::vault::{STATE_PAGE, base};
+use crate::vault::{Ask, STATE_PAGE, base};
 
 /// Every how many runs sequences go through a whole database.
 const WHOLE_IN: u32 = 32;
@@ -125,7 +125,7 @@ impl World<'_> {
         let made = vault.model.said(rng, &ask, time);
         let attempt = Attempt { ask: &ask, time, signed: signed.as_ref() };
         let claim = match &ask {
-            ask if ask.is_write() => vault.host.written(&input.request),
+            ask if !ask.runs_code() => vault.host.written(&input.request),
             _ => made.as_ref().map(|made| Claim::of(made, &vault.host.image)),
         };
         let expected = vault.model.word(attempt, made.as_ref());
@@ -154,6 +154,8 @@ impl World<'_> {
             (Err(verdict), _) => {
                 counts.refusals += 1;
                 let fresh = signed.as_ref().is_none_or(|signed| vault.model.is_fresh(signed));
+                // A ledger takes no session that there is, and none of nobody.
+                let fresh = fresh && !matches!(ask, Ask::Open(..));
                 let forged = match rng.random_bool(0.5) {
                     true => forged::admissions(rng, signed.as_ref(), &input),
                     false => Vec::new(),

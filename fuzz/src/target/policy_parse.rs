@@ -68,6 +68,7 @@ fn decide(rng: &mut StdRng, policy: &Policy, again: &Policy) -> Outcome {
         field: rng.random_bool(0.5).then_some("count"),
         object: ObjectId(rng.random()),
         signers: &signers,
+        credential: "none",
         outputs: &outputs[..rng.random_range(0..3)],
         wake: rng.random_bool(0.5).then(|| bytes::number(rng)),
         seq: bytes::number(rng),

@@ -8,7 +8,7 @@ mod ancestry;
 mod signature;
 
 use object::commit::Commit;
-use object::credential::Credential;
+use object::credential::{Credential, SessionKey};
 use object::hash::{ObjectId, VersionHash};
 use object::header::{HEADER_BYTES, Header};
 use object::input::{Input, Request};
@@ -32,7 +32,7 @@ pub(crate) fn run(seed: u64, tally: &Tally) -> Outcome {
 }
 
 /// Different requests, and the same to other objects or under other terms, are signed as different
-/// bytes.
+/// bytes, and have different codes in a session.
 fn signed_bytes(rng: &mut StdRng) -> Result<u64, String> {
     /// All that a signature is over.
     #[derive(Clone, PartialEq, Debug)]
@@ -44,6 +44,13 @@ fn signed_bytes(rng: &mut StdRng) -> Result<u64, String> {
         parent: Option<VersionHash>,
     }
     let encode = |it: &Signed| it.request.signed_bytes(it.object, it.nonce, it.expires, it.parent);
+    let code = |key: &SessionKey, it: &Signed| {
+        let Signed { nonce, expires, parent, .. } = *it;
+        let terms = Credential { parent, ..Credential::new(nonce, expires) };
+        key.mac(&terms, it.object, &it.request)
+    };
+    let (key, stranger) =
+        (SessionKey::from_secret(&rng.random()), SessionKey::from_secret(&rng.random()));
     let mut input = header::input(rng);
     let nonce = bytes::number(rng);
     let one = Signed {
@@ -70,6 +77,9 @@ fn signed_bytes(rng: &mut StdRng) -> Result<u64, String> {
         }
         let same = encode(&one) == encode(&other);
         equal(&format!("that {one:?} and {other:?} are signed the same"), &(one == other), &same)?;
+        let same = code(&key, &one) == code(&key, &other);
+        equal(&format!("that {one:?} and {other:?} have one code"), &(one == other), &same)?;
+        hold("two secrets have two codes", code(&stranger, &one) != code(&key, &one))?;
     }
     Ok(16)
 }
@@ -93,6 +103,11 @@ fn near(rng: &mut StdRng, request: &Request) -> Option<Request> {
         Request::Write { fields } => {
             let (path, value) = fields.last_mut()?;
             value.insert(0, path.pop()? as u8);
+        }
+        Request::OpenSession { session, expires } => {
+            let first = session.0[31];
+            session.0.rotate_right(1);
+            *expires = *expires << 8 | u64::from(first);
         }
         Request::Cycle | Request::Amend { .. } => return None,
     }

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use object::commit::Commit;
-use object::credential::PublicKey;
+use object::credential::{Proof, PublicKey};
 use object::definition::Definition;
 use object::effects::{Admission, Effects, Output, WakeChange, globals_hash};
 use object::hash::{
@@ -64,7 +64,7 @@ pub(crate) fn change(
         _ if parts.header.kind == Kind::Create => parts.forge_header(rng),
         0 => parts.forge_header(rng),
         1 => parts.forge_admission(rng, before),
-        _ if parts.header.kind == Kind::Write => parts.forge_write(rng, before),
+        _ if ran_no_code(&parts.header) => parts.forge_unrun(rng, before),
         _ => parts.forge_header(rng),
     };
     (what, parts.encode())
@@ -77,9 +77,10 @@ pub(crate) fn retell(
     bytes: &[u8],
 ) -> (&'static str, Told, Vec<u8>) {
     let mut parts = Parts::decode(bytes);
-    let is_write = parts.header.kind == Kind::Write;
-    let (what, told) = match rng.random_range(0..9) {
-        0 if !is_write => {
+    let unrun = ran_no_code(&parts.header);
+    let (what, told) = match rng.random_range(0..10) {
+        9 if parts.recode(rng) => ("a commit of another code", Told::Successor),
+        0 if !unrun => {
             parts.header.fuel = parts.header.fuel.wrapping_add(1);
             ("a commit of another fuel", Told::Replay)
         }
@@ -87,20 +88,20 @@ pub(crate) fn retell(
             parts.header.instrumentation ^= 1 << rng.random_range(0..32);
             ("a commit of another instrumentation", Told::Replay)
         }
-        2 if !is_write => {
+        2 if !unrun => {
             parts.effects.result.push(0);
             ("a commit of another result", Told::Replay)
         }
-        3 if !is_write => {
+        3 if !unrun => {
             let output = Output { name: "put".to_string(), payload: vec![9] };
             parts.effects.outputs.push(output);
             ("a commit of one more output", Told::Replay)
         }
-        4 if !is_write => {
+        4 if !unrun => {
             parts.header.memory_bytes += PAGE_BYTES as u64;
             ("a commit whose memory grew by itself", Told::Replay)
         }
-        5 if !is_write && parts.header.kind != Kind::Create => {
+        5 if !unrun && parts.header.kind != Kind::Create => {
             let mut page = *before.image.page(STATE_PAGE);
             page[rng.random_range(64..PAGE_BYTES)] ^= 1;
             parts.pages.retain(|(index, _)| *index != STATE_PAGE);
@@ -108,7 +109,7 @@ pub(crate) fn retell(
             parts.pages.sort_by_key(|(index, _)| *index);
             ("a commit of another memory", Told::Replay)
         }
-        6 if !is_write && parts.header.kind != Kind::Create => {
+        6 if !unrun && parts.header.kind != Kind::Create => {
             let mut state = State::default();
             for _ in 0..4 {
                 state = state.near(rng, parts.header.time);
@@ -126,6 +127,11 @@ pub(crate) fn retell(
     parts.header.input = parts.input.hash();
     parts.rehash(before);
     (what, told, parts.encode())
+}
+
+/// Whether a version was made without the object's code.
+fn ran_no_code(header: &Header) -> bool {
+    matches!(header.kind, Kind::Write | Kind::OpenSession)
 }
 
 /// A refusal that would follow, changed.
@@ -198,7 +204,7 @@ fn turned(rng: &mut StdRng, bytes: &[u8]) -> Vec<u8> {
 }
 
 /// Reasons that any verifier can tell by itself.
-const NATIVE_ALL: [Reason; 8] = [
+const NATIVE_ALL: [Reason; 11] = [
     Reason::Credential,
     Reason::Expired,
     Reason::ExpiresTooLate,
@@ -207,10 +213,19 @@ const NATIVE_ALL: [Reason; 8] = [
     Reason::NoncesFull,
     Reason::WrongParent,
     Reason::NotDue,
+    Reason::NoSession,
+    Reason::SessionOpen,
+    Reason::SessionsFull,
 ];
 /// Some of them.
-pub(crate) const NATIVE: [Reason; 4] =
-    [Reason::Expired, Reason::Replayed, Reason::Credential, Reason::NotDue];
+pub(crate) const NATIVE: [Reason; 6] = [
+    Reason::Expired,
+    Reason::Replayed,
+    Reason::Credential,
+    Reason::NotDue,
+    Reason::NoSession,
+    Reason::SessionOpen,
+];
 
 /// Who can tell that a record was changed, when all that names it was hashed anew.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -347,42 +362,52 @@ impl Parts {
         what
     }
 
-    /// Changes what a write left, and hashes what names it.
-    fn forge_write(&mut self, rng: &mut StdRng, before: &Before<'_>) -> &'static str {
+    /// Changes the code of an input in a session, which nobody but the host can verify.
+    fn recode(&mut self, rng: &mut StdRng) -> bool {
+        match self.input.credential.as_mut().map(|it| &mut it.proof) {
+            Some(Proof::Session { mac, .. }) => {
+                mac[rng.random_range(0..32)] ^= 1 << rng.random_range(0..8);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Changes what a step without code left, and hashes what names it.
+    fn forge_unrun(&mut self, rng: &mut StdRng, before: &Before<'_>) -> &'static str {
         let what = match rng.random_range(0..6) {
             0 => {
                 self.effects.wake = WakeChange::Set(self.header.time + 5);
                 self.header.wake = Some(self.header.time + 5);
-                "a write that sets a wake"
+                "a step without code that sets a wake"
             }
             1 => {
                 let output = Output { name: "put".to_string(), payload: Vec::new() };
                 self.effects.outputs.push(output);
-                "a write that puts something out"
+                "a step without code that puts something out"
             }
             2 => {
                 self.header.fuel = 1;
-                "a write that used fuel"
+                "a step without code that used fuel"
             }
             3 => {
                 self.header.memory_bytes += PAGE_BYTES as u64;
-                "a write that grew the memory"
+                "a step without code that grew the memory"
             }
             4 => {
                 self.header.globals = globals_hash(&[1]);
-                "a write that set globals"
+                "a step without code that set globals"
             }
             _ => {
-                let Request::Write { fields } = &self.input.request else {
-                    unreachable!("a version of a write is of a write")
-                };
-                let pages = write::apply(before.definition, before.image, fields);
-                self.pages = pages.expect("the write was admitted");
+                if let Request::Write { fields } = &self.input.request {
+                    let pages = write::apply(before.definition, before.image, fields);
+                    self.pages = pages.expect("the write was admitted");
+                }
                 let mut page = self.pages.first().map_or([0; PAGE_BYTES], |(_, page)| **page);
                 // Behind the state, where no rule sees it.
                 page[rng.random_range(40..PAGE_BYTES)] ^= 1;
                 self.pages = vec![(1, Arc::new(page))];
-                "a write that left something else"
+                "a step without code that left something else"
             }
         };
         self.rehash(before);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use object::admission::{Step, admit, authenticate};
 use object::commit::Commit;
-use object::credential::Memo;
+use object::credential::{self, Credential, Memo};
 use object::definition::Definition;
 use object::effects::{Admission, Effects, Output, encode_globals, globals_hash};
 use object::head::{Head, Outcome, genesis};
@@ -20,7 +20,7 @@ use object::verify::Verifier;
 use object::write;
 
 use super::forged::Before;
-use super::law::Law;
+use super::law::{Law, sessions};
 use super::{Made, STATE_PAGE, base, definition};
 
 /// A vault and its newest version.
@@ -89,9 +89,9 @@ impl Host {
         Before { definition, image, time: self.head.header.time }
     }
 
-    /// What a write leaves, if the schema has it.
+    /// What is left where no code runs: by a write, if the schema has it, and by nothing else.
     pub(crate) fn written(&self, request: &Request) -> Option<Claim> {
-        let Request::Write { fields } = request else { return None };
+        let Request::Write { fields } = request else { return Some(Claim::default()) };
         let pages = write::apply(&self.definition, &self.image, fields).ok()?;
         Some(Claim { pages, ..Claim::default() })
     }
@@ -102,7 +102,10 @@ impl Host {
         input: &Input,
         claim: Option<&Claim>,
     ) -> Result<Admission, Verdict> {
-        let signers = authenticate(&self.head, input, &Memo::default())?;
+        let session = input.credential.as_ref().and_then(Credential::session);
+        let key = session.and_then(|id| sessions().iter().find(|key| key.id() == id));
+        let memo = Memo::default();
+        let signers = authenticate(&self.head, input, credential::Host::holding(&memo, key))?;
         let claim = claim.ok_or_else(|| Verdict::native(Reason::State, ""))?;
         let after = self.after(claim);
         let step = Step {

@@ -4,7 +4,7 @@
 
 use std::sync::OnceLock;
 
-use object::credential::SigningKey;
+use object::credential::{SessionKey, SigningKey};
 use object::refusal::Reason;
 
 use super::{Ask, State};
@@ -23,16 +23,23 @@ pub(crate) fn public(index: usize) -> [u8; 32] {
     keys()[index].public().0
 }
 
+/// The secrets of sessions that there are; the last one is never opened.
+pub(crate) fn sessions() -> &'static [SessionKey] {
+    static SESSIONS: OnceLock<Vec<SessionKey>> = OnceLock::new();
+    let made = || (1..5).map(|secret| SessionKey::from_secret(&[secret; 32])).collect();
+    SESSIONS.get_or_init(made)
+}
+
 /// What may be done to a vault.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Law {
-    /// Everything, by everybody.
+    /// Everything, by everybody; but no session.
     Open,
-    /// Everything, by whoever signs.
+    /// Everything, by whoever signs, or opened a session.
     Known,
     /// Everything, by the first key when it is the lowest that signed; and the own cycle.
     Owner,
-    /// Everything, by two of the first three keys.
+    /// Everything, by two of the first three keys; sessions are opened in vain.
     Quorum,
     /// What leaves the count and the entries that are there alone.
     Append,
@@ -46,8 +53,9 @@ pub(crate) enum Law {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Case<'a> {
     pub(crate) ask: &'a Ask,
-    /// The keys that signed, ascending.
+    /// The keys that signed, or that opened the session, ascending.
     pub(crate) keys: &'a [[u8; 32]],
+    pub(crate) in_session: bool,
     pub(crate) time: u64,
     pub(crate) before: &'a State,
     pub(crate) after: &'a State,
@@ -70,7 +78,7 @@ impl Law {
                 "(context.signers.contains(\"{one}\") && context.signers.contains(\"{other}\"))"
             )
         };
-        match self {
+        let law = match self {
             Law::Open => r#"@id("anyone") permit(principal, action, resource);"#.to_string(),
             Law::Known => r#"@id("known") permit(principal is Key, action, resource);"#.to_string(),
             Law::Owner => format!(
@@ -80,7 +88,9 @@ impl Law {
             ),
             Law::Quorum => format!(
                 r#"@id("quorum") permit(principal, action, resource)
-                when {{ {} || {} || {} }};"#,
+                when {{ {} || {} || {} }};
+                @id("attended") forbid(principal, action, resource)
+                when {{ context.credential == "session" }};"#,
                 signed(&a, &b),
                 signed(&a, &c),
                 signed(&b, &c)
@@ -92,23 +102,36 @@ impl Law {
                 @id("closed") forbid(principal, action == Action::"write", resource)
                 unless {{ context.signers.contains("{b}") }};"#
             ),
+        };
+        match self {
+            Law::Open => law,
+            _ => law + OPENS,
         }
     }
 
     /// The law's word on a case.
     pub(crate) fn word(self, case: Case<'_>) -> Word {
-        let Case { ask, keys, time, before, after, wake } = case;
+        let Case { ask, keys, in_session, time, before, after, wake } = case;
         let signed = |index| keys.contains(&public(index));
         let permit = |rule, permits: bool| match permits {
             true => Ok(vec![rule]),
             false => Err((Reason::NotPermitted, vec![])),
+        };
+        let opens = matches!(ask, Ask::Open(..));
+        // A rule that does not name it permits no session.
+        let permit = |rule, permits| match opens {
+            true => permit("opens", self != Law::Open),
+            false => permit(rule, permits),
         };
         match self {
             Law::Open => permit("anyone", true),
             Law::Known => permit("known", !keys.is_empty()),
             Law::Owner if *ask == Ask::Cycle => permit("itself", true),
             Law::Owner => permit("owner", keys.first() == Some(&public(0))),
-            Law::Quorum => permit("quorum", (0..3).filter(|&key| signed(key)).count() >= 2),
+            Law::Quorum => {
+                forbid(&[("attended", in_session)])?;
+                permit("quorum", (0..3).filter(|&key| signed(key)).count() >= 2)
+            }
             Law::Append => {
                 readable(&[before.count, after.count])?;
                 let lost = |before: Option<u32>, after| before.is_some() && before != after;
@@ -149,6 +172,9 @@ fn forbid(rules: &[(&'static str, bool)]) -> Result<(), (Reason, Vec<&'static st
     let broken: Vec<_> = rules.iter().filter(|rule| rule.1).map(|rule| rule.0).collect();
     if broken.is_empty() { Ok(()) } else { Err((Reason::Forbidden, broken)) }
 }
+
+const OPENS: &str = r#"
+@id("opens") permit(principal is Key, action == Action::"open_session", resource);"#;
 
 const APPEND: &str = r#"
 @id("anyone") permit(principal, action, resource);

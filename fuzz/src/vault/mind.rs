@@ -1,17 +1,17 @@
 //! What people and strangers think of: things to ask a vault for, signed, half signed, signed for
 //! something else, asked before, and tampered with.
 //!
-//! Invariant: what is drawn says truly whether each signature was made for just this; nobody here
-//! takes the word of what verifies signatures.
+//! Invariant: what is drawn says truly whether each signature, or the code of a session, was made
+//! for just this; nobody here takes the word of what verifies them.
 
-use object::credential::{Credential, Signature};
-use object::hash::{ObjectId, VersionHash};
+use object::credential::{Credential, Proof, Signature};
+use object::hash::{ObjectId, SessionId, VersionHash};
 use object::input::{Input, Request};
 use rand::RngExt;
 use rand::rngs::StdRng;
 
 use super::Ask;
-use super::law::{keys, public};
+use super::law::{keys, public, sessions};
 use super::model::{Model, Signed, WEEK};
 
 /// Something that is asked for.
@@ -21,20 +21,28 @@ pub(crate) struct Wish {
     pub(crate) signed: Option<Signed>,
 }
 
-/// A signature that somebody made.
-struct Made {
+/// What a signature or a code was made for.
+#[derive(Clone, PartialEq, Eq)]
+struct Terms {
     object: ObjectId,
     request: Request,
     nonce: u64,
     expires: u64,
     parent: Option<VersionHash>,
-    signature: Signature,
+}
+
+impl Terms {
+    fn of(credential: &Credential, object: ObjectId, request: &Request) -> Terms {
+        let Credential { nonce, expires, parent, .. } = *credential;
+        Terms { object, request: request.clone(), nonce, expires, parent }
+    }
 }
 
 /// All that was signed, and all that was asked for.
 #[derive(Default)]
 pub(crate) struct Mind {
-    made: Vec<Made>,
+    signatures: Vec<(Terms, Signature)>,
+    codes: Vec<(Terms, SessionId, [u8; 32])>,
     asked: Vec<(Ask, Input)>,
 }
 
@@ -58,7 +66,11 @@ impl Mind {
         };
         input.time = time;
         if !again && rng.random_bool(0.5) {
-            input.credential = Some(self.sign(rng, model, object, &input.request, time));
+            let credential = match rng.random_bool(0.4) {
+                true => self.put_in_session(rng, model, object, &input.request, time),
+                false => self.sign(rng, model, object, &input.request, time),
+            };
+            input.credential = Some(credential);
         }
         let ask = match &mut input.credential {
             Some(credential) if rng.random_bool(if again { 0.4 } else { 0.1 }) => {
@@ -114,10 +126,52 @@ impl Mind {
             let key = rng.random_range(0..keys().len() * 2) % 8 % keys().len();
             credential.sign(&keys()[key], signed_for, request);
         }
-        let (nonce, expires, parent) = (credential.nonce, credential.expires, credential.parent);
-        for &signature in credential.signatures() {
-            let (object, request) = (signed_for, request.clone());
-            self.made.push(Made { object, request, nonce, expires, parent, signature });
+        let terms = Terms::of(&credential, signed_for, request);
+        let made = credential.signatures().iter().map(|&signature| (terms.clone(), signature));
+        self.signatures.extend(made);
+        credential
+    }
+
+    /// Puts a request into a session, as some people would, and some who do not have its secret.
+    fn put_in_session(
+        &mut self,
+        rng: &mut StdRng,
+        model: &Model,
+        object: ObjectId,
+        request: &Request,
+        time: u64,
+    ) -> Credential {
+        // Those that are open are drawn more often than others.
+        let open = sessions().iter().filter(|key| model.session(&key.id().0, time).is_some());
+        let open: Vec<_> = open.collect();
+        let key = match rng.random_bool(0.8) && !open.is_empty() {
+            true => open[rng.random_range(0..open.len())],
+            false => &sessions()[rng.random_range(0..sessions().len())],
+        };
+        let (ends, last) = model.session(&key.id().0, time).unwrap_or((time + 1000, 0));
+        let nonce = match rng.random_range(0..8) {
+            0 => last,
+            1 => last.saturating_sub(1),
+            _ => last + rng.random_range(1..4),
+        };
+        let expires = match rng.random_range(0..16) {
+            0 => time.saturating_sub(1),
+            1 => ends + 1,
+            2 => time + WEEK + 1,
+            3 => time,
+            _ => ends,
+        };
+        let mut credential = Credential::new(nonce, expires);
+        credential.parent = rng.random_bool(0.1).then_some(model.head);
+        let made_for = if rng.random_bool(0.05) { ObjectId(rng.random()) } else { object };
+        credential.put_in_session(key, made_for, request);
+        let terms = Terms::of(&credential, made_for, request);
+        if let Proof::Session { session, mac } = &mut credential.proof {
+            self.codes.push((terms, *session, *mac));
+            if rng.random_bool(0.1) {
+                // The code is of a secret, but not of this one's.
+                *session = sessions()[rng.random_range(0..sessions().len())].id();
+            }
         }
         credential
     }
@@ -125,24 +179,37 @@ impl Mind {
     /// What a credential is worth for this.
     fn judge(&self, credential: &Credential, object: ObjectId, request: &Request) -> Signed {
         let Credential { nonce, expires, parent, .. } = *credential;
+        let terms = Terms::of(credential, object, request);
         let signatures = credential.signatures();
-        let is_made = |signature: &Signature| {
-            self.made.iter().any(|made| {
-                made.signature == *signature
-                    && made.object == object
-                    && made.request == *request
-                    && (made.nonce, made.expires, made.parent) == (nonce, expires, parent)
-            })
-        };
         let keys: Vec<[u8; 32]> = signatures.iter().map(|signature| signature.key).collect();
-        let in_order = !keys.is_empty() && keys.is_sorted_by(|one, next| one < next);
-        let genuine = in_order && signatures.iter().all(is_made);
-        Signed { genuine, keys, nonce, expires, parent }
+        let genuine = match credential.proof {
+            Proof::Session { session, mac } => self.codes.contains(&(terms, session, mac)),
+            Proof::Signatures(_) | Proof::Batch(..) => {
+                let is_made = |signature: &Signature| {
+                    let mut made = self.signatures.iter();
+                    made.any(|made| made.1 == *signature && made.0 == terms)
+                };
+                let in_order = !keys.is_empty() && keys.is_sorted_by(|one, next| one < next);
+                in_order && signatures.iter().all(is_made)
+            }
+        };
+        let session = credential.session().map(|session| session.0);
+        Signed { genuine, keys, session, nonce, expires, parent }
     }
 }
 
 /// Changes a credential without its keys.
 fn tamper(rng: &mut StdRng, credential: &mut Credential, model: &Model) {
+    if let Proof::Session { session, mac } = &mut credential.proof
+        && rng.random_bool(0.4)
+    {
+        match rng.random_range(0..3) {
+            0 => mac[rng.random_range(0..32)] ^= 1 << rng.random_range(0..8),
+            1 => *session = sessions()[rng.random_range(0..sessions().len())].id(),
+            _ => *session = SessionId(rng.random()),
+        }
+        return;
+    }
     let count = credential.signatures().len();
     match rng.random_range(0..10) {
         0 => credential.nonce += 1,

@@ -3,6 +3,7 @@
 //!
 //! It knows no signature: whether one is genuine is known to whoever drew it.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use object::effects::WakeChange;
@@ -11,7 +12,7 @@ use object::refusal::Reason;
 use rand::RngExt;
 use rand::rngs::StdRng;
 
-use super::law::{Case, Law, Word};
+use super::law::{Case, Law, Word, sessions};
 use super::{Ask, Made, State};
 use crate::generate::header;
 
@@ -29,15 +30,27 @@ pub(crate) struct Model {
     pub(crate) head: VersionHash,
     /// The last nonce of each key, and when it was used.
     nonces: BTreeMap<[u8; 32], (u64, u64)>,
+    /// The sessions that were opened.
+    sessions: BTreeMap<[u8; 32], Opened>,
+}
+
+/// A session: whose it is, its last moment, and the last nonce in it.
+#[derive(Clone, Debug)]
+struct Opened {
+    keys: Vec<[u8; 32]>,
+    expires: u64,
+    nonce: u64,
 }
 
 /// Who asks.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Signed {
-    /// Whether each signature was made by its key, for just this.
+    /// Whether each signature, or the code, was made by its key, for just this.
     pub(crate) genuine: bool,
-    /// The keys, as they stand there.
+    /// The keys, as they stand there; none in a session.
     pub(crate) keys: Vec<[u8; 32]>,
+    /// The session that it is in.
+    pub(crate) session: Option<[u8; 32]>,
     pub(crate) nonce: u64,
     pub(crate) expires: u64,
     pub(crate) parent: Option<VersionHash>,
@@ -53,12 +66,12 @@ pub(crate) struct Attempt<'a> {
 
 impl Model {
     pub(crate) fn new(law: Law, time: u64, head: VersionHash) -> Model {
-        let (state, wake, seq, nonces) = Default::default();
-        Model { law, state, time, wake, seq, head, nonces }
+        let (state, wake, seq, nonces, sessions) = Default::default();
+        Model { law, state, time, wake, seq, head, nonces, sessions }
     }
 
     /// The keys that may be believed to ask, or why not.
-    fn believed<'a>(&self, attempt: Attempt<'a>) -> Result<&'a [[u8; 32]], Reason> {
+    fn believed<'a>(&'a self, attempt: Attempt<'a>) -> Result<&'a [[u8; 32]], Reason> {
         if *attempt.ask == Ask::Cycle {
             if attempt.signed.is_some() {
                 return Err(Reason::Credential);
@@ -67,15 +80,34 @@ impl Model {
                 return Err(Reason::NotDue);
             }
         }
-        let Some(signed) = attempt.signed else { return Ok(&[]) };
-        if signed.expires < attempt.time {
-            return Err(Reason::Expired);
-        }
-        if signed.expires - attempt.time > WEEK {
-            return Err(Reason::ExpiresTooLate);
-        }
+        let opening = match *attempt.ask {
+            Ask::Open(which, expires) => Some((sessions()[which].id().0, expires)),
+            _ => None,
+        };
+        let Some(signed) = attempt.signed else {
+            return if opening.is_some() { Err(Reason::Credential) } else { Ok(&[]) };
+        };
+        let lasts = |expires: u64| match expires.checked_sub(attempt.time) {
+            None => Err(Reason::Expired),
+            Some(left) if left > WEEK => Err(Reason::ExpiresTooLate),
+            Some(_) => Ok(()),
+        };
+        lasts(signed.expires)?;
         if signed.parent.is_some_and(|parent| parent != self.head) {
             return Err(Reason::WrongParent);
+        }
+        if let Some(id) = &signed.session {
+            if opening.is_some() {
+                return Err(Reason::Credential);
+            }
+            let opened = self.opened(id, attempt.time).ok_or(Reason::NoSession)?;
+            return match opened.nonce.cmp(&signed.nonce) {
+                _ if signed.expires > opened.expires => Err(Reason::ExpiresTooLate),
+                Ordering::Equal => Err(Reason::Replayed),
+                Ordering::Greater => Err(Reason::Reordered),
+                Ordering::Less if !signed.genuine => Err(Reason::SessionCode),
+                Ordering::Less => Ok(&opened.keys),
+            };
         }
         if !signed.genuine {
             return Err(Reason::Credential);
@@ -87,11 +119,30 @@ impl Model {
                 _ => {}
             }
         }
+        if let Some((id, expires)) = &opening {
+            lasts(*expires)?;
+            if self.opened(id, attempt.time).is_some() {
+                return Err(Reason::SessionOpen);
+            }
+        }
         Ok(&signed.keys)
     }
 
-    /// Whether a nonce is one that these keys may still use.
+    /// A session that is open at a time.
+    fn opened(&self, id: &[u8; 32], time: u64) -> Option<&Opened> {
+        self.sessions.get(id).filter(|opened| opened.expires >= time)
+    }
+
+    /// A session that is open at a time: its last moment, and the last nonce in it.
+    pub(crate) fn session(&self, id: &[u8; 32], time: u64) -> Option<(u64, u64)> {
+        self.opened(id, time).map(|opened| (opened.expires, opened.nonce))
+    }
+
+    /// Whether a nonce is one that these keys, or the session, may still use.
     pub(crate) fn is_fresh(&self, signed: &Signed) -> bool {
+        if let Some(id) = &signed.session {
+            return self.sessions.get(id).is_none_or(|opened| opened.nonce < signed.nonce);
+        }
         let last = |key| self.nonces.get(key).is_none_or(|(last, _)| *last < signed.nonce);
         signed.keys.iter().all(last)
     }
@@ -119,6 +170,7 @@ impl Model {
         self.law.word(Case {
             ask: attempt.ask,
             keys,
+            in_session: attempt.signed.is_some_and(|signed| signed.session.is_some()),
             time: attempt.time,
             before: &self.state,
             after: &made.state,
@@ -130,7 +182,7 @@ impl Model {
     /// nothing when that is no state at all.
     pub(crate) fn said(&self, rng: &mut StdRng, ask: &Ask, time: u64) -> Option<Made> {
         let mut made = ask.made(&self.state, time);
-        if !ask.is_write() && rng.random_bool(0.25) {
+        if ask.runs_code() && rng.random_bool(0.25) {
             made.state = self.state.near(rng, time);
             if rng.random_bool(0.2) {
                 made.wake = header::wake(rng);
@@ -143,9 +195,17 @@ impl Model {
     pub(crate) fn take(&mut self, attempt: Attempt<'_>, made: &Made, head: VersionHash) {
         if let Some(signed) = attempt.signed {
             let time = attempt.time;
-            // After a week whatever was signed before has expired.
-            self.nonces.retain(|_, (_, used)| *used + WEEK >= time);
-            self.nonces.extend(signed.keys.iter().map(|key| (*key, (signed.nonce, time))));
+            if let Some(opened) = signed.session.and_then(|id| self.sessions.get_mut(&id)) {
+                opened.nonce = signed.nonce;
+            } else {
+                // After a week whatever was signed before has expired.
+                self.nonces.retain(|_, (_, used)| *used + WEEK >= time);
+                self.nonces.extend(signed.keys.iter().map(|key| (*key, (signed.nonce, time))));
+            }
+            if let Ask::Open(which, expires) = *attempt.ask {
+                let opened = Opened { keys: signed.keys.clone(), expires, nonce: 0 };
+                self.sessions.insert(sessions()[which].id().0, opened);
+            }
         }
         self.wake = self.wake_after(attempt.ask, made.wake);
         (self.state, self.time, self.head) = (made.state, attempt.time, head);

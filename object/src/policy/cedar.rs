@@ -30,7 +30,7 @@ use self::reads::Reads;
 use super::derived::Derived;
 use super::profile::FINDINGS_MAX;
 use super::program::Program;
-use super::shape::{AMEND, Shapes};
+use super::shape::{NAMED_ONLY, OPEN_SESSION, Shapes};
 use super::{Decision, Facts, Principal, Refusal, Values};
 use crate::error::Diagnostic;
 use crate::schema::{Schema, Selection};
@@ -45,8 +45,6 @@ pub(super) struct Rules {
     stated: Vec<Stated>,
     /// By name.
     actions: HashMap<String, Action>,
-    /// The rules that decide on an amendment.
-    amending: PolicySet,
     shapes: Shapes,
     types: Types,
     authorizer: Authorizer,
@@ -62,6 +60,8 @@ struct Action {
     program: Result<Program, Uncompiled>,
     /// The rules that may apply to it, by their places among the ids.
     applying: Vec<usize>,
+    /// The rules that decide on it, where those without an action are not all among them.
+    set: Option<PolicySet>,
 }
 
 impl Action {
@@ -112,10 +112,11 @@ impl Rules {
             tidy(findings)
         })?;
         let (set, spans) = name(&set, spans)?;
-        validate(&set, &shapes)?;
+        validate(&set, &shapes, text)?;
         let rules = trees(&set)?;
         let stated: Vec<Stated> = rules.values().zip(spans.into_values()).map(stated).collect();
         let types = Types::new();
+        let ids: Vec<String> = rules.keys().cloned().collect();
         let mut ops_left = compile::OPS_MAX;
         let actions = shapes.actions.iter().map(|action| {
             let name = action.name.as_str();
@@ -129,19 +130,14 @@ impl Rules {
             let program = compile::compile(schema, method, &plan, ops_left, &applying);
             ops_left -= program.as_ref().map_or(0, |program| program.ops.len());
             let entity = entity(&types.action, action.name.clone());
-            let applying = applying.into_iter().map(|(index, _)| index).collect();
-            (action.name.clone(), Action { entity, plan, program, applying })
+            let applying: Vec<usize> = applying.into_iter().map(|(index, _)| index).collect();
+            let named = NAMED_ONLY.contains(&name);
+            let set = named.then(|| select(&set, &ids, &applying)).transpose()?;
+            Ok((action.name.clone(), Action { entity, plan, program, applying, set }))
         });
-        let actions: HashMap<String, Action> = actions.collect();
-        let amends = |rule: &&cedar_policy::Policy| {
-            let id = rule.id().to_string();
-            rules.get(&id).is_some_and(|rule| compile::may_apply(rule.body(), AMEND))
-        };
-        let amending = PolicySet::from_policies(set.policies().filter(amends).cloned());
-        let amending = amending.map_err(|error| vec![Diagnostic::whole(error.to_string())])?;
-        let ids = rules.keys().cloned().collect();
+        let actions: HashMap<String, Action> = actions.collect::<Result<_, Vec<Diagnostic>>>()?;
         let (authorizer, entities) = (Authorizer::new(), Entities::empty());
-        Ok(Rules { set, ids, stated, actions, amending, shapes, types, authorizer, entities })
+        Ok(Rules { set, ids, stated, actions, shapes, types, authorizer, entities })
     }
 
     /// The ids of the rules, sorted.
@@ -187,7 +183,10 @@ impl Rules {
     pub(super) fn decide(&self, facts: &Facts<'_>, values: &Values<'_>) -> Decision {
         let refuse = |reason| Decision::Refuse { rules: Vec::new(), reason };
         let Some(action) = self.actions.get(facts.action) else {
-            return refuse(Refusal::Mismatch { path: "action".to_string() });
+            return refuse(match facts.action {
+                OPEN_SESSION => Refusal::NotPermitted,
+                _ => Refusal::Mismatch { path: "action".to_string() },
+            });
         };
         let context = match action.plan.context(facts, values) {
             Ok(context) => context,
@@ -206,7 +205,7 @@ impl Rules {
         let Ok(request) = request else {
             return refuse(Refusal::Mismatch { path: "context".to_string() });
         };
-        let rules = if facts.action == AMEND { &self.amending } else { &self.set };
+        let rules = action.set.as_ref().unwrap_or(&self.set);
         let response = self.authorizer.is_authorized(&request, rules, &self.entities);
         let failed: BTreeMap<String, String> = response
             .diagnostics()
@@ -248,6 +247,13 @@ impl Types {
 
 fn entity(ty: &EntityTypeName, id: String) -> EntityUid {
     EntityUid::from_type_name_and_id(ty.clone(), EntityId::new(id))
+}
+
+/// Of the rules with these ids, those at some places.
+fn select(set: &PolicySet, ids: &[String], places: &[usize]) -> Result<PolicySet, Vec<Diagnostic>> {
+    let rules = places.iter().filter_map(|&place| set.policy(&PolicyId::new(&ids[place])));
+    let rules = PolicySet::from_policies(rules.cloned());
+    rules.map_err(|error| vec![Diagnostic::whole(error.to_string())])
 }
 
 /// Where each rule stands, by its id.
@@ -307,11 +313,12 @@ fn trees(set: &PolicySet) -> Result<BTreeMap<String, pst::Policy>, Vec<Diagnosti
     trees.collect()
 }
 
-fn validate(set: &PolicySet, shapes: &Shapes) -> Result<(), Vec<Diagnostic>> {
+fn validate(set: &PolicySet, shapes: &Shapes, text: &str) -> Result<(), Vec<Diagnostic>> {
     let whole = |error: &dyn std::fmt::Display| {
         vec![Diagnostic::whole(format!("the derived Cedar schema: {error}"))]
     };
-    let schema = cedar_policy::Schema::from_json_value(Derived::new(shapes).json());
+    let derived = Derived::for_text(shapes, text).json();
+    let schema = cedar_policy::Schema::from_json_value(derived);
     let schema = schema.map_err(|error| whole(&error))?;
     let result = Validator::new(schema).validate(set, ValidationMode::Strict);
     let mut findings = Vec::new();

@@ -8,7 +8,7 @@ use std::fmt::Write;
 use serde_json::{Map, Value as Json, json};
 
 use super::fact::{self, Fact, Placed};
-use super::shape::{ADVANCE, Attribute, Shape, Shapes};
+use super::shape::{ADVANCE, AMEND, Attribute, OPEN_SESSION, READ, Shape, Shapes};
 
 /// Words that Cedar has for itself. Attributes may have these names, in quotes.
 const RESERVED: [&str; 10] =
@@ -31,7 +31,22 @@ pub(super) struct Derived<'a> {
 }
 
 impl<'a> Derived<'a> {
-    pub(super) fn new(shapes: &'a Shapes) -> Derived<'a> {
+    /// All of it.
+    pub(super) fn whole(shapes: &'a Shapes) -> Derived<'a> {
+        Derived::of_actions(shapes, |_| true)
+    }
+
+    /// As much of it as rules with this text have to be validated against: what holds of a direct
+    /// write holds as well of an amendment and of a read that no rule is particularly about.
+    pub(super) fn for_text(shapes: &'a Shapes, text: &str) -> Derived<'a> {
+        Derived::of_actions(shapes, |name| match name {
+            AMEND => text.contains(AMEND),
+            READ => text.contains(READ) || text.contains("field"),
+            _ => true,
+        })
+    }
+
+    fn of_actions(shapes: &'a Shapes, is_in: impl Fn(&str) -> bool) -> Derived<'a> {
         let mut types = vec![("State".to_string(), record(&shapes.state))];
         if shapes.facts.iter().any(|placed| matches!(placed.fact, Fact::Past(..))) {
             let past = fact::PAST.iter().map(|&(name, past)| (name, past.is_optional(), long()));
@@ -42,8 +57,13 @@ impl<'a> Derived<'a> {
                 types.push((type_name(name), facts(group, 1)));
             }
         }
-        let actions = shapes.actions.iter().map(|action| {
-            let principals = if action.name == ADVANCE { &ENTITIES[2..] } else { &ENTITIES[..] };
+        let actions = shapes.actions.iter().filter(|action| is_in(&action.name));
+        let actions = actions.map(|action| {
+            let principals = match action.name.as_str() {
+                ADVANCE => &ENTITIES[2..],
+                OPEN_SESSION => &ENTITIES[..1],
+                _ => &ENTITIES[..],
+            };
             let state = || Ty::Named("State".to_string());
             let mut context = vec![("before", false, state()), ("after", false, state())];
             context.push(("input", false, record(&action.input)));
@@ -108,7 +128,7 @@ impl<'a> Ty<'a> {
     fn of(fact: &Fact) -> Ty<'a> {
         match fact {
             Fact::Signers | Fact::Outputs => Ty::Set(Box::new(Ty::Named("String".to_string()))),
-            Fact::Policy | Fact::Field => Ty::Named("String".to_string()),
+            Fact::Policy | Fact::Credential | Fact::Field => Ty::Named("String".to_string()),
             _ => long(),
         }
     }

@@ -16,6 +16,7 @@ use crate::schema::{Schema, Type};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Fact {
     Signers,
+    Credential,
     Outputs,
     Wake,
     Seq,
@@ -127,6 +128,7 @@ pub(super) fn all(schema: &Schema, past: &BTreeSet<String>) -> Vec<Placed> {
         all.push(Placed { path, fact });
     };
     add(&["signers"], Fact::Signers);
+    add(&["credential"], Fact::Credential);
     for (field, it) in schema.state().fields.iter().enumerate() {
         if matches!(&it.ty, Type::List(item) if matches!(**item, Type::String)) {
             let name = attribute_name(&it.name);
@@ -181,6 +183,7 @@ impl Fact {
     pub(super) fn value<'a>(&self, facts: &'a Facts<'a>) -> Option<FactValue<'a>> {
         Some(match self {
             Fact::Signers => FactValue::Keys(facts.signers),
+            Fact::Credential => FactValue::Text(facts.credential),
             Fact::Outputs => FactValue::Names(facts.outputs),
             Fact::Wake => facts.wake.map_or(FactValue::Absent, FactValue::Number),
             Fact::Seq => FactValue::Number(facts.seq),

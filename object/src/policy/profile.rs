@@ -21,6 +21,7 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 
 use super::fact::is_window;
+use super::shape::OPEN_SESSION;
 use crate::error::Diagnostic;
 use crate::limits::{
     PAST_ACTIONS_MAX, POLICY_BYTES_MAX, POLICY_DEPTH_MAX, POLICY_LITERAL_BYTES_MAX,
@@ -38,6 +39,8 @@ pub(super) struct Scanned {
     pub(super) past: BTreeSet<String>,
     /// Whether anything is called like a window of time.
     pub(super) has_windows: bool,
+    /// Whether `Action::"open_session"` stands anywhere.
+    pub(super) opens_sessions: bool,
 }
 
 /// What `text` has in it, or all that is outside the profile.
@@ -52,8 +55,8 @@ pub(super) fn scan(text: &str) -> Result<Scanned, Vec<Diagnostic>> {
     findings.extend(outcome.err());
     match findings.is_empty() {
         true => {
-            let Scan { rules, past, has_windows, .. } = scan;
-            Ok(Scanned { rules, past, has_windows })
+            let Scan { rules, past, has_windows, opens_sessions, .. } = scan;
+            Ok(Scanned { rules, past, has_windows, opens_sessions })
         }
         false => Err(findings),
     }
@@ -139,6 +142,9 @@ struct Scan<'t> {
     has_windows: bool,
     /// Whether the tokens before are `past`, and whether also what an attribute's name follows.
     behind_past: (bool, bool),
+    opens_sessions: bool,
+    /// Whether the tokens before are `Action::`.
+    behind_action: bool,
     findings: Vec<Diagnostic>,
 }
 
@@ -156,6 +162,8 @@ impl<'t> Scan<'t> {
             past: BTreeSet::new(),
             has_windows: false,
             behind_past: (false, false),
+            opens_sessions: false,
+            behind_action: false,
             findings: Vec::new(),
         }
     }
@@ -175,6 +183,7 @@ impl<'t> Scan<'t> {
             self.start.get_or_insert(token.span.start);
             self.take(&token)?;
             self.look_for_past(&token)?;
+            self.look_for_sessions(&token);
             self.member = self.previous.as_ref().is_some_and(|token| token.text == ".");
             self.previous = Some(token);
         }
@@ -202,6 +211,13 @@ impl<'t> Scan<'t> {
             _ => (is_name && name == "past", false),
         };
         Ok(())
+    }
+
+    fn look_for_sessions(&mut self, token: &Token<'t>) {
+        let name = token.text.strip_prefix('"').and_then(|text| text.strip_suffix('"'));
+        self.opens_sessions |= self.behind_action && name == Some(OPEN_SESSION);
+        let before = self.previous.as_ref().map(|token| token.text);
+        self.behind_action = token.text == "::" && before == Some("Action");
     }
 
     fn group(&mut self) -> &mut Group {

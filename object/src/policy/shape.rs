@@ -51,7 +51,7 @@ pub(super) struct Attribute {
 /// What is governed.
 #[derive(Debug)]
 pub(super) struct Action {
-    /// The method's name, one of `OWN_ACTIONS`, or `READ`.
+    /// The method's name, one of `OWN_ACTIONS`, `OPEN_SESSION`, or `READ`.
     pub(super) name: String,
     /// Attributes of `context.input`.
     pub(super) input: Vec<Attribute>,
@@ -65,6 +65,11 @@ pub(super) const ADVANCE: &str = "advance";
 pub(super) const AMEND: &str = "amend";
 /// Actions that are no methods: the object's own cycle, a direct write, and a change of the policy.
 pub(super) const OWN_ACTIONS: [&str; 3] = [ADVANCE, "write", AMEND];
+/// The action of opening a session: one only of policies that name it, so that it is no matter to
+/// whoever does not. It has `_`, which no method's name has, and no past.
+pub(super) const OPEN_SESSION: &str = "open_session";
+/// Actions that only a rule that names them permits.
+pub(super) const NAMED_ONLY: [&str; 2] = [AMEND, OPEN_SESSION];
 /// The action of a read, which makes no version.
 pub(crate) const READ: &str = "read";
 
@@ -80,22 +85,30 @@ pub(super) struct Shapes {
 
 impl Shapes {
     /// Works them out; of the past, what is known of actions whose attributes are named `past`.
+    /// That sessions are opened is an action if `opens_sessions`.
     ///
     /// # Errors
     ///
     /// The schema has more attributes than a validator should be asked to hold.
-    pub(super) fn new(schema: &Schema, past: &BTreeSet<String>) -> Result<Shapes, Diagnostic> {
+    pub(super) fn new(
+        schema: &Schema,
+        past: &BTreeSet<String>,
+        opens_sessions: bool,
+    ) -> Result<Shapes, Diagnostic> {
         let state = attributes(schema.state().fields.iter().map(|field| (&field.name, &field.ty)));
         let state_count = count(&state);
         let mut total = 0;
         let mut actions = Vec::new();
-        let own = OWN_ACTIONS.map(|name| (name, None));
+        let opening = opens_sessions.then_some(OPEN_SESSION);
+        let own = OWN_ACTIONS.into_iter().chain(opening).map(|name| (name, None));
         let methods = schema.methods().iter().map(|method| (method.name.as_str(), Some(method)));
         for (name, method) in methods.chain(own) {
             let params = method.map_or(&[][..], |method: &Method| &method.params);
             let input = attributes(params.iter().map(|param| (&param.name, &param.ty)));
-            // Not for the policy's own change, which is no part of the schema; nor for a read.
-            total += if name == AMEND { 0 } else { 2 * state_count + count(&input) };
+            // Not for the policy's own change and for sessions, which are no part of the schema; nor
+            // for a read.
+            let is_own = NAMED_ONLY.contains(&name);
+            total += if is_own { 0 } else { 2 * state_count + count(&input) };
             if total > POLICY_ATTRIBUTES_MAX {
                 let message = format!(
                     "the schema has more for a policy to see than {POLICY_ATTRIBUTES_MAX} \

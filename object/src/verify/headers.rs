@@ -71,7 +71,8 @@ impl Headers {
             return wrong("code", &head.header.code, &header.code);
         }
         let memory = |header: &Header| (header.memory_root, header.globals, header.memory_bytes);
-        if header.kind == Kind::Amend && memory(header) != memory(&head.header) {
+        let keeps = matches!(header.kind, Kind::Amend | Kind::OpenSession);
+        if keeps && memory(header) != memory(&head.header) {
             return wrong("memory root", &head.header.memory_root, &header.memory_root);
         }
         if header.kind != Kind::Amend && header.policy != head.header.policy {

@@ -1,7 +1,7 @@
 //! Who may ask, and when: each native reason, and everything that a signature is bound to.
 
 use continuant_object::admission::authenticate;
-use continuant_object::credential::{Credential, Memo, PublicKey, Signature, SigningKey};
+use continuant_object::credential::{Credential, Host, Memo, PublicKey, Signature, SigningKey};
 use continuant_object::effects::WakeChange;
 use continuant_object::hash::{ObjectId, VersionHash};
 use continuant_object::head::Head;
@@ -33,7 +33,7 @@ fn signed(head: &Head, change: impl FnOnce(&mut Input, &mut Credential)) -> Inpu
 
 #[track_caller]
 fn refused(head: &Head, input: &Input) -> (Reason, String) {
-    let verdict = authenticate(head, input, &Memo::default()).unwrap_err();
+    let verdict = authenticate(head, input, Host::verifier(&Memo::default())).unwrap_err();
     assert!(verdict.rules.is_empty());
     (verdict.reason, verdict.detail)
 }
@@ -41,7 +41,7 @@ fn refused(head: &Head, input: &Input) -> (Reason, String) {
 #[test]
 fn an_input_without_a_credential_is_of_nobody() {
     let head = head();
-    assert_eq!(authenticate(&head, &call(&head), &Memo::default()).unwrap(), []);
+    assert_eq!(authenticate(&head, &call(&head), Host::verifier(&Memo::default())).unwrap(), []);
 }
 
 #[test]
@@ -57,7 +57,7 @@ fn signers_come_in_ascending_order() {
     input.credential = Some(credential);
     let mut expected: Vec<PublicKey> = keys.iter().map(SigningKey::public).collect();
     expected.sort();
-    assert_eq!(authenticate(&head, &input, &Memo::default()).unwrap(), expected);
+    assert_eq!(authenticate(&head, &input, Host::verifier(&Memo::default())).unwrap(), expected);
 }
 
 #[test]
@@ -68,8 +68,8 @@ fn a_credential_holds_from_its_longest_expiry_to_its_last_moment() {
             credential.expires = input.time.saturating_add_signed(expires);
         })
     };
-    authenticate(&head, &at(0), &Memo::default()).unwrap();
-    authenticate(&head, &at(EXPIRY_MS_MAX as i64), &Memo::default()).unwrap();
+    authenticate(&head, &at(0), Host::verifier(&Memo::default())).unwrap();
+    authenticate(&head, &at(EXPIRY_MS_MAX as i64), Host::verifier(&Memo::default())).unwrap();
     assert_eq!(refused(&head, &at(-1)).0, Reason::Expired);
     assert_eq!(refused(&head, &at(EXPIRY_MS_MAX as i64 + 1)).0, Reason::ExpiresTooLate);
     let ends = |time: u64, expires: u64| {
@@ -77,14 +77,14 @@ fn a_credential_holds_from_its_longest_expiry_to_its_last_moment() {
     };
     assert_eq!(refused(&head, &ends(u64::MAX, 0)).0, Reason::Expired);
     assert_eq!(refused(&head, &ends(0, u64::MAX)).0, Reason::ExpiresTooLate);
-    authenticate(&head, &ends(u64::MAX, u64::MAX), &Memo::default()).unwrap();
+    authenticate(&head, &ends(u64::MAX, u64::MAX), Host::verifier(&Memo::default())).unwrap();
 }
 
 #[test]
 fn a_credential_may_name_the_version_that_it_follows() {
     let head = head();
     let follows = |parent: VersionHash| signed(&head, |_, it| it.parent = Some(parent));
-    authenticate(&head, &follows(head.hash), &Memo::default()).unwrap();
+    authenticate(&head, &follows(head.hash), Host::verifier(&Memo::default())).unwrap();
     assert_eq!(refused(&head, &follows(VersionHash([1; 32]))).0, Reason::WrongParent);
 }
 
@@ -148,7 +148,7 @@ fn the_nonces_of_an_object_are_full_at_their_limit() {
         input.time = time + EXPIRY_MS_MAX + 1;
         credential.expires = input.time;
     });
-    authenticate(&head, &later, &Memo::default()).unwrap();
+    authenticate(&head, &later, Host::verifier(&Memo::default())).unwrap();
     let mut ledger = (*head.ledger).clone();
     ledger.nonces.record(&[PublicKey([0; 32])], 2, time);
     let admitted = ledger.nonces.admit(&[PublicKey([0; 32])], 3, time);
@@ -166,7 +166,7 @@ fn a_cycle_runs_when_it_is_due_and_is_signed_by_nobody() {
     let (reason, detail) = refused(&head, &cycle(99));
     assert_eq!(reason, Reason::NotDue);
     expect!["the next wake is at 100, the time is 99"].assert_eq(&detail);
-    assert_eq!(authenticate(&head, &cycle(100), &Memo::default()).unwrap(), []);
+    assert_eq!(authenticate(&head, &cycle(100), Host::verifier(&Memo::default())).unwrap(), []);
     // Regression: a cycle that was due but signed was refused as one that was not due.
     let mut input = cycle(100);
     let mut credential = Credential::new(1, 200);
@@ -181,7 +181,7 @@ fn a_cycle_runs_when_it_is_due_and_is_signed_by_nobody() {
 fn a_signature_is_bound_to_all_that_it_is_given_for() {
     let head = head();
     let honest = signed(&head, |_, credential| credential.parent = Some(head.hash));
-    authenticate(&head, &honest, &Memo::default()).unwrap();
+    authenticate(&head, &honest, Host::verifier(&Memo::default())).unwrap();
     let check = |what: &str, change: &dyn Fn(&mut Head, &mut Input)| {
         let (mut head, mut input) = (head.clone(), honest.clone());
         change(&mut head, &mut input);
@@ -219,7 +219,7 @@ fn a_signature_is_bound_to_all_that_it_is_given_for() {
     // When it is taken is the host's to say.
     let mut later = honest.clone();
     later.time += 1;
-    authenticate(&head, &later, &Memo::default()).unwrap();
+    authenticate(&head, &later, Host::verifier(&Memo::default())).unwrap();
 }
 
 #[test]

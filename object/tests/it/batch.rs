@@ -3,7 +3,8 @@
 
 use continuant_object::admission::authenticate;
 use continuant_object::credential::{
-    Batch, Credential, Memo, Place, Proof, PublicKey, Signature, SigningKey, batch_signed_bytes,
+    Batch, Credential, Host, Memo, Place, Proof, PublicKey, Signature, SigningKey,
+    batch_signed_bytes,
 };
 use continuant_object::hash::{BatchRoot, ObjectId, VersionHash};
 use continuant_object::input::{Input, Request};
@@ -32,7 +33,7 @@ impl Member {
     fn place(&self) -> &Place {
         match &self.credential.proof {
             Proof::Batch(place, _) => place,
-            Proof::Signatures(_) => panic!("it is of a batch"),
+            _ => panic!("it is of a batch"),
         }
     }
 }
@@ -318,7 +319,8 @@ fn an_input_of_a_batch_is_admitted_once_in_order_and_in_time() {
         let reasons: Vec<_> = reasons.collect();
         assert_eq!(reasons, [None, None, Some(Reason::Replayed), Some(Reason::Reordered), None]);
         let reason = |shop: &Workshop, input: &Input| {
-            let found: Result<_, Verdict> = authenticate(&shop.head, input, &Memo::default());
+            let found: Result<_, Verdict> =
+                authenticate(&shop.head, input, Host::verifier(&Memo::default()));
             found.unwrap_err().reason
         };
         assert_eq!(reason(&shop, &inputs[4]), Reason::Replayed);
@@ -327,7 +329,8 @@ fn an_input_of_a_batch_is_admitted_once_in_order_and_in_time() {
         assert_eq!(reason(&shop, &late), Reason::Expired);
         let mut other = shop.head.clone();
         other.id = ObjectId([1; 32]);
-        let verdict = authenticate(&other, &inputs[0], &Memo::default()).unwrap_err();
+        let verdict =
+            authenticate(&other, &inputs[0], Host::verifier(&Memo::default())).unwrap_err();
         assert_eq!(verdict.reason, Reason::Credential);
         shop.verify(&shop.records).unwrap();
     });

@@ -23,7 +23,7 @@ struct Codec {
     again: fn(&[u8]) -> Result<Vec<u8>, Error>,
 }
 
-const CODECS: [Codec; 12] = [
+const CODECS: [Codec; 14] = [
     Codec {
         name: "version header",
         sample: |source| samples::header(source).encode().to_vec(),
@@ -76,6 +76,16 @@ const CODECS: [Codec; 12] = [
     Codec {
         name: "ledger",
         sample: |source| samples::ledger(source).encode(),
+        again: |bytes| Ok(Ledger::decode(bytes)?.encode()),
+    },
+    Codec {
+        name: "session input",
+        sample: |source| samples::of_session(source).encode(),
+        again: |bytes| Ok(Input::decode(bytes)?.encode()),
+    },
+    Codec {
+        name: "sessions",
+        sample: |source| samples::sessions(source).encode(),
         again: |bytes| Ok(Ledger::decode(bytes)?.encode()),
     },
     Codec {
@@ -300,6 +310,8 @@ fn encodings_are_those_of_format_version_1() {
         amendment      2e56885f983d0cefc4c30e4387b13f8ffc06f6cbae941b39dd5c3135a4f8763e
         nonces         26206957d4feedf052dd2d20df5ed987dd8b097052df1e2d74c65d1ceb7f5ff3
         ledger         805b827003c1006301a5b0bf71cdbfe940f1eff68af5e77fe58903b0ab73bcca
+        session input  f5f497d9db457c2f56639ae30caf3528e6520ca6f5a8513e4c161f3ac1507e1c
+        sessions       ac31e840088ae4ac53dffdc30080bd9f221c52a41219fc5eb7dd928c32802391
         refusal        6814248fa53f64f13549c026b4c31c9a619d2f4bbe97560708b4b8fe9571f371
         base image     82945eb8b8160f4a7452ebc8ab3019cec425a4d0912730beba4092d5468261e7
     "#]]

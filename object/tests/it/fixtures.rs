@@ -15,13 +15,16 @@ use continuant_object::{Error, ErrorKind};
 use expect_test::expect;
 
 use crate::schema::generate::Source;
-use crate::workshop::{batched, lineage, run};
+use crate::workshop::{self, batched, lineage, run};
 
 /// Version 1: calls, direct writes, a cycle, signatures and refusals.
 const VERSION_1: &[u8] = include_bytes!("../fixtures/version-1.continuant");
 
 /// Version 1: inputs of batches.
 const BATCHES: &[u8] = include_bytes!("../fixtures/batches.continuant");
+
+/// Version 1: sessions.
+const SESSIONS: &[u8] = include_bytes!("../fixtures/sessions.continuant");
 
 /// The sections of a capsule, or where it is damaged.
 fn sections(capsule: &[u8]) -> Result<Vec<(SectionKind, &[u8])>, String> {
@@ -137,6 +140,25 @@ fn the_capsule_of_batches_verifies_and_is_made_the_same_today() {
         "#]]
         .assert_eq(&found);
         assert!(batched().capsule() == BATCHES);
+    });
+}
+
+#[test]
+fn the_capsule_of_sessions_verifies_and_is_made_the_same_today() {
+    run(|| {
+        let verifier = verify(SESSIONS).unwrap();
+        let head = verifier.head();
+        let found = format!(
+            "object {}\nversion {} {}\nrefusals {}\n",
+            head.id, head.header.seq, head.hash, head.refusal_count
+        );
+        expect![[r#"
+            object 93094a2ff64fd9553b4e92d48a1d13609de5afe037f2ea2b5e863ca882dcc660
+            version 5 e1493538a67e47b2aac5d8a5efa6f6f4eb3bf59a0161d892770127d705334d6d
+            refusals 5
+        "#]]
+        .assert_eq(&found);
+        assert!(workshop::sessions().capsule() == SESSIONS);
     });
 }
 

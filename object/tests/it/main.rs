@@ -13,6 +13,7 @@
 //!   the stack that it promises to suffice.
 //! - `schema`: WIT text to types, layout against the WIT library's own, values as payloads, JSON
 //!   and memory, and what is refused.
+//! - `sessions`: who opens them, what is in them, and what everyone but the host can tell.
 //! - `verify`: whole lineages, honest and tampered with in every part.
 //! - `write`: direct writes.
 //! - `samples` and `workshop`: seeded structures, and lineages made by the pure functions.
@@ -31,6 +32,7 @@ mod memory;
 mod policy;
 mod samples;
 mod schema;
+mod sessions;
 mod verify;
 mod workshop;
 mod write;

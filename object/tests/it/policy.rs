@@ -96,6 +96,7 @@ fn facts(action: &str) -> Facts<'_> {
         field: None,
         object: OBJECT,
         signers: &[],
+        credential: "none",
         outputs: &[],
         wake: None,
         seq: 1,

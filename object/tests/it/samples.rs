@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use continuant_object::commit::Commit;
-use continuant_object::credential::{Batch, Credential, PublicKey, Signature};
+use continuant_object::credential::{Batch, Credential, Proof, PublicKey, SessionKey, Signature};
 use continuant_object::effects::{Admission, Effects, Output, WakeChange};
 use continuant_object::hash::*;
 use continuant_object::header::{Header, Kind};
@@ -19,7 +19,7 @@ use continuant_object::refusal::{Reason, Refusal, Verdict};
 
 use crate::schema::generate::Source;
 
-pub(crate) const REASONS: [Reason; 16] = [
+pub(crate) const REASONS: [Reason; 20] = [
     Reason::Credential,
     Reason::Expired,
     Reason::ExpiresTooLate,
@@ -36,6 +36,10 @@ pub(crate) const REASONS: [Reason; 16] = [
     Reason::NotPermitted,
     Reason::Evaluation,
     Reason::Policy,
+    Reason::NoSession,
+    Reason::SessionOpen,
+    Reason::SessionCode,
+    Reason::SessionsFull,
 ];
 
 pub(crate) fn array<const N: usize>(source: &mut Source) -> [u8; N] {
@@ -144,6 +148,45 @@ pub(crate) fn batched(source: &mut Source) -> Input {
         credential.signatures_mut().push(Signature { key: array(source), bytes: array(source) });
     }
     Input { request: request(source), time: number(source), credential: Some(credential) }
+}
+
+/// The opening of a session, or an input in one.
+pub(crate) fn of_session(source: &mut Source) -> Input {
+    let mut input = input(source);
+    if source.below(3) == 0 {
+        let session = SessionId(array(source));
+        input.request = Request::OpenSession { session, expires: number(source) };
+    }
+    if source.below(3) > 0 {
+        let mut credential = credential(source);
+        credential.proof = Proof::Session { session: SessionId(array(source)), mac: array(source) };
+        input.credential = Some(credential);
+    }
+    input
+}
+
+/// A ledger with sessions, if any is still open.
+pub(crate) fn sessions(source: &mut Source) -> Arc<Ledger> {
+    let mut ledger = ledger(source);
+    let time = u64::MAX / 2;
+    for step in 0..source.below(6) as u64 {
+        let mut keys: Vec<PublicKey> =
+            (0..1 + source.below(3)).map(|_| PublicKey(array(source))).collect();
+        keys.sort();
+        let key = SessionKey::from_secret(&array(source));
+        let request =
+            Request::OpenSession { session: key.id(), expires: time + source.below(50) as u64 };
+        let credential = Some(Credential::new(1 + number(source) / 2, u64::MAX));
+        let input = Input { request, time: time + 10 * step, credential };
+        ledger = ledger.next(Tracked::NONE, step + 1, &input, &keys);
+        let mut credential = Credential::new(1 + number(source) / 2, u64::MAX);
+        credential.put_in_session(&key, ObjectId::NONE, &Request::Cycle);
+        if source.below(2) == 0 {
+            let input = Input { request: Request::Cycle, credential: Some(credential), ..input };
+            ledger = ledger.next(Tracked::NONE, step + 1, &input, &keys);
+        }
+    }
+    ledger
 }
 
 pub(crate) fn effects(source: &mut Source) -> Effects {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use continuant_object::admission::{Step, admit, authenticate};
 use continuant_object::capsule::{Chain, HEAD, SectionKind};
 use continuant_object::commit::Commit;
-use continuant_object::credential::{Batch, Credential, Memo, SigningKey};
+use continuant_object::credential::{Batch, Credential, Host, Memo, SessionKey, SigningKey};
 use continuant_object::definition::Definition;
 use continuant_object::effects::{
     Admission, Effects, decode_globals, encode_globals, globals_hash,
@@ -106,6 +106,11 @@ fn signed(mut value: i64, bytes: &mut Vec<u8>) {
 
 pub(crate) fn key(number: u8) -> SigningKey {
     SigningKey::from_secret(&[number; 32])
+}
+
+/// The workshop holds the secret of the first session only.
+pub(crate) fn session(number: u8) -> SessionKey {
+    SessionKey::from_secret(&[100 + number; 32])
 }
 
 /// A policy's bytes, of the version of the language that it was written for: a later version of
@@ -235,7 +240,8 @@ impl Workshop {
     }
 
     fn decide(&mut self, input: &Input, mut ran: Ran) -> Result<(), Verdict> {
-        let signers = authenticate(&self.head, input, &Memo::default())?;
+        let (memo, secret) = (Memo::default(), session(1));
+        let signers = authenticate(&self.head, input, Host::holding(&memo, Some(&secret)))?;
         if let Request::Write { fields } = &input.request {
             let pages = write::apply(&self.definition, &self.image, fields).unwrap();
             ran.pages = pages.iter().map(|(index, page)| (*index, **page)).collect();
@@ -310,6 +316,20 @@ impl Workshop {
         keys.iter().for_each(|key| credential.sign(key, self.head.id, &input.request));
         input.credential = Some(credential);
         input
+    }
+
+    /// Puts an input into a session.
+    pub(crate) fn seal(&self, mut input: Input, nonce: u64, session: &SessionKey) -> Input {
+        let mut credential = Credential::new(nonce, input.time + 100);
+        credential.put_in_session(session, self.head.id, &input.request);
+        input.credential = Some(credential);
+        input
+    }
+
+    /// The opening of a session for a minute, a second after the head.
+    pub(crate) fn opening(&self, session: &SessionKey) -> Input {
+        let expires = self.head.header.time + 61_000;
+        self.input(Request::OpenSession { session: session.id(), expires })
     }
 
     /// What a step leaves that sets `count`.
@@ -417,6 +437,43 @@ pub(crate) fn batched() -> Workshop {
             let _ = shop.step(input, ran);
         }
     }
+    shop
+}
+
+/// A policy under which whoever signs opens sessions, in which nobody writes.
+pub(crate) const ATTENDED: &str = r#"
+@id("anyone")
+permit(principal, action in [Action::"add", Action::"write"], resource);
+
+@id("opens")
+permit(principal, action == Action::"open_session", resource);
+
+@id("attended")
+forbid(principal, action == Action::"write", resource)
+when { context.credential == "session" };
+"#;
+
+/// A lineage of sessions: opened by one key and by two, used, opened again, with a code that is
+/// wrong, refused by the policy, and over.
+pub(crate) fn sessions() -> Workshop {
+    let mut shop = Workshop::governed_by(ATTENDED);
+    let opening = shop.sign(shop.opening(&session(1)), 1, &[&key(1)]);
+    shop.step(opening, Ran::default()).unwrap();
+    shop.step(shop.seal(shop.add(7), 1, &session(1)), shop.counted(7)).unwrap();
+    let opening = shop.sign(shop.opening(&session(2)), 2, &[&key(1), &key(2)]);
+    shop.step(opening, Ran::default()).unwrap();
+    shop.step(shop.seal(shop.add(7), 1, &session(1)), shop.counted(14)).unwrap_err();
+    shop.step(shop.seal(shop.add(7), 1, &session(2)), shop.counted(14)).unwrap_err();
+    shop.step(shop.seal(shop.write("count", 8u64), 2, &session(1)), Ran::default()).unwrap_err();
+    let again = shop.sign(shop.opening(&session(1)), 3, &[&key(2)]);
+    shop.step(again, Ran::default()).unwrap_err();
+    shop.step(shop.seal(shop.add(7), 9, &session(1)), shop.counted(14)).unwrap();
+    let late =
+        |shop: &Workshop, input: Input| Input { time: shop.head.header.time + 60_000, ..input };
+    let over = shop.seal(late(&shop, shop.add(7)), 10, &session(1));
+    shop.step(over, shop.counted(21)).unwrap_err();
+    let signed = shop.sign(late(&shop, shop.add(7)), 4, &[&key(1)]);
+    shop.step(signed, shop.counted(21)).unwrap();
     shop
 }
 

@@ -4,12 +4,14 @@
 //! What may be asked is what the engine's API lets anybody ask for.
 
 use std::io::Cursor;
+use std::sync::OnceLock;
 
 use continuant::{
-    Clock, Code, Database, Durability, ErrorKind, ObjectId, Options, Replay, SigningKey,
+    Clock, Code, Database, Durability, ErrorKind, ObjectId, Options, Replay, Session, SigningKey,
 };
 use object::capsule::SectionKind;
 use object::commit::Commit;
+use object::credential::SessionKey;
 use object::hash::VersionHash;
 use object::refusal::Reason;
 use rand::RngExt;
@@ -22,7 +24,7 @@ use crate::outcome::{Outcome, equal, hold, must};
 use crate::runner::watch_threads;
 use crate::sections::{seal, split};
 use crate::tally::Tally;
-use crate::vault::law::{Law, keys};
+use crate::vault::law::{Law, keys, sessions};
 use crate::vault::model::{Attempt, Model, Signed, WEEK};
 use crate::vault::{Ask, STATE_PAGE, State, wasm};
 
@@ -46,6 +48,9 @@ pub(super) fn run(rng: &mut StdRng, tally: &Tally) -> Outcome {
         must("opening", options.open(directory.path().join(name)))
     };
     let (db, other) = (open("here")?, open("there")?);
+    for session in held() {
+        must("holding a session", db.hold_session(session))?;
+    }
     for sequence in 0..SEQUENCES {
         let now = db.now();
         let mut whole = Whole { rng, db: &db, other: &other, now, vaults: Vec::new() };
@@ -112,7 +117,10 @@ impl Whole<'_> {
             expected = model.word(attempt, Some(&made));
             self.db.advance(*id)
         } else {
-            let (of, by) = sign(self.rng, model, time);
+            let (of, by) = match self.rng.random_bool(0.3) {
+                true => in_session(self.rng, model, time),
+                false => sign(self.rng, model, time),
+            };
             signed = of;
             attempt = Attempt { ask: &ask, time, signed: signed.as_ref() };
             made = ask.made(&model.state, time);
@@ -124,7 +132,10 @@ impl Whole<'_> {
             };
             let mut call = call.durability(Durability::Relaxed);
             if let Some(signed) = &signed {
-                call = by.into_iter().fold(call, |call, key| call.signed(key));
+                call = match by {
+                    By::Keys(keys) => keys.into_iter().fold(call, |call, key| call.signed(key)),
+                    By::Session(session) => call.in_session(session),
+                };
                 call = call.nonce(signed.nonce).expires(signed.expires);
                 if let Some(parent) = signed.parent {
                     call = call.parent(parent);
@@ -194,10 +205,34 @@ impl Whole<'_> {
     }
 }
 
+/// What a call is given in proof of who asks.
+enum By {
+    Keys(Vec<&'static SigningKey>),
+    Session(&'static Session),
+}
+
+/// The sessions that there are, as the database holds them.
+fn held() -> &'static [Session] {
+    static HELD: OnceLock<Vec<Session>> = OnceLock::new();
+    let session = |key: &SessionKey| Session::from_secret(&key.secret(), u64::MAX);
+    HELD.get_or_init(|| sessions().iter().map(session).collect())
+}
+
+/// Somebody who is in a session, open or not.
+fn in_session(rng: &mut StdRng, model: &Model, time: u64) -> (Option<Signed>, By) {
+    let session = &held()[rng.random_range(0..held().len())];
+    let id = session.id().0;
+    let (ends, last) = model.session(&id, time).unwrap_or((time + 1000, 0));
+    let (nonce, expires) = (last + rng.random_range(0..3), ends + rng.random_range(0..2));
+    let parent = rng.random_bool(0.1).then_some(model.head);
+    let signed = Signed { genuine: true, keys: vec![], session: Some(id), nonce, expires, parent };
+    (Some(signed), By::Session(session))
+}
+
 /// Somebody who signs, or nobody.
-fn sign(rng: &mut StdRng, model: &Model, time: u64) -> (Option<Signed>, Vec<&'static SigningKey>) {
+fn sign(rng: &mut StdRng, model: &Model, time: u64) -> (Option<Signed>, By) {
     if rng.random_bool(0.4) {
-        return (None, Vec::new());
+        return (None, By::Keys(Vec::new()));
     }
     let nonce = match rng.random_range(0..4) {
         0 => rng.random_range(0..4),
@@ -220,7 +255,8 @@ fn sign(rng: &mut StdRng, model: &Model, time: u64) -> (Option<Signed>, Vec<&'st
     let mut public: Vec<[u8; 32]> = signers.iter().map(|key| key.public().0).collect();
     public.sort_unstable();
     public.dedup();
-    (Some(Signed { genuine: true, keys: public, nonce, expires, parent }), signers)
+    let signed = Signed { genuine: true, keys: public, session: None, nonce, expires, parent };
+    (Some(signed), By::Keys(signers))
 }
 
 /// What was changed of a capsule.

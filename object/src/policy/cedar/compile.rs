@@ -29,7 +29,7 @@ use crate::policy::program::{
     Binary, EntityType, Kind, Literal, Load, Op, Program, REGISTERS_MAX, Rule, STACK_MAX, Scalar,
     Skip, State,
 };
-use crate::policy::shape::{AMEND, Attribute, Shape};
+use crate::policy::shape::{Attribute, NAMED_ONLY, Shape};
 use crate::schema::{Method, Record, Schema, Type, option_layout, scalar_width};
 
 /// What is not compiled.
@@ -67,11 +67,12 @@ pub(super) fn compile(
 
 /// Whether a rule may be satisfied by a step of an action, as far as its scope says.
 ///
-/// Who permits everything has not thereby permitted that what they permit is changed: an amendment
-/// is permitted only by a rule that names it.
+/// Who permits everything has not thereby permitted that what they permit is changed, nor that less
+/// than a signature is enough for it: an amendment and a session are permitted only by a rule that
+/// names them.
 pub(super) fn may_apply(rule: &Template, action: &str) -> bool {
     match &rule.action {
-        ActionConstraint::Any => action != AMEND || rule.effect == Effect::Forbid,
+        ActionConstraint::Any => !NAMED_ONLY.contains(&action) || rule.effect == Effect::Forbid,
         ActionConstraint::Eq(uid) => is_action(uid, action),
         ActionConstraint::In(uids) => uids.iter().any(|uid| is_action(uid, action)),
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use continuant_object::capsule::{Chain, HEAD, SectionKind};
 use continuant_object::commit::Commit;
-use continuant_object::credential::{Credential, Proof, PublicKey, batch_signed_bytes};
+use continuant_object::credential::{Credential, Proof, PublicKey, SessionKey, batch_signed_bytes};
 use continuant_object::effects::{WakeChange, encode_globals};
 use continuant_object::hash::{BatchRoot, VersionHash};
 use continuant_object::header::Header;
@@ -62,7 +62,7 @@ fn version_header() {
             (
                 "kind",
                 vec![
-                    ["create", "call", "advance", "write", "amend"]
+                    ["create", "call", "advance", "write", "amend", "open_session"]
                         .iter()
                         .position(|name| *name == header.kind.name())
                         .unwrap() as u8,
@@ -141,6 +141,10 @@ fn credential_fields(credential: &Credential) -> Vec<(&'static str, Vec<u8>)> {
         expected.push(("steps", count(place.path().len())));
         expected.extend(place.path().iter().map(|node| ("neighbour", node.0.to_vec())));
     }
+    if let Proof::Session { session, mac } = &credential.proof {
+        expected.extend([("session", session.0.to_vec()), ("code", mac.to_vec())]);
+        return expected;
+    }
     expected.push(("signatures", count(credential.signatures().len())));
     for signature in credential.signatures() {
         expected.push(("key", signature.key.to_vec()));
@@ -152,9 +156,10 @@ fn credential_fields(credential: &Credential) -> Vec<(&'static str, Vec<u8>)> {
 #[test]
 fn input() {
     let mut source = Source::random();
-    for round in 0..8 * ROUNDS {
-        let input = match round % 8 {
+    for round in 0..10 * ROUNDS {
+        let input = match round % 10 {
             0 => samples::amendment(&mut source),
+            8.. => samples::of_session(&mut source),
             1..4 => samples::batched(&mut source),
             _ => samples::input(&mut source),
         };
@@ -181,11 +186,16 @@ fn input() {
                 expected.push(("kind", vec![4]));
                 expected.extend(blob("policy bytes", "policy", policy));
             }
+            Request::OpenSession { session, expires } => {
+                expected.extend([("kind", vec![5]), ("opened", session.0.to_vec())]);
+                expected.push(("until", number(*expires)));
+            }
         }
         let tag = match input.credential.as_ref().map(|credential| &credential.proof) {
             None => 0,
             Some(Proof::Signatures(_)) => 1,
             Some(Proof::Batch(..)) => 2,
+            Some(Proof::Session { .. }) => 3,
         };
         expected.push(("is signed", vec![tag]));
         if let Some(credential) = &input.credential {
@@ -242,6 +252,32 @@ fn batch() {
     let kind = line.split(' ').nth(2).unwrap();
     assert_eq!(line.split(' ').nth(1).unwrap(), kind.len().to_string());
     assert!(document().contains(&format!("of the type `{kind}`")));
+}
+
+/// A code is over what a signature is over, of another type.
+#[test]
+fn session() {
+    let mut source = Source::random();
+    let line = document().lines().filter(|line| line.starts_with("DSSEv1 ")).nth(2).unwrap();
+    for _ in 0..ROUNDS {
+        let input = samples::input(&mut source);
+        let credential = samples::credential(&mut source);
+        let object = continuant_object::hash::ObjectId(samples::array(&mut source));
+        let Credential { nonce, expires, parent, .. } = credential;
+        let signed = input.request.signed_bytes(object, nonce, expires, parent);
+        let head = String::from_utf8_lossy(&signed[..60]);
+        let body_bytes = head.split(' ').nth(3).unwrap();
+        let body = &signed[signed.len() - body_bytes.parse::<usize>().unwrap()..];
+        let head = line.replace("<body's bytes, decimal>", body_bytes).replace("<body>", "");
+        let secret = samples::array(&mut source);
+        let expected = blake3::keyed_hash(&secret, &[head.as_bytes(), body].concat());
+        let key = SessionKey::from_secret(&secret);
+        assert_eq!(key.mac(&credential, object, &input.request), *expected.as_bytes());
+        assert_eq!(key.id().0, blake3::derive_key("continuant 1 session", &secret));
+    }
+    let kind = line.split(' ').nth(2).unwrap();
+    assert_eq!(line.split(' ').nth(1).unwrap(), kind.len().to_string());
+    assert!(document().contains(&format!("`{kind}`")));
 }
 
 #[test]
@@ -342,6 +378,48 @@ fn ledger_of_the_past() {
         expected.extend(blob("recent bytes", "recent", &recent.collect::<Vec<_>>().concat()));
     }
     check("Ledger", &ledger.encode(), expected);
+}
+
+#[test]
+fn ledger_of_sessions() {
+    let tracked = Tracked::new(["write".to_string()], false);
+    let mut keys = [key(1).public(), key(2).public()];
+    keys.sort();
+    let sessions = [SessionKey::from_secret(&[1; 32]), SessionKey::from_secret(&[2; 32])];
+    let mut ids = sessions.each_ref().map(SessionKey::id);
+    ids.sort();
+    let mut ledger = Arc::new(Ledger::default());
+    for (session, expires, signers) in [(ids[1], 900, &keys[..]), (ids[0], 800, &keys[1..])] {
+        let request = Request::OpenSession { session, expires };
+        let credential = Some(Credential::new(1 + 900 - expires, 700));
+        ledger = ledger.next(&tracked, 5, &Input { request, time: 600, credential }, signers);
+    }
+    let last = sessions.iter().find(|key| key.id() == ids[1]).unwrap();
+    let mut credential = Credential::new(0x5566, 700);
+    let request = Request::Write { fields: Vec::new() };
+    credential.put_in_session(last, continuant_object::hash::ObjectId([1; 32]), &request);
+    let input = Input { request, time: 610, credential: Some(credential) };
+    ledger = ledger.next(&tracked, 7, &input, &keys);
+    let mut expected = vec![("version", vec![3]), ("nonces", count(2))];
+    for (key, nonce) in [(keys[0], 1), (keys[1], 101)] {
+        expected.push(("key", key.0.to_vec()));
+        expected.extend([("nonce", number(nonce)), ("time", number(600))]);
+    }
+    expected.push(("actions", count(1)));
+    expected.extend(blob("action bytes", "action", b"write"));
+    expected.extend([("count", number(1)), ("seq", number(7)), ("last", number(610))]);
+    expected.extend(blob("recent bytes", "recent", b""));
+    expected.push(("sessions", count(2)));
+    let of = |keys: &[PublicKey]| keys.iter().flat_map(|key| key.0).collect::<Vec<u8>>();
+    for (id, until, nonce, keys) in
+        [(ids[0], 800, 0, of(&keys[1..])), (ids[1], 900, 0x5566, of(&keys))]
+    {
+        expected.extend([("session", id.0.to_vec()), ("until", number(until))]);
+        expected.push(("last nonce", number(nonce)));
+        expected.extend(blob("key bytes", "keys", &keys));
+    }
+    check("Ledger", &ledger.encode(), expected);
+    assert_eq!(Ledger::decode(&ledger.encode()).unwrap(), *ledger);
 }
 
 #[test]

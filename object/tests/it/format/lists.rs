@@ -24,7 +24,8 @@ fn hashes() {
         };
     }
     let known = hashes!(ObjectId VersionHash MemoryRoot CodeHash SchemaHash PolicyHash BaseHash
-        InputHash EffectsHash AdmissionHash GlobalsHash LedgerHash RefusalHash LeafHash BatchRoot);
+        InputHash EffectsHash AdmissionHash GlobalsHash LedgerHash RefusalHash LeafHash SessionId
+        BatchRoot);
     let rows = rows("Hashes", ["Hash", "Context", "Of"]);
     assert_eq!(rows.len(), known.len());
     for ([name, context, _], (known, of)) in rows.iter().zip(known) {
@@ -46,13 +47,14 @@ fn kinds() {
         headers.push(samples::header(&mut source));
     }
     let call = headers.iter().find(|header| header.kind == Kind::Call).unwrap().clone();
-    headers.push(Header { kind: Kind::Amend, ..call });
+    headers.push(Header { kind: Kind::Amend, ..call.clone() });
+    headers.push(Header { kind: Kind::OpenSession, ..call });
     for [code, name, _] in &rows {
         let code: u8 = code.parse().unwrap();
         let header = headers.iter().find(|header| header.kind.name() == name).unwrap();
         assert_eq!(header.encode()[2], code, "{name}");
     }
-    assert_eq!(rows.len(), 5);
+    assert_eq!(rows.len(), 6);
     let mut bytes = headers.iter().find(|it| it.kind == Kind::Call).unwrap().encode();
     bytes[2] = rows.len() as u8;
     assert!(Header::decode(&bytes).is_err());
@@ -127,7 +129,8 @@ fn limits() {
         TYPE_PARTS_MAX STATE_BYTES_MAX STATE_VALUES_MAX FLAT_PARAMS_MAX POLICY_BYTES_MAX
         POLICY_ENCODED_MAX PAYLOAD_BYTES_MAX PAYLOAD_VALUES_MAX FUEL_MAX NAME_BYTES_MAX WRITES_MAX
         PATH_BYTES_MAX SIGNATURES_MAX BATCH_INPUTS_MAX OUTPUTS_MAX EFFECTS_BYTES_MAX SEQ_MAX
-        RULES_MAX NONCES_MAX PAST_ACTIONS_MAX PAST_RECENT_MAX EXPIRY_MS_MAX POLICY_TOKENS_MAX
+        RULES_MAX NONCES_MAX SESSIONS_MAX SESSION_KEYS_MAX PAST_ACTIONS_MAX PAST_RECENT_MAX
+        EXPIRY_MS_MAX POLICY_TOKENS_MAX
         POLICY_NESTING_MAX POLICY_OPERATORS_MAX POLICY_DEPTH_MAX POLICY_LITERAL_BYTES_MAX
         POLICY_ATTRIBUTES_MAX POLICY_SET_ITEMS_MAX POLICY_TEXT_BYTES_MAX POLICY_CONTEXT_BYTES_MAX
     };

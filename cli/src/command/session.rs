@@ -1,0 +1,95 @@
+//! `session`: makes sessions, and opens them on objects.
+//!
+//! A session is here a secret in a file, and nothing of a database; the database that a command
+//! works on is passed as one.
+
+use std::path::PathBuf;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+use super::call::Signing;
+use crate::failure::Result;
+use crate::printer::Printer;
+use crate::session as database;
+use crate::{keyfile, moment, receipt};
+
+/// Make a session, or open one on an object, to ask in it without signatures
+#[derive(Debug, Subcommand)]
+pub(crate) enum Session {
+    New(New),
+    Open(Open),
+}
+
+/// Make a new session: a file of a secret and a time that only its owner may read
+#[derive(Debug, Args)]
+pub(crate) struct New {
+    /// The session file
+    #[arg(value_name = "SESSIONFILE")]
+    path: PathBuf,
+
+    /// For how long, at most seven days
+    #[arg(long = "for", value_name = "SPAN", value_parser = moment::parse_span,
+          default_value = "1h")]
+    span: u64,
+}
+
+/// Open a session on an object: until it ends, what is in it is in the name of those who sign this
+///
+/// Governed like any other change: the policy's action is `open_session`, and only a rule that
+/// names it permits it. What is in a session is attested by the database alone.
+#[derive(Debug, Args)]
+pub(crate) struct Open {
+    /// The object
+    object: String,
+
+    /// The session file
+    #[arg(value_name = "SESSIONFILE")]
+    path: PathBuf,
+
+    #[command(flatten)]
+    signing: Signing,
+}
+
+impl Session {
+    pub(crate) fn run(self, db: &database::Session, printer: &mut Printer) -> Result<()> {
+        match self {
+            Session::New(new) => new.run(printer),
+            Session::Open(open) => open.run(db, printer),
+        }
+    }
+}
+
+impl New {
+    fn run(self, printer: &mut Printer) -> Result<()> {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let now = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
+        let session = keyfile::create_session(&self.path, now.saturating_add(self.span))?;
+        let (file, id) = (self.path.display().to_string(), session.id().to_string());
+        let expires = session.expires();
+        match printer.is_json() {
+            true => printer.document(
+                &json!({ "file": file, "session": id, "expires": moment::json(expires) }),
+            ),
+            false => printer.pairs(&[
+                ("session file", file),
+                ("session", id),
+                ("ends", moment::show(expires)),
+            ]),
+        }
+    }
+}
+
+impl Open {
+    fn run(self, db: &database::Session, printer: &mut Printer) -> Result<()> {
+        let session = keyfile::read_session(&self.path)?;
+        let secrets = self.signing.secrets()?;
+        db.with(|db| {
+            let id = database::find(db, &self.object)?;
+            let opening = db.open_session(id, &session);
+            let receipt = self.signing.wait(db, opening, &secrets)?;
+            receipt::print(&receipt, printer)
+        })
+    }
+}

@@ -1,0 +1,130 @@
+//! Sessions: what calls are put into in place of signatures, and the secrets of those that this
+//! process verifies codes of.
+//!
+//! Secrets are in memory and nowhere else: after a restart they are handed in again, or the
+//! sessions are over. It does not know on which objects a session is open.
+//!
+//! Invariant: at most `HELD_MAX` secrets are held, those of expired sessions among them only until
+//! there is need of their room.
+
+use std::collections::HashMap;
+
+use object::credential::{Credential, SessionKey};
+use object::hash::SessionId;
+use object::input::Input;
+use parking_lot::RwLock;
+
+use crate::error::{ErrorKind, Result};
+
+/// Sessions that a database holds the secrets of.
+const HELD_MAX: usize = 1 << 16;
+
+/// A session: a secret, and until when it may be used.
+///
+/// [`Database::open_session`](crate::Database::open_session) has an example.
+#[derive(Clone, Debug)]
+pub struct Session {
+    key: SessionKey,
+    expires: u64,
+}
+
+impl Session {
+    /// A session of a new random secret that lasts until `expires`, in milliseconds since
+    /// 1970-01-01 UTC: at most seven days after the time at which it is opened.
+    ///
+    /// # Errors
+    ///
+    /// [`Substrate`](ErrorKind::Substrate) when the system has no random bytes.
+    pub fn until(expires: u64) -> Result<Session> {
+        let mut secret = [0; 32];
+        let filled = getrandom::fill(&mut secret);
+        filled.map_err(|error| ErrorKind::Substrate(format!("random bytes: {error}")))?;
+        Ok(Session::from_secret(&secret, expires))
+    }
+
+    /// The session of a secret that was kept: [`secret`](Session::secret) and
+    /// [`expires`](Session::expires) of another one.
+    pub fn from_secret(secret: &[u8; 32], expires: u64) -> Session {
+        Session { key: SessionKey::from_secret(secret), expires }
+    }
+
+    /// The secret. Whoever has it asks in the name of those who opened the session.
+    pub fn secret(&self) -> [u8; 32] {
+        self.key.secret()
+    }
+
+    /// The last moment of the session, in milliseconds since 1970-01-01 UTC.
+    pub fn expires(&self) -> u64 {
+        self.expires
+    }
+
+    /// What a lineage knows the session by.
+    pub fn id(&self) -> SessionId {
+        self.key.id()
+    }
+
+    pub(crate) fn key(&self) -> &SessionKey {
+        &self.key
+    }
+}
+
+/// The secrets of sessions that are held.
+#[derive(Debug, Default)]
+pub(crate) struct Held(RwLock<HashMap<SessionId, Session>>);
+
+impl Held {
+    /// Holds the secret of a session; `now` tells which others have expired.
+    pub(crate) fn hold(&self, session: &Session, now: u64) -> Result<()> {
+        let mut held = self.0.write();
+        if held.len() >= HELD_MAX {
+            held.retain(|_, other| other.expires >= now);
+        }
+        if held.len() >= HELD_MAX && !held.contains_key(&session.id()) {
+            let (max, found) = (HELD_MAX as u64, held.len() as u64 + 1);
+            return Err(ErrorKind::Limit { what: "sessions held", max, found }.into());
+        }
+        held.insert(session.id(), session.clone());
+        Ok(())
+    }
+
+    /// Lets a session's secret go.
+    pub(crate) fn drop(&self, id: SessionId) {
+        self.0.write().remove(&id);
+    }
+
+    /// The key of the session that an input is in, if it is in one.
+    pub(crate) fn key(&self, input: &Input) -> Result<Option<SessionKey>> {
+        let Some(id) = input.credential.as_ref().and_then(Credential::session) else {
+            return Ok(None);
+        };
+        match self.0.read().get(&id) {
+            Some(session) => Ok(Some(session.key.clone())),
+            None => Err(ErrorKind::SessionNotHeld { session: id }.into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_secrets_of_expired_sessions_make_room_for_others() {
+        let held = Held::default();
+        let session = |number: usize, expires: u64| {
+            let mut secret = [0; 32];
+            secret[..8].copy_from_slice(&(number as u64).to_le_bytes());
+            Session::from_secret(&secret, expires)
+        };
+        for number in 0..HELD_MAX {
+            held.hold(&session(number, 10), 10).unwrap();
+        }
+        held.hold(&session(0, 10), 10).unwrap();
+        let error = held.hold(&session(HELD_MAX, 20), 10).unwrap_err();
+        assert!(matches!(error.kind(), ErrorKind::Limit { found: 65_537, .. }), "{error}");
+        held.hold(&session(HELD_MAX, 20), 11).unwrap();
+        assert_eq!(held.0.read().len(), 1);
+        held.drop(session(HELD_MAX, 20).id());
+        assert_eq!(held.0.read().len(), 0);
+    }
+}

@@ -1,0 +1,69 @@
+//! Sessions: a secret that signatures vouch for on an object, and the codes by which whoever holds
+//! it asks in the name of those who signed.
+//!
+//! A code costs a hundredth of a signature and proves less: it is a keyed hash, so that whoever can
+//! verify it can make it. A host says that it was right, and nobody else can tell.
+//!
+//! It does not know on which objects a session is open, nor until when.
+
+use std::fmt;
+
+use super::Credential;
+use crate::hash::{ObjectId, SessionId};
+use crate::input::{Request, dsse};
+
+/// The payload type that codes are bound to.
+const SEALED_TYPE: &str = "application/vnd.continuant.session.v1";
+
+/// The secret of a session. It is never in a lineage: its id is.
+#[derive(Clone)]
+pub struct SessionKey {
+    secret: [u8; 32],
+    id: SessionId,
+}
+
+impl fmt::Debug for SessionKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SessionKey({})", self.id)
+    }
+}
+
+impl SessionKey {
+    /// The key of a 32-byte secret. It must be random, kept secret, and of one session only.
+    pub fn from_secret(secret: &[u8; 32]) -> SessionKey {
+        SessionKey { secret: *secret, id: SessionId::of(secret) }
+    }
+
+    /// The secret that the key was made of.
+    pub fn secret(&self) -> [u8; 32] {
+        self.secret
+    }
+
+    /// What is known of the secret to those who do not hold it.
+    pub fn id(&self) -> SessionId {
+        self.id
+    }
+
+    /// The code over `request` to `object` and the nonce, the expiry and the parent of
+    /// `credential`: the keyed BLAKE3 hash, by the secret, of what a signature is over, as a
+    /// payload of the type `application/vnd.continuant.session.v1`.
+    pub fn mac(&self, credential: &Credential, object: ObjectId, request: &Request) -> [u8; 32] {
+        *self.keyed(credential, object, request).as_bytes()
+    }
+
+    /// Whether `mac` is that code; in the same time whatever it is.
+    pub(super) fn verifies(
+        &self,
+        mac: [u8; 32],
+        (credential, object, request): (&Credential, ObjectId, &Request),
+    ) -> bool {
+        // The comparison of BLAKE3's type takes the same time wherever hashes differ.
+        self.keyed(credential, object, request) == blake3::Hash::from_bytes(mac)
+    }
+
+    fn keyed(&self, credential: &Credential, object: ObjectId, request: &Request) -> blake3::Hash {
+        let Credential { nonce, expires, parent, .. } = credential;
+        let body = request.signed_body(object, *nonce, *expires, *parent);
+        blake3::keyed_hash(&self.secret, &dsse(SEALED_TYPE, &body))
+    }
+}
