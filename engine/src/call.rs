@@ -24,7 +24,7 @@ use crate::ticket::Durability;
 pub use batch::Batch;
 
 /// How long a signature holds when the caller does not say, in milliseconds.
-const EXPIRY_MS: u64 = 5 * 60 * 1000;
+pub(crate) const EXPIRY_MS: u64 = 5 * 60 * 1000;
 
 /// The arguments of a call as a list of values.
 ///

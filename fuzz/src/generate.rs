@@ -30,6 +30,14 @@ pub(crate) const GUESTS: &[(&[u8], &str)] = &[
         include_bytes!("../../guest/objects/parcel.wasm"),
         include_str!("../../guest/examples/parcel/policy.cedar"),
     ),
+    (
+        include_bytes!("../../guest/objects/price.wasm"),
+        include_str!("../../guest/examples/price/policy.cedar"),
+    ),
+    (
+        include_bytes!("../../guest/objects/vault.wasm"),
+        include_str!("../../guest/examples/vault/policy.cedar"),
+    ),
 ];
 /// The counter of the examples.
 pub(crate) const COUNTER: &[u8] = include_bytes!("../../guest/objects/counter.wasm");

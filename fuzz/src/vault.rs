@@ -201,11 +201,13 @@ pub(crate) enum Ask {
     Write(Vec<Field>),
     /// A write that the schema does not have.
     Nonsense,
+    /// Another law or, without one, bytes that are none.
+    Amend(Option<Law>),
 }
 
 impl Ask {
     pub(crate) fn draw(rng: &mut StdRng, state: &State, time: u64) -> Ask {
-        match rng.random_range(0..20) {
+        match rng.random_range(0..22) {
             0..6 => Ask::Add(match rng.random_range(0..8) {
                 0 => number(rng),
                 1 => rng.random_range(0..200),
@@ -215,6 +217,11 @@ impl Ask {
             9..11 => Ask::Plan(time + [0, 1, 700, 99_000, 101_000][rng.random_range(0..5)]),
             11..14 => Ask::Cycle,
             14 => Ask::Nonsense,
+            15..17 => Ask::Amend(match rng.random_range(0..10) {
+                0 => None,
+                1..6 => Some([Law::Charter, Law::Handed][rng.random_range(0..2)]),
+                _ => Some(Law::ALL[rng.random_range(0..Law::ALL.len())]),
+            }),
             _ => {
                 let count = rng.random_range(0..4);
                 Ask::Write((0..count).map(|_| Field::draw(rng, state, time)).collect())
@@ -245,6 +252,13 @@ impl Ask {
                 Request::Write { fields: fields.iter().map(encode).collect() }
             }
             Ask::Nonsense => Request::Write { fields: vec![("gone".to_string(), vec![1])] },
+            Ask::Amend(law) => {
+                let mut policy = definition(law.unwrap_or(Law::Open)).policy.encode();
+                if law.is_none() {
+                    policy.pop();
+                }
+                Request::Amend { policy }
+            }
         }
     }
 
@@ -255,13 +269,19 @@ impl Ask {
             Ask::Put(second, value) => db.call(id, "put", args![*second, *value]),
             Ask::Plan(at) => db.call(id, "plan", args![*at]),
             Ask::Write(fields) => db.write(id, fields.iter().map(Field::value).collect()),
-            Ask::Cycle | Ask::Nonsense => return None,
+            Ask::Amend(Some(law)) => db.amend_for_good(id, &law.cedar()),
+            Ask::Cycle | Ask::Nonsense | Ask::Amend(None) => return None,
         })
     }
 
     /// Whether it sets fields, and no code runs.
     pub(crate) fn is_write(&self) -> bool {
         matches!(self, Ask::Write(_) | Ask::Nonsense)
+    }
+
+    /// Whether code runs.
+    pub(crate) fn runs_code(&self) -> bool {
+        !self.is_write() && !matches!(self, Ask::Amend(_))
     }
 
     /// What the vault's code, or the write, makes of a state at a time.
@@ -288,7 +308,7 @@ impl Ask {
                 made.state.stamp = time;
             }
             Ask::Write(fields) => fields.iter().for_each(|field| made.state.set(field)),
-            Ask::Nonsense => {}
+            Ask::Nonsense | Ask::Amend(_) => {}
         }
         made
     }

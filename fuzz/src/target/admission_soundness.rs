@@ -125,7 +125,7 @@ impl World<'_> {
         let made = vault.model.said(rng, &ask, time);
         let attempt = Attempt { ask: &ask, time, signed: signed.as_ref() };
         let claim = match &ask {
-            ask if ask.is_write() => vault.host.written(&input.request),
+            ask if !ask.runs_code() => vault.host.written(&input.request),
             _ => made.as_ref().map(|made| Claim::of(made, &vault.host.image)),
         };
         let expected = vault.model.word(attempt, made.as_ref());
@@ -231,7 +231,9 @@ impl Vault {
             &(model.seq, model.time, model.wake),
             &(header.seq, header.time, header.wake),
         )?;
-        let parts = self.host.definition.parts();
+        let parts = crate::vault::definition(model.law).parts();
+        let verified = verifier.definition().policy.hash();
+        equal("the policy verified with", &parts.policy, &verified)?;
         equal(
             "what it is made of",
             &(parts.code, parts.schema, parts.policy),

@@ -75,9 +75,9 @@ impl Lineage {
             let before = Some((host.clone(), verifier.clone()));
             let Wish { input, ask, signed } = mind.wish(rng, &model, host.head.id, now);
             let made = ask.made(&model.state, now);
-            let claim = match ask.is_write() {
-                true => host.written(&input.request),
-                false => Some(Claim::of(&made, &host.image)),
+            let claim = match ask.runs_code() {
+                false => host.written(&input.request),
+                true => Some(Claim::of(&made, &host.image)),
             };
             let (bytes, is_commit) = match host.decide(&input, claim.as_ref()) {
                 Ok(admission) => {

@@ -37,7 +37,8 @@ pub(crate) fn admissions(
     signed: Option<&Signed>,
     input: &Input,
 ) -> Vec<Admission> {
-    let rules = ["anyone", "known", "owner", "itself", "quorum", "steady", "rising"];
+    let rules =
+        ["anyone", "known", "owner", "itself", "quorum", "steady", "rising", "charter", "handed"];
     let rules = vec![rules[rng.random_range(0..rules.len())].to_string()];
     let named = signed.map_or(Vec::new(), |signed| signed.keys.clone());
     let named: Vec<PublicKey> = named.into_iter().map(PublicKey).collect();
@@ -64,7 +65,9 @@ pub(crate) fn change(
         _ if parts.header.kind == Kind::Create => parts.forge_header(rng),
         0 => parts.forge_header(rng),
         1 => parts.forge_admission(rng, before),
-        _ if parts.header.kind == Kind::Write => parts.forge_write(rng, before),
+        _ if matches!(parts.header.kind, Kind::Write | Kind::Amend) => {
+            parts.forge_write(rng, before)
+        }
         _ => parts.forge_header(rng),
     };
     (what, parts.encode())
@@ -77,7 +80,7 @@ pub(crate) fn retell(
     bytes: &[u8],
 ) -> (&'static str, Told, Vec<u8>) {
     let mut parts = Parts::decode(bytes);
-    let is_write = parts.header.kind == Kind::Write;
+    let is_write = matches!(parts.header.kind, Kind::Write | Kind::Amend);
     let (what, told) = match rng.random_range(0..9) {
         0 if !is_write => {
             parts.header.fuel = parts.header.fuel.wrapping_add(1);
@@ -373,11 +376,10 @@ impl Parts {
                 "a write that set globals"
             }
             _ => {
-                let Request::Write { fields } = &self.input.request else {
-                    unreachable!("a version of a write is of a write")
-                };
-                let pages = write::apply(before.definition, before.image, fields);
-                self.pages = pages.expect("the write was admitted");
+                if let Request::Write { fields } = &self.input.request {
+                    let pages = write::apply(before.definition, before.image, fields);
+                    self.pages = pages.expect("the write was admitted");
+                }
                 let mut page = self.pages.first().map_or([0; PAGE_BYTES], |(_, page)| **page);
                 // Behind the state, where no rule sees it.
                 page[rng.random_range(40..PAGE_BYTES)] ^= 1;

@@ -115,7 +115,11 @@ impl Model {
     /// Whether an attempt that leaves `made`, or no state at all, is admitted.
     pub(crate) fn word(&self, attempt: Attempt<'_>, made: Option<&Made>) -> Word {
         let keys = self.believed(attempt).map_err(|reason| (reason, vec![]))?;
-        let made = made.ok_or((Reason::State, vec![]))?;
+        let reason = match attempt.ask {
+            Ask::Amend(_) => Reason::Policy,
+            _ => Reason::State,
+        };
+        let made = made.ok_or((reason, vec![]))?;
         self.law.word(Case {
             ask: attempt.ask,
             keys,
@@ -130,13 +134,13 @@ impl Model {
     /// nothing when that is no state at all.
     pub(crate) fn said(&self, rng: &mut StdRng, ask: &Ask, time: u64) -> Option<Made> {
         let mut made = ask.made(&self.state, time);
-        if !ask.is_write() && rng.random_bool(0.25) {
+        if ask.runs_code() && rng.random_bool(0.25) {
             made.state = self.state.near(rng, time);
             if rng.random_bool(0.2) {
                 made.wake = header::wake(rng);
             }
         }
-        (*ask != Ask::Nonsense).then_some(made)
+        (!matches!(ask, Ask::Nonsense | Ask::Amend(None))).then_some(made)
     }
 
     /// Takes an attempt that was admitted, as the version `head`.
@@ -149,6 +153,9 @@ impl Model {
         }
         self.wake = self.wake_after(attempt.ask, made.wake);
         (self.state, self.time, self.head) = (made.state, attempt.time, head);
+        if let Ask::Amend(Some(law)) = attempt.ask {
+            self.law = *law;
+        }
         self.seq += 1;
     }
 }

@@ -117,8 +117,17 @@ impl Whole<'_> {
             attempt = Attempt { ask: &ask, time, signed: signed.as_ref() };
             made = ask.made(&model.state, time);
             expected = model.word(attempt, Some(&made));
+            if let Ask::Amend(Some(law)) = ask {
+                let asked = self.db.amend(*id, &law.cedar()).dry_run();
+                let last = matches!(&asked, Err(it) if matches!(it.kind(), ErrorKind::LastPolicy));
+                hold("a last law is taken by who says so", last != law.is_amendable())?;
+            }
             let Some(call) = ask.call(self.db, *id) else {
-                let gone = self.db.write(*id, vec![("gone", 1u8.into())]).wait();
+                let call = match ask {
+                    Ask::Amend(_) => self.db.amend_for_good(*id, "not a law"),
+                    _ => self.db.write(*id, vec![("gone", 1u8.into())]),
+                };
+                let gone = call.wait();
                 hold("what the schema does not have is turned away", gone.is_err())?;
                 return self.compare(self.db, index);
             };
