@@ -45,6 +45,9 @@ pub const START: u64 = 1_700_000_000_000;
 const KEYS: u8 = 4;
 /// One sequence in so many is verified and replayed.
 const REPLAY_EVERY: u64 = 64;
+/// Arguments of creations that are remembered, and in how many of a hundred cases they are used.
+const CREATIONS_KNOWN: usize = 64;
+const CREATIONS_AGAIN: usize = 90;
 /// Creations of drawn arguments that may be refused before the first one is not.
 const CREATIONS_MAX: u64 = 10_000;
 
@@ -111,7 +114,8 @@ impl Fuzz {
         self
     }
 
-    /// Stops after so many steps. Default, when there is no time limit either: a million.
+    /// Stops after so many steps; time that goes by without one counts as one. Default, when there
+    /// is no time limit either: a million.
     pub fn steps(mut self, count: u64) -> Fuzz {
         self.steps = Some(count);
         self
@@ -191,7 +195,18 @@ impl Fuzz {
         let deadline = self.time.map(|limit| Instant::now() + limit);
         let is_endless = self.time.is_none() && self.steps.is_none();
         let steps_max = self.steps.unwrap_or(if is_endless { 1_000_000 } else { u64::MAX });
-        Run { fuzz: self, stage, draw, report, progress, deadline, steps_max, spent: 0 }.run()
+        Run {
+            fuzz: self,
+            stage,
+            draw,
+            report,
+            progress,
+            deadline,
+            steps_max,
+            spent: 0,
+            created: Vec::new(),
+        }
+        .run()
     }
 
     /// The laws, of which no two have a rule of the same name.
@@ -240,6 +255,8 @@ struct Run<'f, P> {
     steps_max: u64,
     /// Steps, and events that led to none.
     spent: u64,
+    /// Drawn arguments of which an object was created.
+    created: Vec<Vec<Value>>,
 }
 
 impl<P: FnMut(u64)> Run<'_, P> {
@@ -248,7 +265,9 @@ impl<P: FnMut(u64)> Run<'_, P> {
             let arguments = self.arguments();
             if let Some((sequence, broken)) = self.sequence(arguments)? {
                 let found = (self.report.sequences, sequence.events.len());
-                self.report.broken = Some(shrunk(&mut self.stage, sequence, broken, found)?);
+                let is_drawn = self.is_drawn();
+                let stage = &mut self.stage;
+                self.report.broken = Some(shrunk(stage, (sequence, broken), is_drawn, found)?);
             }
             (self.progress)(self.report.steps);
         }
@@ -263,22 +282,33 @@ impl<P: FnMut(u64)> Run<'_, P> {
 
     /// What the next object is created with.
     fn arguments(&mut self) -> Vec<Value> {
-        let create = self.stage.definition.schema.create();
-        match create.filter(|_| self.fuzz.code.arguments.is_empty()) {
-            Some(create) => self.draw.arguments(&create.params),
-            None => self.fuzz.code.arguments.clone(),
+        match self.stage.definition.schema.create() {
+            Some(create) if self.is_drawn() => {
+                if !self.created.is_empty() && self.draw.random.chance(CREATIONS_AGAIN) {
+                    return self.draw.random.pick(&self.created).clone();
+                }
+                self.draw.arguments(&create.params)
+            }
+            _ => self.fuzz.code.arguments.clone(),
         }
+    }
+
+    /// Whether arguments are drawn, as none are given where some are taken.
+    fn is_drawn(&self) -> bool {
+        let create = self.stage.definition.schema.create();
+        let takes_some = create.is_some_and(|create| !create.params.is_empty());
+        takes_some && self.fuzz.code.arguments.is_empty()
     }
 
     /// Has events happen to a new object: those that break an invariant, if they do.
     fn sequence(&mut self, arguments: Vec<Value>) -> Result<Option<(Sequence, Break)>> {
         let is_recorded = self.report.sequences.is_multiple_of(REPLAY_EVERY);
+        let is_drawn = self.is_drawn();
         let report = &mut self.report;
         let mut play = match self.stage.begin(&arguments, is_recorded)? {
             Ok(play) => play,
             Err(verdict) => {
                 report.refused_creations += 1;
-                let is_drawn = self.fuzz.code.arguments.is_empty() && !arguments.is_empty();
                 let tries_left = CREATIONS_MAX.saturating_sub(report.refused_creations);
                 if is_drawn && (report.sequences > 0 || tries_left > 0) {
                     return Ok(None);
@@ -287,6 +317,9 @@ impl<P: FnMut(u64)> Run<'_, P> {
             }
         };
         report.sequences += 1;
+        if is_drawn && self.created.len() < CREATIONS_KNOWN && !self.created.contains(&arguments) {
+            self.created.push(arguments.clone());
+        }
         let mut events = Vec::new();
         let count = 1 + self.draw.random.below(self.fuzz.events_max);
         let ended = loop {
@@ -320,12 +353,12 @@ impl<P: FnMut(u64)> Run<'_, P> {
 /// The least that breaks an invariant in the way that a sequence was `found` to break it.
 fn shrunk(
     stage: &mut Stage<'_>,
-    sequence: Sequence,
-    broken: Break,
+    (sequence, broken): (Sequence, Break),
+    is_drawn: bool,
     (number, found_after): (u64, usize),
 ) -> Result<Broken> {
     let is_recorded = broken.invariant == play::REPLAYS;
-    let sequence = Shrink::new(stage, sequence, broken.clone()).run()?;
+    let sequence = Shrink::new(stage, sequence, broken.clone(), is_drawn).run()?;
     let mut events = Vec::new();
     let see = |event: &Event, steps: &[Step]| {
         events.push(Played { event: event.clone(), steps: steps.to_vec() });

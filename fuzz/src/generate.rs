@@ -10,6 +10,7 @@ pub(crate) mod module;
 pub(crate) mod placed;
 pub(crate) mod policy;
 pub(crate) mod schema;
+pub(crate) mod smith;
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;

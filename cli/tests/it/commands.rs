@@ -403,7 +403,7 @@ fn inputs_that_break_an_invariant_are_found_and_told() {
     );
     let fuzz = "fuzz object.wasm welcome --policy policy.cedar";
     let lines = [
-        "--steps 2000 --seed 1 --invariant context.after.count>=context.before.count",
+        "--steps 2000 --seed 1 --invariant context.lineage.seq>=1",
         "--steps 20000 --seed 1 --invariant context.after.count<=1500 --sign owner.key",
         "--steps 20000 --seed 2 --invariants invariants.cedar",
         "--steps 20000 --seed 2 --invariant context.after.label==\"welcome\" --sign owner.key",
@@ -419,8 +419,9 @@ fn inputs_that_break_an_invariant_are_found_and_told() {
     let report: Json = serde_json::from_str(&again.stdout).unwrap();
     let broken = &report["broken"];
     assert_eq!(broken["invariant"], "invariant-1");
-    assert_eq!(broken["inputs"][0]["method"], "increment");
-    assert_eq!(broken["inputs"].as_array().unwrap().len(), 2);
+    let inputs = broken["inputs"].as_array().unwrap();
+    assert_eq!((inputs.len(), &inputs[1]["method"]), (2, &"increment".into()));
+    assert_eq!(inputs[1]["steps"][0]["rules"], serde_json::json!(["open"]));
     assert_eq!(again.stdout, terminal.run(&format!("--json {}", lines[1])).stdout);
 }
 

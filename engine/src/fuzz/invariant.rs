@@ -43,7 +43,7 @@ impl Law {
     /// The text of a law that has an expression hold for every step.
     pub(super) fn text(name: &str, expression: &str) -> String {
         format!(
-            "@id(\"{name}\")\nforbid(principal, action, resource)\nunless {{ {expression}\n}};\n"
+            "@id(\"{name}\")\nforbid(principal, action, resource)\nunless {{\n    {expression}\n}};\n"
         )
     }
 

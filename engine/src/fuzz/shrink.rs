@@ -1,5 +1,5 @@
-//! Makes a sequence that breaks an invariant as small as it gets: events are left out, then what is
-//! left is made simpler, and each attempt is run on an object of its own.
+//! Makes a sequence that breaks an invariant as small as it gets: events are left out, two of a kind
+//! become one, then what is left is made simpler, and each attempt is run on an object of its own.
 //!
 //! What is simpler: fewer signers, numbers nearer to 0, shorter texts and lists, less time. It does
 //! not know what is played, and stops after a fixed number of events, so that the same sequence
@@ -19,20 +19,27 @@ pub(super) struct Shrink<'s, 'f> {
     stage: &'s mut Stage<'f>,
     smallest: Sequence,
     broken: Break,
+    /// Whether the arguments of the creation are the fuzzer's own.
+    is_drawn: bool,
     left: usize,
 }
 
 impl<'s, 'f> Shrink<'s, 'f> {
-    pub(super) fn new(stage: &'s mut Stage<'f>, found: Sequence, broken: Break) -> Self {
-        Shrink { stage, smallest: found, broken, left: EVENTS_MAX }
+    pub(super) fn new(
+        stage: &'s mut Stage<'f>,
+        found: Sequence,
+        broken: Break,
+        is_drawn: bool,
+    ) -> Self {
+        Shrink { stage, smallest: found, broken, is_drawn, left: EVENTS_MAX }
     }
 
     /// The smallest sequence that was found to break the invariant in the same way.
     pub(super) fn run(mut self) -> Result<Sequence> {
         loop {
-            let removed = self.remove()?;
-            let simplified = self.simplify()?;
-            if !(removed || simplified) {
+            let is_shorter = self.remove()? | self.merge()?;
+            let is_simpler = self.simplify()?;
+            if !(is_shorter || is_simpler) {
                 return Ok(self.smallest);
             }
         }
@@ -78,10 +85,35 @@ impl<'s, 'f> Shrink<'s, 'f> {
         Ok(any)
     }
 
+    /// Has one event do what two of a kind do, with the sum of a number of theirs.
+    fn merge(&mut self) -> Result<bool> {
+        let (mut any, mut first) = (false, 0);
+        'events: while first < self.smallest.events.len() {
+            for second in first + 1..self.smallest.events.len() {
+                let events = &self.smallest.events;
+                for merged in merged(&events[first].what, &events[second].what) {
+                    // Where the one is, or where the other.
+                    for (kept, gone) in [(first, second), (second, first)] {
+                        let mut sequence = self.smallest.clone();
+                        sequence.events[kept].what = merged.clone();
+                        sequence.events.remove(gone);
+                        if self.take(sequence)? {
+                            any = true;
+                            continue 'events;
+                        }
+                    }
+                }
+            }
+            first += 1;
+        }
+        Ok(any)
+    }
+
     /// Makes each part simpler, as long as one can be.
     fn simplify(&mut self) -> Result<bool> {
         let mut any = false;
-        for index in 0..self.smallest.arguments.len() {
+        let argument_count = if self.is_drawn { self.smallest.arguments.len() } else { 0 };
+        for index in 0..argument_count {
             any |= self.simplify_value(move |sequence| Some(&mut sequence.arguments[index]))?;
         }
         let mut at = 0;
@@ -179,6 +211,41 @@ impl<'s, 'f> Shrink<'s, 'f> {
     }
 }
 
+/// What may do what two events of a kind do: one for each number that they have.
+fn merged(one: &What, other: &What) -> Vec<What> {
+    match (one, other) {
+        (What::Wait(one), What::Wait(other)) => vec![What::Wait(one.saturating_add(*other))],
+        (
+            What::Call { method, arguments },
+            What::Call { method: other_method, arguments: others },
+        ) if method == other_method => {
+            let sums = arguments.iter().zip(others).enumerate();
+            let sums = sums.filter_map(|(index, (one, other))| {
+                let mut arguments = arguments.clone();
+                arguments[index] = integer(one, one.integer()?.checked_add(other.integer()?)?)?;
+                Some(What::Call { method: method.clone(), arguments })
+            });
+            sums.collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// A number as a value of the type that another has, if it is one of that.
+fn integer(like: &Value, number: i128) -> Option<Value> {
+    Some(match like {
+        Value::U8(_) => Value::U8(number.try_into().ok()?),
+        Value::U16(_) => Value::U16(number.try_into().ok()?),
+        Value::U32(_) => Value::U32(number.try_into().ok()?),
+        Value::U64(_) => Value::U64(number.try_into().ok()?),
+        Value::S8(_) => Value::S8(number.try_into().ok()?),
+        Value::S16(_) => Value::S16(number.try_into().ok()?),
+        Value::S32(_) => Value::S32(number.try_into().ok()?),
+        Value::S64(_) => Value::S64(number.try_into().ok()?),
+        _ => return None,
+    })
+}
+
 /// Numbers nearer to 0, the nearest first, then ever less so.
 fn toward_zero(number: i128) -> Vec<i128> {
     let mut nearer = Vec::new();
@@ -192,19 +259,12 @@ fn toward_zero(number: i128) -> Vec<i128> {
 
 /// Simpler values of the same type, the simplest first.
 fn simpler(value: &Value) -> Vec<Value> {
-    let integer = |wrap: &dyn Fn(i128) -> Value| {
-        toward_zero(value.integer().unwrap_or(0)).into_iter().map(wrap).collect()
-    };
+    if let Some(number) = value.integer() {
+        let nearer = toward_zero(number).into_iter();
+        return nearer.filter_map(|number| integer(value, number)).collect();
+    }
     match value {
         Value::Bool(true) => vec![Value::Bool(false)],
-        Value::U8(_) => integer(&|number| Value::U8(number as u8)),
-        Value::U16(_) => integer(&|number| Value::U16(number as u16)),
-        Value::U32(_) => integer(&|number| Value::U32(number as u32)),
-        Value::U64(_) => integer(&|number| Value::U64(number as u64)),
-        Value::S8(_) => integer(&|number| Value::S8(number as i8)),
-        Value::S16(_) => integer(&|number| Value::S16(number as i16)),
-        Value::S32(_) => integer(&|number| Value::S32(number as i32)),
-        Value::S64(_) => integer(&|number| Value::S64(number as i64)),
         Value::F32(number) => {
             floats(f64::from(*number)).into_iter().map(|it| Value::F32(it as f32)).collect()
         }

@@ -109,7 +109,7 @@ fn what_holds_is_not_broken_and_the_run_says_what_it_looked_at() {
     let fuzz = counter().invariant("up", "context.after.count >= context.before.count");
     let report = run(fuzz.holds("also-up", |before, after| count(before) <= count(after)));
     assert_eq!(report.broken, None);
-    assert_eq!(report.steps, 3000);
+    assert!((2000..=3000).contains(&report.steps), "time that goes by is no step: {report:?}");
     assert!(report.replays > 0, "some lineages are replayed");
     let increments = report.actions["increment"];
     assert!(increments.admitted > 500 && increments.tried > increments.admitted, "{report:?}");
@@ -173,20 +173,53 @@ fn what_is_played_is_what_a_database_does() {
 fn invariants_are_told_apart_by_what_they_say() {
     let check = |fuzz: Fuzz, expected: Expect| expected.assert_eq(&told(&broken(fuzz)));
     let past = "context.lineage.past.increment.count < 2";
-    check(counter().invariant("twice", past), expect![[""]]);
+    check(
+        counter().invariant("twice", past),
+        expect![[r#"
+        twice: it does not hold
+        increment 0 by []: increment made 1
+        increment 0 by []: increment made 2
+        increment 0 by []: increment made 3
+    "#]],
+    );
     let overflow = "context.before.count + 9223372036854775807 > 0";
-    check(counter().invariant("adds", overflow), expect![[""]]);
+    check(
+        counter().invariant("adds", overflow),
+        expect![[r#"
+        adds: it cannot be evaluated: rule adds could not be evaluated: integer overflow while attempting to add the values `1` and `9223372036854775807`
+        increment 1 by []: increment made 1
+        increment 0 by []: increment made 2
+    "#]],
+    );
     let rules = r#"@id("odd") forbid(principal, action == Action::"increment", resource)
         when { context.input.by == 77 };
         @id("never") forbid(principal, action == Action::"write", resource);"#;
-    check(counter().invariants(rules), expect![[""]]);
+    check(
+        counter().invariants(rules),
+        expect![[r#"
+        odd: it does not hold
+        increment 77 by []: increment made 1
+    "#]],
+    );
     let few = |_: &Snapshot, after: &Snapshot| count(after) < 100;
-    check(counter().holds("few", few), expect![[""]]);
+    check(
+        counter().holds("few", few),
+        expect![[r#"
+        few: it does not hold
+        increment 100 by []: increment made 1
+    "#]],
+    );
     let checked = |_: &Snapshot, after: &Snapshot| {
         assert!(count(after) < 100, "it is too much");
         true
     };
-    check(counter().holds("checked", checked), expect![[""]]);
+    check(
+        counter().holds("checked", checked),
+        expect![[r#"
+        no-panic: it is too much
+        increment 100 by []: increment made 1
+    "#]],
+    );
 }
 
 #[test]
@@ -215,11 +248,18 @@ fn arguments_of_a_creation_are_drawn_when_none_are_given() {
 #[test]
 fn what_cannot_be_fuzzed_is_told() {
     let error = |fuzz: Fuzz| fuzz.run(|_| {}).unwrap_err();
-    let check = |fuzz: Fuzz, expected: Expect| expected.assert_eq(&error(fuzz).to_string());
-    check(counter().invariant("typo", "context.after.cuont == 0"), expect![[""]]);
-    check(counter().invariant("two", "true }; permit(principal, action, resource"), expect![[""]]);
-    check(counter().invariants("@id(\"p\") permit(principal, action, resource);"), expect![[""]]);
-    check(counter().invariant("one", "true").holds("one", |_, _| true), expect![[""]]);
+    let check = |fuzz: Fuzz, expected: &str| {
+        let error = error(fuzz).to_string();
+        assert!(error.contains(expected), "{error}");
+    };
+    check(counter().invariant("typo", "context.after.cuont == 0"), "`after.cuont`");
+    check(counter().invariant("Bad Name", "true"), "an id that is not 1 to 64 of");
+    let two = "true }; @id(\"all\") permit(principal, action, resource) when { true";
+    check(counter().invariant("two", two), "the rule all permits: an invariant is a forbid");
+    let permit = "@id(\"p\") permit(principal, action, resource);";
+    check(counter().invariants(permit), "the rule p permits: an invariant is a forbid");
+    let twice = counter().invariant("one", "true").holds("one", |_, _| true);
+    check(twice, "two invariants with the name \"one\"");
     let two = vec![Value::List(args!["a", "b"])];
     let refused = error(Fuzz::new(code("vault", "vault").args(two)));
     assert!(matches!(refused.kind(), ErrorKind::Refused { recorded: false, .. }), "{refused}");

@@ -71,6 +71,27 @@ pub const CANARIES: &[Canary] = &[
         "Ok::<(), ed25519_dalek::SignatureError>(())",
     ),
     canary(
+        "signatures of a batch",
+        "admission_soundness",
+        "object/src/credential.rs",
+        "if ⟦!memo.holds(root, count, signatures)⟧ {",
+        "false",
+    ),
+    canary(
+        "amendments by name",
+        "admission_soundness",
+        "object/src/policy/cedar/compile.rs",
+        "ActionConstraint::Any => ⟦action != AMEND || rule.effect == Effect::Forbid⟧,",
+        "true",
+    ),
+    canary(
+        "effects of an amendment",
+        "admission_soundness",
+        "object/src/verify.rs",
+        "⟦ran_no_code(commit, &effects, &before, &[])?⟧;",
+        "()",
+    ),
+    canary(
         "permit",
         "admission_soundness",
         "object/src/policy/program.rs",

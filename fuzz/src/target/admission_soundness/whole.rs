@@ -6,7 +6,8 @@
 use std::io::Cursor;
 
 use continuant::{
-    Clock, Code, Database, Durability, ErrorKind, ObjectId, Options, Replay, SigningKey,
+    Call, Clock, Code, Database, Durability, ErrorKind, ObjectId, Options, Receipt, Replay,
+    SigningKey,
 };
 use object::capsule::SectionKind;
 use object::commit::Commit;
@@ -131,15 +132,8 @@ impl Whole<'_> {
                 hold("what the schema does not have is turned away", gone.is_err())?;
                 return self.compare(self.db, index);
             };
-            let mut call = call.durability(Durability::Relaxed);
-            if let Some(signed) = &signed {
-                call = by.into_iter().fold(call, |call, key| call.signed(key));
-                call = call.nonce(signed.nonce).expires(signed.expires);
-                if let Some(parent) = signed.parent {
-                    call = call.parent(parent);
-                }
-            }
-            call.wait()
+            let is_alone = self.rng.random_bool(0.8);
+            submit(self.db, call.durability(Durability::Relaxed), signed.as_ref(), by, is_alone)?
         };
         let about = || format!("{model:?}, {attempt:?}");
         match (&expected, found) {
@@ -201,6 +195,27 @@ impl Whole<'_> {
         equal("the id", &id, &imported)?;
         self.compare(self.other, index)
     }
+}
+
+/// Has a call signed, alone or as a batch, and submits it.
+fn submit<'d>(
+    db: &'d Database,
+    mut call: Call<'d>,
+    signed: Option<&Signed>,
+    by: Vec<&'static SigningKey>,
+    is_alone: bool,
+) -> Result<continuant::Result<Receipt>, String> {
+    let Some(signed) = signed else { return Ok(call.wait()) };
+    call = call.nonce(signed.nonce).expires(signed.expires);
+    if let Some(parent) = signed.parent {
+        call = call.parent(parent);
+    }
+    if is_alone {
+        return Ok(by.into_iter().fold(call, |call, key| call.signed(key)).wait());
+    }
+    let batch = by.into_iter().fold(db.batch([call]), |batch, key| batch.signed(key));
+    let mut replies = must("a batch", batch.wait())?;
+    replies.pop().ok_or_else(|| "a batch has an answer for each call".to_string())
 }
 
 /// Somebody who signs, or nobody.
