@@ -21,8 +21,8 @@ use crate::{keyfile, progress};
 ///
 /// Objects are made in memory and given inputs at random: calls, direct writes, signatures of some
 /// keys, time that goes by. Against every version that comes of them the invariants are held, and
-/// that it verifies, replays, and no signed input is admitted twice. What breaks one is shrunk to as
-/// few and as small inputs as do, and the exit code is then 6.
+/// that it verifies, replays, and no signed input is admitted twice. What breaks one is shrunk to
+/// as few and as small inputs as do, and the exit code is then 6.
 #[derive(Debug, Args)]
 pub(crate) struct Fuzz {
     /// The module

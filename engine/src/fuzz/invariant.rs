@@ -42,9 +42,8 @@ impl Law {
 
     /// The text of a law that has an expression hold for every step.
     pub(super) fn text(name: &str, expression: &str) -> String {
-        format!(
-            "@id(\"{name}\")\nforbid(principal, action, resource)\nunless {{\n    {expression}\n}};\n"
-        )
+        let head = format!("@id(\"{name}\")\nforbid(principal, action, resource)\n");
+        format!("{head}unless {{\n    {expression}\n}};\n")
     }
 
     /// The names of its rules.

@@ -1,5 +1,5 @@
-//! Makes a sequence that breaks an invariant as small as it gets: events are left out, two of a kind
-//! become one, then what is left is made simpler, and each attempt is run on an object of its own.
+//! Makes a sequence that breaks an invariant as small as it gets: events are left out, two of a
+//! kind become one, what is left is made simpler, and each attempt is run on an object of its own.
 //!
 //! What is simpler: fewer signers, numbers nearer to 0, shorter texts and lists, less time. It does
 //! not know what is played, and stops after a fixed number of events, so that the same sequence

@@ -20,7 +20,7 @@ const TYPE: u8 = 1;
 const FUNCTION: u8 = 3;
 const GLOBAL: u8 = 6;
 const EXPORT: u8 = 7;
-const ORDER: [u8; 12] = [1, 2, 3, 4, 5, 13, 6, 7, 8, 9, 12, 10];
+const ORDER: [u8; 13] = [1, 2, 3, 4, 5, 13, 6, 7, 8, 9, 12, 10, 11];
 
 /// A module, and what it exports beside its memory and its state.
 #[derive(Clone, Debug)]
