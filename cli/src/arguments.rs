@@ -20,6 +20,7 @@ Exit codes:
   3  refused by a policy or a native rule
   4  damaged, or does not verify
   5  no such object, version or database
+  6  an invariant does not hold
 
 Environment:
   CONTINUANT_DB   the database, when --db is not given

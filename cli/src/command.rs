@@ -17,6 +17,7 @@ mod diff;
 mod dump;
 mod explain;
 mod export;
+mod fuzz;
 mod get;
 mod history;
 mod import;
@@ -71,6 +72,7 @@ pub(crate) enum Command {
     Export(export::Export),
     Import(import::Import),
     Check(check::Check),
+    Fuzz(fuzz::Fuzz),
     Retain(retain::Retain),
     Compact(compact::Compact),
     Backup(backup::Backup),
@@ -107,6 +109,7 @@ pub(crate) fn run(arguments: Arguments, printer: &mut Printer) -> Result<()> {
         Command::Export(export) => export.run(&session, printer),
         Command::Import(import) => import.run(&session, printer),
         Command::Check(check) => check.run(&session, printer),
+        Command::Fuzz(fuzz) => fuzz.run(printer),
         Command::Retain(retain) => retain.run(&session, printer),
         Command::Compact(compact) => compact.run(&session, printer),
         Command::Backup(backup) => backup.run(&session, printer),

@@ -19,6 +19,7 @@ const FAILED: u8 = 1;
 const REFUSED: u8 = 3;
 const DAMAGED: u8 = 4;
 const MISSING: u8 = 5;
+const BROKEN: u8 = 6;
 
 /// Why a command did not do what it was asked for.
 #[derive(Debug)]
@@ -50,6 +51,11 @@ impl Failure {
     /// An input that would be refused.
     pub(crate) fn refused(message: impl Into<String>) -> Failure {
         Failure { kind: "refused", exit_code: REFUSED, message: message.into() }
+    }
+
+    /// An invariant that does not hold.
+    pub(crate) fn broken(message: impl Into<String>) -> Failure {
+        Failure { kind: "broken", exit_code: BROKEN, message: message.into() }
     }
 
     /// Something at rest that is damaged or does not verify.

@@ -27,6 +27,11 @@ pub(crate) fn growing(doing: &'static str) -> ProgressBar {
     start(doing, 0, "{msg:10} {bytes}")
 }
 
+/// A count of things without a known end, and how many there are a second.
+pub(crate) fn counting(doing: &'static str) -> ProgressBar {
+    start(doing, 0, "{msg:10} {human_pos}, {per_sec}, {elapsed}")
+}
+
 /// What tells a bar how much is done, and of how much.
 pub(crate) fn follow(bar: &ProgressBar) -> impl FnMut(u64, u64) {
     |done, all| {

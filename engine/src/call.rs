@@ -27,7 +27,7 @@ pub use batch::Batch;
 pub use transaction::Transaction;
 
 /// How long a signature holds when the caller does not say, in milliseconds.
-const EXPIRY_MS: u64 = 5 * 60 * 1000;
+pub(crate) const EXPIRY_MS: u64 = 5 * 60 * 1000;
 
 /// The arguments of a call as a list of values.
 ///

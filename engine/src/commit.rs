@@ -44,7 +44,7 @@ pub(crate) fn commit(
     input: Input,
     reply: Reply,
 ) -> Result<()> {
-    match step(shared, slots, live, &input) {
+    match hosted_step(shared, slots, live, &input) {
         Ok((ran, admission)) => append(shared, resident, live, &input, ran, admission, reply),
         Err(Stop::Refused(verdict)) => refuse(shared, live, &input, verdict, reply),
         Err(Stop::Failed(error)) => {
@@ -55,17 +55,26 @@ pub(crate) fn commit(
     }
 }
 
-/// Verifies who asks, runs the step, and has it admitted. Changes nothing but the slot, which
-/// holds the memory of the version to be or, after an error, that of the head.
-pub(crate) fn step(
+/// The [`step`] of a database, which holds the secrets of sessions: without that of the input's
+/// there is no verdict on it.
+pub(crate) fn hosted_step(
     shared: &Shared,
     slots: &mut Slots,
     live: &Live,
     input: &Input,
 ) -> Result<(Ran, Admission), Stop> {
-    // Without the secret of a session there is no verdict on what is in it.
     let key = shared.sessions().key(input)?;
-    let host = Host::holding(shared.memo(), key.as_ref());
+    step(slots, live, input, Host::holding(shared.memo(), key.as_ref()))
+}
+
+/// Verifies who asks, runs the step, and has it admitted. Changes nothing but the slot, which
+/// holds the memory of the version to be or, after an error, that of the head.
+pub(crate) fn step(
+    slots: &mut Slots,
+    live: &Live,
+    input: &Input,
+    host: Host<'_>,
+) -> Result<(Ran, Admission), Stop> {
     let signers: Vec<PublicKey> = authenticate(&live.head, input, host).map_err(Stop::Refused)?;
     let hash = live.definition.code.hash;
     let loaded = slots.load(hash, &live.code, &live.image)?;
@@ -192,7 +201,7 @@ pub(crate) fn commit_all(
 ) {
     let mut all = Vec::with_capacity(parts.len());
     for Part { live, input, .. } in &mut *parts {
-        match step(shared, slots, live, input) {
+        match hosted_step(shared, slots, live, input) {
             Ok(step) => all.push(step),
             Err(Stop::Refused(verdict)) => {
                 // Whoever waits has the answer.

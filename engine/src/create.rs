@@ -9,7 +9,7 @@ use object::commit::Commit;
 use object::definition::Definition;
 use object::effects::{Admission, encode_globals};
 use object::hash::ObjectId;
-use object::head::{Head, genesis};
+use object::head::Head;
 use object::image::Image;
 use object::input::{Input, Request};
 use object::memory::Tree;
@@ -42,35 +42,45 @@ pub(crate) fn create(
     let input = input(&definition, &code, time)?;
     input.validate()?;
 
-    let image = Image::new(Arc::clone(&runnable.base));
-    let globals = runnable.base.globals().to_vec();
-    let loaded = slots.load(definition.code.hash, &runnable.code, &image)?;
-    let ran = match run(loaded, &definition, &image, &globals, &input) {
-        Ok(ran) => ran,
+    let (live, ran) = match genesis(slots, definition, &runnable, &input) {
+        Ok(made) => made,
         Err(Stop::Refused(verdict)) => {
             return Err(ErrorKind::Refused { verdict, recorded: false }.into());
         }
         Err(Stop::Failed(error)) => return Err(error),
     };
+    let (definition, header) = (&live.definition, &live.head.header);
+    let (id, wake) = (live.head.id, header.wake);
+    let receipt = receipt(definition, header, &input, &ran, Vec::new());
+    let done = move |durable: storage::Result<()>| {
+        reply.send(durable.map(|()| receipt).map_err(Error::from));
+    };
+    append(shared, &code, definition, &runnable, (&live.head, &input, &ran), done)?;
+    shared.insert(live);
+    shared.timer().change(id, None, wake);
+    Ok(id)
+}
+
+/// Runs a creation: what it takes to make the version that follows, and what the step left.
+pub(crate) fn genesis(
+    slots: &mut Slots,
+    definition: Arc<Definition>,
+    runnable: &Runnable,
+    input: &Input,
+) -> Result<(Live, Ran), Stop> {
+    let image = Image::new(Arc::clone(&runnable.base));
+    let loaded = slots.load(definition.code.hash, &runnable.code, &image)?;
+    let ran = run(loaded, &definition, &image, runnable.base.globals(), input)?;
     loaded.accept(&ran.image);
     definition.schema.validate_state(&ran.image, definition.code.state_address)?;
 
     let mut tree = Tree::clone(&runnable.tree);
     tree.update(&ran.image, &ran.changed);
-    let header = genesis(&input, &ran.outcome(&tree));
-    let head = Head::new(header.clone());
-    let id = head.id;
-    let wake = header.wake;
-    let receipt = receipt(&definition, &header, &input, &ran, Vec::new());
-    let done = move |durable: storage::Result<()>| {
-        reply.send(durable.map(|()| receipt).map_err(Error::from));
-    };
-    append(shared, &code, &definition, &runnable, (&head, &input, &ran), done)?;
-    let (image, globals) = (ran.image, ran.globals);
-    let (code, missed, refusers, stale) = (runnable.code, None, None, false);
-    shared.insert(Live { definition, code, head, image, tree, globals, missed, refusers, stale });
-    shared.timer().change(id, None, wake);
-    Ok(id)
+    let head = Head::new(object::head::genesis(input, &ran.outcome(&tree)));
+    let code = Arc::clone(&runnable.code);
+    let (image, globals) = (ran.image.clone(), ran.globals.clone());
+    let (missed, refusers, stale) = (None, None, false);
+    Ok((Live { definition, code, head, image, tree, globals, missed, refusers, stale }, ran))
 }
 
 fn input(definition: &Definition, code: &Code, time: u64) -> Result<Input> {

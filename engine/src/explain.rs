@@ -20,7 +20,7 @@ use object::refusal::{Reason, Verdict};
 use object::schema::Value;
 use query::{Payloads, VersionEntry};
 
-use crate::commit::{result, step};
+use crate::commit::{hosted_step, result};
 use crate::error::{Error, ErrorKind, Result};
 use crate::replay::differs;
 use crate::resident::{Live, Missed};
@@ -154,7 +154,7 @@ pub(crate) fn dry_run(shared: &Shared, id: ObjectId, mut input: Input) -> Result
 /// Runs the object's own cycle on what is in memory.
 fn wake(shared: &Shared, slots: &mut Slots, live: &mut Live, due: u64, time: u64) -> Result<()> {
     let input = Input { request: Request::Cycle, time, credential: None };
-    match step(shared, slots, live, &input) {
+    match hosted_step(shared, slots, live, &input) {
         Ok((ran, admission)) => {
             live.tree.update(&ran.image, &ran.changed);
             let outcome = ran.outcome(&live.tree);

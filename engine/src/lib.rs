@@ -18,6 +18,7 @@ mod create;
 mod database;
 mod error;
 mod explain;
+pub mod fuzz;
 pub mod instrument;
 mod joint;
 mod nonces;

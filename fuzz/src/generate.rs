@@ -10,6 +10,7 @@ pub(crate) mod module;
 pub(crate) mod placed;
 pub(crate) mod policy;
 pub(crate) mod schema;
+pub(crate) mod smith;
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -29,6 +30,14 @@ pub(crate) const GUESTS: &[(&[u8], &str)] = &[
     (
         include_bytes!("../../guest/objects/parcel.wasm"),
         include_str!("../../guest/examples/parcel/policy.cedar"),
+    ),
+    (
+        include_bytes!("../../guest/objects/price.wasm"),
+        include_str!("../../guest/examples/price/policy.cedar"),
+    ),
+    (
+        include_bytes!("../../guest/objects/vault.wasm"),
+        include_str!("../../guest/examples/vault/policy.cedar"),
     ),
 ];
 /// The counter of the examples.

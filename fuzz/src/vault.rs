@@ -204,11 +204,13 @@ pub(crate) enum Ask {
     Nonsense,
     /// One of the sessions that there are, until some time.
     Open(usize, u64),
+    /// Another law or, without one, bytes that are none.
+    Amend(Option<Law>),
 }
 
 impl Ask {
     pub(crate) fn draw(rng: &mut StdRng, state: &State, time: u64) -> Ask {
-        match rng.random_range(0..24) {
+        match rng.random_range(0..26) {
             0..6 => Ask::Add(match rng.random_range(0..8) {
                 0 => number(rng),
                 1 => rng.random_range(0..200),
@@ -229,6 +231,11 @@ impl Ask {
                 };
                 Ask::Open(rng.random_range(0..sessions().len() - 1), expires)
             }
+            18..20 => Ask::Amend(match rng.random_range(0..10) {
+                0 => None,
+                1..6 => Some([Law::Charter, Law::Handed][rng.random_range(0..2)]),
+                _ => Some(Law::ALL[rng.random_range(0..Law::ALL.len())]),
+            }),
             _ => {
                 let count = rng.random_range(0..4);
                 Ask::Write((0..count).map(|_| Field::draw(rng, state, time)).collect())
@@ -262,6 +269,13 @@ impl Ask {
             Ask::Open(which, expires) => {
                 Request::OpenSession { session: sessions()[*which].id(), expires: *expires }
             }
+            Ask::Amend(law) => {
+                let mut policy = definition(law.unwrap_or(Law::Open)).policy.encode();
+                if law.is_none() {
+                    policy.pop();
+                }
+                Request::Amend { policy }
+            }
         }
     }
 
@@ -276,7 +290,8 @@ impl Ask {
                 let secret = sessions()[*which].secret();
                 db.open_session(id, &Session::from_secret(&secret, *expires))
             }
-            Ask::Cycle | Ask::Nonsense => return None,
+            Ask::Amend(Some(law)) => db.amend_for_good(id, &law.cedar()),
+            Ask::Cycle | Ask::Nonsense | Ask::Amend(None) => return None,
         })
     }
 
@@ -287,7 +302,7 @@ impl Ask {
 
     /// Whether code runs.
     pub(crate) fn runs_code(&self) -> bool {
-        !self.is_write() && !matches!(self, Ask::Open(..))
+        !self.is_write() && !matches!(self, Ask::Open(..) | Ask::Amend(_))
     }
 
     /// What the vault's code, or the write, makes of a state at a time.
@@ -314,7 +329,7 @@ impl Ask {
                 made.state.stamp = time;
             }
             Ask::Write(fields) => fields.iter().for_each(|field| made.state.set(field)),
-            Ask::Nonsense | Ask::Open(..) => {}
+            Ask::Nonsense | Ask::Open(..) | Ask::Amend(_) => {}
         }
         made
     }

@@ -302,6 +302,11 @@ impl Policy {
         &self.tracked
     }
 
+    /// The ids of all rules, each with whether it is a `permit`, not a `forbid`; sorted.
+    pub fn rules(&self) -> impl Iterator<Item = (&str, bool)> {
+        self.rules.stated()
+    }
+
     /// The ids of the rules that permit something, sorted.
     pub fn permits(&self) -> impl Iterator<Item = &str> {
         self.rules.permits().map(|(id, _)| id)

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use continuant::object::{code, schema};
-use continuant::{Code, ObjectId};
+use continuant::{Code, ObjectId, Value};
 use serde_json::json;
 
 use crate::failure::{Failure, Result};
@@ -54,10 +54,7 @@ impl Create {
     }
 
     fn code(&self, module: Vec<u8>, policy: String) -> Result<Code> {
-        let facts = code::read(&module)?;
-        let schema = schema::Schema::parse(&facts.schema_text)?;
-        let params = schema.create().map_or(&[][..], |create| &create.params);
-        let arguments = typed::arguments(schema::CREATE, &self.arguments, params)?;
+        let arguments = creation(&module, &self.arguments)?;
         let mut code = Code::wasm(module)?.policy(policy).args(arguments);
         if let Some(salt) = self.salt {
             code = code.salt(salt);
@@ -69,7 +66,15 @@ impl Create {
     }
 }
 
-fn read(path: &Path) -> Result<Vec<u8>> {
+/// The arguments of a module's `create` that words stand for.
+pub(super) fn creation(module: &[u8], words: &[String]) -> Result<Vec<Value>> {
+    let facts = code::read(module)?;
+    let schema = schema::Schema::parse(&facts.schema_text)?;
+    let params = schema.create().map_or(&[][..], |create| &create.params);
+    typed::arguments(schema::CREATE, words, params)
+}
+
+pub(super) fn read(path: &Path) -> Result<Vec<u8>> {
     std::fs::read(path).map_err(|error| Failure::file("reading", path, &error))
 }
 

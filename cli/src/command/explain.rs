@@ -73,14 +73,18 @@ pub(super) fn print(
     pairs.extend(told.done.iter().flat_map(done));
     pairs.push(decision(told));
     printer.pairs(&pairs)?;
-    told.policy.iter().flat_map(|policy| &policy.rules).try_for_each(|rule| {
-        printer.line("")?;
-        rule.text.lines().try_for_each(|line| printer.line(line))?;
-        let reads = rule.reads.iter().map(|read| (format!("  {}", read.path), shown(read)));
-        let reads: Vec<(String, String)> = reads.collect();
-        let pairs = reads.iter().map(|(path, value)| (path.as_str(), value.clone()));
-        printer.pairs(&pairs.collect::<Vec<_>>())
-    })
+    let mut rules = told.policy.iter().flat_map(|policy| &policy.rules);
+    rules.try_for_each(|rule| print_rule(rule, printer))
+}
+
+/// Prints a rule behind an empty line, and what it reads.
+pub(super) fn print_rule(rule: &Rule, printer: &mut Printer) -> Result<()> {
+    printer.line("")?;
+    rule.text.lines().try_for_each(|line| printer.line(line))?;
+    let reads = rule.reads.iter().map(|read| (format!("  {}", read.path), shown(read)));
+    let reads: Vec<(String, String)> = reads.collect();
+    let pairs = reads.iter().map(|(path, value)| (path.as_str(), value.clone()));
+    printer.pairs(&pairs.collect::<Vec<_>>())
 }
 
 fn subject(told: &Explanation, about: About) -> (&'static str, String) {
@@ -157,7 +161,8 @@ fn document(told: &Explanation, about: About, definition: &Definition) -> Result
     Ok(document)
 }
 
-fn rule(rule: &Rule) -> Json {
+/// A rule and what it reads.
+pub(super) fn rule(rule: &Rule) -> Json {
     let reads = rule.reads.iter().map(|read| match &read.value {
         Ok(value) => json!({ "path": read.path, "value": value.as_ref().map(Value::to_json) }),
         Err(refusal) => json!({ "path": read.path, "problem": refusal.to_string() }),

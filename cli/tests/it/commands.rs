@@ -455,3 +455,50 @@ fn help_says_what_the_exit_codes_are() {
         assert!(help.contains(line), "{help}");
     }
 }
+
+#[test]
+fn inputs_that_break_an_invariant_are_found_and_told() {
+    let terminal = Terminal::with_visits();
+    terminal.write(
+        "invariants.cedar",
+        "@id(\"mood\") forbid(principal, action, resource)\n\
+         when { context.after has mood && context.after.mood == 9 };\n",
+    );
+    let fuzz = "fuzz object.wasm welcome --policy policy.cedar";
+    let lines = [
+        "--steps 2000 --seed 1 --invariant context.lineage.seq>=1",
+        "--steps 20000 --seed 1 --invariant context.after.count<=1500 --sign owner.key",
+        "--steps 20000 --seed 2 --invariants invariants.cedar",
+        "--steps 20000 --seed 2 --invariant context.after.label==\"welcome\" --sign owner.key",
+        "--steps 100 --invariant context.after.cuont>0",
+        "--steps 100 --invariants policy.cedar",
+        "--steps 100 --minutes 1",
+    ];
+    let lines: Vec<String> = lines.iter().map(|rest| format!("{fuzz} {rest}")).collect();
+    let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+    terminal.check(&lines, expect_file!["transcripts/fuzz.txt"]);
+    let again = terminal.run(&format!("--json {}", lines[1]));
+    assert_eq!(again.code, Some(6));
+    let report: Json = serde_json::from_str(&again.stdout).unwrap();
+    let broken = &report["broken"];
+    assert_eq!(broken["invariant"], "invariant-1");
+    let inputs = broken["inputs"].as_array().unwrap();
+    assert_eq!((inputs.len(), &inputs[1]["method"]), (2, &"increment".into()));
+    assert_eq!(inputs[1]["steps"][0]["rules"], serde_json::json!(["open"]));
+    assert_eq!(again.stdout, terminal.run(&format!("--json {}", lines[1])).stdout);
+}
+
+#[test]
+fn the_readmes_invariant_is_broken() {
+    let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
+    let (paths, expression) = (
+        "guest/objects/counter.wasm --policy guest/examples/counter/policy.cedar",
+        "context.after.count <= 1500",
+    );
+    let line = format!("continuant fuzz {paths} --minutes 10 \\\n    --invariant '{expression}'\n");
+    assert!(readme.contains(&line), "the README has the command: {line}");
+    let terminal = Terminal::new();
+    let mut command = terminal.command(&format!("fuzz {paths} --minutes 10"));
+    let output = command.args(["--invariant", expression]).current_dir(root()).output().unwrap();
+    assert_eq!(output.status.code(), Some(6), "{output:?}");
+}

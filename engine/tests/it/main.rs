@@ -7,6 +7,7 @@
 //! - `disk`: a disk that waits, fails and forgets when a test says so.
 //! - `durability`: replies before and after the disk is done, and what a power cut undoes.
 //! - `explain`: what decided, on record and in dry runs.
+//! - `fuzz`: invariants that are broken, and the least inputs that break them.
 //! - `guests`: the committed objects of guest/objects, each with its policy.
 //! - `history`: any version, diffs, blame, refusals, names, lists.
 //! - `lineage`: verification, replay, capsules, and what tampering does to them.
@@ -28,6 +29,7 @@ mod cycles;
 mod disk;
 mod durability;
 mod explain;
+mod fuzz;
 mod guests;
 mod history;
 mod lineage;

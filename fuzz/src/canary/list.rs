@@ -106,11 +106,25 @@ pub const CANARIES: &[Canary] = &[
         "false",
     ),
     canary(
-        "who permits a session",
+        "what only a rule that names it permits",
         "admission_soundness",
         "object/src/policy/cedar/compile.rs",
         "⟦!NAMED_ONLY.contains(&action) || rule.effect == Effect::Forbid⟧",
         "true",
+    ),
+    canary(
+        "signatures of a batch",
+        "admission_soundness",
+        "object/src/credential.rs",
+        "if ⟦!memo.holds(root, count, signatures)⟧ {",
+        "false",
+    ),
+    canary(
+        "effects of an amendment",
+        "admission_soundness",
+        "object/src/verify.rs",
+        "⟦ran_no_code(commit, &effects, &before, &[])?⟧;",
+        "()",
     ),
     canary(
         "permit",

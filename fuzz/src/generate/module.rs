@@ -1,5 +1,5 @@
-//! Modules: guests' bytes that were mutated, and small modules of random code, in text, that are
-//! objects by the ABI.
+//! Modules: guests' bytes that were mutated, small modules of random code, in text, that are objects
+//! by the ABI, and such of `wasm-smith`'s.
 //!
 //! It does not know what becomes of them.
 
@@ -8,12 +8,15 @@ use rand::rngs::StdRng;
 
 use crate::generate::GUESTS;
 use crate::generate::bytes::mutate;
+use crate::generate::smith::smith;
 
 /// The bytes of a module, or of what was one.
 pub(crate) fn module(rng: &mut StdRng) -> Vec<u8> {
-    let mut bytes = match rng.random_range(0..5) {
-        0..2 => GUESTS[rng.random_range(0..GUESTS.len())].0.to_vec(),
-        _ => assemble(&text(rng)),
+    let drawn = if rng.random_bool(0.2) { smith(rng) } else { None };
+    let mut bytes = match (drawn, rng.random_range(0..5)) {
+        (Some(drawn), _) => drawn.wasm,
+        (None, 0..2) => GUESTS[rng.random_range(0..GUESTS.len())].0.to_vec(),
+        (None, _) => assemble(&text(rng)),
     };
     if rng.random_bool(0.6) {
         mutate(rng, &mut bytes);

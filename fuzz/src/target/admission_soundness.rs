@@ -233,7 +233,9 @@ impl Vault {
             &(model.seq, model.time, model.wake),
             &(header.seq, header.time, header.wake),
         )?;
-        let parts = self.host.definition.parts();
+        let parts = crate::vault::definition(model.law).parts();
+        let verified = verifier.definition().policy.hash();
+        equal("the policy verified with", &parts.policy, &verified)?;
         equal(
             "what it is made of",
             &(parts.code, parts.schema, parts.policy),

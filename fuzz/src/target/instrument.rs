@@ -1,10 +1,13 @@
 //! Any bytes are refused by `instrument`, or make the same module twice: one that the pass itself
 //! does not take again, and that a database takes or refuses for a reason of the module's.
 //!
-//! What those modules compute is not judged, but that a replay computes the same. What is known of
-//! others is what every byte of their memory comes to.
+//! What those modules compute is not judged, but that a replay computes the same. Of some others it
+//! is known what every byte of their memory comes to (`machine`), and some are run without the pass
+//! as well (`smith`).
 
+mod bare;
 mod machine;
+mod smith;
 
 use continuant::instrument::{Limits, instrument};
 use continuant::{Clock, Code, ErrorKind, Options, Replay, args};
@@ -18,7 +21,8 @@ use crate::runner::watch_threads;
 
 /// Every how many modules that pass are run: they are compiled for it.
 const RUN_IN: u32 = 16;
-/// Every how many runs are of a module of which it is known what it does.
+/// Every how many runs are of a module of which it is known what it does, and again of one that is
+/// run without the pass.
 const KNOWN_IN: u32 = 8;
 const OPEN: &str = r#"@id("open") permit(principal, action, resource);"#;
 
@@ -26,6 +30,9 @@ pub(crate) fn run(seed: u64) -> Outcome {
     let mut rng = source(seed);
     if rng.random_ratio(1, KNOWN_IN) {
         return machine::run(&mut rng);
+    }
+    if rng.random_ratio(1, KNOWN_IN) {
+        return smith::run(&mut rng);
     }
     let bytes = module::module(&mut rng);
     drop(object::code::read(&bytes));

@@ -37,7 +37,8 @@ pub(crate) fn admissions(
     signed: Option<&Signed>,
     input: &Input,
 ) -> Vec<Admission> {
-    let rules = ["anyone", "known", "owner", "itself", "quorum", "steady", "rising"];
+    let rules =
+        ["anyone", "known", "owner", "itself", "quorum", "steady", "rising", "charter", "handed"];
     let rules = vec![rules[rng.random_range(0..rules.len())].to_string()];
     let named = signed.map_or(Vec::new(), |signed| signed.keys.clone());
     let named: Vec<PublicKey> = named.into_iter().map(PublicKey).collect();

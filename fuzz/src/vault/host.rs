@@ -89,9 +89,14 @@ impl Host {
         Before { definition, image, time: self.head.header.time }
     }
 
-    /// What is left where no code runs: by a write, if the schema has it, and by nothing else.
+    /// What is left where no code runs: by a write, if the schema has it; by an amendment, if there is
+    /// such a law; by the opening of a session.
     pub(crate) fn written(&self, request: &Request) -> Option<Claim> {
-        let Request::Write { fields } = request else { return Some(Claim::default()) };
+        let fields = match request {
+            Request::Write { fields } => fields,
+            Request::Amend { .. } => return amended(request).map(|_| Claim::default()),
+            _ => return Some(Claim::default()),
+        };
         let pages = write::apply(&self.definition, &self.image, fields).ok()?;
         Some(Claim { pages, ..Claim::default() })
     }
@@ -106,7 +111,11 @@ impl Host {
         let key = session.and_then(|id| sessions().iter().find(|key| key.id() == id));
         let memo = Memo::default();
         let signers = authenticate(&self.head, input, credential::Host::holding(&memo, key))?;
-        let claim = claim.ok_or_else(|| Verdict::native(Reason::State, ""))?;
+        let reason = match input.request {
+            Request::Amend { .. } => Reason::Policy,
+            _ => Reason::State,
+        };
+        let claim = claim.ok_or_else(|| Verdict::native(reason, ""))?;
         let after = self.after(claim);
         let step = Step {
             input,
@@ -116,9 +125,14 @@ impl Host {
             fuel: claim.fuel,
             page_count: claim.pages.len() as u32,
             instrumentation: 1,
-            policy: self.definition.policy.hash(),
+            policy: self.behind(input).policy.hash(),
         };
         admit(&self.definition, &self.head, signers, step)
+    }
+
+    /// What the vault is behind an input that is admitted.
+    fn behind(&self, input: &Input) -> Arc<Definition> {
+        amended(&input.request).unwrap_or_else(|| Arc::clone(&self.definition))
     }
 
     fn after(&self, claim: &Claim) -> Image {
@@ -138,7 +152,8 @@ impl Host {
         let (image, mut tree) = (self.after(claim), self.tree.clone());
         let dirty: Vec<u32> = claim.pages.iter().map(|(index, _)| *index).collect();
         tree.update(&image, &dirty);
-        let outcome = outcome(&self.definition, claim, &image, &tree);
+        let definition = self.behind(input);
+        let outcome = outcome(&definition, claim, &image, &tree);
         let header = match fresh {
             true => self.head.successor(input, &outcome, admission).0,
             false => {
@@ -154,9 +169,11 @@ impl Host {
     /// Takes the version that the input, the claim and the admission make.
     pub(crate) fn take(&mut self, input: &Input, claim: &Claim, admission: &Admission) -> Draft {
         let draft = self.draft(input, claim, admission, true);
-        let outcome = outcome(&self.definition, claim, &draft.image, &draft.tree);
+        let definition = self.behind(input);
+        let outcome = outcome(&definition, claim, &draft.image, &draft.tree);
         let (header, ledger) = self.head.successor(input, &outcome, admission);
         self.head.advance(header, ledger);
+        self.definition = definition;
         (self.image, self.tree) = (draft.image.clone(), draft.tree.clone());
         draft
     }
@@ -167,6 +184,13 @@ impl Host {
         self.head.record(&refusal);
         refusal
     }
+}
+
+/// The vault under the law that an amendment brings, if it brings one.
+fn amended(request: &Request) -> Option<Arc<Definition>> {
+    let Request::Amend { policy } = request else { return None };
+    let mut laws = Law::ALL.into_iter().map(definition);
+    laws.find(|definition| definition.policy.encode() == *policy)
 }
 
 fn outcome<'a>(

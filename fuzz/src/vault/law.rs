@@ -47,6 +47,11 @@ pub(crate) enum Law {
     Rate,
     /// What counts up, by at most ten; writes only by the second key.
     Rising,
+    /// Everything, by everybody, but another law only by two of the first three keys.
+    Charter,
+    /// Everything, by whoever signs, but another law only by the first key, when it is the lowest
+    /// that signed, while the vault is open.
+    Handed,
 }
 
 /// What a law is asked about.
@@ -66,8 +71,22 @@ pub(crate) struct Case<'a> {
 pub(crate) type Word = Result<Vec<&'static str>, (Reason, Vec<&'static str>)>;
 
 impl Law {
-    pub(crate) const ALL: [Law; 7] =
-        [Law::Open, Law::Known, Law::Owner, Law::Quorum, Law::Append, Law::Rate, Law::Rising];
+    pub(crate) const ALL: [Law; 9] = [
+        Law::Open,
+        Law::Known,
+        Law::Owner,
+        Law::Quorum,
+        Law::Append,
+        Law::Rate,
+        Law::Rising,
+        Law::Charter,
+        Law::Handed,
+    ];
+
+    /// Whether another law may follow.
+    pub(crate) fn is_amendable(self) -> bool {
+        matches!(self, Law::Charter | Law::Handed)
+    }
 
     /// The law as a policy.
     pub(crate) fn cedar(self) -> String {
@@ -102,6 +121,20 @@ impl Law {
                 @id("closed") forbid(principal, action == Action::"write", resource)
                 unless {{ context.signers.contains("{b}") }};"#
             ),
+            Law::Charter => format!(
+                r#"@id("anyone") permit(principal, action, resource);
+                @id("charter") permit(principal, action == Action::"amend", resource)
+                when {{ {} || {} || {} }};"#,
+                signed(&a, &b),
+                signed(&a, &c),
+                signed(&b, &c)
+            ),
+            Law::Handed => format!(
+                r#"@id("known") permit(principal is Key, action, resource);
+                @id("handed") permit(principal == Key::"{a}", action == Action::"amend", resource);
+                @id("shut") forbid(principal, action == Action::"amend", resource)
+                unless {{ context.before.open }};"#
+            ),
         };
         match self {
             Law::Open => law,
@@ -123,9 +156,12 @@ impl Law {
             true => permit("opens", self != Law::Open),
             false => permit(rule, permits),
         };
+        if let Ask::Amend(_) = ask {
+            return self.word_on_another(case);
+        }
         match self {
-            Law::Open => permit("anyone", true),
-            Law::Known => permit("known", !keys.is_empty()),
+            Law::Open | Law::Charter => permit("anyone", true),
+            Law::Known | Law::Handed => permit("known", !keys.is_empty()),
             Law::Owner if *ask == Ask::Cycle => permit("itself", true),
             Law::Owner => permit("owner", keys.first() == Some(&public(0))),
             Law::Quorum => {
@@ -155,6 +191,32 @@ impl Law {
                 forbid(&[("big", more > 10), ("closed", closed), ("jump", jumps)])?;
                 permit("rising", after.count > before.count)
             }
+        }
+    }
+
+    /// The law's word on another in its place: what permits everything does not permit that.
+    fn word_on_another(self, case: Case<'_>) -> Word {
+        let Case { keys, time, before, wake, .. } = case;
+        let signed = |index| keys.contains(&public(index));
+        match self {
+            Law::Charter if (0..3).filter(|&key| signed(key)).count() >= 2 => Ok(vec!["charter"]),
+            Law::Handed => {
+                forbid(&[("shut", !before.open)])?;
+                match keys.first() == Some(&public(0)) {
+                    true => Ok(vec!["handed"]),
+                    false => Err((Reason::NotPermitted, vec![])),
+                }
+            }
+            Law::Append | Law::Rising => {
+                readable(&[before.count])?;
+                Err((Reason::NotPermitted, vec![]))
+            }
+            Law::Rate => {
+                readable(&[wake.unwrap_or(0)])?;
+                forbid(&[("far", wake.is_some_and(|wake| wake > time + 100_000))])?;
+                Err((Reason::NotPermitted, vec![]))
+            }
+            _ => Err((Reason::NotPermitted, vec![])),
         }
     }
 }

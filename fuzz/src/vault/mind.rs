@@ -1,11 +1,11 @@
-//! What people and strangers think of: things to ask a vault for, signed, half signed, signed for
-//! something else, asked before, and tampered with.
+//! What people and strangers think of: things to ask a vault for, signed by themselves or with
+//! others, half signed, signed for something else, asked before, and tampered with.
 //!
 //! Invariant: what is drawn says truly whether each signature, or the code of a session, was made
 //! for just this; nobody here takes the word of what verifies them.
 
-use object::credential::{Credential, Proof, Signature};
-use object::hash::{ObjectId, SessionId, VersionHash};
+use object::credential::{Batch, Credential, Place, Proof, Signature, SigningKey};
+use object::hash::{BatchRoot, ObjectId, SessionId, VersionHash};
 use object::input::{Input, Request};
 use rand::RngExt;
 use rand::rngs::StdRng;
@@ -29,12 +29,15 @@ struct Terms {
     nonce: u64,
     expires: u64,
     parent: Option<VersionHash>,
+    /// Where it is in its batch, when it was signed with others.
+    place: Option<Place>,
 }
 
 impl Terms {
     fn of(credential: &Credential, object: ObjectId, request: &Request) -> Terms {
         let Credential { nonce, expires, parent, .. } = *credential;
-        Terms { object, request: request.clone(), nonce, expires, parent }
+        let (request, place) = (request.clone(), place(credential));
+        Terms { object, request, nonce, expires, parent, place }
     }
 }
 
@@ -121,14 +124,15 @@ impl Mind {
         };
         // Whoever signs for another object has signed for that one only.
         let signed_for = if rng.random_bool(0.05) { ObjectId(rng.random()) } else { object };
-        for _ in 0..rng.random_range(1..3) {
+        let signers: Vec<&SigningKey> = (0..rng.random_range(1..3))
             // Those who may are drawn more often than strangers.
-            let key = rng.random_range(0..keys().len() * 2) % 8 % keys().len();
-            credential.sign(&keys()[key], signed_for, request);
+            .map(|_| &keys()[rng.random_range(0..keys().len() * 2) % 8 % keys().len()])
+            .collect();
+        if rng.random_bool(0.3) {
+            return self.sign_with_others(rng, model, (signed_for, request), credential, &signers);
         }
-        let terms = Terms::of(&credential, signed_for, request);
-        let made = credential.signatures().iter().map(|&signature| (terms.clone(), signature));
-        self.signatures.extend(made);
+        signers.iter().for_each(|key| credential.sign(key, signed_for, request));
+        self.remember(signed_for, request, &credential);
         credential
     }
 
@@ -176,6 +180,48 @@ impl Mind {
         credential
     }
 
+    /// Signs a request in a batch with some others to the same object, which may be asked for
+    /// later.
+    fn sign_with_others(
+        &mut self,
+        rng: &mut StdRng,
+        model: &Model,
+        (object, request): (ObjectId, &Request),
+        credential: Credential,
+        signers: &[&SigningKey],
+    ) -> Credential {
+        let (own, count) = (rng.random_range(0..4), rng.random_range(1..5));
+        let mut batch = Batch::new();
+        let mut others = Vec::new();
+        for index in 0..count {
+            if index == own % count {
+                batch.push(object, request, credential.clone());
+            }
+            let ask = Ask::draw(rng, &model.state, model.time);
+            let nonce = credential.nonce + rng.random_range(0..3);
+            let other = Credential { nonce, ..credential.clone() };
+            batch.push(object, &ask.request(), other);
+            others.push(ask);
+        }
+        let mut credentials = batch.sign(signers).expect("a small batch");
+        let credential = credentials.remove(own % count);
+        self.remember(object, request, &credential);
+        for (ask, credential) in others.into_iter().zip(credentials) {
+            let request = ask.request();
+            self.remember(object, &request, &credential);
+            self.asked
+                .push((ask, Input { request, time: model.time, credential: Some(credential) }));
+        }
+        credential
+    }
+
+    /// Keeps in mind what was signed.
+    fn remember(&mut self, object: ObjectId, request: &Request, credential: &Credential) {
+        let terms = Terms::of(credential, object, request);
+        let made = credential.signatures().iter().map(|&signature| (terms.clone(), signature));
+        self.signatures.extend(made);
+    }
+
     /// What a credential is worth for this.
     fn judge(&self, credential: &Credential, object: ObjectId, request: &Request) -> Signed {
         let Credential { nonce, expires, parent, .. } = *credential;
@@ -198,6 +244,41 @@ impl Mind {
     }
 }
 
+/// Where in its batch what a credential is of is.
+fn place(credential: &Credential) -> Option<Place> {
+    match &credential.proof {
+        Proof::Batch(place, _) => Some(place.clone()),
+        Proof::Signatures(_) | Proof::Session { .. } => None,
+    }
+}
+
+/// Leads to another root than the one that was signed, or says that another root was.
+fn tamper_place(rng: &mut StdRng, credential: &mut Credential) {
+    let Proof::Batch(place, signatures) = &mut credential.proof else { return };
+    let (mut index, mut count, mut path) = (place.index(), place.count(), place.path().to_vec());
+    match rng.random_range(0..5) {
+        0 if !path.is_empty() => {
+            let at = rng.random_range(0..path.len());
+            path[at] = BatchRoot(rng.random());
+        }
+        1 if path.len() > 1 => path.swap(0, 1),
+        2 => index ^= 1,
+        3 => count += 1,
+        _ => {
+            // A root that another key signed, with others under it.
+            let request = Ask::Add(1).request();
+            let key = &keys()[rng.random_range(0..keys().len())];
+            credential.sign(key, ObjectId(rng.random()), &request);
+            return;
+        }
+    }
+    match (Place::new(index, count, path), rng.random_bool(0.1)) {
+        (Some(other), false) => *place = other,
+        // As if the input had been signed alone.
+        _ => credential.proof = Proof::Signatures(std::mem::take(signatures)),
+    }
+}
+
 /// Changes a credential without its keys.
 fn tamper(rng: &mut StdRng, credential: &mut Credential, model: &Model) {
     if let Proof::Session { session, mac } = &mut credential.proof
@@ -209,6 +290,9 @@ fn tamper(rng: &mut StdRng, credential: &mut Credential, model: &Model) {
             _ => *session = SessionId(rng.random()),
         }
         return;
+    }
+    if place(credential).is_some() && rng.random_bool(0.5) {
+        return tamper_place(rng, credential);
     }
     let count = credential.signatures().len();
     match rng.random_range(0..10) {

@@ -166,7 +166,11 @@ impl Model {
     /// Whether an attempt that leaves `made`, or no state at all, is admitted.
     pub(crate) fn word(&self, attempt: Attempt<'_>, made: Option<&Made>) -> Word {
         let keys = self.believed(attempt).map_err(|reason| (reason, vec![]))?;
-        let made = made.ok_or((Reason::State, vec![]))?;
+        let reason = match attempt.ask {
+            Ask::Amend(_) => Reason::Policy,
+            _ => Reason::State,
+        };
+        let made = made.ok_or((reason, vec![]))?;
         self.law.word(Case {
             ask: attempt.ask,
             keys,
@@ -188,7 +192,7 @@ impl Model {
                 made.wake = header::wake(rng);
             }
         }
-        (*ask != Ask::Nonsense).then_some(made)
+        (!matches!(ask, Ask::Nonsense | Ask::Amend(None))).then_some(made)
     }
 
     /// Takes an attempt that was admitted, as the version `head`.
@@ -209,6 +213,9 @@ impl Model {
         }
         self.wake = self.wake_after(attempt.ask, made.wake);
         (self.state, self.time, self.head) = (made.state, attempt.time, head);
+        if let Ask::Amend(Some(law)) = attempt.ask {
+            self.law = *law;
+        }
         self.seq += 1;
     }
 }

@@ -145,6 +145,11 @@ impl Rules {
         &self.ids
     }
 
+    /// Every rule, by its id, and whether it permits; sorted.
+    pub(super) fn stated(&self) -> impl Iterator<Item = (&str, bool)> {
+        self.ids.iter().map(String::as_str).zip(self.stated.iter().map(|rule| rule.permits))
+    }
+
     /// The rules that permit something, each with whether it may hold for any action.
     pub(super) fn permits(&self) -> impl Iterator<Item = (&str, bool)> {
         let stated = self.stated.iter().enumerate().filter(|(_, rule)| rule.permits);

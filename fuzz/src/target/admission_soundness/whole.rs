@@ -7,7 +7,8 @@ use std::io::Cursor;
 use std::sync::OnceLock;
 
 use continuant::{
-    Clock, Code, Database, Durability, ErrorKind, ObjectId, Options, Replay, Session, SigningKey,
+    Call, Clock, Code, Database, Durability, ErrorKind, ObjectId, Options, Receipt, Replay,
+    Session, SigningKey,
 };
 use object::capsule::SectionKind;
 use object::commit::Commit;
@@ -125,23 +126,22 @@ impl Whole<'_> {
             attempt = Attempt { ask: &ask, time, signed: signed.as_ref() };
             made = ask.made(&model.state, time);
             expected = model.word(attempt, Some(&made));
+            if let Ask::Amend(Some(law)) = ask {
+                let asked = self.db.amend(*id, &law.cedar()).dry_run();
+                let last = matches!(&asked, Err(it) if matches!(it.kind(), ErrorKind::LastPolicy));
+                hold("a last law is taken by who says so", last != law.is_amendable())?;
+            }
             let Some(call) = ask.call(self.db, *id) else {
-                let gone = self.db.write(*id, vec![("gone", 1u8.into())]).wait();
+                let call = match ask {
+                    Ask::Amend(_) => self.db.amend_for_good(*id, "not a law"),
+                    _ => self.db.write(*id, vec![("gone", 1u8.into())]),
+                };
+                let gone = call.wait();
                 hold("what the schema does not have is turned away", gone.is_err())?;
                 return self.compare(self.db, index);
             };
-            let mut call = call.durability(Durability::Relaxed);
-            if let Some(signed) = &signed {
-                call = match by {
-                    By::Keys(keys) => keys.into_iter().fold(call, |call, key| call.signed(key)),
-                    By::Session(session) => call.in_session(session),
-                };
-                call = call.nonce(signed.nonce).expires(signed.expires);
-                if let Some(parent) = signed.parent {
-                    call = call.parent(parent);
-                }
-            }
-            call.wait()
+            let is_alone = self.rng.random_bool(0.8);
+            submit(self.db, call.durability(Durability::Relaxed), signed.as_ref(), by, is_alone)?
         };
         let about = || format!("{model:?}, {attempt:?}");
         match (&expected, found) {
@@ -227,6 +227,31 @@ fn in_session(rng: &mut StdRng, model: &Model, time: u64) -> (Option<Signed>, By
     let parent = rng.random_bool(0.1).then_some(model.head);
     let signed = Signed { genuine: true, keys: vec![], session: Some(id), nonce, expires, parent };
     (Some(signed), By::Session(session))
+}
+
+/// Has a call signed, alone or as a batch, or put into a session, and submits it.
+fn submit<'d>(
+    db: &'d Database,
+    mut call: Call<'d>,
+    signed: Option<&Signed>,
+    by: By,
+    is_alone: bool,
+) -> Result<continuant::Result<Receipt>, String> {
+    let Some(signed) = signed else { return Ok(call.wait()) };
+    call = call.nonce(signed.nonce).expires(signed.expires);
+    if let Some(parent) = signed.parent {
+        call = call.parent(parent);
+    }
+    let keys = match by {
+        By::Session(session) => return Ok(call.in_session(session).wait()),
+        By::Keys(keys) => keys,
+    };
+    if is_alone {
+        return Ok(keys.into_iter().fold(call, |call, key| call.signed(key)).wait());
+    }
+    let batch = keys.into_iter().fold(db.batch([call]), |batch, key| batch.signed(key));
+    let mut replies = must("a batch", batch.wait())?;
+    replies.pop().ok_or_else(|| "a batch has an answer for each call".to_string())
 }
 
 /// Somebody who signs, or nobody.

@@ -52,10 +52,15 @@ fn make(rng: &mut StdRng, law: Law) -> Result<Vec<u8>, String> {
         let Some(call) = ask.call(&db, id) else { continue };
         let mut call = call.durability(Durability::Relaxed);
         if rng.random_bool(0.6) {
-            for _ in 0..rng.random_range(1..4) {
-                call = call.signed(&keys()[rng.random_range(0..4)]);
-            }
+            let signers = (0..rng.random_range(1..4)).map(|_| &keys()[rng.random_range(0..4)]);
+            let signers: Vec<_> = signers.collect();
             call = call.nonce(nonce);
+            if rng.random_bool(0.2) {
+                let batch = db.batch([call]);
+                drop(signers.into_iter().fold(batch, |batch, key| batch.signed(key)).wait());
+                continue;
+            }
+            call = signers.into_iter().fold(call, |call, key| call.signed(key));
         }
         drop(call.wait());
     }

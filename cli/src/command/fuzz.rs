@@ -1,0 +1,304 @@
+//! `fuzz`: looks for inputs after which something does not hold that should, of an object that is
+//! made for nothing else.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use continuant::fuzz::{self, Broken, Event, Played, Report, START, Step, What};
+use continuant::{Code, Value};
+use serde_json::{Value as Json, json};
+
+use super::create::{creation, read, read_policy};
+use super::explain;
+use super::show::section;
+use crate::failure::{Failure, Result};
+use crate::printer::Printer;
+use crate::table::grouped;
+use crate::{keyfile, progress};
+
+/// Look for inputs that break an invariant of an object's code and policy
+///
+/// Objects are made in memory and given inputs at random: calls, direct writes, signatures of some
+/// keys, time that goes by. Against every version that comes of them the invariants are held, and
+/// that it verifies, replays, and no signed input is admitted twice. What breaks one is shrunk to
+/// as few and as small inputs as do, and the exit code is then 6.
+#[derive(Debug, Args)]
+pub(crate) struct Fuzz {
+    /// The module
+    module: PathBuf,
+
+    /// Arguments of the method `create`, as `create` takes them [default: drawn at random]
+    #[arg(allow_negative_numbers = true)]
+    arguments: Vec<String>,
+
+    /// The policy, as Cedar text
+    #[arg(long, value_name = "FILE")]
+    policy: PathBuf,
+
+    /// What must hold of every version, as a Cedar expression; give it again for each further one
+    #[arg(long = "invariant", value_name = "EXPRESSION")]
+    expressions: Vec<String>,
+
+    /// Rules in Cedar text that must forbid no version; each is a `forbid`
+    #[arg(long, value_name = "FILE")]
+    invariants: Option<PathBuf>,
+
+    /// For how long
+    #[arg(long, value_name = "NUMBER", default_value_t = 1, conflicts_with = "steps")]
+    minutes: u64,
+
+    /// For so many steps instead
+    #[arg(long, value_name = "COUNT")]
+    steps: Option<u64>,
+
+    /// Draw what a run with this seed drew [default: a new one]
+    #[arg(long, value_name = "NUMBER")]
+    seed: Option<u64>,
+
+    /// Inputs to one object, at most
+    #[arg(long, value_name = "COUNT", default_value_t = 64)]
+    steps_max: usize,
+
+    /// A key that signs, such as one that the policy names; give it again for each further one
+    /// [default: four of the fuzzer's own]
+    #[arg(long, value_name = "KEYFILE")]
+    sign: Vec<PathBuf>,
+}
+
+impl Fuzz {
+    pub(crate) fn run(self, printer: &mut Printer) -> Result<()> {
+        let bar = progress::counting("fuzzing");
+        let fuzz = self.prepare().map_err(Failure::not_ours)?;
+        let report = fuzz.run(|steps| bar.set_position(steps));
+        bar.finish_and_clear();
+        let report = report.map_err(|error| Failure::from(error).not_ours())?;
+        match printer.is_json() {
+            true => printer.document(&document(&report))?,
+            false => self.print(&report, printer)?,
+        }
+        match &report.broken {
+            None => Ok(()),
+            Some(broken) => Err(Failure::broken(said(broken))),
+        }
+    }
+
+    fn prepare(&self) -> Result<fuzz::Fuzz> {
+        let module = read(&self.module)?;
+        let policy = read_policy(&self.policy)?;
+        let arguments = match self.arguments.is_empty() {
+            true => Vec::new(),
+            false => creation(&module, &self.arguments)?,
+        };
+        let mut fuzz = fuzz::Fuzz::new(Code::wasm(module)?.policy(policy).args(arguments));
+        for (index, expression) in self.expressions.iter().enumerate() {
+            fuzz = fuzz.invariant(&format!("invariant-{}", index + 1), expression);
+        }
+        if let Some(invariants) = &self.invariants {
+            fuzz = fuzz.invariants(&read_policy(invariants)?);
+        }
+        for key in keyfile::read_all(&self.sign)? {
+            fuzz = fuzz.key(key);
+        }
+        let seed = match self.seed {
+            Some(seed) => seed,
+            None => random()?,
+        };
+        let fuzz = fuzz.seed(seed).events_max(self.steps_max);
+        Ok(match self.steps {
+            Some(steps) => fuzz.steps(steps),
+            None => fuzz.time(Duration::from_secs(self.minutes.saturating_mul(60))),
+        })
+    }
+
+    fn print(&self, report: &Report, printer: &mut Printer) -> Result<()> {
+        let mut pairs = vec![
+            ("seed", report.seed.to_string()),
+            ("objects", grouped(report.sequences)),
+            ("steps", grouped(report.steps)),
+            ("versions", grouped(report.versions())),
+        ];
+        if report.refused_creations > 0 {
+            pairs.push(("creations refused", grouped(report.refused_creations)));
+        }
+        pairs.push(("lineages replayed", grouped(report.replays)));
+        printer.pairs(&pairs)?;
+        section(printer, "actions", &actions(report))?;
+        let refusals = report.refusals.iter();
+        let refusals = refusals.map(|(reason, count)| (reason.name().to_string(), grouped(*count)));
+        section(printer, "refusals", &refusals.collect::<Vec<_>>())?;
+        section(printer, "rules", &rules(report))?;
+        let Some(broken) = &report.broken else { return Ok(()) };
+        section(printer, "inputs that break an invariant", &self.inputs(broken))?;
+        section(printer, "keys", &self.keys(report, broken))?;
+        if let Some(rule) = &broken.rule {
+            explain::print_rule(rule, printer)?;
+        }
+        Ok(())
+    }
+
+    /// The inputs, one a line, each with what became of it.
+    fn inputs(&self, broken: &Broken) -> Vec<(String, String)> {
+        let created = words("create", &broken.arguments);
+        let rows = broken.events.iter().map(|Played { event, steps }| {
+            let who = signers(event).map(|signer| self.key_name(signer));
+            let who = who.collect::<Vec<_>>();
+            let signed = match who.is_empty() {
+                true => String::new(),
+                false => format!(", signed by {}", who.join(" and ")),
+            };
+            let outcomes: Vec<String> = steps.iter().map(outcome).collect();
+            (format!("{}{signed}", what(&event.what)), outcomes.join(", "))
+        });
+        std::iter::once((created, "version 0".to_string())).chain(rows).collect()
+    }
+
+    /// The keys that sign what breaks an invariant.
+    fn keys(&self, report: &Report, broken: &Broken) -> Vec<(String, String)> {
+        let used = broken.events.iter().flat_map(|played| signers(&played.event));
+        let used: std::collections::BTreeSet<usize> = used.collect();
+        let name =
+            |signer: usize| (self.key_name(signer), report.keys[signer].public().to_string());
+        used.into_iter().map(name).collect()
+    }
+
+    /// A key by its file, or as one of the fuzzer's own.
+    fn key_name(&self, signer: usize) -> String {
+        match self.sign.get(signer) {
+            Some(path) => path.display().to_string(),
+            None => format!("stranger-{}", signer + 1 - self.sign.len()),
+        }
+    }
+}
+
+fn random() -> Result<u64> {
+    let random = getrandom::u64();
+    random.map_err(|error| Failure::new("random", format!("no random seed: {error}")))
+}
+
+fn signers(event: &Event) -> impl Iterator<Item = usize> + '_ {
+    event.signers.iter().copied()
+}
+
+/// What does not hold, in a line.
+fn said(broken: &Broken) -> String {
+    let count = broken.events.len();
+    let inputs = if count == 1 { "input" } else { "inputs" };
+    format!("{}: {} after {count} {inputs}", broken.invariant, broken.detail)
+}
+
+fn actions(report: &Report) -> Vec<(String, String)> {
+    let shown = report.actions.iter().map(|(action, tries)| {
+        let (tried, admitted) = (grouped(tries.tried), grouped(tries.admitted));
+        let shown = match (tries.tried, tries.admitted) {
+            (0, _) => "never asked for".to_string(),
+            (_, 0) => format!("never admitted, of {tried}"),
+            _ => format!("{admitted} admitted, of {tried}"),
+        };
+        (action.clone(), shown)
+    });
+    shown.collect()
+}
+
+fn rules(report: &Report) -> Vec<(String, String)> {
+    let shown = report.rules.iter().map(|(id, verdicts)| {
+        let verb = if verdicts.permits { "permitted" } else { "forbade" };
+        let count = match verdicts.count {
+            0 => format!("{verb} none"),
+            count => format!("{verb} {}", grouped(count)),
+        };
+        (id.clone(), count)
+    });
+    shown.collect()
+}
+
+/// A method and its arguments as JSON.
+fn words(method: &str, arguments: &[Value]) -> String {
+    let arguments = arguments.iter().map(|value| value.to_json().to_string());
+    std::iter::once(method.to_string()).chain(arguments).collect::<Vec<_>>().join(" ")
+}
+
+fn what(what: &What) -> String {
+    match what {
+        What::Call { method, arguments } => format!("call {}", words(method, arguments)),
+        What::Write { field, value } => format!("write {field}={}", value.to_json()),
+        What::Amend => "amend, to the same policy".to_string(),
+        What::Replay => "replay of what was signed last".to_string(),
+        What::Wait(ms) => format!("wait {} ms", grouped(*ms)),
+    }
+}
+
+fn outcome(step: &Step) -> String {
+    let by = if step.action == "advance" { " by its cycle" } else { "" };
+    match &step.verdict {
+        Ok(_) => format!("version {}{by}", step.seq),
+        Err(verdict) => format!("refused{by}: {verdict}"),
+    }
+}
+
+fn document(report: &Report) -> Json {
+    let refusals = report.refusals.iter();
+    let actions = report.actions.iter().map(|(action, tries)| {
+        json!({ "action": action, "tried": tries.tried, "admitted": tries.admitted })
+    });
+    let rules = report.rules.iter().map(|(id, verdicts)| {
+        let effect = if verdicts.permits { "permit" } else { "forbid" };
+        json!({ "id": id, "effect": effect, "count": verdicts.count })
+    });
+    json!({
+        "seed": report.seed,
+        "objects": report.sequences,
+        "refused_creations": report.refused_creations,
+        "steps": report.steps,
+        "versions": report.versions(),
+        "replays": report.replays,
+        "actions": actions.collect::<Vec<_>>(),
+        "refusals": refusals.map(|(reason, count)| (reason.name().to_string(), json!(count)))
+            .collect::<serde_json::Map<_, _>>(),
+        "rules": rules.collect::<Vec<_>>(),
+        "broken": report.broken.as_ref().map(|broken| broken_document(report, broken)),
+    })
+}
+
+fn broken_document(report: &Report, broken: &Broken) -> Json {
+    let values = |values: &[Value]| values.iter().map(Value::to_json).collect::<Vec<_>>();
+    let inputs = broken.events.iter().map(|Played { event, steps }| {
+        let mut input = match &event.what {
+            What::Call { method, arguments } => {
+                json!({ "input": "call", "method": method, "arguments": values(arguments) })
+            }
+            What::Write { field, value } => {
+                json!({ "input": "write", "field": field, "value": value.to_json() })
+            }
+            What::Amend => json!({ "input": "amend" }),
+            What::Replay => json!({ "input": "replay" }),
+            What::Wait(ms) => json!({ "input": "wait", "ms": ms }),
+        };
+        let keys = signers(event).map(|signer| report.keys[signer].public().to_string());
+        input["signers"] = keys.collect();
+        input["steps"] = steps.iter().map(step_document).collect();
+        input
+    });
+    json!({
+        "invariant": broken.invariant,
+        "detail": broken.detail,
+        "rule": broken.rule.as_ref().map(explain::rule),
+        "created": START,
+        "arguments": values(&broken.arguments),
+        "inputs": inputs.collect::<Vec<_>>(),
+        "version": broken.version.map(|version| version.to_string()),
+        "found_in_object": broken.sequence,
+        "found_after": broken.found_after,
+    })
+}
+
+fn step_document(step: &Step) -> Json {
+    let refused = step.verdict.as_ref().err();
+    json!({
+        "action": step.action,
+        "seq": step.seq,
+        "admitted": refused.is_none(),
+        "rules": step.verdict.as_ref().map_or_else(|it| &it.rules, |it| &it.rules),
+        "reason": refused.map(|verdict| verdict.reason.name()),
+    })
+}

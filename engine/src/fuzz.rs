@@ -1,0 +1,380 @@
+//! Fuzzing of objects: sequences of inputs, drawn from a seed, that an object of a user's code and
+//! policy is given, and invariants that are held against every version that comes of them.
+//!
+//! What it runs is what a database runs, in memory: the commit path up to the append. A sequence
+//! that breaks an invariant is shrunk to a minimal one.
+//!
+//! Held against every run, without being stated: no step panics (`no-panic`), no signed input is
+//! admitted twice (`no-replay`), and what is on record verifies and replays (`replays`, of one
+//! sequence in 64).
+//!
+//! It does not know a store, and keeps nothing.
+//!
+//! Invariant: the same [`Fuzz`] with the same seed has the same events happen in the same order.
+
+mod draw;
+mod invariant;
+mod play;
+mod random;
+mod report;
+mod shrink;
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use object::credential::SigningKey;
+use object::definition::Definition;
+use object::schema::Value;
+use query::Snapshot;
+
+use self::draw::Draw;
+use self::invariant::{Holds, Law};
+use self::play::{End, Sequence, Stage};
+use self::report::Break;
+pub use self::report::{Broken, Event, Played, Report, Step, Tries, Verdicts, What};
+use self::shrink::Shrink;
+use crate::call::Code;
+use crate::catalog::Catalog;
+use crate::error::{ErrorKind, Result};
+use crate::options::Options;
+use crate::pool::on_thread;
+
+/// When objects that are fuzzed are created, in milliseconds since 1970-01-01 UTC.
+pub const START: u64 = 1_700_000_000_000;
+/// Keys that sign when none is given; to those that are, one stranger's is added.
+const KEYS: u8 = 4;
+/// One sequence in so many is verified and replayed.
+const REPLAY_EVERY: u64 = 64;
+/// Arguments of creations that are remembered, and in how many of a hundred cases they are used.
+const CREATIONS_KNOWN: usize = 64;
+const CREATIONS_AGAIN: usize = 90;
+/// Creations of drawn arguments that may be refused before the first one is not.
+const CREATIONS_MAX: u64 = 10_000;
+
+/// What is fuzzed, how, and for how long.
+///
+/// ```
+/// use continuant::fuzz::{Fuzz, What};
+/// use continuant::{Code, Snapshot};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # std::env::set_current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))?;
+/// let code = Code::wasm(std::fs::read("guest/objects/counter.wasm")?)?
+///     .policy(std::fs::read_to_string("guest/examples/counter/policy.cedar")?);
+/// let report = Fuzz::new(code)
+///     .invariant("bounded", "context.after.count <= 1500")
+///     .holds("monotone", |before, after| {
+///         let count = |version: &Snapshot| version.get::<u64>("count").unwrap();
+///         count(before) <= count(after)
+///     })
+///     .seed(7)
+///     .steps(10_000)
+///     .run(|_| {})?;
+///
+/// let broken = report.broken.expect("each increment is bounded, two are not");
+/// assert_eq!(broken.invariant, "bounded");
+/// let increments = broken.events.iter().map(|played| match &played.event.what {
+///     What::Call { arguments, .. } => arguments[0].integer().unwrap_or(0),
+///     _ => 0,
+/// });
+/// assert_eq!(increments.collect::<Vec<_>>(), [501, 1000], "no fewer, and none smaller");
+/// # Ok(())
+/// # }
+/// ```
+pub struct Fuzz {
+    code: Code,
+    seed: u64,
+    steps: Option<u64>,
+    time: Option<Duration>,
+    events_max: usize,
+    keys: Vec<SigningKey>,
+    /// Texts of laws.
+    laws: Vec<String>,
+    holds: Vec<(String, Holds)>,
+}
+
+impl fmt::Debug for Fuzz {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Fuzz").field("seed", &self.seed).finish_non_exhaustive()
+    }
+}
+
+impl Fuzz {
+    /// Objects of this code and policy. Its arguments are those of every creation; when `create`
+    /// takes some and none are given, they are drawn. Its salt and its name are of no matter.
+    pub fn new(code: Code) -> Fuzz {
+        let (seed, events_max) = (0, 64);
+        let (steps, time, keys, laws, holds) = Default::default();
+        Fuzz { code, seed, steps, time, events_max, keys, laws, holds }
+    }
+
+    /// What all that is drawn is drawn from. Default: 0.
+    pub fn seed(mut self, seed: u64) -> Fuzz {
+        self.seed = seed;
+        self
+    }
+
+    /// Stops after so many steps; time that goes by without one counts as one. Default, when there
+    /// is no time limit either: a million.
+    pub fn steps(mut self, count: u64) -> Fuzz {
+        self.steps = Some(count);
+        self
+    }
+
+    /// Stops after so long; what is found by then is shrunk first.
+    pub fn time(mut self, limit: Duration) -> Fuzz {
+        self.time = Some(limit);
+        self
+    }
+
+    /// Events of one sequence, at most; at least one. Default: 64.
+    pub fn events_max(mut self, count: usize) -> Fuzz {
+        self.events_max = count.max(1);
+        self
+    }
+
+    /// A key that signs, beside those given before and one stranger's. Default: four of the
+    /// fuzzer's own. Give those that the policy or the arguments of `create` name.
+    pub fn key(mut self, key: SigningKey) -> Fuzz {
+        self.keys.push(key);
+        self
+    }
+
+    /// That a Cedar expression holds for every version. It sees the `context` that a rule of the
+    /// policy sees, the arguments of a method only behind `if action == Action::"method" then`.
+    ///
+    /// It is broken by a step that is admitted and of which it is false, or cannot be evaluated.
+    /// The name is one as rules have.
+    pub fn invariant(mut self, name: &str, expression: &str) -> Fuzz {
+        self.laws.push(Law::text(name, expression));
+        self
+    }
+
+    /// That no rule of a Cedar text forbids any version. Each is a `forbid`, as it could stand in
+    /// the policy, and is an invariant by the name of its `@id`.
+    pub fn invariants(mut self, cedar: &str) -> Fuzz {
+        self.laws.push(cedar.to_string());
+        self
+    }
+
+    /// That a closure holds for every version, of the version before it and of itself.
+    pub fn holds(
+        mut self,
+        name: &str,
+        closure: impl Fn(&Snapshot, &Snapshot) -> bool + Send + Sync + 'static,
+    ) -> Fuzz {
+        self.holds.push((name.to_string(), Box::new(closure)));
+        self
+    }
+
+    /// Has sequences of events happen, each to an object of its own, until an invariant is broken,
+    /// or as long as was said; `progress` is told the steps so far.
+    ///
+    /// # Errors
+    ///
+    /// [`Module`](ErrorKind::Module) and [`Object`](ErrorKind::Object) when the module, its schema,
+    /// the policy, an invariant or the arguments are not as they must be;
+    /// [`Refused`](ErrorKind::Refused) when `create` refuses the arguments, or all that were drawn;
+    /// [`Substrate`](ErrorKind::Substrate) when the host fails.
+    pub fn run(&self, progress: impl FnMut(u64) + Send) -> Result<Report> {
+        on_thread(|| self.run_here(progress))?
+    }
+
+    /// Call it on a thread with a worker's stack.
+    fn run_here(&self, progress: impl FnMut(u64)) -> Result<Report> {
+        let catalog = Catalog::new()?;
+        let definition = catalog.define(&self.code.wasm, &self.code.policy)?;
+        let memory_bytes_max = Options::default().memory_bytes_max;
+        let read = || Ok(self.code.wasm.to_vec());
+        let runnable = catalog.runnable(&definition, memory_bytes_max, read)?;
+        let laws = self.laws(&definition)?;
+        let keys = self.keys();
+        let report = Report::new(self.seed, keys.clone(), &definition.schema, &definition.policy);
+        let draw = self.draw(&definition, &keys);
+        let stage = Stage::new(definition, runnable, &keys, laws, &self.holds);
+        let deadline = self.time.map(|limit| Instant::now() + limit);
+        let is_endless = self.time.is_none() && self.steps.is_none();
+        let steps_max = self.steps.unwrap_or(if is_endless { 1_000_000 } else { u64::MAX });
+        Run {
+            fuzz: self,
+            stage,
+            draw,
+            report,
+            progress,
+            deadline,
+            steps_max,
+            spent: 0,
+            created: Vec::new(),
+        }
+        .run()
+    }
+
+    /// The laws, of which no two have a rule of the same name.
+    fn laws(&self, definition: &Definition) -> Result<Vec<Law>> {
+        let laws = self.laws.iter().map(|text| Law::parse(text, definition));
+        let laws = laws.collect::<object::Result<Vec<Law>>>()?;
+        let names = laws.iter().flat_map(Law::names);
+        let mut names: Vec<&str> =
+            names.chain(self.holds.iter().map(|(name, _)| &name[..])).collect();
+        names.sort_unstable();
+        if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+            let finding = format!("two invariants with the name {:?}", twice[0]);
+            let finding = object::Diagnostic::whole(finding);
+            return Err(object::Error::from(object::ErrorKind::Policy(vec![finding])).into());
+        }
+        Ok(laws)
+    }
+
+    fn keys(&self) -> Vec<SigningKey> {
+        let own = if self.keys.is_empty() { KEYS } else { 1 };
+        let own = (1..=own).map(|secret| SigningKey::from_secret(&[secret; 32]));
+        self.keys.iter().cloned().chain(own).collect()
+    }
+
+    fn draw(&self, definition: &Definition, keys: &[SigningKey]) -> Draw {
+        let policy = &definition.policy;
+        let mut draw = Draw::new(self.seed, &definition.schema, policy.is_amendable());
+        for key in keys {
+            draw.add_key(key.public().0, key.public().to_string());
+        }
+        draw.add_text(policy.text());
+        draw.add_text(&format!("\"{}\"", policy.hash()));
+        self.laws.iter().for_each(|text| draw.add_text(text));
+        draw
+    }
+}
+
+/// A run on its way.
+struct Run<'f, P> {
+    fuzz: &'f Fuzz,
+    stage: Stage<'f>,
+    draw: Draw,
+    report: Report,
+    progress: P,
+    deadline: Option<Instant>,
+    steps_max: u64,
+    /// Steps, and events that led to none.
+    spent: u64,
+    /// Drawn arguments of which an object was created.
+    created: Vec<Vec<Value>>,
+}
+
+impl<P: FnMut(u64)> Run<'_, P> {
+    fn run(mut self) -> Result<Report> {
+        while !self.is_over() {
+            let arguments = self.arguments();
+            if let Some((sequence, broken)) = self.sequence(arguments)? {
+                let found = (self.report.sequences, sequence.events.len());
+                let is_drawn = self.is_drawn();
+                let stage = &mut self.stage;
+                self.report.broken = Some(shrunk(stage, (sequence, broken), is_drawn, found)?);
+            }
+            (self.progress)(self.report.steps);
+        }
+        Ok(self.report)
+    }
+
+    fn is_over(&self) -> bool {
+        self.report.broken.is_some()
+            || self.spent >= self.steps_max
+            || self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
+    }
+
+    /// What the next object is created with.
+    fn arguments(&mut self) -> Vec<Value> {
+        match self.stage.definition.schema.create() {
+            Some(create) if self.is_drawn() => {
+                if !self.created.is_empty() && self.draw.random.chance(CREATIONS_AGAIN) {
+                    return self.draw.random.pick(&self.created).clone();
+                }
+                self.draw.arguments(&create.params)
+            }
+            _ => self.fuzz.code.arguments.clone(),
+        }
+    }
+
+    /// Whether arguments are drawn, as none are given where some are taken.
+    fn is_drawn(&self) -> bool {
+        let create = self.stage.definition.schema.create();
+        let takes_some = create.is_some_and(|create| !create.params.is_empty());
+        takes_some && self.fuzz.code.arguments.is_empty()
+    }
+
+    /// Has events happen to a new object: those that break an invariant, if they do.
+    fn sequence(&mut self, arguments: Vec<Value>) -> Result<Option<(Sequence, Break)>> {
+        let is_recorded = self.report.sequences.is_multiple_of(REPLAY_EVERY);
+        let is_drawn = self.is_drawn();
+        let report = &mut self.report;
+        let mut play = match self.stage.begin(&arguments, is_recorded)? {
+            Ok(play) => play,
+            Err(verdict) => {
+                report.refused_creations += 1;
+                let tries_left = CREATIONS_MAX.saturating_sub(report.refused_creations);
+                if is_drawn && (report.sequences > 0 || tries_left > 0) {
+                    return Ok(None);
+                }
+                return Err(ErrorKind::Refused { verdict, recorded: false }.into());
+            }
+        };
+        report.sequences += 1;
+        if is_drawn && self.created.len() < CREATIONS_KNOWN && !self.created.contains(&arguments) {
+            self.created.push(arguments.clone());
+        }
+        let mut events = Vec::new();
+        let count = 1 + self.draw.random.below(self.fuzz.events_max);
+        let ended = loop {
+            let is_late = self.deadline.is_some_and(|deadline| Instant::now() >= deadline);
+            if events.len() == count || self.spent >= self.steps_max || is_late {
+                break play.finish();
+            }
+            let event = self.draw.event(&play);
+            events.push(event.clone());
+            let played = play.event(&event);
+            play.steps.iter().for_each(|step| report.count(step));
+            self.spent += play.steps.len().max(1) as u64;
+            if play.steps.iter().any(|step| step.verdict.is_ok()) {
+                self.draw.learn(&event);
+            }
+            if played.is_err() {
+                break played;
+            }
+        };
+        match ended {
+            Ok(()) => {
+                report.replays += u64::from(is_recorded);
+                Ok(None)
+            }
+            Err(End::Broken(broken)) => Ok(Some((Sequence { arguments, events }, *broken))),
+            Err(End::Failed(error)) => Err(error),
+        }
+    }
+}
+
+/// The least that breaks an invariant in the way that a sequence was `found` to break it.
+fn shrunk(
+    stage: &mut Stage<'_>,
+    (sequence, broken): (Sequence, Break),
+    is_drawn: bool,
+    (number, found_after): (u64, usize),
+) -> Result<Broken> {
+    let is_recorded = broken.invariant == play::REPLAYS;
+    let sequence = Shrink::new(stage, sequence, broken.clone(), is_drawn).run()?;
+    let mut events = Vec::new();
+    let see = |event: &Event, steps: &[Step]| {
+        events.push(Played { event: event.clone(), steps: steps.to_vec() });
+    };
+    // What was found to break it breaks it again, but for what no run has in its hand.
+    let played = stage.play(&sequence, is_recorded, see)?;
+    let broken = played.map_or(broken, |(broken, _)| broken);
+    Ok(Broken {
+        invariant: broken.invariant,
+        detail: broken.detail,
+        rule: broken.rule,
+        arguments: sequence.arguments,
+        events,
+        version: broken.version,
+        sequence: number,
+        found_after,
+        is_unevaluable: broken.is_unevaluable,
+    })
+}

@@ -1,0 +1,96 @@
+//! What a user says must hold of every version: Cedar rules that must never forbid one, and
+//! closures over the versions before and after.
+//!
+//! The rules are decided on by the functions of the commit path, of the facts that the object's own
+//! policy decides on. It does not know how a version came about.
+
+use std::sync::Arc;
+
+use object::admission::{self, Step, admit};
+use object::credential::PublicKey;
+use object::definition::Definition;
+use object::head::Head;
+use object::image::Image;
+use object::ledger::{Ledger, Past};
+use object::policy::{Decision, Policy};
+use object::refusal::Reason;
+use object::{Diagnostic, ErrorKind};
+use query::Snapshot;
+
+use super::report::Break;
+
+/// A closure over the versions before and after a step.
+pub(super) type Holds = Box<dyn Fn(&Snapshot, &Snapshot) -> bool + Send + Sync>;
+
+/// Rules that must never forbid a step.
+pub(super) struct Law {
+    /// The object's, with the rules in place of its policy.
+    definition: Arc<Definition>,
+}
+
+impl Law {
+    /// The law of a Cedar text for objects of a definition. Call it on a worker.
+    pub(super) fn parse(text: &str, definition: &Definition) -> object::Result<Law> {
+        let policy = Policy::parse(text, &definition.schema)?;
+        if let Some(id) = policy.permits().next() {
+            let form = "state it as forbid(principal, action, resource) unless { ... }";
+            let finding = format!("the rule {id} permits: an invariant is a forbid; {form}");
+            return Err(ErrorKind::Policy(vec![Diagnostic::whole(finding)]).into());
+        }
+        Ok(Law { definition: Arc::new(definition.amended(policy)) })
+    }
+
+    /// The text of a law that has an expression hold for every step.
+    pub(super) fn text(name: &str, expression: &str) -> String {
+        let head = format!("@id(\"{name}\")\nforbid(principal, action, resource)\n");
+        format!("{head}unless {{\n    {expression}\n}};\n")
+    }
+
+    /// The names of its rules.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.definition.policy.rules().map(|(id, _)| id)
+    }
+
+    /// Whether an admitted step of `signers` breaks it, which it reads `past` for. That is then the
+    /// past behind the step.
+    pub(super) fn judge(
+        &self,
+        head: &Head,
+        past: &mut Past,
+        signers: &[PublicKey],
+        step: &Step<'_, Image, Image>,
+    ) -> Option<Break> {
+        let mut head = head.clone();
+        let nonces = head.ledger.nonces.clone();
+        let until = std::mem::take(past);
+        head.ledger = Arc::new(Ledger { nonces, past: until, ..Ledger::default() });
+        let broken = self.broken(&head, signers, step);
+        let (tracked, seq) = (self.definition.policy.tracked(), head.header.seq + 1);
+        *past = head.ledger.next(tracked, seq, step.input, signers).past.clone();
+        broken
+    }
+
+    fn broken(
+        &self,
+        head: &Head,
+        signers: &[PublicKey],
+        step: &Step<'_, Image, Image>,
+    ) -> Option<Break> {
+        // No rule permits anything: what is not forbidden is not permitted, and that is well.
+        let verdict = admit(&self.definition, head, signers.to_vec(), step.clone()).err()?;
+        if verdict.reason == Reason::NotPermitted {
+            return None;
+        }
+        let explained = admission::explain(&self.definition, head, signers, step.clone());
+        let explained = match explained {
+            Ok(explained) => explained,
+            Err(verdict) => return Some(Break::new("invariants", verdict.to_string())),
+        };
+        match explained.decision {
+            Decision::Refuse { reason, .. } => {
+                Some(Break::of_rule(explained.rules.into_iter().next(), &reason))
+            }
+            Decision::Permit { .. } => None,
+        }
+    }
+}

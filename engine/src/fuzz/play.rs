@@ -1,0 +1,504 @@
+//! Plays a sequence of events on an object of its own: each input by the functions of the commit
+//! path, up to the append, in memory. What it leaves is what a database would have on record, but
+//! that a database keeps no more than so many refusals.
+//!
+//! Time is a clock that only events move. Invariants are held against each version as it is made.
+//! It does not know how events are drawn.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use object::commit::Commit;
+use object::credential::{Credential, Host, Memo, SigningKey};
+use object::definition::Definition;
+use object::effects::{Admission, encode_globals};
+use object::header::Header;
+use object::image::Image;
+use object::input::{Input, Request};
+use object::ledger::Past;
+use object::memory::Page;
+use object::refusal::{Refusal, Verdict};
+use object::schema::{Value, encode_args, encode_value};
+use query::Snapshot;
+
+use super::START;
+use super::invariant::{Holds, Law};
+use super::report::{Break, Event, Step, What};
+use crate::call::EXPIRY_MS;
+use crate::catalog::Runnable;
+use crate::commit::{result, step};
+use crate::create::genesis;
+use crate::error::{Error, ErrorKind, Result};
+use crate::replay::Auditor;
+use crate::resident::{Live, Missed};
+use crate::slots::Slots;
+use crate::step::{Ran, Stop};
+
+/// Wakes that run while time goes by once: after so many, no more of it does.
+const WAKES_MAX: usize = 64;
+/// Results that are remembered of an object.
+const RESULTS_MAX: usize = 16;
+
+/// That a step does not panic.
+pub(super) const NO_PANIC: &str = "no-panic";
+/// That a signed input is admitted once.
+pub(super) const NO_REPLAY: &str = "no-replay";
+/// That what was made verifies, and every step run again leaves the same.
+pub(super) const REPLAYS: &str = "replays";
+
+/// What is played: the arguments of a creation, and what happens then.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Sequence {
+    pub(super) arguments: Vec<Value>,
+    pub(super) events: Vec<Event>,
+}
+
+/// Where sequences are played, one after the other.
+pub(super) struct Stage<'f> {
+    pub(super) definition: Arc<Definition>,
+    pub(super) runnable: Runnable,
+    pub(super) keys: &'f [SigningKey],
+    pub(super) laws: Vec<Law>,
+    pub(super) holds: &'f [(String, Holds)],
+    slots: Slots,
+    memo: Memo,
+}
+
+/// Why playing ends early.
+pub(super) enum End {
+    /// An invariant does not hold.
+    Broken(Box<Break>),
+    /// The engine could not tell.
+    Failed(Error),
+}
+
+impl From<Error> for End {
+    fn from(error: Error) -> End {
+        End::Failed(error)
+    }
+}
+
+impl From<object::Error> for End {
+    fn from(error: object::Error) -> End {
+        End::Failed(error.into())
+    }
+}
+
+/// An object and what has happened to it.
+pub(super) struct Play<'s, 'f> {
+    stage: &'s mut Stage<'f>,
+    pub(super) live: Live,
+    pub(super) now: u64,
+    nonce: u64,
+    /// The last input that was signed, and whether it was admitted.
+    signed: Option<(Input, bool)>,
+    /// Of each law.
+    pasts: Vec<Past>,
+    /// Results of calls, the last ones.
+    pub(super) results: Vec<Value>,
+    /// The steps of the event that was played last.
+    pub(super) steps: Vec<Step>,
+    /// What is on record, when that is to be replayed.
+    records: Option<Vec<Record>>,
+}
+
+/// What a store would hold.
+enum Record {
+    Version(Box<Version>),
+    Refusal(Refusal),
+}
+
+struct Version {
+    header: Header,
+    input: Vec<u8>,
+    effects: Vec<u8>,
+    admission: Vec<u8>,
+    globals: Option<Vec<u8>>,
+    changed: Vec<u32>,
+    image: Image,
+}
+
+impl Version {
+    fn new(
+        header: &Header,
+        input: &Input,
+        ran: &Ran,
+        admission: &Admission,
+        before: &[u64],
+    ) -> Version {
+        Version {
+            header: header.clone(),
+            input: input.encode(),
+            effects: ran.effects.encode(),
+            admission: admission.encode(),
+            globals: (ran.globals != before).then(|| encode_globals(&ran.globals)),
+            changed: ran.changed.clone(),
+            image: ran.image.clone(),
+        }
+    }
+
+    fn commit(&self) -> Commit<'_> {
+        let page = |&index: &u32| -> (u32, &Page) {
+            (index, object::memory::Memory::page(&self.image, index))
+        };
+        Commit {
+            header: self.header.clone(),
+            input: &self.input,
+            effects: &self.effects,
+            admission: &self.admission,
+            globals: self.globals.as_deref(),
+            pages: self.changed.iter().map(page).collect(),
+        }
+    }
+}
+
+impl<'f> Stage<'f> {
+    pub(super) fn new(
+        definition: Arc<Definition>,
+        runnable: Runnable,
+        keys: &'f [SigningKey],
+        laws: Vec<Law>,
+        holds: &'f [(String, Holds)],
+    ) -> Stage<'f> {
+        let (slots, memo) = Default::default();
+        Stage { definition, runnable, keys, laws, holds, slots, memo }
+    }
+
+    /// Creates an object, or gives the verdict against that.
+    pub(super) fn begin(
+        &mut self,
+        arguments: &[Value],
+        is_recorded: bool,
+    ) -> Result<Result<Play<'_, 'f>, Verdict>> {
+        let create = self.definition.schema.create();
+        let params = create.map_or(&[][..], |create| &create.params);
+        let arguments = encode_args(arguments, params)?;
+        let request = Request::Create { salt: [0; 16], arguments };
+        let input = Input { request, time: START, credential: None };
+        input.validate()?;
+        let definition = Arc::clone(&self.definition);
+        let (live, ran) = match genesis(&mut self.slots, definition, &self.runnable, &input) {
+            Ok(made) => made,
+            Err(Stop::Refused(verdict)) => return Ok(Err(verdict)),
+            Err(Stop::Failed(error)) => return Err(error),
+        };
+        let records = is_recorded.then(|| {
+            let before = self.runnable.base.globals();
+            let header = &live.head.header;
+            let version = Version::new(header, &input, &ran, &Admission::default(), before);
+            vec![Record::Version(Box::new(version))]
+        });
+        let pasts = self.laws.iter().map(|_| Past::default()).collect();
+        let (signed, results, steps) = Default::default();
+        Ok(Ok(Play {
+            stage: self,
+            live,
+            now: START,
+            nonce: 0,
+            signed,
+            pasts,
+            results,
+            steps,
+            records,
+        }))
+    }
+
+    /// Plays a sequence, recorded or not, and shows each event with its steps: how it breaks an
+    /// invariant, if it does, and behind how many events.
+    pub(super) fn play(
+        &mut self,
+        sequence: &Sequence,
+        is_recorded: bool,
+        mut see: impl FnMut(&Event, &[Step]),
+    ) -> Result<Option<(Break, usize)>> {
+        let Ok(mut play) = self.begin(&sequence.arguments, is_recorded)? else { return Ok(None) };
+        for (index, event) in sequence.events.iter().enumerate() {
+            let played = play.event(event);
+            see(event, &play.steps);
+            match played {
+                Ok(()) => {}
+                Err(End::Broken(broken)) => return Ok(Some((*broken, index + 1))),
+                Err(End::Failed(error)) => return Err(error),
+            }
+        }
+        match play.finish() {
+            Ok(()) => Ok(None),
+            Err(End::Broken(broken)) => Ok(Some((*broken, sequence.events.len()))),
+            Err(End::Failed(error)) => Err(error),
+        }
+    }
+}
+
+impl Play<'_, '_> {
+    /// Has an event happen; what was run is in `steps`.
+    pub(super) fn event(&mut self, event: &Event) -> Result<(), End> {
+        self.steps.clear();
+        let request = match &event.what {
+            What::Wait(ms) => return self.wait(*ms),
+            What::Replay => {
+                let Some((signed, _)) = &self.signed else { return Ok(()) };
+                let input = Input { time: self.now, ..signed.clone() };
+                return self.step(input, true);
+            }
+            What::Call { method, arguments } => {
+                let method = self.live.definition.schema.require_method(method)?;
+                let arguments = encode_args(arguments, &method.params)?;
+                Request::Call { method: method.name.clone(), arguments }
+            }
+            What::Write { field, value } => {
+                let place = self.live.definition.schema.resolve(field)?;
+                let value = encode_value(value, place.ty())?;
+                Request::Write { fields: vec![(place.path().to_string(), value)] }
+            }
+            What::Amend => Request::Amend { policy: self.live.definition.policy.encode() },
+        };
+        let credential = (!event.signers.is_empty()).then(|| {
+            self.nonce += 1;
+            let mut credential = Credential::new(self.nonce, self.now + EXPIRY_MS);
+            for &signer in &event.signers {
+                credential.sign(&self.stage.keys[signer], self.live.head.id, &request);
+            }
+            credential
+        });
+        let input = Input { request, time: self.now, credential };
+        input.validate()?;
+        if input.credential.is_some() {
+            self.signed = Some((input.clone(), false));
+        }
+        self.step(input, false)
+    }
+
+    /// Has time go by. A wake that was refused is tried once more: someone asks.
+    fn wait(&mut self, ms: u64) -> Result<(), End> {
+        let until = self.now.saturating_add(ms);
+        self.live.missed = None;
+        for _ in 0..WAKES_MAX {
+            let Some(due) = self.live.due(until) else {
+                self.now = until;
+                return Ok(());
+            };
+            self.now = self.now.max(due);
+            let input = Input { request: Request::Cycle, time: self.now, credential: None };
+            self.step(input, false)?;
+        }
+        Ok(())
+    }
+
+    /// Runs an input, and holds the invariants against the version that it makes.
+    fn step(&mut self, input: Input, is_replay: bool) -> Result<(), End> {
+        let Stage { slots, memo, .. } = &mut *self.stage;
+        // Nobody opens sessions here.
+        let host = Host::holding(memo, None);
+        let run = AssertUnwindSafe(|| step(slots, &self.live, &input, host));
+        let tried = match catch_unwind(run) {
+            Ok(tried) => tried,
+            Err(panic) => {
+                self.stage.slots = Slots::default();
+                return Err(panicked(&*panic));
+            }
+        };
+        let (action, seq) = (input.request.action().to_string(), self.live.head.header.seq + 1);
+        match tried {
+            Ok((ran, admission)) => {
+                let verdict = Ok(admission.clone());
+                self.steps.push(Step { action, seq, verdict });
+                let broken = self.judge(&input, &ran, &admission);
+                let before = (!self.stage.holds.is_empty()).then(|| self.snapshot());
+                self.advance(&input, ran, &admission)?;
+                let broken = match broken {
+                    Some(broken) => Some(broken),
+                    None => self.admitted_twice(&input, is_replay),
+                };
+                let broken = match (broken, before) {
+                    (None, Some(before)) => self.ask(&before)?,
+                    (broken, _) => broken,
+                };
+                let version = Some(self.live.head.hash);
+                broken.map_or(Ok(()), |it| Err(End::Broken(Box::new(Break { version, ..it }))))
+            }
+            Err(Stop::Refused(verdict)) => {
+                self.steps.push(Step { action, seq, verdict: Err(verdict.clone()) });
+                self.refuse(&input, verdict);
+                Ok(())
+            }
+            Err(Stop::Failed(error)) => Err(End::Failed(error)),
+        }
+    }
+
+    /// Whether a step that is admitted breaks a law.
+    fn judge(&mut self, input: &Input, ran: &Ran, admission: &Admission) -> Option<Break> {
+        let step = ran.of(input, &self.live.image);
+        let laws = self.stage.laws.iter().zip(&mut self.pasts);
+        // All of them: each is to know the past.
+        let broken: Vec<Option<Break>> = laws
+            .map(|(law, past)| law.judge(&self.live.head, past, &admission.signers, &step))
+            .collect();
+        broken.into_iter().flatten().next()
+    }
+
+    /// Whether a signed input is admitted that was admitted before.
+    fn admitted_twice(&mut self, input: &Input, is_replay: bool) -> Option<Break> {
+        input.credential.as_ref()?;
+        let (_, admitted) = self.signed.as_mut()?;
+        let before = std::mem::replace(admitted, true);
+        let twice = "an input is admitted that was admitted before";
+        (is_replay && before).then(|| Break::new(NO_REPLAY, twice))
+    }
+
+    /// Asks the closures.
+    fn ask(&self, before: &Snapshot) -> Result<Option<Break>, End> {
+        let after = self.snapshot();
+        for (name, holds) in self.stage.holds {
+            let asked = catch_unwind(AssertUnwindSafe(|| holds(before, &after)));
+            match asked {
+                Ok(true) => {}
+                Ok(false) => return Ok(Some(Break::new(name, "it does not hold"))),
+                Err(panic) => return Err(panicked(&*panic)),
+            }
+        }
+        Ok(None)
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        let (header, image) = (self.live.head.header.clone(), self.live.image.clone());
+        Snapshot::new(Arc::clone(&self.live.definition), header, image)
+    }
+
+    /// Takes what a step left as the newest version.
+    fn advance(&mut self, input: &Input, ran: Ran, admission: &Admission) -> Result<()> {
+        let live = &mut self.live;
+        live.tree.update(&ran.image, &ran.changed);
+        let (header, ledger) = live.head.successor(input, &ran.outcome(&live.tree), admission);
+        if let Some(records) = &mut self.records {
+            let version = Version::new(&header, input, &ran, admission, &live.globals);
+            records.push(Record::Version(Box::new(version)));
+        }
+        if let Some(result) = result(&live.definition, &input.request, &ran.effects)? {
+            if self.results.len() == RESULTS_MAX {
+                self.results.remove(0);
+            }
+            self.results.push(result);
+        }
+        live.advance(header, ledger, ran);
+        Ok(())
+    }
+
+    fn refuse(&mut self, input: &Input, verdict: Verdict) {
+        let head = &mut self.live.head;
+        if let (Request::Cycle, Some(wake)) = (&input.request, head.header.wake) {
+            self.live.missed = Some(Missed { wake, retry: None });
+        }
+        let refusal = head.refusal(input, verdict);
+        head.record(&refusal);
+        if let Some(records) = &mut self.records {
+            records.push(Record::Refusal(refusal));
+        }
+    }
+
+    /// Ends it. What was recorded is verified, with every step run again.
+    pub(super) fn finish(&self) -> Result<(), End> {
+        let Some(records) = &self.records else { return Ok(()) };
+        let (definition, runnable) = (&self.stage.definition, &self.stage.runnable);
+        let base = Arc::clone(&runnable.base);
+        let mut auditor = Auditor::new(Arc::clone(definition), base, Some(runnable.clone()))?;
+        let audited = records.iter().try_for_each(|record| match record {
+            Record::Version(version) => auditor.commit(&version.commit()),
+            Record::Refusal(refusal) => auditor.refusal(refusal),
+        });
+        match audited.and_then(|()| auditor.finish()) {
+            Ok((verified, _)) if verified.head == self.live.head.hash => Ok(()),
+            Ok((verified, _)) => Err(not_replayed(format!("it ends in {}", verified.head))),
+            Err(error) => match error.kind() {
+                ErrorKind::Replay { .. } | ErrorKind::Object(_) => {
+                    Err(not_replayed(error.to_string()))
+                }
+                _ => Err(End::Failed(error)),
+            },
+        }
+    }
+}
+
+fn not_replayed(detail: String) -> End {
+    End::Broken(Box::new(Break::new(REPLAYS, detail)))
+}
+
+fn panicked(panic: &(dyn std::any::Any + Send)) -> End {
+    let text = panic.downcast_ref::<&str>().map(|text| text.to_string());
+    let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+    End::Broken(Box::new(Break::new(NO_PANIC, text.unwrap_or_else(|| "it panics".to_string()))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalog::Catalog;
+    use crate::pool::on_thread;
+
+    /// Plays on an open counter that is recorded.
+    fn play<T: Send>(see: impl FnOnce(&mut Play<'_, '_>) -> T + Send) -> T {
+        let counter = include_bytes!("../../../guest/objects/counter.wasm");
+        let played = on_thread(|| {
+            let catalog = Catalog::new().unwrap();
+            let open = "@id(\"open\") permit(principal, action, resource);";
+            let definition = catalog.define(counter, open).unwrap();
+            let runnable = catalog.runnable(&definition, 1 << 20, || Ok(counter.to_vec())).unwrap();
+            let keys = [SigningKey::from_secret(&[1; 32])];
+            let mut stage = Stage::new(definition, runnable, &keys, Vec::new(), &[]);
+            let mut play = stage.begin(&[], true).unwrap().unwrap();
+            see(&mut play)
+        });
+        played.unwrap()
+    }
+
+    fn increment(signers: &[usize]) -> Event {
+        let (method, arguments) = ("increment".to_string(), vec![Value::U64(1)]);
+        Event { what: What::Call { method, arguments }, signers: signers.to_vec() }
+    }
+
+    fn replay() -> Event {
+        Event { what: What::Replay, signers: Vec::new() }
+    }
+
+    #[track_caller]
+    fn check_broken(played: Result<(), End>, invariant: &str) {
+        match played {
+            Err(End::Broken(broken)) => assert_eq!(broken.invariant, invariant),
+            Err(End::Failed(error)) => panic!("{error}"),
+            Ok(()) => panic!("{invariant} is not broken"),
+        }
+    }
+
+    #[test]
+    fn an_input_that_was_admitted_is_refused_when_it_is_replayed() {
+        play(|play| {
+            assert!(play.event(&replay()).is_ok() && play.steps.is_empty(), "nothing was signed");
+            assert!(play.event(&increment(&[0])).is_ok());
+            assert!(play.event(&replay()).is_ok());
+            assert!(play.steps[0].verdict.is_err(), "its nonce is used up");
+        });
+        play(|play| {
+            assert!(play.event(&increment(&[0])).is_ok());
+            // As if the object forgot the nonce.
+            play.live.head.ledger = Arc::default();
+            check_broken(play.event(&replay()), NO_REPLAY);
+        });
+    }
+
+    #[test]
+    fn what_is_on_record_must_be_what_the_code_does() {
+        let finish = |change: fn(&mut Version)| {
+            play(|play| {
+                assert!(play.event(&increment(&[])).is_ok());
+                let Some(Record::Version(version)) = play.records.as_mut().unwrap().last_mut()
+                else {
+                    panic!("a version is on record");
+                };
+                change(version);
+                play.finish()
+            })
+        };
+        assert!(finish(|_| {}).is_ok());
+        check_broken(finish(|version| version.header.fuel += 1), REPLAYS);
+        check_broken(finish(|version| version.header.seq += 1), REPLAYS);
+    }
+}

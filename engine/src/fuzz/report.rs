@@ -1,0 +1,223 @@
+//! What a run of the fuzzer found, and what it looked at: a run that found nothing says little
+//! unless much was admitted in it.
+//!
+//! It does not know how it is shown.
+
+use std::collections::BTreeMap;
+
+use object::credential::SigningKey;
+use object::effects::Admission;
+use object::hash::VersionHash;
+use object::policy::{Policy, Refusal, Rule};
+use object::refusal::{Reason, Verdict};
+use object::schema::{Schema, Value};
+
+/// Something that happens to an object.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Event {
+    /// What.
+    pub what: What,
+    /// Who signs it, as places among the [`keys`](Report::keys); nobody signs a replay or a wait.
+    pub signers: Vec<usize>,
+}
+
+/// What happens to an object.
+#[derive(Clone, Debug, PartialEq)]
+pub enum What {
+    /// A method is called.
+    Call {
+        /// The method.
+        method: String,
+        /// Its arguments.
+        arguments: Vec<Value>,
+    },
+    /// A field of the state is written.
+    Write {
+        /// The path to the field.
+        field: String,
+        /// Its new value.
+        value: Value,
+    },
+    /// The policy that there is, is given once more.
+    Amend,
+    /// The last input that was signed is submitted once more, as it was.
+    Replay,
+    /// So many milliseconds go by, and the wakes that come due in them run.
+    Wait(u64),
+}
+
+/// A step that was run: of an input, or of the object's own cycle.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// The method, or `write`, `amend`, `advance`.
+    pub action: String,
+    /// The version that it made or, refused, did not make.
+    pub seq: u64,
+    /// What became of it.
+    pub verdict: Result<Admission, Verdict>,
+}
+
+/// An event and the steps that it led to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Played {
+    /// What happened.
+    pub event: Event,
+    /// What was run, in order.
+    pub steps: Vec<Step>,
+}
+
+/// An invariant that does not hold, and the least that was found to show it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Broken {
+    /// The invariant's name.
+    pub invariant: String,
+    /// What is wrong, in words.
+    pub detail: String,
+    /// The rule that states it, and the values that it read; none when no rule does.
+    pub rule: Option<Rule>,
+    /// The arguments that the object was created with.
+    pub arguments: Vec<Value>,
+    /// What happened to it then, up to where the invariant broke.
+    pub events: Vec<Played>,
+    /// The version that breaks it, when it is one version that does.
+    pub version: Option<VersionHash>,
+    /// The number of the sequence in which it was found, from 1.
+    pub sequence: u64,
+    /// How many events it took when it was found, before it was shrunk.
+    pub found_after: usize,
+    /// Whether the rule did not say no, but could not be evaluated.
+    pub is_unevaluable: bool,
+}
+
+/// How often something was asked for, and how often it was admitted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tries {
+    /// Steps.
+    pub tried: u64,
+    /// Those of them that became versions.
+    pub admitted: u64,
+}
+
+/// A rule of the object's policy, and how often a verdict was its.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Verdicts {
+    /// Whether it is a `permit`, not a `forbid`.
+    pub permits: bool,
+    /// Steps that it permitted, or forbade.
+    pub count: u64,
+}
+
+/// What a run found, and what it looked at.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// The seed: the same one finds the same.
+    pub seed: u64,
+    /// The keys that signed.
+    pub keys: Vec<SigningKey>,
+    /// Objects that were created.
+    pub sequences: u64,
+    /// Creations that were refused, of drawn arguments.
+    pub refused_creations: u64,
+    /// Steps that were run, creations and those of shrinking aside.
+    pub steps: u64,
+    /// Lineages that were verified and replayed as well.
+    pub replays: u64,
+    /// Steps that were refused, by reason: a trap is one.
+    pub refusals: BTreeMap<Reason, u64>,
+    /// Each action that there is: the methods, `write`, `amend` and `advance`.
+    pub actions: BTreeMap<String, Tries>,
+    /// Each rule of the policy, by id.
+    pub rules: BTreeMap<String, Verdicts>,
+    /// The first invariant that was found not to hold.
+    pub broken: Option<Broken>,
+}
+
+impl Report {
+    pub(super) fn new(
+        seed: u64,
+        keys: Vec<SigningKey>,
+        schema: &Schema,
+        policy: &Policy,
+    ) -> Report {
+        let methods = schema.methods().iter().map(|method| method.name.as_str());
+        let actions = methods.chain(["advance", "amend", "write"]);
+        let actions = actions.map(|action| (action.to_string(), Tries::default()));
+        let rules = policy.rules();
+        let rules = rules.map(|(id, permits)| (id.to_string(), Verdicts { permits, count: 0 }));
+        Report {
+            seed,
+            keys,
+            sequences: 0,
+            refused_creations: 0,
+            steps: 0,
+            replays: 0,
+            refusals: BTreeMap::new(),
+            actions: actions.collect(),
+            rules: rules.collect(),
+            broken: None,
+        }
+    }
+
+    /// Steps that became versions.
+    pub fn versions(&self) -> u64 {
+        self.actions.values().map(|tries| tries.admitted).sum()
+    }
+
+    /// Counts a step.
+    pub(super) fn count(&mut self, step: &Step) {
+        self.steps += 1;
+        if let Some(tries) = self.actions.get_mut(&step.action) {
+            tries.tried += 1;
+            tries.admitted += u64::from(step.verdict.is_ok());
+        }
+        let rules = match &step.verdict {
+            Ok(admission) => &admission.rules,
+            Err(verdict) => {
+                *self.refusals.entry(verdict.reason).or_default() += 1;
+                match verdict.reason {
+                    Reason::Forbidden => &verdict.rules,
+                    _ => return,
+                }
+            }
+        };
+        for rule in rules {
+            if let Some(verdicts) = self.rules.get_mut(rule) {
+                verdicts.count += 1;
+            }
+        }
+    }
+}
+
+/// Why an invariant does not hold.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Break {
+    pub(super) invariant: String,
+    pub(super) detail: String,
+    pub(super) rule: Option<Rule>,
+    pub(super) is_unevaluable: bool,
+    pub(super) version: Option<VersionHash>,
+}
+
+impl Break {
+    /// Of an invariant that no rule states.
+    pub(super) fn new(invariant: &str, detail: impl Into<String>) -> Break {
+        let (invariant, detail) = (invariant.to_string(), detail.into());
+        Break { invariant, detail, rule: None, is_unevaluable: false, version: None }
+    }
+
+    /// Of a rule that forbids a step, or could not be evaluated.
+    pub(super) fn of_rule(rule: Option<Rule>, refusal: &Refusal) -> Break {
+        let is_unevaluable = !matches!(refusal, Refusal::Forbidden);
+        let detail = match refusal {
+            Refusal::Forbidden => "it does not hold".to_string(),
+            refusal => format!("it cannot be evaluated: {refusal}"),
+        };
+        let invariant = rule.as_ref().map_or("invariants", |rule| &rule.id).to_string();
+        Break { invariant, detail, rule, is_unevaluable, version: None }
+    }
+
+    /// Whether another one is of the same invariant in the same way.
+    pub(super) fn is_like(&self, other: &Break) -> bool {
+        (&self.invariant, self.is_unevaluable) == (&other.invariant, other.is_unevaluable)
+    }
+}
