@@ -106,6 +106,7 @@ impl From<Error> for Failure {
         let (kind, exit_code) = match error.kind() {
             ErrorKind::Refused { .. } => ("refused", REFUSED),
             ErrorKind::Module(_) => ("module", FAILED),
+            ErrorKind::Guard(_) => ("guard", FAILED),
             ErrorKind::Object(error) => of_object(error.kind()),
             ErrorKind::Storage(error) => of_storage(error.kind()),
             ErrorKind::Missing { .. } => ("missing", DAMAGED),

@@ -20,7 +20,9 @@ use object::refusal::{Refusal, Verdict};
 use object::schema::{Value, decode_value};
 use storage::{Append, Blob, Change, NewCommit, Store};
 
+use crate::catalog::Catalog;
 use crate::error::{Error, ErrorKind, Result};
+use crate::guard::Asker;
 use crate::refusers::{Refuser, Refusers};
 use crate::reply::{Early, Receipt, Reply};
 use crate::resident::{Live, Resident};
@@ -43,7 +45,7 @@ pub(crate) fn commit(
     input: Input,
     reply: Reply,
 ) -> Result<()> {
-    match step(slots, live, &input, shared.memo()) {
+    match step(shared.catalog(), slots, live, &input, shared.memo()) {
         Ok((ran, admission)) => append(shared, resident, live, &input, ran, admission, reply),
         Err(Stop::Refused(verdict)) => refuse(shared, live, &input, verdict, reply),
         Err(Stop::Failed(error)) => {
@@ -57,6 +59,7 @@ pub(crate) fn commit(
 /// Verifies who asks, runs the step, and has it admitted. Changes nothing but the slot, which
 /// holds the memory of the version to be or, after an error, that of the head.
 pub(crate) fn step(
+    catalog: &Catalog,
     slots: &mut Slots,
     live: &Live,
     input: &Input,
@@ -64,9 +67,10 @@ pub(crate) fn step(
 ) -> Result<(Ran, Admission), Stop> {
     let signers: Vec<PublicKey> = authenticate(&live.head, input, memo).map_err(Stop::Refused)?;
     let hash = live.definition.code.hash;
-    let loaded = slots.load(hash, &live.code, &live.image)?;
+    let loaded = slots.objects.load(hash, &live.code, &live.image)?;
     let ran = run(loaded, &live.definition, &live.image, &live.globals, input)?;
-    match admit(&live.definition, &live.head, signers, ran.of(input, &live.image)) {
+    let guards = &mut Asker::new(catalog, &mut slots.guards);
+    match admit(&live.definition, &live.head, signers, ran.of(input, &live.image), guards) {
         Ok(admission) => {
             // Without the code the slot is left alone: it still holds the image from before.
             if input.request.runs_code() {
@@ -74,9 +78,9 @@ pub(crate) fn step(
             }
             Ok((ran, admission))
         }
-        Err(verdict) => {
+        Err(stop) => {
             loaded.reject()?;
-            Err(Stop::Refused(verdict))
+            Err(stop)
         }
     }
 }

@@ -35,7 +35,7 @@ pub(crate) fn create(
     time: u64,
     reply: Reply,
 ) -> Result<ObjectId> {
-    let definition = shared.catalog().define(&code.wasm, &code.policy)?;
+    let definition = shared.catalog().define(&code.wasm, code.law())?;
     let memory_bytes_max = shared.options().memory_bytes_max;
     let read = || Ok(code.wasm.to_vec());
     let runnable = shared.catalog().runnable(&definition, memory_bytes_max, read)?;
@@ -44,7 +44,7 @@ pub(crate) fn create(
 
     let image = Image::new(Arc::clone(&runnable.base));
     let globals = runnable.base.globals().to_vec();
-    let loaded = slots.load(definition.code.hash, &runnable.code, &image)?;
+    let loaded = slots.objects.load(definition.code.hash, &runnable.code, &image)?;
     let ran = match run(loaded, &definition, &image, &globals, &input) {
         Ok(ran) => ran,
         Err(Stop::Refused(verdict)) => {

@@ -56,8 +56,14 @@ pub enum Reason {
     Evaluation,
     /// What is to be the policy is not valid for the object's schema.
     Policy,
+    /// The policy's guard does not permit it.
+    Guard,
 }
 
+/// The code of [`Reason::Guard`]; no reason has the codes between the others' and this one.
+const GUARD_CODE: u8 = 20;
+
+/// Reasons by their codes, but for that of the guard.
 const REASONS: [Reason; 16] = [
     Reason::Credential,
     Reason::Expired,
@@ -80,7 +86,14 @@ const REASONS: [Reason; 16] = [
 impl Reason {
     fn code(self) -> u8 {
         let index = REASONS.iter().position(|&reason| reason == self);
-        index.expect("every reason is in the list") as u8
+        index.map_or(GUARD_CODE, |index| index as u8)
+    }
+
+    fn from_code(code: u8) -> Option<Reason> {
+        match code {
+            GUARD_CODE => Some(Reason::Guard),
+            code => REASONS.get(usize::from(code)).copied(),
+        }
     }
 
     /// Whether it is of a native rule that the head and the input alone decide.
@@ -118,6 +131,7 @@ impl Reason {
             Reason::NotPermitted => "not-permitted",
             Reason::Evaluation => "evaluation",
             Reason::Policy => "policy",
+            Reason::Guard => "guard",
         }
     }
 }
@@ -203,8 +217,8 @@ impl Refusal {
             return Err(reader.fail(1, &format!("version {REFUSAL_VERSION}"), version));
         }
         let code = reader.u8()?;
-        let reason = REASONS.get(usize::from(code)).copied();
-        let reason = reason.ok_or_else(|| reader.fail(1, "a known reason", code))?;
+        let reason =
+            Reason::from_code(code).ok_or_else(|| reader.fail(1, "a known reason", code))?;
         let seq = reader.u64()?;
         let (object, parent) = (ObjectId(reader.array()?), VersionHash(reader.array()?));
         let previous = RefusalHash(reader.array()?);

@@ -7,6 +7,7 @@
 //! - `disk`: a disk that waits, fails and forgets when a test says so.
 //! - `durability`: replies before and after the disk is done, and what a power cut undoes.
 //! - `explain`: what decided, on record and in dry runs.
+//! - `guards`: policies with a guard, asked, amended, replayed and forged.
 //! - `guests`: the committed objects of guest/objects, each with its policy.
 //! - `history`: any version, diffs, blame, refusals, names, lists.
 //! - `lineage`: verification, replay, capsules, and what tampering does to them.
@@ -25,6 +26,7 @@ mod cycles;
 mod disk;
 mod durability;
 mod explain;
+mod guards;
 mod guests;
 mod history;
 mod lineage;

@@ -15,6 +15,7 @@ use object::header::Header;
 use object::image::Image;
 use object::input::{Input, Request};
 use object::memory::{Memory, Page, Tree};
+use object::policy::guard::NotAsked;
 use object::refusal::{Reason, Refusal, Verdict};
 use object::verify::Verifier;
 use object::write;
@@ -115,7 +116,7 @@ impl Host {
             instrumentation: 1,
             policy: self.definition.policy.hash(),
         };
-        admit(&self.definition, &self.head, signers, step)
+        admit(&self.definition, &self.head, signers, step, &mut NotAsked)
     }
 
     fn after(&self, claim: &Claim) -> Image {

@@ -88,40 +88,62 @@ pub(super) enum FactValue<'a> {
     Hash(&'a [u8; 32]),
 }
 
+/// The facts that do not depend on a schema, by the attributes that lead to them, in the order in
+/// which all are known.
+pub(super) const PLAIN: [(&str, Fact); 10] = [
+    ("signers", Fact::Signers),
+    ("effects.outputs", Fact::Outputs),
+    ("effects.wake", Fact::Wake),
+    ("lineage.seq", Fact::Seq),
+    ("lineage.age", Fact::Age),
+    ("cost.fuel", Fact::Fuel),
+    ("cost.pages", Fact::Pages),
+    ("time", Fact::Time),
+    ("substrate.instrumentation", Fact::Instrumentation),
+    ("policy", Fact::Policy),
+];
+
 /// The facts that policies of objects with this schema may read; of the past, those of actions
 /// whose attributes are named `past`.
 pub(super) fn all(schema: &Schema, past: &BTreeSet<String>) -> Vec<Placed> {
     let mut all = Vec::new();
-    let mut add = |path: &[&str], fact: Fact| {
-        let path = path.iter().map(|name| (*name).to_string()).collect();
-        all.push(Placed { path, fact });
-    };
-    add(&["signers"], Fact::Signers);
-    for (field, it) in schema.state().fields.iter().enumerate() {
-        if matches!(&it.ty, Type::List(item) if matches!(**item, Type::String)) {
-            let name = attribute_name(&it.name);
-            add(&["approvals", &name], Fact::Approvals { field, offset: it.offset });
+    for (path, fact) in PLAIN {
+        all.push(Placed::at(path.split('.'), fact.clone()));
+        // Those of the same record stand together.
+        match fact {
+            Fact::Signers => all.extend(approvals(schema)),
+            Fact::Age => all.extend(of_the_past(schema, past)),
+            _ => {}
         }
     }
-    add(&["effects", "outputs"], Fact::Outputs);
-    add(&["effects", "wake"], Fact::Wake);
-    add(&["lineage", "seq"], Fact::Seq);
-    add(&["lineage", "age"], Fact::Age);
-    let methods = schema.methods().iter().map(|method| method.name.as_str());
-    for action in methods.chain(OWN_ACTIONS) {
-        let name = attribute_name(action);
-        if past.contains(&name) {
-            for (what, fact) in PAST {
-                add(&["lineage", "past", &name, what], Fact::Past(action.to_string(), fact));
-            }
-        }
-    }
-    add(&["cost", "fuel"], Fact::Fuel);
-    add(&["cost", "pages"], Fact::Pages);
-    add(&["time"], Fact::Time);
-    add(&["substrate", "instrumentation"], Fact::Instrumentation);
-    add(&["policy"], Fact::Policy);
     all
+}
+
+fn approvals(schema: &Schema) -> impl Iterator<Item = Placed> {
+    let fields = schema.state().fields.iter().enumerate();
+    let texts = fields
+        .filter(|(_, it)| matches!(&it.ty, Type::List(item) if matches!(**item, Type::String)));
+    texts.map(|(field, it)| {
+        let fact = Fact::Approvals { field, offset: it.offset };
+        Placed::at(["approvals", &attribute_name(&it.name)], fact)
+    })
+}
+
+fn of_the_past(schema: &Schema, past: &BTreeSet<String>) -> impl Iterator<Item = Placed> {
+    let methods = schema.methods().iter().map(|method| method.name.as_str());
+    let named = methods.chain(OWN_ACTIONS).filter(|action| past.contains(&attribute_name(action)));
+    named.flat_map(|action| {
+        let fact = |past| Fact::Past(action.to_string(), past);
+        PAST.map(|(what, past)| {
+            Placed::at(["lineage", "past", &attribute_name(action), what], fact(past))
+        })
+    })
+}
+
+impl Placed {
+    fn at<'p>(path: impl IntoIterator<Item = &'p str>, fact: Fact) -> Placed {
+        Placed { path: path.into_iter().map(str::to_string).collect(), fact }
+    }
 }
 
 impl Fact {

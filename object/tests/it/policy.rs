@@ -5,6 +5,7 @@
 //! - `diagnostics`: what text is refused, with which words and where.
 //! - `profile`: the deepest rules that pass, on small stacks; random text.
 //! - `encoding`: bytes of a policy.
+//! - `guards`: what a guard is asked, when, and what it may ask.
 //! - `compiled`: what compiled rules say, beside what Cedar says.
 //! - `states`: what of a state in memory is shown to the rules.
 //! - `templates`: the README's policies.
@@ -13,6 +14,7 @@ mod aircraft;
 mod compiled;
 mod diagnostics;
 mod encoding;
+mod guards;
 mod mapping;
 mod profile;
 mod states;

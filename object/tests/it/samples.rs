@@ -19,7 +19,7 @@ use continuant_object::refusal::{Reason, Refusal, Verdict};
 
 use crate::schema::generate::Source;
 
-pub(crate) const REASONS: [Reason; 16] = [
+pub(crate) const REASONS: [Reason; 17] = [
     Reason::Credential,
     Reason::Expired,
     Reason::ExpiresTooLate,
@@ -36,6 +36,7 @@ pub(crate) const REASONS: [Reason; 16] = [
     Reason::NotPermitted,
     Reason::Evaluation,
     Reason::Policy,
+    Reason::Guard,
 ];
 
 pub(crate) fn array<const N: usize>(source: &mut Source) -> [u8; N] {
