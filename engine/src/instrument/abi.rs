@@ -137,9 +137,8 @@ fn check_segments(survey: &Survey<'_>) -> Result<(), ModuleError> {
             check_segment("data segment", offset_expr, segment.data.len() as u64, memory)?;
         }
     }
-    let tables = survey.tables.clone().into_iter().flatten();
-    let table = tables.map(|table| Ok(table?.ty.initial)).next();
-    let table = table.transpose().map_err(|error: wasmparser::Error| error)?.unwrap_or(0);
+    let mut tables = survey.tables.clone().into_iter().flatten();
+    let table = tables.next().transpose()?.map_or(0, |table| table.ty.initial);
     for segment in survey.elements.clone().into_iter().flatten() {
         let segment = segment?;
         let count = match &segment.items {

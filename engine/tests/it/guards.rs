@@ -658,3 +658,51 @@ fn guards_of_many_objects_share_the_workers() {
         db.verify(id, Replay::Yes).unwrap();
     }
 }
+
+#[test]
+fn the_vaults_guard_counts_its_owners_and_tells_them_apart() {
+    let committed = std::fs::read(guest("objects/vault-guard.wasm")).unwrap();
+    let text = std::fs::read(guest("examples/vault/guard.wat")).unwrap();
+    assert!(wat::parse_bytes(&text).unwrap() == committed, "run guest/build.sh wat");
+    let owners: Vec<String> = (1..5).map(|secret| key(secret).public().to_string()).collect();
+    // It holds under the vault's own policy.
+    let vault = std::fs::read(guest("objects/vault.wasm")).unwrap();
+    let policy = std::fs::read_to_string(guest("examples/vault/policy.cedar")).unwrap();
+    let fixture = Fixture::new();
+    let db = fixture.open();
+    let three = Value::List(owners[..3].iter().map(|it| it.as_str().into()).collect());
+    let code = Code::wasm(vault).unwrap().policy(policy).guard(committed.clone());
+    let id = db.create(code.args(args![three])).unwrap();
+    db.call(id, "deposit", args![5u64]).wait().unwrap();
+    let rotate = db.call(id, "rotate", args![owners[2].as_str(), owners[3].as_str()]);
+    rotate.signed(&key(1)).signed(&key(2)).signed(&key(4)).wait().unwrap();
+    assert_eq!(db.verify(id, Replay::Yes).unwrap().guarded, 2);
+    // And against code that writes what it likes: the pointer, the length, the count.
+    let texts = owners.concat();
+    let spoils = module(
+        "record state { owners: list<string> } spoil: func(at: u32, with: u32);",
+        "",
+        &format!(
+            r#"(data (i32.const 4096) "\00\11\00\00\03\00\00\00")
+               (data (i32.const 4352) "\00\12\00\00\40\00\00\00\40\12\00\00\40\00\00\00")
+               (data (i32.const 4368) "\80\12\00\00\40\00\00\00")
+               (data (i32.const 4608) "{texts}")
+               (func (export "spoil") (param i32 i32)
+                 (i32.store (local.get 0) (local.get 1)))"#
+        ),
+    );
+    let code = Code::wasm(spoils).unwrap().policy(OPEN).guard(committed);
+    let id = db.create(code).unwrap();
+    let spoil = |at: u32, with: u32| db.call(id, "spoil", args![at, with]).wait();
+    spoil(4368, 4608 + 3 * 64).unwrap();
+    check(spoil(4368, 4608), "code 2");
+    check(spoil(4360, 4608), "code 2");
+    check(spoil(4352, 4608 + 64), "code 2");
+    check(spoil(4100, 2), "code 1");
+    check(spoil(4364, 63), "code 1");
+    assert_eq!(db.verify(id, Replay::Yes).unwrap().guarded, 1);
+}
+
+fn guest(path: &str) -> std::path::PathBuf {
+    std::path::PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../guest").join(path)
+}

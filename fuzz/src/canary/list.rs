@@ -78,6 +78,13 @@ pub const CANARIES: &[Canary] = &[
         "true",
     ),
     canary(
+        "guard",
+        "admission_soundness",
+        "object/src/admission.rs",
+        "let guard = ⟦definition.policy.guard()⟧?;",
+        "None",
+    ),
+    canary(
         "pages of a write",
         "admission_soundness",
         "object/src/verify.rs",
@@ -105,7 +112,7 @@ pub const CANARIES: &[Canary] = &[
         "\"one that follows a genesis\", \"create\"));\n        }\n        if \
          ⟦input.time < self.head.header.time⟧ {\n            let expected = format!(\"{} or \
          later\", self.head.header.time);\n            return Err(Error::mismatch(\"time\", seq, \
-         expected, input.time));\n        }\n        let refused",
+         expected, input.time));\n        }\n        let signers",
         "false",
     ),
     // Compiled rules.

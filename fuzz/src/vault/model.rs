@@ -12,7 +12,7 @@ use rand::RngExt;
 use rand::rngs::StdRng;
 
 use super::law::{Case, Law, Word};
-use super::{Ask, Made, State};
+use super::{Ask, Made, State, guard};
 use crate::generate::header;
 
 /// How long a signature may hold: seven days, in milliseconds.
@@ -22,6 +22,8 @@ pub(crate) const WEEK: u64 = 7 * 24 * 3600 * 1000;
 #[derive(Clone, Debug)]
 pub(crate) struct Model {
     pub(crate) law: Law,
+    /// Whether the vault's guard must permit as well.
+    pub(crate) guarded: bool,
     pub(crate) state: State,
     pub(crate) time: u64,
     pub(crate) wake: Option<u64>,
@@ -54,7 +56,7 @@ pub(crate) struct Attempt<'a> {
 impl Model {
     pub(crate) fn new(law: Law, time: u64, head: VersionHash) -> Model {
         let (state, wake, seq, nonces) = Default::default();
-        Model { law, state, time, wake, seq, head, nonces }
+        Model { law, guarded: false, state, time, wake, seq, head, nonces }
     }
 
     /// The keys that may be believed to ask, or why not.
@@ -116,14 +118,18 @@ impl Model {
     pub(crate) fn word(&self, attempt: Attempt<'_>, made: Option<&Made>) -> Word {
         let keys = self.believed(attempt).map_err(|reason| (reason, vec![]))?;
         let made = made.ok_or((Reason::State, vec![]))?;
-        self.law.word(Case {
+        let rules = self.law.word(Case {
             ask: attempt.ask,
             keys,
             time: attempt.time,
             before: &self.state,
             after: &made.state,
             wake: self.wake_after(attempt.ask, made.wake),
-        })
+        })?;
+        match self.guarded && !guard::permits(&made.state) {
+            true => Err((Reason::Guard, vec![])),
+            false => Ok(rules),
+        }
     }
 
     /// What a step is said to leave, by code that is the vault's own or does what it likes;

@@ -89,7 +89,7 @@ impl Object {
         let input = Input { request, time: self.head.header.time + 5, credential: None };
         let output = Output { name: "left".to_string(), payload: b"secret".to_vec() };
         let effects = Effects { outputs: vec![output], wake: WakeChange::Set(99), result: vec![] };
-        let step = Step {
+        let step = || Step {
             input: &input,
             before: images[0],
             after: images[1],
@@ -100,8 +100,8 @@ impl Object {
             policy: self.definition.policy.hash(),
         };
         let signers = vec![PublicKey([1; 32]), PublicKey([0xAB; 32])];
-        let explained = explain(&self.definition, &self.head, &signers, step, guards);
-        let admitted = admit(&self.definition, &self.head, signers, step, guards);
+        let explained = explain(&self.definition, &self.head, &signers, step(), guards);
+        let admitted = admit(&self.definition, &self.head, signers, step(), guards);
         // Both have the same word of the guard.
         match (explained.unwrap().guard, &admitted) {
             (Some(Err(one)), Err(other)) => assert_eq!(one, *other),
