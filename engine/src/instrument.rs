@@ -1,5 +1,6 @@
 //! From the module that a user brings to the one that every substrate runs: validated against the
-//! ABI of objects, or that of guards, and instrumented so that its steps are metered, deterministic and observable.
+//! ABI of objects, or that of guards, and instrumented so that its steps are metered, deterministic
+//! and observable.
 //!
 //! It does not know who runs the result, and does no I/O: bytes in, bytes out.
 //!

@@ -21,8 +21,8 @@ use crate::substrate::{Code, Slot};
 /// Instances that a worker keeps.
 const SLOTS_MAX: usize = 64;
 
-/// What a worker runs guests in: one set for objects, and one for the guards of their policies, which
-/// are asked while an object's step waits in the other.
+/// What a worker runs guests in: one set for objects, and one for the guards of their policies,
+/// which are asked while an object's step waits in the other.
 #[derive(Default)]
 pub(crate) struct Slots {
     pub(crate) objects: Instances,

@@ -248,8 +248,8 @@ impl fmt::Display for Refusal {
 }
 
 impl Policy {
-    /// Parses the text of `law` and validates it against what `schema` lets a policy see. Whether its
-    /// guard is a module, whoever can run one tells.
+    /// Parses the text of `law` and validates it against what `schema` lets a policy see. Whether
+    /// its guard is a module, whoever can run one tells.
     ///
     /// Call it on a thread with [`STACK_BYTES`] of stack.
     ///

@@ -20,8 +20,8 @@ const CAPSULE_EXTENSION: &str = "continuant";
 
 /// Verify an object's lineage, that of all objects, or a capsule without any database
 ///
-/// Recomputes every hash, signature, memory root and admission; with --replay it runs every step and
-/// asks every policy's guard again, too.
+/// Recomputes every hash, signature, memory root and admission; with --replay it runs every step
+/// and asks every policy's guard again, too.
 #[derive(Debug, Args)]
 pub(crate) struct Verify {
     /// The object, or the file of a capsule

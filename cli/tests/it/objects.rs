@@ -1,4 +1,5 @@
-//! An object that the tests run, and a guard for it, in WebAssembly text against the documented ABI.
+//! An object that the tests run, and a guard for it, in WebAssembly text against the documented
+//! ABI.
 //!
 //! It holds no test.
 

@@ -33,7 +33,7 @@ fn key(secret: u8) -> SigningKey {
     SigningKey::from_secret(&[secret; 32])
 }
 
-/// `accounts: list<u64>`, four of them, `total: u64` and `note: option<u64>`; `pay(account, amount)`
+/// `accounts: list<u64>`, four of them, `total: u64`, `note: option<u64>`; `pay(account, amount)`
 /// adds to both, `leak(amount)` to the total alone, and `remind(at)` sets a wake, which leaks 1.
 fn ledger() -> Vec<u8> {
     module(
