@@ -157,8 +157,8 @@ impl Database {
     }
 
     /// Another policy, as Cedar text or, with a guard, as a [`Law`], governed by the one that there
-    /// is: its action is `amend`, and only a rule that names it permits it. The version that is made
-    /// of it carries the new policy, which decides on all that follows.
+    /// is: its action is `amend`, and only a rule that names it permits it. The version that is
+    /// made of it carries the new policy, which decides on all that follows.
     ///
     /// A policy that permits no amendment would be the object's last, so that submitting it fails
     /// with [`LastPolicy`](ErrorKind::LastPolicy); see
