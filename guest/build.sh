@@ -113,8 +113,9 @@ build_c() {
 }
 
 build_wat() {
-    cargo run --quiet --package continuant-guest --example assemble -- \
-        examples/wat/lamp.wat "$to/lamp.wasm"
+    local assemble=(cargo run --quiet --package continuant-guest --example assemble --)
+    "${assemble[@]}" examples/wat/lamp.wat "$to/lamp.wasm"
+    "${assemble[@]}" examples/vault/guard.wat "$to/vault-guard.wasm"
 }
 
 for kind; do

@@ -38,5 +38,5 @@ check() {
 
 check rust aircraft.wasm counter.wasm parcel.wasm price.wasm vault.wasm
 check c meter.wasm
-check wat lamp.wasm
+check wat lamp.wasm vault-guard.wasm
 exit $status

@@ -15,6 +15,7 @@ use continuant::object::image::{BaseImage, Image};
 use continuant::object::input::{Input, Request};
 use continuant::object::memory::{Page, Tree};
 use continuant::object::policy::STACK_BYTES;
+use continuant::object::policy::guard::NotAsked;
 use continuant::object::schema::encode_args;
 use continuant::{Header, Value};
 use continuant_benches::{POLICY, WASM};
@@ -70,7 +71,7 @@ impl Counter {
             instrumentation: 1,
             policy: self.definition.policy.hash(),
         };
-        admit(&self.definition, &self.head, Vec::new(), step).expect(EXPECTED)
+        admit(&self.definition, &self.head, Vec::new(), step, &mut NotAsked).expect(EXPECTED)
     }
 
     fn successor(&self, admission: &Admission) -> Header {

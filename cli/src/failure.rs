@@ -113,6 +113,7 @@ impl From<Error> for Failure {
             ErrorKind::Refused { .. } => ("refused", REFUSED),
             ErrorKind::NotReadable { .. } => ("not-readable", REFUSED),
             ErrorKind::Module(_) => ("module", FAILED),
+            ErrorKind::Guard(_) => ("guard", FAILED),
             ErrorKind::Object(error) => of_object(error.kind()),
             ErrorKind::Storage(error) => of_storage(error.kind()),
             ErrorKind::Missing { .. } => ("missing", DAMAGED),

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use object::credential::{Credential, SigningKey};
 use object::hash::{ObjectId, VersionHash};
 use object::input::{Input, Request};
+use object::policy::Law;
 use object::schema::Value;
 use parking_lot::Mutex;
 
@@ -45,6 +46,7 @@ macro_rules! args {
 pub struct Code {
     pub(crate) wasm: Arc<[u8]>,
     pub(crate) policy: String,
+    pub(crate) guard: Option<Arc<[u8]>>,
     pub(crate) arguments: Vec<Value>,
     pub(crate) salt: Option<[u8; 16]>,
     pub(crate) name: Option<String>,
@@ -59,14 +61,26 @@ impl Code {
     pub fn wasm(bytes: impl Into<Vec<u8>>) -> Result<Code> {
         let wasm: Arc<[u8]> = bytes.into().into();
         object::code::read(&wasm)?;
-        let (policy, arguments) = Default::default();
-        Ok(Code { wasm, policy, arguments, salt: None, name: None })
+        let (policy, guard, arguments) = Default::default();
+        Ok(Code { wasm, policy, guard, arguments, salt: None, name: None })
     }
 
     /// The policy, as Cedar text. Without one the object permits nothing, for ever.
     pub fn policy(mut self, text: impl Into<String>) -> Code {
         self.policy = text.into();
         self
+    }
+
+    /// The policy's guard: a WebAssembly module that must permit whatever the policy permits, for
+    /// laws that Cedar cannot express; `guest/ABI.md` says what it has to be.
+    pub fn guard(mut self, wasm: impl Into<Vec<u8>>) -> Code {
+        self.guard = Some(wasm.into().into());
+        self
+    }
+
+    /// What its policy is made of.
+    pub(crate) fn law(&self) -> Law<'_> {
+        Law { text: &self.policy, guard: self.guard.as_deref() }
     }
 
     /// The arguments of the method `create`.

@@ -71,7 +71,9 @@ fn verify(
     let base = Arc::new(BaseImage::decode(&expect(SectionKind::Base)?)?);
     let definition = Arc::new(Definition::decode(&code, &policy)?);
     let runnable = match replay {
-        Replay::Yes => Some(catalog.runnable(&definition, memory_bytes_max, || Ok(code))?),
+        Replay::Yes => {
+            Some((catalog.runnable(&definition, memory_bytes_max, || Ok(code))?, catalog))
+        }
         Replay::No => None,
     };
     let mut auditor = Auditor::new(definition, base, runnable)?;

@@ -10,18 +10,22 @@ use object::hash::{BaseHash, CodeHash, PolicyHash};
 use object::image::BaseImage;
 use object::limits::{PAGE_BYTES, WASM_PAGE_BYTES};
 use object::memory::Tree;
-use object::policy::Policy;
+use object::policy::{Guard, Law, Policy};
 use object::schema::Type;
 use parking_lot::Mutex;
 
 use crate::error::{ErrorKind, Result};
-use crate::instrument::{CoreType, Instrumented, Limits, ModuleError, ModuleErrorKind, instrument};
+use crate::guard;
+use crate::instrument::{
+    CoreType, Instrumented, Limits, ModuleError, ModuleErrorKind, instrument, instrument_guard,
+};
 use crate::substrate::{Code, CodeError, Substrate, Trap};
 
 /// Compiled code and definitions, by their hashes.
 pub(crate) struct Catalog {
     substrate: Substrate,
     codes: Mutex<HashMap<CodeHash, Runnable>>,
+    guards: Mutex<HashMap<CodeHash, Runnable>>,
     definitions: Mutex<HashMap<(CodeHash, PolicyHash), Arc<Definition>>>,
 }
 
@@ -37,8 +41,8 @@ pub(crate) struct Runnable {
 
 impl Catalog {
     pub(crate) fn new() -> Result<Catalog> {
-        let (codes, definitions) = Default::default();
-        Ok(Catalog { substrate: Substrate::new()?, codes, definitions })
+        let (codes, guards, definitions) = Default::default();
+        Ok(Catalog { substrate: Substrate::new()?, codes, guards, definitions })
     }
 
     /// The definition of a module and an encoded policy. Call it on a worker.
@@ -54,13 +58,16 @@ impl Catalog {
         Ok(self.share(Arc::new(Definition::decode(&wasm, &policy)?)))
     }
 
-    /// The definition of a module and Cedar text. Call it on a worker.
-    pub(crate) fn define(&self, wasm: &[u8], policy_text: &str) -> Result<Arc<Definition>> {
-        let hashes = (CodeHash::of(wasm), Policy::hash_of(policy_text));
+    /// The definition of a module and of what a policy is made of, whose guard is one that can be
+    /// asked. Call it on a worker.
+    pub(crate) fn define(&self, wasm: &[u8], law: Law<'_>) -> Result<Arc<Definition>> {
+        let hashes = (CodeHash::of(wasm), Policy::hash_of(law));
         if let Some(known) = self.known(hashes) {
             return Ok(known);
         }
-        Ok(self.share(Arc::new(Definition::new(wasm, policy_text)?)))
+        let definition = Definition::new(wasm, law)?;
+        guard::validate(&definition.policy)?;
+        Ok(self.share(Arc::new(definition)))
     }
 
     /// The one definition of its code and policy: this one, if there was none. Call it on a worker.
@@ -92,8 +99,30 @@ impl Catalog {
         let module = instrument(&read()?, &Limits::default())?;
         check_memory(&module, memory_bytes_max)?;
         check_exports(definition, &module)?;
+        let runnable = self.compile(module, ErrorKind::Module)?;
+        self.codes.lock().insert(hash, runnable.clone());
+        Ok(runnable)
+    }
+
+    /// A guard, compiled. Call it on a worker.
+    pub(crate) fn guard(&self, guard: &Guard) -> Result<Runnable> {
+        let known = self.guards.lock().get(&guard.hash()).cloned();
+        if let Some(known) = known {
+            return Ok(known);
+        }
+        let module = instrument_guard(guard.wasm()).map_err(ErrorKind::Guard)?;
+        let runnable = self.compile(module, ErrorKind::Guard)?;
+        self.guards.lock().insert(guard.hash(), runnable.clone());
+        Ok(runnable)
+    }
+
+    fn compile(
+        &self,
+        module: Instrumented,
+        wrong: fn(ModuleError) -> ErrorKind,
+    ) -> Result<Runnable> {
         let code = Code::compile(&self.substrate, module).map_err(|error| match error {
-            CodeError::Start(trap) => ErrorKind::Module(not_started(trap)),
+            CodeError::Start(trap) => wrong(not_started(trap)),
             CodeError::Host(failure) => ErrorKind::Substrate(failure.to_string()),
         })?;
         let base = code.base();
@@ -104,9 +133,7 @@ impl Catalog {
         }
         let tree = Arc::new(Tree::of(&memory[..]));
         let base = Arc::new(BaseImage::new(&memory, base.globals.clone())?);
-        let runnable = Runnable { base_hash: base.hash(), code, base, tree };
-        self.codes.lock().insert(hash, runnable.clone());
-        Ok(runnable)
+        Ok(Runnable { base_hash: base.hash(), code, base, tree })
     }
 }
 

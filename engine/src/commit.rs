@@ -21,7 +21,9 @@ use object::refusal::{Refusal, Verdict};
 use object::schema::{Value, decode_value};
 use storage::{Append, Blob, Change, NewCommit, Store};
 
+use crate::catalog::Catalog;
 use crate::error::{Error, ErrorKind, Result};
+use crate::guard::Asker;
 use crate::refusers::{Refuser, Refusers};
 use crate::reply::{Answered, Early, Receipt, Reply};
 use crate::resident::{Live, Resident};
@@ -64,12 +66,13 @@ pub(crate) fn hosted_step(
     input: &Input,
 ) -> Result<(Ran, Admission), Stop> {
     let key = shared.sessions().key(input)?;
-    step(slots, live, input, Host::holding(shared.memo(), key.as_ref()))
+    step(shared.catalog(), slots, live, input, Host::holding(shared.memo(), key.as_ref()))
 }
 
 /// Verifies who asks, runs the step, and has it admitted. Changes nothing but the slot, which
 /// holds the memory of the version to be or, after an error, that of the head.
 pub(crate) fn step(
+    catalog: &Catalog,
     slots: &mut Slots,
     live: &Live,
     input: &Input,
@@ -77,9 +80,10 @@ pub(crate) fn step(
 ) -> Result<(Ran, Admission), Stop> {
     let signers: Vec<PublicKey> = authenticate(&live.head, input, host).map_err(Stop::Refused)?;
     let hash = live.definition.code.hash;
-    let loaded = slots.load(hash, &live.code, &live.image)?;
+    let loaded = slots.objects.load(hash, &live.code, &live.image)?;
     let ran = run(loaded, &live.definition, &live.image, &live.globals, input)?;
-    match admit(&live.definition, &live.head, signers, ran.of(input, &live.image)) {
+    let guards = &mut Asker::new(catalog, &mut slots.guards);
+    match admit(&live.definition, &live.head, signers, ran.of(input, &live.image), guards) {
         Ok(admission) => {
             // Without the code the slot is left alone: it still holds the image from before.
             if input.request.runs_code() {
@@ -87,9 +91,9 @@ pub(crate) fn step(
             }
             Ok((ran, admission))
         }
-        Err(verdict) => {
+        Err(stop) => {
             loaded.reject()?;
-            Err(Stop::Refused(verdict))
+            Err(stop)
         }
     }
 }

@@ -35,7 +35,7 @@ pub(crate) fn create(
     time: u64,
     reply: Reply,
 ) -> Result<ObjectId> {
-    let definition = shared.catalog().define(&code.wasm, &code.policy)?;
+    let definition = shared.catalog().define(&code.wasm, code.law())?;
     let memory_bytes_max = shared.options().memory_bytes_max;
     let read = || Ok(code.wasm.to_vec());
     let runnable = shared.catalog().runnable(&definition, memory_bytes_max, read)?;
@@ -69,7 +69,7 @@ pub(crate) fn genesis(
     input: &Input,
 ) -> Result<(Live, Ran), Stop> {
     let image = Image::new(Arc::clone(&runnable.base));
-    let loaded = slots.load(definition.code.hash, &runnable.code, &image)?;
+    let loaded = slots.objects.load(definition.code.hash, &runnable.code, &image)?;
     let ran = run(loaded, &definition, &image, runnable.base.globals(), input)?;
     loaded.accept(&ran.image);
     definition.schema.validate_state(&ran.image, definition.code.state_address)?;

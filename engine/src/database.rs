@@ -16,7 +16,7 @@ use object::definition::Definition;
 use object::hash::{CodeHash, ObjectId, PolicyHash};
 use object::input::Request;
 use object::ledger::{Past, Tracked};
-use object::policy::{Policy, Principal};
+use object::policy::{Law, Policy, Principal};
 use object::schema::{Value, encode_args, encode_value};
 use query::{Diff, Snapshot, VersionEntry};
 use storage::{LineageEntry, ObjectInfo, Stats, StoredCommit};
@@ -26,6 +26,7 @@ use crate::capsule;
 use crate::create;
 use crate::error::{Error, ErrorKind, Result};
 use crate::explain::{self, Explanation};
+use crate::guard;
 use crate::options::Options;
 use crate::pool::{Pool, on_thread};
 use crate::reader::Reader;
@@ -100,8 +101,9 @@ impl Database {
     ///
     /// # Errors
     ///
-    /// [`Module`](ErrorKind::Module) and [`Object`](ErrorKind::Object) when the module, its
-    /// schema, the policy or the arguments are not as they must be, [`Limit`](ErrorKind::Limit),
+    /// [`Module`](ErrorKind::Module), [`Guard`](ErrorKind::Guard) and
+    /// [`Object`](ErrorKind::Object) when the module, its schema, the policy or its guard, or the
+    /// arguments are not as they must be, [`Limit`](ErrorKind::Limit),
     /// [`Refused`](ErrorKind::Refused) when `create` traps, and those of the store.
     pub fn create(&self, code: Code) -> Result<ObjectId> {
         let (id, pending) = self.begin_create(code)?;
@@ -162,30 +164,31 @@ impl Database {
         Call::new(&self.shared, id, request)
     }
 
-    /// Another policy, as Cedar text, governed by the one that there is: its action is `amend`, and
-    /// only a rule that names it permits it. The version that is made of it carries the new policy,
-    /// which decides on all that follows.
+    /// Another policy, as Cedar text or, with a guard, as a [`Law`], governed by the one that there
+    /// is: its action is `amend`, and only a rule that names it permits it. The version that is
+    /// made of it carries the new policy, which decides on all that follows.
     ///
     /// A policy that permits no amendment would be the object's last, so that submitting it fails
     /// with [`LastPolicy`](ErrorKind::LastPolicy); see
     /// [`amend_for_good`](Database::amend_for_good). What the new policy would have said of the
     /// versions on record, [`rehearse`](Database::rehearse) tells.
-    pub fn amend(&self, id: ObjectId, policy: &str) -> Call<'_> {
-        let amendment = self.amendment(id, policy).and_then(|(request, is_last)| match is_last {
-            true => Err(ErrorKind::LastPolicy.into()),
-            false => Ok(request),
-        });
+    pub fn amend<'p>(&self, id: ObjectId, policy: impl Into<Law<'p>>) -> Call<'_> {
+        let amendment =
+            self.amendment(id, policy.into()).and_then(|(request, is_last)| match is_last {
+                true => Err(ErrorKind::LastPolicy.into()),
+                false => Ok(request),
+            });
         Call::new(&self.shared, id, amendment)
     }
 
     /// Like [`amend`](Database::amend), but for a policy that is never to be changed again.
-    pub fn amend_for_good(&self, id: ObjectId, policy: &str) -> Call<'_> {
-        let amendment = self.amendment(id, policy).map(|(request, _)| request);
+    pub fn amend_for_good<'p>(&self, id: ObjectId, policy: impl Into<Law<'p>>) -> Call<'_> {
+        let amendment = self.amendment(id, policy.into()).map(|(request, _)| request);
         Call::new(&self.shared, id, amendment)
     }
 
-    /// What another policy, as Cedar text, would say of the last so many versions on record, as if
-    /// it had been the object's since then.
+    /// What another policy, as Cedar text or, with a guard, as a [`Law`], would say of the last so
+    /// many versions on record, as if it had been the object's since then.
     ///
     /// ```
     /// # use continuant::{Code, Database, args};
@@ -209,23 +212,32 @@ impl Database {
     ///
     /// # Errors
     ///
-    /// [`Object`](ErrorKind::Object) when it is no policy for the object's schema;
-    /// [`NoObject`](ErrorKind::NoObject), and those of the store.
-    pub fn rehearse(&self, id: ObjectId, policy: &str, last: u64) -> Result<Rehearsal> {
-        let told = on_thread(|| rehearsal::rehearse(&self.shared, id, policy, last))?;
+    /// [`Object`](ErrorKind::Object) when it is no policy for the object's schema,
+    /// [`Guard`](ErrorKind::Guard); [`NoObject`](ErrorKind::NoObject), and those of the store.
+    pub fn rehearse<'p>(
+        &self,
+        id: ObjectId,
+        policy: impl Into<Law<'p>>,
+        last: u64,
+    ) -> Result<Rehearsal> {
+        let law = policy.into();
+        let told = on_thread(|| rehearsal::rehearse(&self.shared, id, law, last))?;
         told.map_err(|error| error.about(id))
     }
 
     /// The request for another policy, and whether that would be the object's last. The policy does
     /// not leave the worker: to drop one takes as much stack as to parse it.
-    fn amendment(&self, id: ObjectId, text: &str) -> Result<(Request, bool)> {
-        let (definition, text) = (self.definition_of(id)?, text.to_string());
+    fn amendment(&self, id: ObjectId, law: Law<'_>) -> Result<(Request, bool)> {
+        let definition = self.definition_of(id)?;
+        let (text, guard) = (law.text.to_string(), law.guard.map(<[u8]>::to_vec));
         let parse = move |_: &mut Slots| {
-            let policy = Policy::parse(&text, &definition.schema)?;
+            let law = Law { text: &text, guard: guard.as_deref() };
+            let policy = Policy::parse(law, &definition.schema)?;
+            guard::validate(&policy)?;
             let request = Request::Amend { policy: policy.encode() };
-            Ok::<_, object::Error>((request, !policy.is_amendable()))
+            Ok::<_, Error>((request, !policy.is_amendable()))
         };
-        Ok(self.shared.queue().on_worker(parse)??)
+        self.shared.queue().on_worker(parse)?
     }
 
     /// Runs the object's own cycle if its wake is due, and waits until that is durable.
@@ -549,7 +561,7 @@ impl Database {
         let definition = self.shared.definition((info.code, store.genesis(id)?.policy))?;
         let base = store.base(info.base)?.ok_or_else(|| missing("base image", info.base))?;
         let runnable = match replay {
-            Replay::Yes => Some(self.shared.runnable(&definition)?),
+            Replay::Yes => Some((self.shared.runnable(&definition)?, self.shared.catalog())),
             Replay::No => None,
         };
         let mut auditor = Auditor::new(definition, base, runnable)?;
@@ -568,7 +580,7 @@ impl Database {
 
     /// Verifies the first version behind those of which only headers are left: by its header, and
     /// its memory against that. Until a memory can be read there are headers only.
-    fn resume(&self, id: ObjectId, auditor: &mut Auditor, stored: &StoredCommit) -> Result<()> {
+    fn resume(&self, id: ObjectId, auditor: &mut Auditor<'_>, stored: &StoredCommit) -> Result<()> {
         let (store, header) = (self.shared.store(), stored.header());
         auditor.header(header)?;
         match store.version(id, header.seq) {

@@ -38,6 +38,8 @@ pub enum ErrorKind {
     },
     /// The module cannot be an object's code.
     Module(ModuleError),
+    /// The module cannot be a policy's guard.
+    Guard(ModuleError),
     /// A value, schema, policy, lineage or capsule is not as it must be.
     Object(object::Error),
     /// The store could not read or write, or found damage.
@@ -213,6 +215,7 @@ impl fmt::Display for Error {
                 write!(f, "refused (not on record: too many, or too long): {verdict}")
             }
             ErrorKind::Module(error) => write!(f, "module: {error}"),
+            ErrorKind::Guard(error) => write!(f, "guard: {error}"),
             ErrorKind::Object(error) => error.fmt(f),
             ErrorKind::Storage(error) => error.fmt(f),
             ErrorKind::Missing { what, hash } => {
@@ -271,7 +274,7 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match &self.0.kind {
-            ErrorKind::Module(error) => Some(error),
+            ErrorKind::Module(error) | ErrorKind::Guard(error) => Some(error),
             ErrorKind::Object(error) => Some(error),
             ErrorKind::Storage(error) => Some(error),
             _ => None,

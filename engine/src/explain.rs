@@ -8,8 +8,8 @@
 //! It changes nothing: it has slots of its own, and appends nothing. Call it on a thread with a
 //! worker's stack.
 
-use object::admission::{self, Step, authenticate};
-use object::credential::Host;
+use object::admission::{self, Explained, Step, authenticate};
+use object::credential::{Host, PublicKey};
 use object::definition::Definition;
 use object::effects::{Admission, Effects, Output};
 use object::hash::ObjectId;
@@ -22,6 +22,7 @@ use query::{Payloads, VersionEntry};
 
 use crate::commit::{hosted_step, result};
 use crate::error::{Error, ErrorKind, Result};
+use crate::guard::Asker;
 use crate::replay::differs;
 use crate::resident::{Live, Missed};
 use crate::shared::{Shared, missing};
@@ -42,6 +43,8 @@ pub struct Explanation {
     /// What the policy says, the rules that it hangs on, and the values that they read. None when
     /// a native rule refused before the policy was asked, and for a creation, which none governs.
     pub policy: Option<Decided>,
+    /// What the policy's guard says. None when there is none, or the policy does not permit.
+    pub guard: Option<Result<(), Verdict>>,
     /// What the step did, admitted or not. None when it did not run to its end, or left no state.
     pub done: Option<Done>,
 }
@@ -65,7 +68,8 @@ impl Explanation {
     /// Of a step that was refused before there was anything for the policy to decide on.
     fn native(head: &Head, input: Input, verdict: Verdict) -> Explanation {
         let (object, seq) = (head.id, head.header.seq + 1);
-        Explanation { object, seq, input, verdict: Err(verdict), policy: None, done: None }
+        let (policy, guard, done) = Default::default();
+        Explanation { object, seq, input, verdict: Err(verdict), policy, guard, done }
     }
 }
 
@@ -89,6 +93,7 @@ pub(crate) fn version(shared: &Shared, id: ObjectId, seq: u64) -> Result<Explana
             input,
             verdict: Ok(admission),
             policy: None,
+            guard: None,
             done,
         });
     };
@@ -99,15 +104,39 @@ pub(crate) fn version(shared: &Shared, id: ObjectId, seq: u64) -> Result<Explana
     let signers = authenticate(head, &input, Host::verifier(shared.memo())).map_err(refused)?;
     let images = (&before.image, &version.image);
     let step = Step::on_record(&header, &input, &effects, images);
-    let policy = admission::explain(&definition, head, &signers, step).map_err(refused)?;
-    let verdict = admission::verdict(signers, policy.decision.clone());
+    let mut slots = Slots::default();
+    let guards = &mut Asker::new(shared.catalog(), &mut slots.guards);
+    let explained = admission::explain(&definition, head, &signers, step, guards);
+    let (policy, guard) = told(explained.map_err(refused)?)?;
+    let verdict = decided(signers, &policy, &guard);
     if verdict.as_ref() != Ok(&admission) {
         let expected = verdict.map_or_else(|verdict| verdict.to_string(), |it| it.rules.join(", "));
         return Err(differs("admission", seq, expected, admission.rules.join(", ")));
     }
     let wake = head.wake_during(&input.request);
     let done = Some(done(&definition, &input.request, effects, wake, count)?);
-    Ok(Explanation { object: id, seq, input, verdict, policy: Some(policy), done })
+    Ok(Explanation { object: id, seq, input, verdict, policy: Some(policy), guard, done })
+}
+
+/// What was explained, unless something kept the guard from its word.
+fn told(explained: Explained<Stop>) -> Result<(Decided, Option<Result<(), Verdict>>)> {
+    let guard = match explained.guard {
+        Some(Err(Stop::Failed(error))) => return Err(error),
+        Some(Err(Stop::Refused(verdict))) => Some(Err(verdict)),
+        Some(Ok(())) => Some(Ok(())),
+        None => None,
+    };
+    Ok((explained.policy, guard))
+}
+
+/// What both of them come to.
+fn decided(
+    signers: Vec<PublicKey>,
+    policy: &Decided,
+    guard: &Option<Result<(), Verdict>>,
+) -> Result<Admission, Verdict> {
+    let admission = admission::verdict(signers, policy.decision.clone());
+    guard.clone().unwrap_or(Ok(())).and(admission)
 }
 
 /// The refusal of this number, from 1, oldest first.
@@ -128,7 +157,7 @@ pub(crate) fn refusal(shared: &Shared, id: ObjectId, number: u64) -> Result<Expl
         return Ok(Explanation::native(&live.head, input, refusal.verdict));
     }
     let host = Host::verifier(shared.memo());
-    let explained = judge(&mut Slots::default(), &live, input, host)?;
+    let explained = judge(shared, &mut Slots::default(), &live, input, host)?;
     match &explained.verdict {
         Err(verdict) if *verdict == refusal.verdict => Ok(explained),
         Err(verdict) => Err(differs("verdict", refusal.seq, verdict, &refusal.verdict)),
@@ -148,7 +177,7 @@ pub(crate) fn dry_run(shared: &Shared, id: ObjectId, mut input: Input) -> Result
     }
     input.time = input.time.max(live.head.header.time);
     let key = shared.sessions().key(&input)?;
-    judge(&mut slots, &live, input, Host::holding(shared.memo(), key.as_ref()))
+    judge(shared, &mut slots, &live, input, Host::holding(shared.memo(), key.as_ref()))
 }
 
 /// Runs the object's own cycle on what is in memory.
@@ -171,29 +200,37 @@ fn wake(shared: &Shared, slots: &mut Slots, live: &mut Live, due: u64, time: u64
 }
 
 /// Runs `input` on the head as the commit path does, and says what decided on it.
-fn judge(slots: &mut Slots, live: &Live, input: Input, host: Host<'_>) -> Result<Explanation> {
+fn judge(
+    shared: &Shared,
+    slots: &mut Slots,
+    live: &Live,
+    input: Input,
+    host: Host<'_>,
+) -> Result<Explanation> {
     let (head, definition) = (&live.head, &live.definition);
     let signers = match authenticate(head, &input, host) {
         Ok(signers) => signers,
         Err(verdict) => return Ok(Explanation::native(head, input, verdict)),
     };
-    let loaded = slots.load(definition.code.hash, &live.code, &live.image)?;
+    let loaded = slots.objects.load(definition.code.hash, &live.code, &live.image)?;
     let ran = match run(loaded, definition, &live.image, &live.globals, &input) {
         Ok(ran) => ran,
         Err(Stop::Refused(verdict)) => return Ok(Explanation::native(head, input, verdict)),
         Err(Stop::Failed(error)) => return Err(error),
     };
-    let explained = admission::explain(definition, head, &signers, ran.of(&input, &live.image));
+    let guards = &mut Asker::new(shared.catalog(), &mut slots.guards);
+    let step = ran.of(&input, &live.image);
+    let explained = admission::explain(definition, head, &signers, step, guards);
     loaded.reject()?;
-    let policy = match explained {
-        Ok(policy) => policy,
+    let (policy, guard) = match explained {
+        Ok(explained) => told(explained)?,
         Err(verdict) => return Ok(Explanation::native(head, input, verdict)),
     };
-    let verdict = admission::verdict(signers, policy.decision.clone());
+    let verdict = decided(signers, &policy, &guard);
     let (wake, count) = (head.wake_during(&input.request), (ran.fuel, ran.changed.len() as u32));
     let done = Some(done(definition, &input.request, ran.effects, wake, count)?);
     let (object, seq) = (head.id, head.header.seq + 1);
-    Ok(Explanation { object, seq, input, verdict, policy: Some(policy), done })
+    Ok(Explanation { object, seq, input, verdict, policy: Some(policy), guard, done })
 }
 
 /// What a step did that found the next wake at `wake`.

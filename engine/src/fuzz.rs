@@ -183,7 +183,7 @@ impl Fuzz {
     /// Call it on a thread with a worker's stack.
     fn run_here(&self, progress: impl FnMut(u64)) -> Result<Report> {
         let catalog = Catalog::new()?;
-        let definition = catalog.define(&self.code.wasm, &self.code.policy)?;
+        let definition = catalog.define(&self.code.wasm, self.code.law())?;
         let memory_bytes_max = Options::default().memory_bytes_max;
         let read = || Ok(self.code.wasm.to_vec());
         let runnable = catalog.runnable(&definition, memory_bytes_max, read)?;
@@ -191,7 +191,7 @@ impl Fuzz {
         let keys = self.keys();
         let report = Report::new(self.seed, keys.clone(), &definition.schema, &definition.policy);
         let draw = self.draw(&definition, &keys);
-        let stage = Stage::new(definition, runnable, &keys, laws, &self.holds);
+        let stage = Stage::new(definition, (runnable, &catalog), &keys, laws, &self.holds);
         let deadline = self.time.map(|limit| Instant::now() + limit);
         let is_endless = self.time.is_none() && self.steps.is_none();
         let steps_max = self.steps.unwrap_or(if is_endless { 1_000_000 } else { u64::MAX });

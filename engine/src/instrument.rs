@@ -1,5 +1,6 @@
 //! From the module that a user brings to the one that every substrate runs: validated against the
-//! ABI of objects, and instrumented so that its steps are metered, deterministic and observable.
+//! ABI of objects, or that of guards, and instrumented so that its steps are metered, deterministic
+//! and observable.
 //!
 //! It does not know who runs the result, and does no I/O: bytes in, bytes out.
 //!
@@ -77,6 +78,19 @@ pub struct Limits {
     pub memory_pages_max: u32,
 }
 
+impl Limits {
+    /// Those of a policy's guard. They are part of the format: every host has the same.
+    fn of_guards() -> Limits {
+        use object::limits;
+        let pages = limits::GUARD_MEMORY_BYTES_MAX / limits::WASM_PAGE_BYTES as u64;
+        Limits {
+            module_bytes_max: limits::GUARD_BYTES_MAX as u64,
+            memory_pages_max: pages as u32,
+            ..Limits::default()
+        }
+    }
+}
+
 impl Default for Limits {
     fn default() -> Limits {
         use object::limits;
@@ -139,8 +153,25 @@ pub struct Instrumented {
 /// A [`ModuleError`] that names the first thing found wrong: bytes that are not valid
 /// WebAssembly, a feature that objects may not use, a breach of the ABI, or of `limits`.
 pub fn instrument(wasm: &[u8], limits: &Limits) -> Result<Instrumented, ModuleError> {
+    pass(wasm, limits, abi::check)
+}
+
+/// Validates the module of a policy's guard and instruments it. What is taken can be instantiated.
+///
+/// # Errors
+///
+/// As of [`instrument`].
+pub fn instrument_guard(wasm: &[u8]) -> Result<Instrumented, ModuleError> {
+    pass(wasm, &Limits::of_guards(), abi::check_guard)
+}
+
+fn pass(
+    wasm: &[u8],
+    limits: &Limits,
+    check: fn(&survey::Survey<'_>, &Limits) -> Result<abi::Abi, ModuleError>,
+) -> Result<Instrumented, ModuleError> {
     let survey = survey::Survey::read(wasm, limits)?;
-    let abi = abi::check(&survey, limits)?;
+    let abi = check(&survey, limits)?;
     let functions = abi::exported_functions(&survey);
     let globals = rewrite::mutable_globals(&survey).enumerate();
     let globals = globals.map(|(ordinal, index)| {

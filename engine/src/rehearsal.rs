@@ -9,12 +9,15 @@ use std::sync::Arc;
 use object::admission::{Step, admit};
 use object::hash::ObjectId;
 use object::ledger::{Ledger, Past};
-use object::policy::Policy;
+use object::policy::{Law, Policy};
 use object::refusal::Verdict;
 use query::{Payloads, VersionEntry};
 
 use crate::error::{ErrorKind, Result};
+use crate::guard::{self, Asker};
 use crate::shared::Shared;
+use crate::slots::Slots;
+use crate::step::Stop;
 
 /// What another policy would say of the versions on record.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,14 +36,21 @@ pub struct Rehearsal {
     pub is_amendable: bool,
 }
 
-/// Decides on the last versions of an object by the policy of this text, as if it had been the
-/// object's since then.
-pub(crate) fn rehearse(shared: &Shared, id: ObjectId, text: &str, last: u64) -> Result<Rehearsal> {
+/// Decides on the last versions of an object by the policy that is made of this, as if it had been
+/// the object's since then.
+pub(crate) fn rehearse(
+    shared: &Shared,
+    id: ObjectId,
+    law: Law<'_>,
+    last: u64,
+) -> Result<Rehearsal> {
     let store = shared.store();
     let info = store.info(id)?.ok_or(ErrorKind::NoObject)?;
     let definition = shared.definition((info.code, info.policy))?;
-    let definition = definition.amended(Policy::parse(text, &definition.schema)?);
+    let definition = definition.amended(Policy::parse(law, &definition.schema)?);
     let policy = &definition.policy;
+    guard::validate(policy)?;
+    let mut slots = Slots::default();
     let mut idle: BTreeSet<String> = policy.permits().map(str::to_string).collect();
     let mut rehearsal = Rehearsal {
         versions: 0,
@@ -71,9 +81,11 @@ pub(crate) fn rehearse(shared: &Shared, id: ObjectId, text: &str, last: u64) -> 
         head.ledger = Arc::new(Ledger { past, ..Ledger::clone(&head.ledger) });
         let images = (&before.image, &version.image);
         let step = Step::on_record(&entry.header, &input, &effects, images);
-        match admit(&definition, &head, admission.signers.clone(), step) {
+        let guards = &mut Asker::new(shared.catalog(), &mut slots.guards);
+        match admit(&definition, &head, admission.signers.clone(), step, guards) {
             Ok(admitted) => idle.retain(|rule| !admitted.rules.contains(rule)),
-            Err(verdict) => rehearsal.refused.push((seq + 1, verdict)),
+            Err(Stop::Refused(verdict)) => rehearsal.refused.push((seq + 1, verdict)),
+            Err(Stop::Failed(error)) => return Err(error),
         }
         rehearsal.versions += 1;
         let ledger = head.ledger.next(policy.tracked(), seq + 1, &input, &admission.signers);

@@ -1,5 +1,5 @@
-//! Verification of a whole lineage, and its replay: every step run again by the code, and its
-//! memory, effects, fuel and verdict compared with what is on record.
+//! Verification of a whole lineage, and its replay: every step run again by the code, every guard
+//! asked again, and memory, effects, fuel and verdict compared with what is on record.
 //!
 //! Replay uses the commit path's own step; it appends nothing. It does not know where the records
 //! come from: a store or a capsule.
@@ -20,8 +20,9 @@ use object::memory::Memory;
 use object::refusal::Refusal;
 use object::verify::{Headers, Verifier};
 
-use crate::catalog::Runnable;
+use crate::catalog::{Catalog, Runnable};
 use crate::error::{Error, ErrorKind, Result};
+use crate::guard::{self, Asker};
 use crate::instrument::INSTRUMENTATION_VERSION;
 use crate::slots::Slots;
 use crate::step::{Ran, Stop, run};
@@ -31,7 +32,7 @@ use crate::step::{Ran, Stop, run};
 pub enum Replay {
     /// Hashes, signatures, roots and admissions only.
     No,
-    /// The steps too.
+    /// The steps and the policies' guards too.
     Yes,
 }
 
@@ -42,6 +43,8 @@ pub struct Verified {
     pub versions: u64,
     /// Those of them of which retention left no more than the header: it is chained to the others.
     pub headers: u64,
+    /// Those of them that a policy's guard permitted, on top of the policy: only a replay asks it.
+    pub guarded: u64,
     /// Refusals.
     pub refusals: u64,
     /// The newest version's hash.
@@ -49,7 +52,7 @@ pub struct Verified {
 }
 
 /// Verifies a lineage record by record.
-pub(crate) struct Auditor {
+pub(crate) struct Auditor<'a> {
     /// Of the genesis.
     definition: Arc<Definition>,
     base: Arc<BaseImage>,
@@ -57,24 +60,39 @@ pub(crate) struct Auditor {
     /// What was verified, while only headers are left.
     headers: Option<Headers>,
     /// What steps run in, when they are replayed.
-    replay: Option<(Slots, Runnable)>,
+    replay: Option<Replayer<'a>>,
     verified: Verified,
 }
 
-impl Auditor {
+/// What runs steps and guards again.
+struct Replayer<'a> {
+    slots: Slots,
+    runnable: Runnable,
+    catalog: &'a Catalog,
+}
+
+impl Replayer<'_> {
+    fn guards(&mut self) -> Asker<'_> {
+        Asker::new(self.catalog, &mut self.slots.guards)
+    }
+}
+
+impl<'a> Auditor<'a> {
     /// Starts with an object's parts. With what runs it, steps are replayed; then the base image
-    /// must be the code's own.
+    /// must be the code's own, and the policy's guard one that can be asked.
     pub(crate) fn new(
         definition: Arc<Definition>,
         base: Arc<BaseImage>,
-        runnable: Option<Runnable>,
-    ) -> Result<Auditor> {
-        if let Some(runnable) = &runnable
-            && runnable.base != base
-        {
-            return Err(differs("base image", 0, runnable.base_hash, base.hash()));
+        runnable: Option<(Runnable, &'a Catalog)>,
+    ) -> Result<Auditor<'a>> {
+        if let Some((runnable, _)) = &runnable {
+            if runnable.base != base {
+                return Err(differs("base image", 0, runnable.base_hash, base.hash()));
+            }
+            guard::validate(&definition.policy)?;
         }
-        let replay = runnable.map(|runnable| (Slots::default(), runnable));
+        let slots = Slots::default();
+        let replay = runnable.map(|(runnable, catalog)| Replayer { slots, runnable, catalog });
         let (verifier, headers, verified) = Default::default();
         Ok(Auditor { definition, base, verifier, headers, replay, verified })
     }
@@ -124,7 +142,17 @@ impl Auditor {
             self.replay_commit(commit, &input, &image, &globals)?;
         }
         match &mut self.verifier {
-            Some(verifier) => verifier.commit(commit)?,
+            Some(verifier) => {
+                let guarded = verifier.definition().policy.guard().is_some();
+                match &mut self.replay {
+                    Some(replay) => {
+                        let asked = verifier.commit_asking(commit, &mut replay.guards());
+                        asked.map_err(|stop| not_made(stop, commit.header.seq))?;
+                    }
+                    None => verifier.commit(commit)?,
+                }
+                self.verified.guarded += u64::from(guarded);
+            }
             None => {
                 let (definition, base) = (Arc::clone(&self.definition), Arc::clone(&self.base));
                 self.verifier = Some(Verifier::genesis(definition, base, commit)?);
@@ -186,8 +214,9 @@ impl Auditor {
         globals: &[u64],
     ) -> Result<std::result::Result<Ran, object::refusal::Verdict>> {
         let definition = self.definition();
-        let (slots, runnable) = self.replay.as_mut().expect("only a replay runs steps");
-        let loaded = slots.load(definition.code.hash, &runnable.code, image)?;
+        let replay = self.replay.as_mut().expect("only a replay runs steps");
+        let (objects, code) = (&mut replay.slots.objects, &replay.runnable.code);
+        let loaded = objects.load(definition.code.hash, code, image)?;
         match run(loaded, &definition, image, globals, input) {
             Ok(ran) => {
                 if input.request.runs_code() {
@@ -224,7 +253,15 @@ impl Auditor {
         let signers = signers?;
         let verdict = match self.run(&input, &image, &globals)? {
             Err(verdict) => Some(verdict),
-            Ok(ran) => admit(&self.definition(), &head, signers, ran.of(&input, &image)).err(),
+            Ok(ran) => {
+                let (definition, step) = (self.definition(), ran.of(&input, &image));
+                let replay = self.replay.as_mut().expect("it was just looked at");
+                match admit(&definition, &head, signers, step, &mut replay.guards()) {
+                    Ok(_) => None,
+                    Err(Stop::Refused(verdict)) => Some(verdict),
+                    Err(Stop::Failed(error)) => return Err(error),
+                }
+            }
         };
         if verdict.as_ref() != Some(&refusal.verdict) {
             let expected = verdict.map_or("a permit".to_string(), |verdict| verdict.to_string());
@@ -238,6 +275,14 @@ impl Auditor {
         let verifier = self.verifier.ok_or_else(|| differs("lineage", 0, "a genesis", "none"))?;
         self.verified.head = verifier.head().hash;
         Ok((self.verified, verifier))
+    }
+}
+
+/// That a version is on record which is not admitted, or what kept it from being decided on.
+fn not_made(stop: Stop, seq: u64) -> Error {
+    match stop {
+        Stop::Refused(verdict) => differs("admission", seq, verdict, "a version"),
+        Stop::Failed(error) => error,
     }
 }
 

@@ -21,8 +21,17 @@ use crate::substrate::{Code, Slot};
 /// Instances that a worker keeps.
 const SLOTS_MAX: usize = 64;
 
+/// What a worker runs guests in: one set for objects, and one for the guards of their policies,
+/// which are asked while an object's step waits in the other.
 #[derive(Default)]
 pub(crate) struct Slots {
+    pub(crate) objects: Instances,
+    pub(crate) guards: Instances,
+}
+
+/// Instances, of the codes used last.
+#[derive(Default)]
+pub(crate) struct Instances {
     loaded: HashMap<CodeHash, Loaded>,
     /// Codes, the one used last at the end.
     order: Vec<CodeHash>,
@@ -38,7 +47,7 @@ pub(crate) struct Loaded {
     settled: bool,
 }
 
-impl Slots {
+impl Instances {
     /// An instance of `code` that holds `image`.
     pub(crate) fn load(
         &mut self,

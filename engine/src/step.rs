@@ -20,6 +20,7 @@ use object::refusal::{Reason, Verdict};
 use object::schema::{self, CoreValue, Lower, Method};
 
 use crate::error::{Error, Result};
+use crate::guard;
 use crate::instrument::INSTRUMENTATION_VERSION;
 use crate::slots::Loaded;
 use crate::substrate::{self, StepContext, StepError, Trap};
@@ -42,6 +43,12 @@ pub(crate) enum Stop {
     Refused(Verdict),
     /// The host failed: no verdict.
     Failed(Error),
+}
+
+impl From<Verdict> for Stop {
+    fn from(verdict: Verdict) -> Stop {
+        Stop::Refused(verdict)
+    }
 }
 
 impl From<Error> for Stop {
@@ -165,11 +172,11 @@ fn amend(
     globals: &[u64],
     policy: &[u8],
 ) -> Result<Ran, Stop> {
-    let policy = Policy::decode(policy, &definition.schema).map_err(|_| {
-        // What is wrong with it, in the policy library's words, is no part of a lineage.
-        let detail = "not a policy for the object's schema";
-        Stop::Refused(Verdict::native(Reason::Policy, detail))
-    })?;
+    // What is wrong with it, in the policy library's words, is no part of a lineage.
+    let refuse = |detail: &str| Stop::Refused(Verdict::native(Reason::Policy, detail));
+    let policy = Policy::decode(policy, &definition.schema)
+        .map_err(|_| refuse("not a policy for the object's schema"))?;
+    guard::validate(&policy).map_err(|_| refuse("its guard is not a module of guards"))?;
     Ok(unchanged(&Arc::new(definition.amended(policy)), image, globals))
 }
 

@@ -14,7 +14,7 @@ mod tests;
 mod trap;
 
 pub(crate) use code::{Code, CodeError};
-pub(crate) use host::{Effects, StepContext, WakeChange};
+pub(crate) use host::{Answers, Effects, StepContext, WakeChange};
 pub(crate) use slot::Slot;
 pub(crate) use trap::{HostFailure, StepError, Trap};
 

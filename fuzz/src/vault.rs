@@ -5,6 +5,7 @@
 //! policy, no nonces. It does not know who asks an object for what, or in which order.
 
 pub(crate) mod forged;
+pub(crate) mod guard;
 pub(crate) mod host;
 pub(crate) mod law;
 pub(crate) mod mind;

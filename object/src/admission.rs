@@ -2,8 +2,9 @@
 //! memory before and after, and the effects.
 //!
 //! Native rules come first and no policy can waive them: credentials, nonces, the wake, the
-//! schema. Then the object's own policy decides. The engine, the verifier and the command line
-//! all call these functions; none of them has rules of its own.
+//! schema. Then the object's own policy decides and, where the policy carries a guard, what it
+//! permits the guard must permit as well. The engine, the verifier and the command line all call
+//! these functions; none of them has rules of its own.
 //!
 //! It does not know how the step was run.
 
@@ -18,6 +19,7 @@ use crate::input::{Input, Request};
 use crate::ledger::{NonceProblem, SessionProblem};
 use crate::limits::EXPIRY_MS_MAX;
 use crate::memory::Memory;
+use crate::policy::guard::{Evidence, Guards};
 use crate::policy::{Decision, Explanation, Facts, Principal, Raw, Refusal, Values};
 use crate::refusal::{Reason, Verdict};
 use crate::schema::{Method, Value, decode_args};
@@ -205,40 +207,73 @@ fn problem(error: &crate::Error) -> String {
     }
 }
 
-/// Decides whether a step of `signers`, as [`authenticate`] gave them, becomes the next version.
+/// Decides whether a step of `signers`, as [`authenticate`] gave them, becomes the next version;
+/// `guards` are whoever can run the policy's guard, which is asked once the policy permits.
 ///
 /// Call it on a thread with [`STACK_BYTES`](crate::policy::STACK_BYTES) of stack.
 ///
 /// # Errors
 ///
-/// The verdict, when it does not.
-pub fn admit<B: Memory + ?Sized, A: Memory + ?Sized>(
+/// The verdict, when it does not, or what kept the guard from one.
+pub fn admit<B: Memory + ?Sized, A: Memory + ?Sized, G: Guards<B, A>>(
     definition: &Definition,
     head: &Head,
     signers: Vec<PublicKey>,
     step: Step<'_, B, A>,
-) -> Result<Admission, Verdict> {
-    let (_, decision) = judge(definition, head, &signers, &step)?;
-    verdict(signers, decision)
+    guards: &mut G,
+) -> Result<Admission, G::Stop> {
+    let (facts, decision) = judge(definition, head, &signers, &step)?;
+    ask(definition, &facts, &decision, &step, guards).transpose()?;
+    Ok(verdict(signers, decision)?)
 }
 
-/// Decides as [`admit`] does, and tells of the rules that it hangs on and of what they read;
-/// [`verdict`] makes of the decision what `admit` gives.
+/// A decision that is explained.
+#[derive(Debug)]
+pub struct Explained<S> {
+    /// What the policy says and why; [`verdict`] makes of the decision what [`admit`] gives, unless
+    /// the guard refuses.
+    pub policy: Explanation,
+    /// What the guard says: none, when the policy carries none or does not permit.
+    pub guard: Option<Result<(), S>>,
+}
+
+/// Decides as [`admit`] does, and tells of the rules that it hangs on and of what they read.
 ///
 /// Call it on a thread with [`STACK_BYTES`](crate::policy::STACK_BYTES) of stack.
 ///
 /// # Errors
 ///
 /// The verdict of a native rule, when one refuses: the policy was not asked.
-pub fn explain<B: Memory + ?Sized, A: Memory + ?Sized>(
+pub fn explain<B: Memory + ?Sized, A: Memory + ?Sized, G: Guards<B, A>>(
     definition: &Definition,
     head: &Head,
     signers: &[PublicKey],
     step: Step<'_, B, A>,
-) -> Result<Explanation, Verdict> {
+    guards: &mut G,
+) -> Result<Explained<G::Stop>, Verdict> {
     let (facts, decision) = judge(definition, head, signers, &step)?;
+    let guard = ask(definition, &facts, &decision, &step, guards);
     let explain = |values: &Values<'_>| definition.policy.explain(&facts, values, decision);
-    with_values(definition, facts.action, &step, explain).map_err(invalid)
+    let policy = with_values(definition, facts.action, &step, explain).map_err(invalid)?;
+    Ok(Explained { policy, guard })
+}
+
+/// What the policy's guard says of a step that the policy permits, if it carries one.
+fn ask<B: ?Sized, A: ?Sized, G: Guards<B, A>>(
+    definition: &Definition,
+    facts: &Facts<'_>,
+    decision: &Decision,
+    step: &Step<'_, B, A>,
+    guards: &mut G,
+) -> Option<Result<(), G::Stop>> {
+    let guard = definition.policy.guard()?;
+    if let Decision::Refuse { .. } = decision {
+        return None;
+    }
+    Some(match Evidence::of(definition, facts, &step.input.request) {
+        Ok(evidence) => guards.ask(guard, evidence, step.before, step.after),
+        Err(error) => Err(invalid(error).into()),
+    })
 }
 
 /// The facts of a step that no native rule refuses, and what the policy says of them.

@@ -5,7 +5,7 @@
 use crate::code::{self, CodeFacts};
 use crate::error::Result;
 use crate::head::Parts;
-use crate::policy::Policy;
+use crate::policy::{Law, Policy};
 use crate::schema::Schema;
 
 /// The code's facts, its schema, and the policy, validated against each other.
@@ -20,17 +20,17 @@ pub struct Definition {
 }
 
 impl Definition {
-    /// The definition of a module and Cedar text.
+    /// The definition of a module and what its policy is made of.
     ///
     /// Call it on a thread with [`STACK_BYTES`](crate::policy::STACK_BYTES) of stack.
     ///
     /// # Errors
     ///
     /// Those of [`code::read`], [`Schema::parse`] and [`Policy::parse`].
-    pub fn new(wasm: &[u8], policy_text: &str) -> Result<Definition> {
+    pub fn new<'a>(wasm: &[u8], law: impl Into<Law<'a>>) -> Result<Definition> {
         let code = code::read(wasm)?;
         let schema = Schema::parse(&code.schema_text)?;
-        let policy = Policy::parse(policy_text, &schema)?;
+        let policy = Policy::parse(law, &schema)?;
         Ok(Definition { code, schema, policy })
     }
 

@@ -39,14 +39,20 @@ pub const STATE_VALUES_MAX: u64 = 4 << 20;
 pub const FLAT_PARAMS_MAX: usize = 16;
 /// Bytes of Cedar text.
 pub const POLICY_BYTES_MAX: usize = 64 << 10;
+/// Bytes of a guard's module.
+pub const GUARD_BYTES_MAX: usize = 64 << 10;
 /// Bytes of an encoded policy.
-pub const POLICY_ENCODED_MAX: usize = POLICY_BYTES_MAX + 9;
+pub const POLICY_ENCODED_MAX: usize = POLICY_BYTES_MAX + 9 + GUARD_BYTES_MAX + 4;
 /// Bytes of an input's payload: a method's arguments, or a direct write's values together.
 pub const PAYLOAD_BYTES_MAX: usize = 1 << 20;
 /// Values that a payload consists of, those inside of others among them.
 pub const PAYLOAD_VALUES_MAX: u64 = 1 << 20;
 /// Fuel of one step.
 pub const FUEL_MAX: u64 = 100_000_000;
+/// Fuel of a guard's word on one step.
+pub const GUARD_FUEL_MAX: u64 = 10_000_000;
+/// Bytes of memory that a guard may have.
+pub const GUARD_MEMORY_BYTES_MAX: u64 = 1 << 20;
 /// Bytes of a method's or an output's name.
 pub const NAME_BYTES_MAX: usize = 64;
 /// Fields that one direct write sets.

@@ -8,6 +8,9 @@
 //! everywhere. The rules are compiled as well, and [`Policy::decide_raw`] says the same, much
 //! sooner, of nearly every step.
 //!
+//! Beside its rules a policy may carry a guard, a module that is asked of what they permit. Nothing
+//! here can run it, nor tell whether it is one.
+//!
 //! It does not know how a step is run, or how its facts came about. Cedar is named only in
 //! `policy/cedar`.
 //!
@@ -17,6 +20,7 @@ mod cedar;
 mod derived;
 mod explain;
 mod fact;
+pub mod guard;
 mod profile;
 mod program;
 mod shape;
@@ -26,6 +30,7 @@ use std::fmt;
 use self::cedar::Rules;
 use self::derived::Derived;
 pub use self::explain::{Explanation, Reading, Rule};
+pub use self::guard::Guard;
 use self::profile::Scanned;
 pub use self::program::Raw;
 use self::program::Ruled;
@@ -37,7 +42,9 @@ use crate::effects::Output;
 use crate::error::{ErrorKind, Result};
 use crate::hash::{ObjectId, PolicyHash};
 use crate::ledger::{Past, Tracked};
-use crate::limits::{POLICY_BYTES_MAX, POLICY_SET_ITEMS_MAX, POLICY_TEXT_BYTES_MAX};
+use crate::limits::{
+    GUARD_BYTES_MAX, POLICY_BYTES_MAX, POLICY_SET_ITEMS_MAX, POLICY_TEXT_BYTES_MAX,
+};
 use crate::memory::Memory;
 use crate::schema::{Most, Schema, Value};
 
@@ -45,8 +52,56 @@ use crate::schema::{Most, Schema, Value};
 /// or without optimisation. With less, a verdict may differ, or the process end.
 pub const STACK_BYTES: usize = 16 << 20;
 
-/// Version of the encoding.
+/// Versions of the encoding: without a guard, and with one.
 const VERSION: u8 = 1;
+const GUARDED_VERSION: u8 = 2;
+
+/// What a policy is made of: Cedar text and, it may be, the module of a guard.
+///
+/// ```
+/// use continuant_object::policy::Law;
+///
+/// let rules = Law::from("permit(principal, action, resource);");
+/// let guarded = Law { guard: Some(b"\0asm..."), ..rules };
+/// # assert_ne!(rules, guarded);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Law<'a> {
+    /// The rules, as Cedar text.
+    pub text: &'a str,
+    /// The guard's module.
+    pub guard: Option<&'a [u8]>,
+}
+
+impl<'a> Law<'a> {
+    /// The same rules with this guard beside them.
+    pub fn guard(self, wasm: &'a [u8]) -> Law<'a> {
+        Law { guard: Some(wasm), ..self }
+    }
+
+    fn encode(&self, language: (u16, u16)) -> Vec<u8> {
+        let room = self.text.len() + self.guard.map_or(0, <[u8]>::len) + 13;
+        let mut bytes = Vec::with_capacity(room);
+        bytes.put_u8(if self.guard.is_some() { GUARDED_VERSION } else { VERSION });
+        bytes.put_u16(language.0).put_u16(language.1).put_blob(self.text.as_bytes());
+        if let Some(guard) = self.guard {
+            bytes.put_blob(guard);
+        }
+        bytes
+    }
+}
+
+impl<'a> From<&'a str> for Law<'a> {
+    fn from(text: &'a str) -> Law<'a> {
+        Law { text, guard: None }
+    }
+}
+
+impl<'a> From<&'a String> for Law<'a> {
+    fn from(text: &'a String) -> Law<'a> {
+        text.as_str().into()
+    }
+}
 
 /// An object's policy, ready to decide.
 pub struct Policy {
@@ -55,6 +110,7 @@ pub struct Policy {
     hash: PolicyHash,
     tracked: Tracked,
     rules: Rules,
+    guard: Option<Guard>,
 }
 
 /// What is known of a step when it is decided on, beside the states and the arguments; or of a
@@ -200,31 +256,45 @@ impl fmt::Display for Refusal {
 }
 
 impl Policy {
-    /// Parses `text` and validates it against what `schema` lets a policy see.
+    /// Parses the text of `law` and validates it against what `schema` lets a policy see. Whether
+    /// its guard is a module, whoever can run one tells.
     ///
     /// Call it on a thread with [`STACK_BYTES`] of stack.
     ///
     /// # Errors
     ///
     /// `Policy`: all that is wrong in the text, found by the first of these that finds anything:
-    /// the profile, Cedar's parser, the rules' ids, Cedar's strict validation.
-    pub fn parse(text: &str, schema: &Schema) -> Result<Policy> {
-        Policy::build(text, cedar::language_version(), schema)
+    /// the profile, Cedar's parser, the rules' ids, Cedar's strict validation. `Decode`, as of
+    /// [`Guard::new`].
+    pub fn parse<'a>(law: impl Into<Law<'a>>, schema: &Schema) -> Result<Policy> {
+        Policy::build(law.into(), cedar::language_version(), schema)
     }
 
-    fn build(text: &str, language: (u16, u16), schema: &Schema) -> Result<Policy> {
+    fn build(law: Law<'_>, language: (u16, u16), schema: &Schema) -> Result<Policy> {
+        let (text, guard) = (law.text, law.guard.map(Guard::new).transpose()?);
         let scanned = profile::scan(text).map_err(ErrorKind::Policy)?;
         let shapes = Shapes::new(schema, &scanned.past, scanned.opens_sessions);
         let shapes = shapes.map_err(|finding| ErrorKind::Policy(vec![finding]))?;
         let rules = Rules::parse(text, &scanned.rules, shapes, schema);
         let rules = rules.map_err(ErrorKind::Policy)?;
-        let hash = PolicyHash::of(&encode(text, language));
-        Ok(Policy { text: text.to_string(), language, hash, tracked: tracked(scanned), rules })
+        let hash = PolicyHash::of(&law.encode(language));
+        let (text, tracked) = (text.to_string(), tracked(scanned));
+        Ok(Policy { text, language, hash, tracked, rules, guard })
     }
 
-    /// The hash that the policy of `text` has, whether or not it is valid.
-    pub fn hash_of(text: &str) -> PolicyHash {
-        PolicyHash::of(&encode(text, cedar::language_version()))
+    /// The hash that the policy of `law` has, whether or not it is valid.
+    pub fn hash_of<'a>(law: impl Into<Law<'a>>) -> PolicyHash {
+        PolicyHash::of(&law.into().encode(cedar::language_version()))
+    }
+
+    /// What it is made of, as it was given.
+    pub fn law(&self) -> Law<'_> {
+        Law { text: &self.text, guard: self.guard.as_ref().map(Guard::wasm) }
+    }
+
+    /// The guard that must permit as well, if it carries one.
+    pub fn guard(&self) -> Option<&Guard> {
+        self.guard.as_ref()
     }
 
     /// The text as it was given.
@@ -239,7 +309,7 @@ impl Policy {
 
     /// The encoding; `object/FORMAT.md` has its layout.
     pub fn encode(&self) -> Vec<u8> {
-        encode(&self.text, self.language)
+        self.law().encode(self.language)
     }
 
     /// Reads an encoding, and validates it as [`Policy::parse`] does.
@@ -249,8 +319,8 @@ impl Policy {
     /// `Decode`: the bytes are not an encoding, or of a later version of the language.
     /// `Policy`: as of [`Policy::parse`].
     pub fn decode(bytes: &[u8], schema: &Schema) -> Result<Policy> {
-        let (text, language) = decode(bytes)?;
-        Policy::build(text, language, schema)
+        let (law, language) = decode(bytes)?;
+        Policy::build(law, language, schema)
     }
 
     /// What the policy of this encoding reads of the past. It takes a look at the text and needs no
@@ -260,8 +330,8 @@ impl Policy {
     ///
     /// `Decode`, as of [`Policy::decode`]; `Policy`: the text is outside of the profile.
     pub fn tracked_by(bytes: &[u8]) -> Result<Tracked> {
-        let (text, _) = decode(bytes)?;
-        Ok(tracked(profile::scan(text).map_err(ErrorKind::Policy)?))
+        let (law, _) = decode(bytes)?;
+        Ok(tracked(profile::scan(law.text).map_err(ErrorKind::Policy)?))
     }
 
     /// The states before and after a step, as far as the rules on `action` read them: what else
@@ -372,11 +442,12 @@ fn tracked(scanned: Scanned) -> Tracked {
     Tracked::new(actions, scanned.has_windows)
 }
 
-fn decode(bytes: &[u8]) -> Result<(&str, (u16, u16))> {
+fn decode(bytes: &[u8]) -> Result<(Law<'_>, (u16, u16))> {
     let mut reader = Reader::new("policy", bytes);
     let version = reader.u8()?;
-    if version != VERSION {
-        return Err(reader.fail(1, &format!("version {VERSION}"), version));
+    if version != VERSION && version != GUARDED_VERSION {
+        let expected = format!("version {VERSION} or {GUARDED_VERSION}");
+        return Err(reader.fail(1, &expected, version));
     }
     let language = (reader.u16()?, reader.u16()?);
     let known = cedar::language_version();
@@ -385,14 +456,15 @@ fn decode(bytes: &[u8]) -> Result<(&str, (u16, u16))> {
         return Err(reader.fail(4, &expected, format!("{}.{}", language.0, language.1)));
     }
     let text = reader.text(POLICY_BYTES_MAX)?;
+    let guard = match version {
+        GUARDED_VERSION => Some(reader.blob(GUARD_BYTES_MAX)?),
+        _ => None,
+    };
+    if guard.is_some_and(<[u8]>::is_empty) {
+        return Err(reader.fail(4, "a guard of at least a byte", 0));
+    }
     reader.end()?;
-    Ok((text, language))
-}
-
-fn encode(text: &str, language: (u16, u16)) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(text.len() + 9);
-    bytes.put_u8(VERSION).put_u16(language.0).put_u16(language.1).put_blob(text.as_bytes());
-    bytes
+    Ok((Law { text, guard }, language))
 }
 
 impl fmt::Debug for Policy {

@@ -65,9 +65,12 @@ pub enum Reason {
     SessionCode,
     /// The object has as many sessions open as it may have.
     SessionsFull,
+    /// The policy's guard does not permit it.
+    Guard,
 }
 
-const REASONS: [Reason; 20] = [
+/// Reasons by their codes.
+const REASONS: [Reason; 21] = [
     Reason::Credential,
     Reason::Expired,
     Reason::ExpiresTooLate,
@@ -88,12 +91,17 @@ const REASONS: [Reason; 20] = [
     Reason::SessionOpen,
     Reason::SessionCode,
     Reason::SessionsFull,
+    Reason::Guard,
 ];
 
 impl Reason {
     fn code(self) -> u8 {
         let index = REASONS.iter().position(|&reason| reason == self);
         index.expect("every reason is in the list") as u8
+    }
+
+    fn from_code(code: u8) -> Option<Reason> {
+        REASONS.get(usize::from(code)).copied()
     }
 
     /// Whether it is of a native rule that the head and the input alone decide.
@@ -139,6 +147,7 @@ impl Reason {
             Reason::SessionOpen => "session-open",
             Reason::SessionCode => "session-code",
             Reason::SessionsFull => "sessions-full",
+            Reason::Guard => "guard",
         }
     }
 }
@@ -224,8 +233,8 @@ impl Refusal {
             return Err(reader.fail(1, &format!("version {REFUSAL_VERSION}"), version));
         }
         let code = reader.u8()?;
-        let reason = REASONS.get(usize::from(code)).copied();
-        let reason = reason.ok_or_else(|| reader.fail(1, "a known reason", code))?;
+        let reason =
+            Reason::from_code(code).ok_or_else(|| reader.fail(1, "a known reason", code))?;
         let seq = reader.u64()?;
         let (object, parent) = (ObjectId(reader.array()?), VersionHash(reader.array()?));
         let previous = RefusalHash(reader.array()?);

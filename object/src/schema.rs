@@ -21,6 +21,7 @@ mod scalar;
 mod scan;
 mod shape;
 mod store;
+mod transcribe;
 mod types;
 mod value;
 
@@ -35,6 +36,8 @@ pub use place::{Place, Scalar};
 pub use read::read_value;
 pub(crate) use scalar::{from_bytes as scalar_bits, width as scalar_width};
 pub use store::store;
+pub use transcribe::Unread;
+pub(crate) use transcribe::{Sink, is_named};
 pub(crate) use types::option as option_layout;
 pub use types::{Case, Enum, Field, Flags, Record, ResultType, Tuple, Type, Variant};
 pub use value::Value;
@@ -227,6 +230,17 @@ impl Schema {
         most: Most,
     ) -> Result<Value> {
         excerpt::excerpt(memory, state, &self.0.state, selection, most)
+    }
+
+    /// Puts what is at `path` in a valid state record, or all of it, as payload bytes.
+    pub(crate) fn transcribe(
+        &self,
+        memory: &(impl Memory + ?Sized),
+        state: u32,
+        path: Option<&str>,
+        sink: &mut Sink<'_>,
+    ) -> Result<bool, Unread> {
+        transcribe::transcribe(memory, state, &self.0.state, path, sink)
     }
 
     /// Validates the state record at `state`, an address in memory: that it is page-aligned and in

@@ -4,8 +4,9 @@
 //! jump, memory root, admission and all) and compares it with the one given; a direct write and an
 //! amendment, which run no code, it does again. What it takes on trust is what the code makes of
 //! every other step, which is its memory, globals, effects and fuel, and the version of the
-//! instrumentation that it ran under: the engine's replay verifies those. Of an input in a session
-//! it verifies all but the code, which only its host can.
+//! instrumentation that it ran under: the engine's replay verifies those. The word of a policy's
+//! guard is such code too: whoever can run guards has it asked by [`Verifier::commit_asking`]. Of an
+//! input in a session it verifies all but the code, which only its host can.
 //!
 //! Where only headers are left, [`Headers`] verifies that they are chained; a [`Verifier`] resumes
 //! with the first version whose memory is there.
@@ -30,7 +31,8 @@ use crate::input::{Input, Request};
 use crate::ledger::Ledger;
 use crate::memory::{Memory, Page, Tree};
 use crate::policy::Policy;
-use crate::refusal::Refusal;
+use crate::policy::guard::{Guards, NotAsked};
+use crate::refusal::{Refusal, Verdict};
 use crate::write;
 pub use headers::Headers;
 
@@ -124,13 +126,39 @@ impl Verifier {
         Ok(Verifier { definition, head, replica, memo: Arc::default() })
     }
 
-    /// Verifies the next version.
+    /// Verifies the next version. That a guard permitted it is taken on trust.
     ///
     /// # Errors
     ///
     /// As of [`Verifier::genesis`]. After an error the lineage is refuted and the verifier of no
     /// further use.
     pub fn commit(&mut self, commit: &Commit<'_>) -> Result<()> {
+        let seq = self.head.header.seq + 1;
+        self.advance(commit, &mut NotAsked)?.map_err(|verdict| refused(seq, &verdict))
+    }
+
+    /// Verifies the next version, and has its guard asked by `guards`.
+    ///
+    /// # Errors
+    ///
+    /// As of [`Verifier::commit`], and what kept the guard from a verdict.
+    pub fn commit_asking<G: Guards<Image, Image>>(
+        &mut self,
+        commit: &Commit<'_>,
+        guards: &mut G,
+    ) -> Result<(), G::Stop>
+    where
+        G::Stop: From<Error>,
+    {
+        self.advance(commit, guards)?
+    }
+
+    /// Verifies the next version; what [`admit`] says against it is the inner error.
+    fn advance<G: Guards<Image, Image>>(
+        &mut self,
+        commit: &Commit<'_>,
+        guards: &mut G,
+    ) -> Result<Result<(), G::Stop>> {
         let seq = self.head.header.seq + 1;
         let Payloads { input, effects, admission } = Payloads::decode(commit)?;
         if matches!(input.request, Request::Create { .. }) {
@@ -140,9 +168,8 @@ impl Verifier {
             let expected = format!("{} or later", self.head.header.time);
             return Err(Error::mismatch("time", seq, expected, input.time));
         }
-        let refused = |verdict| Error::mismatch("admission", seq, "a permit", verdict);
-        let signers =
-            authenticate(&self.head, &input, Host::verifier(&self.memo)).map_err(refused)?;
+        let signers = authenticate(&self.head, &input, Host::verifier(&self.memo));
+        let signers = signers.map_err(|verdict| refused(seq, &verdict))?;
         let before = self.replica.image.clone();
         let mut amended = None;
         match &input.request {
@@ -170,7 +197,10 @@ impl Verifier {
             instrumentation: outcome.instrumentation,
             policy: outcome.parts.policy,
         };
-        let decided = admit(&self.definition, &self.head, signers, step).map_err(refused)?;
+        let decided = match admit(&self.definition, &self.head, signers, step, guards) {
+            Ok(decided) => decided,
+            Err(stop) => return Ok(Err(stop)),
+        };
         if decided != admission {
             let (expected, found) = (format!("{decided:?}"), format!("{admission:?}"));
             return Err(Error::mismatch("admission", seq, expected, found));
@@ -181,7 +211,7 @@ impl Verifier {
         if let Some(amended) = amended {
             self.definition = amended;
         }
-        Ok(())
+        Ok(Ok(()))
     }
 
     /// Verifies a refusal at the head: that it is chained, and that a refusal that the input by
@@ -236,6 +266,11 @@ impl Verifier {
     pub fn definition(&self) -> &Arc<Definition> {
         &self.definition
     }
+}
+
+/// That a version is on record which is refused.
+fn refused(seq: u64, verdict: &Verdict) -> Error {
+    Error::mismatch("admission", seq, "a permit", verdict)
 }
 
 /// That a version whose code did not run has no effects and, of the memory before, only `pages`

@@ -30,6 +30,10 @@ pub(crate) struct Create {
     #[arg(long, value_name = "FILE")]
     policy: PathBuf,
 
+    /// The policy's guard: a module that must permit whatever the policy permits
+    #[arg(long, value_name = "FILE")]
+    guard: Option<PathBuf>,
+
     /// A name by which this database knows the object
     #[arg(long)]
     name: Option<String>,
@@ -46,7 +50,12 @@ impl Create {
     pub(crate) fn run(self, session: &Session, printer: &mut Printer) -> Result<()> {
         let module = read(&self.module)?;
         let policy = read_policy(&self.policy)?;
+        let guard = self.guard.as_deref().map(read).transpose()?;
         let code = self.code(module, policy).map_err(Failure::not_ours)?;
+        let code = match guard {
+            Some(guard) => code.guard(guard),
+            None => code,
+        };
         session.with_new(|db| {
             let id = db.create(code).map_err(|error| Failure::from(error).not_ours())?;
             print(printer, id, self.name.as_deref(), db.snapshot(id)?.header().time)
@@ -74,6 +83,7 @@ pub(super) fn creation(module: &[u8], words: &[String]) -> Result<Vec<Value>> {
     typed::arguments(schema::CREATE, words, params)
 }
 
+/// A file's bytes.
 pub(super) fn read(path: &Path) -> Result<Vec<u8>> {
     std::fs::read(path).map_err(|error| Failure::file("reading", path, &error))
 }

@@ -4,7 +4,7 @@
 use clap::Args;
 use continuant::object::definition::Definition;
 use continuant::object::policy::{Reading, Rule};
-use continuant::{Done, Explanation, Value};
+use continuant::{Done, Explanation, Value, Verdict};
 use serde_json::{Value as Json, json};
 
 use super::history;
@@ -71,6 +71,7 @@ pub(super) fn print(
     pairs.push(("signed by", history::signers(history::claimed(&told.input), &told.input)));
     pairs.extend(told.policy.iter().map(|policy| ("principal", policy.principal.to_string())));
     pairs.extend(told.done.iter().flat_map(done));
+    pairs.extend(told.guard.iter().map(|guard| ("guard", word(guard))));
     pairs.push(decision(told));
     printer.pairs(&pairs)?;
     let mut rules = told.policy.iter().flat_map(|policy| &policy.rules);
@@ -120,6 +121,14 @@ fn decision(told: &Explanation) -> (&'static str, String) {
     }
 }
 
+/// What the policy's guard says.
+fn word(guard: &Result<(), Verdict>) -> String {
+    match guard {
+        Ok(()) => "permits".to_string(),
+        Err(verdict) => format!("does not permit, {}", verdict.detail),
+    }
+}
+
 /// What a rule reads, as people read it.
 fn shown(read: &Reading) -> String {
     match &read.value {
@@ -146,6 +155,10 @@ fn document(told: &Explanation, about: About, definition: &Definition) -> Result
         "reason": refused.map(|verdict| verdict.reason.name()),
         "detail": refused.map(|verdict| &verdict.detail),
         "rules": rules,
+        "guard": told.guard.as_ref().map(|guard| json!({
+            "permits": guard.is_ok(),
+            "detail": guard.as_ref().err().map(|verdict| &verdict.detail),
+        })),
         "explained": policy.map(|policy| policy.rules.iter().map(rule).collect::<Vec<_>>()),
     });
     if let About::Refusal(number) = about {

@@ -4,12 +4,12 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use continuant::Rehearsal;
 use continuant::object::policy;
+use continuant::{Law, Rehearsal};
 use serde_json::json;
 
 use super::call::Signing;
-use super::create::read_policy;
+use super::create::{read, read_policy};
 use super::show::section;
 use crate::failure::Result;
 use crate::printer::Printer;
@@ -28,8 +28,39 @@ pub(crate) enum Policy {
 /// Print the hash of a policy, by which a rule knows it: `context.policy`
 #[derive(Debug, Args)]
 pub(crate) struct Hash {
-    /// The policy, as Cedar text
+    #[command(flatten)]
+    files: Files,
+}
+
+/// The files that a policy is in.
+#[derive(Debug, Args)]
+struct Files {
+    /// The policy, as Cedar text; `show --policy` prints the one that there is
     policy: PathBuf,
+
+    /// The policy's guard, if it is to have one: a module that must permit whatever the policy
+    /// permits; `show --guard` writes the one that there is
+    #[arg(long, value_name = "FILE")]
+    guard: Option<PathBuf>,
+}
+
+/// What was in them.
+struct Made {
+    text: String,
+    guard: Option<Vec<u8>>,
+}
+
+impl Files {
+    fn read(&self) -> Result<Made> {
+        let guard = self.guard.as_deref().map(read).transpose()?;
+        Ok(Made { text: read_policy(&self.policy)?, guard })
+    }
+}
+
+impl Made {
+    fn law(&self) -> Law<'_> {
+        Law { text: &self.text, guard: self.guard.as_deref() }
+    }
 }
 
 /// Say what another policy would have said of the versions on record
@@ -40,8 +71,8 @@ pub(crate) struct Check {
     /// The object
     object: String,
 
-    /// The other policy, as Cedar text
-    policy: PathBuf,
+    #[command(flatten)]
+    files: Files,
 
     /// How many of the last versions
     #[arg(long, value_name = "COUNT", default_value_t = 1000)]
@@ -57,8 +88,8 @@ pub(crate) struct Amend {
     /// The object
     object: String,
 
-    /// The new policy, as Cedar text; `show --policy` prints the one that there is
-    policy: PathBuf,
+    #[command(flatten)]
+    files: Files,
 
     /// Take it even if it permits no amendment, so that it is the object's last
     #[arg(long)]
@@ -80,10 +111,10 @@ impl Policy {
 
 impl Check {
     fn run(self, session: &Session, printer: &mut Printer) -> Result<()> {
-        let policy = read_policy(&self.policy)?;
+        let policy = self.files.read()?;
         session.with(|db| {
             let id = session::find(db, &self.object)?;
-            let told = db.rehearse(id, &policy, self.last)?;
+            let told = db.rehearse(id, policy.law(), self.last)?;
             match printer.is_json() {
                 true => printer.document(&document(&told)),
                 false => print(&told, printer),
@@ -132,13 +163,13 @@ fn document(told: &Rehearsal) -> serde_json::Value {
 
 impl Amend {
     fn run(self, session: &Session, printer: &mut Printer) -> Result<()> {
-        let policy = read_policy(&self.policy)?;
+        let policy = self.files.read()?;
         let secrets = self.signing.secrets()?;
         session.with(|db| {
             let id = session::find(db, &self.object)?;
             let amend = match self.for_good {
-                true => db.amend_for_good(id, &policy),
-                false => db.amend(id, &policy),
+                true => db.amend_for_good(id, policy.law()),
+                false => db.amend(id, policy.law()),
             };
             let receipt = self.signing.wait(db, amend, &secrets)?;
             receipt::print(&receipt, printer)
@@ -148,7 +179,7 @@ impl Amend {
 
 impl Hash {
     fn run(self, printer: &mut Printer) -> Result<()> {
-        let hash = policy::Policy::hash_of(&read_policy(&self.policy)?).to_string();
+        let hash = policy::Policy::hash_of(self.files.read()?.law()).to_string();
         if printer.is_json() {
             return printer.document(&json!({ "policy": hash }));
         }

@@ -1,11 +1,13 @@
 //! `show`: an object, what it is made of and what its newest version holds.
 
+use std::path::PathBuf;
+
 use clap::Args;
 use continuant::object::schema::{Method, Schema};
 use continuant::{Snapshot, Value};
 use serde_json::{Value as Json, json};
 
-use crate::failure::Result;
+use crate::failure::{Failure, Result};
 use crate::printer::Printer;
 use crate::session::{self, Session};
 use crate::{moment, typed};
@@ -26,6 +28,10 @@ pub(crate) struct Show {
     /// Print the schema's text and nothing else
     #[arg(long)]
     schema: bool,
+
+    /// Write the policy's guard to a file and print nothing else
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["policy", "schema"])]
+    guard: Option<PathBuf>,
 }
 
 impl Show {
@@ -34,6 +40,13 @@ impl Show {
             let id = session::find(db, &self.object)?;
             let snapshot = db.snapshot(id)?;
             let definition = snapshot.definition();
+            if let Some(path) = &self.guard {
+                let Some(guard) = definition.policy.guard() else {
+                    return Err(Failure::missing("no-guard", "its policy has no guard"));
+                };
+                let written = std::fs::write(path, guard.wasm());
+                return written.map_err(|error| Failure::file("writing", path, &error));
+            }
             let text = match (self.policy, self.schema) {
                 (true, _) => Some(("policy", definition.policy.text())),
                 (_, true) => Some(("schema", definition.schema.text())),
@@ -58,6 +71,8 @@ impl Show {
             pairs.push(("package", definition.schema.package().to_string()));
             pairs.push(("code", info.code.to_string()));
             pairs.push(("policy", info.policy.to_string()));
+            let guard = definition.policy.guard();
+            pairs.extend(guard.map(|guard| ("guard", guard.hash().to_string())));
             printer.pairs(&pairs)?;
             section(printer, "state", &state(&snapshot)?)?;
             section(printer, "methods", &methods(&definition.schema))
@@ -101,6 +116,8 @@ fn document(snapshot: &Snapshot, info: &continuant::ObjectInfo) -> Result<Json> 
     document["refusals"] = json!(info.refusal_count);
     document["code"] = json!(info.code.to_string());
     document["policy"] = json!(info.policy.to_string());
+    let guard = snapshot.definition().policy.guard();
+    document["guard"] = json!(guard.map(|guard| guard.hash().to_string()));
     document["package"] = json!(snapshot.definition().schema.package());
     document["methods"] = snapshot.definition().schema.methods().iter().map(method).collect();
     Ok(document)

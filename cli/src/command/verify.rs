@@ -21,7 +21,7 @@ const CAPSULE_EXTENSION: &str = "continuant";
 /// Verify an object's lineage, that of all objects, or a capsule without any database
 ///
 /// Recomputes every hash, signature, memory root and admission; with --replay it runs every step
-/// again, too.
+/// and asks every policy's guard again, too.
 #[derive(Debug, Args)]
 pub(crate) struct Verify {
     /// The object, or the file of a capsule
@@ -32,7 +32,7 @@ pub(crate) struct Verify {
     #[arg(long, conflicts_with = "target")]
     all: bool,
 
-    /// Run every step again and compare what it does with what is on record
+    /// Run every step again, ask every guard again, and compare with what is on record
     #[arg(long)]
     replay: bool,
 }
@@ -97,6 +97,7 @@ fn print(
     if verified.headers > 0 {
         pairs.push(("by header only", grouped(verified.headers)));
     }
+    pairs.extend(guarded(verified, replay));
     pairs.extend([
         ("refusals", grouped(verified.refusals)),
         ("head", verified.head.to_string()),
@@ -105,11 +106,21 @@ fn print(
     printer.pairs(&pairs)
 }
 
+/// How many versions a guard let in, and whether that was verified.
+fn guarded(verified: Verified, replay: Replay) -> Option<(&'static str, String)> {
+    let count = grouped(verified.guarded);
+    (verified.guarded > 0).then(|| match replay {
+        Replay::Yes => ("permitted by a guard", count),
+        Replay::No => ("permitted by a guard", format!("{count}, not asked: --replay asks it")),
+    })
+}
+
 fn document((what, name): (&str, &str), verified: Verified, replay: Replay) -> Json {
     json!({
         what: name,
         "versions": verified.versions,
         "headers_only": verified.headers,
+        "guarded": verified.guarded,
         "refusals": verified.refusals,
         "head": verified.head.to_string(),
         "replayed": replay == Replay::Yes,
@@ -129,6 +140,7 @@ fn all(db: &Database, replay: Replay, printer: &mut Printer) -> Result<()> {
             Ok(verified) => {
                 sum.versions += verified.versions;
                 sum.headers += verified.headers;
+                sum.guarded += verified.guarded;
                 sum.refusals += verified.refusals;
                 if printer.is_json() {
                     let name = id.to_string();
@@ -155,14 +167,15 @@ fn all(db: &Database, replay: Replay, printer: &mut Printer) -> Result<()> {
     }
     match printer.is_json() {
         true => Ok(()),
-        false => printer.pairs(&[
-            ("objects", grouped(ids.len() as u64)),
-            ("versions", grouped(sum.versions)),
-            ("refusals", grouped(sum.refusals)),
-            (
-                "lineages",
-                if replay == Replay::Yes { "verified, replayed" } else { "verified" }.into(),
-            ),
-        ]),
+        false => {
+            let objects = grouped(ids.len() as u64);
+            let mut pairs = vec![("objects", objects), ("versions", grouped(sum.versions))];
+            pairs.extend(guarded(sum, replay));
+            pairs.push(("refusals", grouped(sum.refusals)));
+            let replayed = replay == Replay::Yes;
+            let lineages = if replayed { "verified, replayed" } else { "verified" };
+            pairs.push(("lineages", lineages.to_string()));
+            printer.pairs(&pairs)
+        }
     }
 }

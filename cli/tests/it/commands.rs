@@ -3,6 +3,7 @@
 use expect_test::{expect, expect_file};
 use serde_json::Value as Json;
 
+use crate::objects;
 use crate::terminal::{Terminal, root};
 
 #[test]
@@ -162,6 +163,43 @@ fn a_history_is_shown_from_either_end() {
         "verify --all --replay",
     ];
     terminal.check(&lines, expect_file!["transcripts/histories.txt"]);
+}
+
+#[test]
+fn a_policy_is_given_a_guard() {
+    let terminal = Terminal::with_visits();
+    let text = std::fs::read_to_string(terminal.path("policy.cedar")).unwrap();
+    let amend = r#"@id("amend") permit(principal is Key, action == Action::"amend", resource);"#;
+    terminal.write("amendable.cedar", format!("{text}\n{amend}"));
+    terminal.write("even.wasm", objects::guard("after.count"));
+    terminal.write("wrong.wasm", objects::module());
+    let create = "create object.wasm hello --policy amendable.cedar --name board";
+    terminal.run(&format!("{create} --guard even.wasm")).done();
+    let lines = [
+        "create object.wasm hello --policy policy.cedar --guard wrong.wasm",
+        "create object.wasm hello --policy policy.cedar --guard missing.wasm",
+        "call board increment 2",
+        "call board increment 1",
+        "admit --dry-run board increment 3",
+        "explain board 1",
+        "--json explain board --refusal 1",
+        "show board",
+        "show board --guard kept.wasm",
+        "show visits --guard kept.wasm",
+        "policy hash amendable.cedar --guard kept.wasm",
+        "policy check board amendable.cedar --guard even.wasm",
+        "verify board",
+        "verify board --replay",
+        "--json verify board",
+        "policy amend board amendable.cedar --guard wrong.wasm --sign owner.key",
+        "policy amend board amendable.cedar --sign owner.key --nonce 7",
+        "call board increment 1",
+        "policy check board amendable.cedar --guard even.wasm",
+        "verify --all",
+    ];
+    terminal.check(&lines, expect_file!["transcripts/guards.txt"]);
+    let guards = ["even.wasm", "kept.wasm"].map(|name| std::fs::read(terminal.path(name)).unwrap());
+    assert!(guards[0] == guards[1], "the guard is written as it was given");
 }
 
 #[test]

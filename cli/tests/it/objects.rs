@@ -1,4 +1,5 @@
-//! An object that the tests run, in WebAssembly text against the documented ABI.
+//! An object that the tests run, and a guard for it, in WebAssembly text against the documented
+//! ABI.
 //!
 //! It holds no test.
 
@@ -51,5 +52,20 @@ pub(crate) fn module() -> Vec<u8> {
             (call $wake (i64.add (call $now) (i64.const 1)))
             (call $emit (i32.const 12288) (i32.const 4) (i32.const 12288) (i32.const 4)))
         (func (export "cycle") (drop (call $count (i64.const 1))) (call $sleep)))"#;
+    wat::parse_str(text).unwrap()
+}
+
+/// A guard that wants the number at a path to be even, and refuses by code 5.
+pub(crate) fn guard(path: &str) -> Vec<u8> {
+    let (bytes, room) = (path.len(), 1024);
+    let text = format!(
+        r#"(module
+        (import "continuant" "value" (func $value (param i32 i32 i32 i32) (result i32)))
+        (memory (export "memory") 1 1)
+        (data (i32.const 0) "{path}")
+        (func (export "admit") (result i32)
+            (drop (call $value (i32.const 0) (i32.const {bytes}) (i32.const {room}) (i32.const 8)))
+            (i32.mul (i32.const 5) (i32.and (i32.load (i32.const {room})) (i32.const 1)))))"#
+    );
     wat::parse_str(text).unwrap()
 }

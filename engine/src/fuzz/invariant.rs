@@ -12,6 +12,7 @@ use object::definition::Definition;
 use object::head::Head;
 use object::image::Image;
 use object::ledger::{Ledger, Past};
+use object::policy::guard::NotAsked;
 use object::policy::{Decision, Policy};
 use object::refusal::Reason;
 use object::{Diagnostic, ErrorKind};
@@ -77,13 +78,14 @@ impl Law {
         step: &Step<'_, Image, Image>,
     ) -> Option<Break> {
         // No rule permits anything: what is not forbidden is not permitted, and that is well.
-        let verdict = admit(&self.definition, head, signers.to_vec(), step.clone()).err()?;
+        let (definition, asked) = (&self.definition, signers.to_vec());
+        let verdict = admit(definition, head, asked, step.clone(), &mut NotAsked).err()?;
         if verdict.reason == Reason::NotPermitted {
             return None;
         }
-        let explained = admission::explain(&self.definition, head, signers, step.clone());
+        let explained = admission::explain(definition, head, signers, step.clone(), &mut NotAsked);
         let explained = match explained {
-            Ok(explained) => explained,
+            Ok(explained) => explained.policy,
             Err(verdict) => return Some(Break::new("invariants", verdict.to_string())),
         };
         match explained.decision {

@@ -25,7 +25,7 @@ use super::START;
 use super::invariant::{Holds, Law};
 use super::report::{Break, Event, Step, What};
 use crate::call::EXPIRY_MS;
-use crate::catalog::Runnable;
+use crate::catalog::{Catalog, Runnable};
 use crate::commit::{result, step};
 use crate::create::genesis;
 use crate::error::{Error, ErrorKind, Result};
@@ -57,6 +57,7 @@ pub(super) struct Sequence {
 pub(super) struct Stage<'f> {
     pub(super) definition: Arc<Definition>,
     pub(super) runnable: Runnable,
+    catalog: &'f Catalog,
     pub(super) keys: &'f [SigningKey],
     pub(super) laws: Vec<Law>,
     pub(super) holds: &'f [(String, Holds)],
@@ -155,13 +156,13 @@ impl Version {
 impl<'f> Stage<'f> {
     pub(super) fn new(
         definition: Arc<Definition>,
-        runnable: Runnable,
+        (runnable, catalog): (Runnable, &'f Catalog),
         keys: &'f [SigningKey],
         laws: Vec<Law>,
         holds: &'f [(String, Holds)],
     ) -> Stage<'f> {
         let (slots, memo) = Default::default();
-        Stage { definition, runnable, keys, laws, holds, slots, memo }
+        Stage { definition, runnable, catalog, keys, laws, holds, slots, memo }
     }
 
     /// Creates an object, or gives the verdict against that.
@@ -286,10 +287,10 @@ impl Play<'_, '_> {
 
     /// Runs an input, and holds the invariants against the version that it makes.
     fn step(&mut self, input: Input, is_replay: bool) -> Result<(), End> {
-        let Stage { slots, memo, .. } = &mut *self.stage;
+        let Stage { catalog, slots, memo, .. } = &mut *self.stage;
         // Nobody opens sessions here.
         let host = Host::holding(memo, None);
-        let run = AssertUnwindSafe(|| step(slots, &self.live, &input, host));
+        let run = AssertUnwindSafe(|| step(catalog, slots, &self.live, &input, host));
         let tried = match catch_unwind(run) {
             Ok(tried) => tried,
             Err(panic) => {
@@ -400,7 +401,8 @@ impl Play<'_, '_> {
         let Some(records) = &self.records else { return Ok(()) };
         let (definition, runnable) = (&self.stage.definition, &self.stage.runnable);
         let base = Arc::clone(&runnable.base);
-        let mut auditor = Auditor::new(Arc::clone(definition), base, Some(runnable.clone()))?;
+        let again = Some((runnable.clone(), self.stage.catalog));
+        let mut auditor = Auditor::new(Arc::clone(definition), base, again)?;
         let audited = records.iter().try_for_each(|record| match record {
             Record::Version(version) => auditor.commit(&version.commit()),
             Record::Refusal(refusal) => auditor.refusal(refusal),
@@ -431,7 +433,6 @@ fn panicked(panic: &(dyn std::any::Any + Send)) -> End {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::catalog::Catalog;
     use crate::pool::on_thread;
 
     /// Plays on an open counter that is recorded.
@@ -440,10 +441,10 @@ mod tests {
         let played = on_thread(|| {
             let catalog = Catalog::new().unwrap();
             let open = "@id(\"open\") permit(principal, action, resource);";
-            let definition = catalog.define(counter, open).unwrap();
+            let definition = catalog.define(counter, open.into()).unwrap();
             let runnable = catalog.runnable(&definition, 1 << 20, || Ok(counter.to_vec())).unwrap();
             let keys = [SigningKey::from_secret(&[1; 32])];
-            let mut stage = Stage::new(definition, runnable, &keys, Vec::new(), &[]);
+            let mut stage = Stage::new(definition, (runnable, &catalog), &keys, Vec::new(), &[]);
             let mut play = stage.begin(&[], true).unwrap().unwrap();
             see(&mut play)
         });

@@ -1,15 +1,18 @@
-//! Whether a valid module keeps to the ABI of objects, version 1, and what it says of itself.
+//! Whether a valid module keeps to the ABI of objects, version 1, or to that of guards, and what it
+//! says of itself.
 //!
 //! It does not know WIT: that methods have the types of their schema is checked by whoever reads
 //! the schema.
 //!
 //! Invariant: a module that passes imports only what the host offers and cannot reach or shadow
-//! what the pass adds.
+//! what the pass adds. None is both an object's code and a guard.
 
 use super::error::{ModuleError, ModuleErrorKind};
 use super::survey::{Survey, core_type, evaluate_i32};
 use super::{FunctionExport, Limits, RESERVED_PREFIX, SCHEMA_SECTION};
-use wasmparser::{DataKind, ExternalKind, Global, TypeRef, ValType};
+use wasmparser::{
+    ConstExpr, DataKind, ElementItems, ElementKind, ExternalKind, Global, TypeRef, ValType,
+};
 
 use ModuleErrorKind as Kind;
 
@@ -26,6 +29,16 @@ pub(super) struct Abi {
     pub(super) has_realloc: bool,
 }
 
+/// What a module is to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Role {
+    Object,
+    Guard,
+}
+
+/// The function that a guard exports.
+const ADMIT_EXPORT: &str = "admit";
+
 /// A function that the host offers to guests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum HostFunction {
@@ -33,6 +46,8 @@ pub(super) enum HostFunction {
     Emit,
     Wake,
     Sleep,
+    /// The only one that guards are offered.
+    Value,
 }
 
 impl HostFunction {
@@ -44,7 +59,15 @@ impl HostFunction {
             "emit" => Some(HostFunction::Emit),
             "wake" => Some(HostFunction::Wake),
             "sleep" => Some(HostFunction::Sleep),
+            "value" => Some(HostFunction::Value),
             _ => None,
+        }
+    }
+
+    fn role(self) -> Role {
+        match self {
+            HostFunction::Value => Role::Guard,
+            _ => Role::Object,
         }
     }
 
@@ -55,13 +78,14 @@ impl HostFunction {
             HostFunction::Emit => (&[I32, I32, I32, I32], &[]),
             HostFunction::Wake => (&[I64], &[]),
             HostFunction::Sleep => (&[], &[]),
+            HostFunction::Value => (&[I32, I32, I32, I32], &[I32]),
         }
     }
 }
 
-/// Checks a survey against the ABI.
+/// Checks a survey against the ABI of objects.
 pub(super) fn check(survey: &Survey<'_>, limits: &Limits) -> Result<Abi, ModuleError> {
-    check_imports(survey)?;
+    check_imports(survey, Role::Object)?;
     check_export_names(survey)?;
     let memory_pages_max = check_memory(survey, limits)?;
     let state_address = check_state(survey, memory_pages_max)?;
@@ -74,7 +98,78 @@ pub(super) fn check(survey: &Survey<'_>, limits: &Limits) -> Result<Abi, ModuleE
     Ok(Abi { schema_text, state_address, stack_top, memory_pages_max, has_cycle, has_realloc })
 }
 
-fn check_imports(survey: &Survey<'_>) -> Result<(), ModuleError> {
+/// Checks a survey against the ABI of guards. It needs no start function and no memory that another
+/// word left, so that nothing of it can go wrong before it is asked.
+pub(super) fn check_guard(survey: &Survey<'_>, limits: &Limits) -> Result<Abi, ModuleError> {
+    if let Some((offset, _)) = survey.schemas.first() {
+        let place = format!("custom section {SCHEMA_SECTION}");
+        let (expected, found) = ("a guard, which has no schema", "the code of an object");
+        return Err(ModuleError::new(Kind::Section, place, expected, found).at(*offset));
+    }
+    check_imports(survey, Role::Guard)?;
+    check_export_names(survey)?;
+    let memory_pages_max = check_memory(survey, limits)?;
+    if survey.start.is_some() {
+        return Err(ModuleError::new(Kind::Start, "start", "no start function", "one"));
+    }
+    if !check_function(survey, ADMIT_EXPORT, &[], &[ValType::I32])? {
+        let (place, expected) = (format!("export {ADMIT_EXPORT}"), signature(&[], &[ValType::I32]));
+        return Err(ModuleError::new(Kind::Export, place, expected, "no such export"));
+    }
+    check_data(survey, 0)?;
+    check_segments(survey)?;
+    Ok(Abi {
+        schema_text: String::new(),
+        state_address: 0,
+        stack_top: 0,
+        memory_pages_max,
+        has_cycle: false,
+        has_realloc: false,
+    })
+}
+
+/// Every segment fits in what there is of memory and table at first.
+fn check_segments(survey: &Survey<'_>) -> Result<(), ModuleError> {
+    let memory = survey.memories.first().map_or(0, |memory| memory.initial << 16);
+    for segment in survey.data.clone().into_iter().flatten() {
+        let segment = segment?;
+        if let DataKind::Active { offset_expr, .. } = &segment.kind {
+            check_segment("data segment", offset_expr, segment.data.len() as u64, memory)?;
+        }
+    }
+    let mut tables = survey.tables.clone().into_iter().flatten();
+    let table = tables.next().transpose()?.map_or(0, |table| table.ty.initial);
+    for segment in survey.elements.clone().into_iter().flatten() {
+        let segment = segment?;
+        let count = match &segment.items {
+            ElementItems::Functions(items) => items.count(),
+            ElementItems::Expressions(_, items) => items.count(),
+        };
+        if let ElementKind::Active { offset_expr, .. } = &segment.kind {
+            check_segment("element segment", offset_expr, count.into(), table)?;
+        }
+    }
+    Ok(())
+}
+
+fn check_segment(
+    place: &str,
+    offset: &ConstExpr<'_>,
+    length: u64,
+    max: u64,
+) -> Result<(), ModuleError> {
+    let start = evaluate_i32(offset).map(u64::from);
+    match start.map(|start| start + length) {
+        Some(end) if end <= max => Ok(()),
+        end => {
+            let found =
+                end.map_or("a place that is not constant".to_string(), |end| end.to_string());
+            Err(ModuleError::new(Kind::Start, place, format!("an end of at most {max}"), found))
+        }
+    }
+}
+
+fn check_imports(survey: &Survey<'_>, role: Role) -> Result<(), ModuleError> {
     for (offset, import) in &survey.imports {
         let place = format!("import {}.{}", import.module, import.name);
         let refuse = |expected: String, found: String| {
@@ -84,8 +179,11 @@ fn check_imports(survey: &Survey<'_>) -> Result<(), ModuleError> {
             HostFunction::MODULE => HostFunction::named(import.name),
             _ => None,
         };
-        let Some(host) = host else {
-            let offered = "now, emit, wake or sleep of continuant";
+        let Some(host) = host.filter(|host| host.role() == role) else {
+            let offered = match role {
+                Role::Object => "now, emit, wake or sleep of continuant",
+                Role::Guard => "value of continuant",
+            };
             return refuse(offered.into(), format!("{}.{}", import.module, import.name));
         };
         let (params, results) = host.signature();

@@ -40,12 +40,24 @@ impl Added {
 pub(super) fn host(host: HostFunction, import: u32, params: u32, meters: Meters) -> Function {
     let mut function = Function::new([(1, ValType::I64)]);
     meters.charge(&mut function, cost::HOST_CALL_COST.into(), params);
-    if host == HostFunction::Emit {
-        const NAME_LENGTH: u32 = 1;
-        const DATA_LENGTH: u32 = 3;
-        function.instruction(&I::GlobalGet(meters.fuel));
-        emit::bulk_units(&mut function, &[NAME_LENGTH, DATA_LENGTH]);
-        meters.finish_charge(&mut function, params);
+    // Names and data, or the path of a value and the room for it.
+    const FIRST_LENGTH: u32 = 1;
+    const SECOND: u32 = 2;
+    const SECOND_LENGTH: u32 = 3;
+    match host {
+        HostFunction::Emit => {
+            function.instruction(&I::GlobalGet(meters.fuel));
+            emit::bulk_units(&mut function, &[FIRST_LENGTH, SECOND_LENGTH]);
+            meters.finish_charge(&mut function, params);
+        }
+        HostFunction::Value => {
+            // What is read the host charges for, when it knows how much that is.
+            function.instruction(&I::GlobalGet(meters.fuel));
+            emit::bulk_units(&mut function, &[FIRST_LENGTH]);
+            meters.finish_charge(&mut function, params);
+            emit::mark_range(&mut function, SECOND, SECOND_LENGTH);
+        }
+        HostFunction::Now | HostFunction::Wake | HostFunction::Sleep => {}
     }
     for param in 0..params {
         function.instruction(&I::LocalGet(param));

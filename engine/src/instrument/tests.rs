@@ -18,9 +18,18 @@ fn whole(more: &str) -> String {
 /// Refuses each module, and compares the kinds and words of the refusals.
 #[track_caller]
 fn refuses(limits: &Limits, modules: &[String], expected: Expect) {
+    refuses_by(|wasm| instrument(wasm, limits), modules, expected);
+}
+
+#[track_caller]
+fn refuses_by(
+    pass: impl Fn(&[u8]) -> Result<Instrumented, ModuleError>,
+    modules: &[String],
+    expected: Expect,
+) {
     let mut refusals = String::new();
     for text in modules {
-        let refusal = instrument(&assemble(text), limits).expect_err("the module is refused");
+        let refusal = pass(&assemble(text)).expect_err("the module is refused");
         let words = refusal.to_string().replacen(": expected ", ":\n    expected ", 1);
         let words = words.replacen(", found ", ",\n    found ", 1);
         refusals += &format!("{:?}: {words}\n", refusal.kind());
@@ -486,4 +495,75 @@ fn a_frame_must_fit_in_the_stack_budget() {
                 found 1200066
         "#]],
     );
+}
+
+const ADMIT: &str = r#"(func (export "admit") (result i32) (i32.const 0))"#;
+const VALUE: &str =
+    r#"(import "continuant" "value" (func $value (param i32 i32 i32 i32) (result i32)))"#;
+
+#[test]
+fn a_guard_has_an_abi_of_its_own() {
+    let text = format!(
+        r#"(module {VALUE} (memory (export "memory") 1 16) (table 2 2 funcref)
+        (elem (i32.const 1) func 0) (data (i32.const 65532) "time") (global (mut i64) (i64.const 7))
+        {ADMIT})"#
+    );
+    let found = instrument_guard(&assemble(&text)).expect("the guard is taken");
+    assert_eq!((found.memory_pages_max, found.stack_top, found.has_start), (16, 0, false));
+    let again = instrument_guard(&assemble(&text)).expect("the guard is taken");
+    assert_eq!(found, again);
+    let hash = blake3::hash(&found.wasm).to_string();
+    expect!["e156b93cacfc882394edb6f1ebe0c0aa24ead72d14a4fb44684981f80b1bec2b"].assert_eq(&hash);
+    // No module is both.
+    instrument(&assemble(&text), &Limits::default()).expect_err("it has no schema");
+}
+
+#[test]
+fn what_is_no_guard_is_refused() {
+    let guard = |more: &str| format!("(module {more} {MEMORY} {ADMIT})");
+    let modules = [
+        whole(ADMIT),
+        guard(SCHEMA),
+        guard(r#"(import "continuant" "now" (func (result i64)))"#),
+        guard(r#"(import "continuant" "value" (func (param i32 i32) (result i32)))"#),
+        guard(r#"(import "wasi_snapshot_preview1" "fd_write" (func))"#),
+        format!("(module {VALUE} {MEMORY})"),
+        format!(r#"(module {MEMORY} (func (export "admit") (result i64) (i64.const 0)))"#),
+        format!("(module {ADMIT})"),
+        format!(r#"(module (memory (export "memory") 1) {ADMIT})"#),
+        format!(r#"(module (memory (export "memory") 1 17) {ADMIT})"#),
+        format!(r#"(module (memory 1 1) {ADMIT})"#),
+        guard("(func) (start 0)"),
+        guard(r#"(data (i32.const 65536) "x")"#),
+        guard(r#"(data (i32.const -1) "x")"#),
+        guard("(table 2 funcref) (elem (i32.const 2) func 0)"),
+        guard(r#"(global (export "continuant:fuel") i32 (i32.const 0))"#),
+    ];
+    refuses_by(instrument_guard, &modules, expect![""]);
+    let long = guard(&format!(r#"(data (i32.const 0) "{}")"#, "x".repeat(65_000)));
+    instrument_guard(&assemble(&long)).expect("it is short enough");
+    let long = guard(&format!(r#"(data (i32.const 0) "{}")"#, "x".repeat(65_536)));
+    let refusal = instrument_guard(&assemble(&long)).expect_err("it is too long");
+    assert_eq!(refusal.kind(), ModuleErrorKind::Limit, "{refusal}");
+    let object = format!("(module {SCHEMA} {VALUE} {MEMORY} {STATE})");
+    let refusal = instrument(&assemble(&object), &Limits::default()).expect_err("not an object's");
+    assert_eq!(refusal.kind(), ModuleErrorKind::Import, "{refusal}");
+}
+
+#[test]
+fn no_changed_byte_of_a_guard_makes_it_panic() {
+    let wasm = assemble(&format!(
+        r#"(module {VALUE} {MEMORY} (table 2 2 funcref) (elem (i32.const 1) func 0)
+        (data (i32.const 65532) "time") {ADMIT})"#
+    ));
+    for length in 0..wasm.len() {
+        drop(instrument_guard(&wasm[..length]));
+    }
+    for index in 0..wasm.len() {
+        for flip in [0x01, 0x80, 0xFF] {
+            let mut changed = wasm.clone();
+            changed[index] ^= flip;
+            drop(instrument_guard(&changed));
+        }
+    }
 }

@@ -6,8 +6,9 @@
 //! that is refused leaves nothing behind.
 
 use super::trap::{BadHostCall, Trap};
-use object::limits::{EFFECTS_BYTES_MAX, NAME_BYTES_MAX, OUTPUTS_MAX};
-use wasmtime::{Caller, Engine, Linker, Memory, ResourceLimiter, Result};
+use object::limits::{EFFECTS_BYTES_MAX, NAME_BYTES_MAX, OUTPUTS_MAX, PATH_BYTES_MAX};
+use object::schema::Unread;
+use wasmtime::{Caller, Engine, Global, Linker, Memory, ResourceLimiter, Result, Val};
 
 /// What a step is given beside its memory and arguments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,11 +39,28 @@ pub(crate) enum WakeChange {
     Never,
 }
 
+/// What a guard is asked about.
+pub(crate) trait Answers: Send {
+    /// Writes the value at `path` to `room`, as much of it as there is room for, and gives its
+    /// whole length, if it is there. What it does is paid for by `budget`, in eighths of a unit of
+    /// fuel.
+    fn read(
+        &self,
+        path: &str,
+        room: &mut [u8],
+        budget: &mut u64,
+    ) -> std::result::Result<Option<u64>, Unread>;
+}
+
 /// The state of a store: the step that runs in it.
 #[derive(Default)]
 pub(super) struct Step {
     /// The guest's memory, once instantiated.
     pub(super) memory: Option<Memory>,
+    /// The fuel that is left, once instantiated.
+    pub(super) fuel: Option<Global>,
+    /// What the step of a guard is about.
+    pub(super) question: Option<Box<dyn Answers>>,
     /// Whether calls into the host are taken.
     pub(super) active: bool,
     pub(super) now: u64,
@@ -79,6 +97,7 @@ pub(super) fn linker(engine: &Engine) -> Result<Linker<Step>> {
         Ok(i64::try_from(caller.data().now).unwrap_or(i64::MAX))
     })?;
     linker.func_wrap("continuant", "emit", emit)?;
+    linker.func_wrap("continuant", "value", value)?;
     linker.func_wrap(
         "continuant",
         "wake",
@@ -120,6 +139,45 @@ fn emit(
     step.output_bytes = output_bytes;
     step.outputs.push((name.to_owned(), data.to_owned()));
     Ok(())
+}
+
+/// Eighths of a unit of fuel.
+const EIGHTHS: u64 = 8;
+
+fn value(
+    mut caller: Caller<'_, Step>,
+    path: u32,
+    path_bytes: u32,
+    room: u32,
+    room_bytes: u32,
+) -> Result<i32> {
+    let step = caller.data();
+    let instantiated = "a step runs in an instance";
+    let (memory, fuel) = (step.memory.expect(instantiated), step.fuel.expect(instantiated));
+    let left = fuel.get(&mut caller).unwrap_i64();
+    let mut budget = left.max(0).cast_unsigned().saturating_mul(EIGHTHS);
+    let (memory, step) = memory.data_and_store_mut(&mut caller);
+    let question = step.question.as_ref().ok_or(bad(BadHostCall::OutsideStep))?;
+    // The room may lie over the path.
+    let mut copied = [0; PATH_BYTES_MAX];
+    let path = slice(memory, path, path_bytes)?;
+    let copied = copied.get_mut(..path.len()).ok_or(bad(BadHostCall::Path))?;
+    copied.copy_from_slice(path);
+    let path = std::str::from_utf8(copied).map_err(|_| bad(BadHostCall::Path))?;
+    slice(memory, room, room_bytes)?;
+    let room = &mut memory[room as usize..][..room_bytes as usize];
+    let read = question.read(path, room, &mut budget);
+    let left = match read {
+        Err(Unread::Budget) => -1,
+        _ => (budget / EIGHTHS).cast_signed(),
+    };
+    fuel.set(&mut caller, Val::I64(left))?;
+    match read {
+        Ok(None) => Ok(-1),
+        Ok(Some(length)) => Ok(i32::try_from(length).expect("a budget pays for less")),
+        Err(Unread::Budget) => Err(Trap::OutOfFuel.into()),
+        Err(Unread::Path) => Err(bad(BadHostCall::Path).into()),
+    }
 }
 
 fn slice(memory: &[u8], address: u32, bytes: u32) -> Result<&[u8], Trap> {

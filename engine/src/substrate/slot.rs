@@ -13,7 +13,7 @@
 //! ```
 
 use super::code::{Base, Code, Function};
-use super::host::{Effects, Step, StepContext};
+use super::host::{Answers, Effects, Step, StepContext};
 use super::trap::{HostFailure, StepError};
 use crate::instrument::{
     CARDS_EXPORT, CoreType, FUEL_EXPORT, STACK_BUDGET, STACK_EXPORT, START_EXPORT, START_FUEL,
@@ -97,7 +97,7 @@ impl Slot {
             function.expect("the module exports the functions that it says")
         });
         let functions = functions.collect();
-        store.data_mut().memory = Some(memory);
+        (store.data_mut().memory, store.data_mut().fuel) = (Some(memory), Some(fuel));
         let code = Arc::clone(code);
         let (budget, trapped) = (0, false);
         let slot =
@@ -201,6 +201,12 @@ impl Slot {
         self.refill(context.fuel);
     }
 
+    /// Begins the step of a guard, which asks about `question`.
+    pub(crate) fn begin_asking(&mut self, question: Box<dyn Answers>, fuel: u64) {
+        self.begin_step(StepContext { now: 0, fuel });
+        self.store.data_mut().question = Some(question);
+    }
+
     /// Calls a function within the step. Its fuel, outputs and wake add to those of the step's
     /// other calls.
     ///
@@ -229,6 +235,7 @@ impl Slot {
         let left = self.fuel_left().max(0);
         let step = self.store.data_mut();
         step.active = false;
+        step.question = None;
         step.output_bytes = 0;
         Effects {
             outputs: std::mem::take(&mut step.outputs),

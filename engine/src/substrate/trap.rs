@@ -47,6 +47,8 @@ pub(crate) enum BadHostCall {
     OutputLimit,
     /// A wake before 1970.
     NegativeTime,
+    /// A path that is no text, too long, or leads to no value that there could be.
+    Path,
 }
 
 /// The substrate or the machine under it failed. It says nothing about the guest: the step may be
@@ -133,6 +135,7 @@ impl fmt::Display for BadHostCall {
             BadHostCall::Name => "an output name that is not 1 to 64 bytes of utf-8",
             BadHostCall::OutputLimit => "more outputs than a step may have",
             BadHostCall::NegativeTime => "a time before 1970",
+            BadHostCall::Path => "a path that leads to no value",
         })
     }
 }

@@ -244,6 +244,13 @@ fn the_lamp_is_what_its_text_says() {
 }
 
 #[test]
+fn the_vaults_guard_is_what_its_text_says() {
+    let built = assemble::assemble(&guest("examples/vault/guard.wat")).unwrap();
+    std::fs::write(guest("objects/vault-guard.wasm"), &built).unwrap();
+    assert!(built == wasm("vault-guard"), "run guest/build.sh wat");
+}
+
+#[test]
 fn no_module_says_where_or_by_what_it_was_compiled() {
     for name in ["counter", "aircraft", "parcel", "meter", "lamp", "price", "vault"] {
         let wasm = wasm(name);

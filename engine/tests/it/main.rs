@@ -8,6 +8,7 @@
 //! - `durability`: replies before and after the disk is done, and what a power cut undoes.
 //! - `explain`: what decided, on record and in dry runs.
 //! - `fuzz`: invariants that are broken, and the least inputs that break them.
+//! - `guards`: policies with a guard, asked, amended, replayed and forged.
 //! - `guests`: the committed objects of guest/objects, each with its policy.
 //! - `history`: any version, diffs, blame, refusals, names, lists.
 //! - `lineage`: verification, replay, capsules, and what tampering does to them.
@@ -30,6 +31,7 @@ mod disk;
 mod durability;
 mod explain;
 mod fuzz;
+mod guards;
 mod guests;
 mod history;
 mod lineage;

@@ -134,6 +134,13 @@ pub const CANARIES: &[Canary] = &[
         "true",
     ),
     canary(
+        "guard",
+        "admission_soundness",
+        "object/src/admission.rs",
+        "let guard = ⟦definition.policy.guard()⟧?;",
+        "None",
+    ),
+    canary(
         "pages of a write",
         "admission_soundness",
         "object/src/verify.rs",
@@ -161,7 +168,7 @@ pub const CANARIES: &[Canary] = &[
         "\"one that follows a genesis\", \"create\"));\n        }\n        if \
          ⟦input.time < self.head.header.time⟧ {\n            let expected = format!(\"{} or \
          later\", self.head.header.time);\n            return Err(Error::mismatch(\"time\", seq, \
-         expected, input.time));\n        }\n        let refused",
+         expected, input.time));\n        }\n        let signers",
         "false",
     ),
     // Compiled rules.

@@ -15,6 +15,7 @@ use object::header::Header;
 use object::image::Image;
 use object::input::{Input, Request};
 use object::memory::{Memory, Page, Tree};
+use object::policy::guard::NotAsked;
 use object::refusal::{Reason, Refusal, Verdict};
 use object::verify::Verifier;
 use object::write;
@@ -127,7 +128,7 @@ impl Host {
             instrumentation: 1,
             policy: self.behind(input).policy.hash(),
         };
-        admit(&self.definition, &self.head, signers, step)
+        admit(&self.definition, &self.head, signers, step, &mut NotAsked)
     }
 
     /// What the vault is behind an input that is admitted.

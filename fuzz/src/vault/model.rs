@@ -13,7 +13,7 @@ use rand::RngExt;
 use rand::rngs::StdRng;
 
 use super::law::{Case, Law, Word, sessions};
-use super::{Ask, Made, State};
+use super::{Ask, Made, State, guard};
 use crate::generate::header;
 
 /// How long a signature may hold: seven days, in milliseconds.
@@ -23,6 +23,10 @@ pub(crate) const WEEK: u64 = 7 * 24 * 3600 * 1000;
 #[derive(Clone, Debug)]
 pub(crate) struct Model {
     pub(crate) law: Law,
+    /// Whether the vault's guard must permit as well.
+    pub(crate) guarded: bool,
+    /// Versions that it permitted.
+    pub(crate) permitted_by_guard: u64,
     pub(crate) state: State,
     pub(crate) time: u64,
     pub(crate) wake: Option<u64>,
@@ -66,8 +70,9 @@ pub(crate) struct Attempt<'a> {
 
 impl Model {
     pub(crate) fn new(law: Law, time: u64, head: VersionHash) -> Model {
-        let (state, wake, seq, nonces, sessions) = Default::default();
-        Model { law, state, time, wake, seq, head, nonces, sessions }
+        let (guarded, permitted_by_guard, seq) = Default::default();
+        let (state, wake, nonces, sessions) = Default::default();
+        Model { law, guarded, permitted_by_guard, state, time, wake, seq, head, nonces, sessions }
     }
 
     /// The keys that may be believed to ask, or why not.
@@ -171,7 +176,7 @@ impl Model {
             _ => Reason::State,
         };
         let made = made.ok_or((reason, vec![]))?;
-        self.law.word(Case {
+        let rules = self.law.word(Case {
             ask: attempt.ask,
             keys,
             in_session: attempt.signed.is_some_and(|signed| signed.session.is_some()),
@@ -179,7 +184,11 @@ impl Model {
             before: &self.state,
             after: &made.state,
             wake: self.wake_after(attempt.ask, made.wake),
-        })
+        })?;
+        match self.guarded && !guard::permits(&made.state) {
+            true => Err((Reason::Guard, vec![])),
+            false => Ok(rules),
+        }
     }
 
     /// What a step is said to leave, by code that is the vault's own or does what it likes;
@@ -213,8 +222,10 @@ impl Model {
         }
         self.wake = self.wake_after(attempt.ask, made.wake);
         (self.state, self.time, self.head) = (made.state, attempt.time, head);
+        self.permitted_by_guard += u64::from(self.guarded);
         if let Ask::Amend(Some(law)) = attempt.ask {
-            self.law = *law;
+            // A law comes without a guard.
+            (self.law, self.guarded) = (*law, false);
         }
         self.seq += 1;
     }

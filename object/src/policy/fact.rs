@@ -119,55 +119,79 @@ pub(super) enum FactValue<'a> {
     Text(&'a str),
 }
 
+/// The facts that do not depend on a schema, by the attributes that lead to them, in the order in
+/// which all are known.
+pub(super) const PLAIN: [(&str, Fact); 11] = [
+    ("signers", Fact::Signers),
+    ("credential", Fact::Credential),
+    ("effects.outputs", Fact::Outputs),
+    ("effects.wake", Fact::Wake),
+    ("lineage.seq", Fact::Seq),
+    ("lineage.age", Fact::Age),
+    ("cost.fuel", Fact::Fuel),
+    ("cost.pages", Fact::Pages),
+    ("time", Fact::Time),
+    ("substrate.instrumentation", Fact::Instrumentation),
+    ("policy", Fact::Policy),
+];
+
 /// The facts that policies of objects with this schema may read; of the past, those of actions
 /// whose attributes are named `past`.
 pub(super) fn all(schema: &Schema, past: &BTreeSet<String>) -> Vec<Placed> {
     let mut all = Vec::new();
-    let mut add = |path: &[&str], fact: Fact| {
-        let path = path.iter().map(|name| (*name).to_string()).collect();
-        all.push(Placed { path, fact });
-    };
-    add(&["signers"], Fact::Signers);
-    add(&["credential"], Fact::Credential);
-    for (field, it) in schema.state().fields.iter().enumerate() {
-        if matches!(&it.ty, Type::List(item) if matches!(**item, Type::String)) {
-            let name = attribute_name(&it.name);
-            add(&["approvals", &name], Fact::Approvals { field, offset: it.offset });
+    for (path, fact) in PLAIN {
+        all.push(Placed::at(path.split('.'), fact.clone()));
+        // Those of the same record stand together.
+        match fact {
+            Fact::Credential => all.extend(approvals(schema).chain(counts(schema))),
+            Fact::Age => all.extend(of_the_past(schema, past)),
+            _ => {}
         }
     }
-    for (field, it) in schema.state().fields.iter().enumerate() {
-        if is_set(&it.ty) {
-            let name = attribute_name(&it.name);
-            for (attribute, what) in COUNTS {
-                let fact = Fact::Count { field, offset: it.offset, what };
-                add(&["counts", &name, attribute], fact);
-            }
-        }
-    }
-    add(&["effects", "outputs"], Fact::Outputs);
-    add(&["effects", "wake"], Fact::Wake);
-    add(&["lineage", "seq"], Fact::Seq);
-    add(&["lineage", "age"], Fact::Age);
-    let methods = schema.methods().iter().map(|method| method.name.as_str());
-    for action in methods.chain(OWN_ACTIONS) {
-        let name = attribute_name(action);
-        if past.contains(&name) {
-            for (what, fact) in PAST {
-                add(&["lineage", "past", &name, what], Fact::Past(action.to_string(), fact));
-            }
-        }
-    }
-    add(&["cost", "fuel"], Fact::Fuel);
-    add(&["cost", "pages"], Fact::Pages);
-    add(&["time"], Fact::Time);
-    add(&["substrate", "instrumentation"], Fact::Instrumentation);
-    add(&["policy"], Fact::Policy);
     all
+}
+
+fn approvals(schema: &Schema) -> impl Iterator<Item = Placed> {
+    let fields = schema.state().fields.iter().enumerate();
+    let texts = fields
+        .filter(|(_, it)| matches!(&it.ty, Type::List(item) if matches!(**item, Type::String)));
+    texts.map(|(field, it)| {
+        let fact = Fact::Approvals { field, offset: it.offset };
+        Placed::at(["approvals", &attribute_name(&it.name)], fact)
+    })
+}
+
+fn counts(schema: &Schema) -> impl Iterator<Item = Placed> {
+    let fields = schema.state().fields.iter().enumerate();
+    let sets = fields.filter(|(_, it)| is_set(&it.ty));
+    sets.flat_map(|(field, it)| {
+        COUNTS.map(|(attribute, what)| {
+            let fact = Fact::Count { field, offset: it.offset, what };
+            Placed::at(["counts", &attribute_name(&it.name), attribute], fact)
+        })
+    })
+}
+
+fn of_the_past(schema: &Schema, past: &BTreeSet<String>) -> impl Iterator<Item = Placed> {
+    let methods = schema.methods().iter().map(|method| method.name.as_str());
+    let named = methods.chain(OWN_ACTIONS).filter(|action| past.contains(&attribute_name(action)));
+    named.flat_map(|action| {
+        let fact = |past| Fact::Past(action.to_string(), past);
+        PAST.map(|(what, past)| {
+            Placed::at(["lineage", "past", &attribute_name(action), what], fact(past))
+        })
+    })
 }
 
 /// The fact that only a read has.
 pub(super) fn of_read() -> Placed {
-    Placed { path: vec!["field".to_string()], fact: Fact::Field }
+    Placed::at(["field"], Fact::Field)
+}
+
+impl Placed {
+    fn at<'p>(path: impl IntoIterator<Item = &'p str>, fact: Fact) -> Placed {
+        Placed { path: path.into_iter().map(str::to_string).collect(), fact }
+    }
 }
 
 impl Fact {

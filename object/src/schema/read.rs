@@ -228,7 +228,7 @@ impl<'a, M: Memory + ?Sized> Walk<'a, M> {
     }
 
     /// The pieces that a validated range has in the pages it lies in.
-    fn pieces(&self, start: u32, count: u32) -> impl Iterator<Item = &'a [u8]> {
+    pub(crate) fn pieces(&self, start: u32, count: u32) -> impl Iterator<Item = &'a [u8]> {
         let memory = self.memory;
         let (mut at, mut left) = (start as usize, count as usize);
         std::iter::from_fn(move || {

@@ -5,6 +5,7 @@
 //! - `diagnostics`: what text is refused, with which words and where.
 //! - `profile`: the deepest rules that pass, on small stacks; random text.
 //! - `encoding`: bytes of a policy.
+//! - `guards`: what a guard is asked, when, and what it may ask.
 //! - `compiled`: what compiled rules say, beside what Cedar says.
 //! - `counts`: what is counted of lists.
 //! - `states`: what of a state in memory is shown to the rules.
@@ -15,6 +16,7 @@ mod compiled;
 mod counts;
 mod diagnostics;
 mod encoding;
+mod guards;
 mod mapping;
 mod profile;
 mod states;

@@ -19,7 +19,7 @@ use continuant_object::refusal::{Reason, Refusal, Verdict};
 
 use crate::schema::generate::Source;
 
-pub(crate) const REASONS: [Reason; 20] = [
+pub(crate) const REASONS: [Reason; 21] = [
     Reason::Credential,
     Reason::Expired,
     Reason::ExpiresTooLate,
@@ -40,6 +40,7 @@ pub(crate) const REASONS: [Reason; 20] = [
     Reason::SessionOpen,
     Reason::SessionCode,
     Reason::SessionsFull,
+    Reason::Guard,
 ];
 
 pub(crate) fn array<const N: usize>(source: &mut Source) -> [u8; N] {

@@ -18,6 +18,7 @@ use continuant_object::image::{BaseImage, Image};
 use continuant_object::input::{Input, Request};
 use continuant_object::limits::PAGE_BYTES;
 use continuant_object::memory::{Memory, Page, Tree};
+use continuant_object::policy::guard::NotAsked;
 use continuant_object::policy::{Policy, STACK_BYTES};
 use continuant_object::refusal::{Refusal, Verdict};
 use continuant_object::schema::{Value, encode_args, encode_value};
@@ -267,7 +268,7 @@ impl Workshop {
             instrumentation: 1,
             policy: amended.policy.hash(),
         };
-        let admission = admit(&self.definition, &self.head, signers, step)?;
+        let admission = admit(&self.definition, &self.head, signers, step, &mut NotAsked)?;
         let dirty: Vec<u32> = ran.pages.iter().map(|(index, _)| *index).collect();
         self.tree.update(&after, &dirty);
         let globals = ran.globals.clone().unwrap_or(self.globals.clone());

@@ -14,6 +14,7 @@ use object::capsule::SectionKind;
 use object::commit::Commit;
 use object::credential::SessionKey;
 use object::hash::VersionHash;
+use object::policy::{self, Policy};
 use object::refusal::Reason;
 use rand::RngExt;
 use rand::rngs::StdRng;
@@ -27,7 +28,7 @@ use crate::sections::{seal, split};
 use crate::tally::Tally;
 use crate::vault::law::{Law, keys, sessions};
 use crate::vault::model::{Attempt, Model, Signed, WEEK};
-use crate::vault::{Ask, STATE_PAGE, State, wasm};
+use crate::vault::{Ask, STATE_PAGE, State, guard, wasm};
 
 /// Sequences of one run, each with vaults of its own.
 const SEQUENCES: u64 = 8;
@@ -67,9 +68,15 @@ impl Whole<'_> {
         for _ in 0..self.rng.random_range(1..4) {
             let law = Law::ALL[self.rng.random_range(0..Law::ALL.len())];
             let code = must("the vault's code", Code::wasm(wasm()))?;
-            let id = self.db.create(code.policy(law.cedar()).salt(self.rng.random()));
-            let id = must("creating", id)?;
-            self.vaults.push((id, Model::new(law, self.now, VersionHash(id.0))));
+            let mut code = code.policy(law.cedar()).salt(self.rng.random());
+            let guarded = self.rng.random_bool(0.3);
+            if guarded {
+                code = code.guard(guard::wasm());
+            }
+            let id = must("creating", self.db.create(code))?;
+            let mut model = Model::new(law, self.now, VersionHash(id.0));
+            model.guarded = guarded;
+            self.vaults.push((id, model));
         }
         for call in 0..self.rng.random_range(CALLS) {
             self.now += [0, 0, 1, 400, 1000, 1000, 60_000][self.rng.random_range(0..7)];
@@ -83,6 +90,8 @@ impl Whole<'_> {
             let replay = if self.rng.random_bool(0.25) { Replay::Yes } else { Replay::No };
             let verified = must("verifying", self.db.verify(*id, replay))?;
             equal("versions", &(model.seq + 1), &verified.versions)?;
+            let guarded = model.permitted_by_guard;
+            equal("versions that a guard permitted", &guarded, &verified.guarded)?;
         }
         let index = self.rng.random_range(0..self.vaults.len());
         self.emigrate(index)
@@ -175,7 +184,11 @@ impl Whole<'_> {
         let found = (header.seq, header.time, header.wake);
         equal("seq, time and wake", &(model.seq, model.time, model.wake), &found)?;
         equal("the state", &model.state.value(), &must("the state", newest.state())?)?;
-        let parts = crate::vault::definition(model.law).parts();
+        let mut parts = crate::vault::definition(model.law).parts();
+        if model.guarded {
+            let text = model.law.cedar();
+            parts.policy = Policy::hash_of(policy::Law::from(&text).guard(guard::wasm()));
+        }
         let found = (header.code, header.schema, header.policy);
         equal("what it is made of", &(parts.code, parts.schema, parts.policy), &found)
     }

@@ -12,6 +12,7 @@ use continuant_object::image::BaseImage;
 use continuant_object::input::{Input, Request};
 use continuant_object::ledger::{Ledger, Tracked};
 use continuant_object::limits::PAGE_BYTES;
+use continuant_object::policy::{Law, Policy};
 
 use super::{check, document, table, walk};
 use crate::samples;
@@ -477,7 +478,13 @@ fn policy() {
         ];
         let text = shop.definition.policy.text();
         expected.extend(blob("text bytes", "text", text.as_bytes()));
+        let guard = b"a module, or not";
+        let guarded = Policy::parse(Law::from(text).guard(guard), &shop.definition.schema).unwrap();
+        let mut with_guard = expected.clone();
+        with_guard[0] = ("version", vec![2]);
+        with_guard.extend(blob("guard bytes", "guard", guard));
         check("Policy", &bytes, expected);
+        check("Policy", &guarded.encode(), with_guard);
         assert_eq!((major, minor), (&[4, 0][..], &[6, 0][..]), "Cedar 4.6");
     });
 }

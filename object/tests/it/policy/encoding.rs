@@ -2,11 +2,15 @@
 
 use continuant_object::ErrorKind;
 use continuant_object::hash::PolicyHash;
-use continuant_object::policy::{Policy, STACK_BYTES};
+use continuant_object::ledger::Tracked;
+use continuant_object::limits::GUARD_BYTES_MAX;
+use continuant_object::policy::{Law, Policy, STACK_BYTES};
 use continuant_object::schema::Schema;
 use expect_test::expect;
 
 use super::{ANYONE, aircraft, on_stack, parse};
+
+const GUARD: &[u8] = b"no module, which only whoever runs it can tell";
 
 fn decode(bytes: &[u8]) -> Result<Policy, ErrorKind> {
     let schema = Schema::parse(aircraft::WIT).unwrap();
@@ -55,6 +59,70 @@ fn nothing_shorter_or_longer_is_an_encoding() {
     }
     bytes.push(0);
     assert!(matches!(decode(&bytes), Err(ErrorKind::Decode { .. })));
-    bytes[0] = 2;
+    bytes[0] = 3;
     assert!(matches!(decode(&bytes), Err(ErrorKind::Decode { offset: 0, .. })));
+}
+
+fn guarded(text: &str, guard: &[u8]) -> Result<Policy, ErrorKind> {
+    let schema = Schema::parse(aircraft::WIT).unwrap();
+    let parsed = on_stack(STACK_BYTES, || Policy::parse(Law::from(text).guard(guard), &schema));
+    parsed.map_err(|error| error.kind().clone())
+}
+
+#[test]
+fn a_guard_is_behind_the_text_and_in_the_hash() {
+    let policy = guarded(ANYONE, GUARD).unwrap();
+    let bytes = policy.encode();
+    assert_eq!(bytes[0], 2);
+    let plain = parse(ANYONE, &Schema::parse(aircraft::WIT).unwrap()).unwrap().encode();
+    assert_eq!(bytes[1..plain.len()], plain[1..], "and so far as without");
+    assert_eq!(bytes[plain.len()..][..4], (GUARD.len() as u32).to_le_bytes());
+    assert_eq!(&bytes[plain.len() + 4..], GUARD);
+    expect!["27075e7b2c5574ce4d4135fe9e2fa681502293e065d72b8e2c5289c0688e2d9a"]
+        .assert_eq(&policy.hash().to_string());
+    let law = Law { text: ANYONE, guard: Some(GUARD) };
+    assert_eq!((policy.law(), policy.hash()), (law, Policy::hash_of(law)));
+    assert_ne!(policy.hash(), Policy::hash_of(ANYONE));
+    assert_ne!(policy.hash(), guarded(ANYONE, b"another").unwrap().hash());
+    let again = decode(&bytes).unwrap();
+    assert_eq!((again.law(), again.encode(), again.hash()), (law, bytes, policy.hash()));
+    assert_eq!(again.guard().unwrap().wasm(), GUARD);
+}
+
+#[test]
+fn nothing_shorter_or_longer_is_an_encoding_with_a_guard() {
+    let mut bytes = guarded(ANYONE, GUARD).unwrap().encode();
+    for end in 0..bytes.len() {
+        assert!(matches!(decode(&bytes[..end]), Err(ErrorKind::Decode { .. })), "{end} bytes");
+        assert!(Policy::tracked_by(&bytes[..end]).is_err(), "{end} bytes");
+    }
+    bytes.push(0);
+    assert!(matches!(decode(&bytes), Err(ErrorKind::Decode { .. })));
+    bytes[0] = 1;
+    assert!(matches!(decode(&bytes), Err(ErrorKind::Decode { .. })), "version 1 has no guard");
+}
+
+#[test]
+fn a_guard_has_a_byte_and_not_too_many() {
+    for length in [0, GUARD_BYTES_MAX + 1] {
+        let refused = guarded(ANYONE, &vec![0; length]).unwrap_err();
+        assert!(matches!(refused, ErrorKind::Decode { what: "guard", .. }), "{refused:?}");
+    }
+    guarded(ANYONE, &vec![0; GUARD_BYTES_MAX]).unwrap();
+    // A policy without a guard has one encoding, and that is of version 1.
+    let mut bytes = guarded(ANYONE, b"x").unwrap().encode();
+    bytes.pop();
+    let at = bytes.len() - 4;
+    bytes[at] = 0;
+    assert!(matches!(decode(&bytes), Err(ErrorKind::Decode { what: "policy", .. })));
+}
+
+#[test]
+fn what_is_read_of_the_past_can_be_told_beside_a_guard() {
+    let text = r#"@id("few") permit(principal, action == Action::"fly", resource)
+        when { context.lineage.past.fly.minute < 3 };"#;
+    let policy = guarded(text, GUARD).unwrap();
+    let tracked = Policy::tracked_by(&policy.encode()).unwrap();
+    assert_eq!(&tracked, policy.tracked());
+    assert_ne!(tracked, Tracked::default());
 }

@@ -10,6 +10,7 @@ use continuant_object::head::Head;
 use continuant_object::image::{BaseImage, Image};
 use continuant_object::input::{Input, Request};
 use continuant_object::limits::{POLICY_SET_ITEMS_MAX, POLICY_TEXT_BYTES_MAX};
+use continuant_object::policy::guard::NotAsked;
 use continuant_object::policy::{Decision, STACK_BYTES, Values};
 use continuant_object::schema::{Type, Value};
 use serde_json::json;
@@ -81,7 +82,7 @@ fn both(object: &(Definition, Head), before: &Value, after: &Value) -> (String, 
         instrumentation: 1,
         policy: definition.policy.hash(),
     };
-    let admitted = match admit(definition, head, Vec::new(), step) {
+    let admitted = match admit(definition, head, Vec::new(), step, &mut NotAsked) {
         Ok(admission) => format!("permit {:?}", admission.rules),
         Err(verdict) => format!("refuse {:?}", verdict.rules),
     };

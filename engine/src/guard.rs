@@ -1,0 +1,86 @@
+//! The guard of a policy, asked: its module run in a slot, on what is on record of a step.
+//!
+//! The commit path, the replay, explanations and rehearsals ask by this, so that they cannot
+//! differ. It does not know what becomes of the word.
+//!
+//! Invariant: a guard finds its initial memory and globals each time, whatever it was asked before.
+
+use object::image::Image;
+use object::limits::GUARD_FUEL_MAX;
+use object::policy::guard::{Evidence, Guards};
+use object::policy::{Guard, Policy};
+use object::schema::{CoreValue, Unread};
+
+use crate::catalog::{Catalog, Runnable};
+use crate::error::{ErrorKind, Result};
+use crate::instrument::instrument_guard;
+use crate::slots::Instances;
+use crate::step::Stop;
+use crate::substrate::{Answers, StepError};
+
+/// Validates that the guard of a policy, if it carries one, is a module that can be asked.
+///
+/// # Errors
+///
+/// [`Guard`](ErrorKind::Guard).
+pub(crate) fn validate(policy: &Policy) -> Result<()> {
+    let guard = policy.guard().map(|guard| instrument_guard(guard.wasm()));
+    guard.transpose().map(drop).map_err(|error| ErrorKind::Guard(error).into())
+}
+
+/// Runs guards in instances of its own.
+pub(crate) struct Asker<'a> {
+    catalog: &'a Catalog,
+    instances: &'a mut Instances,
+}
+
+impl<'a> Asker<'a> {
+    pub(crate) fn new(catalog: &'a Catalog, instances: &'a mut Instances) -> Asker<'a> {
+        Asker { catalog, instances }
+    }
+}
+
+impl Guards<Image, Image> for Asker<'_> {
+    type Stop = Stop;
+
+    fn ask(
+        &mut self,
+        guard: &Guard,
+        evidence: Evidence,
+        before: &Image,
+        after: &Image,
+    ) -> Result<(), Stop> {
+        let Runnable { code, base, .. } = self.catalog.guard(guard)?;
+        let globals = base.globals().to_vec();
+        let loaded = self.instances.load(guard.hash(), &code, &Image::new(base))?;
+        loaded.slot.set_globals(&globals);
+        let case = Case { evidence, before: before.clone(), after: after.clone() };
+        loaded.slot.begin_asking(Box::new(case), GUARD_FUEL_MAX);
+        let admit = code.function("admit").expect("a guard that was instrumented exports it");
+        let word = loaded.slot.call(admit, &[]);
+        loaded.slot.end_step();
+        loaded.reject()?;
+        match word {
+            Ok(results) => match results[..] {
+                [CoreValue::I32(0)] => Ok(()),
+                [CoreValue::I32(code)] => Err(Guard::refuses(code.cast_signed()).into()),
+                _ => unreachable!("a guard that was instrumented returns an i32"),
+            },
+            Err(StepError::Trap(trap)) => Err(Guard::traps(trap).into()),
+            Err(StepError::Host(failure)) => Err(Stop::Failed(failure.into())),
+        }
+    }
+}
+
+/// The step that a guard is asked about.
+struct Case {
+    evidence: Evidence,
+    before: Image,
+    after: Image,
+}
+
+impl Answers for Case {
+    fn read(&self, path: &str, room: &mut [u8], budget: &mut u64) -> Result<Option<u64>, Unread> {
+        self.evidence.read(&self.before, &self.after, path, room, budget)
+    }
+}
