@@ -213,9 +213,9 @@ fn a_session_is_opened_for_as_long_as_a_signature_may_hold_and_once() {
         refused(
             &shop.head,
             &late,
-            expect![
-                "expires-too-late: it expires at 1700604802001, more than 604800000 ms after 1700000002000"
-            ],
+            expect![[r#"
+                expires-too-late: it expires at 1700604802001, more than 604800000 ms after
+                    1700000002000"#]],
         );
         for expires in [time, time + EXPIRY_MS_MAX] {
             admitted(&shop.head, &opening(&shop, &session(2), expires));
