@@ -3,6 +3,7 @@
 use expect_test::{expect, expect_file};
 use serde_json::Value as Json;
 
+use crate::objects;
 use crate::terminal::{Terminal, root};
 
 #[test]

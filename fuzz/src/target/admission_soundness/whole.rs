@@ -68,8 +68,9 @@ impl Whole<'_> {
                 code = code.guard(guard::wasm());
             }
             let id = must("creating", self.db.create(code))?;
-            let model = Model::new(law, self.now, VersionHash(id.0));
-            self.vaults.push((id, Model { guarded, ..model }));
+            let mut model = Model::new(law, self.now, VersionHash(id.0));
+            model.guarded = guarded;
+            self.vaults.push((id, model));
         }
         for call in 0..self.rng.random_range(CALLS) {
             self.now += [0, 0, 1, 400, 1000, 1000, 60_000][self.rng.random_range(0..7)];
