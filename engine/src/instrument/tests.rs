@@ -539,11 +539,70 @@ fn what_is_no_guard_is_refused() {
         guard("(table 2 funcref) (elem (i32.const 2) func 0)"),
         guard(r#"(global (export "continuant:fuel") i32 (i32.const 0))"#),
     ];
-    refuses_by(instrument_guard, &modules, expect![""]);
-    let long = guard(&format!(r#"(data (i32.const 0) "{}")"#, "x".repeat(65_000)));
-    instrument_guard(&assemble(&long)).expect("it is short enough");
-    let long = guard(&format!(r#"(data (i32.const 0) "{}")"#, "x".repeat(65_536)));
-    let refusal = instrument_guard(&assemble(&long)).expect_err("it is too long");
+    refuses_by(
+        instrument_guard,
+        &modules,
+        expect![[r#"
+        Section: custom section continuant:schema at byte 90:
+            expected a guard, which has no schema,
+            found the code of an object
+        Section: custom section continuant:schema at byte 73:
+            expected a guard, which has no schema,
+            found the code of an object
+        Import: import continuant.now at byte 22:
+            expected value of continuant,
+            found continuant.now
+        Import: import continuant.value at byte 24:
+            expected func(i32, i32, i32, i32) -> (i32),
+            found func(i32, i32) -> (i32)
+        Import: import wasi_snapshot_preview1.fd_write at byte 21:
+            expected value of continuant,
+            found wasi_snapshot_preview1.fd_write
+        Export: export admit:
+            expected func() -> (i32),
+            found no such export
+        Export: export admit:
+            expected func() -> (i32),
+            found func() -> (i64)
+        Memory: memory:
+            expected one defined memory exported as memory,
+            found none
+        Memory: memory:
+            expected a declared maximum (declare one: for example, link with --max-memory),
+            found no maximum
+        Limit: memory maximum in 64 KiB pages:
+            expected at most 16,
+            found 17
+        Memory: memory:
+            expected one defined memory exported as memory,
+            found a memory that is not exported
+        Start: start:
+            expected no start function,
+            found one
+        Start: data segment:
+            expected an end of at most 65536,
+            found 65537
+        Start: data segment:
+            expected an end of at most 65536,
+            found 4294967296
+        Start: element segment:
+            expected an end of at most 2,
+            found 3
+        Export: export at byte 36:
+            expected a name that does not start with continuant:,
+            found continuant:fuel
+    "#]],
+    );
+}
+
+#[test]
+fn a_guard_is_short_and_has_imports_of_its_own() {
+    let guard = |bytes: usize| {
+        let data = format!(r#"(data (i32.const 0) "{}")"#, "x".repeat(bytes));
+        format!("(module {MEMORY} {ADMIT} {data})")
+    };
+    instrument_guard(&assemble(&guard(65_000))).expect("it is short enough");
+    let refusal = instrument_guard(&assemble(&guard(65_536))).expect_err("it is too long");
     assert_eq!(refusal.kind(), ModuleErrorKind::Limit, "{refusal}");
     let object = format!("(module {SCHEMA} {VALUE} {MEMORY} {STATE})");
     let refusal = instrument(&assemble(&object), &Limits::default()).expect_err("not an object's");
