@@ -95,7 +95,7 @@ pub const TARGETS: &[Target] = &[
     Target {
         name: "instrument",
         about: "modules run as they would without the pass, or are refused",
-        run: |seed, _| instrument::run(seed),
+        run: instrument::run,
     },
     Target {
         name: "storage_model",

@@ -137,7 +137,7 @@ impl Fuzz {
         Ok(())
     }
 
-    /// The inputs, one a line, each with what became of it.
+    /// The inputs, one a line, each behind what became of it.
     fn inputs(&self, broken: &Broken) -> Vec<(String, String)> {
         let created = words("create", &broken.arguments);
         let rows = broken.events.iter().map(|Played { event, steps }| {
@@ -148,9 +148,9 @@ impl Fuzz {
                 false => format!(", signed by {}", who.join(" and ")),
             };
             let outcomes: Vec<String> = steps.iter().map(outcome).collect();
-            (format!("{}{signed}", what(&event.what)), outcomes.join(", "))
+            (outcomes.join(", "), format!("{}{signed}", what(&event.what)))
         });
-        std::iter::once((created, "version 0".to_string())).chain(rows).collect()
+        std::iter::once(("version 0".to_string(), created)).chain(rows).collect()
     }
 
     /// The keys that sign what breaks an invariant.

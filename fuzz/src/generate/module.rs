@@ -1,5 +1,5 @@
-//! Modules: guests' bytes that were mutated, small modules of random code, in text, that are objects
-//! by the ABI, and such of `wasm-smith`'s.
+//! Modules: guests' bytes that were mutated, small modules of random code, in text, that are
+//! objects by the ABI, and such of `wasm-smith`'s.
 //!
 //! It does not know what becomes of them.
 

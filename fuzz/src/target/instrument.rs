@@ -18,6 +18,7 @@ use crate::generate::lineage::START;
 use crate::generate::{module, source};
 use crate::outcome::{Outcome, hold, must};
 use crate::runner::watch_threads;
+use crate::tally::Tally;
 
 /// Every how many modules that pass are run: they are compiled for it.
 const RUN_IN: u32 = 16;
@@ -26,13 +27,13 @@ const RUN_IN: u32 = 16;
 const KNOWN_IN: u32 = 8;
 const OPEN: &str = r#"@id("open") permit(principal, action, resource);"#;
 
-pub(crate) fn run(seed: u64) -> Outcome {
+pub(crate) fn run(seed: u64, tally: &Tally) -> Outcome {
     let mut rng = source(seed);
     if rng.random_ratio(1, KNOWN_IN) {
         return machine::run(&mut rng);
     }
     if rng.random_ratio(1, KNOWN_IN) {
-        return smith::run(&mut rng);
+        return smith::run(&mut rng, tally);
     }
     let bytes = module::module(&mut rng);
     drop(object::code::read(&bytes));

@@ -33,7 +33,8 @@ fn engine() -> &'static Engine {
     static ENGINE: OnceLock<Engine> = OnceLock::new();
     ENGINE.get_or_init(|| {
         let mut config = Config::new();
-        config.cranelift_nan_canonicalization(true).consume_fuel(true).max_wasm_stack(STACK_BYTES);
+        config.cranelift_nan_canonicalization(true).consume_fuel(true);
+        config.max_wasm_stack(STACK_BYTES).async_stack_size(2 * STACK_BYTES);
         Engine::new(&config).expect("wasmtime runs on this machine")
     })
 }

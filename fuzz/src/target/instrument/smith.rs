@@ -19,11 +19,12 @@ use crate::generate::lineage::START;
 use crate::generate::smith::{Method, Smith, Type, smith};
 use crate::outcome::{Outcome, equal, hold, must};
 use crate::runner::watch_threads;
+use crate::tally::Tally;
 
 /// Calls of one object at most.
 const CALLS: usize = 12;
 
-pub(super) fn run(rng: &mut StdRng) -> Outcome {
+pub(super) fn run(rng: &mut StdRng, tally: &Tally) -> Outcome {
     watch_threads();
     let Some(Smith { wasm, methods }) = smith(rng) else { return Ok(()) };
     let directory = must("a temporary directory", tempfile::tempdir())?;
@@ -41,11 +42,13 @@ pub(super) fn run(rng: &mut StdRng) -> Outcome {
         Err(Ended::Trap) => return Err("what starts as an object traps by itself".to_string()),
     };
     compare(&db, id, bare.memory())?;
+    tally.add("modules run without the pass", 1);
     for _ in 0..rng.random_range(1..=CALLS) {
         let method = &methods[rng.random_range(0..methods.len())];
         if !step(rng, &db, id, &mut bare, method)? {
             break;
         }
+        tally.add("steps alike", 1);
     }
     must("a replay", db.verify(id, Replay::Yes)).map(drop)
 }
