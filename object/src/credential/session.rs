@@ -1,7 +1,7 @@
 //! Sessions: a secret that signatures vouch for on an object, and the codes by which whoever holds
 //! it asks in the name of those who signed.
 //!
-//! A code costs a hundredth of a signature and proves less: it is a keyed hash, so that whoever can
+//! A code costs far less than a signature and proves less: it is a keyed hash, so that whoever can
 //! verify it can make it. A host says that it was right, and nobody else can tell.
 //!
 //! It does not know on which objects a session is open, nor until when.
