@@ -74,6 +74,8 @@ mod tests {
         let schema = Schema::parse(&facts.schema_text).expect("the counter has a schema");
         check("schemas", |rng| Schema::parse(&schema::text(rng)).is_ok());
         check("modules", |rng| instrument(&module::module(rng), &Limits::default()).is_ok());
+        let taken = |it: smith::Smith| instrument(&it.wasm, &Limits::default()).is_ok();
+        check("modules of wasm-smith", |rng| smith::smith(rng).is_some_and(taken));
         let run =
             move || check("policies", |rng| Policy::parse(&policy::text(rng), &schema).is_ok());
         let thread = std::thread::Builder::new().stack_size(object::policy::STACK_BYTES).spawn(run);

@@ -18,6 +18,7 @@ const STATE: i64 = 4096;
 /// Sections, in the order in which they stand.
 const TYPE: u8 = 1;
 const FUNCTION: u8 = 3;
+const MEMORY: u8 = 5;
 const GLOBAL: u8 = 6;
 const EXPORT: u8 = 7;
 const ORDER: [u8; 13] = [1, 2, 3, 4, 5, 13, 6, 7, 8, 9, 12, 10, 11];
@@ -79,8 +80,11 @@ pub(crate) fn smith(rng: &mut StdRng) -> Option<Smith> {
 fn config(rng: &mut StdRng) -> Config {
     Config {
         allow_start_export: rng.random_bool(0.2),
-        bulk_memory_enabled: rng.random_bool(0.3),
+        // Most of what this adds is nothing that objects may use.
+        bulk_memory_enabled: rng.random_bool(0.1),
         canonicalize_nans: false,
+        // What traps at once tells little of what it would have done.
+        disallow_traps: rng.random_bool(0.8),
         exceptions_enabled: false,
         extended_const_enabled: true,
         gc_enabled: false,
@@ -101,7 +105,7 @@ fn config(rng: &mut StdRng) -> Config {
         max_memories: 1,
         memory64_enabled: false,
         memory_max_size_required: true,
-        memory_offset_choices: MemoryOffsetChoices(80, 19, 1),
+        memory_offset_choices: MemoryOffsetChoices(95, 4, 1),
         multi_value_enabled: true,
         reference_types_enabled: false,
         relaxed_simd_enabled: false,
@@ -144,12 +148,13 @@ fn assemble(bytes: &[u8]) -> Option<Smith> {
     signed(&mut state, STATE);
     state.push(0x0b);
     let globals = vector(count + 1, &[globals.0, &state]);
+    let memory = memory(find(&sections, MEMORY)?)?;
     exports.push(export("memory", 2, 0));
     exports.push(export("state", 3, count));
     let exports =
         vector(exports.len() as u64, &exports.iter().map(|it| &it[..]).collect::<Vec<_>>());
-    sections.retain(|(id, _)| ![GLOBAL, EXPORT].contains(id));
-    sections.extend([(GLOBAL, globals), (EXPORT, exports)]);
+    sections.retain(|(id, _)| ![MEMORY, GLOBAL, EXPORT].contains(id));
+    sections.extend([(MEMORY, memory), (GLOBAL, globals), (EXPORT, exports)]);
     sections.sort_by_key(|(id, _)| ORDER.iter().position(|known| known == id));
     let mut wasm = b"\0asm\x01\0\0\0".to_vec();
     sections.iter().for_each(|(id, body)| section(&mut wasm, *id, body));
@@ -158,6 +163,19 @@ fn assemble(bytes: &[u8]) -> Option<Smith> {
     custom.extend_from_slice(schema(&methods).as_bytes());
     section(&mut wasm, 0, &custom);
     Some(Smith { wasm, methods })
+}
+
+/// The memory's section, with room for the state from the start.
+fn memory(section: &[u8]) -> Option<Vec<u8>> {
+    let mut reader = Reader(section);
+    if (reader.number()?, reader.bytes(1)?) != (1, &[1]) {
+        return None;
+    }
+    let (least, most) = (reader.number()?.max(1), reader.number()?.max(1));
+    let mut limits = vec![1];
+    unsigned(&mut limits, least);
+    unsigned(&mut limits, most);
+    Some(vector(1, &[&limits]))
 }
 
 fn schema(methods: &[Method]) -> String {
