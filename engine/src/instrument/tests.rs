@@ -519,7 +519,7 @@ fn a_guard_has_an_abi_of_its_own() {
 }
 
 #[test]
-fn what_is_no_guard_is_refused() {
+fn a_guard_asks_and_answers_and_does_nothing_else() {
     let guard = |more: &str| format!("(module {more} {MEMORY} {ADMIT})");
     let modules = [
         whole(ADMIT),
@@ -529,6 +529,44 @@ fn what_is_no_guard_is_refused() {
         guard(r#"(import "wasi_snapshot_preview1" "fd_write" (func))"#),
         format!("(module {VALUE} {MEMORY})"),
         format!(r#"(module {MEMORY} (func (export "admit") (result i64) (i64.const 0)))"#),
+        guard(r#"(global (export "continuant:fuel") i32 (i32.const 0))"#),
+    ];
+    refuses_by(
+        instrument_guard,
+        &modules,
+        expect![[r#"
+            Section: custom section continuant:schema at byte 90:
+                expected a guard, which has no schema,
+                found the code of an object
+            Section: custom section continuant:schema at byte 73:
+                expected a guard, which has no schema,
+                found the code of an object
+            Import: import continuant.now at byte 22:
+                expected value of continuant,
+                found continuant.now
+            Import: import continuant.value at byte 24:
+                expected func(i32, i32, i32, i32) -> (i32),
+                found func(i32, i32) -> (i32)
+            Import: import wasi_snapshot_preview1.fd_write at byte 21:
+                expected value of continuant,
+                found wasi_snapshot_preview1.fd_write
+            Export: export admit:
+                expected func() -> (i32),
+                found no such export
+            Export: export admit:
+                expected func() -> (i32),
+                found func() -> (i64)
+            Export: export at byte 36:
+                expected a name that does not start with continuant:,
+                found continuant:fuel
+        "#]],
+    );
+}
+
+#[test]
+fn nothing_of_a_guard_can_go_wrong_before_it_is_asked() {
+    let guard = |more: &str| format!("(module {more} {MEMORY} {ADMIT})");
+    let modules = [
         format!("(module {ADMIT})"),
         format!(r#"(module (memory (export "memory") 1) {ADMIT})"#),
         format!(r#"(module (memory (export "memory") 1 17) {ADMIT})"#),
@@ -537,61 +575,36 @@ fn what_is_no_guard_is_refused() {
         guard(r#"(data (i32.const 65536) "x")"#),
         guard(r#"(data (i32.const -1) "x")"#),
         guard("(table 2 funcref) (elem (i32.const 2) func 0)"),
-        guard(r#"(global (export "continuant:fuel") i32 (i32.const 0))"#),
     ];
     refuses_by(
         instrument_guard,
         &modules,
         expect![[r#"
-        Section: custom section continuant:schema at byte 90:
-            expected a guard, which has no schema,
-            found the code of an object
-        Section: custom section continuant:schema at byte 73:
-            expected a guard, which has no schema,
-            found the code of an object
-        Import: import continuant.now at byte 22:
-            expected value of continuant,
-            found continuant.now
-        Import: import continuant.value at byte 24:
-            expected func(i32, i32, i32, i32) -> (i32),
-            found func(i32, i32) -> (i32)
-        Import: import wasi_snapshot_preview1.fd_write at byte 21:
-            expected value of continuant,
-            found wasi_snapshot_preview1.fd_write
-        Export: export admit:
-            expected func() -> (i32),
-            found no such export
-        Export: export admit:
-            expected func() -> (i32),
-            found func() -> (i64)
-        Memory: memory:
-            expected one defined memory exported as memory,
-            found none
-        Memory: memory:
-            expected a declared maximum (declare one: for example, link with --max-memory),
-            found no maximum
-        Limit: memory maximum in 64 KiB pages:
-            expected at most 16,
-            found 17
-        Memory: memory:
-            expected one defined memory exported as memory,
-            found a memory that is not exported
-        Start: start:
-            expected no start function,
-            found one
-        Start: data segment:
-            expected an end of at most 65536,
-            found 65537
-        Start: data segment:
-            expected an end of at most 65536,
-            found 4294967296
-        Start: element segment:
-            expected an end of at most 2,
-            found 3
-        Export: export at byte 36:
-            expected a name that does not start with continuant:,
-            found continuant:fuel
-    "#]],
+            Memory: memory:
+                expected one defined memory exported as memory,
+                found none
+            Memory: memory:
+                expected a declared maximum (declare one: for example, link with --max-memory),
+                found no maximum
+            Limit: memory maximum in 64 KiB pages:
+                expected at most 16,
+                found 17
+            Memory: memory:
+                expected one defined memory exported as memory,
+                found a memory that is not exported
+            Start: start:
+                expected no start function,
+                found one
+            Start: data segment:
+                expected an end of at most 65536,
+                found 65537
+            Start: data segment:
+                expected an end of at most 65536,
+                found 4294967296
+            Start: element segment:
+                expected an end of at most 2,
+                found 3
+        "#]],
     );
 }
 

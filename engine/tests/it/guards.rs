@@ -675,7 +675,7 @@ fn the_vaults_guard_counts_its_owners_and_tells_them_apart() {
     // And against code that writes what it likes: the pointer, the length, the count.
     let texts = owners.concat();
     let spoils = module(
-        "record state { owners: list<string> } spoil: func(at: u32, with: u32);",
+        "record state { owners: list<string> } spoil: func(at: u32, value: u32);",
         "",
         &format!(
             r#"(data (i32.const 4096) "\00\11\00\00\03\00\00\00")
@@ -688,7 +688,7 @@ fn the_vaults_guard_counts_its_owners_and_tells_them_apart() {
     );
     let code = Code::wasm(spoils).unwrap().policy(OPEN).guard(committed);
     let id = db.create(code).unwrap();
-    let spoil = |at: u32, with: u32| db.call(id, "spoil", args![at, with]).wait();
+    let spoil = |at: u32, value: u32| db.call(id, "spoil", args![at, value]).wait();
     spoil(4368, 4608 + 3 * 64).unwrap();
     check(spoil(4368, 4608), "code 2");
     check(spoil(4360, 4608), "code 2");
