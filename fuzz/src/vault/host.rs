@@ -90,8 +90,8 @@ impl Host {
         Before { definition, image, time: self.head.header.time }
     }
 
-    /// What is left where no code runs: by a write, if the schema has it; by an amendment, if there is
-    /// such a law; by the opening of a session.
+    /// What is left where no code runs: by a write, if the schema has it; by an amendment, if there
+    /// is such a law; by the opening of a session.
     pub(crate) fn written(&self, request: &Request) -> Option<Claim> {
         let fields = match request {
             Request::Write { fields } => fields,

@@ -102,7 +102,7 @@ impl Model {
             return Err(Reason::WrongParent);
         }
         if let Some(id) = &signed.session {
-            if opening.is_some() {
+            if opening.is_some() || matches!(attempt.ask, Ask::Amend(_)) {
                 return Err(Reason::Credential);
             }
             let opened = self.opened(id, attempt.time).ok_or(Reason::NoSession)?;

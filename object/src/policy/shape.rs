@@ -105,8 +105,7 @@ impl Shapes {
         for (name, method) in methods.chain(own) {
             let params = method.map_or(&[][..], |method: &Method| &method.params);
             let input = attributes(params.iter().map(|param| (&param.name, &param.ty)));
-            // Not for the policy's own change and for sessions, which are no part of the schema; nor
-            // for a read.
+            // Not for the policy's own change and for sessions, which are no part of the schema.
             let is_own = NAMED_ONLY.contains(&name);
             total += if is_own { 0 } else { 2 * state_count + count(&input) };
             if total > POLICY_ATTRIBUTES_MAX {
