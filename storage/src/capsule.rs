@@ -355,8 +355,20 @@ impl<'s> Stage<'s> {
         }
         let signers = Admission::decode(commit.admission)?.signers;
         if let Some(credential) = &input.credential {
-            let admitted = self.ledger.nonces.admit(&signers, credential.nonce, input.time);
+            let Ledger { nonces, sessions, .. } = &*self.ledger;
+            let admitted = match credential.session() {
+                None => nonces.admit(&signers, credential.nonce, input.time),
+                Some(id) => {
+                    let open = sessions.get(id).ok_or_else(|| out_of_order("an open session"))?;
+                    open.admit(credential.nonce)
+                }
+            };
             admitted.map_err(|_| out_of_order("a nonce above those before"))?;
+        }
+        if let Request::OpenSession { session, .. } = input.request {
+            let admitted = self.ledger.sessions.admit(session, signers.len(), input.time);
+            let signed = admitted.is_ok() && !signers.is_empty();
+            signed.then_some(()).ok_or_else(|| out_of_order("a session that can be opened"))?;
         }
         let next = self.ledger.next(&self.tracked, seq, &input, &signers);
         let is_same = Arc::ptr_eq(&next, &self.ledger);

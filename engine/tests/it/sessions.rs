@@ -197,3 +197,27 @@ fn a_rehearsal_tells_sessions() {
     db.amend(id, &stricter).signed(&key(1)).wait().unwrap();
     check(add(&db, id, &session(1)), Reason::Forbidden);
 }
+
+/// Found by `admission_soundness`, seed 7: a store that took in a capsule held nonces in a session
+/// against those of the keys that had opened it.
+#[test]
+fn an_object_moves_whatever_nonces_its_sessions_have() {
+    let fixture = Fixture::new();
+    let db = fixture.open();
+    let id = counter(&db);
+    for nonce in [1, 2] {
+        db.call(id, "add", args![1u64]).in_session(&session(1)).nonce(nonce).wait().unwrap();
+    }
+    let mut capsule = Vec::new();
+    db.export(id, &mut capsule).unwrap();
+    let elsewhere = Fixture::new();
+    let other = elsewhere.open();
+    assert_eq!(other.import(std::io::Cursor::new(capsule)).unwrap(), id);
+    assert_eq!(other.verify(id, Replay::Yes).unwrap(), db.verify(id, Replay::Yes).unwrap());
+    other.hold_session(&session(1)).unwrap();
+    check(
+        other.call(id, "add", args![1u64]).in_session(&session(1)).nonce(2).wait(),
+        Reason::Replayed,
+    );
+    other.call(id, "add", args![1u64]).in_session(&session(1)).nonce(3).wait().unwrap();
+}
