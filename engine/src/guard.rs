@@ -51,9 +51,9 @@ impl Guards<Image, Image> for Asker<'_> {
         after: &Image,
     ) -> Result<(), Stop> {
         let Runnable { code, base, .. } = self.catalog.guard(guard)?;
-        let globals = base.globals().to_vec();
-        let loaded = self.instances.load(guard.hash(), &code, &Image::new(base))?;
-        loaded.slot.set_globals(&globals);
+        let image = Image::new(base);
+        let loaded = self.instances.load(guard.hash(), &code, &image)?;
+        loaded.slot.set_globals(image.base().globals());
         let case = Case { evidence, before: before.clone(), after: after.clone() };
         loaded.slot.begin_asking(Box::new(case), GUARD_FUEL_MAX);
         let admit = code.function("admit").expect("a guard that was instrumented exports it");

@@ -1,19 +1,10 @@
 //! Policies that change under the policy that there is, and rules about what is on record.
 
-use std::io::Cursor;
+use continuant::{Database, ErrorKind, Kind, ObjectId, Reason, Receipt, Replay, Result, args};
 
-use continuant::{
-    Database, ErrorKind, Kind, ObjectId, Reason, Receipt, Replay, Result, SigningKey, args,
-    verify_capsule,
-};
-
-use crate::objects::{Fixture, OPEN, START, counter_code};
+use crate::objects::{Fixture, OPEN, START, check_anywhere, counter_code, key};
 
 const MINUTE: u64 = 60 * 1000;
-
-fn key(secret: u8) -> SigningKey {
-    SigningKey::from_secret(&[secret; 32])
-}
 
 /// Anyone may add, by at most so many; whoever holds the key of secret 1 may amend.
 fn limited(limit: u64) -> String {
@@ -33,32 +24,6 @@ fn check(result: Result<Receipt>, reason: Reason) {
 
 fn add(db: &Database, id: ObjectId, amount: u64) -> Result<Receipt> {
     db.call(id, "add", args![amount]).wait()
-}
-
-fn capsule(db: &Database, id: ObjectId) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    db.export(id, &mut bytes).unwrap();
-    bytes
-}
-
-/// The lineage verifies here and, imported, elsewhere; both databases are reopened for it.
-fn check_anywhere(fixture: &Fixture, db: Database, id: ObjectId) -> (Database, Database, Fixture) {
-    let expected = db.verify(id, Replay::Yes).unwrap();
-    let bytes = capsule(&db, id);
-    db.close().unwrap();
-    for replay in [Replay::No, Replay::Yes] {
-        assert_eq!(verify_capsule(Cursor::new(bytes.clone()), replay).unwrap(), expected);
-    }
-    let elsewhere = Fixture::new();
-    let other = elsewhere.open();
-    assert_eq!(other.import(Cursor::new(bytes.clone())).unwrap(), id);
-    other.close().unwrap();
-    let (here, there) = (fixture.open(), elsewhere.open());
-    for db in [&here, &there] {
-        assert_eq!(db.verify(id, Replay::Yes).unwrap(), expected);
-        assert_eq!(capsule(db, id), bytes);
-    }
-    (here, there, elsewhere)
 }
 
 #[test]

@@ -5,13 +5,9 @@ use continuant::{
     verify_capsule,
 };
 
-use crate::objects::{Fixture, OPEN, START, counter_code};
+use crate::objects::{Fixture, OPEN, START, counter_code, key};
 
 const DAY: u64 = 24 * 60 * 60 * 1000;
-
-fn key(secret: u8) -> SigningKey {
-    SigningKey::from_secret(&[secret; 32])
-}
 
 /// Only the key of secret 1 may add; both of 1 and 2 together may do anything.
 fn policy() -> String {

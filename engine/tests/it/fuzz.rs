@@ -1,11 +1,11 @@
 //! Fuzzing of objects: what it finds, how small it makes that, and that it is what a database does.
 
 use continuant::fuzz::{Broken, Fuzz, Report, START, What};
-use continuant::{Clock, Code, ErrorKind, Options, SigningKey, Snapshot, Value, args};
+use continuant::{Clock, Code, ErrorKind, Options, Snapshot, Value, args};
 use expect_test::{Expect, expect};
 
 use crate::guests::code;
-use crate::objects::{OPEN, module};
+use crate::objects::{OPEN, key, module};
 
 /// An object that may be fired once it is armed with the one code that its policy has a number of.
 fn cannon() -> Code {
@@ -44,10 +44,6 @@ fn counter() -> Fuzz {
 
 fn count(version: &Snapshot) -> u64 {
     version.get::<u64>("count").unwrap()
-}
-
-fn key(secret: u8) -> SigningKey {
-    SigningKey::from_secret(&[secret; 32])
 }
 
 /// The vault of three owners, whose keys sign.

@@ -20,19 +20,15 @@ use continuant::object::verify::Verifier;
 use continuant::object::write;
 use continuant::storage::CapsuleReader;
 use continuant::{
-    Code, Database, Entry, ErrorKind, Kind, Law, ObjectId, Options, Reason, Receipt, Replay,
-    SigningKey, Value, Verified, args, verify_capsule,
+    Code, Database, Entry, ErrorKind, Kind, Law, ObjectId, Options, Reason, Receipt, Replay, Value,
+    Verified, args, verify_capsule,
 };
 
-use crate::objects::{Fixture, OPEN, START, counter_code, module};
+use crate::objects::{Fixture, OPEN, START, capsule, check_anywhere, counter_code, key, module};
 
 /// Whoever asks may do anything, and whoever signs may amend.
 const AMENDABLE: &str = r#"@id("open") permit(principal, action, resource);
     @id("amend") permit(principal is Key, action == Action::"amend", resource);"#;
-
-fn key(secret: u8) -> SigningKey {
-    SigningKey::from_secret(&[secret; 32])
-}
 
 /// `accounts: list<u64>`, four of them, `total: u64`, `note: option<u64>`; `pay(account, amount)`
 /// adds to both, `leak(amount)` to the total alone, and `remind(at)` sets a wake, which leaks 1.
@@ -123,30 +119,12 @@ fn check(result: continuant::Result<Receipt>, detail: &str) {
     assert!(verdict.rules.is_empty());
 }
 
-fn capsule(db: &Database, id: ObjectId) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    db.export(id, &mut bytes).unwrap();
-    bytes
-}
-
 /// The lineage verifies here and elsewhere, where the guard still has its word.
-fn check_anywhere(fixture: &Fixture, db: Database, id: ObjectId, guarded: u64) -> Verified {
-    let expected = db.verify(id, Replay::Yes).unwrap();
-    assert_eq!(expected.guarded, guarded);
-    let bytes = capsule(&db, id);
-    db.close().unwrap();
-    for replay in [Replay::No, Replay::Yes] {
-        assert_eq!(verify_capsule(Cursor::new(bytes.clone()), replay).unwrap(), expected);
-    }
-    let elsewhere = Fixture::new();
-    let other = elsewhere.open();
-    assert_eq!(other.import(Cursor::new(bytes.clone())).unwrap(), id);
-    other.close().unwrap();
-    for db in [fixture.open(), elsewhere.open()] {
-        assert_eq!(db.verify(id, Replay::Yes).unwrap(), expected);
-        assert_eq!(capsule(&db, id), bytes);
-    }
-    expected
+fn check_guarded(fixture: &Fixture, db: Database, id: ObjectId, guarded: u64) -> Verified {
+    let (here, _there, _elsewhere) = check_anywhere(fixture, db, id);
+    let verified = here.verify(id, Replay::Yes).unwrap();
+    assert_eq!(verified.guarded, guarded);
+    verified
 }
 
 #[test]
@@ -165,7 +143,7 @@ fn a_law_that_cedar_cannot_express_is_held() {
     db.run_until(START + 2000).unwrap();
     assert_eq!(db.info(id).unwrap().refusal_count, 3);
     db.write(id, vec![("accounts.0", 1u64.into()), ("total", 13u64.into())]).wait().unwrap();
-    let verified = check_anywhere(&fixture, db, id, 4);
+    let verified = check_guarded(&fixture, db, id, 4);
     assert_eq!((verified.versions, verified.refusals), (5, 3));
     let db = fixture.open();
     check(leak(&db, id, 1), "code 7");
@@ -290,7 +268,7 @@ fn a_guard_keeps_nothing() {
         pay(&db, other, 5).unwrap();
         check(leak(&db, id, 100), "trap: unreachable code reached");
     }
-    check_anywhere(&fixture, db, id, 6);
+    check_guarded(&fixture, db, id, 6);
 }
 
 #[test]
@@ -360,7 +338,7 @@ fn a_guard_is_amended_under_the_policy_and_the_guard_that_there_are() {
     for next in [Law::from(AMENDABLE), law(&first), law(&kept)] {
         check(db.amend(id, next).signed(&key(1)).wait(), "code 68");
     }
-    let verified = check_anywhere(&fixture, db, id, 4);
+    let verified = check_guarded(&fixture, db, id, 4);
     assert_eq!((verified.versions, verified.refusals), (7, 5));
     let db = fixture.open();
     let guards = (0..7).map(|seq| {
@@ -459,7 +437,7 @@ fn what_only_a_host_knows_is_not_to_be_read() {
     });
     // Each saw another amount.
     assert_eq!(details.collect::<BTreeSet<_>>().len(), 20);
-    let verified = check_anywhere(&fixture, db, id, 0);
+    let verified = check_guarded(&fixture, db, id, 0);
     assert_eq!(verified.refusals, 20);
 }
 

@@ -9,7 +9,7 @@ use continuant::{
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use crate::objects::{Fixture, OPEN, START, counter_code, labelled};
+use crate::objects::{Fixture, OPEN, START, capsule, counter_code, labelled};
 
 /// An object with calls, cycles, a write, signatures and refusals in its lineage.
 fn lively(db: &Database) -> ObjectId {
@@ -28,12 +28,6 @@ fn lively(db: &Database) -> ObjectId {
     db.call(id, "grow", args![1u32]).wait().unwrap();
     db.write(id, vec![("total", 50u64.into())]).wait().unwrap();
     id
-}
-
-fn capsule(db: &Database, id: ObjectId) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    db.export(id, &mut bytes).unwrap();
-    bytes
 }
 
 #[test]

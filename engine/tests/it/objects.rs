@@ -2,7 +2,9 @@
 //!
 //! It holds no test. Each object is small enough to read beside the test that uses it.
 
-use continuant::{Clock, Code, Database, Options};
+use std::io::Cursor;
+
+use continuant::{Clock, Code, Database, ObjectId, Options, Replay, SigningKey, verify_capsule};
 use tempfile::TempDir;
 
 /// 2013-01-01T00:00:00Z, in milliseconds since 1970.
@@ -110,6 +112,42 @@ impl Fixture {
     pub(crate) fn open_with(&self, options: Options) -> Database {
         options.open(self.directory.path().join("db")).unwrap()
     }
+}
+
+/// The key of a secret.
+pub(crate) fn key(secret: u8) -> SigningKey {
+    SigningKey::from_secret(&[secret; 32])
+}
+
+/// The object, exported.
+pub(crate) fn capsule(db: &Database, id: ObjectId) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    db.export(id, &mut bytes).unwrap();
+    bytes
+}
+
+/// The lineage verifies here and, imported, elsewhere; both databases are reopened for it.
+pub(crate) fn check_anywhere(
+    fixture: &Fixture,
+    db: Database,
+    id: ObjectId,
+) -> (Database, Database, Fixture) {
+    let expected = db.verify(id, Replay::Yes).unwrap();
+    let bytes = capsule(&db, id);
+    db.close().unwrap();
+    for replay in [Replay::No, Replay::Yes] {
+        assert_eq!(verify_capsule(Cursor::new(bytes.clone()), replay).unwrap(), expected);
+    }
+    let elsewhere = Fixture::new();
+    let other = elsewhere.open();
+    assert_eq!(other.import(Cursor::new(bytes.clone())).unwrap(), id);
+    other.close().unwrap();
+    let (here, there) = (fixture.open(), elsewhere.open());
+    for db in [&here, &there] {
+        assert_eq!(db.verify(id, Replay::Yes).unwrap(), expected);
+        assert_eq!(capsule(db, id), bytes);
+    }
+    (here, there, elsewhere)
 }
 
 /// The smallest executor: polls when woken.

@@ -1,17 +1,12 @@
 //! What principals may read, field by field, and what they may not.
 
 use continuant::{
-    Code, Database, ErrorKind, ObjectId, Principal, ReadableSnapshot, Reason, SigningKey, Value,
-    args,
+    Code, Database, ErrorKind, ObjectId, Principal, ReadableSnapshot, Reason, Value, args,
 };
 
-use crate::objects::{Fixture, START, counter_code, module};
+use crate::objects::{Fixture, START, counter_code, key, module};
 
 const ANYONE: Principal = Principal::Anonymous;
-
-fn key(secret: u8) -> SigningKey {
-    SigningKey::from_secret(&[secret; 32])
-}
 
 fn holder(secret: u8) -> Principal {
     Principal::Key(key(secret).public().0)

@@ -7,23 +7,18 @@ use std::io::Cursor;
 
 use continuant::object::policy::Policy;
 use continuant::{
-    Code, Database, Kind, ObjectId, Reason, Receipt, Replay, Result, SigningKey, Value, args,
-    verify_capsule,
+    Code, Database, Kind, ObjectId, Reason, Receipt, Replay, Result, Value, args, verify_capsule,
 };
 use expect_test::expect;
 
 use crate::guests::{MINUTE, check_facts, check_refused, code, policy};
-use crate::objects::{Fixture, START, module};
+use crate::objects::{Fixture, START, key, module};
 
 const ADA: u8 = 1;
 const BEN: u8 = 2;
 const CYD: u8 = 3;
 const DAN: u8 = 4;
 const EVE: u8 = 5;
-
-fn key(secret: u8) -> SigningKey {
-    SigningKey::from_secret(&[secret; 32])
-}
 
 /// The public key as a state has it.
 fn public(secret: u8) -> String {

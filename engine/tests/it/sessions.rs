@@ -2,17 +2,13 @@
 //! secret, and over at their time or with the process.
 
 use continuant::{
-    Database, ErrorKind, Kind, ObjectId, Reason, Receipt, Replay, Result, Session, SigningKey,
-    args, verify_capsule,
+    Database, ErrorKind, Kind, ObjectId, Reason, Receipt, Replay, Result, Session, args,
+    verify_capsule,
 };
 
-use crate::objects::{Fixture, OPEN, START, counter_code};
+use crate::objects::{Fixture, OPEN, START, counter_code, key};
 
 const HOUR: u64 = 60 * 60 * 1000;
-
-fn key(secret: u8) -> SigningKey {
-    SigningKey::from_secret(&[secret; 32])
-}
 
 /// The key of secret 1 may add, open sessions, and amend; nothing is written in a session.
 fn policy() -> String {
