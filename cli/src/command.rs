@@ -12,6 +12,7 @@ mod call;
 mod check;
 mod compact;
 mod create;
+mod dead_letters;
 mod demo;
 mod diff;
 mod dump;
@@ -63,6 +64,7 @@ pub(crate) enum Command {
     Read(read::Read),
     List(list::List),
     History(history::History),
+    DeadLetters(dead_letters::DeadLetters),
     Explain(explain::Explain),
     At(at::At),
     Diff(diff::Diff),
@@ -100,6 +102,7 @@ pub(crate) fn run(arguments: Arguments, printer: &mut Printer) -> Result<()> {
         Command::Read(read) => read.run(&session, printer),
         Command::List(list) => list.run(&session, printer),
         Command::History(history) => history.run(&session, printer),
+        Command::DeadLetters(letters) => letters.run(&session, printer),
         Command::Explain(explain) => explain.run(&session, printer),
         Command::At(at) => at.run(&session, printer),
         Command::Diff(diff) => diff.run(&session, printer),

@@ -37,6 +37,8 @@ pub enum Kind {
     Amend,
     /// A session was opened.
     OpenSession,
+    /// A method was called by another object.
+    Message,
 }
 
 impl Kind {
@@ -48,12 +50,13 @@ impl Kind {
             Kind::Write => 3,
             Kind::Amend => 4,
             Kind::OpenSession => 5,
+            Kind::Message => 6,
         }
     }
 
     pub(crate) fn from_code(code: u8) -> Option<Kind> {
         use Kind::*;
-        let all = [Create, Call, Cycle, Write, Amend, OpenSession];
+        let all = [Create, Call, Cycle, Write, Amend, OpenSession, Message];
         all.into_iter().find(|kind| kind.code() == code)
     }
 
@@ -66,6 +69,7 @@ impl Kind {
             Kind::Write => "write",
             Kind::Amend => "amend",
             Kind::OpenSession => "open_session",
+            Kind::Message => "message",
         }
     }
 }
@@ -192,7 +196,7 @@ impl Header {
             return Err(reader.fail(2, &format!("version {HEADER_VERSION}"), version));
         }
         let code = reader.u8()?;
-        let kind = Kind::from_code(code).ok_or_else(|| reader.fail(1, "a kind below 6", code))?;
+        let kind = Kind::from_code(code).ok_or_else(|| reader.fail(1, "a kind below 7", code))?;
         zero(&mut reader, 1)?;
         let header = Header {
             kind,
