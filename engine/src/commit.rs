@@ -173,6 +173,7 @@ impl Admitted {
     /// Makes it the object's newest version, now that it is in the log.
     fn publish(self, shared: &Shared, resident: &Resident, live: &mut Live, input: &Input) {
         let (armed, receivers) = (live.armed(), receivers(&self.ran.effects));
+        let time = self.header.time;
         live.advance(self.header, self.ledger, self.ran);
         if matches!(input.request, Request::Amend { .. }) {
             // Objects that were given the same policy have one between them.
@@ -182,7 +183,7 @@ impl Admitted {
         if live.head.header.wake != armed {
             shared.timer().change(live.head.id, armed, live.head.header.wake);
         }
-        shared.post_mail(receivers);
+        shared.post_mail(receivers, time);
     }
 }
 

@@ -59,7 +59,7 @@ pub(crate) fn create(
     append(shared, &code, definition, &runnable, (&live.head, &input, &ran), done)?;
     shared.insert(live);
     shared.timer().change(id, None, wake);
-    shared.post_mail(receivers);
+    shared.post_mail(receivers, time);
     Ok(id)
 }
 

@@ -36,6 +36,20 @@ pub const CANARIES: &[Canary] = &[
         "std::cmp::Ordering::Greater",
     ),
     canary(
+        "message with a credential",
+        "admission_soundness",
+        "object/src/admission.rs",
+        "if ⟦input.request.origin().is_some() && input.credential.is_some()⟧ {",
+        "false",
+    ),
+    canary(
+        "sender as principal",
+        "admission_soundness",
+        "object/src/admission.rs",
+        "(Request::Message { origin, .. }, _) => Principal::Object(⟦origin.sender⟧),",
+        "head.id",
+    ),
+    canary(
         "expiry",
         "admission_soundness",
         "object/src/admission.rs",

@@ -178,7 +178,8 @@ fn the_capsule_of_messages_verifies_and_is_made_the_same_today() {
             object e19a70e8b5637005ac14b73d57c61d6cb99a606f49243ce621e5372f2622b7db
             version 3 6a4ac302d1090abc431a9dc4a51d61ca7630ad435c4ca6c08bcce0540fc083d5
             refusals 3
-        "#]].assert_eq(&found);
+        "#]]
+        .assert_eq(&found);
         assert!(workshop::messages().capsule() == MESSAGES);
     });
 }
