@@ -23,6 +23,7 @@ pub(super) const RUNS: &[(&str, u64)] = &[
     ("schema_layout", 1000),
     ("instrument", 800),
     ("proof_malleability", 1000),
+    ("messages", 60),
 ];
 
 /// All canaries.
@@ -367,5 +368,13 @@ pub const CANARIES: &[Canary] = &[
         "object/src/lineage.rs",
         "if self.headers.is_empty() || ⟦expected.1 != ancestor⟧ {",
         "false",
+    ),
+    // What is delivered once.
+    canary(
+        "messages that were taken",
+        "messages",
+        "storage/src/recovery.rs",
+        "Record::Taken(taking) => ⟦self.heads.take(&taking)⟧,",
+        "drop(taking)",
     ),
 ];

@@ -20,6 +20,7 @@ use crate::generate::{PURSE, PURSE_POLICY, source};
 use crate::outcome::{Outcome, equal, hold, must};
 use crate::runner::watch_threads;
 use crate::tally::Tally;
+use crate::workload::PATH;
 
 /// Where a payment stands: the version that sent it, and its place there.
 type Place = (u64, u32);
@@ -61,7 +62,7 @@ fn open(disk: &SimulatedDisk, rng: &mut StdRng) -> Result<Database, String> {
     let options = Options::new().clock(Clock::manual(START)).storage(storage);
     let options = options.workers(rng.random_range(1..4)).cycles(rng.random_bool(0.5));
     let resident_max = if rng.random_bool(0.3) { 1 } else { 100 };
-    must("opening", options.resident_max(resident_max).refusals_max(3).open("db"))
+    must("opening", options.resident_max(resident_max).refusals_max(3).open(PATH))
 }
 
 /// A purse; one that takes no more than a hundred, sometimes.
