@@ -136,7 +136,9 @@ mod tests {
     fn there_is_no_more_than_the_room() {
         let put = |count| {
             let mut payload = Payload::<7>::new();
-            (0..count).for_each(|_| drop(payload.put(1u32)));
+            for _ in 0..count {
+                payload.put(1u32);
+            }
         };
         put(1);
         assert!(std::panic::catch_unwind(|| put(2)).is_err());
