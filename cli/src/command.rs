@@ -18,6 +18,7 @@ mod diff;
 mod dump;
 mod explain;
 mod export;
+mod fork;
 mod fuzz;
 mod get;
 mod history;
@@ -50,6 +51,7 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Key(key::Key),
     Create(create::Create),
+    Fork(fork::Fork),
     Call(call::Call),
     Batch(batch::Batch),
     Write(write::Write),
@@ -91,6 +93,7 @@ pub(crate) fn run(arguments: Arguments, printer: &mut Printer) -> Result<()> {
         Command::Init(init) => init.run(&session, printer),
         Command::Key(key) => key.run(printer),
         Command::Create(create) => create.run(&session, printer),
+        Command::Fork(fork) => fork.run(&session, printer),
         Command::Call(call) => call.run(&session, printer),
         Command::Batch(batch) => batch.run(&session, printer),
         Command::Write(write) => write.run(&session, printer),

@@ -49,17 +49,50 @@ pub(crate) fn create(
         }
         Err(Stop::Failed(error)) => return Err(error),
     };
-    let (definition, header) = (&live.definition, &live.head.header);
-    let (id, wake) = (live.head.id, header.wake);
-    let receipt = receipt(definition, header, &input, &ran, Vec::new());
+    let (policy, base) = (live.definition.policy.encode(), runnable.base.encode());
+    let append = Append {
+        blobs: vec![Blob::Code(&code.wasm), Blob::Policy(&policy), Blob::Base(&base)],
+        names: code.name.iter().map(|name| (name.as_str(), live.head.id)).collect(),
+        ..Append::default()
+    };
+    begin(shared, &runnable, (live, &ran, &input), append, reply)
+}
+
+/// Appends a genesis, beside what `append` has already, and takes the object into memory.
+pub(crate) fn begin<'a>(
+    shared: &Shared,
+    runnable: &'a Runnable,
+    (live, ran, input): (Live, &'a Ran, &Input),
+    append: Append<'a>,
+    reply: Reply,
+) -> Result<ObjectId> {
+    let (id, header) = (live.head.id, live.head.header.clone());
+    let (time, wake) = (header.time, header.wake);
+    let receipt = receipt(&live.definition, &header, input, ran, Vec::new());
     let done = move |durable: storage::Result<()>| {
         reply.send(durable.map(|()| receipt).map_err(Error::from));
     };
-    let receivers = receivers(&ran.effects);
-    append(shared, &code, definition, &runnable, (&live.head, &input, &ran), done)?;
+    let globals = (ran.globals != runnable.base.globals()).then(|| encode_globals(&ran.globals));
+    let (input, effects) = (input.encode(), ran.effects.encode());
+    let admission = Admission::default().encode();
+    let before = Image::new(Arc::clone(&runnable.base));
+    let commit = Commit {
+        header,
+        input: &input,
+        effects: &effects,
+        admission: &admission,
+        globals: globals.as_deref(),
+        pages: ran.pages().collect(),
+    };
+    let (base, before) = (Some(runnable.base_hash), Some(&before));
+    let mut append: Append<'_> = append;
+    append.changes.push(Change::Commit(NewCommit { commit, base, ledger: None, before }));
+    append.sent.extend(sending(live.head.hash, &ran.effects));
+    shared.store().append(&append, done)?;
+    drop(append);
     shared.insert(live);
     shared.timer().change(id, None, wake);
-    shared.post_mail(receivers, time);
+    shared.post_mail(receivers(&ran.effects), time);
     Ok(id)
 }
 
@@ -79,10 +112,7 @@ pub(crate) fn genesis(
     let mut tree = Tree::clone(&runnable.tree);
     tree.update(&ran.image, &ran.changed);
     let head = Head::new(object::head::genesis(input, &ran.outcome(&tree)));
-    let code = Arc::clone(&runnable.code);
-    let (image, globals) = (ran.image.clone(), ran.globals.clone());
-    let (missed, refusers, stale) = (None, None, false);
-    Ok((Live { definition, code, head, image, tree, globals, missed, refusers, stale }, ran))
+    Ok((Live::new(ran.clone(), head, tree, Arc::clone(&runnable.code)), ran))
 }
 
 fn input(definition: &Definition, code: &Code, time: u64) -> Result<Input> {
@@ -90,43 +120,15 @@ fn input(definition: &Definition, code: &Code, time: u64) -> Result<Input> {
     let arguments = encode_args(&code.arguments, params)?;
     let salt = match code.salt {
         Some(salt) => salt,
-        None => {
-            let mut salt = [0; 16];
-            let filled = getrandom::fill(&mut salt);
-            filled.map_err(|error| ErrorKind::Substrate(format!("random bytes: {error}")))?;
-            salt
-        }
+        None => salt()?,
     };
     Ok(Input { request: Request::Create { salt, arguments }, time, credential: None })
 }
 
-fn append(
-    shared: &Shared,
-    code: &Code,
-    definition: &Definition,
-    runnable: &Runnable,
-    (head, input, ran): (&Head, &Input, &Ran),
-    done: impl FnOnce(storage::Result<()>) + Send + 'static,
-) -> Result<()> {
-    let globals = (ran.globals != runnable.base.globals()).then(|| encode_globals(&ran.globals));
-    let commit = Commit {
-        header: head.header.clone(),
-        input: &input.encode(),
-        effects: &ran.effects.encode(),
-        admission: &Admission::default().encode(),
-        globals: globals.as_deref(),
-        pages: ran.pages().collect(),
-    };
-    let (policy, base) = (definition.policy.encode(), runnable.base.encode());
-    let (base_hash, before) = (Some(runnable.base_hash), Image::new(Arc::clone(&runnable.base)));
-    let change = NewCommit { commit, base: base_hash, ledger: None, before: Some(&before) };
-    let append = Append {
-        blobs: vec![Blob::Code(&code.wasm), Blob::Policy(&policy), Blob::Base(&base)],
-        changes: vec![Change::Commit(change)],
-        names: code.name.iter().map(|name| (name.as_str(), head.id)).collect(),
-        sent: sending(head.hash, &ran.effects).into_iter().collect(),
-        ..Append::default()
-    };
-    shared.store().append(&append, done)?;
-    Ok(())
+/// What tells an object from others that are alike in all else.
+pub(crate) fn salt() -> Result<[u8; 16]> {
+    let mut salt = [0; 16];
+    let filled = getrandom::fill(&mut salt);
+    filled.map_err(|error| ErrorKind::Substrate(format!("random bytes: {error}")))?;
+    Ok(salt)
 }

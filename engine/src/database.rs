@@ -28,6 +28,7 @@ use crate::capsule;
 use crate::create;
 use crate::error::{Error, ErrorKind, Result};
 use crate::explain::{self, Explanation};
+use crate::fork;
 use crate::guard;
 use crate::options::Options;
 use crate::pool::{Pool, on_thread};
@@ -129,6 +130,44 @@ impl Database {
         let create = move |slots: &mut Slots| create::create(&shared, slots, code, time, reply);
         let id = self.shared.queue().on_worker(create)??;
         Ok((id, pending))
+    }
+
+    /// Makes an object of a version of another: what that had become goes on from there, in a
+    /// lineage of its own whose first version names the one that it is of. The fork has its memory,
+    /// code and policy, and wakes when it would have. It has no nonces, sessions or past, and what
+    /// was signed for the one is not signed for the other. Waits until it is durable.
+    ///
+    /// Like a creation it is governed by nothing but its own validity: whoever holds a version can
+    /// make another object of it.
+    ///
+    /// ```
+    /// # use continuant::{Code, Database, args};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # std::env::set_current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))?;
+    /// # let directory = tempfile::tempdir()?;
+    /// # let db = Database::open(directory.path().join("db"))?;
+    /// # let code = Code::wasm(std::fs::read("guest/objects/counter.wasm")?)?
+    /// #     .policy(std::fs::read_to_string("guest/examples/counter/policy.cedar")?);
+    /// # let counter = db.create(code)?;
+    /// db.call(counter, "increment", args![2u64]).wait()?;
+    /// db.call(counter, "increment", args![40u64]).wait()?;
+    /// let other = db.fork(counter, 1, Some("what if"))?;
+    /// db.call(other, "increment", args![5u64]).wait()?;
+    /// assert_eq!(db.snapshot(counter)?.get::<u64>("count")?, 42);
+    /// assert_eq!(db.snapshot(other)?.get::<u64>("count")?, 7);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Database::at`], and of the name, if there is one.
+    pub fn fork(&self, id: ObjectId, seq: u64, name: Option<&str>) -> Result<ObjectId> {
+        let (reply, pending) = channel(Durability::Durable);
+        let forked = on_thread(|| fork::fork(&self.shared, (id, seq), name, reply))?;
+        let forked = forked.map_err(|error| error.about(id))?;
+        pending.wait()?;
+        Ok(forked)
     }
 
     /// A call of `method`, to be signed, submitted, waited for or awaited.

@@ -18,6 +18,7 @@ mod create;
 mod database;
 mod error;
 mod explain;
+mod fork;
 pub mod fuzz;
 mod guard;
 pub mod instrument;

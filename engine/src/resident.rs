@@ -133,6 +133,13 @@ pub(crate) struct Missed {
 }
 
 impl Live {
+    /// What a genesis left, whose tree is that of its image.
+    pub(crate) fn new(ran: Ran, head: Head, tree: Tree, code: Arc<Code>) -> Live {
+        let Ran { image, globals, definition, .. } = ran;
+        let (missed, refusers, stale) = (None, None, false);
+        Live { definition, code, head, image, tree, globals, missed, refusers, stale }
+    }
+
     /// Takes what a step left as the newest version, which has this header and this ledger; the
     /// tree is that of its image already.
     pub(crate) fn advance(&mut self, header: Header, ledger: Arc<Ledger>, ran: Ran) {

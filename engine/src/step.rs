@@ -26,6 +26,7 @@ use crate::slots::Loaded;
 use crate::substrate::{self, StepContext, StepError, Trap};
 
 /// What a step leaves.
+#[derive(Clone)]
 pub(crate) struct Ran {
     pub(crate) image: Image,
     /// The pages that differ from before, ascending.
@@ -111,7 +112,10 @@ pub(crate) fn run(
     let ran = match &input.request {
         Request::Write { fields } => return write(definition, image, globals, fields),
         Request::Amend { policy } => return amend(definition, image, globals, policy),
-        Request::OpenSession { .. } => return Ok(unchanged(definition, image, globals)),
+        // Which is nothing that a step could be: no fork comes here but a forged one.
+        Request::Fork { .. } | Request::OpenSession { .. } => {
+            return Ok(unchanged(definition, image, globals));
+        }
         _ => invoke(loaded, definition, globals, input),
     };
     let (result, end) = match ran {
@@ -215,9 +219,7 @@ fn invoke(
             asked.map_err(Stop::from).and_then(|method| call(loaded, method, arguments))
         }
         Request::Cycle => enter(loaded, "cycle", &[]).map(|_| Vec::new()),
-        Request::Write { .. } | Request::Amend { .. } | Request::OpenSession { .. } => {
-            unreachable!("they run no code")
-        }
+        request => unreachable!("a {} runs no code", request.kind().name()),
     };
     let end = loaded.slot.end_step();
     let result = called?;

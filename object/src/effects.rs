@@ -8,7 +8,7 @@ use crate::codec::{Reader, Write};
 use crate::credential::PublicKey;
 use crate::error::Result;
 use crate::hash::{AdmissionHash, EffectsHash, GlobalsHash};
-use crate::header::NO_WAKE;
+use crate::header::{Header, NO_WAKE};
 use crate::limits::{
     EFFECTS_BYTES_MAX, GLOBALS_MAX, MESSAGES_MAX, NAME_BYTES_MAX, OUTPUTS_MAX, RULES_MAX,
     SIGNATURES_MAX,
@@ -67,6 +67,12 @@ impl WakeChange {
 }
 
 impl Effects {
+    /// Those of a fork of a version: it wakes when the object would have, and that is all.
+    pub fn of_fork(of: &Header) -> Effects {
+        let wake = of.wake.map_or(WakeChange::Keep, WakeChange::Set);
+        Effects { wake, ..Effects::default() }
+    }
+
     /// The effects' bytes.
     pub fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::new();

@@ -11,7 +11,7 @@ use crate::hash::{
     CodeHash, EffectsHash, GlobalsHash, MemoryRoot, ObjectId, PolicyHash, RefusalHash, SchemaHash,
     VersionHash,
 };
-use crate::header::{Header, Kind};
+use crate::header::Header;
 use crate::input::{Input, Request};
 use crate::ledger::{Ledger, Tracked};
 use crate::lineage::Spine;
@@ -76,11 +76,12 @@ pub struct Parts {
 ///
 /// # Panics
 ///
-/// When `input` is not a creation.
+/// When `input` is neither a creation nor a fork.
 pub fn genesis(input: &Input, outcome: &Outcome<'_>) -> Header {
-    assert_eq!(input.request.kind(), Kind::Create, "a lineage starts with a creation");
+    let kind = input.request.kind();
+    assert!(kind.is_genesis(), "a lineage starts with a creation or a fork");
     Header {
-        kind: Kind::Create,
+        kind,
         instrumentation: outcome.instrumentation,
         seq: 0,
         time: input.time,
@@ -112,7 +113,7 @@ impl Head {
     ///
     /// When `header` is not a genesis.
     pub fn new(header: Header) -> Head {
-        assert_eq!(header.kind, Kind::Create, "a lineage starts with a creation");
+        assert!(header.kind.is_genesis(), "a lineage starts with a genesis");
         let hash = header.hash();
         let mut spine = Spine::new();
         spine.push(hash);

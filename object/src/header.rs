@@ -39,6 +39,8 @@ pub enum Kind {
     OpenSession,
     /// A method was called by another object.
     Message,
+    /// The object came to be of a version of another.
+    Fork,
 }
 
 impl Kind {
@@ -51,12 +53,13 @@ impl Kind {
             Kind::Amend => 4,
             Kind::OpenSession => 5,
             Kind::Message => 6,
+            Kind::Fork => 7,
         }
     }
 
     pub(crate) fn from_code(code: u8) -> Option<Kind> {
         use Kind::*;
-        let all = [Create, Call, Cycle, Write, Amend, OpenSession, Message];
+        let all = [Create, Call, Cycle, Write, Amend, OpenSession, Message, Fork];
         all.into_iter().find(|kind| kind.code() == code)
     }
 
@@ -70,7 +73,13 @@ impl Kind {
             Kind::Amend => "amend",
             Kind::OpenSession => "open_session",
             Kind::Message => "message",
+            Kind::Fork => "fork",
         }
+    }
+
+    /// Whether it makes an object's first version, and no other.
+    pub fn is_genesis(self) -> bool {
+        matches!(self, Kind::Create | Kind::Fork)
     }
 }
 
@@ -196,7 +205,7 @@ impl Header {
             return Err(reader.fail(2, &format!("version {HEADER_VERSION}"), version));
         }
         let code = reader.u8()?;
-        let kind = Kind::from_code(code).ok_or_else(|| reader.fail(1, "a kind below 7", code))?;
+        let kind = Kind::from_code(code).ok_or_else(|| reader.fail(1, "a kind below 8", code))?;
         zero(&mut reader, 1)?;
         let header = Header {
             kind,
@@ -243,8 +252,9 @@ impl Header {
         if self.refusal_count > SEQ_MAX {
             return fail(48, &format!("at most {SEQ_MAX}"), self.refusal_count.to_string());
         }
-        if (self.kind == Kind::Create) != genesis {
-            return fail(2, "kind create in version 0 and nowhere else", self.kind.name().into());
+        if self.kind.is_genesis() != genesis {
+            let expected = "kind create or fork in version 0 and nowhere else";
+            return fail(2, expected, self.kind.name().into());
         }
         let none = (self.object == ObjectId::NONE, self.parent == VersionHash::NONE);
         if none != (genesis, genesis) || (self.jump == VersionHash::NONE) != genesis {
@@ -268,9 +278,9 @@ impl Header {
 
     /// The object that this is a version of, the genesis included.
     pub fn object_id(&self) -> ObjectId {
-        match self.kind {
-            Kind::Create => self.hash().into(),
-            _ => self.object,
+        match self.kind.is_genesis() {
+            true => self.hash().into(),
+            false => self.object,
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::codec::{Reader, Write};
 use crate::credential::{Credential, Place, Proof, Signature};
 use crate::error::{ErrorKind, Result};
 use crate::hash::{InputHash, ObjectId, SessionId, VersionHash};
-use crate::header::Kind;
+use crate::header::{HEADER_BYTES, Header, Kind};
 use crate::limits::{
     FUEL_MAX, NAME_BYTES_MAX, PATH_BYTES_MAX, PAYLOAD_BYTES_MAX, POLICY_ENCODED_MAX,
     SIGNATURES_MAX, WRITES_MAX,
@@ -72,6 +72,13 @@ pub enum Request {
         /// The last moment of the session, in milliseconds since 1970-01-01 UTC.
         expires: u64,
     },
+    /// That an object come to be as another was at a version.
+    Fork {
+        /// What tells forks of one version apart.
+        salt: [u8; 16],
+        /// That version's header.
+        of: Box<Header>,
+    },
     /// That a method run, because another object sent a message.
     Message {
         /// Where it is from.
@@ -94,6 +101,7 @@ impl Request {
             Request::Amend { .. } => Kind::Amend,
             Request::OpenSession { .. } => Kind::OpenSession,
             Request::Message { .. } => Kind::Message,
+            Request::Fork { .. } => Kind::Fork,
         }
     }
 
@@ -120,6 +128,11 @@ impl Request {
             }
             _ => None,
         }
+    }
+
+    /// Whether it makes an object's first version, and no other.
+    pub fn is_genesis(&self) -> bool {
+        self.kind().is_genesis()
     }
 
     /// Where the message is from that this is, if it is one.
@@ -186,6 +199,9 @@ impl Request {
             Request::OpenSession { session, expires } => {
                 bytes.put(&session.0).put_u64(*expires);
             }
+            Request::Fork { salt, of } => {
+                bytes.put(salt).put(&of.encode());
+            }
             Request::Message { origin, method, arguments } => {
                 origin.encode_into(bytes);
                 bytes.put_blob(method.as_bytes()).put_blob(arguments);
@@ -228,7 +244,12 @@ impl Request {
                 method: reader.text(NAME_BYTES_MAX)?.to_string(),
                 arguments: reader.blob(PAYLOAD_BYTES_MAX)?.to_vec(),
             },
-            None => return Err(reader.fail(1, "a kind of request below 7", code)),
+            Some(Kind::Fork) => {
+                let salt = reader.array()?;
+                let of = Box::new(Header::decode(reader.bytes(HEADER_BYTES)?)?);
+                Request::Fork { salt, of }
+            }
+            None => return Err(reader.fail(1, "a kind of request below 8", code)),
         })
     }
 }
@@ -249,7 +270,7 @@ impl Input {
                 limit("bytes of a method's name", method.len(), NAME_BYTES_MAX)?;
                 limit("payload bytes", arguments.len(), PAYLOAD_BYTES_MAX)?;
             }
-            Request::Cycle | Request::OpenSession { .. } => {}
+            Request::Cycle | Request::OpenSession { .. } | Request::Fork { .. } => {}
             Request::Write { fields } => {
                 limit("fields of a write", fields.len(), WRITES_MAX)?;
                 for (path, _) in fields {

@@ -76,8 +76,8 @@ impl Verifier {
         commit: &Commit<'_>,
     ) -> Result<Verifier> {
         let Payloads { input, effects, admission } = Payloads::decode(commit)?;
-        if !matches!(input.request, Request::Create { .. }) {
-            return Err(Error::mismatch("request", 0, "create", input.request.action()));
+        if !input.request.is_genesis() {
+            return Err(Error::mismatch("request", 0, "create or fork", input.request.action()));
         }
         arguments(&definition, &input.request)?;
         if input.credential.is_some() || admission != Admission::default() {
@@ -87,6 +87,10 @@ impl Verifier {
         let outcome = replica.take(&definition, commit, &effects)?;
         let header = genesis(&input, &outcome);
         compare(&header, &commit.header)?;
+        if let Request::Fork { of, .. } = &input.request {
+            is_as(of, &header, &effects)?;
+        }
+        definition.schema.validate_state(&replica.image, definition.code.state_address)?;
         Ok(Verifier { definition, head: Head::new(header), replica, memo: Arc::default() })
     }
 
@@ -161,8 +165,9 @@ impl Verifier {
     ) -> Result<Result<(), G::Stop>> {
         let seq = self.head.header.seq + 1;
         let Payloads { input, effects, admission } = Payloads::decode(commit)?;
-        if matches!(input.request, Request::Create { .. }) {
-            return Err(Error::mismatch("request", seq, "one that follows a genesis", "create"));
+        if input.request.is_genesis() {
+            let (expected, found) = ("one that follows a genesis", input.request.action());
+            return Err(Error::mismatch("request", seq, expected, found));
         }
         if input.time < self.head.header.time {
             let expected = format!("{} or later", self.head.header.time);
@@ -223,8 +228,9 @@ impl Verifier {
     pub fn refusal(&mut self, refusal: &Refusal) -> Result<()> {
         let seq = self.head.header.seq + 1;
         let input = Input::decode(&refusal.input)?;
-        if matches!(input.request, Request::Create { .. }) {
-            return Err(Error::mismatch("refusal", seq, "one that follows a genesis", "create"));
+        if input.request.is_genesis() {
+            let (expected, found) = ("one that follows a genesis", input.request.action());
+            return Err(Error::mismatch("refusal", seq, expected, found));
         }
         if input.time < self.head.header.time {
             let expected = format!("{} or later", self.head.header.time);
@@ -266,6 +272,32 @@ impl Verifier {
     pub fn definition(&self) -> &Arc<Definition> {
         &self.definition
     }
+}
+
+/// That a fork is as the version was that it is of, and wakes when that would have.
+fn is_as(of: &Header, fork: &Header, effects: &Effects) -> Result<()> {
+    let wrong = |what, expected: &dyn ToString, found: &dyn ToString| {
+        Err(Error::mismatch(what, 0, expected.to_string(), found.to_string()))
+    };
+    if (of.memory_bytes, of.memory_root) != (fork.memory_bytes, fork.memory_root) {
+        return wrong("memory root", &of.memory_root, &fork.memory_root);
+    }
+    if of.globals != fork.globals {
+        return wrong("globals", &of.globals, &fork.globals);
+    }
+    if (of.code, of.schema) != (fork.code, fork.schema) {
+        return wrong("code", &of.code, &fork.code);
+    }
+    if of.policy != fork.policy {
+        return wrong("policy", &of.policy, &fork.policy);
+    }
+    if of.time > fork.time {
+        return wrong("time", &format!("{} or later", of.time), &fork.time);
+    }
+    if *effects != Effects::of_fork(of) || fork.fuel != 0 {
+        return wrong("effects", &"the wake of the version, and no others", &"others");
+    }
+    Ok(())
 }
 
 /// That a version is on record which is refused.

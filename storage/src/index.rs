@@ -1,5 +1,5 @@
-//! The index: rows of objects, names, wakes, blobs and messages by key, in redb. A cache of the log,
-//! written behind it.
+//! The index: rows of objects, names, wakes, blobs, messages and outboxes by key, in redb. A cache
+//! of the log, written behind it.
 //!
 //! It does not know how rows come about. It can be lost: whoever opens the store reads the log from
 //! the place that the index covers, or from its start.

@@ -96,7 +96,13 @@ pub(super) fn read_policy(path: &Path) -> Result<String> {
     })
 }
 
-fn print(printer: &mut Printer, id: ObjectId, name: Option<&str>, time: u64) -> Result<()> {
+/// Prints what came to be.
+pub(super) fn print(
+    printer: &mut Printer,
+    id: ObjectId,
+    name: Option<&str>,
+    time: u64,
+) -> Result<()> {
     if printer.is_json() {
         let time = moment::json(time);
         return printer.document(&json!({ "object": id.to_string(), "name": name, "time": time }));

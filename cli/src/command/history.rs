@@ -153,6 +153,10 @@ fn arguments(request: &Request, definition: &Definition) -> Result<Vec<(String, 
             ("session".to_string(), Value::from(session.to_string().as_str())),
             ("expires".to_string(), Value::from(moment::show(*expires).as_str())),
         ]),
+        Request::Fork { of, .. } => Ok(vec![
+            ("object".to_string(), Value::from(of.object_id().to_string().as_str())),
+            ("seq".to_string(), Value::from(of.seq)),
+        ]),
         // What was sent need not be what the method takes.
         Request::Message { arguments, .. } => match admission::arguments(definition, request) {
             Ok(arguments) => Ok(arguments),

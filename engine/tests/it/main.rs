@@ -7,6 +7,7 @@
 //! - `disk`: a disk that waits, fails and forgets when a test says so.
 //! - `durability`: replies before and after the disk is done, and what a power cut undoes.
 //! - `explain`: what decided, on record and in dry runs.
+//! - `forks`: objects that begin as a version of another.
 //! - `fuzz`: invariants that are broken, and the least inputs that break them.
 //! - `guards`: policies with a guard, asked, amended, replayed and forged.
 //! - `guests`: the committed objects of guest/objects, each with its policy.
@@ -31,6 +32,7 @@ mod cycles;
 mod disk;
 mod durability;
 mod explain;
+mod forks;
 mod fuzz;
 mod guards;
 mod guests;

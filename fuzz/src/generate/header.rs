@@ -59,7 +59,8 @@ pub(crate) fn header(rng: &mut StdRng) -> Header {
 
 /// An input.
 pub(crate) fn input(rng: &mut StdRng) -> Input {
-    let request = match rng.random_range(0..6) {
+    let request = match rng.random_range(0..7) {
+        6 => Request::Fork { salt: rng.random(), of: Box::new(header(rng)) },
         5 => Request::Message {
             origin: Box::new(origin(rng)),
             method: name(rng),

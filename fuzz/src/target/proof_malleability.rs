@@ -110,6 +110,7 @@ fn near(rng: &mut StdRng, request: &Request) -> Option<Request> {
             *expires = *expires << 8 | u64::from(first);
         }
         Request::Message { origin, .. } => origin.sender.0.swap_with_slice(&mut origin.version.0),
+        Request::Fork { salt, .. } => salt.rotate_left(1),
         Request::Cycle | Request::Amend { .. } => return None,
     }
     Some(request)

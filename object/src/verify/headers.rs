@@ -21,8 +21,8 @@ impl Headers {
     ///
     /// [`Mismatch`](crate::ErrorKind::Mismatch) when it is none.
     pub fn genesis(header: &Header) -> Result<Headers> {
-        if (header.kind, header.seq) != (Kind::Create, 0) {
-            return Err(Error::mismatch("kind", header.seq, "create", header.kind.name()));
+        if !header.kind.is_genesis() || header.seq != 0 {
+            return Err(Error::mismatch("kind", header.seq, "create or fork", header.kind.name()));
         }
         Ok(Headers(Head::new(header.clone())))
     }
@@ -51,7 +51,7 @@ impl Headers {
         if (header.seq, header.object) != (seq, head.id) {
             return wrong("object", &head.id, &header.object);
         }
-        if header.kind == Kind::Create {
+        if header.kind.is_genesis() {
             return wrong("kind", &"one that follows a genesis", &header.kind.name());
         }
         if header.parent != head.hash {

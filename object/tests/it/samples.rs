@@ -118,6 +118,12 @@ pub(crate) fn request(source: &mut Source) -> Request {
     }
 }
 
+/// What a fork is made by.
+pub(crate) fn fork(source: &mut Source) -> Input {
+    let request = Request::Fork { salt: array(source), of: Box::new(header(source)) };
+    Input { request, time: number(source), credential: None }
+}
+
 /// What an object was sent.
 pub(crate) fn message(source: &mut Source) -> Input {
     let origin = Origin {

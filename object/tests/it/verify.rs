@@ -1,10 +1,12 @@
 //! Whole lineages: an honest one holds, and one that is tampered with anywhere does not.
 //!
 //! - `amended`: policies that change.
+//! - `forks`: objects that begin as a version of another.
 //! - `forged`: one part of one record forged, with all its hashes made to fit.
 
 mod amended;
 mod forged;
+mod forks;
 
 use continuant_object::ErrorKind;
 use continuant_object::commit::Commit;

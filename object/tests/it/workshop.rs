@@ -195,7 +195,7 @@ pub(crate) struct Workshop {
     pub(crate) image: Image,
     pub(crate) records: Vec<Record>,
     wasm: Vec<u8>,
-    globals: Vec<u64>,
+    pub(crate) globals: Vec<u64>,
     tree: Tree,
 }
 

@@ -63,10 +63,19 @@ fn version_header() {
             (
                 "kind",
                 vec![
-                    ["create", "call", "advance", "write", "amend", "open_session", "message"]
-                        .iter()
-                        .position(|name| *name == header.kind.name())
-                        .unwrap() as u8,
+                    [
+                        "create",
+                        "call",
+                        "advance",
+                        "write",
+                        "amend",
+                        "open_session",
+                        "message",
+                        "fork",
+                    ]
+                    .iter()
+                    .position(|name| *name == header.kind.name())
+                    .unwrap() as u8,
                 ],
             ),
             ("zero", vec![0]),
@@ -161,6 +170,7 @@ fn input() {
         let input = match round % 10 {
             0 => samples::amendment(&mut source),
             4 => samples::message(&mut source),
+            5 => samples::fork(&mut source),
             8.. => samples::of_session(&mut source),
             1..4 => samples::batched(&mut source),
             _ => samples::input(&mut source),
@@ -191,6 +201,10 @@ fn input() {
             Request::OpenSession { session, expires } => {
                 expected.extend([("kind", vec![5]), ("opened", session.0.to_vec())]);
                 expected.push(("until", number(*expires)));
+            }
+            Request::Fork { salt, of } => {
+                expected.extend([("kind", vec![7]), ("fork salt", salt.to_vec())]);
+                expected.push(("of", of.encode().to_vec()));
             }
             Request::Message { origin, method, arguments } => {
                 expected.extend([("kind", vec![6]), ("sender", origin.sender.0.to_vec())]);

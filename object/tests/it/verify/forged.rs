@@ -75,7 +75,7 @@ fn a_genesis_that_is_forged_is_refused() {
     check(
         0,
         |parts| parts.input.request = Request::Cycle,
-        expect!["request of version 0: expected create, found advance"],
+        expect!["request of version 0: expected create or fork, found advance"],
     );
     check(
         0,

@@ -1,0 +1,37 @@
+//! `fork`: makes an object of a version of another.
+
+use clap::Args;
+
+use super::create;
+use crate::failure::Result;
+use crate::printer::Printer;
+use crate::session::{self, Session};
+
+/// Make an object of a version of another
+///
+/// It begins as the other one was then, with its code and its policy, and has a lineage of its own.
+#[derive(Debug, Args)]
+pub(crate) struct Fork {
+    /// The object: its name, its id, or the first digits of its id
+    object: String,
+    /// The version [default: the newest]
+    seq: Option<u64>,
+    /// A name by which this database knows the new object
+    #[arg(long)]
+    name: Option<String>,
+}
+
+impl Fork {
+    pub(crate) fn run(self, session: &Session, printer: &mut Printer) -> Result<()> {
+        session.with(|db| {
+            let id = session::find(db, &self.object)?;
+            let seq = match self.seq {
+                Some(seq) => seq,
+                None => db.info(id)?.seq,
+            };
+            let forked = db.fork(id, seq, self.name.as_deref())?;
+            let time = db.snapshot(forked)?.header().time;
+            create::print(printer, forked, self.name.as_deref(), time)
+        })
+    }
+}

@@ -1,0 +1,46 @@
+//! Forks: from a version of an object to another object's genesis.
+//!
+//! The counterpart of `create` for objects that begin as what another had become: with its memory,
+//! its globals, its code and its policy. Nothing governs a fork but its own validity: what the
+//! object is, its id commits to. It does not know how the caller waits.
+
+use object::effects::Effects;
+use object::hash::ObjectId;
+use object::head::{Head, genesis};
+use object::input::{Input, Request};
+use storage::Append;
+
+use crate::create::{begin, salt};
+use crate::error::{ErrorKind, Result};
+use crate::reply::Reply;
+use crate::resident::Live;
+use crate::shared::Shared;
+use crate::step::Ran;
+
+/// Makes an object of the version of another with this seq. The reply is released when it is
+/// durable. Call it on a thread with a worker's stack.
+pub(crate) fn fork(
+    shared: &Shared,
+    (id, seq): (ObjectId, u64),
+    name: Option<&str>,
+    reply: Reply,
+) -> Result<ObjectId> {
+    let Some(stored) = shared.store().head_at(id, seq)? else {
+        let newest = shared.store().info(id)?.ok_or(ErrorKind::NoObject)?.seq;
+        return Err(ErrorKind::NoVersion { asked: format!("seq {seq}"), newest }.into());
+    };
+    let Live { definition, code, head, image, tree, globals, .. } = shared.live(stored)?;
+    let of = head.header;
+    let (effects, fuel) = (Effects::of_fork(&of), 0);
+    let time = shared.clock().now().max(of.time);
+    let request = Request::Fork { salt: salt()?, of: Box::new(of) };
+    let input = Input { request, time, credential: None };
+
+    let runnable = shared.runnable(&definition)?;
+    let changed = image.changed_pages().iter().map(|(index, _)| *index).collect();
+    let ran = Ran { image, changed, effects, fuel, globals, definition };
+    let head = Head::new(genesis(&input, &ran.outcome(&tree)));
+    let names = name.iter().map(|name| (*name, head.id)).collect();
+    let live = Live::new(ran.clone(), head, tree, code);
+    begin(shared, &runnable, (live, &ran, &input), Append { names, ..Append::default() }, reply)
+}
