@@ -10,6 +10,7 @@ use object::definition::Definition;
 use object::effects::{Admission, encode_globals};
 use object::hash::ObjectId;
 use object::head::Head;
+use object::header::Kind;
 use object::image::Image;
 use object::input::{Input, Request};
 use object::memory::Tree;
@@ -42,9 +43,12 @@ pub(crate) fn create(
     let input = input(&definition, &code, time)?;
     input.validate()?;
 
-    let (live, ran) = match genesis(slots, definition, &runnable, &input) {
+    let made = genesis(slots, definition, &runnable, &input);
+    shared.metrics().loads(slots.objects.take_loads());
+    let (live, ran) = match made {
         Ok(made) => made,
         Err(Stop::Refused(verdict)) => {
+            shared.metrics().refusal(verdict.reason);
             return Err(ErrorKind::Refused { verdict, recorded: false }.into());
         }
         Err(Stop::Failed(error)) => return Err(error),
@@ -56,6 +60,7 @@ pub(crate) fn create(
         reply.send(durable.map(|()| receipt).map_err(Error::from));
     };
     append(shared, &code, definition, &runnable, (&live.head, &input, &ran), done)?;
+    shared.metrics().version(Kind::Create);
     shared.insert(live);
     shared.timer().change(id, None, wake);
     Ok(id)

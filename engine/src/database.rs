@@ -27,6 +27,7 @@ use crate::create;
 use crate::error::{Error, ErrorKind, Result};
 use crate::explain::{self, Explanation};
 use crate::guard;
+use crate::metrics::Metrics;
 use crate::options::Options;
 use crate::pool::{Pool, on_thread};
 use crate::reader::Reader;
@@ -643,6 +644,12 @@ impl Database {
     /// Those of the store.
     pub fn stats(&self) -> Result<Stats> {
         Ok(self.shared.store().stats()?)
+    }
+
+    /// What the database has done since it was opened, and what it is at. It is read from memory,
+    /// in a time that does not depend on how many objects there are.
+    pub fn metrics(&self) -> Metrics {
+        self.shared.figures()
     }
 
     /// Works through what was submitted, makes it durable, writes the index and closes.

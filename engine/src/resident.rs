@@ -147,6 +147,7 @@ impl Live {
 }
 
 /// What became of a letter.
+#[expect(clippy::large_enum_variant, reason = "a letter that is given back is posted again")]
 pub(crate) enum Posted {
     /// It waits, and the object is on the run queue already.
     Waiting,

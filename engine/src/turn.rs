@@ -13,12 +13,14 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Duration;
 
 use object::input::{Input, Request};
 
 use crate::commit::commit;
 use crate::error::{ErrorKind, Result};
 use crate::joint::{Joint, meet};
+use crate::metrics::Count;
 use crate::reply::Reply;
 use crate::resident::{Letter, Live, Missed, Resident};
 use crate::shared::{RETRY_MS, Shared};
@@ -32,10 +34,12 @@ pub(crate) fn turn(shared: &Shared, slots: &mut Slots, resident: Arc<Resident>) 
     // The turn counts like a letter: nobody finds all quiet before what panicked is seen to.
     shared.queue().begin();
     let in_hand = shared.queue().in_hand();
+    shared.metrics().count(Count::TurnsBegun);
     let mut joining = None;
     let work = AssertUnwindSafe(|| letters(shared, slots, &resident, &mut joining));
     if catch_unwind(work).is_err() {
         tracing::error!(object = %resident.id, "a turn panicked");
+        shared.metrics().count(Count::Failures);
         *slots = Slots::default();
         *resident.live.lock() = None;
         if resident.published().is_some_and(|newest| newest.header().wake.is_some()) {
@@ -47,6 +51,7 @@ pub(crate) fn turn(shared: &Shared, slots: &mut Slots, resident: Arc<Resident>) 
         Some(joint) => meet(shared, slots, &joint, resident),
         None => resident.leave(shared),
     }
+    shared.metrics().count(Count::TurnsEnded);
     drop(in_hand);
 }
 
@@ -77,6 +82,9 @@ fn letters(
             Err(error) => {
                 if matches!(letter, Letter::Wake { .. }) {
                     retry(shared, resident);
+                }
+                if !matches!(letter, Letter::Join { .. }) {
+                    shared.metrics().count(Count::Failures);
                 }
                 letter.fail(error.about(resident.id));
                 steps += 1;
@@ -160,9 +168,12 @@ fn wake(
     let (seq, armed) = (live.head.header.seq, live.armed());
     let time = shared.clock().wake_time(due, now).max(live.head.header.time);
     let input = Input { request: Request::Cycle, time, credential: None };
+    let late = shared.clock().now().max(now).saturating_sub(due);
+    shared.metrics().lateness(Duration::from_millis(late));
     let done = commit(shared, slots, resident, live, input, reply);
     let missed = live.head.header.seq == seq;
     let retry = done.is_err().then(|| shared.clock().now().max(now).saturating_add(RETRY_MS));
+    shared.metrics().count(if missed { Count::WakesMissed } else { Count::WakesRun });
     live.missed = missed.then_some(Missed { wake: due, retry });
     if missed {
         shared.timer().change(live.head.id, armed, retry);

@@ -40,7 +40,12 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub(crate) const fn code(self) -> u8 {
+    /// Every kind, by its code.
+    pub const ALL: &[Kind] =
+        &[Kind::Create, Kind::Call, Kind::Cycle, Kind::Write, Kind::Amend, Kind::OpenSession];
+
+    /// The code that headers have.
+    pub const fn code(self) -> u8 {
         match self {
             Kind::Create => 0,
             Kind::Call => 1,
@@ -52,9 +57,7 @@ impl Kind {
     }
 
     pub(crate) fn from_code(code: u8) -> Option<Kind> {
-        use Kind::*;
-        let all = [Create, Call, Cycle, Write, Amend, OpenSession];
-        all.into_iter().find(|kind| kind.code() == code)
+        Kind::ALL.get(usize::from(code)).copied()
     }
 
     /// The name that people and JSON see.
@@ -69,6 +72,14 @@ impl Kind {
         }
     }
 }
+
+const _: () = {
+    let mut code = 0;
+    while code < Kind::ALL.len() {
+        assert!(Kind::ALL[code].code() as usize == code, "a kind is at its code's place");
+        code += 1;
+    }
+};
 
 /// One version of an object. Times are milliseconds since 1970-01-01 UTC.
 #[derive(Clone, PartialEq, Eq, Debug)]

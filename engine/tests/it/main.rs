@@ -12,6 +12,7 @@
 //! - `guests`: the committed objects of guest/objects, each with its policy.
 //! - `history`: any version, diffs, blame, refusals, names, lists.
 //! - `lineage`: verification, replay, capsules, and what tampering does to them.
+//! - `metrics`: what is counted, the forms that programs read, and spans.
 //! - `objects`: the objects that the tests run.
 //! - `readers`: what principals may read.
 //! - `rules`: the committed objects that show the kinds of rule, the price and the vault.
@@ -35,6 +36,7 @@ mod guards;
 mod guests;
 mod history;
 mod lineage;
+mod metrics;
 mod objects;
 mod readers;
 mod rules;
