@@ -31,6 +31,7 @@ mod retain;
 mod run;
 mod session;
 mod show;
+mod top;
 mod verify;
 mod write;
 
@@ -62,6 +63,7 @@ pub(crate) enum Command {
     Get(get::Get),
     Read(read::Read),
     List(list::List),
+    Top(top::Top),
     History(history::History),
     Explain(explain::Explain),
     At(at::At),
@@ -99,6 +101,7 @@ pub(crate) fn run(arguments: Arguments, printer: &mut Printer) -> Result<()> {
         Command::Get(get) => get.run(&session, printer),
         Command::Read(read) => read.run(&session, printer),
         Command::List(list) => list.run(&session, printer),
+        Command::Top(top) => top.run(printer),
         Command::History(history) => history.run(&session, printer),
         Command::Explain(explain) => explain.run(&session, printer),
         Command::At(at) => at.run(&session, printer),

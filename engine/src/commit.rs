@@ -277,8 +277,7 @@ fn put<T: Answered>(
     reply: Reply<T>,
     answer: Result<T>,
 ) -> Result<Early<T>> {
-    let posted = reply.posted().filter(|_| answer.is_ok());
-    let timer = posted.map(|posted| shared.metrics().commit(posted));
+    let timer = answer.is_ok().then(|| shared.metrics().commit(reply.posted()));
     let (early, late) = reply.on_record(answer);
     let done = move |durable: storage::Result<()>| {
         if let Some(timer) = timer.filter(|_| durable.is_ok()) {

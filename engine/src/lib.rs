@@ -65,7 +65,7 @@ pub use object::refusal::{Reason, Verdict};
 pub use object::schema::Value;
 pub use query::state::{self, Bound, State};
 pub use query::{
-    Diff, Entry, FieldChange, History, Payloads, RefusalEntry, Snapshot, VersionEntry,
+    Diff, Entry, FieldChange, History, Objects, Payloads, RefusalEntry, Snapshot, VersionEntry,
 };
 pub use storage::{ObjectInfo, Stats};
 pub use {object, query, storage};

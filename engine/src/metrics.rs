@@ -106,8 +106,8 @@ pub struct Metrics {
 
     /// How long steps took that were admitted, from their credentials to the verdict.
     pub step: Histogram,
-    /// How long inputs and transactions took, from when they were posted until they were durable:
-    /// those that made versions, but for creations and for what nobody posted.
+    /// How long it took until versions were durable: of inputs and transactions, from when they
+    /// were posted, of own cycles, from when they began. Creations are not among them.
     pub commit: Histogram,
     /// How long after they were due wakes began, by the database's clock.
     pub lateness: Histogram,
@@ -219,7 +219,11 @@ impl Metrics {
             each(Name { name, unit: "seconds", help }, Figure::Histogram(times));
         };
         times("step_seconds", "Admitted steps, credentials to verdict.", &mut self.step);
-        times("commit_seconds", "Inputs, posted to durable.", &mut self.commit);
+        times(
+            "commit_seconds",
+            "Inputs, posted to durable; cycles, begun to durable.",
+            &mut self.commit,
+        );
         times("wake_lateness_seconds", "Wakes, due to begun.", &mut self.lateness);
     }
 

@@ -101,13 +101,13 @@ impl Answered for Vec<Receipt> {
 pub(crate) struct Reply<T = Receipt> {
     sender: Option<oneshot::Sender<Result<T>>>,
     durability: Durability,
-    posted: Option<Instant>,
+    posted: Instant,
 }
 
 /// A reply and the receipt that it will be.
 pub(crate) fn channel<T>(durability: Durability) -> (Reply<T>, Pending<T>) {
     let (sender, receiver) = oneshot::channel();
-    let posted = Some(Instant::now());
+    let posted = Instant::now();
     (Reply { sender: Some(sender), durability, posted }, Pending(receiver))
 }
 
@@ -168,13 +168,13 @@ impl<T> Late<T> {
 impl Reply {
     /// An answer that nobody waits for.
     pub(crate) fn none() -> Reply {
-        Reply { sender: None, durability: Durability::Durable, posted: None }
+        Reply { sender: None, durability: Durability::Durable, posted: Instant::now() }
     }
 }
 
 impl<T> Reply<T> {
-    /// When somebody asked for it, if anybody did.
-    pub(crate) fn posted(&self) -> Option<Instant> {
+    /// When it was asked for; an own cycle, when it began.
+    pub(crate) fn posted(&self) -> Instant {
         self.posted
     }
 
