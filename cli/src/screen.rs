@@ -42,7 +42,8 @@ impl Screen {
 fn draw(terminal: &Term, lines: &[String], before: usize) -> io::Result<usize> {
     let (rows, columns) = terminal.size();
     let room = usize::from(rows).saturating_sub(1);
-    terminal.clear_last_lines(before.min(room))?;
+    terminal.move_cursor_up(before.min(room))?;
+    terminal.clear_to_end_of_screen()?;
     let shown = lines.iter().take(room);
     // A line that is broken would take two rows.
     shown
@@ -50,4 +51,28 @@ fn draw(terminal: &Term, lines: &[String], before: usize) -> io::Result<usize> {
         .try_for_each(|line| terminal.write_line(&truncate_str(line, usize::from(columns), "")))?;
     terminal.flush()?;
     Ok(shown.len())
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_drawn_over_those_before() {
+        let directory = tempfile::tempdir().expect("a directory is made");
+        let path = directory.path().join("screen");
+        let file = std::fs::File::create_new(&path).expect("a file is made");
+        let terminal = Term::read_write_pair(file.try_clone().expect("it has a handle"), file);
+        let lines = ["steps", "commits"].map(str::to_string);
+        let long = ["x".repeat(500)];
+        let mut drawn = draw(&terminal, &lines, 0).expect("it is written");
+        assert_eq!(drawn, 2);
+        drawn = draw(&terminal, &long, drawn).expect("it is written");
+        let many = vec!["y".to_string(); 100];
+        assert_eq!(draw(&terminal, &many, drawn).expect("it is written"), 23, "as many as fit");
+        let text = std::fs::read_to_string(&path).expect("it is there");
+        let (first, second) = text.split_once("\x1b[2A").expect("it goes up two lines");
+        assert!(first.contains("steps\ncommits\n") && second.contains("\x1b[1A"), "{text:?}");
+        assert_eq!(text.matches('x').count(), 80, "it is cut to the width");
+    }
 }

@@ -10,8 +10,9 @@
 //! - `fuzz`: invariants that are broken, and the least inputs that break them.
 //! - `guards`: policies with a guard, asked, amended, replayed and forged.
 //! - `guests`: the committed objects of guest/objects, each with its policy.
-//! - `history`: any version, diffs, blame, refusals, names, lists.
+//! - `history`: any version, diffs, blame, refusals, names.
 //! - `lineage`: verification, replay, capsules, and what tampering does to them.
+//! - `lists`: which objects there are, narrowed down, in pages.
 //! - `metrics`: what is counted, the forms that programs read, and spans.
 //! - `objects`: the objects that the tests run.
 //! - `readers`: what principals may read.
@@ -36,6 +37,7 @@ mod guards;
 mod guests;
 mod history;
 mod lineage;
+mod lists;
 mod metrics;
 mod objects;
 mod readers;
