@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use continuant::{Histogram, Metrics};
+use continuant::metrics::{Histogram, Metrics};
 use indicatif::{BinaryBytes, HumanDuration};
 
 use crate::table::grouped;

@@ -47,6 +47,7 @@ pub const WAKE_LATE: Duration = Duration::from_millis(100);
 /// # }
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Metrics {
     /// How long the database has been open.
     pub uptime: Duration,
@@ -124,12 +125,13 @@ impl<T: Copy + PartialEq> Counts<T> {
 
     /// How many there were of this one.
     pub fn of(&self, one: T) -> u64 {
-        self.iter().filter(|(of, _)| *of == one).map(|(_, count)| count).sum()
+        self.iter().find(|(of, _)| *of == one).map_or(0, |(_, count)| count)
     }
 
     /// How many there were of all.
     pub fn sum(&self) -> u64 {
-        self.iter().map(|(_, count)| count).sum()
+        // What was parsed may be anything.
+        self.iter().fold(0, |sum, (_, count)| sum.saturating_add(count))
     }
 
     /// Every one, in the order of codes, with how many there were of it.
@@ -270,9 +272,10 @@ impl Metrics {
         };
         count("log_groups", "", "Groups that became durable.", &mut self.log_groups);
         count("log_frames", "", "Frames that became durable.", &mut self.log_frames);
-        count("log_bytes", "bytes", "Frames that became durable.", &mut self.log_bytes);
+        count("log_bytes", "bytes", "Bytes of these frames.", &mut self.log_bytes);
         count("log_syncs", "", "Syncs of the log.", &mut self.log_syncs);
-        let sync = Name { name: "log_sync_seconds", unit: "seconds", help: "Syncs of the log." };
+        let sync =
+            Name { name: "log_sync_seconds", unit: "seconds", help: "Time in syncs of the log." };
         each(sync, Figure::Time(&mut self.log_sync));
     }
 }

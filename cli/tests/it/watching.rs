@@ -57,6 +57,22 @@ fn what_cannot_be_watched_is_said() {
     assert!(unwritten.stderr.starts_with("error: writing missing/visits.prom: "));
 }
 
+#[test]
+fn figures_as_large_as_can_be_are_shown() {
+    let terminal = Terminal::new();
+    let text = Metrics::default().open_metrics();
+    let lines = text.lines().map(|line| match line.rsplit_once(' ') {
+        Some((sample, "0")) => format!("{sample} {}\n", u64::MAX),
+        Some((sample, "0.0")) => format!("{sample} {}.999999999\n", u64::MAX),
+        _ => format!("{line}\n"),
+    });
+    terminal.write("large.prom", lines.collect::<String>());
+    let shown = terminal.run("top large.prom --for 0ms").done();
+    assert!(shown.contains("18,446,744,073,709,551,615 waiting"), "{shown}");
+    let json = terminal.run("--json top large.prom --for 0ms").done();
+    assert_eq!(documents(&json)[0]["metrics"]["failures"], u64::MAX);
+}
+
 /// Nothing else ends it.
 #[test]
 fn a_reader_that_goes_away_ends_the_watching() {

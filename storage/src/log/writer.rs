@@ -235,6 +235,7 @@ impl Writer {
         let syncing = Instant::now();
         let result = written.and_then(|()| sync(segments, &runs));
         let sync_time = syncing.elapsed();
+        tracing::debug!(?sync_time, written = result.is_ok(), "synced");
         drop(group);
         let mut state = self.state.lock();
         // A failure elsewhere meanwhile: the group is durable, but nothing is acknowledged.
