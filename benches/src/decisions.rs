@@ -119,7 +119,9 @@ impl Case {
             object: header.object_id(),
             signers: &signers,
             credential: "none",
+            sender: None,
             outputs: &effects.outputs,
+            messages: &effects.messages,
             wake: header.wake,
             seq: header.seq,
             age: 0,
@@ -128,6 +130,7 @@ impl Case {
             time: header.time,
             past: Past::NONE,
             instrumentation: header.instrumentation,
+            code: header.code,
             policy: header.policy,
         };
         let (before, after) = (self.before.image(), self.after.image());

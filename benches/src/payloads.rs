@@ -124,7 +124,7 @@ impl Mold {
         let commit = payloads.commit(header.clone(), None);
         let change = NewCommit { commit, base: Some(self.base_hash), ledger: None, before: None };
         let changes = vec![Change::Commit(change)];
-        store.append(&Append { blobs, changes, names: Vec::new() }, |_| {})?;
+        store.append(&Append { blobs, changes, ..Append::default() }, |_| {})?;
         Ok(header)
     }
 }

@@ -12,6 +12,7 @@ mod call;
 mod check;
 mod compact;
 mod create;
+mod dead_letters;
 mod demo;
 mod diff;
 mod dump;
@@ -65,6 +66,7 @@ pub(crate) enum Command {
     List(list::List),
     Top(top::Top),
     History(history::History),
+    DeadLetters(dead_letters::DeadLetters),
     Explain(explain::Explain),
     At(at::At),
     Diff(diff::Diff),
@@ -103,6 +105,7 @@ pub(crate) fn run(arguments: Arguments, printer: &mut Printer) -> Result<()> {
         Command::List(list) => list.run(&session, printer),
         Command::Top(top) => top.run(printer),
         Command::History(history) => history.run(&session, printer),
+        Command::DeadLetters(letters) => letters.run(&session, printer),
         Command::Explain(explain) => explain.run(&session, printer),
         Command::At(at) => at.run(&session, printer),
         Command::Diff(diff) => diff.run(&session, printer),

@@ -123,6 +123,7 @@ impl From<Error> for Failure {
             ErrorKind::Read(_) => ("io", FAILED),
             ErrorKind::Section { .. } => ("capsule", DAMAGED),
             ErrorKind::MailboxFull { .. } => ("mailbox-full", FAILED),
+            ErrorKind::MessagesFull { .. } => ("messages-full", FAILED),
             ErrorKind::NotDue { .. } => ("not-due", FAILED),
             ErrorKind::NotDurable => ("not-durable", FAILED),
             ErrorKind::LastPolicy => ("last-policy", FAILED),

@@ -2,12 +2,13 @@
 //!
 //! It does not know which command asked.
 
-use continuant::{Output, Receipt, Value};
+use continuant::{Message, Output, Receipt, Value};
 use serde_json::{Value as Json, json};
 
 use crate::failure::Result;
 use crate::moment;
 use crate::printer::Printer;
+use crate::session::short;
 use crate::typed;
 
 /// Prints a receipt.
@@ -26,6 +27,9 @@ pub(crate) fn print(receipt: &Receipt, printer: &mut Printer) -> Result<()> {
     }
     for output in receipt.outputs()? {
         pairs.push(("output", show_output(output)));
+    }
+    for message in &receipt.messages {
+        pairs.push(("message", show_message(message)));
     }
     if let Some(wake) = header.wake {
         pairs.push(("next wake", moment::show(wake)));
@@ -46,6 +50,7 @@ fn document(receipt: &Receipt) -> Result<Json> {
         "time": moment::json(header.time),
         "result": receipt.result.as_ref().map(Value::to_json),
         "outputs": receipt.outputs()?.iter().map(output).collect::<Vec<_>>(),
+        "messages": receipt.messages.iter().map(message).collect::<Vec<_>>(),
         "wake": moment::json(header.wake),
         "fuel": header.fuel,
         "rules": receipt.rules,
@@ -68,6 +73,17 @@ pub(crate) fn show_output(output: &Output) -> String {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// A message as JSON: its arguments as hexadecimal digits.
+pub(crate) fn message(message: &Message) -> Json {
+    let Message { to, method, arguments } = message;
+    json!({ "to": to.to_string(), "method": method, "arguments": hex(arguments) })
+}
+
+/// A message in a word.
+pub(crate) fn show_message(message: &Message) -> String {
+    format!("{} to {}", message.method, short(&message.to))
+}
+
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

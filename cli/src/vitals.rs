@@ -50,6 +50,7 @@ impl Between<'_> {
             ("transactions", self.transactions()),
             ("wakes", self.wakes(&late)),
             ("letters", self.letters()),
+            ("messages", self.messages()),
             ("objects", self.objects()),
             ("slots", self.slots()),
             ("log", self.log()),
@@ -78,6 +79,11 @@ impl Between<'_> {
     fn letters(&self) -> String {
         let turned_away = self.rate(|it| it.letters_turned_away);
         format!("{} waiting, turned away {turned_away}", grouped(self.now.letters_waiting))
+    }
+
+    fn messages(&self) -> String {
+        let (sent, dead) = (self.rate(|it| it.messages_sent), self.rate(|it| it.messages_dead));
+        format!("{sent}, dead {dead}, {} on their way", grouped(self.now.messages_waiting))
     }
 
     fn objects(&self) -> String {

@@ -6,6 +6,7 @@
 //!
 //! It does not know threads or queues. It holds the only code that appends versions.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -14,13 +15,13 @@ use object::commit::Commit;
 use object::credential::{Host, PublicKey};
 use object::definition::Definition;
 use object::effects::{Admission, Effects, encode_globals};
-use object::hash::ObjectId;
+use object::hash::{ObjectId, VersionHash};
 use object::header::Header;
 use object::input::{Input, Request};
 use object::ledger::Ledger;
 use object::refusal::{Refusal, Verdict};
 use object::schema::{Value, decode_value};
-use storage::{Append, Blob, Change, NewCommit};
+use storage::{Append, Blob, Change, Fate, MessageId, NewCommit, Sending, Taking};
 
 use crate::catalog::Catalog;
 use crate::error::{Error, ErrorKind, Result};
@@ -34,8 +35,16 @@ use crate::slots::Slots;
 use crate::step::{Ran, Stop, run};
 use crate::ticket::Ticket;
 
-/// Makes the next version of an object of `input`, or puts its refusal on record. The reply has the
-/// answer; what is given is whether it is a verdict.
+/// What an object is asked, and who is told what becomes of it.
+pub(crate) struct Asked<'a, T = Receipt> {
+    pub(crate) input: &'a Input,
+    /// The message that the input is: it is on its way no more then.
+    pub(crate) message: Option<MessageId>,
+    pub(crate) reply: Reply<T>,
+}
+
+/// Makes the next version of an object of an input, or puts its refusal on record. The reply has
+/// the answer; what is given is whether it is a verdict.
 ///
 /// # Errors
 ///
@@ -45,13 +54,12 @@ pub(crate) fn commit(
     slots: &mut Slots,
     resident: &Resident,
     live: &mut Live,
-    input: Input,
-    reply: Reply,
+    asked: Asked<'_>,
 ) -> Result<()> {
-    match watched_step(shared, slots, live, &input) {
-        Ok((ran, admission)) => append(shared, resident, live, &input, ran, admission, reply),
-        Err(Stop::Refused(verdict)) => refuse(shared, live, &input, verdict, reply),
-        Err(Stop::Failed(error)) => Err(fail(shared, reply, error.about(live.head.id))),
+    match watched_step(shared, slots, live, asked.input) {
+        Ok((ran, admission)) => append(shared, resident, live, asked, ran, admission),
+        Err(Stop::Refused(verdict)) => refuse(shared, live, asked, verdict),
+        Err(Stop::Failed(error)) => Err(fail(shared, asked.reply, error.about(live.head.id))),
     }
 }
 
@@ -85,7 +93,16 @@ pub(crate) fn hosted_step(
     input: &Input,
 ) -> Result<(Ran, Admission), Stop> {
     let key = shared.sessions().key(input)?;
-    step(shared.catalog(), slots, live, input, Host::holding(shared.memo(), key.as_ref()))
+    let host = Host::holding(shared.memo(), key.as_ref());
+    let (ran, admission) = step(shared.catalog(), slots, live, input, host)?;
+    // What messages set off is bounded by their fuel, and must not stand in its own way.
+    if input.request.origin().is_none() {
+        let (count, max) = (ran.effects.messages.len(), shared.options().messages_max);
+        if count > 0 && shared.store().message_count() + count > max {
+            return Err(Stop::Failed(ErrorKind::MessagesFull { max }.into()));
+        }
+    }
+    Ok((ran, admission))
 }
 
 /// Verifies who asks, runs the step, and has it admitted. Changes nothing but the slot, which
@@ -164,6 +181,7 @@ impl Admitted {
         if let Request::Amend { policy } = &input.request {
             append.blobs.push(Blob::Policy(policy));
         }
+        append.sent.extend(sending(self.header.hash(), &self.ran.effects));
     }
 
     fn receipt(&mut self, live: &Live, input: &Input) -> Receipt {
@@ -173,8 +191,8 @@ impl Admitted {
 
     /// Makes it the object's newest version, now that it is in the log.
     fn publish(self, shared: &Shared, resident: &Resident, live: &mut Live, input: &Input) {
-        let armed = live.armed();
-        shared.metrics().version(self.header.kind);
+        let (armed, receivers) = (live.armed(), receivers(&self.ran.effects));
+        shared.metrics().version(self.header.kind, self.ran.effects.messages.len());
         live.advance(self.header, self.ledger, self.ran);
         if matches!(input.request, Request::Amend { .. }) {
             // Objects that were given the same policy have one between them.
@@ -184,7 +202,19 @@ impl Admitted {
         if live.head.header.wake != armed {
             shared.timer().change(live.head.id, armed, live.head.header.wake);
         }
+        shared.post_mail(receivers);
     }
+}
+
+/// The messages of a version, as they go on their way, if there are some.
+pub(crate) fn sending(version: VersionHash, effects: &Effects) -> Option<Sending> {
+    let receivers: Vec<ObjectId> = effects.messages.iter().map(|message| message.to).collect();
+    (!receivers.is_empty()).then_some(Sending { version, receivers })
+}
+
+/// Whom messages are to, each once.
+pub(crate) fn receivers(effects: &Effects) -> BTreeSet<ObjectId> {
+    effects.messages.iter().map(|message| message.to).collect()
 }
 
 /// Appends the version to the log and publishes it to readers.
@@ -192,14 +222,14 @@ fn append(
     shared: &Shared,
     resident: &Resident,
     live: &mut Live,
-    input: &Input,
+    Asked { input, message, reply }: Asked<'_>,
     ran: Ran,
     admission: Admission,
-    reply: Reply,
 ) -> Result<()> {
     let mut admitted = Admitted::new(live, input, ran, admission);
     let receipt = admitted.receipt(live, input);
     let mut append = Append::default();
+    append.taken.extend(message.map(|id| Taking { id, fate: Fate::Delivered }));
     admitted.add_to(&mut append, live, input);
     let early = put(shared, live.head.id, &append, reply, Ok(receipt));
     let early = early.inspect_err(|_| live.stale = true)?;
@@ -229,7 +259,7 @@ pub(crate) fn commit_all(
             Ok(step) => all.push(step),
             Err(Stop::Refused(verdict)) => {
                 // Whoever waits has the answer.
-                return drop(refuse(shared, live, input, verdict, reply));
+                return drop(refuse(shared, live, Asked { input, message: None, reply }, verdict));
             }
             Err(Stop::Failed(error)) => {
                 return drop(fail(shared, reply, error.about(live.head.id)));
@@ -296,41 +326,46 @@ fn put<T: Answered>(
     }
 }
 
-/// Puts a refusal on record, if the object may have more of them and the input is not too long.
+/// Puts a refusal on record, if the object may have more of them and the input is not too long. A
+/// message that is refused is a dead letter in any case.
 fn refuse<T: Answered>(
     shared: &Shared,
     live: &mut Live,
-    input: &Input,
+    Asked { input, message, reply }: Asked<'_, T>,
     verdict: Verdict,
-    reply: Reply<T>,
 ) -> Result<()> {
     let id = live.head.id;
     let (reason, rules) = (verdict.reason, &verdict.rules);
     let (name, detail) = (reason.name(), &verdict.detail);
     tracing::debug!(object = %id, reason = name, ?rules, detail, "refused");
+    let dead = message.map(|_| Count::MessagesDead);
     let count = || {
         shared.metrics().refusal(reason);
-        T::REFUSED.into_iter().for_each(|count| shared.metrics().count(count));
+        T::REFUSED.into_iter().chain(dead).for_each(|count| shared.metrics().count(count));
     };
     let refused =
         move |verdict, recorded| Error::from(ErrorKind::Refused { verdict, recorded }).about(id);
     let refusal = live.head.refusal(input, verdict.clone());
     let refuser = Refuser::of(&live.head, input, reason);
-    match has_room(shared, live, &refusal, refuser) {
-        Ok(true) => {}
-        Ok(false) => {
-            count();
-            reply.send(Err(refused(verdict, false)));
-            return Ok(());
-        }
+    let recorded = match has_room(shared, live, &refusal, refuser) {
+        Ok(recorded) => recorded,
         Err(error) => return Err(fail(shared, reply, error.about(id))),
+    };
+    if !recorded && message.is_none() {
+        count();
+        reply.send(Err(refused(verdict, false)));
+        return Ok(());
     }
-    let append = Append { changes: vec![Change::Refusal(&refusal)], ..Append::default() };
-    let early = put(shared, id, &append, reply, Err(refused(verdict, true)));
+    let mut append = Append::default();
+    append.changes.extend(recorded.then_some(Change::Refusal(&refusal)));
+    append.taken.extend(message.map(|id| Taking { id, fate: Fate::Dead(verdict.to_string()) }));
+    let early = put(shared, id, &append, reply, Err(refused(verdict, recorded)));
     let early = early.inspect_err(|_| live.stale = true)?;
     count();
-    live.head.record(&refusal);
-    live.refusers.iter_mut().for_each(|refusers| refusers.add(refuser));
+    if recorded {
+        live.head.record(&refusal);
+        live.refusers.iter_mut().for_each(|refusers| refusers.add(refuser));
+    }
     early.send(Ok(()));
     Ok(())
 }
@@ -366,6 +401,7 @@ pub(crate) fn receipt(
         result,
         rules,
         ticket: Ticket::DURABLE,
+        messages: ran.effects.messages.clone(),
         outputs: ran.effects.outputs.clone(),
     }
 }
@@ -376,7 +412,7 @@ pub(crate) fn result(
     request: &Request,
     effects: &Effects,
 ) -> object::Result<Option<Value>> {
-    let Request::Call { method, .. } = request else { return Ok(None) };
+    let Some((method, _)) = request.called() else { return Ok(None) };
     let ty = definition.schema.method(method).and_then(|method| method.result.as_ref());
     ty.map(|ty| decode_value(&effects.result, ty)).transpose()
 }

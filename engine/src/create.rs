@@ -19,7 +19,7 @@ use storage::{Append, Blob, Change, NewCommit};
 
 use crate::call::Code;
 use crate::catalog::Runnable;
-use crate::commit::receipt;
+use crate::commit::{receipt, receivers, sending};
 use crate::error::{Error, ErrorKind, Result};
 use crate::reply::Reply;
 use crate::resident::Live;
@@ -59,10 +59,12 @@ pub(crate) fn create(
     let done = move |durable: storage::Result<()>| {
         reply.send(durable.map(|()| receipt).map_err(Error::from));
     };
+    let receivers = receivers(&ran.effects);
     append(shared, &code, definition, &runnable, (&live.head, &input, &ran), done)?;
-    shared.metrics().version(Kind::Create);
+    shared.metrics().version(Kind::Create, ran.effects.messages.len());
     shared.insert(live);
     shared.timer().change(id, None, wake);
+    shared.post_mail(receivers);
     Ok(id)
 }
 
@@ -127,6 +129,8 @@ fn append(
         blobs: vec![Blob::Code(&code.wasm), Blob::Policy(&policy), Blob::Base(&base)],
         changes: vec![Change::Commit(change)],
         names: code.name.iter().map(|name| (name.as_str(), head.id)).collect(),
+        sent: sending(head.hash, &ran.effects).into_iter().collect(),
+        ..Append::default()
     };
     shared.store().append(&append, done)?;
     Ok(())

@@ -4,6 +4,7 @@
 //!
 //! Dropping a database closes it: what was submitted is worked through and made durable first.
 
+mod messages;
 mod sessions;
 mod upkeep;
 
@@ -71,6 +72,9 @@ impl Database {
             turn(&of_workers, slots, resident);
         })?;
         let mut database = Database { shared, pool, timer: None };
+        if cycles {
+            database.shared.post_mail(database.shared.store().receivers());
+        }
         if cycles && !database.shared.clock().is_manual() {
             database.timer = Some(database.start_timer()?);
         }
@@ -260,8 +264,8 @@ impl Database {
         self.shared.post_due(self.now()).map(|_| ())
     }
 
-    /// Moves a manual clock forward to `time`, runs every wake due on the way, and returns when
-    /// all that was submitted is worked through, by other threads too: while they go on submitting
+    /// Moves a manual clock forward to `time`, runs every wake due on the way, delivers every message
+    /// that is on its way, and returns when all that was submitted is worked through, by other threads too: while they go on submitting
     /// it does not return. The system's clock does not move: wakes due when this is called are run.
     ///
     /// # Errors
@@ -271,6 +275,7 @@ impl Database {
         self.shared.clock().advance_to(time);
         // Read once: an object may want to run again as soon as it can.
         let now = self.now();
+        self.shared.post_mail(self.shared.store().receivers());
         loop {
             let any = self.shared.post_due(now)?;
             self.shared.queue().wait_quiet();

@@ -81,6 +81,11 @@ pub enum ErrorKind {
         /// The most that may wait.
         max: usize,
     },
+    /// Too many messages are on their way already: wait until some are delivered, then try again.
+    MessagesFull {
+        /// The most that may be on their way.
+        max: usize,
+    },
     /// The object has no wake that is due.
     NotDue {
         /// Its next wake, in milliseconds since 1970-01-01 UTC.
@@ -237,6 +242,9 @@ impl fmt::Display for Error {
             }
             ErrorKind::MailboxFull { max } => {
                 write!(f, "{max} inputs wait already: wait for some, then try again")
+            }
+            ErrorKind::MessagesFull { max } => {
+                write!(f, "{max} messages are on their way already: try again a little later")
             }
             ErrorKind::NotDue { wake: Some(wake) } => write!(f, "its next wake is at {wake}"),
             ErrorKind::NotDue { wake: None } => f.write_str("it wants no wake"),

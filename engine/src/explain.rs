@@ -15,6 +15,7 @@ use object::effects::{Admission, Effects, Output};
 use object::hash::ObjectId;
 use object::head::Head;
 use object::input::{Input, Request};
+use object::message::Message;
 use object::policy::Explanation as Decided;
 use object::refusal::{Reason, Verdict};
 use object::schema::Value;
@@ -56,6 +57,8 @@ pub struct Done {
     pub result: Option<Value>,
     /// The outputs, in the order of their emission.
     pub outputs: Vec<Output>,
+    /// The messages, in the order in which they were sent.
+    pub messages: Vec<Message>,
     /// When the object wants to run next, in milliseconds since 1970-01-01 UTC.
     pub wake: Option<u64>,
     /// The fuel that it used.
@@ -243,5 +246,6 @@ fn done(
 ) -> Result<Done> {
     let result = result(definition, request, &effects).map_err(Error::from)?;
     let wake = effects.wake.apply(wake);
-    Ok(Done { result, outputs: effects.outputs, wake, fuel, page_count })
+    let Effects { outputs, messages, .. } = effects;
+    Ok(Done { result, outputs, messages, wake, fuel, page_count })
 }

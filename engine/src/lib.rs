@@ -60,6 +60,7 @@ pub use object::credential::{PublicKey, SigningKey};
 pub use object::effects::Output;
 pub use object::hash::{ObjectId, SessionId, VersionHash};
 pub use object::header::{Header, Kind};
+pub use object::message::{Message, Origin};
 pub use object::policy::{Law, Principal};
 pub use object::refusal::{Reason, Verdict};
 pub use object::schema::Value;
@@ -67,7 +68,7 @@ pub use query::state::{self, Bound, State};
 pub use query::{
     Diff, Entry, FieldChange, History, Objects, Payloads, RefusalEntry, Snapshot, VersionEntry,
 };
-pub use storage::{ObjectInfo, Stats};
+pub use storage::{DeadLetter, ObjectInfo, Stats};
 pub use {object, query, storage};
 
 /// Makes a struct one as which states are read, and a fieldless enum a type of its fields.

@@ -72,6 +72,10 @@ pub struct Metrics {
     pub transactions_failed: u64,
     /// Inputs, and transactions, turned away because a mailbox was full.
     pub letters_turned_away: u64,
+    /// Messages that versions sent. Those that were delivered are steps of their kind.
+    pub messages_sent: u64,
+    /// Messages that came to nothing: they were refused, or there is no such object.
+    pub messages_dead: u64,
     /// Objects read from the store for their next step.
     pub objects_loaded: u64,
     /// Objects that left memory.
@@ -100,6 +104,8 @@ pub struct Metrics {
     /// Letters that were posted and are not worked through: inputs, wakes, and a transaction once
     /// for each of its objects.
     pub letters_waiting: u64,
+    /// Messages on their way.
+    pub messages_waiting: u64,
     /// Objects whose next wake the timer knows.
     pub wakes_armed: u64,
     /// Bytes of the log that the index does not cover yet: what opening would read again.
@@ -214,6 +220,7 @@ impl Metrics {
         gauge("objects_queued", "", "Objects that wait for a worker.", &mut self.objects_queued);
         let waiting = "Inputs and wakes posted and not worked through.";
         gauge("letters_waiting", "", waiting, &mut self.letters_waiting);
+        gauge("messages_waiting", "", "Messages on their way.", &mut self.messages_waiting);
         gauge("wakes_armed", "", "Objects whose next wake is known.", &mut self.wakes_armed);
         let behind = "Log that the index does not cover.";
         gauge("unindexed_bytes", "bytes", behind, &mut self.unindexed_bytes);
@@ -258,6 +265,8 @@ impl Metrics {
         };
         let full = "Inputs turned away by a full mailbox.";
         count("letters_turned_away", full, &mut self.letters_turned_away);
+        count("messages_sent", "Messages sent.", &mut self.messages_sent);
+        count("messages_dead", "Messages that came to nothing.", &mut self.messages_dead);
         count("objects_loaded", "Objects read from the store.", &mut self.objects_loaded);
         count("objects_evicted", "Objects that left memory.", &mut self.objects_evicted);
         let made = "Steps that code was instantiated for.";

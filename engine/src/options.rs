@@ -15,6 +15,7 @@ pub struct Options {
     pub(crate) worker_count: usize,
     pub(crate) mailbox_max: usize,
     pub(crate) transaction_max: usize,
+    pub(crate) messages_max: usize,
     pub(crate) resident_max: usize,
     pub(crate) refusals_max: u64,
     pub(crate) refusals_each_max: u64,
@@ -31,6 +32,7 @@ impl Default for Options {
             worker_count: std::thread::available_parallelism().map_or(1, usize::from),
             mailbox_max: 1024,
             transaction_max: 256,
+            messages_max: 1_000_000,
             resident_max: 100_000,
             refusals_max: 1024,
             refusals_each_max: 256,
@@ -64,6 +66,13 @@ impl Options {
     /// Objects of one transaction. Default: 256.
     pub fn transaction_max(mut self, count: usize) -> Options {
         self.transaction_max = count.max(1);
+        self
+    }
+
+    /// Messages that may be on their way before a step that sends more, and is no answer to one, is
+    /// turned away. Default: 1,000,000, of about 100 bytes of memory each.
+    pub fn messages_max(mut self, count: usize) -> Options {
+        self.messages_max = count;
         self
     }
 
@@ -104,7 +113,8 @@ impl Options {
 
     /// Whether objects' own cycles run by themselves while the database is open. Default: yes.
     /// Without, [`Database::advance`] and [`Database::run_until`] run them, and any input still
-    /// runs a wake that was due before it.
+    /// runs a wake that was due before it; and messages that an earlier process left on their way
+    /// wait for [`Database::run_until`], or for the next message to the same object.
     ///
     /// Nobody waits for a cycle that runs by itself, so its outputs reach nobody but the object's
     /// history: read them there, and wait for [`Database::sync`] before they go out.

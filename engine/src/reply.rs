@@ -17,6 +17,7 @@ use std::time::Instant;
 use object::effects::Output;
 use object::hash::{ObjectId, VersionHash};
 use object::header::Header;
+use object::message::Message;
 use object::schema::Value;
 
 use crate::error::{Error, ErrorKind, Result};
@@ -39,6 +40,8 @@ pub struct Receipt {
     pub rules: Vec<String>,
     /// Says when the version is durable: at once, unless the input was to be relaxed.
     pub ticket: Ticket,
+    /// The messages that it sent, which are delivered in steps of their own.
+    pub messages: Vec<Message>,
     pub(crate) outputs: Vec<Output>,
 }
 

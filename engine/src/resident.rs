@@ -52,6 +52,8 @@ pub(crate) enum Letter {
     Advance { time: u64, reply: Reply },
     /// A transaction has an input of this time for the object, which waits there for the others.
     Join { time: u64, joint: Arc<Joint> },
+    /// Messages of other objects are on their way to the object.
+    Mail { time: u64 },
 }
 
 impl Letter {
@@ -59,16 +61,24 @@ impl Letter {
     pub(crate) fn wakes_by(&self) -> Option<u64> {
         match self {
             Letter::Input { input, .. } => Some(input.time),
-            Letter::Wake { time } | Letter::Join { time, .. } => Some(*time),
+            Letter::Wake { time } | Letter::Join { time, .. } | Letter::Mail { time } => {
+                Some(*time)
+            }
             Letter::Advance { .. } => None,
         }
+    }
+
+    /// Whether it is about what the store has anyway: it is never turned away, and nobody waits for
+    /// an answer.
+    pub(crate) fn is_own(&self) -> bool {
+        matches!(self, Letter::Wake { .. } | Letter::Mail { .. })
     }
 
     /// Answers it with an error.
     pub(crate) fn fail(self, error: Error) {
         match self {
             Letter::Input { reply, .. } | Letter::Advance { reply, .. } => reply.send(Err(error)),
-            Letter::Wake { .. } => Reply::none().send(Err(error)),
+            Letter::Wake { .. } | Letter::Mail { .. } => Reply::none().send(Err(error)),
             Letter::Join { joint, .. } => joint.fail(error),
         }
     }
@@ -89,6 +99,8 @@ pub(crate) struct Resident {
 struct Mailbox {
     letters: VecDeque<Letter>,
     scheduled: bool,
+    /// Whether one of the letters says that there is mail.
+    has_mail: bool,
     /// Whether the object left memory: a letter needs a new resident.
     evicted: bool,
 }
@@ -147,12 +159,14 @@ impl Live {
 }
 
 /// What became of a letter.
-#[expect(clippy::large_enum_variant, reason = "a letter that is given back is posted again")]
+#[expect(clippy::large_enum_variant, reason = "one is given back seldom, and moved once")]
 pub(crate) enum Posted {
     /// It waits, and the object is on the run queue already.
     Waiting,
     /// It waits, and whoever posted it puts the object on the run queue.
     Schedule,
+    /// One that says the same waits already.
+    Known,
     /// The object left memory meanwhile: the letter is given back.
     Evicted(Letter),
 }
@@ -184,9 +198,11 @@ impl Resident {
         if mailbox.evicted {
             return Ok(Posted::Evicted(letter));
         }
-        // A wake is the object's own and never turned away.
-        if mailbox.letters.len() >= max && !matches!(letter, Letter::Wake { .. }) {
+        if mailbox.letters.len() >= max && !letter.is_own() {
             return Err(ErrorKind::MailboxFull { max }.into());
+        }
+        if matches!(letter, Letter::Mail { .. }) && std::mem::replace(&mut mailbox.has_mail, true) {
+            return Ok(Posted::Known);
         }
         mailbox.letters.push_back(letter);
         let idle = !std::mem::replace(&mut mailbox.scheduled, true);
@@ -224,12 +240,16 @@ impl Resident {
     pub(crate) fn take(&self) -> Option<Letter> {
         let mut mailbox = self.mailbox.lock();
         assert!(mailbox.scheduled, "a worker takes letters only on its turn");
-        mailbox.letters.pop_front()
+        let letter = mailbox.letters.pop_front();
+        mailbox.has_mail &= !matches!(letter, Some(Letter::Mail { .. }));
+        letter
     }
 
     /// Puts a letter back to be taken first.
     pub(crate) fn put_back(&self, letter: Letter) {
-        self.mailbox.lock().letters.push_front(letter);
+        let mut mailbox = self.mailbox.lock();
+        mailbox.has_mail |= matches!(letter, Letter::Mail { .. });
+        mailbox.letters.push_front(letter);
     }
 
     /// Ends a worker's turn: puts the object back on the run queue when there is more mail.

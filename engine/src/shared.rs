@@ -19,7 +19,7 @@ use object::limits::MEMORY_BYTES_MAX;
 use object::memory::Tree;
 use parking_lot::{Mutex, RwLock};
 use query::Snapshot;
-use storage::Store;
+use storage::{Append, Fate, Store, Taking};
 
 use crate::catalog::{Catalog, Runnable};
 use crate::clock::Clock;
@@ -141,6 +141,7 @@ impl Shared {
             objects_queued: self.queue.len() as u64,
             // Each turn is counted like a letter.
             letters_waiting: self.queue.under_way().saturating_sub(counted.workers_busy),
+            messages_waiting: self.store.message_count() as u64,
             wakes_armed: self.timer.len() as u64,
             unindexed_bytes: self.store.unindexed_bytes(),
             ..counted
@@ -162,10 +163,43 @@ impl Shared {
         self.post(id, Letter::Advance { time, reply })
     }
 
-    fn post(&self, id: ObjectId, mut letter: Letter) -> Result<()> {
-        if self.closed.load(Ordering::Acquire) {
-            return Err(ErrorKind::Closed.into());
+    fn post(&self, id: ObjectId, letter: Letter) -> Result<()> {
+        match self.closed.load(Ordering::Acquire) {
+            true => Err(ErrorKind::Closed.into()),
+            false => self.put(id, letter),
         }
+    }
+
+    /// Tells objects, once each, that messages are on their way to them: also while the database
+    /// closes, for what was submitted is worked through.
+    pub(crate) fn post_mail(&self, receivers: impl IntoIterator<Item = ObjectId>) {
+        let now = self.clock().now();
+        for to in receivers {
+            match self.put(to, Letter::Mail { time: now }) {
+                Ok(()) => {}
+                Err(error) if matches!(error.kind(), ErrorKind::NoObject) => self.bury(to),
+                Err(error) => {
+                    tracing::error!(%error, "messages are late");
+                    self.timer.change(to, None, Some(now.saturating_add(RETRY_MS)));
+                }
+            }
+        }
+    }
+
+    /// Takes all messages to what is no object here off their way.
+    fn bury(&self, to: ObjectId) {
+        for id in self.store.messages_to(to) {
+            let fate = Fate::Dead("there is no such object".to_string());
+            let append = Append { taken: vec![Taking { id, fate }], ..Append::default() };
+            match self.store.append(&append, drop) {
+                Ok(_) => self.metrics.count(Count::MessagesDead),
+                // Another worker may have done so first.
+                Err(error) => tracing::debug!(%error, "a message to no object"),
+            }
+        }
+    }
+
+    fn put(&self, id: ObjectId, mut letter: Letter) -> Result<()> {
         self.queue.begin();
         loop {
             let posted = self
@@ -173,6 +207,10 @@ impl Shared {
                 .and_then(|one| Ok((one.post(letter, self.options.mailbox_max)?, one)));
             match posted {
                 Ok((Posted::Waiting, _)) => return Ok(()),
+                Ok((Posted::Known, _)) => {
+                    self.queue.end();
+                    return Ok(());
+                }
                 Ok((Posted::Schedule, resident)) => {
                     self.schedule(resident);
                     return Ok(());

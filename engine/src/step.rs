@@ -13,7 +13,7 @@ use object::effects::{Effects, Output, WakeChange};
 use object::head::Outcome;
 use object::image::Image;
 use object::input::{Input, Request};
-use object::limits::{EFFECTS_BYTES_MAX, FUEL_MAX};
+use object::limits::EFFECTS_BYTES_MAX;
 use object::memory::{Memory, Page, Tree};
 use object::policy::Policy;
 use object::refusal::{Reason, Verdict};
@@ -143,7 +143,7 @@ pub(crate) fn run(
     Ok(Ran {
         image: after,
         changed: indices,
-        effects: Effects { result, outputs: outputs.collect(), wake },
+        effects: Effects { result, outputs: outputs.collect(), wake, messages: end.messages },
         fuel: end.fuel_used,
         globals: loaded.globals(),
         definition: Arc::clone(definition),
@@ -200,7 +200,7 @@ fn invoke(
     input: &Input,
 ) -> Result<(Vec<u8>, substrate::Effects), Stop> {
     loaded.slot.set_globals(globals);
-    loaded.slot.begin_step(StepContext { now: input.time, fuel: FUEL_MAX });
+    loaded.slot.begin_step(StepContext { now: input.time, fuel: input.request.fuel_max() });
     let called = match &input.request {
         Request::Create { arguments, .. } => match definition.schema.create() {
             Some(create) => call(loaded, create, arguments),
@@ -209,6 +209,10 @@ fn invoke(
         Request::Call { method, arguments } => {
             let method = definition.schema.require_method(method).map_err(Stop::from);
             method.and_then(|method| call(loaded, method, arguments))
+        }
+        Request::Message { method, arguments, .. } => {
+            let asked = asked(definition, method, arguments);
+            asked.map_err(Stop::from).and_then(|method| call(loaded, method, arguments))
         }
         Request::Cycle => enter(loaded, "cycle", &[]).map(|_| Vec::new()),
         Request::Write { .. } | Request::Amend { .. } | Request::OpenSession { .. } => {
@@ -222,6 +226,19 @@ fn invoke(
         return Err(Stop::Refused(Verdict::native(Reason::Trap, detail)));
     }
     Ok((result, end))
+}
+
+/// The method that a message asks for: that there is one, and that the arguments are its own, was
+/// for nobody to see to when the message was sent.
+fn asked<'a>(
+    definition: &'a Definition,
+    method: &str,
+    arguments: &[u8],
+) -> Result<&'a Method, Verdict> {
+    let refuse = |error: object::Error| Verdict::native(Reason::Message, error.to_string());
+    let method = definition.schema.require_method(method).map_err(refuse)?;
+    schema::decode_args(arguments, &method.params).map_err(refuse)?;
+    Ok(method)
 }
 
 /// Calls a method with encoded arguments; gives the encoded result.

@@ -16,9 +16,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use object::input::{Input, Request};
+use object::message::Message;
+use storage::SentMessage;
 
-use crate::commit::commit;
-use crate::error::{ErrorKind, Result};
+use crate::commit::{Asked, commit};
+use crate::error::{Error, ErrorKind, Result};
 use crate::joint::{Joint, meet};
 use crate::metrics::Count;
 use crate::reply::Reply;
@@ -42,7 +44,8 @@ pub(crate) fn turn(shared: &Shared, slots: &mut Slots, resident: Arc<Resident>) 
         shared.metrics().count(Count::Failures);
         *slots = Slots::default();
         *resident.live.lock() = None;
-        if resident.published().is_some_and(|newest| newest.header().wake.is_some()) {
+        let has_wake = resident.published().is_some_and(|newest| newest.header().wake.is_some());
+        if has_wake || !shared.store().messages_to(resident.id).is_empty() {
             retry(shared, &resident);
         }
         joining.iter().for_each(|joint: &Arc<Joint>| joint.fail(ErrorKind::Panicked.into()));
@@ -80,7 +83,7 @@ fn letters(
                 }
             }
             Err(error) => {
-                if matches!(letter, Letter::Wake { .. }) {
+                if letter.is_own() {
                     retry(shared, resident);
                 }
                 if !matches!(letter, Letter::Join { .. }) {
@@ -133,8 +136,11 @@ fn work(
         if let Err(error) = ran
             && live.stale
         {
-            if !matches!(letter, Letter::Wake { .. }) {
-                letter.fail(error);
+            match letter {
+                // The wake itself is tried again.
+                Letter::Wake { .. } => {}
+                Letter::Mail { .. } => retry(shared, resident),
+                letter => letter.fail(error),
             }
             return None;
         }
@@ -142,10 +148,15 @@ fn work(
     match letter {
         Letter::Input { mut input, reply } => {
             input.time = input.time.max(live.head.header.time);
-            drop(commit(shared, slots, resident, live, input, reply));
+            let asked = Asked { input: &input, message: None, reply };
+            drop(commit(shared, slots, resident, live, asked));
         }
         // A transaction is run when all of its objects have come to it.
-        Letter::Wake { .. } | Letter::Join { .. } => {}
+        Letter::Join { .. } => {}
+        // A message that failed is tried again at such a wake.
+        Letter::Wake { time } | Letter::Mail { time } => {
+            return mail(shared, slots, resident, live, time, steps);
+        }
         Letter::Advance { time, reply } => match live.head.header.wake {
             Some(due) if due <= time => {
                 drop(wake(shared, slots, resident, live, (due, time), reply));
@@ -154,6 +165,52 @@ fn work(
         },
     }
     None
+}
+
+/// Delivers the messages that are on their way to the object, in their order; gives a letter back
+/// when they use up the turn.
+fn mail(
+    shared: &Shared,
+    slots: &mut Slots,
+    resident: &Resident,
+    live: &mut Live,
+    time: u64,
+    steps: &mut usize,
+) -> Option<Letter> {
+    loop {
+        let delivered = match shared.store().next_message(resident.id) {
+            Ok(None) => return None,
+            Ok(Some(_)) if *steps > TURN_STEPS_MAX => return Some(Letter::Mail { time }),
+            Ok(Some(message)) => {
+                *steps += 1;
+                deliver(shared, slots, resident, live, (message, time))
+            }
+            Err(error) => {
+                shared.metrics().count(Count::Failures);
+                Err(Error::from(error).about(resident.id))
+            }
+        };
+        if let Err(error) = delivered {
+            tracing::error!(%error, "a message is late");
+            retry(shared, resident);
+            return None;
+        }
+    }
+}
+
+/// Makes a version of a message, or a refusal.
+fn deliver(
+    shared: &Shared,
+    slots: &mut Slots,
+    resident: &Resident,
+    live: &mut Live,
+    (message, time): (SentMessage, u64),
+) -> Result<()> {
+    let SentMessage { id, origin, message: Message { method, arguments, .. } } = message;
+    let request = Request::Message { origin: Box::new(origin), method, arguments };
+    let input = Input { request, time: time.max(live.head.header.time), credential: None };
+    let asked = Asked { input: &input, message: Some(id), reply: Reply::none() };
+    commit(shared, slots, resident, live, asked)
 }
 
 /// Runs the object's own cycle for the wake due at `due`, at the latest at `now`.
@@ -170,7 +227,8 @@ fn wake(
     let input = Input { request: Request::Cycle, time, credential: None };
     let late = shared.clock().now().max(now).saturating_sub(due);
     shared.metrics().lateness(Duration::from_millis(late));
-    let done = commit(shared, slots, resident, live, input, reply);
+    let asked = Asked { input: &input, message: None, reply };
+    let done = commit(shared, slots, resident, live, asked);
     let missed = live.head.header.seq == seq;
     let retry = done.is_err().then(|| shared.clock().now().max(now).saturating_add(RETRY_MS));
     shared.metrics().count(if missed { Count::WakesMissed } else { Count::WakesRun });

@@ -3,11 +3,15 @@
 //! It does not know what becomes of it: outputs and wakes are part of the step, and so are in
 //! effect only if the step is admitted.
 
+/// Bytes of an object's id.
+const ID_BYTES: usize = 32;
+
 /// The time of the input that the object runs on, in milliseconds since 1970-01-01 UTC.
 ///
 /// # Panics
 ///
-/// Where there is no host: elsewhere than in wasm32. So do [`emit`], [`wake`] and [`sleep`].
+/// Where there is no host: elsewhere than in wasm32. So do [`emit`], [`send`], [`wake`] and
+/// [`sleep`].
 pub fn now() -> u64 {
     // SAFETY: the signature is that of the ABI.
     unsafe { imports::now() }
@@ -17,6 +21,28 @@ pub fn now() -> u64 {
 pub fn emit(name: &str, data: &[u8]) {
     // SAFETY: the signature is that of the ABI; the host reads both slices and keeps neither.
     unsafe { imports::emit(name.as_ptr(), name.len(), data.as_ptr(), data.len()) }
+}
+
+/// Sends a message: that the object with the id `to` run `method`, in a step of its own, some time
+/// after this one. Its policy decides, with this object as the principal; what it refuses comes to
+/// nothing, and is on record. Messages to one object arrive in their order, once.
+///
+/// `arguments` are those of the method, each as the receiver's schema says: see [`Payload`].
+///
+/// A message takes 10,000 units of the step's fuel, and what the step leaves is shared by the steps
+/// that its messages make.
+///
+/// # Panics
+///
+/// When `to` is not 32 bytes long.
+pub fn send(to: &[u8], method: &str, arguments: &[u8]) {
+    if to.len() != ID_BYTES {
+        trap();
+    }
+    let (method, method_bytes) = (method.as_ptr(), method.len());
+    let (arguments, arguments_bytes) = (arguments.as_ptr(), arguments.len());
+    // SAFETY: the signature is that of the ABI; the host reads the three slices and keeps none.
+    unsafe { imports::send(to.as_ptr(), method, method_bytes, arguments, arguments_bytes) }
 }
 
 /// Asks to run `cycle` at a time, in milliseconds since 1970-01-01 UTC, instead of when it was to
@@ -60,6 +86,13 @@ mod imports {
     unsafe extern "C" {
         pub(super) fn now() -> u64;
         pub(super) fn emit(name: *const u8, name_bytes: usize, data: *const u8, data_bytes: usize);
+        pub(super) fn send(
+            to: *const u8,
+            method: *const u8,
+            method_bytes: usize,
+            arguments: *const u8,
+            arguments_bytes: usize,
+        );
         pub(super) fn wake(at: u64);
         pub(super) fn sleep();
     }
@@ -76,6 +109,10 @@ mod imports {
     }
 
     pub(super) unsafe fn emit(_: *const u8, _: usize, _: *const u8, _: usize) {
+        panic!("{NO_HOST}")
+    }
+
+    pub(super) unsafe fn send(_: *const u8, _: *const u8, _: usize, _: *const u8, _: usize) {
         panic!("{NO_HOST}")
     }
 

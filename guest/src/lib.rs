@@ -46,11 +46,12 @@ mod field;
 mod host;
 #[doc(hidden)]
 pub mod object;
+mod payload;
 mod texts;
 
 pub use bytes::{Bytes, Text};
 pub use field::{Field, Maybe};
-pub use host::{emit, now, sleep, trap, wake};
+pub use host::{emit, now, send, sleep, trap, wake};
 /// Makes an object of a module: its schema, and the exports that a host calls.
 ///
 /// The module has a `pub struct State`, whose `pub` methods with `self` are those of the object.
@@ -67,4 +68,5 @@ pub use host::{emit, now, sleep, trap, wake};
 /// }
 /// ```
 pub use macros::object;
+pub use payload::{Payload, Put};
 pub use texts::{Str, Texts};

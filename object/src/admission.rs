@@ -77,6 +77,10 @@ impl<'a, B: ?Sized, A: ?Sized> Step<'a, B, A> {
 ///
 /// The verdict of the first native rule that refuses.
 pub fn authenticate(head: &Head, input: &Input, host: Host<'_>) -> Result<Vec<PublicKey>, Verdict> {
+    if input.request.origin().is_some() && input.credential.is_some() {
+        let detail = "a message of an object carries no credential";
+        return Err(Verdict::native(Reason::Credential, detail));
+    }
     if input.request == Request::Cycle {
         if input.credential.is_some() {
             let detail = "the object's own cycle carries no credential";
@@ -287,6 +291,7 @@ fn judge<'a, B: Memory + ?Sized, A: Memory + ?Sized>(
     schema.validate_state(step.after, address).map_err(invalid)?;
     let principal = match (&step.input.request, signers.first()) {
         (Request::Cycle, _) => Principal::Object(head.id),
+        (Request::Message { origin, .. }, _) => Principal::Object(origin.sender),
         (_, Some(key)) => Principal::Key(key.0),
         (_, None) => Principal::Anonymous,
     };
@@ -297,7 +302,9 @@ fn judge<'a, B: Memory + ?Sized, A: Memory + ?Sized>(
         object: head.id,
         signers,
         credential: step.input.credential.as_ref().map_or("none", Credential::kind),
+        sender: step.input.request.origin(),
         outputs: &step.effects.outputs,
+        messages: &step.effects.messages,
         wake: step.effects.wake.apply(head.wake_during(&step.input.request)),
         seq: head.header.seq + 1,
         age: step.input.time.saturating_sub(head.created),
@@ -306,6 +313,7 @@ fn judge<'a, B: Memory + ?Sized, A: Memory + ?Sized>(
         time: step.input.time,
         past: &head.ledger.past,
         instrumentation: step.instrumentation,
+        code: definition.code.hash,
         policy: step.policy,
     };
     let decision = decide(definition, &facts, step).map_err(invalid)?;
@@ -339,8 +347,8 @@ fn decide<B: Memory + ?Sized, A: Memory + ?Sized>(
     step: &Step<'_, B, A>,
 ) -> crate::Result<Decision> {
     let arguments = match &step.input.request {
-        Request::Call { arguments, .. } | Request::Create { arguments, .. } => &arguments[..],
-        _ => &[],
+        Request::Create { arguments, .. } => &arguments[..],
+        request => request.called().map_or(&[][..], |(_, arguments)| arguments),
     };
     let state = definition.code.state_address;
     let raw = Raw { before: &step.before, after: &step.after, state, arguments };
@@ -396,15 +404,13 @@ pub fn arguments(
         Ok(names.zip(values).collect())
     };
     match request {
-        Request::Call { method, arguments } => {
-            named(definition.schema.require_method(method)?, arguments)
-        }
         Request::Create { arguments, .. } => match definition.schema.create() {
             Some(create) => named(create, arguments),
             None => decode_args(arguments, &[]).map(|_| Vec::new()),
         },
-        Request::Cycle | Request::Write { .. } => Ok(Vec::new()),
-        Request::Amend { .. } | Request::OpenSession { .. } => Ok(Vec::new()),
+        request => request.called().map_or(Ok(Vec::new()), |(method, arguments)| {
+            named(definition.schema.require_method(method)?, arguments)
+        }),
     }
 }
 

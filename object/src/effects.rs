@@ -10,10 +10,14 @@ use crate::error::Result;
 use crate::hash::{AdmissionHash, EffectsHash, GlobalsHash};
 use crate::header::NO_WAKE;
 use crate::limits::{
-    EFFECTS_BYTES_MAX, GLOBALS_MAX, NAME_BYTES_MAX, OUTPUTS_MAX, RULES_MAX, SIGNATURES_MAX,
+    EFFECTS_BYTES_MAX, GLOBALS_MAX, MESSAGES_MAX, NAME_BYTES_MAX, OUTPUTS_MAX, RULES_MAX,
+    SIGNATURES_MAX,
 };
+use crate::message::Message;
 
+/// The version of effects without messages, and of those with some.
 const EFFECTS_VERSION: u8 = 1;
+const WITH_MESSAGES: u8 = 2;
 const ADMISSION_VERSION: u8 = 1;
 
 /// What a step gives back and sends out.
@@ -25,6 +29,8 @@ pub struct Effects {
     pub outputs: Vec<Output>,
     /// What the step did to the object's next wake.
     pub wake: WakeChange,
+    /// Messages to objects, in the order in which they were sent.
+    pub messages: Vec<Message>,
 }
 
 /// One outward output.
@@ -64,7 +70,8 @@ impl Effects {
     /// The effects' bytes.
     pub fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
-        bytes.put_u8(EFFECTS_VERSION).put_blob(&self.result);
+        let version = if self.messages.is_empty() { EFFECTS_VERSION } else { WITH_MESSAGES };
+        bytes.put_u8(version).put_blob(&self.result);
         let (tag, at) = match self.wake {
             WakeChange::Keep => (0, None),
             WakeChange::Clear => (1, None),
@@ -78,6 +85,10 @@ impl Effects {
         for output in &self.outputs {
             bytes.put_blob(output.name.as_bytes()).put_blob(&output.payload);
         }
+        if version == WITH_MESSAGES {
+            bytes.put_count(self.messages.len());
+            self.messages.iter().for_each(|message| message.encode_into(&mut bytes));
+        }
         bytes
     }
 
@@ -89,8 +100,8 @@ impl Effects {
     pub fn decode(bytes: &[u8]) -> Result<Effects> {
         let mut reader = Reader::new("effects", bytes);
         let version = reader.u8()?;
-        if version != EFFECTS_VERSION {
-            return Err(reader.fail(1, &format!("version {EFFECTS_VERSION}"), version));
+        if ![EFFECTS_VERSION, WITH_MESSAGES].contains(&version) {
+            return Err(reader.fail(1, "version 1 or 2", version));
         }
         let result = reader.blob(EFFECTS_BYTES_MAX)?.to_vec();
         let wake = match reader.u8()? {
@@ -109,8 +120,19 @@ impl Effects {
             left -= payload.len();
             outputs.push(Output { name, payload });
         }
+        let mut messages = Vec::new();
+        if version == WITH_MESSAGES {
+            let count = reader.count(MESSAGES_MAX, 40)?;
+            if count == 0 {
+                return Err(reader.fail(4, "messages, in version 2", "none"));
+            }
+            messages.reserve_exact(count);
+            for _ in 0..count {
+                messages.push(Message::decode_from(&mut reader, &mut left)?);
+            }
+        }
         reader.end()?;
-        Ok(Effects { result, outputs, wake })
+        Ok(Effects { result, outputs, wake, messages })
     }
 
     /// The hash of the effects' bytes.

@@ -37,12 +37,21 @@ pub enum Kind {
     Amend,
     /// A session was opened.
     OpenSession,
+    /// A method was called by another object.
+    Message,
 }
 
 impl Kind {
     /// Every kind, by its code.
-    pub const ALL: &[Kind] =
-        &[Kind::Create, Kind::Call, Kind::Cycle, Kind::Write, Kind::Amend, Kind::OpenSession];
+    pub const ALL: &[Kind] = &[
+        Kind::Create,
+        Kind::Call,
+        Kind::Cycle,
+        Kind::Write,
+        Kind::Amend,
+        Kind::OpenSession,
+        Kind::Message,
+    ];
 
     /// The code that headers have.
     pub const fn code(self) -> u8 {
@@ -53,11 +62,12 @@ impl Kind {
             Kind::Write => 3,
             Kind::Amend => 4,
             Kind::OpenSession => 5,
+            Kind::Message => 6,
         }
     }
 
     pub(crate) fn from_code(code: u8) -> Option<Kind> {
-        Kind::ALL.get(usize::from(code)).copied()
+        Kind::ALL.iter().copied().find(|kind| kind.code() == code)
     }
 
     /// The name that people and JSON see.
@@ -69,6 +79,7 @@ impl Kind {
             Kind::Write => "write",
             Kind::Amend => "amend",
             Kind::OpenSession => "open_session",
+            Kind::Message => "message",
         }
     }
 }
@@ -203,7 +214,7 @@ impl Header {
             return Err(reader.fail(2, &format!("version {HEADER_VERSION}"), version));
         }
         let code = reader.u8()?;
-        let kind = Kind::from_code(code).ok_or_else(|| reader.fail(1, "a kind below 6", code))?;
+        let kind = Kind::from_code(code).ok_or_else(|| reader.fail(1, "a kind below 7", code))?;
         zero(&mut reader, 1)?;
         let header = Header {
             kind,

@@ -1,5 +1,6 @@
 //! What asks for a new version: a creation, a call, the object's own cycle, a direct write, a
-//! change of the policy, or a session, with the credentials of whoever asks.
+//! change of the policy, a session, or a message of another object, with the credentials of whoever
+//! asks.
 //!
 //! It does not know types: arguments are payload bytes that the schema decodes.
 //!
@@ -11,9 +12,10 @@ use crate::error::{ErrorKind, Result};
 use crate::hash::{InputHash, ObjectId, SessionId, VersionHash};
 use crate::header::Kind;
 use crate::limits::{
-    NAME_BYTES_MAX, PATH_BYTES_MAX, PAYLOAD_BYTES_MAX, POLICY_ENCODED_MAX, SIGNATURES_MAX,
-    WRITES_MAX,
+    FUEL_MAX, NAME_BYTES_MAX, PATH_BYTES_MAX, PAYLOAD_BYTES_MAX, POLICY_ENCODED_MAX,
+    SIGNATURES_MAX, WRITES_MAX,
 };
+use crate::message::Origin;
 
 const INPUT_VERSION: u8 = 1;
 /// The payload type that signatures are bound to.
@@ -70,6 +72,15 @@ pub enum Request {
         /// The last moment of the session, in milliseconds since 1970-01-01 UTC.
         expires: u64,
     },
+    /// That a method run, because another object sent a message.
+    Message {
+        /// Where it is from.
+        origin: Box<Origin>,
+        /// The method's name.
+        method: String,
+        /// Its arguments, encoded as the sender saw fit.
+        arguments: Vec<u8>,
+    },
 }
 
 impl Request {
@@ -82,6 +93,7 @@ impl Request {
             Request::Write { .. } => Kind::Write,
             Request::Amend { .. } => Kind::Amend,
             Request::OpenSession { .. } => Kind::OpenSession,
+            Request::Message { .. } => Kind::Message,
         }
     }
 
@@ -89,14 +101,38 @@ impl Request {
     /// or `create`.
     pub fn action(&self) -> &str {
         match self {
-            Request::Call { method, .. } => method,
+            Request::Call { method, .. } | Request::Message { method, .. } => method,
             other => other.kind().name(),
         }
     }
 
     /// Whether the object's code runs.
     pub fn runs_code(&self) -> bool {
-        matches!(self, Request::Create { .. } | Request::Call { .. } | Request::Cycle)
+        use Request::*;
+        matches!(self, Create { .. } | Call { .. } | Cycle | Message { .. })
+    }
+
+    /// The method that is to run, and its encoded arguments, of a call or a message.
+    pub fn called(&self) -> Option<(&str, &[u8])> {
+        match self {
+            Request::Call { method, arguments } | Request::Message { method, arguments, .. } => {
+                Some((method, arguments))
+            }
+            _ => None,
+        }
+    }
+
+    /// Where the message is from that this is, if it is one.
+    pub fn origin(&self) -> Option<&Origin> {
+        match self {
+            Request::Message { origin, .. } => Some(origin),
+            _ => None,
+        }
+    }
+
+    /// The most fuel that the step may use.
+    pub fn fuel_max(&self) -> u64 {
+        self.origin().map_or(FUEL_MAX, |origin| origin.fuel)
     }
 
     /// The bytes that signatures over this request are made of: DSSE's pre-authentication
@@ -150,6 +186,10 @@ impl Request {
             Request::OpenSession { session, expires } => {
                 bytes.put(&session.0).put_u64(*expires);
             }
+            Request::Message { origin, method, arguments } => {
+                origin.encode_into(bytes);
+                bytes.put_blob(method.as_bytes()).put_blob(arguments);
+            }
         }
     }
 
@@ -183,7 +223,12 @@ impl Request {
             Some(Kind::OpenSession) => {
                 Request::OpenSession { session: SessionId(reader.array()?), expires: reader.u64()? }
             }
-            None => return Err(reader.fail(1, "a kind of request below 6", code)),
+            Some(Kind::Message) => Request::Message {
+                origin: Box::new(Origin::decode_from(reader)?),
+                method: reader.text(NAME_BYTES_MAX)?.to_string(),
+                arguments: reader.blob(PAYLOAD_BYTES_MAX)?.to_vec(),
+            },
+            None => return Err(reader.fail(1, "a kind of request below 7", code)),
         })
     }
 }
@@ -200,7 +245,7 @@ impl Input {
             Request::Create { arguments, .. } => {
                 limit("payload bytes", arguments.len(), PAYLOAD_BYTES_MAX)?;
             }
-            Request::Call { method, arguments } => {
+            Request::Call { method, arguments } | Request::Message { method, arguments, .. } => {
                 limit("bytes of a method's name", method.len(), NAME_BYTES_MAX)?;
                 limit("payload bytes", arguments.len(), PAYLOAD_BYTES_MAX)?;
             }

@@ -24,6 +24,7 @@ pub mod ledger;
 pub mod limits;
 pub mod lineage;
 pub mod memory;
+pub mod message;
 pub mod policy;
 pub mod reading;
 pub mod refusal;

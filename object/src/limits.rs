@@ -65,7 +65,13 @@ pub const SIGNATURES_MAX: usize = 64;
 pub const BATCH_INPUTS_MAX: usize = 1 << 16;
 /// Outputs of one step.
 pub const OUTPUTS_MAX: usize = 1024;
-/// Bytes of one step's result, and again of all its outputs' names and payloads together.
+/// Messages of one step.
+pub const MESSAGES_MAX: usize = 1024;
+/// Fuel that a message takes of the step that sends it: what bounds the messages that one call sets
+/// off, answers to answers included.
+pub const MESSAGE_FUEL: u64 = 10_000;
+/// Bytes of one step's result, and again of all its outputs' names and payloads, and its messages'
+/// methods and arguments, together.
 pub const EFFECTS_BYTES_MAX: usize = 1 << 20;
 /// Versions of an object, and refusals on record: what comes next can always be counted.
 pub const SEQ_MAX: u64 = i64::MAX as u64;

@@ -40,12 +40,13 @@ use crate::codec::{Reader, Write};
 use crate::credential::PublicKey;
 use crate::effects::Output;
 use crate::error::{ErrorKind, Result};
-use crate::hash::{ObjectId, PolicyHash};
+use crate::hash::{CodeHash, ObjectId, PolicyHash};
 use crate::ledger::{Past, Tracked};
 use crate::limits::{
     GUARD_BYTES_MAX, POLICY_BYTES_MAX, POLICY_SET_ITEMS_MAX, POLICY_TEXT_BYTES_MAX,
 };
 use crate::memory::Memory;
+use crate::message::{Message, Origin};
 use crate::schema::{Most, Schema, Value};
 
 /// Bytes of stack that a thread needs to parse, decide or drop any policy within the profile, with
@@ -132,8 +133,12 @@ pub struct Facts<'a> {
     pub signers: &'a [PublicKey],
     /// How that is known: `none`, `signature`, `batch` or `session`.
     pub credential: &'static str,
+    /// Where the message is from that the step answers, if it does.
+    pub sender: Option<&'a Origin>,
     /// The outputs, of which rules see the names.
     pub outputs: &'a [Output],
+    /// The messages, of which rules see the receivers.
+    pub messages: &'a [Message],
     /// When the object wants to run next, if it does.
     pub wake: Option<u64>,
     /// The version that the step would make.
@@ -150,6 +155,8 @@ pub struct Facts<'a> {
     pub past: &'a Past,
     /// The version of the instrumentation that the step ran under.
     pub instrumentation: u32,
+    /// The object's code.
+    pub code: CodeHash,
     /// The policy that decides on the steps that follow.
     pub policy: PolicyHash,
 }

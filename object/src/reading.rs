@@ -85,7 +85,9 @@ impl Read<'_> {
             object: self.newest.object_id(),
             signers,
             credential: "none",
+            sender: None,
             outputs: &[],
+            messages: &[],
             wake: self.newest.wake,
             seq: self.seq,
             age: self.time.saturating_sub(self.created),
@@ -94,6 +96,7 @@ impl Read<'_> {
             time: self.time,
             past: self.past,
             instrumentation: self.newest.instrumentation,
+            code: self.newest.code,
             policy: self.newest.policy,
         }
     }

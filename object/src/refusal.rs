@@ -67,10 +67,12 @@ pub enum Reason {
     SessionsFull,
     /// The policy's guard does not permit it.
     Guard,
+    /// What another object asks is no method, or its arguments are not those of the method.
+    Message,
 }
 
 /// Reasons by their codes.
-const REASONS: [Reason; 21] = [
+const REASONS: [Reason; 22] = [
     Reason::Credential,
     Reason::Expired,
     Reason::ExpiresTooLate,
@@ -92,6 +94,7 @@ const REASONS: [Reason; 21] = [
     Reason::SessionCode,
     Reason::SessionsFull,
     Reason::Guard,
+    Reason::Message,
 ];
 
 impl Reason {
@@ -152,6 +155,7 @@ impl Reason {
             Reason::SessionCode => "session-code",
             Reason::SessionsFull => "sessions-full",
             Reason::Guard => "guard",
+            Reason::Message => "message",
         }
     }
 }

@@ -18,6 +18,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::heads::Heads;
 use crate::log::record::{BlobHash, Body, NAME_BYTES_MAX, Staged, is_name};
 use crate::log::{Done, Position, Pushed};
+use crate::messages::{Sending, Taking};
 use crate::pages::PageTable;
 use crate::row::{NewVersion, Row};
 use crate::store::{Inner, Store};
@@ -85,6 +86,10 @@ pub struct Append<'a> {
     pub changes: Vec<Change<'a>>,
     /// Names to bind, each to an object that has none: 1 to 256 bytes without control characters.
     pub names: Vec<(&'a str, ObjectId)>,
+    /// The messages of the changes, which are on their way then.
+    pub sent: Vec<Sending>,
+    /// Messages that are on their way no more.
+    pub taken: Vec<Taking>,
 }
 
 /// A frame being built, and what it makes of the rows.
@@ -96,6 +101,8 @@ struct Draft<'s> {
     rows: Vec<Drafted>,
     names: Vec<(String, ObjectId)>,
     blobs: Vec<BlobHash>,
+    sent: Vec<Sending>,
+    taken: Vec<Taking>,
 }
 
 struct Drafted {
@@ -118,14 +125,14 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`Conflict`](ErrorKind::Conflict) when a head is another,
+    /// [`Conflict`](ErrorKind::Conflict) when a head is another, or a message not on its way,
     /// [`NameTaken`](ErrorKind::NameTaken), [`Name`](ErrorKind::Name),
     /// [`TooLarge`](ErrorKind::TooLarge), [`Poisoned`](ErrorKind::Poisoned) and
     /// [`Closed`](ErrorKind::Closed).
     ///
     /// # Panics
     ///
-    /// When the append has no changes.
+    /// When the append has neither changes nor messages that are taken.
     pub fn append(
         &self,
         append: &Append<'_>,
@@ -148,7 +155,7 @@ impl Store {
     ///
     /// # Panics
     ///
-    /// When the append has no changes.
+    /// As of [`append`](Store::append).
     pub fn commit(&self, append: &Append<'_>) -> Result<Position> {
         let (pushed, recent_count) = self.push(append, Box::new(drop))?;
         let position = pushed.commit()?;
@@ -158,7 +165,8 @@ impl Store {
 
     /// Pushes the frame of an append; counts the rows that wait for the index then.
     fn push(&self, append: &Append<'_>, mut done: Done) -> Result<(Pushed<'_>, usize)> {
-        assert!(!append.changes.is_empty(), "an append changes something");
+        let is_something = !append.changes.is_empty() || !append.taken.is_empty();
+        assert!(is_something, "an append changes something");
         loop {
             let drafted = self.inner().log.wait_for_room().and_then(|()| {
                 let mut draft = Draft::new(self.inner());
@@ -190,8 +198,8 @@ impl Store {
 impl<'s> Draft<'s> {
     fn new(inner: &'s Inner) -> Draft<'s> {
         let epoch = inner.heads.lock().epoch();
-        let (body, rows, names, blobs) = Default::default();
-        Draft { inner, epoch, body, rows, names, blobs }
+        let (body, rows, names, blobs, sent, taken) = Default::default();
+        Draft { inner, epoch, body, rows, names, blobs, sent, taken }
     }
 
     fn fill(&mut self, append: &Append<'_>) -> Result<()> {
@@ -206,6 +214,14 @@ impl<'s> Draft<'s> {
         }
         for (name, id) in &append.names {
             self.name(name, *id)?;
+        }
+        for sending in append.sent.iter().filter(|sending| !sending.receivers.is_empty()) {
+            self.body.sent(sending);
+            self.sent.push(sending.clone());
+        }
+        for taking in &append.taken {
+            self.body.taken(taking);
+            self.taken.push(taking.clone());
         }
         Ok(())
     }
@@ -336,6 +352,10 @@ impl<'s> Draft<'s> {
         if !self.holds(&heads) {
             return Err((None, done));
         }
+        if let Some(taking) = self.taken.iter().find(|it| !heads.is_on_its_way(it.id)) {
+            let gone = Error::conflict("a message on its way", "none").of(taking.id.to);
+            return Err((Some(gone), done));
+        }
         let pushed = self.inner.push(&mut heads, &self.body, hash, done);
         let pushed = pushed.map_err(|(error, done)| (Some(error), done))?;
         let position = pushed.position;
@@ -349,6 +369,12 @@ impl<'s> Draft<'s> {
         for hash in self.blobs {
             heads.put_blob(hash, position);
         }
+        let mut message_count = 0;
+        for sending in self.sent {
+            let messages = sending.messages(position, &mut message_count);
+            messages.for_each(|(id, sent)| heads.send(id, sent));
+        }
+        self.taken.iter().for_each(|taking| heads.take(taking));
         Ok((pushed, heads.recent_count()))
     }
 }

@@ -4,7 +4,7 @@
 //! It reports and never stops at damage. It does not verify signatures, roots or admissions: that
 //! is the verification of a lineage, which the crates above do.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -18,6 +18,7 @@ use crate::log::record::{
 };
 use crate::log::scan::{self, Next, Scan};
 use crate::log::{Frame, Position, Tail, segment};
+use crate::messages::{Dead, Fate, MessageId, Sent, Taking, validate_sending};
 use crate::retention::Retention;
 use crate::row::{NewVersion, Row};
 use crate::store::{Inner, ObjectInfo, Store};
@@ -89,6 +90,8 @@ impl Store {
         inner.log.wait_durable(inner.log.tail().end)?;
         let heads = inner.heads.lock();
         let (end, unwritten) = (inner.log.tail(), heads.unwritten());
+        let messages: BTreeMap<_, _> = heads.messages().collect();
+        let unwritten_dead = heads.unwritten_dead(None, usize::MAX);
         let index = inner.index.reading()?;
         drop(heads);
         inner.log.wait_durable(end.end)?;
@@ -101,7 +104,19 @@ impl Store {
         if inner.retention()? != walk.retention.unwrap_or_default() {
             walk.report.find(index_differs("the rule of retention".to_string()));
         }
-        let Walk { mut report, objects, blobs, .. } = walk;
+        if messages != walk.messages {
+            walk.report.find(index_differs("the messages on their way".to_string()));
+        }
+        let Walk { mut report, objects, blobs, dead, .. } = walk;
+        let known = index.dead_letters(None, usize::MAX).map(|mut known| {
+            known.extend(unwritten_dead);
+            known == dead
+        });
+        match known {
+            Ok(true) => {}
+            Ok(false) => report.find(index_differs("the dead letters".to_string())),
+            Err(error) => report.find(error),
+        }
         Comparison { objects, blobs, unwritten, index }.run(&mut report);
         Ok(report)
     }
@@ -120,12 +135,29 @@ struct Walk<'a> {
     retention: Option<Retention>,
     /// The first version that is kept whole, where earlier ones were trimmed.
     kept_from: HashMap<ObjectId, u64>,
+    /// The messages on their way, and those that came to nothing.
+    messages: BTreeMap<MessageId, Sent>,
+    dead: BTreeMap<MessageId, Dead>,
+    /// Messages of the frame so far.
+    message_count: u32,
 }
 
 impl<'a> Walk<'a> {
     fn new(inner: &'a Inner) -> Walk<'a> {
         let (report, objects, staged, blobs, retention, kept_from) = Default::default();
-        Walk { inner, report, objects, staged, blobs, retention, kept_from }
+        let (messages, dead, message_count) = Default::default();
+        Walk {
+            inner,
+            report,
+            objects,
+            staged,
+            blobs,
+            retention,
+            kept_from,
+            messages,
+            dead,
+            message_count,
+        }
     }
 
     fn log(&mut self, end: Tail, progress: &mut impl FnMut(u64, u64)) -> Result<()> {
@@ -159,6 +191,7 @@ impl<'a> Walk<'a> {
             let Some(frame) = next.filter(|frame| frame.position < end.end) else { break };
             self.report.frame_count += 1;
             self.report.bytes += frame.body.len() as u64;
+            self.message_count = 0;
             for record in records(&frame.body) {
                 let checked = record.and_then(|record| self.record(&frame, record));
                 if let Err(error) = checked {
@@ -201,7 +234,22 @@ impl<'a> Walk<'a> {
                 self.row(frame, Staged::No, id)?.retention = Some(retention);
                 Ok(())
             }
+            Record::Sent(sending) => {
+                let sent = sending.messages(frame.position, &mut self.message_count);
+                self.messages.extend(sent);
+                validate_sending(&self.inner.log, frame.position, &sending)
+            }
+            Record::Taken(taking) => self.taken(frame, taking),
         }
+    }
+
+    fn taken(&mut self, frame: &Frame, Taking { id, fate }: Taking) -> Result<()> {
+        let sent = self.messages.remove(&id);
+        let sent = sent.ok_or_else(|| damaged(frame.position, "a message on its way", "none"))?;
+        if let Fate::Dead(why) = fate {
+            self.dead.insert(id, Dead { sent, why });
+        }
+        Ok(())
     }
 
     fn rows(&mut self, staged: Staged) -> &mut HashMap<ObjectId, Row> {

@@ -6,7 +6,7 @@
 //!
 //! Invariant: a version that retention keeps reads the same before and after.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use object::hash::ObjectId;
@@ -16,7 +16,7 @@ use crate::log::frame::Header;
 use crate::log::record::{Body, Left, Record, VersionBytes, raw_records};
 use crate::log::scan::{Next, Scan};
 use crate::log::segment::Segment;
-use crate::log::{Frame, Tail};
+use crate::log::{Frame, Position, Tail};
 use crate::retention::Retention;
 use crate::row::Row;
 use crate::store::{Inner, Store};
@@ -56,6 +56,8 @@ struct Trim<'a> {
     /// Milliseconds since 1970.
     now: u64,
     keeps: HashMap<ObjectId, Arc<Keep>>,
+    /// Frames with versions whose messages are on their way: they are kept whole.
+    unread: BTreeSet<Position>,
     trimmed_count: u64,
 }
 
@@ -83,7 +85,8 @@ fn compact(inner: &Inner, now: u64, mut progress: impl FnMut(u64, u64)) -> Resul
     numbers.retain(|&number| number < full);
     let all = numbers.len() as u64;
     let (retention, keeps) = (inner.retention()?, HashMap::new());
-    let mut trim = Trim { inner, retention, now, keeps, trimmed_count: 0 };
+    let unread = inner.frames_with_messages();
+    let mut trim = Trim { inner, retention, now, keeps, unread, trimmed_count: 0 };
     let mut compacted = Compacted::default();
     for (number, done) in numbers.into_iter().zip(1..) {
         trim.segment(number, &mut compacted)?;
@@ -169,7 +172,7 @@ impl Trim<'_> {
         let seq = record.header.seq;
         let id = if seq == 0 { record.hash.into() } else { record.header.object };
         let keep = self.keep(id)?;
-        if seq >= keep.from {
+        if seq >= keep.from || self.unread.contains(&frame.position) {
             body.raw(bytes);
             return Ok(());
         }

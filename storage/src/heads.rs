@@ -14,12 +14,14 @@
 
 use std::collections::hash_map;
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use object::hash::ObjectId;
 
 use crate::log::Position;
 use crate::log::record::BlobHash;
+use crate::messages::{Dead, MessageId, Messages, Sent, Taking};
 use crate::pages::PageTable;
 use crate::retention::Retention;
 use crate::row::Row;
@@ -39,6 +41,7 @@ pub(crate) struct Generation {
     pub(crate) names: HashMap<String, ObjectId>,
     pub(crate) blobs: HashMap<BlobHash, Position>,
     pub(crate) retention: Option<Retention>,
+    pub(crate) messages: Messages,
     /// Pages in the tables of large memories.
     large_pages: usize,
 }
@@ -54,6 +57,8 @@ const OLDER_MAX: usize = 4;
 #[derive(Debug)]
 pub(crate) struct Heads {
     recent: Generation,
+    /// All that are on their way: those that the index has too.
+    messages: BTreeMap<MessageId, Sent>,
     /// What was written to the index, newest first: they are known for a while longer.
     older: VecDeque<Arc<Generation>>,
     /// Rows that these may have, besides the first of them.
@@ -65,10 +70,10 @@ pub(crate) struct Heads {
 }
 
 impl Heads {
-    /// No rows; about so many are kept that were written.
-    pub(crate) fn new(older_rows_max: usize) -> Heads {
+    /// No rows, and these messages; about so many rows are kept that were written.
+    pub(crate) fn new(messages: BTreeMap<MessageId, Sent>, older_rows_max: usize) -> Heads {
         let (recent, older, is_flushing, epoch) = Default::default();
-        Heads { recent, older, older_rows_max, is_flushing, epoch }
+        Heads { recent, messages, older, older_rows_max, is_flushing, epoch }
     }
 
     pub(crate) fn epoch(&self) -> u64 {
@@ -77,8 +82,9 @@ impl Heads {
 
     /// Whether the index has everything, once what is being written is.
     pub(crate) fn is_written(&self) -> bool {
-        let Generation { rows, names, blobs, retention, large_pages: _ } = &self.recent;
-        rows.is_empty() && names.is_empty() && blobs.is_empty() && retention.is_none()
+        let Generation { rows, names, blobs, retention, messages, large_pages: _ } = &self.recent;
+        let no_keys = names.is_empty() && blobs.is_empty() && messages.is_empty();
+        rows.is_empty() && no_keys && retention.is_none()
     }
 
     /// Rows in the generation that is next to be written.
@@ -170,6 +176,59 @@ impl Heads {
 
     pub(crate) fn put_blob(&mut self, hash: BlobHash, position: Position) {
         self.recent.blobs.insert(hash, position);
+    }
+
+    /// The messages on their way, by receiver.
+    pub(crate) fn messages(&self) -> impl Iterator<Item = (MessageId, Sent)> {
+        self.messages.iter().map(|(id, sent)| (*id, *sent))
+    }
+
+    /// The messages on their way to an object, in the order in which they were sent.
+    pub(crate) fn messages_to(&self, to: ObjectId) -> impl Iterator<Item = (MessageId, Sent)> {
+        let first = MessageId { to, position: Position(0), number: 0 };
+        let messages = self.messages.range(first..).take_while(move |(id, _)| id.to == to);
+        messages.map(|(id, sent)| (*id, *sent))
+    }
+
+    /// Those that messages are on their way to, ascending.
+    pub(crate) fn receivers(&self) -> Vec<ObjectId> {
+        let mut receivers: Vec<_> = self.messages.keys().map(|id| id.to).collect();
+        receivers.dedup();
+        receivers
+    }
+
+    pub(crate) fn message_count(&self) -> usize {
+        self.messages.len()
+    }
+
+    pub(crate) fn is_on_its_way(&self, id: MessageId) -> bool {
+        self.messages.contains_key(&id)
+    }
+
+    pub(crate) fn send(&mut self, id: MessageId, sent: Sent) {
+        self.messages.insert(id, sent);
+        self.recent.messages.send(id, sent);
+    }
+
+    /// Takes a message off its way, if it is there.
+    pub(crate) fn take(&mut self, taking: &Taking) {
+        if let Some(sent) = self.messages.remove(&taking.id) {
+            self.recent.messages.take(taking.id, sent, &taking.fate);
+        }
+    }
+
+    /// The first `limit` dead letters behind `after` that the index may not have yet.
+    pub(crate) fn unwritten_dead(
+        &self,
+        after: Option<MessageId>,
+        limit: usize,
+    ) -> BTreeMap<MessageId, Dead> {
+        let flushing = self.older.front().filter(|_| self.is_flushing);
+        let generations = flushing.into_iter().map(|flushing| &**flushing).chain([&self.recent]);
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let dead =
+            generations.flat_map(|it| it.messages.dead.range((from, Bound::Unbounded)).take(limit));
+        dead.map(|(id, dead)| (*id, dead.clone())).collect()
     }
 
     /// Starts writing what is recent to the index. Gives that, and what was written long before and

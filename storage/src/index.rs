@@ -1,5 +1,5 @@
-//! The index: rows of objects, names, wakes and blobs by key, in redb. A cache of the log, written
-//! behind it.
+//! The index: rows of objects, names, wakes, blobs and messages by key, in redb. A cache of the log,
+//! written behind it.
 //!
 //! It does not know how rows come about. It can be lost: whoever opens the store reads the log from
 //! the place that the index covers, or from its start.
@@ -10,6 +10,7 @@
 mod backend;
 pub(crate) mod row;
 
+use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -26,6 +27,7 @@ use crate::heads::Generation;
 use crate::index::backend::Backend;
 use crate::log::record::BlobHash;
 use crate::log::{Position, Tail};
+use crate::messages::{Dead, MessageId, Messages, Sent};
 use crate::retention::Retention;
 use crate::row::Row;
 use crate::store::ObjectInfo;
@@ -40,12 +42,16 @@ const NAMES: Table = Table::new("names");
 const WAKES: Table = Table::new("wakes");
 /// Kind and hash to position.
 const BLOBS: Table = Table::new("blobs");
+/// Receiver, place and number of a message on its way to which one of which version it is.
+const MESSAGES: Table = Table::new("messages");
+/// The same of a message that came to nothing, with the reason.
+const DEAD_LETTERS: Table = Table::new("dead letters");
 /// What the index covers.
 const META: Table = Table::new("meta");
 const COVERED: &[u8] = b"covered";
 const RETENTION: &[u8] = b"retention";
 /// The layout of rows and tables; an index of another is rebuilt.
-const LAYOUT: u32 = 2;
+const LAYOUT: u32 = 3;
 
 /// An open index.
 #[derive(Debug)]
@@ -154,6 +160,7 @@ fn put(
         let value = row::close(&key, position.0.to_le_bytes().to_vec());
         blobs.insert(&key[..], &value[..])?;
     }
+    put_messages(transaction, &generation.messages)?;
     let mut value = Vec::new();
     value.put_u32(LAYOUT).put_u64(covers.end.0).put_u64(covers.last.0).put(&covers.check);
     let mut meta = transaction.open_table(META)?;
@@ -162,6 +169,23 @@ fn put(
         let mut value = Vec::new();
         retention.put(&mut value);
         meta.insert(RETENTION, &row::close(RETENTION, value)[..])?;
+    }
+    Ok(())
+}
+
+fn put_messages(transaction: &WriteTransaction, messages: &Messages) -> Result<(), redb::Error> {
+    let mut table = transaction.open_table(MESSAGES)?;
+    for (id, sent) in &messages.changed {
+        let key = id.key();
+        match sent {
+            Some(sent) => table.insert(&key[..], &row::close(&key, sent.encode())[..])?,
+            None => table.remove(&key[..])?,
+        };
+    }
+    let mut table = transaction.open_table(DEAD_LETTERS)?;
+    for (id, dead) in &messages.dead {
+        let key = id.key();
+        table.insert(&key[..], &row::close(&key, dead.encode())[..])?;
     }
     Ok(())
 }
@@ -177,7 +201,7 @@ fn create(disk: &Arc<dyn Disk>, path: &Path) -> Result<()> {
         let database = Database::builder().create_with_backend(Backend(Arc::clone(&file)))?;
         let mut transaction = database.begin_write()?;
         transaction.set_two_phase_commit(true);
-        for table in [OBJECTS, NAMES, WAKES, BLOBS, META] {
+        for table in [OBJECTS, NAMES, WAKES, BLOBS, MESSAGES, DEAD_LETTERS, META] {
             transaction.open_table(table)?;
         }
         Ok(transaction.commit()?)
@@ -308,6 +332,29 @@ impl Reading<'_> {
             let (time, id) = key.split_first_chunk()?;
             Some((u64::from_be_bytes(*time), ObjectId(id.try_into().ok()?)))
         })
+    }
+
+    /// The messages on their way.
+    pub(crate) fn messages(&self) -> Result<BTreeMap<MessageId, Sent>> {
+        let all = (Bound::Unbounded, Bound::Unbounded);
+        let messages = self.range(MESSAGES, all, usize::MAX, |key, value| {
+            Some((MessageId::of_key(key)?, Sent::decode(row::open(key, value)?)?))
+        })?;
+        Ok(messages.into_iter().collect())
+    }
+
+    /// At most `limit` messages that came to nothing, from the first behind `after`.
+    pub(crate) fn dead_letters(
+        &self,
+        after: Option<MessageId>,
+        limit: usize,
+    ) -> Result<BTreeMap<MessageId, Dead>> {
+        let after = after.map(MessageId::key);
+        let from = after.as_ref().map_or(Bound::Unbounded, |key| Bound::Excluded(&key[..]));
+        let dead = self.range(DEAD_LETTERS, (from, Bound::Unbounded), limit, |key, value| {
+            Some((MessageId::of_key(key)?, Dead::decode(row::open(key, value)?)?))
+        })?;
+        Ok(dead.into_iter().collect())
     }
 
     /// All names, with their objects.

@@ -8,6 +8,7 @@
 //! Invariant: what was acknowledged is found or reported; what recovery reads was synced before it
 //! counts, so that the index never covers what a later crash could take back.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -56,7 +57,11 @@ pub(crate) fn recover(
         None => begin(&segments, seal, options)?,
     };
     settle(&segments, from)?;
-    let heads = Heads::new(options.recent_rows_max);
+    let messages = match covered {
+        Some(_) => index.reading()?.messages()?,
+        None => BTreeMap::new(),
+    };
+    let heads = Heads::new(messages, options.recent_rows_max);
     let mut replay = Replay { segments: &segments, seal, index, options, heads };
     let (tail, tail_bytes) = replay.run(from)?;
     let heads = replay.heads;
@@ -149,6 +154,7 @@ impl Replay<'_> {
     }
 
     fn frame(&mut self, frame: &Frame) -> Result<()> {
+        let mut message_count = 0;
         for record in records(&frame.body) {
             match record? {
                 Record::Blob(blob) => self.heads.put_blob(blob.hash(), frame.position),
@@ -168,6 +174,11 @@ impl Replay<'_> {
                     let row = adopt(&(self.segments, self.seal), &adoption)?;
                     self.heads.put(adoption.object, row, None);
                 }
+                Record::Sent(sending) => {
+                    let messages = sending.messages(frame.position, &mut message_count);
+                    messages.for_each(|(id, sent)| self.heads.send(id, sent));
+                }
+                Record::Taken(taking) => self.heads.take(&taking),
                 Record::Version(_) | Record::Refusal(Staged::Yes, _) => {}
             }
         }

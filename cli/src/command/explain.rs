@@ -102,6 +102,7 @@ fn done(done: &Done) -> Vec<(&'static str, String)> {
     pairs.extend(done.result.as_ref().map(|result| ("result", typed::show(result))));
     let outputs = done.outputs.iter();
     pairs.extend(outputs.map(|output| ("output", receipt::show_output(output))));
+    pairs.extend(done.messages.iter().map(|it| ("message", receipt::show_message(it))));
     pairs.extend(done.wake.map(|wake| ("next wake", moment::show(wake))));
     pairs.push(("fuel", done.fuel.to_string()));
     pairs.push(("pages", done.page_count.to_string()));
@@ -167,6 +168,7 @@ fn document(told: &Explanation, about: About, definition: &Definition) -> Result
     if let Some(done) = &told.done {
         document["result"] = done.result.as_ref().map(Value::to_json).into();
         document["outputs"] = done.outputs.iter().map(receipt::output).collect();
+        document["messages"] = done.messages.iter().map(receipt::message).collect();
         document["wake"] = moment::json(done.wake);
         document["fuel"] = done.fuel.into();
         document["pages"] = done.page_count.into();

@@ -12,7 +12,7 @@ use serde_json::{Map, Value as Json, json};
 
 use crate::failure::Result;
 use crate::printer::Printer;
-use crate::session::{self, Session};
+use crate::session::{self, Session, short};
 use crate::table::{Align, Table};
 use crate::{moment, receipt, typed};
 
@@ -118,6 +118,7 @@ pub(super) fn signers(keys: impl Iterator<Item = PublicKey>, input: &Input) -> S
     if session_of(input).is_some() {
         words.push("in session".to_string());
     }
+    words.extend(input.request.origin().map(|origin| format!("object {}", short(&origin.sender))));
     if words.is_empty() { "-".to_string() } else { words.join(" ") }
 }
 
@@ -152,6 +153,14 @@ fn arguments(request: &Request, definition: &Definition) -> Result<Vec<(String, 
             ("session".to_string(), Value::from(session.to_string().as_str())),
             ("expires".to_string(), Value::from(moment::show(*expires).as_str())),
         ]),
+        // What was sent need not be what the method takes.
+        Request::Message { arguments, .. } => match admission::arguments(definition, request) {
+            Ok(arguments) => Ok(arguments),
+            Err(_) => {
+                let bytes = receipt::hex(arguments);
+                Ok(vec![("bytes".to_string(), Value::from(bytes.as_str()))])
+            }
+        },
         request => Ok(admission::arguments(definition, request)?),
     }
 }
@@ -165,6 +174,8 @@ fn outcome(payloads: &Payloads) -> String {
         let shown = receipt::show_output(output);
         format!("output {shown}")
     }));
+    let messages = payloads.effects.messages.iter();
+    parts.extend(messages.map(|it| format!("message {}", receipt::show_message(it))));
     if parts.is_empty() { "created".to_string() } else { parts.join("; ") }
 }
 
@@ -187,9 +198,9 @@ fn version_document(entry: &VersionEntry, definition: &Definition) -> Result<Jso
             "dropped": true,
         }));
     };
-    let result = match &input.request {
-        Request::Call { method, .. } => definition.schema.require_method(method)?.result.as_ref(),
-        _ => None,
+    let result = match input.request.called() {
+        Some((method, _)) => definition.schema.require_method(method)?.result.as_ref(),
+        None => None,
     };
     let result = result.map(|ty| decode_value(&effects.result, ty)).transpose()?;
     Ok(json!({
@@ -202,6 +213,7 @@ fn version_document(entry: &VersionEntry, definition: &Definition) -> Result<Jso
         "version": entry.hash.to_string(),
         "result": result.as_ref().map(Value::to_json),
         "outputs": effects.outputs.iter().map(receipt::output).collect::<Vec<_>>(),
+        "messages": effects.messages.iter().map(receipt::message).collect::<Vec<_>>(),
         "wake": moment::json(header.wake),
         "fuel": header.fuel,
         "pages": header.page_count,
@@ -230,6 +242,14 @@ pub(super) fn request_document(input: &Input, definition: &Definition) -> Result
     let mut document = json!({ "action": input.request.action(), "arguments": arguments });
     if let Some(session) = session_of(input) {
         document["session"] = session.to_string().into();
+    }
+    if let Some(origin) = input.request.origin() {
+        document["from"] = json!({
+            "object": origin.sender.to_string(),
+            "seq": origin.seq,
+            "version": origin.version.to_string(),
+            "index": origin.index,
+        });
     }
     Ok(document)
 }

@@ -46,6 +46,7 @@ pub(super) enum HostFunction {
     Emit,
     Wake,
     Sleep,
+    Send,
     /// The only one that guards are offered.
     Value,
 }
@@ -59,6 +60,7 @@ impl HostFunction {
             "emit" => Some(HostFunction::Emit),
             "wake" => Some(HostFunction::Wake),
             "sleep" => Some(HostFunction::Sleep),
+            "send" => Some(HostFunction::Send),
             "value" => Some(HostFunction::Value),
             _ => None,
         }
@@ -78,6 +80,7 @@ impl HostFunction {
             HostFunction::Emit => (&[I32, I32, I32, I32], &[]),
             HostFunction::Wake => (&[I64], &[]),
             HostFunction::Sleep => (&[], &[]),
+            HostFunction::Send => (&[I32, I32, I32, I32, I32], &[]),
             HostFunction::Value => (&[I32, I32, I32, I32], &[I32]),
         }
     }
@@ -181,7 +184,7 @@ fn check_imports(survey: &Survey<'_>, role: Role) -> Result<(), ModuleError> {
         };
         let Some(host) = host.filter(|host| host.role() == role) else {
             let offered = match role {
-                Role::Object => "now, emit, wake or sleep of continuant",
+                Role::Object => "now, emit, send, wake or sleep of continuant",
                 Role::Guard => "value of continuant",
             };
             return refuse(offered.into(), format!("{}.{}", import.module, import.name));

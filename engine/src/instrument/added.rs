@@ -9,6 +9,7 @@
 use super::abi::HostFunction;
 use super::cost;
 use super::emit::{self, GUEST_MEMORY, Meters, push};
+use object::limits::MESSAGE_FUEL;
 use wasm_encoder::{BlockType, Function, Instruction as I, ValType};
 
 /// Where the added functions are in the function index space.
@@ -39,15 +40,24 @@ impl Added {
 /// The function around an import with so many parameters.
 pub(super) fn host(host: HostFunction, import: u32, params: u32, meters: Meters) -> Function {
     let mut function = Function::new([(1, ValType::I64)]);
-    meters.charge(&mut function, cost::HOST_CALL_COST.into(), params);
-    // Names and data, or the path of a value and the room for it.
+    let own = if host == HostFunction::Send { MESSAGE_FUEL } else { 0 };
+    meters.charge(&mut function, u64::from(cost::HOST_CALL_COST) + own, params);
+    // Names and data, or the path of a value and the room for it, or, behind whom it is to, a
+    // message's method and arguments.
     const FIRST_LENGTH: u32 = 1;
     const SECOND: u32 = 2;
     const SECOND_LENGTH: u32 = 3;
+    const METHOD_LENGTH: u32 = 2;
+    const ARGUMENTS_LENGTH: u32 = 4;
     match host {
         HostFunction::Emit => {
             function.instruction(&I::GlobalGet(meters.fuel));
             emit::bulk_units(&mut function, &[FIRST_LENGTH, SECOND_LENGTH]);
+            meters.finish_charge(&mut function, params);
+        }
+        HostFunction::Send => {
+            function.instruction(&I::GlobalGet(meters.fuel));
+            emit::bulk_units(&mut function, &[METHOD_LENGTH, ARGUMENTS_LENGTH]);
             meters.finish_charge(&mut function, params);
         }
         HostFunction::Value => {

@@ -261,7 +261,7 @@ fn the_memory_must_be_one_and_bounded() {
                 expected at most 32768,
                 found 32769
             Import: import continuant.memory at byte 11:
-                expected now, emit, wake or sleep of continuant,
+                expected now, emit, send, wake or sleep of continuant,
                 found continuant.memory
         "#]],
     );
@@ -282,10 +282,10 @@ fn only_the_functions_of_the_host_may_be_imported() {
         ],
         expect![[r#"
             Import: import env.now at byte 18:
-                expected now, emit, wake or sleep of continuant,
+                expected now, emit, send, wake or sleep of continuant,
                 found env.now
             Import: import continuant.random at byte 17:
-                expected now, emit, wake or sleep of continuant,
+                expected now, emit, send, wake or sleep of continuant,
                 found continuant.random
             Import: import continuant.now at byte 18:
                 expected func() -> (i64),

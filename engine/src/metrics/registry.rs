@@ -30,6 +30,8 @@ pub(crate) enum Count {
     TransactionsRefused,
     TransactionsFailed,
     LettersTurnedAway,
+    MessagesSent,
+    MessagesDead,
     ObjectsLoaded,
     ObjectsEvicted,
     SlotsInstantiated,
@@ -108,9 +110,14 @@ impl Registry {
         self.shard().counts[what as usize].fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Counts a version that was made.
-    pub(crate) fn version(&self, kind: Kind) {
-        self.shard().steps[usize::from(kind.code())].fetch_add(1, Ordering::Relaxed);
+    /// Counts a version that was made, with the messages that it sent.
+    pub(crate) fn version(&self, kind: Kind, messages: usize) {
+        let shard = self.shard();
+        shard.steps[usize::from(kind.code())].fetch_add(1, Ordering::Relaxed);
+        if messages > 0 {
+            shard.counts[Count::MessagesSent as usize]
+                .fetch_add(messages as u64, Ordering::Relaxed);
+        }
     }
 
     /// Counts a refusal.
@@ -161,6 +168,8 @@ impl Registry {
             transactions_refused: sum(Count::TransactionsRefused),
             transactions_failed: sum(Count::TransactionsFailed),
             letters_turned_away: sum(Count::LettersTurnedAway),
+            messages_sent: sum(Count::MessagesSent),
+            messages_dead: sum(Count::MessagesDead),
             objects_loaded: sum(Count::ObjectsLoaded),
             objects_evicted: sum(Count::ObjectsEvicted),
             slots_instantiated: sum(Count::SlotsInstantiated),

@@ -6,7 +6,11 @@
 //! that is refused leaves nothing behind.
 
 use super::trap::{BadHostCall, Trap};
-use object::limits::{EFFECTS_BYTES_MAX, NAME_BYTES_MAX, OUTPUTS_MAX, PATH_BYTES_MAX};
+use object::hash::{HASH_BYTES, ObjectId};
+use object::limits::{
+    EFFECTS_BYTES_MAX, MESSAGES_MAX, NAME_BYTES_MAX, OUTPUTS_MAX, PATH_BYTES_MAX,
+};
+use object::message::Message;
 use object::schema::Unread;
 use wasmtime::{Caller, Engine, Global, Linker, Memory, ResourceLimiter, Result, Val};
 
@@ -24,6 +28,8 @@ pub(crate) struct StepContext {
 pub(crate) struct Effects {
     /// Names and data of the outputs, in the order that they were made.
     pub outputs: Vec<(String, Vec<u8>)>,
+    /// Messages, in the order that they were sent.
+    pub messages: Vec<Message>,
     /// The last change of the object's next wake, if any.
     pub wake: Option<WakeChange>,
     /// Fuel that the step used; all that it had when it ran out.
@@ -65,7 +71,9 @@ pub(super) struct Step {
     pub(super) active: bool,
     pub(super) now: u64,
     pub(super) outputs: Vec<(String, Vec<u8>)>,
-    pub(super) output_bytes: usize,
+    pub(super) messages: Vec<Message>,
+    /// Bytes of the outputs and the messages.
+    pub(super) effect_bytes: usize,
     pub(super) wake: Option<WakeChange>,
 }
 
@@ -97,6 +105,7 @@ pub(super) fn linker(engine: &Engine) -> Result<Linker<Step>> {
         Ok(i64::try_from(caller.data().now).unwrap_or(i64::MAX))
     })?;
     linker.func_wrap("continuant", "emit", emit)?;
+    linker.func_wrap("continuant", "send", send)?;
     linker.func_wrap("continuant", "value", value)?;
     linker.func_wrap(
         "continuant",
@@ -126,19 +135,46 @@ fn emit(
     caller.data().require_active()?;
     let memory = caller.data().memory.expect("a step runs in an instance with a memory");
     let (memory, step) = memory.data_and_store_mut(&mut caller);
-    let name = slice(memory, name, name_bytes)?;
+    let name = text(slice(memory, name, name_bytes)?).ok_or(bad(BadHostCall::Name))?;
     let data = slice(memory, data, data_bytes)?;
-    if name.is_empty() || name.len() > NAME_BYTES_MAX {
-        return Err(bad(BadHostCall::Name).into());
-    }
-    let name = std::str::from_utf8(name).map_err(|_| bad(BadHostCall::Name))?;
-    let output_bytes = step.output_bytes + name.len() + data.len();
-    if step.outputs.len() >= OUTPUTS_MAX || output_bytes > EFFECTS_BYTES_MAX {
+    let effect_bytes = step.effect_bytes + name.len() + data.len();
+    if step.outputs.len() >= OUTPUTS_MAX || effect_bytes > EFFECTS_BYTES_MAX {
         return Err(bad(BadHostCall::OutputLimit).into());
     }
-    step.output_bytes = output_bytes;
+    step.effect_bytes = effect_bytes;
     step.outputs.push((name.to_owned(), data.to_owned()));
     Ok(())
+}
+
+fn send(
+    mut caller: Caller<'_, Step>,
+    to: u32,
+    method: u32,
+    method_bytes: u32,
+    arguments: u32,
+    arguments_bytes: u32,
+) -> Result<()> {
+    caller.data().require_active()?;
+    let memory = caller.data().memory.expect("a step runs in an instance with a memory");
+    let (memory, step) = memory.data_and_store_mut(&mut caller);
+    let to = slice(memory, to, HASH_BYTES as u32)?;
+    let to = ObjectId(to.try_into().expect("so many bytes were asked for"));
+    let method = text(slice(memory, method, method_bytes)?).ok_or(bad(BadHostCall::Method))?;
+    let arguments = slice(memory, arguments, arguments_bytes)?;
+    let effect_bytes = step.effect_bytes + method.len() + arguments.len();
+    if step.messages.len() >= MESSAGES_MAX || effect_bytes > EFFECTS_BYTES_MAX {
+        return Err(bad(BadHostCall::MessageLimit).into());
+    }
+    step.effect_bytes = effect_bytes;
+    let (method, arguments) = (method.to_owned(), arguments.to_owned());
+    step.messages.push(Message { to, method, arguments });
+    Ok(())
+}
+
+/// A name: 1 to 64 bytes of UTF-8.
+fn text(bytes: &[u8]) -> Option<&str> {
+    let text = std::str::from_utf8(bytes).ok()?;
+    (1..=NAME_BYTES_MAX).contains(&text.len()).then_some(text)
 }
 
 /// Eighths of a unit of fuel.

@@ -236,9 +236,10 @@ impl Slot {
         let step = self.store.data_mut();
         step.active = false;
         step.question = None;
-        step.output_bytes = 0;
+        step.effect_bytes = 0;
         Effects {
             outputs: std::mem::take(&mut step.outputs),
+            messages: std::mem::take(&mut step.messages),
             wake: step.wake.take(),
             fuel_used: (self.budget - left).cast_unsigned(),
         }

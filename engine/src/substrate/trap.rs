@@ -39,7 +39,7 @@ pub(crate) enum Trap {
 pub(crate) enum BadHostCall {
     /// The start function, whose effects no step would have, called the host.
     OutsideStep,
-    /// An output's name or data is not in memory.
+    /// What is handed over is not in memory.
     Pointer,
     /// An output's name is not 1 to 64 bytes of UTF-8.
     Name,
@@ -49,6 +49,10 @@ pub(crate) enum BadHostCall {
     NegativeTime,
     /// A path that is no text, too long, or leads to no value that there could be.
     Path,
+    /// A message's method is not 1 to 64 bytes of UTF-8.
+    Method,
+    /// The step has more messages than a step may have, or more bytes of them.
+    MessageLimit,
 }
 
 /// The substrate or the machine under it failed. It says nothing about the guest: the step may be
@@ -136,6 +140,8 @@ impl fmt::Display for BadHostCall {
             BadHostCall::OutputLimit => "more outputs than a step may have",
             BadHostCall::NegativeTime => "a time before 1970",
             BadHostCall::Path => "a path that leads to no value",
+            BadHostCall::Method => "a method that is not 1 to 64 bytes of utf-8",
+            BadHostCall::MessageLimit => "more messages than a step may send",
         })
     }
 }

@@ -13,6 +13,7 @@
 //! - `history`: any version, diffs, blame, refusals, names.
 //! - `lineage`: verification, replay, capsules, and what tampering does to them.
 //! - `lists`: which objects there are, narrowed down, in pages.
+//! - `messages`: what one object asks of another, once, in order, and never lost.
 //! - `metrics`: what is counted, the forms that programs read, and spans.
 //! - `objects`: the objects that the tests run.
 //! - `readers`: what principals may read.
@@ -38,6 +39,7 @@ mod guests;
 mod history;
 mod lineage;
 mod lists;
+mod messages;
 mod metrics;
 mod objects;
 mod readers;

@@ -8,15 +8,17 @@ use std::sync::Arc;
 
 use object::credential::PublicKey;
 use object::effects::Output;
-use object::hash::{ObjectId, PolicyHash};
+use object::hash::{CodeHash, ObjectId, PolicyHash};
 use object::input::{Input, Request};
 use object::ledger::{DAY_MS, HOUR_MS, Ledger, MINUTE_MS, Mark, Tracked};
+use object::message::{Message, Origin};
 use object::policy::{Facts, Principal};
 use object::schema::{Schema, Type, Value};
 use rand::RngExt;
 use rand::rngs::StdRng;
 
 use crate::generate::bytes::number;
+use crate::generate::header;
 
 const TEXTS: &[&str] = &[
     "",
@@ -151,12 +153,18 @@ pub(crate) struct Cast {
     keys: [PublicKey; 3],
     object: ObjectId,
     outputs: Vec<Output>,
+    origins: [Origin; 2],
+    messages: Vec<Message>,
     ledgers: Vec<Arc<Ledger>>,
 }
 
 impl Cast {
     pub(crate) fn new(rng: &mut StdRng) -> Cast {
         let output = |name: &&str| Output { name: name.to_string(), payload: Vec::new() };
+        let message = |byte: u8| {
+            let to = ObjectId([byte; 32]);
+            Message { to, method: "m0".to_string(), arguments: Vec::new() }
+        };
         let keys = [PublicKey([0; 32]), PublicKey([0xab; 32]), PublicKey([0xff; 32])];
         let mut ledger = Arc::new(Ledger::default());
         let mut ledgers = vec![Arc::clone(&ledger)];
@@ -183,6 +191,12 @@ impl Cast {
             keys,
             object: ObjectId([7; 32]),
             outputs: ["a", "b-b", "x"].iter().map(output).collect(),
+            origins: [0, 0xab].map(|byte| Origin {
+                code: CodeHash([byte; 32]),
+                policy: PolicyHash([byte; 32]),
+                ..header::origin(rng)
+            }),
+            messages: [0, 0xab, 0xff].map(message).to_vec(),
             ledgers,
         }
     }
@@ -194,6 +208,7 @@ impl Cast {
             start..rng.random_range(start..=count)
         };
         let (signers, outputs) = (&self.keys[some(3)], &self.outputs[some(3)]);
+        let messages = &self.messages[some(3)];
         let few = |rng: &mut StdRng| match rng.random_bool(0.98) {
             true => rng.random_range(0..6),
             false => number(rng),
@@ -212,7 +227,9 @@ impl Cast {
             object: self.object,
             signers,
             credential: ["none", "signature", "batch", "session"][rng.random_range(0..4)],
+            sender: self.origins.get(rng.random_range(0..4)),
             outputs,
+            messages,
             wake: rng.random_bool(0.6).then(|| few(rng)),
             seq: few(rng),
             age: few(rng),
@@ -224,6 +241,7 @@ impl Cast {
             },
             past,
             instrumentation: few(rng) as u32,
+            code: CodeHash([[0, 0xab][rng.random_range(0..2)]; 32]),
             policy: PolicyHash([[0, 0xab][rng.random_range(0..2)]; 32]),
         }
     }
@@ -274,6 +292,7 @@ impl Visible {
         for (path, sort) in [
             ("context.signers", Sort::Texts),
             ("context.effects.outputs", Sort::Texts),
+            ("context.effects.receivers", Sort::Texts),
             ("context.lineage.seq", Sort::Long),
             ("context.lineage.age", Sort::Long),
             ("context.cost.fuel", Sort::Long),
@@ -281,9 +300,17 @@ impl Visible {
             ("context.time", Sort::Long),
             ("context.substrate.instrumentation", Sort::Long),
             ("context.policy", Sort::Text),
+            ("context.code", Sort::Text),
             ("context.credential", Sort::Text),
         ] {
             common.push(Seen { path: path.to_string(), guards: Vec::new(), sort });
+        }
+        for name in ["code", "policy"] {
+            common.push(Seen {
+                path: format!("context.sender.{name}"),
+                guards: vec![format!("context.sender has {name}")],
+                sort: Sort::Text,
+            });
         }
         common.push(Seen {
             path: "context.effects.wake".to_string(),

@@ -11,8 +11,9 @@ use object::hash::{
 };
 use object::header::{Header, Kind};
 use object::input::{Input, Request};
-use object::limits::SEQ_MAX;
+use object::limits::{FUEL_MAX, SEQ_MAX};
 use object::lineage::jump_seq;
+use object::message::{Message, Origin};
 use object::refusal::{Reason, Refusal, Verdict};
 use rand::RngExt;
 use rand::rngs::StdRng;
@@ -58,7 +59,12 @@ pub(crate) fn header(rng: &mut StdRng) -> Header {
 
 /// An input.
 pub(crate) fn input(rng: &mut StdRng) -> Input {
-    let request = match rng.random_range(0..5) {
+    let request = match rng.random_range(0..6) {
+        5 => Request::Message {
+            origin: Box::new(origin(rng)),
+            method: name(rng),
+            arguments: blob(rng),
+        },
         4 => Request::OpenSession { session: SessionId(rng.random()), expires: number(rng) },
         0 => Request::Create { salt: rng.random(), arguments: blob(rng) },
         1 => Request::Call { method: name(rng), arguments: blob(rng) },
@@ -87,6 +93,19 @@ pub(crate) fn input(rng: &mut StdRng) -> Input {
     Input { request, time: number(rng), credential }
 }
 
+/// Where a message is from.
+pub(crate) fn origin(rng: &mut StdRng) -> Origin {
+    Origin {
+        sender: ObjectId(rng.random()),
+        seq: number(rng),
+        version: VersionHash(rng.random()),
+        code: CodeHash(rng.random()),
+        policy: PolicyHash(rng.random()),
+        index: rng.random(),
+        fuel: number(rng) % (FUEL_MAX + 1),
+    }
+}
+
 /// A place in a batch.
 fn place(rng: &mut StdRng) -> Place {
     let count = 1 << rng.random_range(0..17);
@@ -103,7 +122,13 @@ fn place(rng: &mut StdRng) -> Place {
 pub(crate) fn effects(rng: &mut StdRng) -> Effects {
     let count = rng.random_range(0..4);
     let outputs = (0..count).map(|_| Output { name: name(rng), payload: blob(rng) }).collect();
-    Effects { result: blob(rng), outputs, wake: wake(rng) }
+    let count = rng.random_range(0..3);
+    let message = |_| {
+        let to = ObjectId(rng.random());
+        Message { to, method: name(rng), arguments: blob(rng) }
+    };
+    let messages = (0..count).map(message).collect();
+    Effects { result: blob(rng), outputs, wake: wake(rng), messages }
 }
 
 /// A change of the wake.

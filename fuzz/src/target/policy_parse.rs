@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 
 use object::credential::PublicKey;
 use object::effects::Output;
-use object::hash::ObjectId;
+use object::hash::{CodeHash, ObjectId};
 use object::ledger::Past;
 use object::policy::{Facts, Policy, Principal, Values};
 use object::schema::{Schema, Value};
@@ -69,7 +69,9 @@ fn decide(rng: &mut StdRng, policy: &Policy, again: &Policy) -> Outcome {
         object: ObjectId(rng.random()),
         signers: &signers,
         credential: "none",
+        sender: None,
         outputs: &outputs[..rng.random_range(0..3)],
+        messages: &[],
         wake: rng.random_bool(0.5).then(|| bytes::number(rng)),
         seq: bytes::number(rng),
         age: bytes::number(rng),
@@ -78,6 +80,7 @@ fn decide(rng: &mut StdRng, policy: &Policy, again: &Policy) -> Outcome {
         time: bytes::number(rng),
         past: Past::NONE,
         instrumentation: 1,
+        code: CodeHash(rng.random()),
         policy: policy.hash(),
     };
     let input = &input[..rng.random_range(0..2)];

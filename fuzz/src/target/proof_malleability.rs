@@ -109,6 +109,7 @@ fn near(rng: &mut StdRng, request: &Request) -> Option<Request> {
             session.0.rotate_right(1);
             *expires = *expires << 8 | u64::from(first);
         }
+        Request::Message { origin, .. } => origin.sender.0.swap_with_slice(&mut origin.version.0),
         Request::Cycle | Request::Amend { .. } => return None,
     }
     Some(request)

@@ -139,6 +139,7 @@ fn in_one_frame<T>(parts: &Ingredients, draft: &Draft, append: impl FnOnce(&Appe
         blobs: parts.blobs(),
         changes: draft.made.iter().map(Made::change).collect(),
         names: draft.names.iter().map(|(name, id)| (name.as_str(), *id)).collect(),
+        ..Append::default()
     })
 }
 

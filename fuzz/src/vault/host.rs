@@ -54,7 +54,8 @@ impl Claim {
         };
         let output = |payload: [u8; 8]| Output { name: "put".into(), payload: payload.to_vec() };
         let outputs = made.emits.map(output).into_iter().collect();
-        let effects = Effects { result: made.result.clone(), outputs, wake: made.wake };
+        let (result, messages) = (made.result.clone(), Vec::new());
+        let effects = Effects { result, outputs, wake: made.wake, messages };
         Claim { pages, effects, fuel: 30, grown: 0, globals: None }
     }
 }

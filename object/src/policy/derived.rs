@@ -127,8 +127,15 @@ impl<'a> Derived<'a> {
 impl<'a> Ty<'a> {
     fn of(fact: &Fact) -> Ty<'a> {
         match fact {
-            Fact::Signers | Fact::Outputs => Ty::Set(Box::new(Ty::Named("String".to_string()))),
-            Fact::Policy | Fact::Credential | Fact::Field => Ty::Named("String".to_string()),
+            Fact::Signers | Fact::Outputs | Fact::Receivers => {
+                Ty::Set(Box::new(Ty::Named("String".to_string())))
+            }
+            Fact::Code
+            | Fact::Policy
+            | Fact::Credential
+            | Fact::Field
+            | Fact::SenderCode
+            | Fact::SenderPolicy => Ty::Named("String".to_string()),
             _ => long(),
         }
     }

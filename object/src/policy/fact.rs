@@ -10,6 +10,7 @@ use super::shape::{OWN_ACTIONS, attribute_name, is_set};
 use crate::credential::PublicKey;
 use crate::effects::Output;
 use crate::ledger::{DAY_MS, HOUR_MS, MINUTE_MS};
+use crate::message::Message;
 use crate::schema::{Schema, Type};
 
 /// One of the facts of a step.
@@ -17,7 +18,10 @@ use crate::schema::{Schema, Type};
 pub(super) enum Fact {
     Signers,
     Credential,
+    SenderCode,
+    SenderPolicy,
     Outputs,
+    Receivers,
     Wake,
     Seq,
     Age,
@@ -25,6 +29,7 @@ pub(super) enum Fact {
     Pages,
     Time,
     Instrumentation,
+    Code,
     Policy,
     /// The field that is read.
     Field,
@@ -115,16 +120,20 @@ pub(super) enum FactValue<'a> {
     Number(u64),
     Keys(&'a [PublicKey]),
     Names(&'a [Output]),
+    Receivers(&'a [Message]),
     Hash(&'a [u8; 32]),
     Text(&'a str),
 }
 
 /// The facts that do not depend on a schema, by the attributes that lead to them, in the order in
 /// which all are known.
-pub(super) const PLAIN: [(&str, Fact); 11] = [
+pub(super) const PLAIN: [(&str, Fact); 15] = [
     ("signers", Fact::Signers),
     ("credential", Fact::Credential),
+    ("sender.code", Fact::SenderCode),
+    ("sender.policy", Fact::SenderPolicy),
     ("effects.outputs", Fact::Outputs),
+    ("effects.receivers", Fact::Receivers),
     ("effects.wake", Fact::Wake),
     ("lineage.seq", Fact::Seq),
     ("lineage.age", Fact::Age),
@@ -132,6 +141,7 @@ pub(super) const PLAIN: [(&str, Fact); 11] = [
     ("cost.pages", Fact::Pages),
     ("time", Fact::Time),
     ("substrate.instrumentation", Fact::Instrumentation),
+    ("code", Fact::Code),
     ("policy", Fact::Policy),
 ];
 
@@ -197,7 +207,7 @@ impl Placed {
 impl Fact {
     pub(super) fn is_optional(&self) -> bool {
         match self {
-            Fact::Wake => true,
+            Fact::Wake | Fact::SenderCode | Fact::SenderPolicy => true,
             Fact::Past(_, past) => past.is_optional(),
             _ => false,
         }
@@ -208,7 +218,14 @@ impl Fact {
         Some(match self {
             Fact::Signers => FactValue::Keys(facts.signers),
             Fact::Credential => FactValue::Text(facts.credential),
+            Fact::SenderCode => {
+                facts.sender.map_or(FactValue::Absent, |sender| FactValue::Hash(&sender.code.0))
+            }
+            Fact::SenderPolicy => {
+                facts.sender.map_or(FactValue::Absent, |sender| FactValue::Hash(&sender.policy.0))
+            }
             Fact::Outputs => FactValue::Names(facts.outputs),
+            Fact::Receivers => FactValue::Receivers(facts.messages),
             Fact::Wake => facts.wake.map_or(FactValue::Absent, FactValue::Number),
             Fact::Seq => FactValue::Number(facts.seq),
             Fact::Age => FactValue::Number(facts.age),
@@ -216,6 +233,7 @@ impl Fact {
             Fact::Pages => FactValue::Number(facts.pages.into()),
             Fact::Time => FactValue::Number(facts.time),
             Fact::Instrumentation => FactValue::Number(facts.instrumentation.into()),
+            Fact::Code => FactValue::Hash(&facts.code.0),
             Fact::Policy => FactValue::Hash(&facts.policy.0),
             Fact::Field => facts.field.map_or(FactValue::Absent, FactValue::Text),
             Fact::Approvals { .. } | Fact::Count { .. } => return None,

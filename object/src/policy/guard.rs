@@ -116,11 +116,11 @@ impl Evidence {
         request: &Request,
     ) -> Result<Evidence> {
         let (schema, state) = (definition.schema.clone(), definition.code.state_address);
-        let (params, arguments) = match request {
-            Request::Call { method, arguments } => {
-                (schema.require_method(method)?.params.clone(), arguments.clone())
+        let (params, arguments) = match request.called() {
+            Some((method, arguments)) => {
+                (schema.require_method(method)?.params.clone(), arguments.to_vec())
             }
-            _ => (Vec::new(), Vec::new()),
+            None => (Vec::new(), Vec::new()),
         };
         let mut reader = Reader::new("arguments", &arguments);
         let (mut places, mut left) = (Vec::with_capacity(params.len()), PAYLOAD_VALUES_MAX);
@@ -203,6 +203,7 @@ fn encode(value: FactValue<'_>) -> Option<Vec<u8>> {
         FactValue::Number(number) => number.to_le_bytes().to_vec(),
         FactValue::Keys(keys) => texts(keys.iter().map(ToString::to_string), true),
         FactValue::Names(outputs) => texts(outputs.iter().map(|it| it.name.as_str()), true),
+        FactValue::Receivers(sent) => texts(sent.iter().map(|it| it.to.to_string()), true),
         FactValue::Text(text) => texts([text].into_iter(), false),
         FactValue::Hash(hash) => texts([PolicyHash(*hash).to_string()].into_iter(), false),
     })

@@ -23,7 +23,7 @@ struct Codec {
     again: fn(&[u8]) -> Result<Vec<u8>, Error>,
 }
 
-const CODECS: [Codec; 14] = [
+const CODECS: [Codec; 16] = [
     Codec {
         name: "version header",
         sample: |source| samples::header(source).encode().to_vec(),
@@ -87,6 +87,16 @@ const CODECS: [Codec; 14] = [
         name: "sessions",
         sample: |source| samples::sessions(source).encode(),
         again: |bytes| Ok(Ledger::decode(bytes)?.encode()),
+    },
+    Codec {
+        name: "message",
+        sample: |source| samples::message(source).encode(),
+        again: |bytes| Ok(Input::decode(bytes)?.encode()),
+    },
+    Codec {
+        name: "effects with messages",
+        sample: |source| samples::sending(source).encode(),
+        again: |bytes| Ok(Effects::decode(bytes)?.encode()),
     },
     Codec {
         name: "refusal",
@@ -312,6 +322,8 @@ fn encodings_are_those_of_format_version_1() {
         ledger         805b827003c1006301a5b0bf71cdbfe940f1eff68af5e77fe58903b0ab73bcca
         session input  f5f497d9db457c2f56639ae30caf3528e6520ca6f5a8513e4c161f3ac1507e1c
         sessions       ac31e840088ae4ac53dffdc30080bd9f221c52a41219fc5eb7dd928c32802391
+        message        727ea6228f7563ecd099b91b2dada1a64ddd901a54386c79177c89f6b5ac0e20
+        effects with messages 329c69ab837023580f8d536525331c02f8f67d8b14b931f521613d01969576c8
         refusal        6814248fa53f64f13549c026b4c31c9a619d2f4bbe97560708b4b8fe9571f371
         base image     82945eb8b8160f4a7452ebc8ab3019cec425a4d0912730beba4092d5468261e7
     "#]]

@@ -26,6 +26,9 @@ const BATCHES: &[u8] = include_bytes!("../fixtures/batches.continuant");
 /// Version 1: sessions.
 const SESSIONS: &[u8] = include_bytes!("../fixtures/sessions.continuant");
 
+/// Version 1: messages.
+const MESSAGES: &[u8] = include_bytes!("../fixtures/messages.continuant");
+
 /// The sections of a capsule, or where it is damaged.
 fn sections(capsule: &[u8]) -> Result<Vec<(SectionKind, &[u8])>, String> {
     let mut rest = capsule.strip_prefix(&HEAD).ok_or("no capsule")?;
@@ -159,6 +162,25 @@ fn the_capsule_of_sessions_verifies_and_is_made_the_same_today() {
         "#]]
         .assert_eq(&found);
         assert!(workshop::sessions().capsule() == SESSIONS);
+    });
+}
+
+#[test]
+fn the_capsule_of_messages_verifies_and_is_made_the_same_today() {
+    run(|| {
+        let verifier = verify(MESSAGES).unwrap();
+        let head = verifier.head();
+        let found = format!(
+            "object {}\nversion {} {}\nrefusals {}\n",
+            head.id, head.header.seq, head.hash, head.refusal_count
+        );
+        expect![[r#"
+            object e19a70e8b5637005ac14b73d57c61d6cb99a606f49243ce621e5372f2622b7db
+            version 3 6a4ac302d1090abc431a9dc4a51d61ca7630ad435c4ca6c08bcce0540fc083d5
+            refusals 3
+        "#]]
+        .assert_eq(&found);
+        assert!(workshop::messages().capsule() == MESSAGES);
     });
 }
 

@@ -29,6 +29,7 @@ mod format;
 mod image;
 mod lineage;
 mod memory;
+mod messages;
 mod policy;
 mod samples;
 mod schema;

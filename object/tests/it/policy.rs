@@ -23,7 +23,7 @@ mod states;
 mod templates;
 
 use continuant_object::ErrorKind;
-use continuant_object::hash::{ObjectId, PolicyHash};
+use continuant_object::hash::{CodeHash, ObjectId, PolicyHash};
 use continuant_object::ledger::Past;
 use continuant_object::policy::{Decision, Facts, Policy, Principal, Raw, STACK_BYTES, Values};
 use continuant_object::schema::{Schema, Type, Value, encode_args, encode_value};
@@ -99,7 +99,9 @@ fn facts(action: &str) -> Facts<'_> {
         object: OBJECT,
         signers: &[],
         credential: "none",
+        sender: None,
         outputs: &[],
+        messages: &[],
         wake: None,
         seq: 1,
         age: 0,
@@ -108,6 +110,7 @@ fn facts(action: &str) -> Facts<'_> {
         time: 0,
         past: Past::NONE,
         instrumentation: 1,
+        code: CodeHash([0; 32]),
         policy: PolicyHash([0; 32]),
     }
 }

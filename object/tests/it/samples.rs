@@ -12,14 +12,15 @@ use continuant_object::header::{Header, Kind};
 use continuant_object::image::BaseImage;
 use continuant_object::input::{Input, Request};
 use continuant_object::ledger::{Ledger, Tracked};
-use continuant_object::limits::{MEMORY_BYTES_MAX, PAGE_BYTES, SEQ_MAX};
+use continuant_object::limits::{FUEL_MAX, MEMORY_BYTES_MAX, PAGE_BYTES, SEQ_MAX};
 use continuant_object::lineage::jump_seq;
 use continuant_object::memory::Page;
+use continuant_object::message::{Message, Origin};
 use continuant_object::refusal::{Reason, Refusal, Verdict};
 
 use crate::schema::generate::Source;
 
-pub(crate) const REASONS: [Reason; 21] = [
+pub(crate) const REASONS: [Reason; 22] = [
     Reason::Credential,
     Reason::Expired,
     Reason::ExpiresTooLate,
@@ -41,6 +42,7 @@ pub(crate) const REASONS: [Reason; 21] = [
     Reason::SessionCode,
     Reason::SessionsFull,
     Reason::Guard,
+    Reason::Message,
 ];
 
 pub(crate) fn array<const N: usize>(source: &mut Source) -> [u8; N] {
@@ -114,6 +116,23 @@ pub(crate) fn request(source: &mut Source) -> Request {
             Request::Write { fields: (0..count).map(|_| field()).collect() }
         }
     }
+}
+
+/// What an object was sent.
+pub(crate) fn message(source: &mut Source) -> Input {
+    let origin = Origin {
+        sender: ObjectId(array(source)),
+        seq: number(source),
+        version: VersionHash(array(source)),
+        code: CodeHash(array(source)),
+        policy: PolicyHash(array(source)),
+        index: source.bits() as u32,
+        fuel: number(source) % (FUEL_MAX + 1),
+    };
+    let (method, arguments) = (text(source, 20), bytes(source, 40));
+    let request = Request::Message { origin: Box::new(origin), method, arguments };
+    let credential = (source.below(4) == 0).then(|| credential(source));
+    Input { request, time: number(source), credential }
 }
 
 pub(crate) fn amendment(source: &mut Source) -> Input {
@@ -199,7 +218,20 @@ pub(crate) fn effects(source: &mut Source) -> Effects {
     let result = bytes(source, 20);
     let count = source.below(4);
     let mut output = || Output { name: text(source, 12), payload: bytes(source, 30) };
-    Effects { result, outputs: (0..count).map(|_| output()).collect(), wake }
+    let outputs = (0..count).map(|_| output()).collect();
+    Effects { result, outputs, wake, messages: Vec::new() }
+}
+
+/// Effects with messages.
+pub(crate) fn sending(source: &mut Source) -> Effects {
+    let effects = effects(source);
+    let count = 1 + source.below(3);
+    let mut message = || Message {
+        to: ObjectId(array(source)),
+        method: text(source, 20),
+        arguments: bytes(source, 30),
+    };
+    Effects { messages: (0..count).map(|_| message()).collect(), ..effects }
 }
 
 pub(crate) fn admission(source: &mut Source) -> Admission {

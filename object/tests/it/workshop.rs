@@ -11,13 +11,14 @@ use continuant_object::definition::Definition;
 use continuant_object::effects::{
     Admission, Effects, decode_globals, encode_globals, globals_hash,
 };
-use continuant_object::hash::ObjectId;
+use continuant_object::hash::{ObjectId, PolicyHash, VersionHash};
 use continuant_object::head::{Head, Outcome, genesis};
 use continuant_object::header::Header;
 use continuant_object::image::{BaseImage, Image};
 use continuant_object::input::{Input, Request};
 use continuant_object::limits::PAGE_BYTES;
 use continuant_object::memory::{Memory, Page, Tree};
+use continuant_object::message::{Message, Origin};
 use continuant_object::policy::guard::NotAsked;
 use continuant_object::policy::{Policy, STACK_BYTES};
 use continuant_object::refusal::{Refusal, Verdict};
@@ -478,6 +479,72 @@ pub(crate) fn sessions() -> Workshop {
     shop
 }
 
+/// A policy under which objects of one code, and of one law, add, and only such are sent messages.
+pub(crate) fn kin() -> String {
+    format!(
+        r#"
+@id("kin")
+permit(principal is Object, action == Action::"add", resource)
+when {{
+    context.sender has code && context.sender.code == context.code &&
+    context.sender has policy && context.sender.policy == context.policy
+}};
+
+@id("owner")
+permit(principal is Key, action == Action::"add", resource);
+
+@id("to-friends")
+forbid(principal, action, resource)
+unless {{ ["{}", "{}"].containsAll(context.effects.receivers) }};
+"#,
+        ObjectId([1; 32]),
+        ObjectId([2; 32]),
+    )
+}
+
+/// A message that the object may have been sent, a second after the head.
+pub(crate) fn message(shop: &Workshop, more: u64) -> Input {
+    let parts = shop.definition.parts();
+    let origin = Origin {
+        sender: ObjectId([1; 32]),
+        seq: 7,
+        version: VersionHash([3; 32]),
+        code: parts.code,
+        policy: parts.policy,
+        index: 2,
+        fuel: 1000,
+    };
+    let Request::Call { method, arguments } = shop.add(more).request else { unreachable!() };
+    shop.input(Request::Message { origin: Box::new(origin), method, arguments })
+}
+
+/// A lineage of messages: sent, got, refused by the policy, and by a native rule.
+pub(crate) fn messages() -> Workshop {
+    let mut shop = Workshop::governed_by(&kin());
+    let to = |to: u8| Message {
+        to: ObjectId([to; 32]),
+        method: "add".to_string(),
+        arguments: vec![to; 8],
+    };
+    let sends = |shop: &Workshop, count, to: Vec<Message>| {
+        let mut ran = shop.counted(count);
+        ran.effects.messages = to;
+        ran
+    };
+    let signed = shop.sign(shop.add(1), 1, &[&key(1)]);
+    shop.step(signed, sends(&shop, 1, vec![to(1), to(2), to(1)])).unwrap();
+    shop.step(message(&shop, 2), sends(&shop, 3, vec![to(2)])).unwrap();
+    shop.step(message(&shop, 2), sends(&shop, 5, vec![to(2), to(3)])).unwrap_err();
+    let mut other = message(&shop, 2);
+    let Request::Message { origin, .. } = &mut other.request else { unreachable!() };
+    origin.policy = PolicyHash([9; 32]);
+    shop.step(other, shop.counted(5)).unwrap_err();
+    let signed = shop.sign(message(&shop, 2), 2, &[&key(1)]);
+    shop.step(signed, shop.counted(5)).unwrap_err();
+    shop.step(message(&shop, 4), shop.counted(7)).unwrap();
+    shop
+}
+
 /// A lineage with a record of every kind: calls, direct writes, a cycle, signatures and refusals.
 pub(crate) fn lineage() -> Workshop {
     use continuant_object::effects::{Output, WakeChange};
@@ -488,6 +555,7 @@ pub(crate) fn lineage() -> Workshop {
         result: vec![],
         outputs: vec![Output { name: "count".into(), payload: b"12".to_vec() }],
         wake: WakeChange::Set(START + 5000),
+        messages: vec![],
     };
     (ran.grown, ran.globals) = (2, Some(vec![7, 9]));
     ran.pages.push((5, [1; PAGE_BYTES]));

@@ -96,7 +96,12 @@ fn is_later(frame: &Frame, time: u64) -> Result<bool> {
                 let (_, refusal) = decode_refusal(content, frame.position)?;
                 Input::decode(&refusal.input)?.time
             }
-            Record::Blob(_) | Record::Name(..) | Record::Adoption(_) | Record::Retention(..) => {
+            Record::Blob(_)
+            | Record::Name(..)
+            | Record::Adoption(_)
+            | Record::Retention(..)
+            | Record::Sent(_)
+            | Record::Taken(_) => {
                 continue;
             }
         };

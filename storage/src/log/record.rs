@@ -13,6 +13,7 @@ use object::refusal::Refusal;
 
 use crate::error::Result;
 use crate::log::Position;
+use crate::messages::{Sending, Taking};
 use crate::pages::PageChange;
 use crate::retention::Retention;
 pub use version::Payloads;
@@ -35,9 +36,11 @@ const ADOPTION: u8 = 9;
 const VERSION: u8 = 10;
 const STAGED_VERSION: u8 = 11;
 const RETENTION: u8 = 12;
+const SENT: u8 = 13;
+const TAKEN: u8 = 14;
 
 /// A record, as it stands in a body.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Record<'a> {
     /// A blob.
     Blob(BlobRecord<'a>),
@@ -51,6 +54,10 @@ pub(crate) enum Record<'a> {
     Adoption(Adoption),
     /// How much is kept of an object, or of those without a rule of their own.
     Retention(Option<ObjectId>, Retention),
+    /// Messages of a version in the same frame are on their way.
+    Sent(Sending),
+    /// One is no more: what became of it stands before, in the same frame.
+    Taken(Taking),
 }
 
 /// Whether a record is of an object that is being imported, and is none yet.
@@ -205,6 +212,14 @@ impl Body {
         });
     }
 
+    pub(crate) fn sent(&mut self, sending: &Sending) {
+        self.record(SENT, |to| sending.put(to));
+    }
+
+    pub(crate) fn taken(&mut self, taking: &Taking) {
+        self.record(TAKEN, |to| taking.put(to));
+    }
+
     pub(crate) fn adoption(&mut self, adoption: Adoption) {
         self.record(ADOPTION, |to| {
             to.put(&adoption.object.0).put_u64(adoption.head.0).put_u64(adoption.refusal.0);
@@ -292,6 +307,8 @@ fn record<'a>(reader: &mut Reader<'a>) -> Result<Record<'a>> {
             fields.end()?;
             Record::Retention(object, retention)
         }
+        SENT => Record::Sent(Sending::read(fields)?),
+        TAKEN => Record::Taken(Taking::read(fields)?),
         other => {
             return Err(reader.fail(content.len() + HEAD_BYTES, "a known record", other).into());
         }

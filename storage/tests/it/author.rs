@@ -17,6 +17,7 @@ use object::input::{Input, Request};
 use object::ledger::Tracked;
 use object::limits::PAGE_BYTES;
 use object::memory::{Memory, Page, Tree, page_count};
+use object::message::Message;
 use object::refusal::{Reason, Refusal, Verdict};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -52,7 +53,7 @@ pub(crate) enum Made {
 }
 
 impl Made {
-    fn change<'a>(&'a self, base: BaseHash) -> Change<'a> {
+    pub(crate) fn change<'a>(&'a self, base: BaseHash) -> Change<'a> {
         match self {
             Made::Version { bytes, ledger, genesis, before } => {
                 let commit = Commit::decode(bytes).unwrap();
@@ -121,8 +122,14 @@ impl Author {
         let outputs = (0..rng.random_range(0..2))
             .map(|_| Output { name: "said".to_string(), payload: vec![9; 20] })
             .collect();
-        let effects = Effects { result: Vec::new(), outputs, wake: wake(rng) };
+        let effects = Effects { outputs, wake: wake(rng), ..Effects::default() };
         self.commit(image, &indices, time, &effects)
+    }
+
+    /// The next version: nothing changes, and messages are sent.
+    pub(crate) fn send(&mut self, messages: Vec<Message>) -> Made {
+        let (image, time) = (self.image.clone(), self.head.header.time);
+        self.commit(image, &[], time, &Effects { messages, ..Effects::default() })
     }
 
     fn commit(&mut self, image: Image, pages: &[u32], time: u64, effects: &Effects) -> Made {
@@ -239,6 +246,7 @@ pub(crate) fn in_one_frame<T>(
         blobs: vec![Blob::Code(CODE), Blob::Policy(POLICY), Blob::Base(&base)],
         changes: made.iter().map(|made| made.change(hash)).collect(),
         names: names.to_vec(),
+        ..Append::default()
     })
 }
 

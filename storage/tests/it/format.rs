@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-use continuant_storage::{CapsuleReader, Retention, Store};
+use continuant_storage::{Append, CapsuleReader, Fate, Retention, Store, Taking};
 use tempfile::TempDir;
 
 use crate::author::{Author, append, small};
@@ -139,6 +139,16 @@ fn written(path: &Path) {
         author.head
     };
     lived(&store, 2, "one");
+    let (mut author, genesis) = Author::new(3);
+    append(&store, &[genesis], &[]).unwrap();
+    let to = author.head.id;
+    let messages = vec![crate::messages::message(to, 1), crate::messages::message(to, 2)];
+    let made = author.send(messages.clone());
+    crate::messages::append_sent(&store, &author, &made, &messages, vec![]).unwrap();
+    let fates = [Fate::Dead("why".to_string()), Fate::Delivered];
+    let taken = store.messages_to(to).into_iter().zip(fates);
+    let taken = taken.map(|(id, fate)| Taking { id, fate }).collect();
+    store.commit(&Append { taken, ..Append::default() }).unwrap();
     let from = small().open(path.with_extension("from")).unwrap();
     let head = lived(&from, 1, "two");
     let mut bytes = Vec::new();
@@ -207,6 +217,18 @@ fn records(mut body: &[u8]) -> BTreeSet<u64> {
             9 => {
                 let (adoption, length) = fixed("Adoption", content);
                 assert_eq!((number(adoption["refusal count"]), length), (25, content.len()));
+            }
+            13 => assert_eq!((content.len(), &content[32..64]), (96, &content[64..])),
+            14 => {
+                let taken = conditional("Taken", content);
+                let (number, fate) = (number(taken["number"]), number(taken["fate"]));
+                assert_eq!(
+                    (number, taken.get("why").copied()),
+                    match fate {
+                        1 => (0, Some(&b"why"[..])),
+                        _ => (1, None),
+                    }
+                );
             }
             _ => {}
         }

@@ -157,7 +157,7 @@ fn append(store: &Store, step: &Step, is_genesis: bool) {
     let append = Append {
         blobs: vec![Blob::Code(CODE), Blob::Policy(POLICY), Blob::Base(&base)],
         changes: vec![Change::Commit(new)],
-        names: Vec::new(),
+        ..Append::default()
     };
     store.append(&append, |result| result.unwrap()).unwrap();
 }

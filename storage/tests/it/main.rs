@@ -9,6 +9,7 @@
 //! - `fixture`: databases of every format that was ever written still open.
 //! - `format`: the files against the chapters of `FORMAT.md` about them.
 //! - `large`: an object of 2 GiB moves in bounded memory.
+//! - `messages`: each is on its way until it is taken, once, whatever is lost meanwhile.
 //! - `model`: random work compared with a model, through restarts, crashes and lost indexes.
 //! - `recovery`: a torn end, at any byte, ends the log at the last whole group.
 //! - `retention`: what is kept reads as before, the rest goes, space returns; packs and their
@@ -26,6 +27,7 @@ mod fixture;
 mod format;
 #[cfg(target_os = "linux")]
 mod large;
+mod messages;
 mod model;
 mod recovery;
 mod retention;

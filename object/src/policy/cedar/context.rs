@@ -273,6 +273,9 @@ impl Builder {
             FactValue::Names(outputs) => {
                 self.set(outputs, |builder, output| builder.text(&output.name))
             }
+            FactValue::Receivers(messages) => {
+                self.set(messages, |builder, message| builder.hex(&message.to.0))
+            }
             FactValue::Hash(hash) => self.hex(hash),
             FactValue::Text(text) => self.text(text),
             FactValue::Absent => Err(Refusal::Mismatch { path: self.path.clone() }),

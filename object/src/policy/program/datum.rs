@@ -10,6 +10,7 @@ use crate::credential::PublicKey;
 use crate::effects::Output;
 use crate::hash::ObjectId;
 use crate::memory::Memory;
+use crate::message::Message;
 use crate::schema::Flags;
 
 /// Pairs of items that are compared for one answer about two sets.
@@ -70,6 +71,8 @@ pub(in crate::policy) enum Items<'a> {
     Keys(&'a [PublicKey]),
     /// The names of outputs.
     Outputs(&'a [Output]),
+    /// The receivers of messages.
+    Receivers(&'a [Message]),
     Literals(&'a [Literal]),
 }
 
@@ -218,6 +221,7 @@ impl<'a> Items<'a> {
             Items::Flags(_, bits) => bits.count_ones() as usize,
             Items::Keys(keys) => keys.len(),
             Items::Outputs(outputs) => outputs.len(),
+            Items::Receivers(messages) => messages.len(),
             Items::Literals(literals) => literals.len(),
         }
     }
@@ -264,6 +268,9 @@ impl<'a> Items<'a> {
             }
             Items::Outputs(outputs) => {
                 each(&mut outputs.iter().map(|output| plain(output.name.as_bytes())))
+            }
+            Items::Receivers(messages) => {
+                each(&mut messages.iter().map(|it| Some(Datum::Text(Text::Hex(&it.to.0)))))
             }
             Items::Literals(literals) => {
                 each(&mut literals.iter().map(|literal| Some(literal.datum())))

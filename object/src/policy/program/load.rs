@@ -191,6 +191,7 @@ impl<'a> Loader<'_, 'a> {
             Some(FactValue::Number(number)) => long(number),
             Some(FactValue::Keys(keys)) => Some(Datum::Set(Items::Keys(keys))),
             Some(FactValue::Names(outputs)) => Some(Datum::Set(Items::Outputs(outputs))),
+            Some(FactValue::Receivers(sent)) => Some(Datum::Set(Items::Receivers(sent))),
             Some(FactValue::Hash(hash)) => Some(Datum::Text(Text::Hex(hash))),
             Some(FactValue::Text(text)) => Some(Datum::Text(Text::Plain(text.as_bytes()))),
             None => self.approvals(fact),

@@ -63,7 +63,7 @@ fn version_header() {
             (
                 "kind",
                 vec![
-                    ["create", "call", "advance", "write", "amend", "open_session"]
+                    ["create", "call", "advance", "write", "amend", "open_session", "message"]
                         .iter()
                         .position(|name| *name == header.kind.name())
                         .unwrap() as u8,
@@ -160,6 +160,7 @@ fn input() {
     for round in 0..10 * ROUNDS {
         let input = match round % 10 {
             0 => samples::amendment(&mut source),
+            4 => samples::message(&mut source),
             8.. => samples::of_session(&mut source),
             1..4 => samples::batched(&mut source),
             _ => samples::input(&mut source),
@@ -190,6 +191,17 @@ fn input() {
             Request::OpenSession { session, expires } => {
                 expected.extend([("kind", vec![5]), ("opened", session.0.to_vec())]);
                 expected.push(("until", number(*expires)));
+            }
+            Request::Message { origin, method, arguments } => {
+                expected.extend([("kind", vec![6]), ("sender", origin.sender.0.to_vec())]);
+                expected.push(("sender seq", number(origin.seq)));
+                expected.push(("sender version", origin.version.0.to_vec()));
+                expected.push(("sender code", origin.code.0.to_vec()));
+                expected.push(("sender policy", origin.policy.0.to_vec()));
+                expected.push(("sender index", origin.index.to_le_bytes().to_vec()));
+                expected.push(("fuel", number(origin.fuel)));
+                expected.extend(blob("asked bytes", "asked", method.as_bytes()));
+                expected.extend(blob("given bytes", "given", arguments));
             }
         }
         let tag = match input.credential.as_ref().map(|credential| &credential.proof) {
@@ -284,9 +296,13 @@ fn session() {
 #[test]
 fn effects() {
     let mut source = Source::random();
-    for _ in 0..ROUNDS {
-        let effects = samples::effects(&mut source);
-        let mut expected = vec![("version", vec![1])];
+    for round in 0..2 * ROUNDS {
+        let effects = match round % 2 {
+            0 => samples::effects(&mut source),
+            _ => samples::sending(&mut source),
+        };
+        let version = if effects.messages.is_empty() { 1 } else { 2 };
+        let mut expected = vec![("version", vec![version])];
         expected.extend(blob("result bytes", "result", &effects.result));
         match effects.wake {
             WakeChange::Keep => expected.push(("wake change", vec![0])),
@@ -299,6 +315,14 @@ fn effects() {
         for output in &effects.outputs {
             expected.extend(blob("name bytes", "name", output.name.as_bytes()));
             expected.extend(blob("payload bytes", "payload", &output.payload));
+        }
+        if version == 2 {
+            expected.push(("messages", count(effects.messages.len())));
+        }
+        for message in &effects.messages {
+            expected.push(("to", message.to.0.to_vec()));
+            expected.extend(blob("method bytes", "method", message.method.as_bytes()));
+            expected.extend(blob("argument bytes", "arguments", &message.arguments));
         }
         check("Effects", &effects.encode(), expected);
     }

@@ -48,13 +48,14 @@ fn kinds() {
     }
     let call = headers.iter().find(|header| header.kind == Kind::Call).unwrap().clone();
     headers.push(Header { kind: Kind::Amend, ..call.clone() });
-    headers.push(Header { kind: Kind::OpenSession, ..call });
+    headers.push(Header { kind: Kind::OpenSession, ..call.clone() });
+    headers.push(Header { kind: Kind::Message, ..call });
     for [code, name, _] in &rows {
         let code: u8 = code.parse().unwrap();
         let header = headers.iter().find(|header| header.kind.name() == name).unwrap();
         assert_eq!(header.encode()[2], code, "{name}");
     }
-    assert_eq!(rows.len(), 6);
+    assert_eq!(rows.len(), 7);
     let mut bytes = headers.iter().find(|it| it.kind == Kind::Call).unwrap().encode();
     bytes[2] = rows.len() as u8;
     assert!(Header::decode(&bytes).is_err());
@@ -132,7 +133,7 @@ fn limits() {
         TYPE_PARTS_MAX STATE_BYTES_MAX STATE_VALUES_MAX FLAT_PARAMS_MAX POLICY_BYTES_MAX
         GUARD_BYTES_MAX POLICY_ENCODED_MAX PAYLOAD_BYTES_MAX PAYLOAD_VALUES_MAX FUEL_MAX
         GUARD_FUEL_MAX GUARD_MEMORY_BYTES_MAX NAME_BYTES_MAX WRITES_MAX PATH_BYTES_MAX
-        SIGNATURES_MAX BATCH_INPUTS_MAX OUTPUTS_MAX EFFECTS_BYTES_MAX SEQ_MAX RULES_MAX NONCES_MAX
+        SIGNATURES_MAX BATCH_INPUTS_MAX OUTPUTS_MAX MESSAGES_MAX MESSAGE_FUEL EFFECTS_BYTES_MAX SEQ_MAX RULES_MAX NONCES_MAX
         SESSIONS_MAX SESSION_KEYS_MAX PAST_ACTIONS_MAX PAST_RECENT_MAX EXPIRY_MS_MAX
         POLICY_TOKENS_MAX
         POLICY_NESTING_MAX POLICY_OPERATORS_MAX POLICY_DEPTH_MAX POLICY_LITERAL_BYTES_MAX

@@ -88,7 +88,8 @@ impl Object {
     ) -> Result<Vec<String>, Verdict> {
         let input = Input { request, time: self.head.header.time + 5, credential: None };
         let output = Output { name: "left".to_string(), payload: b"secret".to_vec() };
-        let effects = Effects { outputs: vec![output], wake: WakeChange::Set(99), result: vec![] };
+        let effects =
+            Effects { outputs: vec![output], wake: WakeChange::Set(99), ..Effects::default() };
         let step = || Step {
             input: &input,
             before: images[0],

@@ -1,0 +1,99 @@
+//! Messages: what one object asks of another, as an effect of the sender's version and, delivered,
+//! as the request of the receiver's.
+//!
+//! Whoever is sent a message decides on it by its own policy, with the sender as the principal. It
+//! is the word of their host that the sender's version is on record; its lineage proves it, to
+//! whoever has that too.
+//!
+//! Messages that answer messages come to an end: a step shares the fuel that it has left among the
+//! messages that it sends, and each step that a message makes has no more than its share. So what a
+//! call sets off uses at most the fuel of one step, [`FUEL_MAX`], of which each message takes
+//! [`MESSAGE_FUEL`] by itself.
+//!
+//! It does not know how a message is delivered.
+
+use crate::codec::{Reader, Write};
+use crate::error::Result;
+use crate::hash::{CodeHash, ObjectId, PolicyHash, VersionHash};
+#[cfg(doc)]
+use crate::limits::MESSAGE_FUEL;
+use crate::limits::{FUEL_MAX, NAME_BYTES_MAX, PAYLOAD_BYTES_MAX};
+
+/// What a step asks of another object, or of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// Who is asked.
+    pub to: ObjectId,
+    /// The method.
+    pub method: String,
+    /// Its arguments, encoded as the receiver's schema says: the sender may not know it, and then
+    /// the receiver refuses.
+    pub arguments: Vec<u8>,
+}
+
+/// Where a message is from: a place in the sender's lineage, and what is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// The sender.
+    pub sender: ObjectId,
+    /// Which of its versions sent the message.
+    pub seq: u64,
+    /// That version.
+    pub version: VersionHash,
+    /// The sender's code.
+    pub code: CodeHash,
+    /// The sender's policy, from that version on.
+    pub policy: PolicyHash,
+    /// The message's place among those of the version.
+    pub index: u32,
+    /// The fuel that the step may use.
+    pub fuel: u64,
+}
+
+/// The fuel of each of `count` messages that a step sent which had `budget` and used `used`.
+///
+/// # Panics
+///
+/// When there are no messages.
+pub fn fuel_share(budget: u64, used: u64, count: usize) -> u64 {
+    budget.saturating_sub(used) / count as u64
+}
+
+impl Message {
+    pub(crate) fn encode_into(&self, bytes: &mut Vec<u8>) {
+        bytes.put(&self.to.0).put_blob(self.method.as_bytes()).put_blob(&self.arguments);
+    }
+
+    /// Reads one whose method and arguments together are at most `left` bytes.
+    pub(crate) fn decode_from(reader: &mut Reader<'_>, left: &mut usize) -> Result<Message> {
+        let to = ObjectId(reader.array()?);
+        let method = reader.text(NAME_BYTES_MAX.min(*left))?.to_string();
+        *left -= method.len();
+        let arguments = reader.blob(PAYLOAD_BYTES_MAX.min(*left))?.to_vec();
+        *left -= arguments.len();
+        Ok(Message { to, method, arguments })
+    }
+}
+
+impl Origin {
+    pub(crate) fn encode_into(&self, bytes: &mut Vec<u8>) {
+        bytes.put(&self.sender.0).put_u64(self.seq).put(&self.version.0);
+        bytes.put(&self.code.0).put(&self.policy.0).put_u32(self.index).put_u64(self.fuel);
+    }
+
+    pub(crate) fn decode_from(reader: &mut Reader<'_>) -> Result<Origin> {
+        let origin = Origin {
+            sender: ObjectId(reader.array()?),
+            seq: reader.u64()?,
+            version: VersionHash(reader.array()?),
+            code: CodeHash(reader.array()?),
+            policy: PolicyHash(reader.array()?),
+            index: reader.u32()?,
+            fuel: reader.u64()?,
+        };
+        match origin.fuel <= FUEL_MAX {
+            true => Ok(origin),
+            false => Err(reader.fail(8, &format!("fuel of at most {FUEL_MAX}"), origin.fuel)),
+        }
+    }
+}
