@@ -193,6 +193,7 @@ impl Admitted {
     fn publish(self, shared: &Shared, resident: &Resident, live: &mut Live, input: &Input) {
         let (armed, receivers) = (live.armed(), receivers(&self.ran.effects));
         shared.metrics().version(self.header.kind, self.ran.effects.messages.len());
+        let time = self.header.time;
         live.advance(self.header, self.ledger, self.ran);
         if matches!(input.request, Request::Amend { .. }) {
             // Objects that were given the same policy have one between them.
@@ -202,7 +203,7 @@ impl Admitted {
         if live.head.header.wake != armed {
             shared.timer().change(live.head.id, armed, live.head.header.wake);
         }
-        shared.post_mail(receivers);
+        shared.post_mail(receivers, time);
     }
 }
 

@@ -64,7 +64,7 @@ pub(crate) fn create(
     shared.metrics().version(Kind::Create, ran.effects.messages.len());
     shared.insert(live);
     shared.timer().change(id, None, wake);
-    shared.post_mail(receivers);
+    shared.post_mail(receivers, time);
     Ok(id)
 }
 

@@ -73,7 +73,7 @@ impl Database {
         })?;
         let mut database = Database { shared, pool, timer: None };
         if cycles {
-            database.shared.post_mail(database.shared.store().receivers());
+            database.shared.post_mail(database.shared.store().receivers(), 0);
         }
         if cycles && !database.shared.clock().is_manual() {
             database.timer = Some(database.start_timer()?);
@@ -275,7 +275,7 @@ impl Database {
         self.shared.clock().advance_to(time);
         // Read once: an object may want to run again as soon as it can.
         let now = self.now();
-        self.shared.post_mail(self.shared.store().receivers());
+        self.shared.post_mail(self.shared.store().receivers(), 0);
         loop {
             let any = self.shared.post_due(now)?;
             self.shared.queue().wait_quiet();

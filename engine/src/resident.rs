@@ -245,11 +245,17 @@ impl Resident {
         letter
     }
 
-    /// Puts a letter back to be taken first.
+    /// Puts a letter back to be taken first; one about mail, of which there may always be more, to
+    /// be taken last.
     pub(crate) fn put_back(&self, letter: Letter) {
         let mut mailbox = self.mailbox.lock();
-        mailbox.has_mail |= matches!(letter, Letter::Mail { .. });
-        mailbox.letters.push_front(letter);
+        match letter {
+            Letter::Mail { .. } => {
+                mailbox.has_mail = true;
+                mailbox.letters.push_back(letter);
+            }
+            letter => mailbox.letters.push_front(letter),
+        }
     }
 
     /// Ends a worker's turn: puts the object back on the run queue when there is more mail.

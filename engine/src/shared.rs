@@ -170,11 +170,11 @@ impl Shared {
         }
     }
 
-    /// Tells objects, once each, that messages are on their way to them: also while the database
-    /// closes, for what was submitted is worked through.
-    pub(crate) fn post_mail(&self, receivers: impl IntoIterator<Item = ObjectId>) {
-        let now = self.clock().now();
+    /// Tells objects, once each, that messages are on their way to them, sent at `time` at the
+    /// latest: also while the database closes, for what was submitted is worked through.
+    pub(crate) fn post_mail(&self, receivers: impl IntoIterator<Item = ObjectId>, time: u64) {
         for to in receivers {
+            let now = self.clock().now().max(time);
             match self.put(to, Letter::Mail { time: now }) {
                 Ok(()) => {}
                 Err(error) if matches!(error.kind(), ErrorKind::NoObject) => self.bury(to),

@@ -178,24 +178,31 @@ fn mail(
     steps: &mut usize,
 ) -> Option<Letter> {
     loop {
-        let delivered = match shared.store().next_message(resident.id) {
-            Ok(None) => return None,
-            Ok(Some(_)) if *steps > TURN_STEPS_MAX => return Some(Letter::Mail { time }),
-            Ok(Some(message)) => {
-                *steps += 1;
-                deliver(shared, slots, resident, live, (message, time))
-            }
+        let messages = match shared.store().next_messages(resident.id) {
+            Ok(messages) if messages.is_empty() => return None,
+            Ok(messages) => messages,
             Err(error) => {
                 shared.metrics().count(Count::Failures);
-                Err(Error::from(error).about(resident.id))
+                return late(shared, resident, error.into());
             }
         };
-        if let Err(error) = delivered {
-            tracing::error!(%error, "a message is late");
-            retry(shared, resident);
-            return None;
+        for message in messages {
+            if *steps > TURN_STEPS_MAX {
+                return Some(Letter::Mail { time });
+            }
+            *steps += 1;
+            if let Err(error) = deliver(shared, slots, resident, live, (message, time)) {
+                return late(shared, resident, error);
+            }
         }
     }
+}
+
+/// Has messages that could not be delivered wait for the timer.
+fn late(shared: &Shared, resident: &Resident, error: Error) -> Option<Letter> {
+    tracing::error!(object = %resident.id, %error, "messages are late");
+    retry(shared, resident);
+    None
 }
 
 /// Makes a version of a message, or a refusal.

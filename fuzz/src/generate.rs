@@ -35,6 +35,7 @@ pub(crate) const GUESTS: &[(&[u8], &str)] = &[
         include_bytes!("../../guest/objects/price.wasm"),
         include_str!("../../guest/examples/price/policy.cedar"),
     ),
+    (PURSE, PURSE_POLICY),
     (
         include_bytes!("../../guest/objects/vault.wasm"),
         include_str!("../../guest/examples/vault/policy.cedar"),
@@ -48,6 +49,11 @@ pub(crate) const COUNTER_POLICY: &str = include_str!("../../guest/examples/count
 pub(crate) const LAMP: &[u8] = include_bytes!("../../guest/objects/lamp.wasm");
 /// Its policy.
 pub(crate) const LAMP_POLICY: &str = include_str!("../../guest/examples/wat/policy.cedar");
+
+/// The purse of the examples.
+pub(crate) const PURSE: &[u8] = include_bytes!("../../guest/objects/purse.wasm");
+/// Its policy.
+pub(crate) const PURSE_POLICY: &str = include_str!("../../guest/examples/purse/policy.cedar");
 
 /// The source of everything in one run.
 pub(crate) fn source(seed: u64) -> StdRng {

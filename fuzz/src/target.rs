@@ -13,6 +13,7 @@ mod faults;
 mod header_decode;
 mod instrument;
 mod log_decode;
+mod messages;
 mod policy_parse;
 mod proof_malleability;
 mod replay;
@@ -126,6 +127,11 @@ pub const TARGETS: &[Target] = &[
         name: "database_model",
         about: "counters and lamps do what a few lines of Rust do, and replay",
         run: |seed, _| database_model::run(seed),
+    },
+    Target {
+        name: "messages",
+        about: "what one object sends another comes once, in order, or is a dead letter",
+        run: messages::run,
     },
 ];
 

@@ -16,10 +16,12 @@ use std::sync::{Arc, OnceLock};
 use continuant::{Call, Database, ObjectId, Session, args};
 use object::definition::Definition;
 use object::effects::WakeChange;
+use object::hash::VersionHash;
 use object::image::BaseImage;
 use object::input::Request;
-use object::limits::PAGE_BYTES;
+use object::limits::{FUEL_MAX, PAGE_BYTES};
 use object::memory::Page;
+use object::message::Origin;
 use object::schema::{Value, encode_args, encode_value};
 use rand::RngExt;
 use rand::rngs::StdRng;
@@ -207,11 +209,18 @@ pub(crate) enum Ask {
     Open(usize, u64),
     /// Another law or, without one, bytes that are none.
     Amend(Option<Law>),
+    /// To add, by the message of an object under a law.
+    Hear(Law, u64),
 }
 
 impl Ask {
     pub(crate) fn draw(rng: &mut StdRng, state: &State, time: u64) -> Ask {
-        match rng.random_range(0..26) {
+        match rng.random_range(0..29) {
+            26.. => {
+                let any = Law::ALL[rng.random_range(0..Law::ALL.len())];
+                let law = if rng.random_bool(0.5) { Law::Kin } else { any };
+                Ask::Hear(law, rng.random_range(0..12))
+            }
             0..6 => Ask::Add(match rng.random_range(0..8) {
                 0 => number(rng),
                 1 => rng.random_range(0..200),
@@ -277,6 +286,22 @@ impl Ask {
                 }
                 Request::Amend { policy }
             }
+            Ask::Hear(law, more) => {
+                let Request::Call { method, arguments } = call("add", &[(*more).into()]) else {
+                    unreachable!("it is a call")
+                };
+                let parts = definition(*law).parts();
+                let origin = Origin {
+                    sender: ObjectId([8; 32]),
+                    seq: *more,
+                    version: VersionHash([9; 32]),
+                    code: parts.code,
+                    policy: parts.policy,
+                    index: 0,
+                    fuel: FUEL_MAX,
+                };
+                Request::Message { origin: Box::new(origin), method, arguments }
+            }
         }
     }
 
@@ -292,7 +317,7 @@ impl Ask {
                 db.open_session(id, &Session::from_secret(&secret, *expires))
             }
             Ask::Amend(Some(law)) => db.amend_for_good(id, &law.cedar()),
-            Ask::Cycle | Ask::Nonsense | Ask::Amend(None) => return None,
+            Ask::Cycle | Ask::Nonsense | Ask::Amend(None) | Ask::Hear(..) => return None,
         })
     }
 
@@ -310,7 +335,7 @@ impl Ask {
     pub(crate) fn made(&self, before: &State, time: u64) -> Made {
         let mut made = Made { state: *before, wake: WakeChange::Keep, emits: None, result: vec![] };
         match self {
-            Ask::Add(more) => {
+            Ask::Add(more) | Ask::Hear(_, more) => {
                 made.state.count = before.count.wrapping_add(*more);
                 made.state.stamp = time;
                 made.result = made.state.count.to_le_bytes().to_vec();

@@ -30,6 +30,8 @@ use crate::row::Link;
 use crate::store::{Inner, Store};
 use crate::stored::{StoredCommit, read_commit};
 
+/// Messages of one version that are read at a time.
+const READ_MAX: usize = 64;
 /// Bytes of what is said of a dead letter.
 const WHY_BYTES_MAX: usize = 1024;
 
@@ -255,14 +257,20 @@ pub struct DeadLetter {
 }
 
 impl Store {
-    /// The first message on its way to an object.
+    /// The first messages on their way to an object, at most 64, and all of one version; none when
+    /// there is none.
     ///
     /// # Errors
     ///
     /// Those of the file system, and damage.
-    pub fn next_message(&self, to: ObjectId) -> Result<Option<SentMessage>> {
-        let first = self.inner().heads.lock().messages_to(to).next();
-        first.map(|(id, sent)| self.inner().message(id, sent)).transpose()
+    pub fn next_messages(&self, to: ObjectId) -> Result<Vec<SentMessage>> {
+        let heads = self.inner().heads.lock();
+        let first: Vec<_> = heads.messages_to(to).take(READ_MAX).collect();
+        drop(heads);
+        first
+            .chunk_by(|one, next| one.1.version == next.1.version)
+            .next()
+            .map_or_else(|| Ok(Vec::new()), |of_one_version| self.inner().messages(of_one_version))
     }
 
     /// The messages on their way to an object, without what they say.
@@ -300,25 +308,28 @@ impl Inner {
         read_commit(&self.log, Link { hash: sent.version, position: id.position })
     }
 
-    fn message(&self, id: MessageId, sent: Sent) -> Result<SentMessage> {
-        let stored = self.sender(id, sent)?;
-        let payloads = stored.payloads();
-        let payloads = payloads.ok_or_else(|| stored.pruned(stored.header().seq))?;
+    /// Messages of one version, of which there is one.
+    fn messages(&self, all: &[(MessageId, Sent)]) -> Result<Vec<SentMessage>> {
+        let stored = self.sender(all[0].0, all[0].1)?;
+        let (header, payloads) = (stored.header(), stored.payloads());
+        let payloads = payloads.ok_or_else(|| stored.pruned(header.seq))?;
         let (input, effects) = (Input::decode(payloads.input)?, Effects::decode(payloads.effects)?);
         let count = effects.messages.len();
-        let message = effects.messages.into_iter().nth(sent.index as usize);
-        let message = message.ok_or_else(|| no_message(id, sent))?;
-        let header = stored.header();
-        let origin = Origin {
-            sender: header.object_id(),
-            seq: header.seq,
-            version: sent.version,
-            code: header.code,
-            policy: header.policy,
-            index: sent.index,
-            fuel: fuel_share(input.request.fuel_max(), header.fuel, count),
+        let message = |&(id, sent): &(MessageId, Sent)| {
+            let message = effects.messages.get(sent.index as usize);
+            let message = message.ok_or_else(|| no_message(id, sent))?.clone();
+            let origin = Origin {
+                sender: header.object_id(),
+                seq: header.seq,
+                version: sent.version,
+                code: header.code,
+                policy: header.policy,
+                index: sent.index,
+                fuel: fuel_share(input.request.fuel_max(), header.fuel, count),
+            };
+            Ok(SentMessage { id, origin, message })
         };
-        Ok(SentMessage { id, origin, message })
+        all.iter().map(message).collect()
     }
 
     fn dead_letter(&self, id: MessageId, dead: Dead) -> Result<DeadLetter> {

@@ -23,6 +23,7 @@ pub(super) const RUNS: &[(&str, u64)] = &[
     ("schema_layout", 1000),
     ("instrument", 800),
     ("proof_malleability", 1000),
+    ("messages", 60),
 ];
 
 /// All canaries.
@@ -34,6 +35,20 @@ pub const CANARIES: &[Canary] = &[
         "object/src/ledger/nonces.rs",
         "match ⟦nonce.cmp(&self.entries[index].nonce)⟧ {",
         "std::cmp::Ordering::Greater",
+    ),
+    canary(
+        "message with a credential",
+        "admission_soundness",
+        "object/src/admission.rs",
+        "if ⟦input.request.origin().is_some() && input.credential.is_some()⟧ {",
+        "false",
+    ),
+    canary(
+        "sender as principal",
+        "admission_soundness",
+        "object/src/admission.rs",
+        "(Request::Message { origin, .. }, _) => Principal::Object(⟦origin.sender⟧),",
+        "head.id",
     ),
     canary(
         "expiry",
@@ -353,5 +368,13 @@ pub const CANARIES: &[Canary] = &[
         "object/src/lineage.rs",
         "if self.headers.is_empty() || ⟦expected.1 != ancestor⟧ {",
         "false",
+    ),
+    // What is delivered once.
+    canary(
+        "messages that were taken",
+        "messages",
+        "storage/src/recovery.rs",
+        "Record::Taken(taking) => ⟦self.heads.take(&taking)⟧,",
+        "drop(taking)",
     ),
 ];

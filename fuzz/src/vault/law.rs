@@ -52,6 +52,8 @@ pub(crate) enum Law {
     /// Everything, by whoever signs, but another law only by the first key, when it is the lowest
     /// that signed, while the vault is open.
     Handed,
+    /// What objects under the same law ask.
+    Kin,
 }
 
 /// What a law is asked about.
@@ -71,7 +73,7 @@ pub(crate) struct Case<'a> {
 pub(crate) type Word = Result<Vec<&'static str>, (Reason, Vec<&'static str>)>;
 
 impl Law {
-    pub(crate) const ALL: [Law; 9] = [
+    pub(crate) const ALL: [Law; 10] = [
         Law::Open,
         Law::Known,
         Law::Owner,
@@ -81,6 +83,7 @@ impl Law {
         Law::Rising,
         Law::Charter,
         Law::Handed,
+        Law::Kin,
     ];
 
     /// Whether another law may follow.
@@ -135,6 +138,7 @@ impl Law {
                 @id("shut") forbid(principal, action == Action::"amend", resource)
                 unless {{ context.before.open }};"#
             ),
+            Law::Kin => KIN.to_string(),
         };
         match self {
             Law::Open => law,
@@ -168,6 +172,7 @@ impl Law {
                 forbid(&[("attended", in_session)])?;
                 permit("quorum", (0..3).filter(|&key| signed(key)).count() >= 2)
             }
+            Law::Kin => permit("kin", matches!(ask, Ask::Hear(Law::Kin, _))),
             Law::Append => {
                 readable(&[before.count, after.count])?;
                 let lost = |before: Option<u32>, after| before.is_some() && before != after;
@@ -176,15 +181,21 @@ impl Law {
                 permit("anyone", true)
             }
             Law::Rate => {
-                readable(&[before.stamp, after.stamp, before.count, after.count])?;
+                // What permits everything is not about sessions, and so reads nothing for them.
+                if !opens {
+                    readable(&[before.stamp, after.stamp, before.count, after.count])?;
+                }
                 readable(&[wake.unwrap_or(0)])?;
                 forbid(&[("far", wake.is_some_and(|wake| wake > time + 100_000))])?;
-                let steady = time >= before.stamp + 1000 && after.stamp == time;
-                permit("steady", steady && after.count <= before.count + 100)
+                let steady = time >= before.stamp.saturating_add(1000) && after.stamp == time;
+                permit("steady", steady && after.count <= before.count.saturating_add(100))
             }
             Law::Rising => {
                 readable(&[before.count, after.count])?;
-                let more = if let Ask::Add(more) = *ask { more } else { 0 };
+                let more = match *ask {
+                    Ask::Add(more) | Ask::Hear(_, more) => more,
+                    _ => 0,
+                };
                 readable(&[more])?;
                 let jumps = after.count.saturating_sub(before.count) > 10;
                 let closed = ask.is_write() && !signed(1);
@@ -237,6 +248,14 @@ fn forbid(rules: &[(&'static str, bool)]) -> Result<(), (Reason, Vec<&'static st
 
 const OPENS: &str = r#"
 @id("opens") permit(principal is Key, action == Action::"open_session", resource);"#;
+
+const KIN: &str = r#"
+@id("kin") permit(principal is Object, action, resource)
+when {
+    principal != resource
+    && context.sender has policy
+    && context.sender.policy == context.policy
+};"#;
 
 const APPEND: &str = r#"
 @id("anyone") permit(principal, action, resource);

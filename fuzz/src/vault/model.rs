@@ -77,13 +77,13 @@ impl Model {
 
     /// The keys that may be believed to ask, or why not.
     fn believed<'a>(&'a self, attempt: Attempt<'a>) -> Result<&'a [[u8; 32]], Reason> {
-        if *attempt.ask == Ask::Cycle {
-            if attempt.signed.is_some() {
-                return Err(Reason::Credential);
-            }
-            if self.wake.is_none_or(|wake| wake > attempt.time) {
-                return Err(Reason::NotDue);
-            }
+        let by_itself = matches!(attempt.ask, Ask::Cycle | Ask::Hear(..));
+        if by_itself && attempt.signed.is_some() {
+            return Err(Reason::Credential);
+        }
+        let is_due = self.wake.is_some_and(|wake| wake <= attempt.time);
+        if *attempt.ask == Ask::Cycle && !is_due {
+            return Err(Reason::NotDue);
         }
         let opening = match *attempt.ask {
             Ask::Open(which, expires) => Some((sessions()[which].id().0, expires)),

@@ -155,6 +155,11 @@ fn rot() {
 }
 
 #[test]
+fn messages() {
+    check("messages", 8);
+}
+
+#[test]
 fn database_model() {
     check("database_model", 8);
 }

@@ -62,7 +62,7 @@ fn a_message_says_where_it_is_from_and_what_it_may_use() {
     let made = authors[0].send(messages.clone());
     append_sent(&store, &authors[0], &made, &messages, vec![]).unwrap();
     for (index, expected) in messages.iter().enumerate() {
-        let found = store.next_message(to).unwrap().unwrap();
+        let found = store.next_messages(to).unwrap().swap_remove(0);
         let (head, origin) = (&authors[0].head, &found.origin);
         assert_eq!(found.message, *expected);
         assert_eq!((origin.sender, origin.seq, origin.version), (head.id, 1, head.hash));
@@ -71,7 +71,7 @@ fn a_message_says_where_it_is_from_and_what_it_may_use() {
         assert_eq!(origin.fuel, fuel_share(FUEL_MAX, head.header.fuel, 2));
         take(&store, vec![Taking { id: found.id, fate: Fate::Delivered }]).unwrap();
     }
-    assert!(store.next_message(to).unwrap().is_none());
+    assert!(store.next_messages(to).unwrap().is_empty());
     assert_eq!((store.message_count(), store.receivers().len()), (0, 0));
 }
 
@@ -84,7 +84,7 @@ fn a_message_is_taken_once_and_with_it_nothing_else_happens() {
     let messages = [message(to, 1)];
     let made = authors[0].send(messages.to_vec());
     append_sent(&store, &authors[0], &made, &messages, vec![]).unwrap();
-    let id = store.next_message(to).unwrap().unwrap().id;
+    let id = store.messages_to(to)[0];
     let taking = Taking { id, fate: Fate::Dead("no".to_string()) };
     take(&store, vec![taking.clone()]).unwrap();
     let before = authors[0].head.hash;
@@ -115,8 +115,9 @@ impl Model {
         assert!(store.receivers().iter().eq(waiting.keys().copied()), "seed {seed}");
         for (to, numbers) in waiting {
             assert_eq!(store.messages_to(*to).len(), numbers.len(), "seed {seed}");
-            let first = store.next_message(*to).unwrap().unwrap();
-            assert_eq!(number(&first.message), numbers[0], "seed {seed}");
+            for (found, expected) in store.next_messages(*to).unwrap().iter().zip(numbers) {
+                assert_eq!(number(&found.message), *expected, "seed {seed}");
+            }
         }
         let (mut found, mut after) = (Vec::new(), None);
         loop {
