@@ -114,7 +114,7 @@ pub struct Metrics {
     /// How long steps took that were admitted, from their credentials to the verdict.
     pub step: Histogram,
     /// How long it took until versions were durable: of inputs and transactions, from when they
-    /// were posted, of own cycles, from when they began. Creations are not among them.
+    /// were posted, of own cycles and messages, from when they began. Creations are not among them.
     pub commit: Histogram,
     /// How long after they were due wakes began, by the database's clock.
     pub lateness: Histogram,
@@ -230,7 +230,7 @@ impl Metrics {
         times("step_seconds", "Admitted steps, credentials to verdict.", &mut self.step);
         times(
             "commit_seconds",
-            "Inputs, posted to durable; cycles, begun to durable.",
+            "Inputs, posted to durable; wakes and messages, begun to durable.",
             &mut self.commit,
         );
         times("wake_lateness_seconds", "Wakes, due to begun.", &mut self.lateness);

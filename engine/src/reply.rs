@@ -176,7 +176,7 @@ impl Reply {
 }
 
 impl<T> Reply<T> {
-    /// When it was asked for; an own cycle, when it began.
+    /// When it was asked for; an own cycle or a message, when it began.
     pub(crate) fn posted(&self) -> Instant {
         self.posted
     }
