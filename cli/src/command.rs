@@ -25,6 +25,7 @@ mod import;
 mod init;
 mod key;
 mod list;
+mod outbox;
 mod policy;
 mod read;
 mod restore;
@@ -67,6 +68,7 @@ pub(crate) enum Command {
     Top(top::Top),
     History(history::History),
     DeadLetters(dead_letters::DeadLetters),
+    Outbox(outbox::Outbox),
     Explain(explain::Explain),
     At(at::At),
     Diff(diff::Diff),
@@ -106,6 +108,7 @@ pub(crate) fn run(arguments: Arguments, printer: &mut Printer) -> Result<()> {
         Command::Top(top) => top.run(printer),
         Command::History(history) => history.run(&session, printer),
         Command::DeadLetters(letters) => letters.run(&session, printer),
+        Command::Outbox(outbox) => outbox.run(&session, printer),
         Command::Explain(explain) => explain.run(&session, printer),
         Command::At(at) => at.run(&session, printer),
         Command::Diff(diff) => diff.run(&session, printer),

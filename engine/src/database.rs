@@ -5,6 +5,7 @@
 //! Dropping a database closes it: what was submitted is worked through and made durable first.
 
 mod messages;
+mod outbox;
 mod sessions;
 mod upkeep;
 
@@ -264,9 +265,10 @@ impl Database {
         self.shared.post_due(self.now()).map(|_| ())
     }
 
-    /// Moves a manual clock forward to `time`, runs every wake due on the way, delivers every message
-    /// that is on its way, and returns when all that was submitted is worked through, by other threads too: while they go on submitting
-    /// it does not return. The system's clock does not move: wakes due when this is called are run.
+    /// Moves a manual clock forward to `time`, runs every wake due on the way, delivers every
+    /// message that is on its way, and returns when all that was submitted is worked through, by
+    /// other threads too: while they go on submitting it does not return. The system's clock does
+    /// not move: wakes due when this is called are run.
     ///
     /// # Errors
     ///

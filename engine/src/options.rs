@@ -116,8 +116,8 @@ impl Options {
     /// runs a wake that was due before it; and messages that an earlier process left on their way
     /// wait for [`Database::run_until`], or for the next message to the same object.
     ///
-    /// Nobody waits for a cycle that runs by itself, so its outputs reach nobody but the object's
-    /// history: read them there, and wait for [`Database::sync`] before they go out.
+    /// Nobody waits for a cycle that runs by itself: its outputs are in the object's history, and
+    /// an [`outbox`](Database::outbox) gives them.
     pub fn cycles(mut self, run: bool) -> Options {
         self.cycles = run;
         self

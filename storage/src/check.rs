@@ -19,6 +19,7 @@ use crate::log::record::{
 use crate::log::scan::{self, Next, Scan};
 use crate::log::{Frame, Position, Tail, segment};
 use crate::messages::{Dead, Fate, MessageId, Sent, Taking, validate_sending};
+use crate::outbox::{OutboxPlace, validate_mark};
 use crate::retention::Retention;
 use crate::row::{NewVersion, Row};
 use crate::store::{Inner, ObjectInfo, Store};
@@ -92,6 +93,7 @@ impl Store {
         let (end, unwritten) = (inner.log.tail(), heads.unwritten());
         let messages: BTreeMap<_, _> = heads.messages().collect();
         let unwritten_dead = heads.unwritten_dead(None, usize::MAX);
+        let outboxes: Vec<_> = heads.outboxes().map(|(name, at)| (name.clone(), at)).collect();
         let index = inner.index.reading()?;
         drop(heads);
         inner.log.wait_durable(end.end)?;
@@ -106,6 +108,9 @@ impl Store {
         }
         if messages != walk.messages {
             walk.report.find(index_differs("the messages on their way".to_string()));
+        }
+        if !walk.outboxes.iter().map(|(name, at)| (name.clone(), *at)).eq(outboxes) {
+            walk.report.find(index_differs("the outboxes".to_string()));
         }
         let Walk { mut report, objects, blobs, dead, .. } = walk;
         let known = index.dead_letters(None, usize::MAX).map(|mut known| {
@@ -138,6 +143,8 @@ struct Walk<'a> {
     /// The messages on their way, and those that came to nothing.
     messages: BTreeMap<MessageId, Sent>,
     dead: BTreeMap<MessageId, Dead>,
+    /// Where the outboxes are.
+    outboxes: BTreeMap<String, OutboxPlace>,
     /// Messages of the frame so far.
     message_count: u32,
 }
@@ -145,7 +152,7 @@ struct Walk<'a> {
 impl<'a> Walk<'a> {
     fn new(inner: &'a Inner) -> Walk<'a> {
         let (report, objects, staged, blobs, retention, kept_from) = Default::default();
-        let (messages, dead, message_count) = Default::default();
+        let (messages, dead, outboxes, message_count) = Default::default();
         Walk {
             inner,
             report,
@@ -156,6 +163,7 @@ impl<'a> Walk<'a> {
             kept_from,
             messages,
             dead,
+            outboxes,
             message_count,
         }
     }
@@ -240,6 +248,14 @@ impl<'a> Walk<'a> {
                 validate_sending(&self.inner.log, frame.position, &sending)
             }
             Record::Taken(taking) => self.taken(frame, taking),
+            Record::Outbox(mark) => {
+                validate_mark(&mark, frame.position)?;
+                match mark.place {
+                    Some(place) => self.outboxes.insert(mark.name, place),
+                    None => self.outboxes.remove(&mark.name),
+                };
+                Ok(())
+            }
         }
     }
 

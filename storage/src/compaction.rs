@@ -58,6 +58,9 @@ struct Trim<'a> {
     keeps: HashMap<ObjectId, Arc<Keep>>,
     /// Frames with versions whose messages are on their way: they are kept whole.
     unread: BTreeSet<Position>,
+    /// The first frame with outputs that an outbox has not acknowledged: from there on all is kept
+    /// whole.
+    unsent: Option<Position>,
     trimmed_count: u64,
 }
 
@@ -85,8 +88,8 @@ fn compact(inner: &Inner, now: u64, mut progress: impl FnMut(u64, u64)) -> Resul
     numbers.retain(|&number| number < full);
     let all = numbers.len() as u64;
     let (retention, keeps) = (inner.retention()?, HashMap::new());
-    let unread = inner.frames_with_messages();
-    let mut trim = Trim { inner, retention, now, keeps, unread, trimmed_count: 0 };
+    let (unread, unsent) = (inner.frames_with_messages(), inner.unsent());
+    let mut trim = Trim { inner, retention, now, keeps, unread, unsent, trimmed_count: 0 };
     let mut compacted = Compacted::default();
     for (number, done) in numbers.into_iter().zip(1..) {
         trim.segment(number, &mut compacted)?;
@@ -172,7 +175,8 @@ impl Trim<'_> {
         let seq = record.header.seq;
         let id = if seq == 0 { record.hash.into() } else { record.header.object };
         let keep = self.keep(id)?;
-        if seq >= keep.from || self.unread.contains(&frame.position) {
+        let is_unsent = self.unsent.is_some_and(|first| frame.position >= first);
+        if seq >= keep.from || is_unsent || self.unread.contains(&frame.position) {
             body.raw(bytes);
             return Ok(());
         }

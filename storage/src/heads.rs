@@ -22,6 +22,7 @@ use object::hash::ObjectId;
 use crate::log::Position;
 use crate::log::record::BlobHash;
 use crate::messages::{Dead, MessageId, Messages, Sent, Taking};
+use crate::outbox::{OutboxMark, OutboxPlace};
 use crate::pages::PageTable;
 use crate::retention::Retention;
 use crate::row::Row;
@@ -42,6 +43,8 @@ pub(crate) struct Generation {
     pub(crate) blobs: HashMap<BlobHash, Position>,
     pub(crate) retention: Option<Retention>,
     pub(crate) messages: Messages,
+    /// Outboxes, and where they are; none for what is none any more.
+    pub(crate) outboxes: BTreeMap<String, Option<OutboxPlace>>,
     /// Pages in the tables of large memories.
     large_pages: usize,
 }
@@ -59,6 +62,8 @@ pub(crate) struct Heads {
     recent: Generation,
     /// All that are on their way: those that the index has too.
     messages: BTreeMap<MessageId, Sent>,
+    /// All outboxes.
+    outboxes: BTreeMap<String, OutboxPlace>,
     /// What was written to the index, newest first: they are known for a while longer.
     older: VecDeque<Arc<Generation>>,
     /// Rows that these may have, besides the first of them.
@@ -70,10 +75,14 @@ pub(crate) struct Heads {
 }
 
 impl Heads {
-    /// No rows, and these messages; about so many rows are kept that were written.
-    pub(crate) fn new(messages: BTreeMap<MessageId, Sent>, older_rows_max: usize) -> Heads {
+    /// No rows, and these messages and outboxes; about so many rows are kept that were written.
+    pub(crate) fn new(
+        messages: BTreeMap<MessageId, Sent>,
+        outboxes: BTreeMap<String, OutboxPlace>,
+        older_rows_max: usize,
+    ) -> Heads {
         let (recent, older, is_flushing, epoch) = Default::default();
-        Heads { recent, messages, older, older_rows_max, is_flushing, epoch }
+        Heads { recent, messages, outboxes, older, older_rows_max, is_flushing, epoch }
     }
 
     pub(crate) fn epoch(&self) -> u64 {
@@ -82,9 +91,10 @@ impl Heads {
 
     /// Whether the index has everything, once what is being written is.
     pub(crate) fn is_written(&self) -> bool {
-        let Generation { rows, names, blobs, retention, messages, large_pages: _ } = &self.recent;
-        let no_keys = names.is_empty() && blobs.is_empty() && messages.is_empty();
-        rows.is_empty() && no_keys && retention.is_none()
+        let Generation { rows, names, blobs, retention, messages, outboxes, large_pages: _ } =
+            &self.recent;
+        let no_keys = names.is_empty() && blobs.is_empty() && outboxes.is_empty();
+        rows.is_empty() && no_keys && messages.is_empty() && retention.is_none()
     }
 
     /// Rows in the generation that is next to be written.
@@ -215,6 +225,25 @@ impl Heads {
         if let Some(sent) = self.messages.remove(&taking.id) {
             self.recent.messages.take(taking.id, sent, &taking.fate);
         }
+    }
+
+    /// Where an outbox is, if there is one of this name.
+    pub(crate) fn outbox(&self, name: &str) -> Option<OutboxPlace> {
+        self.outboxes.get(name).copied()
+    }
+
+    /// The outboxes, by name.
+    pub(crate) fn outboxes(&self) -> impl Iterator<Item = (&String, OutboxPlace)> {
+        self.outboxes.iter().map(|(name, place)| (name, *place))
+    }
+
+    pub(crate) fn mark(&mut self, mark: OutboxMark) {
+        let OutboxMark { name, place } = mark;
+        match place {
+            Some(place) => self.outboxes.insert(name.clone(), place),
+            None => self.outboxes.remove(&name),
+        };
+        self.recent.outboxes.insert(name, place);
     }
 
     /// The first `limit` dead letters behind `after` that the index may not have yet.

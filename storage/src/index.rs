@@ -28,6 +28,7 @@ use crate::index::backend::Backend;
 use crate::log::record::BlobHash;
 use crate::log::{Position, Tail};
 use crate::messages::{Dead, MessageId, Messages, Sent};
+use crate::outbox::OutboxPlace;
 use crate::retention::Retention;
 use crate::row::Row;
 use crate::store::ObjectInfo;
@@ -46,6 +47,8 @@ const BLOBS: Table = Table::new("blobs");
 const MESSAGES: Table = Table::new("messages");
 /// The same of a message that came to nothing, with the reason.
 const DEAD_LETTERS: Table = Table::new("dead letters");
+/// Name to the place of an outbox.
+const OUTBOXES: Table = Table::new("outboxes");
 /// What the index covers.
 const META: Table = Table::new("meta");
 const COVERED: &[u8] = b"covered";
@@ -161,6 +164,14 @@ fn put(
         blobs.insert(&key[..], &value[..])?;
     }
     put_messages(transaction, &generation.messages)?;
+    let mut outboxes = transaction.open_table(OUTBOXES)?;
+    for (name, place) in &generation.outboxes {
+        let key = name.as_bytes();
+        match place {
+            Some(place) => outboxes.insert(key, &row::close(key, place.encode())[..])?,
+            None => outboxes.remove(key)?,
+        };
+    }
     let mut value = Vec::new();
     value.put_u32(LAYOUT).put_u64(covers.end.0).put_u64(covers.last.0).put(&covers.check);
     let mut meta = transaction.open_table(META)?;
@@ -201,7 +212,7 @@ fn create(disk: &Arc<dyn Disk>, path: &Path) -> Result<()> {
         let database = Database::builder().create_with_backend(Backend(Arc::clone(&file)))?;
         let mut transaction = database.begin_write()?;
         transaction.set_two_phase_commit(true);
-        for table in [OBJECTS, NAMES, WAKES, BLOBS, MESSAGES, DEAD_LETTERS, META] {
+        for table in [OBJECTS, NAMES, WAKES, BLOBS, MESSAGES, DEAD_LETTERS, OUTBOXES, META] {
             transaction.open_table(table)?;
         }
         Ok(transaction.commit()?)
@@ -341,6 +352,16 @@ impl Reading<'_> {
             Some((MessageId::of_key(key)?, Sent::decode(row::open(key, value)?)?))
         })?;
         Ok(messages.into_iter().collect())
+    }
+
+    /// The outboxes.
+    pub(crate) fn outboxes(&self) -> Result<BTreeMap<String, OutboxPlace>> {
+        let all = (Bound::Unbounded, Bound::Unbounded);
+        let outboxes = self.range(OUTBOXES, all, usize::MAX, |key, value| {
+            let place = OutboxPlace::decode(row::open(key, value)?)?;
+            Some((String::from_utf8(key.to_vec()).ok()?, place))
+        })?;
+        Ok(outboxes.into_iter().collect())
     }
 
     /// At most `limit` messages that came to nothing, from the first behind `after`.

@@ -8,7 +8,6 @@
 //! Invariant: what was acknowledged is found or reported; what recovery reads was synced before it
 //! counts, so that the index never covers what a later crash could take back.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -57,11 +56,11 @@ pub(crate) fn recover(
         None => begin(&segments, seal, options)?,
     };
     settle(&segments, from)?;
-    let messages = match covered {
-        Some(_) => index.reading()?.messages()?,
-        None => BTreeMap::new(),
+    let (messages, outboxes) = match covered {
+        Some(_) => (index.reading()?.messages()?, index.reading()?.outboxes()?),
+        None => Default::default(),
     };
-    let heads = Heads::new(messages, options.recent_rows_max);
+    let heads = Heads::new(messages, outboxes, options.recent_rows_max);
     let mut replay = Replay { segments: &segments, seal, index, options, heads };
     let (tail, tail_bytes) = replay.run(from)?;
     let heads = replay.heads;
@@ -179,6 +178,7 @@ impl Replay<'_> {
                     messages.for_each(|(id, sent)| self.heads.send(id, sent));
                 }
                 Record::Taken(taking) => self.heads.take(&taking),
+                Record::Outbox(mark) => self.heads.mark(mark),
                 Record::Version(_) | Record::Refusal(Staged::Yes, _) => {}
             }
         }

@@ -33,8 +33,8 @@ impl Database {
     ///     .replace(&"0".repeat(64), &key.public().to_string());
     /// let wasm = std::fs::read("guest/objects/purse.wasm")?;
     /// let owner = key.public().to_string();
-    /// let purse = || Code::wasm(wasm.clone()).map(|it| it.policy(&policy).args(args![&owner[..]]));
-    /// let (one, other) = (db.create(purse()?)?, db.create(purse()?)?);
+    /// let purse = Code::wasm(wasm)?.policy(&policy).args(args![&owner[..]]);
+    /// let (one, other) = (db.create(purse.clone())?, db.create(purse)?);
     ///
     /// db.call(one, "mint", args![100u64]).signed(&key).wait()?;
     /// db.call(one, "pay", args![&other.0[..], 30u64]).signed(&key).wait()?;

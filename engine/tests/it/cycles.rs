@@ -1,6 +1,6 @@
 //! Own cycles: wakes run without a caller, before what comes after them, and survive a restart.
 
-use continuant::{Clock, ErrorKind, Kind, Options, Replay, args};
+use continuant::{Clock, Database, ErrorKind, Kind, Options, Replay, args};
 
 use crate::objects::{Fixture, OPEN, START, counter_code, module};
 
@@ -174,4 +174,34 @@ fn cycles_run_by_themselves_on_the_systems_clock() {
         std::thread::yield_now();
     }
     assert_eq!(db.snapshot(id).unwrap().get::<u64>("total"), Ok(100));
+}
+
+/// Nobody waits for a cycle, so its outputs once reached nobody.
+#[test]
+fn an_outbox_gives_what_cycles_and_calls_put_out_and_again_until_it_is_told() {
+    let fixture = Fixture::new();
+    let options = || fixture.options();
+    let db = fixture.open_with(options());
+    let id = db.create(counter_code(OPEN)).unwrap();
+    db.call(id, "ring", args![START + 5]).wait().unwrap();
+    db.run_until(START + 5).unwrap();
+    db.call(id, "ring", args![START + 50]).wait().unwrap();
+    db.sync().unwrap();
+    let given = |db: &Database| {
+        let mut outbox = db.outbox("bell").unwrap();
+        let given = std::iter::from_fn(|| outbox.next_output().unwrap());
+        given.map(|it| (it.object, it.seq, it.output.name)).collect::<Vec<_>>()
+    };
+    let rung = |seq: u64| (id, seq, "rung".to_string());
+    assert_eq!(given(&db), [rung(1), rung(3)]);
+    let mut outbox = db.outbox("bell").unwrap();
+    let first = outbox.next_output().unwrap().unwrap();
+    outbox.acknowledge(first.place).unwrap();
+    drop(outbox);
+    db.close().unwrap();
+    let db = fixture.open_with(options());
+    assert_eq!(given(&db), [rung(3)]);
+    assert_eq!(db.outboxes(), ["bell"]);
+    assert!(db.remove_outbox("bell").unwrap());
+    assert_eq!(given(&db), [rung(1), rung(3)], "a new one starts with the oldest");
 }

@@ -15,8 +15,8 @@ use crate::objects::{Fixture, OPEN, START, check_anywhere, key, module};
 
 /// `got: u64`, how many messages came; `sum: u64`, what they said, in their order. `flood(to,
 /// count)` sends `hear(0)` to `hear(count - 1)`; `bounce(other, me, left)` sends `bounce(me, other,
-/// left - 1)` back; `say(to, method, arguments)` sends anything; `dwell()` sends to nobody and never
-/// ends.
+/// left - 1)` back; `say(to, method, arguments)` sends anything; `dwell()` never ends; `wait(at)`
+/// sets a wake, whose cycle sends to the object of zeros.
 fn relay() -> Vec<u8> {
     module(
         "record state { got: u64, sum: u64 }

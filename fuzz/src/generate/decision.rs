@@ -275,6 +275,37 @@ struct Seen {
     sort: Sort,
 }
 
+/// The facts that do not depend on a schema.
+fn facts(common: &mut Vec<Seen>) {
+    for (path, sort) in [
+        ("context.signers", Sort::Texts),
+        ("context.effects.outputs", Sort::Texts),
+        ("context.effects.receivers", Sort::Texts),
+        ("context.lineage.seq", Sort::Long),
+        ("context.lineage.age", Sort::Long),
+        ("context.cost.fuel", Sort::Long),
+        ("context.cost.pages", Sort::Long),
+        ("context.time", Sort::Long),
+        ("context.substrate.instrumentation", Sort::Long),
+        ("context.policy", Sort::Text),
+        ("context.code", Sort::Text),
+        ("context.credential", Sort::Text),
+    ] {
+        common.push(Seen { path: path.to_string(), guards: Vec::new(), sort });
+    }
+    for (record, name, sort) in [
+        ("sender", "code", Sort::Text),
+        ("sender", "policy", Sort::Text),
+        ("effects", "wake", Sort::Long),
+    ] {
+        common.push(Seen {
+            path: format!("context.{record}.{name}"),
+            guards: vec![format!("context.{record} has {name}")],
+            sort,
+        });
+    }
+}
+
 /// The actions of a schema, with the values that rules on each of them see.
 pub(crate) struct Visible {
     actions: Vec<(String, Vec<Seen>)>,
@@ -289,34 +320,7 @@ impl Visible {
                 see(&mut common, state, &field.name, &field.ty, &[]);
             }
         }
-        for (path, sort) in [
-            ("context.signers", Sort::Texts),
-            ("context.effects.outputs", Sort::Texts),
-            ("context.effects.receivers", Sort::Texts),
-            ("context.lineage.seq", Sort::Long),
-            ("context.lineage.age", Sort::Long),
-            ("context.cost.fuel", Sort::Long),
-            ("context.cost.pages", Sort::Long),
-            ("context.time", Sort::Long),
-            ("context.substrate.instrumentation", Sort::Long),
-            ("context.policy", Sort::Text),
-            ("context.code", Sort::Text),
-            ("context.credential", Sort::Text),
-        ] {
-            common.push(Seen { path: path.to_string(), guards: Vec::new(), sort });
-        }
-        for name in ["code", "policy"] {
-            common.push(Seen {
-                path: format!("context.sender.{name}"),
-                guards: vec![format!("context.sender has {name}")],
-                sort: Sort::Text,
-            });
-        }
-        common.push(Seen {
-            path: "context.effects.wake".to_string(),
-            guards: vec!["context.effects has wake".to_string()],
-            sort: Sort::Long,
-        });
+        facts(&mut common);
         for field in &schema.state().fields {
             if matches!(&field.ty, Type::List(item) if matches!(**item, Type::String)) {
                 let path = format!("context.approvals.{}", field.name.replace('-', "_"));

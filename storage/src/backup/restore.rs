@@ -101,7 +101,8 @@ fn is_later(frame: &Frame, time: u64) -> Result<bool> {
             | Record::Adoption(_)
             | Record::Retention(..)
             | Record::Sent(_)
-            | Record::Taken(_) => {
+            | Record::Taken(_)
+            | Record::Outbox(_) => {
                 continue;
             }
         };

@@ -14,6 +14,7 @@ use object::refusal::Refusal;
 use crate::error::Result;
 use crate::log::Position;
 use crate::messages::{Sending, Taking};
+use crate::outbox::OutboxMark;
 use crate::pages::PageChange;
 use crate::retention::Retention;
 pub use version::Payloads;
@@ -38,6 +39,7 @@ const STAGED_VERSION: u8 = 11;
 const RETENTION: u8 = 12;
 const SENT: u8 = 13;
 const TAKEN: u8 = 14;
+const OUTBOX: u8 = 15;
 
 /// A record, as it stands in a body.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,6 +60,8 @@ pub(crate) enum Record<'a> {
     Sent(Sending),
     /// One is no more: what became of it stands before, in the same frame.
     Taken(Taking),
+    /// Where an outbox is.
+    Outbox(OutboxMark),
 }
 
 /// Whether a record is of an object that is being imported, and is none yet.
@@ -220,6 +224,10 @@ impl Body {
         self.record(TAKEN, |to| taking.put(to));
     }
 
+    pub(crate) fn outbox(&mut self, mark: &OutboxMark) {
+        self.record(OUTBOX, |to| mark.put(to));
+    }
+
     pub(crate) fn adoption(&mut self, adoption: Adoption) {
         self.record(ADOPTION, |to| {
             to.put(&adoption.object.0).put_u64(adoption.head.0).put_u64(adoption.refusal.0);
@@ -309,6 +317,7 @@ fn record<'a>(reader: &mut Reader<'a>) -> Result<Record<'a>> {
         }
         SENT => Record::Sent(Sending::read(fields)?),
         TAKEN => Record::Taken(Taking::read(fields)?),
+        OUTBOX => Record::Outbox(OutboxMark::read(fields)?),
         other => {
             return Err(reader.fail(content.len() + HEAD_BYTES, "a known record", other).into());
         }

@@ -149,6 +149,8 @@ fn written(path: &Path) {
     let taken = store.messages_to(to).into_iter().zip(fates);
     let taken = taken.map(|(id, fate)| Taking { id, fate }).collect();
     store.commit(&Append { taken, ..Append::default() }).unwrap();
+    drop(store.outbox("mail").unwrap());
+    assert!(store.remove_outbox("mail").unwrap());
     let from = small().open(path.with_extension("from")).unwrap();
     let head = lived(&from, 1, "two");
     let mut bytes = Vec::new();
@@ -217,6 +219,12 @@ fn records(mut body: &[u8]) -> BTreeSet<u64> {
             9 => {
                 let (adoption, length) = fixed("Adoption", content);
                 assert_eq!((number(adoption["refusal count"]), length), (25, content.len()));
+            }
+            15 => {
+                let (outbox, length) = fixed("Outbox", content);
+                let zero = number(outbox["at"]) == 0 && number(outbox["count"]) == 0;
+                assert!(number(outbox["is there"]) < 2 && zero);
+                assert_eq!(&content[length..], b"mail");
             }
             13 => assert_eq!((content.len(), &content[32..64]), (96, &content[64..])),
             14 => {

@@ -11,6 +11,7 @@
 //! - `large`: an object of 2 GiB moves in bounded memory.
 //! - `messages`: each is on its way until it is taken, once, whatever is lost meanwhile.
 //! - `model`: random work compared with a model, through restarts, crashes and lost indexes.
+//! - `outbox`: every output in order, until it is acknowledged, whatever is lost meanwhile.
 //! - `recovery`: a torn end, at any byte, ends the log at the last whole group.
 //! - `retention`: what is kept reads as before, the rest goes, space returns; packs and their
 //!   damage.
@@ -29,5 +30,6 @@ mod format;
 mod large;
 mod messages;
 mod model;
+mod outbox;
 mod recovery;
 mod retention;

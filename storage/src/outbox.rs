@@ -1,0 +1,281 @@
+//! Outboxes: what objects put out, for whoever takes it out into the world, in the order of the
+//! log, each from where it was the last time.
+//!
+//! ```text
+//!   log:  ... version | version, 2 outputs | version | version, 1 output | ...
+//!                                 ^ acknowledged            ^ given        ^ durable
+//! ```
+//!
+//! An output is in the log with the version that put it out, so that an outbox is no more than a
+//! place in the log: nothing is written for it when outputs are made. It gives outputs once they
+//! are durable, and again after a crash if they were not acknowledged: at least once, each time with
+//! the same token. What was imported went out elsewhere. Compaction keeps what an outbox has not
+//! acknowledged.
+//!
+//! It does not know where outputs go.
+//!
+//! Invariant: an outbox gives every output of a version behind its place, in the order of the log.
+
+use std::collections::VecDeque;
+
+use object::codec::{Reader, Write};
+use object::effects::{Effects, Output};
+use object::hash::{ObjectId, VersionHash};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::heads::Heads;
+use crate::log::frame::damaged;
+use crate::log::record::{Body, NAME_BYTES_MAX, Record, Staged, is_name, records};
+use crate::log::scan::{Next, Scan};
+use crate::log::{Frame, Position, Tail, segment};
+use crate::store::{Inner, Store};
+
+/// A place among the outputs of a log: behind so many of those of a frame, and all before it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct OutboxPlace {
+    pub(crate) position: Position,
+    pub(crate) count: u32,
+}
+
+impl OutboxPlace {
+    pub(crate) fn encode(self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        bytes.put_u64(self.position.0).put_u32(self.count);
+        bytes
+    }
+
+    pub(crate) fn decode(bytes: &[u8]) -> Option<OutboxPlace> {
+        let (position, count) = bytes.split_first_chunk()?;
+        let position = Position(u64::from_le_bytes(*position));
+        Some(OutboxPlace { position, count: u32::from_le_bytes(count.try_into().ok()?) })
+    }
+}
+
+/// Where an outbox is; none when it is no more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct OutboxMark {
+    pub(crate) name: String,
+    pub(crate) place: Option<OutboxPlace>,
+}
+
+impl OutboxMark {
+    pub(crate) fn put(&self, to: &mut Vec<u8>) {
+        to.put_u8(u8::from(self.place.is_some()));
+        let place = self.place.unwrap_or_default();
+        to.put(&place.encode()).put(self.name.as_bytes());
+    }
+
+    pub(crate) fn read(mut reader: Reader<'_>) -> Result<OutboxMark> {
+        let flag = reader.u8()?;
+        let place = OutboxPlace::decode(reader.bytes(12)?).unwrap_or_default();
+        let place = match flag {
+            0 if place == OutboxPlace::default() => None,
+            1 => Some(place),
+            _ => return Err(reader.fail(13, "1, or 0 and no place", flag).into()),
+        };
+        let name = str::from_utf8(reader.bytes(reader.left())?).ok().filter(|name| is_name(name));
+        let name = name.ok_or_else(|| reader.fail(0, "a name", "other bytes"))?.to_string();
+        Ok(OutboxMark { name, place })
+    }
+}
+
+/// An output on its way into the world.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outgoing {
+    /// The object that put it out.
+    pub object: ObjectId,
+    /// The version that did.
+    pub version: VersionHash,
+    /// Its seq.
+    pub seq: u64,
+    /// Its time, in milliseconds since 1970-01-01 UTC.
+    pub time: u64,
+    /// The output's place among those of the version.
+    pub index: u32,
+    /// What it is and says.
+    pub output: Output,
+    /// To be acknowledged when it is where it should go, and all before it.
+    pub place: OutboxPlace,
+}
+
+impl Outgoing {
+    /// What tells it from every other output, and is the same each time that it is given: for
+    /// whoever must not do twice what it says.
+    pub fn token(&self) -> String {
+        format!("{}-{}", self.version, self.index)
+    }
+}
+
+/// Gives the outputs of a store in order. Several of one name do not know of each other.
+#[derive(Debug)]
+pub struct Outbox<'a> {
+    inner: &'a Inner,
+    name: String,
+    /// All up to here was given, or is ready.
+    tail: Option<Tail>,
+    /// Where it was when it was opened.
+    from: OutboxPlace,
+    ready: VecDeque<Outgoing>,
+}
+
+impl Store {
+    /// The outbox of this name, where it was acknowledged the last time. A new one starts with the
+    /// oldest output that there still is. To find its place takes reading up to a segment.
+    ///
+    /// # Errors
+    ///
+    /// [`Name`](ErrorKind::Name); those of the file system, and damage.
+    pub fn outbox(&self, name: &str) -> Result<Outbox<'_>> {
+        let known = self.inner().heads.lock().outbox(name);
+        let from = match known {
+            Some(place) => place,
+            None => {
+                self.inner().mark(name, Some(OutboxPlace::default()))?;
+                OutboxPlace::default()
+            }
+        };
+        let (name, ready) = (name.to_string(), VecDeque::new());
+        Ok(Outbox { inner: self.inner(), name, tail: None, from, ready })
+    }
+
+    /// The names of the outboxes that there are, ascending.
+    pub fn outboxes(&self) -> Vec<String> {
+        self.inner().heads.lock().outboxes().map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Removes an outbox, so that nothing is kept for it any more; whether there was one.
+    ///
+    /// # Errors
+    ///
+    /// Those of the file system.
+    pub fn remove_outbox(&self, name: &str) -> Result<bool> {
+        let known = self.inner().heads.lock().outbox(name);
+        known.map_or(Ok(false), |_| self.inner().mark(name, None).map(|()| true))
+    }
+}
+
+impl Outbox<'_> {
+    /// The next output that is durable, if there is one now.
+    ///
+    /// # Errors
+    ///
+    /// Those of the file system, and damage.
+    pub fn next_output(&mut self) -> Result<Option<Outgoing>> {
+        if self.ready.is_empty() {
+            self.read()?;
+        }
+        Ok(self.ready.pop_front())
+    }
+
+    /// Takes note that an output is where it should go, and all before it. A crash may undo that,
+    /// and they are given again.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](ErrorKind::NotFound) when the outbox was removed; those of the file system.
+    pub fn acknowledge(&self, place: OutboxPlace) -> Result<()> {
+        let known = self.inner.heads.lock().outbox(&self.name);
+        let known = known.ok_or_else(|| Error::not_found("outbox", &self.name))?;
+        match known < place {
+            true => self.inner.mark(&self.name, Some(place)),
+            false => Ok(()),
+        }
+    }
+
+    /// Reads on to the next frame that has outputs.
+    fn read(&mut self) -> Result<()> {
+        let durable = self.inner.log.durable();
+        let (segments, seal) = (self.inner.log.segments(), self.inner.log.seal());
+        let tail = match self.tail {
+            Some(tail) => tail,
+            None => {
+                let number = self.from.position.segment().max(segment::FIRST);
+                Tail::of_segment(number, segments.header(number)?.previous)
+            }
+        };
+        // Made anew: what was read ahead may have been written since.
+        let mut scan = Scan::new(segments, seal, tail);
+        while self.ready.is_empty() && scan.tail().end < durable {
+            let frame = match scan.next()? {
+                Next::Frame(frame) => frame,
+                Next::Broken(error) => return Err(error),
+                // The last segment may have no frame yet.
+                Next::Nothing => break,
+            };
+            self.tail = Some(scan.tail());
+            if frame.position >= self.from.position {
+                self.outputs(&frame)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes in the outputs of a frame.
+    fn outputs(&mut self, frame: &Frame) -> Result<()> {
+        let mut count = 0;
+        for record in records(&frame.body) {
+            let Record::Version(version) = record? else { continue };
+            if version.staged == Staged::Yes {
+                continue;
+            }
+            let record = version.decode(frame.position)?;
+            let Some(payloads) = record.payloads else { continue };
+            let (header, version) = (&record.header, record.hash);
+            let object = if header.seq == 0 { version.into() } else { header.object };
+            let (seq, time) = (header.seq, header.time);
+            let effects = Effects::decode(payloads.effects)?;
+            for (output, index) in effects.outputs.into_iter().zip(0..) {
+                count += 1;
+                let place = OutboxPlace { position: frame.position, count };
+                if place > self.from {
+                    self.ready.push_back(Outgoing {
+                        object,
+                        version,
+                        seq,
+                        time,
+                        index,
+                        output,
+                        place,
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Inner {
+    /// Notes where an outbox is.
+    fn mark(&self, name: &str, place: Option<OutboxPlace>) -> Result<()> {
+        if !is_name(name) {
+            let found = name.chars().take(NAME_BYTES_MAX).collect();
+            return Err(ErrorKind::Name { found }.into());
+        }
+        let mark = OutboxMark { name: name.to_string(), place };
+        let mut body = Body::default();
+        body.outbox(&mark);
+        let hash = blake3::hash(&body.0);
+        self.log.wait_for_room()?;
+        let mut heads = self.heads.lock();
+        let pushed = self.push(&mut heads, &body, hash, Box::new(|_| {}));
+        let pushed = pushed.map_err(|(error, _)| error)?;
+        heads.mark(mark);
+        drop(heads);
+        drop(pushed);
+        Ok(())
+    }
+
+    /// The first frame that some outbox has not acknowledged whole.
+    pub(crate) fn unsent(&self) -> Option<Position> {
+        let heads: &Heads = &self.heads.lock();
+        heads.outboxes().map(|(_, place)| place.position).min()
+    }
+}
+
+/// That an outbox is at a place where there is a frame, or was none yet.
+pub(crate) fn validate_mark(mark: &OutboxMark, at: Position) -> Result<()> {
+    match mark.place.is_none_or(|place| place.position < at) {
+        true => Ok(()),
+        false => Err(damaged(at, "an outbox at a place before", "one behind")),
+    }
+}

@@ -1,0 +1,161 @@
+//! Outboxes: every output, in the order of the log, from where it was acknowledged, whatever is
+//! lost or let go meanwhile.
+
+use continuant_storage::{ErrorKind, Options, Outbox, Outgoing, Retention, Store};
+use object::commit::Commit;
+use object::effects::Effects;
+use object::hash::VersionHash;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use tempfile::TempDir;
+
+use crate::author::{Author, Made, append, copy, small};
+
+/// Which output: the version that put it out, and its place there.
+type Known = (VersionHash, u32);
+
+/// What some records put out, in their order.
+fn outputs(made: &[Made]) -> Vec<Known> {
+    let mut known = Vec::new();
+    for made in made {
+        let Made::Version { bytes, .. } = made else { continue };
+        let commit = Commit::decode(bytes).unwrap();
+        let effects = Effects::decode(commit.effects).unwrap();
+        known.extend((0..effects.outputs.len() as u32).map(|index| (commit.header.hash(), index)));
+    }
+    known
+}
+
+fn known(outgoing: &Outgoing) -> Known {
+    (outgoing.version, outgoing.index)
+}
+
+fn all(outbox: &mut Outbox<'_>) -> Vec<Known> {
+    std::iter::from_fn(|| outbox.next_output().unwrap()).map(|outgoing| known(&outgoing)).collect()
+}
+
+fn assert_sound(store: &Store) {
+    let report = store.check(|_, _| {}).unwrap();
+    assert!(report.is_sound(), "{:?}", report.damage);
+}
+
+#[test]
+fn outputs_are_given_in_order_and_again_until_they_are_acknowledged() {
+    let seeds = if std::env::var_os("RUN_SLOW_TESTS").is_some() { 60 } else { 4 };
+    for seed in 0..seeds {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let directory = TempDir::new().unwrap();
+        let mut path = directory.path().join("db");
+        let options = || small().recent_rows_max(2);
+        let mut store = options().open(&path).unwrap();
+        store.set_retention(None, Retention::Versions(1)).unwrap();
+        let mut authors: Vec<Author> = Vec::new();
+        let (mut expected, mut acknowledged) = (Vec::new(), 0);
+        drop(store.outbox("mail").unwrap());
+        for round in 0..60 {
+            if authors.len() < 3 {
+                let (author, genesis) = Author::new(100 * seed + round);
+                append(&store, &[genesis], &[]).unwrap();
+                authors.push(author);
+            }
+            for _ in 0..rng.random_range(1..8) {
+                let index = rng.random_range(0..authors.len());
+                let made: Vec<_> = (0..3).map(|_| authors[index].next()).collect();
+                expected.extend(outputs(&made));
+                append(&store, &made, &[]).unwrap();
+            }
+            let mut outbox = store.outbox("mail").unwrap();
+            for _ in 0..rng.random_range(0..12) {
+                let Some(outgoing) = outbox.next_output().unwrap() else { break };
+                assert_eq!(known(&outgoing), expected[acknowledged], "seed {seed}");
+                outbox.acknowledge(outgoing.place).unwrap();
+                acknowledged += 1;
+            }
+            assert_eq!(all(&mut store.outbox("mail").unwrap()), expected[acknowledged..]);
+            store.sync().unwrap();
+            match rng.random_range(0..10) {
+                0 => store.checkpoint().unwrap(),
+                1 | 2 => drop(store.compact(0, |_, _| {}).unwrap()),
+                3 => {
+                    let copied = directory.path().join(format!("crashed-{round}"));
+                    copy(&path, &copied);
+                    drop(store);
+                    path = copied;
+                    store = options().open(&path).unwrap();
+                }
+                4 => {
+                    drop(store);
+                    Options::new().rebuild_index(&path).unwrap();
+                    store = options().open(&path).unwrap();
+                }
+                5 => assert_sound(&store),
+                _ => {}
+            }
+        }
+        assert_sound(&store);
+        assert!(expected.len() > 100 && acknowledged > 30);
+    }
+}
+
+#[test]
+fn an_outbox_goes_on_while_the_log_does() {
+    let directory = TempDir::new().unwrap();
+    let store = small().open(directory.path().join("db")).unwrap();
+    let (mut author, genesis) = Author::new(1);
+    append(&store, &[genesis], &[]).unwrap();
+    let mut outbox = store.outbox("mail").unwrap();
+    for _ in 0..200 {
+        let made = [author.next()];
+        append(&store, &made, &[]).unwrap();
+        assert_eq!(all(&mut outbox), outputs(&made));
+    }
+}
+
+#[test]
+fn outboxes_are_of_names_and_do_not_know_of_each_other() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("db");
+    let store = small().open(&path).unwrap();
+    let (mut author, genesis) = Author::new(1);
+    append(&store, &[genesis], &[]).unwrap();
+    let made: Vec<_> = (0..20).map(|_| author.next()).collect();
+    append(&store, &made, &[]).unwrap();
+    let expected = outputs(&made);
+    let (mut one, other) = (store.outbox("one").unwrap(), store.outbox("other").unwrap());
+    let first = one.next_output().unwrap().unwrap();
+    let second = one.next_output().unwrap().unwrap();
+    one.acknowledge(second.place).unwrap();
+    one.acknowledge(first.place).unwrap();
+    assert_eq!(all(&mut store.outbox("one").unwrap()), expected[2..], "it never goes back");
+    assert_eq!(all(&mut store.outbox("other").unwrap()), expected);
+    assert_eq!(second.token(), format!("{}-{}", second.version, second.index));
+    assert_eq!(store.outboxes(), ["one", "other"]);
+    assert!(store.remove_outbox("other").unwrap() && !store.remove_outbox("other").unwrap());
+    let error = other.acknowledge(second.place).unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::NotFound { .. }), "{error}");
+    assert!(matches!(store.outbox("\n").unwrap_err().kind(), ErrorKind::Name { .. }));
+    drop((one, other));
+    drop(store);
+    assert_eq!(small().open(&path).unwrap().outboxes(), ["one"]);
+}
+
+/// What goes out here went out elsewhere, when it was made.
+#[test]
+fn what_is_imported_does_not_go_out() {
+    let directory = TempDir::new().unwrap();
+    let from = small().open(directory.path().join("from")).unwrap();
+    let (mut author, genesis) = Author::new(1);
+    append(&from, &[genesis], &[]).unwrap();
+    let made: Vec<_> = (0..20).map(|_| author.next()).collect();
+    append(&from, &made, &[]).unwrap();
+    let mut bytes = Vec::new();
+    from.export(author.head.id, &mut bytes, |_, _| {}).unwrap();
+    let mut reader = continuant_storage::CapsuleReader::new(&bytes[..]).unwrap();
+    while reader.next().unwrap().is_some() {}
+    let to = small().open(directory.path().join("to")).unwrap();
+    to.import(&bytes[..], &author.head, reader.seal().unwrap()).unwrap();
+    assert!(all(&mut to.outbox("mail").unwrap()).is_empty());
+    let made = [author.next(), author.next(), author.next()];
+    append(&to, &made, &[]).unwrap();
+    assert_eq!(all(&mut to.outbox("mail").unwrap()), outputs(&made));
+}
