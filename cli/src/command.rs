@@ -34,6 +34,7 @@ mod retain;
 mod run;
 mod session;
 mod show;
+mod top;
 mod verify;
 mod write;
 
@@ -66,6 +67,7 @@ pub(crate) enum Command {
     Get(get::Get),
     Read(read::Read),
     List(list::List),
+    Top(top::Top),
     History(history::History),
     DeadLetters(dead_letters::DeadLetters),
     Outbox(outbox::Outbox),
@@ -106,6 +108,7 @@ pub(crate) fn run(arguments: Arguments, printer: &mut Printer) -> Result<()> {
         Command::Get(get) => get.run(&session, printer),
         Command::Read(read) => read.run(&session, printer),
         Command::List(list) => list.run(&session, printer),
+        Command::Top(top) => top.run(printer),
         Command::History(history) => history.run(&session, printer),
         Command::DeadLetters(letters) => letters.run(&session, printer),
         Command::Outbox(outbox) => outbox.run(&session, printer),

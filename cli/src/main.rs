@@ -15,9 +15,11 @@ mod moment;
 mod printer;
 mod progress;
 mod receipt;
+mod screen;
 mod session;
 mod table;
 mod typed;
+mod vitals;
 
 use std::ffi::OsString;
 use std::io::Write;

@@ -120,7 +120,7 @@ fn starting_with(db: &Database, digits: &str) -> Result<Vec<ObjectId>> {
         *byte < u8::MAX
     };
     let after = last.iter_mut().rev().any(borrow).then_some(ObjectId(last));
-    for info in db.objects_after(after) {
+    for info in db.objects().after(after) {
         let id = info?.id;
         if !id.to_string().starts_with(digits) || fitting.len() > CANDIDATES_MAX {
             break;

@@ -8,6 +8,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Instant;
 
 use object::admission::{admit, authenticate};
 use object::commit::Commit;
@@ -20,11 +21,12 @@ use object::input::{Input, Request};
 use object::ledger::Ledger;
 use object::refusal::{Refusal, Verdict};
 use object::schema::{Value, decode_value};
-use storage::{Append, Blob, Change, Fate, MessageId, NewCommit, Sending, Store, Taking};
+use storage::{Append, Blob, Change, Fate, MessageId, NewCommit, Sending, Taking};
 
 use crate::catalog::Catalog;
 use crate::error::{Error, ErrorKind, Result};
 use crate::guard::Asker;
+use crate::metrics::Count;
 use crate::refusers::{Refuser, Refusers};
 use crate::reply::{Answered, Early, Receipt, Reply};
 use crate::resident::{Live, Resident};
@@ -54,15 +56,32 @@ pub(crate) fn commit(
     live: &mut Live,
     asked: Asked<'_>,
 ) -> Result<()> {
-    match hosted_step(shared, slots, live, asked.input) {
+    match watched_step(shared, slots, live, asked.input) {
         Ok((ran, admission)) => append(shared, resident, live, asked, ran, admission),
         Err(Stop::Refused(verdict)) => refuse(shared, live, asked, verdict),
-        Err(Stop::Failed(error)) => {
-            let error = error.about(live.head.id);
-            asked.reply.send(Err(error.clone()));
-            Err(error)
-        }
+        Err(Stop::Failed(error)) => Err(fail(shared, asked.reply, error.about(live.head.id))),
     }
+}
+
+/// The [`hosted_step`] of an input that is to be committed: it is counted, timed and traced.
+fn watched_step(
+    shared: &Shared,
+    slots: &mut Slots,
+    live: &Live,
+    input: &Input,
+) -> Result<(Ran, Admission), Stop> {
+    let (object, request) = (live.head.id, &input.request);
+    let (kind, action) = (request.kind().name(), request.action());
+    let seq = live.head.header.seq + 1;
+    let _step = tracing::debug_span!("step", %object, seq, kind, action).entered();
+    let begun = Instant::now();
+    let done = hosted_step(shared, slots, live, input);
+    shared.metrics().loads(slots.objects.take_loads());
+    if let Ok((ran, _)) = &done {
+        shared.metrics().step(begun.elapsed());
+        tracing::debug!(fuel = ran.fuel, pages = ran.changed.len(), "admitted");
+    }
+    done
 }
 
 /// The [`step`] of a database, which holds the secrets of sessions: without that of the input's
@@ -173,6 +192,7 @@ impl Admitted {
     /// Makes it the object's newest version, now that it is in the log.
     fn publish(self, shared: &Shared, resident: &Resident, live: &mut Live, input: &Input) {
         let (armed, receivers) = (live.armed(), receivers(&self.ran.effects));
+        shared.metrics().version(self.header.kind, self.ran.effects.messages.len());
         let time = self.header.time;
         live.advance(self.header, self.ledger, self.ran);
         if matches!(input.request, Request::Amend { .. }) {
@@ -212,7 +232,7 @@ fn append(
     let mut append = Append::default();
     append.taken.extend(message.map(|id| Taking { id, fate: Fate::Delivered }));
     admitted.add_to(&mut append, live, input);
-    let early = put(shared.store(), live.head.id, &append, reply, Ok(receipt));
+    let early = put(shared, live.head.id, &append, reply, Ok(receipt));
     let early = early.inspect_err(|_| live.stale = true)?;
     admitted.publish(shared, resident, live, input);
     early.send(Ok(()));
@@ -236,13 +256,15 @@ pub(crate) fn commit_all(
 ) {
     let mut all = Vec::with_capacity(parts.len());
     for Part { live, input, .. } in &mut *parts {
-        match hosted_step(shared, slots, live, input) {
+        match watched_step(shared, slots, live, input) {
             Ok(step) => all.push(step),
             Err(Stop::Refused(verdict)) => {
                 // Whoever waits has the answer.
                 return drop(refuse(shared, live, Asked { input, message: None, reply }, verdict));
             }
-            Err(Stop::Failed(error)) => return reply.send(Err(error.about(live.head.id))),
+            Err(Stop::Failed(error)) => {
+                return drop(fail(shared, reply, error.about(live.head.id)));
+            }
         }
     }
     let admitted = parts
@@ -258,33 +280,46 @@ pub(crate) fn commit_all(
         admitted.add_to(&mut append, part.live, &part.input);
     }
     let first = parts[0].live.head.id;
-    let put = put(shared.store(), first, &append, reply, receipts);
+    let put = put(shared, first, &append, reply, receipts);
     drop(append);
     let Ok(early) = put else {
         return parts.iter_mut().for_each(|part| part.live.stale = true);
     };
+    shared.metrics().count(Count::TransactionsCommitted);
     for (admitted, part) in admitted.into_iter().zip(parts) {
         admitted.publish(shared, part.resident, part.live, &part.input);
     }
     early.send(Ok(()));
 }
 
+/// Answers what came to no verdict, and gives the error back.
+pub(crate) fn fail<T: Answered>(shared: &Shared, reply: Reply<T>, error: Error) -> Error {
+    shared.metrics().count(T::FAILED);
+    reply.send(Err(error.clone()));
+    error
+}
+
 /// Appends what `answer` tells of, and leaves one half of the reply to the log; the other is to be
 /// sent once the change is in memory.
 fn put<T: Answered>(
-    store: &Store,
+    shared: &Shared,
     id: ObjectId,
     append: &Append<'_>,
     reply: Reply<T>,
     answer: Result<T>,
 ) -> Result<Early<T>> {
+    let timer = answer.is_ok().then(|| shared.metrics().commit(reply.posted()));
     let (early, late) = reply.on_record(answer);
     let done = move |durable: storage::Result<()>| {
+        if let Some(timer) = timer.filter(|_| durable.is_ok()) {
+            timer.stop();
+        }
         late.send(durable.map_err(|error| Error::from(error).about(id)));
     };
-    match store.append(append, done) {
+    match shared.store().append(append, done) {
         Ok(_) => Ok(early),
         Err(error) => {
+            shared.metrics().count(T::FAILED);
             let error = Error::from(error).about(id);
             early.send(Err(error.clone()));
             Err(error)
@@ -301,27 +336,33 @@ fn refuse<T: Answered>(
     verdict: Verdict,
 ) -> Result<()> {
     let id = live.head.id;
+    let (reason, rules) = (verdict.reason, &verdict.rules);
+    let (name, detail) = (reason.name(), &verdict.detail);
+    tracing::debug!(object = %id, reason = name, ?rules, detail, "refused");
+    let dead = message.map(|_| Count::MessagesDead);
+    let count = || {
+        shared.metrics().refusal(reason);
+        T::REFUSED.into_iter().chain(dead).for_each(|count| shared.metrics().count(count));
+    };
     let refused =
         move |verdict, recorded| Error::from(ErrorKind::Refused { verdict, recorded }).about(id);
     let refusal = live.head.refusal(input, verdict.clone());
-    let refuser = Refuser::of(&live.head, input, verdict.reason);
+    let refuser = Refuser::of(&live.head, input, reason);
     let recorded = match has_room(shared, live, &refusal, refuser) {
         Ok(recorded) => recorded,
-        Err(error) => {
-            let error = error.about(id);
-            reply.send(Err(error.clone()));
-            return Err(error);
-        }
+        Err(error) => return Err(fail(shared, reply, error.about(id))),
     };
     if !recorded && message.is_none() {
+        count();
         reply.send(Err(refused(verdict, false)));
         return Ok(());
     }
     let mut append = Append::default();
     append.changes.extend(recorded.then_some(Change::Refusal(&refusal)));
     append.taken.extend(message.map(|id| Taking { id, fate: Fate::Dead(verdict.to_string()) }));
-    let early = put(shared.store(), id, &append, reply, Err(refused(verdict, recorded)));
+    let early = put(shared, id, &append, reply, Err(refused(verdict, recorded)));
     let early = early.inspect_err(|_| live.stale = true)?;
+    count();
     if recorded {
         live.head.record(&refusal);
         live.refusers.iter_mut().for_each(|refusers| refusers.add(refuser));

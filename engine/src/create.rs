@@ -42,9 +42,12 @@ pub(crate) fn create(
     let input = input(&definition, &code, time)?;
     input.validate()?;
 
-    let (live, ran) = match genesis(slots, definition, &runnable, &input) {
+    let made = genesis(slots, definition, &runnable, &input);
+    shared.metrics().loads(slots.objects.take_loads());
+    let (live, ran) = match made {
         Ok(made) => made,
         Err(Stop::Refused(verdict)) => {
+            shared.metrics().refusal(verdict.reason);
             return Err(ErrorKind::Refused { verdict, recorded: false }.into());
         }
         Err(Stop::Failed(error)) => return Err(error),
@@ -67,7 +70,7 @@ pub(crate) fn begin<'a>(
     reply: Reply,
 ) -> Result<ObjectId> {
     let (id, header) = (live.head.id, live.head.header.clone());
-    let (time, wake) = (header.time, header.wake);
+    let (kind, time, wake) = (header.kind, header.time, header.wake);
     let receipt = receipt(&live.definition, &header, input, ran, Vec::new());
     let done = move |durable: storage::Result<()>| {
         reply.send(durable.map(|()| receipt).map_err(Error::from));
@@ -90,6 +93,7 @@ pub(crate) fn begin<'a>(
     append.sent.extend(sending(live.head.hash, &ran.effects));
     shared.store().append(&append, done)?;
     drop(append);
+    shared.metrics().version(kind, ran.effects.messages.len());
     shared.insert(live);
     shared.timer().change(id, None, wake);
     shared.post_mail(receivers(&ran.effects), time);

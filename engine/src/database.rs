@@ -30,6 +30,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::explain::{self, Explanation};
 use crate::fork;
 use crate::guard;
+use crate::metrics::Metrics;
 use crate::options::Options;
 use crate::pool::{Pool, on_thread};
 use crate::reader::Reader;
@@ -43,9 +44,6 @@ use crate::turn::turn;
 
 #[cfg(test)]
 mod tests;
-
-/// Objects that a listing reads at a time.
-const LIST_PAGE: usize = 1024;
 
 /// An open database.
 #[derive(Debug)]
@@ -556,37 +554,28 @@ impl Database {
         info.ok_or_else(|| Error::from(ErrorKind::NoObject).about(id))
     }
 
-    /// All objects in the order of their ids, read a page at a time.
-    pub fn objects(&self) -> impl Iterator<Item = Result<ObjectInfo>> + '_ {
-        self.objects_after(None)
-    }
-
-    /// The objects whose ids come after `last`, in the order of their ids, read a page at a time.
-    pub fn objects_after(
-        &self,
-        mut last: Option<ObjectId>,
-    ) -> impl Iterator<Item = Result<ObjectInfo>> + '_ {
-        let (mut page, mut ended) = (Vec::new().into_iter(), false);
-        std::iter::from_fn(move || {
-            if let Some(info) = page.next() {
-                return Some(Ok(info));
-            }
-            if ended {
-                return None;
-            }
-            match self.shared.store().list(last, LIST_PAGE) {
-                Ok(next) => {
-                    ended = next.is_empty();
-                    last = next.last().map(|info: &ObjectInfo| info.id);
-                    page = next.into_iter();
-                    page.next().map(Ok)
-                }
-                Err(error) => {
-                    ended = true;
-                    Some(Err(error.into()))
-                }
-            }
-        })
+    /// The objects, in the order of their ids: narrow them down if need be, then iterate. Like
+    /// [`info`](Database::info), it has versions that are not durable yet.
+    ///
+    /// ```
+    /// # use continuant::{Code, Database};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # std::env::set_current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))?;
+    /// # let directory = tempfile::tempdir()?;
+    /// # let db = Database::open(directory.path().join("db"))?;
+    /// # let code = || Code::wasm(std::fs::read("guest/objects/counter.wasm").unwrap());
+    /// for name in ["visit/1", "visit/2", "visit/3", "other"] {
+    ///     db.create(code()?.name(name))?;
+    /// }
+    /// let page = |last| db.objects().named("visit/").after(last).limit(2);
+    /// let first = page(None).collect::<Result<Vec<_>, _>>()?;
+    /// let rest = page(Some(first[1].id)).collect::<Result<Vec<_>, _>>()?;
+    /// assert_eq!((first.len(), rest.len()), (2, 1));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn objects(&self) -> query::Objects<'_> {
+        query::Objects::new(self.shared.store())
     }
 
     /// Verifies the object's whole lineage; with [`Replay::Yes`] by running every step again.
@@ -689,6 +678,12 @@ impl Database {
     /// Those of the store.
     pub fn stats(&self) -> Result<Stats> {
         Ok(self.shared.store().stats()?)
+    }
+
+    /// What the database has done since it was opened, and what it is at. It is read from memory,
+    /// in a time that does not depend on how many objects there are.
+    pub fn metrics(&self) -> Metrics {
+        self.shared.figures()
     }
 
     /// Works through what was submitted, makes it durable, writes the index and closes.

@@ -18,8 +18,9 @@ use object::hash::ObjectId;
 use object::input::Input;
 use parking_lot::Mutex;
 
-use crate::commit::{Part, commit_all};
+use crate::commit::{Part, commit_all, fail};
 use crate::error::{Error, Result};
+use crate::metrics::Count;
 use crate::reply::{Receipt, Reply};
 use crate::resident::Resident;
 use crate::shared::Shared;
@@ -79,11 +80,12 @@ pub(crate) fn meet(shared: &Shared, slots: &mut Slots, joint: &Joint, resident: 
     let Some(Meeting { inputs, reply, present, failed }) = joint.arrive(resident) else { return };
     let reply = reply.expect("a transaction is run once");
     let work = AssertUnwindSafe(|| match failed {
-        Some(error) => reply.send(Err(error)),
+        Some(error) => drop(fail(shared, reply, error)),
         None => run(shared, slots, inputs, &present, reply),
     });
     if catch_unwind(work).is_err() {
         tracing::error!("a transaction panicked");
+        shared.metrics().count(Count::TransactionsFailed);
         *slots = Slots::default();
         present.iter().for_each(|resident| *resident.live.lock() = None);
     }
@@ -109,6 +111,6 @@ fn run(
     });
     match parts.collect::<Result<Vec<_>>>() {
         Ok(mut parts) => commit_all(shared, slots, &mut parts, reply),
-        Err(error) => reply.send(Err(error)),
+        Err(error) => drop(fail(shared, reply, error)),
     }
 }

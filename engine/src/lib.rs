@@ -23,6 +23,7 @@ pub mod fuzz;
 mod guard;
 pub mod instrument;
 mod joint;
+pub mod metrics;
 mod nonces;
 mod options;
 mod pool;
@@ -47,6 +48,7 @@ pub use clock::Clock;
 pub use database::Database;
 pub use error::{Error, ErrorKind, Result};
 pub use explain::{Done, Explanation};
+pub use metrics::Metrics;
 pub use options::Options;
 pub use reader::{ReadableSnapshot, Reader};
 pub use rehearsal::Rehearsal;
@@ -65,7 +67,7 @@ pub use object::refusal::{Reason, Verdict};
 pub use object::schema::Value;
 pub use query::state::{self, Bound, State};
 pub use query::{
-    Diff, Entry, FieldChange, History, Payloads, RefusalEntry, Snapshot, VersionEntry,
+    Diff, Entry, FieldChange, History, Objects, Payloads, RefusalEntry, Snapshot, VersionEntry,
 };
 pub use storage::{DeadLetter, ObjectInfo, Outbox, Outgoing, Stats};
 pub use {object, query, storage};

@@ -82,6 +82,16 @@ impl<S> Queue<S> {
         InHand(self)
     }
 
+    /// Letters posted and not worked through, and turns.
+    pub(crate) fn under_way(&self) -> u64 {
+        self.under_way.load(Ordering::Acquire)
+    }
+
+    /// Objects on the run queue.
+    pub(crate) fn len(&self) -> usize {
+        self.turns.1.len()
+    }
+
     /// Waits until no letter is under way.
     pub(crate) fn wait_quiet(&self) {
         let mut quiet = self.quiet.lock();

@@ -12,6 +12,7 @@ use std::future::{Future, IntoFuture};
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use object::effects::Output;
 use object::hash::{ObjectId, VersionHash};
@@ -20,6 +21,7 @@ use object::message::Message;
 use object::schema::Value;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::metrics::Count;
 use crate::ticket::{Durability, Promise, Ticket};
 
 /// Proof that an input was admitted and, unless it was to be [`Relaxed`](Durability::Relaxed), that
@@ -70,17 +72,28 @@ pub struct Answer<T = Receipt>(oneshot::AsyncReceiver<Result<T>>);
 
 /// What an input, or several together, are answered with.
 pub(crate) trait Answered: Send + Sync + 'static {
+    /// Counts it when it is refused, besides the refusal itself.
+    const REFUSED: Option<Count>;
+    /// Counts it when there is no verdict.
+    const FAILED: Count;
+
     /// Takes in the ticket of what it tells of, which is not durable yet.
     fn hold(&mut self, ticket: Ticket);
 }
 
 impl Answered for Receipt {
+    const REFUSED: Option<Count> = None;
+    const FAILED: Count = Count::Failures;
+
     fn hold(&mut self, ticket: Ticket) {
         self.ticket = ticket;
     }
 }
 
 impl Answered for Vec<Receipt> {
+    const REFUSED: Option<Count> = Some(Count::TransactionsRefused);
+    const FAILED: Count = Count::TransactionsFailed;
+
     fn hold(&mut self, ticket: Ticket) {
         self.iter_mut().for_each(|receipt| receipt.ticket = ticket.clone());
     }
@@ -91,12 +104,14 @@ impl Answered for Vec<Receipt> {
 pub(crate) struct Reply<T = Receipt> {
     sender: Option<oneshot::Sender<Result<T>>>,
     durability: Durability,
+    posted: Instant,
 }
 
 /// A reply and the receipt that it will be.
 pub(crate) fn channel<T>(durability: Durability) -> (Reply<T>, Pending<T>) {
     let (sender, receiver) = oneshot::channel();
-    (Reply { sender: Some(sender), durability }, Pending(receiver))
+    let posted = Instant::now();
+    (Reply { sender: Some(sender), durability, posted }, Pending(receiver))
 }
 
 /// An answer to what an append puts on record, sent when all who hold it have let it go.
@@ -156,11 +171,16 @@ impl<T> Late<T> {
 impl Reply {
     /// An answer that nobody waits for.
     pub(crate) fn none() -> Reply {
-        Reply { sender: None, durability: Durability::Durable }
+        Reply { sender: None, durability: Durability::Durable, posted: Instant::now() }
     }
 }
 
 impl<T> Reply<T> {
+    /// When it was asked for; an own cycle or a message, when it began.
+    pub(crate) fn posted(&self) -> Instant {
+        self.posted
+    }
+
     /// Splits `answer`, which an append puts on record, into what is sent when.
     pub(crate) fn on_record(self, mut answer: Result<T>) -> (Early<T>, Late<T>)
     where

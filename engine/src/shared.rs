@@ -25,6 +25,7 @@ use crate::catalog::{Catalog, Runnable};
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::joint::Joint;
+use crate::metrics::{Count, Metrics, Registry};
 use crate::options::Options;
 use crate::pool::Queue;
 use crate::reply::Reply;
@@ -51,6 +52,7 @@ pub(crate) struct Shared {
     nonces: Vec<Mutex<u64>>,
     memo: Memo,
     sessions: Held,
+    metrics: Registry,
     closed: AtomicBool,
 }
 
@@ -63,6 +65,7 @@ impl std::fmt::Debug for Shared {
 impl Shared {
     pub(crate) fn new(store: Store, options: Options) -> Result<Shared> {
         let timer = Timer::new(store.wakes_until(u64::MAX)?);
+        let metrics = Registry::new(options.worker_count);
         Ok(Shared {
             store,
             catalog: Catalog::new()?,
@@ -74,6 +77,7 @@ impl Shared {
             nonces: (0..SHARD_COUNT).map(|_| Mutex::default()).collect(),
             memo: Memo::default(),
             sessions: Held::default(),
+            metrics,
             closed: AtomicBool::new(false),
         })
     }
@@ -115,6 +119,33 @@ impl Shared {
     /// The secrets of sessions.
     pub(crate) fn sessions(&self) -> &Held {
         &self.sessions
+    }
+
+    /// What is counted.
+    pub(crate) fn metrics(&self) -> &Registry {
+        &self.metrics
+    }
+
+    /// What was counted so far, and what the database is at.
+    pub(crate) fn figures(&self) -> Metrics {
+        let log = self.store.figures();
+        let resident = self.residents.iter().map(|shard| shard.read().len() as u64).sum();
+        let counted = self.metrics.read();
+        Metrics {
+            log_groups: log.group_count,
+            log_frames: log.frame_count,
+            log_bytes: log.bytes_count,
+            log_syncs: log.sync_count,
+            log_sync: log.sync_time,
+            objects_resident: resident,
+            objects_queued: self.queue.len() as u64,
+            // Each turn is counted like a letter.
+            letters_waiting: self.queue.under_way().saturating_sub(counted.workers_busy),
+            messages_waiting: self.store.message_count() as u64,
+            wakes_armed: self.timer.len() as u64,
+            unindexed_bytes: self.store.unindexed_bytes(),
+            ..counted
+        }
     }
 
     /// The last nonce drawn for the object and some others.
@@ -160,9 +191,10 @@ impl Shared {
         for id in self.store.messages_to(to) {
             let fate = Fate::Dead("there is no such object".to_string());
             let append = Append { taken: vec![Taking { id, fate }], ..Append::default() };
-            // Another worker may have done so first.
-            if let Err(error) = self.store.append(&append, drop) {
-                tracing::debug!(%error, "a message to no object");
+            match self.store.append(&append, drop) {
+                Ok(_) => self.metrics.count(Count::MessagesDead),
+                // Another worker may have done so first.
+                Err(error) => tracing::debug!(%error, "a message to no object"),
             }
         }
     }
@@ -189,7 +221,7 @@ impl Shared {
                 }
                 Err(error) => {
                     self.queue.end();
-                    return Err(error.about(id));
+                    return Err(self.turned_away(error).about(id));
                 }
             }
         }
@@ -213,10 +245,19 @@ impl Shared {
                 return Ok(());
             }
             objects.iter().for_each(|_| self.queue.end());
-            if let PostedToAll::Evicted(index) = posted? {
+            let posted = posted.map_err(|error| self.turned_away(error))?;
+            if let PostedToAll::Evicted(index) = posted {
                 self.forget(&residents[index].0);
             }
         }
+    }
+
+    /// Gives an error back; one of a full mailbox is counted.
+    fn turned_away(&self, error: Error) -> Error {
+        if matches!(error.kind(), ErrorKind::MailboxFull { .. }) {
+            self.metrics.count(Count::LettersTurnedAway);
+        }
+        error
     }
 
     /// Puts an object on the run queue.
@@ -281,6 +322,7 @@ impl Shared {
     /// the worker on turn.
     pub(crate) fn load(&self, resident: &Resident) -> Result<Live> {
         let live = self.live(self.store.head(resident.id)?.ok_or(ErrorKind::NoObject)?)?;
+        self.metrics.count(Count::ObjectsLoaded);
         if resident.published().is_none() {
             self.loaded.lock().push_back(resident.id);
         }
@@ -358,6 +400,7 @@ impl Shared {
             let Some(resident) = self.find(id) else { continue };
             if resident.evict() {
                 self.forget(&resident);
+                self.metrics.count(Count::ObjectsEvicted);
             } else {
                 loaded.push_back(id);
             }

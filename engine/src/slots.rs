@@ -35,6 +35,16 @@ pub(crate) struct Instances {
     loaded: HashMap<CodeHash, Loaded>,
     /// Codes, the one used last at the end.
     order: Vec<CodeHash>,
+    loads: Loads,
+}
+
+/// How objects were put into instances.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Loads {
+    /// Into one that was made for it.
+    pub(crate) instantiated: u64,
+    /// Into one that there was.
+    pub(crate) reused: u64,
 }
 
 /// An instance that holds the memory of an image.
@@ -56,10 +66,11 @@ impl Instances {
         image: &Image,
     ) -> Result<&mut Loaded> {
         self.order.retain(|used| *used != hash);
-        if self.loaded.get(&hash).is_some_and(|loaded| !loaded.settled) {
+        if self.loaded.get(&hash).is_some_and(|loaded| loaded.fits(image)) {
+            self.loads.reused += 1;
+        } else {
+            self.loads.instantiated += 1;
             self.loaded.remove(&hash);
-        }
-        if !self.loaded.contains_key(&hash) {
             while self.loaded.len() >= SLOTS_MAX && !self.order.is_empty() {
                 self.loaded.remove(&self.order.remove(0));
             }
@@ -70,6 +81,11 @@ impl Instances {
         loaded.switch_to(image)?;
         Ok(loaded)
     }
+
+    /// How objects were put into these since this was asked last.
+    pub(crate) fn take_loads(&mut self) -> Loads {
+        std::mem::take(&mut self.loads)
+    }
 }
 
 impl Loaded {
@@ -78,6 +94,11 @@ impl Loaded {
         let slot = Slot::new(code)?;
         let image = Image::new(Arc::clone(image.base()));
         Ok(Loaded { slot, image, written: Vec::new(), settled: true })
+    }
+
+    /// Whether it can hold `image`: memory does not shrink.
+    fn fits(&self, image: &Image) -> bool {
+        self.settled && self.slot.memory().len() as u64 <= image.bytes_count()
     }
 
     fn switch_to(&mut self, image: &Image) -> Result<()> {

@@ -61,6 +61,11 @@ impl Timer {
         wakes.entries.pop_first()
     }
 
+    /// How many objects have a wake here.
+    pub(crate) fn len(&self) -> usize {
+        self.wakes.lock().entries.len()
+    }
+
     /// When the first wake is.
     pub(crate) fn first(&self) -> Option<u64> {
         self.wakes.lock().first()

@@ -13,6 +13,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Duration;
 
 use object::input::{Input, Request};
 use object::message::Message;
@@ -21,6 +22,7 @@ use storage::SentMessage;
 use crate::commit::{Asked, commit};
 use crate::error::{Error, ErrorKind, Result};
 use crate::joint::{Joint, meet};
+use crate::metrics::Count;
 use crate::reply::Reply;
 use crate::resident::{Letter, Live, Missed, Resident};
 use crate::shared::{RETRY_MS, Shared};
@@ -34,10 +36,12 @@ pub(crate) fn turn(shared: &Shared, slots: &mut Slots, resident: Arc<Resident>) 
     // The turn counts like a letter: nobody finds all quiet before what panicked is seen to.
     shared.queue().begin();
     let in_hand = shared.queue().in_hand();
+    shared.metrics().count(Count::TurnsBegun);
     let mut joining = None;
     let work = AssertUnwindSafe(|| letters(shared, slots, &resident, &mut joining));
     if catch_unwind(work).is_err() {
         tracing::error!(object = %resident.id, "a turn panicked");
+        shared.metrics().count(Count::Failures);
         *slots = Slots::default();
         *resident.live.lock() = None;
         let has_wake = resident.published().is_some_and(|newest| newest.header().wake.is_some());
@@ -50,6 +54,7 @@ pub(crate) fn turn(shared: &Shared, slots: &mut Slots, resident: Arc<Resident>) 
         Some(joint) => meet(shared, slots, &joint, resident),
         None => resident.leave(shared),
     }
+    shared.metrics().count(Count::TurnsEnded);
     drop(in_hand);
 }
 
@@ -80,6 +85,9 @@ fn letters(
             Err(error) => {
                 if letter.is_own() {
                     retry(shared, resident);
+                }
+                if !matches!(letter, Letter::Join { .. }) {
+                    shared.metrics().count(Count::Failures);
                 }
                 letter.fail(error.about(resident.id));
                 steps += 1;
@@ -173,7 +181,10 @@ fn mail(
         let messages = match shared.store().next_messages(resident.id) {
             Ok(messages) if messages.is_empty() => return None,
             Ok(messages) => messages,
-            Err(error) => return late(shared, resident, error.into()),
+            Err(error) => {
+                shared.metrics().count(Count::Failures);
+                return late(shared, resident, error.into());
+            }
         };
         for message in messages {
             if *steps > TURN_STEPS_MAX {
@@ -221,10 +232,13 @@ fn wake(
     let (seq, armed) = (live.head.header.seq, live.armed());
     let time = shared.clock().wake_time(due, now).max(live.head.header.time);
     let input = Input { request: Request::Cycle, time, credential: None };
+    let late = shared.clock().now().max(now).saturating_sub(due);
+    shared.metrics().lateness(Duration::from_millis(late));
     let asked = Asked { input: &input, message: None, reply };
     let done = commit(shared, slots, resident, live, asked);
     let missed = live.head.header.seq == seq;
     let retry = done.is_err().then(|| shared.clock().now().max(now).saturating_add(RETRY_MS));
+    shared.metrics().count(if missed { Count::WakesMissed } else { Count::WakesRun });
     live.missed = missed.then_some(Missed { wake: due, retry });
     if missed {
         shared.timer().change(live.head.id, armed, retry);

@@ -27,7 +27,7 @@ pub fn emit(name: &str, data: &[u8]) {
 /// after this one. Its policy decides, with this object as the principal; what it refuses comes to
 /// nothing, and is on record. Messages to one object arrive in their order, once.
 ///
-/// `arguments` are those of the method, each as the receiver's schema says: see [`Payload`].
+/// `arguments` are the method's, as the receiver's schema says: see [`Payload`](crate::Payload).
 ///
 /// A message takes 10,000 units of the step's fuel, and what the step leaves is shared by the steps
 /// that its messages make.

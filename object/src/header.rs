@@ -44,7 +44,20 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub(crate) const fn code(self) -> u8 {
+    /// Every kind, by its code.
+    pub const ALL: &[Kind] = &[
+        Kind::Create,
+        Kind::Call,
+        Kind::Cycle,
+        Kind::Write,
+        Kind::Amend,
+        Kind::OpenSession,
+        Kind::Message,
+        Kind::Fork,
+    ];
+
+    /// The code that headers have.
+    pub const fn code(self) -> u8 {
         match self {
             Kind::Create => 0,
             Kind::Call => 1,
@@ -58,9 +71,7 @@ impl Kind {
     }
 
     pub(crate) fn from_code(code: u8) -> Option<Kind> {
-        use Kind::*;
-        let all = [Create, Call, Cycle, Write, Amend, OpenSession, Message, Fork];
-        all.into_iter().find(|kind| kind.code() == code)
+        Kind::ALL.iter().copied().find(|kind| kind.code() == code)
     }
 
     /// The name that people and JSON see.
@@ -82,6 +93,14 @@ impl Kind {
         matches!(self, Kind::Create | Kind::Fork)
     }
 }
+
+const _: () = {
+    let mut code = 0;
+    while code < Kind::ALL.len() {
+        assert!(Kind::ALL[code].code() as usize == code, "a kind is at its code's place");
+        code += 1;
+    }
+};
 
 /// One version of an object. Times are milliseconds since 1970-01-01 UTC.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -98,7 +98,11 @@ const REASONS: [Reason; 22] = [
 ];
 
 impl Reason {
-    fn code(self) -> u8 {
+    /// Every reason, by its code.
+    pub const ALL: &[Reason] = &REASONS;
+
+    /// The code that refusals have.
+    pub fn code(self) -> u8 {
         let index = REASONS.iter().position(|&reason| reason == self);
         index.expect("every reason is in the list") as u8
     }

@@ -113,6 +113,12 @@ impl Heads {
         self.recent.names.get(name).or_else(older).copied()
     }
 
+    /// The objects of the names that begin so and that the index may not have yet.
+    pub(crate) fn named(&self, prefix: &str) -> Vec<ObjectId> {
+        let names = self.unwritten_generations().flat_map(|generation| &generation.names);
+        names.filter(|(name, _)| name.starts_with(prefix)).map(|(_, id)| *id).collect()
+    }
+
     pub(crate) fn blob(&self, hash: &BlobHash) -> Option<Position> {
         let older = || self.older.iter().find_map(|older| older.blobs.get(hash));
         self.recent.blobs.get(hash).or_else(older).copied()
@@ -306,8 +312,13 @@ impl Heads {
 
     /// The rows that the index may not have yet, older ones first.
     fn rows(&self) -> impl Iterator<Item = (&ObjectId, &Entry)> {
+        self.unwritten_generations().flat_map(|generation| &generation.rows)
+    }
+
+    /// What the index may not have yet, older first.
+    fn unwritten_generations(&self) -> impl Iterator<Item = &Generation> {
         let flushing = self.older.front().filter(|_| self.is_flushing);
-        flushing.into_iter().flat_map(|flushing| &flushing.rows).chain(&self.recent.rows)
+        flushing.map(|flushing| &**flushing).into_iter().chain([&self.recent])
     }
 }
 

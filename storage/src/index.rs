@@ -316,6 +316,14 @@ impl Reading<'_> {
         self.get(NAMES, name.as_bytes(), |value| named(name.as_bytes(), value))
     }
 
+    /// The objects of the names that begin so.
+    pub(crate) fn named(&self, prefix: &str) -> Result<Vec<ObjectId>> {
+        // No byte of a name is that large.
+        let end = [prefix.as_bytes(), &[0xff]].concat();
+        let range = (Bound::Included(prefix.as_bytes()), Bound::Excluded(&end[..]));
+        self.range(NAMES, range, usize::MAX, named)
+    }
+
     pub(crate) fn blob(&self, hash: BlobHash) -> Result<Option<Position>> {
         self.get(BLOBS, &hash.key(), |value| position(&hash.key(), value))
     }

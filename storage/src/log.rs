@@ -22,6 +22,7 @@ mod writer;
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
@@ -151,12 +152,21 @@ impl Drop for Pushed<'_> {
     }
 }
 
-/// Figures of the log.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Figures {
-    pub(crate) group_count: u64,
-    pub(crate) frame_count: u64,
-    pub(crate) group_frames_max: u64,
+/// Figures of the log since the store was opened: of what became durable.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Figures {
+    /// Groups.
+    pub group_count: u64,
+    /// Frames.
+    pub frame_count: u64,
+    /// Frames in the largest of the groups.
+    pub group_frames_max: u64,
+    /// Bytes of the frames, with their headers.
+    pub bytes_count: u64,
+    /// Syncs.
+    pub sync_count: u64,
+    /// How long the syncs took together.
+    pub sync_time: Duration,
 }
 
 /// Sizes of the log.

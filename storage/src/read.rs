@@ -155,6 +155,21 @@ impl Store {
         }
     }
 
+    /// The objects behind `after` whose names begin with `prefix`, in the order of their ids.
+    ///
+    /// # Errors
+    ///
+    /// As of [`Store::head`].
+    pub fn named(&self, prefix: &str, after: Option<ObjectId>) -> Result<Vec<ObjectId>> {
+        // Memory first, as in a list.
+        let mut ids = self.inner().heads.lock().named(prefix);
+        ids.extend(self.inner().indexed(|index| index.named(prefix))?);
+        ids.retain(|id| after.is_none_or(|after| *id > after));
+        ids.sort_unstable();
+        ids.dedup();
+        Ok(ids)
+    }
+
     /// The objects whose next wake is at or before `time`, in the order of wakes.
     ///
     /// # Errors

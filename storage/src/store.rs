@@ -20,7 +20,7 @@ use crate::heads::Heads;
 use crate::index::{Index, Reading};
 use crate::log::frame::damaged;
 use crate::log::record::{BlobHash, Body, Record, records};
-use crate::log::{Done, Frames, Log, Position, Pushed, Sizes};
+use crate::log::{Done, Figures, Frames, Log, Position, Pushed, Sizes};
 use crate::options::Options;
 use crate::recovery;
 use crate::row::Row;
@@ -235,6 +235,17 @@ impl Store {
             frame_count: figures.frame_count,
             group_frames_max: figures.group_frames_max,
         })
+    }
+
+    /// Figures of the log, from memory alone.
+    pub fn figures(&self) -> Figures {
+        self.inner.log.figures()
+    }
+
+    /// Bytes of frames that the index does not cover, once what is being written of it is: about
+    /// what opening the store would read again.
+    pub fn unindexed_bytes(&self) -> u64 {
+        self.inner.tail_bytes.load(Ordering::Relaxed)
     }
 
     /// Makes everything durable, writes the index, and closes; what comes later fails with

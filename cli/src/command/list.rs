@@ -1,24 +1,60 @@
-//! `list`: the objects of a database.
+//! `list`: the objects of a database, or some of them.
 
 use clap::Args;
-use continuant::ObjectInfo;
+use continuant::object::hash::CodeHash;
+use continuant::{Database, ObjectInfo, Objects};
 use serde_json::{Value as Json, json};
 
 use crate::failure::Result;
 use crate::moment;
 use crate::printer::Printer;
-use crate::session::{Session, short};
+use crate::session::{self, Session, short};
 use crate::table::{Align, Table};
 
-/// List the objects
+/// List the objects, in the order of their ids
+///
+/// Names have an index; by code and by time every object is looked at.
 #[derive(Debug, Args)]
-pub(crate) struct List {}
+pub(crate) struct List {
+    /// Those whose names begin so
+    #[arg(long, value_name = "PREFIX")]
+    name: Option<String>,
+
+    /// Those that run the code with this hash, as --json and `show` have it
+    #[arg(long, value_name = "HASH")]
+    code: Option<CodeHash>,
+
+    /// Those created at this time or later
+    #[arg(long, value_name = "TIME", value_parser = moment::parse)]
+    created_since: Option<u64>,
+
+    /// Those created at this time or before
+    #[arg(long, value_name = "TIME", value_parser = moment::parse)]
+    created_until: Option<u64>,
+
+    /// Those changed at this time or later
+    #[arg(long, value_name = "TIME", value_parser = moment::parse)]
+    changed_since: Option<u64>,
+
+    /// Those changed last at this time or before
+    #[arg(long, value_name = "TIME", value_parser = moment::parse)]
+    changed_until: Option<u64>,
+
+    /// Those behind this object: the last one of a list, to go on
+    #[arg(long, value_name = "OBJECT")]
+    after: Option<String>,
+
+    /// At most so many
+    #[arg(long, value_name = "COUNT")]
+    limit: Option<usize>,
+}
 
 impl List {
     pub(crate) fn run(self, session: &Session, printer: &mut Printer) -> Result<()> {
         session.with(|db| {
+            let mut objects = self.query(db)?;
             if printer.is_json() {
-                return db.objects().try_for_each(|info| printer.document(&document(&info?)));
+                return objects.try_for_each(|info| printer.document(&document(&info?)));
             }
             let mut table = Table::new([
                 ("object", Align::Left),
@@ -28,11 +64,23 @@ impl List {
                 ("next wake", Align::Left),
                 ("name", Align::Left),
             ]);
-            for info in db.objects() {
+            for info in objects {
                 table.row(printer, cells(info?))?;
             }
             table.end(printer)
         })
+    }
+
+    fn query<'a>(&self, db: &'a Database) -> Result<Objects<'a>> {
+        let after = self.after.as_ref().map(|after| session::find(db, after)).transpose()?;
+        let objects = db.objects().after(after).limit(self.limit.unwrap_or(usize::MAX));
+        Ok(objects
+            .named(self.name.as_deref().unwrap_or_default())
+            .code(self.code)
+            .created_since(self.created_since.unwrap_or(0))
+            .created_until(self.created_until.unwrap_or(u64::MAX))
+            .changed_since(self.changed_since.unwrap_or(0))
+            .changed_until(self.changed_until.unwrap_or(u64::MAX)))
     }
 }
 

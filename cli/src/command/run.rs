@@ -1,17 +1,21 @@
 //! `run`: runs the own cycles of all objects, those due now or all that come due in a while.
 
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
 use std::time::Duration;
 
 use clap::Args;
-use continuant::{Database, ObjectId};
+use continuant::{Database, Metrics, ObjectId};
 use serde_json::json;
 
-use crate::failure::Result;
-use crate::moment;
+use crate::failure::{Failure, Result};
 use crate::printer::Printer;
+use crate::screen::Screen;
 use crate::session::{Session, short};
 use crate::table::{Align, Table};
+use crate::{moment, vitals};
 
 /// The longest wait before the clock is looked at again: it may be set meanwhile.
 const WAIT_MAX: Duration = Duration::from_secs(1);
@@ -29,6 +33,20 @@ pub(crate) struct Run {
     /// Stay until then, and run each cycle when it is due
     #[arg(long, value_name = "TIME", value_parser = moment::parse, conflicts_with = "span")]
     until: Option<u64>,
+
+    /// Show what the database is doing, until interrupted if nothing else says how long; with
+    /// --json, or where there is no terminal, one look after another is printed
+    #[arg(long)]
+    top: bool,
+
+    /// Write the metrics to this file as OpenMetrics text, replaced as a whole each time: for
+    /// `top`, or a node exporter's textfile collector
+    #[arg(long, value_name = "FILE")]
+    metrics: Option<PathBuf>,
+
+    /// How often they are shown and written
+    #[arg(long, value_name = "SPAN", value_parser = moment::parse_span, default_value = "1s")]
+    every: u64,
 }
 
 /// An object that wants to be woken.
@@ -45,18 +63,76 @@ impl Run {
             let before = sleepers(db)?;
             let start = db.now();
             let until = self.until.or(self.span.map(|span| start.saturating_add(span)));
-            stay(db, until.unwrap_or(start))?;
+            let until = until.unwrap_or(if self.top { u64::MAX } else { start });
+            self.watch(db, until, printer)?;
             print(db, before, printer)
         })
     }
+
+    /// Has cycles run on a thread until `until`, and shows and writes metrics meanwhile, and at the
+    /// end.
+    fn watch(&self, db: &Database, until: u64, printer: &mut Printer) -> Result<()> {
+        let (sender, ended) = channel();
+        let stop = AtomicBool::new(false);
+        thread::scope(|scope| {
+            let stop = &stop;
+            let runner = scope.spawn(move || sender.send(stay(db, until, stop)));
+            let (mut screen, mut before) = (Screen::new(), Metrics::default());
+            loop {
+                let ran = ended.recv_timeout(Duration::from_millis(self.every.max(1)));
+                let now = db.metrics();
+                if let Err(failure) = self.tell(&mut screen, printer, &now, &before) {
+                    stop.store(true, Ordering::Release);
+                    runner.thread().unpark();
+                    return Err(failure);
+                }
+                before = now;
+                match ran {
+                    Ok(ran) => return ran,
+                    Err(RecvTimeoutError::Timeout) => {}
+                    // It panicked, which the end of the scope hands on.
+                    Err(RecvTimeoutError::Disconnected) => return Ok(()),
+                }
+            }
+        })
+    }
+
+    /// Shows and writes metrics, as far as that is asked for.
+    fn tell(
+        &self,
+        screen: &mut Screen,
+        printer: &mut Printer,
+        now: &Metrics,
+        before: &Metrics,
+    ) -> Result<()> {
+        if let Some(path) = &self.metrics {
+            write(path, &now.open_metrics())?;
+        }
+        match (self.top, printer.is_json()) {
+            (true, true) => {
+                printer.document(&json!({ "metrics": now.json() }))?;
+                printer.flush()
+            }
+            (true, false) => screen.show(printer, &vitals::lines(now, before)),
+            (false, _) => Ok(()),
+        }
+    }
 }
 
-/// Runs what is due, then what comes due until `until`.
-fn stay(db: &Database, until: u64) -> Result<()> {
+/// Replaces a file, so that whoever reads it finds the old text or the new one.
+fn write(path: &Path, text: &str) -> Result<()> {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".new");
+    let written = std::fs::write(&beside, text).and_then(|()| std::fs::rename(&beside, path));
+    written.map_err(|error| Failure::file("writing", path, &error))
+}
+
+/// Runs what is due, then what comes due until `until`, or until it is stopped.
+fn stay(db: &Database, until: u64, stop: &AtomicBool) -> Result<()> {
     loop {
         db.run_until(db.now())?;
         let now = db.now();
-        if now >= until {
+        if now >= until || stop.load(Ordering::Acquire) {
             return Ok(());
         }
         let next = db.next_wake().map_or(until, |wake| wake.min(until));

@@ -423,6 +423,47 @@ fn every_command_prints_json() {
 }
 
 #[test]
+fn a_list_is_narrowed_down_and_goes_on() {
+    let terminal = Terminal::with_visits();
+    for name in ["visits-2", "visits-3", "other"] {
+        let create = "create object.wasm welcome --policy policy.cedar --name";
+        terminal.run(&format!("{create} {name}")).done();
+    }
+    let listed = |rest: &str| {
+        let printed = terminal.run(&format!("--json list {rest}")).done();
+        let documents = printed.lines().map(|line| serde_json::from_str(line).unwrap());
+        documents.collect::<Vec<Json>>()
+    };
+    let all = listed("");
+    let text = |info: &Json, field: &str| info[field].as_str().unwrap().to_string();
+    let names = |rest: &str| {
+        let mut names: Vec<_> = listed(rest).iter().map(|info| text(info, "name")).collect();
+        names.sort_unstable();
+        names
+    };
+    assert_eq!(names("--name visits"), ["visits", "visits-2", "visits-3"]);
+    assert_eq!(names("--name visits-"), ["visits-2", "visits-3"]);
+    assert_eq!(names(&format!("--code {} --name o", text(&all[0], "code"))), ["other"]);
+    assert_eq!(names(&format!("--code {}", "0".repeat(64))), [""; 0]);
+    assert_eq!(names("--created-since 2000-01-01 --changed-since 2000-01-01").len(), 4);
+    assert_eq!(names("--created-until 2000-01-01"), [""; 0]);
+    assert_eq!(names("--changed-until 2000-01-01"), [""; 0]);
+    let changed = terminal.run("--json call other increment 2").done();
+    let changed: Json = serde_json::from_str(&changed).unwrap();
+    let since = listed(&format!("--changed-since {}", text(&changed, "time")));
+    assert!(since.iter().any(|info| info["name"] == "other"));
+    let (first, rest) = (listed("--limit 2"), |after: &str| listed(&format!("--after {after}")));
+    let last = text(&first[1], "object");
+    let objects = |list: &[Json]| list.iter().map(|it| text(it, "object")).collect::<Vec<_>>();
+    assert_eq!(objects(&[&first[..], &rest(&last)].concat()), objects(&all));
+    assert_eq!(objects(&rest(&last[..16])), objects(&all[2..]), "by its first digits");
+    let shown = terminal.run("list --name other").done();
+    assert_eq!((shown.lines().count(), shown.contains("other")), (2, true));
+    assert_eq!(terminal.run("list --after nobody").code, Some(5));
+    assert_eq!(terminal.run("list --code 12").code, Some(2));
+}
+
+#[test]
 fn a_due_cycle_is_run_by_whoever_comes_by() {
     let terminal = Terminal::with_visits();
     terminal.run("call visits ring").done();

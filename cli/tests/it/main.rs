@@ -5,6 +5,7 @@
 //! - `demo`: the demo on small files, bad files, with other worker counts, and on its month.
 //! - `losses`: the demo killed at random moments: what was acknowledged is there.
 //! - `upkeep`: backups, restoring, retention and compaction.
+//! - `watching`: a database while it runs, on the spot and from a file.
 //! - `objects`, `terminal`: what the tests run, and how.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on stops where it is")]
@@ -16,3 +17,4 @@ mod losses;
 mod objects;
 mod terminal;
 mod upkeep;
+mod watching;

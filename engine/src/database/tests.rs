@@ -60,6 +60,28 @@ fn a_turn_that_panics_costs_its_letter_and_nothing_else() {
 }
 
 #[test]
+fn letters_wait_while_a_worker_is_busy() {
+    let directory = tempfile::tempdir().unwrap();
+    let (db, id) = open(&directory);
+    let other = db.create(Code::wasm(module()).unwrap()).unwrap();
+    let at = |db: &Database| {
+        let it = db.metrics();
+        (it.workers_busy, it.objects_queued, it.letters_waiting)
+    };
+    let resident = db.shared.find(id).unwrap();
+    let held = resident.live.lock();
+    let calls = [id, id, id, other].map(|id| db.call(id, "add", Vec::new()).submit().unwrap());
+    while at(&db).0 == 0 {
+        std::thread::yield_now();
+    }
+    assert_eq!(at(&db), (1, 1, 4), "the worker waits for the object");
+    drop(held);
+    calls.into_iter().for_each(|call| drop(call.wait()));
+    db.shared.queue().wait_quiet();
+    assert_eq!(at(&db), (0, 0, 0));
+}
+
+#[test]
 fn an_object_whose_append_failed_is_loaded_again() {
     let directory = tempfile::tempdir().unwrap();
     let (db, id) = open(&directory);

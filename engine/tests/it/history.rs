@@ -1,4 +1,4 @@
-//! History: any version by seq and by time, what changed, who changed it, names and lists.
+//! History: any version by seq and by time, what changed, who changed it, names.
 
 use std::collections::BTreeMap;
 

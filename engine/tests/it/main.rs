@@ -11,9 +11,11 @@
 //! - `fuzz`: invariants that are broken, and the least inputs that break them.
 //! - `guards`: policies with a guard, asked, amended, replayed and forged.
 //! - `guests`: the committed objects of guest/objects, each with its policy.
-//! - `history`: any version, diffs, blame, refusals, names, lists.
+//! - `history`: any version, diffs, blame, refusals, names.
 //! - `lineage`: verification, replay, capsules, and what tampering does to them.
+//! - `lists`: which objects there are, narrowed down, in pages.
 //! - `messages`: what one object asks of another, once, in order, and never lost.
+//! - `metrics`: what is counted, the forms that programs read, and spans.
 //! - `objects`: the objects that the tests run.
 //! - `readers`: what principals may read.
 //! - `rules`: the committed objects that show the kinds of rule, the price and the vault.
@@ -38,7 +40,9 @@ mod guards;
 mod guests;
 mod history;
 mod lineage;
+mod lists;
 mod messages;
+mod metrics;
 mod objects;
 mod readers;
 mod rules;

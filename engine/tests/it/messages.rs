@@ -200,6 +200,10 @@ fn what_is_refused_is_a_dead_letter_and_on_record() {
     assert_eq!((verified.versions, verified.refusals), (2, 5));
     assert!(db.explain_refusal(shy, 1).is_ok() && db.explain(shy, 1).is_ok());
     assert!(db.check(|_, _| {}).unwrap().is_sound());
+    let metrics = db.metrics();
+    let messages = [metrics.messages_sent, metrics.messages_dead, metrics.messages_waiting];
+    assert_eq!((messages, metrics.steps.of(Kind::Message)), ([7, 6, 0], 1));
+    assert_eq!((metrics.refusals.of(Message), metrics.refusals.sum()), (3, 5));
     // An object that may have no more refusals still loses no message.
     drop(db);
     let db = fixture.open_with(fixture.options().refusals_max(5));

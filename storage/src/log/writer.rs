@@ -9,6 +9,7 @@
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Instant;
 
 use parking_lot::{Condvar, Mutex};
 
@@ -226,9 +227,16 @@ impl Writer {
     /// Writes and syncs a group that was taken, and tells whoever waits for its frames.
     fn commit(&self, segments: &Segments, group: Group) {
         let on_panic = OnPanic(self);
-        let Group { start, end, runs, bytes_count: _, done } = group;
+        let Group { start, end, runs, bytes_count, done } = group;
         assert!(start < end, "a group has frames");
-        let result = self.write(segments, &runs, end).and_then(|()| sync(segments, &runs));
+        let group = tracing::debug_span!("group", %start, frames = done.len(), bytes = bytes_count);
+        let group = group.entered();
+        let written = self.write(segments, &runs, end);
+        let syncing = Instant::now();
+        let result = written.and_then(|()| sync(segments, &runs));
+        let sync_time = syncing.elapsed();
+        tracing::debug!(?sync_time, written = result.is_ok(), "synced");
+        drop(group);
         let mut state = self.state.lock();
         // A failure elsewhere meanwhile: the group is durable, but nothing is acknowledged.
         let result = result.and_then(|()| state.failure.clone().map_or(Ok(()), Err));
@@ -236,10 +244,13 @@ impl Writer {
             Ok(()) => {
                 assert!(state.durable <= start, "groups become durable in order");
                 state.durable = end;
-                state.figures.group_count += 1;
-                state.figures.frame_count += done.len() as u64;
-                state.figures.group_frames_max =
-                    state.figures.group_frames_max.max(done.len() as u64);
+                let (figures, frame_count) = (&mut state.figures, done.len() as u64);
+                figures.group_count += 1;
+                figures.frame_count += frame_count;
+                figures.group_frames_max = figures.group_frames_max.max(frame_count);
+                figures.bytes_count += bytes_count as u64;
+                figures.sync_count += runs.len() as u64;
+                figures.sync_time += sync_time;
             }
             Err(error) => {
                 state.failure.get_or_insert_with(|| poisoned(error));

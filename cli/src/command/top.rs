@@ -1,0 +1,85 @@
+//! `top`: what a database is doing that another process has open, from the file that it writes.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use continuant::Metrics;
+use serde_json::json;
+
+use crate::failure::{Failure, Result};
+use crate::moment;
+use crate::printer::Printer;
+use crate::screen::Screen;
+use crate::vitals;
+
+/// The longest file that can be one of metrics.
+const FILE_BYTES_MAX: u64 = 1 << 20;
+
+/// Watch a database that another process has open, by the file that its metrics are written to
+///
+/// Such a file is written by `run --metrics`, and by any program that writes what
+/// `Metrics::open_metrics` gives it. A database that this process runs itself is watched by
+/// `run --top`.
+#[derive(Debug, Args)]
+pub(crate) struct Top {
+    /// The file
+    file: PathBuf,
+
+    /// Watch for so long [default: until interrupted]
+    #[arg(long = "for", value_name = "SPAN", value_parser = moment::parse_span)]
+    span: Option<u64>,
+
+    /// How often the file is read
+    #[arg(long, value_name = "SPAN", value_parser = moment::parse_span, default_value = "1s")]
+    every: u64,
+}
+
+impl Top {
+    pub(crate) fn run(self, printer: &mut Printer) -> Result<()> {
+        let (started, mut screen) = (Instant::now(), Screen::new());
+        let (mut shown, mut before) = (Metrics::default(), Metrics::default());
+        loop {
+            let now = read(&self.file)?;
+            if now.uptime != shown.uptime {
+                before = std::mem::replace(&mut shown, now);
+            }
+            match printer.is_json() {
+                true => {
+                    printer.document(&json!({ "metrics": shown.json() }))?;
+                    printer.flush()?;
+                }
+                false => {
+                    let mut lines = vec![age(&self.file)?];
+                    lines.extend(vitals::lines(&shown, &before));
+                    screen.show(printer, &lines)?;
+                }
+            }
+            let every = Duration::from_millis(self.every.max(1));
+            let left =
+                self.span.map(|span| Duration::from_millis(span).saturating_sub(started.elapsed()));
+            if left.is_some_and(|left| left.is_zero()) {
+                return Ok(());
+            }
+            std::thread::park_timeout(left.map_or(every, |left| left.min(every)));
+        }
+    }
+}
+
+fn read(path: &Path) -> Result<Metrics> {
+    let failed = |error| Failure::file("reading", path, &error);
+    let mut text = String::new();
+    let file = std::fs::File::open(path).map_err(failed)?;
+    file.take(FILE_BYTES_MAX).read_to_string(&mut text).map_err(failed)?;
+    let metrics = Metrics::from_open_metrics(&text);
+    metrics.map_err(|error| Failure::new("metrics", format!("{}: {error}", path.display())))
+}
+
+/// How long ago the file was written: whoever writes it may be gone.
+fn age(path: &Path) -> Result<String> {
+    let written = std::fs::metadata(path).and_then(|metadata| metadata.modified());
+    let written = written.map_err(|error| Failure::file("reading", path, &error))?;
+    let age = written.elapsed().unwrap_or_default().as_secs();
+    Ok(format!("{}, written {age} s ago", path.display()))
+}

@@ -1,0 +1,309 @@
+//! What a database has done and what it is at: counters, gauges and latencies, looked at at once.
+//!
+//! One table, `Metrics::visit`, names each of them with its unit and what it is; the forms that
+//! programs read, [OpenMetrics](https://prometheus.io/docs/specs/om/open_metrics_spec/) text and
+//! JSON, are made of it. It does not know how figures are counted (`registry`), nor what they are
+//! for.
+//!
+//! Figures are read one after another while the database goes on: each is right, and two that
+//! belong together may be a moment apart.
+
+mod histogram;
+mod open_metrics;
+mod registry;
+
+use std::time::Duration;
+
+use object::header::Kind;
+use object::refusal::Reason;
+use serde_json::{Map, Value as Json, json};
+
+pub use histogram::{BUCKETS, Histogram};
+pub use open_metrics::ParseError;
+pub(crate) use registry::{Count, Registry};
+
+/// How long after it was due a wake begins before it counts as late.
+pub const WAKE_LATE: Duration = Duration::from_millis(100);
+
+/// What a database has done since it was opened, and what it is at.
+///
+/// ```
+/// use continuant::{Code, Database, Kind, Metrics, args};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # std::env::set_current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))?;
+/// # let directory = tempfile::tempdir()?;
+/// # let db = Database::open(directory.path().join("db"))?;
+/// # let code = Code::wasm(std::fs::read("guest/objects/counter.wasm")?)?
+/// #     .policy(std::fs::read_to_string("guest/examples/counter/policy.cedar")?);
+/// # let counter = db.create(code)?;
+/// db.call(counter, "increment", args![2u64]).wait()?;
+/// let metrics = db.metrics();
+/// assert_eq!(metrics.steps.of(Kind::Call), 1);
+/// println!("{:?}", metrics.commit.quantile(0.99));        // from post to durable
+/// let text = metrics.open_metrics();                      // for whoever scrapes it
+/// assert_eq!(Metrics::from_open_metrics(&text)?, metrics);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Metrics {
+    /// How long the database has been open.
+    pub uptime: Duration,
+
+    /// Steps that were admitted and made a version.
+    pub steps: Counts<Kind>,
+    /// Inputs that were refused, on record or not.
+    pub refusals: Counts<Reason>,
+    /// Inputs and wakes over which the host or the store failed, so that there is no verdict.
+    pub failures: u64,
+    /// Wakes that were due and made a version.
+    pub wakes_run: u64,
+    /// Wakes that were due and made none: they were refused, or failed.
+    pub wakes_missed: u64,
+    /// Of both, those that began more than [`WAKE_LATE`] after they were due.
+    pub wakes_late: u64,
+    /// Transactions that were admitted. Their steps are counted by kind as well.
+    pub transactions_committed: u64,
+    /// Transactions that one of their objects refused. The refusal is counted by reason as well.
+    pub transactions_refused: u64,
+    /// Transactions over which the host or the store failed.
+    pub transactions_failed: u64,
+    /// Inputs, and transactions, turned away because a mailbox was full.
+    pub letters_turned_away: u64,
+    /// Messages that versions sent. Those that were delivered are steps of their kind.
+    pub messages_sent: u64,
+    /// Messages that came to nothing: they were refused, or there is no such object.
+    pub messages_dead: u64,
+    /// Objects read from the store for their next step.
+    pub objects_loaded: u64,
+    /// Objects that left memory.
+    pub objects_evicted: u64,
+    /// Steps that code was instantiated for.
+    pub slots_instantiated: u64,
+    /// Steps that found their code instantiated.
+    pub slots_reused: u64,
+    /// Groups of frames that became durable together.
+    pub log_groups: u64,
+    /// Frames that became durable.
+    pub log_frames: u64,
+    /// Bytes of these frames.
+    pub log_bytes: u64,
+    /// Syncs of the log.
+    pub log_syncs: u64,
+    /// How long these took together.
+    pub log_sync: Duration,
+
+    /// Workers at their turn with an object.
+    pub workers_busy: u64,
+    /// Objects in memory, or about to be.
+    pub objects_resident: u64,
+    /// Objects that wait for a worker.
+    pub objects_queued: u64,
+    /// Letters that were posted and are not worked through: inputs, wakes, and a transaction once
+    /// for each of its objects.
+    pub letters_waiting: u64,
+    /// Messages on their way.
+    pub messages_waiting: u64,
+    /// Objects whose next wake the timer knows.
+    pub wakes_armed: u64,
+    /// Bytes of the log that the index does not cover yet: what opening would read again.
+    pub unindexed_bytes: u64,
+
+    /// How long steps took that were admitted, from their credentials to the verdict.
+    pub step: Histogram,
+    /// How long it took until versions were durable: of inputs and transactions, from when they
+    /// were posted, of own cycles and messages, from when they began. Creations are not among them.
+    pub commit: Histogram,
+    /// How long after they were due wakes began, by the database's clock.
+    pub lateness: Histogram,
+}
+
+/// How many there were of each kind, or for each reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Counts<T>(Vec<(T, u64)>);
+
+impl<T: Copy + PartialEq> Counts<T> {
+    fn none(all: &[T]) -> Counts<T> {
+        Counts(all.iter().map(|&of| (of, 0)).collect())
+    }
+
+    /// How many there were of this one.
+    pub fn of(&self, one: T) -> u64 {
+        self.iter().find(|(of, _)| *of == one).map_or(0, |(_, count)| count)
+    }
+
+    /// How many there were of all.
+    pub fn sum(&self) -> u64 {
+        // What was parsed may be anything.
+        self.iter().fold(0, |sum, (_, count)| sum.saturating_add(count))
+    }
+
+    /// Every one, in the order of codes, with how many there were of it.
+    pub fn iter(&self) -> impl Iterator<Item = (T, u64)> + '_ {
+        self.0.iter().copied()
+    }
+}
+
+impl Default for Counts<Kind> {
+    fn default() -> Counts<Kind> {
+        Counts::none(Kind::ALL)
+    }
+}
+
+impl Default for Counts<Reason> {
+    fn default() -> Counts<Reason> {
+        Counts::none(Reason::ALL)
+    }
+}
+
+/// What a metric is called, and how.
+struct Name {
+    /// Without what all names begin with; it ends with the unit, if there is one.
+    name: &'static str,
+    unit: &'static str,
+    help: &'static str,
+}
+
+/// What a metric is.
+enum Figure<'a> {
+    Counter(&'a mut u64),
+    /// A counter for each value of a label.
+    Counters(&'static str, Vec<(&'static str, &'a mut u64)>),
+    /// A counter of time.
+    Time(&'a mut Duration),
+    Gauge(&'a mut u64),
+    /// A gauge of time.
+    Age(&'a mut Duration),
+    Histogram(&'a mut Histogram),
+}
+
+impl Metrics {
+    /// One JSON document, with times in seconds, and of a histogram its count, mean and quantiles.
+    pub fn json(&self) -> Json {
+        let mut document = Map::new();
+        self.clone().visit(|Name { name, .. }, figure| {
+            let value = match figure {
+                Figure::Counter(count) | Figure::Gauge(count) => json!(*count),
+                Figure::Time(time) | Figure::Age(time) => json!(time.as_secs_f64()),
+                Figure::Counters(_, counts) => counts
+                    .into_iter()
+                    .map(|(name, count)| (name.to_string(), json!(*count)))
+                    .collect(),
+                Figure::Histogram(histogram) => {
+                    let seconds = |time: Option<Duration>| time.map(|time| time.as_secs_f64());
+                    let quantile = |share| seconds(histogram.quantile(share));
+                    json!({
+                        "count": histogram.count(),
+                        "mean": seconds(histogram.mean()),
+                        "p50": quantile(0.5),
+                        "p90": quantile(0.9),
+                        "p99": quantile(0.99),
+                        "p999": quantile(0.999),
+                    })
+                }
+            };
+            document.insert(name.to_string(), value);
+        });
+        document.into()
+    }
+
+    /// Names every metric, in an order of its own.
+    fn visit(&mut self, mut each: impl FnMut(Name, Figure<'_>)) {
+        self.visit_engine(&mut each);
+        self.visit_log(&mut each);
+        let mut gauge =
+            |name, unit, help, gauge| each(Name { name, unit, help }, Figure::Gauge(gauge));
+        gauge("workers_busy", "", "Workers at their turn with an object.", &mut self.workers_busy);
+        gauge("objects_resident", "", "Objects in memory.", &mut self.objects_resident);
+        gauge("objects_queued", "", "Objects that wait for a worker.", &mut self.objects_queued);
+        let waiting = "Inputs and wakes posted and not worked through.";
+        gauge("letters_waiting", "", waiting, &mut self.letters_waiting);
+        gauge("messages_waiting", "", "Messages on their way.", &mut self.messages_waiting);
+        gauge("wakes_armed", "", "Objects whose next wake is known.", &mut self.wakes_armed);
+        let behind = "Log that the index does not cover.";
+        gauge("unindexed_bytes", "bytes", behind, &mut self.unindexed_bytes);
+        let mut times = |name, help, times| {
+            each(Name { name, unit: "seconds", help }, Figure::Histogram(times));
+        };
+        times("step_seconds", "Admitted steps, credentials to verdict.", &mut self.step);
+        times(
+            "commit_seconds",
+            "Inputs, posted to durable; wakes and messages, begun to durable.",
+            &mut self.commit,
+        );
+        times("wake_lateness_seconds", "Wakes, due to begun.", &mut self.lateness);
+    }
+
+    fn visit_engine(&mut self, each: &mut impl FnMut(Name, Figure<'_>)) {
+        let help = "How long the database has been open.";
+        let uptime = Name { name: "uptime_seconds", unit: "seconds", help };
+        each(uptime, Figure::Age(&mut self.uptime));
+        let steps = Name { name: "steps", unit: "", help: "Steps admitted." };
+        let kinds = self.steps.0.iter_mut().map(|(kind, count)| (kind.name(), count));
+        each(steps, Figure::Counters("kind", kinds.collect()));
+        let refusals = Name { name: "refusals", unit: "", help: "Inputs refused." };
+        let reasons = self.refusals.0.iter_mut().map(|(reason, count)| (reason.name(), count));
+        each(refusals, Figure::Counters("reason", reasons.collect()));
+        let mut count = |name, help, count| {
+            each(Name { name, unit: "", help }, Figure::Counter(count));
+        };
+        count("failures", "Inputs and wakes without a verdict.", &mut self.failures);
+        count("wakes_run", "Wakes that made a version.", &mut self.wakes_run);
+        count("wakes_missed", "Wakes refused or failed.", &mut self.wakes_missed);
+        count("wakes_late", "Wakes that began late.", &mut self.wakes_late);
+        let outcomes = vec![
+            ("committed", &mut self.transactions_committed),
+            ("refused", &mut self.transactions_refused),
+            ("failed", &mut self.transactions_failed),
+        ];
+        let transactions = Name { name: "transactions", unit: "", help: "Transactions." };
+        each(transactions, Figure::Counters("outcome", outcomes));
+        let mut count = |name, help, count| {
+            each(Name { name, unit: "", help }, Figure::Counter(count));
+        };
+        let full = "Inputs turned away by a full mailbox.";
+        count("letters_turned_away", full, &mut self.letters_turned_away);
+        count("messages_sent", "Messages sent.", &mut self.messages_sent);
+        count("messages_dead", "Messages that came to nothing.", &mut self.messages_dead);
+        count("objects_loaded", "Objects read from the store.", &mut self.objects_loaded);
+        count("objects_evicted", "Objects that left memory.", &mut self.objects_evicted);
+        let made = "Steps that code was instantiated for.";
+        count("slots_instantiated", made, &mut self.slots_instantiated);
+        let found = "Steps that found their code instantiated.";
+        count("slots_reused", found, &mut self.slots_reused);
+    }
+
+    fn visit_log(&mut self, each: &mut impl FnMut(Name, Figure<'_>)) {
+        let mut count = |name, unit, help, count| {
+            each(Name { name, unit, help }, Figure::Counter(count));
+        };
+        count("log_groups", "", "Groups that became durable.", &mut self.log_groups);
+        count("log_frames", "", "Frames that became durable.", &mut self.log_frames);
+        count("log_bytes", "bytes", "Bytes of these frames.", &mut self.log_bytes);
+        count("log_syncs", "", "Syncs of the log.", &mut self.log_syncs);
+        let sync =
+            Name { name: "log_sync_seconds", unit: "seconds", help: "Time in syncs of the log." };
+        each(sync, Figure::Time(&mut self.log_sync));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_is_its_own_and_ends_with_its_unit() {
+        let mut names = Vec::new();
+        Metrics::default().visit(|Name { name, unit, help }, _| {
+            assert!(unit.is_empty() || name.ends_with(&format!("_{unit}")), "{name} in {unit}");
+            assert!(help.ends_with('.') && !name.ends_with("_total"), "{name}: {help}");
+            names.push(name);
+        });
+        let count = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), count);
+    }
+}
