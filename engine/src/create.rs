@@ -51,7 +51,7 @@ pub(crate) fn create(
     };
     let (definition, header) = (&live.definition, &live.head.header);
     let (id, wake) = (live.head.id, header.wake);
-    let receipt = receipt(definition, header, &input, &ran, Vec::new());
+    let receipt = receipt(definition, (live.head.hash, header), &input, &ran, Vec::new());
     let done = move |durable: storage::Result<()>| {
         reply.send(durable.map(|()| receipt).map_err(Error::from));
     };
@@ -76,7 +76,7 @@ pub(crate) fn genesis(
 
     let mut tree = Tree::clone(&runnable.tree);
     tree.update(&ran.image, &ran.changed);
-    let head = Head::new(object::head::genesis(input, &ran.outcome(&tree)));
+    let head = Head::new(object::head::genesis(input, &ran.outcome(&tree, ran.globals_hash())));
     let code = Arc::clone(&runnable.code);
     let (image, globals) = (ran.image.clone(), ran.globals.clone());
     let (missed, refusers, stale) = (None, None, false);
@@ -117,7 +117,8 @@ fn append(
     };
     let (policy, base) = (definition.policy.encode(), runnable.base.encode());
     let (base_hash, before) = (Some(runnable.base_hash), Image::new(Arc::clone(&runnable.base)));
-    let change = NewCommit { commit, base: base_hash, ledger: None, before: Some(&before) };
+    let (hash, before) = (head.hash, Some(&before));
+    let change = NewCommit { commit, hash, base: base_hash, ledger: None, before };
     let append = Append {
         blobs: vec![Blob::Code(&code.wasm), Blob::Policy(&policy), Blob::Base(&base)],
         changes: vec![Change::Commit(change)],

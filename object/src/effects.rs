@@ -63,7 +63,7 @@ impl WakeChange {
 impl Effects {
     /// The effects' bytes.
     pub fn encode(&self) -> Vec<u8> {
-        let mut bytes = Vec::new();
+        let mut bytes = Vec::with_capacity(64 + self.result.len());
         bytes.put_u8(EFFECTS_VERSION).put_blob(&self.result);
         let (tag, at) = match self.wake {
             WakeChange::Keep => (0, None),
@@ -131,7 +131,7 @@ pub struct Admission {
 impl Admission {
     /// The decision's bytes.
     pub fn encode(&self) -> Vec<u8> {
-        let mut bytes = Vec::new();
+        let mut bytes = Vec::with_capacity(64 + 32 * (self.signers.len() + self.rules.len()));
         bytes.put_u8(ADMISSION_VERSION).put_count(self.signers.len());
         for key in &self.signers {
             bytes.put(&key.0);

@@ -9,8 +9,8 @@
 use std::fmt;
 
 use super::Credential;
-use crate::hash::{ObjectId, SessionId};
-use crate::input::{Request, dsse};
+use crate::hash::{Hashing, ObjectId, SessionId};
+use crate::input::Request;
 
 /// The payload type that codes are bound to.
 const SEALED_TYPE: &str = "application/vnd.continuant.session.v1";
@@ -63,7 +63,8 @@ impl SessionKey {
 
     fn keyed(&self, credential: &Credential, object: ObjectId, request: &Request) -> blake3::Hash {
         let Credential { nonce, expires, parent, .. } = credential;
-        let body = request.signed_body(object, *nonce, *expires, *parent);
-        blake3::keyed_hash(&self.secret, &dsse(SEALED_TYPE, &body))
+        let mut bytes = Hashing::keyed(&self.secret);
+        request.put_signed(&mut bytes, SEALED_TYPE, (object, *nonce, *expires, *parent));
+        bytes.finish()
     }
 }
