@@ -6,6 +6,7 @@
 //!
 //! Invariant: between steps a slot's memory is, byte for byte, the image that `Loaded::image` says,
 //! or the slot is not settled and never used again.
+//! Invariant: a page is written only while nobody else holds it.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -210,6 +211,20 @@ fn differing(one: &[(u32, Arc<Page>)], other: &[(u32, Arc<Page>)], mut each: imp
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_former_page_that_a_reader_holds_is_not_written_into() {
+        let held = Arc::new([1; PAGE_BYTES]);
+        let mut former = VecDeque::from([Arc::clone(&held), Arc::new([2; PAGE_BYTES])]);
+        let free = Arc::as_ptr(&former[1]);
+        let page = renewed(&mut former, &[3; PAGE_BYTES]);
+        assert_eq!((Arc::as_ptr(&page), *page, former.len()), (free, [3; PAGE_BYTES], 1));
+        let another = renewed(&mut former, &[4; PAGE_BYTES]);
+        assert_eq!((*another, *page, *held), ([4; PAGE_BYTES], [3; PAGE_BYTES], [1; PAGE_BYTES]));
+        drop(held);
+        assert_eq!(*renewed(&mut former, &[5; PAGE_BYTES]), [5; PAGE_BYTES]);
+        assert!(former.is_empty());
+    }
 
     #[test]
     fn pages_that_two_images_share_are_not_copied() {

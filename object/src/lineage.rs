@@ -40,9 +40,18 @@ pub fn next_seq(from: u64, to: u64) -> u64 {
 /// it: what the next version's jump needs, in O(log n) space.
 ///
 /// Invariant: the first link is the head's; each next one is at `jump_seq` of the one before.
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
+#[derive(Debug, PartialEq, Eq, Default)]
 pub struct Spine<T> {
     links: Vec<(u64, T)>,
+}
+
+/// A clone has room for one more: it is made to be the spine of the next version.
+impl<T: Copy> Clone for Spine<T> {
+    fn clone(&self) -> Spine<T> {
+        let mut links = Vec::with_capacity(self.links.len() + 1);
+        links.extend_from_slice(&self.links);
+        Spine { links }
+    }
 }
 
 impl<T: Copy> Spine<T> {

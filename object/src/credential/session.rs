@@ -68,3 +68,26 @@ impl SessionKey {
         bytes.finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_code_is_the_keyed_hash_of_the_dsse_encoding_however_long_the_request() {
+        let (key, object) = (SessionKey::from_secret(&[3; 32]), ObjectId([7; 32]));
+        let credential = Credential::new(5, 1_700_000_000_000);
+        for length in (0..40).chain(90..300).chain([1_000, 5_000, 70_000]) {
+            let arguments: Vec<u8> = (0..length).map(|index| index as u8).collect();
+            let request = Request::Call { method: "fly".to_string(), arguments };
+            let mut body = Vec::new();
+            let terms = (object, credential.nonce, credential.expires, None);
+            request.put_signed_body(&mut body, terms);
+            let head = format!("DSSEv1 {} {SEALED_TYPE} {} ", SEALED_TYPE.len(), body.len());
+            let bytes = [head.as_bytes(), &body].concat();
+            let expected = blake3::keyed_hash(&[3; 32], &bytes);
+            let found = key.mac(&credential, object, &request);
+            assert_eq!(found, *expected.as_bytes(), "{length} bytes of arguments");
+        }
+    }
+}
