@@ -121,8 +121,8 @@ pub(crate) struct Missed {
 }
 
 impl Live {
-    /// What the header of the version that a step makes records of it; the tree is that of its image
-    /// already.
+    /// What the header of the version that a step makes records of it; the tree is that of its
+    /// image already.
     pub(crate) fn outcome<'a>(&self, ran: &'a Ran) -> Outcome<'a> {
         let globals = match ran.globals == self.globals {
             true => self.head.header.globals,

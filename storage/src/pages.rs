@@ -192,8 +192,8 @@ impl PageTable {
         let known = |page| self.since.binary_search_by_key(&page, |entry| entry.0);
         if changes.iter().all(|change| known(change.page).is_ok()) {
             for change in changes {
-                let known = self.since.iter_mut().find(|entry| entry.0 == change.page);
-                let since = &mut known.expect("it was just found").1;
+                let known = self.since.binary_search_by_key(&change.page, |entry| entry.0);
+                let since = &mut self.since[known.expect("it was just found")].1;
                 *since = Since::new(&change.written, at, since.spent);
             }
             return;
