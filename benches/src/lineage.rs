@@ -88,7 +88,8 @@ impl Prepared {
         for Version { header, payloads, before, page } in &self.0 {
             let commit = payloads.commit(header.clone(), Some(page));
             let before = Some(before);
-            let change = Change::Commit(NewCommit { commit, base: None, ledger: None, before });
+            let (hash, base, ledger) = (header.hash(), None, None);
+            let change = Change::Commit(NewCommit { commit, hash, base, ledger, before });
             store.append(&Append { changes: vec![change], ..Append::default() }, |_| {})?;
         }
         Ok(())

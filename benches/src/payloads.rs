@@ -122,7 +122,8 @@ impl Mold {
             _ => Vec::new(),
         };
         let commit = payloads.commit(header.clone(), None);
-        let change = NewCommit { commit, base: Some(self.base_hash), ledger: None, before: None };
+        let (hash, base) = (header.hash(), Some(self.base_hash));
+        let change = NewCommit { commit, hash, base, ledger: None, before: None };
         let changes = vec![Change::Commit(change)];
         store.append(&Append { blobs, changes, ..Append::default() }, |_| {})?;
         Ok(header)

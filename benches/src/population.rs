@@ -158,7 +158,8 @@ impl Population {
         let header = &self.next[object - self.objects.start].0;
         let commit = self.payloads.commit(header.clone(), Some(&self.pages.of(object).page));
         let before = Some(&self.images[object]);
-        let change = Change::Commit(NewCommit { commit, base: None, ledger: None, before });
+        let (hash, base, ledger) = (header.hash(), None, None);
+        let change = Change::Commit(NewCommit { commit, hash, base, ledger, before });
         append(&Append { changes: vec![change], ..Append::default() })
     }
 

@@ -44,7 +44,7 @@ const BENCHES: &[Bench] = &[
     Bench { names: &[commits::GROUP_1024], run: commits::group_1024 },
     Bench { names: &[commits::FIELDS_1024], run: commits::fields_1024 },
     Bench { names: &[commits::SINGLE], run: commits::single },
-    Bench { names: &[steps::RELAXED], run: steps::relaxed },
+    Bench { names: &[steps::RELAXED, steps::RELAXED_2], run: steps::relaxed },
     Bench {
         names: &[transfers::UNIFORM, transfers::UNIFORM_P99, transfers::ZIPF, transfers::ZIPF_P99],
         run: transfers::durable,

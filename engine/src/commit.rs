@@ -16,6 +16,7 @@ use object::credential::{Host, PublicKey};
 use object::definition::Definition;
 use object::effects::{Admission, Effects, encode_globals};
 use object::hash::{ObjectId, VersionHash};
+use object::head::Payloads;
 use object::header::Header;
 use object::input::{Input, Request};
 use object::ledger::Ledger;
@@ -138,10 +139,9 @@ pub(crate) fn step(
 struct Admitted {
     ran: Ran,
     header: Header,
+    hash: VersionHash,
     ledger: Arc<Ledger>,
-    input: Vec<u8>,
-    effects: Vec<u8>,
-    admission: Vec<u8>,
+    payloads: Payloads,
     /// What is not as it was.
     new_ledger: Option<Vec<u8>>,
     new_globals: Option<Vec<u8>>,
@@ -151,15 +151,16 @@ struct Admitted {
 impl Admitted {
     fn new(live: &mut Live, input: &Input, ran: Ran, admission: Admission) -> Admitted {
         live.tree.update(&ran.image, &ran.changed);
-        let (header, ledger) = live.head.successor(input, &ran.outcome(&live.tree), &admission);
+        let (outcome, head) = (live.outcome(&ran), &live.head);
+        let payloads = Payloads::encode(input, &ran.effects, &admission);
+        let (header, ledger) = head.successor_with(input, &outcome, &admission, &payloads);
         Admitted {
-            input: input.encode(),
-            effects: ran.effects.encode(),
-            admission: admission.encode(),
+            payloads,
             new_ledger: (!Arc::ptr_eq(&ledger, &live.head.ledger)).then(|| ledger.encode()),
             new_globals: (ran.globals != live.globals).then(|| encode_globals(&ran.globals)),
             rules: admission.rules,
             ran,
+            hash: header.hash(),
             header,
             ledger,
         }
@@ -169,24 +170,24 @@ impl Admitted {
     fn add_to<'a>(&'a self, append: &mut Append<'a>, live: &'a Live, input: &'a Input) {
         let commit = Commit {
             header: self.header.clone(),
-            input: &self.input,
-            effects: &self.effects,
-            admission: &self.admission,
+            input: &self.payloads.input,
+            effects: &self.payloads.effects,
+            admission: &self.payloads.admission,
             globals: self.new_globals.as_deref(),
             pages: self.ran.pages().collect(),
         };
-        let (base, ledger) = (None, self.new_ledger.as_deref());
-        let change = NewCommit { commit, base, ledger, before: Some(&live.image) };
+        let (hash, base, ledger) = (self.hash, None, self.new_ledger.as_deref());
+        let change = NewCommit { commit, hash, base, ledger, before: Some(&live.image) };
         append.changes.push(Change::Commit(change));
         if let Request::Amend { policy } = &input.request {
             append.blobs.push(Blob::Policy(policy));
         }
-        append.sent.extend(sending(self.header.hash(), &self.ran.effects));
+        append.sent.extend(sending(self.hash, &self.ran.effects));
     }
 
     fn receipt(&mut self, live: &Live, input: &Input) -> Receipt {
         let rules = std::mem::take(&mut self.rules);
-        receipt(&live.definition, &self.header, input, &self.ran, rules)
+        receipt(&live.definition, (self.hash, &self.header), input, &self.ran, rules)
     }
 
     /// Makes it the object's newest version, now that it is in the log.
@@ -194,7 +195,7 @@ impl Admitted {
         let (armed, receivers) = (live.armed(), receivers(&self.ran.effects));
         shared.metrics().version(self.header.kind, self.ran.effects.messages.len());
         let time = self.header.time;
-        live.advance(self.header, self.ledger, self.ran);
+        live.advance_to(self.hash, self.header, self.ledger, self.ran);
         if matches!(input.request, Request::Amend { .. }) {
             // Objects that were given the same policy have one between them.
             live.definition = shared.catalog().share(Arc::clone(&live.definition));
@@ -229,7 +230,7 @@ fn append(
 ) -> Result<()> {
     let mut admitted = Admitted::new(live, input, ran, admission);
     let receipt = admitted.receipt(live, input);
-    let mut append = Append::default();
+    let mut append = Append { changes: Vec::with_capacity(1), ..Append::default() };
     append.taken.extend(message.map(|id| Taking { id, fate: Fate::Delivered }));
     admitted.add_to(&mut append, live, input);
     let early = put(shared, live.head.id, &append, reply, Ok(receipt));
@@ -275,7 +276,7 @@ pub(crate) fn commit_all(
     let receipts = admitted.iter_mut().zip(&*parts);
     let receipts = receipts.map(|(admitted, part)| admitted.receipt(part.live, &part.input));
     let receipts = Ok(receipts.collect());
-    let mut append = Append::default();
+    let mut append = Append { changes: Vec::with_capacity(parts.len()), ..Append::default() };
     for (admitted, part) in admitted.iter().zip(&*parts) {
         admitted.add_to(&mut append, part.live, &part.input);
     }
@@ -388,7 +389,7 @@ fn has_room(shared: &Shared, live: &mut Live, refusal: &Refusal, refuser: Refuse
 /// What the caller is told.
 pub(crate) fn receipt(
     definition: &Definition,
-    header: &Header,
+    (version, header): (VersionHash, &Header),
     input: &Input,
     ran: &Ran,
     rules: Vec<String>,
@@ -397,7 +398,7 @@ pub(crate) fn receipt(
     let result = result.expect("the step encoded it with the same type");
     Receipt {
         object: header.object_id(),
-        version: header.hash(),
+        version,
         header: header.clone(),
         result,
         rules,

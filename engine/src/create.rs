@@ -69,9 +69,9 @@ pub(crate) fn begin<'a>(
     append: Append<'a>,
     reply: Reply,
 ) -> Result<ObjectId> {
-    let (id, header) = (live.head.id, live.head.header.clone());
+    let (id, hash, header) = (live.head.id, live.head.hash, live.head.header.clone());
     let (kind, time, wake) = (header.kind, header.time, header.wake);
-    let receipt = receipt(&live.definition, &header, input, ran, Vec::new());
+    let receipt = receipt(&live.definition, (hash, &header), input, ran, Vec::new());
     let done = move |durable: storage::Result<()>| {
         reply.send(durable.map(|()| receipt).map_err(Error::from));
     };
@@ -89,8 +89,9 @@ pub(crate) fn begin<'a>(
     };
     let (base, before) = (Some(runnable.base_hash), Some(&before));
     let mut append: Append<'_> = append;
-    append.changes.push(Change::Commit(NewCommit { commit, base, ledger: None, before }));
-    append.sent.extend(sending(live.head.hash, &ran.effects));
+    let change = NewCommit { commit, hash, base, ledger: None, before };
+    append.changes.push(Change::Commit(change));
+    append.sent.extend(sending(hash, &ran.effects));
     shared.store().append(&append, done)?;
     drop(append);
     shared.metrics().version(kind, ran.effects.messages.len());
@@ -115,7 +116,7 @@ pub(crate) fn genesis(
 
     let mut tree = Tree::clone(&runnable.tree);
     tree.update(&ran.image, &ran.changed);
-    let head = Head::new(object::head::genesis(input, &ran.outcome(&tree)));
+    let head = Head::new(object::head::genesis(input, &ran.outcome(&tree, ran.globals_hash())));
     Ok((Live::new(ran.clone(), head, tree, Arc::clone(&runnable.code)), ran))
 }
 

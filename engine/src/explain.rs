@@ -189,7 +189,7 @@ fn wake(shared: &Shared, slots: &mut Slots, live: &mut Live, due: u64, time: u64
     match hosted_step(shared, slots, live, &input) {
         Ok((ran, admission)) => {
             live.tree.update(&ran.image, &ran.changed);
-            let outcome = ran.outcome(&live.tree);
+            let outcome = live.outcome(&ran);
             let (header, ledger) = live.head.successor(&input, &outcome, &admission);
             live.advance(header, ledger, ran);
             Ok(())

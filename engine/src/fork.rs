@@ -39,7 +39,7 @@ pub(crate) fn fork(
     let runnable = shared.runnable(&definition)?;
     let changed = image.changed_pages().iter().map(|(index, _)| *index).collect();
     let ran = Ran { image, changed, effects, fuel, globals, definition };
-    let head = Head::new(genesis(&input, &ran.outcome(&tree)));
+    let head = Head::new(genesis(&input, &ran.outcome(&tree, ran.globals_hash())));
     let names = name.iter().map(|name| (*name, head.id)).collect();
     let live = Live::new(ran.clone(), head, tree, code);
     begin(shared, &runnable, (live, &ran, &input), Append { names, ..Append::default() }, reply)

@@ -19,8 +19,8 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
 use object::definition::Definition;
-use object::hash::ObjectId;
-use object::head::Head;
+use object::hash::{ObjectId, VersionHash};
+use object::head::{Head, Outcome};
 use object::header::Header;
 use object::image::Image;
 use object::ledger::Ledger;
@@ -140,10 +140,33 @@ impl Live {
         Live { definition, code, head, image, tree, globals, missed, refusers, stale }
     }
 
+    /// What the header of the version that a step makes records of it; the tree is that of its
+    /// image already.
+    pub(crate) fn outcome<'a>(&self, ran: &'a Ran) -> Outcome<'a> {
+        let globals = match ran.globals == self.globals {
+            true => self.head.header.globals,
+            false => ran.globals_hash(),
+        };
+        ran.outcome(&self.tree, globals)
+    }
+
     /// Takes what a step left as the newest version, which has this header and this ledger; the
     /// tree is that of its image already.
     pub(crate) fn advance(&mut self, header: Header, ledger: Arc<Ledger>, ran: Ran) {
-        self.head.advance(header, ledger);
+        let hash = header.hash();
+        self.advance_to(hash, header, ledger, ran);
+    }
+
+    /// Takes what a step left as the newest version, as [`advance`](Live::advance) does; `hash` is
+    /// the header's.
+    pub(crate) fn advance_to(
+        &mut self,
+        hash: VersionHash,
+        header: Header,
+        ledger: Arc<Ledger>,
+        ran: Ran,
+    ) {
+        self.head.advance_to(hash, header, ledger);
         (self.image, self.globals, self.definition) = (ran.image, ran.globals, ran.definition);
         self.missed = None;
     }

@@ -6,8 +6,9 @@
 //!
 //! Invariant: between steps a slot's memory is, byte for byte, the image that `Loaded::image` says,
 //! or the slot is not settled and never used again.
+//! Invariant: a page is written only while nobody else holds it.
 
-use std::collections::HashMap;
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use object::hash::CodeHash;
@@ -20,6 +21,8 @@ use crate::substrate::{Code, Slot};
 
 /// Instances that a worker keeps.
 const SLOTS_MAX: usize = 64;
+/// Pages of former images that an instance keeps, to write those of new images into them.
+const FORMER_MAX: usize = 8;
 
 /// What a worker runs guests in: one set for objects, and one for the guards of their policies,
 /// which are asked while an object's step waits in the other.
@@ -29,12 +32,10 @@ pub(crate) struct Slots {
     pub(crate) guards: Instances,
 }
 
-/// Instances, of the codes used last.
+/// Instances, of the codes used last: the one used last at the end.
 #[derive(Default)]
 pub(crate) struct Instances {
-    loaded: HashMap<CodeHash, Loaded>,
-    /// Codes, the one used last at the end.
-    order: Vec<CodeHash>,
+    loaded: Vec<(CodeHash, Box<Loaded>)>,
     loads: Loads,
 }
 
@@ -53,6 +54,8 @@ pub(crate) struct Loaded {
     image: Image,
     /// Pages that the host wrote since the last step ended.
     written: Vec<u32>,
+    /// Pages of images before. Each is written into once nobody holds it any more.
+    former: VecDeque<Arc<Page>>,
     /// Whether putting an image into the memory did not fail midway.
     settled: bool,
 }
@@ -65,19 +68,23 @@ impl Instances {
         code: &Arc<Code>,
         image: &Image,
     ) -> Result<&mut Loaded> {
-        self.order.retain(|used| *used != hash);
-        if self.loaded.get(&hash).is_some_and(|loaded| loaded.fits(image)) {
-            self.loads.reused += 1;
-        } else {
-            self.loads.instantiated += 1;
-            self.loaded.remove(&hash);
-            while self.loaded.len() >= SLOTS_MAX && !self.order.is_empty() {
-                self.loaded.remove(&self.order.remove(0));
+        let held = self.loaded.iter().rposition(|(of, _)| *of == hash);
+        let held = held.map(|index| self.loaded.remove(index));
+        let held = match held.filter(|(_, loaded)| loaded.fits(image)) {
+            Some(held) => {
+                self.loads.reused += 1;
+                held
             }
-            self.loaded.insert(hash, Loaded::new(code, image)?);
-        }
-        self.order.push(hash);
-        let loaded = self.loaded.get_mut(&hash).expect("the slot was just made sure of");
+            None => {
+                self.loads.instantiated += 1;
+                if self.loaded.len() >= SLOTS_MAX {
+                    self.loaded.remove(0);
+                }
+                (hash, Box::new(Loaded::new(code, image)?))
+            }
+        };
+        self.loaded.push(held);
+        let (_, loaded) = self.loaded.last_mut().expect("the slot was just put there");
         loaded.switch_to(image)?;
         Ok(loaded)
     }
@@ -93,7 +100,8 @@ impl Loaded {
     fn new(code: &Arc<Code>, image: &Image) -> Result<Loaded> {
         let slot = Slot::new(code)?;
         let image = Image::new(Arc::clone(image.base()));
-        Ok(Loaded { slot, image, written: Vec::new(), settled: true })
+        let (written, former) = Default::default();
+        Ok(Loaded { slot, image, written, former, settled: true })
     }
 
     /// Whether it can hold `image`: memory does not shrink.
@@ -103,10 +111,6 @@ impl Loaded {
 
     fn switch_to(&mut self, image: &Image) -> Result<()> {
         self.settled = false;
-        if self.slot.memory().len() as u64 > image.bytes_count() {
-            *self = Loaded::new(&Arc::clone(self.slot.code()), image)?;
-            self.settled = false;
-        }
         if !self.image.is_same(image) {
             self.slot.grow_to(image.bytes_count())?;
             let memory = self.slot.memory_mut();
@@ -143,7 +147,7 @@ impl Loaded {
             }
             let page: &Page = (&*bytes).try_into().expect("a page is sliced to its length");
             if !self.image.holds(index, page) {
-                changed.push((index, Arc::new(*page)));
+                changed.push((index, renewed(&mut self.former, page)));
             }
         }
         self.written.extend(changed.iter().map(|(index, _)| *index));
@@ -168,7 +172,14 @@ impl Loaded {
     /// Takes the memory as that of `image`, which [`Loaded::changed`] made.
     pub(crate) fn accept(&mut self, image: &Image) {
         debug_assert_eq!(self.slot.memory().len() as u64, image.bytes_count());
-        self.written.clear();
+        let before = self.image.changed_pages();
+        for index in self.written.drain(..).take(FORMER_MAX) {
+            if let Ok(at) = before.binary_search_by_key(&index, |(index, _)| *index) {
+                self.former.push_back(Arc::clone(&before[at].1));
+            }
+        }
+        let excess = self.former.len().saturating_sub(FORMER_MAX);
+        self.former.drain(..excess);
         self.image = image.clone();
     }
 
@@ -184,6 +195,14 @@ impl Loaded {
         self.settled = true;
         Ok(())
     }
+}
+
+/// A page with these bytes, which takes the place of a former one that nobody else holds.
+fn renewed(former: &mut VecDeque<Arc<Page>>, bytes: &Page) -> Arc<Page> {
+    let free = former.iter_mut().position(|page| Arc::get_mut(page).is_some());
+    let Some(mut page) = free.and_then(|at| former.remove(at)) else { return Arc::new(*bytes) };
+    Arc::get_mut(&mut page).expect("nobody else holds it").copy_from_slice(bytes);
+    page
 }
 
 /// Copies a page of `image` to its place; one beyond the image is zero there.
@@ -214,6 +233,20 @@ fn differing(one: &[(u32, Arc<Page>)], other: &[(u32, Arc<Page>)], mut each: imp
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_former_page_that_a_reader_holds_is_not_written_into() {
+        let held = Arc::new([1; PAGE_BYTES]);
+        let mut former = VecDeque::from([Arc::clone(&held), Arc::new([2; PAGE_BYTES])]);
+        let free = Arc::as_ptr(&former[1]);
+        let page = renewed(&mut former, &[3; PAGE_BYTES]);
+        assert_eq!((Arc::as_ptr(&page), *page, former.len()), (free, [3; PAGE_BYTES], 1));
+        let another = renewed(&mut former, &[4; PAGE_BYTES]);
+        assert_eq!((*another, *page, *held), ([4; PAGE_BYTES], [3; PAGE_BYTES], [1; PAGE_BYTES]));
+        drop(held);
+        assert_eq!(*renewed(&mut former, &[5; PAGE_BYTES]), [5; PAGE_BYTES]);
+        assert!(former.is_empty());
+    }
 
     #[test]
     fn pages_that_two_images_share_are_not_copied() {

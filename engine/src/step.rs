@@ -10,6 +10,7 @@ use std::sync::Arc;
 use object::admission::Step;
 use object::definition::Definition;
 use object::effects::{Effects, Output, WakeChange};
+use object::hash::GlobalsHash;
 use object::head::Outcome;
 use object::image::Image;
 use object::input::{Input, Request};
@@ -84,8 +85,14 @@ impl Ran {
         }
     }
 
-    /// What a header records of the step; `tree` is that of its image.
-    pub(crate) fn outcome(&self, tree: &Tree) -> Outcome<'_> {
+    /// The hash of the globals that it leaves.
+    pub(crate) fn globals_hash(&self) -> GlobalsHash {
+        object::effects::globals_hash(&self.globals)
+    }
+
+    /// What a header records of the step; `tree` is that of its image, `globals` the hash of those
+    /// that it leaves.
+    pub(crate) fn outcome(&self, tree: &Tree, globals: GlobalsHash) -> Outcome<'_> {
         Outcome {
             effects: &self.effects,
             instrumentation: INSTRUMENTATION_VERSION,
@@ -93,7 +100,7 @@ impl Ran {
             memory_bytes: self.image.bytes_count(),
             memory_root: tree.root(),
             page_count: self.changed.len() as u32,
-            globals: object::effects::globals_hash(&self.globals),
+            globals,
             parts: self.definition.parts(),
             tracked: self.definition.policy.tracked(),
         }

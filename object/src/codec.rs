@@ -3,6 +3,8 @@
 //!
 //! Invariant: `Reader` never yields a slice longer than what is left, and says where it failed.
 
+use arrayvec::ArrayVec;
+
 use crate::error::{Error, Result};
 
 /// Reads an encoding of `what` from its start to its end.
@@ -113,39 +115,71 @@ pub trait Write {
     fn put(&mut self, bytes: &[u8]) -> &mut Self;
 
     /// Appends a byte.
+    #[inline]
     fn put_u8(&mut self, value: u8) -> &mut Self {
         self.put(&[value])
     }
 
     /// Appends two bytes, little endian.
+    #[inline]
     fn put_u16(&mut self, value: u16) -> &mut Self {
         self.put(&value.to_le_bytes())
     }
 
     /// Appends four bytes, little endian.
+    #[inline]
     fn put_u32(&mut self, value: u32) -> &mut Self {
         self.put(&value.to_le_bytes())
     }
 
     /// Appends eight bytes, little endian.
+    #[inline]
     fn put_u64(&mut self, value: u64) -> &mut Self {
         self.put(&value.to_le_bytes())
     }
 
     /// A count; what is counted is bounded far below `u32::MAX` before it is encoded.
+    #[inline]
     fn put_count(&mut self, count: usize) -> &mut Self {
         self.put_u32(u32::try_from(count).expect("what is encoded is within the limits"))
     }
 
     /// Appends bytes behind their length.
+    #[inline]
     fn put_blob(&mut self, bytes: &[u8]) -> &mut Self {
         self.put_count(bytes.len()).put(bytes)
     }
 }
 
 impl Write for Vec<u8> {
+    #[inline]
     fn put(&mut self, bytes: &[u8]) -> &mut Self {
         self.extend_from_slice(bytes);
+        self
+    }
+}
+
+/// An encoding of a length that is known.
+///
+/// # Panics
+///
+/// When more is put than there is room for.
+impl<const N: usize> Write for ArrayVec<u8, N> {
+    #[inline]
+    fn put(&mut self, bytes: &[u8]) -> &mut Self {
+        self.try_extend_from_slice(bytes).expect("what is encoded has the length of its layout");
+        self
+    }
+}
+
+/// Counts an encoding's bytes.
+#[derive(Default)]
+pub(crate) struct Length(pub(crate) usize);
+
+impl Write for Length {
+    #[inline]
+    fn put(&mut self, bytes: &[u8]) -> &mut Self {
+        self.0 += bytes.len();
         self
     }
 }

@@ -222,7 +222,10 @@ impl Credential {
 
     /// The leaf that stands for `request` to `object` in a batch.
     fn leaf(&self, object: ObjectId, request: &Request) -> LeafHash {
-        LeafHash::of(&request.signed_body(object, self.nonce, self.expires, self.parent))
+        let terms = (object, self.nonce, self.expires, self.parent);
+        let mut bytes = Vec::with_capacity(256);
+        request.put_signed_body(&mut bytes, terms);
+        LeafHash::of(&bytes)
     }
 }
 

@@ -75,7 +75,7 @@ impl Effects {
 
     /// The effects' bytes.
     pub fn encode(&self) -> Vec<u8> {
-        let mut bytes = Vec::new();
+        let mut bytes = Vec::with_capacity(64 + self.result.len());
         let version = if self.messages.is_empty() { EFFECTS_VERSION } else { WITH_MESSAGES };
         bytes.put_u8(version).put_blob(&self.result);
         let (tag, at) = match self.wake {
@@ -159,7 +159,7 @@ pub struct Admission {
 impl Admission {
     /// The decision's bytes.
     pub fn encode(&self) -> Vec<u8> {
-        let mut bytes = Vec::new();
+        let mut bytes = Vec::with_capacity(64 + 32 * (self.signers.len() + self.rules.len()));
         bytes.put_u8(ADMISSION_VERSION).put_count(self.signers.len());
         for key in &self.signers {
             bytes.put(&key.0);

@@ -8,9 +8,11 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::OnceLock;
 
+use arrayvec::ArrayVec;
 use blake3::Hasher;
 use blake3::hazmat::{ContextKey, HasherExt, hash_derive_key_context};
 
+use crate::codec::Write;
 use crate::error::{Error, ErrorKind};
 
 /// Bytes of every hash.
@@ -34,6 +36,39 @@ impl Context {
     pub fn hasher(&self) -> Hasher {
         let key = self.key.get_or_init(|| hash_derive_key_context(self.text));
         Hasher::new_from_context_key(key)
+    }
+}
+
+/// An encoding that is hashed as it is written: what is short is collected, so that the hasher sees
+/// few and long pieces.
+pub(crate) struct Hashing {
+    hasher: Hasher,
+    collected: ArrayVec<u8, 256>,
+}
+
+impl Hashing {
+    /// Hashes in the keyed mode of BLAKE3.
+    #[inline]
+    pub(crate) fn keyed(key: &[u8; 32]) -> Hashing {
+        Hashing { hasher: Hasher::new_keyed(key), collected: ArrayVec::new() }
+    }
+
+    /// The hash of what was put.
+    #[inline]
+    pub(crate) fn finish(&mut self) -> blake3::Hash {
+        self.hasher.update(&self.collected).finalize()
+    }
+}
+
+impl Write for Hashing {
+    #[inline]
+    fn put(&mut self, bytes: &[u8]) -> &mut Hashing {
+        if self.collected.try_extend_from_slice(bytes).is_err() {
+            self.hasher.update(&self.collected);
+            self.collected.clear();
+            self.hasher.update(bytes);
+        }
+        self
     }
 }
 

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use crate::effects::{Admission, Effects};
 use crate::hash::{
-    CodeHash, EffectsHash, GlobalsHash, MemoryRoot, ObjectId, PolicyHash, RefusalHash, SchemaHash,
-    VersionHash,
+    AdmissionHash, CodeHash, EffectsHash, GlobalsHash, InputHash, MemoryRoot, ObjectId, PolicyHash,
+    RefusalHash, SchemaHash, VersionHash,
 };
 use crate::header::Header;
 use crate::input::{Input, Request};
@@ -29,6 +29,8 @@ pub struct Head {
     /// The time of the genesis, in milliseconds since 1970-01-01 UTC.
     pub created: u64,
     /// What it remembers of the lineage.
+    ///
+    /// Invariant: it is the one that the header names, unless only headers were read.
     pub ledger: Arc<Ledger>,
     /// The last refusal on record.
     pub refusals: RefusalHash,
@@ -59,6 +61,24 @@ pub struct Outcome<'a> {
     pub parts: Parts,
     /// What its policy reads of the past from then on.
     pub tracked: &'a Tracked,
+}
+
+/// What a version's header names by its hash and the log has beside it, encoded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Payloads {
+    /// The input.
+    pub input: Vec<u8>,
+    /// The effects.
+    pub effects: Vec<u8>,
+    /// The decision.
+    pub admission: Vec<u8>,
+}
+
+impl Payloads {
+    /// Encodes them.
+    pub fn encode(input: &Input, effects: &Effects, admission: &Admission) -> Payloads {
+        Payloads { input: input.encode(), effects: effects.encode(), admission: admission.encode() }
+    }
 }
 
 /// What an object is made of besides its memory.
@@ -137,8 +157,25 @@ impl Head {
         outcome: &Outcome<'_>,
         admission: &Admission,
     ) -> (Header, Arc<Ledger>) {
+        let payloads = Payloads::encode(input, outcome.effects, admission);
+        self.successor_with(input, outcome, admission, &payloads)
+    }
+
+    /// The [`successor`](Head::successor) of what `payloads` are the encodings of.
+    pub fn successor_with(
+        &self,
+        input: &Input,
+        outcome: &Outcome<'_>,
+        admission: &Admission,
+        payloads: &Payloads,
+    ) -> (Header, Arc<Ledger>) {
         let seq = self.header.seq + 1;
         let ledger = self.ledger.next(outcome.tracked, seq, input, &admission.signers);
+        let ledger_hash = match Arc::ptr_eq(&ledger, &self.ledger) {
+            true => self.header.ledger,
+            false => ledger.hash(),
+        };
+        debug_assert_eq!(ledger_hash, ledger.hash(), "a head has the ledger that it names");
         let header = Header {
             kind: input.request.kind(),
             instrumentation: outcome.instrumentation,
@@ -154,10 +191,10 @@ impl Head {
             jump: self.spine.next_jump().expect("a head has a spine"),
             memory_root: outcome.memory_root,
             globals: outcome.globals,
-            input: input.hash(),
-            effects: EffectsHash::of(&outcome.effects.encode()),
-            admission: admission.hash(),
-            ledger: ledger.hash(),
+            input: InputHash::of(&payloads.input),
+            effects: EffectsHash::of(&payloads.effects),
+            admission: AdmissionHash::of(&payloads.admission),
+            ledger: ledger_hash,
             refusals: self.refusals,
             code: outcome.parts.code,
             schema: outcome.parts.schema,
@@ -180,9 +217,20 @@ impl Head {
     ///
     /// When it does not follow this head.
     pub fn advance(&mut self, header: Header, ledger: Arc<Ledger>) {
+        let hash = header.hash();
+        self.advance_to(hash, header, ledger);
+    }
+
+    /// Takes `header`, which has the hash `hash`, as the newest version.
+    ///
+    /// # Panics
+    ///
+    /// When it does not follow this head.
+    pub fn advance_to(&mut self, hash: VersionHash, header: Header, ledger: Arc<Ledger>) {
         assert_eq!(header.parent, self.hash, "a version follows the head");
         assert_eq!(header.seq, self.header.seq + 1, "a version follows the head");
-        self.hash = header.hash();
+        debug_assert_eq!(hash, header.hash(), "a version has the hash of its header");
+        self.hash = hash;
         self.spine.push(self.hash);
         self.header = header;
         self.ledger = ledger;

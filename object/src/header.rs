@@ -5,6 +5,8 @@
 //!
 //! Invariant: `Header::decode` accepts exactly the bytes that `encode` writes.
 
+use arrayvec::ArrayVec;
+
 use crate::codec::{Reader, Write};
 use crate::error::{Error, Result};
 use crate::hash::{
@@ -154,7 +156,7 @@ pub struct Header {
 impl Header {
     /// The header's bytes.
     pub fn encode(&self) -> [u8; HEADER_BYTES] {
-        let mut bytes = Vec::with_capacity(HEADER_BYTES);
+        let mut bytes = ArrayVec::<u8, HEADER_BYTES>::new();
         bytes.put_u16(HEADER_VERSION).put_u8(self.kind.code()).put_u8(0);
         bytes.put_u32(self.instrumentation).put_u64(self.seq).put_u64(self.time);
         bytes.put_u64(self.wake.unwrap_or(NO_WAKE)).put_u64(self.fuel).put_u64(self.memory_bytes);
@@ -162,7 +164,7 @@ impl Header {
         for hash in self.hashes() {
             bytes.put(hash);
         }
-        bytes.try_into().expect("the layout has HEADER_BYTES bytes")
+        bytes.into_inner().expect("the layout has HEADER_BYTES bytes")
     }
 
     /// Every field's name and value, in the order of the layout, for people and comparisons.

@@ -6,7 +6,7 @@
 //!
 //! Invariant: `Input::decode` accepts exactly the bytes that `encode` writes.
 
-use crate::codec::{Reader, Write};
+use crate::codec::{Length, Reader, Write};
 use crate::credential::{Credential, Place, Proof, Signature};
 use crate::error::{ErrorKind, Result};
 use crate::hash::{InputHash, ObjectId, SessionId, VersionHash};
@@ -35,6 +35,9 @@ pub struct Input {
     /// Who asks, when it is signed.
     pub credential: Option<Credential>,
 }
+
+/// What a signature is over beside the request: the object, the nonce, the expiry and the parent.
+pub(crate) type Terms = (ObjectId, u64, u64, Option<VersionHash>);
 
 /// What is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -159,25 +162,28 @@ impl Request {
         expires: u64,
         parent: Option<VersionHash>,
     ) -> Vec<u8> {
-        dsse(SIGNED_TYPE, &self.signed_body(object, nonce, expires, parent))
+        let mut bytes = Vec::with_capacity(256);
+        self.put_signed(&mut bytes, SIGNED_TYPE, (object, nonce, expires, parent));
+        bytes
     }
 
-    /// What is signed, without its type.
-    pub(crate) fn signed_body(
-        &self,
-        object: ObjectId,
-        nonce: u64,
-        expires: u64,
-        parent: Option<VersionHash>,
-    ) -> Vec<u8> {
-        let mut body = Vec::with_capacity(128);
-        body.put(&object.0).put_u64(nonce).put_u64(expires);
-        body.put(&parent.unwrap_or(VersionHash::NONE).0);
-        self.encode_into(&mut body);
-        body
+    /// Appends what is signed, as a payload of the type `ty`.
+    pub(crate) fn put_signed(&self, to: &mut impl Write, ty: &str, terms: Terms) {
+        let mut length = Length::default();
+        self.put_signed_body(&mut length, terms);
+        put_dsse(to, ty, length.0);
+        self.put_signed_body(to, terms);
     }
 
-    fn encode_into(&self, bytes: &mut Vec<u8>) {
+    /// Appends what is signed, without its type.
+    pub(crate) fn put_signed_body(&self, to: &mut impl Write, terms: Terms) {
+        let (object, nonce, expires, parent) = terms;
+        to.put(&object.0).put_u64(nonce).put_u64(expires);
+        to.put(&parent.unwrap_or(VersionHash::NONE).0);
+        self.encode_into(to);
+    }
+
+    fn encode_into(&self, bytes: &mut impl Write) {
         bytes.put_u8(self.kind().code());
         match self {
             Request::Create { salt, arguments } => {
@@ -291,7 +297,7 @@ impl Input {
     ///
     /// When a part is beyond `u32::MAX` bytes; what is within the limits is far below.
     pub fn encode(&self) -> Vec<u8> {
-        let mut bytes = Vec::new();
+        let mut bytes = Vec::with_capacity(128);
         bytes.put_u8(INPUT_VERSION).put_u64(self.time);
         self.request.encode_into(&mut bytes);
         match &self.credential {
@@ -336,12 +342,25 @@ fn limit(what: &'static str, found: usize, max: usize) -> Result<()> {
     if found > max { Err(ErrorKind::Limit { what, max, found }.into()) } else { Ok(()) }
 }
 
-/// DSSE's pre-authentication encoding, version 1, of a type and a body.
-pub(crate) fn dsse(ty: &str, body: &[u8]) -> Vec<u8> {
-    let head = format!("DSSEv1 {} {ty} {} ", ty.len(), body.len());
-    let mut bytes = head.into_bytes();
-    bytes.put(body);
-    bytes
+/// Appends DSSE's pre-authentication encoding, version 1, of a type and a body of so many bytes, up
+/// to the body.
+pub(crate) fn put_dsse(to: &mut impl Write, ty: &str, body_bytes: usize) {
+    to.put(b"DSSEv1 ");
+    put_decimal(to, ty.len());
+    to.put(b" ").put(ty.as_bytes()).put(b" ");
+    put_decimal(to, body_bytes);
+    to.put(b" ");
+}
+
+fn put_decimal(to: &mut impl Write, number: usize) {
+    let mut digits = [b'0'; 20];
+    let (mut start, mut rest) = (digits.len(), number);
+    while rest > 0 || start == digits.len() {
+        start -= 1;
+        digits[start] += (rest % 10) as u8;
+        rest /= 10;
+    }
+    to.put(&digits[start..]);
 }
 
 fn encode_credential(credential: &Credential, bytes: &mut Vec<u8>) {

@@ -40,9 +40,18 @@ pub fn next_seq(from: u64, to: u64) -> u64 {
 /// it: what the next version's jump needs, in O(log n) space.
 ///
 /// Invariant: the first link is the head's; each next one is at `jump_seq` of the one before.
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
+#[derive(Debug, PartialEq, Eq, Default)]
 pub struct Spine<T> {
     links: Vec<(u64, T)>,
+}
+
+/// A clone has room for one more: it is made to be the spine of the next version.
+impl<T: Copy> Clone for Spine<T> {
+    fn clone(&self) -> Spine<T> {
+        let mut links = Vec::with_capacity(self.links.len() + 1);
+        links.extend_from_slice(&self.links);
+        Spine { links }
+    }
 }
 
 impl<T: Copy> Spine<T> {
@@ -69,6 +78,11 @@ impl<T: Copy> Spine<T> {
         &self.links
     }
 
+    /// Changes what is kept of each.
+    pub fn change(&mut self, mut each: impl FnMut(&mut T)) {
+        self.links.iter_mut().for_each(|(_, kept)| each(kept));
+    }
+
     /// The newest version.
     pub fn head(&self) -> Option<(u64, T)> {
         self.links.first().copied()
@@ -76,8 +90,8 @@ impl<T: Copy> Spine<T> {
 
     /// What is kept of the version that the jump of the next one names.
     pub fn next_jump(&self) -> Option<T> {
-        let next = self.links.first()?.0 + 1;
-        let at = self.links.iter().find(|link| link.0 == jump_seq(next));
+        let jump = jump_seq(self.links.first()?.0 + 1);
+        let at = self.links.iter().find(|link| link.0 == jump);
         Some(at.expect("a jump lands on its parent's spine").1)
     }
 
@@ -88,8 +102,14 @@ impl<T: Copy> Spine<T> {
             return;
         };
         let jump = jump_seq(head + 1);
-        self.links.retain(|link| link.0 <= jump);
-        self.links.insert(0, (head + 1, kept));
+        // They descend, so those that no jump leads to any more come first.
+        match self.links.partition_point(|link| link.0 > jump) {
+            0 => self.links.insert(0, (head + 1, kept)),
+            let_go => {
+                self.links.drain(1..let_go);
+                self.links[0] = (head + 1, kept);
+            }
+        }
         debug_assert_eq!(self.links.get(1).map(|link| link.0), Some(jump));
     }
 }

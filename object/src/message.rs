@@ -60,7 +60,7 @@ pub fn fuel_share(budget: u64, used: u64, count: usize) -> u64 {
 }
 
 impl Message {
-    pub(crate) fn encode_into(&self, bytes: &mut Vec<u8>) {
+    pub(crate) fn encode_into(&self, bytes: &mut impl Write) {
         bytes.put(&self.to.0).put_blob(self.method.as_bytes()).put_blob(&self.arguments);
     }
 
@@ -76,7 +76,7 @@ impl Message {
 }
 
 impl Origin {
-    pub(crate) fn encode_into(&self, bytes: &mut Vec<u8>) {
+    pub(crate) fn encode_into(&self, bytes: &mut impl Write) {
         bytes.put(&self.sender.0).put_u64(self.seq).put(&self.version.0);
         bytes.put(&self.code.0).put(&self.policy.0).put_u32(self.index).put_u64(self.fuel);
     }

@@ -9,7 +9,8 @@
 use std::sync::Arc;
 
 use object::commit::Commit;
-use object::hash::{BaseHash, CodeHash, ObjectId, PolicyHash};
+use object::hash::{BaseHash, CodeHash, ObjectId, PolicyHash, VersionHash};
+use object::header::HEADER_BYTES;
 use object::image::Image;
 use object::memory::{Memory, Page};
 use object::refusal::Refusal;
@@ -50,6 +51,8 @@ impl<'a> Blob<'a> {
 pub struct NewCommit<'a> {
     /// The version with its payloads and changed pages.
     pub commit: Commit<'a>,
+    /// The hash of its header.
+    pub hash: VersionHash,
     /// The base image that the object's pages differ from: in a genesis, and nowhere else.
     pub base: Option<BaseHash>,
     /// The encoded ledger, when it is not the parent's.
@@ -92,6 +95,9 @@ pub struct Append<'a> {
     pub taken: Vec<Taking>,
 }
 
+/// Bytes that a record seldom needs more of.
+const RECORD_BYTES: usize = HEADER_BYTES + 256;
+
 /// A frame being built, and what it makes of the rows.
 struct Draft<'s> {
     inner: &'s Inner,
@@ -121,7 +127,8 @@ impl Store {
     /// [`sync`](Store::sync). It is called exactly once, also with the error that this returns, and
     /// must neither call the store nor wait for such a thread: it would wait for itself.
     ///
-    /// Payloads are stored as they are: that they are those of the header is the caller's promise.
+    /// Payloads are stored as they are: that they are those of the header, and the hash is its own,
+    /// is the caller's promise.
     ///
     /// # Errors
     ///
@@ -169,7 +176,7 @@ impl Store {
         assert!(is_something, "an append changes something");
         loop {
             let drafted = self.inner().log.wait_for_room().and_then(|()| {
-                let mut draft = Draft::new(self.inner());
+                let mut draft = Draft::new(self.inner(), append.changes.len());
                 draft.fill(append).map(|()| draft)
             });
             let pushed = match drafted {
@@ -196,9 +203,12 @@ impl Store {
 }
 
 impl<'s> Draft<'s> {
-    fn new(inner: &'s Inner) -> Draft<'s> {
+    /// A draft of so many changes.
+    fn new(inner: &'s Inner, change_count: usize) -> Draft<'s> {
         let epoch = inner.heads.lock().epoch();
-        let (body, rows, names, blobs, sent, taken) = Default::default();
+        let body = Body(Vec::with_capacity(change_count * RECORD_BYTES));
+        let rows = Vec::with_capacity(change_count);
+        let (names, blobs, sent, taken) = Default::default();
         Draft { inner, epoch, body, rows, names, blobs, sent, taken }
     }
 
@@ -240,7 +250,8 @@ impl<'s> Draft<'s> {
         if header.seq == 0 {
             return self.genesis(new);
         }
-        let hash = header.hash();
+        let hash = new.hash;
+        debug_assert_eq!(hash, header.hash(), "the hash of the header");
         let row = self.row(header.object)?;
         let jump = row.spine.next_jump().expect("a row has a spine").hash;
         let expected = (row.head().hash, row.seq() + 1, jump, row.refusal, row.refusal_count);
@@ -256,7 +267,8 @@ impl<'s> Draft<'s> {
 
     fn genesis(&mut self, new: &NewCommit<'_>) -> Result<()> {
         let header = &new.commit.header;
-        let hash = header.hash();
+        let hash = new.hash;
+        debug_assert_eq!(hash, header.hash(), "the hash of the header");
         let id = ObjectId::from(hash);
         let drafted = self.rows.iter().any(|drafted| drafted.id == id);
         if drafted || self.inner.row(id)?.is_some() {

@@ -89,18 +89,25 @@ impl PageTable {
 
     /// All pages, ascending, each with the version that wrote it last.
     pub(crate) fn entries(&self) -> Vec<(u32, Position)> {
-        let mut all = Vec::with_capacity(self.full.len() + self.newer.len());
-        let mut newer = self.newer.iter().peekable();
+        self.entries_but(&[])
+    }
+
+    /// All pages but those of `changes`.
+    fn entries_but(&self, changes: &[PageChange]) -> Vec<(u32, Position)> {
+        let mut all = Vec::with_capacity(self.count().saturating_sub(changes.len()));
+        let mut add = |entry: (u32, Position)| {
+            if !has(changes, entry.0) {
+                all.push(entry);
+            }
+        };
+        let mut newer = self.newer.iter().copied().peekable();
         for &(page, position) in self.full.iter() {
             while let Some(entry) = newer.next_if(|entry| entry.0 < page) {
-                all.push(*entry);
+                add(entry);
             }
-            match newer.next_if(|entry| entry.0 == page) {
-                Some(entry) => all.push(*entry),
-                None => all.push((page, position)),
-            }
+            add(newer.next_if(|entry| entry.0 == page).unwrap_or((page, position)));
         }
-        all.extend(newer);
+        newer.for_each(add);
         all
     }
 
@@ -113,9 +120,13 @@ impl PageTable {
     ) -> Vec<PageChange> {
         let change = |&(page, after): &(u32, &Page)| {
             let runs = self.since(page).zip(before(page)).and_then(|(since, before)| {
-                let runs = runs::union(&since.runs, &runs::changed(before, after));
+                let changed = runs::changed(before, after);
+                let runs = match runs::covers(&since.runs, &changed) {
+                    true => since.runs,
+                    false => runs::union(&since.runs, &changed).into(),
+                };
                 let affordable = since.spent + runs::cost(&runs) <= PAGE_BYTES;
-                affordable.then(|| Written::Runs { whole: since.whole, runs: runs.into() })
+                affordable.then_some(Written::Runs { whole: since.whole, runs })
             });
             PageChange { page, written: runs.unwrap_or(Written::Whole) }
         };
@@ -155,19 +166,21 @@ impl PageTable {
         at: Position,
     ) -> Option<Vec<(u32, Position)>> {
         assert!(changes.is_sorted_by_key(|change| change.page), "pages come in ascending order");
-        let is_own = |page: u32| changes.binary_search_by_key(&page, |change| change.page).is_ok();
         self.learn(changes, at);
         let own = changes.iter().map(|change| (change.page, at));
         let plain_max =
             u32::try_from(self.count() / PAGES_PER_PLAIN).unwrap_or(PLAIN_MAX).min(PLAIN_MAX);
         if self.plain >= plain_max {
-            let mut table = self.entries();
-            table.retain(|(page, _)| !is_own(*page));
-            self.full = Arc::new(table.clone());
-            (self.newer, self.plain) = (own.collect(), 0);
+            let table = self.entries_but(changes);
+            if !(table.is_empty() && self.full.is_empty()) {
+                self.full = Arc::new(table.clone());
+            }
+            self.newer.clear();
+            self.newer.extend(own);
+            self.plain = 0;
             return Some(table);
         }
-        self.newer.retain(|(page, _)| !is_own(*page));
+        self.newer.retain(|(page, _)| !has(changes, *page));
         self.newer.extend(own);
         self.newer.sort_unstable_by_key(|(page, _)| *page);
         self.plain += 1;
@@ -176,6 +189,15 @@ impl PageTable {
 
     /// Remembers how pages were written; when they are too many, of the newest only.
     fn learn(&mut self, changes: &[PageChange], at: Position) {
+        let known = |page| self.since.binary_search_by_key(&page, |entry| entry.0);
+        if changes.iter().all(|change| known(change.page).is_ok()) {
+            for change in changes {
+                let known = self.since.binary_search_by_key(&change.page, |entry| entry.0);
+                let since = &mut self.since[known.expect("it was just found")].1;
+                *since = Since::new(&change.written, at, since.spent);
+            }
+            return;
+        }
         let learned: Vec<(u32, Since)> = changes
             .iter()
             .take(SINCE_MAX)
@@ -184,8 +206,7 @@ impl PageTable {
                 (change.page, Since::new(&change.written, at, spent))
             })
             .collect();
-        let is_own = |page| changes.binary_search_by_key(&page, |change| change.page).is_ok();
-        self.since.retain(|(page, _)| !is_own(*page));
+        self.since.retain(|(page, _)| !has(changes, *page));
         if self.since.len() + learned.len() > SINCE_MAX {
             self.since.clear();
         }
@@ -202,6 +223,11 @@ impl PageTable {
             full.iter_mut().for_each(|entry| entry.1 = entry.1.within(frame));
         }
     }
+}
+
+/// Whether a page is among `changes`, which are ascending.
+fn has(changes: &[PageChange], page: u32) -> bool {
+    changes.binary_search_by_key(&page, |change| change.page).is_ok()
 }
 
 impl Since {

@@ -175,12 +175,7 @@ impl Row {
         let places =
             [&mut self.genesis, &mut self.ledger, &mut self.globals, &mut self.refusal_position];
         places.into_iter().for_each(|place| *place = place.within(frame));
-        let links = self
-            .spine
-            .links()
-            .iter()
-            .map(|&(seq, link)| (seq, Link { position: link.position.within(frame), ..link }));
-        self.spine = Spine::from_links(links.collect());
+        self.spine.change(|link| link.position = link.position.within(frame));
         if let Some(pages) = &mut self.pages {
             pages.settle(frame);
         }

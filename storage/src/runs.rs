@@ -11,7 +11,9 @@ use object::memory::Page;
 const GAP: usize = 4;
 /// What a run costs in a record besides its bytes.
 const HEAD_BYTES: usize = 3;
-/// Bytes that are compared at a time.
+/// Bytes that are compared at a time, by a call.
+const STRETCH: usize = 256;
+/// Bytes of a stretch that are compared at a time, without one.
 const STRIDE: usize = 32;
 
 /// Bytes of a page that follow each other.
@@ -40,11 +42,14 @@ impl Run {
 /// Where two pages differ.
 pub(crate) fn changed(before: &Page, after: &Page) -> Vec<Run> {
     let mut runs = Runs::default();
-    // As arrays, whose comparison needs no call.
-    let (one, other) = (before.as_chunks::<STRIDE>().0, after.as_chunks::<STRIDE>().0);
-    for (index, (one, other)) in one.iter().zip(other).enumerate().filter(|(_, (a, b))| a != b) {
-        let differing = (0..STRIDE).filter(|&at| one[at] != other[at]);
-        differing.map(|at| index * STRIDE + at).for_each(|at| runs.add(at, at + 1));
+    let stretches = before.chunks(STRETCH).zip(after.chunks(STRETCH)).enumerate();
+    for (stretch, (before, after)) in stretches.filter(|(_, (before, after))| before != after) {
+        let strides = before.as_chunks::<STRIDE>().0.iter().zip(after.as_chunks::<STRIDE>().0);
+        for (stride, (one, other)) in strides.enumerate().filter(|(_, (one, other))| one != other) {
+            let start = stretch * STRETCH + stride * STRIDE;
+            let differing = (0..STRIDE).filter(|&at| one[at] != other[at]);
+            differing.for_each(|at| runs.add(start + at, start + at + 1));
+        }
     }
     runs.0
 }

@@ -369,7 +369,7 @@ impl Play<'_, '_> {
     fn advance(&mut self, input: &Input, ran: Ran, admission: &Admission) -> Result<()> {
         let live = &mut self.live;
         live.tree.update(&ran.image, &ran.changed);
-        let (header, ledger) = live.head.successor(input, &ran.outcome(&live.tree), admission);
+        let (header, ledger) = live.head.successor(input, &live.outcome(&ran), admission);
         if let Some(records) = &mut self.records {
             let version = Version::new(&header, input, &ran, admission, &live.globals);
             records.push(Record::Version(Box::new(version)));

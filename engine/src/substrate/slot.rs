@@ -36,6 +36,8 @@ pub(crate) struct Slot {
     stack: Global,
     globals: Vec<Global>,
     functions: Vec<Func>,
+    /// Arguments and results of a call, kept for the next one.
+    values: (Vec<Val>, Vec<Val>),
     /// Fuel that the step began with.
     budget: i64,
     /// Whether the step trapped, so that it can only end.
@@ -99,9 +101,21 @@ impl Slot {
         let functions = functions.collect();
         (store.data_mut().memory, store.data_mut().fuel) = (Some(memory), Some(fuel));
         let code = Arc::clone(code);
+        let values = Default::default();
         let (budget, trapped) = (0, false);
-        let slot =
-            Slot { code, store, memory, cards, fuel, stack, globals, functions, budget, trapped };
+        let slot = Slot {
+            code,
+            store,
+            memory,
+            cards,
+            fuel,
+            stack,
+            globals,
+            functions,
+            values,
+            budget,
+            trapped,
+        };
         Ok((slot, instance))
     }
 
@@ -143,6 +157,7 @@ impl Slot {
     /// of 32-bit globals are the low half.
     pub(crate) fn globals(&mut self, into: &mut Vec<u64>) {
         into.clear();
+        into.reserve_exact(self.globals.len());
         for global in &self.globals {
             into.push(match from_val(global.get(&mut self.store)) {
                 CoreValue::I32(value) => u64::from(value),
@@ -224,10 +239,15 @@ impl Slot {
         args: &[CoreValue],
     ) -> Result<Vec<CoreValue>, StepError> {
         assert!(self.store.data().active && !self.trapped, "a call belongs to a step");
-        let args: Vec<Val> = args.iter().copied().map(into_val).collect();
-        let mut results = vec![Val::I32(0); self.code.functions()[function.0].results.len()];
-        self.invoke(self.functions[function.0], &args, &mut results)?;
-        Ok(results.into_iter().map(from_val).collect())
+        let (mut given, mut results) = std::mem::take(&mut self.values);
+        given.clear();
+        given.extend(args.iter().copied().map(into_val));
+        results.clear();
+        results.resize(self.code.functions()[function.0].results.len(), Val::I32(0));
+        let called = self.invoke(self.functions[function.0], &given, &mut results);
+        let gave = called.map(|()| results.iter().copied().map(from_val).collect());
+        self.values = (given, results);
+        gave
     }
 
     /// Ends the step and takes what it asked for. After a trap, only the fuel is of use.

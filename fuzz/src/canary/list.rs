@@ -352,7 +352,7 @@ pub const CANARIES: &[Canary] = &[
         "object signed for",
         "proof_malleability",
         "object/src/input.rs",
-        "body.put(&⟦object.0⟧).put_u64(nonce)",
+        "to.put(&⟦object.0⟧).put_u64(nonce)",
         "ObjectId::NONE.0",
     ),
     canary(

@@ -76,7 +76,8 @@ impl Made {
             Made::Version { bytes, ledger, base, before } => {
                 let commit = Commit::decode(bytes).expect("it was encoded");
                 let (ledger, before) = (ledger.as_deref(), Some(before));
-                Change::Commit(NewCommit { commit, base: *base, ledger, before })
+                let hash = commit.header.hash();
+                Change::Commit(NewCommit { commit, hash, base: *base, ledger, before })
             }
             Made::Refusal(refusal) => Change::Refusal(refusal),
         }

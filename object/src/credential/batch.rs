@@ -11,7 +11,7 @@ use super::{Credential, Proof, Signature, SigningKey, put_signature};
 use crate::codec::{Reader, Write};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hash::{BatchRoot, LeafHash, ObjectId};
-use crate::input::{Request, dsse};
+use crate::input::{Request, put_dsse};
 use crate::limits::BATCH_INPUTS_MAX;
 
 /// The payload type that signatures over a batch are bound to.
@@ -104,9 +104,10 @@ fn join(one: &BatchRoot, other: &BatchRoot) -> BatchRoot {
 
 /// What signatures over a batch of `count` inputs are made of.
 pub fn signed_bytes(root: BatchRoot, count: u32) -> Vec<u8> {
-    let mut body = Vec::with_capacity(36);
-    body.put(&root.0).put_u32(count);
-    dsse(SIGNED_TYPE, &body)
+    let mut bytes = Vec::with_capacity(128);
+    put_dsse(&mut bytes, SIGNED_TYPE, 36);
+    bytes.put(&root.0).put_u32(count);
+    bytes
 }
 
 /// Inputs that are signed together.

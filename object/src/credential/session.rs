@@ -9,8 +9,8 @@
 use std::fmt;
 
 use super::Credential;
-use crate::hash::{ObjectId, SessionId};
-use crate::input::{Request, dsse};
+use crate::hash::{Hashing, ObjectId, SessionId};
+use crate::input::Request;
 
 /// The payload type that codes are bound to.
 const SEALED_TYPE: &str = "application/vnd.continuant.session.v1";
@@ -63,7 +63,31 @@ impl SessionKey {
 
     fn keyed(&self, credential: &Credential, object: ObjectId, request: &Request) -> blake3::Hash {
         let Credential { nonce, expires, parent, .. } = credential;
-        let body = request.signed_body(object, *nonce, *expires, *parent);
-        blake3::keyed_hash(&self.secret, &dsse(SEALED_TYPE, &body))
+        let mut bytes = Hashing::keyed(&self.secret);
+        request.put_signed(&mut bytes, SEALED_TYPE, (object, *nonce, *expires, *parent));
+        bytes.finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_code_is_the_keyed_hash_of_the_dsse_encoding_however_long_the_request() {
+        let (key, object) = (SessionKey::from_secret(&[3; 32]), ObjectId([7; 32]));
+        let credential = Credential::new(5, 1_700_000_000_000);
+        for length in (0..40).chain(90..300).chain([1_000, 5_000, 70_000]) {
+            let arguments: Vec<u8> = (0..length).map(|index| index as u8).collect();
+            let request = Request::Call { method: "fly".to_string(), arguments };
+            let mut body = Vec::new();
+            let terms = (object, credential.nonce, credential.expires, None);
+            request.put_signed_body(&mut body, terms);
+            let head = format!("DSSEv1 {} {SEALED_TYPE} {} ", SEALED_TYPE.len(), body.len());
+            let bytes = [head.as_bytes(), &body].concat();
+            let expected = blake3::keyed_hash(&[3; 32], &bytes);
+            let found = key.mac(&credential, object, &request);
+            assert_eq!(found, *expected.as_bytes(), "{length} bytes of arguments");
+        }
     }
 }

@@ -7,6 +7,7 @@
 //! Invariant: a header that passes its guard was written by this database, whatever guests put into
 //! their pages: guard and check are keyed with the database's id.
 
+use arrayvec::ArrayVec;
 use object::codec::{Reader, Write};
 
 use crate::directory::DatabaseId;
@@ -82,10 +83,10 @@ impl Seal {
 
     /// The header's bytes.
     pub(crate) fn encode(&self, header: &Header) -> [u8; HEADER_BYTES] {
-        let mut bytes = Vec::with_capacity(HEADER_BYTES);
+        let mut bytes = ArrayVec::<u8, HEADER_BYTES>::new();
         bytes.put_u32(header.length).put_u32(self.guard(header)).put_u64(header.group.0);
         bytes.put(&header.previous).put(&header.check);
-        bytes.try_into().expect("the layout has HEADER_BYTES bytes")
+        bytes.into_inner().expect("the layout has HEADER_BYTES bytes")
     }
 
     /// The header that `bytes` are, if this database wrote them.

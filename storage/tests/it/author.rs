@@ -59,7 +59,8 @@ impl Made {
                 let commit = Commit::decode(bytes).unwrap();
                 let base = genesis.then_some(base);
                 let (ledger, before) = (ledger.as_deref(), Some(before));
-                Change::Commit(NewCommit { commit, base, ledger, before })
+                let hash = commit.header.hash();
+                Change::Commit(NewCommit { commit, hash, base, ledger, before })
             }
             Made::Refusal(refusal) => Change::Refusal(refusal),
         }

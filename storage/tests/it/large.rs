@@ -152,8 +152,9 @@ fn outcome(effects: &Effects, version: u32, pages: u32, changed: u32) -> Outcome
 fn append(store: &Store, step: &Step, is_genesis: bool) {
     let base = base().encode();
     let commit = Commit::decode(&step.bytes).unwrap();
-    let hash = is_genesis.then(|| BaseHash::of(&base));
-    let new = NewCommit { commit, base: hash, ledger: None, before: Some(&step.before) };
+    let hash = commit.header.hash();
+    let from = is_genesis.then(|| BaseHash::of(&base));
+    let new = NewCommit { commit, hash, base: from, ledger: None, before: Some(&step.before) };
     let append = Append {
         blobs: vec![Blob::Code(CODE), Blob::Policy(POLICY), Blob::Base(&base)],
         changes: vec![Change::Commit(new)],

@@ -223,20 +223,23 @@ fn put_page(to: &mut Vec<u8>, page: &Page, written: &Written) {
             to.put(page);
         }
         Written::Runs { whole, runs } => {
-            let runs: Vec<_> = runs.iter().map(|run| (run.start, run.of(page))).collect();
-            put_runs(to, *whole, &runs);
+            put_runs(to, *whole, runs.iter().map(|run| (run.start, run.of(page))));
         }
     }
 }
 
-fn put_runs(to: &mut Vec<u8>, whole: Position, runs: &[(u16, &[u8])]) {
+fn put_runs<'p>(
+    to: &mut Vec<u8>,
+    whole: Position,
+    runs: impl ExactSizeIterator<Item = (u16, &'p [u8])>,
+) {
     to.put_varint(1 + runs.len() as u64);
     to.put_position(whole);
     let mut end = 0;
     for (start, bytes) in runs {
-        to.put_varint(u64::from(*start) - end);
+        to.put_varint(u64::from(start) - end);
         put_blob(to, bytes);
-        end = u64::from(*start) + bytes.len() as u64;
+        end = u64::from(start) + bytes.len() as u64;
     }
 }
 
@@ -298,7 +301,7 @@ impl VersionRecord<'_> {
             next = index + 1;
             match page {
                 PageRecord::Whole(page) => put_page(to, page, &Written::Whole),
-                PageRecord::Runs { whole, runs } => put_runs(to, whole, &runs),
+                PageRecord::Runs { whole, runs } => put_runs(to, whole, runs.into_iter()),
             }
         }
         Ok(())
