@@ -192,8 +192,9 @@ fn fuzz(built: &Path, target: &str, runs: u64, woken: Option<&str>) -> Result<(O
 fn build(copy: &Path, tree: &Path) -> Result<PathBuf> {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
-    command.current_dir(copy).args(["build", "-p", "continuant-fuzz", "--message-format"]);
-    command.arg("json-render-diagnostics");
+    // The whole workspace, for its libraries are then those of every other build.
+    command.current_dir(copy).args(["build", "--workspace", "--bin", "continuant-fuzz"]);
+    command.args(["--message-format", "json-render-diagnostics"]);
     if env::var_os("CARGO_TARGET_DIR").is_none() {
         command.env("CARGO_TARGET_DIR", tree.join("target").join("canaries"));
     }

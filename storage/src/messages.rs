@@ -7,8 +7,8 @@
 //! ```
 //!
 //! A message is a place in the log; what it says is in the effects of the version there, which
-//! compaction keeps as long as the message is on its way. Messages to one object are in the order of
-//! the log, so those of one sender to one receiver are in the order of the sender's lineage.
+//! compaction keeps as long as the message is on its way. Messages to one object are in the order
+//! of the log, so those of one sender to one receiver are in the order of the sender's lineage.
 //!
 //! It does not know who delivers messages, nor what is done with them.
 //!
@@ -35,7 +35,8 @@ const READ_MAX: usize = 64;
 /// Bytes of what is said of a dead letter.
 const WHY_BYTES_MAX: usize = 1024;
 
-/// Which message it is: to whom, and where it was sent. Messages to one object ascend as they were sent.
+/// Which message it is: to whom, and where it was sent. Messages to one object ascend as they were
+/// sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct MessageId {
     /// The receiver.

@@ -8,9 +8,9 @@
 //!
 //! An output is in the log with the version that put it out, so that an outbox is no more than a
 //! place in the log: nothing is written for it when outputs are made. It gives outputs once they
-//! are durable, and again after a crash if they were not acknowledged: at least once, each time with
-//! the same token. What was imported went out elsewhere. Compaction keeps what an outbox has not
-//! acknowledged.
+//! are durable, and again after a crash if they were not acknowledged: at least once, each time
+//! with the same token. What was imported went out elsewhere. Compaction keeps what an outbox has
+//! not acknowledged.
 //!
 //! It does not know where outputs go.
 //!

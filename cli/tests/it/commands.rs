@@ -25,7 +25,7 @@ fn the_readmes_commands_do_what_it_says() {
         }
         count += 1;
     }
-    assert_eq!(count, 11, "every line was run");
+    assert_eq!(count, 12, "every line was run");
     let shown = terminal.run("get visits count").done();
     assert_eq!(shown, "2\n");
 }

@@ -56,8 +56,8 @@ fn modules_that_cannot_be_objects() {
     check(
         create(&db, &unknown, OPEN),
         expect![[r#"
-        module: import env.x at byte 17: expected now, emit, wake or sleep of
-        continuant, found env.x"#]],
+            module: import env.x at byte 17: expected now, emit, send, wake or sleep of
+            continuant, found env.x"#]],
     );
     let missing = module("record state { a: u64 } go: func();", "", "");
     check(

@@ -180,8 +180,7 @@ pub const CANARIES: &[Canary] = &[
         "time of a version",
         "admission_soundness",
         "object/src/verify.rs",
-        "\"one that follows a genesis\", \"create\"));\n        }\n        if \
-         ⟦input.time < self.head.header.time⟧ {\n            let expected = format!(\"{} or \
+        "if ⟦input.time < self.head.header.time⟧ {\n            let expected = format!(\"{} or \
          later\", self.head.header.time);\n            return Err(Error::mismatch(\"time\", seq, \
          expected, input.time));\n        }\n        let signers",
         "false",

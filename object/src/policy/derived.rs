@@ -33,20 +33,26 @@ pub(super) struct Derived<'a> {
 impl<'a> Derived<'a> {
     /// All of it.
     pub(super) fn whole(shapes: &'a Shapes) -> Derived<'a> {
-        Derived::of_actions(shapes, |_| true)
+        Derived::of_actions(shapes, |_| true, true)
     }
 
     /// As much of it as rules with this text have to be validated against: what holds of a direct
-    /// write holds as well of an amendment and of a read that no rule is particularly about.
+    /// write holds as well of an amendment and of a read that no rule is particularly about, and
+    /// what holds of one principal of all, where no rule tells them apart.
     pub(super) fn for_text(shapes: &'a Shapes, text: &str) -> Derived<'a> {
-        Derived::of_actions(shapes, |name| match name {
+        let is_in = |name: &str| match name {
             AMEND => text.contains(AMEND),
             READ => text.contains(READ) || text.contains("field"),
             _ => true,
-        })
+        };
+        Derived::of_actions(shapes, is_in, tells_principals_apart(text))
     }
 
-    fn of_actions(shapes: &'a Shapes, is_in: impl Fn(&str) -> bool) -> Derived<'a> {
+    fn of_actions(
+        shapes: &'a Shapes,
+        is_in: impl Fn(&str) -> bool,
+        all_principals: bool,
+    ) -> Derived<'a> {
         let mut types = vec![("State".to_string(), record(&shapes.state))];
         if shapes.facts.iter().any(|placed| matches!(placed.fact, Fact::Past(..))) {
             let past = fact::PAST.iter().map(|&(name, past)| (name, past.is_optional(), long()));
@@ -64,6 +70,7 @@ impl<'a> Derived<'a> {
                 OPEN_SESSION => &ENTITIES[..1],
                 _ => &ENTITIES[..],
             };
+            let principals = if all_principals { principals } else { &principals[..1] };
             let state = || Ty::Named("State".to_string());
             let mut context = vec![("before", false, state()), ("after", false, state())];
             context.push(("input", false, record(&action.input)));
@@ -122,6 +129,15 @@ impl<'a> Derived<'a> {
             "actions": actions.collect::<Map<_, _>>(),
         } })
     }
+}
+
+/// Whether rules with this text may say more of a principal than that there is one: anything but
+/// the start of a scope, `(principal,`.
+fn tells_principals_apart(text: &str) -> bool {
+    text.match_indices("principal").any(|(at, word)| {
+        let (before, after) = (&text[..at], &text[at + word.len()..]);
+        !before.trim_end().ends_with('(') || !after.trim_start().starts_with(',')
+    })
 }
 
 impl<'a> Ty<'a> {
@@ -217,4 +233,25 @@ fn facts(known: &[Placed], depth: usize) -> Ty<'_> {
 fn type_name(attribute: &str) -> String {
     let (first, rest) = attribute.split_at(1);
     first.to_uppercase() + rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn principals_are_told_apart_by_whatever_is_not_the_start_of_a_scope() {
+        let of = |condition: &str| format!("forbid( principal , action, resource) {condition};");
+        assert!(!tells_principals_apart(&of("when { context.time > 5 }")));
+        for text in [
+            of("when { principal == resource }"),
+            of("when { [principal, resource].contains(resource) }"),
+            of("unless { context.principal }"),
+            of("// the principal"),
+            "permit(principal is Key, action, resource);".to_string(),
+            "permit(principal == Key::\"a\", action, resource);".to_string(),
+        ] {
+            assert!(tells_principals_apart(&text), "{text}");
+        }
+    }
 }
