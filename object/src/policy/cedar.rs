@@ -319,11 +319,16 @@ fn trees(set: &PolicySet) -> Result<BTreeMap<String, pst::Policy>, Vec<Diagnosti
 }
 
 fn validate(set: &PolicySet, shapes: &Shapes, text: &str) -> Result<(), Vec<Diagnostic>> {
+    // What is wrong is told of the whole schema.
+    validate_against(Derived::for_text(shapes, text), set)
+        .or_else(|_| validate_against(Derived::whole(shapes), set))
+}
+
+fn validate_against(derived: Derived<'_>, set: &PolicySet) -> Result<(), Vec<Diagnostic>> {
     let whole = |error: &dyn std::fmt::Display| {
         vec![Diagnostic::whole(format!("the derived Cedar schema: {error}"))]
     };
-    let derived = Derived::for_text(shapes, text).json();
-    let schema = cedar_policy::Schema::from_json_value(derived);
+    let schema = cedar_policy::Schema::from_json_value(derived.json());
     let schema = schema.map_err(|error| whole(&error))?;
     let result = Validator::new(schema).validate(set, ValidationMode::Strict);
     let mut findings = Vec::new();

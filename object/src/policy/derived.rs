@@ -36,14 +36,17 @@ impl<'a> Derived<'a> {
         Derived::of_actions(shapes, |_| true, true)
     }
 
-    /// As much of it as rules with this text have to be validated against: what holds of a direct
-    /// write holds as well of an amendment and of a read that no rule is particularly about, and
-    /// what holds of one principal of all, where no rule tells them apart.
+    /// As much of it as rules with this text have to be validated against: the actions that they
+    /// name, if none is about all; else what holds of a direct write holds as well of an amendment
+    /// and of a read that no rule is particularly about; and what holds of one principal holds of
+    /// all, where no rule tells them apart.
     pub(super) fn for_text(shapes: &'a Shapes, text: &str) -> Derived<'a> {
+        let any_action = is_about_any_action(text);
         let is_in = |name: &str| match name {
-            AMEND => text.contains(AMEND),
-            READ => text.contains(READ) || text.contains("field"),
-            _ => true,
+            _ if text.contains(name) => true,
+            AMEND => false,
+            READ => text.contains("field"),
+            _ => any_action,
         };
         Derived::of_actions(shapes, is_in, tells_principals_apart(text))
     }
@@ -129,6 +132,12 @@ impl<'a> Derived<'a> {
             "actions": actions.collect::<Map<_, _>>(),
         } })
     }
+}
+
+/// Whether there may be a rule with this text whose scope names no action: `action,`.
+fn is_about_any_action(text: &str) -> bool {
+    let mut found = text.match_indices("action");
+    found.any(|(at, word)| text[at + word.len()..].trim_start().starts_with([',', '/']))
 }
 
 /// Whether rules with this text may say more of a principal than that there is one: anything but
@@ -238,6 +247,17 @@ fn type_name(attribute: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn actions_are_those_that_are_named_unless_a_rule_is_about_all() {
+        let rule = |scope: &str| format!("permit(principal, {scope}, resource);");
+        for text in [r#"action == Action::"a""#, r#"action in [Action::"a", Action::"b"]"#] {
+            assert!(!is_about_any_action(&rule(text)));
+        }
+        for text in ["action", "action ", "action\n", "action // all of them\n"] {
+            assert!(is_about_any_action(&rule(text)), "{text}");
+        }
+    }
 
     #[test]
     fn principals_are_told_apart_by_whatever_is_not_the_start_of_a_scope() {
