@@ -21,8 +21,9 @@ fn an_unknown_attribute() {
         "context.before.fligths == 1",
         expect![[r#"
             bytes 52..74: for policy `a`, attribute `before.fligths` in context for
-                Action::"advance", Action::"cancel", Action::"divert", Action::"fly",
-                Action::"write" not found (did you mean `flights`?)
+                Action::"advance", Action::"amend", Action::"cancel", Action::"divert",
+                Action::"fly", Action::"read", Action::"write" not found (did you mean
+                `flights`?)
         "#]],
     );
 }
@@ -33,8 +34,8 @@ fn a_parameter_of_another_method() {
         "context.input.departure == 1",
         expect![[r#"
             bytes 52..75: for policy `a`, attribute `input.departure` in context for
-                Action::"advance", Action::"cancel", Action::"divert", Action::"write" not
-                found
+                Action::"advance", Action::"amend", Action::"cancel", Action::"divert",
+                Action::"read", Action::"write" not found
         "#]],
     );
 }
@@ -63,9 +64,10 @@ fn an_optional_attribute_without_its_guard() {
         "context.before.notice < 5",
         expect![[r#"
             bytes 52..73: for policy `a`, unable to guarantee safety of access to optional
-                attribute `before.notice` in context for Action::"advance", Action::"cancel",
-                Action::"divert", Action::"fly", Action::"write" (try testing for the
-                attribute's presence with `context.before has notice && ..`)
+                attribute `before.notice` in context for Action::"advance", Action::"amend",
+                Action::"cancel", Action::"divert", Action::"fly", Action::"read",
+                Action::"write" (try testing for the attribute's presence with
+                `context.before has notice && ..`)
         "#]],
     );
 }
