@@ -132,7 +132,7 @@ pub(crate) fn retell(
 
 /// Whether a version was made without the object's code.
 fn ran_no_code(header: &Header) -> bool {
-    matches!(header.kind, Kind::Write | Kind::OpenSession)
+    matches!(header.kind, Kind::Write | Kind::Amend | Kind::OpenSession)
 }
 
 /// A refusal that would follow, changed.
