@@ -57,7 +57,12 @@ pub(crate) fn commit(
     live: &mut Live,
     asked: Asked<'_>,
 ) -> Result<()> {
-    match watched_step(shared, slots, live, asked.input) {
+    let step = watched_step(shared, slots, live, asked.input).and_then(|step| {
+        // What messages set off is bounded by their fuel, and must not stand in its own way.
+        let count = if asked.message.is_some() { 0 } else { step.0.effects.messages.len() };
+        has_room_for(shared, count).map(|()| step).map_err(Stop::Failed)
+    });
+    match step {
         Ok((ran, admission)) => append(shared, resident, live, asked, ran, admission),
         Err(Stop::Refused(verdict)) => refuse(shared, live, asked, verdict),
         Err(Stop::Failed(error)) => Err(fail(shared, asked.reply, error.about(live.head.id))),
@@ -95,15 +100,16 @@ pub(crate) fn hosted_step(
 ) -> Result<(Ran, Admission), Stop> {
     let key = shared.sessions().key(input)?;
     let host = Host::holding(shared.memo(), key.as_ref());
-    let (ran, admission) = step(shared.catalog(), slots, live, input, host)?;
-    // What messages set off is bounded by their fuel, and must not stand in its own way.
-    if input.request.origin().is_none() {
-        let (count, max) = (ran.effects.messages.len(), shared.options().messages_max);
-        if count > 0 && shared.store().message_count() + count > max {
-            return Err(Stop::Failed(ErrorKind::MessagesFull { max }.into()));
-        }
+    step(shared.catalog(), slots, live, input, host)
+}
+
+/// That so many more messages may go on their way.
+pub(crate) fn has_room_for(shared: &Shared, message_count: usize) -> Result<()> {
+    let max = shared.options().messages_max;
+    match message_count > 0 && shared.store().message_count() + message_count > max {
+        true => Err(ErrorKind::MessagesFull { max }.into()),
+        false => Ok(()),
     }
-    Ok((ran, admission))
 }
 
 /// Verifies who asks, runs the step, and has it admitted. Changes nothing but the slot, which
@@ -267,6 +273,10 @@ pub(crate) fn commit_all(
                 return drop(fail(shared, reply, error.about(live.head.id)));
             }
         }
+    }
+    let message_count = all.iter().map(|(ran, _): &(Ran, _)| ran.effects.messages.len()).sum();
+    if let Err(error) = has_room_for(shared, message_count) {
+        return drop(fail(shared, reply, error));
     }
     let admitted = parts
         .iter_mut()

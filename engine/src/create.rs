@@ -18,7 +18,7 @@ use storage::{Append, Blob, Change, NewCommit};
 
 use crate::call::Code;
 use crate::catalog::Runnable;
-use crate::commit::{receipt, receivers, sending};
+use crate::commit::{has_room_for, receipt, receivers, sending};
 use crate::error::{Error, ErrorKind, Result};
 use crate::reply::Reply;
 use crate::resident::Live;
@@ -52,6 +52,7 @@ pub(crate) fn create(
         }
         Err(Stop::Failed(error)) => return Err(error),
     };
+    has_room_for(shared, ran.effects.messages.len())?;
     let (policy, base) = (live.definition.policy.encode(), runnable.base.encode());
     let append = Append {
         blobs: vec![Blob::Code(&code.wasm), Blob::Policy(&policy), Blob::Base(&base)],

@@ -618,9 +618,12 @@ impl Database {
     fn resume(&self, id: ObjectId, auditor: &mut Auditor<'_>, stored: &StoredCommit) -> Result<()> {
         let (store, header) = (self.shared.store(), stored.header());
         auditor.header(header)?;
-        match store.version(id, header.seq) {
-            Ok(Some(version)) => {
-                let ledger = store.ledger(id, &version)?;
+        let read = store.version(id, header.seq).and_then(|version| {
+            let with_ledger = |version| Ok((store.ledger(id, &version)?, version));
+            version.map(with_ledger).transpose()
+        });
+        match read {
+            Ok(Some((ledger, version))) => {
                 let definition = self.shared.definition((header.code, header.policy))?;
                 auditor.resume(definition, ledger, version.image, version.globals)
             }

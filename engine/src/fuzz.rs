@@ -8,8 +8,8 @@
 //! admitted twice (`no-replay`), and what is on record verifies and replays (`replays`, of one
 //! sequence in 64).
 //!
-//! It does not know a store, and keeps nothing. It knows one object at a time: a message that a step
-//! sends is an effect, and nobody gets it.
+//! It does not know a store, and keeps nothing. It knows one object at a time: a message that a
+//! step sends is an effect, and nobody gets it.
 //!
 //! Invariant: the same [`Fuzz`] with the same seed has the same events happen in the same order.
 

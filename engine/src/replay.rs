@@ -11,7 +11,7 @@ use object::commit::Commit;
 use object::credential::{Host, Memo};
 use object::definition::Definition;
 use object::effects::encode_globals;
-use object::hash::VersionHash;
+use object::hash::{ObjectId, VersionHash};
 use object::header::Header;
 use object::image::{BaseImage, Image};
 use object::input::{Input, Request};
@@ -49,6 +49,9 @@ pub struct Verified {
     pub refusals: u64,
     /// The newest version's hash.
     pub head: VersionHash,
+    /// The object and the version that the lineage says to begin as, if it is of a fork: that it
+    /// does is for the other lineage to prove.
+    pub fork_of: Option<(ObjectId, u64)>,
 }
 
 /// Verifies a lineage record by record.
@@ -158,6 +161,9 @@ impl<'a> Auditor<'a> {
             None => {
                 let (definition, base) = (Arc::clone(&self.definition), Arc::clone(&self.base));
                 self.verifier = Some(Verifier::genesis(definition, base, commit)?);
+                if let Request::Fork { of, .. } = &input.request {
+                    self.verified.fork_of = Some((of.object_id(), of.seq));
+                }
             }
         }
         self.verified.versions += 1;

@@ -276,16 +276,19 @@ impl Resident {
     }
 
     /// Puts a letter back to be taken first; one about mail, of which there may always be more, to
-    /// be taken last.
-    pub(crate) fn put_back(&self, letter: Letter) {
+    /// be taken last, unless another one says the same. Whether it is there again.
+    pub(crate) fn put_back(&self, letter: Letter) -> bool {
         let mut mailbox = self.mailbox.lock();
         match letter {
             Letter::Mail { .. } => {
-                mailbox.has_mail = true;
+                if std::mem::replace(&mut mailbox.has_mail, true) {
+                    return false;
+                }
                 mailbox.letters.push_back(letter);
             }
             letter => mailbox.letters.push_front(letter),
         }
+        true
     }
 
     /// Ends a worker's turn: puts the object back on the run queue when there is more mail.

@@ -78,8 +78,9 @@ fn letters(
                 let put_back = work(shared, slots, resident, live, letter, &mut steps);
                 if let Some(letter) = put_back {
                     *joining = None;
-                    resident.put_back(letter);
-                    in_hand.put_back();
+                    if resident.put_back(letter) {
+                        in_hand.put_back();
+                    }
                 }
             }
             Err(error) => {
@@ -187,8 +188,10 @@ fn mail(
             }
         };
         for message in messages {
-            if *steps > TURN_STEPS_MAX {
-                return Some(Letter::Mail { time });
+            let now = shared.clock().now().max(time).max(message.time);
+            // What was due before it was sent runs before it.
+            if *steps > TURN_STEPS_MAX || message.time > time {
+                return Some(Letter::Mail { time: now });
             }
             *steps += 1;
             if let Err(error) = deliver(shared, slots, resident, live, (message, time)) {
@@ -213,7 +216,7 @@ fn deliver(
     live: &mut Live,
     (message, time): (SentMessage, u64),
 ) -> Result<()> {
-    let SentMessage { id, origin, message: Message { method, arguments, .. } } = message;
+    let SentMessage { id, origin, message: Message { method, arguments, .. }, .. } = message;
     let request = Request::Message { origin: Box::new(origin), method, arguments };
     let input = Input { request, time: time.max(live.head.header.time), credential: None };
     let asked = Asked { input: &input, message: Some(id), reply: Reply::none() };

@@ -297,6 +297,7 @@ impl Ask {
                     version: VersionHash([9; 32]),
                     code: parts.code,
                     policy: parts.policy,
+                    first_policy: Some(parts.policy),
                     index: 0,
                     fuel: FUEL_MAX,
                 };

@@ -44,6 +44,8 @@ pub struct Origin {
     pub code: CodeHash,
     /// The sender's policy, from that version on.
     pub policy: PolicyHash,
+    /// The policy that the sender was created with; none, when it began as a fork.
+    pub first_policy: Option<PolicyHash>,
     /// The message's place among those of the version.
     pub index: u32,
     /// The fuel that the step may use.
@@ -78,7 +80,9 @@ impl Message {
 impl Origin {
     pub(crate) fn encode_into(&self, bytes: &mut impl Write) {
         bytes.put(&self.sender.0).put_u64(self.seq).put(&self.version.0);
-        bytes.put(&self.code.0).put(&self.policy.0).put_u32(self.index).put_u64(self.fuel);
+        bytes.put(&self.code.0).put(&self.policy.0);
+        bytes.put(&self.first_policy.unwrap_or(PolicyHash::NONE).0);
+        bytes.put_u32(self.index).put_u64(self.fuel);
     }
 
     pub(crate) fn decode_from(reader: &mut Reader<'_>) -> Result<Origin> {
@@ -88,6 +92,7 @@ impl Origin {
             version: VersionHash(reader.array()?),
             code: CodeHash(reader.array()?),
             policy: PolicyHash(reader.array()?),
+            first_policy: Some(PolicyHash(reader.array()?)).filter(|it| *it != PolicyHash::NONE),
             index: reader.u32()?,
             fuel: reader.u64()?,
         };

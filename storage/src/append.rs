@@ -229,9 +229,9 @@ impl<'s> Draft<'s> {
             self.body.sent(sending);
             self.sent.push(sending.clone());
         }
-        for taking in &append.taken {
-            self.body.taken(taking);
-            self.taken.push(taking.clone());
+        for taking in append.taken.iter().map(Taking::cut) {
+            self.body.taken(&taking);
+            self.taken.push(taking);
         }
         Ok(())
     }

@@ -18,7 +18,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use object::codec::{Reader, Write};
 use object::effects::Effects;
-use object::hash::{HASH_BYTES, ObjectId, VersionHash};
+use object::hash::{HASH_BYTES, ObjectId, PolicyHash, VersionHash};
+use object::header::Kind;
 use object::input::Input;
 use object::limits::MESSAGES_MAX;
 use object::message::{Message, Origin, fuel_share};
@@ -155,6 +156,15 @@ pub struct Taking {
 }
 
 impl Taking {
+    /// It as a frame has it: what is longer is cut.
+    pub(crate) fn cut(&self) -> Taking {
+        let mut taking = self.clone();
+        if let Fate::Dead(why) = &mut taking.fate {
+            why.truncate(why.floor_char_boundary(WHY_BYTES_MAX));
+        }
+        taking
+    }
+
     pub(crate) fn put(&self, to: &mut Vec<u8>) {
         to.put(&self.id.to.0).put_u64(self.id.position.0).put_u32(self.id.number);
         match &self.fate {
@@ -162,7 +172,6 @@ impl Taking {
                 to.put_u8(0);
             }
             Fate::Dead(why) => {
-                let why = &why[..why.floor_char_boundary(WHY_BYTES_MAX)];
                 to.put_u8(1).put_blob(why.as_bytes());
             }
         }
@@ -236,6 +245,8 @@ pub struct SentMessage {
     pub id: MessageId,
     /// Where it is from.
     pub origin: Origin,
+    /// When it was sent, in milliseconds since 1970-01-01 UTC.
+    pub time: u64,
     /// What it says.
     pub message: Message,
 }
@@ -316,6 +327,7 @@ impl Inner {
         let payloads = payloads.ok_or_else(|| stored.pruned(header.seq))?;
         let (input, effects) = (Input::decode(payloads.input)?, Effects::decode(payloads.effects)?);
         let count = effects.messages.len();
+        let first_policy = self.first_policy(&stored)?;
         let message = |&(id, sent): &(MessageId, Sent)| {
             let message = effects.messages.get(sent.index as usize);
             let message = message.ok_or_else(|| no_message(id, sent))?.clone();
@@ -325,12 +337,26 @@ impl Inner {
                 version: sent.version,
                 code: header.code,
                 policy: header.policy,
+                first_policy,
                 index: sent.index,
                 fuel: fuel_share(input.request.fuel_max(), header.fuel, count),
             };
-            Ok(SentMessage { id, origin, message })
+            Ok(SentMessage { id, origin, time: header.time, message })
         };
         all.iter().map(message).collect()
+    }
+
+    /// The policy that an object was created with.
+    fn first_policy(&self, stored: &StoredCommit) -> Result<Option<PolicyHash>> {
+        let header = stored.header();
+        let genesis = match header.seq {
+            0 => header.clone(),
+            _ => {
+                let (hash, position) = (VersionHash(header.object.0), stored.notes().genesis);
+                read_commit(&self.log, Link { hash, position })?.header().clone()
+            }
+        };
+        Ok((genesis.kind == Kind::Create).then_some(genesis.policy))
     }
 
     fn dead_letter(&self, id: MessageId, dead: Dead) -> Result<DeadLetter> {

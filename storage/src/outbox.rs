@@ -130,8 +130,11 @@ impl Store {
         let from = match known {
             Some(place) => place,
             None => {
-                self.inner().mark(name, Some(OutboxPlace::default()))?;
-                OutboxPlace::default()
+                // A compaction that is under way does not know of it.
+                let _none = self.inner().compacting.lock();
+                let start = OutboxPlace::default();
+                self.inner().mark(name, |known| known.is_none().then_some(Some(start)))?;
+                self.inner().heads.lock().outbox(name).unwrap_or(start)
             }
         };
         let (name, ready) = (name.to_string(), VecDeque::new());
@@ -149,8 +152,7 @@ impl Store {
     ///
     /// Those of the file system.
     pub fn remove_outbox(&self, name: &str) -> Result<bool> {
-        let known = self.inner().heads.lock().outbox(name);
-        known.map_or(Ok(false), |_| self.inner().mark(name, None).map(|()| true))
+        self.inner().mark(name, |known| known.map(|_| None))
     }
 }
 
@@ -174,11 +176,14 @@ impl Outbox<'_> {
     ///
     /// [`NotFound`](ErrorKind::NotFound) when the outbox was removed; those of the file system.
     pub fn acknowledge(&self, place: OutboxPlace) -> Result<()> {
-        let known = self.inner.heads.lock().outbox(&self.name);
-        let known = known.ok_or_else(|| Error::not_found("outbox", &self.name))?;
-        match known < place {
-            true => self.inner.mark(&self.name, Some(place)),
-            false => Ok(()),
+        let mut is_there = false;
+        self.inner.mark(&self.name, |known| {
+            is_there = known.is_some();
+            known.filter(|known| *known < place).map(|_| Some(place))
+        })?;
+        match is_there {
+            true => Ok(()),
+            false => Err(Error::not_found("outbox", &self.name)),
         }
     }
 
@@ -202,17 +207,18 @@ impl Outbox<'_> {
                 // The last segment may have no frame yet.
                 Next::Nothing => break,
             };
-            self.tail = Some(scan.tail());
             if frame.position >= self.from.position {
-                self.outputs(&frame)?;
+                let ready = self.outputs(&frame)?;
+                self.ready.extend(ready);
             }
+            self.tail = Some(scan.tail());
         }
         Ok(())
     }
 
-    /// Takes in the outputs of a frame.
-    fn outputs(&mut self, frame: &Frame) -> Result<()> {
-        let mut count = 0;
+    /// The outputs of a frame.
+    fn outputs(&self, frame: &Frame) -> Result<Vec<Outgoing>> {
+        let (mut outputs, mut count) = (Vec::new(), 0);
         for record in records(&frame.body) {
             let Record::Version(version) = record? else { continue };
             if version.staged == Staged::Yes {
@@ -228,41 +234,38 @@ impl Outbox<'_> {
                 count += 1;
                 let place = OutboxPlace { position: frame.position, count };
                 if place > self.from {
-                    self.ready.push_back(Outgoing {
-                        object,
-                        version,
-                        seq,
-                        time,
-                        index,
-                        output,
-                        place,
-                    });
+                    outputs.push(Outgoing { object, version, seq, time, index, output, place });
                 }
             }
         }
-        Ok(())
+        Ok(outputs)
     }
 }
 
 impl Inner {
-    /// Notes where an outbox is.
-    fn mark(&self, name: &str, place: Option<OutboxPlace>) -> Result<()> {
+    /// Notes where an outbox is from now on, if `next` says so of where it was; whether it did.
+    fn mark(
+        &self,
+        name: &str,
+        next: impl FnOnce(Option<OutboxPlace>) -> Option<Option<OutboxPlace>>,
+    ) -> Result<bool> {
         if !is_name(name) {
             let found = name.chars().take(NAME_BYTES_MAX).collect();
             return Err(ErrorKind::Name { found }.into());
         }
+        self.log.wait_for_room()?;
+        let mut heads = self.heads.lock();
+        let Some(place) = next(heads.outbox(name)) else { return Ok(false) };
         let mark = OutboxMark { name: name.to_string(), place };
         let mut body = Body::default();
         body.outbox(&mark);
         let hash = blake3::hash(&body.0);
-        self.log.wait_for_room()?;
-        let mut heads = self.heads.lock();
         let pushed = self.push(&mut heads, &body, hash, Box::new(|_| {}));
         let pushed = pushed.map_err(|(error, _)| error)?;
         heads.mark(mark);
         drop(heads);
         drop(pushed);
-        Ok(())
+        Ok(true)
     }
 
     /// The first frame that some outbox has not acknowledged whole.

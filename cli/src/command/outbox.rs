@@ -4,7 +4,7 @@ use clap::Args;
 use continuant::Outgoing;
 use serde_json::{Value as Json, json};
 
-use crate::failure::Result;
+use crate::failure::{Failure, Result};
 use crate::moment;
 use crate::printer::Printer;
 use crate::receipt;
@@ -14,7 +14,8 @@ use crate::table::{Align, Table};
 /// Give the outputs of all objects that were not given yet, oldest first
 ///
 /// They count as given once all of them are printed; if that fails, they are given again. Each has
-/// a token, by which a program can tell that it has seen it.
+/// a token, by which a program can tell that it has seen it. As long as there is the outbox,
+/// nothing is let go that it has not given.
 #[derive(Debug, Args)]
 pub(crate) struct Outbox {
     /// Whose outbox: each name is given every output
@@ -39,6 +40,9 @@ impl Outbox {
                     true => printer.document(&json!({ "outbox": self.name, "removed": removed })),
                     false => printer.pairs(&[("removed", removed.to_string())]),
                 };
+            }
+            if self.peek && !db.outboxes().contains(&self.name) {
+                return Err(Failure::new("no-outbox", format!("no outbox {}", self.name)));
             }
             let mut outbox = db.outbox(&self.name)?;
             let mut table = Table::new([

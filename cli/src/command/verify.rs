@@ -98,6 +98,9 @@ fn print(
         pairs.push(("by header only", grouped(verified.headers)));
     }
     pairs.extend(guarded(verified, replay));
+    pairs.extend(verified.fork_of.map(|(object, seq)| {
+        ("begins as", format!("version {seq} of {object}, which its own lineage proves"))
+    }));
     pairs.extend([
         ("refusals", grouped(verified.refusals)),
         ("head", verified.head.to_string()),
@@ -123,6 +126,9 @@ fn document((what, name): (&str, &str), verified: Verified, replay: Replay) -> J
         "guarded": verified.guarded,
         "refusals": verified.refusals,
         "head": verified.head.to_string(),
+        "fork_of": verified.fork_of.map(|(object, seq)| {
+            json!({ "object": object.to_string(), "seq": seq })
+        }),
         "replayed": replay == Replay::Yes,
     })
 }

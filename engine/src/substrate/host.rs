@@ -135,8 +135,8 @@ fn emit(
     caller.data().require_active()?;
     let memory = caller.data().memory.expect("a step runs in an instance with a memory");
     let (memory, step) = memory.data_and_store_mut(&mut caller);
-    let name = text(slice(memory, name, name_bytes)?).ok_or(bad(BadHostCall::Name))?;
-    let data = slice(memory, data, data_bytes)?;
+    let (name, data) = (slice(memory, name, name_bytes)?, slice(memory, data, data_bytes)?);
+    let name = text(name).ok_or(bad(BadHostCall::Name))?;
     let effect_bytes = step.effect_bytes + name.len() + data.len();
     if step.outputs.len() >= OUTPUTS_MAX || effect_bytes > EFFECTS_BYTES_MAX {
         return Err(bad(BadHostCall::OutputLimit).into());

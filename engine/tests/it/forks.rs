@@ -38,9 +38,11 @@ fn a_fork_begins_as_the_version_was_and_goes_its_own_way() {
     // A fork of a fork, after the first object left memory.
     let again = db.fork(forks[2], 1, Some("again")).unwrap();
     assert_eq!((db.find("again").unwrap(), total(&db, again)), (Some(again), 1011));
-    for id in forks.iter().chain([&again]) {
-        db.verify(*id, Replay::Yes).unwrap();
+    for (fork, seq) in forks.iter().zip(0..) {
+        assert_eq!(db.verify(*fork, Replay::Yes).unwrap().fork_of, Some((id, seq)));
     }
+    assert_eq!(db.verify(again, Replay::No).unwrap().fork_of, Some((forks[2], 1)));
+    assert_eq!(db.verify(id, Replay::Yes).unwrap().fork_of, None);
     assert!(db.check(|_, _| {}).unwrap().is_sound());
     let (here, there, _elsewhere) = check_anywhere(&fixture, db, again);
     for db in [&here, &there] {

@@ -9,7 +9,7 @@ use continuant::{
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use crate::objects::{Fixture, OPEN, START, capsule, counter_code, labelled};
+use crate::objects::{Fixture, OPEN, START, capsule, counter_code, key, labelled};
 
 /// An object with calls, cycles, a write, signatures and refusals in its lineage.
 fn lively(db: &Database) -> ObjectId {
@@ -222,4 +222,30 @@ fn many_objects_called_from_many_threads_all_replay() {
         assert_eq!(db.snapshot(id).unwrap().get::<u64>("total"), Ok(4 * 300));
         assert_eq!(db.verify(id, Replay::Yes).unwrap().versions, 101);
     }
+}
+
+/// A ledger that retention had let go, of a version that an outbox kept whole, was an error.
+#[test]
+fn what_an_outbox_keeps_of_a_pruned_lineage_still_verifies() {
+    let fixture = Fixture::new();
+    let storage = storage::Options::new().segment_bytes(64 << 10);
+    let db = fixture.open_with(fixture.options().storage(storage));
+    let id = db.create(counter_code(OPEN)).unwrap();
+    db.set_retention(None, storage::Retention::Versions(1)).unwrap();
+    db.call(id, "add", args![1u64]).signed(&key(1)).wait().unwrap();
+    let ring = || db.call(id, "ring", args![u64::MAX >> 1]).wait().unwrap();
+    (0..150).for_each(|_| drop(ring()));
+    let mut outbox = db.outbox("bell").unwrap();
+    for _ in 0..100 {
+        let place = outbox.next_output().unwrap().unwrap().place;
+        outbox.acknowledge(place).unwrap();
+    }
+    drop(outbox);
+    (0..400).for_each(|_| drop(ring()));
+    assert!(db.compact(|_, _| {}).unwrap().trimmed_count > 50);
+    let verified = db.verify(id, Replay::No).unwrap();
+    assert!(verified.versions == 552 && verified.headers > 50, "{verified:?}");
+    let mut outbox = db.outbox("bell").unwrap();
+    let left = std::iter::from_fn(|| outbox.next_output().unwrap());
+    assert!(left.map(|outgoing| outgoing.seq).eq(102..552));
 }

@@ -247,6 +247,16 @@ fn a_step_that_would_send_too_much_is_turned_away_and_an_answer_is_not() {
     db.call(ids[0], "flood", args![id(ids[1]), 10u32]).wait().unwrap();
     settle(&db);
     assert_eq!(field(&db, ids[1], "got"), 10);
+    // Of a transaction all count together, and of a creation too.
+    let six = |from: ObjectId| db.call(from, "flood", args![id(from), 6u32]);
+    let error = db.transaction([six(ids[0]), six(ids[1])]).wait().unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::MessagesFull { max: 10 }), "{error}");
+    let small = Fixture::new();
+    let none = small.open_with(small.options().messages_max(0));
+    let code = Code::wasm(relay()).unwrap().policy(OPEN).args(args![id(ids[0])]);
+    let error = none.create(code).unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::MessagesFull { max: 0 }), "{error}");
+    assert_eq!(none.objects().count(), 0);
     let error = db.call(ids[0], "flood", args![id(ids[1]), 1025u32]).wait().unwrap_err();
     assert_eq!(error.refusal().unwrap().reason, Reason::Trap);
 }
@@ -264,6 +274,49 @@ fn a_full_mailbox_turns_no_message_away() {
     settle(&db);
     assert!(field(&db, ids[1], "got") >= 100);
     assert!(why(&db).is_empty());
+}
+
+/// Each turn left one more word that there is mail, until nobody else had room.
+#[test]
+fn a_backlog_of_messages_leaves_room_for_others() {
+    let fixture = Fixture::new();
+    let db = fixture.open_with(fixture.options().workers(1).mailbox_max(3));
+    let ids = relays(&db, 2);
+    let floods: Vec<_> = (0..3)
+        .map(|_| db.call(ids[0], "flood", args![id(ids[1]), 900u32]).submit().unwrap())
+        .collect();
+    for _ in 0..60 {
+        db.call(ids[1], "hear", args![0u64]).wait().unwrap();
+    }
+    floods.into_iter().for_each(|flood| drop(flood.wait().unwrap()));
+    settle(&db);
+    assert_eq!(field(&db, ids[1], "got"), 2760);
+}
+
+/// The receiver's version was earlier than the sender's, and before a wake that was due by then.
+#[test]
+fn what_a_message_makes_is_not_earlier_than_what_sent_it() {
+    let fixture = Fixture::new();
+    let db = fixture.open_with(fixture.options().cycles(false));
+    let ids = relays(&db, 2);
+    db.call(ids[1], "wait", args![START + 50]).wait().unwrap();
+    for step in 0..40 {
+        db.advance_clock(START + 3 * step).unwrap();
+        db.call(ids[0], "flood", args![id(ids[1]), 5u32]).wait().unwrap();
+    }
+    settle(&db);
+    let time = |object: ObjectId, seq: u64| db.at(object, seq).unwrap().header().time;
+    let (mut cycle, mut after) = (false, 0);
+    for entry in db.history(ids[1]).entries().unwrap() {
+        let Entry::Version(entry) = entry.unwrap() else { panic!("a version") };
+        cycle |= entry.header.kind == Kind::Cycle;
+        let payloads = entry.payloads.unwrap();
+        let Some(origin) = payloads.input.request.origin() else { continue };
+        assert!(time(origin.sender, origin.seq) <= entry.header.time);
+        assert!(cycle || entry.header.time < START + 50, "the wake was due");
+        after += u32::from(cycle);
+    }
+    assert!(after > 0);
 }
 
 /// A power cut undoes the receiver's version alone, or the sender's with it.

@@ -194,6 +194,7 @@ impl Cast {
             origins: [0, 0xab].map(|byte| Origin {
                 code: CodeHash([byte; 32]),
                 policy: PolicyHash([byte; 32]),
+                first_policy: (byte > 0).then_some(PolicyHash([byte; 32])),
                 ..header::origin(rng)
             }),
             messages: [0, 0xab, 0xff].map(message).to_vec(),
@@ -296,6 +297,7 @@ fn facts(common: &mut Vec<Seen>) {
     for (record, name, sort) in [
         ("sender", "code", Sort::Text),
         ("sender", "policy", Sort::Text),
+        ("sender", "first_policy", Sort::Text),
         ("effects", "wake", Sort::Long),
     ] {
         common.push(Seen {

@@ -102,6 +102,7 @@ pub(crate) fn origin(rng: &mut StdRng) -> Origin {
         version: VersionHash(rng.random()),
         code: CodeHash(rng.random()),
         policy: PolicyHash(rng.random()),
+        first_policy: rng.random_bool(0.5).then(|| PolicyHash(rng.random())),
         index: rng.random(),
         fuel: number(rng) % (FUEL_MAX + 1),
     }

@@ -45,7 +45,8 @@ impl<'a> Derived<'a> {
         let is_in = |name: &str| match name {
             _ if text.contains(name) => true,
             AMEND => false,
-            READ => text.contains("field"),
+            // A name may be written with escapes.
+            READ => text.contains("field") || text.contains('\\'),
             _ => any_action,
         };
         Derived::of_actions(shapes, is_in, tells_principals_apart(text))
@@ -160,7 +161,8 @@ impl<'a> Ty<'a> {
             | Fact::Credential
             | Fact::Field
             | Fact::SenderCode
-            | Fact::SenderPolicy => Ty::Named("String".to_string()),
+            | Fact::SenderPolicy
+            | Fact::SenderFirstPolicy => Ty::Named("String".to_string()),
             _ => long(),
         }
     }

@@ -20,6 +20,7 @@ pub(super) enum Fact {
     Credential,
     SenderCode,
     SenderPolicy,
+    SenderFirstPolicy,
     Outputs,
     Receivers,
     Wake,
@@ -127,11 +128,12 @@ pub(super) enum FactValue<'a> {
 
 /// The facts that do not depend on a schema, by the attributes that lead to them, in the order in
 /// which all are known.
-pub(super) const PLAIN: [(&str, Fact); 15] = [
+pub(super) const PLAIN: [(&str, Fact); 16] = [
     ("signers", Fact::Signers),
     ("credential", Fact::Credential),
     ("sender.code", Fact::SenderCode),
     ("sender.policy", Fact::SenderPolicy),
+    ("sender.first_policy", Fact::SenderFirstPolicy),
     ("effects.outputs", Fact::Outputs),
     ("effects.receivers", Fact::Receivers),
     ("effects.wake", Fact::Wake),
@@ -207,7 +209,7 @@ impl Placed {
 impl Fact {
     pub(super) fn is_optional(&self) -> bool {
         match self {
-            Fact::Wake | Fact::SenderCode | Fact::SenderPolicy => true,
+            Fact::Wake | Fact::SenderCode | Fact::SenderPolicy | Fact::SenderFirstPolicy => true,
             Fact::Past(_, past) => past.is_optional(),
             _ => false,
         }
@@ -223,6 +225,10 @@ impl Fact {
             }
             Fact::SenderPolicy => {
                 facts.sender.map_or(FactValue::Absent, |sender| FactValue::Hash(&sender.policy.0))
+            }
+            Fact::SenderFirstPolicy => {
+                let first = facts.sender.and_then(|sender| sender.first_policy.as_ref());
+                first.map_or(FactValue::Absent, |policy| FactValue::Hash(&policy.0))
             }
             Fact::Outputs => FactValue::Names(facts.outputs),
             Fact::Receivers => FactValue::Receivers(facts.messages),

@@ -327,7 +327,7 @@ fn encodings_are_those_of_format_version_1() {
         ledger         805b827003c1006301a5b0bf71cdbfe940f1eff68af5e77fe58903b0ab73bcca
         session input  f5f497d9db457c2f56639ae30caf3528e6520ca6f5a8513e4c161f3ac1507e1c
         sessions       ac31e840088ae4ac53dffdc30080bd9f221c52a41219fc5eb7dd928c32802391
-        message        727ea6228f7563ecd099b91b2dada1a64ddd901a54386c79177c89f6b5ac0e20
+        message        5a65914795b7ab12768fb252a3984b84b09fa8fdd74ad3271c1c40b2a4d0fb8e
         fork           bb5d62c49c7a9dc57d9df7cecb6aa9ce2dd94b5b9e9c43f5b1872cf63afd2e98
         effects with messages 329c69ab837023580f8d536525331c02f8f67d8b14b931f521613d01969576c8
         refusal        6814248fa53f64f13549c026b4c31c9a619d2f4bbe97560708b4b8fe9571f371

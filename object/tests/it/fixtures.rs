@@ -175,8 +175,8 @@ fn the_capsule_of_messages_verifies_and_is_made_the_same_today() {
             head.id, head.header.seq, head.hash, head.refusal_count
         );
         expect![[r#"
-            object e19a70e8b5637005ac14b73d57c61d6cb99a606f49243ce621e5372f2622b7db
-            version 3 6a4ac302d1090abc431a9dc4a51d61ca7630ad435c4ca6c08bcce0540fc083d5
+            object 280707ba137633c17492205bfa4eb665aa8d5f52db7ec267971d86918442dc40
+            version 3 41231f9ec4deebbff306afb628208ca823e24e4a44049d1357e7473bb330f81f
             refusals 3
         "#]]
         .assert_eq(&found);

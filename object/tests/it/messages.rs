@@ -23,6 +23,9 @@ fn the_sender_is_the_principal_and_rules_see_its_code_and_policy() {
         let other = change(&shop, |origin| origin.code = CodeHash([1; 32]));
         let refused = shop.step(other, shop.counted(4)).unwrap_err();
         assert_eq!(refused.reason, Reason::NotPermitted);
+        let fork = change(&shop, |origin| origin.first_policy = None);
+        let refused = shop.step(fork, shop.counted(4)).unwrap_err();
+        assert_eq!(refused.reason, Reason::NotPermitted);
         // Nobody is the sender of a call.
         let refused = shop.step(shop.add(2), shop.counted(4)).unwrap_err();
         assert_eq!(refused.reason, Reason::NotPermitted);

@@ -132,6 +132,7 @@ pub(crate) fn message(source: &mut Source) -> Input {
         version: VersionHash(array(source)),
         code: CodeHash(array(source)),
         policy: PolicyHash(array(source)),
+        first_policy: (source.below(2) == 0).then(|| PolicyHash(array(source))),
         index: source.bits() as u32,
         fuel: number(source) % (FUEL_MAX + 1),
     };

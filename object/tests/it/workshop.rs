@@ -487,7 +487,7 @@ pub(crate) fn kin() -> String {
 permit(principal is Object, action == Action::"add", resource)
 when {{
     context.sender has code && context.sender.code == context.code &&
-    context.sender has policy && context.sender.policy == context.policy
+    context.sender has first_policy && context.sender.first_policy == context.policy
 }};
 
 @id("owner")
@@ -511,6 +511,7 @@ pub(crate) fn message(shop: &Workshop, more: u64) -> Input {
         version: VersionHash([3; 32]),
         code: parts.code,
         policy: parts.policy,
+        first_policy: Some(parts.policy),
         index: 2,
         fuel: 1000,
     };
@@ -537,7 +538,7 @@ pub(crate) fn messages() -> Workshop {
     shop.step(message(&shop, 2), sends(&shop, 5, vec![to(2), to(3)])).unwrap_err();
     let mut other = message(&shop, 2);
     let Request::Message { origin, .. } = &mut other.request else { unreachable!() };
-    origin.policy = PolicyHash([9; 32]);
+    origin.first_policy = Some(PolicyHash([9; 32]));
     shop.step(other, shop.counted(5)).unwrap_err();
     let signed = shop.sign(message(&shop, 2), 2, &[&key(1)]);
     shop.step(signed, shop.counted(5)).unwrap_err();

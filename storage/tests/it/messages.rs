@@ -101,6 +101,30 @@ fn a_message_is_taken_once_and_with_it_nothing_else_happens() {
     assert_sound(&store);
 }
 
+/// What was in the frame and what was in the index differed, and `check` called it damage.
+#[test]
+fn a_long_reason_is_cut_everywhere() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("db");
+    let store = small().open(&path).unwrap();
+    let mut authors = authors(&store, 1);
+    let to = authors[0].head.id;
+    let messages = [message(to, 1)];
+    let made = authors[0].send(messages.to_vec());
+    append_sent(&store, &authors[0], &made, &messages, vec![]).unwrap();
+    let fate = Fate::Dead("\u{e9}".repeat(3000));
+    take(&store, vec![Taking { id: store.messages_to(to)[0], fate }]).unwrap();
+    let why = |store: &Store| store.dead_letters(None, 1).unwrap().swap_remove(0).why;
+    let before = why(&store);
+    assert_eq!(before, "\u{e9}".repeat(512));
+    assert_sound(&store);
+    drop(store);
+    Options::new().rebuild_index(&path).unwrap();
+    let store = small().open(&path).unwrap();
+    assert_eq!(why(&store), before);
+    assert_sound(&store);
+}
+
 /// What a store should have: messages on their way, by receiver, and dead ones.
 #[derive(Default)]
 struct Model {

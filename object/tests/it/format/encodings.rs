@@ -6,7 +6,7 @@ use continuant_object::capsule::{Chain, HEAD, SectionKind};
 use continuant_object::commit::Commit;
 use continuant_object::credential::{Credential, Proof, PublicKey, SessionKey, batch_signed_bytes};
 use continuant_object::effects::{WakeChange, encode_globals};
-use continuant_object::hash::{BatchRoot, VersionHash};
+use continuant_object::hash::{BatchRoot, PolicyHash, VersionHash};
 use continuant_object::header::Header;
 use continuant_object::image::BaseImage;
 use continuant_object::input::{Input, Request};
@@ -212,6 +212,8 @@ fn input() {
                 expected.push(("sender version", origin.version.0.to_vec()));
                 expected.push(("sender code", origin.code.0.to_vec()));
                 expected.push(("sender policy", origin.policy.0.to_vec()));
+                let first = origin.first_policy.unwrap_or(PolicyHash::NONE);
+                expected.push(("sender first policy", first.0.to_vec()));
                 expected.push(("sender index", origin.index.to_le_bytes().to_vec()));
                 expected.push(("fuel", number(origin.fuel)));
                 expected.extend(blob("asked bytes", "asked", method.as_bytes()));
