@@ -1,7 +1,7 @@
 //! A purse: what one gives, another gets, by a message from the one to the other.
 //!
-//! It does not know who may do what; that is its policy's, which takes money only from purses of
-//! the same code under the same policy.
+//! It does not know who may do what; that is its policy's, which takes money only from purses that
+//! were created with the same code and the same policy.
 
 #![no_std]
 
