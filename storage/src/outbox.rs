@@ -120,7 +120,8 @@ pub struct Outbox<'a> {
 
 impl Store {
     /// The outbox of this name, where it was acknowledged the last time. A new one starts with the
-    /// oldest output that there still is. To find its place takes reading up to a segment.
+    /// oldest output that there still is, and waits for a compaction that is under way. To find its
+    /// place takes reading up to a segment.
     ///
     /// # Errors
     ///
