@@ -2,7 +2,7 @@
 //! be. Storage never runs code, so none is needed. It holds no test.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::channel;
 
@@ -268,4 +268,30 @@ pub(crate) fn copy(from: &Path, to: &Path) {
             fs::copy(entry.path(), to).unwrap();
         }
     }
+}
+
+/// That a check finds nothing.
+pub(crate) fn assert_sound(store: &Store) {
+    let report = store.check(|_, _| {}).unwrap();
+    assert!(report.is_sound(), "{:?}", report.damage);
+}
+
+/// Opens a store again that writes its index often: what a crash would leave of it, or what its
+/// log says without the index.
+pub(crate) fn reopen(store: Store, path: &mut PathBuf, crashed: bool) -> Store {
+    match crashed {
+        true => {
+            let mut name = path.file_name().unwrap().to_os_string();
+            name.push("-left");
+            let left = path.with_file_name(name);
+            copy(path, &left);
+            *path = left;
+            drop(store);
+        }
+        false => {
+            drop(store);
+            Options::new().rebuild_index(&*path).unwrap();
+        }
+    }
+    small().recent_rows_max(2).open(&*path).unwrap()
 }

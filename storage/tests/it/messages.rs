@@ -13,7 +13,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tempfile::TempDir;
 
-use crate::author::{Author, Made, append, base, copy, small};
+use crate::author::{Author, Made, append, assert_sound, base, reopen, small};
 
 pub(crate) fn message(to: ObjectId, number: u64) -> Message {
     Message { to, method: "hear".to_string(), arguments: number.to_le_bytes().to_vec() }
@@ -45,11 +45,6 @@ fn authors(store: &Store, count: u64) -> Vec<Author> {
         author
     };
     (0..count).map(made).collect()
-}
-
-fn assert_sound(store: &Store) {
-    let report = store.check(|_, _| {}).unwrap();
-    assert!(report.is_sound(), "{:?}", report.damage);
 }
 
 #[test]
@@ -173,14 +168,13 @@ fn messages_are_as_the_model_says_whatever_happens_to_the_store() {
         let mut rng = StdRng::seed_from_u64(seed);
         let directory = TempDir::new().unwrap();
         let mut path = directory.path().join("db");
-        let options = || small().recent_rows_max(2);
-        let mut store = options().open(&path).unwrap();
+        let mut store = small().recent_rows_max(2).open(&path).unwrap();
         let mut authors = authors(&store, 4);
         let mut receivers: Vec<ObjectId> = authors.iter().map(|author| author.head.id).collect();
         receivers.push(ObjectId([9; 32]));
         let (mut model, mut sent) = (Model::default(), 0);
         store.set_retention(None, Retention::Versions(1)).unwrap();
-        for round in 0..150 {
+        for _ in 0..150 {
             let index = rng.random_range(0..authors.len());
             let author = &mut authors[index];
             let messages = (0..rng.random_range(0..4)).map(|_| {
@@ -213,18 +207,7 @@ fn messages_are_as_the_model_says_whatever_happens_to_the_store() {
             match rng.random_range(0..30) {
                 0 => store.checkpoint().unwrap(),
                 1 => drop(store.compact(0, |_, _| {}).unwrap()),
-                2 => {
-                    let copied = directory.path().join(format!("crashed-{round}"));
-                    copy(&path, &copied);
-                    drop(store);
-                    path = copied;
-                    store = options().open(&path).unwrap();
-                }
-                3 => {
-                    drop(store);
-                    Options::new().rebuild_index(&path).unwrap();
-                    store = options().open(&path).unwrap();
-                }
+                what @ (2 | 3) => store = reopen(store, &mut path, what == 2),
                 4 => assert_sound(&store),
                 _ => continue,
             }

@@ -1,7 +1,7 @@
 //! Outboxes: every output, in the order of the log, from where it was acknowledged, whatever is
 //! lost or let go meanwhile.
 
-use continuant_storage::{ErrorKind, Options, Outbox, Outgoing, Retention, Store};
+use continuant_storage::{ErrorKind, Outbox, Outgoing, Retention};
 use object::commit::Commit;
 use object::effects::Effects;
 use object::hash::VersionHash;
@@ -9,7 +9,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tempfile::TempDir;
 
-use crate::author::{Author, Made, append, copy, small};
+use crate::author::{Author, Made, append, assert_sound, reopen, small};
 
 /// Which output: the version that put it out, and its place there.
 type Known = (VersionHash, u32);
@@ -34,11 +34,6 @@ fn all(outbox: &mut Outbox<'_>) -> Vec<Known> {
     std::iter::from_fn(|| outbox.next_output().unwrap()).map(|outgoing| known(&outgoing)).collect()
 }
 
-fn assert_sound(store: &Store) {
-    let report = store.check(|_, _| {}).unwrap();
-    assert!(report.is_sound(), "{:?}", report.damage);
-}
-
 #[test]
 fn outputs_are_given_in_order_and_again_until_they_are_acknowledged() {
     let seeds = if std::env::var_os("RUN_SLOW_TESTS").is_some() { 60 } else { 4 };
@@ -46,8 +41,7 @@ fn outputs_are_given_in_order_and_again_until_they_are_acknowledged() {
         let mut rng = StdRng::seed_from_u64(seed);
         let directory = TempDir::new().unwrap();
         let mut path = directory.path().join("db");
-        let options = || small().recent_rows_max(2);
-        let mut store = options().open(&path).unwrap();
+        let mut store = small().recent_rows_max(2).open(&path).unwrap();
         store.set_retention(None, Retention::Versions(1)).unwrap();
         let mut authors: Vec<Author> = Vec::new();
         let (mut expected, mut acknowledged) = (Vec::new(), 0);
@@ -76,18 +70,7 @@ fn outputs_are_given_in_order_and_again_until_they_are_acknowledged() {
             match rng.random_range(0..10) {
                 0 => store.checkpoint().unwrap(),
                 1 | 2 => drop(store.compact(0, |_, _| {}).unwrap()),
-                3 => {
-                    let copied = directory.path().join(format!("crashed-{round}"));
-                    copy(&path, &copied);
-                    drop(store);
-                    path = copied;
-                    store = options().open(&path).unwrap();
-                }
-                4 => {
-                    drop(store);
-                    Options::new().rebuild_index(&path).unwrap();
-                    store = options().open(&path).unwrap();
-                }
+                what @ (3 | 4) => store = reopen(store, &mut path, what == 3),
                 5 => assert_sound(&store),
                 _ => {}
             }

@@ -12,7 +12,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tempfile::TempDir;
 
-use crate::author::{Author, append, copy, small};
+use crate::author::{Author, append, assert_sound, copy, small};
 
 /// What a version is: its hash, its memory's root, its globals.
 type Known = Vec<(String, String, Vec<u64>)>;
@@ -57,11 +57,6 @@ fn segments(path: &Path, suffix: &str) -> usize {
 fn bytes_held(path: &Path) -> u64 {
     let files = std::fs::read_dir(path.join("log")).unwrap();
     files.map(|file| file.unwrap().metadata().unwrap().blocks() * 512).sum()
-}
-
-fn assert_sound(store: &Store) {
-    let report = store.check(|_, _| {}).unwrap();
-    assert!(report.is_sound(), "{:?}", report.damage);
 }
 
 #[test]
