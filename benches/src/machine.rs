@@ -6,7 +6,7 @@
 use std::fs;
 use std::hint::black_box;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use continuant::object::hash::MemoryRoot;
@@ -76,6 +76,21 @@ pub(crate) fn forget_peak() {
 /// The largest resident set since the last [`forget_peak`], in MiB.
 pub(crate) fn peak() -> Option<f64> {
     mebibytes("/proc/self/status", "VmHWM:")
+}
+
+/// The resident set now.
+pub(crate) fn resident_bytes() -> Option<u64> {
+    mebibytes("/proc/self/status", "VmRSS:").map(|size| (size * 1024.0 * 1024.0) as u64)
+}
+
+/// The time of processors that the process took so far, in hundredths of a second.
+pub(crate) fn processor_time() -> Option<Duration> {
+    let text = fs::read_to_string("/proc/self/stat").ok()?;
+    // The name of the process, which may have anything in it, ends with the last parenthesis.
+    let (_, fields) = text.rsplit_once(") ")?;
+    let fields: Vec<&str> = fields.split(' ').collect();
+    let ticks = |index: usize| fields.get(index)?.parse::<u64>().ok();
+    Some(Duration::from_millis(10 * (ticks(11)? + ticks(12)?)))
 }
 
 /// Has the file system write what it still has to, so that the next thing measured does not pay.

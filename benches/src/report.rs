@@ -10,8 +10,8 @@ use anyhow::{Result, ensure};
 use crate::figure::{Figure, Peer, Unit};
 use crate::sizes::Sizes;
 use crate::{
-    commits, credentials, decisions, history, machine, opening, reads, recovery, space, steps,
-    transfers, verification,
+    commits, credentials, decisions, history, machine, opening, reads, recovery, residents, space,
+    steps, transfers, verification, wakes,
 };
 
 /// What is to be reported.
@@ -63,6 +63,11 @@ const BENCHES: &[Bench] = &[
     Bench { names: &[recovery::PAGES], run: recovery::pages },
     Bench { names: &[recovery::FIELDS], run: recovery::fields },
     Bench { names: &[opening::CLEAN, opening::CLEAN_WAKES], run: opening::clean },
+    Bench {
+        names: &[residents::RESIDENT, residents::IDLE, residents::HIBERNATED, residents::WAKE],
+        run: residents::million,
+    },
+    Bench { names: &[wakes::LATENESS], run: wakes::lateness },
     Bench { names: &[space::PER_COMMIT], run: space::per_commit },
     Bench { names: &[space::INDEX], run: space::index },
     Bench { names: &[verification::REPLAY, verification::LINEAGE], run: verification::verify },

@@ -35,6 +35,12 @@ pub struct Sizes {
     pub space_objects: usize,
     /// Commits to each of them.
     pub space_versions: usize,
+    /// Objects of `resident.million`.
+    pub residents: usize,
+    /// Objects that `wake.hibernated` wakes in a round.
+    pub wakes: usize,
+    /// Wakes in a second of `timer.lateness`.
+    pub wakes_each_second: usize,
     /// Runs of the workloads that tell how noisy the machine is.
     pub noise_runs: usize,
 }
@@ -56,6 +62,9 @@ impl Sizes {
         open_objects: 1_000_000,
         space_objects: 10_000,
         space_versions: 100,
+        residents: 1_000_000,
+        wakes: 5_000,
+        wakes_each_second: 10_000,
         noise_runs: 25,
     };
     /// Sizes for a first look.
@@ -74,6 +83,9 @@ impl Sizes {
         open_objects: 100_000,
         space_objects: 1_000,
         space_versions: 50,
+        residents: 100_000,
+        wakes: 1_000,
+        wakes_each_second: 2_000,
         noise_runs: 9,
     };
     /// Sizes that say nothing about time: they show that every figure runs.
@@ -92,6 +104,9 @@ impl Sizes {
         open_objects: 16,
         space_objects: 4,
         space_versions: 3,
+        residents: 20,
+        wakes: 4,
+        wakes_each_second: 20,
         noise_runs: 2,
     };
 }

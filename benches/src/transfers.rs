@@ -13,6 +13,7 @@ use crate::commits::{By, committers};
 use crate::figure::{Figure, Peer, Samples, Unit};
 use crate::floor;
 use crate::frames::Frames;
+use crate::numbers::Numbers;
 use crate::sizes::Sizes;
 
 pub(crate) const UNIFORM: &str = "transfer.durable.uniform";
@@ -61,19 +62,6 @@ enum Draw {
     Zipf(Vec<f64>),
 }
 
-/// A source of numbers that is the same in every run: splitmix64.
-struct Numbers(u64);
-
-impl Numbers {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-}
-
 impl Draw {
     fn zipf(count: usize) -> Draw {
         let mut sum = 0.0;
@@ -86,7 +74,7 @@ impl Draw {
 
     fn account(&self, numbers: &mut Numbers, count: usize) -> usize {
         match self {
-            Draw::Uniform => (numbers.next() % count as u64) as usize,
+            Draw::Uniform => numbers.below(count),
             Draw::Zipf(sums) => {
                 let all = sums[sums.len() - 1];
                 let wanted = numbers.next() as f64 / u64::MAX as f64 * all;
