@@ -16,6 +16,7 @@ use crate::figure::{Figure, Peer, Samples, Unit};
 use crate::machine;
 use crate::numbers::Numbers;
 use crate::sizes::Sizes;
+use crate::timing::pass;
 
 pub(crate) const RESIDENT: &str = "resident.million";
 pub(crate) const IDLE: &str = "resident.million.idle";
@@ -29,8 +30,8 @@ const POLICY: &str = include_str!("../../guest/examples/aircraft/policy.cedar");
 const UNDER_WAY: usize = 1024;
 /// How long nothing happens.
 const IDLE_TIME: Duration = Duration::from_secs(3);
-/// Objects that a database keeps in memory whose others are to wake.
-const FEW: usize = 1_000;
+/// Room for some objects of a database whose others are to wake.
+const FEW_BYTES: u64 = 5 << 20;
 
 /// Creates the objects, steps each twice, and looks at what they take; then opens the database
 /// again and wakes some.
@@ -46,7 +47,7 @@ pub(crate) fn million(sizes: &Sizes, rounds: usize) -> Result<Vec<Figure>> {
 }
 
 fn residents(path: &Path, count: usize) -> Result<(Vec<ObjectId>, Vec<Figure>)> {
-    let db = Options::new().resident_max(count).open(path)?;
+    let db = Options::new().resident_bytes_max(u64::MAX).open(path)?;
     let operator = SigningKey::from_secret(&[7; 32]).public().0;
     let code = Code::wasm(WASM)?.policy(POLICY).args(args![operator.to_vec()]);
     // What comes with the first objects is no object's own.
@@ -68,7 +69,7 @@ fn residents(path: &Path, count: usize) -> Result<(Vec<ObjectId>, Vec<Figure>)> 
     let figure = Figure::new(RESIDENT, about, Unit::BYTES, samples, vs);
 
     let (start, before) = (Instant::now(), machine::processor_time().unwrap_or_default());
-    std::thread::sleep(IDLE_TIME.min(Duration::from_millis(count as u64)));
+    pass(IDLE_TIME.min(Duration::from_millis(count as u64)));
     let used = machine::processor_time().unwrap_or_default().saturating_sub(before);
     let percent = used.as_secs_f64() / start.elapsed().as_secs_f64() * 100.0;
     let about = "time of a processor that the process took while all were resident and idle";
@@ -114,7 +115,7 @@ fn wait(pending: Option<Pending>) -> Result<()> {
 
 /// Calls of objects that are not in memory, one at a time, and the same once more.
 fn wakes(path: &Path, ids: &[ObjectId], count: usize, rounds: usize) -> Result<Figure> {
-    let db = Options::new().resident_max(FEW).open(path)?;
+    let db = Options::new().resident_bytes_max(FEW_BYTES).open(path)?;
     let mut numbers = Numbers(7);
     let (mut cold, mut warm) = (Samples::default(), Samples::default());
     for round in 0..=rounds {

@@ -1,11 +1,17 @@
-//! The time that one of many takes, where each is too short to be timed by itself.
+//! The time that one of many takes, where each is too short to be timed by itself, and time that
+//! passes.
 //!
 //! It does not know what is timed.
 
 use std::hint::black_box;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
+
+/// Lets time pass in which nothing is asked for.
+pub(crate) fn pass(time: Duration) {
+    std::thread::sleep(time);
+}
 
 /// Nanoseconds for each of `count` runs.
 ///

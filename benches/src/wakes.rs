@@ -10,6 +10,7 @@ use continuant::{Code, Database, ObjectId, Options, args};
 
 use crate::figure::{Figure, Samples, Unit};
 use crate::sizes::Sizes;
+use crate::timing::pass;
 
 pub(crate) const LATENESS: &str = "timer.lateness";
 
@@ -40,7 +41,7 @@ pub(crate) fn lateness(sizes: &Sizes, rounds: usize) -> Result<Vec<Figure>> {
     let mut late = Samples::default();
     for _ in 0..rounds {
         let before = db.metrics();
-        std::thread::sleep(PERIOD);
+        pass(PERIOD);
         let after = db.metrics();
         let run = after.wakes_run - before.wakes_run;
         ensure!(run as usize * 2 > ids.len(), "{run} of {} wakes ran in their second", ids.len());
@@ -74,7 +75,7 @@ fn clocks(db: &Database, count: usize) -> Result<Vec<ObjectId>> {
     }
     last.map_or(Ok(()), |last| last.wait().map(drop))?;
     while db.metrics().wakes_run < count as u64 {
-        std::thread::sleep(PERIOD / 10);
+        pass(PERIOD / 10);
     }
     Ok(ids)
 }

@@ -90,7 +90,10 @@ impl Between<'_> {
         let (loaded, evicted) =
             (self.rate(|it| it.objects_loaded), self.rate(|it| it.objects_evicted));
         let [resident, queued] = [self.now.objects_resident, self.now.objects_queued].map(grouped);
-        format!("{resident} in memory, {queued} queued, loaded {loaded}, evicted {evicted}")
+        let bytes = BinaryBytes(self.now.resident_bytes);
+        format!(
+            "{resident} in memory ({bytes}), {queued} queued, loaded {loaded}, evicted {evicted}"
+        )
     }
 
     fn slots(&self) -> String {

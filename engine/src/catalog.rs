@@ -24,19 +24,19 @@ use crate::substrate::{Code, CodeError, Substrate, Trap};
 /// Compiled code and definitions, by their hashes.
 pub(crate) struct Catalog {
     substrate: Substrate,
-    codes: Mutex<HashMap<CodeHash, Runnable>>,
-    guards: Mutex<HashMap<CodeHash, Runnable>>,
+    codes: Mutex<HashMap<CodeHash, Arc<Runnable>>>,
+    guards: Mutex<HashMap<CodeHash, Arc<Runnable>>>,
     definitions: Mutex<HashMap<(CodeHash, PolicyHash), Arc<Definition>>>,
 }
 
 /// Code that can run, and the image that its objects start from.
-#[derive(Clone)]
+#[derive(Debug)]
 pub(crate) struct Runnable {
     pub(crate) code: Arc<Code>,
     pub(crate) base: Arc<BaseImage>,
     pub(crate) base_hash: BaseHash,
     /// The tree of the base image.
-    pub(crate) tree: Arc<Tree>,
+    pub(crate) tree: Tree,
 }
 
 impl Catalog {
@@ -89,7 +89,7 @@ impl Catalog {
         definition: &Definition,
         memory_bytes_max: u64,
         read: impl FnOnce() -> Result<Vec<u8>>,
-    ) -> Result<Runnable> {
+    ) -> Result<Arc<Runnable>> {
         let hash = definition.code.hash;
         let known = self.codes.lock().get(&hash).cloned();
         if let Some(known) = known {
@@ -100,27 +100,25 @@ impl Catalog {
         check_memory(&module, memory_bytes_max)?;
         check_exports(definition, &module)?;
         let runnable = self.compile(module, ErrorKind::Module)?;
-        self.codes.lock().insert(hash, runnable.clone());
-        Ok(runnable)
+        Ok(Arc::clone(self.codes.lock().entry(hash).or_insert(runnable)))
     }
 
     /// A guard, compiled. Call it on a worker.
-    pub(crate) fn guard(&self, guard: &Guard) -> Result<Runnable> {
+    pub(crate) fn guard(&self, guard: &Guard) -> Result<Arc<Runnable>> {
         let known = self.guards.lock().get(&guard.hash()).cloned();
         if let Some(known) = known {
             return Ok(known);
         }
         let module = instrument_guard(guard.wasm()).map_err(ErrorKind::Guard)?;
         let runnable = self.compile(module, ErrorKind::Guard)?;
-        self.guards.lock().insert(guard.hash(), runnable.clone());
-        Ok(runnable)
+        Ok(Arc::clone(self.guards.lock().entry(guard.hash()).or_insert(runnable)))
     }
 
     fn compile(
         &self,
         module: Instrumented,
         wrong: fn(ModuleError) -> ErrorKind,
-    ) -> Result<Runnable> {
+    ) -> Result<Arc<Runnable>> {
         let code = Code::compile(&self.substrate, module).map_err(|error| match error {
             CodeError::Start(trap) => wrong(not_started(trap)),
             CodeError::Host(failure) => ErrorKind::Substrate(failure.to_string()),
@@ -131,9 +129,9 @@ impl Catalog {
             let start = *index as usize * PAGE_BYTES;
             memory[start..start + PAGE_BYTES].copy_from_slice(&page[..]);
         }
-        let tree = Arc::new(Tree::of(&memory[..]));
+        let tree = Tree::of(&memory[..]);
         let base = Arc::new(BaseImage::new(&memory, base.globals.clone())?);
-        Ok(Runnable { base_hash: base.hash(), code, base, tree })
+        Ok(Arc::new(Runnable { base_hash: base.hash(), code, base, tree }))
     }
 }
 

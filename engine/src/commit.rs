@@ -15,7 +15,7 @@ use object::commit::Commit;
 use object::credential::{Host, PublicKey};
 use object::definition::Definition;
 use object::effects::{Admission, Effects, encode_globals};
-use object::hash::{ObjectId, VersionHash};
+use object::hash::{MemoryRoot, ObjectId, VersionHash};
 use object::head::Payloads;
 use object::header::Header;
 use object::input::{Input, Request};
@@ -59,14 +59,22 @@ pub(crate) fn commit(
 ) -> Result<()> {
     let step = watched_step(shared, slots, live, asked.input).and_then(|step| {
         // What messages set off is bounded by their fuel, and must not stand in its own way.
-        let count = if asked.message.is_some() { 0 } else { step.0.effects.messages.len() };
+        let count = if asked.message.is_some() { 0 } else { step.ran.effects.messages.len() };
         has_room_for(shared, count).map(|()| step).map_err(Stop::Failed)
     });
     match step {
-        Ok((ran, admission)) => append(shared, resident, live, asked, ran, admission),
+        Ok(step) => append(shared, resident, live, asked, step),
         Err(Stop::Refused(verdict)) => refuse(shared, live, asked, verdict),
         Err(Stop::Failed(error)) => Err(fail(shared, asked.reply, error.about(live.head.id))),
     }
+}
+
+/// A step that was admitted.
+pub(crate) struct Stepped {
+    pub(crate) ran: Ran,
+    /// The root of the memory that it left.
+    pub(crate) root: MemoryRoot,
+    pub(crate) admission: Admission,
 }
 
 /// The [`hosted_step`] of an input that is to be committed: it is counted, timed and traced.
@@ -75,7 +83,7 @@ fn watched_step(
     slots: &mut Slots,
     live: &Live,
     input: &Input,
-) -> Result<(Ran, Admission), Stop> {
+) -> Result<Stepped, Stop> {
     let (object, request) = (live.head.id, &input.request);
     let (kind, action) = (request.kind().name(), request.action());
     let seq = live.head.header.seq + 1;
@@ -83,7 +91,7 @@ fn watched_step(
     let begun = Instant::now();
     let done = hosted_step(shared, slots, live, input);
     shared.metrics().loads(slots.objects.take_loads());
-    if let Ok((ran, _)) = &done {
+    if let Ok(Stepped { ran, .. }) = &done {
         shared.metrics().step(begun.elapsed());
         tracing::debug!(fuel = ran.fuel, pages = ran.changed.len(), "admitted");
     }
@@ -97,7 +105,7 @@ pub(crate) fn hosted_step(
     slots: &mut Slots,
     live: &Live,
     input: &Input,
-) -> Result<(Ran, Admission), Stop> {
+) -> Result<Stepped, Stop> {
     let key = shared.sessions().key(input)?;
     let host = Host::holding(shared.memo(), key.as_ref());
     step(shared.catalog(), slots, live, input, host)
@@ -120,19 +128,19 @@ pub(crate) fn step(
     live: &Live,
     input: &Input,
     host: Host<'_>,
-) -> Result<(Ran, Admission), Stop> {
+) -> Result<Stepped, Stop> {
     let signers: Vec<PublicKey> = authenticate(&live.head, input, host).map_err(Stop::Refused)?;
-    let hash = live.definition.code.hash;
-    let loaded = slots.objects.load(hash, &live.code, &live.image)?;
+    let loaded = slots.objects.load(&live.runnable, &live.image)?;
     let ran = run(loaded, &live.definition, &live.image, &live.globals, input)?;
     let guards = &mut Asker::new(catalog, &mut slots.guards);
     match admit(&live.definition, &live.head, signers, ran.of(input, &live.image), guards) {
         Ok(admission) => {
-            // Without the code the slot is left alone: it still holds the image from before.
-            if input.request.runs_code() {
-                loaded.accept(&ran.image);
+            // Without the code the slot still holds the image from before.
+            match input.request.runs_code() {
+                true => loaded.accept(&ran.image),
+                false => loaded.hold(&ran.image)?,
             }
-            Ok((ran, admission))
+            Ok(Stepped { ran, root: loaded.root(), admission })
         }
         Err(stop) => {
             loaded.reject()?;
@@ -144,7 +152,7 @@ pub(crate) fn step(
 /// A version that was admitted, and everything of it that goes to the log.
 struct Admitted {
     ran: Ran,
-    header: Header,
+    header: Arc<Header>,
     hash: VersionHash,
     ledger: Arc<Ledger>,
     payloads: Payloads,
@@ -155,9 +163,8 @@ struct Admitted {
 }
 
 impl Admitted {
-    fn new(live: &mut Live, input: &Input, ran: Ran, admission: Admission) -> Admitted {
-        live.tree.update(&ran.image, &ran.changed);
-        let (outcome, head) = (live.outcome(&ran), &live.head);
+    fn new(live: &Live, input: &Input, Stepped { ran, root, admission }: Stepped) -> Admitted {
+        let (outcome, head) = (live.outcome(&ran, root), &live.head);
         let payloads = Payloads::encode(input, &ran.effects, &admission);
         let (header, ledger) = head.successor_with(input, &outcome, &admission, &payloads);
         Admitted {
@@ -167,7 +174,7 @@ impl Admitted {
             rules: admission.rules,
             ran,
             hash: header.hash(),
-            header,
+            header: header.into(),
             ledger,
         }
     }
@@ -175,7 +182,7 @@ impl Admitted {
     /// Adds what it changes of the object to what is to be appended.
     fn add_to<'a>(&'a self, append: &mut Append<'a>, live: &'a Live, input: &'a Input) {
         let commit = Commit {
-            header: self.header.clone(),
+            header: Header::clone(&self.header),
             input: &self.payloads.input,
             effects: &self.payloads.effects,
             admission: &self.payloads.admission,
@@ -206,7 +213,7 @@ impl Admitted {
             // Objects that were given the same policy have one between them.
             live.definition = shared.catalog().share(Arc::clone(&live.definition));
         }
-        resident.publish(live);
+        shared.publish(resident, live);
         if live.head.header.wake != armed {
             shared.timer().change(live.head.id, armed, live.head.header.wake);
         }
@@ -231,10 +238,9 @@ fn append(
     resident: &Resident,
     live: &mut Live,
     Asked { input, message, reply }: Asked<'_>,
-    ran: Ran,
-    admission: Admission,
+    step: Stepped,
 ) -> Result<()> {
-    let mut admitted = Admitted::new(live, input, ran, admission);
+    let mut admitted = Admitted::new(live, input, step);
     let receipt = admitted.receipt(live, input);
     let mut append = Append { changes: Vec::with_capacity(1), ..Append::default() };
     append.taken.extend(message.map(|id| Taking { id, fate: Fate::Delivered }));
@@ -274,14 +280,12 @@ pub(crate) fn commit_all(
             }
         }
     }
-    let message_count = all.iter().map(|(ran, _): &(Ran, _)| ran.effects.messages.len()).sum();
+    let message_count = all.iter().map(|step: &Stepped| step.ran.effects.messages.len()).sum();
     if let Err(error) = has_room_for(shared, message_count) {
         return drop(fail(shared, reply, error));
     }
-    let admitted = parts
-        .iter_mut()
-        .zip(all)
-        .map(|(part, (ran, admission))| Admitted::new(part.live, &part.input, ran, admission));
+    let admitted =
+        parts.iter().zip(all).map(|(part, step)| Admitted::new(part.live, &part.input, step));
     let mut admitted: Vec<Admitted> = admitted.collect();
     let receipts = admitted.iter_mut().zip(&*parts);
     let receipts = receipts.map(|(admitted, part)| admitted.receipt(part.live, &part.input));

@@ -10,9 +10,9 @@ use object::definition::Definition;
 use object::effects::{Admission, encode_globals};
 use object::hash::ObjectId;
 use object::head::Head;
+use object::header::Header;
 use object::image::Image;
 use object::input::{Input, Request};
-use object::memory::Tree;
 use object::schema::encode_args;
 use storage::{Append, Blob, Change, NewCommit};
 
@@ -70,7 +70,8 @@ pub(crate) fn begin<'a>(
     append: Append<'a>,
     reply: Reply,
 ) -> Result<ObjectId> {
-    let (id, hash, header) = (live.head.id, live.head.hash, live.head.header.clone());
+    let (id, hash) = (live.head.id, live.head.hash);
+    let header = Header::clone(&live.head.header);
     let (kind, time, wake) = (header.kind, header.time, header.wake);
     let receipt = receipt(&live.definition, (hash, &header), input, ran, Vec::new());
     let done = move |durable: storage::Result<()>| {
@@ -106,19 +107,18 @@ pub(crate) fn begin<'a>(
 pub(crate) fn genesis(
     slots: &mut Slots,
     definition: Arc<Definition>,
-    runnable: &Runnable,
+    runnable: &Arc<Runnable>,
     input: &Input,
 ) -> Result<(Live, Ran), Stop> {
     let image = Image::new(Arc::clone(&runnable.base));
-    let loaded = slots.objects.load(definition.code.hash, &runnable.code, &image)?;
+    let loaded = slots.objects.load(runnable, &image)?;
     let ran = run(loaded, &definition, &image, runnable.base.globals(), input)?;
     loaded.accept(&ran.image);
     definition.schema.validate_state(&ran.image, definition.code.state_address)?;
 
-    let mut tree = Tree::clone(&runnable.tree);
-    tree.update(&ran.image, &ran.changed);
-    let head = Head::new(object::head::genesis(input, &ran.outcome(&tree, ran.globals_hash())));
-    Ok((Live::new(ran.clone(), head, tree, Arc::clone(&runnable.code)), ran))
+    let outcome = ran.outcome(loaded.root(), ran.globals_hash());
+    let head = Head::new(object::head::genesis(input, &outcome));
+    Ok((Live::new(ran.clone(), head, Arc::clone(runnable)), ran))
 }
 
 fn input(definition: &Definition, code: &Code, time: u64) -> Result<Input> {

@@ -21,7 +21,7 @@ use object::refusal::{Reason, Verdict};
 use object::schema::Value;
 use query::{Payloads, VersionEntry};
 
-use crate::commit::{hosted_step, result};
+use crate::commit::{Stepped, hosted_step, result};
 use crate::error::{Error, ErrorKind, Result};
 use crate::guard::Asker;
 use crate::replay::differs;
@@ -187,9 +187,8 @@ pub(crate) fn dry_run(shared: &Shared, id: ObjectId, mut input: Input) -> Result
 fn wake(shared: &Shared, slots: &mut Slots, live: &mut Live, due: u64, time: u64) -> Result<()> {
     let input = Input { request: Request::Cycle, time, credential: None };
     match hosted_step(shared, slots, live, &input) {
-        Ok((ran, admission)) => {
-            live.tree.update(&ran.image, &ran.changed);
-            let outcome = live.outcome(&ran);
+        Ok(Stepped { ran, root, admission }) => {
+            let outcome = live.outcome(&ran, root);
             let (header, ledger) = live.head.successor(&input, &outcome, &admission);
             live.advance(header, ledger, ran);
             Ok(())
@@ -215,7 +214,7 @@ fn judge(
         Ok(signers) => signers,
         Err(verdict) => return Ok(Explanation::native(head, input, verdict)),
     };
-    let loaded = slots.objects.load(definition.code.hash, &live.code, &live.image)?;
+    let loaded = slots.objects.load(&live.runnable, &live.image)?;
     let ran = match run(loaded, definition, &live.image, &live.globals, &input) {
         Ok(ran) => ran,
         Err(Stop::Refused(verdict)) => return Ok(Explanation::native(head, input, verdict)),

@@ -4,9 +4,12 @@
 //! its globals, its code and its policy. Nothing governs a fork but its own validity: what the
 //! object is, its id commits to. It does not know how the caller waits.
 
+use std::sync::Arc;
+
 use object::effects::Effects;
 use object::hash::ObjectId;
 use object::head::{Head, genesis};
+use object::header::Header;
 use object::input::{Input, Request};
 use storage::Append;
 
@@ -29,18 +32,17 @@ pub(crate) fn fork(
         let newest = shared.store().info(id)?.ok_or(ErrorKind::NoObject)?.seq;
         return Err(ErrorKind::NoVersion { asked: format!("seq {seq}"), newest }.into());
     };
-    let Live { definition, code, head, image, tree, globals, .. } = shared.live(stored)?;
-    let of = head.header;
+    let Live { definition, runnable, head, image, globals, .. } = shared.live(stored)?;
+    let of = Header::clone(&head.header);
     let (effects, fuel) = (Effects::of_fork(&of), 0);
     let time = shared.clock().now().max(of.time);
     let request = Request::Fork { salt: salt()?, of: Box::new(of) };
     let input = Input { request, time, credential: None };
-
-    let runnable = shared.runnable(&definition)?;
     let changed = image.changed_pages().iter().map(|(index, _)| *index).collect();
     let ran = Ran { image, changed, effects, fuel, globals, definition };
-    let head = Head::new(genesis(&input, &ran.outcome(&tree, ran.globals_hash())));
+    let outcome = ran.outcome(head.header.memory_root, ran.globals_hash());
+    let head = Head::new(genesis(&input, &outcome));
     let names = name.iter().map(|name| (*name, head.id)).collect();
-    let live = Live::new(ran.clone(), head, tree, code);
+    let live = Live::new(ran.clone(), head, Arc::clone(&runnable));
     begin(shared, &runnable, (live, &ran, &input), Append { names, ..Append::default() }, reply)
 }

@@ -5,13 +5,15 @@
 //!
 //! Invariant: a guard finds its initial memory and globals each time, whatever it was asked before.
 
+use std::sync::Arc;
+
 use object::image::Image;
 use object::limits::GUARD_FUEL_MAX;
 use object::policy::guard::{Evidence, Guards};
 use object::policy::{Guard, Policy};
 use object::schema::{CoreValue, Unread};
 
-use crate::catalog::{Catalog, Runnable};
+use crate::catalog::Catalog;
 use crate::error::{ErrorKind, Result};
 use crate::instrument::instrument_guard;
 use crate::slots::Instances;
@@ -50,13 +52,14 @@ impl Guards<Image, Image> for Asker<'_> {
         before: &Image,
         after: &Image,
     ) -> Result<(), Stop> {
-        let Runnable { code, base, .. } = self.catalog.guard(guard)?;
-        let image = Image::new(base);
-        let loaded = self.instances.load(guard.hash(), &code, &image)?;
+        let runnable = self.catalog.guard(guard)?;
+        let image = Image::new(Arc::clone(&runnable.base));
+        let loaded = self.instances.load(&runnable, &image)?;
         loaded.slot.set_globals(image.base().globals());
         let case = Case { evidence, before: before.clone(), after: after.clone() };
         loaded.slot.begin_asking(Box::new(case), GUARD_FUEL_MAX);
-        let admit = code.function("admit").expect("a guard that was instrumented exports it");
+        let admit =
+            runnable.code.function("admit").expect("a guard that was instrumented exports it");
         let word = loaded.slot.call(admit, &[]);
         loaded.slot.end_step();
         loaded.reject()?;

@@ -32,6 +32,7 @@ mod refusers;
 mod rehearsal;
 mod replay;
 mod reply;
+mod residency;
 mod resident;
 mod session;
 mod shared;

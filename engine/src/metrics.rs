@@ -99,6 +99,8 @@ pub struct Metrics {
     pub workers_busy: u64,
     /// Objects in memory, or about to be.
     pub objects_resident: u64,
+    /// What they take in memory, about.
+    pub resident_bytes: u64,
     /// Objects that wait for a worker.
     pub objects_queued: u64,
     /// Letters that were posted and are not worked through: inputs, wakes, and a transaction once
@@ -217,6 +219,7 @@ impl Metrics {
             |name, unit, help, gauge| each(Name { name, unit, help }, Figure::Gauge(gauge));
         gauge("workers_busy", "", "Workers at their turn with an object.", &mut self.workers_busy);
         gauge("objects_resident", "", "Objects in memory.", &mut self.objects_resident);
+        gauge("resident_bytes", "bytes", "What they take.", &mut self.resident_bytes);
         gauge("objects_queued", "", "Objects that wait for a worker.", &mut self.objects_queued);
         let waiting = "Inputs and wakes posted and not worked through.";
         gauge("letters_waiting", "", waiting, &mut self.letters_waiting);

@@ -16,7 +16,7 @@ pub struct Options {
     pub(crate) mailbox_max: usize,
     pub(crate) transaction_max: usize,
     pub(crate) messages_max: usize,
-    pub(crate) resident_max: usize,
+    pub(crate) resident_bytes_max: u64,
     pub(crate) refusals_max: u64,
     pub(crate) refusals_each_max: u64,
     pub(crate) refusal_bytes_max: u64,
@@ -33,7 +33,7 @@ impl Default for Options {
             mailbox_max: 1024,
             transaction_max: 256,
             messages_max: 1_000_000,
-            resident_max: 100_000,
+            resident_bytes_max: 1 << 30,
             refusals_max: 1024,
             refusals_each_max: 256,
             refusal_bytes_max: 4096,
@@ -76,9 +76,11 @@ impl Options {
         self
     }
 
-    /// Objects kept in memory while they are idle. Default: 100,000.
-    pub fn resident_max(mut self, count: usize) -> Options {
-        self.resident_max = count.max(1);
+    /// Bytes of memory above which objects that are idle leave it, the coldest first: an object
+    /// takes its pages, those in which it differs from its code's base image, and about 1.5 KiB.
+    /// Objects at work stay, so for a moment there may be more. Default: 1 GiB.
+    pub fn resident_bytes_max(mut self, bytes: u64) -> Options {
+        self.resident_bytes_max = bytes;
         self
     }
 

@@ -70,7 +70,7 @@ pub(crate) struct Auditor<'a> {
 /// What runs steps and guards again.
 struct Replayer<'a> {
     slots: Slots,
-    runnable: Runnable,
+    runnable: Arc<Runnable>,
     catalog: &'a Catalog,
 }
 
@@ -86,7 +86,7 @@ impl<'a> Auditor<'a> {
     pub(crate) fn new(
         definition: Arc<Definition>,
         base: Arc<BaseImage>,
-        runnable: Option<(Runnable, &'a Catalog)>,
+        runnable: Option<(Arc<Runnable>, &'a Catalog)>,
     ) -> Result<Auditor<'a>> {
         if let Some((runnable, _)) = &runnable {
             if runnable.base != base {
@@ -223,8 +223,7 @@ impl<'a> Auditor<'a> {
     ) -> Result<std::result::Result<Ran, object::refusal::Verdict>> {
         let definition = self.definition();
         let replay = self.replay.as_mut().expect("only a replay runs steps");
-        let (objects, code) = (&mut replay.slots.objects, &replay.runnable.code);
-        let loaded = objects.load(definition.code.hash, code, image)?;
+        let loaded = replay.slots.objects.load(&replay.runnable, image)?;
         match run(loaded, &definition, image, globals, input) {
             Ok(ran) => {
                 if input.request.runs_code() {

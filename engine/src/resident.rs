@@ -16,25 +16,26 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use arc_swap::ArcSwapOption;
 use object::definition::Definition;
-use object::hash::{ObjectId, VersionHash};
+use object::hash::{MemoryRoot, ObjectId, VersionHash};
 use object::head::{Head, Outcome};
 use object::header::Header;
 use object::image::Image;
 use object::ledger::Ledger;
-use object::memory::Tree;
+use object::limits::PAGE_BYTES;
 use parking_lot::Mutex;
 use query::Snapshot;
 
+use crate::catalog::Runnable;
 use crate::error::{Error, ErrorKind, Result};
 use crate::joint::Joint;
 use crate::refusers::Refusers;
 use crate::reply::Reply;
 use crate::shared::Shared;
 use crate::step::Ran;
-use crate::substrate::Code;
 use object::input::Input;
 
 /// An input that waits for its object.
@@ -93,7 +94,15 @@ pub(crate) struct Resident {
     pub(crate) live: Mutex<Option<Live>>,
     /// The newest version, for readers.
     published: ArcSwapOption<Snapshot>,
+    /// What the object takes in memory.
+    bytes: AtomicU64,
+    /// Whether anybody asked for it since that was looked at last.
+    is_warm: AtomicBool,
 }
+
+/// What an object takes in memory besides its pages, and what a page takes besides its bytes.
+const RESIDENT_BYTES: u64 = 1_536;
+const PAGE_EXTRA_BYTES: u64 = 48;
 
 #[derive(Debug, Default)]
 struct Mailbox {
@@ -109,10 +118,9 @@ struct Mailbox {
 #[derive(Debug)]
 pub(crate) struct Live {
     pub(crate) definition: Arc<Definition>,
-    pub(crate) code: Arc<Code>,
+    pub(crate) runnable: Arc<Runnable>,
     pub(crate) head: Head,
     pub(crate) image: Image,
-    pub(crate) tree: Tree,
     pub(crate) globals: Vec<u64>,
     /// The head's wake, if it was due and made no version.
     pub(crate) missed: Option<Missed>,
@@ -133,28 +141,26 @@ pub(crate) struct Missed {
 }
 
 impl Live {
-    /// What a genesis left, whose tree is that of its image.
-    pub(crate) fn new(ran: Ran, head: Head, tree: Tree, code: Arc<Code>) -> Live {
+    /// What a genesis left.
+    pub(crate) fn new(ran: Ran, head: Head, runnable: Arc<Runnable>) -> Live {
         let Ran { image, globals, definition, .. } = ran;
         let (missed, refusers, stale) = (None, None, false);
-        Live { definition, code, head, image, tree, globals, missed, refusers, stale }
+        Live { definition, runnable, head, image, globals, missed, refusers, stale }
     }
 
-    /// What the header of the version that a step makes records of it; the tree is that of its
-    /// image already.
-    pub(crate) fn outcome<'a>(&self, ran: &'a Ran) -> Outcome<'a> {
+    /// What the header of the version that a step makes records of it; `root` is its memory's.
+    pub(crate) fn outcome<'a>(&self, ran: &'a Ran, root: MemoryRoot) -> Outcome<'a> {
         let globals = match ran.globals == self.globals {
             true => self.head.header.globals,
             false => ran.globals_hash(),
         };
-        ran.outcome(&self.tree, globals)
+        ran.outcome(root, globals)
     }
 
-    /// Takes what a step left as the newest version, which has this header and this ledger; the
-    /// tree is that of its image already.
+    /// Takes what a step left as the newest version, which has this header and this ledger.
     pub(crate) fn advance(&mut self, header: Header, ledger: Arc<Ledger>, ran: Ran) {
         let hash = header.hash();
-        self.advance_to(hash, header, ledger, ran);
+        self.advance_to(hash, header.into(), ledger, ran);
     }
 
     /// Takes what a step left as the newest version, as [`advance`](Live::advance) does; `hash` is
@@ -162,7 +168,7 @@ impl Live {
     pub(crate) fn advance_to(
         &mut self,
         hash: VersionHash,
-        header: Header,
+        header: Arc<Header>,
         ledger: Arc<Ledger>,
         ran: Ran,
     ) {
@@ -201,6 +207,14 @@ pub(crate) enum Posted {
     Evicted(Letter),
 }
 
+/// What became of an object that was to leave memory.
+pub(crate) enum Cooled {
+    /// It was idle, and is gone: what it weighed.
+    Gone { bytes: u64 },
+    /// Somebody works on it, or asked for it lately.
+    Stays,
+}
+
 /// What became of a letter to several.
 pub(crate) enum PostedToAll {
     /// It waits everywhere, and whoever posted it puts these, by their places, on the run queue.
@@ -211,15 +225,8 @@ pub(crate) enum PostedToAll {
 
 impl Resident {
     pub(crate) fn new(id: ObjectId) -> Resident {
-        let (mailbox, live, published) = Default::default();
-        Resident { id, mailbox, live, published }
-    }
-
-    pub(crate) fn loaded(live: Live) -> Resident {
-        let resident = Resident::new(live.head.id);
-        resident.publish(&live);
-        *resident.live.lock() = Some(live);
-        resident
+        let (mailbox, live, published, bytes, is_warm) = Default::default();
+        Resident { id, mailbox, live, published, bytes, is_warm }
     }
 
     /// Puts a letter into the mailbox, unless `max` wait already.
@@ -270,6 +277,7 @@ impl Resident {
     pub(crate) fn take(&self) -> Option<Letter> {
         let mut mailbox = self.mailbox.lock();
         assert!(mailbox.scheduled, "a worker takes letters only on its turn");
+        self.warm();
         let letter = mailbox.letters.pop_front();
         mailbox.has_mail &= !matches!(letter, Some(Letter::Mail { .. }));
         letter
@@ -304,25 +312,50 @@ impl Resident {
         let mut mailbox = self.mailbox.lock();
         assert!(mailbox.scheduled, "a turn ends once");
         mailbox.scheduled = !mailbox.letters.is_empty();
+        if !mailbox.scheduled {
+            // An idle object takes no room for letters.
+            mailbox.letters = VecDeque::new();
+        }
         mailbox.scheduled
     }
 
-    /// Marks the object as gone from memory, when it is idle; whether it is.
-    pub(crate) fn evict(&self) -> bool {
+    /// Marks the object as gone from memory, when it is idle and nobody asked for it since this was
+    /// called last.
+    pub(crate) fn cool(&self) -> Cooled {
         let mut mailbox = self.mailbox.lock();
-        mailbox.evicted |= !mailbox.scheduled;
-        mailbox.evicted
+        if mailbox.scheduled || self.is_warm.swap(false, Ordering::Relaxed) {
+            return Cooled::Stays;
+        }
+        mailbox.evicted = true;
+        Cooled::Gone { bytes: self.bytes.swap(0, Ordering::Relaxed) }
     }
 
-    /// Makes the newest version visible to readers.
-    pub(crate) fn publish(&self, live: &Live) {
-        let (definition, header) = (Arc::clone(&live.definition), live.head.header.clone());
+    /// What the object takes in memory, as far as the newest version tells.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Notes that somebody asks for the object.
+    fn warm(&self) {
+        // Written seldom: readers of a hot object share the line.
+        if !self.is_warm.load(Ordering::Relaxed) {
+            self.is_warm.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Makes the newest version visible to readers; what the object weighed before and weighs now.
+    pub(crate) fn publish(&self, live: &Live) -> (u64, u64) {
+        let (definition, header) = (Arc::clone(&live.definition), Arc::clone(&live.head.header));
         let newest = Snapshot::new(definition, header, live.image.clone());
         self.published.store(Some(Arc::new(newest)));
+        let pages = live.image.changed_pages().len() as u64;
+        let bytes = RESIDENT_BYTES + pages * (PAGE_BYTES as u64 + PAGE_EXTRA_BYTES);
+        (self.bytes.swap(bytes, Ordering::Relaxed), bytes)
     }
 
     /// The newest version, when the object is loaded. Waits for nobody.
     pub(crate) fn published(&self) -> Option<Snapshot> {
+        self.warm();
         self.published.load().as_deref().cloned()
     }
 }

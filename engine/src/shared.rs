@@ -5,8 +5,8 @@
 //!
 //! Invariant: each letter posted is counted on the queue before it can be taken.
 
+use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -16,7 +16,6 @@ use object::hash::{CodeHash, ObjectId, PolicyHash};
 use object::head::Head;
 use object::input::{Input, Request};
 use object::limits::MEMORY_BYTES_MAX;
-use object::memory::Tree;
 use parking_lot::{Mutex, RwLock};
 use query::Snapshot;
 use storage::{Append, Fate, Store, Taking};
@@ -29,6 +28,7 @@ use crate::metrics::{Count, Metrics, Registry};
 use crate::options::Options;
 use crate::pool::Queue;
 use crate::reply::Reply;
+use crate::residency::Residency;
 use crate::resident::{Letter, Live, Missed, Posted, PostedToAll, Resident};
 use crate::session::Held;
 use crate::slots::Slots;
@@ -46,8 +46,7 @@ pub(crate) struct Shared {
     timer: Timer,
     options: Options,
     residents: Vec<RwLock<HashMap<ObjectId, Arc<Resident>>>>,
-    /// Objects that were loaded, the longest ago first: candidates to leave memory.
-    loaded: Mutex<VecDeque<ObjectId>>,
+    residency: Residency,
     /// The last nonce drawn for objects of each shard.
     nonces: Vec<Mutex<u64>>,
     memo: Memo,
@@ -66,6 +65,7 @@ impl Shared {
     pub(crate) fn new(store: Store, options: Options) -> Result<Shared> {
         let timer = Timer::new(store.wakes_until(u64::MAX)?);
         let metrics = Registry::new(options.worker_count);
+        let residency = Residency::new(options.resident_bytes_max);
         Ok(Shared {
             store,
             catalog: Catalog::new()?,
@@ -73,7 +73,7 @@ impl Shared {
             timer,
             options,
             residents: (0..SHARD_COUNT).map(|_| RwLock::default()).collect(),
-            loaded: Mutex::default(),
+            residency,
             nonces: (0..SHARD_COUNT).map(|_| Mutex::default()).collect(),
             memo: Memo::default(),
             sessions: Held::default(),
@@ -138,6 +138,7 @@ impl Shared {
             log_syncs: log.sync_count,
             log_sync: log.sync_time,
             objects_resident: resident,
+            resident_bytes: self.residency.bytes(),
             objects_queued: self.queue.len() as u64,
             // Each turn is counted like a letter.
             letters_waiting: self.queue.under_way().saturating_sub(counted.workers_busy),
@@ -270,7 +271,7 @@ impl Shared {
     }
 
     /// The object's place in memory, made when it has none; it is loaded at its first turn.
-    fn resident(&self, id: ObjectId) -> Result<Arc<Resident>> {
+    pub(crate) fn resident(&self, id: ObjectId) -> Result<Arc<Resident>> {
         if let Some(resident) = self.shard(id).read().get(&id) {
             return Ok(Arc::clone(resident));
         }
@@ -279,11 +280,6 @@ impl Shared {
         }
         let mut shard = self.shard(id).write();
         Ok(Arc::clone(shard.entry(id).or_insert_with(|| Arc::new(Resident::new(id)))))
-    }
-
-    /// The object's place in memory, when it has one.
-    pub(crate) fn find(&self, id: ObjectId) -> Option<Arc<Resident>> {
-        self.shard(id).read().get(&id).cloned()
     }
 
     /// The newest version, durable or not, when the object is in memory.
@@ -295,11 +291,14 @@ impl Shared {
     /// already has.
     pub(crate) fn insert(&self, live: Live) {
         let id = live.head.id;
+        let resident = Arc::new(Resident::new(id));
+        self.publish(&resident, &live);
+        *resident.live.lock() = Some(live);
         match self.shard(id).write().entry(id) {
-            Entry::Vacant(vacant) => vacant.insert(Arc::new(Resident::loaded(live))),
-            Entry::Occupied(_) => return,
+            Entry::Vacant(vacant) => vacant.insert(Arc::clone(&resident)),
+            Entry::Occupied(_) => return self.residency.weigh(resident.bytes(), 0),
         };
-        self.loaded.lock().push_back(id);
+        self.residency.enter(resident);
         self.make_room();
     }
 
@@ -320,14 +319,21 @@ impl Shared {
 
     /// Loads what it takes to make the object's next version, and publishes its newest. Call it on
     /// the worker on turn.
-    pub(crate) fn load(&self, resident: &Resident) -> Result<Live> {
+    pub(crate) fn load(&self, resident: &Arc<Resident>) -> Result<Live> {
         let live = self.live(self.store.head(resident.id)?.ok_or(ErrorKind::NoObject)?)?;
         self.metrics.count(Count::ObjectsLoaded);
-        if resident.published().is_none() {
-            self.loaded.lock().push_back(resident.id);
+        let is_new = resident.published().is_none();
+        self.publish(resident, &live);
+        if is_new {
+            self.residency.enter(Arc::clone(resident));
         }
-        resident.publish(&live);
         Ok(live)
+    }
+
+    /// Makes the newest version visible to readers.
+    pub(crate) fn publish(&self, resident: &Resident, live: &Live) {
+        let (before, after) = resident.publish(live);
+        self.residency.weigh(before, after);
     }
 
     /// What it takes to make the version that follows `stored`. Call it on a thread with a worker's
@@ -340,16 +346,15 @@ impl Shared {
             return Err(mismatch("base image", &head, runnable.base_hash, stored.base));
         }
         let image = stored.image;
-        let mut tree = Tree::clone(&runnable.tree);
+        let mut tree = runnable.tree.clone();
         let changed: Vec<u32> = image.changed_pages().iter().map(|(index, _)| *index).collect();
         tree.update(&image, &changed);
         if tree.root() != head.header.memory_root {
             return Err(mismatch("memory root", &head, head.header.memory_root, tree.root()));
         }
         let missed = self.missed(&head)?;
-        let code = runnable.code;
         let (refusers, stale) = (None, false);
-        Ok(Live { definition, code, head, image, tree, globals, missed, refusers, stale })
+        Ok(Live { definition, runnable, head, image, globals, missed, refusers, stale })
     }
 
     /// The head's wake, if it was refused: it is on record and not tried again by itself.
@@ -385,26 +390,18 @@ impl Shared {
     }
 
     /// The compiled code of a definition. Call it on a worker.
-    pub(crate) fn runnable(&self, definition: &Definition) -> Result<Runnable> {
+    pub(crate) fn runnable(&self, definition: &Definition) -> Result<Arc<Runnable>> {
         let hash = definition.code.hash;
         self.catalog.runnable(definition, MEMORY_BYTES_MAX, || self.code(hash))
     }
 
-    /// Lets objects that are idle leave memory, those loaded the longest ago first, until no more
-    /// than the option says are left.
+    /// Lets objects that are idle leave memory, the coldest first, while all take more of it than
+    /// the option says.
     pub(crate) fn make_room(&self) {
-        let mut loaded = self.loaded.lock();
-        let excess = loaded.len().saturating_sub(self.options.resident_max);
-        for _ in 0..excess {
-            let Some(id) = loaded.pop_front() else { return };
-            let Some(resident) = self.find(id) else { continue };
-            if resident.evict() {
-                self.forget(&resident);
-                self.metrics.count(Count::ObjectsEvicted);
-            } else {
-                loaded.push_back(id);
-            }
-        }
+        self.residency.make_room(|resident| {
+            self.forget(resident);
+            self.metrics.count(Count::ObjectsEvicted);
+        });
     }
 
     /// Posts every wake that is due at `now`; whether there was one. One that cannot be posted is

@@ -2,22 +2,26 @@
 //!
 //! An object is loaded by copying in the pages in which it differs from what the instance holds.
 //! After a step the caller either accepts the memory as the object's next image or rejects it, and
-//! the instance holds the image from before again. It does not know why.
+//! the instance holds the image from before again. It does not know why. The Merkle tree of a
+//! memory is here too, so that an object that waits has none: pages that came in with an object are
+//! hashed with those that its step changed, which are often the same.
 //!
 //! Invariant: between steps a slot's memory is, byte for byte, the image that `Loaded::image` says,
 //! or the slot is not settled and never used again.
 //! Invariant: a page is written only while nobody else holds it.
+//! Invariant: the tree is that of the image, but for the pages that `Loaded::unhashed` names.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use object::hash::CodeHash;
+use object::hash::MemoryRoot;
 use object::image::Image;
 use object::limits::PAGE_BYTES;
-use object::memory::{Memory, Page};
+use object::memory::{Memory, Page, Tree, page_count};
 
+use crate::catalog::Runnable;
 use crate::error::Result;
-use crate::substrate::{Code, Slot};
+use crate::substrate::Slot;
 
 /// Instances that a worker keeps.
 const SLOTS_MAX: usize = 64;
@@ -35,7 +39,7 @@ pub(crate) struct Slots {
 /// Instances, of the codes used last: the one used last at the end.
 #[derive(Default)]
 pub(crate) struct Instances {
-    loaded: Vec<(CodeHash, Box<Loaded>)>,
+    loaded: Vec<(Arc<Runnable>, Box<Loaded>)>,
     loads: Loads,
 }
 
@@ -52,6 +56,8 @@ pub(crate) struct Loads {
 pub(crate) struct Loaded {
     pub(crate) slot: Slot,
     image: Image,
+    tree: Tree,
+    unhashed: Vec<u32>,
     /// Pages that the host wrote since the last step ended.
     written: Vec<u32>,
     /// Pages of images before. Each is written into once nobody holds it any more.
@@ -61,14 +67,9 @@ pub(crate) struct Loaded {
 }
 
 impl Instances {
-    /// An instance of `code` that holds `image`.
-    pub(crate) fn load(
-        &mut self,
-        hash: CodeHash,
-        code: &Arc<Code>,
-        image: &Image,
-    ) -> Result<&mut Loaded> {
-        let held = self.loaded.iter().rposition(|(of, _)| *of == hash);
+    /// An instance of a code that holds `image`.
+    pub(crate) fn load(&mut self, runnable: &Arc<Runnable>, image: &Image) -> Result<&mut Loaded> {
+        let held = self.loaded.iter().rposition(|(of, _)| Arc::ptr_eq(of, runnable));
         let held = held.map(|index| self.loaded.remove(index));
         let held = match held.filter(|(_, loaded)| loaded.fits(image)) {
             Some(held) => {
@@ -80,7 +81,7 @@ impl Instances {
                 if self.loaded.len() >= SLOTS_MAX {
                     self.loaded.remove(0);
                 }
-                (hash, Box::new(Loaded::new(code, image)?))
+                (Arc::clone(runnable), Box::new(Loaded::new(runnable)?))
             }
         };
         self.loaded.push(held);
@@ -96,12 +97,13 @@ impl Instances {
 }
 
 impl Loaded {
-    /// An instance that holds the image from which `image` differs.
-    fn new(code: &Arc<Code>, image: &Image) -> Result<Loaded> {
-        let slot = Slot::new(code)?;
-        let image = Image::new(Arc::clone(image.base()));
-        let (written, former) = Default::default();
-        Ok(Loaded { slot, image, written, former, settled: true })
+    /// An instance that holds the base image.
+    fn new(runnable: &Runnable) -> Result<Loaded> {
+        let slot = Slot::new(&runnable.code)?;
+        let image = Image::new(Arc::clone(&runnable.base));
+        let tree = runnable.tree.clone();
+        let (unhashed, written, former) = Default::default();
+        Ok(Loaded { slot, image, tree, unhashed, written, former, settled: true })
     }
 
     /// Whether it can hold `image`: memory does not shrink.
@@ -116,6 +118,7 @@ impl Loaded {
             let memory = self.slot.memory_mut();
             differing(self.image.changed_pages(), image.changed_pages(), |index| {
                 copy_in(memory, image, index);
+                self.unhashed.push(index);
             });
             self.image = image.clone();
         }
@@ -173,6 +176,7 @@ impl Loaded {
     pub(crate) fn accept(&mut self, image: &Image) {
         debug_assert_eq!(self.slot.memory().len() as u64, image.bytes_count());
         let before = self.image.changed_pages();
+        self.unhashed.extend(&self.written);
         for index in self.written.drain(..).take(FORMER_MAX) {
             if let Ok(at) = before.binary_search_by_key(&index, |(index, _)| *index) {
                 self.former.push_back(Arc::clone(&before[at].1));
@@ -181,6 +185,24 @@ impl Loaded {
         let excess = self.former.len().saturating_sub(FORMER_MAX);
         self.former.drain(..excess);
         self.image = image.clone();
+        if self.unhashed.len() > page_count(image.bytes_count()) as usize {
+            self.unhashed.sort_unstable();
+            self.unhashed.dedup();
+        }
+    }
+
+    /// Takes the memory of `image`, which a step made without the code.
+    pub(crate) fn hold(&mut self, image: &Image) -> Result<()> {
+        self.switch_to(image)
+    }
+
+    /// The root of the memory that it holds.
+    pub(crate) fn root(&mut self) -> MemoryRoot {
+        self.unhashed.sort_unstable();
+        self.unhashed.dedup();
+        self.tree.update(&self.image, &self.unhashed);
+        self.unhashed.clear();
+        self.tree.root()
     }
 
     /// Puts the memory back to what it was before the step.

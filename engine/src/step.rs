@@ -10,12 +10,12 @@ use std::sync::Arc;
 use object::admission::Step;
 use object::definition::Definition;
 use object::effects::{Effects, Output, WakeChange};
-use object::hash::GlobalsHash;
+use object::hash::{GlobalsHash, MemoryRoot};
 use object::head::Outcome;
 use object::image::Image;
 use object::input::{Input, Request};
 use object::limits::EFFECTS_BYTES_MAX;
-use object::memory::{Memory, Page, Tree};
+use object::memory::{Memory, Page};
 use object::policy::Policy;
 use object::refusal::{Reason, Verdict};
 use object::schema::{self, CoreValue, Lower, Method};
@@ -90,15 +90,15 @@ impl Ran {
         object::effects::globals_hash(&self.globals)
     }
 
-    /// What a header records of the step; `tree` is that of its image, `globals` the hash of those
-    /// that it leaves.
-    pub(crate) fn outcome(&self, tree: &Tree, globals: GlobalsHash) -> Outcome<'_> {
+    /// What a header records of the step; `memory_root` is that of its image, `globals` the hash of
+    /// those that it leaves.
+    pub(crate) fn outcome(&self, memory_root: MemoryRoot, globals: GlobalsHash) -> Outcome<'_> {
         Outcome {
             effects: &self.effects,
             instrumentation: INSTRUMENTATION_VERSION,
             fuel: self.fuel,
             memory_bytes: self.image.bytes_count(),
-            memory_root: tree.root(),
+            memory_root,
             page_count: self.changed.len() as u32,
             globals,
             parts: self.definition.parts(),

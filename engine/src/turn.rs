@@ -62,7 +62,7 @@ pub(crate) fn turn(shared: &Shared, slots: &mut Slots, resident: Arc<Resident>) 
 fn letters(
     shared: &Shared,
     slots: &mut Slots,
-    resident: &Resident,
+    resident: &Arc<Resident>,
     joining: &mut Option<Arc<Joint>>,
 ) {
     let mut live = resident.live.lock();
@@ -103,7 +103,7 @@ fn letters(
 /// The object as its next step needs it.
 pub(crate) fn loaded<'a>(
     shared: &Shared,
-    resident: &Resident,
+    resident: &Arc<Resident>,
     live: &'a mut Option<Live>,
 ) -> Result<&'a mut Live> {
     if live.as_ref().is_none_or(|live| live.stale) {

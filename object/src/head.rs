@@ -22,8 +22,8 @@ use crate::refusal::Refusal;
 pub struct Head {
     /// The object.
     pub id: ObjectId,
-    /// The newest version's header.
-    pub header: Header,
+    /// The newest version's header, which others may hold too.
+    pub header: Arc<Header>,
     /// Its hash.
     pub hash: VersionHash,
     /// The time of the genesis, in milliseconds since 1970-01-01 UTC.
@@ -132,7 +132,8 @@ impl Head {
     /// # Panics
     ///
     /// When `header` is not a genesis.
-    pub fn new(header: Header) -> Head {
+    pub fn new(header: impl Into<Arc<Header>>) -> Head {
+        let header = header.into();
         assert!(header.kind.is_genesis(), "a lineage starts with a genesis");
         let hash = header.hash();
         let mut spine = Spine::new();
@@ -216,7 +217,8 @@ impl Head {
     /// # Panics
     ///
     /// When it does not follow this head.
-    pub fn advance(&mut self, header: Header, ledger: Arc<Ledger>) {
+    pub fn advance(&mut self, header: impl Into<Arc<Header>>, ledger: Arc<Ledger>) {
+        let header = header.into();
         let hash = header.hash();
         self.advance_to(hash, header, ledger);
     }
@@ -226,7 +228,7 @@ impl Head {
     /// # Panics
     ///
     /// When it does not follow this head.
-    pub fn advance_to(&mut self, hash: VersionHash, header: Header, ledger: Arc<Ledger>) {
+    pub fn advance_to(&mut self, hash: VersionHash, header: Arc<Header>, ledger: Arc<Ledger>) {
         assert_eq!(header.parent, self.hash, "a version follows the head");
         assert_eq!(header.seq, self.header.seq + 1, "a version follows the head");
         debug_assert_eq!(hash, header.hash(), "a version has the hash of its header");

@@ -20,14 +20,18 @@ pub struct Snapshot(Arc<Version>);
 #[derive(Debug)]
 struct Version {
     definition: Arc<Definition>,
-    header: Header,
+    header: Arc<Header>,
     image: Image,
 }
 
 impl Snapshot {
     /// The version with this header and memory.
-    pub fn new(definition: Arc<Definition>, header: Header, image: Image) -> Snapshot {
-        Snapshot(Arc::new(Version { definition, header, image }))
+    pub fn new(
+        definition: Arc<Definition>,
+        header: impl Into<Arc<Header>>,
+        image: Image,
+    ) -> Snapshot {
+        Snapshot(Arc::new(Version { definition, header: header.into(), image }))
     }
 
     /// The object.

@@ -194,7 +194,7 @@ impl Inner {
         let links = row.spine.links().iter().map(|&(seq, link)| (seq, link.hash));
         let head = Head {
             id,
-            header: stored.header().clone(),
+            header: stored.header().clone().into(),
             hash: stored.hash(),
             created: row.created,
             ledger: Arc::new(self.ledger(id, &stored, row.ledger)?),
@@ -224,7 +224,7 @@ impl Inner {
             refusals: header.refusals,
             refusal_count: header.refusal_count,
             spine: Spine::from_links(links),
-            header,
+            header: header.into(),
         };
         let base = self.require_base(row.base)?;
         let (image, globals) = self.memory(id, base, &stored)?;

@@ -35,7 +35,7 @@ fn open(directory: &tempfile::TempDir) -> (Database, ObjectId) {
 }
 
 fn tamper(db: &Database, id: ObjectId, with: impl FnOnce(&mut Live)) {
-    let resident = db.shared.find(id).unwrap();
+    let resident = db.shared.resident(id).unwrap();
     with(resident.live.lock().as_mut().unwrap());
 }
 
@@ -68,7 +68,7 @@ fn letters_wait_while_a_worker_is_busy() {
         let it = db.metrics();
         (it.workers_busy, it.objects_queued, it.letters_waiting)
     };
-    let resident = db.shared.find(id).unwrap();
+    let resident = db.shared.resident(id).unwrap();
     let held = resident.live.lock();
     let calls = [id, id, id, other].map(|id| db.call(id, "add", Vec::new()).submit().unwrap());
     while at(&db).0 == 0 {
@@ -122,7 +122,7 @@ fn a_panic_over_a_wake_does_not_lose_it() {
 fn an_object_that_went_on_while_it_was_being_created_keeps_its_newest_version() {
     let directory = tempfile::tempdir().unwrap();
     let (db, id) = open(&directory);
-    let genesis = db.shared.load(&Resident::new(id)).unwrap();
+    let genesis = db.shared.load(&Arc::new(Resident::new(id))).unwrap();
     db.call(id, "add", Vec::new()).wait().unwrap();
     db.shared.insert(genesis);
     assert_eq!(total(&db, id), 1);

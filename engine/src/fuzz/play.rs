@@ -26,7 +26,7 @@ use super::invariant::{Holds, Law};
 use super::report::{Break, Event, Step, What};
 use crate::call::EXPIRY_MS;
 use crate::catalog::{Catalog, Runnable};
-use crate::commit::{result, step};
+use crate::commit::{Stepped, result, step};
 use crate::create::genesis;
 use crate::error::{Error, ErrorKind, Result};
 use crate::replay::Auditor;
@@ -56,7 +56,7 @@ pub(super) struct Sequence {
 /// Where sequences are played, one after the other.
 pub(super) struct Stage<'f> {
     pub(super) definition: Arc<Definition>,
-    pub(super) runnable: Runnable,
+    pub(super) runnable: Arc<Runnable>,
     catalog: &'f Catalog,
     pub(super) keys: &'f [SigningKey],
     pub(super) laws: Vec<Law>,
@@ -156,7 +156,7 @@ impl Version {
 impl<'f> Stage<'f> {
     pub(super) fn new(
         definition: Arc<Definition>,
-        (runnable, catalog): (Runnable, &'f Catalog),
+        (runnable, catalog): (Arc<Runnable>, &'f Catalog),
         keys: &'f [SigningKey],
         laws: Vec<Law>,
         holds: &'f [(String, Holds)],
@@ -300,12 +300,12 @@ impl Play<'_, '_> {
         };
         let (action, seq) = (input.request.action().to_string(), self.live.head.header.seq + 1);
         match tried {
-            Ok((ran, admission)) => {
-                let verdict = Ok(admission.clone());
+            Ok(step) => {
+                let verdict = Ok(step.admission.clone());
                 self.steps.push(Step { action, seq, verdict });
-                let broken = self.judge(&input, &ran, &admission);
+                let broken = self.judge(&input, &step.ran, &step.admission);
                 let before = (!self.stage.holds.is_empty()).then(|| self.snapshot());
-                self.advance(&input, ran, &admission)?;
+                self.advance(&input, step)?;
                 let broken = match broken {
                     Some(broken) => Some(broken),
                     None => self.admitted_twice(&input, is_replay),
@@ -361,17 +361,16 @@ impl Play<'_, '_> {
     }
 
     fn snapshot(&self) -> Snapshot {
-        let (header, image) = (self.live.head.header.clone(), self.live.image.clone());
+        let (header, image) = (Arc::clone(&self.live.head.header), self.live.image.clone());
         Snapshot::new(Arc::clone(&self.live.definition), header, image)
     }
 
     /// Takes what a step left as the newest version.
-    fn advance(&mut self, input: &Input, ran: Ran, admission: &Admission) -> Result<()> {
-        let live = &mut self.live;
-        live.tree.update(&ran.image, &ran.changed);
-        let (header, ledger) = live.head.successor(input, &live.outcome(&ran), admission);
+    fn advance(&mut self, input: &Input, step: Stepped) -> Result<()> {
+        let (Stepped { ran, root, admission }, live) = (step, &mut self.live);
+        let (header, ledger) = live.head.successor(input, &live.outcome(&ran, root), &admission);
         if let Some(records) = &mut self.records {
-            let version = Version::new(&header, input, &ran, admission, &live.globals);
+            let version = Version::new(&header, input, &ran, &admission, &live.globals);
             records.push(Record::Version(Box::new(version)));
         }
         if let Some(result) = result(&live.definition, &input.request, &ran.effects)? {
@@ -401,7 +400,7 @@ impl Play<'_, '_> {
         let Some(records) = &self.records else { return Ok(()) };
         let (definition, runnable) = (&self.stage.definition, &self.stage.runnable);
         let base = Arc::clone(&runnable.base);
-        let again = Some((runnable.clone(), self.stage.catalog));
+        let again = Some((Arc::clone(runnable), self.stage.catalog));
         let mut auditor = Auditor::new(Arc::clone(definition), base, again)?;
         let audited = records.iter().try_for_each(|record| match record {
             Record::Version(version) => auditor.commit(&version.commit()),

@@ -102,7 +102,7 @@ fn a_refused_wake_stays_on_record_once_across_restarts_and_evictions() {
     let fixture = Fixture::new();
     let policy = r#"@id("calls") permit(principal, action, resource)
         unless { action == Action::"advance" };"#;
-    let db = fixture.open_with(fixture.options().resident_max(1));
+    let db = fixture.open_with(fixture.options().resident_bytes_max(0));
     let id = db.create(counter_code(policy)).unwrap();
     db.call(id, "ring", args![START + 10]).wait().unwrap();
     db.run_until(START + 1_000).unwrap();

@@ -164,7 +164,7 @@ fn an_object_that_is_found_by_name_while_it_is_being_created_goes_on() {
 #[test]
 fn idle_objects_leave_memory_and_come_back() {
     let fixture = Fixture::new();
-    let db = fixture.open_with(fixture.options().resident_max(3));
+    let db = fixture.open_with(fixture.options().resident_bytes_max(20_000));
     let ids: Vec<_> = (0..10).map(|_| db.create(counter_code(OPEN)).unwrap()).collect();
     for round in 1..=5_u64 {
         let calls: Vec<_> =

@@ -194,7 +194,7 @@ fn a_transaction_is_awaited_and_one_without_waiting_for_is_done_before_the_datab
 #[test]
 fn objects_that_leave_memory_come_back_for_transactions() {
     let fixture = Fixture::new();
-    let db = fixture.open_with(fixture.options().resident_max(1));
+    let db = fixture.open_with(fixture.options().resident_bytes_max(0));
     let ids = accounts(&db, 8);
     for turn in 0..100 {
         let three = [ids[turn % 8], ids[(turn + 3) % 8], ids[(turn + 5) % 8]];

@@ -242,7 +242,7 @@ impl Step {
         globals: Option<&[u8]>,
     ) -> Vec<u8> {
         let commit = Commit {
-            header: head.header.clone(),
+            header: (*head.header).clone(),
             input: &input.encode(),
             effects: &self.effects.encode(),
             admission: &admission.encode(),

@@ -84,8 +84,8 @@ impl Run {
                 false => drop(db),
             }
         }
-        let resident_max = if self.rng.random_bool(0.3) { 1 } else { 100 };
-        let options = Options::new().clock(Clock::manual(self.now)).resident_max(resident_max);
+        let room = if self.rng.random_bool(0.3) { 0 } else { 1 << 20 };
+        let options = Options::new().clock(Clock::manual(self.now)).resident_bytes_max(room);
         let options = options.workers(self.rng.random_range(1..4));
         self.db = Some(must("opening", options.open(&self.path))?);
         Ok(())

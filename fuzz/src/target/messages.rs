@@ -61,8 +61,8 @@ fn open(disk: &SimulatedDisk, rng: &mut StdRng) -> Result<Database, String> {
     let storage = storage::Options::new().disk(Arc::new(disk.clone())).segment_bytes(64 << 10);
     let options = Options::new().clock(Clock::manual(START)).storage(storage);
     let options = options.workers(rng.random_range(1..4)).cycles(rng.random_bool(0.5));
-    let resident_max = if rng.random_bool(0.3) { 1 } else { 100 };
-    must("opening", options.resident_max(resident_max).refusals_max(3).open(PATH))
+    let room = if rng.random_bool(0.3) { 0 } else { 1 << 20 };
+    must("opening", options.resident_bytes_max(room).refusals_max(3).open(PATH))
 }
 
 /// A purse; one that takes no more than a hundred, sometimes.

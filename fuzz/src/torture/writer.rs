@@ -41,8 +41,8 @@ pub(super) fn storage_options(rng: &mut StdRng) -> storage::Options {
 /// Whatever fails: nothing should.
 pub fn write(path: &Path, seed: u64, commits: u64) -> anyhow::Result<()> {
     let mut rng = source(seed);
-    let resident_max = if rng.random_bool(0.3) { 2 } else { 1000 };
-    let options = Options::new().workers(2).resident_max(resident_max);
+    let resident_bytes_max = if rng.random_bool(0.3) { 20_000 } else { 1 << 30 };
+    let options = Options::new().workers(2).resident_bytes_max(resident_bytes_max);
     let db = options.storage(storage_options(&mut rng)).open(path)?;
     say(Line::Opened)?;
     let mut objects: Vec<ObjectId> = Vec::new();

@@ -1,5 +1,7 @@
 //! Who may ask, and when: each native reason, and everything that a signature is bound to.
 
+use std::sync::Arc;
+
 use continuant_object::admission::authenticate;
 use continuant_object::credential::{Credential, Host, Memo, PublicKey, Signature, SigningKey};
 use continuant_object::effects::WakeChange;
@@ -162,7 +164,7 @@ fn a_cycle_runs_when_it_is_due_and_is_signed_by_nobody() {
     let mut head = head();
     let cycle = |time: u64| Input { request: Request::Cycle, time, credential: None };
     assert_eq!(refused(&head, &cycle(5)), (Reason::NotDue, "no wake is set".to_string()));
-    head.header.wake = WakeChange::Set(100).apply(None);
+    Arc::make_mut(&mut head.header).wake = WakeChange::Set(100).apply(None);
     let (reason, detail) = refused(&head, &cycle(99));
     assert_eq!(reason, Reason::NotDue);
     expect!["the next wake is at 100, the time is 99"].assert_eq(&detail);

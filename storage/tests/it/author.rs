@@ -213,7 +213,7 @@ fn encode(
     pages: &[(u32, &Page)],
 ) -> Vec<u8> {
     let commit = Commit {
-        header: head.header.clone(),
+        header: (*head.header).clone(),
         input: &input.encode(),
         effects: &effects.encode(),
         admission: &admission.encode(),

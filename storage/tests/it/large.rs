@@ -116,7 +116,7 @@ impl Giant {
         let pages: Vec<(u32, Page)> =
             indices.iter().map(|&index| (index, self.page(index))).collect();
         let commit = Commit {
-            header: self.head.header.clone(),
+            header: (*self.head.header).clone(),
             input: &input.encode(),
             effects: &Effects::default().encode(),
             admission: &Admission::default().encode(),

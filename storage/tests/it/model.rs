@@ -117,7 +117,7 @@ fn check_version(store: &Store, id: ObjectId, object: &Modelled, seq: u64) {
         store.version(id, count).unwrap().is_none() && store.head_at(id, count).unwrap().is_none()
     );
     let then = store.head_at(id, seq).unwrap().unwrap();
-    assert_eq!((&then.head.header, &then.globals), (version.commit.header(), globals));
+    assert_eq!((&*then.head.header, &then.globals), (version.commit.header(), globals));
     assert!(flat(&then.image) == *memory, "memory of the head at {seq}");
     assert_eq!((then.head.hash, then.head.created), (version.commit.hash(), object.times[0]));
     assert_eq!(then.head.ledger.hash(), then.head.header.ledger);

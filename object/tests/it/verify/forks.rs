@@ -46,7 +46,7 @@ fn fork(shop: &Workshop, of: &Header, effects: &Effects, late: u64) -> Result<Ve
 fn a_fork_is_as_its_header_says() {
     run(|| {
         let shop = lineage();
-        let of = &shop.head.header;
+        let of = &*shop.head.header;
         let wake = Effects::of_fork(of);
         fork(&shop, of, &wake, 0).unwrap();
         fork(&shop, of, &wake, 1000).unwrap();
@@ -78,7 +78,7 @@ fn a_fork_is_as_its_header_says() {
 fn a_fork_is_a_beginning_and_nothing_else() {
     run(|| {
         let shop = lineage();
-        let of = Box::new(shop.head.header.clone());
+        let of = Box::new(Header::clone(&shop.head.header));
         let verifier = shop.verify(&shop.records).unwrap();
         let refused = |request: Request| {
             let verdict = Verdict::native(Reason::Trap, "");
