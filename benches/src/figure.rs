@@ -22,7 +22,8 @@ impl Unit {
     pub const COMMITS_PER_SECOND: Unit = Unit::more("commits/s");
     /// The time that one takes.
     pub const MICROSECONDS: Unit = Unit::less("µs");
-    pub(crate) const TRANSFERS_PER_SECOND: Unit = Unit::more("transfers/s");
+    /// Transfers in a second.
+    pub const TRANSFERS_PER_SECOND: Unit = Unit::more("transfers/s");
     pub(crate) const STEPS_PER_SECOND: Unit = Unit::more("steps/s");
     pub(crate) const VERSIONS_PER_SECOND: Unit = Unit::more("versions/s");
     pub(crate) const MEGABYTES_PER_SECOND: Unit = Unit::more("MB/s");

@@ -2,6 +2,8 @@
 //!
 //! They know bytes and lengths, not what the bytes are.
 
+mod guest;
+
 use std::fs::File;
 use std::hint::black_box;
 use std::io::Read;
@@ -15,6 +17,7 @@ use continuant::object::memory::Page;
 
 use crate::commits::By;
 use crate::frames::Frames;
+pub(crate) use guest::Guest;
 
 /// A preallocated file that is appended to, as the log's segments are.
 #[derive(Debug)]
@@ -122,14 +125,16 @@ pub(crate) fn forget(files: &[(PathBuf, u64)]) -> Result<()> {
 /// Bytes of copied frames that are kept before their buffer is used again.
 const GROUP_BYTES: usize = 32 << 20;
 
-/// What no step can do without: for each frame, the hash of one page and the copy of the frame into
-/// a group. No guest runs, nothing is decided, nothing is written.
-pub(crate) fn step(frame: &[u8], count: usize) -> Duration {
+/// What no step can do without: for each frame, a call of a guest as it is, the hash of one page
+/// and the copy of the frame into a group. Nothing is decided, nothing is written.
+pub(crate) fn step(guest: &mut Guest, frame: &[u8], count: usize) -> Result<Duration> {
+    let increment = guest.function("increment")?;
     let mut page: Page = [7; 4096];
     let mut group = Vec::with_capacity(GROUP_BYTES + frame.len());
     let start = Instant::now();
-    for index in 0..count as u64 {
-        page[..8].copy_from_slice(&index.to_le_bytes());
+    for _ in 0..count {
+        let count = guest.call(&increment, 1)?;
+        page[..8].copy_from_slice(&count.to_le_bytes());
         black_box(MemoryRoot::of(black_box(&page)));
         if group.len() >= GROUP_BYTES {
             group.clear();
@@ -137,5 +142,5 @@ pub(crate) fn step(frame: &[u8], count: usize) -> Duration {
         group.extend_from_slice(black_box(frame));
         black_box(group.as_ptr());
     }
-    start.elapsed()
+    Ok(start.elapsed())
 }

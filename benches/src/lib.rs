@@ -7,6 +7,7 @@
 //! Invariant: every figure is the median of several rounds, and each round measures the figure and
 //! then its floors, so that all of them saw the same machine.
 
+mod barrier;
 pub mod commits;
 mod counter;
 mod credentials;
@@ -30,7 +31,7 @@ mod sizes;
 mod space;
 mod steps;
 mod timing;
-mod transfers;
+pub mod transfers;
 mod verification;
 mod wakes;
 

@@ -10,8 +10,8 @@ use anyhow::{Result, ensure};
 use crate::figure::{Figure, Peer, Unit};
 use crate::sizes::Sizes;
 use crate::{
-    commits, credentials, decisions, history, machine, opening, reads, recovery, residents, space,
-    steps, transfers, verification, wakes,
+    barrier, commits, credentials, decisions, history, machine, opening, reads, recovery,
+    residents, space, steps, transfers, verification, wakes,
 };
 
 /// What is to be reported.
@@ -45,6 +45,7 @@ const BENCHES: &[Bench] = &[
     Bench { names: &[commits::FIELDS_1024], run: commits::fields_1024 },
     Bench { names: &[commits::SINGLE], run: commits::single },
     Bench { names: &[steps::RELAXED, steps::RELAXED_2], run: steps::relaxed },
+    Bench { names: &[barrier::BARRIER], run: barrier::write_barrier },
     Bench {
         names: &[transfers::UNIFORM, transfers::UNIFORM_P99, transfers::ZIPF, transfers::ZIPF_P99],
         run: transfers::durable,

@@ -13,6 +13,8 @@ pub struct Sizes {
     pub singles: usize,
     /// Steps of `step.relaxed` in a round.
     pub steps: usize,
+    /// Times 8192 stores of a step of `write_barrier`.
+    pub passes: u64,
     /// Transfers of `transfer.durable` in a round.
     pub transfers: usize,
     /// Field reads of `snapshot.field_read` in a round.
@@ -51,6 +53,7 @@ impl Sizes {
         objects: 100_000,
         singles: 300,
         steps: 50_000,
+        passes: 500,
         transfers: 100_000,
         reads: 1_000_000,
         versions: 20_000,
@@ -72,6 +75,7 @@ impl Sizes {
         objects: 10_000,
         singles: 60,
         steps: 5_000,
+        passes: 100,
         transfers: 10_000,
         reads: 100_000,
         versions: 2_000,
@@ -93,6 +97,7 @@ impl Sizes {
         objects: 16,
         singles: 2,
         steps: 8,
+        passes: 2,
         transfers: 8,
         reads: 32,
         versions: 6,

@@ -16,15 +16,19 @@ use crate::frames::Frames;
 use crate::numbers::Numbers;
 use crate::sizes::Sizes;
 
-pub(crate) const UNIFORM: &str = "transfer.durable.uniform";
-pub(crate) const ZIPF: &str = "transfer.durable.zipf";
+/// The figure of transfers between any accounts.
+pub const UNIFORM: &str = "transfer.durable.uniform";
+/// The figure of transfers of which few accounts make most.
+pub const ZIPF: &str = "transfer.durable.zipf";
 pub(crate) const UNIFORM_P99: &str = "transfer.durable.uniform.p99";
 pub(crate) const ZIPF_P99: &str = "transfer.durable.zipf.p99";
 
-/// Clients, each with so many transfers under way.
-const CLIENTS: usize = 64;
-const IN_FLIGHT: usize = 40;
-const BALANCE: u64 = 1 << 40;
+/// Clients, each with [`IN_FLIGHT`] transfers under way.
+pub const CLIENTS: usize = 64;
+/// Transfers of a client that are under way.
+pub const IN_FLIGHT: usize = 40;
+/// What each account begins with.
+pub const BALANCE: u64 = 1 << 40;
 
 /// An account: `create(balance)`, `withdraw(amount)`, `deposit(amount)`.
 const SCHEMA: &str = "package bench:account; interface account { record state { balance: u64 } \
@@ -56,14 +60,28 @@ const POLICY: &str = r#"
     };"#;
 
 /// Which accounts a transfer is between.
-enum Draw {
+#[derive(Debug)]
+pub enum Draw {
+    /// Any two.
     Uniform,
     /// Sums of the weights `1 / rank^1.5`.
     Zipf(Vec<f64>),
 }
 
+/// A transfer that is to be made.
+#[derive(Clone, Copy, Debug)]
+pub struct Transfer {
+    /// The place of the account that pays.
+    pub from: usize,
+    /// The place of the account that is paid.
+    pub to: usize,
+    /// How much, below 100.
+    pub amount: u64,
+}
+
 impl Draw {
-    fn zipf(count: usize) -> Draw {
+    /// The account of rank n is drawn as often as n^-1.5.
+    pub fn zipf(count: usize) -> Draw {
         let mut sum = 0.0;
         let sums = (1..=count).map(|rank| {
             sum += (rank as f64).powf(-1.5);
@@ -83,65 +101,130 @@ impl Draw {
         }
     }
 
-    /// Two different ones.
-    fn pair(&self, numbers: &mut Numbers, count: usize) -> [usize; 2] {
-        let one = self.account(numbers, count);
-        loop {
-            let other = self.account(numbers, count);
-            if other != one {
-                return [one, other];
+    /// The transfers of one client, between two different ones of `count` accounts each, without
+    /// end; of the same seed they are the same.
+    ///
+    /// # Panics
+    ///
+    /// When there are fewer than two accounts.
+    pub fn transfers(&self, seed: u64, count: usize) -> impl Iterator<Item = Transfer> {
+        assert!(count > 1, "a transfer is between two");
+        let mut numbers = Numbers(seed);
+        std::iter::repeat_with(move || {
+            let from = self.account(&mut numbers, count);
+            let mut to = from;
+            while to == from {
+                to = self.account(&mut numbers, count);
             }
-        }
+            Transfer { from, to, amount: numbers.next() % 100 }
+        })
     }
 }
 
+/// A database of accounts.
+#[derive(Debug)]
+pub struct Accounts {
+    db: Database,
+    ids: Vec<ObjectId>,
+    frames: Frames,
+    directory: tempfile::TempDir,
+}
+
+/// What a round of transfers was.
+#[derive(Clone, Copy, Debug)]
+pub struct Round {
+    /// Transfers in a second.
+    pub rate: f64,
+    /// Milliseconds from the submission to the reply, of the slowest hundredth.
+    pub p99: f64,
+    /// Transfers in a second if appending the bytes were all: the same groups, one write and
+    /// fdatasync each, to a preallocated file.
+    pub floor: f64,
+}
+
+impl Accounts {
+    /// Opens so many accounts, with [`BALANCE`] each.
+    ///
+    /// # Errors
+    ///
+    /// Those of the database.
+    pub fn open(count: usize) -> Result<Accounts> {
+        let directory = tempfile::tempdir()?;
+        let path = directory.path().join("db");
+        let db = Options::new().mailbox_max(CLIENTS * IN_FLIGHT).open(&path)?;
+        let ids = open_accounts(&db, count)?;
+        Ok(Accounts { db, ids, frames: Frames::new(&path), directory })
+    }
+
+    /// Makes `count` transfers, until the last is durable.
+    ///
+    /// # Errors
+    ///
+    /// Those of the database.
+    pub fn round(&mut self, draw: &Draw, count: usize, round: u64) -> Result<Round> {
+        self.db.sync()?;
+        self.frames.skip()?;
+        let start = Instant::now();
+        let mut took = transfers(&self.db, &self.ids, draw, count, round)?;
+        let rate = took.len() as f64 / start.elapsed().as_secs_f64();
+        took.sort_unstable();
+        let p99 = took[took.len() * 99 / 100].as_secs_f64() * 1e3;
+        let (appended, _) = floor::append_again(&self.frames, self.directory.path(), By::Group)?;
+        let floor = took.len() as f64 / appended.iter().sum::<Duration>().as_secs_f64();
+        Ok(Round { rate, p99, floor })
+    }
+
+    /// That no money was made or lost.
+    ///
+    /// # Errors
+    ///
+    /// When there was, and those of the database.
+    pub fn check(&self) -> Result<()> {
+        let balance = |id: &ObjectId| Ok(self.db.snapshot(*id)?.get::<u64>("balance")?);
+        let sum = self.ids.iter().map(balance).sum::<Result<u64>>()?;
+        let expected = BALANCE * self.ids.len() as u64;
+        ensure!(sum == expected, "the accounts have {sum} together, they began with {expected}");
+        Ok(())
+    }
+}
+
+/// What is said of transfers between any accounts.
+pub const ABOUT: &str = "a withdrawal and a deposit together, 64 clients with 40 under way each, \
+                         any of the accounts, until the last is durable";
+/// What is said of transfers of which few accounts make most.
+pub const ABOUT_ZIPF: &str = "the same, where the account of rank n is drawn as often as n^-1.5";
+/// What is said of [`Round::floor`].
+pub const ABOUT_FLOOR: &str = "the same bytes in the same groups, one write and fdatasync a group, \
+                               to a preallocated file";
+
 /// Transfers of random pairs.
 pub(crate) fn durable(sizes: &Sizes, rounds: usize) -> Result<Vec<Figure>> {
-    let directory = tempfile::tempdir()?;
-    let path = directory.path().join("db");
-    let db = Options::new().mailbox_max(CLIENTS * IN_FLIGHT).open(&path)?;
-    let accounts = open_accounts(&db, sizes.objects)?;
+    let mut accounts = Accounts::open(sizes.objects.max(2))?;
     let mut figures = Vec::new();
-    let about = "a withdrawal and a deposit together, 64 clients with 40 under way each, any of \
-                 the accounts, until the last is durable";
-    let about_zipf = "the same, where the account of rank n is drawn as often as n^-1.5";
     for (draw, [name, p99], about) in [
-        (Draw::Uniform, [UNIFORM, UNIFORM_P99], about),
-        (Draw::zipf(accounts.len()), [ZIPF, ZIPF_P99], about_zipf),
+        (Draw::Uniform, [UNIFORM, UNIFORM_P99], ABOUT),
+        (Draw::zipf(sizes.objects.max(2)), [ZIPF, ZIPF_P99], ABOUT_ZIPF),
     ] {
         let (mut ours, mut slow, mut floor) = <(Samples, Samples, Samples)>::default();
-        let mut frames = Frames::new(&path);
         for round in 0..rounds as u64 {
-            db.sync()?;
-            frames.skip()?;
-            let before = frames.clone();
-            let start = Instant::now();
-            let mut took = transfers(&db, &accounts, &draw, sizes.transfers, round)?;
-            ours.push(took.len() as f64 / start.elapsed().as_secs_f64());
-            took.sort_unstable();
-            slow.push(took[took.len() * 99 / 100].as_secs_f64() * 1e3);
-            let (appended, _) = floor::append_again(&before, directory.path(), By::Group)?;
-            floor.push(took.len() as f64 / appended.iter().sum::<Duration>().as_secs_f64());
+            let measured = accounts.round(&draw, sizes.transfers, round)?;
+            ours.push(measured.rate);
+            slow.push(measured.p99);
+            floor.push(measured.floor);
         }
-        let floor_about = "the same bytes in the same groups, one write and fdatasync a group, to \
-                           a preallocated file";
-        let vs = vec![Peer { name: "floor.append_fdatasync", about: floor_about, samples: floor }];
+        let vs = vec![Peer { name: "floor.append_fdatasync", about: ABOUT_FLOOR, samples: floor }];
         figures.push(Figure::new(name, about, Unit::TRANSFERS_PER_SECOND, ours, vs));
         let about = "from the submission to the reply, the slowest hundredth of a round";
         figures.push(Figure::new(p99, about, Unit::MILLISECONDS, slow, Vec::new()));
     }
-    let balance = |id: &ObjectId| Ok(db.snapshot(*id)?.get::<u64>("balance")?);
-    let sum = accounts.iter().map(balance).sum::<Result<u64>>()?;
-    let expected = BALANCE * accounts.len() as u64;
-    ensure!(sum == expected, "the accounts have {sum} together, they began with {expected}");
+    accounts.check()?;
     Ok(figures)
 }
 
 fn open_accounts(db: &Database, count: usize) -> Result<Vec<ObjectId>> {
-    let count = count.clamp(2, 1 << 20);
     let module = format!(r#"(module (@custom "continuant:schema" "{SCHEMA}") {BODY})"#);
     let code = Code::wasm(wat::parse_str(module)?)?.policy(POLICY).args(args![BALANCE]);
-    let mut accounts = Vec::with_capacity(count);
+    let mut accounts = Vec::with_capacity(count.min(1 << 20));
     let mut last = None;
     for _ in 0..count {
         let (id, pending) = db.begin_create(code.clone())?;
@@ -152,6 +235,11 @@ fn open_accounts(db: &Database, count: usize) -> Result<Vec<ObjectId>> {
         last.wait()?;
     }
     Ok(accounts)
+}
+
+/// The seed of a client's transfers.
+fn seed(round: u64, thread: usize) -> u64 {
+    round << 32 | thread as u64
 }
 
 /// Does `count` transfers; how long each took. A thread for each core stands for its share of the
@@ -166,15 +254,13 @@ fn transfers(
     let threads = committers();
     let (share, window) = (count.div_ceil(threads), (CLIENTS * IN_FLIGHT).div_ceil(threads));
     let client = |thread: usize| -> Result<Vec<Duration>> {
-        let mut numbers = Numbers(round << 32 | thread as u64);
         let mut under_way: VecDeque<(Instant, Pending<Vec<Receipt>>)> = VecDeque::new();
         let mut took = Vec::with_capacity(share);
-        for _ in 0..share {
+        for transfer in draw.transfers(seed(round, thread), accounts.len()).take(share) {
             if under_way.len() == window {
                 took.extend(settle(under_way.pop_front())?);
             }
-            let [from, to] = draw.pair(&mut numbers, accounts.len());
-            let amount = numbers.next() % 100;
+            let Transfer { from, to, amount } = transfer;
             let withdraw = db.call(accounts[from], "withdraw", args![amount]);
             let deposit = db.call(accounts[to], "deposit", args![amount]);
             let start = Instant::now();

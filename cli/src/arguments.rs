@@ -23,8 +23,10 @@ Exit codes:
   6  an invariant does not hold
 
 Environment:
-  CONTINUANT_DB   the database, when --db is not given
-  CONTINUANT_LOG  what the engine logs to stderr, such as `debug`";
+  CONTINUANT_DB          the database, when --db is not given
+  CONTINUANT_CODE_CACHE  where compiled modules are kept, for this user alone; empty for nowhere
+                         [default: continuant/code in $XDG_CACHE_HOME, else in ~/.cache]
+  CONTINUANT_LOG         what the engine logs to stderr, such as `debug`";
 
 /// A database of durable objects: code, memory, schema, policy and lineage in one.
 #[derive(Debug, Parser)]

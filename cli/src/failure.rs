@@ -131,6 +131,7 @@ impl From<Error> for Failure {
             ErrorKind::Twice => ("twice", USAGE),
             ErrorKind::SessionNotHeld { .. } => ("session", FAILED),
             ErrorKind::Replay { .. } => ("replay", DAMAGED),
+            ErrorKind::CodeCache { .. } => ("code-cache", FAILED),
             ErrorKind::Closed => ("closed", FAILED),
             _ => ("substrate", FAILED),
         };

@@ -8,13 +8,14 @@
 use std::path::{Path, PathBuf};
 
 use continuant::object::limits::BATCH_INPUTS_MAX;
-use continuant::{Database, ObjectId, Options, storage};
+use continuant::{Database, Error, ErrorKind, ObjectId, Options, storage};
 
 use crate::failure::{Failure, Result};
 
 /// Where the database is when nobody says.
 const DEFAULT_DIRECTORY: &str = "continuant.db";
 const DIRECTORY_VARIABLE: &str = "CONTINUANT_DB";
+const CODE_CACHE_VARIABLE: &str = "CONTINUANT_CODE_CACHE";
 /// Objects that an ambiguous prefix is shown to fit.
 const CANDIDATES_MAX: usize = 4;
 
@@ -44,13 +45,12 @@ impl Session {
 
     /// Works on the database, which must be there.
     pub(crate) fn with<T>(&self, work: impl FnOnce(&Database) -> Result<T>) -> Result<T> {
-        let existing = storage::Options::new().existing(true);
-        self.open(Options::new().cycles(false).storage(existing), work)
+        self.open(true, work)
     }
 
     /// Works on the database, which is made if it is missing.
     pub(crate) fn with_new<T>(&self, work: impl FnOnce(&Database) -> Result<T>) -> Result<T> {
-        self.open(Options::new().cycles(false), work)
+        self.open(false, work)
     }
 
     /// Makes the index of the database, which must be there, anew.
@@ -60,16 +60,45 @@ impl Session {
         repaired.map_err(|failure| explain(failure, &directory))
     }
 
-    fn open<T>(&self, options: Options, work: impl FnOnce(&Database) -> Result<T>) -> Result<T> {
+    fn open<T>(&self, existing: bool, work: impl FnOnce(&Database) -> Result<T>) -> Result<T> {
         let directory = self.directory();
-        // A command waits for all that it posts.
-        let options = options.mailbox_max(BATCH_INPUTS_MAX);
-        let opened = options.open(&directory).map_err(Failure::from);
+        let options = || {
+            let storage = storage::Options::new().existing(existing);
+            // A command waits for all that it posts.
+            Options::new().cycles(false).mailbox_max(BATCH_INPUTS_MAX).storage(storage)
+        };
+        let opened = open_cached(options, &directory).map_err(Failure::from);
         let db = opened.map_err(|failure| explain(failure, &directory))?;
         let done = work(&db)?;
         db.close()?;
         Ok(done)
     }
+}
+
+/// Opens the database with the code cache that was named, or else with the user's own, if there is
+/// one that can be used.
+fn open_cached(options: impl Fn() -> Options, directory: &Path) -> Result<Database, Error> {
+    match std::env::var_os(CODE_CACHE_VARIABLE) {
+        Some(named) if named.is_empty() => return options().open(directory),
+        Some(named) => return options().code_cache(named).open(directory),
+        None => {}
+    }
+    let Some(own) = own_code_cache() else { return options().open(directory) };
+    match options().code_cache(own).open(directory) {
+        Err(error) if matches!(error.kind(), ErrorKind::CodeCache { .. }) => {
+            // Without one, the module is compiled each time, and that is all.
+            options().open(directory)
+        }
+        opened => opened,
+    }
+}
+
+/// Where a user's programs keep what can be made again.
+fn own_code_cache() -> Option<PathBuf> {
+    let absolute =
+        |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|it| it.is_absolute());
+    let caches = absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")));
+    Some(caches?.join("continuant").join("code"))
 }
 
 fn explain(failure: Failure, directory: &Path) -> Failure {

@@ -31,7 +31,7 @@ use crate::shared::Shared;
 /// hold.
 pub fn verify_capsule(from: impl Read + Send, replay: Replay) -> Result<Verified> {
     on_thread(|| {
-        let catalog = Catalog::new()?;
+        let catalog = Catalog::new(None)?;
         verify(&catalog, MEMORY_BYTES_MAX, from, replay).map(|(verified, _, _)| verified)
     })?
 }

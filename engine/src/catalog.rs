@@ -19,7 +19,7 @@ use crate::guard;
 use crate::instrument::{
     CoreType, Instrumented, Limits, ModuleError, ModuleErrorKind, instrument, instrument_guard,
 };
-use crate::substrate::{Code, CodeError, Substrate, Trap};
+use crate::substrate::{Cache, Code, CodeError, Substrate, Trap};
 
 /// Compiled code and definitions, by their hashes.
 pub(crate) struct Catalog {
@@ -40,9 +40,15 @@ pub(crate) struct Runnable {
 }
 
 impl Catalog {
-    pub(crate) fn new() -> Result<Catalog> {
+    /// An empty catalog, whose machine code is kept in `cache`, if there is one.
+    pub(crate) fn new(cache: Option<Cache>) -> Result<Catalog> {
         let (codes, guards, definitions) = Default::default();
-        Ok(Catalog { substrate: Substrate::new()?, codes, guards, definitions })
+        Ok(Catalog { substrate: Substrate::new(cache)?, codes, guards, definitions })
+    }
+
+    /// Modules that were compiled, and those whose machine code was kept.
+    pub(crate) fn counts(&self) -> (u64, u64) {
+        self.substrate.counts()
     }
 
     /// The definition of a module and an encoded policy. Call it on a worker.

@@ -4,6 +4,7 @@
 //! for a failure of the machine.
 
 use std::fmt;
+use std::path::PathBuf;
 
 use object::hash::{ObjectId, SessionId};
 use object::refusal::Verdict;
@@ -143,6 +144,13 @@ pub enum ErrorKind {
     },
     /// The substrate failed: no verdict about the input, which may be tried again.
     Substrate(String),
+    /// The directory for machine code cannot be used.
+    CodeCache {
+        /// The directory.
+        directory: PathBuf,
+        /// Why not.
+        problem: String,
+    },
     /// A worker panicked over it, which is our bug. Nothing changed.
     Panicked,
     /// The database is closed.
@@ -273,6 +281,9 @@ impl fmt::Display for Error {
                 write!(f, "replay of version {seq}: {what} expected {expected}, found {found}")
             }
             ErrorKind::Substrate(problem) => write!(f, "substrate: {problem}"),
+            ErrorKind::CodeCache { directory, problem } => {
+                write!(f, "code cache {}: {problem}", directory.display())
+            }
             ErrorKind::Panicked => f.write_str("a worker panicked over it: please report this"),
             ErrorKind::Closed => f.write_str("the database is closed"),
         }

@@ -184,7 +184,7 @@ impl Fuzz {
 
     /// Call it on a thread with a worker's stack.
     fn run_here(&self, progress: impl FnMut(u64)) -> Result<Report> {
-        let catalog = Catalog::new()?;
+        let catalog = Catalog::new(None)?;
         let definition = catalog.define(&self.code.wasm, self.code.law())?;
         let memory_bytes_max = Options::default().memory_bytes_max;
         let read = || Ok(self.code.wasm.to_vec());

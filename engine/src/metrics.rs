@@ -84,6 +84,10 @@ pub struct Metrics {
     pub slots_instantiated: u64,
     /// Steps that found their code instantiated.
     pub slots_reused: u64,
+    /// Modules that were compiled.
+    pub codes_compiled: u64,
+    /// Modules that were not, because the [code cache](crate::Options::code_cache) had them.
+    pub codes_cached: u64,
     /// Groups of frames that became durable together.
     pub log_groups: u64,
     /// Frames that became durable.
@@ -276,6 +280,9 @@ impl Metrics {
         count("slots_instantiated", made, &mut self.slots_instantiated);
         let found = "Steps that found their code instantiated.";
         count("slots_reused", found, &mut self.slots_reused);
+        count("codes_compiled", "Modules that were compiled.", &mut self.codes_compiled);
+        let cached = "Modules whose machine code was in the code cache.";
+        count("codes_cached", cached, &mut self.codes_cached);
     }
 
     fn visit_log(&mut self, each: &mut impl FnMut(Name, Figure<'_>)) {

@@ -3,11 +3,12 @@
 //! It does not know what the limits guard; each is enforced, with an error of its own, where its
 //! resource is used.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::clock::Clock;
 use crate::database::Database;
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
+use crate::substrate::Cache;
 
 /// Options of a database, with defaults for one small machine.
 #[derive(Debug)]
@@ -23,6 +24,7 @@ pub struct Options {
     pub(crate) memory_bytes_max: u64,
     pub(crate) cycles: bool,
     pub(crate) clock: Clock,
+    pub(crate) code_cache: Option<PathBuf>,
     pub(crate) storage: storage::Options,
 }
 
@@ -40,6 +42,7 @@ impl Default for Options {
             memory_bytes_max: 64 << 20,
             cycles: true,
             clock: Clock::system(),
+            code_cache: None,
             storage: storage::Options::default(),
         }
     }
@@ -129,6 +132,28 @@ impl Options {
     pub fn clock(mut self, clock: Clock) -> Options {
         self.clock = clock;
         self
+    }
+
+    /// A directory for the machine code that modules are compiled to, so that the next process that
+    /// opens the database compiles nothing; many databases may have the same. At most 256 MiB are
+    /// kept there. Default: none, every process compiles what it runs.
+    ///
+    /// It is made, for this user alone, if it is missing. Whoever can write to it can have this
+    /// process run any code, so it is not taken when it is another user's, or others may write to
+    /// it, and no good place for it is in a database that is handed on.
+    pub fn code_cache(mut self, directory: impl Into<PathBuf>) -> Options {
+        self.code_cache = Some(directory.into());
+        self
+    }
+
+    /// The code cache, if there is one.
+    pub(crate) fn open_code_cache(&self) -> Result<Option<Cache>> {
+        let Some(directory) = &self.code_cache else { return Ok(None) };
+        let opened = Cache::open(directory);
+        Ok(Some(opened.map_err(|error| ErrorKind::CodeCache {
+            directory: directory.clone(),
+            problem: error.to_string(),
+        })?))
     }
 
     /// Options of the log and the index.

@@ -63,12 +63,13 @@ impl std::fmt::Debug for Shared {
 
 impl Shared {
     pub(crate) fn new(store: Store, options: Options) -> Result<Shared> {
+        let catalog = Catalog::new(options.open_code_cache()?)?;
         let timer = Timer::new(store.wakes_until(u64::MAX)?);
         let metrics = Registry::new(options.worker_count);
         let residency = Residency::new(options.resident_bytes_max);
         Ok(Shared {
             store,
-            catalog: Catalog::new()?,
+            catalog,
             queue: Arc::new(Queue::new()),
             timer,
             options,
@@ -130,6 +131,7 @@ impl Shared {
     pub(crate) fn figures(&self) -> Metrics {
         let log = self.store.figures();
         let resident = self.residents.iter().map(|shard| shard.read().len() as u64).sum();
+        let (codes_compiled, codes_cached) = self.catalog.counts();
         let counted = self.metrics.read();
         Metrics {
             log_groups: log.group_count,
@@ -137,6 +139,8 @@ impl Shared {
             log_bytes: log.bytes_count,
             log_syncs: log.sync_count,
             log_sync: log.sync_time,
+            codes_compiled,
+            codes_cached,
             objects_resident: resident,
             resident_bytes: self.residency.bytes(),
             objects_queued: self.queue.len() as u64,

@@ -6,6 +6,7 @@
 //! Invariant: which substrate ran a step cannot be told from the step's results, memory, globals,
 //! effects, fuel or trap; whatever could differ is a [`HostFailure`], which is never a verdict.
 
+mod cache;
 mod code;
 mod host;
 mod slot;
@@ -13,13 +14,15 @@ mod slot;
 mod tests;
 mod trap;
 
+pub(crate) use cache::Cache;
 pub(crate) use code::{Code, CodeError};
 pub(crate) use host::{Answers, Effects, StepContext, WakeChange};
 pub(crate) use slot::Slot;
 pub(crate) use trap::{HostFailure, StepError, Trap};
 
 use crate::instrument::STACK_BUDGET;
-use wasmtime::{Config, Engine, OptLevel, RegallocAlgorithm, Strategy, WasmFeatures};
+use std::sync::atomic::{AtomicU64, Ordering};
+use wasmtime::{Config, Engine, Module, OptLevel, RegallocAlgorithm, Strategy, WasmFeatures};
 
 /// Bytes of native stack that guest code may use. The budget that guests are metered by ends
 /// well before: a unit is a byte of an unoptimised frame, and compilers need a few more.
@@ -32,19 +35,40 @@ const MEMORY_RESERVATION_BYTES: u64 = 4 << 30;
 const MEMORY_GUARD_BYTES: u64 = 32 << 20;
 
 /// A compiler and runtime of WebAssembly, shared by all code of a process.
-#[derive(Clone)]
 pub(crate) struct Substrate {
     engine: Engine,
+    cache: Option<Cache>,
+    compiled: AtomicU64,
+    cached: AtomicU64,
 }
 
 impl Substrate {
-    /// Starts the substrate.
+    /// Starts the substrate, which keeps machine code in `cache`, if there is one.
     ///
     /// # Errors
     ///
     /// When this machine or operating system cannot run it.
-    pub(crate) fn new() -> Result<Substrate, HostFailure> {
-        Ok(Substrate { engine: Engine::new(&config())? })
+    pub(crate) fn new(cache: Option<Cache>) -> Result<Substrate, HostFailure> {
+        let (compiled, cached) = Default::default();
+        Ok(Substrate { engine: Engine::new(&config())?, cache, compiled, cached })
+    }
+
+    /// Modules that were compiled, and those that were not because their machine code was kept.
+    pub(crate) fn counts(&self) -> (u64, u64) {
+        (self.compiled.load(Ordering::Relaxed), self.cached.load(Ordering::Relaxed))
+    }
+
+    /// An instrumented module, from the cache or compiled.
+    fn module(&self, wasm: &[u8]) -> Result<Module, wasmtime::Error> {
+        let cached = self.cache.as_ref().and_then(|cache| cache.load(&self.engine, wasm));
+        if let Some(module) = cached {
+            self.cached.fetch_add(1, Ordering::Relaxed);
+            return Ok(module);
+        }
+        let module = Module::new(&self.engine, wasm)?;
+        self.compiled.fetch_add(1, Ordering::Relaxed);
+        self.cache.iter().for_each(|cache| cache.keep(wasm, &module));
+        Ok(module)
     }
 }
 

@@ -22,7 +22,7 @@ use crate::log::{Done, Position, Pushed};
 use crate::messages::{Sending, Taking};
 use crate::pages::PageTable;
 use crate::row::{NewVersion, Row};
-use crate::store::{Inner, Store};
+use crate::store::{FoundRow, Inner, Store};
 
 /// What is stored once, by its hash, and shared by objects. What the store has already is skipped.
 #[derive(Clone, Copy, Debug)]
@@ -324,16 +324,10 @@ impl<'s> Draft<'s> {
         let index = match self.rows.iter().position(|drafted| drafted.id == id) {
             Some(index) => index,
             None => {
-                let known = self.inner.heads.lock().row(&id).cloned();
-                let in_memory = known.is_some();
-                let before = match known {
-                    Some(row) => row,
-                    None => Arc::new(
-                        self.inner
-                            .indexed(|index| index.row(id))?
-                            .ok_or_else(|| Error::conflict("an object", "none").of(id))?,
-                    ),
-                };
+                let found = self.inner.find_row(id)?;
+                let none = || Error::conflict("an object", "none").of(id);
+                let FoundRow { row: before, indexed_in } = found.ok_or_else(none)?;
+                let in_memory = indexed_in.is_none();
                 let mut after = Row::clone(&before);
                 if after.pages.is_none() {
                     after.pages = Some(self.inner.page_table(&before)?);

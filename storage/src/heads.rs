@@ -50,7 +50,7 @@ pub(crate) struct Generation {
 }
 
 /// Pages of an object whose places are kept in memory with its row.
-const PAGES_KEPT_MAX: usize = 256;
+pub(crate) const PAGES_KEPT_MAX: usize = 256;
 /// Pages of objects that have more, in all, whose places are kept too: 16 bytes each.
 const LARGE_PAGES_KEPT_MAX: usize = 1 << 20;
 /// Generations that are kept: each is one more place to look for a row.

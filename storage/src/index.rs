@@ -10,7 +10,8 @@
 mod backend;
 pub(crate) mod row;
 
-use std::collections::BTreeMap;
+use std::cell::Cell;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -18,13 +19,16 @@ use std::sync::Arc;
 
 use object::codec::{Reader, Write};
 use object::hash::ObjectId;
-use redb::{Database, ReadTransaction, ReadableDatabase, TableDefinition, WriteTransaction};
+use redb::{
+    Database, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction,
+};
 
 use crate::directory::{keep_file, temporary};
 use crate::disk::Disk;
 use crate::error::{Error, ErrorKind, Result};
 use crate::heads::Generation;
 use crate::index::backend::Backend;
+use crate::index::row::{Parts, PartsAt, PartsKey};
 use crate::log::record::BlobHash;
 use crate::log::{Position, Tail};
 use crate::messages::{Dead, MessageId, Messages, Sent};
@@ -37,6 +41,8 @@ type Table = TableDefinition<'static, &'static [u8], &'static [u8]>;
 
 /// Object id to row.
 const OBJECTS: Table = Table::new("objects");
+/// The first bytes of a hash to what objects are made of.
+const PARTS: Table = Table::new("parts");
 /// Name to object id.
 const NAMES: Table = Table::new("names");
 /// Time, big endian, then object id; no value but the check.
@@ -54,7 +60,7 @@ const META: Table = Table::new("meta");
 const COVERED: &[u8] = b"covered";
 const RETENTION: &[u8] = b"retention";
 /// The layout of rows and tables; an index of another is rebuilt.
-const LAYOUT: u32 = 3;
+const LAYOUT: u32 = 4;
 
 /// An open index.
 #[derive(Debug)]
@@ -101,7 +107,7 @@ impl Index {
     /// The index as it is now, whatever is written meanwhile.
     pub(crate) fn reading(&self) -> Result<Reading<'_>> {
         let transaction = guard(&self.path, || Ok(self.database().begin_read()?))?;
-        Ok(Reading { transaction, path: &self.path })
+        Ok(Reading { transaction, path: &self.path, last_parts: Cell::default() })
     }
 
     /// Writes a generation of rows, with the end of the log that it covers, in one transaction.
@@ -136,9 +142,11 @@ fn put(
     let mut rows: Vec<_> = generation.rows.iter().collect();
     rows.sort_unstable_by_key(|(id, _)| **id);
     let mut objects = transaction.open_table(OBJECTS)?;
+    let mut parts = PartsTable { table: transaction.open_table(PARTS)?, known: HashMap::new() };
     let mut wakes = transaction.open_table(WAKES)?;
     for (id, entry) in rows {
-        objects.insert(&id.0[..], &row::encode(*id, &entry.row)[..])?;
+        let parts = parts.place(Parts::of(&entry.row))?;
+        objects.insert(&id.0[..], &row::encode(*id, &entry.row, parts)[..])?;
         if entry.indexed_wake != entry.row.wake {
             if let Some(time) = entry.indexed_wake {
                 wakes.remove(&wake_key(time, *id)[..])?;
@@ -184,6 +192,37 @@ fn put(
     Ok(())
 }
 
+/// The table of parts, while rows are written.
+struct PartsTable<'t> {
+    table: redb::Table<'t, &'static [u8], &'static [u8]>,
+    known: HashMap<Parts, PartsAt>,
+}
+
+impl PartsTable<'_> {
+    /// Where a row has these parts: in the table, unless others are there under the same key.
+    fn place(&mut self, parts: Parts) -> Result<PartsAt, redb::Error> {
+        if let Some(known) = self.known.get(&parts) {
+            return Ok(*known);
+        }
+        let key = parts.key();
+        let found = self.table.get(&key[..])?.map(|value| decode_parts(&key, value.value()));
+        let place = match found {
+            Some(found) if found != Some(parts) => PartsAt::Row(parts),
+            Some(_) => PartsAt::Key(key),
+            None => {
+                self.table.insert(&key[..], &row::close(&key, parts.encode())[..])?;
+                PartsAt::Key(key)
+            }
+        };
+        self.known.insert(parts, place);
+        Ok(place)
+    }
+}
+
+fn decode_parts(key: &[u8], value: &[u8]) -> Option<Parts> {
+    Parts::decode(row::open(key, value)?)
+}
+
 fn put_messages(transaction: &WriteTransaction, messages: &Messages) -> Result<(), redb::Error> {
     let mut table = transaction.open_table(MESSAGES)?;
     for (id, sent) in &messages.changed {
@@ -212,7 +251,7 @@ fn create(disk: &Arc<dyn Disk>, path: &Path) -> Result<()> {
         let database = Database::builder().create_with_backend(Backend(Arc::clone(&file)))?;
         let mut transaction = database.begin_write()?;
         transaction.set_two_phase_commit(true);
-        for table in [OBJECTS, NAMES, WAKES, BLOBS, MESSAGES, DEAD_LETTERS, OUTBOXES, META] {
+        for table in [OBJECTS, PARTS, NAMES, WAKES, BLOBS, MESSAGES, DEAD_LETTERS, OUTBOXES, META] {
             transaction.open_table(table)?;
         }
         Ok(transaction.commit()?)
@@ -240,6 +279,8 @@ enum Covered {
 pub(crate) struct Reading<'a> {
     transaction: ReadTransaction,
     path: &'a Path,
+    /// Those of the last row: the next one's are mostly the same.
+    last_parts: Cell<Option<(PartsKey, Parts)>>,
 }
 
 impl Reading<'_> {
@@ -305,11 +346,27 @@ impl Reading<'_> {
     }
 
     pub(crate) fn row(&self, id: ObjectId) -> Result<Option<Row>> {
-        self.get(OBJECTS, &id.0, |value| row::decode(id, value))
+        let found = self.get(OBJECTS, &id.0, |value| row::decode(id, value))?;
+        found.map(|(row, parts)| self.whole(row, parts)).transpose()
     }
 
-    pub(crate) fn info(&self, id: ObjectId) -> Result<Option<ObjectInfo>> {
-        self.get(OBJECTS, &id.0, |value| row::info(id, value))
+    /// A row with its parts.
+    fn whole(&self, mut row: Row, parts: PartsAt) -> Result<Row> {
+        let parts = match parts {
+            PartsAt::Row(parts) => parts,
+            PartsAt::Key(key) => match self.last_parts.get().filter(|last| last.0 == key) {
+                Some((_, parts)) => parts,
+                None => {
+                    let found = self.get(PARTS, &key, |value| decode_parts(&key, value))?;
+                    let found = found.ok_or_else(|| self.damaged("a row has parts that are lost"));
+                    let parts = found?;
+                    self.last_parts.set(Some((key, parts)));
+                    parts
+                }
+            },
+        };
+        parts.put_into(&mut row);
+        Ok(row)
     }
 
     pub(crate) fn name(&self, name: &str) -> Result<Option<ObjectId>> {
@@ -330,9 +387,12 @@ impl Reading<'_> {
 
     pub(crate) fn list(&self, after: Option<ObjectId>, limit: usize) -> Result<Vec<ObjectInfo>> {
         let from = after.as_ref().map_or(Bound::Unbounded, |id| Bound::Excluded(&id.0[..]));
-        self.range(OBJECTS, (from, Bound::Unbounded), limit, |key, value| {
-            row::info(ObjectId(key.try_into().ok()?), value)
-        })
+        let rows = self.range(OBJECTS, (from, Bound::Unbounded), limit, |key, value| {
+            let id = ObjectId(key.try_into().ok()?);
+            Some((id, row::decode(id, value)?))
+        })?;
+        let info = |(id, (row, parts))| Ok(ObjectInfo::new(id, &self.whole(row, parts)?));
+        rows.into_iter().map(info).collect()
     }
 
     pub(crate) fn wakes_until(&self, time: u64) -> Result<Vec<(u64, ObjectId)>> {
@@ -423,4 +483,45 @@ fn failed(path: &Path, error: redb::Error) -> Error {
         error => ErrorKind::IndexDamaged(error.to_string()).into(),
     };
     error.at(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use object::hash::CodeHash;
+
+    use super::*;
+    use crate::disk::LocalDisk;
+    use crate::heads::Entry;
+
+    #[test]
+    fn parts_of_the_same_key_are_told_apart() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let disk: Arc<dyn Disk> = Arc::new(LocalDisk);
+        let path = directory.path().join("index.redb");
+        let (index, _) = Index::open(&disk, &path, 1 << 20).expect("a new index");
+        let of = |byte| Row { code: CodeHash([byte; 32]), ..super::row::tests::row(2) };
+        // Others stand under the key of the first.
+        let (key, others) = (Parts::of(&of(1)).key(), Parts::of(&of(9)));
+        let transaction = index.database().begin_write().expect("a transaction");
+        let value = row::close(&key, others.encode());
+        let mut table = transaction.open_table(PARTS).expect("the table");
+        table.insert(&key[..], &value[..]).expect("a row");
+        drop(table);
+        transaction.commit().expect("it is written");
+
+        let mut generation = Generation::default();
+        for byte in [1, 2, 3] {
+            let entry = Entry { row: Arc::new(of(byte)), indexed_wake: None };
+            generation.rows.insert(ObjectId([byte; 32]), entry);
+        }
+        let covers = Tail { end: Position(1), last: Position(1), check: [0; 32] };
+        index.write(&generation, covers).expect("it is written");
+        let reading = index.reading().expect("the index");
+        for byte in [1, 2, 3, 1] {
+            assert_eq!(reading.row(ObjectId([byte; 32])).expect("the index"), Some(of(byte)));
+        }
+        let listed = reading.list(None, 10).expect("the index");
+        let codes: Vec<_> = listed.iter().map(|info| (info.id.0[0], info.code.0[0])).collect();
+        assert_eq!(codes, [(1, 1), (2, 2), (3, 3)]);
+    }
 }

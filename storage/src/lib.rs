@@ -28,6 +28,7 @@ mod recovery;
 mod retention;
 mod row;
 mod runs;
+mod seen;
 mod store;
 mod stored;
 

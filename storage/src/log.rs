@@ -17,7 +17,7 @@ pub(crate) mod pack;
 pub(crate) mod record;
 pub(crate) mod scan;
 pub(crate) mod segment;
-mod varint;
+pub(crate) mod varint;
 mod writer;
 
 use std::sync::Arc;

@@ -56,13 +56,14 @@ impl Sources {
 impl Inner {
     /// Where the pages of a row's newest version are.
     pub(crate) fn page_table(&self, row: &Row) -> Result<PageTable> {
-        self.table_of(read_commit(&self.log, row.head())?)
+        self.table_of(&read_commit(&self.log, row.head())?)
     }
 
-    fn table_of(&self, newest: StoredCommit) -> Result<PageTable> {
+    /// Where the pages of a version are.
+    pub(crate) fn table_of(&self, newest: &StoredCommit) -> Result<PageTable> {
         let mut newest_first = Vec::new();
         let seq = newest.header().seq;
-        let mut at = newest;
+        let mut at = newest.clone();
         for plain in 0..=READS_MAX {
             at.require(seq)?;
             newest_first.extend(at.changes().map(|change| (change, at.position())));
@@ -81,8 +82,19 @@ impl Inner {
         base: Arc<BaseImage>,
         stored: &StoredCommit,
     ) -> Result<(Image, Vec<u64>)> {
+        self.memory_at(id, base, stored, self.table_of(stored)?)
+    }
+
+    /// The memory and globals of a version whose pages are there.
+    pub(crate) fn memory_at(
+        &self,
+        id: ObjectId,
+        base: Arc<BaseImage>,
+        stored: &StoredCommit,
+        table: PageTable,
+    ) -> Result<(Image, Vec<u64>)> {
         let reading = Reading { id, stored, base: &base };
-        let found = self.last_written(reading)?;
+        let found = self.last_written(reading, table)?;
         let pages = self.bytes_of(reading, found, |_| None)?;
         let globals = self.globals(reading)?;
         let bytes = stored.header().memory_bytes;
@@ -91,9 +103,9 @@ impl Inner {
     }
 
     /// The pages of a version, as the records have them that wrote them last.
-    fn last_written(&self, reading: Reading<'_>) -> Result<Vec<Found>> {
+    fn last_written(&self, reading: Reading<'_>, table: PageTable) -> Result<Vec<Found>> {
         let mut wanted: BTreeMap<Position, BTreeSet<u32>> = BTreeMap::new();
-        for (index, position) in self.table_of(reading.stored.clone())?.entries() {
+        for (index, position) in table.entries() {
             wanted.entry(position).or_default().insert(index);
         }
         let mut found = Vec::new();
@@ -116,7 +128,7 @@ impl Inner {
         let kept_from = stored.header().seq;
         let mut sources = Sources { kept_from, left: BTreeMap::new() };
         let mut over: BTreeMap<Position, BTreeSet<u32>> = BTreeMap::new();
-        for found in self.last_written(reading)? {
+        for found in self.last_written(reading, self.table_of(stored)?)? {
             sources.of(found.seq).pages.insert(found.index);
             if let StoredPage::Runs { whole, .. } = found.page
                 && whole != Position::NONE

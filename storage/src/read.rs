@@ -20,7 +20,7 @@ use crate::log::Frames;
 use crate::log::frame::damaged;
 use crate::log::record::Adoption;
 use crate::row::{Link, Row};
-use crate::store::{Inner, ObjectInfo, Store};
+use crate::store::{FoundRow, Inner, ObjectInfo, Store};
 use crate::stored::{StoredCommit, last_commit, read_commit, read_hop};
 
 /// An object as its next step needs it.
@@ -64,8 +64,8 @@ impl Store {
     ///
     /// Those of the file system, and damage.
     pub fn head(&self, id: ObjectId) -> Result<Option<Loaded>> {
-        let Some(row) = self.inner().row(id)? else { return Ok(None) };
-        self.inner().load(id, &row).map(Some).map_err(|error| error.of(id))
+        let Some(found) = self.inner().find_row(id)? else { return Ok(None) };
+        self.inner().load(id, &found).map(Some).map_err(|error| error.of(id))
     }
 
     /// Everything that the version with this seq was continued with, if it was, in O(log n) steps:
@@ -85,11 +85,7 @@ impl Store {
     ///
     /// As of [`Store::head`].
     pub fn info(&self, id: ObjectId) -> Result<Option<ObjectInfo>> {
-        let known = self.inner().heads.lock().row(&id).map(|row| ObjectInfo::new(id, row));
-        match known {
-            Some(info) => Ok(Some(info)),
-            None => self.inner().indexed(|index| index.info(id)),
-        }
+        Ok(self.inner().row(id)?.map(|row| ObjectInfo::new(id, &row)))
     }
 
     /// The version with this seq, in O(log n) steps.
@@ -187,7 +183,8 @@ impl Store {
 }
 
 impl Inner {
-    fn load(&self, id: ObjectId, row: &Row) -> Result<Loaded> {
+    fn load(&self, id: ObjectId, found: &FoundRow) -> Result<Loaded> {
+        let row = &*found.row;
         let stored = read_commit(&self.log, row.head())?;
         // The newest version is always kept, but what was restored may end with an older one.
         stored.require(stored.header().seq)?;
@@ -203,7 +200,9 @@ impl Inner {
             spine: Spine::from_links(links.collect()),
         };
         let base = self.require_base(row.base)?;
-        let (image, globals) = self.memory(id, base, &stored)?;
+        let pages = self.table_of(&stored)?;
+        self.know_pages(id, found, &pages);
+        let (image, globals) = self.memory_at(id, base, &stored, pages)?;
         Ok(Loaded { head, image, globals, base: row.base, name: row.name.clone() })
     }
 

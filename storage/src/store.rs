@@ -16,14 +16,16 @@ use parking_lot::{Condvar, Mutex};
 
 use crate::directory::Directory;
 use crate::error::{Error, ErrorKind, Result};
-use crate::heads::Heads;
+use crate::heads::{Heads, PAGES_KEPT_MAX};
 use crate::index::{Index, Reading};
 use crate::log::frame::damaged;
 use crate::log::record::{BlobHash, Body, Record, records};
 use crate::log::{Done, Figures, Frames, Log, Position, Pushed, Sizes};
 use crate::options::Options;
+use crate::pages::PageTable;
 use crate::recovery;
 use crate::row::Row;
+use crate::seen::Seen;
 
 /// An object as a list shows it. Times are milliseconds since 1970-01-01 UTC.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -103,6 +105,7 @@ pub(crate) struct Inner {
     pub(crate) options: Options,
     /// Invariant: frames are pushed to the log under this lock, so rows and log agree.
     pub(crate) heads: Mutex<Heads>,
+    seen: Mutex<Seen>,
     /// The end of what the index covers; held by whoever writes the index.
     covered: Mutex<Option<Position>>,
     /// Bytes pushed to the log since the index was last written.
@@ -153,6 +156,7 @@ impl Store {
             index,
             options,
             heads: Mutex::new(recovered.heads),
+            seen: Mutex::default(),
             covered: Mutex::new(covered.map(|covered| covered.end)),
             tail_bytes: AtomicU64::new(recovered.tail_bytes),
             importing: Mutex::default(),
@@ -273,6 +277,13 @@ impl Drop for Store {
             tracing::error!(%error, "closing the store");
         }
     }
+}
+
+/// A row, and where it was found.
+pub(crate) struct FoundRow {
+    pub(crate) row: Arc<Row>,
+    /// The epoch of the heads that did not have it, when it is the index's.
+    pub(crate) indexed_in: Option<u64>,
 }
 
 impl Inner {
@@ -415,10 +426,38 @@ impl Inner {
 
     /// The row of an object.
     pub(crate) fn row(&self, id: ObjectId) -> Result<Option<Arc<Row>>> {
-        let known = self.heads.lock().row(&id).cloned();
-        match known {
-            Some(row) => Ok(Some(row)),
-            None => Ok(self.indexed(|index| index.row(id))?.map(Arc::new)),
+        Ok(self.find_row(id)?.map(|found| found.row))
+    }
+
+    /// The row of an object, and where it was.
+    pub(crate) fn find_row(&self, id: ObjectId) -> Result<Option<FoundRow>> {
+        let (known, epoch) = {
+            let heads = self.heads.lock();
+            (heads.row(&id).cloned(), heads.epoch())
+        };
+        if let Some(row) = known {
+            return Ok(Some(FoundRow { row, indexed_in: None }));
+        }
+        let seen = self.seen.lock().find(epoch, id);
+        let row = match seen {
+            Some(row) => row,
+            None => {
+                let Some(row) = self.indexed(|index| index.row(id))? else { return Ok(None) };
+                let row = Arc::new(row);
+                self.seen.lock().put(epoch, id, Arc::clone(&row));
+                row
+            }
+        };
+        Ok(Some(FoundRow { row, indexed_in: Some(epoch) }))
+    }
+
+    /// Remembers where the pages are of a row that was found in the index, if they are few.
+    pub(crate) fn know_pages(&self, id: ObjectId, found: &FoundRow, pages: &PageTable) {
+        if let (Some(epoch), None) = (found.indexed_in, &found.row.pages)
+            && pages.count() <= PAGES_KEPT_MAX
+        {
+            let row = Row { pages: Some(pages.clone()), ..Row::clone(&found.row) };
+            self.seen.lock().put(epoch, id, Arc::new(row));
         }
     }
 

@@ -3,13 +3,18 @@
 //!
 //! It reads the command line and prints; `rounds.rs` measures.
 
+#[cfg(feature = "fjall")]
 mod fjall;
+#[cfg(feature = "lmdb")]
 mod lmdb;
 mod peer;
+#[cfg(feature = "redb")]
 mod redb;
+#[cfg(feature = "rocksdb")]
 mod rocksdb;
 mod rounds;
 mod sqlite;
+mod transfers;
 
 use std::io::Write;
 
@@ -32,7 +37,8 @@ struct Arguments {
     /// Rounds of each figure.
     #[arg(long, value_name = "N", default_value_t = 3)]
     rounds: usize,
-    /// Objects that are committed to, once each in a round; 100,000, or 10,000 when quick.
+    /// Objects that are committed to, once each in a round, and accounts; 100,000, or 10,000 when
+    /// quick.
     #[arg(long, value_name = "N")]
     objects: Option<usize>,
 }
@@ -46,9 +52,13 @@ fn main() -> Result<()> {
         writeln!(out, "{}; {objects} objects, {rounds} rounds", machine::describe())?;
     }
     let noise = machine::noise(if quick { 9 } else { 25 })?;
-    let figures = rounds::compare(objects, rounds, only.as_deref())?;
-    for figure in noise.iter().chain(&figures) {
+    for figure in noise.iter().chain(&rounds::compare(objects, rounds, only.as_deref())?) {
         figure.print(json, &mut out)?;
+    }
+    if only.is_none_or(|only| "sqlite".contains(&only)) {
+        for figure in transfers::compare(objects, rounds)? {
+            figure.print(json, &mut out)?;
+        }
     }
     Ok(())
 }

@@ -14,10 +14,14 @@ use continuant_benches::machine;
 use continuant_benches::pages::Edit;
 use continuant_benches::population::Population;
 
+#[cfg(feature = "fjall")]
 use crate::fjall::Fjall;
+#[cfg(feature = "lmdb")]
 use crate::lmdb::Lmdb;
 use crate::peer::{Peer, Rows};
+#[cfg(feature = "redb")]
 use crate::redb::Redb;
+#[cfg(feature = "rocksdb")]
 use crate::rocksdb::RocksDb;
 use crate::sqlite::Sqlite;
 
@@ -34,18 +38,22 @@ struct Known {
 }
 
 const PEERS: &[Known] = &[
+    #[cfg(feature = "redb")]
     Known { name: "redb", about: "redb, one transaction a group, as by default", open: Redb::open },
     Known {
         name: "sqlite",
         about: "SQLite, one transaction a group, WAL, synchronous = FULL",
         open: Sqlite::open,
     },
+    #[cfg(feature = "lmdb")]
     Known { name: "lmdb", about: "LMDB, one transaction a group, as by default", open: Lmdb::open },
+    #[cfg(feature = "fjall")]
     Known {
         name: "fjall",
         about: "fjall, one batch a group, the journal synced",
         open: Fjall::open,
     },
+    #[cfg(feature = "rocksdb")]
     Known {
         name: "rocksdb",
         about: "RocksDB, one batch a group, the journal synced",

@@ -20,15 +20,20 @@ const HEAD: &str =
 
 pub(crate) struct Sqlite(Connection);
 
+/// A database in that file, as all figures have theirs.
+pub(crate) fn connect(path: &Path) -> Result<Connection> {
+    let connection = Connection::open(path)?;
+    let mode: String = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
+    ensure!(mode == "wal", "the journal's mode is {mode}");
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    // Negative: in KiB.
+    connection.pragma_update(None, "cache_size", -((CACHE_BYTES >> 10) as i64))?;
+    Ok(connection)
+}
+
 impl Sqlite {
     pub(crate) fn open(directory: &Path) -> Result<Box<dyn Peer>> {
-        let connection = Connection::open(directory.join("sqlite"))?;
-        let mode: String =
-            connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
-        ensure!(mode == "wal", "the journal's mode is {mode}");
-        connection.pragma_update(None, "synchronous", "FULL")?;
-        // Negative: in KiB.
-        connection.pragma_update(None, "cache_size", -((CACHE_BYTES >> 10) as i64))?;
+        let connection = connect(&directory.join("sqlite"))?;
         connection.execute_batch(SCHEMA)?;
         Ok(Box::new(Sqlite(connection)))
     }

@@ -62,6 +62,8 @@ impl Terminal {
         let mut command = Command::new(env!("CARGO_BIN_EXE_continuant"));
         command.args(line.split_whitespace()).current_dir(self.directory.path());
         command.env_remove("CONTINUANT_DB").env_remove("CONTINUANT_LOG");
+        // Nothing of this user's.
+        command.env("CONTINUANT_CODE_CACHE", "");
         // What a killed process leaves behind goes with this directory.
         command.env("TMPDIR", self.directory.path());
         command

@@ -438,7 +438,7 @@ mod tests {
     fn play<T: Send>(see: impl FnOnce(&mut Play<'_, '_>) -> T + Send) -> T {
         let counter = include_bytes!("../../../guest/objects/counter.wasm");
         let played = on_thread(|| {
-            let catalog = Catalog::new().unwrap();
+            let catalog = Catalog::new(None).unwrap();
             let open = "@id(\"open\") permit(principal, action, resource);";
             let definition = catalog.define(counter, open.into()).unwrap();
             let runnable = catalog.runnable(&definition, 1 << 20, || Ok(counter.to_vec())).unwrap();

@@ -12,7 +12,7 @@ use crate::instrument::{CoreType, FunctionExport, Instrumented};
 use object::limits::PAGE_BYTES;
 use std::fmt;
 use std::sync::Arc;
-use wasmtime::{InstancePre, Module};
+use wasmtime::InstancePre;
 
 /// A module that a substrate can run.
 pub(crate) struct Code {
@@ -57,7 +57,7 @@ impl Code {
     ) -> Result<Arc<Code>, CodeError> {
         let failed = |error: wasmtime::Error| CodeError::Host(error.into());
         let wasm = std::mem::take(&mut about.wasm);
-        let module = Module::new(&substrate.engine, wasm).map_err(failed)?;
+        let module = substrate.module(&wasm).map_err(failed)?;
         let linker = host::linker(&substrate.engine).map_err(failed)?;
         let instance = linker.instantiate_pre(&module).map_err(failed)?;
         let code = Arc::new(Code { about, base: Base::default(), instance });

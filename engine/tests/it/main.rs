@@ -2,6 +2,7 @@
 //!
 //! - `amendments`: policies that change, and rules about what is on record.
 //! - `bad_input`: modules, policies, directories and capsules that are not as they must be.
+//! - `code_cache`: what a second process compiles, and files that are not as they were written.
 //! - `credentials`: who signed, once, in time, in order.
 //! - `cycles`: wakes, on both clocks, across restarts.
 //! - `disk`: a disk that waits, fails and forgets when a test says so.
@@ -29,6 +30,7 @@
 
 mod amendments;
 mod bad_input;
+mod code_cache;
 mod credentials;
 mod cycles;
 mod disk;
