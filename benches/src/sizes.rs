@@ -53,7 +53,7 @@ impl Sizes {
         objects: 100_000,
         singles: 300,
         steps: 50_000,
-        passes: 500,
+        passes: 300,
         transfers: 100_000,
         reads: 1_000_000,
         versions: 20_000,

@@ -395,7 +395,7 @@ fn has_room(shared: &Shared, live: &mut Live, refusal: &Refusal, refuser: Refuse
     }
     let refusers = match &mut live.refusers {
         Some(refusers) => refusers,
-        none => none.insert(Refusers::read(shared.store(), &live.head)?),
+        none => none.insert(Box::new(Refusers::read(shared.store(), &live.head)?)),
     };
     Ok(refusers.count(refuser) < options.refusals_each_max)
 }
