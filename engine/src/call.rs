@@ -192,7 +192,8 @@ impl<'a> Call<'a> {
     /// [`Closed`](crate::ErrorKind::Closed), [`NotSigned`](crate::ErrorKind::NotSigned),
     /// [`TwoCredentials`](crate::ErrorKind::TwoCredentials), and
     /// [`Object`](crate::ErrorKind::Object) for a method or an argument that the schema does not
-    /// have, or more of them than an input may have.
+    /// have, or more of them than an input may have, and [`Limit`](crate::ErrorKind::Limit) for
+    /// more than the database takes.
     pub fn submit(self) -> Result<Pending> {
         let object = self.terms.object;
         self.post().map_err(|error| error.about(object))
@@ -330,6 +331,7 @@ impl<'a> Terms<'a> {
     fn input(&self, request: Request, time: u64, credential: Option<Credential>) -> Result<Input> {
         let input = Input { request, time, credential };
         input.validate()?;
+        self.shared.options().check(&input)?;
         Ok(input)
     }
 

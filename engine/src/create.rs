@@ -41,6 +41,8 @@ pub(crate) fn create(
     let runnable = shared.catalog().runnable(&definition, memory_bytes_max, read)?;
     let input = input(&definition, &code, time)?;
     input.validate()?;
+    shared.options().check(&input)?;
+    slots.objects.limits = shared.options().step_limits;
 
     let made = genesis(slots, definition, &runnable, &input);
     shared.metrics().loads(slots.objects.take_loads());

@@ -28,7 +28,7 @@ use crate::replay::differs;
 use crate::resident::{Live, Missed};
 use crate::shared::{Shared, missing};
 use crate::slots::Slots;
-use crate::step::{Stop, run};
+use crate::step::{Stop, is_limit_of_host, run};
 
 /// What became of an input, or would become of it, and why.
 #[derive(Clone, Debug, PartialEq)]
@@ -156,7 +156,7 @@ pub(crate) fn refusal(shared: &Shared, id: ObjectId, number: u64) -> Result<Expl
     let before = shared.store().head_at(id, refusal.seq.saturating_sub(1))?;
     let live = shared.live(before.ok_or(ErrorKind::NoObject)?)?;
     let input = Input::decode(&refusal.input)?;
-    if refusal.verdict.reason == Reason::SessionCode {
+    if refusal.verdict.reason == Reason::SessionCode || is_limit_of_host(&refusal.verdict) {
         return Ok(Explanation::native(&live.head, input, refusal.verdict));
     }
     let host = Host::verifier(shared.memo());
@@ -174,6 +174,7 @@ pub(crate) fn dry_run(shared: &Shared, id: ObjectId, mut input: Input) -> Result
     let stored = shared.store().head(id)?.ok_or(ErrorKind::NoObject)?;
     let mut live = shared.live(stored)?;
     let mut slots = Slots::default();
+    slots.objects.limits = shared.options().step_limits;
     while let Some(due) = live.due(input.time) {
         let time = shared.clock().wake_time(due, input.time).max(live.head.header.time);
         wake(shared, &mut slots, &mut live, due, time)?;

@@ -5,10 +5,13 @@
 
 use std::path::{Path, PathBuf};
 
+use object::input::{Input, Request};
+use object::limits::{EFFECTS_BYTES_MAX, FUEL_MAX, OUTPUTS_MAX, PAYLOAD_BYTES_MAX};
+
 use crate::clock::Clock;
 use crate::database::Database;
 use crate::error::{ErrorKind, Result};
-use crate::substrate::Cache;
+use crate::substrate::{Cache, StepLimits};
 
 /// Options of a database, with defaults for one small machine.
 #[derive(Debug)]
@@ -22,6 +25,8 @@ pub struct Options {
     pub(crate) refusals_each_max: u64,
     pub(crate) refusal_bytes_max: u64,
     pub(crate) memory_bytes_max: u64,
+    pub(crate) payload_bytes_max: usize,
+    pub(crate) step_limits: StepLimits,
     pub(crate) cycles: bool,
     pub(crate) clock: Clock,
     pub(crate) code_cache: Option<PathBuf>,
@@ -40,6 +45,8 @@ impl Default for Options {
             refusals_each_max: 256,
             refusal_bytes_max: 4096,
             memory_bytes_max: 64 << 20,
+            payload_bytes_max: PAYLOAD_BYTES_MAX,
+            step_limits: StepLimits::default(),
             cycles: true,
             clock: Clock::system(),
             code_cache: None,
@@ -114,6 +121,45 @@ impl Options {
     pub fn memory_bytes_max(mut self, bytes: u64) -> Options {
         self.memory_bytes_max = bytes;
         self
+    }
+
+    /// Bytes of an input's arguments, or of all values of a direct write, above which a caller is
+    /// turned away. Default, and at most: 1 MiB, what inputs on record may have.
+    pub fn payload_bytes_max(mut self, bytes: usize) -> Options {
+        self.payload_bytes_max = bytes.min(PAYLOAD_BYTES_MAX);
+        self
+    }
+
+    /// Fuel that a step may use before it is stopped and refused: a loop without an end keeps a
+    /// worker for so long. Default, and at most: 100,000,000 units, a few hundred milliseconds.
+    pub fn fuel_max(mut self, units: u64) -> Options {
+        self.step_limits.fuel = units.min(FUEL_MAX);
+        self
+    }
+
+    /// Outputs of a step; one that makes more is refused. Default, and at most: 1024.
+    pub fn outputs_max(mut self, count: usize) -> Options {
+        self.step_limits.outputs = count.min(OUTPUTS_MAX);
+        self
+    }
+
+    /// Bytes of a step's result, and again of its outputs and messages together; one that makes
+    /// more is refused. Default, and at most: 1 MiB.
+    pub fn effects_bytes_max(mut self, bytes: usize) -> Options {
+        self.step_limits.effects_bytes = bytes.min(EFFECTS_BYTES_MAX);
+        self
+    }
+
+    /// That a caller may hand in such an input.
+    pub(crate) fn check(&self, input: &Input) -> Result<()> {
+        let found = match &input.request {
+            Request::Create { arguments, .. } | Request::Call { arguments, .. } => arguments.len(),
+            Request::Write { fields } => fields.iter().map(|(_, value)| value.len()).sum(),
+            _ => 0,
+        };
+        let (max, found) = (self.payload_bytes_max as u64, found as u64);
+        let what = "payload_bytes_max";
+        if found > max { Err(ErrorKind::Limit { what, max, found }.into()) } else { Ok(()) }
     }
 
     /// Whether objects' own cycles run by themselves while the database is open. Default: yes.

@@ -124,7 +124,8 @@ pub(crate) struct Live {
     pub(crate) globals: Vec<u64>,
     /// The head's wake, if it was due and made no version.
     pub(crate) missed: Option<Missed>,
-    /// Whose refusals are on record; not read before there is one more, which most objects never have.
+    /// Whose refusals are on record; not read before there is one more, which most objects never
+    /// have.
     pub(crate) refusers: Option<Box<Refusers>>,
     /// Whether an append failed, so that the head may not be the newest version any more: the next
     /// letter loads the object again.

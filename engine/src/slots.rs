@@ -21,7 +21,7 @@ use object::memory::{Memory, Page, Tree, page_count};
 
 use crate::catalog::Runnable;
 use crate::error::Result;
-use crate::substrate::Slot;
+use crate::substrate::{Slot, StepLimits};
 
 /// Instances that a worker keeps.
 const SLOTS_MAX: usize = 64;
@@ -39,6 +39,8 @@ pub(crate) struct Slots {
 /// Instances, of the codes used last: the one used last at the end.
 #[derive(Default)]
 pub(crate) struct Instances {
+    /// Of the steps that are run in them.
+    pub(crate) limits: StepLimits,
     loaded: Vec<(Arc<Runnable>, Box<Loaded>)>,
     loads: Loads,
 }
@@ -55,6 +57,8 @@ pub(crate) struct Loads {
 /// An instance that holds the memory of an image.
 pub(crate) struct Loaded {
     pub(crate) slot: Slot,
+    /// Of its steps.
+    pub(crate) limits: StepLimits,
     image: Image,
     tree: Tree,
     unhashed: Vec<u32>,
@@ -86,6 +90,7 @@ impl Instances {
         };
         self.loaded.push(held);
         let (_, loaded) = self.loaded.last_mut().expect("the slot was just put there");
+        loaded.limits = self.limits;
         loaded.switch_to(image)?;
         Ok(loaded)
     }
@@ -103,7 +108,8 @@ impl Loaded {
         let image = Image::new(Arc::clone(&runnable.base));
         let tree = runnable.tree.clone();
         let (unhashed, written, former) = Default::default();
-        Ok(Loaded { slot, image, tree, unhashed, written, former, settled: true })
+        let limits = StepLimits::default();
+        Ok(Loaded { slot, limits, image, tree, unhashed, written, former, settled: true })
     }
 
     /// Whether it can hold `image`: memory does not shrink.

@@ -24,7 +24,7 @@ use crate::error::{Error, Result};
 use crate::guard;
 use crate::instrument::INSTRUMENTATION_VERSION;
 use crate::slots::Loaded;
-use crate::substrate::{self, StepContext, StepError, Trap};
+use crate::substrate::{self, BadHostCall, StepContext, StepError, StepLimits, Trap};
 
 /// What a step leaves.
 #[derive(Clone)]
@@ -211,7 +211,9 @@ fn invoke(
     input: &Input,
 ) -> Result<(Vec<u8>, substrate::Effects), Stop> {
     loaded.slot.set_globals(globals);
-    loaded.slot.begin_step(StepContext { now: input.time, fuel: input.request.fuel_max() });
+    let fuel = input.request.fuel_max().min(loaded.limits.fuel);
+    let limits = StepLimits { fuel, ..loaded.limits };
+    loaded.slot.begin_step(StepContext { now: input.time, limits });
     let called = match &input.request {
         Request::Create { arguments, .. } => match definition.schema.create() {
             Some(create) => call(loaded, create, arguments),
@@ -230,8 +232,11 @@ fn invoke(
     };
     let end = loaded.slot.end_step();
     let result = called?;
-    if result.len() > EFFECTS_BYTES_MAX {
-        let detail = format!("a result of {} bytes", result.len());
+    if result.len() > limits.effects_bytes {
+        let detail = match result.len() > EFFECTS_BYTES_MAX {
+            true => format!("a result of {} bytes", result.len()),
+            false => format!("{LIMIT_OF_HOST}effects_bytes_max is {}", limits.effects_bytes),
+        };
         return Err(Stop::Refused(Verdict::native(Reason::Trap, detail)));
     }
     Ok((result, end))
@@ -269,7 +274,7 @@ fn enter(loaded: &mut Loaded, name: &str, core: &[CoreValue]) -> Result<Vec<Core
         let detail = format!("the module exports no function {name}");
         return Err(Stop::Refused(Verdict::native(Reason::Trap, detail)));
     };
-    loaded.slot.call(function, core).map_err(stop)
+    loaded.slot.call(function, core).map_err(|error| stop(error, loaded))
 }
 
 /// Puts arguments that do not fit a core value into the guest's memory.
@@ -299,8 +304,18 @@ fn bad_room() -> Stop {
     Stop::Refused(Verdict::native(Reason::Trap, detail))
 }
 
+/// What the detail of a verdict begins with that another host would not have come to, as it has
+/// other limits.
+const LIMIT_OF_HOST: &str = "a limit of the host: ";
+
+/// Whether a verdict is one that a limit of a host's own led to.
+pub(crate) fn is_limit_of_host(verdict: &Verdict) -> bool {
+    let of_steps = matches!(verdict.reason, Reason::OutOfFuel | Reason::Trap);
+    of_steps && verdict.detail.starts_with(LIMIT_OF_HOST)
+}
+
 /// The verdict of a trap; the host's own failures are none.
-fn stop(error: StepError) -> Stop {
+fn stop(error: StepError, loaded: &Loaded) -> Stop {
     let trap = match error {
         StepError::Host(failure) => return Stop::Failed(failure.into()),
         StepError::Trap(trap) => trap,
@@ -310,5 +325,31 @@ fn stop(error: StepError) -> Stop {
         Trap::StackExhausted => Reason::StackExhausted,
         _ => Reason::Trap,
     };
-    Stop::Refused(Verdict::native(reason, trap.to_string()))
+    let detail = match limit_of_host(&trap, loaded) {
+        Some(limit) => format!("{LIMIT_OF_HOST}{limit}"),
+        None => trap.to_string(),
+    };
+    Stop::Refused(Verdict::native(reason, detail))
+}
+
+/// The options that a step was stopped by, if the formats alone may not have stopped it.
+fn limit_of_host(trap: &Trap, loaded: &Loaded) -> Option<String> {
+    let (own, widest) = (loaded.limits, StepLimits::default());
+    let (outputs, effects) =
+        (own.outputs < widest.outputs, own.effects_bytes < widest.effects_bytes);
+    let outputs_max = || format!("outputs_max is {}", own.outputs);
+    let effects_max = || format!("effects_bytes_max is {}", own.effects_bytes);
+    match trap {
+        Trap::OutOfFuel if own.fuel < widest.fuel && loaded.slot.budget() == own.fuel => {
+            Some(format!("fuel_max is {}", own.fuel))
+        }
+        Trap::BadHostCall(BadHostCall::OutputLimit) if outputs && effects => {
+            Some(format!("{}, {}", outputs_max(), effects_max()))
+        }
+        Trap::BadHostCall(BadHostCall::OutputLimit) if outputs => Some(outputs_max()),
+        Trap::BadHostCall(BadHostCall::OutputLimit | BadHostCall::MessageLimit) if effects => {
+            Some(effects_max())
+        }
+        _ => None,
+    }
 }

@@ -16,9 +16,9 @@ mod trap;
 
 pub(crate) use cache::Cache;
 pub(crate) use code::{Code, CodeError};
-pub(crate) use host::{Answers, Effects, StepContext, WakeChange};
+pub(crate) use host::{Answers, Effects, StepContext, StepLimits, WakeChange};
 pub(crate) use slot::Slot;
-pub(crate) use trap::{HostFailure, StepError, Trap};
+pub(crate) use trap::{BadHostCall, HostFailure, StepError, Trap};
 
 use crate::instrument::STACK_BUDGET;
 use std::sync::atomic::{AtomicU64, Ordering};

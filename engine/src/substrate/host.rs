@@ -8,7 +8,7 @@
 use super::trap::{BadHostCall, Trap};
 use object::hash::{HASH_BYTES, ObjectId};
 use object::limits::{
-    EFFECTS_BYTES_MAX, MESSAGES_MAX, NAME_BYTES_MAX, OUTPUTS_MAX, PATH_BYTES_MAX,
+    EFFECTS_BYTES_MAX, FUEL_MAX, MESSAGES_MAX, NAME_BYTES_MAX, OUTPUTS_MAX, PATH_BYTES_MAX,
 };
 use object::message::Message;
 use object::schema::Unread;
@@ -19,8 +19,27 @@ use wasmtime::{Caller, Engine, Global, Linker, Memory, ResourceLimiter, Result, 
 pub(crate) struct StepContext {
     /// Claimed time of the input, in milliseconds since 1970-01-01 UTC.
     pub now: u64,
-    /// The most fuel that the step may use.
+    /// What it may use and leave.
+    pub limits: StepLimits,
+}
+
+/// What a step may use and leave: at most what the formats allow, which is the default.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct StepLimits {
+    /// Fuel.
     pub fuel: u64,
+    /// Outputs.
+    pub outputs: usize,
+    /// Bytes of its result, and again of all outputs' names and payloads and all messages' methods
+    /// and arguments.
+    pub effects_bytes: usize,
+}
+
+impl Default for StepLimits {
+    fn default() -> StepLimits {
+        let (outputs, effects_bytes) = (OUTPUTS_MAX, EFFECTS_BYTES_MAX);
+        StepLimits { fuel: FUEL_MAX, outputs, effects_bytes }
+    }
 }
 
 /// What a step asked of the world.
@@ -70,6 +89,7 @@ pub(super) struct Step {
     /// Whether calls into the host are taken.
     pub(super) active: bool,
     pub(super) now: u64,
+    pub(super) limits: StepLimits,
     pub(super) outputs: Vec<(String, Vec<u8>)>,
     pub(super) messages: Vec<Message>,
     /// Bytes of the outputs and the messages.
@@ -138,7 +158,7 @@ fn emit(
     let (name, data) = (slice(memory, name, name_bytes)?, slice(memory, data, data_bytes)?);
     let name = text(name).ok_or(bad(BadHostCall::Name))?;
     let effect_bytes = step.effect_bytes + name.len() + data.len();
-    if step.outputs.len() >= OUTPUTS_MAX || effect_bytes > EFFECTS_BYTES_MAX {
+    if step.outputs.len() >= step.limits.outputs || effect_bytes > step.limits.effects_bytes {
         return Err(bad(BadHostCall::OutputLimit).into());
     }
     step.effect_bytes = effect_bytes;
@@ -162,7 +182,7 @@ fn send(
     let method = text(slice(memory, method, method_bytes)?).ok_or(bad(BadHostCall::Method))?;
     let arguments = slice(memory, arguments, arguments_bytes)?;
     let effect_bytes = step.effect_bytes + method.len() + arguments.len();
-    if step.messages.len() >= MESSAGES_MAX || effect_bytes > EFFECTS_BYTES_MAX {
+    if step.messages.len() >= MESSAGES_MAX || effect_bytes > step.limits.effects_bytes {
         return Err(bad(BadHostCall::MessageLimit).into());
     }
     step.effect_bytes = effect_bytes;

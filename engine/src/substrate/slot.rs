@@ -13,7 +13,7 @@
 //! ```
 
 use super::code::{Base, Code, Function};
-use super::host::{Answers, Effects, Step, StepContext};
+use super::host::{Answers, Effects, Step, StepContext, StepLimits};
 use super::trap::{HostFailure, StepError};
 use crate::instrument::{
     CARDS_EXPORT, CoreType, FUEL_EXPORT, STACK_BUDGET, STACK_EXPORT, START_EXPORT, START_FUEL,
@@ -212,13 +212,19 @@ impl Slot {
         let step = self.store.data_mut();
         debug_assert!(!step.active, "steps do not nest");
         step.active = true;
-        step.now = context.now;
-        self.refill(context.fuel);
+        (step.now, step.limits) = (context.now, context.limits);
+        self.refill(context.limits.fuel);
+    }
+
+    /// Fuel that the step began with.
+    pub(crate) fn budget(&self) -> u64 {
+        self.budget.cast_unsigned()
     }
 
     /// Begins the step of a guard, which asks about `question`.
     pub(crate) fn begin_asking(&mut self, question: Box<dyn Answers>, fuel: u64) {
-        self.begin_step(StepContext { now: 0, fuel });
+        let limits = StepLimits { fuel, ..StepLimits::default() };
+        self.begin_step(StepContext { now: 0, limits });
         self.store.data_mut().question = Some(question);
     }
 

@@ -52,7 +52,8 @@ fn step(
     args: &[CoreValue],
 ) -> (Result<Vec<CoreValue>, Trap>, Effects) {
     let function = slot.code().function(name).expect("the function is exported");
-    slot.begin_step(StepContext { now: 1_000, fuel });
+    let limits = StepLimits { fuel, ..StepLimits::default() };
+    slot.begin_step(StepContext { now: 1_000, limits });
     let result = slot.call(function, args).map_err(|error| match error {
         StepError::Trap(trap) => trap,
         StepError::Host(failure) => panic!("{failure}"),
@@ -413,7 +414,8 @@ fn a_step_collects_the_effects_of_all_its_calls_and_the_next_has_none() {
     let mut slot = slot_with(HOST, HOST_BODY);
     let function = |slot: &Slot, name| slot.code().function(name).expect("exported");
     let [now, emit, wake, sleep] = ["now", "emit", "wake", "sleep"].map(|n| function(&slot, n));
-    slot.begin_step(StepContext { now: 77, fuel: FUEL });
+    let limits = StepLimits { fuel: FUEL, ..StepLimits::default() };
+    slot.begin_step(StepContext { now: 77, limits });
     assert_eq!(slot.call(now, &[]).expect("runs"), [int64(77)]);
     slot.call(emit, &[int32(0), int32(8), int32(8), int32(2)]).expect("runs");
     slot.call(sleep, &[]).expect("runs");

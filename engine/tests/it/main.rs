@@ -13,6 +13,7 @@
 //! - `guards`: policies with a guard, asked, amended, replayed and forged.
 //! - `guests`: the committed objects of guest/objects, each with its policy.
 //! - `history`: any version, diffs, blame, refusals, names.
+//! - `limits`: what a database gives steps and takes of callers, below what the formats allow.
 //! - `lineage`: verification, replay, capsules, and what tampering does to them.
 //! - `lists`: which objects there are, narrowed down, in pages.
 //! - `messages`: what one object asks of another, once, in order, and never lost.
@@ -41,6 +42,7 @@ mod fuzz;
 mod guards;
 mod guests;
 mod history;
+mod limits;
 mod lineage;
 mod lists;
 mod messages;
