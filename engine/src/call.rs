@@ -331,7 +331,7 @@ impl<'a> Terms<'a> {
     fn input(&self, request: Request, time: u64, credential: Option<Credential>) -> Result<Input> {
         let input = Input { request, time, credential };
         input.validate()?;
-        self.shared.options().check(&input)?;
+        self.shared.options().validate(&input)?;
         Ok(input)
     }
 

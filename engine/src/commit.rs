@@ -143,7 +143,7 @@ pub(crate) fn step(
             Ok(Stepped { ran, root: loaded.root(), admission })
         }
         Err(stop) => {
-            loaded.reject()?;
+            loaded.reject();
             Err(stop)
         }
     }

@@ -41,7 +41,7 @@ pub(crate) fn create(
     let runnable = shared.catalog().runnable(&definition, memory_bytes_max, read)?;
     let input = input(&definition, &code, time)?;
     input.validate()?;
-    shared.options().check(&input)?;
+    shared.options().validate(&input)?;
     slots.objects.limits = shared.options().step_limits;
 
     let made = genesis(slots, definition, &runnable, &input);

@@ -66,9 +66,10 @@ impl Database {
     }
 
     pub(crate) fn open_with(path: &Path, options: Options) -> Result<Database> {
+        let cache = options.open_code_cache()?;
         let store = options.storage.clone().open(path)?;
         let (workers, cycles) = (options.worker_count, options.cycles);
-        let shared = Arc::new(Shared::new(store, options)?);
+        let shared = Arc::new(Shared::new(store, cache, options)?);
         let of_workers = Arc::clone(&shared);
         let pool = Pool::start(workers, shared.queue(), move |slots, resident| {
             turn(&of_workers, slots, resident);

@@ -24,11 +24,12 @@ use query::{Payloads, VersionEntry};
 use crate::commit::{Stepped, hosted_step, result};
 use crate::error::{Error, ErrorKind, Result};
 use crate::guard::Asker;
+use crate::limits;
 use crate::replay::differs;
 use crate::resident::{Live, Missed};
 use crate::shared::{Shared, missing};
 use crate::slots::Slots;
-use crate::step::{Stop, is_limit_of_host, run};
+use crate::step::{Stop, run};
 
 /// What became of an input, or would become of it, and why.
 #[derive(Clone, Debug, PartialEq)]
@@ -156,11 +157,13 @@ pub(crate) fn refusal(shared: &Shared, id: ObjectId, number: u64) -> Result<Expl
     let before = shared.store().head_at(id, refusal.seq.saturating_sub(1))?;
     let live = shared.live(before.ok_or(ErrorKind::NoObject)?)?;
     let input = Input::decode(&refusal.input)?;
-    if refusal.verdict.reason == Reason::SessionCode || is_limit_of_host(&refusal.verdict) {
+    if refusal.verdict.reason == Reason::SessionCode {
         return Ok(Explanation::native(&live.head, input, refusal.verdict));
     }
     let host = Host::verifier(shared.memo());
-    let explained = judge(shared, &mut Slots::default(), &live, input, host)?;
+    let mut slots = Slots::default();
+    slots.objects.limits = limits::read(&refusal.verdict).unwrap_or_default();
+    let explained = judge(shared, &mut slots, &live, input, host)?;
     match &explained.verdict {
         Err(verdict) if *verdict == refusal.verdict => Ok(explained),
         Err(verdict) => Err(differs("verdict", refusal.seq, verdict, &refusal.verdict)),
@@ -224,7 +227,7 @@ fn judge(
     let guards = &mut Asker::new(shared.catalog(), &mut slots.guards);
     let step = ran.of(&input, &live.image);
     let explained = admission::explain(definition, head, &signers, step, guards);
-    loaded.reject()?;
+    loaded.reject();
     let (policy, guard) = match explained {
         Ok(explained) => told(explained)?,
         Err(verdict) => return Ok(Explanation::native(head, input, verdict)),

@@ -23,6 +23,7 @@ pub mod fuzz;
 mod guard;
 pub mod instrument;
 mod joint;
+mod limits;
 pub mod metrics;
 mod nonces;
 mod options;

@@ -87,8 +87,9 @@ impl Options {
     }
 
     /// Bytes of memory above which objects that are idle leave it, the coldest first: an object
-    /// takes its pages, those in which it differs from its code's base image, and about 1.5 KiB.
-    /// Objects at work stay, so for a moment there may be more. Default: 1 GiB.
+    /// takes its pages, those in which it differs from its code's base image, what it remembers of
+    /// its signers and sessions, and about 1.5 KiB. Room is made when objects come into memory and
+    /// when they have done their work, a few objects at a time. Default: 1 GiB.
     pub fn resident_bytes_max(mut self, bytes: u64) -> Options {
         self.resident_bytes_max = bytes;
         self
@@ -131,7 +132,10 @@ impl Options {
     }
 
     /// Fuel that a step may use before it is stopped and refused: a loop without an end keeps a
-    /// worker for so long. Default, and at most: 100,000,000 units, a few hundred milliseconds.
+    /// worker for so long. What is refused stays refused when there is more, but a wake is tried
+    /// again when the database is opened with more. It is of each step: what a call sets off by
+    /// messages is bounded by the formats alone. Default, and at most: 100,000,000 units, a few
+    /// hundred milliseconds.
     pub fn fuel_max(mut self, units: u64) -> Options {
         self.step_limits.fuel = units.min(FUEL_MAX);
         self
@@ -151,7 +155,7 @@ impl Options {
     }
 
     /// That a caller may hand in such an input.
-    pub(crate) fn check(&self, input: &Input) -> Result<()> {
+    pub(crate) fn validate(&self, input: &Input) -> Result<()> {
         let found = match &input.request {
             Request::Create { arguments, .. } | Request::Call { arguments, .. } => arguments.len(),
             Request::Write { fields } => fields.iter().map(|(_, value)| value.len()).sum(),

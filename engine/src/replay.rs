@@ -24,16 +24,17 @@ use crate::catalog::{Catalog, Runnable};
 use crate::error::{Error, ErrorKind, Result};
 use crate::guard::{self, Asker};
 use crate::instrument::INSTRUMENTATION_VERSION;
+use crate::limits;
 use crate::slots::Slots;
-use crate::step::{Ran, Stop, is_limit_of_host, run};
+use crate::step::{Ran, Stop, run};
+use crate::substrate::StepLimits;
 
 /// Whether verification runs every step again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Replay {
     /// Hashes, signatures, roots and admissions only.
     No,
-    /// The steps and the policies' guards too, but for what a host refused by tighter limits of its
-    /// own than the formats have: that is its word.
+    /// The steps and the policies' guards too.
     Yes,
 }
 
@@ -252,16 +253,19 @@ impl<'a> Auditor<'a> {
         verifier.refusal(refusal)?;
         self.verified.refusals += 1;
         let input = Input::decode(&refusal.input)?;
-        let verdict = &refusal.verdict;
-        // What a limit of the host's own led to is its word: here the step may be admitted.
-        if self.replay.is_none() || verdict.reason.is_native() || is_limit_of_host(verdict) {
+        let Some(replay) = &mut self.replay else { return Ok(()) };
+        if refusal.verdict.reason.is_native() {
             return Ok(());
         }
+        // A limit that was the host's own is believed: the step is run under it.
+        replay.slots.objects.limits = limits::read(&refusal.verdict).unwrap_or_default();
         let memo = Memo::default();
         let signers = authenticate(&head, &input, Host::verifier(&memo));
         let signers = signers.map_err(|verdict| differs("verdict", refusal.seq, verdict, "a step"));
         let signers = signers?;
-        let verdict = match self.run(&input, &image, &globals)? {
+        let ran = self.run(&input, &image, &globals);
+        self.replay.iter_mut().for_each(|it| it.slots.objects.limits = StepLimits::default());
+        let verdict = match ran? {
             Err(verdict) => Some(verdict),
             Ok(ran) => {
                 let (definition, step) = (self.definition(), ran.of(&input, &image));

@@ -55,7 +55,8 @@ impl Residency {
         }
         // Whoever holds the ring makes room already.
         let Some(mut ring) = self.ring.try_lock() else { return };
-        for _ in 0..ring.len().min(PASSED_MAX) {
+        // Those that were asked for lately are let be at first.
+        for _ in 0..(2 * ring.len()).min(PASSED_MAX) {
             if self.bytes() <= self.max {
                 return;
             }

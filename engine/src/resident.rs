@@ -100,7 +100,8 @@ pub(crate) struct Resident {
     is_warm: AtomicBool,
 }
 
-/// What an object takes in memory besides its pages, and what a page takes besides its bytes.
+/// What an object takes in memory besides its pages, ledger and globals, and what a page takes
+/// besides its bytes.
 const RESIDENT_BYTES: u64 = 1_536;
 const PAGE_EXTRA_BYTES: u64 = 48;
 
@@ -350,7 +351,8 @@ impl Resident {
         let newest = Snapshot::new(definition, header, live.image.clone());
         self.published.store(Some(Arc::new(newest)));
         let pages = live.image.changed_pages().len() as u64;
-        let bytes = RESIDENT_BYTES + pages * (PAGE_BYTES as u64 + PAGE_EXTRA_BYTES);
+        let beside = size_of_val(&live.globals[..]) + live.head.ledger.memory_bytes();
+        let bytes = RESIDENT_BYTES + beside as u64 + pages * (PAGE_BYTES as u64 + PAGE_EXTRA_BYTES);
         (self.bytes.swap(bytes, Ordering::Relaxed), bytes)
     }
 

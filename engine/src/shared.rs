@@ -24,6 +24,7 @@ use crate::catalog::{Catalog, Runnable};
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::joint::Joint;
+use crate::limits;
 use crate::metrics::{Count, Metrics, Registry};
 use crate::options::Options;
 use crate::pool::Queue;
@@ -32,6 +33,7 @@ use crate::residency::Residency;
 use crate::resident::{Letter, Live, Missed, Posted, PostedToAll, Resident};
 use crate::session::Held;
 use crate::slots::Slots;
+use crate::substrate::Cache;
 use crate::timer::Timer;
 
 /// Maps of the residents, so that posting to one object seldom waits for another.
@@ -62,8 +64,8 @@ impl std::fmt::Debug for Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(store: Store, options: Options) -> Result<Shared> {
-        let catalog = Catalog::new(options.open_code_cache()?)?;
+    pub(crate) fn new(store: Store, cache: Option<Cache>, options: Options) -> Result<Shared> {
+        let catalog = Catalog::new(cache)?;
         let timer = Timer::new(store.wakes_until(u64::MAX)?);
         let metrics = Registry::new(options.worker_count);
         let residency = Residency::new(options.resident_bytes_max);
@@ -374,7 +376,11 @@ impl Shared {
                 break;
             }
             if Input::decode(&refusal.input)?.request == Request::Cycle {
-                return Ok(Some(Missed { wake, retry: None }));
+                // What tighter limits than those of now stopped is tried again.
+                let limits = limits::read(&refusal.verdict);
+                let now = self.options.step_limits;
+                let again = limits.is_some_and(|limits| limits::are_wider(now, limits));
+                return Ok((!again).then_some(Missed { wake, retry: None }));
             }
         }
         Ok(None)

@@ -127,6 +127,7 @@ impl Loaded {
                 self.unhashed.push(index);
             });
             self.image = image.clone();
+            self.bound_unhashed();
         }
         self.settled = true;
         Ok(())
@@ -191,7 +192,12 @@ impl Loaded {
         let excess = self.former.len().saturating_sub(FORMER_MAX);
         self.former.drain(..excess);
         self.image = image.clone();
-        if self.unhashed.len() > page_count(image.bytes_count()) as usize {
+        self.bound_unhashed();
+    }
+
+    /// Names each page once when so many are named that one is named twice.
+    fn bound_unhashed(&mut self) {
+        if self.unhashed.len() > page_count(self.image.bytes_count()) as usize {
             self.unhashed.sort_unstable();
             self.unhashed.dedup();
         }
@@ -211,17 +217,17 @@ impl Loaded {
         self.tree.root()
     }
 
-    /// Puts the memory back to what it was before the step.
-    pub(crate) fn reject(&mut self) -> Result<()> {
+    /// Puts the memory back to what it was before the step. One that grew cannot be: such an
+    /// instance is not used again.
+    pub(crate) fn reject(&mut self) {
         self.settled = false;
         if self.slot.memory().len() as u64 > self.image.bytes_count() {
-            return self.switch_to(&self.image.clone());
+            return;
         }
         let dirty = self.dirty();
         let memory = self.slot.memory_mut();
         dirty.into_iter().for_each(|index| copy_in(memory, &self.image, index));
         self.settled = true;
-        Ok(())
     }
 }
 

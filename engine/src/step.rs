@@ -14,7 +14,7 @@ use object::hash::{GlobalsHash, MemoryRoot};
 use object::head::Outcome;
 use object::image::Image;
 use object::input::{Input, Request};
-use object::limits::EFFECTS_BYTES_MAX;
+use object::limits::{EFFECTS_BYTES_MAX, FUEL_MAX};
 use object::memory::{Memory, Page};
 use object::policy::Policy;
 use object::refusal::{Reason, Verdict};
@@ -23,8 +23,9 @@ use object::schema::{self, CoreValue, Lower, Method};
 use crate::error::{Error, Result};
 use crate::guard;
 use crate::instrument::INSTRUMENTATION_VERSION;
+use crate::limits;
 use crate::slots::Loaded;
-use crate::substrate::{self, BadHostCall, StepContext, StepError, StepLimits, Trap};
+use crate::substrate::{self, HostLimit, StepContext, StepError, StepLimits, Trap};
 
 /// What a step leaves.
 #[derive(Clone)]
@@ -41,7 +42,7 @@ pub(crate) struct Ran {
 
 /// Why a step leaves nothing.
 pub(crate) enum Stop {
-    /// A verdict about the input, the same on every host.
+    /// A verdict about the input, the same on every host that gives it the same limits.
     Refused(Verdict),
     /// The host failed: no verdict.
     Failed(Error),
@@ -128,7 +129,7 @@ pub(crate) fn run(
     let (result, end) = match ran {
         Ok(ran) => ran,
         Err(stop) => {
-            loaded.reject()?;
+            loaded.reject();
             return Err(stop);
         }
     };
@@ -138,7 +139,7 @@ pub(crate) fn run(
     let after = match after {
         Ok(after) => after,
         Err(error) => {
-            loaded.reject()?;
+            loaded.reject();
             return Err(Stop::Failed(error.into()));
         }
     };
@@ -233,11 +234,10 @@ fn invoke(
     let end = loaded.slot.end_step();
     let result = called?;
     if result.len() > limits.effects_bytes {
-        let detail = match result.len() > EFFECTS_BYTES_MAX {
-            true => format!("a result of {} bytes", result.len()),
-            false => format!("{LIMIT_OF_HOST}effects_bytes_max is {}", limits.effects_bytes),
-        };
-        return Err(Stop::Refused(Verdict::native(Reason::Trap, detail)));
+        return Err(Stop::Refused(match result.len() > EFFECTS_BYTES_MAX {
+            true => Verdict::native(Reason::Trap, format!("a result of {} bytes", result.len())),
+            false => limits::refused(HostLimit::EffectsBytes, limits),
+        }));
     }
     Ok((result, end))
 }
@@ -304,52 +304,19 @@ fn bad_room() -> Stop {
     Stop::Refused(Verdict::native(Reason::Trap, detail))
 }
 
-/// What the detail of a verdict begins with that another host would not have come to, as it has
-/// other limits.
-const LIMIT_OF_HOST: &str = "a limit of the host: ";
-
-/// Whether a verdict is one that a limit of a host's own led to.
-pub(crate) fn is_limit_of_host(verdict: &Verdict) -> bool {
-    let of_steps = matches!(verdict.reason, Reason::OutOfFuel | Reason::Trap);
-    of_steps && verdict.detail.starts_with(LIMIT_OF_HOST)
-}
-
 /// The verdict of a trap; the host's own failures are none.
 fn stop(error: StepError, loaded: &Loaded) -> Stop {
-    let trap = match error {
+    let (trap, own) = match error {
         StepError::Host(failure) => return Stop::Failed(failure.into()),
-        StepError::Trap(trap) => trap,
+        StepError::Trap(trap) => (trap, loaded.limits),
     };
-    let reason = match trap {
-        Trap::OutOfFuel => Reason::OutOfFuel,
-        Trap::StackExhausted => Reason::StackExhausted,
-        _ => Reason::Trap,
+    let is_hosts = own.fuel < FUEL_MAX && loaded.slot.budget() == own.fuel;
+    let verdict = match trap {
+        Trap::OutOfFuel if is_hosts => limits::refused(HostLimit::Fuel, own),
+        Trap::HostLimit(limit) => limits::refused(limit, own),
+        Trap::OutOfFuel => Verdict::native(Reason::OutOfFuel, trap.to_string()),
+        Trap::StackExhausted => Verdict::native(Reason::StackExhausted, trap.to_string()),
+        _ => Verdict::native(Reason::Trap, trap.to_string()),
     };
-    let detail = match limit_of_host(&trap, loaded) {
-        Some(limit) => format!("{LIMIT_OF_HOST}{limit}"),
-        None => trap.to_string(),
-    };
-    Stop::Refused(Verdict::native(reason, detail))
-}
-
-/// The options that a step was stopped by, if the formats alone may not have stopped it.
-fn limit_of_host(trap: &Trap, loaded: &Loaded) -> Option<String> {
-    let (own, widest) = (loaded.limits, StepLimits::default());
-    let (outputs, effects) =
-        (own.outputs < widest.outputs, own.effects_bytes < widest.effects_bytes);
-    let outputs_max = || format!("outputs_max is {}", own.outputs);
-    let effects_max = || format!("effects_bytes_max is {}", own.effects_bytes);
-    match trap {
-        Trap::OutOfFuel if own.fuel < widest.fuel && loaded.slot.budget() == own.fuel => {
-            Some(format!("fuel_max is {}", own.fuel))
-        }
-        Trap::BadHostCall(BadHostCall::OutputLimit) if outputs && effects => {
-            Some(format!("{}, {}", outputs_max(), effects_max()))
-        }
-        Trap::BadHostCall(BadHostCall::OutputLimit) if outputs => Some(outputs_max()),
-        Trap::BadHostCall(BadHostCall::OutputLimit | BadHostCall::MessageLimit) if effects => {
-            Some(effects_max())
-        }
-        _ => None,
-    }
+    Stop::Refused(verdict)
 }

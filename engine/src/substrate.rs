@@ -18,7 +18,7 @@ pub(crate) use cache::Cache;
 pub(crate) use code::{Code, CodeError};
 pub(crate) use host::{Answers, Effects, StepContext, StepLimits, WakeChange};
 pub(crate) use slot::Slot;
-pub(crate) use trap::{BadHostCall, HostFailure, StepError, Trap};
+pub(crate) use trap::{HostFailure, HostLimit, StepError, Trap};
 
 use crate::instrument::STACK_BUDGET;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -72,6 +72,11 @@ impl Ledger {
         next
     }
 
+    /// Bytes that it takes in memory, about.
+    pub fn memory_bytes(&self) -> usize {
+        self.nonces.memory_bytes() + self.past.memory_bytes() + self.sessions.memory_bytes()
+    }
+
     /// The ledger's bytes.
     pub fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::new();

@@ -200,7 +200,10 @@ impl Inner {
             spine: Spine::from_links(links.collect()),
         };
         let base = self.require_base(row.base)?;
-        let pages = self.table_of(&stored)?;
+        let pages = match &row.pages {
+            Some(known) => known.clone(),
+            None => self.table_of(&stored)?,
+        };
         self.know_pages(id, found, &pages);
         let (image, globals) = self.memory_at(id, base, &stored, pages)?;
         Ok(Loaded { head, image, globals, base: row.base, name: row.name.clone() })

@@ -13,7 +13,7 @@ use object::hash::ObjectId;
 
 use crate::row::Row;
 
-/// Rows that are kept: about 1 KiB each.
+/// Rows that are kept: about 1 KiB each, and 16 bytes for each page if they know their pages.
 const PLACES: usize = 256;
 
 /// The rows, each in the one place where its object's may be.

@@ -40,7 +40,7 @@ impl Rows {
         connection.execute_batch(SCHEMA)?;
         let transaction = connection.transaction()?;
         for id in 0..count {
-            transaction.prepare_cached(OPEN)?.execute((id, BALANCE))?;
+            transaction.prepare_cached(OPEN)?.execute((id as i64, BALANCE as i64))?;
         }
         transaction.commit()?;
         Ok(Rows { connection, count })
@@ -54,6 +54,8 @@ impl Rows {
         for group in transfers.chunks(group) {
             let transaction = self.connection.transaction()?;
             for &Transfer { from, to, amount } in group {
+                // SQLite's numbers have a sign.
+                let (from, to, amount) = (from as i64, to as i64, amount as i64);
                 let withdrawn = transaction.prepare_cached(WITHDRAW)?.execute((from, amount))?;
                 ensure!(withdrawn == 1, "account {from} has less than {amount}");
                 transaction.prepare_cached(DEPOSIT)?.execute((to, amount))?;
@@ -65,8 +67,8 @@ impl Rows {
 
     fn check(&self) -> Result<()> {
         let sum = "SELECT sum(balance) FROM accounts";
-        let sum: u64 = self.connection.query_row(sum, [], |row| row.get(0))?;
-        ensure!(sum == BALANCE * self.count as u64, "the accounts have {sum} together");
+        let sum: i64 = self.connection.query_row(sum, [], |row| row.get(0))?;
+        ensure!(sum == BALANCE as i64 * self.count as i64, "the accounts have {sum} together");
         Ok(())
     }
 }

@@ -2,9 +2,9 @@
 //! it again.
 //!
 //! Machine code runs unchecked, so a file is only believed when it is exactly what was written
-//! here: its hash is keyed with a secret of the cache, and the cache is a directory that nobody but
-//! its owner can write to. Whatever else stands there is compiled again and replaced. It does not
-//! know what modules are for.
+//! here: its hash is keyed with a secret of the cache, which nobody but its owner can read, in a
+//! directory that nobody else can write to when it is opened. Whatever else stands there is compiled
+//! again and replaced. It does not know what modules are for.
 //!
 //! ```text
 //! KEY       32 random bytes
@@ -33,8 +33,11 @@ const HASH_BYTES: usize = 32;
 const CACHE_BYTES_MAX: u64 = 256 << 20;
 /// Bytes of one file.
 const FILE_BYTES_MAX: u64 = 64 << 20;
-/// Bits of a mode by which others than the owner may write.
+/// Bits of a mode by which others than the owner may write, and may do anything.
 const WRITTEN_BY_OTHERS: u32 = 0o022;
+const OTHERS: u32 = 0o077;
+/// What the names of files begin with that are not whole yet.
+const TEMPORARY: &str = ".new-";
 
 /// A directory of machine code.
 #[derive(Clone)]
@@ -54,13 +57,16 @@ impl Cache {
         DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
         let about = fs::metadata(directory)?;
         // What is made now is this user's.
-        let made = NamedTempFile::new_in(directory)?;
-        let is_ours = about.uid() == made.as_file().metadata()?.uid();
-        if !is_ours || about.mode() & WRITTEN_BY_OTHERS != 0 {
+        let made = temporary(directory)?;
+        let user = made.as_file().metadata()?.uid();
+        if about.uid() != user || about.mode() & WRITTEN_BY_OTHERS != 0 {
             let problem = "others could put code there: it must be this user's, with mode 0700";
             return Err(io::Error::new(io::ErrorKind::PermissionDenied, problem));
         }
-        let key = read_key(directory).or_else(|_| make_key(directory, made))?;
+        let key = match read_key(directory, user)? {
+            Some(key) => key,
+            None => make_key(directory, made, user)?,
+        };
         Ok(Cache { directory: directory.to_path_buf(), key })
     }
 
@@ -101,7 +107,7 @@ impl Cache {
             return Ok(());
         }
         self.make_room(length)?;
-        let mut file = NamedTempFile::new_in(&self.directory)?;
+        let mut file = temporary(&self.directory)?;
         file.write_all(MAGIC)?;
         file.write_all(&self.hash(&name, &machine_code))?;
         file.write_all(&machine_code)?;
@@ -132,13 +138,14 @@ impl Cache {
         Ok(())
     }
 
-    /// All files but the key.
+    /// The files that were made here, but for the key. Whatever else there is stays.
     fn files(&self) -> io::Result<Vec<(PathBuf, Metadata)>> {
         let mut files = Vec::new();
         for entry in fs::read_dir(&self.directory)? {
             let entry = entry?;
-            if entry.file_name() != KEY
+            if entry.file_name().to_str().is_some_and(is_own)
                 && let Ok(about) = entry.metadata()
+                && about.is_file()
             {
                 files.push((entry.path(), about));
             }
@@ -147,27 +154,53 @@ impl Cache {
     }
 }
 
+/// Whether a file of this name is one of machine code, or was to become one.
+fn is_own(name: &str) -> bool {
+    let digits = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+    name.starts_with(TEMPORARY) || (name.len() == 2 * HASH_BYTES && name.bytes().all(digits))
+}
+
+/// A file that is not whole yet.
+fn temporary(directory: &Path) -> io::Result<NamedTempFile> {
+    tempfile::Builder::new().prefix(TEMPORARY).tempfile_in(directory)
+}
+
 /// The name of the file that has the machine code of a module.
 fn name(wasm: &[u8]) -> String {
     static CONTEXT: Context = Context::new("continuant 1 instrumented module");
     CONTEXT.hasher().update(wasm).finalize().to_string()
 }
 
-fn read_key(directory: &Path) -> io::Result<[u8; HASH_BYTES]> {
+/// The key, unless there is none that this user made and nobody else could: another's is not
+/// believed, nor what is left of one.
+fn read_key(directory: &Path, user: u32) -> io::Result<Option<[u8; HASH_BYTES]>> {
+    // Nothing but a file is opened: another thing of this name might never be read to its end.
+    let path = directory.join(KEY);
+    let is_file = |about: &Metadata| about.is_file();
+    if !fs::symlink_metadata(&path).is_ok_and(|about| is_file(&about)) {
+        return Ok(None);
+    }
+    let mut file = File::open(path)?;
+    let about = file.metadata()?;
+    if !is_file(&about) || about.uid() != user || about.mode() & OTHERS != 0 {
+        return Ok(None);
+    }
     let mut key = [0; HASH_BYTES];
-    let mut file = File::open(directory.join(KEY))?;
-    file.read_exact(&mut key)?;
-    // What a crash left of one is none.
-    if key == [0; HASH_BYTES] { Err(io::ErrorKind::InvalidData.into()) } else { Ok(key) }
+    match file.read_exact(&mut key) {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
+        Err(error) => Err(error),
+        // What a crash left of one is none.
+        Ok(()) => Ok((key != [0; HASH_BYTES]).then_some(key)),
+    }
 }
 
 /// Makes the key, and what is kept under another one worthless.
-fn make_key(directory: &Path, mut file: NamedTempFile) -> io::Result<[u8; HASH_BYTES]> {
+fn make_key(directory: &Path, mut file: NamedTempFile, user: u32) -> io::Result<[u8; HASH_BYTES]> {
     let mut key = [0; HASH_BYTES];
     getrandom::fill(&mut key).map_err(io::Error::other)?;
     file.write_all(&key)?;
     file.as_file().sync_all()?;
     file.persist(directory.join(KEY))?;
     // Of two processes that made one each, one won.
-    read_key(directory)
+    read_key(directory, user)?.ok_or_else(|| io::Error::other("the key is gone again"))
 }

@@ -5,7 +5,7 @@
 //! Invariant: what a step makes the host hold is bounded by the limits of the formats, and a call
 //! that is refused leaves nothing behind.
 
-use super::trap::{BadHostCall, Trap};
+use super::trap::{BadHostCall, HostLimit, Trap};
 use object::hash::{HASH_BYTES, ObjectId};
 use object::limits::{
     EFFECTS_BYTES_MAX, FUEL_MAX, MESSAGES_MAX, NAME_BYTES_MAX, OUTPUTS_MAX, PATH_BYTES_MAX,
@@ -23,7 +23,8 @@ pub(crate) struct StepContext {
     pub limits: StepLimits,
 }
 
-/// What a step may use and leave: at most what the formats allow, which is the default.
+/// What a step may use and leave: at most what the formats allow, which is the default; a host may
+/// give less.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct StepLimits {
     /// Fuel.
@@ -101,6 +102,26 @@ impl Step {
     fn require_active(&self) -> Result<(), Trap> {
         if self.active { Ok(()) } else { Err(bad(BadHostCall::OutsideStep)) }
     }
+
+    /// That there is room for one more effect beside `count`, and for so many bytes of all: as the
+    /// formats have it, which is `limit`, and as the host does. Of counts the most of both is given.
+    fn require_room(
+        &self,
+        count: usize,
+        (most, hosts_most): (usize, usize),
+        bytes: usize,
+        limit: BadHostCall,
+    ) -> Result<(), Trap> {
+        if count >= most || bytes > EFFECTS_BYTES_MAX {
+            Err(bad(limit))
+        } else if count >= hosts_most {
+            Err(Trap::HostLimit(HostLimit::Outputs))
+        } else if bytes > self.limits.effects_bytes {
+            Err(Trap::HostLimit(HostLimit::EffectsBytes))
+        } else {
+            Ok(())
+        }
+    }
 }
 
 impl ResourceLimiter for Step {
@@ -158,9 +179,8 @@ fn emit(
     let (name, data) = (slice(memory, name, name_bytes)?, slice(memory, data, data_bytes)?);
     let name = text(name).ok_or(bad(BadHostCall::Name))?;
     let effect_bytes = step.effect_bytes + name.len() + data.len();
-    if step.outputs.len() >= step.limits.outputs || effect_bytes > step.limits.effects_bytes {
-        return Err(bad(BadHostCall::OutputLimit).into());
-    }
+    let limit = BadHostCall::OutputLimit;
+    step.require_room(step.outputs.len(), (OUTPUTS_MAX, step.limits.outputs), effect_bytes, limit)?;
     step.effect_bytes = effect_bytes;
     step.outputs.push((name.to_owned(), data.to_owned()));
     Ok(())
@@ -182,9 +202,8 @@ fn send(
     let method = text(slice(memory, method, method_bytes)?).ok_or(bad(BadHostCall::Method))?;
     let arguments = slice(memory, arguments, arguments_bytes)?;
     let effect_bytes = step.effect_bytes + method.len() + arguments.len();
-    if step.messages.len() >= MESSAGES_MAX || effect_bytes > step.limits.effects_bytes {
-        return Err(bad(BadHostCall::MessageLimit).into());
-    }
+    let (max, limit) = ((MESSAGES_MAX, MESSAGES_MAX), BadHostCall::MessageLimit);
+    step.require_room(step.messages.len(), max, effect_bytes, limit)?;
     step.effect_bytes = effect_bytes;
     let (method, arguments) = (method.to_owned(), arguments.to_owned());
     step.messages.push(Message { to, method, arguments });

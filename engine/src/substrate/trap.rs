@@ -3,7 +3,8 @@
 //!
 //! It does not know what is done about either.
 //!
-//! Invariant: a trap depends on the module, its memory and the step's inputs, and on nothing else.
+//! Invariant: a trap depends on the module, its memory, the step's inputs and its limits, and on
+//! nothing else.
 
 use std::fmt;
 
@@ -31,6 +32,16 @@ pub(crate) enum Trap {
     SignatureMismatch,
     /// A call into the host that the host does not take.
     BadHostCall(BadHostCall),
+    /// The host gives less than the formats, which would have let the step go on.
+    HostLimit(HostLimit),
+}
+
+/// Of what a host gives a step less than the formats do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum HostLimit {
+    Fuel,
+    Outputs,
+    EffectsBytes,
 }
 
 /// What was wrong with a call into the host.
@@ -127,6 +138,7 @@ impl fmt::Display for Trap {
             Trap::UndefinedElement => "indirect call of an undefined element",
             Trap::SignatureMismatch => "indirect call of a function of another type",
             Trap::BadHostCall(call) => return write!(f, "host call refused: {call}"),
+            Trap::HostLimit(limit) => return write!(f, "a limit of the host: {limit:?}"),
         })
     }
 }

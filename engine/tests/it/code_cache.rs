@@ -145,9 +145,49 @@ fn a_directory_that_others_can_write_to_is_no_code_cache() {
         let options = Options::new().code_cache(place.cache());
         let error = options.open(place.database()).unwrap_err();
         assert!(matches!(error.kind(), ErrorKind::CodeCache { .. }), "{error}");
+        assert!(!place.database().exists(), "no database was made on the way");
     }
     fs::set_permissions(place.cache(), Permissions::from_mode(0o755)).unwrap();
     assert_eq!(place.step(), (1, 0));
+}
+
+/// Whoever could write to the directory once may have put a key there, and code that goes with it.
+#[test]
+fn a_key_that_others_can_know_is_none() {
+    let place = Place::new();
+    place.step();
+    let key = place.cache().join("key");
+    for mode in [0o644, 0o660, 0o604] {
+        fs::set_permissions(&key, Permissions::from_mode(mode)).unwrap();
+        assert_eq!(place.step(), (1, 0), "mode {mode:o}");
+        assert_eq!(place.step(), (0, 1));
+    }
+    // Nor is what the name leads to elsewhere.
+    let elsewhere = place.directory.path().join("elsewhere");
+    fs::rename(&key, &elsewhere).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, &key).unwrap();
+    assert_eq!(place.step(), (1, 0));
+    assert!(fs::symlink_metadata(&key).unwrap().is_file());
+}
+
+#[test]
+fn what_others_keep_there_stays() {
+    let place = Place::new();
+    place.step();
+    let theirs = ["notes.txt".to_string(), "0".repeat(63), "0".repeat(65), "G".repeat(64)];
+    for name in &theirs {
+        // Of no bytes on the disk, and too many for the cache.
+        let file = fs::File::create(place.cache().join(name)).unwrap();
+        file.set_len(300 << 20).unwrap();
+    }
+    let old = place.cache().join("0".repeat(64));
+    fs::File::create(&old).unwrap().set_len(256 << 20).unwrap();
+    fs::File::open(&old).unwrap().set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
+    fs::write(place.cache().join("key"), "").unwrap();
+    assert_eq!(place.step(), (1, 0));
+    assert!(theirs.iter().all(|name| place.cache().join(name).exists()));
+    assert!(!old.exists(), "the oldest made room");
+    assert_eq!(place.step(), (0, 1));
 }
 
 #[test]

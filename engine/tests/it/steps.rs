@@ -1,8 +1,8 @@
 //! Steps: what a call leaves behind, and what one that is refused, traps or runs out does not.
 
-use continuant::{Database, ErrorKind, Kind, ObjectId, Reason, Value, args};
+use continuant::{Code, Database, ErrorKind, Kind, ObjectId, Reason, Value, args};
 
-use crate::objects::{Fixture, OPEN, START, block_on, counter_code, labelled};
+use crate::objects::{Fixture, OPEN, START, block_on, counter_code, labelled, module};
 
 fn total(db: &Database, id: ObjectId) -> u64 {
     db.snapshot(id).unwrap().get("total").unwrap()
@@ -153,4 +153,32 @@ fn a_call_can_be_awaited_on_any_executor() {
         db.call(id, "add", args![1u64]).await
     });
     assert_eq!(receipt.unwrap().header.seq, 2);
+}
+
+/// Of the same code: what one that is refused wrote where memory had just grown is in no other.
+#[test]
+fn a_refused_step_that_grew_memory_leaves_nothing_behind() {
+    let fixture = Fixture::new();
+    let db = fixture.open_with(fixture.options().workers(1));
+    let module = module(
+        "record state { total: u64 } grow: func(); touch: func(); spoil: func();",
+        "",
+        r#"(func (export "grow") (drop (memory.grow (i32.const 1))))
+           (func (export "touch") (i64.store (i32.const 4096) (i64.const 1)))
+           (func (export "spoil")
+             (drop (memory.grow (i32.const 1)))
+             (i64.store (i32.const 81920) (i64.const -1)))"#,
+    );
+    let policy = r#"@id("unspoilt") permit(principal, action, resource)
+        unless { action == Action::"spoil" };"#;
+    let create = || db.create(Code::wasm(module.clone()).unwrap().policy(policy)).unwrap();
+    let (small, grown) = (create(), create());
+    db.call(grown, "grow", args![]).wait().unwrap();
+    let refused = db.call(small, "spoil", args![]).wait().unwrap_err();
+    assert_eq!(refused.refusal().unwrap().reason, Reason::NotPermitted);
+    db.call(grown, "touch", args![]).wait().unwrap();
+    db.verify(grown, continuant::Replay::Yes).unwrap();
+    let changed = db.snapshot(grown).unwrap();
+    let changed: Vec<u32> = changed.image().changed_pages().iter().map(|page| page.0).collect();
+    assert_eq!(changed, [1]);
 }

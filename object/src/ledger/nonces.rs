@@ -40,6 +40,11 @@ struct Nonce {
 const NONCE_BYTES: usize = 48;
 
 impl Nonces {
+    /// Bytes that they take in memory.
+    pub(super) fn memory_bytes(&self) -> usize {
+        size_of_val(&self.entries[..])
+    }
+
     /// Whether `keys` may use `nonce` at `time`.
     ///
     /// # Errors

@@ -70,6 +70,12 @@ struct Recent {
 const RECENT_BYTES: usize = 16;
 
 impl Past {
+    /// Bytes that it takes in memory.
+    pub(super) fn memory_bytes(&self) -> usize {
+        let mark = |mark: &Mark| mark.action.len() + size_of_val(&mark.recent[..]);
+        size_of_val(&self.0[..]) + self.0.iter().map(mark).sum::<usize>()
+    }
+
     /// The past of an object whose policy reads nothing of it.
     pub const NONE: &Past = &Past(Vec::new());
 

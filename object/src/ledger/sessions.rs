@@ -69,6 +69,12 @@ impl Session {
 }
 
 impl Sessions {
+    /// Bytes that they take in memory.
+    pub(super) fn memory_bytes(&self) -> usize {
+        let keys = |session: &Session| size_of_val(&session.keys[..]);
+        size_of_val(&self.0[..]) + self.0.iter().map(keys).sum::<usize>()
+    }
+
     /// The session of this id, if it was opened and is not forgotten.
     pub fn get(&self, id: SessionId) -> Option<&Session> {
         self.find(id).ok().map(|index| &self.0[index])
