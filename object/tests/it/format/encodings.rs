@@ -72,6 +72,7 @@ fn version_header() {
                         "open_session",
                         "message",
                         "fork",
+                        "upgrade",
                     ]
                     .iter()
                     .position(|name| *name == header.kind.name())
@@ -171,6 +172,7 @@ fn input() {
             0 => samples::amendment(&mut source),
             4 => samples::message(&mut source),
             5 => samples::fork(&mut source),
+            6 => samples::upgrade(&mut source),
             8.. => samples::of_session(&mut source),
             1..4 => samples::batched(&mut source),
             _ => samples::input(&mut source),
@@ -205,6 +207,10 @@ fn input() {
             Request::Fork { salt, of } => {
                 expected.extend([("kind", vec![7]), ("fork salt", salt.to_vec())]);
                 expected.push(("of", of.encode().to_vec()));
+            }
+            Request::Upgrade { code, policy } => {
+                expected.extend([("kind", vec![8]), ("new code", code.0.to_vec())]);
+                expected.push(("new policy", policy.0.to_vec()));
             }
             Request::Message { origin, method, arguments } => {
                 expected.extend([("kind", vec![6]), ("sender", origin.sender.0.to_vec())]);
@@ -347,13 +353,24 @@ fn effects() {
 #[test]
 fn admission() {
     let mut source = Source::random();
-    for _ in 0..ROUNDS {
-        let admission = samples::admission(&mut source);
-        let mut expected = vec![("version", vec![1]), ("signers", count(admission.signers.len()))];
+    for round in 0..2 * ROUNDS {
+        let admission = match round % 2 {
+            0 => samples::admission(&mut source),
+            _ => samples::migrated(&mut source),
+        };
+        let version = 1 + u8::from(!admission.migrated.is_empty());
+        let mut expected = vec![("version", vec![version])];
+        expected.push(("signers", count(admission.signers.len())));
         expected.extend(admission.signers.iter().map(|key| ("key", key.0.to_vec())));
         expected.push(("rules", count(admission.rules.len())));
         for rule in &admission.rules {
             expected.extend(blob("rule bytes", "rule", rule.as_bytes()));
+        }
+        if version == 2 {
+            expected.push(("new rules", count(admission.migrated.len())));
+            for rule in &admission.migrated {
+                expected.extend(blob("new rule bytes", "new rule", rule.as_bytes()));
+            }
         }
         check("Admission", &admission.encode(), expected);
     }
