@@ -206,13 +206,13 @@ impl Store {
         self.inner.blob(BlobHash::Code(hash))
     }
 
-    /// Whether a module is here, as [`Store::code`] would give it.
+    /// Whether a module, a policy or a base image is here.
     ///
     /// # Errors
     ///
     /// As of [`Store::code`].
-    pub fn has_code(&self, hash: CodeHash) -> Result<bool> {
-        Ok(self.inner.blob_position(BlobHash::Code(hash))?.is_some())
+    pub fn has(&self, blob: BlobHash) -> Result<bool> {
+        Ok(self.inner.blob_position(blob)?.is_some())
     }
 
     /// A policy's encoding.
