@@ -267,8 +267,7 @@ impl Database {
     /// # }
     /// ```
     pub fn upgrade(&self, id: ObjectId, to: &Upgrade) -> Call<'_> {
-        let request =
-            self.info(id).and_then(|info| upgrade_request(&self.shared, to, info.policy));
+        let request = self.info(id).and_then(|info| upgrade_request(&self.shared, to, info.policy));
         Call::new(&self.shared, id, request)
     }
 
@@ -503,7 +502,12 @@ impl Database {
         self.definition((info.code, info.policy))
     }
 
-    fn definition(&self, hashes: (CodeHash, PolicyHash)) -> Result<Arc<Definition>> {
+    /// What objects of this code and policy are, without their memory.
+    ///
+    /// # Errors
+    ///
+    /// [`Missing`](ErrorKind::Missing) when no object here ever was one, and those of the store.
+    pub fn definition(&self, hashes: (CodeHash, PolicyHash)) -> Result<Arc<Definition>> {
         if let Some(known) = self.shared.catalog().known(hashes) {
             return Ok(known);
         }
@@ -655,7 +659,7 @@ impl Database {
         for entry in store.lineage(id)? {
             match entry? {
                 LineageEntry::Commit(complete) if auditor.has_headers_only() => {
-                    self.resume(id, &mut auditor, complete.stored())?;
+                    self.resume(id, &mut auditor, complete.stored(), &library)?;
                 }
                 LineageEntry::Commit(complete) => {
                     library.base = complete.stored().begins_from();
@@ -670,7 +674,13 @@ impl Database {
 
     /// Verifies the first version behind those of which only headers are left: by its header, and
     /// its memory against that. Until a memory can be read there are headers only.
-    fn resume(&self, id: ObjectId, auditor: &mut Auditor<'_>, stored: &StoredCommit) -> Result<()> {
+    fn resume(
+        &self,
+        id: ObjectId,
+        auditor: &mut Auditor<'_>,
+        stored: &StoredCommit,
+        library: &Shelf<'_>,
+    ) -> Result<()> {
         let (store, header) = (self.shared.store(), stored.header());
         auditor.header(header)?;
         let read = store.version(id, header.seq).and_then(|version| {
@@ -680,7 +690,7 @@ impl Database {
         match read {
             Ok(Some((ledger, version))) => {
                 let definition = self.shared.definition((header.code, header.policy))?;
-                auditor.resume(definition, ledger, version.image, version.globals)
+                auditor.resume(definition, ledger, version.image, version.globals, library)
             }
             Ok(None) => Err(ErrorKind::NoObject.into()),
             Err(error) if matches!(error.kind(), storage::ErrorKind::Pruned { .. }) => Ok(()),

@@ -158,7 +158,12 @@ impl<'a> Auditor<'a> {
         ledger: Ledger,
         image: Image,
         globals: Vec<u64>,
+        library: &dyn Library,
     ) -> Result<()> {
+        if let Some(replay) = &mut self.replay {
+            // The code that the genesis had may be gone.
+            replay.runnable = library.runnable(&definition)?;
+        }
         let headers = self.headers.take().expect("only headers were left");
         let resumed = Verifier::resume(definition, &headers, ledger, image, globals)?;
         self.verifier = Some(resumed);

@@ -14,7 +14,7 @@ use query::Objects;
 use storage::ObjectInfo;
 
 use super::{Batch, Call};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{ErrorKind, Result};
 use crate::reply::{Pending, Receipt};
 use crate::shared::Shared;
 use crate::upgrade;
@@ -151,31 +151,31 @@ impl<'a> Fleet<'a> {
                 self.ended = true;
                 break;
             };
-            match self.request(&info) {
-                Ok(request) => {
-                    objects.push(info.id);
-                    calls.push(Call::new(self.shared, info.id, Ok(request)));
-                }
-                Err(error) => self.fail(info.id, error),
-            }
+            let request = self.request(&info);
+            objects.push((info.id, request.as_ref().err().cloned()));
+            calls.extend(request.map(|request| Call::new(self.shared, info.id, Ok(request))));
         }
         let posted = match &self.keys[..] {
-            _ if calls.is_empty() => return Ok(()),
             [] => Ok(calls.into_iter().map(submit).collect()),
+            _ if calls.is_empty() => Ok(Vec::new()),
             keys => {
                 let batch = Batch::new(calls);
                 keys.iter().fold(batch, |batch, key| batch.signed(key)).submit()
             }
         };
-        match posted {
-            Ok(pending) => self.under_way.extend(objects.into_iter().zip(pending)),
-            Err(error) => objects.into_iter().for_each(|id| self.fail(id, error.clone())),
+        let (posted, failed) = match posted {
+            Ok(posted) => (posted, None),
+            Err(error) => (Vec::new(), Some(error)),
+        };
+        let mut posted = posted.into_iter();
+        for (id, error) in objects {
+            let pending = match error.or(failed.clone()) {
+                Some(error) => Pending::failed(error.about(id)),
+                None => posted.next().expect("each that has a request was posted"),
+            };
+            self.under_way.push_back((id, pending));
         }
         Ok(())
-    }
-
-    fn fail(&mut self, id: ObjectId, error: Error) {
-        self.under_way.push_back((id, Pending::failed(error.about(id))));
     }
 }
 

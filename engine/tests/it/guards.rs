@@ -94,7 +94,7 @@ fn balanced() -> Vec<u8> {
 }
 
 /// A guard whose `admit` is this.
-fn says(paths: &[&str], body: &str) -> Vec<u8> {
+pub(crate) fn says(paths: &[&str], body: &str) -> Vec<u8> {
     guard(paths, &format!(r#"(func (export "admit") (result i32) {body})"#))
 }
 
