@@ -29,7 +29,7 @@ const OUTCOMES_MAX: usize = 20;
 ///
 /// Of many objects, each is upgraded by itself: one that is refused stays as it is and does not
 /// stop the others. What has the new code already is passed by, so a command that was stopped is
-/// simply given again. The exit code is 3 when any was refused, and 1 when any failed otherwise.
+/// simply given again. The exit code is 3 when any stays as it is.
 #[derive(Debug, Args)]
 #[command(allow_missing_positional = true)]
 pub(crate) struct Upgrade {
@@ -152,22 +152,15 @@ impl Summary {
     }
 
     fn end(&self) -> Result<()> {
-        let are = |count: usize| if count == 1 { "object is" } else { "objects are" };
-        match (self.refused.len(), self.failed.len()) {
-            (0, 0) => Ok(()),
-            (refused, 0) => {
-                Err(Failure::refused(format!("{refused} {} as before: refused", are(refused))))
-            }
-            (refused, failed) => {
-                let kept = refused + failed;
-                let message = format!("{kept} {} as before: {failed} failed", are(kept));
-                Err(Failure::new("failed", message))
-            }
+        match self.refused.len() + self.failed.len() {
+            0 => Ok(()),
+            1 => Err(Failure::refused("1 object stays as it is")),
+            kept => Err(Failure::refused(format!("{kept} objects stay as they are"))),
         }
     }
 }
 
-/// Why objects are as before, those with the same reason together, most of them first.
+/// Why objects stay as they are, those with the same reason together, most of them first.
 fn alike(kept: &[(ObjectId, Error)]) -> Vec<(String, String)> {
     let mut outcomes: BTreeMap<String, (u64, ObjectId)> = BTreeMap::new();
     for (id, error) in kept {

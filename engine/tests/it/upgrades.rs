@@ -15,7 +15,8 @@ use crate::disk::HeldDisk;
 use crate::guards::says;
 use crate::messages::relay_code;
 use crate::objects::{
-    Fixture, OPEN, START, block_on, capsule, check_anywhere, counter, counter_code, key, module,
+    Fixture, OPEN, START, block_on, capsule, check_anywhere, counter, counter_code, key, labelled,
+    module,
 };
 
 /// Moves the counter's `total` and `last` to where they are now.
@@ -331,6 +332,45 @@ fn what_is_on_its_way_arrives_at_the_new_code() {
     assert_eq!((db.message_count(), db.dead_letters().count()), (0, 1));
     db.verify(sender, Replay::Yes).unwrap();
     check_anywhere(&fixture, db, receiver);
+}
+
+#[test]
+fn texts_and_options_are_taken_over() {
+    let next = |migrate: &str| {
+        to(module(
+            "record past { owner: string, count: u32, mood: option<u8> }
+             record state { mood: option<u8>, owner: string, long: list<string> }
+             migrate: func(past: past);",
+            "",
+            &format!(
+                r#"(global $top (mut i32) (i32.const 8192))
+                   (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32)
+                     (global.get $top)
+                     (global.set $top (i32.add (global.get $top)
+                       (i32.and (i32.add (local.get 3) (i32.const 7)) (i32.const -8)))))
+                   (func (export "migrate") (param $past i32) {migrate})"#
+            ),
+        ))
+    };
+    let copy = r#"
+        (i32.store16 (i32.const 4096) (i32.load16_u offset=12 (local.get $past)))
+        (i64.store offset=4 align=4 (i32.const 4096) (i64.load (local.get $past)))
+        (i32.store offset=12 (i32.const 4096) (local.get $past))
+        (i32.store offset=16 (i32.const 4096) (i32.const 1))"#;
+    let fixture = Fixture::new();
+    let db = fixture.open();
+    let code = continuant::Code::wasm(labelled()).unwrap().policy(kept());
+    let id = db.create(code.args(args!["Éowyn of Rohan"])).unwrap();
+    db.write(id, vec![("mood", Value::Option(Some(Box::new(Value::U8(7)))))]).wait().unwrap();
+    let longer = copy.replace("(i32.const 1))", "(i32.const 9000))");
+    check(upgrade(&db, id, &next(&longer)), Reason::State, "long");
+    upgrade(&db, id, &next(copy)).unwrap();
+    let newest = db.snapshot(id).unwrap();
+    let owner = Value::from("Éowyn of Rohan");
+    assert_eq!(newest.value("owner").unwrap(), owner);
+    assert_eq!(newest.value("mood").unwrap(), Value::Option(Some(Box::new(Value::U8(7)))));
+    assert_eq!(newest.value("long").unwrap(), Value::List(vec![owner]));
+    check_anywhere(&fixture, db, id);
 }
 
 #[test]
