@@ -4,9 +4,9 @@
 //! jump, memory root, admission and all) and compares it with the one given; a direct write and an
 //! amendment, which run no code, it does again. Of an upgrade, to parts that it is given before, it
 //! verifies that the new code takes states of the old, and what either law says; the memory begins
-//! anew there. What it takes on trust is what the code makes of every other step, which is its memory, globals, effects and fuel, and the version of the
-//! instrumentation that it ran under: the engine's replay verifies those. The word of a policy's
-//! guard is such code too: whoever can run guards has it asked by [`Verifier::commit_asking`]. Of
+//! anew there. What it takes on trust is what the code makes of every other step, which is its
+//! memory, globals, effects and fuel, and the version of the instrumentation that it ran under: the
+//! engine's replay verifies those. The word of a policy's guard is such code too: whoever can run guards has it asked by [`Verifier::commit_asking`]. Of
 //! an input in a session it verifies all but the code, which only its host can.
 //!
 //! Where only headers are left, [`Headers`] verifies that they are chained; a [`Verifier`] resumes
@@ -147,8 +147,8 @@ impl Verifier {
         Ok(Verifier { definition, head, replica, next, memo })
     }
 
-    /// Says what the next version, an upgrade, is to: it names code and policy by their hashes. That
-    /// the base image is the code's own is taken on trust.
+    /// Says what the next version, an upgrade, is to: it names code and policy by their hashes.
+    /// That the base image is the code's own is taken on trust.
     pub fn expect(&mut self, era: Era) {
         self.next = Some(era);
     }

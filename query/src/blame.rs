@@ -1,9 +1,9 @@
 //! Who changed a field last: the newest version in which it has another value than before.
 //!
 //! It walks back from the head and reads the field again only behind a version that wrote a page
-//! which the field was read from, so other versions cost no more than their records. It goes back to
-//! the last upgrade at most, which makes every field anew. It does not say who could have changed
-//! it.
+//! which the field was read from, so other versions cost no more than their records. It goes back
+//! to the last upgrade at most, which makes every field anew. It does not say who could have
+//! changed it.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;

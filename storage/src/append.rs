@@ -139,8 +139,8 @@ impl Store {
     ///
     /// # Panics
     ///
-    /// When the append has neither changes nor messages that are taken, or a base image with what is
-    /// neither a genesis nor an upgrade.
+    /// When the append has neither changes nor messages that are taken, or a base image with what
+    /// is neither a genesis nor an upgrade.
     pub fn append(
         &self,
         append: &Append<'_>,

@@ -66,10 +66,7 @@ impl Inner {
     }
 
     /// The page table of a version, and the base image that is named with it.
-    pub(crate) fn table_of(
-        &self,
-        newest: &StoredCommit,
-    ) -> Result<(PageTable, Option<BaseHash>)> {
+    pub(crate) fn table_of(&self, newest: &StoredCommit) -> Result<(PageTable, Option<BaseHash>)> {
         let mut newest_first = Vec::new();
         let seq = newest.header().seq;
         let mut at = newest.clone();

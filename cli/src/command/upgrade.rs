@@ -41,8 +41,8 @@ pub(crate) struct Upgrade {
     module: PathBuf,
 
     /// Every object that runs the code with this hash, as `list --json` and `show` have it
-    #[arg(long, value_name = "HASH", conflicts_with_all = ["object", "session", "nonce", "expires"])]
-    #[arg(conflicts_with_all = ["parent", "dry_run"])]
+    #[arg(long, value_name = "HASH", conflicts_with_all = ["object", "session", "nonce"])]
+    #[arg(conflicts_with_all = ["expires", "parent", "dry_run"])]
     all_of: Option<CodeHash>,
 
     /// The policy from then on: Cedar text [default: the one that the object has]

@@ -1,7 +1,7 @@
 //! What objects are to go on as, and many of them at once.
 //!
-//! It does not know how states are migrated. Each object's upgrade is an input of its own, which its
-//! own policy decides on: what becomes of one is nothing to the others.
+//! It does not know how states are migrated. Each object's upgrade is an input of its own, which
+//! its own policy decides on: what becomes of one is nothing to the others.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -89,7 +89,7 @@ pub(crate) fn request(shared: &Arc<Shared>, to: &Upgrade, has: PolicyHash) -> Re
     }
 }
 
-/// Upgrades of all objects of a code, in the order of their ids: sign them if need be, then iterate.
+/// Upgrades of all objects of a code, in the order of their ids: sign them if need be, and iterate.
 ///
 /// Each object is given with what became of it, so many at a time under way that no disk waits.
 /// One that is refused, or fails, keeps what it has and does not stop the others. What has the new
@@ -97,8 +97,8 @@ pub(crate) fn request(shared: &Arc<Shared>, to: &Upgrade, has: PolicyHash) -> Re
 /// on where it was; what was refused is then asked again.
 ///
 /// ```no_run
-/// # use continuant::{Database, Upgrade, object::hash::CodeHash, SigningKey};
-/// # fn roll_out(db: &Database, old: CodeHash, new: &Upgrade, key: &SigningKey) -> continuant::Result<()> {
+/// # use continuant::{CodeHash, Database, Result, SigningKey, Upgrade};
+/// # fn roll_out(db: &Database, old: CodeHash, new: &Upgrade, key: &SigningKey) -> Result<()> {
 /// for upgraded in db.upgrade_all(old, new).signed(key) {
 ///     let (object, outcome) = upgraded?;
 ///     if let Err(error) = outcome {

@@ -213,7 +213,8 @@ fn the_new_policy_decides_on_what_became_of_the_state() {
     // One that says nothing of it permits nothing.
     let keeper = key(1).public();
     let silent = format!(
-        r#"@id("keeper") permit(principal == Key::"{keeper}", action == Action::"upgrade", resource);"#
+        r#"@id("keeper")
+           permit(principal == Key::"{keeper}", action == Action::"upgrade", resource);"#
     );
     let silent = to(second(MOVE)).policy(&*silent);
     check(upgrade(&db, id, &silent), Reason::NotPermitted, "by the new policy");
@@ -371,6 +372,24 @@ fn texts_and_options_are_taken_over() {
     assert_eq!(newest.value("mood").unwrap(), Value::Option(Some(Box::new(Value::U8(7)))));
     assert_eq!(newest.value("long").unwrap(), Value::List(vec![owner]));
     check_anywhere(&fixture, db, id);
+}
+
+#[test]
+fn a_call_of_a_method_that_is_gone_when_its_turn_comes_has_no_verdict() {
+    let fixture = Fixture::new();
+    let db = fixture.open();
+    let id = db.create(counter_code(&kept())).unwrap();
+    let (next, owner) = (to(second(MOVE)), key(1));
+    let ring = db.call(id, "ring", args![START + 9]);
+    let add_one = db.call(id, "add", args![1u64]);
+    let upgrade = db.upgrade(id, &next).signed(&owner);
+    let [upgraded, rung, added] = [upgrade, ring, add_one].map(|call| call.submit().unwrap());
+    upgraded.wait().unwrap();
+    let error = rung.wait().unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::Object(_)), "{error}");
+    assert_eq!(added.wait().unwrap().result, Some(Value::S64(1)));
+    assert_eq!((db.info(id).unwrap().seq, db.info(id).unwrap().refusal_count), (2, 0));
+    db.verify(id, Replay::Yes).unwrap();
 }
 
 #[test]

@@ -153,7 +153,7 @@ pub const CANARIES: &[Canary] = &[
         "effects of an amendment",
         "admission_soundness",
         "object/src/verify.rs",
-        "⟦ran_no_code(commit, &effects, &before, &[])?⟧;",
+        "⟦ran_no_code(commit, effects, before, &[])?⟧;",
         "()",
     ),
     canary(

@@ -38,8 +38,8 @@ impl<'a> Derived<'a> {
 
     /// As much of it as rules with this text have to be validated against: the actions that they
     /// name, if none is about all; else what holds of a direct write holds as well of an amendment,
-    /// of a migration and of a read that no rule is particularly about; and what holds of one principal holds of
-    /// all, where no rule tells them apart.
+    /// of a migration and of a read that no rule is particularly about; and what holds of one
+    /// principal holds of all, where no rule tells them apart.
     pub(super) fn for_text(shapes: &'a Shapes, text: &str) -> Derived<'a> {
         let any_action = is_about_any_action(text);
         let is_in = |name: &str| match name {

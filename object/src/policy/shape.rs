@@ -112,7 +112,7 @@ impl Shapes {
         for (name, method) in methods.chain(own) {
             let params = method.map_or(&[][..], |method: &Method| &method.params);
             let input = attributes(params.iter().map(|param| (&param.name, &param.ty)));
-            // Not for what is done to an object by whoever keeps it, which is no part of the schema.
+            // Not for what is done to an object by whoever keeps it, which no schema has.
             let is_own = name == MIGRATE || NAMED_ONLY.contains(&name);
             total += if is_own { 0 } else { 2 * state_count + count(&input) };
             if total > POLICY_ATTRIBUTES_MAX {

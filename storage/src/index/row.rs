@@ -131,9 +131,7 @@ pub(super) fn encode(id: ObjectId, row: &Row, parts: PartsAt) -> Vec<u8> {
 pub(super) fn decode(id: ObjectId, value: &[u8]) -> Option<(Row, PartsAt)> {
     let mut reader = Reader::new("index row", open(&id.0, value)?);
     let flags = reader.u8().ok()?;
-    if flags & !FLAGS != 0 {
-        return None;
-    }
+    (flags & !FLAGS == 0).then_some(())?;
     let mut seq = varint(&mut reader).ok()?;
     let mut links = Vec::new();
     loop {

@@ -12,6 +12,7 @@ use continuant_object::image::BaseImage;
 use continuant_object::input::{Input, Request};
 use continuant_object::ledger::{Ledger, Tracked};
 use continuant_object::limits::PAGE_BYTES;
+use continuant_object::message::Origin;
 use continuant_object::policy::{Law, Policy};
 
 use super::{check, document, table, walk};
@@ -213,15 +214,8 @@ fn input() {
                 expected.push(("new policy", policy.0.to_vec()));
             }
             Request::Message { origin, method, arguments } => {
-                expected.extend([("kind", vec![6]), ("sender", origin.sender.0.to_vec())]);
-                expected.push(("sender seq", number(origin.seq)));
-                expected.push(("sender version", origin.version.0.to_vec()));
-                expected.push(("sender code", origin.code.0.to_vec()));
-                expected.push(("sender policy", origin.policy.0.to_vec()));
-                let first = origin.first_policy.unwrap_or(PolicyHash::NONE);
-                expected.push(("sender first policy", first.0.to_vec()));
-                expected.push(("sender index", origin.index.to_le_bytes().to_vec()));
-                expected.push(("fuel", number(origin.fuel)));
+                expected.push(("kind", vec![6]));
+                expected.extend(origin_fields(origin));
                 expected.extend(blob("asked bytes", "asked", method.as_bytes()));
                 expected.extend(blob("given bytes", "given", arguments));
             }
@@ -238,6 +232,20 @@ fn input() {
         }
         check("Input", &input.encode(), expected);
     }
+}
+
+fn origin_fields(origin: &Origin) -> [(&'static str, Vec<u8>); 8] {
+    let first = origin.first_policy.unwrap_or(PolicyHash::NONE);
+    [
+        ("sender", origin.sender.0.to_vec()),
+        ("sender seq", number(origin.seq)),
+        ("sender version", origin.version.0.to_vec()),
+        ("sender code", origin.code.0.to_vec()),
+        ("sender policy", origin.policy.0.to_vec()),
+        ("sender first policy", first.0.to_vec()),
+        ("sender index", origin.index.to_le_bytes().to_vec()),
+        ("fuel", number(origin.fuel)),
+    ]
 }
 
 #[test]
