@@ -89,7 +89,7 @@ build_rust() {
         export RUSTC_BOOTSTRAP=1
     fi
     (cd examples && CARGO_TARGET_DIR=$target "${build[@]}")
-    for object in aircraft counter parcel price purse vault; do
+    for object in aircraft counter parcel price purse tally vault; do
         install -m 644 "$target/wasm32-unknown-unknown/release/$object.wasm" "$to/"
     done
     unset RUSTC_BOOTSTRAP

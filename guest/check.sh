@@ -36,7 +36,7 @@ check() {
     done
 }
 
-check rust aircraft.wasm counter.wasm parcel.wasm price.wasm purse.wasm vault.wasm
+check rust aircraft.wasm counter.wasm parcel.wasm price.wasm purse.wasm tally.wasm vault.wasm
 check c meter.wasm
 check wat lamp.wasm vault-guard.wasm
 exit $status

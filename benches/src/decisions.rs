@@ -132,6 +132,7 @@ impl Case {
             instrumentation: header.instrumentation,
             code: header.code,
             policy: header.policy,
+            upgrade: None,
         };
         let (before, after) = (self.before.image(), self.after.image());
         let raw =

@@ -46,7 +46,8 @@ impl Payloads {
         let arguments = time.to_le_bytes().to_vec();
         let request = Request::Call { method: "increment".to_string(), arguments };
         let effects = Effects { result: vec![0; 8], ..Effects::default() };
-        let admission = Admission { signers: Vec::new(), rules: vec!["count".to_string()] };
+        let rules = vec!["count".to_string()];
+        let admission = Admission { rules, ..Admission::default() };
         Payloads::new(request, time, effects, admission)
     }
 

@@ -35,6 +35,7 @@ mod run;
 mod session;
 mod show;
 mod top;
+mod upgrade;
 mod verify;
 mod write;
 
@@ -61,6 +62,7 @@ pub(crate) enum Command {
     Session(session::Session),
     #[command(subcommand)]
     Policy(policy::Policy),
+    Upgrade(upgrade::Upgrade),
     Advance(advance::Advance),
     Run(run::Run),
     Show(show::Show),
@@ -102,6 +104,7 @@ pub(crate) fn run(arguments: Arguments, printer: &mut Printer) -> Result<()> {
         Command::Admit(admit) => admit.run(&session, printer),
         Command::Session(subcommand) => subcommand.run(&session, printer),
         Command::Policy(policy) => policy.run(&session, printer),
+        Command::Upgrade(upgrade) => upgrade.run(&session, printer),
         Command::Advance(advance) => advance.run(&session, printer),
         Command::Run(run) => run.run(&session, printer),
         Command::Show(show) => show.run(&session, printer),

@@ -5,6 +5,7 @@
 
 mod batch;
 mod transaction;
+mod upgrade;
 
 use std::future::IntoFuture;
 use std::sync::Arc;
@@ -26,6 +27,8 @@ use crate::shared::Shared;
 use crate::ticket::Durability;
 pub use batch::Batch;
 pub use transaction::Transaction;
+pub(crate) use upgrade::request as upgrade_request;
+pub use upgrade::{Fleet, Upgrade};
 
 /// How long a signature holds when the caller does not say, in milliseconds.
 pub(crate) const EXPIRY_MS: u64 = 5 * 60 * 1000;

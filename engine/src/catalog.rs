@@ -11,7 +11,7 @@ use object::image::BaseImage;
 use object::limits::{PAGE_BYTES, WASM_PAGE_BYTES};
 use object::memory::Tree;
 use object::policy::{Guard, Law, Policy};
-use object::schema::Type;
+use object::schema::{MIGRATE, Type};
 use parking_lot::Mutex;
 
 use crate::error::{ErrorKind, Result};
@@ -19,6 +19,7 @@ use crate::guard;
 use crate::instrument::{
     CoreType, Instrumented, Limits, ModuleError, ModuleErrorKind, instrument, instrument_guard,
 };
+use crate::shared::missing;
 use crate::substrate::{Cache, Code, CodeError, Substrate, Trap};
 
 /// Compiled code and definitions, by their hashes.
@@ -88,6 +89,16 @@ impl Catalog {
         self.definitions.lock().get(&hashes).cloned()
     }
 
+    /// What an upgrade to this code and policy is to, which whoever has it run has made known.
+    pub(crate) fn upgrade(
+        &self,
+        hashes: (CodeHash, PolicyHash),
+    ) -> Result<(Arc<Definition>, Arc<Runnable>)> {
+        let runnable = self.codes.lock().get(&hashes.0).cloned();
+        let known = self.known(hashes).zip(runnable);
+        known.ok_or_else(|| missing("code", hashes.0))
+    }
+
     /// The code of a definition, compiled, if it declares at most so much memory. Call it on a
     /// worker.
     pub(crate) fn runnable(
@@ -152,17 +163,29 @@ fn check_memory(module: &Instrumented, max: u64) -> Result<()> {
 /// what makes room for its arguments.
 fn check_exports(definition: &Definition, module: &Instrumented) -> Result<()> {
     let schema = &definition.schema;
+    // The state before is passed by its address, in room that the code makes.
+    let migrate = schema.migrate().map(|_| (MIGRATE, vec![CoreType::I32]));
     let refuse = |name: &str, expected: String, found: String| {
         Err(ModuleError::new(ModuleErrorKind::Export, name, expected, found).into())
     };
-    for method in schema.methods().iter().chain(schema.create()) {
-        let export = module.functions.iter().find(|export| export.name == method.name);
-        let expected = (method.core_params(), method.core_results());
+    let check = |name: &str, expected: (Vec<CoreType>, Vec<CoreType>)| {
+        let export = module.functions.iter().find(|export| export.name == name);
         let found = export.map(|export| (export.params.clone(), export.results.clone()));
         if found.as_ref() != Some(&expected) {
             let found = found.as_ref().map_or("no such export".to_string(), signature);
-            return refuse(&method.name, signature(&expected), found);
+            return refuse(name, signature(&expected), found);
         }
+        Ok(())
+    };
+    if let Some((name, params)) = migrate {
+        check(name, (params, Vec::new()))?;
+        if !module.has_realloc {
+            let expected = "an export that makes room for the state before".to_string();
+            return refuse("cabi_realloc", expected, "no such export".to_string());
+        }
+    }
+    for method in schema.methods().iter().chain(schema.create()) {
+        check(&method.name, (method.core_params(), method.core_results()))?;
         let unbounded = method.params.iter().find(|param| !has_fixed_size(&param.ty));
         if let Some(param) = unbounded.filter(|_| !module.has_realloc) {
             let expected =

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
-use object::admission::{admit, authenticate};
+use object::admission::authenticate;
 use object::commit::Commit;
 use object::credential::{Host, PublicKey};
 use object::definition::Definition;
@@ -33,8 +33,9 @@ use crate::reply::{Answered, Early, Receipt, Reply};
 use crate::resident::{Live, Resident};
 use crate::shared::Shared;
 use crate::slots::Slots;
-use crate::step::{Ran, Stop, run};
+use crate::step::{Begun, Ran, Stop, run};
 use crate::ticket::Ticket;
+use crate::upgrade::{self, NewParts};
 
 /// What an object is asked, and who is told what becomes of it.
 pub(crate) struct Asked<'a, T = Receipt> {
@@ -107,6 +108,7 @@ pub(crate) fn hosted_step(
     input: &Input,
 ) -> Result<Stepped, Stop> {
     let key = shared.sessions().key(input)?;
+    upgrade::prepare(shared, &input.request)?;
     let host = Host::holding(shared.memo(), key.as_ref());
     step(shared.catalog(), slots, live, input, host)
 }
@@ -130,10 +132,9 @@ pub(crate) fn step(
     host: Host<'_>,
 ) -> Result<Stepped, Stop> {
     let signers: Vec<PublicKey> = authenticate(&live.head, input, host).map_err(Stop::Refused)?;
-    let loaded = slots.objects.load(&live.runnable, &live.image)?;
-    let ran = run(loaded, &live.definition, &live.image, &live.globals, input)?;
+    let (loaded, ran) = run(&mut slots.objects, catalog, live.subject(), input)?;
     let guards = &mut Asker::new(catalog, &mut slots.guards);
-    match admit(&live.definition, &live.head, signers, ran.of(input, &live.image), guards) {
+    match ran.admit(&live.definition, &live.head, signers, (input, &live.image), guards) {
         Ok(admission) => {
             // Without the code the slot still holds the image from before.
             match input.request.runs_code() {
@@ -159,24 +160,29 @@ struct Admitted {
     /// What is not as it was.
     new_ledger: Option<Vec<u8>>,
     new_globals: Option<Vec<u8>>,
+    new_parts: NewParts,
     rules: Vec<String>,
 }
 
 impl Admitted {
-    fn new(live: &Live, input: &Input, Stepped { ran, root, admission }: Stepped) -> Admitted {
+    fn new(shared: &Shared, live: &Live, input: &Input, step: Stepped) -> Result<Admitted> {
+        let Stepped { ran, root, admission } = step;
         let (outcome, head) = (live.outcome(&ran, root), &live.head);
         let payloads = Payloads::encode(input, &ran.effects, &admission);
         let (header, ledger) = head.successor_with(input, &outcome, &admission, &payloads);
-        Admitted {
+        let begun = ran.begun.as_ref();
+        let globals = begun.map_or(&live.globals[..], |begun| begun.image.base().globals());
+        Ok(Admitted {
             payloads,
             new_ledger: (!Arc::ptr_eq(&ledger, &live.head.ledger)).then(|| ledger.encode()),
-            new_globals: (ran.globals != live.globals).then(|| encode_globals(&ran.globals)),
-            rules: admission.rules,
+            new_globals: (ran.globals != globals).then(|| encode_globals(&ran.globals)),
+            new_parts: NewParts::of(shared, &ran.definition, begun)?,
+            rules: [admission.rules, admission.migrated].concat(),
             ran,
             hash: header.hash(),
             header: header.into(),
             ledger,
-        }
+        })
     }
 
     /// Adds what it changes of the object to what is to be appended.
@@ -189,8 +195,13 @@ impl Admitted {
             globals: self.new_globals.as_deref(),
             pages: self.ran.pages().collect(),
         };
-        let (hash, base, ledger) = (self.hash, None, self.new_ledger.as_deref());
-        let change = NewCommit { commit, hash, base, ledger, before: Some(&live.image) };
+        let (hash, ledger) = (self.hash, self.new_ledger.as_deref());
+        let (base, before) = match &self.ran.begun {
+            Some(Begun { runnable, image }) => (Some(runnable.base_hash), Some(image)),
+            None => (None, Some(&live.image)),
+        };
+        let change = NewCommit { commit, hash, base, ledger, before };
+        append.blobs.extend(self.new_parts.blobs());
         append.changes.push(Change::Commit(change));
         if let Request::Amend { policy } = &input.request {
             append.blobs.push(Blob::Policy(policy));
@@ -208,6 +219,9 @@ impl Admitted {
         let (armed, receivers) = (live.armed(), receivers(&self.ran.effects));
         shared.metrics().version(self.header.kind, self.ran.effects.messages.len());
         let time = self.header.time;
+        if self.new_parts.has_code() {
+            shared.offered().forget(self.header.code);
+        }
         live.advance_to(self.hash, self.header, self.ledger, self.ran);
         if matches!(input.request, Request::Amend { .. }) {
             // Objects that were given the same policy have one between them.
@@ -240,7 +254,10 @@ fn append(
     Asked { input, message, reply }: Asked<'_>,
     step: Stepped,
 ) -> Result<()> {
-    let mut admitted = Admitted::new(live, input, step);
+    let mut admitted = match Admitted::new(shared, live, input, step) {
+        Ok(admitted) => admitted,
+        Err(error) => return Err(fail(shared, reply, error.about(live.head.id))),
+    };
     let receipt = admitted.receipt(live, input);
     let mut append = Append { changes: Vec::with_capacity(1), ..Append::default() };
     append.taken.extend(message.map(|id| Taking { id, fate: Fate::Delivered }));
@@ -284,9 +301,14 @@ pub(crate) fn commit_all(
     if let Err(error) = has_room_for(shared, message_count) {
         return drop(fail(shared, reply, error));
     }
-    let admitted =
-        parts.iter().zip(all).map(|(part, step)| Admitted::new(part.live, &part.input, step));
-    let mut admitted: Vec<Admitted> = admitted.collect();
+    let admitted = parts
+        .iter()
+        .zip(all)
+        .map(|(part, step)| Admitted::new(shared, part.live, &part.input, step));
+    let mut admitted: Vec<Admitted> = match admitted.collect::<Result<_>>() {
+        Ok(admitted) => admitted,
+        Err(error) => return drop(fail(shared, reply, error)),
+    };
     let receipts = admitted.iter_mut().zip(&*parts);
     let receipts = receipts.map(|(admitted, part)| admitted.receipt(part.live, &part.input));
     let receipts = Ok(receipts.collect());
@@ -372,12 +394,26 @@ fn refuse<T: Answered>(
         reply.send(Err(refused(verdict, false)));
         return Ok(());
     }
-    let mut append = Append::default();
+    let parts = match recorded {
+        true => NewParts::of_refused(shared, &input.request, reason),
+        false => Ok(NewParts::default()),
+    };
+    let parts = match parts {
+        Ok(parts) => parts,
+        Err(error) => return Err(fail(shared, reply, error.about(id))),
+    };
+    let has_code = parts.has_code();
+    let mut append = Append { blobs: parts.blobs().collect(), ..Append::default() };
     append.changes.extend(recorded.then_some(Change::Refusal(&refusal)));
     append.taken.extend(message.map(|id| Taking { id, fate: Fate::Dead(verdict.to_string()) }));
     let early = put(shared, id, &append, reply, Err(refused(verdict, recorded)));
     let early = early.inspect_err(|_| live.stale = true)?;
     count();
+    if let Request::Upgrade { code, .. } = input.request
+        && has_code
+    {
+        shared.offered().forget(code);
+    }
     if recorded {
         live.head.record(&refusal);
         live.refusers.iter_mut().for_each(|refusers| refusers.add(refuser));

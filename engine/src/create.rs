@@ -17,14 +17,14 @@ use object::schema::encode_args;
 use storage::{Append, Blob, Change, NewCommit};
 
 use crate::call::Code;
-use crate::catalog::Runnable;
+use crate::catalog::{Catalog, Runnable};
 use crate::commit::{has_room_for, receipt, receivers, sending};
 use crate::error::{Error, ErrorKind, Result};
 use crate::reply::Reply;
 use crate::resident::Live;
 use crate::shared::Shared;
 use crate::slots::Slots;
-use crate::step::{Ran, Stop, run};
+use crate::step::{Ran, Stop, Subject, run};
 
 /// Makes an object's genesis, appends it, and takes the object into memory. The reply is released
 /// when it is durable.
@@ -44,7 +44,7 @@ pub(crate) fn create(
     shared.options().validate(&input)?;
     slots.objects.limits = shared.options().step_limits;
 
-    let made = genesis(slots, definition, &runnable, &input);
+    let made = genesis((shared.catalog(), slots), definition, &runnable, &input);
     shared.metrics().loads(slots.objects.take_loads());
     let (live, ran) = match made {
         Ok(made) => made,
@@ -107,14 +107,15 @@ pub(crate) fn begin<'a>(
 
 /// Runs a creation: what it takes to make the version that follows, and what the step left.
 pub(crate) fn genesis(
-    slots: &mut Slots,
+    (catalog, slots): (&Catalog, &mut Slots),
     definition: Arc<Definition>,
     runnable: &Arc<Runnable>,
     input: &Input,
 ) -> Result<(Live, Ran), Stop> {
     let image = Image::new(Arc::clone(&runnable.base));
-    let loaded = slots.objects.load(runnable, &image)?;
-    let ran = run(loaded, &definition, &image, runnable.base.globals(), input)?;
+    let (definition, globals) = (&definition, runnable.base.globals());
+    let subject = Subject { definition, runnable, image: &image, globals };
+    let (loaded, ran) = run(&mut slots.objects, catalog, subject, input)?;
     loaded.accept(&ran.image);
     definition.schema.validate_state(&ran.image, definition.code.state_address)?;
 

@@ -15,7 +15,8 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use object::definition::Definition;
-use object::hash::{CodeHash, ObjectId, PolicyHash};
+use object::hash::{BaseHash, CodeHash, ObjectId, PolicyHash};
+use object::image::BaseImage;
 use object::input::Request;
 use object::ledger::{Past, Tracked};
 use object::policy::{Law, Policy, Principal};
@@ -23,8 +24,9 @@ use object::schema::{Value, encode_args, encode_value};
 use query::{Diff, Snapshot, VersionEntry};
 use storage::{LineageEntry, ObjectInfo, Stats, StoredCommit};
 
-use crate::call::{Batch, Call, Code, Transaction};
+use crate::call::{Batch, Call, Code, Fleet, Transaction, Upgrade, upgrade_request};
 use crate::capsule;
+use crate::catalog::Runnable;
 use crate::create;
 use crate::error::{Error, ErrorKind, Result};
 use crate::explain::{self, Explanation};
@@ -35,7 +37,7 @@ use crate::options::Options;
 use crate::pool::{Pool, on_thread};
 use crate::reader::Reader;
 use crate::rehearsal::{self, Rehearsal};
-use crate::replay::{Auditor, Replay, Verified};
+use crate::replay::{Auditor, Library, Replay, Verified};
 use crate::reply::{Pending, Receipt, channel};
 use crate::shared::{Shared, missing};
 use crate::slots::Slots;
@@ -228,6 +230,52 @@ impl Database {
     pub fn amend_for_good<'p>(&self, id: ObjectId, policy: impl Into<Law<'p>>) -> Call<'_> {
         let amendment = self.amendment(id, policy.into()).map(|(request, _)| request);
         Call::new(&self.shared, id, amendment)
+    }
+
+    /// Other code, and the policy that there is or another, governed by the one that there is: its
+    /// action is `upgrade`, and only a rule that names it permits it. The new code makes the
+    /// object's memory of the state that the old one left, and the policy from then on must permit
+    /// that too, as the action `migrate`. The object stays what it is in all else: it has its id,
+    /// its name, its lineage, its wake, its nonces and sessions, and what is on its way to it or
+    /// from it goes on.
+    ///
+    /// When the new code does not take such states, traps, or leaves no valid state, or a policy
+    /// refuses, the upgrade is refused, on record, and nothing has changed. As with
+    /// [`amend`](Database::amend), submitting it fails with [`LastPolicy`](ErrorKind::LastPolicy)
+    /// when the policy from then on would be the object's last, unless the upgrade is
+    /// [`for_good`](Upgrade::for_good).
+    ///
+    /// ```
+    /// use continuant::{Code, Database, Upgrade, args};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # std::env::set_current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))?;
+    /// # let directory = tempfile::tempdir()?;
+    /// # let db = Database::open(directory.path().join("db"))?;
+    /// let policy = r#"@id("any") permit(principal, action, resource);
+    ///     @id("upgrade") permit(principal, action == Action::"upgrade", resource);"#;
+    /// let counter = std::fs::read("guest/objects/counter.wasm")?;
+    /// let counter = db.create(Code::wasm(counter)?.policy(policy))?;
+    /// db.call(counter, "increment", args![42u64]).wait()?;
+    ///
+    /// // Its second version counts down as well, and has another schema.
+    /// let second = Upgrade::wasm(std::fs::read("guest/objects/tally.wasm")?)?;
+    /// db.upgrade(counter, &second).wait()?;
+    /// db.call(counter, "decrement", args![50u64]).wait()?;
+    /// assert_eq!(db.snapshot(counter)?.get::<i64>("balance")?, -8);
+    /// assert_eq!(db.at(counter, 1)?.get::<u64>("count")?, 42, "its past is as it was");
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn upgrade(&self, id: ObjectId, to: &Upgrade) -> Call<'_> {
+        let request = self.info(id).and_then(|info| upgrade_request(&self.shared, to, info.policy));
+        Call::new(&self.shared, id, request)
+    }
+
+    /// Upgrades, as [`upgrade`](Database::upgrade) does one, of all objects that have the code
+    /// `from`: to be signed, then iterated over.
+    pub fn upgrade_all<'a>(&'a self, from: CodeHash, to: &Upgrade) -> Fleet<'a> {
+        Fleet::new(&self.shared, from, to)
     }
 
     /// What another policy, as Cedar text or, with a guard, as a [`Law`], would say of the last so
@@ -455,7 +503,12 @@ impl Database {
         self.definition((info.code, info.policy))
     }
 
-    fn definition(&self, hashes: (CodeHash, PolicyHash)) -> Result<Arc<Definition>> {
+    /// What objects of this code and policy are, without their memory.
+    ///
+    /// # Errors
+    ///
+    /// [`Missing`](ErrorKind::Missing) when no object here ever was one, and those of the store.
+    pub fn definition(&self, hashes: (CodeHash, PolicyHash)) -> Result<Arc<Definition>> {
         if let Some(known) = self.shared.catalog().known(hashes) {
             return Ok(known);
         }
@@ -586,16 +639,19 @@ impl Database {
     /// [`Object`](ErrorKind::Object) and [`Replay`](ErrorKind::Replay) naming the version and what
     /// does not hold; [`NoObject`](ErrorKind::NoObject), and those of the store.
     pub fn verify(&self, id: ObjectId, replay: Replay) -> Result<Verified> {
-        let info = self.info(id)?;
-        let verified = on_thread(|| self.audit(id, &info, replay))?;
+        self.info(id)?;
+        let verified = on_thread(|| self.audit(id, replay))?;
         verified.map_err(|error| error.about(id))
     }
 
     /// Verifies a lineage. Call it on a thread with a worker's stack.
-    fn audit(&self, id: ObjectId, info: &ObjectInfo, replay: Replay) -> Result<Verified> {
+    fn audit(&self, id: ObjectId, replay: Replay) -> Result<Verified> {
         let store = self.shared.store();
-        let definition = self.shared.definition((info.code, store.genesis(id)?.policy))?;
-        let base = store.base(info.base)?.ok_or_else(|| missing("base image", info.base))?;
+        let genesis = store.genesis(id)?;
+        let header = genesis.header();
+        let definition = self.shared.definition((header.code, header.policy))?;
+        let mut library = Shelf { shared: &self.shared, base: genesis.begins_from() };
+        let base = library.base(header.code)?;
         let runnable = match replay {
             Replay::Yes => Some((self.shared.runnable(&definition)?, self.shared.catalog())),
             Replay::No => None,
@@ -604,11 +660,14 @@ impl Database {
         for entry in store.lineage(id)? {
             match entry? {
                 LineageEntry::Commit(complete) if auditor.has_headers_only() => {
-                    self.resume(id, &mut auditor, complete.stored())?;
+                    self.resume(id, &mut auditor, complete.stored(), &library)?;
                 }
-                LineageEntry::Commit(complete) => auditor.commit(&complete.commit())?,
+                LineageEntry::Commit(complete) => {
+                    library.base = complete.stored().begins_from();
+                    auditor.commit(&complete.commit(), &library)?;
+                }
                 LineageEntry::Header(stored) => auditor.header(stored.header())?,
-                LineageEntry::Refusal(refusal) => auditor.refusal(&refusal)?,
+                LineageEntry::Refusal(refusal) => auditor.refusal(&refusal, &library)?,
             }
         }
         auditor.finish().map(|(verified, _)| verified)
@@ -616,7 +675,13 @@ impl Database {
 
     /// Verifies the first version behind those of which only headers are left: by its header, and
     /// its memory against that. Until a memory can be read there are headers only.
-    fn resume(&self, id: ObjectId, auditor: &mut Auditor<'_>, stored: &StoredCommit) -> Result<()> {
+    fn resume(
+        &self,
+        id: ObjectId,
+        auditor: &mut Auditor<'_>,
+        stored: &StoredCommit,
+        library: &Shelf<'_>,
+    ) -> Result<()> {
         let (store, header) = (self.shared.store(), stored.header());
         auditor.header(header)?;
         let read = store.version(id, header.seq).and_then(|version| {
@@ -626,7 +691,7 @@ impl Database {
         match read {
             Ok(Some((ledger, version))) => {
                 let definition = self.shared.definition((header.code, header.policy))?;
-                auditor.resume(definition, ledger, version.image, version.globals)
+                auditor.resume(definition, ledger, version.image, version.globals, library)
             }
             Ok(None) => Err(ErrorKind::NoObject.into()),
             Err(error) if matches!(error.kind(), storage::ErrorKind::Pruned { .. }) => Ok(()),
@@ -711,6 +776,28 @@ impl Database {
             self.shared.store().close()?;
         }
         Ok(())
+    }
+}
+
+/// The parts of the objects here, for a lineage that is verified.
+struct Shelf<'a> {
+    shared: &'a Shared,
+    /// The base image that the version in hand begins from, if it begins from one.
+    base: Option<BaseHash>,
+}
+
+impl Library for Shelf<'_> {
+    fn definition(&self, hashes: (CodeHash, PolicyHash)) -> Result<Arc<Definition>> {
+        self.shared.definition(hashes)
+    }
+
+    fn base(&self, code: CodeHash) -> Result<Arc<BaseImage>> {
+        let hash = self.base.ok_or_else(|| missing("base image of code", code))?;
+        self.shared.store().base(hash)?.ok_or_else(|| missing("base image", hash))
+    }
+
+    fn runnable(&self, definition: &Definition) -> Result<Arc<Runnable>> {
+        self.shared.runnable(definition)
     }
 }
 

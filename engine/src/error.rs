@@ -258,8 +258,8 @@ impl fmt::Display for Error {
             ErrorKind::NotDue { wake: None } => f.write_str("it wants no wake"),
             ErrorKind::NotReadable { field, verdict } => write!(f, "read of {field}: {verdict}"),
             ErrorKind::LastPolicy => f.write_str(
-                "no rule of the policy names `amend`: it could never be changed again; add one, or \
-                 amend for good",
+                "no rule of the policy names `amend` or `upgrade`: it could never be changed \
+                 again; add one, or say that it is for good",
             ),
             ErrorKind::NotDurable => {
                 f.write_str("the version is not durable yet: wait for its ticket first")

@@ -8,12 +8,13 @@
 //! It changes nothing: it has slots of its own, and appends nothing. Call it on a thread with a
 //! worker's stack.
 
-use object::admission::{self, Explained, Step, authenticate};
+use object::admission::{self, Explained, ExplainedUpgrade, Laws, Step, authenticate};
 use object::credential::{Host, PublicKey};
 use object::definition::Definition;
 use object::effects::{Admission, Effects, Output};
 use object::hash::ObjectId;
 use object::head::Head;
+use object::image::Image;
 use object::input::{Input, Request};
 use object::message::Message;
 use object::policy::Explanation as Decided;
@@ -30,6 +31,7 @@ use crate::resident::{Live, Missed};
 use crate::shared::{Shared, missing};
 use crate::slots::Slots;
 use crate::step::{Stop, run};
+use crate::upgrade;
 
 /// What became of an input, or would become of it, and why.
 #[derive(Clone, Debug, PartialEq)]
@@ -47,8 +49,20 @@ pub struct Explanation {
     pub policy: Option<Decided>,
     /// What the policy's guard says. None when there is none, or the policy does not permit.
     pub guard: Option<Result<(), Verdict>>,
+    /// Of an upgrade, what the policy that comes with it says of the state from then on. None when
+    /// the one before does not permit the upgrade.
+    pub migration: Option<Migration>,
     /// What the step did, admitted or not. None when it did not run to its end, or left no state.
     pub done: Option<Done>,
+}
+
+/// What the policy that comes with an upgrade says of what that made of the state.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Migration {
+    /// What its rules say, and the values that they read.
+    pub policy: Decided,
+    /// What its guard says, as in an [`Explanation`].
+    pub guard: Option<Result<(), Verdict>>,
 }
 
 /// What a step did, whether or not that was admitted.
@@ -72,8 +86,8 @@ impl Explanation {
     /// Of a step that was refused before there was anything for the policy to decide on.
     fn native(head: &Head, input: Input, verdict: Verdict) -> Explanation {
         let (object, seq) = (head.id, head.header.seq + 1);
-        let (policy, guard, done) = Default::default();
-        Explanation { object, seq, input, verdict: Err(verdict), policy, guard, done }
+        let (policy, guard, migration, done) = Default::default();
+        Explanation { object, seq, input, verdict: Err(verdict), policy, guard, migration, done }
     }
 }
 
@@ -98,6 +112,7 @@ pub(crate) fn version(shared: &Shared, id: ObjectId, seq: u64) -> Result<Explana
             verdict: Ok(admission),
             policy: None,
             guard: None,
+            migration: None,
             done,
         });
     };
@@ -110,37 +125,77 @@ pub(crate) fn version(shared: &Shared, id: ObjectId, seq: u64) -> Result<Explana
     let step = Step::on_record(&header, &input, &effects, images);
     let mut slots = Slots::default();
     let guards = &mut Asker::new(shared.catalog(), &mut slots.guards);
-    let explained = admission::explain(&definition, head, &signers, step, guards);
-    let (policy, guard) = told(explained.map_err(refused)?)?;
-    let verdict = decided(signers, &policy, &guard);
+    let after = shared.definition((header.code, header.policy))?;
+    let laws = Laws { before: &definition, after: &after };
+    let told = explained(laws, head, &signers, step, guards)?.map_err(refused)?;
+    let verdict = told.verdict(signers);
     if verdict.as_ref() != Ok(&admission) {
-        let expected = verdict.map_or_else(|verdict| verdict.to_string(), |it| it.rules.join(", "));
-        return Err(differs("admission", seq, expected, admission.rules.join(", ")));
+        let rules = |it: &Admission| [&it.rules[..], &it.migrated].concat().join(", ");
+        let expected = verdict.map_or_else(|verdict| verdict.to_string(), |it| rules(&it));
+        return Err(differs("admission", seq, expected, rules(&admission)));
     }
     let wake = head.wake_during(&input.request);
     let done = Some(done(&definition, &input.request, effects, wake, count)?);
-    Ok(Explanation { object: id, seq, input, verdict, policy: Some(policy), guard, done })
+    let Told { policy, guard, migration } = told;
+    let policy = Some(policy);
+    Ok(Explanation { object: id, seq, input, verdict, policy, guard, migration, done })
 }
 
-/// What was explained, unless something kept the guard from its word.
-fn told(explained: Explained<Stop>) -> Result<(Decided, Option<Result<(), Verdict>>)> {
-    let guard = match explained.guard {
-        Some(Err(Stop::Failed(error))) => return Err(error),
-        Some(Err(Stop::Refused(verdict))) => Some(Err(verdict)),
-        Some(Ok(())) => Some(Ok(())),
-        None => None,
+/// What the laws say that decide on a step.
+struct Told {
+    policy: Decided,
+    guard: Option<Result<(), Verdict>>,
+    migration: Option<Migration>,
+}
+
+/// What the laws say of a step, of an upgrade both, or the verdict of a native rule.
+fn explained(
+    laws: Laws<'_>,
+    head: &Head,
+    signers: &[PublicKey],
+    step: Step<'_, Image, Image>,
+    guards: &mut Asker<'_>,
+) -> Result<Result<Told, Verdict>> {
+    if !matches!(step.input.request, Request::Upgrade { .. }) {
+        let explained = admission::explain(laws.before, head, signers, step, guards);
+        return told(explained, |explained| (explained, None));
+    }
+    let explained = admission::explain_upgrade(laws, head, signers, step, guards);
+    told(explained, |ExplainedUpgrade { before, after }| (before, after))
+}
+
+/// What was explained, unless something kept a guard from its word.
+fn told<E>(
+    explained: Result<E, Verdict>,
+    parts: impl FnOnce(E) -> (Explained<Stop>, Option<Explained<Stop>>),
+) -> Result<Result<Told, Verdict>> {
+    let (before, after) = match explained {
+        Ok(explained) => parts(explained),
+        Err(verdict) => return Ok(Err(verdict)),
     };
-    Ok((explained.policy, guard))
+    let word = |guard: Option<Result<(), Stop>>| match guard {
+        Some(Err(Stop::Failed(error))) => Err(error),
+        Some(Err(Stop::Refused(verdict))) => Ok(Some(Err(verdict))),
+        Some(Ok(())) => Ok(Some(Ok(()))),
+        None => Ok(None),
+    };
+    let migration = |after: Explained<Stop>| {
+        Ok::<_, Error>(Migration { policy: after.policy, guard: word(after.guard)? })
+    };
+    let migration = after.map(migration).transpose()?;
+    Ok(Ok(Told { policy: before.policy, guard: word(before.guard)?, migration }))
 }
 
-/// What both of them come to.
-fn decided(
-    signers: Vec<PublicKey>,
-    policy: &Decided,
-    guard: &Option<Result<(), Verdict>>,
-) -> Result<Admission, Verdict> {
-    let admission = admission::verdict(signers, policy.decision.clone());
-    guard.clone().unwrap_or(Ok(())).and(admission)
+impl Told {
+    /// What all of them come to.
+    fn verdict(&self, signers: Vec<PublicKey>) -> Result<Admission, Verdict> {
+        let word = |guard: &Option<Result<(), Verdict>>| guard.clone().unwrap_or(Ok(()));
+        word(&self.guard)?;
+        let admission = admission::verdict(signers, self.policy.decision.clone())?;
+        let Some(Migration { policy, guard }) = &self.migration else { return Ok(admission) };
+        word(guard)?;
+        admission::migrated(admission, policy.decision.clone())
+    }
 }
 
 /// The refusal of this number, from 1, oldest first.
@@ -218,25 +273,29 @@ fn judge(
         Ok(signers) => signers,
         Err(verdict) => return Ok(Explanation::native(head, input, verdict)),
     };
-    let loaded = slots.objects.load(&live.runnable, &live.image)?;
-    let ran = match run(loaded, definition, &live.image, &live.globals, &input) {
+    upgrade::prepare(shared, &input.request)?;
+    let ran = run(&mut slots.objects, shared.catalog(), live.subject(), &input);
+    let (loaded, ran) = match ran {
         Ok(ran) => ran,
         Err(Stop::Refused(verdict)) => return Ok(Explanation::native(head, input, verdict)),
         Err(Stop::Failed(error)) => return Err(error),
     };
     let guards = &mut Asker::new(shared.catalog(), &mut slots.guards);
     let step = ran.of(&input, &live.image);
-    let explained = admission::explain(definition, head, &signers, step, guards);
+    let laws = Laws { before: definition, after: &ran.definition };
+    let told = explained(laws, head, &signers, step, guards);
     loaded.reject();
-    let (policy, guard) = match explained {
-        Ok(explained) => told(explained)?,
+    let told = match told? {
+        Ok(told) => told,
         Err(verdict) => return Ok(Explanation::native(head, input, verdict)),
     };
-    let verdict = decided(signers, &policy, &guard);
+    let verdict = told.verdict(signers);
     let (wake, count) = (head.wake_during(&input.request), (ran.fuel, ran.changed.len() as u32));
     let done = Some(done(definition, &input.request, ran.effects, wake, count)?);
     let (object, seq) = (head.id, head.header.seq + 1);
-    Ok(Explanation { object, seq, input, verdict, policy: Some(policy), guard, done })
+    let Told { policy, guard, migration } = told;
+    let policy = Some(policy);
+    Ok(Explanation { object, seq, input, verdict, policy, guard, migration, done })
 }
 
 /// What a step did that found the next wake at `wake`.

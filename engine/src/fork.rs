@@ -39,7 +39,8 @@ pub(crate) fn fork(
     let request = Request::Fork { salt: salt()?, of: Box::new(of) };
     let input = Input { request, time, credential: None };
     let changed = image.changed_pages().iter().map(|(index, _)| *index).collect();
-    let ran = Ran { image, changed, effects, fuel, globals, definition };
+    let begun = None;
+    let ran = Ran { image, changed, effects, fuel, globals, definition, begun };
     let outcome = ran.outcome(head.header.memory_root, ran.globals_hash());
     let head = Head::new(genesis(&input, &outcome));
     let names = name.iter().map(|name| (*name, head.id)).collect();

@@ -43,13 +43,14 @@ mod substrate;
 mod ticket;
 mod timer;
 mod turn;
+mod upgrade;
 
-pub use call::{Batch, Call, Code, Transaction};
+pub use call::{Batch, Call, Code, Fleet, Transaction, Upgrade};
 pub use capsule::verify_capsule;
 pub use clock::Clock;
 pub use database::Database;
 pub use error::{Error, ErrorKind, Result};
-pub use explain::{Done, Explanation};
+pub use explain::{Done, Explanation, Migration};
 pub use metrics::Metrics;
 pub use options::Options;
 pub use reader::{ReadableSnapshot, Reader};
@@ -61,7 +62,7 @@ pub use ticket::{Durability, Ticket};
 
 pub use object::credential::{PublicKey, SigningKey};
 pub use object::effects::Output;
-pub use object::hash::{ObjectId, SessionId, VersionHash};
+pub use object::hash::{CodeHash, ObjectId, SessionId, VersionHash};
 pub use object::header::{Header, Kind};
 pub use object::message::{Message, Origin};
 pub use object::policy::{Law, Principal};

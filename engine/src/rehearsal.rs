@@ -7,11 +7,13 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use object::admission::{Step, admit};
-use object::hash::ObjectId;
+use object::hash::{CodeHash, ObjectId};
+use object::header::Kind;
 use object::ledger::{Ledger, Past};
 use object::policy::{Law, Policy};
 use object::refusal::Verdict;
 use query::{Payloads, VersionEntry};
+use storage::Loaded;
 
 use crate::error::{ErrorKind, Result};
 use crate::guard::{self, Asker};
@@ -24,7 +26,8 @@ use crate::step::Stop;
 pub struct Rehearsal {
     /// Versions that were decided on.
     pub versions: u64,
-    /// Versions that were not, as retention dropped what they were made of.
+    /// Versions that were not, as retention dropped what they were made of, or they are of other
+    /// code, or upgrades.
     pub dropped: u64,
     /// Those that it would have refused, oldest first, with its verdicts.
     pub refused: Vec<(u64, Verdict)>,
@@ -65,8 +68,11 @@ pub(crate) fn rehearse(
         let before = store.head_at(id, seq);
         let version = store.version(id, seq + 1);
         let (before, version) = match (before, version) {
-            (Ok(Some(before)), Ok(Some(version))) => (before, version),
+            (Ok(Some(before)), Ok(Some(version))) if is_of(info.code, &before, &version) => {
+                (before, version)
+            }
             (Err(error), _) | (_, Err(error)) if !is_pruned(&error) => return Err(error.into()),
+            // What other code left, or an upgrade took, is not of the policy's schema.
             _ => {
                 rehearsal.dropped += 1;
                 continue;
@@ -93,6 +99,11 @@ pub(crate) fn rehearse(
     }
     rehearsal.idle = idle.into_iter().collect();
     Ok(rehearsal)
+}
+
+/// Whether a step was one of this code, and no upgrade to it.
+fn is_of(code: CodeHash, before: &Loaded, version: &storage::Version) -> bool {
+    before.head.header.code == code && version.commit.header().kind != Kind::Upgrade
 }
 
 fn is_pruned(error: &storage::Error) -> bool {

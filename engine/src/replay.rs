@@ -6,27 +6,28 @@
 
 use std::sync::Arc;
 
-use object::admission::{admit, authenticate};
+use object::admission::authenticate;
 use object::commit::Commit;
 use object::credential::{Host, Memo};
 use object::definition::Definition;
 use object::effects::encode_globals;
-use object::hash::{ObjectId, VersionHash};
+use object::hash::{CodeHash, ObjectId, PolicyHash, VersionHash};
 use object::header::Header;
 use object::image::{BaseImage, Image};
 use object::input::{Input, Request};
 use object::ledger::Ledger;
 use object::memory::Memory;
 use object::refusal::Refusal;
-use object::verify::{Headers, Verifier};
+use object::verify::{Era, Headers, Verifier};
 
 use crate::catalog::{Catalog, Runnable};
 use crate::error::{Error, ErrorKind, Result};
 use crate::guard::{self, Asker};
 use crate::instrument::INSTRUMENTATION_VERSION;
 use crate::limits;
+use crate::shared::missing;
 use crate::slots::Slots;
-use crate::step::{Ran, Stop, run};
+use crate::step::{Ran, Stop, Subject, run};
 use crate::substrate::StepLimits;
 
 /// Whether verification runs every step again.
@@ -54,6 +55,35 @@ pub struct Verified {
     /// The object and the version that the lineage says to begin as, if it is of a fork: that it
     /// does is for the other lineage to prove.
     pub fork_of: Option<(ObjectId, u64)>,
+}
+
+/// Where the parts of an object are that an upgrade names, or begins from.
+pub(crate) trait Library {
+    /// What an object of this code and policy is.
+    fn definition(&self, hashes: (CodeHash, PolicyHash)) -> Result<Arc<Definition>>;
+
+    /// The base image of a code that the version begins from.
+    fn base(&self, code: CodeHash) -> Result<Arc<BaseImage>>;
+
+    /// The code of a definition, compiled.
+    fn runnable(&self, definition: &Definition) -> Result<Arc<Runnable>>;
+}
+
+/// The library of lineages in which no upgrade can be.
+pub(crate) struct NoUpgrades;
+
+impl Library for NoUpgrades {
+    fn definition(&self, (code, _): (CodeHash, PolicyHash)) -> Result<Arc<Definition>> {
+        Err(missing("code", code))
+    }
+
+    fn base(&self, code: CodeHash) -> Result<Arc<BaseImage>> {
+        Err(missing("base image of code", code))
+    }
+
+    fn runnable(&self, definition: &Definition) -> Result<Arc<Runnable>> {
+        Err(missing("code", definition.code.hash))
+    }
 }
 
 /// Verifies a lineage record by record.
@@ -129,16 +159,32 @@ impl<'a> Auditor<'a> {
         ledger: Ledger,
         image: Image,
         globals: Vec<u64>,
+        library: &dyn Library,
     ) -> Result<()> {
+        if let Some(replay) = &mut self.replay {
+            // The code that the genesis had may be gone.
+            replay.runnable = library.runnable(&definition)?;
+        }
         let headers = self.headers.take().expect("only headers were left");
         let resumed = Verifier::resume(definition, &headers, ledger, image, globals)?;
         self.verifier = Some(resumed);
         Ok(())
     }
 
-    /// Verifies the next version.
-    pub(crate) fn commit(&mut self, commit: &Commit<'_>) -> Result<()> {
+    /// Verifies the next version; when it is an upgrade, to what `library` has.
+    pub(crate) fn commit(&mut self, commit: &Commit<'_>, library: &dyn Library) -> Result<()> {
         let input = Input::decode(commit.input)?;
+        let runnable = self.prepare(&input, library)?;
+        if let Request::Upgrade { code, policy } = input.request
+            && let Some(verifier) = &mut self.verifier
+        {
+            let base = library.base(code)?;
+            if let Some(runnable) = runnable.as_ref().filter(|runnable| runnable.base != base) {
+                let (expected, seq) = (runnable.base_hash, commit.header.seq);
+                return Err(differs("base image", seq, expected, base.hash()));
+            }
+            verifier.expect(Era { definition: library.definition((code, policy))?, base });
+        }
         // A fork has what another ran: of that there is the root, which is verified.
         let is_fork = self.verifier.is_none() && matches!(input.request, Request::Fork { .. });
         if self.replay.is_some() && !is_fork {
@@ -150,7 +196,7 @@ impl<'a> Auditor<'a> {
         }
         match &mut self.verifier {
             Some(verifier) => {
-                let guarded = verifier.definition().policy.guard().is_some();
+                let mut guarded = verifier.definition().policy.guard().is_some();
                 match &mut self.replay {
                     Some(replay) => {
                         let asked = verifier.commit_asking(commit, &mut replay.guards());
@@ -158,6 +204,8 @@ impl<'a> Auditor<'a> {
                     }
                     None => verifier.commit(commit)?,
                 }
+                guarded |= matches!(input.request, Request::Upgrade { .. })
+                    && verifier.definition().policy.guard().is_some();
                 self.verified.guarded += u64::from(guarded);
             }
             None => {
@@ -169,7 +217,20 @@ impl<'a> Auditor<'a> {
             }
         }
         self.verified.versions += 1;
+        if let (Some(replay), Some(runnable)) = (&mut self.replay, runnable) {
+            replay.runnable = runnable;
+        }
         Ok(())
+    }
+
+    /// What runs an upgrade, of which a replay's catalog then knows.
+    fn prepare(&self, input: &Input, library: &dyn Library) -> Result<Option<Arc<Runnable>>> {
+        let (Some(_), Request::Upgrade { code, policy }) = (&self.replay, &input.request) else {
+            return Ok(None);
+        };
+        let definition = library.definition((*code, *policy))?;
+        guard::validate(&definition.policy)?;
+        library.runnable(&definition).map(Some)
     }
 
     fn replay_commit(
@@ -203,6 +264,8 @@ impl<'a> Auditor<'a> {
         if ran.fuel != commit.header.fuel {
             return Err(differs("fuel", seq, ran.fuel, commit.header.fuel));
         }
+        let begun = ran.begun.as_ref();
+        let globals = begun.map_or(globals, |begun| begun.image.base().globals());
         let recorded = commit.globals.map_or_else(|| encode_globals(globals), <[u8]>::to_vec);
         if encode_globals(&ran.globals) != recorded {
             return Err(differs("globals", seq, format!("{:?}", ran.globals), "others"));
@@ -225,9 +288,10 @@ impl<'a> Auditor<'a> {
     ) -> Result<std::result::Result<Ran, object::refusal::Verdict>> {
         let definition = self.definition();
         let replay = self.replay.as_mut().expect("only a replay runs steps");
-        let loaded = replay.slots.objects.load(&replay.runnable, image)?;
-        match run(loaded, &definition, image, globals, input) {
-            Ok(ran) => {
+        let Replayer { slots, runnable, catalog } = replay;
+        let subject = Subject { definition: &definition, runnable, image, globals };
+        match run(&mut slots.objects, catalog, subject, input) {
+            Ok((loaded, ran)) => {
                 if input.request.runs_code() {
                     loaded.accept(&ran.image);
                 }
@@ -238,8 +302,13 @@ impl<'a> Auditor<'a> {
         }
     }
 
-    /// Verifies a refusal at the newest version.
-    pub(crate) fn refusal(&mut self, refusal: &Refusal) -> Result<()> {
+    /// Has steps run under these limits.
+    fn limit(&mut self, limits: StepLimits) {
+        self.replay.iter_mut().for_each(|replay| replay.slots.objects.limits = limits);
+    }
+
+    /// Verifies a refusal at the newest version; of an upgrade, to what `library` has.
+    pub(crate) fn refusal(&mut self, refusal: &Refusal, library: &dyn Library) -> Result<()> {
         if let Some(headers) = &mut self.headers {
             headers.refusal(refusal)?;
             self.verified.refusals += 1;
@@ -253,24 +322,24 @@ impl<'a> Auditor<'a> {
         verifier.refusal(refusal)?;
         self.verified.refusals += 1;
         let input = Input::decode(&refusal.input)?;
-        let Some(replay) = &mut self.replay else { return Ok(()) };
-        if refusal.verdict.reason.is_native() {
+        if self.replay.is_none() || refusal.verdict.reason.is_native() {
             return Ok(());
         }
-        // A limit that was the host's own is believed: the step is run under it.
-        replay.slots.objects.limits = limits::read(&refusal.verdict).unwrap_or_default();
+        self.prepare(&input, library)?;
         let memo = Memo::default();
         let signers = authenticate(&head, &input, Host::verifier(&memo));
         let signers = signers.map_err(|verdict| differs("verdict", refusal.seq, verdict, "a step"));
         let signers = signers?;
+        // A limit that was the host's own is believed: the step is run under it.
+        self.limit(limits::read(&refusal.verdict).unwrap_or_default());
         let ran = self.run(&input, &image, &globals);
-        self.replay.iter_mut().for_each(|it| it.slots.objects.limits = StepLimits::default());
+        self.limit(StepLimits::default());
         let verdict = match ran? {
             Err(verdict) => Some(verdict),
             Ok(ran) => {
-                let (definition, step) = (self.definition(), ran.of(&input, &image));
+                let (definition, step) = (self.definition(), (&input, &image));
                 let replay = self.replay.as_mut().expect("it was just looked at");
-                match admit(&definition, &head, signers, step, &mut replay.guards()) {
+                match ran.admit(&definition, &head, signers, step, &mut replay.guards()) {
                     Ok(_) => None,
                     Err(Stop::Refused(verdict)) => Some(verdict),
                     Err(Stop::Failed(error)) => return Err(error),

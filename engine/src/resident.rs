@@ -35,7 +35,7 @@ use crate::joint::Joint;
 use crate::refusers::Refusers;
 use crate::reply::Reply;
 use crate::shared::Shared;
-use crate::step::Ran;
+use crate::step::{Begun, Ran, Subject};
 use object::input::Input;
 
 /// An input that waits for its object.
@@ -150,6 +150,12 @@ impl Live {
         Live { definition, runnable, head, image, globals, missed, refusers, stale }
     }
 
+    /// The newest version, as the next step finds it.
+    pub(crate) fn subject(&self) -> Subject<'_> {
+        let Live { definition, runnable, image, globals, .. } = self;
+        Subject { definition, runnable, image, globals }
+    }
+
     /// What the header of the version that a step makes records of it; `root` is its memory's.
     pub(crate) fn outcome<'a>(&self, ran: &'a Ran, root: MemoryRoot) -> Outcome<'a> {
         let globals = match ran.globals == self.globals {
@@ -176,6 +182,9 @@ impl Live {
     ) {
         self.head.advance_to(hash, header, ledger);
         (self.image, self.globals, self.definition) = (ran.image, ran.globals, ran.definition);
+        if let Some(Begun { runnable, .. }) = ran.begun {
+            self.runnable = runnable;
+        }
         self.missed = None;
     }
 

@@ -35,6 +35,7 @@ use crate::session::Held;
 use crate::slots::Slots;
 use crate::substrate::Cache;
 use crate::timer::Timer;
+use crate::upgrade::Offered;
 
 /// Maps of the residents, so that posting to one object seldom waits for another.
 const SHARD_COUNT: usize = 64;
@@ -53,6 +54,7 @@ pub(crate) struct Shared {
     nonces: Vec<Mutex<u64>>,
     memo: Memo,
     sessions: Held,
+    offered: Offered,
     metrics: Registry,
     closed: AtomicBool,
 }
@@ -80,6 +82,7 @@ impl Shared {
             nonces: (0..SHARD_COUNT).map(|_| Mutex::default()).collect(),
             memo: Memo::default(),
             sessions: Held::default(),
+            offered: Offered::default(),
             metrics,
             closed: AtomicBool::new(false),
         })
@@ -122,6 +125,11 @@ impl Shared {
     /// The secrets of sessions.
     pub(crate) fn sessions(&self) -> &Held {
         &self.sessions
+    }
+
+    /// Modules that objects are to be upgraded to.
+    pub(crate) fn offered(&self) -> &Offered {
+        &self.offered
     }
 
     /// What is counted.
@@ -392,10 +400,13 @@ impl Shared {
     }
 
     fn code(&self, hash: CodeHash) -> Result<Vec<u8>> {
+        if let Some(offered) = self.offered.get(hash) {
+            return Ok(offered.to_vec());
+        }
         self.store.code(hash)?.ok_or_else(|| missing("code", hash))
     }
 
-    fn policy(&self, hash: PolicyHash) -> Result<Vec<u8>> {
+    pub(crate) fn policy(&self, hash: PolicyHash) -> Result<Vec<u8>> {
         self.store.policy(hash)?.ok_or_else(|| missing("policy", hash))
     }
 

@@ -7,24 +7,26 @@
 
 use std::sync::Arc;
 
-use object::admission::Step;
+use object::admission::{Laws, Step, admit, admit_upgrade, validate_migration};
+use object::credential::PublicKey;
 use object::definition::Definition;
-use object::effects::{Effects, Output, WakeChange};
-use object::hash::{GlobalsHash, MemoryRoot};
-use object::head::Outcome;
+use object::effects::{Admission, Effects, Output, WakeChange};
+use object::hash::{CodeHash, GlobalsHash, MemoryRoot, PolicyHash};
+use object::head::{Head, Outcome};
 use object::image::Image;
 use object::input::{Input, Request};
 use object::limits::{EFFECTS_BYTES_MAX, FUEL_MAX};
 use object::memory::{Memory, Page};
 use object::policy::Policy;
 use object::refusal::{Reason, Verdict};
-use object::schema::{self, CoreValue, Lower, Method};
+use object::schema::{self, CoreValue, Lower, MIGRATE, Method};
 
+use crate::catalog::{Catalog, Runnable};
 use crate::error::{Error, Result};
-use crate::guard;
+use crate::guard::{self, Asker};
 use crate::instrument::INSTRUMENTATION_VERSION;
 use crate::limits;
-use crate::slots::Loaded;
+use crate::slots::{Instances, Loaded};
 use crate::substrate::{self, HostLimit, StepContext, StepError, StepLimits, Trap};
 
 /// What a step leaves.
@@ -36,8 +38,27 @@ pub(crate) struct Ran {
     pub(crate) effects: Effects,
     pub(crate) fuel: u64,
     pub(crate) globals: Vec<u64>,
-    /// What the object is from then on: the same as before, but for an amendment.
+    /// What the object is from then on: the same as before, but for an amendment or an upgrade.
     pub(crate) definition: Arc<Definition>,
+    /// After an upgrade, what runs it from then on: the memory and the globals begin there.
+    pub(crate) begun: Option<Begun>,
+}
+
+/// Where an upgrade begins.
+#[derive(Clone)]
+pub(crate) struct Begun {
+    pub(crate) runnable: Arc<Runnable>,
+    /// The code's base image: what the changed pages differ from.
+    pub(crate) image: Image,
+}
+
+/// An object at the version that a step follows.
+#[derive(Clone, Copy)]
+pub(crate) struct Subject<'a> {
+    pub(crate) definition: &'a Arc<Definition>,
+    pub(crate) runnable: &'a Arc<Runnable>,
+    pub(crate) image: &'a Image,
+    pub(crate) globals: &'a [u64],
 }
 
 /// Why a step leaves nothing.
@@ -86,6 +107,26 @@ impl Ran {
         }
     }
 
+    /// Has it decided on by the law of `definition` and, when it is an upgrade, by the one that
+    /// comes with it.
+    pub(crate) fn admit(
+        &self,
+        definition: &Definition,
+        head: &Head,
+        signers: Vec<PublicKey>,
+        (input, before): (&Input, &Image),
+        guards: &mut Asker<'_>,
+    ) -> Result<Admission, Stop> {
+        let step = self.of(input, before);
+        match self.begun {
+            Some(_) => {
+                let laws = Laws { before: definition, after: &self.definition };
+                admit_upgrade(laws, head, signers, step, guards)
+            }
+            None => admit(definition, head, signers, step, guards),
+        }
+    }
+
     /// The hash of the globals that it leaves.
     pub(crate) fn globals_hash(&self) -> GlobalsHash {
         object::effects::globals_hash(&self.globals)
@@ -108,25 +149,69 @@ impl Ran {
     }
 }
 
-/// Runs `input` on the object whose `image` and `globals` are given, in `loaded`, which holds the
-/// image.
-pub(crate) fn run(
-    loaded: &mut Loaded,
-    definition: &Arc<Definition>,
-    image: &Image,
-    globals: &[u64],
+/// Runs `input` on an object in the slot that holds its image, or, if it is an upgrade to what
+/// `catalog` knows, in one that holds the base image of the code that comes.
+pub(crate) fn run<'s>(
+    instances: &'s mut Instances,
+    catalog: &Catalog,
+    subject: Subject<'_>,
     input: &Input,
-) -> Result<Ran, Stop> {
-    let ran = match &input.request {
-        Request::Write { fields } => return write(definition, image, globals, fields),
-        Request::Amend { policy } => return amend(definition, image, globals, policy),
-        // Which is nothing that a step could be: no fork comes here but a forged one.
-        Request::Fork { .. } | Request::OpenSession { .. } => {
-            return Ok(unchanged(definition, image, globals));
+) -> Result<(&'s mut Loaded, Ran), Stop> {
+    let Subject { definition, runnable, image, globals } = subject;
+    let (loaded, ran) = match &input.request {
+        Request::Upgrade { code, policy } => {
+            return upgrade(instances, catalog, subject, (*code, *policy), input);
         }
-        _ => invoke(loaded, definition, globals, input),
+        request => {
+            let loaded = instances.load(runnable, image)?;
+            let ran = match request {
+                Request::Write { fields } => write(definition, image, globals, fields),
+                Request::Amend { policy } => amend(definition, image, globals, policy),
+                // Which is nothing that a step could be: no fork comes here but a forged one.
+                Request::Fork { .. } | Request::OpenSession { .. } => {
+                    Ok(unchanged(definition, image, globals))
+                }
+                _ => invoked(loaded, (definition, image, globals), input, |loaded| {
+                    called(loaded, definition, input)
+                }),
+            };
+            (loaded, ran)
+        }
     };
-    let (result, end) = match ran {
+    Ok((loaded, ran?))
+}
+
+/// Other code: its `migrate` makes a memory, over its own base image, of the state that there is.
+fn upgrade<'s>(
+    instances: &'s mut Instances,
+    catalog: &Catalog,
+    subject: Subject<'_>,
+    to: (CodeHash, PolicyHash),
+    input: &Input,
+) -> Result<(&'s mut Loaded, Ran), Stop> {
+    let before = subject.definition;
+    let (definition, runnable) = catalog.upgrade(to)?;
+    validate_migration(Laws { before, after: &definition })?;
+    let taken = definition.schema.require_migration(&before.schema)?;
+    let state = before.schema.read_state(subject.image, before.code.state_address)?;
+    let (image, globals) = (Image::new(Arc::clone(&runnable.base)), runnable.base.globals());
+    let loaded = instances.load(&runnable, &image)?;
+    let ran = invoked(loaded, (&definition, &image, globals), input, |loaded| {
+        let address = schema::lower_value(&state, taken, &mut Arguments { loaded })?;
+        enter(loaded, MIGRATE, &[CoreValue::I32(address)]).map(|_| Vec::new())
+    })?;
+    let begun = Some(Begun { runnable, image });
+    Ok((loaded, Ran { begun, ..ran }))
+}
+
+/// Has code run, as `call` says, from an image and globals, and gives what that leaves.
+fn invoked(
+    loaded: &mut Loaded,
+    (definition, image, globals): (&Arc<Definition>, &Image, &[u64]),
+    input: &Input,
+    call: impl FnOnce(&mut Loaded) -> Result<Vec<u8>, Stop>,
+) -> Result<Ran, Stop> {
+    let (result, end) = match invoke(loaded, globals, input, call) {
         Ok(ran) => ran,
         Err(stop) => {
             loaded.reject();
@@ -159,6 +244,7 @@ pub(crate) fn run(
         fuel: end.fuel_used,
         globals: loaded.globals(),
         definition: Arc::clone(definition),
+        begun: None,
     })
 }
 
@@ -201,36 +287,22 @@ fn unchanged(definition: &Arc<Definition>, image: &Image, globals: &[u64]) -> Ra
         fuel: 0,
         globals: globals.to_vec(),
         definition: Arc::clone(definition),
+        begun: None,
     }
 }
 
-/// Calls what the request names, and gives its encoded result and what the step did.
+/// Has code run, and gives its encoded result and what the step did.
 fn invoke(
     loaded: &mut Loaded,
-    definition: &Definition,
     globals: &[u64],
     input: &Input,
+    call: impl FnOnce(&mut Loaded) -> Result<Vec<u8>, Stop>,
 ) -> Result<(Vec<u8>, substrate::Effects), Stop> {
     loaded.slot.set_globals(globals);
     let fuel = input.request.fuel_max().min(loaded.limits.fuel);
     let limits = StepLimits { fuel, ..loaded.limits };
     loaded.slot.begin_step(StepContext { now: input.time, limits });
-    let called = match &input.request {
-        Request::Create { arguments, .. } => match definition.schema.create() {
-            Some(create) => call(loaded, create, arguments),
-            None => Ok(Vec::new()),
-        },
-        Request::Call { method, arguments } => {
-            let method = definition.schema.require_method(method).map_err(Stop::from);
-            method.and_then(|method| call(loaded, method, arguments))
-        }
-        Request::Message { method, arguments, .. } => {
-            let asked = asked(definition, method, arguments);
-            asked.map_err(Stop::from).and_then(|method| call(loaded, method, arguments))
-        }
-        Request::Cycle => enter(loaded, "cycle", &[]).map(|_| Vec::new()),
-        request => unreachable!("a {} runs no code", request.kind().name()),
-    };
+    let called = call(loaded);
     let end = loaded.slot.end_step();
     let result = called?;
     if result.len() > limits.effects_bytes {
@@ -240,6 +312,24 @@ fn invoke(
         }));
     }
     Ok((result, end))
+}
+
+/// Calls what the request names, and gives its encoded result.
+fn called(loaded: &mut Loaded, definition: &Definition, input: &Input) -> Result<Vec<u8>, Stop> {
+    match &input.request {
+        Request::Create { arguments, .. } => match definition.schema.create() {
+            Some(create) => call(loaded, create, arguments),
+            None => Ok(Vec::new()),
+        },
+        Request::Call { method, arguments } => {
+            call(loaded, definition.schema.require_method(method)?, arguments)
+        }
+        Request::Message { method, arguments, .. } => {
+            call(loaded, asked(definition, method, arguments)?, arguments)
+        }
+        Request::Cycle => enter(loaded, "cycle", &[]).map(|_| Vec::new()),
+        request => unreachable!("a {} runs no code of the object", request.kind().name()),
+    }
 }
 
 /// The method that a message asks for: that there is one, and that the arguments are its own, was

@@ -45,6 +45,10 @@ pub(crate) const GUESTS: &[(&[u8], &str)] = &[
 pub(crate) const COUNTER: &[u8] = include_bytes!("../../guest/objects/counter.wasm");
 /// Its policy.
 pub(crate) const COUNTER_POLICY: &str = include_str!("../../guest/examples/counter/policy.cedar");
+/// The counter's second version.
+pub(crate) const TALLY: &[u8] = include_bytes!("../../guest/objects/tally.wasm");
+/// Its policy.
+pub(crate) const TALLY_POLICY: &str = include_str!("../../guest/examples/tally/policy.cedar");
 /// The lamp of the examples.
 pub(crate) const LAMP: &[u8] = include_bytes!("../../guest/objects/lamp.wasm");
 /// Its policy.

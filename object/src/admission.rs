@@ -3,8 +3,9 @@
 //!
 //! Native rules come first and no policy can waive them: credentials, nonces, the wake, the
 //! schema. Then the object's own policy decides and, where the policy carries a guard, what it
-//! permits the guard must permit as well. The engine, the verifier and the command line all call
-//! these functions; none of them has rules of its own.
+//! permits the guard must permit as well; on an upgrade two laws decide, the one that goes and the
+//! one that comes. The engine, the verifier and the command line all call these functions; none of
+//! them has rules of its own.
 //!
 //! It does not know how the step was run.
 
@@ -22,7 +23,7 @@ use crate::memory::Memory;
 use crate::policy::guard::{Evidence, Guards};
 use crate::policy::{Decision, Explanation, Facts, Principal, Raw, Refusal, Values};
 use crate::refusal::{Reason, Verdict};
-use crate::schema::{Method, Value, decode_args};
+use crate::schema::{MIGRATE, Method, Value, decode_args};
 
 /// A step that ran and is to be decided on.
 #[derive(Clone, Copy, Debug)]
@@ -41,8 +42,17 @@ pub struct Step<'a, B: ?Sized, A: ?Sized> {
     pub page_count: u32,
     /// The version of the instrumentation that it ran under.
     pub instrumentation: u32,
-    /// The policy that decides on what follows: another one after an amendment.
+    /// The policy that decides on what follows: another one after an amendment or an upgrade.
     pub policy: PolicyHash,
+}
+
+/// What an object is under before an upgrade, and what from then on.
+#[derive(Clone, Copy, Debug)]
+pub struct Laws<'a> {
+    /// Decides on the upgrade, of the state before.
+    pub before: &'a Definition,
+    /// Decides on the state that it leaves.
+    pub after: &'a Definition,
 }
 
 impl<'a, B: ?Sized, A: ?Sized> Step<'a, B, A> {
@@ -63,6 +73,13 @@ impl<'a, B: ?Sized, A: ?Sized> Step<'a, B, A> {
             instrumentation: header.instrumentation,
             policy: header.policy,
         }
+    }
+}
+
+impl<'a, M: ?Sized> Step<'a, M, M> {
+    /// An upgrade as the law before it decides on it, and as the law from then on does.
+    fn halves(self) -> (Step<'a, M, M>, Step<'a, M, M>) {
+        (Step { after: self.before, ..self }, Step { before: self.after, ..self })
     }
 }
 
@@ -226,9 +243,60 @@ pub fn admit<B: Memory + ?Sized, A: Memory + ?Sized, G: Guards<B, A>>(
     step: Step<'_, B, A>,
     guards: &mut G,
 ) -> Result<Admission, G::Stop> {
-    let (facts, decision) = judge(definition, head, &signers, &step)?;
+    let action = step.input.request.action();
+    let (facts, decision) = judge(definition, head, &signers, (action, &step))?;
     ask(definition, &facts, &decision, &step, guards).transpose()?;
     Ok(verdict(signers, decision)?)
+}
+
+/// Decides whether an upgrade of `signers`, as [`authenticate`] gave them, becomes the next
+/// version: both laws must permit it. The one before decides on the action `upgrade`, of the state
+/// before; the one from then on decides on the action `migrate`, of the state after. Of either it
+/// is as if nothing changed.
+///
+/// Call it on a thread with [`STACK_BYTES`](crate::policy::STACK_BYTES) of stack.
+///
+/// # Errors
+///
+/// The verdict of the first that refuses, or what kept a guard from one.
+pub fn admit_upgrade<M: Memory + ?Sized, G: Guards<M, M>>(
+    laws: Laws<'_>,
+    head: &Head,
+    signers: Vec<PublicKey>,
+    step: Step<'_, M, M>,
+    guards: &mut G,
+) -> Result<Admission, G::Stop> {
+    let (left, entered) = step.halves();
+    let admission = admit(laws.before, head, signers, left, guards)?;
+    let judged = (MIGRATE, &entered);
+    let (facts, decision) = judge(laws.after, head, &admission.signers, judged)?;
+    ask(laws.after, &facts, &decision, &entered, guards).transpose()?;
+    Ok(migrated(admission, decision)?)
+}
+
+/// The admission of an upgrade, as the law before has it, with what the law from then on says.
+///
+/// # Errors
+///
+/// The verdict, when that refuses.
+pub fn migrated(admission: Admission, decision: Decision) -> Result<Admission, Verdict> {
+    match verdict(Vec::new(), decision) {
+        Ok(Admission { rules, .. }) => Ok(Admission { migrated: rules, ..admission }),
+        Err(Verdict { reason, rules, detail }) => {
+            let colon = if detail.is_empty() { "" } else { ": " };
+            Err(Verdict::new(reason, rules, format!("by the new policy{colon}{detail}")))
+        }
+    }
+}
+
+/// Verifies that the code of `laws.after` takes the states that `laws.before` left.
+///
+/// # Errors
+///
+/// The verdict, which says what it takes otherwise.
+pub fn validate_migration(laws: Laws<'_>) -> Result<(), Verdict> {
+    let taken = laws.after.schema.require_migration(&laws.before.schema);
+    taken.map(drop).map_err(|error| Verdict::native(Reason::Migration, error.to_string()))
 }
 
 /// A decision that is explained.
@@ -255,7 +323,50 @@ pub fn explain<B: Memory + ?Sized, A: Memory + ?Sized, G: Guards<B, A>>(
     step: Step<'_, B, A>,
     guards: &mut G,
 ) -> Result<Explained<G::Stop>, Verdict> {
-    let (facts, decision) = judge(definition, head, signers, &step)?;
+    explain_as(definition, head, signers, (step.input.request.action(), step), guards)
+}
+
+/// The decisions of both laws on an upgrade, explained.
+#[derive(Debug)]
+pub struct ExplainedUpgrade<S> {
+    /// What the law before says.
+    pub before: Explained<S>,
+    /// What the law from then on says: none, when the one before does not permit.
+    pub after: Option<Explained<S>>,
+}
+
+/// Decides as [`admit_upgrade`] does, and tells of the rules of both laws.
+///
+/// Call it on a thread with [`STACK_BYTES`](crate::policy::STACK_BYTES) of stack.
+///
+/// # Errors
+///
+/// As of [`explain`].
+pub fn explain_upgrade<M: Memory + ?Sized, G: Guards<M, M>>(
+    laws: Laws<'_>,
+    head: &Head,
+    signers: &[PublicKey],
+    step: Step<'_, M, M>,
+    guards: &mut G,
+) -> Result<ExplainedUpgrade<G::Stop>, Verdict> {
+    let (left, entered) = step.halves();
+    let before = explain(laws.before, head, signers, left, guards)?;
+    let permits = matches!(before.policy.decision, Decision::Permit { .. });
+    if !permits || matches!(before.guard, Some(Err(_))) {
+        return Ok(ExplainedUpgrade { before, after: None });
+    }
+    let after = explain_as(laws.after, head, signers, (MIGRATE, entered), guards)?;
+    Ok(ExplainedUpgrade { before, after: Some(after) })
+}
+
+fn explain_as<B: Memory + ?Sized, A: Memory + ?Sized, G: Guards<B, A>>(
+    definition: &Definition,
+    head: &Head,
+    signers: &[PublicKey],
+    (action, step): (&str, Step<'_, B, A>),
+    guards: &mut G,
+) -> Result<Explained<G::Stop>, Verdict> {
+    let (facts, decision) = judge(definition, head, signers, (action, &step))?;
     let guard = ask(definition, &facts, &decision, &step, guards);
     let explain = |values: &Values<'_>| definition.policy.explain(&facts, values, decision);
     let policy = with_values(definition, facts.action, &step, explain).map_err(invalid)?;
@@ -280,12 +391,13 @@ fn ask<B: ?Sized, A: ?Sized, G: Guards<B, A>>(
     })
 }
 
-/// The facts of a step that no native rule refuses, and what the policy says of them.
+/// The facts of a step that no native rule refuses, which is decided on as `action`, and what the
+/// policy says of them.
 fn judge<'a, B: Memory + ?Sized, A: Memory + ?Sized>(
     definition: &Definition,
     head: &'a Head,
     signers: &'a [PublicKey],
-    step: &Step<'a, B, A>,
+    (action, step): (&'a str, &Step<'a, B, A>),
 ) -> Result<(Facts<'a>, Decision), Verdict> {
     let (schema, address) = (&definition.schema, definition.code.state_address);
     schema.validate_state(step.after, address).map_err(invalid)?;
@@ -295,9 +407,13 @@ fn judge<'a, B: Memory + ?Sized, A: Memory + ?Sized>(
         (_, Some(key)) => Principal::Key(key.0),
         (_, None) => Principal::Anonymous,
     };
+    let upgrade = match step.input.request {
+        Request::Upgrade { code, policy } if action != MIGRATE => Some((code, policy)),
+        _ => None,
+    };
     let facts = Facts {
         principal,
-        action: step.input.request.action(),
+        action,
         field: None,
         object: head.id,
         signers,
@@ -315,6 +431,7 @@ fn judge<'a, B: Memory + ?Sized, A: Memory + ?Sized>(
         instrumentation: step.instrumentation,
         code: definition.code.hash,
         policy: step.policy,
+        upgrade,
     };
     let decision = decide(definition, &facts, step).map_err(invalid)?;
     Ok((facts, decision))
@@ -332,7 +449,7 @@ fn invalid(error: crate::Error) -> Verdict {
 /// The verdict, when it refuses.
 pub fn verdict(signers: Vec<PublicKey>, decision: Decision) -> Result<Admission, Verdict> {
     match decision {
-        Decision::Permit { rules } => Ok(Admission { signers, rules }),
+        Decision::Permit { rules } => Ok(Admission { signers, rules, migrated: Vec::new() }),
         Decision::Refuse { rules, reason } => {
             let (reason, detail) = recorded(reason);
             Err(Verdict::new(reason, rules, detail))

@@ -16,8 +16,8 @@ use crate::refusal::INPUT_BYTES_MAX;
 
 /// Bytes of encoded effects: every name and payload with its length.
 const EFFECTS_ENCODED_MAX: usize = EFFECTS_BYTES_MAX * 2 + OUTPUTS_MAX * (NAME_BYTES_MAX + 8) + 64;
-/// Bytes of an encoded admission.
-const ADMISSION_ENCODED_MAX: usize = (RULES_MAX + 64) * (NAME_BYTES_MAX + 4) + 64;
+/// Bytes of an encoded admission, which may be of two policies.
+const ADMISSION_ENCODED_MAX: usize = (2 * RULES_MAX + 64) * (NAME_BYTES_MAX + 4) + 64;
 
 /// One version, as it is written and read.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -19,6 +19,8 @@ use crate::message::Message;
 const EFFECTS_VERSION: u8 = 1;
 const WITH_MESSAGES: u8 = 2;
 const ADMISSION_VERSION: u8 = 1;
+/// The decision on an upgrade, which two policies take.
+const WITH_MIGRATED: u8 = 2;
 
 /// What a step gives back and sends out.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -154,19 +156,23 @@ pub struct Admission {
     pub signers: Vec<PublicKey>,
     /// The ids of the rules that permitted it, ascending; none for a creation.
     pub rules: Vec<String>,
+    /// Of an upgrade, the ids of the rules of the policy from then on that permitted what became of
+    /// the state, ascending; none for anything else.
+    pub migrated: Vec<String>,
 }
 
 impl Admission {
     /// The decision's bytes.
     pub fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(64 + 32 * (self.signers.len() + self.rules.len()));
-        bytes.put_u8(ADMISSION_VERSION).put_count(self.signers.len());
+        let version = if self.migrated.is_empty() { ADMISSION_VERSION } else { WITH_MIGRATED };
+        bytes.put_u8(version).put_count(self.signers.len());
         for key in &self.signers {
             bytes.put(&key.0);
         }
-        bytes.put_count(self.rules.len());
-        for rule in &self.rules {
-            bytes.put_blob(rule.as_bytes());
+        put_rules(&mut bytes, &self.rules);
+        if version == WITH_MIGRATED {
+            put_rules(&mut bytes, &self.migrated);
         }
         bytes
     }
@@ -180,8 +186,8 @@ impl Admission {
     pub fn decode(bytes: &[u8]) -> Result<Admission> {
         let mut reader = Reader::new("admission", bytes);
         let version = reader.u8()?;
-        if version != ADMISSION_VERSION {
-            return Err(reader.fail(1, &format!("version {ADMISSION_VERSION}"), version));
+        if ![ADMISSION_VERSION, WITH_MIGRATED].contains(&version) {
+            return Err(reader.fail(1, "version 1 or 2", version));
         }
         let count = reader.count(SIGNATURES_MAX, 32)?;
         let mut signers = Vec::with_capacity(count);
@@ -189,13 +195,27 @@ impl Admission {
             signers.push(PublicKey(reader.array()?));
         }
         let rules = decode_rules(&mut reader)?;
+        let migrated = match version {
+            WITH_MIGRATED => decode_rules(&mut reader)?,
+            _ => Vec::new(),
+        };
+        if version == WITH_MIGRATED && migrated.is_empty() {
+            return Err(reader.fail(4, "rules of the policy from then on, in version 2", "none"));
+        }
         reader.end()?;
-        Ok(Admission { signers, rules })
+        Ok(Admission { signers, rules, migrated })
     }
 
     /// The hash of the decision's bytes.
     pub fn hash(&self) -> AdmissionHash {
         AdmissionHash::of(&self.encode())
+    }
+}
+
+pub(crate) fn put_rules(bytes: &mut Vec<u8>, rules: &[String]) {
+    bytes.put_count(rules.len());
+    for rule in rules {
+        bytes.put_blob(rule.as_bytes());
     }
 }
 

@@ -43,6 +43,8 @@ pub enum Kind {
     Message,
     /// The object came to be of a version of another.
     Fork,
+    /// The object went on with other code and another policy.
+    Upgrade,
 }
 
 impl Kind {
@@ -56,6 +58,7 @@ impl Kind {
         Kind::OpenSession,
         Kind::Message,
         Kind::Fork,
+        Kind::Upgrade,
     ];
 
     /// The code that headers have.
@@ -69,6 +72,7 @@ impl Kind {
             Kind::OpenSession => 5,
             Kind::Message => 6,
             Kind::Fork => 7,
+            Kind::Upgrade => 8,
         }
     }
 
@@ -87,6 +91,7 @@ impl Kind {
             Kind::OpenSession => "open_session",
             Kind::Message => "message",
             Kind::Fork => "fork",
+            Kind::Upgrade => "upgrade",
         }
     }
 
@@ -226,7 +231,7 @@ impl Header {
             return Err(reader.fail(2, &format!("version {HEADER_VERSION}"), version));
         }
         let code = reader.u8()?;
-        let kind = Kind::from_code(code).ok_or_else(|| reader.fail(1, "a kind below 8", code))?;
+        let kind = Kind::from_code(code).ok_or_else(|| reader.fail(1, "a kind below 9", code))?;
         zero(&mut reader, 1)?;
         let header = Header {
             kind,

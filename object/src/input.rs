@@ -1,6 +1,6 @@
 //! What asks for a new version: a creation, a call, the object's own cycle, a direct write, a
-//! change of the policy, a session, or a message of another object, with the credentials of whoever
-//! asks.
+//! change of the policy or of the code, a session, or a message of another object, with the
+//! credentials of whoever asks.
 //!
 //! It does not know types: arguments are payload bytes that the schema decodes.
 //!
@@ -9,7 +9,7 @@
 use crate::codec::{Length, Reader, Write};
 use crate::credential::{Credential, Place, Proof, Signature};
 use crate::error::{ErrorKind, Result};
-use crate::hash::{InputHash, ObjectId, SessionId, VersionHash};
+use crate::hash::{CodeHash, InputHash, ObjectId, PolicyHash, SessionId, VersionHash};
 use crate::header::{HEADER_BYTES, Header, Kind};
 use crate::limits::{
     FUEL_MAX, NAME_BYTES_MAX, PATH_BYTES_MAX, PAYLOAD_BYTES_MAX, POLICY_ENCODED_MAX,
@@ -91,6 +91,14 @@ pub enum Request {
         /// Its arguments, encoded as the sender saw fit.
         arguments: Vec<u8>,
     },
+    /// That the object go on with other code, which makes a state of its own of the one before, and
+    /// with another policy. What they are the request does not say: whoever decides on it has them.
+    Upgrade {
+        /// The module.
+        code: CodeHash,
+        /// The policy that decides on what follows.
+        policy: PolicyHash,
+    },
 }
 
 impl Request {
@@ -105,11 +113,12 @@ impl Request {
             Request::OpenSession { .. } => Kind::OpenSession,
             Request::Message { .. } => Kind::Message,
             Request::Fork { .. } => Kind::Fork,
+            Request::Upgrade { .. } => Kind::Upgrade,
         }
     }
 
-    /// The policy's name for the request: the method, `advance`, `write`, `amend`, `open_session`
-    /// or `create`.
+    /// The policy's name for the request: the method, `advance`, `write`, `amend`, `open_session`,
+    /// `upgrade` or `create`.
     pub fn action(&self) -> &str {
         match self {
             Request::Call { method, .. } | Request::Message { method, .. } => method,
@@ -117,10 +126,10 @@ impl Request {
         }
     }
 
-    /// Whether the object's code runs.
+    /// Whether code runs: the object's own or, in an upgrade, what is to be that.
     pub fn runs_code(&self) -> bool {
         use Request::*;
-        matches!(self, Create { .. } | Call { .. } | Cycle | Message { .. })
+        matches!(self, Create { .. } | Call { .. } | Cycle | Message { .. } | Upgrade { .. })
     }
 
     /// The method that is to run, and its encoded arguments, of a call or a message.
@@ -212,6 +221,9 @@ impl Request {
                 origin.encode_into(bytes);
                 bytes.put_blob(method.as_bytes()).put_blob(arguments);
             }
+            Request::Upgrade { code, policy } => {
+                bytes.put(&code.0).put(&policy.0);
+            }
         }
     }
 
@@ -255,7 +267,11 @@ impl Request {
                 let of = Box::new(Header::decode(reader.bytes(HEADER_BYTES)?)?);
                 Request::Fork { salt, of }
             }
-            None => return Err(reader.fail(1, "a kind of request below 8", code)),
+            Some(Kind::Upgrade) => Request::Upgrade {
+                code: CodeHash(reader.array()?),
+                policy: PolicyHash(reader.array()?),
+            },
+            None => return Err(reader.fail(1, "a kind of request below 9", code)),
         })
     }
 }
@@ -276,7 +292,10 @@ impl Input {
                 limit("bytes of a method's name", method.len(), NAME_BYTES_MAX)?;
                 limit("payload bytes", arguments.len(), PAYLOAD_BYTES_MAX)?;
             }
-            Request::Cycle | Request::OpenSession { .. } | Request::Fork { .. } => {}
+            Request::Cycle
+            | Request::OpenSession { .. }
+            | Request::Fork { .. }
+            | Request::Upgrade { .. } => {}
             Request::Write { fields } => {
                 limit("fields of a write", fields.len(), WRITES_MAX)?;
                 for (path, _) in fields {

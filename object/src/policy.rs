@@ -123,7 +123,8 @@ pub struct Facts<'a> {
     /// Who asks.
     pub principal: Principal,
     /// The method's name, or `advance` for the object's own cycle, `write` for a direct write,
-    /// `amend` for a change of the policy, `open_session`, or `read`.
+    /// `amend` for a change of the policy, `open_session`, `upgrade` for a change of the code,
+    /// `migrate` for what that makes of the state, or `read`.
     pub action: &'a str,
     /// Of a read, the field.
     pub field: Option<&'a str>,
@@ -159,6 +160,8 @@ pub struct Facts<'a> {
     pub code: CodeHash,
     /// The policy that decides on the steps that follow.
     pub policy: PolicyHash,
+    /// Of an upgrade, the code and the policy that are to come.
+    pub upgrade: Option<(CodeHash, PolicyHash)>,
 }
 
 /// The states and the arguments of a step, as values.
@@ -280,7 +283,7 @@ impl Policy {
     fn build(law: Law<'_>, language: (u16, u16), schema: &Schema) -> Result<Policy> {
         let (text, guard) = (law.text, law.guard.map(Guard::new).transpose()?);
         let scanned = profile::scan(text).map_err(ErrorKind::Policy)?;
-        let shapes = Shapes::new(schema, &scanned.past, scanned.opens_sessions);
+        let shapes = Shapes::new(schema, &scanned.past, &scanned.named);
         let shapes = shapes.map_err(|finding| ErrorKind::Policy(vec![finding]))?;
         let rules = Rules::parse(text, &scanned.rules, shapes, schema);
         let rules = rules.map_err(ErrorKind::Policy)?;
@@ -395,9 +398,9 @@ impl Policy {
         self.rules.permits().filter(|(_, alive)| !alive).map(|(id, _)| id)
     }
 
-    /// Whether any rule may permit an amendment.
+    /// Whether any rule may permit another policy: by an amendment, or with other code.
     pub fn is_amendable(&self) -> bool {
-        self.rules.may_permit(shape::AMEND)
+        [shape::AMEND, shape::UPGRADE].into_iter().any(|action| self.rules.may_permit(action))
     }
 
     /// The actions whose rules are not compiled, so that Cedar decides on all their steps, each
@@ -488,8 +491,9 @@ impl fmt::Debug for Policy {
 /// `Policy`: the schema has more for a policy to see than a validator should be asked to hold.
 pub fn derived_schema(schema: &Schema) -> Result<String> {
     let methods = schema.methods().iter().map(|method| method.name.as_str());
-    let past = methods.chain(shape::OWN_ACTIONS).map(shape::attribute_name).collect();
-    let shapes = Shapes::new(schema, &past, true);
+    let own = shape::OWN_ACTIONS.into_iter().chain([shape::UPGRADE]);
+    let past = methods.chain(own).map(shape::attribute_name).collect();
+    let shapes = Shapes::new(schema, &past, &shape::IF_NAMED);
     let shapes = shapes.map_err(|finding| ErrorKind::Policy(vec![finding]))?;
     Ok(Derived::whole(&shapes).print())
 }

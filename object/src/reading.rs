@@ -98,6 +98,7 @@ impl Read<'_> {
             instrumentation: self.newest.instrumentation,
             code: self.newest.code,
             policy: self.newest.policy,
+            upgrade: None,
         }
     }
 }

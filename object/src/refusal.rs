@@ -9,7 +9,7 @@
 use std::fmt;
 
 use crate::codec::{Reader, Write};
-use crate::effects::decode_rules;
+use crate::effects::{decode_rules, put_rules};
 use crate::error::Result;
 use crate::hash::{ObjectId, RefusalHash, VersionHash};
 use crate::limits::PAYLOAD_BYTES_MAX;
@@ -69,10 +69,12 @@ pub enum Reason {
     Guard,
     /// What another object asks is no method, or its arguments are not those of the method.
     Message,
+    /// The code of an upgrade does not migrate states of the object's schema.
+    Migration,
 }
 
 /// Reasons by their codes.
-const REASONS: [Reason; 22] = [
+const REASONS: [Reason; 23] = [
     Reason::Credential,
     Reason::Expired,
     Reason::ExpiresTooLate,
@@ -95,6 +97,7 @@ const REASONS: [Reason; 22] = [
     Reason::SessionsFull,
     Reason::Guard,
     Reason::Message,
+    Reason::Migration,
 ];
 
 impl Reason {
@@ -156,6 +159,7 @@ impl Reason {
             Reason::SessionsFull => "sessions-full",
             Reason::Guard => "guard",
             Reason::Message => "message",
+            Reason::Migration => "migration",
         }
     }
 }
@@ -221,10 +225,7 @@ impl Refusal {
         let mut bytes = Vec::new();
         bytes.put_u8(REFUSAL_VERSION).put_u8(self.verdict.reason.code()).put_u64(self.seq);
         bytes.put(&self.object.0).put(&self.parent.0).put(&self.previous.0);
-        bytes.put_count(self.verdict.rules.len());
-        for rule in &self.verdict.rules {
-            bytes.put_blob(rule.as_bytes());
-        }
+        put_rules(&mut bytes, &self.verdict.rules);
         bytes.put_blob(self.verdict.detail.as_bytes()).put_blob(&self.input);
         bytes
     }

@@ -13,6 +13,7 @@ mod fault;
 mod json;
 mod layout;
 mod lower;
+mod migrate;
 mod parse;
 mod payload;
 mod place;
@@ -29,7 +30,7 @@ use std::sync::Arc;
 
 pub(crate) use excerpt::{Most, Selection};
 pub use layout::Layout;
-pub use lower::{CoreType, CoreValue, Lower, lift_result, lower_args};
+pub use lower::{CoreType, CoreValue, Lower, lift_result, lower_args, lower_value};
 pub(crate) use payload::skip_value;
 pub use payload::{decode_args, decode_value, encode_args, encode_value};
 pub use place::{Place, Scalar};
@@ -48,6 +49,8 @@ use crate::memory::Memory;
 
 /// The name of the method that runs once, when an object is made.
 pub const CREATE: &str = "create";
+/// The name of the function that makes a state of that of other code, when an object is upgraded.
+pub const MIGRATE: &str = "migrate";
 
 /// A schema. Cloning shares it.
 #[derive(Debug, Clone)]
@@ -61,6 +64,7 @@ struct Inner {
     state: Arc<Record>,
     methods: Vec<Method>,
     create: Option<Method>,
+    migrate: Option<Type>,
 }
 
 /// What parsing yields.
@@ -69,6 +73,8 @@ pub(crate) struct Parts {
     state: Arc<Record>,
     /// The constructor too, if there is one.
     methods: Vec<Method>,
+    /// The record that the function `migrate` takes, if there is one.
+    migrate: Option<Type>,
 }
 
 /// A function of an object.
@@ -115,11 +121,12 @@ impl Schema {
     /// # Ok::<(), continuant_object::Error>(())
     /// ```
     pub fn parse(wit: &str) -> Result<Schema> {
-        let Parts { package, state, mut methods } = parse::parse(wit).map_err(ErrorKind::Schema)?;
+        let parts = parse::parse(wit).map_err(ErrorKind::Schema)?;
+        let Parts { package, state, mut methods, migrate } = parts;
         let create = methods.iter().position(|method| method.name == CREATE);
         let create = create.map(|index| methods.remove(index));
         let (text, hash) = (wit.to_string(), SchemaHash::of(wit.as_bytes()));
-        Ok(Schema(Arc::new(Inner { text, hash, package, state, methods, create })))
+        Ok(Schema(Arc::new(Inner { text, hash, package, state, methods, create, migrate })))
     }
 
     /// The WIT text, as it was given.
@@ -167,6 +174,26 @@ impl Schema {
     /// The constructor.
     pub fn create(&self) -> Option<&Method> {
         self.0.create.as_ref()
+    }
+
+    /// What the function `migrate` takes: the state that other code left, a record.
+    pub fn migrate(&self) -> Option<&Type> {
+        self.0.migrate.as_ref()
+    }
+
+    /// What the function `migrate` takes, which are the states of `before`.
+    ///
+    /// # Errors
+    ///
+    /// [`Unknown`](ErrorKind::Unknown) when there is no such function, [`Value`](ErrorKind::Value)
+    /// with the first part of a state that it takes otherwise: expected is what it takes.
+    pub fn require_migration(&self, before: &Schema) -> Result<&Type> {
+        let unknown =
+            ErrorKind::Unknown { what: "function", name: MIGRATE.to_string(), known: Vec::new() };
+        let taken = self.migrate().ok_or(unknown)?;
+        let state = Type::Record(Arc::clone(&before.0.state));
+        migrate::validate(taken, &state).map_err(|fault| fault.within("state").in_value())?;
+        Ok(taken)
     }
 
     /// Finds a field of the state: `open`, `minutes-since-inspection` (or with `_`), and further

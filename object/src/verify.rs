@@ -2,10 +2,11 @@
 //!
 //! For each record it recomputes the header from the parent and the payloads (credentials, ledger,
 //! jump, memory root, admission and all) and compares it with the one given; a direct write and an
-//! amendment, which run no code, it does again. What it takes on trust is what the code makes of
-//! every other step, which is its memory, globals, effects and fuel, and the version of the
-//! instrumentation that it ran under: the engine's replay verifies those. The word of a policy's
-//! guard is such code too: whoever can run guards has it asked by [`Verifier::commit_asking`]. Of
+//! amendment, which run no code, it does again. Of an upgrade, to parts that it is given before, it
+//! verifies that the new code takes states of the old, and what either law says; the memory begins
+//! anew there. What it takes on trust is what the code makes of every other step, which is its
+//! memory, globals, effects and fuel, and the version of the instrumentation that it ran under: the
+//! engine's replay verifies those. The word of a policy's guard is such code too: whoever can run guards has it asked by [`Verifier::commit_asking`]. Of
 //! an input in a session it verifies all but the code, which only its host can.
 //!
 //! Where only headers are left, [`Headers`] verifies that they are chained; a [`Verifier`] resumes
@@ -17,7 +18,10 @@ mod headers;
 
 use std::sync::Arc;
 
-use crate::admission::{Step, admit, arguments, authenticate, authenticate_refused};
+use crate::admission::{
+    Laws, Step, admit, admit_upgrade, arguments, authenticate, authenticate_refused,
+    validate_migration,
+};
 use crate::commit::Commit;
 use crate::credential::{Host, Memo};
 use crate::definition::Definition;
@@ -36,6 +40,15 @@ use crate::refusal::{Refusal, Verdict};
 use crate::write;
 pub use headers::Headers;
 
+/// What an object is made of from its genesis, or an upgrade, to the next upgrade.
+#[derive(Clone, Debug)]
+pub struct Era {
+    /// What it is besides its memory; amendments change its policy.
+    pub definition: Arc<Definition>,
+    /// The image that its code starts from.
+    pub base: Arc<BaseImage>,
+}
+
 /// A lineage verified up to its head. Cloning shares its pages: what may be refuted is tried on a
 /// clone.
 #[derive(Clone, Debug)]
@@ -43,6 +56,8 @@ pub struct Verifier {
     definition: Arc<Definition>,
     head: Head,
     replica: Replica,
+    /// What the next upgrade is to.
+    next: Option<Era>,
     memo: Arc<Memo>,
 }
 
@@ -91,7 +106,8 @@ impl Verifier {
             is_as(of, &header, &effects)?;
         }
         definition.schema.validate_state(&replica.image, definition.code.state_address)?;
-        Ok(Verifier { definition, head: Head::new(header), replica, memo: Arc::default() })
+        let (next, memo) = Default::default();
+        Ok(Verifier { definition, head: Head::new(header), replica, next, memo })
     }
 
     /// Goes on behind headers, from the newest version's `image`, `globals` and `ledger`: that
@@ -127,7 +143,14 @@ impl Verifier {
         definition.schema.validate_state(&image, definition.code.state_address)?;
         head.ledger = Arc::new(ledger);
         let replica = Replica { image, tree, globals, globals_hash };
-        Ok(Verifier { definition, head, replica, memo: Arc::default() })
+        let (next, memo) = Default::default();
+        Ok(Verifier { definition, head, replica, next, memo })
+    }
+
+    /// Says what the next version, an upgrade, is to: it names code and policy by their hashes.
+    /// That the base image is the code's own is taken on trust.
+    pub fn expect(&mut self, era: Era) {
+        self.next = Some(era);
     }
 
     /// Verifies the next version. That a guard permitted it is taken on trust.
@@ -176,22 +199,10 @@ impl Verifier {
         let signers = authenticate(&self.head, &input, Host::verifier(&self.memo));
         let signers = signers.map_err(|verdict| refused(seq, &verdict))?;
         let before = self.replica.image.clone();
-        let mut amended = None;
-        match &input.request {
-            Request::Write { fields } => {
-                let pages = write::apply(&self.definition, &before, fields)?;
-                ran_no_code(commit, &effects, &before, &pages)?;
-            }
-            Request::Amend { policy } => {
-                ran_no_code(commit, &effects, &before, &[])?;
-                let policy = Policy::decode(policy, &self.definition.schema)?;
-                amended = Some(Arc::new(self.definition.amended(policy)));
-            }
-            Request::OpenSession { .. } => ran_no_code(commit, &effects, &before, &[])?,
-            _ => {}
-        }
-        let after = amended.as_ref().unwrap_or(&self.definition);
-        let outcome = self.replica.take(after, commit, &effects)?;
+        let Some(after) = self.begun(commit, &input, &effects)? else {
+            return Err(Error::mismatch("code", seq, "the parts of an upgrade", "none"));
+        };
+        let outcome = self.replica.take(&after, commit, &effects)?;
         let step = Step {
             input: &input,
             before: &before,
@@ -202,7 +213,12 @@ impl Verifier {
             instrumentation: outcome.instrumentation,
             policy: outcome.parts.policy,
         };
-        let decided = match admit(&self.definition, &self.head, signers, step, guards) {
+        let laws = Laws { before: &self.definition, after: &after };
+        let decided = match input.request {
+            Request::Upgrade { .. } => admit_upgrade(laws, &self.head, signers, step, guards),
+            _ => admit(laws.before, &self.head, signers, step, guards),
+        };
+        let decided = match decided {
             Ok(decided) => decided,
             Err(stop) => return Ok(Err(stop)),
         };
@@ -213,10 +229,47 @@ impl Verifier {
         let (header, ledger) = self.head.successor(&input, &outcome, &decided);
         compare(&header, &commit.header)?;
         self.head.advance(header, ledger);
-        if let Some(amended) = amended {
-            self.definition = amended;
-        }
+        self.definition = after;
         Ok(Ok(()))
+    }
+
+    /// What the object is after a version, whose memory begins as the replica has it then; none of
+    /// an upgrade to what is not known. What runs no code is done again.
+    fn begun(
+        &mut self,
+        commit: &Commit<'_>,
+        input: &Input,
+        effects: &Effects,
+    ) -> Result<Option<Arc<Definition>>> {
+        let (seq, before) = (commit.header.seq, &self.replica.image);
+        match &input.request {
+            Request::Write { fields } => {
+                let pages = write::apply(&self.definition, before, fields)?;
+                ran_no_code(commit, effects, before, &pages)?;
+            }
+            Request::Amend { policy } => {
+                ran_no_code(commit, effects, before, &[])?;
+                let policy = Policy::decode(policy, &self.definition.schema)?;
+                return Ok(Some(Arc::new(self.definition.amended(policy))));
+            }
+            Request::OpenSession { .. } => ran_no_code(commit, effects, before, &[])?,
+            Request::Upgrade { code, policy } => {
+                let Some(Era { definition, base }) = self.next.take() else { return Ok(None) };
+                let parts = definition.parts();
+                if parts.code != *code {
+                    return Err(Error::mismatch("code", seq, code, parts.code));
+                }
+                if parts.policy != *policy {
+                    return Err(Error::mismatch("policy", seq, policy, parts.policy));
+                }
+                let laws = Laws { before: &self.definition, after: &definition };
+                validate_migration(laws).map_err(|verdict| refused(seq, &verdict))?;
+                self.replica = Replica::new(base);
+                return Ok(Some(definition));
+            }
+            _ => {}
+        }
+        Ok(Some(Arc::clone(&self.definition)))
     }
 
     /// Verifies a refusal at the head: that it is chained, and that a refusal that the input by

@@ -1,8 +1,9 @@
 //! Who changed a field last: the newest version in which it has another value than before.
 //!
 //! It walks back from the head and reads the field again only behind a version that wrote a page
-//! which the field was read from, so other versions cost no more than their records. It does not
-//! say who could have changed it.
+//! which the field was read from, so other versions cost no more than their records. It goes back
+//! to the last upgrade at most, which makes every field anew. It does not say who could have
+//! changed it.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -10,6 +11,7 @@ use std::sync::Arc;
 
 use object::definition::Definition;
 use object::hash::ObjectId;
+use object::header::Kind;
 use object::image::Image;
 use object::memory::{Memory, Page};
 use object::schema::Value;
@@ -49,7 +51,7 @@ impl Memory for Noting<'_> {
 }
 
 /// The version that gave the field at `path` the value that it has now: the genesis when it never
-/// changed.
+/// changed, or the upgrade since which it did not.
 ///
 /// # Errors
 ///
@@ -64,8 +66,12 @@ pub fn blame(
     let mut newer: Option<Found> = None;
     for stored in store.versions(object, 0..u64::MAX, Direction::Backward)? {
         let stored = stored?;
+        let is_upgrade = stored.header().kind == Kind::Upgrade;
         if let Some(found) = newer.take_if(|found| !found.wrote_it()) {
             newer = Some(Found { stored, ..found });
+            if is_upgrade {
+                break;
+            }
             continue;
         }
         let seq = stored.header().seq;
@@ -76,9 +82,12 @@ pub fn blame(
             return VersionEntry::decode(&newer.stored);
         }
         newer = Some(Found { stored, value, pages: memory.pages.into_inner() });
+        if is_upgrade {
+            break;
+        }
     }
-    let genesis = newer.ok_or_else(|| no_object(object))?;
-    VersionEntry::decode(&genesis.stored)
+    let first = newer.ok_or_else(|| no_object(object))?;
+    VersionEntry::decode(&first.stored)
 }
 
 fn no_object(object: ObjectId) -> storage::Error {

@@ -1,6 +1,7 @@
 //! What differs between two versions of an object: fields of the state, and pages of the memory.
 //!
 //! It compares values, so a list that moved in memory without changing is not a change of a field.
+//! Fields are the same when they have the same name, also across an upgrade.
 
 use object::hash::ObjectId;
 use object::memory::{Memory, page_count};
@@ -14,7 +15,8 @@ use crate::snapshot::Snapshot;
 pub struct Diff {
     /// The object.
     pub object: ObjectId,
-    /// The fields whose values differ, in the order of the schema; records by their fields.
+    /// The fields whose values differ, in the order of the first version's schema, then those that
+    /// only the second has; records by their fields.
     pub fields: Vec<FieldChange>,
     /// The indices of the memory's pages whose bytes differ, ascending.
     pub pages: Vec<u32>,
@@ -25,10 +27,10 @@ pub struct Diff {
 pub struct FieldChange {
     /// Path to the field.
     pub path: String,
-    /// Its value in the first version.
-    pub before: Value,
-    /// Its value in the second.
-    pub after: Value,
+    /// Its value in the first version; none when other code had no such field.
+    pub before: Option<Value>,
+    /// Its value in the second; none when other code has no such field.
+    pub after: Option<Value>,
 }
 
 /// What differs between `before` and `after`, two versions of one object.
@@ -48,16 +50,26 @@ pub fn diff(before: &Snapshot, after: &Snapshot) -> Result<Diff> {
         .into());
     }
     let mut fields = Vec::new();
-    compare(String::new(), before.state()?, after.state()?, &mut fields);
+    compare(String::new(), Some(before.state()?), Some(after.state()?), &mut fields);
     Ok(Diff { object: before.id(), fields, pages: pages(before, after) })
 }
 
-fn compare(path: String, before: Value, after: Value, changes: &mut Vec<FieldChange>) {
+fn compare(
+    path: String,
+    before: Option<Value>,
+    after: Option<Value>,
+    changes: &mut Vec<FieldChange>,
+) {
     match (before, after) {
-        (Value::Record(before), Value::Record(after)) => {
-            for ((name, before), (_, after)) in before.into_iter().zip(after) {
-                let dot = if path.is_empty() { "" } else { "." };
-                compare(format!("{path}{dot}{name}"), before, after, changes);
+        (Some(Value::Record(before)), Some(Value::Record(mut after))) => {
+            let dot = if path.is_empty() { "" } else { "." };
+            for (name, before) in before {
+                let same = after.iter().position(|(other, _)| *other == name);
+                let after = same.map(|index| after.remove(index).1);
+                compare(format!("{path}{dot}{name}"), Some(before), after, changes);
+            }
+            for (name, after) in after {
+                compare(format!("{path}{dot}{name}"), None, Some(after), changes);
             }
         }
         (before, after) if before != after => changes.push(FieldChange { path, before, after }),

@@ -8,11 +8,11 @@
 use std::collections::VecDeque;
 
 use object::effects::{Admission, Effects};
-use object::hash::{ObjectId, VersionHash};
+use object::hash::{CodeHash, ObjectId, PolicyHash, VersionHash};
 use object::header::Header;
 use object::input::Input;
 use object::refusal::Refusal;
-use storage::{Direction, LineageEntry, Result, Store, StoredCommit};
+use storage::{Direction, ErrorKind, LineageEntry, Result, Store, StoredCommit};
 
 /// One entry of a history.
 #[derive(Clone, Debug, PartialEq)]
@@ -55,9 +55,20 @@ pub struct RefusalEntry {
     pub refusal: Refusal,
     /// What was asked for, by whom.
     pub input: Input,
+    /// The code and the policy that the object had then.
+    pub under: (CodeHash, PolicyHash),
 }
 
 impl Entry {
+    /// The code and the policy of the version that it is, or that the refusal is behind: the input
+    /// is one for that code.
+    pub fn under(&self) -> (CodeHash, PolicyHash) {
+        match self {
+            Entry::Version(version) => (version.header.code, version.header.policy),
+            Entry::Refusal(refusal) => refusal.under,
+        }
+    }
+
     /// When it happened, in milliseconds since 1970-01-01 UTC.
     pub fn time(&self) -> u64 {
         match self {
@@ -86,15 +97,41 @@ impl VersionEntry {
 }
 
 impl RefusalEntry {
-    /// The entry of a refusal as stored, and its place among the object's refusals, from 1.
+    /// The entry of a refusal as stored, its place among the object's refusals, from 1, and what
+    /// the object was then.
     ///
     /// # Errors
     ///
     /// [`Object`](storage::ErrorKind::Object) when its input does not decode.
-    pub fn decode(number: u64, refusal: Refusal) -> Result<RefusalEntry> {
+    pub fn decode(
+        number: u64,
+        refusal: Refusal,
+        under: (CodeHash, PolicyHash),
+    ) -> Result<RefusalEntry> {
         let input = Input::decode(&refusal.input)?;
-        Ok(RefusalEntry { number, refusal, input })
+        Ok(RefusalEntry { number, refusal, input, under })
     }
+}
+
+/// What the object was that refusals behind one version are of.
+#[derive(Clone, Copy)]
+struct Behind {
+    parent: VersionHash,
+    under: (CodeHash, PolicyHash),
+}
+
+impl Behind {
+    fn of(store: &Store, object: ObjectId, refusal: &Refusal) -> Result<Behind> {
+        let seq = refusal.seq.saturating_sub(1);
+        let version = store.versions(object, seq..seq + 1, Direction::Forward)?.next();
+        let version = version.ok_or_else(|| not_found("version of refusal", object))??;
+        let header = version.header();
+        Ok(Behind { parent: refusal.parent, under: (header.code, header.policy) })
+    }
+}
+
+fn not_found(what: &'static str, object: ObjectId) -> storage::Error {
+    ErrorKind::NotFound { what, name: object.to_string() }.into()
 }
 
 /// A query over an object's history; iterate over it to run it.
@@ -150,10 +187,19 @@ impl<'a> History<'a> {
     /// The refusals, newest first.
     fn refusals(&self) -> Result<impl Iterator<Item = Result<Entry>> + use<'a>> {
         let mut refusals = self.store.refusals(self.object)?;
+        let (store, object) = (self.store, self.object);
+        let mut behind: Option<Behind> = None;
         Ok(std::iter::from_fn(move || {
             let number = refusals.left();
             let refusal = refusals.next()?;
-            let entry = refusal.and_then(|refusal| RefusalEntry::decode(number, refusal));
+            let entry = refusal.and_then(|refusal| {
+                let known = behind.filter(|behind| behind.parent == refusal.parent);
+                let Behind { under, .. } = match known {
+                    Some(known) => known,
+                    None => *behind.insert(Behind::of(store, object, &refusal)?),
+                };
+                RefusalEntry::decode(number, refusal, under)
+            });
             Some(entry.map(Entry::Refusal))
         }))
     }
@@ -181,9 +227,9 @@ impl<'a> History<'a> {
                     )
                 }
                 (false, false) => {
-                    let mut numbers = 1..;
+                    let (mut numbers, mut under) = (1.., Default::default());
                     Box::new(self.store.lineage(self.object)?.map(move |entry| {
-                        Ok(match entry? {
+                        let entry = match entry? {
                             LineageEntry::Commit(complete) => {
                                 Entry::Version(VersionEntry::decode(complete.stored())?)
                             }
@@ -192,9 +238,11 @@ impl<'a> History<'a> {
                             }
                             LineageEntry::Refusal(refusal) => {
                                 let number = numbers.next().expect("they are counted in 64 bits");
-                                Entry::Refusal(RefusalEntry::decode(number, refusal)?)
+                                Entry::Refusal(RefusalEntry::decode(number, refusal, under)?)
                             }
-                        })
+                        };
+                        under = entry.under();
+                        Ok(entry)
                     }))
                 }
             };

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use object::commit::Commit;
 use object::hash::{BaseHash, CodeHash, ObjectId, PolicyHash, VersionHash};
-use object::header::HEADER_BYTES;
+use object::header::{HEADER_BYTES, Kind};
 use object::image::Image;
 use object::memory::{Memory, Page};
 use object::refusal::Refusal;
@@ -53,12 +53,12 @@ pub struct NewCommit<'a> {
     pub commit: Commit<'a>,
     /// The hash of its header.
     pub hash: VersionHash,
-    /// The base image that the object's pages differ from: in a genesis, and nowhere else.
+    /// The base image that the memory begins from: of a genesis or an upgrade, and of nothing else.
     pub base: Option<BaseHash>,
     /// The encoded ledger, when it is not the parent's.
     pub ledger: Option<&'a [u8]>,
-    /// The parent's memory, or the base image's before a genesis: what is like there need not be
-    /// written again. Without it pages are written whole.
+    /// The parent's memory, or the base image's before a genesis or an upgrade: what is like there
+    /// need not be written again. Without it pages are written whole.
     pub before: Option<&'a Image>,
 }
 
@@ -139,7 +139,8 @@ impl Store {
     ///
     /// # Panics
     ///
-    /// When the append has neither changes nor messages that are taken.
+    /// When the append has neither changes nor messages that are taken, or a base image with what
+    /// is neither a genesis nor an upgrade.
     pub fn append(
         &self,
         append: &Append<'_>,
@@ -259,8 +260,18 @@ impl<'s> Draft<'s> {
         if expected != found {
             return Err(conflict(row, header.seq, header.parent).of(header.object));
         }
-        let changes = row.known_pages().plan(&new.commit.pages, new.before());
-        let notes = row.extend(&NewVersion::new(&new.commit, hash, &changes, new.ledger.is_some()));
+        let none = PageTable::default();
+        let pages = match (header.kind, new.base) {
+            (Kind::Upgrade, None) => {
+                return Err(Error::not_found("base image of upgrade", hash));
+            }
+            (Kind::Upgrade, Some(_)) => &none,
+            _ => row.known_pages(),
+        };
+        let changes = pages.plan(&new.commit.pages, new.before());
+        let has_ledger = new.ledger.is_some();
+        let version = NewVersion::new(&new.commit, hash, new.base, &changes, has_ledger);
+        let notes = row.extend(&version);
         self.body.version(Staged::No, &notes, new.ledger, &new.commit, &changes);
         Ok(())
     }
@@ -274,10 +285,11 @@ impl<'s> Draft<'s> {
         if drafted || self.inner.row(id)?.is_some() {
             return Err(Error::conflict("no such object", "one that exists").of(id));
         }
-        let base = new.base.ok_or_else(|| Error::not_found("base image of genesis", hash))?;
+        new.base.ok_or_else(|| Error::not_found("base image of genesis", hash))?;
         let changes = PageTable::default().plan(&new.commit.pages, new.before());
-        let version = NewVersion::new(&new.commit, hash, &changes, new.ledger.is_some());
-        let (after, notes) = Row::begin(&version, base);
+        let has_ledger = new.ledger.is_some();
+        let version = NewVersion::new(&new.commit, hash, new.base, &changes, has_ledger);
+        let (after, notes) = Row::begin(&version);
         self.body.version(Staged::No, &notes, new.ledger, &new.commit, &changes);
         self.rows.push(Drafted { id, before: None, in_memory: false, after });
         Ok(())

@@ -5,16 +5,16 @@
 //! the way leaves no object. It does not know whether a lineage holds: whoever imports has verified
 //! the same bytes before, which the seal shows.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::{self, Read, Write};
 use std::sync::Arc;
 
 use object::capsule::{Chain, HEAD, SECTION_CHECK_BYTES, SECTION_HEAD_BYTES, SectionKind};
 use object::commit::Commit;
 use object::effects::Admission;
-use object::hash::{BaseHash, ObjectId, VersionHash};
+use object::hash::{BaseHash, CodeHash, ObjectId, PolicyHash, VersionHash};
 use object::head::Head;
-use object::header::HEADER_BYTES;
+use object::header::{HEADER_BYTES, Header, Kind};
 use object::image::BaseImage;
 use object::input::{Input, Request};
 use object::ledger::{Ledger, Tracked};
@@ -29,7 +29,7 @@ use crate::error::{Error, Result};
 use crate::heads::Heads;
 use crate::lineage::{Lineage, LineageEntry, PAGES_HELD_MAX};
 use crate::log::Position;
-use crate::log::record::{Adoption, Body, Staged};
+use crate::log::record::{Adoption, BlobHash, Body, Staged};
 use crate::pages::PageTable;
 use crate::row::{NewVersion, Row};
 use crate::store::{Inner, Store};
@@ -143,8 +143,75 @@ impl<W: Write> CapsuleWriter<'_, W> {
     }
 }
 
+/// An object on its way into a capsule: each part that its lineage needs goes once, before the
+/// record that is the first to need it.
+struct Export<'a, W> {
+    store: &'a Store,
+    id: ObjectId,
+    capsule: CapsuleWriter<'a, W>,
+    codes: HashSet<CodeHash>,
+    policies: HashSet<PolicyHash>,
+    /// The codes whose base images are there.
+    bases: HashSet<CodeHash>,
+    bytes: Vec<u8>,
+}
+
+impl<W: Write> Export<'_, W> {
+    fn entry(&mut self, entry: LineageEntry) -> Result<()> {
+        match entry {
+            LineageEntry::Commit(complete) => {
+                let (stored, commit) = (complete.stored(), complete.commit());
+                let Header { code, policy, kind, .. } = commit.header;
+                if let Some(base) = stored.begins_from() {
+                    self.parts(code, policy, Some(base))?;
+                }
+                // One that an amendment brings is in its input.
+                if kind == Kind::Amend {
+                    self.policies.insert(policy);
+                }
+                self.bytes.clear();
+                commit.encode_into(&mut self.bytes);
+                self.capsule.section(SectionKind::Commit, &self.bytes)
+            }
+            LineageEntry::Header(stored) => Err(stored.pruned(stored.header().seq).of(self.id)),
+            LineageEntry::Refusal(refusal) => {
+                // Whoever runs it again needs what it was to be upgraded to.
+                let native = refusal.verdict.reason.is_native();
+                if let Request::Upgrade { code, policy } = Input::decode(&refusal.input)?.request
+                    && !native
+                {
+                    self.parts(code, policy, None)?;
+                }
+                self.capsule.section(SectionKind::Refusal, &refusal.encode())
+            }
+        }
+    }
+
+    /// What an object is made of, as far as it is not there yet.
+    fn parts(&mut self, code: CodeHash, policy: PolicyHash, base: Option<BaseHash>) -> Result<()> {
+        let (store, id) = (self.store, self.id);
+        let part = |what, bytes: Option<Vec<u8>>| bytes.ok_or_else(|| Error::not_found(what, id));
+        if self.codes.insert(code) {
+            let bytes = part("code of object", store.code(code)?)?;
+            self.capsule.section(SectionKind::Code, &bytes)?;
+        }
+        if self.policies.insert(policy) {
+            let bytes = part("policy of object", store.policy(policy)?)?;
+            self.capsule.section(SectionKind::Policy, &bytes)?;
+        }
+        if let Some(base) = base
+            && self.bases.insert(code)
+        {
+            let bytes = store.base(base)?.map(|base| base.encode());
+            self.capsule.section(SectionKind::Base, &part("base image of object", bytes)?)?;
+        }
+        Ok(())
+    }
+}
+
 impl Store {
-    /// Writes an object, whole, as a capsule; `progress` is told sections done and in all.
+    /// Writes an object, whole, as a capsule; `progress` is told versions and refusals done and in
+    /// all.
     ///
     /// # Errors
     ///
@@ -158,39 +225,20 @@ impl Store {
         let row = self.inner().require_row(id)?;
         // What leaves must not be taken back by a crash here.
         self.inner().log.wait_durable(self.inner().log.tail().end)?;
-        let all = 3 + row.seq() + 1 + row.refusal_count + 1;
+        let all = row.seq() + 1 + row.refusal_count;
         let io = |error| Error::io("write the capsule", error);
         to.write_all(&HEAD).map_err(io)?;
-        let mut capsule = CapsuleWriter { to, chain: Chain::new() };
-        let part = |what, bytes: Option<Vec<u8>>| bytes.ok_or_else(|| Error::not_found(what, id));
-        capsule.section(SectionKind::Code, &part("code of object", self.code(row.code)?)?)?;
-        // The first one: those that came later are in the lineage.
-        let policy = self.policy(self.genesis(id)?.policy)?;
-        let policy = part("policy of object", policy)?;
-        capsule.section(SectionKind::Policy, &policy)?;
-        let base = self.base(row.base)?.map(|base| base.encode());
-        capsule.section(SectionKind::Base, &part("base image of object", base)?)?;
-        let mut bytes = Vec::new();
-        for entry in Lineage::new(self.inner(), id, row) {
-            match entry? {
-                LineageEntry::Commit(complete) => {
-                    bytes.clear();
-                    complete.commit().encode_into(&mut bytes);
-                    capsule.section(SectionKind::Commit, &bytes)?;
-                }
-                LineageEntry::Header(stored) => {
-                    return Err(stored.pruned(stored.header().seq).of(id));
-                }
-                LineageEntry::Refusal(refusal) => {
-                    capsule.section(SectionKind::Refusal, &refusal.encode())?;
-                }
-            }
-            progress(capsule.chain.section_count(), all);
+        let capsule = CapsuleWriter { to, chain: Chain::new() };
+        let (codes, policies, bases, bytes) = Default::default();
+        let mut export = Export { store: self, id, capsule, codes, policies, bases, bytes };
+        for (entry, done) in Lineage::new(self.inner(), id, row).zip(1..) {
+            export.entry(entry?)?;
+            progress(done, all);
         }
+        let mut capsule = export.capsule;
         let count = capsule.chain.section_count();
         capsule.section(SectionKind::End, &count.to_le_bytes())?;
-        progress(count + 1, all);
-        to.flush().map_err(io)
+        capsule.to.flush().map_err(io)
     }
 
     /// Takes in a capsule that was verified up to `head` in a first reading, which `seal` ended;
@@ -259,7 +307,12 @@ impl Inner {
 /// The records of an object that is being imported.
 struct Stage<'s> {
     inner: &'s Inner,
-    base: Option<(BaseHash, BaseImage)>,
+    /// The base image that was there last, for the next genesis or upgrade.
+    given: Option<(BaseHash, BaseImage)>,
+    /// The base images of codes that the object had before.
+    bases: HashMap<CodeHash, (BaseHash, BaseImage)>,
+    /// The code of the version before.
+    code: CodeHash,
     /// Pages as the version before left them.
     pages: HashMap<u32, Box<Page>>,
     /// The row that the records so far make.
@@ -271,16 +324,17 @@ struct Stage<'s> {
 
 impl<'s> Stage<'s> {
     fn new(inner: &'s Inner) -> Stage<'s> {
-        let (base, pages, staged, ledger, tracked) = Default::default();
-        Stage { inner, base, pages, staged, ledger, tracked }
+        let (given, bases, pages, staged, ledger, tracked) = Default::default();
+        let code = CodeHash::NONE;
+        Stage { inner, given, bases, code, pages, staged, ledger, tracked }
     }
 
     fn section(&mut self, kind: SectionKind, bytes: &[u8]) -> Result<()> {
         match kind {
             SectionKind::Code => self.blob(Blob::Code(bytes)),
-            SectionKind::Policy => self.policy(bytes),
+            SectionKind::Policy => self.blob(Blob::Policy(bytes)),
             SectionKind::Base => {
-                self.base = Some((BaseHash::of(bytes), BaseImage::decode(bytes)?));
+                self.given = Some((BaseHash::of(bytes), BaseImage::decode(bytes)?));
                 self.blob(Blob::Base(bytes))
             }
             SectionKind::Commit => self.commit(bytes),
@@ -290,10 +344,23 @@ impl<'s> Stage<'s> {
         }
     }
 
-    fn policy(&mut self, bytes: &[u8]) -> Result<()> {
+    /// Takes in that this policy decides on what follows.
+    fn track(&mut self, policy: PolicyHash) -> Result<()> {
+        let bytes = self.inner.blob(BlobHash::Policy(policy))?;
+        let bytes = bytes.ok_or_else(|| out_of_order("a policy"))?;
         // That it is a policy was for the first reading to verify.
-        self.tracked = Policy::tracked_by(bytes).unwrap_or_default();
-        self.blob(Blob::Policy(bytes))
+        self.tracked = Policy::tracked_by(&bytes).unwrap_or_default();
+        Ok(())
+    }
+
+    /// Takes in that the memory begins anew, from the base image of this code.
+    fn begin(&mut self, code: CodeHash) -> Result<BaseHash> {
+        if let Some(given) = self.given.take() {
+            self.bases.insert(code, given);
+        }
+        (self.code, self.pages) = (code, HashMap::new());
+        let base = self.bases.get(&code).ok_or_else(|| out_of_order("a base image"))?;
+        Ok(base.0)
     }
 
     fn blob(&mut self, blob: Blob<'_>) -> Result<()> {
@@ -310,16 +377,19 @@ impl<'s> Stage<'s> {
         let commit = Commit::decode(bytes)?;
         let hash = VersionHash::of(&bytes[..HEADER_BYTES]);
         let ledger = self.ledger(&commit)?;
-        let base = self.base.as_ref().ok_or_else(|| out_of_order("a base image"))?;
+        let is_upgrade = commit.header.kind == Kind::Upgrade;
+        let begins = is_upgrade || commit.header.seq == 0;
+        let base = begins.then(|| self.begin(commit.header.code)).transpose()?;
         let staged = self.staged.take();
-        let empty = PageTable::default();
-        let table = staged.as_ref().map_or(&empty, Row::known_pages);
+        let none = PageTable::default();
+        let table = staged.as_ref().filter(|_| !is_upgrade).map_or(&none, Row::known_pages);
+        let image = self.bases.get(&self.code).ok_or_else(|| out_of_order("a base image"))?;
         let before = |index: u32| match self.pages.get(&index) {
             Some(page) => Some(&**page),
-            None => table.is_untouched(index).then(|| base.1.page(index)),
+            None => table.is_untouched(index).then(|| image.1.page(index)),
         };
         let changes = table.plan(&commit.pages, before);
-        let version = NewVersion::new(&commit, hash, &changes, ledger.is_some());
+        let version = NewVersion::new(&commit, hash, base, &changes, ledger.is_some());
         let (mut row, notes) = match staged {
             Some(mut row) => {
                 if (row.head().hash, row.seq() + 1) != (commit.header.parent, commit.header.seq) {
@@ -328,7 +398,7 @@ impl<'s> Stage<'s> {
                 let notes = row.extend(&version);
                 (row, notes)
             }
-            None if commit.header.seq == 0 => Row::begin(&version, base.0),
+            None if commit.header.seq == 0 => Row::begin(&version),
             None => return Err(out_of_order("a genesis")),
         };
         let mut body = Body::default();
@@ -346,12 +416,15 @@ impl<'s> Stage<'s> {
     /// The ledger after a version, encoded, when it changed: the log has it beside the version.
     fn ledger(&mut self, commit: &Commit<'_>) -> Result<Option<Vec<u8>>> {
         let seq = commit.header.seq;
-        if seq == 0 {
-            return Ok(None);
-        }
         let input = Input::decode(commit.input)?;
         if let Request::Amend { policy } = &input.request {
-            self.policy(policy)?;
+            self.blob(Blob::Policy(policy))?;
+        }
+        if seq == 0 || matches!(input.request, Request::Amend { .. } | Request::Upgrade { .. }) {
+            self.track(commit.header.policy)?;
+        }
+        if seq == 0 {
+            return Ok(None);
         }
         let signers = Admission::decode(commit.admission)?.signers;
         if let Some(credential) = &input.credential {

@@ -9,6 +9,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use object::hash::{AdmissionHash, EffectsHash, GlobalsHash, InputHash, LedgerHash, ObjectId};
+use object::header::Kind;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::index::Reading;
@@ -20,6 +21,7 @@ use crate::log::scan::{self, Next, Scan};
 use crate::log::{Frame, Position, Tail, segment};
 use crate::messages::{Dead, Fate, MessageId, Sent, Taking, validate_sending};
 use crate::outbox::{OutboxPlace, validate_mark};
+use crate::pages::PageTable;
 use crate::retention::Retention;
 use crate::row::{NewVersion, Row};
 use crate::store::{Inner, ObjectInfo, Store};
@@ -291,21 +293,19 @@ impl<'a> Walk<'a> {
             |is_here, noted| is_here || (record.kept_from.is_some() && noted == frame.position);
         let ledger = has(record.ledger.is_some(), record.notes.ledger);
         let globals = has(record.globals.is_some(), record.notes.globals);
-        let version = NewVersion { header, hash, changes: &changes, ledger, globals };
+        let is_upgrade = header.kind == Kind::Upgrade;
+        let base = record.notes.base.filter(|_| is_upgrade || header.seq == 0);
+        let version = NewVersion { header, hash, changes: &changes, base, ledger, globals };
         let id = if header.seq == 0 { hash.into() } else { header.object };
         let kept_from = self.kept_from.entry(id).or_default();
         *kept_from = record.kept_from.unwrap_or_default().max(*kept_from);
         let pages_are_known = header.seq >= *kept_from;
         let (mut row, expected) = if header.seq == 0 {
-            let base = record
-                .notes
-                .base
-                .ok_or_else(|| damaged(frame.position, "a base image in a genesis", "none"))?;
             // An import that failed leaves staged records; a later one stages them anew.
             if staged == Staged::No && self.objects.contains_key(&ObjectId::from(hash)) {
                 return Err(damaged(frame.position, "a new object", ObjectId::from(hash)));
             }
-            Row::begin(&version, base)
+            Row::begin(&version)
         } else {
             let row = self.row(frame, staged, header.object)?;
             let expected = (row.head().hash, row.seq() + 1, row.refusal, row.refusal_count);
@@ -315,7 +315,9 @@ impl<'a> Walk<'a> {
                 return Err(damaged(frame.position, expected, found));
             }
             let mut row = row.clone();
-            if pages_are_known && !row.known_pages().is_followed_by(&changes) {
+            let none = PageTable::default();
+            let pages = if is_upgrade { &none } else { row.known_pages() };
+            if pages_are_known && !pages.is_followed_by(&changes) {
                 let expected = "runs over the pages as they were written last";
                 return Err(damaged(frame.position, expected, "others"));
             }
@@ -323,6 +325,9 @@ impl<'a> Walk<'a> {
             (row, notes)
         };
         row.settle(frame.position);
+        // A table behind an upgrade names the base image, and when there is one is not ours to say.
+        let is_named = row.upgraded && record.notes.table.is_some();
+        let expected = Notes { base: base.or(is_named.then_some(row.base)), ..expected };
         self.rows(staged).insert(id, row);
         compare_notes(expected, &record.notes, pages_are_known, frame.position)
     }

@@ -216,10 +216,9 @@ impl Inner {
                 oldest.map_or(0, |stored| stored.header().seq)
             }
         };
-        let base = self.require_base(row.base)?;
         while from > 0 {
             let Some(first) = self.locate(row, from)? else { break };
-            match self.sources(id, &base, &first) {
+            match self.sources(id, &first) {
                 Ok(sources) => return Ok(Keep { from, sources }),
                 Err(error) => match *error.kind() {
                     // What an earlier, stricter rule let go is gone.

@@ -60,7 +60,7 @@ const META: Table = Table::new("meta");
 const COVERED: &[u8] = b"covered";
 const RETENTION: &[u8] = b"retention";
 /// The layout of rows and tables; an index of another is rebuilt.
-const LAYOUT: u32 = 4;
+const LAYOUT: u32 = 5;
 
 /// An open index.
 #[derive(Debug)]

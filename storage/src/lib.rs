@@ -40,6 +40,7 @@ pub use check::{Damage, Report};
 pub use compaction::Compacted;
 pub use error::{Error, ErrorKind, Result};
 pub use lineage::{Direction, Lineage, LineageEntry, Refusals, Versions};
+pub use log::record::BlobHash;
 pub use log::{Figures, Payloads, Position};
 pub use messages::{DeadLetter, Fate, MessageId, Sending, SentMessage, Taking};
 pub use options::Options;

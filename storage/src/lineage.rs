@@ -10,7 +10,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use object::hash::ObjectId;
-use object::header::Header;
+use object::header::Kind;
 use object::image::BaseImage;
 use object::memory::Page;
 use object::refusal::Refusal;
@@ -46,15 +46,14 @@ pub enum LineageEntry {
 }
 
 impl Store {
-    /// The header of an object's first version.
+    /// An object's first version.
     ///
     /// # Errors
     ///
     /// [`NotFound`](crate::ErrorKind::NotFound), those of the file system, and damage.
-    pub fn genesis(&self, id: ObjectId) -> Result<Header> {
+    pub fn genesis(&self, id: ObjectId) -> Result<StoredCommit> {
         let first = self.versions(id, 0..1, Direction::Forward)?.next();
-        let first = first.ok_or_else(|| Error::not_found("genesis of object", id))??;
-        Ok(first.header().clone())
+        first.ok_or_else(|| Error::not_found("genesis of object", id))?
     }
 
     /// The versions whose seqs are in `range`, as far as there are.
@@ -225,10 +224,13 @@ impl<'a> Lineage<'a> {
 
     /// The version with its pages.
     fn complete(&mut self, stored: StoredCommit) -> Result<CompleteCommit> {
-        let base = match &self.base {
-            Some(base) => Arc::clone(base),
-            None => Arc::clone(self.base.insert(self.inner.require_base(self.row.base)?)),
-        };
+        if let Some(hash) = stored.begins_from() {
+            self.base = Some(self.inner.require_base(hash)?);
+        }
+        if stored.header().kind == Kind::Upgrade {
+            self.pages.clear();
+        }
+        let base = Arc::clone(self.base.as_ref().expect("a lineage begins from a base image"));
         let held = |index: u32| self.pages.get(&index).cloned();
         let pages = self.inner.changed_pages(self.versions.id, &base, &stored, held)?;
         if self.pages.len() + pages.len() > PAGES_HELD_MAX {

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use object::effects::decode_globals;
-use object::hash::{GlobalsHash, LedgerHash, ObjectId};
+use object::hash::{BaseHash, GlobalsHash, LedgerHash, ObjectId};
 use object::image::{BaseImage, Image};
 use object::ledger::Ledger;
 use object::memory::{Memory, Page};
@@ -36,7 +36,13 @@ struct Found {
 struct Reading<'a> {
     id: ObjectId,
     stored: &'a StoredCommit,
-    base: &'a BaseImage,
+}
+
+/// A version's memory and globals, and the base image that its pages are over.
+pub(crate) struct Whole {
+    pub(crate) image: Image,
+    pub(crate) globals: Vec<u64>,
+    pub(crate) base: BaseHash,
 }
 
 /// What versions before one have for it.
@@ -56,11 +62,11 @@ impl Sources {
 impl Inner {
     /// Where the pages of a row's newest version are.
     pub(crate) fn page_table(&self, row: &Row) -> Result<PageTable> {
-        self.table_of(&read_commit(&self.log, row.head())?)
+        Ok(self.table_of(&read_commit(&self.log, row.head())?)?.0)
     }
 
-    /// Where the pages of a version are.
-    pub(crate) fn table_of(&self, newest: &StoredCommit) -> Result<PageTable> {
+    /// The page table of a version, and the base image that is named with it.
+    pub(crate) fn table_of(&self, newest: &StoredCommit) -> Result<(PageTable, Option<BaseHash>)> {
         let mut newest_first = Vec::new();
         let seq = newest.header().seq;
         let mut at = newest.clone();
@@ -68,42 +74,63 @@ impl Inner {
             at.require(seq)?;
             newest_first.extend(at.changes().map(|change| (change, at.position())));
             if let Some(full) = &at.notes().table {
-                return Ok(PageTable::assemble(full.clone(), newest_first, plain));
+                let table = PageTable::assemble(full.clone(), newest_first, plain);
+                return Ok((table, at.notes().base));
             }
             at = read_commit(&self.log, at.parent())?;
         }
         Err(damaged(at.position(), "a page table every 64 versions", "none"))
     }
 
-    /// The memory and globals of a version.
-    pub(crate) fn memory(
-        &self,
-        id: ObjectId,
-        base: Arc<BaseImage>,
-        stored: &StoredCommit,
-    ) -> Result<(Image, Vec<u64>)> {
-        self.memory_at(id, base, stored, self.table_of(stored)?)
+    /// The memory and globals of a version of the object that has this row.
+    pub(crate) fn memory(&self, id: ObjectId, row: &Row, stored: &StoredCommit) -> Result<Whole> {
+        let (table, named) = self.table_of(stored)?;
+        self.memory_at(id, row, stored, (&table, named))
     }
 
-    /// The memory and globals of a version whose pages are there.
+    /// The memory and globals of a version whose page table is this, with what is named there.
     pub(crate) fn memory_at(
         &self,
         id: ObjectId,
-        base: Arc<BaseImage>,
+        row: &Row,
         stored: &StoredCommit,
-        table: PageTable,
-    ) -> Result<(Image, Vec<u64>)> {
-        let reading = Reading { id, stored, base: &base };
+        (table, named): (&PageTable, Option<BaseHash>),
+    ) -> Result<Whole> {
+        let reading = Reading { id, stored };
+        let hash = match named {
+            Some(base) => base,
+            // Where the code was changed later, no table before says more than the genesis does.
+            None if row.upgraded => self.first_base(reading)?,
+            None => row.base,
+        };
+        let base = self.require_base(hash)?;
         let found = self.last_written(reading, table)?;
-        let pages = self.bytes_of(reading, found, |_| None)?;
-        let globals = self.globals(reading)?;
+        let pages = self.bytes_of(reading, &base, found, |_| None)?;
+        let globals = match self.with_globals(reading)? {
+            None => base.globals().to_vec(),
+            Some((_, globals)) => globals,
+        };
         let bytes = stored.header().memory_bytes;
-        let image = Image::new(Arc::clone(&base)).step(bytes, pages.into_iter().collect())?;
-        Ok((image, globals))
+        let image = Image::new(base).step(bytes, pages.into_iter().collect())?;
+        Ok(Whole { image, globals, base: hash })
+    }
+
+    /// The base image that the object's genesis names.
+    fn first_base(&self, reading: Reading<'_>) -> Result<BaseHash> {
+        let position = reading.stored.notes().genesis;
+        let frame = reading.stored.frame_at(&self.log, position)?;
+        for commit in commits(&frame) {
+            let commit = commit?;
+            let is_first = commit.header().seq == 0 && commit.is_of(reading.id);
+            if let Some(base) = commit.begins_from().filter(|_| is_first) {
+                return Ok(base);
+            }
+        }
+        Err(damaged(position, format!("the genesis of {}", reading.id), "a frame without it"))
     }
 
     /// The pages of a version, as the records have them that wrote them last.
-    fn last_written(&self, reading: Reading<'_>, table: PageTable) -> Result<Vec<Found>> {
+    fn last_written(&self, reading: Reading<'_>, table: &PageTable) -> Result<Vec<Found>> {
         let mut wanted: BTreeMap<Position, BTreeSet<u32>> = BTreeMap::new();
         for (index, position) in table.entries() {
             wanted.entry(position).or_default().insert(index);
@@ -121,14 +148,14 @@ impl Inner {
     pub(crate) fn sources(
         &self,
         id: ObjectId,
-        base: &BaseImage,
         stored: &StoredCommit,
     ) -> Result<BTreeMap<u64, Left>> {
-        let reading = Reading { id, stored, base };
+        let reading = Reading { id, stored };
         let kept_from = stored.header().seq;
         let mut sources = Sources { kept_from, left: BTreeMap::new() };
         let mut over: BTreeMap<Position, BTreeSet<u32>> = BTreeMap::new();
-        for found in self.last_written(reading, self.table_of(stored)?)? {
+        let (table, _) = self.table_of(stored)?;
+        for found in self.last_written(reading, &table)? {
             sources.of(found.seq).pages.insert(found.index);
             if let StoredPage::Runs { whole, .. } = found.page
                 && whole != Position::NONE
@@ -160,7 +187,7 @@ impl Inner {
         stored: &StoredCommit,
         held: impl Fn(u32) -> Option<Arc<Page>>,
     ) -> Result<BTreeMap<u32, Arc<Page>>> {
-        let reading = Reading { id, stored, base };
+        let reading = Reading { id, stored };
         stored.require(stored.header().seq)?;
         let found = stored.pages().iter().map(|(index, page)| Found {
             index: *index,
@@ -168,12 +195,13 @@ impl Inner {
             frame: stored.frame().clone(),
             page: page.clone(),
         });
-        self.bytes_of(reading, found.collect(), held)
+        self.bytes_of(reading, base, found.collect(), held)
     }
 
     fn bytes_of(
         &self,
         reading: Reading<'_>,
+        base: &BaseImage,
         found: Vec<Found>,
         held: impl Fn(u32) -> Option<Arc<Page>>,
     ) -> Result<BTreeMap<u32, Arc<Page>>> {
@@ -186,7 +214,7 @@ impl Inner {
                 (StoredPage::Whole(_), _) => None,
                 (StoredPage::Runs { .. }, Some(held)) => Some(&**held),
                 (StoredPage::Runs { whole: Position::NONE, .. }, None) => {
-                    Some(reading.base.page(found.index))
+                    Some(base.page(found.index))
                 }
                 (StoredPage::Runs { whole, .. }, None) => {
                     over.entry(*whole).or_default().push(found);
@@ -211,16 +239,9 @@ impl Inner {
         Ok(pages)
     }
 
-    fn globals(&self, reading: Reading<'_>) -> Result<Vec<u64>> {
-        match self.with_globals(reading)? {
-            None => Ok(reading.base.globals().to_vec()),
-            Some((_, globals)) => Ok(globals),
-        }
-    }
-
     /// The version whose record has the globals, and these; none for those of the base image.
     fn with_globals(&self, reading: Reading<'_>) -> Result<Option<(StoredCommit, Vec<u64>)>> {
-        let Reading { id, stored, .. } = reading;
+        let Reading { id, stored } = reading;
         let position = stored.notes().globals;
         let has = |commit: &StoredCommit| commit.globals().is_some();
         let Some(commit) = self.last_with(id, stored, position, has)? else { return Ok(None) };

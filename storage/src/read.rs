@@ -19,6 +19,8 @@ use crate::error::{Error, Result};
 use crate::log::Frames;
 use crate::log::frame::damaged;
 use crate::log::record::Adoption;
+use crate::memory::Whole;
+use crate::pages::READS_MAX;
 use crate::row::{Link, Row};
 use crate::store::{FoundRow, Inner, ObjectInfo, Store};
 use crate::stored::{StoredCommit, last_commit, read_commit, read_hop};
@@ -32,7 +34,7 @@ pub struct Loaded {
     pub image: Image,
     /// The mutable globals.
     pub globals: Vec<u64>,
-    /// The base image's hash.
+    /// The hash of the base image that the memory is over.
     pub base: BaseHash,
     /// The object's name.
     pub name: Option<String>,
@@ -199,14 +201,13 @@ impl Inner {
             refusal_count: row.refusal_count,
             spine: Spine::from_links(links.collect()),
         };
-        let base = self.require_base(row.base)?;
-        let pages = match &row.pages {
-            Some(known) => known.clone(),
+        let (pages, named) = match &row.pages {
+            Some(known) => (known.clone(), Some(row.base)),
             None => self.table_of(&stored)?,
         };
         self.know_pages(id, found, &pages);
-        let (image, globals) = self.memory_at(id, base, &stored, pages)?;
-        Ok(Loaded { head, image, globals, base: row.base, name: row.name.clone() })
+        let Whole { image, globals, base } = self.memory_at(id, row, &stored, (&pages, named))?;
+        Ok(Loaded { head, image, globals, base, name: row.name.clone() })
     }
 
     fn load_at(&self, id: ObjectId, row: &Row, seq: u64) -> Result<Option<Loaded>> {
@@ -228,9 +229,8 @@ impl Inner {
             spine: Spine::from_links(links),
             header: header.into(),
         };
-        let base = self.require_base(row.base)?;
-        let (image, globals) = self.memory(id, base, &stored)?;
-        Ok(Some(Loaded { head, image, globals, base: row.base, name: row.name.clone() }))
+        let Whole { image, globals, base } = self.memory(id, row, &stored)?;
+        Ok(Some(Loaded { head, image, globals, base, name: row.name.clone() }))
     }
 
     fn complete(
@@ -240,8 +240,7 @@ impl Inner {
         found: Option<StoredCommit>,
     ) -> Result<Option<Version>> {
         let Some(commit) = found else { return Ok(None) };
-        let base = self.require_base(row.base)?;
-        let (image, globals) = self.memory(id, base, &commit)?;
+        let Whole { image, globals, .. } = self.memory(id, row, &commit)?;
         Ok(Some(Version { commit, image, globals }))
     }
 
@@ -313,7 +312,8 @@ pub(crate) fn adopt(frames: &impl Frames, adoption: &Adoption) -> Result<Row> {
         links.push((seq, link(&at)));
     }
     let header = head.header();
-    let base = at.notes().base;
+    let named = named_base(frames, &head)?;
+    let base = named.or(at.begins_from());
     let base = base.ok_or_else(|| damaged(at.position(), "a base image", "none"))?;
     Ok(Row {
         spine: Spine::from_links(links),
@@ -323,6 +323,7 @@ pub(crate) fn adopt(frames: &impl Frames, adoption: &Adoption) -> Result<Row> {
         code: header.code,
         policy: header.policy,
         base,
+        upgraded: named.is_some(),
         genesis: at.position(),
         ledger: head.notes().ledger,
         globals: head.notes().globals,
@@ -333,6 +334,19 @@ pub(crate) fn adopt(frames: &impl Frames, adoption: &Adoption) -> Result<Row> {
         retention: None,
         pages: None,
     })
+}
+
+/// The base image that is named with the page table of a version, where that is an upgrade's or one
+/// behind it.
+fn named_base(frames: &impl Frames, head: &StoredCommit) -> Result<Option<BaseHash>> {
+    let mut at = head.clone();
+    for _ in 0..READS_MAX {
+        if at.notes().table.is_some() || at.header().seq == 0 {
+            break;
+        }
+        at = read_commit(frames, at.parent())?;
+    }
+    Ok(at.notes().base.filter(|_| at.header().seq > 0))
 }
 
 fn link(stored: &StoredCommit) -> Link {

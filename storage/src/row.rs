@@ -8,7 +8,7 @@
 
 use object::commit::Commit;
 use object::hash::{BaseHash, CodeHash, PolicyHash, RefusalHash, VersionHash};
-use object::header::Header;
+use object::header::{Header, Kind};
 use object::lineage::Spine;
 use object::refusal::Refusal;
 
@@ -36,6 +36,9 @@ pub(crate) struct Row {
     pub(crate) code: CodeHash,
     pub(crate) policy: PolicyHash,
     pub(crate) base: BaseHash,
+    /// Whether the code was ever changed: from then on records that have a page table name the base
+    /// image too.
+    pub(crate) upgraded: bool,
     pub(crate) genesis: Position,
     /// The version that has the ledger; none for an empty one.
     pub(crate) ledger: Position,
@@ -72,8 +75,9 @@ impl Row {
     ///
     /// # Panics
     ///
-    /// When the version is not a genesis.
-    pub(crate) fn begin(version: &NewVersion<'_>, base: BaseHash) -> (Row, Notes) {
+    /// When the version is not a genesis, or names no base image.
+    pub(crate) fn begin(version: &NewVersion<'_>) -> (Row, Notes) {
+        let base = version.base.expect("a genesis names its base image");
         let own = |is_own| if is_own { Position::HERE } else { Position::NONE };
         let mut pages = PageTable::default();
         let notes = Notes {
@@ -95,12 +99,19 @@ impl Row {
     ///
     /// # Panics
     ///
-    /// When the version does not follow, or the row does not know its pages.
+    /// When the version does not follow, the row does not know its pages, or another version than
+    /// an upgrade begins from a base image.
     pub(crate) fn extend(&mut self, version: &NewVersion<'_>) -> Notes {
         assert_eq!(version.header.parent, self.head().hash, "a version follows the head");
+        let is_upgrade = version.header.kind == Kind::Upgrade;
+        assert_eq!(version.base.is_some(), is_upgrade, "an upgrade begins from a base image");
         let pages = self.pages.as_mut().expect("a row that is extended knows its pages");
+        if is_upgrade {
+            (*pages, self.globals) = (PageTable::default(), Position::NONE);
+        }
         let table = pages.advance(version.changes, Position::HERE);
         let own = |is_own, before| if is_own { Position::HERE } else { before };
+        let is_named = self.upgraded && table.is_some();
         let notes = Notes {
             parent: self.head().position,
             jump: self.spine.next_jump().expect("a row has a spine").position,
@@ -109,7 +120,7 @@ impl Row {
             ledger: own(version.ledger, self.ledger),
             globals: own(version.globals, self.globals),
             table,
-            base: None,
+            base: version.base.or(is_named.then_some(self.base)),
         };
         self.follow(version.header, Link { hash: version.hash, position: Position::HERE }, &notes);
         notes
@@ -143,6 +154,7 @@ impl Row {
             code: header.code,
             policy: header.policy,
             base,
+            upgraded: false,
             genesis: position,
             ledger: notes.ledger,
             globals: notes.globals,
@@ -161,6 +173,8 @@ impl Row {
         (self.time, self.wake) = (header.time, header.wake);
         (self.code, self.policy) = (header.code, header.policy);
         (self.ledger, self.globals) = (notes.ledger, notes.globals);
+        self.base = notes.base.unwrap_or(self.base);
+        self.upgraded |= header.kind == Kind::Upgrade;
         assert_eq!(self.seq(), header.seq, "a row follows its object");
     }
 
@@ -189,6 +203,8 @@ pub(crate) struct NewVersion<'a> {
     pub(crate) hash: VersionHash,
     /// How it writes its pages, ascending.
     pub(crate) changes: &'a [PageChange],
+    /// The base image that its memory begins from: of a genesis or an upgrade.
+    pub(crate) base: Option<BaseHash>,
     /// Whether its record has the ledger.
     pub(crate) ledger: bool,
     /// Whether its record has the globals.
@@ -196,14 +212,16 @@ pub(crate) struct NewVersion<'a> {
 }
 
 impl<'a> NewVersion<'a> {
-    /// The version that `commit` is, whose pages are written as `changes` say.
+    /// The version that `commit` is, whose pages are written as `changes` say, over `base` if its
+    /// memory begins there.
     pub(crate) fn new(
         commit: &'a Commit<'_>,
         hash: VersionHash,
+        base: Option<BaseHash>,
         changes: &'a [PageChange],
         ledger: bool,
     ) -> NewVersion<'a> {
         let globals = commit.globals.is_some();
-        NewVersion { header: &commit.header, hash, changes, ledger, globals }
+        NewVersion { header: &commit.header, hash, changes, base, ledger, globals }
     }
 }

@@ -206,6 +206,15 @@ impl Store {
         self.inner.blob(BlobHash::Code(hash))
     }
 
+    /// Whether a module, a policy or a base image is here.
+    ///
+    /// # Errors
+    ///
+    /// As of [`Store::code`].
+    pub fn has(&self, blob: BlobHash) -> Result<bool> {
+        Ok(self.inner.blob_position(blob)?.is_some())
+    }
+
     /// A policy's encoding.
     ///
     /// # Errors
@@ -397,7 +406,7 @@ impl Inner {
         }
     }
 
-    fn blob(&self, hash: BlobHash) -> Result<Option<Vec<u8>>> {
+    pub(crate) fn blob(&self, hash: BlobHash) -> Result<Option<Vec<u8>>> {
         let Some(position) = self.blob_position(hash)? else { return Ok(None) };
         let frame = self.log.frame(position)?;
         for record in records(&frame.body) {

@@ -9,8 +9,8 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use object::commit::Commit;
-use object::hash::{ObjectId, RefusalHash, VersionHash};
-use object::header::Header;
+use object::hash::{BaseHash, ObjectId, RefusalHash, VersionHash};
+use object::header::{Header, Kind};
 use object::limits::PAGE_BYTES;
 use object::memory::Page;
 use object::refusal::Refusal;
@@ -104,7 +104,14 @@ impl StoredCommit {
         ErrorKind::Pruned { seq, kept_from }.into()
     }
 
-    /// The globals' bytes, when they are not those of the version before.
+    /// The base image that the memory begins from, if the version is a genesis or an upgrade.
+    pub fn begins_from(&self) -> Option<BaseHash> {
+        let begins = self.header.seq == 0 || self.header.kind == Kind::Upgrade;
+        self.notes.base.filter(|_| begins)
+    }
+
+    /// The globals' bytes, when they are not those of the version before; of a genesis or an
+    /// upgrade, of the base image.
     pub fn globals(&self) -> Option<&[u8]> {
         self.globals.clone().map(|range| &self.frame.body[range])
     }

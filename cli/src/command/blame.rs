@@ -26,11 +26,12 @@ impl Blame {
             let snapshot = db.snapshot(id)?;
             snapshot.definition().schema.resolve(&self.path)?;
             let entry = Entry::Version(db.blame(id, &self.path)?);
+            let definition = db.definition(entry.under())?;
             if printer.is_json() {
-                return printer.document(&history::document(&entry, snapshot.definition())?);
+                return printer.document(&history::document(&entry, &definition)?);
             }
             let mut table = Table::new(history::COLUMNS);
-            table.row(printer, history::cells(&entry, snapshot.definition())?)?;
+            table.row(printer, history::cells(&entry, &definition)?)?;
             table.end(printer)
         })
     }

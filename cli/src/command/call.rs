@@ -76,6 +76,13 @@ impl Call {
     }
 }
 
+impl Secrets {
+    /// The keys to sign with.
+    pub(super) fn keys(&self) -> &[SigningKey] {
+        &self.keys
+    }
+}
+
 impl Signing {
     /// The keys to sign with, or the session.
     pub(super) fn secrets(&self) -> Result<Secrets> {

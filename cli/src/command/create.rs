@@ -16,7 +16,7 @@ use crate::typed;
 /// Create an object
 ///
 /// It is made of a WebAssembly module that carries its schema, and of a policy, both of which it
-/// keeps for life. The database is made when there is none.
+/// keeps unless its policy lets them be changed. The database is made when there is none.
 #[derive(Debug, Args)]
 pub(crate) struct Create {
     /// The module

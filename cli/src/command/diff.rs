@@ -1,8 +1,8 @@
 //! `diff`: what differs between two versions of an object.
 
 use clap::Args;
-use continuant::FieldChange;
-use serde_json::{Value as Json, json};
+use continuant::{FieldChange, Value};
+use serde_json::{Map, Value as Json, json};
 
 use super::at::Moment;
 use super::show;
@@ -54,7 +54,10 @@ impl Diff {
                 (before.as_str(), Align::Left),
                 (after.as_str(), Align::Left),
             ]);
-            let brief = |value| typed::brief(value, show::VALUE_CHARS_MAX);
+            let brief = |value: &Option<Value>| match value {
+                Some(value) => typed::brief(value, show::VALUE_CHARS_MAX),
+                None => "no such field".to_string(),
+            };
             for change in &diff.fields {
                 let (before, after) = (brief(&change.before), brief(&change.after));
                 table.row(printer, [change.path.clone(), before, after])?;
@@ -72,6 +75,10 @@ impl Diff {
 }
 
 fn document(change: &FieldChange) -> Json {
-    let (before, after) = (change.before.to_json(), change.after.to_json());
-    json!({ "path": change.path, "before": before, "after": after })
+    let mut document = Map::from_iter([("path".to_string(), json!(change.path))]);
+    let values = [("before", &change.before), ("after", &change.after)];
+    // A field that there was not is not one without a value.
+    let values = values.into_iter().filter_map(|(name, value)| Some((name, value.as_ref()?)));
+    document.extend(values.map(|(name, value)| (name.to_string(), value.to_json())));
+    Json::Object(document)
 }

@@ -4,7 +4,7 @@
 use clap::Args;
 use continuant::object::definition::Definition;
 use continuant::object::policy::{Reading, Rule};
-use continuant::{Done, Explanation, Value, Verdict};
+use continuant::{Done, Explanation, Migration, Value, Verdict};
 use serde_json::{Value as Json, json};
 
 use super::history;
@@ -44,13 +44,17 @@ impl Explain {
     pub(crate) fn run(self, session: &Session, printer: &mut Printer) -> Result<()> {
         session.with(|db| {
             let id = session::find(db, &self.object)?;
-            let snapshot = db.snapshot(id)?;
             let (told, about) = match (self.refusal, self.seq) {
                 (Some(number), _) => (db.explain_refusal(id, number)?, About::Refusal(number)),
                 (None, Some(seq)) => (db.explain(id, seq)?, About::Version),
-                (None, None) => (db.explain(id, snapshot.header().seq)?, About::Version),
+                (None, None) => (db.explain(id, db.info(id)?.seq)?, About::Version),
             };
-            print(&told, about, snapshot.definition(), printer)
+            // The code that the input was for.
+            let seq = match about {
+                About::Version => told.seq,
+                _ => told.seq.saturating_sub(1),
+            };
+            print(&told, about, db.at(id, seq)?.definition(), printer)
         })
     }
 }
@@ -72,10 +76,16 @@ pub(super) fn print(
     pairs.extend(told.policy.iter().map(|policy| ("principal", policy.principal.to_string())));
     pairs.extend(told.done.iter().flat_map(done));
     pairs.extend(told.guard.iter().map(|guard| ("guard", word(guard))));
+    let new_guard = told.migration.iter().flat_map(|migration| &migration.guard);
+    pairs.extend(new_guard.map(|guard| ("new guard", word(guard))));
     pairs.push(decision(told));
     printer.pairs(&pairs)?;
     let mut rules = told.policy.iter().flat_map(|policy| &policy.rules);
-    rules.try_for_each(|rule| print_rule(rule, printer))
+    rules.try_for_each(|rule| print_rule(rule, printer))?;
+    let Some(Migration { policy, .. }) = &told.migration else { return Ok(()) };
+    printer.line("")?;
+    printer.line("by the new policy:")?;
+    policy.rules.iter().try_for_each(|rule| print_rule(rule, printer))
 }
 
 /// Prints a rule behind an empty line, and what it reads.
@@ -113,7 +123,8 @@ fn decision(told: &Explanation) -> (&'static str, String) {
     match (&told.verdict, &told.policy) {
         (Ok(_), None) => ("decision", "created: no policy governs that".to_string()),
         (Ok(admission), Some(_)) => {
-            ("decision", format!("permitted by {}", admission.rules.join(", ")))
+            let rules = [&admission.rules[..], &admission.migrated].concat();
+            ("decision", format!("permitted by {}", rules.join(", ")))
         }
         (Err(verdict), None) => {
             ("decision", format!("refused before the policy was asked: {verdict}"))
@@ -141,7 +152,10 @@ fn shown(read: &Reading) -> String {
 
 fn document(told: &Explanation, about: About, definition: &Definition) -> Result<Json> {
     let verdict = told.verdict.as_ref();
-    let rules = verdict.map_or_else(|verdict| &verdict.rules, |admission| &admission.rules);
+    let rules = match verdict {
+        Ok(admission) => [&admission.rules[..], &admission.migrated].concat(),
+        Err(verdict) => verdict.rules.clone(),
+    };
     let refused = verdict.err();
     let policy = told.policy.as_ref();
     let mut document = json!({
@@ -156,14 +170,17 @@ fn document(told: &Explanation, about: About, definition: &Definition) -> Result
         "reason": refused.map(|verdict| verdict.reason.name()),
         "detail": refused.map(|verdict| &verdict.detail),
         "rules": rules,
-        "guard": told.guard.as_ref().map(|guard| json!({
-            "permits": guard.is_ok(),
-            "detail": guard.as_ref().err().map(|verdict| &verdict.detail),
-        })),
+        "guard": told.guard.as_ref().map(guard),
         "explained": policy.map(|policy| policy.rules.iter().map(rule).collect::<Vec<_>>()),
     });
     if let About::Refusal(number) = about {
         document["refusal"] = number.into();
+    }
+    if let Some(migration) = &told.migration {
+        document["migration"] = json!({
+            "guard": migration.guard.as_ref().map(guard),
+            "explained": migration.policy.rules.iter().map(rule).collect::<Vec<_>>(),
+        });
     }
     if let Some(done) = &told.done {
         document["result"] = done.result.as_ref().map(Value::to_json).into();
@@ -174,6 +191,12 @@ fn document(told: &Explanation, about: About, definition: &Definition) -> Result
         document["pages"] = done.page_count.into();
     }
     Ok(document)
+}
+
+/// What a policy's guard says.
+fn guard(guard: &Result<(), Verdict>) -> Json {
+    let detail = guard.as_ref().err().map(|verdict| &verdict.detail);
+    json!({ "permits": guard.is_ok(), "detail": detail })
 }
 
 /// A rule and what it reads.

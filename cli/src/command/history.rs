@@ -4,6 +4,7 @@ use clap::Args;
 use continuant::object::admission;
 use continuant::object::credential::Credential;
 use continuant::object::definition::Definition;
+use continuant::object::effects::Admission;
 use continuant::object::hash::PolicyHash;
 use continuant::object::input::{Input, Request};
 use continuant::object::schema::decode_value;
@@ -59,8 +60,6 @@ impl History {
     pub(crate) fn run(self, session: &Session, printer: &mut Printer) -> Result<()> {
         session.with(|db| {
             let id = session::find(db, &self.object)?;
-            let snapshot = db.snapshot(id)?;
-            let definition = snapshot.definition();
             let mut history = db.history(id).since(self.since.unwrap_or(0));
             history = history.until(self.until.unwrap_or(u64::MAX));
             history = history.limit(self.limit.unwrap_or(usize::MAX));
@@ -72,9 +71,11 @@ impl History {
             }
             let mut table = Table::new(COLUMNS);
             for entry in history.entries()? {
+                let entry = entry?;
+                let definition = db.definition(entry.under())?;
                 match printer.is_json() {
-                    true => printer.document(&document(&entry?, definition)?)?,
-                    false => table.row(printer, cells(&entry?, definition)?)?,
+                    true => printer.document(&document(&entry, &definition)?)?,
+                    false => table.row(printer, cells(&entry, &definition)?)?,
                 }
             }
             if printer.is_json() { Ok(()) } else { table.end(printer) }
@@ -149,6 +150,10 @@ fn arguments(request: &Request, definition: &Definition) -> Result<Vec<(String, 
             let hash = PolicyHash::of(policy).to_string();
             Ok(vec![("policy".to_string(), Value::from(hash.as_str()))])
         }
+        Request::Upgrade { code, policy } => Ok(vec![
+            ("code".to_string(), Value::from(code.to_string().as_str())),
+            ("policy".to_string(), Value::from(policy.to_string().as_str())),
+        ]),
         Request::OpenSession { session, expires } => Ok(vec![
             ("session".to_string(), Value::from(session.to_string().as_str())),
             ("expires".to_string(), Value::from(moment::show(*expires).as_str())),
@@ -171,8 +176,12 @@ fn arguments(request: &Request, definition: &Definition) -> Result<Vec<(String, 
 
 fn outcome(payloads: &Payloads) -> String {
     let mut parts = Vec::new();
-    if !payloads.admission.rules.is_empty() {
-        parts.push(format!("permitted by {}", payloads.admission.rules.join(", ")));
+    let Admission { rules, migrated, .. } = &payloads.admission;
+    if !rules.is_empty() {
+        parts.push(format!("permitted by {}", rules.join(", ")));
+    }
+    if !migrated.is_empty() {
+        parts.push(format!("by the new policy by {}", migrated.join(", ")));
     }
     parts.extend(payloads.effects.outputs.iter().map(|output| {
         let shown = receipt::show_output(output);
@@ -207,13 +216,14 @@ fn version_document(entry: &VersionEntry, definition: &Definition) -> Result<Jso
         None => None,
     };
     let result = result.map(|ty| decode_value(&effects.result, ty)).transpose()?;
+    let rules = [&admission.rules[..], &admission.migrated].concat();
     Ok(json!({
         "seq": header.seq,
         "time": moment::json(header.time),
         "kind": header.kind.name(),
         "input": request_document(input, definition)?,
         "signers": admission.signers.iter().map(PublicKey::to_string).collect::<Vec<_>>(),
-        "rules": admission.rules,
+        "rules": rules,
         "version": entry.hash.to_string(),
         "result": result.as_ref().map(Value::to_json),
         "outputs": effects.outputs.iter().map(receipt::output).collect::<Vec<_>>(),

@@ -236,6 +236,56 @@ fn a_policy_is_checked_and_changed() {
 }
 
 #[test]
+fn objects_are_given_other_code() {
+    let terminal = Terminal::with_visits();
+    let policy = r#"@id("open") permit(principal, action, resource)
+unless { action == Action::"migrate" };
+@id("keeper") permit(principal is Key, action == Action::"upgrade", resource);
+@id("taken-over") permit(principal, action == Action::"migrate", resource)
+when { context.after.count < 100 };"#;
+    terminal.write("keeper.cedar", policy);
+    terminal.write("second.wasm", objects::second());
+    for name in ["board", "second", "third", "moody", "full"] {
+        let create = format!("create object.wasm hello --policy keeper.cedar --name {name}");
+        terminal.run(&create).done();
+    }
+    terminal.run("call board increment 5").done();
+    terminal.run("write moody mood=10").done();
+    terminal.run("write full count=100").done();
+    let shown = terminal.run("show board --json").done();
+    let shown: Json = serde_json::from_str(&shown).unwrap();
+    let all = format!(
+        "upgrade --all-of {} second.wasm --sign owner.key",
+        shown["code"].as_str().unwrap()
+    );
+    let again = format!("--json {all}");
+    let lines = [
+        "upgrade board",
+        "upgrade visits second.wasm --sign owner.key",
+        "upgrade board second.wasm",
+        "upgrade board second.wasm --policy policy.cedar --sign owner.key",
+        "upgrade board second.wasm --sign owner.key --dry-run",
+        "upgrade board second.wasm --sign owner.key",
+        "get board count",
+        "call board increment 1",
+        "call board ring",
+        "history board",
+        "--json history board",
+        "explain board 2",
+        "--json explain board 2",
+        "diff board 1",
+        "--json diff board 1",
+        "blame board label",
+        &all,
+        "write moody mood=1",
+        &again,
+        "history full --refused",
+        "verify --all --replay",
+    ];
+    terminal.check(&lines, expect_file!["transcripts/upgrades.txt"]);
+}
+
+#[test]
 fn an_object_is_read_as_its_policy_lets_somebody() {
     let terminal = Terminal::with_visits();
     let key = "5".repeat(64);

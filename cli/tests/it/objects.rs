@@ -55,6 +55,41 @@ pub(crate) fn module() -> Vec<u8> {
     wat::parse_str(text).unwrap()
 }
 
+/// What the object may become: `count: s64` and `label: string`, which it takes over; a mood above
+/// 9 is more than it can take. `increment(by)` and `rename(to)` are as before.
+pub(crate) fn second() -> Vec<u8> {
+    let text = r#"(module
+        (@custom "continuant:schema"
+            "package test:object@2.0.0; interface object {\n"
+            "    record before { count: u64, label: string, mood: option<u8> }\n"
+            "    record state { label: string, count: s64 }\n"
+            "    increment: func(by: u64) -> s64;\n"
+            "    rename: func(to: string);\n"
+            "    migrate: func(before: before);\n"
+            "}\n")
+        (memory (export "memory") 1 1)
+        (global (export "state") i32 (i32.const 4096))
+        (global $top (mut i32) (i32.const 8192))
+        (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32)
+            (global.get $top)
+            (global.set $top (i32.add (global.get $top)
+                (i32.and (i32.add (local.get 3) (i32.const 7)) (i32.const -8)))))
+        (func $label (param i32 i32)
+            (i32.store (i32.const 4096) (local.get 0))
+            (i32.store (i32.const 4100) (local.get 1)))
+        (func (export "rename") (param i32 i32) (call $label (local.get 0) (local.get 1)))
+        (func $count (export "increment") (param i64) (result i64)
+            (i64.store (i32.const 4104) (i64.add (i64.load (i32.const 4104)) (local.get 0)))
+            (i64.load (i32.const 4104)))
+        (func (export "migrate") (param $before i32)
+            (if (i32.gt_u (i32.load8_u offset=17 (local.get $before)) (i32.const 9))
+                (then (unreachable)))
+            (drop (call $count (i64.load (local.get $before))))
+            (call $label (i32.load offset=8 (local.get $before))
+                (i32.load offset=12 (local.get $before)))))"#;
+    wat::parse_str(text).unwrap()
+}
+
 /// A guard that wants the number at a path to be even, and refuses by code 5.
 pub(crate) fn guard(path: &str) -> Vec<u8> {
     let (bytes, room) = (path.len(), 1024);

@@ -29,7 +29,7 @@ use crate::catalog::{Catalog, Runnable};
 use crate::commit::{Stepped, result, step};
 use crate::create::genesis;
 use crate::error::{Error, ErrorKind, Result};
-use crate::replay::Auditor;
+use crate::replay::{Auditor, NoUpgrades};
 use crate::resident::{Live, Missed};
 use crate::slots::Slots;
 use crate::step::{Ran, Stop};
@@ -178,11 +178,12 @@ impl<'f> Stage<'f> {
         let input = Input { request, time: START, credential: None };
         input.validate()?;
         let definition = Arc::clone(&self.definition);
-        let (live, ran) = match genesis(&mut self.slots, definition, &self.runnable, &input) {
-            Ok(made) => made,
-            Err(Stop::Refused(verdict)) => return Ok(Err(verdict)),
-            Err(Stop::Failed(error)) => return Err(error),
-        };
+        let (live, ran) =
+            match genesis((self.catalog, &mut self.slots), definition, &self.runnable, &input) {
+                Ok(made) => made,
+                Err(Stop::Refused(verdict)) => return Ok(Err(verdict)),
+                Err(Stop::Failed(error)) => return Err(error),
+            };
         let records = is_recorded.then(|| {
             let before = self.runnable.base.globals();
             let header = &live.head.header;
@@ -403,8 +404,8 @@ impl Play<'_, '_> {
         let again = Some((Arc::clone(runnable), self.stage.catalog));
         let mut auditor = Auditor::new(Arc::clone(definition), base, again)?;
         let audited = records.iter().try_for_each(|record| match record {
-            Record::Version(version) => auditor.commit(&version.commit()),
-            Record::Refusal(refusal) => auditor.refusal(refusal),
+            Record::Version(version) => auditor.commit(&version.commit(), &NoUpgrades),
+            Record::Refusal(refusal) => auditor.refusal(refusal, &NoUpgrades),
         });
         match audited.and_then(|()| auditor.finish()) {
             Ok((verified, _)) if verified.head == self.live.head.hash => Ok(()),

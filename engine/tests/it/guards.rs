@@ -94,7 +94,7 @@ fn balanced() -> Vec<u8> {
 }
 
 /// A guard whose `admit` is this.
-fn says(paths: &[&str], body: &str) -> Vec<u8> {
+pub(crate) fn says(paths: &[&str], body: &str) -> Vec<u8> {
     guard(paths, &format!(r#"(func (export "admit") (result i32) {body})"#))
 }
 
@@ -504,7 +504,7 @@ fn next(verifier: &Verifier, request: Request) -> Vec<u8> {
     let after = before.step(continuant::object::memory::Memory::bytes_count(before), pages.clone());
     let (after, effects) = (after.unwrap(), Effects::default());
     let rule = if amended.is_some() { "amend" } else { "open" };
-    let admission = Admission { signers, rules: vec![rule.to_string()] };
+    let admission = Admission { migrated: Vec::new(), signers, rules: vec![rule.to_string()] };
     let decides = amended.as_ref().unwrap_or(definition);
     let outcome = Outcome {
         effects: &effects,

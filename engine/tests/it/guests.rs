@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use continuant::instrument::{Limits, instrument};
 use continuant::object::definition::Definition;
 use continuant::{
-    Code, Database, Kind, ObjectId, Reason, Receipt, Replay, SigningKey, Value, args,
+    Code, Database, Kind, ObjectId, Reason, Receipt, Replay, SigningKey, Upgrade, Value, args,
 };
 use expect_test::{Expect, expect};
 
@@ -84,6 +84,35 @@ fn the_counter_is_an_object() {
                 count: u64,
             }
             increment: func(by: u64) -> u64;
+        }
+    "#]],
+    );
+}
+
+#[test]
+fn the_tally_is_an_object() {
+    check_facts(
+        "tally",
+        "tally",
+        expect![[r#"
+        state 8192 stack 8192 pages 1 globals 1
+        increment [I64] -> [I64]
+        decrement [I64] -> [I64]
+        cycle false realloc true
+
+        package example:counter@2.0.0;
+
+        interface tally {
+            record before {
+                count: u64,
+            }
+            record state {
+                balance: s64,
+                changes: u32,
+            }
+            increment: func(by: u64) -> s64;
+            decrement: func(by: u64) -> s64;
+            migrate: func(before: before);
         }
     "#]],
     );
@@ -251,7 +280,7 @@ fn the_vaults_guard_is_what_its_text_says() {
 
 #[test]
 fn no_module_says_where_or_by_what_it_was_compiled() {
-    for name in ["counter", "aircraft", "parcel", "meter", "lamp", "price", "vault"] {
+    for name in ["counter", "aircraft", "parcel", "meter", "lamp", "price", "tally", "vault"] {
         let wasm = wasm(name);
         assert!(wasm.len() < 2560, "{name} has {} bytes", wasm.len());
         for payload in wasmparser::Parser::new(0).parse_all(&wasm) {
@@ -291,6 +320,38 @@ fn the_counter_counts_as_far_as_its_policy_lets_it() {
     check_refused(increment(1_000_000), Reason::NotPermitted, &[]);
     assert_eq!(increment(1000).unwrap().result, Some(Value::from(1002u64)));
     check_verified(&db, id, 3, 1);
+}
+
+#[test]
+fn a_counter_becomes_a_tally() {
+    let fixture = Fixture::new();
+    let db = fixture.open();
+    let upgradable = format!(
+        r#"{} @id("upgrade") permit(principal, action == Action::"upgrade", resource);"#,
+        policy("counter")
+    );
+    let counter = Code::wasm(wasm("counter")).unwrap().policy(upgradable);
+    let tally = Upgrade::wasm(wasm("tally")).unwrap().policy(&*policy("tally")).for_good();
+    let id = db.create(counter).unwrap();
+    db.call(id, "increment", args![42u64]).wait().unwrap();
+    let receipt = db.upgrade(id, &tally).wait().unwrap();
+    assert_eq!(receipt.rules, ["upgrade", "take-over"]);
+    let count = |method: &str, by: u64| db.call(id, method, args![by]).wait();
+    assert_eq!(count("decrement", 50).unwrap().result, Some(Value::S64(-8)));
+    assert_eq!(count("increment", 10).unwrap().result, Some(Value::S64(2)));
+    check_refused(count("decrement", 1001), Reason::NotPermitted, &[]);
+    assert_eq!(db.snapshot(id).unwrap().get::<u32>("changes"), Ok(2));
+    check_verified(&db, id, 5, 1);
+    // A count that is none of a balance is not taken over.
+    let mut large = policy("counter").replace("<= 1000", "<= 9223372036854775807");
+    large += r#"@id("upgrade") permit(principal, action == Action::"upgrade", resource);
+        @id("write") permit(principal, action == Action::"write", resource);"#;
+    let id = db.create(Code::wasm(wasm("counter")).unwrap().policy(large)).unwrap();
+    db.write(id, vec![("count", u64::MAX.into())]).wait().unwrap();
+    check_refused(db.upgrade(id, &tally).wait(), Reason::Trap, &[]);
+    db.write(id, vec![("count", (i64::MAX as u64).into())]).wait().unwrap();
+    db.upgrade(id, &tally).wait().unwrap();
+    assert_eq!(db.snapshot(id).unwrap().get("balance"), Ok(i64::MAX));
 }
 
 /// An aircraft of the key, and how it flies.

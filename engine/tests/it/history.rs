@@ -42,7 +42,8 @@ fn a_snapshot_stays_as_it_is() {
     let diff = db.diff(id, 1, 2).unwrap();
     let [change] = &diff.fields[..] else { panic!("{diff:?}") };
     assert_eq!(change.path, "total");
-    assert_eq!((&change.before, &change.after), (&Value::U64(1), &Value::U64(2)));
+    let values = (Some(Value::U64(1)), Some(Value::U64(2)));
+    assert_eq!((change.before.clone(), change.after.clone()), values);
     assert_eq!(diff.pages, [1]);
 }
 

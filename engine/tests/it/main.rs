@@ -25,6 +25,7 @@
 //! - `steps`: what a call leaves, and what a refused one does not.
 //! - `tidy`: the walls of the house style, over the whole tree.
 //! - `transactions`: calls of several objects, together or not at all.
+//! - `upgrades`: objects that go on with other code, one or many.
 //! - `views`: typed views of states, and what reads cost.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on stops where it is")]
@@ -54,4 +55,5 @@ mod sessions;
 mod steps;
 mod tidy;
 mod transactions;
+mod upgrades;
 mod views;

@@ -74,7 +74,7 @@ fn relay() -> Vec<u8> {
     )
 }
 
-fn relay_code(policy: &str) -> Code {
+pub(crate) fn relay_code(policy: &str) -> Code {
     Code::wasm(relay()).unwrap().policy(policy).args(args![&[][..] as &[u8]])
 }
 

@@ -24,6 +24,7 @@ pub(super) const RUNS: &[(&str, u64)] = &[
     ("instrument", 800),
     ("proof_malleability", 1000),
     ("messages", 60),
+    ("database_model", 60),
 ];
 
 /// All canaries.
@@ -35,6 +36,20 @@ pub const CANARIES: &[Canary] = &[
         "object/src/ledger/nonces.rs",
         "match ⟦nonce.cmp(&self.entries[index].nonce)⟧ {",
         "std::cmp::Ordering::Greater",
+    ),
+    canary(
+        "the policy before, on an upgrade",
+        "database_model",
+        "object/src/admission.rs",
+        "let admission = ⟦admit(laws.before, head, signers, left, guards)?⟧;",
+        "Admission { signers, ..Admission::default() }",
+    ),
+    canary(
+        "the new policy, on a migration",
+        "database_model",
+        "object/src/admission.rs",
+        "Ok(⟦migrated(admission, decision)?⟧)",
+        "Admission { migrated: vec![\"any\".to_string()], ..admission }",
     ),
     canary(
         "message with a credential",
@@ -138,7 +153,7 @@ pub const CANARIES: &[Canary] = &[
         "effects of an amendment",
         "admission_soundness",
         "object/src/verify.rs",
-        "⟦ran_no_code(commit, &effects, &before, &[])?⟧;",
+        "⟦ran_no_code(commit, effects, before, &[])?⟧;",
         "()",
     ),
     canary(

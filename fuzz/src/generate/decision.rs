@@ -244,6 +244,11 @@ impl Cast {
             instrumentation: few(rng) as u32,
             code: CodeHash([[0, 0xab][rng.random_range(0..2)]; 32]),
             policy: PolicyHash([[0, 0xab][rng.random_range(0..2)]; 32]),
+            upgrade: (action == "upgrade").then(|| {
+                let [code, policy] =
+                    std::array::from_fn(|_| [[0, 0xab][rng.random_range(0..2)]; 32]);
+                (CodeHash(code), PolicyHash(policy))
+            }),
         }
     }
 
@@ -356,12 +361,18 @@ impl Visible {
             }
             (method.name.clone(), seen)
         });
-        let own = ["advance", "write", "amend", "open_session"]
+        let own = ["advance", "write", "amend", "open_session", "migrate"]
             .map(|name| (name.to_string(), Vec::new()));
         let field =
             Seen { path: "context.field".to_string(), guards: Vec::new(), sort: Sort::Text };
         let read = ("read".to_string(), vec![field]);
-        Visible { actions: methods.chain(own).chain([read]).collect(), common }
+        let upgraded = ["context.upgrade.code", "context.upgrade.policy"];
+        let upgraded = upgraded.map(|path| {
+            let (path, guards) = (path.to_string(), Vec::new());
+            Seen { path, guards, sort: Sort::Text }
+        });
+        let upgrade = ("upgrade".to_string(), upgraded.into());
+        Visible { actions: methods.chain(own).chain([read, upgrade]).collect(), common }
     }
 
     /// The name of some action.

@@ -22,7 +22,8 @@ use crate::generate::bytes::{number, random};
 
 /// A header that decodes.
 pub(crate) fn header(rng: &mut StdRng) -> Header {
-    let kind = [Kind::Create, Kind::Call, Kind::Cycle, Kind::Write][rng.random_range(0..4)];
+    let kinds = [Kind::Create, Kind::Call, Kind::Cycle, Kind::Write, Kind::Upgrade];
+    let kind = kinds[rng.random_range(0..5)];
     let genesis = kind == Kind::Create;
     let seq = if genesis { 0 } else { number(rng).clamp(1, SEQ_MAX) };
     let parent = VersionHash(rng.random());
@@ -59,7 +60,8 @@ pub(crate) fn header(rng: &mut StdRng) -> Header {
 
 /// An input.
 pub(crate) fn input(rng: &mut StdRng) -> Input {
-    let request = match rng.random_range(0..7) {
+    let request = match rng.random_range(0..8) {
+        7 => Request::Upgrade { code: CodeHash(rng.random()), policy: PolicyHash(rng.random()) },
         6 => Request::Fork { salt: rng.random(), of: Box::new(header(rng)) },
         5 => Request::Message {
             origin: Box::new(origin(rng)),
@@ -146,7 +148,11 @@ pub(crate) fn wake(rng: &mut StdRng) -> WakeChange {
 pub(crate) fn admission(rng: &mut StdRng) -> Admission {
     let signers = (0..rng.random_range(0..4)).map(|_| PublicKey(rng.random())).collect();
     let rules = (0..rng.random_range(0..4)).map(|_| name(rng)).collect();
-    Admission { signers, rules }
+    let migrated = match rng.random_bool(0.2) {
+        true => (0..rng.random_range(1..4)).map(|_| name(rng)).collect(),
+        false => Vec::new(),
+    };
+    Admission { signers, rules, migrated }
 }
 
 /// A refusal.

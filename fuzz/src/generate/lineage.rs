@@ -24,7 +24,8 @@ use crate::generate::header;
 
 /// 2013-01-01T00:00:00Z, in milliseconds since 1970.
 pub(crate) const START: u64 = 1_356_998_400_000;
-const CODES: [&[u8]; 2] = [b"one code", b"another code, which is longer"];
+/// Each starts from the base image of the same place.
+const CODES: [&[u8]; 3] = [b"one code", b"another code, which is longer", b"a third"];
 const POLICIES: [&[u8]; 2] = [b"one policy", b"another policy"];
 
 /// What objects may be made of.
@@ -53,7 +54,7 @@ pub(crate) enum Made {
         bytes: Vec<u8>,
         /// The ledger, when it changed.
         ledger: Option<Vec<u8>>,
-        /// In a genesis, the base image.
+        /// In a genesis or an upgrade, the base image.
         base: Option<BaseHash>,
         /// The memory before.
         before: Image,
@@ -94,12 +95,24 @@ impl Ingredients {
             let globals = (0..filled as u64).collect();
             BaseImage::new(&memory, globals).expect("the image is within the limits").encode()
         };
-        Ingredients { bases: (0..3).map(base).collect(), pages_max: u32::MAX }
+        Ingredients { bases: (0..CODES.len()).map(base).collect(), pages_max: u32::MAX }
     }
 
     /// For objects whose memories stay small.
     pub(crate) fn small(rng: &mut StdRng) -> Ingredients {
         Ingredients { pages_max: 5, ..Ingredients::new(rng) }
+    }
+
+    /// What an object is made of, and the base image that its memory begins from.
+    fn draw(&self, rng: &mut StdRng) -> (Parts, BaseHash, Image) {
+        let index = rng.random_range(0..CODES.len());
+        let base = BaseImage::decode(&self.bases[index]).expect("it was encoded");
+        let parts = Parts {
+            code: CodeHash::of(CODES[index]),
+            schema: SchemaHash::of(b"schema"),
+            policy: PolicyHash::of(POLICIES[rng.random_range(0..2)]),
+        };
+        (parts, BaseHash::of(&self.bases[index]), Image::new(Arc::new(base)))
     }
 
     /// Every blob that an object may need.
@@ -114,17 +127,11 @@ impl Ingredients {
 impl Author {
     /// A new object and its genesis.
     pub(crate) fn begin(rng: &mut StdRng, parts: &Ingredients) -> (Author, Made) {
-        let encoded = &parts.bases[rng.random_range(0..parts.bases.len())];
-        let base = BaseImage::decode(encoded).expect("it was encoded");
         let pages_max = parts.pages_max;
+        let (parts, hash, before) = parts.draw(rng);
+        let base = Arc::clone(before.base());
         let request = Request::Create { salt: rng.random(), arguments: header::blob(rng) };
         let input = Input { request, time: START + rng.random_range(0..5000), credential: None };
-        let parts = Parts {
-            code: CodeHash::of(CODES[rng.random_range(0..2)]),
-            schema: SchemaHash::of(b"schema"),
-            policy: PolicyHash::of(POLICIES[rng.random_range(0..2)]),
-        };
-        let before = Image::new(Arc::new(base.clone()));
         let mut step = Step::new(rng, &before, pages_max, base.globals());
         step.effects.wake = wake(rng, START);
         let header = genesis(&input, &step.outcome(parts));
@@ -133,7 +140,24 @@ impl Author {
         let bytes = step.encode(&head, &input, &Admission::default(), globals.as_deref());
         let (image, globals) = (step.image, step.globals);
         let author = Author { head, image, pages_max, globals, nonce: 0 };
-        (author, Made::Version { bytes, ledger: None, base: Some(BaseHash::of(encoded)), before })
+        (author, Made::Version { bytes, ledger: None, base: Some(hash), before })
+    }
+
+    /// The next version, an upgrade: its memory begins from a base image.
+    pub(crate) fn upgrade(&mut self, rng: &mut StdRng, parts: &Ingredients) -> Made {
+        let (parts, base, before) = parts.draw(rng);
+        let request = Request::Upgrade { code: parts.code, policy: parts.policy };
+        let input = Input { request, time: self.head.header.time, credential: None };
+        let step = Step::new(rng, &before, self.pages_max, before.base().globals());
+        let admission = Admission { migrated: vec!["new".to_string()], ..Admission::default() };
+        let (header, ledger) = self.head.successor(&input, &step.outcome(parts), &admission);
+        let new_ledger = (header.ledger != self.head.header.ledger).then(|| ledger.encode());
+        self.head.advance(header, ledger);
+        let is_new = step.globals != before.base().globals();
+        let globals = is_new.then(|| encode_globals(&step.globals));
+        let bytes = step.encode(&self.head, &input, &admission, globals.as_deref());
+        (self.image, self.globals) = (step.image, step.globals);
+        Made::Version { bytes, ledger: new_ledger, base: Some(base), before }
     }
 
     /// The next version.

@@ -1,6 +1,6 @@
-//! A database of counters and lamps against a few lines of Rust that say what each does: calls,
-//! transactions, direct writes, signatures, the clock, restarts and moves by capsule; in the end
-//! every lineage is replayed.
+//! A database of counters, tallies and lamps against a few lines of Rust that say what each does:
+//! calls, transactions, direct writes, signatures, upgrades, the clock, restarts and moves by
+//! capsule; in the end every lineage is replayed.
 //!
 //! It knows what the guests' policies let pass, not how.
 
@@ -10,19 +10,25 @@ use std::io::Cursor;
 use std::path::PathBuf;
 
 use continuant::{
-    Clock, Code, Database, Entry, ErrorKind, ObjectId, Options, Replay, SigningKey, Value, args,
-    verify_capsule,
+    Clock, Code, Database, Entry, ErrorKind, ObjectId, Options, Replay, SigningKey, Upgrade, Value,
+    args, verify_capsule,
 };
 use rand::RngExt;
 use rand::rngs::StdRng;
 
 use self::model::{Kind, Object};
 use crate::generate::lineage::START;
-use crate::generate::{COUNTER, COUNTER_POLICY, LAMP, LAMP_POLICY, source};
+use crate::generate::{COUNTER, COUNTER_POLICY, LAMP, LAMP_POLICY, TALLY, TALLY_POLICY, source};
 use crate::outcome::{Outcome, equal, hold, must};
 use crate::runner::watch_threads;
 
 const OPEN: &str = r#"@id("open") permit(principal, action, resource);"#;
+/// Whoever asks may upgrade.
+const UPGRADABLE: &str =
+    r#"@id("upgrade") permit(principal, action == Action::"upgrade", resource);"#;
+/// Only a small count is taken over.
+const SMALL: &str = r#"@id("small") forbid(principal, action == Action::"migrate", resource)
+    unless { context.after.balance <= 500 };"#;
 const OBJECTS_MAX: usize = 5;
 
 struct Run {
@@ -106,6 +112,7 @@ impl Run {
             7..9 => self.compare(index),
             9 => self.burst(index),
             10..13 => self.transaction(),
+            13 => self.upgrade(index),
             _ => self.call(index),
         }
     }
@@ -116,13 +123,16 @@ impl Run {
             Kind::Counter => (COUNTER, COUNTER_POLICY),
             Kind::OpenCounter => (COUNTER, OPEN),
             Kind::Lamp => (LAMP, LAMP_POLICY),
+            Kind::Tally => unreachable!("it is what a counter becomes"),
         };
+        let upgradable = self.rng.random_bool(0.7);
+        let policy = if upgradable { format!("{policy}\n{UPGRADABLE}") } else { policy.into() };
         let code = must("a module", Code::wasm(wasm))?.policy(policy);
         let (name, salt) = (format!("object {}", self.objects.len()), self.rng.random());
         let created = self.db().create(code.name(name.clone()).salt(salt));
         let id = must("creating", created)?;
         equal("the object of the name", &Some(id), &must("finding", self.db().find(&name))?)?;
-        self.objects.push((id, Object::new(kind, self.now)));
+        self.objects.push((id, Object::new(kind, upgradable, self.now)));
         Ok(())
     }
 
@@ -227,10 +237,35 @@ impl Run {
         let now = self.now;
         let (id, object) = &mut self.objects[index];
         let db = self.db.as_ref().expect("the database is open between operations");
-        let field = if object.kind == Kind::Lamp { "until" } else { "count" };
-        let written = db.write(*id, vec![(field, value.into())]).wait();
+        let (field, new) = match object.kind {
+            Kind::Lamp => ("until", Value::from(value)),
+            Kind::Tally => ("balance", Value::from(value as i64)),
+            _ => ("count", Value::from(value)),
+        };
+        let written = db.write(*id, vec![(field, new)]).wait();
         let expected = object.write(value, now);
         equal(&format!("that {field} may be written"), &expected, &written.is_ok())
+    }
+
+    /// To a tally, which a counter can become.
+    fn upgrade(&mut self, index: usize) -> Outcome {
+        let small = self.rng.random_bool(0.5);
+        let policy = if small { format!("{TALLY_POLICY}\n{SMALL}") } else { TALLY_POLICY.into() };
+        let to = must("a module", Upgrade::wasm(TALLY))?.policy(&*policy).for_good();
+        let now = self.now;
+        let (id, object) = &mut self.objects[index];
+        let db = self.db.as_ref().expect("the database is open between operations");
+        let expected = object.upgrade(small, now);
+        match db.upgrade(*id, &to).wait() {
+            Ok(receipt) => {
+                equal("an upgrade", &expected, &Ok(()))?;
+                equal("the new code", &to.code(), &receipt.header.code)
+            }
+            Err(error) => {
+                let reason = error.refusal().map(|verdict| verdict.reason);
+                equal("why an upgrade is refused", &expected.err(), &reason)
+            }
+        }
     }
 
     /// Moves an object into a database of its own, which becomes the one that is gone on with.

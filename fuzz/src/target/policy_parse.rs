@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 
 use object::credential::PublicKey;
 use object::effects::Output;
-use object::hash::{CodeHash, ObjectId};
+use object::hash::{CodeHash, ObjectId, PolicyHash};
 use object::ledger::Past;
 use object::policy::{Facts, Policy, Principal, Values};
 use object::schema::{Schema, Value};
@@ -64,7 +64,8 @@ fn decide(rng: &mut StdRng, policy: &Policy, again: &Policy) -> Outcome {
     };
     let facts = Facts {
         principal,
-        action: ["increment", "write", "advance", "create", "read", ""][rng.random_range(0..6)],
+        action: ["increment", "write", "advance", "create", "read", "upgrade", "migrate", ""]
+            [rng.random_range(0..8)],
         field: rng.random_bool(0.5).then_some("count"),
         object: ObjectId(rng.random()),
         signers: &signers,
@@ -82,6 +83,7 @@ fn decide(rng: &mut StdRng, policy: &Policy, again: &Policy) -> Outcome {
         instrumentation: 1,
         code: CodeHash(rng.random()),
         policy: policy.hash(),
+        upgrade: rng.random_bool(0.5).then(|| (CodeHash(rng.random()), PolicyHash(rng.random()))),
     };
     let input = &input[..rng.random_range(0..2)];
     let values = Values { before: &before, after: &after, input };

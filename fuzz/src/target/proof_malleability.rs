@@ -111,6 +111,7 @@ fn near(rng: &mut StdRng, request: &Request) -> Option<Request> {
         }
         Request::Message { origin, .. } => origin.sender.0.swap_with_slice(&mut origin.version.0),
         Request::Fork { salt, .. } => salt.rotate_left(1),
+        Request::Upgrade { code, policy } => code.0.swap_with_slice(&mut policy.0),
         Request::Cycle | Request::Amend { .. } => return None,
     }
     Some(request)

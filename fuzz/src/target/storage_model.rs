@@ -1,5 +1,5 @@
-//! A store against a map of versions: appends to several objects, refusals, names, stale appends,
-//! checkpoints, reopening, crashes with appends on their way, and moves by capsule.
+//! A store against a map of versions: appends to several objects, refusals, upgrades, names, stale
+//! appends, checkpoints, reopening, crashes with appends on their way, and moves by capsule.
 //!
 //! A crash is a copy of the directory while the log's thread is held back, so that what is on its
 //! way is in memory only: all that was acknowledged must be in the copy, and nothing else.
@@ -103,10 +103,10 @@ pub(crate) fn draft(
         }
         let index = rng.random_range(0..authors.len());
         let author = &mut authors[index];
-        let refused = rng.random_bool(0.25);
-        draft.made.push(match refused {
-            true => author.refusal(rng),
-            false => author.version(rng),
+        draft.made.push(match rng.random_range(0..16) {
+            0..4 => author.refusal(rng),
+            4 => author.upgrade(rng, parts),
+            _ => author.version(rng),
         });
     }
     draft

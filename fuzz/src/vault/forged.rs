@@ -42,11 +42,15 @@ pub(crate) fn admissions(
     let rules = vec![rules[rng.random_range(0..rules.len())].to_string()];
     let named = signed.map_or(Vec::new(), |signed| signed.keys.clone());
     let named: Vec<PublicKey> = named.into_iter().map(PublicKey).collect();
-    let mut all = vec![Admission { signers: named, rules: rules.clone() }];
+    let none = Admission::default();
+    let mut all = vec![
+        Admission { signers: named.clone(), rules: rules.clone(), ..none.clone() },
+        Admission { signers: named, rules: rules.clone(), migrated: rules.clone() },
+    ];
     if input.credential.is_none() {
         let mut signers = vec![PublicKey(public(0)), PublicKey(public(1))];
         signers.sort();
-        all.push(Admission { signers, rules });
+        all.push(Admission { signers, rules, ..none });
     }
     all
 }

@@ -10,7 +10,7 @@ use proc_macro2::TokenStream;
 use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::{Ident, Item, ItemMod};
 
-use crate::model::{Method, Model, here};
+use crate::model::{Method, Migrate, Model, here};
 use crate::types::{Record, Type, sequence};
 use crate::wit;
 
@@ -87,7 +87,8 @@ fn exports(model: &Model) -> TokenStream {
             }
         }
     });
-    let realloc = model.methods.iter().any(Method::needs_room).then(|| {
+    let migrate = model.migrate.as_ref().map(migrate);
+    let realloc = model.needs_room().then(|| {
         quote! {
             #[unsafe(export_name = "cabi_realloc")]
             extern "C" fn export_cabi_realloc(
@@ -111,6 +112,7 @@ fn exports(model: &Model) -> TokenStream {
 
             #(#methods)*
             #cycle
+            #migrate
             #realloc
         };
     }
@@ -137,7 +139,7 @@ fn behind(model: &Model) -> TokenStream {
         buffer(&field.ty).map(|ty| (&field.ident, (format_ident!("of_{}", field.ident), ty)))
     });
     let (names, (places, types)): (Vec<_>, (Vec<_>, Vec<_>)) = buffers.unzip();
-    let argument_bytes = match model.methods.iter().any(Method::needs_room) {
+    let argument_bytes = match model.needs_room() {
         true => model.argument_bytes,
         false => 0,
     };
@@ -207,6 +209,23 @@ fn method(method: &Method) -> TokenStream {
                 let result = #lowered;
                 #clear
                 result
+            })
+        }
+    }
+}
+
+/// The export that takes the address of a state before.
+fn migrate(migrate: &Migrate) -> TokenStream {
+    let (ident, before) = (&migrate.ident, &migrate.before.ident);
+    let call = quote_spanned!(ident.span()=> State::#ident(state, before));
+    quote! {
+        #[unsafe(export_name = "migrate")]
+        extern "C" fn export_migrate(before: *const #before) {
+            enter(|state, behind| {
+                // SAFETY: the host wrote a record there, and what is there stays until `clear`.
+                let before: &#before = unsafe { &*before };
+                #call;
+                behind.arguments.clear();
             })
         }
     }

@@ -57,6 +57,16 @@ pub(crate) struct Model {
     pub(crate) enums: Vec<Enum>,
     pub(crate) methods: Vec<Method>,
     pub(crate) has_cycle: bool,
+    pub(crate) migrate: Option<Migrate>,
+}
+
+/// What makes a state of that of other code.
+pub(crate) struct Migrate {
+    pub(crate) ident: Ident,
+    /// The parameter's name.
+    pub(crate) name: String,
+    /// The state that it takes.
+    pub(crate) before: Record,
 }
 
 pub(crate) struct Method {
@@ -69,6 +79,13 @@ pub(crate) struct Method {
 pub(crate) struct Parameter {
     pub(crate) name: String,
     pub(crate) ty: Type,
+}
+
+impl Model {
+    /// Whether the host has to put anything into memory.
+    pub(crate) fn needs_room(&self) -> bool {
+        self.migrate.is_some() || self.methods.iter().any(Method::needs_room)
+    }
 }
 
 impl Method {
@@ -104,12 +121,12 @@ pub(crate) fn read(options: &Options, module: &ItemMod) -> Result<Model> {
     };
     let mut errors = Errors::default();
     let state = errors.keep(definitions.record(state, Place::State, 0));
-    let (mut methods, mut has_cycle) = (Vec::new(), false);
+    let (mut methods, mut has_cycle, mut migrate) = (Vec::new(), false, None);
     for function in functions(items) {
-        if function.sig.ident == "cycle" {
-            has_cycle = errors.keep(validate_cycle(function)).is_some();
-        } else {
-            methods.extend(errors.keep(method(&definitions, function)));
+        match function.sig.ident.to_string().as_str() {
+            "cycle" => has_cycle = errors.keep(validate_cycle(function)).is_some(),
+            "migrate" => migrate = errors.keep(migration(&definitions, function)),
+            _ => methods.extend(errors.keep(method(&definitions, function))),
         }
     }
     errors.finish()?;
@@ -120,10 +137,22 @@ pub(crate) fn read(options: &Options, module: &ItemMod) -> Result<Model> {
         method.parameters.iter().for_each(|it| used.visit(&it.ty));
         method.result.iter().for_each(|ty| used.visit(ty));
     }
+    migrate.iter().for_each(|it| used.visit(&Type::Record(it.before.clone())));
     let Used { records, enums, .. } = used;
     let types = records.iter().map(|ty| &ty.name).chain(enums.iter().map(|ty| &ty.name));
-    validate_apart(&types.collect(), &methods)?;
-    Ok(Model { package, interface, argument_bytes, state, records, enums, methods, has_cycle })
+    let functions = methods.iter().map(|method| &method.ident);
+    validate_apart(&types.collect(), functions.chain(migrate.iter().map(|it| &it.ident)))?;
+    Ok(Model {
+        package,
+        interface,
+        argument_bytes,
+        state,
+        records,
+        enums,
+        methods,
+        has_cycle,
+        migrate,
+    })
 }
 
 /// The functions that are the object's: public, in an `impl` of the state itself.
@@ -142,11 +171,17 @@ fn functions(items: &[Item]) -> impl Iterator<Item = &ImplItemFn> {
 }
 
 /// Types and methods have their names in common in WIT.
-fn validate_apart(types: &HashSet<&String>, methods: &[Method]) -> Result<()> {
+fn validate_apart<'a>(
+    types: &HashSet<&String>,
+    functions: impl Iterator<Item = &'a Ident>,
+) -> Result<()> {
     let mut errors = Errors::default();
-    for method in methods.iter().filter(|method| types.contains(&method.name)) {
-        let message = format!("{} is also the name of a type of the schema", method.name);
-        errors.keep::<()>(Err(Error::new(method.ident.span(), message)));
+    for function in functions {
+        let name = names::kebab(function)?;
+        if types.contains(&name) {
+            let message = format!("{name} is also the name of a type of the schema");
+            errors.keep::<()>(Err(Error::new(function.span(), message)));
+        }
     }
     errors.finish()
 }
@@ -183,6 +218,34 @@ fn validate_cycle(function: &ImplItemFn) -> Result<()> {
         return Ok(());
     }
     Err(Error::new_spanned(signature, "a cycle takes nothing but self, and gives nothing back"))
+}
+
+fn migration(definitions: &Definitions<'_>, function: &ImplItemFn) -> Result<Migrate> {
+    validate_signature(function)?;
+    let signature = &function.sig;
+    let inputs: Vec<_> = signature.inputs.iter().collect();
+    let read = || {
+        let [FnArg::Receiver(_), FnArg::Typed(input)] = inputs[..] else { return None };
+        let (Pat::Ident(pattern), syn::Type::Reference(ty)) = (&*input.pat, &*input.ty) else {
+            return None;
+        };
+        let syn::Type::Path(path) = &*ty.elem else { return None };
+        let name = path.path.get_ident().filter(|_| ty.mutability.is_none())?.to_string();
+        let item = definitions.structs.get(&name).filter(|_| name != "State")?;
+        Some((&pattern.ident, item))
+    };
+    match read() {
+        Some((name, item)) if matches!(signature.output, ReturnType::Default) => Ok(Migrate {
+            ident: signature.ident.clone(),
+            name: names::kebab(name)?,
+            before: definitions.record(item, Place::State, 0)?,
+        }),
+        _ => {
+            let message = "migrate takes &mut self and a reference to a struct of this module, \
+                           the state before, and gives nothing back";
+            Err(Error::new_spanned(signature, message))
+        }
+    }
 }
 
 fn validate_signature(function: &ImplItemFn) -> Result<()> {

@@ -142,6 +142,68 @@ fn texts_are_a_list_of_strings_in_a_state_and_in_a_call() {
 }
 
 #[test]
+fn a_state_before_has_what_a_state_can_have_and_is_passed_by_its_address() {
+    let module = "mod b {
+        pub struct Before { name: Text<8>, marks: Maybe<Mark>, keys: Texts<2, 64> }
+        pub struct Mark { at: u64, by: u8 }
+        pub struct State { total: u64 }
+        impl State {
+            pub fn migrate(&mut self, r#use: &Before) {}
+            pub fn add(&mut self, by: u64) {}
+        }
+    }";
+    check_wit(
+        "",
+        module,
+        "package object:b;\n\ninterface b {\n    record mark {\n        at: u64,\n        \
+            by: u8,\n    }\n    record before {\n        name: string,\n        \
+            marks: option<mark>,\n        keys: list<string>,\n    }\n    \
+            record state {\n        total: u64,\n    }\n    add: func(by: u64);\n    \
+            migrate: func(%use: before);\n}\n",
+    );
+    let (options, module) = parse("", module);
+    let model = model::read(&options, &module).unwrap();
+    let text = emit::emit(&model, &mut module.clone()).to_string();
+    for present in ["\"migrate\"", "cabi_realloc", "before : * const Before"] {
+        assert!(text.contains(present), "{present} is not in {text}");
+    }
+}
+
+#[test]
+fn a_migration_takes_a_struct_of_the_module() {
+    let advice = "migrate takes &mut self and a reference to a struct of this module, the state \
+                  before, and gives nothing back";
+    for function in [
+        "migrate(&mut self)",
+        "migrate(&mut self, before: Before)",
+        "migrate(&mut self, before: &mut Before)",
+        "migrate(&mut self, before: &State)",
+        "migrate(&mut self, before: &Elsewhere)",
+        "migrate(&mut self, before: &Before, more: u8)",
+        "migrate(&mut self, before: &Before) -> u8",
+    ] {
+        check_errors(
+            &format!(
+                "mod a {{
+                    pub struct State {{ a: u8 }}
+                    pub struct Before {{ a: u8 }}
+                    impl State {{ pub fn {function} {{}} }}
+                }}"
+            ),
+            &[advice],
+        );
+    }
+    check_errors(
+        "mod a {
+            pub struct State { a: u8 }
+            pub struct Migrate { a: u8 }
+            impl State { pub fn migrate(&mut self, before: &Migrate) {} }
+        }",
+        &["migrate is also the name of a type of the schema"],
+    );
+}
+
+#[test]
 fn layouts_are_those_of_the_canonical_abi() {
     let (options, module) = parse(
         "",

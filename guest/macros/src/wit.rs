@@ -6,7 +6,7 @@
 
 use std::fmt::Write;
 
-use crate::model::{Method, Model};
+use crate::model::{Method, Migrate, Model};
 use crate::names::escaped;
 use crate::types::Record;
 
@@ -24,6 +24,10 @@ pub(crate) fn print(model: &Model) -> String {
     }
     model.records.iter().chain([&model.state]).for_each(|record| print_record(record, &mut text));
     model.methods.iter().for_each(|method| print_method(method, &mut text));
+    if let Some(Migrate { name, before, .. }) = &model.migrate {
+        let (name, before) = (escaped(name), escaped(&before.name));
+        let _ = writeln!(text, "    migrate: func({name}: {before});");
+    }
     text.push_str("}\n");
     text
 }

@@ -30,7 +30,7 @@ use self::reads::Reads;
 use super::derived::Derived;
 use super::profile::FINDINGS_MAX;
 use super::program::Program;
-use super::shape::{NAMED_ONLY, OPEN_SESSION, Shapes};
+use super::shape::{IF_NAMED, NAMED_ONLY, Shapes};
 use super::{Decision, Facts, Principal, Refusal, Values};
 use crate::error::Diagnostic;
 use crate::schema::{Schema, Selection};
@@ -189,7 +189,7 @@ impl Rules {
         let refuse = |reason| Decision::Refuse { rules: Vec::new(), reason };
         let Some(action) = self.actions.get(facts.action) else {
             return refuse(match facts.action {
-                OPEN_SESSION => Refusal::NotPermitted,
+                action if IF_NAMED.contains(&action) => Refusal::NotPermitted,
                 _ => Refusal::Mismatch { path: "action".to_string() },
             });
         };

@@ -8,7 +8,7 @@ use std::fmt::Write;
 use serde_json::{Map, Value as Json, json};
 
 use super::fact::{self, Fact, Placed};
-use super::shape::{ADVANCE, AMEND, Attribute, OPEN_SESSION, READ, Shape, Shapes};
+use super::shape::{ADVANCE, AMEND, Attribute, MIGRATE, OPEN_SESSION, READ, Shape, Shapes};
 
 /// Words that Cedar has for itself. Attributes may have these names, in quotes.
 const RESERVED: [&str; 10] =
@@ -37,14 +37,14 @@ impl<'a> Derived<'a> {
     }
 
     /// As much of it as rules with this text have to be validated against: the actions that they
-    /// name, if none is about all; else what holds of a direct write holds as well of an amendment
-    /// and of a read that no rule is particularly about; and what holds of one principal holds of
-    /// all, where no rule tells them apart.
+    /// name, if none is about all; else what holds of a direct write holds as well of an amendment,
+    /// of a migration and of a read that no rule is particularly about; and what holds of one
+    /// principal holds of all, where no rule tells them apart.
     pub(super) fn for_text(shapes: &'a Shapes, text: &str) -> Derived<'a> {
         let any_action = is_about_any_action(text);
         let is_in = |name: &str| match name {
             _ if text.contains(name) => true,
-            AMEND => false,
+            AMEND | MIGRATE => false,
             // A name may be written with escapes.
             READ => text.contains("field") || text.contains('\\'),
             _ => any_action,
@@ -62,7 +62,8 @@ impl<'a> Derived<'a> {
             let past = fact::PAST.iter().map(|&(name, past)| (name, past.is_optional(), long()));
             types.push(("Past".to_string(), Ty::Record(past.collect())));
         }
-        for (name, group) in fact::groups(&shapes.facts, 0) {
+        let own = shapes.actions.iter().map(|action| &action.facts);
+        for (name, group) in own.chain([&shapes.facts]).flat_map(|facts| fact::groups(facts, 0)) {
             if fact::single(group, 0).is_none() {
                 types.push((type_name(name), facts(group, 1)));
             }
@@ -160,6 +161,8 @@ impl<'a> Ty<'a> {
             | Fact::Policy
             | Fact::Credential
             | Fact::Field
+            | Fact::UpgradeCode
+            | Fact::UpgradePolicy
             | Fact::SenderCode
             | Fact::SenderPolicy
             | Fact::SenderFirstPolicy => Ty::Named("String".to_string()),

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use super::Facts;
-use super::shape::{OWN_ACTIONS, attribute_name, is_set};
+use super::shape::{attribute_name, is_set};
 use crate::credential::PublicKey;
 use crate::effects::Output;
 use crate::ledger::{DAY_MS, HOUR_MS, MINUTE_MS};
@@ -34,6 +34,8 @@ pub(super) enum Fact {
     Policy,
     /// The field that is read.
     Field,
+    UpgradeCode,
+    UpgradePolicy,
     /// How many of the signers are in a field of the state before, a list of texts: its place among
     /// the fields, and its offset in memory.
     Approvals {
@@ -147,16 +149,20 @@ pub(super) const PLAIN: [(&str, Fact); 16] = [
     ("policy", Fact::Policy),
 ];
 
-/// The facts that policies of objects with this schema may read; of the past, those of actions
-/// whose attributes are named `past`.
-pub(super) fn all(schema: &Schema, past: &BTreeSet<String>) -> Vec<Placed> {
+/// The facts that only an upgrade has, as the plain ones.
+pub(super) const OF_UPGRADE: [(&str, Fact); 2] =
+    [("upgrade.code", Fact::UpgradeCode), ("upgrade.policy", Fact::UpgradePolicy)];
+
+/// The facts that policies of objects with this schema may read; of the past, those of methods and
+/// of `own` actions whose attributes are named `past`.
+pub(super) fn all(schema: &Schema, own: &[&str], past: &BTreeSet<String>) -> Vec<Placed> {
     let mut all = Vec::new();
     for (path, fact) in PLAIN {
         all.push(Placed::at(path.split('.'), fact.clone()));
         // Those of the same record stand together.
         match fact {
             Fact::Credential => all.extend(approvals(schema).chain(counts(schema))),
-            Fact::Age => all.extend(of_the_past(schema, past)),
+            Fact::Age => all.extend(of_the_past(schema, own, past)),
             _ => {}
         }
     }
@@ -184,20 +190,27 @@ fn counts(schema: &Schema) -> impl Iterator<Item = Placed> {
     })
 }
 
-fn of_the_past(schema: &Schema, past: &BTreeSet<String>) -> impl Iterator<Item = Placed> {
+fn of_the_past(schema: &Schema, own: &[&str], past: &BTreeSet<String>) -> Vec<Placed> {
     let methods = schema.methods().iter().map(|method| method.name.as_str());
-    let named = methods.chain(OWN_ACTIONS).filter(|action| past.contains(&attribute_name(action)));
-    named.flat_map(|action| {
+    let named =
+        methods.chain(own.iter().copied()).filter(|action| past.contains(&attribute_name(action)));
+    let facts = named.flat_map(|action| {
         let fact = |past| Fact::Past(action.to_string(), past);
         PAST.map(|(what, past)| {
             Placed::at(["lineage", "past", &attribute_name(action), what], fact(past))
         })
-    })
+    });
+    facts.collect()
 }
 
 /// The fact that only a read has.
 pub(super) fn of_read() -> Placed {
     Placed::at(["field"], Fact::Field)
+}
+
+/// The facts that only an upgrade has.
+pub(super) fn of_upgrade() -> Vec<Placed> {
+    OF_UPGRADE.map(|(path, fact)| Placed::at(path.split('.'), fact)).into()
 }
 
 impl Placed {
@@ -242,6 +255,14 @@ impl Fact {
             Fact::Code => FactValue::Hash(&facts.code.0),
             Fact::Policy => FactValue::Hash(&facts.policy.0),
             Fact::Field => facts.field.map_or(FactValue::Absent, FactValue::Text),
+            Fact::UpgradeCode => facts
+                .upgrade
+                .as_ref()
+                .map_or(FactValue::Absent, |(code, _)| FactValue::Hash(&code.0)),
+            Fact::UpgradePolicy => facts
+                .upgrade
+                .as_ref()
+                .map_or(FactValue::Absent, |(_, policy)| FactValue::Hash(&policy.0)),
             Fact::Approvals { .. } | Fact::Count { .. } => return None,
             Fact::Past(action, what) => match (facts.past.of(action), what) {
                 (Some(mark), what) => FactValue::Number(match what {

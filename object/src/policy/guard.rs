@@ -11,7 +11,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::Facts;
-use super::fact::{FactValue, PLAIN};
+use super::fact::{FactValue, OF_UPGRADE, PLAIN};
 use crate::codec::{Reader, Write};
 use crate::definition::Definition;
 use crate::error::{Error, Result};
@@ -133,7 +133,11 @@ impl Evidence {
         let text = |text: &str| Some(texts([text].into_iter(), false));
         let mut known =
             vec![("action", text(facts.action)), ("principal", text(&facts.principal.to_string()))];
-        known.extend(PLAIN.iter().map(|(path, fact)| {
+        let own = match facts.upgrade {
+            Some(_) => &OF_UPGRADE[..],
+            None => &[],
+        };
+        known.extend(PLAIN.iter().chain(own).map(|(path, fact)| {
             let value = fact.value(facts).expect("a plain fact needs no look at the state");
             (*path, encode(value))
         }));

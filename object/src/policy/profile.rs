@@ -21,7 +21,7 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 
 use super::fact::is_window;
-use super::shape::OPEN_SESSION;
+use super::shape::IF_NAMED;
 use crate::error::Diagnostic;
 use crate::limits::{
     PAST_ACTIONS_MAX, POLICY_BYTES_MAX, POLICY_DEPTH_MAX, POLICY_LITERAL_BYTES_MAX,
@@ -39,8 +39,9 @@ pub(super) struct Scanned {
     pub(super) past: BTreeSet<String>,
     /// Whether anything is called like a window of time.
     pub(super) has_windows: bool,
-    /// Whether `Action::"open_session"` stands anywhere.
-    pub(super) opens_sessions: bool,
+    /// Of the actions that a policy has if it names them, those that do stand anywhere as
+    /// `Action::"..."`.
+    pub(super) named: Vec<&'static str>,
 }
 
 /// What `text` has in it, or all that is outside the profile.
@@ -55,8 +56,8 @@ pub(super) fn scan(text: &str) -> Result<Scanned, Vec<Diagnostic>> {
     findings.extend(outcome.err());
     match findings.is_empty() {
         true => {
-            let Scan { rules, past, has_windows, opens_sessions, .. } = scan;
-            Ok(Scanned { rules, past, has_windows, opens_sessions })
+            let Scan { rules, past, has_windows, named, .. } = scan;
+            Ok(Scanned { rules, past, has_windows, named })
         }
         false => Err(findings),
     }
@@ -142,7 +143,7 @@ struct Scan<'t> {
     has_windows: bool,
     /// Whether the tokens before are `past`, and whether also what an attribute's name follows.
     behind_past: (bool, bool),
-    opens_sessions: bool,
+    named: Vec<&'static str>,
     /// Whether the tokens before are `Action::`.
     behind_action: bool,
     findings: Vec<Diagnostic>,
@@ -162,7 +163,7 @@ impl<'t> Scan<'t> {
             past: BTreeSet::new(),
             has_windows: false,
             behind_past: (false, false),
-            opens_sessions: false,
+            named: Vec::new(),
             behind_action: false,
             findings: Vec::new(),
         }
@@ -183,7 +184,7 @@ impl<'t> Scan<'t> {
             self.start.get_or_insert(token.span.start);
             self.take(&token)?;
             self.look_for_past(&token)?;
-            self.look_for_sessions(&token);
+            self.look_for_actions(&token);
             self.member = self.previous.as_ref().is_some_and(|token| token.text == ".");
             self.previous = Some(token);
         }
@@ -213,9 +214,10 @@ impl<'t> Scan<'t> {
         Ok(())
     }
 
-    fn look_for_sessions(&mut self, token: &Token<'t>) {
+    fn look_for_actions(&mut self, token: &Token<'t>) {
         let name = token.text.strip_prefix('"').and_then(|text| text.strip_suffix('"'));
-        self.opens_sessions |= self.behind_action && name == Some(OPEN_SESSION);
+        let known = IF_NAMED.into_iter().find(|known| self.behind_action && name == Some(known));
+        self.named.extend(known.filter(|known| !self.named.contains(known)));
         let before = self.previous.as_ref().map(|token| token.text);
         self.behind_action = token.text == "::" && before == Some("Action");
     }

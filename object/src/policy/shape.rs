@@ -51,7 +51,7 @@ pub(super) struct Attribute {
 /// What is governed.
 #[derive(Debug)]
 pub(super) struct Action {
-    /// The method's name, one of `OWN_ACTIONS`, `OPEN_SESSION`, or `READ`.
+    /// The method's name, one of `OWN_ACTIONS`, of `IF_NAMED`, `MIGRATE`, or `READ`.
     pub(super) name: String,
     /// Attributes of `context.input`.
     pub(super) input: Vec<Attribute>,
@@ -65,11 +65,18 @@ pub(super) const ADVANCE: &str = "advance";
 pub(super) const AMEND: &str = "amend";
 /// Actions that are no methods: the object's own cycle, a direct write, and a change of the policy.
 pub(super) const OWN_ACTIONS: [&str; 3] = [ADVANCE, "write", AMEND];
-/// The action of opening a session: one only of policies that name it, so that it is no matter to
-/// whoever does not. It has `_`, which no method's name has, and no past.
+/// The action of opening a session. It has `_`, which no method's name has, and no past.
 pub(super) const OPEN_SESSION: &str = "open_session";
+/// The action of a change of the code, on which the policy decides that is to go.
+pub(super) const UPGRADE: &str = "upgrade";
+/// The action of what a change of the code makes of the state, on which the policy decides that is
+/// to come: to all other rules it is as a direct write. It has no past.
+pub(super) const MIGRATE: &str = "migrate";
+/// Actions that are some only of policies that name them, so that they are no matter to whoever
+/// does not.
+pub(super) const IF_NAMED: [&str; 2] = [OPEN_SESSION, UPGRADE];
 /// Actions that only a rule that names them permits.
-pub(super) const NAMED_ONLY: [&str; 2] = [AMEND, OPEN_SESSION];
+pub(super) const NAMED_ONLY: [&str; 3] = [AMEND, OPEN_SESSION, UPGRADE];
 /// The action of a read, which makes no version.
 pub(crate) const READ: &str = "read";
 
@@ -85,7 +92,7 @@ pub(super) struct Shapes {
 
 impl Shapes {
     /// Works them out; of the past, what is known of actions whose attributes are named `past`.
-    /// That sessions are opened is an action if `opens_sessions`.
+    /// Of the actions that a policy has if it names them, it has those that are `named`.
     ///
     /// # Errors
     ///
@@ -93,20 +100,20 @@ impl Shapes {
     pub(super) fn new(
         schema: &Schema,
         past: &BTreeSet<String>,
-        opens_sessions: bool,
+        named: &[&'static str],
     ) -> Result<Shapes, Diagnostic> {
         let state = attributes(schema.state().fields.iter().map(|field| (&field.name, &field.ty)));
         let state_count = count(&state);
         let mut total = 0;
         let mut actions = Vec::new();
-        let opening = opens_sessions.then_some(OPEN_SESSION);
-        let own = OWN_ACTIONS.into_iter().chain(opening).map(|name| (name, None));
+        let own = OWN_ACTIONS.into_iter().chain([MIGRATE]).chain(named.iter().copied());
+        let own = own.map(|name| (name, None));
         let methods = schema.methods().iter().map(|method| (method.name.as_str(), Some(method)));
         for (name, method) in methods.chain(own) {
             let params = method.map_or(&[][..], |method: &Method| &method.params);
             let input = attributes(params.iter().map(|param| (&param.name, &param.ty)));
-            // Not for the policy's own change and for sessions, which are no part of the schema.
-            let is_own = NAMED_ONLY.contains(&name);
+            // Not for what is done to an object by whoever keeps it, which no schema has.
+            let is_own = name == MIGRATE || NAMED_ONLY.contains(&name);
             total += if is_own { 0 } else { 2 * state_count + count(&input) };
             if total > POLICY_ATTRIBUTES_MAX {
                 let message = format!(
@@ -115,11 +122,14 @@ impl Shapes {
                 );
                 return Err(Diagnostic::whole(message));
             }
-            actions.push(Action { name: name.to_string(), input, facts: Vec::new() });
+            let facts = if name == UPGRADE { fact::of_upgrade() } else { Vec::new() };
+            actions.push(Action { name: name.to_string(), input, facts });
         }
         let facts = vec![fact::of_read()];
         actions.push(Action { name: READ.to_string(), input: Vec::new(), facts });
-        Ok(Shapes { state, actions, facts: fact::all(schema, past) })
+        let upgrade = named.contains(&UPGRADE).then_some(UPGRADE);
+        let own: Vec<&str> = OWN_ACTIONS.into_iter().chain(upgrade).collect();
+        Ok(Shapes { state, actions, facts: fact::all(schema, &own, past) })
     }
 }
 

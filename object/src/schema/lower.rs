@@ -76,14 +76,14 @@ pub fn lower_args<L: Lower>(
     let mut flat = Vec::new();
     let mut lower = Some(lower);
     for (arg, param) in args.iter().zip(params) {
-        lower_value(arg, &param.ty, &mut flat, &mut lower).map_err(|stopped| {
+        lower_flat(arg, &param.ty, &mut flat, &mut lower).map_err(|stopped| {
             stopped.within(&param.name).within("input").into_error(Fault::in_value)
         })?;
     }
     Ok(flat)
 }
 
-fn lower_value<L: Lower>(
+fn lower_flat<L: Lower>(
     value: &Value,
     ty: &Type,
     flat: &mut Vec<CoreValue>,
@@ -97,13 +97,13 @@ fn lower_value<L: Lower>(
         }
         Shape::Record(fields, values) => {
             for (field, (name, value)) in fields.iter().zip(values) {
-                lower_value(value, &field.ty, flat, lower)
+                lower_flat(value, &field.ty, flat, lower)
                     .map_err(|stopped| stopped.within(name))?;
             }
         }
         Shape::Tuple(items, values) => {
             for (index, ((ty, _), value)) in items.iter().zip(values).enumerate() {
-                lower_value(value, ty, flat, lower).map_err(|stopped| stopped.within(index))?;
+                lower_flat(value, ty, flat, lower).map_err(|stopped| stopped.within(index))?;
             }
         }
         Shape::Case(chosen) => {
@@ -112,7 +112,7 @@ fn lower_value<L: Lower>(
             };
             flat.push(CoreValue::I32(chosen.tag));
             match chosen.payload {
-                Some((payload, ty)) => lower_value(payload, ty, flat, lower)
+                Some((payload, ty)) => lower_flat(payload, ty, flat, lower)
                     .map_err(|stopped| stopped.within(chosen.name))?,
                 None => {
                     let mut types = Vec::new();
@@ -123,6 +123,22 @@ fn lower_value<L: Lower>(
         }
     }
     Ok(())
+}
+
+/// Puts a value where `lower` says, as memory holds it, and gives its address.
+///
+/// # Errors
+///
+/// `Value` when the value is not of the type; whatever `lower` fails with.
+pub fn lower_value<L: Lower>(value: &Value, ty: &Type, lower: &mut L) -> Result<u32, L::Error> {
+    let layout = ty.layout();
+    let address = lower.allocate(layout.size, layout.align)?;
+    let mut bytes = vec![0; layout.size as usize];
+    let mut lower = Some(lower);
+    store::store_value(value, ty, &mut bytes, &mut lower)
+        .map_err(|stopped| stopped.into_error(Fault::in_value))?;
+    lower.expect("it was just put there").write(address, &bytes)?;
+    Ok(address)
 }
 
 /// Lifts a method's result: from the core value itself when it is one, else from memory at the

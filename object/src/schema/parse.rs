@@ -11,7 +11,7 @@ use wit_parser::{FunctionKind, Resolve, SourceMap, Span, TypeDef, TypeDefKind};
 
 use super::lower;
 use super::types::{Case, Enum, Flags, Record, ResultType, Tuple, Type, Variant};
-use super::{Method, Param, Parts, scan};
+use super::{MIGRATE, Method, Param, Parts, scan};
 use crate::error::Diagnostic;
 use crate::limits::{
     FIELDS_MAX, FLAGS_MAX, FLAT_PARAMS_MAX, METHODS_MAX, NAME_BYTES_MAX, TYPE_DEPTH_MAX,
@@ -19,8 +19,8 @@ use crate::limits::{
 };
 
 /// Names that mean something else to an object, and so may not name a method.
-const RESERVED: [&str; 9] =
-    ["cycle", "advance", "write", "read", "amend", "upgrade", "migrate", "memory", "state"];
+const RESERVED: [&str; 8] =
+    ["cycle", "advance", "write", "read", "amend", "upgrade", "memory", "state"];
 
 /// Parses WIT text.
 pub(crate) fn parse(text: &str) -> Result<Parts, Vec<Diagnostic>> {
@@ -212,11 +212,15 @@ impl Converter<'_> {
             let found = interface.functions.len();
             self.report(interface.span, format!("{found} methods: at most {METHODS_MAX}"));
         }
+        let mut migrate = None;
         for function in interface.functions.values() {
-            methods.extend(self.method(function));
+            match function.name == MIGRATE {
+                true => migrate = self.migrate(function),
+                false => methods.extend(self.method(function)),
+            }
         }
         let (_, package) = resolve.packages.iter().next()?;
-        Some(Parts { package: package.name.to_string(), state: state?, methods })
+        Some(Parts { package: package.name.to_string(), state: state?, methods, migrate })
     }
 
     fn state(&mut self, interface: &wit_parser::Interface) -> Option<Arc<Record>> {
@@ -257,6 +261,21 @@ impl Converter<'_> {
             self.report(span, message);
         }
         (self.findings.len() == before).then_some(method)
+    }
+
+    /// What `migrate` takes. It is passed by its address, so that any record will do.
+    fn migrate(&mut self, function: &wit_parser::Function) -> Option<Type> {
+        let is_plain = function.kind == FunctionKind::Freestanding && function.result.is_none();
+        let taken = match &function.params[..] {
+            [param] => self.lookup(&param.ty)?.ty,
+            _ => Type::Bool,
+        };
+        if !is_plain || !matches!(taken, Type::Record(_)) {
+            let message = "migrate is a plain func of one record, the state before, and no result";
+            self.report(function.span, message);
+            return None;
+        }
+        Some(taken)
     }
 
     fn params(&mut self, function: &wit_parser::Function) -> Option<Vec<Param>> {

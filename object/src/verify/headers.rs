@@ -63,11 +63,13 @@ impl Headers {
         if header.time < head.header.time {
             return wrong("time", &format!("{} or later", head.header.time), &header.time);
         }
-        if header.memory_bytes < head.header.memory_bytes {
+        let is_upgraded = header.kind == Kind::Upgrade;
+        if !is_upgraded && header.memory_bytes < head.header.memory_bytes {
             let expected = format!("{} or more", head.header.memory_bytes);
             return wrong("memory bytes", &expected, &header.memory_bytes);
         }
-        if (header.code, header.schema) != (head.header.code, head.header.schema) {
+        let code = |header: &Header| (header.code, header.schema);
+        if !is_upgraded && code(header) != code(&head.header) {
             return wrong("code", &head.header.code, &header.code);
         }
         let memory = |header: &Header| (header.memory_root, header.globals, header.memory_bytes);
@@ -75,7 +77,8 @@ impl Headers {
         if keeps && memory(header) != memory(&head.header) {
             return wrong("memory root", &head.header.memory_root, &header.memory_root);
         }
-        if header.kind != Kind::Amend && header.policy != head.header.policy {
+        let is_amended = is_upgraded || header.kind == Kind::Amend;
+        if !is_amended && header.policy != head.header.policy {
             return wrong("policy", &head.header.policy, &header.policy);
         }
         if (header.refusals, header.refusal_count) != (head.refusals, head.refusal_count) {

@@ -23,7 +23,7 @@ struct Codec {
     again: fn(&[u8]) -> Result<Vec<u8>, Error>,
 }
 
-const CODECS: [Codec; 17] = [
+const CODECS: [Codec; 19] = [
     Codec {
         name: "version header",
         sample: |source| samples::header(source).encode().to_vec(),
@@ -92,6 +92,16 @@ const CODECS: [Codec; 17] = [
         name: "message",
         sample: |source| samples::message(source).encode(),
         again: |bytes| Ok(Input::decode(bytes)?.encode()),
+    },
+    Codec {
+        name: "upgrade",
+        sample: |source| samples::upgrade(source).encode(),
+        again: |bytes| Ok(Input::decode(bytes)?.encode()),
+    },
+    Codec {
+        name: "migrated",
+        sample: |source| samples::migrated(source).encode(),
+        again: |bytes| Ok(Admission::decode(bytes)?.encode()),
     },
     Codec {
         name: "fork",
@@ -328,6 +338,8 @@ fn encodings_are_those_of_format_version_1() {
         session input  f5f497d9db457c2f56639ae30caf3528e6520ca6f5a8513e4c161f3ac1507e1c
         sessions       ac31e840088ae4ac53dffdc30080bd9f221c52a41219fc5eb7dd928c32802391
         message        5a65914795b7ab12768fb252a3984b84b09fa8fdd74ad3271c1c40b2a4d0fb8e
+        upgrade        a44d8e875dccf9700533760ccf2bf451248ddd3b7953d03ba839edb346e50795
+        migrated       7905841432e4d56a10ee18cc0c2d804ba44feb44372e0edd559d8c17ef3f738d
         fork           bb5d62c49c7a9dc57d9df7cecb6aa9ce2dd94b5b9e9c43f5b1872cf63afd2e98
         effects with messages 329c69ab837023580f8d536525331c02f8f67d8b14b931f521613d01969576c8
         refusal        6814248fa53f64f13549c026b4c31c9a619d2f4bbe97560708b4b8fe9571f371

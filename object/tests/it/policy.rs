@@ -112,6 +112,7 @@ fn facts(action: &str) -> Facts<'_> {
         instrumentation: 1,
         code: CodeHash([0; 32]),
         policy: PolicyHash([0; 32]),
+        upgrade: None,
     }
 }
 

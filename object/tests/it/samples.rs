@@ -20,7 +20,7 @@ use continuant_object::refusal::{Reason, Refusal, Verdict};
 
 use crate::schema::generate::Source;
 
-pub(crate) const REASONS: [Reason; 22] = [
+pub(crate) const REASONS: [Reason; 23] = [
     Reason::Credential,
     Reason::Expired,
     Reason::ExpiresTooLate,
@@ -43,6 +43,7 @@ pub(crate) const REASONS: [Reason; 22] = [
     Reason::SessionsFull,
     Reason::Guard,
     Reason::Message,
+    Reason::Migration,
 ];
 
 pub(crate) fn array<const N: usize>(source: &mut Source) -> [u8; N] {
@@ -177,6 +178,13 @@ pub(crate) fn batched(source: &mut Source) -> Input {
     Input { request: request(source), time: number(source), credential: Some(credential) }
 }
 
+/// An upgrade.
+pub(crate) fn upgrade(source: &mut Source) -> Input {
+    let request =
+        Request::Upgrade { code: CodeHash(array(source)), policy: PolicyHash(array(source)) };
+    Input { request, ..input(source) }
+}
+
 /// The opening of a session, or an input in one.
 pub(crate) fn of_session(source: &mut Source) -> Input {
     let mut input = input(source);
@@ -244,7 +252,13 @@ pub(crate) fn sending(source: &mut Source) -> Effects {
 pub(crate) fn admission(source: &mut Source) -> Admission {
     let signers = (0..source.below(4)).map(|_| PublicKey(array(source))).collect();
     let rules = (0..source.below(4)).map(|_| text(source, 20)).collect();
-    Admission { signers, rules }
+    Admission { signers, rules, migrated: Vec::new() }
+}
+
+/// The admission of an upgrade.
+pub(crate) fn migrated(source: &mut Source) -> Admission {
+    let migrated = (0..1 + source.below(4)).map(|_| text(source, 20)).collect();
+    Admission { migrated, ..admission(source) }
 }
 
 pub(crate) fn globals(source: &mut Source) -> Vec<u64> {

@@ -2,11 +2,13 @@
 //!
 //! - `amended`: policies that change.
 //! - `forks`: objects that begin as a version of another.
+//! - `upgraded`: code that changes.
 //! - `forged`: one part of one record forged, with all its hashes made to fit.
 
 mod amended;
 mod forged;
 mod forks;
+mod upgraded;
 
 use continuant_object::ErrorKind;
 use continuant_object::commit::Commit;

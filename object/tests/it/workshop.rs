@@ -3,7 +3,9 @@
 
 use std::sync::Arc;
 
-use continuant_object::admission::{Step, admit, authenticate};
+use continuant_object::admission::{
+    Laws, Step, admit, admit_upgrade, authenticate, validate_migration,
+};
 use continuant_object::capsule::{Chain, HEAD, SectionKind};
 use continuant_object::commit::Commit;
 use continuant_object::credential::{Batch, Credential, Host, Memo, SessionKey, SigningKey};
@@ -11,7 +13,7 @@ use continuant_object::definition::Definition;
 use continuant_object::effects::{
     Admission, Effects, decode_globals, encode_globals, globals_hash,
 };
-use continuant_object::hash::{ObjectId, PolicyHash, VersionHash};
+use continuant_object::hash::{CodeHash, ObjectId, PolicyHash, VersionHash};
 use continuant_object::head::{Head, Outcome, genesis};
 use continuant_object::header::Header;
 use continuant_object::image::{BaseImage, Image};
@@ -23,7 +25,7 @@ use continuant_object::policy::guard::NotAsked;
 use continuant_object::policy::{Policy, STACK_BYTES};
 use continuant_object::refusal::{Refusal, Verdict};
 use continuant_object::schema::{Value, encode_args, encode_value};
-use continuant_object::verify::Verifier;
+use continuant_object::verify::{Era, Verifier};
 use continuant_object::{Result, write};
 
 use crate::policy::on_stack;
@@ -194,6 +196,8 @@ pub(crate) struct Workshop {
     pub(crate) head: Head,
     pub(crate) image: Image,
     pub(crate) records: Vec<Record>,
+    /// What it can be upgraded to.
+    pub(crate) eras: Vec<Era>,
     wasm: Vec<u8>,
     pub(crate) globals: Vec<u64>,
     tree: Tree,
@@ -229,7 +233,8 @@ impl Workshop {
         let records = vec![Record::Commit(Box::new(parts))];
         let head = Head::new(header);
         let genesis = Arc::clone(&definition);
-        Workshop { definition, genesis, base, head, image, records, wasm, globals, tree }
+        let eras = Vec::new();
+        Workshop { definition, genesis, base, head, image, records, eras, wasm, globals, tree }
     }
 
     /// Takes a step, or puts its refusal on record.
@@ -248,16 +253,24 @@ impl Workshop {
             let pages = write::apply(&self.definition, &self.image, fields).unwrap();
             ran.pages = pages.iter().map(|(index, page)| (*index, **page)).collect();
         }
-        let amended = match &input.request {
+        let (mut before, mut tree) = (self.image.clone(), self.tree.clone());
+        let mut globals = self.globals.clone();
+        let after_it = match &input.request {
             Request::Amend { policy } => {
                 let policy = Policy::decode(policy, &self.definition.schema).unwrap();
-                Some(Arc::new(self.definition.amended(policy)))
+                Arc::new(self.definition.amended(policy))
             }
-            _ => None,
+            Request::Upgrade { code, policy } => {
+                let Era { definition, base } = self.era(*code, *policy).unwrap();
+                validate_migration(Laws { before: &self.definition, after: &definition })?;
+                (before, globals) = (Image::new(Arc::clone(&base)), base.globals().to_vec());
+                tree = Tree::of(&before);
+                definition
+            }
+            _ => Arc::clone(&self.definition),
         };
-        let amended = amended.as_ref().unwrap_or(&self.definition);
-        let grown = self.image.bytes_count() + ran.grown * PAGE_BYTES as u64;
-        let after = self.image.step(grown, samples::shared(&ran.pages)).unwrap();
+        let grown = before.bytes_count() + ran.grown * PAGE_BYTES as u64;
+        let after = before.step(grown, samples::shared(&ran.pages)).unwrap();
         let page_count = ran.pages.len() as u32;
         let step = Step {
             input,
@@ -267,13 +280,19 @@ impl Workshop {
             fuel: ran.fuel,
             page_count,
             instrumentation: 1,
-            policy: amended.policy.hash(),
+            policy: after_it.policy.hash(),
         };
-        let admission = admit(&self.definition, &self.head, signers, step, &mut NotAsked)?;
+        let laws = Laws { before: &self.definition, after: &after_it };
+        let admission = match input.request {
+            Request::Upgrade { .. } => {
+                admit_upgrade(laws, &self.head, signers, step, &mut NotAsked)?
+            }
+            _ => admit(&self.definition, &self.head, signers, step, &mut NotAsked)?,
+        };
         let dirty: Vec<u32> = ran.pages.iter().map(|(index, _)| *index).collect();
-        self.tree.update(&after, &dirty);
-        let globals = ran.globals.clone().unwrap_or(self.globals.clone());
-        let outcome = outcome(&ran, &after, &self.tree, &globals, amended);
+        tree.update(&after, &dirty);
+        let globals = ran.globals.clone().unwrap_or(globals);
+        let outcome = outcome(&ran, &after, &tree, &globals, &after_it);
         let (header, ledger) = self.head.successor(input, &outcome, &admission);
         self.records.push(Record::Commit(Box::new(Parts {
             header: header.clone(),
@@ -284,9 +303,18 @@ impl Workshop {
             pages: ran.pages,
         })));
         self.head.advance(header, ledger);
-        self.definition = Arc::clone(amended);
+        (self.definition, self.tree) = (after_it, tree);
         (self.image, self.globals) = (after, globals);
         Ok(())
+    }
+
+    /// What the object is made of after an upgrade to this, if that is known.
+    fn era(&self, code: CodeHash, policy: PolicyHash) -> Option<Era> {
+        let is = |era: &&Era| {
+            let parts = era.definition.parts();
+            (parts.code, parts.policy) == (code, policy)
+        };
+        self.eras.iter().find(is).cloned()
     }
 
     /// The value's encoding, as a field of a write.
@@ -353,7 +381,14 @@ impl Workshop {
                     let commit = Commit::decode(&bytes)?;
                     verifier = Some(Verifier::genesis(definition, base, &commit)?);
                 }
-                (Some(verifier), Record::Commit(_)) => verifier.commit(&Commit::decode(&bytes)?)?,
+                (Some(verifier), Record::Commit(parts)) => {
+                    if let Request::Upgrade { code, policy } = parts.input.request
+                        && let Some(era) = self.era(code, policy)
+                    {
+                        verifier.expect(era);
+                    }
+                    verifier.commit(&Commit::decode(&bytes)?)?;
+                }
                 (Some(verifier), Record::Refusal(_)) => {
                     verifier.refusal(&Refusal::decode(&bytes)?)?;
                 }

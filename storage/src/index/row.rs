@@ -31,7 +31,8 @@ const IS_NAMED: u8 = 4;
 const HAS_RETENTION: u8 = 8;
 /// The parts are in the row itself.
 const HAS_PARTS: u8 = 16;
-const FLAGS: u8 = HAS_WAKE | IS_REFUSED | IS_NAMED | HAS_RETENTION | HAS_PARTS;
+const IS_UPGRADED: u8 = 32;
+const FLAGS: u8 = HAS_WAKE | IS_REFUSED | IS_NAMED | HAS_RETENTION | HAS_PARTS | IS_UPGRADED;
 
 /// The hashes of what an object is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -98,6 +99,7 @@ pub(super) fn encode(id: ObjectId, row: &Row, parts: PartsAt) -> Vec<u8> {
         | flag(is_refused, IS_REFUSED)
         | flag(row.name.is_some(), IS_NAMED)
         | flag(row.retention.is_some(), HAS_RETENTION)
+        | flag(row.upgraded, IS_UPGRADED)
         | flag(matches!(parts, PartsAt::Row(_)), HAS_PARTS);
     let mut bytes = Vec::with_capacity(192);
     bytes.put_u8(flags).put_varint(row.seq());
@@ -129,9 +131,7 @@ pub(super) fn encode(id: ObjectId, row: &Row, parts: PartsAt) -> Vec<u8> {
 pub(super) fn decode(id: ObjectId, value: &[u8]) -> Option<(Row, PartsAt)> {
     let mut reader = Reader::new("index row", open(&id.0, value)?);
     let flags = reader.u8().ok()?;
-    if flags & !FLAGS != 0 {
-        return None;
-    }
+    (flags & !FLAGS == 0).then_some(())?;
     let mut seq = varint(&mut reader).ok()?;
     let mut links = Vec::new();
     loop {
@@ -184,6 +184,7 @@ pub(super) fn decode(id: ObjectId, value: &[u8]) -> Option<(Row, PartsAt)> {
         code,
         policy,
         base,
+        upgraded: flags & IS_UPGRADED != 0,
         genesis,
         ledger,
         globals,
@@ -242,6 +243,7 @@ pub(super) mod tests {
             code: CodeHash([1; 32]),
             policy: PolicyHash([2; 32]),
             base: BaseHash([3; 32]),
+            upgraded: false,
             ledger: Position::NONE,
             globals: Position::NONE,
             refusal: RefusalHash::NONE,
@@ -264,6 +266,7 @@ pub(super) mod tests {
         rows.push(Row { refusal, refusal_position, refusal_count: 7, ..row(7) });
         rows.push(Row { name: Some("a name".to_string()), ..row(8) });
         rows.push(Row { retention: Some(Retention::Versions(5)), ..row(9) });
+        rows.push(Row { upgraded: true, ..row(10) });
         rows
     }
 

@@ -99,9 +99,12 @@ impl BlobRecord<'_> {
 
 /// What names a blob.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) enum BlobHash {
+pub enum BlobHash {
+    /// A module.
     Code(CodeHash),
+    /// A policy.
     Policy(PolicyHash),
+    /// A base image.
     Base(BaseHash),
 }
 

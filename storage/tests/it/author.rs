@@ -10,8 +10,9 @@ use continuant_storage::{Append, Blob, Change, NewCommit, Options, Result, Store
 use object::commit::Commit;
 use object::credential::{Credential, SigningKey};
 use object::effects::{Admission, Effects, Output, WakeChange, encode_globals, globals_hash};
-use object::hash::{BaseHash, CodeHash, ObjectId, PolicyHash, SchemaHash};
+use object::hash::{CodeHash, ObjectId, PolicyHash, SchemaHash};
 use object::head::{Head, Outcome, Parts, genesis};
+use object::header::Kind;
 use object::image::{BaseImage, Image};
 use object::input::{Input, Request};
 use object::ledger::Tracked;
@@ -26,6 +27,8 @@ use rand::{RngExt, SeedableRng};
 pub(crate) const START: u64 = 1_356_998_400_000;
 /// What stands for a module; storage does not read it.
 pub(crate) const CODE: &[u8] = b"code of the objects of these tests";
+/// What stands for other code, which objects here may be upgraded to.
+pub(crate) const OTHER_CODE: &[u8] = b"other code";
 /// What stands for a policy.
 pub(crate) const POLICY: &[u8] = b"policy of the objects of these tests";
 
@@ -36,6 +39,13 @@ pub(crate) fn base() -> BaseImage {
     BaseImage::new(&memory, vec![1, 2]).unwrap()
 }
 
+/// The base image of the other code: one page less, and a global more.
+fn other_base() -> BaseImage {
+    let mut memory = vec![0; 2 * PAGE_BYTES];
+    memory[PAGE_BYTES..].fill(8);
+    BaseImage::new(&memory, vec![1, 2, 3]).unwrap()
+}
+
 /// One object, and the random steps that it takes.
 pub(crate) struct Author {
     pub(crate) head: Head,
@@ -43,27 +53,37 @@ pub(crate) struct Author {
     pub(crate) globals: Vec<u64>,
     tree: Tree,
     rng: StdRng,
+    code: &'static [u8],
+    /// Whether its code changes now and then, to the other and back.
+    pub(crate) upgrades: bool,
 }
 
 /// One record and what it takes to append it.
 #[derive(Clone, Debug)]
 pub(crate) enum Made {
-    Version { bytes: Vec<u8>, ledger: Option<Vec<u8>>, genesis: bool, before: Image },
+    Version { bytes: Vec<u8>, ledger: Option<Vec<u8>>, begins: bool, before: Image },
     Refusal(Refusal),
 }
 
 impl Made {
-    pub(crate) fn change<'a>(&'a self, base: BaseHash) -> Change<'a> {
+    pub(crate) fn change<'a>(&'a self) -> Change<'a> {
         match self {
-            Made::Version { bytes, ledger, genesis, before } => {
+            Made::Version { bytes, ledger, begins, before } => {
                 let commit = Commit::decode(bytes).unwrap();
-                let base = genesis.then_some(base);
+                let base = begins.then(|| before.base().hash());
                 let (ledger, before) = (ledger.as_deref(), Some(before));
                 let hash = commit.header.hash();
                 Change::Commit(NewCommit { commit, hash, base, ledger, before })
             }
             Made::Refusal(refusal) => Change::Refusal(refusal),
         }
+    }
+}
+
+impl Made {
+    fn is_upgrade(&self) -> bool {
+        let Made::Version { bytes, .. } = self else { return false };
+        Commit::decode(bytes).unwrap().header.kind == Kind::Upgrade
     }
 }
 
@@ -78,16 +98,26 @@ impl Author {
         let image = Image::new(base);
         let tree = Tree::of(&image);
         let effects = Effects { wake: wake(&mut rng), ..Effects::default() };
-        let outcome = outcome(&effects, &tree, &image, &globals, 0);
+        let outcome = outcome(&effects, &tree, &image, &globals, (CODE, 0));
         let head = Head::new(genesis(&input, &outcome));
         let bytes = encode(&head, &input, &effects, &Admission::default(), None, &[]);
         let before = image.clone();
-        let author = Author { head, image, globals, tree, rng };
-        (author, Made::Version { bytes, ledger: None, genesis: true, before })
+        let (code, upgrades) = (CODE, false);
+        let author = Author { head, image, globals, tree, rng, code, upgrades };
+        (author, Made::Version { bytes, ledger: None, begins: true, before })
+    }
+
+    /// A new object whose code changes now and then.
+    pub(crate) fn upgrading(seed: u64) -> (Author, Made) {
+        let (author, made) = Author::new(seed);
+        (Author { upgrades: true, ..author }, made)
     }
 
     /// The next record: mostly a version, sometimes a refusal.
     pub(crate) fn next(&mut self) -> Made {
+        if self.upgrades && self.rng.random_bool(0.06) {
+            return self.upgrade();
+        }
         if self.rng.random_bool(0.15) { self.refuse() } else { self.step() }
     }
 
@@ -127,6 +157,41 @@ impl Author {
         self.commit(image, &indices, time, &effects)
     }
 
+    /// The next version, of the other code: some pages differ from its base image.
+    pub(crate) fn upgrade(&mut self) -> Made {
+        let (code, base) = match self.code == CODE {
+            true => (OTHER_CODE, other_base()),
+            false => (CODE, base()),
+        };
+        self.code = code;
+        self.globals = base.globals().to_vec();
+        let before = Image::new(Arc::new(base));
+        self.tree = Tree::of(&before);
+        let indices: Vec<u32> = (0..self.rng.random_range(0..3)).collect();
+        let pages = indices.iter().map(|&index| {
+            let mut page: Page = [0; PAGE_BYTES];
+            self.rng.fill(&mut page);
+            (index, Arc::new(page))
+        });
+        let image = before.step(3 * PAGE_BYTES as u64, pages.collect()).unwrap();
+        if self.rng.random_bool(0.5) {
+            self.globals[0] = self.rng.random();
+        }
+        let globals = (self.globals != before.base().globals()).then(|| self.globals.clone());
+        let Parts { code, policy, .. } = parts(self.code);
+        let request = Request::Upgrade { code, policy };
+        let time = self.head.header.time;
+        let made = self.commit_as(request, image, &indices, time, &Effects::default());
+        let Made::Version { bytes, ledger, .. } = made else { unreachable!("it is a version") };
+        // The globals are those that differ from the base image's.
+        let globals = globals.map(|globals| encode_globals(&globals));
+        let mut commit = Commit::decode(&bytes).unwrap();
+        commit.globals = globals.as_deref();
+        let mut bytes = Vec::new();
+        commit.encode_into(&mut bytes);
+        Made::Version { bytes, ledger, begins: true, before }
+    }
+
     /// The next version: nothing changes, and messages are sent.
     pub(crate) fn send(&mut self, messages: Vec<Message>) -> Made {
         let (image, time) = (self.image.clone(), self.head.header.time);
@@ -135,6 +200,17 @@ impl Author {
 
     fn commit(&mut self, image: Image, pages: &[u32], time: u64, effects: &Effects) -> Made {
         let request = Request::Call { method: "step".to_string(), arguments: vec![1, 2, 3] };
+        self.commit_as(request, image, pages, time, effects)
+    }
+
+    fn commit_as(
+        &mut self,
+        request: Request,
+        image: Image,
+        pages: &[u32],
+        time: u64,
+        effects: &Effects,
+    ) -> Made {
         let mut admission = Admission { rules: vec!["anyone".to_string()], ..Admission::default() };
         let mut input = Input { request, time, credential: None };
         if self.rng.random_bool(0.2) {
@@ -146,7 +222,8 @@ impl Author {
         }
         let old_globals = self.head.header.globals;
         self.tree.update(&image, pages);
-        let outcome = outcome(effects, &self.tree, &image, &self.globals, pages.len());
+        let of = (self.code, pages.len());
+        let outcome = outcome(effects, &self.tree, &image, &self.globals, of);
         let (header, ledger) = self.head.successor(&input, &outcome, &admission);
         let encoded = (header.ledger != self.head.header.ledger).then(|| ledger.encode());
         self.head.advance(header, ledger);
@@ -156,7 +233,7 @@ impl Author {
         let pages: Vec<(u32, &Page)> =
             pages.iter().map(|&index| (index, self.image.page(index))).collect();
         let bytes = encode(&self.head, &input, effects, &admission, globals.as_deref(), &pages);
-        Made::Version { bytes, ledger: encoded, genesis: false, before }
+        Made::Version { bytes, ledger: encoded, begins: false, before }
     }
 
     /// The next refusal.
@@ -179,9 +256,9 @@ fn wake(rng: &mut StdRng) -> WakeChange {
     }
 }
 
-/// What the object is made of.
-pub(crate) fn parts() -> Parts {
-    Parts { code: CodeHash::of(CODE), schema: SchemaHash::of(b""), policy: PolicyHash::of(POLICY) }
+/// What an object of this code is made of.
+pub(crate) fn parts(code: &[u8]) -> Parts {
+    Parts { code: CodeHash::of(code), schema: SchemaHash::of(b""), policy: PolicyHash::of(POLICY) }
 }
 
 fn outcome<'e>(
@@ -189,7 +266,7 @@ fn outcome<'e>(
     tree: &Tree,
     image: &Image,
     globals: &[u64],
-    pages: usize,
+    (code, pages): (&[u8], usize),
 ) -> Outcome<'e> {
     Outcome {
         effects,
@@ -199,7 +276,7 @@ fn outcome<'e>(
         memory_root: tree.root(),
         page_count: pages as u32,
         globals: globals_hash(globals),
-        parts: parts(),
+        parts: parts(code),
         tracked: Tracked::NONE,
     }
 }
@@ -241,11 +318,14 @@ pub(crate) fn in_one_frame<T>(
     names: &[(&str, ObjectId)],
     append: impl FnOnce(&Append<'_>) -> T,
 ) -> T {
-    let base = base().encode();
-    let hash = BaseHash::of(&base);
+    let (base, other_base) = (base().encode(), other_base().encode());
+    let mut blobs = vec![Blob::Code(CODE), Blob::Policy(POLICY), Blob::Base(&base)];
+    if made.iter().any(|made| made.is_upgrade()) {
+        blobs.extend([Blob::Code(OTHER_CODE), Blob::Base(&other_base)]);
+    }
     append(&Append {
-        blobs: vec![Blob::Code(CODE), Blob::Policy(POLICY), Blob::Base(&base)],
-        changes: made.iter().map(|made| made.change(hash)).collect(),
+        blobs,
+        changes: made.iter().map(Made::change).collect(),
         names: names.to_vec(),
         ..Append::default()
     })

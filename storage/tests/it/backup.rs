@@ -80,7 +80,7 @@ impl Fleet {
     /// One frame: a new object with a name, or records of several objects.
     fn append(&mut self, store: &Store) -> Vec<Made> {
         if self.authors.is_empty() || self.rng.random_bool(0.1) {
-            let (author, made) = Author::new(self.rng.random());
+            let (author, made) = Author::upgrading(self.rng.random());
             let name = author.head.id.to_string();
             append(store, std::slice::from_ref(&made), &[(&name, author.head.id)]).unwrap();
             self.authors.push(author);

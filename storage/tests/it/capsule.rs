@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use crate::author::{Author, append, copy, small};
 
 fn lived(store: &Store, seed: u64) -> Author {
-    let (mut author, genesis) = Author::new(seed);
+    let (mut author, genesis) = Author::upgrading(seed);
     append(store, &[genesis], &[]).unwrap();
     for _ in 0..30 {
         append(store, &[author.next()], &[]).unwrap();
@@ -73,7 +73,30 @@ fn author_again(store: &Store, id: ObjectId) -> crate::author::Made {
     let mut bytes = Vec::new();
     genesis.complete().encode_into(&mut bytes);
     let before = genesis.image;
-    crate::author::Made::Version { bytes, ledger: None, genesis: true, before }
+    crate::author::Made::Version { bytes, ledger: None, begins: true, before }
+}
+
+#[test]
+fn a_capsule_has_each_part_once_before_the_record_that_needs_it() {
+    let directory = TempDir::new().unwrap();
+    let store = small().open(directory.path().join("db")).unwrap();
+    let (mut author, genesis) = Author::new(7);
+    let (one, two) = (author.step(), author.upgrade());
+    let made = [genesis, one, two, author.refuse(), author.step(), author.upgrade()];
+    append(&store, &made, &[]).unwrap();
+    append(&store, &[author.step(), author.upgrade()], &[]).unwrap();
+    let bytes = export(&store, author.head.id);
+    let (kinds, _) = read(&bytes).unwrap();
+    use SectionKind::*;
+    let first = [Code, Policy, Base, Commit, Commit];
+    let second = [Code, Base, Commit, Refusal, Commit];
+    let back_and_there = [Commit, Commit, Commit, End];
+    assert_eq!(kinds, [&first[..], &second, &back_and_there].concat());
+    let other = small().open(directory.path().join("other")).unwrap();
+    import(&other, &bytes, &author.head).unwrap();
+    assert_eq!(export(&other, author.head.id), bytes);
+    append(&other, &[author.step()], &[]).unwrap();
+    assert!(other.check(|_, _| {}).unwrap().is_sound());
 }
 
 #[test]

@@ -144,7 +144,7 @@ fn outcome(effects: &Effects, version: u32, pages: u32, changed: u32) -> Outcome
         memory_root: MemoryRoot::of(&version.to_le_bytes()),
         page_count: changed,
         globals: globals_hash(base().globals()),
-        parts: crate::author::parts(),
+        parts: crate::author::parts(crate::author::CODE),
         tracked: Tracked::NONE,
     }
 }

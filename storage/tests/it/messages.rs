@@ -6,14 +6,14 @@ use std::collections::{BTreeMap, VecDeque};
 use continuant_storage::{
     Append, ErrorKind, Fate, MessageId, Options, Retention, Sending, Store, Taking,
 };
-use object::hash::{BaseHash, ObjectId};
+use object::hash::ObjectId;
 use object::limits::FUEL_MAX;
 use object::message::{Message, fuel_share};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tempfile::TempDir;
 
-use crate::author::{Author, Made, append, assert_sound, base, reopen, small};
+use crate::author::{Author, Made, append, assert_sound, reopen, small};
 
 pub(crate) fn message(to: ObjectId, number: u64) -> Message {
     Message { to, method: "hear".to_string(), arguments: number.to_le_bytes().to_vec() }
@@ -27,10 +27,9 @@ pub(crate) fn append_sent(
     messages: &[Message],
     taken: Vec<Taking>,
 ) -> continuant_storage::Result<()> {
-    let hash = BaseHash::of(&base().encode());
     let receivers = messages.iter().map(|message| message.to).collect();
     let sent = vec![Sending { version: author.head.hash, receivers }];
-    let append = Append { changes: vec![made.change(hash)], sent, taken, ..Append::default() };
+    let append = Append { changes: vec![made.change()], sent, taken, ..Append::default() };
     store.commit(&append).map(drop)
 }
 

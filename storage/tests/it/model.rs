@@ -49,7 +49,7 @@ impl Model {
     fn work(&mut self, store: &Store, rng: &mut StdRng) {
         let create = self.objects.is_empty() || rng.random_bool(0.1);
         if create {
-            let (author, made) = Author::new(rng.random());
+            let (author, made) = Author::upgrading(rng.random());
             let id = author.head.id;
             let name = rng.random_bool(0.5).then(|| format!("object {}", rng.random::<u32>()));
             let names: Vec<_> = name.iter().map(|name| (name.as_str(), id)).collect();

@@ -31,7 +31,7 @@ fn known(store: &Store, id: ObjectId, seqs: std::ops::Range<u64>) -> Known {
 fn lived(store: &Store, rng: &mut StdRng, steps: usize) -> Vec<Author> {
     let mut authors = Vec::new();
     for seed in 0..4 {
-        let (author, genesis) = Author::new(seed);
+        let (author, genesis) = Author::upgrading(seed);
         append(store, &[genesis], &[]).unwrap();
         authors.push(author);
     }

@@ -1,10 +1,10 @@
-//! What counters and lamps do, by their source and their policies, in a few lines of Rust.
+//! What counters, tallies and lamps do, by their source and their policies, in a few lines of Rust.
 //!
 //! It knows no database.
 
 use std::collections::BTreeMap;
 
-use continuant::Value;
+use continuant::{Reason, Value};
 use rand::RngExt;
 use rand::rngs::StdRng;
 
@@ -19,13 +19,16 @@ pub(super) enum Kind {
     OpenCounter,
     /// A lamp with the policy of the examples.
     Lamp,
+    /// What a counter may become, with the policy of the examples.
+    Tally,
 }
 
-/// A version's state: of a counter its count; of a lamp whether it is on, until when, and how often
-/// it was switched.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+/// A version's state: of a counter its count; of a tally the bits of its balance and how often it
+/// changed; of a lamp whether it is on, until when, and how often it was switched.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Version {
     pub(super) time: u64,
+    kind: Kind,
     number: u64,
     on: bool,
     switched: u32,
@@ -38,14 +41,16 @@ pub(super) struct Object {
     pub(super) versions: Vec<Version>,
     pub(super) refusals: u64,
     pub(super) wake: Option<u64>,
+    /// Whether its policy permits that it be upgraded.
+    upgradable: bool,
     /// The last nonce of each key.
     nonces: BTreeMap<usize, u64>,
 }
 
 impl Object {
-    pub(super) fn new(kind: Kind, now: u64) -> Object {
-        let versions = vec![Version { time: now, ..Version::default() }];
-        Object { kind, versions, refusals: 0, wake: None, nonces: BTreeMap::new() }
+    pub(super) fn new(kind: Kind, upgradable: bool, now: u64) -> Object {
+        let versions = vec![Version { time: now, kind, number: 0, on: false, switched: 0 }];
+        Object { kind, versions, refusals: 0, wake: None, upgradable, nonces: BTreeMap::new() }
     }
 
     fn newest(&self) -> Version {
@@ -57,6 +62,7 @@ impl Object {
         match self.kind {
             Kind::Lamp if rng.random_bool(0.3) => ("switch-off", 0),
             Kind::Lamp => ("switch-on", rng.random_range(0..4000)),
+            Kind::Tally if rng.random_bool(0.6) => ("decrement", rng.random_range(0..1200)),
             _ => match rng.random_range(0..4) {
                 0 => ("increment", number(rng)),
                 _ => ("increment", rng.random_range(0..1200)),
@@ -66,13 +72,16 @@ impl Object {
 
     /// The state of a version, as its schema has it.
     pub(super) fn state(&self, seq: usize) -> Value {
-        let Version { number, on, switched, .. } = self.versions[seq];
-        let fields = match self.kind {
+        let Version { kind, number, on, switched, .. } = self.versions[seq];
+        let fields = match kind {
             Kind::Lamp => vec![
                 ("on", Value::from(on)),
                 ("until", number.into()),
                 ("switched", switched.into()),
             ],
+            Kind::Tally => {
+                vec![("balance", (number as i64).into()), ("changes", switched.into())]
+            }
             _ => vec![("count", number.into())],
         };
         Value::Record(fields.into_iter().map(|(name, value)| (name.to_string(), value)).collect())
@@ -81,9 +90,9 @@ impl Object {
     /// Runs the wake that is due.
     pub(super) fn wait(&mut self, now: u64) {
         let Some(due) = self.wake.filter(|&wake| wake <= now) else { return };
-        let Version { switched, .. } = self.newest();
-        let switched = switched.wrapping_add(1);
-        self.versions.push(Version { time: due, number: 0, on: false, switched });
+        let switched = self.newest().switched.wrapping_add(1);
+        let kind = self.kind;
+        self.versions.push(Version { time: due, kind, number: 0, on: false, switched });
         self.wake = None;
     }
 
@@ -106,7 +115,8 @@ impl Object {
     }
 
     fn step(&mut self, method: &str, argument: u64, now: u64) -> Option<Option<Value>> {
-        let Version { number, on, switched, .. } = self.newest();
+        let newest = Version { time: now, ..self.newest() };
+        let Version { number, on, switched, .. } = newest;
         let (version, result) = match (self.kind, method) {
             (Kind::Lamp, "switch-on") => {
                 // The policy's limit, in seconds.
@@ -116,22 +126,29 @@ impl Object {
                 let until = now + argument * 1000;
                 // A wake is never at the time of its own step.
                 self.wake = Some(until.max(now + 1));
-                (Version { time: now, number: until, on: true, switched: switched + 1 }, None)
+                (Version { number: until, on: true, switched: switched + 1, ..newest }, None)
             }
             (Kind::Lamp, _) => {
                 self.wake = None;
-                let off = Version { time: now, number: 0, on: false, switched: switched + 1 };
+                let off = Version { number: 0, on: false, switched: switched + 1, ..newest };
                 (off, Some(Value::from(on)))
             }
             (Kind::Counter, _) => {
                 // What the policy reads are numbers of 63 bits.
                 let sum = number.checked_add(argument).filter(|&sum| sum <= i64::MAX as u64);
                 let sum = sum.filter(|_| argument <= 1000)?;
-                (Version { time: now, number: sum, on, switched }, Some(sum.into()))
+                (Version { number: sum, ..newest }, Some(sum.into()))
+            }
+            (Kind::Tally, _) => {
+                let by = i64::try_from(argument).ok().filter(|&by| by <= 1000)?;
+                let by = if method == "decrement" { -by } else { by };
+                let sum = (number as i64).checked_add(by)?;
+                let changed = Version { number: sum as u64, switched: switched + 1, ..newest };
+                (changed, Some(sum.into()))
             }
             (Kind::OpenCounter, _) => {
                 let sum = number.wrapping_add(argument);
-                (Version { time: now, number: sum, on, switched }, Some(sum.into()))
+                (Version { number: sum, ..newest }, Some(sum.into()))
             }
         };
         self.versions.push(version);
@@ -147,5 +164,26 @@ impl Object {
         }
         self.versions.push(Version { time: now, number: value, ..self.newest() });
         true
+    }
+
+    /// Makes a tally of it, by a policy that takes over small counts only or any; why not, if that
+    /// is refused.
+    pub(super) fn upgrade(&mut self, small: bool, now: u64) -> Result<(), Reason> {
+        self.wait(now);
+        let newest = self.newest();
+        let refused = match self.kind {
+            Kind::Lamp | Kind::Tally => Some(Reason::Migration),
+            _ if newest.number > i64::MAX as u64 => Some(Reason::Trap),
+            _ if !self.upgradable => Some(Reason::NotPermitted),
+            _ if small && newest.number > 500 => Some(Reason::Forbidden),
+            _ => None,
+        };
+        if let Some(reason) = refused {
+            self.refusals += 1;
+            return Err(reason);
+        }
+        self.kind = Kind::Tally;
+        self.versions.push(Version { time: now, kind: Kind::Tally, ..newest });
+        Ok(())
     }
 }

@@ -8,7 +8,7 @@ use object::ledger::Ledger;
 use storage::{Error, LineageEntry, Store};
 
 use crate::generate::lineage::encoded;
-use crate::outcome::{Outcome, equal, hold, must};
+use crate::outcome::{Outcome, equal, hold};
 use crate::target::storage_model::compare;
 use crate::target::storage_model::model::{Entry, Model, Object};
 
@@ -53,8 +53,7 @@ fn head(store: &Store, id: ObjectId, object: &Object) -> Result<bool, String> {
     equal("the last refusal", &object.last_refusal(), &loaded.head.refusals)?;
     let ledger = object.ledger.clone().unwrap_or_else(|| Ledger::default().encode());
     equal("the ledger", &ledger, &loaded.head.ledger.encode())?;
-    let base = must("the base of a head", store.base(object.base))?;
-    let base = base.ok_or("a head that is served has a base")?;
+    let base = compare::base(store, newest)?;
     compare::memory(newest, &base, &loaded.image)?;
     compare::globals(newest, &base, &loaded.globals).map(|()| true)
 }

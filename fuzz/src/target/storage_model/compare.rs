@@ -90,12 +90,16 @@ fn info(id: ObjectId, object: &Object) -> ObjectInfo {
         refusal_count: object.refusals().count() as u64,
         code: header.code,
         policy: header.policy,
-        base: object.base,
+        base: object.newest().base,
     }
 }
 
-fn head(store: &Store, id: ObjectId, object: &Object) -> Result<Arc<BaseImage>, String> {
-    let base = must("the base", store.base(object.base))?.ok_or("an object has a base")?;
+/// The base image of a version.
+pub(crate) fn base(store: &Store, version: &Version) -> Result<Arc<BaseImage>, String> {
+    Ok(must("the base", store.base(version.base))?.ok_or("a version has a base")?)
+}
+
+fn head(store: &Store, id: ObjectId, object: &Object) -> Outcome {
     let info_found = must("the info", store.info(id))?;
     equal("the info", &Some(info(id, object)), &info_found)?;
     let loaded = must("the head", store.head(id))?.ok_or("an object has a head")?;
@@ -109,39 +113,36 @@ fn head(store: &Store, id: ObjectId, object: &Object) -> Result<Arc<BaseImage>, 
     equal("the name", &object.name, &loaded.name)?;
     let ledger = object.ledger.clone().unwrap_or_else(|| Ledger::default().encode());
     equal("the ledger", &ledger, &loaded.head.ledger.encode())?;
+    let base = base(store, newest)?;
     memory(newest, &base, &loaded.image)?;
-    globals(newest, &base, &loaded.globals)?;
-    Ok(base)
+    globals(newest, &base, &loaded.globals)
 }
 
 fn one(store: &Store, id: ObjectId, object: &Object, rng: &mut StdRng) -> Outcome {
-    let base = head(store, id, object)?;
+    head(store, id, object)?;
     for _ in 0..3 {
         let seq = rng.random_range(0..object.versions.len() + 2);
         let found = must("a version", store.version(id, seq as u64))?;
-        version(object.versions.get(seq), &base, found)
+        version(store, object.versions.get(seq), found)
             .map_err(|problem| format!("version {seq}: {problem}"))?;
         let of = &object.versions[rng.random_range(0..object.versions.len())];
         let time = (of.header.time + rng.random_range(0..3)).saturating_sub(1);
         let found = must("a version as of a time", store.as_of(id, time))?;
-        version(object.as_of(time), &base, found)
+        version(store, object.as_of(time), found)
             .map_err(|problem| format!("as of {time}: {problem}"))?;
     }
     lineage(store, id, object, rng)
 }
 
-fn version(
-    expected: Option<&Version>,
-    base: &BaseImage,
-    found: Option<storage::Version>,
-) -> Outcome {
+fn version(store: &Store, expected: Option<&Version>, found: Option<storage::Version>) -> Outcome {
     let header = |found: &storage::Version| found.commit.header().clone();
     let expected_header = expected.map(|version| version.header.clone());
     equal("the header", &expected_header, &found.as_ref().map(header))?;
     let (Some(expected), Some(found)) = (expected, found) else { return Ok(()) };
     hold("its bytes are those appended", encoded(&found.complete()) == *expected.bytes)?;
-    memory(expected, base, &found.image)?;
-    globals(expected, base, &found.globals)
+    let base = base(store, expected)?;
+    memory(expected, &base, &found.image)?;
+    globals(expected, &base, &found.globals)
 }
 
 pub(crate) fn memory(expected: &Version, base: &BaseImage, found: &impl Memory) -> Outcome {

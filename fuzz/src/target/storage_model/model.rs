@@ -22,9 +22,11 @@ use crate::generate::lineage::Made;
 pub(crate) struct Version {
     pub(crate) header: Header,
     pub(crate) bytes: Arc<Vec<u8>>,
-    /// The pages that the object ever changed.
+    /// The base image of its code.
+    pub(crate) base: BaseHash,
+    /// The pages that the object changed since its memory began from that.
     pub(crate) pages: BTreeMap<u32, Arc<Page>>,
-    /// The globals, once the object changed them.
+    /// The globals, once the object changed them since then.
     pub(crate) globals: Option<Vec<u64>>,
 }
 
@@ -38,7 +40,6 @@ pub(crate) enum Entry {
 /// One object.
 #[derive(Clone, Debug)]
 pub(crate) struct Object {
-    pub(crate) base: BaseHash,
     pub(crate) name: Option<String>,
     pub(crate) versions: Vec<Version>,
     pub(crate) entries: Vec<Entry>,
@@ -113,13 +114,14 @@ impl Model {
         let commit = Commit::decode(bytes).expect("it was encoded");
         let id = commit.header.object_id();
         let object = self.objects.entry(id).or_insert_with(|| Object {
-            base: base.expect("a genesis has a base"),
             name: None,
             versions: Vec::new(),
             entries: Vec::new(),
             ledger: None,
         });
-        let last = object.versions.last();
+        // Whatever names a base image begins from it.
+        let last = object.versions.last().filter(|_| base.is_none());
+        let base = base.or(last.map(|version| version.base)).expect("a genesis has a base");
         let mut pages = last.map_or_else(BTreeMap::new, |version| version.pages.clone());
         pages.extend(commit.pages.iter().map(|(index, page)| (*index, Arc::new(**page))));
         let mut globals = last.and_then(|version| version.globals.clone());
@@ -127,7 +129,7 @@ impl Model {
             globals = Some(decode_globals(changed).expect("they were encoded"));
         }
         let bytes = Arc::new(bytes.to_vec());
-        object.versions.push(Version { header: commit.header, bytes, pages, globals });
+        object.versions.push(Version { header: commit.header, bytes, base, pages, globals });
         object.entries.push(Entry::Version(object.versions.len() - 1));
         object.ledger = ledger.cloned().or(object.ledger.take());
     }

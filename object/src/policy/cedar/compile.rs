@@ -68,8 +68,8 @@ pub(super) fn compile(
 /// Whether a rule may be satisfied by a step of an action, as far as its scope says.
 ///
 /// Who permits everything has not thereby permitted that what they permit is changed, nor that less
-/// than a signature is enough for it: an amendment and a session are permitted only by a rule that
-/// names them.
+/// than a signature is enough for it: an amendment, an upgrade and a session are permitted only by
+/// a rule that names them.
 pub(super) fn may_apply(rule: &Template, action: &str) -> bool {
     match &rule.action {
         ActionConstraint::Any => !NAMED_ONLY.contains(&action) || rule.effect == Effect::Forbid,

@@ -12,6 +12,7 @@ use continuant_object::image::BaseImage;
 use continuant_object::input::{Input, Request};
 use continuant_object::ledger::{Ledger, Tracked};
 use continuant_object::limits::PAGE_BYTES;
+use continuant_object::message::Origin;
 use continuant_object::policy::{Law, Policy};
 
 use super::{check, document, table, walk};
@@ -72,6 +73,7 @@ fn version_header() {
                         "open_session",
                         "message",
                         "fork",
+                        "upgrade",
                     ]
                     .iter()
                     .position(|name| *name == header.kind.name())
@@ -171,6 +173,7 @@ fn input() {
             0 => samples::amendment(&mut source),
             4 => samples::message(&mut source),
             5 => samples::fork(&mut source),
+            6 => samples::upgrade(&mut source),
             8.. => samples::of_session(&mut source),
             1..4 => samples::batched(&mut source),
             _ => samples::input(&mut source),
@@ -206,16 +209,13 @@ fn input() {
                 expected.extend([("kind", vec![7]), ("fork salt", salt.to_vec())]);
                 expected.push(("of", of.encode().to_vec()));
             }
+            Request::Upgrade { code, policy } => {
+                expected.extend([("kind", vec![8]), ("new code", code.0.to_vec())]);
+                expected.push(("new policy", policy.0.to_vec()));
+            }
             Request::Message { origin, method, arguments } => {
-                expected.extend([("kind", vec![6]), ("sender", origin.sender.0.to_vec())]);
-                expected.push(("sender seq", number(origin.seq)));
-                expected.push(("sender version", origin.version.0.to_vec()));
-                expected.push(("sender code", origin.code.0.to_vec()));
-                expected.push(("sender policy", origin.policy.0.to_vec()));
-                let first = origin.first_policy.unwrap_or(PolicyHash::NONE);
-                expected.push(("sender first policy", first.0.to_vec()));
-                expected.push(("sender index", origin.index.to_le_bytes().to_vec()));
-                expected.push(("fuel", number(origin.fuel)));
+                expected.push(("kind", vec![6]));
+                expected.extend(origin_fields(origin));
                 expected.extend(blob("asked bytes", "asked", method.as_bytes()));
                 expected.extend(blob("given bytes", "given", arguments));
             }
@@ -232,6 +232,20 @@ fn input() {
         }
         check("Input", &input.encode(), expected);
     }
+}
+
+fn origin_fields(origin: &Origin) -> [(&'static str, Vec<u8>); 8] {
+    let first = origin.first_policy.unwrap_or(PolicyHash::NONE);
+    [
+        ("sender", origin.sender.0.to_vec()),
+        ("sender seq", number(origin.seq)),
+        ("sender version", origin.version.0.to_vec()),
+        ("sender code", origin.code.0.to_vec()),
+        ("sender policy", origin.policy.0.to_vec()),
+        ("sender first policy", first.0.to_vec()),
+        ("sender index", origin.index.to_le_bytes().to_vec()),
+        ("fuel", number(origin.fuel)),
+    ]
 }
 
 #[test]
@@ -347,13 +361,24 @@ fn effects() {
 #[test]
 fn admission() {
     let mut source = Source::random();
-    for _ in 0..ROUNDS {
-        let admission = samples::admission(&mut source);
-        let mut expected = vec![("version", vec![1]), ("signers", count(admission.signers.len()))];
+    for round in 0..2 * ROUNDS {
+        let admission = match round % 2 {
+            0 => samples::admission(&mut source),
+            _ => samples::migrated(&mut source),
+        };
+        let version = 1 + u8::from(!admission.migrated.is_empty());
+        let mut expected = vec![("version", vec![version])];
+        expected.push(("signers", count(admission.signers.len())));
         expected.extend(admission.signers.iter().map(|key| ("key", key.0.to_vec())));
         expected.push(("rules", count(admission.rules.len())));
         for rule in &admission.rules {
             expected.extend(blob("rule bytes", "rule", rule.as_bytes()));
+        }
+        if version == 2 {
+            expected.push(("new rules", count(admission.migrated.len())));
+            for rule in &admission.migrated {
+                expected.extend(blob("new rule bytes", "new rule", rule.as_bytes()));
+            }
         }
         check("Admission", &admission.encode(), expected);
     }

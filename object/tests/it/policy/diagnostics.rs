@@ -22,8 +22,8 @@ fn an_unknown_attribute() {
         expect![[r#"
             bytes 52..74: for policy `a`, attribute `before.fligths` in context for
                 Action::"advance", Action::"amend", Action::"cancel", Action::"divert",
-                Action::"fly", Action::"read", Action::"write" not found (did you mean
-                `flights`?)
+                Action::"fly", Action::"migrate", Action::"read", Action::"write" not found
+                (did you mean `flights`?)
         "#]],
     );
 }
@@ -35,7 +35,7 @@ fn a_parameter_of_another_method() {
         expect![[r#"
             bytes 52..75: for policy `a`, attribute `input.departure` in context for
                 Action::"advance", Action::"amend", Action::"cancel", Action::"divert",
-                Action::"read", Action::"write" not found
+                Action::"migrate", Action::"read", Action::"write" not found
         "#]],
     );
 }
@@ -65,9 +65,9 @@ fn an_optional_attribute_without_its_guard() {
         expect![[r#"
             bytes 52..73: for policy `a`, unable to guarantee safety of access to optional
                 attribute `before.notice` in context for Action::"advance", Action::"amend",
-                Action::"cancel", Action::"divert", Action::"fly", Action::"read",
-                Action::"write" (try testing for the attribute's presence with
-                `context.before has notice && ..`)
+                Action::"cancel", Action::"divert", Action::"fly", Action::"migrate",
+                Action::"read", Action::"write" (try testing for the attribute's presence
+                with `context.before has notice && ..`)
         "#]],
     );
 }

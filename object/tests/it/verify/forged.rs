@@ -151,10 +151,10 @@ fn a_call_that_is_forged_is_refused() {
         CALL,
         |parts| parts.input.credential = None,
         expect![[r#"
-        admission of version 2: expected Admission { signers: [], rules: ["anyone"] },
-            found Admission { signers:
-            [PublicKey(8a88e3..)],
-            rules: ["anyone"] }"#]],
+            admission of version 2: expected Admission { signers: [], rules: ["anyone"],
+                migrated: [] }, found Admission { signers:
+                [PublicKey(8a88e3..)],
+                rules: ["anyone"], migrated: [] }"#]],
     );
     check(
         CALL,
@@ -184,11 +184,11 @@ fn a_call_that_is_forged_is_refused() {
         CALL,
         |parts| parts.admission.rules.push("itself".into()),
         expect![[r#"
-        admission of version 2: expected Admission { signers:
-            [PublicKey(8a88e3..)],
-            rules: ["anyone"] }, found Admission { signers:
-            [PublicKey(8a88e3..)],
-            rules: ["anyone", "itself"] }"#]],
+            admission of version 2: expected Admission { signers:
+                [PublicKey(8a88e3..)],
+                rules: ["anyone"], migrated: [] }, found Admission { signers:
+                [PublicKey(8a88e3..)],
+                rules: ["anyone", "itself"], migrated: [] }"#]],
     );
 }
 
@@ -198,9 +198,10 @@ fn a_call_with_a_forged_outcome_is_refused() {
         CALL,
         |parts| parts.admission.signers.clear(),
         expect![[r#"
-        admission of version 2: expected Admission { signers:
-            [PublicKey(8a88e3..)],
-            rules: ["anyone"] }, found Admission { signers: [], rules: ["anyone"] }"#]],
+            admission of version 2: expected Admission { signers:
+                [PublicKey(8a88e3..)],
+                rules: ["anyone"], migrated: [] }, found Admission { signers: [], rules:
+                ["anyone"], migrated: [] }"#]],
     );
     check(
         CALL,

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use object::codec::{Reader, Write};
 use object::commit::Commit;
 use object::hash::{BaseHash, VersionHash};
-use object::header::{HEADER_BYTES, Header};
+use object::header::{HEADER_BYTES, Header, Kind};
 use object::limits::PAGE_BYTES;
 use object::memory::{Page, page_count};
 
@@ -49,7 +49,7 @@ pub(crate) struct Notes {
     /// Where the pages are that the object ever changed, except those of this version; absent when
     /// that follows from the versions before.
     pub(crate) table: Option<Vec<(u32, Position)>>,
-    /// The base image; in a genesis only.
+    /// The base image: in a genesis, in an upgrade, and behind one wherever there is a table.
     pub(crate) base: Option<BaseHash>,
 }
 
@@ -71,9 +71,15 @@ impl Notes {
         Notes { table, base: self.base, ..Notes::of(settled) }
     }
 
-    /// Whether there is a base image exactly if the record, in the frame at `frame`, is a genesis.
-    fn is_coherent(&self, frame: Position) -> bool {
-        self.base.is_some() == (self.genesis == frame && self.parent == Position::NONE)
+    /// Whether there is a base image where the memory of the version, whose record is in the frame
+    /// at `frame`, begins from one, and else only where one may be named again.
+    fn is_coherent(&self, kind: Kind, layout: Layout, frame: Position) -> bool {
+        let is_first = self.genesis == frame && self.parent == Position::NONE;
+        match (&self.base, &self.table) {
+            (Some(_), Some(table)) if kind == Kind::Upgrade => table.is_empty(),
+            (Some(_), table) => is_first || (layout == Layout::Second && table.is_some()),
+            (None, _) => !is_first && kind != Kind::Upgrade,
+        }
     }
 }
 
@@ -274,8 +280,8 @@ impl<'a> VersionBytes<'a> {
             Layout::First => decode_first(self.content, frame)?,
             Layout::Second => decode_second(self.content, frame)?,
         };
-        if !record.notes.is_coherent(frame) {
-            let expected = "a base image in a genesis, and only there";
+        if !record.notes.is_coherent(record.header.kind, self.layout, frame) {
+            let expected = "a base image where the memory begins, or beside a table";
             return Err(Reader::new("version record", self.content)
                 .fail(0, expected, "another")
                 .into());

@@ -1,0 +1,203 @@
+//! `upgrade`: gives other code to an object, or to all objects of a code.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use clap::Args;
+use continuant::object::hash::CodeHash;
+use continuant::{Database, Error, ErrorKind, Fleet, Law, ObjectId};
+use serde_json::{Value as Json, json};
+
+use super::call::Signing;
+use super::create::{read, read_policy};
+use super::explain::{self, About};
+use super::show::section;
+use crate::failure::{Failure, Result};
+use crate::printer::Printer;
+use crate::session::{self, Session, short};
+use crate::table::grouped;
+use crate::{progress, receipt};
+
+/// Kinds of outcome that are shown to people.
+const OUTCOMES_MAX: usize = 20;
+
+/// Give an object other code, or every object of a code
+///
+/// The module's function `migrate` makes the object's memory of the state that there is; id, name
+/// and lineage stay. Governed by the policy that the object has, as the action `upgrade`, which
+/// only a rule that names it permits, and by the policy from then on, as the action `migrate`.
+///
+/// Of many objects, each is upgraded by itself: one that is refused stays as it is and does not
+/// stop the others. What has the new code already is passed by, so a command that was stopped is
+/// simply given again. The exit code is 3 when any stays as it is.
+#[derive(Debug, Args)]
+#[command(allow_missing_positional = true)]
+pub(crate) struct Upgrade {
+    /// The object
+    #[arg(required_unless_present = "all_of")]
+    object: Option<String>,
+
+    /// The new module
+    module: PathBuf,
+
+    /// Every object that runs the code with this hash, as `list --json` and `show` have it
+    #[arg(long, value_name = "HASH", conflicts_with_all = ["object", "session", "nonce"])]
+    #[arg(conflicts_with_all = ["expires", "parent", "dry_run"])]
+    all_of: Option<CodeHash>,
+
+    /// The policy from then on: Cedar text [default: the one that the object has]
+    #[arg(long, value_name = "FILE")]
+    policy: Option<PathBuf>,
+
+    /// The policy's guard, if it is to have one: a module that must permit whatever it permits
+    #[arg(long, value_name = "FILE", requires = "policy")]
+    guard: Option<PathBuf>,
+
+    /// Take a policy too that permits no amendment and no upgrade, so that it is the object's last
+    #[arg(long)]
+    for_good: bool,
+
+    /// Show what would become of it, and why, and change nothing
+    #[arg(long)]
+    dry_run: bool,
+
+    #[command(flatten)]
+    signing: Signing,
+}
+
+impl Upgrade {
+    pub(crate) fn run(self, session: &Session, printer: &mut Printer) -> Result<()> {
+        let to = self.made()?;
+        let secrets = self.signing.secrets()?;
+        session.with(|db| {
+            if let Some(from) = self.all_of {
+                let fleet = db.upgrade_all(from, &to);
+                let fleet = secrets.keys().iter().fold(fleet, |fleet, key| fleet.signed(key));
+                return roll_out(db, from, fleet, printer);
+            }
+            let object = self.object.as_deref().expect("without a code there is an object");
+            let id = session::find(db, object)?;
+            let upgrade = db.upgrade(id, &to);
+            if !self.dry_run {
+                let receipt = self.signing.wait(db, upgrade, &secrets)?;
+                return receipt::print(&receipt, printer);
+            }
+            let told = self.signing.sign(db, upgrade, &secrets)?.dry_run()?;
+            explain::print(&told, About::DryRun, db.snapshot(id)?.definition(), printer)?;
+            told.verdict
+                .map(drop)
+                .map_err(|verdict| Failure::refused(format!("{object} would refuse it: {verdict}")))
+        })
+    }
+
+    /// What was in the files.
+    fn made(&self) -> Result<continuant::Upgrade> {
+        let to = continuant::Upgrade::wasm(read(&self.module)?);
+        let mut to = to.map_err(|error| Failure::from(error).not_ours())?;
+        if let Some(policy) = &self.policy {
+            let guard = self.guard.as_deref().map(read).transpose()?;
+            to = to.policy(Law { text: &read_policy(policy)?, guard: guard.as_deref() });
+        }
+        Ok(if self.for_good { to.for_good() } else { to })
+    }
+}
+
+/// What became of many objects.
+#[derive(Default)]
+struct Summary {
+    upgraded: u64,
+    refused: Vec<(ObjectId, Error)>,
+    failed: Vec<(ObjectId, Error)>,
+}
+
+fn roll_out(db: &Database, from: CodeHash, fleet: Fleet<'_>, printer: &mut Printer) -> Result<()> {
+    let mut count = 0;
+    for info in db.objects().code(from) {
+        info?;
+        count += 1;
+    }
+    let bar = progress::bar("upgrading", count);
+    let mut summary = Summary::default();
+    for upgraded in fleet {
+        let (id, outcome) = upgraded?;
+        match outcome {
+            Ok(_) => summary.upgraded += 1,
+            Err(error) if error.refusal().is_some() => summary.refused.push((id, error)),
+            Err(error) => summary.failed.push((id, error)),
+        }
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    summary.print(printer)?;
+    summary.end()
+}
+
+impl Summary {
+    fn print(&self, printer: &mut Printer) -> Result<()> {
+        let Summary { upgraded, refused, failed } = self;
+        if printer.is_json() {
+            return printer.document(&json!({
+                "upgraded": upgraded,
+                "refused": refused.iter().map(refusal).collect::<Vec<_>>(),
+                "failed": failed.iter().map(failure).collect::<Vec<_>>(),
+            }));
+        }
+        printer.pairs(&[
+            ("upgraded", grouped(*upgraded)),
+            ("refused", grouped(refused.len() as u64)),
+            ("failed", grouped(failed.len() as u64)),
+        ])?;
+        section(printer, "refused", &alike(refused))?;
+        section(printer, "failed", &alike(failed))
+    }
+
+    fn end(&self) -> Result<()> {
+        match self.refused.len() + self.failed.len() {
+            0 => Ok(()),
+            1 => Err(Failure::refused("1 object stays as it is")),
+            kept => Err(Failure::refused(format!("{kept} objects stay as they are"))),
+        }
+    }
+}
+
+/// Why objects stay as they are, those with the same reason together, most of them first.
+fn alike(kept: &[(ObjectId, Error)]) -> Vec<(String, String)> {
+    let mut outcomes: BTreeMap<String, (u64, ObjectId)> = BTreeMap::new();
+    for (id, error) in kept {
+        let why = match error.refusal() {
+            Some(verdict) => verdict.to_string(),
+            None => error.to_string().replace(&format!("object {id}: "), ""),
+        };
+        outcomes.entry(why).or_insert((0, *id)).0 += 1;
+    }
+    let mut outcomes: Vec<_> = outcomes.into_iter().collect();
+    outcomes.sort_by_key(|(_, (count, _))| std::cmp::Reverse(*count));
+    let more = outcomes.len().saturating_sub(OUTCOMES_MAX);
+    let shown = outcomes.into_iter().take(OUTCOMES_MAX).map(|(why, (count, id))| {
+        let others =
+            if count == 1 { String::new() } else { format!(" and {}", grouped(count - 1)) };
+        (format!("{}{others}", short(&id)), why)
+    });
+    let mut shown: Vec<_> = shown.collect();
+    if more > 0 {
+        shown.push(("others".to_string(), format!("for {more} more reasons: --json has them")));
+    }
+    shown
+}
+
+fn refusal((id, error): &(ObjectId, Error)) -> Json {
+    let verdict = error.refusal().expect("it was refused");
+    let recorded = matches!(error.kind(), ErrorKind::Refused { recorded: true, .. });
+    json!({
+        "object": id.to_string(),
+        "reason": verdict.reason.name(),
+        "rules": verdict.rules,
+        "detail": verdict.detail,
+        "recorded": recorded,
+    })
+}
+
+fn failure((id, error): &(ObjectId, Error)) -> Json {
+    let failure = Failure::from(error.clone());
+    json!({ "object": id.to_string(), "kind": failure.kind(), "message": failure.message() })
+}
