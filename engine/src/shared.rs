@@ -7,8 +7,8 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 
 use object::credential::Memo;
 use object::definition::Definition;
@@ -23,16 +23,19 @@ use storage::{Append, Fate, Store, Taking};
 use crate::catalog::{Catalog, Runnable};
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
+use crate::helper::Helper;
 use crate::joint::Joint;
 use crate::metrics::{Count, Metrics, Registry};
 use crate::options::Options;
 use crate::pool::Queue;
-use crate::reply::Reply;
+use crate::reply::{Pending, Reply, channel};
 use crate::residency::Residency;
 use crate::resident::{Letter, Live, Missed, Posted, PostedToAll, Resident};
 use crate::session::Held;
 use crate::slots::Slots;
+use crate::ticket::Durability;
 use crate::timer::Timer;
+use crate::turn::turn;
 
 /// Maps of the residents, so that posting to one object seldom waits for another.
 const SHARD_COUNT: usize = 64;
@@ -52,6 +55,7 @@ pub(crate) struct Shared {
     memo: Memo,
     sessions: Held,
     metrics: Registry,
+    helper: Helper,
     closed: AtomicBool,
 }
 
@@ -62,14 +66,15 @@ impl std::fmt::Debug for Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(store: Store, options: Options) -> Result<Shared> {
+    pub(crate) fn new(store: Store, options: Options) -> Result<Arc<Shared>> {
         let timer = Timer::new(store.wakes_until(u64::MAX)?);
+        let (catalog, has_workers) = (Catalog::new()?, options.worker_count > 0);
         let metrics = Registry::new(options.worker_count);
         let residency = Residency::new(options.resident_bytes_max);
-        Ok(Shared {
+        Ok(Arc::new_cyclic(|shared: &Weak<Shared>| Shared {
             store,
-            catalog: Catalog::new()?,
-            queue: Arc::new(Queue::new()),
+            catalog,
+            queue: Arc::new(Queue::new(has_workers)),
             timer,
             options,
             residents: (0..SHARD_COUNT).map(|_| RwLock::default()).collect(),
@@ -78,8 +83,9 @@ impl Shared {
             memo: Memo::default(),
             sessions: Held::default(),
             metrics,
+            helper: if has_workers { Helper::default() } else { Helper::of(shared) },
             closed: AtomicBool::new(false),
-        })
+        }))
     }
 
     pub(crate) fn store(&self) -> &Store {
@@ -104,6 +110,39 @@ impl Shared {
 
     pub(crate) fn options(&self) -> &Options {
         &self.options
+    }
+
+    /// A reply and the receipt that it will be.
+    pub(crate) fn channel<T>(&self, durability: Durability) -> (Reply<T>, Pending<T>) {
+        channel(durability, self.helper.clone())
+    }
+
+    /// Without workers: gives the object at `place` of the run queue its turn; none is there
+    /// otherwise. Never called in a turn.
+    pub(crate) fn work(&self, place: usize) -> Option<ObjectId> {
+        self.queue.work(place, |slots, resident| turn(self, slots, resident))
+    }
+
+    /// Waits until no letter is under way; without workers it is this thread that works.
+    pub(crate) fn wait_quiet(&self) {
+        loop {
+            while self.work(0).is_some() {}
+            if self.queue.wait_quiet() {
+                return;
+            }
+        }
+    }
+
+    /// Posts what is due by the system's clock, as the timer's thread does.
+    pub(crate) fn run_due(&self) {
+        if !self.options.cycles || self.clock().is_manual() {
+            return;
+        }
+        match self.post_due(self.clock().now()) {
+            Ok(_) => {}
+            Err(error) if matches!(error.kind(), ErrorKind::Closed) => {}
+            Err(error) => tracing::error!(%error, "own cycles are late"),
+        }
     }
 
     /// Turns away every letter from now on.
@@ -234,6 +273,7 @@ impl Shared {
             return Err(ErrorKind::Closed.into());
         }
         let (objects, joint) = (joint.objects(), Arc::new(joint));
+        let _held = self.queue.hold();
         loop {
             let find = |&(id, time): &(ObjectId, u64)| {
                 Ok((self.resident(id).map_err(|error| error.about(id))?, time))
