@@ -298,7 +298,7 @@ impl Database {
     /// Those of the store.
     pub fn advance_clock(&self, time: u64) -> Result<()> {
         self.shared.clock().advance_to(time);
-        self.shared.post_due(self.now()).map(|_| ())
+        self.shared.post_due(self.now())
     }
 
     /// Moves a manual clock forward to `time`, runs every wake due on the way, delivers every
@@ -315,9 +315,10 @@ impl Database {
         let now = self.now();
         self.shared.post_mail(self.shared.store().receivers(), 0);
         loop {
-            let any = self.shared.post_due(now)?;
+            self.shared.post_due(now)?;
             self.shared.wait_quiet();
-            if !any {
+            // What was worked through may have set a wake that is due by now.
+            if self.next_wake().is_none_or(|wake| wake > now) {
                 return Ok(self.shared.store().sync()?);
             }
         }

@@ -10,14 +10,14 @@
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{Builder, JoinHandle};
 
 use crossbeam::channel::{Receiver, Sender, unbounded};
 use object::hash::ObjectId;
-use parking_lot::{Condvar, Mutex, MutexGuard};
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::quiet::Quiet;
 use crate::resident::Resident;
 use crate::substrate::THREAD_STACK_BYTES;
 
@@ -40,10 +40,8 @@ pub(crate) struct Queue<S> {
     errands: (Sender<Errand<S>>, Receiver<Errand<S>>),
     /// In place of workers.
     hand: Option<Hand<S>>,
-    /// Letters posted and not worked through.
-    under_way: AtomicU64,
-    quiet: Mutex<()>,
-    changed: Condvar,
+    /// Of letters posted and not worked through, and of turns.
+    quiet: Quiet,
 }
 
 /// A worker's state, for the thread that holds it, and a run queue of its own.
@@ -58,8 +56,7 @@ impl<S: Default> Queue<S> {
     pub(crate) fn new(has_workers: bool) -> Queue<S> {
         let (turns, errands) = (unbounded(), unbounded());
         let hand = (!has_workers).then(Hand::default);
-        let (under_way, quiet, changed) = Default::default();
-        Queue { turns, errands, hand, under_way, quiet, changed }
+        Queue { turns, errands, hand, quiet: Quiet::default() }
     }
 
     /// Puts an object on the run queue.
@@ -67,9 +64,7 @@ impl<S: Default> Queue<S> {
         if let Some(hand) = &self.hand {
             hand.turns.lock().push_back(resident);
             // Whoever waits for quiet has something to do.
-            drop(self.quiet.lock());
-            self.changed.notify_all();
-            return;
+            return self.quiet.tell();
         }
         let sent = self.turns.0.send(resident);
         assert!(sent.is_ok(), "the queue holds a receiver itself");
@@ -124,17 +119,12 @@ impl<S: Default> Queue<S> {
 impl<S> Queue<S> {
     /// Counts a letter that is about to be posted.
     pub(crate) fn begin(&self) {
-        self.under_way.fetch_add(1, Ordering::AcqRel);
+        self.quiet.begin();
     }
 
     /// Counts a letter that was worked through, or was not posted after all.
     pub(crate) fn end(&self) {
-        let before = self.under_way.fetch_sub(1, Ordering::AcqRel);
-        assert!(before > 0, "a letter ends once");
-        if before == 1 {
-            drop(self.quiet.lock());
-            self.changed.notify_all();
-        }
+        self.quiet.end();
     }
 
     /// The count of a letter that was taken: dropping it ends the letter.
@@ -144,7 +134,7 @@ impl<S> Queue<S> {
 
     /// Letters posted and not worked through, and turns.
     pub(crate) fn under_way(&self) -> u64 {
-        self.under_way.load(Ordering::Acquire)
+        self.quiet.count()
     }
 
     /// Objects on the run queue.
@@ -158,14 +148,8 @@ impl<S> Queue<S> {
     /// Waits until no letter is under way. Without workers also until an object is on the run
     /// queue, whose turn it is to wait for then; whether all is quiet.
     pub(crate) fn wait_quiet(&self) -> bool {
-        let mut quiet = self.quiet.lock();
-        while self.under_way.load(Ordering::Acquire) > 0 {
-            if self.hand.as_ref().is_some_and(|hand| !hand.turns.lock().is_empty()) {
-                return false;
-            }
-            self.changed.wait(&mut quiet);
-        }
-        true
+        let has_turns = |hand: &Hand<S>| !hand.turns.lock().is_empty();
+        self.quiet.wait(|| self.hand.as_ref().is_some_and(has_turns))
     }
 }
 

@@ -1,8 +1,9 @@
 //! The answer to an input, to be waited for by a thread or awaited by a future, on any runtime: a
 //! receipt, once its version is durable or, if that was asked for, before.
 //!
-//! Whoever waits for it may be the one who has to work for it. It does not know what it answers. An input whose database goes away is answered with `Closed`,
-//! one that a worker panicked over with `Panicked`. What nobody waits for is logged if it failed.
+//! Whoever waits for it may be the one who has to work for it. It does not know what it answers. An
+//! input whose database goes away is answered with `Closed`, one that a worker panicked over with
+//! `Panicked`. What nobody waits for is logged if it failed.
 //!
 //! Invariant: an answer to an input that asked for durability is sent when what it tells of is
 //! durable and in memory, whichever comes last, and nobody gets the outputs of a version before it
@@ -233,6 +234,12 @@ impl<T> Pending<T> {
         let (reply, pending) = channel(Durability::Durable, Helper::default());
         reply.send(Err(error));
         pending
+    }
+
+    /// Whether the answer is there, so that [`wait`](Pending::wait) returns at once. It does no
+    /// work.
+    pub fn is_answered(&self) -> bool {
+        self.answer.has_message() || self.answer.is_closed()
     }
 
     /// Blocks the thread until the version is durable, or relaxed, or the input refused. The thread

@@ -25,12 +25,13 @@ use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::helper::Helper;
 use crate::joint::Joint;
+use crate::mailbox::{Posted, PostedToAll};
 use crate::metrics::{Count, Metrics, Registry};
 use crate::options::Options;
 use crate::pool::Queue;
 use crate::reply::{Pending, Reply, channel};
 use crate::residency::Residency;
-use crate::resident::{Letter, Live, Missed, Posted, PostedToAll, Resident};
+use crate::resident::{Letter, Live, Missed, Resident};
 use crate::session::Held;
 use crate::slots::Slots;
 use crate::ticket::Durability;
@@ -139,7 +140,7 @@ impl Shared {
             return;
         }
         match self.post_due(self.clock().now()) {
-            Ok(_) => {}
+            Ok(()) => {}
             Err(error) if matches!(error.kind(), ErrorKind::Closed) => {}
             Err(error) => tracing::error!(%error, "own cycles are late"),
         }
@@ -255,7 +256,7 @@ impl Shared {
                     self.schedule(resident);
                     return Ok(());
                 }
-                Ok((Posted::Evicted(given_back), resident)) => {
+                Ok((Posted::Closed(given_back), resident)) => {
                     self.forget(&resident);
                     letter = given_back;
                 }
@@ -280,15 +281,22 @@ impl Shared {
             };
             let residents: Vec<_> = objects.iter().map(find).collect::<Result<_>>()?;
             objects.iter().for_each(|_| self.queue.begin());
-            let posted = Resident::post_to_all(&residents, &joint, self.options.mailbox_max);
-            if let Ok(PostedToAll::Schedule(idle)) = posted {
-                idle.iter().for_each(|&index| self.schedule(Arc::clone(&residents[index].0)));
-                return Ok(());
-            }
-            objects.iter().for_each(|_| self.queue.end());
-            let posted = posted.map_err(|error| self.turned_away(error))?;
-            if let PostedToAll::Evicted(index) = posted {
-                self.forget(&residents[index].0);
+            let max = self.options.mailbox_max;
+            let take_back = || objects.iter().for_each(|_| self.queue.end());
+            match Resident::post_to_all(&residents, &joint, max) {
+                PostedToAll::Schedule(idle) => {
+                    idle.iter().for_each(|&index| self.schedule(Arc::clone(&residents[index].0)));
+                    return Ok(());
+                }
+                PostedToAll::Closed(index) => {
+                    take_back();
+                    self.forget(&residents[index].0);
+                }
+                PostedToAll::Full(index) => {
+                    take_back();
+                    let full = self.turned_away(ErrorKind::MailboxFull { max }.into());
+                    return Err(full.about(residents[index].0.id));
+                }
             }
         }
     }
@@ -444,13 +452,13 @@ impl Shared {
         });
     }
 
-    /// Posts every wake that is due at `now`; whether there was one. One that cannot be posted is
-    /// tried again a little later; the first error is given when all others are posted.
-    pub(crate) fn post_due(&self, now: u64) -> Result<bool> {
-        let mut posted = Ok(false);
+    /// Posts every wake that is due at `now`. One that cannot be posted is tried again a little
+    /// later; the first error is given when all others are posted.
+    pub(crate) fn post_due(&self, now: u64) -> Result<()> {
+        let mut posted = Ok(());
         while let Some((_, id)) = self.timer.take_due(now) {
             match self.post(id, Letter::Wake { time: now }) {
-                Ok(()) => posted = posted.map(|_| true),
+                Ok(()) => {}
                 // An object whose creation never became durable has no wake either.
                 Err(error) if matches!(error.kind(), ErrorKind::NoObject) => {}
                 Err(error) if matches!(error.kind(), ErrorKind::Closed) => return Err(error),

@@ -16,7 +16,13 @@ pub(crate) mod frame;
 pub(crate) mod pack;
 pub(crate) mod record;
 pub(crate) mod scan;
+#[cfg(test)]
+mod schedules;
 pub(crate) mod segment;
+/// What the writer waits by: `schedules` has another.
+mod sync {
+    pub(crate) use parking_lot::{Condvar, Mutex, MutexGuard};
+}
 mod varint;
 mod writer;
 
@@ -241,7 +247,7 @@ impl Log {
         self.writer.wait_written(self.own_hands(), position)?;
         read(&self.segments, &self.seal, position, verify).inspect_err(|error| {
             // What the disk cannot give back now may be gone: nothing more is promised.
-            if matches!(error.kind(), ErrorKind::Io { .. }) {
+            if error.is_of_file_system() {
                 self.writer.poison(error);
             }
         })

@@ -15,7 +15,7 @@ use object::image::BaseImage;
 use parking_lot::{Condvar, Mutex};
 
 use crate::directory::Directory;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::heads::Heads;
 use crate::index::{Index, Reading};
 use crate::log::frame::damaged;
@@ -193,7 +193,8 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`Poisoned`](ErrorKind::Poisoned) when it cannot become so, [`Closed`](ErrorKind::Closed).
+    /// [`Poisoned`](crate::ErrorKind::Poisoned) when it cannot become so,
+    /// [`Closed`](crate::ErrorKind::Closed).
     pub fn sync(&self) -> Result<()> {
         let committed = self.inner.log.commit();
         self.inner.log.health().and(committed)
@@ -243,8 +244,8 @@ impl Store {
     pub fn stats(&self) -> Result<Stats> {
         let figures = self.inner.log.figures();
         Ok(Stats {
-            bytes_on_disk: self.inner.directory.bytes_on_disk()?,
-            segment_count: self.inner.log.segments().numbers()?.len() as u64,
+            bytes_on_disk: self.inner.heed(self.inner.directory.bytes_on_disk())?,
+            segment_count: self.inner.heed(self.inner.log.segments().numbers())?.len() as u64,
             durable: self.inner.log.durable(),
             group_count: figures.group_count,
             frame_count: figures.frame_count,
@@ -264,8 +265,8 @@ impl Store {
     }
 
     /// Makes everything durable, writes the index, and closes; what comes later fails with
-    /// [`Closed`](ErrorKind::Closed). Closing again does nothing. The directory stays locked until
-    /// the store is dropped.
+    /// [`Closed`](crate::ErrorKind::Closed). Closing again does nothing. The directory stays locked
+    /// until the store is dropped.
     ///
     /// # Errors
     ///
@@ -396,13 +397,16 @@ impl Inner {
 
     /// Reads the index as it is now.
     pub(crate) fn indexed<T>(&self, read: impl FnOnce(&Reading<'_>) -> Result<T>) -> Result<T> {
-        self.heed(self.index.reading().and_then(|index| read(&index)))
+        let done = self.heed(self.index.reading().and_then(|index| read(&index)));
+        // What is read may be there although something failed meanwhile.
+        drop(self.heed(self.index.health()));
+        done
     }
 
     /// Gives a result back. After any failure of the file system nothing more is promised.
     pub(crate) fn heed<T>(&self, result: Result<T>) -> Result<T> {
         result.inspect_err(|error| {
-            if matches!(error.kind(), ErrorKind::Io { .. }) {
+            if error.is_of_file_system() {
                 self.log.poison(error);
             }
         })

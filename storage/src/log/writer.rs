@@ -2,7 +2,8 @@
 //!
 //! The committer's thread does that, or whoever waits for the disk anyway, when the committer has
 //! nothing to do: then no thread has to be woken, twice, for one commit. Without a committer
-//! whoever waits for anything does. It does not know what bodies hold, nor who waits.
+//! whoever waits for anything does. It does not know what bodies hold, nor who waits. `schedules`
+//! plays it in many orders.
 //!
 //! Invariant: positions are given out in the order in which frames are written, without a gap
 //! within a segment; one thread at a time writes groups.
@@ -11,8 +12,7 @@ use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
-use parking_lot::{Condvar, Mutex, MutexGuard};
-
+use super::sync::{Condvar, Mutex, MutexGuard};
 use crate::error::{Error, ErrorKind, Result};
 use crate::log::frame::{BODY_BYTES_MAX, Check, HEADER_BYTES, Seal, damaged};
 use crate::log::segment::{self, Segments};
