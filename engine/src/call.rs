@@ -21,7 +21,7 @@ use crate::error::{ErrorKind, Result};
 use crate::explain::{self, Explanation};
 use crate::nonces::Nonces;
 use crate::pool::on_thread;
-use crate::reply::{Answer, Pending, Receipt, channel};
+use crate::reply::{Answer, Pending, Receipt};
 use crate::session::Session;
 use crate::shared::Shared;
 use crate::ticket::Durability;
@@ -340,7 +340,7 @@ impl<'a> Terms<'a> {
 
     /// Posts the input.
     fn post(&self, input: Input) -> Result<Pending> {
-        let (reply, pending) = channel(self.durability);
+        let (reply, pending) = self.shared.channel(self.durability);
         self.shared.post_input(self.object, input, reply)?;
         Ok(pending)
     }

@@ -38,7 +38,7 @@ use crate::pool::{Pool, on_thread};
 use crate::reader::Reader;
 use crate::rehearsal::{self, Rehearsal};
 use crate::replay::{Auditor, Library, Replay, Verified};
-use crate::reply::{Pending, Receipt, channel};
+use crate::reply::{Pending, Receipt};
 use crate::shared::{Shared, missing};
 use crate::slots::Slots;
 use crate::ticket::Durability;
@@ -69,9 +69,10 @@ impl Database {
 
     pub(crate) fn open_with(path: &Path, options: Options) -> Result<Database> {
         let cache = options.open_code_cache()?;
-        let store = options.storage.clone().open(path)?;
         let (workers, cycles) = (options.worker_count, options.cycles);
-        let shared = Arc::new(Shared::new(store, cache, options)?);
+        let storage = options.storage.clone();
+        let storage = if workers > 0 { storage } else { storage.threads(false) };
+        let shared = Shared::new(storage.open(path)?, cache, options)?;
         let of_workers = Arc::clone(&shared);
         let pool = Pool::start(workers, shared.queue(), move |slots, resident| {
             turn(&of_workers, slots, resident);
@@ -80,7 +81,7 @@ impl Database {
         if cycles {
             database.shared.post_mail(database.shared.store().receivers(), 0);
         }
-        if cycles && !database.shared.clock().is_manual() {
+        if cycles && workers > 0 && !database.shared.clock().is_manual() {
             database.timer = Some(database.start_timer()?);
         }
         Ok(database)
@@ -90,11 +91,7 @@ impl Database {
         let shared = Arc::clone(&self.shared);
         let run = move || {
             while shared.timer().wait(|| shared.clock().now()) {
-                match shared.post_due(shared.clock().now()) {
-                    Err(error) if matches!(error.kind(), ErrorKind::Closed) => return,
-                    Err(error) => tracing::error!(%error, "own cycles are late"),
-                    Ok(_) => {}
-                }
+                shared.run_due();
             }
         };
         let thread = std::thread::Builder::new().name("continuant-timer".to_string()).spawn(run);
@@ -126,7 +123,7 @@ impl Database {
     /// Those of [`Database::create`].
     pub fn begin_create(&self, code: Code) -> Result<(ObjectId, Pending)> {
         let time = self.shared.clock().now();
-        let (reply, pending) = channel(Durability::Durable);
+        let (reply, pending) = self.shared.channel(Durability::Durable);
         let shared = Arc::clone(&self.shared);
         let create = move |slots: &mut Slots| create::create(&shared, slots, code, time, reply);
         let id = self.shared.queue().on_worker(create)??;
@@ -164,7 +161,7 @@ impl Database {
     ///
     /// Those of [`Database::at`], and of the name, if there is one.
     pub fn fork(&self, id: ObjectId, seq: u64, name: Option<&str>) -> Result<ObjectId> {
-        let (reply, pending) = channel(Durability::Durable);
+        let (reply, pending) = self.shared.channel(Durability::Durable);
         let forked = on_thread(|| fork::fork(&self.shared, (id, seq), name, reply))?;
         let forked = forked.map_err(|error| error.about(id))?;
         pending.wait()?;
@@ -337,7 +334,7 @@ impl Database {
     ///
     /// [`NotDue`](ErrorKind::NotDue) when it is not; [`Refused`](ErrorKind::Refused) by its policy.
     pub fn advance(&self, id: ObjectId) -> Result<Receipt> {
-        let (reply, pending) = channel(Durability::Durable);
+        let (reply, pending) = self.shared.channel(Durability::Durable);
         self.shared.post_advance(id, self.now(), reply)?;
         pending.wait().map_err(|error| error.about(id))
     }
@@ -350,7 +347,7 @@ impl Database {
     /// Those of the store.
     pub fn advance_clock(&self, time: u64) -> Result<()> {
         self.shared.clock().advance_to(time);
-        self.shared.post_due(self.now()).map(|_| ())
+        self.shared.post_due(self.now())
     }
 
     /// Moves a manual clock forward to `time`, runs every wake due on the way, delivers every
@@ -367,12 +364,23 @@ impl Database {
         let now = self.now();
         self.shared.post_mail(self.shared.store().receivers(), 0);
         loop {
-            let any = self.shared.post_due(now)?;
-            self.shared.queue().wait_quiet();
-            if !any {
+            self.shared.post_due(now)?;
+            self.shared.wait_quiet();
+            // What was worked through may have set a wake that is due by now.
+            if self.next_wake().is_none_or(|wake| wake > now) {
                 return Ok(self.shared.store().sync()?);
             }
         }
+    }
+
+    /// Without [workers](Options::workers): works through the mail of the object at this place of
+    /// the run queue, counted round, on this thread, and gives its id; none when no object has
+    /// mail, or there are workers. Which of them is next makes no difference to what is promised,
+    /// so whoever draws the places draws how the work of objects is interleaved.
+    ///
+    /// The thread must have [`STACK_BYTES`](crate::STACK_BYTES) of stack.
+    pub fn work(&self, place: usize) -> Option<ObjectId> {
+        self.shared.work(place)
     }
 
     /// When the next wake of any object is, in milliseconds since 1970-01-01 UTC, or when one that
@@ -771,7 +779,7 @@ impl Database {
             drop(timer.join());
         }
         if self.pool.is_running() {
-            self.shared.queue().wait_quiet();
+            self.shared.wait_quiet();
             self.pool.stop();
             self.shared.store().close()?;
         }

@@ -61,9 +61,40 @@ impl Options {
         Options::default()
     }
 
-    /// Threads that run steps; at least one. Default: as many as the machine has cores.
+    /// Threads that run steps. Default: as many as the machine has cores.
+    ///
+    /// With none, the database starts no threads that outlast a call, for the log and the wakes
+    /// neither: whoever waits for it works, by [`Pending::wait`](crate::Pending::wait) and
+    /// [`Ticket::wait`](crate::Ticket::wait), when it polls their futures, and by
+    /// [`Database::create`], [`Database::run_until`], [`Database::work`] and [`Database::close`].
+    /// What nobody waits for is not run, and not durable, before the next of these or
+    /// [`Database::sync`]. Such a thread must have [`STACK_BYTES`](crate::STACK_BYTES) of stack:
+    /// guest code may overflow a smaller one, which ends the process.
+    ///
+    /// ```
+    /// use continuant::{Code, Database, Options, STACK_BYTES, args};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    /// # std::env::set_current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))?;
+    /// # let directory = tempfile::tempdir()?;
+    /// # let path = directory.path().join("db");
+    /// let run = move || -> continuant::Result<u64> {
+    ///     let db = Options::new().workers(0).open(path)?;
+    ///     # let wasm = std::fs::read("guest/objects/counter.wasm").unwrap();
+    ///     # let policy = std::fs::read_to_string("guest/examples/counter/policy.cedar").unwrap();
+    ///     let counter = db.create(Code::wasm(wasm)?.policy(policy))?;
+    ///     let one = db.call(counter, "increment", args![2u64]).submit()?;
+    ///     db.call(counter, "increment", args![40u64]).wait()?;     // runs both, here
+    ///     one.wait()?;                                             // is there already
+    ///     Ok(db.snapshot(counter)?.get("count")?)
+    /// };
+    /// let thread = std::thread::Builder::new().stack_size(STACK_BYTES).spawn(run)?;
+    /// assert_eq!(thread.join().expect("it does not panic")?, 42);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn workers(mut self, count: usize) -> Options {
-        self.worker_count = count.max(1);
+        self.worker_count = count;
         self
     }
 

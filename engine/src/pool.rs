@@ -1,23 +1,32 @@
 //! The worker pool: threads that take objects off one run queue and work through their mail, and
 //! do what needs a worker's stack and instances. What takes longer has a thread of its own.
 //!
-//! An object is on the queue at most once, so it has one worker at a time. It does not know what a
-//! turn of an object is, nor what a step is.
+//! Without workers there is a hand: their state, which whoever waits for work to be done uses on
+//! its own thread, one thread at a time. An object is on the queue at most once, so it has one
+//! worker at a time. It does not know what a turn of an object is, nor what a step is.
 //!
 //! Invariant: a letter that was posted is counted until it is worked through, whatever panics.
 
+use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{Builder, JoinHandle};
 
 use crossbeam::channel::{Receiver, Sender, unbounded};
-use object::policy::STACK_BYTES;
-use parking_lot::{Condvar, Mutex};
+use object::hash::ObjectId;
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::quiet::Quiet;
 use crate::resident::Resident;
 use crate::substrate::THREAD_STACK_BYTES;
+
+/// Bytes of stack of a thread that runs steps and policies.
+pub const STACK_BYTES: usize = if THREAD_STACK_BYTES > object::policy::STACK_BYTES {
+    THREAD_STACK_BYTES
+} else {
+    object::policy::STACK_BYTES
+};
 
 /// Something that a thread waits for a worker to do with its state `S`.
 type Errand<S> = Box<dyn FnOnce(&mut S) + Send>;
@@ -29,23 +38,63 @@ type Errand<S> = Box<dyn FnOnce(&mut S) + Send>;
 pub(crate) struct Queue<S> {
     turns: (Sender<Arc<Resident>>, Receiver<Arc<Resident>>),
     errands: (Sender<Errand<S>>, Receiver<Errand<S>>),
-    /// Letters posted and not worked through.
-    under_way: AtomicU64,
-    quiet: Mutex<()>,
-    changed: Condvar,
+    /// In place of workers.
+    hand: Option<Hand<S>>,
+    /// Of letters posted and not worked through, and of turns.
+    quiet: Quiet,
 }
 
-impl<S> Queue<S> {
-    pub(crate) fn new() -> Queue<S> {
+/// A worker's state, for the thread that holds it, and a run queue of its own.
+#[derive(Default)]
+struct Hand<S> {
+    state: Mutex<S>,
+    turns: Mutex<VecDeque<Arc<Resident>>>,
+}
+
+impl<S: Default> Queue<S> {
+    /// Of a database that has workers, or none.
+    pub(crate) fn new(has_workers: bool) -> Queue<S> {
         let (turns, errands) = (unbounded(), unbounded());
-        let under_way = AtomicU64::new(0);
-        Queue { turns, errands, under_way, quiet: Mutex::new(()), changed: Condvar::new() }
+        let hand = (!has_workers).then(Hand::default);
+        Queue { turns, errands, hand, quiet: Quiet::default() }
     }
 
     /// Puts an object on the run queue.
     pub(crate) fn push(&self, resident: Arc<Resident>) {
+        if let Some(hand) = &self.hand {
+            hand.turns.lock().push_back(resident);
+            // Whoever waits for quiet has something to do.
+            return self.quiet.tell();
+        }
         let sent = self.turns.0.send(resident);
         assert!(sent.is_ok(), "the queue holds a receiver itself");
+    }
+
+    /// Without workers: gives the object at `place` of the run queue, counted round, its `turn`,
+    /// which does not panic, on this thread. None when none is on the queue.
+    ///
+    /// Never called in a turn or an errand, which would wait for itself.
+    pub(crate) fn work(
+        &self,
+        place: usize,
+        turn: impl FnOnce(&mut S, Arc<Resident>),
+    ) -> Option<ObjectId> {
+        let hand = self.hand.as_ref()?;
+        let mut state = hand.state.lock();
+        let resident = {
+            let mut turns = hand.turns.lock();
+            let place = place.checked_rem(turns.len())?;
+            turns.remove(place)?
+        };
+        let id = resident.id;
+        turn(&mut state, resident);
+        Some(id)
+    }
+
+    /// Without workers: keeps others from working until it is dropped, so that whoever finds the
+    /// run queue empty finds no letters to several half posted.
+    pub(crate) fn hold(&self) -> Option<MutexGuard<'_, S>> {
+        self.hand.as_ref().map(|hand| hand.state.lock())
     }
 
     /// Runs `work` on a worker and waits for what it gives.
@@ -55,26 +104,27 @@ impl<S> Queue<S> {
         &self,
         work: impl FnOnce(&mut S) -> T + Send + 'static,
     ) -> Result<T> {
+        if let Some(hand) = &self.hand {
+            let mut state = hand.state.lock();
+            return run(&mut *state, work).map_err(|_| ErrorKind::Panicked.into());
+        }
         let (sender, receiver) = oneshot::channel();
         let sent = self.errands.0.send(Box::new(move |state| drop(sender.send(work(state)))));
         assert!(sent.is_ok(), "the queue holds a receiver itself");
         // A worker that panicked over it, or the queue that went away with it, dropped the sender.
         receiver.recv().map_err(|_| ErrorKind::Panicked.into())
     }
+}
 
+impl<S> Queue<S> {
     /// Counts a letter that is about to be posted.
     pub(crate) fn begin(&self) {
-        self.under_way.fetch_add(1, Ordering::AcqRel);
+        self.quiet.begin();
     }
 
     /// Counts a letter that was worked through, or was not posted after all.
     pub(crate) fn end(&self) {
-        let before = self.under_way.fetch_sub(1, Ordering::AcqRel);
-        assert!(before > 0, "a letter ends once");
-        if before == 1 {
-            drop(self.quiet.lock());
-            self.changed.notify_all();
-        }
+        self.quiet.end();
     }
 
     /// The count of a letter that was taken: dropping it ends the letter.
@@ -84,21 +134,29 @@ impl<S> Queue<S> {
 
     /// Letters posted and not worked through, and turns.
     pub(crate) fn under_way(&self) -> u64 {
-        self.under_way.load(Ordering::Acquire)
+        self.quiet.count()
     }
 
     /// Objects on the run queue.
     pub(crate) fn len(&self) -> usize {
-        self.turns.1.len()
-    }
-
-    /// Waits until no letter is under way.
-    pub(crate) fn wait_quiet(&self) {
-        let mut quiet = self.quiet.lock();
-        while self.under_way.load(Ordering::Acquire) > 0 {
-            self.changed.wait(&mut quiet);
+        match &self.hand {
+            Some(hand) => hand.turns.lock().len(),
+            None => self.turns.1.len(),
         }
     }
+
+    /// Waits until no letter is under way. Without workers also until an object is on the run
+    /// queue, whose turn it is to wait for then; whether all is quiet.
+    pub(crate) fn wait_quiet(&self) -> bool {
+        let has_turns = |hand: &Hand<S>| !hand.turns.lock().is_empty();
+        self.quiet.wait(|| self.hand.as_ref().is_some_and(has_turns))
+    }
+}
+
+/// Runs an errand; one that panics costs the state.
+fn run<S: Default, T>(state: &mut S, work: impl FnOnce(&mut S) -> T) -> std::thread::Result<T> {
+    let done = catch_unwind(AssertUnwindSafe(|| work(state)));
+    done.inspect_err(|_| *state = S::default())
 }
 
 /// A letter that a worker took.
@@ -130,7 +188,7 @@ pub(crate) fn on_thread<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T> {
 }
 
 fn builder(name: impl Into<String>) -> Builder {
-    Builder::new().name(name.into()).stack_size(THREAD_STACK_BYTES.max(STACK_BYTES))
+    Builder::new().name(name.into()).stack_size(STACK_BYTES)
 }
 
 fn not_started(error: std::io::Error) -> Error {
@@ -163,12 +221,8 @@ impl Pool {
                     crossbeam::channel::select_biased! {
                         recv(stopped) -> _ => return,
                         recv(errands) -> errand => match errand {
-                            Ok(errand) => {
-                                let run = AssertUnwindSafe(|| errand(&mut state));
-                                if catch_unwind(run).is_err() {
-                                    state = S::default();
-                                }
-                            }
+                            // Whoever waits finds the sender dropped, if it panics.
+                            Ok(errand) => drop(run(&mut state, errand)),
                             Err(_) => return,
                         },
                         recv(turns) -> resident => match resident {
@@ -205,7 +259,7 @@ mod tests {
 
     #[test]
     fn an_errand_that_panics_costs_a_worker_its_state_and_nothing_else() {
-        let queue = Arc::new(Queue::<Vec<u8>>::new());
+        let queue = Arc::new(Queue::<Vec<u8>>::new(true));
         let mut pool = Pool::start(1, &queue, |_, _| {}).expect("a thread starts");
         queue.on_worker(|state| state.push(1)).expect("the worker runs");
         let panicked = queue.on_worker(|_| panic!("this panic is part of a test"));

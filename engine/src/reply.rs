@@ -1,8 +1,9 @@
 //! The answer to an input, to be waited for by a thread or awaited by a future, on any runtime: a
 //! receipt, once its version is durable or, if that was asked for, before.
 //!
-//! It does not know what it answers. An input whose database goes away is answered with `Closed`,
-//! one that a worker panicked over with `Panicked`. What nobody waits for is logged if it failed.
+//! Whoever waits for it may be the one who has to work for it. It does not know what it answers. An
+//! input whose database goes away is answered with `Closed`, one that a worker panicked over with
+//! `Panicked`. What nobody waits for is logged if it failed.
 //!
 //! Invariant: an answer to an input that asked for durability is sent when what it tells of is
 //! durable and in memory, whichever comes last, and nobody gets the outputs of a version before it
@@ -21,6 +22,7 @@ use object::message::Message;
 use object::schema::Value;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::helper::Helper;
 use crate::metrics::Count;
 use crate::ticket::{Durability, Promise, Ticket};
 
@@ -64,11 +66,17 @@ impl Receipt {
 /// A receipt to come, or those of a transaction. Dropping it does not take the input back.
 #[derive(Debug)]
 #[must_use = "an input that is not waited for may still be refused"]
-pub struct Pending<T = Receipt>(oneshot::Receiver<Result<T>>);
+pub struct Pending<T = Receipt> {
+    answer: oneshot::Receiver<Result<T>>,
+    helper: Helper,
+}
 
 /// The future of a [`Pending`].
 #[derive(Debug)]
-pub struct Answer<T = Receipt>(oneshot::AsyncReceiver<Result<T>>);
+pub struct Answer<T = Receipt> {
+    answer: oneshot::AsyncReceiver<Result<T>>,
+    helper: Helper,
+}
 
 /// What an input, or several together, are answered with.
 pub(crate) trait Answered: Send + Sync + 'static {
@@ -105,13 +113,14 @@ pub(crate) struct Reply<T = Receipt> {
     sender: Option<oneshot::Sender<Result<T>>>,
     durability: Durability,
     posted: Instant,
+    helper: Helper,
 }
 
 /// A reply and the receipt that it will be.
-pub(crate) fn channel<T>(durability: Durability) -> (Reply<T>, Pending<T>) {
-    let (sender, receiver) = oneshot::channel();
-    let posted = Instant::now();
-    (Reply { sender: Some(sender), durability, posted }, Pending(receiver))
+pub(crate) fn channel<T>(durability: Durability, helper: Helper) -> (Reply<T>, Pending<T>) {
+    let (sender, answer) = oneshot::channel();
+    let (sender, posted, of_reply) = (Some(sender), Instant::now(), helper.clone());
+    (Reply { sender, durability, posted, helper: of_reply }, Pending { answer, helper })
 }
 
 /// An answer to what an append puts on record, sent when all who hold it have let it go.
@@ -171,7 +180,8 @@ impl<T> Late<T> {
 impl Reply {
     /// An answer that nobody waits for.
     pub(crate) fn none() -> Reply {
-        Reply { sender: None, durability: Durability::Durable, posted: Instant::now() }
+        let (durability, helper) = Default::default();
+        Reply { sender: None, durability, posted: Instant::now(), helper }
     }
 }
 
@@ -188,7 +198,7 @@ impl<T> Reply<T> {
     {
         let is_durable = self.durability == Durability::Durable;
         let promise = answer.as_mut().ok().filter(|_| !is_durable).map(|answer| {
-            let (promise, ticket) = Promise::new();
+            let (promise, ticket) = Promise::new(self.helper.clone());
             answer.hold(ticket);
             promise
         });
@@ -221,19 +231,27 @@ impl<T> Drop for Reply<T> {
 impl<T> Pending<T> {
     /// What has failed already.
     pub(crate) fn failed(error: Error) -> Pending<T> {
-        let (reply, pending) = channel(Durability::Durable);
+        let (reply, pending) = channel(Durability::Durable, Helper::default());
         reply.send(Err(error));
         pending
     }
 
-    /// Blocks the thread until the version is durable, or relaxed, or the input refused.
+    /// Whether the answer is there, so that [`wait`](Pending::wait) returns at once. It does no
+    /// work.
+    pub fn is_answered(&self) -> bool {
+        self.answer.has_message() || self.answer.is_closed()
+    }
+
+    /// Blocks the thread until the version is durable, or relaxed, or the input refused. The thread
+    /// works meanwhile, when the database has no [workers](crate::Options::workers).
     ///
     /// # Errors
     ///
     /// [`Refused`](ErrorKind::Refused) with the verdict; [`Closed`](ErrorKind::Closed) when the
     /// database went away first; and what kept the engine from giving a verdict.
     pub fn wait(self) -> Result<T> {
-        self.0.recv().unwrap_or_else(|_| Err(ErrorKind::Closed.into()))
+        self.helper.work_until(|| self.answer.has_message());
+        self.answer.recv().unwrap_or_else(|_| Err(ErrorKind::Closed.into()))
     }
 }
 
@@ -242,7 +260,7 @@ impl<T> IntoFuture for Pending<T> {
     type IntoFuture = Answer<T>;
 
     fn into_future(self) -> Answer<T> {
-        Answer(self.0.into_future())
+        Answer { answer: self.answer.into_future(), helper: self.helper }
     }
 }
 
@@ -250,7 +268,8 @@ impl<T> Future for Answer<T> {
     type Output = Result<T>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let answer = Pin::new(&mut self.0).poll(context);
+        self.helper.work_until(|| self.answer.has_message());
+        let answer = Pin::new(&mut self.answer).poll(context);
         answer.map(|answer| answer.unwrap_or_else(|_| Err(ErrorKind::Closed.into())))
     }
 }
@@ -264,7 +283,7 @@ mod tests {
     }
 
     fn is_there(pending: &Pending) -> bool {
-        match pending.0.try_recv() {
+        match pending.answer.try_recv() {
             Ok(answer) => {
                 assert!(matches!(answer.unwrap_err().kind(), ErrorKind::NoObject));
                 true
@@ -279,14 +298,14 @@ mod tests {
     /// The log was faster than the publication once, and the caller saw the version before.
     #[test]
     fn a_durable_answer_comes_when_it_is_both_durable_and_in_memory() {
-        let (reply, pending) = channel(Durability::Durable);
+        let (reply, pending) = channel(Durability::Durable, Helper::default());
         let (early, late) = reply.on_record(refused());
         late.send(Ok(()));
         assert!(!is_there(&pending));
         early.send(Ok(()));
         assert!(is_there(&pending));
 
-        let (reply, pending) = channel(Durability::Durable);
+        let (reply, pending) = channel(Durability::Durable, Helper::default());
         let (early, late) = reply.on_record(refused());
         early.send(Ok(()));
         assert!(!is_there(&pending));
@@ -296,7 +315,7 @@ mod tests {
 
     #[test]
     fn an_answer_whose_log_is_gone_is_closed() {
-        let (reply, pending) = channel(Durability::Durable);
+        let (reply, pending) = channel(Durability::Durable, Helper::default());
         let (early, late) = reply.on_record(refused());
         drop(late);
         early.send(Ok(()));

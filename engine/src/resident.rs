@@ -1,20 +1,9 @@
 //! An object in memory: its mailbox, its head, and the image that readers are given.
 //!
 //! Only one worker at a time works on an object, the one that took it off the run queue, so its
-//! head needs no lock that anybody waits for. It does not know what a step is.
-//!
-//! ```text
-//!            post                    take_turn, mailbox empty
-//!   idle ------------> queued -----------> working -----------> idle
-//!                        ^                    |
-//!                        +--------------------+
-//!                          end_turn, more mail
-//! ```
-//!
-//! Invariant: an object is on the run queue, being worked on or waiting in a transaction exactly
-//! when `scheduled` is set.
+//! head needs no lock that anybody waits for. It does not know what a step is, nor when a worker
+//! comes: that is the mailbox's.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -30,8 +19,9 @@ use parking_lot::Mutex;
 use query::Snapshot;
 
 use crate::catalog::Runnable;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::joint::Joint;
+use crate::mailbox::{Mailbox, Posted, PostedToAll};
 use crate::refusers::Refusers;
 use crate::reply::Reply;
 use crate::shared::Shared;
@@ -89,7 +79,7 @@ impl Letter {
 #[derive(Debug)]
 pub(crate) struct Resident {
     pub(crate) id: ObjectId,
-    mailbox: Mutex<Mailbox>,
+    mailbox: Mailbox,
     /// What the worker on turn works on; loaded at the first turn.
     pub(crate) live: Mutex<Option<Live>>,
     /// The newest version, for readers.
@@ -104,16 +94,6 @@ pub(crate) struct Resident {
 /// besides its bytes.
 const RESIDENT_BYTES: u64 = 1_536;
 const PAGE_EXTRA_BYTES: u64 = 48;
-
-#[derive(Debug, Default)]
-struct Mailbox {
-    letters: VecDeque<Letter>,
-    scheduled: bool,
-    /// Whether one of the letters says that there is mail.
-    has_mail: bool,
-    /// Whether the object left memory: a letter needs a new resident.
-    evicted: bool,
-}
 
 /// What it takes to make an object's next version.
 #[derive(Debug)]
@@ -205,33 +185,12 @@ impl Live {
     }
 }
 
-/// What became of a letter.
-#[expect(clippy::large_enum_variant, reason = "one is given back seldom, and moved once")]
-pub(crate) enum Posted {
-    /// It waits, and the object is on the run queue already.
-    Waiting,
-    /// It waits, and whoever posted it puts the object on the run queue.
-    Schedule,
-    /// One that says the same waits already.
-    Known,
-    /// The object left memory meanwhile: the letter is given back.
-    Evicted(Letter),
-}
-
 /// What became of an object that was to leave memory.
 pub(crate) enum Cooled {
     /// It was idle, and is gone: what it weighed.
     Gone { bytes: u64 },
     /// Somebody works on it, or asked for it lately.
     Stays,
-}
-
-/// What became of a letter to several.
-pub(crate) enum PostedToAll {
-    /// It waits everywhere, and whoever posted it puts these, by their places, on the run queue.
-    Schedule(Vec<usize>),
-    /// The one at this place left memory meanwhile, and nothing was posted.
-    Evicted(usize),
 }
 
 impl Resident {
@@ -242,103 +201,47 @@ impl Resident {
 
     /// Puts a letter into the mailbox, unless `max` wait already.
     pub(crate) fn post(&self, letter: Letter, max: usize) -> Result<Posted> {
-        let mut mailbox = self.mailbox.lock();
-        if mailbox.evicted {
-            return Ok(Posted::Evicted(letter));
-        }
-        if mailbox.letters.len() >= max && !letter.is_own() {
-            return Err(ErrorKind::MailboxFull { max }.into());
-        }
-        if matches!(letter, Letter::Mail { .. }) && std::mem::replace(&mut mailbox.has_mail, true) {
-            return Ok(Posted::Known);
-        }
-        mailbox.letters.push_back(letter);
-        let idle = !std::mem::replace(&mut mailbox.scheduled, true);
-        Ok(if idle { Posted::Schedule } else { Posted::Waiting })
+        self.mailbox.post(letter, max)
     }
 
     /// Puts a letter into the mailbox of each of several residents at once, unless `max` wait in
-    /// one already: so letters to several are in the same order everywhere. The residents are
-    /// ascending by id, each with its letter's time.
+    /// one already. The residents are ascending by id, each with its letter's time.
     pub(crate) fn post_to_all(
         residents: &[(Arc<Resident>, u64)],
         joint: &Arc<Joint>,
         max: usize,
-    ) -> Result<PostedToAll> {
-        let mailboxes = residents.iter().map(|(resident, _)| resident.mailbox.lock());
-        let mut mailboxes: Vec<_> = mailboxes.collect();
-        if let Some(index) = mailboxes.iter().position(|mailbox| mailbox.evicted) {
-            return Ok(PostedToAll::Evicted(index));
-        }
-        if let Some(index) = mailboxes.iter().position(|mailbox| mailbox.letters.len() >= max) {
-            let full = Error::from(ErrorKind::MailboxFull { max });
-            return Err(full.about(residents[index].0.id));
-        }
-        let mut idle = Vec::with_capacity(residents.len());
-        for (index, ((_, time), mailbox)) in residents.iter().zip(&mut mailboxes).enumerate() {
-            mailbox.letters.push_back(Letter::Join { time: *time, joint: Arc::clone(joint) });
-            if !std::mem::replace(&mut mailbox.scheduled, true) {
-                idle.push(index);
-            }
-        }
-        Ok(PostedToAll::Schedule(idle))
+    ) -> PostedToAll {
+        let mailboxes: Vec<_> = residents.iter().map(|(resident, _)| &resident.mailbox).collect();
+        let letter = |place: usize| Letter::Join { time: residents[place].1, joint: joint.clone() };
+        Mailbox::post_to_all(&mailboxes, letter, max)
     }
 
     /// The next letter of the worker on turn.
     pub(crate) fn take(&self) -> Option<Letter> {
-        let mut mailbox = self.mailbox.lock();
-        assert!(mailbox.scheduled, "a worker takes letters only on its turn");
         self.warm();
-        let letter = mailbox.letters.pop_front();
-        mailbox.has_mail &= !matches!(letter, Some(Letter::Mail { .. }));
-        letter
+        self.mailbox.take()
     }
 
-    /// Puts a letter back to be taken first; one about mail, of which there may always be more, to
-    /// be taken last, unless another one says the same. Whether it is there again.
+    /// Puts a letter back, as [`Mailbox::put_back`] does. Whether it is there again.
     pub(crate) fn put_back(&self, letter: Letter) -> bool {
-        let mut mailbox = self.mailbox.lock();
-        match letter {
-            Letter::Mail { .. } => {
-                if std::mem::replace(&mut mailbox.has_mail, true) {
-                    return false;
-                }
-                mailbox.letters.push_back(letter);
-            }
-            letter => mailbox.letters.push_front(letter),
-        }
-        true
+        self.mailbox.put_back(letter)
     }
 
     /// Ends a worker's turn: puts the object back on the run queue when there is more mail.
     pub(crate) fn leave(self: Arc<Resident>, shared: &Shared) {
-        match self.end_turn() {
+        match self.mailbox.end_turn() {
             true => shared.schedule(self),
             false => shared.make_room(),
         }
     }
 
-    /// Ends a worker's turn; whether the object goes back on the run queue.
-    fn end_turn(&self) -> bool {
-        let mut mailbox = self.mailbox.lock();
-        assert!(mailbox.scheduled, "a turn ends once");
-        mailbox.scheduled = !mailbox.letters.is_empty();
-        if !mailbox.scheduled {
-            // An idle object takes no room for letters.
-            mailbox.letters = VecDeque::new();
-        }
-        mailbox.scheduled
-    }
-
     /// Marks the object as gone from memory, when it is idle and nobody asked for it since this was
     /// called last.
     pub(crate) fn cool(&self) -> Cooled {
-        let mut mailbox = self.mailbox.lock();
-        if mailbox.scheduled || self.is_warm.swap(false, Ordering::Relaxed) {
-            return Cooled::Stays;
+        match self.mailbox.close(|| !self.is_warm.swap(false, Ordering::Relaxed)) {
+            true => Cooled::Gone { bytes: self.bytes.swap(0, Ordering::Relaxed) },
+            false => Cooled::Stays,
         }
-        mailbox.evicted = true;
-        Cooled::Gone { bytes: self.bytes.swap(0, Ordering::Relaxed) }
     }
 
     /// What the object takes in memory, as far as the newest version tells.

@@ -7,8 +7,8 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 
 use object::credential::Memo;
 use object::definition::Definition;
@@ -23,18 +23,22 @@ use storage::{Append, Fate, Store, Taking};
 use crate::catalog::{Catalog, Runnable};
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
+use crate::helper::Helper;
 use crate::joint::Joint;
 use crate::limits;
+use crate::mailbox::{Posted, PostedToAll};
 use crate::metrics::{Count, Metrics, Registry};
 use crate::options::Options;
 use crate::pool::Queue;
-use crate::reply::Reply;
+use crate::reply::{Pending, Reply, channel};
 use crate::residency::Residency;
-use crate::resident::{Letter, Live, Missed, Posted, PostedToAll, Resident};
+use crate::resident::{Letter, Live, Missed, Resident};
 use crate::session::Held;
 use crate::slots::Slots;
 use crate::substrate::Cache;
+use crate::ticket::Durability;
 use crate::timer::Timer;
+use crate::turn::turn;
 use crate::upgrade::Offered;
 
 /// Maps of the residents, so that posting to one object seldom waits for another.
@@ -56,6 +60,7 @@ pub(crate) struct Shared {
     sessions: Held,
     offered: Offered,
     metrics: Registry,
+    helper: Helper,
     closed: AtomicBool,
 }
 
@@ -66,15 +71,15 @@ impl std::fmt::Debug for Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(store: Store, cache: Option<Cache>, options: Options) -> Result<Shared> {
-        let catalog = Catalog::new(cache)?;
+    pub(crate) fn new(store: Store, cache: Option<Cache>, options: Options) -> Result<Arc<Shared>> {
         let timer = Timer::new(store.wakes_until(u64::MAX)?);
+        let (catalog, has_workers) = (Catalog::new(cache)?, options.worker_count > 0);
         let metrics = Registry::new(options.worker_count);
         let residency = Residency::new(options.resident_bytes_max);
-        Ok(Shared {
+        Ok(Arc::new_cyclic(|shared: &Weak<Shared>| Shared {
             store,
             catalog,
-            queue: Arc::new(Queue::new()),
+            queue: Arc::new(Queue::new(has_workers)),
             timer,
             options,
             residents: (0..SHARD_COUNT).map(|_| RwLock::default()).collect(),
@@ -84,8 +89,9 @@ impl Shared {
             sessions: Held::default(),
             offered: Offered::default(),
             metrics,
+            helper: if has_workers { Helper::default() } else { Helper::of(shared) },
             closed: AtomicBool::new(false),
-        })
+        }))
     }
 
     pub(crate) fn store(&self) -> &Store {
@@ -110,6 +116,39 @@ impl Shared {
 
     pub(crate) fn options(&self) -> &Options {
         &self.options
+    }
+
+    /// A reply and the receipt that it will be.
+    pub(crate) fn channel<T>(&self, durability: Durability) -> (Reply<T>, Pending<T>) {
+        channel(durability, self.helper.clone())
+    }
+
+    /// Without workers: gives the object at `place` of the run queue its turn; none is there
+    /// otherwise. Never called in a turn.
+    pub(crate) fn work(&self, place: usize) -> Option<ObjectId> {
+        self.queue.work(place, |slots, resident| turn(self, slots, resident))
+    }
+
+    /// Waits until no letter is under way; without workers it is this thread that works.
+    pub(crate) fn wait_quiet(&self) {
+        loop {
+            while self.work(0).is_some() {}
+            if self.queue.wait_quiet() {
+                return;
+            }
+        }
+    }
+
+    /// Posts what is due by the system's clock, as the timer's thread does.
+    pub(crate) fn run_due(&self) {
+        if !self.options.cycles || self.clock().is_manual() {
+            return;
+        }
+        match self.post_due(self.clock().now()) {
+            Ok(()) => {}
+            Err(error) if matches!(error.kind(), ErrorKind::Closed) => {}
+            Err(error) => tracing::error!(%error, "own cycles are late"),
+        }
     }
 
     /// Turns away every letter from now on.
@@ -230,7 +269,7 @@ impl Shared {
                     self.schedule(resident);
                     return Ok(());
                 }
-                Ok((Posted::Evicted(given_back), resident)) => {
+                Ok((Posted::Closed(given_back), resident)) => {
                     self.forget(&resident);
                     letter = given_back;
                 }
@@ -248,21 +287,29 @@ impl Shared {
             return Err(ErrorKind::Closed.into());
         }
         let (objects, joint) = (joint.objects(), Arc::new(joint));
+        let _held = self.queue.hold();
         loop {
             let find = |&(id, time): &(ObjectId, u64)| {
                 Ok((self.resident(id).map_err(|error| error.about(id))?, time))
             };
             let residents: Vec<_> = objects.iter().map(find).collect::<Result<_>>()?;
             objects.iter().for_each(|_| self.queue.begin());
-            let posted = Resident::post_to_all(&residents, &joint, self.options.mailbox_max);
-            if let Ok(PostedToAll::Schedule(idle)) = posted {
-                idle.iter().for_each(|&index| self.schedule(Arc::clone(&residents[index].0)));
-                return Ok(());
-            }
-            objects.iter().for_each(|_| self.queue.end());
-            let posted = posted.map_err(|error| self.turned_away(error))?;
-            if let PostedToAll::Evicted(index) = posted {
-                self.forget(&residents[index].0);
+            let max = self.options.mailbox_max;
+            let take_back = || objects.iter().for_each(|_| self.queue.end());
+            match Resident::post_to_all(&residents, &joint, max) {
+                PostedToAll::Schedule(idle) => {
+                    idle.iter().for_each(|&index| self.schedule(Arc::clone(&residents[index].0)));
+                    return Ok(());
+                }
+                PostedToAll::Closed(index) => {
+                    take_back();
+                    self.forget(&residents[index].0);
+                }
+                PostedToAll::Full(index) => {
+                    take_back();
+                    let full = self.turned_away(ErrorKind::MailboxFull { max }.into());
+                    return Err(full.about(residents[index].0.id));
+                }
             }
         }
     }
@@ -425,13 +472,13 @@ impl Shared {
         });
     }
 
-    /// Posts every wake that is due at `now`; whether there was one. One that cannot be posted is
-    /// tried again a little later; the first error is given when all others are posted.
-    pub(crate) fn post_due(&self, now: u64) -> Result<bool> {
-        let mut posted = Ok(false);
+    /// Posts every wake that is due at `now`. One that cannot be posted is tried again a little
+    /// later; the first error is given when all others are posted.
+    pub(crate) fn post_due(&self, now: u64) -> Result<()> {
+        let mut posted = Ok(());
         while let Some((_, id)) = self.timer.take_due(now) {
             match self.post(id, Letter::Wake { time: now }) {
-                Ok(()) => posted = posted.map(|_| true),
+                Ok(()) => {}
                 // An object whose creation never became durable has no wake either.
                 Err(error) if matches!(error.kind(), ErrorKind::NoObject) => {}
                 Err(error) if matches!(error.kind(), ErrorKind::Closed) => return Err(error),

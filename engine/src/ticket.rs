@@ -19,6 +19,7 @@ use std::task::{Context, Poll, Waker};
 use parking_lot::{Condvar, Mutex};
 
 use crate::error::{ErrorKind, Result};
+use crate::helper::Helper;
 
 /// When the reply to an input is sent.
 ///
@@ -47,6 +48,7 @@ struct State {
     outcome: OnceLock<Result<()>>,
     waiting: Mutex<Vec<Waker>>,
     settled: Condvar,
+    helper: Helper,
 }
 
 impl Ticket {
@@ -58,7 +60,8 @@ impl Ticket {
         matches!(self.outcome(), Some(Ok(())))
     }
 
-    /// Blocks the thread until the version is durable, or never will be.
+    /// Blocks the thread until the version is durable, or never will be. The thread works
+    /// meanwhile, when the database has no [workers](crate::Options::workers).
     ///
     /// # Errors
     ///
@@ -66,6 +69,7 @@ impl Ticket {
     /// failed: reopen the database, and ask it for the object's newest version.
     pub fn wait(&self) -> Result<()> {
         let Some(state) = &self.0 else { return Ok(()) };
+        state.helper.work_until(|| state.outcome.get().is_some());
         let mut waiting = state.waiting.lock();
         loop {
             if let Some(outcome) = state.outcome.get() {
@@ -90,6 +94,7 @@ impl Future for Ticket {
     /// Ready as [`Ticket::wait`] returns.
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
         let Some(state) = &self.0 else { return Poll::Ready(Ok(())) };
+        state.helper.work_until(|| state.outcome.get().is_some());
         let mut waiting = state.waiting.lock();
         if let Some(outcome) = state.outcome.get() {
             return Poll::Ready(outcome.clone());
@@ -107,8 +112,8 @@ pub(crate) struct Promise(Arc<State>);
 
 impl Promise {
     /// A promise and its ticket.
-    pub(crate) fn new() -> (Promise, Ticket) {
-        let state = Arc::new(State::default());
+    pub(crate) fn new(helper: Helper) -> (Promise, Ticket) {
+        let state = Arc::new(State { helper, ..State::default() });
         (Promise(Arc::clone(&state)), Ticket(Some(state)))
     }
 
@@ -154,7 +159,7 @@ mod tests {
 
     #[test]
     fn a_ticket_wakes_whoever_polled_it_once_and_stays_as_it_was_settled() {
-        let (promise, mut ticket) = Promise::new();
+        let (promise, mut ticket) = Promise::new(Helper::default());
         let count = Arc::new(Count::default());
         let waker = Waker::from(Arc::clone(&count));
         let mut context = Context::from_waker(&waker);
@@ -168,7 +173,7 @@ mod tests {
 
     #[test]
     fn a_thread_waits_until_a_ticket_is_settled() {
-        let (promise, ticket) = Promise::new();
+        let (promise, ticket) = Promise::new(Helper::default());
         std::thread::scope(|scope| {
             let waiting = scope.spawn(|| ticket.wait());
             promise.settle(Ok(()));
@@ -178,7 +183,7 @@ mod tests {
 
     #[test]
     fn a_promise_that_nobody_keeps_is_an_error() {
-        let (promise, ticket) = Promise::new();
+        let (promise, ticket) = Promise::new(Helper::default());
         drop(promise);
         assert!(!ticket.is_durable());
         let error = ticket.wait().expect_err("it was dropped");

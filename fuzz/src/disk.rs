@@ -40,6 +40,8 @@ pub(crate) struct SimulatedDisk(Arc<Mutex<State>>);
 struct State {
     volume: Volume,
     trace: Option<Vec<Operation>>,
+    /// Of all that changed the disk, if it is hashed.
+    digest: Option<blake3::Hasher>,
     faults: Faults,
     locked: HashSet<FileId>,
     /// The power is cut: nothing works any more.
@@ -61,7 +63,8 @@ impl SimulatedDisk {
     pub(crate) fn new(volume: Volume) -> SimulatedDisk {
         let (faults, locked) = Default::default();
         let (dead, lies, rng) = (false, None, source(0));
-        let state = State { volume, trace: None, faults, locked, dead, lies, rng };
+        let (trace, digest) = (None, None);
+        let state = State { volume, trace, digest, faults, locked, dead, lies, rng };
         SimulatedDisk(Arc::new(Mutex::new(state)))
     }
 
@@ -70,6 +73,19 @@ impl SimulatedDisk {
         let disk = SimulatedDisk::new(volume);
         disk.state().trace = Some(Vec::new());
         disk
+    }
+
+    /// A disk that hashes what changes it.
+    pub(crate) fn traced_by_hash(volume: Volume) -> SimulatedDisk {
+        let disk = SimulatedDisk::new(volume);
+        disk.state().digest = Some(blake3::Hasher::new());
+        disk
+    }
+
+    /// The hash of what changed the disk so far.
+    pub(crate) fn digest(&self) -> [u8; 32] {
+        let state = self.state();
+        state.digest.as_ref().expect("the disk hashes").finalize().into()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -122,6 +138,9 @@ impl SimulatedDisk {
 impl State {
     fn record(&mut self, operation: Operation) {
         self.volume.apply(&operation);
+        if let Some(digest) = &mut self.digest {
+            operation.feed(digest);
+        }
         if let Some(trace) = &mut self.trace {
             trace.push(operation);
         }
@@ -133,6 +152,7 @@ impl State {
             return Err(io::Error::other("the power is cut"));
         }
         let fault = self.faults.next(kind, path);
+        self.dead |= fault == Some(Fault::Cut);
         if fault.is_some() {
             self.record(Operation::Mark(Mark::Failed));
         }
@@ -266,7 +286,7 @@ impl DiskFile for SimulatedFile {
         let fault = state.fault(Kind::Write, &self.path)?;
         // A write that fails may have written a part.
         let count = match fault {
-            None => bytes.len(),
+            None | Some(Fault::Cut) => bytes.len(),
             Some(Fault::Interrupted) => 0,
             Some(_) => bytes.len().div_ceil(2),
         };
@@ -302,6 +322,9 @@ impl DiskFile for SimulatedFile {
             }
             return Ok(());
         };
+        if fault == Fault::Cut {
+            return Err(fault.error());
+        }
         let State { volume, rng, .. } = &mut *state;
         volume.lose(self.id, rng);
         if fault == Fault::Evicted {

@@ -3,13 +3,13 @@
 //! The first run has the seed that was given, the next the seed after it, so the seed of a failure
 //! is where a run of one begins. It does not know what targets do.
 //!
-//! Invariant: runs have a stack of `STACK_BYTES`, as the engine's workers do.
+//! Invariant: runs have a stack of `STACK_BYTES`, as a database's workers do.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Once;
 use std::time::{Duration, Instant};
 
-use object::policy::STACK_BYTES;
+use continuant::STACK_BYTES;
 
 use crate::outcome::Outcome;
 use crate::tally::{Counts, Tally};
@@ -72,7 +72,7 @@ pub fn run_one(target: &'static Target, seed: u64) -> Outcome {
     on_thread(move || attempt(target, seed, &Tally::new(false)))
 }
 
-fn on_thread<T: Send + 'static>(run: impl FnOnce() -> T + Send + 'static) -> T {
+pub(crate) fn on_thread<T: Send + 'static>(run: impl FnOnce() -> T + Send + 'static) -> T {
     let thread = std::thread::Builder::new().stack_size(STACK_BYTES).spawn(run);
     thread.expect("the system has a thread").join().expect("panics are caught inside")
 }

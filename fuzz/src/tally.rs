@@ -49,6 +49,11 @@ impl Tally {
         }
     }
 
+    /// How much of it was counted so far.
+    pub fn count(&self, what: &str) -> u64 {
+        self.state().counts.get(what).copied().unwrap_or_default()
+    }
+
     /// What was counted. The terminal is told no more.
     pub fn end(&self) -> Counts {
         let mut state = self.state();

@@ -20,6 +20,7 @@ mod replay;
 mod rot;
 mod schema_layout;
 mod schema_parse;
+mod simulation;
 pub(crate) mod storage_model;
 
 use crate::outcome::Outcome;
@@ -127,6 +128,11 @@ pub const TARGETS: &[Target] = &[
         name: "database_model",
         about: "counters and lamps do what a few lines of Rust do, and replay",
         run: |seed, _| database_model::run(seed),
+    },
+    Target {
+        name: "simulation",
+        about: "a database of thousands is what a model says, whatever fails; on one thread",
+        run: simulation::run,
     },
     Target {
         name: "messages",

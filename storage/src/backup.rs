@@ -96,7 +96,7 @@ fn target(source: &Directory, to: &Path) -> Result<(Directory, bool)> {
     if !Directory::is_in(&**disk, to)? {
         return Ok((Directory::begin(Arc::clone(disk), to, source.id())?, true));
     }
-    let target = Directory::open(Arc::clone(disk), to, true)?;
+    let target = Directory::open(Arc::clone(disk), to)?;
     match target.id() == source.id() {
         true => Ok((target, false)),
         false => Err(other("it is another database")),

@@ -48,6 +48,8 @@ pub struct Report {
     pub damage: Vec<Damage>,
     /// All damage, listed or not.
     pub damage_count: u64,
+    /// The first failure of the file system among it.
+    failure: Option<Error>,
 }
 
 /// One finding.
@@ -75,6 +77,9 @@ impl Report {
 
     fn find(&mut self, error: Error) {
         self.damage_count += 1;
+        if error.is_of_file_system() {
+            self.failure.get_or_insert_with(|| error.clone());
+        }
         if self.damage.len() < FINDINGS_MAX {
             self.damage.push(Damage(error));
         }
@@ -87,8 +92,18 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// Those of the file system that keep it from walking on; damage is in the report.
+    /// Those of the file system that keep it from walking on; damage is in the report, and so is
+    /// what could not be read otherwise. After either the store is to be opened again.
     pub fn check(&self, mut progress: impl FnMut(u64, u64)) -> Result<Report> {
+        let inner = self.inner();
+        let report = inner.heed(self.walk(&mut progress))?;
+        let failed = report.failure.clone().map_or(inner.index.health(), Err);
+        // It is in the report, or came to nothing there.
+        drop(inner.heed(failed));
+        Ok(report)
+    }
+
+    fn walk(&self, progress: &mut impl FnMut(u64, u64)) -> Result<Report> {
         let inner = self.inner();
         inner.log.wait_durable(inner.log.tail().end)?;
         let heads = inner.heads.lock();
@@ -103,7 +118,7 @@ impl Store {
         if let Err(error) = inner.directory.check() {
             walk.report.find(error);
         }
-        walk.log(end, &mut progress)?;
+        walk.log(end, progress)?;
         walk.report.object_count = walk.objects.len() as u64;
         if inner.retention()? != walk.retention.unwrap_or_default() {
             walk.report.find(index_differs("the rule of retention".to_string()));
@@ -124,6 +139,7 @@ impl Store {
             Ok(false) => report.find(index_differs("the dead letters".to_string())),
             Err(error) => report.find(error),
         }
+        let objects = objects.into_iter().collect();
         Comparison { objects, blobs, unwritten, index }.run(&mut report);
         Ok(report)
     }
@@ -381,7 +397,8 @@ fn compare_notes(
 
 /// The rows in memory and in the index, beside what the log says.
 struct Comparison<'a> {
-    objects: HashMap<ObjectId, Row>,
+    /// In their order, so that the index is read in the same order each time.
+    objects: BTreeMap<ObjectId, Row>,
     blobs: HashMap<BlobHash, Vec<Position>>,
     unwritten: HashMap<ObjectId, Arc<Row>>,
     index: Reading<'a>,
@@ -436,7 +453,7 @@ impl Comparison<'_> {
     }
 
     fn names(&self, report: &mut Report) -> Result<()> {
-        let names: HashMap<String, ObjectId> = self.index.names()?.into_iter().collect();
+        let names: BTreeMap<String, ObjectId> = self.index.names()?.into_iter().collect();
         for (name, id) in &names {
             let logged = self.objects.get(id).and_then(|row| row.name.as_ref());
             if logged != Some(name) {

@@ -46,17 +46,26 @@ pub(crate) struct Directory {
 }
 
 impl Directory {
-    /// Opens and locks the database in `path`; unless it must be `existing`, makes one in a
-    /// directory that is missing or empty.
-    pub(crate) fn open(disk: Arc<dyn Disk>, path: &Path, existing: bool) -> Result<Directory> {
+    /// Opens and locks the database in `path`.
+    pub(crate) fn open(disk: Arc<dyn Disk>, path: &Path) -> Result<Directory> {
         let marker = path.join(MARKER);
         if !exists(&*disk, &marker)? {
-            if existing {
-                return Err(Error::from(ErrorKind::NotADatabase).at(path));
-            }
-            create(&*disk, path).map_err(|error| error.at(path))?;
+            return Err(Error::from(ErrorKind::NotADatabase).at(path));
         }
         open(disk, path).map_err(|error| error.at(&marker))
+    }
+
+    /// Opens and locks the database in `path`; makes one in a directory that is missing or empty,
+    /// with this id or a random one.
+    pub(crate) fn open_or_create(
+        disk: Arc<dyn Disk>,
+        path: &Path,
+        id: Option<DatabaseId>,
+    ) -> Result<Directory> {
+        if !exists(&*disk, &path.join(MARKER))? {
+            create(&*disk, path, id).map_err(|error| error.at(path))?;
+        }
+        Directory::open(disk, path)
     }
 
     /// Whether there is a database in `path`.
@@ -129,7 +138,7 @@ impl Directory {
 }
 
 /// Makes the marker, unless someone else does so first.
-fn create(disk: &dyn Disk, path: &Path) -> Result<()> {
+fn create(disk: &dyn Disk, path: &Path, id: Option<DatabaseId>) -> Result<()> {
     create_directories(disk, path)?;
     let marker = path.join(MARKER);
     for name in disk.list(path).map_err(|error| Error::io("list", error))? {
@@ -142,13 +151,21 @@ fn create(disk: &dyn Disk, path: &Path) -> Result<()> {
         let problem = io::Error::other(format!("it has no {MARKER}, but {}", name.display()));
         return Err(Error::from(ErrorKind::NotADatabase).because(problem));
     }
-    let mut id = DatabaseId::default();
-    let filled = getrandom::fill(&mut id);
-    filled.map_err(|error| Error::io("random bytes", io::Error::other(error.to_string())))?;
+    let id = match id {
+        Some(id) => id,
+        None => random()?,
+    };
     match write_marker(disk, &marker, id)? {
         Some(_lock) => keep_file(disk, &marker),
         None => Ok(()),
     }
+}
+
+fn random() -> Result<DatabaseId> {
+    let mut id = DatabaseId::default();
+    let filled = getrandom::fill(&mut id);
+    filled.map_err(|error| Error::io("random bytes", io::Error::other(error.to_string())))?;
+    Ok(id)
 }
 
 /// Writes the marker under its temporary name and locks it, unless it has its name already.

@@ -133,6 +133,11 @@ impl Error {
         &self.0.kind
     }
 
+    /// Whether the file system failed: after that nothing is acknowledged.
+    pub(crate) fn is_of_file_system(&self) -> bool {
+        matches!(self.kind(), ErrorKind::Io { .. } | ErrorKind::Full)
+    }
+
     /// The file or directory concerned, where one is known.
     pub fn path(&self) -> Option<&Path> {
         self.0.path.as_deref()

@@ -27,7 +27,7 @@ use crate::directory::{keep_file, temporary};
 use crate::disk::Disk;
 use crate::error::{Error, ErrorKind, Result};
 use crate::heads::Generation;
-use crate::index::backend::Backend;
+use crate::index::backend::{Backend, Failure};
 use crate::index::row::{Parts, PartsAt, PartsKey};
 use crate::log::record::BlobHash;
 use crate::log::{Position, Tail};
@@ -67,6 +67,7 @@ const LAYOUT: u32 = 5;
 pub(crate) struct Index {
     /// There until it is dropped.
     database: Option<Database>,
+    failure: Failure,
     path: PathBuf,
 }
 
@@ -84,11 +85,13 @@ impl Index {
         }
         let file = disk.open(path).map_err(failed("open"))?;
         file.drop_cache();
+        let failure = Failure::default();
+        let backend = Backend { file, failure: failure.clone() };
         let database = guard(path, || {
             let mut builder = Database::builder();
-            Ok(builder.set_cache_size(cache_bytes).create_with_backend(Backend(file))?)
+            Ok(builder.set_cache_size(cache_bytes).create_with_backend(backend)?)
         })?;
-        let index = Index { database: Some(database), path: path.to_path_buf() };
+        let index = Index { database: Some(database), failure, path: path.to_path_buf() };
         match index.reading()?.covered()? {
             Covered::Nothing => Ok((index, None)),
             Covered::Until(tail) => Ok((index, Some(tail))),
@@ -117,7 +120,13 @@ impl Index {
             transaction.set_two_phase_commit(true);
             put(&transaction, generation, covers)?;
             Ok(transaction.commit()?)
-        })
+        })?;
+        self.health()
+    }
+
+    /// That nothing has failed, of what redb says and of what it lets pass.
+    pub(crate) fn health(&self) -> Result<()> {
+        self.failure.check().map_err(|error| error.at(&self.path))
     }
 }
 
@@ -247,8 +256,10 @@ fn create(disk: &Arc<dyn Disk>, path: &Path) -> Result<()> {
     let failed = |operation| move |error| Error::io(operation, error).at(path);
     let made = disk.create(&temporary).and_then(|file| file.set_length(0).map(|()| file));
     let file = made.map_err(failed("create"))?;
+    let failure = Failure::default();
+    let backend = Backend { file: Arc::clone(&file), failure: failure.clone() };
     guard(path, || {
-        let database = Database::builder().create_with_backend(Backend(Arc::clone(&file)))?;
+        let database = Database::builder().create_with_backend(backend)?;
         let mut transaction = database.begin_write()?;
         transaction.set_two_phase_commit(true);
         for table in [OBJECTS, PARTS, NAMES, WAKES, BLOBS, MESSAGES, DEAD_LETTERS, OUTBOXES, META] {
@@ -256,6 +267,7 @@ fn create(disk: &Arc<dyn Disk>, path: &Path) -> Result<()> {
         }
         Ok(transaction.commit()?)
     })?;
+    failure.check().map_err(|error| error.at(path))?;
     file.sync().map_err(failed("sync"))?;
     keep_file(&**disk, path)
 }

@@ -1,5 +1,5 @@
 //! The log: the truth and the lineage. Frames in segments, each chained to the one before, written
-//! a group at a time by one thread: the committer, or one that waits for the disk.
+//! a group at a time by one thread: the committer, if there is one, or one that waits for the disk.
 //!
 //! ```text
 //!           push                 a thread takes the group        fdatasync
@@ -16,7 +16,13 @@ pub(crate) mod frame;
 pub(crate) mod pack;
 pub(crate) mod record;
 pub(crate) mod scan;
+#[cfg(test)]
+mod schedules;
 pub(crate) mod segment;
+/// What the writer waits by: `schedules` has another.
+mod sync {
+    pub(crate) use parking_lot::{Condvar, Mutex, MutexGuard};
+}
 pub(crate) mod varint;
 mod writer;
 
@@ -182,31 +188,45 @@ pub(crate) struct Log {
     segments: Arc<Segments>,
     seal: Seal,
     writer: Arc<Writer>,
-    committer: Mutex<Option<JoinHandle<()>>>,
+    /// Whether there is a committer, or whoever waits writes.
+    threads: bool,
+    committer: Mutex<Committer>,
+}
+
+/// Who writes what nobody waits for.
+#[derive(Debug, Default)]
+enum Committer {
+    Thread(JoinHandle<()>),
+    /// Nobody before the log is closed.
+    None,
+    /// Nobody any more: the log is closed.
+    #[default]
+    Closed,
 }
 
 /// Bytes that are read with a frame's header: most frames are shorter.
 const READ_AHEAD: usize = 2048;
 
 impl Log {
-    /// Goes on writing at `tail`, the end of the log as it was recovered.
+    /// Goes on writing at `tail`, the end of the log as it was recovered, with a thread for it or
+    /// without.
     pub(crate) fn start(
         segments: Segments,
         id: DatabaseId,
         tail: Tail,
         sizes: Sizes,
+        threads: bool,
     ) -> Result<Log> {
         let (segments, seal) = (Arc::new(segments), Seal::new(id));
         // A segment of an older layout takes nothing more, so an older program reads it whole.
         let is_ours = segments.header(tail.end.segment())?.version == segment::VERSION;
         let capacity = if is_ours { u64::from(sizes.segment_bytes) } else { 0 };
         let writer = Arc::new(Writer::new(seal, tail, capacity, sizes));
-        let of_committer = (Arc::clone(&writer), Arc::clone(&segments));
-        let committer = std::thread::Builder::new()
-            .name("continuant-log".to_string())
-            .spawn(move || of_committer.0.run(&of_committer.1))
-            .map_err(|error| Error::io("start the committer's thread", error))?;
-        Ok(Log { segments, seal, writer, committer: Mutex::new(Some(committer)) })
+        let committer = match threads {
+            true => Committer::Thread(start_committer(&writer, &segments)?),
+            false => Committer::None,
+        };
+        Ok(Log { segments, seal, writer, threads, committer: Mutex::new(committer) })
     }
 
     /// Adds a frame to the open group and says where it will be. It never waits for the disk.
@@ -224,10 +244,10 @@ impl Log {
 
     /// Waits until the frame is written, if it is not yet, and reads it.
     fn read(&self, position: Position, verify: Verify) -> Result<Frame> {
-        self.writer.wait_written(position)?;
+        self.writer.wait_written(self.own_hands(), position)?;
         read(&self.segments, &self.seal, position, verify).inspect_err(|error| {
             // What the disk cannot give back now may be gone: nothing more is promised.
-            if matches!(error.kind(), ErrorKind::Io { .. }) {
+            if error.is_of_file_system() {
                 self.writer.poison(error);
             }
         })
@@ -235,7 +255,12 @@ impl Log {
 
     /// Waits until there is room in the open group.
     pub(crate) fn wait_for_room(&self) -> Result<()> {
-        self.writer.wait_for_room()
+        self.writer.wait_for_room(self.own_hands())
+    }
+
+    /// What it takes to write groups, when whoever waits for them has to.
+    fn own_hands(&self) -> Option<&Segments> {
+        (!self.threads).then_some(&*self.segments)
     }
 
     /// The end of what was pushed.
@@ -245,7 +270,7 @@ impl Log {
 
     /// Waits until all before `end` is durable.
     pub(crate) fn wait_durable(&self, end: Position) -> Result<()> {
-        self.writer.wait_durable(end)
+        self.writer.wait_durable(self.own_hands(), end)
     }
 
     /// Waits until all that was pushed is durable; writes it on this thread when the committer has
@@ -284,8 +309,13 @@ impl Log {
     /// Writes what is left, cuts the unused rest of the last segment off, and stops.
     pub(crate) fn close(&self) -> Result<()> {
         self.writer.close();
-        let Some(committer) = self.committer.lock().take() else { return Ok(()) };
-        committer.join().map_err(|_| Error::io("the committer's thread", panicked()))?;
+        match std::mem::take(&mut *self.committer.lock()) {
+            Committer::Closed => return Ok(()),
+            Committer::None => self.writer.run(&self.segments),
+            Committer::Thread(thread) => {
+                thread.join().map_err(|_| Error::io("the committer's thread", panicked()))?;
+            }
+        }
         match self.writer.health() {
             Err(error) if *error.kind() != ErrorKind::Closed => Err(error),
             _ => {
@@ -294,6 +324,14 @@ impl Log {
             }
         }
     }
+}
+
+fn start_committer(writer: &Arc<Writer>, segments: &Arc<Segments>) -> Result<JoinHandle<()>> {
+    let (writer, segments) = (Arc::clone(writer), Arc::clone(segments));
+    std::thread::Builder::new()
+        .name("continuant-log".to_string())
+        .spawn(move || writer.run(&segments))
+        .map_err(|error| Error::io("start the committer's thread", error))
 }
 
 impl Frames for Log {

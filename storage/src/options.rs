@@ -16,6 +16,8 @@ use crate::store::Store;
 pub struct Options {
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) existing: bool,
+    pub(crate) id: Option<[u8; 16]>,
+    pub(crate) threads: bool,
     pub(crate) segment_bytes: u32,
     pub(crate) index_cache_bytes: usize,
     pub(crate) group_bytes_max: usize,
@@ -33,6 +35,8 @@ impl Default for Options {
         Options {
             disk: Arc::new(LocalDisk),
             existing: false,
+            id: None,
+            threads: true,
             segment_bytes: 64 << 20,
             index_cache_bytes: 64 << 20,
             group_bytes_max: 32 << 20,
@@ -51,6 +55,23 @@ impl Options {
     /// Whether opening fails when there is no database yet, rather than creating one. Default: no.
     pub fn existing(mut self, existing: bool) -> Options {
         self.existing = existing;
+        self
+    }
+
+    /// The id of a database that is created. Default: random, for it tells the files of one
+    /// database from those of another; given, what the same work writes is the same bytes.
+    pub fn id(mut self, id: [u8; 16]) -> Options {
+        self.id = Some(id);
+        self
+    }
+
+    /// Whether the store has threads of its own, which write the log and the index. Default: yes.
+    /// Without, what is appended is written when someone waits for it to be durable, reads it,
+    /// appends more than [`group_bytes_max`](Options::group_bytes_max), or closes the store, and
+    /// the index when an append finds it behind: all of it on the thread that does so, which calls
+    /// the callbacks of what becomes durable with it.
+    pub fn threads(mut self, threads: bool) -> Options {
+        self.threads = threads;
         self
     }
 

@@ -258,7 +258,7 @@ pub(crate) fn is_torn(
 /// Makes the index of the database in `path` anew from the log.
 pub(crate) fn rebuild_index(options: &Options, path: &Path) -> Result<()> {
     let disk = Arc::clone(&options.disk);
-    let index = Directory::open(Arc::clone(&disk), path, true)?.index();
+    let index = Directory::open(Arc::clone(&disk), path)?.index();
     let old = index.with_extension("old");
     let failed = |error| Error::io("rename", error).at(&index);
     let had_index = disk.exists(&index).map_err(failed)?;

@@ -15,7 +15,7 @@ use object::image::BaseImage;
 use parking_lot::{Condvar, Mutex};
 
 use crate::directory::Directory;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::heads::{Heads, PAGES_KEPT_MAX};
 use crate::index::{Index, Reading};
 use crate::log::frame::damaged;
@@ -93,7 +93,18 @@ pub struct Stats {
 #[derive(Debug)]
 pub struct Store {
     inner: Arc<Inner>,
-    indexer: Mutex<Option<JoinHandle<()>>>,
+    indexer: Mutex<Indexer>,
+}
+
+/// Who writes the index behind the log.
+#[derive(Debug, Default)]
+enum Indexer {
+    Thread(JoinHandle<()>),
+    /// Whoever appends.
+    None,
+    /// Nobody any more: the store is closed.
+    #[default]
+    Closed,
 }
 
 /// What the threads of one store share.
@@ -140,7 +151,11 @@ impl Store {
     }
 
     pub(crate) fn open_with(path: &Path, options: Options) -> Result<Store> {
-        let directory = Directory::open(Arc::clone(&options.disk), path, options.existing)?;
+        let disk = Arc::clone(&options.disk);
+        let directory = match options.existing {
+            true => Directory::open(disk, path)?,
+            false => Directory::open_or_create(disk, path, options.id)?,
+        };
         let cache = options.index_cache_bytes;
         let (index, covered) = Index::open(directory.disk(), &directory.index(), cache)?;
         let recovered = recovery::recover(&directory, &index, covered, &options)?;
@@ -148,8 +163,9 @@ impl Store {
             segment_bytes: options.segment_bytes,
             group_bytes_max: options.group_bytes_max,
         };
+        let threads = options.threads;
         let (segments, tail) = (recovered.segments, recovered.tail);
-        let log = Log::start(segments, directory.id(), tail, sizes)?;
+        let log = Log::start(segments, directory.id(), tail, sizes, threads)?;
         let inner = Arc::new(Inner {
             directory,
             log,
@@ -165,12 +181,11 @@ impl Store {
             wish: Mutex::default(),
             wished: Condvar::new(),
         });
-        let of_indexer = Arc::clone(&inner);
-        let indexer = std::thread::Builder::new()
-            .name("continuant-index".to_string())
-            .spawn(move || of_indexer.write_behind())
-            .map_err(|error| Error::io("start the indexer's thread", error))?;
-        Ok(Store { inner, indexer: Mutex::new(Some(indexer)) })
+        let indexer = match threads {
+            true => Indexer::Thread(start_indexer(&inner)?),
+            false => Indexer::None,
+        };
+        Ok(Store { inner, indexer: Mutex::new(indexer) })
     }
 
     pub(crate) fn inner(&self) -> &Inner {
@@ -182,10 +197,11 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`Poisoned`](ErrorKind::Poisoned) when it cannot become so, [`Closed`](ErrorKind::Closed).
+    /// [`Poisoned`](crate::ErrorKind::Poisoned) when it cannot become so,
+    /// [`Closed`](crate::ErrorKind::Closed).
     pub fn sync(&self) -> Result<()> {
-        self.inner.log.health()?;
-        self.inner.log.commit()
+        let committed = self.inner.log.commit();
+        self.inner.log.health().and(committed)
     }
 
     /// Writes the index now.
@@ -241,8 +257,8 @@ impl Store {
     pub fn stats(&self) -> Result<Stats> {
         let figures = self.inner.log.figures();
         Ok(Stats {
-            bytes_on_disk: self.inner.directory.bytes_on_disk()?,
-            segment_count: self.inner.log.segments().numbers()?.len() as u64,
+            bytes_on_disk: self.inner.heed(self.inner.directory.bytes_on_disk())?,
+            segment_count: self.inner.heed(self.inner.log.segments().numbers())?.len() as u64,
             durable: self.inner.log.durable(),
             group_count: figures.group_count,
             frame_count: figures.frame_count,
@@ -262,22 +278,36 @@ impl Store {
     }
 
     /// Makes everything durable, writes the index, and closes; what comes later fails with
-    /// [`Closed`](ErrorKind::Closed). Closing again does nothing. The directory stays locked until
-    /// the store is dropped.
+    /// [`Closed`](crate::ErrorKind::Closed). Closing again does nothing. The directory stays locked
+    /// until the store is dropped.
     ///
     /// # Errors
     ///
     /// Those of [`Store::checkpoint`]: what they concern is in no acknowledged commit.
     pub fn close(&self) -> Result<()> {
-        let Some(indexer) = self.indexer.lock().take() else { return Ok(()) };
-        self.inner.wish(Wish::Stop);
-        let panicked = |_| Error::io("the indexer's thread", std::io::Error::other("it panicked"));
-        let joined = indexer.join().map_err(panicked);
+        let joined = match std::mem::take(&mut *self.indexer.lock()) {
+            Indexer::Closed => return Ok(()),
+            Indexer::None => Ok(()),
+            Indexer::Thread(thread) => {
+                self.inner.wish(Wish::Stop);
+                let panicked = |_| std::io::Error::other("it panicked");
+                let joined = thread.join().map_err(panicked);
+                joined.map_err(|error| Error::io("the indexer's thread", error))
+            }
+        };
         let written = self.inner.checkpoint();
         // Whatever failed before: nothing may be written once the lock is released.
         let closed = self.inner.log.close();
         joined.and(written).and(closed)
     }
+}
+
+fn start_indexer(inner: &Arc<Inner>) -> Result<JoinHandle<()>> {
+    let inner = Arc::clone(inner);
+    std::thread::Builder::new()
+        .name("continuant-index".to_string())
+        .spawn(move || inner.write_behind())
+        .map_err(|error| Error::io("start the indexer's thread", error))
 }
 
 impl Drop for Store {
@@ -323,11 +353,13 @@ impl Inner {
         rows.max(bytes / self.options.tail_bytes_max as f64)
     }
 
-    /// Has the index written when it is behind; waits for that when it is far behind.
+    /// Has the index written when it is behind; waits for that when it is far behind. Writes it
+    /// here when no thread does that.
     pub(crate) fn relieve(&self, recent_count: usize) -> Result<()> {
         let behind = self.behind(recent_count);
-        if behind > 2.0 {
-            self.checkpoint_when(|heads| self.behind(heads.recent_count()) > 2.0)?;
+        let here = if self.options.threads { 2.0 } else { 1.0 };
+        if behind > here {
+            self.checkpoint_when(|heads| self.behind(heads.recent_count()) > here)?;
         } else if behind > 1.0 {
             let mut wish = self.wish.lock();
             if *wish == Wish::Nothing {
@@ -385,13 +417,16 @@ impl Inner {
 
     /// Reads the index as it is now.
     pub(crate) fn indexed<T>(&self, read: impl FnOnce(&Reading<'_>) -> Result<T>) -> Result<T> {
-        self.heed(self.index.reading().and_then(|index| read(&index)))
+        let done = self.heed(self.index.reading().and_then(|index| read(&index)));
+        // What is read may be there although something failed meanwhile.
+        drop(self.heed(self.index.health()));
+        done
     }
 
     /// Gives a result back. After any failure of the file system nothing more is promised.
     pub(crate) fn heed<T>(&self, result: Result<T>) -> Result<T> {
         result.inspect_err(|error| {
-            if matches!(error.kind(), ErrorKind::Io { .. }) {
+            if error.is_of_file_system() {
                 self.log.poison(error);
             }
         })

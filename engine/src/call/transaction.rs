@@ -8,7 +8,7 @@ use super::Call;
 use crate::error::{Error, ErrorKind, Result};
 use crate::joint::Joint;
 use crate::nonces::Nonces;
-use crate::reply::{Answer, Pending, Receipt, channel};
+use crate::reply::{Answer, Pending, Receipt};
 use crate::shared::Shared;
 use crate::ticket::Durability;
 
@@ -91,7 +91,7 @@ impl<'a> Transaction<'a> {
             let signed = call.sign(&mut nonces).map_err(|error| error.about(object));
             signed.map(|(_, input)| (object, input))
         });
-        let (reply, pending) = channel(durability);
+        let (reply, pending) = self.shared.channel(durability);
         self.shared.post_joint(Joint::new(inputs.collect::<Result<_>>()?, reply))?;
         Ok(pending)
     }

@@ -134,7 +134,7 @@ fn an_input_of_an_unknown_method_leaves_the_slot_fit_for_the_next() {
     let directory = tempfile::tempdir().unwrap();
     let (db, id) = open(&directory);
     let request = Request::Call { method: "subtract".to_string(), arguments: Vec::new() };
-    let (reply, pending) = channel(Durability::Durable);
+    let (reply, pending) = db.shared.channel(Durability::Durable);
     let input = Input { request, time: START, credential: None };
     db.shared.post_input(id, input, reply).unwrap();
     let error = pending.wait().unwrap_err();

@@ -56,7 +56,7 @@ impl Drop for Held {
 }
 
 #[track_caller]
-fn assert_poisoned(error: &Error) {
+pub(crate) fn assert_poisoned(error: &Error) {
     let ErrorKind::Storage(storage) = error.kind() else { panic!("{error}") };
     assert_eq!(*storage.kind(), StorageErrorKind::Poisoned, "{error}");
 }

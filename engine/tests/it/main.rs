@@ -21,6 +21,7 @@
 //! - `objects`: the objects that the tests run.
 //! - `readers`: what principals may read.
 //! - `rules`: the committed objects that show the kinds of rule, the price and the vault.
+//! - `scheduling`: whose turn it is, what closing ends, and databases without workers.
 //! - `sessions`: opened by signatures, used in place of them, and over.
 //! - `steps`: what a call leaves, and what a refused one does not.
 //! - `tidy`: the walls of the house style, over the whole tree.
@@ -51,6 +52,7 @@ mod metrics;
 mod objects;
 mod readers;
 mod rules;
+mod scheduling;
 mod sessions;
 mod steps;
 mod tidy;

@@ -36,13 +36,15 @@ pub(crate) enum Fault {
     Evicted,
     /// Interrupted by a signal before anything was done.
     Interrupted,
+    /// The power is cut; what a write was to write may be there.
+    Cut,
 }
 
 impl Fault {
     /// Whether an operation of this kind can fail so.
     fn concerns(self, kind: Kind) -> bool {
         match self {
-            Fault::Io => true,
+            Fault::Io | Fault::Cut => true,
             Fault::Full => !matches!(kind, Kind::Look | Kind::Read),
             Fault::Short => kind == Kind::Write,
             Fault::Evicted => kind == Kind::Sync,

@@ -189,6 +189,23 @@ impl File {
     }
 }
 
+impl Operation {
+    /// Takes it into a hash.
+    pub(super) fn feed(&self, hasher: &mut blake3::Hasher) {
+        match self {
+            Operation::File(file, Change::Write { offset, bytes }) => {
+                hasher.update(&[0]).update(&file.to_le_bytes()).update(&offset.to_le_bytes());
+                hasher.update(&(bytes.len() as u64).to_le_bytes()).update(bytes);
+            }
+            other => {
+                let text = format!("{other:?}");
+                hasher.update(&[1]).update(&(text.len() as u64).to_le_bytes());
+                hasher.update(text.as_bytes());
+            }
+        }
+    }
+}
+
 impl NameChange {
     pub(super) fn apply(&self, names: &mut Names) {
         match self {

@@ -57,7 +57,7 @@ pub(crate) fn restore(
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<RestoreReport> {
     let disk = &options.disk;
-    let source = Directory::open(Arc::clone(disk), from, true)?;
+    let source = Directory::open(Arc::clone(disk), from)?;
     let segments = Segments::new(Arc::clone(disk), source.log(), source.id());
     let seal = Seal::new(source.id());
     let of_source = |error: Error| error.at(from);

@@ -1,8 +1,9 @@
 //! The open group, and what writes it: the next group forms while one syncs.
 //!
 //! The committer's thread does that, or whoever waits for the disk anyway, when the committer has
-//! nothing to do: then no thread has to be woken, twice, for one commit. It does not know what
-//! bodies hold, nor who waits.
+//! nothing to do: then no thread has to be woken, twice, for one commit. Without a committer
+//! whoever waits for anything does. It does not know what bodies hold, nor who waits. `schedules`
+//! plays it in many orders.
 //!
 //! Invariant: positions are given out in the order in which frames are written, without a gap
 //! within a segment; one thread at a time writes groups.
@@ -11,8 +12,7 @@ use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
-use parking_lot::{Condvar, Mutex};
-
+use super::sync::{Condvar, Mutex, MutexGuard};
 use crate::error::{Error, ErrorKind, Result};
 use crate::log::frame::{BODY_BYTES_MAX, Check, HEADER_BYTES, Seal, damaged};
 use crate::log::segment::{self, Segments};
@@ -141,29 +141,46 @@ impl Writer {
         }
     }
 
-    pub(crate) fn wait_for_room(&self) -> Result<()> {
-        self.wait(|state| state.group.bytes_count <= self.sizes.group_bytes_max)
+    pub(crate) fn wait_for_room(&self, own: Option<&Segments>) -> Result<()> {
+        self.wait(own, |state| state.group.bytes_count <= self.sizes.group_bytes_max)
     }
 
-    pub(crate) fn wait_written(&self, position: Position) -> Result<()> {
+    pub(crate) fn wait_written(&self, own: Option<&Segments>, position: Position) -> Result<()> {
         if position >= self.state.lock().tail.end {
             return Err(damaged(position, "a place in the log", "one behind its end"));
         }
-        self.wait(|state| position < state.written)
+        self.wait(own, |state| position < state.written)
     }
 
-    pub(crate) fn wait_durable(&self, end: Position) -> Result<()> {
-        self.wait(|state| end <= state.durable)
+    pub(crate) fn wait_durable(&self, own: Option<&Segments>, end: Position) -> Result<()> {
+        self.wait(own, |state| end <= state.durable)
     }
 
-    /// Waits until `holds`; fails when the log fails or ends first.
-    fn wait(&self, holds: impl Fn(&State) -> bool) -> Result<()> {
+    /// Waits until `holds`; fails when the log fails or ends first. Who has the segments of its
+    /// `own` commits groups, as long as nobody else does.
+    fn wait(&self, own: Option<&Segments>, holds: impl Fn(&State) -> bool) -> Result<()> {
         let mut state = self.state.lock();
         while !holds(&state) {
             state.health()?;
-            self.progress.wait(&mut state);
+            match own.filter(|_| !state.committing) {
+                Some(segments) => state = self.commit_next(segments, state),
+                None => self.progress.wait(&mut state),
+            }
         }
         Ok(())
+    }
+
+    /// Commits the open group.
+    fn commit_next<'a>(
+        &'a self,
+        segments: &Segments,
+        mut state: MutexGuard<'a, State>,
+    ) -> MutexGuard<'a, State> {
+        let group = state.take();
+        drop(state);
+        self.progress.notify_all();
+        self.commit(segments, group);
+        self.state.lock()
     }
 
     pub(crate) fn tail(&self) -> Tail {
@@ -207,19 +224,20 @@ impl Writer {
     pub(crate) fn commit_until(&self, segments: &Segments, end: Position) -> Result<()> {
         let mut state = self.state.lock();
         while end > state.durable {
-            if let Some(error) = &state.failure {
-                return Err(error.clone());
+            if let Some(error) = state.failure.clone() {
+                let is_free = !state.committing;
+                drop(state);
+                if is_free {
+                    self.refuse_rest();
+                }
+                return Err(error);
             }
-            // What is left when the log is closed is the committer's.
+            // What is left when the log is closed is the committer's, or whoever closes it.
             if state.committing || state.closing {
                 self.progress.wait(&mut state);
                 continue;
             }
-            let group = state.take();
-            drop(state);
-            self.progress.notify_all();
-            self.commit(segments, group);
-            state = self.state.lock();
+            state = self.commit_next(segments, state);
         }
         Ok(())
     }
@@ -261,6 +279,9 @@ impl Writer {
         self.progress.notify_all();
         let result = result.map_err(|error| poisoned(&error));
         done.into_iter().for_each(|done| tell(done, result.clone()));
+        if result.is_err() {
+            self.refuse_rest();
+        }
         std::mem::forget(on_panic);
         // Only now, so that callbacks are called in the order of their frames.
         self.release();

@@ -1,7 +1,7 @@
 //! Backups of a store that goes on, each of what is new, whatever fails on the way; and restoring
 //! up to any moment.
 
-mod disk;
+pub(crate) mod disk;
 
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt;

@@ -2,12 +2,14 @@
 //! reopening.
 
 use std::fs;
+use std::sync::Arc;
 use std::sync::mpsc::channel;
 
 use continuant_storage::{ErrorKind, Options, Store};
 use tempfile::TempDir;
 
 use crate::author::{Author, Made, append, copy, in_one_frame, small};
+use crate::backup::disk::WatchedDisk;
 
 #[test]
 fn after_a_failed_write_nothing_is_acknowledged_until_reopened() {
@@ -206,6 +208,55 @@ fn an_index_is_kept_when_the_log_cannot_be_read_from_its_start() {
     assert!(matches!(error.kind(), ErrorKind::Damaged { .. }), "{error}");
     let store = small().open(&path).unwrap();
     assert_eq!(store.info(author.head.id).unwrap().unwrap().hash, author.head.hash);
+}
+
+/// What a check or the figures could not read was told, and the store went on.
+#[test]
+fn what_only_looks_at_the_files_ends_the_store_when_it_cannot() {
+    type Look = fn(&Store) -> bool;
+    let checks: Look = |store| store.check(|_, _| {}).is_ok_and(|report| report.is_sound());
+    let looks: [Look; 2] = [checks, |store| store.stats().is_ok()];
+    for look in looks {
+        let directory = TempDir::new().unwrap();
+        let path = directory.path().join("db");
+        let store = small().open(&path).unwrap();
+        let (mut author, genesis) = Author::new(3);
+        append(&store, &[genesis], &[]).unwrap();
+        assert!(look(&store));
+        fs::rename(path.join("log"), path.join("away")).unwrap();
+        assert!(!look(&store), "there is nothing to look at");
+        fs::rename(path.join("away"), path.join("log")).unwrap();
+        let error = append(&store, &[author.step()], &[]).unwrap_err();
+        assert_eq!(error.kind(), &ErrorKind::Poisoned);
+    }
+}
+
+/// One that only made room in redb's cache was passed over, and the index was then taken for one
+/// that covers the log.
+#[test]
+fn a_change_of_the_index_that_fails_is_never_passed_over() {
+    for at in 0.. {
+        let directory = TempDir::new().unwrap();
+        let path = directory.path().join("db");
+        let disk = WatchedDisk::new(&path.join("index.redb"));
+        let options = small().disk(Arc::new(disk.clone())).index_cache_bytes(0);
+        let store = options.open(&path).unwrap();
+        let made: Vec<Made> = (0..8).map(|seed| Author::new(seed).1).collect();
+        append(&store, &made, &[]).unwrap();
+        disk.seen(|seen| (seen.changes, seen.fail_at, seen.once) = (0, Some(at), true));
+        let written = store.checkpoint();
+        if disk.seen(|seen| seen.fired) == 0 {
+            written.unwrap();
+            assert!(at > 10, "the index was written in {at} changes");
+
+            return;
+        }
+        written.unwrap_err();
+        store.checkpoint().unwrap_err();
+        drop(store);
+        let store = small().open(&path).unwrap();
+        assert!(store.check(|_, _| {}).unwrap().is_sound(), "after change {at} failed");
+    }
 }
 
 #[test]

@@ -20,8 +20,9 @@ pub(crate) struct WatchedDisk {
 pub(crate) struct Seen {
     /// Operations that change something.
     pub(crate) changes: u64,
-    /// The operation that fails first; all that follow fail as well.
+    /// The operation that fails first; all that follow fail as well, unless it fails once.
     pub(crate) fail_at: Option<u64>,
+    pub(crate) once: bool,
     /// Operations that failed.
     pub(crate) fired: u64,
     /// The most bytes that were read or written at once, anywhere.
@@ -51,7 +52,7 @@ impl WatchedDisk {
                 return Ok(());
             }
             seen.changes += 1;
-            if seen.fail_at.is_some_and(|at| seen.changes > at) {
+            if seen.fail_at.is_some_and(|at| seen.changes > at) && !(seen.once && seen.fired > 0) {
                 seen.fired += 1;
                 return Err(io::Error::other("injected"));
             }

@@ -1,0 +1,361 @@
+//! The mailbox and the count of letters, compiled a second time with threads and locks whose order
+//! is drawn: in each of many schedules no letter is lost, an object has one worker at a time, and
+//! nobody waits for ever.
+//!
+//! Workers here do what turns do, and run nothing. What is proved is so if every access is in the
+//! order that all threads see: weaker orders of memory are not drawn.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use object::input::{Input, Request};
+use parking_lot::Mutex as Plain;
+use shuttle::thread;
+
+use self::mailbox::{Mailbox, Posted, PostedToAll};
+use self::quiet::Quiet;
+use self::sync::{AtomicU64, Condvar, Mutex, Ordering};
+use crate::error::ErrorKind;
+use crate::reply::Reply;
+use crate::resident::Letter;
+
+#[expect(clippy::duplicate_mod, reason = "compiled a second time, with other locks")]
+#[path = "mailbox.rs"]
+mod mailbox;
+#[expect(clippy::duplicate_mod, reason = "compiled a second time, with other locks")]
+#[path = "quiet.rs"]
+mod quiet;
+
+/// What threads wait by, as a schedule has it.
+mod sync {
+    use std::ops::{Deref, DerefMut};
+
+    pub(crate) use shuttle::sync::atomic::{AtomicU64, Ordering};
+
+    #[derive(Debug, Default)]
+    pub(crate) struct Mutex<T>(shuttle::sync::Mutex<T>);
+
+    #[derive(Debug)]
+    pub(crate) struct MutexGuard<'a, T>(Option<shuttle::sync::MutexGuard<'a, T>>);
+
+    #[derive(Debug, Default)]
+    pub(crate) struct Condvar(shuttle::sync::Condvar);
+
+    impl<T> Mutex<T> {
+        pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
+            MutexGuard(Some(self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())))
+        }
+    }
+
+    impl<T> Deref for MutexGuard<'_, T> {
+        type Target = T;
+
+        fn deref(&self) -> &T {
+            self.0.as_ref().expect("it is held")
+        }
+    }
+
+    impl<T> DerefMut for MutexGuard<'_, T> {
+        fn deref_mut(&mut self) -> &mut T {
+            self.0.as_mut().expect("it is held")
+        }
+    }
+
+    impl Condvar {
+        pub(crate) fn wait<T>(&self, guard: &mut MutexGuard<'_, T>) {
+            let held = guard.0.take().expect("it is held");
+            guard.0 = Some(self.0.wait(held).unwrap_or_else(|poisoned| poisoned.into_inner()));
+        }
+
+        pub(crate) fn notify_all(&self) {
+            self.0.notify_all();
+        }
+    }
+}
+
+/// Random schedules of each proof.
+const SCHEDULES: usize = 10_000;
+/// Schedules of each proof that change threads at few places, which finds what is rare.
+const FEW_CHANGES: usize = 3_000;
+
+fn prove(play: fn()) {
+    shuttle::check_random(play, SCHEDULES);
+    shuttle::check_pct(play, FEW_CHANGES, 3);
+}
+
+/// An object: its mail, how many work on it, and what was taken, in order.
+#[derive(Default)]
+struct Object {
+    mailbox: Mailbox,
+    working: AtomicU64,
+    taken: Plain<Vec<u64>>,
+}
+
+/// Objects, their run queue, and who waits for what.
+struct Stage {
+    objects: Vec<Object>,
+    /// Places of objects; `None` sends a worker home.
+    turns: Mutex<VecDeque<Option<usize>>>,
+    queued: Condvar,
+    quiet: Quiet,
+    /// Objects that wait at each transaction, and whether it was run.
+    joined: Plain<Vec<Vec<usize>>>,
+    /// Messages that were not delivered yet.
+    sent: Plain<usize>,
+    max: usize,
+}
+
+impl Stage {
+    fn new(count: usize, max: usize) -> Arc<Stage> {
+        Arc::new(Stage {
+            objects: (0..count).map(|_| Object::default()).collect(),
+            turns: Mutex::default(),
+            queued: Condvar::default(),
+            quiet: Quiet::default(),
+            joined: Plain::default(),
+            sent: Plain::default(),
+            max,
+        })
+    }
+
+    fn push(&self, turn: Option<usize>) {
+        let mut turns = self.turns.lock();
+        let is_twice = turn.is_some() && turns.contains(&turn);
+        assert!(!is_twice, "an object is on the run queue at most once");
+        turns.push_back(turn);
+        drop(turns);
+        self.queued.notify_all();
+    }
+
+    /// Posts a letter as the database does; whether it was taken in.
+    fn post(&self, place: usize, letter: Letter) -> bool {
+        let number = letter.wakes_by();
+        self.quiet.begin();
+        match self.objects[place].mailbox.post(letter, self.max) {
+            Ok(Posted::Schedule) => self.push(Some(place)),
+            Ok(Posted::Waiting) => {}
+            Ok(Posted::Known) => self.quiet.end(),
+            Ok(Posted::Closed(given_back)) => {
+                assert_eq!(given_back.wakes_by(), number, "it is the letter");
+                self.quiet.end();
+                return false;
+            }
+            Err(error) => {
+                assert!(matches!(error.kind(), ErrorKind::MailboxFull { .. }));
+                self.quiet.end();
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Posts a transaction of the objects at these places, which are ascending.
+    fn join(&self, places: &[usize], number: u64) {
+        places.iter().for_each(|_| self.quiet.begin());
+        let mailboxes: Vec<_> = places.iter().map(|&place| &self.objects[place].mailbox).collect();
+        match Mailbox::post_to_all(&mailboxes, |_| letter(number), self.max) {
+            PostedToAll::Schedule(idle) => {
+                idle.into_iter().for_each(|index| self.push(Some(places[index])));
+            }
+            PostedToAll::Closed(place) | PostedToAll::Full(place) => {
+                unreachable!("there is room at {place}")
+            }
+        }
+    }
+
+    /// Takes turns until it is sent home.
+    fn work(&self) {
+        loop {
+            let mut turns = self.turns.lock();
+            let turn = loop {
+                match turns.pop_front() {
+                    Some(turn) => break turn,
+                    None => self.queued.wait(&mut turns),
+                }
+            };
+            drop(turns);
+            match turn {
+                Some(place) => self.turn(place),
+                None => return,
+            }
+        }
+    }
+
+    /// A turn of two letters at most, which a transaction ends: the object waits there.
+    fn turn(&self, place: usize) {
+        self.quiet.begin();
+        let object = &self.objects[place];
+        assert_eq!(object.working.fetch_add(1, Ordering::SeqCst), 0, "it has one worker");
+        let mut joining = None;
+        for _ in 0..2 {
+            let Some(letter) = object.mailbox.take() else { break };
+            let number = letter.wakes_by().expect("a letter of this stage has a number");
+            object.taken.lock().push(number);
+            if matches!(letter, Letter::Mail { .. }) {
+                *self.sent.lock() = 0;
+            }
+            self.quiet.end();
+            if number >= TRANSACTIONS {
+                joining = Some(number);
+                break;
+            }
+        }
+        // Whoever waits in a transaction has no worker, and stays scheduled.
+        object.working.fetch_sub(1, Ordering::SeqCst);
+        let present = joining.map_or(vec![place], |number| self.arrive(place, number));
+        for place in present {
+            if self.objects[place].mailbox.end_turn() {
+                self.push(Some(place));
+            }
+        }
+        self.quiet.end();
+    }
+
+    /// The objects of a transaction, for the last of the two that come to it.
+    fn arrive(&self, place: usize, number: u64) -> Vec<usize> {
+        let mut joined = self.joined.lock();
+        let index = (number - TRANSACTIONS) as usize;
+        let count = joined.len().max(index + 1);
+        joined.resize_with(count, Vec::new);
+        joined[index].push(place);
+        if joined[index].len() == 2 { joined[index].clone() } else { Vec::new() }
+    }
+
+    fn taken(&self, place: usize) -> Vec<u64> {
+        self.objects[place].taken.lock().clone()
+    }
+}
+
+/// Letters with a number from here on are of transactions.
+const TRANSACTIONS: u64 = 1000;
+
+/// A letter with a number.
+fn letter(number: u64) -> Letter {
+    let request = Request::Call { method: String::new(), arguments: Vec::new() };
+    let input = Input { request, time: number, credential: None };
+    Letter::Input { input, reply: Reply::none() }
+}
+
+/// What a thread does that posts.
+type Poster = Box<dyn FnOnce(&Stage) + Send>;
+
+/// Runs these beside two workers until all is quiet, and sends the workers home.
+fn play(stage: &Arc<Stage>, posters: Vec<Poster>) {
+    let workers = (0..2).map(|_| {
+        let stage = Arc::clone(stage);
+        thread::spawn(move || stage.work())
+    });
+    let workers: Vec<_> = workers.collect();
+    let posters = posters.into_iter().map(|post| {
+        let stage = Arc::clone(stage);
+        thread::spawn(move || post(&stage))
+    });
+    let posters: Vec<_> = posters.collect();
+    posters.into_iter().for_each(|poster| poster.join().expect("a poster does not panic"));
+    assert!(stage.quiet.wait(|| false));
+    assert_eq!(stage.quiet.count(), 0);
+    workers.iter().for_each(|_| stage.push(None));
+    workers.into_iter().for_each(|worker| worker.join().expect("a worker does not panic"));
+}
+
+#[test]
+fn no_letter_is_lost_nor_taken_twice_and_an_object_has_one_worker() {
+    prove(|| {
+        let stage = Stage::new(1, 100);
+        let post = |from: u64| -> Poster {
+            Box::new(move |stage| {
+                (from..from + 3).for_each(|number| assert!(stage.post(0, letter(number))));
+            })
+        };
+        play(&stage, vec![post(0), post(10)]);
+        let taken = stage.taken(0);
+        for from in [0, 10] {
+            let of = taken.iter().filter(|number| (from..from + 3).contains(*number));
+            assert!(of.copied().eq(from..from + 3), "in the order of whoever posted: {taken:?}");
+        }
+        assert_eq!(taken.len(), 6);
+        assert!(stage.objects[0].mailbox.close(|| true), "it is idle");
+    });
+}
+
+#[test]
+fn a_word_of_mail_waits_once_and_is_never_missed() {
+    prove(|| {
+        let stage = Stage::new(1, 1);
+        let post = |number: u64| -> Poster {
+            Box::new(move |stage| {
+                stage.post(0, letter(7));
+                // A message is there before the word of it.
+                *stage.sent.lock() += 1;
+                assert!(stage.post(0, Letter::Mail { time: number }), "it is never turned away");
+            })
+        };
+        play(&stage, vec![post(1), post(2)]);
+        assert_eq!(*stage.sent.lock(), 0, "all were delivered");
+        let taken = stage.taken(0);
+        let words = taken.iter().filter(|number| **number != 7).count();
+        assert!((1..=2).contains(&words) && taken.len() > words, "{taken:?}");
+    });
+}
+
+#[test]
+fn transactions_meet_in_the_same_order_everywhere_so_nobody_waits_in_a_circle() {
+    prove(|| {
+        let stage = Stage::new(3, 100);
+        let post = |places: [usize; 2], number: u64| -> Poster {
+            Box::new(move |stage| {
+                assert!(stage.post(places[1], letter(number)));
+                stage.join(&places, TRANSACTIONS + number);
+            })
+        };
+        play(&stage, vec![post([0, 1], 0), post([1, 2], 1), post([0, 2], 2)]);
+        let joined = stage.joined.lock().clone();
+        assert!(joined.iter().all(|places| places.len() == 2), "each was run: {joined:?}");
+    });
+}
+
+#[test]
+fn an_object_leaves_memory_when_idle_and_its_letters_are_given_back() {
+    prove(|| {
+        let stage = Stage::new(1, 100);
+        let taken_in = Arc::new(Plain::new(0));
+        let of_poster = Arc::clone(&taken_in);
+        let post: Poster = Box::new(move |stage| {
+            let posted = (0..3).filter(|number| stage.post(0, letter(*number))).count();
+            *of_poster.lock() = posted;
+        });
+        let close: Poster = Box::new(|stage| {
+            let object = &stage.objects[0];
+            if object.mailbox.close(|| true) {
+                assert_eq!(object.working.load(Ordering::SeqCst), 0, "nobody works on it");
+            }
+        });
+        play(&stage, vec![post, close]);
+        assert_eq!(stage.taken(0).len(), *taken_in.lock());
+    });
+}
+
+#[test]
+fn a_letter_that_is_put_back_is_taken_again() {
+    prove(|| {
+        let stage = Stage::new(1, 100);
+        let post: Poster = Box::new(|stage| {
+            assert!(stage.post(0, letter(1)));
+            assert!(stage.post(0, Letter::Mail { time: 2 }));
+        });
+        // The turn of one whose letters use up more than a turn.
+        let first: Poster = Box::new(|stage| {
+            let mut turns = stage.turns.lock();
+            let Some(Some(place)) = turns.pop_front() else { return };
+            drop(turns);
+            let mailbox = &stage.objects[place].mailbox;
+            let letter = mailbox.take().expect("it was scheduled");
+            assert!(mailbox.put_back(letter), "there is no other word of mail");
+            if mailbox.end_turn() {
+                stage.push(Some(place));
+            }
+        });
+        play(&stage, vec![post, first]);
+        assert_eq!(stage.taken(0), [1, 2]);
+    });
+}
