@@ -6,8 +6,9 @@
 //! verifies that the new code takes states of the old, and what either law says; the memory begins
 //! anew there. What it takes on trust is what the code makes of every other step, which is its
 //! memory, globals, effects and fuel, and the version of the instrumentation that it ran under: the
-//! engine's replay verifies those. The word of a policy's guard is such code too: whoever can run guards has it asked by [`Verifier::commit_asking`]. Of
-//! an input in a session it verifies all but the code, which only its host can.
+//! engine's replay verifies those. The word of a policy's guard is such code too: whoever can run
+//! guards has it asked by [`Verifier::commit_asking`]. Of an input in a session it verifies all but
+//! the code, which only its host can.
 //!
 //! Where only headers are left, [`Headers`] verifies that they are chained; a [`Verifier`] resumes
 //! with the first version whose memory is there.

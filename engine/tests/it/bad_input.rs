@@ -153,8 +153,9 @@ fn policies_that_do_not_hold() {
         expect![[r#"
             policy: bytes 52..74: for policy `a`, attribute `before.nothing` in context for
             Action::"add", Action::"advance", Action::"amend", Action::"deep",
-            Action::"fail", Action::"grow", Action::"read", Action::"ring", Action::"spin",
-            Action::"write" not found (did you mean `total`?)"#]],
+            Action::"fail", Action::"grow", Action::"migrate", Action::"read",
+            Action::"ring", Action::"spin", Action::"write" not found (did you mean
+            `total`?)"#]],
     );
     assert_eq!(db.objects().count(), 0);
 }

@@ -313,12 +313,12 @@ fn a_direct_write_with_a_forged_request_is_refused() {
         SIGNED,
         |parts| credential(parts).signatures_mut().truncate(1),
         expect![[r#"
-        admission of version 3: expected Admission { signers:
-            [PublicKey(813977..)],
-            rules: ["anyone"] }, found Admission { signers:
-            [PublicKey(813977..),
-            PublicKey(8a88e3..)],
-            rules: ["anyone"] }"#]],
+            admission of version 3: expected Admission { signers:
+                [PublicKey(813977..)],
+                rules: ["anyone"], migrated: [] }, found Admission { signers:
+                [PublicKey(813977..),
+                PublicKey(8a88e3..)],
+                rules: ["anyone"], migrated: [] }"#]],
     );
     check(
         SIGNED,
