@@ -3,8 +3,8 @@
 //!
 //! Machine code runs unchecked, so a file is only believed when it is exactly what was written
 //! here: its hash is keyed with a secret of the cache, which nobody but its owner can read, in a
-//! directory that nobody else can write to when it is opened. Whatever else stands there is compiled
-//! again and replaced. It does not know what modules are for.
+//! directory that nobody else can write to when it is opened. Whatever else stands there is
+//! compiled again and replaced. It does not know what modules are for.
 //!
 //! ```text
 //! KEY       32 random bytes

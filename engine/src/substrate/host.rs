@@ -104,7 +104,7 @@ impl Step {
     }
 
     /// That there is room for one more effect beside `count`, and for so many bytes of all: as the
-    /// formats have it, which is `limit`, and as the host does. Of counts the most of both is given.
+    /// formats have it, which is `limit`, and as the host does. Of counts the most of both is there.
     fn require_room(
         &self,
         count: usize,
