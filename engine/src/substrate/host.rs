@@ -103,8 +103,8 @@ impl Step {
         if self.active { Ok(()) } else { Err(bad(BadHostCall::OutsideStep)) }
     }
 
-    /// That there is room for one more effect beside `count`, of which the formats and the host have
-    /// a most, and for so many bytes of all. What is beyond the formats' own is `limit`.
+    /// That there is room for one more effect beside `count`, of which the formats and the host
+    /// have a most, and for so many bytes of all. What is beyond the formats' own is `limit`.
     fn require_room(
         &self,
         count: usize,
