@@ -24,6 +24,7 @@ impl Unit {
     pub const MICROSECONDS: Unit = Unit::less("µs");
     /// Transfers in a second.
     pub const TRANSFERS_PER_SECOND: Unit = Unit::more("transfers/s");
+    pub(crate) const OBJECTS_PER_SECOND: Unit = Unit::more("objects/s");
     pub(crate) const STEPS_PER_SECOND: Unit = Unit::more("steps/s");
     pub(crate) const VERSIONS_PER_SECOND: Unit = Unit::more("versions/s");
     pub(crate) const MEGABYTES_PER_SECOND: Unit = Unit::more("MB/s");

@@ -13,6 +13,7 @@ mod counter;
 mod credentials;
 mod decisions;
 pub mod figure;
+mod fleets;
 pub mod floor;
 pub mod frames;
 mod history;

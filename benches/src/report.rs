@@ -10,7 +10,7 @@ use anyhow::{Result, ensure};
 use crate::figure::{Figure, Peer, Unit};
 use crate::sizes::Sizes;
 use crate::{
-    barrier, commits, credentials, decisions, history, machine, opening, reads, recovery,
+    barrier, commits, credentials, decisions, fleets, history, machine, opening, reads, recovery,
     residents, space, steps, transfers, verification, wakes,
 };
 
@@ -68,6 +68,7 @@ const BENCHES: &[Bench] = &[
         names: &[residents::RESIDENT, residents::IDLE, residents::HIBERNATED, residents::WAKE],
         run: residents::million,
     },
+    Bench { names: &[fleets::UPGRADE], run: fleets::upgrade },
     Bench { names: &[wakes::LATENESS], run: wakes::lateness },
     Bench { names: &[space::PER_COMMIT], run: space::per_commit },
     Bench { names: &[space::INDEX], run: space::index },

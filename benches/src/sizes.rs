@@ -6,8 +6,8 @@
 /// The sizes of one report.
 #[derive(Clone, Copy, Debug)]
 pub struct Sizes {
-    /// Objects that `commit.durable.group` commits to, once each in a round, and accounts of
-    /// `transfer.durable`.
+    /// Objects that `commit.durable.group` commits to, once each in a round, accounts of
+    /// `transfer.durable`, and objects of `upgrade.fleet`.
     pub objects: usize,
     /// Commits that `commit.durable.single` waits for in a round.
     pub singles: usize,

@@ -227,9 +227,12 @@ impl World<'_> {
                 self.plan();
             }
             match self.open() {
-                Ok(db) => self.db = Some(db),
-                Err(error) => {
-                    hold(format!("it opens: {error}"), self.has_failed())?;
+                Ok(db) if !self.has_failed() => self.db = Some(db),
+                opened => {
+                    // It may be open for all that: what failed was the first of its own work then,
+                    // such as telling of messages, and it does no more.
+                    let problem = opened.err().map(|error| format!("it opens: {error}"));
+                    hold(problem.unwrap_or_default(), self.has_failed())?;
                     self.tally.add("fault while opening", 1);
                     let end = [End::Failed, End::Cut][self.rng.random_range(0..2)];
                     self.disk.kill();
@@ -237,7 +240,7 @@ impl World<'_> {
                 }
             }
         }
-        // What fired now and did not keep the database from being opened is not heard of again.
+        // What is left of a plan, or did no harm, is not heard of again.
         self.disk.plan(None);
         self.trouble = Trouble::default();
         Ok(())
