@@ -94,6 +94,45 @@ fn an_object_that_is_called_without_end_has_one_turn_in_a_round() {
     });
 }
 
+/// Traps, endless loops, endless recursion and all the memory that there is: each costs what its
+/// fuel lets it, and the others are what they would be without.
+#[test]
+fn bombs_in_one_object_cost_others_their_fuel_and_no_more() {
+    working(|| {
+        let fixture = Fixture::new();
+        let fuel = 10_000;
+        let db = fixture.open_with(fixture.options().workers(0).fuel_max(fuel));
+        let ids = counters(&db, 4);
+        let bombs = ["spin", "fail", "deep", "grow"];
+        let light = |id, method: &str| {
+            let arguments = if method == "grow" { args![u32::MAX] } else { args![] };
+            let call = db.call(id, method, arguments);
+            call.durability(Durability::Relaxed).submit().unwrap()
+        };
+        let thrown: Vec<Pending> =
+            bombs.into_iter().cycle().take(200).map(|bomb| light(ids[0], bomb)).collect();
+        let calls: Vec<Pending> =
+            ids[1..].iter().map(|id| db.call(*id, "add", args![5u64]).submit().unwrap()).collect();
+        assert_eq!(db.work(0), Some(ids[0]));
+        let refused = db.metrics().refusals.sum();
+        assert!((1..=TURN_STEPS as u64).contains(&refused), "{refused} bombs went off in a turn");
+        for id in &ids[1..] {
+            assert_eq!(db.work(0), Some(*id), "each of the others is next");
+        }
+        calls.into_iter().for_each(|call| assert_eq!(call.wait().unwrap().header.seq, 1));
+        let outcomes: Vec<bool> = thrown.into_iter().map(|bomb| bomb.wait().is_ok()).collect();
+        // To ask for memory that there is not is no offence.
+        let harmless = outcomes.iter().filter(|ok| **ok).count();
+        assert_eq!(harmless, 200 / bombs.len());
+        assert_eq!(total(&db, ids[0]), 5, "what `grow` writes");
+        assert!(ids[1..].iter().all(|id| total(&db, *id) == 5));
+        let verified = ids.iter().map(|id| db.verify(*id, continuant::Replay::Yes).unwrap());
+        assert!(verified.into_iter().all(|it| it.versions > 1));
+        let costs = (1..=harmless as u64).map(|seq| db.at(ids[0], seq).unwrap().header().fuel);
+        assert!(costs.into_iter().all(|cost| (1..=fuel).contains(&cost)));
+    });
+}
+
 #[test]
 fn an_object_is_on_the_run_queue_once_and_not_at_all_without_mail() {
     working(|| {
