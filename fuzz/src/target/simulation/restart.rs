@@ -262,6 +262,10 @@ impl World<'_> {
             object.seen = found;
             object.gone = found.seq < 0;
         }
+        if self.objects.iter().all(|object| object.gone) {
+            // The power was cut before anything was durable.
+            self.create()?;
+        }
         hold("what is left can be read", self.audit(complete)?)?;
         let on_their_way = self.books.on_their_way();
         let dead = self.dead_letters()?.ok_or("the disk works again")?.len();
