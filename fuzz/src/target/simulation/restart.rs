@@ -162,7 +162,12 @@ impl World<'_> {
         let open = end == End::Close || self.trouble.unseen;
         self.wreck(end);
         self.bring_up().map_err(about)?;
-        self.reconcile(open, complete).map_err(about)
+        self.reconcile(open, complete).map_err(about)?;
+        // The power may have been cut before anything was durable.
+        match self.objects.iter().all(|object| object.gone) {
+            true => self.create(),
+            false => Ok(()),
+        }
     }
 
     /// Ends the database; whether all that was submitted is done and durable.
@@ -261,10 +266,6 @@ impl World<'_> {
             hold(format!("what was looked at stays: object {index}, {found:?}"), holds)?;
             object.seen = found;
             object.gone = found.seq < 0;
-        }
-        if self.objects.iter().all(|object| object.gone) {
-            // The power was cut before anything was durable.
-            self.create()?;
         }
         hold("what is left can be read", self.audit(complete)?)?;
         let on_their_way = self.books.on_their_way();
