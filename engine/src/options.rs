@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use object::input::{Input, Request};
+use object::input::Input;
 use object::limits::{EFFECTS_BYTES_MAX, FUEL_MAX, OUTPUTS_MAX, PAYLOAD_BYTES_MAX};
 
 use crate::clock::Clock;
@@ -187,12 +187,7 @@ impl Options {
 
     /// That a caller may hand in such an input.
     pub(crate) fn validate(&self, input: &Input) -> Result<()> {
-        let found = match &input.request {
-            Request::Create { arguments, .. } | Request::Call { arguments, .. } => arguments.len(),
-            Request::Write { fields } => fields.iter().map(|(_, value)| value.len()).sum(),
-            _ => 0,
-        };
-        let (max, found) = (self.payload_bytes_max as u64, found as u64);
+        let (max, found) = (self.payload_bytes_max as u64, input.request.payload_bytes() as u64);
         let what = "payload_bytes_max";
         if found > max { Err(ErrorKind::Limit { what, max, found }.into()) } else { Ok(()) }
     }

@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use object::admission::{Laws, Step, admit, admit_upgrade, validate_migration};
+use object::admission::{Laws, Step, admit, admit_upgrade, require_migration};
 use object::credential::PublicKey;
 use object::definition::Definition;
 use object::effects::{Admission, Effects, Output, WakeChange};
@@ -191,8 +191,7 @@ fn upgrade<'s>(
 ) -> Result<(&'s mut Loaded, Ran), Stop> {
     let before = subject.definition;
     let (definition, runnable) = catalog.upgrade(to)?;
-    validate_migration(Laws { before, after: &definition })?;
-    let taken = definition.schema.require_migration(&before.schema)?;
+    let taken = require_migration(Laws { before, after: &definition })?;
     let state = before.schema.read_state(subject.image, before.code.state_address)?;
     let (image, globals) = (Image::new(Arc::clone(&runnable.base)), runnable.base.globals());
     let loaded = instances.load(&runnable, &image)?;

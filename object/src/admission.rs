@@ -23,7 +23,7 @@ use crate::memory::Memory;
 use crate::policy::guard::{Evidence, Guards};
 use crate::policy::{Decision, Explanation, Facts, Principal, Raw, Refusal, Values};
 use crate::refusal::{Reason, Verdict};
-use crate::schema::{MIGRATE, Method, Value, decode_args};
+use crate::schema::{MIGRATE, Method, Type, Value, decode_args};
 
 /// A step that ran and is to be decided on.
 #[derive(Clone, Copy, Debug)]
@@ -289,14 +289,14 @@ pub fn migrated(admission: Admission, decision: Decision) -> Result<Admission, V
     }
 }
 
-/// Verifies that the code of `laws.after` takes the states that `laws.before` left.
+/// What the code of `laws.after` takes, which are the states that `laws.before` left.
 ///
 /// # Errors
 ///
 /// The verdict, which says what it takes otherwise.
-pub fn validate_migration(laws: Laws<'_>) -> Result<(), Verdict> {
+pub fn require_migration(laws: Laws<'_>) -> Result<&Type, Verdict> {
     let taken = laws.after.schema.require_migration(&laws.before.schema);
-    taken.map(drop).map_err(|error| Verdict::native(Reason::Migration, error.to_string()))
+    taken.map_err(|error| Verdict::native(Reason::Migration, error.to_string()))
 }
 
 /// A decision that is explained.

@@ -155,6 +155,21 @@ impl Request {
         }
     }
 
+    /// Bytes of the arguments, or of all values of a direct write.
+    pub fn payload_bytes(&self) -> usize {
+        match self {
+            Request::Create { arguments, .. }
+            | Request::Call { arguments, .. }
+            | Request::Message { arguments, .. } => arguments.len(),
+            Request::Write { fields } => fields.iter().map(|(_, value)| value.len()).sum(),
+            Request::Cycle
+            | Request::Amend { .. }
+            | Request::OpenSession { .. }
+            | Request::Fork { .. }
+            | Request::Upgrade { .. } => 0,
+        }
+    }
+
     /// The most fuel that the step may use.
     pub fn fuel_max(&self) -> u64 {
         self.origin().map_or(FUEL_MAX, |origin| origin.fuel)
@@ -285,14 +300,11 @@ impl Input {
     /// [`Limit`](ErrorKind::Limit) naming the first limit that it is beyond.
     pub fn validate(&self) -> Result<()> {
         match &self.request {
-            Request::Create { arguments, .. } => {
-                limit("payload bytes", arguments.len(), PAYLOAD_BYTES_MAX)?;
-            }
-            Request::Call { method, arguments } | Request::Message { method, arguments, .. } => {
+            Request::Call { method, .. } | Request::Message { method, .. } => {
                 limit("bytes of a method's name", method.len(), NAME_BYTES_MAX)?;
-                limit("payload bytes", arguments.len(), PAYLOAD_BYTES_MAX)?;
             }
-            Request::Cycle
+            Request::Create { .. }
+            | Request::Cycle
             | Request::OpenSession { .. }
             | Request::Fork { .. }
             | Request::Upgrade { .. } => {}
@@ -301,11 +313,10 @@ impl Input {
                 for (path, _) in fields {
                     limit("bytes of a path", path.len(), PATH_BYTES_MAX)?;
                 }
-                let bytes = fields.iter().map(|(_, value)| value.len()).sum();
-                limit("payload bytes", bytes, PAYLOAD_BYTES_MAX)?;
             }
             Request::Amend { policy } => limit("policy bytes", policy.len(), POLICY_ENCODED_MAX)?,
         }
+        limit("payload bytes", self.request.payload_bytes(), PAYLOAD_BYTES_MAX)?;
         let signatures = self.credential.as_ref().map_or(0, |it| it.signatures().len());
         limit("signatures", signatures, SIGNATURES_MAX)
     }

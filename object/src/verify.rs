@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 use crate::admission::{
     Laws, Step, admit, admit_upgrade, arguments, authenticate, authenticate_refused,
-    validate_migration,
+    require_migration,
 };
 use crate::commit::Commit;
 use crate::credential::{Host, Memo};
@@ -264,7 +264,7 @@ impl Verifier {
                     return Err(Error::mismatch("policy", seq, policy, parts.policy));
                 }
                 let laws = Laws { before: &self.definition, after: &definition };
-                validate_migration(laws).map_err(|verdict| refused(seq, &verdict))?;
+                require_migration(laws).map_err(|verdict| refused(seq, &verdict))?;
                 self.replica = Replica::new(base);
                 return Ok(Some(definition));
             }

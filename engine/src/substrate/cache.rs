@@ -176,13 +176,12 @@ fn name(wasm: &[u8]) -> String {
 fn read_key(directory: &Path, user: u32) -> io::Result<Option<[u8; HASH_BYTES]>> {
     // Nothing but a file is opened: another thing of this name might never be read to its end.
     let path = directory.join(KEY);
-    let is_file = |about: &Metadata| about.is_file();
-    if !fs::symlink_metadata(&path).is_ok_and(|about| is_file(&about)) {
+    if !fs::symlink_metadata(&path).is_ok_and(|about| about.is_file()) {
         return Ok(None);
     }
     let mut file = File::open(path)?;
     let about = file.metadata()?;
-    if !is_file(&about) || about.uid() != user || about.mode() & OTHERS != 0 {
+    if !about.is_file() || about.uid() != user || about.mode() & OTHERS != 0 {
         return Ok(None);
     }
     let mut key = [0; HASH_BYTES];

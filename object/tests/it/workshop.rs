@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use continuant_object::admission::{
-    Laws, Step, admit, admit_upgrade, authenticate, validate_migration,
+    Laws, Step, admit, admit_upgrade, authenticate, require_migration,
 };
 use continuant_object::capsule::{Chain, HEAD, SectionKind};
 use continuant_object::commit::Commit;
@@ -262,7 +262,7 @@ impl Workshop {
             }
             Request::Upgrade { code, policy } => {
                 let Era { definition, base } = self.era(*code, *policy).unwrap();
-                validate_migration(Laws { before: &self.definition, after: &definition })?;
+                require_migration(Laws { before: &self.definition, after: &definition })?;
                 (before, globals) = (Image::new(Arc::clone(&base)), base.globals().to_vec());
                 tree = Tree::of(&before);
                 definition
