@@ -53,6 +53,7 @@ pub struct Database {
     shared: Arc<Shared>,
     pool: Pool,
     timer: Option<JoinHandle<()>>,
+    is_open: bool,
 }
 
 impl Database {
@@ -74,10 +75,10 @@ impl Database {
         let storage = if workers > 0 { storage } else { storage.threads(false) };
         let shared = Shared::new(storage.open(path)?, cache, options)?;
         let of_workers = Arc::clone(&shared);
-        let pool = Pool::start(workers, shared.queue(), move |slots, resident| {
+        let pool = Pool::start(shared.queue(), move |slots, resident| {
             turn(&of_workers, slots, resident);
         })?;
-        let mut database = Database { shared, pool, timer: None };
+        let mut database = Database { shared, pool, timer: None, is_open: true };
         if cycles {
             database.shared.post_mail(database.shared.store().receivers(), 0);
         }
@@ -778,9 +779,9 @@ impl Database {
         if let Some(timer) = self.timer.take() {
             drop(timer.join());
         }
-        if self.pool.is_running() {
+        if std::mem::take(&mut self.is_open) {
             self.shared.wait_quiet();
-            self.pool.stop();
+            self.pool.stop(self.shared.queue());
             self.shared.store().close()?;
         }
         Ok(())

@@ -90,7 +90,9 @@ pub(crate) fn meet(shared: &Shared, slots: &mut Slots, joint: &Joint, resident: 
         present.iter().for_each(|resident| *resident.live.lock() = None);
     }
     for resident in present {
-        resident.leave(shared);
+        if resident.leave(shared) {
+            shared.schedule(resident);
+        }
     }
 }
 

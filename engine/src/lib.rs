@@ -22,6 +22,7 @@ mod fork;
 pub mod fuzz;
 mod guard;
 mod helper;
+mod idle;
 pub mod instrument;
 mod joint;
 mod limits;

@@ -1,22 +1,28 @@
-//! The worker pool: threads that take objects off one run queue and work through their mail, and
-//! do what needs a worker's stack and instances. What takes longer has a thread of its own.
+//! The worker pool: threads that take objects off run queues and work through their mail, and do
+//! what needs a worker's stack and instances. What takes longer has a thread of its own.
 //!
-//! Without workers there is a hand: their state, which whoever waits for work to be done uses on
-//! its own thread, one thread at a time. An object is on the queue at most once, so it has one
-//! worker at a time. It does not know what a turn of an object is, nor what a step is.
+//! Each worker has a run queue, first in, first out. An object waits in that of the worker that had
+//! it last, whose instance may hold its memory still; a worker that finds its own empty takes from
+//! the others'. Without workers there is a hand: their state, which whoever waits for work to be
+//! done uses on its own thread, one thread at a time. An object is on a queue at most once, so it
+//! has one worker at a time. It does not know what a turn of an object is, nor what a step is.
 //!
 //! Invariant: a letter that was posted is counted until it is worked through, whatever panics.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{Builder, JoinHandle};
 
-use crossbeam::channel::{Receiver, Sender, unbounded};
+use crossbeam::deque::{Injector, Steal};
+use crossbeam::queue::SegQueue;
+use crossbeam::utils::Backoff;
 use object::hash::ObjectId;
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::idle::Idle;
 use crate::quiet::Quiet;
 use crate::resident::Resident;
 use crate::substrate::THREAD_STACK_BYTES;
@@ -31,13 +37,17 @@ pub const STACK_BYTES: usize = if THREAD_STACK_BYTES > object::policy::STACK_BYT
 /// Something that a thread waits for a worker to do with its state `S`.
 type Errand<S> = Box<dyn FnOnce(&mut S) + Send>;
 
-/// The run queue, and how much mail is under way.
+/// The run queues, and how much mail is under way.
 ///
 /// Errands come first: whoever has one waits for it, so there are never more than callers, while
 /// any number of objects may wait for their turn.
 pub(crate) struct Queue<S> {
-    turns: (Sender<Arc<Resident>>, Receiver<Arc<Resident>>),
-    errands: (Sender<Errand<S>>, Receiver<Errand<S>>),
+    /// Of each worker.
+    turns: Vec<Injector<Arc<Resident>>>,
+    errands: SegQueue<Errand<S>>,
+    idle: Idle,
+    /// The workers are to end.
+    stopped: AtomicBool,
     /// In place of workers.
     hand: Option<Hand<S>>,
     /// Of letters posted and not worked through, and of turns.
@@ -51,23 +61,46 @@ struct Hand<S> {
     turns: Mutex<VecDeque<Arc<Resident>>>,
 }
 
+/// What a worker does next.
+enum Work<S> {
+    Errand(Errand<S>),
+    Turn(Arc<Resident>),
+}
+
 impl<S: Default> Queue<S> {
-    /// Of a database that has workers, or none.
-    pub(crate) fn new(has_workers: bool) -> Queue<S> {
-        let (turns, errands) = (unbounded(), unbounded());
-        let hand = (!has_workers).then(Hand::default);
-        Queue { turns, errands, hand, quiet: Quiet::default() }
+    /// Of a database that has so many workers.
+    pub(crate) fn new(workers: usize) -> Queue<S> {
+        Queue {
+            turns: (0..workers).map(|_| Injector::new()).collect(),
+            errands: SegQueue::new(),
+            idle: Idle::new(workers),
+            stopped: AtomicBool::new(false),
+            hand: (workers == 0).then(Hand::default),
+            quiet: Quiet::default(),
+        }
     }
 
-    /// Puts an object on the run queue.
+    /// Puts an object on a run queue.
     pub(crate) fn push(&self, resident: Arc<Resident>) {
         if let Some(hand) = &self.hand {
             hand.turns.lock().push_back(resident);
             // Whoever waits for quiet has something to do.
             return self.quiet.tell();
         }
-        let sent = self.turns.0.send(resident);
-        assert!(sent.is_ok(), "the queue holds a receiver itself");
+        let place = resident.worker() % self.turns.len();
+        self.turns[place].push(resident);
+        self.idle.tell(place);
+    }
+
+    /// Puts an object back on the run queue of the worker that ends its turn, behind all others.
+    pub(crate) fn put_back(&self, resident: Arc<Resident>) {
+        let place = resident.worker();
+        let others_wait = self.turns.get(place).is_some_and(|turns| !turns.is_empty());
+        if self.hand.is_some() || others_wait {
+            return self.push(resident);
+        }
+        // The worker takes it right away, so nobody need be told.
+        self.turns[place].push(resident);
     }
 
     /// Without workers: gives the object at `place` of the run queue, counted round, its `turn`,
@@ -109,8 +142,8 @@ impl<S: Default> Queue<S> {
             return run(&mut *state, work).map_err(|_| ErrorKind::Panicked.into());
         }
         let (sender, receiver) = oneshot::channel();
-        let sent = self.errands.0.send(Box::new(move |state| drop(sender.send(work(state)))));
-        assert!(sent.is_ok(), "the queue holds a receiver itself");
+        self.errands.push(Box::new(move |state| drop(sender.send(work(state)))));
+        self.idle.tell_any();
         // A worker that panicked over it, or the queue that went away with it, dropped the sender.
         receiver.recv().map_err(|_| ErrorKind::Panicked.into())
     }
@@ -137,12 +170,50 @@ impl<S> Queue<S> {
         self.quiet.count()
     }
 
-    /// Objects on the run queue.
+    /// Objects on the run queues.
     pub(crate) fn len(&self) -> usize {
         match &self.hand {
             Some(hand) => hand.turns.lock().len(),
-            None => self.turns.1.len(),
+            None => self.turns.iter().map(Injector::len).sum(),
         }
+    }
+
+    /// What the worker at `place` does next, once there is something; none when it is to end.
+    fn next(&self, place: usize) -> Option<Work<S>> {
+        if self.stopped.load(Ordering::Acquire) {
+            return None;
+        }
+        if let Some(work) = self.find(place) {
+            return Some(work);
+        }
+        self.idle.search(place);
+        loop {
+            let backoff = Backoff::new();
+            while !backoff.is_completed() {
+                if self.stopped.load(Ordering::Acquire) {
+                    return None;
+                }
+                if let Some(work) = self.find(place) {
+                    self.idle.begin(place, || self.has_work());
+                    return Some(work);
+                }
+                backoff.snooze();
+            }
+            self.idle.sleep(place, || self.has_work() || self.stopped.load(Ordering::Acquire));
+        }
+    }
+
+    /// What there is to do for the worker at `place`, of its own first.
+    fn find(&self, place: usize) -> Option<Work<S>> {
+        if let Some(errand) = self.errands.pop() {
+            return Some(Work::Errand(errand));
+        }
+        let count = self.turns.len();
+        (place..place + count).find_map(|at| take(&self.turns[at % count])).map(Work::Turn)
+    }
+
+    fn has_work(&self) -> bool {
+        !self.errands.is_empty() || self.turns.iter().any(|turns| !turns.is_empty())
     }
 
     /// Waits until no letter is under way. Without workers also until an object is on the run
@@ -150,6 +221,17 @@ impl<S> Queue<S> {
     pub(crate) fn wait_quiet(&self) -> bool {
         let has_turns = |hand: &Hand<S>| !hand.turns.lock().is_empty();
         self.quiet.wait(|| self.hand.as_ref().is_some_and(has_turns))
+    }
+}
+
+/// The first of a queue.
+fn take<T>(queue: &Injector<T>) -> Option<T> {
+    loop {
+        match queue.steal() {
+            Steal::Success(first) => return Some(first),
+            Steal::Empty => return None,
+            Steal::Retry => {}
+        }
     }
 }
 
@@ -199,53 +281,46 @@ fn not_started(error: std::io::Error) -> Error {
 #[derive(Debug, Default)]
 pub(crate) struct Pool {
     threads: Vec<JoinHandle<()>>,
-    stop: Option<Sender<()>>,
 }
 
 impl Pool {
-    /// Starts `count` workers, each with a state of its own, that give objects on `queue` their
-    /// `turn`, which does not panic. An errand that panics costs the worker its state.
-    pub(crate) fn start<S: Default + 'static>(
-        count: usize,
+    /// Starts the workers of `queue`, each with a state of its own, that give objects their `turn`,
+    /// which does not panic. An errand that panics costs the worker its state.
+    pub(crate) fn start<S: Default + Send + 'static>(
         queue: &Arc<Queue<S>>,
         turn: impl Fn(&mut S, Arc<Resident>) + Send + Clone + 'static,
     ) -> Result<Pool> {
-        let (stop, stopped) = crossbeam::channel::bounded::<()>(0);
-        let mut pool = Pool { threads: Vec::new(), stop: Some(stop) };
-        for index in 0..count {
-            let (turns, errands) = (queue.turns.1.clone(), queue.errands.1.clone());
-            let (turn, stopped) = (turn.clone(), stopped.clone());
+        let mut pool = Pool::default();
+        for place in 0..queue.turns.len() {
+            let (of_worker, turn) = (Arc::clone(queue), turn.clone());
             let work = move || {
                 let mut state = S::default();
-                loop {
-                    crossbeam::channel::select_biased! {
-                        recv(stopped) -> _ => return,
-                        recv(errands) -> errand => match errand {
-                            // Whoever waits finds the sender dropped, if it panics.
-                            Ok(errand) => drop(run(&mut state, errand)),
-                            Err(_) => return,
-                        },
-                        recv(turns) -> resident => match resident {
-                            Ok(resident) => turn(&mut state, resident),
-                            Err(_) => return,
-                        },
+                while let Some(work) = of_worker.next(place) {
+                    match work {
+                        // Whoever waits finds the sender dropped, if it panics.
+                        Work::Errand(errand) => drop(run(&mut state, errand)),
+                        Work::Turn(resident) => {
+                            resident.set_worker(place);
+                            turn(&mut state, resident);
+                        }
                     }
                 }
             };
-            let thread = builder(format!("continuant-{index}")).spawn(work);
-            pool.threads.push(thread.map_err(not_started)?);
+            match builder(format!("continuant-{place}")).spawn(work) {
+                Ok(thread) => pool.threads.push(thread),
+                Err(error) => {
+                    pool.stop(queue);
+                    return Err(not_started(error));
+                }
+            }
         }
         Ok(pool)
     }
 
-    /// Whether the workers were not stopped yet.
-    pub(crate) fn is_running(&self) -> bool {
-        self.stop.is_some()
-    }
-
     /// Stops the workers after the turns that they are in, and waits for them.
-    pub(crate) fn stop(&mut self) {
-        self.stop = None;
+    pub(crate) fn stop<S>(&mut self, queue: &Queue<S>) {
+        queue.stopped.store(true, Ordering::Release);
+        queue.idle.tell_all();
         for thread in self.threads.drain(..) {
             // A worker that panicked has said so; the others still end in order.
             drop(thread.join());
@@ -259,13 +334,13 @@ mod tests {
 
     #[test]
     fn an_errand_that_panics_costs_a_worker_its_state_and_nothing_else() {
-        let queue = Arc::new(Queue::<Vec<u8>>::new(true));
-        let mut pool = Pool::start(1, &queue, |_, _| {}).expect("a thread starts");
+        let queue = Arc::new(Queue::<Vec<u8>>::new(1));
+        let mut pool = Pool::start(&queue, |_, _| {}).expect("a thread starts");
         queue.on_worker(|state| state.push(1)).expect("the worker runs");
         let panicked = queue.on_worker(|_| panic!("this panic is part of a test"));
         assert!(matches!(panicked, Err(error) if matches!(error.kind(), ErrorKind::Panicked)));
         let state = queue.on_worker(|state| state.clone()).expect("the worker still runs");
         assert!(state.is_empty());
-        pool.stop();
+        pool.stop(&queue);
     }
 }

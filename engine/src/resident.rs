@@ -5,7 +5,7 @@
 //! comes: that is the mailbox's.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use arc_swap::ArcSwapOption;
 use object::definition::Definition;
@@ -88,6 +88,8 @@ pub(crate) struct Resident {
     bytes: AtomicU64,
     /// Whether anybody asked for it since that was looked at last.
     is_warm: AtomicBool,
+    /// The place of the worker that had it last.
+    worker: AtomicU32,
 }
 
 /// What an object takes in memory besides its pages, ledger and globals, and what a page takes
@@ -196,7 +198,21 @@ pub(crate) enum Cooled {
 impl Resident {
     pub(crate) fn new(id: ObjectId) -> Resident {
         let (mailbox, live, published, bytes, is_warm) = Default::default();
-        Resident { id, mailbox, live, published, bytes, is_warm }
+        // Any worker: ids are spread evenly.
+        let worker = AtomicU32::new(u32::from(u16::from_le_bytes([id.0[0], id.0[1]])));
+        Resident { id, mailbox, live, published, bytes, is_warm, worker }
+    }
+
+    /// The place of the worker that had the object last; any number when none had.
+    pub(crate) fn worker(&self) -> usize {
+        self.worker.load(Ordering::Relaxed) as usize
+    }
+
+    /// Notes which worker has the object. Only the place of a run queue hangs on it.
+    pub(crate) fn set_worker(&self, place: usize) {
+        if self.worker() != place {
+            self.worker.store(place as u32, Ordering::Relaxed);
+        }
     }
 
     /// Puts a letter into the mailbox, unless `max` wait already.
@@ -227,12 +243,13 @@ impl Resident {
         self.mailbox.put_back(letter)
     }
 
-    /// Ends a worker's turn: puts the object back on the run queue when there is more mail.
-    pub(crate) fn leave(self: Arc<Resident>, shared: &Shared) {
-        match self.mailbox.end_turn() {
-            true => shared.schedule(self),
-            false => shared.make_room(),
+    /// Ends a worker's turn; whether there is more mail, so that the object goes back on a run queue.
+    pub(crate) fn leave(&self, shared: &Shared) -> bool {
+        let has_mail = self.mailbox.end_turn();
+        if !has_mail {
+            shared.make_room();
         }
+        has_mail
     }
 
     /// Marks the object as gone from memory, when it is idle and nobody asked for it since this was

@@ -1,4 +1,4 @@
-//! The mailbox and the count of letters, compiled a second time with threads and locks whose order
+//! The mailbox, the count of letters and who is idle, compiled a second time with threads and locks whose order
 //! is drawn: in each of many schedules no letter is lost, an object has one worker at a time, and
 //! nobody waits for ever.
 //!
@@ -12,13 +12,17 @@ use object::input::{Input, Request};
 use parking_lot::Mutex as Plain;
 use shuttle::thread;
 
+use self::idle::Idle;
 use self::mailbox::{Mailbox, Posted, PostedToAll};
 use self::quiet::Quiet;
-use self::sync::{AtomicU64, Condvar, Mutex, Ordering};
+use self::sync::{AtomicU64, Condvar, Mutex, MutexGuard, Ordering};
 use crate::error::ErrorKind;
 use crate::reply::Reply;
 use crate::resident::Letter;
 
+#[expect(clippy::duplicate_mod, reason = "compiled a second time, with other locks")]
+#[path = "idle.rs"]
+mod idle;
 #[expect(clippy::duplicate_mod, reason = "compiled a second time, with other locks")]
 #[path = "mailbox.rs"]
 mod mailbox;
@@ -357,5 +361,114 @@ fn a_letter_that_is_put_back_is_taken_again() {
         });
         play(&stage, vec![post, first]);
         assert_eq!(stage.taken(0), [1, 2]);
+    });
+}
+
+/// Workers with a run queue each, as the pool's.
+struct Workers {
+    idle: Idle,
+    queues: [Mutex<VecDeque<Errand>>; 2],
+    stopped: AtomicU64,
+    quiet: Quiet,
+}
+
+/// What a worker is to do.
+type Errand = Box<dyn FnOnce() + Send>;
+
+impl Workers {
+    fn new() -> Arc<Workers> {
+        let (queues, stopped, quiet) = Default::default();
+        Arc::new(Workers { idle: Idle::new(2), queues, stopped, quiet })
+    }
+
+    fn push(&self, place: usize, errand: impl FnOnce() + Send + 'static) {
+        self.quiet.begin();
+        self.queues[place].lock().push_back(Box::new(errand));
+        self.idle.tell(place);
+    }
+
+    fn find(&self, place: usize) -> Option<Errand> {
+        [place, 1 - place].iter().find_map(|at| self.queues[*at].lock().pop_front())
+    }
+
+    fn has_work(&self) -> bool {
+        self.queues.iter().any(|queue| !queue.lock().is_empty())
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::SeqCst) == 1
+    }
+
+    fn next(&self, place: usize) -> Option<Errand> {
+        if let Some(errand) = self.find(place) {
+            return Some(errand);
+        }
+        self.idle.search(place);
+        while !self.is_stopped() {
+            if let Some(errand) = self.find(place) {
+                self.idle.begin(place, || self.has_work());
+                return Some(errand);
+            }
+            self.idle.sleep(place, || self.has_work() || self.is_stopped());
+        }
+        None
+    }
+
+    /// Runs these beside the workers until all is quiet, and stops the workers.
+    fn play(self: &Arc<Workers>, posters: Vec<fn(&Workers)>) {
+        let workers = (0..2).map(|place| {
+            let all = Arc::clone(self);
+            thread::spawn(move || {
+                while let Some(errand) = all.next(place) {
+                    errand();
+                    all.quiet.end();
+                }
+            })
+        });
+        let workers: Vec<_> = workers.collect();
+        let posters = posters.into_iter().map(|post| {
+            let all = Arc::clone(self);
+            thread::spawn(move || post(&all))
+        });
+        let posters: Vec<_> = posters.collect();
+        posters.into_iter().for_each(|poster| poster.join().expect("a poster does not panic"));
+        assert!(self.quiet.wait(|| false));
+        self.stopped.store(1, Ordering::SeqCst);
+        self.idle.tell_all();
+        workers.into_iter().for_each(|worker| worker.join().expect("a worker does not panic"));
+        assert!(!self.has_work());
+    }
+}
+
+#[test]
+fn no_worker_sleeps_while_there_is_work_that_nobody_comes_for() {
+    prove(|| {
+        let workers = Workers::new();
+        workers.play(vec![|workers| (0..3).for_each(|_| workers.push(0, || {})), |workers| {
+            [1, 0, 1].into_iter().for_each(|place| workers.push(place, || {}))
+        }]);
+    });
+}
+
+#[test]
+fn what_waits_for_a_busy_worker_is_done_by_another() {
+    prove(|| {
+        let workers = Workers::new();
+        workers.play(vec![|workers| {
+            let met = Arc::new((Mutex::default(), Condvar::default()));
+            // Each of two is done only when the other one has begun, in whatever order.
+            for _ in 0..2 {
+                let met = Arc::clone(&met);
+                workers.push(0, move || {
+                    let (count, changed) = &*met;
+                    let mut count: MutexGuard<'_, u32> = count.lock();
+                    *count += 1;
+                    changed.notify_all();
+                    while *count < 2 {
+                        changed.wait(&mut count);
+                    }
+                });
+            }
+        }]);
     });
 }

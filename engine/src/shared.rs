@@ -73,13 +73,13 @@ impl std::fmt::Debug for Shared {
 impl Shared {
     pub(crate) fn new(store: Store, cache: Option<Cache>, options: Options) -> Result<Arc<Shared>> {
         let timer = Timer::new(store.wakes_until(u64::MAX)?);
-        let (catalog, has_workers) = (Catalog::new(cache)?, options.worker_count > 0);
-        let metrics = Registry::new(options.worker_count);
+        let (catalog, worker_count) = (Catalog::new(cache)?, options.worker_count);
+        let metrics = Registry::new(worker_count);
         let residency = Residency::new(options.resident_bytes_max);
         Ok(Arc::new_cyclic(|shared: &Weak<Shared>| Shared {
             store,
             catalog,
-            queue: Arc::new(Queue::new(has_workers)),
+            queue: Arc::new(Queue::new(worker_count)),
             timer,
             options,
             residents: (0..SHARD_COUNT).map(|_| RwLock::default()).collect(),
@@ -89,7 +89,7 @@ impl Shared {
             sessions: Held::default(),
             offered: Offered::default(),
             metrics,
-            helper: if has_workers { Helper::default() } else { Helper::of(shared) },
+            helper: if worker_count > 0 { Helper::default() } else { Helper::of(shared) },
             closed: AtomicBool::new(false),
         }))
     }
@@ -322,7 +322,7 @@ impl Shared {
         error
     }
 
-    /// Puts an object on the run queue.
+    /// Puts an object on a run queue.
     pub(crate) fn schedule(&self, resident: Arc<Resident>) {
         self.queue.push(resident);
     }

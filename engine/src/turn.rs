@@ -53,7 +53,8 @@ pub(crate) fn turn(shared: &Shared, slots: &mut Slots, resident: Arc<Resident>) 
     }
     match joining {
         Some(joint) => meet(shared, slots, &joint, resident),
-        None => resident.leave(shared),
+        None if resident.leave(shared) => shared.queue().put_back(resident),
+        None => {}
     }
     shared.metrics().count(Count::TurnsEnded);
     drop(in_hand);

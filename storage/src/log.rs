@@ -180,6 +180,8 @@ pub struct Figures {
 pub(crate) struct Sizes {
     pub(crate) segment_bytes: u32,
     pub(crate) group_bytes_max: usize,
+    /// Frames of a group that is let gather before it is written.
+    pub(crate) gather_frames_min: usize,
 }
 
 /// An open log.

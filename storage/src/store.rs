@@ -27,6 +27,9 @@ use crate::recovery;
 use crate::row::Row;
 use crate::seen::Seen;
 
+/// Frames of a group that is let gather: a few callers who wait one after another do not.
+const GATHER_FRAMES_MIN: usize = 4;
+
 /// An object as a list shows it. Times are milliseconds since 1970-01-01 UTC.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ObjectInfo {
@@ -162,6 +165,7 @@ impl Store {
         let sizes = Sizes {
             segment_bytes: options.segment_bytes,
             group_bytes_max: options.group_bytes_max,
+            gather_frames_min: GATHER_FRAMES_MIN,
         };
         let threads = options.threads;
         let (segments, tail) = (recovered.segments, recovered.tail);

@@ -27,12 +27,16 @@ mod writer;
 /// What threads wait by, as a schedule has it.
 mod sync {
     use std::ops::{Deref, DerefMut};
+    use std::time::Duration;
 
     #[derive(Debug)]
     pub(crate) struct Mutex<T>(shuttle::sync::Mutex<T>);
 
     #[derive(Debug)]
-    pub(crate) struct MutexGuard<'a, T>(Option<shuttle::sync::MutexGuard<'a, T>>);
+    pub(crate) struct MutexGuard<'a, T> {
+        mutex: &'a Mutex<T>,
+        held: Option<shuttle::sync::MutexGuard<'a, T>>,
+    }
 
     #[derive(Debug, Default)]
     pub(crate) struct Condvar(shuttle::sync::Condvar);
@@ -43,7 +47,8 @@ mod sync {
         }
 
         pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
-            MutexGuard(Some(self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())))
+            let held = self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+            MutexGuard { mutex: self, held: Some(held) }
         }
     }
 
@@ -51,20 +56,28 @@ mod sync {
         type Target = T;
 
         fn deref(&self) -> &T {
-            self.0.as_ref().expect("it is held")
+            self.held.as_ref().expect("it is held")
         }
     }
 
     impl<T> DerefMut for MutexGuard<'_, T> {
         fn deref_mut(&mut self) -> &mut T {
-            self.0.as_mut().expect("it is held")
+            self.held.as_mut().expect("it is held")
         }
     }
 
     impl Condvar {
         pub(crate) fn wait<T>(&self, guard: &mut MutexGuard<'_, T>) {
-            let held = guard.0.take().expect("it is held");
-            guard.0 = Some(self.0.wait(held).unwrap_or_else(|poisoned| poisoned.into_inner()));
+            let held = guard.held.take().expect("it is held");
+            let held = self.0.wait(held).unwrap_or_else(|poisoned| poisoned.into_inner());
+            guard.held = Some(held);
+        }
+
+        /// Time is up as soon as others have come in, or none has: it is not told.
+        pub(crate) fn wait_for<T>(&self, guard: &mut MutexGuard<'_, T>, _: Duration) {
+            guard.held = None;
+            shuttle::thread::yield_now();
+            *guard = guard.mutex.lock();
         }
 
         pub(crate) fn notify_all(&self) {
@@ -236,7 +249,8 @@ impl Stage {
         let seal = Seal::new(ID);
         let tail = Tail::of_segment(segment::FIRST, seal.first());
         // A frame is more than a group is to have, so that there are many groups.
-        let sizes = Sizes { segment_bytes: CAPACITY as u32, group_bytes_max: 100 };
+        let segment_bytes = CAPACITY as u32;
+        let sizes = Sizes { segment_bytes, group_bytes_max: 100, gather_frames_min: 1 };
         let writer = Writer::new(seal, tail, CAPACITY, sizes);
         let (ends, told) = Default::default();
         Arc::new(Stage { writer, segments, disk, has_committer, ends, told })

@@ -2,21 +2,33 @@
 //!
 //! The committer's thread does that, or whoever waits for the disk anyway, when the committer has
 //! nothing to do: then no thread has to be woken, twice, for one commit. Without a committer
-//! whoever waits for anything does. It does not know what bodies hold, nor who waits. `schedules`
-//! plays it in many orders.
+//! whoever waits for anything does. The committer lets a group gather while it grows fast: a sync
+//! costs the same whatever it is for, and takes the processor from those who make frames. It does
+//! not know what bodies hold, nor who waits. `schedules` plays it in many orders.
 //!
 //! Invariant: positions are given out in the order in which frames are written, without a gap
 //! within a segment; one thread at a time writes groups.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::sync::{Condvar, Mutex, MutexGuard};
 use crate::error::{Error, ErrorKind, Result};
 use crate::log::frame::{BODY_BYTES_MAX, Check, HEADER_BYTES, Seal, damaged};
 use crate::log::segment::{self, Segments};
 use crate::log::{Done, Figures, Position, Sizes, Tail};
+
+/// Bytes of a group that has gathered enough.
+const GATHER_BYTES_MAX: usize = 1 << 20;
+/// How often it is looked whether a group that gathers has grown, and how long it has in between: a
+/// millisecond in all.
+const GATHER_LOOKS_MAX: u32 = 2;
+const GATHER_LOOK: Duration = Duration::from_micros(500);
+/// Groups that are not let gather after one that did not grow, since all who make frames wait for
+/// theirs: each time twice as many.
+const GATHER_PAUSE_MIN: u32 = 4;
+const GATHER_PAUSE_MAX: u32 = 1024;
 
 #[derive(Debug)]
 pub(crate) struct Writer {
@@ -44,6 +56,10 @@ struct State {
     closing: bool,
     /// A group was taken, and its callbacks have not all been called yet.
     committing: bool,
+    /// The committer lets the open group gather.
+    gathering: bool,
+    /// Groups that are not let gather now, and how many are not after the next that does not grow.
+    gather_pauses: (u32, u32),
 }
 
 /// Frames that become durable together.
@@ -95,6 +111,8 @@ impl Writer {
             failure: None,
             closing: false,
             committing: false,
+            gathering: false,
+            gather_pauses: (0, GATHER_PAUSE_MIN),
         };
         let (work, progress) = Default::default();
         Writer { seal, sizes, state: Mutex::new(state), work, progress }
@@ -133,8 +151,9 @@ impl Writer {
     /// Tells the committer when it has something to do, unless a commit goes on: its end tells it.
     pub(crate) fn wake(&self) {
         let state = self.state.lock();
-        let is_wanted =
-            !state.committing && (!state.group.done.is_empty() || state.health().is_err());
+        let is_wanted = !state.committing
+            && !state.gathering
+            && (!state.group.done.is_empty() || state.health().is_err());
         drop(state);
         if is_wanted {
             self.work.notify_one();
@@ -164,7 +183,12 @@ impl Writer {
             state.health()?;
             match own.filter(|_| !state.committing) {
                 Some(segments) => state = self.commit_next(segments, state),
-                None => self.progress.wait(&mut state),
+                None => {
+                    if std::mem::take(&mut state.gathering) {
+                        self.work.notify_one();
+                    }
+                    self.progress.wait(&mut state);
+                }
             }
         }
         Ok(())
@@ -298,8 +322,16 @@ impl Writer {
     /// written.
     fn take(&self) -> Option<Group> {
         let mut state = self.state.lock();
-        while state.committing || (state.group.done.is_empty() && state.health().is_ok()) {
-            self.work.wait(&mut state);
+        let mut has_gathered = false;
+        loop {
+            while state.committing || (state.group.done.is_empty() && state.health().is_ok()) {
+                self.work.wait(&mut state);
+            }
+            if has_gathered || !state.may_gather(self.sizes) {
+                break;
+            }
+            self.gather(&mut state);
+            has_gathered = true;
         }
         if state.group.done.is_empty() || state.failure.is_some() {
             return None;
@@ -308,6 +340,25 @@ impl Writer {
         drop(state);
         self.progress.notify_all();
         Some(group)
+    }
+
+    /// Lets the open group gather while it grows, and nobody wants or takes it.
+    fn gather(&self, state: &mut MutexGuard<'_, State>) {
+        state.gathering = true;
+        for _ in 0..GATHER_LOOKS_MAX {
+            let frame_count = state.group.done.len();
+            self.work.wait_for(state, GATHER_LOOK);
+            if !state.gathering || !state.may_gather(self.sizes) {
+                break;
+            }
+            let (_, next) = state.gather_pauses;
+            if state.group.done.len() == frame_count {
+                state.gather_pauses = (next, GATHER_PAUSE_MAX.min(2 * next));
+                break;
+            }
+            state.gather_pauses = (0, GATHER_PAUSE_MIN);
+        }
+        state.gathering = false;
     }
 
     fn write(&self, segments: &Segments, runs: &[Run], end: Position) -> Result<()> {
@@ -373,9 +424,18 @@ impl State {
         }
     }
 
+    /// Whether the open group may become larger before it is committed.
+    fn may_gather(&self, sizes: Sizes) -> bool {
+        let has_some = self.group.done.len() >= sizes.gather_frames_min;
+        let is_growing = has_some && self.gather_pauses.0 == 0;
+        let has_enough = self.group.bytes_count >= GATHER_BYTES_MAX;
+        is_growing && !has_enough && !self.committing && self.health().is_ok()
+    }
+
     /// Takes the open group, to be committed.
     fn take(&mut self) -> Group {
         self.committing = true;
+        self.gather_pauses.0 = self.gather_pauses.0.saturating_sub(1);
         std::mem::take(&mut self.group)
     }
 

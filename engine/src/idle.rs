@@ -1,0 +1,114 @@
+//! Which workers have nothing to do, and the wait until they have.
+//!
+//! ```text
+//!              finds nothing                    still nothing
+//!   busy --------------------------> searching ---------------> asleep
+//!     ^                                |     ^                     |
+//!     +--------------------------------+     +---------------------+
+//!              finds something                 told of something
+//! ```
+//!
+//! Who searches need not be told, so a thread is woken only when nobody would come otherwise. It
+//! does not know what work is, nor where it is looked for. `schedules` plays it in many orders.
+//!
+//! Invariant: while there is work, some worker that may do it is not asleep; and none is asleep if
+//! there was work for it when it fell asleep.
+
+use std::sync::atomic::fence;
+
+use super::sync::{AtomicU64, Condvar, Mutex, Ordering};
+
+const BUSY: u64 = 0;
+const SEARCHING: u64 = 1;
+const ASLEEP: u64 = 2;
+
+/// Of a number of workers.
+#[derive(Debug)]
+pub(crate) struct Idle(Vec<Worker>);
+
+#[derive(Debug, Default)]
+struct Worker {
+    state: AtomicU64,
+    lock: Mutex<()>,
+    told: Condvar,
+}
+
+impl Worker {
+    /// Wakes the worker; whether it was asleep.
+    fn wake(&self) -> bool {
+        // Whoever has said that it is asleep and does not wait yet has the lock.
+        let held = self.lock.lock();
+        let slept = self.state.load(Ordering::SeqCst) == ASLEEP;
+        if slept {
+            self.state.store(SEARCHING, Ordering::SeqCst);
+            drop(held);
+            self.told.notify_all();
+        }
+        slept
+    }
+}
+
+impl Idle {
+    pub(crate) fn new(count: usize) -> Idle {
+        Idle((0..count).map(|_| Worker::default()).collect())
+    }
+
+    /// Tells that there is new work, which is where all can see it: for the worker at this place,
+    /// or for any other if that one is busy.
+    pub(crate) fn tell(&self, place: usize) {
+        // The work is there before it is looked who is asleep, as in `sleep` the other way round.
+        fence(Ordering::SeqCst);
+        match self.0[place].state.load(Ordering::SeqCst) {
+            SEARCHING => {}
+            ASLEEP if self.0[place].wake() => {}
+            _ => self.tell_any(),
+        }
+    }
+
+    /// Tells that there is new work for any worker, which is where all can see it.
+    pub(crate) fn tell_any(&self) {
+        fence(Ordering::SeqCst);
+        let is = |state| move |one: &&Worker| one.state.load(Ordering::SeqCst) == state;
+        if !self.0.iter().any(|one| is(SEARCHING)(&one)) {
+            self.0.iter().filter(is(ASLEEP)).any(Worker::wake);
+        }
+    }
+
+    /// The worker at this place has found nothing to do, and looks again.
+    pub(crate) fn search(&self, place: usize) {
+        self.0[place].state.store(SEARCHING, Ordering::SeqCst);
+    }
+
+    /// The worker at this place has found something; another one is woken if there `is_more`.
+    pub(crate) fn begin(&self, place: usize, is_more: impl Fn() -> bool) {
+        self.0[place].state.store(BUSY, Ordering::SeqCst);
+        // Whoever told it of something else meanwhile may have taken it for one that searches.
+        fence(Ordering::SeqCst);
+        if is_more() {
+            self.tell_any();
+        }
+    }
+
+    /// Waits until the worker at this place is told of something, unless there `is_something`. It
+    /// searches then.
+    pub(crate) fn sleep(&self, place: usize, is_something: impl Fn() -> bool) {
+        let worker = &self.0[place];
+        let mut held = worker.lock.lock();
+        worker.state.store(ASLEEP, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+        if is_something() {
+            worker.state.store(SEARCHING, Ordering::SeqCst);
+        }
+        while worker.state.load(Ordering::SeqCst) == ASLEEP {
+            worker.told.wait(&mut held);
+        }
+    }
+
+    /// Wakes all, to look for something that is for each of them.
+    pub(crate) fn tell_all(&self) {
+        fence(Ordering::SeqCst);
+        for worker in &self.0 {
+            worker.wake();
+        }
+    }
+}
