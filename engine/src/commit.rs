@@ -177,7 +177,7 @@ impl Admitted {
             new_ledger: (!Arc::ptr_eq(&ledger, &live.head.ledger)).then(|| ledger.encode()),
             new_globals: (ran.globals != globals).then(|| encode_globals(&ran.globals)),
             new_parts: NewParts::of(shared, &ran.definition, begun)?,
-            rules: [admission.rules, admission.migrated].concat(),
+            rules: admission.rules.into_iter().chain(admission.migrated).collect(),
             ran,
             hash: header.hash(),
             header: header.into(),

@@ -16,7 +16,7 @@ use object::image::Image;
 use object::ledger::Ledger;
 use object::limits::PAGE_BYTES;
 use parking_lot::Mutex;
-use query::Snapshot;
+use query::{Snapshot, Version};
 
 use crate::catalog::Runnable;
 use crate::error::{Error, Result};
@@ -83,7 +83,7 @@ pub(crate) struct Resident {
     /// What the worker on turn works on; loaded at the first turn.
     pub(crate) live: Mutex<Option<Live>>,
     /// The newest version, for readers.
-    published: ArcSwapOption<Snapshot>,
+    published: ArcSwapOption<Version>,
     /// What the object takes in memory.
     bytes: AtomicU64,
     /// Whether anybody asked for it since that was looked at last.
@@ -243,7 +243,7 @@ impl Resident {
         self.mailbox.put_back(letter)
     }
 
-    /// Ends a worker's turn; whether there is more mail, so that the object goes back on a run queue.
+    /// Ends a worker's turn; whether there is more mail, so that the object goes back on the queue.
     pub(crate) fn leave(&self, shared: &Shared) -> bool {
         let has_mail = self.mailbox.end_turn();
         if !has_mail {
@@ -278,7 +278,7 @@ impl Resident {
     pub(crate) fn publish(&self, live: &Live) -> (u64, u64) {
         let (definition, header) = (Arc::clone(&live.definition), Arc::clone(&live.head.header));
         let newest = Snapshot::new(definition, header, live.image.clone());
-        self.published.store(Some(Arc::new(newest)));
+        self.published.store(Some(newest.into()));
         let pages = live.image.changed_pages().len() as u64;
         let beside = size_of_val(&live.globals[..]) + live.head.ledger.memory_bytes();
         let bytes = RESIDENT_BYTES + beside as u64 + pages * (PAGE_BYTES as u64 + PAGE_EXTRA_BYTES);
@@ -288,6 +288,6 @@ impl Resident {
     /// The newest version, when the object is loaded. Waits for nobody.
     pub(crate) fn published(&self) -> Option<Snapshot> {
         self.warm();
-        self.published.load().as_deref().cloned()
+        self.published.load_full().map(Snapshot::from)
     }
 }

@@ -1,6 +1,6 @@
-//! The mailbox, the count of letters and who is idle, compiled a second time with threads and locks whose order
-//! is drawn: in each of many schedules no letter is lost, an object has one worker at a time, and
-//! nobody waits for ever.
+//! The mailbox, the count of letters and who is idle, compiled a second time with threads and locks
+//! whose order is drawn: in each of many schedules no letter is lost, an object has one worker at a
+//! time, no worker sleeps while there is work for it, and nobody waits for ever.
 //!
 //! Workers here do what turns do, and run nothing. What is proved is so if every access is in the
 //! order that all threads see: weaker orders of memory are not drawn.

@@ -17,4 +17,4 @@ pub use blame::blame;
 pub use diff::{Diff, FieldChange, diff};
 pub use history::{Entry, History, Payloads, RefusalEntry, VersionEntry};
 pub use objects::Objects;
-pub use snapshot::Snapshot;
+pub use snapshot::{Snapshot, Version};

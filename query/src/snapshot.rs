@@ -17,11 +17,24 @@ use object::schema::{Scalar, Value};
 #[derive(Clone, Debug)]
 pub struct Snapshot(Arc<Version>);
 
+/// What the clones of a snapshot share.
 #[derive(Debug)]
-struct Version {
+pub struct Version {
     definition: Arc<Definition>,
     header: Arc<Header>,
     image: Image,
+}
+
+impl From<Arc<Version>> for Snapshot {
+    fn from(version: Arc<Version>) -> Snapshot {
+        Snapshot(version)
+    }
+}
+
+impl From<Snapshot> for Arc<Version> {
+    fn from(snapshot: Snapshot) -> Arc<Version> {
+        snapshot.0
+    }
 }
 
 impl Snapshot {

@@ -16,6 +16,7 @@ use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use object::codec::{Reader, Write};
 use object::hash::ObjectId;
@@ -69,6 +70,8 @@ pub(crate) struct Index {
     database: Option<Database>,
     failure: Failure,
     path: PathBuf,
+    /// The file gives back what is free in it when it is closed.
+    compacts: AtomicBool,
 }
 
 impl Index {
@@ -91,7 +94,8 @@ impl Index {
             let mut builder = Database::builder();
             Ok(builder.set_cache_size(cache_bytes).create_with_backend(backend)?)
         })?;
-        let index = Index { database: Some(database), failure, path: path.to_path_buf() };
+        let (database, path_here, compacts) = (Some(database), path.to_path_buf(), false.into());
+        let index = Index { database, failure, path: path_here, compacts };
         match index.reading()?.covered()? {
             Covered::Nothing => Ok((index, None)),
             Covered::Until(tail) => Ok((index, Some(tail))),
@@ -124,6 +128,11 @@ impl Index {
         self.health()
     }
 
+    /// Has the file give back what is free in it when it is closed: only then nobody reads it.
+    pub(crate) fn compact_when_closed(&self) {
+        self.compacts.store(true, Ordering::Relaxed);
+    }
+
     /// That nothing has failed, of what redb says and of what it lets pass.
     pub(crate) fn health(&self) -> Result<()> {
         self.failure.check().map_err(|error| error.at(&self.path))
@@ -133,8 +142,12 @@ impl Index {
 impl Drop for Index {
     fn drop(&mut self) {
         // It writes when it is closed, and so may panic on damage.
+        let compacts = *self.compacts.get_mut() && self.health().is_ok();
         let closed = guard(&self.path, || {
-            drop(self.database.take());
+            let database = self.database.take();
+            if let Some(mut database) = database.filter(|_| compacts) {
+                database.compact()?;
+            }
             Ok(())
         });
         if let Err(error) = closed {

@@ -20,6 +20,7 @@ pub struct Options {
     pub(crate) threads: bool,
     pub(crate) segment_bytes: u32,
     pub(crate) index_cache_bytes: usize,
+    pub(crate) compact_index: bool,
     pub(crate) group_bytes_max: usize,
     pub(crate) recent_rows_max: usize,
     pub(crate) tail_bytes_max: u64,
@@ -39,6 +40,7 @@ impl Default for Options {
             threads: true,
             segment_bytes: 64 << 20,
             index_cache_bytes: 64 << 20,
+            compact_index: false,
             group_bytes_max: 32 << 20,
             recent_rows_max: 131_072,
             tail_bytes_max: 256 << 20,
@@ -91,6 +93,14 @@ impl Options {
     /// Bytes of cache of the index. Default: 64 MiB.
     pub fn index_cache_bytes(mut self, bytes: usize) -> Options {
         self.index_cache_bytes = bytes;
+        self
+    }
+
+    /// Whether the index's file gives back what is free in it when the store is closed, which may
+    /// be most of it after many appends. It takes about five seconds for each GB of the file. With
+    /// [`Store::compact`] it does so in any case. Default: no.
+    pub fn compact_index(mut self, compact: bool) -> Options {
+        self.compact_index = compact;
         self
     }
 

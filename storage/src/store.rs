@@ -161,6 +161,9 @@ impl Store {
         };
         let cache = options.index_cache_bytes;
         let (index, covered) = Index::open(directory.disk(), &directory.index(), cache)?;
+        if options.compact_index {
+            index.compact_when_closed();
+        }
         let recovered = recovery::recover(&directory, &index, covered, &options)?;
         let sizes = Sizes {
             segment_bytes: options.segment_bytes,

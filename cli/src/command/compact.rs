@@ -11,7 +11,8 @@ use crate::table::grouped;
 
 /// Let go what `retain` does not keep, and compress the rest
 ///
-/// Only full segments of the log are touched; the newest is left as it is.
+/// Only full segments of the log are touched; the newest is left as it is. The index's file gives
+/// back what is free in it at the end.
 #[derive(Debug, Args)]
 pub(crate) struct Compact {}
 

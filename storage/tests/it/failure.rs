@@ -259,6 +259,38 @@ fn a_change_of_the_index_that_fails_is_never_passed_over() {
     }
 }
 
+/// Whatever fails meanwhile, nothing is lost: it is written as all of the index is.
+#[test]
+fn an_index_that_is_compacted_is_smaller_and_loses_nothing() {
+    for at in (0..).step_by(5) {
+        let directory = TempDir::new().unwrap();
+        let path = directory.path().join("db");
+        let disk = WatchedDisk::new(&path.join("index.redb"));
+        let options = small().disk(Arc::new(disk.clone())).compact_index(true);
+        let store = options.open(&path).unwrap();
+        let (authors, made): (Vec<Author>, Vec<Made>) = (0..300).map(Author::new).unzip();
+        for made in made.chunks(60) {
+            append(&store, made, &[]).unwrap();
+            store.checkpoint().unwrap();
+        }
+        let bytes = || std::fs::metadata(path.join("index.redb")).unwrap().len();
+        let before = bytes();
+        disk.seen(|seen| (seen.changes, seen.fail_at, seen.once) = (0, Some(at), true));
+        drop(store);
+        let fired = disk.seen(|seen| seen.fired) > 0;
+        if !fired {
+            assert!(bytes() < before, "{} bytes, {before} before", bytes());
+        }
+        let store = small().open(&path).unwrap();
+        assert!(store.check(|_, _| {}).unwrap().is_sound(), "after change {at} failed");
+        assert!(authors.iter().all(|author| store.info(author.head.id).unwrap().is_some()));
+        if !fired {
+            assert!(at > 20, "it was closed in {at} changes");
+            return;
+        }
+    }
+}
+
 #[test]
 fn a_callback_that_panics_concerns_nobody_else() {
     let directory = TempDir::new().unwrap();
