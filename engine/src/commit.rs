@@ -34,6 +34,7 @@ use crate::resident::{Live, Resident};
 use crate::shared::Shared;
 use crate::slots::Slots;
 use crate::step::{Begun, Ran, Stop, run};
+use crate::substrate::StepLimits;
 use crate::ticket::Ticket;
 use crate::upgrade::{self, NewParts};
 
@@ -110,7 +111,7 @@ pub(crate) fn hosted_step(
     let key = shared.sessions().key(input)?;
     upgrade::prepare(shared, &input.request)?;
     let host = Host::holding(shared.memo(), key.as_ref());
-    step(shared.catalog(), slots, live, input, host)
+    step(shared.catalog(), slots, live, (input, shared.options().step_limits), host)
 }
 
 /// That so many more messages may go on their way.
@@ -122,17 +123,17 @@ pub(crate) fn has_room_for(shared: &Shared, message_count: usize) -> Result<()> 
     }
 }
 
-/// Verifies who asks, runs the step, and has it admitted. Changes nothing but the slot, which
-/// holds the memory of the version to be or, after an error, that of the head.
+/// Verifies who asks, runs the step under limits, and has it admitted. Changes nothing but the
+/// slot, which holds the memory of the version to be or, after an error, that of the head.
 pub(crate) fn step(
     catalog: &Catalog,
     slots: &mut Slots,
     live: &Live,
-    input: &Input,
+    (input, limits): (&Input, StepLimits),
     host: Host<'_>,
 ) -> Result<Stepped, Stop> {
     let signers: Vec<PublicKey> = authenticate(&live.head, input, host).map_err(Stop::Refused)?;
-    let (loaded, ran) = run(&mut slots.objects, catalog, live.subject(), input)?;
+    let (loaded, ran) = run(&mut slots.objects, catalog, live.subject(limits), input)?;
     let guards = &mut Asker::new(catalog, &mut slots.guards);
     match ran.admit(&live.definition, &live.head, signers, (input, &live.image), guards) {
         Ok(admission) => {
@@ -284,10 +285,10 @@ pub(crate) fn commit_all(
     parts: &mut [Part<'_>],
     reply: Reply<Vec<Receipt>>,
 ) {
-    let mut all = Vec::with_capacity(parts.len());
+    let mut admitted: Vec<Admitted> = Vec::with_capacity(parts.len());
     for Part { live, input, .. } in &mut *parts {
-        match watched_step(shared, slots, live, input) {
-            Ok(step) => all.push(step),
+        let step = match watched_step(shared, slots, live, input) {
+            Ok(step) => step,
             Err(Stop::Refused(verdict)) => {
                 // Whoever waits has the answer.
                 return drop(refuse(shared, live, Asked { input, message: None, reply }, verdict));
@@ -295,20 +296,16 @@ pub(crate) fn commit_all(
             Err(Stop::Failed(error)) => {
                 return drop(fail(shared, reply, error.about(live.head.id)));
             }
+        };
+        match Admitted::new(shared, live, input, step) {
+            Ok(one) => admitted.push(one),
+            Err(error) => return drop(fail(shared, reply, error.about(live.head.id))),
         }
     }
-    let message_count = all.iter().map(|step: &Stepped| step.ran.effects.messages.len()).sum();
+    let message_count = admitted.iter().map(|one| one.ran.effects.messages.len()).sum();
     if let Err(error) = has_room_for(shared, message_count) {
         return drop(fail(shared, reply, error));
     }
-    let admitted = parts
-        .iter()
-        .zip(all)
-        .map(|(part, step)| Admitted::new(shared, part.live, &part.input, step));
-    let mut admitted: Vec<Admitted> = match admitted.collect::<Result<_>>() {
-        Ok(admitted) => admitted,
-        Err(error) => return drop(fail(shared, reply, error)),
-    };
     let receipts = admitted.iter_mut().zip(&*parts);
     let receipts = receipts.map(|(admitted, part)| admitted.receipt(part.live, &part.input));
     let receipts = Ok(receipts.collect());

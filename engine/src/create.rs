@@ -25,6 +25,7 @@ use crate::resident::Live;
 use crate::shared::Shared;
 use crate::slots::Slots;
 use crate::step::{Ran, Stop, Subject, run};
+use crate::substrate::StepLimits;
 
 /// Makes an object's genesis, appends it, and takes the object into memory. The reply is released
 /// when it is durable.
@@ -42,9 +43,9 @@ pub(crate) fn create(
     let input = input(&definition, &code, time)?;
     input.validate()?;
     shared.options().validate(&input)?;
-    slots.objects.limits = shared.options().step_limits;
 
-    let made = genesis((shared.catalog(), slots), definition, &runnable, &input);
+    let asked = (&input, shared.options().step_limits);
+    let made = genesis((shared.catalog(), slots), definition, &runnable, asked);
     shared.metrics().loads(slots.objects.take_loads());
     let (live, ran) = match made {
         Ok(made) => made,
@@ -110,11 +111,11 @@ pub(crate) fn genesis(
     (catalog, slots): (&Catalog, &mut Slots),
     definition: Arc<Definition>,
     runnable: &Arc<Runnable>,
-    input: &Input,
+    (input, limits): (&Input, StepLimits),
 ) -> Result<(Live, Ran), Stop> {
     let image = Image::new(Arc::clone(&runnable.base));
     let (definition, globals) = (&definition, runnable.base.globals());
-    let subject = Subject { definition, runnable, image: &image, globals };
+    let subject = Subject { definition, runnable, image: &image, globals, limits };
     let (loaded, ran) = run(&mut slots.objects, catalog, subject, input)?;
     loaded.accept(&ran.image);
     definition.schema.validate_state(&ran.image, definition.code.state_address)?;

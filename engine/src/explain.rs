@@ -31,6 +31,7 @@ use crate::resident::{Live, Missed};
 use crate::shared::{Shared, missing};
 use crate::slots::Slots;
 use crate::step::{Stop, run};
+use crate::substrate::StepLimits;
 use crate::upgrade;
 
 /// What became of an input, or would become of it, and why.
@@ -216,9 +217,8 @@ pub(crate) fn refusal(shared: &Shared, id: ObjectId, number: u64) -> Result<Expl
         return Ok(Explanation::native(&live.head, input, refusal.verdict));
     }
     let host = Host::verifier(shared.memo());
-    let mut slots = Slots::default();
-    slots.objects.limits = limits::read(&refusal.verdict).unwrap_or_default();
-    let explained = judge(shared, &mut slots, &live, input, host)?;
+    let limits = limits::read(&refusal.verdict).unwrap_or_default();
+    let explained = judge(shared, &mut Slots::default(), &live, (input, limits), host)?;
     match &explained.verdict {
         Err(verdict) if *verdict == refusal.verdict => Ok(explained),
         Err(verdict) => Err(differs("verdict", refusal.seq, verdict, &refusal.verdict)),
@@ -232,14 +232,14 @@ pub(crate) fn dry_run(shared: &Shared, id: ObjectId, mut input: Input) -> Result
     let stored = shared.store().head(id)?.ok_or(ErrorKind::NoObject)?;
     let mut live = shared.live(stored)?;
     let mut slots = Slots::default();
-    slots.objects.limits = shared.options().step_limits;
     while let Some(due) = live.due(input.time) {
         let time = shared.clock().wake_time(due, input.time).max(live.head.header.time);
         wake(shared, &mut slots, &mut live, due, time)?;
     }
     input.time = input.time.max(live.head.header.time);
     let key = shared.sessions().key(&input)?;
-    judge(shared, &mut slots, &live, input, Host::holding(shared.memo(), key.as_ref()))
+    let host = Host::holding(shared.memo(), key.as_ref());
+    judge(shared, &mut slots, &live, (input, shared.options().step_limits), host)
 }
 
 /// Runs the object's own cycle on what is in memory.
@@ -260,12 +260,12 @@ fn wake(shared: &Shared, slots: &mut Slots, live: &mut Live, due: u64, time: u64
     }
 }
 
-/// Runs `input` on the head as the commit path does, and says what decided on it.
+/// Runs `input` on the head as the commit path does, under limits, and says what decided on it.
 fn judge(
     shared: &Shared,
     slots: &mut Slots,
     live: &Live,
-    input: Input,
+    (input, limits): (Input, StepLimits),
     host: Host<'_>,
 ) -> Result<Explanation> {
     let (head, definition) = (&live.head, &live.definition);
@@ -274,7 +274,7 @@ fn judge(
         Err(verdict) => return Ok(Explanation::native(head, input, verdict)),
     };
     upgrade::prepare(shared, &input.request)?;
-    let ran = run(&mut slots.objects, shared.catalog(), live.subject(), &input);
+    let ran = run(&mut slots.objects, shared.catalog(), live.subject(limits), &input);
     let (loaded, ran) = match ran {
         Ok(ran) => ran,
         Err(Stop::Refused(verdict)) => return Ok(Explanation::native(head, input, verdict)),

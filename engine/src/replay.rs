@@ -245,7 +245,7 @@ impl<'a> Auditor<'a> {
             let (expected, found) = (INSTRUMENTATION_VERSION, commit.header.instrumentation);
             return Err(differs("instrumentation", seq, expected, found));
         }
-        let ran = match self.run(input, image, globals)? {
+        let ran = match self.run((input, StepLimits::default()), image, globals)? {
             Ok(ran) => ran,
             Err(verdict) => return Err(differs("step", seq, verdict, "a version")),
         };
@@ -282,14 +282,14 @@ impl<'a> Auditor<'a> {
     /// Runs a step whose memory nobody keeps.
     fn run(
         &mut self,
-        input: &Input,
+        (input, limits): (&Input, StepLimits),
         image: &Image,
         globals: &[u64],
     ) -> Result<std::result::Result<Ran, object::refusal::Verdict>> {
         let definition = self.definition();
         let replay = self.replay.as_mut().expect("only a replay runs steps");
         let Replayer { slots, runnable, catalog } = replay;
-        let subject = Subject { definition: &definition, runnable, image, globals };
+        let subject = Subject { definition: &definition, runnable, image, globals, limits };
         match run(&mut slots.objects, catalog, subject, input) {
             Ok((loaded, ran)) => {
                 if input.request.runs_code() {
@@ -300,11 +300,6 @@ impl<'a> Auditor<'a> {
             Err(Stop::Refused(verdict)) => Ok(Err(verdict)),
             Err(Stop::Failed(error)) => Err(error),
         }
-    }
-
-    /// Has steps run under these limits.
-    fn limit(&mut self, limits: StepLimits) {
-        self.replay.iter_mut().for_each(|replay| replay.slots.objects.limits = limits);
     }
 
     /// Verifies a refusal at the newest version; of an upgrade, to what `library` has.
@@ -331,10 +326,8 @@ impl<'a> Auditor<'a> {
         let signers = signers.map_err(|verdict| differs("verdict", refusal.seq, verdict, "a step"));
         let signers = signers?;
         // A limit that was the host's own is believed: the step is run under it.
-        self.limit(limits::read(&refusal.verdict).unwrap_or_default());
-        let ran = self.run(&input, &image, &globals);
-        self.limit(StepLimits::default());
-        let verdict = match ran? {
+        let limits = limits::read(&refusal.verdict).unwrap_or_default();
+        let verdict = match self.run((&input, limits), &image, &globals)? {
             Err(verdict) => Some(verdict),
             Ok(ran) => {
                 let (definition, step) = (self.definition(), (&input, &image));

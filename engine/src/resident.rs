@@ -26,6 +26,7 @@ use crate::refusers::Refusers;
 use crate::reply::Reply;
 use crate::shared::Shared;
 use crate::step::{Begun, Ran, Subject};
+use crate::substrate::StepLimits;
 use object::input::Input;
 
 /// An input that waits for its object.
@@ -132,10 +133,10 @@ impl Live {
         Live { definition, runnable, head, image, globals, missed, refusers, stale }
     }
 
-    /// The newest version, as the next step finds it.
-    pub(crate) fn subject(&self) -> Subject<'_> {
+    /// The newest version, as the next step finds it, under these limits.
+    pub(crate) fn subject(&self, limits: StepLimits) -> Subject<'_> {
         let Live { definition, runnable, image, globals, .. } = self;
-        Subject { definition, runnable, image, globals }
+        Subject { definition, runnable, image, globals, limits }
     }
 
     /// What the header of the version that a step makes records of it; `root` is its memory's.

@@ -39,8 +39,6 @@ pub(crate) struct Slots {
 /// Instances, of the codes used last: the one used last at the end.
 #[derive(Default)]
 pub(crate) struct Instances {
-    /// Of the steps that are run in them.
-    pub(crate) limits: StepLimits,
     loaded: Vec<(Arc<Runnable>, Box<Loaded>)>,
     loads: Loads,
 }
@@ -57,7 +55,7 @@ pub(crate) struct Loads {
 /// An instance that holds the memory of an image.
 pub(crate) struct Loaded {
     pub(crate) slot: Slot,
-    /// Of its steps.
+    /// Of the step that it runs, or ran last.
     pub(crate) limits: StepLimits,
     image: Image,
     tree: Tree,
@@ -90,7 +88,6 @@ impl Instances {
         };
         self.loaded.push(held);
         let (_, loaded) = self.loaded.last_mut().expect("the slot was just put there");
-        loaded.limits = self.limits;
         loaded.switch_to(image)?;
         Ok(loaded)
     }

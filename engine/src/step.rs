@@ -52,13 +52,14 @@ pub(crate) struct Begun {
     pub(crate) image: Image,
 }
 
-/// An object at the version that a step follows.
+/// An object at the version that a step follows, and what limits the step.
 #[derive(Clone, Copy)]
 pub(crate) struct Subject<'a> {
     pub(crate) definition: &'a Arc<Definition>,
     pub(crate) runnable: &'a Arc<Runnable>,
     pub(crate) image: &'a Image,
     pub(crate) globals: &'a [u64],
+    pub(crate) limits: StepLimits,
 }
 
 /// Why a step leaves nothing.
@@ -157,7 +158,7 @@ pub(crate) fn run<'s>(
     subject: Subject<'_>,
     input: &Input,
 ) -> Result<(&'s mut Loaded, Ran), Stop> {
-    let Subject { definition, runnable, image, globals } = subject;
+    let Subject { definition, runnable, image, globals, limits } = subject;
     let (loaded, ran) = match &input.request {
         Request::Upgrade { code, policy } => {
             return upgrade(instances, catalog, subject, (*code, *policy), input);
@@ -171,7 +172,7 @@ pub(crate) fn run<'s>(
                 Request::Fork { .. } | Request::OpenSession { .. } => {
                     Ok(unchanged(definition, image, globals))
                 }
-                _ => invoked(loaded, (definition, image, globals), input, |loaded| {
+                _ => invoked(loaded, (definition, image, globals), (input, limits), |loaded| {
                     called(loaded, definition, input)
                 }),
             };
@@ -195,7 +196,8 @@ fn upgrade<'s>(
     let state = before.schema.read_state(subject.image, before.code.state_address)?;
     let (image, globals) = (Image::new(Arc::clone(&runnable.base)), runnable.base.globals());
     let loaded = instances.load(&runnable, &image)?;
-    let ran = invoked(loaded, (&definition, &image, globals), input, |loaded| {
+    let asked = (input, subject.limits);
+    let ran = invoked(loaded, (&definition, &image, globals), asked, |loaded| {
         let address = schema::lower_value(&state, taken, &mut Arguments { loaded })?;
         enter(loaded, MIGRATE, &[CoreValue::I32(address)]).map(|_| Vec::new())
     })?;
@@ -207,9 +209,10 @@ fn upgrade<'s>(
 fn invoked(
     loaded: &mut Loaded,
     (definition, image, globals): (&Arc<Definition>, &Image, &[u64]),
-    input: &Input,
+    (input, limits): (&Input, StepLimits),
     call: impl FnOnce(&mut Loaded) -> Result<Vec<u8>, Stop>,
 ) -> Result<Ran, Stop> {
+    loaded.limits = limits;
     let (result, end) = match invoke(loaded, globals, input, call) {
         Ok(ran) => ran,
         Err(stop) => {

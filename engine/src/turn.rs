@@ -37,7 +37,6 @@ pub(crate) fn turn(shared: &Shared, slots: &mut Slots, resident: Arc<Resident>) 
     shared.queue().begin();
     let in_hand = shared.queue().in_hand();
     shared.metrics().count(Count::TurnsBegun);
-    slots.objects.limits = shared.options().step_limits;
     let mut joining = None;
     let work = AssertUnwindSafe(|| letters(shared, slots, &resident, &mut joining));
     if catch_unwind(work).is_err() {

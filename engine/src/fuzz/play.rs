@@ -33,6 +33,7 @@ use crate::replay::{Auditor, NoUpgrades};
 use crate::resident::{Live, Missed};
 use crate::slots::Slots;
 use crate::step::{Ran, Stop};
+use crate::substrate::StepLimits;
 
 /// Wakes that run while time goes by once: after so many, no more of it does.
 const WAKES_MAX: usize = 64;
@@ -177,13 +178,13 @@ impl<'f> Stage<'f> {
         let request = Request::Create { salt: [0; 16], arguments };
         let input = Input { request, time: START, credential: None };
         input.validate()?;
-        let definition = Arc::clone(&self.definition);
-        let (live, ran) =
-            match genesis((self.catalog, &mut self.slots), definition, &self.runnable, &input) {
-                Ok(made) => made,
-                Err(Stop::Refused(verdict)) => return Ok(Err(verdict)),
-                Err(Stop::Failed(error)) => return Err(error),
-            };
+        let (definition, asked) = (Arc::clone(&self.definition), (&input, StepLimits::default()));
+        let made = genesis((self.catalog, &mut self.slots), definition, &self.runnable, asked);
+        let (live, ran) = match made {
+            Ok(made) => made,
+            Err(Stop::Refused(verdict)) => return Ok(Err(verdict)),
+            Err(Stop::Failed(error)) => return Err(error),
+        };
         let records = is_recorded.then(|| {
             let before = self.runnable.base.globals();
             let header = &live.head.header;
@@ -289,9 +290,10 @@ impl Play<'_, '_> {
     /// Runs an input, and holds the invariants against the version that it makes.
     fn step(&mut self, input: Input, is_replay: bool) -> Result<(), End> {
         let Stage { catalog, slots, memo, .. } = &mut *self.stage;
+        let asked = (&input, StepLimits::default());
         // Nobody opens sessions here.
         let host = Host::holding(memo, None);
-        let run = AssertUnwindSafe(|| step(catalog, slots, &self.live, &input, host));
+        let run = AssertUnwindSafe(|| step(catalog, slots, &self.live, asked, host));
         let tried = match catch_unwind(run) {
             Ok(tried) => tried,
             Err(panic) => {

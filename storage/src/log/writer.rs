@@ -49,6 +49,8 @@ struct State {
     group: Group,
     /// Bytes of groups that were used and can be used again.
     spare: VecDeque<Vec<u8>>,
+    /// The group after the open one, empty, with room for callbacks that another one had.
+    next: Group,
     written: Position,
     durable: Position,
     figures: Figures,
@@ -105,6 +107,7 @@ impl Writer {
             capacity,
             group: Group::default(),
             spare: VecDeque::new(),
+            next: Group::default(),
             written: tail.end,
             durable: tail.end,
             figures: Figures::default(),
@@ -269,7 +272,7 @@ impl Writer {
     /// Writes and syncs a group that was taken, and tells whoever waits for its frames.
     fn commit(&self, segments: &Segments, group: Group) {
         let on_panic = OnPanic(self);
-        let Group { start, end, runs, bytes_count, done } = group;
+        let Group { start, end, runs, bytes_count, mut done } = group;
         assert!(start < end, "a group has frames");
         let group = tracing::debug_span!("group", %start, frames = done.len(), bytes = bytes_count);
         let group = group.entered();
@@ -302,18 +305,21 @@ impl Writer {
         drop(state);
         self.progress.notify_all();
         let result = result.map_err(|error| poisoned(&error));
-        done.into_iter().for_each(|done| tell(done, result.clone()));
+        done.drain(..).for_each(|done| tell(done, result.clone()));
         if result.is_err() {
             self.refuse_rest();
         }
         std::mem::forget(on_panic);
         // Only now, so that callbacks are called in the order of their frames.
-        self.release();
+        self.release(done);
     }
 
-    /// Lets the next group be committed.
-    fn release(&self) {
-        self.state.lock().committing = false;
+    /// Lets the next group be committed; `room` is for the callbacks of one after it.
+    fn release(&self, room: Vec<Done>) {
+        let mut state = self.state.lock();
+        state.committing = false;
+        state.next.done = room;
+        drop(state);
         self.progress.notify_all();
         self.wake();
     }
@@ -406,7 +412,7 @@ impl Drop for OnPanic<'_> {
         let panicked = std::io::Error::other("it panicked");
         self.0.poison(&Error::io("commit", panicked));
         self.0.refuse_rest();
-        self.0.release();
+        self.0.release(Vec::new());
     }
 }
 
@@ -436,7 +442,7 @@ impl State {
     fn take(&mut self) -> Group {
         self.committing = true;
         self.gather_pauses.0 = self.gather_pauses.0.saturating_sub(1);
-        std::mem::take(&mut self.group)
+        std::mem::replace(&mut self.group, std::mem::take(&mut self.next))
     }
 
     /// Where the next frame of `length` bytes goes: makes sure that the group has a run for it.
