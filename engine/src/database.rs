@@ -729,7 +729,8 @@ impl Database {
     }
 
     /// Waits until all that was appended is durable: every version that was seen or acknowledged
-    /// before. This thread may write it, and wake those that wait for the same.
+    /// before, whose [`Ticket`](crate::Ticket) is settled then. This thread may write it, and wake
+    /// those that wait for the same.
     ///
     /// # Errors
     ///

@@ -8,14 +8,13 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use drawn::{AtomicU64, Condvar, Mutex, MutexGuard, Ordering, prove, thread};
 use object::input::{Input, Request};
 use parking_lot::Mutex as Plain;
-use shuttle::thread;
 
 use self::idle::Idle;
 use self::mailbox::{Mailbox, Posted, PostedToAll};
 use self::quiet::Quiet;
-use self::sync::{AtomicU64, Condvar, Mutex, MutexGuard, Ordering};
 use crate::error::ErrorKind;
 use crate::reply::Reply;
 use crate::resident::Letter;
@@ -32,59 +31,7 @@ mod quiet;
 
 /// What threads wait by, as a schedule has it.
 mod sync {
-    use std::ops::{Deref, DerefMut};
-
-    pub(crate) use shuttle::sync::atomic::{AtomicU64, Ordering};
-
-    #[derive(Debug, Default)]
-    pub(crate) struct Mutex<T>(shuttle::sync::Mutex<T>);
-
-    #[derive(Debug)]
-    pub(crate) struct MutexGuard<'a, T>(Option<shuttle::sync::MutexGuard<'a, T>>);
-
-    #[derive(Debug, Default)]
-    pub(crate) struct Condvar(shuttle::sync::Condvar);
-
-    impl<T> Mutex<T> {
-        pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
-            MutexGuard(Some(self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())))
-        }
-    }
-
-    impl<T> Deref for MutexGuard<'_, T> {
-        type Target = T;
-
-        fn deref(&self) -> &T {
-            self.0.as_ref().expect("it is held")
-        }
-    }
-
-    impl<T> DerefMut for MutexGuard<'_, T> {
-        fn deref_mut(&mut self) -> &mut T {
-            self.0.as_mut().expect("it is held")
-        }
-    }
-
-    impl Condvar {
-        pub(crate) fn wait<T>(&self, guard: &mut MutexGuard<'_, T>) {
-            let held = guard.0.take().expect("it is held");
-            guard.0 = Some(self.0.wait(held).unwrap_or_else(|poisoned| poisoned.into_inner()));
-        }
-
-        pub(crate) fn notify_all(&self) {
-            self.0.notify_all();
-        }
-    }
-}
-
-/// Random schedules of each proof.
-const SCHEDULES: usize = 10_000;
-/// Schedules of each proof that change threads at few places, which finds what is rare.
-const FEW_CHANGES: usize = 3_000;
-
-fn prove(play: fn()) {
-    shuttle::check_random(play, SCHEDULES);
-    shuttle::check_pct(play, FEW_CHANGES, 3);
+    pub(crate) use drawn::{AtomicU64, Condvar, Mutex, Ordering};
 }
 
 /// An object: its mail, how many work on it, and what was taken, in order.

@@ -90,7 +90,7 @@ impl Index {
         file.drop_cache();
         let failure = Failure::default();
         let backend = Backend { file, failure: failure.clone() };
-        let database = guard(path, || {
+        let database = guard(path, &failure, || {
             let mut builder = Database::builder();
             Ok(builder.set_cache_size(cache_bytes).create_with_backend(backend)?)
         })?;
@@ -113,13 +113,13 @@ impl Index {
 
     /// The index as it is now, whatever is written meanwhile.
     pub(crate) fn reading(&self) -> Result<Reading<'_>> {
-        let transaction = guard(&self.path, || Ok(self.database().begin_read()?))?;
-        Ok(Reading { transaction, path: &self.path, last_parts: Cell::default() })
+        let transaction = self.guard(|| Ok(self.database().begin_read()?))?;
+        Ok(Reading { transaction, index: self, last_parts: Cell::default() })
     }
 
     /// Writes a generation of rows, with the end of the log that it covers, in one transaction.
     pub(crate) fn write(&self, generation: &Generation, covers: Tail) -> Result<()> {
-        guard(&self.path, || {
+        self.guard(|| {
             let mut transaction = self.database().begin_write()?;
             transaction.set_two_phase_commit(true);
             put(&transaction, generation, covers)?;
@@ -133,6 +133,10 @@ impl Index {
         self.compacts.store(true, Ordering::Relaxed);
     }
 
+    fn guard<T>(&self, work: impl FnOnce() -> Result<T, redb::Error>) -> Result<T> {
+        guard(&self.path, &self.failure, work)
+    }
+
     /// That nothing has failed, of what redb says and of what it lets pass.
     pub(crate) fn health(&self) -> Result<()> {
         self.failure.check().map_err(|error| error.at(&self.path))
@@ -143,8 +147,8 @@ impl Drop for Index {
     fn drop(&mut self) {
         // It writes when it is closed, and so may panic on damage.
         let compacts = *self.compacts.get_mut() && self.health().is_ok();
-        let closed = guard(&self.path, || {
-            let database = self.database.take();
+        let database = self.database.take();
+        let closed = self.guard(|| {
             if let Some(mut database) = database.filter(|_| compacts) {
                 database.compact()?;
             }
@@ -271,7 +275,7 @@ fn create(disk: &Arc<dyn Disk>, path: &Path) -> Result<()> {
     let file = made.map_err(failed("create"))?;
     let failure = Failure::default();
     let backend = Backend { file: Arc::clone(&file), failure: failure.clone() };
-    guard(path, || {
+    guard(path, &Failure::default(), || {
         let database = Database::builder().create_with_backend(backend)?;
         let mut transaction = database.begin_write()?;
         transaction.set_two_phase_commit(true);
@@ -303,7 +307,7 @@ enum Covered {
 /// The index as of one moment.
 pub(crate) struct Reading<'a> {
     transaction: ReadTransaction,
-    path: &'a Path,
+    index: &'a Index,
     /// Those of the last row: the next one's are mostly the same.
     last_parts: Cell<Option<(PartsKey, Parts)>>,
 }
@@ -315,7 +319,7 @@ impl Reading<'_> {
         key: &[u8],
         decode: impl FnOnce(&[u8]) -> Option<T>,
     ) -> Result<Option<T>> {
-        let found = guard(self.path, || {
+        let found = self.index.guard(|| {
             let table = self.transaction.open_table(table)?;
             let value = table.get(key)?;
             Ok(value.map(|value| decode(value.value())))
@@ -332,7 +336,7 @@ impl Reading<'_> {
         limit: usize,
         decode: impl Fn(&[u8], &[u8]) -> Option<T>,
     ) -> Result<Vec<T>> {
-        let rows = guard(self.path, || {
+        let rows = self.index.guard(|| {
             let table = self.transaction.open_table(table)?;
             let mut rows = Vec::new();
             for entry in table.range::<&[u8]>(range)?.take(limit) {
@@ -346,7 +350,7 @@ impl Reading<'_> {
     }
 
     fn damaged(&self, problem: &str) -> Error {
-        Error::from(ErrorKind::IndexDamaged(problem.to_string())).at(self.path)
+        Error::from(ErrorKind::IndexDamaged(problem.to_string())).at(&self.index.path)
     }
 
     fn covered(&self) -> Result<Covered> {
@@ -488,22 +492,30 @@ fn position(key: &[u8], value: &[u8]) -> Option<Position> {
 
 /// Runs what calls redb: its errors are ours, and so are its panics, for it does not verify its
 /// pages when it reads them and may meet bytes that it never wrote.
-fn guard<T>(path: &Path, work: impl FnOnce() -> Result<T, redb::Error>) -> Result<T> {
+fn guard<T>(
+    path: &Path,
+    failure: &Failure,
+    work: impl FnOnce() -> Result<T, redb::Error>,
+) -> Result<T> {
     match catch_unwind(AssertUnwindSafe(work)) {
-        Ok(result) => result.map_err(|error| failed(path, error)),
+        Ok(result) => result.map_err(|error| failed(path, failure, error)),
         Err(_) => Err(Error::from(ErrorKind::IndexDamaged("redb panicked".to_string())).at(path)),
     }
 }
 
 /// What a failure of redb means here: the file system's own, or a damaged index.
-fn failed(path: &Path, error: redb::Error) -> Error {
+fn failed(path: &Path, failure: &Failure, error: redb::Error) -> Error {
     use std::io::ErrorKind::{InvalidData, UnexpectedEof};
     let error = match error {
         // An end that redb did not expect is one that damaged bytes led it beyond.
         redb::Error::Io(error) if !matches!(error.kind(), InvalidData | UnexpectedEof) => {
             Error::io("index", error)
         }
-        redb::Error::PreviousIo => ErrorKind::Poisoned.into(),
+        redb::Error::PreviousIo => match failure.check() {
+            Err(first) => Error::from(ErrorKind::Poisoned).because(first),
+            // Nothing failed but a read that was led beyond the end.
+            Ok(()) => ErrorKind::IndexDamaged("read beyond its end before".to_string()).into(),
+        },
         redb::Error::DatabaseAlreadyOpen => ErrorKind::Locked.into(),
         error => ErrorKind::IndexDamaged(error.to_string()).into(),
     };
@@ -548,5 +560,32 @@ mod tests {
         let listed = reading.list(None, 10).expect("the index");
         let codes: Vec<_> = listed.iter().map(|info| (info.id.0[0], info.code.0[0])).collect();
         assert_eq!(codes, [(1, 1), (2, 2), (3, 3)]);
+    }
+
+    /// What follows a read that damage led beyond the end of the file was said to be an earlier
+    /// write that failed.
+    #[test]
+    fn damage_that_leads_beyond_the_end_is_called_so_again_and_again() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let disk: Arc<dyn Disk> = Arc::new(LocalDisk);
+        let path = directory.path().join("index.redb");
+        let (index, _) = Index::open(&disk, &path, 1 << 20).expect("a new index");
+        let ids: Vec<ObjectId> = (0..50).map(|byte| ObjectId([byte; 32])).collect();
+        let mut generation = Generation::default();
+        for id in &ids {
+            let entry = Entry { row: Arc::new(super::row::tests::row(5)), indexed_wake: None };
+            generation.rows.insert(*id, entry);
+        }
+        let covers = Tail { end: Position(1), last: Position(1), check: [0; 32] };
+        index.write(&generation, covers).expect("it is written");
+        drop(index);
+        let (index, _) = Index::open(&disk, &path, 0).expect("it is whole");
+        // As if places in it led there.
+        let file = std::fs::File::options().write(true).open(&path).expect("the file");
+        file.set_len(8192).expect("it is cut");
+        for id in &ids[..3] {
+            let error = index.reading().and_then(|index| index.row(*id)).expect_err("it is cut");
+            assert!(matches!(error.kind(), ErrorKind::IndexDamaged(_)), "{error:?}");
+        }
     }
 }

@@ -199,8 +199,8 @@ impl Store {
         &self.inner
     }
 
-    /// Waits until all that was appended is durable. While the log's own thread has nothing to do,
-    /// this one writes and syncs what is there, and calls the callbacks of that.
+    /// Waits until all that was appended is durable, and its callbacks have been called. While the
+    /// log's own thread has nothing to do, this one writes and syncs what is there, and calls them.
     ///
     /// # Errors
     ///

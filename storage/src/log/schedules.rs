@@ -10,8 +10,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use drawn::{prove, thread};
 use parking_lot::Mutex as Plain;
-use shuttle::thread;
 
 use self::writer::Writer;
 use crate::disk::{Disk, DiskFile};
@@ -26,74 +26,9 @@ mod writer;
 
 /// What threads wait by, as a schedule has it.
 mod sync {
-    use std::ops::{Deref, DerefMut};
-    use std::time::Duration;
-
-    #[derive(Debug)]
-    pub(crate) struct Mutex<T>(shuttle::sync::Mutex<T>);
-
-    #[derive(Debug)]
-    pub(crate) struct MutexGuard<'a, T> {
-        mutex: &'a Mutex<T>,
-        held: Option<shuttle::sync::MutexGuard<'a, T>>,
-    }
-
-    #[derive(Debug, Default)]
-    pub(crate) struct Condvar(shuttle::sync::Condvar);
-
-    impl<T> Mutex<T> {
-        pub(crate) fn new(value: T) -> Mutex<T> {
-            Mutex(shuttle::sync::Mutex::new(value))
-        }
-
-        pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
-            let held = self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-            MutexGuard { mutex: self, held: Some(held) }
-        }
-    }
-
-    impl<T> Deref for MutexGuard<'_, T> {
-        type Target = T;
-
-        fn deref(&self) -> &T {
-            self.held.as_ref().expect("it is held")
-        }
-    }
-
-    impl<T> DerefMut for MutexGuard<'_, T> {
-        fn deref_mut(&mut self) -> &mut T {
-            self.held.as_mut().expect("it is held")
-        }
-    }
-
-    impl Condvar {
-        pub(crate) fn wait<T>(&self, guard: &mut MutexGuard<'_, T>) {
-            let held = guard.held.take().expect("it is held");
-            let held = self.0.wait(held).unwrap_or_else(|poisoned| poisoned.into_inner());
-            guard.held = Some(held);
-        }
-
-        /// Time is up as soon as others have come in, or none has: it is not told.
-        pub(crate) fn wait_for<T>(&self, guard: &mut MutexGuard<'_, T>, _: Duration) {
-            guard.held = None;
-            shuttle::thread::yield_now();
-            *guard = guard.mutex.lock();
-        }
-
-        pub(crate) fn notify_all(&self) {
-            self.0.notify_all();
-        }
-
-        pub(crate) fn notify_one(&self) {
-            self.0.notify_one();
-        }
-    }
+    pub(crate) use drawn::{Condvar, Mutex, MutexGuard};
 }
 
-/// Random schedules of each proof.
-const SCHEDULES: usize = 10_000;
-/// Schedules of each proof that change threads at few places, which finds what is rare.
-const FEW_CHANGES: usize = 3_000;
 const ID: [u8; 16] = [7; 16];
 
 /// A disk of one file; clones are the same.
@@ -283,6 +218,9 @@ impl Stage {
                 return Ok(());
             }
         };
+        let is_told = self.told.lock().iter().any(|told| told.number == number);
+        let is_promised = matches!(wait, Wait::Commit) && waited.is_ok();
+        assert!(is_told || !is_promised, "who commits comes back when all is told");
         let is_durable = self.disk.0.lock().durable >= u64::from(tail.end.offset());
         assert!(waited.is_err() || is_durable, "who waited for the disk has it");
         waited
@@ -340,11 +278,6 @@ fn play(fails: Option<u64>, has_committer: bool) {
         assert_eq!(durable, stage.writer.tail().end, "closing leaves nothing behind");
         assert_eq!(u64::from(durable.offset()), stage.disk.0.lock().durable);
     }
-}
-
-fn prove(play: fn()) {
-    shuttle::check_random(play, SCHEDULES);
-    shuttle::check_pct(play, FEW_CHANGES, 3);
 }
 
 #[test]

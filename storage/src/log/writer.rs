@@ -53,6 +53,8 @@ struct State {
     next: Group,
     written: Position,
     durable: Position,
+    /// All before is durable, and its callbacks have been called.
+    told: Position,
     figures: Figures,
     failure: Option<Error>,
     closing: bool,
@@ -110,6 +112,7 @@ impl Writer {
             next: Group::default(),
             written: tail.end,
             durable: tail.end,
+            told: tail.end,
             figures: Figures::default(),
             failure: None,
             closing: false,
@@ -247,11 +250,12 @@ impl Writer {
         self.refuse_rest();
     }
 
-    /// Waits until all before `end` is durable; commits groups itself as long as nobody else does.
+    /// Waits until all before `end` is durable and its callbacks have been called; commits groups
+    /// itself as long as nobody else does.
     pub(crate) fn commit_until(&self, segments: &Segments, end: Position) -> Result<()> {
         let mut state = self.state.lock();
-        while end > state.durable {
-            if let Some(error) = state.failure.clone() {
+        while end > state.told {
+            if let Some(error) = state.failure.clone().filter(|_| end > state.durable) {
                 let is_free = !state.committing;
                 drop(state);
                 if is_free {
@@ -318,6 +322,7 @@ impl Writer {
     fn release(&self, room: Vec<Done>) {
         let mut state = self.state.lock();
         state.committing = false;
+        state.told = state.durable;
         state.next.done = room;
         drop(state);
         self.progress.notify_all();

@@ -1,0 +1,95 @@
+//! Threads and locks whose order is drawn: what threads share is compiled a second time against
+//! these, and a proof plays it in many schedules. Only tests use it.
+//!
+//! The locks are used as `parking_lot`'s are. Every access is in the order that all threads see:
+//! weaker orders of memory are not drawn. It does not know what is proved.
+
+use std::ops::{Deref, DerefMut};
+use std::time::Duration;
+
+pub use shuttle::sync::atomic::{AtomicU64, Ordering};
+pub use shuttle::thread;
+
+/// Random schedules of each proof.
+const SCHEDULES: usize = 10_000;
+/// Schedules of each proof that change threads at few places, which finds what is rare.
+const FEW_CHANGES: usize = 3_000;
+
+/// Plays something in many schedules.
+///
+/// # Panics
+///
+/// When it does in one of them, or all threads wait there; how to play that one again is printed.
+pub fn prove(play: fn()) {
+    shuttle::check_random(play, SCHEDULES);
+    shuttle::check_pct(play, FEW_CHANGES, 3);
+}
+
+/// A lock.
+#[derive(Debug, Default)]
+pub struct Mutex<T>(shuttle::sync::Mutex<T>);
+
+/// What a lock keeps, while it is held.
+#[derive(Debug)]
+pub struct MutexGuard<'a, T> {
+    mutex: &'a Mutex<T>,
+    held: Option<shuttle::sync::MutexGuard<'a, T>>,
+}
+
+/// What threads wait at.
+#[derive(Debug, Default)]
+pub struct Condvar(shuttle::sync::Condvar);
+
+impl<T> Mutex<T> {
+    /// A lock that keeps `value`.
+    pub fn new(value: T) -> Mutex<T> {
+        Mutex(shuttle::sync::Mutex::new(value))
+    }
+
+    /// Waits until nobody holds it.
+    pub fn lock(&self) -> MutexGuard<'_, T> {
+        let held = self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        MutexGuard { mutex: self, held: Some(held) }
+    }
+}
+
+impl<T> Deref for MutexGuard<'_, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        self.held.as_ref().expect("it is held")
+    }
+}
+
+impl<T> DerefMut for MutexGuard<'_, T> {
+    fn deref_mut(&mut self) -> &mut T {
+        self.held.as_mut().expect("it is held")
+    }
+}
+
+impl Condvar {
+    /// Lets go of the lock until it is notified.
+    pub fn wait<T>(&self, guard: &mut MutexGuard<'_, T>) {
+        let held = guard.held.take().expect("it is held");
+        let held = self.0.wait(held).unwrap_or_else(|poisoned| poisoned.into_inner());
+        guard.held = Some(held);
+    }
+
+    /// Lets go of the lock for a time, which is up as soon as others have come in, or none has: a
+    /// notification is not told from that.
+    pub fn wait_for<T>(&self, guard: &mut MutexGuard<'_, T>, _: Duration) {
+        guard.held = None;
+        thread::yield_now();
+        *guard = guard.mutex.lock();
+    }
+
+    /// Notifies one that waits.
+    pub fn notify_one(&self) {
+        self.0.notify_one();
+    }
+
+    /// Notifies all that wait.
+    pub fn notify_all(&self) {
+        self.0.notify_all();
+    }
+}
