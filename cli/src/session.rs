@@ -45,12 +45,12 @@ impl Session {
 
     /// Works on the database, which must be there.
     pub(crate) fn with<T>(&self, work: impl FnOnce(&Database) -> Result<T>) -> Result<T> {
-        self.open(true, work)
+        self.with_storage(storage::Options::new().existing(true), work)
     }
 
     /// Works on the database, which is made if it is missing.
     pub(crate) fn with_new<T>(&self, work: impl FnOnce(&Database) -> Result<T>) -> Result<T> {
-        self.open(false, work)
+        self.with_storage(storage::Options::new(), work)
     }
 
     /// Makes the index of the database, which must be there, anew.
@@ -60,12 +60,17 @@ impl Session {
         repaired.map_err(|failure| explain(failure, &directory))
     }
 
-    fn open<T>(&self, existing: bool, work: impl FnOnce(&Database) -> Result<T>) -> Result<T> {
+    /// Works on the database, as its storage is to be opened.
+    pub(crate) fn with_storage<T>(
+        &self,
+        storage: storage::Options,
+        work: impl FnOnce(&Database) -> Result<T>,
+    ) -> Result<T> {
         let directory = self.directory();
         let options = || {
-            let storage = storage::Options::new().existing(existing);
             // A command waits for all that it posts.
-            Options::new().cycles(false).mailbox_max(BATCH_INPUTS_MAX).storage(storage)
+            let options = Options::new().cycles(false).mailbox_max(BATCH_INPUTS_MAX);
+            options.storage(storage.clone())
         };
         let opened = open_cached(options, &directory).map_err(Failure::from);
         let db = opened.map_err(|failure| explain(failure, &directory))?;

@@ -7,6 +7,7 @@
 use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
+use shuttle::rand::Rng;
 pub use shuttle::sync::atomic::{AtomicU64, Ordering};
 pub use shuttle::thread;
 
@@ -39,6 +40,17 @@ pub struct MutexGuard<'a, T> {
 /// What threads wait at.
 #[derive(Debug, Default)]
 pub struct Condvar(shuttle::sync::Condvar);
+
+/// How a wait for a time ended.
+#[derive(Clone, Copy, Debug)]
+pub struct WaitTimeoutResult(bool);
+
+impl WaitTimeoutResult {
+    /// Whether the time was up.
+    pub fn timed_out(self) -> bool {
+        self.0
+    }
+}
 
 impl<T> Mutex<T> {
     /// A lock that keeps `value`.
@@ -76,11 +88,12 @@ impl Condvar {
     }
 
     /// Lets go of the lock for a time, which is up as soon as others have come in, or none has: a
-    /// notification is not told from that.
-    pub fn wait_for<T>(&self, guard: &mut MutexGuard<'_, T>, _: Duration) {
+    /// notification is not told from that, and whether there was one is drawn.
+    pub fn wait_for<T>(&self, guard: &mut MutexGuard<'_, T>, _: Duration) -> WaitTimeoutResult {
         guard.held = None;
         thread::yield_now();
         *guard = guard.mutex.lock();
+        WaitTimeoutResult(shuttle::rand::thread_rng().r#gen())
     }
 
     /// Notifies one that waits.

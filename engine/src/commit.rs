@@ -287,8 +287,10 @@ pub(crate) fn commit_all(
 ) {
     let mut admitted: Vec<Admitted> = Vec::with_capacity(parts.len());
     for Part { live, input, .. } in &mut *parts {
-        let step = match watched_step(shared, slots, live, input) {
-            Ok(step) => step,
+        let one = watched_step(shared, slots, live, input)
+            .and_then(|step| Admitted::new(shared, live, input, step).map_err(Stop::Failed));
+        match one {
+            Ok(one) => admitted.push(one),
             Err(Stop::Refused(verdict)) => {
                 // Whoever waits has the answer.
                 return drop(refuse(shared, live, Asked { input, message: None, reply }, verdict));
@@ -296,10 +298,6 @@ pub(crate) fn commit_all(
             Err(Stop::Failed(error)) => {
                 return drop(fail(shared, reply, error.about(live.head.id)));
             }
-        };
-        match Admitted::new(shared, live, input, step) {
-            Ok(one) => admitted.push(one),
-            Err(error) => return drop(fail(shared, reply, error.about(live.head.id))),
         }
     }
     let message_count = admitted.iter().map(|one| one.ran.effects.messages.len()).sum();

@@ -34,6 +34,9 @@ pub const STACK_BYTES: usize = if THREAD_STACK_BYTES > object::policy::STACK_BYT
     object::policy::STACK_BYTES
 };
 
+/// Rounds of a worker of which the last looks into others' queues first.
+const ROUNDS_OF_OWN: usize = 64;
+
 /// Something that a thread waits for a worker to do with its state `S`.
 type Errand<S> = Box<dyn FnOnce(&mut S) + Send>;
 
@@ -93,13 +96,14 @@ impl<S: Default> Queue<S> {
     }
 
     /// Puts an object back on the run queue of the worker that ends its turn, behind all others.
+    /// Called by that worker only.
     pub(crate) fn put_back(&self, resident: Arc<Resident>) {
         let place = resident.worker();
-        let others_wait = self.turns.get(place).is_some_and(|turns| !turns.is_empty());
-        if self.hand.is_some() || others_wait {
+        if self.hand.is_some() || !self.turns[place].is_empty() {
             return self.push(resident);
         }
-        // The worker takes it right away, so nobody need be told.
+        // The worker takes it next, so nobody need be told; or an errand before it, of which
+        // everybody was told.
         self.turns[place].push(resident);
     }
 
@@ -178,12 +182,15 @@ impl<S> Queue<S> {
         }
     }
 
-    /// What the worker at `place` does next, once there is something; none when it is to end.
-    fn next(&self, place: usize) -> Option<Work<S>> {
+    /// What the worker at `place` does in its next round, once there is something; none when it is
+    /// to end.
+    fn next(&self, place: usize, round: usize) -> Option<Work<S>> {
         if self.stopped.load(Ordering::Acquire) {
             return None;
         }
-        if let Some(work) = self.find(place) {
+        // Once in a while others' queues come first, which may be longer.
+        let first = place + usize::from(round % ROUNDS_OF_OWN == ROUNDS_OF_OWN - 1);
+        if let Some(work) = self.find(first) {
             return Some(work);
         }
         self.idle.search(place);
@@ -203,7 +210,8 @@ impl<S> Queue<S> {
         }
     }
 
-    /// What there is to do for the worker at `place`, of its own first.
+    /// An errand, or the first object of a queue: of the one at `place`, or of those behind it,
+    /// counted round.
     fn find(&self, place: usize) -> Option<Work<S>> {
         if let Some(errand) = self.errands.pop() {
             return Some(Work::Errand(errand));
@@ -295,7 +303,8 @@ impl Pool {
             let (of_worker, turn) = (Arc::clone(queue), turn.clone());
             let work = move || {
                 let mut state = S::default();
-                while let Some(work) = of_worker.next(place) {
+                for round in 0.. {
+                    let Some(work) = of_worker.next(place, round) else { return };
                     match work {
                         // Whoever waits finds the sender dropped, if it panics.
                         Work::Errand(errand) => drop(run(&mut state, errand)),
@@ -342,5 +351,26 @@ mod tests {
         let state = queue.on_worker(|state| state.clone()).expect("the worker still runs");
         assert!(state.is_empty());
         pool.stop(&queue);
+    }
+
+    #[test]
+    fn a_worker_that_always_has_something_to_do_comes_to_what_waits_for_another() {
+        let queue = Queue::<()>::new(2);
+        let [hot, waits] = [0, 1].map(|place| {
+            let resident = Arc::new(Resident::new(ObjectId([7; 32])));
+            resident.set_worker(place);
+            queue.push(Arc::clone(&resident));
+            resident
+        });
+        let taken = (0..ROUNDS_OF_OWN).map(|round| {
+            let Some(Work::Turn(taken)) = queue.next(0, round) else { panic!("it waits") };
+            if Arc::ptr_eq(&taken, &hot) {
+                queue.put_back(Arc::clone(&taken));
+            }
+            taken
+        });
+        let taken: Vec<_> = taken.collect();
+        assert!(Arc::ptr_eq(&taken[0], &hot), "its own comes first");
+        assert!(taken.iter().any(|resident| Arc::ptr_eq(resident, &waits)));
     }
 }

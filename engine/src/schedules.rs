@@ -311,50 +311,72 @@ fn a_letter_that_is_put_back_is_taken_again() {
     });
 }
 
-/// Workers with a run queue each, as the pool's.
+/// Three workers with a run queue each, and errands for any of them, as the pool has.
 struct Workers {
     idle: Idle,
-    queues: [Mutex<VecDeque<Errand>>; 2],
+    queues: [Mutex<VecDeque<Turn>>; 3],
+    errands: Mutex<VecDeque<Turn>>,
     stopped: AtomicU64,
     quiet: Quiet,
 }
 
-/// What a worker is to do.
-type Errand = Box<dyn FnOnce() + Send>;
+/// What a worker is to do, and how often again: it is put back then.
+struct Turn {
+    work: Box<dyn Fn() + Send>,
+    again: u32,
+}
 
 impl Workers {
     fn new() -> Arc<Workers> {
-        let (queues, stopped, quiet) = Default::default();
-        Arc::new(Workers { idle: Idle::new(2), queues, stopped, quiet })
+        let (queues, errands, stopped, quiet) = Default::default();
+        Arc::new(Workers { idle: Idle::new(3), queues, errands, stopped, quiet })
     }
 
-    fn push(&self, place: usize, errand: impl FnOnce() + Send + 'static) {
+    fn push(&self, place: usize, again: u32, work: impl Fn() + Send + 'static) {
         self.quiet.begin();
-        self.queues[place].lock().push_back(Box::new(errand));
+        self.queues[place].lock().push_back(Turn { work: Box::new(work), again });
         self.idle.tell(place);
     }
 
-    fn find(&self, place: usize) -> Option<Errand> {
-        [place, 1 - place].iter().find_map(|at| self.queues[*at].lock().pop_front())
+    fn push_errand(&self, work: impl Fn() + Send + 'static) {
+        self.quiet.begin();
+        self.errands.lock().push_back(Turn { work: Box::new(work), again: 0 });
+        self.idle.tell_any();
+    }
+
+    /// As the pool does, without telling anybody when nothing else waits there.
+    fn put_back(&self, place: usize, turn: Turn) {
+        let others_wait = !self.queues[place].lock().is_empty();
+        self.queues[place].lock().push_back(turn);
+        if others_wait {
+            self.idle.tell(place);
+        }
+    }
+
+    fn find(&self, place: usize) -> Option<Turn> {
+        let errand = self.errands.lock().pop_front();
+        let places = place..place + 3;
+        errand.or_else(|| places.into_iter().find_map(|at| self.queues[at % 3].lock().pop_front()))
     }
 
     fn has_work(&self) -> bool {
-        self.queues.iter().any(|queue| !queue.lock().is_empty())
+        let mut queues = self.queues.iter().chain([&self.errands]);
+        queues.any(|queue| !queue.lock().is_empty())
     }
 
     fn is_stopped(&self) -> bool {
         self.stopped.load(Ordering::SeqCst) == 1
     }
 
-    fn next(&self, place: usize) -> Option<Errand> {
-        if let Some(errand) = self.find(place) {
-            return Some(errand);
+    fn next(&self, place: usize) -> Option<Turn> {
+        if let Some(turn) = self.find(place) {
+            return Some(turn);
         }
         self.idle.search(place);
         while !self.is_stopped() {
-            if let Some(errand) = self.find(place) {
+            if let Some(turn) = self.find(place) {
                 self.idle.begin(place, || self.has_work());
-                return Some(errand);
+                return Some(turn);
             }
             self.idle.sleep(place, || self.has_work() || self.is_stopped());
         }
@@ -363,12 +385,15 @@ impl Workers {
 
     /// Runs these beside the workers until all is quiet, and stops the workers.
     fn play(self: &Arc<Workers>, posters: Vec<fn(&Workers)>) {
-        let workers = (0..2).map(|place| {
+        let workers = (0..3).map(|place| {
             let all = Arc::clone(self);
             thread::spawn(move || {
-                while let Some(errand) = all.next(place) {
-                    errand();
-                    all.quiet.end();
+                while let Some(Turn { work, again }) = all.next(place) {
+                    work();
+                    match again.checked_sub(1) {
+                        Some(again) => all.put_back(place, Turn { work, again }),
+                        None => all.quiet.end(),
+                    }
                 }
             })
         });
@@ -391,9 +416,14 @@ impl Workers {
 fn no_worker_sleeps_while_there_is_work_that_nobody_comes_for() {
     prove(|| {
         let workers = Workers::new();
-        workers.play(vec![|workers| (0..3).for_each(|_| workers.push(0, || {})), |workers| {
-            [1, 0, 1].into_iter().for_each(|place| workers.push(place, || {}))
-        }]);
+        workers.play(vec![
+            |workers| [0, 2].into_iter().for_each(|again| workers.push(0, again, || {})),
+            |workers| {
+                workers.push(1, 1, || {});
+                workers.push_errand(|| {});
+                workers.push(0, 0, || {});
+            },
+        ]);
     });
 }
 
@@ -403,15 +433,15 @@ fn what_waits_for_a_busy_worker_is_done_by_another() {
         let workers = Workers::new();
         workers.play(vec![|workers| {
             let met = Arc::new((Mutex::default(), Condvar::default()));
-            // Each of two is done only when the other one has begun, in whatever order.
-            for _ in 0..2 {
+            // Each of three is done only when the others have begun, in whatever order.
+            for _ in 0..3 {
                 let met = Arc::clone(&met);
-                workers.push(0, move || {
+                workers.push(0, 0, move || {
                     let (count, changed) = &*met;
                     let mut count: MutexGuard<'_, u32> = count.lock();
                     *count += 1;
                     changed.notify_all();
-                    while *count < 2 {
+                    while *count < 3 {
                         changed.wait(&mut count);
                     }
                 });

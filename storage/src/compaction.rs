@@ -67,8 +67,8 @@ struct Trim<'a> {
 impl Store {
     /// Lets go what retention does not keep at the time `now`, in milliseconds since 1970-01-01
     /// UTC, and compresses what is left, in all segments of the log that are full. Space returns to
-    /// the disk segment by segment; it needs room for one. What is free in the index's file returns
-    /// when the store is closed. `progress` is told segments done and in all.
+    /// the disk segment by segment; it needs room for one. `progress` is told segments done and in
+    /// all. The index has an [option](crate::Options::compact_index) of its own.
     ///
     /// # Errors
     ///
@@ -76,7 +76,6 @@ impl Store {
     /// behind it. Those of the file system.
     pub fn compact(&self, now: u64, progress: impl FnMut(u64, u64)) -> Result<Compacted> {
         // A full disk only keeps packs from being made.
-        self.inner().index.compact_when_closed();
         self.inner().heed(compact(self.inner(), now, progress))
     }
 }

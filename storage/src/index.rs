@@ -5,7 +5,8 @@
 //! the place that the index covers, or from its start.
 //!
 //! Invariant: the index covers only what is durable in the log, and is written in two phases, so
-//! that it survives a failed sync followed by a crash.
+//! that it survives a failed sync followed by a crash. When it is compacted, redb moves pages in
+//! one phase, which their checks tell from damage: at worst it is made anew.
 
 mod backend;
 pub(crate) mod row;
@@ -70,7 +71,7 @@ pub(crate) struct Index {
     database: Option<Database>,
     failure: Failure,
     path: PathBuf,
-    /// The file gives back what is free in it when it is closed.
+    /// The file gives back what is free in it when the index is dropped.
     compacts: AtomicBool,
 }
 
@@ -94,8 +95,8 @@ impl Index {
             let mut builder = Database::builder();
             Ok(builder.set_cache_size(cache_bytes).create_with_backend(backend)?)
         })?;
-        let (database, path_here, compacts) = (Some(database), path.to_path_buf(), false.into());
-        let index = Index { database, failure, path: path_here, compacts };
+        let (database, compacts) = (Some(database), AtomicBool::new(false));
+        let index = Index { database, failure, path: path.to_path_buf(), compacts };
         match index.reading()?.covered()? {
             Covered::Nothing => Ok((index, None)),
             Covered::Until(tail) => Ok((index, Some(tail))),
@@ -128,8 +129,9 @@ impl Index {
         self.health()
     }
 
-    /// Has the file give back what is free in it when it is closed: only then nobody reads it.
-    pub(crate) fn compact_when_closed(&self) {
+    /// Has the file give back what is free in it when the index is dropped: only then nobody reads
+    /// it.
+    pub(crate) fn compact_when_dropped(&self) {
         self.compacts.store(true, Ordering::Relaxed);
     }
 
@@ -145,9 +147,9 @@ impl Index {
 
 impl Drop for Index {
     fn drop(&mut self) {
-        // It writes when it is closed, and so may panic on damage.
         let compacts = *self.compacts.get_mut() && self.health().is_ok();
         let database = self.database.take();
+        // It writes when it is closed, and so may panic on damage.
         let closed = self.guard(|| {
             if let Some(mut database) = database.filter(|_| compacts) {
                 database.compact()?;

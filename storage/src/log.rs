@@ -113,7 +113,8 @@ impl Tail {
     }
 }
 
-/// Called once, on the thread that commits, with what became of a frame.
+/// Called once, on the thread that commits, with what became of a frame. It must not call the log,
+/// which may wait until it was called.
 pub(crate) type Done = Box<dyn FnOnce(Result<()>) + Send>;
 
 /// A frame, verified.
@@ -174,6 +175,9 @@ pub struct Figures {
     /// How long the syncs took together.
     pub sync_time: Duration,
 }
+
+/// Frames of a group that is let gather: of fewer, all who make some may wait for this one.
+pub(crate) const GATHER_FRAMES_MIN: usize = 4;
 
 /// Sizes of the log.
 #[derive(Clone, Copy, Debug)]

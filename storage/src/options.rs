@@ -96,9 +96,9 @@ impl Options {
         self
     }
 
-    /// Whether the index's file gives back what is free in it when the store is closed, which may
-    /// be most of it after many appends. It takes about five seconds for each GB of the file. With
-    /// [`Store::compact`] it does so in any case. Default: no.
+    /// Whether the index's file gives back what is free in it when the store is closed in order and
+    /// dropped, which may be most of it after many appends. It takes about five seconds for each GB
+    /// of the file. Default: no.
     pub fn compact_index(mut self, compact: bool) -> Options {
         self.compact_index = compact;
         self

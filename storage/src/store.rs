@@ -20,15 +20,12 @@ use crate::heads::{Heads, PAGES_KEPT_MAX};
 use crate::index::{Index, Reading};
 use crate::log::frame::damaged;
 use crate::log::record::{BlobHash, Body, Record, records};
-use crate::log::{Done, Figures, Frames, Log, Position, Pushed, Sizes};
+use crate::log::{Done, Figures, Frames, GATHER_FRAMES_MIN, Log, Position, Pushed, Sizes};
 use crate::options::Options;
 use crate::pages::PageTable;
 use crate::recovery;
 use crate::row::Row;
 use crate::seen::Seen;
-
-/// Frames of a group that is let gather: a few callers who wait one after another do not.
-const GATHER_FRAMES_MIN: usize = 4;
 
 /// An object as a list shows it. Times are milliseconds since 1970-01-01 UTC.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -111,9 +108,10 @@ enum Indexer {
 }
 
 /// What the threads of one store share.
+///
+/// Invariant: the directory, which is locked, is dropped last: until then log and index may write.
 #[derive(Debug)]
 pub(crate) struct Inner {
-    pub(crate) directory: Directory,
     pub(crate) log: Log,
     pub(crate) index: Index,
     pub(crate) options: Options,
@@ -131,6 +129,7 @@ pub(crate) struct Inner {
     bases: Mutex<HashMap<BaseHash, Weak<BaseImage>>>,
     wish: Mutex<Wish>,
     wished: Condvar,
+    pub(crate) directory: Directory,
 }
 
 /// What the indexer's thread is to do next.
@@ -161,9 +160,6 @@ impl Store {
         };
         let cache = options.index_cache_bytes;
         let (index, covered) = Index::open(directory.disk(), &directory.index(), cache)?;
-        if options.compact_index {
-            index.compact_when_closed();
-        }
         let recovered = recovery::recover(&directory, &index, covered, &options)?;
         let sizes = Sizes {
             segment_bytes: options.segment_bytes,
@@ -174,7 +170,6 @@ impl Store {
         let (segments, tail) = (recovered.segments, recovered.tail);
         let log = Log::start(segments, directory.id(), tail, sizes, threads)?;
         let inner = Arc::new(Inner {
-            directory,
             log,
             index,
             options,
@@ -187,6 +182,7 @@ impl Store {
             bases: Mutex::default(),
             wish: Mutex::default(),
             wished: Condvar::new(),
+            directory,
         });
         let indexer = match threads {
             true => Indexer::Thread(start_indexer(&inner)?),
@@ -305,7 +301,11 @@ impl Store {
         let written = self.inner.checkpoint();
         // Whatever failed before: nothing may be written once the lock is released.
         let closed = self.inner.log.close();
-        joined.and(written).and(closed)
+        joined.and(written).and(closed)?;
+        if self.inner.options.compact_index {
+            self.inner.index.compact_when_dropped();
+        }
+        Ok(())
     }
 }
 

@@ -1,6 +1,7 @@
 //! `compact`: lets go what retention does not keep, and compresses the rest.
 
 use clap::Args;
+use continuant::storage;
 use serde_json::json;
 
 use crate::failure::Result;
@@ -19,7 +20,8 @@ pub(crate) struct Compact {}
 impl Compact {
     pub(crate) fn run(self, session: &Session, printer: &mut Printer) -> Result<()> {
         let Compact {} = self;
-        session.with(|db| {
+        let storage = storage::Options::new().existing(true).compact_index(true);
+        session.with_storage(storage, |db| {
             let bar = progress::bar("compacting", 0);
             let compacted = db.compact(progress::follow(&bar))?;
             bar.finish_and_clear();

@@ -74,9 +74,9 @@ fn options(rng: &mut StdRng) -> Options {
 }
 
 /// Options under which no append waits for the log's thread, and the index is written only when it
-/// is asked for.
+/// is asked for, and compacted at the end.
 pub(crate) fn patient() -> Options {
-    Options::new().segment_bytes(64 << 10).index_cache_bytes(1 << 20)
+    Options::new().segment_bytes(64 << 10).index_cache_bytes(1 << 20).compact_index(true)
 }
 
 /// Changes of a few objects: what is to be appended, with the authors ahead of it.

@@ -2,9 +2,9 @@
 //!
 //! The committer's thread does that, or whoever waits for the disk anyway, when the committer has
 //! nothing to do: then no thread has to be woken, twice, for one commit. Without a committer
-//! whoever waits for anything does. The committer lets a group gather while it grows fast: a sync
-//! costs the same whatever it is for, and takes the processor from those who make frames. It does
-//! not know what bodies hold, nor who waits. `schedules` plays it in many orders.
+//! whoever waits for anything does. The committer lets a group gather while it grows: a sync takes
+//! the processor from those who make frames, and costs the same for few of them as for many. It
+//! does not know what bodies hold, nor who waits. `schedules` plays it in many orders.
 //!
 //! Invariant: positions are given out in the order in which frames are written, without a gap
 //! within a segment; one thread at a time writes groups.
@@ -62,6 +62,8 @@ struct State {
     committing: bool,
     /// The committer lets the open group gather.
     gathering: bool,
+    /// Threads that wait for groups to be taken, written or synced, and leave that to others.
+    waiting: u32,
     /// Groups that are not let gather now, and how many are not after the next that does not grow.
     gather_pauses: (u32, u32),
 }
@@ -118,6 +120,7 @@ impl Writer {
             closing: false,
             committing: false,
             gathering: false,
+            waiting: 0,
             gather_pauses: (0, GATHER_PAUSE_MIN),
         };
         let (work, progress) = Default::default();
@@ -193,7 +196,9 @@ impl Writer {
                     if std::mem::take(&mut state.gathering) {
                         self.work.notify_one();
                     }
+                    state.waiting += 1;
                     self.progress.wait(&mut state);
+                    state.waiting -= 1;
                 }
             }
         }
@@ -344,6 +349,9 @@ impl Writer {
             self.gather(&mut state);
             has_gathered = true;
         }
+        if !has_gathered {
+            state.gather_pauses.0 = state.gather_pauses.0.saturating_sub(1);
+        }
         if state.group.done.is_empty() || state.failure.is_some() {
             return None;
         }
@@ -356,20 +364,27 @@ impl Writer {
     /// Lets the open group gather while it grows, and nobody wants or takes it.
     fn gather(&self, state: &mut MutexGuard<'_, State>) {
         state.gathering = true;
+        let first_count = state.group.done.len();
+        let mut last_count = first_count;
         for _ in 0..GATHER_LOOKS_MAX {
-            let frame_count = state.group.done.len();
-            self.work.wait_for(state, GATHER_LOOK);
-            if !state.gathering || !state.may_gather(self.sizes) {
+            let is_over = self.work.wait_for(state, GATHER_LOOK).timed_out();
+            if !std::mem::replace(&mut state.gathering, false) {
+                return;
+            }
+            let count = state.group.done.len();
+            let has_stopped = is_over && count == last_count;
+            last_count = count;
+            if has_stopped || !state.may_gather(self.sizes) {
                 break;
             }
-            let (_, next) = state.gather_pauses;
-            if state.group.done.len() == frame_count {
-                state.gather_pauses = (next, GATHER_PAUSE_MAX.min(2 * next));
-                break;
-            }
-            state.gather_pauses = (0, GATHER_PAUSE_MIN);
+            state.gathering = true;
         }
         state.gathering = false;
+        let (_, next) = state.gather_pauses;
+        state.gather_pauses = match last_count > first_count {
+            true => (0, GATHER_PAUSE_MIN),
+            false => (next, GATHER_PAUSE_MAX.min(2 * next)),
+        };
     }
 
     fn write(&self, segments: &Segments, runs: &[Run], end: Position) -> Result<()> {
@@ -439,14 +454,13 @@ impl State {
     fn may_gather(&self, sizes: Sizes) -> bool {
         let has_some = self.group.done.len() >= sizes.gather_frames_min;
         let is_growing = has_some && self.gather_pauses.0 == 0;
-        let has_enough = self.group.bytes_count >= GATHER_BYTES_MAX;
+        let has_enough = self.group.bytes_count >= GATHER_BYTES_MAX || self.waiting > 0;
         is_growing && !has_enough && !self.committing && self.health().is_ok()
     }
 
     /// Takes the open group, to be committed.
     fn take(&mut self) -> Group {
-        self.committing = true;
-        self.gather_pauses.0 = self.gather_pauses.0.saturating_sub(1);
+        (self.committing, self.gathering) = (true, false);
         std::mem::replace(&mut self.group, std::mem::take(&mut self.next))
     }
 
