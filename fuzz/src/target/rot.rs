@@ -3,7 +3,8 @@
 //!
 //! A seed chooses a database and one in `SLICES` of the bytes of its log, its marker, its index and
 //! a capsule; as many seeds in a row change every byte in three ways. Copies from earlier, of one
-//! page, of a segment or of the whole index, are put in place of what is there as well.
+//! page, of a segment or of the whole index, are put in place of what is there as well; that a page
+//! of the index is one, only a check has to tell.
 
 mod served;
 
@@ -47,6 +48,15 @@ enum Finding {
     Found(storage::Error),
     /// It is as sound as the one without damage, and all is served.
     Nothing,
+}
+
+/// How a database is looked at.
+#[derive(Clone, Copy)]
+enum Look {
+    /// Nothing is served but what was appended; then it is checked.
+    Serve,
+    /// A check comes first, and only what it finds sound is to serve what was appended.
+    Check,
 }
 
 thread_local! {
@@ -107,38 +117,36 @@ impl Database {
         Ok(Database { volume, earlier, model })
     }
 
-    /// What becomes of the database with other bytes in one of its files.
-    fn with(&self, file: FileId, offset: usize, bytes: &[u8]) -> Result<Finding, String> {
+    /// The disk with other bytes in one of the files.
+    fn with(&self, file: FileId, offset: usize, bytes: &[u8]) -> Volume {
         let mut volume = self.volume.clone();
         let change = Change::Write { offset: offset as u64, bytes: Arc::from(bytes) };
         volume.apply(&Operation::File(file, change));
-        self.find(volume)
+        volume
     }
 
-    fn find(&self, volume: Volume) -> Result<Finding, String> {
+    /// What becomes of the database on a disk, when it is looked at in this way.
+    fn find(&self, volume: Volume, look: Look) -> Result<Finding, String> {
         let disk = SimulatedDisk::new(volume);
         let store = match patient().existing(true).disk(Arc::new(disk.clone())).open(PATH) {
             Ok(store) => store,
             Err(error) => return Ok(Finding::Refused(error)),
         };
-        let finding = self.look(&store);
+        let finding = match look {
+            Look::Serve => served(&store, &self.model).and_then(|all| checked(&store, all)),
+            Look::Check => match checked(&store, true)? {
+                Finding::Nothing => {
+                    served(&store, &self.model).and_then(|all| checked(&store, all))
+                }
+                found => Ok(found),
+            },
+        };
         disk.kill();
         finding
     }
 
-    fn look(&self, store: &Store) -> Result<Finding, String> {
-        let all = served(store, &self.model)?;
-        match store.check(|_, _| {}) {
-            Err(error) => Ok(Finding::Found(error)),
-            Ok(report) => match report.damage.first() {
-                Some(damage) => Ok(Finding::Found(damage.error().clone())),
-                None => hold("what is sound is served", all).map(|()| Finding::Nothing),
-            },
-        }
-    }
-
     fn flip(&self, path: &Path, file: FileId, at: usize, byte: u8) -> Outcome {
-        let finding = self.with(file, at, &[byte])?;
+        let finding = self.find(self.with(file, at, &[byte]), Look::Serve)?;
         if is_index(path) {
             return self.index(finding);
         }
@@ -225,7 +233,7 @@ impl Database {
             volume.apply(&Operation::File(file, change));
         }
         if !is_index(path) {
-            return self.reported(self.find(volume)?);
+            return self.reported(self.find(volume, Look::Serve)?);
         }
         // An index from earlier is brought up to the log.
         let disk = Arc::new(SimulatedDisk::new(volume));
@@ -236,10 +244,18 @@ impl Database {
     }
 
     fn stale_page(&self, path: &Path, file: FileId, at: usize, old: &[u8]) -> Outcome {
-        let finding = self.with(file, at, old)?;
+        let volume = self.with(file, at, old);
         match is_index(path) {
-            true => self.index(finding),
-            false => self.reported(finding),
+            // Old rows are whole rows: that they do not go with the log may be said of either.
+            true => match self.find(volume, Look::Check)? {
+                Finding::Refused(error) | Finding::Found(error)
+                    if matches!(error.kind(), ErrorKind::Damaged { .. }) =>
+                {
+                    Ok(())
+                }
+                finding => self.index(finding),
+            },
+            false => self.reported(self.find(volume, Look::Serve)?),
         }
     }
 
@@ -251,6 +267,17 @@ impl Database {
             }
             Finding::Nothing => Err("it is found".to_string()),
         }
+    }
+}
+
+/// What a check of the store comes to, after `all` was served or not.
+fn checked(store: &Store, all: bool) -> Result<Finding, String> {
+    match store.check(|_, _| {}) {
+        Err(error) => Ok(Finding::Found(error)),
+        Ok(report) => match report.damage.first() {
+            Some(damage) => Ok(Finding::Found(damage.error().clone())),
+            None => hold("what is sound is served", all).map(|()| Finding::Nothing),
+        },
     }
 }
 

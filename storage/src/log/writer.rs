@@ -368,7 +368,7 @@ impl Writer {
         let mut last_count = first_count;
         for _ in 0..GATHER_LOOKS_MAX {
             let is_over = self.work.wait_for(state, GATHER_LOOK).timed_out();
-            if !std::mem::replace(&mut state.gathering, false) {
+            if !state.gathering {
                 return;
             }
             let count = state.group.done.len();
@@ -377,7 +377,6 @@ impl Writer {
             if has_stopped || !state.may_gather(self.sizes) {
                 break;
             }
-            state.gathering = true;
         }
         state.gathering = false;
         let (_, next) = state.gather_pauses;
