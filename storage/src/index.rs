@@ -277,7 +277,7 @@ fn create(disk: &Arc<dyn Disk>, path: &Path) -> Result<()> {
     let file = made.map_err(failed("create"))?;
     let failure = Failure::default();
     let backend = Backend { file: Arc::clone(&file), failure: failure.clone() };
-    guard(path, &Failure::default(), || {
+    guard(path, &failure, || {
         let database = Database::builder().create_with_backend(backend)?;
         let mut transaction = database.begin_write()?;
         transaction.set_two_phase_commit(true);
@@ -527,17 +527,36 @@ fn failed(path: &Path, failure: &Failure, error: redb::Error) -> Error {
 #[cfg(test)]
 mod tests {
     use object::hash::CodeHash;
+    use tempfile::TempDir;
 
     use super::*;
     use crate::disk::LocalDisk;
     use crate::heads::Entry;
 
-    #[test]
-    fn parts_of_the_same_key_are_told_apart() {
-        let directory = tempfile::tempdir().expect("a directory");
+    fn opened(directory: &TempDir, cache_bytes: usize) -> Index {
         let disk: Arc<dyn Disk> = Arc::new(LocalDisk);
         let path = directory.path().join("index.redb");
-        let (index, _) = Index::open(&disk, &path, 1 << 20).expect("a new index");
+        Index::open(&disk, &path, cache_bytes).expect("it is whole").0
+    }
+
+    fn new() -> (TempDir, Index) {
+        let directory = tempfile::tempdir().expect("a directory");
+        let index = opened(&directory, 1 << 20);
+        (directory, index)
+    }
+
+    fn write(index: &Index, rows: impl IntoIterator<Item = (ObjectId, Row)>) {
+        let mut generation = Generation::default();
+        for (id, row) in rows {
+            generation.rows.insert(id, Entry { row: Arc::new(row), indexed_wake: None });
+        }
+        let covers = Tail { end: Position(1), last: Position(1), check: [0; 32] };
+        index.write(&generation, covers).expect("it is written");
+    }
+
+    #[test]
+    fn parts_of_the_same_key_are_told_apart() {
+        let (_directory, index) = new();
         let of = |byte| Row { code: CodeHash([byte; 32]), ..super::row::tests::row(2) };
         // Others stand under the key of the first.
         let (key, others) = (Parts::of(&of(1)).key(), Parts::of(&of(9)));
@@ -548,13 +567,7 @@ mod tests {
         drop(table);
         transaction.commit().expect("it is written");
 
-        let mut generation = Generation::default();
-        for byte in [1, 2, 3] {
-            let entry = Entry { row: Arc::new(of(byte)), indexed_wake: None };
-            generation.rows.insert(ObjectId([byte; 32]), entry);
-        }
-        let covers = Tail { end: Position(1), last: Position(1), check: [0; 32] };
-        index.write(&generation, covers).expect("it is written");
+        write(&index, [1, 2, 3].map(|byte| (ObjectId([byte; 32]), of(byte))));
         let reading = index.reading().expect("the index");
         for byte in [1, 2, 3, 1] {
             assert_eq!(reading.row(ObjectId([byte; 32])).expect("the index"), Some(of(byte)));
@@ -568,22 +581,13 @@ mod tests {
     /// write that failed.
     #[test]
     fn damage_that_leads_beyond_the_end_is_called_so_again_and_again() {
-        let directory = tempfile::tempdir().expect("a directory");
-        let disk: Arc<dyn Disk> = Arc::new(LocalDisk);
-        let path = directory.path().join("index.redb");
-        let (index, _) = Index::open(&disk, &path, 1 << 20).expect("a new index");
+        let (directory, index) = new();
         let ids: Vec<ObjectId> = (0..50).map(|byte| ObjectId([byte; 32])).collect();
-        let mut generation = Generation::default();
-        for id in &ids {
-            let entry = Entry { row: Arc::new(super::row::tests::row(5)), indexed_wake: None };
-            generation.rows.insert(*id, entry);
-        }
-        let covers = Tail { end: Position(1), last: Position(1), check: [0; 32] };
-        index.write(&generation, covers).expect("it is written");
+        write(&index, ids.iter().map(|id| (*id, super::row::tests::row(5))));
         drop(index);
-        let (index, _) = Index::open(&disk, &path, 0).expect("it is whole");
+        let index = opened(&directory, 0);
         // As if places in it led there.
-        let file = std::fs::File::options().write(true).open(&path).expect("the file");
+        let file = std::fs::File::options().write(true).open(&index.path).expect("the file");
         file.set_len(8192).expect("it is cut");
         for id in &ids[..3] {
             let error = index.reading().and_then(|index| index.row(*id)).expect_err("it is cut");
