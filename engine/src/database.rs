@@ -53,7 +53,6 @@ pub struct Database {
     shared: Arc<Shared>,
     pool: Pool,
     timer: Option<JoinHandle<()>>,
-    is_open: bool,
 }
 
 impl Database {
@@ -78,7 +77,7 @@ impl Database {
         let pool = Pool::start(shared.queue(), move |slots, resident| {
             turn(&of_workers, slots, resident);
         })?;
-        let mut database = Database { shared, pool, timer: None, is_open: true };
+        let mut database = Database { shared, pool, timer: None };
         if cycles {
             database.shared.post_mail(database.shared.store().receivers(), 0);
         }
@@ -775,17 +774,16 @@ impl Database {
     }
 
     fn shut(&mut self) -> Result<()> {
-        self.shared.close();
+        if !self.shared.close() {
+            return Ok(());
+        }
         self.shared.timer().close();
         if let Some(timer) = self.timer.take() {
             drop(timer.join());
         }
-        if std::mem::take(&mut self.is_open) {
-            self.shared.wait_quiet();
-            self.pool.stop(self.shared.queue());
-            self.shared.store().close()?;
-        }
-        Ok(())
+        self.shared.wait_quiet();
+        self.pool.stop(self.shared.queue());
+        Ok(self.shared.store().close()?)
     }
 }
 

@@ -34,11 +34,15 @@ struct Worker {
 }
 
 impl Worker {
+    fn is(&self, state: u64) -> bool {
+        self.state.load(Ordering::SeqCst) == state
+    }
+
     /// Wakes the worker; whether it was asleep.
     fn wake(&self) -> bool {
         // Whoever has said that it is asleep and does not wait yet has the lock.
         let held = self.lock.lock();
-        let slept = self.state.load(Ordering::SeqCst) == ASLEEP;
+        let slept = self.is(ASLEEP);
         if slept {
             self.state.store(SEARCHING, Ordering::SeqCst);
             drop(held);
@@ -68,9 +72,8 @@ impl Idle {
     /// Tells that there is new work for any worker, which is where all can see it.
     pub(crate) fn tell_any(&self) {
         fence(Ordering::SeqCst);
-        let is = |state| move |one: &&Worker| one.state.load(Ordering::SeqCst) == state;
-        if !self.0.iter().any(|one| is(SEARCHING)(&one)) {
-            self.0.iter().filter(is(ASLEEP)).any(Worker::wake);
+        if !self.0.iter().any(|worker| worker.is(SEARCHING)) {
+            self.0.iter().filter(|worker| worker.is(ASLEEP)).any(Worker::wake);
         }
     }
 
@@ -99,7 +102,7 @@ impl Idle {
         if is_something() {
             worker.state.store(SEARCHING, Ordering::SeqCst);
         }
-        while worker.state.load(Ordering::SeqCst) == ASLEEP {
+        while worker.is(ASLEEP) {
             worker.told.wait(&mut held);
         }
     }

@@ -200,7 +200,8 @@ impl Resident {
     pub(crate) fn new(id: ObjectId) -> Resident {
         let (mailbox, live, published, bytes, is_warm) = Default::default();
         // Any worker: ids are spread evenly.
-        let worker = AtomicU32::new(u32::from(u16::from_le_bytes([id.0[0], id.0[1]])));
+        let [low, high, ..] = id.0;
+        let worker = AtomicU32::new(u32::from_le_bytes([low, high, 0, 0]));
         Resident { id, mailbox, live, published, bytes, is_warm, worker }
     }
 

@@ -187,26 +187,34 @@ fn letter(number: u64) -> Letter {
     Letter::Input { input, reply: Reply::none() }
 }
 
+/// A thread for each of these, with what all share.
+fn threads<S, D>(all: &Arc<S>, each: impl IntoIterator<Item = D>) -> Vec<thread::JoinHandle<()>>
+where
+    S: Send + Sync + 'static,
+    D: FnOnce(&S) + Send + 'static,
+{
+    let spawn = |work: D| {
+        let all = Arc::clone(all);
+        thread::spawn(move || work(&all))
+    };
+    each.into_iter().map(spawn).collect()
+}
+
+fn join(threads: Vec<thread::JoinHandle<()>>) {
+    threads.into_iter().for_each(|thread| thread.join().expect("it does not panic"));
+}
+
 /// What a thread does that posts.
 type Poster = Box<dyn FnOnce(&Stage) + Send>;
 
 /// Runs these beside two workers until all is quiet, and sends the workers home.
 fn play(stage: &Arc<Stage>, posters: Vec<Poster>) {
-    let workers = (0..2).map(|_| {
-        let stage = Arc::clone(stage);
-        thread::spawn(move || stage.work())
-    });
-    let workers: Vec<_> = workers.collect();
-    let posters = posters.into_iter().map(|post| {
-        let stage = Arc::clone(stage);
-        thread::spawn(move || post(&stage))
-    });
-    let posters: Vec<_> = posters.collect();
-    posters.into_iter().for_each(|poster| poster.join().expect("a poster does not panic"));
+    let workers = threads(stage, [Stage::work; 2]);
+    join(threads(stage, posters));
     assert!(stage.quiet.wait(|| false));
     assert_eq!(stage.quiet.count(), 0);
     workers.iter().for_each(|_| stage.push(None));
-    workers.into_iter().for_each(|worker| worker.join().expect("a worker does not panic"));
+    join(workers);
 }
 
 #[test]
@@ -383,31 +391,26 @@ impl Workers {
         None
     }
 
+    /// Takes turns until all are stopped.
+    fn work(&self, place: usize) {
+        while let Some(Turn { work, again }) = self.next(place) {
+            work();
+            match again.checked_sub(1) {
+                Some(again) => self.put_back(place, Turn { work, again }),
+                None => self.quiet.end(),
+            }
+        }
+    }
+
     /// Runs these beside the workers until all is quiet, and stops the workers.
     fn play(self: &Arc<Workers>, posters: Vec<fn(&Workers)>) {
-        let workers = (0..3).map(|place| {
-            let all = Arc::clone(self);
-            thread::spawn(move || {
-                while let Some(Turn { work, again }) = all.next(place) {
-                    work();
-                    match again.checked_sub(1) {
-                        Some(again) => all.put_back(place, Turn { work, again }),
-                        None => all.quiet.end(),
-                    }
-                }
-            })
-        });
-        let workers: Vec<_> = workers.collect();
-        let posters = posters.into_iter().map(|post| {
-            let all = Arc::clone(self);
-            thread::spawn(move || post(&all))
-        });
-        let posters: Vec<_> = posters.collect();
-        posters.into_iter().for_each(|poster| poster.join().expect("a poster does not panic"));
+        let work = |place| move |all: &Workers| all.work(place);
+        let workers = threads(self, (0..3).map(work));
+        join(threads(self, posters));
         assert!(self.quiet.wait(|| false));
         self.stopped.store(1, Ordering::SeqCst);
         self.idle.tell_all();
-        workers.into_iter().for_each(|worker| worker.join().expect("a worker does not panic"));
+        join(workers);
         assert!(!self.has_work());
     }
 }

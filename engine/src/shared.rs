@@ -151,9 +151,9 @@ impl Shared {
         }
     }
 
-    /// Turns away every letter from now on.
-    pub(crate) fn close(&self) {
-        self.closed.store(true, Ordering::Release);
+    /// Turns away every letter from now on; whether that was not so before.
+    pub(crate) fn close(&self) -> bool {
+        !self.closed.swap(true, Ordering::AcqRel)
     }
 
     /// Signatures that were verified lately.

@@ -132,17 +132,25 @@ impl Database {
             Ok(store) => store,
             Err(error) => return Ok(Finding::Refused(error)),
         };
-        let finding = match look {
-            Look::Serve => served(&store, &self.model).and_then(|all| checked(&store, all)),
-            Look::Check => match checked(&store, true)? {
-                Finding::Nothing => {
-                    served(&store, &self.model).and_then(|all| checked(&store, all))
-                }
-                found => Ok(found),
-            },
-        };
+        let finding = self.look(&store, look);
         disk.kill();
         finding
+    }
+
+    fn look(&self, store: &Store, look: Look) -> Result<Finding, String> {
+        let early = match look {
+            Look::Serve => Some(served(store, &self.model)?),
+            Look::Check => None,
+        };
+        let found = match store.check(|_, _| {}) {
+            Err(error) => Some(error),
+            Ok(report) => report.damage.first().map(|damage| damage.error().clone()),
+        };
+        if let Some(error) = found {
+            return Ok(Finding::Found(error));
+        }
+        let all = early.map_or_else(|| served(store, &self.model), Ok)?;
+        hold("what is sound is served", all).map(|()| Finding::Nothing)
     }
 
     fn flip(&self, path: &Path, file: FileId, at: usize, byte: u8) -> Outcome {
@@ -267,17 +275,6 @@ impl Database {
             }
             Finding::Nothing => Err("it is found".to_string()),
         }
-    }
-}
-
-/// What a check of the store comes to, after `all` was served or not.
-fn checked(store: &Store, all: bool) -> Result<Finding, String> {
-    match store.check(|_, _| {}) {
-        Err(error) => Ok(Finding::Found(error)),
-        Ok(report) => match report.damage.first() {
-            Some(damage) => Ok(Finding::Found(damage.error().clone())),
-            None => hold("what is sound is served", all).map(|()| Finding::Nothing),
-        },
     }
 }
 
