@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use clap::Parser;
 
 use crate::command::Command;
+use crate::moment;
 
 const EXIT_CODES: &str = "\
 Objects are named by name, by id, or by the first digits of an id.
@@ -35,6 +36,16 @@ pub(crate) struct Arguments {
     /// The database's directory [default: $CONTINUANT_DB, else ./continuant.db]
     #[arg(long, global = true, value_name = "DIR")]
     pub(crate) db: Option<PathBuf>,
+
+    /// Wait so long for another process that has the database open, such as 30s or 5m
+    #[arg(
+        long,
+        global = true,
+        value_name = "SPAN",
+        default_value = "2s",
+        value_parser = moment::parse_span
+    )]
+    pub(crate) wait: u64,
 
     /// Print JSON: one document, or one a line; errors too, on stderr
     #[arg(long, global = true)]

@@ -39,6 +39,8 @@ mod upgrade;
 mod verify;
 mod write;
 
+use std::time::Duration;
+
 use clap::Subcommand;
 
 use crate::arguments::Arguments;
@@ -92,7 +94,7 @@ pub(crate) enum Command {
 
 /// Does what the arguments say.
 pub(crate) fn run(arguments: Arguments, printer: &mut Printer) -> Result<()> {
-    let session = Session::new(arguments.db);
+    let session = Session::new(arguments.db, Duration::from_millis(arguments.wait));
     match arguments.command {
         Command::Init(init) => init.run(&session, printer),
         Command::Key(key) => key.run(printer),

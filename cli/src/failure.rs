@@ -88,6 +88,13 @@ impl Failure {
         self
     }
 
+    /// The same, when the work was done and durable before: nobody is to do it again.
+    pub(crate) fn after_the_work(mut self) -> Failure {
+        let message = &self.message;
+        self.message = format!("what was to be done is done, but not all closed: {message}");
+        self
+    }
+
     pub(crate) fn is_closed_pipe(&self) -> bool {
         self.kind == CLOSED_PIPE
     }
@@ -173,6 +180,7 @@ fn of_storage(kind: &storage::ErrorKind) -> (&'static str, u8) {
         storage::ErrorKind::Io { .. } => ("io", FAILED),
         storage::ErrorKind::Full => ("full", FAILED),
         storage::ErrorKind::Locked => ("locked", FAILED),
+        storage::ErrorKind::ReadOnly => ("read-only", FAILED),
         storage::ErrorKind::Poisoned => ("poisoned", FAILED),
         storage::ErrorKind::NotADatabase => ("no-database", MISSING),
         storage::ErrorKind::NewerFormat { .. } => ("newer-format", FAILED),

@@ -6,6 +6,7 @@
 //! Invariant: a database that was opened is closed in order, whatever became of the work.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use continuant::object::limits::BATCH_INPUTS_MAX;
 use continuant::{Database, Error, ErrorKind, ObjectId, Options, storage};
@@ -23,12 +24,14 @@ const CANDIDATES_MAX: usize = 4;
 #[derive(Debug)]
 pub(crate) struct Session {
     given: Option<PathBuf>,
+    lock_wait: Duration,
 }
 
 impl Session {
-    /// The database in the directory that was given, if any was.
-    pub(crate) fn new(given: Option<PathBuf>) -> Session {
-        Session { given }
+    /// The database in the directory that was given, if any was, and how long another process that
+    /// has it open is waited for.
+    pub(crate) fn new(given: Option<PathBuf>, lock_wait: Duration) -> Session {
+        Session { given, lock_wait }
     }
 
     /// The directory that was given on the command line.
@@ -41,6 +44,17 @@ impl Session {
         let variable = || std::env::var_os(DIRECTORY_VARIABLE).filter(|value| !value.is_empty());
         let given = self.given.clone().or_else(|| variable().map(PathBuf::from));
         given.unwrap_or_else(|| DEFAULT_DIRECTORY.into())
+    }
+
+    /// How long another process that has a database open is waited for.
+    pub(crate) fn lock_wait(&self) -> Duration {
+        self.lock_wait
+    }
+
+    /// Reads the database, which must be there, and changes nothing: neither the right to write nor
+    /// room on the disk is needed, and others may read it too.
+    pub(crate) fn reading<T>(&self, work: impl FnOnce(&Database) -> Result<T>) -> Result<T> {
+        self.with_storage(storage::Options::new().read_only(true), work)
     }
 
     /// Works on the database, which must be there.
@@ -56,8 +70,9 @@ impl Session {
     /// Makes the index of the database, which must be there, anew.
     pub(crate) fn repair(&self) -> Result<()> {
         let directory = self.directory();
-        let repaired = storage::Options::new().rebuild_index(&directory).map_err(Failure::from);
-        repaired.map_err(|failure| explain(failure, &directory))
+        let options = storage::Options::new().lock_wait(self.lock_wait);
+        let repaired = options.rebuild_index(&directory).map_err(Failure::from);
+        repaired.map_err(|failure| self.explain(failure, &directory))
     }
 
     /// Works on the database, as its storage is to be opened.
@@ -70,13 +85,30 @@ impl Session {
         let options = || {
             // A command waits for all that it posts.
             let options = Options::new().cycles(false).mailbox_max(BATCH_INPUTS_MAX);
-            options.storage(storage.clone())
+            options.storage(storage.clone().lock_wait(self.lock_wait))
         };
         let opened = open_cached(options, &directory).map_err(Failure::from);
-        let db = opened.map_err(|failure| explain(failure, &directory))?;
+        let db = opened.map_err(|failure| self.explain(failure, &directory))?;
         let done = work(&db)?;
-        db.close()?;
+        db.close().map_err(|error| Failure::from(error).after_the_work())?;
         Ok(done)
+    }
+
+    /// What to do about a database that could not be opened.
+    pub(crate) fn explain(&self, failure: Failure, directory: &Path) -> Failure {
+        let place = directory.display();
+        match failure.kind() {
+            "no-database" => {
+                let ways = "`continuant init` makes one, --db or CONTINUANT_DB name another";
+                Failure::missing("no-database", format!("{place} is not a database: {ways}"))
+            }
+            "locked" => {
+                let waited = self.lock_wait.as_secs_f64();
+                let ways = format!("waited {waited} s: --wait SPAN waits longer");
+                Failure::new("locked", format!("{}; {ways}", failure.message()))
+            }
+            _ => failure,
+        }
     }
 }
 
@@ -104,15 +136,6 @@ fn own_code_cache() -> Option<PathBuf> {
         |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|it| it.is_absolute());
     let caches = absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")));
     Some(caches?.join("continuant").join("code"))
-}
-
-fn explain(failure: Failure, directory: &Path) -> Failure {
-    if failure.kind() != "no-database" {
-        return failure;
-    }
-    let place = directory.display();
-    let ways = "`continuant init` makes one, --db or CONTINUANT_DB name another";
-    Failure::missing("no-database", format!("{place} is not a database: {ways}"))
 }
 
 /// That a directory is free for a new database: missing or empty.

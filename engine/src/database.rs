@@ -67,10 +67,12 @@ impl Database {
         Options::new().open(path)
     }
 
-    pub(crate) fn open_with(path: &Path, options: Options) -> Result<Database> {
+    pub(crate) fn open_with(path: &Path, mut options: Options) -> Result<Database> {
         let cache = options.open_code_cache()?;
-        let (workers, cycles) = (options.worker_count, options.cycles);
         let storage = options.storage.clone();
+        // What cannot be written does not run by itself.
+        options.cycles &= !storage.is_read_only();
+        let (workers, cycles) = (options.worker_count, options.cycles);
         let storage = if workers > 0 { storage } else { storage.threads(false) };
         let shared = Shared::new(storage.open(path)?, cache, options)?;
         let of_workers = Arc::clone(&shared);

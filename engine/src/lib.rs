@@ -80,7 +80,7 @@ pub use query::state::{self, Bound, State};
 pub use query::{
     Diff, Entry, FieldChange, History, Objects, Payloads, RefusalEntry, Snapshot, VersionEntry,
 };
-pub use storage::{DeadLetter, ObjectInfo, Outbox, Outgoing, Stats};
+pub use storage::{DeadLetter, ObjectInfo, Outbox, OutboxStatus, Outgoing, Stats};
 pub use {object, query, storage};
 
 /// Makes a struct one as which states are read, and a fieldless enum a type of its fields.

@@ -43,6 +43,10 @@ struct State {
     /// Of all that changed the disk, if it is hashed.
     digest: Option<blake3::Hasher>,
     faults: Faults,
+    /// Bytes that all files together may hold.
+    room: Option<u64>,
+    /// The most that they held.
+    held_max: u64,
     locked: HashSet<FileId>,
     /// The power is cut: nothing works any more.
     dead: bool,
@@ -63,8 +67,9 @@ impl SimulatedDisk {
     pub(crate) fn new(volume: Volume) -> SimulatedDisk {
         let (faults, locked) = Default::default();
         let (dead, lies, rng) = (false, None, source(0));
-        let (trace, digest) = (None, None);
-        let state = State { volume, trace, digest, faults, locked, dead, lies, rng };
+        let (trace, digest, room, held_max) = (None, None, None, 0);
+        let state =
+            State { volume, trace, digest, faults, room, held_max, locked, dead, lies, rng };
         SimulatedDisk(Arc::new(Mutex::new(state)))
     }
 
@@ -123,6 +128,16 @@ impl SimulatedDisk {
         self.state().lies = Some(kind);
     }
 
+    /// Has all files together hold so many bytes at most.
+    pub(crate) fn limit(&self, room: u64) {
+        self.state().room = Some(room);
+    }
+
+    /// The most bytes that all files held at a time while there was a limit.
+    pub(crate) fn held_max(&self) -> u64 {
+        self.state().held_max
+    }
+
     /// How often the planned fault fired.
     pub(crate) fn fired(&self) -> u64 {
         self.state().faults.fired()
@@ -153,13 +168,35 @@ impl State {
         }
         let fault = self.faults.next(kind, path);
         self.dead |= fault == Some(Fault::Cut);
-        if fault.is_some() {
-            self.record(Operation::Mark(Mark::Failed));
+        match fault {
+            Some(Fault::Full) => self.record(Operation::Mark(Mark::Full)),
+            Some(_) => self.record(Operation::Mark(Mark::Failed)),
+            None => {}
         }
         match fault {
             Some(fault) if !matches!(kind, Kind::Write | Kind::Sync) => Err(fault.error()),
             fault => Ok(fault),
         }
+    }
+
+    /// That there is room for a change of a file.
+    fn has_room(&mut self, file: FileId, change: &Change) -> io::Result<()> {
+        let Some(room) = self.room else { return Ok(()) };
+        let (from, to, is_request) = match change {
+            Change::Write { offset, bytes } => (*offset, offset + bytes.len() as u64, false),
+            Change::Allocate(length) => (0, *length, true),
+            Change::SetLength(_) => return Ok(()),
+        };
+        let more = self.volume.content(file).bytes_to_hold(from, to);
+        let held = self.volume.bytes_held() + more;
+        if more == 0 || held <= room {
+            self.held_max = self.held_max.max(held);
+            return Ok(());
+        }
+        if !is_request {
+            self.record(Operation::Mark(Mark::Full));
+        }
+        Err(Fault::Full.error())
     }
 
     fn file(&self, path: &Path) -> io::Result<FileId> {
@@ -269,6 +306,7 @@ impl SimulatedFile {
     fn change(&self, kind: Kind, change: Change) -> io::Result<()> {
         let mut state = self.disk.state();
         state.fault(kind, &self.path)?;
+        state.has_room(self.id, &change)?;
         state.record(Operation::File(self.id, change));
         Ok(())
     }
@@ -292,6 +330,7 @@ impl DiskFile for SimulatedFile {
         };
         if count > 0 {
             let change = Change::Write { offset, bytes: Arc::from(&bytes[..count]) };
+            state.has_room(self.id, &change)?;
             state.record(Operation::File(self.id, change));
         }
         match fault {
@@ -311,7 +350,7 @@ impl DiskFile for SimulatedFile {
     }
 
     fn allocate(&self, length: u64) -> io::Result<()> {
-        self.change(Kind::Resize, Change::Allocate(length))
+        self.change(Kind::Allocate, Change::Allocate(length))
     }
 
     fn sync(&self) -> io::Result<()> {

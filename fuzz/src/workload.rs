@@ -41,8 +41,10 @@ enum Step {
     /// Frames that are appended while the index is written.
     Race(Vec<Draft>),
     Checkpoint,
-    /// Full segments are replaced by packs, and their files used again.
-    Compact,
+    /// Full segments are replaced by packs, or the open one too.
+    Compact {
+        all: bool,
+    },
     /// The store is closed, or only dropped, and opened again.
     Reopen {
         close: bool,
@@ -108,7 +110,7 @@ impl Work {
     fn step(&mut self, rng: &mut StdRng, threads: Threads) -> Result<Step, String> {
         Ok(match rng.random_range(0..20) {
             0..2 => Step::Checkpoint,
-            2 => Step::Compact,
+            2 => Step::Compact { all: rng.random_bool(0.5) },
             3..5 => Step::Reopen { close: rng.random_bool(0.5) },
             5 => self.import(rng)?,
             // Appends wait for the index then, so the log's thread cannot be kept back.
@@ -205,6 +207,23 @@ impl Work {
         found
     }
 
+    /// Reads a store on a disk that has at least the frames up to `acknowledged` and takes no
+    /// change any more.
+    pub(crate) fn read(
+        &self,
+        disk: &SimulatedDisk,
+        acknowledged: usize,
+        rng: &mut StdRng,
+    ) -> Outcome {
+        let options = self.options.clone().read_only(true).disk(Arc::new(disk.clone()));
+        let store = must("opening for reading", options.open(PATH))?;
+        self.recognise(&store, acknowledged, rng)?;
+        must("closing what was read", store.close())?;
+        drop(store);
+        let changes = disk.take_trace();
+        hold(format!("reading changes nothing: {changes:?}"), changes.is_empty())
+    }
+
     fn recognise(
         &self,
         store: &Store,
@@ -274,7 +293,7 @@ impl Run<'_> {
             Step::Group(drafts) => self.group(drafts),
             Step::Race(drafts) => self.race(drafts),
             Step::Checkpoint => self.store().checkpoint(),
-            Step::Compact => self.compact(),
+            Step::Compact { all } => self.compact(*all),
             Step::Reopen { close } => {
                 self.close(*close)?;
                 self.open()
@@ -289,14 +308,18 @@ impl Run<'_> {
         }
     }
 
-    fn compact(&mut self) -> storage::Result<()> {
-        match self.store().compact(0, |_, _| {}) {
+    fn compact(&mut self, all: bool) -> storage::Result<()> {
+        let done = match all {
+            true => self.store().compact_all(0, |_, _| {}),
+            false => self.store().compact(0, |_, _| {}),
+        };
+        match done {
             // There is no room for a pack; there may be for frames.
-            Err(error) if *error.kind() == ErrorKind::Full => {
-                self.disk.mark(Mark::Well);
+            Err(error) if *error.kind() != ErrorKind::Full => Err(error),
+            _ => {
+                self.disk.mark(Mark::Room);
                 Ok(())
             }
-            done => done.map(|_| ()),
         }
     }
 

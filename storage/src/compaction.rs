@@ -4,19 +4,25 @@
 //! versions before the first that is kept, the pages stay that later ones are read from. Positions
 //! do not change, so readers and writers go on meanwhile. It does not know how packs are laid out.
 //!
+//! A pack is whole before its segment goes, so there must be room for one; what the segment held is
+//! given back at once. A segment whose pack finds no room is left for when others have gone.
+//!
 //! Invariant: a version that retention keeps reads the same before and after.
+//! Invariant: what is let go is in no file of the database once its segment was replaced.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+use object::effects::Effects;
 use object::hash::ObjectId;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::log::frame::Header;
-use crate::log::record::{Body, Left, Record, VersionBytes, raw_records};
+use crate::log::frame::{self, Header};
+use crate::log::record::{Body, Left, Record, Staged, VersionBytes, VersionRecord, raw_records};
 use crate::log::scan::{Next, Scan};
-use crate::log::segment::Segment;
+use crate::log::segment::{self, Segment};
 use crate::log::{Frame, Position, Tail};
+use crate::outbox::OutboxPlace;
 use crate::retention::Retention;
 use crate::row::Row;
 use crate::store::{Inner, Store};
@@ -31,12 +37,29 @@ const WORTHWHILE_PART: u64 = 8;
 pub struct Compacted {
     /// Segments that were replaced.
     pub segment_count: u64,
-    /// Bytes of these before.
+    /// Segments that were compacted before and are left as they are, since little or nothing of
+    /// them goes.
+    pub left_count: u64,
+    /// Bytes that the file system held for all files of the database before.
     pub bytes_before: u64,
-    /// Bytes of the packs that replaced them.
+    /// The same afterwards: what others wrote meanwhile is in it.
     pub bytes_after: u64,
+    /// Bytes of frames in the open segment, which is not compacted.
+    pub open_bytes: u64,
     /// Versions that were left with their headers.
     pub trimmed_count: u64,
+    /// Versions that retention lets go, and that are kept because an outbox has not acknowledged
+    /// their outputs, or their messages are on their way.
+    pub held_count: u64,
+}
+
+/// Which segments are compacted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Extent {
+    /// Those that are full, when it is worthwhile.
+    Full,
+    /// All: the open one is closed, and packs are written anew when anything of them goes.
+    All,
 }
 
 /// What is kept of one object.
@@ -58,63 +81,172 @@ struct Trim<'a> {
     keeps: HashMap<ObjectId, Arc<Keep>>,
     /// Frames with versions whose messages are on their way: they are kept whole.
     unread: BTreeSet<Position>,
-    /// The first frame with outputs that an outbox has not acknowledged: from there on all is kept
-    /// whole.
-    unsent: Option<Position>,
-    trimmed_count: u64,
+    /// How far the outbox is that has acknowledged least: outputs behind that are kept.
+    unsent: Option<OutboxPlace>,
+    extent: Extent,
+    counts: Counts,
+}
+
+/// Versions of one segment.
+#[derive(Clone, Copy, Default)]
+struct Counts {
+    trimmed: u64,
+    held: u64,
 }
 
 impl Store {
     /// Lets go what retention does not keep at the time `now`, in milliseconds since 1970-01-01
     /// UTC, and compresses what is left, in all segments of the log that are full. Space returns to
-    /// the disk segment by segment; it needs room for one. `progress` is told segments done and in
-    /// all. The index has an [option](crate::Options::compact_index) of its own.
+    /// the disk segment by segment; it needs room for one that is compressed. `progress` is told
+    /// segments done and in all. The index has an [option](crate::Options::compact_index) of its
+    /// own.
+    ///
+    /// The open segment is left as it is: [`Compacted::open_bytes`] says how much there is in it,
+    /// and [`compact_all`](Store::compact_all) compacts it too.
     ///
     /// # Errors
     ///
+    /// [`Full`](ErrorKind::Full) when there is no room for what is left of a segment: those that
+    /// there was room for are compacted, the others are as they were, and the store goes on.
     /// [`Damaged`](ErrorKind::Damaged) when a segment is not whole: it is left as it is, with those
-    /// behind it. Those of the file system.
+    /// behind it. [`ReadOnly`](ErrorKind::ReadOnly). Those of the file system.
     pub fn compact(&self, now: u64, progress: impl FnMut(u64, u64)) -> Result<Compacted> {
-        // A full disk only keeps packs from being made.
-        self.inner().heed(compact(self.inner(), now, progress))
+        self.inner().compact(Extent::Full, now, progress)
+    }
+
+    /// Compacts as [`compact`](Store::compact) does, and everything: the open segment is closed
+    /// first, if anything is in it, and what was compacted before is written anew when anything of
+    /// it goes. Nothing that retention let go is left in the files of the database then, but for
+    /// what [`Compacted::held_count`] counts, and what was appended meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// As of [`compact`](Store::compact).
+    pub fn compact_all(&self, now: u64, progress: impl FnMut(u64, u64)) -> Result<Compacted> {
+        self.inner().compact(Extent::All, now, progress)
     }
 }
 
-fn compact(inner: &Inner, now: u64, mut progress: impl FnMut(u64, u64)) -> Result<Compacted> {
-    let _only = inner.compacting.lock();
-    inner.log.health()?;
-    let full = inner.log.durable().segment();
-    let mut numbers = inner.log.segments().numbers()?;
-    numbers.retain(|&number| number < full);
-    let all = numbers.len() as u64;
-    let (retention, keeps) = (inner.retention()?, HashMap::new());
-    let (unread, unsent) = (inner.frames_with_messages(), inner.unsent());
-    let mut trim = Trim { inner, retention, now, keeps, unread, unsent, trimmed_count: 0 };
-    let mut compacted = Compacted::default();
-    for (number, done) in numbers.into_iter().zip(1..) {
-        trim.segment(number, &mut compacted)?;
-        progress(done, all);
+impl Inner {
+    fn compact(
+        &self,
+        extent: Extent,
+        now: u64,
+        mut progress: impl FnMut(u64, u64),
+    ) -> Result<Compacted> {
+        if self.options.read_only {
+            return Err(ErrorKind::ReadOnly.into());
+        }
+        let _only = self.compacting.lock();
+        self.log.health()?;
+        let (retention, keeps, counts) = (self.retention()?, HashMap::new(), Counts::default());
+        let (unread, unsent) = (self.frames_with_messages(), self.unsent());
+        let trim = Trim { inner: self, retention, now, keeps, unread, unsent, extent, counts };
+        let bytes_before = self.heed(self.directory.bytes_on_disk())?;
+        let mut compacted = Compacted { bytes_before, ..Compacted::default() };
+        trim.run(&mut compacted, &mut progress)?;
+        compacted.open_bytes = self.open_bytes();
+        compacted.bytes_after = self.heed(self.directory.bytes_on_disk())?;
+        Ok(compacted)
     }
-    Ok(compacted)
+
+    /// Bytes of frames in the open segment.
+    fn open_bytes(&self) -> u64 {
+        u64::from(self.log.tail().end.offset()) - segment::HEADER_BYTES as u64
+    }
+
+    /// Has the open segment take nothing more, if there is anything in it but what this puts at the
+    /// start of the next: the rule of retention, once more.
+    fn close_segment(&self) -> Result<()> {
+        let mut body = Body::default();
+        body.retention(None, Retention::All);
+        match self.open_bytes() > (frame::HEADER_BYTES + body.0.len()) as u64 {
+            true => self.restate_retention(),
+            false => Ok(()),
+        }
+    }
 }
 
 impl Trim<'_> {
+    /// Compacts all segments that are to be, in turn.
+    fn run(mut self, compacted: &mut Compacted, progress: &mut impl FnMut(u64, u64)) -> Result<()> {
+        let mut left = self.full_from(0)?;
+        let mut done = 0;
+        let mut failure = self.segments(&left, compacted, &mut done, progress)?;
+        if self.extent == Extent::All {
+            // Only now: there may be room for a new segment.
+            let open = self.inner.log.tail().end.segment();
+            self.inner.close_segment()?;
+            left = self.full_from(open)?;
+            let failed = self.segments(&left, compacted, &mut done, progress)?;
+            failure = failure.or(failed);
+        }
+        failure.map_or(Ok(()), Err)
+    }
+
+    /// The segments from `number` on that take nothing more, ascending.
+    fn full_from(&self, number: u32) -> Result<Vec<u32>> {
+        let log = &self.inner.log;
+        let full = log.durable().segment();
+        let numbers = self.inner.heed(log.segments().numbers())?;
+        Ok(numbers.into_iter().filter(|found| (number..full).contains(found)).collect())
+    }
+
+    /// Compacts segments, those again that there was no room for as long as others make some. Gives
+    /// the failure of the first for which there is none.
+    fn segments(
+        &mut self,
+        numbers: &[u32],
+        compacted: &mut Compacted,
+        done: &mut u64,
+        progress: &mut impl FnMut(u64, u64),
+    ) -> Result<Option<Error>> {
+        let all = *done + numbers.len() as u64;
+        let mut left = numbers.to_vec();
+        loop {
+            let (mut failed, mut failure, before) = (Vec::new(), None, compacted.segment_count);
+            for number in left {
+                match self.segment(number, compacted) {
+                    Ok(()) => {
+                        *done += 1;
+                        progress(*done, all);
+                    }
+                    Err(error) if *error.kind() == ErrorKind::Full => {
+                        failed.push(number);
+                        failure.get_or_insert(error);
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+            if failed.is_empty() || compacted.segment_count == before {
+                return Ok(failure);
+            }
+            left = failed;
+        }
+    }
+
     fn segment(&mut self, number: u32, compacted: &mut Compacted) -> Result<()> {
         let segments = self.inner.log.segments();
-        if let Segment::Packed(_) = segments.segment(number)? {
+        self.counts = Counts::default();
+        if let Segment::Packed(_) = self.inner.heed(segments.segment(number))? {
             let (mut bytes, mut left) = (0, 0);
             self.walk(number, |_, frame, trimmed| {
                 bytes += frame.body.len() as u64;
                 left += trimmed.as_ref().map_or(frame.body.len(), Vec::len) as u64;
                 Ok(())
             })?;
-            if (bytes - left) * WORTHWHILE_PART < bytes.max(1) {
+            let is_worthwhile = match self.extent {
+                Extent::Full => (bytes - left) * WORTHWHILE_PART >= bytes.max(1),
+                Extent::All => left < bytes,
+            };
+            if !is_worthwhile {
+                compacted.left_count += 1;
+                compacted.held_count += self.counts.held;
                 return Ok(());
             }
         }
-        let before = segments.bytes_held(number)?;
-        self.trimmed_count = 0;
-        let after = segments.replace(number, |pack| {
+        self.counts = Counts::default();
+        let staged = segments.stage_pack(number, |pack| {
             self.walk(number, |header, frame, trimmed| {
                 let body = trimmed.as_deref().unwrap_or(&frame.body);
                 let added = pack.add(frame.position.offset(), header, body);
@@ -122,11 +254,23 @@ impl Trim<'_> {
             })?;
             // What goes is not needed by versions that a crash must not take back then.
             self.inner.log.wait_durable(self.inner.log.tail().end)
+        });
+        match staged {
+            // A full disk only keeps the pack from being made.
+            Err(error) if *error.kind() == ErrorKind::Full => return Err(error),
+            staged => self.inner.heed(staged)?,
+        }
+        let kept = segments.keep_pack(number);
+        // Which of the two files there is after a crash is not known now, whatever the failure was.
+        kept.inspect_err(|error| self.inner.log.poison(error)).map_err(|error| {
+            match error.kind() {
+                ErrorKind::Full => Error::from(ErrorKind::Poisoned).because(error),
+                _ => error,
+            }
         })?;
         compacted.segment_count += 1;
-        compacted.bytes_before += before;
-        compacted.bytes_after += after;
-        compacted.trimmed_count += self.trimmed_count;
+        compacted.trimmed_count += self.counts.trimmed;
+        compacted.held_count += self.counts.held;
         Ok(())
     }
 
@@ -154,19 +298,41 @@ impl Trim<'_> {
     /// What is left of a frame's body, when something of it goes.
     fn frame(&mut self, frame: &Frame) -> Result<Option<Vec<u8>>> {
         let mut body = Body::default();
+        let is_unsent = self.is_unsent(frame)?;
         for record in raw_records(&frame.body) {
             let (bytes, record) = record?;
             match record {
-                Record::Version(version) => self.version(frame, bytes, version, &mut body)?,
+                Record::Version(version) => {
+                    self.version((frame, is_unsent), bytes, version, &mut body)?;
+                }
                 _ => body.raw(bytes),
             }
         }
         Ok((body.0.len() < frame.body.len()).then_some(body.0))
     }
 
+    /// Whether there may be outputs of the frame that an outbox has not acknowledged.
+    fn is_unsent(&self, frame: &Frame) -> Result<bool> {
+        let Some(first) = self.unsent.filter(|first| frame.position >= first.position) else {
+            return Ok(false);
+        };
+        if frame.position > first.position {
+            return Ok(true);
+        }
+        // Outputs are counted by frame, so all of one frame stay until the last is acknowledged.
+        let mut count = 0;
+        for record in raw_records(&frame.body) {
+            if let (_, Record::Version(version)) = record? {
+                let staged = version.staged;
+                count += output_count(staged, &version.decode(frame.position)?)?;
+            }
+        }
+        Ok(count > first.count as usize)
+    }
+
     fn version(
         &mut self,
-        frame: &Frame,
+        (frame, is_unsent): (&Frame, bool),
         bytes: &[u8],
         version: VersionBytes<'_>,
         body: &mut Body,
@@ -175,14 +341,19 @@ impl Trim<'_> {
         let seq = record.header.seq;
         let id = if seq == 0 { record.hash.into() } else { record.header.object };
         let keep = self.keep(id)?;
-        let is_unsent = self.unsent.is_some_and(|first| frame.position >= first);
-        if seq >= keep.from || is_unsent || self.unread.contains(&frame.position) {
+        if seq >= keep.from {
+            body.raw(bytes);
+            return Ok(());
+        }
+        let is_sent = !is_unsent || output_count(version.staged, &record)? == 0;
+        if !is_sent || self.unread.contains(&frame.position) {
+            self.counts.held += u64::from(record.payloads.is_some());
             body.raw(bytes);
             return Ok(());
         }
         let nothing = Left { kept_from: keep.from, ..Left::default() };
         let left = keep.sources.get(&seq).unwrap_or(&nothing);
-        self.trimmed_count += u64::from(record.payloads.is_some());
+        self.counts.trimmed += u64::from(record.payloads.is_some());
         body.trimmed(version.staged, &record, left)
     }
 
@@ -203,6 +374,14 @@ impl Trim<'_> {
         }
         self.keeps.insert(id, Arc::clone(&keep));
         Ok(keep)
+    }
+}
+
+/// Outputs of a version that an outbox gives.
+fn output_count(staged: Staged, record: &VersionRecord<'_>) -> Result<usize> {
+    match record.payloads.filter(|_| staged == Staged::No) {
+        Some(payloads) => Ok(Effects::decode(payloads.effects)?.outputs.len()),
+        None => Ok(0),
     }
 }
 

@@ -15,6 +15,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use object::codec::{Reader, Write};
 
@@ -33,6 +35,22 @@ pub(crate) const FORMAT: u32 = 1;
 const MARKER_BYTES: usize = 64;
 const CONTEXT: &str = "continuant 1 database marker";
 
+/// How long a lock is left alone between two tries: at first, and at least.
+const LOCK_PAUSE_MAX: Duration = Duration::from_millis(16);
+const LOCK_PAUSE_MIN: Duration = Duration::from_millis(1);
+/// After each of these the pause is a part less: who has waited longest tries most often, and so
+/// is likely the next, rather than one that has just come.
+const LOCK_PATIENCE: Duration = Duration::from_millis(50);
+
+/// How a directory is opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Access {
+    /// Nothing is written, and others may read too.
+    pub(crate) read_only: bool,
+    /// How long is waited for whoever has the lock.
+    pub(crate) lock_wait: Duration,
+}
+
 /// What tells the files of one database from those of another: 16 random bytes.
 pub(crate) type DatabaseId = [u8; 16];
 
@@ -46,13 +64,18 @@ pub(crate) struct Directory {
 }
 
 impl Directory {
-    /// Opens and locks the database in `path`.
+    /// Opens and locks the database in `path`, for writing, without waiting for its lock.
     pub(crate) fn open(disk: Arc<dyn Disk>, path: &Path) -> Result<Directory> {
+        Directory::open_as(disk, path, Access::default())
+    }
+
+    /// Opens and locks the database in `path`.
+    pub(crate) fn open_as(disk: Arc<dyn Disk>, path: &Path, access: Access) -> Result<Directory> {
         let marker = path.join(MARKER);
         if !exists(&*disk, &marker)? {
             return Err(Error::from(ErrorKind::NotADatabase).at(path));
         }
-        open(disk, path).map_err(|error| error.at(&marker))
+        open(disk, path, access).map_err(|error| error.at(&marker))
     }
 
     /// Opens and locks the database in `path`; makes one in a directory that is missing or empty,
@@ -61,11 +84,12 @@ impl Directory {
         disk: Arc<dyn Disk>,
         path: &Path,
         id: Option<DatabaseId>,
+        access: Access,
     ) -> Result<Directory> {
         if !exists(&*disk, &path.join(MARKER))? {
-            create(&*disk, path, id).map_err(|error| error.at(path))?;
+            create(&*disk, path, id, access).map_err(|error| error.at(path))?;
         }
-        Directory::open(disk, path)
+        Directory::open_as(disk, path, access)
     }
 
     /// Whether there is a database in `path`.
@@ -119,26 +143,31 @@ impl Directory {
 
     /// Bytes of all files that the disk holds for the database.
     pub(crate) fn bytes_on_disk(&self) -> Result<u64> {
-        let log = self.log();
-        let mut bytes = 0;
-        for folder in [&self.path, &log] {
-            let names = self.disk.list(folder).map_err(|e| Error::io("list", e).at(folder))?;
-            for path in names.into_iter().map(|name| folder.join(name)) {
-                bytes += match self.disk.bytes_held(&path) {
-                    Ok(held) if path != log => held,
-                    Ok(_) => 0,
-                    // A file that was on its way is gone, or has its name now and is counted.
-                    Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
-                    Err(error) => return Err(Error::io("read", error).at(path)),
-                };
-            }
-        }
-        Ok(bytes)
+        bytes_on_disk(&*self.disk, &self.path)
     }
 }
 
+/// Bytes of all files that the disk holds for the database in `path`.
+pub(crate) fn bytes_on_disk(disk: &dyn Disk, path: &Path) -> Result<u64> {
+    let log = path.join(LOG);
+    let mut bytes = 0;
+    for folder in [path, &log] {
+        let names = disk.list(folder).map_err(|e| Error::io("list", e).at(folder))?;
+        for path in names.into_iter().map(|name| folder.join(name)) {
+            bytes += match disk.bytes_held(&path) {
+                Ok(held) if path != log => held,
+                Ok(_) => 0,
+                // A file that was on its way is gone, or has its name now and is counted.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
+                Err(error) => return Err(Error::io("read", error).at(path)),
+            };
+        }
+    }
+    Ok(bytes)
+}
+
 /// Makes the marker, unless someone else does so first.
-fn create(disk: &dyn Disk, path: &Path, id: Option<DatabaseId>) -> Result<()> {
+fn create(disk: &dyn Disk, path: &Path, id: Option<DatabaseId>, access: Access) -> Result<()> {
     create_directories(disk, path)?;
     let marker = path.join(MARKER);
     for name in disk.list(path).map_err(|error| Error::io("list", error))? {
@@ -155,7 +184,7 @@ fn create(disk: &dyn Disk, path: &Path, id: Option<DatabaseId>) -> Result<()> {
         Some(id) => id,
         None => random()?,
     };
-    match write_marker(disk, &marker, id)? {
+    match write_marker(disk, &marker, id, access)? {
         Some(_lock) => keep_file(disk, &marker),
         None => Ok(()),
     }
@@ -173,10 +202,11 @@ fn write_marker(
     disk: &dyn Disk,
     marker: &Path,
     id: DatabaseId,
+    access: Access,
 ) -> Result<Option<Arc<dyn DiskFile>>> {
     // Whoever holds the lock of the file that becomes the marker is the one that makes it.
     let made = disk.create(&temporary(marker)).map_err(|error| Error::io("create", error))?;
-    lock(&*made)?;
+    lock(&*made, access)?;
     if exists(disk, marker)? {
         return Ok(None);
     }
@@ -195,7 +225,8 @@ fn begin(disk: Arc<dyn Disk>, path: &Path, id: DatabaseId) -> Result<Directory> 
     if !names.is_empty() && !was_begun {
         return Err(ErrorKind::Occupied.into());
     }
-    let marker = write_marker(&*disk, &path.join(MARKER), id)?.ok_or(ErrorKind::Locked)?;
+    let marker = write_marker(&*disk, &path.join(MARKER), id, Access::default())?;
+    let marker = marker.ok_or(ErrorKind::Locked)?;
     sync_directory(&*disk, path)?;
     let log = path.join(LOG);
     disk.create_directory(&log).map_err(|error| Error::io("create directory", error))?;
@@ -234,18 +265,37 @@ fn parent(path: &Path) -> &Path {
     }
 }
 
-fn lock(file: &dyn DiskFile) -> Result<()> {
-    match file.try_lock() {
-        Ok(true) => Ok(()),
-        Ok(false) => Err(ErrorKind::Locked.into()),
-        Err(error) => Err(Error::io("lock", error)),
+/// Locks a file, and waits for it as long as `access` says.
+fn lock(file: &dyn DiskFile, access: Access) -> Result<()> {
+    let began = Instant::now();
+    loop {
+        let tried = if access.read_only { file.try_lock_shared() } else { file.try_lock() };
+        if tried.map_err(|error| Error::io("lock", error))? {
+            return Ok(());
+        }
+        let waited = began.elapsed();
+        let left = access.lock_wait.saturating_sub(waited);
+        if left.is_zero() {
+            let locked = Error::from(ErrorKind::Locked);
+            return Err(match file.lock_holder() {
+                Some(holder) => locked.because(holder),
+                None => locked,
+            });
+        }
+        let pause = LOCK_PAUSE_MAX.div_f64(1.0 + waited.div_duration_f64(LOCK_PATIENCE));
+        thread::park_timeout(pause.max(LOCK_PAUSE_MIN).min(left));
     }
 }
 
-fn open(disk: Arc<dyn Disk>, path: &Path) -> Result<Directory> {
-    let marker = disk.open(&path.join(MARKER)).map_err(|error| Error::io("open", error))?;
-    lock(&*marker)?;
+fn open(disk: Arc<dyn Disk>, path: &Path, access: Access) -> Result<Directory> {
+    let marker = path.join(MARKER);
+    let opened = if access.read_only { disk.open_to_read(&marker) } else { disk.open(&marker) };
+    let marker = opened.map_err(|error| Error::io("open", error))?;
+    lock(&*marker, access)?;
     let id = decode(&read(&*marker)?)?;
+    if access.read_only {
+        return Ok(Directory { disk, path: path.to_path_buf(), id, marker });
+    }
     let log = path.join(LOG);
     disk.create_directory(&log).map_err(|error| Error::io("create directory", error))?;
     // A crash may have come between a name and its sync, now or when it was made.

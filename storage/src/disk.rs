@@ -6,12 +6,18 @@
 //!
 //! Invariant: nothing else in this crate opens, writes, renames or removes a file.
 
+mod holder;
+mod overlay;
+
 use std::fmt::Debug;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+pub use holder::LockHolder;
+pub(crate) use overlay::Overlay;
 
 /// Where the files of a store are.
 ///
@@ -24,6 +30,16 @@ pub trait Disk: Debug + Send + Sync {
     ///
     /// [`NotFound`](io::ErrorKind::NotFound), and those of the file system.
     fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>>;
+
+    /// Opens a file that there is, for reading alone: neither the right to write nor a disk that
+    /// can be written is needed. A disk that makes no difference opens it as [`Disk::open`] does.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](io::ErrorKind::NotFound), and those of the file system.
+    fn open_to_read(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        self.open(path)
+    }
 
     /// Opens a file, which is made if it is missing; its bytes stay as they are.
     ///
@@ -134,6 +150,21 @@ pub trait DiskFile: Debug + Send + Sync {
     /// Those of the file system.
     fn try_lock(&self) -> io::Result<bool>;
 
+    /// Locks the file against those that lock it alone, until it is dropped; `false` when one of
+    /// them has it. A disk that makes no difference locks it alone.
+    ///
+    /// # Errors
+    ///
+    /// Those of the file system.
+    fn try_lock_shared(&self) -> io::Result<bool> {
+        self.try_lock()
+    }
+
+    /// Returns a process that has the file's lock now, where the system tells.
+    fn lock_holder(&self) -> Option<LockHolder> {
+        None
+    }
+
     /// Advises to forget what is cached of the file, so that what is read next is what the disk
     /// has.
     fn drop_cache(&self);
@@ -179,6 +210,10 @@ impl Disk for LocalDisk {
     fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
         let file = OpenOptions::new().read(true).write(true).open(path)?;
         Ok(Arc::new(LocalFile(file)))
+    }
+
+    fn open_to_read(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        Ok(Arc::new(LocalFile(File::open(path)?)))
     }
 
     fn create(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
@@ -257,16 +292,28 @@ impl DiskFile for LocalFile {
     }
 
     fn try_lock(&self) -> io::Result<bool> {
-        match self.0.try_lock() {
-            Ok(()) => Ok(true),
-            Err(TryLockError::WouldBlock) => Ok(false),
-            Err(TryLockError::Error(error)) => Err(error),
-        }
+        is_locked(self.0.try_lock())
+    }
+
+    fn try_lock_shared(&self) -> io::Result<bool> {
+        is_locked(self.0.try_lock_shared())
+    }
+
+    fn lock_holder(&self) -> Option<LockHolder> {
+        holder::of(&self.0)
     }
 
     fn drop_cache(&self) {
         // Advice: where it is not taken, nothing is lost but the precaution.
         let _ = rustix::fs::fadvise(&self.0, 0, None, rustix::fs::Advice::DontNeed);
+    }
+}
+
+fn is_locked(tried: Result<(), TryLockError>) -> io::Result<bool> {
+    match tried {
+        Ok(()) => Ok(true),
+        Err(TryLockError::WouldBlock) => Ok(false),
+        Err(TryLockError::Error(error)) => Err(error),
     }
 }
 
@@ -316,5 +363,22 @@ mod tests {
         // A file that never had the lock takes it from nobody.
         drop(LocalDisk.open(&path).unwrap());
         assert!(!LocalDisk.open(&path).unwrap().try_lock().unwrap());
+    }
+
+    #[test]
+    fn readers_share_a_lock_that_keeps_writers_out() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("file");
+        File::create_new(&path).unwrap();
+        let one = LocalDisk.open_to_read(&path).unwrap();
+        let other = LocalDisk.open_to_read(&path).unwrap();
+        assert!(one.try_lock_shared().unwrap() && other.try_lock_shared().unwrap());
+        let writer = LocalDisk.open(&path).unwrap();
+        assert!(!writer.try_lock().unwrap());
+        assert_eq!(writer.lock_holder().map(|holder| holder.pid), Some(std::process::id()));
+        drop((one, other));
+        assert!(writer.try_lock().unwrap());
+        assert!(!LocalDisk.open_to_read(&path).unwrap().try_lock_shared().unwrap());
+        assert!(LocalDisk.open_to_read(&path).unwrap().write_at(&[1], 0).is_err());
     }
 }

@@ -35,10 +35,14 @@ pub enum ErrorKind {
         /// What was being done, such as `write`.
         operation: &'static str,
     },
-    /// The device or the quota is full; free space and reopen.
+    /// The device or the quota is full; free space and reopen. Until then the database can be
+    /// [opened for reading](crate::Options::read_only), backed up and exported to another disk.
     Full,
-    /// Another process has the database open.
+    /// Another process has the database open. The error's [`source`](std::error::Error::source) is
+    /// a [`LockHolder`](crate::disk::LockHolder) where the system tells which.
     Locked,
+    /// The database was opened for reading alone.
+    ReadOnly,
     /// An earlier write or sync failed: nothing is acknowledged any more until the store is
     /// reopened.
     Poisoned,
@@ -167,9 +171,7 @@ impl Error {
     }
 
     pub(crate) fn io(operation: &'static str, source: io::Error) -> Error {
-        let full =
-            matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
-        let kind = if full { ErrorKind::Full } else { ErrorKind::Io { operation } };
+        let kind = if is_full(&source) { ErrorKind::Full } else { ErrorKind::Io { operation } };
         Error::from(kind).because(source)
     }
 
@@ -202,6 +204,11 @@ impl Error {
     }
 }
 
+/// Whether a disk, or what it lets one have of it, is full.
+pub(crate) fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
 impl From<ErrorKind> for Error {
     fn from(kind: ErrorKind) -> Error {
         Error(Box::new(Inner { kind, path: None, object: None, source: None }))
@@ -218,8 +225,15 @@ impl fmt::Display for ErrorKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ErrorKind::Io { operation } => write!(f, "{operation} failed"),
-            ErrorKind::Full => f.write_str("no space left: free some and reopen the database"),
+            ErrorKind::Full => {
+                let read = "until then it is read, exported and backed up to another disk as ever";
+                let ways = "compaction gives back what retention and outboxes do not keep";
+                write!(f, "no space left: free some and reopen the database ({ways}; {read})")
+            }
             ErrorKind::Locked => f.write_str("another process has the database open"),
+            ErrorKind::ReadOnly => {
+                f.write_str("the database was opened for reading: open it for writing to change it")
+            }
             ErrorKind::Poisoned => {
                 f.write_str("an earlier write failed: reopen the database to go on")
             }

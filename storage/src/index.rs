@@ -26,7 +26,7 @@ use redb::{
 };
 
 use crate::directory::{keep_file, temporary};
-use crate::disk::Disk;
+use crate::disk::{Disk, DiskFile, Overlay};
 use crate::error::{Error, ErrorKind, Result};
 use crate::heads::Generation;
 use crate::index::backend::{Backend, Failure};
@@ -89,14 +89,7 @@ impl Index {
         }
         let file = disk.open(path).map_err(failed("open"))?;
         file.drop_cache();
-        let failure = Failure::default();
-        let backend = Backend { file, failure: failure.clone() };
-        let database = guard(path, &failure, || {
-            let mut builder = Database::builder();
-            Ok(builder.set_cache_size(cache_bytes).create_with_backend(backend)?)
-        })?;
-        let (database, compacts) = (Some(database), AtomicBool::new(false));
-        let index = Index { database, failure, path: path.to_path_buf(), compacts };
+        let index = Index::connect(file, path, cache_bytes)?;
         match index.reading()?.covered()? {
             Covered::Nothing => Ok((index, None)),
             Covered::Until(tail) => Ok((index, Some(tail))),
@@ -106,6 +99,41 @@ impl Index {
                 Index::open(disk, path, cache_bytes)
             }
         }
+    }
+
+    /// Opens the index in the file `path`, if there is one that this program reads, and an empty
+    /// one in memory otherwise; what is written to either stays in memory.
+    pub(crate) fn open_to_read(
+        disk: &Arc<dyn Disk>,
+        path: &Path,
+        cache_bytes: usize,
+    ) -> Result<(Index, Option<Tail>)> {
+        let failed = |operation| move |error| Error::io(operation, error).at(path);
+        if disk.exists(path).map_err(failed("read"))? {
+            let file = disk.open_to_read(path).map_err(failed("open"))?;
+            let file = Overlay::over(Some(file)).map_err(failed("read"))?;
+            let index = Index::connect(Arc::new(file), path, cache_bytes)?;
+            match index.reading()?.covered()? {
+                Covered::Nothing => return Ok((index, None)),
+                Covered::Until(tail) => return Ok((index, Some(tail))),
+                Covered::OtherLayout => {}
+            }
+        }
+        let file: Arc<dyn DiskFile> = Arc::new(Overlay::over(None).map_err(failed("read"))?);
+        fill(&file, path)?;
+        Ok((Index::connect(file, path, cache_bytes)?, None))
+    }
+
+    /// An index in a file.
+    fn connect(file: Arc<dyn DiskFile>, path: &Path, cache_bytes: usize) -> Result<Index> {
+        let failure = Failure::default();
+        let backend = Backend { file, failure: failure.clone() };
+        let database = guard(path, &failure, || {
+            let mut builder = Database::builder();
+            Ok(builder.set_cache_size(cache_bytes).create_with_backend(backend)?)
+        })?;
+        let (database, compacts) = (Some(database), AtomicBool::new(false));
+        Ok(Index { database, failure, path: path.to_path_buf(), compacts })
     }
 
     fn database(&self) -> &Database {
@@ -275,8 +303,16 @@ fn create(disk: &Arc<dyn Disk>, path: &Path) -> Result<()> {
     let failed = |operation| move |error| Error::io(operation, error).at(path);
     let made = disk.create(&temporary).and_then(|file| file.set_length(0).map(|()| file));
     let file = made.map_err(failed("create"))?;
+    // On a full disk it would hold the space that is missing.
+    fill(&file, path).inspect_err(|_| drop(disk.remove(&temporary)))?;
+    file.sync().map_err(failed("sync"))?;
+    keep_file(&**disk, path)
+}
+
+/// Writes an empty index.
+fn fill(file: &Arc<dyn DiskFile>, path: &Path) -> Result<()> {
     let failure = Failure::default();
-    let backend = Backend { file: Arc::clone(&file), failure: failure.clone() };
+    let backend = Backend { file: Arc::clone(file), failure: failure.clone() };
     guard(path, &failure, || {
         let database = Database::builder().create_with_backend(backend)?;
         let mut transaction = database.begin_write()?;
@@ -286,9 +322,7 @@ fn create(disk: &Arc<dyn Disk>, path: &Path) -> Result<()> {
         }
         Ok(transaction.commit()?)
     })?;
-    failure.check().map_err(|error| error.at(path))?;
-    file.sync().map_err(failed("sync"))?;
-    keep_file(&**disk, path)
+    failure.check().map_err(|error| error.at(path))
 }
 
 fn wake_key(time: u64, id: ObjectId) -> [u8; 40] {

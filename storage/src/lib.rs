@@ -44,7 +44,7 @@ pub use log::record::BlobHash;
 pub use log::{Figures, Payloads, Position};
 pub use messages::{DeadLetter, Fate, MessageId, Sending, SentMessage, Taking};
 pub use options::Options;
-pub use outbox::{Outbox, OutboxPlace, Outgoing};
+pub use outbox::{Outbox, OutboxPlace, OutboxStatus, Outgoing};
 pub use read::{Loaded, Version};
 pub use retention::Retention;
 pub use store::{ObjectInfo, Stats, Store};

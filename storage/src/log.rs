@@ -194,9 +194,19 @@ pub(crate) struct Log {
     segments: Arc<Segments>,
     seal: Seal,
     writer: Arc<Writer>,
-    /// Whether there is a committer, or whoever waits writes.
-    threads: bool,
+    writes: Writes,
     committer: Mutex<Committer>,
+}
+
+/// Who writes the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Writes {
+    /// A committer, or who waits for the disk while that has nothing to do.
+    Committer,
+    /// Who waits.
+    Caller,
+    /// Nobody: it is read only.
+    Nobody,
 }
 
 /// Who writes what nobody waits for.
@@ -221,18 +231,18 @@ impl Log {
         id: DatabaseId,
         tail: Tail,
         sizes: Sizes,
-        threads: bool,
+        writes: Writes,
     ) -> Result<Log> {
         let (segments, seal) = (Arc::new(segments), Seal::new(id));
         // A segment of an older layout takes nothing more, so an older program reads it whole.
         let is_ours = segments.header(tail.end.segment())?.version == segment::VERSION;
         let capacity = if is_ours { u64::from(sizes.segment_bytes) } else { 0 };
         let writer = Arc::new(Writer::new(seal, tail, capacity, sizes));
-        let committer = match threads {
-            true => Committer::Thread(start_committer(&writer, &segments)?),
-            false => Committer::None,
+        let committer = match writes {
+            Writes::Committer => Committer::Thread(start_committer(&writer, &segments)?),
+            Writes::Caller | Writes::Nobody => Committer::None,
         };
-        Ok(Log { segments, seal, writer, threads, committer: Mutex::new(committer) })
+        Ok(Log { segments, seal, writer, writes, committer: Mutex::new(committer) })
     }
 
     /// Adds a frame to the open group and says where it will be. It never waits for the disk.
@@ -244,6 +254,9 @@ impl Log {
         hash: blake3::Hash,
         done: Done,
     ) -> Result<Pushed<'_>, (Error, Done)> {
+        if self.writes == Writes::Nobody {
+            return Err((ErrorKind::ReadOnly.into(), done));
+        }
         let Tail { last, end, .. } = self.writer.push(body, hash, done)?;
         Ok(Pushed { position: last, end, log: self })
     }
@@ -259,6 +272,11 @@ impl Log {
         })
     }
 
+    /// Has the next frame that is pushed start a segment.
+    pub(crate) fn end_segment(&self) {
+        self.writer.end_segment();
+    }
+
     /// Waits until there is room in the open group.
     pub(crate) fn wait_for_room(&self) -> Result<()> {
         self.writer.wait_for_room(self.own_hands())
@@ -266,7 +284,7 @@ impl Log {
 
     /// What it takes to write groups, when whoever waits for them has to.
     fn own_hands(&self) -> Option<&Segments> {
-        (!self.threads).then_some(&*self.segments)
+        (self.writes != Writes::Committer).then_some(&*self.segments)
     }
 
     /// The end of what was pushed.
@@ -324,6 +342,7 @@ impl Log {
         }
         match self.writer.health() {
             Err(error) if *error.kind() != ErrorKind::Closed => Err(error),
+            _ if self.writes == Writes::Nobody => Ok(()),
             _ => {
                 let end = self.writer.tail().end;
                 self.segments.truncate(end.segment(), u64::from(end.offset()))

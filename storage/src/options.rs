@@ -4,10 +4,12 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::backup::restore::{self, RestoreReport, Until};
+use crate::directory::{self, Access};
 use crate::disk::{Disk, LocalDisk};
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::recovery;
 use crate::store::Store;
 
@@ -16,6 +18,8 @@ use crate::store::Store;
 pub struct Options {
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) existing: bool,
+    pub(crate) read_only: bool,
+    pub(crate) lock_wait: Duration,
     pub(crate) id: Option<[u8; 16]>,
     pub(crate) threads: bool,
     pub(crate) segment_bytes: u32,
@@ -36,6 +40,8 @@ impl Default for Options {
         Options {
             disk: Arc::new(LocalDisk),
             existing: false,
+            read_only: false,
+            lock_wait: Duration::ZERO,
             id: None,
             threads: true,
             segment_bytes: 64 << 20,
@@ -58,6 +64,36 @@ impl Options {
     pub fn existing(mut self, existing: bool) -> Options {
         self.existing = existing;
         self
+    }
+
+    /// Whether the database, which must be there, is opened for reading alone: whatever would
+    /// change it fails with [`ReadOnly`](crate::ErrorKind::ReadOnly). Default: no.
+    ///
+    /// Nothing is written, so that neither the right to write nor room on the disk is needed, and
+    /// several processes may read one database; as long as one does, none opens it for writing.
+    /// What the index lacks, after a crash or in a backup, which has none, is read from the log
+    /// each time and kept in memory. A torn end of the log is passed over and stays; what a process
+    /// left in the system's cache when it was killed is read though a power cut may still take it.
+    pub fn read_only(mut self, read_only: bool) -> Options {
+        self.read_only = read_only;
+        self
+    }
+
+    /// Whether the database is opened for reading alone.
+    pub fn is_read_only(&self) -> bool {
+        self.read_only
+    }
+
+    /// How long opening waits for another process that has the database open, before it fails with
+    /// [`Locked`](crate::ErrorKind::Locked). Default: not at all.
+    pub fn lock_wait(mut self, wait: Duration) -> Options {
+        self.lock_wait = wait;
+        self
+    }
+
+    /// How the directory is opened.
+    pub(crate) fn access(&self) -> Access {
+        Access { read_only: self.read_only, lock_wait: self.lock_wait }
     }
 
     /// The id of a database that is created. Default: random, for it tells the files of one
@@ -83,8 +119,10 @@ impl Options {
         self
     }
 
-    /// Bytes of a log segment, from 64 KiB to 1 GiB; a larger frame gets a segment of its own.
-    /// Default: 64 MiB.
+    /// Bytes of a log segment that is full, from 64 KiB to 1 GiB; a larger frame gets a segment of
+    /// its own. The file of a segment begins small and grows: 1 MiB at first, then twice as much
+    /// each time, or no more than what is written where the disk has no room for that. Default:
+    /// 64 MiB.
     pub fn segment_bytes(mut self, bytes: u32) -> Options {
         self.segment_bytes = bytes.clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX);
         self
@@ -138,6 +176,16 @@ impl Options {
         Store::open_with(path.as_ref(), self)
     }
 
+    /// Returns the bytes that the file system holds for all files of the database in `path`,
+    /// whether it is open or not.
+    ///
+    /// # Errors
+    ///
+    /// Those of the file system.
+    pub fn bytes_on_disk(&self, path: impl AsRef<Path>) -> Result<u64> {
+        directory::bytes_on_disk(&*self.disk, path.as_ref())
+    }
+
     /// Makes the index of the database in `path` anew from the log; keeps the old one when the log
     /// cannot be read from its start.
     ///
@@ -146,6 +194,9 @@ impl Options {
     /// [`NotADatabase`](crate::ErrorKind::NotADatabase), [`Locked`](crate::ErrorKind::Locked),
     /// damage of the log, and those of the file system.
     pub fn rebuild_index(self, path: impl AsRef<Path>) -> Result<()> {
+        if self.read_only {
+            return Err(ErrorKind::ReadOnly.into());
+        }
         recovery::rebuild_index(&self, path.as_ref())
     }
 

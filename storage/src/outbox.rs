@@ -44,6 +44,11 @@ impl OutboxPlace {
         bytes
     }
 
+    /// The frame that has the last output before it; one that it has none of is behind it.
+    pub fn position(self) -> Position {
+        self.position
+    }
+
     pub(crate) fn decode(bytes: &[u8]) -> Option<OutboxPlace> {
         let (position, count) = bytes.split_first_chunk()?;
         let position = Position(u64::from_le_bytes(*position));
@@ -118,28 +123,62 @@ pub struct Outbox<'a> {
     ready: VecDeque<Outgoing>,
 }
 
+/// How far an outbox is, and what is kept for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutboxStatus {
+    /// Its name.
+    pub name: String,
+    /// Up to where it acknowledged.
+    pub place: OutboxPlace,
+    /// Outputs that it has not acknowledged.
+    pub behind_count: u64,
+    /// Bytes of frames that have such outputs: compaction keeps what made them.
+    pub held_bytes: u64,
+    /// The time of the version whose output it acknowledged last, in milliseconds since 1970-01-01
+    /// UTC; none when it acknowledged nothing, or that version was let go.
+    pub acknowledged: Option<u64>,
+}
+
 impl Store {
-    /// The outbox of this name, where it was acknowledged the last time. A new one starts with the
-    /// oldest output that there still is, and waits for a compaction that is under way. To find its
-    /// place takes reading up to a segment.
+    /// Returns the outbox of this name, which must be there, where it was acknowledged the last
+    /// time. To find its place takes reading up to a segment.
     ///
     /// # Errors
     ///
-    /// [`Name`](ErrorKind::Name); those of the file system, and damage.
+    /// [`NotFound`](ErrorKind::NotFound); those of the file system, and damage.
     pub fn outbox(&self, name: &str) -> Result<Outbox<'_>> {
-        let known = self.inner().heads.lock().outbox(name);
-        let from = match known {
-            Some(place) => place,
-            None => {
-                // A compaction that is under way does not know of it.
-                let _none = self.inner().compacting.lock();
-                let start = OutboxPlace::default();
-                self.inner().mark(name, |known| known.is_none().then_some(Some(start)))?;
-                self.inner().heads.lock().outbox(name).unwrap_or(start)
-            }
-        };
+        let from = self.inner().heads.lock().outbox(name);
+        let from = from.ok_or_else(|| Error::not_found("outbox", name))?;
         let (name, ready) = (name.to_string(), VecDeque::new());
         Ok(Outbox { inner: self.inner(), name, tail: None, from, ready })
+    }
+
+    /// Makes the outbox of this name, unless there is one, and returns it as
+    /// [`outbox`](Store::outbox) does. A new one starts with the oldest output that there still is,
+    /// and waits for a compaction that is under way.
+    ///
+    /// # Errors
+    ///
+    /// [`Name`](ErrorKind::Name), those of [`outbox`](Store::outbox) and of [`Store::append`].
+    pub fn create_outbox(&self, name: &str) -> Result<Outbox<'_>> {
+        if self.inner().heads.lock().outbox(name).is_none() {
+            // A compaction that is under way does not know of it.
+            let _none = self.inner().compacting.lock();
+            let start = Some(Some(OutboxPlace::default()));
+            self.inner().mark(name, |known| known.map_or(start, |_| None))?;
+        }
+        self.outbox(name)
+    }
+
+    /// Returns how far each outbox is and what is kept for it, by name. It reads the log from the
+    /// place of the one that is farthest behind.
+    ///
+    /// # Errors
+    ///
+    /// Those of the file system, and damage.
+    pub fn outbox_status(&self) -> Result<Vec<OutboxStatus>> {
+        let inner = self.inner();
+        inner.heed(inner.outbox_status())
     }
 
     /// The names of the outboxes that there are, ascending.
@@ -217,33 +256,73 @@ impl Outbox<'_> {
         Ok(())
     }
 
-    /// The outputs of a frame.
+    /// The outputs of a frame that were not acknowledged.
     fn outputs(&self, frame: &Frame) -> Result<Vec<Outgoing>> {
-        let (mut outputs, mut count) = (Vec::new(), 0);
-        for record in records(&frame.body) {
-            let Record::Version(version) = record? else { continue };
-            if version.staged == Staged::Yes {
-                continue;
-            }
-            let record = version.decode(frame.position)?;
-            let Some(payloads) = record.payloads else { continue };
-            let (header, version) = (&record.header, record.hash);
-            let object = if header.seq == 0 { version.into() } else { header.object };
-            let (seq, time) = (header.seq, header.time);
-            let effects = Effects::decode(payloads.effects)?;
-            for (output, index) in effects.outputs.into_iter().zip(0..) {
-                count += 1;
-                let place = OutboxPlace { position: frame.position, count };
-                if place > self.from {
-                    outputs.push(Outgoing { object, version, seq, time, index, output, place });
-                }
-            }
-        }
+        let mut outputs = outputs(frame)?;
+        outputs.retain(|outgoing| outgoing.place > self.from);
         Ok(outputs)
     }
 }
 
+/// The outputs of a frame.
+fn outputs(frame: &Frame) -> Result<Vec<Outgoing>> {
+    let (mut outputs, mut count) = (Vec::new(), 0);
+    for record in records(&frame.body) {
+        let Record::Version(version) = record? else { continue };
+        if version.staged == Staged::Yes {
+            continue;
+        }
+        let record = version.decode(frame.position)?;
+        let Some(payloads) = record.payloads else { continue };
+        let (header, version) = (&record.header, record.hash);
+        let object = if header.seq == 0 { version.into() } else { header.object };
+        let (seq, time) = (header.seq, header.time);
+        let effects = Effects::decode(payloads.effects)?;
+        for (output, index) in effects.outputs.into_iter().zip(0..) {
+            count += 1;
+            let place = OutboxPlace { position: frame.position, count };
+            outputs.push(Outgoing { object, version, seq, time, index, output, place });
+        }
+    }
+    Ok(outputs)
+}
+
 impl Inner {
+    fn outbox_status(&self) -> Result<Vec<OutboxStatus>> {
+        let known = self.heads.lock();
+        let status = |(name, place): (&String, OutboxPlace)| {
+            let (behind_count, held_bytes, acknowledged) = Default::default();
+            OutboxStatus { name: name.clone(), place, behind_count, held_bytes, acknowledged }
+        };
+        let mut outboxes: Vec<OutboxStatus> = known.outboxes().map(status).collect();
+        drop(known);
+        let Some(first) = outboxes.iter().map(|outbox| outbox.place).min() else {
+            return Ok(outboxes);
+        };
+        let (segments, seal, durable) = (self.log.segments(), self.log.seal(), self.log.durable());
+        let number = first.position.segment().max(segment::FIRST);
+        let start = Tail::of_segment(number, segments.header(number)?.previous);
+        let mut scan = Scan::new(segments, seal, start);
+        while scan.tail().end < durable {
+            let frame = match scan.next()? {
+                Next::Frame(frame) => frame,
+                Next::Broken(error) => return Err(error),
+                Next::Nothing => break,
+            };
+            let outputs = outputs(&frame)?;
+            for outbox in &mut outboxes {
+                let (done, behind): (Vec<_>, Vec<_>) =
+                    outputs.iter().partition(|output| output.place <= outbox.place);
+                let last = done.last().map(|output| output.time);
+                outbox.acknowledged = last.or(outbox.acknowledged);
+                outbox.behind_count += behind.len() as u64;
+                let is_held = u64::from(!behind.is_empty());
+                outbox.held_bytes += is_held * frame.body.len() as u64;
+            }
+        }
+        Ok(outboxes)
+    }
+
     /// Notes where an outbox is from now on, if `next` says so of where it was; whether it did.
     fn mark(
         &self,
@@ -269,10 +348,10 @@ impl Inner {
         Ok(true)
     }
 
-    /// The first frame that some outbox has not acknowledged whole.
-    pub(crate) fn unsent(&self) -> Option<Position> {
+    /// How far the outbox is that has acknowledged least.
+    pub(crate) fn unsent(&self) -> Option<OutboxPlace> {
         let heads: &Heads = &self.heads.lock();
-        heads.outboxes().map(|(_, place)| place.position).min()
+        heads.outboxes().map(|(_, place)| place).min()
     }
 }
 

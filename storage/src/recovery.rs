@@ -43,11 +43,11 @@ pub(crate) fn recover(
     options: &Options,
 ) -> Result<Recovered> {
     let id = directory.id();
-    let (segments, seal) = (
-        Segments::new(Arc::clone(directory.disk()), directory.log(), id).recycling(),
-        Seal::new(id),
-    );
-    segments.tidy()?;
+    let segments = Segments::new(Arc::clone(directory.disk()), directory.log(), id);
+    let (segments, seal) = (segments.read_only(options.read_only), Seal::new(id));
+    if !options.read_only {
+        segments.tidy()?;
+    }
     let from = match covered {
         Some(tail) => {
             validate_covered(&segments, seal, tail)?;
@@ -55,7 +55,9 @@ pub(crate) fn recover(
         }
         None => begin(&segments, seal, options)?,
     };
-    settle(&segments, from)?;
+    if !options.read_only {
+        settle(&segments, from)?;
+    }
     let (messages, outboxes) = match covered {
         Some(_) => (index.reading()?.messages()?, index.reading()?.outboxes()?),
         None => Default::default(),
@@ -84,9 +86,9 @@ fn validate_covered(segments: &Segments, seal: Seal, covered: Tail) -> Result<()
 
 /// The start of the log; makes the first segment of a new one.
 fn begin(segments: &Segments, seal: Seal, options: &Options) -> Result<Tail> {
-    if segments.numbers()?.is_empty() {
-        let bytes = u64::from(options.segment_bytes);
-        drop(segments.create(segment::FIRST, bytes, seal.first())?);
+    if segments.numbers()?.is_empty() && !options.read_only {
+        let room = (segment::HEADER_BYTES as u64, u64::from(options.segment_bytes));
+        drop(segments.create_with_room(segment::FIRST, room, seal.first())?);
     }
     let start = scan::start(seal);
     if segments.header(segment::FIRST)?.previous != seal.first() {
@@ -144,7 +146,7 @@ impl Replay<'_> {
     /// Decides what the end of the log is: a torn tail is cut off.
     fn end(&self, scan: &mut Scan<'_>, tail: Tail, broken: Option<Error>) -> Result<()> {
         let number = tail.end.segment();
-        if is_torn(self.segments, scan, broken)? {
+        if is_torn(self.segments, scan, broken)? && !self.options.read_only {
             tracing::warn!(segment = number, offset = tail.end.offset(), "a torn end is cut off");
             self.segments.remove_from(number + 1)?;
             self.segments.truncate(number, u64::from(tail.end.offset()))?;
@@ -258,7 +260,7 @@ pub(crate) fn is_torn(
 /// Makes the index of the database in `path` anew from the log.
 pub(crate) fn rebuild_index(options: &Options, path: &Path) -> Result<()> {
     let disk = Arc::clone(&options.disk);
-    let index = Directory::open(Arc::clone(&disk), path)?.index();
+    let index = Directory::open_as(Arc::clone(&disk), path, options.access())?.index();
     let old = index.with_extension("old");
     let failed = |error| Error::io("rename", error).at(&index);
     let had_index = disk.exists(&index).map_err(failed)?;

@@ -99,6 +99,31 @@ impl Inner {
         }
     }
 
+    /// Puts the rule of objects without one of their own on record once more, at the start of a new
+    /// segment of the log, and waits until that is durable.
+    pub(crate) fn restate_retention(&self) -> Result<()> {
+        self.log.wait_for_room()?;
+        loop {
+            let epoch = self.heads.lock().epoch();
+            let indexed = self.indexed(|index| index.retention())?.unwrap_or_default();
+            let mut heads = self.heads.lock();
+            // The rule may have moved to the index meanwhile.
+            if heads.epoch() != epoch {
+                continue;
+            }
+            let rule = heads.retention().unwrap_or(indexed);
+            let mut body = Body::default();
+            body.retention(None, rule);
+            let hash = blake3::hash(&body.0);
+            self.log.end_segment();
+            let pushed = self.push(&mut heads, &body, hash, Box::new(|_| {}));
+            let pushed = pushed.map_err(|(error, _)| error)?;
+            heads.put_retention(rule);
+            drop(heads);
+            return pushed.commit().map(drop);
+        }
+    }
+
     fn set_retention(&self, object: Option<ObjectId>, retention: Retention) -> Result<()> {
         let mut body = Body::default();
         body.retention(object, retention);

@@ -20,7 +20,7 @@ use crate::heads::{Heads, PAGES_KEPT_MAX};
 use crate::index::{Index, Reading};
 use crate::log::frame::damaged;
 use crate::log::record::{BlobHash, Body, Record, records};
-use crate::log::{Done, Figures, Frames, GATHER_FRAMES_MIN, Log, Position, Pushed, Sizes};
+use crate::log::{Done, Figures, Frames, GATHER_FRAMES_MIN, Log, Position, Pushed, Sizes, Writes};
 use crate::options::Options;
 use crate::pages::PageTable;
 use crate::recovery;
@@ -154,21 +154,29 @@ impl Store {
 
     pub(crate) fn open_with(path: &Path, options: Options) -> Result<Store> {
         let disk = Arc::clone(&options.disk);
-        let directory = match options.existing {
-            true => Directory::open(disk, path)?,
-            false => Directory::open_or_create(disk, path, options.id)?,
+        let access = options.access();
+        let directory = match options.existing || options.read_only {
+            true => Directory::open_as(disk, path, access)?,
+            false => Directory::open_or_create(disk, path, options.id, access)?,
         };
-        let cache = options.index_cache_bytes;
-        let (index, covered) = Index::open(directory.disk(), &directory.index(), cache)?;
+        let (disk, cache) = (directory.disk(), options.index_cache_bytes);
+        let (index, covered) = match options.read_only {
+            true => Index::open_to_read(disk, &directory.index(), cache)?,
+            false => Index::open(disk, &directory.index(), cache)?,
+        };
         let recovered = recovery::recover(&directory, &index, covered, &options)?;
         let sizes = Sizes {
             segment_bytes: options.segment_bytes,
             group_bytes_max: options.group_bytes_max,
             gather_frames_min: GATHER_FRAMES_MIN,
         };
-        let threads = options.threads;
+        let (writes, threads) = match options.threads {
+            _ if options.read_only => (Writes::Nobody, false),
+            true => (Writes::Committer, true),
+            false => (Writes::Caller, false),
+        };
         let (segments, tail) = (recovered.segments, recovered.tail);
-        let log = Log::start(segments, directory.id(), tail, sizes, threads)?;
+        let log = Log::start(segments, directory.id(), tail, sizes, writes)?;
         let inner = Arc::new(Inner {
             log,
             index,
@@ -302,7 +310,7 @@ impl Store {
         // Whatever failed before: nothing may be written once the lock is released.
         let closed = self.inner.log.close();
         joined.and(written).and(closed)?;
-        if self.inner.options.compact_index {
+        if self.inner.options.compact_index && !self.inner.options.read_only {
             self.inner.index.compact_when_dropped();
         }
         Ok(())
@@ -403,6 +411,9 @@ impl Inner {
 
     /// Writes the index up to the end of the log if it is `wanted` once nobody else does so.
     fn checkpoint_when(&self, wanted: impl FnOnce(&Heads) -> bool) -> Result<()> {
+        if self.options.read_only {
+            return Ok(());
+        }
         let mut covered = self.covered.lock();
         self.log.health()?;
         let mut heads = self.heads.lock();

@@ -43,7 +43,7 @@ impl Admit {
             return Err(Failure::usage(format!("admit only looks at what would happen: {ways}")));
         }
         let secrets = self.signing.secrets()?;
-        session.with(|db| {
+        session.reading(|db| {
             let id = session::find(db, &self.object)?;
             let snapshot = db.snapshot(id)?;
             let definition = snapshot.definition();

@@ -63,7 +63,7 @@ fn explain(db: &Database, id: ObjectId, time: u64, error: Error) -> Failure {
 
 impl At {
     pub(crate) fn run(self, session: &Session, printer: &mut Printer) -> Result<()> {
-        session.with(|db| {
+        session.reading(|db| {
             let id = session::find(db, &self.object)?;
             let snapshot = self.moment.snapshot(db, id)?;
             if printer.is_json() {

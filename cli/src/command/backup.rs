@@ -22,7 +22,7 @@ pub(crate) struct Backup {
 
 impl Backup {
     pub(crate) fn run(self, session: &Session, printer: &mut Printer) -> Result<()> {
-        session.with(|db| {
+        session.reading(|db| {
             let bar = progress::bytes("backing up", 0);
             let report = db.backup(&self.to, progress::follow(&bar))?;
             bar.finish_and_clear();

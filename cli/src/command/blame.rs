@@ -21,7 +21,7 @@ pub(crate) struct Blame {
 
 impl Blame {
     pub(crate) fn run(self, session: &Session, printer: &mut Printer) -> Result<()> {
-        session.with(|db| {
+        session.reading(|db| {
             let id = session::find(db, &self.object)?;
             let snapshot = db.snapshot(id)?;
             snapshot.definition().schema.resolve(&self.path)?;

@@ -25,7 +25,7 @@ impl Check {
         if self.repair {
             session.repair()?;
         }
-        let report = session.with(|db| {
+        let report = session.reading(|db| {
             let bar = progress::bytes("checking", 0);
             let report = db.check(progress::follow(&bar));
             bar.finish_and_clear();

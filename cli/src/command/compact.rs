@@ -1,10 +1,10 @@
 //! `compact`: lets go what retention does not keep, and compresses the rest.
 
 use clap::Args;
-use continuant::storage;
+use continuant::storage::{self, Compacted};
 use serde_json::json;
 
-use crate::failure::Result;
+use crate::failure::{Failure, Result};
 use crate::printer::Printer;
 use crate::progress;
 use crate::session::Session;
@@ -12,33 +12,85 @@ use crate::table::grouped;
 
 /// Let go what `retain` does not keep, and compress the rest
 ///
-/// Only full segments of the log are touched; the newest is left as it is. The index's file gives
-/// back what is free in it at the end.
+/// Only full segments of the log are touched, unless --all is given; it says how much is in the
+/// open one, and what it did not do. Each segment gives its space back before the next; there must
+/// be room for one that is compressed. The index's file gives back what is free in it at the end.
+/// The bytes before and after are those that the disk holds for the whole database.
 #[derive(Debug, Args)]
-pub(crate) struct Compact {}
+pub(crate) struct Compact {
+    /// Close the open segment and compact everything, however little goes
+    #[arg(long)]
+    all: bool,
+}
 
 impl Compact {
     pub(crate) fn run(self, session: &Session, printer: &mut Printer) -> Result<()> {
-        let Compact {} = self;
+        let directory = session.directory();
         let storage = storage::Options::new().existing(true).compact_index(true);
-        session.with_storage(storage, |db| {
+        let held = || storage::Options::new().bytes_on_disk(&directory).map_err(Failure::from);
+        let (compacted, before) = session.with_storage(storage, |db| {
+            let before = held()?;
             let bar = progress::bar("compacting", 0);
-            let compacted = db.compact(progress::follow(&bar))?;
+            let progress = progress::follow(&bar);
+            let compacted = match self.all {
+                true => db.compact_all(progress),
+                false => db.compact(progress),
+            };
             bar.finish_and_clear();
-            if printer.is_json() {
-                return printer.document(&json!({
-                    "segments": compacted.segment_count,
-                    "bytes_before": compacted.bytes_before,
-                    "bytes_after": compacted.bytes_after,
-                    "versions_dropped": compacted.trimmed_count,
-                }));
-            }
-            printer.pairs(&[
-                ("segments", grouped(compacted.segment_count)),
-                ("bytes before", grouped(compacted.bytes_before)),
-                ("bytes after", grouped(compacted.bytes_after)),
-                ("versions dropped", grouped(compacted.trimmed_count)),
-            ])
-        })
+            Ok((compacted?, before))
+        })?;
+        // The index is smaller only now.
+        let compacted = Compacted { bytes_before: before, bytes_after: held()?, ..compacted };
+        match printer.is_json() {
+            true => printer.document(&json!({
+                "segments": compacted.segment_count,
+                "segments_left": compacted.left_count,
+                "bytes_before": compacted.bytes_before,
+                "bytes_after": compacted.bytes_after,
+                "versions_dropped": compacted.trimmed_count,
+                "versions_held": compacted.held_count,
+                "open_bytes": compacted.open_bytes,
+            })),
+            false => self.print(&compacted, printer),
+        }
+    }
+
+    fn print(&self, compacted: &Compacted, printer: &mut Printer) -> Result<()> {
+        printer.pairs(&[
+            ("segments", grouped(compacted.segment_count)),
+            ("bytes on disk before", grouped(compacted.bytes_before)),
+            ("bytes on disk after", grouped(compacted.bytes_after)),
+            ("versions dropped", grouped(compacted.trimmed_count)),
+            ("versions held", grouped(compacted.held_count)),
+            ("bytes in the open segment", grouped(compacted.open_bytes)),
+        ])?;
+        for line in self.remarks(compacted) {
+            printer.line(&line)?;
+        }
+        Ok(())
+    }
+
+    /// What was not done, and why.
+    fn remarks(&self, compacted: &Compacted) -> Vec<String> {
+        let mut remarks = Vec::new();
+        if compacted.segment_count == 0 {
+            remarks.push(match (compacted.left_count, self.all) {
+                (0, true) => "nothing was compacted: there is nothing in the log".to_string(),
+                (0, false) => "nothing was compacted: no segment of the log is full".to_string(),
+                (left, _) => {
+                    let left = grouped(left);
+                    format!("nothing was compacted: {left} segments are as compact as they get")
+                }
+            });
+        }
+        if !self.all && compacted.open_bytes > 0 {
+            remarks.push("the open segment was left as it is: compact --all closes it".to_string());
+        }
+        if compacted.held_count > 0 {
+            let reason =
+                "an outbox has not given their outputs, or their messages are on their way";
+            remarks.push(format!("versions are held because {reason}: see `outbox`"));
+        }
+        remarks
     }
 }

@@ -16,7 +16,7 @@ pub(crate) struct DeadLetters {}
 
 impl DeadLetters {
     pub(crate) fn run(self, session: &Session, printer: &mut Printer) -> Result<()> {
-        session.with(|db| {
+        session.reading(|db| {
             if printer.is_json() {
                 let mut letters = db.dead_letters();
                 return letters.try_for_each(|letter| printer.document(&document(&letter?)));

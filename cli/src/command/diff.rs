@@ -29,7 +29,7 @@ pub(crate) struct Diff {
 
 impl Diff {
     pub(crate) fn run(self, session: &Session, printer: &mut Printer) -> Result<()> {
-        session.with(|db| {
+        session.reading(|db| {
             let id = session::find(db, &self.object)?;
             let from = self.from.snapshot(db, id)?;
             let to = match self.to {

@@ -31,7 +31,7 @@ impl Dump {
         if self.output.is_none() && (printer.is_json() || std::io::stdout().is_terminal()) {
             return Err(Failure::usage("memory is not text: name a file with --output"));
         }
-        session.with(|db| {
+        session.reading(|db| {
             let id = session::find(db, &self.object)?;
             let snapshot = match self.at {
                 Some(moment) => moment.snapshot(db, id)?,

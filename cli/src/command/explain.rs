@@ -42,7 +42,7 @@ pub(super) enum About {
 
 impl Explain {
     pub(crate) fn run(self, session: &Session, printer: &mut Printer) -> Result<()> {
-        session.with(|db| {
+        session.reading(|db| {
             let id = session::find(db, &self.object)?;
             let (told, about) = match (self.refusal, self.seq) {
                 (Some(number), _) => (db.explain_refusal(id, number)?, About::Refusal(number)),

@@ -29,7 +29,7 @@ pub(crate) struct Export {
 
 impl Export {
     pub(crate) fn run(self, session: &Session, printer: &mut Printer) -> Result<()> {
-        session.with(|db| {
+        session.reading(|db| {
             let id = session::find(db, &self.object)?;
             if !self.force && self.file.exists() {
                 let path = self.file.display();

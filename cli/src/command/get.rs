@@ -26,7 +26,7 @@ pub(crate) struct Get {
 
 impl Get {
     pub(crate) fn run(self, session: &Session, printer: &mut Printer) -> Result<()> {
-        session.with(|db| {
+        session.reading(|db| {
             let id = session::find(db, &self.object)?;
             let snapshot = match self.at {
                 Some(moment) => moment.snapshot(db, id)?,

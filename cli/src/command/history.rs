@@ -58,7 +58,7 @@ pub(super) const COLUMNS: [(&str, Align); 5] = [
 
 impl History {
     pub(crate) fn run(self, session: &Session, printer: &mut Printer) -> Result<()> {
-        session.with(|db| {
+        session.reading(|db| {
             let id = session::find(db, &self.object)?;
             let mut history = db.history(id).since(self.since.unwrap_or(0));
             history = history.until(self.until.unwrap_or(u64::MAX));

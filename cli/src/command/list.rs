@@ -51,7 +51,7 @@ pub(crate) struct List {
 
 impl List {
     pub(crate) fn run(self, session: &Session, printer: &mut Printer) -> Result<()> {
-        session.with(|db| {
+        session.reading(|db| {
             let mut objects = self.query(db)?;
             if printer.is_json() {
                 return objects.try_for_each(|info| printer.document(&document(&info?)));

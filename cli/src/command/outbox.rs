@@ -1,7 +1,7 @@
 //! `outbox`: what objects put out, for a program that takes it out into the world.
 
 use clap::Args;
-use continuant::Outgoing;
+use continuant::{Database, Outgoing};
 use serde_json::{Value as Json, json};
 
 use crate::failure::{Failure, Result};
@@ -9,67 +9,131 @@ use crate::moment;
 use crate::printer::Printer;
 use crate::receipt;
 use crate::session::{Session, short};
-use crate::table::{Align, Table};
+use crate::table::{Align, Table, grouped};
 
 /// Give the outputs of all objects that were not given yet, oldest first
 ///
 /// They count as given once all of them are printed; if that fails, they are given again. Each has
-/// a token, by which a program can tell that it has seen it. As long as there is the outbox,
-/// nothing is let go that it has not given.
+/// a token, by which a program can tell that it has seen it. As long as there is the outbox, no
+/// version is let go whose outputs it has not given. Without a name it lists the outboxes that
+/// there are, with what each holds back.
 #[derive(Debug, Args)]
 pub(crate) struct Outbox {
     /// Whose outbox: each name is given every output
-    name: String,
+    name: Option<String>,
+    /// Make the outbox, which must not be there yet: it is given all outputs that there still are
+    #[arg(long, requires = "name")]
+    new: bool,
     /// Give so many at most
     #[arg(long, value_name = "COUNT", default_value_t = 1000)]
     limit: usize,
     /// Let them count as not given
-    #[arg(long)]
+    #[arg(long, requires = "name")]
     peek: bool,
     /// Remove the outbox: nothing is kept for it any more
-    #[arg(long, conflicts_with_all = ["limit", "peek"])]
+    #[arg(long, requires = "name", conflicts_with_all = ["new", "limit", "peek"])]
     remove: bool,
 }
 
 impl Outbox {
     pub(crate) fn run(self, session: &Session, printer: &mut Printer) -> Result<()> {
-        session.with(|db| {
-            if self.remove {
-                let removed = db.remove_outbox(&self.name)?;
-                return match printer.is_json() {
-                    true => printer.document(&json!({ "outbox": self.name, "removed": removed })),
-                    false => printer.pairs(&[("removed", removed.to_string())]),
-                };
-            }
-            if self.peek && !db.outboxes().contains(&self.name) {
-                return Err(Failure::new("no-outbox", format!("no outbox {}", self.name)));
-            }
-            let mut outbox = db.outbox(&self.name)?;
-            let mut table = Table::new([
-                ("time", Align::Left),
-                ("object", Align::Left),
-                ("version", Align::Right),
-                ("output", Align::Left),
-            ]);
-            let mut last = None;
-            for _ in 0..self.limit {
-                let Some(outgoing) = outbox.next_output()? else { break };
-                match printer.is_json() {
-                    true => printer.document(&document(&outgoing))?,
-                    false => table.row(printer, cells(&outgoing))?,
-                }
-                last = Some(outgoing.place);
-            }
-            if !printer.is_json() {
-                table.end(printer)?;
-            }
-            if let Some(place) = last.filter(|_| !self.peek) {
-                printer.flush()?;
-                outbox.acknowledge(place)?;
-            }
-            Ok(())
+        let Some(name) = &self.name else { return session.reading(|db| list(db, printer)) };
+        if self.peek && !self.new {
+            return session.reading(|db| self.give(db, name, printer));
+        }
+        session.with(|db| match self.remove {
+            true => remove(db, name, printer),
+            false => self.give(db, name, printer),
         })
     }
+
+    /// Prints what the outbox has not given.
+    fn give(&self, db: &Database, name: &str, printer: &mut Printer) -> Result<()> {
+        let is_there = db.outboxes().iter().any(|known| known == name);
+        let mut outbox = match (is_there, self.new) {
+            (true, false) => db.outbox(name)?,
+            (false, true) => db.create_outbox(name)?,
+            (true, true) => {
+                let message = format!("there is an outbox {name:?} already: leave --new out");
+                return Err(Failure::new("exists", message));
+            }
+            (false, false) => return Err(no_outbox(name)),
+        };
+        let mut table = Table::new([
+            ("time", Align::Left),
+            ("object", Align::Left),
+            ("version", Align::Right),
+            ("output", Align::Left),
+        ]);
+        let mut last = None;
+        for _ in 0..self.limit {
+            let Some(outgoing) = outbox.next_output()? else { break };
+            match printer.is_json() {
+                true => printer.document(&document(&outgoing))?,
+                false => table.row(printer, cells(&outgoing))?,
+            }
+            last = Some(outgoing.place);
+        }
+        if !printer.is_json() {
+            table.end(printer)?;
+        }
+        if let Some(place) = last.filter(|_| !self.peek) {
+            printer.flush()?;
+            outbox.acknowledge(place)?;
+        }
+        Ok(())
+    }
+}
+
+fn no_outbox(name: &str) -> Failure {
+    let ways = "`outbox` lists those that there are, and --new makes one";
+    Failure::missing("no-outbox", format!("no outbox {name:?}: {ways}"))
+}
+
+fn remove(db: &Database, name: &str, printer: &mut Printer) -> Result<()> {
+    if !db.remove_outbox(name)? {
+        return Err(no_outbox(name));
+    }
+    match printer.is_json() {
+        true => printer.document(&json!({ "outbox": name, "removed": true })),
+        false => printer.pairs(&[("removed", name.to_string())]),
+    }
+}
+
+/// Prints the outboxes that there are, and what each holds back.
+fn list(db: &Database, printer: &mut Printer) -> Result<()> {
+    let outboxes = db.outbox_status()?;
+    if printer.is_json() {
+        return outboxes.iter().try_for_each(|outbox| {
+            printer.document(&json!({
+                "outbox": outbox.name,
+                "position": outbox.place.position().to_string(),
+                "acknowledged": moment::json(outbox.acknowledged),
+                "outputs_behind": outbox.behind_count,
+                "bytes_held": outbox.held_bytes,
+            }))
+        });
+    }
+    let mut table = Table::new([
+        ("outbox", Align::Left),
+        ("position", Align::Right),
+        ("given up to", Align::Left),
+        ("outputs not given", Align::Right),
+        ("bytes held back", Align::Right),
+    ]);
+    for outbox in outboxes {
+        table.row(
+            printer,
+            [
+                outbox.name,
+                outbox.place.position().to_string(),
+                outbox.acknowledged.map_or(String::new(), moment::show),
+                grouped(outbox.behind_count),
+                grouped(outbox.held_bytes),
+            ],
+        )?;
+    }
+    table.end(printer)
 }
 
 fn cells(outgoing: &Outgoing) -> [String; 4] {

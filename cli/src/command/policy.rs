@@ -112,7 +112,7 @@ impl Policy {
 impl Check {
     fn run(self, session: &Session, printer: &mut Printer) -> Result<()> {
         let policy = self.files.read()?;
-        session.with(|db| {
+        session.reading(|db| {
             let id = session::find(db, &self.object)?;
             let told = db.rehearse(id, policy.law(), self.last)?;
             match printer.is_json() {

@@ -53,7 +53,7 @@ impl FromStr for Who {
 
 impl Read {
     pub(crate) fn run(self, session: &Session, printer: &mut Printer) -> Result<()> {
-        session.with(|db| {
+        session.reading(|db| {
             let id = session::find(db, &self.object)?;
             let reader = db.reader(self.reader.0);
             let snapshot = match self.at {

@@ -6,7 +6,7 @@ use clap::Args;
 use continuant::storage::{Options, Until};
 use serde_json::json;
 
-use crate::failure::Result;
+use crate::failure::{Failure, Result};
 use crate::printer::Printer;
 use crate::session::{self, Session};
 use crate::table::grouped;
@@ -32,7 +32,12 @@ impl Restore {
         let bar = progress::bytes("restoring", 0);
         let until = self.until.map_or(Until::End, Until::Time);
         let follow = progress::follow(&bar);
-        let report = Options::new().restore(&self.from, &to, until, follow)?;
+        let options = Options::new().lock_wait(session.lock_wait());
+        let restored = options.restore(&self.from, &to, until, follow).map_err(Failure::from);
+        let report = restored.map_err(|failure| match failure.kind() {
+            "locked" => session.explain(failure, &self.from),
+            _ => failure,
+        })?;
         bar.finish_and_clear();
         let to = to.display().to_string();
         match printer.is_json() {

@@ -3,6 +3,7 @@
 use std::num::NonZeroU64;
 
 use clap::Args;
+use continuant::Database;
 use continuant::storage::Retention;
 use serde_json::json;
 
@@ -35,7 +36,7 @@ pub(crate) struct Retain {
 
 impl Retain {
     pub(crate) fn run(self, session: &Session, printer: &mut Printer) -> Result<()> {
-        session.with(|db| {
+        let show_or_set = |db: &Database| {
             let object = self.object.as_deref().map(|name| session::find(db, name)).transpose()?;
             if let Some(rule) = self.rule() {
                 db.set_retention(object, rule)?;
@@ -53,7 +54,11 @@ impl Retain {
             }
             let object = object.unwrap_or("every one without a rule of its own".to_string());
             printer.pairs(&[("object", object), ("kept", show(rule))])
-        })
+        };
+        match self.rule() {
+            Some(_) => session.with(show_or_set),
+            None => session.reading(show_or_set),
+        }
     }
 
     fn rule(&self) -> Option<Retention> {

@@ -69,7 +69,7 @@ impl Upgrade {
     pub(crate) fn run(self, session: &Session, printer: &mut Printer) -> Result<()> {
         let to = self.made()?;
         let secrets = self.signing.secrets()?;
-        session.with(|db| {
+        let upgrade = |db: &Database| {
             if let Some(from) = self.all_of {
                 let fleet = db.upgrade_all(from, &to);
                 let fleet = secrets.keys().iter().fold(fleet, |fleet, key| fleet.signed(key));
@@ -87,7 +87,11 @@ impl Upgrade {
             told.verdict
                 .map(drop)
                 .map_err(|verdict| Failure::refused(format!("{object} would refuse it: {verdict}")))
-        })
+        };
+        match self.dry_run && self.all_of.is_none() {
+            true => session.reading(upgrade),
+            false => session.with(upgrade),
+        }
     }
 
     /// What was in the files.

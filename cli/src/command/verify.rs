@@ -41,13 +41,13 @@ impl Verify {
     pub(crate) fn run(self, session: &Session, printer: &mut Printer) -> Result<()> {
         let replay = if self.replay { Replay::Yes } else { Replay::No };
         let Some(target) = &self.target else {
-            return session.with(|db| all(db, replay, printer));
+            return session.reading(|db| all(db, replay, printer));
         };
         let path = Path::new(target);
         if is_capsule(path) {
             return capsule(path, replay, printer);
         }
-        let verified = session.with(|db| {
+        let verified = session.reading(|db| {
             let id = session::find(db, target)?;
             Ok((id, db.verify(id, replay)?))
         });

@@ -91,7 +91,9 @@ fn what_is_not_due() {
 fn a_database_that_is_in_use() {
     let terminal = Terminal::with_visits();
     let open = Options::new().cycles(false).open(terminal.path("continuant.db")).unwrap();
-    terminal.check(&["list"], expect_file!["transcripts/in-use.txt"]);
+    let refused = terminal.run("list --wait 0s --json");
+    let error: serde_json::Value = serde_json::from_str(&refused.stderr).unwrap();
+    assert_eq!((refused.code, &error["error"]["kind"]), (Some(1), &"locked".into()));
     open.close().unwrap();
     terminal.run("list").done();
 }

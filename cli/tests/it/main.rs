@@ -4,6 +4,8 @@
 //! - `failures`: what goes wrong, with which words and which exit code.
 //! - `demo`: the demo on small files, bad files, with other worker counts, and on its month.
 //! - `losses`: the demo killed at random moments: what was acknowledged is there.
+//! - `sharing`: what happens when several processes want one database, what is read where nothing
+//!   can be written, and on a full disk.
 //! - `upkeep`: backups, restoring, retention and compaction.
 //! - `watching`: a database while it runs, on the spot and from a file.
 //! - `objects`, `terminal`: what the tests run, and how.
@@ -15,6 +17,7 @@ mod demo;
 mod failures;
 mod losses;
 mod objects;
+mod sharing;
 mod terminal;
 mod upkeep;
 mod watching;

@@ -1,5 +1,8 @@
 //! Backups, restoring, retention and compaction.
 
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
 use continuant::{Code, Database, Options, args, storage};
 use expect_test::expect_file;
 use serde_json::Value;
@@ -71,6 +74,71 @@ fn what_is_not_retained_goes_with_the_next_compaction() {
     terminal.run("verify visits").done();
     terminal.run("check").done();
     terminal.run("call visits increment 1").done();
+}
+
+/// Bytes that the file system holds for a directory.
+fn held(path: &Path) -> u64 {
+    let paths = std::fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path());
+    let held = |path: &PathBuf| path.metadata().unwrap().blocks() * 512;
+    paths.map(|path| if path.is_dir() { self::held(&path) } else { held(&path) }).sum()
+}
+
+#[test]
+fn compaction_says_what_it_did_not_do_and_with_all_does_it() {
+    let terminal = Terminal::with_visits();
+    for _ in 0..3 {
+        terminal.run("call visits increment 1").done();
+    }
+    terminal.run("retain --versions 1").done();
+    let nothing = terminal.run("compact").done();
+    assert!(nothing.contains("nothing was compacted: no segment of the log is full"), "{nothing}");
+    assert!(nothing.contains("compact --all closes it"), "{nothing}");
+    terminal.run("at visits 1").done();
+    let before = held(&terminal.path("continuant.db"));
+    let compacted = json(&terminal, "compact --all");
+    let number = |name: &str| compacted[name].as_u64().unwrap();
+    assert_eq!((number("segments"), number("versions_dropped")), (1, 3), "{compacted}");
+    assert_eq!(number("bytes_before"), before);
+    assert_eq!(number("bytes_after"), held(&terminal.path("continuant.db")));
+    assert_eq!(terminal.run("at visits 1").code, Some(5));
+    let again = terminal.run("compact --all").done();
+    assert!(again.contains("nothing was compacted: 1 segments are as compact"), "{again}");
+    assert_eq!(terminal.run("get visits count").done(), "3\n");
+    terminal.run("check").done();
+}
+
+#[test]
+fn an_outbox_is_made_on_request_listed_and_removed() {
+    let terminal = Terminal::with_visits();
+    terminal.run("call visits ring").done();
+    let missing = terminal.run("outbox mial");
+    assert_eq!(missing.code, Some(5), "{}", missing.stderr);
+    assert!(missing.stderr.contains("--new makes one"), "{}", missing.stderr);
+    assert_eq!(terminal.run("outbox mial --remove").code, Some(5));
+    assert_eq!(terminal.run("outbox --json").done(), "", "to ask for one makes none");
+    let given = json(&terminal, "outbox mail --new");
+    assert_eq!(given["output"]["name"], "rung", "{given}");
+    assert_eq!(terminal.run("outbox mail --new").code, Some(1));
+    terminal.run("outbox idle --new --peek").done();
+    terminal.run("outbox mail --json").done();
+    let listed = terminal.run("outbox --json").done();
+    let listed: Vec<Value> =
+        listed.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((&listed[0]["outbox"], &listed[0]["outputs_behind"]), (&"idle".into(), &1.into()));
+    assert!(listed[0]["bytes_held"].as_u64() > Some(0) && listed[0]["acknowledged"].is_null());
+    assert_eq!((&listed[1]["outbox"], &listed[1]["outputs_behind"]), (&"mail".into(), &0.into()));
+    assert_eq!(listed[1]["bytes_held"], 0);
+    assert_eq!(listed[1]["acknowledged"], given["time"]);
+    let table = terminal.run("outbox").done();
+    assert!(table.contains("outputs not given") && table.contains("idle"), "{table}");
+    // It holds back the version whose output it has not given, and compaction says so.
+    terminal.run("call visits increment 1").done();
+    terminal.run("retain --versions 1").done();
+    let held = terminal.run("compact --all").done();
+    assert!(held.contains("versions held              1"), "{held}");
+    assert!(held.contains("see `outbox`"), "{held}");
+    assert_eq!(json(&terminal, "outbox idle --remove")["removed"], true);
+    assert_eq!(json(&terminal, "compact --all")["versions_dropped"], 1);
 }
 
 #[test]

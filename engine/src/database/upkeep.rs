@@ -37,6 +37,7 @@ impl Database {
     /// Lets go what retention does not keep, and compresses what is left, while readers and writers
     /// go on; `progress` is told segments of the log done and in all. Of the versions that go, the
     /// headers stay: their lineages still verify, but they are neither read nor exported any more.
+    /// The open segment of the log is left as it is.
     ///
     /// # Errors
     ///
@@ -50,12 +51,23 @@ impl Database {
     /// const DAY: u64 = 24 * 60 * 60 * 1000;
     /// db.set_retention(None, Retention::Age(30 * DAY))?;
     /// let compacted = db.compact(|_, _| {})?;
-    /// println!("{} bytes, {} before", compacted.bytes_after, compacted.bytes_before);
+    /// println!("{} bytes on disk, {} before", compacted.bytes_after, compacted.bytes_before);
     /// # Ok(())
     /// # }
     /// ```
     pub fn compact(&self, progress: impl FnMut(u64, u64)) -> Result<Compacted> {
         Ok(self.shared.store().compact(self.shared.clock().now(), progress)?)
+    }
+
+    /// Compacts as [`compact`](Database::compact) does, and everything: the open segment of the log
+    /// is closed first, and segments that were compacted before are written anew when anything of
+    /// them goes.
+    ///
+    /// # Errors
+    ///
+    /// Those of the store.
+    pub fn compact_all(&self, progress: impl FnMut(u64, u64)) -> Result<Compacted> {
+        Ok(self.shared.store().compact_all(self.shared.clock().now(), progress)?)
     }
 
     /// Brings the backup in the directory `to` up to what is durable now, while readers and writers

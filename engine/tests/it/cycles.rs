@@ -188,13 +188,13 @@ fn an_outbox_gives_what_cycles_and_calls_put_out_and_again_until_it_is_told() {
     db.call(id, "ring", args![START + 50]).wait().unwrap();
     db.sync().unwrap();
     let given = |db: &Database| {
-        let mut outbox = db.outbox("bell").unwrap();
+        let mut outbox = db.create_outbox("bell").unwrap();
         let given = std::iter::from_fn(|| outbox.next_output().unwrap());
         given.map(|it| (it.object, it.seq, it.output.name)).collect::<Vec<_>>()
     };
     let rung = |seq: u64| (id, seq, "rung".to_string());
     assert_eq!(given(&db), [rung(1), rung(3)]);
-    let mut outbox = db.outbox("bell").unwrap();
+    let mut outbox = db.create_outbox("bell").unwrap();
     let first = outbox.next_output().unwrap().unwrap();
     outbox.acknowledge(first.place).unwrap();
     drop(outbox);

@@ -235,7 +235,7 @@ fn what_an_outbox_keeps_of_a_pruned_lineage_still_verifies() {
     db.call(id, "add", args![1u64]).signed(&key(1)).wait().unwrap();
     let ring = || db.call(id, "ring", args![u64::MAX >> 1]).wait().unwrap();
     (0..150).for_each(|_| drop(ring()));
-    let mut outbox = db.outbox("bell").unwrap();
+    let mut outbox = db.create_outbox("bell").unwrap();
     for _ in 0..100 {
         let place = outbox.next_output().unwrap().unwrap().place;
         outbox.acknowledge(place).unwrap();
@@ -245,7 +245,7 @@ fn what_an_outbox_keeps_of_a_pruned_lineage_still_verifies() {
     assert!(db.compact(|_, _| {}).unwrap().trimmed_count > 50);
     let verified = db.verify(id, Replay::No).unwrap();
     assert!(verified.versions == 552 && verified.headers > 50, "{verified:?}");
-    let mut outbox = db.outbox("bell").unwrap();
+    let mut outbox = db.create_outbox("bell").unwrap();
     let left = std::iter::from_fn(|| outbox.next_output().unwrap());
     assert!(left.map(|outgoing| outgoing.seq).eq(102..552));
 }

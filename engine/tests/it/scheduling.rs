@@ -62,7 +62,7 @@ fn a_hot_object_keeps_a_worker_from_others_for_one_turn() {
     disk.release();
     calls.into_iter().for_each(|call| drop(call.wait().unwrap()));
     db.sync().unwrap();
-    let mut outbox = db.outbox("order").unwrap();
+    let mut outbox = db.create_outbox("order").unwrap();
     let order: Vec<ObjectId> =
         std::iter::from_fn(|| outbox.next_output().unwrap()).map(|it| it.object).collect();
     assert_eq!(order.len(), 10 + 200 + others.len());

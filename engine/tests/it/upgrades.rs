@@ -400,7 +400,7 @@ fn an_outbox_has_what_was_sent_before_and_after() {
     db.call(id, "ring", args![START + 9]).wait().unwrap();
     upgrade(&db, id, &to(second(MOVE))).unwrap();
     db.sync().unwrap();
-    let mut outbox = db.outbox("all").unwrap();
+    let mut outbox = db.create_outbox("all").unwrap();
     let mut next = || outbox.next_output().unwrap().map(|outgoing| outgoing.output.name);
     assert_eq!(
         [next(), next(), next()],

@@ -23,9 +23,26 @@ impl Content {
         self.length
     }
 
-    /// Bytes of the pages that are not zeros from end to end.
+    /// Bytes of the pages that were written or allocated.
     pub(crate) fn bytes_held(&self) -> u64 {
         (self.pages.iter().flatten().count() * PAGE_BYTES) as u64
+    }
+
+    /// Bytes that a page more would be held for, where bytes from `from` to `to` are to be.
+    pub(crate) fn bytes_to_hold(&self, from: u64, to: u64) -> u64 {
+        let pages = (from / PAGE_BYTES as u64)..to.div_ceil(PAGE_BYTES as u64);
+        let is_held = |index: u64| matches!(self.pages.get(index as usize), Some(Some(_)));
+        (pages.filter(|index| !is_held(*index)).count() * PAGE_BYTES) as u64
+    }
+
+    /// Holds bytes up to `length`; those that were not there are zeros.
+    pub(crate) fn allocate(&mut self, length: u64) {
+        self.set_length(self.length.max(length));
+        let zeros: Page = Arc::new([0; PAGE_BYTES]);
+        let pages = self.pages.iter_mut().take(length.div_ceil(PAGE_BYTES as u64) as usize);
+        for page in pages {
+            page.get_or_insert_with(|| Arc::clone(&zeros));
+        }
     }
 
     /// All bytes.

@@ -15,8 +15,10 @@ pub(crate) enum Kind {
     Look,
     Read,
     Write,
-    /// A length or an allocation.
+    /// A length.
     Resize,
+    /// Room is asked for, which a smaller request may still find.
+    Allocate,
     Sync,
     /// A name is made, changed or removed.
     Name,
@@ -45,7 +47,8 @@ impl Fault {
     fn concerns(self, kind: Kind) -> bool {
         match self {
             Fault::Io | Fault::Cut => true,
-            Fault::Full => !matches!(kind, Kind::Look | Kind::Read),
+            // How requests for room fail, the disk's limit says: a smaller one may find some.
+            Fault::Full => !matches!(kind, Kind::Look | Kind::Read | Kind::Allocate),
             Fault::Short => kind == Kind::Write,
             Fault::Evicted => kind == Kind::Sync,
             Fault::Interrupted => matches!(kind, Kind::Read | Kind::Write),

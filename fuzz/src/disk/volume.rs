@@ -46,6 +46,10 @@ pub(crate) enum Mark {
     Acknowledged(usize),
     /// An operation was made to fail.
     Failed,
+    /// There was no room for one.
+    Full,
+    /// A compaction came through a full disk: its pack was not made.
+    Room,
 }
 
 /// A change of names; durable once the directory of the names is synced.
@@ -118,6 +122,11 @@ impl Volume {
             Node::File(file) => Some((path.as_path(), *file)),
             Node::Directory => None,
         })
+    }
+
+    /// Bytes that all files hold that have a name.
+    pub(crate) fn bytes_held(&self) -> u64 {
+        self.named_files().map(|(_, file)| self.content(file).bytes_held()).sum()
     }
 
     /// What is read of a file.
@@ -237,7 +246,7 @@ impl Change {
         match self {
             Change::Write { offset, bytes } => content.write(bytes, *offset),
             Change::SetLength(length) => content.set_length(*length),
-            Change::Allocate(length) => content.set_length(content.length().max(*length)),
+            Change::Allocate(length) => content.allocate(*length),
         }
     }
 

@@ -9,7 +9,7 @@ use rand::rngs::StdRng;
 use std::sync::Arc;
 use storage::{ErrorKind, Options, Retention, Store, Until};
 
-use crate::disk::volume::{Mark, Operation, Volume};
+use crate::disk::volume::{Operation, Volume};
 use crate::disk::{Leaves, SimulatedDisk};
 use crate::generate::lineage::{Author, Ingredients};
 use crate::generate::source;
@@ -85,7 +85,7 @@ impl Run<'_> {
         must("backing up", store.backup(BACKUP, |_, _| {}))?;
         let trace = disk.take_trace();
         for (index, operation) in trace.iter().enumerate() {
-            if !matches!(operation, Operation::Mark(Mark::Failed) | Operation::DropCache(_)) {
+            if !matches!(operation, Operation::Mark(_) | Operation::DropCache(_)) {
                 let outcome = self.point(&volume);
                 outcome.map_err(|problem| {
                     format!("before operation {index} of {}: {problem}", trace.len())

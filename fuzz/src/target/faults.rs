@@ -3,7 +3,9 @@
 //! power cut or not.
 //!
 //! A seed chooses how operations fail and a workload; the run then lets operation 0 fail, operation
-//! 1 and so on, until the workload ends before. Every other workload starts with a recovery.
+//! 1 and so on, until the workload ends before. Every other workload starts with a recovery. Some
+//! seeds have a disk with less room than the workload takes instead: what was acknowledged is then
+//! read of the full disk, which takes no change.
 
 use rand::RngExt;
 use rand::rngs::StdRng;
@@ -35,8 +37,11 @@ const WAYS: [(Fault, bool, &str); 11] = [
 
 pub(crate) fn run(seed: u64, tally: &Tally) -> Outcome {
     watch_threads();
-    let (fault, for_ever, only) = WAYS[(seed % WAYS.len() as u64) as usize];
-    let number = seed / WAYS.len() as u64;
+    let ways = WAYS.len() as u64 + 1;
+    let number = seed / ways;
+    let Some(&(fault, for_ever, only)) = WAYS.get((seed % ways) as usize) else {
+        return tight(number, tally);
+    };
     let mut rng = source(number);
     let mut work = Work::new(&mut rng, 8, Threads::InTurn)?;
     let mut start = Volume::new();
@@ -54,6 +59,46 @@ pub(crate) fn run(seed: u64, tally: &Tally) -> Outcome {
         tally.add("operations that failed", 1);
     }
     unreachable!("a workload has an end")
+}
+
+/// Does the work on disks that have less room than it takes.
+fn tight(number: u64, tally: &Tally) -> Outcome {
+    let mut rng = source(number);
+    let work = Work::new(&mut rng, 12, Threads::InTurn)?;
+    let disk = SimulatedDisk::new(Volume::new());
+    disk.limit(u64::MAX);
+    must("the work", work.run(&disk))?;
+    let needed = disk.held_max();
+    for _ in 0..6 {
+        let room = rng.random_range(0..needed);
+        let full = filled(&work, room, &mut rng);
+        if full.map_err(|problem| format!("{room} of {needed} bytes: {problem}"))? {
+            tally.add("full disks", 1);
+        }
+    }
+    Ok(())
+}
+
+/// Does the work on a disk of so many bytes; whether there was too little room.
+fn filled(work: &Work, room: u64, rng: &mut StdRng) -> Result<bool, String> {
+    let disk = SimulatedDisk::traced(Volume::new());
+    disk.limit(room);
+    let result = work.run(&disk);
+    let (trace, volume) = (disk.take_trace(), disk.volume());
+    if let Err(error) = &result {
+        hold(format!("the error says what failed: {error:?}"), is_of(error, Fault::Full))?;
+    }
+    silent(&trace).map_err(|problem| format!("{result:?}: {problem}"))?;
+    let acknowledged = Work::acknowledged(&trace);
+    if acknowledged > 0 {
+        let full = SimulatedDisk::traced(volume.clone());
+        full.limit(0);
+        let read = work.read(&full, acknowledged, rng);
+        read.map_err(|problem| format!("{result:?}, read: {problem}"))?;
+    }
+    let restarted = restart(work, &volume, acknowledged, rng);
+    restarted.map_err(|problem| format!("{result:?}, restarted: {problem}"))?;
+    Ok(result.is_err())
 }
 
 /// A disk that was left by a power cut in the middle of the work, and work to go on with.
@@ -124,13 +169,16 @@ fn is_of(error: &storage::Error, fault: Fault) -> bool {
 
 /// That nothing is acknowledged between a failure and the next opening.
 fn silent(trace: &[Operation]) -> Outcome {
-    let mut failed = false;
+    let (mut failed, mut full) = (false, false);
     for operation in trace {
         match operation {
             Operation::Mark(Mark::Failed) => failed = true,
-            Operation::Mark(Mark::Well) => failed = false,
+            Operation::Mark(Mark::Full) => full = true,
+            Operation::Mark(Mark::Well) => (failed, full) = (false, false),
+            Operation::Mark(Mark::Room) => full = false,
             Operation::Mark(Mark::Acknowledged(frame)) => {
-                hold(format!("frame {frame} is not acknowledged after a failure"), !failed)?;
+                let about = format!("frame {frame} is not acknowledged after a failure");
+                hold(about, !failed && !full)?;
             }
             _ => {}
         }

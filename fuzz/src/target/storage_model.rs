@@ -1,5 +1,6 @@
 //! A store against a map of versions: appends to several objects, refusals, upgrades, names, stale
-//! appends, checkpoints, reopening, crashes with appends on their way, and moves by capsule.
+//! appends, checkpoints, reopening, for reading alone too, crashes with appends on their way,
+//! compaction, outboxes, and moves by capsule.
 //!
 //! A crash is a copy of the directory while the log's thread is held back, so that what is on its
 //! way is in memory only: all that was acknowledged must be in the copy, and nothing else.
@@ -7,6 +8,7 @@
 pub(crate) mod compare;
 pub(crate) mod model;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
 
@@ -40,7 +42,12 @@ struct Run {
     ingredients: Ingredients,
     authors: Vec<Author>,
     model: Model,
+    /// How many outputs each outbox has acknowledged.
+    outboxes: BTreeMap<&'static str, usize>,
 }
+
+/// Names of outboxes.
+const OUTBOXES: [&str; 2] = ["mail", "misspelt"];
 
 pub(crate) fn run(seed: u64) -> Outcome {
     watch_threads();
@@ -49,8 +56,10 @@ pub(crate) fn run(seed: u64) -> Outcome {
     let path = directory.path().join("0");
     let store = Some(must("opening", options(&mut rng).open(&path))?);
     let ingredients = Ingredients::new(&mut rng);
-    let (authors, model) = Default::default();
-    let mut run = Run { rng, directory, path, copies: 0, store, ingredients, authors, model };
+    let (authors, model, outboxes) = Default::default();
+    let copies = 0;
+    let mut run =
+        Run { rng, directory, path, copies, store, ingredients, authors, model, outboxes };
     let operations = run.rng.random_range(5..60);
     for operation in 0..operations {
         run.operation().map_err(|problem| format!("operation {operation}: {problem}"))?;
@@ -180,7 +189,10 @@ impl Run {
         if self.authors.is_empty() {
             return self.step();
         }
-        match self.rng.random_range(0..20) {
+        match self.rng.random_range(0..24) {
+            20 => self.compact(),
+            21 | 22 => self.outbox(),
+            23 => self.read_only(),
             0 => must("a checkpoint", self.store().checkpoint()),
             1 => self.reopen(),
             2 => self.crash(),
@@ -301,8 +313,91 @@ impl Run {
         equal("damage abroad", &0, &report.damage_count)
     }
 
+    /// Replaces segments by packs: nothing is let go, and what is full, or all, is a pack then.
+    fn compact(&mut self) -> Outcome {
+        let all = self.rng.random_bool(0.5);
+        let store = self.store();
+        let compacted = match all {
+            true => store.compact_all(0, |_, _| {}),
+            false => store.compact(0, |_, _| {}),
+        };
+        let compacted = must("compacting", compacted)?;
+        equal("versions that were let go", &0, &compacted.trimmed_count)?;
+        let held = must("figures", store.stats())?.bytes_on_disk;
+        equal("bytes on the disk", &held, &compacted.bytes_after)?;
+        // The rule of retention is all that a new segment begins with.
+        hold(
+            format!("the open segment is empty: {compacted:?}"),
+            !all || compacted.open_bytes < 200,
+        )?;
+        let log = must("listing", std::fs::read_dir(self.path.join("log")))?;
+        let names = log.map(|entry| Ok(must("listing", entry)?.file_name()));
+        let names: Vec<_> = names.collect::<Result<_, String>>()?;
+        let is_plain = |name: &&std::ffi::OsString| name.to_string_lossy().ends_with(".log");
+        let is_pack = |name: &&std::ffi::OsString| name.to_string_lossy().ends_with(".pack");
+        equal("segments that are no packs", &1, &names.iter().filter(is_plain).count())?;
+        let packs = names.iter().filter(is_pack).count();
+        equal("files of the log", &(packs + 1), &names.len())
+    }
+
+    /// Makes an outbox, takes some outputs out of it, or removes it.
+    fn outbox(&mut self) -> Outcome {
+        let name = OUTBOXES[self.rng.random_range(0..OUTBOXES.len())];
+        let Some(&acknowledged) = self.outboxes.get(name) else {
+            let missing = self.store().outbox(name);
+            hold("an outbox is made on request only", missing.is_err())?;
+            hold(
+                "nor is there one to remove",
+                !must("removing", self.store().remove_outbox(name))?,
+            )?;
+            drop(must("making an outbox", self.store().create_outbox(name))?);
+            self.outboxes.insert(name, 0);
+            return Ok(());
+        };
+        if self.rng.random_bool(0.1) {
+            self.outboxes.remove(name);
+            return hold("it is removed", must("removing", self.store().remove_outbox(name))?);
+        }
+        let left = self.model.outputs.len() - acknowledged;
+        let count = self.rng.random_range(0..=left);
+        let mut outbox = must("an outbox", self.store().outbox(name))?;
+        for expected in &self.model.outputs[acknowledged..acknowledged + count] {
+            let given = must("an output", outbox.next_output())?.ok_or("an output is given")?;
+            equal("the output", expected, &(given.version, given.index))?;
+            must("acknowledging", outbox.acknowledge(given.place))?;
+        }
+        drop(outbox);
+        self.outboxes.insert(name, acknowledged + count);
+        Ok(())
+    }
+
+    /// Opens the store for reading alone, compares, and opens it as before.
+    fn read_only(&mut self) -> Outcome {
+        self.open(self.path.clone(), patient().read_only(true))?;
+        self.compare()?;
+        let draft =
+            Draft { made: vec![Author::begin(&mut self.rng, &self.ingredients).1], names: vec![] };
+        let result = append(self.store(), &self.ingredients, &draft);
+        let kind = result.as_ref().map_err(|error| error.kind().clone()).err();
+        hold(format!("it takes no change: {result:?}"), kind == Some(ErrorKind::ReadOnly))?;
+        self.reopen()
+    }
+
     fn compare(&mut self) -> Outcome {
         let store = self.store.as_ref().expect("the store is open between operations");
+        let status = must("the outboxes", store.outbox_status())?;
+        let names: Vec<&str> = status.iter().map(|outbox| &*outbox.name).collect();
+        equal("the outboxes", &self.outboxes.keys().copied().collect::<Vec<_>>(), &names)?;
+        for outbox in &status {
+            let left = &self.model.outputs[self.outboxes[&*outbox.name]..];
+            equal("outputs behind", &(left.len() as u64), &outbox.behind_count)?;
+            let mut given = Vec::new();
+            let mut outgoing = must("an outbox", store.outbox(&outbox.name))?;
+            while let Some(output) = must("an output", outgoing.next_output())? {
+                given.push((output.version, output.index));
+            }
+            equal("the outputs", &left.to_vec(), &given)?;
+        }
         compare::store(store, &self.model, &mut self.rng)
     }
 }

@@ -12,7 +12,7 @@ use object::header::Header;
 use object::input::Input;
 
 use crate::backup::copy::{Copied, LogCopy};
-use crate::directory::Directory;
+use crate::directory::{Access, Directory};
 use crate::error::{Error, Result};
 use crate::log::frame::Seal;
 use crate::log::record::{Record, decode_refusal, records};
@@ -57,8 +57,10 @@ pub(crate) fn restore(
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<RestoreReport> {
     let disk = &options.disk;
-    let source = Directory::open(Arc::clone(disk), from)?;
-    let segments = Segments::new(Arc::clone(disk), source.log(), source.id());
+    // It is only read, also where it could be written.
+    let access = Access { read_only: true, ..options.access() };
+    let source = Directory::open_as(Arc::clone(disk), from, access)?;
+    let segments = Segments::new(Arc::clone(disk), source.log(), source.id()).read_only(true);
     let seal = Seal::new(source.id());
     let of_source = |error: Error| error.at(from);
     let limit = match until {

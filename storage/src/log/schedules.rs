@@ -21,6 +21,7 @@ use crate::log::segment::{self, Segments};
 use crate::log::{Position, Sizes, Tail};
 
 #[expect(clippy::duplicate_mod, reason = "compiled a second time, with other locks")]
+#[expect(dead_code, reason = "no schedule ends a segment before it is full")]
 #[path = "writer.rs"]
 mod writer;
 

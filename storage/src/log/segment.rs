@@ -13,9 +13,11 @@ use std::sync::Arc;
 use object::codec::{Reader, Write};
 use parking_lot::Mutex;
 
-use crate::directory::{DatabaseId, create_file, keep_file, stage_file, sync_directory, temporary};
+use crate::directory::{
+    DatabaseId, create_file, keep_file, remove_temporary, stage_file, sync_directory, temporary,
+};
 use crate::disk::{Disk, DiskFile};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, is_full};
 use crate::log::frame::Check;
 use crate::log::pack::{self, Pack, PackWriter};
 
@@ -31,10 +33,8 @@ const CONTEXT: &str = "continuant 1 log segment";
 const SUFFIX: &str = ".log";
 /// Segments that are kept open for readers.
 const OPEN_MAX: usize = 128;
-/// Files that are kept to be used again.
-const SPARES_MAX: usize = 2;
-/// What the name of such a file starts with; it ends as those do that nobody reads.
-const SPARE: &str = "spare-";
+/// Bytes that the file of a segment begins with, unless what is written takes more.
+const ROOM_MIN: u64 = 1 << 20;
 
 /// The segments of one log.
 #[derive(Debug)]
@@ -43,10 +43,7 @@ pub(crate) struct Segments {
     path: PathBuf,
     id: DatabaseId,
     open: Mutex<BTreeMap<u32, Segment>>,
-    /// Files of segments that packs replaced, to be used again: the disk writes faster over blocks
-    /// that were written before.
-    spares: Mutex<Vec<PathBuf>>,
-    spares_max: usize,
+    read_only: bool,
 }
 
 /// A segment's file.
@@ -93,13 +90,12 @@ fn was_there(gone: std::io::Result<()>) -> std::io::Result<bool> {
 
 impl Segments {
     pub(crate) fn new(disk: Arc<dyn Disk>, path: PathBuf, id: DatabaseId) -> Segments {
-        let (open, spares) = Default::default();
-        Segments { disk, path, id, open, spares, spares_max: 0 }
+        Segments { disk, path, id, open: Mutex::default(), read_only: false }
     }
 
-    /// Keeps a few files of segments that packs replace, to use them again.
-    pub(crate) fn recycling(self) -> Segments {
-        Segments { spares_max: SPARES_MAX, ..self }
+    /// Opens files for reading alone, if so.
+    pub(crate) fn read_only(self, read_only: bool) -> Segments {
+        Segments { read_only, ..self }
     }
 
     fn path(&self, number: u32) -> PathBuf {
@@ -138,7 +134,11 @@ impl Segments {
         if let Some(segment) = kept.get(&number) {
             return Ok(segment.clone());
         }
-        let open = |path: &PathBuf| match self.disk.open(path) {
+        let opened = |path: &PathBuf| match self.read_only {
+            true => self.disk.open_to_read(path),
+            false => self.disk.open(path),
+        };
+        let open = |path: &PathBuf| match opened(path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
             opened => opened.map(Some).map_err(|error| Error::io("open", error).at(path)),
         };
@@ -166,22 +166,20 @@ impl Segments {
         }
     }
 
-    /// Replaces a segment, or its pack, by a new pack of what `fill` adds; gives the pack's bytes.
-    ///
-    /// Whoever reads the old file goes on reading it.
-    pub(crate) fn replace(
+    /// Makes a new pack of a segment, or of its pack, of what `fill` adds. Nothing is replaced:
+    /// when this fails, all is as it was.
+    pub(crate) fn stage_pack(
         &self,
         number: u32,
         fill: impl FnOnce(&mut PackWriter<'_>) -> Result<()>,
-    ) -> Result<u64> {
-        let (disk, path, mut bytes) = (&*self.disk, self.pack_path(number), 0);
+    ) -> Result<()> {
+        let (disk, path) = (&*self.disk, self.pack_path(number));
         let previous = self.header(number)?.previous;
         let failed = |error| Error::io("write", error).at(&path);
         let file = stage_file(disk, &path, |file| {
             let mut writer = PackWriter::begin(file, number, self.id, previous).map_err(failed)?;
             fill(&mut writer)?;
-            bytes = writer.finish().map_err(failed)?;
-            Ok(())
+            writer.finish().map(drop).map_err(failed)
         });
         // What cannot be read back must not replace what can.
         let opened = file.and_then(|file| {
@@ -193,49 +191,48 @@ impl Segments {
             ErrorKind::Damaged { .. } => error,
             _ => error.at(&path),
         })?;
-        // Nobody opens the segment between the two names.
-        let mut kept = self.open.lock();
-        keep_file(disk, &path)?;
-        let is_read = match kept.remove(&number) {
-            Some(Segment::Plain(file)) => Arc::strong_count(&file) > 1,
-            _ => false,
-        };
-        self.remove_replaced(number, is_read)?;
-        Ok(bytes)
+        Ok(())
     }
 
-    /// Removes a segment that has a pack, or keeps its file to be used again, unless someone still
-    /// reads it.
-    fn remove_replaced(&self, number: u32, is_read: bool) -> Result<()> {
-        let (path, spare) = (self.path(number), self.path.join(format!("{SPARE}{number:08}.tmp")));
-        let mut spares = self.spares.lock();
-        let gone = match spares.len() < self.spares_max && !is_read {
-            true => self.disk.rename(&path, &spare).map(|()| spares.push(spare)),
-            false => self.disk.remove(&path),
-        };
-        drop(spares);
-        match was_there(gone).map_err(|error| Error::io("remove", error).at(&path))? {
+    /// Replaces a segment, or its pack, by a new pack of what `fill` adds.
+    pub(crate) fn replace(
+        &self,
+        number: u32,
+        fill: impl FnOnce(&mut PackWriter<'_>) -> Result<()>,
+    ) -> Result<()> {
+        self.stage_pack(number, fill)?;
+        self.keep_pack(number)
+    }
+
+    /// Replaces a segment, or its pack, by the pack that was staged.
+    ///
+    /// Whoever reads the old file goes on reading it.
+    pub(crate) fn keep_pack(&self, number: u32) -> Result<()> {
+        // Nobody opens the segment between the two names.
+        let mut kept = self.open.lock();
+        keep_file(&*self.disk, &self.pack_path(number))?;
+        kept.remove(&number);
+        self.remove_replaced(number)
+    }
+
+    /// Removes a segment that has a pack: nothing that the pack lacks stays on the disk.
+    fn remove_replaced(&self, number: u32) -> Result<()> {
+        let path = self.path(number);
+        let gone = was_there(self.disk.remove(&path));
+        match gone.map_err(|error| Error::io("remove", error).at(&path))? {
             true => sync_directory(&*self.disk, &self.path),
             false => Ok(()),
         }
     }
 
-    /// Removes what a crash left: segments that have packs, and packs that were not finished. Finds
-    /// the files that can be used again.
+    /// Removes what a crash left: segments that have packs, and files that were not finished.
     pub(crate) fn tidy(&self) -> Result<()> {
-        let names = self.names()?;
-        let is_spare = |name: &&PathBuf| name.to_str().is_some_and(|name| name.starts_with(SPARE));
-        *self.spares.lock() =
-            names.iter().filter(is_spare).map(|name| self.path.join(name)).collect();
-        let names: BTreeSet<PathBuf> = names.into_iter().collect();
+        remove_temporary(&*self.disk, &self.path)?;
+        let names: BTreeSet<PathBuf> = self.names()?.into_iter().collect();
         for number in names.iter().filter_map(|name| number(name)).collect::<BTreeSet<u32>>() {
-            let pack = PathBuf::from(pack::base_name(number));
-            let begun = temporary(&pack);
-            if names.contains(&begun) {
-                self.remove(&self.path.join(begun))?;
-            }
-            if names.contains(&pack) && names.contains(Path::new(&base_name(number))) {
-                self.remove_replaced(number, false)?;
+            let is_there = |name: String| names.contains(Path::new(&name));
+            if is_there(pack::base_name(number)) && is_there(base_name(number)) {
+                self.remove_replaced(number)?;
             }
         }
         Ok(())
@@ -247,40 +244,43 @@ impl Segments {
         removed.map(drop).map_err(|error| Error::io("remove", error).at(path))
     }
 
-    /// Makes a segment of `bytes` bytes whose header names `previous`, the last frame before it; in
-    /// a file that was one before, if there is such a file. What is behind the header is not zero
-    /// then.
+    /// Makes a segment of `bytes` bytes whose header names `previous`, the last frame before it.
     pub(crate) fn create(
         &self,
         number: u32,
         bytes: u64,
         previous: Check,
     ) -> Result<Arc<dyn DiskFile>> {
+        self.create_with_room(number, (bytes, bytes), previous)
+    }
+
+    /// Makes a segment as [`Segments::create`] does that has room for `needed` bytes, and for more
+    /// up to `capacity`.
+    pub(crate) fn create_with_room(
+        &self,
+        number: u32,
+        (needed, capacity): (u64, u64),
+        previous: Check,
+    ) -> Result<Arc<dyn DiskFile>> {
         let (path, header) = (self.path(number), encode(self.id, number, previous));
-        let spare = self.spares.lock().pop();
-        // What a crash left at the temporary name is nothing to use again.
-        let kept_bytes = if spare.is_some() { bytes } else { 0 };
-        if let Some(spare) = spare {
-            let renamed = self.disk.rename(&spare, &temporary(&path));
-            renamed.map_err(|error| Error::io("rename", error).at(&spare))?;
-        }
         let file = create_file(&*self.disk, &path, |file| {
-            if file.length()? > kept_bytes {
-                file.set_length(kept_bytes)?;
-            }
-            file.allocate(bytes)?;
+            // What a crash left at the temporary name is nothing to use again.
+            file.set_length(0)?;
+            grow(file, 0, needed, capacity)?;
             file.write_all_at(&header, 0)
         })?;
         self.open.lock().insert(number, Segment::Plain(Arc::clone(&file)));
         Ok(file)
     }
 
-    /// Makes sure that the file system holds `bytes` bytes for a segment.
-    pub(crate) fn reserve(&self, number: u32, bytes: u64) -> Result<()> {
+    /// Makes sure that the file system holds `needed` bytes for a segment, and more up to
+    /// `capacity` where it has room.
+    pub(crate) fn reserve(&self, number: u32, needed: u64, capacity: u64) -> Result<()> {
         let failed = |error| Error::io("allocate", error).at(self.path(number));
         let file = self.file(number)?;
-        if file.length().map_err(failed)? < bytes {
-            file.allocate(bytes).map_err(failed)?;
+        let length = file.length().map_err(failed)?;
+        if length < needed {
+            grow(&*file, length, needed, capacity).map_err(failed)?;
             file.sync().map_err(failed)?;
         }
         Ok(())
@@ -359,16 +359,6 @@ impl Segments {
         Ok(())
     }
 
-    /// Bytes that the disk holds for a segment.
-    pub(crate) fn bytes_held(&self, number: u32) -> Result<u64> {
-        let held = |path: PathBuf| self.disk.bytes_held(&path);
-        let bytes = match held(self.pack_path(number)) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => held(self.path(number)),
-            held => held,
-        };
-        bytes.map_err(|error| Error::io("read", error).at(self.path(number)))
-    }
-
     /// What a segment's header says.
     pub(crate) fn header(&self, number: u32) -> Result<Header> {
         let file = match self.segment(number)? {
@@ -381,6 +371,27 @@ impl Segments {
         let read = self.read(&*file, number, 0, &mut bytes)?;
         decode(self.id, number, &bytes[..read])
     }
+}
+
+/// Has the disk hold `needed` bytes for a file of `length`: as many as the next step of its growth
+/// has, or no more than needed where there is no room for that.
+fn grow(file: &dyn DiskFile, length: u64, needed: u64, capacity: u64) -> std::io::Result<()> {
+    let step = room(needed, capacity);
+    match file.allocate(step) {
+        Err(error) if is_full(&error) && step > needed => {
+            // A part of it may have been allocated.
+            file.set_length(length)?;
+            file.allocate(needed)
+        }
+        allocated => allocated,
+    }
+}
+
+/// Bytes of a segment's file that has `needed` bytes: twice as many at each step, so that it grows
+/// a few times only, and a small database takes little room.
+fn room(needed: u64, capacity: u64) -> u64 {
+    let step = needed.checked_next_power_of_two().unwrap_or(needed).max(ROOM_MIN);
+    step.min(capacity).max(needed)
 }
 
 fn encode(id: DatabaseId, number: u32, previous: Check) -> Vec<u8> {

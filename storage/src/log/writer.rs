@@ -169,6 +169,11 @@ impl Writer {
         }
     }
 
+    /// Has the next frame start a segment: the one that is open takes nothing more.
+    pub(crate) fn end_segment(&self) {
+        self.state.lock().capacity = 0;
+    }
+
     pub(crate) fn wait_for_room(&self, own: Option<&Segments>) -> Result<()> {
         self.wait(own, |state| state.group.bytes_count <= self.sizes.group_bytes_max)
     }
@@ -389,14 +394,16 @@ impl Writer {
     fn write(&self, segments: &Segments, runs: &[Run], end: Position) -> Result<()> {
         for run in runs {
             let segment = run.start.segment();
+            let needed = u64::from(run.start.offset()) + run.bytes.len() as u64;
             match &run.new {
                 Some(new) => {
                     // A segment that others follow ends with its last frame: behind that there may
                     // be old ones, which would not be told from damage.
                     segments.truncate(new.end.segment(), u64::from(new.end.offset()))?;
-                    drop(segments.create(segment, run.capacity, new.previous)?);
+                    let room = (needed, run.capacity);
+                    drop(segments.create_with_room(segment, room, new.previous)?);
                 }
-                None => segments.reserve(segment, run.capacity)?,
+                None => segments.reserve(segment, needed, run.capacity)?,
             }
             segments.write(segment, u64::from(run.start.offset()), &run.bytes)?;
         }

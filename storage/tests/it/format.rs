@@ -149,7 +149,7 @@ fn written(path: &Path) {
     let taken = store.messages_to(to).into_iter().zip(fates);
     let taken = taken.map(|(id, fate)| Taking { id, fate }).collect();
     store.commit(&Append { taken, ..Append::default() }).unwrap();
-    drop(store.outbox("mail").unwrap());
+    drop(store.create_outbox("mail").unwrap());
     assert!(store.remove_outbox("mail").unwrap());
     let from = small().open(path.with_extension("from")).unwrap();
     let head = lived(&from, 1, "two");

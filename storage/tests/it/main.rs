@@ -12,9 +12,11 @@
 //! - `messages`: each is on its way until it is taken, once, whatever is lost meanwhile.
 //! - `model`: random work compared with a model, through restarts, crashes and lost indexes.
 //! - `outbox`: every output in order, until it is acknowledged, whatever is lost meanwhile.
+//! - `reading`: opening for reading alone changes nothing; locks are shared and waited for.
 //! - `recovery`: a torn end, at any byte, ends the log at the last whole group.
 //! - `retention`: what is kept reads as before, the rest goes, space returns; packs and their
 //!   damage.
+//! - `space`: what is written takes, what a full disk still does, what compaction gives back.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on stops where it is")]
 
@@ -31,5 +33,7 @@ mod large;
 mod messages;
 mod model;
 mod outbox;
+mod reading;
 mod recovery;
 mod retention;
+mod space;

@@ -45,7 +45,7 @@ fn outputs_are_given_in_order_and_again_until_they_are_acknowledged() {
         store.set_retention(None, Retention::Versions(1)).unwrap();
         let mut authors: Vec<Author> = Vec::new();
         let (mut expected, mut acknowledged) = (Vec::new(), 0);
-        drop(store.outbox("mail").unwrap());
+        drop(store.create_outbox("mail").unwrap());
         for round in 0..60 {
             if authors.len() < 3 {
                 let (author, genesis) = Author::new(100 * seed + round);
@@ -86,7 +86,7 @@ fn an_outbox_goes_on_while_the_log_does() {
     let store = small().open(directory.path().join("db")).unwrap();
     let (mut author, genesis) = Author::new(1);
     append(&store, &[genesis], &[]).unwrap();
-    let mut outbox = store.outbox("mail").unwrap();
+    let mut outbox = store.create_outbox("mail").unwrap();
     for _ in 0..200 {
         let made = [author.next()];
         append(&store, &made, &[]).unwrap();
@@ -104,7 +104,8 @@ fn outboxes_are_of_names_and_do_not_know_of_each_other() {
     let made: Vec<_> = (0..20).map(|_| author.next()).collect();
     append(&store, &made, &[]).unwrap();
     let expected = outputs(&made);
-    let (mut one, other) = (store.outbox("one").unwrap(), store.outbox("other").unwrap());
+    let (mut one, other) =
+        (store.create_outbox("one").unwrap(), store.create_outbox("other").unwrap());
     let first = one.next_output().unwrap().unwrap();
     let second = one.next_output().unwrap().unwrap();
     one.acknowledge(second.place).unwrap();
@@ -116,7 +117,10 @@ fn outboxes_are_of_names_and_do_not_know_of_each_other() {
     assert!(store.remove_outbox("other").unwrap() && !store.remove_outbox("other").unwrap());
     let error = other.acknowledge(second.place).unwrap_err();
     assert!(matches!(error.kind(), ErrorKind::NotFound { .. }), "{error}");
-    assert!(matches!(store.outbox("\n").unwrap_err().kind(), ErrorKind::Name { .. }));
+    assert!(matches!(store.create_outbox("\n").unwrap_err().kind(), ErrorKind::Name { .. }));
+    let error = store.outbox("on").unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::NotFound { what: "outbox", .. }), "{error}");
+    assert_eq!(store.outboxes(), ["one"], "to look for one makes none");
     drop((one, other));
     drop(store);
     assert_eq!(small().open(&path).unwrap().outboxes(), ["one"]);
@@ -137,8 +141,68 @@ fn what_is_imported_does_not_go_out() {
     while reader.next().unwrap().is_some() {}
     let to = small().open(directory.path().join("to")).unwrap();
     to.import(&bytes[..], &author.head, reader.seal().unwrap()).unwrap();
-    assert!(all(&mut to.outbox("mail").unwrap()).is_empty());
+    assert!(all(&mut to.create_outbox("mail").unwrap()).is_empty());
     let made = [author.next(), author.next(), author.next()];
     append(&to, &made, &[]).unwrap();
     assert_eq!(all(&mut to.outbox("mail").unwrap()), outputs(&made));
+}
+
+/// What was acknowledged is kept for nobody, nor are versions without outputs.
+#[test]
+fn an_outbox_holds_back_what_has_outputs_that_it_did_not_acknowledge_and_no_more() {
+    let directory = TempDir::new().unwrap();
+    let store = small().open(directory.path().join("db")).unwrap();
+    store.set_retention(None, Retention::Versions(1)).unwrap();
+    let (mut author, genesis) = Author::new(1);
+    append(&store, &[genesis], &[]).unwrap();
+    drop((store.create_outbox("done").unwrap(), store.create_outbox("mispelt").unwrap()));
+    let mut made = Vec::new();
+    for _ in 0..60 {
+        // Frames with several outputs: what is given of one is not all of it.
+        let some: Vec<_> = (0..4).map(|_| author.next()).collect();
+        append(&store, &some, &[]).unwrap();
+        made.extend(some);
+    }
+    let expected = outputs(&made);
+    let half = {
+        let mut outbox = store.outbox("done").unwrap();
+        let given = (0..expected.len() / 2).map(|_| outbox.next_output().unwrap().unwrap());
+        let last = given.last().unwrap();
+        outbox.acknowledge(last.place).unwrap();
+        last
+    };
+    let status = store.outbox_status().unwrap();
+    let behind: Vec<_> = status.iter().map(|it| (it.name.as_str(), it.behind_count)).collect();
+    let (left, all_of_them) = ((expected.len() - expected.len() / 2) as u64, expected.len() as u64);
+    assert_eq!(behind, [("done", left), ("mispelt", all_of_them)]);
+    assert_eq!((status[0].acknowledged, status[1].acknowledged), (Some(half.time), None));
+    assert_eq!(status[0].place, half.place);
+    assert!(0 < status[0].held_bytes && status[0].held_bytes < status[1].held_bytes);
+
+    // All outputs are kept for the one that was misspelt, and nothing besides.
+    let compacted = store.compact_all(0, |_, _| {}).unwrap();
+    assert!(compacted.held_count > 20 && compacted.trimmed_count > 20, "{compacted:?}");
+    assert_eq!(all(&mut store.outbox("mispelt").unwrap()), expected);
+    assert!(store.remove_outbox("mispelt").unwrap());
+    let held = compacted.held_count;
+    let compacted = store.compact_all(0, |_, _| {}).unwrap();
+    assert!(0 < compacted.held_count && compacted.held_count < held, "{compacted:?}");
+    assert_eq!(all(&mut store.outbox("done").unwrap()), expected[expected.len() / 2..]);
+
+    let mut outbox = store.outbox("done").unwrap();
+    let mut last = half.place;
+    while let Some(outgoing) = outbox.next_output().unwrap() {
+        last = outgoing.place;
+    }
+    outbox.acknowledge(last).unwrap();
+    let status = &store.outbox_status().unwrap()[0];
+    assert_eq!((status.behind_count, status.held_bytes), (0, 0));
+    let compacted = store.compact_all(0, |_, _| {}).unwrap();
+    assert_eq!(compacted.held_count, 0, "{compacted:?}");
+    assert!(compacted.trimmed_count > 0, "{compacted:?}");
+    // What comes later is given all the same.
+    let some: Vec<_> = (0..20).map(|_| author.next()).collect();
+    append(&store, &some, &[]).unwrap();
+    assert_eq!(all(&mut store.outbox("done").unwrap()), outputs(&some));
+    assert_sound(&store);
 }

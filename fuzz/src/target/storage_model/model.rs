@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use object::commit::Commit;
-use object::effects::decode_globals;
-use object::hash::{BaseHash, ObjectId, RefusalHash};
+use object::effects::{Effects, decode_globals};
+use object::hash::{BaseHash, ObjectId, RefusalHash, VersionHash};
 use object::header::Header;
 use object::image::BaseImage;
 use object::memory::{Memory, Page, page_count};
@@ -51,6 +51,8 @@ pub(crate) struct Object {
 pub(crate) struct Model {
     pub(crate) objects: BTreeMap<ObjectId, Object>,
     pub(crate) names: BTreeMap<String, ObjectId>,
+    /// What versions put out, in the order in which they were appended.
+    pub(crate) outputs: Vec<(VersionHash, u32)>,
 }
 
 impl Object {
@@ -112,6 +114,9 @@ impl Model {
 
     fn version(&mut self, bytes: &[u8], ledger: Option<&Vec<u8>>, base: Option<BaseHash>) {
         let commit = Commit::decode(bytes).expect("it was encoded");
+        let effects = Effects::decode(commit.effects).expect("they were encoded");
+        let hash = commit.header.hash();
+        self.outputs.extend((0..effects.outputs.len() as u32).map(|index| (hash, index)));
         let id = commit.header.object_id();
         let object = self.objects.entry(id).or_insert_with(|| Object {
             name: None,
@@ -138,6 +143,6 @@ impl Model {
     pub(crate) fn only(&self, id: ObjectId) -> Model {
         let mut object = self.objects[&id].clone();
         object.name = None;
-        Model { objects: BTreeMap::from([(id, object)]), names: BTreeMap::new() }
+        Model { objects: BTreeMap::from([(id, object)]), ..Model::default() }
     }
 }

@@ -1,0 +1,358 @@
+//! Space: a small database takes little, a disk that is full keeps nothing from being read, and
+//! what compaction says is given back is given back, the open segment too.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use continuant_storage::disk::{Disk, DiskFile, LocalDisk};
+use continuant_storage::{ErrorKind, Options, Retention, Store};
+use object::commit::Commit;
+use tempfile::TempDir;
+
+use crate::author::{Author, Made, append, assert_sound, small};
+
+/// The file system, with so many bytes for what is below a directory.
+#[derive(Clone, Debug)]
+struct TightDisk {
+    below: PathBuf,
+    room: Arc<AtomicU64>,
+}
+
+impl TightDisk {
+    fn new(below: &Path, room: u64) -> TightDisk {
+        TightDisk { below: below.to_path_buf(), room: Arc::new(room.into()) }
+    }
+
+    /// Leaves so many bytes free from now on.
+    fn leave(&self, free: u64) {
+        self.room.store(held(&self.below) + free, Ordering::Relaxed);
+    }
+
+    /// A file is to have bytes from `start` to `end`.
+    fn grow(&self, path: &Path, end: u64) -> io::Result<()> {
+        if !path.starts_with(&self.below) {
+            return Ok(());
+        }
+        // It may have its name by now.
+        let held_here = match path.exists() {
+            true => held_by(path),
+            false => held_by(&path.with_extension("")),
+        };
+        let more = end.next_multiple_of(4096).saturating_sub(held_here);
+        match held(&self.below) + more > self.room.load(Ordering::Relaxed) && more > 0 {
+            true => Err(io::ErrorKind::StorageFull.into()),
+            false => Ok(()),
+        }
+    }
+
+    fn tight(&self, path: &Path, file: Arc<dyn DiskFile>) -> Arc<dyn DiskFile> {
+        Arc::new(TightFile { disk: self.clone(), path: path.to_path_buf(), file })
+    }
+}
+
+/// Bytes that the file system holds for what is below a directory.
+fn held(path: &Path) -> u64 {
+    let Ok(entries) = std::fs::read_dir(path) else { return 0 };
+    let paths = entries.map(|entry| entry.unwrap().path());
+    paths.map(|path| if path.is_dir() { held(&path) } else { held_by(&path) }).sum()
+}
+
+fn held_by(path: &Path) -> u64 {
+    LocalDisk.bytes_held(path).unwrap_or(0)
+}
+
+impl Disk for TightDisk {
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        Ok(self.tight(path, LocalDisk.open(path)?))
+    }
+
+    fn open_to_read(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        LocalDisk.open_to_read(path)
+    }
+
+    fn create(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        Ok(self.tight(path, LocalDisk.create(path)?))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        LocalDisk.rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        LocalDisk.remove(path)
+    }
+
+    fn exists(&self, path: &Path) -> io::Result<bool> {
+        LocalDisk.exists(path)
+    }
+
+    fn list(&self, directory: &Path) -> io::Result<Vec<PathBuf>> {
+        LocalDisk.list(directory)
+    }
+
+    fn create_directory(&self, path: &Path) -> io::Result<()> {
+        LocalDisk.create_directory(path)
+    }
+
+    fn sync_directory(&self, path: &Path) -> io::Result<()> {
+        LocalDisk.sync_directory(path)
+    }
+
+    fn bytes_held(&self, path: &Path) -> io::Result<u64> {
+        LocalDisk.bytes_held(path)
+    }
+}
+
+#[derive(Debug)]
+struct TightFile {
+    disk: TightDisk,
+    path: PathBuf,
+    file: Arc<dyn DiskFile>,
+}
+
+impl DiskFile for TightFile {
+    fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.file.read_at(bytes, offset)
+    }
+
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
+        self.disk.grow(&self.path, offset + bytes.len() as u64)?;
+        self.file.write_at(bytes, offset)
+    }
+
+    fn length(&self) -> io::Result<u64> {
+        self.file.length()
+    }
+
+    fn set_length(&self, length: u64) -> io::Result<()> {
+        self.file.set_length(length)
+    }
+
+    fn allocate(&self, length: u64) -> io::Result<()> {
+        self.disk.grow(&self.path, length)?;
+        self.file.allocate(length)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.file.sync()
+    }
+
+    fn try_lock(&self) -> io::Result<bool> {
+        self.file.try_lock()
+    }
+
+    fn drop_cache(&self) {}
+}
+
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+
+/// Objects of one name with so many versions each, in full segments and an open one.
+fn lived(store: &Store, versions: usize) -> (Vec<Author>, Vec<Made>) {
+    let (mut authors, mut all) = (Vec::new(), Vec::new());
+    for seed in 0..2 {
+        let (mut author, genesis) = Author::new(seed);
+        append(store, &[genesis], &[]).unwrap();
+        for _ in 0..versions {
+            let made = author.step();
+            append(store, std::slice::from_ref(&made), &[]).unwrap();
+            all.push(made);
+        }
+        authors.push(author);
+    }
+    (authors, all)
+}
+
+fn files_of_log(path: &Path) -> Vec<String> {
+    let names = std::fs::read_dir(path.join("log")).unwrap();
+    let mut names: Vec<_> =
+        names.map(|name| name.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_new_database_takes_a_few_mib_whatever_a_segment_may_become() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("db");
+    let disk = Arc::new(TightDisk::new(&path, 4 * MIB));
+    let store = Options::new().disk(disk).open(&path).unwrap();
+    let (authors, _) = lived(&store, 100);
+    store.close().unwrap();
+    drop(store);
+    assert!(held(&path) < 4 * MIB, "{}", held(&path));
+    let store = Options::new().open(&path).unwrap();
+    assert_eq!(store.head(authors[1].head.id).unwrap().unwrap().head, authors[1].head);
+}
+
+#[test]
+fn a_write_takes_no_more_room_than_it_needs_and_a_full_disk_is_read_as_ever() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("db");
+    let disk = Arc::new(TightDisk::new(&path, u64::MAX));
+    let options = || Options::new().disk(Arc::clone(&disk) as Arc<dyn Disk>);
+    let store = options().open(&path).unwrap();
+    let (mut authors, _) = lived(&store, 10);
+    store.close().unwrap();
+    drop(store);
+    // Much less than the next step of the segment's growth.
+    disk.leave(64 * KIB);
+    let store = options().open(&path).unwrap();
+    let mut acknowledged = authors[0].head.clone();
+    let mut count = 0;
+    let error = loop {
+        match append(&store, &[authors[0].step()], &[]) {
+            Ok(()) => acknowledged = authors[0].head.clone(),
+            Err(error) => break error,
+        }
+        count += 1;
+    };
+    assert!(count > 5, "{count} were written in 64 KiB");
+    assert_eq!(*error.kind(), ErrorKind::Poisoned);
+    let told = error.to_string();
+    assert!(told.contains("no space left") && told.contains("compaction"), "{told}");
+    let id = acknowledged.id;
+    assert_eq!(store.version(id, 0).unwrap().unwrap().commit.header().seq, 0);
+    drop(store);
+    disk.leave(0);
+    let store = options().read_only(true).open(&path).unwrap();
+    assert_eq!(store.head(id).unwrap().unwrap().head, acknowledged);
+    assert_sound(&store);
+    store.export(id, &mut Vec::new(), |_, _| {}).unwrap();
+    store.backup(directory.path().join("elsewhere"), |_, _| {}).unwrap();
+    drop(store);
+    // With room again it goes on.
+    disk.leave(MIB);
+    let store = options().open(&path).unwrap();
+    assert_eq!(store.head(id).unwrap().unwrap().head, acknowledged);
+    append(&store, &[authors[1].step()], &[]).unwrap();
+    assert_sound(&store);
+}
+
+#[test]
+fn compaction_needs_room_for_one_segment_and_gives_back_what_it_says() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("db");
+    let disk = Arc::new(TightDisk::new(&path, u64::MAX));
+    let store = small().disk(Arc::clone(&disk) as Arc<dyn Disk>).open(&path).unwrap();
+    let (mut authors, _) = lived(&store, 120);
+    store.set_retention(None, Retention::Versions(2)).unwrap();
+    let before = held(&path);
+    // No room for anything: it says so, and nothing has changed.
+    disk.leave(0);
+    let names = files_of_log(&path);
+    let error = store.compact(0, |_, _| {}).unwrap_err();
+    assert_eq!(*error.kind(), ErrorKind::Full, "{error}");
+    assert_eq!(files_of_log(&path), names);
+    store.sync().unwrap();
+    assert_sound(&store);
+    disk.leave(64 * KIB);
+    let compacted = store.compact(0, |_, _| {}).unwrap();
+    assert!(compacted.segment_count > 3 && compacted.trimmed_count > 100, "{compacted:?}");
+    assert_eq!(compacted.bytes_after, held(&path));
+    assert!(compacted.bytes_before >= before && compacted.bytes_after < before, "{compacted:?}");
+    let names = files_of_log(&path);
+    let logs = names.iter().filter(|name| name.ends_with(".log")).count();
+    assert_eq!(logs, 1, "the open segment alone: {names:?}");
+    assert!(names.iter().all(|name| name.ends_with(".log") || name.ends_with(".pack")));
+    append(&store, &[authors[0].step()], &[]).unwrap();
+    store.close().unwrap();
+    drop(store);
+    let store = small().open(&path).unwrap();
+    assert_eq!(store.head(authors[0].head.id).unwrap().unwrap().head, authors[0].head);
+    assert_sound(&store);
+}
+
+/// Segments whose packs are larger find room when those of others are given back.
+#[test]
+fn segments_without_room_are_compacted_when_others_made_some() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("db");
+    let disk = Arc::new(TightDisk::new(&path, u64::MAX));
+    let store = small().disk(Arc::clone(&disk) as Arc<dyn Disk>).open(&path).unwrap();
+    // The first segments are kept whole, the later ones go nearly all.
+    let (kept, _) = lived(&store, 40);
+    let (mut gone, genesis) = Author::new(99);
+    append(&store, &[genesis], &[]).unwrap();
+    for _ in 0..200 {
+        append(&store, &[gone.step()], &[]).unwrap();
+    }
+    store.set_retention(Some(gone.head.id), Retention::Versions(1)).unwrap();
+    disk.leave(24 * KIB);
+    let compacted = store.compact(0, |_, _| {}).unwrap();
+    let full = files_of_log(&path).len() - 1;
+    assert_eq!(compacted.segment_count, full as u64, "{compacted:?}");
+    for author in kept.iter().chain([&gone]) {
+        assert_eq!(store.head(author.head.id).unwrap().unwrap().head, author.head);
+    }
+    assert_sound(&store);
+}
+
+/// Whether some file of the database has these bytes.
+fn has_bytes(path: &Path, bytes: &[u8]) -> bool {
+    let entries = std::fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path());
+    let mut paths = entries.collect::<Vec<_>>().into_iter();
+    paths.any(|path| match path.is_dir() {
+        true => has_bytes(&path, bytes),
+        false => std::fs::read(&path).unwrap().windows(bytes.len()).any(|found| found == bytes),
+    })
+}
+
+#[test]
+fn compact_all_closes_the_open_segment_and_leaves_nothing_of_what_was_let_go() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("db");
+    let store = Options::new().open(&path).unwrap();
+    let (mut authors, made) = lived(&store, 50);
+    store.set_retention(None, Retention::Versions(3)).unwrap();
+    let inputs: Vec<Vec<u8>> = made
+        .iter()
+        .map(|made| match made {
+            Made::Version { bytes, .. } => Commit::decode(bytes).unwrap().input.to_vec(),
+            Made::Refusal(refusal) => refusal.input.clone(),
+        })
+        .collect();
+    assert!(has_bytes(&path, &inputs[0]));
+    // In the one segment that there is, and so nothing is done, which it says.
+    let nothing = store.compact(0, |_, _| {}).unwrap();
+    assert_eq!((nothing.segment_count, nothing.trimmed_count), (0, 0));
+    assert!(nothing.open_bytes > 10 * KIB, "{nothing:?}");
+    let compacted = store.compact_all(0, |_, _| {}).unwrap();
+    assert_eq!((compacted.segment_count, compacted.held_count), (1, 0), "{compacted:?}");
+    assert!(compacted.trimmed_count > 90 && compacted.open_bytes < KIB, "{compacted:?}");
+    assert_eq!(store.retention(None).unwrap(), Retention::Versions(3));
+    for (input, index) in inputs.iter().zip(0..) {
+        let is_kept = index % 50 >= 47;
+        assert!(is_kept || !has_bytes(&path, input), "version {index}");
+    }
+    let names = files_of_log(&path);
+    // Again there is nothing to do, and no segment is made for it.
+    let again = store.compact_all(0, |_, _| {}).unwrap();
+    assert_eq!((again.segment_count, again.left_count), (0, 1), "{again:?}");
+    assert_eq!(files_of_log(&path), names);
+    append(&store, &[authors[0].step()], &[]).unwrap();
+    assert_sound(&store);
+    drop(store);
+    Options::new().rebuild_index(&path).unwrap();
+    let store = Options::new().open(&path).unwrap();
+    assert_eq!(store.head(authors[0].head.id).unwrap().unwrap().head, authors[0].head);
+    assert_eq!(store.retention(None).unwrap(), Retention::Versions(3));
+    assert_sound(&store);
+}
+
+#[test]
+fn files_that_nobody_finished_are_removed() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("db");
+    let store = small().open(&path).unwrap();
+    let (authors, _) = lived(&store, 30);
+    drop(store);
+    for name in ["spare-00000001.tmp", "00000009.log.tmp", "00000001.pack.tmp"] {
+        std::fs::write(path.join("log").join(name), vec![7; 100]).unwrap();
+    }
+    let store = small().open(&path).unwrap();
+    assert!(files_of_log(&path).iter().all(|name| !name.ends_with(".tmp")));
+    assert_eq!(store.head(authors[0].head.id).unwrap().unwrap().head, authors[0].head);
+}
