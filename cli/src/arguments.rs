@@ -9,10 +9,13 @@ use clap::Parser;
 
 use crate::command::Command;
 use crate::moment;
+use crate::printer::Numbers;
 
 const EXIT_CODES: &str = "\
 Objects are named by name, by id, or by the first digits of an id.
-Times are RFC 3339 (2013-01-31T12:00:00Z), a date, or milliseconds since 1970.
+
+An argument of a method that begins with @ is what the file of that name has, without the line feeds
+at its end, - is what stdin has, and @@ stands for an @.
 
 Exit codes:
   0  done
@@ -22,6 +25,11 @@ Exit codes:
   4  damaged, or does not verify
   5  no such object, version or database
   6  an invariant does not hold
+  128 + n  stopped by the signal n before it was done; `run` and `top`, which go on until they are
+           stopped, end with 0
+
+On SIGINT, SIGTERM or SIGHUP, `run`, `demo`, `fuzz`, `batch`, `outbox` and `upgrade --all-of` stop
+where they can, close the database and say what was done; a second signal ends them at once.
 
 Environment:
   CONTINUANT_DB          the database, when --db is not given
@@ -31,7 +39,7 @@ Environment:
 
 /// A database of durable objects: code, memory, schema, policy and lineage in one.
 #[derive(Debug, Parser)]
-#[command(name = "continuant", version, after_help = EXIT_CODES, disable_help_subcommand = false)]
+#[command(name = "continuant", version, after_help = after_help(), disable_help_subcommand = false)]
 pub(crate) struct Arguments {
     /// The database's directory [default: $CONTINUANT_DB, else ./continuant.db]
     #[arg(long, global = true, value_name = "DIR")]
@@ -51,6 +59,14 @@ pub(crate) struct Arguments {
     #[arg(long, global = true)]
     pub(crate) json: bool,
 
+    /// How whole numbers beyond 2^53, which not every program reads exactly, are printed as JSON
+    #[arg(long, global = true, value_name = "AS", value_enum, default_value_t)]
+    pub(crate) json_numbers: Numbers,
+
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+fn after_help() -> String {
+    format!("{}\n\n{EXIT_CODES}", moment::FORMS)
 }

@@ -10,6 +10,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use continuant::{Database, Error, ObjectId, Replay, Verified};
 use indicatif::ProgressBar;
 
+use crate::stop;
+
 /// What verification found of one object.
 pub(crate) type Finding = (ObjectId, Result<Verified, Error>);
 
@@ -18,7 +20,8 @@ pub(crate) fn thread_count() -> usize {
     std::thread::available_parallelism().map_or(1, NonZero::get)
 }
 
-/// Verifies every object of `ids`; with [`Replay::Yes`] by running every step again.
+/// Verifies every object of `ids`, or fewer when the process is asked to end; with [`Replay::Yes`]
+/// by running every step again.
 pub(crate) fn audit(
     db: &Database,
     ids: &[ObjectId],
@@ -29,7 +32,9 @@ pub(crate) fn audit(
     let next = AtomicUsize::new(0);
     let work = || {
         let mut found = Vec::new();
-        while let Some(&id) = ids.get(next.fetch_add(1, Ordering::Relaxed)) {
+        while let Some(&id) = ids.get(next.fetch_add(1, Ordering::Relaxed))
+            && stop::asked().is_none()
+        {
             found.push((id, db.verify(id, replay)));
             bar.inc(1);
         }

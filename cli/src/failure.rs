@@ -2,13 +2,17 @@
 //!
 //! It does not print. It holds the one table of which of the engine's errors ends in which code.
 //!
-//! Invariant: a message is one line and says what was expected, or what to do.
+//! Invariant: a message says what was expected, or what to do; it is printed as one line.
 
 use std::fmt;
 use std::io;
 use std::path::Path;
 
+use continuant::object::refusal::Verdict;
 use continuant::{Error, ErrorKind, object, storage};
+use serde_json::{Map, Value as Json, json};
+
+use crate::stop;
 
 /// The result of everything here that can fail.
 pub(crate) type Result<T, E = Failure> = std::result::Result<T, E>;
@@ -27,40 +31,52 @@ pub(crate) struct Failure {
     kind: &'static str,
     exit_code: u8,
     message: String,
+    /// What programs are told beside.
+    details: Map<String, Json>,
 }
 
 /// The kind of the failure to print, because whoever read has stopped.
 const CLOSED_PIPE: &str = "closed-pipe";
 
 impl Failure {
+    fn with(kind: &'static str, exit_code: u8, message: impl Into<String>) -> Failure {
+        Failure { kind, exit_code, message: message.into(), details: Map::new() }
+    }
+
     /// Something that failed for a reason of its own.
     pub(crate) fn new(kind: &'static str, message: impl Into<String>) -> Failure {
-        Failure { kind, exit_code: FAILED, message: message.into() }
+        Failure::with(kind, FAILED, message)
     }
 
     /// Arguments that are not as they must be.
     pub(crate) fn usage(message: impl Into<String>) -> Failure {
-        Failure { kind: "usage", exit_code: USAGE, message: message.into() }
+        Failure::with("usage", USAGE, message)
     }
 
     /// An object, version or database that is not there.
     pub(crate) fn missing(kind: &'static str, message: impl Into<String>) -> Failure {
-        Failure { kind, exit_code: MISSING, message: message.into() }
+        Failure::with(kind, MISSING, message)
     }
 
     /// An input that would be refused.
     pub(crate) fn refused(message: impl Into<String>) -> Failure {
-        Failure { kind: "refused", exit_code: REFUSED, message: message.into() }
+        Failure::with("refused", REFUSED, message)
     }
 
     /// An invariant that does not hold.
     pub(crate) fn broken(message: impl Into<String>) -> Failure {
-        Failure { kind: "broken", exit_code: BROKEN, message: message.into() }
+        Failure::with("broken", BROKEN, message)
     }
 
     /// Something at rest that is damaged or does not verify.
     pub(crate) fn damaged(kind: &'static str, message: impl Into<String>) -> Failure {
-        Failure { kind, exit_code: DAMAGED, message: message.into() }
+        Failure::with(kind, DAMAGED, message)
+    }
+
+    /// What a signal stopped before it was done.
+    pub(crate) fn stopped(signal: i32, done: impl fmt::Display) -> Failure {
+        let message = format!("stopped by {}: {done}", stop::name(signal));
+        Failure::with("stopped", stop::code(signal), message)
     }
 
     /// A file that could not be read or written.
@@ -95,6 +111,14 @@ impl Failure {
         self
     }
 
+    /// The failure, with what programs are told of it beside.
+    pub(crate) fn with_details(mut self, details: Json) -> Failure {
+        if let Json::Object(details) = details {
+            self.details.extend(details);
+        }
+        self
+    }
+
     pub(crate) fn is_closed_pipe(&self) -> bool {
         self.kind == CLOSED_PIPE
     }
@@ -102,6 +126,15 @@ impl Failure {
     /// What kind of failure it is, as JSON has it.
     pub(crate) fn kind(&self) -> &'static str {
         self.kind
+    }
+
+    /// The failure as JSON.
+    pub(crate) fn document(&self) -> Json {
+        let mut document = json!({ "kind": self.kind, "message": self.message });
+        for (name, detail) in &self.details {
+            document[name] = detail.clone();
+        }
+        document
     }
 
     /// What went wrong and what to do.
@@ -136,17 +169,34 @@ impl From<Error> for Failure {
             ErrorKind::LastPolicy => ("last-policy", FAILED),
             ErrorKind::Limit { .. } => ("limit", FAILED),
             ErrorKind::Twice => ("twice", USAGE),
+            ErrorKind::NotSigned { .. } => ("not-signed", USAGE),
+            ErrorKind::TwoCredentials { .. } => ("two-credentials", USAGE),
+            ErrorKind::Substrate(_) => ("substrate", FAILED),
+            ErrorKind::Panicked => ("panicked", FAILED),
             ErrorKind::SessionNotHeld { .. } => ("session", FAILED),
             ErrorKind::Replay { .. } => ("replay", DAMAGED),
             ErrorKind::CodeCache { .. } => ("code-cache", FAILED),
             ErrorKind::Closed => ("closed", FAILED),
-            _ => ("substrate", FAILED),
+            _ => ("failed", FAILED),
         };
         // Libraries' words may run over several lines.
         let lines = error.to_string();
         let message = lines.lines().map(str::trim).collect::<Vec<_>>().join(" ");
-        Failure { kind, exit_code, message }
+        let failure = Failure::with(kind, exit_code, message);
+        match error.refusal() {
+            Some(verdict) => failure.with_details(refusal(verdict)),
+            None => failure,
+        }
     }
+}
+
+/// Why an input was refused, as JSON.
+pub(crate) fn refusal(verdict: &Verdict) -> Json {
+    json!({
+        "reason": verdict.reason.name(),
+        "rules": verdict.rules,
+        "detail": verdict.detail,
+    })
 }
 
 impl From<object::Error> for Failure {
@@ -182,6 +232,9 @@ fn of_storage(kind: &storage::ErrorKind) -> (&'static str, u8) {
         storage::ErrorKind::Locked => ("locked", FAILED),
         storage::ErrorKind::ReadOnly => ("read-only", FAILED),
         storage::ErrorKind::Poisoned => ("poisoned", FAILED),
+        storage::ErrorKind::Closed => ("closed", FAILED),
+        storage::ErrorKind::Name { .. } => ("name", USAGE),
+        storage::ErrorKind::TooLarge { .. } => ("limit", FAILED),
         storage::ErrorKind::NotADatabase => ("no-database", MISSING),
         storage::ErrorKind::NewerFormat { .. } => ("newer-format", FAILED),
         storage::ErrorKind::Damaged { .. } | storage::ErrorKind::IndexDamaged(_) => {
@@ -196,5 +249,24 @@ fn of_storage(kind: &storage::ErrorKind) -> (&'static str, u8) {
         storage::ErrorKind::Capsule { .. } => ("capsule", DAMAGED),
         storage::ErrorKind::Object(error) => of_object(error.kind()),
         _ => ("storage", FAILED),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_callers_mistakes_and_ours_are_not_the_substrates() {
+        let table = [
+            (ErrorKind::NotSigned { what: "nonce" }, "not-signed", USAGE),
+            (ErrorKind::TwoCredentials { other: "session" }, "two-credentials", USAGE),
+            (ErrorKind::Panicked, "panicked", FAILED),
+            (ErrorKind::Substrate("no memory".to_string()), "substrate", FAILED),
+        ];
+        for (error, kind, exit_code) in table {
+            let failure = Failure::from(Error::from(error));
+            assert_eq!((failure.kind(), failure.exit_code()), (kind, exit_code));
+        }
     }
 }

@@ -5,15 +5,19 @@
 //!
 //! Invariant: no such file is ever written over.
 
-use std::fs::{File, OpenOptions};
-use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use continuant::object::hash::VersionHash;
 use continuant::{Session, SigningKey};
 
 use crate::failure::{Failure, Result};
-use crate::moment;
+use crate::{aside, files, moment};
+
+/// The longest file that can be one of a secret.
+const FILE_BYTES_MAX: usize = 4096;
+/// Bits of a mode by which others than the owner may do something.
+const OTHERS: u32 = 0o077;
 
 /// Makes a new key and writes it to `path`.
 pub(crate) fn create(path: &Path) -> Result<SigningKey> {
@@ -42,11 +46,7 @@ fn digits(secret: &[u8; 32]) -> String {
 }
 
 fn write(path: &Path, text: &str) -> Result<()> {
-    let written = open(path).and_then(|mut file| {
-        file.write_all(text.as_bytes())?;
-        file.sync_all()
-    });
-    written.map_err(|error| match error.kind() {
+    files::write_secret(path, text).map_err(|error| match error.kind() {
         std::io::ErrorKind::AlreadyExists => {
             let path = path.display();
             Failure::new("exists", format!("{path} exists: a key file is never written over"))
@@ -55,18 +55,23 @@ fn write(path: &Path, text: &str) -> Result<()> {
     })
 }
 
-fn open(path: &Path) -> std::io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path)
+/// Reads a file with a secret, and warns when others than its owner may read it.
+fn read_secret(doing: &str, path: &Path) -> Result<String> {
+    let file = files::read_at_most(doing, path, FILE_BYTES_MAX)?;
+    let about = std::fs::metadata(path).map_err(|error| Failure::file(doing, path, &error))?;
+    let mode = about.permissions().mode() & 0o777;
+    if about.is_file() && mode & OTHERS != 0 {
+        let file = path.display();
+        let remedy = format!("`chmod 600 {file}` keeps it to its owner");
+        let message = format!("others may read {file}, which has mode {mode:03o}: {remedy}");
+        aside::warn("readable-secret", &message);
+    }
+    files::decode(path, file)
 }
 
 /// Reads the key in `path`.
 pub(crate) fn read(path: &Path) -> Result<SigningKey> {
-    let text = std::fs::read_to_string(path);
-    let text = text.map_err(|error| Failure::file("reading key", path, &error))?;
+    let text = read_secret("reading key", path)?;
     let secret = secret(text.trim_end()).ok_or_else(|| {
         let expected = "expected the 64 hexadecimal digits of a secret key";
         Failure::new("key", format!("{}: {expected}", path.display()))
@@ -76,10 +81,9 @@ pub(crate) fn read(path: &Path) -> Result<SigningKey> {
 
 /// Reads the session in `path`.
 pub(crate) fn read_session(path: &Path) -> Result<Session> {
-    let text = std::fs::read_to_string(path);
-    let text = text.map_err(|error| Failure::file("reading session", path, &error))?;
+    let text = read_secret("reading session", path)?;
     let session = text.trim_end().split_once('\n').and_then(|(first, second)| {
-        Some(Session::from_secret(&secret(first)?, moment::parse(second).ok()?))
+        Some(Session::from_secret(&secret(first.trim_end())?, moment::read_shown(second)?))
     });
     session.ok_or_else(|| {
         let expected = "expected the 64 hexadecimal digits of a secret, and behind them a time";

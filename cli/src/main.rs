@@ -7,41 +7,46 @@
 //! fail has an exit code of its own kind.
 
 mod arguments;
+mod aside;
 mod audit;
 mod command;
+mod escape;
 mod failure;
+mod files;
 mod keyfile;
 mod moment;
+mod number;
 mod printer;
 mod progress;
 mod receipt;
+mod refused;
 mod screen;
 mod session;
+mod stop;
 mod table;
 mod typed;
 mod vitals;
 
-use std::ffi::OsString;
-use std::io::Write;
+use std::ffi::{OsStr, OsString};
 use std::process::ExitCode;
 
 use clap::Parser;
 use clap::error::ErrorKind;
-use serde_json::json;
 
 use crate::arguments::Arguments;
 use crate::failure::Failure;
 use crate::printer::Printer;
 
 fn main() -> ExitCode {
+    stop::listen();
     start_log();
     let given: Vec<OsString> = std::env::args_os().collect();
     let arguments = match Arguments::try_parse_from(&given) {
         Ok(arguments) => arguments,
-        Err(error) => return usage(&error, given.iter().any(|argument| argument == "--json")),
+        Err(error) => return usage(&error, &given),
     };
-    let json = arguments.json;
-    let mut printer = Printer::stdout(json);
+    aside::speak(arguments.json);
+    let mut printer = Printer::stdout(arguments.json, arguments.json_numbers);
     let done = command::run(arguments, &mut printer);
     match done.and_then(|()| printer.flush()) {
         Ok(()) => ExitCode::SUCCESS,
@@ -49,33 +54,29 @@ fn main() -> ExitCode {
         Err(failure) => {
             // What was printed before the failure comes before it.
             drop(printer.flush());
-            report(&failure, json);
+            aside::fail(&failure);
             ExitCode::from(failure.exit_code())
         }
     }
 }
 
-/// Says on stderr what went wrong. There is nobody to tell when that fails too.
-fn report(failure: &Failure, json: bool) {
-    let line = match json {
-        true => json!({ "error": { "kind": failure.kind(), "message": failure.message() } }),
-        false => format!("error: {}", failure.message()).into(),
-    };
-    let line = line.as_str().map_or_else(|| line.to_string(), str::to_string);
-    drop(writeln!(std::io::stderr().lock(), "{line}"));
-}
-
 /// Arguments that are not as they must be, or a question about them.
-fn usage(error: &clap::Error, json: bool) -> ExitCode {
+fn usage(error: &clap::Error, given: &[OsString]) -> ExitCode {
     let asked = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
-    if asked || !json {
+    let json = given.iter().any(|argument| argument == "--json");
+    // It is one line where an argument may have brought more, or colours.
+    let is_plain = |argument: &OsStr| {
+        argument.to_str().is_some_and(|text| !text.chars().any(escape::is_hidden))
+    };
+    if asked || (!json && given.iter().all(|argument| is_plain(argument))) {
         drop(error.print());
         return ExitCode::from(if asked { 0 } else { failure::USAGE });
     }
     let text = error.render().to_string();
     let first = text.split("\n\n").next().unwrap_or_default();
     let words: Vec<&str> = first.trim_start_matches("error: ").split_whitespace().collect();
-    report(&Failure::usage(words.join(" ")), true);
+    aside::speak(json);
+    aside::fail(&Failure::usage(words.join(" ")));
     ExitCode::from(failure::USAGE)
 }
 
@@ -83,6 +84,6 @@ fn usage(error: &clap::Error, json: bool) -> ExitCode {
 fn start_log() {
     let filter = tracing_subscriber::EnvFilter::try_from_env("CONTINUANT_LOG");
     let filter = filter.unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("error"));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    log.without_time().with_target(false).init();
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(aside::Log);
+    log.with_ansi(false).without_time().with_target(false).init();
 }

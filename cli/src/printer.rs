@@ -1,23 +1,42 @@
 //! Where output goes: stdout, as lines for people or as JSON for programs.
 //!
 //! It does not know what is printed. A reader that goes away ends the command quietly.
+//!
+//! Invariant: what others wrote reaches a terminal with nothing hidden in it. As it is, it goes
+//! only where there is none, and only what was asked for alone: a value, a text, a memory.
 
-use std::io::{BufWriter, StdoutLock, Write};
+use std::io::{BufWriter, IsTerminal, Write};
 
+use console::measure_text_width;
 use serde_json::Value as Json;
 
+use crate::escape;
 use crate::failure::{Failure, Result};
 
+/// The largest number up to which every program that reads JSON has all whole numbers.
+const EXACT_MAX: u64 = 1 << 53;
+
+/// How whole numbers stand in JSON that are beyond what every program reads exactly.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Numbers {
+    #[default]
+    Number,
+    String,
+}
+
 /// Prints to stdout.
-#[derive(Debug)]
 pub(crate) struct Printer {
     json: bool,
-    out: BufWriter<StdoutLock<'static>>,
+    numbers: Numbers,
+    is_terminal: bool,
+    out: BufWriter<Box<dyn Write>>,
 }
 
 impl Printer {
-    pub(crate) fn stdout(json: bool) -> Printer {
-        Printer { json, out: BufWriter::new(std::io::stdout().lock()) }
+    pub(crate) fn stdout(json: bool, numbers: Numbers) -> Printer {
+        let stdout = std::io::stdout();
+        let is_terminal = stdout.is_terminal();
+        Printer { json, numbers, is_terminal, out: BufWriter::new(Box::new(stdout.lock())) }
     }
 
     /// Whether programs read it.
@@ -27,12 +46,31 @@ impl Printer {
 
     /// Prints a line for people.
     pub(crate) fn line(&mut self, line: &str) -> Result<()> {
+        self.raw_line(&escape::line(line))
+    }
+
+    /// Prints a value that was asked for alone: as it is, unless to a terminal.
+    pub(crate) fn value(&mut self, value: &str) -> Result<()> {
+        if self.is_terminal { self.line(value) } else { self.raw_line(value) }
+    }
+
+    /// Prints a text that was asked for alone: as it is, unless to a terminal, which gets its
+    /// lines.
+    pub(crate) fn text(&mut self, text: &str) -> Result<()> {
+        if self.is_terminal { self.raw_line(&escape::lines(text)) } else { self.raw_line(text) }
+    }
+
+    fn raw_line(&mut self, line: &str) -> Result<()> {
         writeln!(self.out, "{line}").map_err(|error| Failure::print(&error))
     }
 
     /// Prints a document for programs, on one line.
     pub(crate) fn document(&mut self, document: &Json) -> Result<()> {
-        writeln!(self.out, "{document}").map_err(|error| Failure::print(&error))
+        let text = match self.numbers {
+            Numbers::Number => document.to_string(),
+            Numbers::String => with_strings(document.clone()).to_string(),
+        };
+        self.raw_line(&escape::json(&text))
     }
 
     /// Prints bytes as they are.
@@ -42,9 +80,11 @@ impl Printer {
 
     /// Prints labels and what they label, aligned.
     pub(crate) fn pairs(&mut self, pairs: &[(&str, String)]) -> Result<()> {
-        let width = pairs.iter().map(|(label, _)| label.chars().count()).max().unwrap_or(0);
-        for (label, text) in pairs {
-            self.line(format!("{label:width$}  {text}").trim_end())?;
+        let labels: Vec<_> = pairs.iter().map(|(label, _)| escape::line(label)).collect();
+        let width = labels.iter().map(|label| measure_text_width(label)).max().unwrap_or(0);
+        for (label, (_, text)) in labels.iter().zip(pairs) {
+            let label = padded(label, width);
+            self.line(format!("{label}  {text}").trim_end())?;
         }
         Ok(())
     }
@@ -52,5 +92,94 @@ impl Printer {
     /// Lets go of what was printed so far.
     pub(crate) fn flush(&mut self) -> Result<()> {
         self.out.flush().map_err(|error| Failure::print(&error))
+    }
+}
+
+/// The text with blanks behind it, as wide as that on a terminal.
+pub(crate) fn padded(text: &str, width: usize) -> String {
+    format!("{text}{}", " ".repeat(width.saturating_sub(measure_text_width(text))))
+}
+
+/// The document with numbers as strings that not every program reads exactly.
+fn with_strings(document: Json) -> Json {
+    let is_exact = |number: &serde_json::Number| match (number.as_u64(), number.as_i64()) {
+        (Some(number), _) => number <= EXACT_MAX,
+        (None, Some(number)) => number.unsigned_abs() <= EXACT_MAX,
+        (None, None) => true,
+    };
+    match document {
+        Json::Number(number) if !is_exact(&number) => Json::String(number.to_string()),
+        Json::Array(items) => items.into_iter().map(with_strings).collect(),
+        Json::Object(fields) => {
+            fields.into_iter().map(|(name, value)| (name, with_strings(value))).collect()
+        }
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use serde_json::json;
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Shared(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Shared {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().expect("nobody panicked").write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// What is printed, to a terminal or not.
+    fn printed(is_terminal: bool, print: impl FnOnce(&mut Printer) -> Result<()>) -> String {
+        let shared = Shared::default();
+        let out: Box<dyn Write> = Box::new(shared.clone());
+        let (json, numbers) = (false, Numbers::String);
+        let mut printer = Printer { json, numbers, is_terminal, out: BufWriter::new(out) };
+        print(&mut printer).and_then(|()| printer.flush()).expect("it is printed");
+        let bytes = shared.0.lock().expect("nobody panicked").clone();
+        String::from_utf8(bytes).expect("it is text")
+    }
+
+    #[test]
+    fn a_terminal_is_never_given_what_it_obeys() {
+        let hostile = "a\u{1b}[2J\nb\u{9b}\tc";
+        let line = "a\\u{1b}[2J\\nb\\u{9b}\\tc\n";
+        for is_terminal in [true, false] {
+            assert_eq!(printed(is_terminal, |printer| printer.line(hostile)), line);
+            let pairs = printed(is_terminal, |it| it.pairs(&[("x\n", hostile.to_string())]));
+            assert_eq!(pairs, format!("x\\n  {line}"));
+        }
+        assert_eq!(printed(true, |printer| printer.value(hostile)), line);
+        assert_eq!(printed(false, |printer| printer.value(hostile)), format!("{hostile}\n"));
+        let lines = "a\\u{1b}[2J\nb\\u{9b}\tc\n";
+        assert_eq!(printed(true, |printer| printer.text(hostile)), lines);
+        assert_eq!(printed(false, |printer| printer.text(hostile)), format!("{hostile}\n"));
+    }
+
+    #[test]
+    fn labels_are_as_wide_as_they_are_seen() {
+        let pairs = [("日本", "1".to_string()), ("abc", "2".to_string())];
+        assert_eq!(printed(true, |printer| printer.pairs(&pairs)), "日本  1\nabc   2\n");
+    }
+
+    #[test]
+    fn numbers_that_not_every_program_reads_are_strings() {
+        let document = json!({
+            "a": [1_u64 << 53, (1_u64 << 53) + 1, u64::MAX, i64::MIN, -(1_i64 << 53), 1e300, 0.5],
+        });
+        let text = concat!(
+            "{\"a\":[9007199254740992,\"9007199254740993\",\"18446744073709551615\",",
+            "\"-9223372036854775808\",-9007199254740992,1e+300,0.5]}\n"
+        );
+        assert_eq!(printed(false, |printer| printer.document(&document)), text);
     }
 }

@@ -7,6 +7,7 @@ use std::io;
 
 use console::{Term, truncate_str};
 
+use crate::escape;
 use crate::failure::{Failure, Result};
 use crate::printer::Printer;
 
@@ -48,7 +49,8 @@ fn draw(terminal: &Term, lines: &[String], before: usize) -> io::Result<usize> {
     // A line that is broken would take two rows.
     shown
         .clone()
-        .try_for_each(|line| terminal.write_line(&truncate_str(line, usize::from(columns), "")))?;
+        .map(|line| escape::line(line))
+        .try_for_each(|line| terminal.write_line(&truncate_str(&line, usize::from(columns), "")))?;
     terminal.flush()?;
     Ok(shown.len())
 }
@@ -64,7 +66,7 @@ mod tests {
         let file = std::fs::File::create_new(&path).expect("a file is made");
         let terminal = Term::read_write_pair(file.try_clone().expect("it has a handle"), file);
         let lines = ["steps", "commits"].map(str::to_string);
-        let long = ["x".repeat(500)];
+        let long = [format!("\u{1b}[2J\n{}", "x".repeat(500))];
         let mut drawn = draw(&terminal, &lines, 0).expect("it is written");
         assert_eq!(drawn, 2);
         drawn = draw(&terminal, &long, drawn).expect("it is written");
@@ -73,6 +75,9 @@ mod tests {
         let text = std::fs::read_to_string(&path).expect("it is there");
         let (first, second) = text.split_once("\x1b[2A").expect("it goes up two lines");
         assert!(first.contains("steps\ncommits\n") && second.contains("\x1b[1A"), "{text:?}");
-        assert_eq!(text.matches('x').count(), 80, "it is cut to the width");
+        let escaped = "\\u{1b}[2J\\n";
+        assert!(text.contains(escaped), "what a terminal obeys is written out: {text:?}");
+        let cut = 80 - escaped.chars().count();
+        assert_eq!(text.matches('x').count(), cut, "it is cut to the width");
     }
 }

@@ -67,6 +67,12 @@ impl Session {
         self.with_storage(storage::Options::new(), work)
     }
 
+    /// The database's directory, if there is nothing in it yet: what makes one there says so.
+    pub(crate) fn to_be_made(&self) -> Option<PathBuf> {
+        let directory = self.directory();
+        require_new(&directory).is_ok().then_some(directory)
+    }
+
     /// Makes the index of the database, which must be there, anew.
     pub(crate) fn repair(&self) -> Result<()> {
         let directory = self.directory();

@@ -3,9 +3,14 @@
 //! It prints row by row: the widths are those of the head and the first rows, and a later row that
 //! is wider pushes its line out, so that a list of millions starts at once and takes no memory. It
 //! does not know what the cells say.
+//!
+//! Invariant: a row is one line, with nothing hidden in it, whatever its cells say.
 
+use console::measure_text_width;
+
+use crate::escape;
 use crate::failure::Result;
-use crate::printer::Printer;
+use crate::printer::{Printer, padded};
 
 /// Rows that are kept until the widths are settled.
 const ROWS_KEPT: usize = 256;
@@ -36,6 +41,7 @@ impl<const N: usize> Table<N> {
 
     /// Adds a row.
     pub(crate) fn row(&mut self, printer: &mut Printer, cells: [String; N]) -> Result<()> {
+        let cells = cells.map(|cell| escape::line(&cell).into_owned());
         if self.settled {
             return self.print(printer, &cells);
         }
@@ -52,7 +58,7 @@ impl<const N: usize> Table<N> {
         self.settled = true;
         for cells in &self.kept {
             for (width, cell) in self.widths.iter_mut().zip(cells) {
-                *width = (*width).max(cell.chars().count());
+                *width = (*width).max(measure_text_width(cell));
             }
         }
         for cells in std::mem::take(&mut self.kept) {
@@ -66,9 +72,10 @@ impl<const N: usize> Table<N> {
         for (index, cell) in cells.iter().enumerate() {
             let gap = if index == 0 { "" } else { "  " };
             let width = self.widths[index];
+            let room = width.saturating_sub(measure_text_width(cell));
             line += &match self.align[index] {
-                Align::Left => format!("{gap}{cell:width$}"),
-                Align::Right => format!("{gap}{cell:>width$}"),
+                Align::Left => format!("{gap}{}", padded(cell, width)),
+                Align::Right => format!("{gap}{}{cell}", " ".repeat(room)),
             };
         }
         printer.line(line.trim_end())

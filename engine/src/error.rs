@@ -178,6 +178,11 @@ impl Error {
         self.0.object
     }
 
+    /// Whether what it says names the object already.
+    fn names(&self, object: ObjectId) -> bool {
+        matches!(&self.0.kind, ErrorKind::Storage(error) if error.object() == Some(object))
+    }
+
     /// The verdict, when the input was refused.
     pub fn refusal(&self) -> Option<&Verdict> {
         match &self.0.kind {
@@ -219,11 +224,15 @@ impl From<storage::Error> for Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(object) = self.0.object {
+        if let Some(object) = self.0.object.filter(|object| !self.names(*object)) {
             write!(f, "object {object}: ")?;
         }
         match &self.0.kind {
             ErrorKind::Refused { verdict, recorded: true } => write!(f, "refused: {verdict}"),
+            // Of an object that was not made there is no record.
+            ErrorKind::Refused { verdict, .. } if self.0.object.is_none() => {
+                write!(f, "refused: {verdict}")
+            }
             ErrorKind::Refused { verdict, recorded: false } => {
                 write!(f, "refused (not on record: too many, or too long): {verdict}")
             }

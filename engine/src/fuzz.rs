@@ -93,7 +93,11 @@ pub struct Fuzz {
     /// Texts of laws.
     laws: Vec<String>,
     holds: Vec<(String, Holds)>,
+    stop: Option<Stop>,
 }
+
+/// Whether a run is to stop.
+type Stop = Box<dyn Fn() -> bool + Send + Sync>;
 
 impl fmt::Debug for Fuzz {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -107,7 +111,8 @@ impl Fuzz {
     pub fn new(code: Code) -> Fuzz {
         let (seed, events_max) = (0, 64);
         let (steps, time, keys, laws, holds) = Default::default();
-        Fuzz { code, seed, steps, time, events_max, keys, laws, holds }
+        let stop = None;
+        Fuzz { code, seed, steps, time, events_max, keys, laws, holds, stop }
     }
 
     /// What all that is drawn is drawn from. Default: 0.
@@ -166,6 +171,12 @@ impl Fuzz {
         closure: impl Fn(&Snapshot, &Snapshot) -> bool + Send + Sync + 'static,
     ) -> Fuzz {
         self.holds.push((name.to_string(), Box::new(closure)));
+        self
+    }
+
+    /// Stops also when a closure says so, which is asked after each sequence.
+    pub fn stop_when(mut self, stop: impl Fn() -> bool + Send + Sync + 'static) -> Fuzz {
+        self.stop = Some(Box::new(stop));
         self
     }
 
@@ -280,6 +291,7 @@ impl<P: FnMut(u64)> Run<'_, P> {
         self.report.broken.is_some()
             || self.spent >= self.steps_max
             || self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
+            || self.fuzz.stop.as_ref().is_some_and(|stop| stop())
     }
 
     /// What the next object is created with.

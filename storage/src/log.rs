@@ -414,6 +414,14 @@ fn read(segments: &Segments, seal: &Seal, position: Position, verify: Verify) ->
     let header = bytes[..found].first_chunk().and_then(|header| seal.decode(header));
     let header = header.ok_or_else(|| damaged(position, "a frame header", "other bytes"))?;
     let (start, length) = (frame::HEADER_BYTES, header.length as usize);
+    if length > found - start {
+        // Room is made for no more than the file has.
+        let all = file.length().map_err(|error| Error::io("read", error))?;
+        let left = all.saturating_sub(offset + start as u64);
+        if left < length as u64 {
+            return Err(damaged(position, format!("a frame of {length} bytes"), left));
+        }
+    }
     let mut body: Arc<[u8]> = std::iter::repeat_n(0, length).collect();
     let to = Arc::get_mut(&mut body).expect("a new body is not shared");
     let ahead = length.min(found - start);

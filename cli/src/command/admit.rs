@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::call::Signing;
 use super::explain::{self, About};
-use crate::failure::{Failure, Result};
+use crate::failure::{Failure, Result, refusal};
 use crate::printer::Printer;
 use crate::session::{self, Session};
 use crate::typed;
@@ -43,16 +43,20 @@ impl Admit {
             return Err(Failure::usage(format!("admit only looks at what would happen: {ways}")));
         }
         let secrets = self.signing.secrets()?;
+        let words = match self.method == WRITE {
+            true => typed::given_fields(&self.arguments)?,
+            false => typed::given(&self.arguments)?,
+        };
         session.reading(|db| {
             let id = session::find(db, &self.object)?;
             let snapshot = db.snapshot(id)?;
             let definition = snapshot.definition();
             let schema = &definition.schema;
             let call = if self.method == WRITE {
-                db.write(id, typed::fields(&self.arguments, schema)?)
+                db.write(id, typed::fields(&words, schema)?)
             } else {
                 let params = &schema.require_method(&self.method)?.params;
-                let arguments = typed::arguments(&self.method, &self.arguments, params)?;
+                let arguments = typed::arguments(&self.method, &words, params)?;
                 db.call(id, &self.method, arguments)
             };
             let told = self.signing.sign(db, call, &secrets)?.dry_run()?;
@@ -60,7 +64,8 @@ impl Admit {
             match told.verdict {
                 Ok(_) => Ok(()),
                 Err(verdict) => {
-                    Err(Failure::refused(format!("{} would refuse it: {verdict}", self.object)))
+                    let message = format!("{} would refuse it: {verdict}", self.object);
+                    Err(Failure::refused(message).with_details(refusal(&verdict)))
                 }
             }
         })

@@ -1,10 +1,11 @@
 //! `advance`: runs an object's own cycle, when its wake is due.
 
 use clap::Args;
-use continuant::{Error, ErrorKind};
+use continuant::{Database, Error, ErrorKind};
 
 use crate::failure::{Failure, Result};
 use crate::printer::Printer;
+use crate::refused::Asked;
 use crate::session::{self, Session};
 use crate::{moment, receipt};
 
@@ -19,13 +20,15 @@ impl Advance {
     pub(crate) fn run(self, session: &Session, printer: &mut Printer) -> Result<()> {
         session.with(|db| {
             let id = session::find(db, &self.object)?;
-            let receipt = db.advance(id).map_err(|error| explain(&self.object, error))?;
+            let asked = Asked { name: &self.object, id, action: "advance" };
+            let receipt = db.advance(id).map_err(|error| explain(db, asked, error))?;
             receipt::print(&receipt, printer)
         })
     }
 }
 
-fn explain(object: &str, error: Error) -> Failure {
+fn explain(db: &Database, asked: Asked<'_>, error: Error) -> Failure {
+    let object = asked.name;
     match error.kind() {
         ErrorKind::NotDue { wake: Some(wake) } => {
             let wake = moment::show(*wake);
@@ -34,6 +37,6 @@ fn explain(object: &str, error: Error) -> Failure {
         ErrorKind::NotDue { wake: None } => {
             Failure::new("not-due", format!("{object} is not due: it wants no wake"))
         }
-        _ => error.into(),
+        _ => asked.failure(db, error),
     }
 }

@@ -7,9 +7,9 @@ use continuant::{Database, Error, ErrorKind, ObjectId, Snapshot};
 
 use super::show;
 use crate::failure::{Failure, Result};
-use crate::moment;
 use crate::printer::Printer;
 use crate::session::{self, Session};
+use crate::{moment, number};
 
 /// Show an object as it was
 #[derive(Debug, Args)]
@@ -17,7 +17,8 @@ pub(crate) struct At {
     /// The object
     object: String,
 
-    /// The version's number, or a time: then the newest version that is not later
+    /// The version's number, or a time: then the newest version that is not later. What is digits
+    /// alone is a number
     #[arg(value_name = "SEQ|TIME")]
     moment: Moment,
 }
@@ -33,11 +34,11 @@ impl FromStr for Moment {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Moment, String> {
-        if let Ok(seq) = text.parse() {
-            return Ok(Moment::Seq(seq));
+        if text.bytes().all(|byte| byte.is_ascii_digit()) {
+            return number::parse(text).map(Moment::Seq);
         }
-        let expected = "expected a version's number, or a time such as 2013-01-31T12:00:00Z";
-        moment::parse(text).map(Moment::Time).map_err(|_| expected.to_string())
+        let time = moment::parse_past(text).map(Moment::Time);
+        time.map_err(|expected| format!("a version's number, or a time: {expected}"))
     }
 }
 

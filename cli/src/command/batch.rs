@@ -1,6 +1,5 @@
 //! `batch`: calls of any objects, signed together.
 
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -10,7 +9,7 @@ use serde_json::{Value as Json, json};
 use crate::failure::{Failure, Result};
 use crate::printer::Printer;
 use crate::session::{self, Session};
-use crate::{keyfile, moment, receipt, typed};
+use crate::{files, keyfile, moment, receipt, stop, typed};
 
 /// Make many calls under one signature
 ///
@@ -28,7 +27,7 @@ pub(crate) struct Batch {
     sign: Vec<PathBuf>,
 
     /// When the signatures expire, at most seven days from now [default: in five minutes]
-    #[arg(long, value_name = "TIME", value_parser = moment::parse)]
+    #[arg(long, value_name = "TIME", value_parser = moment::parse_future)]
     expires: Option<u64>,
 }
 
@@ -47,6 +46,8 @@ impl Batch {
                 })
             };
             let calls: Vec<Call<'_>> = lines.iter().map(read).collect::<Result<_>>()?;
+            // What was begun is done, and said, to its end.
+            let _orderly = stop::orderly();
             let answers = sign(db, calls, &keys).wait()?;
             let mut last = Ok(());
             for ((at, _), answer) in lines.iter().zip(answers) {
@@ -71,26 +72,22 @@ fn place(at: usize) -> String {
 }
 
 fn read(path: &Path) -> Result<String> {
-    let mut text = String::new();
-    let done = match path == Path::new("-") {
-        true => std::io::stdin().read_to_string(&mut text).map(drop),
-        false => std::fs::read_to_string(path).map(|read| text = read),
-    };
-    done.map_err(|error| Failure::file("reading calls", path, &error))?;
-    Ok(text)
+    files::text("reading calls", path, files::LISTING_BYTES_MAX)
 }
 
 /// The call that a line asks for.
 fn call<'a>(db: &'a Database, line: &str) -> Result<Call<'a>> {
     let expected = || Failure::usage("expected a JSON array of an object, a method, arguments");
     let parts: Vec<Json> = serde_json::from_str(line).map_err(|_| expected())?;
-    let [Json::String(object), Json::String(method), arguments @ ..] = &parts[..] else {
+    let texts = typed::items(line).ok_or_else(expected)?;
+    let [Json::String(object), Json::String(method), ..] = &parts[..] else {
         return Err(expected());
     };
     let id = session::find(db, object)?;
     let snapshot = db.snapshot(id)?;
     let params = &snapshot.definition().schema.require_method(method)?.params;
-    let words: Vec<String> = arguments.iter().map(Json::to_string).collect();
+    // As they are typed: a number may have more digits than can be read.
+    let words = texts.iter().skip(2).map(|text| text.to_string()).collect::<Vec<_>>();
     Ok(db.call(id, method, typed::arguments(method, &words, params)?))
 }
 
@@ -115,8 +112,7 @@ fn print(
         Err(failure) => failure,
     };
     if printer.is_json() {
-        let error = json!({ "kind": failure.kind(), "message": failure.message() });
-        printer.document(&json!({ "error": error }))?;
+        printer.document(&json!({ "error": failure.document() }))?;
     } else {
         printer.line(&format!("{place}: {}", failure.message()))?;
     }

@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use clap::Args;
 use continuant::{Database, Receipt, SigningKey, VersionHash};
 
-use crate::failure::{Failure, Result};
+use crate::failure::Result;
 use crate::printer::Printer;
+use crate::refused::Asked;
 use crate::session::{self, Session};
-use crate::{keyfile, moment, receipt, typed};
+use crate::{keyfile, moment, number, receipt, typed};
 
 /// Call a method of an object
 ///
@@ -21,7 +22,8 @@ pub(crate) struct Call {
     /// The method; `show` lists them
     method: String,
 
-    /// Its arguments: JSON values, or bare words typed by the schema
+    /// Its arguments: JSON values, or bare words typed by the schema; @FILE is what a file has, -
+    /// what stdin has
     #[arg(allow_negative_numbers = true)]
     arguments: Vec<String>,
 
@@ -42,11 +44,12 @@ pub(super) struct Signing {
 
     /// The nonce, above all that the keys or the session used on the object before
     /// [default: microseconds since 1970]
-    #[arg(long, value_name = "NUMBER", requires = "who")]
+    #[arg(long, value_name = "NUMBER", value_parser = number::parse::<u64>,
+          requires = "who")]
     nonce: Option<u64>,
 
     /// When the signatures expire, at most seven days from now [default: in five minutes]
-    #[arg(long, value_name = "TIME", value_parser = moment::parse, requires = "who")]
+    #[arg(long, value_name = "TIME", value_parser = moment::parse_future, requires = "who")]
     expires: Option<u64>,
 
     /// The only version that the input may follow, by its hash
@@ -64,13 +67,15 @@ pub(super) struct Secrets {
 impl Call {
     pub(crate) fn run(self, session: &Session, printer: &mut Printer) -> Result<()> {
         let secrets = self.signing.secrets()?;
+        let words = typed::given(&self.arguments)?;
         session.with(|db| {
             let id = session::find(db, &self.object)?;
             let snapshot = db.snapshot(id)?;
             let method = snapshot.definition().schema.require_method(&self.method)?;
-            let arguments = typed::arguments(&self.method, &self.arguments, &method.params)?;
+            let arguments = typed::arguments(&self.method, &words, &method.params)?;
             let call = db.call(id, &self.method, arguments);
-            let receipt = self.signing.wait(db, call, &secrets)?;
+            let asked = Asked { name: &self.object, id, action: &self.method };
+            let receipt = self.signing.wait((db, asked), call, &secrets)?;
             receipt::print(&receipt, printer)
         })
     }
@@ -93,11 +98,11 @@ impl Signing {
     /// Says who asks for the input, submits it, and waits for what becomes of it.
     pub(super) fn wait<'a>(
         &self,
-        db: &Database,
+        (db, asked): (&Database, Asked<'_>),
         call: continuant::Call<'a>,
         secrets: &'a Secrets,
     ) -> Result<Receipt> {
-        self.sign(db, call, secrets)?.wait().map_err(Failure::from)
+        self.sign(db, call, secrets)?.wait().map_err(|error| asked.failure(db, error))
     }
 
     /// Says who asks for the input: signs it, or puts it into the session, whose secret no database

@@ -3,26 +3,27 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use continuant::object::{code, schema};
+use continuant::object::{code, limits, schema};
 use continuant::{Code, ObjectId, Value};
 use serde_json::json;
 
 use crate::failure::{Failure, Result};
-use crate::moment;
 use crate::printer::Printer;
 use crate::session::Session;
-use crate::typed;
+use crate::{files, moment, typed};
 
 /// Create an object
 ///
 /// It is made of a WebAssembly module that carries its schema, and of a policy, both of which it
-/// keeps unless its policy lets them be changed. The database is made when there is none.
+/// keeps unless its policy lets them be changed. The database is made when there is none, and that
+/// it was is said.
 #[derive(Debug, Args)]
 pub(crate) struct Create {
     /// The module
     module: PathBuf,
 
-    /// Arguments of the method `create`: JSON values, or bare words typed by the schema
+    /// Arguments of the method `create`: JSON values, or bare words typed by the schema; @FILE is
+    /// what a file has, - what stdin has
     #[arg(allow_negative_numbers = true)]
     arguments: Vec<String>,
 
@@ -48,22 +49,24 @@ type Salt = [u8; 16];
 
 impl Create {
     pub(crate) fn run(self, session: &Session, printer: &mut Printer) -> Result<()> {
-        let module = read(&self.module)?;
+        let module = read_module(&self.module)?;
         let policy = read_policy(&self.policy)?;
-        let guard = self.guard.as_deref().map(read).transpose()?;
+        let guard = self.guard.as_deref().map(read_guard).transpose()?;
         let code = self.code(module, policy).map_err(Failure::not_ours)?;
         let code = match guard {
             Some(guard) => code.guard(guard),
             None => code,
         };
+        let made = session.to_be_made();
         session.with_new(|db| {
             let id = db.create(code).map_err(|error| Failure::from(error).not_ours())?;
-            print(printer, id, self.name.as_deref(), db.snapshot(id)?.header().time)
+            let time = db.snapshot(id)?.header().time;
+            print(printer, id, self.name.as_deref(), time, made.as_deref())
         })
     }
 
     fn code(&self, module: Vec<u8>, policy: String) -> Result<Code> {
-        let arguments = creation(&module, &self.arguments)?;
+        let arguments = creation(&module, &typed::given(&self.arguments)?)?;
         let mut code = Code::wasm(module)?.policy(policy).args(arguments);
         if let Some(salt) = self.salt {
             code = code.salt(salt);
@@ -83,38 +86,47 @@ pub(super) fn creation(module: &[u8], words: &[String]) -> Result<Vec<Value>> {
     typed::arguments(schema::CREATE, words, params)
 }
 
-/// A file's bytes.
-pub(super) fn read(path: &Path) -> Result<Vec<u8>> {
-    std::fs::read(path).map_err(|error| Failure::file("reading", path, &error))
+/// The bytes of a file that has a module.
+pub(super) fn read_module(path: &Path) -> Result<Vec<u8>> {
+    files::read_at_most("reading", path, limits::CODE_BYTES_MAX)
+}
+
+/// The bytes of a file that has a policy's guard.
+pub(super) fn read_guard(path: &Path) -> Result<Vec<u8>> {
+    files::read_at_most("reading", path, limits::GUARD_BYTES_MAX)
 }
 
 /// A file of Cedar text.
 pub(super) fn read_policy(path: &Path) -> Result<String> {
-    String::from_utf8(read(path)?).map_err(|_| {
-        let expected = "expected Cedar text in UTF-8";
-        Failure::new("policy", format!("{}: {expected}", path.display()))
-    })
+    files::text("reading", path, limits::POLICY_BYTES_MAX)
 }
 
-/// Prints what came to be.
+/// Prints what came to be, and the database if that was made for it.
 pub(super) fn print(
     printer: &mut Printer,
     id: ObjectId,
     name: Option<&str>,
     time: u64,
+    made: Option<&Path>,
 ) -> Result<()> {
     if printer.is_json() {
         let time = moment::json(time);
-        return printer.document(&json!({ "object": id.to_string(), "name": name, "time": time }));
+        let mut document = json!({ "object": id.to_string(), "name": name, "time": time });
+        if let Some(made) = made {
+            document["new_database"] = made.display().to_string().into();
+        }
+        return printer.document(&document);
     }
     let mut pairs = vec![("object", id.to_string())];
     pairs.extend(name.map(|name| ("name", name.to_string())));
     pairs.push(("created", moment::show(time)));
+    pairs.extend(made.map(|made| ("new database", made.display().to_string())));
     printer.pairs(&pairs)
 }
 
 fn parse_salt(text: &str) -> Result<Salt, String> {
-    let number = u128::from_str_radix(text, 16).ok().filter(|_| text.len() == 32);
+    let digits = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let number = u128::from_str_radix(text, 16).ok().filter(|_| digits);
     let number = number.ok_or("expected 32 hexadecimal digits")?;
     Ok(number.to_be_bytes())
 }

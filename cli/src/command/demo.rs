@@ -25,8 +25,9 @@ use self::totals::Totals;
 use crate::audit::{audit, thread_count};
 use crate::failure::{Failure, Result};
 use crate::printer::Printer;
-use crate::progress;
 use crate::session::{self, Session};
+use crate::table::grouped;
+use crate::{files, number, progress, stop};
 
 /// A month of departures, that the binary carries.
 const FLIGHTS: &[u8] = include_bytes!("../../data/flights-2013-01.csv");
@@ -48,8 +49,8 @@ pub(crate) struct Demo {
     keep: bool,
 
     /// Threads that run steps [default: as many as there are cores]
-    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..=1024))]
-    workers: Option<u16>,
+    #[arg(long, value_name = "COUNT", value_parser = parse_workers)]
+    workers: Option<usize>,
 
     /// Append a line to FILE for each commit that was acknowledged, once it was: object, version
     /// number, version hash. A pipe will do: kill the demo at any moment, and what its reader has
@@ -68,14 +69,16 @@ impl Demo {
         let given = session.given().map(Path::to_path_buf);
         let directory = given.clone().unwrap_or_else(|| folder.path().join("fleet"));
         session::require_new(&directory)?;
-        let workers = self.workers.map_or_else(thread_count, usize::from);
+        let workers = self.workers.unwrap_or_else(thread_count);
         let stage = Stage { rows: &rows, directory, workers };
 
+        let _orderly = stop::orderly();
         let played = stage.play(record)?;
         let db = stage.open(stage.last_time(), true)?;
         let totals = Totals::of(&db)?;
         let verified = stage.audit(&db, &totals.ids, Replay::No)?;
         let replayed = stage.audit(&db, &totals.ids, Replay::Yes)?;
+        going_on("all lineages were verified and replayed")?;
         let journey = journey::travel(&db, &totals, &rows, folder.path())?;
         let bytes_on_disk = db.stats()?.bytes_on_disk;
         db.close()?;
@@ -98,9 +101,8 @@ impl Demo {
 
     fn read(&self) -> Result<(String, Vec<u8>)> {
         let Some(path) = &self.flights else { return Ok((FLIGHTS_NAME.into(), FLIGHTS.into())) };
-        let bytes = std::fs::read(path);
-        let bytes = bytes.map_err(|error| Failure::file("reading", path, &error))?;
-        Ok((path.display().to_string(), bytes))
+        let bytes = files::read_at_most("reading", path, files::LISTING_BYTES_MAX)?;
+        Ok((path.display().to_string(), files::without_mark(bytes)))
     }
 
     /// A temporary directory, gone at the end unless the database is in it and to be kept.
@@ -109,6 +111,22 @@ impl Demo {
         let mut builder = tempfile::Builder::new();
         let made = builder.prefix("continuant-demo-").disable_cleanup(keep).tempdir();
         made.map_err(|error| Failure::file("making", &std::env::temp_dir(), &error))
+    }
+}
+
+fn parse_workers(text: &str) -> Result<usize, String> {
+    let count = number::parse(text)?;
+    match (1..=1024).contains(&count) {
+        true => Ok(count),
+        false => Err("expected 1 to 1024 threads".to_string()),
+    }
+}
+
+/// Fails when the process was asked to end, and says what was done.
+fn going_on(done: impl std::fmt::Display) -> Result<()> {
+    match stop::asked() {
+        Some(signal) => Err(Failure::stopped(signal, done)),
+        None => Ok(()),
     }
 }
 
@@ -141,9 +159,13 @@ impl Stage<'_> {
         let db = self.open(self.rows.first().map_or(0, |row| row.time), false)?;
         let bar = progress::bar("playing", self.rows.len() as u64);
         let start = Instant::now();
-        Fleet::new(&db, record)?.play(self.rows, &bar)?;
+        let count = Fleet::new(&db, record)?.play(self.rows, &bar)?;
         let took = start.elapsed();
         db.close()?;
+        let (count, all) = (grouped(count as u64), grouped(self.rows.len() as u64));
+        going_on(format!(
+            "{count} of {all} rows were played, and all that came of them is durable"
+        ))?;
         Ok(took)
     }
 
@@ -154,6 +176,7 @@ impl Stage<'_> {
         let start = Instant::now();
         let findings = audit(db, ids, replay, self.workers, &bar);
         let took = start.elapsed();
+        going_on(format!("{} of {} lineages", findings.len(), ids.len()))?;
         let mut count = 0;
         for (_, finding) in findings {
             finding?;

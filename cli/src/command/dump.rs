@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::at::Moment;
 use crate::failure::{Failure, Result};
+use crate::files;
 use crate::printer::Printer;
 use crate::session::{self, Session};
 
@@ -24,6 +25,10 @@ pub(crate) struct Dump {
     /// The file to write, instead of stdout
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
+
+    /// Write over a file that is there
+    #[arg(long, requires = "output")]
+    force: bool,
 }
 
 impl Dump {
@@ -39,8 +44,10 @@ impl Dump {
             };
             let memory = snapshot.memory_bytes();
             let Some(path) = self.output else { return printer.bytes(&memory) };
-            let written = std::fs::write(&path, &memory);
-            written.map_err(|error| Failure::file("writing", &path, &error))?;
+            files::write(&path, self.force, |out| {
+                let written = out.write_all(&memory);
+                written.map_err(|error| Failure::file("writing", &path, &error))
+            })?;
             let (seq, root) = (snapshot.header().seq, snapshot.header().memory_root);
             let file = path.display().to_string();
             match printer.is_json() {

@@ -11,7 +11,7 @@ use super::history;
 use crate::failure::Result;
 use crate::printer::Printer;
 use crate::session::{self, Session};
-use crate::{moment, receipt, typed};
+use crate::{moment, number, receipt, typed};
 
 /// Show why a version was admitted or an input refused: the rules, and the values that they read
 ///
@@ -23,11 +23,12 @@ pub(crate) struct Explain {
     object: String,
 
     /// The version's number
-    #[arg(value_name = "SEQ")]
+    #[arg(value_name = "SEQ", value_parser = number::parse::<u64>)]
     seq: Option<u64>,
 
     /// A refusal instead, by the number that `history` shows
-    #[arg(long, value_name = "NUMBER", conflicts_with = "seq")]
+    #[arg(long, value_name = "NUMBER", value_parser = number::parse::<u64>,
+          conflicts_with = "seq")]
     refusal: Option<u64>,
 }
 

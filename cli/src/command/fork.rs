@@ -4,6 +4,7 @@ use clap::Args;
 
 use super::create;
 use crate::failure::Result;
+use crate::number;
 use crate::printer::Printer;
 use crate::session::{self, Session};
 
@@ -15,6 +16,7 @@ pub(crate) struct Fork {
     /// The object: its name, its id, or the first digits of its id
     object: String,
     /// The version [default: the newest]
+    #[arg(value_parser = number::parse::<u64>)]
     seq: Option<u64>,
     /// A name by which this database knows the new object
     #[arg(long)]
@@ -31,7 +33,7 @@ impl Fork {
             };
             let forked = db.fork(id, seq, self.name.as_deref())?;
             let time = db.snapshot(forked)?.header().time;
-            create::print(printer, forked, self.name.as_deref(), time)
+            create::print(printer, forked, self.name.as_deref(), time, None)
         })
     }
 }

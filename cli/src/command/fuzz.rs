@@ -9,13 +9,13 @@ use continuant::fuzz::{self, Broken, Event, Played, Report, START, Step, What};
 use continuant::{Code, Value};
 use serde_json::{Value as Json, json};
 
-use super::create::{creation, read, read_policy};
+use super::create::{creation, read_module, read_policy};
 use super::explain;
 use super::show::section;
 use crate::failure::{Failure, Result};
 use crate::printer::Printer;
 use crate::table::grouped;
-use crate::{keyfile, progress};
+use crate::{keyfile, number, progress, stop, typed};
 
 /// Look for inputs that break an invariant of an object's code and policy
 ///
@@ -45,19 +45,20 @@ pub(crate) struct Fuzz {
     invariants: Option<PathBuf>,
 
     /// For how long
-    #[arg(long, value_name = "NUMBER", default_value_t = 1, conflicts_with = "steps")]
+    #[arg(long, value_name = "NUMBER", value_parser = number::parse::<u64>,
+          default_value_t = 1, conflicts_with = "steps")]
     minutes: u64,
 
     /// For so many steps instead
-    #[arg(long, value_name = "COUNT")]
+    #[arg(long, value_name = "COUNT", value_parser = number::parse::<u64>)]
     steps: Option<u64>,
 
     /// Draw what a run with this seed drew [default: a new one]
-    #[arg(long, value_name = "NUMBER")]
+    #[arg(long, value_name = "NUMBER", value_parser = number::parse::<u64>)]
     seed: Option<u64>,
 
     /// Inputs to one object, at most
-    #[arg(long, value_name = "COUNT", default_value_t = 64)]
+    #[arg(long, value_name = "COUNT", value_parser = number::parse::<usize>, default_value_t = 64)]
     steps_max: usize,
 
     /// A key that signs, such as one that the policy names; give it again for each further one
@@ -70,6 +71,8 @@ impl Fuzz {
     pub(crate) fn run(self, printer: &mut Printer) -> Result<()> {
         let bar = progress::counting("fuzzing");
         let fuzz = self.prepare().map_err(Failure::not_ours)?;
+        let _orderly = stop::orderly();
+        let fuzz = fuzz.stop_when(|| stop::asked().is_some());
         let report = fuzz.run(|steps| bar.set_position(steps));
         bar.finish_and_clear();
         let report = report.map_err(|error| Failure::from(error).not_ours())?;
@@ -77,18 +80,22 @@ impl Fuzz {
             true => printer.document(&document(&report))?,
             false => self.print(&report, printer)?,
         }
-        match &report.broken {
-            None => Ok(()),
-            Some(broken) => Err(Failure::broken(said(broken))),
+        match (&report.broken, stop::asked()) {
+            (None, None) => Ok(()),
+            (None, Some(signal)) => {
+                let steps = grouped(report.steps);
+                Err(Failure::stopped(signal, format!("nothing was broken by {steps} steps")))
+            }
+            (Some(broken), _) => Err(Failure::broken(said(broken))),
         }
     }
 
     fn prepare(&self) -> Result<fuzz::Fuzz> {
-        let module = read(&self.module)?;
+        let module = read_module(&self.module)?;
         let policy = read_policy(&self.policy)?;
         let arguments = match self.arguments.is_empty() {
             true => Vec::new(),
-            false => creation(&module, &self.arguments)?,
+            false => creation(&module, &typed::given(&self.arguments)?)?,
         };
         let mut fuzz = fuzz::Fuzz::new(Code::wasm(module)?.policy(policy).args(arguments));
         for (index, expression) in self.expressions.iter().enumerate() {

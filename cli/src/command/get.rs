@@ -11,6 +11,9 @@ use crate::session::{self, Session};
 use crate::typed;
 
 /// Get a field of an object's state
+///
+/// A text goes into a file or a pipe as it is; a terminal is shown what it would obey, such as
+/// `\u{1b}`.
 #[derive(Debug, Args)]
 pub(crate) struct Get {
     /// The object
@@ -44,7 +47,7 @@ impl Get {
                     "path": self.path,
                     "value": value.to_json(),
                 })),
-                false => printer.line(&typed::show(&value)),
+                false => printer.value(&typed::show(&value)),
             }
         })
     }

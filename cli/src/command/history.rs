@@ -15,7 +15,7 @@ use crate::failure::Result;
 use crate::printer::Printer;
 use crate::session::{self, Session, short};
 use crate::table::{Align, Table};
-use crate::{moment, receipt, typed};
+use crate::{moment, number, receipt, typed};
 
 /// Show the history of an object: its versions and its refusals
 #[derive(Debug, Args)]
@@ -32,15 +32,15 @@ pub(crate) struct History {
     backwards: bool,
 
     /// From this time on
-    #[arg(long, value_name = "TIME", value_parser = moment::parse)]
+    #[arg(long, value_name = "TIME", value_parser = moment::parse_past)]
     since: Option<u64>,
 
     /// Up to this time
-    #[arg(long, value_name = "TIME", value_parser = moment::parse)]
+    #[arg(long, value_name = "TIME", value_parser = moment::parse_past)]
     until: Option<u64>,
 
     /// At most so many entries
-    #[arg(long, value_name = "COUNT")]
+    #[arg(long, value_name = "COUNT", value_parser = number::parse::<usize>)]
     limit: Option<usize>,
 }
 
@@ -132,7 +132,7 @@ pub(super) fn input(input: &Input, definition: &Definition) -> Result<String> {
     let arguments = arguments(&input.request, definition)?;
     let arguments = arguments
         .iter()
-        .map(|(name, value)| format!("{name}: {}", typed::brief(value, VALUE_CHARS_MAX)));
+        .map(|(name, value)| format!("{name}: {}", typed::brief_word(value, VALUE_CHARS_MAX)));
     let arguments = arguments.collect::<Vec<_>>().join(", ");
     Ok(format!("{}({arguments})", input.request.action()))
 }

@@ -9,10 +9,9 @@ use continuant::{Database, ObjectId};
 use serde_json::json;
 
 use crate::failure::{Failure, Result};
-use crate::moment;
 use crate::printer::Printer;
-use crate::progress;
 use crate::session::Session;
+use crate::{files, moment, progress};
 
 /// Import an object from a capsule, after verifying and replaying its whole lineage
 ///
@@ -26,24 +25,37 @@ pub(crate) struct Import {
 impl Import {
     pub(crate) fn run(self, session: &Session, printer: &mut Printer) -> Result<()> {
         // A capsule that is not there leaves no database behind.
+        if files::is_stream(&self.file) {
+            let file = self.file.display();
+            let problem = "is no plain file: a capsule is read twice; copy it to one first";
+            return Err(Failure::new("stream", format!("{file} {problem}")));
+        }
         open(&self.file)?;
+        let made = session.to_be_made();
+        let made = made.map(|made| made.display().to_string());
         session.with_new(|db| {
             let id = read(db, &self.file)?;
             let info = db.info(id)?;
-            match printer.is_json() {
-                true => printer.document(&json!({
+            if printer.is_json() {
+                let mut document = json!({
                     "object": id.to_string(),
                     "seq": info.seq,
                     "hash": info.hash.to_string(),
                     "wake": moment::json(info.wake),
-                })),
-                false => printer.pairs(&[
-                    ("object", id.to_string()),
-                    ("version", info.seq.to_string()),
-                    ("hash", info.hash.to_string()),
-                    ("next wake", info.wake.map_or("none".to_string(), moment::show)),
-                ]),
+                });
+                if let Some(made) = made {
+                    document["new_database"] = made.into();
+                }
+                return printer.document(&document);
             }
+            let mut pairs = vec![
+                ("object", id.to_string()),
+                ("version", info.seq.to_string()),
+                ("hash", info.hash.to_string()),
+                ("next wake", info.wake.map_or("none".to_string(), moment::show)),
+            ];
+            pairs.extend(made.map(|made| ("new database", made)));
+            printer.pairs(&pairs)
         })
     }
 }

@@ -6,10 +6,10 @@ use continuant::{Database, ObjectInfo, Objects};
 use serde_json::{Value as Json, json};
 
 use crate::failure::Result;
-use crate::moment;
 use crate::printer::Printer;
 use crate::session::{self, Session, short};
 use crate::table::{Align, Table};
+use crate::{moment, number};
 
 /// List the objects, in the order of their ids
 ///
@@ -25,19 +25,19 @@ pub(crate) struct List {
     code: Option<CodeHash>,
 
     /// Those created at this time or later
-    #[arg(long, value_name = "TIME", value_parser = moment::parse)]
+    #[arg(long, value_name = "TIME", value_parser = moment::parse_past)]
     created_since: Option<u64>,
 
     /// Those created at this time or before
-    #[arg(long, value_name = "TIME", value_parser = moment::parse)]
+    #[arg(long, value_name = "TIME", value_parser = moment::parse_past)]
     created_until: Option<u64>,
 
     /// Those changed at this time or later
-    #[arg(long, value_name = "TIME", value_parser = moment::parse)]
+    #[arg(long, value_name = "TIME", value_parser = moment::parse_past)]
     changed_since: Option<u64>,
 
     /// Those changed last at this time or before
-    #[arg(long, value_name = "TIME", value_parser = moment::parse)]
+    #[arg(long, value_name = "TIME", value_parser = moment::parse_past)]
     changed_until: Option<u64>,
 
     /// Those behind this object: the last one of a list, to go on
@@ -45,7 +45,7 @@ pub(crate) struct List {
     after: Option<String>,
 
     /// At most so many
-    #[arg(long, value_name = "COUNT")]
+    #[arg(long, value_name = "COUNT", value_parser = number::parse::<usize>)]
     limit: Option<usize>,
 }
 

@@ -5,11 +5,10 @@ use continuant::{Database, Outgoing};
 use serde_json::{Value as Json, json};
 
 use crate::failure::{Failure, Result};
-use crate::moment;
 use crate::printer::Printer;
-use crate::receipt;
 use crate::session::{Session, short};
 use crate::table::{Align, Table, grouped};
+use crate::{moment, number, receipt, stop};
 
 /// Give the outputs of all objects that were not given yet, oldest first
 ///
@@ -25,7 +24,8 @@ pub(crate) struct Outbox {
     #[arg(long, requires = "name")]
     new: bool,
     /// Give so many at most
-    #[arg(long, value_name = "COUNT", default_value_t = 1000)]
+    #[arg(long, value_name = "COUNT", value_parser = number::parse::<usize>,
+          default_value_t = 1000)]
     limit: usize,
     /// Let them count as not given
     #[arg(long, requires = "name")]
@@ -65,7 +65,8 @@ impl Outbox {
             ("version", Align::Right),
             ("output", Align::Left),
         ]);
-        let mut last = None;
+        let (mut last, mut count) = (None, 0_u64);
+        let _orderly = stop::orderly();
         for _ in 0..self.limit {
             let Some(outgoing) = outbox.next_output()? else { break };
             match printer.is_json() {
@@ -73,6 +74,10 @@ impl Outbox {
                 false => table.row(printer, cells(&outgoing))?,
             }
             last = Some(outgoing.place);
+            count += 1;
+            if stop::asked().is_some() {
+                break;
+            }
         }
         if !printer.is_json() {
             table.end(printer)?;
@@ -81,7 +86,10 @@ impl Outbox {
             printer.flush()?;
             outbox.acknowledge(place)?;
         }
-        Ok(())
+        match stop::asked() {
+            Some(signal) => Err(Failure::stopped(signal, format!("{count} outputs were given"))),
+            None => Ok(()),
+        }
     }
 }
 

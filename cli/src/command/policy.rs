@@ -9,13 +9,14 @@ use continuant::{Law, Rehearsal};
 use serde_json::json;
 
 use super::call::Signing;
-use super::create::{read, read_policy};
+use super::create::{read_guard, read_policy};
 use super::show::section;
 use crate::failure::Result;
 use crate::printer::Printer;
-use crate::receipt;
+use crate::refused::Asked;
 use crate::session::{self, Session};
 use crate::table::grouped;
+use crate::{number, receipt};
 
 /// Change the policy that an object carries, see what a change would mean, or name a policy
 #[derive(Debug, Subcommand)]
@@ -52,7 +53,7 @@ struct Made {
 
 impl Files {
     fn read(&self) -> Result<Made> {
-        let guard = self.guard.as_deref().map(read).transpose()?;
+        let guard = self.guard.as_deref().map(read_guard).transpose()?;
         Ok(Made { text: read_policy(&self.policy)?, guard })
     }
 }
@@ -75,7 +76,7 @@ pub(crate) struct Check {
     files: Files,
 
     /// How many of the last versions
-    #[arg(long, value_name = "COUNT", default_value_t = 1000)]
+    #[arg(long, value_name = "COUNT", value_parser = number::parse::<u64>, default_value_t = 1000)]
     last: u64,
 }
 
@@ -171,7 +172,8 @@ impl Amend {
                 true => db.amend_for_good(id, policy.law()),
                 false => db.amend(id, policy.law()),
             };
-            let receipt = self.signing.wait(db, amend, &secrets)?;
+            let asked = Asked { name: &self.object, id, action: "amend" };
+            let receipt = self.signing.wait((db, asked), amend, &secrets)?;
             receipt::print(&receipt, printer)
         })
     }

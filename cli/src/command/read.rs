@@ -68,7 +68,7 @@ impl Read {
                     true => printer.document(&json!({
                         "object": object, "seq": seq, "path": path, "value": value.to_json(),
                     })),
-                    false => printer.line(&typed::show(&value)),
+                    false => printer.value(&typed::show(&value)),
                 };
             }
             let state = snapshot.state()?;

@@ -21,7 +21,7 @@ pub(crate) struct Restore {
     from: PathBuf,
 
     /// As of this time; without it, all there is
-    #[arg(long, value_name = "TIME", value_parser = moment::parse)]
+    #[arg(long, value_name = "TIME", value_parser = moment::parse_past)]
     until: Option<u64>,
 }
 

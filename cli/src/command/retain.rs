@@ -1,7 +1,5 @@
 //! `retain`: how much history is kept, of all objects or of one.
 
-use std::num::NonZeroU64;
-
 use clap::Args;
 use continuant::Database;
 use continuant::storage::Retention;
@@ -10,7 +8,7 @@ use serde_json::json;
 use crate::failure::Result;
 use crate::printer::Printer;
 use crate::session::{self, Session};
-use crate::{moment, table};
+use crate::{moment, number, table};
 
 /// Show or set how much history is kept: of every object, or of one
 ///
@@ -26,8 +24,8 @@ pub(crate) struct Retain {
     all: bool,
 
     /// Keep so many versions
-    #[arg(long, group = "rule", value_name = "COUNT")]
-    versions: Option<NonZeroU64>,
+    #[arg(long, group = "rule", value_name = "COUNT", value_parser = number::parse_some)]
+    versions: Option<u64>,
 
     /// Keep the versions of so long, such as 30d or 12h
     #[arg(long, group = "rule", value_name = "SPAN", value_parser = moment::parse_span)]
@@ -63,7 +61,7 @@ impl Retain {
 
     fn rule(&self) -> Option<Retention> {
         let all = self.all.then_some(Retention::All);
-        let versions = self.versions.map(|count| Retention::Versions(count.get()));
+        let versions = self.versions.map(Retention::Versions);
         all.or(versions).or(self.age.map(Retention::Age))
     }
 }

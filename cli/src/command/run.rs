@@ -1,6 +1,6 @@
 //! `run`: runs the own cycles of all objects, those due now or all that come due in a while.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
@@ -10,12 +10,12 @@ use clap::Args;
 use continuant::{Database, Metrics, ObjectId};
 use serde_json::json;
 
-use crate::failure::{Failure, Result};
+use crate::failure::Result;
 use crate::printer::Printer;
 use crate::screen::Screen;
 use crate::session::{Session, short};
 use crate::table::{Align, Table};
-use crate::{moment, vitals};
+use crate::{files, moment, stop, vitals};
 
 /// The longest wait before the clock is looked at again: it may be set meanwhile.
 const WAIT_MAX: Duration = Duration::from_secs(1);
@@ -23,7 +23,8 @@ const WAIT_MAX: Duration = Duration::from_secs(1);
 /// Run own cycles: those that are due, or all that come due in a while
 ///
 /// Nothing else has to run for objects to be woken: this may be a line in a crontab. Prints what
-/// each object that was woken did.
+/// each object that was woken did. On SIGTERM, SIGINT or SIGHUP it closes the database, writes the
+/// last metrics, prints what was done until then, and ends with 0; on a second one it ends at once.
 #[derive(Debug, Args)]
 pub(crate) struct Run {
     /// Stay for so long, and run each cycle when it is due
@@ -31,7 +32,7 @@ pub(crate) struct Run {
     span: Option<u64>,
 
     /// Stay until then, and run each cycle when it is due
-    #[arg(long, value_name = "TIME", value_parser = moment::parse, conflicts_with = "span")]
+    #[arg(long, value_name = "TIME", value_parser = moment::parse_future, conflicts_with = "span")]
     until: Option<u64>,
 
     /// Show what the database is doing, until interrupted if nothing else says how long; with
@@ -39,14 +40,37 @@ pub(crate) struct Run {
     #[arg(long)]
     top: bool,
 
-    /// Write the metrics to this file as OpenMetrics text, replaced as a whole each time: for
-    /// `top`, or a node exporter's textfile collector
+    /// Write the metrics to this file, replaced as a whole each time: for `top`, or a node
+    /// exporter's textfile collector. A pipe or a device is written, and what a link leads to is
+    /// replaced
     #[arg(long, value_name = "FILE")]
     metrics: Option<PathBuf>,
+
+    /// The form of the metrics: what a textfile collector and Prometheus' own text format take, or
+    /// OpenMetrics
+    #[arg(long, value_name = "FORM", value_enum, default_value_t, requires = "metrics")]
+    metrics_as: Form,
 
     /// How often they are shown and written
     #[arg(long, value_name = "SPAN", value_parser = moment::parse_span, default_value = "1s")]
     every: u64,
+}
+
+/// How metrics are written.
+#[derive(Clone, Copy, Debug, Default, clap::ValueEnum)]
+enum Form {
+    #[default]
+    Prometheus,
+    Openmetrics,
+}
+
+impl Form {
+    fn text(self, metrics: &Metrics) -> String {
+        match self {
+            Form::Prometheus => metrics.prometheus(),
+            Form::Openmetrics => metrics.open_metrics(),
+        }
+    }
 }
 
 /// An object that wants to be woken.
@@ -59,6 +83,7 @@ struct Sleeper {
 
 impl Run {
     pub(crate) fn run(self, session: &Session, printer: &mut Printer) -> Result<()> {
+        let _orderly = stop::orderly();
         session.with(|db| {
             let before = sleepers(db)?;
             let start = db.now();
@@ -73,17 +98,17 @@ impl Run {
     /// end.
     fn watch(&self, db: &Database, until: u64, printer: &mut Printer) -> Result<()> {
         let (sender, ended) = channel();
-        let stop = AtomicBool::new(false);
+        let halt = AtomicBool::new(false);
         thread::scope(|scope| {
-            let stop = &stop;
-            let runner = scope.spawn(move || sender.send(stay(db, until, stop)));
+            let halt = &halt;
+            scope.spawn(move || sender.send(stay(db, until, halt)));
             let (mut screen, mut before) = (Screen::new(), Metrics::default());
             loop {
                 let ran = ended.recv_timeout(Duration::from_millis(self.every.max(1)));
                 let now = db.metrics();
                 if let Err(failure) = self.tell(&mut screen, printer, &now, &before) {
-                    stop.store(true, Ordering::Release);
-                    runner.thread().unpark();
+                    halt.store(true, Ordering::Release);
+                    stop::wake();
                     return Err(failure);
                 }
                 before = now;
@@ -106,7 +131,7 @@ impl Run {
         before: &Metrics,
     ) -> Result<()> {
         if let Some(path) = &self.metrics {
-            write(path, &now.open_metrics())?;
+            files::publish(path, &self.metrics_as.text(now))?;
         }
         match (self.top, printer.is_json()) {
             (true, true) => {
@@ -119,26 +144,18 @@ impl Run {
     }
 }
 
-/// Replaces a file, so that whoever reads it finds the old text or the new one.
-fn write(path: &Path, text: &str) -> Result<()> {
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(".new");
-    let written = std::fs::write(&beside, text).and_then(|()| std::fs::rename(&beside, path));
-    written.map_err(|error| Failure::file("writing", path, &error))
-}
-
 /// Runs what is due, then what comes due until `until`, or until it is stopped.
-fn stay(db: &Database, until: u64, stop: &AtomicBool) -> Result<()> {
+fn stay(db: &Database, until: u64, halt: &AtomicBool) -> Result<()> {
     loop {
         db.run_until(db.now())?;
         let now = db.now();
-        if now >= until || stop.load(Ordering::Acquire) {
+        if now >= until || halt.load(Ordering::Acquire) || stop::asked().is_some() {
             return Ok(());
         }
         let next = db.next_wake().map_or(until, |wake| wake.min(until));
         let wait = Duration::from_millis(next.saturating_sub(now)).min(WAIT_MAX);
         // May return early; the loop looks at the clock.
-        thread::park_timeout(wait);
+        stop::pause(wait, || halt.load(Ordering::Acquire));
     }
 }
 

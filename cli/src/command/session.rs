@@ -4,7 +4,6 @@
 //! works on is passed as one.
 
 use std::path::PathBuf;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::{Args, Subcommand};
 use serde_json::json;
@@ -12,6 +11,7 @@ use serde_json::json;
 use super::call::Signing;
 use crate::failure::Result;
 use crate::printer::Printer;
+use crate::refused::Asked;
 use crate::session as database;
 use crate::{keyfile, moment, receipt};
 
@@ -63,9 +63,8 @@ impl Session {
 
 impl New {
     fn run(self, printer: &mut Printer) -> Result<()> {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let now = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
-        let session = keyfile::create_session(&self.path, now.saturating_add(self.span))?;
+        let expires = moment::now().saturating_add(self.span);
+        let session = keyfile::create_session(&self.path, expires)?;
         let (file, id) = (self.path.display().to_string(), session.id().to_string());
         let expires = session.expires();
         match printer.is_json() {
@@ -88,7 +87,8 @@ impl Open {
         db.with(|db| {
             let id = database::find(db, &self.object)?;
             let opening = db.open_session(id, &session);
-            let receipt = self.signing.wait(db, opening, &secrets)?;
+            let asked = Asked { name: &self.object, id, action: "open_session" };
+            let receipt = self.signing.wait((db, asked), opening, &secrets)?;
             receipt::print(&receipt, printer)
         })
     }

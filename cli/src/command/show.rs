@@ -10,7 +10,7 @@ use serde_json::{Value as Json, json};
 use crate::failure::{Failure, Result};
 use crate::printer::Printer;
 use crate::session::{self, Session};
-use crate::{moment, typed};
+use crate::{files, moment, typed};
 
 /// Characters of a value that are shown; `get` shows all.
 pub(super) const VALUE_CHARS_MAX: usize = 72;
@@ -32,6 +32,10 @@ pub(crate) struct Show {
     /// Write the policy's guard to a file and print nothing else
     #[arg(long, value_name = "FILE", conflicts_with_all = ["policy", "schema"])]
     guard: Option<PathBuf>,
+
+    /// Write over a file that is there
+    #[arg(long, requires = "guard")]
+    force: bool,
 }
 
 impl Show {
@@ -44,8 +48,11 @@ impl Show {
                 let Some(guard) = definition.policy.guard() else {
                     return Err(Failure::missing("no-guard", "its policy has no guard"));
                 };
-                let written = std::fs::write(path, guard.wasm());
-                return written.map_err(|error| Failure::file("writing", path, &error));
+                let fill = |out: &mut dyn std::io::Write| {
+                    let written = out.write_all(guard.wasm());
+                    written.map_err(|error| Failure::file("writing", path, &error))
+                };
+                return files::write(path, self.force, fill).map(drop);
             }
             let text = match (self.policy, self.schema) {
                 (true, _) => Some(("policy", definition.policy.text())),
@@ -55,7 +62,7 @@ impl Show {
             if let Some((what, text)) = text {
                 return match printer.is_json() {
                     true => printer.document(&json!({ "object": id.to_string(), what: text })),
-                    false => printer.line(text.trim_matches('\n')),
+                    false => printer.text(text.trim_matches('\n')),
                 };
             }
             let info = db.info(id)?;

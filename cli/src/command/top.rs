@@ -1,6 +1,5 @@
 //! `top`: what a database is doing that another process has open, from the file that it writes.
 
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -9,18 +8,17 @@ use continuant::Metrics;
 use serde_json::json;
 
 use crate::failure::{Failure, Result};
-use crate::moment;
 use crate::printer::Printer;
 use crate::screen::Screen;
-use crate::vitals;
+use crate::{files, moment, stop, vitals};
 
 /// The longest file that can be one of metrics.
-const FILE_BYTES_MAX: u64 = 1 << 20;
+const FILE_BYTES_MAX: usize = 1 << 20;
 
 /// Watch a database that another process has open, by the file that its metrics are written to
 ///
 /// Such a file is written by `run --metrics`, and by any program that writes what
-/// `Metrics::open_metrics` gives it. A database that this process runs itself is watched by
+/// `Metrics::prometheus` or `Metrics::open_metrics` gives it. A database that this process runs itself is watched by
 /// `run --top`.
 #[derive(Debug, Args)]
 pub(crate) struct Top {
@@ -38,6 +36,7 @@ pub(crate) struct Top {
 
 impl Top {
     pub(crate) fn run(self, printer: &mut Printer) -> Result<()> {
+        let _orderly = stop::orderly();
         let (started, mut screen) = (Instant::now(), Screen::new());
         let (mut shown, mut before) = (Metrics::default(), Metrics::default());
         loop {
@@ -62,16 +61,16 @@ impl Top {
             if left.is_some_and(|left| left.is_zero()) {
                 return Ok(());
             }
-            std::thread::park_timeout(left.map_or(every, |left| left.min(every)));
+            stop::pause(left.map_or(every, |left| left.min(every)), || false);
+            if stop::asked().is_some() {
+                return Ok(());
+            }
         }
     }
 }
 
 fn read(path: &Path) -> Result<Metrics> {
-    let failed = |error| Failure::file("reading", path, &error);
-    let mut text = String::new();
-    let file = std::fs::File::open(path).map_err(failed)?;
-    file.take(FILE_BYTES_MAX).read_to_string(&mut text).map_err(failed)?;
+    let text = files::text("reading", path, FILE_BYTES_MAX)?;
     let metrics = Metrics::from_open_metrics(&text);
     metrics.map_err(|error| Failure::new("metrics", format!("{}: {error}", path.display())))
 }

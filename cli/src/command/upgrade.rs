@@ -9,14 +9,15 @@ use continuant::{Database, Error, ErrorKind, Fleet, Law, ObjectId};
 use serde_json::{Value as Json, json};
 
 use super::call::Signing;
-use super::create::{read, read_policy};
+use super::create::{read_guard, read_module, read_policy};
 use super::explain::{self, About};
 use super::show::section;
 use crate::failure::{Failure, Result};
 use crate::printer::Printer;
+use crate::refused::Asked;
 use crate::session::{self, Session, short};
 use crate::table::grouped;
-use crate::{progress, receipt};
+use crate::{progress, receipt, stop};
 
 /// Kinds of outcome that are shown to people.
 const OUTCOMES_MAX: usize = 20;
@@ -79,7 +80,8 @@ impl Upgrade {
             let id = session::find(db, object)?;
             let upgrade = db.upgrade(id, &to);
             if !self.dry_run {
-                let receipt = self.signing.wait(db, upgrade, &secrets)?;
+                let asked = Asked { name: object, id, action: "upgrade" };
+                let receipt = self.signing.wait((db, asked), upgrade, &secrets)?;
                 return receipt::print(&receipt, printer);
             }
             let told = self.signing.sign(db, upgrade, &secrets)?.dry_run()?;
@@ -96,10 +98,10 @@ impl Upgrade {
 
     /// What was in the files.
     fn made(&self) -> Result<continuant::Upgrade> {
-        let to = continuant::Upgrade::wasm(read(&self.module)?);
+        let to = continuant::Upgrade::wasm(read_module(&self.module)?);
         let mut to = to.map_err(|error| Failure::from(error).not_ours())?;
         if let Some(policy) = &self.policy {
-            let guard = self.guard.as_deref().map(read).transpose()?;
+            let guard = self.guard.as_deref().map(read_guard).transpose()?;
             to = to.policy(Law { text: &read_policy(policy)?, guard: guard.as_deref() });
         }
         Ok(if self.for_good { to.for_good() } else { to })
@@ -122,6 +124,7 @@ fn roll_out(db: &Database, from: CodeHash, fleet: Fleet<'_>, printer: &mut Print
     }
     let bar = progress::bar("upgrading", count);
     let mut summary = Summary::default();
+    let _orderly = stop::orderly();
     for upgraded in fleet {
         let (id, outcome) = upgraded?;
         match outcome {
@@ -130,10 +133,19 @@ fn roll_out(db: &Database, from: CodeHash, fleet: Fleet<'_>, printer: &mut Print
             Err(error) => summary.failed.push((id, error)),
         }
         bar.inc(1);
+        if stop::asked().is_some() {
+            break;
+        }
     }
     bar.finish_and_clear();
     summary.print(printer)?;
-    summary.end()
+    match stop::asked() {
+        Some(signal) => {
+            let left = "the objects above are done; given again, it goes on";
+            Err(Failure::stopped(signal, left))
+        }
+        None => summary.end(),
+    }
 }
 
 impl Summary {

@@ -11,9 +11,9 @@ use super::import;
 use crate::audit::{audit, thread_count};
 use crate::failure::{Failure, Result};
 use crate::printer::Printer;
-use crate::progress;
 use crate::session::{self, Session, short};
 use crate::table::{Align, Table, grouped};
+use crate::{files, progress};
 
 /// How the file of a capsule is called.
 const CAPSULE_EXTENSION: &str = "continuant";
@@ -24,11 +24,11 @@ const CAPSULE_EXTENSION: &str = "continuant";
 /// and asks every policy's guard again, too.
 #[derive(Debug, Args)]
 pub(crate) struct Verify {
-    /// The object, or the file of a capsule
-    #[arg(value_name = "OBJECT|FILE", required_unless_present = "all")]
+    /// The object, or the file of a capsule [default: every object of the database]
+    #[arg(value_name = "OBJECT|FILE")]
     target: Option<String>,
 
-    /// Every object of the database
+    /// Every object of the database, as when none is named
     #[arg(long, conflicts_with = "target")]
     all: bool,
 
@@ -57,6 +57,7 @@ impl Verify {
             Err(failure) if is_missing(&failure) && path.is_file() => {
                 capsule(path, replay, printer)
             }
+            Err(failure) if is_missing(&failure) => Err(nothing(target, failure)),
             Err(failure) => Err(failure),
         }
     }
@@ -66,12 +67,25 @@ fn is_missing(failure: &Failure) -> bool {
     ["no-object", "no-database"].contains(&failure.kind())
 }
 
-/// Whether the name is that of a capsule: it is called like one, or starts like one.
+/// The failure that there is neither an object nor a file.
+fn nothing(target: &str, failure: Failure) -> Failure {
+    let looks_like_a_path = target.contains('/') || Path::new(target).extension().is_some();
+    match looks_like_a_path {
+        true => Failure::missing("no-file", format!("there is no file {target}, nor an object")),
+        false => failure.about(format!("there is no file {target}")),
+    }
+}
+
+/// Whether the name is that of a capsule: it is called like one, or starts like one, or is of what
+/// can be read once only.
 fn is_capsule(path: &Path) -> bool {
+    let called = path.extension().is_some_and(|extension| extension == CAPSULE_EXTENSION);
+    if called || !path.is_file() {
+        return called || files::is_stream(path);
+    }
     let mut head = [0; object::capsule::HEAD.len()];
     let read = std::fs::File::open(path).and_then(|mut file| file.read_exact(&mut head));
-    let called = path.extension().is_some_and(|extension| extension == CAPSULE_EXTENSION);
-    called || (read.is_ok() && head == object::capsule::HEAD)
+    read.is_ok() && head == object::capsule::HEAD
 }
 
 fn capsule(path: &Path, replay: Replay, printer: &mut Printer) -> Result<()> {
@@ -156,7 +170,7 @@ fn all(db: &Database, replay: Replay, printer: &mut Printer) -> Result<()> {
             Err(error) => {
                 failed += 1;
                 let failure = Failure::from(error.clone());
-                let error = json!({ "kind": failure.kind(), "message": failure.message() });
+                let error = failure.document();
                 let name = id.to_string();
                 match printer.is_json() {
                     true => printer.document(&json!({ "object": name, "error": error }))?,

@@ -5,6 +5,7 @@ use clap::Args;
 use super::call::Signing;
 use crate::failure::Result;
 use crate::printer::Printer;
+use crate::refused::Asked;
 use crate::session::{self, Session};
 use crate::{receipt, typed};
 
@@ -28,12 +29,14 @@ pub(crate) struct Write {
 impl Write {
     pub(crate) fn run(self, session: &Session, printer: &mut Printer) -> Result<()> {
         let secrets = self.signing.secrets()?;
+        let words = typed::given_fields(&self.fields)?;
         session.with(|db| {
             let id = session::find(db, &self.object)?;
             let snapshot = db.snapshot(id)?;
             let schema = &snapshot.definition().schema;
-            let fields = typed::fields(&self.fields, schema)?;
-            let receipt = self.signing.wait(db, db.write(id, fields), &secrets)?;
+            let fields = typed::fields(&words, schema)?;
+            let asked = Asked { name: &self.object, id, action: "write" };
+            let receipt = self.signing.wait((db, asked), db.write(id, fields), &secrets)?;
             receipt::print(&receipt, printer)
         })
     }

@@ -18,7 +18,7 @@ fn arguments_that_are_not_as_they_must_be() {
         "write visits mood=256",
         "write visits label=hello",
         "get visits colour",
-        "history visits --since yesterday",
+        "history visits --since then",
         "--json at visits then",
         "--json frobnicate",
         "--json dump visits",
@@ -79,6 +79,73 @@ fn what_cannot_be_made() {
         "import visits.continuant",
     ];
     terminal.check(&lines, expect_file!["transcripts/unmade.txt"]);
+}
+
+#[test]
+fn a_creation_that_is_refused_is_on_no_record() {
+    let terminal = Terminal::with_visits();
+    terminal.write("trap.wasm", crate::objects::trapping());
+    terminal.write("open.cedar", "@id(\"open\") permit(principal, action, resource);");
+    let printed = terminal.run("create trap.wasm --policy open.cedar");
+    assert_eq!(printed.code, Some(3), "{printed:?}");
+    assert_eq!(printed.stderr, "error: refused: trap: unreachable code reached\n");
+}
+
+#[test]
+fn an_object_is_named_once() {
+    let terminal = Terminal::with_visits();
+    for (line, kind) in [
+        ("fork visits 99", "no-version"),
+        ("explain visits 99", "no-version"),
+        ("explain visits --refusal 9", "no-refusal"),
+        ("at visits 99", "no-version"),
+    ] {
+        let printed = terminal.run(line);
+        assert_eq!(printed.code, Some(5), "{line}: {printed:?}");
+        let named = printed.stderr.matches("object ").count();
+        assert_eq!(named, 1, "an object is named once: {}", printed.stderr);
+        let json = terminal.run(&format!("--json {line}")).stderr;
+        let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(json["error"]["kind"], kind, "{line}");
+    }
+}
+
+#[test]
+fn a_file_that_is_not_there_is_named_as_one() {
+    let terminal = Terminal::with_visits();
+    let printed = terminal.run("verify no/such/file.cap");
+    let problem = "error: there is no file no/such/file.cap, nor an object\n";
+    assert_eq!((printed.code, printed.stderr.as_str()), (Some(5), problem));
+    let printed = terminal.run("verify guests");
+    assert!(printed.stderr.starts_with("error: there is no file guests: no object \"guests\""));
+    assert!(terminal.run("verify --replay").done().contains("verified, replayed"));
+}
+
+#[test]
+fn a_database_that_is_made_by_the_way_is_told() {
+    let terminal = Terminal::with_visits();
+    terminal.run("export visits visits.continuant").done();
+    let create = "create object.wasm a --policy policy.cedar --db new";
+    let created = terminal.run(create).done();
+    assert!(created.ends_with("new database  new\n"), "{created}");
+    assert!(!terminal.run(create).done().contains("new database"));
+    let imported = terminal.run("--json import visits.continuant --db other").done();
+    let imported: serde_json::Value = serde_json::from_str(&imported).unwrap();
+    assert_eq!(imported["new_database"], "other");
+}
+
+#[test]
+fn a_refusal_leads_on_to_why() {
+    let terminal = Terminal::with_visits();
+    let printed = terminal.run("call visits increment 1001");
+    let hint = printed.stderr.split('`').nth(1).unwrap().strip_prefix("continuant ").unwrap();
+    let explained = terminal.run(hint).done();
+    assert!(explained.contains("refused: forbidden by limit"), "{explained}");
+    let json = terminal.run("--json call visits increment 1001").stderr;
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let error = &json["error"];
+    assert_eq!((&error["action"], &error["refusal"]), (&"increment".into(), &2.into()));
+    assert_eq!((&error["reason"], &error["rules"][0]), (&"forbidden".into(), &"limit".into()));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The command line, through the real binary: see each module.
 //!
 //! - `commands`: what each command prints, for people and as JSON; the README's commands.
+//! - `arguments`: times, numbers and arguments from files, which are read whole or refused.
 //! - `failures`: what goes wrong, with which words and which exit code.
 //! - `demo`: the demo on small files, bad files, with other worker counts, and on its month.
 //! - `losses`: the demo killed at random moments: what was acknowledged is there.
@@ -8,16 +9,23 @@
 //!   can be written, and on a full disk.
 //! - `upkeep`: backups, restoring, retention and compaction.
 //! - `watching`: a database while it runs, on the spot and from a file.
+//! - `hostile`: every command on text that a terminal would obey.
+//! - `outputs`: files that commands read and write, and what is no plain file.
+//! - `signals`: what SIGTERM, SIGINT and SIGHUP end, and how.
 //! - `objects`, `terminal`: what the tests run, and how.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on stops where it is")]
 
+mod arguments;
 mod commands;
 mod demo;
 mod failures;
+mod hostile;
 mod losses;
 mod objects;
+mod outputs;
 mod sharing;
+mod signals;
 mod terminal;
 mod upkeep;
 mod watching;

@@ -90,6 +90,22 @@ pub(crate) fn second() -> Vec<u8> {
     wat::parse_str(text).unwrap()
 }
 
+/// An object that cannot be made.
+pub(crate) fn trapping() -> Vec<u8> {
+    let text = r#"(module
+        (@custom "continuant:schema"
+            "package test:object@1.0.0; interface object {\n"
+            "    record state { count: u64 }\n"
+            "    create: func();\n"
+            "    increment: func(by: u64);\n"
+            "}\n")
+        (memory (export "memory") 1 1)
+        (global (export "state") i32 (i32.const 4096))
+        (func (export "create") (unreachable))
+        (func (export "increment") (param i64)))"#;
+    wat::parse_str(text).unwrap()
+}
+
 /// A guard that wants the number at a path to be even, and refuses by code 5.
 pub(crate) fn guard(path: &str) -> Vec<u8> {
     let (bytes, room) = (path.len(), 1024);
@@ -102,5 +118,71 @@ pub(crate) fn guard(path: &str) -> Vec<u8> {
             (drop (call $value (i32.const 0) (i32.const {bytes}) (i32.const {room}) (i32.const 8)))
             (i32.mul (i32.const 5) (i32.and (i32.load (i32.const {room})) (i32.const 1)))))"#
     );
+    wat::parse_str(text).unwrap()
+}
+
+/// What a terminal obeys and what makes rows, with a mark that a row must not begin with.
+pub(crate) const HOSTILE: &str = "x\u{1b}[31m\nFORGED\u{9b}2J\u{7f}\u{202e}\u{2028}\u{200b}";
+
+/// Anyone may do anything, by rules that have what a terminal obeys in them.
+pub(crate) fn hostile_policy() -> String {
+    format!(
+        r#"@id("open") permit(principal, action, resource)
+when {{ true // {}
+}};
+@id("limit") forbid(principal, action == Action::"say", resource)
+when {{ // {0}
+    context.input.what == "no" }};
+@id("amend") permit(principal, action == Action::"amend", resource);
+@id("upgrade") permit(principal, action == Action::"upgrade", resource);
+@id("migrate") permit(principal, action == Action::"migrate", resource);
+@id("session") permit(principal, action == Action::"open_session", resource);
+@id("read") permit(principal, action == Action::"read", resource);
+"#,
+        HOSTILE.replace('\n', " ")
+    )
+}
+
+/// `label: string`, `count: u64`. `say(what)` sets the label, emits an output of that name and
+/// with that payload, sends a message of that name to an object that there is not, and sets a wake
+/// for the next moment; the cycle counts.
+pub(crate) fn hostile() -> Vec<u8> {
+    let text = r#"(module
+        (import "continuant" "now" (func $now (result i64)))
+        (import "continuant" "wake" (func $wake (param i64)))
+        (import "continuant" "sleep" (func $sleep))
+        (import "continuant" "emit" (func $emit (param i32 i32 i32 i32)))
+        (import "continuant" "send" (func $send (param i32 i32 i32 i32 i32)))
+        (@custom "continuant:schema"
+            "package test:hostile@1.0.0; interface object {\n"
+            "    record state { label: string, count: u64 }\n"
+            "    record before { label: string, count: u64 }\n"
+            "    create: func(label: string);\n"
+            "    say: func(what: string) -> string;\n"
+            "    migrate: func(before: before);\n"
+            "}\n")
+        (memory (export "memory") 1 1)
+        (global (export "state") i32 (i32.const 4096))
+        (global $top (mut i32) (i32.const 16384))
+        (data (i32.const 12288) "\11\11\11\11\11\11\11\11\11\11\11\11\11\11\11\11")
+        (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32)
+            (global.get $top)
+            (global.set $top (i32.add (global.get $top)
+                (i32.and (i32.add (local.get 3) (i32.const 7)) (i32.const -8)))))
+        (func $label (param i32 i32)
+            (i32.store (i32.const 4096) (local.get 0))
+            (i32.store (i32.const 4100) (local.get 1)))
+        (func (export "create") (param i32 i32) (call $label (local.get 0) (local.get 1)))
+        (func (export "migrate") (param i32)
+            (call $label (i32.load (local.get 0)) (i32.load offset=4 (local.get 0))))
+        (func (export "say") (param i32 i32) (result i32)
+            (call $label (local.get 0) (local.get 1))
+            (call $emit (local.get 0) (local.get 1) (local.get 0) (local.get 1))
+            (call $send (i32.const 12288) (local.get 0) (local.get 1) (i32.const 0) (i32.const 0))
+            (call $wake (i64.add (call $now) (i64.const 1)))
+            (i32.const 4096))
+        (func (export "cycle")
+            (i64.store (i32.const 4104) (i64.add (i64.load (i32.const 4104)) (i64.const 1)))
+            (call $sleep)))"#;
     wat::parse_str(text).unwrap()
 }

@@ -91,7 +91,7 @@ const READING: [&str; 23] = [
     "admit --dry-run visits increment 1",
     "policy check visits policy.cedar",
     "upgrade --dry-run --for-good visits object.wasm",
-    "dump visits --output memory.bin",
+    "dump visits --output memory.bin --force",
     "dead-letters",
     "outbox",
     "outbox mail --peek",

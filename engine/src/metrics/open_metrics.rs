@@ -1,4 +1,9 @@
-//! Metrics as OpenMetrics text: printed for whoever scrapes it, and parsed to be looked at again.
+//! Metrics as OpenMetrics text, and in Prometheus' own text format: printed for whoever scrapes it,
+//! and parsed to be looked at again.
+//!
+//! The two differ in what a family of counters is called, with `_total` at its end or without, and
+//! no text is right in both: a parser of the one has no type and no help for the counters of the
+//! other, or takes nothing of it.
 //!
 //! What is parsed is what was printed here. Samples that are not known are passed over, and those
 //! that are missing are zero, so that another version's text can be read as far as it goes.
@@ -14,6 +19,13 @@ use crate::metrics::{BUCKETS, Figure, Histogram, Metrics, Name};
 /// What all names begin with.
 const PREFIX: &str = "continuant";
 const END: &str = "# EOF";
+
+/// Whose text it is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    OpenMetrics,
+    Prometheus,
+}
 
 /// Text that is not of a database's metrics.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,12 +50,24 @@ impl Metrics {
     /// and what understands its formats read. Times are in seconds. Names and labels stay as they
     /// are from version to version, and others are added.
     pub fn open_metrics(&self) -> String {
+        self.print(Form::OpenMetrics)
+    }
+
+    /// Text of [Prometheus](https://prometheus.io/docs/instrumenting/exposition_formats/)' own
+    /// format, which is what a node exporter's textfile collector takes. It has the samples of
+    /// [`open_metrics`](Metrics::open_metrics), and ends as that does, in what is a comment here.
+    pub fn prometheus(&self) -> String {
+        self.print(Form::Prometheus)
+    }
+
+    fn print(&self, form: Form) -> String {
         let mut text = String::new();
-        self.clone().visit(|name, figure| print(&mut text, &name, figure));
+        self.clone().visit(|name, figure| print(&mut text, form, &name, figure));
         text + END + "\n"
     }
 
-    /// The metrics of what [`open_metrics`](Metrics::open_metrics) printed.
+    /// The metrics of what [`open_metrics`](Metrics::open_metrics) or
+    /// [`prometheus`](Metrics::prometheus) printed.
     ///
     /// # Errors
     ///
@@ -101,18 +125,21 @@ fn bound(index: usize) -> String {
     Histogram::bound(index).map_or("+Inf".to_string(), seconds)
 }
 
-fn print(text: &mut String, name: &Name, figure: Figure<'_>) {
+fn print(text: &mut String, form: Form, name: &Name, figure: Figure<'_>) {
     let kind = match figure {
         Figure::Counter(_) | Figure::Counters(..) | Figure::Time(_) => "counter",
         Figure::Gauge(_) | Figure::Age(_) => "gauge",
         Figure::Histogram(_) => "histogram",
     };
-    let Name { name: family, unit, help } = name;
-    *text += &format!("# TYPE {PREFIX}_{family} {kind}\n");
-    if !unit.is_empty() {
-        *text += &format!("# UNIT {PREFIX}_{family} {unit}\n");
+    let family = match (form, kind) {
+        (Form::Prometheus, "counter") => format!("{PREFIX}_{}_total", name.name),
+        _ => format!("{PREFIX}_{}", name.name),
+    };
+    *text += &format!("# TYPE {family} {kind}\n");
+    if !name.unit.is_empty() && form == Form::OpenMetrics {
+        *text += &format!("# UNIT {family} {}\n", name.unit);
     }
-    *text += &format!("# HELP {PREFIX}_{family} {}\n", escape(help));
+    *text += &format!("# HELP {family} {}\n", escape(name.help));
     let mut put = |suffix: &str, label: Option<(&str, &str)>, value: &dyn fmt::Display| {
         *text += &format!("{} {value}\n", sample(name, suffix, label));
     };
@@ -143,7 +170,8 @@ fn parse(samples: &HashMap<&str, &str>, name: &Name, figure: Figure<'_>) -> Resu
     let count =
         |suffix: &str, label: Option<(&str, &str)>, into: &mut u64| match find(suffix, label) {
             Some(text) => {
-                text.parse().map(|count| *into = count).map_err(|_| wrong("a count", text))
+                let count = text.parse().ok().filter(|_| is_number(text));
+                count.map(|count| *into = count).ok_or_else(|| wrong("a count", text))
             }
             None => Ok(()),
         };
@@ -176,10 +204,13 @@ fn parse(samples: &HashMap<&str, &str>, name: &Name, figure: Figure<'_>) -> Resu
     }
 }
 
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
 /// A time of seconds, with nine decimals at most.
 fn parse_seconds(text: &str) -> Option<Duration> {
     let (whole, part) = text.split_once('.')?;
-    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     let is_one = is_number(whole) && is_number(part) && part.len() <= 9;
     is_one.then(|| Some(Duration::new(whole.parse().ok()?, format!("{part:0<9}").parse().ok()?)))?
 }

@@ -1,5 +1,8 @@
 //! Fuzzing of objects: what it finds, how small it makes that, and that it is what a database does.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use continuant::fuzz::{Broken, Fuzz, Report, START, What};
 use continuant::{Clock, Code, ErrorKind, Options, Snapshot, Value, args};
 use expect_test::{Expect, expect};
@@ -114,6 +117,17 @@ fn what_holds_is_not_broken_and_the_run_says_what_it_looked_at() {
     assert!(report.actions["write"].tried > 0 && report.actions["write"].admitted == 0);
     let refused: u64 = report.refusals.values().sum();
     assert_eq!(report.versions() + refused, report.steps);
+}
+
+#[test]
+fn a_run_stops_when_it_is_told_to() {
+    let asked = Arc::new(AtomicU64::new(0));
+    let told = Arc::clone(&asked);
+    let fuzz =
+        counter().steps(u64::MAX).stop_when(move || told.fetch_add(1, Ordering::Relaxed) == 3);
+    let report = run(fuzz);
+    assert_eq!((asked.load(Ordering::Relaxed), report.sequences), (4, 3));
+    assert_eq!(report.broken, None);
 }
 
 #[test]

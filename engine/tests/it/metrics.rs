@@ -221,6 +221,13 @@ fn metrics_are_printed_as_the_format_wants_it() {
         assert!(text.lines().any(|found| found == line), "{line} is missing:\n{text}");
     }
     assert_eq!(Metrics::from_open_metrics(&text).unwrap(), metrics);
+    let classic = metrics.prometheus();
+    check_prometheus(&classic);
+    let samples = |text: &str| -> Vec<String> {
+        text.lines().filter(|line| !line.starts_with('#')).map(str::to_string).collect()
+    };
+    assert_eq!(samples(&classic), samples(&text));
+    assert_eq!(Metrics::from_open_metrics(&classic).unwrap(), metrics);
     let json = metrics.json();
     assert_eq!((&json["steps"]["call"], &json["failures"]), (&2.into(), &0.into()));
     assert_eq!(json["commit_seconds"]["count"], 3);
@@ -250,6 +257,38 @@ fn text_that_is_not_of_metrics_is_an_error() {
     for end in (0..text.len()).step_by(97) {
         Metrics::from_open_metrics(&text[..end]).unwrap_err();
     }
+}
+
+/// Holds text against Prometheus' own format: each sample is of the family before it, by the name
+/// that a parser of that format looks for, and each family has a type and a help.
+fn check_prometheus(text: &str) {
+    let (mut family, mut kind, mut helped) = ("", "", true);
+    for line in text.lines().filter(|line| *line != "# EOF") {
+        if let Some(comment) = line.strip_prefix("# ") {
+            let words: Vec<&str> = comment.splitn(3, ' ').collect();
+            match words[..] {
+                ["TYPE", name, of] => {
+                    assert!(helped, "{family} has a help");
+                    (family, kind, helped) = (name, of, false);
+                    assert_eq!(kind == "counter", name.ends_with("_total"), "{line}");
+                }
+                ["HELP", name, help] => {
+                    helped = name == family && help.ends_with('.');
+                }
+                _ => panic!("{line}"),
+            }
+            continue;
+        }
+        let name = parse_sample(line).0;
+        let suffixes: &[&str] = match kind {
+            "histogram" => &["_bucket", "_sum", "_count"],
+            "counter" | "gauge" => &[""],
+            _ => panic!("{family} is a {kind}"),
+        };
+        let suffix = name.strip_prefix(family).expect(line);
+        assert!(suffixes.contains(&suffix), "{line}");
+    }
+    assert!(helped);
 }
 
 /// Holds text against the OpenMetrics format, line by line; gives how many samples it has.

@@ -318,6 +318,20 @@ pub const CANARIES: &[Canary] = &[
         "true",
     ),
     canary(
+        "one path of a place",
+        "schema_layout",
+        "object/src/schema/place.rs",
+        "(⟦index.to_string() == segment⟧).then_some(index)",
+        "true",
+    ),
+    canary(
+        "one text of a number",
+        "schema_layout",
+        "object/src/schema/json.rs",
+        "(⟦number.to_string() == text⟧).then_some(number)",
+        "true",
+    ),
+    canary(
         "alignment of lists",
         "schema_layout",
         "object/src/schema/read.rs",

@@ -38,6 +38,7 @@ pub(crate) fn run(seed: u64, tally: &Tally) -> Outcome {
     for _ in 0..MEMORIES {
         state(&mut rng, &schema, &oracle).map_err(about)?;
     }
+    spellings(&mut rng, &schema).map_err(about)?;
     for method in schema.methods().iter().chain(schema.create()) {
         signature(method, &oracle).map_err(about)?;
         arguments(&mut rng, method, &oracle).map_err(about)?;
@@ -142,6 +143,36 @@ fn agree(what: &str, expected: &Result<Value, Bad>, found: &Result<Value, Bad>) 
         return Ok(());
     }
     equal(what, &format!("{expected:?}"), &format!("{found:?}"))
+}
+
+/// A place has one path, and a number one text.
+fn spellings(rng: &mut StdRng, schema: &Schema) -> Outcome {
+    const SPELLINGS: [&str; 6] = ["+", "0", " ", "-", "_", ""];
+    for field in &schema.state().fields {
+        let before = SPELLINGS[rng.random_range(0..SPELLINGS.len())];
+        if matches!(field.ty, Type::List(_) | Type::Tuple(_)) {
+            let path = |before: &str| format!("{}.{before}1", field.name);
+            let is_known = |path: &str| schema.resolve(path).is_ok();
+            let plain = is_known(&path(""));
+            equal("that a path is known", &(plain && before.is_empty()), &is_known(&path(before)))?;
+        }
+        let number = bytes::number(rng);
+        let (value, text) = match field.ty {
+            Type::U64 => (Value::U64(number), format!("{before}{number}")),
+            Type::S64 => {
+                let number = number.cast_signed();
+                // A sign is of the number.
+                let before = if before == "-" { "" } else { before };
+                (Value::S64(number), format!("{before}{number}"))
+            }
+            _ => continue,
+        };
+        let shown = value.to_json().to_string();
+        let plain = shown == text;
+        let read = Value::from_json(&text.clone().into(), &field.ty).ok();
+        equal("a number as text", &plain.then_some(value), &read)?;
+    }
+    Ok(())
 }
 
 /// The core types of a method's export.

@@ -133,8 +133,14 @@ fn read(json: &Json, ty: &Type) -> FaultResult<Value> {
 }
 
 fn read_integer(json: &Json, ty: &Type) -> Option<Value> {
-    let Json::Number(number) = json else { return None };
-    let number = number.as_u64().map(i128::from).or_else(|| number.as_i64().map(i128::from))?;
+    let number = match (json, ty) {
+        (Json::Number(number), _) => {
+            number.as_u64().map(i128::from).or_else(|| number.as_i64().map(i128::from))?
+        }
+        // Not every program writes all of these as numbers.
+        (Json::String(text), Type::U64 | Type::S64) => digits(text)?,
+        _ => return None,
+    };
     Some(match ty {
         Type::U8 => Value::U8(number.try_into().ok()?),
         Type::U16 => Value::U16(number.try_into().ok()?),
@@ -146,6 +152,12 @@ fn read_integer(json: &Json, ty: &Type) -> Option<Value> {
         Type::S64 => Value::S64(number.try_into().ok()?),
         _ => return None,
     })
+}
+
+/// The number that a text of digits is, when it is written as this number is.
+fn digits(text: &str) -> Option<i128> {
+    let number: i128 = text.parse().ok()?;
+    (number.to_string() == text).then_some(number)
 }
 
 fn read_float(json: &Json, ty: &Type) -> Option<Value> {

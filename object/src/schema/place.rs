@@ -232,16 +232,14 @@ fn trace<'a>(
                 (offset, ty) = (offset + field.offset, &field.ty);
             }
             Type::Tuple(tuple) => {
-                let index = segment.parse::<usize>().ok();
-                let item = index.and_then(|index| tuple.items.get(index));
+                let item = index(segment).and_then(|index| tuple.items.get(index as usize));
                 let known = || (0..tuple.items.len()).map(|index| index.to_string()).collect();
                 let (item, start) = item.ok_or_else(|| unknown("item", segment, known()))?;
                 (offset, ty) = (offset + start, item);
             }
             Type::List(item) => {
-                let index = segment.parse::<u32>().ok();
                 let known = || vec!["an index".to_string()];
-                let index = index.ok_or_else(|| unknown("item", segment, known()))?;
+                let index = index(segment).ok_or_else(|| unknown("item", segment, known()))?;
                 enter(offset, index, item)?;
                 (offset, ty) = (0, item);
             }
@@ -251,6 +249,12 @@ fn trace<'a>(
         }
     }
     Ok((offset, ty))
+}
+
+/// The index that a part of a path is, in digits as numbers are written: each place has one path.
+pub(super) fn index(segment: &str) -> Option<u32> {
+    let index: u32 = segment.parse().ok()?;
+    (index.to_string() == segment).then_some(index)
 }
 
 /// The field of the state record that a path begins with.

@@ -206,6 +206,5 @@ impl<M: Memory + ?Sized> Transcript<'_, '_, '_, M> {
 
 /// Reads `segment` as an index.
 fn index(segment: &str) -> Result<u32, Unread> {
-    let digits = segment.bytes().all(|byte| byte.is_ascii_digit());
-    segment.parse().ok().filter(|_| digits).ok_or(Unread::Path)
+    super::place::index(segment).ok_or(Unread::Path)
 }

@@ -162,6 +162,14 @@ impl Pack {
         }
         let blocks = directory.chunks_exact(BLOCK_BYTES).map(decode_block);
         let blocks = blocks.collect::<Result<Vec<Block>>>()?;
+        // Room is made for a block of the length that is named here, before it is read.
+        let is_whole = |block: &Block| {
+            let end = block.at.checked_add(u64::from(block.stored_bytes));
+            block.stored_bytes <= block.bytes && end.is_some_and(|end| end <= at)
+        };
+        if !blocks.iter().all(is_whole) {
+            return Err(damaged(at, "blocks that lie before the pack's directory"));
+        }
         let check = check.try_into().expect("the footer was split before its check");
         let last = Mutex::default();
         Ok(Pack { file, number, key, seal, previous, end, check, blocks, last })
@@ -281,4 +289,46 @@ fn decode_block(bytes: &[u8]) -> Result<Block> {
 fn encode_block(block: &Block, to: &mut Vec<u8>) {
     to.put_u32(block.first).put_u32(block.stored_bytes).put_u32(block.bytes);
     to.put_u64(block.at).put(&block.check);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::{Disk, LocalDisk};
+
+    /// A pack of one frame whose directory says that its block is stored in so many bytes.
+    fn opened(stored_bytes: impl FnOnce(u32) -> u32) -> Result<Pack> {
+        let directory = tempfile::tempdir().unwrap();
+        let file = LocalDisk.create(&directory.path().join("pack")).unwrap();
+        let (number, id) = (1, DatabaseId::default());
+        let mut writer = PackWriter::begin(&*file, number, id, Check::default()).unwrap();
+        let body = [7; 100];
+        let seal = Seal::new(id);
+        let group = Position::new(number, 64);
+        let header = seal.header(100, group, Check::default(), blake3::hash(&body));
+        writer.add(64, &header, &body).unwrap();
+        let footer_at = writer.finish().unwrap() - FOOTER_BYTES as u64;
+        let (mut block, mut footer) = ([0; BLOCK_BYTES], [0; FOOTER_BYTES]);
+        file.read_up_to(&mut block, footer_at - BLOCK_BYTES as u64).unwrap();
+        file.read_up_to(&mut footer, footer_at).unwrap();
+        // As whoever knows the database's id can make it: with checks that hold.
+        let mut told = decode_block(&block).unwrap();
+        told.stored_bytes = stored_bytes(told.stored_bytes);
+        let mut forged = Vec::new();
+        encode_block(&told, &mut forged);
+        let fields = &footer[..FOOTER_BYTES - blake3::OUT_LEN];
+        let check = Key::new(id).all(number, &[fields, &forged]);
+        file.write_all_at(&forged, footer_at - BLOCK_BYTES as u64).unwrap();
+        file.write_all_at(&check, footer_at + fields.len() as u64).unwrap();
+        Pack::open(file, number, id)
+    }
+
+    #[test]
+    fn no_room_is_made_for_a_block_that_is_longer_than_the_pack() {
+        assert!(opened(|bytes| bytes).is_ok());
+        for more in [1, 1000, u32::MAX - 1000] {
+            let error = opened(|bytes| bytes + more).unwrap_err();
+            assert!(error.to_string().contains("blocks that lie before"), "{error}");
+        }
+    }
 }

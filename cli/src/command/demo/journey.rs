@@ -43,7 +43,7 @@ pub(super) fn travel(
         return Ok(None);
     };
     let capsule = folder.join("aircraft.continuant");
-    let bytes = export::write(db, id, &capsule)?;
+    let bytes = export::write(db, id, &capsule, false)?;
     let here = db.verify(id, Replay::No)?;
     let options = Options::new().clock(Clock::manual(db.now())).workers(1);
     let other = options.open(folder.join("elsewhere"))?;

@@ -17,6 +17,7 @@ use indicatif::ProgressBar;
 
 use super::flights::{Event, Row};
 use crate::failure::{Failure, Result};
+use crate::stop;
 
 /// Inputs that are under way at a time.
 pub(super) const WINDOW: usize = 4096;
@@ -70,19 +71,25 @@ impl<'a> Fleet<'a> {
     }
 
     /// Plays `rows`; when it is done, everything is durable and no wake is due.
-    pub(super) fn play(&mut self, rows: &[Row<'a>], bar: &ProgressBar) -> Result<()> {
+    /// Plays fewer when the process is asked to end; gives how many.
+    pub(super) fn play(&mut self, rows: &[Row<'a>], bar: &ProgressBar) -> Result<usize> {
+        let mut played = 0;
         for row in rows {
+            if stop::asked().is_some() {
+                break;
+            }
             self.db.advance_clock(row.time)?;
             self.submit(row).map_err(|failure| failure.about(format!("line {}", row.line)))?;
             self.settle(WINDOW)?;
             bar.inc(1);
+            played += 1;
         }
         self.settle(0)?;
-        if let Some(last) = rows.last() {
+        if let Some(last) = rows[..played].last() {
             self.db.run_until(last.time)?;
         }
         bar.finish_and_clear();
-        Ok(())
+        Ok(played)
     }
 
     fn submit(&mut self, row: &Row<'a>) -> Result<()> {

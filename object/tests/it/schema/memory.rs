@@ -217,6 +217,11 @@ fn a_path_that_leads_nowhere_says_what_there_is() {
     check("at.2", expect![[r#"no item "2"; there is 0, 1"#]]);
     check("at.1.kilos", expect![[r#"no field "kilos"; there is label, grams"#]]);
     check("bags.first", expect![[r#"no item "first"; there is an index"#]]);
+    // A place has one path.
+    for path in ["bags.+1", "bags.01", "bags.-1", "bags. 1", "bags.1_0", "at.+1", "at.01", "at."] {
+        let error = schema.read(arena.image.as_slice(), state, path).unwrap_err();
+        assert!(error.to_string().starts_with("no item "), "{path}: {error}");
+    }
     check("bags.2", expect!["state.bags.2 in memory: expected more than 2 items, found 2"]);
     check("next.value", expect![[r#"no field "value"; there is only option<u32> as a whole"#]]);
     let seen = schema.resolve("seen").unwrap().get::<u32>(arena.image.as_slice(), state);

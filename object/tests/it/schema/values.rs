@@ -209,6 +209,29 @@ fn json_has_one_shape_per_type() {
 }
 
 #[test]
+fn whole_numbers_of_64_bits_are_read_from_strings_of_their_digits() {
+    let read = |json: serde_json::Value, ty: &Type| Value::from_json(&json, ty);
+    for number in [0, 7, 1 << 53, (1 << 53) + 1, u64::MAX] {
+        let text = json!(number.to_string());
+        assert_eq!(read(text, &Type::U64).unwrap(), Value::U64(number));
+    }
+    for number in [i64::MIN, -1, 0, i64::MAX] {
+        let text = json!(number.to_string());
+        assert_eq!(read(text, &Type::S64).unwrap(), Value::S64(number));
+    }
+    let wrong = ["", " 1", "1 ", "+1", "-0", "01", "1_0", "0x1", "1.0", "1e3", "one", "１"];
+    for text in wrong.into_iter().chain(["18446744073709551616", "-9223372036854775809"]) {
+        for ty in [Type::U64, Type::S64] {
+            read(json!(text), &ty).unwrap_err();
+        }
+    }
+    read(json!("-1"), &Type::U64).unwrap_err();
+    for ty in [Type::U32, Type::S8, Type::F64, Type::Bool] {
+        read(json!("1"), &ty).unwrap_err();
+    }
+}
+
+#[test]
 fn what_has_a_fixed_size_is_stored_and_nothing_else() {
     let mut bytes = [0xFF; 8];
     store(&Value::from(5), &field("seats"), &mut bytes).unwrap();

@@ -1,0 +1,79 @@
+//! What is said beside the output, on stderr: why a command failed, warnings, and the engine's log.
+//!
+//! It does not know what is said.
+//!
+//! Invariant: each is one line, with nothing hidden in it. There is nobody to tell when writing it
+//! fails.
+
+use std::io::{self, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use serde_json::{Value as Json, json};
+use tracing_subscriber::fmt::MakeWriter;
+
+use crate::escape;
+use crate::failure::Failure;
+
+/// Whether programs read it.
+static JSON: AtomicBool = AtomicBool::new(false);
+
+/// Has what is said from now on be JSON, if `json`.
+pub(crate) fn speak(json: bool) {
+    JSON.store(json, Ordering::Relaxed);
+}
+
+/// Says what went wrong.
+pub(crate) fn fail(failure: &Failure) {
+    say("error", failure.message(), failure.document());
+}
+
+/// Says what somebody should know.
+pub(crate) fn warn(kind: &str, message: &str) {
+    say("warning", message, json!({ "kind": kind, "message": message }));
+}
+
+fn say(what: &str, message: &str, document: Json) {
+    let line = match JSON.load(Ordering::Relaxed) {
+        true => escape::json(&json!({ what: document }).to_string()).into_owned(),
+        false => escape::line(&format!("{what}: {message}")).into_owned(),
+    };
+    drop(writeln!(io::stderr().lock(), "{line}"));
+}
+
+/// Where the engine's log goes.
+#[derive(Debug)]
+pub(crate) struct Log;
+
+impl<'a> MakeWriter<'a> for Log {
+    type Writer = Log;
+
+    fn make_writer(&'a self) -> Log {
+        Log
+    }
+}
+
+impl Write for Log {
+    /// Each event is written at once, with the end of its line.
+    fn write(&mut self, event: &[u8]) -> io::Result<usize> {
+        let text = String::from_utf8_lossy(event);
+        let line = text.strip_suffix('\n').unwrap_or(&text);
+        writeln!(io::stderr().lock(), "{}", escape::line(line))?;
+        Ok(event.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_is_one_line_whatever_is_in_it() {
+        let mut log = Log;
+        let event = b"warn \x1b[31mred\nforged\n";
+        assert_eq!(log.write(event).expect("it is written"), event.len());
+    }
+}

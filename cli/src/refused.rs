@@ -1,0 +1,66 @@
+//! A refusal as it leads on: which object refuses what, by the name that was given, and how to ask
+//! why.
+//!
+//! It does not know why inputs are refused.
+
+use continuant::{Database, Error, ErrorKind, ObjectId};
+use serde_json::json;
+
+use crate::failure::Failure;
+
+/// What an input is for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Asked<'a> {
+    /// The object, as it was named.
+    pub(crate) name: &'a str,
+    /// The object.
+    pub(crate) id: ObjectId,
+    /// The action.
+    pub(crate) action: &'a str,
+}
+
+impl Asked<'_> {
+    /// Why the input came to nothing.
+    pub(crate) fn failure(&self, db: &Database, error: Error) -> Failure {
+        let ErrorKind::Refused { verdict, recorded } = error.kind() else { return error.into() };
+        let Asked { name, id, action } = self;
+        // It is the last one on record, as nobody else has the database open.
+        let count = db.info(*id).ok().filter(|_| *recorded).map(|info| info.refusal_count);
+        let more = match count {
+            Some(number) => {
+                format!("`continuant explain {} --refusal {number}` shows why", quoted(name))
+            }
+            None => "not on record: there are too many, or it is too long".to_string(),
+        };
+        let message = format!("{name} refuses {action}: {verdict} ({more})");
+        let details = json!({
+            "object": id.to_string(),
+            "action": action,
+            "refusal": count,
+        });
+        let (why, failure) = (crate::failure::refusal(verdict), Failure::refused(message));
+        failure.with_details(details).with_details(why)
+    }
+}
+
+/// A word as a shell takes it.
+fn quoted(word: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:/@+".contains(&byte);
+    match !word.is_empty() && word.bytes().all(plain) {
+        true => word.to_string(),
+        false => format!("'{}'", word.replace('\'', "'\\''")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_one_word_of_a_shell() {
+        let table = [("ada", "ada"), ("a b", "'a b'"), ("it's", "'it'\\''s'"), ("$(x)", "'$(x)'")];
+        for (name, word) in table {
+            assert_eq!(quoted(name), word);
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! Signals that ask the binary to end, sent to it for real.
+
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, Command, Stdio};
+
+use continuant::Metrics;
+use serde_json::Value as Json;
+
+use crate::demo::month;
+use crate::terminal::Terminal;
+
+fn send(signal: &str, child: &Child) {
+    let sent = Command::new("kill").args(["-s", signal, &child.id().to_string()]).status();
+    assert!(sent.unwrap().success());
+}
+
+/// Whether a signal was ignored when the tests were started, as SIGINT is of what runs in the
+/// background of a shell: then it is for the binary too.
+fn is_ignored(signal: &str) -> bool {
+    let bit = match signal {
+        "HUP" => 0,
+        "INT" => 1,
+        _ => return false,
+    };
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).unwrap();
+    u64::from_str_radix(mask.trim(), 16).unwrap() >> bit & 1 == 1
+}
+
+/// Starts `run` without an end, and waits until it runs.
+fn started(mut command: Command) -> (Child, BufReader<impl Read + use<>>) {
+    let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    stdout.read_line(&mut line).unwrap();
+    assert!(line.starts_with("{\"metrics\":"), "{line}");
+    (child, stdout)
+}
+
+const RUN: &str = "run --json --top --every 5ms --metrics run.prom";
+
+/// What is left to be printed, and how it ended.
+fn ended(mut child: Child, mut stdout: BufReader<impl Read>) -> (String, String, Option<i32>) {
+    let (mut rest, mut stderr) = (String::new(), String::new());
+    stdout.read_to_string(&mut rest).unwrap();
+    child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
+    let status = child.wait().unwrap();
+    (rest, stderr, status.code())
+}
+
+#[test]
+fn run_ends_in_order_when_it_is_asked_to() {
+    let terminal = Terminal::with_visits();
+    for signal in ["TERM", "INT", "HUP"].into_iter().filter(|signal| !is_ignored(signal)) {
+        terminal.run("call visits ring").done();
+        let (child, stdout) = started(terminal.command(RUN));
+        send(signal, &child);
+        let (rest, stderr, code) = ended(child, stdout);
+        assert_eq!((code, stderr.as_str()), (Some(0), ""), "{signal}");
+        let last: Json = serde_json::from_str(rest.lines().last().unwrap()).unwrap();
+        assert_eq!((&last["name"], &last["versions"]), (&"visits".into(), &1.into()), "{signal}");
+        let text = std::fs::read_to_string(terminal.path("run.prom")).unwrap();
+        let metrics = Metrics::from_open_metrics(&text).unwrap();
+        assert_eq!(metrics.wakes_run, 1, "the last metrics are written");
+    }
+    terminal.run("verify visits --replay").done();
+}
+
+#[test]
+fn a_signal_that_is_ignored_from_the_beginning_stays_ignored() {
+    let terminal = Terminal::with_visits();
+    let mut shell = Command::new("sh");
+    let run = terminal.command(RUN);
+    let script = "trap '' HUP; exec \"$0\" \"$@\"";
+    shell.arg("-c").arg(script).arg(run.get_program()).args(run.get_args());
+    shell.current_dir(terminal.path("")).env("CONTINUANT_CODE_CACHE", "");
+    let (child, mut stdout) = started(shell);
+    send("HUP", &child);
+    for _ in 0..3 {
+        let mut line = String::new();
+        stdout.read_line(&mut line).unwrap();
+        assert!(line.starts_with("{\"metrics\":"), "it goes on: {line}");
+    }
+    send("TERM", &child);
+    assert_eq!(ended(child, stdout).2, Some(0));
+}
+
+#[test]
+fn a_command_that_waits_for_its_input_ends_at_once() {
+    let terminal = Terminal::with_visits();
+    let mut batch = terminal.command("batch - --sign owner.key");
+    let mut child = batch.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    send("TERM", &child);
+    assert_eq!(child.wait().unwrap().signal(), Some(15), "a shell sees what ended it");
+}
+
+#[test]
+fn the_demo_ends_in_order_and_says_how_far_it_was() {
+    let terminal = Terminal::new();
+    terminal.write("part.csv", month(6000, |_| true));
+    let line = "demo --flights part.csv --db fleet --acknowledge acknowledged";
+    let made = Command::new("mkfifo").arg(terminal.path("acknowledged")).status();
+    assert!(made.unwrap().success());
+    let mut demo = terminal.command(line);
+    let mut child = demo.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let acknowledged = std::fs::File::open(terminal.path("acknowledged")).unwrap();
+    let mut lines = BufReader::new(acknowledged).lines();
+    // Once a commit is acknowledged it is playing.
+    lines.next().unwrap().unwrap();
+    send("TERM", &child);
+    let count = 1 + lines.map_while(Result::ok).count();
+    let (mut stdout, mut stderr) = (String::new(), String::new());
+    child.stdout.take().unwrap().read_to_string(&mut stdout).unwrap();
+    child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(128 + 15), "{stderr}");
+    assert_eq!(stdout, "", "no figures of what was not done");
+    assert!(stderr.starts_with("error: stopped by SIGTERM: "), "{stderr}");
+    let db = continuant::Database::open(terminal.path("fleet")).unwrap();
+    assert_eq!(db.metrics().unindexed_bytes, 0, "it was closed in order");
+    let versions: u64 = db.objects().map(|info| info.unwrap().seq + 1).sum();
+    assert!(versions >= count as u64, "{versions} versions, {count} acknowledged");
+    db.close().unwrap();
+}
+
+#[test]
+fn a_second_signal_ends_at_once() {
+    let terminal = Terminal::new();
+    terminal.write("part.csv", month(6000, |_| true));
+    let line = "demo --flights part.csv --db fleet --acknowledge /dev/stderr";
+    let mut demo = terminal.command(line);
+    let mut child = demo.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    // Nobody reads on: it cannot acknowledge all that is under way, nor end in order.
+    child.stderr.as_mut().unwrap().read_exact(&mut [0; 1]).unwrap();
+    let status = loop {
+        send("TERM", &child);
+        if let Some(status) = child.try_wait().unwrap() {
+            break status;
+        }
+        std::thread::yield_now();
+    };
+    assert_eq!(status.signal(), Some(15));
+    continuant::Database::open(terminal.path("fleet")).unwrap().close().unwrap();
+}
+
+#[test]
+fn fuzzing_that_is_stopped_says_what_it_found() {
+    let terminal = Terminal::with_visits();
+    let line = "--json fuzz object.wasm welcome --policy policy.cedar --minutes 60";
+    let mut fuzz = terminal.command(line);
+    let mut child = fuzz.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // Until it is in the middle of it, the first signal ends it at once.
+    while !threads(&child).iter().any(|name| name.starts_with("continuant-")) {
+        std::thread::yield_now();
+    }
+    send("TERM", &child);
+    let (mut stdout, mut stderr) = (String::new(), String::new());
+    child.stdout.take().unwrap().read_to_string(&mut stdout).unwrap();
+    child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
+    let code = child.wait().unwrap().code();
+    assert_eq!(code, Some(128 + 15), "{stderr}");
+    let report: Json = serde_json::from_str(&stdout).unwrap();
+    assert!(report["steps"].is_u64() && report["broken"].is_null(), "{stdout}");
+}
+
+/// The names of a process' threads.
+fn threads(child: &Child) -> Vec<String> {
+    let tasks = std::fs::read_dir(format!("/proc/{}/task", child.id())).unwrap();
+    let names = tasks.map(|task| std::fs::read_to_string(task.unwrap().path().join("comm")));
+    names.map(Result::unwrap_or_default).collect()
+}
