@@ -12,7 +12,7 @@ use crate::moment;
 use crate::printer::Numbers;
 
 const EXIT_CODES: &str = "\
-Objects are named by name, by id, or by the first digits of an id.
+Objects are named by name, by id, or by the first digits of an id, four at least.
 
 An argument of a method that begins with @ is what the file of that name has, without the line feeds
 at its end, - is what stdin has, and @@ stands for an @.

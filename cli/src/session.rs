@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use continuant::object::limits::BATCH_INPUTS_MAX;
-use continuant::{Database, Error, ErrorKind, ObjectId, Options, storage};
+use continuant::storage::{self, ID_DIGITS_MIN, Resolved};
+use continuant::{Database, Error, ErrorKind, ObjectId, Options};
 
 use crate::failure::{Failure, Result};
 
@@ -153,56 +154,34 @@ pub(crate) fn require_new(directory: &Path) -> Result<()> {
     Err(Failure::new("exists", format!("{} {message}", directory.display())))
 }
 
-/// The object of that name, or with that id, or the only one whose id starts so.
+/// The object with that id; else the one of that name, or the only one whose id begins so.
 pub(crate) fn find(db: &Database, name: &str) -> Result<ObjectId> {
-    if let Some(id) = db.find(name)? {
-        return Ok(id);
+    match db.resolve(name)? {
+        Resolved::Object(id) => Ok(id),
+        Resolved::Nothing => Err(no_object(name)),
+        Resolved::Doubtful { named, beginning } => Err(doubtful(name, named, &beginning)),
     }
-    if let Ok(id) = name.parse() {
-        db.info(id)?;
-        return Ok(id);
-    }
-    let fitting = starting_with(db, &name.to_ascii_lowercase())?;
-    match fitting[..] {
-        [] => Err(no_object(name)),
-        [id] => Ok(id),
-        _ => Err(ambiguous(name, &fitting)),
-    }
-}
-
-/// The objects whose ids start with these digits, a few at most.
-fn starting_with(db: &Database, digits: &str) -> Result<Vec<ObjectId>> {
-    let mut fitting = Vec::new();
-    // The ids that start so come right after the last that is below them all.
-    let Ok(ObjectId(mut last)) = format!("{digits:0<64}").parse() else { return Ok(fitting) };
-    if digits.is_empty() {
-        return Ok(fitting);
-    }
-    let borrow = |byte: &mut u8| {
-        *byte = byte.wrapping_sub(1);
-        *byte < u8::MAX
-    };
-    let after = last.iter_mut().rev().any(borrow).then_some(ObjectId(last));
-    for info in db.objects().after(after) {
-        let id = info?.id;
-        if !id.to_string().starts_with(digits) || fitting.len() > CANDIDATES_MAX {
-            break;
-        }
-        fitting.push(id);
-    }
-    Ok(fitting)
 }
 
 fn no_object(name: &str) -> Failure {
+    let is_short = name.len() < ID_DIGITS_MIN && name.bytes().all(|it| it.is_ascii_hexdigit());
     let ways = "`continuant list` shows the names and ids that there are";
-    Failure::missing("no-object", format!("no object {name:?}: {ways}"))
+    let few = if is_short { ", and an id takes four digits" } else { "" };
+    Failure::missing("no-object", format!("no object {name:?}{few}: {ways}"))
 }
 
-fn ambiguous(name: &str, fitting: &[ObjectId]) -> Failure {
-    let shown = fitting.iter().take(CANDIDATES_MAX).map(short).collect::<Vec<_>>();
-    let more = if fitting.len() > shown.len() { " and more" } else { "" };
-    let shown = shown.join(", ");
-    Failure::usage(format!("{name:?} fits several objects, {shown}{more}: give more digits"))
+fn doubtful(text: &str, named: Option<ObjectId>, beginning: &[ObjectId]) -> Failure {
+    let shown = beginning.iter().take(CANDIDATES_MAX).map(ObjectId::to_string);
+    let more = if beginning.len() > CANDIDATES_MAX { " and more" } else { "" };
+    let shown = shown.collect::<Vec<_>>().join(", ");
+    Failure::usage(match named {
+        Some(id) => format!(
+            "{text:?} is the name of {id}, and begins the id of {shown}{more}: give a whole id"
+        ),
+        None => {
+            format!("{text:?} fits several objects, {shown}{more}: give more digits")
+        }
+    })
 }
 
 /// The first digits of an id, enough to tell it from any other by hand.

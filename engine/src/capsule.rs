@@ -40,15 +40,20 @@ pub fn verify_capsule(from: impl Read + Send, replay: Replay) -> Result<Verified
 }
 
 /// Takes in a capsule. Call it on a thread with a worker's stack.
-pub(crate) fn import(shared: &Shared, mut from: impl Read + Seek) -> Result<ObjectId> {
+pub(crate) fn import(
+    shared: &Shared,
+    mut from: impl Read + Seek,
+    name: Option<&str>,
+) -> Result<ObjectId> {
     let io = |error: std::io::Error| ErrorKind::Read(error.to_string());
     let start = from.stream_position().map_err(io)?;
     // The code must run here before the object is let in.
     let (catalog, memory_bytes_max) = (shared.catalog(), shared.options().memory_bytes_max);
     let (_, head, seal) = verify(catalog, memory_bytes_max, &mut from, Replay::Yes)?;
     from.seek(SeekFrom::Start(start)).map_err(io)?;
-    let id = shared.store().import(&mut from, &head, seal)?;
-    shared.timer().change(id, None, head.header.wake);
+    let before = shared.store().info(head.id)?;
+    let id = shared.store().import_as(&mut from, &head, seal, name)?;
+    shared.renew(id, before.and_then(|before| before.wake))?;
     Ok(id)
 }
 

@@ -21,7 +21,7 @@ use object::input::Request;
 use object::ledger::{Past, Tracked};
 use object::policy::{Law, Policy, Principal};
 use object::schema::{Value, encode_args, encode_value};
-use query::{Diff, Snapshot, VersionEntry};
+use query::{Blame, Diff, Snapshot};
 use storage::{LineageEntry, ObjectInfo, Stats, StoredCommit};
 
 use crate::call::{Batch, Call, Code, Fleet, Transaction, Upgrade, upgrade_request};
@@ -30,7 +30,7 @@ use crate::catalog::Runnable;
 use crate::create;
 use crate::error::{Error, ErrorKind, Result};
 use crate::explain::{self, Explanation};
-use crate::fork;
+use crate::fork::{self, Wakes};
 use crate::guard;
 use crate::metrics::Metrics;
 use crate::options::Options;
@@ -163,8 +163,31 @@ impl Database {
     ///
     /// Those of [`Database::at`], and of the name, if there is one.
     pub fn fork(&self, id: ObjectId, seq: u64, name: Option<&str>) -> Result<ObjectId> {
+        self.fork_as((id, seq), (name, Wakes::Yes))
+    }
+
+    /// Makes an object of a version of another, as [`fork`](Database::fork) does, without its wake:
+    /// it does not run by itself before it is asked for something that sets one.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Database::fork`].
+    pub fn fork_without_wake(
+        &self,
+        id: ObjectId,
+        seq: u64,
+        name: Option<&str>,
+    ) -> Result<ObjectId> {
+        self.fork_as((id, seq), (name, Wakes::No))
+    }
+
+    fn fork_as(
+        &self,
+        (id, seq): (ObjectId, u64),
+        named: (Option<&str>, Wakes),
+    ) -> Result<ObjectId> {
         let (reply, pending) = self.shared.channel(Durability::Durable);
-        let forked = on_thread(|| fork::fork(&self.shared, (id, seq), name, reply))?;
+        let forked = on_thread(|| fork::fork(&self.shared, (id, seq), named, reply))?;
         let forked = forked.map_err(|error| error.about(id))?;
         pending.wait()?;
         Ok(forked)
@@ -541,15 +564,15 @@ impl Database {
         Ok(query::diff(&self.at(id, from)?, &self.at(id, to)?)?)
     }
 
-    /// The version that gave the field at `path` the value that it has now.
+    /// The version that gave the field at `path` the value that it has now, and why it is that one:
+    /// upgrades that kept the field, and forks of an object that is here, are passed through.
     ///
     /// # Errors
     ///
     /// Those of [`query::blame`].
-    pub fn blame(&self, id: ObjectId, path: &str) -> Result<VersionEntry> {
-        let info = self.info(id)?;
-        let snapshot = self.at(id, info.seq)?;
-        Ok(query::blame(self.shared.store(), snapshot.definition(), id, path)?)
+    pub fn blame(&self, id: ObjectId, path: &str) -> Result<Blame> {
+        self.info(id)?;
+        query::blame(self.shared.store(), |hashes| self.definition(hashes), id, path)
     }
 
     /// Why a version was admitted: what decided, the rules with their text, and the values that
@@ -606,6 +629,16 @@ impl Database {
     /// Those of the store.
     pub fn find(&self, name: &str) -> Result<Option<ObjectId>> {
         Ok(self.shared.store().find(name)?)
+    }
+
+    /// What a text stands for: the object with that id; else the one of that name, or the only one
+    /// whose id begins with these digits, of which there must be four.
+    ///
+    /// # Errors
+    ///
+    /// Those of the store.
+    pub fn resolve(&self, text: &str) -> Result<storage::Resolved> {
+        Ok(self.shared.store().resolve(text)?)
     }
 
     /// What a list shows of one object.
@@ -719,14 +752,57 @@ impl Database {
         Ok(self.shared.store().export(id, to, |_, _| {})?)
     }
 
-    /// Takes in a capsule after verifying its whole lineage, and gives the object's id.
+    /// Writes the object, whole, as a capsule, and ends it here, durably and before: from then on
+    /// it can be read, and nothing else, also after its wake, until it comes back by
+    /// [`import`](Database::import) of what it became, or is [taken back](Database::take_back).
+    /// Messages to it are dead letters meanwhile, which can be tried again. When writing fails the
+    /// object goes on here.
     ///
     /// # Errors
     ///
-    /// Those of [`verify_capsule`](crate::verify_capsule), and
-    /// [`Conflict`](storage::ErrorKind::Conflict) when the object is here already.
+    /// Those of [`Database::export`].
+    pub fn move_away(&self, id: ObjectId, to: &mut impl Write) -> Result<()> {
+        self.info(id)?;
+        let is_new = self.shared.set_moved(id, true)?;
+        let exported = self.export(id, to);
+        if exported.is_err() && is_new {
+            self.shared.set_moved(id, false)?;
+        }
+        exported
+    }
+
+    /// Goes on with an object here that was [moved away](Database::move_away); whether it was. If
+    /// it went on elsewhere too, there are two of it from now on, which differ.
+    ///
+    /// # Errors
+    ///
+    /// [`NoObject`](ErrorKind::NoObject), and those of the store.
+    pub fn take_back(&self, id: ObjectId) -> Result<bool> {
+        self.info(id)?;
+        self.shared.set_moved(id, false)
+    }
+
+    /// Takes in a capsule after verifying its whole lineage, and gives the object's id. An object
+    /// that is here already goes on where the capsule does, if what is here is the beginning of
+    /// that: so an object comes back to where it was, and a newer capsule follows an older one.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`verify_capsule`](crate::verify_capsule);
+    /// [`HereAlready`](storage::ErrorKind::HereAlready) when the capsule has no more of the object
+    /// than is here, [`Diverged`](storage::ErrorKind::Diverged) when it has something else, and
+    /// [`Conflict`](storage::ErrorKind::Conflict) when the object goes on here meanwhile.
     pub fn import(&self, from: impl Read + Seek + Send) -> Result<ObjectId> {
-        on_thread(|| capsule::import(&self.shared, from))?
+        on_thread(|| capsule::import(&self.shared, from, None))?
+    }
+
+    /// Takes in a capsule, as [`import`](Database::import) does, and gives the object a name.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Database::import`], and of a name.
+    pub fn import_as(&self, from: impl Read + Seek + Send, name: &str) -> Result<ObjectId> {
+        on_thread(|| capsule::import(&self.shared, from, Some(name)))?
     }
 
     /// Waits until all that was appended is durable: every version that was seen or acknowledged

@@ -54,6 +54,9 @@ pub enum ErrorKind {
     },
     /// The database has no such object.
     NoObject,
+    /// The object was moved away, and ended here: import what it became, or take it back with
+    /// [`take_back`](crate::Database::take_back).
+    Moved,
     /// The object has no such version.
     NoVersion {
         /// The version asked for.
@@ -218,9 +221,17 @@ impl From<object::Error> for Error {
 
 impl From<storage::Error> for Error {
     fn from(error: storage::Error) -> Error {
-        Error::new(ErrorKind::Storage(error))
+        match (error.kind(), error.object()) {
+            (storage::ErrorKind::Moved, Some(id)) => Error::new(ErrorKind::Moved).about(id),
+            (storage::ErrorKind::Moved, None) => Error::new(ErrorKind::Moved),
+            _ => Error::new(ErrorKind::Storage(error)),
+        }
     }
 }
+
+const MOVED: &str = "it was moved away, and ended here: import what it became, or take it back";
+const LAST_POLICY: &str = "no rule of the policy names `amend` or `upgrade`: it could never be \
+                           changed again; add one, or say that it is for good";
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -244,6 +255,7 @@ impl fmt::Display for Error {
                 write!(f, "its {what} {hash} is not in the store: run check")
             }
             ErrorKind::NoObject => f.write_str("there is none in this database; list shows them"),
+            ErrorKind::Moved => f.write_str(MOVED),
             ErrorKind::NoVersion { asked, newest } => {
                 write!(f, "it has no version of {asked}; its versions are 0 to {newest}")
             }
@@ -266,10 +278,7 @@ impl fmt::Display for Error {
             ErrorKind::NotDue { wake: Some(wake) } => write!(f, "its next wake is at {wake}"),
             ErrorKind::NotDue { wake: None } => f.write_str("it wants no wake"),
             ErrorKind::NotReadable { field, verdict } => write!(f, "read of {field}: {verdict}"),
-            ErrorKind::LastPolicy => f.write_str(
-                "no rule of the policy names `amend` or `upgrade`: it could never be changed \
-                 again; add one, or say that it is for good",
-            ),
+            ErrorKind::LastPolicy => f.write_str(LAST_POLICY),
             ErrorKind::NotDurable => {
                 f.write_str("the version is not durable yet: wait for its ticket first")
             }

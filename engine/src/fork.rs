@@ -20,12 +20,19 @@ use crate::resident::Live;
 use crate::shared::Shared;
 use crate::step::Ran;
 
+/// Whether a fork wakes when the version that it is of would have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wakes {
+    Yes,
+    No,
+}
+
 /// Makes an object of the version of another with this seq. The reply is released when it is
 /// durable. Call it on a thread with a worker's stack.
 pub(crate) fn fork(
     shared: &Shared,
     (id, seq): (ObjectId, u64),
-    name: Option<&str>,
+    (name, wakes): (Option<&str>, Wakes),
     reply: Reply,
 ) -> Result<ObjectId> {
     let Some(stored) = shared.store().head_at(id, seq)? else {
@@ -34,7 +41,11 @@ pub(crate) fn fork(
     };
     let Live { definition, runnable, head, image, globals, .. } = shared.live(stored)?;
     let of = Header::clone(&head.header);
-    let (effects, fuel) = (Effects::of_fork(&of), 0);
+    let effects = match wakes {
+        Wakes::Yes => Effects::of_fork(&of),
+        Wakes::No => Effects::of_fork_without_wake(&of),
+    };
+    let fuel = 0;
     let time = shared.clock().now().max(of.time);
     let request = Request::Fork { salt: salt()?, of: Box::new(of) };
     let input = Input { request, time, credential: None };

@@ -78,9 +78,10 @@ pub use object::refusal::{Reason, Verdict};
 pub use object::schema::Value;
 pub use query::state::{self, Bound, State};
 pub use query::{
-    Diff, Entry, FieldChange, History, Objects, Payloads, RefusalEntry, Snapshot, VersionEntry,
+    Blame, Diff, Entry, FieldChange, History, Kept, Objects, Payloads, RefusalEntry, Snapshot,
+    TrailEnd, VersionEntry,
 };
-pub use storage::{DeadLetter, ObjectInfo, Outbox, OutboxStatus, Outgoing, Stats};
+pub use storage::{DeadLetter, MessageId, ObjectInfo, Outbox, OutboxStatus, Outgoing, Stats};
 pub use {object, query, storage};
 
 /// Makes a struct one as which states are read, and a fieldless enum a type of its fields.

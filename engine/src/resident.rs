@@ -89,6 +89,8 @@ pub(crate) struct Resident {
     bytes: AtomicU64,
     /// Whether anybody asked for it since that was looked at last.
     is_warm: AtomicBool,
+    /// Whether the object was moved away, so that nobody may ask it for anything.
+    is_moved: AtomicBool,
     /// The place of the worker that had it last.
     worker: AtomicU32,
 }
@@ -198,11 +200,22 @@ pub(crate) enum Cooled {
 
 impl Resident {
     pub(crate) fn new(id: ObjectId) -> Resident {
-        let (mailbox, live, published, bytes, is_warm) = Default::default();
+        let (mailbox, live, published, bytes, is_warm, is_moved) = Default::default();
         // Any worker: ids are spread evenly.
         let [low, high, ..] = id.0;
         let worker = AtomicU32::new(u32::from_le_bytes([low, high, 0, 0]));
-        Resident { id, mailbox, live, published, bytes, is_warm, worker }
+        Resident { id, mailbox, live, published, bytes, is_warm, is_moved, worker }
+    }
+
+    /// Whether the object was moved away, as far as is known here: the store turns away what comes
+    /// after in any case.
+    pub(crate) fn is_moved(&self) -> bool {
+        self.is_moved.load(Ordering::Relaxed)
+    }
+
+    /// Notes whether the object was moved away.
+    pub(crate) fn set_moved(&self, moved: bool) {
+        self.is_moved.store(moved, Ordering::Relaxed);
     }
 
     /// The place of the worker that had the object last; any number when none had.

@@ -224,6 +224,39 @@ impl Shared {
         }
     }
 
+    /// Ends an object here, as it goes on elsewhere, or takes it back; durable when this returns.
+    /// Whether it was otherwise before.
+    pub(crate) fn set_moved(&self, id: ObjectId, moved: bool) -> Result<bool> {
+        let is_new = self.store.set_moved(id, moved)?;
+        let Some(info) = self.store.info(id)? else { return Ok(is_new) };
+        let known = self.shard(id).read().get(&id).cloned();
+        known.iter().for_each(|resident| resident.set_moved(info.moved));
+        match info.moved {
+            true => self.timer.change(id, info.wake, None),
+            false => self.timer.change(id, None, info.wake),
+        }
+        Ok(is_new)
+    }
+
+    /// Takes in that an object, whose wake was at `old`, has other versions than it had here, or
+    /// none before. Call it on a thread with a worker's stack.
+    pub(crate) fn renew(&self, id: ObjectId, old: Option<u64>) -> Result<()> {
+        let known = self.shard(id).read().get(&id).cloned();
+        if let Some(resident) = known {
+            // Whoever works on it has found out, or is about to, that its head is another.
+            let mut live = resident.live.lock();
+            resident.set_moved(false);
+            let missed = live.as_ref().and_then(Live::armed);
+            self.timer.change(id, missed, None);
+            *live = Some(self.load(&resident)?);
+        }
+        let wake = self.store.info(id)?.and_then(|info| info.wake);
+        self.timer.change(id, old, wake);
+        // What was sent to it here stayed.
+        self.post_mail((!self.store.messages_to(id).is_empty()).then_some(id), 0);
+        Ok(())
+    }
+
     /// Tells objects, once each, that messages are on their way to them, sent at `time` at the
     /// latest: also while the database closes, for what was submitted is worked through.
     pub(crate) fn post_mail(&self, receivers: impl IntoIterator<Item = ObjectId>, time: u64) {
@@ -231,7 +264,7 @@ impl Shared {
             let now = self.clock().now().max(time);
             match self.put(to, Letter::Mail { time: now }) {
                 Ok(()) => {}
-                Err(error) if matches!(error.kind(), ErrorKind::NoObject) => self.bury(to),
+                Err(error) if is_gone(&error) => self.bury(to, &error),
                 Err(error) => {
                     tracing::error!(%error, "messages are late");
                     self.timer.change(to, None, Some(now.saturating_add(RETRY_MS)));
@@ -240,10 +273,14 @@ impl Shared {
         }
     }
 
-    /// Takes all messages to what is no object here off their way.
-    fn bury(&self, to: ObjectId) {
+    /// Takes all messages to what is no object here, or none any more, off their way.
+    fn bury(&self, to: ObjectId, error: &Error) {
+        let why = match error.kind() {
+            ErrorKind::Moved => "the object was moved away",
+            _ => "there is no such object",
+        };
         for id in self.store.messages_to(to) {
-            let fate = Fate::Dead("there is no such object".to_string());
+            let fate = Fate::Dead(why.to_string());
             let append = Append { taken: vec![Taking { id, fate }], ..Append::default() };
             match self.store.append(&append, drop) {
                 Ok(_) => self.metrics.count(Count::MessagesDead),
@@ -334,10 +371,15 @@ impl Shared {
     /// The object's place in memory, made when it has none; it is loaded at its first turn.
     pub(crate) fn resident(&self, id: ObjectId) -> Result<Arc<Resident>> {
         if let Some(resident) = self.shard(id).read().get(&id) {
-            return Ok(Arc::clone(resident));
+            return match resident.is_moved() {
+                true => Err(ErrorKind::Moved.into()),
+                false => Ok(Arc::clone(resident)),
+            };
         }
-        if self.store.info(id)?.is_none() {
-            return Err(ErrorKind::NoObject.into());
+        match self.store.info(id)? {
+            None => return Err(ErrorKind::NoObject.into()),
+            Some(info) if info.moved => return Err(ErrorKind::Moved.into()),
+            Some(_) => {}
         }
         let mut shard = self.shard(id).write();
         Ok(Arc::clone(shard.entry(id).or_insert_with(|| Arc::new(Resident::new(id)))))
@@ -381,6 +423,11 @@ impl Shared {
     /// Loads what it takes to make the object's next version, and publishes its newest. Call it on
     /// the worker on turn.
     pub(crate) fn load(&self, resident: &Arc<Resident>) -> Result<Live> {
+        let info = self.store.info(resident.id)?.ok_or(ErrorKind::NoObject)?;
+        if info.moved {
+            resident.set_moved(true);
+            return Err(ErrorKind::Moved.into());
+        }
         let live = self.live(self.store.head(resident.id)?.ok_or(ErrorKind::NoObject)?)?;
         self.metrics.count(Count::ObjectsLoaded);
         let is_new = resident.published().is_none();
@@ -479,8 +526,9 @@ impl Shared {
         while let Some((_, id)) = self.timer.take_due(now) {
             match self.post(id, Letter::Wake { time: now }) {
                 Ok(()) => {}
-                // An object whose creation never became durable has no wake either.
-                Err(error) if matches!(error.kind(), ErrorKind::NoObject) => {}
+                // An object whose creation never became durable has no wake either, and one that
+                // was moved away has none here. Messages to it may have been late.
+                Err(error) if is_gone(&error) => self.bury(id, &error),
                 Err(error) if matches!(error.kind(), ErrorKind::Closed) => return Err(error),
                 Err(error) => {
                     self.timer.change(id, None, Some(now.saturating_add(RETRY_MS)));
@@ -490,6 +538,11 @@ impl Shared {
         }
         posted
     }
+}
+
+/// Whether an error says that there is no such object here, or none any more.
+fn is_gone(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::NoObject | ErrorKind::Moved)
 }
 
 fn shard_index(id: ObjectId) -> usize {

@@ -75,6 +75,12 @@ impl Effects {
         Effects { wake, ..Effects::default() }
     }
 
+    /// Those of a fork that is made without the wake of the version, if that has one.
+    pub fn of_fork_without_wake(of: &Header) -> Effects {
+        let wake = of.wake.map_or(WakeChange::Keep, |_| WakeChange::Clear);
+        Effects { wake, ..Effects::default() }
+    }
+
     /// The effects' bytes.
     pub fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(64 + self.result.len());

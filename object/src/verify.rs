@@ -328,7 +328,7 @@ impl Verifier {
     }
 }
 
-/// That a fork is as the version was that it is of, and wakes when that would have.
+/// That a fork is as the version was that it is of, and wakes when that would have, or never.
 fn is_as(of: &Header, fork: &Header, effects: &Effects) -> Result<()> {
     let wrong = |what, expected: &dyn ToString, found: &dyn ToString| {
         Err(Error::mismatch(what, 0, expected.to_string(), found.to_string()))
@@ -348,8 +348,9 @@ fn is_as(of: &Header, fork: &Header, effects: &Effects) -> Result<()> {
     if of.time > fork.time {
         return wrong("time", &format!("{} or later", of.time), &fork.time);
     }
-    if *effects != Effects::of_fork(of) || fork.fuel != 0 {
-        return wrong("effects", &"the wake of the version, and no others", &"others");
+    let is_of = [Effects::of_fork(of), Effects::of_fork_without_wake(of)].contains(effects);
+    if !is_of || fork.fuel != 0 {
+        return wrong("effects", &"the wake of the version or none, and no others", &"others");
     }
     Ok(())
 }

@@ -1,95 +1,255 @@
 //! Who changed a field last: the newest version in which it has another value than before.
 //!
 //! It walks back from the head and reads the field again only behind a version that wrote a page
-//! which the field was read from, so other versions cost no more than their records. It goes back
-//! to the last upgrade at most, which makes every field anew. It does not say who could have
-//! changed it.
+//! which the field was read from, so other versions cost no more than their records, and of those
+//! no page is read that the field is not in. It goes on through upgrades that kept the field, its
+//! type and its value, and from a fork's first version to the one that it is of, and says where it
+//! went and why it ends. It does not say who could have changed it.
 
-use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use object::definition::Definition;
-use object::hash::ObjectId;
+use object::hash::{CodeHash, ObjectId, PolicyHash};
 use object::header::Kind;
-use object::image::Image;
-use object::memory::{Memory, Page};
+use object::input::{Input, Request};
 use object::schema::Value;
-use storage::{Direction, ErrorKind, Result, Store, StoredCommit};
+use storage::{Direction, Error, ErrorKind, Store, StoredCommit};
 
 use crate::history::VersionEntry;
 
-/// A version, the field's value in it, and the pages that hold the value.
+/// The version that gave a field the value that it has, as far as there is a trail.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Blame {
+    /// The object whose version it is: the one that was asked about, or one that it is a fork of.
+    pub object: ObjectId,
+    /// The version.
+    pub entry: VersionEntry,
+    /// Why the trail ends with it.
+    pub end: TrailEnd,
+    /// Where the value was kept on the way back to it, newest first.
+    pub kept: Vec<Kept>,
+}
+
+/// Why a trail ends with a version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TrailEnd {
+    /// The version before has another value there.
+    Changed,
+    /// It is the object's first, which made the field.
+    Created,
+    /// It is an upgrade, and the code before had no such field.
+    NewField,
+    /// It is an upgrade, and the code before had the field with another type.
+    OtherType,
+    /// It is a fork's first, and this version of another object is not here.
+    ParentNotHere {
+        /// The object that the fork is of.
+        object: ObjectId,
+        /// The version.
+        seq: u64,
+    },
+    /// Retention let go what the versions before say: the value is at least as old as this one.
+    Dropped,
+}
+
+/// A version that made a field anew with the value that it had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Kept {
+    /// An upgrade.
+    Upgrade {
+        /// The object.
+        object: ObjectId,
+        /// The version that the upgrade made.
+        seq: u64,
+    },
+    /// A fork's first version.
+    Fork {
+        /// The fork.
+        object: ObjectId,
+        /// The object that it is of.
+        of: ObjectId,
+        /// The version of that object.
+        seq: u64,
+    },
+}
+
+/// A version, the field's value and type in it, and the pages that hold the value.
 struct Found {
     stored: StoredCommit,
     value: Value,
+    ty: String,
     pages: BTreeSet<u32>,
 }
 
 impl Found {
-    /// Whether the version wrote what the value was read from. If not, its parent has the value.
-    fn wrote_it(&self) -> bool {
-        self.stored.page_indices().any(|index| self.pages.contains(&index))
+    /// Whether its parent surely has the value, at the same place.
+    fn is_as_before(&self) -> bool {
+        let wrote_it = self.stored.page_indices().any(|index| self.pages.contains(&index));
+        self.stored.is_whole() && self.stored.header().kind != Kind::Upgrade && !wrote_it
     }
 }
 
-/// An image that notes the pages that are read.
-struct Noting<'a> {
-    image: &'a Image,
-    pages: RefCell<BTreeSet<u32>>,
-}
-
-impl Memory for Noting<'_> {
-    fn bytes_count(&self) -> u64 {
-        self.image.bytes_count()
-    }
-
-    fn page(&self, index: u32) -> &Page {
-        self.pages.borrow_mut().insert(index);
-        self.image.page(index)
-    }
-}
-
-/// The version that gave the field at `path` the value that it has now: the genesis when it never
-/// changed, or the upgrade since which it did not.
+/// The version that gave the field at `path` the value that it has now. `define` gives what objects
+/// of a code and a policy are.
 ///
 /// # Errors
 ///
-/// [`Object`](ErrorKind::Object) when the state has no such field, and those of the store.
-pub fn blame(
+/// [`Object`](ErrorKind::Object) when the state has no such field, those of the store, and those of
+/// `define`.
+pub fn blame<E: From<Error>>(
     store: &Store,
-    definition: &Arc<Definition>,
+    define: impl Fn((CodeHash, PolicyHash)) -> Result<Arc<Definition>, E>,
     object: ObjectId,
     path: &str,
-) -> Result<VersionEntry> {
-    let place = definition.schema.resolve(path)?;
-    let mut newer: Option<Found> = None;
-    for stored in store.versions(object, 0..u64::MAX, Direction::Backward)? {
-        let stored = stored?;
-        let is_upgrade = stored.header().kind == Kind::Upgrade;
-        if let Some(found) = newer.take_if(|found| !found.wrote_it()) {
-            newer = Some(Found { stored, ..found });
-            if is_upgrade {
-                break;
+) -> Result<Blame, E> {
+    let mut trail = Trail { store, define, path, object, kept: Vec::new() };
+    let mut newest = trail.newest()?;
+    loop {
+        let (first, end) = trail.walk(newest)?;
+        let (TrailEnd::Created, Some(parent)) = (end, trail.parent(&first)?) else {
+            return trail.end(&first, end);
+        };
+        let (of, seq, stored) = match parent {
+            Parent::Here { of, stored } => (of, stored.header().seq, stored),
+            Parent::NotHere { of, seq } => {
+                return trail.end(&first, TrailEnd::ParentNotHere { object: of, seq });
             }
-            continue;
-        }
-        let seq = stored.header().seq;
-        let version = store.version(object, seq)?.ok_or_else(|| no_object(object))?;
-        let memory = Noting { image: &version.image, pages: RefCell::default() };
-        let value = place.read(&memory, definition.code.state_address)?;
-        if let Some(newer) = newer.take_if(|newer| newer.value != value) {
-            return VersionEntry::decode(&newer.stored);
-        }
-        newer = Some(Found { stored, value, pages: memory.pages.into_inner() });
-        if is_upgrade {
-            break;
-        }
+        };
+        trail.kept.push(Kept::Fork { object: trail.object, of, seq });
+        trail.object = of;
+        // A fork has the memory of the version that it is of.
+        newest = Found { stored: *stored, ..first };
     }
-    let first = newer.ok_or_else(|| no_object(object))?;
-    VersionEntry::decode(&first.stored)
 }
 
-fn no_object(object: ObjectId) -> storage::Error {
+/// The version that a fork is of.
+enum Parent {
+    Here { of: ObjectId, stored: Box<StoredCommit> },
+    NotHere { of: ObjectId, seq: u64 },
+}
+
+struct Trail<'a, F> {
+    store: &'a Store,
+    define: F,
+    path: &'a str,
+    /// The object whose versions are walked.
+    object: ObjectId,
+    kept: Vec<Kept>,
+}
+
+/// What a version has at the path.
+enum Read {
+    Found(Found),
+    /// Its code, or its state, has no such field.
+    NoField,
+    /// It cannot be read any more.
+    Dropped,
+}
+
+impl<E: From<Error>, F: Fn((CodeHash, PolicyHash)) -> Result<Arc<Definition>, E>> Trail<'_, F> {
+    fn newest(&self) -> Result<Found, E> {
+        let mut versions = self.store.versions(self.object, 0..u64::MAX, Direction::Backward)?;
+        let stored = versions.next().ok_or_else(|| no_object(self.object))??;
+        Ok(self.found(stored)??)
+    }
+
+    /// What a version has at the path; the error inside says that it has nothing.
+    fn found(&self, stored: StoredCommit) -> Result<storage::Result<Found>, E> {
+        let definition = (self.define)((stored.header().code, stored.header().policy))?;
+        let state = definition.code.state_address;
+        let found = definition.schema.resolve(self.path).map_err(Error::from).and_then(|place| {
+            let excerpt = self.store.excerpt(self.object, &stored)?;
+            let (value, pages) = excerpt.look(|memory| place.read(memory, state))?;
+            Ok((value?, place.ty().to_string(), pages))
+        });
+        Ok(found.map(|(value, ty, pages)| Found { stored, value, ty, pages }))
+    }
+
+    fn read(&self, stored: StoredCommit) -> Result<Read, E> {
+        match self.found(stored)? {
+            Ok(found) => Ok(Read::Found(found)),
+            Err(error) if matches!(error.kind(), ErrorKind::Pruned { .. }) => Ok(Read::Dropped),
+            Err(error) if is_of_path(&error) => Ok(Read::NoField),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// From a version of the object to the one that gave the field its value, and why it is that.
+    fn walk(&mut self, newest: Found) -> Result<(Found, TrailEnd), E> {
+        let mut newer = newest;
+        let before = 0..newer.stored.header().seq;
+        for stored in self.store.versions(self.object, before, Direction::Backward)? {
+            let stored = stored?;
+            if newer.is_as_before() {
+                newer = Found { stored, ..newer };
+                continue;
+            }
+            let is_upgrade = newer.stored.header().kind == Kind::Upgrade;
+            if !newer.stored.is_whole() {
+                return Ok((newer, TrailEnd::Dropped));
+            }
+            let older = match self.read(stored)? {
+                Read::Dropped => return Ok((newer, TrailEnd::Dropped)),
+                Read::NoField if is_upgrade => return Ok((newer, TrailEnd::NewField)),
+                Read::NoField => return Ok((newer, TrailEnd::Changed)),
+                Read::Found(older) => older,
+            };
+            match older.ty == newer.ty {
+                false => return Ok((newer, TrailEnd::OtherType)),
+                true if !older.value.is_same(&newer.value) => {
+                    return Ok((newer, TrailEnd::Changed));
+                }
+                true => {}
+            }
+            if is_upgrade {
+                let (object, seq) = (self.object, newer.stored.header().seq);
+                self.kept.push(Kept::Upgrade { object, seq });
+            }
+            newer = older;
+        }
+        Ok((newer, TrailEnd::Created))
+    }
+
+    /// The version that a fork's first version is of; none of another object's.
+    fn parent(&self, first: &Found) -> Result<Option<Parent>, E> {
+        if first.stored.header().kind != Kind::Fork {
+            return Ok(None);
+        }
+        let Some(payloads) = first.stored.payloads() else { return Ok(None) };
+        let Request::Fork { of, .. } = Input::decode(payloads.input).map_err(Error::from)?.request
+        else {
+            return Ok(None);
+        };
+        let (id, seq) = (of.object_id(), of.seq);
+        let is_here = self.store.info(id)?.is_some();
+        let mut versions = match is_here {
+            true => Some(self.store.versions(id, seq..seq + 1, Direction::Forward)?),
+            false => None,
+        };
+        let stored = versions.as_mut().and_then(Iterator::next).transpose()?;
+        let parent = match stored.filter(|stored| stored.hash() == of.hash()) {
+            Some(stored) => Parent::Here { of: id, stored: Box::new(stored) },
+            None => Parent::NotHere { of: id, seq },
+        };
+        Ok(Some(parent))
+    }
+
+    fn end(self, first: &Found, end: TrailEnd) -> Result<Blame, E> {
+        let entry = VersionEntry::decode(&first.stored)?;
+        Ok(Blame { object: self.object, entry, end, kept: self.kept })
+    }
+}
+
+/// Whether a path leads nowhere: in a schema, or in a list that is shorter.
+fn is_of_path(error: &Error) -> bool {
+    use object::ErrorKind::{State, Unknown, Value};
+    let ErrorKind::Object(error) = error.kind() else { return false };
+    matches!(error.kind(), Unknown { .. } | State { .. } | Value { .. })
+}
+
+fn no_object(object: ObjectId) -> Error {
     ErrorKind::NotFound { what: "object", name: object.to_string() }.into()
 }

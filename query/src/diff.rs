@@ -72,8 +72,9 @@ fn compare(
                 compare(format!("{path}{dot}{name}"), None, Some(after), changes);
             }
         }
-        (before, after) if before != after => changes.push(FieldChange { path, before, after }),
-        _ => {}
+        (Some(before), Some(after)) if before.is_same(&after) => {}
+        (None, None) => {}
+        (before, after) => changes.push(FieldChange { path, before, after }),
     }
 }
 

@@ -13,7 +13,7 @@ mod objects;
 mod snapshot;
 pub mod state;
 
-pub use blame::blame;
+pub use blame::{Blame, Kept, TrailEnd, blame};
 pub use diff::{Diff, FieldChange, diff};
 pub use history::{Entry, History, Payloads, RefusalEntry, VersionEntry};
 pub use objects::Objects;

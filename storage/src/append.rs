@@ -17,9 +17,9 @@ use object::refusal::Refusal;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::heads::Heads;
-use crate::log::record::{BlobHash, Body, NAME_BYTES_MAX, Staged, is_name};
+use crate::log::record::{BlobHash, Body, Staged};
 use crate::log::{Done, Position, Pushed};
-use crate::messages::{Sending, Taking};
+use crate::messages::{Fate, Sending, Taking};
 use crate::pages::PageTable;
 use crate::row::{NewVersion, Row};
 use crate::store::{FoundRow, Inner, Store};
@@ -134,13 +134,14 @@ impl Store {
     ///
     /// [`Conflict`](ErrorKind::Conflict) when a head is another, or a message not on its way,
     /// [`NameTaken`](ErrorKind::NameTaken), [`Name`](ErrorKind::Name),
+    /// [`NameIsId`](ErrorKind::NameIsId), [`Moved`](ErrorKind::Moved),
     /// [`TooLarge`](ErrorKind::TooLarge), [`Poisoned`](ErrorKind::Poisoned) and
     /// [`Closed`](ErrorKind::Closed).
     ///
     /// # Panics
     ///
-    /// When the append has neither changes nor messages that are taken, or a base image with what
-    /// is neither a genesis nor an upgrade.
+    /// When the append has neither changes nor messages that are taken, takes one to another end
+    /// than delivered or dead, or has a base image with what is neither a genesis nor an upgrade.
     pub fn append(
         &self,
         append: &Append<'_>,
@@ -175,6 +176,8 @@ impl Store {
     fn push(&self, append: &Append<'_>, mut done: Done) -> Result<(Pushed<'_>, usize)> {
         let is_something = !append.changes.is_empty() || !append.taken.is_empty();
         assert!(is_something, "an append changes something");
+        let ends = |it: &Taking| matches!(it.fate, Fate::Delivered | Fate::Dead(_));
+        assert!(append.taken.iter().all(ends), "an append takes messages that are on their way");
         loop {
             let drafted = self.inner().log.wait_for_room().and_then(|()| {
                 let mut draft = Draft::new(self.inner(), append.changes.len());
@@ -308,10 +311,7 @@ impl<'s> Draft<'s> {
     }
 
     fn name(&mut self, name: &str, id: ObjectId) -> Result<()> {
-        if !is_name(name) {
-            let found = name.chars().take(NAME_BYTES_MAX).collect();
-            return Err(Error::from(ErrorKind::Name { found }).of(id));
-        }
+        self.inner.validate_name(name, id)?;
         let drafted = self.names.iter().find(|(known, _)| known == name).map(|(_, id)| *id);
         let bound = match drafted.or_else(|| self.inner.heads.lock().name(name)) {
             Some(bound) => Some(bound),
@@ -348,7 +348,10 @@ impl<'s> Draft<'s> {
                 self.rows.len() - 1
             }
         };
-        Ok(&mut self.rows[index].after)
+        match self.rows[index].after.moved {
+            true => Err(Error::from(ErrorKind::Moved).of(id)),
+            false => Ok(&mut self.rows[index].after),
+        }
     }
 
     /// Whether everything that the draft builds on is still so.

@@ -1,8 +1,9 @@
 //! Capsules: an object out of one store as one stream of bytes, and into another.
 //!
 //! Export writes what the log has, section by section, in the memory of one record. Import stages
-//! every record in the log and adopts them all in one last frame, so that a crash or an error on
-//! the way leaves no object. It does not know whether a lineage holds: whoever imports has verified
+//! every record in the log that is not here yet and adopts them all in one last frame, so that a
+//! crash or an error on the way changes no object. What is here already must be the beginning of
+//! what comes. It does not know whether a lineage holds: whoever imports has verified
 //! the same bytes before, which the seal shows.
 
 use std::collections::{HashMap, HashSet};
@@ -12,7 +13,7 @@ use std::sync::Arc;
 use object::capsule::{Chain, HEAD, SECTION_CHECK_BYTES, SECTION_HEAD_BYTES, SectionKind};
 use object::commit::Commit;
 use object::effects::Admission;
-use object::hash::{BaseHash, CodeHash, ObjectId, PolicyHash, VersionHash};
+use object::hash::{BaseHash, CodeHash, ObjectId, PolicyHash, RefusalHash, VersionHash};
 use object::head::Head;
 use object::header::{HEADER_BYTES, Header, Kind};
 use object::image::BaseImage;
@@ -23,16 +24,15 @@ use object::policy::Policy;
 use object::refusal::Refusal;
 
 use crate::append::Blob;
-#[cfg(doc)]
-use crate::error::ErrorKind;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::heads::Heads;
-use crate::lineage::{Lineage, LineageEntry, PAGES_HELD_MAX};
+use crate::lineage::{Direction, Lineage, LineageEntry, PAGES_HELD_MAX, Versions};
 use crate::log::Position;
 use crate::log::record::{Adoption, BlobHash, Body, Staged};
 use crate::pages::PageTable;
 use crate::row::{NewVersion, Row};
 use crate::store::{Inner, Store};
+use crate::stored::read_commit;
 
 /// The check that ends a capsule: equal seals, equal bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -242,42 +242,77 @@ impl Store {
     }
 
     /// Takes in a capsule that was verified up to `head` in a first reading, which `seal` ended;
-    /// waits until the object is durable.
+    /// waits until the object is durable. One that is here already goes on where the capsule does,
+    /// if its lineage here is the beginning of that in the capsule: then it has come back, keeps
+    /// its name and its rule of retention, and is not moved away any more.
     ///
     /// # Errors
     ///
-    /// [`Conflict`](ErrorKind::Conflict) when the object is here already,
+    /// [`HereAlready`](ErrorKind::HereAlready) when the capsule has no more than what is here,
+    /// [`Diverged`](ErrorKind::Diverged) when it has something else,
+    /// [`Conflict`](ErrorKind::Conflict) when the object went on here meanwhile,
     /// [`Capsule`](ErrorKind::Capsule) when the bytes are not those of the first reading, and those
-    /// of the file system. After an error there is no such object, unless it is one of the file
-    /// system and reopening finds it whole.
+    /// of the file system. After an error the object is as it was, unless it is an error of the
+    /// file system and reopening finds it taken in whole.
     pub fn import(&self, from: impl Read, head: &Head, seal: Seal) -> Result<ObjectId> {
-        let _only = self.inner().importing.lock();
+        self.import_as(from, head, seal, None)
+    }
+
+    /// Takes in a capsule as [`import`](Store::import) does, and binds a name to the object.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`import`](Store::import), and of a name in an [`append`](Store::append).
+    pub fn import_as(
+        &self,
+        from: impl Read,
+        head: &Head,
+        seal: Seal,
+        name: Option<&str>,
+    ) -> Result<ObjectId> {
+        let (inner, id) = (self.inner(), head.id);
+        let _only = inner.importing.lock();
         let mut reader = CapsuleReader::new(from)?;
-        let mut stage = Stage::new(self.inner());
-        if self.inner().row(head.id)?.is_some() {
-            return Err(taken(head.id));
+        let here = inner.row(id)?;
+        // The name that it has here it keeps in any case.
+        let known = here.as_ref().and_then(|row| row.name.as_deref());
+        let name = name.filter(|name| known != Some(name));
+        if let Some(name) = name {
+            inner.free_name(name, id, here.as_deref())?;
         }
+        let here = here.map(|row| Here::new(self, id, row)).transpose()?;
+        let mut stage = Stage::new(inner, id, here);
         while let Some((kind, body)) = reader.next()? {
-            stage.section(kind, body).map_err(|error| error.of(head.id))?;
+            stage.section(kind, body).map_err(|error| error.of(id))?;
         }
         let changed = || Error::capsule(0, "the capsule that was verified", "another");
-        let row = stage.staged.filter(|_| reader.seal() == Some(seal)).ok_or_else(changed)?;
+        if reader.seal() != Some(seal) {
+            return Err(changed());
+        }
+        let (row, before) = stage.end(head.header.seq).map_err(|error| error.of(id))?;
+        let row = row.ok_or_else(changed)?;
         if row.head().hash != head.hash || row.refusal != head.refusals {
             return Err(changed());
         }
-        self.inner().adopt(head.id, row)?;
+        inner.adopt(id, row, before.as_deref(), name)?;
         self.sync()?;
-        Ok(head.id)
+        Ok(id)
     }
 }
 
-fn taken(id: ObjectId) -> Error {
-    Error::conflict("no such object", "one that exists").of(id)
+fn moved_on() -> Error {
+    Error::conflict("the object as it was when the import began", "another version or refusal")
 }
 
 impl Inner {
-    /// Makes a staged lineage an object, unless there is one of this id.
-    fn adopt(&self, object: ObjectId, row: Row) -> Result<()> {
+    /// Makes a staged lineage the object's, if that is still as it was `before`.
+    fn adopt(
+        &self,
+        object: ObjectId,
+        row: Row,
+        before: Option<&Row>,
+        name: Option<&str>,
+    ) -> Result<()> {
         let adoption = Adoption {
             object,
             head: row.head().position,
@@ -287,26 +322,128 @@ impl Inner {
         };
         let mut body = Body::default();
         body.adoption(adoption);
+        name.iter().for_each(|name| body.name(object, name));
         let hash = blake3::hash(&body.0);
         loop {
-            let epoch = self.heads.lock().epoch();
-            if self.row(object)?.is_some() {
-                return Err(taken(object));
+            let found = self.find_row(object)?;
+            let now = found.as_ref().map(|found| &*found.row);
+            let is_as_before = match (now, before) {
+                (Some(now), Some(before)) => {
+                    (now.head(), now.refusal) == (before.head(), before.refusal)
+                }
+                (now, before) => now.is_none() && before.is_none(),
+            };
+            if !is_as_before {
+                return Err(moved_on().of(object));
             }
+            let epoch = self.heads.lock().epoch();
+            if let Some(name) = name {
+                self.free_name(name, object, now)?;
+            }
+            let mut after = row.clone();
+            after.moved = false;
+            now.iter().for_each(|now| after.stay(now));
+            after.name = name.map(str::to_string).or(after.name);
             let mut heads = self.heads.lock();
-            if heads.epoch() == epoch && heads.row(&object).is_none() {
+            let is_still = match (heads.row(&object), &found) {
+                (Some(row), Some(found)) => Arc::ptr_eq(row, &found.row),
+                (None, Some(found)) => found.indexed_in == Some(epoch),
+                (row, None) => row.is_none(),
+            };
+            let is_free = name.is_none_or(|name| heads.name(name).is_none());
+            if heads.epoch() == epoch && is_still && is_free {
                 let pushed = self.push(&mut heads, &body, hash, Box::new(|_| {}));
                 pushed.map_err(|(error, _)| error)?;
-                heads.put(object, row, None);
+                heads.put(object, after, now);
+                name.iter().for_each(|name| heads.put_name(name, object));
                 return Ok(());
             }
         }
+    }
+
+    /// That a name can be bound to an object, which is this one if it is here already.
+    fn free_name(&self, name: &str, id: ObjectId, here: Option<&Row>) -> Result<()> {
+        self.validate_name(name, id)?;
+        let known = self.heads.lock().name(name);
+        let bound = match known {
+            Some(bound) => Some(bound),
+            None => self.indexed(|index| index.name(name))?,
+        };
+        let other = here.filter(|here| here.name.is_some()).map(|_| id);
+        match bound.or(other) {
+            Some(object) => Err(ErrorKind::NameTaken { name: name.to_string(), object }.into()),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What is here of an object that is being imported: the capsule must have that, and more.
+struct Here<'s> {
+    row: Arc<Row>,
+    /// The versions that the capsule is still to have.
+    versions: Versions<'s>,
+    /// The refusals behind the newest version that it is still to have, the last of them first.
+    refusals: Vec<RefusalHash>,
+    /// Whether it had the newest version here.
+    is_passed: bool,
+    /// Whether it had more.
+    is_less: bool,
+}
+
+impl<'s> Here<'s> {
+    fn new(store: &'s Store, id: ObjectId, row: Arc<Row>) -> Result<Here<'s>> {
+        let versions = store.versions(id, 0..row.seq() + 1, Direction::Forward)?;
+        let mut refusals = Vec::new();
+        for refusal in store.refusals(id)? {
+            let refusal = refusal?;
+            if refusal.parent != row.head().hash {
+                break;
+            }
+            refusals.push(refusal.hash());
+        }
+        Ok(Here { row, versions, refusals, is_passed: false, is_less: false })
+    }
+
+    /// Compares a version of the capsule with the one here; whether it is the newest here.
+    fn version(&mut self, seq: u64, hash: VersionHash) -> Result<bool> {
+        let stored = self.versions.next().transpose()?;
+        let stored = stored.ok_or_else(|| out_of_order("a version that follows"))?;
+        if stored.hash() != hash {
+            let (here, there) = (stored.hash().to_string(), hash.to_string());
+            return Err(ErrorKind::Diverged { seq, here, there }.into());
+        }
+        self.is_passed = seq == self.row.seq();
+        Ok(self.is_passed)
+    }
+
+    /// Compares a refusal of the capsule with the one here; whether it is here.
+    fn refusal(&mut self, hash: RefusalHash) -> Result<bool> {
+        if !self.is_passed {
+            // The versions behind it say the same of it.
+            return Ok(true);
+        }
+        match self.refusals.pop() {
+            Some(here) if here != hash => Err(self.diverged(here, format!("refusal {hash}"))),
+            Some(_) => Ok(true),
+            None => {
+                self.is_less = true;
+                Ok(false)
+            }
+        }
+    }
+
+    fn diverged(&self, here: RefusalHash, there: String) -> Error {
+        let here = format!("refusal {here}");
+        ErrorKind::Diverged { seq: self.row.seq(), here, there }.into()
     }
 }
 
 /// The records of an object that is being imported.
 struct Stage<'s> {
     inner: &'s Inner,
+    id: ObjectId,
+    /// What is here already, which is not staged.
+    here: Option<Here<'s>>,
     /// The base image that was there last, for the next genesis or upgrade.
     given: Option<(BaseHash, BaseImage)>,
     /// The base images of codes that the object had before.
@@ -323,10 +460,39 @@ struct Stage<'s> {
 }
 
 impl<'s> Stage<'s> {
-    fn new(inner: &'s Inner) -> Stage<'s> {
+    fn new(inner: &'s Inner, id: ObjectId, here: Option<Here<'s>>) -> Stage<'s> {
         let (given, bases, pages, staged, ledger, tracked) = Default::default();
         let code = CodeHash::NONE;
-        Stage { inner, given, bases, code, pages, staged, ledger, tracked }
+        Stage { inner, id, here, given, bases, code, pages, staged, ledger, tracked }
+    }
+
+    /// The row that the capsule makes, if it makes one, and the one that it must still follow then.
+    /// Its newest version has this seq.
+    fn end(self, found: u64) -> Result<(Option<Row>, Option<Arc<Row>>)> {
+        let Some(here) = self.here else { return Ok((self.staged, None)) };
+        match here.is_less {
+            true => Ok((self.staged, Some(here.row))),
+            false => {
+                let (seq, moved) = (here.row.seq(), here.row.moved);
+                Err(ErrorKind::HereAlready { seq, found, moved }.into())
+            }
+        }
+    }
+
+    /// Takes in a version that is here already: what follows goes on where the newest of them is.
+    fn pass(&mut self, stored_seq: u64, commit: &Commit<'_>, is_newest: bool) -> Result<()> {
+        if stored_seq == 0 || commit.header.kind == Kind::Upgrade {
+            self.begin(commit.header.code)?;
+        }
+        let Some(here) = self.here.as_ref().filter(|_| is_newest) else { return Ok(()) };
+        let mut row = Row::clone(&here.row);
+        if row.pages.is_none() {
+            row.pages = Some(self.inner.page_table(&row)?);
+        }
+        let head = read_commit(&self.inner.log, row.head())?;
+        self.ledger = Arc::new(self.inner.ledger(self.id, &head, row.ledger)?);
+        self.staged = Some(row);
+        self.track(commit.header.policy)
     }
 
     fn section(&mut self, kind: SectionKind, bytes: &[u8]) -> Result<()> {
@@ -376,6 +542,17 @@ impl<'s> Stage<'s> {
     fn commit(&mut self, bytes: &[u8]) -> Result<()> {
         let commit = Commit::decode(bytes)?;
         let hash = VersionHash::of(&bytes[..HEADER_BYTES]);
+        if let Some(here) = &mut self.here {
+            let seq = commit.header.seq;
+            if !here.is_passed {
+                let is_newest = here.version(seq, hash)?;
+                return self.pass(seq, &commit, is_newest);
+            }
+            if let Some(refusal) = here.refusals.last() {
+                return Err(here.diverged(*refusal, format!("version {hash}")));
+            }
+            here.is_less = true;
+        }
         let ledger = self.ledger(&commit)?;
         let is_upgrade = commit.header.kind == Kind::Upgrade;
         let begins = is_upgrade || commit.header.seq == 0;
@@ -450,6 +627,11 @@ impl<'s> Stage<'s> {
     }
 
     fn refusal(&mut self, refusal: &Refusal) -> Result<()> {
+        if let Some(here) = &mut self.here
+            && here.refusal(refusal.hash())?
+        {
+            return Ok(());
+        }
         let row = self.staged.as_mut();
         let row = row.filter(|row| row.refusal == refusal.previous);
         let mut row = row.ok_or_else(|| out_of_order("a refusal that follows"))?.clone();

@@ -20,6 +20,7 @@ use crate::log::record::{
 use crate::log::scan::{self, Next, Scan};
 use crate::log::{Frame, Position, Tail, segment};
 use crate::messages::{Dead, Fate, MessageId, Sent, Taking, validate_sending};
+use crate::names::DoubtfulName;
 use crate::outbox::{OutboxPlace, validate_mark};
 use crate::pages::PageTable;
 use crate::retention::Retention;
@@ -48,6 +49,8 @@ pub struct Report {
     pub damage: Vec<Damage>,
     /// All damage, listed or not.
     pub damage_count: u64,
+    /// Names that can be taken for another object's id, which is no damage: the first 1,000.
+    pub doubtful_names: Vec<DoubtfulName>,
     /// The first failure of the file system among it.
     failure: Option<Error>,
 }
@@ -130,8 +133,17 @@ impl Store {
             walk.report.find(index_differs("the outboxes".to_string()));
         }
         let Walk { mut report, objects, blobs, dead, .. } = walk;
+        match self.doubtful_names(FINDINGS_MAX) {
+            Ok(names) => report.doubtful_names = names,
+            Err(error) => report.find(error),
+        }
         let known = index.dead_letters(None, usize::MAX).map(|mut known| {
-            known.extend(unwritten_dead);
+            for (id, dead) in unwritten_dead {
+                match dead {
+                    Some(dead) => known.insert(id, dead),
+                    None => known.remove(&id),
+                };
+            }
             known == dead
         });
         match known {
@@ -266,6 +278,10 @@ impl<'a> Walk<'a> {
                 validate_sending(&self.inner.log, frame.position, &sending)
             }
             Record::Taken(taking) => self.taken(frame, taking),
+            Record::Moved(id, moved) => {
+                self.row(frame, Staged::No, id)?.moved = moved;
+                Ok(())
+            }
             Record::Outbox(mark) => {
                 validate_mark(&mark, frame.position)?;
                 match mark.place {
@@ -278,10 +294,21 @@ impl<'a> Walk<'a> {
     }
 
     fn taken(&mut self, frame: &Frame, Taking { id, fate }: Taking) -> Result<()> {
-        let sent = self.messages.remove(&id);
-        let sent = sent.ok_or_else(|| damaged(frame.position, "a message on its way", "none"))?;
-        if let Fate::Dead(why) = fate {
-            self.dead.insert(id, Dead { sent, why });
+        let none = |what| damaged(frame.position, what, "none");
+        match fate {
+            Fate::Delivered | Fate::Dead(_) => {
+                let sent = self.messages.remove(&id);
+                let sent = sent.ok_or_else(|| none("a message on its way"))?;
+                if let Fate::Dead(why) = fate {
+                    self.dead.insert(id, Dead { sent, why });
+                }
+            }
+            Fate::Again | Fate::Dropped => {
+                let dead = self.dead.remove(&id).ok_or_else(|| none("a dead letter"))?;
+                if fate == Fate::Again {
+                    self.messages.insert(id, dead.sent);
+                }
+            }
         }
         Ok(())
     }
@@ -296,6 +323,26 @@ impl<'a> Walk<'a> {
     fn row(&mut self, frame: &Frame, staged: Staged, id: ObjectId) -> Result<&mut Row> {
         let row = self.rows(staged).get_mut(&id);
         row.ok_or_else(|| damaged(frame.position, "a record of an object", format!("one of {id}")))
+    }
+
+    /// The row that a record is about. What is staged may go on where the object is, when it comes
+    /// back, and what was staged before, by an import that failed, is not what it builds on.
+    fn row_before(
+        &mut self,
+        frame: &Frame,
+        staged: Staged,
+        id: ObjectId,
+        fits: impl Fn(&Row) -> bool,
+    ) -> Result<&mut Row> {
+        let is_there = self.rows(staged).get(&id).is_some_and(&fits);
+        if staged == Staged::Yes
+            && !is_there
+            && let Some(row) = self.objects.get(&id).filter(|row| fits(row))
+        {
+            let row = row.clone();
+            self.staged.insert(id, row);
+        }
+        self.row(frame, staged, id)
     }
 
     fn version(&mut self, frame: &Frame, version: VersionBytes<'_>) -> Result<()> {
@@ -323,9 +370,12 @@ impl<'a> Walk<'a> {
             }
             Row::begin(&version)
         } else {
-            let row = self.row(frame, staged, header.object)?;
-            let expected = (row.head().hash, row.seq() + 1, row.refusal, row.refusal_count);
             let found = (header.parent, header.seq, header.refusals, header.refusal_count);
+            let fits = |row: &Row| {
+                (row.head().hash, row.seq() + 1, row.refusal, row.refusal_count) == found
+            };
+            let row = self.row_before(frame, staged, header.object, fits)?;
+            let expected = (row.head().hash, row.seq() + 1, row.refusal, row.refusal_count);
             if expected != found {
                 let (expected, found) = (format!("{expected:?}"), format!("{found:?}"));
                 return Err(damaged(frame.position, expected, found));
@@ -351,7 +401,8 @@ impl<'a> Walk<'a> {
     fn refusal(&mut self, frame: &Frame, staged: Staged, content: &[u8]) -> Result<()> {
         let (previous, refusal) = decode_refusal(content, frame.position)?;
         self.report.refusal_count += 1;
-        let row = self.row(frame, staged, refusal.object)?;
+        let fits = |row: &Row| (row.head().hash, row.refusal) == (refusal.parent, refusal.previous);
+        let row = self.row_before(frame, staged, refusal.object, fits)?;
         let expected = (row.head().hash, row.refusal, row.refusal_position);
         let found = (refusal.parent, refusal.previous, previous);
         row.refuse(&refusal, frame.position);
@@ -363,9 +414,13 @@ impl<'a> Walk<'a> {
 
     fn adopt(&mut self, frame: &Frame, adoption: &Adoption) -> Result<()> {
         let staged = self.staged.remove(&adoption.object);
-        let row = staged.ok_or_else(|| {
+        let mut row = staged.ok_or_else(|| {
             damaged(frame.position, "staged records of the object", adoption.object)
         })?;
+        row.moved = false;
+        if let Some(before) = self.objects.get(&adoption.object) {
+            row.stay(before);
+        }
         let expected = (row.head().position, row.refusal_position, row.refusal, row.refusal_count);
         let found =
             (adoption.head, adoption.refusal, adoption.refusal_hash, adoption.refusal_count);
@@ -438,7 +493,7 @@ impl Comparison<'_> {
                 if !self.objects.contains_key(&row.id) {
                     report.find(index_differs(format!("a row of {}, no object", row.id)));
                 }
-                if let Some(wake) = row.wake {
+                if let Some(wake) = row.wake.filter(|_| !row.moved) {
                     wake_count += 1;
                     if !wakes.contains(&(wake, row.id)) {
                         report.find(index_differs(format!("no wake of {}", row.id)));

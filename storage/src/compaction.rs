@@ -79,7 +79,7 @@ struct Trim<'a> {
     /// Milliseconds since 1970.
     now: u64,
     keeps: HashMap<ObjectId, Arc<Keep>>,
-    /// Frames with versions whose messages are on their way: they are kept whole.
+    /// Frames with versions whose messages are on their way or dead letters: they are kept whole.
     unread: BTreeSet<Position>,
     /// How far the outbox is that has acknowledged least: outputs behind that are kept.
     unsent: Option<OutboxPlace>,
@@ -140,7 +140,8 @@ impl Inner {
         let _only = self.compacting.lock();
         self.log.health()?;
         let (retention, keeps, counts) = (self.retention()?, HashMap::new(), Counts::default());
-        let (unread, unsent) = (self.frames_with_messages(), self.unsent());
+        let unread = self.heed(self.frames_with_messages())?;
+        let unsent = self.unsent();
         let trim = Trim { inner: self, retention, now, keeps, unread, unsent, extent, counts };
         let bytes_before = self.heed(self.directory.bytes_on_disk())?;
         let mut compacted = Compacted { bytes_before, ..Compacted::default() };

@@ -85,6 +85,26 @@ pub enum ErrorKind {
         /// What there is.
         found: String,
     },
+    /// The object was moved away: it ended here until it comes back.
+    Moved,
+    /// The object is here already, and the capsule has no more of it.
+    HereAlready {
+        /// The newest version here.
+        seq: u64,
+        /// The newest version in the capsule.
+        found: u64,
+        /// Whether the object was moved away.
+        moved: bool,
+    },
+    /// The object here and that in the capsule went different ways.
+    Diverged {
+        /// The first version that is not the same, or that refusals behind are not.
+        seq: u64,
+        /// What is here.
+        here: String,
+        /// What is in the capsule.
+        there: String,
+    },
     /// Retention dropped what the version needs; its header is still there.
     Pruned {
         /// The version.
@@ -110,6 +130,13 @@ pub enum ErrorKind {
     Name {
         /// The name.
         found: String,
+    },
+    /// A name that is an id, or begins that of another object: it would be taken for that.
+    NameIsId {
+        /// The name.
+        name: String,
+        /// The object whose id begins so, if there is one.
+        other: Option<ObjectId>,
     },
     /// A frame would be larger than the format allows.
     TooLarge {
@@ -261,6 +288,15 @@ impl fmt::Display for ErrorKind {
             ErrorKind::Conflict { expected, found } => {
                 write!(f, "the head moved: expected {expected}, found {found}")
             }
+            ErrorKind::Moved => f.write_str(
+                "it was moved away, and ended here: import what it became, or take it back",
+            ),
+            ErrorKind::HereAlready { seq, found, moved } => here_already(f, *seq, *found, *moved),
+            ErrorKind::Diverged { seq, here, there } => write!(
+                f,
+                "it went another way here from version {seq} on: here is {here}, in the capsule \
+                 {there}"
+            ),
             ErrorKind::Pruned { seq, kept_from } => {
                 write!(
                     f,
@@ -275,6 +311,7 @@ impl fmt::Display for ErrorKind {
                 let rule = "1 to 256 bytes without control characters";
                 write!(f, "the name {found:?} cannot be: a name is {rule}")
             }
+            ErrorKind::NameIsId { name, other } => name_is_id(f, name, *other),
             ErrorKind::TooLarge { found, max } => {
                 write!(f, "a frame of {found} bytes is larger than {max}")
             }
@@ -284,6 +321,23 @@ impl fmt::Display for ErrorKind {
             ErrorKind::Object(error) => error.fmt(f),
         }
     }
+}
+
+fn name_is_id(f: &mut fmt::Formatter<'_>, name: &str, other: Option<ObjectId>) -> fmt::Result {
+    let remedy = "choose one with a sign that is no hexadecimal digit";
+    match other {
+        Some(id) => write!(f, "the name {name:?} cannot be, as {id} begins so: {remedy}"),
+        None => write!(f, "the name {name:?} cannot be, as it is an id: {remedy}"),
+    }
+}
+
+fn here_already(f: &mut fmt::Formatter<'_>, seq: u64, found: u64, moved: bool) -> fmt::Result {
+    match found < seq {
+        true => write!(f, "it is here already, newer: version {seq}, not {found}")?,
+        false => write!(f, "it is here already, with all that the capsule has of it")?,
+    }
+    let remedy = "; it was moved away: take it back to go on with it here";
+    f.write_str(if moved { remedy } else { "" })
 }
 
 impl fmt::Display for Error {

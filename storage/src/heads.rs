@@ -21,7 +21,7 @@ use object::hash::ObjectId;
 
 use crate::log::Position;
 use crate::log::record::BlobHash;
-use crate::messages::{Dead, MessageId, Messages, Sent, Taking};
+use crate::messages::{Dead, Fate, MessageId, Messages, Sent, Taking};
 use crate::outbox::{OutboxMark, OutboxPlace};
 use crate::pages::PageTable;
 use crate::retention::Retention;
@@ -31,7 +31,7 @@ use crate::row::Row;
 #[derive(Clone, Debug)]
 pub(crate) struct Entry {
     pub(crate) row: Arc<Row>,
-    /// The wake in the index's row, which is older.
+    /// The wake that the index has for its row, which is older.
     pub(crate) indexed_wake: Option<u64>,
 }
 
@@ -119,6 +119,12 @@ impl Heads {
         names.filter(|(name, _)| name.starts_with(prefix)).map(|(_, id)| *id).collect()
     }
 
+    /// The names that the index may not have yet.
+    pub(crate) fn unwritten_names(&self) -> BTreeMap<String, ObjectId> {
+        let names = self.unwritten_generations().flat_map(|generation| &generation.names);
+        names.map(|(name, id)| (name.clone(), *id)).collect()
+    }
+
     pub(crate) fn blob(&self, hash: &BlobHash) -> Option<Position> {
         let older = || self.older.iter().find_map(|older| older.blobs.get(hash));
         self.recent.blobs.get(hash).or_else(older).copied()
@@ -138,14 +144,14 @@ impl Heads {
         }
         let indexed_wake = match replaced {
             Some(entry) => entry.indexed_wake,
-            None => before.and_then(|before| before.wake),
+            None => before.and_then(Row::armed),
         };
         self.recent.rows.insert(id, Entry { row: Arc::new(row), indexed_wake });
     }
 
     /// Takes in a row as the index has it.
     pub(crate) fn load(&mut self, id: ObjectId, row: Row) {
-        let indexed_wake = row.wake;
+        let indexed_wake = row.armed();
         self.recent.rows.insert(id, Entry { row: Arc::new(row), indexed_wake });
     }
 
@@ -161,7 +167,7 @@ impl Heads {
             hash_map::Entry::Vacant(place) => {
                 let older = self.older.iter().find_map(|older| older.rows.get(id));
                 let row = Arc::clone(&older?.row);
-                let indexed_wake = row.wake;
+                let indexed_wake = row.armed();
                 &mut place.insert(Entry { row, indexed_wake }).row
             }
         };
@@ -227,6 +233,22 @@ impl Heads {
         }
     }
 
+    /// Takes a dead letter, which is that message of a version: it is on its way again, or dropped.
+    pub(crate) fn let_go(&mut self, taking: &Taking, sent: Sent) {
+        let again = (taking.fate == Fate::Again).then_some(sent);
+        if let Some(sent) = again {
+            self.messages.insert(taking.id, sent);
+        }
+        self.recent.messages.let_go(taking.id, again);
+    }
+
+    /// A dead letter that the index may not have yet; none, when it is none any more there.
+    pub(crate) fn dead(&self, id: MessageId) -> Option<Option<Dead>> {
+        let flushing = self.older.front().filter(|_| self.is_flushing);
+        let older = || flushing.and_then(|older| older.messages.dead.get(&id));
+        self.recent.messages.dead.get(&id).or_else(older).cloned()
+    }
+
     /// Where an outbox is, if there is one of this name.
     pub(crate) fn outbox(&self, name: &str) -> Option<OutboxPlace> {
         self.outboxes.get(name).copied()
@@ -246,18 +268,24 @@ impl Heads {
         self.recent.outboxes.insert(name, place);
     }
 
-    /// The first `limit` dead letters behind `after` that the index may not have yet.
+    /// The first `limit` dead letters behind `after` that came, or went, and of which the index may
+    /// not know.
     pub(crate) fn unwritten_dead(
         &self,
         after: Option<MessageId>,
         limit: usize,
-    ) -> BTreeMap<MessageId, Dead> {
+    ) -> BTreeMap<MessageId, Option<Dead>> {
         let flushing = self.older.front().filter(|_| self.is_flushing);
         let generations = flushing.into_iter().map(|flushing| &**flushing).chain([&self.recent]);
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         let dead =
             generations.flat_map(|it| it.messages.dead.range((from, Bound::Unbounded)).take(limit));
-        dead.map(|(id, dead)| (*id, dead.clone())).collect()
+        let mut first: BTreeMap<_, _> = dead.map(|(id, dead)| (*id, dead.clone())).collect();
+        // Behind these, a generation may have some that are not here.
+        while first.len() > limit {
+            first.pop_last();
+        }
+        first
     }
 
     /// Starts writing what is recent to the index. Gives that, and what was written long before and

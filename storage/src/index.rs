@@ -62,7 +62,7 @@ const META: Table = Table::new("meta");
 const COVERED: &[u8] = b"covered";
 const RETENTION: &[u8] = b"retention";
 /// The layout of rows and tables; an index of another is rebuilt.
-const LAYOUT: u32 = 5;
+const LAYOUT: u32 = 6;
 
 /// An open index.
 #[derive(Debug)]
@@ -203,11 +203,11 @@ fn put(
     for (id, entry) in rows {
         let parts = parts.place(Parts::of(&entry.row))?;
         objects.insert(&id.0[..], &row::encode(*id, &entry.row, parts)[..])?;
-        if entry.indexed_wake != entry.row.wake {
+        if entry.indexed_wake != entry.row.armed() {
             if let Some(time) = entry.indexed_wake {
                 wakes.remove(&wake_key(time, *id)[..])?;
             }
-            if let Some(time) = entry.row.wake {
+            if let Some(time) = entry.row.armed() {
                 let key = wake_key(time, *id);
                 wakes.insert(&key[..], &row::close(&key, Vec::new())[..])?;
             }
@@ -291,7 +291,10 @@ fn put_messages(transaction: &WriteTransaction, messages: &Messages) -> Result<(
     let mut table = transaction.open_table(DEAD_LETTERS)?;
     for (id, dead) in &messages.dead {
         let key = id.key();
-        table.insert(&key[..], &row::close(&key, dead.encode())[..])?;
+        match dead {
+            Some(dead) => table.insert(&key[..], &row::close(&key, dead.encode())[..])?,
+            None => table.remove(&key[..])?,
+        };
     }
     Ok(())
 }
@@ -460,6 +463,15 @@ impl Reading<'_> {
         rows.into_iter().map(info).collect()
     }
 
+    /// The ids of at most `limit` objects, from the first behind `after`.
+    pub(crate) fn ids(&self, after: Option<ObjectId>, limit: usize) -> Result<Vec<ObjectId>> {
+        let from = after.as_ref().map_or(Bound::Unbounded, |id| Bound::Excluded(&id.0[..]));
+        self.range(OBJECTS, (from, Bound::Unbounded), limit, |key, value| {
+            row::open(key, value)?;
+            Some(ObjectId(key.try_into().ok()?))
+        })
+    }
+
     pub(crate) fn wakes_until(&self, time: u64) -> Result<Vec<(u64, ObjectId)>> {
         let last = wake_key(time, ObjectId([0xff; 32]));
         let range = (Bound::Unbounded, Bound::Included(&last[..]));
@@ -501,6 +513,12 @@ impl Reading<'_> {
             Some((MessageId::of_key(key)?, Dead::decode(row::open(key, value)?)?))
         })?;
         Ok(dead.into_iter().collect())
+    }
+
+    /// The dead letter that is of this message.
+    pub(crate) fn dead_letter(&self, id: MessageId) -> Result<Option<Dead>> {
+        let key = id.key();
+        self.get(DEAD_LETTERS, &key, |value| Dead::decode(row::open(&key, value)?))
     }
 
     /// All names, with their objects.

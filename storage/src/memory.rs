@@ -23,7 +23,7 @@ use crate::store::Inner;
 use crate::stored::{StoredCommit, StoredPage, commits, last_commit, read_commit};
 
 /// A page as a frame has it.
-struct Found {
+pub(crate) struct Found {
     index: u32,
     /// The version that has it.
     seq: u64,
@@ -33,9 +33,9 @@ struct Found {
 
 /// A version whose pages are being read.
 #[derive(Clone, Copy)]
-struct Reading<'a> {
-    id: ObjectId,
-    stored: &'a StoredCommit,
+pub(crate) struct Reading<'a> {
+    pub(crate) id: ObjectId,
+    pub(crate) stored: &'a StoredCommit,
 }
 
 /// A version's memory and globals, and the base image that its pages are over.
@@ -97,14 +97,9 @@ impl Inner {
         (table, named): (&PageTable, Option<BaseHash>),
     ) -> Result<Whole> {
         let reading = Reading { id, stored };
-        let hash = match named {
-            Some(base) => base,
-            // Where the code was changed later, no table before says more than the genesis does.
-            None if row.upgraded => self.first_base(reading)?,
-            None => row.base,
-        };
+        let hash = self.base_of(row, reading, named)?;
         let base = self.require_base(hash)?;
-        let found = self.last_written(reading, table)?;
+        let found = self.last_written(reading, table.entries())?;
         let pages = self.bytes_of(reading, &base, found, |_| None)?;
         let globals = match self.with_globals(reading)? {
             None => base.globals().to_vec(),
@@ -113,6 +108,21 @@ impl Inner {
         let bytes = stored.header().memory_bytes;
         let image = Image::new(base).step(bytes, pages.into_iter().collect())?;
         Ok(Whole { image, globals, base: hash })
+    }
+
+    /// The base image that a version's memory is over, when this one is named with its page table.
+    pub(crate) fn base_of(
+        &self,
+        row: &Row,
+        reading: Reading<'_>,
+        named: Option<BaseHash>,
+    ) -> Result<BaseHash> {
+        match named {
+            Some(base) => Ok(base),
+            // Where the code was changed later, no table before says more than the genesis does.
+            None if row.upgraded => self.first_base(reading),
+            None => Ok(row.base),
+        }
     }
 
     /// The base image that the object's genesis names.
@@ -129,10 +139,15 @@ impl Inner {
         Err(damaged(position, format!("the genesis of {}", reading.id), "a frame without it"))
     }
 
-    /// The pages of a version, as the records have them that wrote them last.
-    fn last_written(&self, reading: Reading<'_>, table: &PageTable) -> Result<Vec<Found>> {
+    /// Pages of a version, which are where its page table says, as the records have them that wrote
+    /// them last.
+    pub(crate) fn last_written(
+        &self,
+        reading: Reading<'_>,
+        places: impl IntoIterator<Item = (u32, Position)>,
+    ) -> Result<Vec<Found>> {
         let mut wanted: BTreeMap<Position, BTreeSet<u32>> = BTreeMap::new();
-        for (index, position) in table.entries() {
+        for (index, position) in places {
             wanted.entry(position).or_default().insert(index);
         }
         let mut found = Vec::new();
@@ -155,7 +170,7 @@ impl Inner {
         let mut sources = Sources { kept_from, left: BTreeMap::new() };
         let mut over: BTreeMap<Position, BTreeSet<u32>> = BTreeMap::new();
         let (table, _) = self.table_of(stored)?;
-        for found in self.last_written(reading, &table)? {
+        for found in self.last_written(reading, table.entries())? {
             sources.of(found.seq).pages.insert(found.index);
             if let StoredPage::Runs { whole, .. } = found.page
                 && whole != Position::NONE
@@ -198,7 +213,7 @@ impl Inner {
         self.bytes_of(reading, base, found.collect(), held)
     }
 
-    fn bytes_of(
+    pub(crate) fn bytes_of(
         &self,
         reading: Reading<'_>,
         base: &BaseImage,

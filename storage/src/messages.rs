@@ -6,13 +6,23 @@
 //!     Sent ------------> on its way to the receiver ------------> Taken: delivered, or dead
 //! ```
 //!
+//! A dead one is kept until it is sent on its way again, as what it was, or dropped for good:
+//!
+//! ```text
+//!   on its way ---- Taken: dead ----> dead letter ---- Taken: dropped
+//!        ^                                |
+//!        +--------- Taken: again ---------+
+//! ```
+//!
 //! A message is a place in the log; what it says is in the effects of the version there, which
-//! compaction keeps as long as the message is on its way. Messages to one object are in the order
-//! of the log, so those of one sender to one receiver are in the order of the sender's lineage.
+//! compaction keeps as long as the message is on its way or a dead letter. Messages to one object
+//! are in the order of the log, so those of one sender to one receiver are in the order of the
+//! sender's lineage, but for those that are on their way again.
 //!
 //! It does not know who delivers messages, nor what is done with them.
 //!
-//! Invariant: a frame that takes a message is appended only while the message is on its way.
+//! Invariant: a frame that takes a message is appended only while the message is on its way, and
+//! one that takes a dead letter only while there is that letter.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,8 +34,11 @@ use object::input::Input;
 use object::limits::MESSAGES_MAX;
 use object::message::{Message, Origin, fuel_share};
 
+#[cfg(doc)]
+use crate::error::ErrorKind;
 use crate::error::{Error, Result};
 use crate::log::frame::damaged;
+use crate::log::record::Body;
 use crate::log::{Frames, Position};
 use crate::row::Link;
 use crate::store::{Inner, Store};
@@ -33,6 +46,8 @@ use crate::stored::{StoredCommit, read_commit};
 
 /// Messages of one version that are read at a time.
 const READ_MAX: usize = 64;
+/// Dead letters that are looked at at a time.
+const DEAD_PAGE: usize = 4096;
 /// Bytes of what is said of a dead letter.
 const WHY_BYTES_MAX: usize = 1024;
 
@@ -144,6 +159,10 @@ pub enum Fate {
     Delivered,
     /// Nothing, for this reason. What is longer than 1,024 bytes is cut.
     Dead(String),
+    /// It was a dead letter, and is on its way again.
+    Again,
+    /// It was a dead letter, and is none any more.
+    Dropped,
 }
 
 /// A message that is taken.
@@ -174,6 +193,12 @@ impl Taking {
             Fate::Dead(why) => {
                 to.put_u8(1).put_blob(why.as_bytes());
             }
+            Fate::Again => {
+                to.put_u8(2);
+            }
+            Fate::Dropped => {
+                to.put_u8(3);
+            }
         }
     }
 
@@ -183,7 +208,9 @@ impl Taking {
         let fate = match reader.u8()? {
             0 => Fate::Delivered,
             1 => Fate::Dead(reader.text(WHY_BYTES_MAX)?.to_string()),
-            other => return Err(reader.fail(1, "0 or 1", other).into()),
+            2 => Fate::Again,
+            3 => Fate::Dropped,
+            other => return Err(reader.fail(1, "a fate below 4", other).into()),
         };
         reader.end()?;
         Ok(Taking { id: MessageId { to, position, number }, fate })
@@ -215,7 +242,10 @@ impl Dead {
 pub(crate) struct Messages {
     /// Those that came on their way, or went.
     pub(crate) changed: BTreeMap<MessageId, Option<Sent>>,
-    pub(crate) dead: BTreeMap<MessageId, Dead>,
+    /// Dead letters that came, or went.
+    pub(crate) dead: BTreeMap<MessageId, Option<Dead>>,
+    /// Those that came on their way again: there may be rows of when they came first.
+    again: BTreeSet<MessageId>,
 }
 
 impl Messages {
@@ -229,11 +259,20 @@ impl Messages {
 
     pub(crate) fn take(&mut self, id: MessageId, sent: Sent, fate: &Fate) {
         // One that came in the same generation never was anywhere else.
-        if self.changed.remove(&id).is_none() {
+        if self.changed.remove(&id).is_none() || self.again.contains(&id) {
             self.changed.insert(id, None);
         }
         if let Fate::Dead(why) = fate {
-            self.dead.insert(id, Dead { sent, why: why.clone() });
+            self.dead.insert(id, Some(Dead { sent, why: why.clone() }));
+        }
+    }
+
+    /// A dead letter is none any more, and is on its way again if that is said.
+    pub(crate) fn let_go(&mut self, id: MessageId, again: Option<Sent>) {
+        self.dead.insert(id, None);
+        if let Some(sent) = again {
+            self.changed.insert(id, Some(sent));
+            self.again.insert(id);
         }
     }
 }
@@ -260,12 +299,21 @@ pub struct DeadLetter {
     pub sender: ObjectId,
     /// With which version.
     pub seq: u64,
+    /// That version.
+    pub version: VersionHash,
     /// Its place among the messages of that version.
     pub index: u32,
-    /// What it says; none once retention has let go what the version says.
+    /// What it says; none when the log does not have it any more.
     pub message: Option<Message>,
     /// Why it came to nothing.
     pub why: String,
+}
+
+impl DeadLetter {
+    /// What tells the message from every other, and is the same whatever becomes of it.
+    pub fn token(&self) -> String {
+        format!("{}-{}", self.version, self.index)
+    }
 }
 
 impl Store {
@@ -307,15 +355,123 @@ impl Store {
     ///
     /// Those of the file system, and damage.
     pub fn dead_letters(&self, after: Option<MessageId>, limit: usize) -> Result<Vec<DeadLetter>> {
-        // Memory first: what moves to the index meanwhile is then seen twice, not never.
-        let unwritten = self.inner().heads.lock().unwritten_dead(after, limit);
-        let mut all = self.inner().indexed(|index| index.dead_letters(after, limit))?;
-        all.extend(unwritten);
-        all.into_iter().take(limit).map(|(id, dead)| self.inner().dead_letter(id, dead)).collect()
+        let all = self.inner().dead(after, limit)?;
+        all.into_iter().map(|(id, dead)| self.inner().dead_letter(id, dead)).collect()
+    }
+
+    /// The dead letter that is of this message, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// As of [`Store::dead_letters`].
+    pub fn dead_letter(&self, id: MessageId) -> Result<Option<DeadLetter>> {
+        let dead = self.inner().find_dead(id)?.0;
+        dead.map(|dead| self.inner().dead_letter(id, dead)).transpose()
+    }
+
+    /// Sends a dead letter on its way again: to whom it was sent, as what it was, from where it
+    /// was. Returns before that is durable; a crash leaves it dead or on its way, never both.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](ErrorKind::NotFound) when there is no such dead letter,
+    /// [`Pruned`](ErrorKind::Pruned) when retention let go what it says; those of the file system,
+    /// and damage.
+    pub fn retry_dead_letter(&self, id: MessageId) -> Result<()> {
+        if let Some(dead) = self.inner().find_dead(id)?.0 {
+            let stored = self.inner().sender(id, dead.sent)?;
+            stored.payloads().ok_or_else(|| stored.pruned(stored.header().seq))?;
+        }
+        self.inner().let_go(id, Fate::Again)
+    }
+
+    /// Drops a dead letter, for good: that it was dropped stays on record in the log. Returns
+    /// before that is durable.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](ErrorKind::NotFound) when there is no such dead letter; those of the file
+    /// system.
+    pub fn drop_dead_letter(&self, id: MessageId) -> Result<()> {
+        self.inner().let_go(id, Fate::Dropped)
     }
 }
 
 impl Inner {
+    /// At most `limit` dead letters, from the first behind `after`.
+    fn dead(&self, after: Option<MessageId>, limit: usize) -> Result<Vec<(MessageId, Dead)>> {
+        let (mut found, mut after) = (Vec::new(), after);
+        while found.len() < limit {
+            // Memory first: what moves to the index meanwhile is then seen twice, not never.
+            let unwritten = self.heads.lock().unwritten_dead(after, limit);
+            let indexed = self.indexed(|index| index.dead_letters(after, limit))?;
+            // Behind the last of a page that is full, the other may have more.
+            let last = |count: usize, last: Option<&MessageId>| {
+                if count < limit { None } else { last.copied() }
+            };
+            let ends = [
+                last(unwritten.len(), unwritten.keys().next_back()),
+                last(indexed.len(), indexed.keys().next_back()),
+            ];
+            let end = ends.into_iter().flatten().min();
+            let mut all: BTreeMap<_, _> =
+                indexed.into_iter().map(|(id, dead)| (id, Some(dead))).collect();
+            all.extend(unwritten);
+            all.retain(|id, _| end.is_none_or(|end| *id <= end));
+            found.extend(all.into_iter().filter_map(|(id, dead)| Some((id, dead?))));
+            after = end;
+            if end.is_none() {
+                break;
+            }
+        }
+        found.truncate(limit);
+        Ok(found)
+    }
+
+    /// A dead letter, and the epoch of the heads in which it was found, or found missing.
+    fn find_dead(&self, id: MessageId) -> Result<(Option<Dead>, u64)> {
+        let (known, epoch) = {
+            let heads = self.heads.lock();
+            (heads.dead(id), heads.epoch())
+        };
+        let dead = match known {
+            Some(known) => known,
+            None => self.indexed(|index| index.dead_letter(id))?,
+        };
+        Ok((dead, epoch))
+    }
+
+    /// Takes a dead letter, for `fate`, in a frame of its own.
+    fn let_go(&self, id: MessageId, fate: Fate) -> Result<()> {
+        let taking = Taking { id, fate };
+        let mut body = Body::default();
+        body.taken(&taking);
+        let hash = blake3::hash(&body.0);
+        let gone = || {
+            let place = format!("message {} of the frame at {}", id.number, id.position);
+            Error::not_found("dead letter", place).of(id.to)
+        };
+        loop {
+            self.log.wait_for_room()?;
+            let (found, epoch) = self.find_dead(id)?;
+            let dead = found.ok_or_else(gone)?;
+            let mut heads = self.heads.lock();
+            if heads.epoch() != epoch {
+                continue;
+            }
+            // Another may have taken it since it was found in the index.
+            if heads.dead(id).is_some_and(|known| known.is_none()) {
+                return Err(gone());
+            }
+            let pushed = self.push(&mut heads, &body, hash, Box::new(|_| {}));
+            let pushed = pushed.map_err(|(error, _)| error)?;
+            heads.let_go(&taking, dead.sent);
+            drop(heads);
+            drop(pushed);
+            return Ok(());
+        }
+    }
+
     fn sender(&self, id: MessageId, sent: Sent) -> Result<StoredCommit> {
         read_commit(&self.log, Link { hash: sent.version, position: id.position })
     }
@@ -368,12 +524,28 @@ impl Inner {
             message.ok_or_else(|| no_message(id, sent))
         });
         let (sender, seq) = (stored.header().object_id(), stored.header().seq);
-        Ok(DeadLetter { id, sender, seq, index: sent.index, message: message.transpose()?, why })
+        let Sent { version, index } = sent;
+        let message = message.transpose()?;
+        Ok(DeadLetter { id, sender, seq, version, index, message, why })
     }
 
-    /// The frames whose messages are on their way.
-    pub(crate) fn frames_with_messages(&self) -> BTreeSet<Position> {
-        self.heads.lock().messages().map(|(id, _)| id.position).collect()
+    /// The frames whose messages are on their way, or may be again.
+    pub(crate) fn frames_with_messages(&self) -> Result<BTreeSet<Position>> {
+        let heads = self.heads.lock();
+        let mut frames: BTreeSet<_> = heads.messages().map(|(id, _)| id.position).collect();
+        let unwritten = heads.unwritten_dead(None, usize::MAX);
+        // Of the same moment, so that none is missed that moves between the two.
+        let index = self.index.reading()?;
+        drop(heads);
+        frames.extend(unwritten.iter().filter(|(_, dead)| dead.is_some()).map(|it| it.0.position));
+        let mut last = None;
+        loop {
+            let page = index.dead_letters(last, DEAD_PAGE)?;
+            let Some((id, _)) = page.last_key_value() else { return Ok(frames) };
+            last = Some(*id);
+            let known = |id: &&MessageId| unwritten.get(id).is_none_or(Option::is_some);
+            frames.extend(page.keys().filter(known).map(|id| id.position));
+        }
     }
 }
 

@@ -140,7 +140,7 @@ impl Store {
         Ok(all.into_values().take(limit).collect())
     }
 
-    /// The object of a name.
+    /// The object of a name; what else a text may stand for, [`resolve`](Store::resolve) tells.
     ///
     /// # Errors
     ///
@@ -168,7 +168,8 @@ impl Store {
         Ok(ids)
     }
 
-    /// The objects whose next wake is at or before `time`, in the order of wakes.
+    /// The objects whose next wake is at or before `time`, in the order of wakes, but for those
+    /// that were moved away.
     ///
     /// # Errors
     ///
@@ -177,7 +178,7 @@ impl Store {
         let unwritten = self.inner().heads.lock().unwritten();
         let mut wakes = self.inner().indexed(|index| index.wakes_until(time))?;
         wakes.retain(|(_, id)| !unwritten.contains_key(id));
-        let changed = unwritten.iter().filter_map(|(id, row)| Some((row.wake?, *id)));
+        let changed = unwritten.iter().filter_map(|(id, row)| Some((row.armed()?, *id)));
         wakes.extend(changed.filter(|(wake, _)| *wake <= time));
         wakes.sort_unstable();
         Ok(wakes)
@@ -185,6 +186,18 @@ impl Store {
 }
 
 impl Inner {
+    /// The ids of at most `limit` objects in their order, from the first behind `after`.
+    pub(crate) fn ids(&self, after: Option<ObjectId>, limit: usize) -> Result<Vec<ObjectId>> {
+        // Memory first, as in a list.
+        let unwritten = self.heads.lock().unwritten_after(after, limit);
+        let mut ids = self.indexed(|index| index.ids(after, limit))?;
+        ids.extend(unwritten.into_keys());
+        ids.sort_unstable();
+        ids.dedup();
+        ids.truncate(limit);
+        Ok(ids)
+    }
+
     fn load(&self, id: ObjectId, found: &FoundRow) -> Result<Loaded> {
         let row = &*found.row;
         let stored = read_commit(&self.log, row.head())?;
@@ -331,6 +344,7 @@ pub(crate) fn adopt(frames: &impl Frames, adoption: &Adoption) -> Result<Row> {
         refusal_position: adoption.refusal,
         refusal_count: adoption.refusal_count,
         name: None,
+        moved: false,
         retention: None,
         pages: None,
     })

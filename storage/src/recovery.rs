@@ -18,10 +18,11 @@ use crate::error::{Error, Result};
 use crate::heads::Heads;
 use crate::index::Index;
 use crate::log::frame::{Seal, damaged};
-use crate::log::record::{Record, Staged, VersionBytes, decode_refusal, records};
+use crate::log::record::{Adoption, Record, Staged, VersionBytes, decode_refusal, records};
 use crate::log::scan::{self, Next, Scan};
 use crate::log::segment::{self, Segment, Segments};
 use crate::log::{Frame, Frames, Position, Tail};
+use crate::messages::{Fate, Taking};
 use crate::options::Options;
 use crate::read::adopt;
 use crate::row::{Link, Row};
@@ -171,15 +172,13 @@ impl Replay<'_> {
                 Record::Retention(Some(id), retention) => {
                     self.row(frame, id)?.retention = Some(retention);
                 }
-                Record::Adoption(adoption) => {
-                    let row = adopt(&(self.segments, self.seal), &adoption)?;
-                    self.heads.put(adoption.object, row, None);
-                }
+                Record::Adoption(adoption) => self.adopt(&adoption)?,
+                Record::Moved(id, moved) => self.row(frame, id)?.moved = moved,
                 Record::Sent(sending) => {
                     let messages = sending.messages(frame.position, &mut message_count);
                     messages.for_each(|(id, sent)| self.heads.send(id, sent));
                 }
-                Record::Taken(taking) => self.heads.take(&taking),
+                Record::Taken(taking) => self.taken(frame, &taking)?,
                 Record::Outbox(mark) => self.heads.mark(mark),
                 Record::Version(_) | Record::Refusal(Staged::Yes, _) => {}
             }
@@ -205,6 +204,34 @@ impl Replay<'_> {
             return Err(damaged(frame.position, expected, found).of(header.object));
         }
         row.follow(&header, Link { hash, position: frame.position }, &record.notes);
+        Ok(())
+    }
+
+    fn adopt(&mut self, adoption: &Adoption) -> Result<()> {
+        let id = adoption.object;
+        let mut row = adopt(&(self.segments, self.seal), adoption)?;
+        let before = match self.heads.row(&id) {
+            Some(before) => Some(Row::clone(before)),
+            None => self.index.reading()?.row(id)?,
+        };
+        if let Some(before) = &before {
+            row.stay(before);
+        }
+        self.heads.put(id, row, before.as_ref());
+        Ok(())
+    }
+
+    fn taken(&mut self, frame: &Frame, taking: &Taking) -> Result<()> {
+        if matches!(taking.fate, Fate::Delivered | Fate::Dead(_)) {
+            self.heads.take(taking);
+            return Ok(());
+        }
+        let known = match self.heads.dead(taking.id) {
+            Some(known) => known,
+            None => self.index.reading()?.dead_letter(taking.id)?,
+        };
+        let dead = known.ok_or_else(|| damaged(frame.position, "a dead letter", "none"))?;
+        self.heads.let_go(taking, dead.sent);
         Ok(())
     }
 

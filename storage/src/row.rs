@@ -48,6 +48,8 @@ pub(crate) struct Row {
     pub(crate) refusal_position: Position,
     pub(crate) refusal_count: u64,
     pub(crate) name: Option<String>,
+    /// Whether the object ended here, as it goes on elsewhere.
+    pub(crate) moved: bool,
     /// How much history is kept, when the object has a rule of its own.
     pub(crate) retention: Option<Retention>,
     /// Where the pages are; read from the log when it is not known.
@@ -64,6 +66,11 @@ impl Row {
     pub(crate) fn last_refusal(&self) -> Option<RefusalLink> {
         let link = RefusalLink { hash: self.refusal, position: self.refusal_position };
         (link.hash != RefusalHash::NONE).then_some(link)
+    }
+
+    /// The next wake, if it is to run here.
+    pub(crate) fn armed(&self) -> Option<u64> {
+        self.wake.filter(|_| !self.moved)
     }
 
     /// The newest version.
@@ -162,6 +169,7 @@ impl Row {
             refusal_position: Position::NONE,
             refusal_count: 0,
             name: None,
+            moved: false,
             retention: None,
             pages: None,
         }
@@ -176,6 +184,11 @@ impl Row {
         self.base = notes.base.unwrap_or(self.base);
         self.upgraded |= header.kind == Kind::Upgrade;
         assert_eq!(self.seq(), header.seq, "a row follows its object");
+    }
+
+    /// Takes over what this database alone says of the object, which came back to it.
+    pub(crate) fn stay(&mut self, before: &Row) {
+        (self.name, self.retention) = (before.name.clone(), before.retention);
     }
 
     /// Takes in a refusal that stands at `position`.

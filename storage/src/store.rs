@@ -44,6 +44,8 @@ pub struct ObjectInfo {
     pub created: u64,
     /// The next wake.
     pub wake: Option<u64>,
+    /// Whether the object was moved away: it can be read, and nothing else, until it comes back.
+    pub moved: bool,
     /// Refusals on record.
     pub refusal_count: u64,
     /// The code.
@@ -64,6 +66,7 @@ impl ObjectInfo {
             time: row.time,
             created: row.created,
             wake: row.wake,
+            moved: row.moved,
             refusal_count: row.refusal_count,
             code: row.code,
             policy: row.policy,

@@ -90,6 +90,12 @@ impl StoredCommit {
         Some(Payloads { input, effects, admission })
     }
 
+    /// Whether the log has all of the version: else retention let go what it changed, and
+    /// [`page_indices`](StoredCommit::page_indices) gives what is left of that.
+    pub fn is_whole(&self) -> bool {
+        self.require(self.header.seq).is_ok()
+    }
+
     /// That the version, and the memories of those from `seq` on that need it, can be read.
     pub(crate) fn require(&self, seq: u64) -> Result<()> {
         match self.kept_from {

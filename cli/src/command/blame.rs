@@ -1,15 +1,20 @@
 //! `blame`: the version that gave a field the value that it has.
 
 use clap::Args;
-use continuant::Entry;
+use continuant::{Blame as Blamed, Entry, Kept, ObjectId, TrailEnd};
+use serde_json::{Value as Json, json};
 
 use super::history;
 use crate::failure::Result;
 use crate::printer::Printer;
-use crate::session::{self, Session};
+use crate::session::{self, Session, short};
 use crate::table::Table;
 
-/// Show the version that changed a field last
+/// Show the version that changed a field last, and why it is that one
+///
+/// The trail goes back through upgrades that kept the field with its type and its value, and from a
+/// fork's first version to the one that it is of, where that is here. It ends with the version that
+/// gave the field its value, or where nothing older can be compared.
 #[derive(Debug, Args)]
 pub(crate) struct Blame {
     /// The object
@@ -23,16 +28,82 @@ impl Blame {
     pub(crate) fn run(self, session: &Session, printer: &mut Printer) -> Result<()> {
         session.reading(|db| {
             let id = session::find(db, &self.object)?;
-            let snapshot = db.snapshot(id)?;
-            snapshot.definition().schema.resolve(&self.path)?;
-            let entry = Entry::Version(db.blame(id, &self.path)?);
+            let blamed = db.blame(id, &self.path)?;
+            let Blamed { object, entry, end, kept } = blamed;
+            let entry = Entry::Version(entry);
             let definition = db.definition(entry.under())?;
             if printer.is_json() {
-                return printer.document(&history::document(&entry, &definition)?);
+                let mut document = history::document(&entry, &definition)?;
+                document["object"] = object.to_string().into();
+                document["end"] = end_document(end);
+                document["kept"] = kept.iter().map(kept_document).collect();
+                return printer.document(&document);
             }
             let mut table = Table::new(history::COLUMNS);
             table.row(printer, history::cells(&entry, &definition)?)?;
-            table.end(printer)
+            table.end(printer)?;
+            for kept in &kept {
+                printer.line(&show_kept(kept, id))?;
+            }
+            printer.line(&show_end(end))
         })
+    }
+}
+
+/// What a version of another object than the one that was asked about is said to be of.
+fn of(object: ObjectId, asked: ObjectId) -> String {
+    if object == asked { String::new() } else { format!(" of {}", short(&object)) }
+}
+
+fn show_kept(kept: &Kept, asked: ObjectId) -> String {
+    match *kept {
+        Kept::Upgrade { object, seq } => {
+            format!("kept by the upgrade to version {seq}{}", of(object, asked))
+        }
+        Kept::Fork { of, seq, .. } => {
+            format!("kept by the fork of version {seq} of {}", short(&of))
+        }
+        _ => "kept".to_string(),
+    }
+}
+
+fn show_end(end: TrailEnd) -> String {
+    let shown = match end {
+        TrailEnd::Changed => "the version before has another value",
+        TrailEnd::Created => "the object began with it",
+        TrailEnd::NewField => "an upgrade made the field: the code before had none",
+        TrailEnd::OtherType => "an upgrade gave the field another type",
+        TrailEnd::ParentNotHere { object, seq } => {
+            return format!("the fork began with it; version {seq} of {object} is not here");
+        }
+        TrailEnd::Dropped => "it is as old as this, or older: retention let go what came before",
+        _ => "the trail ends here",
+    };
+    shown.to_string()
+}
+
+fn kept_document(kept: &Kept) -> Json {
+    match *kept {
+        Kept::Upgrade { object, seq } => {
+            json!({ "kind": "upgrade", "object": object.to_string(), "seq": seq })
+        }
+        Kept::Fork { object, of, seq } => json!({
+            "kind": "fork",
+            "object": object.to_string(),
+            "of": { "object": of.to_string(), "seq": seq },
+        }),
+        _ => Json::Null,
+    }
+}
+
+fn end_document(end: TrailEnd) -> Json {
+    match end {
+        TrailEnd::Changed => "changed".into(),
+        TrailEnd::Created => "created".into(),
+        TrailEnd::NewField => "new-field".into(),
+        TrailEnd::OtherType => "other-type".into(),
+        TrailEnd::ParentNotHere { .. } => "parent-not-here".into(),
+        TrailEnd::Dropped => "dropped".into(),
+        _ => Json::Null,
     }
 }

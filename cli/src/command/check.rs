@@ -1,13 +1,13 @@
 //! `check`: walks the whole database and reports all damage.
 
 use clap::Args;
-use continuant::storage::{Damage, Report};
-use serde_json::json;
+use continuant::storage::{Damage, DoubtfulName, Report};
+use serde_json::{Value as Json, json};
 
 use crate::failure::{Failure, Result};
 use crate::printer::Printer;
 use crate::progress;
-use crate::session::Session;
+use crate::session::{Session, short};
 use crate::table::grouped;
 
 /// Check every byte of the database, and report all damage
@@ -54,6 +54,7 @@ fn print(report: &Report, printer: &mut Printer) -> Result<()> {
             "objects": report.object_count,
             "versions": report.version_count,
             "refusals": report.refusal_count,
+            "doubtful_names": report.doubtful_names.iter().map(doubtful).collect::<Vec<_>>(),
             "damage_count": report.damage_count,
             "damage": report.damage.iter().map(Damage::to_string).collect::<Vec<_>>(),
         }));
@@ -66,6 +67,12 @@ fn print(report: &Report, printer: &mut Printer) -> Result<()> {
         ("bytes", grouped(report.bytes)),
         ("damage", if report.is_sound() { "none".into() } else { grouped(report.damage_count) }),
     ])?;
+    for DoubtfulName { name, object, other } in &report.doubtful_names {
+        let like =
+            other.map_or("an id".to_string(), |other| format!("the id of {}", short(&other)));
+        let whose = short(object);
+        printer.line(&format!("  the name {name:?} of {whose} reads as {like}: use its id"))?;
+    }
     for damage in &report.damage {
         printer.line(&format!("  {damage}"))?;
     }
@@ -74,4 +81,12 @@ fn print(report: &Report, printer: &mut Printer) -> Result<()> {
         0 => Ok(()),
         more => printer.line(&format!("  and {} more", grouped(more))),
     }
+}
+
+fn doubtful(DoubtfulName { name, object, other }: &DoubtfulName) -> Json {
+    json!({
+        "name": name,
+        "object": object.to_string(),
+        "other": other.map(|id| id.to_string()),
+    })
 }

@@ -1,43 +1,186 @@
-//! `dead-letters`: messages of objects that came to nothing.
+//! `dead-letters`: messages of objects that came to nothing, and what becomes of them then.
 
-use clap::Args;
-use continuant::DeadLetter;
+use clap::{Args, Subcommand};
+use continuant::{Database, DeadLetter};
 use serde_json::{Value as Json, json};
 
-use crate::failure::Result;
+use crate::failure::{Failure, Result};
 use crate::printer::Printer;
 use crate::receipt;
 use crate::session::{Session, short};
 use crate::table::{Align, Table};
 
-/// List the messages between objects that came to nothing, and why
+/// Digits of a version's hash that a letter is shown by.
+const DIGITS: usize = 16;
+/// The fewest of them that a letter is named by.
+const DIGITS_MIN: usize = 4;
+
+/// List the messages between objects that came to nothing, and why; try them again, or drop them
+///
+/// A letter is kept until one or the other. It goes again to the object that it was sent to, as
+/// what it was: once there is such an object, or its policy takes it.
 #[derive(Debug, Args)]
-pub(crate) struct DeadLetters {}
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct DeadLetters {
+    #[command(subcommand)]
+    end: Option<End>,
+}
+
+/// What is to become of letters.
+#[derive(Debug, Subcommand)]
+enum End {
+    /// Send letters on their way again, and say what became of them
+    Retry(Which),
+    /// Drop letters for good, on record: what was sent with them is gone
+    Drop(Which),
+}
+
+/// Which letters.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+struct Which {
+    /// Letters, as they are listed
+    #[arg(value_name = "LETTER")]
+    letters: Vec<String>,
+
+    /// All that there are
+    #[arg(long)]
+    all: bool,
+}
 
 impl DeadLetters {
     pub(crate) fn run(self, session: &Session, printer: &mut Printer) -> Result<()> {
-        session.reading(|db| {
-            if printer.is_json() {
-                let mut letters = db.dead_letters();
-                return letters.try_for_each(|letter| printer.document(&document(&letter?)));
+        let Some(end) = &self.end else { return session.reading(|db| list(db, printer)) };
+        session.with(|db| match end {
+            End::Retry(which) => retry(db, &which.find(db)?, printer),
+            End::Drop(which) => {
+                for letter in which.find(db)? {
+                    db.drop_dead_letter(letter.id)?;
+                    became(printer, &letter, "dropped", None)?;
+                }
+                Ok(())
             }
-            let mut table = Table::new([
-                ("from", Align::Left),
-                ("version", Align::Right),
-                ("to", Align::Left),
-                ("method", Align::Left),
-                ("why", Align::Left),
-            ]);
-            for letter in db.dead_letters() {
-                table.row(printer, cells(letter?))?;
-            }
-            table.end(printer)
         })
     }
 }
 
-fn cells(letter: DeadLetter) -> [String; 5] {
+fn list(db: &Database, printer: &mut Printer) -> Result<()> {
+    if printer.is_json() {
+        let mut letters = db.dead_letters();
+        return letters.try_for_each(|letter| printer.document(&document(&letter?)));
+    }
+    let mut table = Table::new([
+        ("letter", Align::Left),
+        ("from", Align::Left),
+        ("version", Align::Right),
+        ("to", Align::Left),
+        ("method", Align::Left),
+        ("why", Align::Left),
+    ]);
+    for letter in db.dead_letters() {
+        table.row(printer, cells(letter?))?;
+    }
+    table.end(printer)
+}
+
+/// Sends letters on their way, and tells of each where it came to; fails when some came back.
+fn retry(db: &Database, letters: &[DeadLetter], printer: &mut Printer) -> Result<()> {
+    for letter in letters {
+        db.retry_dead_letter(letter.id)?;
+    }
+    db.deliver()?;
+    let mut back = 0;
+    for letter in letters {
+        match db.dead_letter(letter.id)? {
+            Some(dead) => {
+                back += 1;
+                became(printer, letter, "dead", Some(&dead.why))?;
+            }
+            None if db.is_on_its_way(letter.id) => became(printer, letter, "on its way", None)?,
+            None => became(printer, letter, "delivered", None)?,
+        }
+    }
+    match back {
+        0 => Ok(()),
+        back => {
+            let count = letters.len();
+            Err(Failure::refused(format!("{back} of {count} letters came to nothing again")))
+        }
+    }
+}
+
+/// Tells what became of a letter.
+fn became(
+    printer: &mut Printer,
+    letter: &DeadLetter,
+    outcome: &str,
+    why: Option<&str>,
+) -> Result<()> {
+    if printer.is_json() {
+        let (token, to) = (letter.token(), letter.id.to.to_string());
+        let became = json!({ "letter": token, "to": to, "outcome": outcome, "why": why });
+        return printer.document(&became);
+    }
+    let why = why.map_or(String::new(), |why| format!(": {why}"));
+    printer.line(&format!("{}: {outcome}{why}", name(letter)))
+}
+
+impl Which {
+    /// The letters, each once, in the order in which they are listed.
+    fn find(&self, db: &Database) -> Result<Vec<DeadLetter>> {
+        let mut found = Vec::new();
+        let mut fitting = vec![0_u64; self.letters.len()];
+        for letter in db.dead_letters() {
+            let letter = letter?;
+            let token = letter.token();
+            let mut is_meant = self.all;
+            for (text, count) in self.letters.iter().zip(&mut fitting) {
+                if stands_for(text, &token) {
+                    *count += 1;
+                    is_meant = true;
+                }
+            }
+            found.extend(is_meant.then_some(letter));
+        }
+        for (text, count) in self.letters.iter().zip(fitting) {
+            match count {
+                1 => {}
+                0 => return Err(missing(&format!("no dead letter {text:?}"))),
+                _ => {
+                    return Err(Failure::usage(format!("{text:?} fits {count}: give more digits")));
+                }
+            }
+        }
+        match found.is_empty() {
+            true => Err(missing("there is no dead letter")),
+            false => Ok(found),
+        }
+    }
+}
+
+fn missing(what: &str) -> Failure {
+    Failure::missing("no-letter", format!("{what}: `continuant dead-letters` lists them"))
+}
+
+/// Whether a text is a letter's token, or one with fewer digits of the version's hash.
+fn stands_for(text: &str, token: &str) -> bool {
+    let (Some((digits, place)), Some((hash, index))) =
+        (text.rsplit_once('-'), token.rsplit_once('-'))
+    else {
+        return false;
+    };
+    let begins = hash.starts_with(&digits.to_ascii_lowercase());
+    digits.len() >= DIGITS_MIN && begins && place == index
+}
+
+/// A letter as it is shown: its token, with fewer digits.
+fn name(letter: &DeadLetter) -> String {
+    format!("{}-{}", &letter.version.to_string()[..DIGITS], letter.index)
+}
+
+fn cells(letter: DeadLetter) -> [String; 6] {
     [
+        name(&letter),
         short(&letter.sender),
         letter.seq.to_string(),
         short(&letter.id.to),
@@ -48,6 +191,7 @@ fn cells(letter: DeadLetter) -> [String; 5] {
 
 fn document(letter: &DeadLetter) -> Json {
     json!({
+        "letter": letter.token(),
         "from": letter.sender.to_string(),
         "seq": letter.seq,
         "index": letter.index,

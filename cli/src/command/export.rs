@@ -6,43 +6,87 @@ use clap::Args;
 use continuant::{Database, ObjectId};
 use serde_json::json;
 
-use crate::failure::Result;
+use crate::failure::{Failure, Result};
 use crate::printer::Printer;
 use crate::session::{self, Session};
-use crate::{files, progress, table};
+use crate::{files, moment, progress, table};
 
 /// Export an object, whole, as one file: a capsule
+///
+/// It goes on here as well, and where the capsule is imported: its own cycles run in both places,
+/// and the two differ from then on. With --move it ends here: nothing changes it until a capsule of
+/// what it became is imported here, or --take-back goes on with it as it was.
 #[derive(Debug, Args)]
 pub(crate) struct Export {
     /// The object
     object: String,
 
     /// The capsule to write
-    file: PathBuf,
+    #[arg(required_unless_present = "take_back")]
+    file: Option<PathBuf>,
 
     /// Write over a file that is there
     #[arg(long)]
     force: bool,
+
+    /// End the object here, on record, as it goes on elsewhere
+    #[arg(long = "move")]
+    moves: bool,
+
+    /// Go on here with an object that was moved away; if it went on elsewhere there are two of it
+    #[arg(long, conflicts_with_all = ["file", "force", "moves"])]
+    take_back: bool,
 }
 
 impl Export {
     pub(crate) fn run(self, session: &Session, printer: &mut Printer) -> Result<()> {
-        session.reading(|db| {
-            let id = session::find(db, &self.object)?;
-            let bytes = write(db, id, &self.file, self.force)?;
-            let file = self.file.display().to_string();
-            match printer.is_json() {
-                true => {
-                    let id = id.to_string();
-                    printer.document(&json!({ "object": id, "file": file, "bytes": bytes }))
-                }
-                false => printer.pairs(&[
-                    ("object", id.to_string()),
-                    ("file", file),
-                    ("bytes", table::grouped(bytes)),
-                ]),
+        match self.moves || self.take_back {
+            true => session.with(|db| self.work(db, printer)),
+            false => session.reading(|db| self.work(db, printer)),
+        }
+    }
+
+    fn work(&self, db: &Database, printer: &mut Printer) -> Result<()> {
+        let id = session::find(db, &self.object)?;
+        let Some(path) = &self.file else { return take_back(db, id, printer) };
+        let bytes = match self.moves {
+            true => move_away(db, id, path, self.force)?,
+            false => write(db, id, path, self.force)?,
+        };
+        let info = db.info(id)?;
+        let file = path.display().to_string();
+        let wakes_twice = info.wake.filter(|_| !info.moved);
+        if printer.is_json() {
+            return printer.document(&json!({
+                "object": id.to_string(),
+                "file": file,
+                "bytes": bytes,
+                "moved": info.moved,
+                "wakes_twice": moment::json(wakes_twice),
+            }));
+        }
+        let mut pairs =
+            vec![("object", id.to_string()), ("file", file), ("bytes", table::grouped(bytes))];
+        let goes_on = match wakes_twice {
+            _ if info.moved => "elsewhere: it ended here until it comes back".to_string(),
+            Some(wake) => {
+                let wake = moment::show(wake);
+                format!("here too, and wakes at {wake} in both places: --move ends it here")
             }
-        })
+            None => "here too: --move ends it here".to_string(),
+        };
+        pairs.push(("goes on", goes_on));
+        printer.pairs(&pairs)
+    }
+}
+
+fn take_back(db: &Database, id: ObjectId, printer: &mut Printer) -> Result<()> {
+    if !db.take_back(id)? {
+        return Err(Failure::new("not-moved", format!("object {id}: it was not moved away")));
+    }
+    match printer.is_json() {
+        true => printer.document(&json!({ "object": id.to_string(), "moved": false })),
+        false => printer.pairs(&[("object", id.to_string()), ("goes on", "here".to_string())]),
     }
 }
 
@@ -51,5 +95,17 @@ pub(super) fn write(db: &Database, id: ObjectId, path: &Path, force: bool) -> Re
     let bar = progress::growing("exporting");
     let written = files::write(path, force, |out| Ok(db.export(id, &mut bar.wrap_write(out))?));
     bar.finish_and_clear();
+    written
+}
+
+/// Ends the object here and writes the capsule; the object goes on here when that cannot be kept.
+fn move_away(db: &Database, id: ObjectId, path: &Path, force: bool) -> Result<u64> {
+    let was_moved = db.info(id)?.moved;
+    let bar = progress::growing("exporting");
+    let written = files::write(path, force, |out| Ok(db.move_away(id, &mut bar.wrap_write(out))?));
+    bar.finish_and_clear();
+    if written.is_err() && !was_moved {
+        db.take_back(id)?;
+    }
     written
 }

@@ -13,7 +13,7 @@ use crate::session::{self, Session};
 /// It begins as the other one was then, with its code and its policy, and has a lineage of its own.
 #[derive(Debug, Args)]
 pub(crate) struct Fork {
-    /// The object: its name, its id, or the first digits of its id
+    /// The object: its name, its id, or the first four digits or more of its id
     object: String,
     /// The version [default: the newest]
     #[arg(value_parser = number::parse::<u64>)]
@@ -21,6 +21,9 @@ pub(crate) struct Fork {
     /// A name by which this database knows the new object
     #[arg(long)]
     name: Option<String>,
+    /// Leave out the version's wake: the fork does not run by itself before it is asked to
+    #[arg(long)]
+    no_wake: bool,
 }
 
 impl Fork {
@@ -31,7 +34,11 @@ impl Fork {
                 Some(seq) => seq,
                 None => db.info(id)?.seq,
             };
-            let forked = db.fork(id, seq, self.name.as_deref())?;
+            let name = self.name.as_deref();
+            let forked = match self.no_wake {
+                true => db.fork_without_wake(id, seq, name)?,
+                false => db.fork(id, seq, name)?,
+            };
             let time = db.snapshot(forked)?.header().time;
             create::print(printer, forked, self.name.as_deref(), time, None)
         })

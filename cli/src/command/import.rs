@@ -15,11 +15,17 @@ use crate::{files, moment, progress};
 
 /// Import an object from a capsule, after verifying and replaying its whole lineage
 ///
-/// The database is made when there is none. From then on the object goes on here.
+/// The database is made when there is none. From then on the object goes on here. One that is here
+/// already goes on where the capsule does, if what is here is the beginning of that, and keeps its
+/// name.
 #[derive(Debug, Args)]
 pub(crate) struct Import {
     /// The capsule
     file: PathBuf,
+
+    /// A name by which this database knows the object
+    #[arg(long)]
+    name: Option<String>,
 }
 
 impl Import {
@@ -34,11 +40,12 @@ impl Import {
         let made = session.to_be_made();
         let made = made.map(|made| made.display().to_string());
         session.with_new(|db| {
-            let id = read(db, &self.file)?;
+            let id = read(db, &self.file, self.name.as_deref())?;
             let info = db.info(id)?;
             if printer.is_json() {
                 let mut document = json!({
                     "object": id.to_string(),
+                    "name": info.name,
                     "seq": info.seq,
                     "hash": info.hash.to_string(),
                     "wake": moment::json(info.wake),
@@ -48,12 +55,13 @@ impl Import {
                 }
                 return printer.document(&document);
             }
-            let mut pairs = vec![
-                ("object", id.to_string()),
+            let mut pairs = vec![("object", id.to_string())];
+            pairs.extend(info.name.map(|name| ("name", name)));
+            pairs.extend([
                 ("version", info.seq.to_string()),
                 ("hash", info.hash.to_string()),
                 ("next wake", info.wake.map_or("none".to_string(), moment::show)),
-            ];
+            ]);
             pairs.extend(made.map(|made| ("new database", made)));
             printer.pairs(&pairs)
         })
@@ -69,19 +77,16 @@ pub(super) fn open(path: &Path) -> Result<(File, u64)> {
     opened.map_err(|error| Failure::file("reading", path, &error))
 }
 
-/// Takes in the capsule at `path`.
-pub(super) fn read(db: &Database, path: &Path) -> Result<ObjectId> {
+/// Takes in the capsule at `path`, under a name if one is given.
+pub(super) fn read(db: &Database, path: &Path, name: Option<&str>) -> Result<ObjectId> {
     let (file, length) = open(path)?;
     // It is read twice: to verify it, then to append it.
     let bar = progress::bytes("importing", 2 * length);
-    let imported = db.import(bar.wrap_read(BufReader::new(file)));
+    let from = bar.wrap_read(BufReader::new(file));
+    let imported = match name {
+        Some(name) => db.import_as(from, name),
+        None => db.import(from),
+    };
     bar.finish_and_clear();
-    imported.map_err(|error| {
-        let failure = Failure::from(error);
-        let failure = match failure.kind() {
-            "conflict" => Failure::new("exists", "the object is in this database already"),
-            _ => failure,
-        };
-        failure.about(path.display())
-    })
+    imported.map_err(|error| Failure::from(error).about(path.display()))
 }

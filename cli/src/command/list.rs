@@ -90,7 +90,10 @@ fn cells(info: ObjectInfo) -> [String; 6] {
         info.seq.to_string(),
         info.refusal_count.to_string(),
         moment::show(info.time),
-        info.wake.map_or("-".to_string(), moment::show),
+        match info.wake.filter(|_| !info.moved) {
+            _ if info.moved => "moved away".to_string(),
+            wake => wake.map_or("-".to_string(), moment::show),
+        },
         info.name.unwrap_or_default(),
     ]
 }
@@ -104,6 +107,7 @@ fn document(info: &ObjectInfo) -> Json {
         "created": moment::json(info.created),
         "time": moment::json(info.time),
         "wake": moment::json(info.wake),
+        "moved": info.moved,
         "refusals": info.refusal_count,
         "code": info.code.to_string(),
         "policy": info.policy.to_string(),

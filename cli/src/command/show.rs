@@ -74,6 +74,8 @@ impl Show {
             pairs.push(("created", moment::show(info.created)));
             pairs.extend(version(&snapshot));
             pairs.push(("next wake", info.wake.map_or("none".to_string(), moment::show)));
+            let moved = "moved away, until a capsule of what it became is imported";
+            pairs.extend(info.moved.then(|| ("goes on", moved.to_string())));
             pairs.push(("refusals", info.refusal_count.to_string()));
             pairs.push(("package", definition.schema.package().to_string()));
             pairs.push(("code", info.code.to_string()));
@@ -120,6 +122,7 @@ fn document(snapshot: &Snapshot, info: &continuant::ObjectInfo) -> Result<Json> 
     let mut document = version_document(snapshot)?;
     document["name"] = json!(info.name);
     document["created"] = moment::json(info.created);
+    document["moved"] = json!(info.moved);
     document["refusals"] = json!(info.refusal_count);
     document["code"] = json!(info.code.to_string());
     document["policy"] = json!(info.policy.to_string());

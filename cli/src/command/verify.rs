@@ -1,19 +1,19 @@
 //! `verify`: recomputes the lineage of an object, of all objects, or of a capsule.
 
-use std::io::{BufReader, Read};
+use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use continuant::{Database, ObjectId, Replay, Verified, object, verify_capsule};
+use continuant::{Database, ObjectId, Replay, Verified, verify_capsule};
 use serde_json::{Value as Json, json};
 
 use super::import;
 use crate::audit::{audit, thread_count};
 use crate::failure::{Failure, Result};
 use crate::printer::Printer;
+use crate::progress;
 use crate::session::{self, Session, short};
 use crate::table::{Align, Table, grouped};
-use crate::{files, progress};
 
 /// How the file of a capsule is called.
 const CAPSULE_EXTENSION: &str = "continuant";
@@ -24,7 +24,8 @@ const CAPSULE_EXTENSION: &str = "continuant";
 /// and asks every policy's guard again, too.
 #[derive(Debug, Args)]
 pub(crate) struct Verify {
-    /// The object, or the file of a capsule [default: every object of the database]
+    /// The object, or the file of a capsule [default: every object of the database]; what ends in
+    /// `.continuant`, or begins with `/`, `./` or `../`, is a file
     #[arg(value_name = "OBJECT|FILE")]
     target: Option<String>,
 
@@ -44,19 +45,23 @@ impl Verify {
             return session.reading(|db| all(db, replay, printer));
         };
         let path = Path::new(target);
-        if is_capsule(path) {
+        if is_called_a_file(path) {
             return capsule(path, replay, printer);
         }
+        let is_file = path.exists() && !path.is_dir();
         let verified = session.reading(|db| {
             let id = session::find(db, target)?;
+            if is_file {
+                return Err(Failure::usage(format!(
+                    "{target:?} is an object and a file: give ./{target}, or the object's id, {id}"
+                )));
+            }
             Ok((id, db.verify(id, replay)?))
         });
         match verified {
             Ok((id, verified)) => print(printer, ("object", id.to_string()), verified, replay),
             // A capsule by another name.
-            Err(failure) if is_missing(&failure) && path.is_file() => {
-                capsule(path, replay, printer)
-            }
+            Err(failure) if is_missing(&failure) && is_file => capsule(path, replay, printer),
             Err(failure) if is_missing(&failure) => Err(nothing(target, failure)),
             Err(failure) => Err(failure),
         }
@@ -76,16 +81,13 @@ fn nothing(target: &str, failure: Failure) -> Failure {
     }
 }
 
-/// Whether the name is that of a capsule: it is called like one, or starts like one, or is of what
-/// can be read once only.
-fn is_capsule(path: &Path) -> bool {
-    let called = path.extension().is_some_and(|extension| extension == CAPSULE_EXTENSION);
-    if called || !path.is_file() {
-        return called || files::is_stream(path);
-    }
-    let mut head = [0; object::capsule::HEAD.len()];
-    let read = std::fs::File::open(path).and_then(|mut file| file.read_exact(&mut head));
-    read.is_ok() && head == object::capsule::HEAD
+/// Whether a text can only be meant as a file: it is called as a capsule is, or leads away from
+/// here. What a text stands for must not depend on which files there are.
+fn is_called_a_file(path: &Path) -> bool {
+    use std::path::Component::{CurDir, ParentDir, RootDir};
+    let leads = |first| matches!(first, CurDir | ParentDir | RootDir);
+    path.extension().is_some_and(|extension| extension == CAPSULE_EXTENSION)
+        || path.components().next().is_some_and(leads)
 }
 
 fn capsule(path: &Path, replay: Replay, printer: &mut Printer) -> Result<()> {

@@ -25,9 +25,9 @@ fn the_readmes_commands_do_what_it_says() {
         }
         count += 1;
     }
-    assert_eq!(count, 12, "every line was run");
+    assert_eq!(count, 17, "every line was run");
     let shown = terminal.run("get visits count").done();
-    assert_eq!(shown, "2\n");
+    assert_eq!(shown, "5\n");
 }
 
 #[test]
@@ -283,6 +283,91 @@ when { context.after.count < 100 };"#;
         "verify --all --replay",
     ];
     terminal.check(&lines, expect_file!["transcripts/upgrades.txt"]);
+}
+
+#[test]
+fn an_object_is_moved_there_and_back() {
+    let terminal = Terminal::with_visits();
+    terminal.run("call visits ring").done();
+    terminal.run("advance visits").done();
+    let lines = [
+        "export visits first.continuant",
+        "export visits moved.continuant --move",
+        "show visits",
+        "list",
+        "call visits increment 1",
+        "import moved.continuant --db other --name visits",
+        "import moved.continuant --db other --name again",
+        "call visits increment 2 --db other",
+        "export visits back.continuant --move --db other",
+        "import first.continuant",
+        "import moved.continuant",
+        "import back.continuant",
+        "call visits increment 3",
+        "import back.continuant",
+        "export visits --take-back",
+        "export visits --take-back --db other",
+        "call visits increment 4 --db other",
+        "export visits parted.continuant --db other",
+        "import parted.continuant",
+        "--json export visits again.continuant --move",
+        "--json export visits --take-back",
+        "verify visits --replay",
+        "check",
+    ];
+    terminal.check(&lines, expect_file!["transcripts/moves.txt"]);
+}
+
+#[test]
+fn a_fork_is_made_without_a_wake() {
+    let terminal = Terminal::with_visits();
+    let lines = [
+        "call visits ring",
+        "export visits visits.continuant",
+        "fork visits --name quiet --no-wake",
+        "fork visits --name loud",
+        "run",
+        "get quiet count",
+        "get loud count",
+        "blame loud label",
+        "--json blame quiet label",
+    ];
+    terminal.check(&lines, expect_file!["transcripts/forks.txt"]);
+}
+
+#[test]
+fn dead_letters_are_tried_again_and_dropped() {
+    let terminal = Terminal::with_visits();
+    let guest = root().join("guest");
+    terminal.write("purse.wasm", std::fs::read(guest.join("objects/purse.wasm")).unwrap());
+    let policy = std::fs::read_to_string(guest.join("examples/purse/policy.cedar")).unwrap();
+    let owner = terminal.owner();
+    terminal.write("purse.cedar", policy.replace(&"0".repeat(64), &owner));
+    terminal.run(&format!("create purse.wasm {owner} --policy purse.cedar --name ada")).done();
+    terminal.run("call ada mint 100 --sign owner.key").done();
+    let visits: Json = serde_json::from_str(&terminal.run("--json show visits").done()).unwrap();
+    let nobody = "7".repeat(64);
+    for to in [visits["object"].as_str().unwrap(), &nobody] {
+        terminal.run(&format!("call ada pay {to} 20 --sign owner.key")).done();
+    }
+    let listed = terminal.run("--json dead-letters").done();
+    let letters: Vec<Json> =
+        listed.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let to_nobody = letters.iter().find(|letter| letter["to"] == nobody).unwrap();
+    let token = to_nobody["letter"].as_str().unwrap();
+    let one = format!("dead-letters retry {}-0", &token[..16]);
+    let lines = [
+        "dead-letters",
+        "dead-letters retry",
+        "dead-letters retry 12345678-0",
+        "dead-letters drop abc-0",
+        &one,
+        "dead-letters retry --all",
+        "--json dead-letters drop --all",
+        "dead-letters",
+        "dead-letters drop --all",
+    ];
+    terminal.check(&lines, expect_file!["transcripts/letters.txt"]);
 }
 
 #[test]

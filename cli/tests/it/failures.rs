@@ -1,7 +1,8 @@
 //! What goes wrong, with which words and which exit code.
 
-use continuant::{Database, Options};
+use continuant::{Clock, Code, ObjectId, Options, args};
 use expect_test::expect_file;
+use serde_json::Value as Json;
 
 use crate::terminal::Terminal;
 
@@ -165,23 +166,90 @@ fn a_database_that_is_in_use() {
     terminal.run("list").done();
 }
 
+/// An object that is made at a set time, so that its id is known before.
+fn foretold(terminal: &Terminal, directory: &str, salt: u16) -> ObjectId {
+    let options = Options::new().cycles(false).clock(Clock::manual(1_700_000_000_000));
+    let db = options.open(terminal.path(directory)).unwrap();
+    let code = Code::wasm(crate::objects::module()).unwrap().args(args!["a"]);
+    let mut whole = [0; 16];
+    whole[..2].copy_from_slice(&salt.to_le_bytes());
+    let id = db.create(code.salt(whole)).unwrap();
+    db.close().unwrap();
+    id
+}
+
 #[test]
 fn a_prefix_that_fits_several_objects() {
     let terminal = Terminal::with_visits();
-    // Of 17 ids two start with the same digit.
-    let db = Database::open(terminal.path("continuant.db")).unwrap();
-    let code = continuant::Code::wasm(crate::objects::module()).unwrap();
-    for _ in 0..16 {
-        db.create(code.clone().args(continuant::args!["a"])).unwrap();
-    }
-    let ids = db.objects().map(|info| info.unwrap().id.to_string()).collect::<Vec<_>>();
+    let options = Options::new().cycles(false).clock(Clock::manual(1_700_000_000_000));
+    let db = options.open(terminal.path("continuant.db")).unwrap();
+    let code = Code::wasm(crate::objects::module()).unwrap().args(args!["a"]);
+    // Two of them begin with the same four digits.
+    let mut ids: Vec<String> = Vec::new();
+    let same = (0u32..).find_map(|salt| {
+        let mut whole = [0; 16];
+        whole[..4].copy_from_slice(&salt.to_le_bytes());
+        let id = db.begin_create(code.clone().salt(whole)).unwrap().0.to_string();
+        let same = ids.iter().find(|other| other[..4] == id[..4]).cloned();
+        ids.push(id.clone());
+        same.map(|other| (other, id))
+    });
     db.close().unwrap();
-    let same = ids.windows(2).find(|pair| pair[0][..1] == pair[1][..1]).unwrap();
-    let printed = terminal.run(&format!("show {}", &same[0][..1]));
+    let (one, other) = same.unwrap();
+    let printed = terminal.run(&format!("show {}", &one[..4]));
     assert_eq!(printed.code, Some(2));
     assert!(printed.stderr.contains("give more digits"), "{}", printed.stderr);
-    assert!(printed.stderr.contains(&same[0][..16]), "{}", printed.stderr);
-    terminal.run(&format!("show {}", same[0])).done();
+    assert!(printed.stderr.contains(&one) && printed.stderr.contains(&other), "{printed:?}");
+    terminal.run(&format!("show {one}")).done();
+    let printed = terminal.run(&format!("show {}", &one[..3]));
+    assert_eq!(printed.code, Some(5), "three digits are no id: {printed:?}");
+    assert!(printed.stderr.contains("an id takes four digits"), "{}", printed.stderr);
+}
+
+/// A name was looked up before an id: that of one object could be the id of another, and won.
+#[test]
+fn a_name_does_not_pass_for_an_id() {
+    let terminal = Terminal::with_visits();
+    let visits: Json = serde_json::from_str(&terminal.run("--json show visits").done()).unwrap();
+    let id = visits["object"].as_str().unwrap();
+    let create = "create object.wasm two --policy policy.cedar --name";
+    for name in [&id[..4], &id[..40], &id.to_uppercase()[..9], id, &"0".repeat(64)] {
+        let printed = terminal.run(&format!("--json {create} {name}"));
+        let error: Json = serde_json::from_str(&printed.stderr).unwrap();
+        assert_eq!((printed.code, &error["error"]["kind"]), (Some(1), &"name-is-id".into()));
+        assert_eq!(terminal.run(&format!("fork visits --name {name}")).code, Some(1));
+    }
+    for name in [&id[..3], "ada", "bed"] {
+        terminal.run(&format!("{create} {name}")).done();
+        terminal.run(&format!("show {name}")).done();
+    }
+    // One that comes later may begin as a name does.
+    let late = foretold(&terminal, "elsewhere.db", 7).to_string();
+    let name = &late[..6];
+    terminal.run(&format!("{create} {name}")).done();
+    assert!(!terminal.run("check").done().contains("reads as"));
+    assert_eq!(foretold(&terminal, "continuant.db", 7).to_string(), late);
+    let printed = terminal.run(&format!("call {name} increment 1"));
+    assert_eq!(printed.code, Some(2), "{printed:?}");
+    assert!(printed.stderr.contains(&late) && printed.stderr.contains("give a whole id"));
+    terminal.run(&format!("show {late}")).done();
+    let checked: Json = serde_json::from_str(&terminal.run("--json check").done()).unwrap();
+    let doubtful = checked["doubtful_names"].as_array().unwrap();
+    assert_eq!(doubtful.len(), 1);
+    assert_eq!((&doubtful[0]["name"], &doubtful[0]["other"]), (&name.into(), &late.into()));
+    assert!(terminal.run("check").done().contains("reads as the id of"));
+}
+
+/// What `verify` took depended on which files there were.
+#[test]
+fn an_object_and_a_file_of_one_name() {
+    let terminal = Terminal::with_visits();
+    terminal.run("export visits visits").done();
+    let printed = terminal.run("verify visits");
+    assert_eq!(printed.code, Some(2), "{printed:?}");
+    assert!(printed.stderr.contains("an object and a file: give ./visits"), "{printed:?}");
+    assert!(terminal.run("verify ./visits").done().starts_with("capsule"));
+    terminal.run("verify ./visits --db none").done();
 }
 
 #[test]

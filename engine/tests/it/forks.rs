@@ -68,6 +68,27 @@ fn a_fork_has_texts_and_globals_too() {
 }
 
 #[test]
+fn a_fork_can_be_made_without_the_wake() {
+    let fixture = Fixture::new();
+    let db = fixture.open();
+    let id = db.create(counter_code(OPEN)).unwrap();
+    db.call(id, "ring", args![START + 100]).wait().unwrap();
+    let quiet = db.fork_without_wake(id, 1, Some("quiet")).unwrap();
+    let before = db.fork_without_wake(id, 0, None).unwrap();
+    assert_eq!((db.info(quiet).unwrap().wake, db.find("quiet").unwrap()), (None, Some(quiet)));
+    db.run_until(START + 100).unwrap();
+    assert_eq!([id, quiet, before].map(|id| total(&db, id)), [1, 0, 0]);
+    db.call(quiet, "ring", args![START + 200]).wait().unwrap();
+    db.verify(before, Replay::Yes).unwrap();
+    let (here, there, _elsewhere) = check_anywhere(&fixture, db, quiet);
+    for db in [here, there] {
+        assert_eq!(db.verify(quiet, Replay::Yes).unwrap().fork_of, Some((id, 1)));
+        db.run_until(START + 200).unwrap();
+        assert_eq!(total(&db, quiet), 1);
+    }
+}
+
+#[test]
 fn a_fork_wakes_when_the_object_would_have() {
     let fixture = Fixture::new();
     let db = fixture.open();

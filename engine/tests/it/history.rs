@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use continuant::{Entry, ErrorKind, Kind, Value, args};
+use continuant::{Code, Entry, ErrorKind, Kept, Kind, TrailEnd, Value, args, storage};
 
-use crate::objects::{Fixture, OPEN, START, counter_code, labelled};
+use crate::objects::{Fixture, OPEN, START, capsule, counter_code, labelled, module};
 
 #[test]
 fn every_version_is_there_by_seq_and_by_time() {
@@ -56,8 +56,8 @@ fn blame_names_the_version_that_changed_a_field_last() {
         db.advance_clock(START + at).unwrap();
         db.call(id, "add", args![amount]).wait().unwrap();
     }
-    assert_eq!(db.blame(id, "total").unwrap().header.seq, 2);
-    assert_eq!(db.blame(id, "last").unwrap().header.seq, 4);
+    assert_eq!(db.blame(id, "total").unwrap().entry.header.seq, 2);
+    assert_eq!(db.blame(id, "last").unwrap().entry.header.seq, 4);
     assert!(db.blame(id, "nothing").is_err());
 }
 
@@ -101,15 +101,85 @@ fn blame_follows_a_text_to_where_it_is() {
     let code = continuant::Code::wasm(labelled()).unwrap().policy(OPEN);
     let id = db.create(code.args(args!["Galadriel"])).unwrap();
     db.write(id, vec![("count", Value::from(7u32))]).wait().unwrap();
-    assert_eq!(db.blame(id, "owner").unwrap().header.seq, 0);
+    assert_eq!(db.blame(id, "owner").unwrap().entry.header.seq, 0);
     db.call(id, "rename", args!["Celeborn"]).wait().unwrap();
     // The same text at another address.
     db.call(id, "rename", args!["Celeborn"]).wait().unwrap();
     db.write(id, vec![("mood", Value::from(Some(1u8)))]).wait().unwrap();
-    assert_eq!(db.blame(id, "owner").unwrap().header.seq, 2);
-    assert_eq!(db.blame(id, "count").unwrap().header.seq, 3);
-    assert_eq!(db.blame(id, "mood").unwrap().header.seq, 4);
+    assert_eq!(db.blame(id, "owner").unwrap().entry.header.seq, 2);
+    assert_eq!(db.blame(id, "count").unwrap().entry.header.seq, 3);
+    assert_eq!(db.blame(id, "mood").unwrap().entry.header.seq, 4);
 }
+
+#[test]
+fn blame_goes_on_into_what_a_fork_is_of() {
+    let (fixture, elsewhere) = (Fixture::new(), Fixture::new());
+    let db = fixture.open();
+    let id = db.create(counter_code(OPEN)).unwrap();
+    db.call(id, "add", args![5u64]).wait().unwrap();
+    db.call(id, "add", args![0u64]).wait().unwrap();
+    let fork = db.fork(id, 2, None).unwrap();
+    let again = db.fork(fork, 0, None).unwrap();
+    db.call(id, "add", args![1u64]).wait().unwrap();
+    db.call(again, "add", args![0u64]).wait().unwrap();
+    let blame = db.blame(again, "total").unwrap();
+    assert_eq!((blame.object, blame.entry.header.seq), (id, 1));
+    let kept = [
+        Kept::Fork { object: again, of: fork, seq: 0 },
+        Kept::Fork { object: fork, of: id, seq: 2 },
+    ];
+    assert_eq!((blame.end, &blame.kept[..]), (TrailEnd::Changed, &kept[..]));
+    let first = db.blame(db.fork(id, 0, None).unwrap(), "total").unwrap();
+    assert_eq!((first.object, first.end), (id, TrailEnd::Created));
+    db.call(again, "add", args![2u64]).wait().unwrap();
+    let own = db.blame(again, "total").unwrap();
+    assert_eq!((own.object, own.entry.header.seq, own.kept.len()), (again, 2, 0));
+    // Where the other object is not, the trail ends with the fork.
+    let there = elsewhere.open();
+    there.import(std::io::Cursor::new(capsule(&db, fork))).unwrap();
+    let blame = there.blame(fork, "total").unwrap();
+    let end = TrailEnd::ParentNotHere { object: id, seq: 2 };
+    assert_eq!((blame.object, blame.entry.header.seq, blame.end), (fork, 0, end));
+}
+
+#[test]
+fn a_trail_ends_where_retention_let_go_what_came_before() {
+    let fixture = Fixture::new();
+    let storage = storage::Options::new().segment_bytes(64 << 10);
+    let db = fixture.open_with(fixture.options().storage(storage));
+    let id = db.create(counter_code(OPEN)).unwrap();
+    db.call(id, "add", args![1u64]).wait().unwrap();
+    for _ in 0..300 {
+        db.call(id, "add", args![0u64]).wait().unwrap();
+    }
+    assert_eq!(db.blame(id, "total").unwrap().entry.header.seq, 1);
+    db.set_retention(None, storage::Retention::Versions(10)).unwrap();
+    assert!(db.compact(|_, _| {}).unwrap().trimmed_count > 50);
+    let blame = db.blame(id, "total").unwrap();
+    assert_eq!(blame.end, TrailEnd::Dropped);
+    let seq = blame.entry.header.seq;
+    assert!(seq > 50 && db.at(id, seq - 1).is_err(), "nothing older is kept than {seq}");
+}
+
+#[test]
+fn a_float_that_is_no_number_does_not_change_by_itself() {
+    let fixture = Fixture::new();
+    let db = fixture.open();
+    let wasm = module("record state { ratio: f64, count: u64 } go: func();", "", NAN);
+    let id = db.create(Code::wasm(wasm).unwrap().policy(OPEN)).unwrap();
+    for _ in 0..3 {
+        db.call(id, "go", args![]).wait().unwrap();
+    }
+    assert_eq!(db.blame(id, "ratio").unwrap().entry.header.seq, 1);
+    assert_eq!(db.blame(id, "count").unwrap().entry.header.seq, 3);
+    let changed: Vec<_> = db.diff(id, 1, 3).unwrap().fields.into_iter().map(|it| it.path).collect();
+    assert_eq!(changed, ["count"]);
+}
+
+/// `go` sets `ratio` to what is no number, and counts.
+const NAN: &str = r#"(func (export "go")
+    (f64.store (i32.const 4096) (f64.div (f64.const 0) (f64.const 0)))
+    (i64.store (i32.const 4104) (i64.add (i64.load (i32.const 4104)) (i64.const 1))))"#;
 
 #[test]
 fn names_are_unique_and_objects_are_listed() {

@@ -18,6 +18,7 @@
 //! - `lists`: which objects there are, narrowed down, in pages.
 //! - `messages`: what one object asks of another, once, in order, and never lost.
 //! - `metrics`: what is counted, the forms that programs read, and spans.
+//! - `moves`: objects that go from one database to another, and come back.
 //! - `objects`: the objects that the tests run.
 //! - `readers`: what principals may read.
 //! - `rules`: the committed objects that show the kinds of rule, the price and the vault.
@@ -49,6 +50,7 @@ mod lineage;
 mod lists;
 mod messages;
 mod metrics;
+mod moves;
 mod objects;
 mod readers;
 mod rules;

@@ -398,6 +398,70 @@ fn purses_take_money_of_purses_alone() {
     assert_eq!(error.refusal().unwrap().reason, Reason::NotPermitted);
 }
 
+/// What was sent to an id that is no object, or to one that did not take it, was gone.
+#[test]
+fn a_dead_letter_is_tried_again_and_delivered_once() {
+    let (fixture, elsewhere) = (Fixture::new(), Fixture::new());
+    // Made at the same time of the same parts, an object has the same id everywhere.
+    let late = |db: &Database| {
+        let code = relay_code(&KEPT.replace("KEEPER", &key(1).public().to_string()));
+        db.create(code.salt([7; 16])).unwrap()
+    };
+    let to = late(&elsewhere.open());
+    let mut db = fixture.open();
+    let sender = relays(&db, 1)[0];
+    db.call(sender, "flood", args![id(to), 3u32]).wait().unwrap();
+    settle(&db);
+    assert_eq!(why(&db), ["there is no such object"; 3]);
+    let letters: Vec<_> = db.dead_letters().map(Result::unwrap).collect();
+    db.retry_dead_letter(letters[0].id).unwrap();
+    db.deliver().unwrap();
+    assert_eq!(why(&db).len(), 3, "there still is none");
+    assert_eq!(late(&db), to);
+    db.retry_dead_letter(letters[1].id).unwrap();
+    db.deliver().unwrap();
+    // Its policy takes none but 1, until it is amended.
+    assert_eq!((field(&db, to, "got"), field(&db, to, "sum")), (1, 1));
+    db.retry_dead_letter(letters[2].id).unwrap();
+    db.deliver().unwrap();
+    assert_eq!(why(&db), ["there is no such object", "forbidden by shy"]);
+    db.close().unwrap();
+    db = fixture.open();
+    db.amend_for_good(to, OPEN).signed(&key(1)).wait().unwrap();
+    for letter in [&letters[2], &letters[0]] {
+        db.retry_dead_letter(letter.id).unwrap();
+        db.deliver().unwrap();
+        let error = db.retry_dead_letter(letter.id).unwrap_err();
+        let ErrorKind::Storage(error) = error.kind() else { panic!("{error}") };
+        assert!(matches!(error.kind(), storage::ErrorKind::NotFound { .. }), "once: {error}");
+        assert!(db.drop_dead_letter(letter.id).is_err(), "once");
+    }
+    assert_eq!((field(&db, to, "got"), field(&db, to, "sum")), (3, sum([1, 2, 0])));
+    assert!(why(&db).is_empty() && db.message_count() == 0);
+    for id in [sender, to] {
+        db.verify(id, Replay::Yes).unwrap();
+    }
+    assert!(db.check(|_, _| {}).unwrap().is_sound());
+    // What is dropped is none any more, here and after a restart.
+    db.call(sender, "flood", args![id(ObjectId([7; 32])), 2u32]).wait().unwrap();
+    settle(&db);
+    let letters: Vec<_> = db.dead_letters().map(Result::unwrap).collect();
+    db.drop_dead_letter(letters[0].id).unwrap();
+    db.close().unwrap();
+    db = fixture.open_with(fixture.options().messages_max(0));
+    assert_eq!(why(&db).len(), 1);
+    let error = db.retry_dead_letter(letters[1].id).unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::MessagesFull { max: 0 }), "{error}");
+    assert!(db.dead_letter(letters[1].id).unwrap().is_some());
+    assert!(db.dead_letter(letters[0].id).unwrap().is_none());
+}
+
+/// Anyone may do anything, but objects may say 1 only; the key may change that.
+const KEPT: &str = r#"@id("all") permit(principal, action, resource);
+    @id("shy") forbid(principal is Object, action == Action::"hear", resource)
+    unless { context.input.n == 1 };
+    @id("keeper") permit(principal == Key::"KEEPER", action == Action::"amend", resource);"#;
+
 #[test]
 fn no_money_comes_or_goes_among_many_purses() {
     let fixture = Fixture::new();

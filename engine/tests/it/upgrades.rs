@@ -7,8 +7,8 @@ use std::sync::Arc;
 use continuant::object::capsule::SectionKind;
 use continuant::storage::{self, CapsuleReader, Retention};
 use continuant::{
-    CodeHash, Database, Durability, Entry, ErrorKind, Kind, ObjectId, Reason, Receipt, Replay,
-    Result, Session, Upgrade, Value, args, verify_capsule,
+    Code, CodeHash, Database, Durability, Entry, ErrorKind, Kept, Kind, ObjectId, Reason, Receipt,
+    Replay, Result, Session, TrailEnd, Upgrade, Value, args, verify_capsule,
 };
 
 use crate::disk::HeldDisk;
@@ -745,10 +745,35 @@ fn histories_diffs_blames_and_rehearsals_go_across_an_upgrade() {
     let changes: Vec<_> = diff.fields.iter().map(|it| (&*it.path, &it.before, &it.after)).collect();
     let (five, four) = (Some(Value::U64(5)), Some(Value::S64(4)));
     assert_eq!(changes, [("total", &five, &four), ("moved", &None, &Some(Value::Bool(false)))]);
-    let blamed = ["last", "total", "moved"].map(|field| db.blame(id, field).unwrap().header.seq);
-    assert_eq!(blamed, [2, 3, 4]);
+    let blamed = ["last", "total", "moved"].map(|field| db.blame(id, field).unwrap());
+    assert_eq!(blamed.each_ref().map(|blame| blame.entry.header.seq), [1, 3, 4]);
+    assert!(blamed.iter().all(|blame| (blame.object, blame.end) == (id, TrailEnd::Changed)));
+    assert_eq!(blamed[0].kept, [Kept::Upgrade { object: id, seq: 2 }]);
+    assert!(blamed[1].kept.is_empty() && blamed[2].kept.is_empty());
     let told = db.rehearse(id, &*kept(), u64::MAX).unwrap();
     assert_eq!((told.versions, told.dropped, told.refused.len()), (2, 2, 0));
+}
+
+/// Behind an upgrade every field seemed to be the upgrade's doing.
+#[test]
+fn a_trail_ends_at_an_upgrade_that_made_the_field_or_gave_it_another_value() {
+    let fixture = Fixture::new();
+    let db = fixture.open();
+    let id = db.create(counter_code(&kept())).unwrap();
+    add(&db, id, 5);
+    upgrade(&db, id, &to(second(MOVE))).unwrap();
+    let blamed = ["last", "total", "moved"].map(|field| db.blame(id, field).unwrap());
+    let ends = blamed.each_ref().map(|blame| (blame.entry.header.seq, blame.end));
+    let expected = [(1, TrailEnd::Changed), (2, TrailEnd::OtherType), (2, TrailEnd::NewField)];
+    assert_eq!(ends, expected);
+    // An upgrade that changes a value did so itself; one that does not is passed.
+    let n = db.create(Code::wasm(times(1)).unwrap().policy(kept())).unwrap();
+    for factor in [2, 1, 3, 1] {
+        upgrade(&db, n, &to(times(factor))).unwrap();
+    }
+    let blame = db.blame(n, "n").unwrap();
+    assert_eq!((blame.entry.header.seq, blame.end), (3, TrailEnd::Changed));
+    assert_eq!(blame.kept, [Kept::Upgrade { object: n, seq: 4 }]);
 }
 
 #[test]

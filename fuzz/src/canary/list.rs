@@ -24,11 +24,48 @@ pub(super) const RUNS: &[(&str, u64)] = &[
     ("instrument", 800),
     ("proof_malleability", 1000),
     ("messages", 60),
+    ("storage_model", 60),
     ("database_model", 60),
 ];
 
 /// All canaries.
 pub const CANARIES: &[Canary] = &[
+    // What objects are called, where they go, and what becomes of dead letters.
+    canary(
+        "names that are ids",
+        "storage_model",
+        "storage/src/names.rs",
+        "match ⟦other.is_some() || digits.len() == ID_DIGITS⟧ {",
+        "false",
+    ),
+    canary(
+        "objects that were moved away",
+        "storage_model",
+        "storage/src/append.rs",
+        "match ⟦self.rows[index].after.moved⟧ {",
+        "false",
+    ),
+    canary(
+        "what went another way",
+        "storage_model",
+        "storage/src/capsule.rs",
+        "if ⟦stored.hash() != hash⟧ {",
+        "false",
+    ),
+    canary(
+        "refusals that are here alone",
+        "storage_model",
+        "storage/src/capsule.rs",
+        "if let Some(refusal) = ⟦here.refusals.last()⟧ {",
+        "None::<&RefusalHash>",
+    ),
+    canary(
+        "dead letters on their way again",
+        "messages",
+        "storage/src/heads.rs",
+        "let again = ⟦(taking.fate == Fate::Again).then_some(sent)⟧;",
+        "None",
+    ),
     // What admits.
     canary(
         "nonces",

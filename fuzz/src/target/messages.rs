@@ -1,9 +1,10 @@
 //! Purses that pay one another by messages, while the power is cut: no money is lost or made, and
-//! each payment is delivered once, in the order of its sender, or is a dead letter.
+//! each payment is delivered once, in the order of its sender, or is a dead letter, which is tried
+//! again or dropped.
 //!
 //! It knows what purses do, not how messages are delivered: it compares what the lineages say.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use continuant::{
@@ -29,9 +30,17 @@ struct Run {
     rng: StdRng,
     key: SigningKey,
     purses: Vec<ObjectId>,
-    /// The purses and, behind them, what is none.
+    /// The purses and, behind them, what is none, and one that is made later, or never.
     receivers: Vec<ObjectId>,
+    late: ObjectId,
+    /// Letters that were tried again, whose messages come behind later ones.
+    again: BTreeSet<(ObjectId, Place)>,
+    /// Letters that were dropped, which a crash may have undone, with their receivers.
+    dropped: BTreeMap<(ObjectId, Place), ObjectId>,
 }
+
+/// What tells the purse that is made late from others.
+const LATE: [u8; 16] = [9; 16];
 
 pub(crate) fn run(seed: u64, tally: &Tally) -> Outcome {
     watch_threads();
@@ -40,12 +49,18 @@ pub(crate) fn run(seed: u64, tally: &Tally) -> Outcome {
     let db = open(&disk, &mut rng)?;
     let (mut purses, count) = (Vec::new(), rng.random_range(2..6));
     for _ in 0..count {
-        purses.push(purse(&db, &key, &mut rng)?);
+        let salt = rng.random();
+        purses.push(purse(&db, &key, &mut rng, salt)?);
     }
     must("closing", db.close())?;
+    // Made at the same time of the same parts, it has the same id everywhere.
+    let elsewhere = open(&SimulatedDisk::new(Volume::new()), &mut rng)?;
+    let late = plain_purse(&elsewhere, &key, LATE)?;
+    drop(elsewhere);
     let mut receivers = purses.clone();
-    receivers.push(ObjectId([7; 32]));
-    let mut run = Run { rng, key, purses, receivers };
+    receivers.extend([ObjectId([7; 32]), late]);
+    let (again, dropped) = Default::default();
+    let mut run = Run { rng, key, purses, receivers, late, again, dropped };
     let mut volume = disk.volume();
     for _ in 0..run.rng.random_range(1..4) {
         volume = run.lives(volume)?;
@@ -66,7 +81,12 @@ fn open(disk: &SimulatedDisk, rng: &mut StdRng) -> Result<Database, String> {
 }
 
 /// A purse; one that takes no more than a hundred, sometimes.
-fn purse(db: &Database, key: &SigningKey, rng: &mut StdRng) -> Result<ObjectId, String> {
+fn purse(
+    db: &Database,
+    key: &SigningKey,
+    rng: &mut StdRng,
+    salt: [u8; 16],
+) -> Result<ObjectId, String> {
     let owner = key.public().to_string();
     let mut policy = PURSE_POLICY.replace(&"0".repeat(64), &owner);
     if rng.random_bool(0.3) {
@@ -74,9 +94,18 @@ fn purse(db: &Database, key: &SigningKey, rng: &mut StdRng) -> Result<ObjectId, 
         policy += r#"@id("modest") forbid(principal, action == Action::"deposit", resource)
             when { context.input.amount > 100 };"#;
     }
+    made(db, &owner, policy, salt)
+}
+
+/// A purse that takes all that other plain ones give.
+fn plain_purse(db: &Database, key: &SigningKey, salt: [u8; 16]) -> Result<ObjectId, String> {
+    let owner = key.public().to_string();
+    made(db, &owner, PURSE_POLICY.replace(&"0".repeat(64), &owner), salt)
+}
+
+fn made(db: &Database, owner: &str, policy: String, salt: [u8; 16]) -> Result<ObjectId, String> {
     let code = must("a module", Code::wasm(PURSE))?.policy(policy);
-    let code = code.args(args![&owner[..]]).salt(rng.random());
-    must("creating", db.create(code))
+    must("creating", db.create(code.args(args![owner]).salt(salt)))
 }
 
 impl Run {
@@ -107,6 +136,9 @@ impl Run {
             if self.rng.random_bool(0.05) {
                 must("settling", db.run_until(START))?;
             }
+            if self.rng.random_bool(0.1) {
+                self.lets_go(&db)?;
+            }
         }
         drop(pending);
         drop(db);
@@ -117,6 +149,29 @@ impl Run {
         Ok(volume.cut(Leaves::Some, &mut self.rng))
     }
 
+    /// Tries dead letters again, or drops them, and makes the purse that some of them are for.
+    fn lets_go(&mut self, db: &Database) -> Outcome {
+        if self.rng.random_bool(0.3) && db.info(self.late).is_err() {
+            equal("the late purse", &self.late, &plain_purse(db, &self.key, LATE)?)?;
+        }
+        for letter in db.dead_letters() {
+            let letter = must("a dead letter", letter)?;
+            let place = (letter.sender, (letter.seq, letter.index));
+            match self.rng.random_range(0..6) {
+                0 => {
+                    must("dropping", db.drop_dead_letter(letter.id))?;
+                    self.dropped.insert(place, letter.id.to);
+                }
+                1 | 2 => {
+                    must("trying again", db.retry_dead_letter(letter.id))?;
+                    self.again.insert(place);
+                }
+                _ => continue,
+            }
+        }
+        Ok(())
+    }
+
     /// Opens what is left, delivers what is on its way, and holds the lineages against each other.
     fn settles(&mut self, disk: &SimulatedDisk, tally: &Tally) -> Outcome {
         let db = open(disk, &mut self.rng)?;
@@ -124,7 +179,8 @@ impl Run {
         equal("messages on their way", &0, &db.message_count())?;
         let mut sent: BTreeMap<(ObjectId, ObjectId), Vec<Place>> = BTreeMap::new();
         let mut taken = sent.clone();
-        for &id in &self.purses {
+        let late = db.info(self.late).is_ok().then_some(&self.late);
+        for &id in self.purses.iter().chain(late) {
             let (mut balance, history) = (0, must("the history", db.history(id).entries())?);
             for entry in history {
                 let Entry::Version(entry) = must("an entry", entry)? else { continue };
@@ -149,8 +205,9 @@ impl Run {
             equal("the balance", &balance, &found)?;
             must("a replay", db.verify(id, Replay::Yes))?;
         }
-        for places in taken.values() {
-            hold("messages of a sender arrive in their order", places.is_sorted())?;
+        for ((sender, _), places) in &taken {
+            let in_order = places.iter().filter(|place| !self.again.contains(&(*sender, **place)));
+            hold("messages of a sender arrive in their order", in_order.is_sorted())?;
             tally.add("delivered", places.len() as u64);
         }
         for letter in db.dead_letters() {
@@ -158,6 +215,14 @@ impl Run {
             let places = taken.entry((letter.sender, letter.id.to)).or_default();
             places.push((letter.seq, letter.index));
             tally.add("dead letters", 1);
+        }
+        for ((sender, place), to) in &self.dropped {
+            let places = taken.entry((*sender, *to)).or_default();
+            let was_sent = sent.get(&(*sender, *to)).is_some_and(|sent| sent.contains(place));
+            if was_sent && !places.contains(place) {
+                places.push(*place);
+                tally.add("dropped", 1);
+            }
         }
         taken.values_mut().for_each(|places| places.sort_unstable());
         equal("what was delivered or is dead", &sent, &taken)?;

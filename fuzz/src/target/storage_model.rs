@@ -1,6 +1,6 @@
 //! A store against a map of versions: appends to several objects, refusals, upgrades, names, stale
 //! appends, checkpoints, reopening, for reading alone too, crashes with appends on their way,
-//! compaction, outboxes, and moves by capsule.
+//! compaction, outboxes, and moves by capsule, there and back.
 //!
 //! A crash is a copy of the directory while the log's thread is held back, so that what is on its
 //! way is in memory only: all that was acknowledged must be in the copy, and nothing else.
@@ -12,9 +12,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
 
+use object::head::Head;
 use rand::RngExt;
 use rand::rngs::StdRng;
-use storage::{Append, CapsuleReader, ErrorKind, Options, Store};
+use storage::{Append, CapsuleReader, ErrorKind, Options, Seal, Store};
 
 use self::model::Model;
 use crate::generate::lineage::{Author, Ingredients, Made};
@@ -152,6 +153,27 @@ fn in_one_frame<T>(parts: &Ingredients, draft: &Draft, append: impl FnOnce(&Appe
     })
 }
 
+/// A change by itself.
+fn only(made: Made) -> Draft {
+    Draft { made: vec![made], names: vec![] }
+}
+
+/// That something failed so.
+fn is<T: std::fmt::Debug>(
+    result: &storage::Result<T>,
+    what: &str,
+    so: impl Fn(&ErrorKind) -> bool,
+) -> Outcome {
+    hold(format!("{what}: {result:?}"), result.as_ref().is_err_and(|error| so(error.kind())))
+}
+
+/// The seal of a capsule, which is read to its end.
+fn seal_of(capsule: &[u8]) -> Result<Seal, String> {
+    let mut reader = must("reading a capsule", CapsuleReader::new(capsule))?;
+    while must("reading a capsule", reader.next())?.is_some() {}
+    Ok(reader.seal().ok_or("a capsule that was read has a seal")?)
+}
+
 /// Copies a database's files as they are.
 pub(crate) fn copy(from: &Path, to: &Path) -> Outcome {
     must("making a directory", std::fs::create_dir_all(to))?;
@@ -200,6 +222,7 @@ impl Run {
             4 => self.taken_name(),
             5 => self.emigrate(),
             6 => must("waiting for all", self.store().sync()),
+            7 => self.name_like_an_id(),
             _ => self.step(),
         }
     }
@@ -289,9 +312,7 @@ impl Run {
         let head = self.authors[index].head.clone();
         let mut bytes = Vec::new();
         must("exporting", self.store().export(head.id, &mut bytes, |_, _| {}))?;
-        let mut reader = must("reading a capsule", CapsuleReader::new(&bytes[..]))?;
-        while must("reading a capsule", reader.next())?.is_some() {}
-        let seal = reader.seal().ok_or("a capsule that was read has a seal")?;
+        let seal = seal_of(&bytes)?;
         let path = self.directory.path().join(format!("abroad {}", self.copies));
         self.copies += 1;
         let other = must("opening", options(&mut self.rng).open(&path))?;
@@ -305,6 +326,7 @@ impl Run {
         let draft = Draft { made, names: vec![] };
         must("continuing abroad", append(&other, &self.ingredients, &draft))?;
         model.apply(&draft);
+        self.comes_back(index, &other, (author, &draft), (&bytes, &head, seal))?;
         must("closing", other.close())?;
         drop(other);
         let other = must("reopening", options(&mut self.rng).existing(true).open(&path))?;
@@ -381,6 +403,84 @@ impl Run {
         let kind = result.as_ref().map_err(|error| error.kind().clone()).err();
         hold(format!("it takes no change: {result:?}"), kind == Some(ErrorKind::ReadOnly))?;
         self.reopen()
+    }
+
+    /// What went on abroad is taken in here, if the object did not go on here as well, and nothing
+    /// older is.
+    fn comes_back(
+        &mut self,
+        index: usize,
+        abroad: &Store,
+        (author, went_on): (Author, &Draft),
+        (older, older_head, older_seal): (&[u8], &Head, Seal),
+    ) -> Outcome {
+        let id = older_head.id;
+        let mut bytes = Vec::new();
+        must("exporting abroad", abroad.export(id, &mut bytes, |_, _| {}))?;
+        let seal = seal_of(&bytes)?;
+        let name = self.model.objects.get(&id).and_then(|object| object.name.clone());
+        if self.rng.random_bool(0.3) {
+            hold("it was not moved", must("moving", self.store().set_moved(id, true))?)?;
+            let mut ahead = self.authors[index].clone();
+            let made = match self.rng.random_bool(0.5) {
+                true => ahead.version(&mut self.rng),
+                false => ahead.refusal(&mut self.rng),
+            };
+            let result = append(self.store(), &self.ingredients, &only(made));
+            is(&result, "nothing is appended", |kind| matches!(kind, ErrorKind::Moved))?;
+            if self.rng.random_bool(0.5) {
+                self.reopen()?;
+            }
+            let moved = must("the info", self.store().info(id))?.is_some_and(|info| info.moved);
+            hold("it is moved away", moved)?;
+            if self.rng.random_bool(0.3) {
+                hold("it was moved", must("taking back", self.store().set_moved(id, false))?)?;
+            }
+        }
+        if self.rng.random_bool(0.3) {
+            must("taking back", self.store().set_moved(id, false))?;
+            let made = match self.rng.random_bool(0.5) {
+                true => self.authors[index].version(&mut self.rng),
+                false => self.authors[index].refusal(&mut self.rng),
+            };
+            let draft = only(made);
+            must("going on here", append(self.store(), &self.ingredients, &draft))?;
+            self.model.apply(&draft);
+            let result = self.store().import(&bytes[..], &author.head, seal);
+            return is(&result, "it went another way", |kind| {
+                matches!(kind, ErrorKind::Diverged { .. })
+            });
+        }
+        must("coming back", self.store().import(&bytes[..], &author.head, seal))?;
+        // What it put out abroad went out there.
+        let outputs = self.model.outputs.clone();
+        self.model.apply(went_on);
+        self.model.outputs = outputs;
+        self.authors[index] = author;
+        let found = must("the info", self.store().info(id))?.ok_or("it is here")?;
+        equal("its name", &name, &found.name)?;
+        let heads = [(older, older_head, older_seal), (&bytes, &self.authors[index].head, seal)];
+        for (bytes, head, seal) in heads {
+            let result = self.store().import(bytes, head, seal);
+            is(&result, "it is here already", |kind| {
+                matches!(kind, ErrorKind::HereAlready { moved: false, .. })
+            })?;
+        }
+        Ok(())
+    }
+
+    /// A name that begins the id of an object that there is.
+    fn name_like_an_id(&mut self) -> Outcome {
+        let other = self.authors[self.rng.random_range(0..self.authors.len())].head.id;
+        let digits = self.rng.random_range(4..=64);
+        let mut name = other.to_string()[..digits].to_string();
+        if self.rng.random_bool(0.3) {
+            name.make_ascii_uppercase();
+        }
+        let (author, made) = Author::begin(&mut self.rng, &self.ingredients);
+        let (made, names) = (vec![made], vec![(name, author.head.id)]);
+        let result = append(self.store(), &self.ingredients, &Draft { made, names });
+        is(&result, "a name is no id", |kind| matches!(kind, ErrorKind::NameIsId { .. }))
     }
 
     fn compare(&mut self) -> Outcome {

@@ -54,6 +54,35 @@ pub enum Value {
 }
 
 impl Value {
+    /// Whether two values are the same in every bit: as they are equal, but for floats, where a NaN
+    /// is the same as itself, and no zero as the other.
+    pub fn is_same(&self, other: &Value) -> bool {
+        let payload = |one: &Option<Box<Value>>, other: &Option<Box<Value>>| match (one, other) {
+            (Some(one), Some(other)) => one.is_same(other),
+            (one, other) => one.is_none() && other.is_none(),
+        };
+        match (self, other) {
+            (Value::F32(one), Value::F32(other)) => one.to_bits() == other.to_bits(),
+            (Value::F64(one), Value::F64(other)) => one.to_bits() == other.to_bits(),
+            (Value::List(one), Value::List(other)) | (Value::Tuple(one), Value::Tuple(other)) => {
+                one.len() == other.len() && one.iter().zip(other).all(|(one, it)| one.is_same(it))
+            }
+            (Value::Record(one), Value::Record(other)) => {
+                let same = |((name, one), (of, it)): (&(String, Value), &(String, Value))| {
+                    name == of && one.is_same(it)
+                };
+                one.len() == other.len() && one.iter().zip(other).all(same)
+            }
+            (Value::Option(one), Value::Option(other))
+            | (Value::Result(Ok(one)), Value::Result(Ok(other)))
+            | (Value::Result(Err(one)), Value::Result(Err(other))) => payload(one, other),
+            (Value::Variant(case, one), Value::Variant(of, other)) => {
+                case == of && payload(one, other)
+            }
+            (one, other) => one == other,
+        }
+    }
+
     /// The field of that name, of a record.
     pub fn field(&self, name: &str) -> Option<&Value> {
         match self {

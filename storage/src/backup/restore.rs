@@ -104,7 +104,8 @@ fn is_later(frame: &Frame, time: u64) -> Result<bool> {
             | Record::Retention(..)
             | Record::Sent(_)
             | Record::Taken(_)
-            | Record::Outbox(_) => {
+            | Record::Outbox(_)
+            | Record::Moved(..) => {
                 continue;
             }
         };

@@ -32,7 +32,9 @@ const HAS_RETENTION: u8 = 8;
 /// The parts are in the row itself.
 const HAS_PARTS: u8 = 16;
 const IS_UPGRADED: u8 = 32;
-const FLAGS: u8 = HAS_WAKE | IS_REFUSED | IS_NAMED | HAS_RETENTION | HAS_PARTS | IS_UPGRADED;
+const IS_MOVED: u8 = 64;
+const FLAGS: u8 =
+    HAS_WAKE | IS_REFUSED | IS_NAMED | HAS_RETENTION | HAS_PARTS | IS_UPGRADED | IS_MOVED;
 
 /// The hashes of what an object is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -100,6 +102,7 @@ pub(super) fn encode(id: ObjectId, row: &Row, parts: PartsAt) -> Vec<u8> {
         | flag(row.name.is_some(), IS_NAMED)
         | flag(row.retention.is_some(), HAS_RETENTION)
         | flag(row.upgraded, IS_UPGRADED)
+        | flag(row.moved, IS_MOVED)
         | flag(matches!(parts, PartsAt::Row(_)), HAS_PARTS);
     let mut bytes = Vec::with_capacity(192);
     bytes.put_u8(flags).put_varint(row.seq());
@@ -192,6 +195,7 @@ pub(super) fn decode(id: ObjectId, value: &[u8]) -> Option<(Row, PartsAt)> {
         refusal_position,
         refusal_count,
         name,
+        moved: flags & IS_MOVED != 0,
         retention,
         pages: None,
     };
@@ -250,6 +254,7 @@ pub(super) mod tests {
             refusal_position: Position::NONE,
             refusal_count: 0,
             name: None,
+            moved: false,
             retention: None,
             pages: None,
         }
@@ -267,6 +272,7 @@ pub(super) mod tests {
         rows.push(Row { name: Some("a name".to_string()), ..row(8) });
         rows.push(Row { retention: Some(Retention::Versions(5)), ..row(9) });
         rows.push(Row { upgraded: true, ..row(10) });
+        rows.push(Row { moved: true, wake: Some(3), ..row(11) });
         rows
     }
 

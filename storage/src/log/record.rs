@@ -40,6 +40,7 @@ const RETENTION: u8 = 12;
 const SENT: u8 = 13;
 const TAKEN: u8 = 14;
 const OUTBOX: u8 = 15;
+const MOVED: u8 = 17;
 
 /// A record, as it stands in a body.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,10 +59,12 @@ pub(crate) enum Record<'a> {
     Retention(Option<ObjectId>, Retention),
     /// Messages of a version in the same frame are on their way.
     Sent(Sending),
-    /// One is no more: what became of it stands before, in the same frame.
+    /// One is no more: what became of it stands before, in the same frame. Or a dead one is.
     Taken(Taking),
     /// Where an outbox is.
     Outbox(OutboxMark),
+    /// Whether an object ended here, as it goes on elsewhere.
+    Moved(ObjectId, bool),
 }
 
 /// Whether a record is of an object that is being imported, and is none yet.
@@ -231,6 +234,12 @@ impl Body {
         self.record(OUTBOX, |to| mark.put(to));
     }
 
+    pub(crate) fn moved(&mut self, object: ObjectId, moved: bool) {
+        self.record(MOVED, |to| {
+            to.put(&object.0).put_u8(u8::from(moved));
+        });
+    }
+
     pub(crate) fn adoption(&mut self, adoption: Adoption) {
         self.record(ADOPTION, |to| {
             to.put(&adoption.object.0).put_u64(adoption.head.0).put_u64(adoption.refusal.0);
@@ -321,6 +330,16 @@ fn record<'a>(reader: &mut Reader<'a>) -> Result<Record<'a>> {
         SENT => Record::Sent(Sending::read(fields)?),
         TAKEN => Record::Taken(Taking::read(fields)?),
         OUTBOX => Record::Outbox(OutboxMark::read(fields)?),
+        MOVED => {
+            let object = ObjectId(fields.array()?);
+            let moved = match fields.u8()? {
+                0 => false,
+                1 => true,
+                other => return Err(fields.fail(1, "0 or 1", other).into()),
+            };
+            fields.end()?;
+            Record::Moved(object, moved)
+        }
         other => {
             return Err(reader.fail(content.len() + HEAD_BYTES, "a known record", other).into());
         }

@@ -107,6 +107,14 @@ impl Author {
         (author, Made::Version { bytes, ledger: None, begins: true, before })
     }
 
+    /// The same object, which goes its own way from here.
+    pub(crate) fn twin(&mut self) -> Author {
+        let rng = StdRng::seed_from_u64(self.rng.random());
+        let (head, image, tree) = (self.head.clone(), self.image.clone(), self.tree.clone());
+        let (globals, code, upgrades) = (self.globals.clone(), self.code, self.upgrades);
+        Author { head, image, globals, tree, rng, code, upgrades }
+    }
+
     /// A new object whose code changes now and then.
     pub(crate) fn upgrading(seed: u64) -> (Author, Made) {
         let (author, made) = Author::new(seed);

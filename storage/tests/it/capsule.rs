@@ -1,6 +1,6 @@
 //! Capsules: an object out of one store and into another, whole or not at all.
 
-use continuant_storage::{CapsuleReader, ErrorKind, Result, Seal, Store};
+use continuant_storage::{CapsuleReader, ErrorKind, Options, Result, Retention, Seal, Store};
 use object::capsule::SectionKind;
 use object::hash::ObjectId;
 use object::head::Head;
@@ -8,7 +8,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tempfile::TempDir;
 
-use crate::author::{Author, append, copy, small};
+use crate::author::{Author, append, assert_sound, copy, reopen, small};
 
 fn lived(store: &Store, seed: u64) -> Author {
     let (mut author, genesis) = Author::upgrading(seed);
@@ -52,7 +52,9 @@ fn an_object_is_the_same_in_another_store() {
     let bytes = export(&one, id);
     assert_eq!(import(&two, &bytes, &author.head).unwrap(), id);
     let error = import(&two, &bytes, &author.head).unwrap_err();
-    assert!(matches!(error.kind(), ErrorKind::Conflict { .. }), "{error}");
+    let seq = author.head.header.seq;
+    let expected = ErrorKind::HereAlready { seq, found: seq, moved: false };
+    assert_eq!(*error.kind(), expected, "{error}");
     let crashed = directory.path().join("crashed");
     copy(&path, &crashed);
     let crashed = small().open(&crashed).unwrap();
@@ -166,4 +168,205 @@ fn an_index_that_is_written_during_an_import_has_its_blobs() {
         assert_eq!(store.head(author.head.id).unwrap().unwrap().head, author.head);
         assert!(store.check(|_, _| {}).unwrap().is_sound());
     }
+}
+
+/// An object could not come back to a store that had it.
+#[test]
+fn an_object_comes_back_to_where_it_was() {
+    let directory = TempDir::new().unwrap();
+    let mut paths = ["one", "two"].map(|name| directory.path().join(name));
+    let mut stores = paths.clone().map(|path| small().recent_rows_max(2).open(path).unwrap());
+    let mut author = lived(&stores[0], 4);
+    let id = author.head.id;
+    append_name(&stores[0], 50, "other");
+    let (_, seal) = read(&export(&stores[0], id)).unwrap();
+    stores[0].import_as(&export(&stores[0], id)[..], &author.head, seal, Some("x")).unwrap_err();
+    let rule = Retention::Versions(1000);
+    stores[0].set_retention(Some(id), rule).unwrap();
+    let mut older: Vec<(Vec<u8>, Head)> = Vec::new();
+    for journey in 0..8 {
+        let bytes = export(&stores[journey % 2], id);
+        let to = &stores[(journey + 1) % 2];
+        let (_, seal) = read(&bytes).unwrap();
+        to.import_as(&bytes[..], &author.head, seal, Some("it")).unwrap();
+        assert_eq!(to.find("it").unwrap(), Some(id));
+        assert_eq!(to.head(id).unwrap().unwrap().head, author.head, "journey {journey}");
+        assert_eq!(export(to, id), bytes);
+        let error = import(to, &bytes, &author.head).unwrap_err();
+        assert!(matches!(error.kind(), ErrorKind::HereAlready { .. }), "{error}");
+        for (bytes, head) in &older {
+            let error = import(to, bytes, head).unwrap_err();
+            assert!(matches!(error.kind(), ErrorKind::HereAlready { .. }), "{error}");
+        }
+        assert_sound(to);
+        older.push((bytes, author.head.clone()));
+        let next = match journey {
+            3 => author.refuse(),
+            5 => author.upgrade(),
+            _ => author.next(),
+        };
+        append(to, &[next], &[]).unwrap();
+        let here = (journey + 1) % 2;
+        stores[here].close().unwrap();
+        let copied = directory.path().join(format!("{journey}"));
+        copy(&paths[here], &copied);
+        paths[here] = copied;
+        if journey % 3 == 1 {
+            Options::new().rebuild_index(&paths[here]).unwrap();
+        }
+        stores[here] = small().recent_rows_max(2).open(&paths[here]).unwrap();
+    }
+    assert_eq!(stores[0].retention(Some(id)).unwrap(), rule);
+    assert_eq!(stores[1].retention(Some(id)).unwrap(), Retention::All);
+}
+
+/// Which names which object here.
+fn append_name(store: &Store, seed: u64, name: &str) {
+    let (author, genesis) = Author::new(seed);
+    append(store, &[genesis], &[(name, author.head.id)]).unwrap();
+}
+
+#[test]
+fn what_went_another_way_is_told_from_what_is_older() {
+    let directory = TempDir::new().unwrap();
+    let stores = ["one", "two"].map(|name| small().open(directory.path().join(name)).unwrap());
+    let [one, two] = &stores;
+    let mut here = lived(one, 4);
+    let id = here.head.id;
+    import(two, &export(one, id), &here.head).unwrap();
+    let mut there = here.twin();
+    let parted = here.head.header.seq + 1;
+    append(one, &[here.step()], &[]).unwrap();
+    append(two, &[there.refuse(), there.step(), there.step()], &[]).unwrap();
+    let diverged = |to: &Store, from: &Store, head: &Head, seq: u64| {
+        let before = export(to, id);
+        let error = import(to, &export(from, id), head).unwrap_err();
+        let ErrorKind::Diverged { seq: found, here, there } = error.kind() else {
+            panic!("{error}")
+        };
+        assert!(*found == seq && here != there, "{error}");
+        assert_eq!(export(to, id), before, "it is as it was");
+        assert_sound(to);
+    };
+    diverged(two, one, &here.head, parted);
+    diverged(one, two, &there.head, parted);
+    // Refusals make a difference too.
+    let [three, four] = ["three", "four"].map(|name| {
+        let store = small().open(directory.path().join(name)).unwrap();
+        import(&store, &export(one, id), &here.head).unwrap();
+        store
+    });
+    let mut plain = here.twin();
+    append(one, &[here.refuse()], &[]).unwrap();
+    import(&three, &export(one, id), &here.head).unwrap();
+    assert_eq!(export(&three, id), export(one, id), "a refusal is taken by itself");
+    let error = import(one, &export(&four, id), &plain.head).unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::HereAlready { .. }), "one refusal less: {error}");
+    append(&four, &[plain.step()], &[]).unwrap();
+    diverged(&three, &four, &plain.head, parted);
+    append(&three, &[here.step()], &[]).unwrap();
+    diverged(&four, &three, &here.head, parted + 1);
+    import(one, &export(&three, id), &here.head).unwrap();
+}
+
+#[test]
+fn what_goes_on_here_while_it_is_imported_stays() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("two");
+    let one = small().open(directory.path().join("one")).unwrap();
+    let two = small().open(&path).unwrap();
+    let mut author = lived(&one, 4);
+    let id = author.head.id;
+    import(&two, &export(&one, id), &author.head).unwrap();
+    let mut other = author.twin();
+    append(&one, &[author.step(), author.refuse(), author.step()], &[]).unwrap();
+    let bytes = export(&one, id);
+    let (_, seal) = read(&bytes).unwrap();
+    let (store, mut appended) = (&two, false);
+    // Before its last bytes are read.
+    let from = During {
+        from: &bytes[..],
+        left: bytes.len() - 60,
+        during: || {
+            if !std::mem::replace(&mut appended, true) {
+                append(store, &[other.step()], &[]).unwrap();
+            }
+        },
+    };
+    let error = two.import(from, &author.head, seal).unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::Conflict { .. }), "{error}");
+    assert_eq!(two.head(id).unwrap().unwrap().head, other.head);
+    assert_sound(&two);
+    append(&two, &[other.step()], &[]).unwrap();
+    assert_sound(&two);
+    drop(two);
+    let two = small().open(&path).unwrap();
+    assert_eq!(two.head(id).unwrap().unwrap().head, other.head);
+}
+
+/// Reads on, and does something else before the last bytes.
+struct During<'a, F> {
+    from: &'a [u8],
+    left: usize,
+    during: F,
+}
+
+impl<F: FnMut()> std::io::Read for During<'_, F> {
+    fn read(&mut self, to: &mut [u8]) -> std::io::Result<usize> {
+        let read = self.from.read(to)?;
+        self.left = self.left.saturating_sub(read);
+        if self.left == 0 {
+            (self.during)();
+        }
+        Ok(read)
+    }
+}
+
+/// Both copies of an object fired their timers, and neither knew.
+#[test]
+fn an_object_that_was_moved_away_ends_until_it_comes_back() {
+    let directory = TempDir::new().unwrap();
+    let mut paths = ["one", "two"].map(|name| directory.path().join(name));
+    let mut one = small().open(&paths[0]).unwrap();
+    let two = small().open(&paths[1]).unwrap();
+    let mut author = lived(&one, 4);
+    while author.head.header.wake.is_none() {
+        append(&one, &[author.next()], &[]).unwrap();
+    }
+    let (id, wake) = (author.head.id, author.head.header.wake.unwrap());
+    one.checkpoint().unwrap();
+    assert!(one.set_moved(id, true).unwrap());
+    assert!(!one.set_moved(id, true).unwrap(), "it is already");
+    for round in 0..3 {
+        assert!(one.info(id).unwrap().unwrap().moved, "round {round}");
+        assert_eq!(one.wakes_until(u64::MAX).unwrap(), [], "round {round}");
+        let mut ahead = author.twin();
+        for made in [ahead.refuse(), author.twin().step()] {
+            let error = append(&one, &[made], &[]).unwrap_err();
+            assert!(matches!(error.kind(), ErrorKind::Moved), "{error}");
+        }
+        assert_eq!(one.head(id).unwrap().unwrap().head, author.head, "it can be read");
+        assert_sound(&one);
+        one = reopen(one, &mut paths[0], round == 1);
+    }
+    let bytes = export(&one, id);
+    let error = import(&one, &bytes, &author.head).unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::HereAlready { moved: true, .. }), "{error}");
+    import(&two, &bytes, &author.head).unwrap();
+    assert_eq!(two.wakes_until(u64::MAX).unwrap(), [(wake, id)]);
+    assert!(one.set_moved(id, false).unwrap());
+    assert_eq!(one.wakes_until(u64::MAX).unwrap(), [(wake, id)]);
+    one.checkpoint().unwrap();
+    assert!(one.set_moved(id, true).unwrap());
+    append(&two, &[author.step()], &[]).unwrap();
+    import(&one, &export(&two, id), &author.head).unwrap();
+    let info = one.info(id).unwrap().unwrap();
+    assert_eq!((info.moved, info.hash), (false, author.head.hash));
+    append(&one, &[author.step()], &[]).unwrap();
+    one = reopen(one, &mut paths[0], true);
+    assert_eq!(one.head(id).unwrap().unwrap().head, author.head);
+    assert!(!one.info(id).unwrap().unwrap().moved);
+    let wakes: Vec<_> = author.head.header.wake.into_iter().map(|wake| (wake, id)).collect();
+    assert_eq!(one.wakes_until(u64::MAX).unwrap(), wakes);
+    assert_sound(&one);
 }

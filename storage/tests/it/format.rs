@@ -149,6 +149,12 @@ fn written(path: &Path) {
     let taken = store.messages_to(to).into_iter().zip(fates);
     let taken = taken.map(|(id, fate)| Taking { id, fate }).collect();
     store.commit(&Append { taken, ..Append::default() }).unwrap();
+    let dead = store.dead_letters(None, 1).unwrap().swap_remove(0).id;
+    store.retry_dead_letter(dead).unwrap();
+    let taken = vec![Taking { id: dead, fate: Fate::Dead("why".to_string()) }];
+    store.commit(&Append { taken, ..Append::default() }).unwrap();
+    store.drop_dead_letter(dead).unwrap();
+    assert!(store.set_moved(to, true).unwrap() && store.set_moved(to, false).unwrap());
     drop(store.create_outbox("mail").unwrap());
     assert!(store.remove_outbox("mail").unwrap());
     let from = small().open(path.with_extension("from")).unwrap();
@@ -226,6 +232,10 @@ fn records(mut body: &[u8]) -> BTreeSet<u64> {
                 assert!(number(outbox["is there"]) < 2 && zero);
                 assert_eq!(&content[length..], b"mail");
             }
+            17 => {
+                let (moved, length) = fixed("Moved", content);
+                assert!(number(moved["moved"]) < 2 && length == content.len());
+            }
             13 => assert_eq!((content.len(), &content[32..64]), (96, &content[64..])),
             14 => {
                 let taken = conditional("Taken", content);
@@ -233,8 +243,10 @@ fn records(mut body: &[u8]) -> BTreeSet<u64> {
                 assert_eq!(
                     (number, taken.get("why").copied()),
                     match fate {
+                        0 => (1, None),
                         1 => (0, Some(&b"why"[..])),
-                        _ => (1, None),
+                        2 | 3 => (0, None),
+                        other => panic!("fate {other}"),
                     }
                 );
             }

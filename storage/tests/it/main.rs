@@ -11,6 +11,7 @@
 //! - `large`: an object of 2 GiB moves in bounded memory.
 //! - `messages`: each is on its way until it is taken, once, whatever is lost meanwhile.
 //! - `model`: random work compared with a model, through restarts, crashes and lost indexes.
+//! - `names`: which text stands for which object, and which names cannot be.
 //! - `outbox`: every output in order, until it is acknowledged, whatever is lost meanwhile.
 //! - `reading`: opening for reading alone changes nothing; locks are shared and waited for.
 //! - `recovery`: a torn end, at any byte, ends the log at the last whole group.
@@ -32,6 +33,7 @@ mod format;
 mod large;
 mod messages;
 mod model;
+mod names;
 mod outbox;
 mod reading;
 mod recovery;

@@ -119,6 +119,62 @@ fn a_long_reason_is_cut_everywhere() {
     assert_sound(&store);
 }
 
+/// What was sent to nobody was gone for good: a dead letter could be looked at, and no more.
+#[test]
+fn a_dead_letter_is_on_its_way_again_or_dropped_once() {
+    let directory = TempDir::new().unwrap();
+    let mut path = directory.path().join("db");
+    let mut store = small().open(&path).unwrap();
+    let mut authors = authors(&store, 1);
+    let to = ObjectId([9; 32]);
+    let messages = [message(to, 1), message(to, 2)];
+    let made = authors[0].send(messages.to_vec());
+    append_sent(&store, &authors[0], &made, &messages, vec![]).unwrap();
+    let sent: Vec<_> = store.next_messages(to).unwrap();
+    let kill = |store: &Store| {
+        let dead = |id| Taking { id, fate: Fate::Dead("nobody".to_string()) };
+        take(store, store.messages_to(to).into_iter().map(dead).collect()).unwrap();
+    };
+    kill(&store);
+    for round in 0..4 {
+        let letters = store.dead_letters(None, 10).unwrap();
+        assert_eq!(letters.len(), 2, "round {round}");
+        let first = letters[0].id;
+        assert_eq!(store.dead_letter(first).unwrap().unwrap().token(), letters[0].token());
+        if round % 2 == 1 {
+            store.checkpoint().unwrap();
+        }
+        store.retry_dead_letter(first).unwrap();
+        assert!(store.dead_letter(first).unwrap().is_none());
+        assert_eq!(store.dead_letters(None, 1).unwrap()[0].id, letters[1].id, "a page of one");
+        let again = store.next_messages(to).unwrap();
+        assert_eq!(again.len(), 1);
+        assert_eq!((again[0].id, again[0].origin), (first, sent[0].origin), "as it was");
+        assert_eq!(again[0].message, messages[0]);
+        store.sync().unwrap();
+        store = reopen(store, &mut path, round < 2);
+        assert_eq!(store.messages_to(to), [first], "round {round}");
+        assert_sound(&store);
+        kill(&store);
+        assert_sound(&store);
+    }
+    let letters = store.dead_letters(None, 10).unwrap();
+    store.drop_dead_letter(letters[0].id).unwrap();
+    store.sync().unwrap();
+    store = reopen(store, &mut path, true);
+    assert_eq!(store.dead_letters(None, 10).unwrap().len(), 1);
+    store.drop_dead_letter(letters[1].id).unwrap();
+    store.checkpoint().unwrap();
+    assert!(store.dead_letters(None, 10).unwrap().is_empty());
+    assert_eq!(store.message_count(), 0);
+    assert_sound(&store);
+    drop(store);
+    Options::new().rebuild_index(&path).unwrap();
+    let store = small().open(&path).unwrap();
+    assert!(store.dead_letters(None, 10).unwrap().is_empty());
+    assert_sound(&store);
+}
+
 /// What a store should have: messages on their way, by receiver, and dead ones.
 #[derive(Default)]
 struct Model {
@@ -127,6 +183,31 @@ struct Model {
 }
 
 impl Model {
+    /// Sends a dead letter on its way again, or drops it, now and then.
+    fn let_go(&mut self, store: &Store, rng: &mut StdRng) {
+        let dead = store.dead_letters(None, usize::MAX).unwrap();
+        if dead.is_empty() || rng.random_bool(0.7) {
+            return;
+        }
+        let letter = &dead[rng.random_range(0..dead.len())];
+        let number: u64 = letter.why.parse().unwrap();
+        let at = self.dead.iter().position(|dead| *dead == (letter.id.to, number)).unwrap();
+        self.dead.swap_remove(at);
+        match rng.random_bool(0.5) {
+            true => {
+                store.retry_dead_letter(letter.id).unwrap();
+                let waiting = self.waiting.entry(letter.id.to).or_default();
+                // It is where it was: numbers ascend as messages were sent.
+                waiting.insert(waiting.partition_point(|other| *other < number), number);
+            }
+            false => store.drop_dead_letter(letter.id).unwrap(),
+        }
+        store.sync().unwrap();
+        let error = store.retry_dead_letter(letter.id).unwrap_err();
+        assert!(matches!(error.kind(), ErrorKind::NotFound { .. }), "once: {error}");
+        assert!(store.drop_dead_letter(letter.id).is_err(), "once");
+    }
+
     fn compare(&self, store: &Store, seed: u64) {
         let waiting: BTreeMap<_, _> =
             self.waiting.iter().filter(|(_, numbers)| !numbers.is_empty()).collect();
@@ -149,7 +230,7 @@ impl Model {
             let to = dead.id.to;
             let number = dead.why.parse().unwrap();
             assert!(self.dead.contains(&(to, number)), "seed {seed}");
-            assert!(dead.message.is_none_or(|it| it == message(to, number)), "seed {seed}");
+            assert_eq!(dead.message, Some(message(to, number)), "seed {seed}");
         }
     }
 }
@@ -203,6 +284,7 @@ fn messages_are_as_the_model_says_whatever_happens_to_the_store() {
             }
             let made = author.step();
             append(&store, &[made], &[]).unwrap();
+            model.let_go(&store, &mut rng);
             match rng.random_range(0..30) {
                 0 => store.checkpoint().unwrap(),
                 1 => drop(store.compact(0, |_, _| {}).unwrap()),

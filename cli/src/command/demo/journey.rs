@@ -47,7 +47,7 @@ pub(super) fn travel(
     let here = db.verify(id, Replay::No)?;
     let options = Options::new().clock(Clock::manual(db.now())).workers(1);
     let other = options.open(folder.join("elsewhere"))?;
-    if import::read(&other, &capsule)? != id || other.verify(id, Replay::Yes)? != here {
+    if import::read(&other, &capsule, None)? != id || other.verify(id, Replay::Yes)? != here {
         return Err(broken("another lineage arrived than left"));
     }
     let before = other.snapshot(id)?;

@@ -87,6 +87,7 @@ fn info(id: ObjectId, object: &Object) -> ObjectInfo {
         time: header.time,
         created: object.versions[0].header.time,
         wake: header.wake,
+        moved: false,
         refusal_count: object.refusals().count() as u64,
         code: header.code,
         policy: header.policy,

@@ -67,6 +67,9 @@ fn a_fork_is_as_its_header_says() {
         other.wake = Some(of.time + 9);
         assert!(fork(&shop, &other, &wake, 0).is_err(), "no wake of the version's");
         fork(&shop, &other, &Effects::of_fork(&other), 0).unwrap();
+        fork(&shop, &other, &Effects::of_fork_without_wake(&other), 0).unwrap();
+        let later = Effects { wake: WakeChange::Set(of.time + 10), ..Effects::default() };
+        assert!(fork(&shop, &other, &later, 0).is_err(), "a later wake");
         let more = Effects { result: vec![1], ..wake.clone() };
         assert!(fork(&shop, of, &more, 0).is_err(), "a result");
         let more = Effects { wake: WakeChange::Clear, ..wake };
