@@ -58,8 +58,8 @@ fn ignored() -> u64 {
 fn received(signal: i32) {
     let mut state = state();
     if state.asked.is_some() || state.orderly == 0 {
-        // Whoever waits for the process is to see which signal ended it. Without a handler no signal
-        // ends a process with the number 1, not even that of an abort.
+        // Whoever waits for the process is to see which signal ended it. A process with the number
+        // 1 is ended by no signal without a handler, not even by that of an abort.
         if std::process::id() != 1 {
             drop(low_level::emulate_default_handler(signal));
         }

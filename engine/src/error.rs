@@ -181,6 +181,14 @@ impl Error {
         self.0.object
     }
 
+    /// What is said of the record of a refusal: of an object that was not made there is none.
+    fn record(&self, is_recorded: bool) -> &'static str {
+        match is_recorded || self.0.object.is_none() {
+            true => "",
+            false => " (not on record: too many, or too long)",
+        }
+    }
+
     /// Whether what it says names the object already.
     fn names(&self, object: ObjectId) -> bool {
         matches!(&self.0.kind, ErrorKind::Storage(error) if error.object() == Some(object))
@@ -239,13 +247,8 @@ impl fmt::Display for Error {
             write!(f, "object {object}: ")?;
         }
         match &self.0.kind {
-            ErrorKind::Refused { verdict, recorded: true } => write!(f, "refused: {verdict}"),
-            // Of an object that was not made there is no record.
-            ErrorKind::Refused { verdict, .. } if self.0.object.is_none() => {
-                write!(f, "refused: {verdict}")
-            }
-            ErrorKind::Refused { verdict, recorded: false } => {
-                write!(f, "refused (not on record: too many, or too long): {verdict}")
+            ErrorKind::Refused { verdict, recorded } => {
+                write!(f, "refused{}: {verdict}", self.record(*recorded))
             }
             ErrorKind::Module(error) => write!(f, "module: {error}"),
             ErrorKind::Guard(error) => write!(f, "guard: {error}"),

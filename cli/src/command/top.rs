@@ -18,8 +18,8 @@ const FILE_BYTES_MAX: usize = 1 << 20;
 /// Watch a database that another process has open, by the file that its metrics are written to
 ///
 /// Such a file is written by `run --metrics`, and by any program that writes what
-/// `Metrics::prometheus` or `Metrics::open_metrics` gives it. A database that this process runs itself is watched by
-/// `run --top`.
+/// `Metrics::prometheus` or `Metrics::open_metrics` gives it. A database that this process runs
+/// itself is watched by `run --top`.
 #[derive(Debug, Args)]
 pub(crate) struct Top {
     /// The file

@@ -120,7 +120,14 @@ fn walk() -> Vec<Vec<&'static str>> {
         vec!["blame", NAME, "label"],
         vec!["blame", NAME, HOSTILE],
     ];
-    lines.extend([
+    lines.extend(upkeep());
+    lines
+}
+
+/// Lines of the commands that look at a whole object or database, and of those that there are not.
+fn upkeep() -> Vec<Vec<&'static str>> {
+    let policy = ["--policy", "policy.cedar"];
+    vec![
         vec!["dump", NAME, "--output", "m\u{1b}\nFORGED"],
         vec!["dump", NAME, "--output", "m\u{1b}\nFORGED"],
         vec!["verify", NAME, "--replay"],
@@ -147,8 +154,7 @@ fn walk() -> Vec<Vec<&'static str>> {
         ],
         vec![HOSTILE],
         vec!["--db", HOSTILE, HOSTILE],
-    ]);
-    lines
+    ]
 }
 
 #[test]
