@@ -19,7 +19,7 @@ use parking_lot::Mutex;
 
 use crate::error::{ErrorKind, Result};
 use crate::explain::{self, Explanation};
-use crate::nonces::Nonces;
+use crate::nonces::{Drawn, Nonces, Whose};
 use crate::pool::on_thread;
 use crate::reply::{Answer, Pending, Receipt};
 use crate::session::Session;
@@ -127,12 +127,14 @@ struct Terms<'a> {
     expires: Option<u64>,
     parent: Option<VersionHash>,
     durability: Durability,
+    even_if_ahead: bool,
 }
 
 impl<'a> Call<'a> {
     pub(crate) fn new(shared: &'a Shared, object: ObjectId, request: Result<Request>) -> Call<'a> {
         let (keys, session, nonce, expires, parent, durability) = Default::default();
-        let terms = Terms { shared, object, nonce, expires, parent, durability };
+        let even_if_ahead = false;
+        let terms = Terms { shared, object, nonce, expires, parent, durability, even_if_ahead };
         Call { request, keys, session, terms }
     }
 
@@ -150,7 +152,8 @@ impl<'a> Call<'a> {
     }
 
     /// The nonce: above all that these keys, or the session, used on the object before. Default:
-    /// the microseconds since 1970, or one more than the last.
+    /// the microseconds since 1970, or one more than the last that was drawn here or that the
+    /// object remembers of them.
     pub fn nonce(mut self, nonce: u64) -> Call<'a> {
         self.terms.nonce = Some(nonce);
         self
@@ -166,6 +169,15 @@ impl<'a> Call<'a> {
     /// The only version that the input may follow, which is part of what is signed.
     pub fn parent(mut self, version: VersionHash) -> Call<'a> {
         self.terms.parent = Some(version);
+        self
+    }
+
+    /// Lets the input in though the object's time is ahead of the host's clock by more than is
+    /// [tolerated](crate::Options::clock_ahead_max): it is stamped with the object's time, and
+    /// wakes that are due by the clock run before it. Without, it ends in
+    /// [`Ahead`](crate::ErrorKind::Ahead).
+    pub fn even_if_ahead(mut self) -> Call<'a> {
+        self.terms.even_if_ahead = true;
         self
     }
 
@@ -216,7 +228,7 @@ impl<'a> Call<'a> {
     }
 
     /// Where the last nonce is, when the next one is to be drawn.
-    fn to_draw(&self) -> Option<&'a Mutex<u64>> {
+    fn to_draw(&self) -> Option<&'a Mutex<Drawn>> {
         let is_signed = !self.keys.is_empty() || self.session.is_some();
         self.terms.to_draw().filter(|_| is_signed)
     }
@@ -237,7 +249,11 @@ impl<'a> Call<'a> {
         if let Some(session) = session.filter(|_| terms.expires.is_none()) {
             expires = expires.min(session.expires());
         }
-        let mut credential = terms.credential(expires, nonces);
+        let whose: Vec<Whose> = match session {
+            None => keys.iter().map(|key| Whose::Key(key.public())).collect(),
+            Some(session) => vec![Whose::Session(session.id())],
+        };
+        let mut credential = terms.credential(expires, &whose, nonces)?;
         match session {
             None => keys.iter().for_each(|key| credential.sign(key, terms.object, &request)),
             Some(session) => credential.put_in_session(session.key(), terms.object, &request),
@@ -280,8 +296,10 @@ impl<'a> Call<'a> {
     pub fn dry_run(self) -> Result<Explanation> {
         let (shared, object) = (self.terms.shared, self.terms.object);
         let told = self.input(&mut None);
-        let told =
-            told.and_then(|(_, input)| on_thread(|| explain::dry_run(shared, object, input))?);
+        let told = told.and_then(|(terms, input)| {
+            let even_if_ahead = terms.even_if_ahead;
+            on_thread(|| explain::dry_run(shared, object, input, even_if_ahead))?
+        });
         told.map_err(|error| error.about(object))
     }
 
@@ -317,17 +335,26 @@ impl<'a> Terms<'a> {
     }
 
     /// Where the last nonce is, when the next one is to be drawn.
-    fn to_draw(&self) -> Option<&'a Mutex<u64>> {
+    fn to_draw(&self) -> Option<&'a Mutex<Drawn>> {
         self.nonce.is_none().then(|| self.shared.last_nonce(self.object))
     }
 
-    /// The credential, not signed yet.
-    fn credential(&self, expires: u64, nonces: &mut Nonces<'_>) -> Credential {
+    /// The credential of these, not signed yet.
+    fn credential(
+        &self,
+        expires: u64,
+        whose: &[Whose],
+        nonces: &mut Nonces<'_>,
+    ) -> Result<Credential> {
+        let (shared, object) = (self.shared, self.object);
         let nonce = match self.nonce {
             Some(nonce) => nonce,
-            None => nonces.next(self.shared.last_nonce(self.object)),
+            None => {
+                let used = |by_clock| shared.used_nonce(object, whose, by_clock);
+                nonces.next(shared.last_nonce(object), (object, whose), used)?
+            }
         };
-        Credential { parent: self.parent, ..Credential::new(nonce, expires) }
+        Ok(Credential { parent: self.parent, ..Credential::new(nonce, expires) })
     }
 
     /// The input, within its limits.
@@ -341,7 +368,7 @@ impl<'a> Terms<'a> {
     /// Posts the input.
     fn post(&self, input: Input) -> Result<Pending> {
         let (reply, pending) = self.shared.channel(self.durability);
-        self.shared.post_input(self.object, input, reply)?;
+        self.shared.post_input(self.object, input, reply, self.even_if_ahead)?;
         Ok(pending)
     }
 }

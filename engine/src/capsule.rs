@@ -54,6 +54,7 @@ pub(crate) fn import(
     let before = shared.store().info(head.id)?;
     let id = shared.store().import_as(&mut from, &head, seal, name)?;
     shared.renew(id, before.and_then(|before| before.wake))?;
+    shared.note_time(head.header.time);
     Ok(id)
 }
 

@@ -1,7 +1,8 @@
 //! What time it is: the system's clock, or one that the embedder moves.
 //!
 //! Times are milliseconds since 1970-01-01 UTC. The engine stamps each input with the clock; a
-//! guest sees only that stamp. It does not know who is waiting for a time to come.
+//! guest sees only that stamp. No other time is believed: neither a message's nor a capsule's. It
+//! does not know who is waiting for a time to come.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -46,14 +47,40 @@ impl Clock {
         }
     }
 
-    /// The time that a wake due at `due` runs at, when it runs by `now`: a clock that the embedder
-    /// moves passes through every moment on its way, the system's does not go back.
-    pub(crate) fn wake_time(&self, due: u64, now: u64) -> u64 {
-        if self.is_manual() { due } else { now.max(due) }
+    /// The time that a wake runs at which could run at `at`, when it runs by `now`: a clock that
+    /// the embedder moves passes through every moment on its way, the system's does not go back.
+    pub(crate) fn wake_time(&self, at: u64, now: u64) -> u64 {
+        if self.is_manual() { at } else { now.max(at) }
+    }
+}
+
+/// A span of time for people, rounded down: `3287d`, `2h 5m`, `1s`, `20ms`.
+pub(crate) fn span(milliseconds: u64) -> String {
+    const UNITS: [(u64, &str); 5] =
+        [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1000, "s"), (1, "ms")];
+    let first = UNITS.iter().position(|(unit, _)| milliseconds >= *unit).unwrap_or(4);
+    let (unit, name) = UNITS[first];
+    let shown = format!("{}{name}", milliseconds / unit);
+    let next = UNITS.get(first + 1).map(|(next, name)| (milliseconds % unit / next, name));
+    match next.filter(|(count, _)| *count > 0 && first < 3) {
+        Some((count, name)) => format!("{shown} {count}{name}"),
+        None => shown,
     }
 }
 
 fn system_now() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_have_their_two_greatest_units() {
+        let spans = [0, 20, 1999, 60_000, 61_000, 7_500_000, 86_400_000, 284_000_000_000];
+        let shown = ["0ms", "20ms", "1s", "1m", "1m 1s", "2h 5m", "1d", "3287d"];
+        assert_eq!(spans.map(span), shown);
+    }
 }

@@ -43,11 +43,20 @@ pub(crate) struct Asked<'a, T = Receipt> {
     pub(crate) input: &'a Input,
     /// The message that the input is: it is on its way no more then.
     pub(crate) message: Option<MessageId>,
+    /// The verdict that was given on it before: the same one is not put on record again.
+    pub(crate) known: Option<&'a Verdict>,
     pub(crate) reply: Reply<T>,
 }
 
+impl<'a, T> Asked<'a, T> {
+    /// An input that is no message, and was not decided on before.
+    pub(crate) fn new(input: &'a Input, reply: Reply<T>) -> Asked<'a, T> {
+        Asked { input, message: None, known: None, reply }
+    }
+}
+
 /// Makes the next version of an object of an input, or puts its refusal on record. The reply has
-/// the answer; what is given is whether it is a verdict.
+/// the answer; what is given is the verdict, if it was refused.
 ///
 /// # Errors
 ///
@@ -58,15 +67,17 @@ pub(crate) fn commit(
     resident: &Resident,
     live: &mut Live,
     asked: Asked<'_>,
-) -> Result<()> {
+) -> Result<Option<Verdict>> {
     let step = watched_step(shared, slots, live, asked.input).and_then(|step| {
         // What messages set off is bounded by their fuel, and must not stand in its own way.
         let count = if asked.message.is_some() { 0 } else { step.ran.effects.messages.len() };
         has_room_for(shared, count).map(|()| step).map_err(Stop::Failed)
     });
     match step {
-        Ok(step) => append(shared, resident, live, asked, step),
-        Err(Stop::Refused(verdict)) => refuse(shared, live, asked, verdict),
+        Ok(step) => append(shared, resident, live, asked, step).map(|()| None),
+        Err(Stop::Refused(verdict)) => {
+            refuse(shared, live, asked, verdict.clone()).map(|()| Some(verdict))
+        }
         Err(Stop::Failed(error)) => Err(fail(shared, asked.reply, error.about(live.head.id))),
     }
 }
@@ -219,7 +230,12 @@ impl Admitted {
     fn publish(self, shared: &Shared, resident: &Resident, live: &mut Live, input: &Input) {
         let (armed, receivers) = (live.armed(), receivers(&self.ran.effects));
         shared.metrics().version(self.header.kind, self.ran.effects.messages.len());
-        let time = self.header.time;
+        if let Some(credential) = &input.credential {
+            resident.note_nonce(credential.nonce);
+        }
+        if live.missed.is_some() {
+            shared.overdue().remove(live.head.id);
+        }
         if self.new_parts.has_code() {
             shared.offered().forget(self.header.code);
         }
@@ -232,7 +248,7 @@ impl Admitted {
         if live.head.header.wake != armed {
             shared.timer().change(live.head.id, armed, live.head.header.wake);
         }
-        shared.post_mail(receivers, time);
+        shared.post_mail(receivers);
     }
 }
 
@@ -252,7 +268,7 @@ fn append(
     shared: &Shared,
     resident: &Resident,
     live: &mut Live,
-    Asked { input, message, reply }: Asked<'_>,
+    Asked { input, message, reply, .. }: Asked<'_>,
     step: Stepped,
 ) -> Result<()> {
     let mut admitted = match Admitted::new(shared, live, input, step) {
@@ -293,7 +309,7 @@ pub(crate) fn commit_all(
             Ok(one) => admitted.push(one),
             Err(Stop::Refused(verdict)) => {
                 // Whoever waits has the answer.
-                return drop(refuse(shared, live, Asked { input, message: None, reply }, verdict));
+                return drop(refuse(shared, live, Asked::new(input, reply), verdict));
             }
             Err(Stop::Failed(error)) => {
                 return drop(fail(shared, reply, error.about(live.head.id)));
@@ -364,10 +380,14 @@ fn put<T: Answered>(
 fn refuse<T: Answered>(
     shared: &Shared,
     live: &mut Live,
-    Asked { input, message, reply }: Asked<'_, T>,
+    Asked { input, message, known, reply }: Asked<'_, T>,
     verdict: Verdict,
 ) -> Result<()> {
     let id = live.head.id;
+    if known == Some(&verdict) {
+        reply.send(Err(Error::from(ErrorKind::Refused { verdict, recorded: true }).about(id)));
+        return Ok(());
+    }
     let (reason, rules) = (verdict.reason, &verdict.rules);
     let (name, detail) = (reason.name(), &verdict.detail);
     tracing::debug!(object = %id, reason = name, ?rules, detail, "refused");

@@ -75,7 +75,7 @@ pub(crate) fn begin<'a>(
 ) -> Result<ObjectId> {
     let (id, hash) = (live.head.id, live.head.hash);
     let header = Header::clone(&live.head.header);
-    let (kind, time, wake) = (header.kind, header.time, header.wake);
+    let (kind, wake) = (header.kind, header.wake);
     let receipt = receipt(&live.definition, (hash, &header), input, ran, Vec::new());
     let done = move |durable: storage::Result<()>| {
         reply.send(durable.map(|()| receipt).map_err(Error::from));
@@ -102,7 +102,7 @@ pub(crate) fn begin<'a>(
     shared.metrics().version(kind, ran.effects.messages.len());
     shared.insert(live);
     shared.timer().change(id, None, wake);
-    shared.post_mail(receivers(&ran.effects), time);
+    shared.post_mail(receivers(&ran.effects));
     Ok(id)
 }
 

@@ -34,6 +34,7 @@ use crate::fork::{self, Wakes};
 use crate::guard;
 use crate::metrics::Metrics;
 use crate::options::Options;
+use crate::overdue::Overdue;
 use crate::pool::{Pool, on_thread};
 use crate::reader::Reader;
 use crate::rehearsal::{self, Rehearsal};
@@ -46,6 +47,19 @@ use crate::turn::turn;
 
 #[cfg(test)]
 mod tests;
+
+/// Objects whose newest versions are ahead of the clock: they were on a host whose clock was, or
+/// the clock went back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Ahead {
+    /// How many there are.
+    pub object_count: u64,
+    /// The one that is furthest ahead.
+    pub object: ObjectId,
+    /// By how many milliseconds.
+    pub by: u64,
+}
 
 /// An open database.
 #[derive(Debug)]
@@ -81,7 +95,7 @@ impl Database {
         })?;
         let mut database = Database { shared, pool, timer: None };
         if cycles {
-            database.shared.post_mail(database.shared.store().receivers(), 0);
+            database.shared.post_mail(database.shared.store().receivers());
         }
         if cycles && workers > 0 && !database.shared.clock().is_manual() {
             database.timer = Some(database.start_timer()?);
@@ -161,7 +175,8 @@ impl Database {
     ///
     /// # Errors
     ///
-    /// Those of [`Database::at`], and of the name, if there is one.
+    /// Those of [`Database::at`], and of the name, if there is one;
+    /// [`Ahead`](ErrorKind::Ahead) for a version that is ahead of the clock.
     pub fn fork(&self, id: ObjectId, seq: u64, name: Option<&str>) -> Result<ObjectId> {
         self.fork_as((id, seq), (name, Wakes::Yes))
     }
@@ -357,7 +372,8 @@ impl Database {
     ///
     /// # Errors
     ///
-    /// [`NotDue`](ErrorKind::NotDue) when it is not; [`Refused`](ErrorKind::Refused) by its policy.
+    /// [`NotDue`](ErrorKind::NotDue) when it is not; [`Refused`](ErrorKind::Refused) by its policy;
+    /// [`Ahead`](ErrorKind::Ahead) when the object is ahead of the clock.
     pub fn advance(&self, id: ObjectId) -> Result<Receipt> {
         let (reply, pending) = self.shared.channel(Durability::Durable);
         self.shared.post_advance(id, self.now(), reply)?;
@@ -387,7 +403,7 @@ impl Database {
         self.shared.clock().advance_to(time);
         // Read once: an object may want to run again as soon as it can.
         let now = self.now();
-        self.shared.post_mail(self.shared.store().receivers(), 0);
+        self.shared.post_mail(self.shared.store().receivers());
         loop {
             self.shared.post_due(now)?;
             self.shared.wait_quiet();
@@ -409,9 +425,64 @@ impl Database {
     }
 
     /// When the next wake of any object is, in milliseconds since 1970-01-01 UTC, or when one that
-    /// failed is tried again. One that was refused is not among them until the object has changed.
+    /// was refused, or failed, is tried again.
     pub fn next_wake(&self) -> Option<u64> {
         self.shared.timer().first()
+    }
+
+    /// The wakes that were due and have made no version, of objects in the order of their ids: each
+    /// was refused, or failed, or its object is ahead of the clock, since the database was opened;
+    /// of before that, those that have been looked at again.
+    ///
+    /// ```
+    /// use continuant::{Cause, Clock, Code, Database, Options, args};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # std::env::set_current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))?;
+    /// # let directory = tempfile::tempdir()?;
+    /// # let path = directory.path().join("db");
+    /// # let lamp = std::fs::read("guest/objects/lamp.wasm")?;
+    /// let policy = r#"@id("on") permit(principal, action == Action::"switch-on", resource);
+    ///     @id("off") permit(principal, action == Action::"advance", resource)
+    ///     when { context.lineage.past.switch_on.minute < 1 };"#;
+    /// let now = 1_700_000_000_000;
+    /// let db = Options::new().clock(Clock::manual(now)).open(path)?;
+    /// let lamp = db.create(Code::wasm(lamp)?.policy(policy))?;
+    /// db.call(lamp, "switch-on", args![1u32]).wait()?;             // for a second
+    /// db.run_until(now + 10_000)?;
+    /// let [overdue] = &db.overdue()[..] else { panic!("one wake is overdue") };
+    /// assert_eq!(overdue.wake, now + 1_000);
+    /// assert!(matches!(&overdue.cause, Cause::Refused(verdict) if verdict.rules.is_empty()));
+    /// db.run_until(now + 120_000)?;                                // it is tried again
+    /// assert!(db.overdue().is_empty());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn overdue(&self) -> Vec<Overdue> {
+        self.shared.overdue().all()
+    }
+
+    /// How many objects are ahead of the clock, and by how much at most; none, when no object is.
+    /// Every object is looked at.
+    ///
+    /// # Errors
+    ///
+    /// Those of the store.
+    pub fn ahead(&self) -> Result<Option<Ahead>> {
+        let (now, mut ahead) = (self.now(), None::<Ahead>);
+        for info in self.objects() {
+            let info = info?;
+            let by = info.time.saturating_sub(now);
+            if by == 0 {
+                continue;
+            }
+            let ahead = ahead.get_or_insert(Ahead { object_count: 0, object: info.id, by });
+            ahead.object_count += 1;
+            if by > ahead.by {
+                (ahead.object, ahead.by) = (info.id, by);
+            }
+        }
+        Ok(ahead)
     }
 
     /// The clock's time, in milliseconds since 1970-01-01 UTC.

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use object::hash::{ObjectId, SessionId};
 use object::refusal::Verdict;
 
+use crate::clock::span;
 use crate::instrument::ModuleError;
 use crate::substrate::HostFailure;
 
@@ -94,6 +95,15 @@ pub enum ErrorKind {
     NotDue {
         /// Its next wake, in milliseconds since 1970-01-01 UTC.
         wake: Option<u64>,
+    },
+    /// The object's time is ahead of this host's clock by more than is
+    /// [tolerated](crate::Options::clock_ahead_max): no verdict about the input, which may be tried
+    /// again when the clock is right, or [let in](crate::Call::even_if_ahead).
+    Ahead {
+        /// By how many milliseconds.
+        by: u64,
+        /// How many are tolerated.
+        max: u64,
     },
     /// The object's policy does not permit that the principal reads the field.
     NotReadable {
@@ -250,10 +260,29 @@ impl fmt::Display for Error {
             ErrorKind::Refused { verdict, recorded } => {
                 write!(f, "refused{}: {verdict}", self.record(*recorded))
             }
+            kind => kind.write(f),
+        }
+    }
+}
+
+fn ahead(by: u64, max: u64) -> String {
+    let (by, max) = (span(by), span(max));
+    format!(
+        "its time is {by} ahead of this host's clock, {max} is tolerated: set the clock if it is \
+         wrong, or ask for it to be let in all the same"
+    )
+}
+
+impl ErrorKind {
+    fn write(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ErrorKind::Refused { verdict, .. } => {
+                write!(f, "refused: {verdict}")
+            }
             ErrorKind::Module(error) => write!(f, "module: {error}"),
             ErrorKind::Guard(error) => write!(f, "guard: {error}"),
-            ErrorKind::Object(error) => error.fmt(f),
-            ErrorKind::Storage(error) => error.fmt(f),
+            ErrorKind::Object(error) => write!(f, "{error}"),
+            ErrorKind::Storage(error) => write!(f, "{error}"),
             ErrorKind::Missing { what, hash } => {
                 write!(f, "its {what} {hash} is not in the store: run check")
             }
@@ -280,6 +309,7 @@ impl fmt::Display for Error {
             }
             ErrorKind::NotDue { wake: Some(wake) } => write!(f, "its next wake is at {wake}"),
             ErrorKind::NotDue { wake: None } => f.write_str("it wants no wake"),
+            ErrorKind::Ahead { by, max } => f.write_str(&ahead(*by, *max)),
             ErrorKind::NotReadable { field, verdict } => write!(f, "read of {field}: {verdict}"),
             ErrorKind::LastPolicy => f.write_str(LAST_POLICY),
             ErrorKind::NotDurable => {

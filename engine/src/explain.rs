@@ -26,8 +26,9 @@ use crate::commit::{Stepped, hosted_step, result};
 use crate::error::{Error, ErrorKind, Result};
 use crate::guard::Asker;
 use crate::limits;
+use crate::overdue::{Cause, Missed};
 use crate::replay::differs;
-use crate::resident::{Live, Missed};
+use crate::resident::{Due, Live};
 use crate::shared::{Shared, missing};
 use crate::slots::Slots;
 use crate::step::{Stop, run};
@@ -227,13 +228,24 @@ pub(crate) fn refusal(shared: &Shared, id: ObjectId, number: u64) -> Result<Expl
 }
 
 /// What would become of `input` if it were the next that the object is given: the wakes that are
-/// due run before it.
-pub(crate) fn dry_run(shared: &Shared, id: ObjectId, mut input: Input) -> Result<Explanation> {
+/// due run before it. `even_if_ahead` lets it in though the object is ahead of the clock.
+pub(crate) fn dry_run(
+    shared: &Shared,
+    id: ObjectId,
+    mut input: Input,
+    even_if_ahead: bool,
+) -> Result<Explanation> {
     let stored = shared.store().head(id)?.ok_or(ErrorKind::NoObject)?;
     let mut live = shared.live(stored)?;
     let mut slots = Slots::default();
-    while let Some(due) = live.due(input.time) {
-        let time = shared.clock().wake_time(due, input.time).max(live.head.header.time);
+    if let Some(by) = shared.ahead(live.head.header.time) {
+        if !even_if_ahead {
+            return Err(shared.is_ahead(by));
+        }
+        live.let_in();
+    }
+    while let Some(Due { wake: due, at }) = live.due(input.time) {
+        let time = shared.clock().wake_time(at, input.time).max(live.head.header.time);
         wake(shared, &mut slots, &mut live, due, time)?;
     }
     input.time = input.time.max(live.head.header.time);
@@ -252,8 +264,9 @@ fn wake(shared: &Shared, slots: &mut Slots, live: &mut Live, due: u64, time: u64
             live.advance(header, ledger, ran);
             Ok(())
         }
-        Err(Stop::Refused(_)) => {
-            live.missed = Some(Missed { wake: due, retry: None });
+        Err(Stop::Refused(verdict)) => {
+            let times = (time, shared.clock().now().max(time));
+            live.miss(Missed::again(live.missed(due), due, times, Cause::Refused(verdict)));
             Ok(())
         }
         Err(Stop::Failed(error)) => Err(error),

@@ -27,8 +27,9 @@ pub(crate) enum Wakes {
     No,
 }
 
-/// Makes an object of the version of another with this seq. The reply is released when it is
-/// durable. Call it on a thread with a worker's stack.
+/// Makes an object of the version of another with this seq, unless that is ahead of the clock: a
+/// fork is not older than what it begins as. The reply is released when it is durable. Call it on a
+/// thread with a worker's stack.
 pub(crate) fn fork(
     shared: &Shared,
     (id, seq): (ObjectId, u64),
@@ -41,6 +42,9 @@ pub(crate) fn fork(
     };
     let Live { definition, runnable, head, image, globals, .. } = shared.live(stored)?;
     let of = Header::clone(&head.header);
+    if let Some(by) = shared.ahead(of.time) {
+        return Err(shared.is_ahead(by));
+    }
     let effects = match wakes {
         Wakes::Yes => Effects::of_fork(&of),
         Wakes::No => Effects::of_fork_without_wake(&of),

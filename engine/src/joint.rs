@@ -31,6 +31,8 @@ use crate::turn::loaded;
 #[derive(Debug)]
 pub(crate) struct Joint {
     count: usize,
+    /// The objects that are let in though they are ahead of the clock.
+    let_in: Vec<ObjectId>,
     meeting: Mutex<Meeting>,
 }
 
@@ -46,11 +48,21 @@ struct Meeting {
 }
 
 impl Joint {
-    /// Inputs of different objects, at least one, in the order in which they run.
-    pub(crate) fn new(inputs: Vec<(ObjectId, Input)>, reply: Reply<Vec<Receipt>>) -> Joint {
+    /// Inputs of different objects, at least one, in the order in which they run; some objects are
+    /// let in though they are ahead of the clock.
+    pub(crate) fn new(
+        inputs: Vec<(ObjectId, Input)>,
+        let_in: Vec<ObjectId>,
+        reply: Reply<Vec<Receipt>>,
+    ) -> Joint {
         let count = inputs.len();
         let meeting = Meeting { inputs, reply: Some(reply), ..Meeting::default() };
-        Joint { count, meeting: Mutex::new(meeting) }
+        Joint { count, let_in, meeting: Mutex::new(meeting) }
+    }
+
+    /// Whether this one of its objects is let in though it is ahead of the clock.
+    pub(crate) fn lets_in(&self, object: ObjectId) -> bool {
+        self.let_in.contains(&object)
     }
 
     /// The objects, ascending, each with the time of its input.

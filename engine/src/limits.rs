@@ -34,11 +34,6 @@ pub(crate) fn read(verdict: &Verdict) -> Option<StepLimits> {
     (refused(limit, limits) == *verdict).then_some(limits)
 }
 
-/// Whether what these limits stopped may be let go on by others: they are wider somewhere.
-pub(crate) fn are_wider(others: StepLimits, limits: StepLimits) -> bool {
-    ALL.into_iter().any(|limit| option(limit, others).1 > option(limit, limits).1)
-}
-
 /// The name of the option, and what it is.
 fn option(limit: HostLimit, limits: StepLimits) -> (&'static str, u64) {
     match limit {

@@ -60,9 +60,12 @@ pub struct Metrics {
     pub failures: u64,
     /// Wakes that were due and made a version.
     pub wakes_run: u64,
-    /// Wakes that were due and made none: they were refused, or failed.
+    /// Wakes that were due and made none: they were refused, or failed, or their object was ahead
+    /// of the clock.
     pub wakes_missed: u64,
-    /// Of both, those that began more than [`WAKE_LATE`] after they were due.
+    /// Tries of wakes that were missed before.
+    pub wakes_retried: u64,
+    /// Wakes that were run or missed, and began more than [`WAKE_LATE`] after they were due.
     pub wakes_late: u64,
     /// Transactions that were admitted. Their steps are counted by kind as well.
     pub transactions_committed: u64,
@@ -114,6 +117,10 @@ pub struct Metrics {
     pub messages_waiting: u64,
     /// Objects whose next wake the timer knows.
     pub wakes_armed: u64,
+    /// Wakes that were missed and have made no version since.
+    pub wakes_overdue: u64,
+    /// How far the newest version that was made, loaded or imported is ahead of the clock.
+    pub ahead: Duration,
     /// Bytes of the log that the index does not cover yet: what opening would read again.
     pub unindexed_bytes: u64,
 
@@ -229,8 +236,13 @@ impl Metrics {
         gauge("letters_waiting", "", waiting, &mut self.letters_waiting);
         gauge("messages_waiting", "", "Messages on their way.", &mut self.messages_waiting);
         gauge("wakes_armed", "", "Objects whose next wake is known.", &mut self.wakes_armed);
+        let overdue = "Wakes that were missed and made no version since.";
+        gauge("wakes_overdue", "", overdue, &mut self.wakes_overdue);
         let behind = "Log that the index does not cover.";
         gauge("unindexed_bytes", "bytes", behind, &mut self.unindexed_bytes);
+        let help = "How far the newest version is ahead of the clock.";
+        let ahead = Name { name: "ahead_seconds", unit: "seconds", help };
+        each(ahead, Figure::Age(&mut self.ahead));
         let mut times = |name, help, times| {
             each(Name { name, unit: "seconds", help }, Figure::Histogram(times));
         };
@@ -259,6 +271,7 @@ impl Metrics {
         count("failures", "Inputs and wakes without a verdict.", &mut self.failures);
         count("wakes_run", "Wakes that made a version.", &mut self.wakes_run);
         count("wakes_missed", "Wakes refused or failed.", &mut self.wakes_missed);
+        count("wakes_retried", "Tries of wakes missed before.", &mut self.wakes_retried);
         count("wakes_late", "Wakes that began late.", &mut self.wakes_late);
         let outcomes = vec![
             ("committed", &mut self.transactions_committed),

@@ -1,39 +1,135 @@
 //! Nonces for whoever gives none: the microseconds since 1970, or one more than the last.
 //!
+//! The last is the last that was drawn here, and the last that the object remembers of the key or
+//! of the session: an object may have been on a host whose clock was ahead, a clock may have gone
+//! back, and a caller may choose any nonce. What a key has used binds that key alone.
+//!
 //! It does not know what they are drawn for, nor where the last ones are kept.
 //!
 //! Invariant: the last nonces are locked in the order of their addresses, whoever locks them, so
 //! that nobody waits in a circle.
 
+use std::collections::HashMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use object::credential::PublicKey;
+use object::hash::{ObjectId, SessionId};
 use parking_lot::{Mutex, MutexGuard};
+
+/// Nonces above the clock's that are remembered with whose they are, of the objects of one shard.
+const ABOVE_MAX: usize = 4096;
+
+/// Whose nonces ascend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Whose {
+    Key(PublicKey),
+    Session(SessionId),
+}
+
+/// The last nonces that were drawn for some objects.
+#[derive(Debug, Default)]
+pub(crate) struct Drawn {
+    /// By the clock.
+    last: u64,
+    /// Those above it, which an object's memory of a key called for.
+    above: HashMap<(ObjectId, Whose), u64>,
+}
+
+impl Drawn {
+    /// A nonce by the clock, above the last one.
+    fn by_clock(&mut self) -> u64 {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let now = u64::try_from(since.as_micros()).unwrap_or(u64::MAX);
+        self.last = now.max(self.last + 1);
+        self.last
+    }
+
+    /// A nonce of these for the object, above `by_clock` and `used`, the last one that it remembers
+    /// of them.
+    fn above(&mut self, object: ObjectId, whose: &[Whose], by_clock: u64, used: u64) -> u64 {
+        let drawn = whose.iter().filter_map(|&of| self.above.get(&(object, of)));
+        let last = drawn.copied().max().unwrap_or(0).max(used);
+        if last < by_clock {
+            return by_clock;
+        }
+        if self.above.len() + whose.len() > ABOVE_MAX {
+            self.above.retain(|_, nonce| *nonce > by_clock);
+        }
+        if self.above.len() + whose.len() > ABOVE_MAX {
+            // Calls that were drawn for and are still on their way may be refused as replayed.
+            self.above.clear();
+        }
+        // There is none above the last that there is: the object says so.
+        let nonce = last.saturating_add(1);
+        self.above.extend(whose.iter().map(|&of| ((object, of), nonce)));
+        nonce
+    }
+}
 
 /// The last nonces that were drawn, locked. Whoever draws the next ones keeps them so until the
 /// inputs are posted: nonces come in the order of the mail.
 #[derive(Debug)]
-pub(crate) struct Nonces<'a>(Vec<(usize, MutexGuard<'a, u64>)>);
+pub(crate) struct Nonces<'a>(Vec<(usize, MutexGuard<'a, Drawn>)>);
 
 impl<'a> Nonces<'a> {
     /// Locks them.
-    pub(crate) fn lock(last: impl Iterator<Item = &'a Mutex<u64>>) -> Nonces<'a> {
-        let mut last: Vec<&Mutex<u64>> = last.collect();
+    pub(crate) fn lock(last: impl Iterator<Item = &'a Mutex<Drawn>>) -> Nonces<'a> {
+        let mut last: Vec<&Mutex<Drawn>> = last.collect();
         last.sort_unstable_by_key(|last| address(last));
         last.dedup_by_key(|last| address(last));
         Nonces(last.into_iter().map(|last| (address(last), last.lock())).collect())
     }
 
-    /// A nonce above `last`, which is among those locked, and which it becomes.
-    pub(crate) fn next(&mut self, last: &Mutex<u64>) -> u64 {
+    /// A nonce of these for the object, above those `last` drawn, which are among those locked, and
+    /// above what `used` says the object remembers of them: it is given the nonce by the clock.
+    pub(crate) fn next<E>(
+        &mut self,
+        last: &Mutex<Drawn>,
+        (object, whose): (ObjectId, &[Whose]),
+        used: impl FnOnce(u64) -> Result<u64, E>,
+    ) -> Result<u64, E> {
         let index = self.0.binary_search_by_key(&address(last), |held| held.0);
-        let last = &mut *self.0[index.expect("it was locked before")].1;
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let now = u64::try_from(since.as_micros()).unwrap_or(u64::MAX);
-        *last = now.max(*last + 1);
-        *last
+        let drawn = &mut *self.0[index.expect("it was locked before")].1;
+        let by_clock = drawn.by_clock();
+        Ok(drawn.above(object, whose, by_clock, used(by_clock)?))
     }
 }
 
-fn address(last: &Mutex<u64>) -> usize {
+fn address(last: &Mutex<Drawn>) -> usize {
     std::ptr::from_ref(last).addr()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nonces_are_above_the_clock_the_last_drawn_and_what_the_object_remembers() {
+        let mut drawn = Drawn::default();
+        let (object, other) = (ObjectId([1; 32]), ObjectId([2; 32]));
+        let [one, two] = [1, 2].map(|byte| Whose::Key(PublicKey([byte; 32])));
+        let by_clock = drawn.by_clock();
+        assert!(drawn.by_clock() > by_clock && by_clock > 1 << 50, "microseconds since 1970");
+        assert_eq!(drawn.above(object, &[one], 100, 0), 100);
+        assert_eq!(drawn.above(object, &[one], 100, 100), 101);
+        assert_eq!(drawn.above(object, &[one], 100, 100), 102, "the first is on its way");
+        assert_eq!(drawn.above(object, &[two], 100, 7), 100, "another key");
+        assert_eq!(drawn.above(other, &[one], 100, 0), 100, "another object");
+        assert_eq!(drawn.above(object, &[two, one], 100, 7), 103, "of both");
+        assert_eq!(drawn.above(object, &[two], 100, 7), 104);
+        assert_eq!(drawn.above(object, &[one], 200, 103), 200, "the clock has caught up");
+        assert_eq!(drawn.above(object, &[one], 200, u64::MAX), u64::MAX);
+    }
+
+    #[test]
+    fn what_is_remembered_of_nonces_above_the_clock_is_bounded() {
+        let mut drawn = Drawn::default();
+        let whose = [Whose::Session(SessionId([3; 32]))];
+        for number in 0..3 * ABOVE_MAX as u64 {
+            let mut id = [0; 32];
+            id[..8].copy_from_slice(&number.to_le_bytes());
+            assert_eq!(drawn.above(ObjectId(id), &whose, 10, 50), 51);
+            assert!(drawn.above.len() <= ABOVE_MAX);
+        }
+    }
 }

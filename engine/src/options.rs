@@ -29,6 +29,7 @@ pub struct Options {
     pub(crate) step_limits: StepLimits,
     pub(crate) cycles: bool,
     pub(crate) clock: Clock,
+    pub(crate) clock_ahead_max: u64,
     pub(crate) code_cache: Option<PathBuf>,
     pub(crate) storage: storage::Options,
 }
@@ -49,6 +50,7 @@ impl Default for Options {
             step_limits: StepLimits::default(),
             cycles: true,
             clock: Clock::system(),
+            clock_ahead_max: 5 * 60 * 1000,
             code_cache: None,
             storage: storage::Options::default(),
         }
@@ -164,7 +166,7 @@ impl Options {
 
     /// Fuel that a step may use before it is stopped and refused: a loop without an end keeps a
     /// worker for so long. What is refused stays refused when there is more, but a wake is tried
-    /// again when the database is opened with more. It is of each step: what a call sets off by
+    /// again. It is of each step: what a call sets off by
     /// messages is bounded by the formats alone. Default, and at most: 100,000,000 units, a few
     /// hundred milliseconds.
     pub fn fuel_max(mut self, units: u64) -> Options {
@@ -207,6 +209,41 @@ impl Options {
     /// The clock. Default: the system's.
     pub fn clock(mut self, clock: Clock) -> Options {
         self.clock = clock;
+        self
+    }
+
+    /// How far the time of an object may be ahead of the clock, in milliseconds: by a clock that
+    /// went back, or because the object was on a host whose clock was ahead. Up to that it goes on,
+    /// stamped with its own time until the clock has caught up. Beyond it whatever is asked of it
+    /// ends in [`Ahead`](crate::ErrorKind::Ahead), unless it is let
+    /// [in](crate::Call::even_if_ahead), its wakes are overdue, and messages to it are held, until
+    /// the clock is near enough. Default: 300,000, five minutes; `u64::MAX` lets everything in.
+    ///
+    /// ```
+    /// use continuant::{Clock, Code, Database, ErrorKind, Options, args};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # std::env::set_current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))?;
+    /// # let directory = tempfile::tempdir()?;
+    /// # let path = directory.path().join("db");
+    /// # let wasm = std::fs::read("guest/objects/counter.wasm")?;
+    /// # let policy = std::fs::read_to_string("guest/examples/counter/policy.cedar")?;
+    /// const HOUR: u64 = 60 * 60 * 1000;
+    /// let now = 1_700_000_000_000;
+    /// let fast = Options::new().clock(Clock::manual(now + HOUR)).open(&path)?;
+    /// let counter = fast.create(Code::wasm(wasm)?.policy(policy))?;
+    /// fast.close()?;
+    ///
+    /// let db = Options::new().clock(Clock::manual(now)).open(&path)?;
+    /// let error = db.call(counter, "increment", args![1u64]).wait().unwrap_err();
+    /// assert!(matches!(error.kind(), ErrorKind::Ahead { by: HOUR, .. }));
+    /// let receipt = db.call(counter, "increment", args![1u64]).even_if_ahead().wait()?;
+    /// assert_eq!(receipt.header.time, now + HOUR, "never before its parent's");
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn clock_ahead_max(mut self, milliseconds: u64) -> Options {
+        self.clock_ahead_max = milliseconds;
         self
     }
 

@@ -52,6 +52,9 @@ pub struct Verified {
     pub refusals: u64,
     /// The newest version's hash.
     pub head: VersionHash,
+    /// Its time, which may be ahead of the clock of whoever verifies it, in milliseconds since
+    /// 1970-01-01 UTC.
+    pub time: u64,
     /// The object and the version that the lineage says to begin as, if it is of a fork: that it
     /// does is for the other lineage to prove.
     pub fork_of: Option<(ObjectId, u64)>,
@@ -350,6 +353,7 @@ impl<'a> Auditor<'a> {
     pub(crate) fn finish(mut self) -> Result<(Verified, Verifier)> {
         let verifier = self.verifier.ok_or_else(|| differs("lineage", 0, "a genesis", "none"))?;
         self.verified.head = verifier.head().hash;
+        self.verified.time = verifier.head().header.time;
         Ok((self.verified, verifier))
     }
 }

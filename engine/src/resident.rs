@@ -22,6 +22,7 @@ use crate::catalog::Runnable;
 use crate::error::{Error, Result};
 use crate::joint::Joint;
 use crate::mailbox::{Mailbox, Posted, PostedToAll};
+use crate::overdue::{Cause, Missed};
 use crate::refusers::Refusers;
 use crate::reply::Reply;
 use crate::shared::Shared;
@@ -37,6 +38,8 @@ pub(crate) enum Letter {
         /// Its time is when it was posted.
         input: Input,
         reply: Reply,
+        /// Whether it is let in though the object is ahead of the clock.
+        even_if_ahead: bool,
     },
     /// Wakes that are due by this time are to run.
     Wake { time: u64 },
@@ -57,6 +60,15 @@ impl Letter {
                 Some(*time)
             }
             Letter::Advance { .. } => None,
+        }
+    }
+
+    /// Whether an object that is ahead of the clock takes it.
+    pub(crate) fn is_let_in(&self, object: ObjectId) -> bool {
+        match self {
+            Letter::Input { even_if_ahead, .. } => *even_if_ahead,
+            Letter::Join { joint, .. } => joint.lets_in(object),
+            Letter::Wake { .. } | Letter::Advance { .. } | Letter::Mail { .. } => false,
         }
     }
 
@@ -87,6 +99,10 @@ pub(crate) struct Resident {
     published: ArcSwapOption<Version>,
     /// What the object takes in memory.
     bytes: AtomicU64,
+    /// The greatest nonce that the newest version remembers of any key or session.
+    ///
+    /// Invariant: it is as great at least, once a version is published.
+    nonce: AtomicU64,
     /// Whether anybody asked for it since that was looked at last.
     is_warm: AtomicBool,
     /// Whether the object was moved away, so that nobody may ask it for anything.
@@ -109,7 +125,7 @@ pub(crate) struct Live {
     pub(crate) image: Image,
     pub(crate) globals: Vec<u64>,
     /// The head's wake, if it was due and made no version.
-    pub(crate) missed: Option<Missed>,
+    pub(crate) missed: Option<Box<Missed>>,
     /// Whose refusals are on record; not read before there is one more, which most objects never
     /// have.
     pub(crate) refusers: Option<Box<Refusers>>,
@@ -118,13 +134,14 @@ pub(crate) struct Live {
     pub(crate) stale: bool,
 }
 
-/// A wake that was due and made no version.
+/// A wake that is to run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Missed {
+pub(crate) struct Due {
     /// When it was due.
     pub(crate) wake: u64,
-    /// From when on it is tried again by itself, if it failed: a refusal is a verdict.
-    pub(crate) retry: Option<u64>,
+    /// When it would have run at the earliest: when it was due or, if it was missed then, when it
+    /// is tried again.
+    pub(crate) at: u64,
 }
 
 impl Live {
@@ -173,20 +190,34 @@ impl Live {
         self.missed = None;
     }
 
-    /// The head's wake, when it is due at `time` and was not missed.
-    pub(crate) fn due(&self, time: u64) -> Option<u64> {
+    /// What is known of this wake, if it was missed.
+    pub(crate) fn missed(&self, wake: u64) -> Option<&Missed> {
+        self.missed.as_deref().filter(|missed| missed.wake == wake)
+    }
+
+    /// Takes in that the head's wake was missed.
+    pub(crate) fn miss(&mut self, missed: Missed) {
+        self.missed = Some(Box::new(missed));
+    }
+
+    /// Has a wake run that was held because the object is ahead of the clock; whether one was.
+    pub(crate) fn let_in(&mut self) -> bool {
+        self.missed.take_if(|missed| matches!(missed.cause, Cause::Ahead(_))).is_some()
+    }
+
+    /// The head's wake, when it is due at `time` and was not missed, or is to be tried again.
+    pub(crate) fn due(&self, time: u64) -> Option<Due> {
         let wake = self.head.header.wake.filter(|&wake| wake <= time)?;
-        let missed = self.missed.filter(|missed| missed.wake == wake);
-        let waits = missed.is_some_and(|missed| missed.retry.is_none_or(|retry| time < retry));
-        (!waits).then_some(wake)
+        let at = self.missed(wake).map_or(wake, |missed| missed.at);
+        self.armed().filter(|&armed| armed <= time).map(|_| Due { wake, at })
     }
 
     /// When the timer has the object run, unless it has taken that entry already.
     pub(crate) fn armed(&self) -> Option<u64> {
-        match self.missed {
-            Some(missed) => missed.retry,
-            None => self.head.header.wake,
-        }
+        let wake = self.head.header.wake?;
+        // The last moment that there is never comes.
+        self.missed(wake)
+            .map_or(Some(wake), |missed| (missed.retry < u64::MAX).then_some(missed.retry))
     }
 }
 
@@ -200,11 +231,11 @@ pub(crate) enum Cooled {
 
 impl Resident {
     pub(crate) fn new(id: ObjectId) -> Resident {
-        let (mailbox, live, published, bytes, is_warm, is_moved) = Default::default();
+        let (mailbox, live, published, bytes, nonce, is_warm, is_moved) = Default::default();
         // Any worker: ids are spread evenly.
         let [low, high, ..] = id.0;
         let worker = AtomicU32::new(u32::from_le_bytes([low, high, 0, 0]));
-        Resident { id, mailbox, live, published, bytes, is_warm, is_moved, worker }
+        Resident { id, mailbox, live, published, bytes, nonce, is_warm, is_moved, worker }
     }
 
     /// Whether the object was moved away, as far as is known here: the store turns away what comes
@@ -298,6 +329,18 @@ impl Resident {
         let beside = size_of_val(&live.globals[..]) + live.head.ledger.memory_bytes();
         let bytes = RESIDENT_BYTES + beside as u64 + pages * (PAGE_BYTES as u64 + PAGE_EXTRA_BYTES);
         (self.bytes.swap(bytes, Ordering::Relaxed), bytes)
+    }
+
+    /// Takes in a nonce that the version which is published next remembers.
+    pub(crate) fn note_nonce(&self, nonce: u64) {
+        self.nonce.fetch_max(nonce, Ordering::Relaxed);
+    }
+
+    /// The greatest nonce that the newest version remembers, when the object is loaded.
+    pub(crate) fn last_nonce(&self) -> Option<u64> {
+        // Behind the version that it is of: it was noted before that was published.
+        self.published.load().as_ref()?;
+        Some(self.nonce.load(Ordering::Relaxed))
     }
 
     /// The newest version, when the object is loaded. Waits for nobody.

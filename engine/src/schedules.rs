@@ -184,7 +184,7 @@ const TRANSACTIONS: u64 = 1000;
 fn letter(number: u64) -> Letter {
     let request = Request::Call { method: String::new(), arguments: Vec::new() };
     let input = Input { request, time: number, credential: None };
-    Letter::Input { input, reply: Reply::none() }
+    Letter::Input { input, reply: Reply::none(), even_if_ahead: false }
 }
 
 /// A thread for each of these, with what all share.

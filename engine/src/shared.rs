@@ -7,8 +7,9 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use object::credential::Memo;
 use object::definition::Definition;
@@ -25,14 +26,15 @@ use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::helper::Helper;
 use crate::joint::Joint;
-use crate::limits;
 use crate::mailbox::{Posted, PostedToAll};
 use crate::metrics::{Count, Metrics, Registry};
+use crate::nonces::{Drawn, Whose};
 use crate::options::Options;
+use crate::overdue::{Missed, RETRY_MS, Table};
 use crate::pool::Queue;
 use crate::reply::{Pending, Reply, channel};
 use crate::residency::Residency;
-use crate::resident::{Letter, Live, Missed, Resident};
+use crate::resident::{Letter, Live, Resident};
 use crate::session::Held;
 use crate::slots::Slots;
 use crate::substrate::Cache;
@@ -43,19 +45,20 @@ use crate::upgrade::Offered;
 
 /// Maps of the residents, so that posting to one object seldom waits for another.
 const SHARD_COUNT: usize = 64;
-/// How long after it failed a wake is tried again, in milliseconds.
-pub(crate) const RETRY_MS: u64 = 1000;
 
 pub(crate) struct Shared {
     store: Store,
     catalog: Catalog,
     queue: Arc<Queue<Slots>>,
     timer: Timer,
+    overdue: Table,
     options: Options,
     residents: Vec<RwLock<HashMap<ObjectId, Arc<Resident>>>>,
     residency: Residency,
-    /// The last nonce drawn for objects of each shard.
-    nonces: Vec<Mutex<u64>>,
+    /// The last nonces drawn for objects of each shard.
+    nonces: Vec<Mutex<Drawn>>,
+    /// The newest time of a version that was made, loaded or imported.
+    newest_time: AtomicU64,
     memo: Memo,
     sessions: Held,
     offered: Offered,
@@ -81,10 +84,12 @@ impl Shared {
             catalog,
             queue: Arc::new(Queue::new(worker_count)),
             timer,
+            overdue: Table::default(),
             options,
             residents: (0..SHARD_COUNT).map(|_| RwLock::default()).collect(),
             residency,
             nonces: (0..SHARD_COUNT).map(|_| Mutex::default()).collect(),
+            newest_time: AtomicU64::new(0),
             memo: Memo::default(),
             sessions: Held::default(),
             offered: Offered::default(),
@@ -110,8 +115,37 @@ impl Shared {
         &self.timer
     }
 
+    /// Wakes that were due and made no version.
+    pub(crate) fn overdue(&self) -> &Table {
+        &self.overdue
+    }
+
     pub(crate) fn clock(&self) -> &Clock {
         &self.options.clock
+    }
+
+    /// How far a version's time is ahead of the clock, when that is more than is tolerated.
+    pub(crate) fn ahead(&self, time: u64) -> Option<u64> {
+        let by = time.saturating_sub(self.clock().now());
+        (by > self.options.clock_ahead_max).then_some(by)
+    }
+
+    /// The error of an input of an object whose time is so far ahead of the clock.
+    pub(crate) fn is_ahead(&self, by: u64) -> Error {
+        ErrorKind::Ahead { by, max: self.options.clock_ahead_max }.into()
+    }
+
+    /// When the clock has come so near to the time of a version that it is tolerated.
+    pub(crate) fn tolerated_from(&self, time: u64) -> u64 {
+        time.saturating_sub(self.options.clock_ahead_max)
+    }
+
+    /// Takes in the time of a version.
+    pub(crate) fn note_time(&self, time: u64) {
+        // Written seldom: all workers come here.
+        if self.newest_time.load(Ordering::Relaxed) < time {
+            self.newest_time.fetch_max(time, Ordering::Relaxed);
+        }
     }
 
     pub(crate) fn options(&self) -> &Options {
@@ -197,19 +231,48 @@ impl Shared {
             letters_waiting: self.queue.under_way().saturating_sub(counted.workers_busy),
             messages_waiting: self.store.message_count() as u64,
             wakes_armed: self.timer.len() as u64,
+            wakes_overdue: self.overdue.len() as u64,
+            ahead: Duration::from_millis(
+                self.newest_time.load(Ordering::Relaxed).saturating_sub(self.clock().now()),
+            ),
             unindexed_bytes: self.store.unindexed_bytes(),
             ..counted
         }
     }
 
-    /// The last nonce drawn for the object and some others.
-    pub(crate) fn last_nonce(&self, id: ObjectId) -> &Mutex<u64> {
+    /// The greatest nonce that the object remembers of any key or session, when it is in memory.
+    fn greatest_nonce(&self, id: ObjectId) -> Option<u64> {
+        self.shard(id).read().get(&id)?.last_nonce()
+    }
+
+    /// The last nonce that the object remembers of these; some lower one when that is below
+    /// `by_clock` anyway.
+    pub(crate) fn used_nonce(&self, id: ObjectId, whose: &[Whose], by_clock: u64) -> Result<u64> {
+        if let Some(greatest) = self.greatest_nonce(id).filter(|greatest| *greatest < by_clock) {
+            return Ok(greatest);
+        }
+        let ledger = self.store.newest_ledger(id)?.ok_or(ErrorKind::NoObject)?;
+        let last = |whose: &Whose| match whose {
+            Whose::Key(key) => ledger.nonces.last(key),
+            Whose::Session(id) => ledger.sessions.get(*id).map(|session| session.last_nonce()),
+        };
+        Ok(whose.iter().filter_map(last).max().unwrap_or(0))
+    }
+
+    /// The last nonces drawn for the object and some others.
+    pub(crate) fn last_nonce(&self, id: ObjectId) -> &Mutex<Drawn> {
         &self.nonces[shard_index(id)]
     }
 
-    /// Posts an input.
-    pub(crate) fn post_input(&self, id: ObjectId, input: Input, reply: Reply) -> Result<()> {
-        self.post(id, Letter::Input { input, reply })
+    /// Posts an input; `even_if_ahead` lets it in though the object is ahead of the clock.
+    pub(crate) fn post_input(
+        &self,
+        id: ObjectId,
+        input: Input,
+        reply: Reply,
+        even_if_ahead: bool,
+    ) -> Result<()> {
+        self.post(id, Letter::Input { input, reply, even_if_ahead })
     }
 
     /// Posts that someone asks for the object's own cycle, if it is due by `time`.
@@ -231,6 +294,11 @@ impl Shared {
         let Some(info) = self.store.info(id)? else { return Ok(is_new) };
         let known = self.shard(id).read().get(&id).cloned();
         known.iter().for_each(|resident| resident.set_moved(info.moved));
+        let missed = info.wake.and_then(|wake| self.overdue.find(id, wake));
+        if let Some(missed) = missed {
+            self.overdue.remove(id);
+            self.timer.change(id, Some(missed.retry), None);
+        }
         match info.moved {
             true => self.timer.change(id, info.wake, None),
             false => self.timer.change(id, None, info.wake),
@@ -248,20 +316,21 @@ impl Shared {
             resident.set_moved(false);
             let missed = live.as_ref().and_then(Live::armed);
             self.timer.change(id, missed, None);
+            self.overdue.remove(id);
             *live = Some(self.load(&resident)?);
         }
         let wake = self.store.info(id)?.and_then(|info| info.wake);
         self.timer.change(id, old, wake);
         // What was sent to it here stayed.
-        self.post_mail((!self.store.messages_to(id).is_empty()).then_some(id), 0);
+        self.post_mail((!self.store.messages_to(id).is_empty()).then_some(id));
         Ok(())
     }
 
-    /// Tells objects, once each, that messages are on their way to them, sent at `time` at the
-    /// latest: also while the database closes, for what was submitted is worked through.
-    pub(crate) fn post_mail(&self, receivers: impl IntoIterator<Item = ObjectId>, time: u64) {
+    /// Tells objects, once each, that messages are on their way to them: also while the database
+    /// closes, for what was submitted is worked through.
+    pub(crate) fn post_mail(&self, receivers: impl IntoIterator<Item = ObjectId>) {
         for to in receivers {
-            let now = self.clock().now().max(time);
+            let now = self.clock().now();
             match self.put(to, Letter::Mail { time: now }) {
                 Ok(()) => {}
                 Err(error) if is_gone(&error) => self.bury(to, &error),
@@ -431,6 +500,10 @@ impl Shared {
         let live = self.live(self.store.head(resident.id)?.ok_or(ErrorKind::NoObject)?)?;
         self.metrics.count(Count::ObjectsLoaded);
         let is_new = resident.published().is_none();
+        resident.note_nonce(live.head.ledger.last_nonce());
+        if let Some(missed) = live.missed.as_deref() {
+            self.overdue.put(live.head.id, missed.clone());
+        }
         self.publish(resident, &live);
         if is_new {
             self.residency.enter(Arc::clone(resident));
@@ -440,6 +513,7 @@ impl Shared {
 
     /// Makes the newest version visible to readers.
     pub(crate) fn publish(&self, resident: &Resident, live: &Live) {
+        self.note_time(live.head.header.time);
         let (before, after) = resident.publish(live);
         self.residency.weigh(before, after);
     }
@@ -460,29 +534,28 @@ impl Shared {
         if tree.root() != head.header.memory_root {
             return Err(mismatch("memory root", &head, head.header.memory_root, tree.root()));
         }
-        let missed = self.missed(&head)?;
+        let missed = self.missed(&head)?.map(Box::new);
         let (refusers, stale) = (None, false);
         Ok(Live { definition, runnable, head, image, globals, missed, refusers, stale })
     }
 
-    /// The head's wake, if it was refused: it is on record and not tried again by itself.
+    /// The head's wake, if it was tried in vain since the database was opened, or was refused
+    /// before that.
     fn missed(&self, head: &Head) -> Result<Option<Missed>> {
-        let Some(wake) =
-            head.header.wake.filter(|_| head.refusal_count > head.header.refusal_count)
-        else {
+        let Some(wake) = head.header.wake else { return Ok(None) };
+        if let Some(missed) = self.overdue.find(head.id, wake) {
+            return Ok(Some(missed));
+        }
+        if head.refusal_count == head.header.refusal_count {
             return Ok(None);
-        };
+        }
         for refusal in self.store.refusals(head.id)? {
             let refusal = refusal?;
             if refusal.parent != head.hash {
                 break;
             }
             if Input::decode(&refusal.input)?.request == Request::Cycle {
-                // What tighter limits than those of now stopped is tried again.
-                let limits = limits::read(&refusal.verdict);
-                let now = self.options.step_limits;
-                let again = limits.is_some_and(|limits| limits::are_wider(now, limits));
-                return Ok((!again).then_some(Missed { wake, retry: None }));
+                return Ok(Some(Missed::on_record(wake, refusal.verdict)));
             }
         }
         Ok(None)

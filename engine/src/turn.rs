@@ -3,8 +3,14 @@
 //!
 //! A wake that is due at or before an input's time runs before the input, whether or not anybody
 //! called it, so an object's history does not depend on how soon a timer fired. A wake that is
-//! refused is on record once; it is tried again when the object has changed or someone asks. One
-//! that fails is tried again a little later, and does not hold up what comes after it.
+//! refused, or fails, is tried again, at once when the object has changed or someone asks,
+//! otherwise with growing pauses (`overdue`); the same refusal is on record once. It does not hold
+//! up what comes after it.
+//!
+//! What is due, and how an input is stamped, the host's clock says, and a version's time is never
+//! before its parent's: so an object may be ahead of the clock. One that is ahead by more than is
+//! tolerated takes nothing but what is let in: its wakes and the messages to it wait until the
+//! clock has come near.
 //!
 //! It does not know how a version is made.
 //!
@@ -19,13 +25,14 @@ use object::input::{Input, Request};
 use object::message::Message;
 use storage::SentMessage;
 
-use crate::commit::{Asked, commit};
+use crate::commit::{Asked, commit, fail};
 use crate::error::{Error, ErrorKind, Result};
 use crate::joint::{Joint, meet};
 use crate::metrics::Count;
+use crate::overdue::{Cause, Missed, RETRY_MS};
 use crate::reply::Reply;
-use crate::resident::{Letter, Live, Missed, Resident};
-use crate::shared::{RETRY_MS, Shared};
+use crate::resident::{Due, Letter, Live, Resident};
+use crate::shared::Shared;
 use crate::slots::Slots;
 
 /// Letters, and wakes before them, that one turn takes before other objects have theirs.
@@ -129,12 +136,19 @@ fn work(
     steps: &mut usize,
 ) -> Option<Letter> {
     *steps += 1;
+    if let Some(by) = shared.ahead(live.head.header.time) {
+        if !letter.is_let_in(resident.id) {
+            hold(shared, live, letter, by);
+            return None;
+        }
+        let_in(shared, live);
+    }
     while let Some((due, time)) = letter.wakes_by().and_then(|by| Some((live.due(by)?, by))) {
         if *steps > TURN_STEPS_MAX {
             return Some(letter);
         }
         *steps += 1;
-        let ran = wake(shared, slots, resident, live, (due, time), Reply::none());
+        let ran = run_wake(shared, slots, resident, live, (due, time), None);
         if let Err(error) = ran
             && live.stale
         {
@@ -148,10 +162,9 @@ fn work(
         }
     }
     match letter {
-        Letter::Input { mut input, reply } => {
+        Letter::Input { mut input, reply, .. } => {
             input.time = input.time.max(live.head.header.time);
-            let asked = Asked { input: &input, message: None, reply };
-            drop(commit(shared, slots, resident, live, asked));
+            drop(commit(shared, slots, resident, live, Asked::new(&input, reply)));
         }
         // A transaction is run when all of its objects have come to it.
         Letter::Join { .. } => {}
@@ -160,13 +173,54 @@ fn work(
             return mail(shared, slots, resident, live, time, steps);
         }
         Letter::Advance { time, reply } => match live.head.header.wake {
-            Some(due) if due <= time => {
-                drop(wake(shared, slots, resident, live, (due, time), reply));
+            Some(wake) if wake <= time => {
+                let at = if live.missed(wake).is_some() { time } else { wake };
+                let due = (Due { wake, at }, time);
+                drop(run_wake(shared, slots, resident, live, due, Some(reply)));
             }
             wake => reply.send(Err(ErrorKind::NotDue { wake }.into())),
         },
     }
     None
+}
+
+/// Has a wake that was held run before what is let in.
+fn let_in(shared: &Shared, live: &mut Live) {
+    let armed = live.armed();
+    if live.let_in() {
+        shared.overdue().remove(live.head.id);
+        shared.timer().change(live.head.id, armed, live.armed());
+    }
+}
+
+/// Turns a letter away of an object that is ahead of the clock by so much, or has it wait until the
+/// clock has come near.
+fn hold(shared: &Shared, live: &mut Live, letter: Letter, by: u64) {
+    let id = live.head.id;
+    let until = shared.tolerated_from(live.head.header.time);
+    let error = || shared.is_ahead(by).about(id);
+    match letter {
+        Letter::Input { reply, .. } => drop(fail(shared, reply, error())),
+        Letter::Advance { time, reply } => match live.head.header.wake {
+            Some(wake) if wake <= time => drop(fail(shared, reply, error())),
+            wake => reply.send(Err(ErrorKind::NotDue { wake }.into())),
+        },
+        // It is answered when all of its objects have come to it.
+        Letter::Join { joint, .. } => joint.fail(error()),
+        Letter::Wake { time } | Letter::Mail { time } => {
+            if let Some(Due { wake, .. }) = live.due(time) {
+                if live.missed(wake).is_none() {
+                    shared.metrics().count(Count::WakesMissed);
+                }
+                let (armed, missed) =
+                    (live.armed(), Missed::ahead(live.missed(wake), wake, by, until));
+                miss(shared, live, missed, armed);
+            }
+            if !shared.store().messages_to(id).is_empty() {
+                shared.timer().change(id, None, Some(until));
+            }
+        }
+    }
 }
 
 /// Delivers the messages that are on their way to the object, in their order; gives a letter back
@@ -189,13 +243,15 @@ fn mail(
             }
         };
         for message in messages {
-            let now = shared.clock().now().max(time).max(message.time);
-            // What was due before it was sent runs before it.
-            if *steps > TURN_STEPS_MAX || message.time > time {
+            let now = shared.clock().now().max(time);
+            // What was due before it was sent runs before it, if it was sent by this clock: no
+            // other tells what is due.
+            let is_later = message.time > time && message.time <= now;
+            if *steps > TURN_STEPS_MAX || is_later {
                 return Some(Letter::Mail { time: now });
             }
             *steps += 1;
-            if let Err(error) = deliver(shared, slots, resident, live, (message, time)) {
+            if let Err(error) = deliver(shared, slots, resident, live, (time, message)) {
                 return late(shared, resident, error);
             }
         }
@@ -215,37 +271,64 @@ fn deliver(
     slots: &mut Slots,
     resident: &Resident,
     live: &mut Live,
-    (message, time): (SentMessage, u64),
+    (time, message): (u64, SentMessage),
 ) -> Result<()> {
     let SentMessage { id, origin, message: Message { method, arguments, .. }, .. } = message;
     let request = Request::Message { origin: Box::new(origin), method, arguments };
     let input = Input { request, time: time.max(live.head.header.time), credential: None };
-    let asked = Asked { input: &input, message: Some(id), reply: Reply::none() };
-    commit(shared, slots, resident, live, asked)
+    let asked = Asked { message: Some(id), ..Asked::new(&input, Reply::none()) };
+    commit(shared, slots, resident, live, asked).map(drop)
 }
 
-/// Runs the object's own cycle for the wake due at `due`, at the latest at `now`.
-fn wake(
+/// Runs the object's own cycle for a wake that is due, at the latest at `now`. Someone may have
+/// asked for it: the answer is on record then, and the wake is tried again when it would have been.
+fn run_wake(
     shared: &Shared,
     slots: &mut Slots,
     resident: &Resident,
     live: &mut Live,
-    (due, now): (u64, u64),
-    reply: Reply,
+    (Due { wake, at }, now): (Due, u64),
+    asked: Option<Reply>,
 ) -> Result<()> {
-    let (seq, armed) = (live.head.header.seq, live.armed());
-    let time = shared.clock().wake_time(due, now).max(live.head.header.time);
+    let (seq, armed, before) = (live.head.header.seq, live.armed(), live.missed.clone());
+    let before = before.as_deref().filter(|missed| missed.wake == wake);
+    let time = shared.clock().wake_time(at, now).max(live.head.header.time);
     let input = Input { request: Request::Cycle, time, credential: None };
-    let late = shared.clock().now().max(now).saturating_sub(due);
-    shared.metrics().lateness(Duration::from_millis(late));
-    let asked = Asked { input: &input, message: None, reply };
-    let done = commit(shared, slots, resident, live, asked);
-    let missed = live.head.header.seq == seq;
-    let retry = done.is_err().then(|| shared.clock().now().max(now).saturating_add(RETRY_MS));
-    shared.metrics().count(if missed { Count::WakesMissed } else { Count::WakesRun });
-    live.missed = missed.then_some(Missed { wake: due, retry });
-    if missed {
-        shared.timer().change(live.head.id, armed, retry);
+    match before {
+        Some(_) => shared.metrics().count(Count::WakesRetried),
+        None => {
+            let late = shared.clock().now().max(now).saturating_sub(wake);
+            shared.metrics().lateness(Duration::from_millis(late));
+        }
     }
-    done
+    let known = before.and_then(|missed| missed.known.as_ref()).filter(|_| asked.is_none());
+    let keeps_pause = asked.is_some() && before.is_some();
+    let asked = Asked { known, ..Asked::new(&input, asked.unwrap_or_else(Reply::none)) };
+    let done = commit(shared, slots, resident, live, asked);
+    if live.head.header.seq > seq {
+        shared.metrics().count(Count::WakesRun);
+        return done.map(drop);
+    }
+    if before.is_none() {
+        shared.metrics().count(Count::WakesMissed);
+    }
+    let cause = match &done {
+        Ok(Some(verdict)) => Cause::Refused(verdict.clone()),
+        Ok(None) => unreachable!("what is admitted makes a version"),
+        Err(error) => Cause::Failed(error.to_string()),
+    };
+    let now = shared.clock().now().max(time);
+    let missed = match before.filter(|_| keeps_pause) {
+        Some(before) => Missed::asked(before, cause),
+        None => Missed::again(before, wake, (time, now), cause),
+    };
+    miss(shared, live, missed, armed);
+    done.map(drop)
+}
+
+/// Takes in that the head's wake was missed, which the timer knew as `armed`.
+fn miss(shared: &Shared, live: &mut Live, missed: Missed, armed: Option<u64>) {
+    shared.overdue().put(live.head.id, missed.clone());
+    live.miss(missed);
+    shared.timer().change(live.head.id, armed, live.armed());
 }

@@ -72,6 +72,11 @@ impl Ledger {
         next
     }
 
+    /// The greatest nonce of any key, or in any session, that is remembered; 0 when there is none.
+    pub fn last_nonce(&self) -> u64 {
+        self.nonces.greatest().max(self.sessions.greatest_nonce())
+    }
+
     /// Bytes that it takes in memory, about.
     pub fn memory_bytes(&self) -> usize {
         self.nonces.memory_bytes() + self.past.memory_bytes() + self.sessions.memory_bytes()

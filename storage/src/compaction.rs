@@ -29,8 +29,28 @@ use crate::store::{Inner, Store};
 
 /// Objects for which it is remembered what is kept of them.
 const KEEPS_MAX: usize = 10_000;
+/// Objects that are looked at at a time for the newest time on record.
+const LIST_PAGE: usize = 4096;
 /// A pack is written anew when at least one part in so many of it goes.
 const WORTHWHILE_PART: u64 = 8;
+
+/// From when on ages are counted, in milliseconds since 1970-01-01 UTC.
+///
+/// What goes does not come back, and a clock may be wrong: one that is ahead of all that is on
+/// record lets nothing go that was kept when the last of it was made, unless it is trusted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ages {
+    /// From the newest time of an object on record that is not after this, the clock's.
+    FromRecord(u64),
+    /// From this, the clock's, whatever is on record.
+    FromClock(u64),
+}
+
+impl From<u64> for Ages {
+    fn from(now: u64) -> Ages {
+        Ages::FromRecord(now)
+    }
+}
 
 /// What a compaction did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -51,6 +71,8 @@ pub struct Compacted {
     /// Versions that retention lets go, and that are kept because an outbox has not acknowledged
     /// their outputs, or their messages are on their way.
     pub held_count: u64,
+    /// From when on ages were counted, if an age was a rule of anything that was looked at.
+    pub ages_from: Option<u64>,
 }
 
 /// Which segments are compacted.
@@ -73,11 +95,13 @@ struct Keep {
 
 /// Trims frames as retention says.
 struct Trim<'a> {
+    store: &'a Store,
     inner: &'a Inner,
     /// The rule of objects without one of their own.
     retention: Retention,
-    /// Milliseconds since 1970.
-    now: u64,
+    ages: Ages,
+    /// From when on they are counted, once that was worked out.
+    ages_from: Option<u64>,
     keeps: HashMap<ObjectId, Arc<Keep>>,
     /// Frames with versions whose messages are on their way or dead letters: they are kept whole.
     unread: BTreeSet<Position>,
@@ -95,11 +119,10 @@ struct Counts {
 }
 
 impl Store {
-    /// Lets go what retention does not keep at the time `now`, in milliseconds since 1970-01-01
-    /// UTC, and compresses what is left, in all segments of the log that are full. Space returns to
-    /// the disk segment by segment; it needs room for one that is compressed. `progress` is told
-    /// segments done and in all. The index has an [option](crate::Options::compact_index) of its
-    /// own.
+    /// Lets go what retention does not keep, with ages that are counted from when `ages` says, and
+    /// compresses what is left, in all segments of the log that are full. Space returns to the disk
+    /// segment by segment; it needs room for one that is compressed. `progress` is told segments
+    /// done and in all. The index has an [option](crate::Options::compact_index) of its own.
     ///
     /// The open segment is left as it is: [`Compacted::open_bytes`] says how much there is in it,
     /// and [`compact_all`](Store::compact_all) compacts it too.
@@ -110,8 +133,12 @@ impl Store {
     /// there was room for are compacted, the others are as they were, and the store goes on.
     /// [`Damaged`](ErrorKind::Damaged) when a segment is not whole: it is left as it is, with those
     /// behind it. [`ReadOnly`](ErrorKind::ReadOnly). Those of the file system.
-    pub fn compact(&self, now: u64, progress: impl FnMut(u64, u64)) -> Result<Compacted> {
-        self.inner().compact(Extent::Full, now, progress)
+    pub fn compact(
+        &self,
+        ages: impl Into<Ages>,
+        progress: impl FnMut(u64, u64),
+    ) -> Result<Compacted> {
+        self.compact_extent(Extent::Full, ages.into(), progress)
     }
 
     /// Compacts as [`compact`](Store::compact) does, and everything: the open segment is closed
@@ -122,35 +149,65 @@ impl Store {
     /// # Errors
     ///
     /// As of [`compact`](Store::compact).
-    pub fn compact_all(&self, now: u64, progress: impl FnMut(u64, u64)) -> Result<Compacted> {
-        self.inner().compact(Extent::All, now, progress)
+    pub fn compact_all(
+        &self,
+        ages: impl Into<Ages>,
+        progress: impl FnMut(u64, u64),
+    ) -> Result<Compacted> {
+        self.compact_extent(Extent::All, ages.into(), progress)
+    }
+
+    fn compact_extent(
+        &self,
+        extent: Extent,
+        ages: Ages,
+        mut progress: impl FnMut(u64, u64),
+    ) -> Result<Compacted> {
+        let (store, inner) = (self, self.inner());
+        if inner.options.read_only {
+            return Err(ErrorKind::ReadOnly.into());
+        }
+        let _only = inner.compacting.lock();
+        inner.log.health()?;
+        let (retention, keeps, counts) = (inner.retention()?, HashMap::new(), Counts::default());
+        let unread = inner.heed(inner.frames_with_messages())?;
+        let (unsent, ages_from) = (inner.unsent(), None);
+        let trim = Trim {
+            store,
+            inner,
+            retention,
+            ages,
+            ages_from,
+            keeps,
+            unread,
+            unsent,
+            extent,
+            counts,
+        };
+        let bytes_before = inner.heed(inner.directory.bytes_on_disk())?;
+        let mut compacted = Compacted { bytes_before, ..Compacted::default() };
+        trim.run(&mut compacted, &mut progress)?;
+        compacted.open_bytes = inner.open_bytes();
+        compacted.bytes_after = inner.heed(inner.directory.bytes_on_disk())?;
+        Ok(compacted)
+    }
+
+    /// The newest time of an object's newest version that is not after `now`; 0 when there is none.
+    fn newest_time(&self, now: u64) -> Result<u64> {
+        let (mut newest, mut last) = (0, None);
+        loop {
+            let page = self.list(last, LIST_PAGE)?;
+            let times = page.iter().map(|info| info.time).filter(|&time| time <= now);
+            newest = times.fold(newest, u64::max);
+            match page.last() {
+                Some(info) => last = Some(info.id),
+                None => return Ok(newest),
+            }
+        }
     }
 }
 
 impl Inner {
-    fn compact(
-        &self,
-        extent: Extent,
-        now: u64,
-        mut progress: impl FnMut(u64, u64),
-    ) -> Result<Compacted> {
-        if self.options.read_only {
-            return Err(ErrorKind::ReadOnly.into());
-        }
-        let _only = self.compacting.lock();
-        self.log.health()?;
-        let (retention, keeps, counts) = (self.retention()?, HashMap::new(), Counts::default());
-        let unread = self.heed(self.frames_with_messages())?;
-        let unsent = self.unsent();
-        let trim = Trim { inner: self, retention, now, keeps, unread, unsent, extent, counts };
-        let bytes_before = self.heed(self.directory.bytes_on_disk())?;
-        let mut compacted = Compacted { bytes_before, ..Compacted::default() };
-        trim.run(&mut compacted, &mut progress)?;
-        compacted.open_bytes = self.open_bytes();
-        compacted.bytes_after = self.heed(self.directory.bytes_on_disk())?;
-        Ok(compacted)
-    }
-
     /// Bytes of frames in the open segment.
     fn open_bytes(&self) -> u64 {
         u64::from(self.log.tail().end.offset()) - segment::HEADER_BYTES as u64
@@ -182,6 +239,7 @@ impl Trim<'_> {
             let failed = self.segments(&left, compacted, &mut done, progress)?;
             failure = failure.or(failed);
         }
+        compacted.ages_from = self.ages_from;
         failure.map_or(Ok(()), Err)
     }
 
@@ -358,6 +416,22 @@ impl Trim<'_> {
         body.trimmed(version.staged, &record, left)
     }
 
+    /// From when on ages are counted.
+    fn ages_from(&mut self) -> Result<u64> {
+        if let Some(from) = self.ages_from {
+            return Ok(from);
+        }
+        let from = match self.ages {
+            Ages::FromClock(now) => now,
+            Ages::FromRecord(now) => {
+                // What a crash would undo is no witness.
+                self.inner.log.wait_durable(self.inner.log.tail().end)?;
+                self.store.newest_time(now)?
+            }
+        };
+        Ok(*self.ages_from.insert(from))
+    }
+
     /// What is kept of an object; of what is no object, or none yet, all.
     fn keep(&mut self, id: ObjectId) -> Result<Arc<Keep>> {
         if let Some(keep) = self.keeps.get(&id) {
@@ -365,7 +439,12 @@ impl Trim<'_> {
         }
         let keep = match self.inner.row(id)? {
             Some(row) => {
-                self.inner.keep(id, &row, row.retention.unwrap_or(self.retention), self.now)
+                let retention = row.retention.unwrap_or(self.retention);
+                let from = match retention {
+                    Retention::Age(_) => self.ages_from()?,
+                    Retention::All | Retention::Versions(_) => 0,
+                };
+                self.inner.keep(id, &row, retention, from)
             }
             None => Ok(Keep::default()),
         };
@@ -387,12 +466,12 @@ fn output_count(staged: Staged, record: &VersionRecord<'_>) -> Result<usize> {
 }
 
 impl Inner {
-    fn keep(&self, id: ObjectId, row: &Row, retention: Retention, now: u64) -> Result<Keep> {
+    fn keep(&self, id: ObjectId, row: &Row, retention: Retention, ages_from: u64) -> Result<Keep> {
         let mut from = match retention {
             Retention::All => 0,
             Retention::Versions(count) => (row.seq() + 1).saturating_sub(count.max(1)),
             Retention::Age(milliseconds) => {
-                let oldest = self.locate_as_of(row, now.saturating_sub(milliseconds))?;
+                let oldest = self.locate_as_of(row, ages_from.saturating_sub(milliseconds))?;
                 oldest.map_or(0, |stored| stored.header().seq)
             }
         };

@@ -40,7 +40,7 @@ pub use backup::BackupReport;
 pub use backup::restore::{RestoreReport, Until};
 pub use capsule::{CapsuleReader, Seal};
 pub use check::{Damage, Report};
-pub use compaction::Compacted;
+pub use compaction::{Ages, Compacted};
 pub use error::{Error, ErrorKind, Result};
 pub use excerpt::Excerpt;
 pub use lineage::{Direction, Lineage, LineageEntry, Refusals, Versions};

@@ -126,6 +126,18 @@ impl Store {
         ledger.map_err(|error| error.of(id))
     }
 
+    /// The ledger after an object's newest version.
+    ///
+    /// # Errors
+    ///
+    /// As of [`Store::head`].
+    pub fn newest_ledger(&self, id: ObjectId) -> Result<Option<Ledger>> {
+        let Some(row) = self.inner().row(id)? else { return Ok(None) };
+        let stored = read_commit(&self.inner().log, row.head());
+        let ledger = stored.and_then(|stored| self.inner().ledger(id, &stored, row.ledger));
+        ledger.map(Some).map_err(|error| error.of(id))
+    }
+
     /// At most `limit` objects in the order of their ids, from the first behind `after`.
     ///
     /// # Errors

@@ -21,7 +21,8 @@ pub enum Retention {
     All,
     /// This many.
     Versions(u64),
-    /// Those that were the newest at some moment of the last so many milliseconds.
+    /// Those that were the newest at some moment of the last so many milliseconds, as a compaction
+    /// [counts](crate::Ages) them.
     Age(u64),
 }
 

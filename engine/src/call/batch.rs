@@ -8,7 +8,7 @@ use object::credential::{self, SigningKey};
 
 use super::Call;
 use crate::error::{Error, ErrorKind, Result};
-use crate::nonces::Nonces;
+use crate::nonces::{Nonces, Whose};
 use crate::reply::{Pending, Receipt};
 
 /// Calls of any objects, to be signed together.
@@ -73,9 +73,11 @@ impl<'a> Batch<'a> {
         }
         // Kept until the inputs are posted.
         let mut nonces = Nonces::lock(calls.iter().filter_map(|call| call.0.to_draw()));
+        let whose: Vec<Whose> = self.keys.iter().map(|key| Whose::Key(key.public())).collect();
         let mut batch = credential::Batch::new();
         for (terms, request, _, expires) in &calls {
-            batch.push(terms.object, request, terms.credential(*expires, &mut nonces));
+            let credential = terms.credential(*expires, &whose, &mut nonces);
+            batch.push(terms.object, request, credential.map_err(|it| it.about(terms.object))?);
         }
         let credentials = batch.sign(&self.keys)?;
         let signed = calls.into_iter().zip(credentials);

@@ -4,6 +4,8 @@
 
 use std::future::IntoFuture;
 
+use object::hash::ObjectId;
+
 use super::Call;
 use crate::error::{Error, ErrorKind, Result};
 use crate::joint::Joint;
@@ -86,13 +88,16 @@ impl<'a> Transaction<'a> {
         };
         // Kept until the inputs are posted.
         let mut nonces = Nonces::lock(self.calls.iter().filter_map(Call::to_draw));
+        let let_in = self.calls.iter().filter(|call| call.terms.even_if_ahead);
+        let let_in: Vec<ObjectId> = let_in.map(|call| call.terms.object).collect();
         let inputs = self.calls.into_iter().map(|call| {
             let object = call.terms.object;
             let signed = call.sign(&mut nonces).map_err(|error| error.about(object));
             signed.map(|(_, input)| (object, input))
         });
         let (reply, pending) = self.shared.channel(durability);
-        self.shared.post_joint(Joint::new(inputs.collect::<Result<_>>()?, reply))?;
+        let inputs = inputs.collect::<Result<_>>()?;
+        self.shared.post_joint(Joint::new(inputs, let_in, reply))?;
         Ok(pending)
     }
 

@@ -114,6 +114,7 @@ pub struct Fleet<'a> {
     shared: &'a Arc<Shared>,
     to: Upgrade,
     keys: Vec<&'a SigningKey>,
+    even_if_ahead: bool,
     objects: Objects<'a>,
     /// What is asked of objects, by the policies that they have.
     requests: HashMap<PolicyHash, Result<Request>>,
@@ -123,16 +124,23 @@ pub struct Fleet<'a> {
 
 impl<'a> Fleet<'a> {
     pub(crate) fn new(shared: &'a Arc<Shared>, from: CodeHash, to: &Upgrade) -> Fleet<'a> {
-        let (keys, requests, under_way) = Default::default();
+        let (keys, even_if_ahead, requests, under_way) = Default::default();
         let objects = Objects::new(shared.store()).code(from);
         let (to, ended) = (to.clone(), to.code() == from);
-        Fleet { shared, to, keys, objects, requests, under_way, ended }
+        Fleet { shared, to, keys, even_if_ahead, objects, requests, under_way, ended }
     }
 
     /// Signs the upgrades with `key`, many with one signature; call it again for each further
     /// signer.
     pub fn signed(mut self, key: &'a SigningKey) -> Fleet<'a> {
         self.keys.push(key);
+        self
+    }
+
+    /// Lets the upgrades in of objects that are ahead of the clock, as
+    /// [`Call::even_if_ahead`] does.
+    pub fn even_if_ahead(mut self) -> Fleet<'a> {
+        self.even_if_ahead = true;
         self
     }
 
@@ -153,7 +161,10 @@ impl<'a> Fleet<'a> {
             };
             let request = self.request(&info);
             objects.push((info.id, request.as_ref().err().cloned()));
-            calls.extend(request.map(|request| Call::new(self.shared, info.id, Ok(request))));
+            calls.extend(request.map(|request| {
+                let call = Call::new(self.shared, info.id, Ok(request));
+                if self.even_if_ahead { call.even_if_ahead() } else { call }
+            }));
         }
         let posted = match &self.keys[..] {
             [] => Ok(calls.into_iter().map(submit).collect()),

@@ -31,7 +31,7 @@ impl Database {
     ///
     /// Those of the store.
     pub fn deliver(&self) -> Result<()> {
-        self.shared.post_mail(self.shared.store().receivers(), 0);
+        self.shared.post_mail(self.shared.store().receivers());
         self.shared.wait_quiet();
         Ok(self.shared.store().sync()?)
     }
@@ -58,7 +58,7 @@ impl Database {
     pub fn retry_dead_letter(&self, message: MessageId) -> Result<()> {
         has_room_for(&self.shared, 1)?;
         self.shared.store().retry_dead_letter(message)?;
-        self.shared.post_mail([message.to], 0);
+        self.shared.post_mail([message.to]);
         Ok(self.shared.store().sync()?)
     }
 

@@ -136,7 +136,7 @@ fn an_input_of_an_unknown_method_leaves_the_slot_fit_for_the_next() {
     let request = Request::Call { method: "subtract".to_string(), arguments: Vec::new() };
     let (reply, pending) = db.shared.channel(Durability::Durable);
     let input = Input { request, time: START, credential: None };
-    db.shared.post_input(id, input, reply).unwrap();
+    db.shared.post_input(id, input, reply, false).unwrap();
     let error = pending.wait().unwrap_err();
     assert!(matches!(error.kind(), ErrorKind::Object(_)), "{error}");
     db.call(id, "add", Vec::new()).wait().unwrap();

@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use object::hash::ObjectId;
-use storage::{BackupReport, Compacted, Retention};
+use storage::{Ages, BackupReport, Compacted, Retention};
 
 use super::Database;
 #[cfg(doc)]
@@ -39,6 +39,10 @@ impl Database {
     /// headers stay: their lineages still verify, but they are neither read nor exported any more.
     /// The open segment of the log is left as it is.
     ///
+    /// What goes does not come back, and a clock may be wrong: ages are counted from the newest
+    /// time on record that is not after the clock's. [`Database::compact_by_clock`] counts from
+    /// the clock's.
+    ///
     /// # Errors
     ///
     /// Those of the store.
@@ -68,6 +72,26 @@ impl Database {
     /// Those of the store.
     pub fn compact_all(&self, progress: impl FnMut(u64, u64)) -> Result<Compacted> {
         Ok(self.shared.store().compact_all(self.shared.clock().now(), progress)?)
+    }
+
+    /// [Compacts](Database::compact) with ages that are counted from the clock's time, also when
+    /// nothing on record is as new.
+    ///
+    /// # Errors
+    ///
+    /// Those of the store.
+    pub fn compact_by_clock(&self, progress: impl FnMut(u64, u64)) -> Result<Compacted> {
+        Ok(self.shared.store().compact(Ages::FromClock(self.now()), progress)?)
+    }
+
+    /// [Compacts everything](Database::compact_all) with ages that are counted from the clock's
+    /// time, also when nothing on record is as new.
+    ///
+    /// # Errors
+    ///
+    /// Those of the store.
+    pub fn compact_all_by_clock(&self, progress: impl FnMut(u64, u64)) -> Result<Compacted> {
+        Ok(self.shared.store().compact_all(Ages::FromClock(self.now()), progress)?)
     }
 
     /// Brings the backup in the directory `to` up to what is durable now, while readers and writers

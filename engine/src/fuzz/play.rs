@@ -29,8 +29,9 @@ use crate::catalog::{Catalog, Runnable};
 use crate::commit::{Stepped, result, step};
 use crate::create::genesis;
 use crate::error::{Error, ErrorKind, Result};
+use crate::overdue::{Cause, Missed};
 use crate::replay::{Auditor, NoUpgrades};
-use crate::resident::{Live, Missed};
+use crate::resident::{Due, Live};
 use crate::slots::Slots;
 use crate::step::{Ran, Stop};
 use crate::substrate::StepLimits;
@@ -265,22 +266,23 @@ impl Play<'_, '_> {
         });
         let input = Input { request, time: self.now, credential };
         input.validate()?;
+        // What is due runs first, so that an object that has changed has its wake tried again.
+        self.wait(0)?;
         if input.credential.is_some() {
             self.signed = Some((input.clone(), false));
         }
         self.step(input, false)
     }
 
-    /// Has time go by. A wake that was refused is tried once more: someone asks.
+    /// Has time go by. A wake that was refused is tried again as a database does.
     fn wait(&mut self, ms: u64) -> Result<(), End> {
         let until = self.now.saturating_add(ms);
-        self.live.missed = None;
         for _ in 0..WAKES_MAX {
-            let Some(due) = self.live.due(until) else {
+            let Some(Due { at, .. }) = self.live.due(until) else {
                 self.now = until;
                 return Ok(());
             };
-            self.now = self.now.max(due);
+            self.now = self.now.max(at);
             let input = Input { request: Request::Cycle, time: self.now, credential: None };
             self.step(input, false)?;
         }
@@ -321,8 +323,9 @@ impl Play<'_, '_> {
                 broken.map_or(Ok(()), |it| Err(End::Broken(Box::new(Break { version, ..it }))))
             }
             Err(Stop::Refused(verdict)) => {
-                self.steps.push(Step { action, seq, verdict: Err(verdict.clone()) });
-                self.refuse(&input, verdict);
+                if self.refuse(&input, verdict.clone()) {
+                    self.steps.push(Step { action, seq, verdict: Err(verdict) });
+                }
                 Ok(())
             }
             Err(Stop::Failed(error)) => Err(End::Failed(error)),
@@ -386,16 +389,26 @@ impl Play<'_, '_> {
         Ok(())
     }
 
-    fn refuse(&mut self, input: &Input, verdict: Verdict) {
+    /// Puts a refusal on record, unless it is of a wake that was refused so before: whether it is
+    /// new.
+    fn refuse(&mut self, input: &Input, verdict: Verdict) -> bool {
         let head = &mut self.live.head;
         if let (Request::Cycle, Some(wake)) = (&input.request, head.header.wake) {
-            self.live.missed = Some(Missed { wake, retry: None });
+            let before = self.live.missed.take();
+            let before = before.as_deref();
+            let is_known = before.is_some_and(|missed| missed.known.as_ref() == Some(&verdict));
+            let (times, cause) = ((input.time, self.now), Cause::Refused(verdict.clone()));
+            self.live.missed = Some(Box::new(Missed::again(before, wake, times, cause)));
+            if is_known {
+                return false;
+            }
         }
         let refusal = head.refusal(input, verdict);
         head.record(&refusal);
         if let Some(records) = &mut self.records {
             records.push(Record::Refusal(refusal));
         }
+        true
     }
 
     /// Ends it. What was recorded is verified, with every step run again.

@@ -1,6 +1,8 @@
 //! Own cycles: wakes run without a caller, before what comes after them, and survive a restart.
 
-use continuant::{Clock, Database, ErrorKind, Kind, Options, Replay, args};
+use continuant::{
+    Cause, Clock, Database, ErrorKind, Kind, ObjectId, Options, Reason, Replay, args,
+};
 
 use crate::objects::{Fixture, OPEN, START, counter_code, module};
 
@@ -90,7 +92,7 @@ fn a_wake_that_was_refused_is_tried_again_once_the_object_has_changed() {
     let id = db.create(counter_code(policy)).unwrap();
     db.call(id, "ring", args![START + 10]).wait().unwrap();
     db.run_until(START + 1_000).unwrap();
-    assert_eq!(db.next_wake(), None, "it was refused");
+    assert_eq!(db.next_wake(), Some(START + 1_010), "it was refused, and is tried again");
     db.call(id, "add", args![5u64]).wait().unwrap();
     db.run_until(START + 1_000).unwrap();
     let snapshot = db.snapshot(id).unwrap();
@@ -118,6 +120,101 @@ fn a_refused_wake_stays_on_record_once_across_restarts_and_evictions() {
     db.call(id, "fail", args![]).wait().unwrap_err();
     let refused = db.history(id).refused().entries().unwrap();
     assert_eq!(refused.count(), 4, "one cycle and three calls");
+}
+
+/// A cycle that may run when nobody rang in the last minute: a refusal that passes.
+const QUIET: &str = r#"@id("calls") permit(principal, action, resource)
+        unless { action == Action::"advance" };
+    @id("quiet") permit(principal, action == Action::"advance", resource)
+        when { context.lineage.past.ring.minute < 1 };"#;
+
+/// How many refusals are on record, and the kind and the time of the newest version.
+fn seen(db: &Database, id: ObjectId) -> (usize, Kind, u64) {
+    let header = db.snapshot(id).unwrap().header().clone();
+    let refused = db.history(id).refused().entries().unwrap().count();
+    (refused, header.kind, header.time - START)
+}
+
+#[test]
+fn a_wake_that_was_refused_for_a_reason_that_passes_runs_when_it_has_passed() {
+    for step in [100, 1_000, 65_000] {
+        let fixture = Fixture::new();
+        let db = fixture.open();
+        let id = db.create(counter_code(QUIET)).unwrap();
+        db.call(id, "ring", args![START + 500]).wait().unwrap();
+        for now in (0..=63_400).step_by(step) {
+            db.run_until(START + now).unwrap();
+        }
+        db.run_until(START + 63_499).unwrap();
+        assert_eq!(seen(&db, id), (1, Kind::Call, 0), "tried six times, and on record once");
+        let overdue = &db.overdue()[..];
+        let [of_it] = overdue else { panic!("{overdue:?}") };
+        assert_eq!((of_it.object, of_it.wake, of_it.retry), (id, START + 500, START + 63_500));
+        let Cause::Refused(verdict) = &of_it.cause else { panic!("{of_it:?}") };
+        assert_eq!(verdict.reason, Reason::NotPermitted);
+        db.run_until(START + 63_600).unwrap();
+        assert_eq!(seen(&db, id), (1, Kind::Cycle, 63_500), "after 1, 2, 4, 8, 16 and 32 s");
+        assert!(db.overdue().is_empty());
+        db.verify(id, Replay::Yes).unwrap();
+    }
+}
+
+#[test]
+fn a_database_that_is_opened_anew_goes_on_with_a_wake_that_was_refused() {
+    let fixture = Fixture::new();
+    let db = fixture.open();
+    let id = db.create(counter_code(QUIET)).unwrap();
+    db.call(id, "ring", args![START + 500]).wait().unwrap();
+    db.run_until(START + 1_000).unwrap();
+    db.close().unwrap();
+    for now in [2_000, 30_000] {
+        let options = fixture.options().clock(Clock::manual(START + now));
+        let db = fixture.open_with(options.resident_bytes_max(0));
+        db.run_until(START + now).unwrap();
+        assert_eq!(seen(&db, id), (1, Kind::Call, 0), "the record is not written again");
+        assert_eq!(db.overdue().len(), 1);
+        assert_eq!(db.metrics().wakes_overdue, 1);
+        db.close().unwrap();
+    }
+    let db = fixture.open_with(fixture.options().clock(Clock::manual(START + 70_000)));
+    db.run_until(START + 70_000).unwrap();
+    assert_eq!(db.at(id, 2).unwrap().header().kind, Kind::Cycle);
+    assert_eq!(db.at(id, 2).unwrap().header().time, START + 63_500);
+}
+
+#[test]
+fn a_wake_that_was_refused_does_not_hold_up_what_comes_after_it() {
+    let fixture = Fixture::new();
+    let db = fixture.open();
+    let id = db.create(counter_code(QUIET)).unwrap();
+    db.call(id, "ring", args![START + 500]).wait().unwrap();
+    db.advance_clock(START + 20_000).unwrap();
+    let receipt = db.call(id, "add", args![1u64]).wait().unwrap();
+    assert_eq!((receipt.header.seq, receipt.header.time), (2, START + 20_000));
+    let receipt = db.call(id, "add", args![1u64]).wait().unwrap();
+    assert_eq!(receipt.header.seq, 3, "what has changed is tried again, and refused again");
+    db.advance_clock(START + 90_000).unwrap();
+    let receipt = db.call(id, "add", args![1u64]).wait().unwrap();
+    assert!(receipt.header.seq > 4, "the wake ran before it, at 83 s: {receipt:?}");
+    let told = db.call(id, "add", args![1u64]).dry_run().unwrap();
+    assert_eq!(told.seq, receipt.header.seq + 1);
+}
+
+#[test]
+fn a_clock_is_moved_however_far_though_a_wake_is_refused_for_ever() {
+    let fixture = Fixture::new();
+    let db = fixture.open();
+    let policy = r#"@id("calls") permit(principal, action, resource)
+        unless { action == Action::"advance" };"#;
+    let id = db.create(counter_code(policy)).unwrap();
+    db.call(id, "ring", args![START + 10]).wait().unwrap();
+    for days in [1, 40_000] {
+        db.run_until(START + days * 24 * 3600 * 1000).unwrap();
+    }
+    assert!(db.metrics().wakes_retried < 100, "{:?}", db.metrics());
+    db.run_until(1 << 62).unwrap();
+    assert_eq!(seen(&db, id), (1, Kind::Call, 0));
+    db.run_until(u64::MAX).unwrap();
 }
 
 #[test]

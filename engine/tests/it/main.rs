@@ -2,6 +2,7 @@
 //!
 //! - `amendments`: policies that change, and rules about what is on record.
 //! - `bad_input`: modules, policies, directories and capsules that are not as they must be.
+//! - `clocks`: objects that are ahead of the clock, and what that opens, which is nothing.
 //! - `code_cache`: what a second process compiles, and files that are not as they were written.
 //! - `credentials`: who signed, once, in time, in order.
 //! - `cycles`: wakes, on both clocks, across restarts.
@@ -34,6 +35,7 @@
 
 mod amendments;
 mod bad_input;
+mod clocks;
 mod code_cache;
 mod credentials;
 mod cycles;

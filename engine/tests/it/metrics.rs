@@ -75,12 +75,14 @@ fn wakes_are_counted_as_run_missed_and_late() {
     db.run_until(START + 50).unwrap();
     let metrics = db.metrics();
     let wakes = |it: &Metrics| [it.wakes_run, it.wakes_missed, it.wakes_late, it.wakes_armed];
-    assert_eq!(wakes(&metrics), [0, 1, 0, 1]);
+    assert_eq!(wakes(&metrics), [0, 1, 0, 2]);
+    assert_eq!((metrics.wakes_overdue, metrics.wakes_retried), (1, 0));
     assert_eq!(metrics.lateness.sum, Duration::ZERO);
     // The clock jumps: the first is due at 1000, the next two each a second later.
     db.run_until(START + 3_060).unwrap();
     let metrics = db.metrics();
-    assert_eq!(wakes(&metrics), [3, 1, 2, 1], "60 ms is not late");
+    assert_eq!(wakes(&metrics), [3, 1, 2, 2], "60 ms is not late");
+    assert_eq!((metrics.wakes_overdue, metrics.wakes_retried), (1, 2), "at 1050 and 3050");
     assert_eq!((metrics.lateness.count(), metrics.lateness.sum.as_millis()), (4, 3_180));
     assert_eq!(metrics.steps.of(Kind::Cycle), 3);
 }

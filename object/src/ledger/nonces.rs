@@ -70,6 +70,16 @@ impl Nonces {
         self.find(key).is_ok()
     }
 
+    /// The last nonce of a key that is remembered.
+    pub fn last(&self, key: &PublicKey) -> Option<u64> {
+        self.find(key).ok().map(|index| self.entries[index].nonce)
+    }
+
+    /// The greatest nonce of any key that is remembered; 0 when there is none.
+    pub(super) fn greatest(&self) -> u64 {
+        self.entries.iter().map(|entry| entry.nonce).max().unwrap_or(0)
+    }
+
     /// Records that `keys` used `nonce` at `time`, and forgets what can no longer be replayed.
     pub fn record(&mut self, keys: &[PublicKey], nonce: u64, time: u64) {
         debug_assert!(self.admit(keys, nonce, time).is_ok(), "only admitted nonces are recorded");

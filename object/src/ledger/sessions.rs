@@ -54,6 +54,11 @@ impl Session {
         self.expires
     }
 
+    /// The nonce of the last input in it; 0 before the first.
+    pub fn last_nonce(&self) -> u64 {
+        self.nonce
+    }
+
     /// Whether an input in it may have `nonce`.
     ///
     /// # Errors
@@ -78,6 +83,11 @@ impl Sessions {
     /// The session of this id, if it was opened and is not forgotten.
     pub fn get(&self, id: SessionId) -> Option<&Session> {
         self.find(id).ok().map(|index| &self.0[index])
+    }
+
+    /// The greatest nonce of an input in any of them; 0 when there is none.
+    pub(super) fn greatest_nonce(&self) -> u64 {
+        self.0.iter().map(|session| session.nonce).max().unwrap_or(0)
     }
 
     /// Whether there is none.
