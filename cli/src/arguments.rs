@@ -55,6 +55,11 @@ pub(crate) struct Arguments {
     )]
     pub(crate) wait: u64,
 
+    /// Let in what is asked of an object whose time is ahead of this host's clock by more than five
+    /// minutes, and what its wakes and messages ask
+    #[arg(long, global = true)]
+    pub(crate) ahead: bool,
+
     /// Print JSON: one document, or one a line; errors too, on stderr
     #[arg(long, global = true)]
     pub(crate) json: bool,

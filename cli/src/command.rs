@@ -94,7 +94,8 @@ pub(crate) enum Command {
 
 /// Does what the arguments say.
 pub(crate) fn run(arguments: Arguments, printer: &mut Printer) -> Result<()> {
-    let session = Session::new(arguments.db, Duration::from_millis(arguments.wait));
+    let lock_wait = Duration::from_millis(arguments.wait);
+    let session = Session::new(arguments.db, lock_wait, arguments.ahead);
     match arguments.command {
         Command::Init(init) => init.run(&session, printer),
         Command::Key(key) => key.run(printer),

@@ -166,6 +166,7 @@ impl From<Error> for Failure {
             ErrorKind::MailboxFull { .. } => ("mailbox-full", FAILED),
             ErrorKind::MessagesFull { .. } => ("messages-full", FAILED),
             ErrorKind::NotDue { .. } => ("not-due", FAILED),
+            ErrorKind::Ahead { .. } => ("ahead", FAILED),
             ErrorKind::NotDurable => ("not-durable", FAILED),
             ErrorKind::LastPolicy => ("last-policy", FAILED),
             ErrorKind::Limit { .. } => ("limit", FAILED),
@@ -182,7 +183,10 @@ impl From<Error> for Failure {
         };
         // Libraries' words may run over several lines.
         let lines = error.to_string();
-        let message = lines.lines().map(str::trim).collect::<Vec<_>>().join(" ");
+        let mut message = lines.lines().map(str::trim).collect::<Vec<_>>().join(" ");
+        if matches!(error.kind(), ErrorKind::Ahead { .. }) {
+            message.push_str(" with --ahead");
+        }
         let failure = Failure::with(kind, exit_code, message);
         match error.refusal() {
             Some(verdict) => failure.with_details(refusal(verdict)),

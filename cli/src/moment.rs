@@ -269,6 +269,27 @@ fn unit(word: &str) -> Option<u64> {
     })
 }
 
+/// A time, and how far it is ahead of the clock's time `now`, if it is.
+pub(crate) fn show_by(time: u64, now: u64) -> String {
+    match time.saturating_sub(now) {
+        0 => show(time),
+        by => format!("{} ({} ahead of this host's clock)", show(time), show_span(by)),
+    }
+}
+
+/// A span of time, rounded down to seconds: `3287d 4h`, `5m`, `0s`.
+pub(crate) fn show_span(milliseconds: u64) -> String {
+    const UNITS: [(u64, &str); 4] = [(86_400, "d"), (3600, "h"), (60, "m"), (1, "s")];
+    let seconds = milliseconds / 1000;
+    let first = UNITS.iter().position(|(unit, _)| seconds >= *unit).unwrap_or(3);
+    let (unit, name) = UNITS[first];
+    let (count, rest) = (seconds / unit, seconds % unit);
+    match UNITS.get(first + 1).filter(|(next, _)| rest >= *next) {
+        Some((next, smaller)) => format!("{count}{name} {}{smaller}", rest / next),
+        None => format!("{count}{name}"),
+    }
+}
+
 /// A time as JSON: a string, or nothing for one that is not set.
 pub(crate) fn json(time: impl Into<Option<u64>>) -> serde_json::Value {
     time.into().map_or(serde_json::Value::Null, |time| show(time).into())

@@ -26,13 +26,16 @@ const CANDIDATES_MAX: usize = 4;
 pub(crate) struct Session {
     given: Option<PathBuf>,
     lock_wait: Duration,
+    /// Whether objects are let in that are ahead of the clock.
+    ahead: bool,
 }
 
 impl Session {
     /// The database in the directory that was given, if any was, and how long another process that
-    /// has it open is waited for.
-    pub(crate) fn new(given: Option<PathBuf>, lock_wait: Duration) -> Session {
-        Session { given, lock_wait }
+    /// has it open is waited for; `ahead` lets in what is asked of objects that are ahead of the
+    /// clock.
+    pub(crate) fn new(given: Option<PathBuf>, lock_wait: Duration, ahead: bool) -> Session {
+        Session { given, lock_wait, ahead }
     }
 
     /// The directory that was given on the command line.
@@ -92,7 +95,8 @@ impl Session {
         let options = || {
             // A command waits for all that it posts.
             let options = Options::new().cycles(false).mailbox_max(BATCH_INPUTS_MAX);
-            options.storage(storage.clone().lock_wait(self.lock_wait))
+            let options = options.storage(storage.clone().lock_wait(self.lock_wait));
+            if self.ahead { options.clock_ahead_max(u64::MAX) } else { options }
         };
         let opened = open_cached(options, &directory).map_err(Failure::from);
         let db = opened.map_err(|failure| self.explain(failure, &directory))?;

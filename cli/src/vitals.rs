@@ -72,8 +72,11 @@ impl Between<'_> {
             self.rate(|it| it.wakes_missed),
             self.rate(|it| it.wakes_late),
         ];
-        let armed = grouped(self.now.wakes_armed);
-        format!("{run}, missed {missed}, late {slow}, lateness p99 {late}, {armed} armed")
+        let [armed, overdue] = [self.now.wakes_armed, self.now.wakes_overdue].map(grouped);
+        format!(
+            "{run}, missed {missed}, late {slow}, lateness p99 {late}, {armed} armed, {overdue} \
+             overdue"
+        )
     }
 
     fn letters(&self) -> String {

@@ -71,7 +71,7 @@ impl At {
                 return printer.document(&show::version_document(&snapshot)?);
             }
             let mut pairs = vec![("object", id.to_string())];
-            pairs.extend(show::version(&snapshot));
+            pairs.extend(show::version(&snapshot, db.now()));
             printer.pairs(&pairs)?;
             show::section(printer, "state", &show::state(&snapshot)?)
         })

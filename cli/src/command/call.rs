@@ -43,7 +43,7 @@ pub(super) struct Signing {
     session: Option<PathBuf>,
 
     /// The nonce, above all that the keys or the session used on the object before
-    /// [default: microseconds since 1970]
+    /// [default: microseconds since 1970, or one more than the last that they used]
     #[arg(long, value_name = "NUMBER", value_parser = number::parse::<u64>,
           requires = "who")]
     nonce: Option<u64>,

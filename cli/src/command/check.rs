@@ -1,10 +1,12 @@
 //! `check`: walks the whole database and reports all damage.
 
 use clap::Args;
+use continuant::Ahead;
 use continuant::storage::{Damage, DoubtfulName, Report};
 use serde_json::{Value as Json, json};
 
 use crate::failure::{Failure, Result};
+use crate::moment;
 use crate::printer::Printer;
 use crate::progress;
 use crate::session::{Session, short};
@@ -25,13 +27,16 @@ impl Check {
         if self.repair {
             session.repair()?;
         }
-        let report = session.reading(|db| {
+        let (report, ahead) = session.reading(|db| {
             let bar = progress::bytes("checking", 0);
             let report = db.check(progress::follow(&bar));
             bar.finish_and_clear();
-            Ok(report?)
+            let report = report?;
+            // What is damaged may not be listed.
+            let ahead = if report.is_sound() { db.ahead()? } else { None };
+            Ok((report, ahead))
         })?;
-        print(&report, printer)?;
+        print(&report, ahead, printer)?;
         match report.damage_count {
             0 => Ok(()),
             1 => Err(Failure::damaged("damaged", "the database is damaged in one place")),
@@ -46,7 +51,7 @@ impl Check {
     }
 }
 
-fn print(report: &Report, printer: &mut Printer) -> Result<()> {
+fn print(report: &Report, ahead: Option<Ahead>, printer: &mut Printer) -> Result<()> {
     if printer.is_json() {
         return printer.document(&json!({
             "bytes": report.bytes,
@@ -55,18 +60,28 @@ fn print(report: &Report, printer: &mut Printer) -> Result<()> {
             "versions": report.version_count,
             "refusals": report.refusal_count,
             "doubtful_names": report.doubtful_names.iter().map(doubtful).collect::<Vec<_>>(),
+            "ahead": ahead.map(|ahead| json!({
+                "objects": ahead.object_count,
+                "object": ahead.object.to_string(),
+                "ahead_ms": ahead.by,
+            })),
             "damage_count": report.damage_count,
             "damage": report.damage.iter().map(Damage::to_string).collect::<Vec<_>>(),
         }));
     }
-    printer.pairs(&[
+    let mut pairs = vec![
         ("objects", grouped(report.object_count)),
         ("versions", grouped(report.version_count)),
         ("refusals", grouped(report.refusal_count)),
         ("frames", grouped(report.frame_count)),
         ("bytes", grouped(report.bytes)),
         ("damage", if report.is_sound() { "none".into() } else { grouped(report.damage_count) }),
-    ])?;
+    ];
+    pairs.extend(ahead.map(|Ahead { object_count, object, by, .. }| {
+        let (count, object, by) = (grouped(object_count), short(&object), moment::show_span(by));
+        ("ahead of clock", format!("{count}, {object} the furthest, by {by}"))
+    }));
+    printer.pairs(&pairs)?;
     for DoubtfulName { name, object, other } in &report.doubtful_names {
         let like =
             other.map_or("an id".to_string(), |other| format!("the id of {}", short(&other)));

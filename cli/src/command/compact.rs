@@ -5,6 +5,7 @@ use continuant::storage::{self, Compacted};
 use serde_json::json;
 
 use crate::failure::{Failure, Result};
+use crate::moment;
 use crate::printer::Printer;
 use crate::progress;
 use crate::session::Session;
@@ -16,28 +17,40 @@ use crate::table::grouped;
 /// open one, and what it did not do. Each segment gives its space back before the next; there must
 /// be room for one that is compressed. The index's file gives back what is free in it at the end.
 /// The bytes before and after are those that the disk holds for the whole database.
+///
+/// Ages are counted from the newest time on record that is not after this host's clock, so that a
+/// clock which is wrong lets nothing go.
 #[derive(Debug, Args)]
 pub(crate) struct Compact {
     /// Close the open segment and compact everything, however little goes
     #[arg(long)]
     all: bool,
+
+    /// Count ages from the clock's time, also when nothing on record is as new
+    #[arg(long)]
+    trust_clock: bool,
 }
+
+/// From which difference on it is said that the newest on record is older than the clock.
+const BEHIND_MS: u64 = 60 * 1000;
 
 impl Compact {
     pub(crate) fn run(self, session: &Session, printer: &mut Printer) -> Result<()> {
         let directory = session.directory();
         let storage = storage::Options::new().existing(true).compact_index(true);
         let held = || storage::Options::new().bytes_on_disk(&directory).map_err(Failure::from);
-        let (compacted, before) = session.with_storage(storage, |db| {
+        let (compacted, before, now) = session.with_storage(storage, |db| {
             let before = held()?;
             let bar = progress::bar("compacting", 0);
             let progress = progress::follow(&bar);
-            let compacted = match self.all {
-                true => db.compact_all(progress),
-                false => db.compact(progress),
+            let compacted = match (self.all, self.trust_clock) {
+                (true, true) => db.compact_all_by_clock(progress),
+                (true, false) => db.compact_all(progress),
+                (false, true) => db.compact_by_clock(progress),
+                (false, false) => db.compact(progress),
             };
             bar.finish_and_clear();
-            Ok((compacted?, before))
+            Ok((compacted?, before, db.now()))
         })?;
         // The index is smaller only now.
         let compacted = Compacted { bytes_before: before, bytes_after: held()?, ..compacted };
@@ -50,12 +63,13 @@ impl Compact {
                 "versions_dropped": compacted.trimmed_count,
                 "versions_held": compacted.held_count,
                 "open_bytes": compacted.open_bytes,
+                "ages_from": moment::json(compacted.ages_from),
             })),
-            false => self.print(&compacted, printer),
+            false => self.print(&compacted, now, printer),
         }
     }
 
-    fn print(&self, compacted: &Compacted, printer: &mut Printer) -> Result<()> {
+    fn print(&self, compacted: &Compacted, now: u64, printer: &mut Printer) -> Result<()> {
         printer.pairs(&[
             ("segments", grouped(compacted.segment_count)),
             ("bytes on disk before", grouped(compacted.bytes_before)),
@@ -67,7 +81,17 @@ impl Compact {
         for line in self.remarks(compacted) {
             printer.line(&line)?;
         }
-        Ok(())
+        let Some(from) = compacted.ages_from else { return Ok(()) };
+        let behind = now.saturating_sub(from);
+        let from = moment::show(from);
+        if behind < BEHIND_MS {
+            return printer.line(&format!("ages are counted from {from}"));
+        }
+        let behind = moment::show_span(behind);
+        printer.line(&format!(
+            "ages are counted from {from}, the newest on record, {behind} before this host's clock: \
+             --trust-clock counts from that"
+        ))
     }
 
     /// What was not done, and why.

@@ -49,6 +49,8 @@ impl Import {
                     "seq": info.seq,
                     "hash": info.hash.to_string(),
                     "wake": moment::json(info.wake),
+                    "time": moment::json(info.time),
+                    "ahead_ms": info.time.saturating_sub(db.now()),
                 });
                 if let Some(made) = made {
                     document["new_database"] = made.into();
@@ -60,6 +62,7 @@ impl Import {
             pairs.extend([
                 ("version", info.seq.to_string()),
                 ("hash", info.hash.to_string()),
+                ("time", moment::show_by(info.time, db.now())),
                 ("next wake", info.wake.map_or("none".to_string(), moment::show)),
             ]);
             pairs.extend(made.map(|made| ("new database", made)));

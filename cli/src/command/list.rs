@@ -52,9 +52,9 @@ pub(crate) struct List {
 impl List {
     pub(crate) fn run(self, session: &Session, printer: &mut Printer) -> Result<()> {
         session.reading(|db| {
-            let mut objects = self.query(db)?;
+            let (mut objects, now) = (self.query(db)?, db.now());
             if printer.is_json() {
-                return objects.try_for_each(|info| printer.document(&document(&info?)));
+                return objects.try_for_each(|info| printer.document(&document(&info?, now)));
             }
             let mut table = Table::new([
                 ("object", Align::Left),
@@ -65,7 +65,7 @@ impl List {
                 ("name", Align::Left),
             ]);
             for info in objects {
-                table.row(printer, cells(info?))?;
+                table.row(printer, cells(info?, now))?;
             }
             table.end(printer)
         })
@@ -84,12 +84,14 @@ impl List {
     }
 }
 
-fn cells(info: ObjectInfo) -> [String; 6] {
+fn cells(info: ObjectInfo, now: u64) -> [String; 6] {
+    let ahead = Some(info.time.saturating_sub(now)).filter(|by| *by > 0);
+    let ahead = ahead.map_or(String::new(), |by| format!(" ({} ahead)", moment::show_span(by)));
     [
         short(&info.id),
         info.seq.to_string(),
         info.refusal_count.to_string(),
-        moment::show(info.time),
+        moment::show(info.time) + &ahead,
         match info.wake.filter(|_| !info.moved) {
             _ if info.moved => "moved away".to_string(),
             wake => wake.map_or("-".to_string(), moment::show),
@@ -98,7 +100,7 @@ fn cells(info: ObjectInfo) -> [String; 6] {
     ]
 }
 
-fn document(info: &ObjectInfo) -> Json {
+fn document(info: &ObjectInfo, now: u64) -> Json {
     json!({
         "object": info.id.to_string(),
         "name": info.name,
@@ -106,6 +108,7 @@ fn document(info: &ObjectInfo) -> Json {
         "hash": info.hash.to_string(),
         "created": moment::json(info.created),
         "time": moment::json(info.time),
+        "ahead_ms": info.time.saturating_sub(now),
         "wake": moment::json(info.wake),
         "moved": info.moved,
         "refusals": info.refusal_count,

@@ -1,5 +1,6 @@
 //! `run`: runs the own cycles of all objects, those due now or all that come due in a while.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
@@ -7,14 +8,14 @@ use std::thread;
 use std::time::Duration;
 
 use clap::Args;
-use continuant::{Database, Metrics, ObjectId};
+use continuant::{Cause, Database, Metrics, ObjectId};
 use serde_json::json;
 
 use crate::failure::Result;
 use crate::printer::Printer;
 use crate::screen::Screen;
 use crate::session::{Session, short};
-use crate::table::{Align, Table};
+use crate::table::{Align, Table, grouped};
 use crate::{files, moment, stop, vitals};
 
 /// The longest wait before the clock is looked at again: it may be set meanwhile.
@@ -23,8 +24,11 @@ const WAIT_MAX: Duration = Duration::from_secs(1);
 /// Run own cycles: those that are due, or all that come due in a while
 ///
 /// Nothing else has to run for objects to be woken: this may be a line in a crontab. Prints what
-/// each object that was woken did. On SIGTERM, SIGINT or SIGHUP it closes the database, writes the
-/// last metrics, prints what was done until then, and ends with 0; on a second one it ends at once.
+/// each object that was woken did, and which are overdue: a wake that is refused is tried again,
+/// with pauses that double from a second to an hour, and whenever this is run.
+///
+/// On SIGTERM, SIGINT or SIGHUP it closes the database, writes the last metrics, prints what was
+/// done until then, and ends with 0; on a second one it ends at once.
 #[derive(Debug, Args)]
 pub(crate) struct Run {
     /// Stay for so long, and run each cycle when it is due
@@ -90,7 +94,12 @@ impl Run {
             let until = self.until.or(self.span.map(|span| start.saturating_add(span)));
             let until = until.unwrap_or(if self.top { u64::MAX } else { start });
             self.watch(db, until, printer)?;
-            print(db, before, printer)
+            let any = print(db, before, printer)?;
+            let waits = print_overdue(db, printer)? | print_held(db, printer)?;
+            match printer.is_json() || any || waits {
+                true => Ok(()),
+                false => printer.line("no object was due"),
+            }
         })
     }
 
@@ -171,7 +180,8 @@ fn sleepers(db: &Database) -> Result<Vec<Sleeper>> {
     Ok(sleepers)
 }
 
-fn print(db: &Database, before: Vec<Sleeper>, printer: &mut Printer) -> Result<()> {
+/// Prints what objects that were woken did; whether any was.
+fn print(db: &Database, before: Vec<Sleeper>, printer: &mut Printer) -> Result<bool> {
     let mut table = Table::new([
         ("object", Align::Left),
         ("versions", Align::Right),
@@ -203,9 +213,58 @@ fn print(db: &Database, before: Vec<Sleeper>, printer: &mut Printer) -> Result<(
         let cells = [short(&info.id), versions.to_string(), refusals.to_string(), wake, name];
         table.row(printer, cells)?;
     }
-    match (printer.is_json(), any) {
-        (true, _) => Ok(()),
-        (false, true) => table.end(printer),
-        (false, false) => printer.line("no object was due"),
+    if any && !printer.is_json() {
+        table.end(printer)?;
     }
+    Ok(any)
+}
+
+/// Prints which wakes were due and made no version, and why; whether there are any.
+fn print_overdue(db: &Database, printer: &mut Printer) -> Result<bool> {
+    let (overdue, mut whys) = (db.overdue(), BTreeSet::new());
+    for one in &overdue {
+        let name = db.info(one.object)?.name;
+        let (cause, why) = match &one.cause {
+            Cause::Refused(verdict) => ("refused", format!("refused: {verdict}")),
+            Cause::Ahead(by) => {
+                let by = moment::show_span(*by);
+                ("ahead", format!("it is {by} ahead of this host's clock: --ahead lets it in"))
+            }
+            Cause::Failed(problem) => ("failed", format!("failed: {problem}")),
+            _ => ("other", "it made no version".to_string()),
+        };
+        if printer.is_json() {
+            printer.document(&json!({
+                "object": one.object.to_string(),
+                "name": name,
+                "overdue": moment::json(one.wake),
+                "cause": cause,
+                "why": why,
+                "retry": moment::json(one.retry),
+            }))?;
+            continue;
+        }
+        let name = name.map_or(String::new(), |name| format!(" {name}"));
+        let (id, wake, retry) = (short(&one.object), moment::show(one.wake), one.retry);
+        let retry = moment::show(retry);
+        printer.line(&format!("{id}{name}: due {wake}, {why}; again at {retry}"))?;
+        whys.insert(why);
+    }
+    let count = grouped(overdue.len() as u64);
+    match (whys.len(), whys.first()) {
+        (1, Some(why)) => printer.line(&format!("{count} overdue, {why}"))?,
+        (2.., _) => printer.line(&format!("{count} overdue"))?,
+        _ => {}
+    }
+    Ok(!overdue.is_empty())
+}
+
+/// Prints how many messages were not delivered; whether there are any.
+fn print_held(db: &Database, printer: &mut Printer) -> Result<bool> {
+    let held = db.message_count() as u64;
+    if held > 0 && !printer.is_json() {
+        let why = "their receivers are ahead of this host's clock, or failed";
+        printer.line(&format!("{} messages wait: {why}", grouped(held)))?;
+    }
+    Ok(held > 0)
 }

@@ -67,12 +67,14 @@ impl Show {
             }
             let info = db.info(id)?;
             if printer.is_json() {
-                return printer.document(&document(&snapshot, &info)?);
+                let mut document = document(&snapshot, &info)?;
+                document["ahead_ms"] = json!(info.time.saturating_sub(db.now()));
+                return printer.document(&document);
             }
             let mut pairs = vec![("object", id.to_string())];
             pairs.extend(info.name.clone().map(|name| ("name", name)));
             pairs.push(("created", moment::show(info.created)));
-            pairs.extend(version(&snapshot));
+            pairs.extend(version(&snapshot, db.now()));
             pairs.push(("next wake", info.wake.map_or("none".to_string(), moment::show)));
             let moved = "moved away, until a capsule of what it became is imported";
             pairs.extend(info.moved.then(|| ("goes on", moved.to_string())));
@@ -89,13 +91,13 @@ impl Show {
     }
 }
 
-/// What there is to say of one version, in figures.
-pub(super) fn version(snapshot: &Snapshot) -> Vec<(&'static str, String)> {
+/// What there is to say of one version, in figures; `now` is the clock's time.
+pub(super) fn version(snapshot: &Snapshot, now: u64) -> Vec<(&'static str, String)> {
     let header = snapshot.header();
     vec![
         ("version", header.seq.to_string()),
         ("hash", snapshot.hash().to_string()),
-        ("time", moment::show(header.time)),
+        ("time", moment::show_by(header.time, now)),
         ("memory root", header.memory_root.to_string()),
         ("memory", format!("{} bytes", crate::table::grouped(header.memory_bytes))),
     ]

@@ -4,12 +4,13 @@ use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use continuant::{Database, ObjectId, Replay, Verified, verify_capsule};
+use continuant::{Clock, Database, ObjectId, Replay, Verified, verify_capsule};
 use serde_json::{Value as Json, json};
 
 use super::import;
 use crate::audit::{audit, thread_count};
 use crate::failure::{Failure, Result};
+use crate::moment;
 use crate::printer::Printer;
 use crate::progress;
 use crate::session::{self, Session, short};
@@ -56,10 +57,12 @@ impl Verify {
                     "{target:?} is an object and a file: give ./{target}, or the object's id, {id}"
                 )));
             }
-            Ok((id, db.verify(id, replay)?))
+            Ok((id, db.verify(id, replay)?, db.now()))
         });
         match verified {
-            Ok((id, verified)) => print(printer, ("object", id.to_string()), verified, replay),
+            Ok((id, verified, now)) => {
+                print(printer, ("object", id.to_string()), verified, (replay, now))
+            }
             // A capsule by another name.
             Err(failure) if is_missing(&failure) && is_file => capsule(path, replay, printer),
             Err(failure) if is_missing(&failure) => Err(nothing(target, failure)),
@@ -96,17 +99,18 @@ fn capsule(path: &Path, replay: Replay, printer: &mut Printer) -> Result<()> {
     let verified = verify_capsule(bar.wrap_read(BufReader::new(file)), replay);
     bar.finish_and_clear();
     let verified = verified.map_err(|error| Failure::from(error).about(path.display()))?;
-    print(printer, ("capsule", PathBuf::from(path).display().to_string()), verified, replay)
+    let (name, now) = (PathBuf::from(path).display().to_string(), Clock::system().now());
+    print(printer, ("capsule", name), verified, (replay, now))
 }
 
 fn print(
     printer: &mut Printer,
     (what, name): (&'static str, String),
     verified: Verified,
-    replay: Replay,
+    (replay, now): (Replay, u64),
 ) -> Result<()> {
     if printer.is_json() {
-        return printer.document(&document((what, &name), verified, replay));
+        return printer.document(&document((what, &name), verified, (replay, now)));
     }
     let replayed = if replay == Replay::Yes { "verified, replayed" } else { "verified" };
     let mut pairs = vec![(what, name), ("versions", grouped(verified.versions))];
@@ -120,6 +124,7 @@ fn print(
     pairs.extend([
         ("refusals", grouped(verified.refusals)),
         ("head", verified.head.to_string()),
+        ("time", moment::show_by(verified.time, now)),
         ("lineage", replayed.to_string()),
     ]);
     printer.pairs(&pairs)
@@ -134,7 +139,7 @@ fn guarded(verified: Verified, replay: Replay) -> Option<(&'static str, String)>
     })
 }
 
-fn document((what, name): (&str, &str), verified: Verified, replay: Replay) -> Json {
+fn document((what, name): (&str, &str), verified: Verified, (replay, now): (Replay, u64)) -> Json {
     json!({
         what: name,
         "versions": verified.versions,
@@ -142,6 +147,8 @@ fn document((what, name): (&str, &str), verified: Verified, replay: Replay) -> J
         "guarded": verified.guarded,
         "refusals": verified.refusals,
         "head": verified.head.to_string(),
+        "time": moment::json(verified.time),
+        "ahead_ms": verified.time.saturating_sub(now),
         "fork_of": verified.fork_of.map(|(object, seq)| {
             json!({ "object": object.to_string(), "seq": seq })
         }),
@@ -164,9 +171,11 @@ fn all(db: &Database, replay: Replay, printer: &mut Printer) -> Result<()> {
                 sum.headers += verified.headers;
                 sum.guarded += verified.guarded;
                 sum.refusals += verified.refusals;
+                sum.time = sum.time.max(verified.time);
                 if printer.is_json() {
                     let name = id.to_string();
-                    printer.document(&document(("object", &name), *verified, replay))?;
+                    let asked = (replay, db.now());
+                    printer.document(&document(("object", &name), *verified, asked))?;
                 }
             }
             Err(error) => {
@@ -196,6 +205,7 @@ fn all(db: &Database, replay: Replay, printer: &mut Printer) -> Result<()> {
             pairs.push(("refusals", grouped(sum.refusals)));
             let replayed = replay == Replay::Yes;
             let lineages = if replayed { "verified, replayed" } else { "verified" };
+            pairs.push(("newest", moment::show_by(sum.time, db.now())));
             pairs.push(("lineages", lineages.to_string()));
             printer.pairs(&pairs)
         }

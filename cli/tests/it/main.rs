@@ -1,5 +1,6 @@
 //! The command line, through the real binary: see each module.
 //!
+//! - `clocks`: objects that are ahead of the clock, and wakes that are overdue.
 //! - `commands`: what each command prints, for people and as JSON; the README's commands.
 //! - `arguments`: times, numbers and arguments from files, which are read whole or refused.
 //! - `failures`: what goes wrong, with which words and which exit code.
@@ -17,6 +18,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on stops where it is")]
 
 mod arguments;
+mod clocks;
 mod commands;
 mod demo;
 mod failures;

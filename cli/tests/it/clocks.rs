@@ -1,0 +1,117 @@
+//! What the command line says of time: objects that are ahead of the host's clock, wakes that are
+//! overdue, and from when on ages are counted.
+
+use continuant::storage::{self, Retention};
+use continuant::{Clock, Code, Database, Options, args};
+use serde_json::Value;
+
+use crate::objects;
+use crate::terminal::Terminal;
+
+const DAY: u64 = 24 * 60 * 60 * 1000;
+
+fn json(terminal: &Terminal, line: &str) -> Vec<Value> {
+    let printed = terminal.run(&format!("{line} --json")).done();
+    printed.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// A database `name` of a host whose clock says this: an object `visits` of 501 versions, of which
+/// those of a day are kept.
+fn of_a_host(terminal: &Terminal, name: &str, now: u64) {
+    let small = storage::Options::new().segment_bytes(64 << 10);
+    let options = Options::new().clock(Clock::manual(now)).storage(small);
+    let db: Database = options.open(terminal.path(name)).unwrap();
+    let code = Code::wasm(objects::module()).unwrap().policy(objects::policy("nobody"));
+    let id = db.create(code.args(args!["welcome"]).name("visits")).unwrap();
+    let calls: Vec<_> =
+        (0..500).map(|_| db.call(id, "increment", args![1u64]).submit().unwrap()).collect();
+    calls.into_iter().for_each(|pending| drop(pending.wait().unwrap()));
+    db.set_retention(None, Retention::Age(DAY)).unwrap();
+    db.close().unwrap();
+}
+
+#[test]
+fn what_is_ahead_of_the_clock_is_said_and_asked_for_by_request() {
+    let terminal = Terminal::new();
+    of_a_host(&terminal, "theirs", Clock::system().now() + 30 * DAY);
+    terminal.run("export visits visits.continuant --db theirs").done();
+    let shown = terminal.run("verify visits.continuant").done();
+    assert!(shown.contains("ahead of this host's clock"), "{shown}");
+    let is_ahead = |document: &Value| document["ahead_ms"].as_u64().unwrap() > 29 * DAY;
+    assert!(is_ahead(&json(&terminal, "verify visits.continuant")[0]));
+    let imported = json(&terminal, "import visits.continuant");
+    assert!(is_ahead(&imported[0]), "{imported:?}");
+    let id = imported[0]["object"].as_str().unwrap().to_string();
+    for line in ["list", &format!("show {id}"), &format!("verify {id}")] {
+        let documents = json(&terminal, line);
+        assert!(is_ahead(&documents[0]), "{line}: {documents:?}");
+        let shown = terminal.run(line).done();
+        assert!(shown.contains(" ahead"), "{line}: {shown}");
+    }
+    let checked = json(&terminal, "check");
+    assert_eq!(
+        (&checked[0]["ahead"]["objects"], &checked[0]["ahead"]["object"]),
+        (&Value::from(1), &Value::from(id.as_str()))
+    );
+    let shown = terminal.run("check").done();
+    assert!(shown.contains("ahead of clock"), "{shown}");
+
+    let refused = terminal.run(&format!("call {id} increment 1 --json"));
+    assert_eq!(refused.code, Some(1));
+    assert!(
+        refused.stderr.contains("\"ahead\"") && refused.stderr.contains("--ahead"),
+        "{}",
+        refused.stderr
+    );
+    let told = terminal.run(&format!("admit --dry-run {id} increment 1"));
+    assert_eq!(told.code, Some(1), "{}", told.stderr);
+    terminal.run(&format!("admit --dry-run {id} increment 1 --ahead")).done();
+    terminal.run("key new some.key").done();
+    for _ in 0..3 {
+        terminal.run(&format!("call {id} increment 1 --ahead --sign some.key")).done();
+    }
+    assert_eq!(terminal.run(&format!("get {id} count")).done(), "503\n");
+    terminal.run(&format!("verify {id} --replay")).done();
+}
+
+#[test]
+fn compaction_counts_ages_from_the_newest_on_record_unless_the_clock_is_trusted() {
+    let terminal = Terminal::new();
+    of_a_host(&terminal, "continuant.db", Clock::system().now() - 30 * DAY);
+    let compacted = &json(&terminal, "compact")[0];
+    assert_eq!(compacted["versions_dropped"], 0, "{compacted}");
+    assert!(compacted["ages_from"].is_string(), "{compacted}");
+    let shown = terminal.run("compact").done();
+    assert!(shown.contains("--trust-clock counts from that"), "{shown}");
+    terminal.run("at visits 1").done();
+    let compacted = &json(&terminal, "compact --trust-clock")[0];
+    assert!(compacted["versions_dropped"].as_u64().unwrap() > 100, "{compacted}");
+    assert_eq!(terminal.run("at visits 1").code, Some(5));
+}
+
+#[test]
+fn run_says_which_wakes_are_overdue_and_why() {
+    let terminal = Terminal::with_visits();
+    let policy = objects::policy(&terminal.owner())
+        + "@id(\"never\") forbid(principal, action == Action::\"advance\", resource);\n";
+    terminal.write("never.cedar", policy);
+    terminal.run("create object.wasm bell --policy never.cedar --name bell").done();
+    terminal.run("call bell ring").done();
+    let ran = terminal.run("run").done();
+    assert!(ran.ends_with("1 overdue, refused: forbidden by never\n"), "{ran}");
+    assert!(ran.contains("bell: due "), "{ran}");
+    for _ in 0..2 {
+        let ran = json(&terminal, "run");
+        assert_eq!(ran.len(), 1, "nothing new is on record: {ran:?}");
+        assert_eq!((&ran[0]["name"], &ran[0]["cause"]), (&"bell".into(), &"refused".into()));
+        assert_eq!(ran[0]["why"], "refused: forbidden by never");
+        assert!(ran[0]["overdue"].is_string() && ran[0]["retry"].is_string(), "{ran:?}");
+    }
+    assert_eq!(json(&terminal, "list --name bell")[0]["refusals"], 1);
+    terminal.run("run --metrics fleet.prom").done();
+    let metrics = std::fs::read_to_string(terminal.path("fleet.prom")).unwrap();
+    assert!(metrics.contains("wakes_overdue 1\n"), "{metrics}");
+    let asked = terminal.run("advance bell");
+    assert_eq!(asked.code, Some(3), "{}", asked.stderr);
+    assert_eq!(json(&terminal, "list --name bell")[0]["refusals"], 2, "someone asked");
+}
