@@ -32,6 +32,7 @@ use object::input::Input;
 
 /// An input that waits for its object.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "most letters are inputs")]
 pub(crate) enum Letter {
     /// Someone asks for a version.
     Input {

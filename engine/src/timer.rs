@@ -1,7 +1,7 @@
 //! Who wants to run when: the next wakes of all objects.
 //!
 //! Whoever changes an object's wake says which one it had, so an object has one entry, and another
-//! while messages to it are late. An entry may
+//! while messages to it are late or held. An entry may
 //! still be out of date (the object went on while its wake was under way); the worker that takes
 //! the wake compares it with the head and drops it. It does not know how a wake runs.
 

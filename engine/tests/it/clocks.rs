@@ -5,7 +5,8 @@ use std::io::Cursor;
 
 use continuant::storage::{self, Retention};
 use continuant::{
-    Call, Cause, Clock, Code, Database, ErrorKind, Kind, ObjectId, Receipt, Replay, Session, args,
+    Call, Cause, Clock, Code, Database, ErrorKind, Kind, ObjectId, Principal, Receipt, Replay,
+    Session, args,
 };
 
 use crate::messages::relay_code;
@@ -271,6 +272,25 @@ fn a_clock_that_is_ahead_lets_no_history_go_unless_it_is_trusted() {
     assert!(compacted.trimmed_count > 100, "{compacted:?}");
     let gone = (0..401).filter(|&seq| db.at(id, seq).is_err()).collect::<Vec<_>>();
     assert!(gone.len() > 100, "{gone:?}");
+}
+
+#[test]
+fn what_may_be_read_from_a_time_on_may_not_because_the_object_is_ahead_of_the_clock() {
+    let later = r#"@id("later") permit(principal, action == Action::"read", resource)
+        when { context.time >= 1388534400000 };"#;
+    let (fixture, elsewhere) = (Fixture::new(), Fixture::new());
+    let theirs = open_at(&elsewhere, START + 9 * YEAR);
+    let id = theirs.create(counter_code(later)).unwrap();
+    let total = |db: &Database| {
+        let read = db.reader(Principal::Anonymous).snapshot(id).unwrap();
+        read.value("total").is_ok()
+    };
+    assert!(total(&theirs));
+    let db = fixture.open();
+    db.import(Cursor::new(capsule(&theirs, id))).unwrap();
+    assert!(!total(&db), "by this host's clock it is 2013");
+    db.run_until(START + YEAR).unwrap();
+    assert!(total(&db));
 }
 
 #[test]
