@@ -442,4 +442,33 @@ pub const CANARIES: &[Canary] = &[
         "Record::Taken(taking) => ⟦self.heads.take(&taking)⟧,",
         "drop(taking)",
     ),
+    // What time it is.
+    canary(
+        "the host's clock for what a message brings",
+        "messages",
+        "engine/src/turn.rs",
+        "let now = ⟦shared.clock().now().max(time)⟧;",
+        "shared.clock().now().max(time).max(message.time)",
+    ),
+    canary(
+        "what is ahead of the clock",
+        "messages",
+        "engine/src/shared.rs",
+        "(⟦by > self.options.clock_ahead_max⟧).then_some(by)",
+        "false",
+    ),
+    canary(
+        "the last nonce on record",
+        "messages",
+        "engine/src/nonces.rs",
+        "drawn.copied().max().unwrap_or(0).max(⟦used⟧)",
+        "0",
+    ),
+    canary(
+        "wakes that were refused are tried again",
+        "admission_soundness",
+        "engine/src/overdue.rs",
+        "let retry = ⟦soon.max(at.saturating_add(pause).min(now))⟧;",
+        "soon.max(u64::MAX)",
+    ),
 ];

@@ -1,6 +1,8 @@
-//! Purses that pay one another by messages, while the power is cut: no money is lost or made, and
-//! each payment is delivered once, in the order of its sender, or is a dead letter, which is tried
-//! again or dropped.
+//! Purses that pay one another by messages, while the power is cut and on hosts whose clocks
+//! disagree: no money is lost or made, and each payment is delivered once, in the order of its
+//! sender, or is a dead letter, which is tried again or dropped, or waits for a receiver that is
+//! ahead of the clock. Whatever the sender's time was, a receiver's is the host's or its own, and
+//! no lamp goes out early.
 //!
 //! It knows what purses do, not how messages are delivered: it compares what the lineages say.
 
@@ -8,8 +10,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use continuant::{
-    Clock, Code, Database, Durability, Entry, ObjectId, Options, Payloads, Replay, SigningKey,
-    Value, args, storage,
+    Clock, Code, Database, Durability, Entry, ErrorKind, Header, Kind, ObjectId, Options, Payloads,
+    Reason, Replay, SigningKey, Value, args, storage,
 };
 use rand::RngExt;
 use rand::rngs::StdRng;
@@ -17,7 +19,7 @@ use rand::rngs::StdRng;
 use crate::disk::volume::Volume;
 use crate::disk::{Leaves, SimulatedDisk};
 use crate::generate::lineage::START;
-use crate::generate::{PURSE, PURSE_POLICY, source};
+use crate::generate::{LAMP, LAMP_POLICY, PURSE, PURSE_POLICY, source};
 use crate::outcome::{Outcome, equal, hold, must};
 use crate::runner::watch_threads;
 use crate::tally::Tally;
@@ -26,11 +28,37 @@ use crate::workload::PATH;
 /// Where a payment stands: the version that sent it, and its place there.
 type Place = (u64, u32);
 
+const MINUTE: u64 = 60 * 1000;
+/// How far an object may be ahead of the clock by default.
+const TOLERANCE: u64 = 5 * MINUTE;
+/// What the clocks of hosts say: some are ahead, and after them others have gone back.
+const CLOCKS: [u64; 6] = [
+    START,
+    START,
+    START + 1_000,
+    START + 3 * MINUTE,
+    START + 60 * MINUTE,
+    START + 9 * 365 * 24 * 60 * MINUTE,
+];
+
+/// A host: what its clock says, and whether it lets everything in.
+#[derive(Clone, Copy, Debug)]
+struct Host {
+    now: u64,
+    lets_in: bool,
+}
+
 struct Run {
     rng: StdRng,
     key: SigningKey,
     purses: Vec<ObjectId>,
-    /// The purses and, behind them, what is none, and one that is made later, or never.
+    lamp: ObjectId,
+    /// The newest versions of purses and lamp, when all was settled last.
+    seen: BTreeMap<ObjectId, Header>,
+    /// The last nonce that was not drawn by the database.
+    nonce: u64,
+    /// The purses and, behind them, the lamp, what is no object, and a purse that is made later, or
+    /// never.
     receivers: Vec<ObjectId>,
     late: ObjectId,
     /// Letters that were tried again, whose messages come behind later ones.
@@ -46,35 +74,41 @@ pub(crate) fn run(seed: u64, tally: &Tally) -> Outcome {
     watch_threads();
     let (mut rng, key) = (source(seed), SigningKey::from_secret(&[1; 32]));
     let disk = SimulatedDisk::new(Volume::new());
-    let db = open(&disk, &mut rng)?;
+    let db = open(&disk, &mut rng, Host { now: START, lets_in: false })?;
     let (mut purses, count) = (Vec::new(), rng.random_range(2..6));
     for _ in 0..count {
         let salt = rng.random();
         purses.push(purse(&db, &key, &mut rng, salt)?);
     }
+    let code = must("a module", Code::wasm(LAMP))?.policy(LAMP_POLICY).salt(rng.random());
+    let lamp = must("creating", db.create(code))?;
     must("closing", db.close())?;
     // Made at the same time of the same parts, it has the same id everywhere.
-    let elsewhere = open(&SimulatedDisk::new(Volume::new()), &mut rng)?;
+    let host = Host { now: START, lets_in: false };
+    let elsewhere = open(&SimulatedDisk::new(Volume::new()), &mut rng, host)?;
     let late = plain_purse(&elsewhere, &key, LATE)?;
     drop(elsewhere);
     let mut receivers = purses.clone();
-    receivers.extend([ObjectId([7; 32]), late]);
+    receivers.extend([lamp, ObjectId([7; 32]), late]);
+    let (seen, nonce) = (BTreeMap::new(), 1 << 62);
     let (again, dropped) = Default::default();
-    let mut run = Run { rng, key, purses, receivers, late, again, dropped };
+    let mut run = Run { rng, key, purses, lamp, seen, nonce, receivers, late, again, dropped };
     let mut volume = disk.volume();
     for _ in 0..run.rng.random_range(1..4) {
-        volume = run.lives(volume)?;
+        let hosts = [run.host(), run.host()];
+        volume = run.lives(volume, hosts[0], tally)?;
         let disk = SimulatedDisk::new(volume.clone());
-        run.settles(&disk, tally)?;
+        run.settles(&disk, hosts, tally).map_err(|problem| format!("{hosts:?}: {problem}"))?;
         tally.add("power cuts", 1);
         volume = disk.volume();
     }
     Ok(())
 }
 
-fn open(disk: &SimulatedDisk, rng: &mut StdRng) -> Result<Database, String> {
+fn open(disk: &SimulatedDisk, rng: &mut StdRng, host: Host) -> Result<Database, String> {
     let storage = storage::Options::new().disk(Arc::new(disk.clone())).segment_bytes(64 << 10);
-    let options = Options::new().clock(Clock::manual(START)).storage(storage);
+    let options = Options::new().clock(Clock::manual(host.now)).storage(storage);
+    let options = if host.lets_in { options.clock_ahead_max(u64::MAX) } else { options };
     let options = options.workers(rng.random_range(1..4)).cycles(rng.random_bool(0.5));
     let room = if rng.random_bool(0.3) { 0 } else { 1 << 20 };
     must("opening", options.resident_bytes_max(room).refusals_max(3).open(PATH))
@@ -109,19 +143,25 @@ fn made(db: &Database, owner: &str, policy: String, salt: [u8; 16]) -> Result<Ob
 }
 
 impl Run {
+    fn host(&mut self) -> Host {
+        let now = CLOCKS[self.rng.random_range(0..CLOCKS.len())];
+        Host { now, lets_in: self.rng.random_bool(0.4) }
+    }
+
     /// Payments until the power is cut at some moment: what is left then.
-    fn lives(&mut self, start: Volume) -> Result<Volume, String> {
+    fn lives(&mut self, start: Volume, host: Host, tally: &Tally) -> Result<Volume, String> {
         let disk = SimulatedDisk::traced(start.clone());
-        let db = open(&disk, &mut self.rng)?;
+        let db = open(&disk, &mut self.rng, host)?;
         let mut pending = Vec::new();
         for _ in 0..self.rng.random_range(5..40) {
             let from = self.purses[self.rng.random_range(0..self.purses.len())];
             let amount = self.rng.random_range(0..200u64);
-            let call = match self.rng.random_bool(0.3) {
-                true => db.call(from, "mint", args![amount]),
-                false => {
+            let (from, call) = match self.rng.random_range(0..10) {
+                0 => (self.lamp, db.call(self.lamp, "switch-on", args![amount as u32])),
+                1..4 => (from, db.call(from, "mint", args![amount])),
+                _ => {
                     let to = self.receivers[self.rng.random_range(0..self.receivers.len())];
-                    db.call(from, "pay", args![Value::from(&to.0[..]), amount])
+                    (from, db.call(from, "pay", args![Value::from(&to.0[..]), amount]))
                 }
             };
             let relaxed = self.rng.random_bool(0.5);
@@ -130,11 +170,25 @@ impl Run {
                 false => Durability::Durable,
             });
             match self.rng.random_range(0..4) {
-                0 => drop(call.wait()),
+                // The next nonce that the database draws is above it, once it is on record.
+                0 if self.rng.random_bool(0.2) => {
+                    self.nonce += self.rng.random_range(1..1 << 40);
+                    drop(call.nonce(self.nonce).wait());
+                    tally.add("nonces above the clock", 1);
+                }
+                0 => {
+                    let is_ahead = must("info", db.info(from))?.time > host.now + TOLERANCE;
+                    let is_held = is_ahead && !host.lets_in;
+                    let answer = call.wait();
+                    let found = matches!(&answer, Err(error)
+                        if matches!(error.kind(), ErrorKind::Ahead { .. }));
+                    equal("turned away as ahead of the clock", &is_held, &found)?;
+                    tally.add("calls of what is ahead", u64::from(is_ahead));
+                }
                 _ => pending.extend(call.submit()),
             }
             if self.rng.random_bool(0.05) {
-                must("settling", db.run_until(START))?;
+                must("settling", db.run_until(host.now))?;
             }
             if self.rng.random_bool(0.1) {
                 self.lets_go(&db)?;
@@ -151,7 +205,8 @@ impl Run {
 
     /// Tries dead letters again, or drops them, and makes the purse that some of them are for.
     fn lets_go(&mut self, db: &Database) -> Outcome {
-        if self.rng.random_bool(0.3) && db.info(self.late).is_err() {
+        // Its id says when it was made.
+        if db.now() == START && self.rng.random_bool(0.3) && db.info(self.late).is_err() {
             equal("the late purse", &self.late, &plain_purse(db, &self.key, LATE)?)?;
         }
         for letter in db.dead_letters() {
@@ -165,6 +220,7 @@ impl Run {
                 1 | 2 => {
                     must("trying again", db.retry_dead_letter(letter.id))?;
                     self.again.insert(place);
+                    self.dropped.remove(&place);
                 }
                 _ => continue,
             }
@@ -173,17 +229,21 @@ impl Run {
     }
 
     /// Opens what is left, delivers what is on its way, and holds the lineages against each other.
-    fn settles(&mut self, disk: &SimulatedDisk, tally: &Tally) -> Outcome {
-        let db = open(disk, &mut self.rng)?;
-        must("settling", db.run_until(START))?;
-        equal("messages on their way", &0, &db.message_count())?;
+    /// What is new in them was made on these hosts.
+    fn settles(&mut self, disk: &SimulatedDisk, hosts: [Host; 2], tally: &Tally) -> Outcome {
+        let host = hosts[1];
+        let db = open(disk, &mut self.rng, host)?;
+        must("settling", db.run_until(host.now))?;
         let mut sent: BTreeMap<(ObjectId, ObjectId), Vec<Place>> = BTreeMap::new();
         let mut taken = sent.clone();
-        let late = db.info(self.late).is_ok().then_some(&self.late);
-        for &id in self.purses.iter().chain(late) {
+        let late = db.info(self.late).is_ok().then_some(self.late);
+        let objects = self.purses.iter().copied().chain([self.lamp]).chain(late);
+        let objects: Vec<ObjectId> = objects.collect();
+        for &id in &objects {
             let (mut balance, history) = (0, must("the history", db.history(id).entries())?);
             for entry in history {
                 let Entry::Version(entry) = must("an entry", entry)? else { continue };
+                self.holds_time(id, &entry.header, hosts.map(|host| host.now))?;
                 let payloads = entry.payloads.as_ref().ok_or("a version has its payloads")?;
                 let Payloads { input, effects, .. } = payloads;
                 for (message, index) in effects.messages.iter().zip(0..) {
@@ -201,8 +261,16 @@ impl Run {
                     _ => balance += amount,
                 }
             }
-            let found = must("the balance", must("a snapshot", db.snapshot(id))?.get("balance"))?;
-            equal("the balance", &balance, &found)?;
+            for entry in must("the refusals", db.history(id).refused().entries())? {
+                let Entry::Refusal(entry) = must("an entry", entry)? else { continue };
+                let reason = entry.refusal.verdict.reason;
+                let of_nonce = matches!(reason, Reason::Replayed | Reason::Reordered);
+                hold("a nonce that the database drew is new", !of_nonce)?;
+            }
+            if id != self.lamp {
+                let newest = must("a snapshot", db.snapshot(id))?;
+                equal("the balance", &balance, &must("the balance", newest.get("balance"))?)?;
+            }
             must("a replay", db.verify(id, Replay::Yes))?;
         }
         for ((sender, _), places) in &taken {
@@ -224,10 +292,58 @@ impl Run {
                 tally.add("dropped", 1);
             }
         }
-        taken.values_mut().for_each(|places| places.sort_unstable());
-        equal("what was delivered or is dead", &sent, &taken)?;
+        let mut held = 0;
+        for (&(sender, to), places) in &sent {
+            let taken: BTreeSet<Place> =
+                taken.remove(&(sender, to)).into_iter().flatten().collect();
+            let left = places.iter().filter(|place| !taken.contains(*place)).count();
+            let of_these = taken.iter().filter(|place| places.contains(*place)).count();
+            equal("what is delivered or dead was sent", &taken.len(), &of_these)?;
+            equal("each is delivered or dead once", &places.len(), &(left + taken.len()))?;
+            if left > 0 {
+                let is_ahead = must("info", db.info(to))?.time > host.now + TOLERANCE;
+                hold("a message waits for what is ahead alone", is_ahead && !host.lets_in)?;
+            }
+            held += left;
+        }
+        taken.retain(|_, places| !places.is_empty());
+        hold(format!("nothing comes that was not sent: {taken:?}"), taken.is_empty())?;
+        equal("messages on their way", &held, &db.message_count())?;
+        tally.add("messages held", held as u64);
+        for id in objects {
+            let header = must("a snapshot", db.snapshot(id))?.header().clone();
+            self.seen.insert(id, header);
+        }
         let report = must("checking", db.check(|_, _| {}))?;
         hold(format!("an undamaged database is sound: {:?}", report.damage), report.is_sound())?;
         must("closing", db.close())
+    }
+
+    /// That a version that is new has the time of one of these hosts, or its parent's if that is
+    /// later, and that a wake was due by one of them.
+    fn holds_time(&mut self, id: ObjectId, header: &Header, clocks: [u64; 2]) -> Outcome {
+        let Some(before) = self.seen.get(&id) else {
+            // The first one.
+            self.seen.insert(id, header.clone());
+            return Ok(());
+        };
+        if header.seq <= before.seq {
+            return Ok(());
+        }
+        let (time, parent) = (header.time, before.time);
+        let about = format!("version {} at {time}, behind {parent}", header.seq);
+        match (header.kind, before.wake) {
+            (Kind::Cycle, Some(due)) => {
+                let is_due = clocks.iter().any(|&now| due <= now);
+                hold(format!("a wake of {due} is due by the host's clock: {about}"), is_due)?;
+                equal("when a wake runs", &due.max(parent), &time)?;
+            }
+            _ => {
+                let is_right = clocks.iter().any(|&now| now.max(parent) == time);
+                hold(format!("a version has the host's time or its object's: {about}"), is_right)?;
+            }
+        }
+        self.seen.insert(id, header.clone());
+        Ok(())
     }
 }

@@ -51,6 +51,8 @@ const LONG: u64 = 40;
 /// Calls of one object that are not looked at yet: they are told apart by fewer than a thousand.
 const ASKED_MAX: usize = 400;
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+/// How far a clock goes back: objects that are no further ahead of it than so go on.
+const BACK_MS: u64 = 4 * 60 * 1000;
 
 pub(crate) fn run(seed: u64, tally: &Tally) -> Outcome {
     let (mut rng, twice) = (source(seed ^ 0x5eed), seed.is_multiple_of(TWICE));
@@ -128,6 +130,8 @@ struct World<'a> {
     /// Open, but while it is opened again.
     db: Option<Database>,
     now: u64,
+    /// The latest that it was: a clock may go back while the database is closed.
+    latest: u64,
     objects: Vec<Object>,
     places: BTreeMap<ObjectId, usize>,
     /// The number of the next call or transaction.
@@ -153,6 +157,7 @@ impl<'a> World<'a> {
             disk,
             db: None,
             now: START,
+            latest: START,
             objects: Vec::new(),
             places: BTreeMap::new(),
             number: 0,
@@ -476,6 +481,7 @@ impl<'a> World<'a> {
     /// Lets time pass; what is due is posted.
     fn pass(&mut self) -> Outcome {
         self.now += [1, 500, 10_000, 120_000, 4_000_000][self.rng.random_range(0..5)];
+        self.latest = self.latest.max(self.now);
         let passed = self.db().advance_clock(self.now);
         self.excuses("pass", passed).map(|_| ())
     }

@@ -3,6 +3,7 @@
 //!
 //! What may be asked is what the engine's API lets anybody ask for.
 
+use std::collections::BTreeMap;
 use std::io::Cursor;
 use std::sync::OnceLock;
 
@@ -36,10 +37,14 @@ const SEQUENCES: u64 = 8;
 /// A database, another that takes what leaves it, and the vaults of one sequence.
 struct Whole<'r> {
     rng: &'r mut StdRng,
+    tally: &'r Tally,
     db: &'r Database,
     other: &'r Database,
     now: u64,
     vaults: Vec<(ObjectId, Model)>,
+    /// When the wake of a vault is tried again that was refused on the version with this seq, and
+    /// the pause before that.
+    retries: BTreeMap<ObjectId, (u64, u64, u64)>,
 }
 
 pub(super) fn run(rng: &mut StdRng, tally: &Tally) -> Outcome {
@@ -55,7 +60,8 @@ pub(super) fn run(rng: &mut StdRng, tally: &Tally) -> Outcome {
     }
     for sequence in 0..SEQUENCES {
         let now = db.now();
-        let mut whole = Whole { rng, db: &db, other: &other, now, vaults: Vec::new() };
+        let (vaults, retries) = Default::default();
+        let mut whole = Whole { rng, tally, db: &db, other: &other, now, vaults, retries };
         let outcome = whole.play();
         outcome.map_err(|problem| format!("whole sequence {sequence}: {problem}"))?;
     }
@@ -103,13 +109,23 @@ impl Whole<'_> {
         for index in 0..self.vaults.len() {
             let (id, model) = &mut self.vaults[index];
             // A wake may be followed by no other: a cycle sets none.
-            let Some(due) = model.wake.filter(|&wake| wake <= self.now) else { continue };
-            let time = due.max(model.time);
-            let attempt = Attempt { ask: &Ask::Cycle, time, signed: None };
-            let made = Ask::Cycle.made(&model.state, time);
-            if model.word(attempt, Some(&made)).is_ok() {
-                let newest = must("a snapshot", self.db.snapshot(*id))?;
-                model.take(attempt, &made, newest.hash());
+            while let Some(wake) = model.wake {
+                let known = self.retries.get(id).filter(|known| known.0 == model.seq);
+                let (_, due, pause) = known.copied().unwrap_or((model.seq, wake, 500));
+                if due > self.now {
+                    break;
+                }
+                let time = due.max(model.time);
+                let attempt = Attempt { ask: &Ask::Cycle, time, signed: None };
+                let made = Ask::Cycle.made(&model.state, time);
+                if model.word(attempt, Some(&made)).is_ok() {
+                    let newest = must("a snapshot", self.db.snapshot(*id))?;
+                    model.take(attempt, &made, newest.hash());
+                    self.tally.add("wakes that were refused before", u64::from(known.is_some()));
+                } else {
+                    let pause = 2 * pause;
+                    self.retries.insert(*id, (model.seq, time + pause, pause));
+                }
             }
             self.compare(self.db, index)?;
         }

@@ -184,7 +184,7 @@ impl World<'_> {
         let object = &self.objects[index];
         equal("its seq", &(object.versions.len() as u64), &header.seq)?;
         let (id, time) = (object.id, header.time);
-        hold("time does not go back", object.time <= time && time <= self.now)?;
+        hold("time does not go back", object.time <= time && time <= self.latest)?;
         let wake = object.versions.last().and_then(|state| state.wake);
         let state = match &input.request {
             Asking::Cycle => {

@@ -8,7 +8,7 @@ use rand::RngExt;
 
 use super::World;
 use super::model::{Fate, Mark};
-use super::{Asked, Joined};
+use super::{Asked, BACK_MS, Joined};
 use crate::disk::fault::{Fault, Plan};
 use crate::disk::{Leaves, SimulatedDisk};
 use crate::outcome::{Outcome, equal, hold, must};
@@ -161,6 +161,10 @@ impl World<'_> {
         equal("calls that nobody answers", &0, &unanswered).map_err(about)?;
         let open = end == End::Close || self.trouble.unseen;
         self.wreck(end);
+        if self.rng.random_bool(0.3) {
+            self.now = self.latest - self.rng.random_range(0..BACK_MS);
+            self.tally.add("clocks that went back", 1);
+        }
         self.bring_up().map_err(about)?;
         self.reconcile(open, complete).map_err(about)?;
         // The power may have been cut before anything was durable.
