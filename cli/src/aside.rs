@@ -2,8 +2,8 @@
 //!
 //! It does not know what is said.
 //!
-//! Invariant: each is one line, with nothing hidden in it. There is nobody to tell when writing it
-//! fails.
+//! Invariant: each is one line, with nothing hidden in it; below what is wrong in a text, its lines
+//! are quoted. There is nobody to tell when writing it fails.
 
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,7 +24,17 @@ pub(crate) fn speak(json: bool) {
 
 /// Says what went wrong.
 pub(crate) fn fail(failure: &Failure) {
-    say("error", failure.message(), failure.document());
+    let lines = failure.lines().filter(|_| !JSON.load(Ordering::Relaxed));
+    let Some(lines) = lines else {
+        return say("error", failure.message(), failure.document());
+    };
+    let lines: Vec<String> = lines.iter().map(|line| escape::line(line).into_owned()).collect();
+    drop(writeln!(io::stderr().lock(), "error: {}", lines.join("\n")));
+}
+
+/// Says what may surprise of what was done.
+pub(crate) fn note(message: &str) {
+    say("note", message, json!({ "message": message }));
 }
 
 /// Says what somebody should know.

@@ -2,12 +2,14 @@
 //!
 //! It does not print. It holds the one table of which of the engine's errors ends in which code.
 //!
-//! Invariant: a message says what was expected, or what to do; it is printed as one line.
+//! Invariant: a message says what was expected, or what to do; it is printed as one line. What is
+//! wrong in a text is told beside it, each finding with its line quoted.
 
 use std::fmt;
 use std::io;
 use std::path::Path;
 
+use continuant::object::Diagnostic;
 use continuant::object::refusal::Verdict;
 use continuant::{Error, ErrorKind, object, storage};
 use serde_json::{Map, Value as Json, json};
@@ -33,6 +35,8 @@ pub(crate) struct Failure {
     message: String,
     /// What programs are told beside.
     details: Map<String, Json>,
+    /// What is wrong in a text that was given; all of it is in the message as well.
+    findings: Vec<Diagnostic>,
 }
 
 /// The kind of the failure to print, because whoever read has stopped.
@@ -40,7 +44,8 @@ const CLOSED_PIPE: &str = "closed-pipe";
 
 impl Failure {
     fn with(kind: &'static str, exit_code: u8, message: impl Into<String>) -> Failure {
-        Failure { kind, exit_code, message: message.into(), details: Map::new() }
+        let (details, findings) = (Map::new(), Vec::new());
+        Failure { kind, exit_code, message: message.into(), details, findings }
     }
 
     /// Something that failed for a reason of its own.
@@ -111,6 +116,24 @@ impl Failure {
         self
     }
 
+    /// The failure, with what is wrong in a text that was given.
+    fn with_findings(mut self, findings: Vec<Diagnostic>) -> Failure {
+        if !findings.is_empty() {
+            let told = findings.iter().map(|finding| {
+                let place = finding.place.as_ref();
+                json!({
+                    "line": place.map(|place| place.line),
+                    "column": place.map(|place| place.column),
+                    "quote": place.map(|place| &place.quote),
+                    "message": finding.message,
+                })
+            });
+            self.details.insert("findings".to_string(), told.collect());
+        }
+        self.findings = findings;
+        self
+    }
+
     /// The failure, with what programs are told of it beside.
     pub(crate) fn with_details(mut self, details: Json) -> Failure {
         if let Json::Object(details) = details {
@@ -140,6 +163,24 @@ impl Failure {
     /// What went wrong and what to do.
     pub(crate) fn message(&self) -> &str {
         &self.message
+    }
+
+    /// What is wrong in a text, with its lines quoted, behind the first line of the message; none
+    /// when the message is all.
+    pub(crate) fn lines(&self) -> Option<Vec<String>> {
+        if self.findings.iter().all(|finding| finding.place.is_none()) {
+            return None;
+        }
+        let found: Vec<String> = self.findings.iter().map(Diagnostic::to_string).collect();
+        let joined = one_line(&found.join("; "));
+        let head = self.message.strip_suffix(&*joined).unwrap_or(&self.message).trim_end();
+        let mut lines = vec![head.to_string()];
+        for (finding, told) in self.findings.iter().zip(&found) {
+            lines.push(format!("  {}", one_line(told)));
+            let quoted = finding.quoted().into_iter().flatten();
+            lines.extend(quoted.map(|line| format!("    {line}")));
+        }
+        Some(lines)
     }
 
     pub(crate) fn exit_code(&self) -> u8 {
@@ -181,13 +222,11 @@ impl From<Error> for Failure {
             ErrorKind::Closed => ("closed", FAILED),
             _ => ("failed", FAILED),
         };
-        // Libraries' words may run over several lines.
-        let lines = error.to_string();
-        let mut message = lines.lines().map(str::trim).collect::<Vec<_>>().join(" ");
+        let mut message = one_line(&error.to_string());
         if matches!(error.kind(), ErrorKind::Ahead { .. }) {
             message.push_str(" with --ahead");
         }
-        let failure = Failure::with(kind, exit_code, message);
+        let failure = Failure::with(kind, exit_code, message).with_findings(findings(error.kind()));
         match error.refusal() {
             Some(verdict) => failure.with_details(refusal(verdict)),
             None => failure,
@@ -202,6 +241,20 @@ pub(crate) fn refusal(verdict: &Verdict) -> Json {
         "rules": verdict.rules,
         "detail": verdict.detail,
     })
+}
+
+/// Libraries' words, which may run over several lines.
+fn one_line(text: &str) -> String {
+    text.lines().map(str::trim).collect::<Vec<_>>().join(" ")
+}
+
+/// What is wrong in a text, where that is what an error is about.
+fn findings(kind: &ErrorKind) -> Vec<Diagnostic> {
+    let ErrorKind::Object(error) = kind else { return Vec::new() };
+    match error.kind() {
+        object::ErrorKind::Policy(found) | object::ErrorKind::Schema(found) => found.clone(),
+        _ => Vec::new(),
+    }
 }
 
 impl From<object::Error> for Failure {

@@ -70,6 +70,8 @@ impl Catalog {
     pub(crate) fn define(&self, wasm: &[u8], law: Law<'_>) -> Result<Arc<Definition>> {
         let hashes = (CodeHash::of(wasm), Policy::hash_of(law));
         if let Some(known) = self.known(hashes) {
+            // It may be known from a record.
+            known.policy.validate()?;
             return Ok(known);
         }
         let definition = Definition::new(wasm, law)?;

@@ -333,7 +333,8 @@ impl Database {
     /// let told = db.rehearse(counter, &stricter, 1_000)?;
     /// assert_eq!((told.versions, told.refused.len()), (2, 1));
     /// assert_eq!(told.refused[0].0, 2, "the second version would not have been made");
-    /// assert!(!told.is_amendable, "no rule permits `amend`: it would be the last policy");
+    /// let is_last = !told.is_amendable && !told.is_upgradable;
+    /// assert!(is_last, "no rule permits `amend` or `upgrade`: it would be the last policy");
     /// # Ok(())
     /// # }
     /// ```
@@ -363,7 +364,7 @@ impl Database {
             let policy = Policy::parse(law, &definition.schema)?;
             guard::validate(&policy)?;
             let request = Request::Amend { policy: policy.encode() };
-            Ok::<_, Error>((request, !policy.is_amendable()))
+            Ok::<_, Error>((request, !policy.is_changeable()))
         };
         self.shared.queue().on_worker(parse)?
     }

@@ -33,10 +33,13 @@ pub struct Rehearsal {
     pub refused: Vec<(u64, Verdict)>,
     /// Rules that permitted none of them, sorted.
     pub idle: Vec<String>,
-    /// Rules that can permit nothing, whatever is asked for, sorted.
+    /// Rules that can never hold, whatever is asked for, sorted: those that say why they are there
+    /// all the same, as other policies are not taken.
     pub dead: Vec<String>,
-    /// Whether any of its rules may permit another policy: if not, it is the object's last one.
+    /// Whether any of its rules may permit another policy.
     pub is_amendable: bool,
+    /// Whether any of its rules may permit other code. If neither, it is the object's last policy.
+    pub is_upgradable: bool,
 }
 
 /// Decides on the last versions of an object by the policy that is made of this, as if it had been
@@ -62,6 +65,7 @@ pub(crate) fn rehearse(
         idle: Vec::new(),
         dead: policy.dead().map(str::to_string).collect(),
         is_amendable: policy.is_amendable(),
+        is_upgradable: policy.is_upgradable(),
     };
     let mut past = Past::default();
     for seq in info.seq.saturating_sub(last)..info.seq {

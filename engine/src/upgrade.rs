@@ -45,13 +45,15 @@ pub(crate) fn request(shared: &Shared, to: &Upgrade, has: PolicyHash) -> Result<
         Some(policy) => catalog.define(&to.wasm, policy.law())?,
         None => catalog.definition((code, has), || Ok((to.wasm.to_vec(), shared.policy(has)?)))?,
     };
+    // It comes in anew with a schema under which a rule of it may be unable to hold.
+    definition.policy.validate()?;
     let memory_bytes_max = shared.options().memory_bytes_max;
     catalog.runnable(&definition, memory_bytes_max, || Ok(to.wasm.to_vec()))?;
     if !shared.store().has(BlobHash::Code(code))? {
         shared.offered().0.lock().insert(code, Arc::clone(&to.wasm));
     }
     let request = Request::Upgrade { code, policy: definition.policy.hash() };
-    Ok((request, !definition.policy.is_amendable()))
+    Ok((request, !definition.policy.is_changeable()))
 }
 
 /// Has the catalog know what a request is an upgrade to, if it is one. Call it on a worker.

@@ -6,7 +6,8 @@
 
 use wasmparser::{Encoding, ExternalKind, Operator, Parser, Payload};
 
-use crate::error::{Diagnostic, Error, ErrorKind, Result};
+use crate::diagnostic::Diagnostic;
+use crate::error::{Error, ErrorKind, Result};
 use crate::hash::CodeHash;
 use crate::limits::{CODE_BYTES_MAX, PAGE_BYTES};
 

@@ -6,6 +6,8 @@
 
 use std::fmt;
 
+use crate::diagnostic::Diagnostic;
+
 /// The result of this crate's fallible functions.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -83,15 +85,6 @@ pub enum ErrorKind {
     },
 }
 
-/// One finding in a text, with the place it is about.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Diagnostic {
-    /// What is wrong and what to do, lower case, without a full stop.
-    pub message: String,
-    /// Byte range in the text, where one is known.
-    pub span: Option<std::ops::Range<usize>>,
-}
-
 impl Error {
     /// What went wrong.
     pub fn kind(&self) -> &ErrorKind {
@@ -122,27 +115,6 @@ impl Error {
 impl From<ErrorKind> for Error {
     fn from(kind: ErrorKind) -> Error {
         Error(Box::new(kind))
-    }
-}
-
-impl Diagnostic {
-    /// A finding about the text as a whole.
-    pub fn whole(message: impl Into<String>) -> Diagnostic {
-        Diagnostic { message: message.into(), span: None }
-    }
-
-    /// A finding about `span`, a byte range of the text.
-    pub fn at(span: std::ops::Range<usize>, message: impl Into<String>) -> Diagnostic {
-        Diagnostic { message: message.into(), span: Some(span) }
-    }
-}
-
-impl fmt::Display for Diagnostic {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.span {
-            Some(span) => write!(f, "bytes {}..{}: {}", span.start, span.end, self.message),
-            None => f.write_str(&self.message),
-        }
     }
 }
 

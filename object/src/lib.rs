@@ -13,6 +13,7 @@ pub mod codec;
 pub mod commit;
 pub mod credential;
 pub mod definition;
+mod diagnostic;
 pub mod effects;
 mod error;
 pub mod hash;
@@ -32,4 +33,5 @@ pub mod schema;
 pub mod verify;
 pub mod write;
 
-pub use error::{Diagnostic, Error, ErrorKind, Result};
+pub use diagnostic::{Diagnostic, Place};
+pub use error::{Error, ErrorKind, Result};

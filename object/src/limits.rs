@@ -95,7 +95,9 @@ pub const POLICY_TOKENS_MAX: usize = 4096;
 /// How deep brackets nest in Cedar text.
 pub const POLICY_NESTING_MAX: usize = 32;
 /// Operators of one chain in Cedar text: an expression between brackets or separators.
-pub const POLICY_OPERATORS_MAX: usize = 64;
+pub const POLICY_OPERATORS_MAX: usize = 240;
+/// Prefixes and accesses of one operand in Cedar text.
+pub const POLICY_ACCESSES_MAX: usize = 64;
 /// Operators and brackets on the deepest path into an expression of Cedar text.
 pub const POLICY_DEPTH_MAX: usize = 256;
 /// Bytes of a string literal in Cedar text.

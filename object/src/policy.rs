@@ -14,12 +14,14 @@
 //! It does not know how a step is run, or how its facts came about. Cedar is named only in
 //! `policy/cedar`.
 //!
-//! Invariant: a `Policy` is within the profile and strictly valid for its schema.
+//! Invariant: a `Policy` is within the profile and strictly valid for its schema; one that comes in
+//! is held to more, by [`Policy::validate`].
 
 mod cedar;
 mod derived;
 mod explain;
 mod fact;
+mod form;
 pub mod guard;
 mod profile;
 mod program;
@@ -38,6 +40,7 @@ pub(crate) use self::shape::READ;
 use self::shape::Shapes;
 use crate::codec::{Reader, Write};
 use crate::credential::PublicKey;
+use crate::diagnostic::{Diagnostic, in_text};
 use crate::effects::Output;
 use crate::error::{ErrorKind, Result};
 use crate::hash::{CodeHash, ObjectId, PolicyHash};
@@ -80,7 +83,13 @@ impl<'a> Law<'a> {
         Law { guard: Some(wasm), ..self }
     }
 
-    fn encode(&self, language: (u16, u16)) -> Vec<u8> {
+    /// The encoding of a policy that is made of it, whether or not it is valid, in the language's
+    /// present version; `object/FORMAT.md` has the layout.
+    pub fn encode(&self) -> Vec<u8> {
+        self.encode_in(cedar::language_version())
+    }
+
+    fn encode_in(&self, language: (u16, u16)) -> Vec<u8> {
         let room = self.text.len() + self.guard.map_or(0, <[u8]>::len) + 13;
         let mut bytes = Vec::with_capacity(room);
         bytes.put_u8(if self.guard.is_some() { GUARDED_VERSION } else { VERSION });
@@ -111,6 +120,7 @@ pub struct Policy {
     hash: PolicyHash,
     tracked: Tracked,
     rules: Rules,
+    lints: Vec<Diagnostic>,
     guard: Option<Guard>,
 }
 
@@ -274,27 +284,48 @@ impl Policy {
     /// # Errors
     ///
     /// `Policy`: all that is wrong in the text, found by the first of these that finds anything:
-    /// the profile, Cedar's parser, the rules' ids, Cedar's strict validation. `Decode`, as of
-    /// [`Guard::new`].
+    /// the profile, Cedar's parser, the rules' ids, Cedar's strict validation, and then as of
+    /// [`Policy::validate`]. `Decode`, as of [`Guard::new`].
     pub fn parse<'a>(law: impl Into<Law<'a>>, schema: &Schema) -> Result<Policy> {
-        Policy::build(law.into(), cedar::language_version(), schema)
+        let policy = Policy::build(law.into(), cedar::language_version(), schema)?;
+        policy.validate()?;
+        Ok(policy)
+    }
+
+    /// Validates that it may come in, as an object's first policy or its next: that each of its
+    /// rules can hold, that what its rules compare with a key, an id, a hash or a word is one, and
+    /// that no rule which keeps a key out is evaded by a second signature. `object/POLICY.md` has
+    /// them all.
+    ///
+    /// A policy on record is not held to this, by nobody: what was decided by it stays decided.
+    ///
+    /// # Errors
+    ///
+    /// `Policy`: all that was found.
+    pub fn validate(&self) -> Result<()> {
+        match &self.lints[..] {
+            [] => Ok(()),
+            lints => Err(ErrorKind::Policy(lints.to_vec()).into()),
+        }
     }
 
     fn build(law: Law<'_>, language: (u16, u16), schema: &Schema) -> Result<Policy> {
         let (text, guard) = (law.text, law.guard.map(Guard::new).transpose()?);
-        let scanned = profile::scan(text).map_err(ErrorKind::Policy)?;
+        let wrong = |findings| ErrorKind::Policy(in_text(findings, text));
+        let scanned = profile::scan(text).map_err(wrong)?;
         let shapes = Shapes::new(schema, &scanned.past, &scanned.named);
         let shapes = shapes.map_err(|finding| ErrorKind::Policy(vec![finding]))?;
         let rules = Rules::parse(text, &scanned.rules, shapes, schema);
-        let rules = rules.map_err(ErrorKind::Policy)?;
-        let hash = PolicyHash::of(&law.encode(language));
+        let rules = rules.map_err(wrong)?;
+        let lints = in_text(rules.lints().to_vec(), text);
+        let hash = PolicyHash::of(&law.encode_in(language));
         let (text, tracked) = (text.to_string(), tracked(scanned));
-        Ok(Policy { text, language, hash, tracked, rules, guard })
+        Ok(Policy { text, language, hash, tracked, rules, lints, guard })
     }
 
     /// The hash that the policy of `law` has, whether or not it is valid.
     pub fn hash_of<'a>(law: impl Into<Law<'a>>) -> PolicyHash {
-        PolicyHash::of(&law.into().encode(cedar::language_version()))
+        PolicyHash::of(&law.into().encode())
     }
 
     /// What it is made of, as it was given.
@@ -319,10 +350,11 @@ impl Policy {
 
     /// The encoding; `object/FORMAT.md` has its layout.
     pub fn encode(&self) -> Vec<u8> {
-        self.law().encode(self.language)
+        self.law().encode_in(self.language)
     }
 
-    /// Reads an encoding, and validates it as [`Policy::parse`] does.
+    /// Reads an encoding, as it is on record: as [`Policy::parse`] does, but for
+    /// [`Policy::validate`].
     ///
     /// # Errors
     ///
@@ -341,7 +373,8 @@ impl Policy {
     /// `Decode`, as of [`Policy::decode`]; `Policy`: the text is outside of the profile.
     pub fn tracked_by(bytes: &[u8]) -> Result<Tracked> {
         let (law, _) = decode(bytes)?;
-        Ok(tracked(profile::scan(law.text).map_err(ErrorKind::Policy)?))
+        let scanned = profile::scan(law.text);
+        Ok(tracked(scanned.map_err(|found| ErrorKind::Policy(in_text(found, law.text)))?))
     }
 
     /// The states before and after a step, as far as the rules on `action` read them: what else
@@ -389,18 +422,33 @@ impl Policy {
 
     /// The ids of the rules that permit something, sorted.
     pub fn permits(&self) -> impl Iterator<Item = &str> {
-        self.rules.permits().map(|(id, _)| id)
+        self.rules.stated().filter(|(_, permits)| *permits).map(|(id, _)| id)
     }
 
-    /// Those of them that can permit nothing, whatever the step, as far as can be told from the
-    /// rules alone.
+    /// The ids of the rules that can never hold, whatever the step, as far as can be told from the
+    /// rules alone; sorted.
     pub fn dead(&self) -> impl Iterator<Item = &str> {
-        self.rules.permits().filter(|(_, alive)| !alive).map(|(id, _)| id)
+        self.rules.dead()
     }
 
-    /// Whether any rule may permit another policy: by an amendment, or with other code.
+    /// The actions of which rules may permit something, in the order of the schema.
+    pub fn permitted(&self) -> impl Iterator<Item = &str> {
+        self.rules.permitted()
+    }
+
+    /// Whether any rule may permit another policy, and none forbids it always.
     pub fn is_amendable(&self) -> bool {
-        [shape::AMEND, shape::UPGRADE].into_iter().any(|action| self.rules.may_permit(action))
+        self.rules.may_permit(shape::AMEND)
+    }
+
+    /// Whether any rule may permit other code, and none forbids it always.
+    pub fn is_upgradable(&self) -> bool {
+        self.rules.may_permit(shape::UPGRADE)
+    }
+
+    /// Whether it may ever be changed: by an amendment, or with other code.
+    pub fn is_changeable(&self) -> bool {
+        self.is_amendable() || self.is_upgradable()
     }
 
     /// The actions whose rules are not compiled, so that Cedar decides on all their steps, each

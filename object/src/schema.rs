@@ -43,6 +43,7 @@ pub(crate) use types::option as option_layout;
 pub use types::{Case, Enum, Field, Flags, Record, ResultType, Tuple, Type, Variant};
 pub use value::Value;
 
+use crate::diagnostic::in_text;
 use crate::error::{ErrorKind, Result};
 use crate::hash::SchemaHash;
 use crate::memory::Memory;
@@ -121,7 +122,8 @@ impl Schema {
     /// # Ok::<(), continuant_object::Error>(())
     /// ```
     pub fn parse(wit: &str) -> Result<Schema> {
-        let parts = parse::parse(wit).map_err(ErrorKind::Schema)?;
+        let parts = parse::parse(wit);
+        let parts = parts.map_err(|found| ErrorKind::Schema(in_text(found, wit)))?;
         let Parts { package, state, mut methods, migrate } = parts;
         let create = methods.iter().position(|method| method.name == CREATE);
         let create = create.map(|index| methods.remove(index));

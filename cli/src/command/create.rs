@@ -4,13 +4,13 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use continuant::object::{code, limits, schema};
-use continuant::{Code, ObjectId, Value};
-use serde_json::json;
+use continuant::{Code, ObjectId, Outlook, Value};
+use serde_json::{Value as Json, json};
 
 use crate::failure::{Failure, Result};
 use crate::printer::Printer;
 use crate::session::Session;
-use crate::{files, moment, typed};
+use crate::{aside, files, moment, typed};
 
 /// Create an object
 ///
@@ -27,13 +27,17 @@ pub(crate) struct Create {
     #[arg(allow_negative_numbers = true)]
     arguments: Vec<String>,
 
-    /// The policy: Cedar text; without a rule that permits something nothing ever will be
+    /// The policy: Cedar text. One that permits nothing at all takes --for-good
     #[arg(long, value_name = "FILE")]
     policy: PathBuf,
 
     /// The policy's guard: a module that must permit whatever the policy permits
     #[arg(long, value_name = "FILE")]
     guard: Option<PathBuf>,
+
+    /// Say nothing of a policy that can never be changed, and take one that permits nothing
+    #[arg(long)]
+    for_good: bool,
 
     /// A name by which this database knows the object
     #[arg(long)]
@@ -57,12 +61,49 @@ impl Create {
             Some(guard) => code.guard(guard),
             None => code,
         };
+        let outlook = code
+            .outlook()
+            .map_err(|error| Failure::from(error).not_ours())
+            .map_err(|failure| in_file(failure, &self.policy))?;
+        if outlook.permitted.is_empty() && !self.for_good {
+            let message = "the policy permits nothing at all, so that nothing could ever be done \
+                           with the object: add a rule that permits something, or say --for-good";
+            return Err(Failure::new("last-policy", message));
+        }
         let made = session.to_be_made();
         session.with_new(|db| {
             let id = db.create(code).map_err(|error| Failure::from(error).not_ours())?;
+            let (name, made) = (self.name.as_deref(), made.as_deref());
             let time = db.snapshot(id)?.header().time;
-            print(printer, id, self.name.as_deref(), time, made.as_deref())
+            if printer.is_json() {
+                let mut document = document(id, name, time, made);
+                document["amendable"] = outlook.is_amendable.into();
+                document["upgradable"] = outlook.is_upgradable.into();
+                document["dead_rules"] = outlook.dead.into();
+                return printer.document(&document);
+            }
+            print(printer, id, name, time, made)?;
+            printer.flush()?;
+            self.notes(&outlook).iter().for_each(|note| aside::note(note));
+            Ok(())
         })
+    }
+
+    /// What may surprise of the policy.
+    fn notes(&self, outlook: &Outlook) -> Vec<String> {
+        let mut notes = Vec::new();
+        if !outlook.dead.is_empty() {
+            let rules = outlook.dead.join(", ");
+            notes.push(format!("rules that can never hold, and say why they are there: {rules}"));
+        }
+        if !self.for_good && !outlook.is_amendable && !outlook.is_upgradable {
+            notes.push(
+                "no rule permits `amend` or `upgrade`: the object can never be changed; \
+                 --for-good says that this is meant"
+                    .to_string(),
+            );
+        }
+        notes
     }
 
     fn code(&self, module: Vec<u8>, policy: String) -> Result<Code> {
@@ -84,6 +125,14 @@ pub(super) fn creation(module: &[u8], words: &[String]) -> Result<Vec<Value>> {
     let schema = schema::Schema::parse(&facts.schema_text)?;
     let params = schema.create().map_or(&[][..], |create| &create.params);
     typed::arguments(schema::CREATE, words, params)
+}
+
+/// The failure, with the file in front where it is about the policy that was in it.
+pub(super) fn in_file(failure: Failure, path: &Path) -> Failure {
+    match failure.kind() {
+        "policy" => failure.about(path.display()),
+        _ => failure,
+    }
 }
 
 /// The bytes of a file that has a module.
@@ -110,18 +159,22 @@ pub(super) fn print(
     made: Option<&Path>,
 ) -> Result<()> {
     if printer.is_json() {
-        let time = moment::json(time);
-        let mut document = json!({ "object": id.to_string(), "name": name, "time": time });
-        if let Some(made) = made {
-            document["new_database"] = made.display().to_string().into();
-        }
-        return printer.document(&document);
+        return printer.document(&document(id, name, time, made));
     }
     let mut pairs = vec![("object", id.to_string())];
     pairs.extend(name.map(|name| ("name", name.to_string())));
     pairs.push(("created", moment::show(time)));
     pairs.extend(made.map(|made| ("new database", made.display().to_string())));
     printer.pairs(&pairs)
+}
+
+fn document(id: ObjectId, name: Option<&str>, time: u64, made: Option<&Path>) -> Json {
+    let time = moment::json(time);
+    let mut document = json!({ "object": id.to_string(), "name": name, "time": time });
+    if let Some(made) = made {
+        document["new_database"] = made.display().to_string().into();
+    }
+    document
 }
 
 fn parse_salt(text: &str) -> Result<Salt, String> {

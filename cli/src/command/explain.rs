@@ -3,7 +3,7 @@
 
 use clap::Args;
 use continuant::object::definition::Definition;
-use continuant::object::policy::{Reading, Rule};
+use continuant::object::policy::{Explanation as Decided, Reading, Rule};
 use continuant::{Done, Explanation, Migration, Value, Verdict};
 use serde_json::{Value as Json, json};
 
@@ -80,6 +80,10 @@ pub(super) fn print(
     let new_guard = told.migration.iter().flat_map(|migration| &migration.guard);
     pairs.extend(new_guard.map(|guard| ("new guard", word(guard))));
     pairs.push(decision(told));
+    let new_policy = told.migration.iter().map(|migration| (&migration.policy, "migrate"));
+    let policies = told.policy.iter().map(|policy| (policy, told.input.request.action()));
+    let silent = policies.chain(new_policy).filter_map(|(policy, action)| silent(policy, action));
+    pairs.extend(silent.map(|why| ("because", why)));
     printer.pairs(&pairs)?;
     let mut rules = told.policy.iter().flat_map(|policy| &policy.rules);
     rules.try_for_each(|rule| print_rule(rule, printer))?;
@@ -134,6 +138,16 @@ fn decision(told: &Explanation) -> (&'static str, String) {
     }
 }
 
+/// That no rule of a policy permits anything of an action, where that is why it was refused.
+fn silent(policy: &Decided, action: &str) -> Option<String> {
+    let permitted = policy.permitted.as_ref()?;
+    let others = match &permitted[..] {
+        [] => "anything at all".to_string(),
+        permitted => format!("`{action}`: rules permit {}", permitted.join(", ")),
+    };
+    Some(format!("no rule permits {others}; what no rule permits is refused"))
+}
+
 /// What the policy's guard says.
 fn word(guard: &Result<(), Verdict>) -> String {
     match guard {
@@ -173,6 +187,7 @@ fn document(told: &Explanation, about: About, definition: &Definition) -> Result
         "rules": rules,
         "guard": told.guard.as_ref().map(guard),
         "explained": policy.map(|policy| policy.rules.iter().map(rule).collect::<Vec<_>>()),
+        "permitted_actions": policy.and_then(|policy| policy.permitted.as_ref()),
     });
     if let About::Refusal(number) = about {
         document["refusal"] = number.into();

@@ -9,7 +9,7 @@ use continuant::{Law, Rehearsal};
 use serde_json::json;
 
 use super::call::Signing;
-use super::create::{read_guard, read_policy};
+use super::create::{in_file, read_guard, read_policy};
 use super::show::section;
 use crate::failure::Result;
 use crate::printer::Printer;
@@ -66,7 +66,9 @@ impl Made {
 
 /// Say what another policy would have said of the versions on record
 ///
-/// Nothing is changed. The past that its rules ask for begins with the first version checked.
+/// A policy that would not be taken, as a rule of it can never hold, is refused with what is wrong
+/// in it. Nothing is changed. The past that its rules ask for begins with the first version
+/// checked.
 #[derive(Debug, Args)]
 pub(crate) struct Check {
     /// The object
@@ -115,7 +117,8 @@ impl Check {
         let policy = self.files.read()?;
         session.reading(|db| {
             let id = session::find(db, &self.object)?;
-            let told = db.rehearse(id, policy.law(), self.last)?;
+            let told = db.rehearse(id, policy.law(), self.last);
+            let told = told.map_err(|error| in_file(error.into(), &self.files.policy))?;
             match printer.is_json() {
                 true => printer.document(&document(&told)),
                 false => print(&told, printer),
@@ -129,14 +132,20 @@ fn print(told: &Rehearsal, printer: &mut Printer) -> Result<()> {
         [] => "none".to_string(),
         names => names.join(", "),
     };
-    let amend = if told.is_amendable { "yes" } else { "no: it would be the object's last" };
+    let is_last = !told.is_amendable && !told.is_upgradable;
+    let yes = |may: bool| match may {
+        true => "yes".to_string(),
+        false if is_last => "no: it would be the object's last".to_string(),
+        false => "no".to_string(),
+    };
     printer.pairs(&[
         ("versions checked", grouped(told.versions)),
         ("dropped by retention", grouped(told.dropped)),
         ("would be refused", grouped(told.refused.len() as u64)),
         ("rules that permitted none", names(&told.idle)),
-        ("rules that can permit nothing", names(&told.dead)),
-        ("can be amended", amend.to_string()),
+        ("rules that can never hold", names(&told.dead)),
+        ("can be amended", yes(told.is_amendable)),
+        ("can be upgraded", yes(told.is_upgradable)),
     ])?;
     let refused = told.refused.iter();
     let refused = refused.map(|(seq, verdict)| (format!("version {seq}"), verdict.to_string()));
@@ -159,6 +168,7 @@ fn document(told: &Rehearsal) -> serde_json::Value {
         "idle_rules": told.idle,
         "dead_rules": told.dead,
         "amendable": told.is_amendable,
+        "upgradable": told.is_upgradable,
     })
 }
 
@@ -173,7 +183,8 @@ impl Amend {
                 false => db.amend(id, policy.law()),
             };
             let asked = Asked { name: &self.object, id, action: "amend" };
-            let receipt = self.signing.wait((db, asked), amend, &secrets)?;
+            let receipt = self.signing.wait((db, asked), amend, &secrets);
+            let receipt = receipt.map_err(|failure| in_file(failure, &self.files.policy))?;
             receipt::print(&receipt, printer)
         })
     }

@@ -9,7 +9,7 @@ use continuant::{Database, Error, ErrorKind, Fleet, Law, ObjectId};
 use serde_json::{Value as Json, json};
 
 use super::call::Signing;
-use super::create::{read_guard, read_module, read_policy};
+use super::create::{in_file, read_guard, read_module, read_policy};
 use super::explain::{self, About};
 use super::show::section;
 use crate::failure::{Failure, Result};
@@ -81,7 +81,11 @@ impl Upgrade {
             let upgrade = db.upgrade(id, &to);
             if !self.dry_run {
                 let asked = Asked { name: object, id, action: "upgrade" };
-                let receipt = self.signing.wait((db, asked), upgrade, &secrets)?;
+                let receipt = self.signing.wait((db, asked), upgrade, &secrets);
+                let receipt = receipt.map_err(|failure| match &self.policy {
+                    Some(policy) => in_file(failure, policy),
+                    None => failure,
+                })?;
                 return receipt::print(&receipt, printer);
             }
             let told = self.signing.sign(db, upgrade, &secrets)?.dry_run()?;

@@ -193,7 +193,7 @@ fn a_policy_is_rehearsed_on_what_is_on_record() {
     let thrice = r#"
         @id("thrice") permit(principal, action == Action::"add", resource)
         when { context.lineage.past.add.count < 3 };
-        @id("never") permit(principal, action == Action::"add", resource)
+        @id("never") @dormant("of a rehearsal") permit(principal, action == Action::"add", resource)
         when { action == Action::"grow" };
         @id("ring") permit(principal, action == Action::"ring", resource);"#;
     let told = db.rehearse(id, thrice, 5).unwrap();
@@ -203,6 +203,52 @@ fn a_policy_is_rehearsed_on_what_is_on_record() {
     assert_eq!((told.dead, told.is_amendable), (vec!["never".to_string()], false));
     assert_eq!(db.info(id).unwrap().seq, 6, "nothing was changed");
     assert_eq!(db.info(id).unwrap().refusal_count, 0);
+}
+
+#[test]
+fn a_policy_with_a_rule_that_cannot_be_meant_does_not_come_in() {
+    let fixture = Fixture::new();
+    let db = fixture.open();
+    let id = db.create(counter_code(&limited(5))).unwrap();
+    let upper = key(2).public().to_string().to_uppercase();
+    for (rule, found) in [
+        (format!("forbid(principal == Key::\"{upper}\", action, resource);"), "is no key"),
+        (format!("forbid(principal == Key::\"{upper}\", action, resource);"), "evades this"),
+        ("forbid(principal, action, resource) when { context has limit };".into(), "never hold"),
+    ] {
+        let policy = format!("{}\n@id(\"no\")\n{rule}", limited(6));
+        let told = [
+            db.create(counter_code(&policy).salt([9; 16])).map(drop).unwrap_err(),
+            db.amend(id, &policy).signed(&key(1)).wait().map(drop).unwrap_err(),
+            db.amend_for_good(id, &policy).signed(&key(1)).wait().map(drop).unwrap_err(),
+            db.rehearse(id, &policy, 10).map(drop).unwrap_err(),
+            counter_code(&policy).outlook().map(drop).unwrap_err(),
+        ];
+        for error in told {
+            let ErrorKind::Object(object) = error.kind() else { panic!("{error}") };
+            let continuant::object::ErrorKind::Policy(findings) = object.kind() else {
+                panic!("{error}")
+            };
+            assert!(findings.iter().any(|finding| finding.message.contains(found)), "{error}");
+            let places = findings.iter().map(|finding| finding.place.as_ref().unwrap().line);
+            assert!(places.max() > Some(3), "{error}");
+        }
+    }
+    let info = db.info(id).unwrap();
+    assert_eq!((info.seq, info.refusal_count), (0, 0), "the door leaves nothing on record");
+    assert_eq!(db.objects().count(), 1);
+    // Said to be dormant, a rule that can never hold comes in.
+    let dormant = "@id(\"no\") @dormant(\"of a later schema\")
+        forbid(principal, action, resource) when { context has limit };";
+    let policy = format!("{}\n{dormant}", limited(6));
+    let outlook = counter_code(&policy).outlook().unwrap();
+    assert_eq!((outlook.dead, outlook.is_amendable), (vec!["no".to_string()], true));
+    assert_eq!(
+        (outlook.permitted, outlook.is_upgradable),
+        (vec!["add".into(), "amend".into()], false)
+    );
+    db.amend(id, &policy).signed(&key(1)).wait().unwrap();
+    db.verify(id, Replay::Yes).unwrap();
 }
 
 #[test]

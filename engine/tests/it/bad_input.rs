@@ -76,10 +76,10 @@ fn modules_that_cannot_be_objects() {
     let stateless = module("record other { a: u64 }", "", "");
     check(
         create(&db, &stateless, OPEN),
-        expect!["schema: bytes 31..37: no record named state: an object needs one"],
+        expect!["schema: 1:32: no record named state: an object needs one"],
     );
     let garbled = module("record state { a: u65 }", "", "");
-    check(create(&db, &garbled, OPEN), expect!["schema: bytes 58..61: type `u65` does not exist"]);
+    check(create(&db, &garbled, OPEN), expect!["schema: 1:59: type `u65` does not exist"]);
     let start = module("record state { a: u64 }", "", "(func $f (unreachable)) (start $f)");
     check(
         create(&db, &start, OPEN),
@@ -140,18 +140,15 @@ fn policies_that_do_not_hold() {
     let fixture = Fixture::new();
     let db = fixture.open();
     let check = |policy: &str, expected: Expect| check(db.create(counter_code(policy)), expected);
-    check(
-        "permit(principal, action, resource)",
-        expect!["policy: bytes 35..35: unexpected end of input"],
-    );
+    check("permit(principal, action, resource)", expect!["policy: 1:36: unexpected end of input"]);
     check(
         "permit(principal, action, resource);",
-        expect![[r#"policy: bytes 0..36: a rule without an id: put @id("some-name") before it"#]],
+        expect![[r#"policy: 1:1: a rule without an id: put @id("some-name") before it"#]],
     );
     check(
         r#"@id("a") permit(principal, action, resource) when { context.before.nothing == 1 };"#,
         expect![[r#"
-            policy: bytes 52..74: for policy `a`, attribute `before.nothing` in context for
+            policy: 1:53: for policy `a`, attribute `before.nothing` in context for
             Action::"add", Action::"advance", Action::"amend", Action::"deep",
             Action::"fail", Action::"grow", Action::"migrate", Action::"read",
             Action::"ring", Action::"spin", Action::"write" not found (did you mean

@@ -259,12 +259,15 @@ fn what_cannot_be_fuzzed_is_told() {
         assert!(error.contains(expected), "{error}");
     };
     check(counter().invariant("typo", "context.after.cuont == 0"), "`after.cuont`");
+    check(counter().invariant("always", "true"), "the rule always can never hold");
+    let ada = "context.signers.contains(\"ada\")";
+    check(counter().invariant("ada", ada), "4:30: \"ada\" is no key");
     check(counter().invariant("Bad Name", "true"), "an id that is not 1 to 64 of");
-    let two = "true }; @id(\"all\") permit(principal, action, resource) when { true";
+    let two = "context.time > 0 }; @id(\"all\") permit(principal, action, resource) when { true";
     check(counter().invariant("two", two), "the rule all permits: an invariant is a forbid");
     let permit = "@id(\"p\") permit(principal, action, resource);";
     check(counter().invariants(permit), "the rule p permits: an invariant is a forbid");
-    let twice = counter().invariant("one", "true").holds("one", |_, _| true);
+    let twice = counter().invariant("one", "context.time > 0").holds("one", |_, _| true);
     check(twice, "two invariants with the name \"one\"");
     let two = vec![Value::List(args!["a", "b"])];
     let refused = error(Fuzz::new(code("vault", "vault").args(two)));

@@ -192,6 +192,28 @@ fn whoever_permits_everything_permits_no_upgrade() {
 }
 
 #[test]
+fn a_rule_that_the_new_schema_leaves_dead_is_told_before_the_upgrade() {
+    let fixture = Fixture::new();
+    let db = fixture.open();
+    let policy = format!(
+        r#"{OPEN}
+        @id("late") forbid(principal, action, resource)
+        when {{ context.input has at && context.input.at > 5 }};
+        @id("keeper") permit(principal, action == Action::"upgrade", resource);"#
+    );
+    let id = db.create(counter_code(&policy)).unwrap();
+    add(&db, id, 5);
+    // No method of the new code has a parameter of that name.
+    let error = upgrade(&db, id, &to(second(MOVE))).unwrap_err();
+    assert!(error.to_string().contains("the rule late can never hold"), "{error}");
+    let info = db.info(id).unwrap();
+    assert_eq!((info.seq, info.refusal_count), (1, 0), "the door leaves nothing on record");
+    let said = policy.replace("@id(\"late\")", "@id(\"late\") @dormant(\"of the first version\")");
+    upgrade(&db, id, &to(second(MOVE)).policy(&said)).unwrap();
+    db.verify(id, Replay::Yes).unwrap();
+}
+
+#[test]
 fn the_new_policy_decides_on_what_became_of_the_state() {
     let fixture = Fixture::new();
     let db = fixture.open();

@@ -26,6 +26,7 @@ pub(super) const RUNS: &[(&str, u64)] = &[
     ("messages", 60),
     ("storage_model", 60),
     ("database_model", 60),
+    ("policy_parse", 400),
 ];
 
 /// All canaries.
@@ -470,5 +471,34 @@ pub const CANARIES: &[Canary] = &[
         "engine/src/overdue.rs",
         "let retry = ⟦soon.max(at.saturating_add(pause).min(now))⟧;",
         "soon.max(u64::MAX)",
+    ),
+    // What policies come in.
+    canary(
+        "rules that can never hold",
+        "policy_parse",
+        "object/src/policy/cedar.rs",
+        "let dead = ⟦never.contains(&index) && !lint::is_dormant(body)⟧;",
+        "false",
+    ),
+    canary(
+        "attributes that no step has",
+        "policy_parse",
+        "object/src/policy/cedar/lint.rs",
+        "if ⟦!is_there && !self.actions.is_empty()⟧ {",
+        "false",
+    ),
+    canary(
+        "keys as they are written",
+        "policy_parse",
+        "object/src/policy/form.rs",
+        "Form::Digits(what) => (⟦!is_digits(text) || text.len() != DIGITS⟧)",
+        "false",
+    ),
+    canary(
+        "bans that are evaded",
+        "policy_parse",
+        "object/src/policy/cedar/lint.rs",
+        "if ⟦!self.restricts(sense)⟧ {",
+        "true",
     ),
 ];

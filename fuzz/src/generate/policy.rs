@@ -125,7 +125,9 @@ fn rules(rng: &mut StdRng) -> String {
             1 => "principal is Key",
             _ => "principal",
         };
-        text += &format!("@id(\"r{index}\") {effect}({principal}, {action}, resource)");
+        // What is drawn can often not hold.
+        let dormant = if rng.random_bool(0.8) { " @dormant(\"drawn\")" } else { "" };
+        text += &format!("@id(\"r{index}\"){dormant} {effect}({principal}, {action}, resource)");
         for _ in 0..rng.random_range(0..3) {
             let clause = if rng.random_bool(0.5) { "when" } else { "unless" };
             let depth = rng.random_range(0..5);
@@ -166,6 +168,82 @@ fn number(rng: &mut StdRng, depth: u32) -> String {
     let (one, other) = (number(rng, depth - 1), number(rng, depth - 1));
     let operator = ["+", "-", "*"][rng.random_range(0..3)];
     format!("({one} {operator} {other})")
+}
+
+/// Rules for a counter, and whether a policy of them may be taken: keys as they are written and as
+/// people write them, attributes that there are and that are misspelt, rules that can hold and that
+/// cannot.
+pub(crate) fn suspects(rng: &mut StdRng) -> (String, bool) {
+    let mut text = "@id(\"any\") permit(principal, action, resource);\n".to_string();
+    let mut is_well = true;
+    for index in 0..rng.random_range(1..4) {
+        let forbids = rng.random_bool(0.5);
+        let effect = if forbids { "forbid" } else { "permit" };
+        let dormant = rng.random_bool(0.2);
+        let annotation = if dormant { " @dormant(\"drawn\")" } else { "" };
+        let (condition, may_hold) = match rng.random_range(0..3) {
+            0 => {
+                let (key, is_key) = key(rng);
+                let (condition, evaded) = banned(rng, &key);
+                is_well &= is_key && !(evaded && forbids);
+                (condition, true)
+            }
+            1 => attribute(rng),
+            _ => {
+                let (word, is_known) = [("session", true), ("sesion", false), ("Batch", false)]
+                    [rng.random_range(0..3)];
+                (format!("context.credential == \"{word}\""), is_known)
+            }
+        };
+        is_well &= may_hold || dormant;
+        text += &format!(
+            "@id(\"r{index}\"){annotation} {effect}(principal, action, resource)\n\
+             when {{ {condition} }};\n"
+        );
+    }
+    (text, is_well)
+}
+
+/// A key as somebody writes it, and whether it is written as keys are.
+fn key(rng: &mut StdRng) -> (String, bool) {
+    let key = format!("{:032x}{:031x}f", rng.random::<u128>(), rng.random::<u128>() >> 4);
+    match rng.random_range(0..8) {
+        0 => (key.to_uppercase(), false),
+        1 => (format!("0x{key}"), false),
+        2 => (key[..rng.random_range(0..64)].to_string(), false),
+        3 => (["ada", "", "owner", "0"][rng.random_range(0..4)].to_string(), false),
+        4 => (key + "0", false),
+        _ => (key, true),
+    }
+}
+
+/// A condition on a key, and whether in a `forbid` a second signature evades it.
+fn banned(rng: &mut StdRng, key: &str) -> (String, bool) {
+    match rng.random_range(0..6) {
+        0 => (format!("principal == Key::\"{key}\""), true),
+        1 => (format!("[Key::\"{key}\"].contains(principal)"), true),
+        2 => (format!("context.time > 5 && principal in Key::\"{key}\""), true),
+        3 => (format!("context.signers.containsAny([\"{key}\"])"), false),
+        _ => (format!("context.signers.contains(\"{key}\")"), false),
+    }
+}
+
+/// A condition on an attribute, and whether there is one.
+fn attribute(rng: &mut StdRng) -> (String, bool) {
+    let (condition, is_there) = [
+        ("context has limit && context.limit > 5", false),
+        ("context.before has cuont || context.time > 5", false),
+        ("context has sneder && context.sneder has code", false),
+        ("context.effects has wake && context.effects.wake > 5", true),
+        ("context.sender has code && context.time > 5", true),
+        ("context has input.by && context.input.by == 5", true),
+        ("context.time > 5 && false", false),
+        ("action == Action::\"amend\" && action == Action::\"write\"", false),
+        ("context.after.count == -1", false),
+        ("context.after.count < 0", false),
+        ("context.after.count >= 0 && context.time > 5", true),
+    ][rng.random_range(0..11)];
+    (condition.to_string(), is_there)
 }
 
 /// Nesting and chains around and far beyond what the profile has.

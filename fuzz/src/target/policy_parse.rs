@@ -1,5 +1,7 @@
 //! Any text is refused by `Policy::parse`, or is a policy that encodes and decodes to itself and
-//! decides the same twice; it never panics and never exhausts the stack.
+//! decides the same twice; it never panics and never exhausts the stack. One that is taken has no
+//! rule that can never hold and does not say so, and no key that is not written as keys are; one
+//! that is on record is read all the same.
 //!
 //! What it decides is not judged here.
 
@@ -9,7 +11,7 @@ use object::credential::PublicKey;
 use object::effects::Output;
 use object::hash::{CodeHash, ObjectId, PolicyHash};
 use object::ledger::Past;
-use object::policy::{Facts, Policy, Principal, Values};
+use object::policy::{Facts, Law, Policy, Principal, Values};
 use object::schema::{Schema, Value};
 use rand::RngExt;
 use rand::rngs::StdRng;
@@ -23,17 +25,90 @@ pub(crate) fn run(seed: u64) -> Outcome {
     let schemas = schemas();
     let schema =
         &schemas[if rng.random_bool(0.7) { 0 } else { rng.random_range(0..schemas.len()) }];
-    let parsed = match Policy::parse(&text, schema) {
-        Ok(parsed) => parsed,
-        Err(error) => return hold("an error says something", !error.to_string().is_empty()),
+    suspect(&mut rng)?;
+    let on_record = Policy::decode(&Law::from(&text).encode(), schema);
+    let (parsed, again) = match (Policy::parse(&text, schema), on_record) {
+        (Ok(parsed), again) => (parsed, must("decoding a policy", again)?),
+        (Err(error), again) => {
+            hold("an error says something", !error.to_string().is_empty())?;
+            let Ok(again) = again else { return Ok(()) };
+            let refused = again.validate().err();
+            equal(
+                "what is not taken",
+                &Some(error.to_string()),
+                &refused.map(|it| it.to_string()),
+            )?;
+            let twice = must("decoding it again", Policy::decode(&again.encode(), schema))?;
+            return decide(&mut rng, &again, &twice);
+        }
     };
     equal("the text", &text.as_str(), &parsed.text())?;
-    let again = must("decoding a policy", Policy::decode(&parsed.encode(), schema))?;
     equal("the hash", &parsed.hash(), &again.hash())?;
+    equal("what is taken may come in again", &Ok(()), &again.validate())?;
+    taken(&parsed)?;
     for _ in 0..4 {
         decide(&mut rng, &parsed, &again)?;
     }
     Ok(())
+}
+
+/// Rules of which it is known whether they may be taken: all of them, or the policy is not.
+fn suspect(rng: &mut StdRng) -> Outcome {
+    let (text, is_well) = policy::suspects(rng);
+    let parsed = Policy::parse(&text, &schemas()[0]);
+    let about = || format!("of {text}: {:?}", parsed.as_ref().err().map(ToString::to_string));
+    equal("whether it is taken", &is_well, &parsed.is_ok())
+        .map_err(|difference| format!("{difference}, {}", about()))?;
+    if let Ok(parsed) = &parsed {
+        taken(parsed)?;
+    }
+    must("it is read from a record", Policy::decode(&Law::from(&text).encode(), &schemas()[0]))?;
+    Ok(())
+}
+
+/// What holds of a policy that was taken: what its text shows to whoever knows no Cedar.
+fn taken(policy: &Policy) -> Outcome {
+    let text = policy.text();
+    for id in policy.dead() {
+        let says = text.contains("@dormant");
+        hold(&format!("the rule {id}, which can never hold, says why it is there"), says)?;
+    }
+    for (before, key) in literals(text) {
+        let is_of_key = before.ends_with("Key::") || before.ends_with("signers.contains(");
+        let is_key =
+            key.len() == 64 && key.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        // An escape may stand for a digit.
+        hold("a key is written as keys are", !is_of_key || is_key || key.contains('\\'))?;
+    }
+    Ok(())
+}
+
+/// The literals of a text, each with the text in front of it; those in comments are none.
+fn literals(text: &str) -> Vec<(&str, &str)> {
+    let mut found = Vec::new();
+    let mut at = 0;
+    while let Some(next) = text[at..].find(['"', '/']) {
+        let start = at + next;
+        let rest = &text[start..];
+        if rest.starts_with("//") {
+            at = start + rest.find(['\n', '\r']).unwrap_or(rest.len());
+            continue;
+        }
+        at = start + 1;
+        if rest.starts_with('/') {
+            continue;
+        }
+        let mut is_escaped = false;
+        let end = text[at..].find(|letter| {
+            let ends = letter == '"' && !is_escaped;
+            is_escaped = letter == '\\' && !is_escaped;
+            ends
+        });
+        let Some(end) = end else { break };
+        found.push((&text[..start], &text[at..at + end]));
+        at += end + 1;
+    }
+    found
 }
 
 /// The guests' schemas, the counter's first.

@@ -11,6 +11,7 @@
 mod compile;
 mod context;
 mod explain;
+mod lint;
 mod reads;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -21,18 +22,18 @@ use cedar_policy::ffi::DetailedError;
 use cedar_policy::pst;
 use cedar_policy::{
     AuthorizationError, Authorizer, Entities, EntityId, EntityTypeName, EntityUid, PolicyId,
-    PolicySet, Request, ValidationMode, Validator,
+    PolicySet, Request, ValidationMode, ValidationWarning, Validator,
 };
 
 use self::compile::Uncompiled;
 use self::context::{Plan, hex};
 use self::reads::Reads;
 use super::derived::Derived;
-use super::profile::FINDINGS_MAX;
+use super::profile::{FINDINGS_MAX, unknown_escape};
 use super::program::Program;
 use super::shape::{IF_NAMED, NAMED_ONLY, Shapes};
 use super::{Decision, Facts, Principal, Refusal, Values};
-use crate::error::Diagnostic;
+use crate::diagnostic::{Diagnostic, printable};
 use crate::schema::{Schema, Selection};
 
 /// Rules ready to decide.
@@ -43,6 +44,10 @@ pub(super) struct Rules {
     ids: Vec<String>,
     /// The rules as they are stated, in the order of the ids.
     stated: Vec<Stated>,
+    /// The places of those that can never hold, as far as can be told from the rules alone.
+    never: BTreeSet<usize>,
+    /// What a policy that comes in must not have.
+    lints: Vec<Diagnostic>,
     /// By name.
     actions: HashMap<String, Action>,
     shapes: Shapes,
@@ -109,12 +114,14 @@ impl Rules {
         let set = PolicySet::from_str(text).map_err(|errors| {
             let mut findings = Vec::new();
             flatten(&DetailedError::from(&errors), &mut findings);
+            findings.iter_mut().for_each(|finding| lead_on(finding, text));
             tidy(findings)
         })?;
         let (set, spans) = name(&set, spans)?;
-        validate(&set, &shapes, text)?;
-        let rules = trees(&set)?;
-        let stated: Vec<Stated> = rules.values().zip(spans.into_values()).map(stated).collect();
+        let warnings = validate(&set, &shapes, text)?;
+        let trees = trees(&set)?;
+        let rules = &trees;
+        let stated: Vec<Stated> = rules.values().zip(spans.values().cloned()).map(stated).collect();
         let types = Types::new();
         let ids: Vec<String> = rules.keys().cloned().collect();
         let mut ops_left = compile::OPS_MAX;
@@ -136,8 +143,25 @@ impl Rules {
             Ok((action.name.clone(), Action { entity, plan, program, applying, set }))
         });
         let actions: HashMap<String, Action> = actions.collect::<Result<_, Vec<Diagnostic>>>()?;
+        let never = never(&ids, &actions, &warnings);
+        let found =
+            trees.iter().zip(spans.values()).enumerate().flat_map(|(index, (rule, span))| {
+                let (id, body) = (rule.0, rule.1.body());
+                let dead = never.contains(&index) && !lint::is_dormant(body);
+                let dead = dead.then(|| lint::never_holds(id, body, span));
+                dead.into_iter().chain(lint::lint(body, (text, span), (schema, &shapes)))
+            });
+        let turned = lint::turned(text, trees.values().zip(spans.values()));
+        let lints = tidy(found.chain(confusing(warnings, &trees)).chain(turned).collect());
         let (authorizer, entities) = (Authorizer::new(), Entities::empty());
-        Ok(Rules { set, ids, stated, actions, shapes, types, authorizer, entities })
+        let rules =
+            Rules { set, ids, stated, never, lints, actions, shapes, types, authorizer, entities };
+        Ok(rules)
+    }
+
+    /// What a policy that comes in must not have.
+    pub(super) fn lints(&self) -> &[Diagnostic] {
+        &self.lints
     }
 
     /// The ids of the rules, sorted.
@@ -150,20 +174,26 @@ impl Rules {
         self.ids.iter().map(String::as_str).zip(self.stated.iter().map(|rule| rule.permits))
     }
 
-    /// The rules that permit something, each with whether it may hold for any action.
-    pub(super) fn permits(&self) -> impl Iterator<Item = (&str, bool)> {
-        let stated = self.stated.iter().enumerate().filter(|(_, rule)| rule.permits);
-        stated.map(|(index, _)| {
-            let alive = self.actions.values().any(|action| action.may_hold(index));
-            (self.ids[index].as_str(), alive)
-        })
+    /// The rules that can never hold, as far as can be told from the rules alone.
+    pub(super) fn dead(&self) -> impl Iterator<Item = &str> {
+        self.never.iter().map(|&index| self.ids[index].as_str())
     }
 
-    /// Whether any rule may permit a step of an action.
+    /// Whether any rule may permit a step of an action: one permits it that may hold, and none
+    /// forbids it always.
     pub(super) fn may_permit(&self, action: &str) -> bool {
-        let mut permits = self.stated.iter().enumerate().filter(|(_, rule)| rule.permits);
-        let action = self.actions.get(action);
-        action.is_some_and(|action| permits.any(|(index, _)| action.may_hold(index)))
+        let Some(action) = self.actions.get(action) else { return false };
+        let permits = self.stated.iter().enumerate().filter(|(_, rule)| rule.permits);
+        let mut permits = permits.filter(|(index, _)| !self.never.contains(index));
+        let rules = action.program.as_ref().map_or(&[][..], |program| &program.rules);
+        let is_closed = rules.iter().any(|rule| rule.always && !rule.permits);
+        !is_closed && permits.any(|(index, _)| action.may_hold(index))
+    }
+
+    /// The actions of which rules may permit something, in the order of the schema.
+    pub(super) fn permitted(&self) -> impl Iterator<Item = &str> {
+        let names = self.shapes.actions.iter().map(|action| action.name.as_str());
+        names.filter(|name| self.may_permit(name))
     }
 
     /// The program of an action, if there are both.
@@ -318,13 +348,26 @@ fn trees(set: &PolicySet) -> Result<BTreeMap<String, pst::Policy>, Vec<Diagnosti
     trees.collect()
 }
 
-fn validate(set: &PolicySet, shapes: &Shapes, text: &str) -> Result<(), Vec<Diagnostic>> {
-    // What is wrong is told of the whole schema.
-    validate_against(Derived::for_text(shapes, text), set)
-        .or_else(|_| validate_against(Derived::whole(shapes), set))
+/// What the validator warns of.
+enum Warning {
+    /// The rule with this id can never hold.
+    NeverHolds(String),
+    /// A text in the rule with this id may be read as another.
+    Confuses(String, Diagnostic),
 }
 
-fn validate_against(derived: Derived<'_>, set: &PolicySet) -> Result<(), Vec<Diagnostic>> {
+fn validate(set: &PolicySet, shapes: &Shapes, text: &str) -> Result<Vec<Warning>, Vec<Diagnostic>> {
+    // What is wrong is told of the whole schema.
+    match validate_against(Derived::for_text(shapes, text), set) {
+        Ok(warnings) if warnings.is_empty() => Ok(warnings),
+        _ => validate_against(Derived::whole(shapes), set),
+    }
+}
+
+fn validate_against(
+    derived: Derived<'_>,
+    set: &PolicySet,
+) -> Result<Vec<Warning>, Vec<Diagnostic>> {
     let whole = |error: &dyn std::fmt::Display| {
         vec![Diagnostic::whole(format!("the derived Cedar schema: {error}"))]
     };
@@ -336,8 +379,77 @@ fn validate_against(derived: Derived<'_>, set: &PolicySet) -> Result<(), Vec<Dia
         flatten(&DetailedError::from(error), &mut findings);
     }
     match result.validation_passed() {
-        true => Ok(()),
+        true => Ok(result.validation_warnings().filter_map(warning).collect()),
         false => Err(tidy(findings)),
+    }
+}
+
+/// A warning of the validator; none for what is looked for here in the whole text.
+fn warning(warning: &ValidationWarning) -> Option<Warning> {
+    let id = warning.policy_id().to_string();
+    Some(match warning {
+        ValidationWarning::ImpossiblePolicy(_) | ValidationWarning::InvalidActionApplication(_) => {
+            Warning::NeverHolds(id)
+        }
+        ValidationWarning::BidiCharsInString(_) | ValidationWarning::BidiCharsInIdentifier(_) => {
+            return None;
+        }
+        other => {
+            let mut found = Vec::new();
+            flatten(&DetailedError::from(other), &mut found);
+            let mut first = found.swap_remove(0);
+            first.message = lint::confuses(&printable(&first.message));
+            Warning::Confuses(id, first)
+        }
+    })
+}
+
+/// The places of the rules that can never hold, as the validator has it, or as none of their
+/// actions has them in its program.
+fn never(
+    ids: &[String],
+    actions: &HashMap<String, Action>,
+    warnings: &[Warning],
+) -> BTreeSet<usize> {
+    let warned = |id: &str| {
+        let of = |warning: &Warning| matches!(warning, Warning::NeverHolds(it) if it == id);
+        warnings.iter().any(of)
+    };
+    let may_hold = |rule: usize| actions.values().any(|action| action.may_hold(rule));
+    let rules = ids.iter().enumerate();
+    let never = rules.filter(|(index, id)| warned(id) || !may_hold(*index));
+    never.map(|(index, _)| index).collect()
+}
+
+/// What was found in texts that may be read as others, but of the rules that say so.
+fn confusing(
+    warnings: Vec<Warning>,
+    rules: &BTreeMap<String, pst::Policy>,
+) -> impl Iterator<Item = Diagnostic> {
+    warnings.into_iter().filter_map(|warning| match warning {
+        Warning::Confuses(id, finding) => {
+            let is_said = rules.get(&id).is_some_and(|rule| lint::is_confusable(rule.body()));
+            (!is_said).then_some(finding)
+        }
+        Warning::NeverHolds(_) => None,
+    })
+}
+
+/// Says what to write where Cedar's parser says only what is wrong.
+fn lead_on(finding: &mut Diagnostic, text: &str) {
+    let written = finding.span.clone().and_then(|span| text.get(span)).unwrap_or_default();
+    if finding.message.contains("is not a valid escape") {
+        let span = finding.span.clone().unwrap_or(0..text.len());
+        finding.span = unknown_escape(text, &span).or(Some(span));
+        finding.message =
+            "an escape that Cedar does not have; it has \\n \\r \\t \\0 \\\\ \\\" \\' \
+                           \\x41 \\u{e9}, and in the pattern of a `like` \\*"
+                .to_string();
+    } else if written == "resource" && finding.message.contains("entity uid") {
+        finding.message = "a scope names what is held against with `==` in full, as Key::\"...\"; \
+                           for the object itself write `principal is Object` here, and behind the \
+                           scope `when { principal == resource }`"
+            .to_string();
     }
 }
 

@@ -8,7 +8,9 @@ use std::fmt::Write;
 use serde_json::{Map, Value as Json, json};
 
 use super::fact::{self, Fact, Placed};
-use super::shape::{ADVANCE, AMEND, Attribute, MIGRATE, OPEN_SESSION, READ, Shape, Shapes};
+use super::shape::{
+    ADVANCE, AMEND, Attribute, MIGRATE, OPEN_SESSION, READ, Shape, Shapes, UPGRADE, WRITE,
+};
 
 /// Words that Cedar has for itself. Attributes may have these names, in quotes.
 const RESERVED: [&str; 10] =
@@ -73,6 +75,8 @@ impl<'a> Derived<'a> {
             let principals = match action.name.as_str() {
                 ADVANCE => &ENTITIES[2..],
                 OPEN_SESSION => &ENTITIES[..1],
+                // Objects ask for methods, in messages.
+                WRITE | AMEND | UPGRADE | MIGRATE => &ENTITIES[..2],
                 _ => &ENTITIES[..],
             };
             let principals = if all_principals { principals } else { &principals[..1] };

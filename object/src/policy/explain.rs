@@ -16,6 +16,9 @@ pub struct Explanation {
     /// The rules that say so; when none permits, each that permits something of this action and,
     /// when a value is beyond what a policy may read, each that reads it. Sorted by id.
     pub rules: Vec<Rule>,
+    /// When no rule permits anything of the action: the actions that rules do permit something of,
+    /// in the order of the schema.
+    pub permitted: Option<Vec<String>>,
 }
 
 /// A rule of a policy that a decision hangs on.
@@ -52,6 +55,9 @@ impl Policy {
         decision: Decision,
     ) -> Explanation {
         let rules = self.rules.explain(&self.text, facts, values, &decision);
-        Explanation { principal: facts.principal, decision, rules }
+        let is_silent = matches!(&decision, Decision::Refuse { reason: Refusal::NotPermitted, .. });
+        let permitted =
+            (is_silent && rules.is_empty()).then(|| self.permitted().map(str::to_string).collect());
+        Explanation { principal: facts.principal, decision, rules, permitted }
     }
 }

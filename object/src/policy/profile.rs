@@ -17,15 +17,19 @@
 //! (`.` `::`, and brackets behind a value) of one operand. The *depth* of a chain is its operators
 //! plus the deepest of its operands: the run and the brackets in it, each one deeper than inside.
 
+mod written;
+
 use std::collections::BTreeSet;
 use std::ops::Range;
 
+pub(super) use self::written::{Writ, Written, unknown_escape, written};
 use super::fact::is_window;
 use super::shape::IF_NAMED;
-use crate::error::Diagnostic;
+use crate::diagnostic::Diagnostic;
 use crate::limits::{
-    PAST_ACTIONS_MAX, POLICY_BYTES_MAX, POLICY_DEPTH_MAX, POLICY_LITERAL_BYTES_MAX,
-    POLICY_NESTING_MAX, POLICY_OPERATORS_MAX, POLICY_TOKENS_MAX, RULES_MAX,
+    PAST_ACTIONS_MAX, POLICY_ACCESSES_MAX, POLICY_BYTES_MAX, POLICY_DEPTH_MAX,
+    POLICY_LITERAL_BYTES_MAX, POLICY_NESTING_MAX, POLICY_OPERATORS_MAX, POLICY_TOKENS_MAX,
+    RULES_MAX,
 };
 
 /// Findings that are listed; a text with more is refused all the same.
@@ -280,7 +284,10 @@ impl<'t> Scan<'t> {
         group.compound = !fresh;
         group.compound_is = token.text == "is" && compound;
         if group.operators == POLICY_OPERATORS_MAX + 1 {
-            let message = format!("a chain of more than {POLICY_OPERATORS_MAX} operators");
+            let message = format!(
+                "a chain of more than {POLICY_OPERATORS_MAX} operators: for one value among many \
+                 write `[1, 2, 3].contains(value)`, and brackets or rules of their own for the rest"
+            );
             self.find(token.span.clone(), message);
         }
         if token.text == "in" && compound_is {
@@ -295,8 +302,8 @@ impl<'t> Scan<'t> {
         let group = self.group();
         group.operand += 1;
         group.run += 1;
-        if group.run == POLICY_OPERATORS_MAX + 1 {
-            let message = format!("a run of more than {POLICY_OPERATORS_MAX} prefixes or accesses");
+        if group.run == POLICY_ACCESSES_MAX + 1 {
+            let message = format!("a run of more than {POLICY_ACCESSES_MAX} prefixes or accesses");
             self.find(token.span.clone(), message);
         }
     }

@@ -49,6 +49,8 @@ pub(super) struct Rule {
     pub(super) id: usize,
     /// Behind its last operation; the first is behind those of the rule before.
     pub(super) end: usize,
+    /// Whether it holds whatever the step.
+    pub(super) always: bool,
 }
 
 /// An operation. Operands come off the stack, the right one first, and the result goes on it.

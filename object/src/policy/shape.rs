@@ -20,7 +20,7 @@
 use std::collections::BTreeSet;
 
 use super::fact::{self, Placed};
-use crate::error::Diagnostic;
+use crate::diagnostic::Diagnostic;
 use crate::limits::POLICY_ATTRIBUTES_MAX;
 use crate::schema::{Field, Method, Schema, Type};
 
@@ -63,8 +63,10 @@ pub(super) struct Action {
 pub(super) const ADVANCE: &str = "advance";
 /// The action of a change of the policy.
 pub(super) const AMEND: &str = "amend";
+/// The action of a direct write.
+pub(super) const WRITE: &str = "write";
 /// Actions that are no methods: the object's own cycle, a direct write, and a change of the policy.
-pub(super) const OWN_ACTIONS: [&str; 3] = [ADVANCE, "write", AMEND];
+pub(super) const OWN_ACTIONS: [&str; 3] = [ADVANCE, WRITE, AMEND];
 /// The action of opening a session. It has `_`, which no method's name has, and no past.
 pub(super) const OPEN_SESSION: &str = "open_session";
 /// The action of a change of the code, on which the policy decides that is to go.

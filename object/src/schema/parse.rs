@@ -12,7 +12,7 @@ use wit_parser::{FunctionKind, Resolve, SourceMap, Span, TypeDef, TypeDefKind};
 use super::lower;
 use super::types::{Case, Enum, Flags, Record, ResultType, Tuple, Type, Variant};
 use super::{MIGRATE, Method, Param, Parts, scan};
-use crate::error::Diagnostic;
+use crate::diagnostic::Diagnostic;
 use crate::limits::{
     FIELDS_MAX, FLAGS_MAX, FLAT_PARAMS_MAX, METHODS_MAX, NAME_BYTES_MAX, TYPE_DEPTH_MAX,
     TYPE_PARTS_MAX,
@@ -32,11 +32,11 @@ pub(crate) fn parse(text: &str) -> Result<Parts, Vec<Diagnostic>> {
     sources.push_str("schema.wit", text);
     let group = match sources.parse() {
         Ok(group) => group,
-        Err((_, error)) => return Err(vec![at(text, error.kind().span(), one_line(&error))]),
+        Err((_, error)) => return Err(vec![not_wit(text, error.kind().span(), &error)]),
     };
     let mut resolve = Resolve { all_features: true, ..Resolve::default() };
     if let Err(error) = resolve.push_group(group) {
-        return Err(vec![at(text, error.kind().span(), one_line(&error))]);
+        return Err(vec![not_wit(text, error.kind().span(), &error)]);
     }
     let (types, findings) = (Vec::new(), Vec::new());
     let mut converter = Converter { text, resolve: &resolve, types, findings };
@@ -50,6 +50,19 @@ pub(crate) fn parse(text: &str) -> Result<Parts, Vec<Diagnostic>> {
 /// What the WIT library says, which may be several lines.
 fn one_line(error: &dyn std::error::Error) -> String {
     error.to_string().lines().map(str::trim).collect::<Vec<_>>().join(" ")
+}
+
+/// What the WIT library finds where it parses.
+fn not_wit(text: &str, span: Span, error: &dyn std::error::Error) -> Diagnostic {
+    let mut finding = at(text, span, one_line(error));
+    // Its words for a character that it does not take are those of its own source.
+    if finding.message.contains("odepoint") || finding.message.contains("Control code") {
+        let start = finding.span.as_ref().map_or(0, |span| span.start);
+        let refused = text[start..].chars().find(|letter| !letter.is_ascii_graphic());
+        let refused = refused.map_or(String::new(), |letter| format!(" U+{:04X}", letter as u32));
+        finding.message = format!("the character{refused}, which WIT text may not have");
+    }
+    finding
 }
 
 /// A finding, with its place in whole characters where the WIT library knows it.

@@ -7,7 +7,7 @@
 
 use std::ops::Range;
 
-use crate::error::Diagnostic;
+use crate::diagnostic::Diagnostic;
 use crate::limits::{SCHEMA_BYTES_MAX, SCHEMA_NESTING_MAX, SCHEMA_WORDS_MAX};
 
 /// What in the text is beyond the limits.

@@ -5,6 +5,7 @@
 //! - `diagnostics`: what text is refused, with which words and where.
 //! - `profile`: the deepest rules that pass, on small stacks; random text.
 //! - `encoding`: bytes of a policy.
+//! - `lints`: what is valid and is not taken all the same.
 //! - `guards`: what a guard is asked, when, and what it may ask.
 //! - `compiled`: what compiled rules say, beside what Cedar says.
 //! - `counts`: what is counted of lists.
@@ -17,6 +18,7 @@ mod counts;
 mod diagnostics;
 mod encoding;
 mod guards;
+mod lints;
 mod mapping;
 mod profile;
 mod states;
@@ -25,7 +27,9 @@ mod templates;
 use continuant_object::ErrorKind;
 use continuant_object::hash::{CodeHash, ObjectId, PolicyHash};
 use continuant_object::ledger::Past;
-use continuant_object::policy::{Decision, Facts, Policy, Principal, Raw, STACK_BYTES, Values};
+use continuant_object::policy::{
+    Decision, Facts, Law, Policy, Principal, Raw, STACK_BYTES, Values,
+};
 use continuant_object::schema::{Schema, Type, Value, encode_args, encode_value};
 
 use crate::schema::generate::Arena;
@@ -51,6 +55,11 @@ fn parse(text: &str, schema: &Schema) -> Result<Policy, String> {
         }
         _ => panic!("not about the policy: {error}"),
     })
+}
+
+/// A policy as it is on record, where rules may be that no policy comes in with.
+fn on_record(text: &str, schema: &Schema) -> Policy {
+    on_stack(STACK_BYTES, || Policy::decode(&Law::from(text).encode(), schema)).unwrap()
 }
 
 /// What Cedar says. What the compiled rules say of the same states in memory, if they say anything,

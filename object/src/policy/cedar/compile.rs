@@ -290,12 +290,13 @@ impl<'a> Compiler<'a> {
     fn rule(&mut self, id: usize, rule: &Template) -> Result<()> {
         let start = self.program.ops.len();
         self.depth = 0;
-        if self.expr(&condition(rule))? == Some(false) {
+        let known = self.expr(&condition(rule))?;
+        if known == Some(false) {
             self.program.ops.truncate(start);
             return Ok(());
         }
         let (permits, end) = (rule.effect == Effect::Permit, self.program.ops.len());
-        self.program.rules.push(Rule { permits, id, end });
+        self.program.rules.push(Rule { permits, id, end, always: known == Some(true) });
         Ok(())
     }
 
@@ -564,7 +565,7 @@ impl<'a> Compiler<'a> {
 
 /// The comparison that holds where another does not. Cedar's trees have only the three of them
 /// that are not the opposite of one.
-fn opposite(op: BinaryOp) -> Option<BinaryOp> {
+pub(super) fn opposite(op: BinaryOp) -> Option<BinaryOp> {
     match op {
         BinaryOp::Eq => Some(BinaryOp::NotEq),
         BinaryOp::Less => Some(BinaryOp::GreaterEq),

@@ -86,7 +86,7 @@ fn concerns(decision: &Decision, id: &String, rule: &Stated) -> bool {
 }
 
 /// Whether a record has what a path leads to.
-fn declares(attributes: &[Attribute], path: &[&str]) -> bool {
+pub(super) fn declares(attributes: &[Attribute], path: &[&str]) -> bool {
     let Some((first, rest)) = path.split_first() else { return true };
     let found = attributes.iter().find(|attribute| attribute.name == *first);
     match found.map(|attribute| &attribute.shape) {

@@ -4,7 +4,7 @@ use continuant_object::policy::{Decision, Values};
 use continuant_object::schema::{Schema, Value};
 use expect_test::{Expect, expect};
 
-use super::{ANYONE, decide, decide_compiled, facts, parse, print, record};
+use super::{ANYONE, decide, decide_compiled, facts, on_record, print, record};
 
 const WIT: &str = "package a:b; interface c {
     enum phase { on-ground, in-air }
@@ -42,7 +42,7 @@ fn decision(condition: &str, before: &Value, after: &Value) -> (Decision, bool) 
     let schema = Schema::parse(WIT).unwrap();
     let rules =
         format!("{ANYONE}@id(\"a\") forbid(principal, action, resource) unless {{ {condition} }};");
-    let policy = parse(&rules, &schema).unwrap();
+    let policy = on_record(&rules, &schema);
     let values = Values { before, after, input: &[] };
     let compiled = decide_compiled(&policy, &schema, &facts("go"), &values).is_some();
     (decide(&policy, &schema, &facts("go"), &values), compiled)

@@ -6,7 +6,7 @@ use continuant_object::policy::{Facts, Policy, Principal, Values, derived_schema
 use continuant_object::schema::{Schema, Value};
 use expect_test::{Expect, expect, expect_file};
 
-use super::{ANYONE, OBJECT, decide, facts, parse, print, record, values};
+use super::{ANYONE, OBJECT, decide, facts, on_record, parse, print, record, values};
 
 const WIT: &str = "
     package fleet:thing@1.0.0;
@@ -83,7 +83,7 @@ pub(super) fn with_step<T>(
     let schema = Schema::parse(WIT).unwrap();
     let rule =
         format!("{ANYONE}@id(\"a\") forbid(principal, action, resource) unless {{ {condition} }};");
-    let policy = parse(&rule, &schema).unwrap();
+    let policy = on_record(&rule, &schema);
     let input = [
         ("to".to_string(), place(9, None)),
         ("speed".to_string(), Some(70u32).into()),

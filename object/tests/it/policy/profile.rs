@@ -36,6 +36,12 @@ fn deepest() -> Vec<(&'static str, String)> {
     vec![
         ("and on the left", nest(YES, 31, |inner| left(inner, "&&", YES, 7))),
         ("and in long chains", nest(YES, 3, |inner| left(inner, "&&", YES, 64))),
+        ("and in one chain", left(YES, "&&", YES, 240)),
+        ("or in one chain", left(YES, "||", YES, 240)),
+        ("or of equalities", format!("{ONE} == 1 || ").repeat(119) + ONE + " == 1"),
+        ("a sum in one chain", left(ONE, "+", "0", 240) + " < 5"),
+        ("many clauses", format!("{YES} }} when {{ ").repeat(230) + YES),
+        ("or of chains", nest(YES, 2, |inner| right(inner, "||", YES, 120))),
         ("and on the right", nest(YES, 31, |inner| right(inner, "&&", YES, 7))),
         ("or on the left", nest(YES, 31, |inner| left(inner, "||", YES, 7))),
         ("sums", nest(ONE, 30, |inner| left(inner, "+", "0", 7)) + " < 5"),
@@ -57,10 +63,10 @@ fn deepest() -> Vec<(&'static str, String)> {
                 format!("(if {YES} then {YES} else if {YES} then {YES} else {inner})")
             }),
         ),
-        ("if behind else", format!("if {YES} then {YES} else ").repeat(21) + YES),
+        ("if behind else", format!("if {YES} then {YES} else ").repeat(80) + YES),
         ("if in then", {
             let inner = |inner: &str| format!("if {YES} then {inner} else {YES}");
-            nest(YES, 21, inner)
+            nest(YES, 80, inner)
         }),
         ("records", nest(YES, 31, |inner| format!("{{a: {}}}.a", ands(inner)))),
         (
@@ -113,10 +119,11 @@ fn one_more_of_anything_is_outside_the_profile() {
     let schema = Schema::parse(WIT).unwrap();
     for condition in [
         nest(YES, 32, |inner| format!("({inner})")),
-        left(YES, "&&", YES, 65),
+        left(YES, "&&", YES, 241),
+        "true || ".repeat(241) + "true",
         nest(YES, 4, |inner| left(inner, "&&", YES, 64)),
         nest(YES, 31, |inner| left(inner, "&&", YES, 8)),
-        format!("if {YES} then {YES} else ").repeat(22) + YES,
+        format!("if {YES} then {YES} else ").repeat(81) + YES,
         format!("context{}", ".before".repeat(65)),
     ] {
         let error =

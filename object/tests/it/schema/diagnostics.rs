@@ -109,6 +109,24 @@ fn text_that_is_no_wit_is_reported_where_it_goes_wrong() {
         "#]],
     );
     check_items(
+        "record state { a: u8, \u{202e}b: u8 }",
+        expect![[r#"
+        "\u{202e}": the character U+202E, which WIT text may not have
+    "#]],
+    );
+    check_items(
+        "record state { a: u8, /* \u{1} */ b: u8 }",
+        expect![[r#"
+        "\u{1}": the character U+0001, which WIT text may not have
+    "#]],
+    );
+    check_items(
+        "record state { a: u8, /* \u{149} */ b: u8 }",
+        expect![[r#"
+        "ŉ": the character U+0149, which WIT text may not have
+    "#]],
+    );
+    check_items(
         "record state { a: state }",
         expect![[r#"
             "state": type `state` depends on itself
@@ -263,4 +281,17 @@ fn mutated_text_never_panics() {
         }
     };
     std::thread::Builder::new().stack_size(1 << 20).spawn(mutate).unwrap().join().unwrap();
+}
+
+#[test]
+fn a_finding_has_line_and_column_and_quotes_its_line() {
+    let text = "package a:b;\ninterface i {\n    record state { a: u9 }\n}\n";
+    let error = Schema::parse(text).unwrap_err();
+    expect!["schema: 3:23: type `u9` does not exist"].assert_eq(&error.to_string());
+    let ErrorKind::Schema(findings) = error.kind() else { panic!("{error}") };
+    let quoted: Vec<String> = findings.iter().flat_map(|it| it.quoted().unwrap()).collect();
+    expect![[r#"
+            record state { a: u9 }
+                              ^^"#]]
+    .assert_eq(&quoted.join("\n"));
 }

@@ -3,7 +3,7 @@
 use continuant_object::effects::Output;
 use continuant_object::input::{Input, Request};
 use continuant_object::limits::PAGE_BYTES;
-use continuant_object::policy::Policy;
+use continuant_object::policy::{Law, Policy};
 use continuant_object::refusal::Reason;
 use continuant_object::schema::Schema;
 
@@ -51,6 +51,30 @@ fn the_policy_that_decides_is_the_one_before() {
         // Without the amendment, what followed it is not admitted.
         let without: Vec<Record> = [0, 1, 3].map(|index| records[index].clone()).to_vec();
         assert!(shop.verify(&without).is_err());
+    });
+}
+
+#[test]
+fn a_lineage_under_a_policy_that_is_no_longer_taken_verifies() {
+    run(|| {
+        // A ban that a second signature evades, of a key in upper case, and a rule that is dead.
+        let banned = |limit| {
+            let ban = r#"@id("ban") forbid(principal == Key::"ABC", action, resource);
+                @id("dead") forbid(principal, action, resource) when { context has limit };"#;
+            format!("{}\n{ban}", amendable(limit))
+        };
+        let schema = Schema::parse(WIT).unwrap();
+        let policy = Policy::decode(&Law::from(&banned(20)).encode(), &schema).unwrap();
+        policy.validate().unwrap_err();
+        let mut shop = Workshop::governed_by(&banned(10));
+        shop.definition.policy.validate().unwrap_err();
+        let ran = shop.counted(15);
+        shop.step(shop.add(15), ran.clone()).unwrap_err();
+        let request = Request::Amend { policy: policy.encode() };
+        let amendment = shop.sign(shop.input(request), 1, &[&key(1)]);
+        shop.step(amendment, Ran::default()).unwrap();
+        shop.step(shop.add(15), ran).unwrap();
+        shop.verify(&shop.records).unwrap();
     });
 }
 

@@ -138,9 +138,9 @@ fn a_policy_that_does_not_name_upgrades_permits_none() {
         shop.eras = vec![era(100)];
         let verdict = shop.step(upgrade(&shop, &era(100), 1), migrated(0)).unwrap_err();
         assert_eq!(verdict.reason, Reason::NotPermitted);
-        assert!(!shop.definition.policy.is_amendable());
+        assert!(!shop.definition.policy.is_changeable());
         let named = permissive.replace("action,", r#"action == Action::"upgrade","#);
-        assert!(Workshop::governed_by(&named).definition.policy.is_amendable());
+        assert!(Workshop::governed_by(&named).definition.policy.is_changeable());
     });
 }
 
