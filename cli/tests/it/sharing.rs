@@ -251,6 +251,7 @@ fn a_small_disk_is_enough_and_a_full_one_is_read_and_left() {
     terminal.run("backup elsewhere --db disk/db").done();
     terminal.run("restore elsewhere --db moved").done();
     assert_eq!(terminal.run("get visits count --db moved").done(), format!("{count}\n"));
+    drop(full);
     std::fs::remove_file(terminal.path("disk/full")).unwrap();
     terminal.run("call visits increment 1 --db disk/db").done();
     terminal.run("retain --versions 1 --db disk/db").done();

@@ -25,6 +25,7 @@ pub(super) const RUNS: &[(&str, u64)] = &[
     ("proof_malleability", 1000),
     ("messages", 60),
     ("storage_model", 60),
+    ("faults", 30),
     ("database_model", 60),
     ("policy_parse", 400),
 ];
@@ -499,6 +500,42 @@ pub const CANARIES: &[Canary] = &[
         "policy_parse",
         "object/src/policy/cedar/lint.rs",
         "if ⟦!self.restricts(sense)⟧ {",
+        "true",
+    ),
+    // What keeps.
+    canary(
+        "outputs that are kept for an outbox",
+        "storage_model",
+        "storage/src/compaction.rs",
+        "if ⟦!is_sent⟧ || self.unread.contains(&frame.position) {",
+        "false",
+    ),
+    canary(
+        "outboxes on request",
+        "storage_model",
+        "storage/src/outbox.rs",
+        "let from = ⟦from.ok_or_else(|| Error::not_found(\"outbox\", name))⟧?;",
+        "Ok::<_, Error>(from.unwrap_or_default())",
+    ),
+    canary(
+        "segments that packs replace",
+        "storage_model",
+        "storage/src/log/segment.rs",
+        "let gone = was_there(⟦self.disk.remove(&path)⟧);",
+        "Ok(())",
+    ),
+    canary(
+        "changes of what is opened for reading",
+        "storage_model",
+        "storage/src/log.rs",
+        "if ⟦self.writes == Writes::Nobody⟧ {",
+        "false",
+    ),
+    canary(
+        "torn ends that are only read",
+        "faults",
+        "storage/src/recovery.rs",
+        "broken)? && ⟦!self.options.read_only⟧ {",
         "true",
     ),
 ];

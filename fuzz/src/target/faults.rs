@@ -137,9 +137,14 @@ fn one(work: &Work, start: &Volume, plan: Plan, rng: &mut StdRng) -> Result<u64,
     let restarted = restart(work, &volume, acknowledged, rng);
     restarted.map_err(|problem| format!("{result:?}, restarted: {problem}"))?;
     for leaves in [Leaves::Everything, Leaves::Nothing, Leaves::Some] {
-        let about = |problem| format!("{result:?}, leaving {leaves:?}: {problem}");
-        let disk = SimulatedDisk::new(volume.cut(leaves, rng));
-        work.recover(&disk, acknowledged, rng).map_err(about)?;
+        let about = |problem: String| format!("{result:?}, leaving {leaves:?}: {problem}");
+        let left = volume.cut(leaves, rng);
+        // A torn end is passed over by what only reads.
+        if acknowledged > 0 && rng.random_bool(0.1) {
+            let read = work.read(&SimulatedDisk::traced(left.clone()), acknowledged, rng);
+            read.map_err(|problem| about(format!("read: {problem}")))?;
+        }
+        work.recover(&SimulatedDisk::new(left), acknowledged, rng).map_err(about)?;
     }
     Ok(fired)
 }

@@ -15,7 +15,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use object::head::Head;
 use rand::RngExt;
 use rand::rngs::StdRng;
-use storage::{Append, CapsuleReader, ErrorKind, Options, Seal, Store};
+use storage::{Append, CapsuleReader, ErrorKind, Options, Retention, Seal, Store};
 
 use self::model::Model;
 use crate::generate::lineage::{Author, Ingredients, Made};
@@ -211,7 +211,8 @@ impl Run {
         if self.authors.is_empty() {
             return self.step();
         }
-        match self.rng.random_range(0..24) {
+        match self.rng.random_range(0..25) {
+            24 => self.trim(),
             20 => self.compact(),
             21 | 22 => self.outbox(),
             23 => self.read_only(),
@@ -485,6 +486,12 @@ impl Run {
 
     fn compare(&mut self) -> Outcome {
         let store = self.store.as_ref().expect("the store is open between operations");
+        self.compare_outboxes(store)?;
+        compare::store(store, &self.model, &mut self.rng)
+    }
+
+    /// What each outbox of a store has not given.
+    fn compare_outboxes(&self, store: &Store) -> Outcome {
         let status = must("the outboxes", store.outbox_status())?;
         let names: Vec<&str> = status.iter().map(|outbox| &*outbox.name).collect();
         equal("the outboxes", &self.outboxes.keys().copied().collect::<Vec<_>>(), &names)?;
@@ -498,7 +505,27 @@ impl Run {
             }
             equal("the outputs", &left.to_vec(), &given)?;
         }
-        compare::store(store, &self.model, &mut self.rng)
+        Ok(())
+    }
+
+    /// Lets all history go in a copy: what outboxes have not given stays, and all heads.
+    fn trim(&mut self) -> Outcome {
+        must("waiting for all", self.store().sync())?;
+        self.copies += 1;
+        let path = self.directory.path().join(format!("trimmed {}", self.copies));
+        copy(&self.path, &path)?;
+        let options = options(&mut self.rng).existing(true);
+        let store = must("opening a copy", options.open(&path))?;
+        must("a rule", store.set_retention(None, Retention::Versions(1)))?;
+        must("compacting a copy", store.compact_all(0, |_, _| {}))?;
+        self.compare_outboxes(&store)?;
+        for (id, object) in &self.model.objects {
+            let head =
+                must("a head", store.head(*id))?.ok_or("an object keeps its newest version")?;
+            equal("the newest version", &object.newest().header, &head.head.header)?;
+        }
+        let report = must("checking a copy", store.check(|_, _| {}))?;
+        hold(format!("a trimmed store is sound: {:?}", report.damage), report.is_sound())
     }
 }
 
