@@ -25,12 +25,15 @@ fn commands_of_four_shells_wait_for_each_other() {
         for _ in 0..4 {
             scope.spawn(|| {
                 for _ in 0..10 {
-                    terminal.run("call visits increment 1").done();
+                    // Long enough for the slowest machine: nobody is passed over for ever.
+                    terminal.run("call visits increment 1 --wait 10m").done();
                 }
             });
         }
     });
     assert_eq!(terminal.run("get visits count").done(), "40\n");
+    let help = terminal.run("call --help").done();
+    assert!(help.contains("--wait <SPAN>") && help.contains("[default: 2s]"), "{help}");
 }
 
 /// A process that has the database open for long, once it has.
