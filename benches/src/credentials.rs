@@ -94,7 +94,7 @@ pub(crate) fn session(sizes: &Sizes, rounds: usize) -> Result<Vec<Figure>> {
     let count = (sizes.reads / 10).max(3);
     for _ in 0..rounds {
         let one = || {
-            let signers = authenticate(black_box(&head), black_box(&input), host);
+            let signers = authenticate(black_box(&head), Tracked::NONE, black_box(&input), host);
             ensure!(signers.ok().context("it is in the session")?.len() == 1, "one key opened it");
             Ok(())
         };
@@ -117,15 +117,17 @@ fn opened() -> Result<(Head, SessionKey)> {
     let mut credential = Credential::new(1, expires);
     credential.sign(&key, head.id, &request);
     let input = Input { request, time, credential: Some(credential) };
-    let signers = authenticate(&head, &input, Host::holding(&Memo::default(), None)).ok();
+    let signers =
+        authenticate(&head, Tracked::NONE, &input, Host::holding(&Memo::default(), None)).ok();
     let signers = signers.context("the session may be opened")?;
     head.ledger = head.ledger.next(Tracked::NONE, 1, &input, &signers);
     Ok((head, session))
 }
 
 fn admitted(head: &Head, input: &Input, memo: &Memo) -> Result<()> {
-    let signers =
-        authenticate(head, input, Host::holding(memo, None)).ok().context("it is signed well")?;
+    let signers = authenticate(head, Tracked::NONE, input, Host::holding(memo, None))
+        .ok()
+        .context("it is signed well")?;
     ensure!(signers.len() == 1, "one key signed it");
     Ok(())
 }

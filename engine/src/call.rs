@@ -13,6 +13,8 @@ use std::sync::Arc;
 use object::credential::{Credential, SigningKey};
 use object::hash::{ObjectId, VersionHash};
 use object::input::{Input, Request};
+use object::ledger::Tracked;
+use object::limits::EXPIRY_MS_MAX;
 use object::policy::Law;
 use object::schema::Value;
 use parking_lot::Mutex;
@@ -160,7 +162,8 @@ impl<'a> Call<'a> {
     }
 
     /// When the credential expires, in milliseconds since 1970-01-01 UTC. Default: five minutes
-    /// after the clock's time or the object's, whichever is later, but not after its session.
+    /// after the clock's time or the object's, whichever is later, but not after its session; seven
+    /// days where so many keys have signed of late that a signature has to hold for longer.
     pub fn expires(mut self, time: u64) -> Call<'a> {
         self.terms.expires = Some(time);
         self
@@ -245,7 +248,7 @@ impl<'a> Call<'a> {
         if session.is_some() && !keys.is_empty() {
             return Err(ErrorKind::TwoCredentials { other: "session" }.into());
         }
-        let (time, mut expires) = terms.times()?;
+        let (time, mut expires) = terms.times(&keys)?;
         if let Some(session) = session.filter(|_| terms.expires.is_none()) {
             expires = expires.min(session.expires());
         }
@@ -324,14 +327,31 @@ impl<'a> Terms<'a> {
         }
     }
 
-    /// The time at which it is posted, and that at which its credential expires.
-    fn times(&self) -> Result<(u64, u64)> {
+    /// The time at which it is posted, and that at which its credential, of `keys`, expires.
+    fn times(&self, keys: &[&SigningKey]) -> Result<(u64, u64)> {
         let time = self.shared.clock().now();
         let expires = match self.expires {
             Some(expires) => expires,
-            None => time.max(self.shared.head_time(self.object)?).saturating_add(EXPIRY_MS),
+            None => {
+                let start = time.max(self.shared.head_time(self.object)?);
+                match start.saturating_add(EXPIRY_MS) {
+                    expires if expires > self.floor(keys)? => expires,
+                    // Many keys signed for long: it holds as long as it may.
+                    _ => start.saturating_add(EXPIRY_MS_MAX),
+                }
+            }
         };
         Ok((time, expires))
+    }
+
+    /// The moment after which an input of `keys` has to expire, as far as the newest version tells
+    /// and whether or not the policy names them.
+    fn floor(&self, keys: &[&SigningKey]) -> Result<u64> {
+        if keys.is_empty() {
+            return Ok(0);
+        }
+        let keys: Vec<_> = keys.iter().map(|key| key.public()).collect();
+        Ok(self.shared.ledger(self.object)?.nonces.floor(&keys, Tracked::NONE))
     }
 
     /// Where the last nonce is, when the next one is to be drawn.
@@ -350,8 +370,8 @@ impl<'a> Terms<'a> {
         let nonce = match self.nonce {
             Some(nonce) => nonce,
             None => {
-                let used = |by_clock| shared.used_nonce(object, whose, by_clock);
-                nonces.next(shared.last_nonce(object), (object, whose), used)?
+                let used = shared.used_nonce(object, whose)?;
+                nonces.next(shared.last_nonce(object), (object, whose), used)
             }
         };
         Ok(Credential { parent: self.parent, ..Credential::new(nonce, expires) })

@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use object::admission::authenticate;
 use object::commit::Commit;
-use object::credential::{Host, PublicKey};
+use object::credential::Host;
 use object::definition::Definition;
 use object::effects::{Admission, Effects, encode_globals};
 use object::hash::{MemoryRoot, ObjectId, VersionHash};
@@ -143,7 +143,8 @@ pub(crate) fn step(
     (input, limits): (&Input, StepLimits),
     host: Host<'_>,
 ) -> Result<Stepped, Stop> {
-    let signers: Vec<PublicKey> = authenticate(&live.head, input, host).map_err(Stop::Refused)?;
+    let tracked = live.definition.policy.tracked();
+    let signers = authenticate(&live.head, tracked, input, host).map_err(Stop::Refused)?;
     let (loaded, ran) = run(&mut slots.objects, catalog, live.subject(limits), input)?;
     let guards = &mut Asker::new(catalog, &mut slots.guards);
     match ran.admit(&live.definition, &live.head, signers, (input, &live.image), guards) {
@@ -230,9 +231,6 @@ impl Admitted {
     fn publish(self, shared: &Shared, resident: &Resident, live: &mut Live, input: &Input) {
         let (armed, receivers) = (live.armed(), receivers(&self.ran.effects));
         shared.metrics().version(self.header.kind, self.ran.effects.messages.len());
-        if let Some(credential) = &input.credential {
-            resident.note_nonce(credential.nonce);
-        }
         if live.missed.is_some() {
             shared.overdue().remove(live.head.id);
         }

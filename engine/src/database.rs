@@ -18,7 +18,7 @@ use object::definition::Definition;
 use object::hash::{BaseHash, CodeHash, ObjectId, PolicyHash};
 use object::image::BaseImage;
 use object::input::Request;
-use object::ledger::{Past, Tracked};
+use object::ledger::Past;
 use object::policy::{Law, Policy, Principal};
 use object::schema::{Value, encode_args, encode_value};
 use query::{Blame, Diff, Snapshot};
@@ -590,7 +590,7 @@ impl Database {
 
     /// What the ledger of a version has of the past; nothing, when its policy reads nothing of it.
     pub(crate) fn past(&self, snapshot: &Snapshot) -> Result<Past> {
-        if snapshot.definition().policy.tracked() == Tracked::NONE {
+        if !snapshot.definition().policy.tracked().reads_past() {
             return Ok(Past::default());
         }
         let (store, id) = (self.shared.store(), snapshot.id());

@@ -8,7 +8,9 @@
 //! It changes nothing: it has slots of its own, and appends nothing. Call it on a thread with a
 //! worker's stack.
 
-use object::admission::{self, Explained, ExplainedUpgrade, Laws, Step, authenticate};
+use object::admission::{
+    self, Explained, ExplainedUpgrade, Laws, Step, authenticate, authenticate_refused,
+};
 use object::credential::{Host, PublicKey};
 use object::definition::Definition;
 use object::effects::{Admission, Effects, Output};
@@ -18,7 +20,7 @@ use object::image::Image;
 use object::input::{Input, Request};
 use object::message::Message;
 use object::policy::Explanation as Decided;
-use object::refusal::{Reason, Verdict};
+use object::refusal::Verdict;
 use object::schema::Value;
 use query::{Payloads, VersionEntry};
 
@@ -122,7 +124,8 @@ pub(crate) fn version(shared: &Shared, id: ObjectId, seq: u64) -> Result<Explana
     let head = &before.head;
     let definition = shared.definition((head.header.code, head.header.policy))?;
     let refused = |verdict: Verdict| differs("admission", seq, verdict, "a version");
-    let signers = authenticate(head, &input, Host::verifier(shared.memo())).map_err(refused)?;
+    let (tracked, host) = (definition.policy.tracked(), Host::verifier(shared.memo()));
+    let signers = authenticate(head, tracked, &input, host).map_err(refused)?;
     let images = (&before.image, &version.image);
     let step = Step::on_record(&header, &input, &effects, images);
     let mut slots = Slots::default();
@@ -214,10 +217,11 @@ pub(crate) fn refusal(shared: &Shared, id: ObjectId, number: u64) -> Result<Expl
     let before = shared.store().head_at(id, refusal.seq.saturating_sub(1))?;
     let live = shared.live(before.ok_or(ErrorKind::NoObject)?)?;
     let input = Input::decode(&refusal.input)?;
-    if refusal.verdict.reason == Reason::SessionCode {
+    let (tracked, host) = (live.definition.policy.tracked(), Host::verifier(shared.memo()));
+    let native = authenticate_refused(&live.head, tracked, &input, host, &refusal.verdict);
+    if native.as_ref() == Err(&refusal.verdict) {
         return Ok(Explanation::native(&live.head, input, refusal.verdict));
     }
-    let host = Host::verifier(shared.memo());
     let limits = limits::read(&refusal.verdict).unwrap_or_default();
     let explained = judge(shared, &mut Slots::default(), &live, (input, limits), host)?;
     match &explained.verdict {
@@ -282,7 +286,7 @@ fn judge(
     host: Host<'_>,
 ) -> Result<Explanation> {
     let (head, definition) = (&live.head, &live.definition);
-    let signers = match authenticate(head, &input, host) {
+    let signers = match authenticate(head, definition.policy.tracked(), &input, host) {
         Ok(signers) => signers,
         Err(verdict) => return Ok(Explanation::native(head, input, verdict)),
     };

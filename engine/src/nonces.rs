@@ -81,17 +81,17 @@ impl<'a> Nonces<'a> {
     }
 
     /// A nonce of these for the object, above those `last` drawn, which are among those locked, and
-    /// above what `used` says the object remembers of them: it is given the nonce by the clock.
-    pub(crate) fn next<E>(
+    /// above `used`, the last one that the object remembers of them.
+    pub(crate) fn next(
         &mut self,
         last: &Mutex<Drawn>,
         (object, whose): (ObjectId, &[Whose]),
-        used: impl FnOnce(u64) -> Result<u64, E>,
-    ) -> Result<u64, E> {
+        used: u64,
+    ) -> u64 {
         let index = self.0.binary_search_by_key(&address(last), |held| held.0);
         let drawn = &mut *self.0[index.expect("it was locked before")].1;
         let by_clock = drawn.by_clock();
-        Ok(drawn.above(object, whose, by_clock, used(by_clock)?))
+        drawn.above(object, whose, by_clock, used)
     }
 }
 

@@ -325,7 +325,9 @@ impl<'a> Auditor<'a> {
         }
         self.prepare(&input, library)?;
         let memo = Memo::default();
-        let signers = authenticate(&head, &input, Host::verifier(&memo));
+        let definition = self.definition();
+        let tracked = definition.policy.tracked();
+        let signers = authenticate(&head, tracked, &input, Host::verifier(&memo));
         let signers = signers.map_err(|verdict| differs("verdict", refusal.seq, verdict, "a step"));
         let signers = signers?;
         // A limit that was the host's own is believed: the step is run under it.

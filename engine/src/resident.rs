@@ -98,12 +98,10 @@ pub(crate) struct Resident {
     pub(crate) live: Mutex<Option<Live>>,
     /// The newest version, for readers.
     published: ArcSwapOption<Version>,
+    /// Its ledger, for whoever signs.
+    ledger: ArcSwapOption<Ledger>,
     /// What the object takes in memory.
     bytes: AtomicU64,
-    /// The greatest nonce that the newest version remembers of any key or session.
-    ///
-    /// Invariant: it is as great at least, once a version is published.
-    nonce: AtomicU64,
     /// Whether anybody asked for it since that was looked at last.
     is_warm: AtomicBool,
     /// Whether the object was moved away, so that nobody may ask it for anything.
@@ -232,11 +230,11 @@ pub(crate) enum Cooled {
 
 impl Resident {
     pub(crate) fn new(id: ObjectId) -> Resident {
-        let (mailbox, live, published, bytes, nonce, is_warm, is_moved) = Default::default();
+        let (mailbox, live, published, ledger, bytes, is_warm, is_moved) = Default::default();
         // Any worker: ids are spread evenly.
         let [low, high, ..] = id.0;
         let worker = AtomicU32::new(u32::from_le_bytes([low, high, 0, 0]));
-        Resident { id, mailbox, live, published, bytes, nonce, is_warm, is_moved, worker }
+        Resident { id, mailbox, live, published, ledger, bytes, is_warm, is_moved, worker }
     }
 
     /// Whether the object was moved away, as far as is known here: the store turns away what comes
@@ -326,22 +324,17 @@ impl Resident {
         let (definition, header) = (Arc::clone(&live.definition), Arc::clone(&live.head.header));
         let newest = Snapshot::new(definition, header, live.image.clone());
         self.published.store(Some(newest.into()));
+        self.ledger.store(Some(Arc::clone(&live.head.ledger)));
         let pages = live.image.changed_pages().len() as u64;
         let beside = size_of_val(&live.globals[..]) + live.head.ledger.memory_bytes();
         let bytes = RESIDENT_BYTES + beside as u64 + pages * (PAGE_BYTES as u64 + PAGE_EXTRA_BYTES);
         (self.bytes.swap(bytes, Ordering::Relaxed), bytes)
     }
 
-    /// Takes in a nonce that the version which is published next remembers.
-    pub(crate) fn note_nonce(&self, nonce: u64) {
-        self.nonce.fetch_max(nonce, Ordering::Relaxed);
-    }
-
-    /// The greatest nonce that the newest version remembers, when the object is loaded.
-    pub(crate) fn last_nonce(&self) -> Option<u64> {
-        // Behind the version that it is of: it was noted before that was published.
-        self.published.load().as_ref()?;
-        Some(self.nonce.load(Ordering::Relaxed))
+    /// The ledger of the newest version, or of the one before while that is published; none when
+    /// the object is not loaded.
+    pub(crate) fn ledger(&self) -> Option<Arc<Ledger>> {
+        self.ledger.load_full()
     }
 
     /// The newest version, when the object is loaded. Waits for nobody.

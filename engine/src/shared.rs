@@ -16,6 +16,7 @@ use object::definition::Definition;
 use object::hash::{CodeHash, ObjectId, PolicyHash};
 use object::head::Head;
 use object::input::{Input, Request};
+use object::ledger::Ledger;
 use object::limits::MEMORY_BYTES_MAX;
 use parking_lot::{Mutex, RwLock};
 use query::Snapshot;
@@ -240,18 +241,9 @@ impl Shared {
         }
     }
 
-    /// The greatest nonce that the object remembers of any key or session, when it is in memory.
-    fn greatest_nonce(&self, id: ObjectId) -> Option<u64> {
-        self.shard(id).read().get(&id)?.last_nonce()
-    }
-
-    /// The last nonce that the object remembers of these; some lower one when that is below
-    /// `by_clock` anyway.
-    pub(crate) fn used_nonce(&self, id: ObjectId, whose: &[Whose], by_clock: u64) -> Result<u64> {
-        if let Some(greatest) = self.greatest_nonce(id).filter(|greatest| *greatest < by_clock) {
-            return Ok(greatest);
-        }
-        let ledger = self.store.newest_ledger(id)?.ok_or(ErrorKind::NoObject)?;
+    /// The last nonce that the object remembers of these; 0 when it remembers none.
+    pub(crate) fn used_nonce(&self, id: ObjectId, whose: &[Whose]) -> Result<u64> {
+        let ledger = self.ledger(id)?;
         let last = |whose: &Whose| match whose {
             Whose::Key(key) => ledger.nonces.last(key),
             Whose::Session(id) => ledger.sessions.get(*id).map(|session| session.last_nonce()),
@@ -482,6 +474,14 @@ impl Shared {
         Ok(self.store.info(id)?.ok_or(ErrorKind::NoObject)?.time)
     }
 
+    /// The ledger of the object's newest version.
+    pub(crate) fn ledger(&self, id: ObjectId) -> Result<Arc<Ledger>> {
+        if let Some(ledger) = self.shard(id).read().get(&id).and_then(|it| it.ledger()) {
+            return Ok(ledger);
+        }
+        Ok(Arc::new(self.store.newest_ledger(id)?.ok_or(ErrorKind::NoObject)?))
+    }
+
     fn forget(&self, resident: &Arc<Resident>) {
         let mut shard = self.shard(resident.id).write();
         if shard.get(&resident.id).is_some_and(|held| Arc::ptr_eq(held, resident)) {
@@ -500,7 +500,6 @@ impl Shared {
         let live = self.live(self.store.head(resident.id)?.ok_or(ErrorKind::NoObject)?)?;
         self.metrics.count(Count::ObjectsLoaded);
         let is_new = resident.published().is_none();
-        resident.note_nonce(live.head.ledger.last_nonce());
         if let Some(missed) = live.missed.as_deref() {
             self.overdue.put(live.head.id, missed.clone());
         }

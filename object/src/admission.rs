@@ -13,11 +13,11 @@ use crate::credential::{Credential, Host, PublicKey};
 use crate::definition::Definition;
 use crate::effects::{Admission, Effects};
 use crate::error::ErrorKind;
-use crate::hash::{PolicyHash, SessionId};
+use crate::hash::{PolicyHash, SessionId, VersionHash};
 use crate::head::Head;
 use crate::header::Header;
 use crate::input::{Input, Request};
-use crate::ledger::{NonceProblem, SessionProblem};
+use crate::ledger::{NonceProblem, SessionProblem, Tracked, Used};
 use crate::limits::EXPIRY_MS_MAX;
 use crate::memory::Memory;
 use crate::policy::guard::{Evidence, Guards};
@@ -83,9 +83,9 @@ impl<'a, M: ?Sized> Step<'a, M, M> {
     }
 }
 
-/// Verifies who asks, and that they may be asking this now: the keys that signed, or that opened
-/// the session, ascending. With one memo for many inputs, the signatures of a batch are verified
-/// once.
+/// Verifies who asks, and that they may be asking this now, of an object whose policy names the
+/// keys that `tracked` says: the keys that signed, or that opened the session, ascending. With one
+/// memo for many inputs, the signatures of a batch are verified once.
 ///
 /// What only the host of the object can tell, the code of an input in a session, comes last: so
 /// everyone comes to the same verdict but for that.
@@ -93,7 +93,41 @@ impl<'a, M: ?Sized> Step<'a, M, M> {
 /// # Errors
 ///
 /// The verdict of the first native rule that refuses.
-pub fn authenticate(head: &Head, input: &Input, host: Host<'_>) -> Result<Vec<PublicKey>, Verdict> {
+pub fn authenticate(
+    head: &Head,
+    tracked: &Tracked,
+    input: &Input,
+    host: Host<'_>,
+) -> Result<Vec<PublicKey>, Verdict> {
+    let Some(credential) = timely(head, input)? else { return Ok(Vec::new()) };
+    let other = |parent: &VersionHash| *parent != head.hash && *parent != VersionHash::NONE;
+    if let Some(parent) = credential.parent.filter(other) {
+        return Err(wrong_parent(head, parent));
+    }
+    if let Some(session) = credential.session() {
+        return in_session(head, input, (credential, session), host);
+    }
+    let keys = credential
+        .verify(head.id, &input.request, host.memo())
+        .map_err(|error| Verdict::native(Reason::Credential, problem(&error)))?;
+    let (nonce, expires) = (credential.nonce, credential.expires);
+    let admitted = head.ledger.nonces.admit(&keys, Used { nonce, expires }, tracked);
+    admitted.map_err(|problem| used(problem, credential))?;
+    if let Request::OpenSession { session, expires } = input.request {
+        expiry(expires, input.time)?;
+        let is_named = keys.iter().any(|key| tracked.names(key));
+        let admitted = head.ledger.sessions.admit(session, (keys.len(), is_named), input.time);
+        admitted.map_err(|problem| match problem {
+            SessionProblem::Open => Verdict::native(Reason::SessionOpen, session.to_string()),
+            SessionProblem::Full => sessions_full(),
+        })?;
+    }
+    Ok(keys)
+}
+
+/// The credential of an input, if it has one and needs it and it has not expired; none, if it needs
+/// none.
+fn timely<'i>(head: &Head, input: &'i Input) -> Result<Option<&'i Credential>, Verdict> {
     if input.request.origin().is_some() && input.credential.is_some() {
         let detail = "a message of an object carries no credential";
         return Err(Verdict::native(Reason::Credential, detail));
@@ -113,31 +147,11 @@ pub fn authenticate(head: &Head, input: &Input, host: Host<'_>) -> Result<Vec<Pu
     let Some(credential) = &input.credential else {
         return match input.request {
             Request::OpenSession { .. } => Err(takes_a_signature(input)),
-            _ => Ok(Vec::new()),
+            _ => Ok(None),
         };
     };
     expiry(credential.expires, input.time)?;
-    if let Some(parent) = credential.parent.filter(|&parent| parent != head.hash) {
-        let detail = format!("it follows {parent}, the head is {}", head.hash);
-        return Err(Verdict::native(Reason::WrongParent, detail));
-    }
-    if let Some(session) = credential.session() {
-        return in_session(head, input, (credential, session), host);
-    }
-    let keys = credential
-        .verify(head.id, &input.request, host.memo())
-        .map_err(|error| Verdict::native(Reason::Credential, problem(&error)))?;
-    let admitted = head.ledger.nonces.admit(&keys, credential.nonce, input.time);
-    admitted.map_err(|problem| used(problem, credential.nonce))?;
-    if let Request::OpenSession { session, expires } = input.request {
-        expiry(expires, input.time)?;
-        let admitted = head.ledger.sessions.admit(session, keys.len(), input.time);
-        admitted.map_err(|problem| match problem {
-            SessionProblem::Open => Verdict::native(Reason::SessionOpen, session.to_string()),
-            SessionProblem::Full => Verdict::native(Reason::SessionsFull, ""),
-        })?;
-    }
-    Ok(keys)
+    Ok(Some(credential))
 }
 
 /// Verifies an input in a session, and that the session is open: the keys that opened it.
@@ -159,7 +173,7 @@ fn in_session(
         let detail = format!("it expires at {expires}, the session at {ends}");
         return Err(Verdict::native(Reason::ExpiresTooLate, detail));
     }
-    open.admit(credential.nonce).map_err(|problem| used(problem, credential.nonce))?;
+    open.admit(credential.nonce).map_err(|problem| used(problem, credential))?;
     match host.takes_code(credential, head.id, &input.request) {
         true => Ok(open.keys().to_vec()),
         false => Err(wrong_code()),
@@ -186,13 +200,28 @@ fn takes_a_signature(input: &Input) -> Verdict {
 }
 
 /// The verdict on a nonce.
-fn used(problem: NonceProblem, nonce: u64) -> Verdict {
-    let reason = match problem {
-        NonceProblem::Replayed => Reason::Replayed,
-        NonceProblem::Reordered => Reason::Reordered,
-        NonceProblem::Full => Reason::NoncesFull,
+fn used(problem: NonceProblem, credential: &Credential) -> Verdict {
+    let Credential { nonce, expires, .. } = credential;
+    let (reason, detail) = match problem {
+        NonceProblem::Replayed => (Reason::Replayed, format!("nonce {nonce}")),
+        NonceProblem::Reordered => (Reason::Reordered, format!("nonce {nonce}")),
+        NonceProblem::Forgotten { floor } => {
+            let many = "many keys signed lately, and what is to follow theirs has to expire";
+            (Reason::NoncesFull, format!("it expires at {expires}: {many} after {floor}"))
+        }
     };
-    Verdict::native(reason, format!("nonce {nonce}"))
+    Verdict::native(reason, detail)
+}
+
+/// The verdict on an input that is to follow another version.
+fn wrong_parent(head: &Head, parent: VersionHash) -> Verdict {
+    let detail = format!("it follows {parent}, the head is {}", head.hash);
+    Verdict::native(Reason::WrongParent, detail)
+}
+
+/// The verdict on a session that there is no room for.
+fn sessions_full() -> Verdict {
+    Verdict::native(Reason::SessionsFull, "")
 }
 
 /// The verdict on the code of an input in a session: the host's alone.
@@ -201,22 +230,61 @@ fn wrong_code() -> Verdict {
 }
 
 /// The native verdict on an input that was refused with `given`: that of [`authenticate`] or, where
-/// that finds nothing, the host's word that the code of an input in a session was wrong.
+/// it is not that, `given` itself if it is one that a host gave by its own word or by a rule of
+/// before.
 ///
 /// # Errors
 ///
 /// The verdict.
 pub fn authenticate_refused(
     head: &Head,
+    tracked: &Tracked,
     input: &Input,
     host: Host<'_>,
     given: &Verdict,
 ) -> Result<Vec<PublicKey>, Verdict> {
-    let signers = authenticate(head, input, host)?;
-    let session = input.credential.as_ref().and_then(Credential::session);
-    match session.is_some() && *given == wrong_code() {
-        true => Err(wrong_code()),
+    if is_of_no_parent(head, input, given) {
+        return Err(given.clone());
+    }
+    let signers = authenticate(head, tracked, input, host)?;
+    match is_of_its_host(input, given) || is_of_less_room(head, input, &signers, given) {
+        true => Err(given.clone()),
         false => Ok(signers),
+    }
+}
+
+/// Whether `given` is the host's word that the code of an input in a session was wrong.
+fn is_of_its_host(input: &Input, given: &Verdict) -> bool {
+    let session = input.credential.as_ref().and_then(Credential::session);
+    session.is_some() && *given == wrong_code()
+}
+
+/// Whether `given` is the verdict on an input that was to follow the version of the hash that
+/// stands for none: hosts gave it of inputs whose bytes, which are on record, ask for no version.
+fn is_of_no_parent(head: &Head, input: &Input, given: &Verdict) -> bool {
+    let credential = timely(head, input).ok().flatten();
+    let asks_for_none = credential.is_some_and(|credential| credential.parent.is_none());
+    asks_for_none && *given == wrong_parent(head, VersionHash::NONE)
+}
+
+/// Whether `given` is the verdict for want of room for the nonces of `signers`, or for a session of
+/// theirs, by the rule under which all keys had the same room.
+fn is_of_less_room(head: &Head, input: &Input, signers: &[PublicKey], given: &Verdict) -> bool {
+    let ledger = &head.ledger;
+    let Some(credential) = &input.credential else { return false };
+    if credential.session().is_some() {
+        return false;
+    }
+    let nonces_full = || Verdict::native(Reason::NoncesFull, format!("nonce {}", credential.nonce));
+    match (given.reason, &input.request) {
+        (Reason::NoncesFull, _) => {
+            ledger.nonces.was_full(signers, input.time) && *given == nonces_full()
+        }
+        (Reason::SessionsFull, Request::OpenSession { session, .. }) => {
+            let admitted = ledger.sessions.admit(*session, (signers.len(), false), input.time);
+            admitted == Err(SessionProblem::Full) && *given == sessions_full()
+        }
+        _ => false,
     }
 }
 

@@ -101,6 +101,12 @@ impl Error {
         ErrorKind::Decode { what, offset, expected, found }.into()
     }
 
+    /// That a caller gave `found`, which stands for none, where there is something or nothing.
+    pub(crate) fn none(path: &str, expected: &str, found: impl fmt::Display) -> Error {
+        let (path, expected) = (path.to_string(), format!("{expected}, or nothing"));
+        ErrorKind::Value { path, expected, found: format!("{found}, which stands for none") }.into()
+    }
+
     pub(crate) fn mismatch(
         what: &'static str,
         seq: u64,

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use crate::effects::{Admission, Effects};
 use crate::hash::{
-    AdmissionHash, CodeHash, EffectsHash, GlobalsHash, InputHash, MemoryRoot, ObjectId, PolicyHash,
-    RefusalHash, SchemaHash, VersionHash,
+    AdmissionHash, CodeHash, EffectsHash, GlobalsHash, InputHash, LedgerHash, MemoryRoot, ObjectId,
+    PolicyHash, RefusalHash, SchemaHash, VersionHash,
 };
 use crate::header::Header;
 use crate::input::{Input, Request};
@@ -172,6 +172,31 @@ impl Head {
     ) -> (Header, Arc<Ledger>) {
         let seq = self.header.seq + 1;
         let ledger = self.ledger.next(outcome.tracked, seq, input, &admission.signers);
+        self.followed_by((input, ledger), outcome, payloads)
+    }
+
+    /// The [`successor`](Head::successor) as it is on record with the ledger of this hash: see
+    /// [`Ledger::next_on_record`].
+    pub fn successor_on_record(
+        &self,
+        input: &Input,
+        outcome: &Outcome<'_>,
+        admission: &Admission,
+        recorded: LedgerHash,
+    ) -> (Header, Arc<Ledger>) {
+        let payloads = Payloads::encode(input, outcome.effects, admission);
+        let (seq, asked) = (self.header.seq + 1, (input, &admission.signers[..]));
+        let ledger = self.ledger.next_on_record(outcome.tracked, seq, asked, recorded);
+        self.followed_by((input, ledger), outcome, &payloads)
+    }
+
+    fn followed_by(
+        &self,
+        (input, ledger): (&Input, Arc<Ledger>),
+        outcome: &Outcome<'_>,
+        payloads: &Payloads,
+    ) -> (Header, Arc<Ledger>) {
+        let seq = self.header.seq + 1;
         let ledger_hash = match Arc::ptr_eq(&ledger, &self.ledger) {
             true => self.header.ledger,
             false => ledger.hash(),

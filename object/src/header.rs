@@ -266,12 +266,15 @@ impl Header {
         Ok(header)
     }
 
-    /// What holds in a header by itself.
-    fn validate(&self) -> Result<()> {
+    /// What holds in a header by itself, so that it is what its bytes say.
+    pub(crate) fn validate(&self) -> Result<()> {
         let genesis = self.seq == 0;
         let fail = |offset, expected: &str, found: String| {
             Err(Error::decode("version header", offset, expected, found))
         };
+        if self.wake == Some(NO_WAKE) {
+            return Err(Error::none("wake", "a moment", NO_WAKE));
+        }
         if self.seq > SEQ_MAX {
             return fail(8, &format!("at most {SEQ_MAX}"), self.seq.to_string());
         }

@@ -8,7 +8,7 @@
 
 use crate::codec::{Length, Reader, Write};
 use crate::credential::{Credential, Place, Proof, Signature};
-use crate::error::{ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::hash::{CodeHash, InputHash, ObjectId, PolicyHash, SessionId, VersionHash};
 use crate::header::{HEADER_BYTES, Header, Kind};
 use crate::limits::{
@@ -292,21 +292,27 @@ impl Request {
 }
 
 impl Input {
-    /// Validates that the input is within its limits: only then does [`Input::decode`] take its
-    /// bytes back, and only then may it be put on record.
+    /// Validates that the input is what its bytes say: within its limits, and without a hash or a
+    /// number that stands for none where there is one. Only then does [`Input::decode`] give it
+    /// back, and only then may it be decided on and put on record.
     ///
     /// # Errors
     ///
-    /// [`Limit`](ErrorKind::Limit) naming the first limit that it is beyond.
+    /// [`Limit`](ErrorKind::Limit) naming the first limit that it is beyond, and
+    /// [`Value`](ErrorKind::Value) naming what stands for none.
     pub fn validate(&self) -> Result<()> {
         match &self.request {
-            Request::Call { method, .. } | Request::Message { method, .. } => {
+            Request::Call { method, .. } => {
                 limit("bytes of a method's name", method.len(), NAME_BYTES_MAX)?;
             }
+            Request::Message { origin, method, .. } => {
+                limit("bytes of a method's name", method.len(), NAME_BYTES_MAX)?;
+                origin.validate()?;
+            }
+            Request::Fork { of, .. } => of.validate()?,
             Request::Create { .. }
             | Request::Cycle
             | Request::OpenSession { .. }
-            | Request::Fork { .. }
             | Request::Upgrade { .. } => {}
             Request::Write { fields } => {
                 limit("fields of a write", fields.len(), WRITES_MAX)?;
@@ -317,8 +323,13 @@ impl Input {
             Request::Amend { policy } => limit("policy bytes", policy.len(), POLICY_ENCODED_MAX)?,
         }
         limit("payload bytes", self.request.payload_bytes(), PAYLOAD_BYTES_MAX)?;
+        let Some(Credential { parent, .. }) = &self.credential else { return Ok(()) };
         let signatures = self.credential.as_ref().map_or(0, |it| it.signatures().len());
-        limit("signatures", signatures, SIGNATURES_MAX)
+        limit("signatures", signatures, SIGNATURES_MAX)?;
+        if *parent == Some(VersionHash::NONE) {
+            return Err(Error::none("parent", "a version", VersionHash::NONE));
+        }
+        Ok(())
     }
 
     /// The input's bytes.

@@ -13,21 +13,23 @@ mod sessions;
 
 use std::sync::Arc;
 
-pub use self::nonces::{NonceProblem, Nonces};
+pub use self::nonces::{NonceProblem, Nonces, Used};
 pub use self::past::{DAY_MS, HOUR_MS, MINUTE_MS, Mark, Past, Tracked};
 pub use self::sessions::{Session, SessionProblem, Sessions};
 use crate::codec::{Reader, Write};
-use crate::credential::{Proof, PublicKey};
+use crate::credential::{Credential, Proof, PublicKey};
 use crate::error::Result;
 use crate::hash::LedgerHash;
 use crate::input::{Input, Request};
 
-/// Nonces and nothing else, as long as there is nothing else.
+/// Nonces in the first form and nothing else, as long as there is nothing else.
 const NONCES_ONLY: u8 = 1;
 /// These and the past.
 const WITH_PAST: u8 = 2;
 /// All of it, as long as there is a session.
-const VERSION: u8 = 3;
+const WITH_SESSIONS: u8 = 3;
+/// All of it, with nonces that are not in the first form.
+const VERSION: u8 = 4;
 
 /// What a head remembers of the lineage behind it.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -50,19 +52,61 @@ impl Ledger {
         input: &Input,
         signers: &[PublicKey],
     ) -> Arc<Ledger> {
+        self.next_with(tracked, seq, input, signers, |nonces, used| {
+            nonces.record(signers, used, input.time, tracked);
+        })
+    }
+
+    /// The ledger behind a version as [`next`](Ledger::next) gives it or, where that has another
+    /// hash than `recorded`, as it was before nonces had floors, if that has the hash.
+    ///
+    /// Lineages were made by either rule, and go on by the newer one for good.
+    pub fn next_on_record(
+        self: &Arc<Ledger>,
+        tracked: &Tracked,
+        seq: u64,
+        (input, signers): (&Input, &[PublicKey]),
+        recorded: LedgerHash,
+    ) -> Arc<Ledger> {
+        let next = self.next(tracked, seq, input, signers);
+        let is_signed = input.credential.as_ref().is_some_and(|it| it.session().is_none());
+        if !is_signed || !self.nonces.is_first_form() || next.hash() == recorded {
+            return next;
+        }
+        let nonce = input.credential.as_ref().map_or(0, |credential| credential.nonce);
+        let Some(nonces) = self.nonces.recorded_in_first_form(signers, nonce, input.time) else {
+            return next;
+        };
+        let first = self.next_with(tracked, seq, input, signers, |to, _| *to = nonces);
+        if first.hash() == recorded { first } else { next }
+    }
+
+    fn next_with(
+        self: &Arc<Ledger>,
+        tracked: &Tracked,
+        seq: u64,
+        input: &Input,
+        signers: &[PublicKey],
+        record: impl FnOnce(&mut Nonces, Used),
+    ) -> Arc<Ledger> {
         let mut next = Arc::clone(self);
         if let Some(credential) = &input.credential {
             let next = Arc::make_mut(&mut next);
+            let Credential { nonce, expires, .. } = *credential;
             match credential.proof {
                 Proof::Signatures(_) | Proof::Batch(..) => {
-                    next.nonces.record(signers, credential.nonce, input.time);
+                    record(&mut next.nonces, Used { nonce, expires });
                 }
-                Proof::Session { session, .. } => next.sessions.record(session, credential.nonce),
+                Proof::Session { session, .. } => next.sessions.record(session, nonce),
             }
             next.sessions.forget(input.time);
             if let Request::OpenSession { session, expires } = input.request {
                 next.sessions.open(session, signers, expires);
             }
+        }
+        let is_renamed = matches!(input.request, Request::Amend { .. } | Request::Upgrade { .. });
+        if is_renamed && next.nonces.has_floor() {
+            Arc::make_mut(&mut next).nonces.rename();
         }
         let action = input.request.action();
         if tracked.has(action) || !self.past.is_within(tracked) {
@@ -70,11 +114,6 @@ impl Ledger {
             past.record(tracked, action, seq, input.time, signers.first());
         }
         next
-    }
-
-    /// The greatest nonce of any key, or in any session, that is remembered; 0 when there is none.
-    pub fn last_nonce(&self) -> u64 {
-        self.nonces.greatest().max(self.sessions.greatest_nonce())
     }
 
     /// Bytes that it takes in memory, about.
@@ -86,7 +125,8 @@ impl Ledger {
     pub fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
         let version = match (self.past.is_empty(), self.sessions.is_empty()) {
-            (_, false) => VERSION,
+            _ if !self.nonces.is_first_form() => VERSION,
+            (_, false) => WITH_SESSIONS,
             (false, true) => WITH_PAST,
             (true, true) => NONCES_ONLY,
         };
@@ -95,7 +135,7 @@ impl Ledger {
         if version >= WITH_PAST {
             self.past.encode_into(&mut bytes);
         }
-        if version >= VERSION {
+        if version >= WITH_SESSIONS {
             self.sessions.encode_into(&mut bytes);
         }
         bytes
@@ -113,19 +153,19 @@ impl Ledger {
             let expected = format!("version {NONCES_ONLY} to {VERSION}");
             return Err(reader.fail(1, &expected, version));
         }
-        let nonces = Nonces::decode_from(&mut reader)?;
+        let nonces = Nonces::decode_from(&mut reader, version < VERSION)?;
         let past = match version {
             NONCES_ONLY => Past::default(),
             _ => Past::decode_from(&mut reader)?,
         };
         let sessions = match version {
-            VERSION => Sessions::decode_from(&mut reader)?,
+            WITH_SESSIONS | VERSION => Sessions::decode_from(&mut reader)?,
             _ => Sessions::default(),
         };
         if version == WITH_PAST && past.is_empty() {
             return Err(reader.fail(0, "version 1 of nonces alone", version));
         }
-        if version == VERSION && sessions.is_empty() {
+        if version == WITH_SESSIONS && sessions.is_empty() {
             return Err(reader.fail(0, "an earlier version without sessions", version));
         }
         reader.end()?;

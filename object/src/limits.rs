@@ -81,8 +81,12 @@ pub const RULES_MAX: usize = 256;
 pub const NONCES_MAX: usize = 1024;
 /// Sessions that an object has open at a time.
 pub const SESSIONS_MAX: usize = 256;
+/// Sessions that it may have open beside these, when a key that the policy names opens them.
+pub const SESSIONS_NAMED_MAX: usize = 64;
 /// Keys that the open sessions of an object have together, each counted for each of them.
 pub const SESSION_KEYS_MAX: usize = 1024;
+/// Keys that they may have beside these, when a key that the policy names opens one.
+pub const SESSION_KEYS_NAMED_MAX: usize = 256;
 /// Actions that a policy may ask about in the past.
 pub const PAST_ACTIONS_MAX: usize = 32;
 /// Versions that one action made that a head remembers one by one.

@@ -13,7 +13,7 @@
 //! It does not know how a message is delivered.
 
 use crate::codec::{Reader, Write};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::hash::{CodeHash, ObjectId, PolicyHash, VersionHash};
 #[cfg(doc)]
 use crate::limits::MESSAGE_FUEL;
@@ -78,6 +78,18 @@ impl Message {
 }
 
 impl Origin {
+    /// Validates that it is what its bytes say.
+    pub(crate) fn validate(&self) -> Result<()> {
+        if self.fuel > FUEL_MAX {
+            let (max, found) = (FUEL_MAX, self.fuel);
+            return Err(ErrorKind::Limit { what: "fuel of a message", max, found }.into());
+        }
+        if self.first_policy == Some(PolicyHash::NONE) {
+            return Err(Error::none("the sender's first policy", "a policy", PolicyHash::NONE));
+        }
+        Ok(())
+    }
+
     pub(crate) fn encode_into(&self, bytes: &mut impl Write) {
         bytes.put(&self.sender.0).put_u64(self.seq).put(&self.version.0);
         bytes.put(&self.code.0).put(&self.policy.0);

@@ -410,7 +410,7 @@ impl Policy {
         Some(Ruling { ids: self.rules.ids(), ruled })
     }
 
-    /// What the rules read of the past.
+    /// What the rules read of the past, and the keys that they name.
     pub fn tracked(&self) -> &Tracked {
         &self.tracked
     }
@@ -494,10 +494,11 @@ impl From<Ruling<'_>> for Decision {
     }
 }
 
-/// The actions that stand behind `past`. Their names in Cedar have `_` where WIT has `-`.
+/// The actions that stand behind `past`, whose names in Cedar have `_` where WIT has `-`, and the
+/// keys that are named.
 fn tracked(scanned: Scanned) -> Tracked {
     let actions = scanned.past.iter().map(|name| name.replace('_', "-"));
-    Tracked::new(actions, scanned.has_windows)
+    Tracked::new(actions, scanned.has_windows).naming(scanned.keys)
 }
 
 fn decode(bytes: &[u8]) -> Result<(Law<'_>, (u16, u16))> {

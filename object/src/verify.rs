@@ -197,7 +197,8 @@ impl Verifier {
             let expected = format!("{} or later", self.head.header.time);
             return Err(Error::mismatch("time", seq, expected, input.time));
         }
-        let signers = authenticate(&self.head, &input, Host::verifier(&self.memo));
+        let (tracked, host) = (self.definition.policy.tracked(), Host::verifier(&self.memo));
+        let signers = authenticate(&self.head, tracked, &input, host);
         let signers = signers.map_err(|verdict| refused(seq, &verdict))?;
         let before = self.replica.image.clone();
         let Some(after) = self.begun(commit, &input, &effects)? else {
@@ -227,7 +228,8 @@ impl Verifier {
             let (expected, found) = (format!("{decided:?}"), format!("{admission:?}"));
             return Err(Error::mismatch("admission", seq, expected, found));
         }
-        let (header, ledger) = self.head.successor(&input, &outcome, &decided);
+        let recorded = commit.header.ledger;
+        let (header, ledger) = self.head.successor_on_record(&input, &outcome, &decided, recorded);
         compare(&header, &commit.header)?;
         self.head.advance(header, ledger);
         self.definition = after;
@@ -295,7 +297,8 @@ impl Verifier {
             return Err(Error::mismatch("refusal", seq, "one that follows", "another"));
         }
         let (host, given) = (Host::verifier(&self.memo), &refusal.verdict);
-        let native = authenticate_refused(&self.head, &input, host, given).err();
+        let tracked = self.definition.policy.tracked();
+        let native = authenticate_refused(&self.head, tracked, &input, host, given).err();
         if native.is_some() || refusal.verdict.reason.is_native() {
             let given = Some(&refusal.verdict);
             if native.as_ref() != given {

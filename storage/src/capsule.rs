@@ -12,13 +12,14 @@ use std::sync::Arc;
 
 use object::capsule::{Chain, HEAD, SECTION_CHECK_BYTES, SECTION_HEAD_BYTES, SectionKind};
 use object::commit::Commit;
+use object::credential::PublicKey;
 use object::effects::Admission;
 use object::hash::{BaseHash, CodeHash, ObjectId, PolicyHash, RefusalHash, VersionHash};
 use object::head::Head;
 use object::header::{HEADER_BYTES, Header, Kind};
 use object::image::BaseImage;
 use object::input::{Input, Request};
-use object::ledger::{Ledger, Tracked};
+use object::ledger::{Ledger, Tracked, Used};
 use object::memory::{Memory, Page};
 use object::policy::Policy;
 use object::refusal::Refusal;
@@ -594,6 +595,10 @@ impl<'s> Stage<'s> {
     fn ledger(&mut self, commit: &Commit<'_>) -> Result<Option<Vec<u8>>> {
         let seq = commit.header.seq;
         let input = Input::decode(commit.input)?;
+        let signers = Admission::decode(commit.admission)?.signers;
+        if seq > 0 {
+            self.admit(&input, &signers)?;
+        }
         if let Request::Amend { policy } = &input.request {
             self.blob(Blob::Policy(policy))?;
         }
@@ -603,27 +608,32 @@ impl<'s> Stage<'s> {
         if seq == 0 {
             return Ok(None);
         }
-        let signers = Admission::decode(commit.admission)?.signers;
-        if let Some(credential) = &input.credential {
-            let Ledger { nonces, sessions, .. } = &*self.ledger;
-            let admitted = match credential.session() {
-                None => nonces.admit(&signers, credential.nonce, input.time),
-                Some(id) => {
-                    let open = sessions.get(id).ok_or_else(|| out_of_order("an open session"))?;
-                    open.admit(credential.nonce)
-                }
-            };
-            admitted.map_err(|_| out_of_order("a nonce above those before"))?;
-        }
-        if let Request::OpenSession { session, .. } = input.request {
-            let admitted = self.ledger.sessions.admit(session, signers.len(), input.time);
-            let signed = admitted.is_ok() && !signers.is_empty();
-            signed.then_some(()).ok_or_else(|| out_of_order("a session that can be opened"))?;
-        }
-        let next = self.ledger.next(&self.tracked, seq, &input, &signers);
+        let (asked, recorded) = ((&input, &signers[..]), commit.header.ledger);
+        let next = self.ledger.next_on_record(&self.tracked, seq, asked, recorded);
         let is_same = Arc::ptr_eq(&next, &self.ledger);
         self.ledger = next;
         Ok((!is_same).then(|| self.ledger.encode()))
+    }
+
+    /// That the ledger takes in who asks, under the policy before: the first reading verified it.
+    fn admit(&self, input: &Input, signers: &[PublicKey]) -> Result<()> {
+        let Ledger { nonces, sessions, .. } = &*self.ledger;
+        if let Request::OpenSession { session, .. } = input.request {
+            let is_named = signers.iter().any(|key| self.tracked.names(key));
+            let admitted = sessions.admit(session, (signers.len(), is_named), input.time);
+            let signed = admitted.is_ok() && !signers.is_empty();
+            signed.then_some(()).ok_or_else(|| out_of_order("a session that can be opened"))?;
+        }
+        let Some(credential) = &input.credential else { return Ok(()) };
+        let (nonce, expires) = (credential.nonce, credential.expires);
+        let admitted = match credential.session() {
+            None => nonces.admit(signers, Used { nonce, expires }, &self.tracked),
+            Some(id) => {
+                let open = sessions.get(id).ok_or_else(|| out_of_order("an open session"))?;
+                open.admit(nonce)
+            }
+        };
+        admitted.map_err(|_| out_of_order("a nonce above those before"))
     }
 
     fn refusal(&mut self, refusal: &Refusal) -> Result<()> {

@@ -26,7 +26,8 @@ pub(crate) struct Batch {
     #[arg(long, value_name = "KEYFILE", required = true)]
     sign: Vec<PathBuf>,
 
-    /// When the signatures expire, at most seven days from now [default: in five minutes]
+    /// When the signatures expire, at most seven days from now [default: in five minutes, or in
+    /// seven days where many keys sign]
     #[arg(long, value_name = "TIME", value_parser = moment::parse_future)]
     expires: Option<u64>,
 }

@@ -60,6 +60,22 @@ fn what_is_refused() {
     terminal.check(&lines, expect_file!["transcripts/refused.txt"]);
 }
 
+/// Regression: it was put on record as a refusal that no verifier took.
+#[test]
+fn a_parent_of_zeros_is_turned_away() {
+    let terminal = Terminal::with_visits();
+    let call = "call visits increment 1 --sign owner.key --parent";
+    let printed = terminal.run(&format!("{call} {}", "0".repeat(64)));
+    assert_eq!(printed.code, Some(2), "{printed:?}");
+    assert!(printed.stderr.contains("which stands for none"), "{printed:?}");
+    let shown: serde_json::Value =
+        serde_json::from_str(&terminal.run("--json show visits").done()).unwrap();
+    assert_eq!(shown["refusals"], 0, "{shown}");
+    for line in ["verify visits", "export visits v.continuant", "verify v.continuant"] {
+        terminal.run(line).done();
+    }
+}
+
 #[test]
 fn what_cannot_be_made() {
     let terminal = Terminal::with_visits();

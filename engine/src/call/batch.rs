@@ -68,7 +68,7 @@ impl<'a> Batch<'a> {
             if !keys.is_empty() || session.is_some() {
                 return Err(about(ErrorKind::TwoCredentials { other: "batch" }.into()));
             }
-            let (time, expires) = terms.times().map_err(about)?;
+            let (time, expires) = terms.times(&self.keys).map_err(about)?;
             calls.push((terms, request.map_err(about)?, time, expires));
         }
         // Kept until the inputs are posted.

@@ -5,7 +5,7 @@ use continuant::{
     verify_capsule,
 };
 
-use crate::objects::{Fixture, OPEN, START, counter_code, key};
+use crate::objects::{Fixture, OPEN, START, check_anywhere, counter_code, key};
 
 const DAY: u64 = 24 * 60 * 60 * 1000;
 
@@ -245,4 +245,105 @@ fn batches_over_the_same_objects_on_many_threads_keep_the_order_of_their_nonces(
     for id in ids {
         assert_eq!(db.snapshot(id).unwrap().get::<u64>("total"), Ok(100));
     }
+}
+
+/// Calls by as many keys that nobody knows, all signed until then.
+fn flood(db: &Database, id: ObjectId, count: u32, expires: u64) {
+    let strangers = (0..count).map(|number| {
+        let mut secret = [9; 32];
+        secret[..4].copy_from_slice(&number.to_le_bytes());
+        SigningKey::from_secret(&secret)
+    });
+    let strangers: Vec<SigningKey> = strangers.collect();
+    let calls = strangers.iter().map(|stranger| {
+        db.call(id, "add", args![1u64]).signed(stranger).nonce(1).expires(expires).submit()
+    });
+    let calls: Vec<_> = calls.collect::<Result<_>>().unwrap();
+    calls.into_iter().for_each(|call| drop(call.wait().unwrap()));
+}
+
+/// Regression: 1,024 keys that anybody can make shut every other key out for seven days.
+#[test]
+fn fresh_keys_shut_nobody_out() {
+    let fixture = Fixture::new();
+    let db = fixture.open();
+    let (owner, named) = (key(1), key(2));
+    let policy = format!(
+        r#"{OPEN} @id("law") permit(principal == Key::"{}", action == Action::"amend", resource);"#,
+        named.public()
+    );
+    let id = db.create(counter_code(&policy)).unwrap();
+    add(&db, id, &owner, 7, START + DAY).unwrap();
+    add(&db, id, &named, 7, START + 1).unwrap();
+    flood(&db, id, 1023, START + 7 * DAY);
+    // What was signed before cannot be asked again though there is no entry for it any more.
+    check(add(&db, id, &owner, 7, START + DAY), Reason::NoncesFull);
+    check(add(&db, id, &owner, 8, START + DAY), Reason::NoncesFull);
+    check(add(&db, id, &named, 7, START + 1), Reason::Replayed);
+    // The key that the policy names signs for as short as it likes, any other for longer.
+    add(&db, id, &named, 8, START + 1).unwrap();
+    add(&db, id, &owner, 8, START + DAY + 1).unwrap();
+    // As time goes on, so does how long a signature may hold, and by default it does where it must.
+    db.run_until(START + 1000).unwrap();
+    db.call(id, "add", args![1u64]).signed(&key(3)).wait().unwrap();
+    let fourth = key(4);
+    let batch = db.batch([db.call(id, "add", args![1u64])]).signed(&fourth);
+    batch.wait().unwrap().into_iter().for_each(|answer| drop(answer.unwrap()));
+    db.close().unwrap();
+    let db = fixture.open();
+    db.call(id, "add", args![1u64]).signed(&key(5)).wait().unwrap();
+    check_anywhere(&fixture, db, id);
+}
+
+/// Regression: a refusal was put on record that no verifier took.
+#[test]
+fn the_hash_that_stands_for_none_is_turned_away() {
+    let fixture = Fixture::new();
+    let db = fixture.open();
+    let id = db.create(counter_code(OPEN)).unwrap();
+    let none = continuant::VersionHash::NONE;
+    let one = key(1);
+    let call = || db.call(id, "add", args![1u64]).signed(&one).parent(none);
+    for error in [call().wait().unwrap_err(), call().dry_run().unwrap_err()] {
+        assert!(matches!(error.kind(), ErrorKind::Object(_)), "{error}");
+        assert!(error.to_string().contains("which stands for none"), "{error}");
+    }
+    assert_eq!(db.info(id).unwrap().refusal_count, 0);
+    db.verify(id, Replay::Yes).unwrap();
+}
+
+/// What hosts put on record once, of an input whose bytes name no parent.
+#[test]
+fn a_refusal_for_the_hash_that_stands_for_none_is_right() {
+    use continuant::object::credential::Credential;
+    use continuant::object::input::{Input, Request};
+    use continuant::object::refusal::Verdict;
+    use continuant::storage::{self, Append, Change};
+
+    let fixture = Fixture::new();
+    let db = fixture.open();
+    let id = db.create(counter_code(OPEN)).unwrap();
+    add(&db, id, &key(1), 1, START + DAY).unwrap();
+    db.close().unwrap();
+    let store = storage::Store::open(fixture.directory.path().join("db")).unwrap();
+    let head = store.head(id).unwrap().unwrap().head;
+    let none = continuant::VersionHash::NONE;
+    let request = Request::Call { method: "add".to_string(), arguments: vec![0; 8] };
+    let mut credential = Credential { parent: Some(none), ..Credential::new(2, START + DAY) };
+    credential.sign(&key(1), id, &request);
+    let input = Input { request, time: START, credential: Some(credential) };
+    let detail = format!("it follows {none}, the head is {}", head.hash);
+    let verdict = Verdict::native(Reason::WrongParent, detail);
+    let refusal = head.refusal(&input, verdict);
+    let append = Append { changes: vec![Change::Refusal(&refusal)], ..Append::default() };
+    store.append(&append, drop).unwrap();
+    store.close().unwrap();
+    drop(store);
+    let db = fixture.open();
+    let verified = db.verify(id, Replay::Yes).unwrap();
+    assert_eq!(verified.refusals, 1);
+    let told = db.explain_refusal(id, 1).unwrap();
+    assert_eq!(told.verdict.unwrap_err().reason, Reason::WrongParent);
+    add(&db, id, &key(1), 2, START + DAY).unwrap();
+    check_anywhere(&fixture, db, id);
 }

@@ -17,6 +17,7 @@ pub(super) const RUNS: &[(&str, u64)] = &[
     ("admission_soundness", 100),
     ("admission_differential", 20),
     ("replay", 1000),
+    ("commit_decode", 3000),
     ("capsule", 200),
     ("header_decode", 3000),
     ("log_decode", 100),
@@ -77,6 +78,27 @@ pub const CANARIES: &[Canary] = &[
         "std::cmp::Ordering::Greater",
     ),
     canary(
+        "inputs that are not what their bytes say",
+        "admission_soundness",
+        "object/src/input.rs",
+        "if ⟦*parent == Some(VersionHash::NONE)⟧ {",
+        "false",
+    ),
+    canary(
+        "keys that were forgotten",
+        "admission_soundness",
+        "object/src/ledger/nonces.rs",
+        "floor if ⟦floor > 0 && used.expires <= floor⟧ =>",
+        "false",
+    ),
+    canary(
+        "what stands for none in a message",
+        "commit_decode",
+        "object/src/message.rs",
+        "if ⟦self.first_policy == Some(PolicyHash::NONE)⟧ {",
+        "false",
+    ),
+    canary(
         "the policy before, on an upgrade",
         "database_model",
         "object/src/admission.rs",
@@ -122,7 +144,7 @@ pub const CANARIES: &[Canary] = &[
         "expected parent",
         "admission_soundness",
         "object/src/admission.rs",
-        "= ⟦credential.parent.filter(|&parent| parent != head.hash)⟧ {",
+        "= ⟦credential.parent.filter(other)⟧ {",
         "None",
     ),
     canary(
@@ -236,7 +258,7 @@ pub const CANARIES: &[Canary] = &[
         "object/src/verify.rs",
         "if ⟦input.time < self.head.header.time⟧ {\n            let expected = format!(\"{} or \
          later\", self.head.header.time);\n            return Err(Error::mismatch(\"time\", seq, \
-         expected, input.time));\n        }\n        let signers",
+         expected, input.time));\n        }\n        let (tracked",
         "false",
     ),
     // Compiled rules.

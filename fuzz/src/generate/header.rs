@@ -96,6 +96,46 @@ pub(crate) fn input(rng: &mut StdRng) -> Input {
     Input { request, time: number(rng), credential }
 }
 
+/// Puts what stands for none, or is beyond a limit, where there is something.
+pub(crate) fn put_sentinels(rng: &mut StdRng, input: &mut Input) {
+    match &mut input.request {
+        Request::Message { origin, .. } => match rng.random_range(0..4) {
+            0 => origin.first_policy = Some(PolicyHash::NONE),
+            1 => origin.fuel = number(rng),
+            2 => (origin.seq, origin.index) = (u64::MAX, u32::MAX),
+            _ => origin.version = VersionHash::NONE,
+        },
+        Request::Fork { of, .. } => match rng.random_range(0..6) {
+            0 => of.wake = Some(u64::MAX),
+            1 => of.wake = Some(0),
+            2 => of.seq = number(rng),
+            3 => of.parent = VersionHash::NONE,
+            4 => of.refusal_count = number(rng),
+            _ => (of.refusals, of.time) = (RefusalHash::NONE, u64::MAX),
+        },
+        Request::OpenSession { session, expires } => {
+            (*session, *expires) = (SessionId::NONE, [0, u64::MAX][rng.random_range(0..2)]);
+        }
+        Request::Upgrade { code, policy } => {
+            (*code, *policy) = (CodeHash::NONE, PolicyHash::NONE);
+        }
+        Request::Create { .. }
+        | Request::Call { .. }
+        | Request::Cycle
+        | Request::Write { .. }
+        | Request::Amend { .. } => {}
+    }
+    if let Some(credential) = &mut input.credential {
+        match rng.random_range(0..4) {
+            0 => credential.parent = Some(VersionHash::NONE),
+            1 => (credential.nonce, credential.expires) = (0, 0),
+            2 => (credential.nonce, credential.expires) = (u64::MAX, u64::MAX),
+            _ => {}
+        }
+    }
+    input.time = [0, u64::MAX, input.time][rng.random_range(0..3)];
+}
+
 /// Where a message is from.
 pub(crate) fn origin(rng: &mut StdRng) -> Origin {
     Origin {

@@ -10,6 +10,7 @@ mod whole;
 use object::commit::Commit;
 use object::effects::Admission;
 use object::input::Input;
+use object::limits::{NONCES_MAX, SIGNATURES_MAX};
 use object::memory::Memory;
 use object::refusal::{Reason, Refusal, Verdict};
 use object::verify::Verifier;
@@ -31,6 +32,8 @@ use crate::vault::{Ask, STATE_PAGE, base};
 const WHOLE_IN: u32 = 32;
 /// Sequences of one run through the pure functions.
 const SEQUENCES: u64 = 32;
+/// Every how many calls of some kind there is a flood of keys, which takes long.
+const FLOOD_IN: u32 = 60;
 /// Calls of a sequence at least, and at most.
 const CALLS: std::ops::RangeInclusive<u32> = 5..=40;
 
@@ -48,6 +51,8 @@ pub(crate) fn run(seed: u64, tally: &Tally) -> Outcome {
     tally.add("permits", counts.permits);
     tally.add("refusals", counts.refusals);
     tally.add("forgeries refuted", counts.forgeries);
+    tally.add("inputs turned away", counts.turned_away);
+    tally.add("floods of keys", counts.floods);
     Ok(())
 }
 
@@ -56,6 +61,9 @@ struct Counts {
     permits: u64,
     refusals: u64,
     forgeries: u64,
+    /// Inputs that are not what their bytes say.
+    turned_away: u64,
+    floods: u64,
 }
 
 /// A vault three times: as a host has it, as a verifier does, and as it should be.
@@ -99,6 +107,7 @@ impl World<'_> {
             let index = self.rng.random_range(0..self.vaults.len());
             let done = match self.rng.random_range(0..12) {
                 0 => self.show_again(index, counts),
+                1 if self.rng.random_ratio(1, FLOOD_IN) => self.flood(index, counts),
                 _ => self.ask(index, counts),
             };
             done.and_then(|()| self.vaults[index].compare())
@@ -115,13 +124,41 @@ impl World<'_> {
         vault.refutes("a commit that was taken before", bytes)
     }
 
+    /// Has more keys ask a host than it remembers, where the law lets everybody.
+    fn flood(&mut self, index: usize, counts: &mut Counts) -> Outcome {
+        if !matches!(self.vaults[index].model.law, Law::Open | Law::Known) {
+            return Ok(());
+        }
+        counts.floods += 1;
+        let lasts = [1000, WEEK][self.rng.random_range(0..2)];
+        for _ in 0..NONCES_MAX / SIGNATURES_MAX + 1 {
+            let vault = &self.vaults[index];
+            let time = self.now.max(vault.model.time);
+            let object = vault.host.head.id;
+            let wish = self.mind.crowd(self.rng, object, time, time + lasts);
+            self.put(index, wish, counts)?;
+            self.now += self.rng.random_range(0..2);
+        }
+        Ok(())
+    }
+
     /// Asks a host for something, and has its verifier follow.
     fn ask(&mut self, index: usize, counts: &mut Counts) -> Outcome {
-        let vault = &mut self.vaults[index];
+        let vault = &self.vaults[index];
         let time = self.now.max(vault.model.time);
+        let wish = self.mind.wish(self.rng, &vault.model, vault.host.head.id, time);
+        self.put(index, wish, counts)
+    }
+
+    fn put(&mut self, index: usize, wish: Wish, counts: &mut Counts) -> Outcome {
+        let vault = &mut self.vaults[index];
         let rng = &mut *self.rng;
-        let Wish { input, ask, signed } =
-            self.mind.wish(rng, &vault.model, vault.host.head.id, time);
+        let Wish { input, ask, signed } = wish;
+        let time = input.time;
+        if !vault.takes(&input)? {
+            counts.turned_away += 1;
+            return Ok(());
+        }
         let made = vault.model.said(rng, &ask, time);
         let attempt = Attempt { ask: &ask, time, signed: signed.as_ref() };
         let claim = match &ask {
@@ -203,6 +240,21 @@ fn word(found: &Result<Admission, Verdict>, expected: &Word) -> Word {
 }
 
 impl Vault {
+    /// Whether an input is one that a host may decide on: what it is, its bytes say. What is none
+    /// is decided on as its bytes say all the same.
+    fn takes(&self, input: &Input) -> Result<bool, String> {
+        let decoded = Input::decode(&input.encode());
+        let is_kept = decoded.as_ref() == Ok(input);
+        let problem = input.validate().err().map(|error| error.to_string());
+        equal("whether an input is what its bytes say", &is_kept, &problem.is_none())
+            .map_err(|it| format!("{it}: {problem:?} of {input:?}"))?;
+        if let Some(decoded) = decoded.as_ref().ok().filter(|_| !is_kept) {
+            let word = |input: &Input| self.host.decide(input, None).err();
+            equal("the word on what an input says", &word(decoded), &word(input))?;
+        }
+        Ok(is_kept)
+    }
+
     /// That a verifier takes some bytes for no commit that follows.
     fn refutes(&self, what: &str, bytes: &[u8]) -> Outcome {
         let Ok(commit) = Commit::decode(bytes) else { return Ok(()) };

@@ -10,8 +10,8 @@ use object::credential::{Credential, PublicKey};
 use object::effects::{Admission, Effects, decode_globals, encode_globals};
 use object::image::BaseImage;
 use object::input::{Input, Request};
-use object::ledger::{Ledger, Tracked};
-use object::limits::PAGE_BYTES;
+use object::ledger::{Ledger, Nonces, Tracked, Used};
+use object::limits::{NONCES_MAX, PAGE_BYTES, SIGNATURES_MAX};
 use object::memory::Page;
 use object::refusal::Refusal;
 use rand::RngExt;
@@ -25,6 +25,9 @@ type Again = fn(&[u8]) -> object::Result<Vec<u8>>;
 
 pub(crate) fn run(seed: u64) -> Outcome {
     let mut rng = source(seed);
+    if rng.random_bool(0.1) {
+        return says(&mut rng);
+    }
     let (what, encoded, again): (_, Vec<u8>, Again) = match rng.random_range(0..10) {
         0 => {
             ("input", header::input(&mut rng).encode(), |bytes| Ok(Input::decode(bytes)?.encode()))
@@ -63,6 +66,18 @@ pub(crate) fn run(seed: u64) -> Outcome {
     }
 }
 
+/// An input is taken exactly when it is what its bytes say, whatever stands for none in it.
+fn says(rng: &mut StdRng) -> Outcome {
+    let mut input = header::input(rng);
+    if rng.random_bool(0.8) {
+        header::put_sentinels(rng, &mut input);
+    }
+    let is_kept = Input::decode(&input.encode()).as_ref() == Ok(&input);
+    let problem = input.validate().err().map(|error| error.to_string());
+    equal("whether an input is what its bytes say", &is_kept, &problem.is_none())
+        .map_err(|it| format!("{it}: {problem:?} of {input:?}"))
+}
+
 fn random(rng: &mut StdRng) -> Vec<u8> {
     let count = rng.random_range(0..600);
     let mut random = bytes::random(rng, count);
@@ -79,7 +94,9 @@ fn globals(rng: &mut StdRng) -> Vec<u64> {
 
 fn ledger(rng: &mut StdRng) -> Arc<Ledger> {
     let actions = ["go", "write", "a-b"].iter().filter(|_| rng.random()).map(ToString::to_string);
-    let tracked = Tracked::new(actions.collect::<Vec<String>>(), rng.random());
+    let named = (0..2).map(|key| PublicKey([key; 32]));
+    let tracked = Tracked::new(actions.collect::<Vec<String>>(), rng.random()).naming(named);
+    let is_of_before = rng.random_bool(0.5);
     let mut ledger = Arc::new(Ledger::default());
     for seq in 1..rng.random_range(1..80) {
         let request = match rng.random_range(0..3) {
@@ -91,10 +108,32 @@ fn ledger(rng: &mut StdRng) -> Arc<Ledger> {
             true => vec![PublicKey([rng.random_range(0..4); 32])],
             false => Vec::new(),
         };
-        let credential = signers.first().map(|_| Credential::new(seq, seq));
-        ledger = ledger.next(&tracked, seq, &Input { request, time: seq, credential }, &signers);
+        let credential =
+            signers.first().map(|_| Credential::new(seq, seq + rng.random_range(0..9)));
+        let input = Input { request, time: seq, credential };
+        let next = ledger.next(&tracked, seq, &input, &signers);
+        let nonces = ledger.nonces.recorded_in_first_form(&signers, seq, seq);
+        ledger = match nonces.filter(|_| is_of_before && input.credential.is_some()) {
+            Some(nonces) => Arc::new(Ledger { nonces, ..Ledger::clone(&next) }),
+            None => next,
+        };
+    }
+    if rng.random_bool(0.05) {
+        let ledger = Arc::make_mut(&mut ledger);
+        crowd(rng, &tracked, &mut ledger.nonces);
     }
     ledger
+}
+
+/// Has more keys sign than a ledger remembers.
+fn crowd(rng: &mut StdRng, tracked: &Tracked, nonces: &mut Nonces) {
+    for _ in 0..NONCES_MAX / SIGNATURES_MAX + 1 {
+        let mut keys: Vec<PublicKey> =
+            (0..SIGNATURES_MAX).map(|_| PublicKey(rng.random())).collect();
+        keys.sort();
+        let used = Used { nonce: rng.random(), expires: 100 + rng.random_range(0..9) };
+        nonces.record(&keys, used, 90, tracked);
+    }
 }
 
 fn base(rng: &mut StdRng) -> Vec<u8> {

@@ -112,7 +112,9 @@ impl Host {
         let session = input.credential.as_ref().and_then(Credential::session);
         let key = session.and_then(|id| sessions().iter().find(|key| key.id() == id));
         let memo = Memo::default();
-        let signers = authenticate(&self.head, input, credential::Host::holding(&memo, key))?;
+        let tracked = self.definition.policy.tracked();
+        let host = credential::Host::holding(&memo, key);
+        let signers = authenticate(&self.head, tracked, input, host)?;
         let reason = match input.request {
             Request::Amend { .. } => Reason::Policy,
             _ => Reason::State,

@@ -146,6 +146,14 @@ impl Law {
         }
     }
 
+    /// Whether the law's text has a key in it.
+    pub(crate) fn names(self, key: &[u8; 32]) -> bool {
+        (0..3).any(|index| {
+            let (own, digits) = (public(index), keys()[index].public().to_string());
+            own == *key && self.cedar().contains(&digits)
+        })
+    }
+
     /// The law's word on a case.
     pub(crate) fn word(self, case: Case<'_>) -> Word {
         let Case { ask, keys, in_session, time, before, after, wake } = case;

@@ -7,6 +7,7 @@
 use object::credential::{Batch, Credential, Place, Proof, Signature, SigningKey};
 use object::hash::{BatchRoot, ObjectId, SessionId, VersionHash};
 use object::input::{Input, Request};
+use object::limits::SIGNATURES_MAX;
 use rand::RngExt;
 use rand::rngs::StdRng;
 
@@ -37,6 +38,8 @@ impl Terms {
     fn of(credential: &Credential, object: ObjectId, request: &Request) -> Terms {
         let Credential { nonce, expires, parent, .. } = *credential;
         let (request, place) = (request.clone(), place(credential));
+        // What is signed says of the hash that stands for none that there is none.
+        let parent = parent.filter(|&parent| parent != VersionHash::NONE);
         Terms { object, request, nonce, expires, parent, place }
     }
 }
@@ -94,6 +97,27 @@ impl Mind {
         Wish { input, ask, signed }
     }
 
+    /// As many strangers as may sign one input, whom nobody saw before, ask for the same.
+    pub(crate) fn crowd(
+        &mut self,
+        rng: &mut StdRng,
+        object: ObjectId,
+        time: u64,
+        expires: u64,
+    ) -> Wish {
+        let ask = Ask::Add(1);
+        let request = ask.request();
+        let mut credential = Credential::new(rng.random_range(1..9), expires);
+        for _ in 0..SIGNATURES_MAX {
+            credential.sign(&SigningKey::from_secret(&rng.random()), object, &request);
+        }
+        let Credential { nonce, parent, .. } = credential;
+        let keys = credential.signatures().iter().map(|signature| signature.key).collect();
+        let signed = Signed { genuine: true, keys, session: None, nonce, expires, parent };
+        let input = Input { request, time, credential: Some(credential) };
+        Wish { input, ask, signed: Some(signed) }
+    }
+
     /// Signs a request as some people would.
     fn sign(
         &mut self,
@@ -120,6 +144,7 @@ impl Mind {
         credential.parent = match rng.random_range(0..6) {
             0 => Some(model.head),
             1 if rng.random_bool(0.3) => Some(VersionHash(rng.random())),
+            1 if rng.random_bool(0.3) => Some(VersionHash::NONE),
             _ => None,
         };
         // Whoever signs for another object has signed for that one only.
@@ -166,7 +191,11 @@ impl Mind {
             _ => ends,
         };
         let mut credential = Credential::new(nonce, expires);
-        credential.parent = rng.random_bool(0.1).then_some(model.head);
+        credential.parent = match rng.random_range(0..40) {
+            0..4 => Some(model.head),
+            4 => Some(VersionHash::NONE),
+            _ => None,
+        };
         let made_for = if rng.random_bool(0.05) { ObjectId(rng.random()) } else { object };
         credential.put_in_session(key, made_for, request);
         let terms = Terms::of(&credential, made_for, request);
@@ -300,7 +329,7 @@ fn tamper(rng: &mut StdRng, credential: &mut Credential, model: &Model) {
         1 => credential.nonce = model.last_nonce() + 1,
         2 => credential.expires += 60_000,
         3 => credential.parent = Some(model.head),
-        4 => credential.parent = None,
+        4 => credential.parent = rng.random_bool(0.3).then_some(VersionHash::NONE),
         5 => credential.signatures_mut().clear(),
         6 if count > 1 => credential.signatures_mut().swap(0, 1),
         7 if count > 0 => {

@@ -19,6 +19,9 @@ use crate::generate::header;
 /// How long a signature may hold: seven days, in milliseconds.
 pub(crate) const WEEK: u64 = 7 * 24 * 3600 * 1000;
 
+/// How many keys are remembered.
+const KEYS_MAX: usize = 1024;
+
 /// One vault.
 #[derive(Clone, Debug)]
 pub(crate) struct Model {
@@ -32,8 +35,12 @@ pub(crate) struct Model {
     pub(crate) wake: Option<u64>,
     pub(crate) seq: u64,
     pub(crate) head: VersionHash,
-    /// The last nonce of each key, and when it was used.
+    /// The last nonce of each key, and when the last of its inputs expires.
     nonces: BTreeMap<[u8; 32], (u64, u64)>,
+    /// When the last input of a key has expired that is forgotten before that; and the same of keys
+    /// that the law names.
+    floor: u64,
+    named_floor: u64,
     /// The sessions that were opened.
     sessions: BTreeMap<[u8; 32], Opened>,
 }
@@ -71,8 +78,21 @@ pub(crate) struct Attempt<'a> {
 impl Model {
     pub(crate) fn new(law: Law, time: u64, head: VersionHash) -> Model {
         let (guarded, permitted_by_guard, seq) = Default::default();
-        let (state, wake, nonces, sessions) = Default::default();
-        Model { law, guarded, permitted_by_guard, state, time, wake, seq, head, nonces, sessions }
+        let (state, wake, nonces, floor, named_floor, sessions) = Default::default();
+        Model {
+            law,
+            guarded,
+            permitted_by_guard,
+            state,
+            time,
+            wake,
+            seq,
+            head,
+            nonces,
+            floor,
+            named_floor,
+            sessions,
+        }
     }
 
     /// The keys that may be believed to ask, or why not.
@@ -124,6 +144,10 @@ impl Model {
                 _ => {}
             }
         }
+        let late = |key: &[u8; 32]| signed.expires > self.floor_of(key);
+        if !signed.keys.iter().all(late) {
+            return Err(Reason::NoncesFull);
+        }
         if let Some((id, expires)) = &opening {
             lasts(*expires)?;
             if self.opened(id, attempt.time).is_some() {
@@ -131,6 +155,41 @@ impl Model {
             }
         }
         Ok(&signed.keys)
+    }
+
+    /// After which moment an input of a key has to expire; 0 when that does not matter.
+    fn floor_of(&self, key: &[u8; 32]) -> u64 {
+        match self.nonces.contains_key(key) {
+            true => 0,
+            false if self.law.names(key) => self.named_floor,
+            false => self.floor,
+        }
+    }
+
+    /// Takes in that keys used a nonce for something that expires then.
+    fn remember(&mut self, signed: &Signed, time: u64, law: Law) {
+        self.nonces.retain(|_, (_, until)| until.saturating_add(WEEK) >= time);
+        for key in &signed.keys {
+            let until = self.nonces.get(key).map_or(0, |(_, until)| *until);
+            self.nonces.insert(*key, (signed.nonce, until.max(signed.expires)));
+        }
+        while self.nonces.len() > KEYS_MAX {
+            let order = |key: &[u8; 32], until: u64| {
+                (signed.keys.contains(key), law.names(key), until, *key)
+            };
+            let first = self.nonces.iter().map(|(key, (_, until))| order(key, *until)).min();
+            let (_, is_named, until, key) = first.expect("there are some");
+            self.nonces.remove(&key);
+            self.floor = self.floor.max(until);
+            if is_named {
+                self.named_floor = self.named_floor.max(until);
+            }
+        }
+        for floor in [&mut self.floor, &mut self.named_floor] {
+            if *floor < time {
+                *floor = 0;
+            }
+        }
     }
 
     /// A session that is open at a time.
@@ -211,9 +270,11 @@ impl Model {
             if let Some(opened) = signed.session.and_then(|id| self.sessions.get_mut(&id)) {
                 opened.nonce = signed.nonce;
             } else {
-                // After a week whatever was signed before has expired.
-                self.nonces.retain(|_, (_, used)| *used + WEEK >= time);
-                self.nonces.extend(signed.keys.iter().map(|key| (*key, (signed.nonce, time))));
+                let law = match attempt.ask {
+                    Ask::Amend(Some(law)) => *law,
+                    _ => self.law,
+                };
+                self.remember(signed, time, law);
             }
             if let Ask::Open(which, expires) = *attempt.ask {
                 let opened = Opened { keys: signed.keys.clone(), expires, nonce: 0 };
@@ -224,6 +285,8 @@ impl Model {
         (self.state, self.time, self.head) = (made.state, attempt.time, head);
         self.permitted_by_guard += u64::from(self.guarded);
         if let Ask::Amend(Some(law)) = attempt.ask {
+            // It may name keys that are forgotten.
+            self.named_floor = self.floor;
             // A law comes without a guard.
             (self.law, self.guarded) = (*law, false);
         }

@@ -1,11 +1,31 @@
 //! The nonces that keep an input from being admitted twice.
 //!
-//! It knows no signatures: keys are given that were verified.
+//! There is room for the last nonces of `NONCES_MAX` keys, and anybody can make keys. So no key is
+//! turned away for want of room: when there is none, the entry goes whose inputs have expired, or
+//! will first, and until when they are valid is remembered for all that went, the *floor*. A key
+//! without an entry may have had one: what it signs is admitted only if it expires after the floor,
+//! which nothing does that was admitted of a key whose entry went. Whoever fills the room makes
+//! others sign for longer, and no more than that.
+//!
+//! Keys that the policy names keep their entries, and what one without an entry signs has to expire
+//! only after what went before the policy did, the *named floor*: a key that the policy did not
+//! name then may have been among them.
+//!
+//! Tables in the first form, which lineages have from before there were floors, have in each entry
+//! the time at which the nonce was used, and keep it for `EXPIRY_MS_MAX`.
+//!
+//! It knows no signatures, for keys are given that were verified, and no policies, for names are
+//! given.
+//!
+//! Invariant: entries ascend by key; a table in the first form has no floors; the named floor is at
+//! most the floor.
 
 use crate::codec::{Reader, Write};
 use crate::credential::PublicKey;
 use crate::error::Result;
 use crate::limits::{EXPIRY_MS_MAX, NONCES_MAX};
+
+use super::Tracked;
 
 /// Why a nonce is not admitted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -14,27 +34,63 @@ pub enum NonceProblem {
     Replayed,
     /// Below one that the key used.
     Reordered,
-    /// Too many keys used a nonce within the longest expiry.
-    Full,
+    /// The key may have signed what expires as late, and have been forgotten.
+    Forgotten {
+        /// After this moment the input would have to expire.
+        floor: u64,
+    },
 }
 
-/// The last nonce of each key that signed an admitted input, for as long as that input could be
-/// admitted again.
+/// What an input says of itself: its nonce, and when it expires.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Used {
+    /// The nonce.
+    pub nonce: u64,
+    /// The last moment at which it may be admitted, in milliseconds since 1970-01-01 UTC.
+    pub expires: u64,
+}
+
+/// The last nonce of each key that signed an admitted input, until seven days after the last of its
+/// inputs has expired, or until the room is needed.
 ///
-/// So nothing is ever admitted twice. An input that was signed before the last one, but to expire
-/// later than it could have been admitted then, can still follow it once the entry is forgotten.
+/// So nothing is ever admitted twice. An input that was signed before the last one, and was not
+/// admitted, can still follow it once the entry is forgotten.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Nonces {
-    /// Ascending by key.
     entries: Vec<Nonce>,
+    form: Form,
+    /// What a key without an entry signs must expire after this; 0 when nothing can expire before.
+    floor: u64,
+    /// The same, for a key that the policy names.
+    named_floor: u64,
+}
+
+/// What the third number of an entry is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+enum Form {
+    /// When the nonce was used: the first form, and that of an empty table without floors.
+    #[default]
+    Time,
+    /// Until when an input that the key signed is valid: the latest that any of them expires.
+    Until,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Nonce {
     key: PublicKey,
     nonce: u64,
-    /// When it was used, in milliseconds since 1970-01-01 UTC.
-    time: u64,
+    /// A moment, in milliseconds since 1970-01-01 UTC: which one, the form says.
+    moment: u64,
+}
+
+impl Nonce {
+    /// Until when an input that was admitted of the key is valid, at most.
+    fn until(&self, form: Form) -> u64 {
+        match form {
+            Form::Time => self.moment.saturating_add(EXPIRY_MS_MAX),
+            Form::Until => self.moment,
+        }
+    }
 }
 
 const NONCE_BYTES: usize = 48;
@@ -45,12 +101,26 @@ impl Nonces {
         size_of_val(&self.entries[..])
     }
 
-    /// Whether `keys` may use `nonce` at `time`.
+    /// Whether `keys` may use what `used` says, under a policy that names what `tracked` says.
     ///
     /// # Errors
     ///
     /// The problem of the first key that may not.
-    pub fn admit(&self, keys: &[PublicKey], nonce: u64, time: u64) -> Result<(), NonceProblem> {
+    pub fn admit(
+        &self,
+        keys: &[PublicKey],
+        used: Used,
+        tracked: &Tracked,
+    ) -> Result<(), NonceProblem> {
+        self.follows(keys, used.nonce)?;
+        match self.floor(keys, tracked) {
+            floor if floor > 0 && used.expires <= floor => Err(NonceProblem::Forgotten { floor }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether a nonce is above all that `keys` are known to have used.
+    fn follows(&self, keys: &[PublicKey], nonce: u64) -> Result<(), NonceProblem> {
         for key in keys {
             if let Ok(index) = self.find(key) {
                 match nonce.cmp(&self.entries[index].nonce) {
@@ -60,9 +130,17 @@ impl Nonces {
                 }
             }
         }
-        let kept = self.entries.iter().filter(|entry| kept(entry, time));
-        let kept = kept.filter(|entry| !keys.contains(&entry.key)).count();
-        if kept + keys.len() > NONCES_MAX { Err(NonceProblem::Full) } else { Ok(()) }
+        Ok(())
+    }
+
+    /// The moment after which an input of `keys` has to expire; 0 when there is none.
+    pub fn floor(&self, keys: &[PublicKey], tracked: &Tracked) -> u64 {
+        let of = |key: &PublicKey| match self.find(key) {
+            Ok(_) => 0,
+            Err(_) if tracked.names(key) => self.named_floor,
+            Err(_) => self.floor,
+        };
+        keys.iter().map(of).max().unwrap_or(0)
     }
 
     /// Whether a key signed an input that was admitted and is remembered.
@@ -75,22 +153,116 @@ impl Nonces {
         self.find(key).ok().map(|index| self.entries[index].nonce)
     }
 
-    /// The greatest nonce of any key that is remembered; 0 when there is none.
-    pub(super) fn greatest(&self) -> u64 {
-        self.entries.iter().map(|entry| entry.nonce).max().unwrap_or(0)
+    /// Whether anything went before its time.
+    pub(super) fn has_floor(&self) -> bool {
+        self.floor > 0
     }
 
-    /// Records that `keys` used `nonce` at `time`, and forgets what can no longer be replayed.
-    pub fn record(&mut self, keys: &[PublicKey], nonce: u64, time: u64) {
-        debug_assert!(self.admit(keys, nonce, time).is_ok(), "only admitted nonces are recorded");
-        self.entries.retain(|entry| kept(entry, time));
+    /// Whether the table is in the first form, or in none.
+    pub fn is_first_form(&self) -> bool {
+        self.form == Form::Time
+    }
+
+    /// Whether, by the rule of the first form, there is no room for `keys` at `time`: there was
+    /// none for any key but those with an entry.
+    pub fn was_full(&self, keys: &[PublicKey], time: u64) -> bool {
+        let kept = self.entries.iter().filter(|entry| entry.until(self.form) >= time);
+        let kept = kept.filter(|entry| !keys.contains(&entry.key)).count();
+        self.is_first_form() && kept + keys.len() > NONCES_MAX
+    }
+
+    /// Records that `keys` used what `used` says at `time`, forgets what expired long ago and then,
+    /// while that leaves too many, what expired first or will, of keys that the policy does not
+    /// name.
+    pub fn record(&mut self, keys: &[PublicKey], used: Used, time: u64, tracked: &Tracked) {
+        let follows = self.follows(keys, used.nonce);
+        debug_assert!(follows.is_ok(), "only admitted nonces are recorded");
+        for entry in &mut self.entries {
+            entry.moment = entry.until(self.form);
+        }
+        self.form = Form::Until;
+        self.entries.retain(|entry| entry.moment.saturating_add(EXPIRY_MS_MAX) >= time);
         for &key in keys {
-            let entry = Nonce { key, nonce, time };
             match self.find(&key) {
-                Ok(index) => self.entries[index] = entry,
-                Err(index) => self.entries.insert(index, entry),
+                Ok(index) => {
+                    let entry = &mut self.entries[index];
+                    entry.nonce = used.nonce;
+                    entry.moment = entry.moment.max(used.expires);
+                }
+                Err(index) => {
+                    let entry = Nonce { key, nonce: used.nonce, moment: used.expires };
+                    self.entries.insert(index, entry);
+                }
             }
         }
+        while self.entries.len() > NONCES_MAX {
+            self.displace(keys, tracked);
+        }
+        for floor in [&mut self.floor, &mut self.named_floor] {
+            // What is unexpired at `time` is not below.
+            *floor = if *floor < time { 0 } else { *floor };
+        }
+        if self.entries.is_empty() && self.floor == 0 {
+            self.form = Form::default();
+        }
+        debug_assert!(self.check_invariants(), "the table holds together");
+    }
+
+    /// Takes an entry off the table, the one whose inputs expire first. The policy can hardly name
+    /// as many keys as there is room for; if it does, one that it names goes.
+    fn displace(&mut self, keys: &[PublicKey], tracked: &Tracked) {
+        let order = |(_, entry): &(usize, &Nonce)| {
+            let (own, named) = (keys.contains(&entry.key), tracked.names(&entry.key));
+            (own, named, entry.moment, entry.key)
+        };
+        let first = self.entries.iter().enumerate().min_by_key(order);
+        let index = first.map(|(index, _)| index).expect("a table that is too long has entries");
+        let Nonce { key, moment, .. } = self.entries.remove(index);
+        self.floor = self.floor.max(moment);
+        if tracked.names(&key) {
+            self.named_floor = self.named_floor.max(moment);
+        }
+    }
+
+    /// Takes in that another policy decides on what follows: a key that it names may be one that
+    /// the policy before did not.
+    pub(super) fn rename(&mut self) {
+        self.named_floor = self.floor;
+    }
+
+    /// Records by the rule of the first form; none when the table is not in it, or has no room.
+    #[must_use]
+    pub fn recorded_in_first_form(
+        &self,
+        keys: &[PublicKey],
+        nonce: u64,
+        time: u64,
+    ) -> Option<Nonces> {
+        if !self.is_first_form() || self.was_full(keys, time) {
+            return None;
+        }
+        let mut next = self.clone();
+        next.entries.retain(|entry| entry.until(Form::Time) >= time);
+        for &key in keys {
+            let entry = Nonce { key, nonce, moment: time };
+            match next.find(&key) {
+                Ok(index) => next.entries[index] = entry,
+                Err(index) => next.entries.insert(index, entry),
+            }
+        }
+        Some(next)
+    }
+
+    fn check_invariants(&self) -> bool {
+        let Nonces { entries, form, floor, named_floor } = self;
+        let is_bare = entries.is_empty() && *floor == 0;
+        entries.is_sorted_by(|one, next| one.key < next.key)
+            && entries.len() <= NONCES_MAX
+            && named_floor <= floor
+            && match form {
+                Form::Time => *floor == 0,
+                Form::Until => !is_bare,
+            }
     }
 
     fn find(&self, key: &PublicKey) -> Result<usize, usize> {
@@ -100,25 +272,32 @@ impl Nonces {
     pub(super) fn encode_into(&self, bytes: &mut Vec<u8>) {
         bytes.put_count(self.entries.len());
         for entry in &self.entries {
-            bytes.put(&entry.key.0).put_u64(entry.nonce).put_u64(entry.time);
+            bytes.put(&entry.key.0).put_u64(entry.nonce).put_u64(entry.moment);
+        }
+        if self.form == Form::Until {
+            bytes.put_u64(self.floor).put_u64(self.named_floor);
         }
     }
 
-    pub(super) fn decode_from(reader: &mut Reader<'_>) -> Result<Nonces> {
+    /// Reads them, in the first form or in the other.
+    pub(super) fn decode_from(reader: &mut Reader<'_>, is_first_form: bool) -> Result<Nonces> {
         let count = reader.count(NONCES_MAX, NONCE_BYTES)?;
         let mut entries = Vec::with_capacity(count);
         for _ in 0..count {
             let key = PublicKey(reader.array()?);
-            entries.push(Nonce { key, nonce: reader.u64()?, time: reader.u64()? });
+            entries.push(Nonce { key, nonce: reader.u64()?, moment: reader.u64()? });
         }
         if !entries.is_sorted_by(|one, next| one.key < next.key) {
             return Err(reader.fail(0, "ascending keys", "keys out of order"));
         }
-        Ok(Nonces { entries })
+        let (form, floor, named_floor) = match is_first_form {
+            true => (Form::Time, 0, 0),
+            false => (Form::Until, reader.u64()?, reader.u64()?),
+        };
+        let nonces = Nonces { entries, form, floor, named_floor };
+        match nonces.check_invariants() {
+            true => Ok(nonces),
+            false => Err(reader.fail(16, "nonces, or floors that ascend", "none, or others")),
+        }
     }
-}
-
-/// Whether an input that the entry's key signed before could still be unexpired at `time`.
-fn kept(entry: &Nonce, time: u64) -> bool {
-    entry.time.saturating_add(EXPIRY_MS_MAX) >= time
 }

@@ -20,23 +20,40 @@ pub const HOUR_MS: u64 = 60 * MINUTE_MS;
 /// Milliseconds of a day: versions are remembered for as long, one by one.
 pub const DAY_MS: u64 = 24 * HOUR_MS;
 
-/// What a policy reads of the past.
+/// What a policy reads of the past, and the keys that its text names.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Tracked {
     actions: BTreeSet<String>,
     /// Whether recent versions count one by one.
     recent: bool,
+    keys: BTreeSet<PublicKey>,
 }
 
 impl Tracked {
     /// Nothing.
-    pub const NONE: &Tracked = &Tracked { actions: BTreeSet::new(), recent: false };
+    pub const NONE: &Tracked =
+        &Tracked { actions: BTreeSet::new(), recent: false, keys: BTreeSet::new() };
 
     /// Of these actions, at most [`PAST_ACTIONS_MAX`]: all versions together and, with `recent`,
     /// the last ones one by one.
     pub fn new(actions: impl IntoIterator<Item = String>, recent: bool) -> Tracked {
         let actions = actions.into_iter().take(PAST_ACTIONS_MAX).collect();
-        Tracked { actions, recent }
+        Tracked { actions, recent, keys: BTreeSet::new() }
+    }
+
+    /// The same, of a policy whose text names these keys.
+    pub fn naming(self, keys: impl IntoIterator<Item = PublicKey>) -> Tracked {
+        Tracked { keys: keys.into_iter().collect(), ..self }
+    }
+
+    /// Whether the policy's text names a key.
+    pub fn names(&self, key: &PublicKey) -> bool {
+        self.keys.contains(key)
+    }
+
+    /// Whether the policy reads something of the past.
+    pub fn reads_past(&self) -> bool {
+        !self.actions.is_empty()
     }
 
     pub(super) fn has(&self, action: &str) -> bool {
@@ -62,8 +79,8 @@ pub struct Mark {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Recent {
     time: u64,
-    /// The first bytes of the key that asked; 0 for nobody. Keys whose first bytes are the same
-    /// count as one, so that nobody becomes many by choosing keys.
+    /// The first bytes of the key that asked, at least 1; 0 for nobody. Keys whose first bytes are
+    /// the same count as one, so that nobody becomes many by choosing keys.
     signer: u64,
 }
 
@@ -127,7 +144,7 @@ impl Past {
                 mark.recent.remove(0);
             }
             let signer = signer.and_then(|key| key.0.first_chunk().copied());
-            let signer = signer.map_or(0, u64::from_le_bytes);
+            let signer = signer.map_or(0, |bytes| u64::from_le_bytes(bytes).max(1));
             mark.recent.push(Recent { time, signer });
         }
     }

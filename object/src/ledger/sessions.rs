@@ -14,7 +14,9 @@ use crate::codec::{Reader, Write};
 use crate::credential::PublicKey;
 use crate::error::Result;
 use crate::hash::SessionId;
-use crate::limits::{SESSION_KEYS_MAX, SESSIONS_MAX, SIGNATURES_MAX};
+use crate::limits::{
+    SESSION_KEYS_MAX, SESSION_KEYS_NAMED_MAX, SESSIONS_MAX, SESSIONS_NAMED_MAX, SIGNATURES_MAX,
+};
 
 /// The sessions that are open on an object.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -42,6 +44,15 @@ pub enum SessionProblem {
 const KEY_BYTES: usize = 32;
 /// Bytes of a session with one key.
 const SESSION_BYTES: usize = 84;
+
+/// Sessions, and keys of theirs, that an object may have: those that are opened by a key that the
+/// policy names have room that no others take.
+const fn room(is_named: bool) -> (usize, usize) {
+    match is_named {
+        true => (SESSIONS_MAX + SESSIONS_NAMED_MAX, SESSION_KEYS_MAX + SESSION_KEYS_NAMED_MAX),
+        false => (SESSIONS_MAX, SESSION_KEYS_MAX),
+    }
+}
 
 impl Session {
     /// The keys that opened it, ascending.
@@ -85,28 +96,30 @@ impl Sessions {
         self.find(id).ok().map(|index| &self.0[index])
     }
 
-    /// The greatest nonce of an input in any of them; 0 when there is none.
-    pub(super) fn greatest_nonce(&self) -> u64 {
-        self.0.iter().map(|session| session.nonce).max().unwrap_or(0)
-    }
-
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Whether a session may be opened at `time` by so many keys.
+    /// Whether a session may be opened at `time` by so many keys, one of which the policy names or
+    /// not.
     ///
     /// # Errors
     ///
     /// The problem, when it may not.
-    pub fn admit(&self, id: SessionId, key_count: usize, time: u64) -> Result<(), SessionProblem> {
+    pub fn admit(
+        &self,
+        id: SessionId,
+        (key_count, is_named): (usize, bool),
+        time: u64,
+    ) -> Result<(), SessionProblem> {
         let open = || self.0.iter().filter(|session| session.expires >= time);
         if open().any(|session| session.id == id) {
             return Err(SessionProblem::Open);
         }
         let keys: usize = open().map(|session| session.keys.len()).sum();
-        if open().count() >= SESSIONS_MAX || keys + key_count > SESSION_KEYS_MAX {
+        let (sessions_max, keys_max) = room(is_named);
+        if open().count() >= sessions_max || keys + key_count > keys_max {
             return Err(SessionProblem::Full);
         }
         Ok(())
@@ -152,9 +165,9 @@ impl Sessions {
     }
 
     pub(super) fn decode_from(reader: &mut Reader<'_>) -> Result<Sessions> {
-        let count = reader.count(SESSIONS_MAX, SESSION_BYTES)?;
+        let (sessions_max, mut keys_left) = room(true);
+        let count = reader.count(sessions_max, SESSION_BYTES)?;
         let mut sessions: Vec<Session> = Vec::with_capacity(count);
-        let mut keys_left = SESSION_KEYS_MAX;
         for _ in 0..count {
             let id = SessionId(reader.array()?);
             if sessions.last().is_some_and(|last| last.id >= id) {

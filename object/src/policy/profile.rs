@@ -25,6 +25,7 @@ use std::ops::Range;
 pub(super) use self::written::{Writ, Written, unknown_escape, written};
 use super::fact::is_window;
 use super::shape::IF_NAMED;
+use crate::credential::PublicKey;
 use crate::diagnostic::Diagnostic;
 use crate::limits::{
     PAST_ACTIONS_MAX, POLICY_ACCESSES_MAX, POLICY_BYTES_MAX, POLICY_DEPTH_MAX,
@@ -46,6 +47,15 @@ pub(super) struct Scanned {
     /// Of the actions that a policy has if it names them, those that do stand anywhere as
     /// `Action::"..."`.
     pub(super) named: Vec<&'static str>,
+    /// The keys that stand anywhere as a text of their digits.
+    pub(super) keys: BTreeSet<PublicKey>,
+}
+
+/// The key whose digits a text is: 64 of them, in lower case, as signers are written in facts.
+fn key(token: &Token<'_>) -> Option<PublicKey> {
+    let digits = token.text.strip_prefix('"')?.strip_suffix('"')?;
+    let is_written = !digits.contains(|digit: char| digit.is_ascii_uppercase());
+    digits.parse().ok().filter(|_| is_written)
 }
 
 /// What `text` has in it, or all that is outside the profile.
@@ -60,8 +70,8 @@ pub(super) fn scan(text: &str) -> Result<Scanned, Vec<Diagnostic>> {
     findings.extend(outcome.err());
     match findings.is_empty() {
         true => {
-            let Scan { rules, past, has_windows, named, .. } = scan;
-            Ok(Scanned { rules, past, has_windows, named })
+            let Scan { rules, past, has_windows, named, keys, .. } = scan;
+            Ok(Scanned { rules, past, has_windows, named, keys })
         }
         false => Err(findings),
     }
@@ -148,6 +158,7 @@ struct Scan<'t> {
     /// Whether the tokens before are `past`, and whether also what an attribute's name follows.
     behind_past: (bool, bool),
     named: Vec<&'static str>,
+    keys: BTreeSet<PublicKey>,
     /// Whether the tokens before are `Action::`.
     behind_action: bool,
     findings: Vec<Diagnostic>,
@@ -168,6 +179,7 @@ impl<'t> Scan<'t> {
             has_windows: false,
             behind_past: (false, false),
             named: Vec::new(),
+            keys: BTreeSet::new(),
             behind_action: false,
             findings: Vec::new(),
         }
@@ -189,6 +201,7 @@ impl<'t> Scan<'t> {
             self.take(&token)?;
             self.look_for_past(&token)?;
             self.look_for_actions(&token);
+            self.keys.extend(key(&token));
             self.member = self.previous.as_ref().is_some_and(|token| token.text == ".");
             self.previous = Some(token);
         }

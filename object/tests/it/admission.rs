@@ -2,18 +2,22 @@
 
 use std::sync::Arc;
 
-use continuant_object::admission::authenticate;
-use continuant_object::credential::{Credential, Host, Memo, PublicKey, Signature, SigningKey};
+use continuant_object::admission::{authenticate, authenticate_refused};
+use continuant_object::credential::{
+    Credential, Host, Memo, Proof, PublicKey, Signature, SigningKey,
+};
 use continuant_object::effects::WakeChange;
-use continuant_object::hash::{ObjectId, VersionHash};
+use continuant_object::hash::{CodeHash, ObjectId, PolicyHash, VersionHash};
 use continuant_object::head::Head;
+use continuant_object::header::Header;
 use continuant_object::input::{Input, Request};
-use continuant_object::ledger::Ledger;
-use continuant_object::limits::{EXPIRY_MS_MAX, NONCES_MAX, SIGNATURES_MAX};
-use continuant_object::refusal::Reason;
+use continuant_object::ledger::{Ledger, NonceProblem, Tracked, Used};
+use continuant_object::limits::{EXPIRY_MS_MAX, FUEL_MAX, NONCES_MAX, SIGNATURES_MAX};
+use continuant_object::message::Origin;
+use continuant_object::refusal::{Reason, Refusal, Verdict};
 use expect_test::{Expect, expect};
 
-use crate::workshop::{Ran, Workshop, key, run};
+use crate::workshop::{Ran, Record, Workshop, key, run};
 
 fn head() -> Head {
     run(|| Workshop::new().head)
@@ -35,7 +39,8 @@ fn signed(head: &Head, change: impl FnOnce(&mut Input, &mut Credential)) -> Inpu
 
 #[track_caller]
 fn refused(head: &Head, input: &Input) -> (Reason, String) {
-    let verdict = authenticate(head, input, Host::verifier(&Memo::default())).unwrap_err();
+    let verdict =
+        authenticate(head, Tracked::NONE, input, Host::verifier(&Memo::default())).unwrap_err();
     assert!(verdict.rules.is_empty());
     (verdict.reason, verdict.detail)
 }
@@ -43,7 +48,10 @@ fn refused(head: &Head, input: &Input) -> (Reason, String) {
 #[test]
 fn an_input_without_a_credential_is_of_nobody() {
     let head = head();
-    assert_eq!(authenticate(&head, &call(&head), Host::verifier(&Memo::default())).unwrap(), []);
+    assert_eq!(
+        authenticate(&head, Tracked::NONE, &call(&head), Host::verifier(&Memo::default())).unwrap(),
+        []
+    );
 }
 
 #[test]
@@ -59,7 +67,10 @@ fn signers_come_in_ascending_order() {
     input.credential = Some(credential);
     let mut expected: Vec<PublicKey> = keys.iter().map(SigningKey::public).collect();
     expected.sort();
-    assert_eq!(authenticate(&head, &input, Host::verifier(&Memo::default())).unwrap(), expected);
+    assert_eq!(
+        authenticate(&head, Tracked::NONE, &input, Host::verifier(&Memo::default())).unwrap(),
+        expected
+    );
 }
 
 #[test]
@@ -70,8 +81,9 @@ fn a_credential_holds_from_its_longest_expiry_to_its_last_moment() {
             credential.expires = input.time.saturating_add_signed(expires);
         })
     };
-    authenticate(&head, &at(0), Host::verifier(&Memo::default())).unwrap();
-    authenticate(&head, &at(EXPIRY_MS_MAX as i64), Host::verifier(&Memo::default())).unwrap();
+    authenticate(&head, Tracked::NONE, &at(0), Host::verifier(&Memo::default())).unwrap();
+    authenticate(&head, Tracked::NONE, &at(EXPIRY_MS_MAX as i64), Host::verifier(&Memo::default()))
+        .unwrap();
     assert_eq!(refused(&head, &at(-1)).0, Reason::Expired);
     assert_eq!(refused(&head, &at(EXPIRY_MS_MAX as i64 + 1)).0, Reason::ExpiresTooLate);
     let ends = |time: u64, expires: u64| {
@@ -79,14 +91,16 @@ fn a_credential_holds_from_its_longest_expiry_to_its_last_moment() {
     };
     assert_eq!(refused(&head, &ends(u64::MAX, 0)).0, Reason::Expired);
     assert_eq!(refused(&head, &ends(0, u64::MAX)).0, Reason::ExpiresTooLate);
-    authenticate(&head, &ends(u64::MAX, u64::MAX), Host::verifier(&Memo::default())).unwrap();
+    authenticate(&head, Tracked::NONE, &ends(u64::MAX, u64::MAX), Host::verifier(&Memo::default()))
+        .unwrap();
 }
 
 #[test]
 fn a_credential_may_name_the_version_that_it_follows() {
     let head = head();
     let follows = |parent: VersionHash| signed(&head, |_, it| it.parent = Some(parent));
-    authenticate(&head, &follows(head.hash), Host::verifier(&Memo::default())).unwrap();
+    authenticate(&head, Tracked::NONE, &follows(head.hash), Host::verifier(&Memo::default()))
+        .unwrap();
     assert_eq!(refused(&head, &follows(VersionHash([1; 32]))).0, Reason::WrongParent);
 }
 
@@ -122,41 +136,274 @@ fn a_nonce_is_used_once_and_in_order() {
             input.time = time;
             shop.sign(input, 6, &[&key(3)])
         };
-        shop.step(late(&shop, last + EXPIRY_MS_MAX), Ran::default()).unwrap();
+        shop.step(late(&shop, last + 60_000 + EXPIRY_MS_MAX), Ran::default()).unwrap();
         check(step(&mut shop, 7, &[1]), expect!["reordered: nonce 7"]);
         let mut input = shop.add(0);
-        input.time = last + EXPIRY_MS_MAX + 1;
+        input.time = last + 60_001 + EXPIRY_MS_MAX;
         shop.step(shop.sign(input, 7, &[&key(3)]), Ran::default()).unwrap();
         step(&mut shop, 7, &[1]).unwrap();
         shop.verify(&shop.records).unwrap();
     });
 }
 
-#[test]
-fn the_nonces_of_an_object_are_full_at_their_limit() {
-    let mut head = head();
-    let mut ledger = Ledger::default();
-    let time = head.header.time;
-    for count in 0..NONCES_MAX as u32 {
+/// Keys that nobody has, as many as there is room for.
+fn strangers() -> Vec<PublicKey> {
+    let key = |count: u32| {
         let mut key = [0; 32];
         key[..4].copy_from_slice(&count.to_be_bytes());
-        ledger.nonces.record(&[PublicKey(key)], 1, time);
+        PublicKey(key)
+    };
+    (0..NONCES_MAX as u32).map(key).collect()
+}
+
+/// A head whose ledger is full of strangers' nonces, which they signed for this long.
+fn crowded(lasts: u64) -> Head {
+    let mut head = head();
+    let (mut ledger, time) = (Ledger::default(), head.header.time);
+    for (index, key) in (0..).zip(strangers()) {
+        let used = Used { nonce: 1, expires: time + lasts + index % 2 };
+        ledger.nonces.record(&[key], used, time, Tracked::NONE);
     }
     assert_eq!(Ledger::decode(&ledger.encode()).unwrap(), ledger);
     head.ledger = ledger.into();
-    let input = signed(&head, |_, _| {});
-    assert_eq!(refused(&head, &input), (Reason::NoncesFull, "nonce 1".to_string()));
-    let later = signed(&head, |input, credential| {
-        input.time = time + EXPIRY_MS_MAX + 1;
-        credential.expires = input.time;
+    head
+}
+
+#[test]
+fn keys_that_fill_the_room_for_nonces_shut_nobody_out() {
+    let mut head = crowded(EXPIRY_MS_MAX);
+    let (memo, time, owner) = (Memo::default(), head.header.time, key(1).public());
+    let host = Host::verifier(&memo);
+    let at = |head: &Head, nonce: u64, time: u64, expires: u64| {
+        signed(head, |input, credential| {
+            (input.time, *credential) = (time, Credential::new(nonce, expires));
+        })
+    };
+    let record = |head: &mut Head, tracked: &Tracked, input: &Input| {
+        let keys = authenticate(head, tracked, input, host).unwrap();
+        head.ledger = head.ledger.next(tracked, 1, input, &keys);
+        assert_eq!(Ledger::decode(&head.ledger.encode()).unwrap(), *head.ledger);
+    };
+    // There is room for whoever is next, which displaces the one that would go first.
+    let first = at(&head, 1, time + 10, time + 20);
+    assert!(head.ledger.nonces.knows(&strangers()[0]));
+    record(&mut head, Tracked::NONE, &first);
+    assert!(!head.ledger.nonces.knows(&strangers()[0]));
+    assert!(head.ledger.nonces.knows(&owner));
+    assert_eq!(refused(&head, &first), (Reason::Replayed, "nonce 1".to_string()));
+    // Its entry is gone with what it signed, when that has expired.
+    let mut stranger = head.ledger.nonces.clone();
+    let used = Used { nonce: 1, expires: time + EXPIRY_MS_MAX + 21 };
+    stranger.record(&strangers()[..1], used, time + 21, Tracked::NONE);
+    assert!(!stranger.knows(&owner), "it expired");
+    assert_eq!(stranger.floor(&[owner], Tracked::NONE), time + EXPIRY_MS_MAX);
+    // Whoever was displaced, or may have been, signs for longer than that.
+    head.ledger = Ledger { nonces: stranger, ..Ledger::default() }.into();
+    let early = at(&head, 2, time + 22, time + EXPIRY_MS_MAX);
+    let (reason, detail) = refused(&head, &early);
+    assert_eq!(reason, Reason::NoncesFull);
+    let floor = time + EXPIRY_MS_MAX;
+    let many = "many keys signed lately, and what is to follow theirs has to expire after";
+    assert_eq!(detail, format!("it expires at {floor}: {many} {floor}"));
+    authenticate(&head, Tracked::NONE, &at(&head, 2, time + 22, floor + 1), host).unwrap();
+    // A key that the policy names does not have to.
+    let named = Tracked::default().naming([owner]);
+    let short = at(&head, 2, time + 22, time + 23);
+    record(&mut head, &named, &short);
+    // Another policy may name keys that were displaced.
+    let amend = Input { request: Request::Amend { policy: vec![] }, ..at(&head, 2, time + 22, 0) };
+    let amended = Input { credential: None, ..amend };
+    head.ledger = head.ledger.next(&named, 2, &amended, &[]);
+    let other = Tracked::default().naming([key(2).public()]);
+    let keys = [key(2).public()];
+    assert_eq!(head.ledger.nonces.floor(&keys, &other), head.ledger.nonces.floor(&keys, &named));
+    // With time, all of it goes.
+    let end = floor + EXPIRY_MS_MAX + 22;
+    let late = at(&head, 3, end, end);
+    record(&mut head, Tracked::NONE, &late);
+    assert_eq!(head.ledger.nonces.floor(&keys, Tracked::NONE), 0);
+    assert_eq!(head.ledger.encode().len(), 5 + 48 + 16 + 8);
+}
+
+#[test]
+fn an_entry_lasts_until_all_that_its_key_signed_expired_long_ago() {
+    let mut nonces = Ledger::default().nonces;
+    let (one, other) = ([key(1).public()], [key(2).public()]);
+    nonces.record(&one, Used { nonce: 1, expires: 900 }, 100, Tracked::NONE);
+    nonces.record(&one, Used { nonce: 2, expires: 300 }, 200, Tracked::NONE);
+    let (last, gone) = (900 + EXPIRY_MS_MAX, 901 + EXPIRY_MS_MAX);
+    nonces.record(&other, Used { nonce: 1, expires: last }, last, Tracked::NONE);
+    let again = nonces.admit(&one, Used { nonce: 1, expires: 900 }, Tracked::NONE);
+    assert_eq!(again, Err(NonceProblem::Reordered));
+    nonces.record(&other, Used { nonce: 2, expires: gone }, gone, Tracked::NONE);
+    assert!(!nonces.knows(&one[0]));
+}
+
+#[test]
+fn a_key_that_the_policy_names_keeps_its_entry() {
+    let mut nonces = Ledger::default().nonces;
+    let owner = [key(1).public()];
+    let named = Tracked::default().naming(owner);
+    nonces.record(&owner, Used { nonce: 7, expires: 500 }, 100, &named);
+    for key in strangers() {
+        nonces.record(&[key], Used { nonce: 1, expires: 9000 }, 100, &named);
+    }
+    assert!(nonces.knows(&owner[0]));
+    let used = Used { nonce: 7, expires: 500 };
+    assert_eq!(nonces.admit(&owner, used, &named), Err(NonceProblem::Replayed));
+    assert_eq!(nonces.admit(&owner, Used { nonce: 8, ..used }, &named), Ok(()));
+}
+
+/// The rule of lineages from before nonces had floors: seven days, and no more keys than there is
+/// room for.
+#[test]
+fn a_table_in_the_first_form_goes_on_in_the_other() {
+    let mut head = head();
+    let time = head.header.time;
+    let mut nonces = Ledger::default().nonces;
+    for key in strangers() {
+        nonces = nonces.recorded_in_first_form(&[key], 1, time).unwrap();
+    }
+    assert_eq!(nonces.recorded_in_first_form(&[key(1).public()], 1, time), None, "it is full");
+    let ledger = Ledger { nonces, ..Ledger::default() };
+    assert_eq!(ledger.encode().len(), 5 + 48 * NONCES_MAX);
+    assert_eq!(Ledger::decode(&ledger.encode()).unwrap(), ledger);
+    head.ledger = ledger.clone().into();
+    // What was refused for want of room is on record; it would be admitted now.
+    let (memo, input) = (Memo::default(), signed(&head, |_, _| {}));
+    let (tracked, host) = (Tracked::NONE, Host::verifier(&memo));
+    let given = Verdict::native(Reason::NoncesFull, "nonce 1");
+    let again = authenticate_refused(&head, tracked, &input, host, &given);
+    assert_eq!(again, Err(given.clone()));
+    let keys = authenticate(&head, tracked, &input, host).unwrap();
+    let other = Verdict::native(Reason::NoncesFull, "nonce 2");
+    assert_eq!(authenticate_refused(&head, tracked, &input, host, &other), Ok(keys.clone()));
+    let next = head.ledger.next(tracked, 1, &input, &keys);
+    assert_eq!(next.nonces.floor(&[key(2).public()], tracked), time + EXPIRY_MS_MAX);
+    // With room, nobody was refused for want of it.
+    let mut roomy = head.clone();
+    roomy.ledger = Ledger::default().into();
+    assert_eq!(authenticate_refused(&roomy, tracked, &input, host, &given), Ok(keys.clone()));
+    // Which rule made a version, the hash of its ledger says.
+    let first = Ledger::default().nonces.recorded_in_first_form(&keys, 1, input.time).unwrap();
+    let first = Ledger { nonces: first, ..Ledger::default() };
+    let next = roomy.ledger.next(tracked, 1, &input, &keys);
+    assert_ne!(next.hash(), first.hash());
+    for recorded in [&first, &*next] {
+        let found = roomy.ledger.next_on_record(tracked, 1, (&input, &keys), recorded.hash());
+        assert_eq!(*found, *recorded);
+    }
+    // What goes on by the newer one goes on so for good.
+    let later = Input { time: input.time + 1, ..input.clone() };
+    assert_eq!(next.nonces.recorded_in_first_form(&keys, 2, later.time), None);
+}
+
+/// Regression: a refusal was put on record that no verifier took, for the hash that stands for none
+/// was decided on, and none was what the record said.
+#[test]
+fn the_hash_that_stands_for_none_is_no_parent() {
+    let head = head();
+    let zero = signed(&head, |_, credential| credential.parent = Some(VersionHash::NONE));
+    let error = zero.validate().unwrap_err().to_string();
+    let zeros = "0".repeat(64);
+    let expected = "expected a version, or nothing";
+    assert_eq!(error, format!("value parent: {expected}, found {zeros}, which stands for none"));
+    let decoded = Input::decode(&zero.encode()).unwrap();
+    assert_ne!(decoded, zero);
+    // Whoever decides on it decides on what its bytes say.
+    let (memo, tracked) = (Memo::default(), Tracked::NONE);
+    let host = Host::verifier(&memo);
+    let signers = authenticate(&head, tracked, &zero, host).unwrap();
+    assert_eq!(authenticate(&head, tracked, &decoded, host), Ok(signers.clone()));
+    // What was put on record then is right, and nothing else like it.
+    let given = |parent: VersionHash, other: VersionHash| {
+        Verdict::native(Reason::WrongParent, format!("it follows {parent}, the head is {other}"))
+    };
+    let hurt = given(VersionHash::NONE, head.hash);
+    let refused =
+        |input: &Input, given: &Verdict| authenticate_refused(&head, tracked, input, host, given);
+    assert_eq!(refused(&decoded, &hurt), Err(hurt.clone()));
+    let others = [
+        given(VersionHash([1; 32]), head.hash),
+        given(VersionHash::NONE, VersionHash([1; 32])),
+        Verdict::native(Reason::Replayed, hurt.detail.clone()),
+    ];
+    for other in &others {
+        assert_eq!(refused(&decoded, other), Ok(signers.clone()));
+    }
+    let unsigned = Input { credential: None, ..decoded.clone() };
+    assert_eq!(refused(&unsigned, &hurt), Ok(vec![]));
+    let expired = Input { time: decoded.time + 1001, ..decoded.clone() };
+    assert_eq!(refused(&expired, &hurt).unwrap_err().reason, Reason::Expired);
+    let parted = signed(&head, |_, credential| credential.parent = Some(VersionHash([1; 32])));
+    let verdict = given(VersionHash([1; 32]), head.hash);
+    assert_eq!(refused(&parted, &hurt), Err(verdict));
+}
+
+#[test]
+fn a_lineage_with_a_refusal_for_the_hash_that_stands_for_none_verifies() {
+    run(|| {
+        let mut shop = Workshop::new();
+        let mut input = shop.add(1);
+        let mut credential = Credential::new(1, input.time + 1000);
+        credential.parent = Some(VersionHash::NONE);
+        // Nobody's signature has to hold for it.
+        let signature = Signature { key: [7; 32], bytes: [8; 64] };
+        credential.proof = Proof::Signatures(vec![signature]);
+        input.credential = Some(credential);
+        let (none, head) = (VersionHash::NONE, shop.head.hash);
+        let detail = format!("it follows {none}, the head is {head}");
+        let verdict = Verdict::native(Reason::WrongParent, detail);
+        let refusal = shop.head.refusal(&input, verdict.clone());
+        shop.head.record(&refusal);
+        shop.records.push(Record::Refusal(refusal.clone()));
+        let next = shop.sign(shop.add(2), 1, &[&key(1)]);
+        shop.step(next, Ran::default()).unwrap();
+        shop.verify(&shop.records).unwrap();
+        // The same of another head does not.
+        let other =
+            Verdict::native(Reason::WrongParent, verdict.detail.replace("head is ", "head is 0"));
+        let at = shop.records.len() - 2;
+        shop.records[at] = Record::Refusal(Refusal { verdict: other, ..refusal });
+        shop.verify(&shop.records).unwrap_err();
     });
-    authenticate(&head, &later, Host::verifier(&Memo::default())).unwrap();
-    let mut ledger = (*head.ledger).clone();
-    ledger.nonces.record(&[PublicKey([0; 32])], 2, time);
-    let admitted = ledger.nonces.admit(&[PublicKey([0; 32])], 3, time);
-    assert_eq!(admitted, Ok(()), "a known key takes no room");
-    ledger.nonces.record(&[PublicKey([9; 32])], 1, u64::MAX);
-    assert_eq!(ledger.encode().len(), 5 + 48);
+}
+
+#[test]
+fn an_input_has_nothing_that_stands_for_none_where_there_is_something() {
+    let head = head();
+    let input = |request: Request| Input { request, time: 1, credential: None };
+    let origin = Origin {
+        sender: ObjectId([1; 32]),
+        seq: 0,
+        version: VersionHash([2; 32]),
+        code: CodeHash([3; 32]),
+        policy: PolicyHash([4; 32]),
+        first_policy: None,
+        index: 0,
+        fuel: FUEL_MAX,
+    };
+    let message = |origin: Origin| {
+        let (method, arguments) = ("add".to_string(), vec![]);
+        input(Request::Message { origin: Box::new(origin), method, arguments })
+    };
+    let fork = |header: Header| input(Request::Fork { salt: [0; 16], of: Box::new(header) });
+    let header = Header::clone(&head.header);
+    let cases = [
+        (message(origin), true),
+        (message(Origin { first_policy: Some(PolicyHash([5; 32])), ..origin }), true),
+        (message(Origin { first_policy: Some(PolicyHash::NONE), ..origin }), false),
+        (message(Origin { fuel: FUEL_MAX + 1, ..origin }), false),
+        (fork(header.clone()), true),
+        (fork(Header { wake: Some(0), ..header.clone() }), true),
+        (fork(Header { wake: Some(u64::MAX - 1), ..header.clone() }), true),
+        (fork(Header { wake: Some(u64::MAX), ..header.clone() }), false),
+        (fork(Header { seq: 1, ..header }), false),
+    ];
+    for (input, is_taken) in cases {
+        assert_eq!(input.validate().is_ok(), is_taken, "{:?}", input.validate());
+        assert_eq!(Input::decode(&input.encode()).is_ok_and(|it| it == input), is_taken);
+    }
 }
 
 #[test]
@@ -168,7 +415,10 @@ fn a_cycle_runs_when_it_is_due_and_is_signed_by_nobody() {
     let (reason, detail) = refused(&head, &cycle(99));
     assert_eq!(reason, Reason::NotDue);
     expect!["the next wake is at 100, the time is 99"].assert_eq(&detail);
-    assert_eq!(authenticate(&head, &cycle(100), Host::verifier(&Memo::default())).unwrap(), []);
+    assert_eq!(
+        authenticate(&head, Tracked::NONE, &cycle(100), Host::verifier(&Memo::default())).unwrap(),
+        []
+    );
     // Regression: a cycle that was due but signed was refused as one that was not due.
     let mut input = cycle(100);
     let mut credential = Credential::new(1, 200);
@@ -183,7 +433,7 @@ fn a_cycle_runs_when_it_is_due_and_is_signed_by_nobody() {
 fn a_signature_is_bound_to_all_that_it_is_given_for() {
     let head = head();
     let honest = signed(&head, |_, credential| credential.parent = Some(head.hash));
-    authenticate(&head, &honest, Host::verifier(&Memo::default())).unwrap();
+    authenticate(&head, Tracked::NONE, &honest, Host::verifier(&Memo::default())).unwrap();
     let check = |what: &str, change: &dyn Fn(&mut Head, &mut Input)| {
         let (mut head, mut input) = (head.clone(), honest.clone());
         change(&mut head, &mut input);
@@ -221,7 +471,7 @@ fn a_signature_is_bound_to_all_that_it_is_given_for() {
     // When it is taken is the host's to say.
     let mut later = honest.clone();
     later.time += 1;
-    authenticate(&head, &later, Host::verifier(&Memo::default())).unwrap();
+    authenticate(&head, Tracked::NONE, &later, Host::verifier(&Memo::default())).unwrap();
 }
 
 #[test]

@@ -8,6 +8,7 @@ use continuant_object::credential::{
 };
 use continuant_object::hash::{BatchRoot, ObjectId, VersionHash};
 use continuant_object::input::{Input, Request};
+use continuant_object::ledger::Tracked;
 use continuant_object::limits::BATCH_INPUTS_MAX;
 use continuant_object::refusal::{Reason, Verdict};
 use continuant_object::{ErrorKind, Result};
@@ -320,7 +321,7 @@ fn an_input_of_a_batch_is_admitted_once_in_order_and_in_time() {
         assert_eq!(reasons, [None, None, Some(Reason::Replayed), Some(Reason::Reordered), None]);
         let reason = |shop: &Workshop, input: &Input| {
             let found: Result<_, Verdict> =
-                authenticate(&shop.head, input, Host::verifier(&Memo::default()));
+                authenticate(&shop.head, Tracked::NONE, input, Host::verifier(&Memo::default()));
             found.unwrap_err().reason
         };
         assert_eq!(reason(&shop, &inputs[4]), Reason::Replayed);
@@ -330,7 +331,8 @@ fn an_input_of_a_batch_is_admitted_once_in_order_and_in_time() {
         let mut other = shop.head.clone();
         other.id = ObjectId([1; 32]);
         let verdict =
-            authenticate(&other, &inputs[0], Host::verifier(&Memo::default())).unwrap_err();
+            authenticate(&other, Tracked::NONE, &inputs[0], Host::verifier(&Memo::default()))
+                .unwrap_err();
         assert_eq!(verdict.reason, Reason::Credential);
         shop.verify(&shop.records).unwrap();
     });

@@ -23,7 +23,7 @@ struct Codec {
     again: fn(&[u8]) -> Result<Vec<u8>, Error>,
 }
 
-const CODECS: [Codec; 19] = [
+const CODECS: [Codec; 20] = [
     Codec {
         name: "version header",
         sample: |source| samples::header(source).encode().to_vec(),
@@ -71,6 +71,11 @@ const CODECS: [Codec; 19] = [
     Codec {
         name: "nonces",
         sample: |source| samples::nonces(source).encode(),
+        again: |bytes| Ok(Ledger::decode(bytes)?.encode()),
+    },
+    Codec {
+        name: "floors",
+        sample: |source| samples::floors(source).encode(),
         again: |bytes| Ok(Ledger::decode(bytes)?.encode()),
     },
     Codec {
@@ -334,6 +339,7 @@ fn encodings_are_those_of_format_version_1() {
         globals        66ced97b773db1f4f6b7f0a0497e97b2f25b5e9744dbc415095f2e0168d8f8e4
         amendment      2e56885f983d0cefc4c30e4387b13f8ffc06f6cbae941b39dd5c3135a4f8763e
         nonces         26206957d4feedf052dd2d20df5ed987dd8b097052df1e2d74c65d1ceb7f5ff3
+        floors         ddb03f46eb4400c8627df8ae3d7382e61befc8f8d8538dae3baddd6bedb9539a
         ledger         805b827003c1006301a5b0bf71cdbfe940f1eff68af5e77fe58903b0ab73bcca
         session input  f5f497d9db457c2f56639ae30caf3528e6520ca6f5a8513e4c161f3ac1507e1c
         sessions       ac31e840088ae4ac53dffdc30080bd9f221c52a41219fc5eb7dd928c32802391

@@ -15,7 +15,7 @@ use continuant_object::{Error, ErrorKind};
 use expect_test::expect;
 
 use crate::schema::generate::Source;
-use crate::workshop::{self, batched, lineage, run};
+use crate::workshop::{self, ATTENDED, Workshop, kin, run};
 
 /// Version 1: calls, direct writes, a cycle, signatures and refusals.
 const VERSION_1: &[u8] = include_bytes!("../fixtures/version-1.continuant");
@@ -28,6 +28,9 @@ const SESSIONS: &[u8] = include_bytes!("../fixtures/sessions.continuant");
 
 /// Version 1: messages.
 const MESSAGES: &[u8] = include_bytes!("../fixtures/messages.continuant");
+
+/// Version 1: sessions, in ledgers whose nonces have floors.
+const FLOORS: &[u8] = include_bytes!("../fixtures/floors.continuant");
 
 /// The sections of a capsule, or where it is damaged.
 fn sections(capsule: &[u8]) -> Result<Vec<(SectionKind, &[u8])>, String> {
@@ -122,7 +125,7 @@ fn the_capsule_of_version_1_verifies() {
 #[test]
 fn the_capsule_of_version_1_is_made_the_same_today() {
     run(|| {
-        let capsule = lineage().capsule();
+        let capsule = workshop::lineage_in(Workshop::new().of_before()).capsule();
         assert!(capsule == VERSION_1);
     });
 }
@@ -142,7 +145,7 @@ fn the_capsule_of_batches_verifies_and_is_made_the_same_today() {
             refusals 1
         "#]]
         .assert_eq(&found);
-        assert!(batched().capsule() == BATCHES);
+        assert!(workshop::batched_in(Workshop::new().of_before()).capsule() == BATCHES);
     });
 }
 
@@ -161,7 +164,8 @@ fn the_capsule_of_sessions_verifies_and_is_made_the_same_today() {
             refusals 5
         "#]]
         .assert_eq(&found);
-        assert!(workshop::sessions().capsule() == SESSIONS);
+        let shop = Workshop::governed_by(ATTENDED).of_before();
+        assert!(workshop::sessions_in(shop).capsule() == SESSIONS);
     });
 }
 
@@ -180,7 +184,27 @@ fn the_capsule_of_messages_verifies_and_is_made_the_same_today() {
             refusals 3
         "#]]
         .assert_eq(&found);
-        assert!(workshop::messages().capsule() == MESSAGES);
+        let shop = Workshop::governed_by(&kin()).of_before();
+        assert!(workshop::messages_in(shop).capsule() == MESSAGES);
+    });
+}
+
+#[test]
+fn the_capsule_of_floors_verifies_and_is_made_the_same_today() {
+    run(|| {
+        let verifier = verify(FLOORS).unwrap();
+        let head = verifier.head();
+        let found = format!(
+            "object {}\nversion {} {}\nrefusals {}\n",
+            head.id, head.header.seq, head.hash, head.refusal_count
+        );
+        expect![[r#"
+            object 93094a2ff64fd9553b4e92d48a1d13609de5afe037f2ea2b5e863ca882dcc660
+            version 5 4a68ce34497b08167e3cd739a8139b4f006c4ccdae84f814db25f3b068f09159
+            refusals 5
+        "#]]
+        .assert_eq(&found);
+        assert!(workshop::sessions().capsule() == FLOORS);
     });
 }
 

@@ -11,8 +11,8 @@ use continuant_object::hash::*;
 use continuant_object::header::{Header, Kind};
 use continuant_object::image::BaseImage;
 use continuant_object::input::{Input, Request};
-use continuant_object::ledger::{Ledger, Tracked};
-use continuant_object::limits::{FUEL_MAX, MEMORY_BYTES_MAX, PAGE_BYTES, SEQ_MAX};
+use continuant_object::ledger::{Ledger, Tracked, Used};
+use continuant_object::limits::{FUEL_MAX, MEMORY_BYTES_MAX, NONCES_MAX, PAGE_BYTES, SEQ_MAX};
 use continuant_object::lineage::jump_seq;
 use continuant_object::memory::Page;
 use continuant_object::message::{Message, Origin};
@@ -213,12 +213,12 @@ pub(crate) fn sessions(source: &mut Source) -> Arc<Ledger> {
             Request::OpenSession { session: key.id(), expires: time + source.below(50) as u64 };
         let credential = Some(Credential::new(1 + number(source) / 2, u64::MAX));
         let input = Input { request, time: time + 10 * step, credential };
-        ledger = ledger.next(Tracked::NONE, step + 1, &input, &keys);
+        ledger = next_in_first_form(&ledger, Tracked::NONE, step + 1, &input, &keys);
         let mut credential = Credential::new(1 + number(source) / 2, u64::MAX);
         credential.put_in_session(&key, ObjectId::NONE, &Request::Cycle);
         if source.below(2) == 0 {
             let input = Input { request: Request::Cycle, credential: Some(credential), ..input };
-            ledger = ledger.next(Tracked::NONE, step + 1, &input, &keys);
+            ledger = next_in_first_form(&ledger, Tracked::NONE, step + 1, &input, &keys);
         }
     }
     ledger
@@ -271,9 +271,47 @@ pub(crate) fn nonces(source: &mut Source) -> Ledger {
     for step in 0..source.below(6) as u64 {
         let mut keys = vec![PublicKey(array(source)), PublicKey(array(source))];
         keys.sort();
-        ledger.nonces.record(&keys, number(source), time + step);
+        let recorded = ledger.nonces.recorded_in_first_form(&keys, number(source), time + step);
+        ledger.nonces = recorded.unwrap();
     }
     ledger
+}
+
+/// A ledger that is not in the first form, with floors or without.
+pub(crate) fn floors(source: &mut Source) -> Ledger {
+    let mut ledger = Ledger::default();
+    let time = number(source) / 2;
+    let rounds = [1, 2, NONCES_MAX as u64 / 32 + 2][source.below(20).saturating_sub(17)];
+    for step in 0..rounds {
+        let count = if rounds > 2 { 32 } else { 1 + source.below(3) };
+        let mut keys: Vec<PublicKey> = (0..count).map(|_| PublicKey(array(source))).collect();
+        keys.sort();
+        let expires = u64::MAX - number(source) / 4;
+        let tracked = Tracked::default().naming(keys.first().copied());
+        ledger.nonces.record(&keys, Used { nonce: number(source), expires }, time + step, &tracked);
+    }
+    ledger
+}
+
+/// The ledger behind a version as lineages have it from before nonces had floors.
+pub(crate) fn next_in_first_form(
+    ledger: &Arc<Ledger>,
+    tracked: &Tracked,
+    seq: u64,
+    input: &Input,
+    keys: &[PublicKey],
+) -> Arc<Ledger> {
+    let next = ledger.next(tracked, seq, input, keys);
+    let nonces = match &input.credential {
+        Some(Credential { nonce, proof: Proof::Signatures(_) | Proof::Batch(..), .. }) => {
+            ledger.nonces.recorded_in_first_form(keys, *nonce, input.time).unwrap()
+        }
+        _ => ledger.nonces.clone(),
+    };
+    match Arc::ptr_eq(&next, ledger) {
+        true => next,
+        false => Arc::new(Ledger { nonces, ..Ledger::clone(&next) }),
+    }
 }
 
 pub(crate) fn ledger(source: &mut Source) -> Arc<Ledger> {
@@ -292,7 +330,7 @@ pub(crate) fn ledger(source: &mut Source) -> Arc<Ledger> {
         keys.truncate(source.below(8).saturating_sub(5));
         let credential = (!keys.is_empty()).then(|| Credential::new(number(source), u64::MAX));
         let input = Input { request, time: time + seq, credential };
-        ledger = ledger.next(&tracked, seq, &input, &keys);
+        ledger = next_in_first_form(&ledger, &tracked, seq, &input, &keys);
     }
     ledger
 }

@@ -1,13 +1,16 @@
 //! Sessions: who opens them, what may be asked in them and for how long, and what of it everyone
 //! but the host can tell.
 
-use continuant_object::admission::authenticate;
+use continuant_object::admission::{authenticate, authenticate_refused};
 use continuant_object::credential::{Credential, Host, Memo, Proof, PublicKey, SessionKey};
 use continuant_object::hash::{ObjectId, SessionId, VersionHash};
 use continuant_object::head::Head;
 use continuant_object::input::{Input, Request};
 use continuant_object::ledger::{Ledger, Tracked};
-use continuant_object::limits::{EXPIRY_MS_MAX, SESSION_KEYS_MAX, SESSIONS_MAX, SIGNATURES_MAX};
+use continuant_object::limits::{
+    EXPIRY_MS_MAX, SESSION_KEYS_MAX, SESSION_KEYS_NAMED_MAX, SESSIONS_MAX, SESSIONS_NAMED_MAX,
+    SIGNATURES_MAX,
+};
 use continuant_object::policy::Policy;
 use continuant_object::refusal::{Reason, Verdict};
 use continuant_object::schema::Schema;
@@ -28,7 +31,7 @@ fn open() -> Workshop {
 fn words(head: &Head, input: &Input) -> [Result<Vec<PublicKey>, Verdict>; 2] {
     let (memo, secret) = (Memo::default(), session(1));
     let hosts = [Host::holding(&memo, Some(&secret)), Host::verifier(&memo)];
-    hosts.map(|host| authenticate(head, input, host))
+    hosts.map(|host| authenticate(head, Tracked::NONE, input, host))
 }
 
 /// That everyone takes an input.
@@ -104,7 +107,8 @@ fn a_code_is_of_the_secret_and_of_all_that_a_signature_is_over() {
         // Whoever does not hold the secret of just this session takes no code for right.
         let memo = Memo::default();
         for secret in [None, Some(&session(2))] {
-            let word = authenticate(&shop.head, &input, Host::holding(&memo, secret));
+            let word =
+                authenticate(&shop.head, Tracked::NONE, &input, Host::holding(&memo, secret));
             assert_eq!(word.unwrap_err().reason, Reason::SessionCode);
         }
     });
@@ -290,8 +294,22 @@ fn an_object_has_so_many_sessions_open_and_so_many_keys_in_them() {
         later.credential = Some(credential);
         admitted(&head, &later);
     }
+    // A key that the policy names has room of its own.
+    head.ledger = full(SESSIONS_MAX, &keys[..1]);
+    let ledger = Ledger { nonces: Ledger::default().nonces, ..Ledger::clone(&head.ledger) };
+    head.ledger = ledger.into();
+    let (memo, input) = (Memo::default(), opening(SESSIONS_MAX, time + 500));
+    let named = Tracked::default().naming([key(1).public()]);
+    let signers = authenticate(&head, &named, &input, Host::verifier(&memo)).unwrap();
+    assert_eq!(signers, [key(1).public()]);
+    // Before there was, it had none: what is on record of that stays right.
+    let given = Verdict::native(Reason::SessionsFull, "");
+    let again = authenticate_refused(&head, &named, &input, Host::verifier(&memo), &given);
+    assert_eq!(again, Err(given));
     // As many as there may be, and one more, are no ledger.
-    for (count, keys) in [(SESSIONS_MAX + 1, &keys[..1]), (with_keys + 1, &keys[..])] {
+    let most = SESSIONS_MAX + SESSIONS_NAMED_MAX;
+    let with_keys = (SESSION_KEYS_MAX + SESSION_KEYS_NAMED_MAX) / SIGNATURES_MAX;
+    for (count, keys) in [(most + 1, &keys[..1]), (with_keys + 1, &keys[..])] {
         let mut ledger = std::sync::Arc::new(Ledger::default());
         for number in 0..count {
             ledger = ledger.next(Tracked::NONE, 1, &opening(number, time + 1), keys);

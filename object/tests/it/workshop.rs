@@ -13,7 +13,7 @@ use continuant_object::definition::Definition;
 use continuant_object::effects::{
     Admission, Effects, decode_globals, encode_globals, globals_hash,
 };
-use continuant_object::hash::{CodeHash, ObjectId, PolicyHash, VersionHash};
+use continuant_object::hash::{CodeHash, LedgerHash, ObjectId, PolicyHash, VersionHash};
 use continuant_object::head::{Head, Outcome, genesis};
 use continuant_object::header::Header;
 use continuant_object::image::{BaseImage, Image};
@@ -198,6 +198,8 @@ pub(crate) struct Workshop {
     pub(crate) records: Vec<Record>,
     /// What it can be upgraded to.
     pub(crate) eras: Vec<Era>,
+    /// Whether it makes ledgers as they were before nonces had floors.
+    is_of_before: bool,
     wasm: Vec<u8>,
     pub(crate) globals: Vec<u64>,
     tree: Tree,
@@ -234,7 +236,24 @@ impl Workshop {
         let head = Head::new(header);
         let genesis = Arc::clone(&definition);
         let eras = Vec::new();
-        Workshop { definition, genesis, base, head, image, records, eras, wasm, globals, tree }
+        Workshop {
+            definition,
+            genesis,
+            base,
+            head,
+            image,
+            records,
+            eras,
+            is_of_before: false,
+            wasm,
+            globals,
+            tree,
+        }
+    }
+
+    /// A workshop that makes ledgers as they were before nonces had floors.
+    pub(crate) fn of_before(self) -> Workshop {
+        Workshop { is_of_before: true, ..self }
     }
 
     /// Takes a step, or puts its refusal on record.
@@ -248,7 +267,9 @@ impl Workshop {
 
     fn decide(&mut self, input: &Input, mut ran: Ran) -> Result<(), Verdict> {
         let (memo, secret) = (Memo::default(), session(1));
-        let signers = authenticate(&self.head, input, Host::holding(&memo, Some(&secret)))?;
+        let tracked = self.definition.policy.tracked();
+        let host = Host::holding(&memo, Some(&secret));
+        let signers = authenticate(&self.head, tracked, input, host)?;
         if let Request::Write { fields } = &input.request {
             let pages = write::apply(&self.definition, &self.image, fields).unwrap();
             ran.pages = pages.iter().map(|(index, page)| (*index, **page)).collect();
@@ -293,7 +314,8 @@ impl Workshop {
         tree.update(&after, &dirty);
         let globals = ran.globals.clone().unwrap_or(globals);
         let outcome = outcome(&ran, &after, &tree, &globals, &after_it);
-        let (header, ledger) = self.head.successor(input, &outcome, &admission);
+        let recorded = self.recorded(input, &outcome, &admission);
+        let (header, ledger) = self.head.successor_on_record(input, &outcome, &admission, recorded);
         self.records.push(Record::Commit(Box::new(Parts {
             header: header.clone(),
             input: input.clone(),
@@ -306,6 +328,15 @@ impl Workshop {
         (self.definition, self.tree) = (after_it, tree);
         (self.image, self.globals) = (after, globals);
         Ok(())
+    }
+
+    /// The hash of the ledger behind a version as it was made before; else none.
+    fn recorded(&self, input: &Input, after: &Outcome<'_>, admission: &Admission) -> LedgerHash {
+        if !self.is_of_before {
+            return LedgerHash::NONE;
+        }
+        let (ledger, seq) = (&self.head.ledger, self.head.header.seq + 1);
+        samples::next_in_first_form(ledger, after.tracked, seq, input, &admission.signers).hash()
     }
 
     /// What the object is made of after an upgrade to this, if that is known.
@@ -444,7 +475,11 @@ fn outcome<'a>(
 /// A lineage of inputs that were signed together, beside one of another object: a call, a refusal
 /// by the policy, a direct write and a call by two keys.
 pub(crate) fn batched() -> Workshop {
-    let mut shop = Workshop::new();
+    batched_in(Workshop::new())
+}
+
+/// The same, made in this workshop.
+pub(crate) fn batched_in(mut shop: Workshop) -> Workshop {
     let at = |shop: &Workshop, request: Request, seconds: u64| {
         let time = START + 1000 * seconds;
         (Input { time, ..shop.input(request) }, Credential::new(seconds, time + 60_000))
@@ -493,7 +528,11 @@ when { context.credential == "session" };
 /// A lineage of sessions: opened by one key and by two, used, opened again, with a code that is
 /// wrong, refused by the policy, and over.
 pub(crate) fn sessions() -> Workshop {
-    let mut shop = Workshop::governed_by(ATTENDED);
+    sessions_in(Workshop::governed_by(ATTENDED))
+}
+
+/// The same, made in this workshop.
+pub(crate) fn sessions_in(mut shop: Workshop) -> Workshop {
     let opening = shop.sign(shop.opening(&session(1)), 1, &[&key(1)]);
     shop.step(opening, Ran::default()).unwrap();
     shop.step(shop.seal(shop.add(7), 1, &session(1)), shop.counted(7)).unwrap();
@@ -554,9 +593,9 @@ pub(crate) fn message(shop: &Workshop, more: u64) -> Input {
     shop.input(Request::Message { origin: Box::new(origin), method, arguments })
 }
 
-/// A lineage of messages: sent, got, refused by the policy, and by a native rule.
-pub(crate) fn messages() -> Workshop {
-    let mut shop = Workshop::governed_by(&kin());
+/// A lineage of messages: sent, got, refused by the policy, and by a native rule; made in this
+/// workshop.
+pub(crate) fn messages_in(mut shop: Workshop) -> Workshop {
     let to = |to: u8| Message {
         to: ObjectId([to; 32]),
         method: "add".to_string(),
@@ -583,8 +622,12 @@ pub(crate) fn messages() -> Workshop {
 
 /// A lineage with a record of every kind: calls, direct writes, a cycle, signatures and refusals.
 pub(crate) fn lineage() -> Workshop {
+    lineage_in(Workshop::new())
+}
+
+/// The same, made in this workshop.
+pub(crate) fn lineage_in(mut shop: Workshop) -> Workshop {
     use continuant_object::effects::{Output, WakeChange};
-    let mut shop = Workshop::new();
     shop.step(shop.write("spot.row", 7u16), Ran::default()).unwrap();
     let mut ran = shop.counted(12);
     ran.effects = Effects {

@@ -10,8 +10,8 @@ use continuant_object::hash::{BatchRoot, PolicyHash, VersionHash};
 use continuant_object::header::Header;
 use continuant_object::image::BaseImage;
 use continuant_object::input::{Input, Request};
-use continuant_object::ledger::{Ledger, Tracked};
-use continuant_object::limits::PAGE_BYTES;
+use continuant_object::ledger::{Ledger, Tracked, Used};
+use continuant_object::limits::{NONCES_MAX, PAGE_BYTES};
 use continuant_object::message::Origin;
 use continuant_object::policy::{Law, Policy};
 
@@ -403,11 +403,36 @@ fn ledger_of_nonces() {
     keys.sort();
     for (index, key) in keys.into_iter().enumerate() {
         let (nonce, time) = (0x1122 + index as u64, 0x3344 + index as u64);
-        ledger.nonces.record(&[PublicKey(key.0)], nonce, time);
+        let recorded = ledger.nonces.recorded_in_first_form(&[PublicKey(key.0)], nonce, time);
+        ledger.nonces = recorded.unwrap();
         expected.push(("key", key.0.to_vec()));
-        expected.extend([("nonce", number(nonce)), ("time", number(time))]);
+        expected.extend([("nonce", number(nonce)), ("moment", number(time))]);
     }
     check("Ledger", &ledger.encode(), expected);
+}
+
+#[test]
+fn ledger_of_nonces_with_floors() {
+    let mut ledger = Ledger::default();
+    let many = NONCES_MAX as u64 + 1;
+    let key = |index: u64| PublicKey(std::array::from_fn(|at| (index >> (8 * (at % 8))) as u8));
+    let mut keys: Vec<PublicKey> = (0..many).map(key).collect();
+    keys.sort();
+    let tracked = Tracked::default().naming([keys[0]]);
+    for (index, &key) in (0..).zip(&keys) {
+        let used = Used { nonce: 0x1122 + index, expires: 0x3344 + index };
+        ledger.nonces.record(&[key], used, 0x3344, &tracked);
+    }
+    let mut expected = vec![("version", vec![4]), ("nonces", count(NONCES_MAX))];
+    // The key that is named keeps its room; the one that would go next is gone.
+    for (index, key) in (0..).zip(&keys).filter(|(index, _)| *index != 1) {
+        expected.push(("key", key.0.to_vec()));
+        expected.extend([("nonce", number(0x1122 + index)), ("moment", number(0x3344 + index))]);
+    }
+    expected.extend([("floor", number(0x3345)), ("named floor", number(0))]);
+    expected.extend([("actions", count(0)), ("sessions", count(0))]);
+    check("Ledger", &ledger.encode(), expected);
+    assert_eq!(Ledger::decode(&ledger.encode()).unwrap(), ledger);
 }
 
 #[test]
@@ -466,10 +491,15 @@ fn ledger_of_sessions() {
     credential.put_in_session(last, continuant_object::hash::ObjectId([1; 32]), &request);
     let input = Input { request, time: 610, credential: Some(credential) };
     ledger = ledger.next(&tracked, 7, &input, &keys);
+    // A lineage has it so from before nonces had floors.
+    let empty = Arc::new(Ledger::default());
+    let first = empty.nonces.recorded_in_first_form(&keys, 1, 600).unwrap();
+    let first = first.recorded_in_first_form(&keys[1..], 101, 600).unwrap();
+    let ledger = Ledger { nonces: first, ..Ledger::clone(&ledger) };
     let mut expected = vec![("version", vec![3]), ("nonces", count(2))];
     for (key, nonce) in [(keys[0], 1), (keys[1], 101)] {
         expected.push(("key", key.0.to_vec()));
-        expected.extend([("nonce", number(nonce)), ("time", number(600))]);
+        expected.extend([("nonce", number(nonce)), ("moment", number(600))]);
     }
     expected.push(("actions", count(1)));
     expected.extend(blob("action bytes", "action", b"write"));
@@ -485,7 +515,7 @@ fn ledger_of_sessions() {
         expected.extend(blob("key bytes", "keys", &keys));
     }
     check("Ledger", &ledger.encode(), expected);
-    assert_eq!(Ledger::decode(&ledger.encode()).unwrap(), *ledger);
+    assert_eq!(Ledger::decode(&ledger.encode()).unwrap(), ledger);
 }
 
 #[test]

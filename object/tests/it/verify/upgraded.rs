@@ -7,6 +7,7 @@ use continuant_object::definition::Definition;
 use continuant_object::header::Kind;
 use continuant_object::image::BaseImage;
 use continuant_object::input::{Input, Request};
+use continuant_object::ledger::{NonceProblem, Tracked, Used};
 use continuant_object::limits::PAGE_BYTES;
 use continuant_object::memory::{Memory, Page};
 use continuant_object::refusal::{Reason, Verdict};
@@ -103,9 +104,9 @@ fn an_upgrade_begins_anew_from_the_base_image_of_the_new_code() {
             (&vec!["owner".to_string()], &vec!["all".to_string()],)
         );
         // The nonces are still known.
-        assert!(
-            shop.head.ledger.nonces.admit(&[key(1).public()], 1, shop.head.header.time).is_err()
-        );
+        let used = Used { nonce: 1, expires: u64::MAX };
+        let admitted = shop.head.ledger.nonces.admit(&[key(1).public()], used, Tracked::NONE);
+        assert_eq!(admitted, Err(NonceProblem::Replayed));
     });
 }
 
