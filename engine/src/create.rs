@@ -115,7 +115,8 @@ pub(crate) fn genesis(
 ) -> Result<(Live, Ran), Stop> {
     let image = Image::new(Arc::clone(&runnable.base));
     let (definition, globals) = (&definition, runnable.base.globals());
-    let subject = Subject { definition, runnable, image: &image, globals, limits };
+    let subject =
+        Subject { definition, runnable, image: &image, globals, limits, initializes: true };
     let (loaded, ran) = run(&mut slots.objects, catalog, subject, input)?;
     loaded.accept(&ran.image);
     definition.schema.validate_state(&ran.image, definition.code.state_address)?;

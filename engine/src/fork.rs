@@ -15,6 +15,7 @@ use storage::Append;
 
 use crate::create::{begin, salt};
 use crate::error::{ErrorKind, Result};
+use crate::instrument::INSTRUMENTATION_VERSION;
 use crate::reply::Reply;
 use crate::resident::Live;
 use crate::shared::Shared;
@@ -55,7 +56,8 @@ pub(crate) fn fork(
     let input = Input { request, time, credential: None };
     let changed = image.changed_pages().iter().map(|(index, _)| *index).collect();
     let begun = None;
-    let ran = Ran { image, changed, effects, fuel, globals, definition, begun };
+    let instrumentation = INSTRUMENTATION_VERSION;
+    let ran = Ran { image, changed, effects, fuel, globals, definition, begun, instrumentation };
     let outcome = ran.outcome(head.header.memory_root, ran.globals_hash());
     let head = Head::new(genesis(&input, &outcome));
     let names = name.iter().map(|name| (*name, head.id)).collect();

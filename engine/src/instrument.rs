@@ -22,6 +22,7 @@ mod body;
 mod cost;
 mod emit;
 mod error;
+mod feature;
 mod rewrite;
 mod survey;
 #[cfg(test)]
@@ -34,6 +35,9 @@ pub use object::schema::CoreType;
 /// The version of everything that decides what a step computes and costs. It is part of every
 /// version header.
 pub const INSTRUMENTATION_VERSION: u32 = 1;
+/// The version in the headers of creations and upgrades that called `_initialize`, which those of
+/// the version before did not: nothing else is different.
+pub const INITIALIZING_VERSION: u32 = 2;
 /// The custom section that holds the schema's WIT text.
 pub const SCHEMA_SECTION: &str = "continuant:schema";
 /// What the names of exports that the pass adds start with.
@@ -44,6 +48,8 @@ pub const CARDS_EXPORT: &str = "continuant:cards";
 pub const FUEL_EXPORT: &str = "continuant:fuel";
 /// The stack global's export name.
 pub const STACK_EXPORT: &str = "continuant:stack";
+/// What a module exports that its toolchain relies on to be called once, before anything else.
+pub const INITIALIZE_EXPORT: &str = "_initialize";
 /// The start function's export name.
 pub const START_EXPORT: &str = "continuant:start";
 /// What the export names of the guest's mutable globals start with; their ordinal follows.
@@ -138,6 +144,8 @@ pub struct Instrumented {
     pub globals: Vec<(String, CoreType)>,
     /// Whether the module has a start function.
     pub has_start: bool,
+    /// Whether the module exports an `_initialize` that is called once, with the creation.
+    pub has_initialize: bool,
     /// Whether the object has a cycle of its own.
     pub has_cycle: bool,
     /// Whether the module exports `cabi_realloc`.
@@ -188,6 +196,7 @@ fn pass(
         memory_pages_max: abi.memory_pages_max,
         globals,
         has_start: survey.start.is_some(),
+        has_initialize: abi.has_initialize,
         has_cycle: abi.has_cycle,
         has_realloc: abi.has_realloc,
         functions,

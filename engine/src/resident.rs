@@ -154,7 +154,7 @@ impl Live {
     /// The newest version, as the next step finds it, under these limits.
     pub(crate) fn subject(&self, limits: StepLimits) -> Subject<'_> {
         let Live { definition, runnable, image, globals, .. } = self;
-        Subject { definition, runnable, image, globals, limits }
+        Subject { definition, runnable, image, globals, limits, initializes: true }
     }
 
     /// What the header of the version that a step makes records of it; `root` is its memory's.

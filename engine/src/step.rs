@@ -24,7 +24,7 @@ use object::schema::{self, CoreValue, Lower, MIGRATE, Method};
 use crate::catalog::{Catalog, Runnable};
 use crate::error::{Error, Result};
 use crate::guard::{self, Asker};
-use crate::instrument::INSTRUMENTATION_VERSION;
+use crate::instrument::{INITIALIZE_EXPORT, INITIALIZING_VERSION, INSTRUMENTATION_VERSION};
 use crate::limits;
 use crate::slots::{Instances, Loaded};
 use crate::substrate::{self, HostLimit, StepContext, StepError, StepLimits, Trap};
@@ -42,6 +42,8 @@ pub(crate) struct Ran {
     pub(crate) definition: Arc<Definition>,
     /// After an upgrade, what runs it from then on: the memory and the globals begin there.
     pub(crate) begun: Option<Begun>,
+    /// The version of the instrumentation that the step ran under.
+    pub(crate) instrumentation: u32,
 }
 
 /// Where an upgrade begins.
@@ -60,6 +62,21 @@ pub(crate) struct Subject<'a> {
     pub(crate) image: &'a Image,
     pub(crate) globals: &'a [u64],
     pub(crate) limits: StepLimits,
+    /// Whether a step that begins a memory calls the code's `_initialize`, if it has one: all do
+    /// but those on record from before any did.
+    pub(crate) initializes: bool,
+}
+
+impl Subject<'_> {
+    /// Whether a step calls the `_initialize` of `runnable`, whose memory the step begins.
+    fn initializes(&self, runnable: &Runnable) -> bool {
+        self.initializes && runnable.code.about().has_initialize
+    }
+}
+
+/// The version of the instrumentation of a step that calls `_initialize`, or does not.
+fn instrumentation(initializes: bool) -> u32 {
+    if initializes { INITIALIZING_VERSION } else { INSTRUMENTATION_VERSION }
 }
 
 /// Why a step leaves nothing.
@@ -103,7 +120,7 @@ impl Ran {
             effects: &self.effects,
             fuel: self.fuel,
             page_count: self.changed.len() as u32,
-            instrumentation: INSTRUMENTATION_VERSION,
+            instrumentation: self.instrumentation,
             policy: self.definition.policy.hash(),
         }
     }
@@ -138,7 +155,7 @@ impl Ran {
     pub(crate) fn outcome(&self, memory_root: MemoryRoot, globals: GlobalsHash) -> Outcome<'_> {
         Outcome {
             effects: &self.effects,
-            instrumentation: INSTRUMENTATION_VERSION,
+            instrumentation: self.instrumentation,
             fuel: self.fuel,
             memory_bytes: self.image.bytes_count(),
             memory_root,
@@ -158,13 +175,15 @@ pub(crate) fn run<'s>(
     subject: Subject<'_>,
     input: &Input,
 ) -> Result<(&'s mut Loaded, Ran), Stop> {
-    let Subject { definition, runnable, image, globals, limits } = subject;
+    let Subject { definition, runnable, image, globals, limits, .. } = subject;
     let (loaded, ran) = match &input.request {
         Request::Upgrade { code, policy } => {
             return upgrade(instances, catalog, subject, (*code, *policy), input);
         }
         request => {
             let loaded = instances.load(runnable, image)?;
+            let is_creation = matches!(request, Request::Create { .. });
+            let initializes = is_creation && subject.initializes(runnable);
             let ran = match request {
                 Request::Write { fields } => write(definition, image, globals, fields),
                 Request::Amend { policy } => amend(definition, image, globals, policy),
@@ -173,10 +192,12 @@ pub(crate) fn run<'s>(
                     Ok(unchanged(definition, image, globals))
                 }
                 _ => invoked(loaded, (definition, image, globals), (input, limits), |loaded| {
+                    initialize(loaded, initializes)?;
                     called(loaded, definition, input)
                 }),
             };
-            (loaded, ran)
+            let instrumentation = instrumentation(initializes);
+            (loaded, ran.map(|ran| Ran { instrumentation, ..ran }))
         }
     };
     Ok((loaded, ran?))
@@ -196,13 +217,22 @@ fn upgrade<'s>(
     let state = before.schema.read_state(subject.image, before.code.state_address)?;
     let (image, globals) = (Image::new(Arc::clone(&runnable.base)), runnable.base.globals());
     let loaded = instances.load(&runnable, &image)?;
-    let asked = (input, subject.limits);
+    let (asked, initializes) = ((input, subject.limits), subject.initializes(&runnable));
     let ran = invoked(loaded, (&definition, &image, globals), asked, |loaded| {
+        initialize(loaded, initializes)?;
         let address = schema::lower_value(&state, taken, &mut Arguments { loaded })?;
         enter(loaded, MIGRATE, &[CoreValue::I32(address)]).map(|_| Vec::new())
     })?;
     let begun = Some(Begun { runnable, image });
-    Ok((loaded, Ran { begun, ..ran }))
+    Ok((loaded, Ran { begun, instrumentation: instrumentation(initializes), ..ran }))
+}
+
+/// Has code make ready what its toolchain put into `_initialize`, before anything else of it runs.
+fn initialize(loaded: &mut Loaded, initializes: bool) -> Result<(), Stop> {
+    match initializes {
+        true => enter(loaded, INITIALIZE_EXPORT, &[]).map(drop),
+        false => Ok(()),
+    }
 }
 
 /// Has code run, as `call` says, from an image and globals, and gives what that leaves.
@@ -247,6 +277,7 @@ fn invoked(
         globals: loaded.globals(),
         definition: Arc::clone(definition),
         begun: None,
+        instrumentation: INSTRUMENTATION_VERSION,
     })
 }
 
@@ -290,6 +321,7 @@ fn unchanged(definition: &Arc<Definition>, image: &Image, globals: &[u64]) -> Ra
         globals: globals.to_vec(),
         definition: Arc::clone(definition),
         begun: None,
+        instrumentation: INSTRUMENTATION_VERSION,
     }
 }
 

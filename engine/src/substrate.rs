@@ -100,14 +100,15 @@ fn config() -> Config {
     config
 }
 
-/// The Lime1 feature set of objects, and a second memory for the cards that the pass adds.
+/// The Lime1 feature set of objects with their passive segments, and a second memory for the cards
+/// that the pass adds.
 fn features() -> WasmFeatures {
     WasmFeatures::MUTABLE_GLOBAL
         | WasmFeatures::FLOATS
         | WasmFeatures::MULTI_VALUE
         | WasmFeatures::SIGN_EXTENSION
         | WasmFeatures::SATURATING_FLOAT_TO_INT
-        | WasmFeatures::BULK_MEMORY_OPT
+        | WasmFeatures::BULK_MEMORY
         | WasmFeatures::EXTENDED_CONST
         | WasmFeatures::CALL_INDIRECT_OVERLONG
         | WasmFeatures::MULTI_MEMORY

@@ -9,7 +9,7 @@
 
 use super::error::{ModuleError, ModuleErrorKind};
 use super::survey::{Survey, core_type, evaluate_i32};
-use super::{FunctionExport, Limits, RESERVED_PREFIX, SCHEMA_SECTION};
+use super::{FunctionExport, INITIALIZE_EXPORT, Limits, RESERVED_PREFIX, SCHEMA_SECTION};
 use wasmparser::{
     ConstExpr, DataKind, ElementItems, ElementKind, ExternalKind, Global, TypeRef, ValType,
 };
@@ -25,6 +25,7 @@ pub(super) struct Abi {
     pub(super) state_address: u32,
     pub(super) stack_top: u32,
     pub(super) memory_pages_max: u32,
+    pub(super) has_initialize: bool,
     pub(super) has_cycle: bool,
     pub(super) has_realloc: bool,
 }
@@ -94,11 +95,20 @@ pub(super) fn check(survey: &Survey<'_>, limits: &Limits) -> Result<Abi, ModuleE
     let state_address = check_state(survey, memory_pages_max)?;
     let stack_top = check_stack(survey, state_address)?;
     check_data(survey, stack_top)?;
+    let has_initialize = has_initialize(survey);
     let has_cycle = check_function(survey, "cycle", &[], &[])?;
     let i32s = [ValType::I32; 4];
     let has_realloc = check_function(survey, "cabi_realloc", &i32s, &i32s[..1])?;
     let schema_text = check_schema(survey, limits)?;
-    Ok(Abi { schema_text, state_address, stack_top, memory_pages_max, has_cycle, has_realloc })
+    Ok(Abi {
+        schema_text,
+        state_address,
+        stack_top,
+        memory_pages_max,
+        has_initialize,
+        has_cycle,
+        has_realloc,
+    })
 }
 
 /// Checks a survey against the ABI of guards. It needs no start function and no memory that another
@@ -120,15 +130,45 @@ pub(super) fn check_guard(survey: &Survey<'_>, limits: &Limits) -> Result<Abi, M
         return Err(ModuleError::new(Kind::Export, place, expected, "no such export"));
     }
     check_data(survey, 0)?;
+    check_no_bulk(survey)?;
     check_segments(survey)?;
     Ok(Abi {
         schema_text: String::new(),
         state_address: 0,
         stack_top: 0,
         memory_pages_max,
+        has_initialize: false,
         has_cycle: false,
         has_realloc: false,
     })
+}
+
+/// That a guard has nothing of bulk memory but `memory.copy` and `memory.fill`: what guards are is
+/// part of the format.
+fn check_no_bulk(survey: &Survey<'_>) -> Result<(), ModuleError> {
+    let segments = survey.data.clone().into_iter().flatten();
+    let mut segments = segments.filter_map(Result::ok);
+    let has_passive = segments.any(|segment| matches!(segment.kind, DataKind::Passive));
+    let found = match (survey.has_data_count, has_passive) {
+        (true, _) => "a data count",
+        (false, true) => "a passive segment",
+        (false, false) => return Ok(()),
+    };
+    let expected = "a guard, which has no data count and no passive segments (asc --disable \
+                    bulk-memory; wasm-opt --disable-bulk-memory; compile with -mno-bulk-memory)";
+    Err(ModuleError::new(Kind::Feature, "module", expected, found))
+}
+
+/// Whether the module exports what toolchains rely on to be called once, before anything else.
+/// What has the name and another type is nothing of the kind.
+fn has_initialize(survey: &Survey<'_>) -> bool {
+    match find(survey, INITIALIZE_EXPORT) {
+        Some((ExternalKind::Func, index)) => {
+            let ty = survey.function_type(index);
+            ty.params().is_empty() && ty.results().is_empty()
+        }
+        _ => false,
+    }
 }
 
 /// Every segment fits in what there is of memory and table at first.
@@ -187,7 +227,9 @@ fn check_imports(survey: &Survey<'_>, role: Role) -> Result<(), ModuleError> {
                 Role::Object => "now, emit, send, wake or sleep of continuant",
                 Role::Guard => "value of continuant",
             };
-            return refuse(offered.into(), format!("{}.{}", import.module, import.name));
+            let how = avoided(import.module, import.name);
+            let how = how.map_or(String::new(), |how| format!(" ({how})"));
+            return refuse(format!("{offered}{how}"), format!("{}.{}", import.module, import.name));
         };
         let (params, results) = host.signature();
         let expected = signature(params, results);
@@ -200,6 +242,21 @@ fn check_imports(survey: &Survey<'_>, role: Role) -> Result<(), ModuleError> {
         }
     }
     Ok(())
+}
+
+/// How toolchains come not to import what they do unasked.
+fn avoided(module: &str, name: &str) -> Option<&'static str> {
+    Some(match (module, name) {
+        ("env", "abort") => "asc --use abort=",
+        ("env", "memory") => "link without --import-memory; asc without --importMemory",
+        ("env", "memcpy" | "memmove" | "memset" | "memcmp") => {
+            "compile with -mbulk-memory, or link what has it"
+        }
+        _ if module.starts_with("wasi") => {
+            "build for wasm32-unknown-unknown or freestanding: there is no WASI"
+        }
+        _ => return None,
+    })
 }
 
 fn check_export_names(survey: &Survey<'_>) -> Result<(), ModuleError> {
@@ -229,7 +286,8 @@ fn check_memory(survey: &Survey<'_>, limits: &Limits) -> Result<u32, ModuleError
         }
     }
     let Some(maximum) = memory.maximum else {
-        let expected = "a declared maximum (declare one: for example, link with --max-memory)";
+        let expected =
+            "a declared maximum (declare one: link with --max-memory; asc --maximumMemory)";
         return Err(ModuleError::new(Kind::Memory, "memory", expected, "no maximum"));
     };
     match u32::try_from(maximum) {
@@ -247,7 +305,7 @@ fn check_state(survey: &Survey<'_>, memory_pages_max: u32) -> Result<u32, Module
     };
     let expected = "an immutable i32 global with a constant initialiser";
     let Some((kind, index)) = find(survey, "state") else {
-        return refuse(expected, "none".into());
+        return refuse(&format!("{expected} (link with --export=state)"), "none".into());
     };
     if kind != ExternalKind::Global {
         return refuse(expected, "an export that is not a global".into());
@@ -260,7 +318,7 @@ fn check_state(survey: &Survey<'_>, memory_pages_max: u32) -> Result<u32, Module
         return refuse(expected, format!("a global of {}", global.ty.content_type));
     };
     if !address.is_multiple_of(PAGE_BYTES) {
-        return refuse("a multiple of 4096", address.to_string());
+        return refuse("a multiple of 4096 (align the record to it)", address.to_string());
     }
     if u64::from(address) >= u64::from(memory_pages_max) << 16 {
         return refuse("an address within the memory's maximum", address.to_string());
@@ -298,9 +356,8 @@ fn check_data(survey: &Survey<'_>, stack_top: u32) -> Result<(), ModuleError> {
         };
         let address = match &segment.kind {
             DataKind::Active { offset_expr, .. } => evaluate_i32(offset_expr),
-            DataKind::Passive => {
-                return refuse("an active segment".into(), "a passive segment".into());
-            }
+            // It is nowhere until `memory.init` puts it somewhere.
+            DataKind::Passive => continue,
         };
         let Some(address) = address else {
             return refuse("a constant address".into(), "an address that is not".into());

@@ -1,5 +1,5 @@
-//! The functions that the pass adds: one around each import, and one each around `memory.copy`,
-//! `memory.fill` and `memory.grow`.
+//! The functions that the pass adds: one around each import, one each around `memory.copy`,
+//! `memory.fill` and `memory.grow`, and one around `memory.init` of each segment that it reads.
 //!
 //! It does not know how the guest's own functions are changed; they call these by index.
 //!
@@ -22,13 +22,16 @@ pub(super) struct Added {
     pub(super) copy: u32,
     pub(super) fill: u32,
     pub(super) grow: u32,
+    /// The function around `memory.init` of the first segment that it reads; those around the
+    /// others follow it.
+    pub(super) init: u32,
 }
 
 impl Added {
     pub(super) fn after(imports: u32, defined: u32) -> Added {
         let host = imports + defined;
         let copy = host + imports;
-        Added { imports, host, copy, fill: copy + 1, grow: copy + 2 }
+        Added { imports, host, copy, fill: copy + 1, grow: copy + 2, init: copy + 3 }
     }
 
     /// Where a function of the original module is, as seen by guest code, tables and exports.
@@ -84,6 +87,11 @@ pub(super) fn copy(meters: Meters) -> Function {
 /// `memory.fill` as a function.
 pub(super) fn fill(meters: Meters) -> Function {
     bulk(meters, &I::MemoryFill(GUEST_MEMORY))
+}
+
+/// `memory.init` of a segment as a function.
+pub(super) fn init(meters: Meters, segment: u32) -> Function {
+    bulk(meters, &I::MemoryInit { mem: GUEST_MEMORY, data_index: segment })
 }
 
 fn bulk(meters: Meters, operation: &I<'_>) -> Function {

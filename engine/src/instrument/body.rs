@@ -10,6 +10,7 @@ use super::added::Added;
 use super::cost;
 use super::emit::{self, Meters};
 use super::survey::Body;
+use std::collections::BTreeSet;
 use wasm_encoder::reencode::{Error, Reencode};
 use wasm_encoder::{Function, Instruction as I, ValType};
 use wasmparser::{MemArg, Operator};
@@ -18,6 +19,8 @@ use wasmparser::{MemArg, Operator};
 pub(super) struct Target<'a> {
     pub(super) wasm: &'a [u8],
     pub(super) added: Added,
+    /// The segments that `memory.init` reads, ascending: as many functions were added.
+    pub(super) initialized: &'a BTreeSet<u32>,
     pub(super) meters: Meters,
 }
 
@@ -93,6 +96,11 @@ pub(super) fn instrument(target: &mut Target<'_>, body: &Body<'_>) -> Result<Fun
             }
             Operator::MemoryFill { .. } => {
                 function.instruction(&I::Call(target.added.fill));
+            }
+            Operator::MemoryInit { data_index, .. } => {
+                let place = target.initialized.range(..data_index).count();
+                let place = u32::try_from(place).expect("a module has fewer than 2^32 segments");
+                function.instruction(&I::Call(target.added.init + place));
             }
             Operator::MemoryGrow { .. } => {
                 function.instruction(&I::Call(target.added.grow));

@@ -6,6 +6,8 @@
 
 use std::fmt;
 
+use super::feature::Feature;
+
 /// A module that cannot be an object's code.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ModuleError(Box<Fields>);
@@ -59,6 +61,12 @@ impl ModuleError {
         ModuleError::new(ModuleErrorKind::Limit, what, expected, found.to_string())
     }
 
+    /// The same, of a module that would be valid with `feature`.
+    pub(super) fn for_want_of(mut self, feature: Feature) -> ModuleError {
+        (self.0.kind, self.0.expected) = (ModuleErrorKind::Feature, feature.instead());
+        self
+    }
+
     pub(super) fn at(mut self, offset: u64) -> ModuleError {
         self.0.offset = Some(offset);
         self
@@ -90,12 +98,13 @@ impl From<wasmparser::Error> for ModuleError {
         let found = error.message();
         let place = "module";
         let refused = match error.missing_wasm_feature() {
-            Some(_) => ModuleError::new(
-                ModuleErrorKind::Feature,
-                place,
-                "WebAssembly of the Lime1 feature set",
-                found,
-            ),
+            Some(bits) => {
+                let expected = Feature::of(bits).map_or_else(
+                    || "WebAssembly of the Lime1 feature set".to_string(),
+                    Feature::instead,
+                );
+                ModuleError::new(ModuleErrorKind::Feature, place, expected, found)
+            }
             None => ModuleError::new(ModuleErrorKind::Invalid, place, "valid WebAssembly", found),
         };
         refused.at(error.offset())

@@ -14,9 +14,9 @@ use super::survey::Survey;
 use super::{CARDS_EXPORT, FUEL_EXPORT, GLOBAL_EXPORT_PREFIX, STACK_EXPORT, START_EXPORT};
 use wasm_encoder::reencode::{Error, Reencode};
 use wasm_encoder::{
-    CodeSection, ConstExpr, DataSection, ElementSection, ExportKind, ExportSection,
-    FunctionSection, GlobalSection, GlobalType, ImportSection, MemorySection, MemoryType, Module,
-    TableSection, TypeSection, ValType,
+    CodeSection, ConstExpr, DataCountSection, DataSection, ElementSection, ExportKind,
+    ExportSection, FunctionSection, GlobalSection, GlobalType, ImportSection, MemorySection,
+    MemoryType, Module, TableSection, TypeSection, ValType,
 };
 
 /// Cards that fit in a page of the card memory, which is as many bytes.
@@ -33,6 +33,7 @@ pub(super) fn rewrite(wasm: &[u8], survey: &Survey<'_>, abi: &Abi) -> Result<Vec
         target: Target {
             wasm,
             added: Added::after(count(survey.imports.len()), count(survey.functions.len())),
+            initialized: &survey.initialized,
             meters: Meters { fuel: global_count, stack: global_count + 1 },
         },
         survey,
@@ -75,6 +76,9 @@ impl Writer<'_> {
             self.target.parse_element_section(&mut section, elements.clone())?;
             self.module.section(&section);
         }
+        if let Some(data) = self.survey.data.as_ref().filter(|_| self.needs_data_count()) {
+            self.module.section(&DataCountSection { count: data.count() });
+        }
         self.write_code()?;
         if let Some(data) = &self.survey.data {
             let mut section = DataSection::new();
@@ -82,6 +86,11 @@ impl Writer<'_> {
             self.module.section(&section);
         }
         Ok(())
+    }
+
+    /// Whether code names data segments, so that their count has to come before it.
+    fn needs_data_count(&self) -> bool {
+        !self.survey.initialized.is_empty()
     }
 
     fn write_types(&mut self) -> Result<(), Error> {
@@ -118,6 +127,9 @@ impl Writer<'_> {
         let bulk = u32::try_from(self.survey.types.len()).expect("validated type count");
         for ty in [bulk, bulk, bulk + 1] {
             section.function(ty);
+        }
+        for _ in &self.survey.initialized {
+            section.function(bulk);
         }
         self.module.section(&section);
     }
@@ -187,6 +199,9 @@ impl Writer<'_> {
         section.function(&added::copy(meters));
         section.function(&added::fill(meters));
         section.function(&added::grow(meters, self.abi.memory_pages_max));
+        for &segment in &self.survey.initialized {
+            section.function(&added::init(meters, segment));
+        }
         self.module.section(&section);
         Ok(())
     }

@@ -8,12 +8,14 @@
 
 use super::cost;
 use super::error::{ModuleError, ModuleErrorKind};
+use super::feature::{self, Feature};
 use super::{CoreType, Limits, SCHEMA_SECTION};
+use std::collections::BTreeSet;
 use wasmparser::{
-    ConstExpr, CustomSectionReader, DataSectionReader, ElementSectionReader, Export,
+    ConstExpr, CustomSectionReader, DataSectionReader, ElementKind, ElementSectionReader, Export,
     FuncToValidate, FuncType, FuncValidatorAllocations, FunctionBody, Global, Import, MemoryType,
     Operator, Parser, Payload, TableSectionReader, TypeRef, ValType, ValidPayload, Validator,
-    ValidatorResources, WasmFeatures,
+    ValidatorResources,
 };
 
 /// A validated module, section by section.
@@ -32,6 +34,10 @@ pub(super) struct Survey<'a> {
     pub(super) start: Option<u32>,
     pub(super) elements: Option<ElementSectionReader<'a>>,
     pub(super) data: Option<DataSectionReader<'a>>,
+    /// Whether the module says how many data segments it has.
+    pub(super) has_data_count: bool,
+    /// The data segments that `memory.init` reads.
+    pub(super) initialized: BTreeSet<u32>,
     pub(super) bodies: Vec<Body<'a>>,
     /// Contents of the schema sections with their byte offset.
     pub(super) schemas: Vec<(u64, &'a [u8])>,
@@ -53,15 +59,27 @@ impl<'a> Survey<'a> {
         if bytes > limits.module_bytes_max {
             return Err(ModuleError::limit("module bytes", limits.module_bytes_max, bytes));
         }
+        Survey::read_whole(wasm, limits).map_err(|error| match error.kind() {
+            // Some of what is valid with a feature is not said to lack it.
+            ModuleErrorKind::Invalid => match Feature::used(wasm) {
+                Some(feature) => error.for_want_of(feature),
+                None => error,
+            },
+            _ => error,
+        })
+    }
+
+    fn read_whole(wasm: &'a [u8], limits: &Limits) -> Result<Survey<'a>, ModuleError> {
         let mut parser = Parser::new(0);
-        parser.set_features(WasmFeatures::LIME1);
-        let mut validator = Validator::new_with_features(WasmFeatures::LIME1);
+        parser.set_features(feature::TAKEN);
+        let mut validator = Validator::new_with_features(feature::TAKEN);
         let mut allocations = FuncValidatorAllocations::default();
         let mut survey = Survey::default();
         for payload in parser.parse_all(wasm) {
             let payload = payload?;
             if let ValidPayload::Func(function, code) = validator.payload(&payload)? {
-                let body = measure(function, code, &mut allocations, limits)?;
+                let initialized = &mut survey.initialized;
+                let body = measure(function, code, (&mut allocations, initialized), limits)?;
                 survey.bodies.push(body);
             }
             survey.keep(payload, limits)?;
@@ -114,7 +132,11 @@ impl<'a> Survey<'a> {
                 }
             }
             Payload::StartSection { func, .. } => self.start = Some(func),
-            Payload::ElementSection(section) => self.elements = Some(section),
+            Payload::DataCountSection { .. } => self.has_data_count = true,
+            Payload::ElementSection(section) => {
+                check_elements(&section)?;
+                self.elements = Some(section);
+            }
             Payload::DataSection(section) => self.data = Some(section),
             Payload::CustomSection(section) => self.keep_custom(&section)?,
             _ => {}
@@ -154,7 +176,7 @@ impl<'a> Survey<'a> {
 fn measure<'a>(
     function: FuncToValidate<ValidatorResources>,
     code: FunctionBody<'a>,
-    allocations: &mut FuncValidatorAllocations,
+    (allocations, initialized): (&mut FuncValidatorAllocations, &mut BTreeSet<u32>),
     limits: &Limits,
 ) -> Result<Body<'a>, ModuleError> {
     let start = code.range().start;
@@ -174,6 +196,10 @@ fn measure<'a>(
     while !reader.eof() {
         let (operator, offset) = reader.read_with_offset()?;
         validator.op(offset, &operator)?;
+        check_bulk(&operator).map_err(|error| error.at(offset))?;
+        if let Operator::MemoryInit { data_index, .. } = operator {
+            initialized.insert(data_index);
+        }
         operands = operands.max(validator.operand_stack_height());
         blocks.pass(&operator);
         operators += 1;
@@ -191,6 +217,41 @@ fn measure<'a>(
             Err(at(ModuleError::limit("stack units of a frame", max, found.into())))
         }
     }
+}
+
+/// What turns off, of bulk memory, what objects may not use.
+const NO_BULK_MEMORY: &str = "asc --disable bulk-memory; wasm-opt --disable-bulk-memory; \
+    compile with -mno-bulk-memory";
+
+/// Of bulk memory, nothing changes a table or drops a segment: neither is part of an object.
+fn check_bulk(operator: &Operator<'_>) -> Result<(), ModuleError> {
+    let (found, what, off) = match operator {
+        Operator::DataDrop { .. } => {
+            ("data.drop", "drops a segment", "link without --shared-memory; ")
+        }
+        Operator::ElemDrop { .. } => ("elem.drop", "drops a segment", ""),
+        Operator::TableInit { .. } => ("table.init", "changes a table", ""),
+        Operator::TableCopy { .. } => ("table.copy", "changes a table", ""),
+        _ => return Ok(()),
+    };
+    let expected = format!("bulk memory that never {what} ({off}{NO_BULK_MEMORY})");
+    Err(ModuleError::new(ModuleErrorKind::Feature, "module", expected, found))
+}
+
+/// Tables are what they are at first, so every element segment is active.
+fn check_elements(section: &ElementSectionReader<'_>) -> Result<(), ModuleError> {
+    for element in section.clone().into_iter_with_offsets() {
+        let (offset, element) = element?;
+        let found = match element.kind {
+            ElementKind::Active { .. } => continue,
+            ElementKind::Passive => "a passive one",
+            ElementKind::Declared => "a declared one",
+        };
+        let expected = format!("active element segments ({NO_BULK_MEMORY})");
+        let error = ModuleError::new(ModuleErrorKind::Feature, "module", expected, found);
+        return Err(error.at(offset));
+    }
+    Ok(())
 }
 
 /// The shape of a function's control.

@@ -32,9 +32,24 @@ fn refuses_by(
         let refusal = pass(&assemble(text)).expect_err("the module is refused");
         let words = refusal.to_string().replacen(": expected ", ":\n    expected ", 1);
         let words = words.replacen(", found ", ",\n    found ", 1);
-        refusals += &format!("{:?}: {words}\n", refusal.kind());
+        refusals += &wrapped(&format!("{:?}: {words}\n", refusal.kind()));
     }
     expected.assert_eq(&refusals);
+}
+
+/// The same words in lines that fit a screen.
+fn wrapped(text: &str) -> String {
+    let mut all = String::new();
+    for line in text.lines() {
+        let mut rest = line;
+        while rest.len() > 80 {
+            let at = rest[..80].rfind(' ').expect("no word is that long");
+            all += &format!("{}\n        ", &rest[..at]);
+            rest = &rest[at + 1..];
+        }
+        all += &format!("{rest}\n");
+    }
+    all
 }
 
 #[test]
@@ -66,7 +81,39 @@ fn what_a_module_says_of_itself_is_read() {
     assert_eq!(found.globals, globals.map(|(name, ty)| (name.to_owned(), ty)));
     assert_eq!(found.schema_text, "package a:b;");
     assert_eq!((found.state_address, found.stack_top, found.memory_pages_max), (8192, 8192, 4));
-    assert!(found.has_start && found.has_cycle && found.has_realloc);
+    assert!(found.has_start && found.has_cycle && found.has_realloc && !found.has_initialize);
+    let initialize = |ty: &str| {
+        let text = whole(&format!(r#"(func (export "_initialize") {ty} unreachable)"#));
+        instrument(&assemble(&text), &Limits::default()).expect("it is taken").has_initialize
+    };
+    assert!(initialize(""));
+    assert!(!initialize("(param i32)") && !initialize("(result i32)"));
+}
+
+/// A module with the section that says how many data segments there are, which the text format has
+/// no way to ask for where no code needs it.
+fn counted(text: &str) -> Vec<u8> {
+    let wasm = assemble(text);
+    let sections = wasmparser::Parser::new(0).parse_all(&wasm).filter_map(|payload| {
+        let payload = payload.expect("the text is a module");
+        let count = match &payload {
+            wasmparser::Payload::DataSection(section) => section.count(),
+            _ => 0,
+        };
+        payload.as_section().map(|(id, range)| (id, range, count))
+    });
+    let sections: Vec<_> = sections.collect();
+    let count = sections.iter().map(|(_, _, count)| *count).sum();
+    let mut counted = wasm_encoder::Module::new();
+    let behind = sections.iter().position(|(id, ..)| [10, 11].contains(id));
+    for (place, (id, range, _)) in sections.iter().enumerate() {
+        if Some(place) == behind {
+            counted.section(&wasm_encoder::DataCountSection { count });
+        }
+        let data = &wasm[range.start as usize..range.end as usize];
+        counted.section(&wasm_encoder::RawSection { id: *id, data });
+    }
+    counted.finish()
 }
 
 #[test]
@@ -94,12 +141,75 @@ fn the_output_is_valid_and_depends_on_nothing_but_the_input() {
     expect!["508a0204a25f5dd18094edb92a7bd0fbf0f2840b44b2a0cf667a933f69b5dba8"].assert_eq(&hash);
 }
 
+/// Regression: compilers write such a count unasked, and what had one was called invalid.
+#[test]
+fn a_count_of_the_data_segments_says_nothing() {
+    let text = whole(
+        r#"(func (export "f") (memory.copy (i32.const 0) (i32.const 8) (i32.const 8)))
+        (data (i32.const 8) "x")"#,
+    );
+    let (wasm, with_count) = (assemble(&text), counted(&text));
+    assert_ne!(wasm, with_count);
+    let pass = |wasm: &[u8]| instrument(wasm, &Limits::default()).expect("the module is taken");
+    assert_eq!(pass(&with_count), pass(&wasm));
+}
+
+#[test]
+fn passive_segments_are_put_into_memory_by_functions_of_the_pass() {
+    let text = whole(
+        r#"(data "nobody") (data $b "bcd") (data $a "a")
+        (func (export "f") (param i32)
+            (memory.init $a (local.get 0) (i32.const 0) (i32.const 1))
+            (memory.init $b (local.get 0) (i32.const 0) (i32.const 3))
+            (memory.init $a (local.get 0) (i32.const 0) (i32.const 1)))"#,
+    );
+    let found = instrument(&assemble(&text), &Limits::default()).expect("the module is taken");
+    let features = wasmparser::WasmFeatures::LIME1
+        | wasmparser::WasmFeatures::MULTI_MEMORY
+        | wasmparser::WasmFeatures::BULK_MEMORY;
+    let valid = wasmparser::Validator::new_with_features(features).validate_all(&found.wasm);
+    valid.expect("the output is valid");
+    let (mut functions, mut segments) = (0, Vec::new());
+    for payload in wasmparser::Parser::new(0).parse_all(&found.wasm) {
+        if let wasmparser::Payload::CodeSectionEntry(body) = payload.expect("the output parses") {
+            functions += 1;
+            let operators = body.get_operators_reader().expect("the output parses");
+            segments.extend(operators.into_iter().filter_map(|operator| {
+                match operator.expect("the output parses") {
+                    wasmparser::Operator::MemoryInit { data_index, .. } => {
+                        Some((functions, data_index))
+                    }
+                    _ => None,
+                }
+            }));
+        }
+    }
+    // The guest's function, those around copy, fill and grow, and one for each segment.
+    assert_eq!((functions, segments), (6, vec![(5, 1), (6, 2)]));
+    let refusal = instrument(&found.wasm, &Limits::default()).expect_err("twice");
+    assert_eq!(refusal.kind(), ModuleErrorKind::Feature, "{refusal}");
+    let guard = format!("(module {MEMORY} {ADMIT} (data \"x\"))");
+    refuses_by(
+        instrument_guard,
+        &[guard],
+        expect![[r#"
+            Feature: module:
+                expected a guard, which has no data count and no passive segments (asc
+                    --disable bulk-memory; wasm-opt --disable-bulk-memory; compile with
+                    -mno-bulk-memory),
+                found a passive segment
+        "#]],
+    );
+    let refusal = instrument_guard(&counted(&format!("(module {MEMORY} {ADMIT})")));
+    assert_eq!(refusal.expect_err("it has a count").found(), "a data count");
+}
+
 #[test]
 fn an_instrumented_module_is_not_taken_again() {
     let once = instrument(&assemble(&whole("")), &Limits::default()).expect("taken").wasm;
-    let refusal = instrument(&once, &Limits::default()).expect_err("twice").to_string();
-    expect!["module at byte 33: expected valid WebAssembly, found multiple memories"]
-        .assert_eq(&refusal);
+    let refusal = instrument(&once, &Limits::default()).expect_err("twice");
+    assert_eq!(refusal.kind(), ModuleErrorKind::Feature, "{refusal}");
+    assert_eq!((refusal.offset(), refusal.found()), (Some(33), "multiple memories"));
 }
 
 #[test]
@@ -142,10 +252,14 @@ fn tables_may_not_change() {
         &[set, grow].map(|change| whole(&format!("(table 1 funcref) {change}"))),
         expect![[r#"
             Feature: module at byte 66:
-                expected WebAssembly of the Lime1 feature set,
+                expected WebAssembly without reference types (compile with
+                    -mno-reference-types; Rust -C target-feature=-reference-types; asc --disable
+                    reference-types),
                 found reference types support is not enabled
             Feature: module at byte 64:
-                expected WebAssembly of the Lime1 feature set,
+                expected WebAssembly without reference types (compile with
+                    -mno-reference-types; Rust -C target-feature=-reference-types; asc --disable
+                    reference-types),
                 found reference types support is not enabled
         "#]],
     );
@@ -161,12 +275,9 @@ fn features_beyond_lime1_are_refused() {
             whole("(func (return_call 0))"),
             whole("(func (drop (i32.atomic.load (i32.const 0))))"),
             whole("(tag)"),
+            whole("(func (throw_ref (ref.null exn)))"),
             whole("(type (struct (field i32)))"),
             whole("(memory 1 1)"),
-            whole(r#"(data "passive")"#),
-            whole(r#"(data (i32.const 0) "x") (func (data.drop 0))"#),
-            whole("(func) (elem func 0)"),
-            whole("(func) (elem declare func 0)"),
             whole("(table 1 externref)"),
             whole("(table 1 funcref) (table 1 funcref)"),
             whole(&format!("(func (i64.add128 {zeros}) drop drop)")),
@@ -174,47 +285,97 @@ fn features_beyond_lime1_are_refused() {
         ],
         expect![[r#"
             Feature: module at byte 11:
-                expected WebAssembly of the Lime1 feature set,
+                expected WebAssembly without SIMD (compile without -msimd128; Rust -C
+                    target-feature=-simd128; asc --disable simd),
                 found SIMD support is not enabled
             Feature: module at byte 58:
-                expected WebAssembly of the Lime1 feature set,
+                expected WebAssembly without tail calls (compile without -mtail-call; asc
+                    --disable tail-calls),
                 found tail calls support is not enabled
             Feature: module at byte 60:
-                expected WebAssembly of the Lime1 feature set,
+                expected WebAssembly without threads (link without --shared-memory and
+                    compile without -pthread and -matomics; asc --disable threads),
                 found threads support is not enabled
             Feature: module at byte 22:
-                expected WebAssembly of the Lime1 feature set,
+                expected WebAssembly without exceptions (compile with -fno-exceptions; Rust
+                    panic = "abort"; asc --disable exception-handling),
                 found exceptions proposal not enabled
-            Feature: module at byte 11:
-                expected WebAssembly of the Lime1 feature set,
-                found struct indexed types not supported without the gc feature
-            Invalid: module at byte 10:
-                expected valid WebAssembly,
-                found multiple memories
-            Feature: module at byte 46:
-                expected WebAssembly of the Lime1 feature set,
-                found passive data segments require the bulk-memory proposal
-            Invalid: module at byte 55:
-                expected valid WebAssembly,
-                found data count section requires the bulk-memory proposal
-            Feature: module at byte 56:
-                expected WebAssembly of the Lime1 feature set,
-                found bulk memory must be enabled
-            Feature: module at byte 56:
-                expected WebAssembly of the Lime1 feature set,
-                found bulk memory must be enabled
-            Feature: module at byte 11:
-                expected WebAssembly of the Lime1 feature set,
+            Feature: module at byte 58:
+                expected WebAssembly without reference types (compile with
+                    -mno-reference-types; Rust -C target-feature=-reference-types; asc --disable
+                    reference-types),
                 found reference types support is not enabled
-            Invalid: module at byte 10:
-                expected valid WebAssembly,
+            Feature: module at byte 11:
+                expected WebAssembly without garbage collection (compile for linear memory;
+                    asc --disable gc),
+                found struct indexed types not supported without the gc feature
+            Feature: module at byte 10:
+                expected WebAssembly without more than one memory (compile without
+                    -mmultimemory; wasm-opt --disable-multimemory),
+                found multiple memories
+            Feature: module at byte 11:
+                expected WebAssembly without reference types (compile with
+                    -mno-reference-types; Rust -C target-feature=-reference-types; asc --disable
+                    reference-types),
+                found reference types support is not enabled
+            Feature: module at byte 10:
+                expected WebAssembly without reference types (compile with
+                    -mno-reference-types; Rust -C target-feature=-reference-types; asc --disable
+                    reference-types),
                 found multiple tables
             Feature: module at byte 66:
-                expected WebAssembly of the Lime1 feature set,
+                expected WebAssembly without wide arithmetic (compile without
+                    -mwide-arithmetic; Rust -C target-feature=-wide-arithmetic),
                 found wide arithmetic support is not enabled
             Feature: module at byte 25:
-                expected WebAssembly of the Lime1 feature set,
+                expected WebAssembly without garbage collection (compile for linear memory;
+                    asc --disable gc),
                 found constant expression required: global.get of locally defined global
+        "#]],
+    );
+}
+
+#[test]
+fn what_bulk_memory_has_beyond_memory_is_refused() {
+    let three = "(i32.const 0) (i32.const 0) (i32.const 0)";
+    refuses(
+        &Limits::default(),
+        &[
+            whole(r#"(data (i32.const 0) "x") (func (data.drop 0))"#),
+            whole("(func) (elem func 0)"),
+            whole("(func) (elem declare func 0)"),
+            whole("(func) (table 1 funcref) (elem (i32.const 0) func 0) (func (elem.drop 0))"),
+            whole(&format!(
+                "(table 1 funcref) (func) (elem (i32.const 0) func 0) (func (table.init 0 {three}))"
+            )),
+            whole(&format!("(table 1 funcref) (func (table.copy {three}))")),
+        ],
+        expect![[r#"
+            Feature: module at byte 61:
+                expected bulk memory that never drops a segment (link without
+                    --shared-memory; asc --disable bulk-memory; wasm-opt --disable-bulk-memory;
+                    compile with -mno-bulk-memory),
+                found data.drop
+            Feature: module at byte 56:
+                expected active element segments (asc --disable bulk-memory; wasm-opt
+                    --disable-bulk-memory; compile with -mno-bulk-memory),
+                found a passive one
+            Feature: module at byte 56:
+                expected active element segments (asc --disable bulk-memory; wasm-opt
+                    --disable-bulk-memory; compile with -mno-bulk-memory),
+                found a declared one
+            Feature: module at byte 77:
+                expected bulk memory that never drops a segment (asc --disable bulk-memory;
+                    wasm-opt --disable-bulk-memory; compile with -mno-bulk-memory),
+                found elem.drop
+            Feature: module at byte 83:
+                expected bulk memory that never changes a table (asc --disable bulk-memory;
+                    wasm-opt --disable-bulk-memory; compile with -mno-bulk-memory),
+                found table.init
+            Feature: module at byte 70:
+                expected bulk memory that never changes a table (asc --disable bulk-memory;
+                    wasm-opt --disable-bulk-memory; compile with -mno-bulk-memory),
+                found table.copy
         "#]],
     );
 }
@@ -243,7 +404,8 @@ fn the_memory_must_be_one_and_bounded() {
                 expected one defined memory exported as memory,
                 found none
             Memory: memory:
-                expected a declared maximum (declare one: for example, link with --max-memory),
+                expected a declared maximum (declare one: link with --max-memory; asc
+                    --maximumMemory),
                 found no maximum
             Memory: memory:
                 expected one defined memory exported as memory,
@@ -252,10 +414,12 @@ fn the_memory_must_be_one_and_bounded() {
                 expected one defined memory exported as memory,
                 found an export of that name that is not a memory
             Feature: module at byte 11:
-                expected WebAssembly of the Lime1 feature set,
+                expected WebAssembly without 64-bit memory (compile for wasm32 instead of
+                    wasm64),
                 found memory64 must be enabled for 64-bit memories
             Feature: module at byte 11:
-                expected WebAssembly of the Lime1 feature set,
+                expected WebAssembly without threads (link without --shared-memory and
+                    compile without -pthread and -matomics; asc --disable threads),
                 found threads must be enabled for shared memories
             Limit: memory maximum in 64 KiB pages:
                 expected at most 32768,
@@ -324,7 +488,8 @@ fn exports_must_be_of_their_types() {
         ],
         expect![[r#"
             Export: export state:
-                expected an immutable i32 global with a constant initialiser,
+                expected an immutable i32 global with a constant initialiser (link with
+                    --export=state),
                 found none
             Export: export state:
                 expected an immutable i32 global with a constant initialiser,
@@ -336,7 +501,7 @@ fn exports_must_be_of_their_types() {
                 expected an immutable i32 global with a constant initialiser,
                 found a global of i64
             Export: export state:
-                expected a multiple of 4096,
+                expected a multiple of 4096 (align the record to it),
                 found 4097
             Export: export state:
                 expected an address within the memory's maximum,
@@ -548,7 +713,8 @@ fn a_guard_asks_and_answers_and_does_nothing_else() {
                 expected func(i32, i32, i32, i32) -> (i32),
                 found func(i32, i32) -> (i32)
             Import: import wasi_snapshot_preview1.fd_write at byte 21:
-                expected value of continuant,
+                expected value of continuant (build for wasm32-unknown-unknown or
+                    freestanding: there is no WASI),
                 found wasi_snapshot_preview1.fd_write
             Export: export admit:
                 expected func() -> (i32),
@@ -584,7 +750,8 @@ fn nothing_of_a_guard_can_go_wrong_before_it_is_asked() {
                 expected one defined memory exported as memory,
                 found none
             Memory: memory:
-                expected a declared maximum (declare one: for example, link with --max-memory),
+                expected a declared maximum (declare one: link with --max-memory; asc
+                    --maximumMemory),
                 found no maximum
             Limit: memory maximum in 64 KiB pages:
                 expected at most 16,

@@ -182,3 +182,115 @@ fn a_refused_step_that_grew_memory_leaves_nothing_behind() {
     let changed: Vec<u32> = changed.image().changed_pages().iter().map(|page| page.0).collect();
     assert_eq!(changed, [1]);
 }
+
+/// A word that is nowhere in memory until `set(skip, bytes)` puts that much of it at 8190, across
+/// the edge of a page.
+fn set_from_a_passive_segment() -> Vec<u8> {
+    module(
+        "record state { at: u32, bytes: u32 } set: func(skip: u32, bytes: u32);",
+        "",
+        r#"(data $word "Lothlorien")
+           (func (export "set") (param i32 i32)
+             (memory.init $word (i32.const 8190) (local.get 0) (local.get 1))
+             (i32.store (i32.const 4100) (local.get 1)))"#,
+    )
+}
+
+#[test]
+fn a_passive_segment_comes_to_memory_when_it_is_asked_for() {
+    let fixture = Fixture::new();
+    let db = fixture.open();
+    let code = Code::wasm(set_from_a_passive_segment()).unwrap().policy(OPEN);
+    let (one, other) = (db.create(code.clone()).unwrap(), db.create(code).unwrap());
+    let set = |id, skip: u32, bytes: u32| db.call(id, "set", args![skip, bytes]).wait();
+    let receipt = set(one, 4, 6).unwrap();
+    // Both pages that it writes to, and that of the state.
+    assert_eq!(receipt.header.page_count, 2);
+    let memory = |id| db.snapshot(id).unwrap().memory_bytes();
+    assert_eq!(&memory(one)[8190..8197], b"lorien\0");
+    assert_eq!(&memory(other)[8190..8197], [0; 7]);
+    // What is beyond the segment traps, and nothing of it is left.
+    for (skip, bytes) in [(4, 7), (11, 0), (u32::MAX, 1)] {
+        let error = set(other, skip, bytes).unwrap_err();
+        assert_eq!(error.refusal().map(|verdict| verdict.reason), Some(Reason::Trap), "{error}");
+        assert_eq!(&memory(other)[8190..8197], [0; 7]);
+    }
+    // Fuel for its bytes is taken before it is looked where they are.
+    let error = set(other, 0, 0x8000_0000).unwrap_err();
+    assert_eq!(error.refusal().map(|verdict| verdict.reason), Some(Reason::OutOfFuel), "{error}");
+    set(other, 10, 0).unwrap();
+    set(other, 0, 10).unwrap();
+    assert_eq!(&memory(other)[8190..8200], b"Lothlorien");
+    for id in [one, other] {
+        check_whole(&db, id);
+    }
+}
+
+/// The lineage verifies and is replayed, and the root is that of all of memory.
+fn check_whole(db: &Database, id: ObjectId) {
+    db.verify(id, continuant::Replay::Yes).unwrap();
+    let newest = db.snapshot(id).unwrap();
+    assert_eq!(newest.header().memory_root, object_root(&newest.memory_bytes()));
+}
+
+/// `a: u64`, which `_initialize` adds 41 to, and `create`, if there is one, this; `go()` adds 1.
+fn initialized(create: &str) -> Vec<u8> {
+    let method = if create.is_empty() { "" } else { "create: func();" };
+    module(
+        &format!("record state {{ a: u64 }} {method} go: func() -> u64;"),
+        r#"(import "continuant" "emit" (func $emit (param i32 i32 i32 i32)))"#,
+        &format!(
+            r#"(data (i32.const 8192) "ready")
+               (global $times (mut i32) (i32.const 0))
+               (func $add (param i64)
+                 (i64.store (i32.const 4096) (i64.add (i64.load (i32.const 4096)) (local.get 0))))
+               (func (export "_initialize")
+                 (global.set $times (i32.add (global.get $times) (i32.const 1)))
+                 (if (i32.ne (global.get $times) (i32.const 1)) (then (unreachable)))
+                 (call $emit (i32.const 8192) (i32.const 5) (i32.const 0) (i32.const 0))
+                 (call $add (i64.const 41)))
+               {create}
+               (func (export "go") (result i64)
+                 (call $add (i64.const 1))
+                 (i64.load (i32.const 4096)))"#
+        ),
+    )
+}
+
+/// Regression: what a toolchain relies on to be called once was never called.
+#[test]
+fn what_a_module_has_to_be_initialized_by_is_called_once_with_the_creation() {
+    let fixture = Fixture::new();
+    let db = fixture.open();
+    let with_create = r#"(func (export "create") (call $add (i64.const 1000)))"#;
+    for (create, first) in [("", 41u64), (with_create, 1041)] {
+        let id = db.create(Code::wasm(initialized(create)).unwrap().policy(OPEN)).unwrap();
+        let genesis = db.at(id, 0).unwrap();
+        assert_eq!(genesis.get("a"), Ok(first));
+        assert_eq!(genesis.header().instrumentation, 2);
+        assert!(genesis.header().fuel > 0);
+        for more in 1..3 {
+            let receipt = db.call(id, "go", args![]).wait().unwrap();
+            assert_eq!(receipt.result, Some(Value::from(first + more)));
+            assert_eq!(receipt.header.instrumentation, 1);
+        }
+        let outputs = db.history(id).entries().unwrap().map(|entry| match entry.unwrap() {
+            continuant::Entry::Version(version) => version.payloads.unwrap().effects.outputs.len(),
+            other => panic!("{other:?}"),
+        });
+        assert_eq!(outputs.sum::<usize>(), 1);
+        check_whole(&db, id);
+        // A fork begins as what was initialized, and is not again.
+        let fork = db.fork(id, 1, None).unwrap();
+        let receipt = db.call(fork, "go", args![]).wait().unwrap();
+        assert_eq!(receipt.result, Some(Value::from(first + 2)));
+        check_whole(&db, fork);
+    }
+    let spins = module(
+        "record state { a: u64 } go: func();",
+        "",
+        r#"(func (export "_initialize") (loop (br 0))) (func (export "go"))"#,
+    );
+    let error = db.create(Code::wasm(spins).unwrap().policy(OPEN)).unwrap_err();
+    assert_eq!(error.refusal().map(|verdict| verdict.reason), Some(Reason::OutOfFuel), "{error}");
+}

@@ -806,3 +806,41 @@ fn an_upgrade_is_awaited_like_any_input() {
     let receipt = block_on(db.upgrade(id, &to(second(MOVE))).signed(&key(1)).into_future());
     assert_eq!(receipt.unwrap().header.kind, Kind::Upgrade);
 }
+
+#[test]
+fn what_a_module_has_to_be_initialized_by_is_called_once_before_it_migrates() {
+    let fixture = Fixture::new();
+    let db = fixture.open();
+    let ready = |body: &str| {
+        module(
+            "record before { n: u64 } record state { n: u64 } migrate: func(before: before);",
+            "",
+            &format!(
+                r#"(global $ready (mut i64) (i64.const 0))
+                   (func (export "_initialize")
+                     (global.set $ready (i64.add (global.get $ready) (i64.const 100))))
+                   (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32)
+                     (if (i64.eqz (global.get $ready)) (then (unreachable)))
+                     (i32.const 8192))
+                   (func (export "migrate") (param i32)
+                     (i64.store (i32.const 4096)
+                       (i64.add (global.get $ready) (i64.load (local.get 0)))) {body})"#
+            ),
+        )
+    };
+    let id = db.create(to_code(times(1))).unwrap();
+    let before = db.snapshot(id).unwrap().get::<u64>("n").unwrap();
+    let refused = upgrade(&db, id, &to(ready("unreachable")));
+    check(refused, Reason::Trap, "unreachable");
+    let receipt = upgrade(&db, id, &to(ready(""))).unwrap();
+    assert_eq!((receipt.header.kind, receipt.header.instrumentation), (Kind::Upgrade, 2));
+    assert_eq!(db.snapshot(id).unwrap().get("n"), Ok(before + 100));
+    let receipt = upgrade(&db, id, &to(times(2))).unwrap();
+    assert_eq!(receipt.header.instrumentation, 1);
+    assert_eq!(db.snapshot(id).unwrap().get("n"), Ok(2 * (before + 100)));
+    check_anywhere(&fixture, db, id);
+}
+
+fn to_code(wasm: Vec<u8>) -> continuant::Code {
+    continuant::Code::wasm(wasm).unwrap().policy(kept())
+}

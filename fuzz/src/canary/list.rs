@@ -309,8 +309,8 @@ pub const CANARIES: &[Canary] = &[
         "verdict replayed",
         "replay",
         "engine/src/replay.rs",
-        "if ⟦verdict.as_ref() != Some(&refusal.verdict)⟧ {",
-        "false",
+        "if ⟦verdict.as_ref() == given⟧ {",
+        "true",
     ),
     canary(
         "pages replayed",
@@ -421,6 +421,27 @@ pub const CANARIES: &[Canary] = &[
         "engine/src/instrument/body.rs",
         "if let Some(ty) = ⟦may_be_nan(&operator)⟧ {",
         "None",
+    ),
+    canary(
+        "which segment comes to memory",
+        "instrument",
+        "engine/src/instrument/body.rs",
+        "let place = ⟦target.initialized.range(..data_index).count()⟧;",
+        "0",
+    ),
+    canary(
+        "segments that are dropped",
+        "instrument",
+        "engine/src/instrument/survey.rs",
+        "⟦check_bulk(&operator)⟧.map_err(",
+        "Ok::<(), ModuleError>(())",
+    ),
+    canary(
+        "what is called with the creation",
+        "instrument",
+        "engine/src/step.rs",
+        "self.initializes && ⟦runnable.code.about().has_initialize⟧",
+        "false",
     ),
     // Proofs.
     canary(

@@ -30,6 +30,7 @@ fn assemble(text: &str) -> Vec<u8> {
 
 const SCHEMA: &str =
     "package a:b; interface c { record state { count: u64 } go: func(by: u64) -> u64; }";
+const LOCALS: &str = "(local $i32 i32) (local $i64 i64) (local $f32 f32) (local $f64 f64)";
 const TYPES: [&str; 4] = ["i32", "i64", "f32", "f64"];
 
 /// A module that is an object: a state of one number, and a method of random code.
@@ -45,6 +46,13 @@ fn text(rng: &mut StdRng) -> String {
     let statements: String =
         (0..body.rng.random_range(0..6)).map(|_| body.statement(depth)).collect();
     let (result, cycle) = (body.value("i64", depth), body.statement(depth));
+    let initialize = body.statement(depth);
+    let drops = if body.rng.random_bool(0.03) { "(data.drop 0)" } else { "" };
+    let initialize = match body.rng.random_range(0..4) {
+        0 => format!(r#"(export "_initialize") {LOCALS} {initialize} {drops}"#),
+        1 => format!(r#"(export "_initialize") (param i32) {LOCALS} {initialize}"#),
+        _ => format!("{LOCALS} {initialize} {drops}"),
+    };
     format!(
         r#"(module
             (import "continuant" "now" (func $now (result i64)))
@@ -53,14 +61,13 @@ fn text(rng: &mut StdRng) -> String {
             (memory (export "memory") 1 2)
             (global (export "state") i32 (i32.const 4096))
             {globals}
+            (data "passive") (data (i32.const 100) "active") (func {initialize})
             (table 2 2 funcref) (elem (i32.const 0) $now $now)
             (type $clock (func (result i64)))
             (func $go (export "go") (param $p i64) (result i64)
-              (local $i32 i32) (local $i64 i64) (local $f32 f32) (local $f64 f64)
-              {statements} {result})
+              {LOCALS} {statements} {result})
             (func (export "cycle")
-              (local $i32 i32) (local $i64 i64) (local $f32 f32) (local $f64 f64)
-              {cycle}))"#
+              {LOCALS} {cycle}))"#
     )
 }
 
@@ -104,7 +111,8 @@ impl Body<'_> {
                 format!("(br_if {to} {})", self.value("i32", depth))
             }
             9 => {
-                let name = ["memory.fill", "memory.copy"][self.rng.random_range(0..2)];
+                let names = ["memory.fill", "memory.copy", "memory.init 0", "memory.init 1"];
+                let name = names[self.rng.random_range(0..4)];
                 let mut value = || self.value("i32", depth);
                 format!("({name} {} {} {})", value(), value(), value())
             }

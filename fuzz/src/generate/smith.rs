@@ -80,8 +80,8 @@ pub(crate) fn smith(rng: &mut StdRng) -> Option<Smith> {
 fn config(rng: &mut StdRng) -> Config {
     Config {
         allow_start_export: rng.random_bool(0.2),
-        // Most of what this adds is nothing that objects may use.
-        bulk_memory_enabled: rng.random_bool(0.1),
+        // Some of what this adds is nothing that objects may use.
+        bulk_memory_enabled: rng.random_bool(0.4),
         canonicalize_nans: false,
         // What traps at once tells little of what it would have done.
         disallow_traps: rng.random_bool(0.8),

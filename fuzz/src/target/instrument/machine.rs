@@ -3,6 +3,7 @@
 //!
 //! It does not know how the instrumentation finds out what was written, which is what is tested.
 
+use continuant::instrument::ModuleErrorKind;
 use continuant::{Clock, Code, Durability, ErrorKind, ObjectId, Options, Replay, args};
 use object::hash::MemoryRoot;
 use object::limits::WASM_PAGE_BYTES;
@@ -48,22 +49,47 @@ enum Op {
     Single { operator: usize, at: u32, left: u32, right: u32 },
     Keep { value: u64 },
     Kept { at: u32 },
+    Init { segment: usize, to: u32, from: u32, count: u32 },
 }
+
+/// The passive segments that there are.
+const SEGMENTS: [&str; 2] = ["Lothlorien", "in the beginning was the word"];
 
 pub(super) fn run(rng: &mut StdRng) -> Outcome {
     watch_threads();
-    let ops: Vec<Op> = (0..rng.random_range(1..9)).map(|_| Op::draw(rng)).collect();
-    let text = module(&ops);
+    let draw = |rng: &mut StdRng, count: usize| (0..count).map(|_| Op::draw(rng)).collect();
+    let count = rng.random_range(1..9);
+    let ops: Vec<Op> = draw(rng, count);
+    let first: Option<Vec<Op>> = match rng.random_range(0..8) {
+        count @ 0..4 => Some(draw(rng, count)),
+        _ => None,
+    };
+    let drops = rng.random_ratio(1, 30);
+    let text = module(&ops, first.as_deref(), drops);
     let wasm = must(&text, wat::parse_str(&text))?;
     let directory = must("a temporary directory", tempfile::tempdir())?;
     let options = Options::new().workers(1).cycles(false).clock(Clock::manual(START));
     let db = must("opening", options.open(directory.path().join("db")))?;
     let code = must("a module", Code::wasm(wasm))?.policy(OPEN).salt([1; 16]);
+    let mut begun = Machine::new();
+    let begins = begun.step(first.as_deref().unwrap_or_default(), 0, 0);
+    if drops || !begins {
+        let refused = db.create(code).err();
+        let is_right = refused.as_ref().is_some_and(|error| match error.kind() {
+            ErrorKind::Module(error) => drops && error.kind() == ModuleErrorKind::Feature,
+            ErrorKind::Refused { verdict, .. } => !drops && verdict.reason == Reason::Trap,
+            _ => false,
+        });
+        return hold(format_args!("it is not created: {refused:?} {text}"), is_right);
+    }
     let ids = [must("creating", db.create(code.clone()))?, {
         must("creating", db.create(code.salt([2; 16])))?
     }];
     // Two objects take turns in one slot.
-    let mut machines = [Machine::new(), Machine::new()];
+    let mut machines = [begun.clone(), begun];
+    for (id, machine) in ids.iter().zip(&machines) {
+        compare(&db, *id, machine).map_err(|it| format!("{it}: {first:?}"))?;
+    }
     for _ in 0..rng.random_range(1..10) {
         let which = rng.random_range(0..2);
         let by = match rng.random_range(0..4) {
@@ -103,14 +129,22 @@ fn compare(db: &continuant::Database, id: ObjectId, machine: &Machine) -> Outcom
     equal("the root, of the whole memory", &root, &newest.header().memory_root)
 }
 
-fn module(ops: &[Op]) -> String {
-    let body: String = ops.iter().map(Op::text).collect();
+fn module(ops: &[Op], first: Option<&[Op]>, drops: bool) -> String {
+    let text = |ops: &[Op]| ops.iter().map(Op::text).collect::<String>();
+    let (body, drops) = (text(ops), if drops { "(data.drop 0)" } else { "" });
+    let first = first.map_or(String::new(), |first| {
+        let (locals, body) = ("(local $by i32) (local $value i64)", text(first));
+        format!(r#"(func (export "_initialize") {locals} {body})"#)
+    });
+    let [one, other] = SEGMENTS;
     format!(
         r#"(module
             (@custom "continuant:schema" "{SCHEMA}")
             (memory (export "memory") 1 {PAGES_MAX})
             (global (export "state") i32 (i32.const 4096))
             (global $kept (mut i64) (i64.const 0))
+            (data "{one}") (data "{other}") {first}
+            (func (memory.init 0 (i32.const 0) (i32.const 0) (i32.const 0)) {drops})
             (func (export "go") (param $by i32) (param $value i64) {body}))"#
     )
 }
@@ -180,6 +214,11 @@ impl Machine {
                 Some(())
             }
             Op::Kept { at } => self.put(address(at), &self.kept.to_le_bytes()),
+            Op::Init { segment, to, from, count } => {
+                let end = from as usize + count as usize;
+                let some = SEGMENTS[segment].as_bytes().get(from as usize..end)?;
+                self.put(address(to), some)
+            }
         }
     }
 
@@ -212,7 +251,11 @@ impl Op {
             0 => 0x7f80_0001 | rng.random::<u32>(),
             _ => rng.random(),
         };
-        match rng.random_range(0..12) {
+        match rng.random_range(0..13) {
+            12 => {
+                let (from, count) = (rng.random_range(0..12), rng.random_range(0..18));
+                Op::Init { segment: rng.random_range(0..2), to: at, from, count }
+            }
             0..4 => {
                 let offset = if rng.random_bool(0.5) { 0 } else { rng.random_range(0..9000) };
                 let kind = rng.random_range(0..STORES.len());
@@ -281,6 +324,10 @@ impl Op {
                 format!("(global.set $kept (i64.add (i64.const {value}) (local.get $value)))")
             }
             Op::Kept { at } => format!("(i64.store {} (global.get $kept))", address(at)),
+            Op::Init { segment, to, from, count } => format!(
+                "(memory.init {segment} {} (i32.const {from}) (i32.const {count}))",
+                address(to)
+            ),
         }
     }
 }
