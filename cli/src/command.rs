@@ -43,6 +43,7 @@ use std::time::Duration;
 
 use clap::Subcommand;
 
+pub(crate) use self::check::loss_line;
 use crate::arguments::Arguments;
 use crate::failure::Result;
 use crate::printer::Printer;

@@ -101,6 +101,11 @@ impl Failure {
         self
     }
 
+    /// Adds what can be done.
+    pub(crate) fn advise(&mut self, advice: impl fmt::Display) {
+        self.message = format!("{}: {advice}", self.message);
+    }
+
     /// Damage, when it is of something that the caller brought and that was never at rest here.
     pub(crate) fn not_ours(mut self) -> Failure {
         if self.exit_code == DAMAGED {
@@ -287,6 +292,13 @@ fn of_storage(kind: &storage::ErrorKind) -> (&'static str, u8) {
     match kind {
         storage::ErrorKind::Io { .. } => ("io", FAILED),
         storage::ErrorKind::Full => ("full", FAILED),
+        storage::ErrorKind::NoResources { .. } => ("no-resources", FAILED),
+        storage::ErrorKind::LogBehind { .. } => ("log-behind", DAMAGED),
+        storage::ErrorKind::Lost(_) => ("lost", DAMAGED),
+        storage::ErrorKind::MarkerLost => ("no-marker", DAMAGED),
+        storage::ErrorKind::OtherDatabase { .. } => ("other-database", DAMAGED),
+        storage::ErrorKind::BackupCut { .. } => ("backup-cut", DAMAGED),
+        storage::ErrorKind::NothingThen { .. } => ("nothing", MISSING),
         storage::ErrorKind::Locked => ("locked", FAILED),
         storage::ErrorKind::ReadOnly => ("read-only", FAILED),
         storage::ErrorKind::Poisoned => ("poisoned", FAILED),

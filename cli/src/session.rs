@@ -5,11 +5,12 @@
 //!
 //! Invariant: a database that was opened is closed in order, whatever became of the work.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use continuant::object::limits::BATCH_INPUTS_MAX;
-use continuant::storage::{self, ID_DIGITS_MIN, Resolved};
+use continuant::storage::{self, AcceptedLoss, ID_DIGITS_MIN, Repaired, Resolved};
 use continuant::{Database, Error, ErrorKind, ObjectId, Options};
 
 use crate::failure::{Failure, Result};
@@ -77,12 +78,18 @@ impl Session {
         require_new(&directory).is_ok().then_some(directory)
     }
 
-    /// Makes the index of the database, which must be there, anew.
-    pub(crate) fn repair(&self) -> Result<()> {
-        let directory = self.directory();
+    /// Makes the index of the database, which must be there, anew; `accepting` a loss or not.
+    pub(crate) fn repair(
+        &self,
+        accepting: Option<AcceptedLoss>,
+    ) -> Result<Repaired, storage::Error> {
         let options = storage::Options::new().lock_wait(self.lock_wait);
-        let repaired = options.rebuild_index(&directory).map_err(Failure::from);
-        repaired.map_err(|failure| self.explain(failure, &directory))
+        options.repair(self.directory(), accepting)
+    }
+
+    /// A failure to open the database, with what can be done about it.
+    pub(crate) fn explained(&self, failure: Failure) -> Failure {
+        self.explain(failure, &self.directory())
     }
 
     /// Works on the database, as its storage is to be opened.
@@ -147,6 +154,15 @@ fn own_code_cache() -> Option<PathBuf> {
         |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|it| it.is_absolute());
     let caches = absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")));
     Some(caches?.join("continuant").join("code"))
+}
+
+/// Says on stderr what the database lost and somebody accepted, so that it is not missed in silence.
+/// There is nobody to tell when that fails.
+pub(crate) fn mention_losses(db: &Database) {
+    for loss in db.losses() {
+        let line = crate::command::loss_line(&loss);
+        drop(writeln!(std::io::stderr().lock(), "note: this database has lost {line}"));
+    }
 }
 
 /// That a directory is free for a new database: missing or empty.

@@ -13,24 +13,40 @@
 //! Invariant: a directory that has a marker has a beginning of the log, at least as long as the
 //! last backup into it that succeeded.
 
+pub(crate) mod contents;
 mod copy;
 mod passage;
 pub(crate) mod restore;
+pub(crate) mod witness;
 
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::backup::copy::{Copied, LogCopy};
+use crate::backup::contents::{Contents, count_on};
+pub use crate::backup::copy::Mended;
+use crate::backup::copy::{Copied, LogCopy, Verify};
+use crate::backup::witness::Witness;
 use crate::directory::Directory;
 use crate::error::{Error, ErrorKind, Result};
 use crate::log::frame::{Seal, damaged};
-use crate::log::scan::{Next, Scan};
-use crate::log::segment::Segments;
-use crate::log::{Position, Tail};
+use crate::log::scan::{self, Next, Scan};
+use crate::log::segment::{FIRST, Segments};
+use crate::log::{Frames, Position, Tail};
 use crate::store::Store;
 
+/// How a backup is made.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Backup {
+    /// When, in milliseconds since 1970-01-01 UTC: the backup says so. 0 when that is not to be
+    /// told.
+    pub time: u64,
+    /// Whether all that the backup has already is read and verified, and not only a part of it
+    /// ([`Options::verify_bytes`](crate::Options::verify_bytes)).
+    pub verify_all: bool,
+}
+
 /// What a backup has, and what it took to bring it there.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct BackupReport {
     /// All before is in the backup: what was durable when it began.
     pub end: Position,
@@ -41,6 +57,16 @@ pub struct BackupReport {
     /// Bytes that were written: the new ones, those of a segment that they continue, which gets a
     /// new file so that a crash leaves the old one, and those of segments that were compacted.
     pub written_bytes: u64,
+    /// What is in it.
+    pub contents: Contents,
+    /// Bytes of what it had before that were read and verified, beside its last segment.
+    pub verified_bytes: u64,
+    /// All of it was verified at this time or later, in milliseconds since 1970-01-01 UTC; 0 when
+    /// that was not told.
+    pub verified: u64,
+    /// Files of it that were not as they were written: damaged, cut or gone. They were copied
+    /// again, so that the backup is whole; its disk should not be trusted.
+    pub mended: Vec<Mended>,
 }
 
 impl Store {
@@ -66,6 +92,23 @@ impl Store {
     pub fn backup(
         &self,
         to: impl AsRef<Path>,
+        progress: impl FnMut(u64, u64),
+    ) -> Result<BackupReport> {
+        self.backup_as(to, Backup::default(), progress)
+    }
+
+    /// As [`Store::backup`], made in some way. What the backup has already is verified in parts,
+    /// one after the other from backup to backup, and the end that it had on record; what is not as
+    /// it was written is copied again, and [`BackupReport::mended`] says so.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Store::backup`], and [`BackupCut`](ErrorKind::BackupCut) when the backup has lost
+    /// what the database does not have either.
+    pub fn backup_as(
+        &self,
+        to: impl AsRef<Path>,
+        how: Backup,
         mut progress: impl FnMut(u64, u64),
     ) -> Result<BackupReport> {
         let inner = self.inner();
@@ -74,25 +117,86 @@ impl Store {
         let _only = inner.compacting.lock();
         let (target, is_new) = target(&inner.directory, to.as_ref())?;
         let (segments, seal, end) = (inner.log.segments(), inner.log.seal(), inner.log.durable());
+        let (before, problem) = if is_new { (None, None) } else { witness_of(&target)? };
+        let verify = match (before, how.verify_all) {
+            (Some(before), false) => {
+                Verify { from: before.next, bytes: inner.options.verify_bytes }
+            }
+            (None, false) => Verify { from: FIRST, bytes: inner.options.verify_bytes },
+            (_, true) => Verify { from: FIRST, bytes: u64::MAX },
+        };
+        let of_source = |error: Error| error.at(inner.directory.path());
         let copied = LogCopy::new(segments, (&target, is_new), Some(end), &mut progress)
+            .map(|copy| copy.verifying(verify, before.map(|before| before.tail)))
             .and_then(|copy| copy.run(&|tail| Err(missing(segments, seal, tail))));
-        let (tail, copied) = copied.map_err(|error| error.at(inner.directory.path()))?;
+        let (tail, mut copied) = copied.map_err(of_source)?;
         assert_eq!(tail.end, end, "a copy that succeeds ends where it should");
+        copied.mended.extend(problem);
+        let (tail, contents) = count((segments, seal), before, end).map_err(of_source)?;
+        let begun = if verify.from == FIRST { how.time } else { before.map_or(0, |it| it.begun) };
+        let verified = match copied.verify_next {
+            None => begun,
+            Some(_) => before.map_or(0, |before| before.verified),
+        };
+        let next = copied.verify_next.unwrap_or(FIRST);
+        Witness { time: how.time, tail, contents, next, begun, verified }.write(&target)?;
         if is_new {
             target.finish()?;
         }
-        let Copied { bytes, new_bytes, written_bytes } = copied;
-        Ok(BackupReport { end, bytes, new_bytes, written_bytes })
+        let Copied { bytes, new_bytes, written_bytes, verified_bytes, mended, .. } = copied;
+        let report = BackupReport {
+            end,
+            bytes,
+            new_bytes,
+            written_bytes,
+            contents,
+            verified_bytes,
+            verified,
+            mended,
+        };
+        Ok(report)
     }
+}
+
+/// The witness that a backup has; what is wrong with one that says nothing.
+fn witness_of(target: &Directory) -> Result<(Option<Witness>, Option<Mended>)> {
+    match Witness::read(target) {
+        Err(error) if matches!(error.kind(), ErrorKind::Damaged { .. }) => {
+            let file = Directory::WITNESS.to_string();
+            Ok((None, Some(Mended { file, problem: error })))
+        }
+        read => read.map(|witness| (witness, None)),
+    }
+}
+
+/// What a log has up to `end`, going on from what an earlier witness counted; and the last frame.
+fn count(
+    (segments, seal): (&Segments, Seal),
+    before: Option<Witness>,
+    end: Position,
+) -> Result<(Tail, Contents)> {
+    let (mut tail, mut contents) = (scan::start(seal), Contents::default());
+    if let Some(before) = before.filter(|before| before.tail.last != Position::NONE)
+        && (segments, seal).frame(before.tail.last)?.check == before.tail.check
+    {
+        (tail, contents) = (before.tail, before.contents);
+    }
+    count_on((segments, seal), (tail, contents), end)
 }
 
 /// The directory of a backup, locked, and whether it is no database yet.
 fn target(source: &Directory, to: &Path) -> Result<(Directory, bool)> {
     let other = |found: &str| Error::from(ErrorKind::NotItsBackup { found: found.into() }).at(to);
-    if to == source.path() {
+    let disk = source.disk();
+    let resolved =
+        |path: &Path| disk.resolve(path).map_err(|error| Error::io("resolve", error).at(path));
+    let (own, place) = (resolved(source.path())?, resolved(to)?);
+    if place == own {
         return Err(other("it is the database itself"));
     }
-    let disk = source.disk();
+    if place.starts_with(&own) {
+        return Err(other("it is in the directory of the database"));
+    }
     if !Directory::is_in(&**disk, to)? {
         return Ok((Directory::begin(Arc::clone(disk), to, source.id())?, true));
     }

@@ -4,6 +4,8 @@
 //! It reports and never stops at damage. It does not verify signatures, roots or admissions: that
 //! is the verification of a lineage, which the crates above do.
 
+mod aftermath;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
@@ -11,6 +13,8 @@ use std::sync::Arc;
 use object::hash::{AdmissionHash, EffectsHash, GlobalsHash, InputHash, LedgerHash, ObjectId};
 use object::header::Kind;
 
+use crate::check::aftermath::Aftermath;
+pub use crate::check::aftermath::LostVersions;
 use crate::error::{Error, ErrorKind, Result};
 use crate::index::Reading;
 use crate::log::frame::{damaged, placed};
@@ -19,6 +23,7 @@ use crate::log::record::{
 };
 use crate::log::scan::{self, Next, Scan};
 use crate::log::{Frame, Position, Tail, segment};
+use crate::loss::RecordedLoss;
 use crate::messages::{Dead, Fate, MessageId, Sent, Taking, validate_sending};
 use crate::names::DoubtfulName;
 use crate::outbox::{OutboxPlace, validate_mark};
@@ -45,12 +50,20 @@ pub struct Report {
     pub version_count: u64,
     /// Refusals.
     pub refusal_count: u64,
+    /// What the log lost earlier and somebody accepted, oldest first: it is no damage.
+    pub losses: Vec<RecordedLoss>,
     /// The damage, in the order of the log, then of the index; the first 1,000.
     pub damage: Vec<Damage>,
     /// All damage, listed or not.
     pub damage_count: u64,
     /// Names that can be taken for another object's id, which is no damage: the first 1,000.
     pub doubtful_names: Vec<DoubtfulName>,
+    /// What is lost with frames that are broken; the first 1,000 objects.
+    pub lost: Vec<LostVersions>,
+    /// All that is lost, listed or not.
+    pub lost_count: u64,
+    /// Findings that are not listed, for they may all follow from the broken frames.
+    pub consequence_count: u64,
     /// The first failure of the file system among it.
     failure: Option<Error>,
 }
@@ -79,6 +92,11 @@ impl Report {
     }
 
     fn find(&mut self, error: Error) {
+        if error.is_of_resources() {
+            // That is no damage, and what was not read is not known to be whole.
+            self.failure.get_or_insert(error);
+            return;
+        }
         self.damage_count += 1;
         if error.is_of_file_system() {
             self.failure.get_or_insert_with(|| error.clone());
@@ -99,8 +117,16 @@ impl Store {
     /// what could not be read otherwise. After either the store is to be opened again.
     pub fn check(&self, mut progress: impl FnMut(u64, u64)) -> Result<Report> {
         let inner = self.inner();
-        let report = inner.heed(self.walk(&mut progress))?;
+        let mut report = inner.heed(self.walk(&mut progress))?;
+        if !report.is_sound() {
+            inner.heed(explain(inner, &mut report))?;
+        }
         let failed = report.failure.clone().map_or(inner.index.health(), Err);
+        if let Err(error) = &failed
+            && error.is_of_resources()
+        {
+            return Err(error.clone());
+        }
         // It is in the report, or came to nothing there.
         drop(inner.heed(failed));
         Ok(report)
@@ -114,6 +140,7 @@ impl Store {
         let messages: BTreeMap<_, _> = heads.messages().collect();
         let unwritten_dead = heads.unwritten_dead(None, usize::MAX);
         let outboxes: Vec<_> = heads.outboxes().map(|(name, at)| (name.clone(), at)).collect();
+        let losses = heads.losses().to_vec();
         let index = inner.index.reading()?;
         drop(heads);
         inner.log.wait_durable(end.end)?;
@@ -128,6 +155,9 @@ impl Store {
         }
         if messages != walk.messages {
             walk.report.find(index_differs("the messages on their way".to_string()));
+        }
+        if losses != walk.report.losses {
+            walk.report.find(index_differs("the losses on record".to_string()));
         }
         if !walk.outboxes.iter().map(|(name, at)| (name.clone(), *at)).eq(outboxes) {
             walk.report.find(index_differs("the outboxes".to_string()));
@@ -155,6 +185,25 @@ impl Store {
         Comparison { objects, blobs, unwritten, index }.run(&mut report);
         Ok(report)
     }
+}
+
+/// Puts the broken frames of the log in place of all that follows from them.
+fn explain(inner: &Inner, report: &mut Report) -> Result<()> {
+    let end = inner.log.tail();
+    inner.log.wait_durable(end.end)?;
+    let aftermath = Aftermath::read(inner, &inner.index.reading()?, end)?;
+    let Aftermath { faults, lost, lost_count, .. } = aftermath;
+    if faults.is_empty() {
+        return Ok(());
+    }
+    let apart = report.damage.iter().filter(|damage| Aftermath::is_apart(&damage.0));
+    let found: Vec<Damage> = faults.into_iter().map(Damage).chain(apart.cloned()).collect();
+    let count = found.len() as u64;
+    report.consequence_count = report.damage_count.saturating_sub(count);
+    report.damage_count = count;
+    report.damage = found.into_iter().take(FINDINGS_MAX).collect();
+    (report.lost, report.lost_count) = (lost, lost_count);
+    Ok(())
 }
 
 /// What the log says so far.
@@ -288,6 +337,11 @@ impl<'a> Walk<'a> {
                     Some(place) => self.outboxes.insert(mark.name, place),
                     None => self.outboxes.remove(&mark.name),
                 };
+                Ok(())
+            }
+            Record::Loss(loss) => {
+                let position = frame.position;
+                self.report.losses.push(RecordedLoss { position, ..loss });
                 Ok(())
             }
         }

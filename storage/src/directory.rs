@@ -5,6 +5,7 @@
 //!   continuant.db    the marker: that this is a database, of which format, and its id; locked
 //!   index.redb       the index, a cache of the log
 //!   log/             00000001.log, 00000002.log, ...: the truth
+//!   backup.witness   of a backup: up to where it went, and what it had
 //! ```
 //!
 //! It does not know what is in the log or the index.
@@ -26,6 +27,7 @@ use crate::error::{Error, ErrorKind, Result};
 const MARKER: &str = "continuant.db";
 const INDEX: &str = "index.redb";
 const LOG: &str = "log";
+const WITNESS: &str = "backup.witness";
 const TEMPORARY: &str = ".tmp";
 
 /// What the marker starts with.
@@ -73,28 +75,68 @@ impl Directory {
     pub(crate) fn open_as(disk: Arc<dyn Disk>, path: &Path, access: Access) -> Result<Directory> {
         let marker = path.join(MARKER);
         if !exists(&*disk, &marker)? {
-            return Err(Error::from(ErrorKind::NotADatabase).at(path));
+            let kind = match is_without_marker(&*disk, path)? {
+                true => ErrorKind::MarkerLost,
+                false => ErrorKind::NotADatabase,
+            };
+            return Err(Error::from(kind).at(path));
         }
         open(disk, path, access).map_err(|error| error.at(&marker))
     }
 
     /// Opens and locks the database in `path`; makes one in a directory that is missing or empty,
-    /// with this id or a random one.
+    /// with this id or a random one, whose log `begin` makes in its directory.
     pub(crate) fn open_or_create(
         disk: Arc<dyn Disk>,
         path: &Path,
         id: Option<DatabaseId>,
         access: Access,
+        begin: &dyn Fn(&Path, DatabaseId) -> Result<()>,
     ) -> Result<Directory> {
-        if !exists(&*disk, &path.join(MARKER))? {
-            create(&*disk, path, id, access).map_err(|error| error.at(path))?;
+        let marker = path.join(MARKER);
+        if !exists(&*disk, &marker)? && !is_without_marker(&*disk, path)? {
+            create(&*disk, path, (id, access), begin).map_err(|error| error.at(path))?;
         }
         Directory::open_as(disk, path, access)
+    }
+
+    /// Makes the marker of the database in `path` anew, which lost it, with the id that its log
+    /// says; gives whether it was missing or damaged.
+    pub(crate) fn mend(
+        disk: &Arc<dyn Disk>,
+        path: &Path,
+        access: Access,
+        id: impl FnOnce(PathBuf) -> Result<Option<DatabaseId>>,
+    ) -> Result<bool> {
+        let marker = path.join(MARKER);
+        let is_lost = match Directory::open_as(Arc::clone(disk), path, access) {
+            Ok(_) => return Ok(false),
+            Err(error) => match *error.kind() {
+                ErrorKind::MarkerLost => true,
+                // A marker that says nothing of itself.
+                ErrorKind::NotADatabase => exists(&**disk, &marker)?,
+                ErrorKind::Damaged { ref file, .. } => file == MARKER,
+                _ => return Err(error),
+            },
+        };
+        let id = if is_lost { id(path.join(LOG))? } else { None };
+        let id = id.ok_or_else(|| Error::from(ErrorKind::NotADatabase).at(path))?;
+        let made = stage_file(&**disk, &marker, |file| {
+            let written = file.write_all_at(&encode(id), 0);
+            written.map_err(|error| Error::io("write", error).at(&marker))
+        });
+        made.and_then(|_| keep_file(&**disk, &marker)).map(|()| true)
     }
 
     /// Whether there is a database in `path`.
     pub(crate) fn is_in(disk: &dyn Disk, path: &Path) -> Result<bool> {
         exists(disk, &path.join(MARKER)).map_err(|error| error.at(path))
+    }
+
+    /// That a database can be begun in a directory: it is missing or empty, or has what an earlier
+    /// beginning left.
+    pub(crate) fn require_free(disk: &dyn Disk, path: &Path) -> Result<()> {
+        require_free(disk, path).map_err(|error| error.at(path))
     }
 
     /// Begins the database `id` in a directory that is missing or empty, or has what an earlier
@@ -126,6 +168,14 @@ impl Directory {
     /// The directory of the log's segments.
     pub(crate) fn log(&self) -> PathBuf {
         self.path.join(LOG)
+    }
+
+    /// The name of a backup's record of its end.
+    pub(crate) const WITNESS: &str = WITNESS;
+
+    /// The file of that record.
+    pub(crate) fn witness(&self) -> PathBuf {
+        self.path.join(WITNESS)
     }
 
     /// The index's file.
@@ -166,12 +216,30 @@ pub(crate) fn bytes_on_disk(disk: &dyn Disk, path: &Path) -> Result<u64> {
     Ok(bytes)
 }
 
-/// Makes the marker, unless someone else does so first.
-fn create(disk: &dyn Disk, path: &Path, id: Option<DatabaseId>, access: Access) -> Result<()> {
+/// Whether a directory has a log whose marker is gone: what is begun has its marker under the
+/// temporary name.
+fn is_without_marker(disk: &dyn Disk, path: &Path) -> Result<bool> {
+    let log = path.join(LOG);
+    let is_log = exists(disk, &log)? && !exists(disk, &temporary(&path.join(MARKER)))?;
+    let has_files = is_log && disk.list(&log).is_ok_and(|names| !names.is_empty());
+    // Somebody else may just have given it its name.
+    Ok(has_files && !exists(disk, &path.join(MARKER))?)
+}
+
+/// Makes the marker, once there is a log, unless someone else does so first.
+fn create(
+    disk: &dyn Disk,
+    path: &Path,
+    (id, access): (Option<DatabaseId>, Access),
+    begin: &dyn Fn(&Path, DatabaseId) -> Result<()>,
+) -> Result<()> {
     create_directories(disk, path)?;
-    let marker = path.join(MARKER);
-    for name in disk.list(path).map_err(|error| Error::io("list", error))? {
-        if name.as_os_str() == format!("{MARKER}{TEMPORARY}").as_str() {
+    let (marker, log) = (path.join(MARKER), path.join(LOG));
+    let names = disk.list(path).map_err(|error| Error::io("list", error))?;
+    let begun = temporary(Path::new(MARKER));
+    let was_begun = names.contains(&begun);
+    for name in names {
+        if name == begun || (was_begun && name == Path::new(LOG)) {
             continue;
         }
         if exists(disk, &marker)? {
@@ -184,10 +252,13 @@ fn create(disk: &dyn Disk, path: &Path, id: Option<DatabaseId>, access: Access) 
         Some(id) => id,
         None => random()?,
     };
-    match write_marker(disk, &marker, id, access)? {
-        Some(_lock) => keep_file(disk, &marker),
-        None => Ok(()),
-    }
+    let made = write_marker(disk, &marker, id, access)?;
+    let Some(_lock) = made else { return Ok(()) };
+    sync_directory(disk, path)?;
+    disk.create_directory(&log).map_err(|error| Error::io("create directory", error))?;
+    sync_directory(disk, path)?;
+    begin(&log, id)?;
+    keep_file(disk, &marker)
 }
 
 fn random() -> Result<DatabaseId> {
@@ -218,13 +289,7 @@ fn write_marker(
 
 fn begin(disk: Arc<dyn Disk>, path: &Path, id: DatabaseId) -> Result<Directory> {
     create_directories(&*disk, path)?;
-    let names = disk.list(path).map_err(|error| Error::io("list", error))?;
-    let (marker, log) = (temporary(Path::new(MARKER)), PathBuf::from(LOG));
-    let was_begun =
-        names.contains(&marker) && names.iter().all(|name| [&marker, &log].contains(&name));
-    if !names.is_empty() && !was_begun {
-        return Err(ErrorKind::Occupied.into());
-    }
+    require_free(&*disk, path)?;
     let marker = write_marker(&*disk, &path.join(MARKER), id, Access::default())?;
     let marker = marker.ok_or(ErrorKind::Locked)?;
     sync_directory(&*disk, path)?;
@@ -234,6 +299,21 @@ fn begin(disk: Arc<dyn Disk>, path: &Path, id: DatabaseId) -> Result<Directory> 
     // A crash may have come between a name and its sync when this was begun before.
     sync_directory(&*disk, &log)?;
     Ok(Directory { disk, path: path.to_path_buf(), id, marker })
+}
+
+/// That a directory is missing or empty, or has what an earlier beginning left.
+fn require_free(disk: &dyn Disk, path: &Path) -> Result<()> {
+    let names = match disk.list(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        listed => listed.map_err(|error| Error::io("list", error))?,
+    };
+    let (marker, witness) = (temporary(Path::new(MARKER)), PathBuf::from(WITNESS));
+    let known = [&marker, &PathBuf::from(LOG), &witness, &temporary(&witness)];
+    let was_begun = names.contains(&marker) && names.iter().all(|name| known.contains(&name));
+    if !names.is_empty() && !was_begun {
+        return Err(ErrorKind::Occupied.into());
+    }
+    Ok(())
 }
 
 /// Makes a directory and those above it, durably: also where they are there already, for an opening

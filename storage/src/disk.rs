@@ -90,6 +90,16 @@ pub trait Disk: Debug + Send + Sync {
     /// Those of the file system.
     fn sync_directory(&self, path: &Path) -> io::Result<()>;
 
+    /// A path by which what is at its end is told from all else, whatever links lead there; what
+    /// is not there yet is named by the directory that is.
+    ///
+    /// # Errors
+    ///
+    /// Those of the file system.
+    fn resolve(&self, path: &Path) -> io::Result<PathBuf> {
+        Ok(path.to_path_buf())
+    }
+
     /// Bytes that the disk holds for a file: fewer than its length where it has holes.
     ///
     /// # Errors
@@ -202,6 +212,18 @@ impl dyn DiskFile + '_ {
     }
 }
 
+/// Files that are left to the rest of the process: its standard streams, the marker, the index,
+/// those that are made, and what the embedder opens.
+const OTHERS_FILES: u64 = 48;
+
+/// How many of the files that this process may have open can be kept open without being used: half
+/// of what is left after all others, and at most `most`.
+pub(crate) fn kept_files_max(most: usize) -> usize {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    let left = limit.map_or(u64::MAX, |limit| limit.saturating_sub(OTHERS_FILES) / 2);
+    usize::try_from(left).unwrap_or(usize::MAX).clamp(2, most)
+}
+
 /// The file system.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LocalDisk;
@@ -248,6 +270,16 @@ impl Disk for LocalDisk {
 
     fn sync_directory(&self, path: &Path) -> io::Result<()> {
         File::open(path)?.sync_all()
+    }
+
+    fn resolve(&self, path: &Path) -> io::Result<PathBuf> {
+        match (fs::canonicalize(path), path.parent(), path.file_name()) {
+            (Err(error), Some(parent), Some(name)) if error.kind() == io::ErrorKind::NotFound => {
+                let parent = if parent == Path::new("") { Path::new(".") } else { parent };
+                Ok(self.resolve(parent)?.join(name))
+            }
+            (resolved, ..) => resolved,
+        }
     }
 
     fn bytes_held(&self, path: &Path) -> io::Result<u64> {

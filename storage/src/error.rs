@@ -10,6 +10,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use object::hash::ObjectId;
+use rustix::io::Errno;
+
+use crate::log::Position;
+use crate::loss::Lost;
 
 /// The result of this crate's fallible functions.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -38,6 +42,12 @@ pub enum ErrorKind {
     /// The device or the quota is full; free space and reopen. Until then the database can be
     /// [opened for reading](crate::Options::read_only), backed up and exported to another disk.
     Full,
+    /// This process, or the host, has no room left to do `operation`: too many files are open, or
+    /// there is no memory. The disk did not fail: what only reads goes on, and may be tried again.
+    NoResources {
+        /// What was being done, such as `open`.
+        operation: &'static str,
+    },
     /// Another process has the database open. The error's [`source`](std::error::Error::source) is
     /// a [`LockHolder`](crate::disk::LockHolder) where the system tells which.
     Locked,
@@ -78,6 +88,35 @@ pub enum ErrorKind {
     },
     /// The index cannot be used: check with repair, or rebuild it from the log.
     IndexDamaged(String),
+    /// The log ends before the place up to which the index knows that it was durable: its end, or
+    /// all of it, is missing or older than the index.
+    LogBehind {
+        /// Where the log ended when the index was written, or later.
+        covered: Position,
+        /// Where nothing is that was there.
+        missing: Position,
+    },
+    /// A repair would lose what was acknowledged once; nothing was changed.
+    Lost(Box<Lost>),
+    /// The directory has a log and no marker: check with repair makes it again.
+    MarkerLost,
+    /// A file is whole, and of another database.
+    OtherDatabase {
+        /// The file's name in the database's directory.
+        file: String,
+    },
+    /// A backup ends before the end that it had.
+    BackupCut {
+        /// Where its frames end.
+        found: Position,
+        /// Where they ended when it was made.
+        expected: Position,
+    },
+    /// Nothing would be restored: no object is there so early.
+    NothingThen {
+        /// The time of the first change, in milliseconds since 1970-01-01 UTC, if there is one.
+        first: Option<u64>,
+    },
     /// The object's head or its refusals are not the ones that the append follows.
     Conflict {
         /// What the append follows.
@@ -169,6 +208,18 @@ impl Error {
         matches!(self.kind(), ErrorKind::Io { .. } | ErrorKind::Full)
     }
 
+    /// Whether too many files are open, here or on the host: with fewer it can be tried again.
+    pub(crate) fn is_of_open_files(&self) -> bool {
+        let source = self.0.source.as_ref().and_then(|it| it.downcast_ref::<io::Error>());
+        let errno = source.and_then(io::Error::raw_os_error).map(Errno::from_raw_os_error);
+        matches!(errno, Some(Errno::MFILE | Errno::NFILE))
+    }
+
+    /// Whether the host, or a limit of this process, had no room: no disk failed.
+    pub(crate) fn is_of_resources(&self) -> bool {
+        matches!(self.kind(), ErrorKind::NoResources { .. })
+    }
+
     /// The file or directory concerned, where one is known.
     pub fn path(&self) -> Option<&Path> {
         self.0.path.as_deref()
@@ -198,6 +249,10 @@ impl Error {
     }
 
     pub(crate) fn io(operation: &'static str, source: io::Error) -> Error {
+        let errno = source.raw_os_error().map(Errno::from_raw_os_error);
+        if matches!(errno, Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM)) {
+            return Error::from(ErrorKind::NoResources { operation }).because(source);
+        }
         let kind = if is_full(&source) { ErrorKind::Full } else { ErrorKind::Io { operation } };
         Error::from(kind).because(source)
     }
@@ -248,10 +303,48 @@ impl From<object::Error> for Error {
     }
 }
 
+impl ErrorKind {
+    /// Says what is not there that was, or should be.
+    fn fmt_missing(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ErrorKind::LogBehind { covered, missing } => {
+                let remedy = "bring the log back, or restore a backup; `check --repair` says what \
+                              would be lost without";
+                write!(
+                    f,
+                    "the log is older than its index, or cut: nothing is at {missing}, and the \
+                     index knows it up to {covered}: {remedy}"
+                )
+            }
+            ErrorKind::Lost(lost) => write!(f, "{lost}"),
+            ErrorKind::MarkerLost => {
+                f.write_str("the marker is missing, and there is a log: `check --repair` makes it")
+            }
+            ErrorKind::OtherDatabase { file } => {
+                write!(f, "{file} is a file of another database: bring back this one's")
+            }
+            ErrorKind::BackupCut { found, expected } => {
+                write!(f, "the backup was cut: it ends at {found}, and had all up to {expected}")
+            }
+            ErrorKind::NothingThen { first: Some(first) } => {
+                write!(f, "nothing to restore: the first change is of {first}")
+            }
+            ErrorKind::NothingThen { first: None } => {
+                f.write_str("nothing to restore: there is no object in it")
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
 impl fmt::Display for ErrorKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ErrorKind::Io { operation } => write!(f, "{operation} failed"),
+            ErrorKind::NoResources { operation } => {
+                let remedy = "raise the limit (`ulimit -n`, `ulimit -v`) or close others";
+                write!(f, "{operation}: this process has no room for it: {remedy}")
+            }
             ErrorKind::Full => {
                 let read = "until then it is read, exported and backed up to another disk as ever";
                 let ways = "compaction gives back what retention and outboxes do not keep";
@@ -285,6 +378,12 @@ impl fmt::Display for ErrorKind {
             ErrorKind::IndexDamaged(problem) => {
                 write!(f, "the index is damaged ({problem}): run check --repair to rebuild it")
             }
+            ErrorKind::LogBehind { .. }
+            | ErrorKind::Lost(_)
+            | ErrorKind::MarkerLost
+            | ErrorKind::OtherDatabase { .. }
+            | ErrorKind::BackupCut { .. }
+            | ErrorKind::NothingThen { .. } => self.fmt_missing(f),
             ErrorKind::Conflict { expected, found } => {
                 write!(f, "the head moved: expected {expected}, found {found}")
             }

@@ -21,6 +21,7 @@ use object::hash::ObjectId;
 
 use crate::log::Position;
 use crate::log::record::BlobHash;
+use crate::loss::RecordedLoss;
 use crate::messages::{Dead, Fate, MessageId, Messages, Sent, Taking};
 use crate::outbox::{OutboxMark, OutboxPlace};
 use crate::pages::PageTable;
@@ -45,6 +46,8 @@ pub(crate) struct Generation {
     pub(crate) messages: Messages,
     /// Outboxes, and where they are; none for what is none any more.
     pub(crate) outboxes: BTreeMap<String, Option<OutboxPlace>>,
+    /// All losses on record, when there is a new one.
+    pub(crate) losses: Option<Vec<RecordedLoss>>,
     /// Pages in the tables of large memories.
     large_pages: usize,
 }
@@ -64,6 +67,8 @@ pub(crate) struct Heads {
     messages: BTreeMap<MessageId, Sent>,
     /// All outboxes.
     outboxes: BTreeMap<String, OutboxPlace>,
+    /// All losses on record.
+    losses: Vec<RecordedLoss>,
     /// What was written to the index, newest first: they are known for a while longer.
     older: VecDeque<Arc<Generation>>,
     /// Rows that these may have, besides the first of them.
@@ -82,7 +87,23 @@ impl Heads {
         older_rows_max: usize,
     ) -> Heads {
         let (recent, older, is_flushing, epoch) = Default::default();
-        Heads { recent, messages, outboxes, older, older_rows_max, is_flushing, epoch }
+        let losses = Vec::new();
+        Heads { recent, messages, outboxes, losses, older, older_rows_max, is_flushing, epoch }
+    }
+
+    /// The rows, with the losses that the index has.
+    pub(crate) fn with_losses(self, losses: Vec<RecordedLoss>) -> Heads {
+        Heads { losses, ..self }
+    }
+
+    /// The losses on record, oldest first.
+    pub(crate) fn losses(&self) -> &[RecordedLoss] {
+        &self.losses
+    }
+
+    pub(crate) fn put_loss(&mut self, loss: RecordedLoss) {
+        self.losses.push(loss);
+        self.recent.losses = Some(self.losses.clone());
     }
 
     pub(crate) fn epoch(&self) -> u64 {
@@ -91,10 +112,11 @@ impl Heads {
 
     /// Whether the index has everything, once what is being written is.
     pub(crate) fn is_written(&self) -> bool {
-        let Generation { rows, names, blobs, retention, messages, outboxes, large_pages: _ } =
+        let Generation { rows, names, blobs, retention, messages, outboxes, losses, .. } =
             &self.recent;
         let no_keys = names.is_empty() && blobs.is_empty() && outboxes.is_empty();
-        rows.is_empty() && no_keys && messages.is_empty() && retention.is_none()
+        let no_rules = retention.is_none() && losses.is_none();
+        rows.is_empty() && no_keys && messages.is_empty() && no_rules
     }
 
     /// Rows in the generation that is next to be written.

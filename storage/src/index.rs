@@ -33,6 +33,7 @@ use crate::index::backend::{Backend, Failure};
 use crate::index::row::{Parts, PartsAt, PartsKey};
 use crate::log::record::BlobHash;
 use crate::log::{Position, Tail};
+use crate::loss::RecordedLoss;
 use crate::messages::{Dead, MessageId, Messages, Sent};
 use crate::outbox::OutboxPlace;
 use crate::retention::Retention;
@@ -61,6 +62,7 @@ const OUTBOXES: Table = Table::new("outboxes");
 const META: Table = Table::new("meta");
 const COVERED: &[u8] = b"covered";
 const RETENTION: &[u8] = b"retention";
+const LOSSES: &[u8] = b"losses";
 /// The layout of rows and tables; an index of another is rebuilt.
 const LAYOUT: u32 = 6;
 
@@ -76,29 +78,67 @@ pub(crate) struct Index {
 }
 
 impl Index {
-    /// Opens the index in the file `path`; makes an empty one when there is none. Gives it with the
-    /// end of what it covers.
+    /// Opens the index in the file `path`; makes an empty one when there is none, or one of another
+    /// layout, once what that covers is `validated`. Gives it with the end of what it covers.
     pub(crate) fn open(
         disk: &Arc<dyn Disk>,
         path: &Path,
         cache_bytes: usize,
+        validated: &dyn Fn(Tail) -> Result<()>,
     ) -> Result<(Index, Option<Tail>)> {
         let failed = |operation| move |error| Error::io(operation, error).at(path);
         if !disk.exists(path).map_err(failed("read"))? {
             create(disk, path)?;
         }
-        let file = disk.open(path).map_err(failed("open"))?;
-        file.drop_cache();
-        let index = Index::connect(file, path, cache_bytes)?;
-        match index.reading()?.covered()? {
+        let (index, covered) = Index::open_as_it_is(disk, path, cache_bytes)?;
+        match covered {
             Covered::Nothing => Ok((index, None)),
             Covered::Until(tail) => Ok((index, Some(tail))),
-            Covered::OtherLayout => {
+            Covered::OtherLayout(tail) => {
                 drop(index);
+                tail.map_or(Ok(()), validated)?;
                 disk.remove(path).map_err(failed("remove"))?;
-                Index::open(disk, path, cache_bytes)
+                Index::open(disk, path, cache_bytes, validated)
             }
         }
+    }
+
+    /// Opens the index in the file `path`, which there must be, whatever it covers.
+    pub(crate) fn open_as_it_is(
+        disk: &Arc<dyn Disk>,
+        path: &Path,
+        cache_bytes: usize,
+    ) -> Result<(Index, Covered)> {
+        let file = disk.open(path).map_err(|error| Error::io("open", error).at(path))?;
+        file.drop_cache();
+        Index::of_file(file, path, cache_bytes)
+    }
+
+    /// What the index in the file `path` covers, if there is one that can be read. The file stays
+    /// as it is.
+    pub(crate) fn covered_in(disk: &Arc<dyn Disk>, path: &Path) -> Result<Option<Tail>> {
+        let failed = |operation| move |error| Error::io(operation, error).at(path);
+        if !disk.exists(path).map_err(failed("read"))? {
+            return Ok(None);
+        }
+        let file = disk.open_to_read(path).map_err(failed("open"))?;
+        let file = Overlay::over(Some(file)).map_err(failed("read"))?;
+        match Index::of_file(Arc::new(file), path, 1 << 20) {
+            Ok((_, Covered::Until(tail) | Covered::OtherLayout(Some(tail)))) => Ok(Some(tail)),
+            Ok((_, Covered::Nothing | Covered::OtherLayout(None))) => Ok(None),
+            Err(error) if matches!(error.kind(), ErrorKind::IndexDamaged(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn of_file(
+        file: Arc<dyn DiskFile>,
+        path: &Path,
+        cache_bytes: usize,
+    ) -> Result<(Index, Covered)> {
+        let index = Index::connect(file, path, cache_bytes)?;
+        let covered = index.reading()?.covered()?;
+        Ok((index, covered))
     }
 
     /// Opens the index in the file `path`, if there is one that this program reads, and an empty
@@ -107,6 +147,7 @@ impl Index {
         disk: &Arc<dyn Disk>,
         path: &Path,
         cache_bytes: usize,
+        validated: &dyn Fn(Tail) -> Result<()>,
     ) -> Result<(Index, Option<Tail>)> {
         let failed = |operation| move |error| Error::io(operation, error).at(path);
         if disk.exists(path).map_err(failed("read"))? {
@@ -116,7 +157,7 @@ impl Index {
             match index.reading()?.covered()? {
                 Covered::Nothing => return Ok((index, None)),
                 Covered::Until(tail) => return Ok((index, Some(tail))),
-                Covered::OtherLayout => {}
+                Covered::OtherLayout(tail) => tail.map_or(Ok(()), validated)?,
             }
         }
         let file: Arc<dyn DiskFile> = Arc::new(Overlay::over(None).map_err(failed("read"))?);
@@ -245,6 +286,11 @@ fn put(
         retention.put(&mut value);
         meta.insert(RETENTION, &row::close(RETENTION, value)[..])?;
     }
+    if let Some(losses) = &generation.losses {
+        let mut value = Vec::new();
+        losses.iter().for_each(|loss| loss.put_placed(&mut value));
+        meta.insert(LOSSES, &row::close(LOSSES, value)[..])?;
+    }
     Ok(())
 }
 
@@ -336,11 +382,11 @@ fn wake_key(time: u64, id: ObjectId) -> [u8; 40] {
 }
 
 /// What the index covers of the log.
-enum Covered {
+pub(crate) enum Covered {
     Nothing,
     Until(Tail),
-    /// It cannot be read by this program.
-    OtherLayout,
+    /// Its rows cannot be read by this program; perhaps what it covers can.
+    OtherLayout(Option<Tail>),
 }
 
 /// The index as of one moment.
@@ -395,12 +441,18 @@ impl Reading<'_> {
     fn covered(&self) -> Result<Covered> {
         let covered = self.get(META, COVERED, |value| {
             let mut reader = Reader::new("covered", row::open(COVERED, value)?);
-            if reader.u32().ok()? != LAYOUT {
-                return Some(Covered::OtherLayout);
+            let is_ours = reader.u32().ok()? == LAYOUT;
+            let mut tail = || {
+                let (end, last) = (Position(reader.u64().ok()?), Position(reader.u64().ok()?));
+                let check = reader.array().ok()?;
+                (reader.left() == 0).then_some(Tail { end, last, check })
+            };
+            match tail() {
+                Some(tail) if is_ours => Some(Covered::Until(tail)),
+                None if is_ours => None,
+                // What an index covers was written like this in all layouts so far.
+                tail => Some(Covered::OtherLayout(tail)),
             }
-            let (end, last) = (Position(reader.u64().ok()?), Position(reader.u64().ok()?));
-            let check = reader.array().ok()?;
-            Some(Covered::Until(Tail { end, last, check }))
         })?;
         Ok(covered.unwrap_or(Covered::Nothing))
     }
@@ -411,6 +463,13 @@ impl Reading<'_> {
             let mut reader = Reader::new("retention", row::open(RETENTION, value)?);
             Retention::read(&mut reader).ok()
         })
+    }
+
+    /// The losses on record, oldest first.
+    pub(crate) fn losses(&self) -> Result<Vec<RecordedLoss>> {
+        let losses =
+            self.get(META, LOSSES, |value| RecordedLoss::read_placed(row::open(LOSSES, value)?))?;
+        Ok(losses.unwrap_or_default())
     }
 
     pub(crate) fn row(&self, id: ObjectId) -> Result<Option<Row>> {
@@ -567,6 +626,9 @@ fn failed(path: &Path, failure: &Failure, error: redb::Error) -> Error {
         }
         redb::Error::PreviousIo => match failure.check() {
             Err(first) => Error::from(ErrorKind::Poisoned).because(first),
+            Ok(()) if failure.had_no_room() => {
+                ErrorKind::NoResources { operation: "read the index, until it is reopened" }.into()
+            }
             // Nothing failed but a read that was led beyond the end.
             Ok(()) => ErrorKind::IndexDamaged("read beyond its end before".to_string()).into(),
         },
@@ -588,7 +650,7 @@ mod tests {
     fn opened(directory: &TempDir, cache_bytes: usize) -> Index {
         let disk: Arc<dyn Disk> = Arc::new(LocalDisk);
         let path = directory.path().join("index.redb");
-        Index::open(&disk, &path, cache_bytes).expect("it is whole").0
+        Index::open(&disk, &path, cache_bytes, &|_| Ok(())).expect("it is whole").0
     }
 
     fn new() -> (TempDir, Index) {

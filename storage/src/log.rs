@@ -235,7 +235,10 @@ impl Log {
     ) -> Result<Log> {
         let (segments, seal) = (Arc::new(segments), Seal::new(id));
         // A segment of an older layout takes nothing more, so an older program reads it whole.
-        let is_ours = segments.header(tail.end.segment())?.version == segment::VERSION;
+        // Nothing is added to a pack either: later segments may be gone.
+        let number = tail.end.segment();
+        let is_ours = segments.header(number)?.version == segment::VERSION
+            && matches!(segments.segment(number)?, Segment::Plain(_));
         let capacity = if is_ours { u64::from(sizes.segment_bytes) } else { 0 };
         let writer = Arc::new(Writer::new(seal, tail, capacity, sizes));
         let committer = match writes {

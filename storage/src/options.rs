@@ -6,11 +6,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::backup::restore::{self, RestoreReport, Until};
+use crate::backup::restore::{self, RestoreReport, Restoring};
 use crate::directory::{self, Access};
 use crate::disk::{Disk, LocalDisk};
 use crate::error::{ErrorKind, Result};
-use crate::recovery;
+use crate::repair::{self, AcceptedLoss, Repaired};
 use crate::store::Store;
 
 /// Options of a store, with defaults for one small machine.
@@ -28,6 +28,7 @@ pub struct Options {
     pub(crate) group_bytes_max: usize,
     pub(crate) recent_rows_max: usize,
     pub(crate) tail_bytes_max: u64,
+    pub(crate) verify_bytes: u64,
 }
 
 /// The smallest segment: a few ordinary frames.
@@ -50,6 +51,7 @@ impl Default for Options {
             group_bytes_max: 32 << 20,
             recent_rows_max: 131_072,
             tail_bytes_max: 256 << 20,
+            verify_bytes: 256 << 20,
         }
     }
 }
@@ -165,6 +167,13 @@ impl Options {
         self
     }
 
+    /// Bytes of what a backup has already that the next one into it reads and verifies, at least a
+    /// segment, going on where the one before ended. Default: 256 MiB.
+    pub fn verify_bytes(mut self, bytes: u64) -> Options {
+        self.verify_bytes = bytes;
+        self
+    }
+
     /// Opens the store in the directory `path`, which is created if it is missing.
     ///
     /// # Errors
@@ -194,10 +203,29 @@ impl Options {
     /// [`NotADatabase`](crate::ErrorKind::NotADatabase), [`Locked`](crate::ErrorKind::Locked),
     /// damage of the log, and those of the file system.
     pub fn rebuild_index(self, path: impl AsRef<Path>) -> Result<()> {
+        self.repair(path, None).map(drop)
+    }
+
+    /// Makes the index of the database in `path` anew from the log, and the marker if it is
+    /// missing, once the log was compared with the old index: it knows up to where the log was
+    /// durable. A log that has less is a loss, which is `accepted` or an error that names it; what
+    /// was accepted stays on record in the log ([`Store::losses`]).
+    ///
+    /// # Errors
+    ///
+    /// [`Lost`](crate::ErrorKind::Lost) when the log has less than it had, and that was not
+    /// accepted: nothing is changed then. [`NotADatabase`](crate::ErrorKind::NotADatabase),
+    /// [`Locked`](crate::ErrorKind::Locked), damage before the end of the log, and those of the
+    /// file system.
+    pub fn repair(
+        self,
+        path: impl AsRef<Path>,
+        accepted: Option<AcceptedLoss>,
+    ) -> Result<Repaired> {
         if self.read_only {
             return Err(ErrorKind::ReadOnly.into());
         }
-        recovery::rebuild_index(&self, path.as_ref())
+        repair::repair(&self, path.as_ref(), accepted)
     }
 
     /// Makes a new database in `to`, which must be missing or empty, out of the one in `from`: a
@@ -212,6 +240,9 @@ impl Options {
     ///
     /// # Errors
     ///
+    /// [`NothingThen`](crate::ErrorKind::NothingThen) when that is no object, and it was not said
+    /// that this may be; [`BackupCut`](crate::ErrorKind::BackupCut) when the log ends before the
+    /// end that is on record of it, and it was not said that this is accepted;
     /// [`NotFound`](crate::ErrorKind::NotFound) when no frame ends at the position,
     /// [`Occupied`](crate::ErrorKind::Occupied) when something is in `to`, and those of
     /// [`Options::open`] for `from`.
@@ -219,9 +250,9 @@ impl Options {
         self,
         from: impl AsRef<Path>,
         to: impl AsRef<Path>,
-        until: Until,
+        what: impl Into<Restoring>,
         mut progress: impl FnMut(u64, u64),
     ) -> Result<RestoreReport> {
-        restore::restore(&self, from.as_ref(), to.as_ref(), until, &mut progress)
+        restore::restore(&self, from.as_ref(), to.as_ref(), what.into(), &mut progress)
     }
 }

@@ -13,8 +13,9 @@ use std::sync::Arc;
 
 use object::hash::ObjectId;
 
-use crate::directory::Directory;
-use crate::error::{Error, Result};
+use crate::backup::witness::Witness;
+use crate::directory::{DatabaseId, Directory};
+use crate::error::{Error, ErrorKind, Result};
 use crate::heads::Heads;
 use crate::index::Index;
 use crate::log::frame::{Seal, damaged};
@@ -22,6 +23,7 @@ use crate::log::record::{Adoption, Record, Staged, VersionBytes, decode_refusal,
 use crate::log::scan::{self, Next, Scan};
 use crate::log::segment::{self, Segment, Segments};
 use crate::log::{Frame, Frames, Position, Tail};
+use crate::loss::RecordedLoss;
 use crate::messages::{Fate, Taking};
 use crate::options::Options;
 use crate::read::adopt;
@@ -54,29 +56,95 @@ pub(crate) fn recover(
             validate_covered(&segments, seal, tail)?;
             tail
         }
-        None => begin(&segments, seal, options)?,
+        None => {
+            // A backup that is opened for the first time has a witness of its end instead.
+            if let Some(witness) = Witness::read(directory)? {
+                validate_covered(&segments, seal, witness.tail)?;
+            }
+            begin(&segments, seal)?
+        }
     };
     if !options.read_only {
         settle(&segments, from)?;
     }
-    let (messages, outboxes) = match covered {
-        Some(_) => (index.reading()?.messages()?, index.reading()?.outboxes()?),
-        None => Default::default(),
+    let heads = match covered {
+        Some(_) => {
+            let reading = index.reading()?;
+            let (messages, outboxes) = (reading.messages()?, reading.outboxes()?);
+            let heads = Heads::new(messages, outboxes, options.recent_rows_max);
+            heads.with_losses(reading.losses()?)
+        }
+        None => Heads::new(Default::default(), Default::default(), options.recent_rows_max),
     };
-    let heads = Heads::new(messages, outboxes, options.recent_rows_max);
-    let mut replay = Replay { segments: &segments, seal, index, options, heads };
-    let (tail, tail_bytes) = replay.run(from)?;
-    let heads = replay.heads;
+    let replayed = replay((&segments, seal), index, options, heads, from)?;
+    let Replayed { heads, tail, tail_bytes, is_torn } = replayed;
+    if is_torn && !options.read_only {
+        cut(&segments, tail)?;
+    }
     Ok(Recovered { segments, heads, tail, tail_bytes })
 }
 
+/// The rows behind a place of the log, as they were read to its end.
+pub(crate) struct Replayed {
+    pub(crate) heads: Heads,
+    pub(crate) tail: Tail,
+    /// Bytes of log that the index does not cover.
+    pub(crate) tail_bytes: u64,
+    /// Whether there is something behind the tail, to be cut off.
+    pub(crate) is_torn: bool,
+}
+
+/// Reads the log from a place on to its end. The log stays as it is.
+pub(crate) fn replay(
+    (segments, seal): (&Segments, Seal),
+    index: &Index,
+    options: &Options,
+    heads: Heads,
+    from: Tail,
+) -> Result<Replayed> {
+    let mut replay = Replay { segments, seal, index, options, heads };
+    let (tail, tail_bytes, is_torn) = replay.run(from)?;
+    Ok(Replayed { heads: replay.heads, tail, tail_bytes, is_torn })
+}
+
+/// Cuts off what is behind the end of the log.
+pub(crate) fn cut(segments: &Segments, tail: Tail) -> Result<()> {
+    let number = tail.end.segment();
+    tracing::warn!(segment = number, offset = tail.end.offset(), "a torn end is cut off");
+    segments.remove_from(number + 1)?;
+    segments.truncate(number, u64::from(tail.end.offset()))
+}
+
+/// Makes the first segment of a new log.
+pub(crate) fn begin_log(options: &Options, log: &Path, id: DatabaseId) -> Result<()> {
+    let segments = Segments::new(Arc::clone(&options.disk), log.to_path_buf(), id);
+    // What an earlier beginning left is nobody's.
+    segments.remove_from(segment::FIRST)?;
+    let room = (segment::HEADER_BYTES as u64, u64::from(options.segment_bytes));
+    segments.create_with_room(segment::FIRST, room, Seal::new(id).first()).map(drop)
+}
+
+/// That the log of a database has what an index that cannot be read otherwise says it has.
+pub(crate) fn validate_index(directory: &Directory, covered: Tail) -> Result<()> {
+    let id = directory.id();
+    let segments = Segments::new(Arc::clone(directory.disk()), directory.log(), id);
+    validate_covered(&segments, Seal::new(id), covered)
+}
+
 /// That the log still has what the index says it has.
-fn validate_covered(segments: &Segments, seal: Seal, covered: Tail) -> Result<()> {
+pub(crate) fn validate_covered(segments: &Segments, seal: Seal, covered: Tail) -> Result<()> {
     if covered.last == Position::NONE {
         return match segments.header(segment::FIRST)?.previous == seal.first() {
             true => Ok(()),
             false => Err(damaged(scan::start(seal).end, "the first segment", "another")),
         };
+    }
+    let missing = |missing| ErrorKind::LogBehind { covered: covered.end, missing }.into();
+    if !segments.exists(covered.last.segment())? {
+        return Err(missing(Position::new(covered.last.segment(), 0)));
+    }
+    if segments.is_empty_at(covered.last)? {
+        return Err(missing(covered.last));
     }
     let last = (segments, seal).frame(covered.last)?;
     if last.check != covered.check {
@@ -85,12 +153,8 @@ fn validate_covered(segments: &Segments, seal: Seal, covered: Tail) -> Result<()
     Ok(())
 }
 
-/// The start of the log; makes the first segment of a new one.
-fn begin(segments: &Segments, seal: Seal, options: &Options) -> Result<Tail> {
-    if segments.numbers()?.is_empty() && !options.read_only {
-        let room = (segment::HEADER_BYTES as u64, u64::from(options.segment_bytes));
-        drop(segments.create_with_room(segment::FIRST, room, seal.first())?);
-    }
+/// The start of the log: a database has its first segment before it has its marker.
+pub(crate) fn begin(segments: &Segments, seal: Seal) -> Result<Tail> {
     let start = scan::start(seal);
     if segments.header(segment::FIRST)?.previous != seal.first() {
         return Err(damaged(start.end, "the first segment", "another"));
@@ -100,7 +164,7 @@ fn begin(segments: &Segments, seal: Seal, options: &Options) -> Result<Tail> {
 
 /// Makes durable what is to be read, and reads it from the disk rather than from what the kernel
 /// kept: after a failed sync these can differ.
-fn settle(segments: &Segments, from: Tail) -> Result<()> {
+pub(crate) fn settle(segments: &Segments, from: Tail) -> Result<()> {
     let first = from.end.segment();
     for number in segments.numbers()?.into_iter().filter(|&number| number >= first) {
         // A pack has its name only once it is durable.
@@ -120,7 +184,7 @@ struct Replay<'a> {
 }
 
 impl Replay<'_> {
-    fn run(&mut self, from: Tail) -> Result<(Tail, u64)> {
+    fn run(&mut self, from: Tail) -> Result<(Tail, u64, bool)> {
         let mut scan = Scan::new(self.segments, self.seal, from);
         let mut tail_bytes = 0;
         let broken = loop {
@@ -140,19 +204,7 @@ impl Replay<'_> {
             }
         };
         let tail = scan.tail();
-        self.end(&mut scan, tail, broken)?;
-        Ok((tail, tail_bytes))
-    }
-
-    /// Decides what the end of the log is: a torn tail is cut off.
-    fn end(&self, scan: &mut Scan<'_>, tail: Tail, broken: Option<Error>) -> Result<()> {
-        let number = tail.end.segment();
-        if is_torn(self.segments, scan, broken)? && !self.options.read_only {
-            tracing::warn!(segment = number, offset = tail.end.offset(), "a torn end is cut off");
-            self.segments.remove_from(number + 1)?;
-            self.segments.truncate(number, u64::from(tail.end.offset()))?;
-        }
-        Ok(())
+        Ok((tail, tail_bytes, is_torn(self.segments, &mut scan, broken)?))
     }
 
     fn frame(&mut self, frame: &Frame) -> Result<()> {
@@ -180,6 +232,9 @@ impl Replay<'_> {
                 }
                 Record::Taken(taking) => self.taken(frame, &taking)?,
                 Record::Outbox(mark) => self.heads.mark(mark),
+                Record::Loss(loss) => {
+                    self.heads.put_loss(RecordedLoss { position: frame.position, ..loss });
+                }
                 Record::Version(_) | Record::Refusal(Staged::Yes, _) => {}
             }
         }
@@ -282,23 +337,4 @@ pub(crate) fn is_torn(
         };
     }
     Ok(torn)
-}
-
-/// Makes the index of the database in `path` anew from the log.
-pub(crate) fn rebuild_index(options: &Options, path: &Path) -> Result<()> {
-    let disk = Arc::clone(&options.disk);
-    let index = Directory::open_as(Arc::clone(&disk), path, options.access())?.index();
-    let old = index.with_extension("old");
-    let failed = |error| Error::io("rename", error).at(&index);
-    let had_index = disk.exists(&index).map_err(failed)?;
-    if had_index {
-        disk.rename(&index, &old).map_err(failed)?;
-    }
-    let rebuilt = options.clone().existing(true).open(path).and_then(|store| store.close());
-    match (&rebuilt, had_index) {
-        (_, false) => {}
-        (Ok(()), true) => disk.remove(&old).map_err(failed)?,
-        (Err(_), true) => disk.rename(&old, &index).map_err(failed)?,
-    }
-    rebuilt
 }

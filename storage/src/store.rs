@@ -21,6 +21,7 @@ use crate::index::{Index, Reading};
 use crate::log::frame::damaged;
 use crate::log::record::{BlobHash, Body, Record, records};
 use crate::log::{Done, Figures, Frames, GATHER_FRAMES_MIN, Log, Position, Pushed, Sizes, Writes};
+use crate::loss::RecordedLoss;
 use crate::options::Options;
 use crate::pages::PageTable;
 use crate::recovery;
@@ -160,12 +161,15 @@ impl Store {
         let access = options.access();
         let directory = match options.existing || options.read_only {
             true => Directory::open_as(disk, path, access)?,
-            false => Directory::open_or_create(disk, path, options.id, access)?,
+            false => Directory::open_or_create(disk, path, options.id, access, &|log, id| {
+                recovery::begin_log(&options, log, id)
+            })?,
         };
         let (disk, cache) = (directory.disk(), options.index_cache_bytes);
+        let validated = |tail| recovery::validate_index(&directory, tail);
         let (index, covered) = match options.read_only {
-            true => Index::open_to_read(disk, &directory.index(), cache)?,
-            false => Index::open(disk, &directory.index(), cache)?,
+            true => Index::open_to_read(disk, &directory.index(), cache, &validated)?,
+            false => Index::open(disk, &directory.index(), cache, &validated)?,
         };
         let recovered = recovery::recover(&directory, &index, covered, &options)?;
         let sizes = Sizes {
@@ -261,6 +265,11 @@ impl Store {
     /// As of [`Store::code`].
     pub fn base(&self, hash: BaseHash) -> Result<Option<Arc<BaseImage>>> {
         self.inner.base(hash)
+    }
+
+    /// What the log lost and somebody accepted, oldest first.
+    pub fn losses(&self) -> Vec<RecordedLoss> {
+        self.inner.heads.lock().losses().to_vec()
     }
 
     /// Figures.

@@ -3,44 +3,86 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use continuant::storage::{BackupReport, Mended};
 use serde_json::json;
 
-use crate::failure::Result;
+use crate::failure::{Failure, Result};
 use crate::printer::Printer;
-use crate::progress;
 use crate::session::Session;
 use crate::table::grouped;
+use crate::{moment, progress};
 
 /// Bring a backup up to date; make it when the directory is missing or empty
 ///
-/// Only what the backup does not have is copied. `restore` makes a database of it again.
+/// Only what the backup does not have is copied. What it has is verified in parts, from backup to
+/// backup; what is not as it was written is copied again, and told with exit code 4. `restore`
+/// makes a database of it again.
 #[derive(Debug, Args)]
 pub(crate) struct Backup {
     /// The directory of the backup
     to: PathBuf,
+
+    /// Read and verify all that the backup has already
+    #[arg(long)]
+    verify: bool,
 }
 
 impl Backup {
     pub(crate) fn run(self, session: &Session, printer: &mut Printer) -> Result<()> {
         session.reading(|db| {
             let bar = progress::bytes("backing up", 0);
-            let report = db.backup(&self.to, progress::follow(&bar))?;
+            let follow = progress::follow(&bar);
+            let report = match self.verify {
+                true => db.backup_verifying(&self.to, follow)?,
+                false => db.backup(&self.to, follow)?,
+            };
             bar.finish_and_clear();
-            let to = self.to.display().to_string();
-            if printer.is_json() {
-                return printer.document(&json!({
-                    "backup": to,
-                    "bytes": report.bytes,
-                    "new_bytes": report.new_bytes,
-                    "written_bytes": report.written_bytes,
-                }));
+            self.print(&report, printer)?;
+            match report.mended.len() {
+                0 => Ok(()),
+                count => Err(Failure::damaged(
+                    "mended",
+                    format!(
+                        "the backup had lost or changed bytes in {count} of its files, and is \
+                         whole again: do not trust its disk"
+                    ),
+                )),
             }
-            printer.pairs(&[
-                ("backup", to),
-                ("bytes", grouped(report.bytes)),
-                ("new", grouped(report.new_bytes)),
-                ("written", grouped(report.written_bytes)),
-            ])
         })
+    }
+
+    fn print(&self, report: &BackupReport, printer: &mut Printer) -> Result<()> {
+        let to = self.to.display().to_string();
+        let contents = &report.contents;
+        if printer.is_json() {
+            return printer.document(&json!({
+                "backup": to,
+                "end": report.end.to_string(),
+                "bytes": report.bytes,
+                "new_bytes": report.new_bytes,
+                "written_bytes": report.written_bytes,
+                "frames": contents.frame_count,
+                "objects": contents.object_count,
+                "versions": contents.version_count,
+                "refusals": contents.refusal_count,
+                "verified_bytes": report.verified_bytes,
+                "verified": moment::json((report.verified > 0).then_some(report.verified)),
+                "mended": report.mended.iter().map(Mended::to_string).collect::<Vec<_>>(),
+            }));
+        }
+        let verified = match report.verified {
+            0 => "not all yet".to_string(),
+            time => format!("all, since {}", moment::show(time)),
+        };
+        printer.pairs(&[
+            ("backup", to),
+            ("objects", grouped(contents.object_count)),
+            ("versions", grouped(contents.version_count)),
+            ("bytes", grouped(report.bytes)),
+            ("new", grouped(report.new_bytes)),
+            ("written", grouped(report.written_bytes)),
+            ("verified", verified),
+        ])?;
+        report.mended.iter().try_for_each(|mended| printer.line(&format!("  {mended}")))
     }
 }

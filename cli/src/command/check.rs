@@ -1,32 +1,44 @@
 //! `check`: walks the whole database and reports all damage.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use clap::Args;
 use continuant::Ahead;
-use continuant::storage::{Damage, DoubtfulName, Report};
+use continuant::storage::{
+    AcceptedLoss, Compared, Damage, DoubtfulName, ErrorKind, LossToken, Lost, LostObject,
+    LostVersions, RecordedLoss, Repaired, Report,
+};
 use serde_json::{Value as Json, json};
 
 use crate::failure::{Failure, Result};
-use crate::moment;
 use crate::printer::Printer;
-use crate::progress;
 use crate::session::{Session, short};
 use crate::table::grouped;
+use crate::{moment, progress};
 
 /// Check every byte of the database, and report all damage
 ///
-/// Signatures, memory roots and admissions are for `verify --all`.
+/// Signatures, memory roots and admissions are for `verify --all`. A repair makes the index anew
+/// from the log, and the marker if it is lost. It compares the log with the old index first: what
+/// the log has lost is printed, with exit code 4, and nothing is changed unless --accept-loss names
+/// what was printed. What was accepted stays on record.
 #[derive(Debug, Args)]
 pub(crate) struct Check {
     /// Make the index anew from the log first: the log is the truth
     #[arg(long)]
     repair: bool,
+
+    /// Go on without what the log has lost: that loss, as it was printed, and no other
+    #[arg(long, value_name = "TOKEN", requires = "repair")]
+    accept_loss: Option<LossToken>,
 }
 
 impl Check {
     pub(crate) fn run(self, session: &Session, printer: &mut Printer) -> Result<()> {
-        if self.repair {
-            session.repair()?;
-        }
+        let repaired = match self.repair {
+            true => Some(self.repair(session, printer)?),
+            false => None,
+        };
         let (report, ahead) = session.reading(|db| {
             let bar = progress::bytes("checking", 0);
             let report = db.check(progress::follow(&bar));
@@ -36,47 +48,204 @@ impl Check {
             let ahead = if report.is_sound() { db.ahead()? } else { None };
             Ok((report, ahead))
         })?;
-        print(&report, ahead, printer)?;
-        match report.damage_count {
-            0 => Ok(()),
-            1 => Err(Failure::damaged("damaged", "the database is damaged in one place")),
-            count => {
-                let count = grouped(count);
-                Err(Failure::damaged(
-                    "damaged",
-                    format!("the database is damaged in {count} places"),
-                ))
+        print(&report, ahead, repaired.as_ref(), printer)?;
+        let places = match report.damage_count {
+            0 => return Ok(()),
+            1 => "one place".to_string(),
+            count => format!("{} places", grouped(count)),
+        };
+        // The index is made again from the log; the log from nothing that is here.
+        let is_of_log = report.damage.iter().any(|damage| match damage.error().kind() {
+            ErrorKind::Damaged { file, .. } => file.starts_with("log"),
+            _ => false,
+        });
+        let advice = match is_of_log {
+            true => {
+                "; no repair brings back what the log has lost: restore a backup, or export what \
+                 verifies; an object that lost versions goes on only as a fork of its newest one"
             }
-        }
+            false => "",
+        };
+        let message = format!("the database is damaged in {places}{advice}");
+        Err(Failure::damaged("damaged", message))
+    }
+
+    fn repair(&self, session: &Session, printer: &mut Printer) -> Result<Repaired> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let time = now.as_millis() as u64;
+        let accepted = self.accept_loss.map(|token| AcceptedLoss { token, time });
+        session.repair(accepted).map_err(|error| {
+            let printed = match error.kind() {
+                ErrorKind::Lost(lost) => print_lost(lost, printer),
+                _ => Ok(()),
+            };
+            let failure = session.explained(error.into());
+            printed.map_or_else(|printing| printing, |()| failure)
+        })
     }
 }
 
-fn print(report: &Report, ahead: Option<Ahead>, printer: &mut Printer) -> Result<()> {
+/// What was repaired, in words.
+fn words(repaired: &Repaired) -> Vec<(&'static str, String)> {
+    let compared = match &repaired.compared {
+        Compared::Whole(end) => format!("the log has all that the index had, up to {end}"),
+        Compared::Lost(loss) => format!("what is lost was accepted: {}", loss.loss),
+        Compared::NoIndex => {
+            "there was no index to compare with: what the log lost at its end cannot be told".into()
+        }
+        Compared::Unreadable(why) => {
+            format!("the index told nothing: what the log lost at its end cannot be told ({why})")
+        }
+        _ => String::new(),
+    };
+    let marker = repaired.marker_made.then(|| "made again".to_string());
+    let marker = marker.map(|made| ("marker", made));
+    marker.into_iter().chain([("compared", compared)]).collect()
+}
+
+fn document(report: &Report, ahead: Option<Ahead>, repaired: Option<&Repaired>) -> Json {
+    let mut document = json!({
+        "bytes": report.bytes,
+        "frames": report.frame_count,
+        "objects": report.object_count,
+        "versions": report.version_count,
+        "refusals": report.refusal_count,
+        "doubtful_names": report.doubtful_names.iter().map(doubtful).collect::<Vec<_>>(),
+        "ahead": ahead.map(|ahead| json!({
+            "objects": ahead.object_count,
+            "object": ahead.object.to_string(),
+            "ahead_ms": ahead.by,
+        })),
+        "losses": report.losses.iter().map(loss_document).collect::<Vec<_>>(),
+        "damage_count": report.damage_count,
+        "damage": report.damage.iter().map(Damage::to_string).collect::<Vec<_>>(),
+        "lost_count": report.lost_count,
+        "lost": report.lost.iter().map(lost_document).collect::<Vec<_>>(),
+        "consequences": report.consequence_count,
+    });
+    if let Some(repaired) = repaired {
+        let compared = match &repaired.compared {
+            Compared::Whole(_) => "whole",
+            Compared::Lost(_) => "lost",
+            Compared::NoIndex => "no-index",
+            _ => "unreadable",
+        };
+        document["repair"] = json!({ "compared": compared, "marker_made": repaired.marker_made });
+    }
+    document
+}
+
+fn doubtful(DoubtfulName { name, object, other }: &DoubtfulName) -> Json {
+    json!({
+        "name": name,
+        "object": object.to_string(),
+        "other": other.map(|id| id.to_string()),
+    })
+}
+
+fn lost_document(lost: &LostVersions) -> Json {
+    let LostVersions { object, name, first, last } = lost;
+    json!({ "object": object.to_string(), "name": name, "first": first, "last": last })
+}
+
+/// A loss on record.
+fn loss_document(recorded: &RecordedLoss) -> Json {
+    let loss = &recorded.loss;
+    json!({
+        "time": moment::json(recorded.time),
+        "position": recorded.position.to_string(),
+        "expected": loss.expected.to_string(),
+        "found": loss.found.to_string(),
+        "objects": loss.object_count,
+        "objects_gone": loss.gone_count,
+        "versions": loss.version_count,
+        "refusals": loss.refusal_count,
+        "counted": loss.is_counted,
+    })
+}
+
+/// A loss on record, in words.
+pub(crate) fn loss_line(recorded: &RecordedLoss) -> String {
+    format!("{}: {}", moment::show(recorded.time), recorded.loss)
+}
+
+fn print_lost(lost: &Lost, printer: &mut Printer) -> Result<()> {
+    let loss = &lost.loss;
     if printer.is_json() {
+        let objects = lost.objects.iter().map(|object| {
+            json!({
+                "object": object.id.to_string(),
+                "name": object.name,
+                "kept": object.kept,
+                "newest": object.newest,
+                "refusals": object.refusal_count,
+            })
+        });
         return printer.document(&json!({
-            "bytes": report.bytes,
-            "frames": report.frame_count,
-            "objects": report.object_count,
-            "versions": report.version_count,
-            "refusals": report.refusal_count,
-            "doubtful_names": report.doubtful_names.iter().map(doubtful).collect::<Vec<_>>(),
-            "ahead": ahead.map(|ahead| json!({
-                "objects": ahead.object_count,
-                "object": ahead.object.to_string(),
-                "ahead_ms": ahead.by,
-            })),
-            "damage_count": report.damage_count,
-            "damage": report.damage.iter().map(Damage::to_string).collect::<Vec<_>>(),
+            "expected": loss.expected.to_string(),
+            "found": loss.found.to_string(),
+            "objects_lost": loss.object_count,
+            "objects_gone": loss.gone_count,
+            "versions_lost": loss.version_count,
+            "refusals_lost": loss.refusal_count,
+            "counted": loss.is_counted,
+            "accept_loss": lost.token.to_string(),
+            "objects": objects.collect::<Vec<_>>(),
         }));
     }
-    let mut pairs = vec![
+    printer.pairs(&[
+        ("log ended", loss.expected.to_string()),
+        ("log ends", loss.found.to_string()),
+        ("objects", format!("{}, wholly {}", grouped(loss.object_count), grouped(loss.gone_count))),
+        ("versions", grouped(loss.version_count)),
+        ("refusals", grouped(loss.refusal_count)),
+        ("counted", if loss.is_counted { "all" } else { "the least that is lost" }.to_string()),
+    ])?;
+    for object in &lost.objects {
+        printer.line(&format!("  {}", lost_line(object)))?;
+    }
+    match loss.object_count - lost.objects.len() as u64 {
+        0 => Ok(()),
+        more => printer.line(&format!("  and {} more", grouped(more))),
+    }
+}
+
+fn lost_line(object: &LostObject) -> String {
+    let LostObject { id, name, kept, newest, refusal_count } = object;
+    let first = kept.map_or(0, |kept| kept + 1);
+    let versions = match () {
+        () if first > *newest => "no version".to_string(),
+        () if first == *newest => format!("version {newest}"),
+        () => format!("versions {first} to {newest}"),
+    };
+    let refusals =
+        if *refusal_count > 0 { format!(", {refusal_count} refusals") } else { "".into() };
+    let name = name.as_ref().map_or(String::new(), |name| format!("  {name:?}"));
+    format!("{}  {versions}{refusals}{name}", short(id))
+}
+
+fn print(
+    report: &Report,
+    ahead: Option<Ahead>,
+    repaired: Option<&Repaired>,
+    printer: &mut Printer,
+) -> Result<()> {
+    if printer.is_json() {
+        return printer.document(&document(report, ahead, repaired));
+    }
+    let mut pairs: Vec<_> = repaired.map(words).unwrap_or_default();
+    pairs.extend([
         ("objects", grouped(report.object_count)),
         ("versions", grouped(report.version_count)),
         ("refusals", grouped(report.refusal_count)),
         ("frames", grouped(report.frame_count)),
         ("bytes", grouped(report.bytes)),
-        ("damage", if report.is_sound() { "none".into() } else { grouped(report.damage_count) }),
-    ];
+    ]);
+    pairs.extend(report.losses.iter().map(|loss| ("lost before", loss_line(loss))));
+    pairs.push((
+        "damage",
+        if report.is_sound() { "none".into() } else { grouped(report.damage_count) },
+    ));
     pairs.extend(ahead.map(|Ahead { object_count, object, by, .. }| {
         let (count, object, by) = (grouped(object_count), short(&object), moment::show_span(by));
         ("ahead of clock", format!("{count}, {object} the furthest, by {by}"))
@@ -91,17 +260,27 @@ fn print(report: &Report, ahead: Option<Ahead>, printer: &mut Printer) -> Result
     for damage in &report.damage {
         printer.line(&format!("  {damage}"))?;
     }
-    let listed = report.damage.len() as u64;
-    match report.damage_count - listed {
+    more(report.damage_count, report.damage.len(), printer)?;
+    if report.lost_count > 0 {
+        printer.line("lost with it")?;
+        for lost in &report.lost {
+            printer.line(&format!("  {lost}"))?;
+        }
+        more(report.lost_count, report.lost.len(), printer)?;
+    }
+    match report.consequence_count {
         0 => Ok(()),
-        more => printer.line(&format!("  and {} more", grouped(more))),
+        count => {
+            let findings = "other findings, which may all follow from it, are not listed";
+            printer.line(&format!("{} {findings}", grouped(count)))
+        }
     }
 }
 
-fn doubtful(DoubtfulName { name, object, other }: &DoubtfulName) -> Json {
-    json!({
-        "name": name,
-        "object": object.to_string(),
-        "other": other.map(|id| id.to_string()),
-    })
+/// Says how many are not listed.
+fn more(all: u64, listed: usize, printer: &mut Printer) -> Result<()> {
+    match all - listed as u64 {
+        0 => Ok(()),
+        more => printer.line(&format!("  and {} more", grouped(more))),
+    }
 }

@@ -52,6 +52,7 @@ pub(crate) struct List {
 impl List {
     pub(crate) fn run(self, session: &Session, printer: &mut Printer) -> Result<()> {
         session.reading(|db| {
+            session::mention_losses(db);
             let (mut objects, now) = (self.query(db)?, db.now());
             if printer.is_json() {
                 return objects.try_for_each(|info| printer.document(&document(&info?, now)));

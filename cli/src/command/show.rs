@@ -41,6 +41,7 @@ pub(crate) struct Show {
 impl Show {
     pub(crate) fn run(self, session: &Session, printer: &mut Printer) -> Result<()> {
         session.reading(|db| {
+            session::mention_losses(db);
             let id = session::find(db, &self.object)?;
             let snapshot = db.snapshot(id)?;
             let definition = snapshot.definition();

@@ -5,6 +5,7 @@
 //! - `arguments`: times, numbers and arguments from files, which are read whole or refused.
 //! - `failures`: what goes wrong, with which words and which exit code.
 //! - `demo`: the demo on small files, bad files, with other worker counts, and on its month.
+//! - `evidence`: what a database or a backup has lost is said, and stays on record.
 //! - `losses`: the demo killed at random moments: what was acknowledged is there.
 //! - `sharing`: what happens when several processes want one database, what is read where nothing
 //!   can be written, and on a full disk.
@@ -21,6 +22,7 @@ mod arguments;
 mod clocks;
 mod commands;
 mod demo;
+mod evidence;
 mod failures;
 mod hostile;
 mod losses;

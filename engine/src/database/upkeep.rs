@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use object::hash::ObjectId;
-use storage::{Ages, BackupReport, Compacted, Retention};
+use storage::{Ages, Backup, BackupReport, Compacted, RecordedLoss, Retention};
 
 use super::Database;
 #[cfg(doc)]
@@ -94,17 +94,48 @@ impl Database {
         Ok(self.shared.store().compact_all(Ages::FromClock(self.now()), progress)?)
     }
 
+    /// What the log lost and somebody accepted when the database was repaired, oldest first.
+    pub fn losses(&self) -> Vec<RecordedLoss> {
+        self.shared.store().losses()
+    }
+
     /// Brings the backup in the directory `to` up to what is durable now, while readers and writers
-    /// go on; only what it does not have is copied. `progress` is told bytes done and in all.
+    /// go on; only what it does not have is copied. `progress` is told bytes done and in all. Files
+    /// of the backup that were not as they were written are copied again, and the report names
+    /// them.
     ///
     /// # Errors
     ///
-    /// Those of [`Store::backup`](storage::Store::backup).
+    /// Those of [`Store::backup_as`](storage::Store::backup_as).
     pub fn backup(
         &self,
         to: impl AsRef<Path>,
         progress: impl FnMut(u64, u64),
     ) -> Result<BackupReport> {
-        Ok(self.shared.store().backup(to, progress)?)
+        self.backup_as(to, false, progress)
+    }
+
+    /// As [`Database::backup`], and reads and verifies all that the backup has already: a backup
+    /// verifies a part of it, going on where the one before ended.
+    ///
+    /// # Errors
+    ///
+    /// As of [`Database::backup`].
+    pub fn backup_verifying(
+        &self,
+        to: impl AsRef<Path>,
+        progress: impl FnMut(u64, u64),
+    ) -> Result<BackupReport> {
+        self.backup_as(to, true, progress)
+    }
+
+    fn backup_as(
+        &self,
+        to: impl AsRef<Path>,
+        verify_all: bool,
+        progress: impl FnMut(u64, u64),
+    ) -> Result<BackupReport> {
+        let how = Backup { time: self.shared.clock().now(), verify_all };
+        Ok(self.shared.store().backup_as(to, how, progress)?)
     }
 }

@@ -85,7 +85,10 @@ impl Slot {
         let mut store = Store::new(code.instance.module().engine(), Step::default());
         store.limiter(|step| step);
         let instance = code.instance.instantiate(&mut store);
-        let instance = instance.map_err(|error| StepError::classify(error, 0, 0))?;
+        let instance = instance.map_err(|error| match StepError::classify(error, 0, 0) {
+            StepError::Host(failure) => StepError::Host(failure.of_address_space()),
+            trapped => trapped,
+        })?;
         let added = "the pass exports what it adds";
         let global =
             |store: &mut Store<Step>, name: &str| instance.get_global(store, name).expect(added);

@@ -86,6 +86,16 @@ impl HostFailure {
     pub(super) fn new(message: impl Into<String>) -> HostFailure {
         HostFailure { message: message.into() }
     }
+
+    /// The failure to make an instance, with what it mostly is for want of.
+    pub(super) fn of_address_space(self) -> HostFailure {
+        let HostFailure { message } = self;
+        HostFailure::new(format!(
+            "{message}: an instance of a code reserves 4 GiB of address space for each of its two \
+             memories, which is not memory that is used; a limit of it (`ulimit -v`) must leave \
+             room for that"
+        ))
+    }
 }
 
 impl From<wasmtime::Error> for HostFailure {

@@ -29,6 +29,7 @@ pub(super) const RUNS: &[(&str, u64)] = &[
     ("faults", 30),
     ("database_model", 60),
     ("policy_parse", 400),
+    ("backup", 6),
 ];
 
 /// All canaries.
@@ -580,5 +581,27 @@ pub const CANARIES: &[Canary] = &[
         "storage/src/recovery.rs",
         "broken)? && ⟦!self.options.read_only⟧ {",
         "true",
+    ),
+    // What is lost is told.
+    canary(
+        "the log beside its index",
+        "log_decode",
+        "storage/src/repair.rs",
+        "if ⟦comparison.is_whole(tail)?⟧ {",
+        "true",
+    ),
+    canary(
+        "the end of a backup",
+        "backup",
+        "storage/src/backup/restore.rs",
+        "known.filter(|_| ⟦surveyed.is_cut⟧ && what.accept_end != Some(end))",
+        "false",
+    ),
+    canary(
+        "what a backup builds on",
+        "backup",
+        "storage/src/backup/copy.rs",
+        "⟦self.verify(number)?⟧;",
+        "()",
     ),
 ];

@@ -2,14 +2,16 @@
 //! opened until it is one; what was one has what it had, or what was appended since up to some
 //! frame; and backing up again goes on from there. What is restored of it is what it is.
 //!
-//! One seed in three lets retention take from what is backed up.
+//! One seed in three lets retention take from what is backed up. Files of a backup are cut, changed
+//! or removed: it is not restored as if it were whole, and the next backup mends it and says so.
 
 use rand::RngExt;
 use rand::rngs::StdRng;
+use std::path::Path;
 use std::sync::Arc;
 use storage::{ErrorKind, Options, Retention, Store, Until};
 
-use crate::disk::volume::{Operation, Volume};
+use crate::disk::volume::{Change, NameChange, Operation, Volume};
 use crate::disk::{Leaves, SimulatedDisk};
 use crate::generate::lineage::{Author, Ingredients};
 use crate::generate::source;
@@ -94,7 +96,71 @@ impl Run<'_> {
             volume.apply(operation);
         }
         self.had = Some(self.states.len() - 1);
-        self.point(&volume)
+        self.point(&volume)?;
+        (0..8).try_for_each(|_| self.rotten(&volume))
+    }
+
+    /// Has a backup lose bytes or change some.
+    fn rotten(&mut self, volume: &Volume) -> Outcome {
+        let log = Path::new(BACKUP).join("log");
+        let files: Vec<_> =
+            volume.named_files().filter(|(path, _)| path.starts_with(&log)).collect();
+        let (path, file) = files[self.rng.random_range(0..files.len())];
+        let bytes = volume.content(file).bytes();
+        let at = self.rng.random_range(0..bytes.len());
+        let mut left = volume.clone();
+        let what = match self.rng.random_range(0..3) {
+            0 => {
+                left.apply(&Operation::File(file, Change::SetLength(at as u64)));
+                "cut"
+            }
+            1 => {
+                left.apply(&Operation::Name(NameChange::Remove(path.to_path_buf())));
+                "gone"
+            }
+            _ => {
+                let flip = [bytes[at] ^ [0x01, 0x80, 0xff][self.rng.random_range(0..3)]];
+                let change = Change::Write { offset: at as u64, bytes: Arc::from(&flip[..]) };
+                left.apply(&Operation::File(file, change));
+                "changed"
+            }
+        };
+        left.settle();
+        let problem = |problem| format!("{} {what} at {at}: {problem}", path.display());
+        self.mended(&left).map_err(problem)?;
+        self.tally.add("rotten files", 1);
+        Ok(())
+    }
+
+    fn mended(&self, left: &Volume) -> Outcome {
+        let last = Some(self.states.len() - 1);
+        let disk = SimulatedDisk::new(left.clone());
+        match options(&disk).restore(BACKUP, RESTORED, Until::End, |_, _| {}) {
+            Ok(report) => return Err(format!("it is not restored as whole: {report:?}")),
+            Err(error) => {
+                let is_told = matches!(
+                    error.kind(),
+                    ErrorKind::Damaged { .. }
+                        | ErrorKind::BackupCut { .. }
+                        | ErrorKind::NewerFormat { .. }
+                );
+                hold(format!("it is told as what it is: {error:?}"), is_told)?;
+            }
+        }
+        hold("nothing is left of it", disk.volume().node(Path::new(RESTORED)).is_none())?;
+        let database = must("opening the database", options(&disk).open(DATABASE))?;
+        let report = match database.backup(BACKUP, |_, _| {}) {
+            // Of what is left nothing shows that it is a backup of this database.
+            Err(error) if matches!(error.kind(), ErrorKind::Damaged { .. }) => return Ok(()),
+            Err(error) if matches!(error.kind(), ErrorKind::NewerFormat { .. }) => return Ok(()),
+            backed_up => must("mending it", backed_up)?,
+        };
+        hold("it says what it mended", !report.mended.is_empty())?;
+        must("restoring", options(&disk).restore(BACKUP, RESTORED, Until::End, |_, _| {}))?;
+        let found = must("opening", options(&disk).existing(true).open(RESTORED))?;
+        self.compare(&found, last)?;
+        disk.kill();
+        Ok(())
     }
 
     fn point(&mut self, volume: &Volume) -> Outcome {

@@ -2,13 +2,15 @@
 //! the change is where the log could have been torn; then all before it must be there, and nothing
 //! of it or behind.
 //!
-//! What is served is what was appended, whatever is reported.
+//! What is served is what was appended, whatever is reported. A repair says what is gone of what the
+//! index knew, changes nothing before that is accepted, and puts it on record.
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use rand::RngExt;
 use rand::rngs::StdRng;
-use storage::Store;
+use storage::{AcceptedLoss, Compared, ErrorKind, Lost, Store};
 
 use super::storage_model::model::Model;
 use super::storage_model::{Draft, append, copy, hold_back, patient, push};
@@ -137,6 +139,11 @@ impl Database {
             let shown = later.into_iter().any(|it| it.group > frames[broken].position());
             shown || broken < self.covered
         });
+        if rng.random_bool(0.5) {
+            let copied = path.with_extension("repaired");
+            copy(path, &copied)?;
+            self.repaired(rng, &copied, broken).map_err(|problem| format!("repair: {problem}"))?;
+        }
         let store = match patient().existing(true).open(path) {
             Ok(store) => store,
             Err(error) => {
@@ -159,6 +166,71 @@ impl Database {
         has(&store, &self.models[kept], rng)?;
         goes_on(store, path, rng)
     }
+}
+
+impl Database {
+    /// Repairs a database of which the frames from `broken` on are gone, or something before.
+    fn repaired(&self, rng: &mut StdRng, path: &Path, broken: Option<usize>) -> Outcome {
+        let kept = broken.filter(|&broken| broken < self.covered);
+        let before = files(path)?;
+        let lost = match patient().repair(path, None) {
+            Ok(repaired) => {
+                hold(format!("nothing is gone: {repaired:?}"), kept.is_none())?;
+                let is_compared = matches!(repaired.compared, Compared::Whole(_));
+                return equal("that it is compared", &(self.covered > 0), &is_compared);
+            }
+            Err(error) => match error.kind() {
+                ErrorKind::Lost(lost) => lost.clone(),
+                // There is more behind it, or no log at all: nothing can be cut off.
+                ErrorKind::Damaged { .. } | ErrorKind::NewerFormat { .. } => {
+                    return hold("nothing was changed", files(path)? == before);
+                }
+                _ => return Err(format!("it is told as what it is: {error:?}")),
+            },
+        };
+        hold("nothing was changed", files(path)? == before)?;
+        let kept = kept.ok_or_else(|| format!("there is a loss: {lost:?}"))?;
+        self.compare(&lost, kept)?;
+        let accepted = AcceptedLoss { token: lost.token, time: rng.random() };
+        must("accepting it", patient().repair(path, Some(accepted)))?;
+        let store = must("opening", patient().existing(true).open(path))?;
+        has(&store, &self.models[kept], rng)?;
+        let losses: Vec<_> = store.losses().iter().map(|it| (it.loss, it.time)).collect();
+        equal("the losses on record", &vec![(lost.loss, accepted.time)], &losses)?;
+        goes_on(store, path, rng)
+    }
+
+    /// That a loss is all that there was behind the frames that are left.
+    fn compare(&self, lost: &Lost, kept: usize) -> Outcome {
+        let (mut versions, mut refusals, mut objects, mut gone) = (0, 0, 0, 0);
+        for (id, was) in &self.models[self.covered].objects {
+            let is = self.models[kept].objects.get(id);
+            let left = is.map_or((0, 0), |is| (is.versions.len(), is.refusals().count()));
+            let less = (was.versions.len() - left.0, was.refusals().count() - left.1);
+            (versions, refusals) = (versions + less.0 as u64, refusals + less.1 as u64);
+            objects += u64::from(less != (0, 0));
+            gone += u64::from(is.is_none());
+            let told = lost.objects.iter().any(|object| object.id == *id);
+            equal("that an object is named", &(less != (0, 0)), &told)?;
+        }
+        let loss = &lost.loss;
+        let found = (loss.version_count, loss.refusal_count, loss.object_count, loss.gone_count);
+        equal("what is lost", &(versions, refusals, objects, gone), &found)?;
+        hold("all of it is counted", loss.is_counted)
+    }
+}
+
+/// The files of a log.
+fn files(path: &Path) -> Result<BTreeMap<PathBuf, Vec<u8>>, String> {
+    let mut files = BTreeMap::new();
+    let log = path.join("log");
+    if log.exists() {
+        for entry in must("listing the log", std::fs::read_dir(log))? {
+            let path = must("listing the log", entry)?.path();
+            files.insert(path.clone(), must("reading the log", std::fs::read(path))?);
+        }
+    }
+    Ok(files)
 }
 
 /// The first frame whose bytes, or whose segment's header, are not what they were.
@@ -229,8 +301,12 @@ fn damage(
     let index =
         if rng.random_bool(0.5) { index } else { frames.len() - 1 - index % 3.min(index + 1) };
     let frame = frames[index];
-    let bytes = after[frame.segment].as_mut().expect("every segment is there");
     let at = frame.offset + rng.random_range(0..frame.length);
+    if rng.random_bool(0.2) {
+        let what = lose(rng, &mut after, frame);
+        return (format!("{what} from frame {index} of {}", frames.len()), after);
+    }
+    let bytes = after[frame.segment].as_mut().expect("every segment is there");
     let what = match rng.random_range(0..8) {
         0 | 1 => {
             bytes[at] ^= 1 << rng.random_range(0..8);
@@ -278,6 +354,22 @@ fn damage(
         }
     };
     (format!("{what} at frame {index} of {}", frames.len()), after)
+}
+
+/// Has the log lose all from a frame on, or from its start.
+fn lose(rng: &mut StdRng, after: &mut [Option<Vec<u8>>], frame: Frame) -> &'static str {
+    let (what, segment, offset) = match rng.random_range(0..4) {
+        0 => ("no log", 0, None),
+        1 => ("its header alone", 0, Some(frames::SEGMENT_HEADER_BYTES)),
+        _ => ("an older copy", frame.segment, Some(frame.offset)),
+    };
+    for (index, bytes) in after.iter_mut().enumerate().skip(segment) {
+        match offset.filter(|_| index == segment) {
+            Some(offset) => bytes.iter_mut().for_each(|bytes| bytes.truncate(offset)),
+            None => *bytes = None,
+        }
+    }
+    what
 }
 
 fn write(path: &Path, before: &[Vec<u8>], after: &[Option<Vec<u8>>]) -> Outcome {

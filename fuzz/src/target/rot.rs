@@ -13,7 +13,7 @@ use std::path::Path;
 use std::sync::{Arc, Once};
 
 use rand::RngExt;
-use storage::{CapsuleReader, ErrorKind, Store};
+use storage::{AcceptedLoss, CapsuleReader, ErrorKind, Store};
 
 use self::served::served;
 use crate::disk::SimulatedDisk;
@@ -153,6 +153,27 @@ impl Database {
         hold("what is sound is served", all).map(|()| Finding::Nothing)
     }
 
+    /// Repairs a database whose log changed: what the index knew is there, or the loss is told.
+    fn repaired(&self, volume: Volume) -> Outcome {
+        let disk = Arc::new(SimulatedDisk::new(volume.clone()));
+        let error = match patient().disk(disk).repair(PATH, None) {
+            Ok(_) => return Err("what is gone is told".to_string()),
+            Err(error) => error,
+        };
+        let ErrorKind::Lost(lost) = error.kind() else {
+            let is_told =
+                matches!(error.kind(), ErrorKind::Damaged { .. } | ErrorKind::NewerFormat { .. });
+            return hold(format!("it is told as what it is: {error:?}"), is_told);
+        };
+        let accepted = Some(AcceptedLoss { token: lost.token, time: 7 });
+        let disk = Arc::new(SimulatedDisk::new(volume));
+        must("accepting it", patient().disk(disk.clone()).repair(PATH, accepted))?;
+        let store = must("opening", patient().existing(true).disk(disk).open(PATH))?;
+        equal("losses on record", &1, &store.losses().len())?;
+        let report = must("checking", store.check(|_, _| {}))?;
+        equal("damage", &0, &report.damage_count)
+    }
+
     fn flip(&self, path: &Path, file: FileId, at: usize, byte: u8) -> Outcome {
         let finding = self.find(self.with(file, at, &[byte]), Look::Serve)?;
         if is_index(path) {
@@ -163,6 +184,9 @@ impl Database {
             Finding::Nothing => return Err("it is found".to_string()),
         };
         let name = path.strip_prefix(PATH).expect("files are in the database");
+        if name.starts_with("log") && at % 64 == 0 {
+            self.repaired(self.with(file, at, &[byte]))?;
+        }
         let is_found = match error.kind() {
             ErrorKind::Damaged { file, offset, .. } => {
                 Path::new(file) == name && *offset <= at as u64
@@ -257,7 +281,10 @@ impl Database {
             // Old rows are whole rows: that they do not go with the log may be said of either.
             true => match self.find(volume, Look::Check)? {
                 Finding::Refused(error) | Finding::Found(error)
-                    if matches!(error.kind(), ErrorKind::Damaged { .. }) =>
+                    if matches!(
+                        error.kind(),
+                        ErrorKind::Damaged { .. } | ErrorKind::LogBehind { .. }
+                    ) =>
                 {
                     Ok(())
                 }
@@ -270,7 +297,8 @@ impl Database {
     fn reported(&self, finding: Finding) -> Outcome {
         match finding {
             Finding::Refused(error) | Finding::Found(error) => {
-                let is_found = matches!(error.kind(), ErrorKind::Damaged { .. });
+                let is_found =
+                    matches!(error.kind(), ErrorKind::Damaged { .. } | ErrorKind::LogBehind { .. });
                 hold(format!("it is found in the log: {error:?}"), is_found)
             }
             Finding::Nothing => Err("it is found".to_string()),

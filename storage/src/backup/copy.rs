@@ -49,17 +49,44 @@ pub(super) struct LogCopy<'a> {
     staged: VecDeque<File>,
     /// Segments that the target has in another form.
     outdated: Vec<u32>,
+    verify: Verify,
+    /// Where the target ended when it was made, if that is on record.
+    witness: Option<Tail>,
 }
 
-/// What a copy came to, in bytes.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Copied {
-    /// Of log that the target has.
+/// What is verified of the segments that the target has, but for the last, which always is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Verify {
+    /// The first of them.
+    pub(super) from: u32,
+    /// Bytes after which no other is begun.
     pub(super) bytes: u64,
-    /// Of log that it did not have before.
+}
+
+/// A file of a backup that was not as it was written, and was copied again.
+#[derive(Clone, Debug)]
+pub struct Mended {
+    /// The file's name in the backup's directory.
+    pub file: String,
+    /// What was wrong with it.
+    pub problem: Error,
+}
+
+/// What a copy came to.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Copied {
+    /// Bytes of log that the target has.
+    pub(super) bytes: u64,
+    /// Bytes of log that it did not have before.
     pub(super) new_bytes: u64,
-    /// That were written.
+    /// Bytes that were written.
     pub(super) written_bytes: u64,
+    /// Bytes of what it had that were read and verified.
+    pub(super) verified_bytes: u64,
+    /// The segment to verify next; none when the last was reached.
+    pub(super) verify_next: Option<u32>,
+    /// Files that were not as they were written.
+    pub(super) mended: Vec<Mended>,
 }
 
 /// A segment's file.
@@ -67,6 +94,12 @@ pub(super) struct Copied {
 struct File {
     number: u32,
     is_pack: bool,
+}
+
+impl std::fmt::Display for Mended {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} was copied again: {}", self.file, self.problem)
+    }
 }
 
 impl<'a> LogCopy<'a> {
@@ -85,6 +118,7 @@ impl<'a> LogCopy<'a> {
         }
         let (copied, staged, outdated) = Default::default();
         let seal = Seal::new(target.id());
+        let verify = Verify { from: FIRST, bytes: 0 };
         Ok(LogCopy {
             source,
             seal,
@@ -97,7 +131,15 @@ impl<'a> LogCopy<'a> {
             copied,
             staged,
             outdated,
+            verify,
+            witness: None,
         })
+    }
+
+    /// The copy, which verifies this much of what the target has, and that it has what it had.
+    pub(super) fn verifying(mut self, verify: Verify, witness: Option<Tail>) -> LogCopy<'a> {
+        (self.verify, self.witness) = (verify, witness);
+        self
     }
 
     /// Copies what the target does not have, unless the log is too `short`; gives its end.
@@ -108,15 +150,21 @@ impl<'a> LogCopy<'a> {
         remove_temporary(&**self.target.disk(), &self.target.log())?;
         self.there.tidy()?;
         let (mut number, mut seam) = (FIRST, None);
-        if let Some(&last) = self.there.numbers()?.last() {
+        if let Some(last) = self.last_there()? {
             if self.limit.is_some_and(|limit| last > limit.segment()) {
                 return Err(self.other(format!("it goes on in {}", segment::file_name(last))));
             }
             while number < last {
-                self.compare(number, short)?;
+                self.compare(number)?;
                 number += 1;
             }
-            seam = Some(self.seam(last, short)?);
+            // Frames are chained: when the last one is in the log, so are all before, whatever
+            // became of their bytes.
+            let tail = self.seam(last, short)?;
+            self.witness(tail)?;
+            seam = Some(tail);
+        } else {
+            self.witness(scan::start(self.seal))?;
         }
         let tail = loop {
             let tail = self.segment(number, seam.take(), short)?;
@@ -132,21 +180,97 @@ impl<'a> LogCopy<'a> {
             self.name()?;
         }
         (self.progress)(self.bytes_count, self.bytes_count);
-        Ok((tail, self.copied))
+        Ok((tail, std::mem::take(&mut self.copied)))
+    }
+
+    /// The last segment that the target has with a header; those behind it are copied again.
+    fn last_there(&mut self) -> Result<Option<u32>> {
+        let mut numbers = self.there.numbers()?;
+        let mut damaged = None;
+        while let Some(&last) = numbers.last() {
+            match self.of_target(self.there.header(last)) {
+                Err(error) if is_damage(&error) => {
+                    self.mend(last, error.clone());
+                    damaged = Some(error);
+                    numbers.pop();
+                }
+                header => return header.map(|_| Some(last)),
+            }
+        }
+        // Nothing shows that the target is of this log.
+        damaged.map_or(Ok(None), Err)
+    }
+
+    fn mend(&mut self, number: u32, problem: Error) {
+        self.copied.mended.push(Mended { file: segment::file_name(number), problem });
     }
 
     /// Compares a segment behind which the target has others.
-    fn compare(&mut self, number: u32, short: Short<'_>) -> Result<()> {
-        let here = self.source.header(number)?;
-        let there = self.of_target(self.there.header(number))?;
-        let end = self.of_target(self.there.bytes_count(number))?;
-        if here.previous != there.previous || !self.ends_at(number, end)? {
-            return Err(self.differs(number, short));
-        }
-        if !self.is_alike(number)? {
+    fn compare(&mut self, number: u32) -> Result<()> {
+        let compared = self.compared(number);
+        let (end, problem) = match self.of_target(compared) {
+            Ok(end) => (end, None),
+            Err(error) if is_damage(&error) => (0, Some(error)),
+            Err(error) => return Err(error),
+        };
+        if let Some(problem) = problem {
+            self.mend(number, problem);
+            self.outdated.push(number);
+        } else if !self.is_alike(number)? {
             self.outdated.push(number);
         }
         self.count(end, 0);
+        Ok(())
+    }
+
+    /// Compares a segment, and verifies it when it is its turn; gives its end.
+    fn compared(&mut self, number: u32) -> Result<u64> {
+        let (here, there) = (self.source.header(number)?, self.there.header(number)?);
+        let end = self.there.bytes_count(number)?;
+        if here.previous != there.previous || !self.ends_at(number, end)? {
+            let place = Position::new(number, 0);
+            return Err(damaged(place, "the segment of the database", "another"));
+        }
+        let Verify { from, bytes } = self.verify;
+        if number >= from && self.copied.verified_bytes < bytes {
+            self.copied.verified_bytes += end;
+            self.verify(number)?;
+        } else if number >= from && self.copied.verify_next.is_none() {
+            self.copied.verify_next = Some(number);
+        }
+        Ok(end)
+    }
+
+    /// Reads all of a segment that the target has.
+    fn verify(&self, number: u32) -> Result<()> {
+        let file = match self.there.segment(number)? {
+            Segment::Plain(file) => file,
+            Segment::Packed(pack) => return pack.pass(|_, _| Ok(())).map(drop),
+        };
+        let previous = self.there.header(number)?.previous;
+        let mut passage = Passage::new(self.seal, Tail::of_segment(number, previous));
+        passage.read(&self.there, &*file, u64::MAX, |_, _| Ok(()))?;
+        let tail = passage.tail();
+        let is_whole = u64::from(tail.end.offset()) == self.there.length(&*file, number)?
+            && self.source.header(number + 1)?.previous == tail.check;
+        match is_whole {
+            true => Ok(()),
+            false => Err(damaged(tail.end, "the bytes of its check", "other bytes in a frame")),
+        }
+    }
+
+    /// That the target has what it had when it was made; what it has lost is copied again, if it is
+    /// still here.
+    fn witness(&mut self, tail: Tail) -> Result<()> {
+        let Some(witness) = self.witness.filter(|witness| witness.end > tail.end) else {
+            return Ok(());
+        };
+        let cut = ErrorKind::BackupCut { found: tail.end, expected: witness.end };
+        let cut = Error::from(cut).at(self.target.path());
+        if self.limit.is_some_and(|limit| limit < witness.end) {
+            return Err(cut);
+        }
+        self.mend(tail.end.segment(), cut);
         Ok(())
     }
 
@@ -420,6 +544,11 @@ impl<'a> LogCopy<'a> {
     fn other(&self, found: String) -> Error {
         Error::from(ErrorKind::NotItsBackup { found }).at(self.target.path())
     }
+}
+
+/// Whether it is the bytes that are wrong, and not the file system.
+fn is_damage(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Damaged { .. } | ErrorKind::OtherDatabase { .. })
 }
 
 impl Drop for LogCopy<'_> {

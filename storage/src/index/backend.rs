@@ -1,11 +1,15 @@
 //! The index's file as redb asks for it: on the store's own disk, like every other.
 //!
+//! A read for which the host had no room is tried again, for redb takes no failed read back; one
+//! that fails all the same ends the index, but not the store.
+//!
 //! It remembers the first failure: redb lets some pass, such as of a write that only makes room in
 //! its cache, and after any the store is to acknowledge nothing more. It does not know what redb
 //! writes. Locks are not redb's concern here: the directory's marker is locked by whoever opened
 //! the store.
 
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use crate::disk::DiskFile;
@@ -13,18 +17,52 @@ use crate::error::{Error, Result};
 
 /// The first failure of a file, if there was one.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Failure(Arc<OnceLock<Error>>);
+pub(super) struct Failure {
+    first: Arc<OnceLock<Error>>,
+    no_room: Arc<AtomicBool>,
+}
+
+/// How often a read is tried for which the host has no room.
+const READS_MAX: usize = 4;
+
+fn is_of_resources(error: &io::Error) -> bool {
+    let same = error.raw_os_error().map(io::Error::from_raw_os_error);
+    same.is_some_and(|same| Error::io("read", same).is_of_resources())
+}
 
 impl Failure {
     /// That nothing has failed.
     pub(super) fn check(&self) -> Result<()> {
-        self.0.get().map_or(Ok(()), |error| Err(error.clone()))
+        self.first.get().map_or(Ok(()), |error| Err(error.clone()))
+    }
+
+    /// Reads; what the host had no room for is no failure of the disk.
+    fn heed_read<T>(&self, read: impl Fn() -> io::Result<T>) -> io::Result<T> {
+        let mut done = read();
+        for _ in 1..READS_MAX {
+            match &done {
+                Err(error) if is_of_resources(error) => done = read(),
+                _ => break,
+            }
+        }
+        match done {
+            Err(error) if is_of_resources(&error) => {
+                self.no_room.store(true, Ordering::Relaxed);
+                Err(error)
+            }
+            done => self.heed("read", done),
+        }
+    }
+
+    /// Whether the host had no room for a read.
+    pub(super) fn had_no_room(&self) -> bool {
+        self.no_room.load(Ordering::Relaxed)
     }
 
     fn heed<T>(&self, operation: &'static str, done: io::Result<T>) -> io::Result<T> {
         done.inspect_err(|error| {
             let same = io::Error::new(error.kind(), error.to_string());
-            self.0.get_or_init(|| Error::io(operation, same));
+            self.first.get_or_init(|| Error::io(operation, same));
         })
     }
 }
@@ -37,12 +75,17 @@ pub(super) struct Backend {
 
 impl redb::StorageBackend for Backend {
     fn len(&self) -> io::Result<u64> {
-        self.failure.heed("read", self.file.length())
+        self.failure.heed_read(|| self.file.length())
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        match self.failure.heed("read", self.file.read_up_to(out, offset))? {
-            count if count == out.len() => Ok(()),
+        let out = std::cell::RefCell::new(out);
+        let read = || {
+            let mut out = out.borrow_mut();
+            Ok((self.file.read_up_to(&mut out, offset)?, out.len()))
+        };
+        match self.failure.heed_read(read)? {
+            (count, wanted) if count == wanted => Ok(()),
             _ => Err(io::ErrorKind::UnexpectedEof.into()),
         }
     }

@@ -139,6 +139,10 @@ impl Pack {
             return Err(ErrorKind::NewerFormat { found: version, supported: VERSION }.into());
         }
         if *check != key.all(number, &[head]) {
+            let other: DatabaseId = head[16..32].try_into().expect("sixteen bytes");
+            if *check == Key::new(other).all(number, &[head]) {
+                return Err(ErrorKind::OtherDatabase { file: file_name(number) }.into());
+            }
             return Err(damaged(0, "the header of this segment's pack"));
         }
         reader.bytes(4 + size_of::<DatabaseId>())?;

@@ -13,6 +13,7 @@ use object::refusal::Refusal;
 
 use crate::error::Result;
 use crate::log::Position;
+use crate::loss::RecordedLoss;
 use crate::messages::{Sending, Taking};
 use crate::outbox::OutboxMark;
 use crate::pages::PageChange;
@@ -23,7 +24,7 @@ pub(crate) use version::{Left, Notes, PageRecord, VersionBytes, VersionRecord};
 /// Bytes of a name.
 pub(crate) const NAME_BYTES_MAX: usize = 256;
 /// Bytes of a record before its content.
-const HEAD_BYTES: usize = 5;
+pub(crate) const HEAD_BYTES: usize = 5;
 
 const CODE: u8 = 1;
 const POLICY: u8 = 2;
@@ -40,6 +41,7 @@ const RETENTION: u8 = 12;
 const SENT: u8 = 13;
 const TAKEN: u8 = 14;
 const OUTBOX: u8 = 15;
+const LOSS: u8 = 16;
 const MOVED: u8 = 17;
 
 /// A record, as it stands in a body.
@@ -65,6 +67,34 @@ pub(crate) enum Record<'a> {
     Outbox(OutboxMark),
     /// Whether an object ended here, as it goes on elsewhere.
     Moved(ObjectId, bool),
+    /// The log had more before this.
+    Loss(RecordedLoss),
+}
+
+/// What a record's head says, where its content is not read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum HeadKind {
+    /// A version whose content starts with its header.
+    Version(Staged),
+    /// A version in the first layout.
+    OldVersion,
+    Refusal,
+    Adoption,
+    Other,
+}
+
+/// What the head of a record says, and the bytes of its content.
+pub(crate) fn head(bytes: [u8; HEAD_BYTES]) -> (HeadKind, u32) {
+    let [tag, length @ ..] = bytes;
+    let kind = match tag {
+        VERSION => HeadKind::Version(Staged::No),
+        STAGED_VERSION => HeadKind::Version(Staged::Yes),
+        COMMIT | STAGED_COMMIT => HeadKind::OldVersion,
+        REFUSAL | STAGED_REFUSAL => HeadKind::Refusal,
+        ADOPTION => HeadKind::Adoption,
+        _ => HeadKind::Other,
+    };
+    (kind, u32::from_le_bytes(length))
 }
 
 /// Whether a record is of an object that is being imported, and is none yet.
@@ -240,6 +270,10 @@ impl Body {
         });
     }
 
+    pub(crate) fn loss(&mut self, loss: &RecordedLoss) {
+        self.record(LOSS, |to| loss.put(to));
+    }
+
     pub(crate) fn adoption(&mut self, adoption: Adoption) {
         self.record(ADOPTION, |to| {
             to.put(&adoption.object.0).put_u64(adoption.head.0).put_u64(adoption.refusal.0);
@@ -340,6 +374,7 @@ fn record<'a>(reader: &mut Reader<'a>) -> Result<Record<'a>> {
             fields.end()?;
             Record::Moved(object, moved)
         }
+        LOSS => Record::Loss(RecordedLoss::read(fields)?),
         other => {
             return Err(reader.fail(content.len() + HEAD_BYTES, "a known record", other).into());
         }

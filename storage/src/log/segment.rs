@@ -16,9 +16,10 @@ use parking_lot::Mutex;
 use crate::directory::{
     DatabaseId, create_file, keep_file, remove_temporary, stage_file, sync_directory, temporary,
 };
-use crate::disk::{Disk, DiskFile};
+use crate::disk::{Disk, DiskFile, kept_files_max};
 use crate::error::{Error, ErrorKind, Result, is_full};
-use crate::log::frame::Check;
+use crate::log::Position;
+use crate::log::frame::{self, Check};
 use crate::log::pack::{self, Pack, PackWriter};
 
 /// Bytes of a segment's header.
@@ -31,7 +32,7 @@ const MAGIC: [u8; 8] = *b"CTNT-LOG";
 pub(crate) const VERSION: u32 = 2;
 const CONTEXT: &str = "continuant 1 log segment";
 const SUFFIX: &str = ".log";
-/// Segments that are kept open for readers.
+/// Segments that are kept open for readers, at most.
 const OPEN_MAX: usize = 128;
 /// Bytes that the file of a segment begins with, unless what is written takes more.
 const ROOM_MIN: u64 = 1 << 20;
@@ -44,6 +45,8 @@ pub(crate) struct Segments {
     id: DatabaseId,
     open: Mutex<BTreeMap<u32, Segment>>,
     read_only: bool,
+    /// Segments that are kept open.
+    open_max: usize,
 }
 
 /// A segment's file.
@@ -53,6 +56,16 @@ pub(crate) enum Segment {
     Plain(Arc<dyn DiskFile>),
     /// What is still wanted of them.
     Packed(Arc<Pack>),
+}
+
+impl Segment {
+    /// Whether somebody has it, beside those who keep it open.
+    fn is_read(&self) -> bool {
+        match self {
+            Segment::Plain(file) => Arc::strong_count(file) > 1,
+            Segment::Packed(pack) => Arc::strong_count(pack) > 1,
+        }
+    }
 }
 
 /// What a segment starts with, besides what tells that it is this segment.
@@ -90,7 +103,8 @@ fn was_there(gone: std::io::Result<()>) -> std::io::Result<bool> {
 
 impl Segments {
     pub(crate) fn new(disk: Arc<dyn Disk>, path: PathBuf, id: DatabaseId) -> Segments {
-        Segments { disk, path, id, open: Mutex::default(), read_only: false }
+        let open_max = kept_files_max(OPEN_MAX);
+        Segments { disk, path, id, open: Mutex::default(), read_only: false, open_max }
     }
 
     /// Opens files for reading alone, if so.
@@ -130,6 +144,29 @@ impl Segments {
 
     /// A segment's file or pack.
     pub(crate) fn segment(&self, number: u32) -> Result<Segment> {
+        self.with_room(|| self.opened(number))
+    }
+
+    /// Does what opens files; when too many are open, again with fewer: those of segments that
+    /// nobody may want are closed.
+    fn with_room<T>(&self, work: impl Fn() -> Result<T>) -> Result<T> {
+        match work() {
+            Err(error) if error.is_of_open_files() && self.let_go() => work(),
+            done => done,
+        }
+    }
+
+    /// Closes the segments that are kept open, but for the newest, which is written; whether there
+    /// were any.
+    fn let_go(&self) -> bool {
+        let mut kept = self.open.lock();
+        let newest = kept.last_key_value().map(|(&number, _)| number);
+        let before = kept.len();
+        kept.retain(|&number, segment| Some(number) == newest || segment.is_read());
+        kept.len() < before
+    }
+
+    fn opened(&self, number: u32) -> Result<Segment> {
         let mut kept = self.open.lock();
         if let Some(segment) = kept.get(&number) {
             return Ok(segment.clone());
@@ -148,9 +185,13 @@ impl Segments {
                 Error::damaged(file_name(number), 0, "a segment of the log", "no file")
             })?),
         };
-        if kept.len() >= OPEN_MAX {
-            // The oldest segments are the least likely to be read or written next.
-            kept.pop_first();
+        if kept.len() >= self.open_max {
+            // The oldest segments are the least likely to be read or written next. One that is read
+            // would stay open, and its file could be used again unseen.
+            let oldest = kept.iter().find(|(_, segment)| !segment.is_read());
+            if let Some(&oldest) = oldest.map(|(number, _)| number) {
+                kept.remove(&oldest);
+            }
         }
         kept.insert(number, segment.clone());
         Ok(segment)
@@ -263,14 +304,24 @@ impl Segments {
         previous: Check,
     ) -> Result<Arc<dyn DiskFile>> {
         let (path, header) = (self.path(number), encode(self.id, number, previous));
-        let file = create_file(&*self.disk, &path, |file| {
-            // What a crash left at the temporary name is nothing to use again.
-            file.set_length(0)?;
-            grow(file, 0, needed, capacity)?;
-            file.write_all_at(&header, 0)
+        let file = self.with_room(|| {
+            create_file(&*self.disk, &path, |file| {
+                // What a crash left at the temporary name is nothing to use again.
+                file.set_length(0)?;
+                grow(file, 0, needed, capacity)?;
+                file.write_all_at(&header, 0)
+            })
         })?;
         self.open.lock().insert(number, Segment::Plain(Arc::clone(&file)));
         Ok(file)
+    }
+
+    /// Whether nothing was written at a place, or the file ends before it.
+    pub(crate) fn is_empty_at(&self, place: Position) -> Result<bool> {
+        let Segment::Plain(file) = self.segment(place.segment())? else { return Ok(false) };
+        let mut bytes = [0; frame::HEADER_BYTES];
+        let read = self.read(&*file, place.segment(), u64::from(place.offset()), &mut bytes)?;
+        Ok(bytes[..read].iter().all(|&byte| byte == 0))
     }
 
     /// Makes sure that the file system holds `needed` bytes for a segment, and more up to
@@ -359,6 +410,25 @@ impl Segments {
         Ok(())
     }
 
+    /// The id of the database that a whole segment, or a whole pack, says that it is of.
+    pub(crate) fn id_in(&self, number: u32) -> Result<Option<DatabaseId>> {
+        for (path, is_pack) in [(self.pack_path(number), true), (self.path(number), false)] {
+            let file = match self.disk.open(&path) {
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+                opened => opened.map_err(|error| Error::io("open", error).at(&path))?,
+            };
+            let mut bytes = [0; HEADER_BYTES];
+            let read = self.read(&*file, number, 0, &mut bytes)?;
+            let id: DatabaseId = bytes[16..32].try_into().expect("sixteen bytes");
+            let is_whole = match is_pack {
+                true => Pack::open(file, number, id).is_ok(),
+                false => read == HEADER_BYTES && decode(id, number, &bytes).is_ok(),
+            };
+            return Ok(is_whole.then_some(id));
+        }
+        Ok(None)
+    }
+
     /// What a segment's header says.
     pub(crate) fn header(&self, number: u32) -> Result<Header> {
         let file = match self.segment(number)? {
@@ -427,7 +497,7 @@ fn decode(id: DatabaseId, number: u32, bytes: &[u8]) -> Result<Header> {
         return damaged(12, &format!("segment {number}"), &found);
     }
     if reader.array()? != id {
-        return damaged(16, "a segment of this database", &"one of another");
+        return Err(ErrorKind::OtherDatabase { file: file_name(number) }.into());
     }
     Ok(Header { version, previous: reader.array()? })
 }

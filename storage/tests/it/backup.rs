@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use continuant_storage::{
-    BackupReport, CapsuleReader, ErrorKind, ObjectInfo, Options, Position, Result, Retention,
-    Store, Until,
+    Backup, BackupReport, CapsuleReader, Contents, ErrorKind, ObjectInfo, Options, Position,
+    Restoring, Result, Retention, Store, Until, WitnessedBy,
 };
 use object::commit::Commit;
 use object::hash::ObjectId;
@@ -35,7 +35,8 @@ fn backup(store: &Store, to: &Path) -> Result<BackupReport> {
 }
 
 fn restore(from: &Path, to: &Path, until: Until) -> Result<Store> {
-    small().restore(from, to, until, |done, all| assert!(done <= all))?;
+    let what = Restoring::from(until).allow_empty(true);
+    small().restore(from, to, what, |done, all| assert!(done <= all))?;
     small().existing(true).open(to)
 }
 
@@ -97,7 +98,7 @@ impl Fleet {
 }
 
 /// Every place where a frame of a closed log ends, and where the first one starts.
-fn boundaries(path: &Path) -> Vec<Position> {
+pub(crate) fn boundaries(path: &Path) -> Vec<Position> {
     let mut places = Vec::new();
     for number in 1.. {
         let Ok(bytes) = fs::read(path.join(format!("log/{number:08}.log"))) else { break };
@@ -300,7 +301,10 @@ fn what_is_no_earlier_backup_is_turned_away() {
     };
     refused(&place("db"), "the database itself");
     std::os::unix::fs::symlink(place("db"), place("link")).unwrap();
-    assert_eq!(backup(&store, &place("link")).unwrap_err().kind(), &ErrorKind::Locked);
+    refused(&place("link"), "the database itself");
+    refused(&place("db/log/../backups"), "in the directory of the database");
+    refused(&place("link/backups"), "in the directory of the database");
+    assert!(!place("db/backups").exists());
     drop(small().open(place("other")).unwrap());
     refused(&place("other"), "another database");
     fs::create_dir_all(place("letters/log")).unwrap();
@@ -349,12 +353,164 @@ fn a_backup_that_is_ahead_or_cut_is_turned_away() {
     cut("log/00000004.log", 5);
     let report = backup(&store, &place("backup")).unwrap();
     assert!(report.new_bytes > 5, "a last segment that was cut is continued: {report:?}");
+    let mended = |report: BackupReport| {
+        let names = report.mended.into_iter().map(|mended| {
+            assert_eq!(mended.problem.path(), Some(&*place("backup")), "it is of the backup");
+            mended.file
+        });
+        names.collect::<Vec<_>>()
+    };
+    assert_eq!(mended(report), ["log/00000004.log"]);
     cut("log/00000002.log", 5);
-    refused(&store, "it has another log/00000002.log");
+    assert_eq!(mended(backup(&store, &place("backup")).unwrap()), ["log/00000002.log"]);
     fs::remove_file(place("backup/log/00000002.log")).unwrap();
-    let error = backup(&store, &place("backup")).unwrap_err();
-    assert!(matches!(error.kind(), ErrorKind::Damaged { file, .. } if file == "log/00000002.log"));
-    assert_eq!(error.path(), Some(&*place("backup")), "it is the backup that is damaged");
+    fs::remove_file(place("backup/log/00000004.log")).unwrap();
+    let both = ["log/00000002.log", "log/00000003.log"];
+    assert_eq!(mended(backup(&store, &place("backup")).unwrap()), both);
+    assert!(mended(backup(&store, &place("backup")).unwrap()).is_empty());
+    assert_eq!(heads_at(&place("backup")), heads(&store));
+}
+
+/// A byte that changed in an older file of a backup was carried on for ever.
+#[test]
+fn a_backup_verifies_what_it_builds_on() {
+    let directory = TempDir::new().unwrap();
+    let (path, to) = (directory.path().join("db"), directory.path().join("backup"));
+    for is_packed in [false, true] {
+        let store = small().verify_bytes(1).open(&path).unwrap();
+        let mut fleet = Fleet::new(rand::random::<u32>().into());
+        while store.stats().unwrap().segment_count < 5 {
+            fleet.append(&store);
+        }
+        if is_packed {
+            store.compact(0, |_, _| {}).unwrap();
+        }
+        let at = |time, verify_all| {
+            let how = Backup { time, verify_all };
+            store.backup_as(&to, how, |_, _| {}).unwrap()
+        };
+        assert_eq!((at(1, false).verified, at(2, true).verified), (1, 2));
+        let expected = heads(&store);
+        let files = log_files(&to);
+        for (index, (name, bytes)) in files.iter().enumerate() {
+            let mut changed = bytes.clone();
+            let byte = fleet.rng.random_range(96..changed.len());
+            changed[byte] ^= 1;
+            fs::write(to.join("log").join(name), &changed).unwrap();
+            // One a backup, from the first on: the last one each time.
+            let reports: Vec<_> = (10..15).map(|time| at(time, false)).collect();
+            let mended: Vec<_> = reports.iter().flat_map(|report| &report.mended).collect();
+            assert_eq!(mended.len(), 1, "byte {byte} of {name}: {mended:?}");
+            let number = format!("log/{:08}.log", index + 1);
+            assert_eq!(mended[0].file, number, "{mended:?}");
+            assert!(log_files(&to) == files, "it is whole again");
+            fs::write(to.join("log").join(name), changed).unwrap();
+            assert_eq!(at(20, true).mended.len(), 1);
+            assert!(at(21, true).mended.is_empty());
+        }
+        let reports: Vec<_> = (30..40).map(|time| at(time, false)).collect();
+        assert!(reports.iter().all(|report| report.verified_bytes < 100 << 10));
+        assert!(reports.last().unwrap().verified >= 30, "all was verified, in parts");
+        assert_eq!(heads_at(&to), expected);
+        drop(store);
+        fs::remove_dir_all(&path).unwrap();
+        fs::remove_dir_all(&to).unwrap();
+    }
+}
+
+/// A backup whose end was lost was restored without a word.
+#[test]
+fn a_backup_that_was_cut_is_not_restored_unless_that_is_said() {
+    let directory = TempDir::new().unwrap();
+    let place = |name: &str| directory.path().join(name);
+    let store = small().open(place("db")).unwrap();
+    let mut fleet = Fleet::new(6);
+    while store.stats().unwrap().segment_count < 3 {
+        fleet.append(&store);
+    }
+    let how = Backup { time: 1234, verify_all: false };
+    let report = store.backup_as(place("backup"), how, |_, _| {}).unwrap();
+    let restored = |from: &str, what: Restoring| {
+        drop(fs::remove_dir_all(place("restored")));
+        small().restore(place(from), place("restored"), what, |_, _| {})
+    };
+    let whole = restored("backup", Until::End.into()).unwrap();
+    assert_eq!(whole.witness, WitnessedBy::Backup { end: report.end, time: 1234 });
+    assert_eq!((whole.contents, whole.end), (report.contents, report.end));
+    let checked = small().open(place("restored")).unwrap().check(|_, _| {}).unwrap();
+    let counts = Contents {
+        frame_count: checked.frame_count,
+        object_count: checked.object_count,
+        version_count: checked.version_count,
+        refusal_count: checked.refusal_count,
+    };
+    assert_eq!(counts, report.contents);
+
+    let mut boundaries = boundaries(&place("backup"));
+    boundaries.retain(|&boundary| self::place(boundary).1 > 96);
+    for &cut in boundaries.iter().rev().skip(1).take(20) {
+        let (segment, offset) = self::place(cut);
+        drop(fs::remove_dir_all(place("cut")));
+        copy(&place("backup"), &place("cut"));
+        for later in segment + 1..9 {
+            drop(fs::remove_file(place("cut").join(format!("log/{later:08}.log"))));
+        }
+        let log = place("cut").join(format!("log/{segment:08}.log"));
+        OpenOptions::new().write(true).open(log).unwrap().set_len(offset).unwrap();
+        for until in [Until::End, Until::Time(u64::MAX)] {
+            let error = restored("cut", until.into()).unwrap_err();
+            let ErrorKind::BackupCut { found, expected } = *error.kind() else { panic!("{error}") };
+            assert_eq!((found, expected), (cut, report.end));
+            assert!(!place("restored").exists(), "nothing is left behind");
+        }
+        let other = Restoring::from(Until::End).accept_end(Some(boundaries[3]));
+        assert!(restored("cut", other).is_err(), "another end was accepted");
+        let this = Restoring::from(Until::End).accept_end(Some(cut)).allow_empty(true);
+        assert_eq!(restored("cut", this).unwrap().end, cut);
+        // Nor is it opened as it is.
+        let error = small().open(place("cut")).unwrap_err();
+        let is_told =
+            matches!(error.kind(), ErrorKind::LogBehind { .. } | ErrorKind::Damaged { .. });
+        assert!(is_told, "{error}");
+    }
+    // A database that is closed has its index; what has neither says so.
+    store.close().unwrap();
+    drop(store);
+    let last = boundaries[boundaries.len() - 2];
+    let (segment, offset) = self::place(last);
+    let log = place("db").join(format!("log/{segment:08}.log"));
+    assert!(matches!(restored("db", Until::End.into()).unwrap().witness, WitnessedBy::Index(_)));
+    OpenOptions::new().write(true).open(log).unwrap().set_len(offset).unwrap();
+    let error = restored("db", Until::End.into()).unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::BackupCut { .. }), "{error}");
+    fs::remove_file(place("backup/backup.witness")).unwrap();
+    let report = restored("backup", Until::End.into()).unwrap();
+    assert_eq!(report.witness, WitnessedBy::Nothing);
+}
+
+#[test]
+fn a_restore_of_nothing_fails_and_leaves_nothing() {
+    let directory = TempDir::new().unwrap();
+    let place = |name: &str| directory.path().join(name);
+    let store = small().open(place("db")).unwrap();
+    let (author, genesis) = Author::new(3);
+    let time = author.head.header.time;
+    append(&store, &[genesis], &[]).unwrap();
+    store.close().unwrap();
+    drop(store);
+    let restored = |what: Restoring| small().restore(place("db"), place("to"), what, |_, _| {});
+    let error = restored(Until::Time(time - 1).into()).unwrap_err();
+    assert_eq!(error.kind(), &ErrorKind::NothingThen { first: Some(time) });
+    assert!(!place("to").exists());
+    let report = restored(Until::Time(time).into()).unwrap();
+    assert_eq!((report.contents.object_count, report.time), (1, Some(time)));
+    fs::remove_dir_all(place("to")).unwrap();
+    let empty = Restoring::from(Until::Time(time - 1)).allow_empty(true);
+    let report = restored(empty).unwrap();
+    assert_eq!((report.contents, report.left_out), (Contents::default(), 1));
+    fs::remove_dir_all(place("to")).unwrap();
+    let within = small().restore(place("db"), place("db/log/to"), Until::End, |_, _| {});
+    assert_eq!(within.unwrap_err().kind(), &ErrorKind::Occupied);
 }
 
 #[test]
@@ -425,11 +581,12 @@ fn place(position: Position) -> (u32, u64) {
     (segment.parse().unwrap(), offset.parse().unwrap())
 }
 
-/// A moment of a store: what it had, and the latest time of all records before.
+/// A moment of a store: what it had, and the earliest time in the last frame before, unless it is
+/// of an import.
 struct Moment {
     end: Position,
     heads: Vec<ObjectInfo>,
-    latest: u64,
+    time: Option<u64>,
 }
 
 fn times(made: &[Made]) -> impl Iterator<Item = u64> {
@@ -446,15 +603,14 @@ fn moments(path: &Path, seed: u64) -> Vec<Moment> {
     let mut fleet = Fleet::new(seed);
     let mut moments: Vec<Moment> = Vec::new();
     let mut note = |times: &mut dyn Iterator<Item = u64>| {
-        let before = moments.last().map_or(0, |last| last.latest);
-        let latest = times.fold(before, u64::max);
         let heads = store.list(None, usize::MAX).unwrap();
-        moments.push(Moment { end: end(&store), heads, latest });
+        moments.push(Moment { end: end(&store), heads, time: times.min() });
     };
     note(&mut std::iter::empty());
     for step in 0..24 {
         if step == 12 {
-            note(&mut import(&store).into_iter());
+            import(&store);
+            note(&mut std::iter::empty());
         }
         note(&mut times(&fleet.append(&store)));
     }
@@ -462,8 +618,8 @@ fn moments(path: &Path, seed: u64) -> Vec<Moment> {
     moments
 }
 
-/// Imports an object of another store; gives the times of its records.
-fn import(store: &Store) -> Vec<u64> {
+/// Imports an object of another store.
+fn import(store: &Store) {
     let directory = TempDir::new().unwrap();
     let other = small().open(directory.path().join("db")).unwrap();
     let (mut author, genesis) = Author::new(1234);
@@ -476,7 +632,6 @@ fn import(store: &Store) -> Vec<u64> {
     let mut reader = CapsuleReader::new(&bytes[..]).unwrap();
     while reader.next().unwrap().is_some() {}
     store.import(&bytes[..], &author.head, reader.seal().unwrap()).unwrap();
-    times(&made).collect()
 }
 
 #[test]
@@ -641,10 +796,15 @@ fn a_database_is_restored_to_any_time() {
     let (path, to) = (directory.path().join("db"), directory.path().join("restored"));
     let seed = rand::random::<u32>().into();
     let moments = moments(&path, seed);
-    let mut latest: Vec<u64> = moments.iter().map(|moment| moment.latest).collect();
-    latest.dedup();
-    for time in latest.into_iter().flat_map(|time| [time.saturating_sub(1), time, time + 1]) {
-        let expected = moments.iter().rfind(|moment| moment.latest <= time).unwrap();
+    let mut times: Vec<u64> = moments.iter().filter_map(|moment| moment.time).collect();
+    times.sort_unstable();
+    times.dedup();
+    for time in times.into_iter().flat_map(|time| [time.saturating_sub(1), time, time + 1]) {
+        // The last that is not later, with those behind it that have no time.
+        let last = moments.iter().rposition(|it| it.time.is_some_and(|other| other <= time));
+        let behind = &moments[last.unwrap_or(0) + 1..];
+        let untimed = behind.iter().take_while(|moment| moment.time.is_none()).count();
+        let expected = &moments[last.unwrap_or(0) + untimed];
         let restored = restore(&path, &to, Until::Time(time)).unwrap();
         assert_eq!(heads(&restored), expected.heads, "seed {seed}: {time}");
         drop(restored);

@@ -9,7 +9,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tempfile::TempDir;
 
-use crate::author::{Author, append, small};
+use crate::author::{Author, Made, append, small};
 
 /// A closed database with several segments.
 fn closed(path: &Path) {
@@ -107,7 +107,8 @@ fn a_segment_that_is_missing_swapped_or_of_another_database_is_found() {
     fs::rename(segment(&path, 1), &kept).unwrap();
     assert!(matches!(found(&path), Ok(Some((file, _))) if file == "log/00000001.log"));
     fs::copy(segment(&other, 1), segment(&path, 1)).unwrap();
-    assert!(matches!(found(&path), Ok(Some((file, _))) if file == "log/00000001.log"));
+    let file = "log/00000001.log".to_string();
+    assert_eq!(found(&path), Err(ErrorKind::OtherDatabase { file }));
     fs::copy(segment(&path, 2), segment(&path, 1)).unwrap();
     assert!(matches!(found(&path), Ok(Some((file, _))) if file == "log/00000001.log"));
     fs::copy(&kept, segment(&path, 1)).unwrap();
@@ -144,10 +145,29 @@ fn a_creation_that_was_cut_short_is_gone_on_with() {
     fs::write(path.join("continuant.db.tmp"), "CONT").unwrap();
     drop(Store::open(&path).unwrap());
     fs::remove_file(path.join("index.redb")).unwrap();
-    fs::remove_dir_all(path.join("log")).unwrap();
     fs::write(path.join("index.redb.tmp"), "half").unwrap();
     let store = Store::open(&path).unwrap();
     append(&store, &[Author::new(1).1], &[]).unwrap();
+    drop(store);
+    // The log is begun before there is a marker.
+    fs::remove_file(path.join("index.redb")).unwrap();
+    fs::rename(path.join("continuant.db"), path.join("continuant.db.tmp")).unwrap();
+    let store = Store::open(&path).unwrap();
+    assert_eq!(store.list(None, 10).unwrap(), [], "nobody had opened what was begun");
+    append(&store, &[Author::new(1).1], &[]).unwrap();
+}
+
+/// It was taken for a new database.
+#[test]
+fn a_marker_alone_is_no_new_database() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("db");
+    closed(&path);
+    fs::remove_file(path.join("index.redb")).unwrap();
+    fs::remove_dir_all(path.join("log")).unwrap();
+    assert!(matches!(found(&path), Ok(Some((file, 0))) if file == "log/00000001.log"));
+    let error = Options::new().rebuild_index(&path).unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::Damaged { .. }), "{error}");
 }
 
 #[test]
@@ -186,4 +206,36 @@ fn changed_bytes_of_the_index_are_found_or_change_nothing() {
         }
     }
     assert!(found > 0);
+}
+
+/// One byte was reported as damage of all that followed, and of an index that was right.
+#[test]
+fn one_broken_frame_is_one_fault_with_what_is_lost_by_it() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("db");
+    closed(&path);
+    let ends = crate::backup::boundaries(&path);
+    // Its genesis with its name, and a version behind the first.
+    let (mut author, _) = Author::new(1);
+    let id = author.head.id;
+    let is_version = |made| matches!(made, Made::Version { .. });
+    let behind = (1..10).find(|&behind| is_version(author.next()) && behind > 1).unwrap();
+    for (frame, seq) in [(11, 0), (11 + behind, author.head.header.seq)] {
+        let damaged = directory.path().join(frame.to_string());
+        crate::author::copy(&path, &damaged);
+        let place = ends[frame].to_string();
+        let offset: u64 = place.strip_prefix("1:").unwrap().parse().unwrap();
+        let log = damaged.join("log/00000001.log");
+        let log = OpenOptions::new().read(true).write(true).open(log).unwrap();
+        let mut byte = [0];
+        log.read_exact_at(&mut byte, offset + 300).unwrap();
+        log.write_all_at(&[byte[0] ^ 1], offset + 300).unwrap();
+        let report = small().open(&damaged).unwrap().check(|_, _| {}).unwrap();
+        assert_eq!(report.damage_count, 1, "{:?}", report.damage);
+        assert!(report.damage[0].to_string().contains(&format!("offset {offset}")));
+        assert!(report.consequence_count > 0, "{report:?}");
+        let [lost] = &report.lost[..] else { panic!("{:?}", report.lost) };
+        assert_eq!((lost.object, lost.first, lost.last), (id, seq, seq));
+        assert_eq!(lost.name.as_deref(), Some("object 1"));
+    }
 }

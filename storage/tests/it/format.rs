@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-use continuant_storage::{Append, CapsuleReader, Fate, Retention, Store, Taking};
+use continuant_storage::{Append, CapsuleReader, Contents, Fate, Retention, Store, Taking};
 use tempfile::TempDir;
 
 use crate::author::{Author, append, small};
@@ -166,7 +166,10 @@ fn written(path: &Path) {
     store.import(&bytes[..], &head, reader.seal().unwrap()).unwrap();
     store.set_retention(None, Retention::Versions(3)).unwrap();
     store.set_retention(Some(head.id), Retention::Age(10_000)).unwrap();
+    append(&store, &[author.step()], &[]).unwrap();
     store.close().unwrap();
+    drop(store);
+    crate::losses::lose_the_last_frame(path);
 }
 
 /// Walks a segment by the tables; gives the kinds of its records.
@@ -235,6 +238,14 @@ fn records(mut body: &[u8]) -> BTreeSet<u64> {
             17 => {
                 let (moved, length) = fixed("Moved", content);
                 assert!(number(moved["moved"]) < 2 && length == content.len());
+            }
+            16 => {
+                let (loss, length) = fixed("Loss", content);
+                let name = |name: &str| number(loss[name]);
+                assert_eq!((length, name("time"), name("counted")), (content.len(), 7, 1));
+                assert!(name("found") < name("expected"));
+                let counts = ["objects", "gone", "versions", "refusals"].map(name);
+                assert_eq!(counts, [1, 0, 1, 0]);
             }
             13 => assert_eq!((content.len(), &content[32..64]), (96, &content[64..])),
             14 => {
@@ -317,6 +328,30 @@ fn files_are_what_the_format_says() {
     kinds.insert(7);
     let documented = table("Record kinds").into_iter().map(|(code, ..)| code.parse().unwrap());
     assert_eq!(kinds, documented.collect(), "there is a record of every kind");
+}
+
+#[test]
+fn the_witness_of_a_backup_is_what_the_format_says() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("db");
+    written(&path);
+    let store = small().open(&path).unwrap();
+    let report = store.backup(path.with_extension("backup"), |_, _| {}).unwrap();
+    let bytes = fs::read(path.with_extension("backup/backup.witness")).unwrap();
+    let (witness, length) = fixed("Witness", &bytes);
+    assert_eq!((witness["name"], number(witness["version"])), (&b"CONTINUANTBK"[..], 1));
+    assert_eq!(length, bytes.len());
+    assert_eq!(witness["id"], &fs::read(path.join("continuant.db")).unwrap()[16..32]);
+    let end = number(witness["end"]);
+    assert_eq!(format!("{}:{}", end >> 32, end as u32), report.end.to_string());
+    let found = ["frames", "objects", "versions", "refusals"].map(|name| number(witness[name]));
+    let Contents { frame_count, object_count, version_count, refusal_count } = report.contents;
+    assert_eq!(found, [frame_count, object_count, version_count, refusal_count]);
+    let log = fs::read(path.join(format!("log/{:08}.log", end >> 32))).unwrap();
+    let last = &log[number(witness["last"]) as u32 as usize..];
+    assert_eq!(witness["last check"], fixed("Frame", last).0["check"]);
+    let check = blake3::derive_key("continuant 1 backup witness", &bytes[..144]);
+    assert_eq!(witness["check"], check);
 }
 
 #[test]

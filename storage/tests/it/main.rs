@@ -9,12 +9,14 @@
 //! - `fixture`: databases of every format that was ever written still open.
 //! - `format`: the files against the chapters of `FORMAT.md` about them.
 //! - `large`: an object of 2 GiB moves in bounded memory.
+//! - `losses`: a repair says what the log has lost, and loses nothing that nobody accepted.
 //! - `messages`: each is on its way until it is taken, once, whatever is lost meanwhile.
 //! - `model`: random work compared with a model, through restarts, crashes and lost indexes.
 //! - `names`: which text stands for which object, and which names cannot be.
 //! - `outbox`: every output in order, until it is acknowledged, whatever is lost meanwhile.
 //! - `reading`: opening for reading alone changes nothing; locks are shared and waited for.
 //! - `recovery`: a torn end, at any byte, ends the log at the last whole group.
+//! - `resources`: the host has no room for another file or for memory, and the store goes on.
 //! - `retention`: what is kept reads as before, the rest goes, space returns; packs and their
 //!   damage.
 //! - `space`: what is written takes, what a full disk still does, what compaction gives back.
@@ -31,11 +33,13 @@ mod fixture;
 mod format;
 #[cfg(target_os = "linux")]
 mod large;
+mod losses;
 mod messages;
 mod model;
 mod names;
 mod outbox;
 mod reading;
 mod recovery;
+mod resources;
 mod retention;
 mod space;

@@ -4,7 +4,7 @@
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt;
 
-use continuant_storage::{ErrorKind, Store};
+use continuant_storage::{ErrorKind, Position, Store};
 use tempfile::TempDir;
 
 use crate::author::{Author, Made, append, copy, small};
@@ -120,7 +120,9 @@ fn a_log_that_lost_what_the_index_covers_is_not_opened() {
     let log = OpenOptions::new().write(true).open(path.join("log/00000001.log")).unwrap();
     log.set_len(ends[ends.len() - 2]).unwrap();
     let error = small().open(&path).unwrap_err();
-    assert!(matches!(error.kind(), ErrorKind::Damaged { .. }), "{error}");
+    let missing: Position = format!("1:{}", ends[ends.len() - 2]).parse().unwrap();
+    let covered: Position = format!("1:{}", ends[ends.len() - 1]).parse().unwrap();
+    assert_eq!(error.kind(), &ErrorKind::LogBehind { covered, missing });
 }
 
 #[test]
