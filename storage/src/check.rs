@@ -197,7 +197,7 @@ fn explain(inner: &Inner, report: &mut Report) -> Result<()> {
         return Ok(());
     }
     let apart = report.damage.iter().filter(|damage| Aftermath::is_apart(&damage.0));
-    let found: Vec<Damage> = faults.into_iter().map(Damage).chain(apart.cloned()).collect();
+    let found: Vec<Damage> = apart.cloned().chain(faults.into_iter().map(Damage)).collect();
     let count = found.len() as u64;
     report.consequence_count = report.damage_count.saturating_sub(count);
     report.damage_count = count;

@@ -26,7 +26,7 @@ fn a_backup_is_brought_up_to_date_and_restored_as_of_any_moment() {
     let bytes = |report: &Value, name: &str| report[name].as_u64().unwrap();
     assert!(bytes(&updated, "new_bytes") < bytes(&updated, "bytes"), "{updated}");
     let again = terminal.run("backup visits.backup").done();
-    assert!(again.contains("new      0"), "{again}");
+    assert!(again.contains("new       0"), "{again}");
 
     terminal.run("restore visits.backup --db all").done();
     let count = terminal.run("get visits count").done();

@@ -16,11 +16,11 @@ use crate::directory::{Access, Directory};
 use crate::error::{Error, ErrorKind, Result};
 use crate::index::Index;
 use crate::log::frame::{Seal, damaged};
-use crate::log::scan::{self, Next, Scan};
+use crate::log::scan::{Next, Scan};
 use crate::log::segment::{FIRST, Segments};
 use crate::log::{Position, Tail};
 use crate::options::Options;
-use crate::recovery::is_torn;
+use crate::recovery::{self, is_torn};
 
 /// Up to where a database is restored. Every frame is restored whole or not at all.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -206,7 +206,8 @@ impl Survey {
         seal: Seal,
         (until, known): (Until, Option<Known>),
     ) -> Result<Survey> {
-        let (all, wanted, start) = (Part::default(), Part::default(), scan::start(seal));
+        let (all, wanted, start) =
+            (Part::default(), Part::default(), recovery::begin(segments, seal)?);
         let (first, is_in, is_cut, end) = (None, true, known.is_some(), start.end);
         let mut survey = Survey { until, all, wanted, is_in, first, end, is_cut };
         let mut scan = Scan::new(segments, seal, start);

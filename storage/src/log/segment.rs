@@ -118,7 +118,9 @@ impl Segments {
 
     /// The names in the log's directory.
     fn names(&self) -> Result<Vec<PathBuf>> {
-        self.disk.list(&self.path).map_err(|error| Error::io("list", error).at(&self.path))
+        self.with_room(|| {
+            self.disk.list(&self.path).map_err(|error| Error::io("list", error).at(&self.path))
+        })
     }
 
     /// The numbers of the segments that there are, ascending.

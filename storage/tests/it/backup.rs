@@ -481,6 +481,9 @@ fn a_backup_that_was_cut_is_not_restored_unless_that_is_said() {
     let log = place("db").join(format!("log/{segment:08}.log"));
     assert!(matches!(restored("db", Until::End.into()).unwrap().witness, WitnessedBy::Index(_)));
     OpenOptions::new().write(true).open(log).unwrap().set_len(offset).unwrap();
+    for later in segment + 1..9 {
+        drop(fs::remove_file(place("db").join(format!("log/{later:08}.log"))));
+    }
     let error = restored("db", Until::End.into()).unwrap_err();
     assert!(matches!(error.kind(), ErrorKind::BackupCut { .. }), "{error}");
     fs::remove_file(place("backup/backup.witness")).unwrap();

@@ -336,8 +336,9 @@ fn the_witness_of_a_backup_is_what_the_format_says() {
     let path = directory.path().join("db");
     written(&path);
     let store = small().open(&path).unwrap();
-    let report = store.backup(path.with_extension("backup"), |_, _| {}).unwrap();
-    let bytes = fs::read(path.with_extension("backup/backup.witness")).unwrap();
+    let backup = path.with_extension("backup");
+    let report = store.backup(&backup, |_, _| {}).unwrap();
+    let bytes = fs::read(backup.join("backup.witness")).unwrap();
     let (witness, length) = fixed("Witness", &bytes);
     assert_eq!((witness["name"], number(witness["version"])), (&b"CONTINUANTBK"[..], 1));
     assert_eq!(length, bytes.len());
