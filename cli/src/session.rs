@@ -156,8 +156,8 @@ fn own_code_cache() -> Option<PathBuf> {
     Some(caches?.join("continuant").join("code"))
 }
 
-/// Says on stderr what the database lost and somebody accepted, so that it is not missed in silence.
-/// There is nobody to tell when that fails.
+/// Says on stderr what the database lost and somebody accepted, so that it is not missed. There is
+/// nobody to tell when that fails.
 pub(crate) fn mention_losses(db: &Database) {
     for loss in db.losses() {
         let line = crate::command::loss_line(&loss);

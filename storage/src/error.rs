@@ -304,9 +304,43 @@ impl From<object::Error> for Error {
 }
 
 impl ErrorKind {
-    /// Says what is not there that was, or should be.
+    /// Says what keeps a store from doing anything.
+    fn fmt_failed(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ErrorKind::Io { operation } => write!(f, "{operation} failed"),
+            ErrorKind::NoResources { operation } => {
+                let remedy = "raise the limit (`ulimit -n`, `ulimit -v`) or close others";
+                write!(f, "{operation}: this process has no room for it: {remedy}")
+            }
+            ErrorKind::Full => {
+                let read = "until then it is read, exported and backed up to another disk as ever";
+                let ways = "compaction gives back what retention and outboxes do not keep";
+                write!(f, "no space left: free some and reopen the database ({ways}; {read})")
+            }
+            ErrorKind::Locked => f.write_str("another process has the database open"),
+            ErrorKind::ReadOnly => {
+                f.write_str("the database was opened for reading: open it for writing to change it")
+            }
+            ErrorKind::Poisoned => {
+                f.write_str("an earlier write failed: reopen the database to go on")
+            }
+            ErrorKind::Closed => f.write_str("the database was closed"),
+            _ => Ok(()),
+        }
+    }
+
+    /// Says what is not there that was, or is not as it was.
     fn fmt_missing(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            ErrorKind::Damaged { file, offset, expected, found } => {
+                write!(
+                    f,
+                    "{file} is damaged at offset {offset}: expected {expected}, found {found}"
+                )
+            }
+            ErrorKind::IndexDamaged(problem) => {
+                write!(f, "the index is damaged ({problem}): run check --repair to rebuild it")
+            }
             ErrorKind::LogBehind { covered, missing } => {
                 let remedy = "bring the log back, or restore a backup; `check --repair` says what \
                               would be lost without";
@@ -340,24 +374,13 @@ impl ErrorKind {
 impl fmt::Display for ErrorKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            ErrorKind::Io { operation } => write!(f, "{operation} failed"),
-            ErrorKind::NoResources { operation } => {
-                let remedy = "raise the limit (`ulimit -n`, `ulimit -v`) or close others";
-                write!(f, "{operation}: this process has no room for it: {remedy}")
-            }
-            ErrorKind::Full => {
-                let read = "until then it is read, exported and backed up to another disk as ever";
-                let ways = "compaction gives back what retention and outboxes do not keep";
-                write!(f, "no space left: free some and reopen the database ({ways}; {read})")
-            }
-            ErrorKind::Locked => f.write_str("another process has the database open"),
-            ErrorKind::ReadOnly => {
-                f.write_str("the database was opened for reading: open it for writing to change it")
-            }
-            ErrorKind::Poisoned => {
-                f.write_str("an earlier write failed: reopen the database to go on")
-            }
-            ErrorKind::Closed => f.write_str("the database was closed"),
+            ErrorKind::Io { .. }
+            | ErrorKind::NoResources { .. }
+            | ErrorKind::Full
+            | ErrorKind::Locked
+            | ErrorKind::ReadOnly
+            | ErrorKind::Poisoned
+            | ErrorKind::Closed => self.fmt_failed(f),
             ErrorKind::NotADatabase => f.write_str("not a database"),
             ErrorKind::Occupied => {
                 f.write_str("something is in the directory: name one that is missing or empty")
@@ -369,16 +392,9 @@ impl fmt::Display for ErrorKind {
             ErrorKind::NewerFormat { found, supported } => {
                 write!(f, "format {found} is newer than {supported}, the newest known here")
             }
-            ErrorKind::Damaged { file, offset, expected, found } => {
-                write!(
-                    f,
-                    "{file} is damaged at offset {offset}: expected {expected}, found {found}"
-                )
-            }
-            ErrorKind::IndexDamaged(problem) => {
-                write!(f, "the index is damaged ({problem}): run check --repair to rebuild it")
-            }
-            ErrorKind::LogBehind { .. }
+            ErrorKind::Damaged { .. }
+            | ErrorKind::IndexDamaged(_)
+            | ErrorKind::LogBehind { .. }
             | ErrorKind::Lost(_)
             | ErrorKind::MarkerLost
             | ErrorKind::OtherDatabase { .. }

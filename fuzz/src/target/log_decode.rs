@@ -2,8 +2,8 @@
 //! the change is where the log could have been torn; then all before it must be there, and nothing
 //! of it or behind.
 //!
-//! What is served is what was appended, whatever is reported. A repair says what is gone of what the
-//! index knew, changes nothing before that is accepted, and puts it on record.
+//! What is served is what was appended, whatever is reported. A repair says what is gone of what
+//! the index knew, changes nothing before that is accepted, and puts it on record.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

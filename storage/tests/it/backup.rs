@@ -82,7 +82,7 @@ impl Fleet {
     fn append(&mut self, store: &Store) -> Vec<Made> {
         if self.authors.is_empty() || self.rng.random_bool(0.1) {
             let (author, made) = Author::upgrading(self.rng.random());
-            let name = author.head.id.to_string();
+            let name = format!("object {}", author.head.id);
             append(store, std::slice::from_ref(&made), &[(&name, author.head.id)]).unwrap();
             self.authors.push(author);
             return vec![made];
