@@ -1,5 +1,7 @@
 //! Verifying many objects at once, on as many threads as there are workers to do it.
 //!
+//! It holds what was found of each: whoever has millions asks for some at a time.
+//!
 //! It does not know what verification is: the engine does.
 //!
 //! Invariant: the results are in the order of the ids, whichever thread had them first.
@@ -46,6 +48,5 @@ pub(crate) fn audit(
         joined.flat_map(|found| found.expect("verifying does not panic")).collect()
     });
     findings.sort_by_key(|(id, _)| *id);
-    bar.finish_and_clear();
     findings
 }

@@ -102,8 +102,9 @@ impl Failure {
     }
 
     /// Adds what can be done.
-    pub(crate) fn advise(&mut self, advice: impl fmt::Display) {
-        self.message = format!("{}: {advice}", self.message);
+    pub(crate) fn advised(mut self, advice: impl fmt::Display) -> Failure {
+        self.message = format!("{}; {advice}", self.message);
+        self
     }
 
     /// Damage, when it is of something that the caller brought and that was never at rest here.

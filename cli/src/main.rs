@@ -15,6 +15,7 @@ mod failure;
 mod files;
 mod keyfile;
 mod moment;
+mod note;
 mod number;
 mod printer;
 mod progress;

@@ -4,12 +4,16 @@
 //!
 //! Invariant: nothing is drawn where nobody looks, and a bar is gone when its work is done.
 
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
 /// How often a bar is drawn again.
 const TICK: Duration = Duration::from_millis(100);
+/// How long work may take before it is shown that has no bar.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 /// A bar over `count` things.
 pub(crate) fn bar(doing: &'static str, count: u64) -> ProgressBar {
@@ -30,6 +34,39 @@ pub(crate) fn growing(doing: &'static str) -> ProgressBar {
 /// A count of things without a known end, and how many there are a second.
 pub(crate) fn counting(doing: &'static str) -> ProgressBar {
     start(doing, 0, "{msg:10} {human_pos}, {per_sec}, {elapsed}")
+}
+
+/// Work of unknown length that is under way: once it takes long it is shown, until this is dropped.
+pub(crate) struct Busy {
+    /// Dropped first, which ends the thread.
+    done: Option<Sender<()>>,
+    shower: Option<JoinHandle<()>>,
+}
+
+/// Says what is done if it takes longer than [`PATIENCE`].
+pub(crate) fn busy(doing: &'static str) -> Busy {
+    let (done, is_done) = channel();
+    let show = move || {
+        if is_done.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
+            let bar = start(doing, 0, "{msg:10} {elapsed}");
+            // It ends with an error: nothing is ever sent.
+            let _ended = is_done.recv();
+            bar.finish_and_clear();
+        }
+    };
+    // Without a thread nothing is shown.
+    let shower = std::thread::Builder::new().spawn(show).ok();
+    Busy { done: Some(done), shower }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        drop(self.done.take());
+        if let Some(shower) = self.shower.take() {
+            // What it shows is gone before anything else is printed.
+            drop(shower.join());
+        }
+    }
 }
 
 /// What tells a bar how much is done, and of how much.

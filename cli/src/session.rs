@@ -11,9 +11,10 @@ use std::time::Duration;
 
 use continuant::object::limits::BATCH_INPUTS_MAX;
 use continuant::storage::{self, AcceptedLoss, ID_DIGITS_MIN, Repaired, Resolved};
-use continuant::{Database, Error, ErrorKind, ObjectId, Options};
+use continuant::{CodeHash, Database, Error, ErrorKind, ObjectId, Options};
 
 use crate::failure::{Failure, Result};
+use crate::progress;
 
 /// Where the database is when nobody says.
 const DEFAULT_DIRECTORY: &str = "continuant.db";
@@ -84,7 +85,10 @@ impl Session {
         accepting: Option<AcceptedLoss>,
     ) -> Result<Repaired, storage::Error> {
         let options = storage::Options::new().lock_wait(self.lock_wait);
-        options.repair(self.directory(), accepting)
+        let repairing = progress::busy("repairing");
+        let repaired = options.repair(self.directory(), accepting);
+        drop(repairing);
+        repaired
     }
 
     /// A failure to open the database, with what can be done about it.
@@ -108,7 +112,10 @@ impl Session {
         let opened = open_cached(options, &directory).map_err(Failure::from);
         let db = opened.map_err(|failure| self.explain(failure, &directory))?;
         let done = work(&db)?;
-        db.close().map_err(|error| Failure::from(error).after_the_work())?;
+        let closing = progress::busy("closing");
+        let closed = db.close();
+        drop(closing);
+        closed.map_err(|error| Failure::from(error).after_the_work())?;
         Ok(done)
     }
 
@@ -180,6 +187,31 @@ pub(crate) fn find(db: &Database, name: &str) -> Result<ObjectId> {
         Resolved::Object(id) => Ok(id),
         Resolved::Nothing => Err(no_object(name)),
         Resolved::Doubtful { named, beginning } => Err(doubtful(name, named, &beginning)),
+    }
+}
+
+/// The code with this hash, or the only one here whose hash starts so.
+pub(crate) fn find_code(db: &Database, digits: &str) -> Result<CodeHash> {
+    if let Ok(code) = digits.parse() {
+        return Ok(code);
+    }
+    let fitting = match digits {
+        "" => Vec::new(),
+        digits => db.codes(digits, CANDIDATES_MAX + 1)?,
+    };
+    match fitting[..] {
+        [] => {
+            let ways = "`list --json` and `show` have the hashes that there are";
+            Err(Failure::missing("no-code", format!("no code {digits:?}: {ways}")))
+        }
+        [code] => Ok(code),
+        _ => {
+            let shown = fitting.iter().take(CANDIDATES_MAX);
+            let shown = shown.map(|code| code.to_string()[..16].to_string());
+            let shown = shown.collect::<Vec<_>>().join(", ");
+            let message = format!("{digits:?} fits several codes, {shown}: give more digits");
+            Err(Failure::usage(message))
+        }
     }
 }
 

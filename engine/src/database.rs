@@ -14,6 +14,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use object::credential::PublicKey;
 use object::definition::Definition;
 use object::hash::{BaseHash, CodeHash, ObjectId, PolicyHash};
 use object::image::BaseImage;
@@ -431,6 +432,17 @@ impl Database {
         self.shared.timer().first()
     }
 
+    /// How many wakes there are that [`next_wake`](Database::next_wake) is the first of.
+    pub fn wake_count(&self) -> usize {
+        self.shared.timer().len()
+    }
+
+    /// The objects among these whose wakes are at `time` or before, in the order of their wakes:
+    /// found in the order that there is, without a look at other objects.
+    pub fn due(&self, time: u64) -> Vec<ObjectId> {
+        self.shared.timer().due(time)
+    }
+
     /// The wakes that were due and have made no version, of objects in the order of their ids: each
     /// was refused, or failed, or its object is ahead of the clock, since the database was opened;
     /// of before that, those that have been looked at again.
@@ -484,6 +496,20 @@ impl Database {
             }
         }
         Ok(ahead)
+    }
+
+    /// The hashes of modules that objects here have or had, or were to have, and that begin with
+    /// these hexadecimal digits, at most `limit`.
+    ///
+    /// # Errors
+    ///
+    /// Those of the store.
+    pub fn codes(&self, digits: &str, limit: usize) -> Result<Vec<CodeHash>> {
+        let end = |filled: String| filled.to_ascii_lowercase().parse::<CodeHash>();
+        match (end(format!("{digits:0<64}")), end(format!("{digits:f<64}"))) {
+            (Ok(first), Ok(last)) => Ok(self.shared.store().codes(first, last, limit)?),
+            _ => Ok(Vec::new()),
+        }
     }
 
     /// The clock's time, in milliseconds since 1970-01-01 UTC.
@@ -627,6 +653,18 @@ impl Database {
         query::History::new(self.shared.store(), id)
     }
 
+    /// The nonce that a key used last on the object, as far as the object remembers: for as long as
+    /// an older signature could still hold.
+    ///
+    /// # Errors
+    ///
+    /// [`NoObject`](ErrorKind::NoObject), and those of the store.
+    pub fn last_nonce(&self, id: ObjectId, key: &PublicKey) -> Result<Option<u64>> {
+        let ledger = self.shared.store().newest_ledger(id)?;
+        let ledger = ledger.ok_or_else(|| Error::from(ErrorKind::NoObject).about(id))?;
+        Ok(ledger.nonces.last(key))
+    }
+
     /// What differs between two versions.
     ///
     /// # Errors
@@ -754,13 +792,35 @@ impl Database {
     /// [`Object`](ErrorKind::Object) and [`Replay`](ErrorKind::Replay) naming the version and what
     /// does not hold; [`NoObject`](ErrorKind::NoObject), and those of the store.
     pub fn verify(&self, id: ObjectId, replay: Replay) -> Result<Verified> {
-        self.info(id)?;
-        let verified = on_thread(|| self.audit(id, replay))?;
+        self.verify_with(id, replay, |_, _| {})
+    }
+
+    /// Like [`verify`](Database::verify); `progress` is told versions and refusals done and in all,
+    /// on another thread.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Database::verify`].
+    pub fn verify_with(
+        &self,
+        id: ObjectId,
+        replay: Replay,
+        progress: impl FnMut(u64, u64) + Send,
+    ) -> Result<Verified> {
+        let info = self.info(id)?;
+        let all = info.seq + 1 + info.refusal_count;
+        let verified = on_thread(|| self.audit(id, replay, all, progress))?;
         verified.map_err(|error| error.about(id))
     }
 
     /// Verifies a lineage. Call it on a thread with a worker's stack.
-    fn audit(&self, id: ObjectId, replay: Replay) -> Result<Verified> {
+    fn audit(
+        &self,
+        id: ObjectId,
+        replay: Replay,
+        all: u64,
+        mut progress: impl FnMut(u64, u64),
+    ) -> Result<Verified> {
         let store = self.shared.store();
         let genesis = store.genesis(id)?;
         let header = genesis.header();
@@ -772,7 +832,7 @@ impl Database {
             Replay::No => None,
         };
         let mut auditor = Auditor::new(definition, base, runnable)?;
-        for entry in store.lineage(id)? {
+        for (entry, done) in store.lineage(id)?.zip(1..) {
             match entry? {
                 LineageEntry::Commit(complete) if auditor.has_headers_only() => {
                     self.resume(id, &mut auditor, complete.stored(), &library)?;
@@ -784,6 +844,7 @@ impl Database {
                 LineageEntry::Header(stored) => auditor.header(stored.header())?,
                 LineageEntry::Refusal(refusal) => auditor.refusal(&refusal, &library)?,
             }
+            progress(done, all.max(done));
         }
         auditor.finish().map(|(verified, _)| verified)
     }

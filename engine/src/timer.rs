@@ -62,6 +62,13 @@ impl Timer {
         wakes.entries.pop_first()
     }
 
+    /// The objects whose wakes are due at `now`, in the order of wakes.
+    pub(crate) fn due(&self, now: u64) -> Vec<ObjectId> {
+        let wakes = self.wakes.lock();
+        let due = wakes.entries.iter().take_while(|(at, _)| *at <= now);
+        due.map(|(_, object)| *object).collect()
+    }
+
     /// How many objects have a wake here.
     pub(crate) fn len(&self) -> usize {
         self.wakes.lock().entries.len()
@@ -108,6 +115,7 @@ mod tests {
             wake = Some(next);
         }
         assert_eq!(timer.wakes.lock().entries.len(), 1);
+        assert_eq!((timer.due(998), timer.due(999)), (vec![], vec![id]));
         assert_eq!((timer.take_due(998), timer.take_due(999)), (None, Some((999, id))));
         timer.change(id, wake, Some(5));
         timer.change(id, Some(5), None);

@@ -7,14 +7,46 @@ use std::sync::Arc;
 use object::capsule::{Chain, HEAD, SECTION_CHECK_BYTES, SECTION_HEAD_BYTES, SectionKind};
 use object::commit::Commit;
 use object::image::{BaseImage, Image};
+use rand::RngExt;
+use rand::rngs::StdRng;
+use storage::{CapsuleReader, CapsuleWriter};
 
 use crate::outcome::must;
 
 /// Sections of a capsule, but for its end.
 pub(crate) type Sections = Vec<(SectionKind, Vec<u8>)>;
 
-/// The sections before the end.
+/// The sections before the end, whether or not they are packed.
 pub(crate) fn split(capsule: &[u8]) -> Result<Sections, String> {
+    let mut sections = Sections::new();
+    let mut reader = must("a capsule's head", CapsuleReader::new(capsule))?;
+    while let Some((kind, body)) = must("a section", reader.next())? {
+        if kind != SectionKind::End {
+            sections.push((kind, body.to_vec()));
+        }
+    }
+    Ok(sections)
+}
+
+/// The capsule of sections, with its end, packed with as many others as is drawn.
+pub(crate) fn seal_packed(
+    rng: &mut StdRng,
+    sections: &[(SectionKind, Vec<u8>)],
+) -> Result<Vec<u8>, String> {
+    let mut capsule = Vec::new();
+    let mut writer = must("a head", CapsuleWriter::new(&mut capsule))?;
+    for (kind, body) in sections {
+        must("a section", writer.section(*kind, body))?;
+        if rng.random_ratio(1, 3) {
+            must("sections packed together", writer.pack())?;
+        }
+    }
+    must("an end", writer.end())?;
+    Ok(capsule)
+}
+
+/// The sections as they stand in a capsule, some of them packed, but for its end.
+pub(crate) fn split_raw(capsule: &[u8]) -> Result<Sections, String> {
     let mut sections = Sections::new();
     let mut chain = Chain::new();
     loop {

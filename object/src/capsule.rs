@@ -4,6 +4,9 @@
 //! cutting, flipping, reordering or adding bytes anywhere is found at the section where it is. It
 //! does no I/O: the storage crate moves the bytes, in bounded memory.
 //!
+//! Most sections stand in others, compressed together: records of one object are much alike. How
+//! they are compressed the storage crate knows.
+//!
 //! What a section holds is verified by the structures themselves; the checks here only find damage
 //! early and say where.
 
@@ -19,6 +22,8 @@ pub const SECTION_HEAD_BYTES: usize = 5;
 pub const SECTION_CHECK_BYTES: usize = HASH_BYTES;
 /// Bytes of one section's body.
 pub const SECTION_BYTES_MAX: u32 = 1 << 30;
+/// Bytes that the sections in one [`SectionKind::Packed`] come to, with their heads.
+pub const PACKED_BYTES_MAX: usize = 16 << 20;
 
 static CHAIN_CONTEXT: Context = Context::new("continuant 1 capsule section");
 
@@ -38,16 +43,33 @@ pub enum SectionKind {
     Refusal,
     /// The end: the number of sections before it, as 8 bytes little endian.
     End,
+    /// Sections of other kinds but the end, each with its head and without a check, compressed
+    /// together: the bytes that they come to, as 4 bytes little endian, then an LZ4 block.
+    Packed,
 }
 
-const KINDS: [SectionKind; 6] = [
+const KINDS: [SectionKind; 7] = [
     SectionKind::Code,
     SectionKind::Policy,
     SectionKind::Base,
     SectionKind::Commit,
     SectionKind::Refusal,
     SectionKind::End,
+    SectionKind::Packed,
 ];
+
+/// The head of a section whose body has `length` bytes.
+///
+/// # Panics
+///
+/// When that is more than [`SECTION_BYTES_MAX`].
+pub fn section_head(kind: SectionKind, length: usize) -> [u8; SECTION_HEAD_BYTES] {
+    assert!(length <= SECTION_BYTES_MAX as usize, "a section is within its limit");
+    let code = KINDS.iter().position(|&known| known == kind);
+    let mut head = Vec::with_capacity(SECTION_HEAD_BYTES);
+    head.put_u8(code.expect("every kind is in the list") as u8).put_count(length);
+    head.try_into().expect("a section head has its length")
+}
 
 /// The state of a capsule being written or read: what the next section is chained to.
 #[derive(Clone, Debug)]
@@ -90,11 +112,7 @@ impl Chain {
         kind: SectionKind,
         body: &[u8],
     ) -> ([u8; SECTION_HEAD_BYTES], [u8; SECTION_CHECK_BYTES]) {
-        assert!(body.len() <= SECTION_BYTES_MAX as usize, "a section is within its limit");
-        let code = KINDS.iter().position(|&known| known == kind);
-        let mut head = Vec::with_capacity(SECTION_HEAD_BYTES);
-        head.put_u8(code.expect("every kind is in the list") as u8).put_count(body.len());
-        let head = head.try_into().expect("a section head has its length");
+        let head = section_head(kind, body.len());
         (head, self.extend(&head, body))
     }
 

@@ -1,18 +1,20 @@
 //! The history of an object: its versions with their inputs and effects, and its refusals.
 //!
-//! Entries are read one at a time, so a long history costs no memory, and from either end. Only
+//! Entries are read one at a time, so a long history costs no memory, and from either end. Where a
+//! range of time begins and ends is found in a few steps, however much lies before it. Only
 //! refusals, oldest first, are held until all are read, since they are linked the other way: those
-//! in the range of time, and no more than the limit. It does not verify the chain: that is what
+//! in the range, and no more than the limit. It does not verify the chain: that is what
 //! verify is for; each entry's bytes are checked as they are read.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 
 use object::effects::{Admission, Effects};
 use object::hash::{CodeHash, ObjectId, PolicyHash, VersionHash};
 use object::header::Header;
 use object::input::Input;
 use object::refusal::Refusal;
-use storage::{Direction, ErrorKind, LineageEntry, Result, Store, StoredCommit};
+use storage::{Direction, ErrorKind, RecordEntry, Result, Store, StoredCommit};
 
 /// One entry of a history.
 #[derive(Clone, Debug, PartialEq)]
@@ -143,6 +145,7 @@ pub struct History<'a> {
     backwards: bool,
     since: u64,
     until: u64,
+    seqs: Range<u64>,
     limit: usize,
 }
 
@@ -150,7 +153,8 @@ impl<'a> History<'a> {
     /// The whole history of `object`, oldest first.
     pub fn new(store: &'a Store, object: ObjectId) -> History<'a> {
         let (refused, backwards) = Default::default();
-        History { store, object, refused, backwards, since: 0, until: u64::MAX, limit: usize::MAX }
+        let (since, until, seqs, limit) = (0, u64::MAX, 0..u64::MAX, usize::MAX);
+        History { store, object, refused, backwards, since, until, seqs, limit }
     }
 
     /// Refusals only. Oldest first, those that are asked for are held in memory, so narrow them
@@ -166,15 +170,23 @@ impl<'a> History<'a> {
         self
     }
 
-    /// From `time` on, in milliseconds since 1970-01-01 UTC.
+    /// From `time` on, in milliseconds since 1970-01-01 UTC. Refusals that stand before the last
+    /// version from before `time` are not among them, whatever their times.
     pub fn since(mut self, time: u64) -> History<'a> {
         self.since = time;
         self
     }
 
-    /// Up to and with `time`, in milliseconds since 1970-01-01 UTC.
+    /// Up to and with `time`, in milliseconds since 1970-01-01 UTC. Refusals that stand behind the
+    /// first version after `time` are not among them, whatever their times.
     pub fn until(mut self, time: u64) -> History<'a> {
         self.until = time;
+        self
+    }
+
+    /// The versions whose seqs are in `range`, and the refusals behind them.
+    pub fn seqs(mut self, range: Range<u64>) -> History<'a> {
+        self.seqs = range;
         self
     }
 
@@ -184,9 +196,24 @@ impl<'a> History<'a> {
         self
     }
 
-    /// The refusals, newest first.
-    fn refusals(&self) -> Result<impl Iterator<Item = Result<Entry>> + use<'a>> {
-        let mut refusals = self.store.refusals(self.object)?;
+    /// The seqs of the versions in the range of time, from the one before them on, behind which
+    /// refusals may be in the range too.
+    fn range(&self) -> Result<Range<u64>> {
+        let Range { mut start, mut end } = self.seqs.clone();
+        if let Some(before) = self.since.checked_sub(1) {
+            let last = self.store.seq_as_of(self.object, before)?;
+            start = start.max(last.unwrap_or(0));
+        }
+        if self.until < u64::MAX {
+            let last = self.store.seq_as_of(self.object, self.until)?;
+            end = end.min(last.map_or(0, |last| last + 1));
+        }
+        Ok(start..end)
+    }
+
+    /// The refusals behind these versions, newest first.
+    fn refusals(&self, range: Range<u64>) -> Result<impl Iterator<Item = Result<Entry>> + use<'a>> {
+        let mut refusals = self.store.refusals_behind(self.object, range)?;
         let (store, object) = (self.store, self.object);
         let mut behind: Option<Behind> = None;
         Ok(std::iter::from_fn(move || {
@@ -210,34 +237,30 @@ impl<'a> History<'a> {
     ///
     /// When the object is not in the store or a read fails; each entry may fail by itself as well.
     pub fn entries(self) -> Result<impl Iterator<Item = Result<Entry>> + use<'a>> {
-        let (since, until) = (self.since, self.until);
-        let backwards = self.backwards;
+        let (since, until, range) = (self.since, self.until, self.range()?);
         let within = move |entry: &Result<Entry>| {
             entry.as_ref().map_or(true, |entry| (since..=until).contains(&entry.time()))
         };
         let entries: Box<dyn Iterator<Item = Result<Entry>> + 'a> =
             match (self.refused, self.backwards) {
-                (true, true) => Box::new(self.refusals()?),
-                (true, false) => Box::new(last_first(self.refusals()?.filter(within), self.limit)),
+                (true, true) => Box::new(self.refusals(range)?),
+                (true, false) => {
+                    Box::new(last_first(self.refusals(range)?.filter(within), self.limit))
+                }
                 (false, true) => {
-                    let (all, way) = (0..u64::MAX, Direction::Backward);
-                    let versions = self.store.versions(self.object, all, way)?;
+                    let versions = self.store.versions(self.object, range, Direction::Backward)?;
                     Box::new(
                         versions.map(|stored| Ok(Entry::Version(VersionEntry::decode(&stored?)?))),
                     )
                 }
                 (false, false) => {
-                    let (mut numbers, mut under) = (1.., Default::default());
-                    Box::new(self.store.lineage(self.object)?.map(move |entry| {
+                    let mut under = Default::default();
+                    Box::new(self.store.records(self.object, range)?.map(move |entry| {
                         let entry = match entry? {
-                            LineageEntry::Commit(complete) => {
-                                Entry::Version(VersionEntry::decode(complete.stored())?)
-                            }
-                            LineageEntry::Header(stored) => {
+                            RecordEntry::Version(stored) => {
                                 Entry::Version(VersionEntry::decode(&stored)?)
                             }
-                            LineageEntry::Refusal(refusal) => {
-                                let number = numbers.next().expect("they are counted in 64 bits");
+                            RecordEntry::Refusal(number, refusal) => {
                                 Entry::Refusal(RefusalEntry::decode(number, refusal, under)?)
                             }
                         };
@@ -246,12 +269,7 @@ impl<'a> History<'a> {
                     }))
                 }
             };
-        // The times of versions never go back, so nothing after them can be in range again.
-        let past = move |entry: &Result<Entry>| {
-            let Ok(entry @ Entry::Version(_)) = entry else { return false };
-            if backwards { entry.time() < since } else { entry.time() > until }
-        };
-        Ok(entries.take_while(move |entry| !past(entry)).filter(within).take(self.limit))
+        Ok(entries.filter(within).take(self.limit))
     }
 }
 

@@ -1,10 +1,10 @@
 //! Capsules: an object out of one store as one stream of bytes, and into another.
 //!
-//! Export writes what the log has, section by section, in the memory of one record. Import stages
-//! every record in the log that is not here yet and adopts them all in one last frame, so that a
-//! crash or an error on the way changes no object. What is here already must be the beginning of
-//! what comes. It does not know whether a lineage holds: whoever imports has verified
-//! the same bytes before, which the seal shows.
+//! Export writes what the log has, section by section, in the memory of one record and of what is
+//! compressed together. Import stages every record in the log that is not here yet and adopts them
+//! all in one last frame, so that a crash or an error on the way changes no object. What is here
+//! already must be the beginning of what comes. It does not know whether a lineage holds: whoever
+//! imports has verified the same bytes before, which the seal shows.
 
 use std::collections::{HashMap, HashSet};
 use std::io::{self, Read, Write};
@@ -30,6 +30,7 @@ use crate::heads::Heads;
 use crate::lineage::{Direction, Lineage, LineageEntry, PAGES_HELD_MAX, Versions};
 use crate::log::Position;
 use crate::log::record::{Adoption, BlobHash, Body, Staged};
+use crate::packed::{Packing, Unpacked};
 use crate::pages::PageTable;
 use crate::row::{NewVersion, Row};
 use crate::store::{Inner, Store};
@@ -39,12 +40,13 @@ use crate::stored::read_commit;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Seal([u8; SECTION_CHECK_BYTES]);
 
-/// Reads a capsule section by section, each verified before it is given.
+/// Reads a capsule section by section, each verified before it is given, packed or not.
 #[derive(Debug)]
 pub struct CapsuleReader<R> {
     from: R,
     chain: Chain,
     body: Vec<u8>,
+    unpacked: Unpacked,
     seal: Option<Seal>,
 }
 
@@ -62,9 +64,11 @@ impl<R: Read> CapsuleReader<R> {
         let mut head = [0; HEAD.len()];
         let found = read_full(&mut from, &mut head)?;
         if found < head.len() || head != HEAD {
-            return Err(Error::capsule(0, "the head of a capsule", "other bytes"));
+            let found = if found == 0 { "no bytes" } else { "other bytes" };
+            return Err(Error::capsule(0, "the head of a capsule", found));
         }
-        Ok(CapsuleReader { from, chain: Chain::new(), body: Vec::new(), seal: None })
+        let (body, unpacked, seal) = Default::default();
+        Ok(CapsuleReader { from, chain: Chain::new(), body, unpacked, seal })
     }
 
     /// The next section. [`SectionKind::End`] is the last; then there is none, and no byte may
@@ -76,9 +80,23 @@ impl<R: Read> CapsuleReader<R> {
     /// those of the reader.
     #[expect(clippy::should_implement_trait, reason = "a section borrows from the reader")]
     pub fn next(&mut self) -> Result<Option<(SectionKind, &[u8])>> {
-        if self.seal.is_some() {
-            return Ok(None);
+        loop {
+            if let Some((kind, place)) = self.unpacked.next()? {
+                return Ok(Some((kind, &self.unpacked.bytes()[place])));
+            }
+            if self.seal.is_some() {
+                return Ok(None);
+            }
+            let offset = self.chain.offset();
+            match self.section()? {
+                SectionKind::Packed => self.unpacked.open(&self.body, offset)?,
+                kind => return Ok(Some((kind, &self.body))),
+            }
         }
+    }
+
+    /// Reads a section into the buffer.
+    fn section(&mut self) -> Result<SectionKind> {
         let offset = self.chain.offset();
         let cut = |what: &str| Error::capsule(offset, what, "the end of the bytes");
         let mut head = [0; SECTION_HEAD_BYTES];
@@ -107,7 +125,7 @@ impl<R: Read> CapsuleReader<R> {
             }
             self.seal = Some(Seal(check));
         }
-        Ok(Some((kind, &self.body)))
+        Ok(kind)
     }
 
     /// The seal, once the end was read.
@@ -129,19 +147,74 @@ fn read_full(from: &mut impl Read, bytes: &mut [u8]) -> Result<usize> {
     Ok(done)
 }
 
-/// Writes sections.
-struct CapsuleWriter<'a, W> {
-    to: &'a mut W,
+/// Writes a capsule section by section, and compresses many together.
+#[derive(Debug)]
+pub struct CapsuleWriter<W> {
+    to: W,
     chain: Chain,
+    packing: Packing,
 }
 
-impl<W: Write> CapsuleWriter<'_, W> {
-    fn section(&mut self, kind: SectionKind, body: &[u8]) -> Result<()> {
+impl<W: Write> CapsuleWriter<W> {
+    /// Writes the head of a capsule.
+    ///
+    /// # Errors
+    ///
+    /// Those of `to`.
+    pub fn new(mut to: W) -> Result<CapsuleWriter<W>> {
+        to.write_all(&HEAD).map_err(failed)?;
+        Ok(CapsuleWriter { to, chain: Chain::new(), packing: Packing::default() })
+    }
+
+    /// Writes a section, which is neither the end nor packed, or keeps it until there are more.
+    ///
+    /// # Errors
+    ///
+    /// Those of `to`.
+    pub fn section(&mut self, kind: SectionKind, body: &[u8]) -> Result<()> {
+        if !self.packing.has_room(body.len()) {
+            self.pack()?;
+        }
+        if !Packing::takes(body.len()) {
+            return self.write(kind, body);
+        }
+        self.packing.add(kind, body);
+        if self.packing.is_enough() { self.pack() } else { Ok(()) }
+    }
+
+    /// Writes what was kept.
+    ///
+    /// # Errors
+    ///
+    /// Those of `to`.
+    pub fn pack(&mut self) -> Result<()> {
+        match self.packing.take() {
+            Some(body) => self.write(SectionKind::Packed, &body),
+            None => Ok(()),
+        }
+    }
+
+    /// Writes the end.
+    ///
+    /// # Errors
+    ///
+    /// Those of `to`.
+    pub fn end(mut self) -> Result<()> {
+        self.pack()?;
+        let count = self.chain.section_count();
+        self.write(SectionKind::End, &count.to_le_bytes())?;
+        self.to.flush().map_err(failed)
+    }
+
+    fn write(&mut self, kind: SectionKind, body: &[u8]) -> Result<()> {
         let (head, check) = self.chain.section(kind, body);
         let parts = [&head[..], body, &check[..]];
-        let written = parts.iter().try_for_each(|part| self.to.write_all(part));
-        written.map_err(|error| Error::io("write the capsule", error))
+        parts.iter().try_for_each(|part| self.to.write_all(part)).map_err(failed)
     }
+}
+
+fn failed(error: io::Error) -> Error {
+    Error::io("write the capsule", error)
 }
 
 /// An object on its way into a capsule: each part that its lineage needs goes once, before the
@@ -149,7 +222,7 @@ impl<W: Write> CapsuleWriter<'_, W> {
 struct Export<'a, W> {
     store: &'a Store,
     id: ObjectId,
-    capsule: CapsuleWriter<'a, W>,
+    capsule: CapsuleWriter<&'a mut W>,
     codes: HashSet<CodeHash>,
     policies: HashSet<PolicyHash>,
     /// The codes whose base images are there.
@@ -227,19 +300,14 @@ impl Store {
         // What leaves must not be taken back by a crash here.
         self.inner().log.wait_durable(self.inner().log.tail().end)?;
         let all = row.seq() + 1 + row.refusal_count;
-        let io = |error| Error::io("write the capsule", error);
-        to.write_all(&HEAD).map_err(io)?;
-        let capsule = CapsuleWriter { to, chain: Chain::new() };
+        let capsule = CapsuleWriter::new(to)?;
         let (codes, policies, bases, bytes) = Default::default();
         let mut export = Export { store: self, id, capsule, codes, policies, bases, bytes };
         for (entry, done) in Lineage::new(self.inner(), id, row).zip(1..) {
             export.entry(entry?)?;
             progress(done, all);
         }
-        let mut capsule = export.capsule;
-        let count = capsule.chain.section_count();
-        capsule.section(SectionKind::End, &count.to_le_bytes())?;
-        capsule.to.flush().map_err(io)
+        export.capsule.end()
     }
 
     /// Takes in a capsule that was verified up to `head` in a first reading, which `seal` ended;

@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::ops::Bound;
 use std::sync::Arc;
 
-use object::hash::ObjectId;
+use object::hash::{CodeHash, ObjectId};
 
 use crate::log::Position;
 use crate::log::record::BlobHash;
@@ -150,6 +150,16 @@ impl Heads {
     pub(crate) fn blob(&self, hash: &BlobHash) -> Option<Position> {
         let older = || self.older.iter().find_map(|older| older.blobs.get(hash));
         self.recent.blobs.get(hash).or_else(older).copied()
+    }
+
+    /// The hashes of code that the index may not have yet.
+    pub(crate) fn codes(&self) -> Vec<CodeHash> {
+        let older = self.older.iter().flat_map(|older| older.blobs.keys());
+        let codes = self.recent.blobs.keys().chain(older).filter_map(|hash| match hash {
+            BlobHash::Code(code) => Some(*code),
+            _ => None,
+        });
+        codes.collect()
     }
 
     /// Puts a changed row; `before` is the one that it follows.

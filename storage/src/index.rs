@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use object::codec::{Reader, Write};
-use object::hash::ObjectId;
+use object::hash::{CodeHash, ObjectId};
 use redb::{
     Database, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction,
 };
@@ -512,6 +512,21 @@ impl Reading<'_> {
         self.get(BLOBS, &hash.key(), |value| position(&hash.key(), value))
     }
 
+    /// The hashes of code from `first` to `last`, at most `limit`.
+    pub(crate) fn codes(
+        &self,
+        first: CodeHash,
+        last: CodeHash,
+        limit: usize,
+    ) -> Result<Vec<CodeHash>> {
+        let (first, last) = (BlobHash::Code(first).key(), BlobHash::Code(last).key());
+        let range = (Bound::Included(&first[..]), Bound::Included(&last[..]));
+        self.range(BLOBS, range, limit, |key, value| {
+            position(key, value)?;
+            Some(CodeHash(key.get(1..)?.try_into().ok()?))
+        })
+    }
+
     pub(crate) fn list(&self, after: Option<ObjectId>, limit: usize) -> Result<Vec<ObjectInfo>> {
         let from = after.as_ref().map_or(Bound::Unbounded, |id| Bound::Excluded(&id.0[..]));
         let rows = self.range(OBJECTS, (from, Bound::Unbounded), limit, |key, value| {
@@ -534,11 +549,7 @@ impl Reading<'_> {
     pub(crate) fn wakes_until(&self, time: u64) -> Result<Vec<(u64, ObjectId)>> {
         let last = wake_key(time, ObjectId([0xff; 32]));
         let range = (Bound::Unbounded, Bound::Included(&last[..]));
-        self.range(WAKES, range, usize::MAX, |key, value| {
-            row::open(key, value)?;
-            let (time, id) = key.split_first_chunk()?;
-            Some((u64::from_be_bytes(*time), ObjectId(id.try_into().ok()?)))
-        })
+        self.range(WAKES, range, usize::MAX, wake)
     }
 
     /// The messages on their way.
@@ -595,6 +606,12 @@ impl Reading<'_> {
     }
 }
 
+fn wake(key: &[u8], value: &[u8]) -> Option<(u64, ObjectId)> {
+    row::open(key, value)?;
+    let (time, id) = key.split_first_chunk()?;
+    Some((u64::from_be_bytes(*time), ObjectId(id.try_into().ok()?)))
+}
+
 fn named(key: &[u8], value: &[u8]) -> Option<ObjectId> {
     Some(ObjectId(row::open(key, value)?.try_into().ok()?))
 }
@@ -640,7 +657,6 @@ fn failed(path: &Path, failure: &Failure, error: redb::Error) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use object::hash::CodeHash;
     use tempfile::TempDir;
 
     use super::*;

@@ -1,4 +1,5 @@
-//! Reads of many versions: a range of them either way, the refusals, and both in lineage order.
+//! Reads of many versions: a range of them either way, the refusals behind a range, and both in
+//! lineage order, with the pages or without.
 //!
 //! The log links records backwards. Reading forwards goes back over a stretch of versions first,
 //! noting where they are, so it takes the memory of one stretch, and of the places of the refusals
@@ -45,6 +46,16 @@ pub enum LineageEntry {
     Refusal(Refusal),
 }
 
+/// One entry of a lineage without its pages.
+#[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "nearly all entries are versions")]
+pub enum RecordEntry {
+    /// A version.
+    Version(StoredCommit),
+    /// A refusal behind the version before, and its place among all of the object, from 1.
+    Refusal(u64, Refusal),
+}
+
 impl Store {
     /// An object's first version.
     ///
@@ -72,14 +83,57 @@ impl Store {
         Ok(Versions::new(self.inner(), id, row, range, direction))
     }
 
+    /// The seq of the newest version that is not later than `time`, in milliseconds since
+    /// 1970-01-01 UTC, in O(log n) steps; none when the first version is later.
+    ///
+    /// # Errors
+    ///
+    /// As of [`Store::versions`].
+    pub fn seq_as_of(&self, id: ObjectId, time: u64) -> Result<Option<u64>> {
+        let row = self.inner().require_row(id)?;
+        let found = self.inner().hop_as_of(&row, time).map_err(|error| error.of(id))?;
+        Ok(found.map(|(_, hop)| hop.seq))
+    }
+
     /// The refusals on record, newest first.
     ///
     /// # Errors
     ///
     /// As of [`Store::versions`].
     pub fn refusals(&self, id: ObjectId) -> Result<Refusals<'_>> {
+        self.refusals_behind(id, 0..u64::MAX)
+    }
+
+    /// The refusals that stand behind the versions whose seqs are in `range`, newest first.
+    ///
+    /// # Errors
+    ///
+    /// As of [`Store::versions`].
+    pub fn refusals_behind(&self, id: ObjectId, range: Range<u64>) -> Result<Refusals<'_>> {
+        let (row, inner) = (self.inner().require_row(id)?, self.inner());
+        let (next, left) = match range.end > row.seq() {
+            true => (row.last_refusal(), row.refusal_count),
+            false => {
+                let stored = inner.locate(&row, range.end).map_err(|error| error.of(id))?;
+                let stored = stored.expect("the newest version is not below it");
+                (stored.refusal(), stored.header().refusal_count)
+            }
+        };
+        let is_empty = range.is_empty() || range.start > row.seq();
+        let next = next.filter(|_| !is_empty);
+        // One behind a version would have been the next.
+        let seq_min = if range.start == 0 { 0 } else { range.start + 1 };
+        Ok(Refusals { inner, next, left, seq_min })
+    }
+
+    /// The versions whose seqs are in `range`, each with the refusals behind it, in lineage order.
+    ///
+    /// # Errors
+    ///
+    /// As of [`Store::versions`].
+    pub fn records(&self, id: ObjectId, range: Range<u64>) -> Result<Records<'_>> {
         let row = self.inner().require_row(id)?;
-        Ok(Refusals { inner: self.inner(), next: row.last_refusal(), left: row.refusal_count })
+        Ok(Records::new(self.inner(), id, row, range))
     }
 
     /// Versions and refusals in lineage order, from the genesis.
@@ -175,6 +229,8 @@ pub struct Refusals<'a> {
     inner: &'a Inner,
     next: Option<RefusalLink>,
     left: u64,
+    /// Those of lower seqs stand before all that is asked for.
+    seq_min: u64,
 }
 
 impl Refusals<'_> {
@@ -190,16 +246,20 @@ impl Iterator for Refusals<'_> {
     fn next(&mut self) -> Option<Self::Item> {
         let link = self.next.take()?;
         self.left = self.left.saturating_sub(1);
-        Some(read_refusal(&self.inner.log, link).map(|stored| {
+        let stored = match read_refusal(&self.inner.log, link) {
+            Ok(stored) if stored.refusal.seq < self.seq_min => return None,
+            stored => stored,
+        };
+        Some(stored.map(|stored| {
             self.next = stored.previous();
             stored.refusal
         }))
     }
 }
 
-/// An iterator over versions and refusals in lineage order.
+/// An iterator over versions and refusals in lineage order, without pages.
 #[derive(Debug)]
-pub struct Lineage<'a> {
+pub struct Records<'a> {
     inner: &'a Inner,
     row: Arc<Row>,
     versions: Versions<'a>,
@@ -208,6 +268,79 @@ pub struct Lineage<'a> {
     next: Option<StoredCommit>,
     /// The refusals that come next, the last of them first.
     refusals: Vec<RefusalLink>,
+    /// The place among all refusals of the one that comes next, from 1.
+    number: u64,
+}
+
+impl<'a> Records<'a> {
+    fn new(inner: &'a Inner, id: ObjectId, row: Arc<Row>, range: Range<u64>) -> Records<'a> {
+        let versions = Versions::new(inner, id, Arc::clone(&row), range, Direction::Forward);
+        let (next, refusals) = Default::default();
+        Records { inner, row, versions, started: false, next, refusals, number: 0 }
+    }
+
+    /// The last refusal before the version behind `seq`, or of all when there is none.
+    fn last_refusal(&self, seq: u64) -> Result<Option<RefusalLink>> {
+        match &self.next {
+            Some(next) => Ok(next.refusal()),
+            None if seq >= self.row.seq() => Ok(self.row.last_refusal()),
+            // The range ends here, the lineage does not.
+            None => Ok(self.versions.located(seq + 1)?.refusal()),
+        }
+    }
+
+    /// Gives a version, after noting the refusals and the version that come behind it.
+    fn pass(&mut self, stored: StoredCommit) -> Result<StoredCommit> {
+        self.next = self.versions.next().transpose()?;
+        let header = stored.header();
+        self.number = header.refusal_count.saturating_add(1);
+        let mut last = self.last_refusal(header.seq)?;
+        while let Some(link) = last.filter(|link| link.hash != header.refusals) {
+            let read = read_refusal(&self.inner.log, link)?;
+            self.refusals.push(link);
+            last = read.previous();
+        }
+        Ok(stored)
+    }
+
+    fn entry(&mut self) -> Result<Option<RecordEntry>> {
+        if let Some(link) = self.refusals.pop() {
+            let read = read_refusal(&self.inner.log, link)?;
+            let number = self.number;
+            self.number = number.saturating_add(1);
+            return Ok(Some(RecordEntry::Refusal(number, read.refusal)));
+        }
+        if !std::mem::replace(&mut self.started, true) {
+            self.next = self.versions.next().transpose()?;
+        }
+        let Some(stored) = self.next.take() else { return Ok(None) };
+        self.pass(stored).map(|stored| Some(RecordEntry::Version(stored)))
+    }
+
+    /// Ends what was asked for.
+    fn end(&mut self) {
+        self.refusals.clear();
+        self.next = None;
+        self.versions.range = 0..0;
+    }
+}
+
+impl Iterator for Records<'_> {
+    type Item = Result<RecordEntry>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let entry = self.entry();
+        if entry.is_err() {
+            self.end();
+        }
+        entry.transpose()
+    }
+}
+
+/// An iterator over versions, with their pages, and refusals in lineage order.
+#[derive(Debug)]
+pub struct Lineage<'a> {
+    records: Records<'a>,
     base: Option<Arc<BaseImage>>,
     /// Pages as the version before left them.
     pages: HashMap<u32, Arc<Page>>,
@@ -216,23 +349,23 @@ pub struct Lineage<'a> {
 impl<'a> Lineage<'a> {
     /// The lineage as `row` has it.
     pub(crate) fn new(inner: &'a Inner, id: ObjectId, row: Arc<Row>) -> Lineage<'a> {
-        let all = 0..u64::MAX;
-        let versions = Versions::new(inner, id, Arc::clone(&row), all, Direction::Forward);
-        let (next, refusals, base, pages) = Default::default();
-        Lineage { inner, row, versions, started: false, next, refusals, base, pages }
+        let records = Records::new(inner, id, row, 0..u64::MAX);
+        let (base, pages) = Default::default();
+        Lineage { records, base, pages }
     }
 
     /// The version with its pages.
     fn complete(&mut self, stored: StoredCommit) -> Result<CompleteCommit> {
+        let (inner, id) = (self.records.inner, self.records.versions.id);
         if let Some(hash) = stored.begins_from() {
-            self.base = Some(self.inner.require_base(hash)?);
+            self.base = Some(inner.require_base(hash)?);
         }
         if stored.header().kind == Kind::Upgrade {
             self.pages.clear();
         }
         let base = Arc::clone(self.base.as_ref().expect("a lineage begins from a base image"));
         let held = |index: u32| self.pages.get(&index).cloned();
-        let pages = self.inner.changed_pages(self.versions.id, &base, &stored, held)?;
+        let pages = inner.changed_pages(id, &base, &stored, held)?;
         if self.pages.len() + pages.len() > PAGES_HELD_MAX {
             self.pages.clear();
         }
@@ -241,37 +374,17 @@ impl<'a> Lineage<'a> {
         Ok(CompleteCommit { stored, pages: pages.into_iter().collect() })
     }
 
-    /// Gives a version, after noting the refusals and the version that come behind it.
-    fn pass(&mut self, stored: StoredCommit) -> Result<StoredCommit> {
-        self.next = self.versions.next().transpose()?;
-        let mut last = match &self.next {
-            Some(next) => next.refusal(),
-            None => self.row.last_refusal(),
+    fn entry(&mut self, record: RecordEntry) -> Result<LineageEntry> {
+        let stored = match record {
+            RecordEntry::Version(stored) => stored,
+            RecordEntry::Refusal(_, refusal) => return Ok(LineageEntry::Refusal(refusal)),
         };
-        while let Some(link) = last.filter(|link| link.hash != stored.header().refusals) {
-            let read = read_refusal(&self.inner.log, link)?;
-            self.refusals.push(link);
-            last = read.previous();
-        }
-        Ok(stored)
-    }
-
-    fn entry(&mut self) -> Result<Option<LineageEntry>> {
-        if let Some(link) = self.refusals.pop() {
-            let read = read_refusal(&self.inner.log, link)?;
-            return Ok(Some(LineageEntry::Refusal(read.refusal)));
-        }
-        if !std::mem::replace(&mut self.started, true) {
-            self.next = self.versions.next().transpose()?;
-        }
-        let Some(stored) = self.next.take() else { return Ok(None) };
-        let stored = self.pass(stored)?;
         match self.complete(stored.clone()) {
-            Ok(complete) => Ok(Some(LineageEntry::Commit(complete))),
+            Ok(complete) => Ok(LineageEntry::Commit(complete)),
             Err(error) if matches!(error.kind(), ErrorKind::Pruned { .. }) => {
                 // What the version changed of them is not known.
                 self.pages.clear();
-                Ok(Some(LineageEntry::Header(stored)))
+                Ok(LineageEntry::Header(stored))
             }
             Err(error) => Err(error),
         }
@@ -282,12 +395,11 @@ impl Iterator for Lineage<'_> {
     type Item = Result<LineageEntry>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let entry = self.entry();
+        let entry = self.records.next()?.and_then(|record| self.entry(record));
         if entry.is_err() {
-            self.refusals.clear();
-            self.versions.range = 0..0;
+            self.records.end();
         }
-        entry.transpose()
+        Some(entry)
     }
 }
 

@@ -12,6 +12,10 @@
 //! with the same token. What was imported went out elsewhere. Compaction keeps what an outbox has
 //! not acknowledged.
 //!
+//! Where nothing is put out for long, an outbox takes note of how far it looked, once it was given
+//! all before and acknowledged it: whoever asks again and again does not read the log again and
+//! again, and what has no output holds no compaction back.
+//!
 //! It does not know where outputs go.
 //!
 //! Invariant: an outbox gives every output of a version behind its place, in the order of the log.
@@ -26,9 +30,13 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::heads::Heads;
 use crate::log::frame::damaged;
 use crate::log::record::{Body, NAME_BYTES_MAX, Record, Staged, is_name, records};
-use crate::log::scan::{Next, Scan};
+use crate::log::scan::{self, Next, Scan};
 use crate::log::{Frame, Position, Tail, segment};
 use crate::store::{Inner, Store};
+
+/// Bytes of the log without an output that an outbox reads again rather than take note of them: to
+/// ask often, where little happens, writes nothing.
+const LOOKED_BYTES: u64 = 1 << 20;
 
 /// A place among the outputs of a log: behind so many of those of a frame, and all before it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -121,6 +129,12 @@ pub struct Outbox<'a> {
     /// Where it was when it was opened.
     from: OutboxPlace,
     ready: VecDeque<Outgoing>,
+    /// The output that was given last.
+    given: OutboxPlace,
+    /// The last frame that was looked at, with the count of its outputs.
+    looked: OutboxPlace,
+    /// Bytes of frames without outputs that were looked at since it was taken note of.
+    looked_bytes: u64,
 }
 
 /// How far an outbox is, and what is kept for it.
@@ -135,13 +149,13 @@ pub struct OutboxStatus {
     /// Bytes of frames that have such outputs: compaction keeps what made them.
     pub held_bytes: u64,
     /// The time of the version whose output it acknowledged last, in milliseconds since 1970-01-01
-    /// UTC; none when it acknowledged nothing, or that version was let go.
+    /// UTC; none when it acknowledged nothing, or that version was let go or is far behind.
     pub acknowledged: Option<u64>,
 }
 
 impl Store {
     /// Returns the outbox of this name, which must be there, where it was acknowledged the last
-    /// time. To find its place takes reading up to a segment.
+    /// time.
     ///
     /// # Errors
     ///
@@ -150,7 +164,8 @@ impl Store {
         let from = self.inner().heads.lock().outbox(name);
         let from = from.ok_or_else(|| Error::not_found("outbox", name))?;
         let (name, ready) = (name.to_string(), VecDeque::new());
-        Ok(Outbox { inner: self.inner(), name, tail: None, from, ready })
+        let (tail, given, looked, looked_bytes) = (None, from, from, 0);
+        Ok(Outbox { inner: self.inner(), name, tail, from, ready, given, looked, looked_bytes })
     }
 
     /// Makes the outbox of this name, unless there is one, and returns it as
@@ -197,7 +212,8 @@ impl Store {
 }
 
 impl Outbox<'_> {
-    /// The next output that is durable, if there is one now.
+    /// The next output that is durable, if there is one now. If there is none and all that were
+    /// given are acknowledged, takes note of how far it looked, when that was far.
     ///
     /// # Errors
     ///
@@ -206,7 +222,28 @@ impl Outbox<'_> {
         if self.ready.is_empty() {
             self.read()?;
         }
-        Ok(self.ready.pop_front())
+        let next = self.ready.pop_front();
+        match &next {
+            Some(outgoing) => self.given = outgoing.place,
+            None => self.take_note(),
+        }
+        Ok(next)
+    }
+
+    /// Takes note of how far was looked. It is no more than a saving: if it cannot be written, what
+    /// is asked of the store next says why.
+    fn take_note(&mut self) {
+        if self.looked_bytes < LOOKED_BYTES {
+            return;
+        }
+        let (given, looked) = (self.given, self.looked);
+        let noted = self.inner.mark(&self.name, |known| {
+            let is_all_done = known.is_some_and(|known| known >= given && known < looked);
+            is_all_done.then_some(Some(looked))
+        });
+        if noted.unwrap_or(false) {
+            self.looked_bytes = 0;
+        }
     }
 
     /// Takes note that an output is where it should go, and all before it. A crash may undo that,
@@ -233,10 +270,13 @@ impl Outbox<'_> {
         let (segments, seal) = (self.inner.log.segments(), self.inner.log.seal());
         let tail = match self.tail {
             Some(tail) => tail,
-            None => {
-                let number = self.from.position.segment().max(segment::FIRST);
-                Tail::of_segment(number, segments.header(number)?.previous)
-            }
+            None => match scan::before(segments, seal, self.from.position)? {
+                Some(tail) => tail,
+                None => {
+                    let number = self.from.position.segment().max(segment::FIRST);
+                    Tail::of_segment(number, segments.header(number)?.previous)
+                }
+            },
         };
         // Made anew: what was read ahead may have been written since.
         let mut scan = Scan::new(segments, seal, tail);
@@ -248,19 +288,22 @@ impl Outbox<'_> {
                 Next::Nothing => break,
             };
             if frame.position >= self.from.position {
-                let ready = self.outputs(&frame)?;
+                let (ready, count) = self.outputs(&frame)?;
                 self.ready.extend(ready);
+                self.looked = OutboxPlace { position: frame.position, count };
+                self.looked_bytes += scan.tail().end.0 - frame.position.0;
             }
             self.tail = Some(scan.tail());
         }
         Ok(())
     }
 
-    /// The outputs of a frame that were not acknowledged.
-    fn outputs(&self, frame: &Frame) -> Result<Vec<Outgoing>> {
+    /// The outputs of a frame that were not acknowledged, and the count of all of them.
+    fn outputs(&self, frame: &Frame) -> Result<(Vec<Outgoing>, u32)> {
         let mut outputs = outputs(frame)?;
+        let count = outputs.last().map_or(0, |outgoing| outgoing.place.count);
         outputs.retain(|outgoing| outgoing.place > self.from);
-        Ok(outputs)
+        Ok((outputs, count))
     }
 }
 

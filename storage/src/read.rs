@@ -23,7 +23,7 @@ use crate::memory::Whole;
 use crate::pages::READS_MAX;
 use crate::row::{Link, Row};
 use crate::store::{FoundRow, Inner, ObjectInfo, Store};
-use crate::stored::{StoredCommit, last_commit, read_commit, read_hop};
+use crate::stored::{Hop, StoredCommit, last_commit, read_commit, read_hop};
 
 /// An object as its next step needs it.
 #[derive(Clone, Debug)]
@@ -296,8 +296,15 @@ impl Inner {
         }
     }
 
-    /// The newest commit that is not later than `time`. Times never go back along a lineage.
+    /// The newest commit that is not later than `time`.
     pub(crate) fn locate_as_of(&self, row: &Row, time: u64) -> Result<Option<StoredCommit>> {
+        let found = self.hop_as_of(row, time)?;
+        found.map(|(link, _)| read_commit(&self.log, link)).transpose()
+    }
+
+    /// Where the newest commit is that is not later than `time`, and what it leads to. Times never
+    /// go back along a lineage.
+    pub(crate) fn hop_as_of(&self, row: &Row, time: u64) -> Result<Option<(Link, Hop)>> {
         let mut link = row.head();
         let mut hop = read_hop(&self.log, link)?;
         while hop.time > time {
@@ -314,7 +321,7 @@ impl Inner {
             }
             (link, hop) = (next, to);
         }
-        read_commit(&self.log, link).map(Some)
+        Ok(Some((link, hop)))
     }
 }
 

@@ -4,7 +4,7 @@
 //!
 //! Invariant: what `Store::append` told its callback is durable is there after any crash.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
@@ -238,6 +238,20 @@ impl Store {
     /// Those of the file system, and damage.
     pub fn code(&self, hash: CodeHash) -> Result<Option<Vec<u8>>> {
         self.inner.blob(BlobHash::Code(hash))
+    }
+
+    /// The code that is here whose hashes are from `first` to `last`, ascending, at most `limit`.
+    ///
+    /// # Errors
+    ///
+    /// Those of the file system, and damage.
+    pub fn codes(&self, first: CodeHash, last: CodeHash, limit: usize) -> Result<Vec<CodeHash>> {
+        // Memory first, as in a list.
+        let unwritten = self.inner().heads.lock().codes();
+        let indexed = self.inner().indexed(|index| index.codes(first, last, limit))?;
+        let unwritten = unwritten.into_iter().filter(|code| (first..=last).contains(code));
+        let all: BTreeSet<CodeHash> = indexed.into_iter().chain(unwritten).collect();
+        Ok(all.into_iter().take(limit).collect())
     }
 
     /// Whether a module, a policy or a base image is here.

@@ -1,21 +1,38 @@
 //! `batch`: calls of any objects, signed together.
+//!
+//! A batch has a base, and each of its lines a nonce of its own: the base and the number of the
+//! line. So what is on record says which lines were made, however the batch was stopped, and it is
+//! asked for that when the batch is resumed: no other file has to be right.
+//!
+//! Invariant: a line is posted only while no version has its nonce and none has a later one.
 
-use std::path::{Path, PathBuf};
+mod lines;
+mod record;
+
+use std::path::PathBuf;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::Args;
-use continuant::{Call, Database, Receipt, SigningKey};
+use continuant::{Call, Database, ObjectId, SigningKey, Value};
 use serde_json::{Value as Json, json};
 
+use self::lines::{Line, Lines};
+use self::record::{Before, Records};
 use crate::failure::{Failure, Result};
 use crate::printer::Printer;
 use crate::session::{self, Session};
-use crate::{files, keyfile, moment, receipt, stop, typed};
+use crate::{keyfile, moment, note, number, receipt, stop, typed};
 
-/// Make many calls under one signature
+/// Make many calls under few signatures
 ///
-/// Each key signs once for all of them, and whoever has one object's lineage can verify its calls
-/// without the others. They are made in their order; one that is refused keeps none of the others
-/// from being admitted.
+/// Each key signs once for a thousand of them, and whoever has one object's lineage can verify its
+/// calls without the others. They are made in their order, a thousand at a time; one that is
+/// refused keeps none of the others from being admitted.
+///
+/// The batch's base is said first. If it is stopped, however that came about, give the same lines
+/// with `--resume BASE`: what is on record is looked up and printed again, and only what is not is
+/// made. A file is read to its end before the first call is made, so that nothing is made of one
+/// with a bad line; stdin is not.
 #[derive(Debug, Args)]
 pub(crate) struct Batch {
     /// A file of calls, `-` for stdin: on each line a JSON array of the object, the method and its
@@ -30,33 +47,208 @@ pub(crate) struct Batch {
     /// seven days where many keys sign]
     #[arg(long, value_name = "TIME", value_parser = moment::parse_future)]
     expires: Option<u64>,
+
+    /// The batch's base, below its nonces and above all that the keys used on its objects before:
+    /// line 1 has the nonce behind it [default: microseconds since 1970]
+    #[arg(long, value_name = "NUMBER", value_parser = number::parse::<u64>)]
+    base: Option<u64>,
+
+    /// Go on with the batch that has this base
+    #[arg(long, value_name = "BASE", value_parser = number::parse::<u64>, conflicts_with = "base")]
+    resume: Option<u64>,
+}
+
+/// A line as the call that it asks for.
+struct Asked {
+    number: u64,
+    nonce: u64,
+    object: ObjectId,
+    method: String,
+    arguments: Vec<Value>,
+}
+
+/// What became of lines so far.
+struct Progress {
+    base: u64,
+    /// The last line that was printed.
+    line: u64,
+    /// Lines that were on record before.
+    before: u64,
+    made: u64,
+    /// The failure that the command ends with.
+    last: Result<()>,
 }
 
 impl Batch {
     pub(crate) fn run(self, session: &Session, printer: &mut Printer) -> Result<()> {
         let keys = keyfile::read_all(&self.sign)?;
-        let text = read(&self.calls)?;
+        let lines = Lines::open(&self.calls)?;
+        let base = self.resume.or(self.base).unwrap_or_else(microseconds);
         session.with(|db| {
-            let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
-            let lines: Vec<(usize, &str)> = lines.collect();
-            let read = |&(at, line): &(usize, &str)| {
-                let call = call(db, line).map_err(|failure| failure.about(place(at)))?;
-                Ok(match self.expires {
-                    Some(expires) => call.expires(expires),
-                    None => call,
-                })
-            };
-            let calls: Vec<Call<'_>> = lines.iter().map(read).collect::<Result<_>>()?;
+            let count = self.validate(db)?;
+            if count == Some(0) {
+                return Err(nothing(&self.calls));
+            }
+            say_base(base, printer)?;
             // What was begun is done, and said, to its end.
             let _orderly = stop::orderly();
-            let answers = sign(db, calls, &keys).wait()?;
-            let mut last = Ok(());
-            for ((at, _), answer) in lines.iter().zip(answers) {
-                last = print(&place(*at), answer, printer)?.and(last);
+            let (line, before, made, last) = (0, 0, 0, Ok(()));
+            let mut progress = Progress { base, line, before, made, last };
+            let done = self.make(db, &keys, lines, &mut progress, printer);
+            done.map_err(|failure| progress.stopped(failure))?;
+            if progress.line == 0 {
+                return Err(nothing(&self.calls));
             }
-            last
+            if self.resume.is_some() {
+                let Progress { before, made, .. } = progress;
+                let message = format!("{before} lines were on record before, {made} were made now");
+                note::say(printer, "resumed", &message);
+            }
+            progress.last
         })
     }
+
+    /// Reads the calls to their end, if they can be read again, and says how many there are.
+    fn validate(&self, db: &Database) -> Result<Option<u64>> {
+        if !self.calls.is_file() {
+            return Ok(None);
+        }
+        let (mut lines, mut count) = (Lines::open(&self.calls)?, 0);
+        while let Some(line) = lines.next()? {
+            read(db, &line, 0)?;
+            count += 1;
+        }
+        Ok(Some(count))
+    }
+
+    /// Makes the calls, a group at a time.
+    fn make(
+        &self,
+        db: &Database,
+        keys: &[SigningKey],
+        mut lines: Lines,
+        progress: &mut Progress,
+        printer: &mut Printer,
+    ) -> Result<()> {
+        let mut records = Records::new(keys, progress.base, self.resume.is_some());
+        loop {
+            if let Some(signal) = stop::asked() {
+                return Err(Failure::stopped(signal, "lines are left"));
+            }
+            let mut group = Vec::new();
+            // What stands before a bad line is made; what it is, is said behind.
+            let mut bad = Ok(());
+            for line in lines.group() {
+                match line.and_then(|line| read(db, &line, progress.base)) {
+                    Ok(asked) => group.push(asked),
+                    Err(failure) => {
+                        bad = Err(failure);
+                        break;
+                    }
+                }
+            }
+            if !group.is_empty() {
+                self.make_group(db, keys, group, &mut records, progress, printer)?;
+                printer.flush()?;
+            } else if bad.is_ok() {
+                return Ok(());
+            }
+            bad?;
+        }
+    }
+
+    /// Makes those of some calls that are not on record, and prints what became of all of them.
+    fn make_group(
+        &self,
+        db: &Database,
+        keys: &[SigningKey],
+        group: Vec<Asked>,
+        records: &mut Records,
+        progress: &mut Progress,
+        printer: &mut Printer,
+    ) -> Result<()> {
+        let before = group.iter().map(|asked| records.before(db, asked));
+        let before = before.collect::<Result<Vec<_>>>()?;
+        let is_new = |found: &Before| matches!(found, Before::Nothing);
+        let new = group.iter().zip(&before).filter(|(_, found)| is_new(found));
+        let calls = new.map(|(asked, _)| self.call(db, asked)).collect::<Vec<_>>();
+        progress.made += calls.len() as u64;
+        let mut answers = match calls.is_empty() {
+            true => Vec::new(),
+            false => sign(db, calls, keys).wait()?,
+        }
+        .into_iter();
+        for (asked, found) in group.iter().zip(before) {
+            let failed = match found {
+                Before::Nothing => {
+                    let answer = answers.next().expect("each call has an answer");
+                    let answer = answer.map_err(Failure::from);
+                    print(asked, answer.map(Told::Receipt), printer)?
+                }
+                Before::Version(version) => {
+                    progress.before += 1;
+                    print(asked, Ok(Told::Before(version)), printer)?
+                }
+                Before::Refused(failure) => {
+                    progress.before += 1;
+                    print(asked, Err(failure), printer)?
+                }
+                Before::Passed(failure) => print(asked, Err(failure), printer)?,
+            };
+            if let Some(failure) = failed {
+                progress.last = Err(failure);
+            }
+            progress.line = asked.number;
+        }
+        Ok(())
+    }
+
+    fn call<'a>(&self, db: &'a Database, asked: &Asked) -> Call<'a> {
+        let call = db.call(asked.object, &asked.method, asked.arguments.clone());
+        let call = call.nonce(asked.nonce);
+        match self.expires {
+            Some(expires) => call.expires(expires),
+            None => call,
+        }
+    }
+}
+
+impl Progress {
+    /// A failure that stops the batch, with how to go on.
+    fn stopped(&self, failure: Failure) -> Failure {
+        let way = format!("--resume {} goes on", self.base);
+        match failure.is_closed_pipe() {
+            true => {
+                let message = "nobody reads what is printed any more: some calls behind it may be";
+                Failure::new("stopped", format!("{message} made and others not; {way}"))
+            }
+            false => failure.advised(way),
+        }
+    }
+}
+
+/// The default base.
+fn microseconds() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// Says the base before anything is made: as a document for programs, as a note for people.
+fn say_base(base: u64, printer: &mut Printer) -> Result<()> {
+    match printer.is_json() {
+        true => {
+            printer.document(&json!({ "batch": base }))?;
+            printer.flush()
+        }
+        false => {
+            note::say(printer, "batch", &format!("if it is stopped, --resume {base} goes on"));
+            Ok(())
+        }
+    }
+}
+
+fn nothing(path: &std::path::Path) -> Failure {
+    Failure::usage(format!("{} has no calls: nothing was made", path.display()))
 }
 
 fn sign<'a>(
@@ -67,48 +259,57 @@ fn sign<'a>(
     keys.iter().fold(db.batch(calls), |batch, key| batch.signed(key))
 }
 
-/// The place of a line, from 0, as people count it.
-fn place(at: usize) -> String {
-    format!("line {}", at + 1)
-}
-
-fn read(path: &Path) -> Result<String> {
-    files::text("reading calls", path, files::LISTING_BYTES_MAX)
-}
-
 /// The call that a line asks for.
-fn call<'a>(db: &'a Database, line: &str) -> Result<Call<'a>> {
+fn read(db: &Database, line: &Line, base: u64) -> Result<Asked> {
+    let about = |failure: Failure| failure.about(format!("line {}", line.number));
     let expected = || Failure::usage("expected a JSON array of an object, a method, arguments");
-    let parts: Vec<Json> = serde_json::from_str(line).map_err(|_| expected())?;
-    let texts = typed::items(line).ok_or_else(expected)?;
+    let parts = serde_json::from_str::<Vec<Json>>(&line.text).map_err(|_| about(expected()))?;
+    let texts = typed::items(&line.text).ok_or_else(|| about(expected()))?;
     let [Json::String(object), Json::String(method), ..] = &parts[..] else {
-        return Err(expected());
+        return Err(about(expected()));
     };
-    let id = session::find(db, object)?;
-    let snapshot = db.snapshot(id)?;
-    let params = &snapshot.definition().schema.require_method(method)?.params;
-    // As they are typed: a number may have more digits than can be read.
-    let words = texts.iter().skip(2).map(|text| text.to_string()).collect::<Vec<_>>();
-    Ok(db.call(id, method, typed::arguments(method, &words, params)?))
+    let nonce = base.checked_add(line.number);
+    let nonce = nonce.ok_or_else(|| about(Failure::usage("the base leaves no nonce for it")))?;
+    let arguments = || -> Result<(ObjectId, Vec<Value>)> {
+        let id = session::find(db, object)?;
+        let snapshot = db.snapshot(id)?;
+        let params = &snapshot.definition().schema.require_method(method)?.params;
+        // As they are typed: a number may have more digits than can be read.
+        let words: Vec<String> = texts.iter().skip(2).map(|text| text.to_string()).collect();
+        Ok((id, typed::arguments(method, &words, params)?))
+    };
+    let (object, arguments) = arguments().map_err(about)?;
+    Ok(Asked { number: line.number, nonce, object, method: method.clone(), arguments })
 }
 
-/// Prints what became of a call, and gives the failure that the command ends with.
-fn print(
-    place: &str,
-    answer: continuant::Result<Receipt>,
-    printer: &mut Printer,
-) -> Result<Result<()>> {
-    let failure = match answer.map_err(Failure::from) {
-        Ok(receipt) if printer.is_json() => {
+/// What became of a call that was admitted.
+#[expect(clippy::large_enum_variant, reason = "nearly all are receipts")]
+enum Told {
+    Receipt(continuant::Receipt),
+    Before(record::Version),
+}
+
+/// Prints what became of a call; gives its failure.
+fn print(asked: &Asked, answer: Result<Told>, printer: &mut Printer) -> Result<Option<Failure>> {
+    let place = format!("line {}", asked.number);
+    let failure = match answer {
+        Ok(Told::Receipt(receipt)) if printer.is_json() => {
             receipt::print(&receipt, printer)?;
-            return Ok(Ok(()));
+            return Ok(None);
         }
-        Ok(receipt) => {
-            let result = receipt.result.as_ref();
+        Ok(Told::Before(version)) if printer.is_json() => {
+            printer.document(&version.document)?;
+            return Ok(None);
+        }
+        Ok(told) => {
+            let (seq, result, when) = match &told {
+                Told::Receipt(receipt) => (receipt.header.seq, receipt.result.as_ref(), ""),
+                Told::Before(version) => (version.seq, version.result.as_ref(), ", on record"),
+            };
             let result = result.map(|result| format!(", result {}", typed::show(result)));
-            let (seq, result) = (receipt.header.seq, result.unwrap_or_default());
-            printer.line(&format!("{place}: version {seq}{result}"))?;
-            return Ok(Ok(()));
+            let result = result.unwrap_or_default();
+            printer.line(&format!("{place}: version {seq}{result}{when}"))?;
+            return Ok(None);
         }
         Err(failure) => failure,
     };
@@ -117,5 +318,5 @@ fn print(
     } else {
         printer.line(&format!("{place}: {}", failure.message()))?;
     }
-    Ok(Err(failure.about(place)))
+    Ok(Some(failure.about(place)))
 }

@@ -6,9 +6,9 @@ use serde_json::{Value as Json, json};
 
 use crate::failure::{Failure, Result};
 use crate::printer::Printer;
-use crate::receipt;
 use crate::session::{Session, short};
 use crate::table::{Align, Table};
+use crate::{note, receipt};
 
 /// Digits of a version's hash that a letter is shown by.
 const DIGITS: usize = 16;
@@ -65,8 +65,12 @@ impl DeadLetters {
 }
 
 fn list(db: &Database, printer: &mut Printer) -> Result<()> {
+    let mut letters = db.dead_letters().peekable();
+    if letters.peek().is_none() {
+        note::say(printer, "no-letters", "no message came to nothing");
+        return Ok(());
+    }
     if printer.is_json() {
-        let mut letters = db.dead_letters();
         return letters.try_for_each(|letter| printer.document(&document(&letter?)));
     }
     let mut table = Table::new([
@@ -77,7 +81,7 @@ fn list(db: &Database, printer: &mut Printer) -> Result<()> {
         ("method", Align::Left),
         ("why", Align::Left),
     ]);
-    for letter in db.dead_letters() {
+    for letter in letters {
         table.row(printer, cells(letter?))?;
     }
     table.end(printer)

@@ -175,6 +175,7 @@ impl Stage<'_> {
         let bar = progress::bar(doing, ids.len() as u64);
         let start = Instant::now();
         let findings = audit(db, ids, replay, self.workers, &bar);
+        bar.finish_and_clear();
         let took = start.elapsed();
         going_on(format!("{} of {} lineages", findings.len(), ids.len()))?;
         let mut count = 0;

@@ -81,11 +81,15 @@ impl Fuzz {
             false => self.print(&report, printer)?,
         }
         match (&report.broken, stop::asked()) {
-            (None, None) => Ok(()),
             (None, Some(signal)) => {
                 let steps = grouped(report.steps);
                 Err(Failure::stopped(signal, format!("nothing was broken by {steps} steps")))
             }
+            (None, None) if report.actions.values().all(|tries| tries.admitted == 0) => {
+                let message = "nothing but creations was ever admitted: no step was held against";
+                Err(Failure::new("nothing-admitted", format!("{message} an invariant")))
+            }
+            (None, None) => Ok(()),
             (Some(broken), _) => Err(Failure::broken(said(broken))),
         }
     }

@@ -15,9 +15,11 @@ use crate::failure::Result;
 use crate::printer::Printer;
 use crate::session::{self, Session, short};
 use crate::table::{Align, Table};
-use crate::{moment, number, receipt, typed};
+use crate::{moment, note, number, receipt, typed};
 
 /// Show the history of an object: its versions and its refusals
+///
+/// Where a range of time begins is found in a few steps, however long the history is.
 #[derive(Debug, Args)]
 pub(crate) struct History {
     /// The object
@@ -70,7 +72,13 @@ impl History {
                 history = history.backwards();
             }
             let mut table = Table::new(COLUMNS);
-            for entry in history.entries()? {
+            let mut entries = history.entries()?.peekable();
+            if entries.peek().is_none() {
+                let what = if self.refused { "no refusal is" } else { "no version or refusal is" };
+                note::say(printer, "no-entries", &format!("{what} as asked for"));
+                return Ok(());
+            }
+            for entry in entries {
                 let entry = entry?;
                 let definition = db.definition(entry.under())?;
                 match printer.is_json() {

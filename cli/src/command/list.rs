@@ -1,7 +1,6 @@
 //! `list`: the objects of a database, or some of them.
 
 use clap::Args;
-use continuant::object::hash::CodeHash;
 use continuant::{Database, ObjectInfo, Objects};
 use serde_json::{Value as Json, json};
 
@@ -9,7 +8,7 @@ use crate::failure::Result;
 use crate::printer::Printer;
 use crate::session::{self, Session, short};
 use crate::table::{Align, Table};
-use crate::{moment, number};
+use crate::{moment, note, number};
 
 /// List the objects, in the order of their ids
 ///
@@ -20,9 +19,9 @@ pub(crate) struct List {
     #[arg(long, value_name = "PREFIX")]
     name: Option<String>,
 
-    /// Those that run the code with this hash, as --json and `show` have it
+    /// Those that run the code with this hash, as --json and `show` have it, or its first digits
     #[arg(long, value_name = "HASH")]
-    code: Option<CodeHash>,
+    code: Option<String>,
 
     /// Those created at this time or later
     #[arg(long, value_name = "TIME", value_parser = moment::parse_past)]
@@ -53,7 +52,11 @@ impl List {
     pub(crate) fn run(self, session: &Session, printer: &mut Printer) -> Result<()> {
         session.reading(|db| {
             session::mention_losses(db);
-            let (mut objects, now) = (self.query(db)?, db.now());
+            let (mut objects, now) = (self.query(db)?.peekable(), db.now());
+            if objects.peek().is_none() {
+                note::say(printer, "no-objects", self.nothing());
+                return Ok(());
+            }
             if printer.is_json() {
                 return objects.try_for_each(|info| printer.document(&document(&info?, now)));
             }
@@ -72,12 +75,24 @@ impl List {
         })
     }
 
+    /// What is said when there is none.
+    fn nothing(&self) -> &'static str {
+        let times = [self.created_since, self.created_until, self.changed_since];
+        let is_narrowed = self.name.is_some() || self.code.is_some() || self.after.is_some();
+        let is_timed = times.iter().chain([&self.changed_until]).any(Option::is_some);
+        match is_narrowed || is_timed || self.limit == Some(0) {
+            true => "no object is as asked for",
+            false => "the database has no object",
+        }
+    }
+
     fn query<'a>(&self, db: &'a Database) -> Result<Objects<'a>> {
         let after = self.after.as_ref().map(|after| session::find(db, after)).transpose()?;
+        let code = self.code.as_ref().map(|code| session::find_code(db, code)).transpose()?;
         let objects = db.objects().after(after).limit(self.limit.unwrap_or(usize::MAX));
         Ok(objects
             .named(self.name.as_deref().unwrap_or_default())
-            .code(self.code)
+            .code(code)
             .created_since(self.created_since.unwrap_or(0))
             .created_until(self.created_until.unwrap_or(u64::MAX))
             .changed_since(self.changed_since.unwrap_or(0))

@@ -8,7 +8,7 @@ use crate::failure::{Failure, Result};
 use crate::printer::Printer;
 use crate::session::{Session, short};
 use crate::table::{Align, Table, grouped};
-use crate::{moment, number, receipt, stop};
+use crate::{moment, note, number, progress, receipt, stop};
 
 /// Give the outputs of all objects that were not given yet, oldest first
 ///
@@ -66,9 +66,13 @@ impl Outbox {
             ("output", Align::Left),
         ]);
         let (mut last, mut count) = (None, 0_u64);
+        let mut looking = Some(progress::busy("looking"));
         let _orderly = stop::orderly();
         for _ in 0..self.limit {
-            let Some(outgoing) = outbox.next_output()? else { break };
+            let next = outbox.next_output()?;
+            // Nothing is shown where outputs are printed.
+            drop(looking.take());
+            let Some(outgoing) = next else { break };
             match printer.is_json() {
                 true => printer.document(&document(&outgoing))?,
                 false => table.row(printer, cells(&outgoing))?,
@@ -79,8 +83,11 @@ impl Outbox {
                 break;
             }
         }
-        if !printer.is_json() {
+        if !printer.is_json() && last.is_some() {
             table.end(printer)?;
+        }
+        if last.is_none() && self.limit > 0 {
+            note::say(printer, "no-outputs", "no output is new");
         }
         if let Some(place) = last.filter(|_| !self.peek) {
             printer.flush()?;
@@ -111,6 +118,10 @@ fn remove(db: &Database, name: &str, printer: &mut Printer) -> Result<()> {
 /// Prints the outboxes that there are, and what each holds back.
 fn list(db: &Database, printer: &mut Printer) -> Result<()> {
     let outboxes = db.outbox_status()?;
+    if outboxes.is_empty() {
+        note::say(printer, "no-outboxes", "there is no outbox: `outbox NAME --new` makes one");
+        return Ok(());
+    }
     if printer.is_json() {
         return outboxes.iter().try_for_each(|outbox| {
             printer.document(&json!({

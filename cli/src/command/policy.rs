@@ -16,7 +16,7 @@ use crate::printer::Printer;
 use crate::refused::Asked;
 use crate::session::{self, Session};
 use crate::table::grouped;
-use crate::{number, receipt};
+use crate::{note, number, receipt};
 
 /// Change the policy that an object carries, see what a change would mean, or name a policy
 #[derive(Debug, Subcommand)]
@@ -119,6 +119,15 @@ impl Check {
             let id = session::find(db, &self.object)?;
             let told = db.rehearse(id, policy.law(), self.last);
             let told = told.map_err(|error| in_file(error.into(), &self.files.policy))?;
+            if told.versions == 0 {
+                let message = match told.dropped {
+                    0 => "the object has no version behind its first to check it with".to_string(),
+                    dropped => format!(
+                        "none of the last {dropped} versions is on record whole and of this code"
+                    ),
+                };
+                note::say(printer, "nothing-checked", &message);
+            }
             match printer.is_json() {
                 true => printer.document(&document(&told)),
                 false => print(&told, printer),

@@ -65,9 +65,8 @@ fn explained(error: Error) -> Failure {
             Failure::missing("nothing", format!("{path}nothing to restore: {when}; {ways}"))
         }
         ErrorKind::BackupCut { found, .. } => {
-            let mut failure = Failure::from(error);
-            failure.advise(format!("another backup, or --accept-end {found} for what there is"));
-            failure
+            let ways = format!("another backup, or --accept-end {found} for what there is");
+            Failure::from(error).advised(ways)
         }
         // Only the directory that is to be made is asked to be empty.
         ErrorKind::Occupied => {

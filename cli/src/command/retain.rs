@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::failure::Result;
 use crate::printer::Printer;
 use crate::session::{self, Session};
-use crate::{moment, number, table};
+use crate::{moment, note, number, table};
 
 /// Show or set how much history is kept: of every object, or of one
 ///
@@ -36,8 +36,12 @@ impl Retain {
     pub(crate) fn run(self, session: &Session, printer: &mut Printer) -> Result<()> {
         let show_or_set = |db: &Database| {
             let object = self.object.as_deref().map(|name| session::find(db, name)).transpose()?;
+            let before = db.retention(object)?;
             if let Some(rule) = self.rule() {
                 db.set_retention(object, rule)?;
+                if rule == before {
+                    note::say(printer, "same-rule", "as much was kept before: nothing changes");
+                }
             }
             let rule = db.retention(object)?;
             let object = object.map(|id| id.to_string());

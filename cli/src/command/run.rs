@@ -1,6 +1,7 @@
 //! `run`: runs the own cycles of all objects, those due now or all that come due in a while.
 
-use std::collections::BTreeSet;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
@@ -8,7 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use clap::Args;
-use continuant::{Cause, Database, Metrics, ObjectId};
+use continuant::{Cause, Database, Metrics, ObjectId, ObjectInfo};
 use serde_json::json;
 
 use crate::failure::Result;
@@ -16,7 +17,7 @@ use crate::printer::Printer;
 use crate::screen::Screen;
 use crate::session::{Session, short};
 use crate::table::{Align, Table, grouped};
-use crate::{files, moment, stop, vitals};
+use crate::{files, moment, note, progress, stop, vitals};
 
 /// The longest wait before the clock is looked at again: it may be set meanwhile.
 const WAIT_MAX: Duration = Duration::from_secs(1);
@@ -79,7 +80,6 @@ impl Form {
 
 /// An object that wants to be woken.
 struct Sleeper {
-    id: ObjectId,
     name: Option<String>,
     seq: u64,
     refusal_count: u64,
@@ -89,43 +89,59 @@ impl Run {
     pub(crate) fn run(self, session: &Session, printer: &mut Printer) -> Result<()> {
         let _orderly = stop::orderly();
         session.with(|db| {
-            let before = sleepers(db)?;
             let start = db.now();
             let until = self.until.or(self.span.map(|span| start.saturating_add(span)));
             let until = until.unwrap_or(if self.top { u64::MAX } else { start });
-            self.watch(db, until, printer)?;
-            let any = print(db, before, printer)?;
+            let woken = self.watch(db, until, printer)?;
+            let any = print(db, woken, printer)?;
             let waits = print_overdue(db, printer)? | print_held(db, printer)?;
-            match printer.is_json() || any || waits {
-                true => Ok(()),
-                false => printer.line("no object was due"),
+            match (any || waits, printer.is_json()) {
+                (true, _) => Ok(()),
+                (false, true) => {
+                    note::say(printer, "none-due", &none_due(db));
+                    Ok(())
+                }
+                (false, false) => printer.line(&none_due(db)),
             }
         })
     }
 
     /// Has cycles run on a thread until `until`, and shows and writes metrics meanwhile, and at the
     /// end.
-    fn watch(&self, db: &Database, until: u64, printer: &mut Printer) -> Result<()> {
+    fn watch(
+        &self,
+        db: &Database,
+        until: u64,
+        printer: &mut Printer,
+    ) -> Result<BTreeMap<ObjectId, Sleeper>> {
         let (sender, ended) = channel();
         let halt = AtomicBool::new(false);
         thread::scope(|scope| {
             let halt = &halt;
             scope.spawn(move || sender.send(stay(db, until, halt)));
+            let bar = (!self.top).then(|| progress::counting("wakes"));
             let (mut screen, mut before) = (Screen::new(), Metrics::default());
             loop {
                 let ran = ended.recv_timeout(Duration::from_millis(self.every.max(1)));
+                let is_under_way = matches!(ran, Err(RecvTimeoutError::Timeout));
                 let now = db.metrics();
+                if let Some(bar) = &bar {
+                    bar.set_position(now.wakes_run);
+                }
                 if let Err(failure) = self.tell(&mut screen, printer, &now, &before) {
                     halt.store(true, Ordering::Release);
                     stop::wake();
                     return Err(failure);
                 }
                 before = now;
+                if let Some(bar) = bar.as_ref().filter(|_| !is_under_way) {
+                    bar.finish_and_clear();
+                }
                 match ran {
                     Ok(ran) => return ran,
                     Err(RecvTimeoutError::Timeout) => {}
                     // It panicked, which the end of the scope hands on.
-                    Err(RecvTimeoutError::Disconnected) => return Ok(()),
+                    Err(RecvTimeoutError::Disconnected) => return Ok(BTreeMap::new()),
                 }
             }
         })
@@ -153,13 +169,21 @@ impl Run {
     }
 }
 
-/// Runs what is due, then what comes due until `until`, or until it is stopped.
-fn stay(db: &Database, until: u64, halt: &AtomicBool) -> Result<()> {
+/// Runs what is due, then what comes due until `until`, or until it is stopped; gives the objects
+/// that were due, as they were before. Only these are looked at.
+fn stay(db: &Database, until: u64, halt: &AtomicBool) -> Result<BTreeMap<ObjectId, Sleeper>> {
+    let mut sleepers = BTreeMap::new();
     loop {
+        for id in db.due(db.now()) {
+            if let Entry::Vacant(place) = sleepers.entry(id) {
+                let ObjectInfo { name, seq, refusal_count, .. } = db.info(id)?;
+                place.insert(Sleeper { name, seq, refusal_count });
+            }
+        }
         db.run_until(db.now())?;
         let now = db.now();
         if now >= until || halt.load(Ordering::Acquire) || stop::asked().is_some() {
-            return Ok(());
+            return Ok(sleepers);
         }
         let next = db.next_wake().map_or(until, |wake| wake.min(until));
         let wait = Duration::from_millis(next.saturating_sub(now)).min(WAIT_MAX);
@@ -168,20 +192,8 @@ fn stay(db: &Database, until: u64, halt: &AtomicBool) -> Result<()> {
     }
 }
 
-fn sleepers(db: &Database) -> Result<Vec<Sleeper>> {
-    let mut sleepers = Vec::new();
-    for info in db.objects() {
-        let info = info?;
-        if info.wake.is_some() {
-            let (id, name, seq) = (info.id, info.name, info.seq);
-            sleepers.push(Sleeper { id, name, seq, refusal_count: info.refusal_count });
-        }
-    }
-    Ok(sleepers)
-}
-
-/// Prints what objects that were woken did; whether any was.
-fn print(db: &Database, before: Vec<Sleeper>, printer: &mut Printer) -> Result<bool> {
+/// Prints what objects that were woken did; whether any did something.
+fn print(db: &Database, woken: BTreeMap<ObjectId, Sleeper>, printer: &mut Printer) -> Result<bool> {
     let mut table = Table::new([
         ("object", Align::Left),
         ("versions", Align::Right),
@@ -190,8 +202,8 @@ fn print(db: &Database, before: Vec<Sleeper>, printer: &mut Printer) -> Result<b
         ("name", Align::Left),
     ]);
     let mut any = false;
-    for sleeper in before {
-        let info = db.info(sleeper.id)?;
+    for (id, sleeper) in woken {
+        let info = db.info(id)?;
         let versions = info.seq - sleeper.seq;
         let refusals = info.refusal_count - sleeper.refusal_count;
         if (versions, refusals) == (0, 0) {
@@ -217,6 +229,18 @@ fn print(db: &Database, before: Vec<Sleeper>, printer: &mut Printer) -> Result<b
         table.end(printer)?;
     }
     Ok(any)
+}
+
+/// That nothing ran, and when something will.
+fn none_due(db: &Database) -> String {
+    match (db.wake_count() as u64, db.next_wake()) {
+        (_, None) => "no object was due, and none wants to be woken".to_string(),
+        (1, Some(next)) => format!("no object was due: the one wake is at {}", moment::show(next)),
+        (count, Some(next)) => {
+            let (count, next) = (grouped(count), moment::show(next));
+            format!("no object was due: of {count} wakes the next is at {next}")
+        }
+    }
 }
 
 /// Prints which wakes were due and made no version, and why; whether there are any.

@@ -17,7 +17,7 @@ use crate::printer::Printer;
 use crate::refused::Asked;
 use crate::session::{self, Session, short};
 use crate::table::grouped;
-use crate::{progress, receipt, stop};
+use crate::{note, progress, receipt, stop};
 
 /// Kinds of outcome that are shown to people.
 const OUTCOMES_MAX: usize = 20;
@@ -30,7 +30,8 @@ const OUTCOMES_MAX: usize = 20;
 ///
 /// Of many objects, each is upgraded by itself: one that is refused stays as it is and does not
 /// stop the others. What has the new code already is passed by, so a command that was stopped is
-/// simply given again. The exit code is 3 when any stays as it is.
+/// simply given again. The exit code is 3 when any stays as it is, and 5 when no object has the
+/// code.
 #[derive(Debug, Args)]
 #[command(allow_missing_positional = true)]
 pub(crate) struct Upgrade {
@@ -41,10 +42,11 @@ pub(crate) struct Upgrade {
     /// The new module
     module: PathBuf,
 
-    /// Every object that runs the code with this hash, as `list --json` and `show` have it
+    /// Every object that runs the code with this hash, as `list --json` and `show` have it, or its
+    /// first digits
     #[arg(long, value_name = "HASH", conflicts_with_all = ["object", "session", "nonce"])]
     #[arg(conflicts_with_all = ["expires", "parent", "dry_run"])]
-    all_of: Option<CodeHash>,
+    all_of: Option<String>,
 
     /// The policy from then on: Cedar text [default: the one that the object has]
     #[arg(long, value_name = "FILE")]
@@ -71,13 +73,22 @@ impl Upgrade {
         let to = self.made()?;
         let secrets = self.signing.secrets()?;
         let upgrade = |db: &Database| {
-            if let Some(from) = self.all_of {
+            if let Some(from) = &self.all_of {
+                let from = session::find_code(db, from)?;
+                if from == to.code() {
+                    return Err(Failure::usage(format!("{} is that code", self.module.display())));
+                }
                 let fleet = db.upgrade_all(from, &to);
                 let fleet = secrets.keys().iter().fold(fleet, |fleet, key| fleet.signed(key));
                 return roll_out(db, from, fleet, printer);
             }
             let object = self.object.as_deref().expect("without a code there is an object");
             let id = session::find(db, object)?;
+            if db.info(id)?.code == to.code() && self.policy.is_none() {
+                let message = format!("{object} has this code already: nothing was done");
+                note::say(printer, "same-code", &message);
+                return Ok(());
+            }
             let upgrade = db.upgrade(id, &to);
             if !self.dry_run {
                 let asked = Asked { name: object, id, action: "upgrade" };
@@ -125,6 +136,10 @@ fn roll_out(db: &Database, from: CodeHash, fleet: Fleet<'_>, printer: &mut Print
     for info in db.objects().code(from) {
         info?;
         count += 1;
+    }
+    if count == 0 {
+        let ways = "`list --json` shows what each has, and what was upgraded has the new one";
+        return Err(Failure::missing("no-code", format!("no object has the code {from}: {ways}")));
     }
     let bar = progress::bar("upgrading", count);
     let mut summary = Summary::default();

@@ -8,16 +8,18 @@ use continuant::{Clock, Database, ObjectId, Replay, Verified, verify_capsule};
 use serde_json::{Value as Json, json};
 
 use super::import;
-use crate::audit::{audit, thread_count};
+use crate::audit::{Finding, audit, thread_count};
 use crate::failure::{Failure, Result};
 use crate::moment;
 use crate::printer::Printer;
-use crate::progress;
 use crate::session::{self, Session, short};
 use crate::table::{Align, Table, grouped};
+use crate::{note, progress};
 
 /// How the file of a capsule is called.
 const CAPSULE_EXTENSION: &str = "continuant";
+/// Objects that are verified together: what is found of as many is held.
+const TOGETHER: usize = 4096;
 
 /// Verify an object's lineage, that of all objects, or a capsule without any database
 ///
@@ -57,7 +59,10 @@ impl Verify {
                     "{target:?} is an object and a file: give ./{target}, or the object's id, {id}"
                 )));
             }
-            Ok((id, db.verify(id, replay)?, db.now()))
+            let bar = progress::bar("verifying", 0);
+            let verified = db.verify_with(id, replay, progress::follow(&bar));
+            bar.finish_and_clear();
+            Ok((id, verified?, db.now()))
         });
         match verified {
             Ok((id, verified, now)) => {
@@ -156,58 +161,86 @@ fn document((what, name): (&str, &str), verified: Verified, (replay, now): (Repl
     })
 }
 
-/// Verifies every object and says all that is wrong, not the first.
-fn all(db: &Database, replay: Replay, printer: &mut Printer) -> Result<()> {
-    let ids = db.objects().map(|info| Ok(info?.id)).collect::<Result<Vec<ObjectId>>>()?;
-    let bar = progress::bar("verifying", ids.len() as u64);
-    let findings = audit(db, &ids, replay, thread_count(), &bar);
-    let mut sum = Verified::default();
-    let mut failed = 0;
-    let mut table = Table::new([("", Align::Left), ("", Align::Left)]);
-    for (id, finding) in &findings {
-        match finding {
+/// What was found of all objects so far.
+#[derive(Default)]
+struct Sum {
+    objects: u64,
+    failed: u64,
+    verified: Verified,
+}
+
+impl Sum {
+    /// Adds what was found of an object, and prints it if somebody is to know.
+    fn add(
+        &mut self,
+        (id, finding): Finding,
+        asked: (Replay, u64),
+        table: &mut Table<2>,
+        printer: &mut Printer,
+    ) -> Result<()> {
+        self.objects += 1;
+        let name = id.to_string();
+        let error = match finding {
             Ok(verified) => {
-                sum.versions += verified.versions;
-                sum.headers += verified.headers;
-                sum.guarded += verified.guarded;
-                sum.refusals += verified.refusals;
-                sum.time = sum.time.max(verified.time);
-                if printer.is_json() {
-                    let name = id.to_string();
-                    let asked = (replay, db.now());
-                    printer.document(&document(("object", &name), *verified, asked))?;
-                }
+                self.verified.versions += verified.versions;
+                self.verified.headers += verified.headers;
+                self.verified.guarded += verified.guarded;
+                self.verified.refusals += verified.refusals;
+                self.verified.time = self.verified.time.max(verified.time);
+                return match printer.is_json() {
+                    true => printer.document(&document(("object", &name), verified, asked)),
+                    false => Ok(()),
+                };
             }
-            Err(error) => {
-                failed += 1;
-                let failure = Failure::from(error.clone());
-                let error = failure.document();
-                let name = id.to_string();
-                match printer.is_json() {
-                    true => printer.document(&json!({ "object": name, "error": error }))?,
-                    false => table.row(printer, [short(id), failure.message().to_string()])?,
-                }
-            }
+            Err(error) => error,
+        };
+        self.failed += 1;
+        let failure = Failure::from(error);
+        let error = failure.document();
+        match printer.is_json() {
+            true => printer.document(&json!({ "object": name, "error": error })),
+            false => table.row(printer, [short(&id), failure.message().to_string()]),
         }
     }
-    if failed > 0 {
+
+    fn print(&self, (replay, now): (Replay, u64), printer: &mut Printer) -> Result<()> {
+        let mut pairs =
+            vec![("objects", grouped(self.objects)), ("versions", grouped(self.verified.versions))];
+        pairs.extend(guarded(self.verified, replay));
+        pairs.push(("refusals", grouped(self.verified.refusals)));
+        let replayed = replay == Replay::Yes;
+        let lineages = if replayed { "verified, replayed" } else { "verified" };
+        pairs.push(("newest", moment::show_by(self.verified.time, now)));
+        pairs.push(("lineages", lineages.to_string()));
+        printer.pairs(&pairs)
+    }
+}
+
+/// Verifies every object, some at a time, and says all that is wrong, not the first.
+fn all(db: &Database, replay: Replay, printer: &mut Printer) -> Result<()> {
+    let bar = progress::counting("verifying");
+    let mut objects = db.objects();
+    let mut table = Table::new([("", Align::Left), ("", Align::Left)]);
+    let mut sum = Sum::default();
+    loop {
+        let ids = objects.by_ref().take(TOGETHER).map(|info| Ok(info?.id));
+        let ids = ids.collect::<Result<Vec<ObjectId>>>()?;
+        if ids.is_empty() {
+            break;
+        }
+        for finding in audit(db, &ids, replay, thread_count(), &bar) {
+            sum.add(finding, (replay, db.now()), &mut table, printer)?;
+        }
+    }
+    bar.finish_and_clear();
+    if sum.failed > 0 {
         table.end(printer)?;
-        let (failed, count) = (grouped(failed), grouped(ids.len() as u64));
+        let (failed, count) = (grouped(sum.failed), grouped(sum.objects));
         let message = format!("{failed} of {count} objects do not verify");
         return Err(Failure::damaged("does-not-verify", message));
     }
-    match printer.is_json() {
-        true => Ok(()),
-        false => {
-            let objects = grouped(ids.len() as u64);
-            let mut pairs = vec![("objects", objects), ("versions", grouped(sum.versions))];
-            pairs.extend(guarded(sum, replay));
-            pairs.push(("refusals", grouped(sum.refusals)));
-            let replayed = replay == Replay::Yes;
-            let lineages = if replayed { "verified, replayed" } else { "verified" };
-            pairs.push(("newest", moment::show_by(sum.time, db.now())));
-            pairs.push(("lineages", lineages.to_string()));
-            printer.pairs(&pairs)
-        }
+    if sum.objects == 0 {
+        note::say(printer, "no-objects", "the database has no object to verify");
     }
+    if printer.is_json() { Ok(()) } else { sum.print((replay, db.now()), printer) }
 }

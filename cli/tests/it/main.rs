@@ -1,8 +1,10 @@
 //! The command line, through the real binary: see each module.
 //!
+//! - `arguments`: times, numbers and arguments from files, which are read whole or refused.
+//! - `batches`: batches that were stopped, and resumed.
 //! - `clocks`: objects that are ahead of the clock, and wakes that are overdue.
 //! - `commands`: what each command prints, for people and as JSON; the README's commands.
-//! - `arguments`: times, numbers and arguments from files, which are read whole or refused.
+//! - `empties`: what a command says that found nothing, or did nothing.
 //! - `failures`: what goes wrong, with which words and which exit code.
 //! - `demo`: the demo on small files, bad files, with other worker counts, and on its month.
 //! - `evidence`: what a database or a backup has lost is said, and stays on record.
@@ -19,9 +21,11 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on stops where it is")]
 
 mod arguments;
+mod batches;
 mod clocks;
 mod commands;
 mod demo;
+mod empties;
 mod evidence;
 mod failures;
 mod hostile;

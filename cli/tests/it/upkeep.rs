@@ -115,12 +115,14 @@ fn an_outbox_is_made_on_request_listed_and_removed() {
     assert_eq!(missing.code, Some(5), "{}", missing.stderr);
     assert!(missing.stderr.contains("--new makes one"), "{}", missing.stderr);
     assert_eq!(terminal.run("outbox mial --remove").code, Some(5));
-    assert_eq!(terminal.run("outbox --json").done(), "", "to ask for one makes none");
+    let none = terminal.run("outbox --json");
+    assert_eq!((none.code, &*none.stdout), (Some(0), ""), "to ask for one makes none");
+    assert!(none.stderr.contains("there is no outbox"), "{}", none.stderr);
     let given = json(&terminal, "outbox mail --new");
     assert_eq!(given["output"]["name"], "rung", "{given}");
     assert_eq!(terminal.run("outbox mail --new").code, Some(1));
     terminal.run("outbox idle --new --peek").done();
-    terminal.run("outbox mail --json").done();
+    assert_eq!(terminal.run("outbox mail --json").code, Some(0));
     let listed = terminal.run("outbox --json").done();
     let listed: Vec<Value> =
         listed.lines().map(|line| serde_json::from_str(line).unwrap()).collect();

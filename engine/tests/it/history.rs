@@ -95,6 +95,49 @@ fn a_history_is_read_from_either_end_and_by_time() {
 }
 
 #[test]
+fn a_range_of_a_history_is_what_is_in_it_of_all_of_it() {
+    let fixture = Fixture::new();
+    let db = fixture.open();
+    let id = db.create(counter_code(OPEN)).unwrap();
+    for step in 1..=60_u64 {
+        // Several have the same time, and some times have none.
+        db.advance_clock(START + step / 4 * 8).unwrap();
+        match step % 5 {
+            0 | 3 => drop(db.call(id, "fail", args![]).wait()),
+            _ => drop(db.call(id, "add", args![step]).wait().unwrap()),
+        }
+    }
+    let is_refusal = |entry: &Entry| matches!(entry, Entry::Refusal(_));
+    let all = |history: continuant::History<'_>| -> Vec<Entry> {
+        history.entries().unwrap().map(Result::unwrap).collect()
+    };
+    let whole = all(db.history(id));
+    assert!(whole.iter().filter(|entry| is_refusal(entry)).count() > 20);
+    for since in (0..140).step_by(3) {
+        for until in [0, 1, 7, 8, 40, 63, 64, 200] {
+            let (since, until) = (START - 2 + since, START - 2 + until);
+            let within = |entry: &&Entry| (since..=until).contains(&entry.time());
+            let ranged = || db.history(id).since(since).until(until);
+            let expected: Vec<Entry> = whole.iter().filter(within).cloned().collect();
+            assert_eq!(all(ranged()), expected, "{since} to {until}");
+            let (refused, mut versions): (Vec<Entry>, Vec<Entry>) =
+                expected.into_iter().partition(is_refusal);
+            assert_eq!(all(ranged().refused()), refused);
+            let newest = refused.iter().rev().cloned().collect::<Vec<_>>();
+            assert_eq!(all(ranged().refused().backwards()), newest);
+            versions.reverse();
+            assert_eq!(all(ranged().backwards()), versions, "{since} to {until}");
+            versions.truncate(2);
+            assert_eq!(all(ranged().backwards().limit(2)), versions);
+        }
+    }
+    let seqs = all(db.history(id).seqs(3..5));
+    let versions = seqs.iter().filter(|entry| !is_refusal(entry)).count();
+    assert_eq!((versions, is_refusal(seqs.last().unwrap())), (2, true));
+    assert!(all(db.history(id).seqs(1000..u64::MAX)).is_empty());
+}
+
+#[test]
 fn blame_follows_a_text_to_where_it_is() {
     let fixture = Fixture::new();
     let db = fixture.open();

@@ -444,6 +444,14 @@ pub const CANARIES: &[Canary] = &[
         "self.initializes && ⟦runnable.code.about().has_initialize⟧",
         "false",
     ),
+    // What a capsule holds.
+    canary(
+        "sections packed twice",
+        "capsule",
+        "storage/src/packed.rs",
+        "if ⟦matches!(kind, SectionKind::End | SectionKind::Packed)⟧ {",
+        "false",
+    ),
     // Proofs.
     canary(
         "strict signatures",

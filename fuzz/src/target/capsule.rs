@@ -20,7 +20,7 @@ use rand::rngs::StdRng;
 use crate::generate::lineage::START;
 use crate::generate::{COUNTER, COUNTER_POLICY, LAMP, LAMP_POLICY, bytes, source};
 use crate::outcome::{Outcome, equal, hold, must};
-use crate::sections::{Sections, memory_before, seal, split};
+use crate::sections::{Sections, memory_before, seal, seal_packed, split, split_raw};
 
 /// Every how many runs steps are replayed: the code is compiled for it.
 const REPLAY_IN: u32 = 8;
@@ -80,8 +80,12 @@ fn make() -> Result<Vec<Vec<u8>>, Box<dyn std::error::Error>> {
 
 /// Changes what is in the sections, and makes all checks hold again.
 fn sealed_anew(rng: &mut StdRng, capsule: &[u8]) -> Outcome {
-    let mut sections = split(capsule)?;
-    hold("a capsule sealed anew is the same", seal(&sections) == capsule)?;
+    if rng.random_ratio(1, 4) {
+        return packed_anew(rng, capsule);
+    }
+    let before = split(capsule)?;
+    equal("a capsule sealed anew has the same sections", &before, &split(&seal(&before))?)?;
+    let mut sections = before.clone();
     let last = sections.len() - 1;
     let at = rng.random_range(0..=last);
     let what = match rng.random_range(0..8) {
@@ -118,13 +122,59 @@ fn sealed_anew(rng: &mut StdRng, capsule: &[u8]) -> Outcome {
             "a section's bytes"
         }
     };
-    let changed = seal(&sections);
-    if changed == capsule {
+    if sections == before {
         return Ok(());
     }
+    let changed = match rng.random() {
+        true => seal(&sections),
+        false => seal_packed(rng, &sections)?,
+    };
     let verified = verify(changed, Replay::Yes);
     let kind = sections.get(at).map(|section| section.0);
     hold(format!("{what} ({at}, {kind:?}) is refused: {verified:?}"), verified.is_err())
+}
+
+/// Changes what is packed, and makes the checks around it hold again: what can be read then are
+/// other sections, or the same.
+fn packed_anew(rng: &mut StdRng, capsule: &[u8]) -> Outcome {
+    let before = split(capsule)?;
+    let packed = seal_packed(rng, &before)?;
+    equal("sections that are packed otherwise", &before, &split(&packed)?)?;
+    must("a capsule that is packed otherwise", verify(packed.clone(), Replay::No))?;
+    let mut sections = split_raw(&packed)?;
+    let at = rng.random_range(0..sections.len());
+    match rng.random_range(0..3) {
+        // Packed again: nothing is to be unpacked twice.
+        0 => {
+            let length = (5 + sections[at].1.len()) as u32;
+            let head = [&[6], &(length - 5).to_le_bytes()[..]].concat();
+            let literal = literals(&[&head[..], &sections[at].1].concat());
+            sections[at].1 = [&length.to_le_bytes()[..], &literal].concat();
+        }
+        // More than it can come to.
+        1 => sections[at].1[..4].copy_from_slice(&rng.random::<u32>().to_le_bytes()),
+        _ => bytes::mutate(rng, &mut sections[at].1),
+    }
+    let changed = seal(&sections);
+    if split(&changed).is_ok_and(|sections| sections == before) {
+        return Ok(());
+    }
+    let verified = verify(changed, Replay::Yes);
+    hold(format!("what is packed otherwise ({at}) is refused: {verified:?}"), verified.is_err())
+}
+
+/// An LZ4 block of these bytes as they are.
+fn literals(bytes: &[u8]) -> Vec<u8> {
+    let mut block = vec![bytes.len().min(15) as u8 * 16];
+    if let Some(mut more) = bytes.len().checked_sub(15) {
+        while more >= 255 {
+            block.push(255);
+            more -= 255;
+        }
+        block.push(more as u8);
+    }
+    block.extend_from_slice(bytes);
+    block
 }
 
 /// The newest version says that it ran under another instrumentation.

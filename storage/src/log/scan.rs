@@ -253,6 +253,29 @@ impl Buffer {
     }
 }
 
+/// The end of the log before the frame at `place`, read from that frame's header alone: none when
+/// there is no frame.
+///
+/// # Errors
+///
+/// Those of the file system, and damage of a pack.
+pub(crate) fn before(segments: &Segments, seal: Seal, place: Position) -> Result<Option<Tail>> {
+    let (number, offset) = (place.segment(), place.offset());
+    if number < segment::FIRST || !segments.exists(number)? {
+        return Ok(None);
+    }
+    let header = match segments.segment(number)? {
+        Segment::Packed(pack) => pack.frame(offset)?.map(|(header, _)| header),
+        Segment::Plain(file) => {
+            let mut bytes = [0; HEADER_BYTES];
+            let read = segments.read(&*file, number, u64::from(offset), &mut bytes)?;
+            if read < HEADER_BYTES { None } else { seal.decode(&bytes) }
+        }
+    };
+    let tail = |header: Header| Tail { end: place, last: Position::NONE, check: header.previous };
+    Ok(header.map(tail))
+}
+
 /// Where the log of a database starts.
 pub(crate) fn start(seal: Seal) -> Tail {
     Tail::of_segment(segment::FIRST, seal.first())

@@ -200,6 +200,16 @@ impl Author {
         Made::Version { bytes, ledger, begins: true, before }
     }
 
+    /// The next version: one byte of one page changes.
+    pub(crate) fn touch(&mut self) -> Made {
+        let mut page = *self.image.page(0);
+        page[self.rng.random_range(0..PAGE_BYTES)] = self.rng.random();
+        let bytes = self.image.bytes_count();
+        let image = self.image.step(bytes, vec![(0, Arc::new(page))]).unwrap();
+        let time = self.head.header.time;
+        self.commit(image, &[0], time, &Effects::default())
+    }
+
     /// The next version: nothing changes, and messages are sent.
     pub(crate) fn send(&mut self, messages: Vec<Message>) -> Made {
         let (image, time) = (self.image.clone(), self.head.header.time);

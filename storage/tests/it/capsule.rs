@@ -1,7 +1,7 @@
 //! Capsules: an object out of one store and into another, whole or not at all.
 
 use continuant_storage::{CapsuleReader, ErrorKind, Options, Result, Retention, Seal, Store};
-use object::capsule::SectionKind;
+use object::capsule::{Chain, HEAD, PACKED_BYTES_MAX, SectionKind, section_head};
 use object::hash::ObjectId;
 use object::head::Head;
 use rand::rngs::StdRng;
@@ -122,6 +122,85 @@ fn an_import_that_fails_on_the_way_leaves_no_object() {
     import(&two, &bytes, &author.head).unwrap();
     assert_eq!(export(&two, author.head.id), bytes);
     assert!(two.check(|_, _| {}).unwrap().is_sound());
+}
+
+/// The sections of a capsule but its end, each by itself.
+fn sections(bytes: &[u8]) -> Vec<(SectionKind, Vec<u8>)> {
+    let mut reader = CapsuleReader::new(bytes).unwrap();
+    let mut sections = Vec::new();
+    while let Some((kind, body)) = reader.next().unwrap() {
+        sections.push((kind, body.to_vec()));
+    }
+    sections.pop();
+    sections
+}
+
+/// A capsule of sections as they stand.
+fn sealed(sections: &[(SectionKind, Vec<u8>)]) -> Vec<u8> {
+    let (mut chain, mut bytes) = (Chain::new(), HEAD.to_vec());
+    let count = (sections.len() as u64).to_le_bytes().to_vec();
+    for (kind, body) in sections.iter().chain([&(SectionKind::End, count)]) {
+        let (head, check) = chain.section(*kind, body);
+        bytes.extend([&head[..], body, &check].concat());
+    }
+    bytes
+}
+
+#[test]
+fn a_capsule_is_compressed_and_one_that_is_not_is_read_too() {
+    let directory = TempDir::new().unwrap();
+    let one = small().open(directory.path().join("one")).unwrap();
+    let (mut author, genesis) = Author::new(1);
+    append(&one, &[genesis], &[]).unwrap();
+    for _ in 0..400 {
+        append(&one, &[author.touch()], &[]).unwrap();
+    }
+    let bytes = export(&one, author.head.id);
+    let parts = sections(&bytes);
+    let plain = sealed(&parts);
+    let versions = author.head.header.seq + 1;
+    assert!(plain.len() as u64 > 4096 * versions, "each version has a page");
+    let most = 1024 * versions;
+    assert!((bytes.len() as u64) < most, "{} bytes for {versions} versions", bytes.len());
+    let two = small().open(directory.path().join("two")).unwrap();
+    import(&two, &plain, &author.head).unwrap();
+    assert_eq!(export(&two, author.head.id), bytes);
+    assert_eq!(sections(&plain), parts);
+}
+
+/// An LZ4 block of these bytes as they are, within a packed section's body.
+fn packed(length: u32, bytes: &[u8]) -> (SectionKind, Vec<u8>) {
+    assert!(bytes.len() < 15, "one token says how many there are");
+    let block = [&[bytes.len() as u8 * 16], bytes].concat();
+    (SectionKind::Packed, [&length.to_le_bytes()[..], &block].concat())
+}
+
+#[test]
+fn what_is_packed_is_within_its_limits_and_neither_the_end_nor_packed() {
+    use SectionKind::*;
+    let inner = |kind, body: &[u8]| [&section_head(kind, body.len())[..], body].concat();
+    let one = inner(Policy, b"text");
+    let length = one.len() as u32;
+    let good = sealed(&[packed(length, &one)]);
+    assert_eq!(read(&good).unwrap().0, [Policy, End]);
+    let two = [inner(Policy, b"a"), inner(Code, b"b")].concat();
+    assert_eq!(read(&sealed(&[packed(12, &two)])).unwrap().0, [Policy, Code, End]);
+    let check = |what: (SectionKind, Vec<u8>), expected: &str| {
+        let error = read(&sealed(&[what])).unwrap_err();
+        let ErrorKind::Capsule { offset: 16, .. } = error.kind() else { panic!("{error}") };
+        assert!(error.to_string().contains(expected), "{error}");
+    };
+    check((Packed, b"abc".to_vec()), "the length of packed sections");
+    for length in [0, 1 << 12, PACKED_BYTES_MAX as u32 + 1, u32::MAX] {
+        check(packed(length, &one), "a length of packed sections");
+    }
+    check(packed(length - 1, &one), "an LZ4 block");
+    check(packed(length + 1, &one), "an LZ4 block");
+    check(packed(13, &inner(End, &[0; 8])), "a section that may be packed");
+    check(packed(9, &inner(Packed, &[0; 4])), "a section that may be packed");
+    check(packed(6, &[9, 1, 0, 0, 0, 7]), "the head of a packed section");
+    check(packed(6, &[1, 2, 0, 0, 0, 7]), "a packed section");
+    check(packed(4, &[1, 0, 0, 0]), "a packed section");
 }
 
 #[test]

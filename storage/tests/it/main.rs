@@ -15,6 +15,7 @@
 //! - `names`: which text stands for which object, and which names cannot be.
 //! - `outbox`: every output in order, until it is acknowledged, whatever is lost meanwhile.
 //! - `reading`: opening for reading alone changes nothing; locks are shared and waited for.
+//! - `reads`: a small question reads little, however long the log is; a check in parts.
 //! - `recovery`: a torn end, at any byte, ends the log at the last whole group.
 //! - `resources`: the host has no room for another file or for memory, and the store goes on.
 //! - `retention`: what is kept reads as before, the rest goes, space returns; packs and their
@@ -39,6 +40,7 @@ mod model;
 mod names;
 mod outbox;
 mod reading;
+mod reads;
 mod recovery;
 mod resources;
 mod retention;

@@ -109,6 +109,7 @@ fn section_kinds() {
         SectionKind::Commit,
         SectionKind::Refusal,
         SectionKind::End,
+        SectionKind::Packed,
     ];
     let rows = rows("Section kinds", ["Code", "Kind", "Body"]);
     assert_eq!(rows.len(), known.len());

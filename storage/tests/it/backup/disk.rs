@@ -25,6 +25,8 @@ pub(crate) struct Seen {
     pub(crate) once: bool,
     /// Operations that failed.
     pub(crate) fired: u64,
+    /// Bytes that were read.
+    pub(crate) read: u64,
     /// The most bytes that were read or written at once, anywhere.
     pub(crate) bytes_max: usize,
     /// Files with bytes that are not durable.
@@ -136,8 +138,12 @@ impl WatchedFile {
 
 impl DiskFile for WatchedFile {
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.disk.seen(|seen| seen.bytes_max = seen.bytes_max.max(bytes.len()));
-        self.file.read_at(bytes, offset)
+        let read = self.file.read_at(bytes, offset)?;
+        self.disk.seen(|seen| {
+            seen.bytes_max = seen.bytes_max.max(bytes.len());
+            seen.read += read as u64;
+        });
+        Ok(read)
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {

@@ -1,0 +1,176 @@
+//! Batches that were stopped: each line is made once, whatever was seen of it.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Write};
+use std::process::Stdio;
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+use crate::terminal::Terminal;
+
+/// Lines of a batch, of which some are refused: more than are made together.
+const LINES: u64 = 2400;
+
+/// Calls of two objects.
+fn with_two(lines: u64) -> Terminal {
+    let terminal = Terminal::with_visits();
+    terminal.run("create object.wasm two --policy policy.cedar --name other").done();
+    let calls = (1..=lines).map(|number| {
+        let object = if number % 3 == 0 { "other" } else { "visits" };
+        let by = if number % 400 == 0 { 1001 } else { 1 };
+        format!("[\"{object}\", \"increment\", {by}]\n")
+    });
+    terminal.write("calls.jsonl", calls.collect::<String>());
+    terminal
+}
+
+fn count(terminal: &Terminal, object: &str) -> u64 {
+    terminal.run(&format!("get {object} count")).done().trim().parse().unwrap()
+}
+
+/// What a line of output says: the number, and the version that it made.
+fn told(line: &str) -> Option<(u64, String)> {
+    let (number, what) = line.strip_prefix("line ")?.split_once(": ")?;
+    let what = what.trim_end().trim_end_matches(", on record").to_string();
+    Some((number.parse().unwrap(), what))
+}
+
+#[test]
+fn a_batch_that_is_killed_makes_each_line_once_when_it_is_resumed() {
+    let rounds = if std::env::var_os("RUN_SLOW_TESTS").is_some() { 25 } else { 1 };
+    let seed = rand::random();
+    let mut rng = StdRng::seed_from_u64(seed);
+    let mut killed = 0;
+    for round in 0..rounds {
+        let about = format!("seed {seed}, round {round}");
+        let terminal = with_two(LINES);
+        let mut seen = BTreeMap::new();
+        let mut line = "batch calls.jsonl --sign owner.key --base 1000".to_string();
+        for _ in 0..2 {
+            let after = rng.random_range(1..LINES * 5 / 4);
+            killed += u64::from(kill(&terminal, &line, after, &mut seen, &about));
+            line = "batch calls.jsonl --sign owner.key --resume 1000".to_string();
+        }
+        let last = terminal.run(&line);
+        assert_eq!(last.code, Some(3), "{about}: {}", last.stderr);
+        let outcomes = last.stdout.lines().filter_map(told).collect::<BTreeMap<_, _>>();
+        assert_eq!(outcomes.len() as u64, LINES, "{about}");
+        for (number, what) in seen {
+            assert_eq!(outcomes[&number], what, "{about}: line {number}");
+        }
+        let refused = LINES / 400;
+        let made = outcomes.values().filter(|what| what.starts_with("version ")).count() as u64;
+        assert_eq!(made, LINES - refused, "{about}");
+        let counts = count(&terminal, "visits") + count(&terminal, "other");
+        assert_eq!(counts, LINES - refused, "{about}");
+        // Once more: all of it is on record.
+        let again = terminal.run(&line);
+        assert!(again.stderr.contains("2400 lines were on record before, 0"), "{}", again.stderr);
+        assert_eq!(count(&terminal, "visits") + count(&terminal, "other"), counts, "{about}");
+        terminal.run("verify --all").done();
+    }
+    assert!(killed > 0, "seed {seed}: each batch was over before");
+}
+
+/// Kills a batch once so many lines were seen; whether it was still running.
+fn kill(
+    terminal: &Terminal,
+    line: &str,
+    after: u64,
+    seen: &mut BTreeMap<u64, String>,
+    about: &str,
+) -> bool {
+    let mut command = terminal.command(line);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap());
+    let (mut text, mut count) = (String::new(), 0);
+    while lines.read_line(&mut text).unwrap() > 0 {
+        // The last may be half of one. What is refused may be told in other words later.
+        let whole = text.ends_with('\n');
+        if let Some((number, what)) = told(&text).filter(|told| whole && told.1.contains("version"))
+        {
+            let before = seen.insert(number, what.clone());
+            assert!(before.is_none_or(|before| before == what), "{about}: line {number}");
+        }
+        text.clear();
+        count += 1;
+        if count == after {
+            child.kill().unwrap();
+        }
+    }
+    child.wait().unwrap().code().is_none()
+}
+
+#[test]
+fn a_batch_whose_output_nobody_reads_any_more_says_how_to_go_on() {
+    let terminal = with_two(1500);
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let line = "batch calls.jsonl --sign owner.key --base 77";
+    let output = terminal.command(line).stdout(writer).output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(stderr.ends_with("--resume 77 goes on\n"), "{stderr}");
+    assert!(count(&terminal, "visits") < 1000, "it is not all made");
+    let resumed = terminal.run("batch calls.jsonl --sign owner.key --resume 77");
+    assert_eq!(resumed.code, Some(3), "{}", resumed.stderr);
+    assert_eq!(count(&terminal, "visits") + count(&terminal, "other"), 1500 - 3);
+}
+
+#[test]
+fn what_is_resumed_is_the_same_batch_and_nothing_came_between() {
+    let terminal = with_two(2);
+    terminal.run("batch calls.jsonl --sign owner.key --base 1000");
+    let line = |count: usize, by: u64| format!("[\"visits\", \"increment\", {by}]\n").repeat(count);
+    terminal.write("longer.jsonl", line(3, 1));
+    terminal.write("others.jsonl", line(2, 7));
+    let other = terminal.run("batch others.jsonl --sign owner.key --resume 1000");
+    let told = "error: line 1: increment of the object has its nonce: these are not the lines";
+    assert!(other.stderr.contains(told), "{}", other.stderr);
+    assert!(other.stderr.ends_with("; --resume 1000 goes on\n"), "{}", other.stderr);
+    assert_eq!((other.code, other.stdout.as_str()), (Some(2), ""));
+    terminal.run("call visits increment 1 --sign owner.key --nonce 5000").done();
+    let passed = terminal.run("batch longer.jsonl --sign owner.key --resume 1000");
+    let [first, second, third] = passed.stdout.lines().collect::<Vec<_>>()[..] else {
+        panic!("{passed:?}")
+    };
+    assert_eq!(first, "line 1: version 1, result 1, on record");
+    assert_eq!(second, "line 2: version 2, result 2, on record");
+    assert!(third.starts_with("line 3: it is not on record, and a call under"), "{third}");
+    assert_eq!(passed.code, Some(1), "{}", passed.stderr);
+    let used = terminal.run("batch calls.jsonl --sign owner.key --base 1000");
+    assert_eq!(used.code, Some(2));
+    assert!(used.stderr.contains("the keys used the nonce 5000"), "{}", used.stderr);
+    let next = terminal.run("batch calls.jsonl --sign owner.key --base 5000");
+    assert_eq!((next.code, count(&terminal, "visits")), (Some(0), 5));
+    let history = terminal.run("history visits --refused");
+    assert_eq!((history.code, history.stdout.as_str()), (Some(0), ""), "nothing was refused");
+    assert_eq!(history.stderr, "note: no refusal is as asked for\n");
+}
+
+#[test]
+fn calls_come_from_a_pipe_too_and_from_none_nothing_is_made() {
+    let terminal = with_two(1);
+    let run = |text: &str| {
+        let mut command = terminal.command("batch - --sign owner.key --base 1000");
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        (output.status.code(), text(output.stdout), text(output.stderr))
+    };
+    let call = "[\"visits\", \"increment\", 1]\n";
+    let (code, stdout, stderr) = run(&format!("{call}\n{call}nonsense\n{call}"));
+    assert_eq!((code, stdout.lines().count()), (Some(2), 2), "{stdout}{stderr}");
+    assert!(stderr.contains("line 4: expected a JSON array"), "{stderr}");
+    assert!(stderr.ends_with("; --resume 1000 goes on\n"), "{stderr}");
+    assert_eq!(count(&terminal, "visits"), 2);
+    let (code, _, stderr) = run("\n \n");
+    assert_eq!(code, Some(2));
+    assert!(stderr.ends_with("error: - has no calls: nothing was made\n"), "{stderr}");
+    terminal.write("empty.jsonl", "");
+    let empty = terminal.run("batch empty.jsonl --sign owner.key");
+    assert_eq!(empty.stderr, "error: empty.jsonl has no calls: nothing was made\n");
+}
