@@ -89,8 +89,8 @@ impl Compact {
         }
         let behind = moment::show_span(behind);
         printer.line(&format!(
-            "ages are counted from {from}, the newest on record, {behind} before this host's clock: \
-             --trust-clock counts from that"
+            "ages are counted from {from}, the newest on record, {behind} before this host's \
+             clock: --trust-clock counts from that"
         ))
     }
 
