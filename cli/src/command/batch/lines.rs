@@ -15,6 +15,8 @@ const LINE_BYTES_MAX: usize = 8 * PAYLOAD_BYTES_MAX;
 /// Lines that are made together, and their bytes.
 const GROUP_LINES: usize = 1024;
 const GROUP_BYTES: usize = 16 << 20;
+/// What some editors put before a text.
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
 /// A line that is not blank.
 #[derive(Debug)]
@@ -59,6 +61,9 @@ impl Lines {
             let about = |message: String| Failure::usage(message).about(self.place());
             if read > LINE_BYTES_MAX {
                 return Err(about(format!("expected at most {LINE_BYTES_MAX} bytes, found more")));
+            }
+            if self.number == 1 && bytes.starts_with(BYTE_ORDER_MARK) {
+                bytes.drain(..BYTE_ORDER_MARK.len());
             }
             if bytes.iter().all(u8::is_ascii_whitespace) {
                 continue;
