@@ -221,7 +221,7 @@ fn key(rng: &mut StdRng) -> (String, bool) {
 fn banned(rng: &mut StdRng, key: &str) -> (String, bool) {
     match rng.random_range(0..6) {
         0 => (format!("principal == Key::\"{key}\""), true),
-        1 => (format!("[Key::\"{key}\"].contains(principal)"), true),
+        1 => (format!("principal is Key && [Key::\"{key}\"].contains(principal)"), true),
         2 => (format!("context.time > 5 && principal in Key::\"{key}\""), true),
         3 => (format!("context.signers.containsAny([\"{key}\"])"), false),
         _ => (format!("context.signers.contains(\"{key}\")"), false),
