@@ -81,6 +81,8 @@ fn what_cannot_be_made() {
     let terminal = Terminal::with_visits();
     terminal.write("text.wasm", "dear");
     terminal.write("wrong.cedar", "permit(principal, action, resource)");
+    // How long a capsule is differs a little from one to the next.
+    terminal.run("export visits visits.continuant").done();
     let lines = [
         "create text.wasm --policy policy.cedar",
         "create missing.wasm --policy policy.cedar",
@@ -91,11 +93,10 @@ fn what_cannot_be_made() {
         "key show policy.cedar",
         "init",
         "export visits visits.continuant",
-        "export visits visits.continuant",
-        "export visits visits.continuant --force",
         "import visits.continuant",
     ];
     terminal.check(&lines, expect_file!["transcripts/unmade.txt"]);
+    terminal.run("export visits visits.continuant --force").done();
 }
 
 #[test]
