@@ -142,7 +142,7 @@ struct Trail<'a, F> {
 
 /// What a version has at the path.
 enum Read {
-    Found(Found),
+    Found(Box<Found>),
     /// Its code, or its state, has no such field.
     NoField,
     /// It cannot be read any more.
@@ -170,7 +170,7 @@ impl<E: From<Error>, F: Fn((CodeHash, PolicyHash)) -> Result<Arc<Definition>, E>
 
     fn read(&self, stored: StoredCommit) -> Result<Read, E> {
         match self.found(stored)? {
-            Ok(found) => Ok(Read::Found(found)),
+            Ok(found) => Ok(Read::Found(Box::new(found))),
             Err(error) if matches!(error.kind(), ErrorKind::Pruned { .. }) => Ok(Read::Dropped),
             Err(error) if is_of_path(&error) => Ok(Read::NoField),
             Err(error) => Err(error.into()),
@@ -208,7 +208,7 @@ impl<E: From<Error>, F: Fn((CodeHash, PolicyHash)) -> Result<Arc<Definition>, E>
                 let (object, seq) = (self.object, newer.stored.header().seq);
                 self.kept.push(Kept::Upgrade { object, seq });
             }
-            newer = older;
+            newer = *older;
         }
         Ok((newer, TrailEnd::Created))
     }

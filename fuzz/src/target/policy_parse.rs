@@ -71,7 +71,7 @@ fn taken(policy: &Policy) -> Outcome {
     let text = policy.text();
     for id in policy.dead() {
         let says = text.contains("@dormant");
-        hold(&format!("the rule {id}, which can never hold, says why it is there"), says)?;
+        hold(format!("the rule {id}, which can never hold, says why it is there"), says)?;
     }
     for (before, key) in literals(text) {
         let is_of_key = before.ends_with("Key::") || before.ends_with("signers.contains(");

@@ -184,7 +184,7 @@ impl Database {
             Finding::Nothing => return Err("it is found".to_string()),
         };
         let name = path.strip_prefix(PATH).expect("files are in the database");
-        if name.starts_with("log") && at % 64 == 0 {
+        if name.starts_with("log") && at.is_multiple_of(64) {
             self.repaired(self.with(file, at, &[byte]))?;
         }
         let is_found = match error.kind() {
