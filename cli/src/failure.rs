@@ -34,7 +34,7 @@ pub(crate) struct Failure {
     exit_code: u8,
     message: String,
     /// What programs are told beside.
-    details: Map<String, Json>,
+    details: Box<Map<String, Json>>,
     /// What is wrong in a text that was given; all of it is in the message as well.
     findings: Vec<Diagnostic>,
 }
@@ -44,7 +44,7 @@ const CLOSED_PIPE: &str = "closed-pipe";
 
 impl Failure {
     fn with(kind: &'static str, exit_code: u8, message: impl Into<String>) -> Failure {
-        let (details, findings) = (Map::new(), Vec::new());
+        let (details, findings) = (Box::default(), Vec::new());
         Failure { kind, exit_code, message: message.into(), details, findings }
     }
 

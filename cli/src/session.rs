@@ -195,10 +195,14 @@ pub(crate) fn find_code(db: &Database, digits: &str) -> Result<CodeHash> {
     if let Ok(code) = digits.parse() {
         return Ok(code);
     }
-    let fitting = match digits {
-        "" => Vec::new(),
-        digits => db.codes(digits, CANDIDATES_MAX + 1)?,
-    };
+    let is_prefix = (1..64).contains(&digits.len());
+    if !is_prefix || !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+        let message = format!(
+            "expected the hexadecimal digits of a code's hash, or the first of them, found {digits:?}"
+        );
+        return Err(Failure::usage(message));
+    }
+    let fitting = db.codes(digits, CANDIDATES_MAX + 1)?;
     match fitting[..] {
         [] => {
             let ways = "`list --json` and `show` have the hashes that there are";

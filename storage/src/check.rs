@@ -379,24 +379,23 @@ impl<'a> Walk<'a> {
         row.ok_or_else(|| damaged(frame.position, "a record of an object", format!("one of {id}")))
     }
 
-    /// The row that a record is about. What is staged may go on where the object is, when it comes
-    /// back, and what was staged before, by an import that failed, is not what it builds on.
+    /// The row that a record is about; none when it was staged behind what is not there: by an
+    /// import that failed, since the object had gone on here. What is staged may go on where the
+    /// object is, when it comes back. That what is adopted was staged whole, its adoption tells.
     fn row_before(
         &mut self,
         frame: &Frame,
         staged: Staged,
         id: ObjectId,
         fits: impl Fn(&Row) -> bool,
-    ) -> Result<&mut Row> {
-        let is_there = self.rows(staged).get(&id).is_some_and(&fits);
-        if staged == Staged::Yes
-            && !is_there
-            && let Some(row) = self.objects.get(&id).filter(|row| fits(row))
-        {
-            let row = row.clone();
-            self.staged.insert(id, row);
+    ) -> Result<Option<&mut Row>> {
+        if staged == Staged::Yes && !self.staged.get(&id).is_some_and(&fits) {
+            self.staged.remove(&id);
+            let here = self.objects.get(&id).filter(|row| fits(row)).cloned();
+            let Some(here) = here else { return Ok(None) };
+            self.staged.insert(id, here);
         }
-        self.row(frame, staged, id)
+        self.row(frame, staged, id).map(Some)
     }
 
     fn version(&mut self, frame: &Frame, version: VersionBytes<'_>) -> Result<()> {
@@ -428,7 +427,9 @@ impl<'a> Walk<'a> {
             let fits = |row: &Row| {
                 (row.head().hash, row.seq() + 1, row.refusal, row.refusal_count) == found
             };
-            let row = self.row_before(frame, staged, header.object, fits)?;
+            let Some(row) = self.row_before(frame, staged, header.object, fits)? else {
+                return Ok(());
+            };
             let expected = (row.head().hash, row.seq() + 1, row.refusal, row.refusal_count);
             if expected != found {
                 let (expected, found) = (format!("{expected:?}"), format!("{found:?}"));
@@ -456,7 +457,9 @@ impl<'a> Walk<'a> {
         let (previous, refusal) = decode_refusal(content, frame.position)?;
         self.report.refusal_count += 1;
         let fits = |row: &Row| (row.head().hash, row.refusal) == (refusal.parent, refusal.previous);
-        let row = self.row_before(frame, staged, refusal.object, fits)?;
+        let Some(row) = self.row_before(frame, staged, refusal.object, fits)? else {
+            return Ok(());
+        };
         let expected = (row.head().hash, row.refusal, row.refusal_position);
         let found = (refusal.parent, refusal.previous, previous);
         row.refuse(&refusal, frame.position);

@@ -21,7 +21,7 @@ fn of_a_host(terminal: &Terminal, name: &str, now: u64) {
     let small = storage::Options::new().segment_bytes(64 << 10);
     let options = Options::new().clock(Clock::manual(now)).storage(small);
     let db: Database = options.open(terminal.path(name)).unwrap();
-    let code = Code::wasm(objects::module()).unwrap().policy(objects::policy("nobody"));
+    let code = Code::wasm(objects::module()).unwrap().policy(objects::policy(objects::NOBODY));
     let id = db.create(code.args(args!["welcome"]).name("visits")).unwrap();
     let calls: Vec<_> =
         (0..500).map(|_| db.call(id, "increment", args![1u64]).submit().unwrap()).collect();

@@ -69,7 +69,7 @@ fn a_run_says_how_many_wait_and_until_when() {
         .open(terminal.path("continuant.db"))
         .unwrap();
     let code = continuant::Code::wasm(objects::module()).unwrap();
-    let code = code.policy(objects::policy("nobody")).args(continuant::args!["welcome"]);
+    let code = code.policy(objects::policy(objects::NOBODY)).args(continuant::args!["welcome"]);
     for _ in 0..3 {
         let id = db.create(code.clone()).unwrap();
         db.call(id, "ring", vec![]).wait().unwrap();

@@ -193,7 +193,7 @@ fn a_database_of_many_segments_is_read_and_written_with_few_open_files() {
     let terminal = Terminal::new();
     let small = storage::Options::new().segment_bytes(64 << 10);
     let db: Database = Options::new().storage(small).open(terminal.path("continuant.db")).unwrap();
-    let code = Code::wasm(objects::module()).unwrap().policy(objects::policy("nobody"));
+    let code = Code::wasm(objects::module()).unwrap().policy(objects::policy(objects::NOBODY));
     let id = db.create(code.args(args!["welcome"]).name("visits")).unwrap();
     while db.stats().unwrap().segment_count < 70 {
         let calls: Vec<_> =

@@ -3,6 +3,9 @@
 //!
 //! It holds no test.
 
+/// A key that nobody has.
+pub(crate) const NOBODY: &str = "1111111111111111111111111111111111111111111111111111111111111111";
+
 /// Anyone may do anything, but count by more than a thousand; `close` is for one key.
 pub(crate) fn policy(owner: &str) -> String {
     format!(
@@ -127,10 +130,10 @@ pub(crate) const HOSTILE: &str = "x\u{1b}[31m\nFORGED\u{9b}2J\u{7f}\u{202e}\u{20
 /// Anyone may do anything, by rules that have what a terminal obeys in them.
 pub(crate) fn hostile_policy() -> String {
     format!(
-        r#"@id("open") permit(principal, action, resource)
+        r#"@id("open") @confusable("a terminal is to be tried") permit(principal, action, resource)
 when {{ true // {}
 }};
-@id("limit") forbid(principal, action == Action::"say", resource)
+@id("limit") @confusable("as above") forbid(principal, action == Action::"say", resource)
 when {{ // {0}
     context.input.what == "no" }};
 @id("amend") permit(principal, action == Action::"amend", resource);

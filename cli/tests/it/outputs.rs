@@ -28,7 +28,6 @@ fn no_file_is_read_beyond_its_limit() {
         (format!("{calls} /dev/zero"), 4096),
         ("call visits ring --session /dev/zero".to_string(), 4096),
         ("session open visits /dev/zero --sign owner.key".to_string(), 4096),
-        ("batch /dev/zero --sign owner.key".to_string(), 256 << 20),
         ("demo --flights /dev/zero".to_string(), 256 << 20),
         ("top /dev/zero".to_string(), 1 << 20),
     ] {
@@ -37,6 +36,10 @@ fn no_file_is_read_beyond_its_limit() {
         assert_eq!(printed.code, Some(1), "{line}: {printed:?}");
         assert!(printed.stderr.ends_with(&problem), "{line}: {printed:?}");
     }
+    let printed = terminal.run("batch /dev/zero --sign owner.key");
+    assert_eq!(printed.code, Some(2), "{printed:?}");
+    let problem = "line 1: expected at most 8388608 bytes, found more";
+    assert!(printed.stderr.contains(problem), "{printed:?}");
     for line in ["verify /dev/zero", "import /dev/zero"] {
         let printed = terminal.run(line);
         assert!(matches!(printed.code, Some(1 | 4)), "{line}: {printed:?}");

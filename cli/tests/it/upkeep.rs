@@ -43,7 +43,7 @@ fn with_a_long_history(count: u64) -> Terminal {
     let terminal = Terminal::new();
     let small = storage::Options::new().segment_bytes(64 << 10);
     let db: Database = Options::new().storage(small).open(terminal.path("continuant.db")).unwrap();
-    let code = Code::wasm(objects::module()).unwrap().policy(objects::policy("nobody"));
+    let code = Code::wasm(objects::module()).unwrap().policy(objects::policy(objects::NOBODY));
     let id = db.create(code.args(args!["welcome"]).name("visits")).unwrap();
     let calls: Vec<_> =
         (0..count).map(|_| db.call(id, "increment", args![1u64]).submit().unwrap()).collect();

@@ -596,6 +596,10 @@ fn a_genesis_with_a_guard_that_is_none_is_not_replayed() {
     let mut body = Vec::new();
     genesis.encode_into(&mut body);
     (sections[1].1, sections[3].1) = (policy, body);
+    // What was compressed is not any more, and the end counts sections.
+    let (_, end) = sections.pop().unwrap();
+    assert_eq!(end.len(), 8);
+    sections.push((SectionKind::End, (sections.len() as u64).to_le_bytes().to_vec()));
     let (mut chain, mut forged) = (Chain::new(), HEAD.to_vec());
     for (kind, body) in &sections {
         let (head, check) = chain.section(*kind, body);

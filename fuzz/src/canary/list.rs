@@ -383,7 +383,7 @@ pub const CANARIES: &[Canary] = &[
         "one path of a place",
         "schema_layout",
         "object/src/schema/place.rs",
-        "(⟦index.to_string() == segment⟧).then_some(index)",
+        "segment.parse().ok().filter(|_| ⟦is_plain⟧)",
         "true",
     ),
     canary(
@@ -493,7 +493,7 @@ pub const CANARIES: &[Canary] = &[
         "messages that were taken",
         "messages",
         "storage/src/recovery.rs",
-        "Record::Taken(taking) => ⟦self.heads.take(&taking)⟧,",
+        "Record::Taken(taking) => ⟦self.taken(frame, &taking)?⟧,",
         "drop(taking)",
     ),
     // What time it is.
@@ -501,7 +501,7 @@ pub const CANARIES: &[Canary] = &[
         "the host's clock for what a message brings",
         "messages",
         "engine/src/turn.rs",
-        "let now = ⟦shared.clock().now().max(time)⟧;",
+        "let now = ⟦shared.clock().now().max(time)⟧;\n            // What was due before",
         "shared.clock().now().max(time).max(message.time)",
     ),
     canary(
@@ -522,7 +522,7 @@ pub const CANARIES: &[Canary] = &[
         "wakes that were refused are tried again",
         "admission_soundness",
         "engine/src/overdue.rs",
-        "let retry = ⟦soon.max(at.saturating_add(pause).min(now))⟧;",
+        "let retry = ⟦soon.max(from.saturating_add(pause).min(now))⟧;",
         "soon.max(u64::MAX)",
     ),
     // What policies come in.
@@ -587,7 +587,7 @@ pub const CANARIES: &[Canary] = &[
         "torn ends that are only read",
         "faults",
         "storage/src/recovery.rs",
-        "broken)? && ⟦!self.options.read_only⟧ {",
+        "if is_torn && ⟦!options.read_only⟧ {",
         "true",
     ),
     // What is lost is told.

@@ -151,7 +151,8 @@ fn backup() {
 #[test]
 fn rot() {
     let counts = counted("rot", 1);
-    assert!(counts["changed bytes"] > 1000, "{counts:?}");
+    // Each byte of a log, an index and a capsule, which is compressed.
+    assert!(counts["changed bytes"] > 800, "{counts:?}");
 }
 
 #[test]

@@ -253,8 +253,8 @@ fn trace<'a>(
 
 /// The index that a part of a path is, in digits as numbers are written: each place has one path.
 pub(super) fn index(segment: &str) -> Option<u32> {
-    let index: u32 = segment.parse().ok()?;
-    (index.to_string() == segment).then_some(index)
+    let is_plain = segment == "0" || segment.starts_with(|first| matches!(first, '1'..='9'));
+    segment.parse().ok().filter(|_| is_plain)
 }
 
 /// The field of the state record that a path begins with.
