@@ -160,7 +160,7 @@ impl Failure {
     /// The failure as JSON.
     pub(crate) fn document(&self) -> Json {
         let mut document = json!({ "kind": self.kind, "message": self.message });
-        for (name, detail) in &self.details {
+        for (name, detail) in self.details.iter() {
             document[name] = detail.clone();
         }
         document
