@@ -13,6 +13,7 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use crate::escape;
 use crate::failure::Failure;
+use crate::printer::Printer;
 
 /// Whether programs read it.
 static JSON: AtomicBool = AtomicBool::new(false);
@@ -32,9 +33,11 @@ pub(crate) fn fail(failure: &Failure) {
     drop(writeln!(io::stderr().lock(), "error: {}", lines.join("\n")));
 }
 
-/// Says what may surprise of what was done.
-pub(crate) fn note(message: &str) {
-    say("note", message, json!({ "message": message }));
+/// Says, behind what was printed so far, what may surprise of what was done, or that something was
+/// not there or not done, which is no failure; `kind` is for programs.
+pub(crate) fn note(printer: &mut Printer, kind: &str, message: &str) {
+    drop(printer.flush());
+    say("note", message, json!({ "kind": kind, "message": message }));
 }
 
 /// Says what somebody should know.

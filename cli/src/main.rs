@@ -15,7 +15,6 @@ mod failure;
 mod files;
 mod keyfile;
 mod moment;
-mod note;
 mod number;
 mod printer;
 mod progress;

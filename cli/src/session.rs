@@ -197,10 +197,8 @@ pub(crate) fn find_code(db: &Database, digits: &str) -> Result<CodeHash> {
     }
     let is_prefix = (1..64).contains(&digits.len());
     if !is_prefix || !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
-        let message = format!(
-            "expected the hexadecimal digits of a code's hash, or the first of them, found {digits:?}"
-        );
-        return Err(Failure::usage(message));
+        let expected = "expected hexadecimal digits, those of a code's hash or the first of them";
+        return Err(Failure::usage(format!("{expected}, found {digits:?}")));
     }
     let fitting = db.codes(digits, CANDIDATES_MAX + 1)?;
     match fitting[..] {

@@ -21,7 +21,7 @@ use self::record::{Before, Records};
 use crate::failure::{Failure, Result};
 use crate::printer::Printer;
 use crate::session::{self, Session};
-use crate::{keyfile, moment, note, number, receipt, stop, typed};
+use crate::{aside, keyfile, moment, number, receipt, stop, typed};
 
 /// Make many calls under few signatures
 ///
@@ -102,7 +102,7 @@ impl Batch {
             if self.resume.is_some() {
                 let Progress { before, made, .. } = progress;
                 let message = format!("{before} lines were on record before, {made} were made now");
-                note::say(printer, "resumed", &message);
+                aside::note(printer, "resumed", &message);
             }
             progress.last
         })
@@ -241,7 +241,7 @@ fn say_base(base: u64, printer: &mut Printer) -> Result<()> {
             printer.flush()
         }
         false => {
-            note::say(printer, "batch", &format!("if it is stopped, --resume {base} goes on"));
+            aside::note(printer, "batch", &format!("if it is stopped, --resume {base} goes on"));
             Ok(())
         }
     }

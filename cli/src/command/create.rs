@@ -83,8 +83,9 @@ impl Create {
                 return printer.document(&document);
             }
             print(printer, id, name, time, made)?;
-            printer.flush()?;
-            self.notes(&outlook).iter().for_each(|note| aside::note(note));
+            for note in self.notes(&outlook) {
+                aside::note(printer, "policy", &note);
+            }
             Ok(())
         })
     }

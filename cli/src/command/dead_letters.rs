@@ -8,7 +8,7 @@ use crate::failure::{Failure, Result};
 use crate::printer::Printer;
 use crate::session::{Session, short};
 use crate::table::{Align, Table};
-use crate::{note, receipt};
+use crate::{aside, receipt};
 
 /// Digits of a version's hash that a letter is shown by.
 const DIGITS: usize = 16;
@@ -67,7 +67,7 @@ impl DeadLetters {
 fn list(db: &Database, printer: &mut Printer) -> Result<()> {
     let mut letters = db.dead_letters().peekable();
     if letters.peek().is_none() {
-        note::say(printer, "no-letters", "no message came to nothing");
+        aside::note(printer, "no-letters", "no message came to nothing");
         return Ok(());
     }
     if printer.is_json() {

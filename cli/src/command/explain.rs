@@ -87,20 +87,10 @@ pub(super) fn print(
     printer.pairs(&pairs)?;
     let mut rules = told.policy.iter().flat_map(|policy| &policy.rules);
     rules.try_for_each(|rule| print_rule(rule, printer))?;
-    if told.policy.as_ref().is_some_and(|policy| policy.rules.is_empty()) {
-        print_no_rule(told.input.request.action(), printer)?;
-    }
     let Some(Migration { policy, .. }) = &told.migration else { return Ok(()) };
     printer.line("")?;
     printer.line("by the new policy:")?;
-    policy.rules.iter().try_for_each(|rule| print_rule(rule, printer))?;
-    if policy.rules.is_empty() { print_no_rule("migrate", printer) } else { Ok(()) }
-}
-
-/// Says that the policy has no rule about an action, which is why it is refused.
-fn print_no_rule(action: &str, printer: &mut Printer) -> Result<()> {
-    printer.line("")?;
-    printer.line(&format!("no rule of the policy is about `{action}`, so nothing permits it"))
+    policy.rules.iter().try_for_each(|rule| print_rule(rule, printer))
 }
 
 /// Prints a rule behind an empty line, and what it reads.

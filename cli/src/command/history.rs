@@ -15,7 +15,7 @@ use crate::failure::Result;
 use crate::printer::Printer;
 use crate::session::{self, Session, short};
 use crate::table::{Align, Table};
-use crate::{moment, note, number, receipt, typed};
+use crate::{aside, moment, number, receipt, typed};
 
 /// Show the history of an object: its versions and its refusals
 ///
@@ -75,7 +75,7 @@ impl History {
             let mut entries = history.entries()?.peekable();
             if entries.peek().is_none() {
                 let what = if self.refused { "no refusal is" } else { "no version or refusal is" };
-                note::say(printer, "no-entries", &format!("{what} as asked for"));
+                aside::note(printer, "no-entries", &format!("{what} as asked for"));
                 return Ok(());
             }
             for entry in entries {

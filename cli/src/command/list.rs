@@ -8,7 +8,7 @@ use crate::failure::Result;
 use crate::printer::Printer;
 use crate::session::{self, Session, short};
 use crate::table::{Align, Table};
-use crate::{moment, note, number};
+use crate::{aside, moment, number};
 
 /// List the objects, in the order of their ids
 ///
@@ -54,7 +54,7 @@ impl List {
             session::mention_losses(db);
             let (mut objects, now) = (self.query(db)?.peekable(), db.now());
             if objects.peek().is_none() {
-                note::say(printer, "no-objects", self.nothing());
+                aside::note(printer, "no-objects", self.nothing());
                 return Ok(());
             }
             if printer.is_json() {

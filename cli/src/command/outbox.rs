@@ -8,7 +8,7 @@ use crate::failure::{Failure, Result};
 use crate::printer::Printer;
 use crate::session::{Session, short};
 use crate::table::{Align, Table, grouped};
-use crate::{moment, note, number, progress, receipt, stop};
+use crate::{aside, moment, number, progress, receipt, stop};
 
 /// Give the outputs of all objects that were not given yet, oldest first
 ///
@@ -87,7 +87,7 @@ impl Outbox {
             table.end(printer)?;
         }
         if last.is_none() && self.limit > 0 {
-            note::say(printer, "no-outputs", "no output is new");
+            aside::note(printer, "no-outputs", "no output is new");
         }
         if let Some(place) = last.filter(|_| !self.peek) {
             printer.flush()?;
@@ -119,7 +119,7 @@ fn remove(db: &Database, name: &str, printer: &mut Printer) -> Result<()> {
 fn list(db: &Database, printer: &mut Printer) -> Result<()> {
     let outboxes = db.outbox_status()?;
     if outboxes.is_empty() {
-        note::say(printer, "no-outboxes", "there is no outbox: `outbox NAME --new` makes one");
+        aside::note(printer, "no-outboxes", "there is no outbox: `outbox NAME --new` makes one");
         return Ok(());
     }
     if printer.is_json() {

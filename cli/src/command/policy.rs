@@ -16,7 +16,7 @@ use crate::printer::Printer;
 use crate::refused::Asked;
 use crate::session::{self, Session};
 use crate::table::grouped;
-use crate::{note, number, receipt};
+use crate::{aside, number, receipt};
 
 /// Change the policy that an object carries, see what a change would mean, or name a policy
 #[derive(Debug, Subcommand)]
@@ -126,7 +126,7 @@ impl Check {
                         "none of the last {dropped} versions is on record whole and of this code"
                     ),
                 };
-                note::say(printer, "nothing-checked", &message);
+                aside::note(printer, "nothing-checked", &message);
             }
             match printer.is_json() {
                 true => printer.document(&document(&told)),

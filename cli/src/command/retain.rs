@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::failure::Result;
 use crate::printer::Printer;
 use crate::session::{self, Session};
-use crate::{moment, note, number, table};
+use crate::{aside, moment, number, table};
 
 /// Show or set how much history is kept: of every object, or of one
 ///
@@ -40,7 +40,7 @@ impl Retain {
             if let Some(rule) = self.rule() {
                 db.set_retention(object, rule)?;
                 if rule == before {
-                    note::say(printer, "same-rule", "as much was kept before: nothing changes");
+                    aside::note(printer, "same-rule", "as much was kept before: nothing changes");
                 }
             }
             let rule = db.retention(object)?;

@@ -17,7 +17,7 @@ use crate::printer::Printer;
 use crate::screen::Screen;
 use crate::session::{Session, short};
 use crate::table::{Align, Table, grouped};
-use crate::{files, moment, note, progress, stop, vitals};
+use crate::{aside, files, moment, progress, stop, vitals};
 
 /// The longest wait before the clock is looked at again: it may be set meanwhile.
 const WAIT_MAX: Duration = Duration::from_secs(1);
@@ -98,7 +98,7 @@ impl Run {
             match (any || waits, printer.is_json()) {
                 (true, _) => Ok(()),
                 (false, true) => {
-                    note::say(printer, "none-due", &none_due(db));
+                    aside::note(printer, "none-due", &none_due(db));
                     Ok(())
                 }
                 (false, false) => printer.line(&none_due(db)),

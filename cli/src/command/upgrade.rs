@@ -17,7 +17,7 @@ use crate::printer::Printer;
 use crate::refused::Asked;
 use crate::session::{self, Session, short};
 use crate::table::grouped;
-use crate::{note, progress, receipt, stop};
+use crate::{aside, progress, receipt, stop};
 
 /// Kinds of outcome that are shown to people.
 const OUTCOMES_MAX: usize = 20;
@@ -86,7 +86,7 @@ impl Upgrade {
             let id = session::find(db, object)?;
             if db.info(id)?.code == to.code() && self.policy.is_none() {
                 let message = format!("{object} has this code already: nothing was done");
-                note::say(printer, "same-code", &message);
+                aside::note(printer, "same-code", &message);
                 return Ok(());
             }
             let upgrade = db.upgrade(id, &to);

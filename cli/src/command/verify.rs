@@ -14,7 +14,7 @@ use crate::moment;
 use crate::printer::Printer;
 use crate::session::{self, Session, short};
 use crate::table::{Align, Table, grouped};
-use crate::{note, progress};
+use crate::{aside, progress};
 
 /// How the file of a capsule is called.
 const CAPSULE_EXTENSION: &str = "continuant";
@@ -210,7 +210,9 @@ impl Sum {
         pairs.push(("refusals", grouped(self.verified.refusals)));
         let replayed = replay == Replay::Yes;
         let lineages = if replayed { "verified, replayed" } else { "verified" };
-        pairs.push(("newest", moment::show_by(self.verified.time, now)));
+        if self.objects > 0 {
+            pairs.push(("newest", moment::show_by(self.verified.time, now)));
+        }
         pairs.push(("lineages", lineages.to_string()));
         printer.pairs(&pairs)
     }
@@ -240,7 +242,7 @@ fn all(db: &Database, replay: Replay, printer: &mut Printer) -> Result<()> {
         return Err(Failure::damaged("does-not-verify", message));
     }
     if sum.objects == 0 {
-        note::say(printer, "no-objects", "the database has no object to verify");
+        aside::note(printer, "no-objects", "the database has no object to verify");
     }
     if printer.is_json() { Ok(()) } else { sum.print((replay, db.now()), printer) }
 }
