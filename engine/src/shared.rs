@@ -282,10 +282,14 @@ impl Shared {
     /// Ends an object here, as it goes on elsewhere, or takes it back; durable when this returns.
     /// Whether it was otherwise before.
     pub(crate) fn set_moved(&self, id: ObjectId, moved: bool) -> Result<bool> {
+        let resident = self.resident(id)?;
+        // Whoever loads the object meanwhile finds it as it is then.
+        let mut live = resident.live.lock();
         let is_new = self.store.set_moved(id, moved)?;
         let Some(info) = self.store.info(id)? else { return Ok(is_new) };
-        let known = self.shard(id).read().get(&id).cloned();
-        known.iter().for_each(|resident| resident.set_moved(info.moved));
+        resident.set_moved(info.moved);
+        // When its wake is tried again is known from the record.
+        *live = None;
         let missed = info.wake.and_then(|wake| self.overdue.find(id, wake));
         if let Some(missed) = missed {
             self.overdue.remove(id);
@@ -308,9 +312,9 @@ impl Shared {
             resident.set_moved(false);
             let missed = live.as_ref().and_then(Live::armed);
             self.timer.change(id, missed, None);
-            self.overdue.remove(id);
             *live = Some(self.load(&resident)?);
         }
+        self.overdue.remove(id);
         let wake = self.store.info(id)?.and_then(|info| info.wake);
         self.timer.change(id, old, wake);
         // What was sent to it here stayed.

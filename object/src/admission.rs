@@ -99,6 +99,26 @@ pub fn authenticate(
     input: &Input,
     host: Host<'_>,
 ) -> Result<Vec<PublicKey>, Verdict> {
+    let keys = signers_of(head, tracked, input, host)?;
+    if let Request::OpenSession { session, expires } = input.request {
+        expiry(expires, input.time)?;
+        let is_named = keys.iter().any(|key| tracked.names(key));
+        let admitted = head.ledger.sessions.admit(session, (keys.len(), is_named), input.time);
+        admitted.map_err(|problem| match problem {
+            SessionProblem::Open => Verdict::native(Reason::SessionOpen, session.to_string()),
+            SessionProblem::Full => sessions_full(),
+        })?;
+    }
+    Ok(keys)
+}
+
+/// Verifies who asks, as [`authenticate`] does before it looks at a session that is to be opened.
+fn signers_of(
+    head: &Head,
+    tracked: &Tracked,
+    input: &Input,
+    host: Host<'_>,
+) -> Result<Vec<PublicKey>, Verdict> {
     let Some(credential) = timely(head, input)? else { return Ok(Vec::new()) };
     let other = |parent: &VersionHash| *parent != head.hash && *parent != VersionHash::NONE;
     if let Some(parent) = credential.parent.filter(other) {
@@ -113,15 +133,6 @@ pub fn authenticate(
     let (nonce, expires) = (credential.nonce, credential.expires);
     let admitted = head.ledger.nonces.admit(&keys, Used { nonce, expires }, tracked);
     admitted.map_err(|problem| used(problem, credential))?;
-    if let Request::OpenSession { session, expires } = input.request {
-        expiry(expires, input.time)?;
-        let is_named = keys.iter().any(|key| tracked.names(key));
-        let admitted = head.ledger.sessions.admit(session, (keys.len(), is_named), input.time);
-        admitted.map_err(|problem| match problem {
-            SessionProblem::Open => Verdict::native(Reason::SessionOpen, session.to_string()),
-            SessionProblem::Full => sessions_full(),
-        })?;
-    }
     Ok(keys)
 }
 
@@ -245,6 +256,13 @@ pub fn authenticate_refused(
 ) -> Result<Vec<PublicKey>, Verdict> {
     if is_of_no_parent(head, input, given) {
         return Err(given.clone());
+    }
+    if given.reason == Reason::NoncesFull {
+        // Whether there was room was asked before anything of a session that is to be opened.
+        let signers = signers_of(head, tracked, input, host)?;
+        if is_of_less_room(head, input, &signers, given) {
+            return Err(given.clone());
+        }
     }
     let signers = authenticate(head, tracked, input, host)?;
     match is_of_its_host(input, given) || is_of_less_room(head, input, &signers, given) {

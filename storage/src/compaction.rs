@@ -170,8 +170,7 @@ impl Store {
         let _only = inner.compacting.lock();
         inner.log.health()?;
         let (retention, keeps, counts) = (inner.retention()?, HashMap::new(), Counts::default());
-        let unread = inner.heed(inner.frames_with_messages())?;
-        let (unsent, ages_from) = (inner.unsent(), None);
+        let (unread, unsent, ages_from) = (BTreeSet::new(), inner.unsent(), None);
         let trim = Trim {
             store,
             inner,
@@ -243,10 +242,12 @@ impl Trim<'_> {
         failure.map_or(Ok(()), Err)
     }
 
-    /// The segments from `number` on that take nothing more, ascending.
-    fn full_from(&self, number: u32) -> Result<Vec<u32>> {
+    /// The segments from `number` on that take nothing more, ascending. What messages say in them
+    /// is known from then on: what is sent later is in none of them.
+    fn full_from(&mut self, number: u32) -> Result<Vec<u32>> {
         let log = &self.inner.log;
         let full = log.durable().segment();
+        self.unread = self.inner.heed(self.inner.frames_with_messages())?;
         let numbers = self.inner.heed(log.segments().numbers())?;
         Ok(numbers.into_iter().filter(|found| (number..full).contains(found)).collect())
     }

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::backup::restore::{self, RestoreReport, Restoring};
-use crate::directory::{self, Access};
+use crate::directory::{self, Access, Directory};
 use crate::disk::{Disk, LocalDisk};
-use crate::error::{ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::repair::{self, AcceptedLoss, Repaired};
 use crate::store::Store;
 
@@ -79,6 +79,18 @@ impl Options {
     pub fn read_only(mut self, read_only: bool) -> Options {
         self.read_only = read_only;
         self
+    }
+
+    /// Whether what is in the directory `path` is a backup: it is read, restored and brought up to
+    /// date, and no database to write to, for it would be continued by no backup any more.
+    ///
+    /// # Errors
+    ///
+    /// Those of the file system.
+    pub fn is_backup(&self, path: impl AsRef<Path>) -> Result<bool> {
+        let path = path.as_ref();
+        let witness = self.disk.exists(&path.join(Directory::WITNESS));
+        witness.map_err(|error| Error::io("read", error).at(path))
     }
 
     /// Whether the database is opened for reading alone.

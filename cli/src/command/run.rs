@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 use continuant::{Cause, Database, Metrics, ObjectId, ObjectInfo};
@@ -89,10 +89,7 @@ impl Run {
     pub(crate) fn run(self, session: &Session, printer: &mut Printer) -> Result<()> {
         let _orderly = stop::orderly();
         session.with(|db| {
-            let start = db.now();
-            let until = self.until.or(self.span.map(|span| start.saturating_add(span)));
-            let until = until.unwrap_or(if self.top { u64::MAX } else { start });
-            let woken = self.watch(db, until, printer)?;
+            let woken = self.watch(db, self.end(db), printer)?;
             let any = print(db, woken, printer)?;
             let waits = print_overdue(db, printer)? | print_held(db, printer)?;
             match (any || waits, printer.is_json()) {
@@ -106,19 +103,28 @@ impl Run {
         })
     }
 
-    /// Has cycles run on a thread until `until`, and shows and writes metrics meanwhile, and at the
-    /// end.
+    /// When to stop.
+    fn end(&self, db: &Database) -> End {
+        let span = self.span.map(Duration::from_millis);
+        match (self.until, span.map(|span| Instant::now().checked_add(span))) {
+            (None, Some(Some(end))) => End::After(end),
+            (None, None) if !self.top => End::At(db.now()),
+            (until, _) => End::At(until.unwrap_or(u64::MAX)),
+        }
+    }
+
+    /// Has cycles run on a thread until `end`, and shows and writes metrics meanwhile, and then.
     fn watch(
         &self,
         db: &Database,
-        until: u64,
+        end: End,
         printer: &mut Printer,
     ) -> Result<BTreeMap<ObjectId, Sleeper>> {
         let (sender, ended) = channel();
         let halt = AtomicBool::new(false);
         thread::scope(|scope| {
             let halt = &halt;
-            scope.spawn(move || sender.send(stay(db, until, halt)));
+            scope.spawn(move || sender.send(stay(db, end, halt)));
             let bar = (!self.top).then(|| progress::counting("wakes"));
             let (mut screen, mut before) = (Screen::new(), Metrics::default());
             loop {
@@ -169,9 +175,25 @@ impl Run {
     }
 }
 
-/// Runs what is due, then what comes due until `until`, or until it is stopped; gives the objects
+/// When a run ends: at a time of the clock, or after a span, whatever the clock does meanwhile.
+#[derive(Clone, Copy)]
+enum End {
+    At(u64),
+    After(Instant),
+}
+
+impl End {
+    fn left(self, now: u64) -> Duration {
+        match self {
+            End::At(time) => Duration::from_millis(time.saturating_sub(now)),
+            End::After(end) => end.saturating_duration_since(Instant::now()),
+        }
+    }
+}
+
+/// Runs what is due, then what comes due until `end`, or until it is stopped; gives the objects
 /// that were due, as they were before. Only these are looked at.
-fn stay(db: &Database, until: u64, halt: &AtomicBool) -> Result<BTreeMap<ObjectId, Sleeper>> {
+fn stay(db: &Database, end: End, halt: &AtomicBool) -> Result<BTreeMap<ObjectId, Sleeper>> {
     let mut sleepers = BTreeMap::new();
     loop {
         for id in db.due(db.now()) {
@@ -182,11 +204,12 @@ fn stay(db: &Database, until: u64, halt: &AtomicBool) -> Result<BTreeMap<ObjectI
         }
         db.run_until(db.now())?;
         let now = db.now();
-        if now >= until || halt.load(Ordering::Acquire) || stop::asked().is_some() {
+        let left = end.left(now);
+        if left.is_zero() || halt.load(Ordering::Acquire) || stop::asked().is_some() {
             return Ok(sleepers);
         }
-        let next = db.next_wake().map_or(until, |wake| wake.min(until));
-        let wait = Duration::from_millis(next.saturating_sub(now)).min(WAIT_MAX);
+        let next = db.next_wake().map(|wake| Duration::from_millis(wake.saturating_sub(now)));
+        let wait = next.map_or(left, |next| next.min(left)).min(WAIT_MAX);
         // May return early; the loop looks at the clock.
         stop::pause(wait, || halt.load(Ordering::Acquire));
     }

@@ -163,3 +163,27 @@ fn what_cannot_be_backed_up_or_restored() {
     ];
     terminal.check(&lines, expect_file!["transcripts/unkept.txt"]);
 }
+
+/// What was written to a backup was in no later one, and none continued it any more.
+#[test]
+fn a_backup_is_read_and_not_written_to() {
+    let terminal = Terminal::with_visits();
+    terminal.run("backup kept").done();
+    for line in [
+        "call visits increment 1 --db kept",
+        "create object.wasm a --policy policy.cedar --db kept",
+    ] {
+        let refused = terminal.run(line);
+        assert_eq!(refused.code, Some(1), "{line}: {}", refused.stdout);
+        assert!(
+            refused.stderr.starts_with("error: kept is a backup: "),
+            "{line}: {}",
+            refused.stderr
+        );
+    }
+    assert_eq!(terminal.run("get visits count --db kept").done(), "0\n");
+    terminal.run("call visits increment 1").done();
+    terminal.run("backup kept").done();
+    terminal.run("restore kept --db again").done();
+    assert_eq!(terminal.run("get visits count --db again").done(), "1\n");
+}

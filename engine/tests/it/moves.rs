@@ -26,6 +26,27 @@ fn is_moved(error: &Error) {
     assert!(matches!(error.kind(), ErrorKind::Moved), "{error}");
 }
 
+/// A wake that was refused had no time any more to be tried again at.
+#[test]
+fn a_wake_that_is_overdue_is_tried_again_when_its_object_is_taken_back() {
+    let fixture = Fixture::new();
+    let db = fixture.open();
+    let policy = r#"@id("on") permit(principal, action in [Action::"ring", Action::"add"], resource);
+        @id("later") permit(principal, action == Action::"advance", resource)
+        when { context.lineage.past.add.minute < 1 };"#;
+    let id = db.create(counter_code(policy)).unwrap();
+    add(&db, id, 1).unwrap();
+    db.call(id, "ring", args![START + 1000]).wait().unwrap();
+    // Its pauses have grown by then.
+    db.run_until(START + 50_000).unwrap();
+    assert_eq!(db.overdue().len(), 1);
+    drop(moved(&db, id));
+    assert!(db.take_back(id).unwrap());
+    db.run_until(START + 200_000).unwrap();
+    assert!(db.overdue().is_empty(), "{:?}", db.overdue());
+    assert_eq!(total(&db, id), 2, "its cycle ran");
+}
+
 /// An object could not come back, and both copies went on, neither knowing of the other.
 #[test]
 fn an_object_goes_there_and_back_and_runs_in_one_place() {
