@@ -282,7 +282,7 @@ impl Shared {
     /// Ends an object here, as it goes on elsewhere, or takes it back; durable when this returns.
     /// Whether it was otherwise before.
     pub(crate) fn set_moved(&self, id: ObjectId, moved: bool) -> Result<bool> {
-        let resident = self.resident(id)?;
+        let resident = self.place(id);
         // Whoever loads the object meanwhile finds it as it is then.
         let mut live = resident.live.lock();
         let is_new = self.store.set_moved(id, moved)?;
@@ -446,8 +446,13 @@ impl Shared {
             Some(info) if info.moved => return Err(ErrorKind::Moved.into()),
             Some(_) => {}
         }
+        Ok(self.place(id))
+    }
+
+    /// The place in memory of an object that there is.
+    fn place(&self, id: ObjectId) -> Arc<Resident> {
         let mut shard = self.shard(id).write();
-        Ok(Arc::clone(shard.entry(id).or_insert_with(|| Arc::new(Resident::new(id)))))
+        Arc::clone(shard.entry(id).or_insert_with(|| Arc::new(Resident::new(id))))
     }
 
     /// The newest version, durable or not, when the object is in memory.

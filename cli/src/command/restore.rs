@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use continuant::Database;
 use continuant::storage::{
     Error, ErrorKind, Options, Position, RestoreReport, Restoring, Until, WitnessedBy,
 };
@@ -10,7 +11,7 @@ use serde_json::json;
 
 use crate::failure::{Failure, Result};
 use crate::printer::Printer;
-use crate::session::Session;
+use crate::session::{Session, short};
 use crate::table::grouped;
 use crate::{moment, progress};
 
@@ -18,7 +19,8 @@ use crate::{moment, progress};
 ///
 /// It is the same database as of the moment: only one of the two should go on. It says what it
 /// restored: a backup that ends before the end that it had, or nothing to restore, is a failure,
-/// and leaves nothing behind.
+/// and leaves nothing behind. That retention has dropped an object's state as of then is one, too:
+/// the rest is there.
 #[derive(Debug, Args)]
 pub(crate) struct Restore {
     /// The directory of the backup
@@ -48,8 +50,32 @@ impl Restore {
         let restored = options.restore(&self.from, &to, what, progress::follow(&bar));
         bar.finish_and_clear();
         let report = restored.map_err(explained)?;
-        print(&report, &to.display().to_string(), printer)
+        print(&report, &to.display().to_string(), printer)?;
+        match report.left_out {
+            0 => Ok(()),
+            _ => session.reading(require_states),
+        }
     }
+}
+
+/// That each object has a state as of then: retention may have dropped it since.
+fn require_states(db: &Database) -> Result<()> {
+    let (mut count, mut first) = (0, None);
+    for info in db.objects() {
+        let info = info?;
+        let read = db.snapshot(info.id).map(drop).map_err(Failure::from);
+        match read {
+            Err(failure) if failure.kind() == "pruned" => {
+                count += 1;
+                first.get_or_insert(info.name.unwrap_or_else(|| short(&info.id)));
+            }
+            read => read?,
+        }
+    }
+    let Some(first) = first else { return Ok(()) };
+    let whose = format!("{} objects, {first} the first, have no state", grouped(count));
+    let why = "retention dropped what they were then: restore to a later time, or do without them";
+    Err(Failure::damaged("no-state", format!("{whose} as of then: {why}")))
 }
 
 /// A failure with what can be done about it here.

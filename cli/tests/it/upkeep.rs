@@ -187,3 +187,23 @@ fn a_backup_is_read_and_not_written_to() {
     terminal.run("restore kept --db again").done();
     assert_eq!(terminal.run("get visits count --db again").done(), "1\n");
 }
+
+#[test]
+fn a_restore_to_a_time_of_which_retention_kept_no_state_says_so() {
+    let terminal = Terminal::with_visits();
+    terminal.run("call visits increment 1").done();
+    let shown = terminal.run("show visits --json").done();
+    let shown: serde_json::Value = serde_json::from_str(&shown).unwrap();
+    let then = shown["time"].as_str().unwrap().to_string();
+    terminal.run("call visits increment 1").done();
+    terminal.run("backup whole").done();
+    terminal.run(&format!("restore whole --db one --until {then}")).done();
+    terminal.run("retain visits --versions 1").done();
+    terminal.run("compact --all").done();
+    terminal.run("backup trimmed").done();
+    let restored = terminal.run(&format!("restore trimmed --db two --until {then}"));
+    assert_eq!(restored.code, Some(4), "{}", restored.stdout);
+    let told = "error: 1 objects, visits the first, have no state as of then: ";
+    assert!(restored.stderr.starts_with(told), "{}", restored.stderr);
+    terminal.run("restore trimmed --db three").done();
+}
