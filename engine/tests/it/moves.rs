@@ -31,7 +31,8 @@ fn is_moved(error: &Error) {
 fn a_wake_that_is_overdue_is_tried_again_when_its_object_is_taken_back() {
     let fixture = Fixture::new();
     let db = fixture.open();
-    let policy = r#"@id("on") permit(principal, action in [Action::"ring", Action::"add"], resource);
+    let policy = r#"
+        @id("on") permit(principal, action in [Action::"ring", Action::"add"], resource);
         @id("later") permit(principal, action == Action::"advance", resource)
         when { context.lineage.past.add.minute < 1 };"#;
     let id = db.create(counter_code(policy)).unwrap();
