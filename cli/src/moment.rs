@@ -5,8 +5,7 @@
 //!
 //! Invariant: a text is read whole or not at all. What is not understood is never passed over.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
+use continuant::Clock;
 use jiff::Timestamp;
 use jiff::civil::{Date, DateTime, Time};
 use jiff::tz::{Offset, TimeZone};
@@ -54,20 +53,14 @@ pub(crate) fn read_shown(text: &str) -> Option<u64> {
 ///
 /// The error says which forms are taken.
 pub(crate) fn parse_past(text: &str) -> Result<u64, String> {
-    past(text, now())
+    past(text, Clock::system().now())
 }
 
 /// Reads a time to come: a span, such as `5m`, is that long from now.
 ///
 /// The error says which forms are taken.
 pub(crate) fn parse_future(text: &str) -> Result<u64, String> {
-    future(text, now())
-}
-
-/// The system's time.
-pub(crate) fn now() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    future(text, Clock::system().now())
 }
 
 fn past(text: &str, now: u64) -> Result<u64, String> {

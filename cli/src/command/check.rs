@@ -1,13 +1,11 @@
 //! `check`: walks the whole database and reports all damage.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use clap::Args;
-use continuant::Ahead;
 use continuant::storage::{
     AcceptedLoss, Compared, Damage, DoubtfulName, ErrorKind, LossToken, Lost, LostObject,
     LostVersions, RecordedLoss, Repaired, Report,
 };
+use continuant::{Ahead, Clock};
 use serde_json::{Value as Json, json};
 
 use crate::failure::{Failure, Result};
@@ -71,8 +69,7 @@ impl Check {
     }
 
     fn repair(&self, session: &Session, printer: &mut Printer) -> Result<Repaired> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let time = now.as_millis() as u64;
+        let time = Clock::system().now();
         let accepted = self.accept_loss.map(|token| AcceptedLoss { token, time });
         session.repair(accepted).map_err(|error| {
             let printed = match error.kind() {

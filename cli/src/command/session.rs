@@ -6,6 +6,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use continuant::Clock;
 use serde_json::json;
 
 use super::call::Signing;
@@ -63,7 +64,7 @@ impl Session {
 
 impl New {
     fn run(self, printer: &mut Printer) -> Result<()> {
-        let expires = moment::now().saturating_add(self.span);
+        let expires = Clock::system().now().saturating_add(self.span);
         let session = keyfile::create_session(&self.path, expires)?;
         let (file, id) = (self.path.display().to_string(), session.id().to_string());
         let expires = session.expires();
