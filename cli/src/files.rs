@@ -120,8 +120,12 @@ fn filled(
     file: &File,
     fill: impl FnOnce(&mut dyn Write) -> Result<()>,
 ) -> Result<u64> {
-    let mut out = BufWriter::new(Counted { out: file, count: 0 });
-    fill(&mut out)?;
+    let mut out = BufWriter::new(Counted { out: file, count: 0, failed: None });
+    if let Err(failure) = fill(&mut out) {
+        // It is the file that has no room, and not what is written to it that could not be read.
+        let failed = out.into_parts().0.failed;
+        return Err(failed.map_or(failure, |error| Failure::file("writing", path, &error)));
+    }
     let counted = out.into_inner().map_err(|error| error.into_error());
     counted.map(|out| out.count).map_err(|error| Failure::file("writing", path, &error))
 }
@@ -130,6 +134,8 @@ fn filled(
 struct Counted<W> {
     out: W,
     count: u64,
+    /// The failure of the last write.
+    failed: Option<io::Error>,
 }
 
 impl<W: Write> Write for Counted<W> {
@@ -137,9 +143,20 @@ impl<W: Write> Write for Counted<W> {
         if stop::asked().is_some() {
             return Err(io::Error::other("stopped by a signal"));
         }
-        let count = self.out.write(bytes)?;
-        self.count += count as u64;
-        Ok(count)
+        match self.out.write(bytes) {
+            Ok(count) => {
+                self.count += count as u64;
+                Ok(count)
+            }
+            Err(error) => {
+                let told = match error.raw_os_error() {
+                    Some(code) => io::Error::from_raw_os_error(code),
+                    None => error.kind().into(),
+                };
+                self.failed = Some(told);
+                Err(error)
+            }
+        }
     }
 
     fn flush(&mut self) -> io::Result<()> {

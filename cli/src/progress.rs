@@ -4,11 +4,14 @@
 //!
 //! Invariant: nothing is drawn where nobody looks, and a bar is gone when its work is done.
 
+use std::ops::ControlFlow;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::stop;
 
 /// How often a bar is drawn again.
 const TICK: Duration = Duration::from_millis(100);
@@ -74,6 +77,18 @@ pub(crate) fn follow(bar: &ProgressBar) -> impl FnMut(u64, u64) {
     |done, all| {
         bar.set_length(all);
         bar.set_position(done);
+    }
+}
+
+/// As [`follow`], for work that stops when a signal asks the process to end.
+pub(crate) fn follow_to_stop(bar: &ProgressBar) -> impl FnMut(u64, u64) -> ControlFlow<()> {
+    let mut told = follow(bar);
+    move |done, all| {
+        told(done, all);
+        match stop::asked() {
+            Some(_) => ControlFlow::Break(()),
+            None => ControlFlow::Continue(()),
+        }
     }
 }
 

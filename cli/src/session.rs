@@ -65,27 +65,12 @@ impl Session {
 
     /// Works on the database, which must be there.
     pub(crate) fn with<T>(&self, work: impl FnOnce(&Database) -> Result<T>) -> Result<T> {
-        self.require_no_backup()?;
         self.with_storage(storage::Options::new().existing(true), work)
     }
 
     /// Works on the database, which is made if it is missing.
     pub(crate) fn with_new<T>(&self, work: impl FnOnce(&Database) -> Result<T>) -> Result<T> {
-        self.require_no_backup()?;
         self.with_storage(storage::Options::new(), work)
-    }
-
-    /// That the directory is no backup: what is written to one is in no later one.
-    fn require_no_backup(&self) -> Result<()> {
-        let directory = self.directory();
-        match storage::Options::new().is_backup(&directory)? {
-            true => {
-                let directory = directory.display();
-                let way = "`continuant restore` makes a database of it";
-                Err(Failure::new("backup", format!("{directory} is a backup: {way}")))
-            }
-            false => Ok(()),
-        }
     }
 
     /// The database's directory, if there is nothing in it yet: what makes one there says so.
@@ -141,6 +126,10 @@ impl Session {
             "no-database" => {
                 let ways = "`continuant init` makes one, --db or CONTINUANT_DB name another";
                 Failure::missing("no-database", format!("{place} is not a database: {ways}"))
+            }
+            "backup" => {
+                let way = "`continuant restore` makes a database of it";
+                Failure::new("backup", format!("{place} is a backup: {way}"))
             }
             "locked" => {
                 let waited = self.lock_wait.as_secs_f64();

@@ -7,8 +7,8 @@
 //!                          seam: compared     the durable end when the backup began
 //! ```
 //!
-//! A backup is a directory with the marker and the log of the database, without an index: it opens
-//! like any other. It does not know what frames hold.
+//! A backup is a directory with the marker and the log of the database, without an index: it is
+//! read like any other, and not written. It does not know what frames hold.
 //!
 //! Invariant: a directory that has a marker has a beginning of the log, at least as long as the
 //! last backup into it that succeeded.
@@ -17,14 +17,17 @@ pub(crate) mod contents;
 mod copy;
 mod passage;
 pub(crate) mod restore;
+pub(crate) mod states;
+pub(crate) mod survey;
 pub(crate) mod witness;
 
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
 use crate::backup::contents::{Contents, count_on};
 pub use crate::backup::copy::Mended;
-use crate::backup::copy::{Copied, LogCopy, Verify};
+use crate::backup::copy::{Copied, LogCopy, Progress, Verify};
 use crate::backup::witness::Witness;
 use crate::directory::Directory;
 use crate::error::{Error, ErrorKind, Result};
@@ -33,6 +36,24 @@ use crate::log::scan::{self, Next, Scan};
 use crate::log::segment::{FIRST, Segments};
 use crate::log::{Frames, Position, Tail};
 use crate::store::Store;
+
+/// What a callback of progress says: nothing, or whether the work goes on.
+pub trait GoesOn {
+    /// Whether the work goes on; else it stops in order.
+    fn goes_on(self) -> bool;
+}
+
+impl GoesOn for () {
+    fn goes_on(self) -> bool {
+        true
+    }
+}
+
+impl GoesOn for ControlFlow<()> {
+    fn goes_on(self) -> bool {
+        self.is_continue()
+    }
+}
 
 /// How a backup is made.
 #[derive(Clone, Copy, Debug, Default)]
@@ -77,7 +98,9 @@ impl Store {
     /// Only what the backup does not have is copied, in bounded memory, every frame verified. It
     /// has what the database has: what retention let go goes from it too, last of all. When it
     /// fails on the way, and after a crash, calling it again goes on; until then a backup that was
-    /// there has what it had or more, and one that was not there cannot be opened.
+    /// there has what it had or more, and one that was not there cannot be opened:
+    /// [`Unfinished`](ErrorKind::Unfinished). `progress` may stop it ([`GoesOn`]): then a backup
+    /// that was there is as it was, and what is copied of a new one stays to be gone on with.
     ///
     /// The backup is this database, with its id: [`Options::restore`](crate::Options::restore) says
     /// what follows from that. It is locked meanwhile, and must not be appended to between backups.
@@ -88,11 +111,13 @@ impl Store {
     /// [`Damaged`](ErrorKind::Damaged) when the log is, and nothing of that is in the backup;
     /// [`NotItsBackup`](ErrorKind::NotItsBackup) when the directory has another database or one
     /// that went another way, [`Occupied`](ErrorKind::Occupied) when it has other files,
-    /// [`Locked`](ErrorKind::Locked) when it is open, and those of the file system.
-    pub fn backup(
+    /// [`Locked`](ErrorKind::Locked) when it is open, [`Stopped`](ErrorKind::Stopped) by
+    /// `progress`, [`Target`](ErrorKind::Target) when its disk is full, and those of the file
+    /// system.
+    pub fn backup<P: GoesOn>(
         &self,
         to: impl AsRef<Path>,
-        progress: impl FnMut(u64, u64),
+        progress: impl FnMut(u64, u64) -> P,
     ) -> Result<BackupReport> {
         self.backup_as(to, Backup::default(), progress)
     }
@@ -105,17 +130,22 @@ impl Store {
     ///
     /// Those of [`Store::backup`], and [`BackupCut`](ErrorKind::BackupCut) when the backup has lost
     /// what the database does not have either.
-    pub fn backup_as(
+    pub fn backup_as<P: GoesOn>(
         &self,
         to: impl AsRef<Path>,
         how: Backup,
-        mut progress: impl FnMut(u64, u64),
+        mut progress: impl FnMut(u64, u64) -> P,
     ) -> Result<BackupReport> {
+        let made = self.back_up(to.as_ref(), how, &mut |done, all| progress(done, all).goes_on());
+        made.map_err(Error::of_target)
+    }
+
+    fn back_up(&self, to: &Path, how: Backup, progress: Progress<'_>) -> Result<BackupReport> {
         let inner = self.inner();
         // What a compaction lets go is not needed by the heads of its time, which are newer than
         // those of the backup: it waits.
         let _only = inner.compacting.lock();
-        let (target, is_new) = target(&inner.directory, to.as_ref())?;
+        let (target, is_new) = target(&inner.directory, to)?;
         let (segments, seal, end) = (inner.log.segments(), inner.log.seal(), inner.log.durable());
         let (before, problem) = if is_new { (None, None) } else { witness_of(&target)? };
         let verify = match (before, how.verify_all) {
@@ -126,7 +156,7 @@ impl Store {
             (_, true) => Verify { from: FIRST, bytes: u64::MAX },
         };
         let of_source = |error: Error| error.at(inner.directory.path());
-        let copied = LogCopy::new(segments, (&target, is_new), Some(end), &mut progress)
+        let copied = LogCopy::new(segments, (&target, is_new), Some(end), progress)
             .map(|copy| copy.verifying(verify, before.map(|before| before.tail)))
             .and_then(|copy| copy.run(&|tail| Err(missing(segments, seal, tail))));
         let (tail, mut copied) = copied.map_err(of_source)?;
@@ -198,7 +228,10 @@ fn target(source: &Directory, to: &Path) -> Result<(Directory, bool)> {
         return Err(other("it is in the directory of the database"));
     }
     if !Directory::is_in(&**disk, to)? {
-        return Ok((Directory::begin(Arc::clone(disk), to, source.id())?, true));
+        let target = Directory::begin(Arc::clone(disk), to, source.id())?;
+        // From now on it is told from what a restore leaves half made.
+        Witness::of_nothing(Seal::new(source.id())).write(&target)?;
+        return Ok((target, true));
     }
     let target = Directory::open(Arc::clone(disk), to)?;
     match target.id() == source.id() {

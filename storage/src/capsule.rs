@@ -214,7 +214,7 @@ impl<W: Write> CapsuleWriter<W> {
 }
 
 fn failed(error: io::Error) -> Error {
-    Error::io("write the capsule", error)
+    Error::from(ErrorKind::Target { operation: "write the capsule" }).because(error)
 }
 
 /// An object on its way into a capsule: each part that its lineage needs goes once, before the

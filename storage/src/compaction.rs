@@ -11,6 +11,7 @@
 //! Invariant: what is let go is in no file of the database once its segment was replaced.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt;
 use std::sync::Arc;
 
 use object::effects::Effects;
@@ -18,10 +19,12 @@ use object::hash::ObjectId;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::log::frame::{self, Header};
+use crate::log::pack::PackWriter;
 use crate::log::record::{Body, Left, Record, Staged, VersionBytes, VersionRecord, raw_records};
 use crate::log::scan::{Next, Scan};
 use crate::log::segment::{self, Segment};
 use crate::log::{Frame, Position, Tail};
+use crate::memory::sources;
 use crate::outbox::OutboxPlace;
 use crate::retention::Retention;
 use crate::row::Row;
@@ -31,6 +34,9 @@ use crate::store::{Inner, Store};
 const KEEPS_MAX: usize = 10_000;
 /// Objects that are looked at at a time for the newest time on record.
 const LIST_PAGE: usize = 4096;
+/// Bytes that it takes to close a segment beside its pack: the first of the next, with blocks of
+/// the file system.
+const CLOSE_BYTES: u64 = 16 << 10;
 /// A pack is written anew when at least one part in so many of it goes.
 const WORTHWHILE_PART: u64 = 8;
 
@@ -40,7 +46,7 @@ const WORTHWHILE_PART: u64 = 8;
 /// record lets nothing go that was kept when the last of it was made, unless it is trusted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ages {
-    /// From the newest time of an object on record that is not after this, the clock's.
+    /// From the newest time of a version on record that is not after this, the clock's.
     FromRecord(u64),
     /// From this, the clock's, whatever is on record.
     FromClock(u64),
@@ -71,9 +77,31 @@ pub struct Compacted {
     /// Versions that retention lets go, and that are kept because an outbox has not acknowledged
     /// their outputs, or their messages are on their way.
     pub held_count: u64,
-    /// From when on ages were counted, if an age was a rule of anything that was looked at.
+    /// From when on ages were counted, if an age was a rule of anything that was looked at: 0 when
+    /// all that is on record is after the clock's time, and nothing is old enough to go.
     pub ages_from: Option<u64>,
 }
+
+/// The room that a compaction did not find: the [`source`](std::error::Error::source) of its
+/// [`Full`](ErrorKind::Full).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RoomNeeded {
+    /// Bytes that must be free on the disk for the next segment, which are given back with what it
+    /// held.
+    pub bytes: u64,
+}
+
+impl fmt::Display for RoomNeeded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "compacting the next segment takes {} bytes of free space for a while",
+            self.bytes
+        )
+    }
+}
+
+impl std::error::Error for RoomNeeded {}
 
 /// Which segments are compacted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -129,8 +157,9 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`Full`](ErrorKind::Full) when there is no room for what is left of a segment: those that
-    /// there was room for are compacted, the others are as they were, and the store goes on.
+    /// [`Full`](ErrorKind::Full) when there is no room for what is left of a segment, with the
+    /// [`RoomNeeded`]: those that there was room for are compacted, the others are as they were, and
+    /// the store goes on.
     /// [`Damaged`](ErrorKind::Damaged) when a segment is not whole: it is left as it is, with those
     /// behind it. [`ReadOnly`](ErrorKind::ReadOnly). Those of the file system.
     pub fn compact(
@@ -191,18 +220,30 @@ impl Store {
         Ok(compacted)
     }
 
-    /// The newest time of an object's newest version that is not after `now`; 0 when there is none.
+    /// The newest time of a version that is not after `now`; 0 when there is none.
     fn newest_time(&self, now: u64) -> Result<u64> {
         let (mut newest, mut last) = (0, None);
         loop {
             let page = self.list(last, LIST_PAGE)?;
-            let times = page.iter().map(|info| info.time).filter(|&time| time <= now);
-            newest = times.fold(newest, u64::max);
+            for info in &page {
+                let time = match info.time <= now {
+                    true => Some(info.time),
+                    false => self.time_before(info.id, now)?,
+                };
+                newest = newest.max(time.unwrap_or_default());
+            }
             match page.last() {
                 Some(info) => last = Some(info.id),
                 None => return Ok(newest),
             }
         }
+    }
+
+    /// The time of the newest version of an object, which is ahead, that is not after `now`.
+    fn time_before(&self, id: ObjectId, now: u64) -> Result<Option<u64>> {
+        let row = self.inner().require_row(id)?;
+        let found = self.inner().hop_as_of(&row, now).map_err(|error| error.of(id))?;
+        Ok(found.map(|(_, hop)| hop.time))
     }
 }
 
@@ -233,6 +274,7 @@ impl Trim<'_> {
         if self.extent == Extent::All {
             // Only now: there may be room for a new segment.
             let open = self.inner.log.tail().end.segment();
+            self.require_room(open)?;
             self.inner.close_segment()?;
             left = self.full_from(open)?;
             let failed = self.segments(&left, compacted, &mut done, progress)?;
@@ -279,7 +321,9 @@ impl Trim<'_> {
                 }
             }
             if failed.is_empty() || compacted.segment_count == before {
-                return Ok(failure);
+                let Some((failure, number)) = failure.zip(failed.first()) else { return Ok(None) };
+                let needed = RoomNeeded { bytes: self.measure(*number)? };
+                return Ok(Some(failure.because(needed)));
             }
             left = failed;
         }
@@ -307,11 +351,7 @@ impl Trim<'_> {
         }
         self.counts = Counts::default();
         let staged = segments.stage_pack(number, |pack| {
-            self.walk(number, |header, frame, trimmed| {
-                let body = trimmed.as_deref().unwrap_or(&frame.body);
-                let added = pack.add(frame.position.offset(), header, body);
-                added.map_err(|error| Error::io("write", error))
-            })?;
+            self.fill(number, pack)?;
             // What goes is not needed by versions that a crash must not take back then.
             self.inner.log.wait_durable(self.inner.log.tail().end)
         });
@@ -332,6 +372,42 @@ impl Trim<'_> {
         compacted.trimmed_count += self.counts.trimmed;
         compacted.held_count += self.counts.held;
         Ok(())
+    }
+
+    /// Adds to a pack what is left of a segment.
+    fn fill(&mut self, number: u32, pack: &mut PackWriter<'_>) -> Result<()> {
+        self.walk(number, |header, frame, trimmed| {
+            let body = trimmed.as_deref().unwrap_or(&frame.body);
+            let added = pack.add(frame.position.offset(), header, body);
+            added.map_err(|error| Error::io("write", error))
+        })
+    }
+
+    /// Bytes that the pack of a segment takes.
+    fn measure(&mut self, number: u32) -> Result<u64> {
+        let segments = self.inner.log.segments();
+        let measured = segments.measure_pack(number, |pack| self.fill(number, pack));
+        self.inner.heed(measured)
+    }
+
+    /// That there is room to close the open segment and for its pack: a log that finds none for a
+    /// new segment takes nothing more.
+    fn require_room(&mut self, open: u32) -> Result<()> {
+        let (inner, log) = (self.inner, &self.inner.log);
+        log.wait_durable(log.tail().end)?;
+        let has_room = |bytes| inner.heed(log.segments().has_room(bytes + CLOSE_BYTES));
+        if has_room(inner.open_bytes())? {
+            return Ok(());
+        }
+        let bytes = self.measure(open)?;
+        match has_room(bytes)? {
+            true => Ok(()),
+            false => {
+                let needed = RoomNeeded { bytes: bytes + CLOSE_BYTES };
+                let path = inner.directory.log();
+                Err(Error::from(ErrorKind::Full).at(path).because(needed))
+            }
+        }
     }
 
     /// Goes through the frames of a segment, each with its header and, when something of it goes,
@@ -478,7 +554,7 @@ impl Inner {
         };
         while from > 0 {
             let Some(first) = self.locate(row, from)? else { break };
-            match self.sources(id, &first) {
+            match sources(&self.log, id, &first) {
                 Ok(sources) => return Ok(Keep { from, sources }),
                 Err(error) => match *error.kind() {
                     // What an earlier, stricter rule let go is gone.

@@ -5,7 +5,7 @@
 //!   continuant.db    the marker: that this is a database, of which format, and its id; locked
 //!   index.redb       the index, a cache of the log
 //!   log/             00000001.log, 00000002.log, ...: the truth
-//!   backup.witness   of a backup: up to where it went, and what it had
+//!   backup.witness   of a backup: up to where it went, and what it had; nothing writes to one
 //! ```
 //!
 //! It does not know what is in the log or the index.
@@ -77,7 +77,7 @@ impl Directory {
         if !exists(&*disk, &marker)? {
             let kind = match is_without_marker(&*disk, path)? {
                 true => ErrorKind::MarkerLost,
-                false => ErrorKind::NotADatabase,
+                false => unfinished(&*disk, path)?.unwrap_or(ErrorKind::NotADatabase),
             };
             return Err(Error::from(kind).at(path));
         }
@@ -95,6 +95,7 @@ impl Directory {
     ) -> Result<Directory> {
         let marker = path.join(MARKER);
         if !exists(&*disk, &marker)? && !is_without_marker(&*disk, path)? {
+            Directory::require_no_backup(&*disk, path)?;
             create(&*disk, path, (id, access), begin).map_err(|error| error.at(path))?;
         }
         Directory::open_as(disk, path, access)
@@ -139,15 +140,52 @@ impl Directory {
         require_free(disk, path).map_err(|error| error.at(path))
     }
 
+    /// That a directory has no backup that was begun: it is gone on with as one, and nothing else.
+    pub(crate) fn require_no_backup(disk: &dyn Disk, path: &Path) -> Result<()> {
+        match unfinished(disk, path)? {
+            Some(kind @ ErrorKind::Unfinished { is_backup: true }) => {
+                Err(Error::from(kind).at(path))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Begins the database `id` in a directory that is missing or empty, or has what an earlier
     /// beginning left. Nobody opens it before [`Directory::finish`], for it has no marker.
     pub(crate) fn begin(disk: Arc<dyn Disk>, path: &Path, id: DatabaseId) -> Result<Directory> {
-        begin(disk, path, id).map_err(|error| error.at(path))
+        let was_there = exists(&*disk, path)?;
+        let begun = begin(Arc::clone(&disk), path, id).inspect_err(|_| {
+            // If nothing is in it.
+            if !was_there {
+                drop(disk.remove_directory(path));
+            }
+        });
+        begun.map_err(|error| error.at(path))
     }
 
     /// Makes what was begun a database.
     pub(crate) fn finish(&self) -> Result<()> {
         keep_file(&*self.disk, &self.path.join(MARKER))
+    }
+
+    /// Removes what was begun and came to nothing: all of it, unless the directory `was_there`. What
+    /// cannot be removed is left, and can be begun again.
+    pub(crate) fn undo(&self, was_there: bool) {
+        let (disk, log) = (&*self.disk, self.log());
+        for name in disk.list(&log).unwrap_or_default() {
+            drop(disk.remove(&log.join(name)));
+        }
+        // As long as there is a log, the marker under its temporary name says what it is.
+        let undone = disk.remove_directory(&log);
+        let undone = undone.and_then(|()| disk.remove(&temporary(&self.path.join(MARKER))));
+        if undone.is_ok() && !was_there {
+            drop(disk.remove_directory(&self.path));
+        }
+    }
+
+    /// Whether it is a backup.
+    pub(crate) fn is_backup(&self) -> Result<bool> {
+        exists(&*self.disk, &self.witness())
     }
 
     /// Where the files are.
@@ -226,6 +264,15 @@ fn is_without_marker(disk: &dyn Disk, path: &Path) -> Result<bool> {
     Ok(has_files && !exists(disk, &path.join(MARKER))?)
 }
 
+/// What was begun in a directory and has no marker yet, if anything.
+fn unfinished(disk: &dyn Disk, path: &Path) -> Result<Option<ErrorKind>> {
+    let is_begun = exists(disk, &temporary(&path.join(MARKER)))?;
+    let is_backup = exists(disk, &path.join(WITNESS))?;
+    // Somebody else may just have given it its name.
+    let is_unfinished = is_begun && !exists(disk, &path.join(MARKER))?;
+    Ok(is_unfinished.then_some(ErrorKind::Unfinished { is_backup }))
+}
+
 /// Makes the marker, once there is a log, unless someone else does so first.
 fn create(
     disk: &dyn Disk,
@@ -282,8 +329,13 @@ fn write_marker(
         return Ok(None);
     }
     let written = made.set_length(0).and_then(|()| made.write_all_at(&encode(id), 0));
-    written.map_err(|error| Error::io("write", error))?;
-    made.sync().map_err(|error| Error::io("sync", error))?;
+    let written = written.map_err(|error| Error::io("write", error));
+    let synced = |()| made.sync().map_err(|error| Error::io("sync", error));
+    if let Err(error) = written.and_then(synced) {
+        // What has no bytes says nothing of what is here.
+        drop(disk.remove(&temporary(marker)));
+        return Err(error);
+    }
     Ok(Some(made))
 }
 
@@ -294,7 +346,12 @@ fn begin(disk: Arc<dyn Disk>, path: &Path, id: DatabaseId) -> Result<Directory> 
     let marker = marker.ok_or(ErrorKind::Locked)?;
     sync_directory(&*disk, path)?;
     let log = path.join(LOG);
-    disk.create_directory(&log).map_err(|error| Error::io("create directory", error))?;
+    if let Err(error) = disk.create_directory(&log) {
+        if !exists(&*disk, &log)? {
+            drop(disk.remove(&temporary(&path.join(MARKER))));
+        }
+        return Err(Error::io("create directory", error));
+    }
     sync_directory(&*disk, path)?;
     // A crash may have come between a name and its sync when this was begun before.
     sync_directory(&*disk, &log)?;

@@ -7,6 +7,7 @@
 //! Invariant: nothing else in this crate opens, writes, renames or removes a file.
 
 mod holder;
+mod nowhere;
 mod overlay;
 
 use std::fmt::Debug;
@@ -17,6 +18,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use holder::LockHolder;
+pub(crate) use nowhere::Nowhere;
 pub(crate) use overlay::Overlay;
 
 /// Where the files of a store are.
@@ -61,6 +63,15 @@ pub trait Disk: Debug + Send + Sync {
     ///
     /// [`NotFound`](io::ErrorKind::NotFound), and those of the file system.
     fn remove(&self, path: &Path) -> io::Result<()>;
+
+    /// Removes a directory that is empty. A disk may leave it.
+    ///
+    /// # Errors
+    ///
+    /// Those of the file system; that something is in it.
+    fn remove_directory(&self, path: &Path) -> io::Result<()> {
+        Err(io::Error::other(format!("{} is left", path.display())))
+    }
 
     /// Whether there is a file or directory of this name.
     ///
@@ -250,6 +261,10 @@ impl Disk for LocalDisk {
 
     fn remove(&self, path: &Path) -> io::Result<()> {
         fs::remove_file(path)
+    }
+
+    fn remove_directory(&self, path: &Path) -> io::Result<()> {
+        fs::remove_dir(path)
     }
 
     fn exists(&self, path: &Path) -> io::Result<bool> {

@@ -12,6 +12,8 @@ use std::sync::Arc;
 use object::hash::ObjectId;
 use rustix::io::Errno;
 
+use crate::backup::states::StatesPruned;
+use crate::backup::survey::Disorder;
 use crate::log::Position;
 use crate::loss::Lost;
 
@@ -48,6 +50,14 @@ pub enum ErrorKind {
         /// What was being done, such as `open`.
         operation: &'static str,
     },
+    /// What is written elsewhere, a capsule, a backup or what is restored, has no room there or was
+    /// not taken: the database is as it was.
+    Target {
+        /// What was being done, such as `write the capsule`.
+        operation: &'static str,
+    },
+    /// The work was stopped in order, as its callback of progress said.
+    Stopped,
     /// Another process has the database open. The error's [`source`](std::error::Error::source) is
     /// a [`LockHolder`](crate::disk::LockHolder) where the system tells which.
     Locked,
@@ -60,6 +70,15 @@ pub enum ErrorKind {
     Closed,
     /// The directory is not a database, or there is none where one is asked for.
     NotADatabase,
+    /// The directory is a backup, which is read, restored and brought up to date, and not written
+    /// to: nothing would continue it any more.
+    IsBackup,
+    /// The directory has what a backup, a restore or the making of a database left that was cut
+    /// short: doing it again goes on.
+    Unfinished {
+        /// Whether it was a backup.
+        is_backup: bool,
+    },
     /// The directory has something in it; name one that is missing or empty.
     Occupied,
     /// The directory is no earlier backup of this database; back up into one that is missing or
@@ -112,6 +131,28 @@ pub enum ErrorKind {
         /// Where they ended when it was made.
         expected: Position,
     },
+    /// A backup goes on behind the end that is on record of it, as after one that was cut short:
+    /// nothing vouches for that being all.
+    BackupBeyond {
+        /// Where what is to be restored ends.
+        found: Position,
+        /// The end that is on record.
+        recorded: Position,
+    },
+    /// The order of the log is not that of its times, so a time names no place in it: frames that
+    /// are later stand before some that are not, as after a clock that went back, or was ahead.
+    TimesOutOfOrder(Box<Disorder>),
+    /// No frame of the log starts or ends at the place.
+    NotABoundary {
+        /// The place.
+        found: Position,
+        /// The last place before where one does.
+        before: Position,
+        /// The first one behind, if the log goes on so far.
+        behind: Option<Position>,
+    },
+    /// Retention has dropped the state that objects had then.
+    StatesPruned(Box<StatesPruned>),
     /// Nothing would be restored: no object is there so early.
     NothingThen {
         /// The time of the first change, in milliseconds since 1970-01-01 UTC, if there is one.
@@ -257,6 +298,15 @@ impl Error {
         Error::from(kind).because(source)
     }
 
+    /// The same, of work that writes elsewhere and only reads the database: a disk that is full is
+    /// the other one.
+    pub(crate) fn of_target(mut self) -> Error {
+        if *self.kind() == ErrorKind::Full {
+            self.0.kind = ErrorKind::Target { operation: "write" };
+        }
+        self
+    }
+
     pub(crate) fn damaged(
         file: impl fmt::Display,
         offset: u64,
@@ -317,6 +367,8 @@ impl ErrorKind {
                 let ways = "compaction gives back what retention and outboxes do not keep";
                 write!(f, "no space left: free some and reopen the database ({ways}; {read})")
             }
+            ErrorKind::Target { operation } => write!(f, "{operation} failed"),
+            ErrorKind::Stopped => f.write_str("stopped in order, as was asked for"),
             ErrorKind::Locked => f.write_str("another process has the database open"),
             ErrorKind::ReadOnly => {
                 f.write_str("the database was opened for reading: open it for writing to change it")
@@ -325,6 +377,44 @@ impl ErrorKind {
                 f.write_str("an earlier write failed: reopen the database to go on")
             }
             ErrorKind::Closed => f.write_str("the database was closed"),
+            _ => Ok(()),
+        }
+    }
+
+    /// Says what is wrong with a backup, or with what is to be restored of one.
+    fn fmt_backup(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ErrorKind::IsBackup => f.write_str("it is a backup: restore makes a database of it"),
+            ErrorKind::Unfinished { is_backup: true } => {
+                f.write_str("it is a backup that was not finished: back up into it again")
+            }
+            ErrorKind::Unfinished { is_backup: false } => f.write_str(
+                "not a database yet: what made or restored it was cut short, and can be run again",
+            ),
+            ErrorKind::NotItsBackup { found } => {
+                let remedy = "back up into a directory that is missing or empty";
+                write!(f, "not an earlier backup of this database ({found}): {remedy}")
+            }
+            ErrorKind::BackupCut { found, expected } => {
+                write!(f, "the backup was cut: it ends at {found}, and had all up to {expected}")
+            }
+            ErrorKind::BackupBeyond { found, recorded } => write!(
+                f,
+                "the backup has a record of its end, {recorded}, and goes on to {found}: it was \
+                 cut short while it was brought up to date, and nothing vouches for what is behind"
+            ),
+            ErrorKind::TimesOutOfOrder(disorder) => write!(f, "{disorder}"),
+            ErrorKind::NotABoundary { found, before, behind } => {
+                write!(f, "no frame starts or ends at {found}: one does at {before}")?;
+                behind.map_or(Ok(()), |behind| write!(f, ", and the next at {behind}"))
+            }
+            ErrorKind::StatesPruned(pruned) => write!(f, "{pruned}"),
+            ErrorKind::NothingThen { first: Some(first) } => {
+                write!(f, "nothing to restore: the first change is of {first}")
+            }
+            ErrorKind::NothingThen { first: None } => {
+                f.write_str("nothing to restore: there is no object in it")
+            }
             _ => Ok(()),
         }
     }
@@ -357,15 +447,6 @@ impl ErrorKind {
             ErrorKind::OtherDatabase { file } => {
                 write!(f, "{file} is a file of another database: bring back this one's")
             }
-            ErrorKind::BackupCut { found, expected } => {
-                write!(f, "the backup was cut: it ends at {found}, and had all up to {expected}")
-            }
-            ErrorKind::NothingThen { first: Some(first) } => {
-                write!(f, "nothing to restore: the first change is of {first}")
-            }
-            ErrorKind::NothingThen { first: None } => {
-                f.write_str("nothing to restore: there is no object in it")
-            }
             _ => Ok(()),
         }
     }
@@ -377,6 +458,8 @@ impl fmt::Display for ErrorKind {
             ErrorKind::Io { .. }
             | ErrorKind::NoResources { .. }
             | ErrorKind::Full
+            | ErrorKind::Target { .. }
+            | ErrorKind::Stopped
             | ErrorKind::Locked
             | ErrorKind::ReadOnly
             | ErrorKind::Poisoned
@@ -385,10 +468,15 @@ impl fmt::Display for ErrorKind {
             ErrorKind::Occupied => {
                 f.write_str("something is in the directory: name one that is missing or empty")
             }
-            ErrorKind::NotItsBackup { found } => {
-                let remedy = "back up into a directory that is missing or empty";
-                write!(f, "not an earlier backup of this database ({found}): {remedy}")
-            }
+            ErrorKind::IsBackup
+            | ErrorKind::Unfinished { .. }
+            | ErrorKind::NotItsBackup { .. }
+            | ErrorKind::BackupCut { .. }
+            | ErrorKind::BackupBeyond { .. }
+            | ErrorKind::TimesOutOfOrder(_)
+            | ErrorKind::NotABoundary { .. }
+            | ErrorKind::StatesPruned(_)
+            | ErrorKind::NothingThen { .. } => self.fmt_backup(f),
             ErrorKind::NewerFormat { found, supported } => {
                 write!(f, "format {found} is newer than {supported}, the newest known here")
             }
@@ -397,9 +485,7 @@ impl fmt::Display for ErrorKind {
             | ErrorKind::LogBehind { .. }
             | ErrorKind::Lost(_)
             | ErrorKind::MarkerLost
-            | ErrorKind::OtherDatabase { .. }
-            | ErrorKind::BackupCut { .. }
-            | ErrorKind::NothingThen { .. } => self.fmt_missing(f),
+            | ErrorKind::OtherDatabase { .. } => self.fmt_missing(f),
             ErrorKind::Conflict { expected, found } => {
                 write!(f, "the head moved: expected {expected}, found {found}")
             }

@@ -13,7 +13,7 @@ use object::limits::PAGE_BYTES;
 use object::memory::{Memory, Page};
 
 use crate::error::Result;
-use crate::memory::Reading;
+use crate::memory::{Reading, last_written, table_of};
 use crate::pages::PageTable;
 use crate::store::{Inner, Store};
 use crate::stored::StoredCommit;
@@ -42,7 +42,7 @@ impl Store {
         let read = || {
             let row = inner.require_row(id)?;
             stored.require(stored.header().seq)?;
-            let (table, named) = inner.table_of(stored)?;
+            let (table, named) = table_of(&inner.log, stored)?;
             let base = inner.require_base(inner.base_of(&row, Reading { id, stored }, named)?)?;
             Ok(Excerpt { inner, id, stored, table, base })
         };
@@ -81,7 +81,7 @@ impl Excerpt<'_> {
         let reading = Reading { id: self.id, stored: self.stored };
         let entries = self.table.entries().into_iter();
         let entries = entries.filter(|(index, _)| indices.contains(index));
-        let found = self.inner.last_written(reading, entries)?;
+        let found = last_written(&self.inner.log, reading, entries)?;
         let pages = self.inner.bytes_of(reading, &self.base, found, |_| None)?;
         indices.retain(|index| !pages.contains_key(index));
         known.extend(pages.into_iter().map(|(index, page)| (index, Some(page))));

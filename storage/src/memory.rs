@@ -16,7 +16,7 @@ use object::memory::{Memory, Page};
 use crate::error::{Error, Result};
 use crate::log::frame::damaged;
 use crate::log::record::Left;
-use crate::log::{Frame, Position};
+use crate::log::{Frame, Frames, Position};
 use crate::pages::{PageTable, READS_MAX};
 use crate::row::Row;
 use crate::store::Inner;
@@ -62,29 +62,12 @@ impl Sources {
 impl Inner {
     /// Where the pages of a row's newest version are.
     pub(crate) fn page_table(&self, row: &Row) -> Result<PageTable> {
-        Ok(self.table_of(&read_commit(&self.log, row.head())?)?.0)
-    }
-
-    /// The page table of a version, and the base image that is named with it.
-    pub(crate) fn table_of(&self, newest: &StoredCommit) -> Result<(PageTable, Option<BaseHash>)> {
-        let mut newest_first = Vec::new();
-        let seq = newest.header().seq;
-        let mut at = newest.clone();
-        for plain in 0..=READS_MAX {
-            at.require(seq)?;
-            newest_first.extend(at.changes().map(|change| (change, at.position())));
-            if let Some(full) = &at.notes().table {
-                let table = PageTable::assemble(full.clone(), newest_first, plain);
-                return Ok((table, at.notes().base));
-            }
-            at = read_commit(&self.log, at.parent())?;
-        }
-        Err(damaged(at.position(), "a page table every 64 versions", "none"))
+        Ok(table_of(&self.log, &read_commit(&self.log, row.head())?)?.0)
     }
 
     /// The memory and globals of a version of the object that has this row.
     pub(crate) fn memory(&self, id: ObjectId, row: &Row, stored: &StoredCommit) -> Result<Whole> {
-        let (table, named) = self.table_of(stored)?;
+        let (table, named) = table_of(&self.log, stored)?;
         self.memory_at(id, row, stored, (&table, named))
     }
 
@@ -99,9 +82,9 @@ impl Inner {
         let reading = Reading { id, stored };
         let hash = self.base_of(row, reading, named)?;
         let base = self.require_base(hash)?;
-        let found = self.last_written(reading, table.entries())?;
+        let found = last_written(&self.log, reading, table.entries())?;
         let pages = self.bytes_of(reading, &base, found, |_| None)?;
-        let globals = match self.with_globals(reading)? {
+        let globals = match with_globals(&self.log, reading)? {
             None => base.globals().to_vec(),
             Some((_, globals)) => globals,
         };
@@ -137,60 +120,6 @@ impl Inner {
             }
         }
         Err(damaged(position, format!("the genesis of {}", reading.id), "a frame without it"))
-    }
-
-    /// Pages of a version, which are where its page table says, as the records have them that wrote
-    /// them last.
-    pub(crate) fn last_written(
-        &self,
-        reading: Reading<'_>,
-        places: impl IntoIterator<Item = (u32, Position)>,
-    ) -> Result<Vec<Found>> {
-        let mut wanted: BTreeMap<Position, BTreeSet<u32>> = BTreeMap::new();
-        for (index, position) in places {
-            wanted.entry(position).or_default().insert(index);
-        }
-        let mut found = Vec::new();
-        for (position, indices) in wanted {
-            let frame = reading.stored.frame_at(&self.log, position)?;
-            found.extend(reading.last_pages(&frame, &indices, |_| true)?);
-        }
-        Ok(found)
-    }
-
-    /// The records that a version's memory, globals and ledger are read from: of each version that
-    /// has some, which.
-    pub(crate) fn sources(
-        &self,
-        id: ObjectId,
-        stored: &StoredCommit,
-    ) -> Result<BTreeMap<u64, Left>> {
-        let reading = Reading { id, stored };
-        let kept_from = stored.header().seq;
-        let mut sources = Sources { kept_from, left: BTreeMap::new() };
-        let mut over: BTreeMap<Position, BTreeSet<u32>> = BTreeMap::new();
-        let (table, _) = self.table_of(stored)?;
-        for found in self.last_written(reading, table.entries())? {
-            sources.of(found.seq).pages.insert(found.index);
-            if let StoredPage::Runs { whole, .. } = found.page
-                && whole != Position::NONE
-            {
-                over.entry(whole).or_default().insert(found.index);
-            }
-        }
-        for (position, indices) in over {
-            let frame = stored.frame_at(&self.log, position)?;
-            for found in reading.last_pages(&frame, &indices, StoredPage::is_whole)? {
-                sources.of(found.seq).pages.insert(found.index);
-            }
-        }
-        if let Some((commit, _)) = self.with_globals(reading)? {
-            sources.of(commit.header().seq).globals = true;
-        }
-        if let Some(commit) = self.with_ledger(id, stored, stored.notes().ledger)? {
-            sources.of(commit.header().seq).ledger = true;
-        }
-        Ok(sources.left)
     }
 
     /// The bytes of the pages that a version changed. A page that `held` has is as the version
@@ -254,20 +183,6 @@ impl Inner {
         Ok(pages)
     }
 
-    /// The version whose record has the globals, and these; none for those of the base image.
-    fn with_globals(&self, reading: Reading<'_>) -> Result<Option<(StoredCommit, Vec<u64>)>> {
-        let Reading { id, stored } = reading;
-        let position = stored.notes().globals;
-        let has = |commit: &StoredCommit| commit.globals().is_some();
-        let Some(commit) = self.last_with(id, stored, position, has)? else { return Ok(None) };
-        let bytes = commit.globals().expect("it was just looked for");
-        if GlobalsHash::of(bytes) != stored.header().globals {
-            return Err(damaged(position, "the globals of the version", "others"));
-        }
-        let globals = decode_globals(bytes)?;
-        Ok(Some((commit, globals)))
-    }
-
     /// The ledger of a version, which is at `position`.
     pub(crate) fn ledger(
         &self,
@@ -275,7 +190,7 @@ impl Inner {
         stored: &StoredCommit,
         position: Position,
     ) -> Result<Ledger> {
-        match self.with_ledger(id, stored, position)? {
+        match with_ledger(&self.log, id, stored, position)? {
             None => Ok(Ledger::default()),
             Some(commit) => {
                 let bytes = commit.ledger().expect("it was looked for");
@@ -283,37 +198,128 @@ impl Inner {
             }
         }
     }
+}
 
-    /// The version whose record has the ledger; none for an empty one.
-    fn with_ledger(
-        &self,
-        id: ObjectId,
-        stored: &StoredCommit,
-        position: Position,
-    ) -> Result<Option<StoredCommit>> {
-        let has = |commit: &StoredCommit| commit.ledger().is_some();
-        let Some(commit) = self.last_with(id, stored, position, has)? else { return Ok(None) };
-        let bytes = commit.ledger().expect("it was just looked for");
-        if LedgerHash::of(bytes) != stored.header().ledger {
-            return Err(damaged(position, "the ledger of the version", "others"));
+/// The page table of a version, and the base image that is named with it.
+pub(crate) fn table_of(
+    frames: &impl Frames,
+    newest: &StoredCommit,
+) -> Result<(PageTable, Option<BaseHash>)> {
+    let mut newest_first = Vec::new();
+    let seq = newest.header().seq;
+    let mut at = newest.clone();
+    for plain in 0..=READS_MAX {
+        at.require(seq)?;
+        newest_first.extend(at.changes().map(|change| (change, at.position())));
+        if let Some(full) = &at.notes().table {
+            let table = PageTable::assemble(full.clone(), newest_first, plain);
+            return Ok((table, at.notes().base));
         }
-        Ok(Some(commit))
+        at = read_commit(frames, at.parent())?;
     }
+    Err(damaged(at.position(), "a page table every 64 versions", "none"))
+}
 
-    /// The last version up to `stored`, in the frame at `position`, of which `has` holds.
-    fn last_with(
-        &self,
-        id: ObjectId,
-        stored: &StoredCommit,
-        position: Position,
-        has: impl Fn(&StoredCommit) -> bool,
-    ) -> Result<Option<StoredCommit>> {
-        if position == Position::NONE {
-            return Ok(None);
-        }
-        let frame = stored.frame_at(&self.log, position)?;
-        last_commit(&frame, id, stored.header().seq, has).map(Some)
+/// Pages of a version, which are where its page table says, as the records have them that wrote
+/// them last.
+pub(crate) fn last_written(
+    frames: &impl Frames,
+    reading: Reading<'_>,
+    places: impl IntoIterator<Item = (u32, Position)>,
+) -> Result<Vec<Found>> {
+    let mut wanted: BTreeMap<Position, BTreeSet<u32>> = BTreeMap::new();
+    for (index, position) in places {
+        wanted.entry(position).or_default().insert(index);
     }
+    let mut found = Vec::new();
+    for (position, indices) in wanted {
+        let frame = reading.stored.frame_at(frames, position)?;
+        found.extend(reading.last_pages(&frame, &indices, |_| true)?);
+    }
+    Ok(found)
+}
+
+/// The records that a version's memory, globals and ledger are read from: of each version that
+/// has some, which.
+pub(crate) fn sources(
+    frames: &impl Frames,
+    id: ObjectId,
+    stored: &StoredCommit,
+) -> Result<BTreeMap<u64, Left>> {
+    let reading = Reading { id, stored };
+    let kept_from = stored.header().seq;
+    let mut sources = Sources { kept_from, left: BTreeMap::new() };
+    let mut over: BTreeMap<Position, BTreeSet<u32>> = BTreeMap::new();
+    let (table, _) = table_of(frames, stored)?;
+    for found in last_written(frames, reading, table.entries())? {
+        sources.of(found.seq).pages.insert(found.index);
+        if let StoredPage::Runs { whole, .. } = found.page
+            && whole != Position::NONE
+        {
+            over.entry(whole).or_default().insert(found.index);
+        }
+    }
+    for (position, indices) in over {
+        let frame = stored.frame_at(frames, position)?;
+        for found in reading.last_pages(&frame, &indices, StoredPage::is_whole)? {
+            sources.of(found.seq).pages.insert(found.index);
+        }
+    }
+    if let Some((commit, _)) = with_globals(frames, reading)? {
+        sources.of(commit.header().seq).globals = true;
+    }
+    if let Some(commit) = with_ledger(frames, id, stored, stored.notes().ledger)? {
+        sources.of(commit.header().seq).ledger = true;
+    }
+    Ok(sources.left)
+}
+
+/// The version whose record has the globals, and these; none for those of the base image.
+fn with_globals(
+    frames: &impl Frames,
+    reading: Reading<'_>,
+) -> Result<Option<(StoredCommit, Vec<u64>)>> {
+    let Reading { id, stored } = reading;
+    let position = stored.notes().globals;
+    let has = |commit: &StoredCommit| commit.globals().is_some();
+    let Some(commit) = last_with(frames, id, stored, position, has)? else { return Ok(None) };
+    let bytes = commit.globals().expect("it was just looked for");
+    if GlobalsHash::of(bytes) != stored.header().globals {
+        return Err(damaged(position, "the globals of the version", "others"));
+    }
+    let globals = decode_globals(bytes)?;
+    Ok(Some((commit, globals)))
+}
+
+/// The version whose record has the ledger; none for an empty one.
+fn with_ledger(
+    frames: &impl Frames,
+    id: ObjectId,
+    stored: &StoredCommit,
+    position: Position,
+) -> Result<Option<StoredCommit>> {
+    let has = |commit: &StoredCommit| commit.ledger().is_some();
+    let Some(commit) = last_with(frames, id, stored, position, has)? else { return Ok(None) };
+    let bytes = commit.ledger().expect("it was just looked for");
+    if LedgerHash::of(bytes) != stored.header().ledger {
+        return Err(damaged(position, "the ledger of the version", "others"));
+    }
+    Ok(Some(commit))
+}
+
+/// The last version up to `stored`, in the frame at `position`, of which `has` holds.
+fn last_with(
+    frames: &impl Frames,
+    id: ObjectId,
+    stored: &StoredCommit,
+    position: Position,
+    has: impl Fn(&StoredCommit) -> bool,
+) -> Result<Option<StoredCommit>> {
+    if position == Position::NONE {
+        return Ok(None);
+    }
+    let frame = stored.frame_at(frames, position)?;
+    last_commit(&frame, id, stored.header().seq, has).map(Some)
 }
 
 impl Reading<'_> {

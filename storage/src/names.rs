@@ -67,6 +67,22 @@ fn before(digits: &str) -> Option<ObjectId> {
     last.iter_mut().rev().any(borrow).then_some(ObjectId(last))
 }
 
+/// That a text can be a name of some object, as far as the text goes.
+///
+/// # Errors
+///
+/// [`Name`](ErrorKind::Name), [`NameIsId`](ErrorKind::NameIsId).
+pub fn require_name(name: &str) -> Result<()> {
+    if !is_name(name) {
+        let found = name.chars().take(NAME_BYTES_MAX).collect();
+        return Err(ErrorKind::Name { found }.into());
+    }
+    match id_digits(name).is_some_and(|digits| digits.len() == ID_DIGITS) {
+        true => Err(ErrorKind::NameIsId { name: name.to_string(), other: None }.into()),
+        false => Ok(()),
+    }
+}
+
 impl Store {
     /// What a text stands for: the object with that id; else the one of that name, or the only one
     /// whose id begins with these four digits or more.

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::backup::GoesOn;
 use crate::backup::restore::{self, RestoreReport, Restoring};
 use crate::directory::{self, Access, Directory};
 use crate::disk::{Disk, LocalDisk};
@@ -82,7 +83,8 @@ impl Options {
     }
 
     /// Whether what is in the directory `path` is a backup: it is read, restored and brought up to
-    /// date, and no database to write to, for it would be continued by no backup any more.
+    /// date, and opened for reading alone, for if it was written to no backup would continue it any
+    /// more.
     ///
     /// # Errors
     ///
@@ -192,7 +194,9 @@ impl Options {
     ///
     /// [`NotADatabase`](crate::ErrorKind::NotADatabase), [`Locked`](crate::ErrorKind::Locked),
     /// [`NewerFormat`](crate::ErrorKind::NewerFormat), [`Damaged`](crate::ErrorKind::Damaged),
-    /// [`IndexDamaged`](crate::ErrorKind::IndexDamaged), and those of the file system.
+    /// [`IndexDamaged`](crate::ErrorKind::IndexDamaged), [`IsBackup`](crate::ErrorKind::IsBackup)
+    /// unless it is opened for reading alone, [`Unfinished`](crate::ErrorKind::Unfinished), and
+    /// those of the file system.
     pub fn open(self, path: impl AsRef<Path>) -> Result<Store> {
         Store::open_with(path.as_ref(), self)
     }
@@ -226,7 +230,8 @@ impl Options {
     /// # Errors
     ///
     /// [`Lost`](crate::ErrorKind::Lost) when the log has less than it had, and that was not
-    /// accepted: nothing is changed then. [`NotADatabase`](crate::ErrorKind::NotADatabase),
+    /// accepted: nothing is changed then. [`IsBackup`](crate::ErrorKind::IsBackup): a backup is
+    /// mended by the next one into it. [`NotADatabase`](crate::ErrorKind::NotADatabase),
     /// [`Locked`](crate::ErrorKind::Locked), damage before the end of the log, and those of the
     /// file system.
     pub fn repair(
@@ -242,29 +247,35 @@ impl Options {
 
     /// Makes a new database in `to`, which must be missing or empty, out of the one in `from`: a
     /// backup, or any that is closed; it is not changed. `progress` is told bytes of log done and
-    /// in all. Every frame is verified. What fails on the way leaves no database, and can be done
-    /// again. A log that is damaged can be restored up to a place before the damage.
+    /// in all, and may stop it ([`GoesOn`](crate::GoesOn)). Every frame is verified. What fails on
+    /// the way, or is stopped, is removed; what a crash leaves is no database, and can be restored
+    /// to again. A log that is damaged can be restored up to a place before the damage.
     ///
     /// The result is the same database, with the same id, as of an earlier moment: its objects are
-    /// the same objects. Only one of the two should go on, or their lineages fork. Of an object
-    /// whose newest version then was let go by retention since, there is the lineage, and no
-    /// memory.
+    /// the same objects. Only one of the two should go on, or their lineages fork.
     ///
     /// # Errors
     ///
     /// [`NothingThen`](crate::ErrorKind::NothingThen) when that is no object, and it was not said
     /// that this may be; [`BackupCut`](crate::ErrorKind::BackupCut) when the log ends before the
-    /// end that is on record of it, and it was not said that this is accepted;
-    /// [`NotFound`](crate::ErrorKind::NotFound) when no frame ends at the position,
-    /// [`Occupied`](crate::ErrorKind::Occupied) when something is in `to`, and those of
-    /// [`Options::open`] for `from`.
-    pub fn restore(
+    /// end that is on record of it, and [`BackupBeyond`](crate::ErrorKind::BackupBeyond) when it
+    /// goes on behind that, and it was not said that this is accepted;
+    /// [`StatesPruned`](crate::ErrorKind::StatesPruned) when retention has dropped states that
+    /// objects had as of then, and it was not said that they may come without;
+    /// [`TimesOutOfOrder`](crate::ErrorKind::TimesOutOfOrder) when a time names no place in the log;
+    /// [`NotABoundary`](crate::ErrorKind::NotABoundary) when no frame starts or ends at the
+    /// position, [`Occupied`](crate::ErrorKind::Occupied) when something is in `to`,
+    /// [`Target`](crate::ErrorKind::Target) when there is no room for it,
+    /// [`Stopped`](crate::ErrorKind::Stopped) by `progress`, and those of [`Options::open`] for
+    /// `from`. Nothing is made then.
+    pub fn restore<P: GoesOn>(
         self,
         from: impl AsRef<Path>,
         to: impl AsRef<Path>,
         what: impl Into<Restoring>,
-        mut progress: impl FnMut(u64, u64),
+        mut progress: impl FnMut(u64, u64) -> P,
     ) -> Result<RestoreReport> {
-        restore::restore(&self, from.as_ref(), to.as_ref(), what.into(), &mut progress)
+        let mut follow = |done, all| progress(done, all).goes_on();
+        restore::restore(&self, (from.as_ref(), to.as_ref()), what.into(), &mut follow)
     }
 }

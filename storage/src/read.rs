@@ -19,7 +19,7 @@ use crate::error::{Error, Result};
 use crate::log::Frames;
 use crate::log::frame::damaged;
 use crate::log::record::Adoption;
-use crate::memory::Whole;
+use crate::memory::{Whole, table_of};
 use crate::pages::READS_MAX;
 use crate::row::{Link, Row};
 use crate::store::{FoundRow, Inner, ObjectInfo, Store};
@@ -228,7 +228,7 @@ impl Inner {
         };
         let (pages, named) = match &row.pages {
             Some(known) => (known.clone(), Some(row.base)),
-            None => self.table_of(&stored)?,
+            None => table_of(&self.log, &stored)?,
         };
         self.know_pages(id, found, &pages);
         let Whole { image, globals, base } = self.memory_at(id, row, &stored, (&pages, named))?;

@@ -20,7 +20,6 @@ use std::sync::Arc;
 
 use object::hash::ObjectId;
 
-use crate::backup::witness::Witness;
 use crate::directory::{DatabaseId, Directory, keep_file, temporary};
 use crate::disk::Disk;
 use crate::error::{Error, ErrorKind, Result};
@@ -79,6 +78,9 @@ pub(crate) fn repair(
 ) -> Result<Repaired> {
     let disk = &options.disk;
     let access = options.access();
+    if options.is_backup(path)? {
+        return Err(Error::from(ErrorKind::IsBackup).at(path));
+    }
     let marker_made = Directory::mend(disk, path, access, |log| id_of_log(disk, log))?;
     let directory = Directory::open_as(Arc::clone(disk), path, access)?;
     let new = temporary(&directory.index());
@@ -224,15 +226,7 @@ impl Old {
         let path = directory.index();
         let exists = options.disk.exists(&path);
         if !exists.map_err(|error| Error::io("read", error).at(&path))? {
-            // A backup that was never opened has a witness of its end instead.
-            return Ok(match Witness::read(directory) {
-                Ok(Some(witness)) => Old::Known(None, witness.tail),
-                Ok(None) => Old::Unknown(Compared::NoIndex),
-                Err(error) if matches!(error.kind(), ErrorKind::Damaged { .. }) => {
-                    Old::Unknown(Compared::Unreadable(error.to_string()))
-                }
-                Err(error) => return Err(error),
-            });
+            return Ok(Old::Unknown(Compared::NoIndex));
         }
         let opened = Index::open_as_it_is(&options.disk, &path, options.index_cache_bytes);
         Ok(match opened {

@@ -15,7 +15,7 @@ use object::image::BaseImage;
 use parking_lot::{Condvar, Mutex};
 
 use crate::directory::Directory;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::heads::{Heads, PAGES_KEPT_MAX};
 use crate::index::{Index, Reading};
 use crate::log::frame::damaged;
@@ -165,6 +165,9 @@ impl Store {
                 recovery::begin_log(&options, log, id)
             })?,
         };
+        if !options.read_only && directory.is_backup()? {
+            return Err(Error::from(ErrorKind::IsBackup).at(path));
+        }
         let (disk, cache) = (directory.disk(), options.index_cache_bytes);
         let validated = |tail| recovery::validate_index(&directory, tail);
         let (index, covered) = match options.read_only {

@@ -3,14 +3,15 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use continuant::storage::{BackupReport, Mended};
+use continuant::storage::{self, BackupReport, Mended};
+use continuant::{Error, ErrorKind};
 use serde_json::json;
 
 use crate::failure::{Failure, Result};
 use crate::printer::Printer;
 use crate::session::Session;
 use crate::table::grouped;
-use crate::{moment, progress};
+use crate::{moment, progress, stop};
 
 /// Bring a backup up to date; make it when the directory is missing or empty
 ///
@@ -31,12 +32,15 @@ impl Backup {
     pub(crate) fn run(self, session: &Session, printer: &mut Printer) -> Result<()> {
         session.reading(|db| {
             let bar = progress::bytes("backing up", 0);
-            let follow = progress::follow(&bar);
-            let report = match self.verify {
-                true => db.backup_verifying(&self.to, follow)?,
-                false => db.backup(&self.to, follow)?,
+            let follow = progress::follow_to_stop(&bar);
+            let orderly = stop::orderly();
+            let made = match self.verify {
+                true => db.backup_verifying(&self.to, follow),
+                false => db.backup(&self.to, follow),
             };
             bar.finish_and_clear();
+            drop(orderly);
+            let report = made.map_err(|error| self.explained(error))?;
             self.print(&report, printer)?;
             match report.mended.len() {
                 0 => Ok(()),
@@ -49,6 +53,22 @@ impl Backup {
                 )),
             }
         })
+    }
+
+    fn explained(&self, error: Error) -> Failure {
+        let stopped = matches!(
+            error.kind(),
+            ErrorKind::Storage(storage) if *storage.kind() == storage::ErrorKind::Stopped
+        );
+        match stop::asked() {
+            Some(signal) if stopped => {
+                let to = self.to.display();
+                let message =
+                    "has what it had, or, if it is new, a part, which `backup` goes on with";
+                Failure::stopped(signal, format!("{to} {message}"))
+            }
+            _ => error.into(),
+        }
     }
 
     fn print(&self, report: &BackupReport, printer: &mut Printer) -> Result<()> {

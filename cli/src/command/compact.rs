@@ -18,8 +18,8 @@ use crate::table::grouped;
 /// be room for one that is compressed. The index's file gives back what is free in it at the end.
 /// The bytes before and after are those that the disk holds for the whole database.
 ///
-/// Ages are counted from the newest time on record that is not after this host's clock, so that a
-/// clock which is wrong lets nothing go.
+/// Ages are counted from the newest version on record that is not after this host's clock, so that
+/// a clock which is wrong lets nothing go.
 #[derive(Debug, Args)]
 pub(crate) struct Compact {
     /// Close the open segment and compact everything, however little goes
@@ -63,7 +63,7 @@ impl Compact {
                 "versions_dropped": compacted.trimmed_count,
                 "versions_held": compacted.held_count,
                 "open_bytes": compacted.open_bytes,
-                "ages_from": moment::json(compacted.ages_from),
+                "ages_from": moment::json(compacted.ages_from.filter(|&from| from > 0)),
             })),
             false => self.print(&compacted, now, printer),
         }
@@ -82,6 +82,11 @@ impl Compact {
             printer.line(&line)?;
         }
         let Some(from) = compacted.ages_from else { return Ok(()) };
+        if from == 0 {
+            return printer.line(
+                "nothing is old enough to go by age: all on record is after this host's clock",
+            );
+        }
         let behind = now.saturating_sub(from);
         let from = moment::show(from);
         if behind < BEHIND_MS {

@@ -5,7 +5,7 @@ use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use continuant::{Database, ObjectId};
+use continuant::{Database, ObjectId, Replay, storage, verify_capsule};
 use serde_json::json;
 
 use crate::failure::{Failure, Result};
@@ -15,7 +15,7 @@ use crate::{files, moment, progress};
 
 /// Import an object from a capsule, after verifying and replaying its whole lineage
 ///
-/// The database is made when there is none. From then on the object goes on here. One that is here
+/// The database is made when there is none, once the capsule was verified. From then on the object goes on here. One that is here
 /// already goes on where the capsule does, if what is here is the beginning of that, and keeps its
 /// name.
 #[derive(Debug, Args)]
@@ -38,6 +38,10 @@ impl Import {
         }
         open(&self.file)?;
         let made = session.to_be_made();
+        if made.is_some() {
+            // What does not verify, or cannot be named so, leaves no database behind.
+            self.require_whole()?;
+        }
         let made = made.map(|made| made.display().to_string());
         session.with_new(|db| {
             let id = read(db, &self.file, self.name.as_deref())?;
@@ -68,6 +72,20 @@ impl Import {
             pairs.extend(made.map(|made| ("new database", made)));
             printer.pairs(&pairs)
         })
+    }
+}
+
+impl Import {
+    /// That the capsule verifies and replays, before there is a database to take it into.
+    fn require_whole(&self) -> Result<()> {
+        let (file, length) = open(&self.file)?;
+        let bar = progress::bytes("verifying", length);
+        let verified = verify_capsule(bar.wrap_read(BufReader::new(file)), Replay::Yes);
+        bar.finish_and_clear();
+        let of_file = |failure: Failure| failure.about(self.file.display());
+        verified.map_err(|error| of_file(Failure::from(error)))?;
+        let name = self.name.as_deref();
+        Ok(name.map_or(Ok(()), storage::require_name)?)
     }
 }
 

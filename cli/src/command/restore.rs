@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use continuant::Database;
 use continuant::storage::{
-    Error, ErrorKind, Options, Position, RestoreReport, Restoring, Until, WitnessedBy,
+    Disorder, Error, ErrorKind, Options, Position, RestoreReport, Restoring, StatesPruned, Until,
+    WitnessedBy,
 };
 use serde_json::json;
 
@@ -13,69 +13,59 @@ use crate::failure::{Failure, Result};
 use crate::printer::Printer;
 use crate::session::{Session, short};
 use crate::table::grouped;
-use crate::{moment, progress};
+use crate::{moment, progress, stop};
 
 /// Make the database, which must be new, out of a backup
 ///
 /// It is the same database as of the moment: only one of the two should go on. It says what it
-/// restored: a backup that ends before the end that it had, or nothing to restore, is a failure,
-/// and leaves nothing behind. That retention has dropped an object's state as of then is one, too:
-/// the rest is there.
+/// restored, and fails before anything is made when the backup does not end where it did, when
+/// nothing was there yet, when retention has dropped the state of an object as of then, and when
+/// the time names no place, as changes that are later stand before some that are not.
 #[derive(Debug, Args)]
 pub(crate) struct Restore {
     /// The directory of the backup
     from: PathBuf,
 
-    /// As of this time: up to the last change that is not later; without it, all there is
+    /// As of this time: up to the first change that is later; without it, all there is
     #[arg(long, value_name = "TIME", value_parser = moment::parse_past)]
     until: Option<u64>,
 
-    /// Take a backup that was cut, if it ends here, as it was told
+    /// Up to this place of the log, as a failure or a report names it
+    #[arg(long, value_name = "POSITION", conflicts_with = "until")]
+    until_position: Option<Position>,
+
+    /// Take a backup that was cut, or goes on behind its record of its end, if what is restored
+    /// ends here, as it was told
     #[arg(long, value_name = "POSITION")]
     accept_end: Option<Position>,
 
     /// Make a database also when no object is in it
     #[arg(long)]
     allow_empty: bool,
+
+    /// Restore objects whose state retention has dropped too, with their lineage alone
+    #[arg(long)]
+    allow_pruned: bool,
 }
 
 impl Restore {
     pub(crate) fn run(self, session: &Session, printer: &mut Printer) -> Result<()> {
         let to = session.directory();
-        let bar = progress::bytes("restoring", 0);
-        let until = self.until.map_or(Until::End, Until::Time);
-        let what = Restoring::from(until);
-        let what = what.allow_empty(self.allow_empty).accept_end(self.accept_end);
+        let until = match (self.until, self.until_position) {
+            (_, Some(place)) => Until::Position(place),
+            (until, None) => until.map_or(Until::End, Until::Time),
+        };
+        let what = Restoring::from(until).allow_empty(self.allow_empty);
+        let what = what.allow_pruned(self.allow_pruned).accept_end(self.accept_end);
         let options = Options::new().lock_wait(session.lock_wait());
-        let restored = options.restore(&self.from, &to, what, progress::follow(&bar));
+        let bar = progress::bytes("restoring", 0);
+        let orderly = stop::orderly();
+        let restored = options.restore(&self.from, &to, what, progress::follow_to_stop(&bar));
         bar.finish_and_clear();
+        drop(orderly);
         let report = restored.map_err(explained)?;
-        print(&report, &to.display().to_string(), printer)?;
-        match report.left_out {
-            0 => Ok(()),
-            _ => session.reading(require_states),
-        }
+        print(&report, &to.display().to_string(), printer)
     }
-}
-
-/// That each object has a state as of then: retention may have dropped it since.
-fn require_states(db: &Database) -> Result<()> {
-    let (mut count, mut first) = (0, None);
-    for info in db.objects() {
-        let info = info?;
-        let read = db.snapshot(info.id).map(drop).map_err(Failure::from);
-        match read {
-            Err(failure) if failure.kind() == "pruned" => {
-                count += 1;
-                first.get_or_insert(info.name.unwrap_or_else(|| short(&info.id)));
-            }
-            read => read?,
-        }
-    }
-    let Some(first) = first else { return Ok(()) };
-    let whose = format!("{} objects, {first} the first, have no state", grouped(count));
-    let why = "retention dropped what they were then: restore to a later time, or do without them";
-    Err(Failure::damaged("no-state", format!("{whose} as of then: {why}")))
 }
 
 /// A failure with what can be done about it here.
@@ -90,6 +80,16 @@ fn explained(error: Error) -> Failure {
             let ways = "a later --until, or --allow-empty for a database without objects";
             Failure::missing("nothing", format!("{path}nothing to restore: {when}; {ways}"))
         }
+        ErrorKind::Stopped => {
+            let done = "nothing was restored, and nothing is left of it";
+            Failure::stopped(stop::asked().unwrap_or_default(), done)
+        }
+        ErrorKind::TimesOutOfOrder(ref disorder) => out_of_order(disorder, &error),
+        ErrorKind::StatesPruned(ref pruned) => without_states(pruned, &error),
+        ErrorKind::BackupBeyond { found, recorded } => Failure::from(error).advised(format!(
+            "bring it up to date with `backup` if there is the database, or restore with \
+             --until-position {recorded}, or all with --accept-end {found}"
+        )),
         ErrorKind::BackupCut { found, .. } => {
             let ways = format!("another backup, or --accept-end {found} for what there is");
             Failure::from(error).advised(ways)
@@ -101,6 +101,58 @@ fn explained(error: Error) -> Failure {
         }
         _ => error.into(),
     }
+}
+
+/// The failure that a time names no place.
+fn out_of_order(disorder: &Disorder, error: &Error) -> Failure {
+    let Disorder { until, later, later_time, end, end_time } = *disorder;
+    let path = error.path().map_or(String::new(), |path| format!("{}: ", path.display()));
+    let message = format!(
+        "{path}the log is not in the order of its times, as a clock was ahead or went back, so {} \
+         names no place in it: --until-position {later} stops before the first later change, of \
+         {}; --until-position {end} behind the last one that is not later, of {}, and has later \
+         ones before it",
+        moment::show(until),
+        moment::show(later_time),
+        moment::show(end_time),
+    );
+    Failure::new("times-out-of-order", message).with_details(json!({
+        "first_later": { "position": later.to_string(), "time": moment::json(Some(later_time)) },
+        "last_not_later": { "end": end.to_string(), "time": moment::json(Some(end_time)) },
+    }))
+}
+
+/// The failure that objects have no state as of then.
+fn without_states(pruned: &StatesPruned, error: &Error) -> Failure {
+    let path = error.path().map_or(String::new(), |path| format!("{}: ", path.display()));
+    let named = pruned.objects.iter().map(|object| {
+        let name = object.name.clone().unwrap_or_else(|| short(&object.id));
+        format!("{name} at version {}", object.seq)
+    });
+    let named = named.collect::<Vec<_>>().join(", ");
+    let more = if pruned.count > pruned.objects.len() as u64 { " and more" } else { "" };
+    let earliest = match pruned.earliest {
+        Some((place, time)) => {
+            let time = time.map_or(String::new(), |time| format!(", {}", moment::show(time)));
+            format!("all have theirs from --until-position {place} on{time}")
+        }
+        None => "there is no later place where all have theirs".to_string(),
+    };
+    let whose = format!("the state of {} objects as of then", grouped(pruned.count));
+    let message = format!(
+        "{path}retention has dropped {whose}: {named}{more}; {earliest}; --allow-pruned restores \
+         their lineage alone"
+    );
+    let objects = pruned.objects.iter().map(
+        |object| json!({ "object": object.id.to_string(), "name": object.name, "seq": object.seq }),
+    );
+    Failure::damaged("no-state", message).with_details(json!({
+        "count": pruned.count,
+        "objects": objects.collect::<Vec<_>>(),
+        "earliest": pruned.earliest.map(|(place, time)| {
+            json!({ "position": place.to_string(), "time": moment::json(time) })
+        }),
+    }))
 }
 
 fn print(report: &RestoreReport, to: &str, printer: &mut Printer) -> Result<()> {
@@ -121,7 +173,8 @@ fn print(report: &RestoreReport, to: &str, printer: &mut Printer) -> Result<()> 
             "versions": contents.version_count,
             "refusals": contents.refusal_count,
             "frames_left_out": report.left_out,
-            "frames_later": report.later,
+            "frames_beyond_witness": report.beyond,
+            "objects_without_state": report.pruned,
             "witness": witness,
         }));
     }
@@ -145,9 +198,12 @@ fn print(report: &RestoreReport, to: &str, printer: &mut Printer) -> Result<()> 
         ("bytes", grouped(report.bytes)),
         ("vouched by", witness),
     ];
-    if report.later > 0 {
-        let later = format!("{} frames, before others that are not", grouped(report.later));
-        pairs.push(("later", later));
+    if report.beyond > 0 {
+        pairs.push(("not vouched for", format!("{} frames behind that", grouped(report.beyond))));
+    }
+    if report.pruned > 0 {
+        let count = grouped(report.pruned);
+        pairs.push(("without state", format!("{count} objects: retention dropped it")));
     }
     printer.pairs(&pairs)
 }

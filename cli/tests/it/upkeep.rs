@@ -3,7 +3,7 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use continuant::{Code, Database, Options, args, storage};
+use continuant::{Clock, Code, Database, Options, args, storage};
 use expect_test::expect_file;
 use serde_json::Value;
 
@@ -189,13 +189,12 @@ fn a_backup_is_read_and_not_written_to() {
 }
 
 #[test]
-fn a_restore_to_a_time_of_which_retention_kept_no_state_says_so() {
+fn a_restore_to_a_time_of_which_retention_kept_no_state_says_so_and_makes_nothing() {
     let terminal = Terminal::with_visits();
-    terminal.run("call visits increment 1").done();
-    let shown = terminal.run("show visits --json").done();
-    let shown: serde_json::Value = serde_json::from_str(&shown).unwrap();
-    let then = shown["time"].as_str().unwrap().to_string();
-    terminal.run("call visits increment 1").done();
+    let first = json(&terminal, "call visits increment 1");
+    let then = first["time"].as_str().unwrap().to_string();
+    while json(&terminal, "call visits increment 1")["time"] == first["time"] {}
+    let newest = terminal.run("get visits count").done();
     terminal.run("backup whole").done();
     terminal.run(&format!("restore whole --db one --until {then}")).done();
     terminal.run("retain visits --versions 1").done();
@@ -203,7 +202,134 @@ fn a_restore_to_a_time_of_which_retention_kept_no_state_says_so() {
     terminal.run("backup trimmed").done();
     let restored = terminal.run(&format!("restore trimmed --db two --until {then}"));
     assert_eq!(restored.code, Some(4), "{}", restored.stdout);
-    let told = "error: 1 objects, visits the first, have no state as of then: ";
+    let told = "error: trimmed: retention has dropped the state of 1 objects as of then: visits";
     assert!(restored.stderr.starts_with(told), "{}", restored.stderr);
+    assert!(!terminal.path("two").exists());
+    // It says from where on there is one.
+    let place = restored.stderr.split("--until-position ").nth(1).unwrap();
+    let place = place.split_whitespace().next().unwrap();
+    terminal.run(&format!("restore trimmed --db later --until-position {place}")).done();
+    assert_eq!(terminal.run("get visits count --db later").done(), newest);
+    let line = format!("restore trimmed --db two --until {then} --allow-pruned --json");
+    let restored = json(&terminal, line.trim_end_matches(" --json"));
+    assert_eq!(restored["objects_without_state"], 1, "{restored}");
+    assert_eq!(terminal.run("get visits count --db two").code, Some(5));
+    terminal.run("history visits --db two").done();
     terminal.run("restore trimmed --db three").done();
+}
+
+/// The terminal's database, under a clock that stands.
+fn at_time(terminal: &Terminal, now: u64) -> Database {
+    let options = Options::new().clock(Clock::manual(now)).cycles(false);
+    options.open(terminal.path("continuant.db")).unwrap()
+}
+
+/// A restore to a time behind a clock that went back brought the change along that was to be
+/// undone.
+#[test]
+fn a_restore_to_a_time_that_names_no_place_asks_for_one() {
+    let terminal = Terminal::with_visits();
+    terminal.run("call visits increment 1").done();
+    // The clock goes ahead, and back.
+    let now = Clock::system().now();
+    let db = at_time(&terminal, now + 120_000);
+    let storage::Resolved::Object(id) = db.resolve("visits").unwrap() else { panic!("no visits") };
+    db.call(id, "increment", args![40u64]).wait().unwrap();
+    db.close().unwrap();
+    let db = at_time(&terminal, now + 60_000);
+    let code = Code::wasm(objects::module()).unwrap().policy(objects::policy(objects::NOBODY));
+    db.create(code.args(args!["late"]).name("late")).unwrap();
+    db.close().unwrap();
+    terminal.run("backup kept").done();
+    let until = now + 90_000;
+    let asked = terminal.run(&format!("restore kept --db then --until {until} --json"));
+    assert_eq!(asked.code, Some(1), "{}", asked.stdout);
+    let error: Value = serde_json::from_str(asked.stderr.trim()).unwrap();
+    let error = &error["error"];
+    assert_eq!(error["kind"], "times-out-of-order", "{error}");
+    assert!(!terminal.path("then").exists());
+    let place = |name: &str, of: &str| error[name][of].as_str().unwrap().to_string();
+    let (before, behind) = (place("first_later", "position"), place("last_not_later", "end"));
+    terminal.run(&format!("restore kept --db before --until-position {before}")).done();
+    assert_eq!(terminal.run("get visits count --db before").done(), "1\n");
+    assert_eq!(terminal.run("get late count --db before").code, Some(5));
+    terminal.run(&format!("restore kept --db behind --until-position {behind}")).done();
+    assert_eq!(terminal.run("get visits count --db behind").done(), "41\n");
+    terminal.run("show late --db behind").done();
+    let (segment, offset) = before.split_once(':').unwrap();
+    let inside = format!("{segment}:{}", offset.parse::<u64>().unwrap() + 1);
+    let refused = terminal.run(&format!("restore kept --db inside --until-position {inside}"));
+    assert_eq!(refused.code, Some(5), "{}", refused.stderr);
+    assert!(refused.stderr.contains(&format!("one does at {before}, ")), "{}", refused.stderr);
+}
+
+/// A full disk elsewhere was said to be the database's.
+#[test]
+fn a_capsule_that_finds_no_room_blames_its_own_file() {
+    let terminal = Terminal::with_visits();
+    for line in ["export visits /dev/full", "export visits /dev/full --move"] {
+        let full = terminal.run(line);
+        assert_eq!(full.code, Some(1), "{line}");
+        let told = "error: writing /dev/full: No space left on device";
+        assert!(full.stderr.starts_with(told), "{line}: {}", full.stderr);
+    }
+    terminal.run("call visits increment 1").done();
+}
+
+/// What could not be imported left an empty database behind.
+#[test]
+fn a_capsule_that_is_damaged_makes_no_database() {
+    let terminal = Terminal::with_visits();
+    terminal.run("export visits whole.continuant").done();
+    let bytes = std::fs::read(terminal.path("whole.continuant")).unwrap();
+    let mut changed = bytes.clone();
+    changed[bytes.len() / 2] ^= 1;
+    std::fs::write(terminal.path("changed.continuant"), changed).unwrap();
+    std::fs::write(terminal.path("cut.continuant"), &bytes[..bytes.len() - 9]).unwrap();
+    let lines = ["changed.continuant", "cut.continuant", "none.continuant", "object.wasm"];
+    for line in lines.map(|file| format!("import {file} --db new")) {
+        assert!(matches!(terminal.run(&line).code, Some(1 | 4)), "{line}");
+        assert!(!terminal.path("new").exists(), "{line}");
+    }
+    let name = "a".repeat(64);
+    assert_ne!(
+        terminal.run(&format!("import whole.continuant --db new --name {name}")).code,
+        Some(0)
+    );
+    assert!(!terminal.path("new").exists());
+    terminal.run("import whole.continuant --db new").done();
+}
+
+/// With one object, ahead of the clock, ages were counted from 1970.
+#[test]
+fn ages_are_counted_from_the_newest_version_that_is_not_ahead() {
+    let terminal = Terminal::with_visits();
+    let first = json(&terminal, "call visits increment 1");
+    let db = at_time(&terminal, Clock::system().now() + 3_600_000);
+    let storage::Resolved::Object(id) = db.resolve("visits").unwrap() else { panic!("no visits") };
+    db.call(id, "increment", args![1u64]).wait().unwrap();
+    db.close().unwrap();
+    terminal.run("retain --age 30d").done();
+    let compacted = json(&terminal, "compact --all");
+    assert_eq!(compacted["ages_from"], first["time"], "{compacted}");
+    assert_eq!(compacted["versions_dropped"], 0);
+}
+
+#[test]
+fn an_unfinished_backup_is_said_to_be_one() {
+    let terminal = Terminal::with_visits();
+    terminal.run("backup kept").done();
+    // As if it had been killed before its last rename.
+    let marker = |name: &str| terminal.path("kept").join(name);
+    std::fs::rename(marker("continuant.db"), marker("continuant.db.tmp")).unwrap();
+    for line in ["list --db kept", "restore kept --db new", "check --db kept", "compact --db kept"]
+    {
+        let told = terminal.run(line);
+        assert_eq!(told.code, Some(5), "{line}: {}", told.stderr);
+        let words = "kept: it is a backup that was not finished: back up into it again";
+        assert!(told.stderr.contains(words), "{line}: {}", told.stderr);
+    }
+    assert!(!terminal.path("new").exists());
+    terminal.run("backup kept").done();
+    terminal.run("restore kept --db new").done();
 }

@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use object::hash::ObjectId;
-use storage::{Ages, Backup, BackupReport, Compacted, RecordedLoss, Retention};
+use storage::{Ages, Backup, BackupReport, Compacted, GoesOn, RecordedLoss, Retention};
 
 use super::Database;
 #[cfg(doc)]
@@ -100,17 +100,17 @@ impl Database {
     }
 
     /// Brings the backup in the directory `to` up to what is durable now, while readers and writers
-    /// go on; only what it does not have is copied. `progress` is told bytes done and in all. Files
-    /// of the backup that were not as they were written are copied again, and the report names
+    /// go on; only what it does not have is copied. `progress` is told bytes done and in all, and may
+    /// stop it ([`GoesOn`]). Files of the backup that were not as they were written are copied again, and the report names
     /// them.
     ///
     /// # Errors
     ///
     /// Those of [`Store::backup_as`](storage::Store::backup_as).
-    pub fn backup(
+    pub fn backup<P: GoesOn>(
         &self,
         to: impl AsRef<Path>,
-        progress: impl FnMut(u64, u64),
+        progress: impl FnMut(u64, u64) -> P,
     ) -> Result<BackupReport> {
         self.backup_as(to, false, progress)
     }
@@ -121,19 +121,19 @@ impl Database {
     /// # Errors
     ///
     /// As of [`Database::backup`].
-    pub fn backup_verifying(
+    pub fn backup_verifying<P: GoesOn>(
         &self,
         to: impl AsRef<Path>,
-        progress: impl FnMut(u64, u64),
+        progress: impl FnMut(u64, u64) -> P,
     ) -> Result<BackupReport> {
         self.backup_as(to, true, progress)
     }
 
-    fn backup_as(
+    fn backup_as<P: GoesOn>(
         &self,
         to: impl AsRef<Path>,
         verify_all: bool,
-        progress: impl FnMut(u64, u64),
+        progress: impl FnMut(u64, u64) -> P,
     ) -> Result<BackupReport> {
         let how = Backup { time: self.shared.clock().now(), verify_all };
         Ok(self.shared.store().backup_as(to, how, progress)?)

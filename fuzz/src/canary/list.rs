@@ -29,7 +29,7 @@ pub(super) const RUNS: &[(&str, u64)] = &[
     ("faults", 30),
     ("database_model", 60),
     ("policy_parse", 400),
-    ("backup", 6),
+    ("backup", 9),
 ];
 
 /// All canaries.
@@ -602,7 +602,28 @@ pub const CANARIES: &[Canary] = &[
         "the end of a backup",
         "backup",
         "storage/src/backup/restore.rs",
-        "known.filter(|_| ⟦surveyed.is_cut⟧ && what.accept_end != Some(end))",
+        "known.filter(|_| ⟦survey.is_cut⟧ && what.accept_end != Some(end))",
+        "false",
+    ),
+    canary(
+        "a backup killed between renames",
+        "backup",
+        "storage/src/backup/copy.rs",
+        "Segment::Packed(_) => ⟦self.end_of_pack(number, passage.tail())?⟧,",
+        "passage.tail()",
+    ),
+    canary(
+        "frames that no witness has",
+        "backup",
+        "storage/src/backup/restore.rs",
+        "&& ⟦wanted.beyond > 0⟧",
+        "false",
+    ),
+    canary(
+        "states that retention dropped",
+        "backup",
+        "storage/src/backup/states.rs",
+        "if ⟦known.is_missing(*id, log)?⟧ {",
         "false",
     ),
     canary(

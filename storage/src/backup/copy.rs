@@ -24,8 +24,8 @@ use crate::log::scan::{self, Next, Scan};
 use crate::log::segment::{self, FIRST, HEADER_BYTES, Segment, Segments};
 use crate::log::{Position, Tail};
 
-/// What is told of a copy that goes on: bytes done, and in all.
-pub(super) type Progress<'a> = &'a mut dyn FnMut(u64, u64);
+/// What is told of a copy that goes on: bytes done, and in all. It says whether the copy goes on.
+pub(super) type Progress<'a> = &'a mut dyn FnMut(u64, u64) -> bool;
 
 /// What decides about a log that ends before the limit, or has other bytes than frames there: it is
 /// told the end of the frames.
@@ -179,7 +179,8 @@ impl<'a> LogCopy<'a> {
             self.copy(number, short)?;
             self.name()?;
         }
-        (self.progress)(self.bytes_count, self.bytes_count);
+        // All is there: it is too late to stop.
+        let _goes_on = (self.progress)(self.bytes_count, self.bytes_count);
         Ok((tail, std::mem::take(&mut self.copied)))
     }
 
@@ -219,8 +220,7 @@ impl<'a> LogCopy<'a> {
         } else if !self.is_alike(number)? {
             self.outdated.push(number);
         }
-        self.count(end, 0);
-        Ok(())
+        self.count(end, 0)
     }
 
     /// Compares a segment, and verifies it when it is its turn; gives its end.
@@ -278,10 +278,13 @@ impl<'a> LogCopy<'a> {
     fn seam(&mut self, number: u32, short: Short<'_>) -> Result<Tail> {
         let previous = self.of_target(self.there.header(number))?.previous;
         let mut passage = Passage::new(self.seal, Tail::of_segment(number, previous));
-        if let Segment::Plain(file) = self.of_target(self.there.segment(number))? {
-            passage.read(&self.there, &*file, u64::MAX, |_, _| Ok(()))?;
-        }
-        let tail = passage.tail();
+        let tail = match self.of_target(self.there.segment(number))? {
+            Segment::Plain(file) => {
+                passage.read(&self.there, &*file, u64::MAX, |_, _| Ok(()))?;
+                passage.tail()
+            }
+            Segment::Packed(_) => self.end_of_pack(number, passage.tail())?,
+        };
         let is_in_log = match tail.last {
             _ if self.limit.is_some_and(|limit| tail.end > limit) => false,
             Position::NONE => {
@@ -293,6 +296,25 @@ impl<'a> LogCopy<'a> {
             true => Ok(tail),
             false => Err(self.differs(number, short)),
         }
+    }
+
+    /// The end of the frames of the pack that the target has last: a backup was cut short behind
+    /// it. One that is damaged is copied again.
+    fn end_of_pack(&mut self, number: u32, start: Tail) -> Result<Tail> {
+        let mut scan = Scan::new(&self.there, self.seal, start);
+        let broken = loop {
+            match scan.next()? {
+                Next::Frame(_) => {}
+                Next::Nothing => break None,
+                Next::Broken(error) => break Some(error),
+            }
+        };
+        let tail = scan.tail();
+        if let Some(problem) = broken {
+            let problem = problem.at(self.target.path());
+            self.mend(number, problem);
+        }
+        Ok(tail)
     }
 
     /// The check of the frame that the log has at a place.
@@ -333,14 +355,23 @@ impl<'a> LogCopy<'a> {
             self.name()?;
         }
         let end = u64::from(tail.end.offset());
-        self.count(end, end - there.min(end));
+        self.count(end, end - there.min(end))?;
         Ok(tail)
     }
 
-    fn count(&mut self, bytes: u64, new_bytes: u64) {
+    fn count(&mut self, bytes: u64, new_bytes: u64) -> Result<()> {
         self.copied.bytes += bytes;
         self.copied.new_bytes += new_bytes;
-        (self.progress)(self.copied.bytes.min(self.bytes_count), self.bytes_count);
+        self.tell(self.copied.bytes)
+    }
+
+    /// Says how much is done, and stops when that is asked for.
+    fn tell(&mut self, bytes: u64) -> Result<()> {
+        let all = self.bytes_count;
+        match (self.progress)(bytes.min(all), all) {
+            true => Ok(()),
+            false => Err(ErrorKind::Stopped.into()),
+        }
     }
 
     /// Copies a segment, as far as it is to be copied, and gives its end.
@@ -391,10 +422,11 @@ impl<'a> LogCopy<'a> {
     ) -> Result<(Tail, u64)> {
         let previous = self.source.header(number)?.previous;
         let limit = self.limit_in(number).unwrap_or(u64::MAX);
-        let (before, all) = (self.copied.bytes, self.bytes_count);
+        let before = self.copied.bytes;
         let mut passage = Passage::new(self.seal, Tail::of_segment(number, previous));
-        let read = passage.read(self.source, file, limit, |bytes, at| {
-            (self.progress)((before + at).min(all), all);
+        let source = self.source;
+        let read = passage.read(source, file, limit, |bytes, at| {
+            self.tell(before + at)?;
             to(bytes, at)
         })?;
         let tail = passage.tail();
@@ -422,13 +454,15 @@ impl<'a> LogCopy<'a> {
     fn packed(&mut self, number: u32, pack: &Pack) -> Result<()> {
         let file = File { number, is_pack: true };
         let path = self.path(file);
-        let made = self.stage(file, |_, to| {
+        let before = self.copied.bytes;
+        let made = self.stage(file, |copy, to| {
             pack.pass(|bytes, at| {
+                copy.tell(before + at)?;
                 let written = to.write_all_at(bytes, at);
                 written.map_err(|error| Error::io("write", error).at(&path))
             })
         })?;
-        match Pack::open(made, number, self.target.id())?.is_same(pack) {
+        match self.of_target(Pack::open(made, number, self.target.id()))?.is_same(pack) {
             true => Ok(()),
             false => Err(Error::damaged(pack::file_name(number), 0, "a pack", "another")),
         }

@@ -1,26 +1,30 @@
 //! Restoring: a new database out of a backup, up to a moment.
 //!
 //! The log is read before it is copied: how far it goes, whether that is as far as its witness
-//! says, and what is in the part that is wanted. It does not know how bytes are copied.
+//! says, what is in the part that is wanted, and whether objects have their states there. It does
+//! not know how bytes are copied.
 //!
 //! Invariant: the new directory is a database once all is in it, and not before; the old one is
 //! not changed.
+//! Invariant: nothing is made before it is decided that what was asked for can be restored, and
+//! what fails then is removed.
 
 use std::path::Path;
 use std::sync::Arc;
 
 use crate::backup::contents::Contents;
-use crate::backup::copy::{Copied, LogCopy};
+use crate::backup::copy::{Copied, LogCopy, Progress};
+use crate::backup::survey::{Known, Part, Survey};
 use crate::backup::witness::Witness;
 use crate::directory::{Access, Directory};
 use crate::error::{Error, ErrorKind, Result};
 use crate::index::Index;
-use crate::log::frame::{Seal, damaged};
+use crate::log::frame::Seal;
 use crate::log::scan::{Next, Scan};
 use crate::log::segment::{FIRST, Segments};
 use crate::log::{Position, Tail};
 use crate::options::Options;
-use crate::recovery::{self, is_torn};
+use crate::recovery::is_torn;
 
 /// Up to where a database is restored. Every frame is restored whole or not at all.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -31,12 +35,14 @@ pub enum Until {
     /// To the place where a frame starts, as [`Store::append`](crate::Store::append) gave it, or
     /// ends, as in [`Stats`](crate::Stats) and [`BackupReport`](crate::BackupReport).
     Position(Position),
-    /// To the last frame that is not later, in milliseconds since 1970-01-01 UTC, and those behind
-    /// it that have no time. A frame's time is the earliest that this host stamped on a version or
-    /// a refusal in it; what an import brought does not count. Under one clock that goes forwards
-    /// the times ascend along the log, and the result is what there was at that time. Where they do
-    /// not, for an object or a clock was ahead, later frames before the last one come with it, so
-    /// that nothing that is not later is hidden by them: [`RestoreReport::later`] says so.
+    /// To the first frame that is later, in milliseconds since 1970-01-01 UTC. A frame's time is
+    /// the earliest that this host stamped on a version or a refusal in it; what an import brought
+    /// does not count, and a frame without a time comes with the one before it. Under one clock
+    /// that goes forwards the times ascend along the log, and the result is what there was at that
+    /// time. Where later frames stand before some that are not, for an object or a clock was ahead
+    /// or went back, a time names no place: that is
+    /// [`TimesOutOfOrder`](ErrorKind::TimesOutOfOrder), which has the first and the last place that
+    /// may be meant, for a restore to a position.
     Time(u64),
 }
 
@@ -45,12 +51,13 @@ pub enum Until {
 pub struct Restoring {
     until: Until,
     allow_empty: bool,
+    allow_pruned: bool,
     accept_end: Option<Position>,
 }
 
 impl From<Until> for Restoring {
     fn from(until: Until) -> Restoring {
-        Restoring { until, allow_empty: false, accept_end: None }
+        Restoring { until, allow_empty: false, allow_pruned: false, accept_end: None }
     }
 }
 
@@ -60,7 +67,15 @@ impl Restoring {
         Restoring { allow_empty, ..self }
     }
 
-    /// Takes a backup that was cut, if it ends here, as the error said: what was behind is lost.
+    /// Whether objects may come without a state, with their lineage alone, where retention has
+    /// dropped what they were as of then. Default: no, that is an error.
+    pub fn allow_pruned(self, allow_pruned: bool) -> Restoring {
+        Restoring { allow_pruned, ..self }
+    }
+
+    /// Takes a backup that was cut, if it ends here, as the error said: what was behind is lost. Or
+    /// one that goes on behind the end that is on record of it, up to here: nothing vouches for
+    /// what is between.
     pub fn accept_end(self, end: Option<Position>) -> Restoring {
         Restoring { accept_end: end, ..self }
     }
@@ -77,10 +92,12 @@ pub struct RestoreReport {
     pub contents: Contents,
     /// The time of its last frame that has one, in milliseconds since 1970-01-01 UTC.
     pub time: Option<u64>,
-    /// Frames in it that are later than was asked for, for others behind them are not.
-    pub later: u64,
+    /// Frames in it behind what is witnessed.
+    pub beyond: u64,
     /// Frames of the source that are not in it, as far as they were read.
     pub left_out: u64,
+    /// Objects without a state as of then, for retention has dropped it.
+    pub pruned: u64,
     /// How it is known that the source was whole.
     pub witness: WitnessedBy,
 }
@@ -106,10 +123,9 @@ pub enum WitnessedBy {
 /// Makes a database in `to` out of the one in `from`.
 pub(crate) fn restore(
     options: &Options,
-    from: &Path,
-    to: &Path,
+    (from, to): (&Path, &Path),
     what: Restoring,
-    progress: &mut dyn FnMut(u64, u64),
+    progress: Progress<'_>,
 ) -> Result<RestoreReport> {
     let disk = &options.disk;
     // It is only read, also where it could be written.
@@ -119,45 +135,79 @@ pub(crate) fn restore(
     let seal = Seal::new(source.id());
     let of_source = |error: Error| error.at(from);
     Directory::require_free(&**disk, to)?;
+    Directory::require_no_backup(&**disk, to)?;
     let resolved =
         |path: &Path| disk.resolve(path).map_err(|error| Error::io("resolve", error).at(path));
     if resolved(to)?.starts_with(resolved(from)?) {
         return Err(Error::from(ErrorKind::Occupied).at(to));
     }
     let (witness, known) = witness(options, &source)?;
-    let surveyed = Survey::run(&segments, seal, (what.until, known)).map_err(of_source)?;
-    let Survey { wanted, end, first, .. } = surveyed;
-    if let Some(known) = known.filter(|_| surveyed.is_cut && what.accept_end != Some(end)) {
-        let expected = known.tail.end;
-        return Err(of_source(ErrorKind::BackupCut { found: end, expected }.into()));
-    }
-    if wanted.contents.object_count == 0 && !what.allow_empty {
-        return Err(of_source(ErrorKind::NothingThen { first }.into()));
-    }
-    let target = Directory::begin(Arc::clone(disk), to, source.id())?;
-    // What an earlier attempt left may have been cut elsewhere.
-    Segments::new(Arc::clone(disk), target.log(), target.id()).remove_from(FIRST)?;
-    let limit = wanted.limit;
-    let copied = LogCopy::new(&segments, (&target, true), limit, progress)
-        .and_then(|copy| copy.run(&|tail| is_end(&segments, seal, tail, limit)));
-    let (tail, Copied { bytes, .. }) = copied.map_err(of_source)?;
-    target.finish()?;
+    let survey = Survey::run((&segments, seal), what.until, known).map_err(of_source)?;
+    let found = decide(survey, what, (witness, known)).map_err(of_source)?;
+    let Found { wanted, limit, left_out, pruned } = found;
+    let was_there = disk.exists(to).map_err(|error| Error::io("read", error).at(to))?;
+    let mut copy = || {
+        let target = Directory::begin(Arc::clone(disk), to, source.id())?;
+        // What an earlier attempt left may have been cut elsewhere.
+        let there = Segments::new(Arc::clone(disk), target.log(), target.id());
+        let copied = there
+            .remove_from(FIRST)
+            .and_then(|()| LogCopy::new(&segments, (&target, true), limit, progress))
+            .and_then(|copy| copy.run(&|tail| is_end(&segments, seal, tail, limit)));
+        let copied = copied.map_err(of_source).inspect_err(|_| target.undo(was_there))?;
+        target.finish()?;
+        Ok(copied)
+    };
+    let (tail, Copied { bytes, .. }) = copy().map_err(Error::of_target)?;
     Ok(RestoreReport {
         end: tail.end,
         bytes,
         contents: wanted.contents,
         time: wanted.time,
-        later: wanted.later,
-        left_out: surveyed.all.contents.frame_count - wanted.contents.frame_count,
+        beyond: wanted.beyond,
+        left_out,
+        pruned,
         witness,
     })
 }
 
-/// The end of a log as something else knows it, and what there was, if that is known.
-#[derive(Clone, Copy)]
-struct Known {
-    tail: Tail,
-    contents: Option<Contents>,
+/// What is restored, as it was decided.
+struct Found {
+    wanted: Part,
+    limit: Option<Position>,
+    left_out: u64,
+    pruned: u64,
+}
+
+/// That what is wanted of a log can be restored as it was told.
+fn decide(
+    mut survey: Survey<'_>,
+    what: Restoring,
+    (witness, known): (WitnessedBy, Option<Known>),
+) -> Result<Found> {
+    let (wanted, end) = (survey.wanted(), survey.all.tail.end);
+    if let Some(known) = known.filter(|_| survey.is_cut && what.accept_end != Some(end)) {
+        let expected = known.tail.end;
+        return Err(ErrorKind::BackupCut { found: end, expected }.into());
+    }
+    let found = wanted.tail.end;
+    if let WitnessedBy::Backup { end: recorded, .. } = witness
+        && wanted.beyond > 0
+        && what.accept_end != Some(found)
+    {
+        return Err(ErrorKind::BackupBeyond { found, recorded }.into());
+    }
+    if wanted.contents.object_count == 0 && !what.allow_empty {
+        return Err(ErrorKind::NothingThen { first: survey.first }.into());
+    }
+    let pruned = survey.pruned()?;
+    let count = pruned.as_ref().map_or(0, |pruned| pruned.count);
+    // At the end of the log it is what the source has, too.
+    if let Some(pruned) = pruned.filter(|_| survey.limit.is_some() && !what.allow_pruned) {
+        return Err(ErrorKind::StatesPruned(Box::new(pruned)).into());
+    }
+    let left_out = survey.all.contents.frame_count - wanted.contents.frame_count;
+    Ok(Found { wanted, limit: survey.limit, left_out, pruned: count })
 }
 
 fn witness(options: &Options, source: &Directory) -> Result<(WitnessedBy, Option<Known>)> {
@@ -170,109 +220,6 @@ fn witness(options: &Options, source: &Directory) -> Result<(WitnessedBy, Option
         Some(tail) => (WitnessedBy::Index(tail.end), Some(Known { tail, contents: None })),
         None => (WitnessedBy::Nothing, None),
     })
-}
-
-/// A part of the log from its start on.
-#[derive(Clone, Copy, Default)]
-struct Part {
-    contents: Contents,
-    /// The time of the last frame that has one.
-    time: Option<u64>,
-    /// Frames that are later than was asked for.
-    later: u64,
-    /// Where it ends; none at the end of the log.
-    limit: Option<Position>,
-}
-
-/// What there is in a log, and in the part of it that is wanted.
-struct Survey {
-    until: Until,
-    /// All that was read so far.
-    all: Part,
-    wanted: Part,
-    /// Whether what was read last is wanted.
-    is_in: bool,
-    /// The time of the first frame that has one.
-    first: Option<u64>,
-    /// The end of what was read.
-    end: Position,
-    /// Whether the log ends before the frame that it is known to have had last.
-    is_cut: bool,
-}
-
-impl Survey {
-    fn run(
-        segments: &Segments,
-        seal: Seal,
-        (until, known): (Until, Option<Known>),
-    ) -> Result<Survey> {
-        let (all, wanted, start) =
-            (Part::default(), Part::default(), recovery::begin(segments, seal)?);
-        let (first, is_in, is_cut, end) = (None, true, known.is_some(), start.end);
-        let mut survey = Survey { until, all, wanted, is_in, first, end, is_cut };
-        let mut scan = Scan::new(segments, seal, start);
-        survey.compare(start, known)?;
-        let broken = loop {
-            match scan.next()? {
-                Next::Frame(frame) => {
-                    if matches!(until, Until::Position(position) if frame.position >= position) {
-                        break None;
-                    }
-                    let before = survey.all;
-                    let time = survey.all.contents.add(&frame)?;
-                    survey.pass(before, (frame.position, time));
-                    survey.end = scan.tail().end;
-                    survey.compare(scan.tail(), known)?;
-                }
-                Next::Nothing => break Some(None),
-                Next::Broken(error) => break Some(Some(error)),
-            }
-        };
-        match (broken, until) {
-            // What is behind the place is nobody's concern; what is before, the copy's.
-            (_, Until::Position(_)) => survey.is_cut = false,
-            (Some(broken), _) => drop(is_torn(segments, &mut scan, broken)?),
-            (None, _) => {}
-        }
-        if survey.is_in {
-            survey.wanted = survey.all;
-        }
-        if let Until::Position(position) = until {
-            survey.wanted.limit = Some(position);
-        }
-        Ok(survey)
-    }
-
-    /// Takes in a frame, behind what was `before`.
-    fn pass(&mut self, before: Part, (position, time): (Position, Option<u64>)) {
-        let Some(time) = time else { return };
-        self.first.get_or_insert(time);
-        self.all.time = Some(time);
-        let is_later = matches!(self.until, Until::Time(until) if time > until);
-        self.all.later += u64::from(is_later);
-        if is_later && self.is_in {
-            self.wanted = Part { limit: Some(position), ..before };
-        }
-        self.is_in = !is_later;
-    }
-
-    /// That the log is the one whose last frame is known, once that is reached.
-    fn compare(&mut self, tail: Tail, known: Option<Known>) -> Result<()> {
-        let known = known.filter(|known| known.tail.last == tail.last);
-        let Some(known) = known else { return Ok(()) };
-        self.is_cut = false;
-        let expected = "the frames that it had when its end was recorded";
-        if known.tail.check != tail.check {
-            return Err(damaged(tail.last, expected, "another last one"));
-        }
-        match known.contents {
-            Some(contents) if contents != self.all.contents => {
-                let (contents, found) = (format!("{contents:?}"), self.all.contents);
-                Err(damaged(tail.end, contents, format!("{found:?}")))
-            }
-            _ => Ok(()),
-        }
-    }
 }
 
 /// Decides about a log whose frames end at `tail`, and not at the limit: a torn end is left out, as

@@ -6,7 +6,8 @@
 //!   witness:             verified .. | next         end, last frame and its check, counts
 //! ```
 //!
-//! It is written when all that it says is durable, and before a backup that is new gets its marker.
+//! It is written when all that it says is durable, and before a backup that is new gets its marker:
+//! when that is begun it says that nothing is there, so that it is known as a backup.
 //! It does not know what is done about a log that is shorter.
 //!
 //! Invariant: a backup has at least what its witness says, unless something was lost.
@@ -15,6 +16,8 @@ use object::codec::{Reader, Write};
 
 use crate::directory::{DatabaseId, Directory, create_file};
 use crate::error::{Error, ErrorKind, Result};
+use crate::log::frame::Seal;
+use crate::log::scan;
 use crate::log::segment::FIRST;
 use crate::log::{Position, Tail};
 
@@ -43,6 +46,12 @@ pub(crate) struct Witness {
 }
 
 impl Witness {
+    /// The witness of a backup that was begun.
+    pub(crate) fn of_nothing(seal: Seal) -> Witness {
+        let (tail, contents) = (scan::start(seal), Contents::default());
+        Witness { time: 0, tail, contents, next: FIRST, begun: 0, verified: 0 }
+    }
+
     /// Reads the witness of a directory, if it has one.
     pub(crate) fn read(directory: &Directory) -> Result<Option<Witness>> {
         let (disk, path) = (directory.disk(), directory.witness());

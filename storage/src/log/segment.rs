@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 use crate::directory::{
     DatabaseId, create_file, keep_file, remove_temporary, stage_file, sync_directory, temporary,
 };
-use crate::disk::{Disk, DiskFile, kept_files_max};
+use crate::disk::{Disk, DiskFile, Nowhere, kept_files_max};
 use crate::error::{Error, ErrorKind, Result, is_full};
 use crate::log::Position;
 use crate::log::frame::{self, Check};
@@ -235,6 +235,32 @@ impl Segments {
             _ => error.at(&path),
         })?;
         Ok(())
+    }
+
+    /// Bytes of a pack of a segment, of what `fill` adds; nothing is written.
+    pub(crate) fn measure_pack(
+        &self,
+        number: u32,
+        fill: impl FnOnce(&mut PackWriter<'_>) -> Result<()>,
+    ) -> Result<u64> {
+        let failed = |error| Error::io("write", error).at(self.pack_path(number));
+        let (nowhere, previous) = (Nowhere::default(), self.header(number)?.previous);
+        let mut writer = PackWriter::begin(&nowhere, number, self.id, previous).map_err(failed)?;
+        fill(&mut writer)?;
+        writer.finish().map_err(failed)
+    }
+
+    /// Whether the disk has room for another file of so many bytes in the log's directory; so it
+    /// seems, too, where it reserves none.
+    pub(crate) fn has_room(&self, bytes: u64) -> Result<bool> {
+        let path = temporary(&self.path.join("room"));
+        let failed = |error| Error::io("allocate", error).at(&path);
+        let tried = self.disk.create(&path).and_then(|file| file.allocate(bytes));
+        was_there(self.disk.remove(&path)).map_err(failed)?;
+        match tried {
+            Err(error) if is_full(&error) => Ok(false),
+            tried => tried.map(|()| true).map_err(failed),
+        }
     }
 
     /// Replaces a segment, or its pack, by a new pack of what `fill` adds.

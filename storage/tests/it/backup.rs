@@ -4,6 +4,7 @@
 pub(crate) mod disk;
 
 use std::fs::{self, OpenOptions};
+use std::ops::ControlFlow;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,7 +12,7 @@ use std::sync::{Arc, Mutex};
 
 use continuant_storage::{
     Backup, BackupReport, CapsuleReader, Contents, ErrorKind, ObjectInfo, Options, Position,
-    Restoring, Result, Retention, Store, Until, WitnessedBy,
+    PrunedObject, Restoring, Result, Retention, Store, Until, WitnessedBy,
 };
 use object::commit::Commit;
 use object::hash::ObjectId;
@@ -59,7 +60,7 @@ fn heads(store: &Store) -> Vec<ObjectInfo> {
 fn heads_at(path: &Path) -> Vec<ObjectInfo> {
     let scratch = TempDir::new().unwrap();
     copy(path, &scratch.path().join("db"));
-    heads(&small().existing(true).open(scratch.path().join("db")).unwrap())
+    heads(&small().read_only(true).open(scratch.path().join("db")).unwrap())
 }
 
 fn end(store: &Store) -> Position {
@@ -234,7 +235,12 @@ fn a_backup_that_fails_at_any_operation_is_gone_on_with() {
                 None if to.join("continuant.db").exists() => assert_eq!(list(&to), expected),
                 None => {
                     let error = small().existing(true).open(&to).unwrap_err();
-                    assert_eq!(error.kind(), &ErrorKind::NotADatabase, "operation {at}");
+                    let is_told =
+                        [ErrorKind::NotADatabase, ErrorKind::Unfinished { is_backup: true }]
+                            .contains(error.kind());
+                    let is_begun = *error.kind() == ErrorKind::Unfinished { is_backup: false };
+                    let is_empty = !to.join("backup.witness").exists();
+                    assert!(is_told || (is_begun && is_empty), "operation {at}: {error}");
                 }
             }
             backup(&store, &to).unwrap();
@@ -251,7 +257,7 @@ fn a_backup_that_fails_at_any_operation_is_gone_on_with() {
 fn list(path: &Path) -> Vec<ObjectInfo> {
     let scratch = TempDir::new().unwrap();
     copy(path, &scratch.path().join("db"));
-    let store = small().existing(true).open(scratch.path().join("db")).unwrap();
+    let store = small().read_only(true).open(scratch.path().join("db")).unwrap();
     assert!(store.check(|_, _| {}).unwrap().is_sound());
     store.list(None, usize::MAX).unwrap()
 }
@@ -311,10 +317,12 @@ fn what_is_no_earlier_backup_is_turned_away() {
     assert_eq!(backup(&store, &place("letters")).unwrap_err().kind(), &ErrorKind::Occupied);
 
     backup(&store, &place("backup")).unwrap();
-    let open = small().open(place("backup")).unwrap();
+    let open = small().read_only(true).open(place("backup")).unwrap();
     assert_eq!(backup(&store, &place("backup")).unwrap_err().kind(), &ErrorKind::Locked);
     drop(open);
     backup(&store, &place("backup")).expect("that it was opened changes nothing");
+    // It takes some doing to write to one.
+    fs::remove_file(place("backup/backup.witness")).unwrap();
     let open = small().open(place("backup")).unwrap();
     append(&open, &[Author::new(77).1], &[]).unwrap();
     drop(open);
@@ -468,7 +476,7 @@ fn a_backup_that_was_cut_is_not_restored_unless_that_is_said() {
         let this = Restoring::from(Until::End).accept_end(Some(cut)).allow_empty(true);
         assert_eq!(restored("cut", this).unwrap().end, cut);
         // Nor is it opened as it is.
-        let error = small().open(place("cut")).unwrap_err();
+        let error = small().read_only(true).open(place("cut")).unwrap_err();
         let is_told =
             matches!(error.kind(), ErrorKind::LogBehind { .. } | ErrorKind::Damaged { .. });
         assert!(is_told, "{error}");
@@ -489,6 +497,185 @@ fn a_backup_that_was_cut_is_not_restored_unless_that_is_said() {
     fs::remove_file(place("backup/backup.witness")).unwrap();
     let report = restored("backup", Until::End.into()).unwrap();
     assert_eq!(report.witness, WitnessedBy::Nothing);
+}
+
+/// What was written to a backup was in no later one, and none continued it any more.
+#[test]
+fn a_backup_is_not_opened_for_writing() {
+    let directory = TempDir::new().unwrap();
+    let place = |name: &str| directory.path().join(name);
+    let store = small().open(place("db")).unwrap();
+    append(&store, &[Author::new(3).1], &[]).unwrap();
+    backup(&store, &place("backup")).unwrap();
+    let files = log_files(&place("backup"));
+    for options in [small(), small().existing(true)] {
+        let error = options.open(place("backup")).unwrap_err();
+        assert_eq!((error.kind(), error.path()), (&ErrorKind::IsBackup, Some(&*place("backup"))));
+    }
+    let error = small().repair(place("backup"), None).unwrap_err();
+    assert_eq!(error.kind(), &ErrorKind::IsBackup);
+    let open = small().read_only(true).open(place("backup")).unwrap();
+    assert_eq!(heads(&open), heads(&store));
+    assert!(log_files(&place("backup")) == files && !place("backup/index.redb").exists());
+    drop(restore(&place("backup"), &place("restored"), Until::End).unwrap());
+    append(&small().open(place("restored")).unwrap(), &[Author::new(4).1], &[]).unwrap();
+}
+
+/// A backup that was killed between two of its renames was said to have lost what it had.
+#[test]
+fn a_backup_that_was_killed_between_renames_is_gone_on_with_and_blames_no_disk() {
+    let directory = TempDir::new().unwrap();
+    let (to, start) = (directory.path().join("backup"), directory.path().join("start"));
+    let disk = WatchedDisk::new(&to);
+    let options = small().disk(Arc::new(disk.clone()));
+    let store = options.open(directory.path().join("db")).unwrap();
+    let mut fleet = Fleet::new(rand::random::<u32>().into());
+    while store.stats().unwrap().segment_count < 2 {
+        fleet.append(&store);
+    }
+    backup(&store, &to).unwrap();
+    while store.stats().unwrap().segment_count < 4 {
+        fleet.append(&store);
+    }
+    store.compact_all(0, |_, _| {}).unwrap();
+    copy(&to, &start);
+    let mut beyond_count = 0;
+    for at in 0.. {
+        fs::remove_dir_all(&to).unwrap();
+        copy(&start, &to);
+        // From some change on nothing is done any more, as after a kill.
+        disk.seen(|seen| (seen.changes, seen.fired, seen.fail_at) = (0, 0, Some(at)));
+        let failed = backup(&store, &to);
+        let fired = disk.seen(|seen| seen.fired);
+        disk.seen(|seen| seen.fail_at = None);
+        if fired == 0 {
+            assert!(at > 10, "there are changes");
+            failed.unwrap();
+            break;
+        }
+        let restored = directory.path().join("restored");
+        match small().restore(&to, &restored, Until::End, |_, _| {}) {
+            Ok(_) => fs::remove_dir_all(&restored).unwrap(),
+            // It says that the end is nobody's word.
+            Err(error) => {
+                let ErrorKind::BackupBeyond { found, recorded } = *error.kind() else {
+                    panic!("change {at}: {error}")
+                };
+                assert!(found > recorded && !restored.exists());
+                beyond_count += 1;
+                let what = Restoring::from(Until::End).accept_end(Some(found));
+                let report = small().restore(&to, &restored, what, |_, _| {}).unwrap();
+                assert!(report.beyond > 0 && report.end == found);
+                fs::remove_dir_all(&restored).unwrap();
+                let report = restore(&to, &restored, Until::Position(recorded));
+                drop(report);
+                drop(fs::remove_dir_all(&restored));
+            }
+        }
+        let report = backup(&store, &to).unwrap();
+        assert!(report.mended.is_empty(), "change {at}: {:?}", report.mended);
+        assert_eq!(heads_at(&to), heads(&store), "change {at}");
+    }
+    assert!(beyond_count > 0, "some changes are behind the first rename");
+}
+
+#[test]
+fn an_unfinished_backup_says_what_it_is_and_goes_on() {
+    let directory = TempDir::new().unwrap();
+    let place = |name: &str| directory.path().join(name);
+    let store = small().open(place("db")).unwrap();
+    let mut fleet = Fleet::new(9);
+    while store.stats().unwrap().segment_count < 4 {
+        fleet.append(&store);
+    }
+    drop(small().open(place("db2")).unwrap());
+    // It is stopped in order behind its first segment.
+    let stopped = store.backup(place("backup"), |done, _| match done > 70 << 10 {
+        true => ControlFlow::Break(()),
+        false => ControlFlow::Continue(()),
+    });
+    assert_eq!(stopped.unwrap_err().kind(), &ErrorKind::Stopped);
+    let unfinished = ErrorKind::Unfinished { is_backup: true };
+    let error = small().read_only(true).open(place("backup")).unwrap_err();
+    assert_eq!(error.kind(), &unfinished);
+    assert_eq!(small().open(place("backup")).unwrap_err().kind(), &unfinished);
+    let error = restore(&place("backup"), &place("restored"), Until::End).unwrap_err();
+    assert_eq!(error.kind(), &unfinished);
+    let error = small().restore(place("db2"), place("backup"), Until::End, |_, _| {}).unwrap_err();
+    assert_eq!(error.kind(), &unfinished, "it is no place for a database");
+    assert!(!place("restored").exists() && place("backup/log/00000001.log").exists());
+    let report = backup(&store, &place("backup")).unwrap();
+    assert!(report.written_bytes < report.bytes && report.mended.is_empty(), "it goes on");
+    assert_eq!(heads_at(&place("backup")), heads(&store));
+
+    // One that is there is as it was.
+    fleet.append(&store);
+    let files = log_files(&place("backup"));
+    let stopped = store.backup(place("backup"), |_, _| ControlFlow::Break(()));
+    assert_eq!(stopped.unwrap_err().kind(), &ErrorKind::Stopped);
+    assert!(log_files(&place("backup")) == files);
+    // Of a restore nothing is left.
+    let stop = |done, _| match done > 70 << 10 {
+        true => ControlFlow::Break(()),
+        false => ControlFlow::Continue(()),
+    };
+    let stopped = small().restore(place("backup"), place("restored"), Until::End, stop);
+    assert_eq!(stopped.unwrap_err().kind(), &ErrorKind::Stopped);
+    assert!(!place("restored").exists());
+}
+
+/// A full disk of a backup was said to be that of the database.
+#[test]
+fn a_full_disk_elsewhere_is_named_and_nothing_half_is_left() {
+    let directory = TempDir::new().unwrap();
+    let place = |name: &str| directory.path().join(name);
+    let disk = WatchedDisk::new(&place("elsewhere"));
+    let options = || small().disk(Arc::new(disk.clone()));
+    let store = options().open(place("db")).unwrap();
+    let mut fleet = Fleet::new(9);
+    while store.stats().unwrap().segment_count < 3 {
+        fleet.append(&store);
+    }
+    backup(&store, &place("kept")).unwrap();
+    let target = |error: continuant_storage::Error| {
+        let is_target = matches!(error.kind(), ErrorKind::Target { .. });
+        assert!(is_target && !error.to_string().contains("compaction"), "{error}");
+        assert!(error.path().unwrap().starts_with(place("elsewhere")), "{error}");
+    };
+    for at in 0.. {
+        disk.seen(|seen| {
+            (seen.changes, seen.fired, seen.fail_at, seen.is_full) = (0, 0, Some(at), true);
+        });
+        let to = place("elsewhere/backup");
+        fs::create_dir_all(place("elsewhere")).unwrap();
+        let failed = backup(&store, &to);
+        let restored =
+            options().restore(place("kept"), place("elsewhere/db"), Until::End, |_, _| {});
+        let fired = disk.seen(|seen| {
+            (seen.fail_at, seen.is_full) = (None, false);
+            seen.fired
+        });
+        if fired == 0 {
+            failed.unwrap();
+            restored.unwrap();
+            break;
+        }
+        match failed {
+            Ok(_) => {}
+            Err(error) => target(error),
+        }
+        if let Err(error) = restored {
+            target(error);
+            assert!(!place("elsewhere/db").exists(), "change {at}");
+        }
+        fs::remove_dir_all(place("elsewhere")).unwrap();
+    }
+    fleet.append(&store);
+    // So is one that takes no more of a capsule.
+    let id = fleet.authors[0].head.id;
+    let error = store.export(id, &mut &mut [0; 100][..], |_, _| {}).unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::Target { .. }), "{error}");
+    fleet.append(&store);
 }
 
 #[test]
@@ -658,10 +845,9 @@ fn a_database_is_restored_to_every_frame_boundary() {
     {
         let until = Until::Position(nowhere.parse().unwrap());
         let error = small().restore(&path, &to, until, |_, _| {}).unwrap_err();
-        assert!(matches!(error.kind(), ErrorKind::NotFound { .. }), "{nowhere}: {error}");
-        assert!(!to.join("continuant.db").exists());
+        assert!(matches!(error.kind(), ErrorKind::NotABoundary { .. }), "{nowhere}: {error}");
+        assert!(!to.exists(), "nothing is made");
     }
-    // What a restore that failed left is in nobody's way.
     let restored = restore(&path, &to, Until::Position(boundaries[3])).unwrap();
     drop(restored);
     let error = small().restore(&path, &to, Until::End, |_, _| {}).unwrap_err();
@@ -729,9 +915,13 @@ fn a_backup_that_was_compacted_itself_has_what_the_database_has() {
         fleet.append(&store);
     }
     backup(&store, &to).unwrap();
+    // It takes some doing to write to one.
+    let witness = fs::read(to.join("backup.witness")).unwrap();
+    fs::remove_file(to.join("backup.witness")).unwrap();
     let open = small().open(&to).unwrap();
     assert_eq!(open.compact(0, |_, _| {}).unwrap().segment_count, 3);
     drop(open);
+    fs::write(to.join("backup.witness"), witness).unwrap();
     let report = backup(&store, &to).unwrap();
     assert_eq!(report.new_bytes, 0);
     assert!(report.written_bytes > 0);
@@ -766,17 +956,27 @@ fn a_database_of_packs_is_restored_to_every_frame_boundary() {
     }
     let inside: Position = format!("1:{}", place(boundaries[1]).1 + 1).parse().unwrap();
     let error = restore(&path, &to, Until::Position(inside)).unwrap_err();
-    assert!(matches!(error.kind(), ErrorKind::NotFound { .. }), "{error}");
+    let ErrorKind::NotABoundary { found, before, behind } = *error.kind() else {
+        panic!("{error}")
+    };
+    assert_eq!((found, before, behind), (inside, boundaries[1], Some(boundaries[2])));
+    assert!(!to.exists(), "nothing is made");
+    let last = *boundaries.last().unwrap();
+    let beyond: Position = format!("{}:{}", place(last).0, place(last).1 + 7).parse().unwrap();
+    let error = restore(&path, &to, Until::Position(beyond)).unwrap_err();
+    let expected = ErrorKind::NotABoundary { found: beyond, before: last, behind: None };
+    assert_eq!(error.kind(), &expected);
 }
 
+/// A restore to a moment whose states retention had dropped made objects that no one could read.
 #[test]
-fn what_retention_let_go_is_not_restored() {
+fn what_retention_let_go_is_not_restored_unless_that_is_said() {
     let directory = TempDir::new().unwrap();
     let (path, to) = (directory.path().join("db"), directory.path().join("restored"));
     let store = small().open(&path).unwrap();
     let (mut author, genesis) = Author::new(4);
-    append(&store, &[genesis], &[]).unwrap();
-    let mut ends = Vec::new();
+    append(&store, &[genesis], &[("visits", author.head.id)]).unwrap();
+    let mut ends = vec![end(&store)];
     while store.stats().unwrap().segment_count < 4 {
         append(&store, &[author.step()], &[]).unwrap();
         ends.push(end(&store));
@@ -785,34 +985,98 @@ fn what_retention_let_go_is_not_restored() {
     store.set_retention(None, Retention::Versions(5)).unwrap();
     assert!(store.compact(0, |_, _| {}).unwrap().trimmed_count > 10);
     drop(store);
-    let restored = restore(&path, &to, Until::Position(ends[9])).unwrap();
-    assert!(restored.check(|_, _| {}).unwrap().is_sound());
-    assert_eq!(restored.info(id).unwrap().unwrap().seq, 10);
-    let error = restored.head(id).unwrap_err();
-    assert!(matches!(error.kind(), ErrorKind::Pruned { .. }), "{error}");
-    assert_eq!(restored.lineage(id).unwrap().map(Result::unwrap).count(), 11);
+    // What each place has, as a restore shows that is told to go on.
+    let mut has_state = Vec::new();
+    for (seq, &place) in ends.iter().enumerate() {
+        let what = Restoring::from(Until::Position(place)).allow_pruned(true);
+        let report = small().restore(&path, &to, what, |_, _| {}).unwrap();
+        let restored = small().existing(true).open(&to).unwrap();
+        assert!(restored.check(|_, _| {}).unwrap().is_sound());
+        assert_eq!(restored.info(id).unwrap().unwrap().seq, seq as u64);
+        assert_eq!(restored.lineage(id).unwrap().map(Result::unwrap).count(), seq + 1);
+        let read = restored.head(id);
+        if let Err(error) = &read {
+            assert!(matches!(error.kind(), ErrorKind::Pruned { .. }), "{error}");
+        }
+        has_state.push(read.is_ok());
+        assert_eq!(report.pruned, u64::from(read.is_err()), "version {seq}");
+        drop(restored);
+        fs::remove_dir_all(&to).unwrap();
+    }
+    assert!(!has_state[10] && has_state[ends.len() - 5], "some are gone, those kept are not");
+    for (seq, &place) in ends.iter().enumerate() {
+        let restored = small().restore(&path, &to, Until::Position(place), |_, _| {});
+        if has_state[seq] {
+            assert_eq!(restored.unwrap().pruned, 0);
+            fs::remove_dir_all(&to).unwrap();
+            continue;
+        }
+        let error = restored.unwrap_err();
+        let ErrorKind::StatesPruned(pruned) = error.kind() else { panic!("{error}") };
+        let name = Some("visits".to_string());
+        assert_eq!(pruned.objects, [PrunedObject { id, name, seq: seq as u64 }]);
+        let next = (seq..).find(|&seq| has_state[seq]).unwrap();
+        assert_eq!((pruned.count, pruned.earliest.unwrap().0), (1, ends[next]));
+        assert!(!to.exists(), "nothing is made");
+    }
 }
 
+/// The part of a log that a time stands for: up to the first frame that is later; or, where later
+/// ones stand before some that are not, where these end and the first of the later starts.
+fn asked(moments: &[Moment], time: u64) -> (usize, Option<usize>) {
+    let is_later = |moment: &Moment| moment.time.is_some_and(|other| other > time);
+    let is_not = |moment: &Moment| moment.time.is_some_and(|other| other <= time);
+    let first = moments.iter().position(is_later).unwrap_or(moments.len());
+    let behind = moments[first..].iter().rposition(is_not).map(|index| first + index);
+    let untimed = |index: usize| {
+        moments[index + 1..].iter().take_while(|moment| moment.time.is_none()).count()
+    };
+    (first - 1, behind.map(|index| index + untimed(index)))
+}
+
+/// A restore to a time brought along all that was later and stood before a frame that was not, as
+/// behind a clock that once went back: the very change that was to be undone.
 #[test]
-fn a_database_is_restored_to_any_time() {
+fn a_database_is_restored_to_a_time_and_asks_where_that_names_no_place() {
+    let first: u64 = rand::random::<u32>().into();
+    // One with a single object has its times in order.
+    let asked_count: u64 = (first..first + 6).map(restore_to_times).sum();
+    assert!(asked_count > 0, "seed {first}: objects of different authors have their own times");
+}
+
+/// Restores a database to every time in it; gives how often it was asked for a place.
+fn restore_to_times(seed: u64) -> u64 {
     let directory = TempDir::new().unwrap();
     let (path, to) = (directory.path().join("db"), directory.path().join("restored"));
-    let seed = rand::random::<u32>().into();
     let moments = moments(&path, seed);
     let mut times: Vec<u64> = moments.iter().filter_map(|moment| moment.time).collect();
     times.sort_unstable();
     times.dedup();
-    for time in times.into_iter().flat_map(|time| [time.saturating_sub(1), time, time + 1]) {
-        // The last that is not later, with those behind it that have no time.
-        let last = moments.iter().rposition(|it| it.time.is_some_and(|other| other <= time));
-        let behind = &moments[last.unwrap_or(0) + 1..];
-        let untimed = behind.iter().take_while(|moment| moment.time.is_none()).count();
-        let expected = &moments[last.unwrap_or(0) + untimed];
-        let restored = restore(&path, &to, Until::Time(time)).unwrap();
-        assert_eq!(heads(&restored), expected.heads, "seed {seed}: {time}");
+    let restored_to = |until: Until, expected: &Moment| {
+        let restored = restore(&path, &to, until).unwrap();
+        assert_eq!(heads(&restored), expected.heads, "seed {seed}: {until:?}");
         drop(restored);
         fs::remove_dir_all(&to).unwrap();
+    };
+    let mut asked_count = 0;
+    for time in times.into_iter().flat_map(|time| [time.saturating_sub(1), time, time + 1]) {
+        let (last, behind) = asked(&moments, time);
+        let Some(behind) = behind else {
+            restored_to(Until::Time(time), &moments[last]);
+            continue;
+        };
+        asked_count += 1;
+        let error = restore(&path, &to, Until::Time(time)).unwrap_err();
+        let ErrorKind::TimesOutOfOrder(disorder) = error.kind() else { panic!("{error}") };
+        assert!(!to.exists(), "nothing is made");
+        assert_eq!(disorder.until, time);
+        assert_eq!(Some(disorder.later_time), moments[last + 1].time);
+        assert!(disorder.end_time <= time && disorder.later < disorder.end);
+        assert_eq!(disorder.end, moments[behind].end, "seed {seed}: {time}");
+        restored_to(Until::Position(disorder.later), &moments[last]);
+        restored_to(Until::Position(disorder.end), &moments[behind]);
     }
+    asked_count
 }
 
 #[test]
@@ -851,7 +1115,8 @@ fn a_torn_end_is_left_out_and_damage_is_not() {
     let heads_then = &moments[moments.len() - 2].heads;
     assert_eq!(&heads(&small().open(place("one")).unwrap()), heads_then);
     let error = restore(&place("torn"), &place("two"), Until::Position(last)).unwrap_err();
-    assert!(matches!(error.kind(), ErrorKind::NotFound { .. }), "{error}");
+    let expected = ErrorKind::NotABoundary { found: last, before, behind: None };
+    assert_eq!(error.kind(), &expected);
 
     // A frame in the middle: what is before it can be restored.
     let (early, lost) = (moments[5].end, self::place(moments[5].end));

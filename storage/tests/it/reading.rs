@@ -210,7 +210,7 @@ fn reads_all(path: &Path, authors: &[Author], about: &str) {
     store.close().unwrap();
     drop(store);
     for copied in [elsewhere.path().join("backup"), restored] {
-        let store = small().existing(true).open(copied).unwrap();
+        let store = small().read_only(true).open(copied).unwrap();
         assert_sound(&store);
         assert_eq!(store.list(None, 10).unwrap().len(), authors.len(), "{about}");
     }

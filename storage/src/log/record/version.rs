@@ -259,6 +259,19 @@ impl<'a> VersionBytes<'a> {
         Ok(bytes.get(..HEADER_BYTES).unwrap_or(bytes))
     }
 
+    /// In a record that was trimmed, the first version that was kept whole.
+    pub(crate) fn kept_from(&self) -> Result<Option<u64>> {
+        if self.layout == Layout::First {
+            return Ok(None);
+        }
+        let mut reader = Reader::new("version record", self.content);
+        reader.bytes(HEADER_BYTES)?;
+        match reader.u8()? & IS_TRIMMED {
+            0 => Ok(None),
+            _ => Ok(Some(varint(&mut reader)?)),
+        }
+    }
+
     /// Where the version before is, and the one that the jump leads to.
     pub(crate) fn parent_and_jump(&self, frame: Position) -> Result<(Position, Position)> {
         if self.layout == Layout::First {

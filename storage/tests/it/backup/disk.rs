@@ -23,6 +23,8 @@ pub(crate) struct Seen {
     /// The operation that fails first; all that follow fail as well, unless it fails once.
     pub(crate) fail_at: Option<u64>,
     pub(crate) once: bool,
+    /// Whether they fail as on a disk that is full: those that need room.
+    pub(crate) is_full: bool,
     /// Operations that failed.
     pub(crate) fired: u64,
     /// Bytes that were read.
@@ -47,16 +49,23 @@ impl WatchedDisk {
         look(&mut self.seen.lock().unwrap())
     }
 
-    /// An operation that changes something; whether it is to fail.
+    /// An operation that changes something, and needs room for it; whether it is to fail.
     fn change(&self, path: &Path) -> io::Result<()> {
+        self.operation(path, true)
+    }
+
+    fn operation(&self, path: &Path, needs_room: bool) -> io::Result<()> {
         self.seen(|seen| {
-            if !path.starts_with(&self.below) {
+            if !path.starts_with(&self.below) || (seen.is_full && !needs_room) {
                 return Ok(());
             }
             seen.changes += 1;
             if seen.fail_at.is_some_and(|at| seen.changes > at) && !(seen.once && seen.fired > 0) {
                 seen.fired += 1;
-                return Err(io::Error::other("injected"));
+                return Err(match seen.is_full {
+                    true => io::ErrorKind::StorageFull.into(),
+                    false => io::Error::other("injected"),
+                });
             }
             Ok(())
         })
@@ -78,7 +87,7 @@ impl Disk for WatchedDisk {
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.change(to)?;
+        self.operation(to, false)?;
         self.seen(|seen| {
             let parent = to.parent().unwrap().to_path_buf();
             // A name waits for the file's bytes, and for the names before it.
@@ -90,8 +99,13 @@ impl Disk for WatchedDisk {
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        self.change(path)?;
+        self.operation(path, false)?;
         LocalDisk.remove(path)
+    }
+
+    fn remove_directory(&self, path: &Path) -> io::Result<()> {
+        self.operation(path, false)?;
+        LocalDisk.remove_directory(path)
     }
 
     fn exists(&self, path: &Path) -> io::Result<bool> {
@@ -108,7 +122,7 @@ impl Disk for WatchedDisk {
     }
 
     fn sync_directory(&self, path: &Path) -> io::Result<()> {
-        self.change(path)?;
+        self.operation(path, false)?;
         self.seen(|seen| seen.unnamed.remove(path));
         LocalDisk.sync_directory(path)
     }
