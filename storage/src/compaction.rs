@@ -158,8 +158,8 @@ impl Store {
     /// # Errors
     ///
     /// [`Full`](ErrorKind::Full) when there is no room for what is left of a segment, with the
-    /// [`RoomNeeded`]: those that there was room for are compacted, the others are as they were, and
-    /// the store goes on.
+    /// [`RoomNeeded`]: those that there was room for are compacted, the others are as they were,
+    /// and the store goes on.
     /// [`Damaged`](ErrorKind::Damaged) when a segment is not whole: it is left as it is, with those
     /// behind it. [`ReadOnly`](ErrorKind::ReadOnly). Those of the file system.
     pub fn compact(

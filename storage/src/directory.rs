@@ -168,8 +168,8 @@ impl Directory {
         keep_file(&*self.disk, &self.path.join(MARKER))
     }
 
-    /// Removes what was begun and came to nothing: all of it, unless the directory `was_there`. What
-    /// cannot be removed is left, and can be begun again.
+    /// Removes what was begun and came to nothing, with the directory unless that `was_there`.
+    /// What cannot be removed is left, and can be begun again.
     pub(crate) fn undo(&self, was_there: bool) {
         let (disk, log) = (&*self.disk, self.log());
         for name in disk.list(&log).unwrap_or_default() {

@@ -262,7 +262,7 @@ impl Options {
     /// goes on behind that, and it was not said that this is accepted;
     /// [`StatesPruned`](crate::ErrorKind::StatesPruned) when retention has dropped states that
     /// objects had as of then, and it was not said that they may come without;
-    /// [`TimesOutOfOrder`](crate::ErrorKind::TimesOutOfOrder) when a time names no place in the log;
+    /// [`TimesOutOfOrder`](crate::ErrorKind::TimesOutOfOrder) when a time names no place in it;
     /// [`NotABoundary`](crate::ErrorKind::NotABoundary) when no frame starts or ends at the
     /// position, [`Occupied`](crate::ErrorKind::Occupied) when something is in `to`,
     /// [`Target`](crate::ErrorKind::Target) when there is no room for it,

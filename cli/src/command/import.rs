@@ -15,9 +15,9 @@ use crate::{files, moment, progress};
 
 /// Import an object from a capsule, after verifying and replaying its whole lineage
 ///
-/// The database is made when there is none, once the capsule was verified. From then on the object goes on here. One that is here
-/// already goes on where the capsule does, if what is here is the beginning of that, and keeps its
-/// name.
+/// The database is made when there is none, once the capsule was verified. From then on the object
+/// goes on here. One that is here already goes on where the capsule does, if what is here is the
+/// beginning of that, and keeps its name.
 #[derive(Debug, Args)]
 pub(crate) struct Import {
     /// The capsule

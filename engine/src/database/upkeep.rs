@@ -100,9 +100,9 @@ impl Database {
     }
 
     /// Brings the backup in the directory `to` up to what is durable now, while readers and writers
-    /// go on; only what it does not have is copied. `progress` is told bytes done and in all, and may
-    /// stop it ([`GoesOn`]). Files of the backup that were not as they were written are copied again, and the report names
-    /// them.
+    /// go on; only what it does not have is copied. `progress` is told bytes done and in all, and
+    /// may stop it ([`GoesOn`]). Files of the backup that were not as they were written are copied
+    /// again, and the report names them.
     ///
     /// # Errors
     ///
