@@ -166,7 +166,7 @@ pub(crate) fn compile(sizes: &Sizes, rounds: usize) -> Result<Vec<Figure>> {
         format!(
             "@id(\"rule-{index}\") forbid(principal, action == Action::\"increment\", resource) \
              when {{ context.after.count > context.before.count + {index} && \
-             context.input.by + context.time < {index} || context.lineage.age == {index} }};\n"
+             context.input.by + context.lineage.seq < {index} || context.cost.fuel == {index} }};\n"
         )
     });
     let text: String = rules.collect();

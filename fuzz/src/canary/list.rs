@@ -554,6 +554,20 @@ pub const CANARIES: &[Canary] = &[
         "if ⟦!self.restricts(sense)⟧ {",
         "true",
     ),
+    canary(
+        "times in seconds",
+        "policy_parse",
+        "object/src/policy/cedar/lint/unit.rs",
+        "if ⟦number <= 0 || number == i64::MAX || is_time(&number)⟧ {",
+        "true",
+    ),
+    canary(
+        "limits beyond what a window counts",
+        "policy_parse",
+        "object/src/policy/cedar/lint/unit.rs",
+        "let is_told = ⟦number <= last || number == i64::MAX⟧;",
+        "true",
+    ),
     // What keeps.
     canary(
         "outputs that are kept for an outbox",

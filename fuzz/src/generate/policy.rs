@@ -180,8 +180,10 @@ pub(crate) fn suspects(rng: &mut StdRng) -> (String, bool) {
         let forbids = rng.random_bool(0.5);
         let effect = if forbids { "forbid" } else { "permit" };
         let dormant = rng.random_bool(0.2);
-        let annotation = if dormant { " @dormant(\"drawn\")" } else { "" };
-        let (condition, may_hold) = match rng.random_range(0..3) {
+        let of_a_unit = rng.random_bool(0.2);
+        let mut annotation = if dormant { " @dormant(\"drawn\")" } else { "" }.to_string();
+        annotation += if of_a_unit { " @unit(\"drawn\")" } else { "" };
+        let (condition, may_hold) = match rng.random_range(0..4) {
             0 => {
                 let (key, is_key) = key(rng);
                 let (condition, evaded) = banned(rng, &key);
@@ -189,6 +191,11 @@ pub(crate) fn suspects(rng: &mut StdRng) -> (String, bool) {
                 (condition, true)
             }
             1 => attribute(rng),
+            2 => {
+                let (condition, is_in_unit) = measured(rng);
+                is_well &= is_in_unit || of_a_unit;
+                (condition, true)
+            }
             _ => {
                 let (word, is_known) = [("session", true), ("sesion", false), ("Batch", false)]
                     [rng.random_range(0..3)];
@@ -222,9 +229,36 @@ fn banned(rng: &mut StdRng, key: &str) -> (String, bool) {
     match rng.random_range(0..6) {
         0 => (format!("principal == Key::\"{key}\""), true),
         1 => (format!("principal is Key && [Key::\"{key}\"].contains(principal)"), true),
-        2 => (format!("context.time > 5 && principal in Key::\"{key}\""), true),
+        2 => (format!("context.lineage.seq > 5 && principal in Key::\"{key}\""), true),
         3 => (format!("context.signers.containsAny([\"{key}\"])"), false),
         _ => (format!("context.signers.contains(\"{key}\")"), false),
+    }
+}
+
+/// A condition on a number that has a unit, and whether it is in that.
+fn measured(rng: &mut StdRng) -> (String, bool) {
+    let operator = ["<", "<=", ">", ">=", "==", "!="][rng.random_range(0..6)];
+    let (value, number, is_in_unit) = match rng.random_range(0..3) {
+        0 => {
+            let time = rng.random_range(946_684_800_000..=4_000_000_000_000_u64);
+            match rng.random_range(0..3) {
+                0 => ("context.time", time / 1000, false),
+                1 => ("context.time", time * 1000, false),
+                _ => ("context.time", time, true),
+            }
+        }
+        1 => match rng.random_bool(0.5) {
+            true => ("context.lineage.age", rng.random_range(1..1000), false),
+            false => ("context.lineage.age", rng.random_range(1..100_000) * 1000, true),
+        },
+        _ => match rng.random_bool(0.5) {
+            true => ("context.lineage.past.write.hour", rng.random_range(65..1000), false),
+            false => ("context.lineage.past.write.hour", rng.random_range(1..=63), true),
+        },
+    };
+    match rng.random_bool(0.5) {
+        true => (format!("{value} {operator} {number}"), is_in_unit),
+        false => (format!("{number} {operator} {value}"), is_in_unit),
     }
 }
 
@@ -232,16 +266,16 @@ fn banned(rng: &mut StdRng, key: &str) -> (String, bool) {
 fn attribute(rng: &mut StdRng) -> (String, bool) {
     let (condition, is_there) = [
         ("context has limit && context.limit > 5", false),
-        ("context.before has cuont || context.time > 5", false),
+        ("context.before has cuont || context.lineage.seq > 5", false),
         ("context has sneder && context.sneder has code", false),
-        ("context.effects has wake && context.effects.wake > 5", true),
-        ("context.sender has code && context.time > 5", true),
+        ("context.effects has wake && context.effects.wake > 1700000000000", true),
+        ("context.sender has code && context.lineage.seq > 5", true),
         ("context has input.by && context.input.by == 5", true),
-        ("context.time > 5 && false", false),
+        ("context.lineage.seq > 5 && false", false),
         ("action == Action::\"amend\" && action == Action::\"write\"", false),
         ("context.after.count == -1", false),
         ("context.after.count < 0", false),
-        ("context.after.count >= 0 && context.time > 5", true),
+        ("context.after.count >= 0 && context.lineage.seq > 5", true),
     ][rng.random_range(0..11)];
     (condition.to_string(), is_there)
 }

@@ -1,10 +1,13 @@
 //! What is valid Cedar, and yet not what whoever wrote it can mean: a rule that can never hold, a
-//! literal that no fact ever is, a ban of one key that a second signature evades.
+//! literal that no fact ever is or that is in another unit, a ban of one key that a second
+//! signature evades.
 //!
 //! A policy that comes in is held to this. One on record is not: it was decided on by what it says,
 //! and says that for ever. So nothing here decides, and findings are no part of a lineage.
 //!
 //! It does not say which rules can never hold; that the validator and the compiler know.
+
+mod unit;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -14,6 +17,7 @@ use cedar_policy::pst::{
     Policy, PrincipalConstraint, ResourceConstraint, Template, UnaryOp, Var,
 };
 
+use self::unit::Unit;
 use super::compile::{may_apply, opposite};
 use super::explain::declares;
 use super::reads::path;
@@ -29,6 +33,8 @@ const DORMANT: &str = "dormant";
 /// The annotation of a rule whose texts mix scripts, or change the direction in which they are
 /// read, with the reason.
 const CONFUSABLE: &str = "confusable";
+/// The annotation of a rule whose times and spans are as they are meant, with the reason.
+const UNIT: &str = "unit";
 
 /// Whether a rule applies more often when an expression holds more often, or less often; none when
 /// that cannot be told.
@@ -124,7 +130,7 @@ impl Lint<'_> {
     }
 
     fn annotations(&mut self) {
-        for name in [DORMANT, CONFUSABLE] {
+        for name in [DORMANT, CONFUSABLE, UNIT] {
             let reason = self.rule.annotations.get(name);
             if reason.is_some_and(|reason| reason.trim().is_empty()) {
                 self.find(Vec::new(), &format!("@{name} without a reason: say why in it"));
@@ -243,6 +249,27 @@ impl Lint<'_> {
             self.exact_signers(&keys);
         }
         self.range(op, left, right);
+        self.unit(op, left, right);
+        self.unit(mirrored(op), right, left);
+    }
+
+    /// Looks at the literals in an expression that stands behind a value and an operator, where
+    /// that value has a unit.
+    fn unit(&mut self, op: BinaryOp, value: &Expr, literals: &Expr) {
+        let Some(unit) = Unit::of(value).and_then(|unit| unit.beside(op)) else { return };
+        if self.rule.annotations.contains_key(UNIT) {
+            return;
+        }
+        let mut found = Vec::new();
+        leaves(literals, &mut |leaf| {
+            if let Expr::Literal(Literal::Long(number)) = leaf {
+                found.extend(unit.refuse(op, *number).map(|message| (*number, message)));
+            }
+        });
+        for (number, message) in found {
+            let message = format!("{message}; or say why it is meant by @{UNIT}(\"...\")");
+            self.find(self.places(&Writ::Number, &number.to_string()), &message);
+        }
     }
 
     /// Holds the literals in an expression against the forms of the values in another.
@@ -293,18 +320,12 @@ impl Lint<'_> {
         use BinaryOp::{Greater, GreaterEq, Less, LessEq};
         let (op, value, number) = match (left, right) {
             (value, Expr::Literal(Literal::Long(number))) => (op, value, *number),
-            (Expr::Literal(Literal::Long(number)), value) => {
-                let turned = match op {
-                    Less => Greater,
-                    LessEq => GreaterEq,
-                    Greater => Less,
-                    GreaterEq => LessEq,
-                    _ => return,
-                };
-                (turned, value, *number)
-            }
+            (Expr::Literal(Literal::Long(number)), value) => (mirrored(op), value, *number),
             _ => return,
         };
+        if !matches!(op, Less | LessEq | Greater | GreaterEq) {
+            return;
+        }
         let forms = self.forms(value);
         let may_hold = |form: &Form| match (form, op) {
             (Form::Integer(lowest, _), Less) => *lowest < number,
@@ -437,6 +458,17 @@ impl Lint<'_> {
         });
         let places = texts.flat_map(|text| self.places(&Writ::Text, text)).take(1).collect();
         self.find(places, message);
+    }
+}
+
+/// The operator that says the same of its operands in the other order.
+fn mirrored(op: BinaryOp) -> BinaryOp {
+    match op {
+        BinaryOp::Less => BinaryOp::Greater,
+        BinaryOp::LessEq => BinaryOp::GreaterEq,
+        BinaryOp::Greater => BinaryOp::Less,
+        BinaryOp::GreaterEq => BinaryOp::LessEq,
+        op => op,
     }
 }
 

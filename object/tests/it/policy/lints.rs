@@ -277,10 +277,10 @@ fn an_attribute_that_no_step_has_is_not_asked_for() {
     "#]],
     );
     check_refused(
-        &permit("ship", "context.input has note || context.time > 1"),
+        &permit("ship", "context.input has note || context.cost.fuel > 1"),
         "context.input.note",
     );
-    check_refused(&permit("pay", "principal has name || context.time > 1"), "no principal");
+    check_refused(&permit("pay", "principal has name || context.cost.fuel > 1"), "no principal");
     check_taken(&forbid("context.after has limit && context.after.total > context.after.limit"));
     check_taken(&forbid("context has input.amount && context.input.amount > 5"));
     check_taken(&permit("upgrade", "context has upgrade.code"));
@@ -290,7 +290,7 @@ fn an_attribute_that_no_step_has_is_not_asked_for() {
 fn a_rule_that_can_never_hold_is_not_taken_unless_it_says_why() {
     for rule in [
         "forbid(principal, action, resource) when { false };",
-        "permit(principal, action, resource) when { context.time > 5 && false };",
+        "permit(principal, action, resource) when { context.cost.fuel > 5 && false };",
         "forbid(principal, action == Action::\"pay\", resource)
          when { action == Action::\"ship\" };",
         "permit(principal is Anonymous, action == Action::\"advance\", resource);",
@@ -316,7 +316,7 @@ fn a_rule_that_can_never_hold_is_not_taken_unless_it_says_why() {
             "@id(\"a\") @dormant(\"x\") permit(principal, action, resource) when {{ {condition} }};"
         )
     };
-    check_taken(&dormant("context.before has lmit && context.time > 5"));
+    check_taken(&dormant("context.before has lmit && context.cost.fuel > 5"));
     check_taken(&dormant("context.before.stage == \"sent\""));
     check_refused(&dormant("context.signers.contains(\"ada\")"), "is no key");
 }
@@ -346,7 +346,7 @@ fn a_ban_of_a_key_holds_whoever_else_signs() {
         "forbid(principal, action, resource) when { principal == Key::\"K\" };",
         "forbid(principal, action, resource) unless { principal != Key::\"K\" };",
         "forbid(principal, action, resource) when { !(principal != Key::\"K\") };",
-        "forbid(principal, action, resource) when { Key::\"K\" == principal && context.time > 5 };",
+        "forbid(principal, action, resource) when { Key::\"K\" == principal && context.time > 0 };",
         "forbid(principal, action, resource) when { principal in [Key::\"K\"] };",
         "forbid(principal, action, resource) 
          when { principal is Key && [Key::\"K\"].contains(principal) };",
@@ -354,9 +354,10 @@ fn a_ban_of_a_key_holds_whoever_else_signs() {
          when { principal is Key && [Key::\"K\"].containsAny([principal]) };",
         "forbid(principal, action, resource) when { principal is Key in Key::\"K\" };",
         "forbid(principal, action, resource)
-         when { if principal == Key::\"K\" then context.time > 5 else context.time > 9 };",
+         when { if principal == Key::\"K\" then context.cost.fuel > 5 \
+         else context.cost.fuel > 9 };",
         "forbid(principal, action, resource)
-         when { if principal == Key::\"K\" then true else context.time > 9 };",
+         when { if principal == Key::\"K\" then true else context.cost.fuel > 9 };",
         "permit(principal, action == Action::\"amend\", resource)
          unless { principal == Key::\"K\" };",
         "permit(principal, action, resource) when { principal != Key::\"K\" };",
@@ -372,7 +373,7 @@ fn a_ban_of_a_key_holds_whoever_else_signs() {
         "permit(principal == Key::\"K\", action == Action::\"amend\", resource);",
         "permit(principal, action, resource) when { principal == Key::\"K\" };",
         "permit(principal, action, resource)
-         when { if principal == Key::\"K\" then true else context.time > 9 };",
+         when { if principal == Key::\"K\" then true else context.cost.fuel > 9 };",
         "forbid(principal == Object::\"K\", action, resource);",
         "forbid(principal is Anonymous, action, resource);",
     ] {
@@ -428,7 +429,12 @@ fn what_can_be_changed_is_told_of_amendments_and_upgrades_apart() {
         (format!("{amend}{none}"), false, false, 0),
         (format!("{amend}{upgrade}{none}"), false, true, 1),
         (format!("{any}{amend}{upgrade}{closed}"), false, false, 0),
-        (format!("{amend}{}", none.replace(';', " when { context.time > 5 };")), true, false, 1),
+        (
+            format!("{amend}{}", none.replace(';', " when { context.cost.fuel > 5 };")),
+            true,
+            false,
+            1,
+        ),
     ] {
         let policy = parse(&text, &schema()).unwrap();
         assert_eq!(
@@ -439,4 +445,98 @@ fn what_can_be_changed_is_told_of_amendments_and_upgrades_apart() {
         assert_eq!(policy.is_changeable(), amendable || upgradable);
         assert_eq!(policy.permitted().count(), permitted, "{text}");
     }
+}
+
+/// Checks that a rule is refused for a number of another unit, and taken with a reason.
+#[track_caller]
+fn check_unit(condition: &str, words: &str) {
+    check_refused(&forbid(condition), words);
+    check_refused(&forbid(condition), "or say why it is meant by @unit(\"...\")");
+    check_taken(&forbid(condition).replace("@id(\"no\")", "@id(\"no\") @unit(\"of a test\")"));
+}
+
+#[test]
+fn a_time_in_seconds_is_told() {
+    let before = "is before 2000, as times are milliseconds since 1970-01-01 UTC: if it is of \
+                  seconds, write 1700000000000";
+    let has = "context.lineage.past.pay has time && ";
+    for condition in [
+        "context.time >= 1700000000",
+        "context.time < 1700000000",
+        "1700000000 <= context.time",
+        "context.time == 1700000000",
+        "context.time != 1700000000",
+        "[1, 1700000000000, 1700000000].contains(context.time)",
+        "context.time > (if context.before.total == 1 then 1700000000 else 1700000000001)",
+        "(if context.before.total == 1 then context.time else context.time) > 1700000000",
+        "!(context.before.total == 1 || context.time > 1700000000)",
+        "context.effects has wake && context.effects.wake > 1700000000",
+        &format!("{has}context.lineage.past.pay.time > 1700000000"),
+        "context.time + 5000 > 1700000000",
+        "context.time + context.before.total > 1700000000",
+        "context.time - 5000 > 1700000000",
+        "context.time - context.lineage.age > 1700000000",
+    ] {
+        check_unit(condition, before);
+    }
+    let of = |number: &str| format!("context.time >= {number}");
+    check_unit(&of("1700000000000000"), "if it is of microseconds, write 1700000000000");
+    check_unit(&of("1700000000000000000"), "if it is of nanoseconds, write 1700000000000");
+    check_unit(&of("946684799999"), "is before 2000");
+    check_unit(&of("1"), "1 is before 2000");
+    check_unit(&of("20261129"), "2000-01-01 is 946684800000");
+    check_unit(&of("253402300800000"), "is beyond the year 9999");
+    for number in ["0", "946684800000", "1700000000000", "253402300799999", "9223372036854775807"] {
+        check_taken(&forbid(&of(number)));
+    }
+    // What has no unit that is known may be any number.
+    check_taken(&forbid("context.before.total > 1700000000 && context.lineage.seq > 1700000000"));
+    check_taken(&forbid("context.time - context.before.total > 5 || context.cost.fuel == 60"));
+    check_taken(&forbid("context.time * 2 > 5"));
+    let text = forbid("context.time >= 1700000000");
+    check_refused(&text, "1700000000 is before 2000");
+    assert!(parse(&text, &schema()).unwrap_err().contains("2:70"), "its place");
+    check_refused(
+        &text.replace("@id(\"no\")", "@id(\"no\") @unit(\" \")"),
+        "@unit without a reason",
+    );
+}
+
+#[test]
+fn a_span_in_seconds_is_told() {
+    let has = "context.lineage.past.pay has time && ";
+    for (condition, words) in [
+        (
+            "context.lineage.age < 60",
+            "60 is 0.060 s, as spans of time are milliseconds: if it is of seconds, write 60000",
+        ),
+        ("86400 < context.lineage.age", "86400 is 86.400 s, as"),
+        ("context.lineage.age >= 3600", "if it is of seconds, write 3600000"),
+        (&format!("{has}context.time - context.lineage.past.pay.time < 300"), "0.300 s"),
+        (&format!("{has}context.lineage.past.pay.time + 300 > context.time"), "0.300 s"),
+        (&format!("{has}context.time < context.lineage.past.pay.time + 604800"), "604.800 s"),
+        ("context.effects has wake && context.effects.wake > context.time + 60", "0.060 s"),
+        ("context.time - 60 > context.before.total", "0.060 s"),
+    ] {
+        check_unit(condition, words);
+    }
+    for span in ["0", "1000", "1500", "60000", "3600000", "86400000"] {
+        check_taken(&forbid(&format!("context.lineage.age >= {span}")));
+        check_taken(&forbid(&format!("context.time + {span} > context.before.total")));
+    }
+}
+
+#[test]
+fn a_limit_that_no_window_counts_up_to_is_told() {
+    let past = "context.lineage.past.pay.minute";
+    for condition in ["> 64", ">= 65", "< 65", "<= 64", "== 64", "!= 100", "< 1000"] {
+        let words = "64 versions in it, or more, count as 2^63 - 1";
+        check_unit(&format!("{past} {condition}"), words);
+        check_unit(&format!("context.lineage.past.pay.day_signers {condition}"), words);
+    }
+    check_unit(&format!("100 > {past}"), "no window counts up to 100");
+    for condition in ["> 63", ">= 64", "< 64", "<= 63", "== 63", "== 9223372036854775807"] {
+        check_taken(&forbid(&format!("{past} {condition}")));
+    }
+    check_taken(&forbid("context.lineage.past.pay.count > 1000"));
 }
