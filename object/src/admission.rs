@@ -100,16 +100,25 @@ pub fn authenticate(
     host: Host<'_>,
 ) -> Result<Vec<PublicKey>, Verdict> {
     let keys = signers_of(head, tracked, input, host)?;
-    if let Request::OpenSession { session, expires } = input.request {
-        expiry(expires, input.time)?;
-        let is_named = keys.iter().any(|key| tracked.names(key));
-        let admitted = head.ledger.sessions.admit(session, (keys.len(), is_named), input.time);
-        admitted.map_err(|problem| match problem {
-            SessionProblem::Open => Verdict::native(Reason::SessionOpen, session.to_string()),
-            SessionProblem::Full => sessions_full(),
-        })?;
-    }
+    opening(head, tracked, input, &keys)?;
     Ok(keys)
+}
+
+/// That a session which `keys` are to open, if it is one that they ask for, can be.
+fn opening(
+    head: &Head,
+    tracked: &Tracked,
+    input: &Input,
+    keys: &[PublicKey],
+) -> Result<(), Verdict> {
+    let Request::OpenSession { session, expires } = input.request else { return Ok(()) };
+    expiry(expires, input.time)?;
+    let is_named = keys.iter().any(|key| tracked.names(key));
+    let admitted = head.ledger.sessions.admit(session, (keys.len(), is_named), input.time);
+    admitted.map_err(|problem| match problem {
+        SessionProblem::Open => Verdict::native(Reason::SessionOpen, session.to_string()),
+        SessionProblem::Full => sessions_full(),
+    })
 }
 
 /// Verifies who asks, as [`authenticate`] does before it looks at a session that is to be opened.
@@ -257,14 +266,12 @@ pub fn authenticate_refused(
     if is_of_no_parent(head, input, given) {
         return Err(given.clone());
     }
-    if given.reason == Reason::NoncesFull {
-        // Whether there was room was asked before anything of a session that is to be opened.
-        let signers = signers_of(head, tracked, input, host)?;
-        if is_of_less_room(head, input, &signers, given) {
-            return Err(given.clone());
-        }
+    let signers = signers_of(head, tracked, input, host)?;
+    // Whether there was room was asked before anything of a session that is to be opened.
+    if given.reason == Reason::NoncesFull && is_of_less_room(head, input, &signers, given) {
+        return Err(given.clone());
     }
-    let signers = authenticate(head, tracked, input, host)?;
+    opening(head, tracked, input, &signers)?;
     match is_of_its_host(input, given) || is_of_less_room(head, input, &signers, given) {
         true => Err(given.clone()),
         false => Ok(signers),

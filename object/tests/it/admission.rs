@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use continuant_object::admission::{authenticate, authenticate_refused};
 use continuant_object::credential::{
-    Credential, Host, Memo, Proof, PublicKey, Signature, SigningKey,
+    Credential, Host, Memo, Proof, PublicKey, SessionKey, Signature, SigningKey,
 };
 use continuant_object::effects::WakeChange;
 use continuant_object::hash::{CodeHash, ObjectId, PolicyHash, VersionHash};
@@ -296,6 +296,41 @@ fn a_table_in_the_first_form_goes_on_in_the_other() {
     // What goes on by the newer one goes on so for good.
     let later = Input { time: input.time + 1, ..input.clone() };
     assert_eq!(next.nonces.recorded_in_first_form(&keys, 2, later.time), None);
+}
+
+/// Regression: room for the nonce was asked for before anything of the session that was to be
+/// opened, and a session that is open already was said to be what refused.
+#[test]
+fn what_was_refused_for_want_of_room_stays_so_where_a_session_would_refuse_too() {
+    let mut head = head();
+    let time = head.header.time;
+    let mut nonces = Ledger::default().nonces;
+    for key in strangers() {
+        nonces = nonces.recorded_in_first_form(&[key], 1, time).unwrap();
+    }
+    let session = SessionKey::from_secret(&[7; 32]).id();
+    let opening = |expires: u64| {
+        let request = Request::OpenSession { session, expires };
+        let mut credential = Credential::new(1, time + 1000);
+        credential.sign(&key(1), head.id, &request);
+        Input { request, time, credential: Some(credential) }
+    };
+    let (open, expired) = (opening(time + 500), opening(time - 1));
+    let opened = Arc::new(Ledger::default()).next(Tracked::NONE, 1, &open, &[key(9).public()]);
+    let ledger = Ledger { nonces, ..Ledger::clone(&opened) };
+    head.ledger = ledger.into();
+    let (memo, tracked) = (Memo::default(), Tracked::NONE);
+    let host = Host::verifier(&memo);
+    let given = Verdict::native(Reason::NoncesFull, "nonce 1");
+    for (input, other) in [(&open, Reason::SessionOpen), (&expired, Reason::Expired)] {
+        assert_eq!(authenticate(&head, tracked, input, host).unwrap_err().reason, other);
+        let again = authenticate_refused(&head, tracked, input, host, &given);
+        assert_eq!(again, Err(given.clone()));
+        // And no other verdict does.
+        let another = Verdict::native(Reason::NoncesFull, "nonce 2");
+        let again = authenticate_refused(&head, tracked, input, host, &another);
+        assert_eq!(again.unwrap_err().reason, other);
+    }
 }
 
 /// Regression: a refusal was put on record that no verifier took, for the hash that stands for none
