@@ -4,6 +4,8 @@
 //!
 //! It reads the command line and knows nothing else.
 
+mod number;
+
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -20,13 +22,13 @@ struct Arguments {
     /// The canaries to wake. Default: all.
     canaries: Vec<String>,
     /// The seed of the first run. Default: random.
-    #[arg(long)]
+    #[arg(long, value_parser = number::whole)]
     seed: Option<u64>,
-    /// Minutes to run. Default: 1, unless runs are given.
-    #[arg(long)]
-    minutes: Option<f64>,
+    /// Minutes to run, such as 10 or 0.5. Default: 1, unless runs are given.
+    #[arg(long, value_parser = number::minutes)]
+    minutes: Option<Duration>,
     /// Runs at most, or rounds. To reproduce a failure: its seed, and 1.
-    #[arg(long)]
+    #[arg(long, value_parser = number::whole)]
     runs: Option<u64>,
     /// Tells each seed before its run: for a run that ends the process.
     #[arg(long)]
@@ -39,8 +41,7 @@ struct Arguments {
 
 impl Arguments {
     fn time_max(&self) -> Option<Duration> {
-        let minutes = self.minutes.or(self.runs.is_none().then_some(1.0));
-        minutes.map(|minutes| Duration::from_secs_f64(minutes.max(0.0) * 60.0))
+        self.minutes.or(self.runs.is_none().then_some(Duration::from_secs(60)))
     }
 }
 
