@@ -5,7 +5,7 @@
 //! does not know who is waiting for a time to come.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// The source of the times that the engine claims.
 #[derive(Debug)]
@@ -32,6 +32,12 @@ impl Clock {
             Some(now) => now.load(Ordering::Acquire),
             None => system_now(),
         }
+    }
+
+    /// Returns the microseconds since 1970-01-01 UTC by the system's clock: where the nonces begin
+    /// that are given to whoever chooses none.
+    pub fn microseconds() -> u64 {
+        u64::try_from(since_1970().as_micros()).unwrap_or(u64::MAX)
     }
 
     /// Whether the embedder moves it.
@@ -69,8 +75,11 @@ pub(crate) fn span(milliseconds: u64) -> String {
 }
 
 fn system_now() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    u64::try_from(since_1970().as_millis()).unwrap_or(u64::MAX)
+}
+
+fn since_1970() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 #[cfg(test)]

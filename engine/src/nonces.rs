@@ -10,11 +10,12 @@
 //! that nobody waits in a circle.
 
 use std::collections::HashMap;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use object::credential::PublicKey;
 use object::hash::{ObjectId, SessionId};
 use parking_lot::{Mutex, MutexGuard};
+
+use crate::clock::Clock;
 
 /// Nonces above the clock's that are remembered with whose they are, of the objects of one shard.
 const ABOVE_MAX: usize = 4096;
@@ -38,9 +39,7 @@ pub(crate) struct Drawn {
 impl Drawn {
     /// A nonce by the clock, above the last one.
     fn by_clock(&mut self) -> u64 {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let now = u64::try_from(since.as_micros()).unwrap_or(u64::MAX);
-        self.last = now.max(self.last + 1);
+        self.last = Clock::microseconds().max(self.last + 1);
         self.last
     }
 

@@ -164,3 +164,40 @@ fn a_transaction_that_panics_or_cannot_be_appended_leaves_its_objects_fit_for_th
         db.verify(id, Replay::Yes).unwrap();
     }
 }
+
+/// What is taken by a creation or an amendment is held to more than what is on record: an object
+/// that came to its policy before goes on under it, wherever it is.
+#[test]
+fn an_object_whose_policy_would_not_be_taken_any_more_is_imported_and_goes_on() {
+    let directory = tempfile::tempdir().unwrap();
+    let (db, _) = open(&directory);
+    let policy = r#"@id("open") permit(principal, action, resource);
+        @id("amend") permit(principal, action == Action::"amend", resource);"#;
+    let id = db.create(Code::wasm(module()).unwrap().policy(policy)).unwrap();
+    let law = r#"@id("open") permit(principal, action, resource);
+        @id("early") forbid(principal, action, resource) when { context.time < 1356998400 };"#;
+    let is_refused = |error: Error| match error.kind() {
+        ErrorKind::Object(error) => matches!(error.kind(), object::ErrorKind::Policy(_)),
+        _ => false,
+    };
+    assert!(is_refused(db.create(Code::wasm(module()).unwrap().policy(law)).unwrap_err()));
+    assert!(is_refused(db.amend_for_good(id, law).wait().unwrap_err()));
+    // As it was asked for before there was that rule.
+    let (reply, pending) = db.shared.channel(Durability::Durable);
+    let request = Request::Amend { policy: Law::from(law).encode() };
+    let input = Input { request, time: START, credential: None };
+    db.shared.post_input(id, input, reply, false).unwrap();
+    assert_eq!(pending.wait().unwrap().header.seq, 1);
+    let mut capsule = Vec::new();
+    db.export(id, &mut capsule).unwrap();
+    crate::verify_capsule(&capsule[..], Replay::Yes).unwrap();
+    let options = Options::new().clock(Clock::manual(START)).workers(1);
+    let other = options.open(directory.path().join("other")).unwrap();
+    assert_eq!(other.import(std::io::Cursor::new(capsule)).unwrap(), id);
+    for db in [db, other] {
+        db.call(id, "add", Vec::new()).wait().unwrap();
+        assert_eq!(total(&db, id), 1);
+        db.verify(id, Replay::Yes).unwrap();
+        assert!(is_refused(db.create(Code::wasm(module()).unwrap().policy(law)).unwrap_err()));
+    }
+}

@@ -108,6 +108,8 @@ fn what_an_object_that_is_ahead_is_asked_ends_in_an_error_of_its_own_and_leaves_
     let_in(hear(id).even_if_ahead().wait().unwrap());
     let_in(hear(id).even_if_ahead().signed(&key).wait().unwrap());
     let_in(db.batch([hear(id).even_if_ahead()]).signed(&key).wait().unwrap().remove(0).unwrap());
+    let got = vec![("got", 7u64.into())];
+    let_in(db.write(id, got).even_if_ahead().wait().unwrap());
     let receipts = db.transaction([hear(other), hear(id).even_if_ahead()]).wait().unwrap();
     assert_eq!((receipts[0].header.time, receipts[1].header.time), (START, START + HOUR));
     hear(id).even_if_ahead().dry_run().unwrap().verdict.unwrap();
@@ -317,4 +319,31 @@ fn a_rate_is_used_up_by_what_this_clock_let_happen_alone() {
     let fork = db.fork(other, 1, None).unwrap();
     let receipt = db.call(fork, "add", args![1u64]).wait().unwrap();
     assert_eq!(receipt.header.time, START + HOUR);
+}
+
+/// What was known of the wake that the object had before would be told for ever.
+#[test]
+fn a_wake_that_is_overdue_is_not_once_the_object_has_gone_on_elsewhere() {
+    let five = r#"@id("five") permit(principal, action, resource)
+        unless { action == Action::"advance" && context.before.total < 5 };"#;
+    let fixtures = [Fixture::new(), Fixture::new()];
+    let theirs = fixtures[0].open();
+    let id = theirs.create(counter_code(five)).unwrap();
+    theirs.call(id, "ring", args![START + 10]).wait().unwrap();
+    theirs.run_until(START + HOUR).unwrap();
+    theirs.call(id, "add", args![1u64]).wait().unwrap();
+    let db = fixtures[1].open();
+    db.import(Cursor::new(capsule(&theirs, id))).unwrap();
+    db.run_until(START + MINUTE).unwrap();
+    let overdue = &db.overdue()[..];
+    let [one] = overdue else { panic!("{overdue:?}") };
+    assert_eq!((one.object, one.wake, &one.cause), (id, START + 10, &Cause::Ahead(59 * MINUTE)));
+    // It woke there, and its next wake is one to come here.
+    theirs.call(id, "add", args![5u64]).wait().unwrap();
+    theirs.run_until(START + HOUR + MINUTE).unwrap();
+    let wake = theirs.info(id).unwrap().wake;
+    assert!(wake > Some(START + HOUR), "{wake:?}");
+    db.import(Cursor::new(capsule(&theirs, id))).unwrap();
+    assert_eq!((db.overdue(), db.metrics().wakes_overdue), (Vec::new(), 0));
+    assert_eq!(db.next_wake(), wake);
 }

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use continuant::object::capsule::SectionKind;
 use continuant::storage::{self, CapsuleReader, Retention};
 use continuant::{
-    Code, CodeHash, Database, Durability, Entry, ErrorKind, Kept, Kind, ObjectId, Reason, Receipt,
-    Replay, Result, Session, TrailEnd, Upgrade, Value, args, verify_capsule,
+    Clock, Code, CodeHash, Database, Durability, Entry, ErrorKind, Kept, Kind, ObjectId, Reason,
+    Receipt, Replay, Result, Session, TrailEnd, Upgrade, Value, args, verify_capsule,
 };
 
 use crate::disk::HeldDisk;
@@ -743,6 +743,37 @@ fn a_fleet_without_a_key_is_upgraded_where_the_policy_lets_anyone() {
     let told = db.upgrade_all(CodeHash::of(&counter()), &to(second(MOVE)));
     let upgraded = told.filter(|told| told.as_ref().unwrap().1.is_ok()).count();
     assert_eq!((upgraded, db.objects().code(CodeHash::of(&counter())).count()), (2, 1));
+}
+
+/// A fleet may be of objects that were on a host whose clock was ahead.
+#[test]
+fn objects_that_are_ahead_of_the_clock_are_upgraded_on_request() {
+    const HOUR: u64 = 60 * 60 * 1000;
+    let (old, next, key) = (CodeHash::of(&counter()), to(second(MOVE)), key(1));
+    let anyone = format!(
+        r#"{OPEN} @id("anyone") permit(principal, action == Action::"upgrade", resource);"#
+    );
+    for is_signed in [false, true] {
+        let fixture = Fixture::new();
+        let theirs = fixture.open_with(fixture.options().clock(Clock::manual(START + HOUR)));
+        for salt in 0..3 {
+            theirs.create(counter_code(&anyone).salt([salt; 16])).unwrap();
+        }
+        theirs.close().unwrap();
+        let db = fixture.open();
+        let fleet = || match is_signed {
+            true => db.upgrade_all(old, &next).signed(&key),
+            false => db.upgrade_all(old, &next),
+        };
+        for told in fleet() {
+            let error = told.unwrap().1.unwrap_err();
+            assert!(matches!(error.kind(), ErrorKind::Ahead { by: HOUR, .. }), "{error}");
+        }
+        let upgraded = fleet().even_if_ahead().map(|told| told.unwrap().1.unwrap());
+        let times: Vec<u64> = upgraded.map(|receipt| receipt.header.time).collect();
+        assert_eq!(times, [START + HOUR; 3]);
+        assert_eq!(db.objects().code(old).count(), 0);
+    }
 }
 
 #[test]
