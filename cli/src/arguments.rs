@@ -25,6 +25,7 @@ Exit codes:
   4  damaged, or does not verify
   5  no such object, version or database
   6  an invariant does not hold
+  7  done, and durable, but what came of it could not be printed: stderr has what it is
   128 + n  stopped by the signal n before it was done; `run` and `top`, which go on until they are
            stopped, end with 0
 

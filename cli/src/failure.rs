@@ -26,6 +26,7 @@ const REFUSED: u8 = 3;
 const DAMAGED: u8 = 4;
 const MISSING: u8 = 5;
 const BROKEN: u8 = 6;
+const NOT_PRINTED: u8 = 7;
 
 /// Why a command did not do what it was asked for.
 #[derive(Debug)]
@@ -37,6 +38,17 @@ pub(crate) struct Failure {
     details: Box<Map<String, Json>>,
     /// What is wrong in a text that was given; all of it is in the message as well.
     findings: Vec<Diagnostic>,
+    /// Whether it is of the output, which could not be printed.
+    is_of_output: bool,
+}
+
+/// What a command has made durable, to be said where its receipt cannot be printed.
+#[derive(Debug)]
+pub(crate) struct Done {
+    /// What there is now, in words that follow "it is done, and durable: ".
+    pub(crate) what: String,
+    /// The same, for programs.
+    pub(crate) document: Json,
 }
 
 /// The kind of the failure to print, because whoever read has stopped.
@@ -44,8 +56,8 @@ const CLOSED_PIPE: &str = "closed-pipe";
 
 impl Failure {
     fn with(kind: &'static str, exit_code: u8, message: impl Into<String>) -> Failure {
-        let (details, findings) = (Box::default(), Vec::new());
-        Failure { kind, exit_code, message: message.into(), details, findings }
+        let (details, findings, is_of_output) = (Box::default(), Vec::new(), false);
+        Failure { kind, exit_code, message: message.into(), details, findings, is_of_output }
     }
 
     /// Something that failed for a reason of its own.
@@ -92,7 +104,21 @@ impl Failure {
     /// Output that could not be printed.
     pub(crate) fn print(error: &io::Error) -> Failure {
         let closed = error.kind() == io::ErrorKind::BrokenPipe;
-        Failure::new(if closed { CLOSED_PIPE } else { "io" }, format!("writing output: {error}"))
+        let kind = if closed { CLOSED_PIPE } else { "io" };
+        let failure = Failure::new(kind, format!("writing output: {error}"));
+        Failure { is_of_output: true, ..failure }
+    }
+
+    /// The failure to print what came of something that is done: nobody is to ask for it again.
+    pub(crate) fn behind(self, done: &Done) -> Failure {
+        let (what, message) = (&done.what, &self.message);
+        if !self.is_of_output {
+            let advice = format!("what was done is durable, but could not be printed: {what}");
+            return self.advised(advice).with_details(json!({ "done": done.document }));
+        }
+        let told = format!("it is done, and durable: {what}; do not ask for it again");
+        let failure = Failure::with("not-printed", NOT_PRINTED, format!("{message}, but {told}"));
+        failure.with_details(json!({ "done": done.document }))
     }
 
     /// The failure, with a word on what it is about in front.
@@ -150,6 +176,11 @@ impl Failure {
 
     pub(crate) fn is_closed_pipe(&self) -> bool {
         self.kind == CLOSED_PIPE
+    }
+
+    /// Whether it is of the output, which could not be printed.
+    pub(crate) fn is_of_output(&self) -> bool {
+        self.is_of_output
     }
 
     /// What kind of failure it is, as JSON has it.
@@ -229,14 +260,29 @@ impl From<Error> for Failure {
             _ => ("failed", FAILED),
         };
         let mut message = one_line(&error.to_string());
-        if matches!(error.kind(), ErrorKind::Ahead { .. }) {
-            message.push_str(" with --ahead");
-        }
+        message.push_str(&way(&error));
         let failure = Failure::with(kind, exit_code, message).with_findings(findings(error.kind()));
         match error.refusal() {
             Some(verdict) => failure.with_details(refusal(verdict)),
             None => failure,
         }
+    }
+}
+
+/// The command, or the option, by which to do what a message says.
+fn way(error: &Error) -> String {
+    let (is_moved, object) = match error.kind() {
+        ErrorKind::Ahead { .. } => return " with --ahead".to_string(),
+        ErrorKind::Moved => (true, error.object()),
+        ErrorKind::Storage(error) => {
+            let kind = error.kind();
+            (matches!(kind, storage::ErrorKind::HereAlready { moved: true, .. }), error.object())
+        }
+        _ => (false, None),
+    };
+    match object.filter(|_| is_moved) {
+        Some(id) => format!(": `continuant export {id} --take-back`"),
+        None => String::new(),
     }
 }
 

@@ -32,6 +32,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use clap::error::ErrorKind;
+use tracing_subscriber::EnvFilter;
 
 use crate::arguments::Arguments;
 use crate::failure::Failure;
@@ -39,21 +40,22 @@ use crate::printer::Printer;
 
 fn main() -> ExitCode {
     stop::listen();
-    start_log();
+    let is_log_asked = start_log();
     let given: Vec<OsString> = std::env::args_os().collect();
     let arguments = match Arguments::try_parse_from(&given) {
         Ok(arguments) => arguments,
         Err(error) => return usage(&error, &given),
     };
     aside::speak(arguments.json);
+    if let Err(problem) = is_log_asked {
+        aside::warn("log", &problem);
+    }
     let mut printer = Printer::stdout(arguments.json, arguments.json_numbers);
-    let done = command::run(arguments, &mut printer);
-    match done.and_then(|()| printer.flush()) {
+    // What was printed before a failure comes before it.
+    let ended = command::run(arguments, &mut printer);
+    match printer.end(ended) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) if failure.is_closed_pipe() => ExitCode::SUCCESS,
         Err(failure) => {
-            // What was printed before the failure comes before it.
-            drop(printer.flush());
             aside::fail(&failure);
             ExitCode::from(failure.exit_code())
         }
@@ -80,10 +82,22 @@ fn usage(error: &clap::Error, given: &[OsString]) -> ExitCode {
     ExitCode::from(failure::USAGE)
 }
 
-/// What the engine logs goes to stderr: errors, or what `CONTINUANT_LOG` asks for.
-fn start_log() {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("CONTINUANT_LOG");
-    let filter = filter.unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("error"));
+/// Has what the engine logs go to stderr: errors, or what `CONTINUANT_LOG` asks for.
+///
+/// # Errors
+///
+/// What is wrong with that; errors are logged then.
+fn start_log() -> Result<(), String> {
+    const VARIABLE: &str = "CONTINUANT_LOG";
+    let asked = match std::env::var_os(VARIABLE).filter(|value| !value.is_empty()) {
+        None => Ok(None),
+        Some(_) => EnvFilter::try_from_env(VARIABLE).map(Some),
+    };
+    let problem = asked.as_ref().err().map(|error| {
+        format!("{VARIABLE} is not understood, so that only errors are logged: {error}")
+    });
+    let filter = asked.ok().flatten().unwrap_or_else(|| EnvFilter::new("error"));
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(aside::Log);
     log.with_ansi(false).without_time().with_target(false).init();
+    problem.map_or(Ok(()), Err)
 }

@@ -2,6 +2,8 @@
 //!
 //! It does not know what is printed. A reader that goes away ends the command quietly.
 //!
+//! What is done and durable before it is printed is kept here, for the case that it cannot be.
+//!
 //! Invariant: what others wrote reaches a terminal with nothing hidden in it. As it is, it goes
 //! only where there is none, and only what was asked for alone: a value, a text, a memory.
 
@@ -11,7 +13,7 @@ use console::measure_text_width;
 use serde_json::Value as Json;
 
 use crate::escape;
-use crate::failure::{Failure, Result};
+use crate::failure::{Done, Failure, Result};
 
 /// The largest number up to which every program that reads JSON has all whole numbers.
 const EXACT_MAX: u64 = 1 << 53;
@@ -30,13 +32,35 @@ pub(crate) struct Printer {
     numbers: Numbers,
     is_terminal: bool,
     out: BufWriter<Box<dyn Write>>,
+    done: Option<Done>,
 }
 
 impl Printer {
     pub(crate) fn stdout(json: bool, numbers: Numbers) -> Printer {
         let stdout = std::io::stdout();
         let is_terminal = stdout.is_terminal();
-        Printer { json, numbers, is_terminal, out: BufWriter::new(Box::new(stdout.lock())) }
+        let out: Box<dyn Write> = Box::new(stdout.lock());
+        Printer { json, numbers, is_terminal, out: BufWriter::new(out), done: None }
+    }
+
+    /// Keeps what is done and durable, all of it so far, before it is printed.
+    pub(crate) fn done(&mut self, what: impl Into<String>, document: Json) {
+        self.done = Some(Done { what: what.into(), document });
+    }
+
+    /// Flushes, and gives what the command ends with: where that is not all printed, the failure
+    /// says what is done all the same. A reader that went away is no failure where nothing is.
+    pub(crate) fn end(&mut self, ended: Result<()>) -> Result<()> {
+        let flushed = self.flush();
+        let is_printed = flushed.is_ok();
+        let ended = ended.and(flushed);
+        match (ended, &self.done) {
+            (Err(failure), Some(done)) if failure.is_of_output() || !is_printed => {
+                Err(failure.behind(done))
+            }
+            (Err(failure), None) if failure.is_closed_pipe() => Ok(()),
+            (ended, _) => ended,
+        }
     }
 
     /// Whether programs read it.
@@ -143,7 +167,8 @@ mod tests {
         let shared = Shared::default();
         let out: Box<dyn Write> = Box::new(shared.clone());
         let (json, numbers) = (false, Numbers::String);
-        let mut printer = Printer { json, numbers, is_terminal, out: BufWriter::new(out) };
+        let out = BufWriter::new(out);
+        let mut printer = Printer { json, numbers, is_terminal, out, done: None };
         print(&mut printer).and_then(|()| printer.flush()).expect("it is printed");
         let bytes = shared.0.lock().expect("nobody panicked").clone();
         String::from_utf8(bytes).expect("it is text")

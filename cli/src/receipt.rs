@@ -11,8 +11,19 @@ use crate::printer::Printer;
 use crate::session::short;
 use crate::typed;
 
-/// Prints a receipt.
+/// Prints the receipt of all that was asked for: if it cannot be printed, the version that it is of
+/// is durable all the same, and that is said.
 pub(crate) fn print(receipt: &Receipt, printer: &mut Printer) -> Result<()> {
+    let Receipt { object, version, header, .. } = receipt;
+    let what = format!("version {} of object {object}, hash {version}", header.seq);
+    let (object, version) = (object.to_string(), version.to_string());
+    let document = json!({ "object": object, "seq": header.seq, "version": version });
+    printer.done(what, document);
+    show(receipt, printer)
+}
+
+/// Prints a receipt, which may be one of many.
+pub(crate) fn show(receipt: &Receipt, printer: &mut Printer) -> Result<()> {
     if printer.is_json() {
         return printer.document(&document(receipt)?);
     }

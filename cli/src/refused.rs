@@ -3,10 +3,12 @@
 //!
 //! It does not know why inputs are refused.
 
+use continuant::object::refusal::Reason;
 use continuant::{Database, Error, ErrorKind, ObjectId};
 use serde_json::json;
 
 use crate::failure::Failure;
+use crate::moment;
 
 /// What an input is for.
 #[derive(Clone, Copy, Debug)]
@@ -32,7 +34,8 @@ impl Asked<'_> {
             }
             None => "not on record: there are too many, or it is too long".to_string(),
         };
-        let message = format!("{name} refuses {action}: {verdict} ({more})");
+        let ahead = self.ahead(db, verdict.reason);
+        let message = format!("{name} refuses {action}: {verdict}{ahead} ({more})");
         let details = json!({
             "object": id.to_string(),
             "action": action,
@@ -40,6 +43,20 @@ impl Asked<'_> {
         });
         let (why, failure) = (crate::failure::refusal(verdict), Failure::refused(message));
         failure.with_details(details).with_details(why)
+    }
+}
+
+impl Asked<'_> {
+    /// That what has expired to the object has not by the host's clock, where that may be so.
+    fn ahead(&self, db: &Database, reason: Reason) -> String {
+        let time = db.info(self.id).map_or(0, |info| info.time);
+        match time.saturating_sub(db.now()) {
+            by if by > 0 && matches!(reason, Reason::Expired | Reason::NoSession) => {
+                let by = moment::show_span(by);
+                format!("; it is {by} ahead of this host's clock, and counts by its own time")
+            }
+            _ => String::new(),
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use continuant::storage::{self, AcceptedLoss, ID_DIGITS_MIN, Repaired, Resolved}
 use continuant::{CodeHash, Database, Error, ErrorKind, ObjectId, Options};
 
 use crate::failure::{Failure, Result};
-use crate::progress;
+use crate::{aside, progress};
 
 /// Where the database is when nobody says.
 const DEFAULT_DIRECTORY: &str = "continuant.db";
@@ -141,18 +141,22 @@ impl Session {
     }
 }
 
-/// Opens the database with the code cache that was named, or else with the user's own, if there is
-/// one that can be used.
+/// Opens the database with the code cache that was named, or else with the user's own, if it can
+/// be used; that one which was named cannot be is said.
 fn open_cached(options: impl Fn() -> Options, directory: &Path) -> Result<Database, Error> {
-    match std::env::var_os(CODE_CACHE_VARIABLE) {
-        Some(named) if named.is_empty() => return options().open(directory),
-        Some(named) => return options().code_cache(named).open(directory),
-        None => {}
+    let named = std::env::var_os(CODE_CACHE_VARIABLE).map(PathBuf::from);
+    if named.as_ref().is_some_and(|named| named.as_os_str().is_empty()) {
+        return options().open(directory);
     }
-    let Some(own) = own_code_cache() else { return options().open(directory) };
-    match options().code_cache(own).open(directory) {
+    let is_named = named.is_some();
+    let Some(cache) = named.or_else(own_code_cache) else { return options().open(directory) };
+    match options().code_cache(cache).open(directory) {
         Err(error) if matches!(error.kind(), ErrorKind::CodeCache { .. }) => {
-            // Without one, the module is compiled each time, and that is all.
+            // Without one, modules are compiled each time, and that is all.
+            if is_named {
+                let way = format!("{CODE_CACHE_VARIABLE} names another, or none when it is empty");
+                aside::warn("code-cache", &format!("{error}; modules are compiled anew: {way}"));
+            }
             options().open(directory)
         }
         opened => opened,

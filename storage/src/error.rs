@@ -537,8 +537,20 @@ fn here_already(f: &mut fmt::Formatter<'_>, seq: u64, found: u64, moved: bool) -
         true => write!(f, "it is here already, newer: version {seq}, not {found}")?,
         false => write!(f, "it is here already, with all that the capsule has of it")?,
     }
-    let remedy = "; it was moved away: take it back to go on with it here";
-    f.write_str(if moved { remedy } else { "" })
+    match (moved, found < seq) {
+        (false, _) => Ok(()),
+        (true, true) => write!(
+            f,
+            "; it was moved away from here as version {seq}: import what became of it, or take it \
+             back, if it goes on nowhere else"
+        ),
+        (true, false) => write!(
+            f,
+            "; it was moved away from here as this version {seq}, and whether the capsule is the \
+             one that it left in, or has come back unchanged, cannot be told: if it goes on \
+             nowhere else, take it back"
+        ),
+    }
 }
 
 impl fmt::Display for Error {

@@ -41,6 +41,9 @@ impl Backup {
             bar.finish_and_clear();
             drop(orderly);
             let report = made.map_err(|error| self.explained(error))?;
+            let (to, end) = (self.to.display().to_string(), report.end.to_string());
+            printer
+                .done(format!("the backup {to}, up to {end}"), json!({ "backup": to, "end": end }));
             self.print(&report, printer)?;
             match report.mended.len() {
                 0 => Ok(()),

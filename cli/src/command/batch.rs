@@ -4,16 +4,19 @@
 //! line. So what is on record says which lines were made, however the batch was stopped, and it is
 //! asked for that when the batch is resumed: no other file has to be right.
 //!
+//! What is resumed has something on record, or it is another batch that is meant: a base or a key
+//! that is wrong would have every line made again.
+//!
 //! Invariant: a line is posted only while no version has its nonce and none has a later one.
 
 mod lines;
 mod record;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::Args;
-use continuant::{Call, Database, ObjectId, SigningKey, Value};
+use continuant::{Call, Clock, Database, ObjectId, SigningKey, Value};
 use serde_json::{Value as Json, json};
 
 use self::lines::{Line, Lines};
@@ -31,8 +34,9 @@ use crate::{aside, keyfile, moment, number, receipt, stop, typed};
 ///
 /// The batch's base is said first. If it is stopped, however that came about, give the same lines
 /// with `--resume BASE`: what is on record is looked up and printed again, and only what is not is
-/// made. A file is read to its end before the first call is made, so that nothing is made of one
-/// with a bad line; stdin is not.
+/// made. Where nothing of it is on record, nothing is made unless --anew says so. A file is read to
+/// its end before the first call is made, so that nothing is made of one with a bad line; stdin is
+/// not.
 #[derive(Debug, Args)]
 pub(crate) struct Batch {
     /// A file of calls, `-` for stdin: on each line a JSON array of the object, the method and its
@@ -53,9 +57,13 @@ pub(crate) struct Batch {
     #[arg(long, value_name = "NUMBER", value_parser = number::parse::<u64>)]
     base: Option<u64>,
 
-    /// Go on with the batch that has this base
+    /// Go on with the batch that has this base, of which something is on record
     #[arg(long, value_name = "BASE", value_parser = number::parse::<u64>, conflicts_with = "base")]
     resume: Option<u64>,
+
+    /// Go on though nothing of the batch is on record, so that all of its lines are made
+    #[arg(long, requires = "resume")]
+    anew: bool,
 }
 
 /// A line as the call that it asks for.
@@ -83,18 +91,22 @@ impl Batch {
     pub(crate) fn run(self, session: &Session, printer: &mut Printer) -> Result<()> {
         let keys = keyfile::read_all(&self.sign)?;
         let lines = Lines::open(&self.calls)?;
-        let base = self.resume.or(self.base).unwrap_or_else(microseconds);
+        let given = self.resume.or(self.base);
+        let base = given.unwrap_or_else(Clock::microseconds);
         session.with(|db| {
-            let count = self.validate(db)?;
-            if count == Some(0) {
-                return Err(nothing(&self.calls));
+            let mut records = Records::new(&keys, base, self.resume.is_some());
+            if let Some(Batched { count, objects }) = self.validate(db)? {
+                if count == 0 {
+                    return Err(nothing(&self.calls));
+                }
+                self.require_begun(db, &mut records, &objects, count)?;
             }
             say_base(base, printer)?;
             // What was begun is done, and said, to its end.
             let _orderly = stop::orderly();
             let (line, before, made, last) = (0, 0, 0, Ok(()));
             let mut progress = Progress { base, line, before, made, last };
-            let done = self.make(db, &keys, lines, &mut progress, printer);
+            let done = self.make(db, (&keys, &mut records), lines, &mut progress, printer);
             done.map_err(|failure| progress.stopped(failure))?;
             if progress.line == 0 {
                 return Err(nothing(&self.calls));
@@ -108,29 +120,42 @@ impl Batch {
         })
     }
 
-    /// Reads the calls to their end, if they can be read again, and says how many there are.
-    fn validate(&self, db: &Database) -> Result<Option<u64>> {
+    /// Reads the calls to their end, if they can be read again, and says which there are.
+    fn validate(&self, db: &Database) -> Result<Option<Batched>> {
         if !self.calls.is_file() {
             return Ok(None);
         }
-        let (mut lines, mut count) = (Lines::open(&self.calls)?, 0);
+        let (mut lines, mut batched) = (Lines::open(&self.calls)?, Batched::default());
         while let Some(line) = lines.next()? {
-            read(db, &line, 0)?;
-            count += 1;
+            batched.take(&read(db, &line, 0)?);
         }
-        Ok(Some(count))
+        Ok(Some(batched))
+    }
+
+    /// That something is on record of a batch that is resumed, at one of the objects that its lines
+    /// up to the last are about, unless all of it is to be made.
+    fn require_begun(
+        &self,
+        db: &Database,
+        records: &mut Records,
+        objects: &BTreeSet<ObjectId>,
+        last: u64,
+    ) -> Result<()> {
+        match self.anew || self.resume.is_none() || records.is_begun(db, objects, last)? {
+            true => Ok(()),
+            false => Err(records.missing(objects.len())),
+        }
     }
 
     /// Makes the calls, a group at a time.
     fn make(
         &self,
         db: &Database,
-        keys: &[SigningKey],
+        (keys, records): (&[SigningKey], &mut Records),
         mut lines: Lines,
         progress: &mut Progress,
         printer: &mut Printer,
     ) -> Result<()> {
-        let mut records = Records::new(keys, progress.base, self.resume.is_some());
         loop {
             if let Some(signal) = stop::asked() {
                 return Err(Failure::stopped(signal, "lines are left"));
@@ -148,7 +173,14 @@ impl Batch {
                 }
             }
             if !group.is_empty() {
-                self.make_group(db, keys, group, &mut records, progress, printer)?;
+                // What comes through a pipe is not known to its end: its first lines were made
+                // first.
+                if progress.line == 0 {
+                    let mut batched = Batched::default();
+                    group.iter().for_each(|asked| batched.take(asked));
+                    self.require_begun(db, records, &batched.objects, batched.count)?;
+                }
+                self.make_group(db, keys, group, records, progress, printer)?;
                 printer.flush()?;
             } else if bad.is_ok() {
                 return Ok(());
@@ -213,9 +245,27 @@ impl Batch {
     }
 }
 
+/// What lines are about.
+#[derive(Default)]
+struct Batched {
+    /// The number of the last, 0 when there is none.
+    count: u64,
+    objects: BTreeSet<ObjectId>,
+}
+
+impl Batched {
+    fn take(&mut self, asked: &Asked) {
+        self.count = asked.number;
+        self.objects.insert(asked.object);
+    }
+}
+
 impl Progress {
     /// A failure that stops the batch, with how to go on.
     fn stopped(&self, failure: Failure) -> Failure {
+        if failure.kind() == record::NO_BATCH {
+            return failure;
+        }
         let way = format!("--resume {} goes on", self.base);
         match failure.is_closed_pipe() {
             true => {
@@ -225,12 +275,6 @@ impl Progress {
             false => failure.advised(way),
         }
     }
-}
-
-/// The default base.
-fn microseconds() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// Says the base before anything is made: as a document for programs, as a note for people.
@@ -294,7 +338,7 @@ fn print(asked: &Asked, answer: Result<Told>, printer: &mut Printer) -> Result<O
     let place = format!("line {}", asked.number);
     let failure = match answer {
         Ok(Told::Receipt(receipt)) if printer.is_json() => {
-            receipt::print(&receipt, printer)?;
+            receipt::show(&receipt, printer)?;
             return Ok(None);
         }
         Ok(Told::Before(version)) if printer.is_json() => {

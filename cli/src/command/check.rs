@@ -34,7 +34,15 @@ pub(crate) struct Check {
 impl Check {
     pub(crate) fn run(self, session: &Session, printer: &mut Printer) -> Result<()> {
         let repaired = match self.repair {
-            true => Some(self.repair(session, printer)?),
+            true => {
+                let repaired = self.repair(session, printer)?;
+                let what =
+                    words(&repaired).into_iter().map(|(label, told)| format!("{label}: {told}"));
+                let what = what.collect::<Vec<_>>().join(", ");
+                let what = format!("the index is made anew ({what})");
+                printer.done(what, repair_document(&repaired));
+                Some(repaired)
+            }
             false => None,
         };
         let (report, ahead) = session.reading(|db| {
@@ -121,15 +129,19 @@ fn document(report: &Report, ahead: Option<Ahead>, repaired: Option<&Repaired>) 
         "consequences": report.consequence_count,
     });
     if let Some(repaired) = repaired {
-        let compared = match &repaired.compared {
-            Compared::Whole(_) => "whole",
-            Compared::Lost(_) => "lost",
-            Compared::NoIndex => "no-index",
-            _ => "unreadable",
-        };
-        document["repair"] = json!({ "compared": compared, "marker_made": repaired.marker_made });
+        document["repair"] = repair_document(repaired);
     }
     document
+}
+
+fn repair_document(repaired: &Repaired) -> Json {
+    let compared = match &repaired.compared {
+        Compared::Whole(_) => "whole",
+        Compared::Lost(_) => "lost",
+        Compared::NoIndex => "no-index",
+        _ => "unreadable",
+    };
+    json!({ "compared": compared, "marker_made": repaired.marker_made })
 }
 
 fn doubtful(DoubtfulName { name, object, other }: &DoubtfulName) -> Json {

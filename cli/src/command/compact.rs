@@ -54,6 +54,8 @@ impl Compact {
         })?;
         // The index is smaller only now.
         let compacted = Compacted { bytes_before: before, bytes_after: held()?, ..compacted };
+        let segments = compacted.segment_count;
+        printer.done(format!("{segments} segments compacted"), json!({ "segments": segments }));
         match printer.is_json() {
             true => printer.document(&json!({
                 "segments": compacted.segment_count,

@@ -74,6 +74,7 @@ impl Create {
         session.with_new(|db| {
             let id = db.create(code).map_err(|error| Failure::from(error).not_ours())?;
             let (name, made) = (self.name.as_deref(), made.as_deref());
+            created(printer, id, name);
             let time = db.snapshot(id)?.header().time;
             if printer.is_json() {
                 let mut document = document(id, name, time, made);
@@ -149,6 +150,13 @@ pub(super) fn read_guard(path: &Path) -> Result<Vec<u8>> {
 /// A file of Cedar text.
 pub(super) fn read_policy(path: &Path) -> Result<String> {
     files::text("reading", path, limits::POLICY_BYTES_MAX)
+}
+
+/// Keeps that an object was created, if that cannot be printed.
+pub(super) fn created(printer: &mut Printer, id: ObjectId, name: Option<&str>) {
+    let called = name.map_or(String::new(), |name| format!(", called {name:?}"));
+    let document = json!({ "object": id.to_string(), "name": name });
+    printer.done(format!("the object {id}{called}"), document);
 }
 
 /// Prints what came to be, and the database if that was made for it.

@@ -15,6 +15,9 @@ const DIGITS: usize = 16;
 /// The fewest of them that a letter is named by.
 const DIGITS_MIN: usize = 4;
 
+/// Letters that are named where what was done cannot be printed.
+const DONE_MAX: usize = 16;
+
 /// List the messages between objects that came to nothing, and why; try them again, or drop them
 ///
 /// A letter is kept until one or the other. It goes again to the object that it was sent to, as
@@ -54,9 +57,11 @@ impl DeadLetters {
         session.with(|db| match end {
             End::Retry(which) => retry(db, &which.find(db)?, printer),
             End::Drop(which) => {
-                for letter in which.find(db)? {
+                let letters = which.find(db)?;
+                for (index, letter) in letters.iter().enumerate() {
                     db.drop_dead_letter(letter.id)?;
-                    became(printer, &letter, "dropped", None)?;
+                    done(printer, &letters[..=index], letters.len(), "dropped");
+                    became(printer, letter, "dropped", None)?;
                 }
                 Ok(())
             }
@@ -93,6 +98,7 @@ fn retry(db: &Database, letters: &[DeadLetter], printer: &mut Printer) -> Result
         db.retry_dead_letter(letter.id)?;
     }
     db.deliver()?;
+    done(printer, letters, letters.len(), "sent on their way again");
     let mut back = 0;
     for letter in letters {
         match db.dead_letter(letter.id)? {
@@ -111,6 +117,16 @@ fn retry(db: &Database, letters: &[DeadLetter], printer: &mut Printer) -> Result
             Err(Failure::refused(format!("{back} of {count} letters came to nothing again")))
         }
     }
+}
+
+/// Keeps what was done with letters, if that cannot be printed.
+fn done(printer: &mut Printer, letters: &[DeadLetter], of: usize, what: &str) {
+    let tokens: Vec<Json> = letters.iter().take(DONE_MAX).map(|it| it.token().into()).collect();
+    let names: Vec<String> = letters.iter().take(DONE_MAX).map(name).collect();
+    let more = if letters.len() > DONE_MAX { " and others" } else { "" };
+    let (names, count) = (names.join(", "), letters.len());
+    let document = json!({ "outcome": what, "count": count, "letters": tokens });
+    printer.done(format!("{count} of {of} letters are {what}, {names}{more}"), document);
 }
 
 /// Tells what became of a letter.

@@ -70,11 +70,13 @@ impl Demo {
         let directory = given.clone().unwrap_or_else(|| folder.path().join("fleet"));
         session::require_new(&directory)?;
         let workers = self.workers.unwrap_or_else(thread_count);
-        let stage = Stage { rows: &rows, directory, workers };
+        let lock_wait = session.lock_wait();
+        let stage = Stage { rows: &rows, directory, workers, lock_wait };
+        let locked = |failure| session.explain(failure, &stage.directory);
 
         let _orderly = stop::orderly();
-        let played = stage.play(record)?;
-        let db = stage.open(stage.last_time(), true)?;
+        let played = stage.play(record).map_err(locked)?;
+        let db = stage.open(stage.last_time(), true).map_err(locked)?;
         let totals = Totals::of(&db)?;
         let verified = stage.audit(&db, &totals.ids, Replay::No)?;
         let replayed = stage.audit(&db, &totals.ids, Replay::Yes)?;
@@ -85,6 +87,10 @@ impl Demo {
 
         let kept = (self.keep || given.is_some()).then(|| stage.directory.display().to_string());
         let row_count = rows.len() as u64;
+        if let Some(kept) = &kept {
+            let what = format!("the flights are played into the database {kept}");
+            printer.done(what, serde_json::json!({ "database": kept }));
+        }
         let report = Report {
             flights: name,
             row_count,
@@ -135,6 +141,7 @@ struct Stage<'a> {
     rows: &'a [Row<'a>],
     directory: PathBuf,
     workers: usize,
+    lock_wait: Duration,
 }
 
 impl Stage<'_> {
@@ -146,7 +153,7 @@ impl Stage<'_> {
             .mailbox_max(play::WINDOW)
             // Every refusal is to be found again.
             .refusals_max(u64::MAX)
-            .storage(storage::Options::new().existing(existing));
+            .storage(storage::Options::new().existing(existing).lock_wait(self.lock_wait));
         Ok(options.open(&self.directory)?)
     }
 
@@ -184,5 +191,31 @@ impl Stage<'_> {
             count += 1;
         }
         Ok((count, took))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use super::*;
+
+    #[test]
+    fn another_process_that_has_the_database_open_is_waited_for() {
+        let directory = tempfile::tempdir().expect("a directory is made");
+        let lock_wait = Duration::from_secs(600);
+        let directory = directory.path().join("fleet");
+        let stage = Stage { rows: &[], directory, workers: 1, lock_wait };
+        let held = stage.open(0, false).expect("it is made");
+        let (sender, begun) = channel();
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| {
+                sender.send(()).expect("it is waited for");
+                stage.open(0, true).map(drop)
+            });
+            begun.recv().expect("it is sent");
+            held.close().expect("it is closed");
+            waiting.join().expect("it does not panic").expect("it is opened");
+        });
     }
 }

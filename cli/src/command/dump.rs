@@ -50,6 +50,7 @@ impl Dump {
             })?;
             let (seq, root) = (snapshot.header().seq, snapshot.header().memory_root);
             let file = path.display().to_string();
+            printer.done(format!("the file {file}"), json!({ "file": file }));
             match printer.is_json() {
                 true => printer.document(&json!({
                     "object": id.to_string(),

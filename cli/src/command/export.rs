@@ -55,6 +55,9 @@ impl Export {
         };
         let info = db.info(id)?;
         let file = path.display().to_string();
+        let ended = if info.moved { format!("; object {id} ended here") } else { String::new() };
+        let document = json!({ "object": id.to_string(), "file": file, "moved": info.moved });
+        printer.done(format!("the capsule {file}{ended}"), document);
         let wakes_twice = info.wake.filter(|_| !info.moved);
         if printer.is_json() {
             return printer.document(&json!({
@@ -84,8 +87,10 @@ fn take_back(db: &Database, id: ObjectId, printer: &mut Printer) -> Result<()> {
     if !db.take_back(id)? {
         return Err(Failure::new("not-moved", format!("object {id}: it was not moved away")));
     }
+    let document = json!({ "object": id.to_string(), "moved": false });
+    printer.done(format!("object {id} goes on here"), document.clone());
     match printer.is_json() {
-        true => printer.document(&json!({ "object": id.to_string(), "moved": false })),
+        true => printer.document(&document),
         false => printer.pairs(&[("object", id.to_string()), ("goes on", "here".to_string())]),
     }
 }

@@ -39,6 +39,7 @@ impl Fork {
                 true => db.fork_without_wake(id, seq, name)?,
                 false => db.fork(id, seq, name)?,
             };
+            create::created(printer, forked, name);
             let time = db.snapshot(forked)?.header().time;
             create::print(printer, forked, self.name.as_deref(), time, None)
         })

@@ -46,6 +46,9 @@ impl Import {
         session.with_new(|db| {
             let id = read(db, &self.file, self.name.as_deref())?;
             let info = db.info(id)?;
+            let (seq, hash) = (info.seq, info.hash.to_string());
+            let what = format!("object {id} is here, up to version {seq}, hash {hash}");
+            printer.done(what, json!({ "object": id.to_string(), "seq": seq, "version": hash }));
             if printer.is_json() {
                 let mut document = json!({
                     "object": id.to_string(),

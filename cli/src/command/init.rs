@@ -18,6 +18,8 @@ impl Init {
         let directory = session.directory();
         session::require_new(&directory)?;
         session.with_new(|_| Ok(()))?;
+        let made = directory.display().to_string();
+        printer.done(format!("the database {made}"), json!({ "database": made }));
         match printer.is_json() {
             true => printer.document(&json!({ "database": directory.display().to_string() })),
             false => printer.pairs(&[("database", directory.display().to_string())]),

@@ -30,7 +30,13 @@ pub(crate) struct File {
 impl Key {
     pub(crate) fn run(self, printer: &mut Printer) -> Result<()> {
         match self {
-            Key::New(File { path }) => print(printer, &path, &keyfile::create(&path)?),
+            Key::New(File { path }) => {
+                let key = keyfile::create(&path)?;
+                let (file, public) = (path.display(), key.public());
+                let document = json!({ "file": file.to_string(), "public": public.to_string() });
+                printer.done(format!("the key file {file}, of the key {public}"), document);
+                print(printer, &path, &key)
+            }
             Key::Show(File { path }) => print(printer, &path, &keyfile::read(&path)?),
         }
     }

@@ -52,7 +52,12 @@ impl Outbox {
         let is_there = db.outboxes().iter().any(|known| known == name);
         let mut outbox = match (is_there, self.new) {
             (true, false) => db.outbox(name)?,
-            (false, true) => db.create_outbox(name)?,
+            (false, true) => {
+                let made = db.create_outbox(name)?;
+                let what = format!("the outbox {name:?}, which has given nothing yet");
+                printer.done(what, json!({ "outbox": name, "new": true }));
+                made
+            }
             (true, true) => {
                 let message = format!("there is an outbox {name:?} already: leave --new out");
                 return Err(Failure::new("exists", message));
@@ -109,8 +114,10 @@ fn remove(db: &Database, name: &str, printer: &mut Printer) -> Result<()> {
     if !db.remove_outbox(name)? {
         return Err(no_outbox(name));
     }
+    let document = json!({ "outbox": name, "removed": true });
+    printer.done(format!("the outbox {name:?} is removed"), document.clone());
     match printer.is_json() {
-        true => printer.document(&json!({ "outbox": name, "removed": true })),
+        true => printer.document(&document),
         false => printer.pairs(&[("removed", name.to_string())]),
     }
 }

@@ -64,7 +64,9 @@ impl Restore {
         bar.finish_and_clear();
         drop(orderly);
         let report = restored.map_err(explained)?;
-        print(&report, &to.display().to_string(), printer)
+        let made = to.display().to_string();
+        printer.done(format!("the database {made}"), json!({ "database": made }));
+        print(&report, &made, printer)
     }
 }
 

@@ -1,9 +1,9 @@
 //! `retain`: how much history is kept, of all objects or of one.
 
 use clap::Args;
-use continuant::Database;
 use continuant::storage::Retention;
-use serde_json::json;
+use continuant::{Database, ObjectId};
+use serde_json::{Value as Json, json};
 
 use crate::failure::Result;
 use crate::printer::Printer;
@@ -39,22 +39,19 @@ impl Retain {
             let before = db.retention(object)?;
             if let Some(rule) = self.rule() {
                 db.set_retention(object, rule)?;
+                let whose = object.map_or("objects".to_string(), |id| format!("object {id}"));
+                let what = format!("the rule of how much history of {whose} is kept");
+                printer.done(what, document(object, rule));
                 if rule == before {
                     aside::note(printer, "same-rule", "as much was kept before: nothing changes");
                 }
             }
             let rule = db.retention(object)?;
-            let object = object.map(|id| id.to_string());
             if printer.is_json() {
-                let (versions, age) = match rule {
-                    Retention::All => (None, None),
-                    Retention::Versions(count) => (Some(count), None),
-                    Retention::Age(milliseconds) => (None, Some(milliseconds)),
-                };
-                let document = json!({ "object": object, "versions": versions, "age_ms": age });
-                return printer.document(&document);
+                return printer.document(&document(object, rule));
             }
-            let object = object.unwrap_or("every one without a rule of its own".to_string());
+            let every = || "every one without a rule of its own".to_string();
+            let object = object.map_or_else(every, |id| id.to_string());
             printer.pairs(&[("object", object), ("kept", show(rule))])
         };
         match self.rule() {
@@ -68,6 +65,16 @@ impl Retain {
         let versions = self.versions.map(Retention::Versions);
         all.or(versions).or(self.age.map(Retention::Age))
     }
+}
+
+fn document(object: Option<ObjectId>, rule: Retention) -> Json {
+    let (versions, age) = match rule {
+        Retention::All => (None, None),
+        Retention::Versions(count) => (Some(count), None),
+        Retention::Age(milliseconds) => (None, Some(milliseconds)),
+    };
+    let object = object.map(|id| id.to_string());
+    json!({ "object": object, "versions": versions, "age_ms": age })
 }
 
 fn show(rule: Retention) -> String {

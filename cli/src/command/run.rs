@@ -28,6 +28,8 @@ const WAIT_MAX: Duration = Duration::from_secs(1);
 /// each object that was woken did, and which are overdue: a wake that is refused is tried again,
 /// with pauses that double from a second to an hour, and whenever this is run.
 ///
+/// Metrics that cannot be written any more are a warning, and cycles go on.
+///
 /// On SIGTERM, SIGINT or SIGHUP it closes the database, writes the last metrics, prints what was
 /// done until then, and ends with 0; on a second one it ends at once.
 #[derive(Debug, Args)]
@@ -90,6 +92,11 @@ impl Run {
         let _orderly = stop::orderly();
         session.with(|db| {
             let woken = self.watch(db, self.end(db), printer)?;
+            if !woken.is_empty() {
+                let what = format!("{} objects were woken", grouped(woken.len() as u64));
+                let document = json!({ "woken": woken.len() });
+                printer.done(format!("{what}: their histories have what they did"), document);
+            }
             let any = print(db, woken, printer)?;
             let waits = print_overdue(db, printer)? | print_held(db, printer)?;
             match (any || waits, printer.is_json()) {
@@ -120,6 +127,9 @@ impl Run {
         end: End,
         printer: &mut Printer,
     ) -> Result<BTreeMap<ObjectId, Sleeper>> {
+        // A file that can never be written is told before anything is run.
+        self.publish(&db.metrics())?;
+        let mut is_published = true;
         let (sender, ended) = channel();
         let halt = AtomicBool::new(false);
         thread::scope(|scope| {
@@ -134,7 +144,8 @@ impl Run {
                 if let Some(bar) = &bar {
                     bar.set_position(now.wakes_run);
                 }
-                if let Err(failure) = self.tell(&mut screen, printer, &now, &before) {
+                is_published = self.publish_again(&now, is_published);
+                if let Err(failure) = self.show(&mut screen, printer, &now, &before) {
                     halt.store(true, Ordering::Release);
                     stop::wake();
                     return Err(failure);
@@ -153,17 +164,38 @@ impl Run {
         })
     }
 
-    /// Shows and writes metrics, as far as that is asked for.
-    fn tell(
+    /// Writes metrics, if that is asked for.
+    fn publish(&self, now: &Metrics) -> Result<()> {
+        match &self.metrics {
+            Some(path) => files::publish(path, &self.metrics_as.text(now)),
+            None => Ok(()),
+        }
+    }
+
+    /// Writes metrics while cycles run, which do not end for want of them; whether it did. That it
+    /// did not is said once, until it does again.
+    fn publish_again(&self, now: &Metrics, did_before: bool) -> bool {
+        match self.publish(now) {
+            Ok(()) => true,
+            Err(failure) => {
+                if did_before {
+                    let message = failure.message();
+                    let message = format!("{message}; cycles go on, and so does trying");
+                    aside::warn("metrics", &message);
+                }
+                false
+            }
+        }
+    }
+
+    /// Shows metrics, as far as that is asked for.
+    fn show(
         &self,
         screen: &mut Screen,
         printer: &mut Printer,
         now: &Metrics,
         before: &Metrics,
     ) -> Result<()> {
-        if let Some(path) = &self.metrics {
-            files::publish(path, &self.metrics_as.text(now))?;
-        }
         match (self.top, printer.is_json()) {
             (true, true) => {
                 printer.document(&json!({ "metrics": now.json() }))?;

@@ -14,7 +14,7 @@ use crate::failure::Result;
 use crate::printer::Printer;
 use crate::refused::Asked;
 use crate::session as database;
-use crate::{keyfile, moment, receipt};
+use crate::{aside, keyfile, moment, receipt};
 
 /// Make a session, or open one on an object, to ask in it without signatures
 #[derive(Debug, Subcommand)]
@@ -30,7 +30,8 @@ pub(crate) struct New {
     #[arg(value_name = "SESSIONFILE")]
     path: PathBuf,
 
-    /// For how long, at most seven days
+    /// For how long by this host's clock, at most seven days. An object that is ahead of the clock
+    /// counts by its own time: to it the session ends sooner, which opening it there says
     #[arg(long = "for", value_name = "SPAN", value_parser = moment::parse_span,
           default_value = "1h")]
     span: u64,
@@ -68,6 +69,8 @@ impl New {
         let session = keyfile::create_session(&self.path, expires)?;
         let (file, id) = (self.path.display().to_string(), session.id().to_string());
         let expires = session.expires();
+        let document = json!({ "file": file, "session": id });
+        printer.done(format!("the session file {file}, of the session {id}"), document);
         match printer.is_json() {
             true => printer.document(
                 &json!({ "file": file, "session": id, "expires": moment::json(expires) }),
@@ -81,12 +84,26 @@ impl New {
     }
 }
 
+/// What is to be said of a session that ends sooner for an object, as its time is ahead of `now`.
+fn sooner(object: &str, expires: u64, time: u64, now: u64) -> Option<String> {
+    let by = moment::show_span(time.checked_sub(now).filter(|by| *by > 0)?);
+    let ends = match expires.checked_sub(time) {
+        Some(left) => format!("ends in {}", moment::show_span(left)),
+        None => "has ended already: `session new --for` a longer span makes another".to_string(),
+    };
+    Some(format!("{object} is {by} ahead of this host's clock, and to it the session {ends}"))
+}
+
 impl Open {
     fn run(self, db: &database::Session, printer: &mut Printer) -> Result<()> {
         let session = keyfile::read_session(&self.path)?;
         let secrets = self.signing.secrets()?;
         db.with(|db| {
             let id = database::find(db, &self.object)?;
+            if let Some(note) = sooner(&self.object, session.expires(), db.info(id)?.time, db.now())
+            {
+                aside::note(printer, "ahead", &note);
+            }
             let opening = db.open_session(id, &session);
             let asked = Asked { name: &self.object, id, action: "open_session" };
             let receipt = self.signing.wait((db, asked), opening, &secrets)?;

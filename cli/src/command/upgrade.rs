@@ -157,6 +157,7 @@ fn roll_out(db: &Database, from: CodeHash, fleet: Fleet<'_>, printer: &mut Print
         }
     }
     bar.finish_and_clear();
+    summary.keep(printer);
     summary.print(printer)?;
     match stop::asked() {
         Some(signal) => {
@@ -168,6 +169,14 @@ fn roll_out(db: &Database, from: CodeHash, fleet: Fleet<'_>, printer: &mut Print
 }
 
 impl Summary {
+    /// Keeps what was done, if it cannot be printed.
+    fn keep(&self, printer: &mut Printer) {
+        let kept = self.refused.len() + self.failed.len();
+        let document = json!({ "upgraded": self.upgraded, "kept": kept });
+        let upgraded = grouped(self.upgraded);
+        printer.done(format!("{upgraded} objects are upgraded, {kept} stay as they are"), document);
+    }
+
     fn print(&self, printer: &mut Printer) -> Result<()> {
         let Summary { upgraded, refused, failed } = self;
         if printer.is_json() {

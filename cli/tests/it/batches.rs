@@ -149,6 +149,55 @@ fn what_is_resumed_is_the_same_batch_and_nothing_came_between() {
     assert_eq!(history.stderr, "note: no refusal is as asked for\n");
 }
 
+/// A wrong base, and a wrong key, had every line made again.
+#[test]
+fn what_is_resumed_is_on_record_or_nothing_is_made() {
+    let terminal = with_two(3);
+    terminal.run("key new other.key").done();
+    terminal.run("batch calls.jsonl --sign owner.key --base 1000").done();
+    let counts = || (count(&terminal, "visits"), count(&terminal, "other"));
+    let made = counts();
+    let wrong = [
+        "--sign owner.key --resume 2000",
+        "--sign owner.key --resume 900",
+        "--sign other.key --resume 1000",
+        "--sign owner.key --sign other.key --resume 1000",
+    ];
+    for options in wrong {
+        let base = options.split_whitespace().last().unwrap();
+        for calls in ["calls.jsonl", "/dev/stdin"] {
+            let mut command = terminal.command(&format!("batch {calls} {options}"));
+            let file = std::fs::File::open(terminal.path("calls.jsonl")).unwrap();
+            // A pipe is read once.
+            let mut cat = std::process::Command::new("cat");
+            let mut cat = cat.stdin(file).stdout(Stdio::piped()).spawn().unwrap();
+            let output = command.stdin(cat.stdout.take().unwrap()).output().unwrap();
+            cat.wait().unwrap();
+            let stderr = String::from_utf8(output.stderr).unwrap();
+            assert_eq!(output.status.code(), Some(5), "{calls} {options}: {stderr}");
+            assert!(output.stdout.is_empty(), "{calls} {options}");
+            let told = stderr.lines().last().unwrap();
+            let start = format!("error: nothing of a batch with the base {base}, signed by ");
+            assert!(told.starts_with(&start), "{calls} {options}: {told}");
+            assert!(told.contains("is on record of the 2 objects that the lines name"), "{told}");
+            let end = format!("--resume {base} --anew makes all of its lines");
+            assert!(told.ends_with(&end), "{calls} {options}: {told}");
+            assert_eq!(counts(), made, "{calls} {options}");
+        }
+    }
+    let anew = terminal.run("batch calls.jsonl --sign owner.key --resume 2000 --anew");
+    assert!(anew.stderr.ends_with("0 lines were on record before, 3 were made now\n"), "{anew:?}");
+    assert_eq!((anew.code, counts()), (Some(0), (made.0 * 2, made.1 * 2)));
+    let again = terminal.run("batch calls.jsonl --sign owner.key --resume 2000").done();
+    assert!(again.lines().all(|line| line.ends_with(", on record")), "{again}");
+    // Lines that were refused are on record too.
+    terminal.write("refused.jsonl", "[\"visits\", \"increment\", 1001]\n");
+    let first = terminal.run("batch refused.jsonl --sign owner.key --base 3000");
+    let again = terminal.run("batch refused.jsonl --sign owner.key --resume 3000");
+    assert_eq!((first.code, again.code), (Some(3), Some(3)), "{again:?}");
+    assert_eq!(terminal.run("batch calls.jsonl --sign owner.key --anew").code, Some(2));
+}
+
 #[test]
 fn calls_come_from_a_pipe_too_and_from_none_nothing_is_made() {
     let terminal = with_two(1);

@@ -115,3 +115,49 @@ fn run_says_which_wakes_are_overdue_and_why() {
     assert_eq!(asked.code, Some(3), "{}", asked.stderr);
     assert_eq!(json(&terminal, "list --name bell")[0]["refusals"], 2, "someone asked");
 }
+
+/// A session counts by the host's clock, and an object by its own time.
+#[test]
+fn a_session_of_an_object_that_is_ahead_ends_sooner_and_that_is_said() {
+    const MINUTE: u64 = 60 * 1000;
+    let terminal = Terminal::new();
+    terminal.run("key new owner.key").done();
+    let opens =
+        "@id(\"opens\") permit(principal is Key, action == Action::\"open_session\", resource);";
+    for (name, ahead) in [("near", 0), ("ahead", 4 * MINUTE)] {
+        let clock = Clock::manual(Clock::system().now() + ahead);
+        let db = Options::new().clock(clock).open(terminal.path(name)).unwrap();
+        let policy = objects::policy(&terminal.owner()) + opens;
+        let code = Code::wasm(objects::module()).unwrap().policy(policy);
+        db.create(code.args(args!["welcome"]).name("visits")).unwrap();
+        db.close().unwrap();
+    }
+    for (name, span) in [("short", "1m"), ("long", "1h")] {
+        terminal.run(&format!("session new {name}.session --for {span}")).done();
+    }
+    let open = |db: &str, session: &str| {
+        terminal.run(&format!("session open visits {session}.session --sign owner.key --db {db}"))
+    };
+    for session in ["short", "long"] {
+        let opened = open("near", session);
+        assert_eq!((opened.code, &*opened.stderr), (Some(0), ""), "{opened:?}");
+    }
+    let opened = open("ahead", "long");
+    assert_eq!(opened.code, Some(0), "{opened:?}");
+    let note = "note: visits is 3m";
+    assert!(opened.stderr.starts_with(note), "{opened:?}");
+    assert!(opened.stderr.contains("and to it the session ends in 5"), "{opened:?}");
+    let expired = open("ahead", "short");
+    assert_eq!(expired.code, Some(3), "{expired:?}");
+    assert!(expired.stderr.starts_with(note), "{expired:?}");
+    assert!(expired.stderr.contains("and to it the session has ended already"), "{expired:?}");
+    let told = "ahead of this host's clock, and counts by its own time (";
+    assert!(expired.stderr.contains(told), "{expired:?}");
+    // So does what is signed for a span.
+    let call = "call visits increment 1 --sign owner.key --expires 1m --db ahead";
+    let expired = terminal.run(call);
+    assert_eq!(expired.code, Some(3), "{expired:?}");
+    assert!(expired.stderr.contains("expired: ") && expired.stderr.contains(told), "{expired:?}");
+    let call = "call visits increment 1 --session long.session --db ahead";
+    terminal.run(call).done();
+}

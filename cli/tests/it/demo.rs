@@ -5,7 +5,7 @@ use serde_json::{Value as Json, json};
 
 use crate::terminal::{Terminal, root};
 
-const HEAD: &str =
+pub(crate) const HEAD: &str =
     "sched_utc_min,carrier,flight,tailnum,origin,dest,dep_utc_min,air_min,distance_mi";
 
 /// N1 flies, tries too early, is tried by another carrier, is diverted by it, and cancelled. N2 has

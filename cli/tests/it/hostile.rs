@@ -33,7 +33,7 @@ fn check(words: &[&str], what: &str, bytes: &[u8]) {
 }
 
 /// The commands that a `help` lists.
-fn listed(terminal: &Terminal, of: &str) -> BTreeSet<String> {
+pub(crate) fn listed(terminal: &Terminal, of: &str) -> BTreeSet<String> {
     let help = terminal.run(of).done();
     let commands = help.split("Commands:\n").nth(1).unwrap().lines();
     let commands = commands.take_while(|line| !line.is_empty());

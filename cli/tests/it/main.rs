@@ -11,6 +11,7 @@
 //! - `losses`: the demo killed at random moments: what was acknowledged is there.
 //! - `sharing`: what happens when several processes want one database, what is read where nothing
 //!   can be written, and on a full disk.
+//! - `unprinted`: what is done where its receipt cannot be printed, and what is a warning alone.
 //! - `upkeep`: backups, restoring, retention and compaction.
 //! - `watching`: a database while it runs, on the spot and from a file.
 //! - `hostile`: every command on text that a terminal would obey.
@@ -35,5 +36,6 @@ mod outputs;
 mod sharing;
 mod signals;
 mod terminal;
+mod unprinted;
 mod upkeep;
 mod watching;

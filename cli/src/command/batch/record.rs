@@ -5,7 +5,7 @@
 //! the refusals behind them, once an object; of each line that is on record 16 bytes are kept. It
 //! does not post anything.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use continuant::object::admission;
 use continuant::object::credential::Memo;
@@ -19,6 +19,9 @@ use serde_json::{Value as Json, json};
 use super::Asked;
 use crate::failure::{Failure, Result};
 use crate::{moment, receipt};
+
+/// The kind of the failure that there is nothing to resume.
+pub(super) const NO_BATCH: &str = "no-batch";
 
 /// What the record says of a line.
 pub(super) enum Before {
@@ -67,15 +70,54 @@ impl Records {
         Records { keys, base, is_resumed, objects: HashMap::new() }
     }
 
+    /// Whether a line up to the last is on record at one of these objects.
+    pub(super) fn is_begun(
+        &mut self,
+        db: &Database,
+        objects: &BTreeSet<ObjectId>,
+        last: u64,
+    ) -> Result<bool> {
+        let end = self.base.saturating_add(last);
+        for id in objects {
+            let record = self.record(db, *id)?;
+            let mut known = record.made.iter().chain(&record.refused);
+            if known.any(|(nonce, _)| *nonce <= end) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// That nothing is on record at so many objects, and what to do.
+    pub(super) fn missing(&self, object_count: usize) -> Failure {
+        let base = self.base;
+        let keys: Vec<String> = self.keys.iter().map(PublicKey::to_string).collect();
+        let keys = keys.join(" and ");
+        let objects = match object_count {
+            1 => "the one object that the lines name".to_string(),
+            count => format!("the {count} objects that the lines name"),
+        };
+        let message = format!(
+            "nothing of a batch with the base {base}, signed by {keys}, is on \
+                               record of {objects}: give the base that was said when it began, and \
+                               the same keys; --resume {base} --anew makes all of its lines"
+        );
+        Failure::missing(NO_BATCH, message)
+    }
+
+    /// What is on record at an object.
+    fn record(&mut self, db: &Database, id: ObjectId) -> Result<&Record> {
+        if !self.objects.contains_key(&id) {
+            let record = self.read(db, id)?;
+            self.objects.insert(id, record);
+        }
+        Ok(&self.objects[&id])
+    }
+
     /// What became of a line before.
     pub(super) fn before(&mut self, db: &Database, asked: &Asked) -> Result<Before> {
         let place = format!("line {}", asked.number);
-        if !self.objects.contains_key(&asked.object) {
-            let record = self.read(db, asked.object);
-            let record = record.map_err(|failure| failure.about(&place))?;
-            self.objects.insert(asked.object, record);
-        }
-        let record = &self.objects[&asked.object];
+        let record = self.record(db, asked.object).map_err(|failure| failure.about(&place))?;
         let find = |known: &[(u64, u64)]| {
             let index = known.binary_search_by_key(&asked.nonce, |entry| entry.0);
             index.ok().map(|index| known[index].1)
