@@ -310,14 +310,14 @@ fn metrics_that_cannot_be_written_any_more_are_a_warning() {
     std::fs::create_dir(terminal.path("metrics")).unwrap();
     let mut command =
         terminal.command("run --for 1h --every 1ms --json --metrics metrics/run.prom");
-    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     while !terminal.path("metrics/run.prom").exists() {
         std::thread::yield_now();
     }
     // Others take the directory away while it writes there.
     while std::fs::remove_dir_all(terminal.path("metrics")).is_err() {}
     let pid = child.id().to_string();
-    let mut lines = std::io::BufReader::new(child.stderr.unwrap());
+    let mut lines = std::io::BufReader::new(child.stderr.take().unwrap());
     let mut warning = String::new();
     std::io::BufRead::read_line(&mut lines, &mut warning).unwrap();
     let told: Json = serde_json::from_str(&warning).unwrap();
@@ -325,8 +325,9 @@ fn metrics_that_cannot_be_written_any_more_are_a_warning() {
     let mut kill = std::process::Command::new("kill");
     assert!(kill.args(["-TERM", &pid]).status().unwrap().success());
     let mut out = String::new();
-    std::io::Read::read_to_string(&mut child.stdout.unwrap(), &mut out).unwrap();
+    std::io::Read::read_to_string(&mut child.stdout.take().unwrap(), &mut out).unwrap();
     assert_eq!(terminal.run("get visits count --wait 10m").done(), "1\n", "{out}");
+    assert_eq!(child.wait().unwrap().code(), Some(0));
     let mut rest = String::new();
     std::io::Read::read_to_string(&mut lines, &mut rest).unwrap();
     assert_eq!(rest, "", "it is said once");
