@@ -371,6 +371,7 @@ fn of_storage(kind: &storage::ErrorKind) -> (&'static str, u8) {
         storage::ErrorKind::Diverged { .. } => ("diverged", FAILED),
         storage::ErrorKind::NotItsBackup { .. } => ("not-its-backup", FAILED),
         storage::ErrorKind::Pruned { .. } => ("pruned", MISSING),
+        storage::ErrorKind::NoState { .. } => ("no-state", DAMAGED),
         storage::ErrorKind::NotFound { .. } => ("not-found", MISSING),
         storage::ErrorKind::NameTaken { .. } => ("name-taken", FAILED),
         storage::ErrorKind::NameIsId { .. } => ("name-is-id", FAILED),

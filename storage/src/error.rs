@@ -192,6 +192,14 @@ pub enum ErrorKind {
         /// The first version that was kept.
         kept_from: u64,
     },
+    /// The newest version of an object cannot be read: retention dropped what it needs when there
+    /// were newer ones, which are not here.
+    NoState {
+        /// That version.
+        seq: u64,
+        /// The first version that was kept.
+        kept_from: u64,
+    },
     /// There is no such thing.
     NotFound {
         /// What was looked up, such as `object`.
@@ -504,6 +512,12 @@ impl fmt::Display for ErrorKind {
                     "version {seq} was dropped by retention: only {kept_from} and later are kept"
                 )
             }
+            ErrorKind::NoState { seq, kept_from } => write!(
+                f,
+                "its newest version {seq} has no state on record: retention kept versions from \
+                 {kept_from} on, and they are not here; restore to a later time, or import a \
+                 capsule of a later version"
+            ),
             ErrorKind::NotFound { what, name } => write!(f, "no {what} {name}"),
             ErrorKind::NameTaken { name, object } => {
                 write!(f, "the name {name:?} is taken by {object}")

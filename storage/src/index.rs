@@ -86,21 +86,36 @@ impl Index {
         cache_bytes: usize,
         validated: &dyn Fn(Tail) -> Result<()>,
     ) -> Result<(Index, Option<Tail>)> {
-        let failed = |operation| move |error| Error::io(operation, error).at(path);
-        if !disk.exists(path).map_err(failed("read"))? {
-            create(disk, path)?;
-        }
-        let (index, covered) = Index::open_as_it_is(disk, path, cache_bytes)?;
-        match covered {
-            Covered::Nothing => Ok((index, None)),
-            Covered::Until(tail) => Ok((index, Some(tail))),
-            Covered::OtherLayout(tail) => {
-                drop(index);
-                tail.map_or(Ok(()), validated)?;
-                disk.remove(path).map_err(failed("remove"))?;
-                Index::open(disk, path, cache_bytes, validated)
+        Index::open_in(Home::File(disk), path, cache_bytes, validated)
+    }
+
+    /// Opens the index in the file `path`, if there is one that this program reads, and an empty
+    /// one in memory otherwise; what is written to either stays in memory.
+    pub(crate) fn open_to_read(
+        disk: &Arc<dyn Disk>,
+        path: &Path,
+        cache_bytes: usize,
+        validated: &dyn Fn(Tail) -> Result<()>,
+    ) -> Result<(Index, Option<Tail>)> {
+        Index::open_in(Home::Memory(disk), path, cache_bytes, validated)
+    }
+
+    fn open_in(
+        home: Home<'_>,
+        path: &Path,
+        cache_bytes: usize,
+        validated: &dyn Fn(Tail) -> Result<()>,
+    ) -> Result<(Index, Option<Tail>)> {
+        if let Some(file) = home.found(path)? {
+            let (index, covered) = Index::of_file(file, path, cache_bytes)?;
+            match covered {
+                Covered::Nothing => return Ok((index, None)),
+                Covered::Until(tail) => return Ok((index, Some(tail))),
+                Covered::OtherLayout(tail) => tail.map_or(Ok(()), validated)?,
             }
         }
+        let (index, _) = Index::of_file(home.made(path)?, path, cache_bytes)?;
+        Ok((index, None))
     }
 
     /// Opens the index in the file `path`, which there must be, whatever it covers.
@@ -109,21 +124,14 @@ impl Index {
         path: &Path,
         cache_bytes: usize,
     ) -> Result<(Index, Covered)> {
-        let file = disk.open(path).map_err(|error| Error::io("open", error).at(path))?;
-        file.drop_cache();
-        Index::of_file(file, path, cache_bytes)
+        Index::of_file(file_to_write(disk, path)?, path, cache_bytes)
     }
 
     /// What the index in the file `path` covers, if there is one that can be read. The file stays
     /// as it is.
     pub(crate) fn covered_in(disk: &Arc<dyn Disk>, path: &Path) -> Result<Option<Tail>> {
-        let failed = |operation| move |error| Error::io(operation, error).at(path);
-        if !disk.exists(path).map_err(failed("read"))? {
-            return Ok(None);
-        }
-        let file = disk.open_to_read(path).map_err(failed("open"))?;
-        let file = Overlay::over(Some(file)).map_err(failed("read"))?;
-        match Index::of_file(Arc::new(file), path, 1 << 20) {
+        let Some(file) = Home::Memory(disk).found(path)? else { return Ok(None) };
+        match Index::of_file(file, path, 1 << 20) {
             Ok((_, Covered::Until(tail) | Covered::OtherLayout(Some(tail)))) => Ok(Some(tail)),
             Ok((_, Covered::Nothing | Covered::OtherLayout(None))) => Ok(None),
             Err(error) if matches!(error.kind(), ErrorKind::IndexDamaged(_)) => Ok(None),
@@ -139,30 +147,6 @@ impl Index {
         let index = Index::connect(file, path, cache_bytes)?;
         let covered = index.reading()?.covered()?;
         Ok((index, covered))
-    }
-
-    /// Opens the index in the file `path`, if there is one that this program reads, and an empty
-    /// one in memory otherwise; what is written to either stays in memory.
-    pub(crate) fn open_to_read(
-        disk: &Arc<dyn Disk>,
-        path: &Path,
-        cache_bytes: usize,
-        validated: &dyn Fn(Tail) -> Result<()>,
-    ) -> Result<(Index, Option<Tail>)> {
-        let failed = |operation| move |error| Error::io(operation, error).at(path);
-        if disk.exists(path).map_err(failed("read"))? {
-            let file = disk.open_to_read(path).map_err(failed("open"))?;
-            let file = Overlay::over(Some(file)).map_err(failed("read"))?;
-            let index = Index::connect(Arc::new(file), path, cache_bytes)?;
-            match index.reading()?.covered()? {
-                Covered::Nothing => return Ok((index, None)),
-                Covered::Until(tail) => return Ok((index, Some(tail))),
-                Covered::OtherLayout(tail) => tail.map_or(Ok(()), validated)?,
-            }
-        }
-        let file: Arc<dyn DiskFile> = Arc::new(Overlay::over(None).map_err(failed("read"))?);
-        fill(&file, path)?;
-        Ok((Index::connect(file, path, cache_bytes)?, None))
     }
 
     /// An index in a file.
@@ -212,6 +196,60 @@ impl Index {
     pub(crate) fn health(&self) -> Result<()> {
         self.failure.check().map_err(|error| error.at(&self.path))
     }
+}
+
+/// Where an index is that is opened.
+#[derive(Clone, Copy)]
+enum Home<'a> {
+    /// In its file, which may be made.
+    File(&'a Arc<dyn Disk>),
+    /// In memory, over its file when there is one.
+    Memory(&'a Arc<dyn Disk>),
+}
+
+impl Home<'_> {
+    /// The file that there is.
+    fn found(self, path: &Path) -> Result<Option<Arc<dyn DiskFile>>> {
+        let failed = |operation| move |error| Error::io(operation, error).at(path);
+        let (Home::File(disk) | Home::Memory(disk)) = self;
+        if !disk.exists(path).map_err(failed("read"))? {
+            return Ok(None);
+        }
+        Ok(Some(match self {
+            Home::File(disk) => file_to_write(disk, path)?,
+            Home::Memory(disk) => {
+                let file = disk.open_to_read(path).map_err(failed("open"))?;
+                Arc::new(Overlay::over(Some(file)).map_err(failed("read"))?)
+            }
+        }))
+    }
+
+    /// A file with an empty index, in place of what there is.
+    fn made(self, path: &Path) -> Result<Arc<dyn DiskFile>> {
+        match self {
+            Home::File(disk) => {
+                let failed = |operation| move |error| Error::io(operation, error).at(path);
+                if disk.exists(path).map_err(failed("read"))? {
+                    disk.remove(path).map_err(failed("remove"))?;
+                }
+                create(disk, path)?;
+                file_to_write(disk, path)
+            }
+            Home::Memory(_) => {
+                let file =
+                    Overlay::over(None).map_err(|error| Error::io("read", error).at(path))?;
+                let file: Arc<dyn DiskFile> = Arc::new(file);
+                fill(&file, path)?;
+                Ok(file)
+            }
+        }
+    }
+}
+
+fn file_to_write(disk: &Arc<dyn Disk>, path: &Path) -> Result<Arc<dyn DiskFile>> {
+    let file = disk.open(path).map_err(|error| Error::io("open", error).at(path))?;
+    file.drop_cache();
+    Ok(file)
 }
 
 impl Drop for Index {
@@ -388,6 +426,10 @@ pub(crate) enum Covered {
     /// Its rows cannot be read by this program; perhaps what it covers can.
     OtherLayout(Option<Tail>),
 }
+
+/// Keys of a table, ascending, each with what its row says; none when that does not match its
+/// check.
+pub(crate) type Page<T> = Vec<(Vec<u8>, Option<T>)>;
 
 /// The index as of one moment.
 pub(crate) struct Reading<'a> {
@@ -591,17 +633,54 @@ impl Reading<'_> {
         self.get(DEAD_LETTERS, &key, |value| Dead::decode(row::open(&key, value)?))
     }
 
-    /// All names, with their objects.
-    pub(crate) fn names(&self) -> Result<Vec<(String, ObjectId)>> {
-        self.range(NAMES, (Bound::Unbounded, Bound::Unbounded), usize::MAX, |key, value| {
+    /// When objects are to wake, in the order of their ids: at most `limit` rows behind `after`.
+    pub(crate) fn armed_after(
+        &self,
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Page<(ObjectId, Option<u64>)>> {
+        self.page(OBJECTS, after, limit, |key, value| {
+            let id = ObjectId(key.try_into().ok()?);
+            Some((id, row::decode(id, value)?.0.armed()))
+        })
+    }
+
+    /// At most `limit` wakes in their order, behind `after`.
+    pub(crate) fn wakes_after(
+        &self,
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Page<(u64, ObjectId)>> {
+        self.page(WAKES, after, limit, wake)
+    }
+
+    /// At most `limit` names with their objects, behind `after`.
+    pub(crate) fn names_after(
+        &self,
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Page<(String, ObjectId)>> {
+        self.page(NAMES, after, limit, |key, value| {
             Some((String::from_utf8(key.to_vec()).ok()?, named(key, value)?))
         })
     }
 
-    /// All blobs' keys, with where they are.
-    pub(crate) fn blobs(&self) -> Result<Vec<(Vec<u8>, Position)>> {
-        self.range(BLOBS, (Bound::Unbounded, Bound::Unbounded), usize::MAX, |key, value| {
-            Some((key.to_vec(), position(key, value)?))
+    /// Where at most `limit` blobs are, in the order of their keys, behind `after`.
+    pub(crate) fn blobs_after(&self, after: Option<&[u8]>, limit: usize) -> Result<Page<Position>> {
+        self.page(BLOBS, after, limit, position)
+    }
+
+    /// At most `limit` rows of a table behind `after`, whether or not they match their checks.
+    fn page<T>(
+        &self,
+        table: Table,
+        after: Option<&[u8]>,
+        limit: usize,
+        decode: impl Fn(&[u8], &[u8]) -> Option<T>,
+    ) -> Result<Page<T>> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        self.range(table, (from, Bound::Unbounded), limit, |key, value| {
+            Some((key.to_vec(), decode(key, value)))
         })
     }
 }

@@ -20,6 +20,8 @@ pub const ID_DIGITS_MIN: usize = 4;
 const ID_DIGITS: usize = 2 * HASH_BYTES;
 /// Objects that a doubtful text is said to stand for.
 const FITTING_MAX: usize = 5;
+/// Names that are looked at at a time.
+const NAMES_PAGE: usize = 4096;
 
 /// What a text stands for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -120,24 +122,46 @@ impl Store {
     pub fn doubtful_names(&self, limit: usize) -> Result<Vec<DoubtfulName>> {
         let inner = self.inner();
         // Memory first: what moves to the index meanwhile is then seen twice, not never.
-        let mut names = inner.heads.lock().unwritten_names();
-        names.extend(inner.indexed(|index| index.names())?);
-        let mut doubtful = Vec::new();
-        for (name, object) in names {
-            let Some(digits) = id_digits(&name) else { continue };
-            let other = inner.other_beginning_with(&digits, object)?;
-            if other.is_some() || digits.len() == ID_DIGITS {
-                doubtful.push(DoubtfulName { name, object, other });
+        let mut unwritten = inner.heads.lock().unwritten_names();
+        let (mut doubtful, mut last) = (Vec::new(), None);
+        loop {
+            let page = inner.indexed(|index| index.names_after(last.as_deref(), NAMES_PAGE))?;
+            let end = page.last().map(|(name, _)| name.clone());
+            let mut names = match &end {
+                Some(end) => {
+                    let is_before = |name: &String, _: &mut ObjectId| name.as_bytes() <= end;
+                    unwritten.extract_if(.., is_before).collect()
+                }
+                None => std::mem::take(&mut unwritten),
+            };
+            for (_, named) in page {
+                let damaged = || ErrorKind::IndexDamaged("a name does not match its check".into());
+                let (name, object) = named.ok_or_else(damaged)?;
+                names.insert(name, object);
             }
-            if doubtful.len() >= limit {
-                break;
+            for (name, object) in names {
+                if doubtful.len() >= limit {
+                    return Ok(doubtful);
+                }
+                doubtful.extend(inner.doubt(name, object)?);
             }
+            last = match end {
+                Some(end) => Some(end),
+                None => return Ok(doubtful),
+            };
         }
-        Ok(doubtful)
     }
 }
 
 impl Inner {
+    /// A name that is an id, or begins that of another object.
+    fn doubt(&self, name: String, object: ObjectId) -> Result<Option<DoubtfulName>> {
+        let Some(digits) = id_digits(&name) else { return Ok(None) };
+        let other = self.other_beginning_with(&digits, object)?;
+        let is_doubtful = other.is_some() || digits.len() == ID_DIGITS;
+        Ok(is_doubtful.then_some(DoubtfulName { name, object, other }))
+    }
+
     /// That a name can be bound to an object, as far as the text goes, and no other object's id
     /// begins so.
     pub(crate) fn validate_name(&self, name: &str, id: ObjectId) -> Result<()> {

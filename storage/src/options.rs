@@ -30,6 +30,7 @@ pub struct Options {
     pub(crate) recent_rows_max: usize,
     pub(crate) tail_bytes_max: u64,
     pub(crate) verify_bytes: u64,
+    pub(crate) check_bytes_max: usize,
 }
 
 /// The smallest segment: a few ordinary frames.
@@ -53,6 +54,7 @@ impl Default for Options {
             recent_rows_max: 131_072,
             tail_bytes_max: 256 << 20,
             verify_bytes: 256 << 20,
+            check_bytes_max: 256 << 20,
         }
     }
 }
@@ -185,6 +187,14 @@ impl Options {
     /// segment, going on where the one before ended. Default: 256 MiB.
     pub fn verify_bytes(mut self, bytes: u64) -> Options {
         self.verify_bytes = bytes;
+        self
+    }
+
+    /// Bytes that a [check](Store::check) holds of what the log says of objects, about 1 KB of each:
+    /// it compares as many with the index as fit, and reads the log once more for the next. Default:
+    /// 256 MiB.
+    pub fn check_bytes_max(mut self, bytes: usize) -> Options {
+        self.check_bytes_max = bytes.max(1);
         self
     }
 

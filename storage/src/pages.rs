@@ -82,6 +82,13 @@ impl PageTable {
         PageTable { full: Arc::new(full), newer, plain, since: since.collect() }
     }
 
+    /// Bytes that the table takes in memory.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        let since = self.since.iter().map(|(_, since)| size_of_val(&since.runs[..]));
+        let placed = size_of_val(&self.full[..]) + size_of_val(&self.newer[..]);
+        placed + size_of_val(&self.since[..]) + since.sum::<usize>()
+    }
+
     /// How many pages there are at most.
     pub(crate) fn count(&self) -> usize {
         self.full.len() + self.newer.len()

@@ -57,6 +57,13 @@ pub(crate) struct Row {
 }
 
 impl Row {
+    /// Bytes that the row takes in memory.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        let pages = self.pages.as_ref().map_or(0, PageTable::memory_bytes);
+        let name = self.name.as_ref().map_or(0, String::len);
+        size_of::<Row>() + size_of_val(self.spine.links()) + name + pages
+    }
+
     /// The newest version's seq.
     pub(crate) fn seq(&self) -> u64 {
         self.spine.head().expect("a row has a version").0

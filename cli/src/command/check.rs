@@ -16,7 +16,9 @@ use crate::{moment, progress};
 
 /// Check every byte of the database, and report all damage
 ///
-/// Signatures, memory roots and admissions are for `verify --all`. A repair makes the index anew
+/// Signatures, memory roots and admissions are for `verify --all`. What the log says of objects is
+/// held for as many at a time as fit into 256 MiB, and the log is read once more for the next: the
+/// passes are counted. A repair makes the index anew
 /// from the log, and the marker if it is lost. It compares the log with the old index first: what
 /// the log has lost is printed, with exit code 4, and nothing is changed unless --accept-loss names
 /// what was printed. What was accepted stays on record.
@@ -112,6 +114,7 @@ fn document(report: &Report, ahead: Option<Ahead>, repaired: Option<&Repaired>) 
     let mut document = json!({
         "bytes": report.bytes,
         "frames": report.frame_count,
+        "passes": report.pass_count,
         "objects": report.object_count,
         "versions": report.version_count,
         "refusals": report.refusal_count,
@@ -250,6 +253,8 @@ fn print(
         ("frames", grouped(report.frame_count)),
         ("bytes", grouped(report.bytes)),
     ]);
+    let passes = Some(grouped(report.pass_count)).filter(|_| report.pass_count > 1);
+    pairs.extend(passes.map(|count| ("passes", count)));
     pairs.extend(report.losses.iter().map(|loss| ("lost before", loss_line(loss))));
     pairs.push((
         "damage",

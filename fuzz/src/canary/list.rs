@@ -604,6 +604,21 @@ pub const CANARIES: &[Canary] = &[
         "if is_torn && ⟦!options.read_only⟧ {",
         "true",
     ),
+    // What is checked in parts is checked whole.
+    canary(
+        "the last part of a check",
+        "storage_model",
+        "storage/src/check/part.rs",
+        "return ⟦(from < Part::ALL.to)⟧.then_some(Part { from, to });",
+        "(to < Part::ALL.to)",
+    ),
+    canary(
+        "what is lost in the parts of a check",
+        "log_decode",
+        "storage/src/check/aftermath.rs",
+        "if ⟦!newest.load.is_full()⟧ {",
+        "aftermath.pass_count == 1",
+    ),
     // What is lost is told.
     canary(
         "the log beside its index",

@@ -13,7 +13,7 @@ use rand::rngs::StdRng;
 use storage::{AcceptedLoss, Compared, ErrorKind, Lost, Store};
 
 use super::storage_model::model::Model;
-use super::storage_model::{Draft, append, copy, hold_back, patient, push};
+use super::storage_model::{Draft, append, compare, copy, hold_back, patient, push};
 use crate::frames::{self, Frame};
 use crate::generate::lineage::{Author, Ingredients, encoded};
 use crate::generate::{bytes, source};
@@ -154,6 +154,11 @@ impl Database {
         let last = self.models.last().expect("there is a first model");
         serves_no_other(&store, last)?;
         let report = must("checking", store.check(|_, _| {}))?;
+        drop(store);
+        let in_parts = patient().existing(true).check_bytes_max(rng.random_range(1..6000));
+        let store = must("opening again", in_parts.open(path))?;
+        let parts = must("checking in parts", store.check(|_, _| {}))?;
+        equal("what is found in parts", &compare::findings(&report), &compare::findings(&parts))?;
         if !report.is_sound() {
             let harmless = broken.is_none() && headers_are_whole(before, after);
             return hold(format!("nothing is found: {:?}", report.damage), !harmless);
@@ -270,7 +275,7 @@ fn serves_no_other(store: &Store, model: &Model) -> Outcome {
 
 /// The store has each object of the model as far as the model goes, and no more.
 fn has(store: &Store, model: &Model, rng: &mut StdRng) -> Outcome {
-    super::storage_model::compare::store(store, model, rng)
+    compare::store(store, model, rng)
 }
 
 /// What was left can be appended to and opened again.

@@ -15,7 +15,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use object::head::Head;
 use rand::RngExt;
 use rand::rngs::StdRng;
-use storage::{Append, CapsuleReader, ErrorKind, Options, Retention, Seal, Store};
+use storage::{Append, CapsuleReader, ErrorKind, Options, Report, Retention, Seal, Store};
 
 use self::model::Model;
 use crate::generate::lineage::{Author, Ingredients, Made};
@@ -73,7 +73,8 @@ pub(crate) fn run(seed: u64) -> Outcome {
     run.reopen()?;
     run.compare()?;
     let report = must("checking", run.store().check(|_, _| {}))?;
-    hold(format!("an undamaged store is sound: {:?}", report.damage), report.is_sound())
+    hold(format!("an undamaged store is sound: {:?}", report.damage), report.is_sound())?;
+    run.check_in_parts(&report)
 }
 
 /// Options under which much happens: small segments, an index that is written often or never.
@@ -239,6 +240,14 @@ impl Run {
         must("appending", append(self.store(), &self.ingredients, &draft))?;
         self.model.apply(&draft);
         Ok(())
+    }
+
+    /// That a check in parts finds what one of all at once finds.
+    fn check_in_parts(&mut self, whole: &Report) -> Outcome {
+        let few = self.rng.random_range(1..8000);
+        self.open(self.path.clone(), patient().existing(true).check_bytes_max(few))?;
+        let parts = must("checking in parts", self.store().check(|_, _| {}))?;
+        equal("what is found in parts", &compare::findings(whole), &compare::findings(&parts))
     }
 
     fn reopen(&mut self) -> Outcome {

@@ -991,12 +991,19 @@ fn what_retention_let_go_is_not_restored_unless_that_is_said() {
         let what = Restoring::from(Until::Position(place)).allow_pruned(true);
         let report = small().restore(&path, &to, what, |_, _| {}).unwrap();
         let restored = small().existing(true).open(&to).unwrap();
-        assert!(restored.check(|_, _| {}).unwrap().is_sound());
+        let checked = restored.check(|_, _| {}).unwrap();
         assert_eq!(restored.info(id).unwrap().unwrap().seq, seq as u64);
         assert_eq!(restored.lineage(id).unwrap().map(Result::unwrap).count(), seq + 1);
         let read = restored.head(id);
         if let Err(error) = &read {
             assert!(matches!(error.kind(), ErrorKind::Pruned { .. }), "{error}");
+        }
+        // A check says so, too.
+        let kinds: Vec<_> = checked.damage.iter().map(|damage| damage.error().kind()).collect();
+        match (&read, &kinds[..]) {
+            (Ok(_), []) => {}
+            (Err(_), [ErrorKind::NoState { seq: found, .. }]) if *found == seq as u64 => {}
+            (_, kinds) => panic!("version {seq}: {kinds:?}"),
         }
         has_state.push(read.is_ok());
         assert_eq!(report.pruned, u64::from(read.is_err()), "version {seq}");

@@ -1,15 +1,25 @@
-//! What a small question costs: bytes that are read, counted at the disk, and not time.
+//! What a small question costs: bytes that are read, counted at the disk, and not time. A check in
+//! parts finds what a check of all at once finds.
 
+use std::collections::BTreeSet;
+use std::fs;
 use std::ops::Range;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use continuant_storage::{Direction, LineageEntry, RecordEntry, Store};
+use continuant_storage::{
+    Append, CapsuleReader, Direction, Fate, LineageEntry, Options, RecordEntry, Report, Retention,
+    Store, Taking,
+};
+use object::hash::ObjectId;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tempfile::TempDir;
 
-use crate::author::{Author, Made, append, reopen, small};
+use crate::author::{Author, Made, append, copy, reopen, small};
 use crate::backup::disk::WatchedDisk;
+use crate::losses::lose_the_last_frame;
+use crate::messages::{append_sent, message};
 
 /// A store whose reads are counted.
 fn watched(directory: &TempDir) -> (Store, WatchedDisk) {
@@ -169,7 +179,7 @@ fn where_a_range_of_time_begins_is_found_in_a_few_reads() {
 }
 
 /// How many versions there are in a range.
-fn count(store: &Store, id: object::hash::ObjectId, range: Range<u64>) -> u64 {
+fn count(store: &Store, id: ObjectId, range: Range<u64>) -> u64 {
     let is_version = |entry: &RecordEntry| matches!(entry, RecordEntry::Version(_));
     let records = store.records(id, range).unwrap().map(Result::unwrap);
     records.filter(is_version).count() as u64
@@ -182,4 +192,183 @@ fn the_newest_ledger_is_that_of_the_head() {
     let author = lived(&store, 9, 100);
     let id = author.head.id;
     assert_eq!(store.newest_ledger(id).unwrap().as_ref(), Some(&*author.head.ledger));
+}
+
+/// Objects with names, wakes, refusals, upgrades and messages, on their way and dead; some moved
+/// away, some with a rule of retention, one imported, and one imported again after that had failed.
+fn fleet(path: &Path) {
+    let store = small().open(path).unwrap();
+    let mut authors: Vec<Author> = Vec::new();
+    for seed in 0..40 {
+        let (author, genesis) = Author::upgrading(seed);
+        let name = format!("object {seed}");
+        append(&store, &[genesis], &[(&name, author.head.id)]).unwrap();
+        authors.push(author);
+    }
+    // A name that another object's id begins with, which came later.
+    let (late, genesis) = (Author::new(41), Author::new(40));
+    let digits = &late.0.head.id.to_string()[..8];
+    append(&store, &[genesis.1], &[(digits, genesis.0.head.id)]).unwrap();
+    append(&store, &[late.1], &[]).unwrap();
+    for round in 0..400 {
+        let made = authors[round % 40].next();
+        append(&store, &[made], &[]).unwrap();
+        if round % 20 == 0 {
+            converse(&store, &mut authors, round / 20);
+        }
+    }
+    for (index, author) in authors.iter().enumerate().step_by(9) {
+        store.set_moved(author.head.id, index % 2 == 0).unwrap();
+        store.set_retention(Some(author.head.id), Retention::Versions(90)).unwrap();
+    }
+    drop(store.create_outbox("mail").unwrap());
+    let directory = TempDir::new().unwrap();
+    let other = small().open(directory.path().join("other")).unwrap();
+    for seed in [77, 78] {
+        let author = lived(&other, seed, 100);
+        let mut bytes = Vec::new();
+        other.export(author.head.id, &mut bytes, |_, _| {}).unwrap();
+        let mut reader = CapsuleReader::new(&bytes[..]).unwrap();
+        while reader.next().unwrap().is_some() {}
+        let seal = reader.seal().unwrap();
+        // What was imported stands in the log: staged, and taken in.
+        store.import(&bytes[..bytes.len() / 2], &author.head, seal).unwrap_err();
+        if seed == 77 {
+            store.import(&bytes[..], &author.head, seal).unwrap();
+        }
+    }
+    // The last frame, which is going to be lost, and that on record.
+    append(&store, &[authors[1].touch()], &[]).unwrap();
+    drop(store);
+    lose_the_last_frame(path);
+}
+
+/// Two messages to one object: one is taken, or comes to nothing, and some of these are let go.
+fn converse(store: &Store, authors: &mut [Author], round: usize) {
+    let to = authors[(7 * round + 3) % 40].head.id;
+    let messages = [message(to, 1), message(to, 2)];
+    let sender = &mut authors[round];
+    let made = sender.send(messages.to_vec());
+    append_sent(store, sender, &made, &messages, vec![]).unwrap();
+    let first = store.messages_to(to)[0];
+    let fates = [Fate::Delivered, Fate::Dead("no".to_string())];
+    let taken = Taking { id: first, fate: fates[round % 2].clone() };
+    store.commit(&Append { taken: vec![taken], ..Append::default() }).unwrap();
+    let dead = store.dead_letters(None, 3).unwrap();
+    if dead.len() == 3 {
+        store.retry_dead_letter(dead[0].id).unwrap();
+        store.drop_dead_letter(dead[1].id).unwrap();
+    }
+}
+
+/// What is the same however many parts there were.
+#[derive(PartialEq, Debug)]
+struct Found {
+    damage: BTreeSet<String>,
+    lost: Vec<String>,
+    counts: [u64; 8],
+    others: String,
+}
+
+fn found(report: &Report) -> Found {
+    Found {
+        damage: report.damage.iter().map(ToString::to_string).collect(),
+        lost: report.lost.iter().map(ToString::to_string).collect(),
+        counts: [
+            report.object_count,
+            report.version_count,
+            report.refusal_count,
+            report.frame_count,
+            report.bytes,
+            report.damage_count,
+            report.lost_count,
+            report.consequence_count,
+        ],
+        others: format!("{:?} {:?}", report.losses, report.doubtful_names),
+    }
+}
+
+fn segments(path: &Path) -> Vec<PathBuf> {
+    let files = fs::read_dir(path.join("log")).unwrap().map(|entry| entry.unwrap().path());
+    let mut files: Vec<PathBuf> = files.collect();
+    files.sort();
+    files
+}
+
+/// What a check finds in a part of each of several sizes, and at once.
+fn compare_parts(path: &Path, about: &str) -> Report {
+    let whole = small().open(path).unwrap().check(|_, _| {}).unwrap();
+    assert_eq!(whole.pass_count, 1 + u64::from(!whole.is_sound()), "{about}");
+    for bytes in [40_000, 9_000, 1] {
+        let store = small().check_bytes_max(bytes).open(path).unwrap();
+        let (mut last, mut before) = ((0, 1), 0);
+        let parts = store
+            .check(|done, all| {
+                last = (done, all);
+                assert!(done <= all, "{about}");
+                before = before.max(done);
+            })
+            .unwrap();
+        assert!(parts.pass_count > 2, "{about}: {bytes} bytes");
+        assert_eq!(last.0, last.1, "progress ends at the end");
+        assert_eq!(found(&parts), found(&whole), "{about}: {bytes} bytes");
+    }
+    whole
+}
+
+#[test]
+fn a_check_in_parts_finds_what_a_check_of_all_at_once_finds() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("db");
+    fleet(&path);
+    let whole = compare_parts(&path, "sound");
+    assert!(whole.is_sound(), "{:?}", whole.damage);
+    assert_eq!((whole.object_count, whole.losses.len(), whole.doubtful_names.len()), (43, 1, 1));
+    let files = segments(&path);
+    let mut lost = 0;
+    for (number, file) in files[..files.len() - 1].iter().enumerate() {
+        let hurt = directory.path().join(format!("hurt {number}"));
+        copy(&path, &hurt);
+        let file = hurt.join(file.strip_prefix(&path).unwrap());
+        let mut segment = fs::read(&file).unwrap();
+        for part in 1..=1 + number % 3 {
+            let at = segment.len() / 5 * part;
+            segment[at] ^= 0x10;
+        }
+        fs::write(&file, &segment).unwrap();
+        let whole = compare_parts(&hurt, &format!("segment {number}"));
+        assert!(!whole.is_sound() && whole.consequence_count > 0);
+        lost += whole.lost_count;
+    }
+    assert!(lost > 10, "{lost} are lost");
+    // What is not broken, and does not follow: a log whose first segment is another's.
+    let other = directory.path().join("other");
+    copy(&path, &other);
+    fs::remove_file(segments(&other).swap_remove(1)).unwrap();
+    assert!(compare_parts(&other, "a segment less").lost_count > 0);
+}
+
+/// That the index is damaged is found in parts when it is found at once, and the other way round.
+#[test]
+fn a_damaged_index_is_found_in_parts_too() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("db");
+    fleet(&path);
+    let index = fs::read(path.join("index.redb")).unwrap();
+    let mut rng = StdRng::seed_from_u64(11);
+    let mut is_found = 0;
+    for round in 0..60 {
+        let mut hurt = index.clone();
+        let at = rng.random_range(4096..hurt.len());
+        hurt[at] ^= 1 << rng.random_range(0..8);
+        let check = |options: Options| {
+            fs::write(path.join("index.redb"), &hurt).unwrap();
+            let report = options.open(&path).and_then(|store| store.check(|_, _| {}));
+            report.map(|report| report.is_sound()).unwrap_or_default()
+        };
+        let whole = check(small());
+        assert_eq!(check(small().check_bytes_max(9_000)), whole, "round {round}: byte {at}");
+        is_found += u64::from(!whole);
+    }
+    assert!(is_found > 0, "some bytes are of rows");
 }

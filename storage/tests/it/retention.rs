@@ -13,6 +13,8 @@ use rand::{RngExt, SeedableRng};
 use tempfile::TempDir;
 
 use crate::author::{Author, append, assert_sound, copy, small};
+use crate::losses::repair_losing;
+use crate::messages::{append_sent, message};
 
 /// What a version is: its hash, its memory's root, its globals.
 type Known = Vec<(String, String, Vec<u64>)>;
@@ -273,4 +275,78 @@ fn every_changed_byte_of_a_pack_is_found_and_named() {
     let store = small().open(&path).unwrap();
     assert_sound(&store);
     assert_eq!(store.head(authors[0].head.id).unwrap().unwrap().head, authors[0].head);
+}
+
+/// Its frame was not among those of messages on their way when the compaction began.
+#[test]
+fn what_a_message_says_stays_that_is_sent_while_everything_is_compacted() {
+    let directory = TempDir::new().unwrap();
+    let store = small().open(directory.path().join("db")).unwrap();
+    let (mut author, genesis) = Author::new(1);
+    let (other, other_genesis) = Author::new(2);
+    append(&store, &[genesis, other_genesis], &[]).unwrap();
+    store.set_retention(None, Retention::Versions(1)).unwrap();
+    while store.stats().unwrap().segment_count < 3 {
+        append(&store, &[author.touch()], &[]).unwrap();
+    }
+    let messages = [message(other.head.id, 7)];
+    let mut sent = 0;
+    // Told of the first segment that is full: the open one is still to be closed.
+    let compacted = store.compact_all(0, |_, _| {
+        if sent == 0 {
+            // Nothing was looked up of its object yet.
+            let (mut sender, genesis) = Author::new(3);
+            append(&store, &[genesis], &[]).unwrap();
+            let made = sender.send(messages.to_vec());
+            append_sent(&store, &sender, &made, &messages, vec![]).unwrap();
+            append(&store, &[sender.touch(), sender.touch()], &[]).unwrap();
+            assert_eq!(store.stats().unwrap().segment_count, 3, "it is in the open segment");
+        }
+        sent += 1;
+    });
+    let compacted = compacted.unwrap();
+    assert!(sent >= 3 && compacted.trimmed_count > 0, "{compacted:?}");
+    assert_eq!(compacted.held_count, 1, "the version that sent it");
+    let found = store.next_messages(other.head.id).unwrap();
+    assert_eq!(found.len(), 1);
+    assert_eq!(found[0].message, messages[0]);
+    assert_sound(&store);
+}
+
+/// The versions that retention kept are lost; what is left cannot be read, and `check` had nothing
+/// to say.
+#[test]
+fn an_object_whose_newest_version_has_no_state_is_found() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("db");
+    let store = small().open(&path).unwrap();
+    let (mut author, genesis) = Author::new(1);
+    let (still, still_genesis) = Author::new(2);
+    append(&store, &[genesis, still_genesis], &[]).unwrap();
+    store.set_retention(Some(author.head.id), Retention::Versions(1)).unwrap();
+    while store.stats().unwrap().segment_count < 4 {
+        append(&store, &[author.touch()], &[]).unwrap();
+    }
+    let (id, kept_from) = (author.head.id, author.head.header.seq);
+    assert!(store.compact(0, |_, _| {}).unwrap().trimmed_count > 0);
+    assert_sound(&store);
+    drop(store);
+    // What is left of the log ends with what was compacted.
+    for name in std::fs::read_dir(path.join("log")).unwrap() {
+        let name = name.unwrap().path();
+        if name.extension().is_some_and(|extension| extension == "log") {
+            std::fs::remove_file(name).unwrap();
+        }
+    }
+    repair_losing(&path);
+    let store = small().open(&path).unwrap();
+    let report = store.check(|_, _| {}).unwrap();
+    let [damage] = &report.damage[..] else { panic!("{:?}", report.damage) };
+    let seq = store.info(id).unwrap().unwrap().seq;
+    assert!(seq > 0 && seq < kept_from);
+    assert_eq!(*damage.error().kind(), ErrorKind::NoState { seq, kept_from });
+    assert_eq!((damage.error().object(), report.damage_count), (Some(id), 1));
+    assert!(damage.to_string().contains("restore to a later time"), "{damage}");
+    assert!(matches!(store.head(id).unwrap_err().kind(), ErrorKind::Pruned { .. }));
+    assert_eq!(store.head(still.head.id).unwrap().unwrap().head, still.head);
 }

@@ -3,6 +3,7 @@
 //!
 //! It changes neither.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use object::hash::ObjectId;
@@ -11,7 +12,7 @@ use object::ledger::Ledger;
 use object::memory::{Memory, page_count};
 use rand::RngExt;
 use rand::rngs::StdRng;
-use storage::{Direction, LineageEntry, ObjectInfo, Store};
+use storage::{Direction, LineageEntry, ObjectInfo, Report, Store};
 
 use super::model::{Entry, Model, Object, Version};
 use crate::generate::lineage::encoded;
@@ -202,4 +203,26 @@ fn lineage(store: &Store, id: ObjectId, object: &Object, rng: &mut StdRng) -> Ou
         equal(&format!("versions {range:?} {direction:?}"), &wanted, &seqs)?;
     }
     Ok(())
+}
+
+/// Findings of a check, in whatever order; what else is listed; and counts.
+pub(crate) type Findings = (BTreeSet<String>, Vec<String>, [u64; 8]);
+
+/// What a check finds, however many parts it had.
+pub(crate) fn findings(report: &Report) -> Findings {
+    let damage = report.damage.iter().map(ToString::to_string).collect();
+    let others = report.lost.iter().map(ToString::to_string);
+    let losses = report.losses.iter().map(|loss| format!("{loss:?}"));
+    let names = report.doubtful_names.iter().map(|name| format!("{name:?}"));
+    let counts = [
+        report.object_count,
+        report.version_count,
+        report.refusal_count,
+        report.frame_count,
+        report.bytes,
+        report.damage_count,
+        report.lost_count,
+        report.consequence_count,
+    ];
+    (damage, others.chain(losses).chain(names).collect(), counts)
 }
