@@ -619,6 +619,13 @@ pub const CANARIES: &[Canary] = &[
         "if ⟦!newest.load.is_full()⟧ {",
         "aftermath.pass_count == 1",
     ),
+    canary(
+        "objects without a state",
+        "backup",
+        "storage/src/check/comparison.rs",
+        "objects.get(id).filter(|row| ⟦*from > row.seq()⟧)",
+        "false",
+    ),
     // What is lost is told.
     canary(
         "the log beside its index",

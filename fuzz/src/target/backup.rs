@@ -152,6 +152,13 @@ impl Run<'_> {
             format!("{pruned} have no state, {strict:?} was told"),
             strict.is_none() == (pruned > 0),
         )?;
+        let report = must("checking", found.check(|_, _| {}))?;
+        let kinds = report.damage.iter().map(|damage| damage.error().kind());
+        let told = kinds.filter(|kind| matches!(kind, ErrorKind::NoState { .. })).count() as u64;
+        hold(
+            format!("a check tells {pruned}: {:?}", report.damage),
+            (told, report.damage_count) == (pruned, pruned),
+        )?;
         self.tally.add("places restored to", 1);
         self.tally.add("states that are gone", pruned);
         disk.kill();
