@@ -222,13 +222,13 @@ mod tests {
             both.into_iter().flat_map(less).collect()
         }),
         ("the name \"nobody\"", 1, |[(id, _), _]| {
-            with(|index| drop(index.names.insert("nobody".to_string(), id)))
+            with(|index| index.names.extend([("nobody".to_string(), id)]))
         }),
         ("no name", 1, |[(one, _), (_, other)]| {
-            with(|index| drop(index.names.insert(other.name.expect("it has a name"), one)))
+            with(|index| index.names.extend([(other.name.expect("it has a name"), one)]))
         }),
         ("the place of the blob", 1, |[(_, row), _]| {
-            with(|index| drop(index.blobs.insert(BlobHash::Code(row.code), Position(1))))
+            with(|index| index.blobs.extend([(BlobHash::Code(row.code), Position(1))]))
         }),
         ("the place of the blob", 2, |_| {
             with(|index| {

@@ -17,6 +17,7 @@ use crate::heads::Heads;
 use crate::index::{Page, Reading};
 use crate::log::Position;
 use crate::log::record::BlobHash;
+use crate::memory::sources;
 use crate::messages::{Dead, MessageId, Sent};
 use crate::row::Row;
 use crate::store::Inner;
@@ -131,7 +132,7 @@ impl<'a> Comparison<'a> {
     fn state(&self, id: ObjectId, row: &Row, kept_from: u64) -> Result<()> {
         let readable = read_commit(&self.inner.log, row.head()).and_then(|stored| {
             stored.require(row.seq())?;
-            self.inner.sources(id, &stored)
+            sources(&self.inner.log, id, &stored)
         });
         match readable {
             Ok(_) => Ok(()),
