@@ -182,8 +182,7 @@ mod tests {
         (id, Dead { sent, why: "no".to_string() })
     }
 
-    /// How an index comes to differ from the log, one generation of rows after the other, and what is
-    /// then found.
+    /// What is found, how often, and how an index came to differ so: by these generations of rows.
     type Damage = (&'static str, usize, fn([(ObjectId, Row); 2]) -> Vec<Generation>);
 
     fn row_of(id: ObjectId, row: Row, indexed_wake: Option<u64>) -> Generation {
