@@ -455,6 +455,12 @@ impl ErrorKind {
             ErrorKind::OtherDatabase { file } => {
                 write!(f, "{file} is a file of another database: bring back this one's")
             }
+            ErrorKind::NoState { seq, kept_from } => write!(
+                f,
+                "its newest version {seq} has no state on record: retention kept versions from \
+                 {kept_from} on, and they are not here; restore to a later time, or import a \
+                 capsule of a later version"
+            ),
             _ => Ok(()),
         }
     }
@@ -493,6 +499,7 @@ impl fmt::Display for ErrorKind {
             | ErrorKind::LogBehind { .. }
             | ErrorKind::Lost(_)
             | ErrorKind::MarkerLost
+            | ErrorKind::NoState { .. }
             | ErrorKind::OtherDatabase { .. } => self.fmt_missing(f),
             ErrorKind::Conflict { expected, found } => {
                 write!(f, "the head moved: expected {expected}, found {found}")
@@ -512,12 +519,6 @@ impl fmt::Display for ErrorKind {
                     "version {seq} was dropped by retention: only {kept_from} and later are kept"
                 )
             }
-            ErrorKind::NoState { seq, kept_from } => write!(
-                f,
-                "its newest version {seq} has no state on record: retention kept versions from \
-                 {kept_from} on, and they are not here; restore to a later time, or import a \
-                 capsule of a later version"
-            ),
             ErrorKind::NotFound { what, name } => write!(f, "no {what} {name}"),
             ErrorKind::NameTaken { name, object } => {
                 write!(f, "the name {name:?} is taken by {object}")
