@@ -1,112 +1,29 @@
-//! What a caller builds: the code of an object to be, and an input with its credentials.
+//! What a caller builds: an input with its credentials.
 //!
 //! It does not know how an input is run: [`Call::submit`] posts it and [`Call::dry_run`] asks what
 //! would become of it, and that is all.
 
-mod batch;
-mod transaction;
-mod upgrade;
-
 use std::future::IntoFuture;
-use std::sync::Arc;
 
 use object::credential::{Credential, SigningKey};
 use object::hash::{ObjectId, VersionHash};
 use object::input::{Input, Request};
 use object::ledger::Tracked;
 use object::limits::EXPIRY_MS_MAX;
-use object::policy::Law;
-use object::schema::Value;
 use parking_lot::Mutex;
 
 use crate::error::{ErrorKind, Result};
 use crate::explain::{self, Explanation};
 use crate::nonces::{Drawn, Nonces, Whose};
 use crate::pool::on_thread;
-use crate::reply::{Answer, Pending, Receipt};
+use crate::receipt::Receipt;
+use crate::reply::{Answer, Pending};
 use crate::session::Session;
 use crate::shared::Shared;
 use crate::ticket::Durability;
-pub use batch::Batch;
-pub use transaction::Transaction;
-pub(crate) use upgrade::request as upgrade_request;
-pub use upgrade::{Fleet, Upgrade};
 
 /// How long a signature holds when the caller does not say, in milliseconds.
 pub(crate) const EXPIRY_MS: u64 = 5 * 60 * 1000;
-
-/// The arguments of a call as a list of values.
-///
-/// ```
-/// use continuant::{Value, args};
-/// assert_eq!(args![227u32, "IAH"], vec![Value::from(227u32), Value::from("IAH")]);
-/// ```
-#[macro_export]
-macro_rules! args {
-    ($($value:expr),* $(,)?) => { vec![$($crate::Value::from($value)),*] };
-}
-
-/// What an object is made of: a module, a policy, and what its `create` is given.
-#[derive(Clone, Debug)]
-pub struct Code {
-    pub(crate) wasm: Arc<[u8]>,
-    pub(crate) policy: String,
-    pub(crate) guard: Option<Arc<[u8]>>,
-    pub(crate) arguments: Vec<Value>,
-    pub(crate) salt: Option<[u8; 16]>,
-    pub(crate) name: Option<String>,
-}
-
-impl Code {
-    /// A WebAssembly module that carries its schema.
-    ///
-    /// # Errors
-    ///
-    /// [`Object`](crate::ErrorKind::Object) when the module is malformed or carries no schema.
-    pub fn wasm(bytes: impl Into<Vec<u8>>) -> Result<Code> {
-        let wasm: Arc<[u8]> = bytes.into().into();
-        object::code::read(&wasm)?;
-        let (policy, guard, arguments) = Default::default();
-        Ok(Code { wasm, policy, guard, arguments, salt: None, name: None })
-    }
-
-    /// The policy, as Cedar text. Without one the object permits nothing, for ever.
-    pub fn policy(mut self, text: impl Into<String>) -> Code {
-        self.policy = text.into();
-        self
-    }
-
-    /// The policy's guard: a WebAssembly module that must permit whatever the policy permits, for
-    /// laws that Cedar cannot express; `guest/ABI.md` says what it has to be.
-    pub fn guard(mut self, wasm: impl Into<Vec<u8>>) -> Code {
-        self.guard = Some(wasm.into().into());
-        self
-    }
-
-    /// What its policy is made of.
-    pub(crate) fn law(&self) -> Law<'_> {
-        Law { text: &self.policy, guard: self.guard.as_deref() }
-    }
-
-    /// The arguments of the method `create`.
-    pub fn args(mut self, arguments: Vec<Value>) -> Code {
-        self.arguments = arguments;
-        self
-    }
-
-    /// What tells this object apart from others that are alike in everything else. Default:
-    /// random.
-    pub fn salt(mut self, salt: [u8; 16]) -> Code {
-        self.salt = Some(salt);
-        self
-    }
-
-    /// A name by which the database finds the object.
-    pub fn name(mut self, name: impl Into<String>) -> Code {
-        self.name = Some(name.into());
-        self
-    }
-}
 
 /// An input to be: add credentials, then [`wait`](Call::wait), `.await` or [`submit`](Call::submit)
 /// it, or put it in a [`batch`](crate::Database::batch) or a
@@ -114,22 +31,22 @@ impl Code {
 #[derive(Debug)]
 #[must_use = "a call does nothing until it is waited for, awaited, submitted or put with others"]
 pub struct Call<'a> {
-    request: Result<Request>,
-    keys: Vec<&'a SigningKey>,
-    session: Option<&'a Session>,
-    terms: Terms<'a>,
+    pub(crate) request: Result<Request>,
+    pub(crate) keys: Vec<&'a SigningKey>,
+    pub(crate) session: Option<&'a Session>,
+    pub(crate) terms: Terms<'a>,
 }
 
 /// What there is to a call beside its request and who signs it.
 #[derive(Debug)]
-struct Terms<'a> {
+pub(crate) struct Terms<'a> {
     shared: &'a Shared,
-    object: ObjectId,
+    pub(crate) object: ObjectId,
     nonce: Option<u64>,
     expires: Option<u64>,
     parent: Option<VersionHash>,
-    durability: Durability,
-    even_if_ahead: bool,
+    pub(crate) durability: Durability,
+    pub(crate) even_if_ahead: bool,
 }
 
 impl<'a> Call<'a> {
@@ -231,13 +148,13 @@ impl<'a> Call<'a> {
     }
 
     /// Where the last nonce is, when the next one is to be drawn.
-    fn to_draw(&self) -> Option<&'a Mutex<Drawn>> {
+    pub(crate) fn to_draw(&self) -> Option<&'a Mutex<Drawn>> {
         let is_signed = !self.keys.is_empty() || self.session.is_some();
         self.terms.to_draw().filter(|_| is_signed)
     }
 
     /// The input, with its credential, whose nonce is drawn of those that are locked.
-    fn sign(self, nonces: &mut Nonces<'a>) -> Result<(Terms<'a>, Input)> {
+    pub(crate) fn sign(self, nonces: &mut Nonces<'a>) -> Result<(Terms<'a>, Input)> {
         let Call { request, keys, session, terms } = self;
         let request = request?;
         if keys.is_empty() && session.is_none() {
@@ -328,7 +245,7 @@ impl<'a> Terms<'a> {
     }
 
     /// The time at which it is posted, and that at which its credential, of `keys`, expires.
-    fn times(&self, keys: &[&SigningKey]) -> Result<(u64, u64)> {
+    pub(crate) fn times(&self, keys: &[&SigningKey]) -> Result<(u64, u64)> {
         let time = self.shared.clock().now();
         let expires = match self.expires {
             Some(expires) => expires,
@@ -355,12 +272,12 @@ impl<'a> Terms<'a> {
     }
 
     /// Where the last nonce is, when the next one is to be drawn.
-    fn to_draw(&self) -> Option<&'a Mutex<Drawn>> {
+    pub(crate) fn to_draw(&self) -> Option<&'a Mutex<Drawn>> {
         self.nonce.is_none().then(|| self.shared.last_nonce(self.object))
     }
 
     /// The credential of these, not signed yet.
-    fn credential(
+    pub(crate) fn credential(
         &self,
         expires: u64,
         whose: &[Whose],
@@ -378,7 +295,12 @@ impl<'a> Terms<'a> {
     }
 
     /// The input, within its limits.
-    fn input(&self, request: Request, time: u64, credential: Option<Credential>) -> Result<Input> {
+    pub(crate) fn input(
+        &self,
+        request: Request,
+        time: u64,
+        credential: Option<Credential>,
+    ) -> Result<Input> {
         let input = Input { request, time, credential };
         input.validate()?;
         self.shared.options().validate(&input)?;
@@ -386,7 +308,7 @@ impl<'a> Terms<'a> {
     }
 
     /// Posts the input.
-    fn post(&self, input: Input) -> Result<Pending> {
+    pub(crate) fn post(&self, input: Input) -> Result<Pending> {
         let (reply, pending) = self.shared.channel(self.durability);
         self.shared.post_input(self.object, input, reply, self.even_if_ahead)?;
         Ok(pending)

@@ -20,10 +20,10 @@ use object::refusal::Refusal;
 use storage::{CapsuleReader, Seal};
 
 use crate::catalog::{Catalog, Runnable};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, missing};
 use crate::pool::on_thread;
 use crate::replay::{Auditor, Library, Replay, Verified};
-use crate::shared::{Shared, missing};
+use crate::shared::Shared;
 
 /// Verifies a capsule without a database; with [`Replay::Yes`] by running every step again.
 ///

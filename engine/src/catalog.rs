@@ -14,12 +14,10 @@ use object::policy::{Guard, Law, Policy};
 use object::schema::{MIGRATE, Type};
 use parking_lot::Mutex;
 
-use crate::error::{ErrorKind, Result};
-use crate::guard;
+use crate::error::{ErrorKind, Result, missing};
 use crate::instrument::{
     CoreType, Instrumented, Limits, ModuleError, ModuleErrorKind, instrument, instrument_guard,
 };
-use crate::shared::missing;
 use crate::substrate::{Cache, Code, CodeError, Substrate, Trap};
 
 /// Compiled code and definitions, by their hashes.
@@ -75,7 +73,7 @@ impl Catalog {
             return Ok(known);
         }
         let definition = Definition::new(wasm, law)?;
-        guard::validate(&definition.policy)?;
+        validate_guard(&definition.policy)?;
         Ok(self.share(Arc::new(definition)))
     }
 
@@ -138,7 +136,7 @@ impl Catalog {
         module: Instrumented,
         wrong: fn(ModuleError) -> ErrorKind,
     ) -> Result<Arc<Runnable>> {
-        let code = Code::compile(&self.substrate, module).map_err(|error| match error {
+        let code = self.substrate.compile(module).map_err(|error| match error {
             CodeError::Start(trap) => wrong(not_started(trap)),
             CodeError::Host(failure) => ErrorKind::Substrate(failure.to_string()),
         })?;
@@ -152,6 +150,16 @@ impl Catalog {
         let base = Arc::new(BaseImage::new(&memory, base.globals.clone())?);
         Ok(Arc::new(Runnable { base_hash: base.hash(), code, base, tree }))
     }
+}
+
+/// Validates that the guard of a policy, if it carries one, is a module that can be asked.
+///
+/// # Errors
+///
+/// [`Guard`](ErrorKind::Guard).
+pub(crate) fn validate_guard(policy: &Policy) -> Result<()> {
+    let guard = policy.guard().map(|guard| instrument_guard(guard.wasm()));
+    guard.transpose().map(drop).map_err(|error| ErrorKind::Guard(error).into())
 }
 
 /// The memory's declared maximum is one that the database takes.

@@ -16,15 +16,16 @@ use object::input::{Input, Request};
 use object::schema::encode_args;
 use storage::{Append, Blob, Change, NewCommit};
 
-use crate::call::Code;
 use crate::catalog::{Catalog, Runnable};
+use crate::code::Code;
 use crate::commit::{has_room_for, receipt, receivers, sending};
 use crate::error::{Error, ErrorKind, Result};
+use crate::live::Live;
 use crate::reply::Reply;
-use crate::resident::Live;
 use crate::shared::Shared;
 use crate::slots::Slots;
-use crate::step::{Ran, Stop, Subject, run};
+use crate::step::{Ran, Subject, run};
+use crate::stop::Stop;
 use crate::substrate::StepLimits;
 
 /// Makes an object's genesis, appends it, and takes the object into memory. The reply is released

@@ -16,35 +16,40 @@ use std::thread::JoinHandle;
 
 use object::credential::PublicKey;
 use object::definition::Definition;
-use object::hash::{BaseHash, CodeHash, ObjectId, PolicyHash};
-use object::image::BaseImage;
+use object::hash::{CodeHash, ObjectId, PolicyHash};
 use object::input::Request;
-use object::ledger::Past;
 use object::policy::{Law, Policy, Principal};
 use object::schema::{Value, encode_args, encode_value};
 use query::{Blame, Diff, Snapshot};
-use storage::{LineageEntry, ObjectInfo, Stats, StoredCommit};
+use storage::{ObjectInfo, Stats};
 
-use crate::call::{Batch, Call, Code, Fleet, Transaction, Upgrade, upgrade_request};
+use crate::batch::Batch;
+use crate::call::Call;
 use crate::capsule;
-use crate::catalog::Runnable;
+use crate::catalog::validate_guard;
+use crate::code::Code;
 use crate::create;
 use crate::error::{Error, ErrorKind, Result};
 use crate::explain::{self, Explanation};
+use crate::fleet::Fleet;
 use crate::fork::{self, Wakes};
-use crate::guard;
 use crate::metrics::Metrics;
 use crate::options::Options;
 use crate::overdue::Overdue;
 use crate::pool::{Pool, on_thread};
+use crate::read;
 use crate::reader::Reader;
+use crate::receipt::Receipt;
 use crate::rehearsal::{self, Rehearsal};
-use crate::replay::{Auditor, Library, Replay, Verified};
-use crate::reply::{Pending, Receipt};
-use crate::shared::{Shared, missing};
+use crate::replay::{Replay, Verified};
+use crate::reply::Pending;
+use crate::shared::Shared;
 use crate::slots::Slots;
 use crate::ticket::Durability;
-use crate::turn::turn;
+use crate::transaction::Transaction;
+use crate::turn::{helper, turn, wait_quiet, work_at};
+use crate::upgrade::{self, Upgrade};
+use crate::verify;
 
 #[cfg(test)]
 mod tests;
@@ -70,6 +75,17 @@ pub struct Database {
     timer: Option<JoinHandle<()>>,
 }
 
+impl Options {
+    /// Opens the database in the directory `path`, which is created if it is missing.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Database::open`].
+    pub fn open(self, path: impl AsRef<Path>) -> Result<Database> {
+        Database::open_with(path.as_ref(), self)
+    }
+}
+
 impl Database {
     /// Opens the database in the directory `path` with the default options; creates it if it is
     /// missing.
@@ -89,7 +105,7 @@ impl Database {
         options.cycles &= !storage.is_read_only();
         let (workers, cycles) = (options.worker_count, options.cycles);
         let storage = if workers > 0 { storage } else { storage.threads(false) };
-        let shared = Shared::new(storage.open(path)?, cache, options)?;
+        let shared = Shared::new(storage.open(path)?, cache, options, helper)?;
         let of_workers = Arc::clone(&shared);
         let pool = Pool::start(shared.queue(), move |slots, resident| {
             turn(&of_workers, slots, resident);
@@ -213,7 +229,7 @@ impl Database {
     ///
     /// The arguments are checked against the schema when the call is submitted.
     pub fn call(&self, id: ObjectId, method: &str, arguments: Vec<Value>) -> Call<'_> {
-        let request = self.definition_of(id).and_then(|definition| {
+        let request = read::definition_of(&self.shared, id).and_then(|definition| {
             let method = definition.schema.require_method(method)?;
             let arguments = encode_args(&arguments, &method.params)?;
             Ok(Request::Call { method: method.name.clone(), arguments })
@@ -236,7 +252,7 @@ impl Database {
     ///
     /// What has no fixed size, strings and lists, is written by methods only.
     pub fn write(&self, id: ObjectId, fields: Vec<(&str, Value)>) -> Call<'_> {
-        let request = self.definition_of(id).and_then(|definition| {
+        let request = read::definition_of(&self.shared, id).and_then(|definition| {
             let encode = |(path, value): (&str, Value)| {
                 let place = definition.schema.resolve(path)?;
                 Ok((place.path().to_string(), encode_value(&value, place.ty())?))
@@ -306,7 +322,8 @@ impl Database {
     /// # }
     /// ```
     pub fn upgrade(&self, id: ObjectId, to: &Upgrade) -> Call<'_> {
-        let request = self.info(id).and_then(|info| upgrade_request(&self.shared, to, info.policy));
+        let request =
+            self.info(id).and_then(|info| upgrade::request(&self.shared, to, info.policy));
         Call::new(&self.shared, id, request)
     }
 
@@ -358,12 +375,12 @@ impl Database {
     /// The request for another policy, and whether that would be the object's last. The policy does
     /// not leave the worker: to drop one takes as much stack as to parse it.
     fn amendment(&self, id: ObjectId, law: Law<'_>) -> Result<(Request, bool)> {
-        let definition = self.definition_of(id)?;
+        let definition = read::definition_of(&self.shared, id)?;
         let (text, guard) = (law.text.to_string(), law.guard.map(<[u8]>::to_vec));
         let parse = move |_: &mut Slots| {
             let law = Law { text: &text, guard: guard.as_deref() };
             let policy = Policy::parse(law, &definition.schema)?;
-            guard::validate(&policy)?;
+            validate_guard(&policy)?;
             let request = Request::Amend { policy: policy.encode() };
             Ok::<_, Error>((request, !policy.is_changeable()))
         };
@@ -408,7 +425,7 @@ impl Database {
         self.shared.post_mail(self.shared.store().receivers());
         loop {
             self.shared.post_due(now)?;
-            self.shared.wait_quiet();
+            wait_quiet(&self.shared);
             // What was worked through may have set a wake that is due by now.
             if self.next_wake().is_none_or(|wake| wake > now) {
                 return Ok(self.shared.store().sync()?);
@@ -423,7 +440,7 @@ impl Database {
     ///
     /// The thread must have [`STACK_BYTES`](crate::STACK_BYTES) of stack.
     pub fn work(&self, place: usize) -> Option<ObjectId> {
-        self.shared.work(place)
+        work_at(&self.shared, place)
     }
 
     /// When the next wake of any object is, in milliseconds since 1970-01-01 UTC, or when one that
@@ -527,14 +544,7 @@ impl Database {
     ///
     /// [`NoObject`](ErrorKind::NoObject), and those of the store.
     pub fn snapshot(&self, id: ObjectId) -> Result<Snapshot> {
-        if let Some(newest) = self.shared.newest(id) {
-            return Ok(newest);
-        }
-        let stored = self.shared.store().head(id)?;
-        let stored = stored.ok_or_else(|| Error::from(ErrorKind::NoObject).about(id))?;
-        let header = stored.head.header;
-        let definition = self.definition((header.code, header.policy))?;
-        Ok(Snapshot::new(definition, header, stored.image))
+        read::snapshot(&self.shared, id)
     }
 
     /// The version with this seq.
@@ -544,8 +554,7 @@ impl Database {
     /// [`NoObject`](ErrorKind::NoObject), [`NoVersion`](ErrorKind::NoVersion), and those of the
     /// store.
     pub fn at(&self, id: ObjectId, seq: u64) -> Result<Snapshot> {
-        let version = self.shared.store().version(id, seq)?;
-        self.version(id, version, || format!("seq {seq}"))
+        read::at(&self.shared, id, seq)
     }
 
     /// The newest version that is not later than `time`, in milliseconds since 1970-01-01 UTC.
@@ -554,24 +563,7 @@ impl Database {
     ///
     /// Those of [`Database::at`].
     pub fn as_of(&self, id: ObjectId, time: u64) -> Result<Snapshot> {
-        let version = self.shared.store().as_of(id, time)?;
-        self.version(id, version, || format!("time {time}"))
-    }
-
-    fn version(
-        &self,
-        id: ObjectId,
-        version: Option<storage::Version>,
-        asked: impl Fn() -> String,
-    ) -> Result<Snapshot> {
-        let Some(version) = version else {
-            let info = self.info(id)?;
-            let kind = ErrorKind::NoVersion { asked: asked(), newest: info.seq };
-            return Err(Error::from(kind).about(id));
-        };
-        let header = version.commit.header().clone();
-        let definition = self.definition((header.code, header.policy))?;
-        Ok(Snapshot::new(definition, header, version.image))
+        read::as_of(&self.shared, id, time)
     }
 
     /// The database as a principal may read it: of each object, the fields that its policy
@@ -611,27 +603,7 @@ impl Database {
     /// # }
     /// ```
     pub fn reader(&self, principal: Principal) -> Reader<'_> {
-        Reader::new(self, principal)
-    }
-
-    /// What the ledger of a version has of the past; nothing, when its policy reads nothing of it.
-    pub(crate) fn past(&self, snapshot: &Snapshot) -> Result<Past> {
-        if !snapshot.definition().policy.tracked().reads_past() {
-            return Ok(Past::default());
-        }
-        let (store, id) = (self.shared.store(), snapshot.id());
-        let version = store.version(id, snapshot.header().seq)?;
-        let version = version.ok_or_else(|| Error::from(ErrorKind::NoObject).about(id))?;
-        Ok(store.ledger(id, &version)?.past)
-    }
-
-    /// What the object is made of, without its memory.
-    fn definition_of(&self, id: ObjectId) -> Result<Arc<Definition>> {
-        if let Some(newest) = self.shared.newest(id) {
-            return Ok(Arc::clone(newest.definition()));
-        }
-        let info = self.info(id)?;
-        self.definition((info.code, info.policy))
+        Reader::new(&self.shared, principal)
     }
 
     /// What objects of this code and policy are, without their memory.
@@ -640,11 +612,7 @@ impl Database {
     ///
     /// [`Missing`](ErrorKind::Missing) when no object here ever was one, and those of the store.
     pub fn definition(&self, hashes: (CodeHash, PolicyHash)) -> Result<Arc<Definition>> {
-        if let Some(known) = self.shared.catalog().known(hashes) {
-            return Ok(known);
-        }
-        let shared = Arc::clone(&self.shared);
-        self.shared.queue().on_worker(move |_| shared.definition(hashes))?
+        read::definition(&self.shared, hashes)
     }
 
     /// The object's history: narrow it down, then ask for its entries. Like
@@ -757,8 +725,7 @@ impl Database {
     ///
     /// [`NoObject`](ErrorKind::NoObject), and those of the store.
     pub fn info(&self, id: ObjectId) -> Result<ObjectInfo> {
-        let info = self.shared.store().info(id)?;
-        info.ok_or_else(|| Error::from(ErrorKind::NoObject).about(id))
+        read::info(&self.shared, id)
     }
 
     /// The objects, in the order of their ids: narrow them down if need be, then iterate. Like
@@ -809,70 +776,8 @@ impl Database {
     ) -> Result<Verified> {
         let info = self.info(id)?;
         let all = info.seq + 1 + info.refusal_count;
-        let verified = on_thread(|| self.audit(id, replay, all, progress))?;
+        let verified = on_thread(|| verify::verify(&self.shared, id, replay, all, progress))?;
         verified.map_err(|error| error.about(id))
-    }
-
-    /// Verifies a lineage. Call it on a thread with a worker's stack.
-    fn audit(
-        &self,
-        id: ObjectId,
-        replay: Replay,
-        all: u64,
-        mut progress: impl FnMut(u64, u64),
-    ) -> Result<Verified> {
-        let store = self.shared.store();
-        let genesis = store.genesis(id)?;
-        let header = genesis.header();
-        let definition = self.shared.definition((header.code, header.policy))?;
-        let mut library = Shelf { shared: &self.shared, base: genesis.begins_from() };
-        let base = library.base(header.code)?;
-        let runnable = match replay {
-            Replay::Yes => Some((self.shared.runnable(&definition)?, self.shared.catalog())),
-            Replay::No => None,
-        };
-        let mut auditor = Auditor::new(definition, base, runnable)?;
-        for (entry, done) in store.lineage(id)?.zip(1..) {
-            match entry? {
-                LineageEntry::Commit(complete) if auditor.has_headers_only() => {
-                    self.resume(id, &mut auditor, complete.stored(), &library)?;
-                }
-                LineageEntry::Commit(complete) => {
-                    library.base = complete.stored().begins_from();
-                    auditor.commit(&complete.commit(), &library)?;
-                }
-                LineageEntry::Header(stored) => auditor.header(stored.header())?,
-                LineageEntry::Refusal(refusal) => auditor.refusal(&refusal, &library)?,
-            }
-            progress(done, all.max(done));
-        }
-        auditor.finish().map(|(verified, _)| verified)
-    }
-
-    /// Verifies the first version behind those of which only headers are left: by its header, and
-    /// its memory against that. Until a memory can be read there are headers only.
-    fn resume(
-        &self,
-        id: ObjectId,
-        auditor: &mut Auditor<'_>,
-        stored: &StoredCommit,
-        library: &Shelf<'_>,
-    ) -> Result<()> {
-        let (store, header) = (self.shared.store(), stored.header());
-        auditor.header(header)?;
-        let read = store.version(id, header.seq).and_then(|version| {
-            let with_ledger = |version| Ok((store.ledger(id, &version)?, version));
-            version.map(with_ledger).transpose()
-        });
-        match read {
-            Ok(Some((ledger, version))) => {
-                let definition = self.shared.definition((header.code, header.policy))?;
-                auditor.resume(definition, ledger, version.image, version.globals, library)
-            }
-            Ok(None) => Err(ErrorKind::NoObject.into()),
-            Err(error) if matches!(error.kind(), storage::ErrorKind::Pruned { .. }) => Ok(()),
-            Err(error) => Err(error.into()),
-        }
     }
 
     /// Writes the object, whole, as a capsule.
@@ -992,31 +897,9 @@ impl Database {
         if let Some(timer) = self.timer.take() {
             drop(timer.join());
         }
-        self.shared.wait_quiet();
+        wait_quiet(&self.shared);
         self.pool.stop(self.shared.queue());
         Ok(self.shared.store().close()?)
-    }
-}
-
-/// The parts of the objects here, for a lineage that is verified.
-struct Shelf<'a> {
-    shared: &'a Shared,
-    /// The base image that the version in hand begins from, if it begins from one.
-    base: Option<BaseHash>,
-}
-
-impl Library for Shelf<'_> {
-    fn definition(&self, hashes: (CodeHash, PolicyHash)) -> Result<Arc<Definition>> {
-        self.shared.definition(hashes)
-    }
-
-    fn base(&self, code: CodeHash) -> Result<Arc<BaseImage>> {
-        let hash = self.base.ok_or_else(|| missing("base image of code", code))?;
-        self.shared.store().base(hash)?.ok_or_else(|| missing("base image", hash))
-    }
-
-    fn runnable(&self, definition: &Definition) -> Result<Arc<Runnable>> {
-        self.shared.runnable(definition)
     }
 }
 

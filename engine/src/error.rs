@@ -341,6 +341,11 @@ impl ErrorKind {
     }
 }
 
+/// A part that a header names and the store does not have.
+pub(crate) fn missing(what: &'static str, hash: impl fmt::Display) -> Error {
+    ErrorKind::Missing { what, hash: hash.to_string() }.into()
+}
+
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match &self.0.kind {

@@ -25,15 +25,16 @@ use object::schema::Value;
 use query::{Payloads, VersionEntry};
 
 use crate::commit::{Stepped, hosted_step, result};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, missing};
 use crate::guard::Asker;
 use crate::limits;
-use crate::overdue::{Cause, Missed};
+use crate::live::{Due, Live};
+use crate::missed::{Cause, Missed};
 use crate::replay::differs;
-use crate::resident::{Due, Live};
-use crate::shared::{Shared, missing};
+use crate::shared::Shared;
 use crate::slots::Slots;
-use crate::step::{Stop, run};
+use crate::step::run;
+use crate::stop::Stop;
 use crate::substrate::StepLimits;
 use crate::upgrade;
 

@@ -16,8 +16,8 @@ use storage::Append;
 use crate::create::{begin, salt};
 use crate::error::{ErrorKind, Result};
 use crate::instrument::INSTRUMENTATION_VERSION;
+use crate::live::Live;
 use crate::reply::Reply;
-use crate::resident::Live;
 use crate::shared::Shared;
 use crate::step::Ran;
 

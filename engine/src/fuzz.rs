@@ -30,18 +30,16 @@ use query::Snapshot;
 
 use self::draw::Draw;
 use self::invariant::{Holds, Law};
+pub use self::play::START;
 use self::play::{End, Sequence, Stage};
 use self::report::Break;
 pub use self::report::{Broken, Event, Played, Report, Step, Tries, Verdicts, What};
 use self::shrink::Shrink;
-use crate::call::Code;
 use crate::catalog::Catalog;
+use crate::code::Code;
 use crate::error::{ErrorKind, Result};
 use crate::options::Options;
 use crate::pool::on_thread;
-
-/// When objects that are fuzzed are created, in milliseconds since 1970-01-01 UTC.
-pub const START: u64 = 1_700_000_000_000;
 /// Keys that sign when none is given; to those that are, one stranger's is added.
 const KEYS: u8 = 4;
 /// One sequence in so many is verified and replayed.

@@ -9,26 +9,14 @@ use std::sync::Arc;
 
 use object::image::Image;
 use object::limits::GUARD_FUEL_MAX;
+use object::policy::Guard;
 use object::policy::guard::{Evidence, Guards};
-use object::policy::{Guard, Policy};
 use object::schema::{CoreValue, Unread};
 
 use crate::catalog::Catalog;
-use crate::error::{ErrorKind, Result};
-use crate::instrument::instrument_guard;
 use crate::slots::Instances;
-use crate::step::Stop;
+use crate::stop::Stop;
 use crate::substrate::{Answers, StepError};
-
-/// Validates that the guard of a policy, if it carries one, is a module that can be asked.
-///
-/// # Errors
-///
-/// [`Guard`](ErrorKind::Guard).
-pub(crate) fn validate(policy: &Policy) -> Result<()> {
-    let guard = policy.guard().map(|guard| instrument_guard(guard.wasm()));
-    guard.transpose().map(drop).map_err(|error| ErrorKind::Guard(error).into())
-}
 
 /// Runs guards in instances of its own.
 pub(crate) struct Asker<'a> {

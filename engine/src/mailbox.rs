@@ -18,24 +18,39 @@ use std::collections::VecDeque;
 
 use super::sync::Mutex;
 use crate::error::{ErrorKind, Result};
-use crate::resident::Letter;
 
-#[derive(Debug, Default)]
-pub(crate) struct Mailbox(Mutex<Mail>);
+/// What is to be known of a letter.
+pub(crate) trait Mail {
+    /// Whether it is never turned away; nobody waits for an answer to it then.
+    fn is_own(&self) -> bool;
 
-#[derive(Debug, Default)]
-struct Mail {
-    letters: VecDeque<Letter>,
+    /// Whether it is the word that there is mail: one such says as much as many.
+    fn is_word_of_mail(&self) -> bool;
+}
+
+#[derive(Debug)]
+pub(crate) struct Mailbox<L>(Mutex<Held<L>>);
+
+#[derive(Debug)]
+struct Held<L> {
+    letters: VecDeque<L>,
     scheduled: bool,
-    /// Whether one of the letters says that there is mail.
-    has_mail: bool,
+    /// Whether one of the letters is the word of mail.
+    has_word: bool,
     /// Nothing is taken in any more.
     closed: bool,
 }
 
+impl<L> Default for Mailbox<L> {
+    /// Of an idle object.
+    fn default() -> Mailbox<L> {
+        let (letters, scheduled, has_word, closed) = Default::default();
+        Mailbox(Mutex::new(Held { letters, scheduled, has_word, closed }))
+    }
+}
+
 /// What became of a letter.
-#[expect(clippy::large_enum_variant, reason = "one is given back seldom, and moved once")]
-pub(crate) enum Posted {
+pub(crate) enum Posted<L> {
     /// It waits, and the object is on the run queue already.
     Waiting,
     /// It waits, and whoever posted it puts the object on the run queue.
@@ -43,7 +58,7 @@ pub(crate) enum Posted {
     /// One that says the same waits already.
     Known,
     /// The mailbox was closed meanwhile: the letter is given back.
-    Closed(Letter),
+    Closed(L),
 }
 
 /// What became of a letter to several.
@@ -56,9 +71,9 @@ pub(crate) enum PostedToAll {
     Full(usize),
 }
 
-impl Mailbox {
+impl<L: Mail> Mailbox<L> {
     /// Takes in a letter, unless `max` wait already.
-    pub(crate) fn post(&self, letter: Letter, max: usize) -> Result<Posted> {
+    pub(crate) fn post(&self, letter: L, max: usize) -> Result<Posted<L>> {
         let mut mail = self.0.lock();
         if mail.closed {
             return Ok(Posted::Closed(letter));
@@ -66,7 +81,7 @@ impl Mailbox {
         if mail.letters.len() >= max && !letter.is_own() {
             return Err(ErrorKind::MailboxFull { max }.into());
         }
-        if matches!(letter, Letter::Mail { .. }) && std::mem::replace(&mut mail.has_mail, true) {
+        if letter.is_word_of_mail() && std::mem::replace(&mut mail.has_word, true) {
             return Ok(Posted::Known);
         }
         mail.letters.push_back(letter);
@@ -78,8 +93,8 @@ impl Mailbox {
     /// letters to several are in the same order everywhere. The mailboxes are in the order in which
     /// everybody has them; `letter` gives the one for the mailbox at a place.
     pub(crate) fn post_to_all(
-        mailboxes: &[&Mailbox],
-        letter: impl Fn(usize) -> Letter,
+        mailboxes: &[&Mailbox<L>],
+        letter: impl Fn(usize) -> L,
         max: usize,
     ) -> PostedToAll {
         let mut mails: Vec<_> = mailboxes.iter().map(|mailbox| mailbox.0.lock()).collect();
@@ -100,28 +115,27 @@ impl Mailbox {
     }
 
     /// The next letter of the worker on turn.
-    pub(crate) fn take(&self) -> Option<Letter> {
+    pub(crate) fn take(&self) -> Option<L> {
         let mut mail = self.0.lock();
         assert!(mail.scheduled, "a worker takes letters only on its turn");
         let letter = mail.letters.pop_front();
-        mail.has_mail &= !matches!(letter, Some(Letter::Mail { .. }));
+        mail.has_word &= !letter.as_ref().is_some_and(L::is_word_of_mail);
         letter
     }
 
     /// Puts a letter back to be taken first; one about mail, of which there may always be more, to
     /// be taken last, unless another one says the same. Whether it is there again.
-    pub(crate) fn put_back(&self, letter: Letter) -> bool {
+    pub(crate) fn put_back(&self, letter: L) -> bool {
         let mut mail = self.0.lock();
-        match letter {
-            Letter::Mail { .. } => {
-                if std::mem::replace(&mut mail.has_mail, true) {
-                    return false;
-                }
-                mail.letters.push_back(letter);
-            }
-            letter => mail.letters.push_front(letter),
+        if !letter.is_word_of_mail() {
+            mail.letters.push_front(letter);
+            return true;
         }
-        true
+        let is_known = std::mem::replace(&mut mail.has_word, true);
+        if !is_known {
+            mail.letters.push_back(letter);
+        }
+        !is_known
     }
 
     /// Ends a worker's turn; whether the object goes back on the run queue.

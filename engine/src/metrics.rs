@@ -137,6 +137,15 @@ pub struct Metrics {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Counts<T>(Vec<(T, u64)>);
 
+/// How objects were put into instances.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Loads {
+    /// Into one that was made for it.
+    pub(crate) instantiated: u64,
+    /// Into one that there was.
+    pub(crate) reused: u64,
+}
+
 impl<T: Copy + PartialEq> Counts<T> {
     fn none(all: &[T]) -> Counts<T> {
         Counts(all.iter().map(|&of| (of, 0)).collect())

@@ -3,13 +3,14 @@
 //! It does not know what the limits guard; each is enforced, with an error of its own, where its
 //! resource is used.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use object::input::Input;
 use object::limits::{EFFECTS_BYTES_MAX, FUEL_MAX, OUTPUTS_MAX, PAYLOAD_BYTES_MAX};
 
+#[cfg(doc)]
+use crate::Database;
 use crate::clock::Clock;
-use crate::database::Database;
 use crate::error::{ErrorKind, Result};
 use crate::substrate::{Cache, StepLimits};
 
@@ -273,14 +274,5 @@ impl Options {
     pub fn storage(mut self, options: storage::Options) -> Options {
         self.storage = options;
         self
-    }
-
-    /// Opens the database in the directory `path`, which is created if it is missing.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Database::open`].
-    pub fn open(self, path: impl AsRef<Path>) -> Result<Database> {
-        Database::open_with(path.as_ref(), self)
     }
 }

@@ -6,9 +6,9 @@
 use object::definition::Definition;
 use object::policy::Policy;
 
-use crate::call::Code;
+use crate::catalog::validate_guard;
+use crate::code::Code;
 use crate::error::Result;
-use crate::guard;
 use crate::pool::on_thread;
 
 /// What a policy lets be done, as far as can be told from its rules alone.
@@ -59,7 +59,7 @@ impl Code {
     pub fn outlook(&self) -> Result<Outlook> {
         on_thread(|| {
             let definition = Definition::new(&self.wasm, self.law())?;
-            guard::validate(&definition.policy)?;
+            validate_guard(&definition.policy)?;
             Ok(Outlook::of(&definition.policy))
         })?
     }

@@ -6,6 +6,7 @@
 //! Invariant: nothing of a state leaves a [`ReadableSnapshot`] but fields whose read is permitted.
 
 use std::fmt;
+use std::sync::Arc;
 
 use object::hash::ObjectId;
 use object::header::Header;
@@ -15,14 +16,17 @@ use object::reading::Read;
 use object::schema::{Scalar, Value};
 use query::Snapshot;
 
-use crate::database::Database;
+#[cfg(doc)]
+use crate::Database;
 use crate::error::{Error, ErrorKind, Result};
 use crate::pool::on_thread;
+use crate::read;
+use crate::shared::Shared;
 
 /// A database as one principal may read it; [`Database::reader`] gives one.
 #[derive(Clone, Copy, Debug)]
 pub struct Reader<'a> {
-    db: &'a Database,
+    shared: &'a Arc<Shared>,
     principal: Principal,
 }
 
@@ -38,8 +42,8 @@ pub struct ReadableSnapshot {
 }
 
 impl<'a> Reader<'a> {
-    pub(crate) fn new(db: &'a Database, principal: Principal) -> Reader<'a> {
-        Reader { db, principal }
+    pub(crate) fn new(shared: &'a Arc<Shared>, principal: Principal) -> Reader<'a> {
+        Reader { shared, principal }
     }
 
     /// The newest version, durable or not, as [`Database::snapshot`] has it.
@@ -48,7 +52,7 @@ impl<'a> Reader<'a> {
     ///
     /// Those of [`Database::snapshot`]. That the principal may read nothing is none.
     pub fn snapshot(&self, id: ObjectId) -> Result<ReadableSnapshot> {
-        let newest = self.db.snapshot(id)?;
+        let newest = read::snapshot(self.shared, id)?;
         self.readable(newest.clone(), newest)
     }
 
@@ -59,8 +63,8 @@ impl<'a> Reader<'a> {
     ///
     /// Those of [`Database::at`]. That the principal may read nothing is none.
     pub fn at(&self, id: ObjectId, seq: u64) -> Result<ReadableSnapshot> {
-        let newest = self.db.snapshot(id)?;
-        self.readable(self.db.at(id, seq)?, newest)
+        let newest = read::snapshot(self.shared, id)?;
+        self.readable(read::at(self.shared, id, seq)?, newest)
     }
 
     /// The newest version that is not later than `time`, in milliseconds since 1970-01-01 UTC, as
@@ -70,16 +74,16 @@ impl<'a> Reader<'a> {
     ///
     /// Those of [`Database::as_of`]. That the principal may read nothing is none.
     pub fn as_of(&self, id: ObjectId, time: u64) -> Result<ReadableSnapshot> {
-        let newest = self.db.snapshot(id)?;
-        self.readable(self.db.as_of(id, time)?, newest)
+        let newest = read::snapshot(self.shared, id)?;
+        self.readable(read::as_of(self.shared, id, time)?, newest)
     }
 
     fn readable(&self, version: Snapshot, newest: Snapshot) -> Result<ReadableSnapshot> {
         let id = newest.id();
-        let past = self.db.past(&newest)?;
-        let created = self.db.info(id)?.created;
+        let past = read::past(self.shared, &newest)?;
+        let created = read::info(self.shared, id)?.created;
         // By the host's clock, also when the object is ahead of it: to be so opens nothing.
-        let (principal, time) = (self.principal, self.db.now());
+        let (principal, time) = (self.principal, self.shared.clock().now());
         Ok(ReadableSnapshot { principal, time, version, newest, created, past })
     }
 }

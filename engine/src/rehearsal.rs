@@ -15,11 +15,12 @@ use object::refusal::Verdict;
 use query::{Payloads, VersionEntry};
 use storage::Loaded;
 
+use crate::catalog::validate_guard;
 use crate::error::{ErrorKind, Result};
-use crate::guard::{self, Asker};
+use crate::guard::Asker;
 use crate::shared::Shared;
 use crate::slots::Slots;
-use crate::step::Stop;
+use crate::stop::Stop;
 
 /// What another policy would say of the versions on record.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,7 +56,7 @@ pub(crate) fn rehearse(
     let definition = shared.definition((info.code, info.policy))?;
     let definition = definition.amended(Policy::parse(law, &definition.schema)?);
     let policy = &definition.policy;
-    guard::validate(policy)?;
+    validate_guard(policy)?;
     let mut slots = Slots::default();
     let mut idle: BTreeSet<String> = policy.permits().map(str::to_string).collect();
     let mut rehearsal = Rehearsal {

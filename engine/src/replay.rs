@@ -21,14 +21,14 @@ use object::memory::Memory;
 use object::refusal::{Refusal, Verdict};
 use object::verify::{Era, Headers, Verifier};
 
-use crate::catalog::{Catalog, Runnable};
-use crate::error::{Error, ErrorKind, Result};
-use crate::guard::{self, Asker};
+use crate::catalog::{Catalog, Runnable, validate_guard};
+use crate::error::{Error, ErrorKind, Result, missing};
+use crate::guard::Asker;
 use crate::instrument::INITIALIZING_VERSION;
 use crate::limits;
-use crate::shared::missing;
 use crate::slots::Slots;
-use crate::step::{Ran, Stop, Subject, run};
+use crate::step::{Ran, Subject, run};
+use crate::stop::Stop;
 use crate::substrate::StepLimits;
 
 /// Whether verification runs every step again.
@@ -128,7 +128,7 @@ impl<'a> Auditor<'a> {
             if runnable.base != base {
                 return Err(differs("base image", 0, runnable.base_hash, base.hash()));
             }
-            guard::validate(&definition.policy)?;
+            validate_guard(&definition.policy)?;
         }
         let slots = Slots::default();
         let replay = runnable.map(|(runnable, catalog)| Replayer { slots, runnable, catalog });
@@ -233,7 +233,7 @@ impl<'a> Auditor<'a> {
             return Ok(None);
         };
         let definition = library.definition((*code, *policy))?;
-        guard::validate(&definition.policy)?;
+        validate_guard(&definition.policy)?;
         library.runnable(&definition).map(Some)
     }
 

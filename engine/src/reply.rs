@@ -6,8 +6,7 @@
 //! `Panicked`. What nobody waits for is logged if it failed.
 //!
 //! Invariant: an answer to an input that asked for durability is sent when what it tells of is
-//! durable and in memory, whichever comes last, and nobody gets the outputs of a version before it
-//! is durable.
+//! durable and in memory, whichever comes last.
 
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
@@ -15,53 +14,10 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use object::effects::Output;
-use object::hash::{ObjectId, VersionHash};
-use object::header::Header;
-use object::message::Message;
-use object::schema::Value;
-
 use crate::error::{Error, ErrorKind, Result};
-use crate::helper::Helper;
-use crate::metrics::Count;
-use crate::ticket::{Durability, Promise, Ticket};
-
-/// Proof that an input was admitted and, unless it was to be [`Relaxed`](Durability::Relaxed), that
-/// its version is durable.
-#[derive(Debug, Clone)]
-pub struct Receipt {
-    /// The object.
-    pub object: ObjectId,
-    /// The version that the input made.
-    pub version: VersionHash,
-    /// Its header.
-    pub header: Header,
-    /// The method's result, when it has one.
-    pub result: Option<Value>,
-    /// The ids of the rules that permitted it.
-    pub rules: Vec<String>,
-    /// Says when the version is durable: at once, unless the input was to be relaxed.
-    pub ticket: Ticket,
-    /// The messages that it sent, which are delivered in steps of their own.
-    pub messages: Vec<Message>,
-    pub(crate) outputs: Vec<Output>,
-}
-
-impl Receipt {
-    /// The outputs, in the order of their emission. They are for the world, which does not forget,
-    /// so there are none before the version is durable.
-    ///
-    /// # Errors
-    ///
-    /// [`NotDurable`](ErrorKind::NotDurable) as long as the ticket is open, and the ticket's own
-    /// error: both only when the input was to be relaxed.
-    pub fn outputs(&self) -> Result<&[Output]> {
-        match self.ticket.outcome() {
-            Some(outcome) => outcome.map(|()| &self.outputs[..]),
-            None => Err(Error::from(ErrorKind::NotDurable).about(self.object)),
-        }
-    }
-}
+use crate::inline::Helper;
+use crate::receipt::{Answered, Receipt};
+use crate::ticket::{Durability, Promise};
 
 /// A receipt to come, or those of a transaction. Dropping it does not take the input back.
 #[derive(Debug)]
@@ -76,35 +32,6 @@ pub struct Pending<T = Receipt> {
 pub struct Answer<T = Receipt> {
     answer: oneshot::AsyncReceiver<Result<T>>,
     helper: Helper,
-}
-
-/// What an input, or several together, are answered with.
-pub(crate) trait Answered: Send + Sync + 'static {
-    /// Counts it when it is refused, besides the refusal itself.
-    const REFUSED: Option<Count>;
-    /// Counts it when there is no verdict.
-    const FAILED: Count;
-
-    /// Takes in the ticket of what it tells of, which is not durable yet.
-    fn hold(&mut self, ticket: Ticket);
-}
-
-impl Answered for Receipt {
-    const REFUSED: Option<Count> = None;
-    const FAILED: Count = Count::Failures;
-
-    fn hold(&mut self, ticket: Ticket) {
-        self.ticket = ticket;
-    }
-}
-
-impl Answered for Vec<Receipt> {
-    const REFUSED: Option<Count> = Some(Count::TransactionsRefused);
-    const FAILED: Count = Count::TransactionsFailed;
-
-    fn hold(&mut self, ticket: Ticket) {
-        self.iter_mut().for_each(|receipt| receipt.ticket = ticket.clone());
-    }
 }
 
 /// Where the answer goes, and when.

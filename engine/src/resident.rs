@@ -8,92 +8,23 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use arc_swap::ArcSwapOption;
-use object::definition::Definition;
-use object::hash::{MemoryRoot, ObjectId, VersionHash};
-use object::head::{Head, Outcome};
-use object::header::Header;
-use object::image::Image;
+use object::hash::ObjectId;
 use object::ledger::Ledger;
 use object::limits::PAGE_BYTES;
 use parking_lot::Mutex;
 use query::{Snapshot, Version};
 
-use crate::catalog::Runnable;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::joint::Joint;
+use crate::letter::Letter;
+use crate::live::Live;
 use crate::mailbox::{Mailbox, Posted, PostedToAll};
-use crate::overdue::{Cause, Missed};
-use crate::refusers::Refusers;
-use crate::reply::Reply;
-use crate::shared::Shared;
-use crate::step::{Begun, Ran, Subject};
-use crate::substrate::StepLimits;
-use object::input::Input;
-
-/// An input that waits for its object.
-#[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "most letters are inputs")]
-pub(crate) enum Letter {
-    /// Someone asks for a version.
-    Input {
-        /// Its time is when it was posted.
-        input: Input,
-        reply: Reply,
-        /// Whether it is let in though the object is ahead of the clock.
-        even_if_ahead: bool,
-    },
-    /// Wakes that are due by this time are to run.
-    Wake { time: u64 },
-    /// Someone asks for the object's own cycle, if it is due by this time.
-    Advance { time: u64, reply: Reply },
-    /// A transaction has an input of this time for the object, which waits there for the others.
-    Join { time: u64, joint: Arc<Joint> },
-    /// Messages of other objects are on their way to the object.
-    Mail { time: u64 },
-}
-
-impl Letter {
-    /// The time by which wakes that are due run before it.
-    pub(crate) fn wakes_by(&self) -> Option<u64> {
-        match self {
-            Letter::Input { input, .. } => Some(input.time),
-            Letter::Wake { time } | Letter::Join { time, .. } | Letter::Mail { time } => {
-                Some(*time)
-            }
-            Letter::Advance { .. } => None,
-        }
-    }
-
-    /// Whether an object that is ahead of the clock takes it.
-    pub(crate) fn is_let_in(&self, object: ObjectId) -> bool {
-        match self {
-            Letter::Input { even_if_ahead, .. } => *even_if_ahead,
-            Letter::Join { joint, .. } => joint.lets_in(object),
-            Letter::Wake { .. } | Letter::Advance { .. } | Letter::Mail { .. } => false,
-        }
-    }
-
-    /// Whether it is about what the store has anyway: it is never turned away, and nobody waits for
-    /// an answer.
-    pub(crate) fn is_own(&self) -> bool {
-        matches!(self, Letter::Wake { .. } | Letter::Mail { .. })
-    }
-
-    /// Answers it with an error.
-    pub(crate) fn fail(self, error: Error) {
-        match self {
-            Letter::Input { reply, .. } | Letter::Advance { reply, .. } => reply.send(Err(error)),
-            Letter::Wake { .. } | Letter::Mail { .. } => Reply::none().send(Err(error)),
-            Letter::Join { joint, .. } => joint.fail(error),
-        }
-    }
-}
 
 /// An object that has mail, or is kept in memory for when it has.
 #[derive(Debug)]
 pub(crate) struct Resident {
     pub(crate) id: ObjectId,
-    mailbox: Mailbox,
+    mailbox: Mailbox<Letter>,
     /// What the worker on turn works on; loaded at the first turn.
     pub(crate) live: Mutex<Option<Live>>,
     /// The newest version, for readers.
@@ -114,111 +45,6 @@ pub(crate) struct Resident {
 /// besides its bytes.
 const RESIDENT_BYTES: u64 = 1_536;
 const PAGE_EXTRA_BYTES: u64 = 48;
-
-/// What it takes to make an object's next version.
-#[derive(Debug)]
-pub(crate) struct Live {
-    pub(crate) definition: Arc<Definition>,
-    pub(crate) runnable: Arc<Runnable>,
-    pub(crate) head: Head,
-    pub(crate) image: Image,
-    pub(crate) globals: Vec<u64>,
-    /// The head's wake, if it was due and made no version.
-    pub(crate) missed: Option<Box<Missed>>,
-    /// Whose refusals are on record; not read before there is one more, which most objects never
-    /// have.
-    pub(crate) refusers: Option<Box<Refusers>>,
-    /// Whether an append failed, so that the head may not be the newest version any more: the next
-    /// letter loads the object again.
-    pub(crate) stale: bool,
-}
-
-/// A wake that is to run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Due {
-    /// When it was due.
-    pub(crate) wake: u64,
-    /// When it would have run at the earliest: when it was due or, if it was missed then, when it
-    /// is tried again.
-    pub(crate) at: u64,
-}
-
-impl Live {
-    /// What a genesis left.
-    pub(crate) fn new(ran: Ran, head: Head, runnable: Arc<Runnable>) -> Live {
-        let Ran { image, globals, definition, .. } = ran;
-        let (missed, refusers, stale) = (None, None, false);
-        Live { definition, runnable, head, image, globals, missed, refusers, stale }
-    }
-
-    /// The newest version, as the next step finds it, under these limits.
-    pub(crate) fn subject(&self, limits: StepLimits) -> Subject<'_> {
-        let Live { definition, runnable, image, globals, .. } = self;
-        Subject { definition, runnable, image, globals, limits, initializes: true }
-    }
-
-    /// What the header of the version that a step makes records of it; `root` is its memory's.
-    pub(crate) fn outcome<'a>(&self, ran: &'a Ran, root: MemoryRoot) -> Outcome<'a> {
-        let globals = match ran.globals == self.globals {
-            true => self.head.header.globals,
-            false => ran.globals_hash(),
-        };
-        ran.outcome(root, globals)
-    }
-
-    /// Takes what a step left as the newest version, which has this header and this ledger.
-    pub(crate) fn advance(&mut self, header: Header, ledger: Arc<Ledger>, ran: Ran) {
-        let hash = header.hash();
-        self.advance_to(hash, header.into(), ledger, ran);
-    }
-
-    /// Takes what a step left as the newest version, as [`advance`](Live::advance) does; `hash` is
-    /// the header's.
-    pub(crate) fn advance_to(
-        &mut self,
-        hash: VersionHash,
-        header: Arc<Header>,
-        ledger: Arc<Ledger>,
-        ran: Ran,
-    ) {
-        self.head.advance_to(hash, header, ledger);
-        (self.image, self.globals, self.definition) = (ran.image, ran.globals, ran.definition);
-        if let Some(Begun { runnable, .. }) = ran.begun {
-            self.runnable = runnable;
-        }
-        self.missed = None;
-    }
-
-    /// What is known of this wake, if it was missed.
-    pub(crate) fn missed(&self, wake: u64) -> Option<&Missed> {
-        self.missed.as_deref().filter(|missed| missed.wake == wake)
-    }
-
-    /// Takes in that the head's wake was missed.
-    pub(crate) fn miss(&mut self, missed: Missed) {
-        self.missed = Some(Box::new(missed));
-    }
-
-    /// Has a wake run that was held because the object is ahead of the clock; whether one was.
-    pub(crate) fn let_in(&mut self) -> bool {
-        self.missed.take_if(|missed| matches!(missed.cause, Cause::Ahead(_))).is_some()
-    }
-
-    /// The head's wake, when it is due at `time` and was not missed, or is to be tried again.
-    pub(crate) fn due(&self, time: u64) -> Option<Due> {
-        let wake = self.head.header.wake.filter(|&wake| wake <= time)?;
-        let at = self.missed(wake).map_or(wake, |missed| missed.at);
-        self.armed().filter(|&armed| armed <= time).map(|_| Due { wake, at })
-    }
-
-    /// When the timer has the object run, unless it has taken that entry already.
-    pub(crate) fn armed(&self) -> Option<u64> {
-        let wake = self.head.header.wake?;
-        // The last moment that there is never comes.
-        self.missed(wake)
-            .map_or(Some(wake), |missed| (missed.retry < u64::MAX).then_some(missed.retry))
-    }
-}
 
 /// What became of an object that was to leave memory.
 pub(crate) enum Cooled {
@@ -261,7 +87,7 @@ impl Resident {
     }
 
     /// Puts a letter into the mailbox, unless `max` wait already.
-    pub(crate) fn post(&self, letter: Letter, max: usize) -> Result<Posted> {
+    pub(crate) fn post(&self, letter: Letter, max: usize) -> Result<Posted<Letter>> {
         self.mailbox.post(letter, max)
     }
 
@@ -289,12 +115,9 @@ impl Resident {
     }
 
     /// Ends a worker's turn; whether there is more mail, so that the object goes back on the queue.
-    pub(crate) fn leave(&self, shared: &Shared) -> bool {
-        let has_mail = self.mailbox.end_turn();
-        if !has_mail {
-            shared.make_room();
-        }
-        has_mail
+    /// If not, it is idle now, and may leave memory.
+    pub(crate) fn leave(&self) -> bool {
+        self.mailbox.end_turn()
     }
 
     /// Marks the object as gone from memory, when it is idle and nobody asked for it since this was

@@ -9,15 +9,12 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use drawn::{AtomicU64, Condvar, Mutex, MutexGuard, Ordering, prove, thread};
-use object::input::{Input, Request};
 use parking_lot::Mutex as Plain;
 
 use self::idle::Idle;
-use self::mailbox::{Mailbox, Posted, PostedToAll};
+use self::mailbox::{Mail, Mailbox, Posted, PostedToAll};
 use self::quiet::Quiet;
 use crate::error::ErrorKind;
-use crate::reply::Reply;
-use crate::resident::Letter;
 
 #[expect(clippy::duplicate_mod, reason = "compiled a second time, with other locks")]
 #[path = "idle.rs"]
@@ -37,7 +34,7 @@ mod sync {
 /// An object: its mail, how many work on it, and what was taken, in order.
 #[derive(Default)]
 struct Object {
-    mailbox: Mailbox,
+    mailbox: Mailbox<Letter>,
     working: AtomicU64,
     taken: Plain<Vec<u64>>,
 }
@@ -80,14 +77,14 @@ impl Stage {
 
     /// Posts a letter as the database does; whether it was taken in.
     fn post(&self, place: usize, letter: Letter) -> bool {
-        let number = letter.wakes_by();
+        let number = letter.number;
         self.quiet.begin();
         match self.objects[place].mailbox.post(letter, self.max) {
             Ok(Posted::Schedule) => self.push(Some(place)),
             Ok(Posted::Waiting) => {}
             Ok(Posted::Known) => self.quiet.end(),
             Ok(Posted::Closed(given_back)) => {
-                assert_eq!(given_back.wakes_by(), number, "it is the letter");
+                assert_eq!(given_back.number, number, "it is the letter");
                 self.quiet.end();
                 return false;
             }
@@ -140,9 +137,9 @@ impl Stage {
         let mut joining = None;
         for _ in 0..2 {
             let Some(letter) = object.mailbox.take() else { break };
-            let number = letter.wakes_by().expect("a letter of this stage has a number");
+            let number = letter.number;
             object.taken.lock().push(number);
-            if matches!(letter, Letter::Mail { .. }) {
+            if letter.is_word {
                 *self.sent.lock() = 0;
             }
             self.quiet.end();
@@ -180,11 +177,28 @@ impl Stage {
 /// Letters with a number from here on are of transactions.
 const TRANSACTIONS: u64 = 1000;
 
-/// A letter with a number.
+/// A letter with a number: of somebody, or the word of mail.
+struct Letter {
+    number: u64,
+    is_word: bool,
+}
+
+impl Mail for Letter {
+    fn is_own(&self) -> bool {
+        self.is_word
+    }
+
+    fn is_word_of_mail(&self) -> bool {
+        self.is_word
+    }
+}
+
 fn letter(number: u64) -> Letter {
-    let request = Request::Call { method: String::new(), arguments: Vec::new() };
-    let input = Input { request, time: number, credential: None };
-    Letter::Input { input, reply: Reply::none(), even_if_ahead: false }
+    Letter { number, is_word: false }
+}
+
+fn word(number: u64) -> Letter {
+    Letter { number, is_word: true }
 }
 
 /// A thread for each of these, with what all share.
@@ -246,7 +260,7 @@ fn a_word_of_mail_waits_once_and_is_never_missed() {
                 stage.post(0, letter(7));
                 // A message is there before the word of it.
                 *stage.sent.lock() += 1;
-                assert!(stage.post(0, Letter::Mail { time: number }), "it is never turned away");
+                assert!(stage.post(0, word(number)), "it is never turned away");
             })
         };
         play(&stage, vec![post(1), post(2)]);
@@ -300,7 +314,7 @@ fn a_letter_that_is_put_back_is_taken_again() {
         let stage = Stage::new(1, 100);
         let post: Poster = Box::new(|stage| {
             assert!(stage.post(0, letter(1)));
-            assert!(stage.post(0, Letter::Mail { time: 2 }));
+            assert!(stage.post(0, word(2)));
         });
         // The turn of one whose letters use up more than a turn.
         let first: Poster = Box::new(|stage| {

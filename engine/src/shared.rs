@@ -24,25 +24,27 @@ use storage::{Append, Fate, Store, Taking};
 
 use crate::catalog::{Catalog, Runnable};
 use crate::clock::Clock;
-use crate::error::{Error, ErrorKind, Result};
-use crate::helper::Helper;
+use crate::error::{Error, ErrorKind, Result, missing};
+use crate::inline::Helper;
 use crate::joint::Joint;
+use crate::letter::Letter;
+use crate::live::Live;
 use crate::mailbox::{Posted, PostedToAll};
 use crate::metrics::{Count, Metrics, Registry};
+use crate::missed::{Missed, RETRY_MS};
 use crate::nonces::{Drawn, Whose};
+use crate::offered::Offered;
 use crate::options::Options;
-use crate::overdue::{Missed, RETRY_MS, Table};
+use crate::overdue::Table;
 use crate::pool::Queue;
 use crate::reply::{Pending, Reply, channel};
 use crate::residency::Residency;
-use crate::resident::{Letter, Live, Resident};
+use crate::resident::Resident;
 use crate::session::Held;
 use crate::slots::Slots;
 use crate::substrate::Cache;
 use crate::ticket::Durability;
 use crate::timer::Timer;
-use crate::turn::turn;
-use crate::upgrade::Offered;
 
 /// Maps of the residents, so that posting to one object seldom waits for another.
 const SHARD_COUNT: usize = 64;
@@ -75,7 +77,13 @@ impl std::fmt::Debug for Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(store: Store, cache: Option<Cache>, options: Options) -> Result<Arc<Shared>> {
+    /// Of a store; `helper` gives what works for whoever waits, when there are no workers.
+    pub(crate) fn new(
+        store: Store,
+        cache: Option<Cache>,
+        options: Options,
+        helper: fn(&Weak<Shared>) -> Helper,
+    ) -> Result<Arc<Shared>> {
         let timer = Timer::new(store.wakes_until(u64::MAX)?);
         let (catalog, worker_count) = (Catalog::new(cache)?, options.worker_count);
         let metrics = Registry::new(worker_count);
@@ -95,7 +103,7 @@ impl Shared {
             sessions: Held::default(),
             offered: Offered::default(),
             metrics,
-            helper: if worker_count > 0 { Helper::default() } else { Helper::of(shared) },
+            helper: if worker_count > 0 { Helper::default() } else { helper(shared) },
             closed: AtomicBool::new(false),
         }))
     }
@@ -156,22 +164,6 @@ impl Shared {
     /// A reply and the receipt that it will be.
     pub(crate) fn channel<T>(&self, durability: Durability) -> (Reply<T>, Pending<T>) {
         channel(durability, self.helper.clone())
-    }
-
-    /// Without workers: gives the object at `place` of the run queue its turn; none is there
-    /// otherwise. Never called in a turn.
-    pub(crate) fn work(&self, place: usize) -> Option<ObjectId> {
-        self.queue.work(place, |slots, resident| turn(self, slots, resident))
-    }
-
-    /// Waits until no letter is under way; without workers it is this thread that works.
-    pub(crate) fn wait_quiet(&self) {
-        loop {
-            while self.work(0).is_some() {}
-            if self.queue.wait_quiet() {
-                return;
-            }
-        }
     }
 
     /// Posts what is due by the system's clock, as the timer's thread does.
@@ -455,6 +447,12 @@ impl Shared {
         Arc::clone(shard.entry(id).or_insert_with(|| Arc::new(Resident::new(id))))
     }
 
+    /// An object that waits in a transaction: it leaves memory when it is idle, and so it is not.
+    pub(crate) fn scheduled(&self, id: ObjectId) -> Arc<Resident> {
+        let shard = self.shard(id).read();
+        Arc::clone(shard.get(&id).expect("an object that is scheduled stays in memory"))
+    }
+
     /// The newest version, durable or not, when the object is in memory.
     pub(crate) fn newest(&self, id: ObjectId) -> Option<Snapshot> {
         self.shard(id).read().get(&id)?.published()
@@ -517,6 +515,18 @@ impl Shared {
             self.residency.enter(Arc::clone(resident));
         }
         Ok(live)
+    }
+
+    /// The object as its next step needs it.
+    pub(crate) fn loaded<'a>(
+        &self,
+        resident: &Arc<Resident>,
+        live: &'a mut Option<Live>,
+    ) -> Result<&'a mut Live> {
+        if live.as_ref().is_none_or(|live| live.stale) {
+            *live = Some(self.load(resident)?);
+        }
+        Ok(live.as_mut().expect("it was just made sure of"))
     }
 
     /// Makes the newest version visible to readers.
@@ -628,11 +638,6 @@ fn is_gone(error: &Error) -> bool {
 
 fn shard_index(id: ObjectId) -> usize {
     usize::from(id.0[0]) % SHARD_COUNT
-}
-
-/// A part that a header names and the store does not have.
-pub(crate) fn missing(what: &'static str, hash: impl std::fmt::Display) -> Error {
-    ErrorKind::Missing { what, hash: hash.to_string() }.into()
 }
 
 /// What the store has of an object is not what its head says.

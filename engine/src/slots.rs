@@ -21,6 +21,7 @@ use object::memory::{Memory, Page, Tree, page_count};
 
 use crate::catalog::Runnable;
 use crate::error::Result;
+use crate::metrics::Loads;
 use crate::substrate::{Slot, StepLimits};
 
 /// Instances that a worker keeps.
@@ -41,15 +42,6 @@ pub(crate) struct Slots {
 pub(crate) struct Instances {
     loaded: Vec<(Arc<Runnable>, Box<Loaded>)>,
     loads: Loads,
-}
-
-/// How objects were put into instances.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Loads {
-    /// Into one that was made for it.
-    pub(crate) instantiated: u64,
-    /// Into one that there was.
-    pub(crate) reused: u64,
 }
 
 /// An instance that holds the memory of an image.

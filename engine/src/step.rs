@@ -21,12 +21,13 @@ use object::policy::Policy;
 use object::refusal::{Reason, Verdict};
 use object::schema::{self, CoreValue, Lower, MIGRATE, Method};
 
-use crate::catalog::{Catalog, Runnable};
-use crate::error::{Error, Result};
-use crate::guard::{self, Asker};
+use crate::catalog::{Catalog, Runnable, validate_guard};
+use crate::error::Result;
+use crate::guard::Asker;
 use crate::instrument::{INITIALIZE_EXPORT, INITIALIZING_VERSION, INSTRUMENTATION_VERSION};
 use crate::limits;
 use crate::slots::{Instances, Loaded};
+use crate::stop::Stop;
 use crate::substrate::{self, HostLimit, StepContext, StepError, StepLimits, Trap};
 
 /// What a step leaves.
@@ -77,32 +78,6 @@ impl Subject<'_> {
 /// The version of the instrumentation of a step that calls `_initialize`, or does not.
 fn instrumentation(initializes: bool) -> u32 {
     if initializes { INITIALIZING_VERSION } else { INSTRUMENTATION_VERSION }
-}
-
-/// Why a step leaves nothing.
-pub(crate) enum Stop {
-    /// A verdict about the input, the same on every host that gives it the same limits.
-    Refused(Verdict),
-    /// The host failed: no verdict.
-    Failed(Error),
-}
-
-impl From<Verdict> for Stop {
-    fn from(verdict: Verdict) -> Stop {
-        Stop::Refused(verdict)
-    }
-}
-
-impl From<Error> for Stop {
-    fn from(error: Error) -> Stop {
-        Stop::Failed(error)
-    }
-}
-
-impl From<object::Error> for Stop {
-    fn from(error: object::Error) -> Stop {
-        Stop::Failed(error.into())
-    }
 }
 
 impl Ran {
@@ -307,7 +282,7 @@ fn amend(
     let refuse = |detail: &str| Stop::Refused(Verdict::native(Reason::Policy, detail));
     let policy = Policy::decode(policy, &definition.schema)
         .map_err(|_| refuse("not a policy for the object's schema"))?;
-    guard::validate(&policy).map_err(|_| refuse("its guard is not a module of guards"))?;
+    validate_guard(&policy).map_err(|_| refuse("its guard is not a module of guards"))?;
     Ok(unchanged(&Arc::new(definition.amended(policy)), image, globals))
 }
 

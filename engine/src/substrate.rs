@@ -20,7 +20,8 @@ pub(crate) use host::{Answers, Effects, StepContext, StepLimits, WakeChange};
 pub(crate) use slot::Slot;
 pub(crate) use trap::{HostFailure, HostLimit, StepError, Trap};
 
-use crate::instrument::STACK_BUDGET;
+use crate::instrument::{Instrumented, STACK_BUDGET};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use wasmtime::{Config, Engine, Module, OptLevel, RegallocAlgorithm, Strategy, WasmFeatures};
 
@@ -56,6 +57,26 @@ impl Substrate {
     /// Modules that were compiled, and those that were not because their machine code was kept.
     pub(crate) fn counts(&self) -> (u64, u64) {
         (self.compiled.load(Ordering::Relaxed), self.cached.load(Ordering::Relaxed))
+    }
+
+    /// Compiles an instrumented module and makes its base image.
+    ///
+    /// # Errors
+    ///
+    /// When the module cannot be instantiated, or the substrate fails.
+    pub(crate) fn compile(&self, mut about: Instrumented) -> Result<Arc<Code>, CodeError> {
+        let failed = |error: wasmtime::Error| CodeError::Host(error.into());
+        let wasm = std::mem::take(&mut about.wasm);
+        let module = self.module(&wasm).map_err(failed)?;
+        let linker = host::linker(&self.engine).map_err(failed)?;
+        let instance = linker.instantiate_pre(&module).map_err(failed)?;
+        let code = Arc::new(Code::new(about, instance));
+        let base = Slot::start(&code).map_err(|error| match error {
+            StepError::Trap(trap) => CodeError::Start(trap),
+            StepError::Host(failure) => CodeError::Host(failure),
+        })?;
+        let code = Arc::into_inner(code).expect("the slot that made the base image is gone");
+        Ok(Arc::new(code.with_base(base)))
     }
 
     /// An instrumented module, from the cache or compiled.

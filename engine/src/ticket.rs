@@ -19,7 +19,7 @@ use std::task::{Context, Poll, Waker};
 use parking_lot::{Condvar, Mutex};
 
 use crate::error::{ErrorKind, Result};
-use crate::helper::Helper;
+use crate::inline::Helper;
 
 /// When the reply to an input is sent.
 ///

@@ -18,20 +18,26 @@
 //! loaded again for the next.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use object::hash::ObjectId;
 use object::input::{Input, Request};
 use object::message::Message;
 use storage::SentMessage;
 
 use crate::commit::{Asked, commit, fail};
 use crate::error::{Error, ErrorKind, Result};
-use crate::joint::{Joint, meet};
+use crate::inline::{Helper, Inline};
+use crate::joint::Joint;
+use crate::letter::Letter;
+use crate::live::{Due, Live};
+use crate::mailbox::Mail;
+use crate::meet::meet;
 use crate::metrics::Count;
-use crate::overdue::{Cause, Missed, RETRY_MS};
+use crate::missed::{Cause, Missed, RETRY_MS};
 use crate::reply::Reply;
-use crate::resident::{Due, Letter, Live, Resident};
+use crate::resident::Resident;
 use crate::shared::Shared;
 use crate::slots::Slots;
 
@@ -58,12 +64,51 @@ pub(crate) fn turn(shared: &Shared, slots: &mut Slots, resident: Arc<Resident>) 
         joining.iter().for_each(|joint: &Arc<Joint>| joint.fail(ErrorKind::Panicked.into()));
     }
     match joining {
-        Some(joint) => meet(shared, slots, &joint, resident),
-        None if resident.leave(shared) => shared.queue().put_back(resident),
-        None => {}
+        // It stays scheduled, and in memory, until the last one has come.
+        Some(joint) => {
+            drop(resident);
+            meet(shared, slots, &joint);
+        }
+        None if resident.leave() => shared.queue().put_back(resident),
+        None => shared.make_room(),
     }
     shared.metrics().count(Count::TurnsEnded);
     drop(in_hand);
+}
+
+/// Without workers: gives the object at `place` of the run queue its turn; none is there otherwise.
+/// Never called in a turn.
+pub(crate) fn work_at(shared: &Shared, place: usize) -> Option<ObjectId> {
+    shared.queue().work(place, |slots, resident| turn(shared, slots, resident))
+}
+
+/// Waits until no letter is under way; without workers it is this thread that works.
+pub(crate) fn wait_quiet(shared: &Shared) {
+    loop {
+        while work_at(shared, 0).is_some() {}
+        if shared.queue().wait_quiet() {
+            return;
+        }
+    }
+}
+
+/// What works for whoever waits for a database that has no workers.
+pub(crate) fn helper(shared: &Weak<Shared>) -> Helper {
+    Helper::of(shared.clone())
+}
+
+impl Inline for Shared {
+    fn run_due(&self) {
+        Shared::run_due(self);
+    }
+
+    fn work(&self) -> bool {
+        work_at(self, 0).is_some()
+    }
+
+    fn sync(&self) -> Result<()> {
+        Ok(self.store().sync()?)
+    }
 }
 
 /// Works through the mail, up to a transaction that the object has come to: `joining` then.
@@ -81,7 +126,7 @@ fn letters(
         if let Letter::Join { joint, .. } = &letter {
             *joining = Some(Arc::clone(joint));
         }
-        match loaded(shared, resident, &mut live) {
+        match shared.loaded(resident, &mut live) {
             Ok(live) => {
                 let put_back = work(shared, slots, resident, live, letter, &mut steps);
                 if let Some(letter) = put_back {
@@ -106,18 +151,6 @@ fn letters(
             return;
         }
     }
-}
-
-/// The object as its next step needs it.
-pub(crate) fn loaded<'a>(
-    shared: &Shared,
-    resident: &Arc<Resident>,
-    live: &'a mut Option<Live>,
-) -> Result<&'a mut Live> {
-    if live.as_ref().is_none_or(|live| live.stale) {
-        *live = Some(shared.load(resident)?);
-    }
-    Ok(live.as_mut().expect("it was just made sure of"))
 }
 
 /// Has the timer try a wake again that was taken from it and came to nothing.

@@ -1,45 +1,97 @@
 //! Upgrades: the parts of an object that are to come, from whoever asks to the log.
 //!
 //! A request names code and policy by their hashes, so that one module for many objects is in the
-//! log once. Whoever asks leaves the module here; the first version or refusal that needs it takes
-//! it into the log. How the state is migrated, `step.rs` says. It does not know how the caller
-//! waits.
+//! log once. Whoever asks offers the module; the first version or refusal that needs it takes it into
+//! the log. How the state is migrated, `step.rs` says. It does not know how the caller waits.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use object::definition::Definition;
 use object::hash::{CodeHash, PolicyHash};
 use object::input::Request;
+use object::policy::Law;
 use object::refusal::Reason;
-use parking_lot::Mutex;
 use storage::{Blob, BlobHash};
 
-use crate::call::Upgrade;
 use crate::catalog::Runnable;
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::shared::Shared;
 use crate::step::Begun;
 
-/// Modules that are not in the log yet.
-#[derive(Debug, Default)]
-pub(crate) struct Offered(Mutex<HashMap<CodeHash, Arc<[u8]>>>);
+/// What objects are to go on as: other code, with the policy that each has or with another.
+///
+/// The new module carries a schema of its own. Its function `migrate` takes the state that the code
+/// before left, and makes the object's memory of it; `guest/ABI.md` says how.
+#[derive(Clone, Debug)]
+pub struct Upgrade {
+    pub(crate) wasm: Arc<[u8]>,
+    pub(crate) policy: Option<NewPolicy>,
+    for_good: bool,
+}
 
-impl Offered {
-    /// A module that was offered.
-    pub(crate) fn get(&self, code: CodeHash) -> Option<Arc<[u8]>> {
-        self.0.lock().get(&code).cloned()
-    }
+/// What a policy is to be made of.
+#[derive(Clone, Debug)]
+pub(crate) struct NewPolicy {
+    text: String,
+    guard: Option<Vec<u8>>,
+}
 
-    /// Lets a module go that is in the log now.
-    pub(crate) fn forget(&self, code: CodeHash) {
-        self.0.lock().remove(&code);
+impl NewPolicy {
+    pub(crate) fn law(&self) -> Law<'_> {
+        Law { text: &self.text, guard: self.guard.as_deref() }
     }
 }
 
-/// The request that objects which have this policy go on so, and whether theirs would be the last
-/// policy then. Call it on a worker.
-pub(crate) fn request(shared: &Shared, to: &Upgrade, has: PolicyHash) -> Result<(Request, bool)> {
+impl Upgrade {
+    /// To a WebAssembly module that carries its schema.
+    ///
+    /// # Errors
+    ///
+    /// [`Object`](ErrorKind::Object) when the module is malformed or carries no schema.
+    pub fn wasm(bytes: impl Into<Vec<u8>>) -> Result<Upgrade> {
+        let wasm: Arc<[u8]> = bytes.into().into();
+        object::code::read(&wasm)?;
+        Ok(Upgrade { wasm, policy: None, for_good: false })
+    }
+
+    /// The policy from then on, as Cedar text or, with a guard, as a [`Law`]. Default: the one that
+    /// the object has when the upgrade is submitted, which must then be one for the new schema too.
+    pub fn policy<'p>(mut self, policy: impl Into<Law<'p>>) -> Upgrade {
+        let Law { text, guard } = policy.into();
+        self.policy = Some(NewPolicy { text: text.to_string(), guard: guard.map(<[u8]>::to_vec) });
+        self
+    }
+
+    /// Takes a policy too that is never to be changed again, nor the code.
+    pub fn for_good(mut self) -> Upgrade {
+        self.for_good = true;
+        self
+    }
+
+    /// The hash of the module, by which upgraded objects are listed.
+    pub fn code(&self) -> CodeHash {
+        CodeHash::of(&self.wasm)
+    }
+}
+
+/// The request that objects which have this policy go on so. Do not call it on a worker.
+///
+/// # Errors
+///
+/// [`LastPolicy`](ErrorKind::LastPolicy), unless that is what is asked for.
+pub(crate) fn request(shared: &Arc<Shared>, to: &Upgrade, has: PolicyHash) -> Result<Request> {
+    let (of_worker, upgrade) = (Arc::clone(shared), to.clone());
+    let made = move |_: &mut _| offer(&of_worker, &upgrade, has);
+    let (request, is_last) = shared.queue().on_worker(made)??;
+    match is_last && !to.for_good {
+        true => Err(ErrorKind::LastPolicy.into()),
+        false => Ok(request),
+    }
+}
+
+/// Offers a module: the request that objects which have this policy go on so, and whether theirs
+/// would be the last policy then. Call it on a worker.
+fn offer(shared: &Shared, to: &Upgrade, has: PolicyHash) -> Result<(Request, bool)> {
     let (catalog, code) = (shared.catalog(), to.code());
     let definition = match &to.policy {
         Some(policy) => catalog.define(&to.wasm, policy.law())?,
@@ -50,7 +102,7 @@ pub(crate) fn request(shared: &Shared, to: &Upgrade, has: PolicyHash) -> Result<
     let memory_bytes_max = shared.options().memory_bytes_max;
     catalog.runnable(&definition, memory_bytes_max, || Ok(to.wasm.to_vec()))?;
     if !shared.store().has(BlobHash::Code(code))? {
-        shared.offered().0.lock().insert(code, Arc::clone(&to.wasm));
+        shared.offered().put(code, Arc::clone(&to.wasm));
     }
     let request = Request::Upgrade { code, policy: definition.policy.hash() };
     Ok((request, !definition.policy.is_changeable()))

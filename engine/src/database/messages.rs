@@ -8,6 +8,7 @@ use storage::{DeadLetter, MessageId};
 use super::Database;
 use crate::commit::has_room_for;
 use crate::error::Result;
+use crate::turn::wait_quiet;
 
 /// Dead letters that are read at a time.
 const PAGE: usize = 256;
@@ -32,7 +33,7 @@ impl Database {
     /// Those of the store.
     pub fn deliver(&self) -> Result<()> {
         self.shared.post_mail(self.shared.store().receivers());
-        self.shared.wait_quiet();
+        wait_quiet(&self.shared);
         Ok(self.shared.store().sync()?)
     }
 

@@ -5,7 +5,8 @@ use object::input::Input;
 
 use super::*;
 use crate::clock::Clock;
-use crate::resident::{Live, Resident};
+use crate::live::Live;
+use crate::resident::Resident;
 
 const START: u64 = 1_356_998_400_000;
 

@@ -11,7 +11,7 @@
 
 use object::schema::{Method, Param, Schema, Type, Value};
 
-use super::play::Play;
+use super::play::{Play, START};
 use super::random::Random;
 use super::report::{Event, What};
 
@@ -63,7 +63,7 @@ impl Draw {
             key_count: 0,
             fixed,
             around,
-            now: super::START,
+            now: START,
             known,
         }
     }

@@ -21,7 +21,6 @@ use object::refusal::{Refusal, Verdict};
 use object::schema::{Value, encode_args, encode_value};
 use query::Snapshot;
 
-use super::START;
 use super::invariant::{Holds, Law};
 use super::report::{Break, Event, Step, What};
 use crate::call::EXPIRY_MS;
@@ -29,11 +28,12 @@ use crate::catalog::{Catalog, Runnable};
 use crate::commit::{Stepped, result, step};
 use crate::create::genesis;
 use crate::error::{Error, ErrorKind, Result};
-use crate::overdue::{Cause, Missed};
+use crate::live::{Due, Live};
+use crate::missed::{Cause, Missed};
 use crate::replay::{Auditor, NoUpgrades};
-use crate::resident::{Due, Live};
 use crate::slots::Slots;
-use crate::step::{Ran, Stop};
+use crate::step::Ran;
+use crate::stop::Stop;
 use crate::substrate::StepLimits;
 
 /// Wakes that run while time goes by once: after so many, no more of it does.
@@ -41,6 +41,8 @@ const WAKES_MAX: usize = 64;
 /// Results that are remembered of an object.
 const RESULTS_MAX: usize = 16;
 
+/// When objects that are fuzzed are created, in milliseconds since 1970-01-01 UTC.
+pub const START: u64 = 1_700_000_000_000;
 /// That a step does not panic.
 pub(super) const NO_PANIC: &str = "no-panic";
 /// That a signed input is admitted once.

@@ -16,8 +16,7 @@ use object::header::Kind;
 use object::refusal::Reason;
 
 use crate::metrics::histogram::Buckets;
-use crate::metrics::{Metrics, WAKE_LATE};
-use crate::slots::Loads;
+use crate::metrics::{Loads, Metrics, WAKE_LATE};
 
 /// What is counted by itself.
 #[derive(Clone, Copy, Debug)]

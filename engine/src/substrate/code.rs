@@ -4,14 +4,11 @@
 //!
 //! Invariant: the base image is a function of the instrumented module alone.
 
-use super::Substrate;
-use super::host::{self, Step};
-use super::slot::Slot;
-use super::trap::{HostFailure, StepError, Trap};
+use super::host::Step;
+use super::trap::{HostFailure, Trap};
 use crate::instrument::{CoreType, FunctionExport, Instrumented};
 use object::limits::PAGE_BYTES;
 use std::fmt;
-use std::sync::Arc;
 use wasmtime::InstancePre;
 
 /// A module that a substrate can run.
@@ -46,27 +43,14 @@ pub(crate) enum CodeError {
 }
 
 impl Code {
-    /// Compiles an instrumented module and makes its base image.
-    ///
-    /// # Errors
-    ///
-    /// When the module cannot be instantiated, or the substrate fails.
-    pub(crate) fn compile(
-        substrate: &Substrate,
-        mut about: Instrumented,
-    ) -> Result<Arc<Code>, CodeError> {
-        let failed = |error: wasmtime::Error| CodeError::Host(error.into());
-        let wasm = std::mem::take(&mut about.wasm);
-        let module = substrate.module(&wasm).map_err(failed)?;
-        let linker = host::linker(&substrate.engine).map_err(failed)?;
-        let instance = linker.instantiate_pre(&module).map_err(failed)?;
-        let code = Arc::new(Code { about, base: Base::default(), instance });
-        let base = Slot::start(&code).map_err(|error| match error {
-            StepError::Trap(trap) => CodeError::Start(trap),
-            StepError::Host(failure) => CodeError::Host(failure),
-        })?;
-        let code = Arc::into_inner(code).expect("the slot that made the base image is gone");
-        Ok(Arc::new(Code { base, ..code }))
+    /// A module without the image that its objects start from, to be started once.
+    pub(super) fn new(about: Instrumented, instance: InstancePre<Step>) -> Code {
+        Code { about, base: Base::default(), instance }
+    }
+
+    /// The module with the image that its objects start from.
+    pub(super) fn with_base(self, base: Base) -> Code {
+        Code { base, ..self }
     }
 
     /// What the module says of itself. Its bytes are not kept.

@@ -33,7 +33,7 @@ fn assemble(imports: &str, body: &str) -> Vec<u8> {
 fn compile(wasm: &[u8]) -> Result<Arc<Code>, CodeError> {
     let substrate = Substrate::new(None).expect("this machine runs the substrate");
     let instrumented = instrument(wasm, &Limits::default()).expect("the module is taken");
-    Code::compile(&substrate, instrumented)
+    substrate.compile(instrumented)
 }
 
 fn slot(body: &str) -> Slot {

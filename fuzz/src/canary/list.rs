@@ -521,7 +521,7 @@ pub const CANARIES: &[Canary] = &[
     canary(
         "wakes that were refused are tried again",
         "admission_soundness",
-        "engine/src/overdue.rs",
+        "engine/src/missed.rs",
         "let retry = ⟦soon.max(from.saturating_add(pause).min(now))⟧;",
         "soon.max(u64::MAX)",
     ),

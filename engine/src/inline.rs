@@ -5,44 +5,57 @@
 //!                                 none is: make the log durable, which sends what waits for that
 //! ```
 //!
-//! It does not know what is waited for, nor what a turn does.
+//! It does not know what is waited for, what a turn does, nor what a database is.
 //!
 //! Invariant: once no object is on the run queue and the log is durable or has failed, what was
 //! posted before is answered, or is about to be by the thread that has it in hand.
 
 use std::sync::Weak;
 
-use crate::shared::Shared;
+use crate::error::Result;
+
+/// What there is to do for a database, on the thread that waits for it.
+pub(crate) trait Inline: Send + Sync {
+    /// Posts what is due by the system's clock.
+    fn run_due(&self);
+
+    /// Gives the object that is next its turn; whether one was.
+    fn work(&self) -> bool;
+
+    /// Makes the log durable.
+    fn sync(&self) -> Result<()>;
+}
 
 /// Does a database's work on the thread that waits for it; nothing, when the database has workers.
 #[derive(Clone, Default)]
-pub(crate) struct Helper(Weak<Shared>);
+pub(crate) struct Helper(Option<Weak<dyn Inline>>);
 
 impl std::fmt::Debug for Helper {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Helper").field(&self.0.strong_count()).finish()
+        let count = self.0.as_ref().map_or(0, Weak::strong_count);
+        f.debug_tuple("Helper").field(&count).finish()
     }
 }
 
 impl Helper {
     /// For a database without workers.
-    pub(crate) fn of(shared: &Weak<Shared>) -> Helper {
-        Helper(Weak::clone(shared))
+    pub(crate) fn of(database: Weak<dyn Inline>) -> Helper {
+        Helper(Some(database))
     }
 
     /// Works until it `is_there`, or nothing is left to do.
     pub(crate) fn work_until(&self, is_there: impl Fn() -> bool) {
-        let Some(shared) = self.0.upgrade() else { return };
+        let Some(database) = self.0.as_ref().and_then(Weak::upgrade) else { return };
         if is_there() {
             return;
         }
-        shared.run_due();
-        while shared.work(0).is_some() {
+        database.run_due();
+        while database.work() {
             if is_there() {
                 return;
             }
         }
-        if let Err(error) = shared.store().sync() {
+        if let Err(error) = database.sync() {
             // Whoever waits for the log is told so by the log itself.
             tracing::debug!(%error, "a group of the log");
         }

@@ -6,11 +6,12 @@ use std::future::IntoFuture;
 
 use object::hash::ObjectId;
 
-use super::Call;
+use crate::call::Call;
 use crate::error::{Error, ErrorKind, Result};
 use crate::joint::Joint;
 use crate::nonces::Nonces;
-use crate::reply::{Answer, Pending, Receipt};
+use crate::receipt::Receipt;
+use crate::reply::{Answer, Pending};
 use crate::shared::Shared;
 use crate::ticket::Durability;
 

@@ -6,10 +6,11 @@
 
 use object::credential::{self, SigningKey};
 
-use super::Call;
+use crate::call::Call;
 use crate::error::{Error, ErrorKind, Result};
 use crate::nonces::{Nonces, Whose};
-use crate::reply::{Pending, Receipt};
+use crate::receipt::Receipt;
+use crate::reply::Pending;
 
 /// Calls of any objects, to be signed together.
 ///

@@ -1,4 +1,4 @@
-//! What objects are to go on as, and many of them at once.
+//! Upgrades of many objects, one after the other.
 //!
 //! It does not know how states are migrated. Each object's upgrade is an input of its own, which
 //! its own policy decides on: what becomes of one is nothing to the others.
@@ -9,85 +9,19 @@ use std::sync::Arc;
 use object::credential::SigningKey;
 use object::hash::{CodeHash, ObjectId, PolicyHash};
 use object::input::Request;
-use object::policy::Law;
 use query::Objects;
 use storage::ObjectInfo;
 
-use super::{Batch, Call};
-use crate::error::{ErrorKind, Result};
-use crate::reply::{Pending, Receipt};
+use crate::batch::Batch;
+use crate::call::Call;
+use crate::error::Result;
+use crate::receipt::Receipt;
+use crate::reply::Pending;
 use crate::shared::Shared;
-use crate::upgrade;
+use crate::upgrade::{Upgrade, request};
 
 /// Upgrades that are posted together, and signed together. Twice as many are under way at most.
 const TOGETHER: usize = 512;
-
-/// What objects are to go on as: other code, with the policy that each has or with another.
-///
-/// The new module carries a schema of its own. Its function `migrate` takes the state that the code
-/// before left, and makes the object's memory of it; `guest/ABI.md` says how.
-#[derive(Clone, Debug)]
-pub struct Upgrade {
-    pub(crate) wasm: Arc<[u8]>,
-    pub(crate) policy: Option<NewPolicy>,
-    for_good: bool,
-}
-
-/// What a policy is to be made of.
-#[derive(Clone, Debug)]
-pub(crate) struct NewPolicy {
-    text: String,
-    guard: Option<Vec<u8>>,
-}
-
-impl NewPolicy {
-    pub(crate) fn law(&self) -> Law<'_> {
-        Law { text: &self.text, guard: self.guard.as_deref() }
-    }
-}
-
-impl Upgrade {
-    /// To a WebAssembly module that carries its schema.
-    ///
-    /// # Errors
-    ///
-    /// [`Object`](ErrorKind::Object) when the module is malformed or carries no schema.
-    pub fn wasm(bytes: impl Into<Vec<u8>>) -> Result<Upgrade> {
-        let wasm: Arc<[u8]> = bytes.into().into();
-        object::code::read(&wasm)?;
-        Ok(Upgrade { wasm, policy: None, for_good: false })
-    }
-
-    /// The policy from then on, as Cedar text or, with a guard, as a [`Law`]. Default: the one that
-    /// the object has when the upgrade is submitted, which must then be one for the new schema too.
-    pub fn policy<'p>(mut self, policy: impl Into<Law<'p>>) -> Upgrade {
-        let Law { text, guard } = policy.into();
-        self.policy = Some(NewPolicy { text: text.to_string(), guard: guard.map(<[u8]>::to_vec) });
-        self
-    }
-
-    /// Takes a policy too that is never to be changed again, nor the code.
-    pub fn for_good(mut self) -> Upgrade {
-        self.for_good = true;
-        self
-    }
-
-    /// The hash of the module, by which upgraded objects are listed.
-    pub fn code(&self) -> CodeHash {
-        CodeHash::of(&self.wasm)
-    }
-}
-
-/// The request that an object which has this policy go on so.
-pub(crate) fn request(shared: &Arc<Shared>, to: &Upgrade, has: PolicyHash) -> Result<Request> {
-    let (of_worker, upgrade) = (Arc::clone(shared), to.clone());
-    let made = move |_: &mut _| upgrade::request(&of_worker, &upgrade, has);
-    let (request, is_last) = shared.queue().on_worker(made)??;
-    match is_last && !to.for_good {
-        true => Err(ErrorKind::LastPolicy.into()),
-        false => Ok(request),
-    }
-}
 
 /// Upgrades of all objects of a code, in the order of their ids: sign them if need be, and iterate.
 ///

@@ -1,0 +1,83 @@
+//! What an object is to be made of, as its creator says it.
+//!
+//! It does not know how an object is created.
+
+use std::sync::Arc;
+
+use object::policy::Law;
+use object::schema::Value;
+
+use crate::error::Result;
+
+/// The arguments of a call as a list of values.
+///
+/// ```
+/// use continuant::{Value, args};
+/// assert_eq!(args![227u32, "IAH"], vec![Value::from(227u32), Value::from("IAH")]);
+/// ```
+#[macro_export]
+macro_rules! args {
+    ($($value:expr),* $(,)?) => { vec![$($crate::Value::from($value)),*] };
+}
+
+/// What an object is made of: a module, a policy, and what its `create` is given.
+#[derive(Clone, Debug)]
+pub struct Code {
+    pub(crate) wasm: Arc<[u8]>,
+    pub(crate) policy: String,
+    pub(crate) guard: Option<Arc<[u8]>>,
+    pub(crate) arguments: Vec<Value>,
+    pub(crate) salt: Option<[u8; 16]>,
+    pub(crate) name: Option<String>,
+}
+
+impl Code {
+    /// A WebAssembly module that carries its schema.
+    ///
+    /// # Errors
+    ///
+    /// [`Object`](crate::ErrorKind::Object) when the module is malformed or carries no schema.
+    pub fn wasm(bytes: impl Into<Vec<u8>>) -> Result<Code> {
+        let wasm: Arc<[u8]> = bytes.into().into();
+        object::code::read(&wasm)?;
+        let (policy, guard, arguments) = Default::default();
+        Ok(Code { wasm, policy, guard, arguments, salt: None, name: None })
+    }
+
+    /// The policy, as Cedar text. Without one the object permits nothing, for ever.
+    pub fn policy(mut self, text: impl Into<String>) -> Code {
+        self.policy = text.into();
+        self
+    }
+
+    /// The policy's guard: a WebAssembly module that must permit whatever the policy permits, for
+    /// laws that Cedar cannot express; `guest/ABI.md` says what it has to be.
+    pub fn guard(mut self, wasm: impl Into<Vec<u8>>) -> Code {
+        self.guard = Some(wasm.into().into());
+        self
+    }
+
+    /// What its policy is made of.
+    pub(crate) fn law(&self) -> Law<'_> {
+        Law { text: &self.policy, guard: self.guard.as_deref() }
+    }
+
+    /// The arguments of the method `create`.
+    pub fn args(mut self, arguments: Vec<Value>) -> Code {
+        self.arguments = arguments;
+        self
+    }
+
+    /// What tells this object apart from others that are alike in everything else. Default:
+    /// random.
+    pub fn salt(mut self, salt: [u8; 16]) -> Code {
+        self.salt = Some(salt);
+        self
+    }
+
+    /// A name by which the database finds the object.
+    pub fn name(mut self, name: impl Into<String>) -> Code {
+        self.name = Some(name.into());
+        self
+    }
+}

@@ -1,0 +1,124 @@
+//! A wake that was due and made no version: why, and from when on it is tried again.
+//!
+//! A refusal may be one that passes, as that of a rate or of an hour, so a wake is tried again with
+//! pauses that double from a second to an hour, until the object has changed. It does not know how
+//! a wake is run.
+
+use object::refusal::Verdict;
+
+/// The first pause before a wake is tried again, in milliseconds.
+pub(crate) const RETRY_MS: u64 = 1000;
+/// The longest.
+const RETRY_MS_MAX: u64 = 60 * 60 * 1000;
+
+/// A wake that was due and made no version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Missed {
+    /// When it was due.
+    pub(crate) wake: u64,
+    /// From when on it is tried again by itself.
+    pub(crate) retry: u64,
+    /// When it runs then, under a clock that the embedder moves.
+    pub(crate) at: u64,
+    /// The pause before that; 0 when it was tried before the database was opened.
+    pause: u64,
+    /// What came of it when it was tried last.
+    pub(crate) cause: Cause,
+    /// The verdict of the last time that it was refused: the same one is not put on record again.
+    pub(crate) known: Option<Verdict>,
+}
+
+/// Why a wake that is due has made no version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Cause {
+    /// It was refused, and the refusal is on record if there was room for it.
+    Refused(Verdict),
+    /// The object's time is ahead of the host's clock by so many milliseconds, which is more than
+    /// is [tolerated](crate::Options::clock_ahead_max).
+    Ahead(u64),
+    /// The host or the store failed over it.
+    Failed(String),
+}
+
+impl Missed {
+    /// A wake that was refused, as the record has it: it is tried at once.
+    pub(crate) fn on_record(wake: u64, verdict: Verdict) -> Missed {
+        Missed::of(None, wake, Cause::Refused(verdict))
+    }
+
+    /// A wake of an object that is ahead of the clock, which is not tried before `until`.
+    pub(crate) fn ahead(before: Option<&Missed>, wake: u64, by: u64, until: u64) -> Missed {
+        Missed { retry: until, ..Missed::of(before, wake, Cause::Ahead(by)) }
+    }
+
+    /// What is to be known of a wake that was tried at `at`, in vain, behind what was known before;
+    /// `now` is the clock's time.
+    ///
+    /// Between two looks at a clock that the embedder moves lie as many tries as there would have
+    /// been, up to an hour. Beyond it the pauses go on doubling, so that a clock can be moved
+    /// however far.
+    pub(crate) fn again(
+        before: Option<&Missed>,
+        wake: u64,
+        (at, now): (u64, u64),
+        cause: Cause,
+    ) -> Missed {
+        let before = before.filter(|missed| missed.wake == wake);
+        let pause = before.map_or(0, |missed| missed.pause).saturating_mul(2).max(RETRY_MS);
+        // A verdict is one of its moment. What failed may fail at every moment that the clock was
+        // moved over, and has yet to be decided on for the one at which it was tried.
+        let has_failed = matches!(cause, Cause::Failed(_));
+        let from = if has_failed { now } else { at };
+        let soon = from.saturating_add(pause.min(RETRY_MS_MAX));
+        let retry = soon.max(from.saturating_add(pause).min(now));
+        let at = if has_failed { at } else { retry };
+        Missed { retry, at, pause, ..Missed::of(before, wake, cause) }
+    }
+
+    /// A wake that was tried on request: it is tried again when it would have been.
+    pub(crate) fn asked(before: &Missed, cause: Cause) -> Missed {
+        let Missed { wake, retry, at, pause, .. } = *before;
+        Missed { retry, at, pause, ..Missed::of(Some(before), wake, cause) }
+    }
+
+    fn of(before: Option<&Missed>, wake: u64, cause: Cause) -> Missed {
+        let known = match &cause {
+            Cause::Refused(verdict) => Some(verdict.clone()),
+            Cause::Ahead(_) | Cause::Failed(_) => before.and_then(|missed| missed.known.clone()),
+        };
+        Missed { wake, retry: wake, at: wake, pause: 0, cause, known }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_double_up_to_an_hour_and_beyond_it_only_up_to_the_clocks_time() {
+        let tries = |now: u64, count: usize| {
+            let first = Missed::again(None, 0, (0, now), Cause::Ahead(0));
+            let next = |missed: &Missed| {
+                let at = (missed.retry, now.max(missed.retry));
+                Some(Missed::again(Some(missed), 0, at, Cause::Ahead(0)))
+            };
+            let tries = std::iter::successors(Some(first), next);
+            tries.map(|missed| missed.retry / 1000).take(count).collect::<Vec<_>>()
+        };
+        assert_eq!(tries(0, 6), [1, 3, 7, 15, 31, 63]);
+        assert_eq!(tries(0, 14)[11..], [4095, 7695, 11295], "from there on, each hour");
+        let of_a_day = tries(24 * 3600 * 1000, 18);
+        assert_eq!(of_a_day[..12], tries(0, 12)[..], "however the clock is moved");
+        assert_eq!(of_a_day[12..], [8191, 16383, 32767, 65535, 86400, 90000]);
+        let ever = tries(u64::MAX - 1, 70);
+        assert!(ever.contains(&((u64::MAX - 1) / 1000)), "it ends: {ever:?}");
+    }
+
+    #[test]
+    fn another_wake_begins_with_the_first_pause() {
+        let first = Missed::again(None, 5, (10, 10), Cause::Ahead(1));
+        let second = Missed::again(Some(&first), 6, (20, 20), Cause::Ahead(1));
+        assert_eq!((first.retry, second.retry), (1010, 1020));
+    }
+}

@@ -1,0 +1,30 @@
+//! Modules that objects are to be upgraded to, until the log has them.
+//!
+//! It does not know who offers one, nor who takes it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use object::hash::CodeHash;
+use parking_lot::Mutex;
+
+/// Modules that are not in the log yet.
+#[derive(Debug, Default)]
+pub(crate) struct Offered(Mutex<HashMap<CodeHash, Arc<[u8]>>>);
+
+impl Offered {
+    /// Takes in a module that somebody offers.
+    pub(crate) fn put(&self, code: CodeHash, wasm: Arc<[u8]>) {
+        self.0.lock().insert(code, wasm);
+    }
+
+    /// A module that was offered.
+    pub(crate) fn get(&self, code: CodeHash) -> Option<Arc<[u8]>> {
+        self.0.lock().get(&code).cloned()
+    }
+
+    /// Lets a module go that is in the log now.
+    pub(crate) fn forget(&self, code: CodeHash) {
+        self.0.lock().remove(&code);
+    }
+}
