@@ -1,8 +1,8 @@
 //! Upgrades: the parts of an object that are to come, from whoever asks to the log.
 //!
 //! A request names code and policy by their hashes, so that one module for many objects is in the
-//! log once. Whoever asks offers the module; the first version or refusal that needs it takes it into
-//! the log. How the state is migrated, `step.rs` says. It does not know how the caller waits.
+//! log once. Whoever asks offers the module; the first version or refusal that needs it takes it
+//! into the log. How the state is migrated, the step says. It does not know how the caller waits.
 
 use std::sync::Arc;
 
