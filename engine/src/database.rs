@@ -6,6 +6,8 @@
 
 mod messages;
 mod outbox;
+mod read;
+pub(crate) mod reader;
 mod sessions;
 mod upkeep;
 
@@ -23,33 +25,32 @@ use object::schema::{Value, encode_args, encode_value};
 use query::{Blame, Diff, Snapshot};
 use storage::{ObjectInfo, Stats};
 
-use crate::batch::Batch;
-use crate::call::Call;
-use crate::capsule;
-use crate::catalog::validate_guard;
-use crate::code::Code;
-use crate::create;
+use crate::answer::receipt::Receipt;
+use crate::answer::reply::Pending;
+use crate::answer::ticket::Durability;
+use crate::ask::batch::Batch;
+use crate::ask::call::Call;
+use crate::ask::fleet::Fleet;
+use crate::ask::transaction::Transaction;
+use crate::audit::capsule;
+use crate::audit::explain::{self, Explanation};
+use crate::audit::rehearsal::{self, Rehearsal};
+use crate::audit::replay::{Replay, Verified};
+use crate::audit::verify;
+use crate::commit::code::Code;
+use crate::commit::create;
+use crate::commit::fork::{self, Wakes};
+use crate::commit::shared::Shared;
+use crate::commit::turn::{helper, turn, wait_quiet, work_at};
+use crate::commit::upgrade::{self, Upgrade};
+use crate::database::reader::Reader;
 use crate::error::{Error, ErrorKind, Result};
-use crate::explain::{self, Explanation};
-use crate::fleet::Fleet;
-use crate::fork::{self, Wakes};
 use crate::metrics::Metrics;
 use crate::options::Options;
-use crate::overdue::Overdue;
-use crate::pool::{Pool, on_thread};
-use crate::read;
-use crate::reader::Reader;
-use crate::receipt::Receipt;
-use crate::rehearsal::{self, Rehearsal};
-use crate::replay::{Replay, Verified};
-use crate::reply::Pending;
-use crate::shared::Shared;
-use crate::slots::Slots;
-use crate::ticket::Durability;
-use crate::transaction::Transaction;
-use crate::turn::{helper, turn, wait_quiet, work_at};
-use crate::upgrade::{self, Upgrade};
-use crate::verify;
+use crate::run::overdue::Overdue;
+use crate::run::pool::{Pool, on_thread};
+use crate::step::catalog::validate_guard;
+use crate::step::slots::Slots;
 
 #[cfg(test)]
 mod tests;

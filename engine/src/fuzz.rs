@@ -35,11 +35,11 @@ use self::play::{End, Sequence, Stage};
 use self::report::Break;
 pub use self::report::{Broken, Event, Played, Report, Step, Tries, Verdicts, What};
 use self::shrink::Shrink;
-use crate::catalog::Catalog;
-use crate::code::Code;
+use crate::commit::code::Code;
 use crate::error::{ErrorKind, Result};
 use crate::options::Options;
-use crate::pool::on_thread;
+use crate::run::pool::on_thread;
+use crate::step::catalog::Catalog;
 /// Keys that sign when none is given; to those that are, one stranger's is added.
 const KEYS: u8 = 4;
 /// One sequence in so many is verified and replayed.

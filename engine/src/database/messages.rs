@@ -6,9 +6,9 @@
 use storage::{DeadLetter, MessageId};
 
 use super::Database;
-use crate::commit::has_room_for;
+use crate::commit::commit::has_room_for;
+use crate::commit::turn::wait_quiet;
 use crate::error::Result;
-use crate::turn::wait_quiet;
 
 /// Dead letters that are read at a time.
 const PAGE: usize = 256;

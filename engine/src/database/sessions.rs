@@ -6,11 +6,11 @@ use object::hash::{ObjectId, SessionId};
 use object::input::Request;
 
 use super::Database;
-use crate::call::Call;
+use crate::ask::call::Call;
+use crate::credentials::session::Session;
 #[cfg(doc)]
 use crate::error::ErrorKind;
 use crate::error::Result;
-use crate::session::Session;
 
 impl Database {
     /// Opens a session on an object, for whoever signs this: until it expires, calls and direct

@@ -5,8 +5,8 @@ use object::input::Input;
 
 use super::*;
 use crate::clock::Clock;
-use crate::live::Live;
-use crate::resident::Resident;
+use crate::head::live::Live;
+use crate::run::resident::Resident;
 
 const START: u64 = 1_356_998_400_000;
 

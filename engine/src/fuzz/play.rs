@@ -23,17 +23,18 @@ use query::Snapshot;
 
 use super::invariant::{Holds, Law};
 use super::report::{Break, Event, Step, What};
-use crate::call::EXPIRY_MS;
-use crate::catalog::{Catalog, Runnable};
-use crate::commit::{Stepped, result, step};
-use crate::create::genesis;
+use crate::ask::call::EXPIRY_MS;
+use crate::audit::library::NoUpgrades;
+use crate::audit::replay::Auditor;
+use crate::commit::commit::{Stepped, result, step};
+use crate::commit::create::genesis;
 use crate::error::{Error, ErrorKind, Result};
-use crate::live::{Due, Live};
-use crate::missed::{Cause, Missed};
-use crate::replay::{Auditor, NoUpgrades};
-use crate::slots::Slots;
-use crate::step::Ran;
-use crate::stop::Stop;
+use crate::head::live::{Due, Live};
+use crate::head::missed::{Cause, Missed};
+use crate::step::catalog::{Catalog, Runnable};
+use crate::step::slots::Slots;
+use crate::step::step::Ran;
+use crate::step::stop::Stop;
 use crate::substrate::StepLimits;
 
 /// Wakes that run while time goes by once: after so many, no more of it does.
@@ -450,7 +451,7 @@ fn panicked(panic: &(dyn std::any::Any + Send)) -> End {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pool::on_thread;
+    use crate::run::pool::on_thread;
 
     /// Plays on an open counter that is recorded.
     fn play<T: Send>(see: impl FnOnce(&mut Play<'_, '_>) -> T + Send) -> T {

@@ -1,0 +1,329 @@
+//! What a caller builds: an input with its credentials.
+//!
+//! It does not know how an input is run: [`Call::submit`] posts it and [`Call::dry_run`] asks what
+//! would become of it, and that is all.
+
+use std::future::IntoFuture;
+
+use object::credential::{Credential, SigningKey};
+use object::hash::{ObjectId, VersionHash};
+use object::input::{Input, Request};
+use object::ledger::Tracked;
+use object::limits::EXPIRY_MS_MAX;
+use parking_lot::Mutex;
+
+use crate::answer::receipt::Receipt;
+use crate::answer::reply::{Answer, Pending};
+use crate::answer::ticket::Durability;
+use crate::audit::explain::{self, Explanation};
+use crate::commit::shared::Shared;
+use crate::credentials::nonces::{Drawn, Nonces, Whose};
+use crate::credentials::session::Session;
+use crate::error::{ErrorKind, Result};
+use crate::run::pool::on_thread;
+
+/// How long a signature holds when the caller does not say, in milliseconds.
+pub(crate) const EXPIRY_MS: u64 = 5 * 60 * 1000;
+
+/// An input to be: add credentials, then [`wait`](Call::wait), `.await` or [`submit`](Call::submit)
+/// it, or put it in a [`batch`](crate::Database::batch) or a
+/// [`transaction`](crate::Database::transaction).
+#[derive(Debug)]
+#[must_use = "a call does nothing until it is waited for, awaited, submitted or put with others"]
+pub struct Call<'a> {
+    pub(crate) request: Result<Request>,
+    pub(crate) keys: Vec<&'a SigningKey>,
+    pub(crate) session: Option<&'a Session>,
+    pub(crate) terms: Terms<'a>,
+}
+
+/// What there is to a call beside its request and who signs it.
+#[derive(Debug)]
+pub(crate) struct Terms<'a> {
+    shared: &'a Shared,
+    pub(crate) object: ObjectId,
+    nonce: Option<u64>,
+    expires: Option<u64>,
+    parent: Option<VersionHash>,
+    pub(crate) durability: Durability,
+    pub(crate) even_if_ahead: bool,
+}
+
+impl<'a> Call<'a> {
+    pub(crate) fn new(shared: &'a Shared, object: ObjectId, request: Result<Request>) -> Call<'a> {
+        let (keys, session, nonce, expires, parent, durability) = Default::default();
+        let even_if_ahead = false;
+        let terms = Terms { shared, object, nonce, expires, parent, durability, even_if_ahead };
+        Call { request, keys, session, terms }
+    }
+
+    /// Signs the input with `key`; call it again for each further signer.
+    pub fn signed(mut self, key: &'a SigningKey) -> Call<'a> {
+        self.keys.push(key);
+        self
+    }
+
+    /// Puts the input into a session that is open on the object, in place of signatures: it is in
+    /// the name of the keys that opened the session.
+    pub fn in_session(mut self, session: &'a Session) -> Call<'a> {
+        self.session = Some(session);
+        self
+    }
+
+    /// The nonce: above all that these keys, or the session, used on the object before. Default:
+    /// the microseconds since 1970, or one more than the last that was drawn here or that the
+    /// object remembers of them.
+    pub fn nonce(mut self, nonce: u64) -> Call<'a> {
+        self.terms.nonce = Some(nonce);
+        self
+    }
+
+    /// When the credential expires, in milliseconds since 1970-01-01 UTC. Default: five minutes
+    /// after the clock's time or the object's, whichever is later, but not after its session; seven
+    /// days where so many keys have signed of late that a signature has to hold for longer.
+    pub fn expires(mut self, time: u64) -> Call<'a> {
+        self.terms.expires = Some(time);
+        self
+    }
+
+    /// The only version that the input may follow, which is part of what is signed.
+    pub fn parent(mut self, version: VersionHash) -> Call<'a> {
+        self.terms.parent = Some(version);
+        self
+    }
+
+    /// Lets the input in though the object's time is ahead of the host's clock by more than is
+    /// [tolerated](crate::Options::clock_ahead_max): it is stamped with the object's time, and
+    /// wakes that are due by the clock run before it. Without, it ends in
+    /// [`Ahead`](crate::ErrorKind::Ahead).
+    pub fn even_if_ahead(mut self) -> Call<'a> {
+        self.terms.even_if_ahead = true;
+        self
+    }
+
+    /// When the reply is sent. Default: [`Durable`](Durability::Durable).
+    ///
+    /// ```no_run
+    /// # use continuant::{Database, Durability, ObjectId, args};
+    /// # fn fly(db: &Database, plane: ObjectId) -> continuant::Result<()> {
+    /// let call = db.call(plane, "fly", args![227u64]).durability(Durability::Relaxed);
+    /// let receipt = call.wait()?;                 // in memory; the disk is still at work
+    /// println!("version {}", receipt.header.seq);
+    /// receipt.ticket.wait()?;                     // or .await: no crash undoes it any more
+    /// let outputs = receipt.outputs()?;           // an error before the ticket is settled
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn durability(mut self, durability: Durability) -> Call<'a> {
+        self.terms.durability = durability;
+        self
+    }
+
+    /// Posts the input to the object.
+    ///
+    /// # Errors
+    ///
+    /// [`MailboxFull`](crate::ErrorKind::MailboxFull), [`NoObject`](crate::ErrorKind::NoObject),
+    /// [`Closed`](crate::ErrorKind::Closed), [`NotSigned`](crate::ErrorKind::NotSigned),
+    /// [`TwoCredentials`](crate::ErrorKind::TwoCredentials), and
+    /// [`Object`](crate::ErrorKind::Object) for a method or an argument that the schema does not
+    /// have, or more of them than an input may have, and [`Limit`](crate::ErrorKind::Limit) for
+    /// more than the database takes.
+    pub fn submit(self) -> Result<Pending> {
+        let object = self.terms.object;
+        self.post().map_err(|error| error.about(object))
+    }
+
+    fn post(self) -> Result<Pending> {
+        let mut nonces = None;
+        let (terms, input) = self.input(&mut nonces)?;
+        terms.post(input)
+    }
+
+    /// The input, with its credential; last nonces that are locked for it stay so in `nonces`,
+    /// which is kept until the input is posted.
+    fn input(self, nonces: &mut Option<Nonces<'a>>) -> Result<(Terms<'a>, Input)> {
+        let nonces = nonces.insert(Nonces::lock(self.to_draw().into_iter()));
+        self.sign(nonces)
+    }
+
+    /// Where the last nonce is, when the next one is to be drawn.
+    pub(crate) fn to_draw(&self) -> Option<&'a Mutex<Drawn>> {
+        let is_signed = !self.keys.is_empty() || self.session.is_some();
+        self.terms.to_draw().filter(|_| is_signed)
+    }
+
+    /// The input, with its credential, whose nonce is drawn of those that are locked.
+    pub(crate) fn sign(self, nonces: &mut Nonces<'a>) -> Result<(Terms<'a>, Input)> {
+        let Call { request, keys, session, terms } = self;
+        let request = request?;
+        if keys.is_empty() && session.is_none() {
+            terms.not_signed()?;
+            let input = terms.input(request, terms.shared.clock().now(), None)?;
+            return Ok((terms, input));
+        }
+        if session.is_some() && !keys.is_empty() {
+            return Err(ErrorKind::TwoCredentials { other: "session" }.into());
+        }
+        let (time, mut expires) = terms.times(&keys)?;
+        if let Some(session) = session.filter(|_| terms.expires.is_none()) {
+            expires = expires.min(session.expires());
+        }
+        let whose: Vec<Whose> = match session {
+            None => keys.iter().map(|key| Whose::Key(key.public())).collect(),
+            Some(session) => vec![Whose::Session(session.id())],
+        };
+        let mut credential = terms.credential(expires, &whose, nonces)?;
+        match session {
+            None => keys.iter().for_each(|key| credential.sign(key, terms.object, &request)),
+            Some(session) => credential.put_in_session(session.key(), terms.object, &request),
+        }
+        let input = terms.input(request, time, Some(credential))?;
+        Ok((terms, input))
+    }
+
+    /// What would become of the input if it were the next that the object is given, and why: it is
+    /// run and decided on as if it were submitted, behind the wakes that are due, and nothing is
+    /// committed, put on record, or used up.
+    ///
+    /// ```
+    /// use continuant::{Code, Database, args};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # std::env::set_current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))?;
+    /// # let directory = tempfile::tempdir()?;
+    /// # let db = Database::open(directory.path().join("db"))?;
+    /// # let code = Code::wasm(std::fs::read("guest/objects/counter.wasm")?)?
+    /// #     .policy(std::fs::read_to_string("guest/examples/counter/policy.cedar")?);
+    /// # let counter = db.create(code)?;
+    /// let told = db.call(counter, "increment", args![1_000_000u64]).dry_run()?;
+    /// let verdict = told.verdict.unwrap_err();
+    /// assert_eq!(verdict.reason.name(), "not-permitted");
+    /// let policy = told.policy.expect("it was the policy that refused");
+    /// let count = &policy.rules[0];                           // the rule that does not hold
+    /// assert_eq!(count.id, "count");
+    /// assert_eq!(count.reads[0].path, "input.by");            // and what it reads
+    /// assert_eq!(count.reads[0].value, Ok(Some(1_000_000i64.into())));
+    /// assert_eq!(db.info(counter)?.seq, 0, "nothing happened");
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Call::submit`], and what kept the engine from a verdict: that the input would be
+    /// refused is none.
+    pub fn dry_run(self) -> Result<Explanation> {
+        let (shared, object) = (self.terms.shared, self.terms.object);
+        let told = self.input(&mut None);
+        let told = told.and_then(|(terms, input)| {
+            let even_if_ahead = terms.even_if_ahead;
+            on_thread(|| explain::dry_run(shared, object, input, even_if_ahead))?
+        });
+        told.map_err(|error| error.about(object))
+    }
+
+    /// Posts the input and blocks until its version is durable, or relaxed.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Call::submit`] and [`Pending::wait`].
+    pub fn wait(self) -> Result<Receipt> {
+        self.submit()?.wait()
+    }
+}
+
+impl<'a> Terms<'a> {
+    /// That nothing of a signature was given, for a call without one.
+    fn not_signed(&self) -> Result<()> {
+        let (nonce, expires) = (self.nonce.is_some(), self.expires.is_some());
+        let given = [(nonce, "nonce"), (expires, "expiry"), (self.parent.is_some(), "parent")];
+        match given.into_iter().find(|(given, _)| *given) {
+            Some((_, what)) => Err(ErrorKind::NotSigned { what }.into()),
+            None => Ok(()),
+        }
+    }
+
+    /// The time at which it is posted, and that at which its credential, of `keys`, expires.
+    pub(crate) fn times(&self, keys: &[&SigningKey]) -> Result<(u64, u64)> {
+        let time = self.shared.clock().now();
+        let expires = match self.expires {
+            Some(expires) => expires,
+            None => {
+                let start = time.max(self.shared.head_time(self.object)?);
+                match start.saturating_add(EXPIRY_MS) {
+                    expires if expires > self.floor(keys)? => expires,
+                    // Many keys signed for long: it holds as long as it may.
+                    _ => start.saturating_add(EXPIRY_MS_MAX),
+                }
+            }
+        };
+        Ok((time, expires))
+    }
+
+    /// The moment after which an input of `keys` has to expire, as far as the newest version tells
+    /// and whether or not the policy names them.
+    fn floor(&self, keys: &[&SigningKey]) -> Result<u64> {
+        if keys.is_empty() {
+            return Ok(0);
+        }
+        let keys: Vec<_> = keys.iter().map(|key| key.public()).collect();
+        Ok(self.shared.ledger(self.object)?.nonces.floor(&keys, Tracked::NONE))
+    }
+
+    /// Where the last nonce is, when the next one is to be drawn.
+    pub(crate) fn to_draw(&self) -> Option<&'a Mutex<Drawn>> {
+        self.nonce.is_none().then(|| self.shared.last_nonce(self.object))
+    }
+
+    /// The credential of these, not signed yet.
+    pub(crate) fn credential(
+        &self,
+        expires: u64,
+        whose: &[Whose],
+        nonces: &mut Nonces<'_>,
+    ) -> Result<Credential> {
+        let (shared, object) = (self.shared, self.object);
+        let nonce = match self.nonce {
+            Some(nonce) => nonce,
+            None => {
+                let used = shared.used_nonce(object, whose)?;
+                nonces.next(shared.last_nonce(object), (object, whose), used)
+            }
+        };
+        Ok(Credential { parent: self.parent, ..Credential::new(nonce, expires) })
+    }
+
+    /// The input, within its limits.
+    pub(crate) fn input(
+        &self,
+        request: Request,
+        time: u64,
+        credential: Option<Credential>,
+    ) -> Result<Input> {
+        let input = Input { request, time, credential };
+        input.validate()?;
+        self.shared.options().validate(&input)?;
+        Ok(input)
+    }
+
+    /// Posts the input.
+    pub(crate) fn post(&self, input: Input) -> Result<Pending> {
+        let (reply, pending) = self.shared.channel(self.durability);
+        self.shared.post_input(self.object, input, reply, self.even_if_ahead)?;
+        Ok(pending)
+    }
+}
+
+impl<'a> IntoFuture for Call<'a> {
+    type Output = Result<Receipt>;
+    type IntoFuture = Answer;
+
+    /// Posts the input; the future is ready when its version is durable, or relaxed.
+    fn into_future(self) -> Answer {
+        match self.submit() {
+            Ok(pending) => pending.into_future(),
+            Err(error) => Pending::failed(error).into_future(),
+        }
+    }
+}

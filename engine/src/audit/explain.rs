@@ -1,0 +1,331 @@
+//! Why an input was admitted or refused, or would be: what decided, and the values that it saw.
+//!
+//! A version on record is decided on again from what is on record. A refusal has no record of what
+//! the step left, so its step is run again; so is the step of an input that nobody submits. Each
+//! is decided on by the functions of the commit path, of the same facts, and what they say must be
+//! what is on record.
+//!
+//! It changes nothing: it has slots of its own, and appends nothing. Call it on a thread with a
+//! worker's stack.
+
+use object::admission::{
+    self, Explained, ExplainedUpgrade, Laws, Step, authenticate, authenticate_refused,
+};
+use object::credential::{Host, PublicKey};
+use object::definition::Definition;
+use object::effects::{Admission, Effects, Output};
+use object::hash::ObjectId;
+use object::head::Head;
+use object::image::Image;
+use object::input::{Input, Request};
+use object::message::Message;
+use object::policy::Explanation as Decided;
+use object::refusal::Verdict;
+use object::schema::Value;
+use query::{Payloads, VersionEntry};
+
+use crate::audit::replay::differs;
+use crate::commit::commit::{Stepped, hosted_step, result};
+use crate::commit::shared::Shared;
+use crate::commit::upgrade;
+use crate::error::{Error, ErrorKind, Result, missing};
+use crate::head::live::{Due, Live};
+use crate::head::missed::{Cause, Missed};
+use crate::step::guard::Asker;
+use crate::step::host_limit;
+use crate::step::slots::Slots;
+use crate::step::step::run;
+use crate::step::stop::Stop;
+use crate::substrate::StepLimits;
+
+/// What became of an input, or would become of it, and why.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Explanation {
+    /// The object.
+    pub object: ObjectId,
+    /// The version that the input made or, refused, did not make.
+    pub seq: u64,
+    /// What was asked for, when, and by whom.
+    pub input: Input,
+    /// Whether it was admitted: what is on record of it, or would be.
+    pub verdict: Result<Admission, Verdict>,
+    /// What the policy says, the rules that it hangs on, and the values that they read. None when
+    /// a native rule refused before the policy was asked, and for a creation, which none governs.
+    pub policy: Option<Decided>,
+    /// What the policy's guard says. None when there is none, or the policy does not permit.
+    pub guard: Option<Result<(), Verdict>>,
+    /// Of an upgrade, what the policy that comes with it says of the state from then on. None when
+    /// the one before does not permit the upgrade.
+    pub migration: Option<Migration>,
+    /// What the step did, admitted or not. None when it did not run to its end, or left no state.
+    pub done: Option<Done>,
+}
+
+/// What the policy that comes with an upgrade says of what that made of the state.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Migration {
+    /// What its rules say, and the values that they read.
+    pub policy: Decided,
+    /// What its guard says, as in an [`Explanation`].
+    pub guard: Option<Result<(), Verdict>>,
+}
+
+/// What a step did, whether or not that was admitted.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Done {
+    /// The method's result, when it has one.
+    pub result: Option<Value>,
+    /// The outputs, in the order of their emission.
+    pub outputs: Vec<Output>,
+    /// The messages, in the order in which they were sent.
+    pub messages: Vec<Message>,
+    /// When the object wants to run next, in milliseconds since 1970-01-01 UTC.
+    pub wake: Option<u64>,
+    /// The fuel that it used.
+    pub fuel: u64,
+    /// Pages of memory that it changed.
+    pub page_count: u32,
+}
+
+impl Explanation {
+    /// Of a step that was refused before there was anything for the policy to decide on.
+    fn native(head: &Head, input: Input, verdict: Verdict) -> Explanation {
+        let (object, seq) = (head.id, head.header.seq + 1);
+        let (policy, guard, migration, done) = Default::default();
+        Explanation { object, seq, input, verdict: Err(verdict), policy, guard, migration, done }
+    }
+}
+
+/// The version with this seq.
+pub(crate) fn version(shared: &Shared, id: ObjectId, seq: u64) -> Result<Explanation> {
+    let Some(version) = shared.store().version(id, seq)? else {
+        let newest = shared.store().info(id)?.ok_or(ErrorKind::NoObject)?.seq;
+        return Err(ErrorKind::NoVersion { asked: format!("seq {seq}"), newest }.into());
+    };
+    let entry = VersionEntry::decode(&version.commit)?;
+    let header = entry.header;
+    let payloads = entry.payloads.ok_or_else(|| missing("input", header.input))?;
+    let Payloads { input, effects, admission } = payloads;
+    let count = (header.fuel, header.page_count);
+    let Some(before) = seq.checked_sub(1) else {
+        let definition = shared.definition((header.code, header.policy))?;
+        let done = Some(done(&definition, &input.request, effects, None, count)?);
+        return Ok(Explanation {
+            object: id,
+            seq,
+            input,
+            verdict: Ok(admission),
+            policy: None,
+            guard: None,
+            migration: None,
+            done,
+        });
+    };
+    let before = shared.store().head_at(id, before)?.ok_or(ErrorKind::NoObject)?;
+    let head = &before.head;
+    let definition = shared.definition((head.header.code, head.header.policy))?;
+    let refused = |verdict: Verdict| differs("admission", seq, verdict, "a version");
+    let (tracked, host) = (definition.policy.tracked(), Host::verifier(shared.memo()));
+    let signers = authenticate(head, tracked, &input, host).map_err(refused)?;
+    let images = (&before.image, &version.image);
+    let step = Step::on_record(&header, &input, &effects, images);
+    let mut slots = Slots::default();
+    let guards = &mut Asker::new(shared.catalog(), &mut slots.guards);
+    let after = shared.definition((header.code, header.policy))?;
+    let laws = Laws { before: &definition, after: &after };
+    let told = explained(laws, head, &signers, step, guards)?.map_err(refused)?;
+    let verdict = told.verdict(signers);
+    if verdict.as_ref() != Ok(&admission) {
+        let rules = |it: &Admission| [&it.rules[..], &it.migrated].concat().join(", ");
+        let expected = verdict.map_or_else(|verdict| verdict.to_string(), |it| rules(&it));
+        return Err(differs("admission", seq, expected, rules(&admission)));
+    }
+    let wake = head.wake_during(&input.request);
+    let done = Some(done(&definition, &input.request, effects, wake, count)?);
+    let Told { policy, guard, migration } = told;
+    let policy = Some(policy);
+    Ok(Explanation { object: id, seq, input, verdict, policy, guard, migration, done })
+}
+
+/// What the laws say that decide on a step.
+struct Told {
+    policy: Decided,
+    guard: Option<Result<(), Verdict>>,
+    migration: Option<Migration>,
+}
+
+/// What the laws say of a step, of an upgrade both, or the verdict of a native rule.
+fn explained(
+    laws: Laws<'_>,
+    head: &Head,
+    signers: &[PublicKey],
+    step: Step<'_, Image, Image>,
+    guards: &mut Asker<'_>,
+) -> Result<Result<Told, Verdict>> {
+    if !matches!(step.input.request, Request::Upgrade { .. }) {
+        let explained = admission::explain(laws.before, head, signers, step, guards);
+        return told(explained, |explained| (explained, None));
+    }
+    let explained = admission::explain_upgrade(laws, head, signers, step, guards);
+    told(explained, |ExplainedUpgrade { before, after }| (before, after))
+}
+
+/// What was explained, unless something kept a guard from its word.
+fn told<E>(
+    explained: Result<E, Verdict>,
+    parts: impl FnOnce(E) -> (Explained<Stop>, Option<Explained<Stop>>),
+) -> Result<Result<Told, Verdict>> {
+    let (before, after) = match explained {
+        Ok(explained) => parts(explained),
+        Err(verdict) => return Ok(Err(verdict)),
+    };
+    let word = |guard: Option<Result<(), Stop>>| match guard {
+        Some(Err(Stop::Failed(error))) => Err(error),
+        Some(Err(Stop::Refused(verdict))) => Ok(Some(Err(verdict))),
+        Some(Ok(())) => Ok(Some(Ok(()))),
+        None => Ok(None),
+    };
+    let migration = |after: Explained<Stop>| {
+        Ok::<_, Error>(Migration { policy: after.policy, guard: word(after.guard)? })
+    };
+    let migration = after.map(migration).transpose()?;
+    Ok(Ok(Told { policy: before.policy, guard: word(before.guard)?, migration }))
+}
+
+impl Told {
+    /// What all of them come to.
+    fn verdict(&self, signers: Vec<PublicKey>) -> Result<Admission, Verdict> {
+        let word = |guard: &Option<Result<(), Verdict>>| guard.clone().unwrap_or(Ok(()));
+        word(&self.guard)?;
+        let admission = admission::verdict(signers, self.policy.decision.clone())?;
+        let Some(Migration { policy, guard }) = &self.migration else { return Ok(admission) };
+        word(guard)?;
+        admission::migrated(admission, policy.decision.clone())
+    }
+}
+
+/// The refusal of this number, from 1, oldest first.
+pub(crate) fn refusal(shared: &Shared, id: ObjectId, number: u64) -> Result<Explanation> {
+    let mut refusals = shared.store().refusals(id)?;
+    let count = refusals.left();
+    if !(1..=count).contains(&number) {
+        return Err(ErrorKind::NoRefusal { asked: number, count }.into());
+    }
+    while refusals.left() > number {
+        refusals.next().transpose()?;
+    }
+    let refusal = refusals.next().transpose()?.ok_or_else(|| missing("refusal", number))?;
+    let before = shared.store().head_at(id, refusal.seq.saturating_sub(1))?;
+    let live = shared.live(before.ok_or(ErrorKind::NoObject)?)?;
+    let input = Input::decode(&refusal.input)?;
+    let (tracked, host) = (live.definition.policy.tracked(), Host::verifier(shared.memo()));
+    let native = authenticate_refused(&live.head, tracked, &input, host, &refusal.verdict);
+    if native.as_ref() == Err(&refusal.verdict) {
+        return Ok(Explanation::native(&live.head, input, refusal.verdict));
+    }
+    let limits = host_limit::read(&refusal.verdict).unwrap_or_default();
+    let explained = judge(shared, &mut Slots::default(), &live, (input, limits), host)?;
+    match &explained.verdict {
+        Err(verdict) if *verdict == refusal.verdict => Ok(explained),
+        Err(verdict) => Err(differs("verdict", refusal.seq, verdict, &refusal.verdict)),
+        Ok(_) => Err(differs("verdict", refusal.seq, "a permit", &refusal.verdict)),
+    }
+}
+
+/// What would become of `input` if it were the next that the object is given: the wakes that are
+/// due run before it. `even_if_ahead` lets it in though the object is ahead of the clock.
+pub(crate) fn dry_run(
+    shared: &Shared,
+    id: ObjectId,
+    mut input: Input,
+    even_if_ahead: bool,
+) -> Result<Explanation> {
+    let stored = shared.store().head(id)?.ok_or(ErrorKind::NoObject)?;
+    let mut live = shared.live(stored)?;
+    let mut slots = Slots::default();
+    if let Some(by) = shared.ahead(live.head.header.time) {
+        if !even_if_ahead {
+            return Err(shared.is_ahead(by));
+        }
+        live.let_in();
+    }
+    while let Some(Due { wake: due, at }) = live.due(input.time) {
+        let time = shared.clock().wake_time(at, input.time).max(live.head.header.time);
+        wake(shared, &mut slots, &mut live, due, time)?;
+    }
+    input.time = input.time.max(live.head.header.time);
+    let key = shared.sessions().key(&input)?;
+    let host = Host::holding(shared.memo(), key.as_ref());
+    judge(shared, &mut slots, &live, (input, shared.options().step_limits), host)
+}
+
+/// Runs the object's own cycle on what is in memory.
+fn wake(shared: &Shared, slots: &mut Slots, live: &mut Live, due: u64, time: u64) -> Result<()> {
+    let input = Input { request: Request::Cycle, time, credential: None };
+    match hosted_step(shared, slots, live, &input) {
+        Ok(Stepped { ran, root, admission }) => {
+            let outcome = live.outcome(&ran, root);
+            let (header, ledger) = live.head.successor(&input, &outcome, &admission);
+            live.advance(header, ledger, ran);
+            Ok(())
+        }
+        Err(Stop::Refused(verdict)) => {
+            let times = (time, shared.clock().now().max(time));
+            live.miss(Missed::again(live.missed(due), due, times, Cause::Refused(verdict)));
+            Ok(())
+        }
+        Err(Stop::Failed(error)) => Err(error),
+    }
+}
+
+/// Runs `input` on the head as the commit path does, under limits, and says what decided on it.
+fn judge(
+    shared: &Shared,
+    slots: &mut Slots,
+    live: &Live,
+    (input, limits): (Input, StepLimits),
+    host: Host<'_>,
+) -> Result<Explanation> {
+    let (head, definition) = (&live.head, &live.definition);
+    let signers = match authenticate(head, definition.policy.tracked(), &input, host) {
+        Ok(signers) => signers,
+        Err(verdict) => return Ok(Explanation::native(head, input, verdict)),
+    };
+    upgrade::prepare(shared, &input.request)?;
+    let ran = run(&mut slots.objects, shared.catalog(), live.subject(limits), &input);
+    let (loaded, ran) = match ran {
+        Ok(ran) => ran,
+        Err(Stop::Refused(verdict)) => return Ok(Explanation::native(head, input, verdict)),
+        Err(Stop::Failed(error)) => return Err(error),
+    };
+    let guards = &mut Asker::new(shared.catalog(), &mut slots.guards);
+    let step = ran.of(&input, &live.image);
+    let laws = Laws { before: definition, after: &ran.definition };
+    let told = explained(laws, head, &signers, step, guards);
+    loaded.reject();
+    let told = match told? {
+        Ok(told) => told,
+        Err(verdict) => return Ok(Explanation::native(head, input, verdict)),
+    };
+    let verdict = told.verdict(signers);
+    let (wake, count) = (head.wake_during(&input.request), (ran.fuel, ran.changed.len() as u32));
+    let done = Some(done(definition, &input.request, ran.effects, wake, count)?);
+    let (object, seq) = (head.id, head.header.seq + 1);
+    let Told { policy, guard, migration } = told;
+    let policy = Some(policy);
+    Ok(Explanation { object, seq, input, verdict, policy, guard, migration, done })
+}
+
+/// What a step did that found the next wake at `wake`.
+fn done(
+    definition: &Definition,
+    request: &Request,
+    effects: Effects,
+    wake: Option<u64>,
+    (fuel, page_count): (u64, u32),
+) -> Result<Done> {
+    let result = result(definition, request, &effects).map_err(Error::from)?;
+    let wake = effects.wake.apply(wake);
+    let Effects { outputs, messages, .. } = effects;
+    Ok(Done { result, outputs, messages, wake, fuel, page_count })
+}

@@ -1,0 +1,41 @@
+//! Where the parts of objects are that a lineage names: a store, a capsule, or nowhere.
+//!
+//! It does not know what is verified.
+
+use std::sync::Arc;
+
+use object::definition::Definition;
+use object::hash::{CodeHash, PolicyHash};
+use object::image::BaseImage;
+
+use crate::error::{Result, missing};
+use crate::step::catalog::Runnable;
+
+/// Where the parts of an object are that an upgrade names, or begins from.
+pub(crate) trait Library {
+    /// What an object of this code and policy is.
+    fn definition(&self, hashes: (CodeHash, PolicyHash)) -> Result<Arc<Definition>>;
+
+    /// The base image of a code that the version begins from.
+    fn base(&self, code: CodeHash) -> Result<Arc<BaseImage>>;
+
+    /// The code of a definition, compiled.
+    fn runnable(&self, definition: &Definition) -> Result<Arc<Runnable>>;
+}
+
+/// The library of lineages in which no upgrade can be.
+pub(crate) struct NoUpgrades;
+
+impl Library for NoUpgrades {
+    fn definition(&self, (code, _): (CodeHash, PolicyHash)) -> Result<Arc<Definition>> {
+        Err(missing("code", code))
+    }
+
+    fn base(&self, code: CodeHash) -> Result<Arc<BaseImage>> {
+        Err(missing("base image of code", code))
+    }
+
+    fn runnable(&self, definition: &Definition) -> Result<Arc<Runnable>> {
+        Err(missing("code", definition.code.hash))
+    }
+}

@@ -1,0 +1,116 @@
+//! What another policy would say of the versions on record, before it is made the object's.
+//!
+//! Each is decided on by the function of the commit path, of what is on record. It changes
+//! nothing. Call it on a thread with a worker's stack.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use object::admission::{Step, admit};
+use object::hash::{CodeHash, ObjectId};
+use object::header::Kind;
+use object::ledger::{Ledger, Past};
+use object::policy::{Law, Policy};
+use object::refusal::Verdict;
+use query::{Payloads, VersionEntry};
+use storage::Loaded;
+
+use crate::commit::shared::Shared;
+use crate::error::{ErrorKind, Result};
+use crate::step::catalog::validate_guard;
+use crate::step::guard::Asker;
+use crate::step::slots::Slots;
+use crate::step::stop::Stop;
+
+/// What another policy would say of the versions on record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rehearsal {
+    /// Versions that were decided on.
+    pub versions: u64,
+    /// Versions that were not, as retention dropped what they were made of, or they are of other
+    /// code, or upgrades.
+    pub dropped: u64,
+    /// Those that it would have refused, oldest first, with its verdicts.
+    pub refused: Vec<(u64, Verdict)>,
+    /// Rules that permitted none of them, sorted.
+    pub idle: Vec<String>,
+    /// Rules that can never hold, whatever is asked for, sorted: those that say why they are there
+    /// all the same, as other policies are not taken.
+    pub dead: Vec<String>,
+    /// Whether any of its rules may permit another policy.
+    pub is_amendable: bool,
+    /// Whether any of its rules may permit other code. If neither, it is the object's last policy.
+    pub is_upgradable: bool,
+}
+
+/// Decides on the last versions of an object by the policy that is made of this, as if it had been
+/// the object's since then.
+pub(crate) fn rehearse(
+    shared: &Shared,
+    id: ObjectId,
+    law: Law<'_>,
+    last: u64,
+) -> Result<Rehearsal> {
+    let store = shared.store();
+    let info = store.info(id)?.ok_or(ErrorKind::NoObject)?;
+    let definition = shared.definition((info.code, info.policy))?;
+    let definition = definition.amended(Policy::parse(law, &definition.schema)?);
+    let policy = &definition.policy;
+    validate_guard(policy)?;
+    let mut slots = Slots::default();
+    let mut idle: BTreeSet<String> = policy.permits().map(str::to_string).collect();
+    let mut rehearsal = Rehearsal {
+        versions: 0,
+        dropped: 0,
+        refused: Vec::new(),
+        idle: Vec::new(),
+        dead: policy.dead().map(str::to_string).collect(),
+        is_amendable: policy.is_amendable(),
+        is_upgradable: policy.is_upgradable(),
+    };
+    let mut past = Past::default();
+    for seq in info.seq.saturating_sub(last)..info.seq {
+        let before = store.head_at(id, seq);
+        let version = store.version(id, seq + 1);
+        let (before, version) = match (before, version) {
+            (Ok(Some(before)), Ok(Some(version))) if is_of(info.code, &before, &version) => {
+                (before, version)
+            }
+            (Err(error), _) | (_, Err(error)) if !is_pruned(&error) => return Err(error.into()),
+            // What other code left, or an upgrade took, is not of the policy's schema.
+            _ => {
+                rehearsal.dropped += 1;
+                continue;
+            }
+        };
+        let entry = VersionEntry::decode(&version.commit)?;
+        let Some(Payloads { input, effects, admission }) = entry.payloads else {
+            rehearsal.dropped += 1;
+            continue;
+        };
+        let mut head = before.head;
+        head.ledger = Arc::new(Ledger { past, ..Ledger::clone(&head.ledger) });
+        let images = (&before.image, &version.image);
+        let step = Step::on_record(&entry.header, &input, &effects, images);
+        let guards = &mut Asker::new(shared.catalog(), &mut slots.guards);
+        match admit(&definition, &head, admission.signers.clone(), step, guards) {
+            Ok(admitted) => idle.retain(|rule| !admitted.rules.contains(rule)),
+            Err(Stop::Refused(verdict)) => rehearsal.refused.push((seq + 1, verdict)),
+            Err(Stop::Failed(error)) => return Err(error),
+        }
+        rehearsal.versions += 1;
+        let ledger = head.ledger.next(policy.tracked(), seq + 1, &input, &admission.signers);
+        past = ledger.past.clone();
+    }
+    rehearsal.idle = idle.into_iter().collect();
+    Ok(rehearsal)
+}
+
+/// Whether a step was one of this code, and no upgrade to it.
+fn is_of(code: CodeHash, before: &Loaded, version: &storage::Version) -> bool {
+    before.head.header.code == code && version.commit.header().kind != Kind::Upgrade
+}
+
+fn is_pruned(error: &storage::Error) -> bool {
+    matches!(error.kind(), storage::ErrorKind::Pruned { .. })
+}

@@ -1,0 +1,375 @@
+//! Verification of a whole lineage, and its replay: every step run again by the code, every guard
+//! asked again, and memory, effects, fuel and verdict compared with what is on record.
+//!
+//! Replay uses the commit path's own step; it appends nothing. It does not know where the records
+//! come from: a store or a capsule.
+
+use std::sync::Arc;
+
+use object::admission::authenticate;
+use object::commit::Commit;
+use object::credential::{Host, Memo, PublicKey};
+use object::definition::Definition;
+use object::effects::encode_globals;
+use object::hash::{ObjectId, VersionHash};
+use object::head::Head;
+use object::header::Header;
+use object::image::{BaseImage, Image};
+use object::input::{Input, Request};
+use object::ledger::Ledger;
+use object::memory::Memory;
+use object::refusal::{Refusal, Verdict};
+use object::verify::{Era, Headers, Verifier};
+
+use crate::audit::library::Library;
+use crate::error::{Error, ErrorKind, Result};
+use crate::instrument::INITIALIZING_VERSION;
+use crate::step::catalog::{Catalog, Runnable, validate_guard};
+use crate::step::guard::Asker;
+use crate::step::host_limit;
+use crate::step::slots::Slots;
+use crate::step::step::{Ran, Subject, run};
+use crate::step::stop::Stop;
+use crate::substrate::StepLimits;
+
+/// Whether verification runs every step again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Replay {
+    /// Hashes, signatures, roots and admissions only.
+    No,
+    /// The steps and the policies' guards too.
+    Yes,
+}
+
+/// What was verified.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Verified {
+    /// Versions, the genesis among them.
+    pub versions: u64,
+    /// Those of them of which retention left no more than the header: it is chained to the others.
+    pub headers: u64,
+    /// Those of them that a policy's guard permitted, on top of the policy: only a replay asks it.
+    pub guarded: u64,
+    /// Refusals.
+    pub refusals: u64,
+    /// The newest version's hash.
+    pub head: VersionHash,
+    /// Its time, which may be ahead of the clock of whoever verifies it, in milliseconds since
+    /// 1970-01-01 UTC.
+    pub time: u64,
+    /// The object and the version that the lineage says to begin as, if it is of a fork: that it
+    /// does is for the other lineage to prove.
+    pub fork_of: Option<(ObjectId, u64)>,
+}
+
+/// Verifies a lineage record by record.
+pub(crate) struct Auditor<'a> {
+    /// Of the genesis.
+    definition: Arc<Definition>,
+    base: Arc<BaseImage>,
+    verifier: Option<Verifier>,
+    /// What was verified, while only headers are left.
+    headers: Option<Headers>,
+    /// What steps run in, when they are replayed.
+    replay: Option<Replayer<'a>>,
+    verified: Verified,
+}
+
+/// What runs steps and guards again.
+struct Replayer<'a> {
+    slots: Slots,
+    runnable: Arc<Runnable>,
+    catalog: &'a Catalog,
+}
+
+impl Replayer<'_> {
+    fn guards(&mut self) -> Asker<'_> {
+        Asker::new(self.catalog, &mut self.slots.guards)
+    }
+}
+
+impl<'a> Auditor<'a> {
+    /// Starts with an object's parts. With what runs it, steps are replayed; then the base image
+    /// must be the code's own, and the policy's guard one that can be asked.
+    pub(crate) fn new(
+        definition: Arc<Definition>,
+        base: Arc<BaseImage>,
+        runnable: Option<(Arc<Runnable>, &'a Catalog)>,
+    ) -> Result<Auditor<'a>> {
+        if let Some((runnable, _)) = &runnable {
+            if runnable.base != base {
+                return Err(differs("base image", 0, runnable.base_hash, base.hash()));
+            }
+            validate_guard(&definition.policy)?;
+        }
+        let slots = Slots::default();
+        let replay = runnable.map(|(runnable, catalog)| Replayer { slots, runnable, catalog });
+        let (verifier, headers, verified) = Default::default();
+        Ok(Auditor { definition, base, verifier, headers, replay, verified })
+    }
+
+    /// Whether only headers are left of the versions so far.
+    pub(crate) fn has_headers_only(&self) -> bool {
+        self.headers.is_some()
+    }
+
+    /// Verifies the next version by its header only.
+    pub(crate) fn header(&mut self, header: &Header) -> Result<()> {
+        if let Some(verifier) = self.verifier.take() {
+            self.headers = Some(Headers::behind(verifier.head()));
+        }
+        match &mut self.headers {
+            Some(headers) => headers.version(header)?,
+            None => self.headers = Some(Headers::genesis(header)?),
+        }
+        self.verified.versions += 1;
+        self.verified.headers += 1;
+        Ok(())
+    }
+
+    /// Verifies that the version verified last has this memory, and goes on from there.
+    /// `definition` is what decides on the steps that follow.
+    pub(crate) fn resume(
+        &mut self,
+        definition: Arc<Definition>,
+        ledger: Ledger,
+        image: Image,
+        globals: Vec<u64>,
+        library: &dyn Library,
+    ) -> Result<()> {
+        if let Some(replay) = &mut self.replay {
+            // The code that the genesis had may be gone.
+            replay.runnable = library.runnable(&definition)?;
+        }
+        let headers = self.headers.take().expect("only headers were left");
+        let resumed = Verifier::resume(definition, &headers, ledger, image, globals)?;
+        self.verifier = Some(resumed);
+        Ok(())
+    }
+
+    /// Verifies the next version; when it is an upgrade, to what `library` has.
+    pub(crate) fn commit(&mut self, commit: &Commit<'_>, library: &dyn Library) -> Result<()> {
+        let input = Input::decode(commit.input)?;
+        let runnable = self.prepare(&input, library)?;
+        if let Request::Upgrade { code, policy } = input.request
+            && let Some(verifier) = &mut self.verifier
+        {
+            let base = library.base(code)?;
+            if let Some(runnable) = runnable.as_ref().filter(|runnable| runnable.base != base) {
+                let (expected, seq) = (runnable.base_hash, commit.header.seq);
+                return Err(differs("base image", seq, expected, base.hash()));
+            }
+            verifier.expect(Era { definition: library.definition((code, policy))?, base });
+        }
+        // A fork has what another ran: of that there is the root, which is verified.
+        let is_fork = self.verifier.is_none() && matches!(input.request, Request::Fork { .. });
+        if self.replay.is_some() && !is_fork {
+            let (image, globals) = match &self.verifier {
+                Some(verifier) => (verifier.image().clone(), verifier.globals().to_vec()),
+                None => (Image::new(Arc::clone(&self.base)), self.base.globals().to_vec()),
+            };
+            self.replay_commit(commit, &input, &image, &globals)?;
+        }
+        match &mut self.verifier {
+            Some(verifier) => {
+                let mut guarded = verifier.definition().policy.guard().is_some();
+                match &mut self.replay {
+                    Some(replay) => {
+                        let asked = verifier.commit_asking(commit, &mut replay.guards());
+                        asked.map_err(|stop| not_made(stop, commit.header.seq))?;
+                    }
+                    None => verifier.commit(commit)?,
+                }
+                guarded |= matches!(input.request, Request::Upgrade { .. })
+                    && verifier.definition().policy.guard().is_some();
+                self.verified.guarded += u64::from(guarded);
+            }
+            None => {
+                let (definition, base) = (Arc::clone(&self.definition), Arc::clone(&self.base));
+                self.verifier = Some(Verifier::genesis(definition, base, commit)?);
+                if let Request::Fork { of, .. } = &input.request {
+                    self.verified.fork_of = Some((of.object_id(), of.seq));
+                }
+            }
+        }
+        self.verified.versions += 1;
+        if let (Some(replay), Some(runnable)) = (&mut self.replay, runnable) {
+            replay.runnable = runnable;
+        }
+        Ok(())
+    }
+
+    /// What runs an upgrade, of which a replay's catalog then knows.
+    fn prepare(&self, input: &Input, library: &dyn Library) -> Result<Option<Arc<Runnable>>> {
+        let (Some(_), Request::Upgrade { code, policy }) = (&self.replay, &input.request) else {
+            return Ok(None);
+        };
+        let definition = library.definition((*code, *policy))?;
+        validate_guard(&definition.policy)?;
+        library.runnable(&definition).map(Some)
+    }
+
+    fn replay_commit(
+        &mut self,
+        commit: &Commit<'_>,
+        input: &Input,
+        image: &Image,
+        globals: &[u64],
+    ) -> Result<()> {
+        let seq = commit.header.seq;
+        let recorded = commit.header.instrumentation;
+        let initializes = recorded == INITIALIZING_VERSION;
+        let asked = (input, StepLimits::default());
+        let ran = match self.run(asked, image, globals, initializes)? {
+            Ok(ran) => ran,
+            Err(verdict) => return Err(differs("step", seq, verdict, "a version")),
+        };
+        if recorded != ran.instrumentation {
+            return Err(differs("instrumentation", seq, ran.instrumentation, recorded));
+        }
+        if !ran.pages().eq(commit.pages.iter().copied()) {
+            let found = commit.pages.iter().map(|(index, _)| index);
+            let found = format!("{:?}", found.collect::<Vec<_>>());
+            return Err(differs("pages", seq, format!("{:?}", ran.changed), found));
+        }
+        let (expected, found) = (ran.image.bytes_count(), commit.header.memory_bytes);
+        if expected != found {
+            return Err(differs("memory bytes", seq, expected, found));
+        }
+        if ran.effects.encode() != commit.effects {
+            return Err(differs("effects", seq, format!("{:?}", ran.effects), "others"));
+        }
+        if ran.fuel != commit.header.fuel {
+            return Err(differs("fuel", seq, ran.fuel, commit.header.fuel));
+        }
+        let begun = ran.begun.as_ref();
+        let globals = begun.map_or(globals, |begun| begun.image.base().globals());
+        let recorded = commit.globals.map_or_else(|| encode_globals(globals), <[u8]>::to_vec);
+        if encode_globals(&ran.globals) != recorded {
+            return Err(differs("globals", seq, format!("{:?}", ran.globals), "others"));
+        }
+        Ok(())
+    }
+
+    /// What decides on the next step.
+    fn definition(&self) -> Arc<Definition> {
+        let verifier = self.verifier.as_ref();
+        Arc::clone(verifier.map_or(&self.definition, Verifier::definition))
+    }
+
+    /// Runs a step whose memory nobody keeps, and which calls `_initialize` where steps do or not.
+    fn run(
+        &mut self,
+        (input, limits): (&Input, StepLimits),
+        image: &Image,
+        globals: &[u64],
+        initializes: bool,
+    ) -> Result<std::result::Result<Ran, Verdict>> {
+        let definition = self.definition();
+        let replay = self.replay.as_mut().expect("only a replay runs steps");
+        let Replayer { slots, runnable, catalog } = replay;
+        let definition = &definition;
+        let subject = Subject { definition, runnable, image, globals, limits, initializes };
+        match run(&mut slots.objects, catalog, subject, input) {
+            Ok((loaded, ran)) => {
+                if input.request.runs_code() {
+                    loaded.accept(&ran.image);
+                }
+                Ok(Ok(ran))
+            }
+            Err(Stop::Refused(verdict)) => Ok(Err(verdict)),
+            Err(Stop::Failed(error)) => Err(error),
+        }
+    }
+
+    /// Verifies a refusal at the newest version; of an upgrade, to what `library` has.
+    pub(crate) fn refusal(&mut self, refusal: &Refusal, library: &dyn Library) -> Result<()> {
+        if let Some(headers) = &mut self.headers {
+            headers.refusal(refusal)?;
+            self.verified.refusals += 1;
+            return Ok(());
+        }
+        let Some(verifier) = &mut self.verifier else {
+            return Err(differs("refusal", 0, "a genesis first", "a refusal"));
+        };
+        let (head, image) = (verifier.head().clone(), verifier.image().clone());
+        let globals = verifier.globals().to_vec();
+        verifier.refusal(refusal)?;
+        self.verified.refusals += 1;
+        let input = Input::decode(&refusal.input)?;
+        if self.replay.is_none() || refusal.verdict.reason.is_native() {
+            return Ok(());
+        }
+        self.prepare(&input, library)?;
+        let memo = Memo::default();
+        let definition = self.definition();
+        let tracked = definition.policy.tracked();
+        let signers = authenticate(&head, tracked, &input, Host::verifier(&memo));
+        let signers = signers.map_err(|verdict| differs("verdict", refusal.seq, verdict, "a step"));
+        let signers = signers?;
+        // A limit that was the host's own is believed: the step is run under it.
+        let limits = host_limit::read(&refusal.verdict).unwrap_or_default();
+        let before = (&head, &image, &globals[..]);
+        let given = Some(&refusal.verdict);
+        let verdict = self.verdict((&input, limits), before, signers.clone(), true)?;
+        if verdict.as_ref() == given {
+            return Ok(());
+        }
+        // Upgrades did not call `_initialize` once, and a refusal does not say whether its did.
+        if matches!(input.request, Request::Upgrade { .. })
+            && self.verdict((&input, limits), before, signers, false)?.as_ref() == given
+        {
+            return Ok(());
+        }
+        let expected = verdict.map_or("a permit".to_string(), |verdict| verdict.to_string());
+        Err(differs("verdict", refusal.seq, expected, &refusal.verdict))
+    }
+
+    /// The verdict against an input of `signers`; none when there is none.
+    fn verdict(
+        &mut self,
+        asked: (&Input, StepLimits),
+        (head, image, globals): (&Head, &Image, &[u64]),
+        signers: Vec<PublicKey>,
+        initializes: bool,
+    ) -> Result<Option<Verdict>> {
+        let ran = match self.run(asked, image, globals, initializes)? {
+            Err(verdict) => return Ok(Some(verdict)),
+            Ok(ran) => ran,
+        };
+        let (definition, step) = (self.definition(), (asked.0, image));
+        let replay = self.replay.as_mut().expect("only a replay runs steps");
+        match ran.admit(&definition, head, signers, step, &mut replay.guards()) {
+            Ok(_) => Ok(None),
+            Err(Stop::Refused(verdict)) => Ok(Some(verdict)),
+            Err(Stop::Failed(error)) => Err(error),
+        }
+    }
+
+    /// Ends the lineage: there must have been one.
+    pub(crate) fn finish(mut self) -> Result<(Verified, Verifier)> {
+        let verifier = self.verifier.ok_or_else(|| differs("lineage", 0, "a genesis", "none"))?;
+        self.verified.head = verifier.head().hash;
+        self.verified.time = verifier.head().header.time;
+        Ok((self.verified, verifier))
+    }
+}
+
+/// That a version is on record which is not admitted, or what kept it from being decided on.
+fn not_made(stop: Stop, seq: u64) -> Error {
+    match stop {
+        Stop::Refused(verdict) => differs("admission", seq, verdict, "a version"),
+        Stop::Failed(error) => error,
+    }
+}
+
+/// That something is on record which the code does not give.
+pub(crate) fn differs(
+    what: &'static str,
+    seq: u64,
+    expected: impl std::fmt::Display,
+    found: impl std::fmt::Display,
+) -> Error {
+    let (expected, found) = (expected.to_string(), found.to_string());
+    ErrorKind::Replay { what, seq, expected, found }.into()
+}

@@ -1,0 +1,486 @@
+//! The commit path: one input, from the mailbox to a version that is on its way to the disk.
+//!
+//! Anything that fails before the append leaves no trace but a refusal. The reply is released when
+//! the version is in memory and durable, or, if the caller asked for that, when it is in memory; an
+//! append waits for the disk only when the log is far behind.
+//!
+//! It does not know threads or queues. It holds the only code that appends versions.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Instant;
+
+use object::admission::authenticate;
+use object::commit::Commit;
+use object::credential::Host;
+use object::definition::Definition;
+use object::effects::{Admission, Effects, encode_globals};
+use object::hash::{MemoryRoot, ObjectId, VersionHash};
+use object::head::Payloads;
+use object::header::Header;
+use object::input::{Input, Request};
+use object::ledger::Ledger;
+use object::refusal::{Refusal, Verdict};
+use object::schema::{Value, decode_value};
+use storage::{Append, Blob, Change, Fate, MessageId, NewCommit, Sending, Taking};
+
+use crate::answer::receipt::{Answered, Receipt};
+use crate::answer::reply::{Early, Reply};
+use crate::answer::ticket::Ticket;
+use crate::commit::shared::Shared;
+use crate::commit::upgrade::{self, NewParts};
+use crate::error::{Error, ErrorKind, Result};
+use crate::head::live::Live;
+use crate::head::refusal_quota::{Refuser, Refusers};
+use crate::metrics::Count;
+use crate::run::resident::Resident;
+use crate::step::catalog::Catalog;
+use crate::step::guard::Asker;
+use crate::step::slots::Slots;
+use crate::step::step::{Begun, Ran, run};
+use crate::step::stop::Stop;
+use crate::substrate::StepLimits;
+
+/// What an object is asked, and who is told what becomes of it.
+pub(crate) struct Asked<'a, T = Receipt> {
+    pub(crate) input: &'a Input,
+    /// The message that the input is: it is on its way no more then.
+    pub(crate) message: Option<MessageId>,
+    /// The verdict that was given on it before: the same one is not put on record again.
+    pub(crate) known: Option<&'a Verdict>,
+    pub(crate) reply: Reply<T>,
+}
+
+impl<'a, T> Asked<'a, T> {
+    /// An input that is no message, and was not decided on before.
+    pub(crate) fn new(input: &'a Input, reply: Reply<T>) -> Asked<'a, T> {
+        Asked { input, message: None, known: None, reply }
+    }
+}
+
+/// Makes the next version of an object of an input, or puts its refusal on record. The reply has
+/// the answer; what is given is the verdict, if it was refused.
+///
+/// # Errors
+///
+/// The host or the store failed, so that there is no verdict.
+pub(crate) fn commit(
+    shared: &Shared,
+    slots: &mut Slots,
+    resident: &Resident,
+    live: &mut Live,
+    asked: Asked<'_>,
+) -> Result<Option<Verdict>> {
+    let step = watched_step(shared, slots, live, asked.input).and_then(|step| {
+        // What messages set off is bounded by their fuel, and must not stand in its own way.
+        let count = if asked.message.is_some() { 0 } else { step.ran.effects.messages.len() };
+        has_room_for(shared, count).map(|()| step).map_err(Stop::Failed)
+    });
+    match step {
+        Ok(step) => append(shared, resident, live, asked, step).map(|()| None),
+        Err(Stop::Refused(verdict)) => {
+            refuse(shared, live, asked, verdict.clone()).map(|()| Some(verdict))
+        }
+        Err(Stop::Failed(error)) => Err(fail(shared, asked.reply, error.about(live.head.id))),
+    }
+}
+
+/// A step that was admitted.
+pub(crate) struct Stepped {
+    pub(crate) ran: Ran,
+    /// The root of the memory that it left.
+    pub(crate) root: MemoryRoot,
+    pub(crate) admission: Admission,
+}
+
+/// The [`hosted_step`] of an input that is to be committed: it is counted, timed and traced.
+fn watched_step(
+    shared: &Shared,
+    slots: &mut Slots,
+    live: &Live,
+    input: &Input,
+) -> Result<Stepped, Stop> {
+    let (object, request) = (live.head.id, &input.request);
+    let (kind, action) = (request.kind().name(), request.action());
+    let seq = live.head.header.seq + 1;
+    let _step = tracing::debug_span!("step", %object, seq, kind, action).entered();
+    let begun = Instant::now();
+    let done = hosted_step(shared, slots, live, input);
+    shared.metrics().loads(slots.objects.take_loads());
+    if let Ok(Stepped { ran, .. }) = &done {
+        shared.metrics().step(begun.elapsed());
+        tracing::debug!(fuel = ran.fuel, pages = ran.changed.len(), "admitted");
+    }
+    done
+}
+
+/// The [`step`] of a database, which holds the secrets of sessions: without that of the input's
+/// there is no verdict on it.
+pub(crate) fn hosted_step(
+    shared: &Shared,
+    slots: &mut Slots,
+    live: &Live,
+    input: &Input,
+) -> Result<Stepped, Stop> {
+    let key = shared.sessions().key(input)?;
+    upgrade::prepare(shared, &input.request)?;
+    let host = Host::holding(shared.memo(), key.as_ref());
+    step(shared.catalog(), slots, live, (input, shared.options().step_limits), host)
+}
+
+/// That so many more messages may go on their way.
+pub(crate) fn has_room_for(shared: &Shared, message_count: usize) -> Result<()> {
+    let max = shared.options().messages_max;
+    match message_count > 0 && shared.store().message_count() + message_count > max {
+        true => Err(ErrorKind::MessagesFull { max }.into()),
+        false => Ok(()),
+    }
+}
+
+/// Verifies who asks, runs the step under limits, and has it admitted. Changes nothing but the
+/// slot, which holds the memory of the version to be or, after an error, that of the head.
+pub(crate) fn step(
+    catalog: &Catalog,
+    slots: &mut Slots,
+    live: &Live,
+    (input, limits): (&Input, StepLimits),
+    host: Host<'_>,
+) -> Result<Stepped, Stop> {
+    let tracked = live.definition.policy.tracked();
+    let signers = authenticate(&live.head, tracked, input, host).map_err(Stop::Refused)?;
+    let (loaded, ran) = run(&mut slots.objects, catalog, live.subject(limits), input)?;
+    let guards = &mut Asker::new(catalog, &mut slots.guards);
+    match ran.admit(&live.definition, &live.head, signers, (input, &live.image), guards) {
+        Ok(admission) => {
+            // Without the code the slot still holds the image from before.
+            match input.request.runs_code() {
+                true => loaded.accept(&ran.image),
+                false => loaded.hold(&ran.image)?,
+            }
+            Ok(Stepped { ran, root: loaded.root(), admission })
+        }
+        Err(stop) => {
+            loaded.reject();
+            Err(stop)
+        }
+    }
+}
+
+/// A version that was admitted, and everything of it that goes to the log.
+struct Admitted {
+    ran: Ran,
+    header: Arc<Header>,
+    hash: VersionHash,
+    ledger: Arc<Ledger>,
+    payloads: Payloads,
+    /// What is not as it was.
+    new_ledger: Option<Vec<u8>>,
+    new_globals: Option<Vec<u8>>,
+    new_parts: NewParts,
+    rules: Vec<String>,
+}
+
+impl Admitted {
+    fn new(shared: &Shared, live: &Live, input: &Input, step: Stepped) -> Result<Admitted> {
+        let Stepped { ran, root, admission } = step;
+        let (outcome, head) = (live.outcome(&ran, root), &live.head);
+        let payloads = Payloads::encode(input, &ran.effects, &admission);
+        let (header, ledger) = head.successor_with(input, &outcome, &admission, &payloads);
+        let begun = ran.begun.as_ref();
+        let globals = begun.map_or(&live.globals[..], |begun| begun.image.base().globals());
+        Ok(Admitted {
+            payloads,
+            new_ledger: (!Arc::ptr_eq(&ledger, &live.head.ledger)).then(|| ledger.encode()),
+            new_globals: (ran.globals != globals).then(|| encode_globals(&ran.globals)),
+            new_parts: NewParts::of(shared, &ran.definition, begun)?,
+            rules: admission.rules.into_iter().chain(admission.migrated).collect(),
+            ran,
+            hash: header.hash(),
+            header: header.into(),
+            ledger,
+        })
+    }
+
+    /// Adds what it changes of the object to what is to be appended.
+    fn add_to<'a>(&'a self, append: &mut Append<'a>, live: &'a Live, input: &'a Input) {
+        let commit = Commit {
+            header: Header::clone(&self.header),
+            input: &self.payloads.input,
+            effects: &self.payloads.effects,
+            admission: &self.payloads.admission,
+            globals: self.new_globals.as_deref(),
+            pages: self.ran.pages().collect(),
+        };
+        let (hash, ledger) = (self.hash, self.new_ledger.as_deref());
+        let (base, before) = match &self.ran.begun {
+            Some(Begun { runnable, image }) => (Some(runnable.base_hash), Some(image)),
+            None => (None, Some(&live.image)),
+        };
+        let change = NewCommit { commit, hash, base, ledger, before };
+        append.blobs.extend(self.new_parts.blobs());
+        append.changes.push(Change::Commit(change));
+        if let Request::Amend { policy } = &input.request {
+            append.blobs.push(Blob::Policy(policy));
+        }
+        append.sent.extend(sending(self.hash, &self.ran.effects));
+    }
+
+    fn receipt(&mut self, live: &Live, input: &Input) -> Receipt {
+        let rules = std::mem::take(&mut self.rules);
+        receipt(&live.definition, (self.hash, &self.header), input, &self.ran, rules)
+    }
+
+    /// Makes it the object's newest version, now that it is in the log.
+    fn publish(self, shared: &Shared, resident: &Resident, live: &mut Live, input: &Input) {
+        let (armed, receivers) = (live.armed(), receivers(&self.ran.effects));
+        shared.metrics().version(self.header.kind, self.ran.effects.messages.len());
+        if live.missed.is_some() {
+            shared.overdue().remove(live.head.id);
+        }
+        if self.new_parts.has_code() {
+            shared.offered().forget(self.header.code);
+        }
+        live.advance_to(self.hash, self.header, self.ledger, self.ran);
+        if matches!(input.request, Request::Amend { .. }) {
+            // Objects that were given the same policy have one between them.
+            live.definition = shared.catalog().share(Arc::clone(&live.definition));
+        }
+        shared.publish(resident, live);
+        if live.head.header.wake != armed {
+            shared.timer().change(live.head.id, armed, live.head.header.wake);
+        }
+        shared.post_mail(receivers);
+    }
+}
+
+/// The messages of a version, as they go on their way, if there are some.
+pub(crate) fn sending(version: VersionHash, effects: &Effects) -> Option<Sending> {
+    let receivers: Vec<ObjectId> = effects.messages.iter().map(|message| message.to).collect();
+    (!receivers.is_empty()).then_some(Sending { version, receivers })
+}
+
+/// Whom messages are to, each once.
+pub(crate) fn receivers(effects: &Effects) -> BTreeSet<ObjectId> {
+    effects.messages.iter().map(|message| message.to).collect()
+}
+
+/// Appends the version to the log and publishes it to readers.
+fn append(
+    shared: &Shared,
+    resident: &Resident,
+    live: &mut Live,
+    Asked { input, message, reply, .. }: Asked<'_>,
+    step: Stepped,
+) -> Result<()> {
+    let mut admitted = match Admitted::new(shared, live, input, step) {
+        Ok(admitted) => admitted,
+        Err(error) => return Err(fail(shared, reply, error.about(live.head.id))),
+    };
+    let receipt = admitted.receipt(live, input);
+    let mut append = Append { changes: Vec::with_capacity(1), ..Append::default() };
+    append.taken.extend(message.map(|id| Taking { id, fate: Fate::Delivered }));
+    admitted.add_to(&mut append, live, input);
+    let early = put(shared, live.head.id, &append, reply, Ok(receipt));
+    let early = early.inspect_err(|_| live.stale = true)?;
+    admitted.publish(shared, resident, live, input);
+    early.send(Ok(()));
+    Ok(())
+}
+
+/// One of the inputs of a transaction, with its object.
+pub(crate) struct Part<'a> {
+    pub(crate) resident: &'a Resident,
+    pub(crate) live: &'a mut Live,
+    pub(crate) input: Input,
+}
+
+/// Makes the next versions of several objects, in one frame of the log, or of none of them: then
+/// the first refusal is put on record, that of the object which refused.
+pub(crate) fn commit_all(
+    shared: &Shared,
+    slots: &mut Slots,
+    parts: &mut [Part<'_>],
+    reply: Reply<Vec<Receipt>>,
+) {
+    let mut admitted: Vec<Admitted> = Vec::with_capacity(parts.len());
+    for Part { live, input, .. } in &mut *parts {
+        let one = watched_step(shared, slots, live, input)
+            .and_then(|step| Admitted::new(shared, live, input, step).map_err(Stop::Failed));
+        match one {
+            Ok(one) => admitted.push(one),
+            Err(Stop::Refused(verdict)) => {
+                // Whoever waits has the answer.
+                return drop(refuse(shared, live, Asked::new(input, reply), verdict));
+            }
+            Err(Stop::Failed(error)) => {
+                return drop(fail(shared, reply, error.about(live.head.id)));
+            }
+        }
+    }
+    let message_count = admitted.iter().map(|one| one.ran.effects.messages.len()).sum();
+    if let Err(error) = has_room_for(shared, message_count) {
+        return drop(fail(shared, reply, error));
+    }
+    let receipts = admitted.iter_mut().zip(&*parts);
+    let receipts = receipts.map(|(admitted, part)| admitted.receipt(part.live, &part.input));
+    let receipts = Ok(receipts.collect());
+    let mut append = Append { changes: Vec::with_capacity(parts.len()), ..Append::default() };
+    for (admitted, part) in admitted.iter().zip(&*parts) {
+        admitted.add_to(&mut append, part.live, &part.input);
+    }
+    let first = parts[0].live.head.id;
+    let put = put(shared, first, &append, reply, receipts);
+    drop(append);
+    let Ok(early) = put else {
+        return parts.iter_mut().for_each(|part| part.live.stale = true);
+    };
+    shared.metrics().count(Count::TransactionsCommitted);
+    for (admitted, part) in admitted.into_iter().zip(parts) {
+        admitted.publish(shared, part.resident, part.live, &part.input);
+    }
+    early.send(Ok(()));
+}
+
+/// Answers what came to no verdict, and gives the error back.
+pub(crate) fn fail<T: Answered>(shared: &Shared, reply: Reply<T>, error: Error) -> Error {
+    shared.metrics().count(T::FAILED);
+    reply.send(Err(error.clone()));
+    error
+}
+
+/// Appends what `answer` tells of, and leaves one half of the reply to the log; the other is to be
+/// sent once the change is in memory.
+fn put<T: Answered>(
+    shared: &Shared,
+    id: ObjectId,
+    append: &Append<'_>,
+    reply: Reply<T>,
+    answer: Result<T>,
+) -> Result<Early<T>> {
+    let timer = answer.is_ok().then(|| shared.metrics().commit(reply.posted()));
+    let (early, late) = reply.on_record(answer);
+    let done = move |durable: storage::Result<()>| {
+        if let Some(timer) = timer.filter(|_| durable.is_ok()) {
+            timer.stop();
+        }
+        late.send(durable.map_err(|error| Error::from(error).about(id)));
+    };
+    match shared.store().append(append, done) {
+        Ok(_) => Ok(early),
+        Err(error) => {
+            shared.metrics().count(T::FAILED);
+            let error = Error::from(error).about(id);
+            early.send(Err(error.clone()));
+            Err(error)
+        }
+    }
+}
+
+/// Puts a refusal on record, if the object may have more of them and the input is not too long. A
+/// message that is refused is a dead letter in any case.
+fn refuse<T: Answered>(
+    shared: &Shared,
+    live: &mut Live,
+    Asked { input, message, known, reply }: Asked<'_, T>,
+    verdict: Verdict,
+) -> Result<()> {
+    let id = live.head.id;
+    if known == Some(&verdict) {
+        reply.send(Err(Error::from(ErrorKind::Refused { verdict, recorded: true }).about(id)));
+        return Ok(());
+    }
+    let (reason, rules) = (verdict.reason, &verdict.rules);
+    let (name, detail) = (reason.name(), &verdict.detail);
+    tracing::debug!(object = %id, reason = name, ?rules, detail, "refused");
+    let dead = message.map(|_| Count::MessagesDead);
+    let count = || {
+        shared.metrics().refusal(reason);
+        T::REFUSED.into_iter().chain(dead).for_each(|count| shared.metrics().count(count));
+    };
+    let refused =
+        move |verdict, recorded| Error::from(ErrorKind::Refused { verdict, recorded }).about(id);
+    let refusal = live.head.refusal(input, verdict.clone());
+    let refuser = Refuser::of(&live.head, input, reason);
+    let recorded = match has_room(shared, live, &refusal, refuser) {
+        Ok(recorded) => recorded,
+        Err(error) => return Err(fail(shared, reply, error.about(id))),
+    };
+    if !recorded && message.is_none() {
+        count();
+        reply.send(Err(refused(verdict, false)));
+        return Ok(());
+    }
+    let parts = match recorded {
+        true => NewParts::of_refused(shared, &input.request, reason),
+        false => Ok(NewParts::default()),
+    };
+    let parts = match parts {
+        Ok(parts) => parts,
+        Err(error) => return Err(fail(shared, reply, error.about(id))),
+    };
+    let has_code = parts.has_code();
+    let mut append = Append { blobs: parts.blobs().collect(), ..Append::default() };
+    append.changes.extend(recorded.then_some(Change::Refusal(&refusal)));
+    append.taken.extend(message.map(|id| Taking { id, fate: Fate::Dead(verdict.to_string()) }));
+    let early = put(shared, id, &append, reply, Err(refused(verdict, recorded)));
+    let early = early.inspect_err(|_| live.stale = true)?;
+    count();
+    if let Request::Upgrade { code, .. } = input.request
+        && has_code
+    {
+        shared.offered().forget(code);
+    }
+    if recorded {
+        live.head.record(&refusal);
+        live.refusers.iter_mut().for_each(|refusers| refusers.add(refuser));
+    }
+    early.send(Ok(()));
+    Ok(())
+}
+
+/// Whether a refusal is to be put on record.
+fn has_room(shared: &Shared, live: &mut Live, refusal: &Refusal, refuser: Refuser) -> Result<bool> {
+    let options = shared.options();
+    let is_long = refusal.input.len() as u64 > options.refusal_bytes_max;
+    if live.head.refusal_count >= options.refusals_max || is_long {
+        return Ok(false);
+    }
+    let refusers = match &mut live.refusers {
+        Some(refusers) => refusers,
+        none => none.insert(Box::new(Refusers::read(shared.store(), &live.head)?)),
+    };
+    Ok(refusers.count(refuser) < options.refusals_each_max)
+}
+
+/// What the caller is told.
+pub(crate) fn receipt(
+    definition: &Definition,
+    (version, header): (VersionHash, &Header),
+    input: &Input,
+    ran: &Ran,
+    rules: Vec<String>,
+) -> Receipt {
+    let result = result(definition, &input.request, &ran.effects);
+    let result = result.expect("the step encoded it with the same type");
+    Receipt {
+        object: header.object_id(),
+        version,
+        header: header.clone(),
+        result,
+        rules,
+        ticket: Ticket::DURABLE,
+        messages: ran.effects.messages.clone(),
+        outputs: ran.effects.outputs.clone(),
+    }
+}
+
+/// The result of the method that a request calls, if it has one.
+pub(crate) fn result(
+    definition: &Definition,
+    request: &Request,
+    effects: &Effects,
+) -> object::Result<Option<Value>> {
+    let Some((method, _)) = request.called() else { return Ok(None) };
+    let ty = definition.schema.method(method).and_then(|method| method.result.as_ref());
+    ty.map(|ty| decode_value(&effects.result, ty)).transpose()
+}

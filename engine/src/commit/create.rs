@@ -1,0 +1,146 @@
+//! Creation: from a module, a policy and arguments to an object's genesis in the log.
+//!
+//! The counterpart of the commit path for version 0. Nothing governs it but its own validity: what
+//! the object is, its id commits to. It does not know how the caller waits.
+
+use std::sync::Arc;
+
+use object::commit::Commit;
+use object::definition::Definition;
+use object::effects::{Admission, encode_globals};
+use object::hash::ObjectId;
+use object::head::Head;
+use object::header::Header;
+use object::image::Image;
+use object::input::{Input, Request};
+use object::schema::encode_args;
+use storage::{Append, Blob, Change, NewCommit};
+
+use crate::answer::reply::Reply;
+use crate::commit::code::Code;
+use crate::commit::commit::{has_room_for, receipt, receivers, sending};
+use crate::commit::shared::Shared;
+use crate::error::{Error, ErrorKind, Result};
+use crate::head::live::Live;
+use crate::step::catalog::{Catalog, Runnable};
+use crate::step::slots::Slots;
+use crate::step::step::{Ran, Subject, run};
+use crate::step::stop::Stop;
+use crate::substrate::StepLimits;
+
+/// Makes an object's genesis, appends it, and takes the object into memory. The reply is released
+/// when it is durable.
+pub(crate) fn create(
+    shared: &Shared,
+    slots: &mut Slots,
+    code: Code,
+    time: u64,
+    reply: Reply,
+) -> Result<ObjectId> {
+    let definition = shared.catalog().define(&code.wasm, code.law())?;
+    let memory_bytes_max = shared.options().memory_bytes_max;
+    let read = || Ok(code.wasm.to_vec());
+    let runnable = shared.catalog().runnable(&definition, memory_bytes_max, read)?;
+    let input = input(&definition, &code, time)?;
+    input.validate()?;
+    shared.options().validate(&input)?;
+
+    let asked = (&input, shared.options().step_limits);
+    let made = genesis((shared.catalog(), slots), definition, &runnable, asked);
+    shared.metrics().loads(slots.objects.take_loads());
+    let (live, ran) = match made {
+        Ok(made) => made,
+        Err(Stop::Refused(verdict)) => {
+            shared.metrics().refusal(verdict.reason);
+            return Err(ErrorKind::Refused { verdict, recorded: false }.into());
+        }
+        Err(Stop::Failed(error)) => return Err(error),
+    };
+    has_room_for(shared, ran.effects.messages.len())?;
+    let (policy, base) = (live.definition.policy.encode(), runnable.base.encode());
+    let append = Append {
+        blobs: vec![Blob::Code(&code.wasm), Blob::Policy(&policy), Blob::Base(&base)],
+        names: code.name.iter().map(|name| (name.as_str(), live.head.id)).collect(),
+        ..Append::default()
+    };
+    begin(shared, &runnable, (live, &ran, &input), append, reply)
+}
+
+/// Appends a genesis, beside what `append` has already, and takes the object into memory.
+pub(crate) fn begin<'a>(
+    shared: &Shared,
+    runnable: &'a Runnable,
+    (live, ran, input): (Live, &'a Ran, &Input),
+    append: Append<'a>,
+    reply: Reply,
+) -> Result<ObjectId> {
+    let (id, hash) = (live.head.id, live.head.hash);
+    let header = Header::clone(&live.head.header);
+    let (kind, wake) = (header.kind, header.wake);
+    let receipt = receipt(&live.definition, (hash, &header), input, ran, Vec::new());
+    let done = move |durable: storage::Result<()>| {
+        reply.send(durable.map(|()| receipt).map_err(Error::from));
+    };
+    let globals = (ran.globals != runnable.base.globals()).then(|| encode_globals(&ran.globals));
+    let (input, effects) = (input.encode(), ran.effects.encode());
+    let admission = Admission::default().encode();
+    let before = Image::new(Arc::clone(&runnable.base));
+    let commit = Commit {
+        header,
+        input: &input,
+        effects: &effects,
+        admission: &admission,
+        globals: globals.as_deref(),
+        pages: ran.pages().collect(),
+    };
+    let (base, before) = (Some(runnable.base_hash), Some(&before));
+    let mut append: Append<'_> = append;
+    let change = NewCommit { commit, hash, base, ledger: None, before };
+    append.changes.push(Change::Commit(change));
+    append.sent.extend(sending(hash, &ran.effects));
+    shared.store().append(&append, done)?;
+    drop(append);
+    shared.metrics().version(kind, ran.effects.messages.len());
+    shared.insert(live);
+    shared.timer().change(id, None, wake);
+    shared.post_mail(receivers(&ran.effects));
+    Ok(id)
+}
+
+/// Runs a creation: what it takes to make the version that follows, and what the step left.
+pub(crate) fn genesis(
+    (catalog, slots): (&Catalog, &mut Slots),
+    definition: Arc<Definition>,
+    runnable: &Arc<Runnable>,
+    (input, limits): (&Input, StepLimits),
+) -> Result<(Live, Ran), Stop> {
+    let image = Image::new(Arc::clone(&runnable.base));
+    let (definition, globals) = (&definition, runnable.base.globals());
+    let subject =
+        Subject { definition, runnable, image: &image, globals, limits, initializes: true };
+    let (loaded, ran) = run(&mut slots.objects, catalog, subject, input)?;
+    loaded.accept(&ran.image);
+    definition.schema.validate_state(&ran.image, definition.code.state_address)?;
+
+    let outcome = ran.outcome(loaded.root(), ran.globals_hash());
+    let head = Head::new(object::head::genesis(input, &outcome));
+    Ok((Live::new(ran.clone(), head, Arc::clone(runnable)), ran))
+}
+
+fn input(definition: &Definition, code: &Code, time: u64) -> Result<Input> {
+    let params = definition.schema.create().map_or(&[][..], |create| &create.params);
+    let arguments = encode_args(&code.arguments, params)?;
+    let salt = match code.salt {
+        Some(salt) => salt,
+        None => salt()?,
+    };
+    Ok(Input { request: Request::Create { salt, arguments }, time, credential: None })
+}
+
+/// What tells an object from others that are alike in all else.
+pub(crate) fn salt() -> Result<[u8; 16]> {
+    let mut salt = [0; 16];
+    let filled = getrandom::fill(&mut salt);
+    filled.map_err(|error| ErrorKind::Substrate(format!("random bytes: {error}")))?;
+    Ok(salt)
+}

@@ -1,0 +1,66 @@
+//! Forks: from a version of an object to another object's genesis.
+//!
+//! The counterpart of `create` for objects that begin as what another had become: with its memory,
+//! its globals, its code and its policy. Nothing governs a fork but its own validity: what the
+//! object is, its id commits to. It does not know how the caller waits.
+
+use std::sync::Arc;
+
+use object::effects::Effects;
+use object::hash::ObjectId;
+use object::head::{Head, genesis};
+use object::header::Header;
+use object::input::{Input, Request};
+use storage::Append;
+
+use crate::answer::reply::Reply;
+use crate::commit::create::{begin, salt};
+use crate::commit::shared::Shared;
+use crate::error::{ErrorKind, Result};
+use crate::head::live::Live;
+use crate::instrument::INSTRUMENTATION_VERSION;
+use crate::step::step::Ran;
+
+/// Whether a fork wakes when the version that it is of would have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wakes {
+    Yes,
+    No,
+}
+
+/// Makes an object of the version of another with this seq, unless that is ahead of the clock: a
+/// fork is not older than what it begins as. The reply is released when it is durable. Call it on a
+/// thread with a worker's stack.
+pub(crate) fn fork(
+    shared: &Shared,
+    (id, seq): (ObjectId, u64),
+    (name, wakes): (Option<&str>, Wakes),
+    reply: Reply,
+) -> Result<ObjectId> {
+    let Some(stored) = shared.store().head_at(id, seq)? else {
+        let newest = shared.store().info(id)?.ok_or(ErrorKind::NoObject)?.seq;
+        return Err(ErrorKind::NoVersion { asked: format!("seq {seq}"), newest }.into());
+    };
+    let Live { definition, runnable, head, image, globals, .. } = shared.live(stored)?;
+    let of = Header::clone(&head.header);
+    if let Some(by) = shared.ahead(of.time) {
+        return Err(shared.is_ahead(by));
+    }
+    let effects = match wakes {
+        Wakes::Yes => Effects::of_fork(&of),
+        Wakes::No => Effects::of_fork_without_wake(&of),
+    };
+    let fuel = 0;
+    let time = shared.clock().now().max(of.time);
+    let request = Request::Fork { salt: salt()?, of: Box::new(of) };
+    let input = Input { request, time, credential: None };
+    let changed = image.changed_pages().iter().map(|(index, _)| *index).collect();
+    let begun = None;
+    let instrumentation = INSTRUMENTATION_VERSION;
+    let ran = Ran { image, changed, effects, fuel, globals, definition, begun, instrumentation };
+    let outcome = ran.outcome(head.header.memory_root, ran.globals_hash());
+    let head = Head::new(genesis(&input, &outcome));
+    let names = name.iter().map(|name| (*name, head.id)).collect();
+    let live = Live::new(ran.clone(), head, Arc::clone(&runnable));
+    begin(shared, &runnable, (live, &ran, &input), Append { names, ..Append::default() }, reply)
+}

@@ -1,0 +1,66 @@
+//! A transaction that all of its objects have come to: their inputs, committed together.
+//!
+//! It does not know how an object comes to one: that is its mail's.
+//!
+//! Invariant: whatever becomes of a transaction, its objects' turns are ended, and it is answered.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use object::hash::ObjectId;
+use object::input::Input;
+
+use crate::answer::receipt::Receipt;
+use crate::answer::reply::Reply;
+use crate::commit::commit::{Part, commit_all, fail};
+use crate::commit::shared::Shared;
+use crate::error::Result;
+use crate::metrics::Count;
+use crate::run::joint::Joint;
+use crate::run::resident::Resident;
+use crate::step::slots::Slots;
+
+/// Has an object whose turn stopped at a transaction wait for the others in it. The last one runs
+/// it, and ends the turns of all.
+pub(crate) fn meet(shared: &Shared, slots: &mut Slots, joint: &Joint) {
+    let Some(mut meeting) = joint.arrive() else { return };
+    let reply = meeting.take_reply();
+    let present = meeting.inputs.iter().map(|(id, _)| shared.scheduled(*id));
+    let present: Vec<Arc<Resident>> = present.collect();
+    let work = AssertUnwindSafe(|| match meeting.failed {
+        Some(error) => drop(fail(shared, reply, error)),
+        None => run(shared, slots, meeting.inputs, &present, reply),
+    });
+    if catch_unwind(work).is_err() {
+        tracing::error!("a transaction panicked");
+        shared.metrics().count(Count::TransactionsFailed);
+        *slots = Slots::default();
+        present.iter().for_each(|resident| *resident.live.lock() = None);
+    }
+    for resident in present {
+        match resident.leave() {
+            true => shared.schedule(resident),
+            false => shared.make_room(),
+        }
+    }
+}
+
+/// Runs the inputs, in their order, of the objects that are present.
+fn run(
+    shared: &Shared,
+    slots: &mut Slots,
+    inputs: Vec<(ObjectId, Input)>,
+    present: &[Arc<Resident>],
+    reply: Reply<Vec<Receipt>>,
+) {
+    let mut held: Vec<_> = present.iter().map(|it| (it, it.live.lock())).collect();
+    let parts = held.iter_mut().zip(inputs).map(|((resident, live), (id, mut input))| {
+        let live = shared.loaded(resident, live).map_err(|error| error.about(id))?;
+        input.time = input.time.max(live.head.header.time);
+        Ok(Part { resident, live, input })
+    });
+    match parts.collect::<Result<Vec<_>>>() {
+        Ok(mut parts) => commit_all(shared, slots, &mut parts, reply),
+        Err(error) => drop(fail(shared, reply, error)),
+    }
+}

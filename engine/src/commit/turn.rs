@@ -1,0 +1,367 @@
+//! A worker's turn with one object: its letters in order, each behind the wakes that were due
+//! before it.
+//!
+//! A wake that is due at or before an input's time runs before the input, whether or not anybody
+//! called it, so an object's history does not depend on how soon a timer fired. A wake that is
+//! refused, or fails, is tried again, at once when the object has changed or someone asks,
+//! otherwise with growing pauses (`overdue`); the same refusal is on record once. It does not hold
+//! up what comes after it.
+//!
+//! What is due, and how an input is stamped, the host's clock says, and a version's time is never
+//! before its parent's: so an object may be ahead of the clock. One that is ahead by more than is
+//! tolerated takes nothing but what is let in: its wakes and the messages to it wait until the
+//! clock has come near.
+//!
+//! It does not know how a version is made.
+//!
+//! Invariant: a turn does not panic. A letter over which one does is answered so, and the object is
+//! loaded again for the next.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use object::hash::ObjectId;
+use object::input::{Input, Request};
+use object::message::Message;
+use storage::SentMessage;
+
+use crate::answer::inline::{Helper, Inline};
+use crate::answer::reply::Reply;
+use crate::commit::commit::{Asked, commit, fail};
+use crate::commit::meet::meet;
+use crate::commit::shared::Shared;
+use crate::error::{Error, ErrorKind, Result};
+use crate::head::live::{Due, Live};
+use crate::head::missed::{Cause, Missed, RETRY_MS};
+use crate::metrics::Count;
+use crate::run::joint::Joint;
+use crate::run::letter::Letter;
+use crate::run::mailbox::Mail;
+use crate::run::resident::Resident;
+use crate::step::slots::Slots;
+
+/// Letters, and wakes before them, that one turn takes before other objects have theirs.
+const TURN_STEPS_MAX: usize = 64;
+
+/// Works through an object's mail, and schedules it again when there is more.
+pub(crate) fn turn(shared: &Shared, slots: &mut Slots, resident: Arc<Resident>) {
+    // The turn counts like a letter: nobody finds all quiet before what panicked is seen to.
+    shared.queue().begin();
+    let in_hand = shared.queue().in_hand();
+    shared.metrics().count(Count::TurnsBegun);
+    let mut joining = None;
+    let work = AssertUnwindSafe(|| letters(shared, slots, &resident, &mut joining));
+    if catch_unwind(work).is_err() {
+        tracing::error!(object = %resident.id, "a turn panicked");
+        shared.metrics().count(Count::Failures);
+        *slots = Slots::default();
+        *resident.live.lock() = None;
+        let has_wake = resident.published().is_some_and(|newest| newest.header().wake.is_some());
+        if has_wake || !shared.store().messages_to(resident.id).is_empty() {
+            retry(shared, &resident);
+        }
+        joining.iter().for_each(|joint: &Arc<Joint>| joint.fail(ErrorKind::Panicked.into()));
+    }
+    match joining {
+        // It stays scheduled, and in memory, until the last one has come.
+        Some(joint) => {
+            drop(resident);
+            meet(shared, slots, &joint);
+        }
+        None if resident.leave() => shared.queue().put_back(resident),
+        None => shared.make_room(),
+    }
+    shared.metrics().count(Count::TurnsEnded);
+    drop(in_hand);
+}
+
+/// Without workers: gives the object at `place` of the run queue its turn; none is there otherwise.
+/// Never called in a turn.
+pub(crate) fn work_at(shared: &Shared, place: usize) -> Option<ObjectId> {
+    shared.queue().work(place, |slots, resident| turn(shared, slots, resident))
+}
+
+/// Waits until no letter is under way; without workers it is this thread that works.
+pub(crate) fn wait_quiet(shared: &Shared) {
+    loop {
+        while work_at(shared, 0).is_some() {}
+        if shared.queue().wait_quiet() {
+            return;
+        }
+    }
+}
+
+/// What works for whoever waits for a database that has no workers.
+pub(crate) fn helper(shared: &Weak<Shared>) -> Helper {
+    Helper::of(shared.clone())
+}
+
+impl Inline for Shared {
+    fn run_due(&self) {
+        Shared::run_due(self);
+    }
+
+    fn work(&self) -> bool {
+        work_at(self, 0).is_some()
+    }
+
+    fn sync(&self) -> Result<()> {
+        Ok(self.store().sync()?)
+    }
+}
+
+/// Works through the mail, up to a transaction that the object has come to: `joining` then.
+fn letters(
+    shared: &Shared,
+    slots: &mut Slots,
+    resident: &Arc<Resident>,
+    joining: &mut Option<Arc<Joint>>,
+) {
+    let mut live = resident.live.lock();
+    let mut steps = 0;
+    while steps < TURN_STEPS_MAX {
+        let Some(letter) = resident.take() else { break };
+        let in_hand = shared.queue().in_hand();
+        if let Letter::Join { joint, .. } = &letter {
+            *joining = Some(Arc::clone(joint));
+        }
+        match shared.loaded(resident, &mut live) {
+            Ok(live) => {
+                let put_back = work(shared, slots, resident, live, letter, &mut steps);
+                if let Some(letter) = put_back {
+                    *joining = None;
+                    if resident.put_back(letter) {
+                        in_hand.put_back();
+                    }
+                }
+            }
+            Err(error) => {
+                if letter.is_own() {
+                    retry(shared, resident);
+                }
+                if !matches!(letter, Letter::Join { .. }) {
+                    shared.metrics().count(Count::Failures);
+                }
+                letter.fail(error.about(resident.id));
+                steps += 1;
+            }
+        }
+        if joining.is_some() {
+            return;
+        }
+    }
+}
+
+/// Has the timer try a wake again that was taken from it and came to nothing.
+fn retry(shared: &Shared, resident: &Resident) {
+    let retry = shared.clock().now().saturating_add(RETRY_MS);
+    shared.timer().change(resident.id, None, Some(retry));
+}
+
+/// Works through one letter, or gives it back when the wakes before it use up the turn.
+fn work(
+    shared: &Shared,
+    slots: &mut Slots,
+    resident: &Resident,
+    live: &mut Live,
+    letter: Letter,
+    steps: &mut usize,
+) -> Option<Letter> {
+    *steps += 1;
+    if let Some(by) = shared.ahead(live.head.header.time) {
+        if !letter.is_let_in(resident.id) {
+            hold(shared, live, letter, by);
+            return None;
+        }
+        let_in(shared, live);
+    }
+    while let Some((due, time)) = letter.wakes_by().and_then(|by| Some((live.due(by)?, by))) {
+        if *steps > TURN_STEPS_MAX {
+            return Some(letter);
+        }
+        *steps += 1;
+        let ran = run_wake(shared, slots, resident, live, (due, time), None);
+        if let Err(error) = ran
+            && live.stale
+        {
+            match letter {
+                // The wake itself is tried again.
+                Letter::Wake { .. } => {}
+                Letter::Mail { .. } => retry(shared, resident),
+                letter => letter.fail(error),
+            }
+            return None;
+        }
+    }
+    match letter {
+        Letter::Input { mut input, reply, .. } => {
+            input.time = input.time.max(live.head.header.time);
+            drop(commit(shared, slots, resident, live, Asked::new(&input, reply)));
+        }
+        // A transaction is run when all of its objects have come to it.
+        Letter::Join { .. } => {}
+        // A message that failed is tried again at such a wake.
+        Letter::Wake { time } | Letter::Mail { time } => {
+            return mail(shared, slots, resident, live, time, steps);
+        }
+        Letter::Advance { time, reply } => match live.head.header.wake {
+            Some(wake) if wake <= time => {
+                let at = if live.missed(wake).is_some() { time } else { wake };
+                let due = (Due { wake, at }, time);
+                drop(run_wake(shared, slots, resident, live, due, Some(reply)));
+            }
+            wake => reply.send(Err(ErrorKind::NotDue { wake }.into())),
+        },
+    }
+    None
+}
+
+/// Has a wake that was held run before what is let in.
+fn let_in(shared: &Shared, live: &mut Live) {
+    let armed = live.armed();
+    if live.let_in() {
+        shared.overdue().remove(live.head.id);
+        shared.timer().change(live.head.id, armed, live.armed());
+    }
+}
+
+/// Turns a letter away of an object that is ahead of the clock by so much, or has it wait until the
+/// clock has come near.
+fn hold(shared: &Shared, live: &mut Live, letter: Letter, by: u64) {
+    let id = live.head.id;
+    let until = shared.tolerated_from(live.head.header.time);
+    let error = || shared.is_ahead(by).about(id);
+    match letter {
+        Letter::Input { reply, .. } => drop(fail(shared, reply, error())),
+        Letter::Advance { time, reply } => match live.head.header.wake {
+            Some(wake) if wake <= time => drop(fail(shared, reply, error())),
+            wake => reply.send(Err(ErrorKind::NotDue { wake }.into())),
+        },
+        // It is answered when all of its objects have come to it.
+        Letter::Join { joint, .. } => joint.fail(error()),
+        Letter::Wake { time } | Letter::Mail { time } => {
+            if let Some(Due { wake, .. }) = live.due(time) {
+                if live.missed(wake).is_none() {
+                    shared.metrics().count(Count::WakesMissed);
+                }
+                let (armed, missed) =
+                    (live.armed(), Missed::ahead(live.missed(wake), wake, by, until));
+                miss(shared, live, missed, armed);
+            }
+            if !shared.store().messages_to(id).is_empty() {
+                shared.timer().change(id, None, Some(until));
+            }
+        }
+    }
+}
+
+/// Delivers the messages that are on their way to the object, in their order; gives a letter back
+/// when they use up the turn.
+fn mail(
+    shared: &Shared,
+    slots: &mut Slots,
+    resident: &Resident,
+    live: &mut Live,
+    time: u64,
+    steps: &mut usize,
+) -> Option<Letter> {
+    loop {
+        let messages = match shared.store().next_messages(resident.id) {
+            Ok(messages) if messages.is_empty() => return None,
+            Ok(messages) => messages,
+            Err(error) => {
+                shared.metrics().count(Count::Failures);
+                return late(shared, resident, error.into());
+            }
+        };
+        for message in messages {
+            let now = shared.clock().now().max(time);
+            // What was due before it was sent runs before it, if it was sent by this clock: no
+            // other tells what is due.
+            let is_later = message.time > time && message.time <= now;
+            if *steps > TURN_STEPS_MAX || is_later {
+                return Some(Letter::Mail { time: now });
+            }
+            *steps += 1;
+            if let Err(error) = deliver(shared, slots, resident, live, (time, message)) {
+                return late(shared, resident, error);
+            }
+        }
+    }
+}
+
+/// Has messages that could not be delivered wait for the timer.
+fn late(shared: &Shared, resident: &Resident, error: Error) -> Option<Letter> {
+    tracing::error!(object = %resident.id, %error, "messages are late");
+    retry(shared, resident);
+    None
+}
+
+/// Makes a version of a message, or a refusal.
+fn deliver(
+    shared: &Shared,
+    slots: &mut Slots,
+    resident: &Resident,
+    live: &mut Live,
+    (time, message): (u64, SentMessage),
+) -> Result<()> {
+    let SentMessage { id, origin, message: Message { method, arguments, .. }, .. } = message;
+    let request = Request::Message { origin: Box::new(origin), method, arguments };
+    let input = Input { request, time: time.max(live.head.header.time), credential: None };
+    let asked = Asked { message: Some(id), ..Asked::new(&input, Reply::none()) };
+    commit(shared, slots, resident, live, asked).map(drop)
+}
+
+/// Runs the object's own cycle for a wake that is due, at the latest at `now`. Someone may have
+/// asked for it: the answer is on record then, and the wake is tried again when it would have been.
+fn run_wake(
+    shared: &Shared,
+    slots: &mut Slots,
+    resident: &Resident,
+    live: &mut Live,
+    (Due { wake, at }, now): (Due, u64),
+    asked: Option<Reply>,
+) -> Result<()> {
+    let (seq, armed, before) = (live.head.header.seq, live.armed(), live.missed.clone());
+    let before = before.as_deref().filter(|missed| missed.wake == wake);
+    let time = shared.clock().wake_time(at, now).max(live.head.header.time);
+    let input = Input { request: Request::Cycle, time, credential: None };
+    match before {
+        Some(_) => shared.metrics().count(Count::WakesRetried),
+        None => {
+            let late = shared.clock().now().max(now).saturating_sub(wake);
+            shared.metrics().lateness(Duration::from_millis(late));
+        }
+    }
+    let known = before.and_then(|missed| missed.known.as_ref()).filter(|_| asked.is_none());
+    let keeps_pause = asked.is_some() && before.is_some();
+    let asked = Asked { known, ..Asked::new(&input, asked.unwrap_or_else(Reply::none)) };
+    let done = commit(shared, slots, resident, live, asked);
+    if live.head.header.seq > seq {
+        shared.metrics().count(Count::WakesRun);
+        return done.map(drop);
+    }
+    if before.is_none() {
+        shared.metrics().count(Count::WakesMissed);
+    }
+    let cause = match &done {
+        Ok(Some(verdict)) => Cause::Refused(verdict.clone()),
+        Ok(None) => unreachable!("what is admitted makes a version"),
+        Err(error) => Cause::Failed(error.to_string()),
+    };
+    let now = shared.clock().now().max(time);
+    let missed = match before.filter(|_| keeps_pause) {
+        Some(before) => Missed::asked(before, cause),
+        None => Missed::again(before, wake, (time, now), cause),
+    };
+    miss(shared, live, missed, armed);
+    done.map(drop)
+}
+
+/// Takes in that the head's wake was missed, which the timer knew as `armed`.
+fn miss(shared: &Shared, live: &mut Live, missed: Missed, armed: Option<u64>) {
+    shared.overdue().put(live.head.id, missed.clone());
+    live.miss(missed);
+    shared.timer().change(live.head.id, armed, live.armed());
+}

@@ -1,0 +1,177 @@
+//! Upgrades: the parts of an object that are to come, from whoever asks to the log.
+//!
+//! A request names code and policy by their hashes, so that one module for many objects is in the
+//! log once. Whoever asks offers the module; the first version or refusal that needs it takes it
+//! into the log. How the state is migrated, the step says. It does not know how the caller waits.
+
+use std::sync::Arc;
+
+use object::definition::Definition;
+use object::hash::{CodeHash, PolicyHash};
+use object::input::Request;
+use object::policy::Law;
+use object::refusal::Reason;
+use storage::{Blob, BlobHash};
+
+use crate::commit::shared::Shared;
+use crate::error::{ErrorKind, Result};
+use crate::step::catalog::Runnable;
+use crate::step::step::Begun;
+
+/// What objects are to go on as: other code, with the policy that each has or with another.
+///
+/// The new module carries a schema of its own. Its function `migrate` takes the state that the code
+/// before left, and makes the object's memory of it; `guest/ABI.md` says how.
+#[derive(Clone, Debug)]
+pub struct Upgrade {
+    pub(crate) wasm: Arc<[u8]>,
+    pub(crate) policy: Option<NewPolicy>,
+    for_good: bool,
+}
+
+/// What a policy is to be made of.
+#[derive(Clone, Debug)]
+pub(crate) struct NewPolicy {
+    text: String,
+    guard: Option<Vec<u8>>,
+}
+
+impl NewPolicy {
+    pub(crate) fn law(&self) -> Law<'_> {
+        Law { text: &self.text, guard: self.guard.as_deref() }
+    }
+}
+
+impl Upgrade {
+    /// To a WebAssembly module that carries its schema.
+    ///
+    /// # Errors
+    ///
+    /// [`Object`](ErrorKind::Object) when the module is malformed or carries no schema.
+    pub fn wasm(bytes: impl Into<Vec<u8>>) -> Result<Upgrade> {
+        let wasm: Arc<[u8]> = bytes.into().into();
+        object::code::read(&wasm)?;
+        Ok(Upgrade { wasm, policy: None, for_good: false })
+    }
+
+    /// The policy from then on, as Cedar text or, with a guard, as a [`Law`]. Default: the one that
+    /// the object has when the upgrade is submitted, which must then be one for the new schema too.
+    pub fn policy<'p>(mut self, policy: impl Into<Law<'p>>) -> Upgrade {
+        let Law { text, guard } = policy.into();
+        self.policy = Some(NewPolicy { text: text.to_string(), guard: guard.map(<[u8]>::to_vec) });
+        self
+    }
+
+    /// Takes a policy too that is never to be changed again, nor the code.
+    pub fn for_good(mut self) -> Upgrade {
+        self.for_good = true;
+        self
+    }
+
+    /// The hash of the module, by which upgraded objects are listed.
+    pub fn code(&self) -> CodeHash {
+        CodeHash::of(&self.wasm)
+    }
+}
+
+/// The request that objects which have this policy go on so. Do not call it on a worker.
+///
+/// # Errors
+///
+/// [`LastPolicy`](ErrorKind::LastPolicy), unless that is what is asked for.
+pub(crate) fn request(shared: &Arc<Shared>, to: &Upgrade, has: PolicyHash) -> Result<Request> {
+    let (of_worker, upgrade) = (Arc::clone(shared), to.clone());
+    let made = move |_: &mut _| offer(&of_worker, &upgrade, has);
+    let (request, is_last) = shared.queue().on_worker(made)??;
+    match is_last && !to.for_good {
+        true => Err(ErrorKind::LastPolicy.into()),
+        false => Ok(request),
+    }
+}
+
+/// Offers a module: the request that objects which have this policy go on so, and whether theirs
+/// would be the last policy then. Call it on a worker.
+fn offer(shared: &Shared, to: &Upgrade, has: PolicyHash) -> Result<(Request, bool)> {
+    let (catalog, code) = (shared.catalog(), to.code());
+    let definition = match &to.policy {
+        Some(policy) => catalog.define(&to.wasm, policy.law())?,
+        None => catalog.definition((code, has), || Ok((to.wasm.to_vec(), shared.policy(has)?)))?,
+    };
+    // It comes in anew with a schema under which a rule of it may be unable to hold.
+    definition.policy.validate()?;
+    let memory_bytes_max = shared.options().memory_bytes_max;
+    catalog.runnable(&definition, memory_bytes_max, || Ok(to.wasm.to_vec()))?;
+    if !shared.store().has(BlobHash::Code(code))? {
+        shared.offered().put(code, Arc::clone(&to.wasm));
+    }
+    let request = Request::Upgrade { code, policy: definition.policy.hash() };
+    Ok((request, !definition.policy.is_changeable()))
+}
+
+/// Has the catalog know what a request is an upgrade to, if it is one. Call it on a worker.
+pub(crate) fn prepare(shared: &Shared, request: &Request) -> Result<()> {
+    if let Request::Upgrade { code, policy } = request {
+        shared.runnable(&*shared.definition((*code, *policy))?)?;
+    }
+    Ok(())
+}
+
+/// The parts of an object that are to come, as far as the log does not have them.
+#[derive(Default)]
+pub(crate) struct NewParts {
+    code: Option<Arc<[u8]>>,
+    policy: Option<Vec<u8>>,
+    base: Option<Vec<u8>>,
+}
+
+impl NewParts {
+    /// What a version needs that begins here.
+    pub(crate) fn of(
+        shared: &Shared,
+        definition: &Definition,
+        begun: Option<&Begun>,
+    ) -> Result<NewParts> {
+        let Some(Begun { runnable, .. }) = begun else { return Ok(NewParts::default()) };
+        let new = NewParts::named(shared, definition)?;
+        let Runnable { base, base_hash, .. } = &**runnable;
+        let is_new = !shared.store().has(BlobHash::Base(*base_hash))?;
+        Ok(NewParts { base: is_new.then(|| base.encode()), ..new })
+    }
+
+    /// What a refusal for this reason needs: who runs it again must have what the request names.
+    pub(crate) fn of_refused(
+        shared: &Shared,
+        request: &Request,
+        reason: Reason,
+    ) -> Result<NewParts> {
+        match request {
+            Request::Upgrade { code, policy } if !reason.is_native() => {
+                NewParts::named(shared, &*shared.definition((*code, *policy))?)
+            }
+            _ => Ok(NewParts::default()),
+        }
+    }
+
+    /// What the request names.
+    fn named(shared: &Shared, definition: &Definition) -> Result<NewParts> {
+        let (store, parts) = (shared.store(), definition.parts());
+        // In this order: it is forgotten when it is in the log.
+        let code = shared.offered().get(parts.code);
+        let code = code.filter(|_| !store.has(BlobHash::Code(parts.code)).unwrap_or_default());
+        let is_new = !store.has(BlobHash::Policy(parts.policy))?;
+        let policy = is_new.then(|| definition.policy.encode());
+        Ok(NewParts { code, policy, base: None })
+    }
+
+    /// The parts, to be appended.
+    pub(crate) fn blobs(&self) -> impl Iterator<Item = Blob<'_>> {
+        let code = self.code.iter().map(|code| Blob::Code(code));
+        let policy = self.policy.iter().map(|policy| Blob::Policy(policy));
+        code.chain(policy).chain(self.base.iter().map(|base| Blob::Base(base)))
+    }
+
+    /// Whether the code is among them.
+    pub(crate) fn has_code(&self) -> bool {
+        self.code.is_some()
+    }
+}

@@ -1,0 +1,93 @@
+//! Reads of versions, for whoever holds a database and for readers of it.
+//!
+//! It does not know who reads.
+
+use std::sync::Arc;
+
+use object::definition::Definition;
+use object::hash::{CodeHash, ObjectId, PolicyHash};
+use object::ledger::Past;
+use query::Snapshot;
+use storage::ObjectInfo;
+
+use crate::commit::shared::Shared;
+use crate::error::{Error, ErrorKind, Result};
+
+/// The newest version, durable or not.
+pub(crate) fn snapshot(shared: &Arc<Shared>, id: ObjectId) -> Result<Snapshot> {
+    if let Some(newest) = shared.newest(id) {
+        return Ok(newest);
+    }
+    let stored = shared.store().head(id)?;
+    let stored = stored.ok_or_else(|| Error::from(ErrorKind::NoObject).about(id))?;
+    let header = stored.head.header;
+    let definition = definition(shared, (header.code, header.policy))?;
+    Ok(Snapshot::new(definition, header, stored.image))
+}
+
+/// The version with this seq.
+pub(crate) fn at(shared: &Arc<Shared>, id: ObjectId, seq: u64) -> Result<Snapshot> {
+    let found = shared.store().version(id, seq)?;
+    version(shared, id, found, || format!("seq {seq}"))
+}
+
+/// The newest version that is not later than `time`.
+pub(crate) fn as_of(shared: &Arc<Shared>, id: ObjectId, time: u64) -> Result<Snapshot> {
+    let found = shared.store().as_of(id, time)?;
+    version(shared, id, found, || format!("time {time}"))
+}
+
+/// A version that was found, or that there is none.
+fn version(
+    shared: &Arc<Shared>,
+    id: ObjectId,
+    found: Option<storage::Version>,
+    asked: impl Fn() -> String,
+) -> Result<Snapshot> {
+    let Some(version) = found else {
+        let info = info(shared, id)?;
+        let kind = ErrorKind::NoVersion { asked: asked(), newest: info.seq };
+        return Err(Error::from(kind).about(id));
+    };
+    let header = version.commit.header().clone();
+    let definition = definition(shared, (header.code, header.policy))?;
+    Ok(Snapshot::new(definition, header, version.image))
+}
+
+/// What the ledger of a version has of the past; nothing, when its policy reads nothing of it.
+pub(crate) fn past(shared: &Arc<Shared>, snapshot: &Snapshot) -> Result<Past> {
+    if !snapshot.definition().policy.tracked().reads_past() {
+        return Ok(Past::default());
+    }
+    let (store, id) = (shared.store(), snapshot.id());
+    let version = store.version(id, snapshot.header().seq)?;
+    let version = version.ok_or_else(|| Error::from(ErrorKind::NoObject).about(id))?;
+    Ok(store.ledger(id, &version)?.past)
+}
+
+/// What the object is made of, without its memory.
+pub(crate) fn definition_of(shared: &Arc<Shared>, id: ObjectId) -> Result<Arc<Definition>> {
+    if let Some(newest) = shared.newest(id) {
+        return Ok(Arc::clone(newest.definition()));
+    }
+    let info = info(shared, id)?;
+    definition(shared, (info.code, info.policy))
+}
+
+/// The definition of a code and a policy. Do not call it on a worker.
+pub(crate) fn definition(
+    shared: &Arc<Shared>,
+    hashes: (CodeHash, PolicyHash),
+) -> Result<Arc<Definition>> {
+    if let Some(known) = shared.catalog().known(hashes) {
+        return Ok(known);
+    }
+    let of_worker = Arc::clone(shared);
+    shared.queue().on_worker(move |_| of_worker.definition(hashes))?
+}
+
+/// What there is to know of an object without reading its state.
+pub(crate) fn info(shared: &Arc<Shared>, id: ObjectId) -> Result<ObjectInfo> {
+    let info = shared.store().info(id)?;
+    info.ok_or_else(|| Error::from(ErrorKind::NoObject).about(id))
+}

@@ -1,0 +1,125 @@
+//! An object's newest version, as its next step needs it, and what is known of its wake.
+//!
+//! It does not know where the object waits, nor who works on it.
+//!
+//! Invariant: `image` and `globals` are those that the head's header names, unless `stale` is set.
+
+use std::sync::Arc;
+
+use object::definition::Definition;
+use object::hash::{MemoryRoot, VersionHash};
+use object::head::{Head, Outcome};
+use object::header::Header;
+use object::image::Image;
+use object::ledger::Ledger;
+
+use crate::head::missed::{Cause, Missed};
+use crate::head::refusal_quota::Refusers;
+use crate::step::catalog::Runnable;
+use crate::step::step::{Begun, Ran, Subject};
+use crate::substrate::StepLimits;
+
+/// What it takes to make an object's next version.
+#[derive(Debug)]
+pub(crate) struct Live {
+    pub(crate) definition: Arc<Definition>,
+    pub(crate) runnable: Arc<Runnable>,
+    pub(crate) head: Head,
+    pub(crate) image: Image,
+    pub(crate) globals: Vec<u64>,
+    /// The head's wake, if it was due and made no version.
+    pub(crate) missed: Option<Box<Missed>>,
+    /// Whose refusals are on record; not read before there is one more, which most objects never
+    /// have.
+    pub(crate) refusers: Option<Box<Refusers>>,
+    /// Whether an append failed, so that the head may not be the newest version any more: the next
+    /// letter loads the object again.
+    pub(crate) stale: bool,
+}
+
+/// A wake that is to run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Due {
+    /// When it was due.
+    pub(crate) wake: u64,
+    /// When it would have run at the earliest: when it was due or, if it was missed then, when it
+    /// is tried again.
+    pub(crate) at: u64,
+}
+
+impl Live {
+    /// What a genesis left.
+    pub(crate) fn new(ran: Ran, head: Head, runnable: Arc<Runnable>) -> Live {
+        let Ran { image, globals, definition, .. } = ran;
+        let (missed, refusers, stale) = (None, None, false);
+        Live { definition, runnable, head, image, globals, missed, refusers, stale }
+    }
+
+    /// The newest version, as the next step finds it, under these limits.
+    pub(crate) fn subject(&self, limits: StepLimits) -> Subject<'_> {
+        let Live { definition, runnable, image, globals, .. } = self;
+        Subject { definition, runnable, image, globals, limits, initializes: true }
+    }
+
+    /// What the header of the version that a step makes records of it; `root` is its memory's.
+    pub(crate) fn outcome<'a>(&self, ran: &'a Ran, root: MemoryRoot) -> Outcome<'a> {
+        let globals = match ran.globals == self.globals {
+            true => self.head.header.globals,
+            false => ran.globals_hash(),
+        };
+        ran.outcome(root, globals)
+    }
+
+    /// Takes what a step left as the newest version, which has this header and this ledger.
+    pub(crate) fn advance(&mut self, header: Header, ledger: Arc<Ledger>, ran: Ran) {
+        let hash = header.hash();
+        self.advance_to(hash, header.into(), ledger, ran);
+    }
+
+    /// Takes what a step left as the newest version, as [`advance`](Live::advance) does; `hash` is
+    /// the header's.
+    pub(crate) fn advance_to(
+        &mut self,
+        hash: VersionHash,
+        header: Arc<Header>,
+        ledger: Arc<Ledger>,
+        ran: Ran,
+    ) {
+        self.head.advance_to(hash, header, ledger);
+        (self.image, self.globals, self.definition) = (ran.image, ran.globals, ran.definition);
+        if let Some(Begun { runnable, .. }) = ran.begun {
+            self.runnable = runnable;
+        }
+        self.missed = None;
+    }
+
+    /// What is known of this wake, if it was missed.
+    pub(crate) fn missed(&self, wake: u64) -> Option<&Missed> {
+        self.missed.as_deref().filter(|missed| missed.wake == wake)
+    }
+
+    /// Takes in that the head's wake was missed.
+    pub(crate) fn miss(&mut self, missed: Missed) {
+        self.missed = Some(Box::new(missed));
+    }
+
+    /// Has a wake run that was held because the object is ahead of the clock; whether one was.
+    pub(crate) fn let_in(&mut self) -> bool {
+        self.missed.take_if(|missed| matches!(missed.cause, Cause::Ahead(_))).is_some()
+    }
+
+    /// The head's wake, when it is due at `time` and was not missed, or is to be tried again.
+    pub(crate) fn due(&self, time: u64) -> Option<Due> {
+        let wake = self.head.header.wake.filter(|&wake| wake <= time)?;
+        let at = self.missed(wake).map_or(wake, |missed| missed.at);
+        self.armed().filter(|&armed| armed <= time).map(|_| Due { wake, at })
+    }
+
+    /// When the timer has the object run, unless it has taken that entry already.
+    pub(crate) fn armed(&self) -> Option<u64> {
+        let wake = self.head.header.wake?;
+        // The last moment that there is never comes.
+        self.missed(wake)
+            .map_or(Some(wake), |missed| (missed.retry < u64::MAX).then_some(missed.retry))
+    }
+}

@@ -1,0 +1,17 @@
+//! Whose turn it is: mail, run queues, workers and wakes.
+//!
+//! It does not know what a turn does: it is handed in when the workers start.
+
+pub(crate) mod idle;
+pub(crate) mod in_flight;
+pub(crate) mod joint;
+pub(crate) mod letter;
+pub(crate) mod mailbox;
+pub(crate) mod overdue;
+pub(crate) mod pool;
+pub(crate) mod residency;
+pub(crate) mod resident;
+#[cfg(test)]
+mod schedules;
+pub(crate) mod sync;
+pub(crate) mod timer;

@@ -1,0 +1,62 @@
+//! The wakes of all objects that were due and made no version.
+//!
+//! What is known of a wake is kept here while its object is out of memory. It does not know when a
+//! wake is tried again (`missed`), nor how it is run.
+//!
+//! Invariant: an entry is of the wake that the object's newest version has, or of one before it.
+
+use std::collections::BTreeMap;
+
+use object::hash::ObjectId;
+use parking_lot::Mutex;
+
+use crate::head::missed::{Cause, Missed};
+
+/// A wake that is due and has made no version, as [`Database::overdue`] gives it.
+///
+/// [`Database::overdue`]: crate::Database::overdue
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Overdue {
+    /// Whose it is.
+    pub object: ObjectId,
+    /// When it was due, in milliseconds since 1970-01-01 UTC.
+    pub wake: u64,
+    /// When it is tried again, unless the object changes before, or someone asks for it.
+    pub retry: u64,
+    /// Why it has made none.
+    pub cause: Cause,
+}
+
+/// What is known of the wakes of all objects that were missed.
+#[derive(Debug, Default)]
+pub(crate) struct Table(Mutex<BTreeMap<ObjectId, Missed>>);
+
+impl Table {
+    pub(crate) fn put(&self, id: ObjectId, missed: Missed) {
+        self.0.lock().insert(id, missed);
+    }
+
+    pub(crate) fn remove(&self, id: ObjectId) {
+        self.0.lock().remove(&id);
+    }
+
+    /// What is known of this wake of an object.
+    pub(crate) fn find(&self, id: ObjectId, wake: u64) -> Option<Missed> {
+        self.0.lock().get(&id).filter(|missed| missed.wake == wake).cloned()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.lock().len()
+    }
+
+    /// All of them, in the order of the objects' ids.
+    pub(crate) fn all(&self) -> Vec<Overdue> {
+        let all = self.0.lock();
+        let overdue = all.iter().map(|(&object, missed)| {
+            let Missed { wake, retry, cause, .. } = missed.clone();
+            Overdue { object, wake, retry, cause }
+        });
+        overdue.collect()
+    }
+}

@@ -1,0 +1,376 @@
+//! The worker pool: threads that take objects off run queues and work through their mail, and do
+//! what needs a worker's stack and instances. What takes longer has a thread of its own.
+//!
+//! Each worker has a run queue, first in, first out. An object waits in that of the worker that had
+//! it last, whose instance may hold its memory still; a worker that finds its own empty takes from
+//! the others'. Without workers there is a hand: their state, which whoever waits for work to be
+//! done uses on its own thread, one thread at a time. An object is on a queue at most once, so it
+//! has one worker at a time. It does not know what a turn of an object is, nor what a step is.
+//!
+//! Invariant: a letter that was posted is counted until it is worked through, whatever panics.
+
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{Builder, JoinHandle};
+
+use crossbeam::deque::{Injector, Steal};
+use crossbeam::queue::SegQueue;
+use crossbeam::utils::Backoff;
+use object::hash::ObjectId;
+use parking_lot::{Mutex, MutexGuard};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::run::idle::Idle;
+use crate::run::in_flight::InFlight;
+use crate::run::resident::Resident;
+use crate::substrate::THREAD_STACK_BYTES;
+
+/// Bytes of stack of a thread that runs steps and policies.
+pub const STACK_BYTES: usize = if THREAD_STACK_BYTES > object::policy::STACK_BYTES {
+    THREAD_STACK_BYTES
+} else {
+    object::policy::STACK_BYTES
+};
+
+/// Rounds of a worker of which the last looks into others' queues first.
+const ROUNDS_OF_OWN: usize = 64;
+
+/// Something that a thread waits for a worker to do with its state `S`.
+type Errand<S> = Box<dyn FnOnce(&mut S) + Send>;
+
+/// The run queues, and how much mail is under way.
+///
+/// Errands come first: whoever has one waits for it, so there are never more than callers, while
+/// any number of objects may wait for their turn.
+pub(crate) struct Queue<S> {
+    /// Of each worker.
+    turns: Vec<Injector<Arc<Resident>>>,
+    errands: SegQueue<Errand<S>>,
+    idle: Idle,
+    /// The workers are to end.
+    stopped: AtomicBool,
+    /// In place of workers.
+    hand: Option<Hand<S>>,
+    /// Of letters posted and not worked through, and of turns.
+    quiet: InFlight,
+}
+
+/// A worker's state, for the thread that holds it, and a run queue of its own.
+#[derive(Default)]
+struct Hand<S> {
+    state: Mutex<S>,
+    turns: Mutex<VecDeque<Arc<Resident>>>,
+}
+
+/// What a worker does next.
+enum Work<S> {
+    Errand(Errand<S>),
+    Turn(Arc<Resident>),
+}
+
+impl<S: Default> Queue<S> {
+    /// Of a database that has so many workers.
+    pub(crate) fn new(workers: usize) -> Queue<S> {
+        Queue {
+            turns: (0..workers).map(|_| Injector::new()).collect(),
+            errands: SegQueue::new(),
+            idle: Idle::new(workers),
+            stopped: AtomicBool::new(false),
+            hand: (workers == 0).then(Hand::default),
+            quiet: InFlight::default(),
+        }
+    }
+
+    /// Puts an object on a run queue.
+    pub(crate) fn push(&self, resident: Arc<Resident>) {
+        if let Some(hand) = &self.hand {
+            hand.turns.lock().push_back(resident);
+            // Whoever waits for quiet has something to do.
+            return self.quiet.tell();
+        }
+        let place = resident.worker() % self.turns.len();
+        self.turns[place].push(resident);
+        self.idle.tell(place);
+    }
+
+    /// Puts an object back on the run queue of the worker that ends its turn, behind all others.
+    /// Called by that worker only.
+    pub(crate) fn put_back(&self, resident: Arc<Resident>) {
+        let place = resident.worker();
+        if self.hand.is_some() || !self.turns[place].is_empty() {
+            return self.push(resident);
+        }
+        // The worker takes it next, so nobody need be told; or an errand before it, of which
+        // everybody was told.
+        self.turns[place].push(resident);
+    }
+
+    /// Without workers: gives the object at `place` of the run queue, counted round, its `turn`,
+    /// which does not panic, on this thread. None when none is on the queue.
+    ///
+    /// Never called in a turn or an errand, which would wait for itself.
+    pub(crate) fn work(
+        &self,
+        place: usize,
+        turn: impl FnOnce(&mut S, Arc<Resident>),
+    ) -> Option<ObjectId> {
+        let hand = self.hand.as_ref()?;
+        let mut state = hand.state.lock();
+        let resident = {
+            let mut turns = hand.turns.lock();
+            let place = place.checked_rem(turns.len())?;
+            turns.remove(place)?
+        };
+        let id = resident.id;
+        turn(&mut state, resident);
+        Some(id)
+    }
+
+    /// Without workers: keeps others from working until it is dropped, so that whoever finds the
+    /// run queue empty finds no letters to several half posted.
+    pub(crate) fn hold(&self) -> Option<MutexGuard<'_, S>> {
+        self.hand.as_ref().map(|hand| hand.state.lock())
+    }
+
+    /// Runs `work` on a worker and waits for what it gives.
+    ///
+    /// Never called on a worker, which would wait for itself.
+    pub(crate) fn on_worker<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut S) -> T + Send + 'static,
+    ) -> Result<T> {
+        if let Some(hand) = &self.hand {
+            let mut state = hand.state.lock();
+            return run(&mut *state, work).map_err(|_| ErrorKind::Panicked.into());
+        }
+        let (sender, receiver) = oneshot::channel();
+        self.errands.push(Box::new(move |state| drop(sender.send(work(state)))));
+        self.idle.tell_any();
+        // A worker that panicked over it, or the queue that went away with it, dropped the sender.
+        receiver.recv().map_err(|_| ErrorKind::Panicked.into())
+    }
+}
+
+impl<S> Queue<S> {
+    /// Counts a letter that is about to be posted.
+    pub(crate) fn begin(&self) {
+        self.quiet.begin();
+    }
+
+    /// Counts a letter that was worked through, or was not posted after all.
+    pub(crate) fn end(&self) {
+        self.quiet.end();
+    }
+
+    /// The count of a letter that was taken: dropping it ends the letter.
+    pub(crate) fn in_hand(&self) -> InHand<'_, S> {
+        InHand(self)
+    }
+
+    /// Letters posted and not worked through, and turns.
+    pub(crate) fn under_way(&self) -> u64 {
+        self.quiet.count()
+    }
+
+    /// Objects on the run queues.
+    pub(crate) fn len(&self) -> usize {
+        match &self.hand {
+            Some(hand) => hand.turns.lock().len(),
+            None => self.turns.iter().map(Injector::len).sum(),
+        }
+    }
+
+    /// What the worker at `place` does in its next round, once there is something; none when it is
+    /// to end.
+    fn next(&self, place: usize, round: usize) -> Option<Work<S>> {
+        if self.stopped.load(Ordering::Acquire) {
+            return None;
+        }
+        // Once in a while others' queues come first, which may be longer.
+        let first = place + usize::from(round % ROUNDS_OF_OWN == ROUNDS_OF_OWN - 1);
+        if let Some(work) = self.find(first) {
+            return Some(work);
+        }
+        self.idle.search(place);
+        loop {
+            let backoff = Backoff::new();
+            while !backoff.is_completed() {
+                if self.stopped.load(Ordering::Acquire) {
+                    return None;
+                }
+                if let Some(work) = self.find(place) {
+                    self.idle.begin(place, || self.has_work());
+                    return Some(work);
+                }
+                backoff.snooze();
+            }
+            self.idle.sleep(place, || self.has_work() || self.stopped.load(Ordering::Acquire));
+        }
+    }
+
+    /// An errand, or the first object of a queue: of the one at `place`, or of those behind it,
+    /// counted round.
+    fn find(&self, place: usize) -> Option<Work<S>> {
+        if let Some(errand) = self.errands.pop() {
+            return Some(Work::Errand(errand));
+        }
+        let count = self.turns.len();
+        (place..place + count).find_map(|at| take(&self.turns[at % count])).map(Work::Turn)
+    }
+
+    fn has_work(&self) -> bool {
+        !self.errands.is_empty() || self.turns.iter().any(|turns| !turns.is_empty())
+    }
+
+    /// Waits until no letter is under way. Without workers also until an object is on the run
+    /// queue, whose turn it is to wait for then; whether all is quiet.
+    pub(crate) fn wait_quiet(&self) -> bool {
+        let has_turns = |hand: &Hand<S>| !hand.turns.lock().is_empty();
+        self.quiet.wait(|| self.hand.as_ref().is_some_and(has_turns))
+    }
+}
+
+/// The first of a queue.
+fn take<T>(queue: &Injector<T>) -> Option<T> {
+    loop {
+        match queue.steal() {
+            Steal::Success(first) => return Some(first),
+            Steal::Empty => return None,
+            Steal::Retry => {}
+        }
+    }
+}
+
+/// Runs an errand; one that panics costs the state.
+fn run<S: Default, T>(state: &mut S, work: impl FnOnce(&mut S) -> T) -> std::thread::Result<T> {
+    let done = catch_unwind(AssertUnwindSafe(|| work(state)));
+    done.inspect_err(|_| *state = S::default())
+}
+
+/// A letter that a worker took.
+pub(crate) struct InHand<'a, S>(&'a Queue<S>);
+
+impl<S> InHand<'_, S> {
+    /// Takes back that the letter was taken.
+    pub(crate) fn put_back(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl<S> Drop for InHand<'_, S> {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}
+
+/// Runs `work` on a thread of its own that has a worker's stack, and waits for what it gives.
+///
+/// # Panics
+///
+/// When `work` does.
+pub(crate) fn on_thread<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T> {
+    std::thread::scope(|scope| {
+        let thread = builder("continuant-audit").spawn_scoped(scope, work).map_err(not_started)?;
+        Ok(thread.join().unwrap_or_else(|panic| resume_unwind(panic)))
+    })
+}
+
+fn builder(name: impl Into<String>) -> Builder {
+    Builder::new().name(name.into()).stack_size(STACK_BYTES)
+}
+
+fn not_started(error: std::io::Error) -> Error {
+    ErrorKind::Substrate(format!("a thread: {error}")).into()
+}
+
+/// The workers' threads.
+#[derive(Debug, Default)]
+pub(crate) struct Pool {
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Pool {
+    /// Starts the workers of `queue`, each with a state of its own, that give objects their `turn`,
+    /// which does not panic. An errand that panics costs the worker its state.
+    pub(crate) fn start<S: Default + Send + 'static>(
+        queue: &Arc<Queue<S>>,
+        turn: impl Fn(&mut S, Arc<Resident>) + Send + Clone + 'static,
+    ) -> Result<Pool> {
+        let mut pool = Pool::default();
+        for place in 0..queue.turns.len() {
+            let (of_worker, turn) = (Arc::clone(queue), turn.clone());
+            let work = move || {
+                let mut state = S::default();
+                for round in 0.. {
+                    let Some(work) = of_worker.next(place, round) else { return };
+                    match work {
+                        // Whoever waits finds the sender dropped, if it panics.
+                        Work::Errand(errand) => drop(run(&mut state, errand)),
+                        Work::Turn(resident) => {
+                            resident.set_worker(place);
+                            turn(&mut state, resident);
+                        }
+                    }
+                }
+            };
+            match builder(format!("continuant-{place}")).spawn(work) {
+                Ok(thread) => pool.threads.push(thread),
+                Err(error) => {
+                    pool.stop(queue);
+                    return Err(not_started(error));
+                }
+            }
+        }
+        Ok(pool)
+    }
+
+    /// Stops the workers after the turns that they are in, and waits for them.
+    pub(crate) fn stop<S>(&mut self, queue: &Queue<S>) {
+        queue.stopped.store(true, Ordering::Release);
+        queue.idle.tell_all();
+        for thread in self.threads.drain(..) {
+            // A worker that panicked has said so; the others still end in order.
+            drop(thread.join());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_errand_that_panics_costs_a_worker_its_state_and_nothing_else() {
+        let queue = Arc::new(Queue::<Vec<u8>>::new(1));
+        let mut pool = Pool::start(&queue, |_, _| {}).expect("a thread starts");
+        queue.on_worker(|state| state.push(1)).expect("the worker runs");
+        let panicked = queue.on_worker(|_| panic!("this panic is part of a test"));
+        assert!(matches!(panicked, Err(error) if matches!(error.kind(), ErrorKind::Panicked)));
+        let state = queue.on_worker(|state| state.clone()).expect("the worker still runs");
+        assert!(state.is_empty());
+        pool.stop(&queue);
+    }
+
+    #[test]
+    fn a_worker_that_always_has_something_to_do_comes_to_what_waits_for_another() {
+        let queue = Queue::<()>::new(2);
+        let [hot, waits] = [0, 1].map(|place| {
+            let resident = Arc::new(Resident::new(ObjectId([7; 32])));
+            resident.set_worker(place);
+            queue.push(Arc::clone(&resident));
+            resident
+        });
+        let taken = (0..ROUNDS_OF_OWN).map(|round| {
+            let Some(Work::Turn(taken)) = queue.next(0, round) else { panic!("it waits") };
+            if Arc::ptr_eq(&taken, &hot) {
+                queue.put_back(Arc::clone(&taken));
+            }
+            taken
+        });
+        let taken: Vec<_> = taken.collect();
+        assert!(Arc::ptr_eq(&taken[0], &hot), "its own comes first");
+        assert!(taken.iter().any(|resident| Arc::ptr_eq(resident, &waits)));
+    }
+}

@@ -1,0 +1,421 @@
+//! One step: an input run by the object's code in a slot, up to the memory and the effects that it
+//! leaves. Whether that becomes a version is decided elsewhere.
+//!
+//! The commit path and the replay run steps by this one function, so that they cannot differ.
+//!
+//! Invariant: after an error, of either kind, the slot holds the image from before.
+
+use std::sync::Arc;
+
+use object::admission::{Laws, Step, admit, admit_upgrade, require_migration};
+use object::credential::PublicKey;
+use object::definition::Definition;
+use object::effects::{Admission, Effects, Output, WakeChange};
+use object::hash::{CodeHash, GlobalsHash, MemoryRoot, PolicyHash};
+use object::head::{Head, Outcome};
+use object::image::Image;
+use object::input::{Input, Request};
+use object::limits::{EFFECTS_BYTES_MAX, FUEL_MAX};
+use object::memory::{Memory, Page};
+use object::policy::Policy;
+use object::refusal::{Reason, Verdict};
+use object::schema::{self, CoreValue, Lower, MIGRATE, Method};
+
+use crate::error::Result;
+use crate::instrument::{INITIALIZE_EXPORT, INITIALIZING_VERSION, INSTRUMENTATION_VERSION};
+use crate::step::catalog::{Catalog, Runnable, validate_guard};
+use crate::step::guard::Asker;
+use crate::step::host_limit;
+use crate::step::slots::{Instances, Loaded};
+use crate::step::stop::Stop;
+use crate::substrate::{self, HostLimit, StepContext, StepError, StepLimits, Trap};
+
+/// What a step leaves.
+#[derive(Clone)]
+pub(crate) struct Ran {
+    pub(crate) image: Image,
+    /// The pages that differ from before, ascending.
+    pub(crate) changed: Vec<u32>,
+    pub(crate) effects: Effects,
+    pub(crate) fuel: u64,
+    pub(crate) globals: Vec<u64>,
+    /// What the object is from then on: the same as before, but for an amendment or an upgrade.
+    pub(crate) definition: Arc<Definition>,
+    /// After an upgrade, what runs it from then on: the memory and the globals begin there.
+    pub(crate) begun: Option<Begun>,
+    /// The version of the instrumentation that the step ran under.
+    pub(crate) instrumentation: u32,
+}
+
+/// Where an upgrade begins.
+#[derive(Clone)]
+pub(crate) struct Begun {
+    pub(crate) runnable: Arc<Runnable>,
+    /// The code's base image: what the changed pages differ from.
+    pub(crate) image: Image,
+}
+
+/// An object at the version that a step follows, and what limits the step.
+#[derive(Clone, Copy)]
+pub(crate) struct Subject<'a> {
+    pub(crate) definition: &'a Arc<Definition>,
+    pub(crate) runnable: &'a Arc<Runnable>,
+    pub(crate) image: &'a Image,
+    pub(crate) globals: &'a [u64],
+    pub(crate) limits: StepLimits,
+    /// Whether a step that begins a memory calls the code's `_initialize`, if it has one: all do
+    /// but those on record from before any did.
+    pub(crate) initializes: bool,
+}
+
+impl Subject<'_> {
+    /// Whether a step calls the `_initialize` of `runnable`, whose memory the step begins.
+    fn initializes(&self, runnable: &Runnable) -> bool {
+        self.initializes && runnable.code.about().has_initialize
+    }
+}
+
+/// The version of the instrumentation of a step that calls `_initialize`, or does not.
+fn instrumentation(initializes: bool) -> u32 {
+    if initializes { INITIALIZING_VERSION } else { INSTRUMENTATION_VERSION }
+}
+
+impl Ran {
+    /// The pages that differ from before, with their bytes.
+    pub(crate) fn pages(&self) -> impl Iterator<Item = (u32, &Page)> {
+        self.changed.iter().map(|&index| (index, self.image.page(index)))
+    }
+
+    /// The step as it is decided on: `input` on the image `before`.
+    pub(crate) fn of<'a>(&'a self, input: &'a Input, before: &'a Image) -> Step<'a, Image, Image> {
+        Step {
+            input,
+            before,
+            after: &self.image,
+            effects: &self.effects,
+            fuel: self.fuel,
+            page_count: self.changed.len() as u32,
+            instrumentation: self.instrumentation,
+            policy: self.definition.policy.hash(),
+        }
+    }
+
+    /// Has it decided on by the law of `definition` and, when it is an upgrade, by the one that
+    /// comes with it.
+    pub(crate) fn admit(
+        &self,
+        definition: &Definition,
+        head: &Head,
+        signers: Vec<PublicKey>,
+        (input, before): (&Input, &Image),
+        guards: &mut Asker<'_>,
+    ) -> Result<Admission, Stop> {
+        let step = self.of(input, before);
+        match self.begun {
+            Some(_) => {
+                let laws = Laws { before: definition, after: &self.definition };
+                admit_upgrade(laws, head, signers, step, guards)
+            }
+            None => admit(definition, head, signers, step, guards),
+        }
+    }
+
+    /// The hash of the globals that it leaves.
+    pub(crate) fn globals_hash(&self) -> GlobalsHash {
+        object::effects::globals_hash(&self.globals)
+    }
+
+    /// What a header records of the step; `memory_root` is that of its image, `globals` the hash of
+    /// those that it leaves.
+    pub(crate) fn outcome(&self, memory_root: MemoryRoot, globals: GlobalsHash) -> Outcome<'_> {
+        Outcome {
+            effects: &self.effects,
+            instrumentation: self.instrumentation,
+            fuel: self.fuel,
+            memory_bytes: self.image.bytes_count(),
+            memory_root,
+            page_count: self.changed.len() as u32,
+            globals,
+            parts: self.definition.parts(),
+            tracked: self.definition.policy.tracked(),
+        }
+    }
+}
+
+/// Runs `input` on an object in the slot that holds its image, or, if it is an upgrade to what
+/// `catalog` knows, in one that holds the base image of the code that comes.
+pub(crate) fn run<'s>(
+    instances: &'s mut Instances,
+    catalog: &Catalog,
+    subject: Subject<'_>,
+    input: &Input,
+) -> Result<(&'s mut Loaded, Ran), Stop> {
+    let Subject { definition, runnable, image, globals, limits, .. } = subject;
+    let (loaded, ran) = match &input.request {
+        Request::Upgrade { code, policy } => {
+            return upgrade(instances, catalog, subject, (*code, *policy), input);
+        }
+        request => {
+            let loaded = instances.load(runnable, image)?;
+            let is_creation = matches!(request, Request::Create { .. });
+            let initializes = is_creation && subject.initializes(runnable);
+            let ran = match request {
+                Request::Write { fields } => write(definition, image, globals, fields),
+                Request::Amend { policy } => amend(definition, image, globals, policy),
+                // Which is nothing that a step could be: no fork comes here but a forged one.
+                Request::Fork { .. } | Request::OpenSession { .. } => {
+                    Ok(unchanged(definition, image, globals))
+                }
+                _ => invoked(loaded, (definition, image, globals), (input, limits), |loaded| {
+                    initialize(loaded, initializes)?;
+                    called(loaded, definition, input)
+                }),
+            };
+            let instrumentation = instrumentation(initializes);
+            (loaded, ran.map(|ran| Ran { instrumentation, ..ran }))
+        }
+    };
+    Ok((loaded, ran?))
+}
+
+/// Other code: its `migrate` makes a memory, over its own base image, of the state that there is.
+fn upgrade<'s>(
+    instances: &'s mut Instances,
+    catalog: &Catalog,
+    subject: Subject<'_>,
+    to: (CodeHash, PolicyHash),
+    input: &Input,
+) -> Result<(&'s mut Loaded, Ran), Stop> {
+    let before = subject.definition;
+    let (definition, runnable) = catalog.upgrade(to)?;
+    let taken = require_migration(Laws { before, after: &definition })?;
+    let state = before.schema.read_state(subject.image, before.code.state_address)?;
+    let (image, globals) = (Image::new(Arc::clone(&runnable.base)), runnable.base.globals());
+    let loaded = instances.load(&runnable, &image)?;
+    let (asked, initializes) = ((input, subject.limits), subject.initializes(&runnable));
+    let ran = invoked(loaded, (&definition, &image, globals), asked, |loaded| {
+        initialize(loaded, initializes)?;
+        let address = schema::lower_value(&state, taken, &mut Arguments { loaded })?;
+        enter(loaded, MIGRATE, &[CoreValue::I32(address)]).map(|_| Vec::new())
+    })?;
+    let begun = Some(Begun { runnable, image });
+    Ok((loaded, Ran { begun, instrumentation: instrumentation(initializes), ..ran }))
+}
+
+/// Has code make ready what its toolchain put into `_initialize`, before anything else of it runs.
+fn initialize(loaded: &mut Loaded, initializes: bool) -> Result<(), Stop> {
+    match initializes {
+        true => enter(loaded, INITIALIZE_EXPORT, &[]).map(drop),
+        false => Ok(()),
+    }
+}
+
+/// Has code run, as `call` says, from an image and globals, and gives what that leaves.
+fn invoked(
+    loaded: &mut Loaded,
+    (definition, image, globals): (&Arc<Definition>, &Image, &[u64]),
+    (input, limits): (&Input, StepLimits),
+    call: impl FnOnce(&mut Loaded) -> Result<Vec<u8>, Stop>,
+) -> Result<Ran, Stop> {
+    loaded.limits = limits;
+    let (result, end) = match invoke(loaded, globals, input, call) {
+        Ok(ran) => ran,
+        Err(stop) => {
+            loaded.reject();
+            return Err(stop);
+        }
+    };
+    let changed = loaded.changed();
+    let indices = changed.iter().map(|(index, _)| *index).collect();
+    let after = image.step(loaded.slot.memory().len() as u64, changed);
+    let after = match after {
+        Ok(after) => after,
+        Err(error) => {
+            loaded.reject();
+            return Err(Stop::Failed(error.into()));
+        }
+    };
+    let wake = match end.wake {
+        // A wake at the time of the step itself would have no end.
+        Some(substrate::WakeChange::At(at)) => {
+            WakeChange::Set(at.max(input.time.saturating_add(1)))
+        }
+        Some(substrate::WakeChange::Never) => WakeChange::Clear,
+        None => WakeChange::Keep,
+    };
+    let outputs = end.outputs.into_iter().map(|(name, payload)| Output { name, payload });
+    Ok(Ran {
+        image: after,
+        changed: indices,
+        effects: Effects { result, outputs: outputs.collect(), wake, messages: end.messages },
+        fuel: end.fuel_used,
+        globals: loaded.globals(),
+        definition: Arc::clone(definition),
+        begun: None,
+        instrumentation: INSTRUMENTATION_VERSION,
+    })
+}
+
+/// A direct write: the code does not run.
+fn write(
+    definition: &Arc<Definition>,
+    image: &Image,
+    globals: &[u64],
+    fields: &[(String, Vec<u8>)],
+) -> Result<Ran, Stop> {
+    let refuse =
+        |error: object::Error| Stop::Refused(Verdict::native(Reason::State, error.to_string()));
+    let changed = object::write::apply(definition, image, fields).map_err(refuse)?;
+    let indices = changed.iter().map(|(index, _)| *index).collect();
+    let image = image.step(image.bytes_count(), changed).map_err(refuse)?;
+    Ok(Ran { changed: indices, ..unchanged(definition, &image, globals) })
+}
+
+/// Another policy: the code does not run.
+fn amend(
+    definition: &Arc<Definition>,
+    image: &Image,
+    globals: &[u64],
+    policy: &[u8],
+) -> Result<Ran, Stop> {
+    // What is wrong with it, in the policy library's words, is no part of a lineage.
+    let refuse = |detail: &str| Stop::Refused(Verdict::native(Reason::Policy, detail));
+    let policy = Policy::decode(policy, &definition.schema)
+        .map_err(|_| refuse("not a policy for the object's schema"))?;
+    validate_guard(&policy).map_err(|_| refuse("its guard is not a module of guards"))?;
+    Ok(unchanged(&Arc::new(definition.amended(policy)), image, globals))
+}
+
+/// A step that leaves everything as it is.
+fn unchanged(definition: &Arc<Definition>, image: &Image, globals: &[u64]) -> Ran {
+    Ran {
+        image: image.clone(),
+        changed: Vec::new(),
+        effects: Effects::default(),
+        fuel: 0,
+        globals: globals.to_vec(),
+        definition: Arc::clone(definition),
+        begun: None,
+        instrumentation: INSTRUMENTATION_VERSION,
+    }
+}
+
+/// Has code run, and gives its encoded result and what the step did.
+fn invoke(
+    loaded: &mut Loaded,
+    globals: &[u64],
+    input: &Input,
+    call: impl FnOnce(&mut Loaded) -> Result<Vec<u8>, Stop>,
+) -> Result<(Vec<u8>, substrate::Effects), Stop> {
+    loaded.slot.set_globals(globals);
+    let fuel = input.request.fuel_max().min(loaded.limits.fuel);
+    let limits = StepLimits { fuel, ..loaded.limits };
+    loaded.slot.begin_step(StepContext { now: input.time, limits });
+    let called = call(loaded);
+    let end = loaded.slot.end_step();
+    let result = called?;
+    if result.len() > limits.effects_bytes {
+        return Err(Stop::Refused(match result.len() > EFFECTS_BYTES_MAX {
+            true => Verdict::native(Reason::Trap, format!("a result of {} bytes", result.len())),
+            false => host_limit::refused(HostLimit::EffectsBytes, limits),
+        }));
+    }
+    Ok((result, end))
+}
+
+/// Calls what the request names, and gives its encoded result.
+fn called(loaded: &mut Loaded, definition: &Definition, input: &Input) -> Result<Vec<u8>, Stop> {
+    match &input.request {
+        Request::Create { arguments, .. } => match definition.schema.create() {
+            Some(create) => call(loaded, create, arguments),
+            None => Ok(Vec::new()),
+        },
+        Request::Call { method, arguments } => {
+            call(loaded, definition.schema.require_method(method)?, arguments)
+        }
+        Request::Message { method, arguments, .. } => {
+            call(loaded, asked(definition, method, arguments)?, arguments)
+        }
+        Request::Cycle => enter(loaded, "cycle", &[]).map(|_| Vec::new()),
+        request => unreachable!("a {} runs no code of the object", request.kind().name()),
+    }
+}
+
+/// The method that a message asks for: that there is one, and that the arguments are its own, was
+/// for nobody to see to when the message was sent.
+fn asked<'a>(
+    definition: &'a Definition,
+    method: &str,
+    arguments: &[u8],
+) -> Result<&'a Method, Verdict> {
+    let refuse = |error: object::Error| Verdict::native(Reason::Message, error.to_string());
+    let method = definition.schema.require_method(method).map_err(refuse)?;
+    schema::decode_args(arguments, &method.params).map_err(refuse)?;
+    Ok(method)
+}
+
+/// Calls a method with encoded arguments; gives the encoded result.
+fn call(loaded: &mut Loaded, method: &Method, arguments: &[u8]) -> Result<Vec<u8>, Stop> {
+    let values = schema::decode_args(arguments, &method.params)?;
+    let core = schema::lower_args(&values, &method.params, &mut Arguments { loaded })?;
+    let results = enter(loaded, &method.name, &core)?;
+    let Some(ty) = &method.result else { return Ok(Vec::new()) };
+    let invalid =
+        |error: object::Error| Stop::Refused(Verdict::native(Reason::State, error.to_string()));
+    let value = schema::lift_result(method, results.first().copied(), loaded.slot.memory());
+    let value = value.map_err(invalid)?.expect("a method with a result type has a result");
+    schema::encode_value(&value, ty).map_err(invalid)
+}
+
+/// Calls an exported function; one that the module does not have traps.
+fn enter(loaded: &mut Loaded, name: &str, core: &[CoreValue]) -> Result<Vec<CoreValue>, Stop> {
+    let Some(function) = loaded.slot.code().function(name) else {
+        let detail = format!("the module exports no function {name}");
+        return Err(Stop::Refused(Verdict::native(Reason::Trap, detail)));
+    };
+    loaded.slot.call(function, core).map_err(|error| stop(error, loaded))
+}
+
+/// Puts arguments that do not fit a core value into the guest's memory.
+struct Arguments<'a> {
+    loaded: &'a mut Loaded,
+}
+
+impl Lower for Arguments<'_> {
+    type Error = Stop;
+
+    fn allocate(&mut self, bytes: u32, align: u32) -> Result<u32, Stop> {
+        let zero = CoreValue::I32(0);
+        let arguments = [zero, zero, CoreValue::I32(align), CoreValue::I32(bytes)];
+        match enter(self.loaded, "cabi_realloc", &arguments)?[..] {
+            [CoreValue::I32(address)] if address % align == 0 => Ok(address),
+            _ => Err(bad_room()),
+        }
+    }
+
+    fn write(&mut self, address: u32, bytes: &[u8]) -> Result<(), Stop> {
+        self.loaded.write(address, bytes).ok_or_else(bad_room)
+    }
+}
+
+fn bad_room() -> Stop {
+    let detail = "cabi_realloc gave room that is not aligned or not in memory";
+    Stop::Refused(Verdict::native(Reason::Trap, detail))
+}
+
+/// The verdict of a trap; the host's own failures are none.
+fn stop(error: StepError, loaded: &Loaded) -> Stop {
+    let (trap, own) = match error {
+        StepError::Host(failure) => return Stop::Failed(failure.into()),
+        StepError::Trap(trap) => (trap, loaded.limits),
+    };
+    let is_hosts = own.fuel < FUEL_MAX && loaded.slot.budget() == own.fuel;
+    let verdict = match trap {
+        Trap::OutOfFuel if is_hosts => host_limit::refused(HostLimit::Fuel, own),
+        Trap::HostLimit(limit) => host_limit::refused(limit, own),
+        Trap::OutOfFuel => Verdict::native(Reason::OutOfFuel, trap.to_string()),
+        Trap::StackExhausted => Verdict::native(Reason::StackExhausted, trap.to_string()),
+        _ => Verdict::native(Reason::Trap, trap.to_string()),
+    };
+    Stop::Refused(verdict)
+}
