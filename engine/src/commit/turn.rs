@@ -4,7 +4,7 @@
 //! A wake that is due at or before an input's time runs before the input, whether or not anybody
 //! called it, so an object's history does not depend on how soon a timer fired. A wake that is
 //! refused, or fails, is tried again, at once when the object has changed or someone asks,
-//! otherwise with growing pauses (`overdue`); the same refusal is on record once. It does not hold
+//! otherwise with growing pauses (`missed`); the same refusal is on record once. It does not hold
 //! up what comes after it.
 //!
 //! What is due, and how an input is stamped, the host's clock says, and a version's time is never
