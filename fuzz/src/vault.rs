@@ -63,7 +63,9 @@ const TEXT: &str = r#"(module
     (i32.store offset=4 (local.get $at) (local.get $value))
     (i64.store (i32.const 4104) (call $now))
     (call $emit (i32.const 0) (i32.const 3) (local.get $at) (i32.const 8)))
-  (func (export "plan") (param $at i64) (call $wake (local.get $at)))
+  (func (export "plan") (param $at i64)
+    (call $count (i64.const 0))
+    (call $wake (local.get $at)))
   (func (export "cycle") (call $count (i64.const 1))))"#;
 
 /// The module.
@@ -350,7 +352,10 @@ impl Ask {
                 made.emits = Some(emitted);
             }
             // A wake is never at the time of its own step.
-            Ask::Plan(at) => made.wake = WakeChange::Set((*at).max(time + 1)),
+            Ask::Plan(at) => {
+                made.state.stamp = time;
+                made.wake = WakeChange::Set((*at).max(time + 1));
+            }
             Ask::Cycle => {
                 made.state.count = before.count.wrapping_add(1);
                 made.state.stamp = time;

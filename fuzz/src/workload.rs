@@ -167,8 +167,13 @@ impl Work {
         Ok(Step::Import(Box::new(Capsule { bytes, head, seal })))
     }
 
+    /// The options that the store is opened with, but for its disk.
+    pub(crate) fn options(&self) -> Options {
+        self.options.clone()
+    }
+
     fn open(&self, disk: &SimulatedDisk) -> storage::Result<Store> {
-        self.options.clone().disk(Arc::new(disk.clone())).open(PATH)
+        self.options().disk(Arc::new(disk.clone())).open(PATH)
     }
 
     /// Does the work on a disk until it is done or fails, and closes the store.
@@ -215,7 +220,7 @@ impl Work {
         acknowledged: usize,
         rng: &mut StdRng,
     ) -> Outcome {
-        let options = self.options.clone().read_only(true).disk(Arc::new(disk.clone()));
+        let options = self.options().read_only(true).disk(Arc::new(disk.clone()));
         let store = must("opening for reading", options.open(PATH))?;
         self.recognise(&store, acknowledged, rng)?;
         must("closing what was read", store.close())?;

@@ -288,6 +288,8 @@ impl Trim<'_> {
     /// is known from then on: what is sent later is in none of them.
     fn full_from(&mut self, number: u32) -> Result<Vec<u32>> {
         let log = &self.inner.log;
+        // A segment takes nothing more once the next one is durable.
+        log.wait_durable(log.tail().end)?;
         let full = log.durable().segment();
         self.unread = self.inner.heed(self.inner.frames_with_messages())?;
         let numbers = self.inner.heed(log.segments().numbers())?;

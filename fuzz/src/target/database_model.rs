@@ -1,22 +1,23 @@
-//! A database of counters, tallies and lamps against a few lines of Rust that say what each does:
-//! calls, transactions, direct writes, signatures, upgrades, the clock, restarts and moves by
-//! capsule; in the end every lineage is replayed.
+//! A database of counters, tallies, lamps and sums against a few lines of Rust that say what each
+//! does: calls, transactions, direct writes, signatures, upgrades, forks, the clock, restarts and
+//! moves by capsule; who gave a field its value; in the end every lineage is replayed.
 //!
 //! It knows what the guests' policies let pass, not how.
 
 mod model;
+mod sum;
 
 use std::io::Cursor;
 use std::path::PathBuf;
 
 use continuant::{
-    Clock, Code, Database, Entry, ErrorKind, ObjectId, Options, Replay, SigningKey, Upgrade, Value,
-    args, verify_capsule,
+    Clock, Code, Database, Entry, ErrorKind, Kept, ObjectId, Options, Replay, SigningKey, Upgrade,
+    Value, args, verify_capsule,
 };
 use rand::RngExt;
 use rand::rngs::StdRng;
 
-use self::model::{Kind, Object};
+use self::model::{Blamed, Kind, Object};
 use crate::generate::lineage::START;
 use crate::generate::{COUNTER, COUNTER_POLICY, LAMP, LAMP_POLICY, TALLY, TALLY_POLICY, source};
 use crate::outcome::{Outcome, equal, hold, must};
@@ -104,7 +105,7 @@ impl Run {
             return self.create();
         }
         let index = self.rng.random_range(0..self.objects.len());
-        match self.rng.random_range(0..20) {
+        match self.rng.random_range(0..21) {
             0 => self.open(),
             1..4 => self.wait(),
             4 => self.emigrate(index),
@@ -112,17 +113,22 @@ impl Run {
             7..9 => self.compare(index),
             9 => self.burst(index),
             10..13 => self.transaction(),
+            13 if self.objects[index].1.kind == Kind::Sum => self.multiply(index),
             13 => self.upgrade(index),
+            14 => self.blame(index),
             _ => self.call(index),
         }
     }
 
     fn create(&mut self) -> Outcome {
-        let kind = [Kind::Counter, Kind::OpenCounter, Kind::Lamp][self.rng.random_range(0..3)];
+        let kinds = [Kind::Counter, Kind::OpenCounter, Kind::Lamp, Kind::Sum];
+        let kind = kinds[self.rng.random_range(0..kinds.len())];
+        let sum = sum::module(1, 0);
         let (wasm, policy) = match kind {
             Kind::Counter => (COUNTER, COUNTER_POLICY),
             Kind::OpenCounter => (COUNTER, OPEN),
             Kind::Lamp => (LAMP, LAMP_POLICY),
+            Kind::Sum => (&*sum, OPEN),
             Kind::Tally => unreachable!("it is what a counter becomes"),
         };
         let upgradable = self.rng.random_bool(0.7);
@@ -240,6 +246,7 @@ impl Run {
         let (field, new) = match object.kind {
             Kind::Lamp => ("until", Value::from(value)),
             Kind::Tally => ("balance", Value::from(value as i64)),
+            Kind::Sum => ("sum", Value::from(value)),
             _ => ("count", Value::from(value)),
         };
         let written = db.write(*id, vec![(field, new)]).wait();
@@ -266,6 +273,47 @@ impl Run {
                 equal("why an upgrade is refused", &expected.err(), &reason)
             }
         }
+    }
+
+    /// A sum becomes another, which takes over the sum as it is, or multiplied.
+    fn multiply(&mut self, index: usize) -> Outcome {
+        let factor = self.rng.random_range(1..3);
+        let wasm = sum::module(factor, self.rng.random());
+        let to = must("a module", Upgrade::wasm(wasm))?.for_good();
+        let now = self.now;
+        let (id, object) = &mut self.objects[index];
+        let db = self.db.as_ref().expect("the database is open between operations");
+        let receipt = must("an upgrade of a sum", db.upgrade(*id, &to).wait())?;
+        object.multiply(factor, now);
+        equal("the new code", &to.code(), &receipt.header.code)
+    }
+
+    /// Who gave each field the value that it has: in the object, and in a fork of one of its
+    /// versions.
+    fn blame(&mut self, index: usize) -> Outcome {
+        let (id, object) = &self.objects[index];
+        let last = object.versions.len() - 1;
+        self.blamed(index, *id, last)?;
+        let seq = self.rng.random_range(0..=last);
+        let fork = must("a fork", self.db().fork_without_wake(*id, seq as u64, None))?;
+        self.blamed(index, fork, seq)
+    }
+
+    /// Blames each field of `of`, which is the object itself or a fork of its version `seq`.
+    fn blamed(&self, index: usize, of: ObjectId, seq: usize) -> Outcome {
+        let (id, object) = &self.objects[index];
+        for (field, _) in object.fields(seq) {
+            let blame = must("a blame", self.db().blame(of, &field))?;
+            let Blamed { seq: first, end, kept } = object.blame(&field, seq);
+            let forked = Kept::Fork { object: of, of: *id, seq: seq as u64 };
+            let upgraded = |seq| Kept::Upgrade { object: *id, seq };
+            let kept = kept.into_iter().map(|seq| upgraded(seq as u64));
+            let kept: Vec<Kept> = (of != *id).then_some(forked).into_iter().chain(kept).collect();
+            let expected = (*id, first as u64, end, kept);
+            let found = (blame.object, blame.entry.header.seq, blame.end, blame.kept);
+            equal(&format!("who gave {field} its value"), &expected, &found)?;
+        }
+        Ok(())
     }
 
     /// Moves an object into a database of its own, which becomes the one that is gone on with.

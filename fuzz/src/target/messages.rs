@@ -284,12 +284,21 @@ impl Run {
             places.push((letter.seq, letter.index));
             tally.add("dead letters", 1);
         }
+        let is_held = |to: ObjectId| -> Result<bool, String> {
+            let is_ahead = must("info", db.info(to))?.time > host.now + TOLERANCE;
+            Ok(is_ahead && !host.lets_in)
+        };
+        let mut doubtful = 0;
         for ((sender, place), to) in &self.dropped {
             let places = taken.entry((*sender, *to)).or_default();
             let was_sent = sent.get(&(*sender, *to)).is_some_and(|sent| sent.contains(place));
             if was_sent && !places.contains(place) {
                 places.push(*place);
                 tally.add("dropped", 1);
+                // Of a letter that was tried again and then dropped, the crash may have undone the
+                // second alone: its message waits again.
+                let may_wait = self.again.contains(&(*sender, *place)) && objects.contains(to);
+                doubtful += usize::from(may_wait && is_held(*to)?);
             }
         }
         let mut held = 0;
@@ -301,14 +310,15 @@ impl Run {
             equal("what is delivered or dead was sent", &taken.len(), &of_these)?;
             equal("each is delivered or dead once", &places.len(), &(left + taken.len()))?;
             if left > 0 {
-                let is_ahead = must("info", db.info(to))?.time > host.now + TOLERANCE;
-                hold("a message waits for what is ahead alone", is_ahead && !host.lets_in)?;
+                hold("a message waits for what is ahead alone", is_held(to)?)?;
             }
             held += left;
         }
         taken.retain(|_, places| !places.is_empty());
         hold(format!("nothing comes that was not sent: {taken:?}"), taken.is_empty())?;
-        equal("messages on their way", &held, &db.message_count())?;
+        let waiting = db.message_count();
+        let about = format!("{waiting} messages on their way: {held}, and {doubtful} maybe");
+        hold(about, (held..=held + doubtful).contains(&waiting))?;
         tally.add("messages held", held as u64);
         for id in objects {
             let header = must("a snapshot", db.snapshot(id))?.header().clone();

@@ -371,7 +371,8 @@ impl Run {
         let names: Vec<_> = names.collect::<Result<_, String>>()?;
         let is_plain = |name: &&std::ffi::OsString| name.to_string_lossy().ends_with(".log");
         let is_pack = |name: &&std::ffi::OsString| name.to_string_lossy().ends_with(".pack");
-        equal("segments that are no packs", &1, &names.iter().filter(is_plain).count())?;
+        let plain = names.iter().filter(is_plain).count();
+        equal(&format!("segments that are no packs, of {names:?}, {compacted:?}"), &1, &plain)?;
         let packs = names.iter().filter(is_pack).count();
         equal("files of the log", &(packs + 1), &names.len())
     }
@@ -451,7 +452,7 @@ impl Run {
                 hold("it was moved", must("taking back", self.store().set_moved(id, false))?)?;
             }
         }
-        if self.rng.random_bool(0.3) {
+        if self.rng.random_bool(0.5) {
             must("taking back", self.store().set_moved(id, false))?;
             let made = match self.rng.random_bool(0.5) {
                 true => self.authors[index].version(&mut self.rng),

@@ -1,10 +1,11 @@
-//! What counters, tallies and lamps do, by their source and their policies, in a few lines of Rust.
+//! What counters, tallies, lamps and sums do, by their source and their policies, in a few lines of
+//! Rust.
 //!
 //! It knows no database.
 
 use std::collections::BTreeMap;
 
-use continuant::{Reason, Value};
+use continuant::{Reason, TrailEnd, Value};
 use rand::RngExt;
 use rand::rngs::StdRng;
 
@@ -21,9 +22,11 @@ pub(super) enum Kind {
     Lamp,
     /// What a counter may become, with the policy of the examples.
     Tally,
+    /// A sum, which an upgrade multiplies, with a policy that lets everybody do everything.
+    Sum,
 }
 
-/// A version's state: of a counter its count; of a tally the bits of its balance and how often it
+/// A version's state: of a counter its count; of a sum the sum; of a tally the bits of its balance and how often it
 /// changed; of a lamp whether it is on, until when, and how often it was switched.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Version {
@@ -32,6 +35,17 @@ pub(super) struct Version {
     number: u64,
     on: bool,
     switched: u32,
+    /// Whether it is an upgrade.
+    upgrade: bool,
+}
+
+/// The version that gave a field its value, why the trail ends there, and the upgrades on the way
+/// that kept the value, newest first.
+#[derive(Debug, PartialEq)]
+pub(super) struct Blamed {
+    pub(super) seq: usize,
+    pub(super) end: TrailEnd,
+    pub(super) kept: Vec<usize>,
 }
 
 /// One object.
@@ -49,7 +63,9 @@ pub(super) struct Object {
 
 impl Object {
     pub(super) fn new(kind: Kind, upgradable: bool, now: u64) -> Object {
-        let versions = vec![Version { time: now, kind, number: 0, on: false, switched: 0 }];
+        let number = u64::from(kind == Kind::Sum);
+        let first = Version { time: now, kind, number, on: false, switched: 0, upgrade: false };
+        let versions = vec![first];
         Object { kind, versions, refusals: 0, wake: None, upgradable, nonces: BTreeMap::new() }
     }
 
@@ -82,9 +98,33 @@ impl Object {
             Kind::Tally => {
                 vec![("balance", (number as i64).into()), ("changes", switched.into())]
             }
+            Kind::Sum => vec![("sum", number.into())],
             _ => vec![("count", number.into())],
         };
         Value::Record(fields.into_iter().map(|(name, value)| (name.to_string(), value)).collect())
+    }
+
+    /// The fields that a version has.
+    pub(super) fn fields(&self, seq: usize) -> Vec<(String, Value)> {
+        let Value::Record(fields) = self.state(seq) else { unreachable!("a state is a record") };
+        fields
+    }
+
+    /// Who gave the field the value that a version has.
+    pub(super) fn blame(&self, field: &str, seq: usize) -> Blamed {
+        let value = |seq: usize| self.fields(seq).into_iter().find(|(name, _)| name == field);
+        let (mut seq, mut kept) = (seq, Vec::new());
+        let end = loop {
+            let Some(before) = seq.checked_sub(1) else { break TrailEnd::Created };
+            match value(before) {
+                None => break TrailEnd::NewField,
+                older if older != value(seq) => break TrailEnd::Changed,
+                _ if self.versions[seq].upgrade => kept.push(seq),
+                _ => {}
+            }
+            seq = before;
+        };
+        Blamed { seq, end, kept }
     }
 
     /// Runs the wake that is due.
@@ -92,7 +132,8 @@ impl Object {
         let Some(due) = self.wake.filter(|&wake| wake <= now) else { return };
         let switched = self.newest().switched.wrapping_add(1);
         let kind = self.kind;
-        self.versions.push(Version { time: due, kind, number: 0, on: false, switched });
+        let out = Version { time: due, kind, number: 0, on: false, switched, upgrade: false };
+        self.versions.push(out);
         self.wake = None;
     }
 
@@ -115,7 +156,7 @@ impl Object {
     }
 
     fn step(&mut self, method: &str, argument: u64, now: u64) -> Option<Option<Value>> {
-        let newest = Version { time: now, ..self.newest() };
+        let newest = Version { time: now, upgrade: false, ..self.newest() };
         let Version { number, on, switched, .. } = newest;
         let (version, result) = match (self.kind, method) {
             (Kind::Lamp, "switch-on") => {
@@ -146,7 +187,7 @@ impl Object {
                 let changed = Version { number: sum as u64, switched: switched + 1, ..newest };
                 (changed, Some(sum.into()))
             }
-            (Kind::OpenCounter, _) => {
+            (Kind::OpenCounter | Kind::Sum, _) => {
                 let sum = number.wrapping_add(argument);
                 (Version { number: sum, ..newest }, Some(sum.into()))
             }
@@ -158,11 +199,12 @@ impl Object {
     /// Writes the number directly; whether that is admitted.
     pub(super) fn write(&mut self, value: u64, now: u64) -> bool {
         self.wait(now);
-        if self.kind != Kind::OpenCounter {
+        if !matches!(self.kind, Kind::OpenCounter | Kind::Sum) {
             self.refusals += 1;
             return false;
         }
-        self.versions.push(Version { time: now, number: value, ..self.newest() });
+        let newest = self.newest();
+        self.versions.push(Version { time: now, number: value, upgrade: false, ..newest });
         true
     }
 
@@ -172,7 +214,7 @@ impl Object {
         self.wait(now);
         let newest = self.newest();
         let refused = match self.kind {
-            Kind::Lamp | Kind::Tally => Some(Reason::Migration),
+            Kind::Lamp | Kind::Tally | Kind::Sum => Some(Reason::Migration),
             _ if newest.number > i64::MAX as u64 => Some(Reason::Trap),
             _ if !self.upgradable => Some(Reason::NotPermitted),
             _ if small && newest.number > 500 => Some(Reason::Forbidden),
@@ -183,7 +225,15 @@ impl Object {
             return Err(reason);
         }
         self.kind = Kind::Tally;
-        self.versions.push(Version { time: now, kind: Kind::Tally, ..newest });
+        self.versions.push(Version { time: now, kind: Kind::Tally, upgrade: true, ..newest });
         Ok(())
+    }
+
+    /// Makes a sum of a sum, multiplied.
+    pub(super) fn multiply(&mut self, factor: u64, now: u64) {
+        self.wait(now);
+        let newest = self.newest();
+        let number = newest.number.wrapping_mul(factor);
+        self.versions.push(Version { time: now, number, upgrade: true, ..newest });
     }
 }

@@ -65,7 +65,8 @@ impl Order {
             let is_more = found.seq >= seen.seq && found.refusals >= seen.refusals;
             let holds = match last {
                 There::All => is_more && (open || is_less),
-                _ => is_less,
+                // What was not seen may have come before what is missing.
+                _ => is_less || (open && is_more),
             };
             let about = || format!("object {index}: seen {seen:?}, found {found:?}, {last:?}");
             hold(format!("there is no more and no less: {}", about()), holds)?;
