@@ -67,6 +67,37 @@ struct Run {
     dropped: BTreeMap<(ObjectId, Place), ObjectId>,
 }
 
+/// What lineages say of messages, by sender and receiver.
+#[derive(Default)]
+struct Mail {
+    sent: BTreeMap<(ObjectId, ObjectId), Vec<Place>>,
+    /// Taken in, dead or dropped.
+    taken: BTreeMap<(ObjectId, ObjectId), Vec<Place>>,
+}
+
+impl Mail {
+    /// The number of messages that were sent and not taken: each must wait for what is held.
+    fn left(mut self, is_held: impl Fn(ObjectId) -> Result<bool, String>) -> Result<usize, String> {
+        let mut held = 0;
+        for (&(sender, to), places) in &self.sent {
+            let taken: BTreeSet<Place> =
+                self.taken.remove(&(sender, to)).into_iter().flatten().collect();
+            let left = places.iter().filter(|place| !taken.contains(*place)).count();
+            let of_these = taken.iter().filter(|place| places.contains(*place)).count();
+            equal("what is delivered or dead was sent", &taken.len(), &of_these)?;
+            equal("each is delivered or dead once", &places.len(), &(left + taken.len()))?;
+            if left > 0 {
+                hold("a message waits for what is ahead alone", is_held(to)?)?;
+            }
+            held += left;
+        }
+        self.taken.retain(|_, places| !places.is_empty());
+        let taken = self.taken;
+        hold(format!("nothing comes that was not sent: {taken:?}"), taken.is_empty())?;
+        Ok(held)
+    }
+}
+
 /// What tells the purse that is made late from others.
 const LATE: [u8; 16] = [9; 16];
 
@@ -234,53 +265,21 @@ impl Run {
         let host = hosts[1];
         let db = open(disk, &mut self.rng, host)?;
         must("settling", db.run_until(host.now))?;
-        let mut sent: BTreeMap<(ObjectId, ObjectId), Vec<Place>> = BTreeMap::new();
-        let mut taken = sent.clone();
         let late = db.info(self.late).is_ok().then_some(self.late);
         let objects = self.purses.iter().copied().chain([self.lamp]).chain(late);
         let objects: Vec<ObjectId> = objects.collect();
+        let mut mail = Mail::default();
         for &id in &objects {
-            let (mut balance, history) = (0, must("the history", db.history(id).entries())?);
-            for entry in history {
-                let Entry::Version(entry) = must("an entry", entry)? else { continue };
-                self.holds_time(id, &entry.header, hosts.map(|host| host.now))?;
-                let payloads = entry.payloads.as_ref().ok_or("a version has its payloads")?;
-                let Payloads { input, effects, .. } = payloads;
-                for (message, index) in effects.messages.iter().zip(0..) {
-                    let places = sent.entry((id, message.to)).or_default();
-                    places.push((entry.header.seq, index));
-                }
-                if let Some(origin) = input.request.origin() {
-                    let places = taken.entry((origin.sender, id)).or_default();
-                    places.push((origin.seq, origin.index));
-                }
-                let Some((method, arguments)) = input.request.called() else { continue };
-                let amount = arguments.last_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
-                match method {
-                    "pay" => balance -= amount,
-                    _ => balance += amount,
-                }
-            }
-            for entry in must("the refusals", db.history(id).refused().entries())? {
-                let Entry::Refusal(entry) = must("an entry", entry)? else { continue };
-                let reason = entry.refusal.verdict.reason;
-                let of_nonce = matches!(reason, Reason::Replayed | Reason::Reordered);
-                hold("a nonce that the database drew is new", !of_nonce)?;
-            }
-            if id != self.lamp {
-                let newest = must("a snapshot", db.snapshot(id))?;
-                equal("the balance", &balance, &must("the balance", newest.get("balance"))?)?;
-            }
-            must("a replay", db.verify(id, Replay::Yes))?;
+            self.reads(&db, id, hosts, &mut mail)?;
         }
-        for ((sender, _), places) in &taken {
+        for ((sender, _), places) in &mail.taken {
             let in_order = places.iter().filter(|place| !self.again.contains(&(*sender, **place)));
             hold("messages of a sender arrive in their order", in_order.is_sorted())?;
             tally.add("delivered", places.len() as u64);
         }
         for letter in db.dead_letters() {
             let letter = must("a dead letter", letter)?;
-            let places = taken.entry((letter.sender, letter.id.to)).or_default();
+            let places = mail.taken.entry((letter.sender, letter.id.to)).or_default();
             places.push((letter.seq, letter.index));
             tally.add("dead letters", 1);
         }
@@ -289,33 +288,14 @@ impl Run {
             Ok(is_ahead && !host.lets_in)
         };
         let mut doubtful = 0;
-        for ((sender, place), to) in &self.dropped {
-            let places = taken.entry((*sender, *to)).or_default();
-            let was_sent = sent.get(&(*sender, *to)).is_some_and(|sent| sent.contains(place));
-            if was_sent && !places.contains(place) {
-                places.push(*place);
-                tally.add("dropped", 1);
-                // Of a letter that was tried again and then dropped, the crash may have undone the
-                // second alone: its message waits again.
-                let may_wait = self.again.contains(&(*sender, *place)) && objects.contains(to);
-                doubtful += usize::from(may_wait && is_held(*to)?);
-            }
+        for (sender, place, to) in self.drops(&mut mail) {
+            tally.add("dropped", 1);
+            // Of a letter that was tried again and then dropped, the crash may have undone the
+            // second alone: its message waits again.
+            let may_wait = self.again.contains(&(sender, place)) && objects.contains(&to);
+            doubtful += usize::from(may_wait && is_held(to)?);
         }
-        let mut held = 0;
-        for (&(sender, to), places) in &sent {
-            let taken: BTreeSet<Place> =
-                taken.remove(&(sender, to)).into_iter().flatten().collect();
-            let left = places.iter().filter(|place| !taken.contains(*place)).count();
-            let of_these = taken.iter().filter(|place| places.contains(*place)).count();
-            equal("what is delivered or dead was sent", &taken.len(), &of_these)?;
-            equal("each is delivered or dead once", &places.len(), &(left + taken.len()))?;
-            if left > 0 {
-                hold("a message waits for what is ahead alone", is_held(to)?)?;
-            }
-            held += left;
-        }
-        taken.retain(|_, places| !places.is_empty());
-        hold(format!("nothing comes that was not sent: {taken:?}"), taken.is_empty())?;
+        let held = mail.left(is_held)?;
         let waiting = db.message_count();
         let about = format!("{waiting} messages on their way: {held}, and {doubtful} maybe");
         hold(about, (held..=held + doubtful).contains(&waiting))?;
@@ -327,6 +307,58 @@ impl Run {
         let report = must("checking", db.check(|_, _| {}))?;
         hold(format!("an undamaged database is sound: {:?}", report.damage), report.is_sound())?;
         must("closing", db.close())
+    }
+
+    /// Reads the lineage of an object: what it sent and took, and that its balance is what comes of
+    /// that.
+    fn reads(&mut self, db: &Database, id: ObjectId, hosts: [Host; 2], mail: &mut Mail) -> Outcome {
+        let (mut balance, history) = (0, must("the history", db.history(id).entries())?);
+        for entry in history {
+            let Entry::Version(entry) = must("an entry", entry)? else { continue };
+            self.holds_time(id, &entry.header, hosts.map(|host| host.now))?;
+            let payloads = entry.payloads.as_ref().ok_or("a version has its payloads")?;
+            let Payloads { input, effects, .. } = payloads;
+            for (message, index) in effects.messages.iter().zip(0..) {
+                let places = mail.sent.entry((id, message.to)).or_default();
+                places.push((entry.header.seq, index));
+            }
+            if let Some(origin) = input.request.origin() {
+                let places = mail.taken.entry((origin.sender, id)).or_default();
+                places.push((origin.seq, origin.index));
+            }
+            let Some((method, arguments)) = input.request.called() else { continue };
+            let amount = arguments.last_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
+            match method {
+                "pay" => balance -= amount,
+                _ => balance += amount,
+            }
+        }
+        for entry in must("the refusals", db.history(id).refused().entries())? {
+            let Entry::Refusal(entry) = must("an entry", entry)? else { continue };
+            let reason = entry.refusal.verdict.reason;
+            let of_nonce = matches!(reason, Reason::Replayed | Reason::Reordered);
+            hold("a nonce that the database drew is new", !of_nonce)?;
+        }
+        if id != self.lamp {
+            let newest = must("a snapshot", db.snapshot(id))?;
+            equal("the balance", &balance, &must("the balance", newest.get("balance"))?)?;
+        }
+        must("a replay", db.verify(id, Replay::Yes)).map(drop)
+    }
+
+    /// The letters that were dropped and are neither delivered nor dead: the sender, the place and
+    /// the receiver of each. They count as taken then.
+    fn drops(&self, mail: &mut Mail) -> Vec<(ObjectId, Place, ObjectId)> {
+        let mut drops = Vec::new();
+        for (&(sender, place), &to) in &self.dropped {
+            let was_sent = mail.sent.get(&(sender, to)).is_some_and(|sent| sent.contains(&place));
+            let places = mail.taken.entry((sender, to)).or_default();
+            if was_sent && !places.contains(&place) {
+                places.push(place);
+                drops.push((sender, place, to));
+            }
+        }
+        drops
     }
 
     /// That a version that is new has the time of one of these hosts, or its parent's if that is

@@ -334,7 +334,11 @@ impl Run {
         let mut model = self.model.only(head.id);
         compare::store(&other, &model, &mut self.rng)?;
         let mut author = self.authors[index].clone();
-        let made = vec![author.refusal(&mut self.rng), author.version(&mut self.rng)];
+        let mut made = Vec::new();
+        if self.rng.random_bool(0.5) {
+            made.push(author.refusal(&mut self.rng));
+        }
+        made.push(author.version(&mut self.rng));
         let draft = Draft { made, names: vec![] };
         must("continuing abroad", append(&other, &self.ingredients, &draft))?;
         model.apply(&draft);

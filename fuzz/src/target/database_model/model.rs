@@ -26,8 +26,8 @@ pub(super) enum Kind {
     Sum,
 }
 
-/// A version's state: of a counter its count; of a sum the sum; of a tally the bits of its balance and how often it
-/// changed; of a lamp whether it is on, until when, and how often it was switched.
+/// A version's state: of a counter its count; of a sum the sum; of a tally the bits of its balance
+/// and how often it changed; of a lamp whether it is on, until when, and how often it was switched.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Version {
     pub(super) time: u64,

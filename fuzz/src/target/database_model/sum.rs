@@ -8,8 +8,8 @@ const SCHEMA: &str = "package fuzz:sum; interface object { \
     increment: func(by: u64) -> u64; \
     migrate: func(before: before); }";
 
-/// The module of a sum that is multiplied by `factor` when it is taken over; `tag` makes it another module than
-/// one of the same factor.
+/// The module of a sum that is multiplied by `factor` when it is taken over; `tag` makes it another
+/// module than one of the same factor.
 pub(super) fn module(factor: u64, tag: i32) -> Vec<u8> {
     let text = format!(
         r#"(module
