@@ -2,6 +2,8 @@
 //!
 //! It reads source as text and knows no Rust; each wall says which file breaks it and how.
 
+mod imports;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -32,7 +34,8 @@ fn sources() -> Vec<(String, String)> {
             let path = entry.unwrap().path();
             let name = path.file_name().unwrap().to_str().unwrap().to_string();
             if path.is_dir() {
-                if name != "target" && !name.starts_with('.') {
+                // Cargo puts the tag into what it builds in.
+                if !path.join("CACHEDIR.TAG").exists() && !name.starts_with('.') {
                     folders.push(path);
                 }
             } else if name.ends_with(".rs") {
@@ -46,9 +49,28 @@ fn sources() -> Vec<(String, String)> {
     found
 }
 
-/// The lines of a file before its unit tests.
+/// The lines of a file before its unit tests, if it has them inside.
 fn code(text: &str) -> Vec<&str> {
-    text.lines().take_while(|line| *line != "#[cfg(test)]").collect()
+    let lines: Vec<&str> = text.lines().collect();
+    let is_end = |pair: &[&str]| {
+        pair[0] == "#[cfg(test)]" && pair[1].starts_with("mod ") && pair[1].ends_with('{')
+    };
+    let end = lines.windows(2).position(is_end).unwrap_or(lines.len());
+    lines[..end].to_vec()
+}
+
+/// Whether a line begins a function.
+fn is_function(line: &str) -> bool {
+    let mut words = line.split_whitespace();
+    let qualifiers = ["const", "async", "unsafe", "extern", "\"C\""];
+    let mut word = words.next();
+    if word.is_some_and(|word| word == "pub" || word.starts_with("pub(")) {
+        word = words.next();
+    }
+    while word.is_some_and(|word| qualifiers.contains(&word)) {
+        word = words.next();
+    }
+    word == Some("fn")
 }
 
 fn is_test(path: &str) -> bool {
@@ -90,13 +112,9 @@ fn functions_fit_a_screen() {
         let lines: Vec<&str> = text.lines().collect();
         for (start, line) in lines.iter().enumerate() {
             let indent = line.len() - line.trim_start().len();
-            let words = line.trim_start();
-            let is_fn = ["fn ", "pub fn ", "pub(crate) fn ", "pub(super) fn ", "const fn "]
-                .iter()
-                .any(|head| words.starts_with(head));
             let opens = lines[start..].iter().find(|line| line.ends_with(['{', '}', ';']));
             let is_declared_only = opens.is_some_and(|line| line.ends_with(';'));
-            if !is_fn || is_declared_only {
+            if !is_function(line) || is_declared_only {
                 continue;
             }
             let close = format!("{}}}", " ".repeat(indent));
@@ -171,6 +189,56 @@ fn a_library_is_named_only_in_its_own_folder() {
         }
     }
     check("redb, wasmtime and Cedar each have one folder", broken);
+}
+
+#[test]
+fn functions_are_seen_whatever_they_begin_with() {
+    for line in [
+        "fn f() {",
+        "    pub const fn f() {",
+        "pub(crate) async fn f(",
+        "pub(super) unsafe fn f(",
+        "    pub unsafe extern \"C\" fn f(",
+    ] {
+        assert!(is_function(line), "{line}");
+    }
+    for line in ["let fn_ = 3;", "const N: fn() = f;", "pub struct S {", "type F = fn(u8);"] {
+        assert!(!is_function(line), "{line}");
+    }
+}
+
+/// The most files that may import one another in a circle, of each crate.
+const CIRCLES_MAX: &[(&str, usize)] = &[
+    ("object/src", 15),
+    ("storage/src", 19),
+    ("query/src", 2),
+    ("engine/src", 26),
+    ("engine/macros/src", 0),
+    ("guest/src", 0),
+    ("guest/macros/src", 0),
+    ("cli/src", 4),
+    ("benches/src", 2),
+    ("fuzz/src", 4),
+    ("drawn/src", 0),
+];
+
+#[test]
+fn files_do_not_import_in_circles() {
+    let sources = sources();
+    let mut broken = Vec::new();
+    for (folder, most) in CIRCLES_MAX {
+        let imports = imports::Crate::of(folder, &sources).imports();
+        let circles = imports::circles(&imports);
+        for circle in circles.iter().filter(|circle| circle.len() > *most) {
+            broken.push(format!("{folder}: {} files: {circle:?}", circle.len()));
+        }
+        // The number only falls.
+        let largest = circles.iter().map(|circle| circle.len()).max().unwrap_or(0);
+        if largest < *most {
+            broken.push(format!("{folder}: the largest circle is {largest}: say so in the list"));
+        }
+    }
+    check("files of a crate do not import one another in circles", broken);
 }
 
 #[test]

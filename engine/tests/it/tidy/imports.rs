@@ -1,0 +1,183 @@
+//! Which file of a crate imports which: by `use`, and by paths that begin with `crate` or `super`.
+//!
+//! It reads source as text. What a macro writes and what goes through a re-export of another file
+//! is not followed: the file that re-exports is the one imported then.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The files of one crate, as modules: `log::writer` for `src/log/writer.rs`, and "" for the root.
+pub(crate) struct Crate {
+    texts: BTreeMap<String, String>,
+}
+
+/// What each module imports.
+pub(crate) type Imports = BTreeMap<String, BTreeSet<String>>;
+
+impl Crate {
+    /// The crate whose sources are below `folder`, of files with their paths and texts. Files of
+    /// tests are left out, and unit tests within a file.
+    pub(crate) fn of(folder: &str, sources: &[(String, String)]) -> Crate {
+        let mut texts = BTreeMap::new();
+        for (path, text) in sources {
+            let Some(path) = path.strip_prefix(folder).and_then(|path| path.strip_suffix(".rs"))
+            else {
+                continue;
+            };
+            let module = path.trim_start_matches('/').replace('/', "::");
+            let is_test = matches!(module.rsplit("::").next(), Some("tests" | "schedules"));
+            if is_test {
+                continue;
+            }
+            let module = if matches!(&*module, "lib" | "main") { String::new() } else { module };
+            texts.insert(module, plain(&super::code(text)));
+        }
+        Crate { texts }
+    }
+
+    /// What each module imports of the crate, itself and the root left out.
+    pub(crate) fn imports(&self) -> Imports {
+        let each = self.texts.iter().map(|(module, text)| {
+            let paths = paths(text);
+            let imported = paths.iter().filter_map(|path| self.resolve(module, path));
+            let imported = imported.filter(|found| found != module && !found.is_empty());
+            (module.clone(), imported.collect())
+        });
+        each.filter(|(module, _)| !module.is_empty()).collect()
+    }
+
+    /// The module that a path leads to, seen from `module`: the longest that there is.
+    fn resolve(&self, module: &str, path: &str) -> Option<String> {
+        let mut steps = path.split("::").peekable();
+        let mut at: Vec<&str> = Vec::new();
+        let inside = module.split("::").filter(|name| !name.is_empty());
+        match steps.next()? {
+            "crate" => {}
+            "self" => at.extend(inside),
+            "super" => {
+                at.extend(inside);
+                at.pop();
+                while steps.next_if_eq(&"super").is_some() {
+                    at.pop();
+                }
+            }
+            _ => return None,
+        }
+        at.extend(steps);
+        (0..=at.len())
+            .rev()
+            .map(|count| at[..count].join("::"))
+            .find(|it| self.texts.contains_key(it))
+    }
+}
+
+/// A text without its comments, strings included: a path in a string is no import.
+fn plain(lines: &[&str]) -> String {
+    let lines = lines.iter().map(|line| line.split("//").next().expect("a split has a part"));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// The paths of a text that begin with `crate`, `self` or `super`.
+fn paths(text: &str) -> Vec<String> {
+    let (mut found, mut other, mut rest) = (Vec::new(), String::new(), text);
+    while let Some(at) = rest.find("use ") {
+        let is_word = rest[..at].chars().next_back().is_none_or(char::is_whitespace);
+        other += &rest[..at];
+        rest = &rest[at + "use ".len()..];
+        if let Some(end) = rest.find(';').filter(|_| is_word) {
+            let flat: Vec<&str> = rest[..end].split_whitespace().collect();
+            expand("", &flat.join(" "), &mut found);
+            rest = &rest[end..];
+        }
+    }
+    other += rest;
+    let is_part = |c: char| c.is_alphanumeric() || c == '_' || c == ':';
+    let words = other.split(|c| !is_part(c));
+    let ours = words.filter(|word| word.starts_with("crate::") || word.starts_with("super::"));
+    found.extend(ours.map(str::to_string));
+    found
+}
+
+/// Adds each path of a `use` behind a prefix.
+fn expand(before: &str, tree: &str, found: &mut Vec<String>) {
+    let Some((head, inside)) = tree.split_once('{') else {
+        let path = tree.split(" as ").next().expect("a split has a part").trim();
+        found.push(format!("{before}{path}"));
+        return;
+    };
+    let before = format!("{before}{}", head.trim());
+    let inside = inside.strip_suffix('}').unwrap_or(inside);
+    let (mut depth, mut start) = (0, 0);
+    for (at, letter) in inside.char_indices().chain([(inside.len(), ',')]) {
+        match letter {
+            '{' => depth += 1,
+            '}' => depth -= 1,
+            ',' if depth == 0 => {
+                let part = inside[start..at].trim();
+                if !part.is_empty() {
+                    expand(&before, part, found);
+                }
+                start = at + 1;
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Modules that import one another, directly or through others: each circle once.
+pub(crate) fn circles(imports: &Imports) -> Vec<BTreeSet<String>> {
+    let reach = |from: &str| {
+        let (mut seen, mut left) = (BTreeSet::new(), vec![from.to_string()]);
+        while let Some(module) = left.pop() {
+            for next in imports.get(&module).into_iter().flatten() {
+                if seen.insert(next.clone()) {
+                    left.push(next.clone());
+                }
+            }
+        }
+        seen
+    };
+    let all: BTreeMap<&String, BTreeSet<String>> =
+        imports.keys().map(|module| (module, reach(module))).collect();
+    let mut circles = BTreeSet::new();
+    for (module, reached) in &all {
+        let back = reached.iter().filter(|it| all.get(it).is_some_and(|it| it.contains(*module)));
+        let circle: BTreeSet<String> = back.cloned().collect();
+        if circle.len() > 1 {
+            circles.insert(circle);
+        }
+    }
+    circles.into_iter().collect()
+}
+
+#[test]
+fn paths_of_all_forms_are_found() {
+    let text = "use crate::log::{Position, frame::{self, Seal as Check}};\n\
+                fn f() -> super::Row { crate::disk::open() } // crate::no\n";
+    let lines: Vec<&str> = text.lines().collect();
+    let found = paths(&plain(&lines));
+    assert_eq!(
+        found,
+        [
+            "crate::log::Position",
+            "crate::log::frame::self",
+            "crate::log::frame::Seal",
+            "super::Row",
+            "crate::disk::open"
+        ]
+    );
+}
+
+#[test]
+fn a_circle_of_three_is_one_circle() {
+    let sources = [
+        ("c/src/a.rs", "use crate::b::B;"),
+        ("c/src/b.rs", "use crate::d::e::E;"),
+        ("c/src/d/e.rs", "use super::super::a::A; use crate::f::F;"),
+        ("c/src/d.rs", "mod e;"),
+        ("c/src/f.rs", "#[cfg(test)]\nmod tests {\n    use crate::a::A;\n}"),
+    ];
+    let sources = sources.map(|(path, text)| (path.to_string(), text.to_string()));
+    let circles = circles(&Crate::of("c/src", &sources).imports());
+    let expected = ["a", "b", "d::e"].map(str::to_string).into_iter().collect();
+    assert_eq!(circles, [expected]);
+}
