@@ -103,7 +103,7 @@ impl Cuts<'_> {
         let left = volume.cut(leaves, &mut rng);
         let disk = SimulatedDisk::new(left.clone());
         let about = |problem| format!("leaving {leaves:?}: {problem}");
-        if self.rng.random_bool(0.002) {
+        if rng.random_bool(0.002) {
             repair::whole(work, &left, floor, &mut rng, self.tally).map_err(about)?;
         }
         let state = work.recover(&disk, floor, &mut rng).map_err(about)?;
