@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use continuant::query::Entry;
 use continuant::{
-    Code, Database, Durability, ErrorKind, Kind, ObjectId, Reason, Replay, SigningKey, Value, args,
-    storage,
+    Code, CodeHash, Database, Durability, ErrorKind, Kind, ObjectId, Reason, Replay, SigningKey,
+    Value, args, storage,
 };
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -361,10 +361,23 @@ fn a_power_cut_between_sender_and_receiver_delivers_again_and_once() {
 }
 
 fn purse(db: &Database, issuer: &SigningKey, owner: &SigningKey, policy: &str) -> ObjectId {
-    let objects = concat!(env!("CARGO_MANIFEST_DIR"), "/../guest/objects/purse.wasm");
+    purse_of(db, purse_code(), [issuer, owner], policy)
+}
+
+fn purse_code() -> Vec<u8> {
+    std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/../guest/objects/purse.wasm")).unwrap()
+}
+
+/// A purse of this code, of an issuer and an owner.
+fn purse_of(
+    db: &Database,
+    code: Vec<u8>,
+    [issuer, owner]: [&SigningKey; 2],
+    policy: &str,
+) -> ObjectId {
     let policy = policy.replace(&"0".repeat(64), &issuer.public().to_string());
     let owner = owner.public().to_string();
-    let code = Code::wasm(std::fs::read(objects).unwrap()).unwrap().policy(policy);
+    let code = Code::wasm(code).unwrap().policy(policy);
     db.create(code.args(args![&owner[..]])).unwrap()
 }
 
@@ -378,7 +391,7 @@ fn purses_take_money_of_purses_alone() {
     let one = purse(&db, &issuer, &owner, PURSE);
     let other = purse(&db, &issuer, &owner, PURSE);
     // One that anyone may fill, of the same code.
-    let lax = PURSE.replace(r#"action == Action::"mint""#, r#"action"#);
+    let lax = PURSE.replace(r#"action in [Action::"mint", Action::"trust"]"#, "action");
     let lax = purse(&db, &owner, &owner, &format!("{lax}\n// lax"));
     for (id, minter) in [(one, &issuer), (lax, &owner)] {
         db.call(id, "mint", args![100u64]).signed(minter).wait().unwrap();
@@ -396,6 +409,47 @@ fn purses_take_money_of_purses_alone() {
     assert_eq!(why(&db), ["not-permitted"; 2]);
     let error = db.call(other, "deposit", args![5u64]).signed(&owner).wait().unwrap_err();
     assert_eq!(error.refusal().unwrap().reason, Reason::NotPermitted);
+}
+
+/// A second version of a purse was refused by the first, and the money was gone.
+#[test]
+fn purses_take_money_of_codes_that_their_issuer_trusts() {
+    let fixture = Fixture::new();
+    let db = fixture.open();
+    let (issuer, owner) = (key(1), key(2));
+    // The same with a section that means nothing: another hash.
+    let later = [&purse_code()[..], &[0, 2, 1, b'2']].concat();
+    let hash = CodeHash::of(&later).to_string();
+    let one = purse(&db, &issuer, &owner, PURSE);
+    let other = purse_of(&db, later.clone(), [&issuer, &owner], PURSE);
+    // Of a code that is trusted, and a law of its own.
+    let lax = PURSE.replace(r#"action in [Action::"mint", Action::"trust"]"#, "action");
+    let lax = purse_of(&db, later, [&owner, &owner], &lax);
+    for (id, minter) in [(other, &issuer), (lax, &owner)] {
+        db.call(id, "mint", args![100u64]).signed(minter).wait().unwrap();
+    }
+    let pay = |from: ObjectId| {
+        db.call(from, "pay", args![id(one), 30u64]).signed(&owner).wait().unwrap();
+        settle(&db);
+    };
+    pay(other);
+    assert_eq!((field(&db, one, "balance"), why(&db).len()), (0, 1));
+    let trusts = |signer| db.call(one, "trust", args![&hash[..]]).signed(signer).wait();
+    let refused = trusts(&owner).unwrap_err();
+    assert_eq!(refused.refusal().unwrap().reason, Reason::NotPermitted);
+    trusts(&issuer).unwrap();
+    trusts(&issuer).unwrap();
+    let trusted = db.snapshot(one).unwrap().value("trusted").unwrap();
+    assert_eq!(trusted, Value::List(vec![Value::from(&hash[..])]));
+    pay(other);
+    pay(lax);
+    assert_eq!((field(&db, one, "balance"), why(&db).len()), (30, 2));
+    // What was sent before the code was trusted is not lost.
+    let letter = db.dead_letters().map(Result::unwrap).find(|letter| letter.sender == other);
+    db.retry_dead_letter(letter.unwrap().id).unwrap();
+    db.deliver().unwrap();
+    assert_eq!((field(&db, one, "balance"), why(&db).len()), (60, 1));
+    db.verify(one, Replay::Yes).unwrap();
 }
 
 /// What was sent to an id that is no object, or to one that did not take it, was gone.

@@ -30,12 +30,14 @@ fn sources() -> Vec<(String, String)> {
     let mut found = Vec::new();
     let mut folders = vec![root()];
     while let Some(folder) = folders.pop() {
+        // What Cargo builds is in a folder beside a manifest; others may have the same name.
+        let has_manifest = folder.join("Cargo.toml").exists();
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
             let name = path.file_name().unwrap().to_str().unwrap().to_string();
             if path.is_dir() {
-                // Cargo puts the tag into what it builds in.
-                if !path.join("CACHEDIR.TAG").exists() && !name.starts_with('.') {
+                let is_built = has_manifest && name == "target";
+                if !is_built && !name.starts_with('.') {
                     folders.push(path);
                 }
             } else if name.ends_with(".rs") {
