@@ -209,12 +209,44 @@ fn functions_are_seen_whatever_they_begin_with() {
     }
 }
 
+/// The floors of crates, from the top: a folder imports only what is on the floors below its own.
+const FLOORS: &[(&str, &[&[&str]])] = &[
+    (
+        "engine/src",
+        &[
+            &["database", "fuzz"],
+            &["ask"],
+            &["audit"],
+            &["commit"],
+            &["run"],
+            &["head"],
+            &["answer", "credentials", "options", "step"],
+            &["error"],
+            &["substrate"],
+            &["clock", "instrument", "metrics"],
+        ],
+    ),
+    ("query/src", &[&["blame", "diff", "state"], &["history", "objects", "snapshot"]]),
+];
+
+#[test]
+fn a_folder_imports_what_is_below_it() {
+    let sources = sources();
+    let mut broken = Vec::new();
+    for (folder, floors) in FLOORS {
+        let imports = imports::Crate::of(folder, &sources).imports();
+        let climbs = imports::climbs(&imports, floors);
+        broken.extend(climbs.into_iter().map(|climb| format!("{folder}: {climb}")));
+    }
+    check("a folder imports only what is on the floors below it", broken);
+}
+
 /// The most files that may import one another in a circle, of each crate.
 const CIRCLES_MAX: &[(&str, usize)] = &[
     ("object/src", 15),
-    ("storage/src", 19),
+    ("storage/src", 36),
     ("query/src", 2),
-    ("engine/src", 26),
+    ("engine/src", 0),
     ("engine/macros/src", 0),
     ("guest/src", 0),
     ("guest/macros/src", 0),

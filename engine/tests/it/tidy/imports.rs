@@ -123,6 +123,26 @@ fn expand(before: &str, tree: &str, found: &mut Vec<String>) {
     }
 }
 
+/// Imports that go up or along: of a folder that is not on a floor below. A folder is a module of
+/// the root with all that is in it; floors are listed from the top.
+pub(crate) fn climbs(imports: &Imports, floors: &[&[&str]]) -> Vec<String> {
+    let folder = |module: &str| module.split("::").next().expect("a split has a part").to_string();
+    let floor = |folder: &str| floors.iter().position(|floor| floor.contains(&folder));
+    let mut climbs = BTreeSet::new();
+    for (module, imported) in imports {
+        let from = folder(module);
+        if floor(&from).is_none() {
+            climbs.insert(format!("{from} is on no floor"));
+        }
+        for to in imported.iter().map(|to| folder(to)).filter(|to| *to != from) {
+            if floor(&to) <= floor(&from) {
+                climbs.insert(format!("{module} imports {to}"));
+            }
+        }
+    }
+    climbs.into_iter().collect()
+}
+
 /// Modules that import one another, directly or through others: each circle once.
 pub(crate) fn circles(imports: &Imports) -> Vec<BTreeSet<String>> {
     let reach = |from: &str| {
@@ -180,4 +200,19 @@ fn a_circle_of_three_is_one_circle() {
     let circles = circles(&Crate::of("c/src", &sources).imports());
     let expected = ["a", "b", "d::e"].map(str::to_string).into_iter().collect();
     assert_eq!(circles, [expected]);
+}
+
+#[test]
+fn what_goes_up_or_along_is_found() {
+    let sources = [
+        ("c/src/top/a.rs", "use crate::low::L; use crate::top::b::B;"),
+        ("c/src/top/b.rs", "use crate::side::S;"),
+        ("c/src/side.rs", "use crate::low::L;"),
+        ("c/src/low.rs", "fn f(_: crate::top::a::A) {}"),
+        ("c/src/lost.rs", ""),
+    ];
+    let sources = sources.map(|(path, text)| (path.to_string(), text.to_string()));
+    let imports = Crate::of("c/src", &sources).imports();
+    let climbs = climbs(&imports, &[&["top", "side"], &["low"]]);
+    assert_eq!(climbs, ["lost is on no floor", "low imports top", "top::b imports side"]);
 }
