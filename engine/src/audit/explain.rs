@@ -25,7 +25,7 @@ use object::schema::Value;
 use query::{Payloads, VersionEntry};
 
 use crate::audit::replay::differs;
-use crate::commit::commit::{Stepped, hosted_step, result};
+use crate::commit::commit::{Stepped, result, with_secrets};
 use crate::commit::shared::Shared;
 use crate::commit::upgrade;
 use crate::error::{Error, ErrorKind, Result, missing};
@@ -262,7 +262,7 @@ pub(crate) fn dry_run(
 /// Runs the object's own cycle on what is in memory.
 fn wake(shared: &Shared, slots: &mut Slots, live: &mut Live, due: u64, time: u64) -> Result<()> {
     let input = Input { request: Request::Cycle, time, credential: None };
-    match hosted_step(shared, slots, live, &input) {
+    match with_secrets(shared, slots, live, &input) {
         Ok(Stepped { ran, root, admission }) => {
             let outcome = live.outcome(&ran, root);
             let (header, ledger) = live.head.successor(&input, &outcome, &admission);

@@ -4,7 +4,9 @@
 //! the version is in memory and durable, or, if the caller asked for that, when it is in memory; an
 //! append waits for the disk only when the log is far behind.
 //!
-//! It does not know threads or queues. It holds the only code that appends versions.
+//! What is done in which order, `commit` says, and `decide`, in the numbers of ARCHITECTURE.md. It
+//! does not know threads or queues. It holds the only code that appends versions of objects that
+//! there are.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -71,18 +73,36 @@ pub(crate) fn commit(
     live: &mut Live,
     asked: Asked<'_>,
 ) -> Result<Option<Verdict>> {
-    let step = watched_step(shared, slots, live, asked.input).and_then(|step| {
+    let Asked { input, message, .. } = asked;
+    // 2 to 7: verify the credentials, run the step, validate what it leaves, have it admitted.
+    let admitted = measured(shared, slots, live, input).and_then(|step| {
         // What messages set off is bounded by their fuel, and must not stand in its own way.
-        let count = if asked.message.is_some() { 0 } else { step.ran.effects.messages.len() };
-        has_room_for(shared, count).map(|()| step).map_err(Stop::Failed)
+        let count = if message.is_some() { 0 } else { step.ran.effects.messages.len() };
+        has_room_for(shared, count)?;
+        // 8: make the header.
+        Ok(Admitted::new(shared, live, input, step)?)
     });
-    match step {
-        Ok(step) => append(shared, resident, live, asked, step).map(|()| None),
+    let mut admitted = match admitted {
+        Ok(admitted) => admitted,
         Err(Stop::Refused(verdict)) => {
-            refuse(shared, live, asked, verdict.clone()).map(|()| Some(verdict))
+            return refuse(shared, live, asked, verdict.clone()).map(|()| Some(verdict));
         }
-        Err(Stop::Failed(error)) => Err(fail(shared, asked.reply, error.about(live.head.id))),
-    }
+        Err(Stop::Failed(error)) => {
+            return Err(fail(shared, asked.reply, error.about(live.head.id)));
+        }
+    };
+    // 8: append the frame to the open group of the log, which has the reply from then on.
+    let receipt = admitted.receipt(live, input);
+    let mut append = Append { changes: Vec::with_capacity(1), ..Append::default() };
+    append.taken.extend(message.map(|id| Taking { id, fate: Fate::Delivered }));
+    admitted.add_to(&mut append, live, input);
+    let early = put(shared, live.head.id, &append, asked.reply, Ok(receipt));
+    let early = early.inspect_err(|_| live.stale = true)?;
+    // 9: publish the version to readers, and tell the receivers of its messages.
+    admitted.publish(shared, resident, live, input);
+    // 10: the log releases the reply when the group is durable; a relaxed one leaves now.
+    early.send(Ok(()));
+    Ok(None)
 }
 
 /// A step that was admitted.
@@ -93,62 +113,21 @@ pub(crate) struct Stepped {
     pub(crate) admission: Admission,
 }
 
-/// The [`hosted_step`] of an input that is to be committed: it is counted, timed and traced.
-fn watched_step(
-    shared: &Shared,
-    slots: &mut Slots,
-    live: &Live,
-    input: &Input,
-) -> Result<Stepped, Stop> {
-    let (object, request) = (live.head.id, &input.request);
-    let (kind, action) = (request.kind().name(), request.action());
-    let seq = live.head.header.seq + 1;
-    let _step = tracing::debug_span!("step", %object, seq, kind, action).entered();
-    let begun = Instant::now();
-    let done = hosted_step(shared, slots, live, input);
-    shared.metrics().loads(slots.objects.take_loads());
-    if let Ok(Stepped { ran, .. }) = &done {
-        shared.metrics().step(begun.elapsed());
-        tracing::debug!(fuel = ran.fuel, pages = ran.changed.len(), "admitted");
-    }
-    done
-}
-
-/// The [`step`] of a database, which holds the secrets of sessions: without that of the input's
-/// there is no verdict on it.
-pub(crate) fn hosted_step(
-    shared: &Shared,
-    slots: &mut Slots,
-    live: &Live,
-    input: &Input,
-) -> Result<Stepped, Stop> {
-    let key = shared.sessions().key(input)?;
-    upgrade::prepare(shared, &input.request)?;
-    let host = Host::holding(shared.memo(), key.as_ref());
-    step(shared.catalog(), slots, live, (input, shared.options().step_limits), host)
-}
-
-/// That so many more messages may go on their way.
-pub(crate) fn has_room_for(shared: &Shared, message_count: usize) -> Result<()> {
-    let max = shared.options().messages_max;
-    match message_count > 0 && shared.store().message_count() + message_count > max {
-        true => Err(ErrorKind::MessagesFull { max }.into()),
-        false => Ok(()),
-    }
-}
-
 /// Verifies who asks, runs the step under limits, and has it admitted. Changes nothing but the
 /// slot, which holds the memory of the version to be or, after an error, that of the head.
-pub(crate) fn step(
+pub(crate) fn decide(
     catalog: &Catalog,
     slots: &mut Slots,
     live: &Live,
     (input, limits): (&Input, StepLimits),
     host: Host<'_>,
 ) -> Result<Stepped, Stop> {
+    // 2: verify the credentials: signatures, expiry, nonce, parent.
     let tracked = live.definition.policy.tracked();
     let signers = authenticate(&live.head, tracked, input, host).map_err(Stop::Refused)?;
+    // 3 to 5: load the object into a slot, run the step under fuel, collect what it leaves.
     let (loaded, ran) = run(&mut slots.objects, catalog, live.subject(limits), input)?;
+    // 6 and 7: validate the state, and admit it: native rules, the object's policy, its guard.
     let guards = &mut Asker::new(catalog, &mut slots.guards);
     match ran.admit(&live.definition, &live.head, signers, (input, &live.image), guards) {
         Ok(admission) => {
@@ -163,6 +142,50 @@ pub(crate) fn step(
             loaded.reject();
             Err(stop)
         }
+    }
+}
+
+/// [Decides](with_secrets) on an input that is to be committed: it is counted, timed and traced.
+fn measured(
+    shared: &Shared,
+    slots: &mut Slots,
+    live: &Live,
+    input: &Input,
+) -> Result<Stepped, Stop> {
+    let (object, request) = (live.head.id, &input.request);
+    let (kind, action) = (request.kind().name(), request.action());
+    let seq = live.head.header.seq + 1;
+    let _step = tracing::debug_span!("step", %object, seq, kind, action).entered();
+    let begun = Instant::now();
+    let done = with_secrets(shared, slots, live, input);
+    shared.metrics().loads(slots.objects.take_loads());
+    if let Ok(Stepped { ran, .. }) = &done {
+        shared.metrics().step(begun.elapsed());
+        tracing::debug!(fuel = ran.fuel, pages = ran.changed.len(), "admitted");
+    }
+    done
+}
+
+/// [Decides](decide) on an input as a database does, which holds the secrets of sessions: without
+/// that of the input's there is no verdict on it.
+pub(crate) fn with_secrets(
+    shared: &Shared,
+    slots: &mut Slots,
+    live: &Live,
+    input: &Input,
+) -> Result<Stepped, Stop> {
+    let key = shared.sessions().key(input)?;
+    upgrade::prepare(shared, &input.request)?;
+    let host = Host::holding(shared.memo(), key.as_ref());
+    decide(shared.catalog(), slots, live, (input, shared.options().step_limits), host)
+}
+
+/// That so many more messages may go on their way.
+pub(crate) fn has_room_for(shared: &Shared, message_count: usize) -> Result<()> {
+    let max = shared.options().messages_max;
+    match message_count > 0 && shared.store().message_count() + message_count > max {
+        true => Err(ErrorKind::MessagesFull { max }.into()),
+        false => Ok(()),
     }
 }
 
@@ -264,29 +287,6 @@ pub(crate) fn receivers(effects: &Effects) -> BTreeSet<ObjectId> {
     effects.messages.iter().map(|message| message.to).collect()
 }
 
-/// Appends the version to the log and publishes it to readers.
-fn append(
-    shared: &Shared,
-    resident: &Resident,
-    live: &mut Live,
-    Asked { input, message, reply, .. }: Asked<'_>,
-    step: Stepped,
-) -> Result<()> {
-    let mut admitted = match Admitted::new(shared, live, input, step) {
-        Ok(admitted) => admitted,
-        Err(error) => return Err(fail(shared, reply, error.about(live.head.id))),
-    };
-    let receipt = admitted.receipt(live, input);
-    let mut append = Append { changes: Vec::with_capacity(1), ..Append::default() };
-    append.taken.extend(message.map(|id| Taking { id, fate: Fate::Delivered }));
-    admitted.add_to(&mut append, live, input);
-    let early = put(shared, live.head.id, &append, reply, Ok(receipt));
-    let early = early.inspect_err(|_| live.stale = true)?;
-    admitted.publish(shared, resident, live, input);
-    early.send(Ok(()));
-    Ok(())
-}
-
 /// One of the inputs of a transaction, with its object.
 pub(crate) struct Part<'a> {
     pub(crate) resident: &'a Resident,
@@ -304,7 +304,7 @@ pub(crate) fn commit_all(
 ) {
     let mut admitted: Vec<Admitted> = Vec::with_capacity(parts.len());
     for Part { live, input, .. } in &mut *parts {
-        let one = watched_step(shared, slots, live, input)
+        let one = measured(shared, slots, live, input)
             .and_then(|step| Admitted::new(shared, live, input, step).map_err(Stop::Failed));
         match one {
             Ok(one) => admitted.push(one),

@@ -26,7 +26,7 @@ use super::report::{Break, Event, Step, What};
 use crate::ask::call::EXPIRY_MS;
 use crate::audit::library::NoUpgrades;
 use crate::audit::replay::Auditor;
-use crate::commit::commit::{Stepped, result, step};
+use crate::commit::commit::{Stepped, decide, result};
 use crate::commit::create::genesis;
 use crate::error::{Error, ErrorKind, Result};
 use crate::head::live::{Due, Live};
@@ -298,7 +298,7 @@ impl Play<'_, '_> {
         let asked = (&input, StepLimits::default());
         // Nobody opens sessions here.
         let host = Host::holding(memo, None);
-        let run = AssertUnwindSafe(|| step(catalog, slots, &self.live, asked, host));
+        let run = AssertUnwindSafe(|| decide(catalog, slots, &self.live, asked, host));
         let tried = match catch_unwind(run) {
             Ok(tried) => tried,
             Err(panic) => {
