@@ -43,6 +43,16 @@ use crate::step::step::{Begun, Ran, run};
 use crate::step::stop::Stop;
 use crate::substrate::StepLimits;
 
+/// An object on its turn: whose it is, in what it runs, and what it is.
+pub(crate) struct Turn<'a> {
+    pub(crate) shared: &'a Shared,
+    pub(crate) slots: &'a mut Slots,
+    pub(crate) resident: &'a Resident,
+    pub(crate) live: &'a mut Live,
+    /// Letters, and wakes before them, that the turn has taken so far.
+    pub(crate) steps: &'a mut usize,
+}
+
 /// What an object is asked, and who is told what becomes of it.
 pub(crate) struct Asked<'a, T = Receipt> {
     pub(crate) input: &'a Input,
@@ -66,13 +76,8 @@ impl<'a, T> Asked<'a, T> {
 /// # Errors
 ///
 /// The host or the store failed, so that there is no verdict.
-pub(crate) fn commit(
-    shared: &Shared,
-    slots: &mut Slots,
-    resident: &Resident,
-    live: &mut Live,
-    asked: Asked<'_>,
-) -> Result<Option<Verdict>> {
+pub(crate) fn commit(turn: &mut Turn<'_>, asked: Asked<'_>) -> Result<Option<Verdict>> {
+    let Turn { shared, slots, resident, live, .. } = turn;
     let Asked { input, message, .. } = asked;
     // 2 to 7: verify the credentials, run the step, validate what it leaves, have it admitted.
     let admitted = measured(shared, slots, live, input).and_then(|step| {

@@ -28,11 +28,11 @@ use storage::SentMessage;
 
 use crate::answer::inline::{Helper, Inline};
 use crate::answer::reply::Reply;
-use crate::commit::commit::{Asked, commit, fail};
+use crate::commit::commit::{Asked, Turn, commit, fail};
 use crate::commit::meet::meet;
 use crate::commit::shared::Shared;
 use crate::error::{Error, ErrorKind, Result};
-use crate::head::live::{Due, Live};
+use crate::head::live::Due;
 use crate::head::missed::{Cause, Missed, RETRY_MS};
 use crate::metrics::Count;
 use crate::run::joint::Joint;
@@ -128,7 +128,8 @@ fn letters(
         }
         match shared.loaded(resident, &mut live) {
             Ok(live) => {
-                let put_back = work(shared, slots, resident, live, letter, &mut steps);
+                let steps = &mut steps;
+                let put_back = Turn { shared, slots, resident, live, steps }.work(letter);
                 if let Some(letter) = put_back {
                     *joining = None;
                     if resident.put_back(letter) {
@@ -159,138 +160,6 @@ fn retry(shared: &Shared, resident: &Resident) {
     shared.timer().change(resident.id, None, Some(retry));
 }
 
-/// Works through one letter, or gives it back when the wakes before it use up the turn.
-fn work(
-    shared: &Shared,
-    slots: &mut Slots,
-    resident: &Resident,
-    live: &mut Live,
-    letter: Letter,
-    steps: &mut usize,
-) -> Option<Letter> {
-    *steps += 1;
-    if let Some(by) = shared.ahead(live.head.header.time) {
-        if !letter.is_let_in(resident.id) {
-            hold(shared, live, letter, by);
-            return None;
-        }
-        let_in(shared, live);
-    }
-    while let Some((due, time)) = letter.wakes_by().and_then(|by| Some((live.due(by)?, by))) {
-        if *steps > TURN_STEPS_MAX {
-            return Some(letter);
-        }
-        *steps += 1;
-        let ran = run_wake(shared, slots, resident, live, (due, time), None);
-        if let Err(error) = ran
-            && live.stale
-        {
-            match letter {
-                // The wake itself is tried again.
-                Letter::Wake { .. } => {}
-                Letter::Mail { .. } => retry(shared, resident),
-                letter => letter.fail(error),
-            }
-            return None;
-        }
-    }
-    match letter {
-        Letter::Input { mut input, reply, .. } => {
-            input.time = input.time.max(live.head.header.time);
-            drop(commit(shared, slots, resident, live, Asked::new(&input, reply)));
-        }
-        // A transaction is run when all of its objects have come to it.
-        Letter::Join { .. } => {}
-        // A message that failed is tried again at such a wake.
-        Letter::Wake { time } | Letter::Mail { time } => {
-            return mail(shared, slots, resident, live, time, steps);
-        }
-        Letter::Advance { time, reply } => match live.head.header.wake {
-            Some(wake) if wake <= time => {
-                let at = if live.missed(wake).is_some() { time } else { wake };
-                let due = (Due { wake, at }, time);
-                drop(run_wake(shared, slots, resident, live, due, Some(reply)));
-            }
-            wake => reply.send(Err(ErrorKind::NotDue { wake }.into())),
-        },
-    }
-    None
-}
-
-/// Has a wake that was held run before what is let in.
-fn let_in(shared: &Shared, live: &mut Live) {
-    let armed = live.armed();
-    if live.let_in() {
-        shared.overdue().remove(live.head.id);
-        shared.timer().change(live.head.id, armed, live.armed());
-    }
-}
-
-/// Turns a letter away of an object that is ahead of the clock by so much, or has it wait until the
-/// clock has come near.
-fn hold(shared: &Shared, live: &mut Live, letter: Letter, by: u64) {
-    let id = live.head.id;
-    let until = shared.tolerated_from(live.head.header.time);
-    let error = || shared.is_ahead(by).about(id);
-    match letter {
-        Letter::Input { reply, .. } => drop(fail(shared, reply, error())),
-        Letter::Advance { time, reply } => match live.head.header.wake {
-            Some(wake) if wake <= time => drop(fail(shared, reply, error())),
-            wake => reply.send(Err(ErrorKind::NotDue { wake }.into())),
-        },
-        // It is answered when all of its objects have come to it.
-        Letter::Join { joint, .. } => joint.fail(error()),
-        Letter::Wake { time } | Letter::Mail { time } => {
-            if let Some(Due { wake, .. }) = live.due(time) {
-                if live.missed(wake).is_none() {
-                    shared.metrics().count(Count::WakesMissed);
-                }
-                let (armed, missed) =
-                    (live.armed(), Missed::ahead(live.missed(wake), wake, by, until));
-                miss(shared, live, missed, armed);
-            }
-            if !shared.store().messages_to(id).is_empty() {
-                shared.timer().change(id, None, Some(until));
-            }
-        }
-    }
-}
-
-/// Delivers the messages that are on their way to the object, in their order; gives a letter back
-/// when they use up the turn.
-fn mail(
-    shared: &Shared,
-    slots: &mut Slots,
-    resident: &Resident,
-    live: &mut Live,
-    time: u64,
-    steps: &mut usize,
-) -> Option<Letter> {
-    loop {
-        let messages = match shared.store().next_messages(resident.id) {
-            Ok(messages) if messages.is_empty() => return None,
-            Ok(messages) => messages,
-            Err(error) => {
-                shared.metrics().count(Count::Failures);
-                return late(shared, resident, error.into());
-            }
-        };
-        for message in messages {
-            let now = shared.clock().now().max(time);
-            // What was due before it was sent runs before it, if it was sent by this clock: no
-            // other tells what is due.
-            let is_later = message.time > time && message.time <= now;
-            if *steps > TURN_STEPS_MAX || is_later {
-                return Some(Letter::Mail { time: now });
-            }
-            *steps += 1;
-            if let Err(error) = deliver(shared, slots, resident, live, (time, message)) {
-                return late(shared, resident, error);
-            }
-        }
-    }
-}
-
 /// Has messages that could not be delivered wait for the timer.
 fn late(shared: &Shared, resident: &Resident, error: Error) -> Option<Letter> {
     tracing::error!(object = %resident.id, %error, "messages are late");
@@ -298,70 +167,184 @@ fn late(shared: &Shared, resident: &Resident, error: Error) -> Option<Letter> {
     None
 }
 
-/// Makes a version of a message, or a refusal.
-fn deliver(
-    shared: &Shared,
-    slots: &mut Slots,
-    resident: &Resident,
-    live: &mut Live,
-    (time, message): (u64, SentMessage),
-) -> Result<()> {
-    let SentMessage { id, origin, message: Message { method, arguments, .. }, .. } = message;
-    let request = Request::Message { origin: Box::new(origin), method, arguments };
-    let input = Input { request, time: time.max(live.head.header.time), credential: None };
-    let asked = Asked { message: Some(id), ..Asked::new(&input, Reply::none()) };
-    commit(shared, slots, resident, live, asked).map(drop)
-}
+impl Turn<'_> {
+    /// Works through one letter, or gives it back when the wakes before it use up the turn.
+    fn work(&mut self, letter: Letter) -> Option<Letter> {
+        *self.steps += 1;
+        if let Some(by) = self.shared.ahead(self.live.head.header.time) {
+            if !letter.is_let_in(self.resident.id) {
+                self.hold(letter, by);
+                return None;
+            }
+            self.let_in();
+        }
+        while let Some((due, time)) =
+            letter.wakes_by().and_then(|by| Some((self.live.due(by)?, by)))
+        {
+            if *self.steps > TURN_STEPS_MAX {
+                return Some(letter);
+            }
+            *self.steps += 1;
+            let ran = self.run_wake(due, time, None);
+            if let Err(error) = ran
+                && self.live.stale
+            {
+                match letter {
+                    // The wake itself is tried again.
+                    Letter::Wake { .. } => {}
+                    Letter::Mail { .. } => retry(self.shared, self.resident),
+                    letter => letter.fail(error),
+                }
+                return None;
+            }
+        }
+        match letter {
+            Letter::Input { mut input, reply, .. } => {
+                input.time = input.time.max(self.live.head.header.time);
+                drop(commit(self, Asked::new(&input, reply)));
+            }
+            // A transaction is run when all of its objects have come to it.
+            Letter::Join { .. } => {}
+            // A message that failed is tried again at such a wake.
+            Letter::Wake { time } | Letter::Mail { time } => {
+                return self.mail(time);
+            }
+            Letter::Advance { time, reply } => match self.live.head.header.wake {
+                Some(wake) if wake <= time => {
+                    let at = if self.live.missed(wake).is_some() { time } else { wake };
+                    drop(self.run_wake(Due { wake, at }, time, Some(reply)));
+                }
+                wake => reply.send(Err(ErrorKind::NotDue { wake }.into())),
+            },
+        }
+        None
+    }
 
-/// Runs the object's own cycle for a wake that is due, at the latest at `now`. Someone may have
-/// asked for it: the answer is on record then, and the wake is tried again when it would have been.
-fn run_wake(
-    shared: &Shared,
-    slots: &mut Slots,
-    resident: &Resident,
-    live: &mut Live,
-    (Due { wake, at }, now): (Due, u64),
-    asked: Option<Reply>,
-) -> Result<()> {
-    let (seq, armed, before) = (live.head.header.seq, live.armed(), live.missed.clone());
-    let before = before.as_deref().filter(|missed| missed.wake == wake);
-    let time = shared.clock().wake_time(at, now).max(live.head.header.time);
-    let input = Input { request: Request::Cycle, time, credential: None };
-    match before {
-        Some(_) => shared.metrics().count(Count::WakesRetried),
-        None => {
-            let late = shared.clock().now().max(now).saturating_sub(wake);
-            shared.metrics().lateness(Duration::from_millis(late));
+    /// Has a wake that was held run before what is let in.
+    fn let_in(&mut self) {
+        let Turn { shared, live, .. } = self;
+        let armed = live.armed();
+        if live.let_in() {
+            shared.overdue().remove(live.head.id);
+            shared.timer().change(live.head.id, armed, live.armed());
         }
     }
-    let known = before.and_then(|missed| missed.known.as_ref()).filter(|_| asked.is_none());
-    let keeps_pause = asked.is_some() && before.is_some();
-    let asked = Asked { known, ..Asked::new(&input, asked.unwrap_or_else(Reply::none)) };
-    let done = commit(shared, slots, resident, live, asked);
-    if live.head.header.seq > seq {
-        shared.metrics().count(Count::WakesRun);
-        return done.map(drop);
-    }
-    if before.is_none() {
-        shared.metrics().count(Count::WakesMissed);
-    }
-    let cause = match &done {
-        Ok(Some(verdict)) => Cause::Refused(verdict.clone()),
-        Ok(None) => unreachable!("what is admitted makes a version"),
-        Err(error) => Cause::Failed(error.to_string()),
-    };
-    let now = shared.clock().now().max(time);
-    let missed = match before.filter(|_| keeps_pause) {
-        Some(before) => Missed::asked(before, cause),
-        None => Missed::again(before, wake, (time, now), cause),
-    };
-    miss(shared, live, missed, armed);
-    done.map(drop)
-}
 
-/// Takes in that the head's wake was missed, which the timer knew as `armed`.
-fn miss(shared: &Shared, live: &mut Live, missed: Missed, armed: Option<u64>) {
-    shared.overdue().put(live.head.id, missed.clone());
-    live.miss(missed);
-    shared.timer().change(live.head.id, armed, live.armed());
+    /// Turns a letter away of an object that is ahead of the clock by so much, or has it wait until
+    /// the clock has come near.
+    fn hold(&mut self, letter: Letter, by: u64) {
+        let Turn { shared, live, .. } = &mut *self;
+        let id = live.head.id;
+        let until = shared.tolerated_from(live.head.header.time);
+        let error = || shared.is_ahead(by).about(id);
+        match letter {
+            Letter::Input { reply, .. } => drop(fail(shared, reply, error())),
+            Letter::Advance { time, reply } => match live.head.header.wake {
+                Some(wake) if wake <= time => drop(fail(shared, reply, error())),
+                wake => reply.send(Err(ErrorKind::NotDue { wake }.into())),
+            },
+            // It is answered when all of its objects have come to it.
+            Letter::Join { joint, .. } => joint.fail(error()),
+            Letter::Wake { time } | Letter::Mail { time } => {
+                if let Some(Due { wake, .. }) = live.due(time) {
+                    if live.missed(wake).is_none() {
+                        shared.metrics().count(Count::WakesMissed);
+                    }
+                    let (armed, missed) =
+                        (live.armed(), Missed::ahead(live.missed(wake), wake, by, until));
+                    self.miss(missed, armed);
+                }
+                if !self.shared.store().messages_to(id).is_empty() {
+                    self.shared.timer().change(id, None, Some(until));
+                }
+            }
+        }
+    }
+
+    /// Delivers the messages that are on their way to the object, in their order; gives a letter
+    /// back when they use up the turn.
+    fn mail(&mut self, time: u64) -> Option<Letter> {
+        let (shared, resident) = (self.shared, self.resident);
+        loop {
+            let messages = match shared.store().next_messages(resident.id) {
+                Ok(messages) if messages.is_empty() => return None,
+                Ok(messages) => messages,
+                Err(error) => {
+                    shared.metrics().count(Count::Failures);
+                    return late(shared, resident, error.into());
+                }
+            };
+            for message in messages {
+                let now = shared.clock().now().max(time);
+                // What was due before it was sent runs before it, if it was sent by this clock: no
+                // other tells what is due.
+                let is_later = message.time > time && message.time <= now;
+                if *self.steps > TURN_STEPS_MAX || is_later {
+                    return Some(Letter::Mail { time: now });
+                }
+                *self.steps += 1;
+                if let Err(error) = self.deliver(message, time) {
+                    return late(shared, resident, error);
+                }
+            }
+        }
+    }
+
+    /// Makes a version of a message, or a refusal.
+    fn deliver(&mut self, message: SentMessage, time: u64) -> Result<()> {
+        let SentMessage { id, origin, message: Message { method, arguments, .. }, .. } = message;
+        let request = Request::Message { origin: Box::new(origin), method, arguments };
+        let input = Input { request, time: time.max(self.live.head.header.time), credential: None };
+        let asked = Asked { message: Some(id), ..Asked::new(&input, Reply::none()) };
+        commit(self, asked).map(drop)
+    }
+
+    /// Runs the object's own cycle for a wake that is due, at the latest at `now`. Someone may have
+    /// asked for it: the answer is on record then, and the wake is tried again when it would have
+    /// been.
+    fn run_wake(&mut self, due: Due, now: u64, asked: Option<Reply>) -> Result<()> {
+        let (Due { wake, at }, shared, live) = (due, self.shared, &*self.live);
+        let (seq, armed, before) = (live.head.header.seq, live.armed(), live.missed.clone());
+        let before = before.as_deref().filter(|missed| missed.wake == wake);
+        let time = shared.clock().wake_time(at, now).max(live.head.header.time);
+        let input = Input { request: Request::Cycle, time, credential: None };
+        match before {
+            Some(_) => shared.metrics().count(Count::WakesRetried),
+            None => {
+                let late = shared.clock().now().max(now).saturating_sub(wake);
+                shared.metrics().lateness(Duration::from_millis(late));
+            }
+        }
+        let known = before.and_then(|missed| missed.known.as_ref()).filter(|_| asked.is_none());
+        let keeps_pause = asked.is_some() && before.is_some();
+        let asked = Asked { known, ..Asked::new(&input, asked.unwrap_or_else(Reply::none)) };
+        let done = commit(self, asked);
+        if self.live.head.header.seq > seq {
+            shared.metrics().count(Count::WakesRun);
+            return done.map(drop);
+        }
+        if before.is_none() {
+            shared.metrics().count(Count::WakesMissed);
+        }
+        let cause = match &done {
+            Ok(Some(verdict)) => Cause::Refused(verdict.clone()),
+            Ok(None) => unreachable!("what is admitted makes a version"),
+            Err(error) => Cause::Failed(error.to_string()),
+        };
+        let now = shared.clock().now().max(time);
+        let missed = match before.filter(|_| keeps_pause) {
+            Some(before) => Missed::asked(before, cause),
+            None => Missed::again(before, wake, (time, now), cause),
+        };
+        self.miss(missed, armed);
+        done.map(drop)
+    }
+
+    /// Takes in that the head's wake was missed, which the timer knew as `armed`.
+    fn miss(&mut self, missed: Missed, armed: Option<u64>) {
+        let Turn { shared, live, .. } = self;
+        shared.overdue().put(live.head.id, missed.clone());
+        live.miss(missed);
+        shared.timer().change(live.head.id, armed, live.armed());
+    }
 }
