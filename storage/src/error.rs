@@ -4,18 +4,24 @@
 //!
 //! Invariant: a message names the place, what was expected and what was found.
 
+pub(crate) mod disorder;
+pub(crate) mod loss;
+pub(crate) mod position;
+pub(crate) mod pruned;
+
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::sync::Arc;
 
 use object::hash::ObjectId;
 use rustix::io::Errno;
 
-use crate::backup::states::StatesPruned;
-use crate::backup::survey::Disorder;
-use crate::log::Position;
-use crate::loss::Lost;
+use crate::error::disorder::Disorder;
+use crate::error::loss::{LossToken, Lost};
+use crate::error::position::Position;
+use crate::error::pruned::StatesPruned;
 
 /// The result of this crate's fallible functions.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -341,6 +347,32 @@ impl Error {
 
     pub(crate) fn not_found(what: &'static str, name: impl fmt::Display) -> Error {
         ErrorKind::NotFound { what, name: name.to_string() }.into()
+    }
+}
+
+impl FromStr for Position {
+    type Err = Error;
+
+    /// Reads what [`Display`](std::fmt::Display) writes.
+    fn from_str(text: &str) -> Result<Position> {
+        let numbers = text.split_once(':');
+        let position = numbers.and_then(|(segment, offset)| {
+            Some(Position::new(segment.parse().ok()?, offset.parse().ok()?))
+        });
+        let position = position.filter(|position| position.to_string() == text);
+        position.ok_or_else(|| Error::not_found("place in a log", text))
+    }
+}
+
+impl FromStr for LossToken {
+    type Err = Error;
+
+    /// Reads what [`Display`](std::fmt::Display) writes.
+    fn from_str(text: &str) -> Result<LossToken> {
+        let number = u64::from_str_radix(text, 16).ok();
+        let token = number.map(|number| LossToken(number.to_be_bytes()));
+        let token = token.filter(|token| token.to_string() == text);
+        token.ok_or_else(|| Error::not_found("loss with the token", text))
     }
 }
 

@@ -12,129 +12,30 @@
 //! when the frame is durable, or when it never will be.
 //! Invariant: after a failed write or sync nothing becomes durable any more; no sync is retried.
 
+pub(crate) mod figures;
+pub(crate) mod file;
 pub(crate) mod frame;
 pub(crate) mod pack;
-pub(crate) mod record;
 pub(crate) mod scan;
 #[cfg(test)]
 mod schedules;
 pub(crate) mod segment;
-/// What the writer waits by: `schedules` has another.
-mod sync {
-    pub(crate) use parking_lot::{Condvar, Mutex, MutexGuard};
-}
-pub(crate) mod varint;
-mod writer;
+mod sync;
+pub(crate) mod writer;
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use crate::directory::DatabaseId;
+use crate::disk::directory::DatabaseId;
+use crate::error::position::Position;
 use crate::error::{Error, ErrorKind, Result};
-pub use record::Payloads;
 
-use crate::log::frame::{Check, Seal, damaged};
-use crate::log::segment::{Segment, Segments};
-use crate::log::writer::Writer;
-
-/// Where a frame is in the log: its segment in the upper 32 bits, its offset in the lower.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash, Default)]
-pub struct Position(pub(crate) u64);
-
-impl Position {
-    /// Nowhere.
-    pub(crate) const NONE: Position = Position(0);
-    /// In the record's own frame, whose position is not known yet.
-    pub(crate) const HERE: Position = Position(u64::MAX);
-
-    pub(crate) fn new(segment: u32, offset: u32) -> Position {
-        Position(u64::from(segment) << 32 | u64::from(offset))
-    }
-
-    pub(crate) fn segment(self) -> u32 {
-        (self.0 >> 32) as u32
-    }
-
-    pub(crate) fn offset(self) -> u32 {
-        self.0 as u32
-    }
-
-    /// The position, read in the frame at `frame`.
-    pub(crate) fn within(self, frame: Position) -> Position {
-        if self == Position::HERE { frame } else { self }
-    }
-}
-
-impl std::fmt::Display for Position {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}:{}", self.segment(), self.offset())
-    }
-}
-
-impl std::str::FromStr for Position {
-    type Err = Error;
-
-    /// Reads what [`Display`](std::fmt::Display) writes.
-    fn from_str(text: &str) -> Result<Position> {
-        let numbers = text.split_once(':');
-        let position = numbers.and_then(|(segment, offset)| {
-            Some(Position::new(segment.parse().ok()?, offset.parse().ok()?))
-        });
-        let position = position.filter(|position| position.to_string() == text);
-        position.ok_or_else(|| Error::not_found("place in a log", text))
-    }
-}
-
-/// The end of a part of the log, and what a frame behind it is chained to.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Tail {
-    /// Where the next frame goes, if it fits into the segment.
-    pub(crate) end: Position,
-    /// The last frame; none at the start of the log.
-    pub(crate) last: Position,
-    /// Its check.
-    pub(crate) check: Check,
-}
-
-impl Tail {
-    /// The start of a segment behind the frame with the check `previous`.
-    pub(crate) fn of_segment(number: u32, previous: Check) -> Tail {
-        let end = Position::new(number, segment::HEADER_BYTES as u32);
-        Tail { end, last: Position::NONE, check: previous }
-    }
-
-    /// The end behind the frame at `place`.
-    pub(crate) fn behind(header: &frame::Header, place: Position) -> Tail {
-        let bytes_count = frame::HEADER_BYTES as u64 + u64::from(header.length);
-        Tail { end: Position(place.0 + bytes_count), last: place, check: header.check }
-    }
-}
-
-/// Called once, on the thread that commits, with what became of a frame. It must not call the log,
-/// which may wait until it was called.
-pub(crate) type Done = Box<dyn FnOnce(Result<()>) + Send>;
-
-/// A frame, verified.
-#[derive(Clone, Debug)]
-pub(crate) struct Frame {
-    pub(crate) position: Position,
-    pub(crate) check: Check,
-    /// Where its group starts: all before was durable when it was written.
-    pub(crate) group: Position,
-    pub(crate) body: Arc<[u8]>,
-}
-
-/// Where frames are read from: a log that is written meanwhile, or one that is being recovered.
-pub(crate) trait Frames {
-    /// The frame at `position`, verified.
-    fn frame(&self, position: Position) -> Result<Frame>;
-
-    /// The frame at `position`, its body not verified: what is taken from it must be by what it is.
-    fn glimpse(&self, position: Position) -> Result<Frame>;
-}
+use crate::log::figures::Figures;
+use crate::log::frame::{Frame, Frames, Seal, damaged};
+use crate::log::segment::{Segment, Segments, Tail};
+use crate::log::writer::{Done, Sizes, Writer};
 
 /// A frame that has its place. The committer is told of it when this is dropped: rather not while a
 /// lock is held that others want.
@@ -159,34 +60,8 @@ impl Drop for Pushed<'_> {
     }
 }
 
-/// Figures of the log since the store was opened: of what became durable.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Figures {
-    /// Groups.
-    pub group_count: u64,
-    /// Frames.
-    pub frame_count: u64,
-    /// Frames in the largest of the groups.
-    pub group_frames_max: u64,
-    /// Bytes of the frames, with their headers.
-    pub bytes_count: u64,
-    /// Syncs.
-    pub sync_count: u64,
-    /// How long the syncs took together.
-    pub sync_time: Duration,
-}
-
 /// Frames of a group that is let gather: of fewer, all who make some may wait for this one.
 pub(crate) const GATHER_FRAMES_MIN: usize = 4;
-
-/// Sizes of the log.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Sizes {
-    pub(crate) segment_bytes: u32,
-    pub(crate) group_bytes_max: usize,
-    /// Frames of a group that is let gather before it is written.
-    pub(crate) gather_frames_min: usize,
-}
 
 /// An open log.
 #[derive(Debug)]

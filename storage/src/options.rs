@@ -6,13 +6,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::backup::GoesOn;
-use crate::backup::restore::{self, RestoreReport, Restoring};
-use crate::directory::{self, Access, Directory};
-use crate::disk::{Disk, LocalDisk};
-use crate::error::{Error, ErrorKind, Result};
-use crate::repair::{self, AcceptedLoss, Repaired};
-use crate::store::Store;
+use crate::disk::directory;
+use crate::disk::directory::{Access, Directory};
+use crate::disk::file::Disk;
+use crate::disk::local::LocalDisk;
+use crate::error::{Error, Result};
 
 /// Options of a store, with defaults for one small machine.
 #[derive(Clone, Debug)]
@@ -198,19 +196,6 @@ impl Options {
         self
     }
 
-    /// Opens the store in the directory `path`, which is created if it is missing.
-    ///
-    /// # Errors
-    ///
-    /// [`NotADatabase`](crate::ErrorKind::NotADatabase), [`Locked`](crate::ErrorKind::Locked),
-    /// [`NewerFormat`](crate::ErrorKind::NewerFormat), [`Damaged`](crate::ErrorKind::Damaged),
-    /// [`IndexDamaged`](crate::ErrorKind::IndexDamaged), [`IsBackup`](crate::ErrorKind::IsBackup)
-    /// unless it is opened for reading alone, [`Unfinished`](crate::ErrorKind::Unfinished), and
-    /// those of the file system.
-    pub fn open(self, path: impl AsRef<Path>) -> Result<Store> {
-        Store::open_with(path.as_ref(), self)
-    }
-
     /// Returns the bytes that the file system holds for all files of the database in `path`,
     /// whether it is open or not.
     ///
@@ -219,73 +204,5 @@ impl Options {
     /// Those of the file system.
     pub fn bytes_on_disk(&self, path: impl AsRef<Path>) -> Result<u64> {
         directory::bytes_on_disk(&*self.disk, path.as_ref())
-    }
-
-    /// Makes the index of the database in `path` anew from the log; keeps the old one when the log
-    /// cannot be read from its start.
-    ///
-    /// # Errors
-    ///
-    /// [`NotADatabase`](crate::ErrorKind::NotADatabase), [`Locked`](crate::ErrorKind::Locked),
-    /// damage of the log, and those of the file system.
-    pub fn rebuild_index(self, path: impl AsRef<Path>) -> Result<()> {
-        self.repair(path, None).map(drop)
-    }
-
-    /// Makes the index of the database in `path` anew from the log, and the marker if it is
-    /// missing, once the log was compared with the old index: it knows up to where the log was
-    /// durable. A log that has less is a loss, which is `accepted` or an error that names it; what
-    /// was accepted stays on record in the log ([`Store::losses`]).
-    ///
-    /// # Errors
-    ///
-    /// [`Lost`](crate::ErrorKind::Lost) when the log has less than it had, and that was not
-    /// accepted: nothing is changed then. [`IsBackup`](crate::ErrorKind::IsBackup): a backup is
-    /// mended by the next one into it. [`NotADatabase`](crate::ErrorKind::NotADatabase),
-    /// [`Locked`](crate::ErrorKind::Locked), damage before the end of the log, and those of the
-    /// file system.
-    pub fn repair(
-        self,
-        path: impl AsRef<Path>,
-        accepted: Option<AcceptedLoss>,
-    ) -> Result<Repaired> {
-        if self.read_only {
-            return Err(ErrorKind::ReadOnly.into());
-        }
-        repair::repair(&self, path.as_ref(), accepted)
-    }
-
-    /// Makes a new database in `to`, which must be missing or empty, out of the one in `from`: a
-    /// backup, or any that is closed; it is not changed. `progress` is told bytes of log done and
-    /// in all, and may stop it ([`GoesOn`](crate::GoesOn)). Every frame is verified. What fails on
-    /// the way, or is stopped, is removed; what a crash leaves is no database, and can be restored
-    /// to again. A log that is damaged can be restored up to a place before the damage.
-    ///
-    /// The result is the same database, with the same id, as of an earlier moment: its objects are
-    /// the same objects. Only one of the two should go on, or their lineages fork.
-    ///
-    /// # Errors
-    ///
-    /// [`NothingThen`](crate::ErrorKind::NothingThen) when that is no object, and it was not said
-    /// that this may be; [`BackupCut`](crate::ErrorKind::BackupCut) when the log ends before the
-    /// end that is on record of it, and [`BackupBeyond`](crate::ErrorKind::BackupBeyond) when it
-    /// goes on behind that, and it was not said that this is accepted;
-    /// [`StatesPruned`](crate::ErrorKind::StatesPruned) when retention has dropped states that
-    /// objects had as of then, and it was not said that they may come without;
-    /// [`TimesOutOfOrder`](crate::ErrorKind::TimesOutOfOrder) when a time names no place in it;
-    /// [`NotABoundary`](crate::ErrorKind::NotABoundary) when no frame starts or ends at the
-    /// position, [`Occupied`](crate::ErrorKind::Occupied) when something is in `to`,
-    /// [`Target`](crate::ErrorKind::Target) when there is no room for it,
-    /// [`Stopped`](crate::ErrorKind::Stopped) by `progress`, and those of [`Options::open`] for
-    /// `from`. Nothing is made then.
-    pub fn restore<P: GoesOn>(
-        self,
-        from: impl AsRef<Path>,
-        to: impl AsRef<Path>,
-        what: impl Into<Restoring>,
-        mut progress: impl FnMut(u64, u64) -> P,
-    ) -> Result<RestoreReport> {
-        let mut follow = |done, all| progress(done, all).goes_on();
-        restore::restore(&self, (from.as_ref(), to.as_ref()), what.into(), &mut follow)
     }
 }

@@ -1,80 +1,35 @@
 //! The store: what appends go to and reads come from.
 //!
-//! Each method hands on to the part that does it: `append`, `read`, `lineage`, `capsule`, `check`.
+//! It holds log, index and rows together, and writes the index behind the log. It does not know how
+//! a store is opened, nor what is appended; what it can do more stands in `read`, `write` and
+//! `upkeep`.
 //!
 //! Invariant: what `Store::append` told its callback is durable is there after any crash.
 
 use std::collections::{BTreeSet, HashMap};
-use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 
-use object::hash::{BaseHash, CodeHash, ObjectId, PolicyHash, VersionHash};
+use object::hash::{BaseHash, CodeHash, ObjectId, PolicyHash};
 use object::image::BaseImage;
 use parking_lot::{Condvar, Mutex};
 
-use crate::directory::Directory;
-use crate::error::{Error, ErrorKind, Result};
-use crate::heads::{Heads, PAGES_KEPT_MAX};
-use crate::index::{Index, Reading};
-use crate::log::frame::damaged;
-use crate::log::record::{BlobHash, Body, Record, records};
-use crate::log::{Done, Figures, Frames, GATHER_FRAMES_MIN, Log, Position, Pushed, Sizes, Writes};
-use crate::loss::RecordedLoss;
+use crate::disk::directory::Directory;
+use crate::error::position::Position;
+use crate::error::{Error, Result};
+use crate::log::figures::Figures;
+use crate::log::frame::{Frames, damaged};
+use crate::log::writer::Done;
+use crate::log::{Log, Pushed};
 use crate::options::Options;
-use crate::pages::PageTable;
-use crate::recovery;
-use crate::row::Row;
-use crate::seen::Seen;
-
-/// An object as a list shows it. Times are milliseconds since 1970-01-01 UTC.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct ObjectInfo {
-    /// The object.
-    pub id: ObjectId,
-    /// Its name.
-    pub name: Option<String>,
-    /// The newest version's seq.
-    pub seq: u64,
-    /// The newest version's hash.
-    pub hash: VersionHash,
-    /// The newest version's time.
-    pub time: u64,
-    /// The genesis' time.
-    pub created: u64,
-    /// The next wake.
-    pub wake: Option<u64>,
-    /// Whether the object was moved away: it can be read, and nothing else, until it comes back.
-    pub moved: bool,
-    /// Refusals on record.
-    pub refusal_count: u64,
-    /// The code.
-    pub code: CodeHash,
-    /// The policy.
-    pub policy: PolicyHash,
-    /// The base image.
-    pub base: BaseHash,
-}
-
-impl ObjectInfo {
-    pub(crate) fn new(id: ObjectId, row: &Row) -> ObjectInfo {
-        ObjectInfo {
-            id,
-            name: row.name.clone(),
-            seq: row.seq(),
-            hash: row.head().hash,
-            time: row.time,
-            created: row.created,
-            wake: row.wake,
-            moved: row.moved,
-            refusal_count: row.refusal_count,
-            code: row.code,
-            policy: row.policy,
-            base: row.base,
-        }
-    }
-}
+use crate::record::loss::RecordedLoss;
+use crate::record::{BlobHash, Body, Record, records};
+use crate::rows::heads::{Heads, PAGES_KEPT_MAX};
+use crate::rows::index::{Index, Reading};
+use crate::rows::pages::PageTable;
+use crate::rows::row::Row;
+use crate::rows::row_cache::RowCache;
 
 /// Figures of a store.
 #[derive(Clone, Debug)]
@@ -121,7 +76,7 @@ pub(crate) struct Inner {
     pub(crate) options: Options,
     /// Invariant: frames are pushed to the log under this lock, so rows and log agree.
     pub(crate) heads: Mutex<Heads>,
-    seen: Mutex<Seen>,
+    seen: Mutex<RowCache>,
     /// The end of what the index covers; held by whoever writes the index.
     covered: Mutex<Option<Position>>,
     /// Bytes pushed to the log since the index was last written.
@@ -136,6 +91,19 @@ pub(crate) struct Inner {
     pub(crate) directory: Directory,
 }
 
+/// What a store begins with, as opening it found it.
+pub(crate) struct Opened {
+    pub(crate) log: Log,
+    pub(crate) index: Index,
+    pub(crate) options: Options,
+    pub(crate) heads: Heads,
+    /// The end of what the index covers.
+    pub(crate) covered: Option<Position>,
+    /// Bytes of log behind it.
+    pub(crate) tail_bytes: u64,
+    pub(crate) directory: Directory,
+}
+
 /// What the indexer's thread is to do next.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 enum Wish {
@@ -146,55 +114,17 @@ enum Wish {
 }
 
 impl Store {
-    /// Opens the store in the directory `path` with the default options; creates it if it is
-    /// missing.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Options::open`].
-    pub fn open(path: impl AsRef<Path>) -> Result<Store> {
-        Options::new().open(path)
-    }
-
-    pub(crate) fn open_with(path: &Path, options: Options) -> Result<Store> {
-        let disk = Arc::clone(&options.disk);
-        let access = options.access();
-        let directory = match options.existing || options.read_only {
-            true => Directory::open_as(disk, path, access)?,
-            false => Directory::open_or_create(disk, path, options.id, access, &|log, id| {
-                recovery::begin_log(&options, log, id)
-            })?,
-        };
-        if !options.read_only && directory.is_backup()? {
-            return Err(Error::from(ErrorKind::IsBackup).at(path));
-        }
-        let (disk, cache) = (directory.disk(), options.index_cache_bytes);
-        let validated = |tail| recovery::validate_index(&directory, tail);
-        let (index, covered) = match options.read_only {
-            true => Index::open_to_read(disk, &directory.index(), cache, &validated)?,
-            false => Index::open(disk, &directory.index(), cache, &validated)?,
-        };
-        let recovered = recovery::recover(&directory, &index, covered, &options)?;
-        let sizes = Sizes {
-            segment_bytes: options.segment_bytes,
-            group_bytes_max: options.group_bytes_max,
-            gather_frames_min: GATHER_FRAMES_MIN,
-        };
-        let (writes, threads) = match options.threads {
-            _ if options.read_only => (Writes::Nobody, false),
-            true => (Writes::Committer, true),
-            false => (Writes::Caller, false),
-        };
-        let (segments, tail) = (recovered.segments, recovered.tail);
-        let log = Log::start(segments, directory.id(), tail, sizes, writes)?;
+    /// Begins with what was opened: with threads of its own, or without.
+    pub(crate) fn start(opened: Opened, threads: bool) -> Result<Store> {
+        let Opened { log, index, options, heads, covered, tail_bytes, directory } = opened;
         let inner = Arc::new(Inner {
             log,
             index,
             options,
-            heads: Mutex::new(recovered.heads),
+            heads: Mutex::new(heads),
             seen: Mutex::default(),
-            covered: Mutex::new(covered.map(|covered| covered.end)),
-            tail_bytes: AtomicU64::new(recovered.tail_bytes),
+            covered: Mutex::new(covered),
+            tail_bytes: AtomicU64::new(tail_bytes),
             importing: Mutex::default(),
             compacting: Mutex::default(),
             bases: Mutex::default(),

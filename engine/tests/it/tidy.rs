@@ -173,7 +173,7 @@ fn tests_are_never_switched_off() {
 #[test]
 fn a_library_is_named_only_in_its_own_folder() {
     let homes: &[(&str, &[&str])] = &[
-        ("redb::", &["storage/src/index", "benches/"]),
+        ("redb::", &["storage/src/rows/index", "benches/"]),
         (
             "wasmtime::",
             &["engine/src/substrate", "fuzz/src/target/instrument", "benches/src/floor/"],

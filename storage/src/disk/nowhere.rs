@@ -5,7 +5,7 @@
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::DiskFile;
+use crate::disk::file::DiskFile;
 
 /// What is measured rather than written.
 #[derive(Debug, Default)]

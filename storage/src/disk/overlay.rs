@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use crate::disk::DiskFile;
+use crate::disk::file::DiskFile;
 
 const BLOCK_BYTES: usize = 4096;
 
@@ -127,7 +127,8 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::disk::{Disk, LocalDisk};
+    use crate::disk::file::Disk;
+    use crate::disk::local::LocalDisk;
 
     /// Numbers that look drawn.
     fn next(state: &mut u64) -> u64 {

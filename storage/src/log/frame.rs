@@ -7,12 +7,15 @@
 //! Invariant: a header that passes its guard was written by this database, whatever guests put into
 //! their pages: guard and check are keyed with the database's id.
 
+use std::sync::Arc;
+
 use arrayvec::ArrayVec;
 use object::codec::{Reader, Write};
 
-use crate::directory::DatabaseId;
+use crate::disk::directory::DatabaseId;
+use crate::error::position::Position;
 use crate::error::{Error, ErrorKind, Result};
-use crate::log::Position;
+use crate::log::file::file_name;
 
 /// Bytes of a frame's header.
 pub(crate) const HEADER_BYTES: usize = 80;
@@ -35,6 +38,25 @@ pub(crate) struct Header {
     pub(crate) previous: Check,
     /// This frame's own.
     pub(crate) check: Check,
+}
+
+/// A frame, verified.
+#[derive(Clone, Debug)]
+pub(crate) struct Frame {
+    pub(crate) position: Position,
+    pub(crate) check: Check,
+    /// Where its group starts: all before was durable when it was written.
+    pub(crate) group: Position,
+    pub(crate) body: Arc<[u8]>,
+}
+
+/// Where frames are read from: a log that is written meanwhile, or one that is being recovered.
+pub(crate) trait Frames {
+    /// The frame at `position`, verified.
+    fn frame(&self, position: Position) -> Result<Frame>;
+
+    /// The frame at `position`, its body not verified: what is taken from it must be by what it is.
+    fn glimpse(&self, position: Position) -> Result<Frame>;
 }
 
 /// Makes and verifies the frames of one database.
@@ -131,6 +153,6 @@ pub(crate) fn damaged(
     expected: impl std::fmt::Display,
     found: impl std::fmt::Display,
 ) -> Error {
-    let file = super::segment::file_name(place.segment());
+    let file = file_name(place.segment());
     Error::damaged(file, u64::from(place.offset()), expected, found)
 }

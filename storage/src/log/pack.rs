@@ -7,19 +7,19 @@
 //! Invariant: a pack that has its name is durable and whole; what is read from it was verified.
 
 mod passage;
-mod writer;
+pub(crate) mod writer;
 
 use std::sync::Arc;
 
 use object::codec::{Reader, Write};
 use parking_lot::Mutex;
 
-use crate::directory::DatabaseId;
-use crate::disk::DiskFile;
+use crate::disk::directory::DatabaseId;
+use crate::disk::file::DiskFile;
+use crate::error::position::Position;
 use crate::error::{Error, ErrorKind, Result};
-use crate::log::frame::{self, BODY_BYTES_MAX, Check, Header, Seal};
-use crate::log::{Frame, Position};
-pub(crate) use writer::PackWriter;
+use crate::log::frame;
+use crate::log::frame::{BODY_BYTES_MAX, Check, Frame, Header, Seal};
 
 const MAGIC: [u8; 8] = *b"CTNT-PAK";
 const VERSION: u32 = 1;
@@ -298,7 +298,9 @@ fn encode_block(block: &Block, to: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::disk::{Disk, LocalDisk};
+    use crate::disk::file::Disk;
+    use crate::disk::local::LocalDisk;
+    use crate::log::pack::writer::PackWriter;
 
     /// A pack of one frame whose directory says that its block is stored in so many bytes.
     fn opened(stored_bytes: impl FnOnce(u32) -> u32) -> Result<Pack> {

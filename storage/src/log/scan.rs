@@ -5,12 +5,13 @@
 
 use std::sync::Arc;
 
-use crate::disk::DiskFile;
+use crate::disk::file::DiskFile;
+use crate::error::position::Position;
 use crate::error::{Error, ErrorKind, Result};
-use crate::log::frame::{HEADER_BYTES, Header, Seal, damaged};
+use crate::log::frame::{Frame, Frames, HEADER_BYTES, Header, Seal, damaged};
 use crate::log::pack::Pack;
-use crate::log::segment::{self, Segment, Segments};
-use crate::log::{Frame, Frames, Position, Tail};
+use crate::log::segment::{Segment, Segments, Tail};
+use crate::log::{file, segment};
 
 /// Bytes that are read at a time.
 const READ_BYTES: usize = 1 << 20;
@@ -160,7 +161,7 @@ impl<'a> Scan<'a> {
             let (expected, found) = ("the last frames of the segment", "none");
             return Ok(Some(Next::Broken(damaged(self.tail.end, expected, found))));
         }
-        self.tail.end = Position::new(number, segment::HEADER_BYTES as u32);
+        self.tail.end = Position::new(number, file::HEADER_BYTES as u32);
         Ok(None)
     }
 
@@ -169,7 +170,7 @@ impl<'a> Scan<'a> {
     pub(crate) fn resume(&mut self) -> Result<Option<Frame>> {
         let (first, behind_here) = (self.tail.end.segment(), u64::from(self.tail.end.offset()) + 1);
         for number in self.segments.numbers()?.into_iter().filter(|&number| number >= first) {
-            let mut at = if number == first { behind_here } else { segment::HEADER_BYTES as u64 };
+            let mut at = if number == first { behind_here } else { file::HEADER_BYTES as u64 };
             let file = match self.segments.segment(number)? {
                 Segment::Plain(file) => file,
                 Segment::Packed(pack) => {

@@ -13,12 +13,13 @@ use std::sync::Arc;
 use drawn::{prove, thread};
 use parking_lot::Mutex as Plain;
 
-use self::writer::Writer;
-use crate::disk::{Disk, DiskFile};
+use self::writer::{Sizes, Writer};
+use crate::disk::file::{Disk, DiskFile};
+use crate::error::position::Position;
 use crate::error::{ErrorKind, Result};
 use crate::log::frame::Seal;
-use crate::log::segment::{self, Segments};
-use crate::log::{Position, Sizes, Tail};
+use crate::log::segment::{Segments, Tail};
+use crate::log::{file, segment};
 
 #[expect(clippy::duplicate_mod, reason = "compiled a second time, with other locks")]
 #[expect(dead_code, reason = "no schedule ends a segment before it is full")]
@@ -107,7 +108,7 @@ impl DiskFile for OneFile {
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
         self.alone(|file| {
-            assert_eq!(file.written.max(segment::HEADER_BYTES as u64), offset, "without a gap");
+            assert_eq!(file.written.max(file::HEADER_BYTES as u64), offset, "without a gap");
             file.written = offset + bytes.len() as u64;
         });
         Ok(bytes.len())

@@ -13,17 +13,20 @@ use std::sync::Arc;
 use object::codec::{Reader, Write};
 use parking_lot::Mutex;
 
-use crate::directory::{
+use crate::disk::directory::{
     DatabaseId, create_file, keep_file, remove_temporary, stage_file, sync_directory, temporary,
 };
-use crate::disk::{Disk, DiskFile, Nowhere, kept_files_max};
+use crate::disk::file::{Disk, DiskFile};
+use crate::disk::local::kept_files_max;
+use crate::disk::nowhere::Nowhere;
+use crate::error::position::Position;
 use crate::error::{Error, ErrorKind, Result, is_full};
-use crate::log::Position;
-use crate::log::frame::{self, Check};
-use crate::log::pack::{self, Pack, PackWriter};
+use crate::log::file::{HEADER_BYTES, base_name, file_name};
+use crate::log::frame::Check;
+use crate::log::pack::Pack;
+use crate::log::pack::writer::PackWriter;
+use crate::log::{frame, pack};
 
-/// Bytes of a segment's header.
-pub(crate) const HEADER_BYTES: usize = 96;
 /// The number of the first segment.
 pub(crate) const FIRST: u32 = 1;
 
@@ -31,11 +34,35 @@ const MAGIC: [u8; 8] = *b"CTNT-LOG";
 /// What is written: 2 has records of versions with changed runs.
 pub(crate) const VERSION: u32 = 2;
 const CONTEXT: &str = "continuant 1 log segment";
-const SUFFIX: &str = ".log";
 /// Segments that are kept open for readers, at most.
 const OPEN_MAX: usize = 128;
 /// Bytes that the file of a segment begins with, unless what is written takes more.
 const ROOM_MIN: u64 = 1 << 20;
+
+/// The end of a part of the log, and what a frame behind it is chained to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Tail {
+    /// Where the next frame goes, if it fits into the segment.
+    pub(crate) end: Position,
+    /// The last frame; none at the start of the log.
+    pub(crate) last: Position,
+    /// Its check.
+    pub(crate) check: Check,
+}
+
+impl Tail {
+    /// The start of a segment behind the frame with the check `previous`.
+    pub(crate) fn of_segment(number: u32, previous: Check) -> Tail {
+        let end = Position::new(number, HEADER_BYTES as u32);
+        Tail { end, last: Position::NONE, check: previous }
+    }
+
+    /// The end behind the frame at `place`.
+    pub(crate) fn behind(header: &frame::Header, place: Position) -> Tail {
+        let bytes_count = frame::HEADER_BYTES as u64 + u64::from(header.length);
+        Tail { end: Position(place.0 + bytes_count), last: place, check: header.check }
+    }
+}
 
 /// The segments of one log.
 #[derive(Debug)]
@@ -75,15 +102,6 @@ pub(crate) struct Header {
     pub(crate) version: u32,
     /// The check of the last frame before the segment.
     pub(crate) previous: Check,
-}
-
-/// The name of a segment's file, from the database's directory.
-pub(crate) fn file_name(number: u32) -> String {
-    format!("log/{}", base_name(number))
-}
-
-fn base_name(number: u32) -> String {
-    format!("{number:08}{SUFFIX}")
 }
 
 /// The number of the segment whose file or pack is called so.

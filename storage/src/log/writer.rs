@@ -14,10 +14,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use super::sync::{Condvar, Mutex, MutexGuard};
+use crate::error::position::Position;
 use crate::error::{Error, ErrorKind, Result};
+use crate::log::figures::Figures;
+use crate::log::file;
 use crate::log::frame::{BODY_BYTES_MAX, Check, HEADER_BYTES, Seal, damaged};
-use crate::log::segment::{self, Segments};
-use crate::log::{Done, Figures, Position, Sizes, Tail};
+use crate::log::segment::{Segments, Tail};
 
 /// Bytes of a group that has gathered enough.
 const GATHER_BYTES_MAX: usize = 1 << 20;
@@ -29,6 +31,19 @@ const GATHER_LOOK: Duration = Duration::from_micros(500);
 /// theirs: each time twice as many.
 const GATHER_PAUSE_MIN: u32 = 4;
 const GATHER_PAUSE_MAX: u32 = 1024;
+
+/// Called once, on the thread that commits, with what became of a frame. It must not call the log,
+/// which may wait until it was called.
+pub(crate) type Done = Box<dyn FnOnce(Result<()>) + Send>;
+
+/// Sizes of the log.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sizes {
+    pub(crate) segment_bytes: u32,
+    pub(crate) group_bytes_max: usize,
+    /// Frames of a group that is let gather before it is written.
+    pub(crate) gather_frames_min: usize,
+}
 
 #[derive(Debug)]
 pub(crate) struct Writer {
@@ -477,8 +492,8 @@ impl State {
         let fits = u64::from(before.offset()) + length <= self.capacity;
         if !fits {
             let number = before.segment() + 1;
-            self.tail.end = Position::new(number, segment::HEADER_BYTES as u32);
-            let needed = segment::HEADER_BYTES as u64 + length;
+            self.tail.end = Position::new(number, file::HEADER_BYTES as u32);
+            let needed = file::HEADER_BYTES as u64 + length;
             self.capacity = needed.max(u64::from(segment_bytes));
         }
         let start = self.tail.end;

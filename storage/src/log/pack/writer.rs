@@ -9,10 +9,10 @@ use object::codec::Write;
 use super::{
     Block, ENTRY_BYTES, FOOTER_BYTES, FULL_BYTES, HEADER_BYTES, Key, MAGIC, VERSION, encode_block,
 };
-use crate::directory::DatabaseId;
-use crate::disk::DiskFile;
-use crate::log::frame::{self, Check, Header, Seal};
-use crate::log::segment;
+use crate::disk::directory::DatabaseId;
+use crate::disk::file::DiskFile;
+use crate::log::frame::{Check, Header, Seal};
+use crate::log::{file, frame};
 
 /// A pack that is being written.
 pub(crate) struct PackWriter<'a> {
@@ -45,7 +45,7 @@ impl<'a> PackWriter<'a> {
         assert_eq!(header.len(), HEADER_BYTES, "a pack header has its length");
         file.write_all_at(&header, 0)?;
         let (open, blocks) = Default::default();
-        let (end, at) = (segment::HEADER_BYTES as u32, HEADER_BYTES as u64);
+        let (end, at) = (file::HEADER_BYTES as u32, HEADER_BYTES as u64);
         Ok(PackWriter { file, number, key, seal, end, at, first: 0, open, blocks })
     }
 

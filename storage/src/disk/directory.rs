@@ -1,0 +1,559 @@
+//! The directory of a database: its marker, its lock, and the names of its files.
+//!
+//! ```text
+//! fleet/
+//!   continuant.db    the marker: that this is a database, of which format, and its id; locked
+//!   index.redb       the index, a cache of the log
+//!   log/             00000001.log, 00000002.log, ...: the truth
+//!   backup.witness   of a backup: up to where it went, and what it had; nothing writes to one
+//! ```
+//!
+//! It does not know what is in the log or the index.
+//!
+//! Invariant: a file gets its name only when its first bytes are durable, so a crash while one is
+//! made leaves at most a file that ends in `.tmp`, which nobody reads.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use object::codec::{Reader, Write};
+
+use crate::disk::file::{Disk, DiskFile};
+use crate::error::{Error, ErrorKind, Result};
+
+const MARKER: &str = "continuant.db";
+const INDEX: &str = "index.redb";
+const LOG: &str = "log";
+const WITNESS: &str = "backup.witness";
+const TEMPORARY: &str = ".tmp";
+
+/// What the marker starts with.
+const MAGIC: [u8; 12] = *b"CONTINUANTDB";
+/// The format of databases that this program writes.
+pub(crate) const FORMAT: u32 = 1;
+const MARKER_BYTES: usize = 64;
+const CONTEXT: &str = "continuant 1 database marker";
+
+/// How long a lock is left alone between two tries: at first, and at least.
+const LOCK_PAUSE_MAX: Duration = Duration::from_millis(16);
+const LOCK_PAUSE_MIN: Duration = Duration::from_millis(1);
+/// After each of these the pause is a part less: who has waited longest tries most often, and so
+/// is likely the next, rather than one that has just come.
+const LOCK_PATIENCE: Duration = Duration::from_millis(50);
+
+/// How a directory is opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Access {
+    /// Nothing is written, and others may read too.
+    pub(crate) read_only: bool,
+    /// How long is waited for whoever has the lock.
+    pub(crate) lock_wait: Duration,
+}
+
+/// What tells the files of one database from those of another: 16 random bytes.
+pub(crate) type DatabaseId = [u8; 16];
+
+/// An open database directory. Dropping it releases the lock.
+#[derive(Debug)]
+pub(crate) struct Directory {
+    disk: Arc<dyn Disk>,
+    path: PathBuf,
+    id: DatabaseId,
+    marker: Arc<dyn DiskFile>,
+}
+
+impl Directory {
+    /// Opens and locks the database in `path`, for writing, without waiting for its lock.
+    pub(crate) fn open(disk: Arc<dyn Disk>, path: &Path) -> Result<Directory> {
+        Directory::open_as(disk, path, Access::default())
+    }
+
+    /// Opens and locks the database in `path`.
+    pub(crate) fn open_as(disk: Arc<dyn Disk>, path: &Path, access: Access) -> Result<Directory> {
+        let marker = path.join(MARKER);
+        if !exists(&*disk, &marker)? {
+            let kind = match is_without_marker(&*disk, path)? {
+                true => ErrorKind::MarkerLost,
+                false => unfinished(&*disk, path)?.unwrap_or(ErrorKind::NotADatabase),
+            };
+            return Err(Error::from(kind).at(path));
+        }
+        open(disk, path, access).map_err(|error| error.at(&marker))
+    }
+
+    /// Opens and locks the database in `path`; makes one in a directory that is missing or empty,
+    /// with this id or a random one, whose log `begin` makes in its directory.
+    pub(crate) fn open_or_create(
+        disk: Arc<dyn Disk>,
+        path: &Path,
+        id: Option<DatabaseId>,
+        access: Access,
+        begin: &dyn Fn(&Path, DatabaseId) -> Result<()>,
+    ) -> Result<Directory> {
+        let marker = path.join(MARKER);
+        if !exists(&*disk, &marker)? && !is_without_marker(&*disk, path)? {
+            Directory::require_no_backup(&*disk, path)?;
+            create(&*disk, path, (id, access), begin).map_err(|error| error.at(path))?;
+        }
+        Directory::open_as(disk, path, access)
+    }
+
+    /// Makes the marker of the database in `path` anew, which lost it, with the id that its log
+    /// says; gives whether it was missing or damaged.
+    pub(crate) fn mend(
+        disk: &Arc<dyn Disk>,
+        path: &Path,
+        access: Access,
+        id: impl FnOnce(PathBuf) -> Result<Option<DatabaseId>>,
+    ) -> Result<bool> {
+        let marker = path.join(MARKER);
+        let is_lost = match Directory::open_as(Arc::clone(disk), path, access) {
+            Ok(_) => return Ok(false),
+            Err(error) => match *error.kind() {
+                ErrorKind::MarkerLost => true,
+                // A marker that says nothing of itself.
+                ErrorKind::NotADatabase => exists(&**disk, &marker)?,
+                ErrorKind::Damaged { ref file, .. } => file == MARKER,
+                _ => return Err(error),
+            },
+        };
+        let id = if is_lost { id(path.join(LOG))? } else { None };
+        let id = id.ok_or_else(|| Error::from(ErrorKind::NotADatabase).at(path))?;
+        let made = stage_file(&**disk, &marker, |file| {
+            let written = file.write_all_at(&encode(id), 0);
+            written.map_err(|error| Error::io("write", error).at(&marker))
+        });
+        made.and_then(|_| keep_file(&**disk, &marker)).map(|()| true)
+    }
+
+    /// Whether there is a database in `path`.
+    pub(crate) fn is_in(disk: &dyn Disk, path: &Path) -> Result<bool> {
+        exists(disk, &path.join(MARKER)).map_err(|error| error.at(path))
+    }
+
+    /// That a database can be begun in a directory: it is missing or empty, or has what an earlier
+    /// beginning left.
+    pub(crate) fn require_free(disk: &dyn Disk, path: &Path) -> Result<()> {
+        require_free(disk, path).map_err(|error| error.at(path))
+    }
+
+    /// That a directory has no backup that was begun: it is gone on with as one, and nothing else.
+    pub(crate) fn require_no_backup(disk: &dyn Disk, path: &Path) -> Result<()> {
+        match unfinished(disk, path)? {
+            Some(kind @ ErrorKind::Unfinished { is_backup: true }) => {
+                Err(Error::from(kind).at(path))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Begins the database `id` in a directory that is missing or empty, or has what an earlier
+    /// beginning left. Nobody opens it before [`Directory::finish`], for it has no marker.
+    pub(crate) fn begin(disk: Arc<dyn Disk>, path: &Path, id: DatabaseId) -> Result<Directory> {
+        let was_there = exists(&*disk, path)?;
+        let begun = begin(Arc::clone(&disk), path, id).inspect_err(|_| {
+            // If nothing is in it.
+            if !was_there {
+                drop(disk.remove_directory(path));
+            }
+        });
+        begun.map_err(|error| error.at(path))
+    }
+
+    /// Makes what was begun a database.
+    pub(crate) fn finish(&self) -> Result<()> {
+        keep_file(&*self.disk, &self.path.join(MARKER))
+    }
+
+    /// Removes what was begun and came to nothing, with the directory unless that `was_there`.
+    /// What cannot be removed is left, and can be begun again.
+    pub(crate) fn undo(&self, was_there: bool) {
+        let (disk, log) = (&*self.disk, self.log());
+        for name in disk.list(&log).unwrap_or_default() {
+            drop(disk.remove(&log.join(name)));
+        }
+        // As long as there is a log, the marker under its temporary name says what it is.
+        let undone = disk.remove_directory(&log);
+        let undone = undone.and_then(|()| disk.remove(&temporary(&self.path.join(MARKER))));
+        if undone.is_ok() && !was_there {
+            drop(disk.remove_directory(&self.path));
+        }
+    }
+
+    /// Whether it is a backup.
+    pub(crate) fn is_backup(&self) -> Result<bool> {
+        exists(&*self.disk, &self.witness())
+    }
+
+    /// Where the files are.
+    pub(crate) fn disk(&self) -> &Arc<dyn Disk> {
+        &self.disk
+    }
+
+    /// The database's id.
+    pub(crate) fn id(&self) -> DatabaseId {
+        self.id
+    }
+
+    /// The directory.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The directory of the log's segments.
+    pub(crate) fn log(&self) -> PathBuf {
+        self.path.join(LOG)
+    }
+
+    /// The name of a backup's record of its end.
+    pub(crate) const WITNESS: &str = WITNESS;
+
+    /// The file of that record.
+    pub(crate) fn witness(&self) -> PathBuf {
+        self.path.join(WITNESS)
+    }
+
+    /// The index's file.
+    pub(crate) fn index(&self) -> PathBuf {
+        self.path.join(INDEX)
+    }
+
+    /// Reads the marker again.
+    pub(crate) fn check(&self) -> Result<()> {
+        if decode(&read(&*self.marker)?)? != self.id {
+            return Err(Error::damaged(MARKER, 16, "the id that was opened", "another"));
+        }
+        Ok(())
+    }
+
+    /// Bytes of all files that the disk holds for the database.
+    pub(crate) fn bytes_on_disk(&self) -> Result<u64> {
+        bytes_on_disk(&*self.disk, &self.path)
+    }
+}
+
+/// Bytes of all files that the disk holds for the database in `path`.
+pub(crate) fn bytes_on_disk(disk: &dyn Disk, path: &Path) -> Result<u64> {
+    let log = path.join(LOG);
+    let mut bytes = 0;
+    for folder in [path, &log] {
+        let names = disk.list(folder).map_err(|e| Error::io("list", e).at(folder))?;
+        for path in names.into_iter().map(|name| folder.join(name)) {
+            bytes += match disk.bytes_held(&path) {
+                Ok(held) if path != log => held,
+                Ok(_) => 0,
+                // A file that was on its way is gone, or has its name now and is counted.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
+                Err(error) => return Err(Error::io("read", error).at(path)),
+            };
+        }
+    }
+    Ok(bytes)
+}
+
+/// Whether a directory has a log whose marker is gone: what is begun has its marker under the
+/// temporary name.
+fn is_without_marker(disk: &dyn Disk, path: &Path) -> Result<bool> {
+    let log = path.join(LOG);
+    let is_log = exists(disk, &log)? && !exists(disk, &temporary(&path.join(MARKER)))?;
+    let has_files = is_log && disk.list(&log).is_ok_and(|names| !names.is_empty());
+    // Somebody else may just have given it its name.
+    Ok(has_files && !exists(disk, &path.join(MARKER))?)
+}
+
+/// What was begun in a directory and has no marker yet, if anything.
+fn unfinished(disk: &dyn Disk, path: &Path) -> Result<Option<ErrorKind>> {
+    let is_begun = exists(disk, &temporary(&path.join(MARKER)))?;
+    let is_backup = exists(disk, &path.join(WITNESS))?;
+    // Somebody else may just have given it its name.
+    let is_unfinished = is_begun && !exists(disk, &path.join(MARKER))?;
+    Ok(is_unfinished.then_some(ErrorKind::Unfinished { is_backup }))
+}
+
+/// Makes the marker, once there is a log, unless someone else does so first.
+fn create(
+    disk: &dyn Disk,
+    path: &Path,
+    (id, access): (Option<DatabaseId>, Access),
+    begin: &dyn Fn(&Path, DatabaseId) -> Result<()>,
+) -> Result<()> {
+    create_directories(disk, path)?;
+    let (marker, log) = (path.join(MARKER), path.join(LOG));
+    let names = disk.list(path).map_err(|error| Error::io("list", error))?;
+    let begun = temporary(Path::new(MARKER));
+    let was_begun = names.contains(&begun);
+    for name in names {
+        if name == begun || (was_begun && name == Path::new(LOG)) {
+            continue;
+        }
+        if exists(disk, &marker)? {
+            return Ok(());
+        }
+        let problem = io::Error::other(format!("it has no {MARKER}, but {}", name.display()));
+        return Err(Error::from(ErrorKind::NotADatabase).because(problem));
+    }
+    let id = match id {
+        Some(id) => id,
+        None => random()?,
+    };
+    let made = write_marker(disk, &marker, id, access)?;
+    let Some(_lock) = made else { return Ok(()) };
+    sync_directory(disk, path)?;
+    disk.create_directory(&log).map_err(|error| Error::io("create directory", error))?;
+    sync_directory(disk, path)?;
+    begin(&log, id)?;
+    keep_file(disk, &marker)
+}
+
+fn random() -> Result<DatabaseId> {
+    let mut id = DatabaseId::default();
+    let filled = getrandom::fill(&mut id);
+    filled.map_err(|error| Error::io("random bytes", io::Error::other(error.to_string())))?;
+    Ok(id)
+}
+
+/// Writes the marker under its temporary name and locks it, unless it has its name already.
+fn write_marker(
+    disk: &dyn Disk,
+    marker: &Path,
+    id: DatabaseId,
+    access: Access,
+) -> Result<Option<Arc<dyn DiskFile>>> {
+    // Whoever holds the lock of the file that becomes the marker is the one that makes it.
+    let made = disk.create(&temporary(marker)).map_err(|error| Error::io("create", error))?;
+    lock(&*made, access)?;
+    if exists(disk, marker)? {
+        return Ok(None);
+    }
+    let written = made.set_length(0).and_then(|()| made.write_all_at(&encode(id), 0));
+    let written = written.map_err(|error| Error::io("write", error));
+    let synced = |()| made.sync().map_err(|error| Error::io("sync", error));
+    if let Err(error) = written.and_then(synced) {
+        // What has no bytes says nothing of what is here.
+        drop(disk.remove(&temporary(marker)));
+        return Err(error);
+    }
+    Ok(Some(made))
+}
+
+fn begin(disk: Arc<dyn Disk>, path: &Path, id: DatabaseId) -> Result<Directory> {
+    create_directories(&*disk, path)?;
+    require_free(&*disk, path)?;
+    let marker = write_marker(&*disk, &path.join(MARKER), id, Access::default())?;
+    let marker = marker.ok_or(ErrorKind::Locked)?;
+    sync_directory(&*disk, path)?;
+    let log = path.join(LOG);
+    if let Err(error) = disk.create_directory(&log) {
+        if !exists(&*disk, &log)? {
+            drop(disk.remove(&temporary(&path.join(MARKER))));
+        }
+        return Err(Error::io("create directory", error));
+    }
+    sync_directory(&*disk, path)?;
+    // A crash may have come between a name and its sync when this was begun before.
+    sync_directory(&*disk, &log)?;
+    Ok(Directory { disk, path: path.to_path_buf(), id, marker })
+}
+
+/// That a directory is missing or empty, or has what an earlier beginning left.
+fn require_free(disk: &dyn Disk, path: &Path) -> Result<()> {
+    let names = match disk.list(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        listed => listed.map_err(|error| Error::io("list", error))?,
+    };
+    let (marker, witness) = (temporary(Path::new(MARKER)), PathBuf::from(WITNESS));
+    let known = [&marker, &PathBuf::from(LOG), &witness, &temporary(&witness)];
+    let was_begun = names.contains(&marker) && names.iter().all(|name| known.contains(&name));
+    if !names.is_empty() && !was_begun {
+        return Err(ErrorKind::Occupied.into());
+    }
+    Ok(())
+}
+
+/// Makes a directory and those above it, durably: also where they are there already, for an opening
+/// that was cut short may have made them.
+fn create_directories(disk: &dyn Disk, path: &Path) -> Result<()> {
+    let named = path.ancestors().filter(|path| !path.as_os_str().is_empty());
+    let named: Vec<&Path> = named.filter(|path| path.parent().is_some()).collect();
+    for path in named.into_iter().rev() {
+        if !exists(disk, path)? {
+            let made = disk.create_directory(path);
+            made.map_err(|error| Error::io("create directory", error))?;
+        }
+        match disk.sync_directory(parent(path)) {
+            // What may not be read was not made here.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
+            synced => {
+                synced.map_err(|error| Error::io("sync directory", error).at(parent(path)))?
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The directory that a path is in.
+fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
+/// Locks a file, and waits for it as long as `access` says.
+fn lock(file: &dyn DiskFile, access: Access) -> Result<()> {
+    let began = Instant::now();
+    loop {
+        let tried = if access.read_only { file.try_lock_shared() } else { file.try_lock() };
+        if tried.map_err(|error| Error::io("lock", error))? {
+            return Ok(());
+        }
+        let waited = began.elapsed();
+        let left = access.lock_wait.saturating_sub(waited);
+        if left.is_zero() {
+            let locked = Error::from(ErrorKind::Locked);
+            return Err(match file.lock_holder() {
+                Some(holder) => locked.because(holder),
+                None => locked,
+            });
+        }
+        let pause = LOCK_PAUSE_MAX.div_f64(1.0 + waited.div_duration_f64(LOCK_PATIENCE));
+        thread::park_timeout(pause.max(LOCK_PAUSE_MIN).min(left));
+    }
+}
+
+fn open(disk: Arc<dyn Disk>, path: &Path, access: Access) -> Result<Directory> {
+    let marker = path.join(MARKER);
+    let opened = if access.read_only { disk.open_to_read(&marker) } else { disk.open(&marker) };
+    let marker = opened.map_err(|error| Error::io("open", error))?;
+    lock(&*marker, access)?;
+    let id = decode(&read(&*marker)?)?;
+    if access.read_only {
+        return Ok(Directory { disk, path: path.to_path_buf(), id, marker });
+    }
+    let log = path.join(LOG);
+    disk.create_directory(&log).map_err(|error| Error::io("create directory", error))?;
+    // A crash may have come between a name and its sync, now or when it was made.
+    sync_directory(&*disk, path)?;
+    sync_directory(&*disk, &log)?;
+    Ok(Directory { disk, path: path.to_path_buf(), id, marker })
+}
+
+fn read(marker: &dyn DiskFile) -> Result<Vec<u8>> {
+    let mut bytes = vec![0; MARKER_BYTES + 1];
+    let found = marker.read_up_to(&mut bytes, 0).map_err(|error| Error::io("read", error))?;
+    bytes.truncate(found);
+    Ok(bytes)
+}
+
+fn encode(id: DatabaseId) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(MARKER_BYTES);
+    bytes.put(&MAGIC).put_u32(FORMAT).put(&id);
+    let check = blake3::derive_key(CONTEXT, &bytes);
+    bytes.put(&check);
+    assert_eq!(bytes.len(), MARKER_BYTES, "the marker has its length");
+    bytes
+}
+
+fn decode(bytes: &[u8]) -> Result<DatabaseId> {
+    if !bytes.starts_with(&MAGIC) {
+        return Err(ErrorKind::NotADatabase.into());
+    }
+    let damaged = |offset, expected: &str, found: &dyn std::fmt::Display| {
+        Error::damaged(MARKER, offset, expected, found)
+    };
+    if bytes.len() < MARKER_BYTES {
+        return Err(damaged(0, "64 bytes", &bytes.len()));
+    }
+    let (head, check) = bytes.split_at(MARKER_BYTES - blake3::OUT_LEN);
+    let mut reader = Reader::new("database marker", head);
+    reader.bytes(MAGIC.len())?;
+    let format = reader.u32()?;
+    // A newer format may have another check; its number is believed.
+    if format > FORMAT {
+        return Err(ErrorKind::NewerFormat { found: format, supported: FORMAT }.into());
+    }
+    if *check != blake3::derive_key(CONTEXT, head) {
+        return Err(damaged(0, "the bytes of its check", &"other bytes"));
+    }
+    Ok(reader.array()?)
+}
+
+/// Makes a file that has its name only once what `fill` writes is durable. What is at its temporary
+/// name already is `fill`'s to use.
+pub(crate) fn create_file(
+    disk: &dyn Disk,
+    path: &Path,
+    fill: impl FnOnce(&dyn DiskFile) -> io::Result<()>,
+) -> Result<Arc<dyn DiskFile>> {
+    let fill = |file: &dyn DiskFile| fill(file).map_err(|e| Error::io("write", e).at(path));
+    let file = fill_staged(disk, path, fill)?;
+    keep_file(disk, path).inspect_err(|_| drop(disk.remove(&temporary(path))))?;
+    Ok(file)
+}
+
+/// Makes a durable file that has its temporary name until it is kept.
+pub(crate) fn stage_file(
+    disk: &dyn Disk,
+    path: &Path,
+    fill: impl FnOnce(&dyn DiskFile) -> Result<()>,
+) -> Result<Arc<dyn DiskFile>> {
+    fill_staged(disk, path, |file| {
+        file.set_length(0).map_err(|error| Error::io("create", error).at(path))?;
+        fill(file)
+    })
+}
+
+fn fill_staged(
+    disk: &dyn Disk,
+    path: &Path,
+    fill: impl FnOnce(&dyn DiskFile) -> Result<()>,
+) -> Result<Arc<dyn DiskFile>> {
+    let temporary = temporary(path);
+    let made = disk.create(&temporary);
+    let file = made.map_err(|error| Error::io("create", error).at(path))?;
+    let synced = |()| file.sync().map_err(|error| Error::io("sync", error).at(path));
+    if let Err(error) = fill(&*file).and_then(synced) {
+        // On a full disk it would hold the space that is missing.
+        let _ = disk.remove(&temporary);
+        return Err(error);
+    }
+    Ok(file)
+}
+
+/// Gives a durable file at the temporary name of `path` its name.
+pub(crate) fn keep_file(disk: &dyn Disk, path: &Path) -> Result<()> {
+    let renamed = disk.rename(&temporary(path), path);
+    renamed.map_err(|error| Error::io("rename", error).at(path))?;
+    sync_directory(disk, parent(path))
+}
+
+/// The name that a file has while it is made.
+pub(crate) fn temporary(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_os_string();
+    name.push(TEMPORARY);
+    name.into()
+}
+
+/// Removes what a crash left in a directory of files that were being made.
+pub(crate) fn remove_temporary(disk: &dyn Disk, directory: &Path) -> Result<()> {
+    let names = disk.list(directory).map_err(|error| Error::io("list", error).at(directory))?;
+    for name in names {
+        let path = directory.join(name);
+        if path.as_os_str().as_encoded_bytes().ends_with(TEMPORARY.as_bytes()) {
+            disk.remove(&path).map_err(|error| Error::io("remove", error).at(&path))?;
+        }
+    }
+    Ok(())
+}
+
+/// Makes the names in a directory durable.
+pub(crate) fn sync_directory(disk: &dyn Disk, path: &Path) -> Result<()> {
+    disk.sync_directory(path).map_err(|error| Error::io("sync directory", error).at(path))
+}
+
+fn exists(disk: &dyn Disk, path: &Path) -> Result<bool> {
+    disk.exists(path).map_err(|error| Error::io("read", error).at(path))
+}

@@ -1,0 +1,146 @@
+//! Losses: what a log has no more although it was durable, as a comparison with the index finds it.
+//!
+//! It does not know how a log is compared, nor who accepts a loss.
+//!
+//! Invariant: a token stands for one loss of one log, so that nobody accepts another with it.
+
+use std::fmt;
+
+use object::codec::{Reader, Write};
+use object::hash::{Context, ObjectId};
+
+use crate::error::position::Position;
+
+/// Bytes of a loss on record.
+const RECORD_BYTES: usize = 89;
+/// Objects that a comparison lists; it counts them all.
+pub(crate) const OBJECTS_LISTED_MAX: usize = 1000;
+
+/// What a log has no more of what was durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Loss {
+    /// Where the log ended once: all before was durable.
+    pub expected: Position,
+    /// The check of the last frame before.
+    pub(crate) check: [u8; 32],
+    /// Where the frames end that the log still has.
+    pub found: Position,
+    /// Objects of which versions or refusals are gone.
+    pub object_count: u64,
+    /// Of these, the objects of which nothing is left.
+    pub gone_count: u64,
+    /// Versions that are gone.
+    pub version_count: u64,
+    /// Refusals that are gone.
+    pub refusal_count: u64,
+    /// Whether the counts are all there is: the index could be read, and the log is a beginning of
+    /// the one that the index was written from. Otherwise they are the least that is gone.
+    pub is_counted: bool,
+}
+
+/// One object of which something is gone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LostObject {
+    /// The object.
+    pub id: ObjectId,
+    /// Its name.
+    pub name: Option<String>,
+    /// The newest version that is left; none when nothing is.
+    pub kept: Option<u64>,
+    /// The newest version that there was.
+    pub newest: u64,
+    /// Refusals that are gone.
+    pub refusal_count: u64,
+}
+
+/// What a repair would lose.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lost {
+    /// The loss.
+    pub loss: Loss,
+    /// What accepts it, and no other.
+    pub token: LossToken,
+    /// The objects that it concerns, in the order of their ids; the first 1,000.
+    pub objects: Vec<LostObject>,
+}
+
+/// Names a loss: given back with it, the loss that was seen is accepted, and no larger one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LossToken(pub(super) [u8; 8]);
+
+impl Loss {
+    /// Whether this is the loss of the frames behind this end of a log, whose last has the check.
+    pub(crate) fn is_behind(&self, end: Position, check: [u8; 32]) -> bool {
+        (self.expected, self.check) == (end, check)
+    }
+
+    pub(crate) fn put(&self, to: &mut Vec<u8>) {
+        to.put_u64(self.expected.0).put(&self.check).put_u64(self.found.0);
+        to.put_u64(self.object_count).put_u64(self.gone_count);
+        to.put_u64(self.version_count).put_u64(self.refusal_count);
+        to.put_u8(u8::from(self.is_counted));
+    }
+
+    pub(crate) fn read(reader: &mut Reader<'_>) -> object::Result<Loss> {
+        let (expected, check) = (Position(reader.u64()?), reader.array()?);
+        let found = Position(reader.u64()?);
+        let (object_count, gone_count) = (reader.u64()?, reader.u64()?);
+        let (version_count, refusal_count) = (reader.u64()?, reader.u64()?);
+        let is_counted = match reader.u8()? {
+            flag @ (0 | 1) => flag == 1,
+            flag => return Err(reader.fail(1, "0 or 1", flag)),
+        };
+        Ok(Loss {
+            expected,
+            check,
+            found,
+            object_count,
+            gone_count,
+            version_count,
+            refusal_count,
+            is_counted,
+        })
+    }
+}
+
+impl Lost {
+    pub(crate) fn new(loss: Loss, found: [u8; 32], objects: Vec<LostObject>) -> Lost {
+        static CONTEXT: Context = Context::new("continuant 1 loss token");
+        let mut bytes = Vec::with_capacity(RECORD_BYTES);
+        loss.put(&mut bytes);
+        let hash = CONTEXT.hasher().update(&bytes).update(&found).finalize();
+        let token = LossToken(*hash.as_bytes().first_chunk().expect("a hash is longer"));
+        Lost { loss, token, objects }
+    }
+}
+
+impl fmt::Display for LossToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Display for Loss {
+    /// Says how much is gone, and from where on.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Loss { object_count, gone_count, version_count, refusal_count, .. } = self;
+        let least = if self.is_counted { "" } else { "at least " };
+        write!(
+            f,
+            "{least}{version_count} versions and {refusal_count} refusals of {object_count} \
+             objects, {gone_count} of them wholly: the log ended at {}, and ends at {}",
+            self.expected, self.found
+        )
+    }
+}
+
+impl fmt::Display for Lost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Lost { loss, token, .. } = self;
+        write!(
+            f,
+            "the log has lost what was durable: {loss}; nothing was changed. Bring the log back or \
+             restore a backup; `check --repair --accept-loss {token}` goes on without"
+        )
+    }
+}

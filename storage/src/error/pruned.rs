@@ -1,0 +1,57 @@
+//! What retention has dropped of the state that is asked for.
+//!
+//! It does not know how that is found.
+
+use std::fmt;
+
+use object::hash::ObjectId;
+
+use crate::error::position::Position;
+
+/// Objects that an error names.
+pub(crate) const LISTED_MAX: usize = 8;
+
+/// What retention has dropped of the state as of some moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StatesPruned {
+    /// Objects that have no state as of then.
+    pub count: u64,
+    /// Some of them.
+    pub objects: Vec<PrunedObject>,
+    /// The first place behind the moment up to which all objects have their state, and the time of
+    /// the last frame before it; none when there is none, or the log cannot be read so far.
+    pub earliest: Option<(Position, Option<u64>)>,
+}
+
+/// An object that has no state as of some moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PrunedObject {
+    /// The object.
+    pub id: ObjectId,
+    /// Its name, where it is known.
+    pub name: Option<String>,
+    /// Its newest version then.
+    pub seq: u64,
+}
+
+impl fmt::Display for StatesPruned {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let verb = if self.count == 1 { "object has" } else { "objects have" };
+        write!(f, "retention has dropped what {} {verb} as of then: ", self.count)?;
+        for (index, object) in self.objects.iter().enumerate() {
+            let comma = if index > 0 { ", " } else { "" };
+            match &object.name {
+                Some(name) => write!(f, "{comma}{name:?}")?,
+                None => write!(f, "{comma}{}", object.id)?,
+            }
+            write!(f, " at version {}", object.seq)?;
+        }
+        if self.count > self.objects.len() as u64 {
+            f.write_str(" and more")?;
+        }
+        match self.earliest {
+            Some((place, _)) => write!(f, "; all have their state from {place} on"),
+            None => f.write_str("; there is no later place where all have their state"),
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! The row of an object that was imported, from the log's notes alone.
+//!
+//! It does not know who imports, nor what rows there are.
+
+use object::hash::BaseHash;
+use object::lineage::{Spine, jump_seq};
+
+use crate::error::Result;
+use crate::log::frame::{Frames, damaged};
+use crate::read::version::{StoredCommit, last_commit, misplaced, read_commit};
+use crate::record::Adoption;
+use crate::rows::pages::READS_MAX;
+use crate::rows::row::{Link, Row};
+
+/// The row of an object whose staged records are its lineage, from the log's notes alone.
+pub(crate) fn adopt(frames: &impl Frames, adoption: &Adoption) -> Result<Row> {
+    let frame = frames.frame(adoption.head)?;
+    let head = last_commit(&frame, adoption.object, u64::MAX, |_| true)?;
+    let mut links = vec![(head.header().seq, link(&head))];
+    let mut at = head.clone();
+    while at.header().seq > 0 {
+        let seq = jump_seq(at.header().seq);
+        at = read_commit(frames, at.jump())?;
+        if at.header().seq != seq {
+            return Err(misplaced(link(&at), seq, at.header().seq));
+        }
+        links.push((seq, link(&at)));
+    }
+    let header = head.header();
+    let named = named_base(frames, &head)?;
+    let base = named.or(at.begins_from());
+    let base = base.ok_or_else(|| damaged(at.position(), "a base image", "none"))?;
+    Ok(Row {
+        spine: Spine::from_links(links),
+        time: header.time,
+        created: at.header().time,
+        wake: header.wake,
+        code: header.code,
+        policy: header.policy,
+        base,
+        upgraded: named.is_some(),
+        genesis: at.position(),
+        ledger: head.notes().ledger,
+        globals: head.notes().globals,
+        refusal: adoption.refusal_hash,
+        refusal_position: adoption.refusal,
+        refusal_count: adoption.refusal_count,
+        name: None,
+        moved: false,
+        retention: None,
+        pages: None,
+    })
+}
+
+/// The base image that is named with the page table of a version, where that is an upgrade's or one
+/// behind it.
+fn named_base(frames: &impl Frames, head: &StoredCommit) -> Result<Option<BaseHash>> {
+    let mut at = head.clone();
+    for _ in 0..READS_MAX {
+        if at.notes().table.is_some() || at.header().seq == 0 {
+            break;
+        }
+        at = read_commit(frames, at.parent())?;
+    }
+    Ok(at.notes().base.filter(|_| at.header().seq > 0))
+}
+
+fn link(stored: &StoredCommit) -> Link {
+    Link { hash: stored.hash(), position: stored.position() }
+}

@@ -1,0 +1,370 @@
+//! Versions and refusals as they are read from frames: verified bytes, with what the log notes
+//! beside them.
+//!
+//! It does not know rows, nor which version is the newest.
+//!
+//! Invariant: a `StoredCommit` decodes, and its header has the hash by which it was found.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use object::commit::Commit;
+use object::hash::{BaseHash, ObjectId, RefusalHash, VersionHash};
+use object::header::{Header, Kind};
+use object::limits::PAGE_BYTES;
+use object::memory::Page;
+use object::refusal::Refusal;
+
+use crate::error::position::Position;
+use crate::error::{Error, ErrorKind, Result};
+use crate::log::frame::{Frame, Frames, damaged, placed};
+use crate::record::page::{PageChange, Written};
+use crate::record::runs::Run;
+use crate::record::version::{Notes, PageRecord, Payloads, VersionBytes};
+use crate::record::{Record, decode_refusal, records};
+use crate::rows::row::{Link, RefusalLink};
+
+/// A version as the log has it: its header and payloads, and which pages it changed. Of these the
+/// log may have runs only: a [`Version`](crate::Version) and a [`CompleteCommit`] have their bytes.
+#[derive(Clone, Debug)]
+pub struct StoredCommit {
+    frame: Frame,
+    header: Header,
+    hash: VersionHash,
+    notes: Arc<Notes>,
+    kept_from: Option<u64>,
+    // In the frame's body:
+    payloads: Option<[Range<usize>; 3]>,
+    globals: Option<Range<usize>>,
+    ledger: Option<Range<usize>>,
+    pages: Arc<[(u32, StoredPage)]>,
+}
+
+/// A page in the body of a version's frame.
+#[derive(Clone, Debug)]
+pub(crate) enum StoredPage {
+    /// From where it starts.
+    Whole(usize),
+    /// Runs, each with its start in the page, over the page that is whole in the frame at `whole`,
+    /// or in the base image when that is [`Position::NONE`].
+    Runs { whole: Position, runs: Box<[(u16, Range<usize>)]> },
+}
+
+impl StoredPage {
+    pub(crate) fn is_whole(&self) -> bool {
+        matches!(self, StoredPage::Whole(_))
+    }
+
+    /// The page's bytes: runs are put over `under`. `None` when they are missing.
+    pub(crate) fn read(&self, body: &[u8], under: Option<&Page>) -> Option<Page> {
+        match self {
+            StoredPage::Whole(start) => body[*start..*start + PAGE_BYTES].try_into().ok(),
+            StoredPage::Runs { runs, .. } => {
+                let mut page = *under?;
+                for (start, run) in runs.iter() {
+                    let start = usize::from(*start);
+                    page[start..start + run.len()].copy_from_slice(&body[run.clone()]);
+                }
+                Some(page)
+            }
+        }
+    }
+}
+
+impl StoredCommit {
+    /// The version's header.
+    pub fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// The version's hash.
+    pub fn hash(&self) -> VersionHash {
+        self.hash
+    }
+
+    /// What the header names besides the memory; none when retention dropped it.
+    pub fn payloads(&self) -> Option<Payloads<'_>> {
+        let payloads = self.payloads.as_ref()?;
+        let [input, effects, admission] = payloads.clone().map(|range| &self.frame.body[range]);
+        Some(Payloads { input, effects, admission })
+    }
+
+    /// Whether the log has all of the version: else retention let go what it changed, and
+    /// [`page_indices`](StoredCommit::page_indices) gives what is left of that.
+    pub fn is_whole(&self) -> bool {
+        self.require(self.header.seq).is_ok()
+    }
+
+    /// That the version, and the memories of those from `seq` on that need it, can be read.
+    pub(crate) fn require(&self, seq: u64) -> Result<()> {
+        match self.kept_from {
+            Some(kept_from) if seq < kept_from => Err(self.pruned(seq)),
+            _ => Ok(()),
+        }
+    }
+
+    /// What to say when version `seq` needs what was trimmed here.
+    pub(crate) fn pruned(&self, seq: u64) -> Error {
+        let kept_from = self.kept_from.unwrap_or_default();
+        ErrorKind::Pruned { seq, kept_from }.into()
+    }
+
+    /// The base image that the memory begins from, if the version is a genesis or an upgrade.
+    pub fn begins_from(&self) -> Option<BaseHash> {
+        let begins = self.header.seq == 0 || self.header.kind == Kind::Upgrade;
+        self.notes.base.filter(|_| begins)
+    }
+
+    /// The globals' bytes, when they are not those of the version before; of a genesis or an
+    /// upgrade, of the base image.
+    pub fn globals(&self) -> Option<&[u8]> {
+        self.globals.clone().map(|range| &self.frame.body[range])
+    }
+
+    /// The indices of the pages that the version changed, ascending.
+    pub fn page_indices(&self) -> impl Iterator<Item = u32> {
+        self.pages.iter().map(|(index, _)| *index)
+    }
+
+    /// The commit, with its pages from elsewhere.
+    ///
+    /// # Panics
+    ///
+    /// When its payloads were dropped.
+    pub(crate) fn with_pages<'a>(&'a self, pages: Vec<(u32, &'a Page)>) -> Commit<'a> {
+        let payloads = self.payloads().expect("a version with its memory has its payloads");
+        let Payloads { input, effects, admission } = payloads;
+        let (header, globals) = (self.header.clone(), self.globals());
+        Commit { header, input, effects, admission, globals, pages }
+    }
+
+    /// The pages as the frame has them, ascending.
+    pub(crate) fn pages(&self) -> &[(u32, StoredPage)] {
+        &self.pages
+    }
+
+    /// How the pages are written.
+    pub(crate) fn changes(&self) -> impl Iterator<Item = PageChange> {
+        self.pages.iter().map(|(index, page)| {
+            let written = match page {
+                StoredPage::Whole(_) => Written::Whole,
+                StoredPage::Runs { whole, runs } => {
+                    let run = |(start, run): &(u16, Range<usize>)| Run {
+                        start: *start,
+                        length: run.len() as u16,
+                    };
+                    Written::Runs { whole: *whole, runs: runs.iter().map(run).collect() }
+                }
+            };
+            PageChange { page: *index, written }
+        })
+    }
+
+    pub(crate) fn frame(&self) -> &Frame {
+        &self.frame
+    }
+
+    /// Whether it is a version of `object`.
+    pub(crate) fn is_of(&self, object: ObjectId) -> bool {
+        match self.header.seq {
+            0 => ObjectId::from(self.hash) == object,
+            _ => self.header.object == object,
+        }
+    }
+
+    pub(crate) fn position(&self) -> Position {
+        self.frame.position
+    }
+
+    /// The frame at `position`: the version's own is in hand, any other is read.
+    pub(crate) fn frame_at(&self, frames: &impl Frames, position: Position) -> Result<Frame> {
+        match position == self.frame.position {
+            true => Ok(self.frame.clone()),
+            false => frames.frame(position),
+        }
+    }
+
+    pub(crate) fn notes(&self) -> &Notes {
+        &self.notes
+    }
+
+    pub(crate) fn ledger(&self) -> Option<&[u8]> {
+        self.ledger.clone().map(|range| &self.frame.body[range])
+    }
+
+    /// The last refusal before the version, if there is one.
+    pub(crate) fn refusal(&self) -> Option<RefusalLink> {
+        let link = RefusalLink { hash: self.header.refusals, position: self.notes.refusal };
+        (link.hash != RefusalHash::NONE).then_some(link)
+    }
+
+    /// The version before; meaningless in a genesis.
+    pub(crate) fn parent(&self) -> Link {
+        Link { hash: self.header.parent, position: self.notes.parent }
+    }
+
+    /// The version that the jump leads to; meaningless in a genesis.
+    pub(crate) fn jump(&self) -> Link {
+        Link { hash: self.header.jump, position: self.notes.jump }
+    }
+
+    fn read(frame: &Frame, version: VersionBytes<'_>) -> Result<StoredCommit> {
+        let record = version.decode(frame.position)?;
+        let place = |bytes: &[u8]| {
+            let start = bytes.as_ptr().addr() - frame.body.as_ptr().addr();
+            start..start + bytes.len()
+        };
+        let stored = |page| match page {
+            PageRecord::Whole(page) => StoredPage::Whole(place(page).start),
+            PageRecord::Runs { whole, runs } => {
+                let runs = runs.into_iter().map(|(start, bytes)| (start, place(bytes)));
+                StoredPage::Runs { whole, runs: runs.collect() }
+            }
+        };
+        let pages = record.pages()?.into_iter().map(|(index, page)| (index, stored(page)));
+        Ok(StoredCommit {
+            pages: pages.collect(),
+            payloads: record
+                .payloads
+                .map(|payloads| [payloads.input, payloads.effects, payloads.admission].map(place)),
+            kept_from: record.kept_from,
+            globals: record.globals.map(place),
+            ledger: record.ledger.map(place),
+            notes: Arc::new(record.notes),
+            hash: record.hash,
+            header: record.header,
+            frame: frame.clone(),
+        })
+    }
+}
+
+/// A version with everything that its header names and its parent does not have.
+#[derive(Clone, Debug)]
+pub struct CompleteCommit {
+    pub(crate) stored: StoredCommit,
+    /// The bytes of its pages.
+    pub(crate) pages: Vec<(u32, Arc<Page>)>,
+}
+
+impl CompleteCommit {
+    /// The version as the log has it.
+    pub fn stored(&self) -> &StoredCommit {
+        &self.stored
+    }
+
+    /// The commit: encoded, it is what a capsule holds.
+    pub fn commit(&self) -> Commit<'_> {
+        let pages = self.pages.iter().map(|(index, page)| (*index, &**page));
+        self.stored.with_pages(pages.collect())
+    }
+}
+
+/// The versions in a frame, in order.
+pub(crate) fn commits(frame: &Frame) -> impl Iterator<Item = Result<StoredCommit>> {
+    records(&frame.body).filter_map(|record| match record {
+        Ok(Record::Version(version)) => Some(StoredCommit::read(frame, version)),
+        Ok(_) => None,
+        Err(error) => Some(Err(error)),
+    })
+}
+
+/// The version that `link` names.
+pub(crate) fn read_commit(frames: &impl Frames, link: Link) -> Result<StoredCommit> {
+    let frame = frames.frame(link.position)?;
+    for record in records(&frame.body) {
+        let Record::Version(version) = record? else { continue };
+        // A frame may hold many: only the one that is asked for is decoded whole.
+        if VersionHash::of(version.header_bytes(frame.position)?) == link.hash {
+            return StoredCommit::read(&frame, version);
+        }
+    }
+    Err(damaged(link.position, format!("version {}", link.hash), "a frame without it"))
+}
+
+/// A step on the way from a version to those before it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Hop {
+    pub(crate) seq: u64,
+    pub(crate) time: u64,
+    pub(crate) parent: Link,
+    pub(crate) jump: Link,
+}
+
+/// What leads on from the version that `link` names. Its header is verified by the hash; where the
+/// next ones are is not, but what is found there is.
+pub(crate) fn read_hop(frames: &impl Frames, link: Link) -> Result<Hop> {
+    let frame = frames.glimpse(link.position)?;
+    find_hop(&frame, link).map_err(|error| placed(error, link.position))
+}
+
+fn find_hop(frame: &Frame, link: Link) -> Result<Hop> {
+    for record in records(&frame.body) {
+        let Record::Version(version) = record? else { continue };
+        let bytes = version.header_bytes(frame.position)?;
+        if VersionHash::of(bytes) == link.hash {
+            let header = Header::decode(bytes)?;
+            let (parent, jump) = version.parent_and_jump(frame.position)?;
+            return Ok(Hop {
+                seq: header.seq,
+                time: header.time,
+                parent: Link { hash: header.parent, position: parent },
+                jump: Link { hash: header.jump, position: jump },
+            });
+        }
+    }
+    Err(damaged(link.position, format!("version {}", link.hash), "a frame without it"))
+}
+
+/// The last version in a frame that is of `object`, not after `seq`, and `fits`; pruned when
+/// retention let go there of what version `seq` needs.
+pub(crate) fn last_commit(
+    frame: &Frame,
+    object: ObjectId,
+    seq: u64,
+    fits: impl Fn(&StoredCommit) -> bool,
+) -> Result<StoredCommit> {
+    let mut last = None;
+    for commit in commits(frame) {
+        let commit = commit?;
+        if !commit.is_of(object) || commit.header.seq > seq {
+            continue;
+        }
+        commit.require(seq)?;
+        if fits(&commit) {
+            last = Some(commit);
+        }
+    }
+    last.ok_or_else(|| damaged(frame.position, format!("a version of {object}"), "none"))
+}
+
+/// A refusal and the position of the one before it.
+pub(crate) struct StoredRefusal {
+    previous: Position,
+    pub(crate) refusal: Refusal,
+}
+
+impl StoredRefusal {
+    /// The refusal before this one, if there is one.
+    pub(crate) fn previous(&self) -> Option<RefusalLink> {
+        let link = RefusalLink { hash: self.refusal.previous, position: self.previous };
+        (link.hash != RefusalHash::NONE).then_some(link)
+    }
+}
+
+/// The refusal that `link` names.
+pub(crate) fn read_refusal(frames: &impl Frames, link: RefusalLink) -> Result<StoredRefusal> {
+    let frame = frames.frame(link.position)?;
+    for record in records(&frame.body) {
+        let Record::Refusal(_, content) = record? else { continue };
+        let (previous, refusal) = decode_refusal(content, link.position)?;
+        if refusal.hash() == link.hash {
+            return Ok(StoredRefusal { previous, refusal });
+        }
+    }
+    Err(damaged(link.position, format!("refusal {}", link.hash), "a frame without it"))
+}
+
+/// Damage: another version of the lineage is where `link` leads to.
+pub(super) fn misplaced(link: Link, seq: u64, found: u64) -> Error {
+    damaged(link.position, format!("version {seq}"), format!("version {found}"))
+}

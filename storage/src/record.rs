@@ -1,0 +1,372 @@
+//! The records of a frame's body, and what the log notes beside each version and refusal: where
+//! the records are that it builds on.
+//!
+//! Their layout is described in `FORMAT.md`. A position in a record is never part of an object:
+//! the same lineage has other positions in another log. It does not know how records are found.
+
+pub(crate) mod loss;
+pub(crate) mod mark;
+pub(crate) mod message;
+pub(crate) mod name;
+pub(crate) mod page;
+pub(crate) mod retention;
+pub(crate) mod runs;
+pub(crate) mod varint;
+pub(crate) mod version;
+
+use object::codec::{Reader, Write};
+use object::commit::Commit;
+use object::hash::{BaseHash, CodeHash, HASH_BYTES, ObjectId, PolicyHash, RefusalHash};
+use object::refusal::Refusal;
+
+use crate::error::Result;
+use crate::error::position::Position;
+use crate::record::loss::RecordedLoss;
+use crate::record::mark::OutboxMark;
+use crate::record::message::{Sending, Taking};
+use crate::record::name::is_name;
+use crate::record::page::PageChange;
+use crate::record::retention::Retention;
+use crate::record::version::{Layout, Left, Notes, Staged, VersionBytes, VersionRecord};
+
+/// Bytes of a record before its content.
+pub(crate) const HEAD_BYTES: usize = 5;
+
+const CODE: u8 = 1;
+const POLICY: u8 = 2;
+const BASE: u8 = 3;
+const COMMIT: u8 = 4;
+const REFUSAL: u8 = 5;
+const NAME: u8 = 6;
+const STAGED_COMMIT: u8 = 7;
+const STAGED_REFUSAL: u8 = 8;
+const ADOPTION: u8 = 9;
+const VERSION: u8 = 10;
+const STAGED_VERSION: u8 = 11;
+const RETENTION: u8 = 12;
+const SENT: u8 = 13;
+const TAKEN: u8 = 14;
+const OUTBOX: u8 = 15;
+const LOSS: u8 = 16;
+const MOVED: u8 = 17;
+
+/// A record, as it stands in a body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Record<'a> {
+    /// A blob.
+    Blob(BlobRecord<'a>),
+    /// A version.
+    Version(VersionBytes<'a>),
+    /// A refusal: its notes, then the refusal.
+    Refusal(Staged, &'a [u8]),
+    /// A name and the object that it is bound to.
+    Name(ObjectId, &'a str),
+    /// What was staged of an object is the object.
+    Adoption(Adoption),
+    /// How much is kept of an object, or of those without a rule of their own.
+    Retention(Option<ObjectId>, Retention),
+    /// Messages of a version in the same frame are on their way.
+    Sent(Sending),
+    /// One is no more: what became of it stands before, in the same frame. Or a dead one is.
+    Taken(Taking),
+    /// Where an outbox is.
+    Outbox(OutboxMark),
+    /// Whether an object ended here, as it goes on elsewhere.
+    Moved(ObjectId, bool),
+    /// The log had more before this.
+    Loss(RecordedLoss),
+}
+
+/// What a record's head says, where its content is not read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum HeadKind {
+    /// A version whose content starts with its header.
+    Version(Staged),
+    /// A version in the first layout.
+    OldVersion,
+    Refusal,
+    Adoption,
+    Other,
+}
+
+/// What the head of a record says, and the bytes of its content.
+pub(crate) fn head(bytes: [u8; HEAD_BYTES]) -> (HeadKind, u32) {
+    let [tag, length @ ..] = bytes;
+    let kind = match tag {
+        VERSION => HeadKind::Version(Staged::No),
+        STAGED_VERSION => HeadKind::Version(Staged::Yes),
+        COMMIT | STAGED_COMMIT => HeadKind::OldVersion,
+        REFUSAL | STAGED_REFUSAL => HeadKind::Refusal,
+        ADOPTION => HeadKind::Adoption,
+        _ => HeadKind::Other,
+    };
+    (kind, u32::from_le_bytes(length))
+}
+
+/// A blob's bytes; they are hashed only when someone asks which blob it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct BlobRecord<'a> {
+    tag: u8,
+    pub(crate) bytes: &'a [u8],
+}
+
+impl BlobRecord<'_> {
+    pub(crate) fn hash(&self) -> BlobHash {
+        match self.tag {
+            CODE => BlobHash::Code(CodeHash::of(self.bytes)),
+            POLICY => BlobHash::Policy(PolicyHash::of(self.bytes)),
+            _ => BlobHash::Base(BaseHash::of(self.bytes)),
+        }
+    }
+}
+
+/// What names a blob.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum BlobHash {
+    /// A module.
+    Code(CodeHash),
+    /// A policy.
+    Policy(PolicyHash),
+    /// A base image.
+    Base(BaseHash),
+}
+
+impl BlobHash {
+    fn tag(self) -> u8 {
+        match self {
+            BlobHash::Code(_) => CODE,
+            BlobHash::Policy(_) => POLICY,
+            BlobHash::Base(_) => BASE,
+        }
+    }
+
+    /// The blob's key: what it is, then its hash.
+    pub(crate) fn key(self) -> [u8; 1 + HASH_BYTES] {
+        let mut key = [self.tag(); 1 + HASH_BYTES];
+        key[1..].copy_from_slice(match &self {
+            BlobHash::Code(hash) => &hash.0,
+            BlobHash::Policy(hash) => &hash.0,
+            BlobHash::Base(hash) => &hash.0,
+        });
+        key
+    }
+}
+
+/// The end of an import: the object whose staged records are its lineage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Adoption {
+    pub(crate) object: ObjectId,
+    /// The newest version.
+    pub(crate) head: Position,
+    /// The last refusal, [`Position::NONE`] when there is none.
+    pub(crate) refusal: Position,
+    pub(crate) refusal_hash: RefusalHash,
+    pub(crate) refusal_count: u64,
+}
+
+/// Appends records to a body.
+#[derive(Debug, Default)]
+pub(crate) struct Body(pub(crate) Vec<u8>);
+
+impl Body {
+    fn record(&mut self, tag: u8, content: impl FnOnce(&mut Vec<u8>)) {
+        let start = self.0.len();
+        self.0.put_u8(tag).put_u32(0);
+        content(&mut self.0);
+        let length = self.0.len() - start - HEAD_BYTES;
+        // A body that is too long is refused as a whole before it is written.
+        let length = u32::try_from(length).unwrap_or(u32::MAX);
+        self.0[start + 1..start + HEAD_BYTES].copy_from_slice(&length.to_le_bytes());
+    }
+
+    pub(crate) fn blob(&mut self, hash: BlobHash, bytes: &[u8]) {
+        self.record(hash.tag(), |to| {
+            to.put(bytes);
+        });
+    }
+
+    pub(crate) fn name(&mut self, object: ObjectId, name: &str) {
+        self.record(NAME, |to| {
+            to.put(&object.0).put(name.as_bytes());
+        });
+    }
+
+    /// A version's record; `changes` says how its pages are written.
+    pub(crate) fn version(
+        &mut self,
+        staged: Staged,
+        notes: &Notes,
+        ledger: Option<&[u8]>,
+        commit: &Commit<'_>,
+        changes: &[PageChange],
+    ) {
+        self.record(version_tag(staged), |to| {
+            version::encode_into(to, notes, ledger, commit, changes)
+        });
+    }
+
+    /// What is left of a version's record.
+    pub(crate) fn trimmed(
+        &mut self,
+        staged: Staged,
+        record: &VersionRecord<'_>,
+        left: &Left,
+    ) -> Result<()> {
+        let mut content = Vec::new();
+        record.encode_trimmed(left, &mut content)?;
+        self.record(version_tag(staged), |to| to.extend_from_slice(&content));
+        Ok(())
+    }
+
+    /// A record as it is.
+    pub(crate) fn raw(&mut self, bytes: &[u8]) {
+        self.0.extend_from_slice(bytes);
+    }
+
+    pub(crate) fn refusal(&mut self, staged: Staged, previous: Position, refusal: &Refusal) {
+        let tag = match staged {
+            Staged::Yes => STAGED_REFUSAL,
+            Staged::No => REFUSAL,
+        };
+        self.record(tag, |to| {
+            to.put_u64(previous.0).put(&refusal.encode());
+        });
+    }
+
+    pub(crate) fn retention(&mut self, object: Option<ObjectId>, retention: Retention) {
+        self.record(RETENTION, |to| {
+            retention.put(to);
+            if let Some(id) = object {
+                to.put(&id.0);
+            }
+        });
+    }
+
+    pub(crate) fn sent(&mut self, sending: &Sending) {
+        self.record(SENT, |to| sending.put(to));
+    }
+
+    pub(crate) fn taken(&mut self, taking: &Taking) {
+        self.record(TAKEN, |to| taking.put(to));
+    }
+
+    pub(crate) fn outbox(&mut self, mark: &OutboxMark) {
+        self.record(OUTBOX, |to| mark.put(to));
+    }
+
+    pub(crate) fn moved(&mut self, object: ObjectId, moved: bool) {
+        self.record(MOVED, |to| {
+            to.put(&object.0).put_u8(u8::from(moved));
+        });
+    }
+
+    pub(crate) fn loss(&mut self, loss: &RecordedLoss) {
+        self.record(LOSS, |to| loss.put(to));
+    }
+
+    pub(crate) fn adoption(&mut self, adoption: Adoption) {
+        self.record(ADOPTION, |to| {
+            to.put(&adoption.object.0).put_u64(adoption.head.0).put_u64(adoption.refusal.0);
+            to.put(&adoption.refusal_hash.0).put_u64(adoption.refusal_count);
+        });
+    }
+}
+
+fn version_tag(staged: Staged) -> u8 {
+    match staged {
+        Staged::Yes => STAGED_VERSION,
+        Staged::No => VERSION,
+    }
+}
+
+/// A refusal's record: the position of the one before, and the refusal.
+pub(crate) fn decode_refusal(content: &[u8], frame: Position) -> Result<(Position, Refusal)> {
+    let mut reader = Reader::new("refusal record", content);
+    let previous = Position(reader.u64()?).within(frame);
+    Ok((previous, Refusal::decode(reader.bytes(reader.left())?)?))
+}
+
+/// The records of a body, in order.
+pub(crate) fn records(body: &[u8]) -> impl Iterator<Item = Result<Record<'_>>> {
+    let mut reader = Reader::new("frame body", body);
+    let mut failed = false;
+    std::iter::from_fn(move || {
+        if reader.left() == 0 || failed {
+            return None;
+        }
+        let record = record(&mut reader);
+        failed = record.is_err();
+        Some(record)
+    })
+}
+
+/// The records of a body, in order, each with its bytes.
+pub(crate) fn raw_records(body: &[u8]) -> impl Iterator<Item = Result<(&[u8], Record<'_>)>> {
+    let mut at = 0;
+    records(body).map(move |record| {
+        let record = record?;
+        let head = &body[at + 1..at + HEAD_BYTES];
+        let length = u32::from_le_bytes(head.try_into().expect("four bytes")) as usize;
+        let bytes = &body[at..at + HEAD_BYTES + length];
+        at += bytes.len();
+        Ok((bytes, record))
+    })
+}
+
+fn record<'a>(reader: &mut Reader<'a>) -> Result<Record<'a>> {
+    let tag = reader.u8()?;
+    let content = reader.blob(u32::MAX as usize)?;
+    let mut fields = Reader::new("record", content);
+    let version =
+        |staged, layout, content| Record::Version(VersionBytes { staged, layout, content });
+    Ok(match tag {
+        CODE | POLICY | BASE => Record::Blob(BlobRecord { tag, bytes: content }),
+        COMMIT => version(Staged::No, Layout::First, content),
+        STAGED_COMMIT => version(Staged::Yes, Layout::First, content),
+        VERSION => version(Staged::No, Layout::Second, content),
+        STAGED_VERSION => version(Staged::Yes, Layout::Second, content),
+        REFUSAL => Record::Refusal(Staged::No, content),
+        STAGED_REFUSAL => Record::Refusal(Staged::Yes, content),
+        NAME => {
+            let object = ObjectId(fields.array()?);
+            let name = fields.bytes(fields.left())?;
+            let name = str::from_utf8(name).ok().filter(|name| is_name(name));
+            Record::Name(object, name.ok_or_else(|| fields.fail(0, "a name", "other bytes"))?)
+        }
+        ADOPTION => {
+            let object = ObjectId(fields.array()?);
+            let (head, refusal) = (Position(fields.u64()?), Position(fields.u64()?));
+            let refusal_hash = RefusalHash(fields.array()?);
+            let refusal_count = fields.u64()?;
+            let adoption = Adoption { object, head, refusal, refusal_hash, refusal_count };
+            fields.end()?;
+            Record::Adoption(adoption)
+        }
+        RETENTION => {
+            let retention = Retention::read(&mut fields)?;
+            let object = match fields.left() {
+                0 => None,
+                _ => Some(ObjectId(fields.array()?)),
+            };
+            fields.end()?;
+            Record::Retention(object, retention)
+        }
+        SENT => Record::Sent(Sending::read(fields)?),
+        TAKEN => Record::Taken(Taking::read(fields)?),
+        OUTBOX => Record::Outbox(OutboxMark::read(fields)?),
+        MOVED => {
+            let object = ObjectId(fields.array()?);
+            let moved = match fields.u8()? {
+                0 => false,
+                1 => true,
+                other => return Err(fields.fail(1, "0 or 1", other).into()),
+            };
+            fields.end()?;
+            Record::Moved(object, moved)
+        }
+        LOSS => Record::Loss(RecordedLoss::read(fields)?),
+        other => {
+            return Err(reader.fail(content.len() + HEAD_BYTES, "a known record", other).into());
+        }
+    })
+}

@@ -1,0 +1,55 @@
+//! Losses as they stay on record, once somebody accepted them.
+//!
+//! It does not know what is lost.
+
+use object::codec::{Reader, Write};
+
+use crate::error::Result;
+use crate::error::loss::Loss;
+use crate::error::position::Position;
+
+/// A loss that was accepted, as the log has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecordedLoss {
+    /// The loss.
+    pub loss: Loss,
+    /// When it was accepted, in milliseconds since 1970-01-01 UTC.
+    pub time: u64,
+    /// The frame that records it.
+    pub position: Position,
+}
+
+impl RecordedLoss {
+    pub(crate) fn put(&self, to: &mut Vec<u8>) {
+        to.put_u64(self.time);
+        self.loss.put(to);
+    }
+
+    /// Reads a record; where it is, its frame knows.
+    pub(crate) fn read(mut reader: Reader<'_>) -> Result<RecordedLoss> {
+        let loss = RecordedLoss::read_next(&mut reader, Position::NONE)?;
+        reader.end()?;
+        Ok(loss)
+    }
+
+    fn read_next(reader: &mut Reader<'_>, position: Position) -> Result<RecordedLoss> {
+        let time = reader.u64()?;
+        Ok(RecordedLoss { loss: Loss::read(reader)?, time, position })
+    }
+
+    /// Puts the record with the place of its frame.
+    pub(crate) fn put_placed(&self, to: &mut Vec<u8>) {
+        to.put_u64(self.position.0);
+        self.put(to);
+    }
+
+    /// Reads records with their places, to the end.
+    pub(crate) fn read_placed(bytes: &[u8]) -> Option<Vec<RecordedLoss>> {
+        let (mut reader, mut losses) = (Reader::new("losses", bytes), Vec::new());
+        while reader.left() > 0 {
+            let position = Position(reader.u64().ok()?);
+            losses.push(RecordedLoss::read_next(&mut reader, position).ok()?);
+        }
+        Some(losses)
+    }
+}

@@ -1,0 +1,11 @@
+//! Rows: what is known of the newest version of each object, in memory and in the index.
+//!
+//! It does not know how frames are written.
+
+pub(crate) mod heads;
+pub(crate) mod index;
+pub(crate) mod info;
+pub(crate) mod messages;
+pub(crate) mod pages;
+pub(crate) mod row;
+pub(crate) mod row_cache;

@@ -1,0 +1,390 @@
+//! The rows of objects: what an append and a read need to know of the newest version, kept in
+//! memory for what was touched since the index was written, and a while longer, and in the index
+//! for the rest.
+//!
+//! ```text
+//!         put            begin_flush            begin_flush, some time later
+//!   row ------> recent --------------> older -----------------------------> index alone
+//! ```
+//!
+//! It does not know how rows are stored, nor frames.
+//!
+//! Invariant: a row in `recent` is newer than one in `older`, and the first one there is not older
+//! than the index's.
+
+use std::collections::hash_map;
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::ops::Bound;
+use std::sync::Arc;
+
+use object::hash::{CodeHash, ObjectId};
+
+use crate::error::position::Position;
+use crate::record::BlobHash;
+use crate::record::loss::RecordedLoss;
+use crate::record::mark::{OutboxMark, OutboxPlace};
+use crate::record::message::{Dead, Fate, MessageId, Sent, Taking};
+use crate::record::retention::Retention;
+use crate::rows::messages::Messages;
+use crate::rows::pages::PageTable;
+use crate::rows::row::Row;
+
+/// A row that the index may not have yet.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
+    pub(crate) row: Arc<Row>,
+    /// The wake that the index has for its row, which is older.
+    pub(crate) indexed_wake: Option<u64>,
+}
+
+/// What is to be written to the index, or is known before it is.
+#[derive(Debug, Default)]
+pub(crate) struct Generation {
+    pub(crate) rows: HashMap<ObjectId, Entry, foldhash::fast::RandomState>,
+    pub(crate) names: HashMap<String, ObjectId>,
+    pub(crate) blobs: HashMap<BlobHash, Position>,
+    pub(crate) retention: Option<Retention>,
+    pub(crate) messages: Messages,
+    /// Outboxes, and where they are; none for what is none any more.
+    pub(crate) outboxes: BTreeMap<String, Option<OutboxPlace>>,
+    /// All losses on record, when there is a new one.
+    pub(crate) losses: Option<Vec<RecordedLoss>>,
+    /// Pages in the tables of large memories.
+    large_pages: usize,
+}
+
+/// Pages of an object whose places are kept in memory with its row.
+pub(crate) const PAGES_KEPT_MAX: usize = 256;
+/// Pages of objects that have more, in all, whose places are kept too: 16 bytes each.
+const LARGE_PAGES_KEPT_MAX: usize = 1 << 20;
+/// Generations that are kept: each is one more place to look for a row.
+const OLDER_MAX: usize = 4;
+
+/// Rows in memory.
+#[derive(Debug)]
+pub(crate) struct Heads {
+    recent: Generation,
+    /// All that are on their way: those that the index has too.
+    messages: BTreeMap<MessageId, Sent>,
+    /// All outboxes.
+    outboxes: BTreeMap<String, OutboxPlace>,
+    /// All losses on record.
+    losses: Vec<RecordedLoss>,
+    /// What was written to the index, newest first: they are known for a while longer.
+    older: VecDeque<Arc<Generation>>,
+    /// Rows that these may have, besides the first of them.
+    older_rows_max: usize,
+    /// The first of these is still being written.
+    is_flushing: bool,
+    /// Counts the generations: what was found missing in memory under one may be there in the next.
+    epoch: u64,
+}
+
+impl Heads {
+    /// No rows, and these messages and outboxes; about so many rows are kept that were written.
+    pub(crate) fn new(
+        messages: BTreeMap<MessageId, Sent>,
+        outboxes: BTreeMap<String, OutboxPlace>,
+        older_rows_max: usize,
+    ) -> Heads {
+        let (recent, older, is_flushing, epoch) = Default::default();
+        let losses = Vec::new();
+        Heads { recent, messages, outboxes, losses, older, older_rows_max, is_flushing, epoch }
+    }
+
+    /// The rows, with the losses that the index has.
+    pub(crate) fn with_losses(self, losses: Vec<RecordedLoss>) -> Heads {
+        Heads { losses, ..self }
+    }
+
+    /// The losses on record, oldest first.
+    pub(crate) fn losses(&self) -> &[RecordedLoss] {
+        &self.losses
+    }
+
+    pub(crate) fn put_loss(&mut self, loss: RecordedLoss) {
+        self.losses.push(loss);
+        self.recent.losses = Some(self.losses.clone());
+    }
+
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// Whether the index has everything, once what is being written is.
+    pub(crate) fn is_written(&self) -> bool {
+        let Generation { rows, names, blobs, retention, messages, outboxes, losses, .. } =
+            &self.recent;
+        let no_keys = names.is_empty() && blobs.is_empty() && outboxes.is_empty();
+        let no_rules = retention.is_none() && losses.is_none();
+        rows.is_empty() && no_keys && messages.is_empty() && no_rules
+    }
+
+    /// Rows in the generation that is next to be written.
+    pub(crate) fn recent_count(&self) -> usize {
+        self.recent.rows.len()
+    }
+
+    /// The row of an object, when it is in memory.
+    pub(crate) fn row(&self, id: &ObjectId) -> Option<&Arc<Row>> {
+        let older = || self.older.iter().find_map(|older| older.rows.get(id));
+        self.recent.rows.get(id).or_else(older).map(|entry| &entry.row)
+    }
+
+    pub(crate) fn name(&self, name: &str) -> Option<ObjectId> {
+        let older = || self.older.iter().find_map(|older| older.names.get(name));
+        self.recent.names.get(name).or_else(older).copied()
+    }
+
+    /// The objects of the names that begin so and that the index may not have yet.
+    pub(crate) fn named(&self, prefix: &str) -> Vec<ObjectId> {
+        let names = self.unwritten_generations().flat_map(|generation| &generation.names);
+        names.filter(|(name, _)| name.starts_with(prefix)).map(|(_, id)| *id).collect()
+    }
+
+    /// The names that the index may not have yet.
+    pub(crate) fn unwritten_names(&self) -> BTreeMap<String, ObjectId> {
+        let names = self.unwritten_generations().flat_map(|generation| &generation.names);
+        names.map(|(name, id)| (name.clone(), *id)).collect()
+    }
+
+    pub(crate) fn blob(&self, hash: &BlobHash) -> Option<Position> {
+        let older = || self.older.iter().find_map(|older| older.blobs.get(hash));
+        self.recent.blobs.get(hash).or_else(older).copied()
+    }
+
+    /// The hashes of code that the index may not have yet.
+    pub(crate) fn codes(&self) -> Vec<CodeHash> {
+        let older = self.older.iter().flat_map(|older| older.blobs.keys());
+        let codes = self.recent.blobs.keys().chain(older).filter_map(|hash| match hash {
+            BlobHash::Code(code) => Some(*code),
+            _ => None,
+        });
+        codes.collect()
+    }
+
+    /// Puts a changed row; `before` is the one that it follows.
+    pub(crate) fn put(&mut self, id: ObjectId, mut row: Row, before: Option<&Row>) {
+        let replaced = self.recent.rows.get(&id);
+        let large_before = replaced.map_or(0, |entry| large_pages(&entry.row));
+        let large = self.recent.large_pages - large_before + large_pages(&row);
+        if large <= LARGE_PAGES_KEPT_MAX {
+            self.recent.large_pages = large;
+        } else {
+            // They are rather read again than kept.
+            row.pages = None;
+            self.recent.large_pages -= large_before;
+        }
+        let indexed_wake = match replaced {
+            Some(entry) => entry.indexed_wake,
+            None => before.and_then(Row::armed),
+        };
+        self.recent.rows.insert(id, Entry { row: Arc::new(row), indexed_wake });
+    }
+
+    /// Takes in a row as the index has it.
+    pub(crate) fn load(&mut self, id: ObjectId, row: Row) {
+        let indexed_wake = row.armed();
+        self.recent.rows.insert(id, Entry { row: Arc::new(row), indexed_wake });
+    }
+
+    /// The row of an object, when it is in memory, to be changed; it does not know its pages then.
+    pub(crate) fn row_mut(&mut self, id: &ObjectId) -> Option<&mut Row> {
+        let Generation { rows, large_pages: large, .. } = &mut self.recent;
+        let row = match rows.entry(*id) {
+            hash_map::Entry::Occupied(entry) => {
+                let row = &mut entry.into_mut().row;
+                *large -= large_pages(row);
+                row
+            }
+            hash_map::Entry::Vacant(place) => {
+                let older = self.older.iter().find_map(|older| older.rows.get(id));
+                let row = Arc::clone(&older?.row);
+                let indexed_wake = row.armed();
+                &mut place.insert(Entry { row, indexed_wake }).row
+            }
+        };
+        let row = Arc::make_mut(row);
+        row.pages = None;
+        Some(row)
+    }
+
+    pub(crate) fn put_name(&mut self, name: &str, id: ObjectId) {
+        self.recent.names.insert(name.to_string(), id);
+    }
+
+    /// The rule of objects without one of their own, when the index may not have it.
+    pub(crate) fn retention(&self) -> Option<Retention> {
+        let older = || self.older.iter().find_map(|older| older.retention);
+        self.recent.retention.or_else(older)
+    }
+
+    pub(crate) fn put_retention(&mut self, retention: Retention) {
+        self.recent.retention = Some(retention);
+    }
+
+    pub(crate) fn put_blob(&mut self, hash: BlobHash, position: Position) {
+        self.recent.blobs.insert(hash, position);
+    }
+
+    /// The messages on their way, by receiver.
+    pub(crate) fn messages(&self) -> impl Iterator<Item = (MessageId, Sent)> {
+        self.messages.iter().map(|(id, sent)| (*id, *sent))
+    }
+
+    /// The messages on their way to an object, in the order in which they were sent.
+    pub(crate) fn messages_to(&self, to: ObjectId) -> impl Iterator<Item = (MessageId, Sent)> {
+        let first = MessageId { to, position: Position(0), number: 0 };
+        let messages = self.messages.range(first..).take_while(move |(id, _)| id.to == to);
+        messages.map(|(id, sent)| (*id, *sent))
+    }
+
+    /// Those that messages are on their way to, ascending.
+    pub(crate) fn receivers(&self) -> Vec<ObjectId> {
+        let mut receivers: Vec<_> = self.messages.keys().map(|id| id.to).collect();
+        receivers.dedup();
+        receivers
+    }
+
+    pub(crate) fn message_count(&self) -> usize {
+        self.messages.len()
+    }
+
+    pub(crate) fn is_on_its_way(&self, id: MessageId) -> bool {
+        self.messages.contains_key(&id)
+    }
+
+    pub(crate) fn send(&mut self, id: MessageId, sent: Sent) {
+        self.messages.insert(id, sent);
+        self.recent.messages.send(id, sent);
+    }
+
+    /// Takes a message off its way, if it is there.
+    pub(crate) fn take(&mut self, taking: &Taking) {
+        if let Some(sent) = self.messages.remove(&taking.id) {
+            self.recent.messages.take(taking.id, sent, &taking.fate);
+        }
+    }
+
+    /// Takes a dead letter, which is that message of a version: it is on its way again, or dropped.
+    pub(crate) fn let_go(&mut self, taking: &Taking, sent: Sent) {
+        let again = (taking.fate == Fate::Again).then_some(sent);
+        if let Some(sent) = again {
+            self.messages.insert(taking.id, sent);
+        }
+        self.recent.messages.let_go(taking.id, again);
+    }
+
+    /// A dead letter that the index may not have yet; none, when it is none any more there.
+    pub(crate) fn dead(&self, id: MessageId) -> Option<Option<Dead>> {
+        let flushing = self.older.front().filter(|_| self.is_flushing);
+        let older = || flushing.and_then(|older| older.messages.dead.get(&id));
+        self.recent.messages.dead.get(&id).or_else(older).cloned()
+    }
+
+    /// Where an outbox is, if there is one of this name.
+    pub(crate) fn outbox(&self, name: &str) -> Option<OutboxPlace> {
+        self.outboxes.get(name).copied()
+    }
+
+    /// The outboxes, by name.
+    pub(crate) fn outboxes(&self) -> impl Iterator<Item = (&String, OutboxPlace)> {
+        self.outboxes.iter().map(|(name, place)| (name, *place))
+    }
+
+    pub(crate) fn mark(&mut self, mark: OutboxMark) {
+        let OutboxMark { name, place } = mark;
+        match place {
+            Some(place) => self.outboxes.insert(name.clone(), place),
+            None => self.outboxes.remove(&name),
+        };
+        self.recent.outboxes.insert(name, place);
+    }
+
+    /// The first `limit` dead letters behind `after` that came, or went, and of which the index may
+    /// not know.
+    pub(crate) fn unwritten_dead(
+        &self,
+        after: Option<MessageId>,
+        limit: usize,
+    ) -> BTreeMap<MessageId, Option<Dead>> {
+        let flushing = self.older.front().filter(|_| self.is_flushing);
+        let generations = flushing.into_iter().map(|flushing| &**flushing).chain([&self.recent]);
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let dead =
+            generations.flat_map(|it| it.messages.dead.range((from, Bound::Unbounded)).take(limit));
+        let mut first: BTreeMap<_, _> = dead.map(|(id, dead)| (*id, dead.clone())).collect();
+        // Behind these, a generation may have some that are not here.
+        while first.len() > limit {
+            first.pop_last();
+        }
+        first
+    }
+
+    /// Starts writing what is recent to the index. Gives that, and what was written long before and
+    /// is let go, to be dropped when nobody waits for the heads.
+    ///
+    /// # Panics
+    ///
+    /// When an earlier generation is still being written.
+    pub(crate) fn begin_flush(&mut self) -> (Arc<Generation>, VecDeque<Arc<Generation>>) {
+        assert!(!self.is_flushing, "generations are written one at a time");
+        let mut count = 0;
+        let is_kept = |older: &&Arc<Generation>| {
+            count += older.rows.len();
+            count <= self.older_rows_max
+        };
+        let kept = self.older.iter().take(OLDER_MAX - 1).take_while(is_kept).count();
+        let let_go = self.older.split_off(kept);
+        let generation = Arc::new(std::mem::take(&mut self.recent));
+        self.older.push_front(Arc::clone(&generation));
+        self.is_flushing = true;
+        self.epoch += 1;
+        (generation, let_go)
+    }
+
+    /// The generation that was being written is in the index.
+    pub(crate) fn end_flush(&mut self) {
+        assert!(self.is_flushing, "a generation was being written");
+        self.is_flushing = false;
+    }
+
+    /// All rows in memory that the index may not have yet.
+    pub(crate) fn unwritten(&self) -> HashMap<ObjectId, Arc<Row>> {
+        self.rows().map(|(id, entry)| (*id, Arc::clone(&entry.row))).collect()
+    }
+
+    /// The first `limit` of those rows behind `after`, in the order of their ids.
+    pub(crate) fn unwritten_after(
+        &self,
+        after: Option<ObjectId>,
+        limit: usize,
+    ) -> BTreeMap<ObjectId, Arc<Row>> {
+        let mut first = BTreeMap::new();
+        for (id, entry) in self.rows().filter(|(id, _)| after.is_none_or(|after| **id > after)) {
+            // A row that is met twice is the newer one the second time.
+            first.insert(*id, Arc::clone(&entry.row));
+            if first.len() > limit {
+                first.pop_last();
+            }
+        }
+        first
+    }
+
+    /// The rows that the index may not have yet, older ones first.
+    fn rows(&self) -> impl Iterator<Item = (&ObjectId, &Entry)> {
+        self.unwritten_generations().flat_map(|generation| &generation.rows)
+    }
+
+    /// What the index may not have yet, older first.
+    fn unwritten_generations(&self) -> impl Iterator<Item = &Generation> {
+        let flushing = self.older.front().filter(|_| self.is_flushing);
+        flushing.map(|flushing| &**flushing).into_iter().chain([&self.recent])
+    }
+}
+
+/// Pages in a row's table, when they are many.
+fn large_pages(row: &Row) -> usize {
+    let count = row.pages.as_ref().map_or(0, PageTable::count);
+    if count > PAGES_KEPT_MAX { count } else { 0 }
+}

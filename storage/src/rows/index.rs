@@ -1,0 +1,809 @@
+//! The index: rows of objects, names, wakes, blobs, messages and outboxes by key, in redb. A cache
+//! of the log, written behind it.
+//!
+//! It does not know how rows come about. It can be lost: whoever opens the store reads the log from
+//! the place that the index covers, or from its start.
+//!
+//! Invariant: the index covers only what is durable in the log, and is written in two phases, so
+//! that it survives a failed sync followed by a crash. When it is compacted, redb moves pages in
+//! one phase, which their checks tell from damage: at worst it is made anew.
+
+mod backend;
+pub(crate) mod row;
+
+use std::cell::Cell;
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Bound;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use object::codec::{Reader, Write};
+use object::hash::{CodeHash, ObjectId};
+use redb::{
+    Database, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction,
+};
+
+use crate::disk::directory::{keep_file, temporary};
+use crate::disk::file::{Disk, DiskFile};
+use crate::disk::overlay::Overlay;
+use crate::error::position::Position;
+use crate::error::{Error, ErrorKind, Result};
+use crate::log::segment::Tail;
+use crate::record::BlobHash;
+use crate::record::loss::RecordedLoss;
+use crate::record::mark::OutboxPlace;
+use crate::record::message::{Dead, MessageId, Sent};
+use crate::record::retention::Retention;
+use crate::rows::heads::Generation;
+use crate::rows::index::backend::{Backend, Failure};
+use crate::rows::index::row::{Parts, PartsAt, PartsKey};
+use crate::rows::info::ObjectInfo;
+use crate::rows::messages::Messages;
+use crate::rows::row::Row;
+
+type Table = TableDefinition<'static, &'static [u8], &'static [u8]>;
+
+/// Object id to row.
+const OBJECTS: Table = Table::new("objects");
+/// The first bytes of a hash to what objects are made of.
+const PARTS: Table = Table::new("parts");
+/// Name to object id.
+const NAMES: Table = Table::new("names");
+/// Time, big endian, then object id; no value but the check.
+const WAKES: Table = Table::new("wakes");
+/// Kind and hash to position.
+const BLOBS: Table = Table::new("blobs");
+/// Receiver, place and number of a message on its way to which one of which version it is.
+const MESSAGES: Table = Table::new("messages");
+/// The same of a message that came to nothing, with the reason.
+const DEAD_LETTERS: Table = Table::new("dead letters");
+/// Name to the place of an outbox.
+const OUTBOXES: Table = Table::new("outboxes");
+/// What the index covers.
+const META: Table = Table::new("meta");
+const COVERED: &[u8] = b"covered";
+const RETENTION: &[u8] = b"retention";
+const LOSSES: &[u8] = b"losses";
+/// The layout of rows and tables; an index of another is rebuilt.
+const LAYOUT: u32 = 6;
+
+/// An open index.
+#[derive(Debug)]
+pub(crate) struct Index {
+    /// There until it is dropped.
+    database: Option<Database>,
+    failure: Failure,
+    path: PathBuf,
+    /// The file gives back what is free in it when the index is dropped.
+    compacts: AtomicBool,
+}
+
+impl Index {
+    /// Opens the index in the file `path`; makes an empty one when there is none, or one of another
+    /// layout, once what that covers is `validated`. Gives it with the end of what it covers.
+    pub(crate) fn open(
+        disk: &Arc<dyn Disk>,
+        path: &Path,
+        cache_bytes: usize,
+        validated: &dyn Fn(Tail) -> Result<()>,
+    ) -> Result<(Index, Option<Tail>)> {
+        Index::open_in(Home::File(disk), path, cache_bytes, validated)
+    }
+
+    /// Opens the index in the file `path`, if there is one that this program reads, and an empty
+    /// one in memory otherwise; what is written to either stays in memory.
+    pub(crate) fn open_to_read(
+        disk: &Arc<dyn Disk>,
+        path: &Path,
+        cache_bytes: usize,
+        validated: &dyn Fn(Tail) -> Result<()>,
+    ) -> Result<(Index, Option<Tail>)> {
+        Index::open_in(Home::Memory(disk), path, cache_bytes, validated)
+    }
+
+    fn open_in(
+        home: Home<'_>,
+        path: &Path,
+        cache_bytes: usize,
+        validated: &dyn Fn(Tail) -> Result<()>,
+    ) -> Result<(Index, Option<Tail>)> {
+        if let Some(file) = home.found(path)? {
+            let (index, covered) = Index::of_file(file, path, cache_bytes)?;
+            match covered {
+                Covered::Nothing => return Ok((index, None)),
+                Covered::Until(tail) => return Ok((index, Some(tail))),
+                Covered::OtherLayout(tail) => tail.map_or(Ok(()), validated)?,
+            }
+        }
+        let (index, _) = Index::of_file(home.made(path)?, path, cache_bytes)?;
+        Ok((index, None))
+    }
+
+    /// Opens the index in the file `path`, which there must be, whatever it covers.
+    pub(crate) fn open_as_it_is(
+        disk: &Arc<dyn Disk>,
+        path: &Path,
+        cache_bytes: usize,
+    ) -> Result<(Index, Covered)> {
+        Index::of_file(file_to_write(disk, path)?, path, cache_bytes)
+    }
+
+    /// What the index in the file `path` covers, if there is one that can be read. The file stays
+    /// as it is.
+    pub(crate) fn covered_in(disk: &Arc<dyn Disk>, path: &Path) -> Result<Option<Tail>> {
+        let Some(file) = Home::Memory(disk).found(path)? else { return Ok(None) };
+        match Index::of_file(file, path, 1 << 20) {
+            Ok((_, Covered::Until(tail) | Covered::OtherLayout(Some(tail)))) => Ok(Some(tail)),
+            Ok((_, Covered::Nothing | Covered::OtherLayout(None))) => Ok(None),
+            Err(error) if matches!(error.kind(), ErrorKind::IndexDamaged(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn of_file(
+        file: Arc<dyn DiskFile>,
+        path: &Path,
+        cache_bytes: usize,
+    ) -> Result<(Index, Covered)> {
+        let index = Index::connect(file, path, cache_bytes)?;
+        let covered = index.reading()?.covered()?;
+        Ok((index, covered))
+    }
+
+    /// An index in a file.
+    fn connect(file: Arc<dyn DiskFile>, path: &Path, cache_bytes: usize) -> Result<Index> {
+        let failure = Failure::default();
+        let backend = Backend { file, failure: failure.clone() };
+        let database = guard(path, &failure, || {
+            let mut builder = Database::builder();
+            Ok(builder.set_cache_size(cache_bytes).create_with_backend(backend)?)
+        })?;
+        let (database, compacts) = (Some(database), AtomicBool::new(false));
+        Ok(Index { database, failure, path: path.to_path_buf(), compacts })
+    }
+
+    fn database(&self) -> &Database {
+        self.database.as_ref().expect("it is there until it is dropped")
+    }
+
+    /// The index as it is now, whatever is written meanwhile.
+    pub(crate) fn reading(&self) -> Result<Reading<'_>> {
+        let transaction = self.guard(|| Ok(self.database().begin_read()?))?;
+        Ok(Reading { transaction, index: self, last_parts: Cell::default() })
+    }
+
+    /// Writes a generation of rows, with the end of the log that it covers, in one transaction.
+    pub(crate) fn write(&self, generation: &Generation, covers: Tail) -> Result<()> {
+        self.guard(|| {
+            let mut transaction = self.database().begin_write()?;
+            transaction.set_two_phase_commit(true);
+            put(&transaction, generation, covers)?;
+            Ok(transaction.commit()?)
+        })?;
+        self.health()
+    }
+
+    /// Has the file give back what is free in it when the index is dropped: only then nobody reads
+    /// it.
+    pub(crate) fn compact_when_dropped(&self) {
+        self.compacts.store(true, Ordering::Relaxed);
+    }
+
+    fn guard<T>(&self, work: impl FnOnce() -> Result<T, redb::Error>) -> Result<T> {
+        guard(&self.path, &self.failure, work)
+    }
+
+    /// That nothing has failed, of what redb says and of what it lets pass.
+    pub(crate) fn health(&self) -> Result<()> {
+        self.failure.check().map_err(|error| error.at(&self.path))
+    }
+}
+
+/// Where an index is that is opened.
+#[derive(Clone, Copy)]
+enum Home<'a> {
+    /// In its file, which may be made.
+    File(&'a Arc<dyn Disk>),
+    /// In memory, over its file when there is one.
+    Memory(&'a Arc<dyn Disk>),
+}
+
+impl Home<'_> {
+    /// The file that there is.
+    fn found(self, path: &Path) -> Result<Option<Arc<dyn DiskFile>>> {
+        let failed = |operation| move |error| Error::io(operation, error).at(path);
+        let (Home::File(disk) | Home::Memory(disk)) = self;
+        if !disk.exists(path).map_err(failed("read"))? {
+            return Ok(None);
+        }
+        Ok(Some(match self {
+            Home::File(disk) => file_to_write(disk, path)?,
+            Home::Memory(disk) => {
+                let file = disk.open_to_read(path).map_err(failed("open"))?;
+                Arc::new(Overlay::over(Some(file)).map_err(failed("read"))?)
+            }
+        }))
+    }
+
+    /// A file with an empty index, in place of what there is.
+    fn made(self, path: &Path) -> Result<Arc<dyn DiskFile>> {
+        match self {
+            Home::File(disk) => {
+                let failed = |operation| move |error| Error::io(operation, error).at(path);
+                if disk.exists(path).map_err(failed("read"))? {
+                    disk.remove(path).map_err(failed("remove"))?;
+                }
+                create(disk, path)?;
+                file_to_write(disk, path)
+            }
+            Home::Memory(_) => {
+                let file =
+                    Overlay::over(None).map_err(|error| Error::io("read", error).at(path))?;
+                let file: Arc<dyn DiskFile> = Arc::new(file);
+                fill(&file, path)?;
+                Ok(file)
+            }
+        }
+    }
+}
+
+fn file_to_write(disk: &Arc<dyn Disk>, path: &Path) -> Result<Arc<dyn DiskFile>> {
+    let file = disk.open(path).map_err(|error| Error::io("open", error).at(path))?;
+    file.drop_cache();
+    Ok(file)
+}
+
+impl Drop for Index {
+    fn drop(&mut self) {
+        let compacts = *self.compacts.get_mut() && self.health().is_ok();
+        let database = self.database.take();
+        // It writes when it is closed, and so may panic on damage.
+        let closed = self.guard(|| {
+            if let Some(mut database) = database.filter(|_| compacts) {
+                database.compact()?;
+            }
+            Ok(())
+        });
+        if let Err(error) = closed {
+            tracing::error!(%error, "closing the index");
+        }
+    }
+}
+
+fn put(
+    transaction: &WriteTransaction,
+    generation: &Generation,
+    covers: Tail,
+) -> Result<(), redb::Error> {
+    let mut rows: Vec<_> = generation.rows.iter().collect();
+    rows.sort_unstable_by_key(|(id, _)| **id);
+    let mut objects = transaction.open_table(OBJECTS)?;
+    let mut parts = PartsTable { table: transaction.open_table(PARTS)?, known: HashMap::new() };
+    let mut wakes = transaction.open_table(WAKES)?;
+    for (id, entry) in rows {
+        let parts = parts.place(Parts::of(&entry.row))?;
+        objects.insert(&id.0[..], &row::encode(*id, &entry.row, parts)[..])?;
+        if entry.indexed_wake != entry.row.armed() {
+            if let Some(time) = entry.indexed_wake {
+                wakes.remove(&wake_key(time, *id)[..])?;
+            }
+            if let Some(time) = entry.row.armed() {
+                let key = wake_key(time, *id);
+                wakes.insert(&key[..], &row::close(&key, Vec::new())[..])?;
+            }
+        }
+    }
+    let mut names = transaction.open_table(NAMES)?;
+    let mut bound: Vec<_> = generation.names.iter().collect();
+    bound.sort_unstable();
+    for (name, id) in bound {
+        let value = row::close(name.as_bytes(), id.0.to_vec());
+        names.insert(name.as_bytes(), &value[..])?;
+    }
+    let mut blobs = transaction.open_table(BLOBS)?;
+    let mut placed: Vec<_> = generation.blobs.iter().map(|(hash, at)| (hash.key(), at)).collect();
+    placed.sort_unstable();
+    for (key, position) in placed {
+        let value = row::close(&key, position.0.to_le_bytes().to_vec());
+        blobs.insert(&key[..], &value[..])?;
+    }
+    put_messages(transaction, &generation.messages)?;
+    let mut outboxes = transaction.open_table(OUTBOXES)?;
+    for (name, place) in &generation.outboxes {
+        let key = name.as_bytes();
+        match place {
+            Some(place) => outboxes.insert(key, &row::close(key, place.encode())[..])?,
+            None => outboxes.remove(key)?,
+        };
+    }
+    let mut value = Vec::new();
+    value.put_u32(LAYOUT).put_u64(covers.end.0).put_u64(covers.last.0).put(&covers.check);
+    let mut meta = transaction.open_table(META)?;
+    meta.insert(COVERED, &row::close(COVERED, value)[..])?;
+    if let Some(retention) = generation.retention {
+        let mut value = Vec::new();
+        retention.put(&mut value);
+        meta.insert(RETENTION, &row::close(RETENTION, value)[..])?;
+    }
+    if let Some(losses) = &generation.losses {
+        let mut value = Vec::new();
+        losses.iter().for_each(|loss| loss.put_placed(&mut value));
+        meta.insert(LOSSES, &row::close(LOSSES, value)[..])?;
+    }
+    Ok(())
+}
+
+/// The table of parts, while rows are written.
+struct PartsTable<'t> {
+    table: redb::Table<'t, &'static [u8], &'static [u8]>,
+    known: HashMap<Parts, PartsAt>,
+}
+
+impl PartsTable<'_> {
+    /// Where a row has these parts: in the table, unless others are there under the same key.
+    fn place(&mut self, parts: Parts) -> Result<PartsAt, redb::Error> {
+        if let Some(known) = self.known.get(&parts) {
+            return Ok(*known);
+        }
+        let key = parts.key();
+        let found = self.table.get(&key[..])?.map(|value| decode_parts(&key, value.value()));
+        let place = match found {
+            Some(found) if found != Some(parts) => PartsAt::Row(parts),
+            Some(_) => PartsAt::Key(key),
+            None => {
+                self.table.insert(&key[..], &row::close(&key, parts.encode())[..])?;
+                PartsAt::Key(key)
+            }
+        };
+        self.known.insert(parts, place);
+        Ok(place)
+    }
+}
+
+fn decode_parts(key: &[u8], value: &[u8]) -> Option<Parts> {
+    Parts::decode(row::open(key, value)?)
+}
+
+fn put_messages(transaction: &WriteTransaction, messages: &Messages) -> Result<(), redb::Error> {
+    let mut table = transaction.open_table(MESSAGES)?;
+    for (id, sent) in &messages.changed {
+        let key = id.key();
+        match sent {
+            Some(sent) => table.insert(&key[..], &row::close(&key, sent.encode())[..])?,
+            None => table.remove(&key[..])?,
+        };
+    }
+    let mut table = transaction.open_table(DEAD_LETTERS)?;
+    for (id, dead) in &messages.dead {
+        let key = id.key();
+        match dead {
+            Some(dead) => table.insert(&key[..], &row::close(&key, dead.encode())[..])?,
+            None => table.remove(&key[..])?,
+        };
+    }
+    Ok(())
+}
+
+/// Makes an empty index. A crash on the way leaves a file that redb cannot open, so it has another
+/// name until it is whole.
+fn create(disk: &Arc<dyn Disk>, path: &Path) -> Result<()> {
+    let temporary = temporary(path);
+    let failed = |operation| move |error| Error::io(operation, error).at(path);
+    let made = disk.create(&temporary).and_then(|file| file.set_length(0).map(|()| file));
+    let file = made.map_err(failed("create"))?;
+    // On a full disk it would hold the space that is missing.
+    fill(&file, path).inspect_err(|_| drop(disk.remove(&temporary)))?;
+    file.sync().map_err(failed("sync"))?;
+    keep_file(&**disk, path)
+}
+
+/// Writes an empty index.
+fn fill(file: &Arc<dyn DiskFile>, path: &Path) -> Result<()> {
+    let failure = Failure::default();
+    let backend = Backend { file: Arc::clone(file), failure: failure.clone() };
+    guard(path, &failure, || {
+        let database = Database::builder().create_with_backend(backend)?;
+        let mut transaction = database.begin_write()?;
+        transaction.set_two_phase_commit(true);
+        for table in [OBJECTS, PARTS, NAMES, WAKES, BLOBS, MESSAGES, DEAD_LETTERS, OUTBOXES, META] {
+            transaction.open_table(table)?;
+        }
+        Ok(transaction.commit()?)
+    })?;
+    failure.check().map_err(|error| error.at(path))
+}
+
+fn wake_key(time: u64, id: ObjectId) -> [u8; 40] {
+    let mut key = [0; 40];
+    key[..8].copy_from_slice(&time.to_be_bytes());
+    key[8..].copy_from_slice(&id.0);
+    key
+}
+
+/// What the index covers of the log.
+pub(crate) enum Covered {
+    Nothing,
+    Until(Tail),
+    /// Its rows cannot be read by this program; perhaps what it covers can.
+    OtherLayout(Option<Tail>),
+}
+
+/// Keys of a table, ascending, each with what its row says; none when that does not match its
+/// check.
+pub(crate) type Page<T> = Vec<(Vec<u8>, Option<T>)>;
+
+/// The index as of one moment.
+pub(crate) struct Reading<'a> {
+    transaction: ReadTransaction,
+    index: &'a Index,
+    /// Those of the last row: the next one's are mostly the same.
+    last_parts: Cell<Option<(PartsKey, Parts)>>,
+}
+
+impl Reading<'_> {
+    fn get<T>(
+        &self,
+        table: Table,
+        key: &[u8],
+        decode: impl FnOnce(&[u8]) -> Option<T>,
+    ) -> Result<Option<T>> {
+        let found = self.index.guard(|| {
+            let table = self.transaction.open_table(table)?;
+            let value = table.get(key)?;
+            Ok(value.map(|value| decode(value.value())))
+        })?;
+        let damaged = || self.damaged("a row does not match its check");
+        found.map(|decoded| decoded.ok_or_else(damaged)).transpose()
+    }
+
+    /// What `decode` makes of the rows of a table in a range of keys, at most `limit`.
+    fn range<T>(
+        &self,
+        table: Table,
+        range: (Bound<&[u8]>, Bound<&[u8]>),
+        limit: usize,
+        decode: impl Fn(&[u8], &[u8]) -> Option<T>,
+    ) -> Result<Vec<T>> {
+        let rows = self.index.guard(|| {
+            let table = self.transaction.open_table(table)?;
+            let mut rows = Vec::new();
+            for entry in table.range::<&[u8]>(range)?.take(limit) {
+                let (key, value) = entry?;
+                rows.push(decode(key.value(), value.value()));
+            }
+            Ok(rows)
+        })?;
+        let rows: Option<Vec<T>> = rows.into_iter().collect();
+        rows.ok_or_else(|| self.damaged("a row does not match its check"))
+    }
+
+    fn damaged(&self, problem: &str) -> Error {
+        Error::from(ErrorKind::IndexDamaged(problem.to_string())).at(&self.index.path)
+    }
+
+    fn covered(&self) -> Result<Covered> {
+        let covered = self.get(META, COVERED, |value| {
+            let mut reader = Reader::new("covered", row::open(COVERED, value)?);
+            let is_ours = reader.u32().ok()? == LAYOUT;
+            let mut tail = || {
+                let (end, last) = (Position(reader.u64().ok()?), Position(reader.u64().ok()?));
+                let check = reader.array().ok()?;
+                (reader.left() == 0).then_some(Tail { end, last, check })
+            };
+            match tail() {
+                Some(tail) if is_ours => Some(Covered::Until(tail)),
+                None if is_ours => None,
+                // What an index covers was written like this in all layouts so far.
+                tail => Some(Covered::OtherLayout(tail)),
+            }
+        })?;
+        Ok(covered.unwrap_or(Covered::Nothing))
+    }
+
+    /// The rule of objects without one of their own.
+    pub(crate) fn retention(&self) -> Result<Option<Retention>> {
+        self.get(META, RETENTION, |value| {
+            let mut reader = Reader::new("retention", row::open(RETENTION, value)?);
+            Retention::read(&mut reader).ok()
+        })
+    }
+
+    /// The losses on record, oldest first.
+    pub(crate) fn losses(&self) -> Result<Vec<RecordedLoss>> {
+        let losses =
+            self.get(META, LOSSES, |value| RecordedLoss::read_placed(row::open(LOSSES, value)?))?;
+        Ok(losses.unwrap_or_default())
+    }
+
+    pub(crate) fn row(&self, id: ObjectId) -> Result<Option<Row>> {
+        let found = self.get(OBJECTS, &id.0, |value| row::decode(id, value))?;
+        found.map(|(row, parts)| self.whole(row, parts)).transpose()
+    }
+
+    /// A row with its parts.
+    fn whole(&self, mut row: Row, parts: PartsAt) -> Result<Row> {
+        let parts = match parts {
+            PartsAt::Row(parts) => parts,
+            PartsAt::Key(key) => match self.last_parts.get().filter(|last| last.0 == key) {
+                Some((_, parts)) => parts,
+                None => {
+                    let found = self.get(PARTS, &key, |value| decode_parts(&key, value))?;
+                    let found = found.ok_or_else(|| self.damaged("a row has parts that are lost"));
+                    let parts = found?;
+                    self.last_parts.set(Some((key, parts)));
+                    parts
+                }
+            },
+        };
+        parts.put_into(&mut row);
+        Ok(row)
+    }
+
+    pub(crate) fn name(&self, name: &str) -> Result<Option<ObjectId>> {
+        self.get(NAMES, name.as_bytes(), |value| named(name.as_bytes(), value))
+    }
+
+    /// The objects of the names that begin so.
+    pub(crate) fn named(&self, prefix: &str) -> Result<Vec<ObjectId>> {
+        // No byte of a name is that large.
+        let end = [prefix.as_bytes(), &[0xff]].concat();
+        let range = (Bound::Included(prefix.as_bytes()), Bound::Excluded(&end[..]));
+        self.range(NAMES, range, usize::MAX, named)
+    }
+
+    pub(crate) fn blob(&self, hash: BlobHash) -> Result<Option<Position>> {
+        self.get(BLOBS, &hash.key(), |value| position(&hash.key(), value))
+    }
+
+    /// The hashes of code from `first` to `last`, at most `limit`.
+    pub(crate) fn codes(
+        &self,
+        first: CodeHash,
+        last: CodeHash,
+        limit: usize,
+    ) -> Result<Vec<CodeHash>> {
+        let (first, last) = (BlobHash::Code(first).key(), BlobHash::Code(last).key());
+        let range = (Bound::Included(&first[..]), Bound::Included(&last[..]));
+        self.range(BLOBS, range, limit, |key, value| {
+            position(key, value)?;
+            Some(CodeHash(key.get(1..)?.try_into().ok()?))
+        })
+    }
+
+    pub(crate) fn list(&self, after: Option<ObjectId>, limit: usize) -> Result<Vec<ObjectInfo>> {
+        let from = after.as_ref().map_or(Bound::Unbounded, |id| Bound::Excluded(&id.0[..]));
+        let rows = self.range(OBJECTS, (from, Bound::Unbounded), limit, |key, value| {
+            let id = ObjectId(key.try_into().ok()?);
+            Some((id, row::decode(id, value)?))
+        })?;
+        let info = |(id, (row, parts))| Ok(ObjectInfo::new(id, &self.whole(row, parts)?));
+        rows.into_iter().map(info).collect()
+    }
+
+    /// The ids of at most `limit` objects, from the first behind `after`.
+    pub(crate) fn ids(&self, after: Option<ObjectId>, limit: usize) -> Result<Vec<ObjectId>> {
+        let from = after.as_ref().map_or(Bound::Unbounded, |id| Bound::Excluded(&id.0[..]));
+        self.range(OBJECTS, (from, Bound::Unbounded), limit, |key, value| {
+            row::open(key, value)?;
+            Some(ObjectId(key.try_into().ok()?))
+        })
+    }
+
+    pub(crate) fn wakes_until(&self, time: u64) -> Result<Vec<(u64, ObjectId)>> {
+        let last = wake_key(time, ObjectId([0xff; 32]));
+        let range = (Bound::Unbounded, Bound::Included(&last[..]));
+        self.range(WAKES, range, usize::MAX, wake)
+    }
+
+    /// The messages on their way.
+    pub(crate) fn messages(&self) -> Result<BTreeMap<MessageId, Sent>> {
+        let all = (Bound::Unbounded, Bound::Unbounded);
+        let messages = self.range(MESSAGES, all, usize::MAX, |key, value| {
+            Some((MessageId::of_key(key)?, Sent::decode(row::open(key, value)?)?))
+        })?;
+        Ok(messages.into_iter().collect())
+    }
+
+    /// The outboxes.
+    pub(crate) fn outboxes(&self) -> Result<BTreeMap<String, OutboxPlace>> {
+        let all = (Bound::Unbounded, Bound::Unbounded);
+        let outboxes = self.range(OUTBOXES, all, usize::MAX, |key, value| {
+            let place = OutboxPlace::decode(row::open(key, value)?)?;
+            Some((String::from_utf8(key.to_vec()).ok()?, place))
+        })?;
+        Ok(outboxes.into_iter().collect())
+    }
+
+    /// At most `limit` messages that came to nothing, from the first behind `after`.
+    pub(crate) fn dead_letters(
+        &self,
+        after: Option<MessageId>,
+        limit: usize,
+    ) -> Result<BTreeMap<MessageId, Dead>> {
+        let after = after.map(MessageId::key);
+        let from = after.as_ref().map_or(Bound::Unbounded, |key| Bound::Excluded(&key[..]));
+        let dead = self.range(DEAD_LETTERS, (from, Bound::Unbounded), limit, |key, value| {
+            Some((MessageId::of_key(key)?, Dead::decode(row::open(key, value)?)?))
+        })?;
+        Ok(dead.into_iter().collect())
+    }
+
+    /// The dead letter that is of this message.
+    pub(crate) fn dead_letter(&self, id: MessageId) -> Result<Option<Dead>> {
+        let key = id.key();
+        self.get(DEAD_LETTERS, &key, |value| Dead::decode(row::open(&key, value)?))
+    }
+
+    /// When objects are to wake, in the order of their ids: at most `limit` rows behind `after`.
+    pub(crate) fn armed_after(
+        &self,
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Page<(ObjectId, Option<u64>)>> {
+        self.page(OBJECTS, after, limit, |key, value| {
+            let id = ObjectId(key.try_into().ok()?);
+            Some((id, row::decode(id, value)?.0.armed()))
+        })
+    }
+
+    /// At most `limit` wakes in their order, behind `after`.
+    pub(crate) fn wakes_after(
+        &self,
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Page<(u64, ObjectId)>> {
+        self.page(WAKES, after, limit, wake)
+    }
+
+    /// At most `limit` names with their objects, behind `after`.
+    pub(crate) fn names_after(
+        &self,
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Page<(String, ObjectId)>> {
+        self.page(NAMES, after, limit, |key, value| {
+            Some((String::from_utf8(key.to_vec()).ok()?, named(key, value)?))
+        })
+    }
+
+    /// Where at most `limit` blobs are, in the order of their keys, behind `after`.
+    pub(crate) fn blobs_after(&self, after: Option<&[u8]>, limit: usize) -> Result<Page<Position>> {
+        self.page(BLOBS, after, limit, position)
+    }
+
+    /// At most `limit` rows of a table behind `after`, whether or not they match their checks.
+    fn page<T>(
+        &self,
+        table: Table,
+        after: Option<&[u8]>,
+        limit: usize,
+        decode: impl Fn(&[u8], &[u8]) -> Option<T>,
+    ) -> Result<Page<T>> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        self.range(table, (from, Bound::Unbounded), limit, |key, value| {
+            Some((key.to_vec(), decode(key, value)))
+        })
+    }
+}
+
+fn wake(key: &[u8], value: &[u8]) -> Option<(u64, ObjectId)> {
+    row::open(key, value)?;
+    let (time, id) = key.split_first_chunk()?;
+    Some((u64::from_be_bytes(*time), ObjectId(id.try_into().ok()?)))
+}
+
+fn named(key: &[u8], value: &[u8]) -> Option<ObjectId> {
+    Some(ObjectId(row::open(key, value)?.try_into().ok()?))
+}
+
+fn position(key: &[u8], value: &[u8]) -> Option<Position> {
+    Some(Position(u64::from_le_bytes(row::open(key, value)?.try_into().ok()?)))
+}
+
+/// Runs what calls redb: its errors are ours, and so are its panics, for it does not verify its
+/// pages when it reads them and may meet bytes that it never wrote.
+fn guard<T>(
+    path: &Path,
+    failure: &Failure,
+    work: impl FnOnce() -> Result<T, redb::Error>,
+) -> Result<T> {
+    match catch_unwind(AssertUnwindSafe(work)) {
+        Ok(result) => result.map_err(|error| failed(path, failure, error)),
+        Err(_) => Err(Error::from(ErrorKind::IndexDamaged("redb panicked".to_string())).at(path)),
+    }
+}
+
+/// What a failure of redb means here: the file system's own, or a damaged index.
+fn failed(path: &Path, failure: &Failure, error: redb::Error) -> Error {
+    use std::io::ErrorKind::{InvalidData, UnexpectedEof};
+    let error = match error {
+        // An end that redb did not expect is one that damaged bytes led it beyond.
+        redb::Error::Io(error) if !matches!(error.kind(), InvalidData | UnexpectedEof) => {
+            Error::io("index", error)
+        }
+        redb::Error::PreviousIo => match failure.check() {
+            Err(first) => Error::from(ErrorKind::Poisoned).because(first),
+            Ok(()) if failure.had_no_room() => {
+                ErrorKind::NoResources { operation: "read the index, until it is reopened" }.into()
+            }
+            // Nothing failed but a read that was led beyond the end.
+            Ok(()) => ErrorKind::IndexDamaged("read beyond its end before".to_string()).into(),
+        },
+        redb::Error::DatabaseAlreadyOpen => ErrorKind::Locked.into(),
+        error => ErrorKind::IndexDamaged(error.to_string()).into(),
+    };
+    error.at(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::disk::local::LocalDisk;
+    use crate::rows::heads::Entry;
+
+    fn opened(directory: &TempDir, cache_bytes: usize) -> Index {
+        let disk: Arc<dyn Disk> = Arc::new(LocalDisk);
+        let path = directory.path().join("index.redb");
+        Index::open(&disk, &path, cache_bytes, &|_| Ok(())).expect("it is whole").0
+    }
+
+    fn new() -> (TempDir, Index) {
+        let directory = tempfile::tempdir().expect("a directory");
+        let index = opened(&directory, 1 << 20);
+        (directory, index)
+    }
+
+    fn write(index: &Index, rows: impl IntoIterator<Item = (ObjectId, Row)>) {
+        let mut generation = Generation::default();
+        for (id, row) in rows {
+            generation.rows.insert(id, Entry { row: Arc::new(row), indexed_wake: None });
+        }
+        let covers = Tail { end: Position(1), last: Position(1), check: [0; 32] };
+        index.write(&generation, covers).expect("it is written");
+    }
+
+    #[test]
+    fn parts_of_the_same_key_are_told_apart() {
+        let (_directory, index) = new();
+        let of = |byte| Row { code: CodeHash([byte; 32]), ..super::row::tests::row(2) };
+        // Others stand under the key of the first.
+        let (key, others) = (Parts::of(&of(1)).key(), Parts::of(&of(9)));
+        let transaction = index.database().begin_write().expect("a transaction");
+        let value = row::close(&key, others.encode());
+        let mut table = transaction.open_table(PARTS).expect("the table");
+        table.insert(&key[..], &value[..]).expect("a row");
+        drop(table);
+        transaction.commit().expect("it is written");
+
+        write(&index, [1, 2, 3].map(|byte| (ObjectId([byte; 32]), of(byte))));
+        let reading = index.reading().expect("the index");
+        for byte in [1, 2, 3, 1] {
+            assert_eq!(reading.row(ObjectId([byte; 32])).expect("the index"), Some(of(byte)));
+        }
+        let listed = reading.list(None, 10).expect("the index");
+        let codes: Vec<_> = listed.iter().map(|info| (info.id.0[0], info.code.0[0])).collect();
+        assert_eq!(codes, [(1, 1), (2, 2), (3, 3)]);
+    }
+
+    /// What follows a read that damage led beyond the end of the file was said to be an earlier
+    /// write that failed.
+    #[test]
+    fn damage_that_leads_beyond_the_end_is_called_so_again_and_again() {
+        let (directory, index) = new();
+        let ids: Vec<ObjectId> = (0..50).map(|byte| ObjectId([byte; 32])).collect();
+        write(&index, ids.iter().map(|id| (*id, super::row::tests::row(5))));
+        drop(index);
+        let index = opened(&directory, 0);
+        // As if places in it led there.
+        let file = std::fs::File::options().write(true).open(&index.path).expect("the file");
+        file.set_len(8192).expect("it is cut");
+        for id in &ids[..3] {
+            let error = index.reading().and_then(|index| index.row(*id)).expect_err("it is cut");
+            assert!(matches!(error.kind(), ErrorKind::IndexDamaged(_)), "{error:?}");
+        }
+    }
+}

@@ -1,0 +1,321 @@
+//! The index's rows as bytes, each with a check over its key and itself, since the index's own
+//! pages are not verified on every read.
+//!
+//! ```text
+//! flags | seq | links, head first: hash, position | time | time since created | wake?
+//!       | position of ledger, of globals | refusal: hash, position, count? | name? | retention?
+//!       | key of parts, or parts | check
+//! ```
+//!
+//! What objects are made of is in a table of its own: that of many is the same. It does not know
+//! tables. These bytes are a cache and no format: a later version may lay rows out otherwise and
+//! rebuild the index from the log.
+//!
+//! Invariant: what `open` gives was written by `close` for the same key.
+
+use object::codec::{Reader, Write};
+use object::hash::{BaseHash, CodeHash, Context, ObjectId, PolicyHash, RefusalHash, VersionHash};
+use object::lineage::{Spine, jump_seq};
+
+use crate::error::position::Position;
+use crate::record::retention::Retention;
+use crate::record::varint::{PutVarint, varint, varint_position};
+use crate::rows::row::{Link, Row};
+
+/// Bytes of a value's check.
+const CHECK_BYTES: usize = 8;
+
+const HAS_WAKE: u8 = 1;
+const IS_REFUSED: u8 = 2;
+const IS_NAMED: u8 = 4;
+const HAS_RETENTION: u8 = 8;
+/// The parts are in the row itself.
+const HAS_PARTS: u8 = 16;
+const IS_UPGRADED: u8 = 32;
+const IS_MOVED: u8 = 64;
+const FLAGS: u8 =
+    HAS_WAKE | IS_REFUSED | IS_NAMED | HAS_RETENTION | HAS_PARTS | IS_UPGRADED | IS_MOVED;
+
+/// The hashes of what an object is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Parts {
+    code: CodeHash,
+    policy: PolicyHash,
+    base: BaseHash,
+}
+
+/// Where parts are in their table.
+pub(super) type PartsKey = [u8; 8];
+
+/// How a row has its parts.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum PartsAt {
+    /// In the table.
+    Key(PartsKey),
+    /// Here: the table has others under their key.
+    Row(Parts),
+}
+
+impl Parts {
+    pub(super) fn of(row: &Row) -> Parts {
+        Parts { code: row.code, policy: row.policy, base: row.base }
+    }
+
+    pub(super) fn put_into(self, row: &mut Row) {
+        (row.code, row.policy, row.base) = (self.code, self.policy, self.base);
+    }
+
+    /// Where they are in the table, if others are not there already.
+    pub(super) fn key(&self) -> PartsKey {
+        static CONTEXT: Context = Context::new("continuant 1 index parts");
+        let hash = CONTEXT.hasher().update(&self.encode()).finalize();
+        *hash.as_bytes().first_chunk().expect("a hash is longer than a key")
+    }
+
+    pub(super) fn encode(&self) -> Vec<u8> {
+        [self.code.0, self.policy.0, self.base.0].concat()
+    }
+
+    pub(super) fn decode(bytes: &[u8]) -> Option<Parts> {
+        let mut reader = Reader::new("parts", bytes);
+        let parts = Parts::read(&mut reader)?;
+        reader.end().ok()?;
+        Some(parts)
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Option<Parts> {
+        Some(Parts {
+            code: CodeHash(reader.array().ok()?),
+            policy: PolicyHash(reader.array().ok()?),
+            base: BaseHash(reader.array().ok()?),
+        })
+    }
+}
+
+/// A row's bytes.
+pub(super) fn encode(id: ObjectId, row: &Row, parts: PartsAt) -> Vec<u8> {
+    let flag = |is: bool, flag: u8| if is { flag } else { 0 };
+    let refusals = (row.refusal, row.refusal_position, row.refusal_count);
+    let is_refused = refusals != (RefusalHash::NONE, Position::NONE, 0);
+    let flags = flag(row.wake.is_some(), HAS_WAKE)
+        | flag(is_refused, IS_REFUSED)
+        | flag(row.name.is_some(), IS_NAMED)
+        | flag(row.retention.is_some(), HAS_RETENTION)
+        | flag(row.upgraded, IS_UPGRADED)
+        | flag(row.moved, IS_MOVED)
+        | flag(matches!(parts, PartsAt::Row(_)), HAS_PARTS);
+    let mut bytes = Vec::with_capacity(192);
+    bytes.put_u8(flags).put_varint(row.seq());
+    for (_, link) in row.spine.links() {
+        bytes.put(&link.hash.0).put_position(link.position);
+    }
+    bytes.put_varint(row.time);
+    bytes.put_varint(row.time.wrapping_sub(row.created));
+    row.wake.iter().for_each(|wake| bytes.put_varint(*wake));
+    bytes.put_position(row.ledger);
+    bytes.put_position(row.globals);
+    if is_refused {
+        bytes.put(&row.refusal.0).put_position(row.refusal_position);
+        bytes.put_varint(row.refusal_count);
+    }
+    if let Some(name) = &row.name {
+        bytes.put_varint(name.len() as u64);
+        bytes.put(name.as_bytes());
+    }
+    row.retention.iter().for_each(|retention| retention.put(&mut bytes));
+    match parts {
+        PartsAt::Key(key) => bytes.put(&key),
+        PartsAt::Row(parts) => bytes.put(&parts.encode()),
+    };
+    close(&id.0, bytes)
+}
+
+/// An object's row but for its parts, and where these are.
+pub(super) fn decode(id: ObjectId, value: &[u8]) -> Option<(Row, PartsAt)> {
+    let mut reader = Reader::new("index row", open(&id.0, value)?);
+    let flags = reader.u8().ok()?;
+    (flags & !FLAGS == 0).then_some(())?;
+    let mut seq = varint(&mut reader).ok()?;
+    let mut links = Vec::new();
+    loop {
+        let hash = VersionHash(reader.array().ok()?);
+        links.push((seq, Link { hash, position: varint_position(&mut reader).ok()? }));
+        if seq == 0 {
+            break;
+        }
+        seq = jump_seq(seq);
+    }
+    let genesis = links.last()?.1.position;
+    let time = varint(&mut reader).ok()?;
+    let created = time.wrapping_sub(varint(&mut reader).ok()?);
+    let wake = match flags & HAS_WAKE {
+        0 => None,
+        _ => Some(varint(&mut reader).ok()?),
+    };
+    let (ledger, globals) =
+        (varint_position(&mut reader).ok()?, varint_position(&mut reader).ok()?);
+    let (refusal, refusal_position, refusal_count) = match flags & IS_REFUSED {
+        0 => (RefusalHash::NONE, Position::NONE, 0),
+        _ => (
+            RefusalHash(reader.array().ok()?),
+            varint_position(&mut reader).ok()?,
+            varint(&mut reader).ok()?,
+        ),
+    };
+    let name = match flags & IS_NAMED {
+        0 => None,
+        _ => {
+            let length = usize::try_from(varint(&mut reader).ok()?).ok()?;
+            Some(String::from_utf8(reader.bytes(length).ok()?.to_vec()).ok()?)
+        }
+    };
+    let retention = match flags & HAS_RETENTION {
+        0 => None,
+        _ => Some(Retention::read(&mut reader).ok()?),
+    };
+    let parts = match flags & HAS_PARTS {
+        0 => PartsAt::Key(reader.array().ok()?),
+        _ => PartsAt::Row(Parts::read(&mut reader)?),
+    };
+    reader.end().ok()?;
+    let (code, policy, base) = Default::default();
+    let row = Row {
+        spine: Spine::from_links(links),
+        time,
+        created,
+        wake,
+        code,
+        policy,
+        base,
+        upgraded: flags & IS_UPGRADED != 0,
+        genesis,
+        ledger,
+        globals,
+        refusal,
+        refusal_position,
+        refusal_count,
+        name,
+        moved: flags & IS_MOVED != 0,
+        retention,
+        pages: None,
+    };
+    Some((row, parts))
+}
+
+/// Puts the check behind a value.
+pub(crate) fn close(key: &[u8], mut value: Vec<u8>) -> Vec<u8> {
+    let check = check(key, &value);
+    value.extend_from_slice(&check);
+    value
+}
+
+/// The value before its check, if that holds.
+pub(crate) fn open<'a>(key: &[u8], value: &'a [u8]) -> Option<&'a [u8]> {
+    let (value, found) = value.split_at_checked(value.len().checked_sub(CHECK_BYTES)?)?;
+    (found == check(key, value)).then_some(value)
+}
+
+fn check(key: &[u8], value: &[u8]) -> [u8; CHECK_BYTES] {
+    static CONTEXT: Context = Context::new("continuant 1 index row");
+    let mut hasher = CONTEXT.hasher();
+    hasher.update(&(key.len() as u64).to_le_bytes()).update(key).update(value);
+    let hash = hasher.finalize();
+    *hash.as_bytes().first_chunk().expect("a hash is longer than a check")
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// The row of an object's version, as plain as it can be.
+    pub(crate) fn row(seq: u64) -> Row {
+        let (mut links, mut at) = (Vec::new(), seq);
+        loop {
+            let position = Position::new(1 + (at % 7) as u32, 96 + (at % 1000) as u32);
+            links.push((at, Link { hash: VersionHash([at as u8; 32]), position }));
+            if at == 0 {
+                break;
+            }
+            at = jump_seq(at);
+        }
+        Row {
+            genesis: links[links.len() - 1].1.position,
+            spine: Spine::from_links(links),
+            time: 1_700_000_000_000 + seq,
+            created: 1_700_000_000_000,
+            wake: None,
+            code: CodeHash([1; 32]),
+            policy: PolicyHash([2; 32]),
+            base: BaseHash([3; 32]),
+            upgraded: false,
+            ledger: Position::NONE,
+            globals: Position::NONE,
+            refusal: RefusalHash::NONE,
+            refusal_position: Position::NONE,
+            refusal_count: 0,
+            name: None,
+            moved: false,
+            retention: None,
+            pages: None,
+        }
+    }
+
+    /// Rows with and without everything that they may have or not have.
+    fn rows() -> Vec<Row> {
+        let mut rows: Vec<Row> = [0, 1, 2, 3, 1000, SEQ].map(row).into();
+        rows.push(Row { wake: Some(0), ..row(2) });
+        rows.push(Row { wake: Some(u64::MAX), ledger: Position::new(3, 96), ..row(5) });
+        rows.push(Row { globals: Position::new(u32::MAX - 1, u32::MAX), ..row(6) });
+        let refusal = RefusalHash([9; 32]);
+        let refusal_position = Position::new(1, 96);
+        rows.push(Row { refusal, refusal_position, refusal_count: 7, ..row(7) });
+        rows.push(Row { name: Some("a name".to_string()), ..row(8) });
+        rows.push(Row { retention: Some(Retention::Versions(5)), ..row(9) });
+        rows.push(Row { upgraded: true, ..row(10) });
+        rows.push(Row { moved: true, wake: Some(3), ..row(11) });
+        rows
+    }
+
+    const SEQ: u64 = 1 << 40;
+    const ID: ObjectId = ObjectId([7; 32]);
+
+    #[test]
+    fn rows_are_read_back_with_their_parts_in_the_row_or_elsewhere() {
+        for row in rows() {
+            let parts = Parts::of(&row);
+            for at in [PartsAt::Key(parts.key()), PartsAt::Row(parts)] {
+                let (mut found, found_at) = decode(ID, &encode(ID, &row, at)).expect("a row");
+                match found_at {
+                    PartsAt::Key(key) => assert_eq!(key, parts.key()),
+                    PartsAt::Row(found) => assert_eq!(found, parts),
+                }
+                parts.put_into(&mut found);
+                assert_eq!(found, row);
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_not_a_row_is_none() {
+        for row in rows() {
+            let value = encode(ID, &row, PartsAt::Row(Parts::of(&row)));
+            assert!(decode(ObjectId([8; 32]), &value).is_none(), "of another object");
+            for index in 0..value.len() {
+                let mut other = value.clone();
+                other[index] ^= 1;
+                assert!(decode(ID, &other).is_none(), "byte {index} is another");
+                // The check holds here: it is what is in it that does not.
+                let cut = close(&ID.0, value[..index].to_vec());
+                assert!(decode(ID, &cut).is_none() || index == value.len() - CHECK_BYTES);
+            }
+        }
+    }
+
+    #[test]
+    fn parts_are_read_back() {
+        let parts = Parts::of(&row(0));
+        assert_eq!(Parts::decode(&parts.encode()), Some(parts));
+        assert_eq!(Parts::decode(&parts.encode()[1..]), None);
+        assert_eq!(Parts::decode(&[&parts.encode()[..], &[0]].concat()), None);
+    }
+}

@@ -1,0 +1,55 @@
+//! Objects as lists show them.
+//!
+//! It does not know where rows are kept.
+
+use object::hash::{BaseHash, CodeHash, ObjectId, PolicyHash, VersionHash};
+
+use crate::rows::row::Row;
+
+/// An object as a list shows it. Times are milliseconds since 1970-01-01 UTC.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ObjectInfo {
+    /// The object.
+    pub id: ObjectId,
+    /// Its name.
+    pub name: Option<String>,
+    /// The newest version's seq.
+    pub seq: u64,
+    /// The newest version's hash.
+    pub hash: VersionHash,
+    /// The newest version's time.
+    pub time: u64,
+    /// The genesis' time.
+    pub created: u64,
+    /// The next wake.
+    pub wake: Option<u64>,
+    /// Whether the object was moved away: it can be read, and nothing else, until it comes back.
+    pub moved: bool,
+    /// Refusals on record.
+    pub refusal_count: u64,
+    /// The code.
+    pub code: CodeHash,
+    /// The policy.
+    pub policy: PolicyHash,
+    /// The base image.
+    pub base: BaseHash,
+}
+
+impl ObjectInfo {
+    pub(crate) fn new(id: ObjectId, row: &Row) -> ObjectInfo {
+        ObjectInfo {
+            id,
+            name: row.name.clone(),
+            seq: row.seq(),
+            hash: row.head().hash,
+            time: row.time,
+            created: row.created,
+            wake: row.wake,
+            moved: row.moved,
+            refusal_count: row.refusal_count,
+            code: row.code,
+            policy: row.policy,
+            base: row.base,
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! What a generation of rows changes of the messages.
+//!
+//! It does not know how they are sent, nor who takes them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::record::message::{Dead, Fate, MessageId, Sent};
+
+/// What a generation of rows changes of the messages.
+#[derive(Debug, Default)]
+pub(crate) struct Messages {
+    /// Those that came on their way, or went.
+    pub(crate) changed: BTreeMap<MessageId, Option<Sent>>,
+    /// Dead letters that came, or went.
+    pub(crate) dead: BTreeMap<MessageId, Option<Dead>>,
+    /// Those that came on their way again: there may be rows of when they came first.
+    again: BTreeSet<MessageId>,
+}
+
+impl Messages {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.changed.is_empty() && self.dead.is_empty()
+    }
+
+    pub(crate) fn send(&mut self, id: MessageId, sent: Sent) {
+        self.changed.insert(id, Some(sent));
+    }
+
+    pub(crate) fn take(&mut self, id: MessageId, sent: Sent, fate: &Fate) {
+        // One that came in the same generation never was anywhere else.
+        if self.changed.remove(&id).is_none() || self.again.contains(&id) {
+            self.changed.insert(id, None);
+        }
+        if let Fate::Dead(why) = fate {
+            self.dead.insert(id, Some(Dead { sent, why: why.clone() }));
+        }
+    }
+
+    /// A dead letter is none any more, and is on its way again if that is said.
+    pub(crate) fn let_go(&mut self, id: MessageId, again: Option<Sent>) {
+        self.dead.insert(id, None);
+        if let Some(sent) = again {
+            self.changed.insert(id, Some(sent));
+            self.again.insert(id);
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! The row of an object: what an append and a read need to know of its newest version, and how each
+//! new record changes it.
+//!
+//! A row is changed by the same functions whether its record is being written, staged by an import
+//! or read again by recovery. It does not know where rows are kept.
+//!
+//! Invariant: a row says what its object's records say, with positions instead of bytes.
+
+use object::commit::Commit;
+use object::hash::{BaseHash, CodeHash, PolicyHash, RefusalHash, VersionHash};
+use object::header::{Header, Kind};
+use object::lineage::Spine;
+use object::refusal::Refusal;
+
+use crate::error::position::Position;
+use crate::record::page::PageChange;
+use crate::record::retention::Retention;
+use crate::record::version::Notes;
+use crate::rows::pages::PageTable;
+
+/// A version and where it is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Link {
+    pub(crate) hash: VersionHash,
+    pub(crate) position: Position,
+}
+
+/// A refusal's name and where it is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RefusalLink {
+    pub(crate) hash: RefusalHash,
+    pub(crate) position: Position,
+}
+
+/// An object's row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Row {
+    /// The newest version and those that jumps lead to.
+    pub(crate) spine: Spine<Link>,
+    pub(crate) time: u64,
+    pub(crate) created: u64,
+    pub(crate) wake: Option<u64>,
+    pub(crate) code: CodeHash,
+    pub(crate) policy: PolicyHash,
+    pub(crate) base: BaseHash,
+    /// Whether the code was ever changed: from then on records that have a page table name the base
+    /// image too.
+    pub(crate) upgraded: bool,
+    pub(crate) genesis: Position,
+    /// The version that has the ledger; none for an empty one.
+    pub(crate) ledger: Position,
+    /// The version that has the globals; none for those of the base image.
+    pub(crate) globals: Position,
+    pub(crate) refusal: RefusalHash,
+    pub(crate) refusal_position: Position,
+    pub(crate) refusal_count: u64,
+    pub(crate) name: Option<String>,
+    /// Whether the object ended here, as it goes on elsewhere.
+    pub(crate) moved: bool,
+    /// How much history is kept, when the object has a rule of its own.
+    pub(crate) retention: Option<Retention>,
+    /// Where the pages are; read from the log when it is not known.
+    pub(crate) pages: Option<PageTable>,
+}
+
+impl Row {
+    /// Bytes that the row takes in memory.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        let pages = self.pages.as_ref().map_or(0, PageTable::memory_bytes);
+        let name = self.name.as_ref().map_or(0, String::len);
+        size_of::<Row>() + size_of_val(self.spine.links()) + name + pages
+    }
+
+    /// The newest version's seq.
+    pub(crate) fn seq(&self) -> u64 {
+        self.spine.head().expect("a row has a version").0
+    }
+
+    /// The last refusal, if there is one.
+    pub(crate) fn last_refusal(&self) -> Option<RefusalLink> {
+        let link = RefusalLink { hash: self.refusal, position: self.refusal_position };
+        (link.hash != RefusalHash::NONE).then_some(link)
+    }
+
+    /// The next wake, if it is to run here.
+    pub(crate) fn armed(&self) -> Option<u64> {
+        self.wake.filter(|_| !self.moved)
+    }
+
+    /// The newest version.
+    pub(crate) fn head(&self) -> Link {
+        self.spine.head().expect("a row has a version").1
+    }
+
+    /// The row of a new object whose genesis stands at [`Position::HERE`], and the notes beside it.
+    ///
+    /// # Panics
+    ///
+    /// When the version is not a genesis, or names no base image.
+    pub(crate) fn begin(version: &NewVersion<'_>) -> (Row, Notes) {
+        let base = version.base.expect("a genesis names its base image");
+        let own = |is_own| if is_own { Position::HERE } else { Position::NONE };
+        let mut pages = PageTable::default();
+        let notes = Notes {
+            parent: Position::NONE,
+            jump: Position::NONE,
+            genesis: Position::HERE,
+            refusal: Position::NONE,
+            ledger: own(version.ledger),
+            globals: own(version.globals),
+            table: pages.advance(version.changes, Position::HERE),
+            base: Some(base),
+        };
+        let mut row = Row::of_genesis(version.header, version.hash, Position::HERE, &notes, base);
+        row.pages = Some(pages);
+        (row, notes)
+    }
+
+    /// Takes in the next version, which stands at [`Position::HERE`]; gives the notes beside it.
+    ///
+    /// # Panics
+    ///
+    /// When the version does not follow, the row does not know its pages, or another version than
+    /// an upgrade begins from a base image.
+    pub(crate) fn extend(&mut self, version: &NewVersion<'_>) -> Notes {
+        assert_eq!(version.header.parent, self.head().hash, "a version follows the head");
+        let is_upgrade = version.header.kind == Kind::Upgrade;
+        assert_eq!(version.base.is_some(), is_upgrade, "an upgrade begins from a base image");
+        let pages = self.pages.as_mut().expect("a row that is extended knows its pages");
+        if is_upgrade {
+            (*pages, self.globals) = (PageTable::default(), Position::NONE);
+        }
+        let table = pages.advance(version.changes, Position::HERE);
+        let own = |is_own, before| if is_own { Position::HERE } else { before };
+        let is_named = self.upgraded && table.is_some();
+        let notes = Notes {
+            parent: self.head().position,
+            jump: self.spine.next_jump().expect("a row has a spine").position,
+            genesis: self.genesis,
+            refusal: self.refusal_position,
+            ledger: own(version.ledger, self.ledger),
+            globals: own(version.globals, self.globals),
+            table,
+            base: version.base.or(is_named.then_some(self.base)),
+        };
+        self.follow(version.header, Link { hash: version.hash, position: Position::HERE }, &notes);
+        notes
+    }
+
+    /// Where the pages are.
+    ///
+    /// # Panics
+    ///
+    /// When that is not known.
+    pub(crate) fn known_pages(&self) -> &PageTable {
+        self.pages.as_ref().expect("a row that is extended knows its pages")
+    }
+
+    /// The row of an object whose genesis stands at `position`.
+    pub(crate) fn of_genesis(
+        header: &Header,
+        hash: VersionHash,
+        position: Position,
+        notes: &Notes,
+        base: BaseHash,
+    ) -> Row {
+        assert_eq!(header.seq, 0, "a lineage starts with a genesis");
+        let mut spine = Spine::new();
+        spine.push(Link { hash, position });
+        Row {
+            spine,
+            time: header.time,
+            created: header.time,
+            wake: header.wake,
+            code: header.code,
+            policy: header.policy,
+            base,
+            upgraded: false,
+            genesis: position,
+            ledger: notes.ledger,
+            globals: notes.globals,
+            refusal: RefusalHash::NONE,
+            refusal_position: Position::NONE,
+            refusal_count: 0,
+            name: None,
+            moved: false,
+            retention: None,
+            pages: None,
+        }
+    }
+
+    /// Takes in the next version as its record says it is; the pages are the caller's to keep.
+    pub(crate) fn follow(&mut self, header: &Header, link: Link, notes: &Notes) {
+        self.spine.push(link);
+        (self.time, self.wake) = (header.time, header.wake);
+        (self.code, self.policy) = (header.code, header.policy);
+        (self.ledger, self.globals) = (notes.ledger, notes.globals);
+        self.base = notes.base.unwrap_or(self.base);
+        self.upgraded |= header.kind == Kind::Upgrade;
+        assert_eq!(self.seq(), header.seq, "a row follows its object");
+    }
+
+    /// Takes over what this database alone says of the object, which came back to it.
+    pub(crate) fn stay(&mut self, before: &Row) {
+        (self.name, self.retention) = (before.name.clone(), before.retention);
+    }
+
+    /// Takes in a refusal that stands at `position`.
+    pub(crate) fn refuse(&mut self, refusal: &Refusal, position: Position) {
+        (self.refusal, self.refusal_position) = (refusal.hash(), position);
+        self.refusal_count += 1;
+    }
+
+    /// Puts the frame's position where [`Position::HERE`] stands.
+    pub(crate) fn settle(&mut self, frame: Position) {
+        let places =
+            [&mut self.genesis, &mut self.ledger, &mut self.globals, &mut self.refusal_position];
+        places.into_iter().for_each(|place| *place = place.within(frame));
+        self.spine.change(|link| link.position = link.position.within(frame));
+        if let Some(pages) = &mut self.pages {
+            pages.settle(frame);
+        }
+    }
+}
+
+/// A version as far as the row and the notes depend on it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NewVersion<'a> {
+    pub(crate) header: &'a Header,
+    pub(crate) hash: VersionHash,
+    /// How it writes its pages, ascending.
+    pub(crate) changes: &'a [PageChange],
+    /// The base image that its memory begins from: of a genesis or an upgrade.
+    pub(crate) base: Option<BaseHash>,
+    /// Whether its record has the ledger.
+    pub(crate) ledger: bool,
+    /// Whether its record has the globals.
+    pub(crate) globals: bool,
+}
+
+impl<'a> NewVersion<'a> {
+    /// The version that `commit` is, whose pages are written as `changes` say, over `base` if its
+    /// memory begins there.
+    pub(crate) fn new(
+        commit: &'a Commit<'_>,
+        hash: VersionHash,
+        base: Option<BaseHash>,
+        changes: &'a [PageChange],
+        ledger: bool,
+    ) -> NewVersion<'a> {
+        let globals = commit.globals.is_some();
+        NewVersion { header: &commit.header, hash, changes, base, ledger, globals }
+    }
+}

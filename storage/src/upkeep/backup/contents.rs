@@ -1,0 +1,190 @@
+//! What a part of a log has, in figures: counted as its frames are read.
+//!
+//! It does not know what frames are counted for.
+
+use std::sync::Arc;
+
+use object::header::{HEADER_BYTES, Header};
+use object::input::Input;
+
+use crate::disk::file::DiskFile;
+use crate::error::Result;
+use crate::error::position::Position;
+use crate::log::frame;
+use crate::log::frame::{Frame, Seal, damaged, placed};
+use crate::log::segment::{Segment, Segments, Tail};
+use crate::record::version::Staged;
+use crate::record::{HEAD_BYTES, HeadKind, Record, decode_refusal, head, records};
+
+/// Bytes that are read at a time.
+const WINDOW_BYTES: usize = 64 << 10;
+
+/// What a part of a log has. Versions and refusals of imports count as well.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Contents {
+    /// Frames.
+    pub frame_count: u64,
+    /// Objects that were created or imported.
+    pub object_count: u64,
+    /// Versions.
+    pub version_count: u64,
+    /// Refusals.
+    pub refusal_count: u64,
+}
+
+impl Contents {
+    /// Counts a frame; gives its time, if it has one.
+    pub(crate) fn add(&mut self, frame: &Frame) -> Result<Option<u64>> {
+        self.frame_count += 1;
+        self.records(frame).map_err(|error| placed(error, frame.position))
+    }
+
+    /// A frame's time is the earliest of what this host stamped in it: what an import brings has
+    /// the times of another.
+    fn records(&mut self, frame: &Frame) -> Result<Option<u64>> {
+        let mut earliest = None;
+        let mut at = |time: u64| earliest = Some(earliest.map_or(time, |other| time.min(other)));
+        for record in records(&frame.body) {
+            match record? {
+                Record::Version(version) => {
+                    self.version_count += 1;
+                    let header = Header::decode(version.header_bytes(frame.position)?)?;
+                    if version.staged == Staged::No {
+                        self.object_count += u64::from(header.seq == 0);
+                        at(header.time);
+                    }
+                }
+                Record::Refusal(staged, content) => {
+                    self.refusal_count += 1;
+                    let (_, refusal) = decode_refusal(content, frame.position)?;
+                    if staged == Staged::No {
+                        at(Input::decode(&refusal.input)?.time);
+                    }
+                }
+                Record::Adoption(_) => self.object_count += 1,
+                Record::Blob(_)
+                | Record::Name(..)
+                | Record::Retention(..)
+                | Record::Sent(_)
+                | Record::Taken(_)
+                | Record::Outbox(_)
+                | Record::Loss(_)
+                | Record::Moved(..) => {}
+            }
+        }
+        Ok(earliest)
+    }
+}
+
+/// Counts what is in a log behind `tail` up to `end`, all of which was verified: of records that
+/// are not packed it reads the heads alone.
+pub(crate) fn count_on(
+    (segments, seal): (&Segments, Seal),
+    (mut tail, mut contents): (Tail, Contents),
+    end: Position,
+) -> Result<(Tail, Contents)> {
+    while tail.end < end {
+        let number = tail.end.segment();
+        let stop = match end.segment() == number {
+            true => u64::from(end.offset()),
+            false => segments.bytes_count(number)?,
+        };
+        if u64::from(tail.end.offset()) >= stop {
+            let start = Tail::of_segment(number + 1, tail.check);
+            tail.end = start.end;
+            continue;
+        }
+        match segments.segment(number)? {
+            Segment::Plain(file) => {
+                let mut plain = Plain { segments, seal, file, number, window: Vec::new(), at: 0 };
+                while u64::from(tail.end.offset()) < stop {
+                    tail = plain.frame(tail, &mut contents)?;
+                }
+            }
+            Segment::Packed(pack) => {
+                let found = pack.frame(tail.end.offset())?;
+                let (header, frame) =
+                    found.ok_or_else(|| damaged(tail.end, "a frame", "the end of the pack"))?;
+                contents.add(&frame)?;
+                tail = Tail::behind(&header, tail.end);
+            }
+        }
+    }
+    Ok((tail, contents))
+}
+
+/// A segment that is not packed, read in windows.
+struct Plain<'a> {
+    segments: &'a Segments,
+    seal: Seal,
+    file: Arc<dyn DiskFile>,
+    number: u32,
+    window: Vec<u8>,
+    /// Where the window starts.
+    at: u64,
+}
+
+impl Plain<'_> {
+    /// Counts the frame behind `tail`; gives the end of it.
+    fn frame(&mut self, tail: Tail, contents: &mut Contents) -> Result<Tail> {
+        let start = u64::from(tail.end.offset());
+        let missing = || damaged(tail.end, "a frame header", "other bytes");
+        let bytes = self.bytes(start, frame::HEADER_BYTES)?;
+        let header = bytes.first_chunk().copied();
+        let header = header.and_then(|header| self.seal.decode(&header)).ok_or_else(missing)?;
+        let behind = Tail::behind(&header, tail.end);
+        let (mut at, end) = (start + frame::HEADER_BYTES as u64, u64::from(behind.end.offset()));
+        contents.frame_count += 1;
+        while at < end {
+            at = self.record(at, (tail.end, end), contents)?;
+        }
+        Ok(behind)
+    }
+
+    /// Counts a record of the frame at `frame`, which ends at `end`; gives the end of the record.
+    fn record(
+        &mut self,
+        at: u64,
+        (frame, end): (Position, u64),
+        contents: &mut Contents,
+    ) -> Result<u64> {
+        let cut = || damaged(frame, "whole records", "a cut one");
+        let (kind, length) = head(*self.bytes(at, HEAD_BYTES)?.first_chunk().ok_or_else(cut)?);
+        let next = at + HEAD_BYTES as u64 + u64::from(length);
+        if next > end {
+            return Err(cut());
+        }
+        match kind {
+            HeadKind::Version(staged) => {
+                let count = HEADER_BYTES.min(length as usize);
+                let header = Header::decode(self.bytes(at + HEAD_BYTES as u64, count)?);
+                let is_genesis = header.map_err(|error| placed(error.into(), frame))?.seq == 0;
+                contents.version_count += 1;
+                contents.object_count += u64::from(is_genesis && staged == Staged::No);
+            }
+            HeadKind::OldVersion => {
+                let body = Arc::from(self.bytes(at, (next - at) as usize)?);
+                let alone = Frame { position: frame, check: [0; 32], group: frame, body };
+                contents.records(&alone).map_err(|error| placed(error, frame))?;
+            }
+            HeadKind::Refusal => contents.refusal_count += 1,
+            HeadKind::Adoption => contents.object_count += 1,
+            HeadKind::Other => {}
+        }
+        Ok(next)
+    }
+
+    /// The bytes at an offset, fewer at the end of the file.
+    fn bytes(&mut self, offset: u64, count: usize) -> Result<&[u8]> {
+        let is_here =
+            offset >= self.at && offset + count as u64 <= self.at + self.window.len() as u64;
+        if !is_here {
+            self.window.resize(count.max(WINDOW_BYTES), 0);
+            let read = self.segments.read(&*self.file, self.number, offset, &mut self.window)?;
+            self.window.truncate(read);
+            self.at = offset;
+        }
+        let here = &self.window[(offset - self.at) as usize..];
+        Ok(&here[..here.len().min(count)])
+    }
+}

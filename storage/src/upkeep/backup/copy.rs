@@ -1,0 +1,616 @@
+//! Copying a log into another directory, segment by segment, each frame verified on the way.
+//!
+//! What the other directory has already must be a beginning of the log: the last frame that it has
+//! must be in the log, and so all before, for frames are chained. It does not know why a log is
+//! copied, nor what it means when it ends before it should.
+//!
+//! Invariant: at any time the other directory has a beginning of the log, not shorter than before.
+//! Invariant: a segment that retention took something from is there only once all is that was
+//! appended before.
+
+use std::collections::VecDeque;
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::disk::directory::{
+    Directory, keep_file, remove_temporary, stage_file, sync_directory, temporary,
+};
+use crate::disk::file::DiskFile;
+use crate::error::position::Position;
+use crate::error::{Error, ErrorKind, Result};
+use crate::log::file::HEADER_BYTES;
+use crate::log::frame::{Check, Seal, damaged};
+use crate::log::pack::Pack;
+use crate::log::scan::{Next, Scan};
+use crate::log::segment::{FIRST, Segment, Segments, Tail};
+use crate::log::{file, frame, pack, scan};
+use crate::upkeep::backup::passage::Passage;
+
+/// What a callback of progress says: nothing, or whether the work goes on.
+pub trait GoesOn {
+    /// Whether the work goes on; else it stops in order.
+    fn goes_on(self) -> bool;
+}
+
+impl GoesOn for () {
+    fn goes_on(self) -> bool {
+        true
+    }
+}
+
+impl GoesOn for ControlFlow<()> {
+    fn goes_on(self) -> bool {
+        self.is_continue()
+    }
+}
+
+/// What is told of a copy that goes on: bytes done, and in all. It says whether the copy goes on.
+pub(super) type Progress<'a> = &'a mut dyn FnMut(u64, u64) -> bool;
+
+/// What decides about a log that ends before the limit, or has other bytes than frames there: it is
+/// told the end of the frames.
+pub(super) type Short<'a> = &'a dyn Fn(Tail) -> Result<()>;
+
+/// A log and where it is copied to.
+pub(super) struct LogCopy<'a> {
+    source: &'a Segments,
+    seal: Seal,
+    target: &'a Directory,
+    /// Whether nobody opens the target before all is there.
+    is_new: bool,
+    /// What the target has.
+    there: Segments,
+    /// Where the copy ends; at the end of the log when it is not said.
+    limit: Option<Position>,
+    progress: Progress<'a>,
+    bytes_count: u64,
+    copied: Copied,
+    /// Files that have no name yet.
+    staged: VecDeque<File>,
+    /// Segments that the target has in another form.
+    outdated: Vec<u32>,
+    verify: Verify,
+    /// Where the target ended when it was made, if that is on record.
+    witness: Option<Tail>,
+}
+
+/// What is verified of the segments that the target has, but for the last, which always is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Verify {
+    /// The first of them.
+    pub(super) from: u32,
+    /// Bytes after which no other is begun.
+    pub(super) bytes: u64,
+}
+
+/// A file of a backup that was not as it was written, and was copied again.
+#[derive(Clone, Debug)]
+pub struct Mended {
+    /// The file's name in the backup's directory.
+    pub file: String,
+    /// What was wrong with it.
+    pub problem: Error,
+}
+
+/// What a copy came to.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Copied {
+    /// Bytes of log that the target has.
+    pub(super) bytes: u64,
+    /// Bytes of log that it did not have before.
+    pub(super) new_bytes: u64,
+    /// Bytes that were written.
+    pub(super) written_bytes: u64,
+    /// Bytes of what it had that were read and verified.
+    pub(super) verified_bytes: u64,
+    /// The segment to verify next; none when the last was reached.
+    pub(super) verify_next: Option<u32>,
+    /// Files that were not as they were written.
+    pub(super) mended: Vec<Mended>,
+}
+
+/// A segment's file.
+#[derive(Clone, Copy)]
+struct File {
+    number: u32,
+    is_pack: bool,
+}
+
+impl std::fmt::Display for Mended {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} was copied again: {}", self.file, self.problem)
+    }
+}
+
+impl<'a> LogCopy<'a> {
+    /// A copy of `source` up to `limit` into `target`, which has the same id.
+    pub(super) fn new(
+        source: &'a Segments,
+        (target, is_new): (&'a Directory, bool),
+        limit: Option<Position>,
+        progress: Progress<'a>,
+    ) -> Result<LogCopy<'a>> {
+        let there = Segments::new(Arc::clone(target.disk()), target.log(), target.id());
+        let end = limit.unwrap_or(Position::new(u32::MAX, 0));
+        let mut bytes_count = u64::from(end.offset());
+        for number in source.numbers()?.into_iter().filter(|&number| number < end.segment()) {
+            bytes_count += source.bytes_count(number)?;
+        }
+        let (copied, staged, outdated) = Default::default();
+        let seal = Seal::new(target.id());
+        let verify = Verify { from: FIRST, bytes: 0 };
+        Ok(LogCopy {
+            source,
+            seal,
+            target,
+            is_new,
+            there,
+            limit,
+            progress,
+            bytes_count,
+            copied,
+            staged,
+            outdated,
+            verify,
+            witness: None,
+        })
+    }
+
+    /// The copy, which verifies this much of what the target has, and that it has what it had.
+    pub(super) fn verifying(mut self, verify: Verify, witness: Option<Tail>) -> LogCopy<'a> {
+        (self.verify, self.witness) = (verify, witness);
+        self
+    }
+
+    /// Copies what the target does not have, unless the log is too `short`; gives its end.
+    pub(super) fn run(mut self, short: Short<'_>) -> Result<(Tail, Copied)> {
+        if self.source.header(FIRST)?.previous != self.seal.first() {
+            return Err(damaged(scan::start(self.seal).end, "the first segment", "another"));
+        }
+        remove_temporary(&**self.target.disk(), &self.target.log())?;
+        self.there.tidy()?;
+        let (mut number, mut seam) = (FIRST, None);
+        if let Some(last) = self.last_there()? {
+            if self.limit.is_some_and(|limit| last > limit.segment()) {
+                return Err(self.other(format!("it goes on in {}", file::file_name(last))));
+            }
+            while number < last {
+                self.compare(number)?;
+                number += 1;
+            }
+            // Frames are chained: when the last one is in the log, so are all before, whatever
+            // became of their bytes.
+            let tail = self.seam(last, short)?;
+            self.witness(tail)?;
+            seam = Some(tail);
+        } else {
+            self.witness(scan::start(self.seal))?;
+        }
+        let tail = loop {
+            let tail = self.segment(number, seam.take(), short)?;
+            let is_end = self.limit.is_some_and(|limit| tail.end >= limit);
+            if is_end || !self.goes_on(tail)? {
+                break tail;
+            }
+            number += 1;
+        };
+        self.name()?;
+        for number in std::mem::take(&mut self.outdated) {
+            self.copy(number, short)?;
+            self.name()?;
+        }
+        // All is there: it is too late to stop.
+        let _goes_on = (self.progress)(self.bytes_count, self.bytes_count);
+        Ok((tail, std::mem::take(&mut self.copied)))
+    }
+
+    /// The last segment that the target has with a header; those behind it are copied again.
+    fn last_there(&mut self) -> Result<Option<u32>> {
+        let mut numbers = self.there.numbers()?;
+        let mut damaged = None;
+        while let Some(&last) = numbers.last() {
+            match self.of_target(self.there.header(last)) {
+                Err(error) if is_damage(&error) => {
+                    self.mend(last, error.clone());
+                    damaged = Some(error);
+                    numbers.pop();
+                }
+                header => return header.map(|_| Some(last)),
+            }
+        }
+        // Nothing shows that the target is of this log.
+        damaged.map_or(Ok(None), Err)
+    }
+
+    fn mend(&mut self, number: u32, problem: Error) {
+        self.copied.mended.push(Mended { file: file::file_name(number), problem });
+    }
+
+    /// Compares a segment behind which the target has others.
+    fn compare(&mut self, number: u32) -> Result<()> {
+        let compared = self.compared(number);
+        let (end, problem) = match self.of_target(compared) {
+            Ok(end) => (end, None),
+            Err(error) if is_damage(&error) => (0, Some(error)),
+            Err(error) => return Err(error),
+        };
+        if let Some(problem) = problem {
+            self.mend(number, problem);
+            self.outdated.push(number);
+        } else if !self.is_alike(number)? {
+            self.outdated.push(number);
+        }
+        self.count(end, 0)
+    }
+
+    /// Compares a segment, and verifies it when it is its turn; gives its end.
+    fn compared(&mut self, number: u32) -> Result<u64> {
+        let (here, there) = (self.source.header(number)?, self.there.header(number)?);
+        let end = self.there.bytes_count(number)?;
+        if here.previous != there.previous || !self.ends_at(number, end)? {
+            let place = Position::new(number, 0);
+            return Err(damaged(place, "the segment of the database", "another"));
+        }
+        let Verify { from, bytes } = self.verify;
+        if number >= from && self.copied.verified_bytes < bytes {
+            self.copied.verified_bytes += end;
+            self.verify(number)?;
+        } else if number >= from && self.copied.verify_next.is_none() {
+            self.copied.verify_next = Some(number);
+        }
+        Ok(end)
+    }
+
+    /// Reads all of a segment that the target has.
+    fn verify(&self, number: u32) -> Result<()> {
+        let file = match self.there.segment(number)? {
+            Segment::Plain(file) => file,
+            Segment::Packed(pack) => return pack.pass(|_, _| Ok(())).map(drop),
+        };
+        let previous = self.there.header(number)?.previous;
+        let mut passage = Passage::new(self.seal, Tail::of_segment(number, previous));
+        passage.read(&self.there, &*file, u64::MAX, |_, _| Ok(()))?;
+        let tail = passage.tail();
+        let is_whole = u64::from(tail.end.offset()) == self.there.length(&*file, number)?
+            && self.source.header(number + 1)?.previous == tail.check;
+        match is_whole {
+            true => Ok(()),
+            false => Err(damaged(tail.end, "the bytes of its check", "other bytes in a frame")),
+        }
+    }
+
+    /// That the target has what it had when it was made; what it has lost is copied again, if it is
+    /// still here.
+    fn witness(&mut self, tail: Tail) -> Result<()> {
+        let Some(witness) = self.witness.filter(|witness| witness.end > tail.end) else {
+            return Ok(());
+        };
+        let cut = ErrorKind::BackupCut { found: tail.end, expected: witness.end };
+        let cut = Error::from(cut).at(self.target.path());
+        if self.limit.is_some_and(|limit| limit < witness.end) {
+            return Err(cut);
+        }
+        self.mend(tail.end.segment(), cut);
+        Ok(())
+    }
+
+    /// Compares the last segment that the target has; gives the end of its frames.
+    fn seam(&mut self, number: u32, short: Short<'_>) -> Result<Tail> {
+        let previous = self.of_target(self.there.header(number))?.previous;
+        let mut passage = Passage::new(self.seal, Tail::of_segment(number, previous));
+        let tail = match self.of_target(self.there.segment(number))? {
+            Segment::Plain(file) => {
+                passage.read(&self.there, &*file, u64::MAX, |_, _| Ok(()))?;
+                passage.tail()
+            }
+            Segment::Packed(_) => self.end_of_pack(number, passage.tail())?,
+        };
+        let is_in_log = match tail.last {
+            _ if self.limit.is_some_and(|limit| tail.end > limit) => false,
+            Position::NONE => {
+                self.source.exists(number)? && self.source.header(number)?.previous == previous
+            }
+            last => self.check_at(last)? == Some(tail.check),
+        };
+        match is_in_log {
+            true => Ok(tail),
+            false => Err(self.differs(number, short)),
+        }
+    }
+
+    /// The end of the frames of the pack that the target has last: a backup was cut short behind
+    /// it. One that is damaged is copied again.
+    fn end_of_pack(&mut self, number: u32, start: Tail) -> Result<Tail> {
+        let mut scan = Scan::new(&self.there, self.seal, start);
+        let broken = loop {
+            match scan.next()? {
+                Next::Frame(_) => {}
+                Next::Nothing => break None,
+                Next::Broken(error) => break Some(error),
+            }
+        };
+        let tail = scan.tail();
+        if let Some(problem) = broken {
+            let problem = problem.at(self.target.path());
+            self.mend(number, problem);
+        }
+        Ok(tail)
+    }
+
+    /// The check of the frame that the log has at a place.
+    fn check_at(&self, place: Position) -> Result<Option<Check>> {
+        if !self.source.exists(place.segment())? {
+            return Ok(None);
+        }
+        let header = match self.source.segment(place.segment())? {
+            Segment::Plain(file) => {
+                let mut bytes = [0; frame::HEADER_BYTES];
+                let offset = u64::from(place.offset());
+                self.source.read(&*file, place.segment(), offset, &mut bytes)?;
+                self.seal.decode(&bytes)
+            }
+            Segment::Packed(pack) => match pack.frame(place.offset()) {
+                Err(error) if matches!(error.kind(), ErrorKind::Io { .. }) => return Err(error),
+                found => found.ok().flatten().map(|(header, _)| header),
+            },
+        };
+        Ok(header.map(|header| header.check))
+    }
+
+    /// Copies a segment unless the target has it, with frames up to `seam` at least when that is in
+    /// it; gives its end.
+    fn segment(&mut self, number: u32, seam: Option<Tail>, short: Short<'_>) -> Result<Tail> {
+        let there = seam.map_or(0, |seam| u64::from(seam.end.offset()));
+        let tail = match seam {
+            Some(seam)
+                if self.there.bytes_count(number)? == there
+                    && self.ends_at(number, there)?
+                    && self.is_alike(number)? =>
+            {
+                seam
+            }
+            _ => self.copy(number, short)?,
+        };
+        if self.is_new {
+            self.name()?;
+        }
+        let end = u64::from(tail.end.offset());
+        self.count(end, end - there.min(end))?;
+        Ok(tail)
+    }
+
+    fn count(&mut self, bytes: u64, new_bytes: u64) -> Result<()> {
+        self.copied.bytes += bytes;
+        self.copied.new_bytes += new_bytes;
+        self.tell(self.copied.bytes)
+    }
+
+    /// Says how much is done, and stops when that is asked for.
+    fn tell(&mut self, bytes: u64) -> Result<()> {
+        let all = self.bytes_count;
+        match (self.progress)(bytes.min(all), all) {
+            true => Ok(()),
+            false => Err(ErrorKind::Stopped.into()),
+        }
+    }
+
+    /// Copies a segment, as far as it is to be copied, and gives its end.
+    fn copy(&mut self, number: u32, short: Short<'_>) -> Result<Tail> {
+        match self.source.segment(number)? {
+            Segment::Plain(file) => self.plain(number, &*file, short),
+            Segment::Packed(pack) => {
+                self.packed(number, &pack)?;
+                match self.source.exists(number + 1)? && self.limit_in(number).is_none() {
+                    true => {
+                        let check = self.source.header(number + 1)?.previous;
+                        let end = Position::new(number, pack.end());
+                        Ok(Tail { end, last: Position::NONE, check })
+                    }
+                    false => self.cut(number, &pack, short),
+                }
+            }
+        }
+    }
+
+    fn plain(&mut self, number: u32, file: &dyn DiskFile, short: Short<'_>) -> Result<Tail> {
+        let name = File { number, is_pack: false };
+        let (path, mut tail) = (self.path(name), None);
+        self.stage(name, |copy, to| {
+            let (passed, read) = copy.read(number, file, short, |bytes, at| {
+                let written = to.write_all_at(bytes, at);
+                written.map_err(|error| Error::io("write", error).at(&path))
+            })?;
+            let end = u64::from(passed.end.offset());
+            if read > end {
+                let cut = to.set_length(end);
+                cut.map_err(|error| Error::io("truncate", error).at(&path))?;
+            }
+            tail = Some(passed);
+            Ok(end)
+        })?;
+        Ok(tail.expect("what is staged was read"))
+    }
+
+    /// Reads a segment that is not packed, as far as it is to be copied, and gives the end of its
+    /// frames, and of the bytes that `to` was given.
+    fn read(
+        &mut self,
+        number: u32,
+        file: &dyn DiskFile,
+        short: Short<'_>,
+        mut to: impl FnMut(&[u8], u64) -> Result<()>,
+    ) -> Result<(Tail, u64)> {
+        let previous = self.source.header(number)?.previous;
+        let limit = self.limit_in(number).unwrap_or(u64::MAX);
+        let before = self.copied.bytes;
+        let mut passage = Passage::new(self.seal, Tail::of_segment(number, previous));
+        let source = self.source;
+        let read = passage.read(source, file, limit, |bytes, at| {
+            self.tell(before + at)?;
+            to(bytes, at)
+        })?;
+        let tail = passage.tail();
+        if u64::from(tail.end.offset()) != limit && !self.goes_on(tail)? {
+            short(tail)?;
+        }
+        Ok((tail, read))
+    }
+
+    /// Verifies a segment from which the target's differs, which then is the target's fault.
+    fn differs(&mut self, number: u32, short: Short<'_>) -> Error {
+        let verified = self.source.exists(number).and_then(|exists| {
+            if !exists {
+                return Ok(());
+            }
+            match self.source.segment(number)? {
+                Segment::Plain(file) => self.read(number, &*file, short, |_, _| Ok(())).map(drop),
+                Segment::Packed(pack) => pack.pass(|_, _| Ok(())).map(drop),
+            }
+        });
+        let other = || self.other(format!("it has another {}", file::file_name(number)));
+        verified.err().unwrap_or_else(other)
+    }
+
+    fn packed(&mut self, number: u32, pack: &Pack) -> Result<()> {
+        let file = File { number, is_pack: true };
+        let path = self.path(file);
+        let before = self.copied.bytes;
+        let made = self.stage(file, |copy, to| {
+            pack.pass(|bytes, at| {
+                copy.tell(before + at)?;
+                let written = to.write_all_at(bytes, at);
+                written.map_err(|error| Error::io("write", error).at(&path))
+            })
+        })?;
+        match self.of_target(Pack::open(made, number, self.target.id()))?.is_same(pack) {
+            true => Ok(()),
+            false => Err(Error::damaged(pack::file_name(number), 0, "a pack", "another")),
+        }
+    }
+
+    /// Cuts a segment that was copied as a pack at the limit. Behind it is a new segment, for
+    /// nothing is added to a pack.
+    fn cut(&mut self, number: u32, pack: &Pack, short: Short<'_>) -> Result<Tail> {
+        self.name()?;
+        let limit = self.limit_in(number).unwrap_or(u64::from(pack.end()));
+        let mut tail = Tail::of_segment(number, pack.previous());
+        let mut scan = Scan::new(self.source, self.seal, tail);
+        self.there.replace(number, |to| {
+            while u64::from(tail.end.offset()) < limit {
+                let frame = match scan.next()? {
+                    Next::Frame(frame) if frame.position == tail.end => frame,
+                    Next::Broken(error) => return Err(error),
+                    Next::Frame(_) | Next::Nothing => break,
+                };
+                let added = to.add(frame.position.offset(), scan.header(), &frame.body);
+                added.map_err(|error| Error::io("write", error))?;
+                tail = scan.tail();
+            }
+            if u64::from(tail.end.offset()) != limit { short(tail) } else { Ok(()) }
+        })?;
+        self.there.create(number + 1, HEADER_BYTES as u64, tail.check)?;
+        Ok(tail)
+    }
+
+    /// Makes a durable file of a segment, which gets its name later.
+    fn stage(
+        &mut self,
+        file: File,
+        fill: impl FnOnce(&mut Self, &dyn DiskFile) -> Result<u64>,
+    ) -> Result<Arc<dyn DiskFile>> {
+        let (disk, path) = (self.target.disk(), self.path(file));
+        let mut bytes = 0;
+        let made = stage_file(&**disk, &path, |to| {
+            bytes = fill(self, to)?;
+            Ok(())
+        })?;
+        // Nobody reads it soon, so it is in nobody's way.
+        made.drop_cache();
+        self.copied.written_bytes += bytes;
+        self.staged.push_back(file);
+        Ok(made)
+    }
+
+    /// Gives staged files their names, in order, each in place of what the target had.
+    fn name(&mut self) -> Result<()> {
+        let disk = self.target.disk();
+        while let Some(&file) = self.staged.front() {
+            keep_file(&**disk, &self.path(file))?;
+            self.staged.pop_front();
+            let other = self.path(File { is_pack: !file.is_pack, ..file });
+            if disk.exists(&other).map_err(|error| Error::io("read", error).at(&other))? {
+                disk.remove(&other).map_err(|error| Error::io("remove", error).at(&other))?;
+                sync_directory(&**disk, &self.target.log())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the log goes on in the next segment behind `tail`.
+    fn goes_on(&self, tail: Tail) -> Result<bool> {
+        let next = tail.end.segment() + 1;
+        Ok(self.source.exists(next)? && self.source.header(next)?.previous == tail.check)
+    }
+
+    /// Whether what is to be copied of a segment has no frame at or behind `offset`.
+    fn ends_at(&self, number: u32, offset: u64) -> Result<bool> {
+        if let Some(limit) = self.limit_in(number) {
+            return Ok(offset >= limit);
+        }
+        match self.source.segment(number)? {
+            Segment::Plain(file) => {
+                let mut bytes = [0; frame::HEADER_BYTES];
+                let read = self.source.read(&*file, number, offset, &mut bytes)?;
+                Ok(bytes[..read].iter().all(|&byte| byte == 0))
+            }
+            Segment::Packed(pack) => Ok(offset == u64::from(pack.end())),
+        }
+    }
+
+    /// Whether the target has a segment in the form that the source has it in.
+    fn is_alike(&self, number: u32) -> Result<bool> {
+        let there = self.of_target(self.there.segment(number))?;
+        Ok(match (self.source.segment(number)?, there) {
+            (Segment::Plain(_), Segment::Plain(_)) => true,
+            (Segment::Packed(here), Segment::Packed(there)) => here.is_same(&there),
+            _ => false,
+        })
+    }
+
+    /// Where the copy ends, if that is in this segment.
+    fn limit_in(&self, number: u32) -> Option<u64> {
+        let limit = self.limit.filter(|limit| limit.segment() == number)?;
+        Some(u64::from(limit.offset()))
+    }
+
+    /// Where the target has a file.
+    fn path(&self, file: File) -> PathBuf {
+        let name = if file.is_pack { pack::file_name } else { file::file_name };
+        self.target.path().join(name(file.number))
+    }
+
+    /// What the target is at fault for.
+    fn of_target<T>(&self, result: Result<T>) -> Result<T> {
+        result.map_err(|error| error.at(self.target.path()))
+    }
+
+    /// That the target is no beginning of the log.
+    fn other(&self, found: String) -> Error {
+        Error::from(ErrorKind::NotItsBackup { found }).at(self.target.path())
+    }
+}
+
+/// Whether it is the bytes that are wrong, and not the file system.
+fn is_damage(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Damaged { .. } | ErrorKind::OtherDatabase { .. })
+}
+
+impl Drop for LogCopy<'_> {
+    fn drop(&mut self) {
+        // After a failure these would only take space.
+        for file in &self.staged {
+            let _ = self.target.disk().remove(&temporary(&self.path(*file)));
+        }
+    }
+}

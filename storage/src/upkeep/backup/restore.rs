@@ -1,0 +1,253 @@
+//! Restoring: a new database out of a backup, up to a moment.
+//!
+//! The log is read before it is copied: how far it goes, whether that is as far as its witness
+//! says, what is in the part that is wanted, and whether objects have their states there. It does
+//! not know how bytes are copied.
+//!
+//! Invariant: the new directory is a database once all is in it, and not before; the old one is
+//! not changed.
+//! Invariant: nothing is made before it is decided that what was asked for can be restored, and
+//! what fails then is removed.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::disk::directory::{Access, Directory};
+use crate::error::position::Position;
+use crate::error::{Error, ErrorKind, Result};
+use crate::log::frame::Seal;
+use crate::log::scan::{Next, Scan};
+use crate::log::segment::{FIRST, Segments, Tail};
+use crate::options::Options;
+use crate::rows::index::Index;
+use crate::upkeep::backup::contents::Contents;
+use crate::upkeep::backup::copy::{Copied, GoesOn, LogCopy, Progress};
+use crate::upkeep::backup::survey::{Known, Part, Survey, Until};
+use crate::upkeep::backup::witness::Witness;
+use crate::upkeep::recovery::is_torn;
+
+/// What is restored, and what may be missing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Restoring {
+    until: Until,
+    allow_empty: bool,
+    allow_pruned: bool,
+    accept_end: Option<Position>,
+}
+
+impl From<Until> for Restoring {
+    fn from(until: Until) -> Restoring {
+        Restoring { until, allow_empty: false, allow_pruned: false, accept_end: None }
+    }
+}
+
+impl Restoring {
+    /// Whether a database without an object may come of it. Default: no, that is an error.
+    pub fn allow_empty(self, allow_empty: bool) -> Restoring {
+        Restoring { allow_empty, ..self }
+    }
+
+    /// Whether objects may come without a state, with their lineage alone, where retention has
+    /// dropped what they were as of then. Default: no, that is an error.
+    pub fn allow_pruned(self, allow_pruned: bool) -> Restoring {
+        Restoring { allow_pruned, ..self }
+    }
+
+    /// Takes a backup that was cut, if it ends here, as the error said: what was behind is lost. Or
+    /// one that goes on behind the end that is on record of it, up to here: nothing vouches for
+    /// what is between.
+    pub fn accept_end(self, end: Option<Position>) -> Restoring {
+        Restoring { accept_end: end, ..self }
+    }
+}
+
+/// What was restored.
+#[derive(Clone, Debug)]
+pub struct RestoreReport {
+    /// All before is in the new database.
+    pub end: Position,
+    /// Bytes of log.
+    pub bytes: u64,
+    /// What is in it.
+    pub contents: Contents,
+    /// The time of its last frame that has one, in milliseconds since 1970-01-01 UTC.
+    pub time: Option<u64>,
+    /// Frames in it behind what is witnessed.
+    pub beyond: u64,
+    /// Frames of the source that are not in it, as far as they were read.
+    pub left_out: u64,
+    /// Objects without a state as of then, for retention has dropped it.
+    pub pruned: u64,
+    /// How it is known that the source was whole.
+    pub witness: WitnessedBy,
+}
+
+/// How it is known that a log ends no earlier than it did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum WitnessedBy {
+    /// A backup's own record of its end.
+    Backup {
+        /// The end.
+        end: Position,
+        /// When it was made, in milliseconds since 1970-01-01 UTC; 0 when that was not told.
+        time: u64,
+    },
+    /// The index of a database, which covers the log up to a place.
+    Index(Position),
+    /// Nothing: it is a backup of a program that wrote no witness, and what may be missing at its
+    /// end cannot be told.
+    Nothing,
+}
+
+impl Options {
+    /// Makes a new database in `to`, which must be missing or empty, out of the one in `from`: a
+    /// backup, or any that is closed; it is not changed. `progress` is told bytes of log done and
+    /// in all, and may stop it ([`GoesOn`](crate::GoesOn)). Every frame is verified. What fails on
+    /// the way, or is stopped, is removed; what a crash leaves is no database, and can be restored
+    /// to again. A log that is damaged can be restored up to a place before the damage.
+    ///
+    /// The result is the same database, with the same id, as of an earlier moment: its objects are
+    /// the same objects. Only one of the two should go on, or their lineages fork.
+    ///
+    /// # Errors
+    ///
+    /// [`NothingThen`](crate::ErrorKind::NothingThen) when that is no object, and it was not said
+    /// that this may be; [`BackupCut`](crate::ErrorKind::BackupCut) when the log ends before the
+    /// end that is on record of it, and [`BackupBeyond`](crate::ErrorKind::BackupBeyond) when it
+    /// goes on behind that, and it was not said that this is accepted;
+    /// [`StatesPruned`](crate::ErrorKind::StatesPruned) when retention has dropped states that
+    /// objects had as of then, and it was not said that they may come without;
+    /// [`TimesOutOfOrder`](crate::ErrorKind::TimesOutOfOrder) when a time names no place in it;
+    /// [`NotABoundary`](crate::ErrorKind::NotABoundary) when no frame starts or ends at the
+    /// position, [`Occupied`](crate::ErrorKind::Occupied) when something is in `to`,
+    /// [`Target`](crate::ErrorKind::Target) when there is no room for it,
+    /// [`Stopped`](crate::ErrorKind::Stopped) by `progress`, and those of [`Options::open`] for
+    /// `from`. Nothing is made then.
+    pub fn restore<P: GoesOn>(
+        self,
+        from: impl AsRef<Path>,
+        to: impl AsRef<Path>,
+        what: impl Into<Restoring>,
+        mut progress: impl FnMut(u64, u64) -> P,
+    ) -> Result<RestoreReport> {
+        let mut follow = |done, all| progress(done, all).goes_on();
+        restore(&self, (from.as_ref(), to.as_ref()), what.into(), &mut follow)
+    }
+}
+
+/// Makes a database in `to` out of the one in `from`.
+fn restore(
+    options: &Options,
+    (from, to): (&Path, &Path),
+    what: Restoring,
+    progress: Progress<'_>,
+) -> Result<RestoreReport> {
+    let disk = &options.disk;
+    // It is only read, also where it could be written.
+    let access = Access { read_only: true, ..options.access() };
+    let source = Directory::open_as(Arc::clone(disk), from, access)?;
+    let segments = Segments::new(Arc::clone(disk), source.log(), source.id()).read_only(true);
+    let seal = Seal::new(source.id());
+    let of_source = |error: Error| error.at(from);
+    Directory::require_free(&**disk, to)?;
+    Directory::require_no_backup(&**disk, to)?;
+    let resolved =
+        |path: &Path| disk.resolve(path).map_err(|error| Error::io("resolve", error).at(path));
+    if resolved(to)?.starts_with(resolved(from)?) {
+        return Err(Error::from(ErrorKind::Occupied).at(to));
+    }
+    let (witness, known) = witness(options, &source)?;
+    let survey = Survey::run((&segments, seal), what.until, known).map_err(of_source)?;
+    let found = decide(survey, what, (witness, known)).map_err(of_source)?;
+    let Found { wanted, limit, left_out, pruned } = found;
+    let was_there = disk.exists(to).map_err(|error| Error::io("read", error).at(to))?;
+    let mut copy = || {
+        let target = Directory::begin(Arc::clone(disk), to, source.id())?;
+        // What an earlier attempt left may have been cut elsewhere.
+        let there = Segments::new(Arc::clone(disk), target.log(), target.id());
+        let copied = there
+            .remove_from(FIRST)
+            .and_then(|()| LogCopy::new(&segments, (&target, true), limit, progress))
+            .and_then(|copy| copy.run(&|tail| is_end(&segments, seal, tail, limit)));
+        let copied = copied.map_err(of_source).inspect_err(|_| target.undo(was_there))?;
+        target.finish()?;
+        Ok(copied)
+    };
+    let (tail, Copied { bytes, .. }) = copy().map_err(Error::of_target)?;
+    Ok(RestoreReport {
+        end: tail.end,
+        bytes,
+        contents: wanted.contents,
+        time: wanted.time,
+        beyond: wanted.beyond,
+        left_out,
+        pruned,
+        witness,
+    })
+}
+
+/// What is restored, as it was decided.
+struct Found {
+    wanted: Part,
+    limit: Option<Position>,
+    left_out: u64,
+    pruned: u64,
+}
+
+/// That what is wanted of a log can be restored as it was told.
+fn decide(
+    mut survey: Survey<'_>,
+    what: Restoring,
+    (witness, known): (WitnessedBy, Option<Known>),
+) -> Result<Found> {
+    let (wanted, end) = (survey.wanted(), survey.all.tail.end);
+    if let Some(known) = known.filter(|_| survey.is_cut && what.accept_end != Some(end)) {
+        let expected = known.tail.end;
+        return Err(ErrorKind::BackupCut { found: end, expected }.into());
+    }
+    let found = wanted.tail.end;
+    if let WitnessedBy::Backup { end: recorded, .. } = witness
+        && wanted.beyond > 0
+        && what.accept_end != Some(found)
+    {
+        return Err(ErrorKind::BackupBeyond { found, recorded }.into());
+    }
+    if wanted.contents.object_count == 0 && !what.allow_empty {
+        return Err(ErrorKind::NothingThen { first: survey.first }.into());
+    }
+    let pruned = survey.pruned()?;
+    let count = pruned.as_ref().map_or(0, |pruned| pruned.count);
+    // At the end of the log it is what the source has, too.
+    if let Some(pruned) = pruned.filter(|_| survey.limit.is_some() && !what.allow_pruned) {
+        return Err(ErrorKind::StatesPruned(Box::new(pruned)).into());
+    }
+    let left_out = survey.all.contents.frame_count - wanted.contents.frame_count;
+    Ok(Found { wanted, limit: survey.limit, left_out, pruned: count })
+}
+
+fn witness(options: &Options, source: &Directory) -> Result<(WitnessedBy, Option<Known>)> {
+    if let Some(witness) = Witness::read(source)? {
+        let Witness { time, tail, contents, .. } = witness;
+        let known = Known { tail, contents: Some(contents) };
+        return Ok((WitnessedBy::Backup { end: tail.end, time }, Some(known)));
+    }
+    Ok(match Index::covered_in(&options.disk, &source.index())? {
+        Some(tail) => (WitnessedBy::Index(tail.end), Some(Known { tail, contents: None })),
+        None => (WitnessedBy::Nothing, None),
+    })
+}
+
+/// Decides about a log whose frames end at `tail`, and not at the limit: a torn end is left out, as
+/// it is when a database is opened.
+fn is_end(segments: &Segments, seal: Seal, tail: Tail, limit: Option<Position>) -> Result<()> {
+    let mut scan = Scan::new(segments, seal, tail);
+    match scan.next()? {
+        // The limit is in it.
+        Next::Frame(_) => {}
+        Next::Nothing => drop(is_torn(segments, &mut scan, None)?),
+        Next::Broken(error) => drop(is_torn(segments, &mut scan, Some(error))?),
+    }
+    let frame = |limit| format!("{limit}; the last before it ends at {}", tail.end);
+    limit.map_or(Ok(()), |limit| Err(Error::not_found("frame that ends at", frame(limit))))
+}

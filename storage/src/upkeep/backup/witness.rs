@@ -1,0 +1,159 @@
+//! The witness of a backup: a file that says up to where it went when it was made, what it had, and
+//! how much of it was verified since.
+//!
+//! ```text
+//!   log of the backup:  |--------------------------|
+//!   witness:             verified .. | next         end, last frame and its check, counts
+//! ```
+//!
+//! It is written when all that it says is durable, and before a backup that is new gets its marker:
+//! when that is begun it says that nothing is there, so that it is known as a backup.
+//! It does not know what is done about a log that is shorter.
+//!
+//! Invariant: a backup has at least what its witness says, unless something was lost.
+
+use object::codec::{Reader, Write};
+
+use crate::disk::directory::{DatabaseId, Directory, create_file};
+use crate::error::position::Position;
+use crate::error::{Error, ErrorKind, Result};
+use crate::log::frame::Seal;
+use crate::log::scan;
+use crate::log::segment::{FIRST, Tail};
+
+use super::contents::Contents;
+
+const MAGIC: [u8; 12] = *b"CONTINUANTBK";
+const FORMAT: u32 = 1;
+const BYTES: usize = 176;
+const CONTEXT: &str = "continuant 1 backup witness";
+
+/// What a backup went up to, and what of it was verified.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Witness {
+    /// When it was made, in milliseconds since 1970-01-01 UTC; 0 when that was not told.
+    pub(crate) time: u64,
+    /// The end that it covers.
+    pub(crate) tail: Tail,
+    /// What is before the end.
+    pub(crate) contents: Contents,
+    /// The segment that is verified next.
+    pub(crate) next: u32,
+    /// When the pass of verifications began that `next` is of.
+    pub(crate) begun: u64,
+    /// All was verified at this time or later.
+    pub(crate) verified: u64,
+}
+
+impl Witness {
+    /// The witness of a backup that was begun.
+    pub(crate) fn of_nothing(seal: Seal) -> Witness {
+        let (tail, contents) = (scan::start(seal), Contents::default());
+        Witness { time: 0, tail, contents, next: FIRST, begun: 0, verified: 0 }
+    }
+
+    /// Reads the witness of a directory, if it has one.
+    pub(crate) fn read(directory: &Directory) -> Result<Option<Witness>> {
+        let (disk, path) = (directory.disk(), directory.witness());
+        let failed = |error| Error::io("read", error).at(&path);
+        let file = match disk.open_to_read(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            opened => opened.map_err(failed)?,
+        };
+        let mut bytes = [0; BYTES + 1];
+        let found = file.read_up_to(&mut bytes, 0).map_err(failed)?;
+        let name = Directory::WITNESS;
+        let witness = decode(&bytes[..found], directory.id()).map_err(|error| {
+            match error.kind() {
+                ErrorKind::Object(cause) => Error::damaged(name, 0, "a witness", cause),
+                _ => error,
+            }
+            .at(directory.path())
+        });
+        witness.map(Some)
+    }
+
+    /// Writes the witness in place of the one that there was.
+    pub(crate) fn write(&self, directory: &Directory) -> Result<()> {
+        let bytes = self.encode(directory.id());
+        let file = create_file(&**directory.disk(), &directory.witness(), |file| {
+            file.set_length(0)?;
+            file.write_all_at(&bytes, 0)
+        });
+        file.map(drop)
+    }
+
+    fn encode(&self, id: DatabaseId) -> Vec<u8> {
+        let Witness { time, tail, contents, next, begun, verified } = self;
+        let mut bytes = Vec::with_capacity(BYTES);
+        bytes.put(&MAGIC).put_u32(FORMAT).put(&id).put_u64(*time);
+        bytes.put_u64(tail.end.0).put_u64(tail.last.0).put(&tail.check);
+        bytes.put_u64(contents.frame_count).put_u64(contents.object_count);
+        bytes.put_u64(contents.version_count).put_u64(contents.refusal_count);
+        bytes.put_u64(u64::from(*next)).put_u64(*begun).put_u64(*verified);
+        let check = blake3::derive_key(CONTEXT, &bytes);
+        bytes.put(&check);
+        assert_eq!(bytes.len(), BYTES, "a witness has its length");
+        bytes
+    }
+}
+
+fn decode(bytes: &[u8], id: DatabaseId) -> Result<Witness> {
+    let name = Directory::WITNESS;
+    let damaged = |offset, expected: &str, found: &dyn std::fmt::Display| {
+        Err(Error::damaged(name, offset, expected, found))
+    };
+    if bytes.len() != BYTES {
+        return damaged(0, "176 bytes", &bytes.len());
+    }
+    let (head, check) = bytes.split_at(BYTES - blake3::OUT_LEN);
+    let mut reader = Reader::new("backup witness", head);
+    if reader.bytes(MAGIC.len())? != MAGIC {
+        return damaged(0, "the witness of a backup", &"other bytes");
+    }
+    let format = reader.u32()?;
+    if format > FORMAT {
+        return Err(ErrorKind::NewerFormat { found: format, supported: FORMAT }.into());
+    }
+    if *check != blake3::derive_key(CONTEXT, head) {
+        return damaged(0, "the bytes of its check", &"other bytes");
+    }
+    if reader.array()? != id {
+        return Err(ErrorKind::OtherDatabase { file: name.to_string() }.into());
+    }
+    let time = reader.u64()?;
+    let (end, last) = (Position(reader.u64()?), Position(reader.u64()?));
+    let tail = Tail { end, last, check: reader.array()? };
+    let contents = Contents {
+        frame_count: reader.u64()?,
+        object_count: reader.u64()?,
+        version_count: reader.u64()?,
+        refusal_count: reader.u64()?,
+    };
+    let next = u32::try_from(reader.u64()?).unwrap_or(FIRST);
+    let (begun, verified) = (reader.u64()?, reader.u64()?);
+    Ok(Witness { time, tail, contents, next, begun, verified })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_witness_is_read_back_and_every_changed_byte_is_found() {
+        let tail = Tail { end: Position::new(3, 96), last: Position::new(2, 512), check: [7; 32] };
+        let contents =
+            Contents { frame_count: 1, object_count: 2, version_count: 3, refusal_count: 4 };
+        let witness = Witness { time: 5, tail, contents, next: 6, begun: 7, verified: 8 };
+        let bytes = witness.encode([9; 16]);
+        assert_eq!(decode(&bytes, [9; 16]).expect("it is whole"), witness);
+        let other = decode(&bytes, [8; 16]).expect_err("it is of another database");
+        assert!(matches!(other.kind(), ErrorKind::OtherDatabase { .. }));
+        for at in 0..bytes.len() {
+            let mut changed = bytes.clone();
+            changed[at] ^= 1;
+            assert!(decode(&changed, [9; 16]).is_err(), "byte {at} is another");
+            assert!(decode(&bytes[..at], [9; 16]).is_err(), "cut at {at}");
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! What is lost with broken frames: one fault of the log has many consequences, for what follows a
+//! frame that cannot be read does not follow what was read.
+//!
+//! The log is read once more, for the seqs of versions alone, of as many objects at a time as fit
+//! into the memory that is stated. It does not know how other findings came about: they may follow
+//! from the broken frames, or not.
+//!
+//! Invariant: a version that is called lost is in no frame that can be read.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ops::ControlFlow;
+
+use object::hash::ObjectId;
+use object::header::Header;
+
+use crate::error::position::Position;
+use crate::error::{Error, ErrorKind, Result};
+use crate::log::frame::Frame;
+use crate::log::segment::Tail;
+use crate::record::version::VersionBytes;
+use crate::record::{Record, decode_refusal, records};
+use crate::rows::index::Reading;
+use crate::rows::info::ObjectInfo;
+use crate::store::Inner;
+use crate::upkeep::check::part::{Load, Part, Parts};
+use crate::upkeep::check::pass;
+use crate::upkeep::check::report::{FINDINGS_MAX, LostVersions};
+
+/// Rows of the index that are read at a time.
+const LIST_PAGE: usize = 4096;
+/// Bytes that the newest version of an object takes.
+const NEWEST_BYTES: usize = 112;
+
+/// What broken frames come to.
+#[derive(Debug, Default)]
+pub(super) struct Aftermath {
+    /// A broken place each, in the order of the log; the first 1,000.
+    pub(super) faults: Vec<Error>,
+    pub(super) fault_count: u64,
+    pub(super) lost: Lost,
+    /// How often the log was read.
+    pub(super) pass_count: u64,
+}
+
+/// What is lost.
+#[derive(Debug, Default)]
+pub(super) struct Lost {
+    /// By object and the first version of those; the first 1,000.
+    listed: BTreeMap<(ObjectId, u64), LostVersions>,
+    pub(super) count: u64,
+}
+
+impl Lost {
+    fn add(&mut self, lost: LostVersions) {
+        self.count += 1;
+        self.listed.insert((lost.object, lost.first), lost);
+        if self.listed.len() > FINDINGS_MAX {
+            self.listed.pop_last();
+        }
+    }
+
+    fn take(&mut self, lost: Lost) {
+        let count = self.count + lost.count;
+        lost.listed.into_values().for_each(|lost| self.add(lost));
+        self.count = count;
+    }
+
+    /// Those that are listed, with their names.
+    pub(super) fn named(self, index: &Reading<'_>) -> Result<Vec<LostVersions>> {
+        let named = |lost: LostVersions| {
+            let name = match index.row(lost.object) {
+                Err(error) if matches!(error.kind(), ErrorKind::IndexDamaged(_)) => None,
+                row => row?.and_then(|row| row.name),
+            };
+            Ok(LostVersions { name, ..lost })
+        };
+        self.listed.into_values().map(named).collect()
+    }
+}
+
+/// The newest versions of the objects of a part, as far as the log was read.
+struct Newest {
+    load: Load,
+    of: HashMap<ObjectId, u64>,
+    lost: Lost,
+}
+
+impl Aftermath {
+    /// Reads the log up to `end`; all is empty when no frame of it is broken.
+    pub(super) fn read(
+        inner: &Inner,
+        index: &Reading<'_>,
+        end: Tail,
+        progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<Aftermath> {
+        let all = pass::bytes_before(inner, end.end)?;
+        let (mut aftermath, mut parts, mut part) = (Aftermath::default(), Parts::new(), Part::ALL);
+        loop {
+            let (passed, left) = (aftermath.pass_count, parts.left(part));
+            let mut newest = Newest::new(part, inner.options.check_bytes_max);
+            aftermath.pass(inner, &mut newest, (end, all), &mut |done| {
+                let before = all.saturating_mul(passed).saturating_add(done);
+                let behind = (all - done).saturating_add(all.saturating_mul(left));
+                progress(before, before.saturating_add(behind));
+            })?;
+            aftermath.pass_count += 1;
+            if aftermath.fault_count == 0 {
+                return Ok(aftermath);
+            }
+            if !newest.load.is_full() {
+                newest.compare(index)?;
+                aftermath.lost.take(std::mem::take(&mut newest.lost));
+            }
+            match parts.next(&newest.load) {
+                Some(next) => part = next,
+                None => return Ok(aftermath),
+            }
+        }
+    }
+
+    fn pass(
+        &mut self,
+        inner: &Inner,
+        newest: &mut Newest,
+        (end, all): (Tail, u64),
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<()> {
+        let is_first = self.pass_count == 0;
+        newest.load.read = (0, all);
+        let mut failure = None;
+        pass::frames(inner, end, |found| {
+            match found {
+                Ok(frame) => newest.frame(&frame),
+                Err(error) if error.is_of_resources() => {
+                    failure = Some(error);
+                    return ControlFlow::Break(());
+                }
+                Err(error) if is_first => self.fault(error),
+                Err(_) => {}
+            }
+            progress(newest.load.read.0);
+            match newest.load.is_full() && !is_first {
+                true => ControlFlow::Break(()),
+                false => ControlFlow::Continue(()),
+            }
+        })?;
+        progress(all);
+        failure.map_or(Ok(()), Err)
+    }
+
+    fn fault(&mut self, error: Error) {
+        self.fault_count += 1;
+        if self.faults.len() < FINDINGS_MAX {
+            self.faults.push(error);
+        }
+    }
+
+    /// Whether a finding is of something else than the records of the log and the index.
+    pub(super) fn is_apart(error: &Error) -> bool {
+        match error.kind() {
+            ErrorKind::Damaged { file, .. } => !file.starts_with("log/"),
+            ErrorKind::IndexDamaged(_) => false,
+            _ => true,
+        }
+    }
+}
+
+impl Newest {
+    fn new(part: Part, bytes_max: usize) -> Newest {
+        let (of, lost) = Default::default();
+        Newest { load: Load::new(part, bytes_max), of, lost }
+    }
+
+    fn frame(&mut self, frame: &Frame) {
+        let (done, all) = self.load.read;
+        self.load.read.0 = (done + frame.body.len() as u64).min(all);
+        for record in records(&frame.body).map_while(Result::ok) {
+            match record {
+                Record::Version(version) => self.version(frame.position, version),
+                Record::Refusal(_, content) => {
+                    // One of an object that was not read shows that there was one.
+                    if let Ok((_, refusal)) = decode_refusal(content, frame.position)
+                        && self.load.has(&refusal.object.0)
+                        && !self.of.contains_key(&refusal.object)
+                    {
+                        self.learn(refusal.object, 0);
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn version(&mut self, at: Position, version: VersionBytes<'_>) {
+        let header = version.header_bytes(at).ok().and_then(|bytes| Header::decode(bytes).ok());
+        let Some(header) = header else { return };
+        let id = if header.seq == 0 { header.hash().into() } else { header.object };
+        if !self.load.has(&id.0) {
+            return;
+        }
+        let newest = self.of.get(&id).copied();
+        let expected = newest.map_or(0, |newest| newest + 1);
+        if header.seq > expected {
+            let (first, last) = (expected, header.seq - 1);
+            self.lost.add(LostVersions { object: id, name: None, first, last });
+        }
+        self.learn(id, header.seq);
+    }
+
+    fn learn(&mut self, id: ObjectId, seq: u64) {
+        let before = self.of.insert(id, seq).map_or(0, |_| NEWEST_BYTES);
+        if self.load.weigh(before, NEWEST_BYTES, self.of.len() <= 1) {
+            (self.of, self.lost) = Default::default();
+        }
+    }
+
+    /// Looks in the index for what is newer than what was read, as far as it can be read.
+    fn compare(&mut self, index: &Reading<'_>) -> Result<()> {
+        let mut last = self.load.part.before();
+        loop {
+            let rows: Vec<ObjectInfo> = match index.list(last, LIST_PAGE) {
+                Err(error) if matches!(error.kind(), ErrorKind::IndexDamaged(_)) => return Ok(()),
+                rows => rows?,
+            };
+            let Some(end) = rows.last() else { return Ok(()) };
+            last = Some(end.id);
+            for info in rows {
+                if !self.load.has(&info.id.0) {
+                    return Ok(());
+                }
+                let newest = self.of.get(&info.id).copied();
+                if newest.is_none_or(|newest| newest < info.seq) {
+                    let first = newest.map_or(0, |newest| newest + 1);
+                    let (object, last) = (info.id, info.seq);
+                    self.lost.add(LostVersions { object, name: None, first, last });
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! One reading of the log, frame by frame, that goes on behind what is broken.
+//!
+//! It does not know what frames hold.
+
+use std::ops::ControlFlow;
+
+use crate::error::Result;
+use crate::error::position::Position;
+use crate::log::frame::{Frame, damaged};
+use crate::log::scan;
+use crate::log::scan::{Next, Scan};
+use crate::log::segment::Tail;
+use crate::store::Inner;
+
+/// Gives the frames of the log before `end` in order, and, in its place, what keeps one from being
+/// read; until it is told to stop.
+///
+/// # Errors
+///
+/// Those of the file system that keep it from going on.
+pub(super) fn frames(
+    inner: &Inner,
+    end: Tail,
+    mut each: impl FnMut(Result<Frame>) -> ControlFlow<()>,
+) -> Result<()> {
+    let (segments, seal) = (inner.log.segments(), inner.log.seal());
+    let mut scan = Scan::new(segments, seal, scan::start(seal));
+    while scan.tail().end < end.end {
+        let found = match scan.next() {
+            Ok(Next::Frame(frame)) => Ok(frame),
+            // The last segment may have no frame yet, but old bytes in a file that is used again.
+            Ok(Next::Nothing | Next::Broken(_)) if scan.tail().end == end.end => return Ok(()),
+            Ok(Next::Broken(error)) | Err(error) => Err(error),
+            Ok(Next::Nothing) => Err(damaged(scan.tail().end, "a frame", "none")),
+        };
+        let frame = match found {
+            Ok(frame) => Some(frame),
+            Err(error) => {
+                if each(Err(error)).is_break() {
+                    return Ok(());
+                }
+                scan.resume()?
+            }
+        };
+        let Some(frame) = frame.filter(|frame| frame.position < end.end) else { return Ok(()) };
+        if each(Ok(frame)).is_break() {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+/// Bytes of the log's files before `end`.
+pub(super) fn bytes_before(inner: &Inner, end: Position) -> Result<u64> {
+    let segments = inner.log.segments();
+    let mut bytes = u64::from(end.offset());
+    for number in segments.numbers()?.into_iter().filter(|&number| number < end.segment()) {
+        bytes += segments.bytes_count(number)?;
+    }
+    Ok(bytes)
+}

@@ -1,0 +1,122 @@
+//! What a check found.
+//!
+//! It does not know how anything is found.
+
+use std::fmt;
+
+use object::hash::ObjectId;
+
+use crate::error::Error;
+use crate::read::names::DoubtfulName;
+use crate::record::loss::RecordedLoss;
+
+/// Findings that a report lists; it counts them all.
+pub(super) const FINDINGS_MAX: usize = 1000;
+
+/// What a check found.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// Bytes of the log that were read.
+    pub bytes: u64,
+    /// Frames of the log.
+    pub frame_count: u64,
+    /// How often the log was read, or begun to be: once for as many objects as fit into memory, and
+    /// again to say what is lost with broken frames.
+    pub pass_count: u64,
+    /// Objects.
+    pub object_count: u64,
+    /// Versions.
+    pub version_count: u64,
+    /// Refusals.
+    pub refusal_count: u64,
+    /// What the log lost earlier and somebody accepted, oldest first: it is no damage.
+    pub losses: Vec<RecordedLoss>,
+    /// The damage: what is not of one object, in the order of the log; then what is, pass by pass;
+    /// then what is of the index; the first 1,000.
+    pub damage: Vec<Damage>,
+    /// All damage, listed or not.
+    pub damage_count: u64,
+    /// Names that can be taken for another object's id, which is no damage: the first 1,000.
+    pub doubtful_names: Vec<DoubtfulName>,
+    /// What is lost with frames that are broken, in the order of objects; the first 1,000.
+    pub lost: Vec<LostVersions>,
+    /// All that is lost, listed or not.
+    pub lost_count: u64,
+    /// Findings that are not listed, for they may all follow from the broken frames.
+    pub consequence_count: u64,
+    /// The first failure of the file system among it.
+    pub(super) failure: Option<Error>,
+}
+
+/// One finding.
+#[derive(Clone, Debug)]
+pub struct Damage(pub(super) Error);
+
+impl Damage {
+    /// The finding as an error that names file, offset, expected and found where it is of bytes.
+    pub fn error(&self) -> &Error {
+        &self.0
+    }
+}
+
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Versions of an object that were in frames that cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LostVersions {
+    /// The object.
+    pub object: ObjectId,
+    /// Its name, if the index has it.
+    pub name: Option<String>,
+    /// The first version that is lost.
+    pub first: u64,
+    /// The last version of these, at least as far as the index knows.
+    pub last: u64,
+}
+
+impl fmt::Display for LostVersions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let LostVersions { object, name, first, last } = self;
+        match first == last {
+            true => write!(f, "version {first} of {object}")?,
+            false => write!(f, "versions {first} to {last} of {object}")?,
+        }
+        name.as_ref().map_or(Ok(()), |name| write!(f, " ({name:?})"))
+    }
+}
+
+impl Report {
+    /// Whether nothing was found.
+    pub fn is_sound(&self) -> bool {
+        self.damage_count == 0
+    }
+
+    pub(super) fn find(&mut self, error: Error) {
+        if error.is_of_resources() {
+            // That is no damage, and what was not read is not known to be whole.
+            self.failure.get_or_insert(error);
+            return;
+        }
+        self.damage_count += 1;
+        if error.is_of_file_system() {
+            self.failure.get_or_insert_with(|| error.clone());
+        }
+        if self.damage.len() < FINDINGS_MAX {
+            self.damage.push(Damage(error));
+        }
+    }
+
+    /// Takes in what was found of the objects of a part.
+    pub(super) fn take(&mut self, found: Report) {
+        self.damage_count += found.damage_count;
+        if self.failure.is_none() {
+            self.failure = found.failure;
+        }
+        let room = FINDINGS_MAX - self.damage.len();
+        self.damage.extend(found.damage.into_iter().take(room));
+    }
+}

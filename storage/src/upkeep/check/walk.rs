@@ -1,0 +1,482 @@
+//! What the log says, folded for a part of the objects in one pass over it.
+//!
+//! The first pass looks at what is not of one object, too. It does not know what the index says.
+//!
+//! Invariant: what is found does not depend on how objects are parted.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ops::ControlFlow;
+
+use object::hash::{AdmissionHash, EffectsHash, GlobalsHash, InputHash, LedgerHash, ObjectId};
+use object::header::{Header, Kind};
+
+use crate::error::position::Position;
+use crate::error::{Error, Result};
+use crate::log::frame::{Frame, damaged, placed};
+use crate::log::segment;
+use crate::log::segment::Tail;
+use crate::read::messages::validate_sending;
+use crate::record::loss::RecordedLoss;
+use crate::record::mark::{OutboxMark, OutboxPlace};
+use crate::record::message::{Dead, Fate, MessageId, Sending, Sent, Taking};
+use crate::record::page::PageChange;
+use crate::record::retention::Retention;
+use crate::record::version::{Notes, Staged, VersionBytes, VersionRecord};
+use crate::record::{Adoption, BlobHash, Record, decode_refusal, records};
+use crate::rows::pages::PageTable;
+use crate::rows::row::{NewVersion, Row};
+use crate::store::Inner;
+use crate::upkeep::check::part::{Load, Part};
+use crate::upkeep::check::pass;
+use crate::upkeep::check::report::Report;
+use crate::write::outbox::validate_mark;
+
+/// Bytes that a row takes beside its own: its place in a map, the id there and wherever it is
+/// wanted, the first version that is kept, and what allocations cost.
+const ROW_BYTES: usize = 384;
+/// Bytes that the place of a blob takes.
+const BLOB_BYTES: usize = 160;
+/// Bytes that a message takes.
+const MESSAGE_BYTES: usize = 160;
+
+/// What the log says so far.
+pub(super) struct Walk<'a> {
+    inner: &'a Inner,
+    /// Whether what is not of one object is looked at, too.
+    is_first: bool,
+    pub(super) load: Load,
+    /// What is of all, and what was found of that.
+    pub(super) report: Report,
+    /// The rule of objects without one of their own.
+    pub(super) retention: Option<Retention>,
+    /// Where the outboxes are.
+    pub(super) outboxes: BTreeMap<String, OutboxPlace>,
+    /// Messages of the frame so far.
+    message_count: u32,
+    pub(super) kept: Kept,
+}
+
+/// What the log says of the objects of a part.
+#[derive(Default)]
+pub(super) struct Kept {
+    /// In their order, so that the index is read in the same order each time.
+    pub(super) objects: BTreeMap<ObjectId, Row>,
+    /// Objects that are being imported.
+    staged: BTreeMap<ObjectId, Row>,
+    /// The first version that is kept whole, where earlier ones were trimmed.
+    pub(super) kept_from: HashMap<ObjectId, u64>,
+    /// Where each blob is: more than once when two appends had it at the same time.
+    pub(super) blobs: HashMap<BlobHash, Vec<Position>>,
+    /// The messages on their way, and those that came to nothing.
+    pub(super) messages: BTreeMap<MessageId, Sent>,
+    pub(super) dead: BTreeMap<MessageId, Dead>,
+    /// What was found of these objects.
+    pub(super) found: Report,
+}
+
+impl Kept {
+    fn is_alone(&self) -> bool {
+        let rows = self.objects.len() + self.staged.len();
+        rows + self.blobs.len() + self.messages.len() + self.dead.len() <= 1
+    }
+}
+
+impl<'a> Walk<'a> {
+    /// The first pass.
+    pub(super) fn new(inner: &'a Inner) -> Walk<'a> {
+        Walk { is_first: true, ..Walk::again(inner, Part::ALL) }
+    }
+
+    /// Another pass, over objects alone.
+    pub(super) fn again(inner: &'a Inner, part: Part) -> Walk<'a> {
+        let load = Load::new(part, inner.options.check_bytes_max);
+        let (is_first, message_count) = (false, 0);
+        let (report, retention, outboxes, kept) = Default::default();
+        Walk { inner, is_first, load, report, retention, outboxes, message_count, kept }
+    }
+
+    pub(super) fn log(&mut self, end: Tail, progress: &mut dyn FnMut(u64, u64)) -> Result<()> {
+        self.start();
+        let inner = self.inner;
+        let all = pass::bytes_before(inner, end.end)?;
+        self.load.read = (0, all);
+        pass::frames(inner, end, |found| {
+            match found {
+                Ok(frame) => self.frame(&frame, all),
+                Err(error) => self.find(error),
+            }
+            progress(self.load.read.0, all);
+            // What is too large is begun anew, but for what is looked at once.
+            match self.load.is_full() && !self.is_first {
+                true => ControlFlow::Break(()),
+                false => ControlFlow::Continue(()),
+            }
+        })?;
+        progress(all, all);
+        Ok(())
+    }
+
+    fn start(&mut self) {
+        let (segments, seal) = (self.inner.log.segments(), self.inner.log.seal());
+        match segments.header(segment::FIRST) {
+            Ok(header) if header.previous == seal.first() => {}
+            Ok(_) => {
+                let place = Position::new(segment::FIRST, 32);
+                self.find(damaged(place, "the start of the log", "another check"));
+            }
+            Err(error) => self.find(error),
+        }
+    }
+
+    /// Takes in what is not of one object: it is looked at in the first pass.
+    fn find(&mut self, error: Error) {
+        if self.is_first || error.is_of_resources() {
+            self.report.find(error);
+        }
+    }
+
+    fn frame(&mut self, frame: &Frame, all: u64) {
+        self.report.frame_count += 1;
+        self.report.bytes += frame.body.len() as u64;
+        self.load.read.0 = self.report.bytes.min(all);
+        self.message_count = 0;
+        for record in records(&frame.body) {
+            let checked = record.and_then(|record| self.record(frame, record));
+            if let Err(error) = checked {
+                self.find(placed(error, frame.position));
+            }
+        }
+    }
+
+    /// Takes in a record. An error is of none of the objects: what is of one is noted beside it.
+    fn record(&mut self, frame: &Frame, record: Record<'_>) -> Result<()> {
+        match record {
+            Record::Blob(blob) => {
+                let hash = blob.hash();
+                if self.load.has(&hash.key()[1..]) {
+                    self.kept.blobs.entry(hash).or_default().push(frame.position);
+                    self.weigh(0, BLOB_BYTES);
+                }
+            }
+            Record::Version(version) => self.version(frame, version)?,
+            Record::Refusal(staged, content) => self.refusal(frame, staged, content)?,
+            Record::Name(id, name) => {
+                self.change(frame, id, |row| row.name = Some(name.to_string()));
+            }
+            Record::Adoption(adoption) if self.has(adoption.object) => {
+                let adopted = self.adopt(frame, &adoption);
+                self.note(frame, adopted);
+            }
+            Record::Adoption(_) => {}
+            Record::Retention(None, retention) => self.retention = Some(retention),
+            Record::Retention(Some(id), retention) => {
+                self.change(frame, id, |row| row.retention = Some(retention));
+            }
+            Record::Moved(id, moved) => self.change(frame, id, |row| row.moved = moved),
+            Record::Sent(sending) => self.sent(frame, &sending)?,
+            Record::Taken(taking) if self.has(taking.id.to) => {
+                let taken = self.taken(frame, taking);
+                self.note(frame, taken);
+            }
+            Record::Taken(_) => {}
+            Record::Outbox(mark) => self.outbox(frame, mark)?,
+            Record::Loss(loss) => {
+                let position = frame.position;
+                self.report.losses.push(RecordedLoss { position, ..loss });
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether what is of an object is kept in this pass.
+    fn has(&self, id: ObjectId) -> bool {
+        self.load.has(&id.0)
+    }
+
+    /// Notes what was found of an object of the part.
+    fn note(&mut self, frame: &Frame, found: Result<()>) {
+        if let Err(error) = found {
+            self.kept.found.find(placed(error, frame.position));
+        }
+    }
+
+    /// Notes how much is kept where there was something else; lets all go when it is too much.
+    fn weigh(&mut self, before: usize, after: usize) {
+        if self.load.weigh(before, after, self.kept.is_alone()) {
+            self.kept = Kept::default();
+        }
+    }
+
+    /// Changes the row of an object, if it is of the part.
+    fn change(&mut self, frame: &Frame, id: ObjectId, change: impl FnOnce(&mut Row)) {
+        if !self.has(id) {
+            return;
+        }
+        match self.row(frame, Staged::No, id) {
+            Ok(row) => {
+                let before = row_bytes(row);
+                change(row);
+                let after = row_bytes(row);
+                self.weigh(before, after);
+            }
+            Err(error) => self.note(frame, Err(error)),
+        }
+    }
+
+    fn outbox(&mut self, frame: &Frame, mark: OutboxMark) -> Result<()> {
+        validate_mark(&mark, frame.position)?;
+        match mark.place {
+            Some(place) => self.outboxes.insert(mark.name, place),
+            None => self.outboxes.remove(&mark.name),
+        };
+        Ok(())
+    }
+
+    fn sent(&mut self, frame: &Frame, sending: &Sending) -> Result<()> {
+        let mut next = self.message_count;
+        for (id, sent) in sending.messages(frame.position, &mut next) {
+            if self.has(id.to) {
+                self.kept.messages.insert(id, sent);
+                self.weigh(0, MESSAGE_BYTES);
+            }
+        }
+        self.message_count = next;
+        match self.is_first {
+            true => validate_sending(&self.inner.log, frame.position, sending),
+            false => Ok(()),
+        }
+    }
+
+    fn taken(&mut self, frame: &Frame, Taking { id, fate }: Taking) -> Result<()> {
+        let none = |what| damaged(frame.position, what, "none");
+        match fate {
+            Fate::Delivered | Fate::Dead(_) => {
+                let sent = self.kept.messages.remove(&id);
+                let sent = sent.ok_or_else(|| none("a message on its way"))?;
+                self.weigh(MESSAGE_BYTES, 0);
+                if let Fate::Dead(why) = fate {
+                    let bytes = MESSAGE_BYTES + why.len();
+                    self.kept.dead.insert(id, Dead { sent, why });
+                    self.weigh(0, bytes);
+                }
+            }
+            Fate::Again | Fate::Dropped => {
+                let dead = self.kept.dead.remove(&id).ok_or_else(|| none("a dead letter"))?;
+                self.weigh(MESSAGE_BYTES + dead.why.len(), 0);
+                if fate == Fate::Again {
+                    self.kept.messages.insert(id, dead.sent);
+                    self.weigh(0, MESSAGE_BYTES);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn rows(&mut self, staged: Staged) -> &mut BTreeMap<ObjectId, Row> {
+        match staged {
+            Staged::Yes => &mut self.kept.staged,
+            Staged::No => &mut self.kept.objects,
+        }
+    }
+
+    fn row(&mut self, frame: &Frame, staged: Staged, id: ObjectId) -> Result<&mut Row> {
+        let row = self.rows(staged).get_mut(&id);
+        row.ok_or_else(|| damaged(frame.position, "a record of an object", format!("one of {id}")))
+    }
+
+    fn put_row(&mut self, staged: Staged, id: ObjectId, row: Row) {
+        let after = row_bytes(&row);
+        let before = self.rows(staged).insert(id, row);
+        self.weigh(before.as_ref().map_or(0, row_bytes), after);
+    }
+
+    fn take_staged(&mut self, id: ObjectId) -> Option<Row> {
+        let row = self.kept.staged.remove(&id);
+        self.weigh(row.as_ref().map_or(0, row_bytes), 0);
+        row
+    }
+
+    /// Whether there is a row that a record is about; it is not when it was staged behind what is
+    /// not there: by an import that failed, since the object had gone on here. What is staged may
+    /// go on where the object is, when it comes back. That what is adopted was staged whole, its
+    /// adoption tells.
+    fn is_followed(&mut self, staged: Staged, id: ObjectId, fits: impl Fn(&Row) -> bool) -> bool {
+        if staged == Staged::Yes && !self.kept.staged.get(&id).is_some_and(&fits) {
+            self.take_staged(id);
+            let here = self.kept.objects.get(&id).filter(|row| fits(row)).cloned();
+            let Some(here) = here else { return false };
+            self.put_row(Staged::Yes, id, here);
+        }
+        // What was put may have been too much.
+        !self.load.is_full()
+    }
+
+    fn version(&mut self, frame: &Frame, version: VersionBytes<'_>) -> Result<()> {
+        if !self.is_first {
+            // What is of other objects need not be decoded again.
+            let header = version.header_bytes(frame.position)?;
+            let header = Header::decode(header)?;
+            if !self.has(id_of(&header)) {
+                return Ok(());
+            }
+        }
+        let record = version.decode(frame.position)?;
+        validate_payloads(&record, frame.position)?;
+        let changes = record.changes()?;
+        self.report.version_count += 1;
+        if self.has(id_of(&record.header)) {
+            let followed = self.follow(frame, version.staged, &record, &changes);
+            self.note(frame, followed);
+        }
+        Ok(())
+    }
+
+    /// Takes in the next version of an object.
+    fn follow(
+        &mut self,
+        frame: &Frame,
+        staged: Staged,
+        record: &VersionRecord<'_>,
+        changes: &[PageChange],
+    ) -> Result<()> {
+        let (header, hash, id) = (&record.header, record.hash, id_of(&record.header));
+        // What was trimmed had what its notes say that it had.
+        let has =
+            |is_here, noted| is_here || (record.kept_from.is_some() && noted == frame.position);
+        let ledger = has(record.ledger.is_some(), record.notes.ledger);
+        let globals = has(record.globals.is_some(), record.notes.globals);
+        let is_upgrade = header.kind == Kind::Upgrade;
+        let base = record.notes.base.filter(|_| is_upgrade || header.seq == 0);
+        let version = NewVersion { header, hash, changes, base, ledger, globals };
+        let pages_are_known = header.seq >= self.kept_from(id, record);
+        let (mut row, expected) = if header.seq == 0 {
+            // An import that failed leaves staged records; a later one stages them anew.
+            if staged == Staged::No && self.kept.objects.contains_key(&id) {
+                return Err(damaged(frame.position, "a new object", id));
+            }
+            Row::begin(&version)
+        } else {
+            let found = (header.parent, header.seq, header.refusals, header.refusal_count);
+            let end = |row: &Row| (row.head().hash, row.seq() + 1, row.refusal, row.refusal_count);
+            if !self.is_followed(staged, id, |row| end(row) == found) {
+                return Ok(());
+            }
+            let row = self.row(frame, staged, id)?;
+            let expected = end(row);
+            if expected != found {
+                let (expected, found) = (format!("{expected:?}"), format!("{found:?}"));
+                return Err(damaged(frame.position, expected, found));
+            }
+            let mut row = row.clone();
+            let none = PageTable::default();
+            let pages = if is_upgrade { &none } else { row.known_pages() };
+            if pages_are_known && !pages.is_followed_by(changes) {
+                let expected = "runs over the pages as they were written last";
+                return Err(damaged(frame.position, expected, "others"));
+            }
+            let notes = row.extend(&version);
+            (row, notes)
+        };
+        row.settle(frame.position);
+        // A table behind an upgrade names the base image, and when there is one is not ours to say.
+        let is_named = row.upgraded && record.notes.table.is_some();
+        let expected = Notes { base: base.or(is_named.then_some(row.base)), ..expected };
+        self.put_row(staged, id, row);
+        compare_notes(expected, &record.notes, pages_are_known, frame.position)
+    }
+
+    /// The first version of an object that is kept whole, as far as is known behind a record of it.
+    fn kept_from(&mut self, id: ObjectId, record: &VersionRecord<'_>) -> u64 {
+        if let Some(from) = record.kept_from {
+            let known = self.kept.kept_from.entry(id).or_default();
+            *known = from.max(*known);
+        }
+        self.kept.kept_from.get(&id).copied().unwrap_or_default()
+    }
+
+    fn refusal(&mut self, frame: &Frame, staged: Staged, content: &[u8]) -> Result<()> {
+        let (previous, refusal) = decode_refusal(content, frame.position)?;
+        self.report.refusal_count += 1;
+        let id = refusal.object;
+        if !self.has(id) {
+            return Ok(());
+        }
+        let fits = |row: &Row| (row.head().hash, row.refusal) == (refusal.parent, refusal.previous);
+        if !self.is_followed(staged, id, fits) {
+            return Ok(());
+        }
+        let row = match self.row(frame, staged, id) {
+            Ok(row) => row,
+            Err(error) => {
+                self.note(frame, Err(error));
+                return Ok(());
+            }
+        };
+        let expected = (row.head().hash, row.refusal, row.refusal_position);
+        let found = (refusal.parent, refusal.previous, previous);
+        row.refuse(&refusal, frame.position);
+        if expected != found {
+            let (expected, found) = (format!("{expected:?}"), format!("{found:?}"));
+            self.note(frame, Err(damaged(frame.position, expected, found)));
+        }
+        Ok(())
+    }
+
+    fn adopt(&mut self, frame: &Frame, adoption: &Adoption) -> Result<()> {
+        let id = adoption.object;
+        let staged = self.take_staged(id);
+        let mut row =
+            staged.ok_or_else(|| damaged(frame.position, "staged records of the object", id))?;
+        row.moved = false;
+        if let Some(before) = self.kept.objects.get(&id) {
+            row.stay(before);
+        }
+        let expected = (row.head().position, row.refusal_position, row.refusal, row.refusal_count);
+        let found =
+            (adoption.head, adoption.refusal, adoption.refusal_hash, adoption.refusal_count);
+        self.put_row(Staged::No, id, row);
+        match expected == found {
+            true => Ok(()),
+            false => Err(damaged(frame.position, format!("{expected:?}"), format!("{found:?}"))),
+        }
+    }
+}
+
+fn id_of(header: &Header) -> ObjectId {
+    if header.seq == 0 { header.hash().into() } else { header.object }
+}
+
+fn row_bytes(row: &Row) -> usize {
+    ROW_BYTES + row.memory_bytes()
+}
+
+/// That the notes beside a version lead to where things are. When a record has a table is the
+/// writer's choice, so a table is compared only where there is one, and where all pages are known.
+fn compare_notes(
+    expected: Notes,
+    found: &Notes,
+    pages_are_known: bool,
+    at: Position,
+) -> Result<()> {
+    let (mut expected, mut found) = (expected.settled(at), found.clone());
+    if expected.table.is_none() || found.table.is_none() || !pages_are_known {
+        (expected.table, found.table) = (None, None);
+    }
+    match expected == found {
+        true => Ok(()),
+        false => Err(damaged(at, format!("{expected:?}"), format!("{found:?}"))),
+    }
+}
+
+/// That a commit's payloads are those that its header names.
+fn validate_payloads(record: &VersionRecord<'_>, at: Position) -> Result<()> {
+    let header = &record.header;
+    let holds =
+        record.payloads.is_none_or(|payloads| {
+            InputHash::of(payloads.input) == header.input
+                && EffectsHash::of(payloads.effects) == header.effects
+                && AdmissionHash::of(payloads.admission) == header.admission
+        }) && record.globals.is_none_or(|globals| GlobalsHash::of(globals) == header.globals)
+            && record.ledger.is_none_or(|ledger| LedgerHash::of(ledger) == header.ledger);
+    if holds { Ok(()) } else { Err(damaged(at, "the payloads of the header", "others")) }
+}

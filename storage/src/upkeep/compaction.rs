@@ -1,0 +1,572 @@
+//! Compaction: full segments are replaced by packs, compressed, and without what retention lets go.
+//!
+//! Headers, notes and refusals stay, so every lineage can still be walked and verified; of the
+//! versions before the first that is kept, the pages stay that later ones are read from. Positions
+//! do not change, so readers and writers go on meanwhile. It does not know how packs are laid out.
+//!
+//! A pack is whole before its segment goes, so there must be room for one; what the segment held is
+//! given back at once. A segment whose pack finds no room is left for when others have gone.
+//!
+//! Invariant: a version that retention keeps reads the same before and after.
+//! Invariant: what is let go is in no file of the database once its segment was replaced.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt;
+use std::sync::Arc;
+
+use object::effects::Effects;
+use object::hash::ObjectId;
+
+use crate::error::position::Position;
+use crate::error::{Error, ErrorKind, Result};
+use crate::log::frame::{Frame, Header};
+use crate::log::pack::writer::PackWriter;
+use crate::log::scan::{Next, Scan};
+use crate::log::segment::{Segment, Tail};
+use crate::log::{file, frame};
+use crate::read::memory::sources;
+use crate::record::mark::OutboxPlace;
+use crate::record::retention::Retention;
+use crate::record::version::{Left, Staged, VersionBytes, VersionRecord};
+use crate::record::{Body, Record, raw_records};
+use crate::rows::row::Row;
+use crate::store::{Inner, Store};
+
+/// Objects for which it is remembered what is kept of them.
+const KEEPS_MAX: usize = 10_000;
+/// Objects that are looked at at a time for the newest time on record.
+const LIST_PAGE: usize = 4096;
+/// Bytes that it takes to close a segment beside its pack: the first of the next, with blocks of
+/// the file system.
+const CLOSE_BYTES: u64 = 16 << 10;
+/// A pack is written anew when at least one part in so many of it goes.
+const WORTHWHILE_PART: u64 = 8;
+
+/// From when on ages are counted, in milliseconds since 1970-01-01 UTC.
+///
+/// What goes does not come back, and a clock may be wrong: one that is ahead of all that is on
+/// record lets nothing go that was kept when the last of it was made, unless it is trusted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ages {
+    /// From the newest time of a version on record that is not after this, the clock's.
+    FromRecord(u64),
+    /// From this, the clock's, whatever is on record.
+    FromClock(u64),
+}
+
+impl From<u64> for Ages {
+    fn from(now: u64) -> Ages {
+        Ages::FromRecord(now)
+    }
+}
+
+/// What a compaction did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Compacted {
+    /// Segments that were replaced.
+    pub segment_count: u64,
+    /// Segments that were compacted before and are left as they are, since little or nothing of
+    /// them goes.
+    pub left_count: u64,
+    /// Bytes that the file system held for all files of the database before.
+    pub bytes_before: u64,
+    /// The same afterwards: what others wrote meanwhile is in it.
+    pub bytes_after: u64,
+    /// Bytes of frames in the open segment, which is not compacted.
+    pub open_bytes: u64,
+    /// Versions that were left with their headers.
+    pub trimmed_count: u64,
+    /// Versions that retention lets go, and that are kept because an outbox has not acknowledged
+    /// their outputs, or their messages are on their way.
+    pub held_count: u64,
+    /// From when on ages were counted, if an age was a rule of anything that was looked at: 0 when
+    /// all that is on record is after the clock's time, and nothing is old enough to go.
+    pub ages_from: Option<u64>,
+}
+
+/// The room that a compaction did not find: the [`source`](std::error::Error::source) of its
+/// [`Full`](ErrorKind::Full).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RoomNeeded {
+    /// Bytes that must be free on the disk for the next segment, which are given back with what it
+    /// held.
+    pub bytes: u64,
+}
+
+impl fmt::Display for RoomNeeded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "compacting the next segment takes {} bytes of free space for a while",
+            self.bytes
+        )
+    }
+}
+
+impl std::error::Error for RoomNeeded {}
+
+/// Which segments are compacted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Extent {
+    /// Those that are full, when it is worthwhile.
+    Full,
+    /// All: the open one is closed, and packs are written anew when anything of them goes.
+    All,
+}
+
+/// What is kept of one object.
+#[derive(Debug, Default)]
+struct Keep {
+    /// The first version that is kept whole.
+    from: u64,
+    /// What is needed of those before.
+    sources: BTreeMap<u64, Left>,
+}
+
+/// Trims frames as retention says.
+struct Trim<'a> {
+    store: &'a Store,
+    inner: &'a Inner,
+    /// The rule of objects without one of their own.
+    retention: Retention,
+    ages: Ages,
+    /// From when on they are counted, once that was worked out.
+    ages_from: Option<u64>,
+    keeps: HashMap<ObjectId, Arc<Keep>>,
+    /// Frames with versions whose messages are on their way or dead letters: they are kept whole.
+    unread: BTreeSet<Position>,
+    /// How far the outbox is that has acknowledged least: outputs behind that are kept.
+    unsent: Option<OutboxPlace>,
+    extent: Extent,
+    counts: Counts,
+}
+
+/// Versions of one segment.
+#[derive(Clone, Copy, Default)]
+struct Counts {
+    trimmed: u64,
+    held: u64,
+}
+
+impl Store {
+    /// Lets go what retention does not keep, with ages that are counted from when `ages` says, and
+    /// compresses what is left, in all segments of the log that are full. Space returns to the disk
+    /// segment by segment; it needs room for one that is compressed. `progress` is told segments
+    /// done and in all. The index has an [option](crate::Options::compact_index) of its own.
+    ///
+    /// The open segment is left as it is: [`Compacted::open_bytes`] says how much there is in it,
+    /// and [`compact_all`](Store::compact_all) compacts it too.
+    ///
+    /// # Errors
+    ///
+    /// [`Full`](ErrorKind::Full) when there is no room for what is left of a segment, with the
+    /// [`RoomNeeded`]: those that there was room for are compacted, the others are as they were,
+    /// and the store goes on.
+    /// [`Damaged`](ErrorKind::Damaged) when a segment is not whole: it is left as it is, with those
+    /// behind it. [`ReadOnly`](ErrorKind::ReadOnly). Those of the file system.
+    pub fn compact(
+        &self,
+        ages: impl Into<Ages>,
+        progress: impl FnMut(u64, u64),
+    ) -> Result<Compacted> {
+        self.compact_extent(Extent::Full, ages.into(), progress)
+    }
+
+    /// Compacts as [`compact`](Store::compact) does, and everything: the open segment is closed
+    /// first, if anything is in it, and what was compacted before is written anew when anything of
+    /// it goes. Nothing that retention let go is left in the files of the database then, but for
+    /// what [`Compacted::held_count`] counts, and what was appended meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// As of [`compact`](Store::compact).
+    pub fn compact_all(
+        &self,
+        ages: impl Into<Ages>,
+        progress: impl FnMut(u64, u64),
+    ) -> Result<Compacted> {
+        self.compact_extent(Extent::All, ages.into(), progress)
+    }
+
+    fn compact_extent(
+        &self,
+        extent: Extent,
+        ages: Ages,
+        mut progress: impl FnMut(u64, u64),
+    ) -> Result<Compacted> {
+        let (store, inner) = (self, self.inner());
+        if inner.options.read_only {
+            return Err(ErrorKind::ReadOnly.into());
+        }
+        let _only = inner.compacting.lock();
+        inner.log.health()?;
+        let (retention, keeps, counts) = (inner.retention()?, HashMap::new(), Counts::default());
+        let (unread, unsent, ages_from) = (BTreeSet::new(), inner.unsent(), None);
+        let trim = Trim {
+            store,
+            inner,
+            retention,
+            ages,
+            ages_from,
+            keeps,
+            unread,
+            unsent,
+            extent,
+            counts,
+        };
+        let bytes_before = inner.heed(inner.directory.bytes_on_disk())?;
+        let mut compacted = Compacted { bytes_before, ..Compacted::default() };
+        trim.run(&mut compacted, &mut progress)?;
+        compacted.open_bytes = inner.open_bytes();
+        compacted.bytes_after = inner.heed(inner.directory.bytes_on_disk())?;
+        Ok(compacted)
+    }
+
+    /// The newest time of a version that is not after `now`; 0 when there is none.
+    fn newest_time(&self, now: u64) -> Result<u64> {
+        let (mut newest, mut last) = (0, None);
+        loop {
+            let page = self.list(last, LIST_PAGE)?;
+            for info in &page {
+                let time = match info.time <= now {
+                    true => Some(info.time),
+                    false => self.time_before(info.id, now)?,
+                };
+                newest = newest.max(time.unwrap_or_default());
+            }
+            match page.last() {
+                Some(info) => last = Some(info.id),
+                None => return Ok(newest),
+            }
+        }
+    }
+
+    /// The time of the newest version of an object, which is ahead, that is not after `now`.
+    fn time_before(&self, id: ObjectId, now: u64) -> Result<Option<u64>> {
+        let row = self.inner().require_row(id)?;
+        let found = self.inner().hop_as_of(&row, now).map_err(|error| error.of(id))?;
+        Ok(found.map(|(_, hop)| hop.time))
+    }
+}
+
+impl Inner {
+    /// Bytes of frames in the open segment.
+    fn open_bytes(&self) -> u64 {
+        u64::from(self.log.tail().end.offset()) - file::HEADER_BYTES as u64
+    }
+
+    /// Has the open segment take nothing more, if there is anything in it but what this puts at the
+    /// start of the next: the rule of retention, once more.
+    fn close_segment(&self) -> Result<()> {
+        let mut body = Body::default();
+        body.retention(None, Retention::All);
+        match self.open_bytes() > (frame::HEADER_BYTES + body.0.len()) as u64 {
+            true => self.restate_retention(),
+            false => Ok(()),
+        }
+    }
+}
+
+impl Trim<'_> {
+    /// Compacts all segments that are to be, in turn.
+    fn run(mut self, compacted: &mut Compacted, progress: &mut impl FnMut(u64, u64)) -> Result<()> {
+        let mut left = self.full_from(0)?;
+        let mut done = 0;
+        let mut failure = self.segments(&left, compacted, &mut done, progress)?;
+        if self.extent == Extent::All {
+            // Only now: there may be room for a new segment.
+            let open = self.inner.log.tail().end.segment();
+            self.require_room(open)?;
+            self.inner.close_segment()?;
+            left = self.full_from(open)?;
+            let failed = self.segments(&left, compacted, &mut done, progress)?;
+            failure = failure.or(failed);
+        }
+        compacted.ages_from = self.ages_from;
+        failure.map_or(Ok(()), Err)
+    }
+
+    /// The segments from `number` on that take nothing more, ascending. What messages say in them
+    /// is known from then on: what is sent later is in none of them.
+    fn full_from(&mut self, number: u32) -> Result<Vec<u32>> {
+        let log = &self.inner.log;
+        // A segment takes nothing more once the next one is durable.
+        log.wait_durable(log.tail().end)?;
+        let full = log.durable().segment();
+        self.unread = self.inner.heed(self.inner.frames_with_messages())?;
+        let numbers = self.inner.heed(log.segments().numbers())?;
+        Ok(numbers.into_iter().filter(|found| (number..full).contains(found)).collect())
+    }
+
+    /// Compacts segments, those again that there was no room for as long as others make some. Gives
+    /// the failure of the first for which there is none.
+    fn segments(
+        &mut self,
+        numbers: &[u32],
+        compacted: &mut Compacted,
+        done: &mut u64,
+        progress: &mut impl FnMut(u64, u64),
+    ) -> Result<Option<Error>> {
+        let all = *done + numbers.len() as u64;
+        let mut left = numbers.to_vec();
+        loop {
+            let (mut failed, mut failure, before) = (Vec::new(), None, compacted.segment_count);
+            for number in left {
+                match self.segment(number, compacted) {
+                    Ok(()) => {
+                        *done += 1;
+                        progress(*done, all);
+                    }
+                    Err(error) if *error.kind() == ErrorKind::Full => {
+                        failed.push(number);
+                        failure.get_or_insert(error);
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+            if failed.is_empty() || compacted.segment_count == before {
+                let Some((failure, number)) = failure.zip(failed.first()) else { return Ok(None) };
+                let needed = RoomNeeded { bytes: self.measure(*number)? };
+                return Ok(Some(failure.because(needed)));
+            }
+            left = failed;
+        }
+    }
+
+    fn segment(&mut self, number: u32, compacted: &mut Compacted) -> Result<()> {
+        let segments = self.inner.log.segments();
+        self.counts = Counts::default();
+        if let Segment::Packed(_) = self.inner.heed(segments.segment(number))? {
+            let (mut bytes, mut left) = (0, 0);
+            self.walk(number, |_, frame, trimmed| {
+                bytes += frame.body.len() as u64;
+                left += trimmed.as_ref().map_or(frame.body.len(), Vec::len) as u64;
+                Ok(())
+            })?;
+            let is_worthwhile = match self.extent {
+                Extent::Full => (bytes - left) * WORTHWHILE_PART >= bytes.max(1),
+                Extent::All => left < bytes,
+            };
+            if !is_worthwhile {
+                compacted.left_count += 1;
+                compacted.held_count += self.counts.held;
+                return Ok(());
+            }
+        }
+        self.counts = Counts::default();
+        let staged = segments.stage_pack(number, |pack| {
+            self.fill(number, pack)?;
+            // What goes is not needed by versions that a crash must not take back then.
+            self.inner.log.wait_durable(self.inner.log.tail().end)
+        });
+        match staged {
+            // A full disk only keeps the pack from being made.
+            Err(error) if *error.kind() == ErrorKind::Full => return Err(error),
+            staged => self.inner.heed(staged)?,
+        }
+        let kept = segments.keep_pack(number);
+        // Which of the two files there is after a crash is not known now, whatever the failure was.
+        kept.inspect_err(|error| self.inner.log.poison(error)).map_err(|error| {
+            match error.kind() {
+                ErrorKind::Full => Error::from(ErrorKind::Poisoned).because(error),
+                _ => error,
+            }
+        })?;
+        compacted.segment_count += 1;
+        compacted.trimmed_count += self.counts.trimmed;
+        compacted.held_count += self.counts.held;
+        Ok(())
+    }
+
+    /// Adds to a pack what is left of a segment.
+    fn fill(&mut self, number: u32, pack: &mut PackWriter<'_>) -> Result<()> {
+        self.walk(number, |header, frame, trimmed| {
+            let body = trimmed.as_deref().unwrap_or(&frame.body);
+            let added = pack.add(frame.position.offset(), header, body);
+            added.map_err(|error| Error::io("write", error))
+        })
+    }
+
+    /// Bytes that the pack of a segment takes.
+    fn measure(&mut self, number: u32) -> Result<u64> {
+        let segments = self.inner.log.segments();
+        let measured = segments.measure_pack(number, |pack| self.fill(number, pack));
+        self.inner.heed(measured)
+    }
+
+    /// That there is room to close the open segment and for its pack: a log that finds none for a
+    /// new segment takes nothing more.
+    fn require_room(&mut self, open: u32) -> Result<()> {
+        let (inner, log) = (self.inner, &self.inner.log);
+        log.wait_durable(log.tail().end)?;
+        let has_room = |bytes| inner.heed(log.segments().has_room(bytes + CLOSE_BYTES));
+        if has_room(inner.open_bytes())? {
+            return Ok(());
+        }
+        let bytes = self.measure(open)?;
+        match has_room(bytes)? {
+            true => Ok(()),
+            false => {
+                let needed = RoomNeeded { bytes: bytes + CLOSE_BYTES };
+                let path = inner.directory.log();
+                Err(Error::from(ErrorKind::Full).at(path).because(needed))
+            }
+        }
+    }
+
+    /// Goes through the frames of a segment, each with its header and, when something of it goes,
+    /// what is left of its body.
+    fn walk(
+        &mut self,
+        number: u32,
+        mut each: impl FnMut(&Header, &Frame, Option<Vec<u8>>) -> Result<()>,
+    ) -> Result<()> {
+        let (segments, seal) = (self.inner.log.segments(), self.inner.log.seal());
+        let start = Tail::of_segment(number, segments.header(number)?.previous);
+        let mut scan = Scan::new(segments, seal, start);
+        loop {
+            let frame = match scan.next()? {
+                Next::Frame(frame) if frame.position.segment() == number => frame,
+                Next::Frame(_) | Next::Nothing => return Ok(()),
+                Next::Broken(error) => return Err(error),
+            };
+            let trimmed = self.frame(&frame)?;
+            each(scan.header(), &frame, trimmed)?;
+        }
+    }
+
+    /// What is left of a frame's body, when something of it goes.
+    fn frame(&mut self, frame: &Frame) -> Result<Option<Vec<u8>>> {
+        let mut body = Body::default();
+        let is_unsent = self.is_unsent(frame)?;
+        for record in raw_records(&frame.body) {
+            let (bytes, record) = record?;
+            match record {
+                Record::Version(version) => {
+                    self.version((frame, is_unsent), bytes, version, &mut body)?;
+                }
+                _ => body.raw(bytes),
+            }
+        }
+        Ok((body.0.len() < frame.body.len()).then_some(body.0))
+    }
+
+    /// Whether there may be outputs of the frame that an outbox has not acknowledged.
+    fn is_unsent(&self, frame: &Frame) -> Result<bool> {
+        let Some(first) = self.unsent.filter(|first| frame.position >= first.position) else {
+            return Ok(false);
+        };
+        if frame.position > first.position {
+            return Ok(true);
+        }
+        // Outputs are counted by frame, so all of one frame stay until the last is acknowledged.
+        let mut count = 0;
+        for record in raw_records(&frame.body) {
+            if let (_, Record::Version(version)) = record? {
+                let staged = version.staged;
+                count += output_count(staged, &version.decode(frame.position)?)?;
+            }
+        }
+        Ok(count > first.count as usize)
+    }
+
+    fn version(
+        &mut self,
+        (frame, is_unsent): (&Frame, bool),
+        bytes: &[u8],
+        version: VersionBytes<'_>,
+        body: &mut Body,
+    ) -> Result<()> {
+        let record = version.decode(frame.position)?;
+        let seq = record.header.seq;
+        let id = if seq == 0 { record.hash.into() } else { record.header.object };
+        let keep = self.keep(id)?;
+        if seq >= keep.from {
+            body.raw(bytes);
+            return Ok(());
+        }
+        let is_sent = !is_unsent || output_count(version.staged, &record)? == 0;
+        if !is_sent || self.unread.contains(&frame.position) {
+            self.counts.held += u64::from(record.payloads.is_some());
+            body.raw(bytes);
+            return Ok(());
+        }
+        let nothing = Left { kept_from: keep.from, ..Left::default() };
+        let left = keep.sources.get(&seq).unwrap_or(&nothing);
+        self.counts.trimmed += u64::from(record.payloads.is_some());
+        body.trimmed(version.staged, &record, left)
+    }
+
+    /// From when on ages are counted.
+    fn ages_from(&mut self) -> Result<u64> {
+        if let Some(from) = self.ages_from {
+            return Ok(from);
+        }
+        let from = match self.ages {
+            Ages::FromClock(now) => now,
+            Ages::FromRecord(now) => {
+                // What a crash would undo is no witness.
+                self.inner.log.wait_durable(self.inner.log.tail().end)?;
+                self.store.newest_time(now)?
+            }
+        };
+        Ok(*self.ages_from.insert(from))
+    }
+
+    /// What is kept of an object; of what is no object, or none yet, all.
+    fn keep(&mut self, id: ObjectId) -> Result<Arc<Keep>> {
+        if let Some(keep) = self.keeps.get(&id) {
+            return Ok(Arc::clone(keep));
+        }
+        let keep = match self.inner.row(id)? {
+            Some(row) => {
+                let retention = row.retention.unwrap_or(self.retention);
+                let from = match retention {
+                    Retention::Age(_) => self.ages_from()?,
+                    Retention::All | Retention::Versions(_) => 0,
+                };
+                self.inner.keep(id, &row, retention, from)
+            }
+            None => Ok(Keep::default()),
+        };
+        let keep = Arc::new(keep.map_err(|error| error.of(id))?);
+        if self.keeps.len() >= KEEPS_MAX {
+            self.keeps.clear();
+        }
+        self.keeps.insert(id, Arc::clone(&keep));
+        Ok(keep)
+    }
+}
+
+/// Outputs of a version that an outbox gives.
+fn output_count(staged: Staged, record: &VersionRecord<'_>) -> Result<usize> {
+    match record.payloads.filter(|_| staged == Staged::No) {
+        Some(payloads) => Ok(Effects::decode(payloads.effects)?.outputs.len()),
+        None => Ok(0),
+    }
+}
+
+impl Inner {
+    fn keep(&self, id: ObjectId, row: &Row, retention: Retention, ages_from: u64) -> Result<Keep> {
+        let mut from = match retention {
+            Retention::All => 0,
+            Retention::Versions(count) => (row.seq() + 1).saturating_sub(count.max(1)),
+            Retention::Age(milliseconds) => {
+                let oldest = self.locate_as_of(row, ages_from.saturating_sub(milliseconds))?;
+                oldest.map_or(0, |stored| stored.header().seq)
+            }
+        };
+        while from > 0 {
+            let Some(first) = self.locate(row, from)? else { break };
+            match sources(&self.log, id, &first) {
+                Ok(sources) => return Ok(Keep { from, sources }),
+                Err(error) => match *error.kind() {
+                    // What an earlier, stricter rule let go is gone.
+                    ErrorKind::Pruned { kept_from, .. } if kept_from > from => from = kept_from,
+                    _ => return Err(error),
+                },
+            }
+        }
+        Ok(Keep::default())
+    }
+}

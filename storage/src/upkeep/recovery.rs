@@ -1,0 +1,342 @@
+//! Recovery: from the place that the index covers to the end of the log.
+//!
+//! A broken frame is the torn end of what was never acknowledged, and is cut off, unless a frame
+//! behind it shows that it had become durable: then it is damage, and nothing is cut.
+//!
+//! It does not know threads: it runs before anything else does.
+//!
+//! Invariant: what was acknowledged is found or reported; what recovery reads was synced before it
+//! counts, so that the index never covers what a later crash could take back.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use object::hash::ObjectId;
+
+use crate::disk::directory::{DatabaseId, Directory};
+use crate::error::position::Position;
+use crate::error::{Error, ErrorKind, Result};
+use crate::log::frame::{Frame, Frames, Seal, damaged};
+use crate::log::scan::{Next, Scan};
+use crate::log::segment::{Segment, Segments, Tail};
+use crate::log::{file, scan, segment};
+use crate::options::Options;
+use crate::read::adoption::adopt;
+use crate::record::loss::RecordedLoss;
+use crate::record::message::{Fate, Taking};
+use crate::record::version::{Staged, VersionBytes};
+use crate::record::{Adoption, Record, decode_refusal, records};
+use crate::rows::heads::Heads;
+use crate::rows::index::Index;
+use crate::rows::row::{Link, Row};
+use crate::upkeep::backup::witness::Witness;
+
+/// The log and the rows behind the index, as they were found.
+pub(crate) struct Recovered {
+    pub(crate) segments: Segments,
+    pub(crate) heads: Heads,
+    pub(crate) tail: Tail,
+    /// Bytes of log that the index does not cover.
+    pub(crate) tail_bytes: u64,
+}
+
+/// Reads the log behind `covered`, or all of it.
+pub(crate) fn recover(
+    directory: &Directory,
+    index: &Index,
+    covered: Option<Tail>,
+    options: &Options,
+) -> Result<Recovered> {
+    let id = directory.id();
+    let segments = Segments::new(Arc::clone(directory.disk()), directory.log(), id);
+    let (segments, seal) = (segments.read_only(options.read_only), Seal::new(id));
+    if !options.read_only {
+        segments.tidy()?;
+    }
+    let from = match covered {
+        Some(tail) => {
+            validate_covered(&segments, seal, tail)?;
+            tail
+        }
+        None => {
+            // A backup that is opened for the first time has a witness of its end instead.
+            if let Some(witness) = Witness::read(directory)? {
+                validate_covered(&segments, seal, witness.tail)?;
+            }
+            begin(&segments, seal)?
+        }
+    };
+    if !options.read_only {
+        settle(&segments, from)?;
+    }
+    let heads = match covered {
+        Some(_) => {
+            let reading = index.reading()?;
+            let (messages, outboxes) = (reading.messages()?, reading.outboxes()?);
+            let heads = Heads::new(messages, outboxes, options.recent_rows_max);
+            heads.with_losses(reading.losses()?)
+        }
+        None => Heads::new(Default::default(), Default::default(), options.recent_rows_max),
+    };
+    let replayed = replay((&segments, seal), index, options, heads, from)?;
+    let Replayed { heads, tail, tail_bytes, is_torn } = replayed;
+    if is_torn && !options.read_only {
+        cut(&segments, tail)?;
+    }
+    Ok(Recovered { segments, heads, tail, tail_bytes })
+}
+
+/// The rows behind a place of the log, as they were read to its end.
+pub(crate) struct Replayed {
+    pub(crate) heads: Heads,
+    pub(crate) tail: Tail,
+    /// Bytes of log that the index does not cover.
+    pub(crate) tail_bytes: u64,
+    /// Whether there is something behind the tail, to be cut off.
+    pub(crate) is_torn: bool,
+}
+
+/// Reads the log from a place on to its end. The log stays as it is.
+pub(crate) fn replay(
+    (segments, seal): (&Segments, Seal),
+    index: &Index,
+    options: &Options,
+    heads: Heads,
+    from: Tail,
+) -> Result<Replayed> {
+    let mut replay = Replay { segments, seal, index, options, heads };
+    let (tail, tail_bytes, is_torn) = replay.run(from)?;
+    Ok(Replayed { heads: replay.heads, tail, tail_bytes, is_torn })
+}
+
+/// Cuts off what is behind the end of the log.
+pub(crate) fn cut(segments: &Segments, tail: Tail) -> Result<()> {
+    let number = tail.end.segment();
+    tracing::warn!(segment = number, offset = tail.end.offset(), "a torn end is cut off");
+    segments.remove_from(number + 1)?;
+    segments.truncate(number, u64::from(tail.end.offset()))
+}
+
+/// Makes the first segment of a new log.
+pub(crate) fn begin_log(options: &Options, log: &Path, id: DatabaseId) -> Result<()> {
+    let segments = Segments::new(Arc::clone(&options.disk), log.to_path_buf(), id);
+    // What an earlier beginning left is nobody's.
+    segments.remove_from(segment::FIRST)?;
+    let room = (file::HEADER_BYTES as u64, u64::from(options.segment_bytes));
+    segments.create_with_room(segment::FIRST, room, Seal::new(id).first()).map(drop)
+}
+
+/// That the log of a database has what an index that cannot be read otherwise says it has.
+pub(crate) fn validate_index(directory: &Directory, covered: Tail) -> Result<()> {
+    let id = directory.id();
+    let segments = Segments::new(Arc::clone(directory.disk()), directory.log(), id);
+    validate_covered(&segments, Seal::new(id), covered)
+}
+
+/// That the log still has what the index says it has.
+pub(crate) fn validate_covered(segments: &Segments, seal: Seal, covered: Tail) -> Result<()> {
+    if covered.last == Position::NONE {
+        return match segments.header(segment::FIRST)?.previous == seal.first() {
+            true => Ok(()),
+            false => Err(damaged(scan::start(seal).end, "the first segment", "another")),
+        };
+    }
+    let missing = |missing| ErrorKind::LogBehind { covered: covered.end, missing }.into();
+    if !segments.exists(covered.last.segment())? {
+        return Err(missing(Position::new(covered.last.segment(), 0)));
+    }
+    if segments.is_empty_at(covered.last)? {
+        return Err(missing(covered.last));
+    }
+    let last = (segments, seal).frame(covered.last)?;
+    if last.check != covered.check {
+        return Err(damaged(covered.last, "the frame that the index covers last", "another"));
+    }
+    Ok(())
+}
+
+/// The start of the log: a database has its first segment before it has its marker.
+pub(crate) fn begin(segments: &Segments, seal: Seal) -> Result<Tail> {
+    let start = scan::start(seal);
+    if segments.header(segment::FIRST)?.previous != seal.first() {
+        return Err(damaged(start.end, "the first segment", "another"));
+    }
+    Ok(start)
+}
+
+/// Makes durable what is to be read, and reads it from the disk rather than from what the kernel
+/// kept: after a failed sync these can differ.
+pub(crate) fn settle(segments: &Segments, from: Tail) -> Result<()> {
+    let first = from.end.segment();
+    for number in segments.numbers()?.into_iter().filter(|&number| number >= first) {
+        // A pack has its name only once it is durable.
+        if let Segment::Plain(_) = segments.segment(number)? {
+            segments.sync(number)?;
+        }
+    }
+    segments.drop_caches(first)
+}
+
+struct Replay<'a> {
+    segments: &'a Segments,
+    seal: Seal,
+    index: &'a Index,
+    options: &'a Options,
+    heads: Heads,
+}
+
+impl Replay<'_> {
+    fn run(&mut self, from: Tail) -> Result<(Tail, u64, bool)> {
+        let mut scan = Scan::new(self.segments, self.seal, from);
+        let mut tail_bytes = 0;
+        let broken = loop {
+            match scan.next()? {
+                Next::Frame(frame) => {
+                    self.frame(&frame)?;
+                    tail_bytes += frame.body.len() as u64;
+                    if self.heads.recent_count() > self.options.recent_rows_max {
+                        let (generation, _) = self.heads.begin_flush();
+                        self.index.write(&generation, scan.tail())?;
+                        self.heads.end_flush();
+                        tail_bytes = 0;
+                    }
+                }
+                Next::Nothing => break None,
+                Next::Broken(error) => break Some(error),
+            }
+        };
+        let tail = scan.tail();
+        Ok((tail, tail_bytes, is_torn(self.segments, &mut scan, broken)?))
+    }
+
+    fn frame(&mut self, frame: &Frame) -> Result<()> {
+        let mut message_count = 0;
+        for record in records(&frame.body) {
+            match record? {
+                Record::Blob(blob) => self.heads.put_blob(blob.hash(), frame.position),
+                Record::Version(version) if version.staged == Staged::No => {
+                    self.version(frame, version)?;
+                }
+                Record::Refusal(Staged::No, content) => self.refusal(frame, content)?,
+                Record::Name(id, name) => {
+                    self.row(frame, id)?.name = Some(name.to_string());
+                    self.heads.put_name(name, id);
+                }
+                Record::Retention(None, retention) => self.heads.put_retention(retention),
+                Record::Retention(Some(id), retention) => {
+                    self.row(frame, id)?.retention = Some(retention);
+                }
+                Record::Adoption(adoption) => self.adopt(&adoption)?,
+                Record::Moved(id, moved) => self.row(frame, id)?.moved = moved,
+                Record::Sent(sending) => {
+                    let messages = sending.messages(frame.position, &mut message_count);
+                    messages.for_each(|(id, sent)| self.heads.send(id, sent));
+                }
+                Record::Taken(taking) => self.taken(frame, &taking)?,
+                Record::Outbox(mark) => self.heads.mark(mark),
+                Record::Loss(loss) => {
+                    self.heads.put_loss(RecordedLoss { position: frame.position, ..loss });
+                }
+                Record::Version(_) | Record::Refusal(Staged::Yes, _) => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn version(&mut self, frame: &Frame, version: VersionBytes<'_>) -> Result<()> {
+        let record = version.decode(frame.position)?;
+        let (hash, header) = (record.hash, record.header);
+        if header.seq == 0 {
+            let base = record.notes.base;
+            let base =
+                base.ok_or_else(|| damaged(frame.position, "a base image in a genesis", "none"))?;
+            let row = Row::of_genesis(&header, hash, frame.position, &record.notes, base);
+            self.heads.put(ObjectId::from(hash), row, None);
+            return Ok(());
+        }
+        let row = self.row(frame, header.object)?;
+        if (row.head().hash, row.seq() + 1) != (header.parent, header.seq) {
+            let expected = format!("version {} after {}", row.seq() + 1, row.head().hash);
+            let found = format!("version {} after {}", header.seq, header.parent);
+            return Err(damaged(frame.position, expected, found).of(header.object));
+        }
+        row.follow(&header, Link { hash, position: frame.position }, &record.notes);
+        Ok(())
+    }
+
+    fn adopt(&mut self, adoption: &Adoption) -> Result<()> {
+        let id = adoption.object;
+        let mut row = adopt(&(self.segments, self.seal), adoption)?;
+        let before = match self.heads.row(&id) {
+            Some(before) => Some(Row::clone(before)),
+            None => self.index.reading()?.row(id)?,
+        };
+        if let Some(before) = &before {
+            row.stay(before);
+        }
+        self.heads.put(id, row, before.as_ref());
+        Ok(())
+    }
+
+    fn taken(&mut self, frame: &Frame, taking: &Taking) -> Result<()> {
+        if matches!(taking.fate, Fate::Delivered | Fate::Dead(_)) {
+            self.heads.take(taking);
+            return Ok(());
+        }
+        let known = match self.heads.dead(taking.id) {
+            Some(known) => known,
+            None => self.index.reading()?.dead_letter(taking.id)?,
+        };
+        let dead = known.ok_or_else(|| damaged(frame.position, "a dead letter", "none"))?;
+        self.heads.let_go(taking, dead.sent);
+        Ok(())
+    }
+
+    fn refusal(&mut self, frame: &Frame, content: &[u8]) -> Result<()> {
+        let (_, refusal) = decode_refusal(content, frame.position)?;
+        self.row(frame, refusal.object)?.refuse(&refusal, frame.position);
+        Ok(())
+    }
+
+    /// The row of an object, to be changed.
+    fn row(&mut self, frame: &Frame, id: ObjectId) -> Result<&mut Row> {
+        if self.heads.row(&id).is_none() {
+            let row = self.index.reading()?.row(id)?.ok_or_else(|| {
+                let expected = format!("an object {id} before its records");
+                damaged(frame.position, expected, "none in the index")
+            })?;
+            self.heads.load(id, row);
+        }
+        Ok(self.heads.row_mut(&id).expect("it is in memory now"))
+    }
+}
+
+/// Whether what lies behind the last frame that was read, `broken` or not there, is the torn end of
+/// the log; that it is damage is an error.
+pub(crate) fn is_torn(
+    segments: &Segments,
+    scan: &mut Scan<'_>,
+    broken: Option<Error>,
+) -> Result<bool> {
+    let tail = scan.tail();
+    let number = tail.end.segment();
+    let later = segments.numbers()?.last().is_some_and(|&last| last > number);
+    if later && !segments.exists(number + 1)? {
+        let missing = Position::new(number + 1, 0);
+        return Err(damaged(missing, "a segment of the log", "no file, but later ones"));
+    }
+    let mut torn = broken.is_some() || later;
+    let mut behind = scan.resume()?;
+    while let Some(frame) = behind {
+        if frame.group > tail.end {
+            let lost = format!("none, but frames from {} on, written later", frame.position);
+            return Err(broken.unwrap_or_else(|| damaged(tail.end, "a frame", lost)));
+        }
+        torn = true;
+        behind = match scan.next()? {
+            Next::Frame(frame) => Some(frame),
+            Next::Nothing | Next::Broken(_) => scan.resume()?,
+        };
+    }
+    Ok(torn)
+}

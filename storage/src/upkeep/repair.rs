@@ -1,0 +1,389 @@
+//! Repair: the marker and the index are made anew from the log, once the log was compared with the
+//! index that there was.
+//!
+//! ```text
+//!   old index: covers |-------------------------| 3:512
+//!   log:              |----------------| 3:96           less: a loss, which somebody accepts
+//!   new index:        |----------------|----| 3:273     the loss is in the log's next frame
+//! ```
+//!
+//! The old index goes last. What cuts a repair short leaves it, and a log that has the same loss on
+//! record, so that it need not be accepted again.
+//!
+//! It does not know what is in rows, beyond how far each goes.
+//!
+//! Invariant: nothing of the log is cut off, and no index is removed that knows of it, unless the
+//! loss was accepted.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use object::hash::ObjectId;
+
+use crate::disk::directory::{DatabaseId, Directory, keep_file, temporary};
+use crate::disk::file::Disk;
+use crate::error::loss::{Loss, LossToken, Lost, LostObject, OBJECTS_LISTED_MAX};
+use crate::error::position::Position;
+use crate::error::{Error, ErrorKind, Result};
+use crate::log::frame::{Frames, Seal};
+use crate::log::segment::{Segments, Tail};
+use crate::log::writer::Sizes;
+use crate::log::{GATHER_FRAMES_MIN, Log, Writes, file, scan};
+use crate::options::Options;
+use crate::record::loss::RecordedLoss;
+use crate::record::{Body, Record, records};
+use crate::rows::heads::Heads;
+use crate::rows::index::{Covered, Index, Reading};
+use crate::rows::row::{Link, Row};
+use crate::upkeep::recovery;
+use crate::upkeep::recovery::Replayed;
+
+/// Rows that are compared at a time.
+const LIST_PAGE: usize = 4096;
+
+/// A loss that somebody saw and accepts.
+#[derive(Clone, Copy, Debug)]
+pub struct AcceptedLoss {
+    /// The token that came with it.
+    pub token: LossToken,
+    /// When, in milliseconds since 1970-01-01 UTC: it stays on record.
+    pub time: u64,
+}
+
+/// What a repair did.
+#[derive(Clone, Debug)]
+pub struct Repaired {
+    /// Whether the marker was missing or damaged, and was made again.
+    pub marker_made: bool,
+    /// What the comparison of the log with the old index came to.
+    pub compared: Compared,
+}
+
+/// What a comparison of the log with the old index came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Compared {
+    /// The log has all that the index knew to be durable, up to this place.
+    Whole(Position),
+    /// The log had more; that was accepted and is on record.
+    Lost(RecordedLoss),
+    /// There was no index, or it covered nothing: whether the log ends where it ended cannot be
+    /// told.
+    NoIndex,
+    /// The index could not be read, and why: whether the log ends where it ended cannot be told.
+    Unreadable(String),
+}
+
+impl Options {
+    /// Makes the index of the database in `path` anew from the log; keeps the old one when the log
+    /// cannot be read from its start.
+    ///
+    /// # Errors
+    ///
+    /// [`NotADatabase`](crate::ErrorKind::NotADatabase), [`Locked`](crate::ErrorKind::Locked),
+    /// damage of the log, and those of the file system.
+    pub fn rebuild_index(self, path: impl AsRef<Path>) -> Result<()> {
+        self.repair(path, None).map(drop)
+    }
+
+    /// Makes the index of the database in `path` anew from the log, and the marker if it is
+    /// missing, once the log was compared with the old index: it knows up to where the log was
+    /// durable. A log that has less is a loss, which is `accepted` or an error that names it; what
+    /// was accepted stays on record in the log ([`Store::losses`]).
+    ///
+    /// # Errors
+    ///
+    /// [`Lost`](crate::ErrorKind::Lost) when the log has less than it had, and that was not
+    /// accepted: nothing is changed then. [`IsBackup`](crate::ErrorKind::IsBackup): a backup is
+    /// mended by the next one into it. [`NotADatabase`](crate::ErrorKind::NotADatabase),
+    /// [`Locked`](crate::ErrorKind::Locked), damage before the end of the log, and those of the
+    /// file system.
+    pub fn repair(
+        self,
+        path: impl AsRef<Path>,
+        accepted: Option<AcceptedLoss>,
+    ) -> Result<Repaired> {
+        if self.read_only {
+            return Err(ErrorKind::ReadOnly.into());
+        }
+        repair(&self, path.as_ref(), accepted)
+    }
+}
+
+/// Repairs the database in `path`.
+fn repair(options: &Options, path: &Path, accepted: Option<AcceptedLoss>) -> Result<Repaired> {
+    let disk = &options.disk;
+    let access = options.access();
+    if options.is_backup(path)? {
+        return Err(Error::from(ErrorKind::IsBackup).at(path));
+    }
+    let marker_made = Directory::mend(disk, path, access, |log| id_of_log(disk, log))?;
+    let directory = Directory::open_as(Arc::clone(disk), path, access)?;
+    let new = temporary(&directory.index());
+    remove(&**disk, &new)?;
+    let made = make(options, &directory, &new, accepted);
+    if made.is_err() {
+        // After a failure it would only take space.
+        drop(disk.remove(&new));
+    }
+    let compared = made?;
+    keep_file(&**disk, &directory.index())?;
+    drop(directory);
+    options.clone().existing(true).open(path)?.close()?;
+    Ok(Repaired { marker_made, compared })
+}
+
+fn remove(disk: &dyn Disk, path: &Path) -> Result<()> {
+    match disk.remove(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        removed => removed.map_err(|error| Error::io("remove", error).at(path)),
+    }
+}
+
+/// The id that all segments of a log agree on.
+fn id_of_log(disk: &Arc<dyn Disk>, log: PathBuf) -> Result<Option<DatabaseId>> {
+    let segments = Segments::new(Arc::clone(disk), log, DatabaseId::default());
+    let mut found = None;
+    for number in segments.numbers()? {
+        match (segments.id_in(number)?, found) {
+            (Some(id), None) => found = Some(id),
+            (Some(id), Some(other)) if id != other => {
+                let file = file::file_name(number);
+                return Err(ErrorKind::OtherDatabase { file }.into());
+            }
+            _ => {}
+        }
+    }
+    Ok(found)
+}
+
+/// Makes the new index in the file `new`, and has the log record what is lost.
+fn make(
+    options: &Options,
+    directory: &Directory,
+    new: &Path,
+    accepted: Option<AcceptedLoss>,
+) -> Result<Compared> {
+    let old = Old::open(options, directory)?;
+    let segments = || Segments::new(Arc::clone(&options.disk), directory.log(), directory.id());
+    let (log, seal) = (segments(), Seal::new(directory.id()));
+    log.tidy()?;
+    let index = Index::open(&options.disk, new, options.index_cache_bytes, &|_| Ok(()))?.0;
+    let replayed = read(options, (&log, seal), &index, &old)?;
+    let Replayed { mut heads, tail, is_torn, .. } = replayed;
+    let (generation, _) = heads.begin_flush();
+    index.write(&generation, tail)?;
+    heads.end_flush();
+    let (old_index, covered) = match old {
+        Old::Known(index, covered) => (index, covered),
+        Old::Unknown(compared) => {
+            if is_torn {
+                recovery::cut(&log, tail)?;
+            }
+            return Ok(compared);
+        }
+    };
+    let old = old_index.as_ref();
+    let went_elsewhere = covered.end <= tail.end;
+    let comparison = Comparison { log: (&log, seal), covered, went_elsewhere, old, new: &index };
+    if comparison.is_whole(tail)? {
+        if is_torn {
+            recovery::cut(&log, tail)?;
+        }
+        return Ok(Compared::Whole(covered.end));
+    }
+    // A repair that was cut short after it had recorded what somebody accepted.
+    if let Some(known) =
+        heads.losses().iter().find(|known| known.loss.is_behind(covered.end, covered.check))
+    {
+        return Ok(Compared::Lost(*known));
+    }
+    let lost = comparison.lost(tail)?;
+    let Some(accepted) = accepted.filter(|accepted| accepted.token == lost.token) else {
+        return Err(Error::from(ErrorKind::Lost(Box::new(lost))).at(directory.path()));
+    };
+    if log.numbers()?.is_empty() {
+        recovery::begin_log(options, &directory.log(), directory.id())?;
+    }
+    recovery::cut(&log, tail)?;
+    drop(log);
+    let loss = RecordedLoss { loss: lost.loss, time: accepted.time, position: Position::NONE };
+    let position = record(options, (segments(), directory.id()), tail, &loss)?;
+    Ok(Compared::Lost(RecordedLoss { position, ..loss }))
+}
+
+/// Reads the whole log. One that is gone is an empty one, when the index tells that it was not.
+fn read(
+    options: &Options,
+    (log, seal): (&Segments, Seal),
+    index: &Index,
+    old: &Old,
+) -> Result<Replayed> {
+    let heads = Heads::new(Default::default(), Default::default(), options.recent_rows_max);
+    let is_known = matches!(old, Old::Known(_, covered) if covered.last != Position::NONE);
+    if log.numbers()?.is_empty() && is_known {
+        let tail = scan::start(seal);
+        return Ok(Replayed { heads, tail, tail_bytes: 0, is_torn: false });
+    }
+    let from = recovery::begin(log, seal)?;
+    recovery::settle(log, from)?;
+    recovery::replay((log, seal), index, options, heads, from)
+}
+
+/// Adds the frame that records a loss to the log; gives its place.
+fn record(
+    options: &Options,
+    (segments, id): (Segments, DatabaseId),
+    tail: Tail,
+    loss: &RecordedLoss,
+) -> Result<Position> {
+    let sizes = Sizes {
+        segment_bytes: options.segment_bytes,
+        group_bytes_max: options.group_bytes_max,
+        gather_frames_min: GATHER_FRAMES_MIN,
+    };
+    let log = Log::start(segments, id, tail, sizes, Writes::Caller)?;
+    let mut body = Body::default();
+    body.loss(loss);
+    let pushed = log.push(&body.0, blake3::hash(&body.0), Box::new(drop));
+    let position = pushed.map_err(|(error, _)| error)?.commit()?;
+    log.close()?;
+    Ok(position)
+}
+
+/// The index that there was.
+enum Old {
+    /// What it covers is known; and its rows, if they are of this layout.
+    Known(Option<Index>, Tail),
+    /// It says nothing of the log.
+    Unknown(Compared),
+}
+
+impl Old {
+    fn open(options: &Options, directory: &Directory) -> Result<Old> {
+        let path = directory.index();
+        let exists = options.disk.exists(&path);
+        if !exists.map_err(|error| Error::io("read", error).at(&path))? {
+            return Ok(Old::Unknown(Compared::NoIndex));
+        }
+        let opened = Index::open_as_it_is(&options.disk, &path, options.index_cache_bytes);
+        Ok(match opened {
+            Ok((_, Covered::Nothing)) => Old::Unknown(Compared::NoIndex),
+            Ok((index, Covered::Until(tail))) => Old::Known(Some(index), tail),
+            Ok((_, Covered::OtherLayout(Some(tail)))) => Old::Known(None, tail),
+            Ok((_, Covered::OtherLayout(None))) => {
+                Old::Unknown(Compared::Unreadable("it is of another layout".to_string()))
+            }
+            Err(error) if matches!(error.kind(), ErrorKind::IndexDamaged(_)) => {
+                Old::Unknown(Compared::Unreadable(error.to_string()))
+            }
+            Err(error) => return Err(error),
+        })
+    }
+}
+
+/// The old index beside the log, and the new one that was made of it.
+struct Comparison<'a> {
+    log: (&'a Segments, Seal),
+    covered: Tail,
+    /// Whether the log goes on behind what is covered: if it is not whole, it went another way.
+    went_elsewhere: bool,
+    /// None when its rows cannot be read.
+    old: Option<&'a Index>,
+    new: &'a Index,
+}
+
+impl Comparison<'_> {
+    /// Whether a log that ends at `tail` has the last frame that the old index covers, and so all
+    /// before, for frames are chained.
+    fn is_whole(&self, tail: Tail) -> Result<bool> {
+        Ok(self.covered.last == Position::NONE
+            || (self.covered.end <= tail.end
+                && self.check_at(self.covered.last)? == Some(self.covered.check)))
+    }
+
+    fn check_at(&self, place: Position) -> Result<Option<[u8; 32]>> {
+        match self.log.frame(place) {
+            Ok(frame) => Ok(Some(frame.check)),
+            Err(error) if matches!(error.kind(), ErrorKind::Damaged { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What the old index has and the log has not.
+    fn lost(&self, tail: Tail) -> Result<Lost> {
+        let mut loss = Loss {
+            expected: self.covered.end,
+            check: self.covered.check,
+            found: tail.end,
+            object_count: 0,
+            gone_count: 0,
+            version_count: 0,
+            refusal_count: 0,
+            is_counted: !self.went_elsewhere,
+        };
+        let mut objects = Vec::new();
+        if !self.count(&mut loss, &mut objects)? {
+            loss.is_counted = false;
+        }
+        Ok(Lost::new(loss, tail.check, objects))
+    }
+
+    /// Counts object by object; whether all of the old index could be read.
+    fn count(&self, loss: &mut Loss, objects: &mut Vec<LostObject>) -> Result<bool> {
+        let Some(Ok(old)) = self.old.map(Index::reading) else { return Ok(false) };
+        let new = self.new.reading()?;
+        let mut last = None;
+        loop {
+            let Ok(rows) = old.list(last, LIST_PAGE) else { return Ok(false) };
+            let Some(end) = rows.last() else { return Ok(true) };
+            last = Some(end.id);
+            for info in rows {
+                let Ok(Some(was)) = old.row(info.id) else { return Ok(false) };
+                let Some(lost) = self.object(&new, info.id, &was)? else { continue };
+                loss.object_count += 1;
+                loss.gone_count += u64::from(lost.kept.is_none());
+                let left = lost.kept.map_or(0, |kept| kept + 1);
+                loss.version_count += (lost.newest + 1).saturating_sub(left);
+                loss.refusal_count += lost.refusal_count;
+                if objects.len() < OBJECTS_LISTED_MAX {
+                    objects.push(lost);
+                }
+            }
+        }
+    }
+
+    /// What of an object is gone, if anything is.
+    fn object(&self, new: &Reading<'_>, id: ObjectId, was: &Row) -> Result<Option<LostObject>> {
+        let is_prefix = !self.went_elsewhere;
+        let is = new.row(id)?;
+        let kept = is.as_ref().map(Row::seq);
+        let refusals_left = is.as_ref().map_or(0, |row| row.refusal_count);
+        let refusal_count = was.refusal_count.saturating_sub(refusals_left);
+        let (name, newest) = (was.name.clone(), was.seq());
+        let lost = |kept| Some(LostObject { id, name, kept, newest, refusal_count });
+        Ok(match kept {
+            None => lost(None),
+            Some(seq) if seq < newest || refusal_count > 0 => lost(kept),
+            Some(_) if is_prefix || self.has(was.head())? => None,
+            // The log has other versions in their place; how many is not known.
+            Some(_) => lost(Some(newest.saturating_sub(1))),
+        })
+    }
+
+    /// Whether the log has a version where a row says.
+    fn has(&self, link: Link) -> Result<bool> {
+        let frame = match self.log.frame(link.position) {
+            Ok(frame) => frame,
+            Err(error) if matches!(error.kind(), ErrorKind::Damaged { .. }) => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        Ok(records(&frame.body).map_while(Result::ok).any(|record| match record {
+            Record::Version(version) => {
+                let decoded = version.decode(frame.position);
+                decoded.is_ok_and(|version| version.hash == link.hash)
+            }
+            _ => false,
+        }))
+    }
+}

@@ -1,0 +1,10 @@
+//! Writes: frames that are appended, each made while the rows that it builds on are as they were.
+//!
+//! It does not know who admits what is appended.
+
+pub(crate) mod append;
+pub(crate) mod dead_letter;
+pub(crate) mod import;
+pub(crate) mod moved;
+pub(crate) mod outbox;
+pub(crate) mod retention;

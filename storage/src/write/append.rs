@@ -1,0 +1,409 @@
+//! Appending: changes of objects to one frame, if the heads that they follow still hold.
+//!
+//! The frame is built, with its notes of where things are, before any lock is taken; then, under
+//! the lock of the heads, it is pushed if nothing that it builds on has changed. It does not know
+//! whether changes are admitted: the crate above decided that.
+//!
+//! Invariant: rows change exactly as the frame says, so recovery, which reads it, finds the same.
+
+use std::sync::Arc;
+
+use object::commit::Commit;
+use object::hash::{BaseHash, CodeHash, ObjectId, PolicyHash, VersionHash};
+use object::header::{HEADER_BYTES, Kind};
+use object::image::Image;
+use object::memory::{Memory, Page};
+use object::refusal::Refusal;
+
+use crate::error::position::Position;
+use crate::error::{Error, ErrorKind, Result};
+use crate::log::Pushed;
+use crate::log::writer::Done;
+use crate::record::message::{Fate, Sending, Taking};
+use crate::record::version::Staged;
+use crate::record::{BlobHash, Body};
+use crate::rows::heads::Heads;
+use crate::rows::pages::PageTable;
+use crate::rows::row::{NewVersion, Row};
+use crate::store::{FoundRow, Inner, Store};
+
+/// What is stored once, by its hash, and shared by objects. What the store has already is skipped.
+#[derive(Clone, Copy, Debug)]
+pub enum Blob<'a> {
+    /// A module, as its author gave it.
+    Code(&'a [u8]),
+    /// A policy's encoding.
+    Policy(&'a [u8]),
+    /// A base image's encoding.
+    Base(&'a [u8]),
+}
+
+impl<'a> Blob<'a> {
+    /// The blob's hash and bytes.
+    pub(crate) fn hashed(self) -> (BlobHash, &'a [u8]) {
+        match self {
+            Blob::Code(bytes) => (BlobHash::Code(CodeHash::of(bytes)), bytes),
+            Blob::Policy(bytes) => (BlobHash::Policy(PolicyHash::of(bytes)), bytes),
+            Blob::Base(bytes) => (BlobHash::Base(BaseHash::of(bytes)), bytes),
+        }
+    }
+}
+
+/// A version to append. The head that it must follow is `commit.header.parent`.
+#[derive(Clone, Debug)]
+pub struct NewCommit<'a> {
+    /// The version with its payloads and changed pages.
+    pub commit: Commit<'a>,
+    /// The hash of its header.
+    pub hash: VersionHash,
+    /// The base image that the memory begins from: of a genesis or an upgrade, and of nothing else.
+    pub base: Option<BaseHash>,
+    /// The encoded ledger, when it is not the parent's.
+    pub ledger: Option<&'a [u8]>,
+    /// The parent's memory, or the base image's before a genesis or an upgrade: what is like there
+    /// need not be written again. Without it pages are written whole.
+    pub before: Option<&'a Image>,
+}
+
+impl<'a> NewCommit<'a> {
+    /// What a page was, as far as that is known.
+    fn before(&self) -> impl Fn(u32) -> Option<&'a Page> {
+        let before = self.before;
+        move |index| Some(before?.page(index))
+    }
+}
+
+/// One change of one object.
+#[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "nearly all changes are commits")]
+pub enum Change<'a> {
+    /// A new version.
+    Commit(NewCommit<'a>),
+    /// A refusal on record; it must follow the head (`parent`) and the last refusal (`previous`).
+    Refusal(&'a Refusal),
+}
+
+/// What is appended as one frame: all of it or nothing. Changes of one object are in lineage order.
+#[derive(Clone, Debug, Default)]
+pub struct Append<'a> {
+    /// Blobs that the changes need.
+    pub blobs: Vec<Blob<'a>>,
+    /// The changes, of any number of objects.
+    pub changes: Vec<Change<'a>>,
+    /// Names to bind, each to an object that has none: 1 to 256 bytes without control characters.
+    pub names: Vec<(&'a str, ObjectId)>,
+    /// The messages of the changes, which are on their way then.
+    pub sent: Vec<Sending>,
+    /// Messages that are on their way no more.
+    pub taken: Vec<Taking>,
+}
+
+/// Bytes that a record seldom needs more of.
+const RECORD_BYTES: usize = HEADER_BYTES + 256;
+
+/// A frame being built, and what it makes of the rows.
+struct Draft<'s> {
+    inner: &'s Inner,
+    /// The generation of the heads that everything was looked up in.
+    epoch: u64,
+    body: Body,
+    rows: Vec<Drafted>,
+    names: Vec<(String, ObjectId)>,
+    blobs: Vec<BlobHash>,
+    sent: Vec<Sending>,
+    taken: Vec<Taking>,
+}
+
+struct Drafted {
+    id: ObjectId,
+    /// The row that the changes follow; none for a new object.
+    before: Option<Arc<Row>>,
+    /// Whether that row was in memory.
+    in_memory: bool,
+    after: Row,
+}
+
+impl Store {
+    /// Appends one frame if the heads still hold. Returns as soon as the frame has its place, which
+    /// reads see at once, unless the log is far behind; `done` is called when the frame is durable,
+    /// on the log's thread or one that waits for the disk, as in [`commit`](Store::commit) and
+    /// [`sync`](Store::sync). It is called exactly once, also with the error that this returns, and
+    /// must neither call the store nor wait for such a thread: it would wait for itself.
+    ///
+    /// Payloads are stored as they are: that they are those of the header, and the hash is its own,
+    /// is the caller's promise.
+    ///
+    /// # Errors
+    ///
+    /// [`Conflict`](ErrorKind::Conflict) when a head is another, or a message not on its way,
+    /// [`NameTaken`](ErrorKind::NameTaken), [`Name`](ErrorKind::Name),
+    /// [`NameIsId`](ErrorKind::NameIsId), [`Moved`](ErrorKind::Moved),
+    /// [`TooLarge`](ErrorKind::TooLarge), [`Poisoned`](ErrorKind::Poisoned) and
+    /// [`Closed`](ErrorKind::Closed).
+    ///
+    /// # Panics
+    ///
+    /// When the append has neither changes nor messages that are taken, takes one to another end
+    /// than delivered or dead, or has a base image with what is neither a genesis nor an upgrade.
+    pub fn append(
+        &self,
+        append: &Append<'_>,
+        done: impl FnOnce(Result<()>) + Send + 'static,
+    ) -> Result<Position> {
+        let (pushed, recent_count) = self.push(append, Box::new(done))?;
+        let position = pushed.position;
+        drop(pushed);
+        self.relieve(recent_count);
+        Ok(position)
+    }
+
+    /// Appends one frame, as [`append`](Store::append) does, and waits until it is durable. While
+    /// the log's own thread has nothing to do, this one writes and syncs, and calls the callbacks
+    /// of what becomes durable with it: the fastest way to one durable commit.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`append`](Store::append).
+    ///
+    /// # Panics
+    ///
+    /// As of [`append`](Store::append).
+    pub fn commit(&self, append: &Append<'_>) -> Result<Position> {
+        let (pushed, recent_count) = self.push(append, Box::new(drop))?;
+        let position = pushed.commit()?;
+        self.relieve(recent_count);
+        Ok(position)
+    }
+
+    /// Pushes the frame of an append; counts the rows that wait for the index then.
+    fn push(&self, append: &Append<'_>, mut done: Done) -> Result<(Pushed<'_>, usize)> {
+        let is_something = !append.changes.is_empty() || !append.taken.is_empty();
+        assert!(is_something, "an append changes something");
+        let ends = |it: &Taking| matches!(it.fate, Fate::Delivered | Fate::Dead(_));
+        assert!(append.taken.iter().all(ends), "an append takes messages that are on their way");
+        loop {
+            let drafted = self.inner().log.wait_for_room().and_then(|()| {
+                let mut draft = Draft::new(self.inner(), append.changes.len());
+                draft.fill(append).map(|()| draft)
+            });
+            let pushed = match drafted {
+                Ok(draft) => draft.push(done),
+                Err(error) => Err((Some(error), done)),
+            };
+            match pushed {
+                Ok(pushed) => return Ok(pushed),
+                Err((Some(error), done)) => {
+                    done(Err(error.clone()));
+                    return Err(error);
+                }
+                Err((None, given_back)) => done = given_back,
+            }
+        }
+    }
+
+    /// Has the index written when it is behind. The frame is on its way, whatever becomes of that.
+    fn relieve(&self, recent_count: usize) {
+        if let Err(error) = self.inner().relieve(recent_count) {
+            tracing::error!(%error, "writing the index");
+        }
+    }
+}
+
+impl<'s> Draft<'s> {
+    /// A draft of so many changes.
+    fn new(inner: &'s Inner, change_count: usize) -> Draft<'s> {
+        let epoch = inner.heads.lock().epoch();
+        let body = Body(Vec::with_capacity(change_count * RECORD_BYTES));
+        let rows = Vec::with_capacity(change_count);
+        let (names, blobs, sent, taken) = Default::default();
+        Draft { inner, epoch, body, rows, names, blobs, sent, taken }
+    }
+
+    fn fill(&mut self, append: &Append<'_>) -> Result<()> {
+        for blob in &append.blobs {
+            self.blob(*blob)?;
+        }
+        for change in &append.changes {
+            match change {
+                Change::Commit(new) => self.commit(new)?,
+                Change::Refusal(refusal) => self.refusal(refusal)?,
+            }
+        }
+        for (name, id) in &append.names {
+            self.name(name, *id)?;
+        }
+        for sending in append.sent.iter().filter(|sending| !sending.receivers.is_empty()) {
+            self.body.sent(sending);
+            self.sent.push(sending.clone());
+        }
+        for taking in append.taken.iter().map(Taking::cut) {
+            self.body.taken(&taking);
+            self.taken.push(taking);
+        }
+        Ok(())
+    }
+
+    fn blob(&mut self, blob: Blob<'_>) -> Result<()> {
+        let (hash, bytes) = blob.hashed();
+        if self.inner.blob_position(hash)?.is_none() {
+            self.body.blob(hash, bytes);
+            self.blobs.push(hash);
+        }
+        Ok(())
+    }
+
+    fn commit(&mut self, new: &NewCommit<'_>) -> Result<()> {
+        let header = &new.commit.header;
+        if header.seq == 0 {
+            return self.genesis(new);
+        }
+        let hash = new.hash;
+        debug_assert_eq!(hash, header.hash(), "the hash of the header");
+        let row = self.row(header.object)?;
+        let jump = row.spine.next_jump().expect("a row has a spine").hash;
+        let expected = (row.head().hash, row.seq() + 1, jump, row.refusal, row.refusal_count);
+        let found = (header.parent, header.seq, header.jump, header.refusals, header.refusal_count);
+        if expected != found {
+            return Err(conflict(row, header.seq, header.parent).of(header.object));
+        }
+        let none = PageTable::default();
+        let pages = match (header.kind, new.base) {
+            (Kind::Upgrade, None) => {
+                return Err(Error::not_found("base image of upgrade", hash));
+            }
+            (Kind::Upgrade, Some(_)) => &none,
+            _ => row.known_pages(),
+        };
+        let changes = pages.plan(&new.commit.pages, new.before());
+        let has_ledger = new.ledger.is_some();
+        let version = NewVersion::new(&new.commit, hash, new.base, &changes, has_ledger);
+        let notes = row.extend(&version);
+        self.body.version(Staged::No, &notes, new.ledger, &new.commit, &changes);
+        Ok(())
+    }
+
+    fn genesis(&mut self, new: &NewCommit<'_>) -> Result<()> {
+        let header = &new.commit.header;
+        let hash = new.hash;
+        debug_assert_eq!(hash, header.hash(), "the hash of the header");
+        let id = ObjectId::from(hash);
+        let drafted = self.rows.iter().any(|drafted| drafted.id == id);
+        if drafted || self.inner.row(id)?.is_some() {
+            return Err(Error::conflict("no such object", "one that exists").of(id));
+        }
+        new.base.ok_or_else(|| Error::not_found("base image of genesis", hash))?;
+        let changes = PageTable::default().plan(&new.commit.pages, new.before());
+        let has_ledger = new.ledger.is_some();
+        let version = NewVersion::new(&new.commit, hash, new.base, &changes, has_ledger);
+        let (after, notes) = Row::begin(&version);
+        self.body.version(Staged::No, &notes, new.ledger, &new.commit, &changes);
+        self.rows.push(Drafted { id, before: None, in_memory: false, after });
+        Ok(())
+    }
+
+    fn refusal(&mut self, refusal: &Refusal) -> Result<()> {
+        let row = self.row(refusal.object)?;
+        let expected = (row.head().hash, row.seq() + 1, row.refusal);
+        if expected != (refusal.parent, refusal.seq, refusal.previous) {
+            return Err(conflict(row, refusal.seq, refusal.parent).of(refusal.object));
+        }
+        let previous = row.refusal_position;
+        row.refuse(refusal, Position::HERE);
+        self.body.refusal(Staged::No, previous, refusal);
+        Ok(())
+    }
+
+    fn name(&mut self, name: &str, id: ObjectId) -> Result<()> {
+        self.inner.validate_name(name, id)?;
+        let drafted = self.names.iter().find(|(known, _)| known == name).map(|(_, id)| *id);
+        let bound = match drafted.or_else(|| self.inner.heads.lock().name(name)) {
+            Some(bound) => Some(bound),
+            None => self.inner.indexed(|index| index.name(name))?,
+        };
+        let taken = |object| Error::from(ErrorKind::NameTaken { name: name.to_string(), object });
+        if let Some(object) = bound {
+            return Err(taken(object));
+        }
+        let row = self.row(id)?;
+        if row.name.is_some() {
+            return Err(taken(id));
+        }
+        row.name = Some(name.to_string());
+        self.body.name(id, name);
+        self.names.push((name.to_string(), id));
+        Ok(())
+    }
+
+    /// The row of an object as the changes so far leave it.
+    fn row(&mut self, id: ObjectId) -> Result<&mut Row> {
+        let index = match self.rows.iter().position(|drafted| drafted.id == id) {
+            Some(index) => index,
+            None => {
+                let found = self.inner.find_row(id)?;
+                let none = || Error::conflict("an object", "none").of(id);
+                let FoundRow { row: before, indexed_in } = found.ok_or_else(none)?;
+                let in_memory = indexed_in.is_none();
+                let mut after = Row::clone(&before);
+                if after.pages.is_none() {
+                    after.pages = Some(self.inner.page_table(&before)?);
+                }
+                self.rows.push(Drafted { id, before: Some(before), in_memory, after });
+                self.rows.len() - 1
+            }
+        };
+        match self.rows[index].after.moved {
+            true => Err(Error::from(ErrorKind::Moved).of(id)),
+            false => Ok(&mut self.rows[index].after),
+        }
+    }
+
+    /// Whether everything that the draft builds on is still so.
+    fn holds(&self, heads: &Heads) -> bool {
+        heads.epoch() == self.epoch
+            && self.rows.iter().all(|drafted| match (heads.row(&drafted.id), &drafted.before) {
+                (Some(now), Some(before)) => drafted.in_memory && Arc::ptr_eq(now, before),
+                (None, before) => before.is_none() || !drafted.in_memory,
+                (Some(_), None) => false,
+            })
+            && self.names.iter().all(|(name, _)| heads.name(name).is_none())
+    }
+
+    /// Pushes the frame. Gives `done` back: with an error, or without one when the heads have moved
+    /// and the draft must be made anew.
+    fn push(self, done: Done) -> Result<(Pushed<'s>, usize), (Option<Error>, Done)> {
+        let hash = blake3::hash(&self.body.0);
+        let mut heads = self.inner.heads.lock();
+        if !self.holds(&heads) {
+            return Err((None, done));
+        }
+        if let Some(taking) = self.taken.iter().find(|it| !heads.is_on_its_way(it.id)) {
+            let gone = Error::conflict("a message on its way", "none").of(taking.id.to);
+            return Err((Some(gone), done));
+        }
+        let pushed = self.inner.push(&mut heads, &self.body, hash, done);
+        let pushed = pushed.map_err(|(error, done)| (Some(error), done))?;
+        let position = pushed.position;
+        for mut drafted in self.rows {
+            drafted.after.settle(position);
+            heads.put(drafted.id, drafted.after, drafted.before.as_deref());
+        }
+        for (name, id) in self.names {
+            heads.put_name(&name, id);
+        }
+        for hash in self.blobs {
+            heads.put_blob(hash, position);
+        }
+        let mut message_count = 0;
+        for sending in self.sent {
+            let messages = sending.messages(position, &mut message_count);
+            messages.for_each(|(id, sent)| heads.send(id, sent));
+        }
+        self.taken.iter().for_each(|taking| heads.take(taking));
+        Ok((pushed, heads.recent_count()))
+    }
+}
+
+fn conflict(row: &Row, seq: u64, parent: impl std::fmt::Display) -> Error {
+    let expected = format!("version {} after {}", row.seq() + 1, row.head().hash);
+    Error::conflict(expected, format!("version {seq} after {parent}"))
+}

@@ -1,0 +1,578 @@
+//! Import: an object out of a capsule, into a store.
+//!
+//! Every record that is not here yet is staged in the log, and one last frame adopts them all, so
+//! that a crash or an error on the way changes no object. What is here already must be the beginning
+//! of what comes. It does not know whether a lineage holds: whoever imports has verified the same
+//! bytes before, which the seal shows.
+
+use std::collections::HashMap;
+use std::io::{self, Read};
+use std::sync::Arc;
+
+use object::capsule::{Chain, HEAD, SECTION_CHECK_BYTES, SECTION_HEAD_BYTES, SectionKind};
+use object::commit::Commit;
+use object::credential::PublicKey;
+use object::effects::Admission;
+use object::hash::{BaseHash, CodeHash, ObjectId, PolicyHash, RefusalHash, VersionHash};
+use object::head::Head;
+use object::header::{HEADER_BYTES, Kind};
+use object::image::BaseImage;
+use object::input::{Input, Request};
+use object::ledger::{Ledger, Tracked, Used};
+use object::memory::{Memory, Page};
+use object::policy::Policy;
+use object::refusal::Refusal;
+
+use crate::error::position::Position;
+use crate::error::{Error, ErrorKind, Result};
+use crate::read::lineage::{Direction, PAGES_HELD_MAX, Versions};
+use crate::read::packed::Unpacked;
+use crate::read::version::read_commit;
+use crate::record::version::Staged;
+use crate::record::{Adoption, BlobHash, Body};
+use crate::rows::heads::Heads;
+use crate::rows::pages::PageTable;
+use crate::rows::row::{NewVersion, Row};
+use crate::store::{Inner, Store};
+use crate::write::append::Blob;
+
+/// The check that ends a capsule: equal seals, equal bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Seal([u8; SECTION_CHECK_BYTES]);
+
+/// Reads a capsule section by section, each verified before it is given, packed or not.
+#[derive(Debug)]
+pub struct CapsuleReader<R> {
+    from: R,
+    chain: Chain,
+    body: Vec<u8>,
+    unpacked: Unpacked,
+    seal: Option<Seal>,
+}
+
+/// Bytes that a section's buffer grows by: an announced length is not believed before its bytes
+/// are there.
+const GROWTH_BYTES: usize = 1 << 20;
+
+impl<R: Read> CapsuleReader<R> {
+    /// Reads the head of a capsule.
+    ///
+    /// # Errors
+    ///
+    /// [`Capsule`](ErrorKind::Capsule) when it is none, or of another format; those of `from`.
+    pub fn new(mut from: R) -> Result<CapsuleReader<R>> {
+        let mut head = [0; HEAD.len()];
+        let found = read_full(&mut from, &mut head)?;
+        if found < head.len() || head != HEAD {
+            let found = if found == 0 { "no bytes" } else { "other bytes" };
+            return Err(Error::capsule(0, "the head of a capsule", found));
+        }
+        let (body, unpacked, seal) = Default::default();
+        Ok(CapsuleReader { from, chain: Chain::new(), body, unpacked, seal })
+    }
+
+    /// The next section. [`SectionKind::End`] is the last; then there is none, and no byte may
+    /// follow.
+    ///
+    /// # Errors
+    ///
+    /// [`Capsule`](ErrorKind::Capsule) with the offset of the section that is cut or changed, and
+    /// those of the reader.
+    #[expect(clippy::should_implement_trait, reason = "a section borrows from the reader")]
+    pub fn next(&mut self) -> Result<Option<(SectionKind, &[u8])>> {
+        loop {
+            if let Some((kind, place)) = self.unpacked.next()? {
+                return Ok(Some((kind, &self.unpacked.bytes()[place])));
+            }
+            if self.seal.is_some() {
+                return Ok(None);
+            }
+            let offset = self.chain.offset();
+            match self.section()? {
+                SectionKind::Packed => self.unpacked.open(&self.body, offset)?,
+                kind => return Ok(Some((kind, &self.body))),
+            }
+        }
+    }
+
+    /// Reads a section into the buffer.
+    fn section(&mut self) -> Result<SectionKind> {
+        let offset = self.chain.offset();
+        let cut = |what: &str| Error::capsule(offset, what, "the end of the bytes");
+        let mut head = [0; SECTION_HEAD_BYTES];
+        if read_full(&mut self.from, &mut head)? < head.len() {
+            return Err(cut("a section head"));
+        }
+        let (kind, length) = self.chain.announced(&head)?;
+        self.body.clear();
+        while self.body.len() < length as usize {
+            let start = self.body.len();
+            let count = GROWTH_BYTES.min(length as usize - start);
+            self.body.resize(start + count, 0);
+            if read_full(&mut self.from, &mut self.body[start..])? < count {
+                return Err(cut("a section body"));
+            }
+        }
+        let mut check = [0; SECTION_CHECK_BYTES];
+        if read_full(&mut self.from, &mut check)? < check.len() {
+            return Err(cut("a section check"));
+        }
+        self.chain.verify(&head, &self.body, &check)?;
+        if kind == SectionKind::End {
+            if read_full(&mut self.from, &mut [0; 1])? > 0 {
+                let end = self.chain.offset();
+                return Err(Error::capsule(end, "the end of the capsule", "more bytes"));
+            }
+            self.seal = Some(Seal(check));
+        }
+        Ok(kind)
+    }
+
+    /// The seal, once the end was read.
+    pub fn seal(&self) -> Option<Seal> {
+        self.seal
+    }
+}
+
+fn read_full(from: &mut impl Read, bytes: &mut [u8]) -> Result<usize> {
+    let mut done = 0;
+    while done < bytes.len() {
+        match from.read(&mut bytes[done..]) {
+            Ok(0) => break,
+            Ok(count) => done += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(Error::io("read the capsule", error)),
+        }
+    }
+    Ok(done)
+}
+
+impl Store {
+    /// Takes in a capsule that was verified up to `head` in a first reading, which `seal` ended;
+    /// waits until the object is durable. One that is here already goes on where the capsule does,
+    /// if its lineage here is the beginning of that in the capsule: then it has come back, keeps
+    /// its name and its rule of retention, and is not moved away any more.
+    ///
+    /// # Errors
+    ///
+    /// [`HereAlready`](ErrorKind::HereAlready) when the capsule has no more than what is here,
+    /// [`Diverged`](ErrorKind::Diverged) when it has something else,
+    /// [`Conflict`](ErrorKind::Conflict) when the object went on here meanwhile,
+    /// [`Capsule`](ErrorKind::Capsule) when the bytes are not those of the first reading, and those
+    /// of the file system. After an error the object is as it was, unless it is an error of the
+    /// file system and reopening finds it taken in whole.
+    pub fn import(&self, from: impl Read, head: &Head, seal: Seal) -> Result<ObjectId> {
+        self.import_as(from, head, seal, None)
+    }
+
+    /// Takes in a capsule as [`import`](Store::import) does, and binds a name to the object.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`import`](Store::import), and of a name in an [`append`](Store::append).
+    pub fn import_as(
+        &self,
+        from: impl Read,
+        head: &Head,
+        seal: Seal,
+        name: Option<&str>,
+    ) -> Result<ObjectId> {
+        let (inner, id) = (self.inner(), head.id);
+        let _only = inner.importing.lock();
+        let mut reader = CapsuleReader::new(from)?;
+        let here = inner.row(id)?;
+        // The name that it has here it keeps in any case.
+        let known = here.as_ref().and_then(|row| row.name.as_deref());
+        let name = name.filter(|name| known != Some(name));
+        if let Some(name) = name {
+            inner.free_name(name, id, here.as_deref())?;
+        }
+        let here = here.map(|row| Here::new(self, id, row)).transpose()?;
+        let mut stage = Stage::new(inner, id, here);
+        while let Some((kind, body)) = reader.next()? {
+            stage.section(kind, body).map_err(|error| error.of(id))?;
+        }
+        let changed = || Error::capsule(0, "the capsule that was verified", "another");
+        if reader.seal() != Some(seal) {
+            return Err(changed());
+        }
+        let (row, before) = stage.end(head.header.seq).map_err(|error| error.of(id))?;
+        let row = row.ok_or_else(changed)?;
+        if row.head().hash != head.hash || row.refusal != head.refusals {
+            return Err(changed());
+        }
+        inner.adopt(id, row, before.as_deref(), name)?;
+        self.sync()?;
+        Ok(id)
+    }
+}
+
+fn moved_on() -> Error {
+    Error::conflict("the object as it was when the import began", "another version or refusal")
+}
+
+impl Inner {
+    /// Makes a staged lineage the object's, if that is still as it was `before`.
+    fn adopt(
+        &self,
+        object: ObjectId,
+        row: Row,
+        before: Option<&Row>,
+        name: Option<&str>,
+    ) -> Result<()> {
+        let adoption = Adoption {
+            object,
+            head: row.head().position,
+            refusal: row.refusal_position,
+            refusal_hash: row.refusal,
+            refusal_count: row.refusal_count,
+        };
+        let mut body = Body::default();
+        body.adoption(adoption);
+        name.iter().for_each(|name| body.name(object, name));
+        let hash = blake3::hash(&body.0);
+        loop {
+            let found = self.find_row(object)?;
+            let now = found.as_ref().map(|found| &*found.row);
+            let is_as_before = match (now, before) {
+                (Some(now), Some(before)) => {
+                    (now.head(), now.refusal) == (before.head(), before.refusal)
+                }
+                (now, before) => now.is_none() && before.is_none(),
+            };
+            if !is_as_before {
+                return Err(moved_on().of(object));
+            }
+            let epoch = self.heads.lock().epoch();
+            if let Some(name) = name {
+                self.free_name(name, object, now)?;
+            }
+            let mut after = row.clone();
+            after.moved = false;
+            now.iter().for_each(|now| after.stay(now));
+            after.name = name.map(str::to_string).or(after.name);
+            let mut heads = self.heads.lock();
+            let is_still = match (heads.row(&object), &found) {
+                (Some(row), Some(found)) => Arc::ptr_eq(row, &found.row),
+                (None, Some(found)) => found.indexed_in == Some(epoch),
+                (row, None) => row.is_none(),
+            };
+            let is_free = name.is_none_or(|name| heads.name(name).is_none());
+            if heads.epoch() == epoch && is_still && is_free {
+                let pushed = self.push(&mut heads, &body, hash, Box::new(|_| {}));
+                pushed.map_err(|(error, _)| error)?;
+                heads.put(object, after, now);
+                name.iter().for_each(|name| heads.put_name(name, object));
+                return Ok(());
+            }
+        }
+    }
+
+    /// That a name can be bound to an object, which is this one if it is here already.
+    fn free_name(&self, name: &str, id: ObjectId, here: Option<&Row>) -> Result<()> {
+        self.validate_name(name, id)?;
+        let known = self.heads.lock().name(name);
+        let bound = match known {
+            Some(bound) => Some(bound),
+            None => self.indexed(|index| index.name(name))?,
+        };
+        let other = here.filter(|here| here.name.is_some()).map(|_| id);
+        match bound.or(other) {
+            Some(object) => Err(ErrorKind::NameTaken { name: name.to_string(), object }.into()),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What is here of an object that is being imported: the capsule must have that, and more.
+struct Here<'s> {
+    row: Arc<Row>,
+    /// The versions that the capsule is still to have.
+    versions: Versions<'s>,
+    /// The refusals behind the newest version that it is still to have, the last of them first.
+    refusals: Vec<RefusalHash>,
+    /// Whether it had the newest version here.
+    is_passed: bool,
+    /// Whether it had more.
+    is_less: bool,
+}
+
+impl<'s> Here<'s> {
+    fn new(store: &'s Store, id: ObjectId, row: Arc<Row>) -> Result<Here<'s>> {
+        let versions = store.versions(id, 0..row.seq() + 1, Direction::Forward)?;
+        let mut refusals = Vec::new();
+        for refusal in store.refusals(id)? {
+            let refusal = refusal?;
+            if refusal.parent != row.head().hash {
+                break;
+            }
+            refusals.push(refusal.hash());
+        }
+        Ok(Here { row, versions, refusals, is_passed: false, is_less: false })
+    }
+
+    /// Compares a version of the capsule with the one here; whether it is the newest here.
+    fn version(&mut self, seq: u64, hash: VersionHash) -> Result<bool> {
+        let stored = self.versions.next().transpose()?;
+        let stored = stored.ok_or_else(|| out_of_order("a version that follows"))?;
+        if stored.hash() != hash {
+            let (here, there) = (stored.hash().to_string(), hash.to_string());
+            return Err(ErrorKind::Diverged { seq, here, there }.into());
+        }
+        self.is_passed = seq == self.row.seq();
+        Ok(self.is_passed)
+    }
+
+    /// Compares a refusal of the capsule with the one here; whether it is here.
+    fn refusal(&mut self, hash: RefusalHash) -> Result<bool> {
+        if !self.is_passed {
+            // The versions behind it say the same of it.
+            return Ok(true);
+        }
+        match self.refusals.pop() {
+            Some(here) if here != hash => Err(self.diverged(here, format!("refusal {hash}"))),
+            Some(_) => Ok(true),
+            None => {
+                self.is_less = true;
+                Ok(false)
+            }
+        }
+    }
+
+    fn diverged(&self, here: RefusalHash, there: String) -> Error {
+        let here = format!("refusal {here}");
+        ErrorKind::Diverged { seq: self.row.seq(), here, there }.into()
+    }
+}
+
+/// The records of an object that is being imported.
+struct Stage<'s> {
+    inner: &'s Inner,
+    id: ObjectId,
+    /// What is here already, which is not staged.
+    here: Option<Here<'s>>,
+    /// The base image that was there last, for the next genesis or upgrade.
+    given: Option<(BaseHash, BaseImage)>,
+    /// The base images of codes that the object had before.
+    bases: HashMap<CodeHash, (BaseHash, BaseImage)>,
+    /// The code of the version before.
+    code: CodeHash,
+    /// Pages as the version before left them.
+    pages: HashMap<u32, Box<Page>>,
+    /// The row that the records so far make.
+    staged: Option<Row>,
+    ledger: Arc<Ledger>,
+    /// What the policy so far reads of the past.
+    tracked: Tracked,
+}
+
+impl<'s> Stage<'s> {
+    fn new(inner: &'s Inner, id: ObjectId, here: Option<Here<'s>>) -> Stage<'s> {
+        let (given, bases, pages, staged, ledger, tracked) = Default::default();
+        let code = CodeHash::NONE;
+        Stage { inner, id, here, given, bases, code, pages, staged, ledger, tracked }
+    }
+
+    /// The row that the capsule makes, if it makes one, and the one that it must still follow then.
+    /// Its newest version has this seq.
+    fn end(self, found: u64) -> Result<(Option<Row>, Option<Arc<Row>>)> {
+        let Some(here) = self.here else { return Ok((self.staged, None)) };
+        match here.is_less {
+            true => Ok((self.staged, Some(here.row))),
+            false => {
+                let (seq, moved) = (here.row.seq(), here.row.moved);
+                Err(ErrorKind::HereAlready { seq, found, moved }.into())
+            }
+        }
+    }
+
+    /// Takes in a version that is here already: what follows goes on where the newest of them is.
+    fn pass(&mut self, stored_seq: u64, commit: &Commit<'_>, is_newest: bool) -> Result<()> {
+        if stored_seq == 0 || commit.header.kind == Kind::Upgrade {
+            self.begin(commit.header.code)?;
+        }
+        let Some(here) = self.here.as_ref().filter(|_| is_newest) else { return Ok(()) };
+        let mut row = Row::clone(&here.row);
+        if row.pages.is_none() {
+            row.pages = Some(self.inner.page_table(&row)?);
+        }
+        let head = read_commit(&self.inner.log, row.head())?;
+        self.ledger = Arc::new(self.inner.ledger(self.id, &head, row.ledger)?);
+        self.staged = Some(row);
+        self.track(commit.header.policy)
+    }
+
+    fn section(&mut self, kind: SectionKind, bytes: &[u8]) -> Result<()> {
+        match kind {
+            SectionKind::Code => self.blob(Blob::Code(bytes)),
+            SectionKind::Policy => self.blob(Blob::Policy(bytes)),
+            SectionKind::Base => {
+                self.given = Some((BaseHash::of(bytes), BaseImage::decode(bytes)?));
+                self.blob(Blob::Base(bytes))
+            }
+            SectionKind::Commit => self.commit(bytes),
+            SectionKind::Refusal => self.refusal(&Refusal::decode(bytes)?),
+            SectionKind::End => Ok(()),
+            other => Err(Error::capsule(0, "a section known here", format!("{other:?}"))),
+        }
+    }
+
+    /// Takes in that this policy decides on what follows.
+    fn track(&mut self, policy: PolicyHash) -> Result<()> {
+        let bytes = self.inner.blob(BlobHash::Policy(policy))?;
+        let bytes = bytes.ok_or_else(|| out_of_order("a policy"))?;
+        // That it is a policy was for the first reading to verify.
+        self.tracked = Policy::tracked_by(&bytes).unwrap_or_default();
+        Ok(())
+    }
+
+    /// Takes in that the memory begins anew, from the base image of this code.
+    fn begin(&mut self, code: CodeHash) -> Result<BaseHash> {
+        if let Some(given) = self.given.take() {
+            self.bases.insert(code, given);
+        }
+        (self.code, self.pages) = (code, HashMap::new());
+        let base = self.bases.get(&code).ok_or_else(|| out_of_order("a base image"))?;
+        Ok(base.0)
+    }
+
+    fn blob(&mut self, blob: Blob<'_>) -> Result<()> {
+        let (hash, bytes) = blob.hashed();
+        if self.inner.blob_position(hash)?.is_none() {
+            let mut body = Body::default();
+            body.blob(hash, bytes);
+            self.push(&body, |heads, position| heads.put_blob(hash, position))?;
+        }
+        Ok(())
+    }
+
+    fn commit(&mut self, bytes: &[u8]) -> Result<()> {
+        let commit = Commit::decode(bytes)?;
+        let hash = VersionHash::of(&bytes[..HEADER_BYTES]);
+        if let Some(here) = &mut self.here {
+            let seq = commit.header.seq;
+            if !here.is_passed {
+                let is_newest = here.version(seq, hash)?;
+                return self.pass(seq, &commit, is_newest);
+            }
+            if let Some(refusal) = here.refusals.last() {
+                return Err(here.diverged(*refusal, format!("version {hash}")));
+            }
+            here.is_less = true;
+        }
+        let ledger = self.ledger(&commit)?;
+        let is_upgrade = commit.header.kind == Kind::Upgrade;
+        let begins = is_upgrade || commit.header.seq == 0;
+        let base = begins.then(|| self.begin(commit.header.code)).transpose()?;
+        let staged = self.staged.take();
+        let none = PageTable::default();
+        let table = staged.as_ref().filter(|_| !is_upgrade).map_or(&none, Row::known_pages);
+        let image = self.bases.get(&self.code).ok_or_else(|| out_of_order("a base image"))?;
+        let before = |index: u32| match self.pages.get(&index) {
+            Some(page) => Some(&**page),
+            None => table.is_untouched(index).then(|| image.1.page(index)),
+        };
+        let changes = table.plan(&commit.pages, before);
+        let version = NewVersion::new(&commit, hash, base, &changes, ledger.is_some());
+        let (mut row, notes) = match staged {
+            Some(mut row) => {
+                if (row.head().hash, row.seq() + 1) != (commit.header.parent, commit.header.seq) {
+                    return Err(out_of_order("a version that follows"));
+                }
+                let notes = row.extend(&version);
+                (row, notes)
+            }
+            None if commit.header.seq == 0 => Row::begin(&version),
+            None => return Err(out_of_order("a genesis")),
+        };
+        let mut body = Body::default();
+        body.version(Staged::Yes, &notes, ledger.as_deref(), &commit, &changes);
+        row.settle(self.push(&body, |_, _| {})?);
+        self.staged = Some(row);
+        if self.pages.len() + commit.pages.len() > PAGES_HELD_MAX {
+            self.pages.clear();
+        }
+        let some = commit.pages.iter().take(PAGES_HELD_MAX);
+        self.pages.extend(some.map(|(index, page)| (*index, Box::new(**page))));
+        Ok(())
+    }
+
+    /// The ledger after a version, encoded, when it changed: the log has it beside the version.
+    fn ledger(&mut self, commit: &Commit<'_>) -> Result<Option<Vec<u8>>> {
+        let seq = commit.header.seq;
+        let input = Input::decode(commit.input)?;
+        let signers = Admission::decode(commit.admission)?.signers;
+        if seq > 0 {
+            self.admit(&input, &signers)?;
+        }
+        if let Request::Amend { policy } = &input.request {
+            self.blob(Blob::Policy(policy))?;
+        }
+        if seq == 0 || matches!(input.request, Request::Amend { .. } | Request::Upgrade { .. }) {
+            self.track(commit.header.policy)?;
+        }
+        if seq == 0 {
+            return Ok(None);
+        }
+        let (asked, recorded) = ((&input, &signers[..]), commit.header.ledger);
+        let next = self.ledger.next_on_record(&self.tracked, seq, asked, recorded);
+        let is_same = Arc::ptr_eq(&next, &self.ledger);
+        self.ledger = next;
+        Ok((!is_same).then(|| self.ledger.encode()))
+    }
+
+    /// That the ledger takes in who asks, under the policy before: the first reading verified it.
+    fn admit(&self, input: &Input, signers: &[PublicKey]) -> Result<()> {
+        let Ledger { nonces, sessions, .. } = &*self.ledger;
+        if let Request::OpenSession { session, .. } = input.request {
+            let is_named = signers.iter().any(|key| self.tracked.names(key));
+            let admitted = sessions.admit(session, (signers.len(), is_named), input.time);
+            let signed = admitted.is_ok() && !signers.is_empty();
+            signed.then_some(()).ok_or_else(|| out_of_order("a session that can be opened"))?;
+        }
+        let Some(credential) = &input.credential else { return Ok(()) };
+        let (nonce, expires) = (credential.nonce, credential.expires);
+        let admitted = match credential.session() {
+            None => nonces.admit(signers, Used { nonce, expires }, &self.tracked),
+            Some(id) => {
+                let open = sessions.get(id).ok_or_else(|| out_of_order("an open session"))?;
+                open.admit(nonce)
+            }
+        };
+        admitted.map_err(|_| out_of_order("a nonce above those before"))
+    }
+
+    fn refusal(&mut self, refusal: &Refusal) -> Result<()> {
+        if let Some(here) = &mut self.here
+            && here.refusal(refusal.hash())?
+        {
+            return Ok(());
+        }
+        let row = self.staged.as_mut();
+        let row = row.filter(|row| row.refusal == refusal.previous);
+        let mut row = row.ok_or_else(|| out_of_order("a refusal that follows"))?.clone();
+        let mut body = Body::default();
+        body.refusal(Staged::Yes, row.refusal_position, refusal);
+        row.refuse(refusal, self.push(&body, |_, _| {})?);
+        self.staged = Some(row);
+        Ok(())
+    }
+
+    /// Pushes a frame whose durability is waited for at the end, when the log has room.
+    fn push(&self, body: &Body, apply: impl FnOnce(&mut Heads, Position)) -> Result<Position> {
+        self.inner.log.wait_for_room()?;
+        let hash = blake3::hash(&body.0);
+        let mut heads = self.inner.heads.lock();
+        let pushed = self.inner.push(&mut heads, body, hash, Box::new(|_| {}));
+        let position = pushed.map_err(|(error, _)| error)?.position;
+        apply(&mut heads, position);
+        let recent_count = heads.recent_count();
+        drop(heads);
+        self.inner.relieve(recent_count)?;
+        Ok(position)
+    }
+}
+
+fn out_of_order(expected: &str) -> Error {
+    Error::capsule(0, expected, "a section out of its order")
+}

@@ -1,0 +1,357 @@
+//! Outboxes: what objects put out, for whoever takes it out into the world, in the order of the
+//! log, each from where it was the last time.
+//!
+//! ```text
+//!   log:  ... version | version, 2 outputs | version | version, 1 output | ...
+//!                                 ^ acknowledged            ^ given        ^ durable
+//! ```
+//!
+//! An output is in the log with the version that put it out, so that an outbox is no more than a
+//! place in the log: nothing is written for it when outputs are made. It gives outputs once they
+//! are durable, and again after a crash if they were not acknowledged: at least once, each time
+//! with the same token. What was imported went out elsewhere. Compaction keeps what an outbox has
+//! not acknowledged.
+//!
+//! Where nothing is put out for long, an outbox takes note of how far it looked, once it was given
+//! all before and acknowledged it: whoever asks again and again does not read the log again and
+//! again, and what has no output holds no compaction back.
+//!
+//! It does not know where outputs go.
+//!
+//! Invariant: an outbox gives every output of a version behind its place, in the order of the log.
+
+use std::collections::VecDeque;
+
+use object::effects::{Effects, Output};
+use object::hash::{ObjectId, VersionHash};
+
+use crate::error::position::Position;
+use crate::error::{Error, ErrorKind, Result};
+use crate::log::frame::{Frame, damaged};
+use crate::log::scan::{Next, Scan};
+use crate::log::segment::Tail;
+use crate::log::{scan, segment};
+use crate::record::mark::{OutboxMark, OutboxPlace};
+use crate::record::name::{NAME_BYTES_MAX, is_name};
+use crate::record::version::Staged;
+use crate::record::{Body, Record, records};
+use crate::rows::heads::Heads;
+use crate::store::{Inner, Store};
+
+/// Bytes of the log without an output that an outbox reads again rather than take note of them: to
+/// ask often, where little happens, writes nothing.
+const LOOKED_BYTES: u64 = 1 << 20;
+
+/// An output on its way into the world.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outgoing {
+    /// The object that put it out.
+    pub object: ObjectId,
+    /// The version that did.
+    pub version: VersionHash,
+    /// Its seq.
+    pub seq: u64,
+    /// Its time, in milliseconds since 1970-01-01 UTC.
+    pub time: u64,
+    /// The output's place among those of the version.
+    pub index: u32,
+    /// What it is and says.
+    pub output: Output,
+    /// To be acknowledged when it is where it should go, and all before it.
+    pub place: OutboxPlace,
+}
+
+impl Outgoing {
+    /// What tells it from every other output, and is the same each time that it is given: for
+    /// whoever must not do twice what it says.
+    pub fn token(&self) -> String {
+        format!("{}-{}", self.version, self.index)
+    }
+}
+
+/// Gives the outputs of a store in order. Several of one name do not know of each other.
+#[derive(Debug)]
+pub struct Outbox<'a> {
+    inner: &'a Inner,
+    name: String,
+    /// All up to here was given, or is ready.
+    tail: Option<Tail>,
+    /// Where it was when it was opened.
+    from: OutboxPlace,
+    ready: VecDeque<Outgoing>,
+    /// The output that was given last.
+    given: OutboxPlace,
+    /// The last frame that was looked at, with the count of its outputs.
+    looked: OutboxPlace,
+    /// Bytes of frames without outputs that were looked at since it was taken note of.
+    looked_bytes: u64,
+}
+
+/// How far an outbox is, and what is kept for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutboxStatus {
+    /// Its name.
+    pub name: String,
+    /// Up to where it acknowledged.
+    pub place: OutboxPlace,
+    /// Outputs that it has not acknowledged.
+    pub behind_count: u64,
+    /// Bytes of frames that have such outputs: compaction keeps what made them.
+    pub held_bytes: u64,
+    /// The time of the version whose output it acknowledged last, in milliseconds since 1970-01-01
+    /// UTC; none when it acknowledged nothing, or that version was let go or is far behind.
+    pub acknowledged: Option<u64>,
+}
+
+impl Store {
+    /// Returns the outbox of this name, which must be there, where it was acknowledged the last
+    /// time.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](ErrorKind::NotFound); those of the file system, and damage.
+    pub fn outbox(&self, name: &str) -> Result<Outbox<'_>> {
+        let from = self.inner().heads.lock().outbox(name);
+        let from = from.ok_or_else(|| Error::not_found("outbox", name))?;
+        let (name, ready) = (name.to_string(), VecDeque::new());
+        let (tail, given, looked, looked_bytes) = (None, from, from, 0);
+        Ok(Outbox { inner: self.inner(), name, tail, from, ready, given, looked, looked_bytes })
+    }
+
+    /// Makes the outbox of this name, unless there is one, and returns it as
+    /// [`outbox`](Store::outbox) does. A new one starts with the oldest output that there still is,
+    /// and waits for a compaction that is under way.
+    ///
+    /// # Errors
+    ///
+    /// [`Name`](ErrorKind::Name), those of [`outbox`](Store::outbox) and of [`Store::append`].
+    pub fn create_outbox(&self, name: &str) -> Result<Outbox<'_>> {
+        if self.inner().heads.lock().outbox(name).is_none() {
+            // A compaction that is under way does not know of it.
+            let _none = self.inner().compacting.lock();
+            let start = Some(Some(OutboxPlace::default()));
+            self.inner().mark(name, |known| known.map_or(start, |_| None))?;
+        }
+        self.outbox(name)
+    }
+
+    /// Returns how far each outbox is and what is kept for it, by name. It reads the log from the
+    /// place of the one that is farthest behind.
+    ///
+    /// # Errors
+    ///
+    /// Those of the file system, and damage.
+    pub fn outbox_status(&self) -> Result<Vec<OutboxStatus>> {
+        let inner = self.inner();
+        inner.heed(inner.outbox_status())
+    }
+
+    /// The names of the outboxes that there are, ascending.
+    pub fn outboxes(&self) -> Vec<String> {
+        self.inner().heads.lock().outboxes().map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Removes an outbox, so that nothing is kept for it any more; whether there was one.
+    ///
+    /// # Errors
+    ///
+    /// Those of the file system.
+    pub fn remove_outbox(&self, name: &str) -> Result<bool> {
+        self.inner().mark(name, |known| known.map(|_| None))
+    }
+}
+
+impl Outbox<'_> {
+    /// The next output that is durable, if there is one now. If there is none and all that were
+    /// given are acknowledged, takes note of how far it looked, when that was far.
+    ///
+    /// # Errors
+    ///
+    /// Those of the file system, and damage.
+    pub fn next_output(&mut self) -> Result<Option<Outgoing>> {
+        if self.ready.is_empty() {
+            self.read()?;
+        }
+        let next = self.ready.pop_front();
+        match &next {
+            Some(outgoing) => self.given = outgoing.place,
+            None => self.take_note(),
+        }
+        Ok(next)
+    }
+
+    /// Takes note of how far was looked. It is no more than a saving: if it cannot be written, what
+    /// is asked of the store next says why.
+    fn take_note(&mut self) {
+        if self.looked_bytes < LOOKED_BYTES {
+            return;
+        }
+        let (given, looked) = (self.given, self.looked);
+        let noted = self.inner.mark(&self.name, |known| {
+            let is_all_done = known.is_some_and(|known| known >= given && known < looked);
+            is_all_done.then_some(Some(looked))
+        });
+        if noted.unwrap_or(false) {
+            self.looked_bytes = 0;
+        }
+    }
+
+    /// Takes note that an output is where it should go, and all before it. A crash may undo that,
+    /// and they are given again.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](ErrorKind::NotFound) when the outbox was removed; those of the file system.
+    pub fn acknowledge(&self, place: OutboxPlace) -> Result<()> {
+        let mut is_there = false;
+        self.inner.mark(&self.name, |known| {
+            is_there = known.is_some();
+            known.filter(|known| *known < place).map(|_| Some(place))
+        })?;
+        match is_there {
+            true => Ok(()),
+            false => Err(Error::not_found("outbox", &self.name)),
+        }
+    }
+
+    /// Reads on to the next frame that has outputs.
+    fn read(&mut self) -> Result<()> {
+        let durable = self.inner.log.durable();
+        let (segments, seal) = (self.inner.log.segments(), self.inner.log.seal());
+        let tail = match self.tail {
+            Some(tail) => tail,
+            None => match scan::before(segments, seal, self.from.position)? {
+                Some(tail) => tail,
+                None => {
+                    let number = self.from.position.segment().max(segment::FIRST);
+                    Tail::of_segment(number, segments.header(number)?.previous)
+                }
+            },
+        };
+        // Made anew: what was read ahead may have been written since.
+        let mut scan = Scan::new(segments, seal, tail);
+        while self.ready.is_empty() && scan.tail().end < durable {
+            let frame = match scan.next()? {
+                Next::Frame(frame) => frame,
+                Next::Broken(error) => return Err(error),
+                // The last segment may have no frame yet.
+                Next::Nothing => break,
+            };
+            if frame.position >= self.from.position {
+                let (ready, count) = self.outputs(&frame)?;
+                self.ready.extend(ready);
+                self.looked = OutboxPlace { position: frame.position, count };
+                self.looked_bytes += scan.tail().end.0 - frame.position.0;
+            }
+            self.tail = Some(scan.tail());
+        }
+        Ok(())
+    }
+
+    /// The outputs of a frame that were not acknowledged, and the count of all of them.
+    fn outputs(&self, frame: &Frame) -> Result<(Vec<Outgoing>, u32)> {
+        let mut outputs = outputs(frame)?;
+        let count = outputs.last().map_or(0, |outgoing| outgoing.place.count);
+        outputs.retain(|outgoing| outgoing.place > self.from);
+        Ok((outputs, count))
+    }
+}
+
+/// The outputs of a frame.
+fn outputs(frame: &Frame) -> Result<Vec<Outgoing>> {
+    let (mut outputs, mut count) = (Vec::new(), 0);
+    for record in records(&frame.body) {
+        let Record::Version(version) = record? else { continue };
+        if version.staged == Staged::Yes {
+            continue;
+        }
+        let record = version.decode(frame.position)?;
+        let Some(payloads) = record.payloads else { continue };
+        let (header, version) = (&record.header, record.hash);
+        let object = if header.seq == 0 { version.into() } else { header.object };
+        let (seq, time) = (header.seq, header.time);
+        let effects = Effects::decode(payloads.effects)?;
+        for (output, index) in effects.outputs.into_iter().zip(0..) {
+            count += 1;
+            let place = OutboxPlace { position: frame.position, count };
+            outputs.push(Outgoing { object, version, seq, time, index, output, place });
+        }
+    }
+    Ok(outputs)
+}
+
+impl Inner {
+    fn outbox_status(&self) -> Result<Vec<OutboxStatus>> {
+        let known = self.heads.lock();
+        let status = |(name, place): (&String, OutboxPlace)| {
+            let (behind_count, held_bytes, acknowledged) = Default::default();
+            OutboxStatus { name: name.clone(), place, behind_count, held_bytes, acknowledged }
+        };
+        let mut outboxes: Vec<OutboxStatus> = known.outboxes().map(status).collect();
+        drop(known);
+        let Some(first) = outboxes.iter().map(|outbox| outbox.place).min() else {
+            return Ok(outboxes);
+        };
+        let (segments, seal, durable) = (self.log.segments(), self.log.seal(), self.log.durable());
+        let number = first.position.segment().max(segment::FIRST);
+        let start = Tail::of_segment(number, segments.header(number)?.previous);
+        let mut scan = Scan::new(segments, seal, start);
+        while scan.tail().end < durable {
+            let frame = match scan.next()? {
+                Next::Frame(frame) => frame,
+                Next::Broken(error) => return Err(error),
+                Next::Nothing => break,
+            };
+            let outputs = outputs(&frame)?;
+            for outbox in &mut outboxes {
+                let (done, behind): (Vec<_>, Vec<_>) =
+                    outputs.iter().partition(|output| output.place <= outbox.place);
+                let last = done.last().map(|output| output.time);
+                outbox.acknowledged = last.or(outbox.acknowledged);
+                outbox.behind_count += behind.len() as u64;
+                let is_held = u64::from(!behind.is_empty());
+                outbox.held_bytes += is_held * frame.body.len() as u64;
+            }
+        }
+        Ok(outboxes)
+    }
+
+    /// Notes where an outbox is from now on, if `next` says so of where it was; whether it did.
+    fn mark(
+        &self,
+        name: &str,
+        next: impl FnOnce(Option<OutboxPlace>) -> Option<Option<OutboxPlace>>,
+    ) -> Result<bool> {
+        if !is_name(name) {
+            let found = name.chars().take(NAME_BYTES_MAX).collect();
+            return Err(ErrorKind::Name { found }.into());
+        }
+        self.log.wait_for_room()?;
+        let mut heads = self.heads.lock();
+        let Some(place) = next(heads.outbox(name)) else { return Ok(false) };
+        let mark = OutboxMark { name: name.to_string(), place };
+        let mut body = Body::default();
+        body.outbox(&mark);
+        let hash = blake3::hash(&body.0);
+        let pushed = self.push(&mut heads, &body, hash, Box::new(|_| {}));
+        let pushed = pushed.map_err(|(error, _)| error)?;
+        heads.mark(mark);
+        drop(heads);
+        drop(pushed);
+        Ok(true)
+    }
+
+    /// How far the outbox is that has acknowledged least.
+    pub(crate) fn unsent(&self) -> Option<OutboxPlace> {
+        let heads: &Heads = &self.heads.lock();
+        heads.outboxes().map(|(_, place)| place).min()
+    }
+}
+
+/// That an outbox is at a place where there is a frame, or was none yet.
+pub(crate) fn validate_mark(mark: &OutboxMark, at: Position) -> Result<()> {
+    match mark.place.is_none_or(|place| place.position < at) {
+        true => Ok(()),
+        false => Err(damaged(at, "an outbox at a place before", "one behind")),
+    }
+}
