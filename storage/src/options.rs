@@ -188,7 +188,7 @@ impl Options {
         self
     }
 
-    /// Bytes that a [check](Store::check) holds of what the log says of objects, about 1 KB of
+    /// Bytes that a [check](crate::Store::check) holds of what the log says of objects, about 1 KB of
     /// each: it compares as many with the index as fit, and reads the log once more for the next.
     /// Default: 256 MiB.
     pub fn check_bytes_max(mut self, bytes: usize) -> Options {

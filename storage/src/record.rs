@@ -4,6 +4,7 @@
 //! Their layout is described in `FORMAT.md`. A position in a record is never part of an object:
 //! the same lineage has other positions in another log. It does not know how records are found.
 
+pub(crate) mod link;
 pub(crate) mod loss;
 pub(crate) mod mark;
 pub(crate) mod message;

@@ -11,6 +11,7 @@ pub(crate) fn file_name(number: u32) -> String {
     format!("log/{}", base_name(number))
 }
 
+/// The name of a segment's file, in the directory of the log.
 pub(crate) fn base_name(number: u32) -> String {
     format!("{number:08}{SUFFIX}")
 }

@@ -9,8 +9,9 @@ use crate::error::Result;
 use crate::log::frame::{Frames, damaged};
 use crate::read::version::{StoredCommit, last_commit, misplaced, read_commit};
 use crate::record::Adoption;
+use crate::record::link::Link;
 use crate::rows::pages::READS_MAX;
-use crate::rows::row::{Link, Row};
+use crate::rows::row::Row;
 
 /// The row of an object whose staged records are its lineage, from the log's notes alone.
 pub(crate) fn adopt(frames: &impl Frames, adoption: &Adoption) -> Result<Row> {

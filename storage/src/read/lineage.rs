@@ -18,7 +18,8 @@ use object::refusal::Refusal;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::read::version::{CompleteCommit, StoredCommit, read_commit, read_refusal};
-use crate::rows::row::{Link, RefusalLink, Row};
+use crate::record::link::{Link, RefusalLink};
+use crate::rows::row::Row;
 use crate::store::{Inner, Store};
 
 /// Versions in a stretch that is read forwards.

@@ -35,8 +35,8 @@ use crate::error::position::Position;
 use crate::error::{Error, Result};
 use crate::log::frame::{Frames, damaged};
 use crate::read::version::{StoredCommit, read_commit};
+use crate::record::link::Link;
 use crate::record::message::{Dead, MessageId, Sending, Sent};
-use crate::rows::row::Link;
 use crate::store::{Inner, Store};
 
 /// Messages of one version that are read at a time.

@@ -18,8 +18,9 @@ use object::memory::Memory;
 use crate::error::{Error, Result};
 use crate::read::memory::{Whole, table_of};
 use crate::read::version::{Hop, StoredCommit, misplaced, read_commit, read_hop};
+use crate::record::link::Link;
 use crate::rows::info::ObjectInfo;
-use crate::rows::row::{Link, Row};
+use crate::rows::row::Row;
 use crate::store::{FoundRow, Inner, Store};
 
 /// An object as its next step needs it.

@@ -18,11 +18,11 @@ use object::refusal::Refusal;
 use crate::error::position::Position;
 use crate::error::{Error, ErrorKind, Result};
 use crate::log::frame::{Frame, Frames, damaged, placed};
+use crate::record::link::{Link, RefusalLink};
 use crate::record::page::{PageChange, Written};
 use crate::record::runs::Run;
 use crate::record::version::{Notes, PageRecord, Payloads, VersionBytes};
 use crate::record::{Record, decode_refusal, records};
-use crate::rows::row::{Link, RefusalLink};
 
 /// A version as the log has it: its header and payloads, and which pages it changed. Of these the
 /// log may have runs only: a [`Version`](crate::Version) and a [`CompleteCommit`] have their bytes.

@@ -1,6 +1,6 @@
 //! Losses as they stay on record, once somebody accepted them.
 //!
-//! It does not know what is lost.
+//! It does not know who accepts a loss.
 
 use object::codec::{Reader, Write};
 

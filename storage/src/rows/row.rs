@@ -13,24 +13,11 @@ use object::lineage::Spine;
 use object::refusal::Refusal;
 
 use crate::error::position::Position;
+use crate::record::link::{Link, RefusalLink};
 use crate::record::page::PageChange;
 use crate::record::retention::Retention;
 use crate::record::version::Notes;
 use crate::rows::pages::PageTable;
-
-/// A version and where it is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Link {
-    pub(crate) hash: VersionHash,
-    pub(crate) position: Position,
-}
-
-/// A refusal's name and where it is.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct RefusalLink {
-    pub(crate) hash: RefusalHash,
-    pub(crate) position: Position,
-}
 
 /// An object's row.
 #[derive(Clone, Debug, PartialEq, Eq)]

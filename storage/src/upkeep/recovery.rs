@@ -22,13 +22,14 @@ use crate::log::segment::{Segment, Segments, Tail};
 use crate::log::{file, scan, segment};
 use crate::options::Options;
 use crate::read::adoption::adopt;
+use crate::record::link::Link;
 use crate::record::loss::RecordedLoss;
 use crate::record::message::{Fate, Taking};
 use crate::record::version::{Staged, VersionBytes};
 use crate::record::{Adoption, Record, decode_refusal, records};
 use crate::rows::heads::Heads;
 use crate::rows::index::Index;
-use crate::rows::row::{Link, Row};
+use crate::rows::row::Row;
 use crate::upkeep::backup::witness::Witness;
 
 /// The log and the rows behind the index, as they were found.

@@ -30,11 +30,12 @@ use crate::log::segment::{Segments, Tail};
 use crate::log::writer::Sizes;
 use crate::log::{GATHER_FRAMES_MIN, Log, Writes, file, scan};
 use crate::options::Options;
+use crate::record::link::Link;
 use crate::record::loss::RecordedLoss;
 use crate::record::{Body, Record, records};
 use crate::rows::heads::Heads;
 use crate::rows::index::{Covered, Index, Reading};
-use crate::rows::row::{Link, Row};
+use crate::rows::row::Row;
 use crate::upkeep::recovery;
 use crate::upkeep::recovery::Replayed;
 
@@ -89,7 +90,7 @@ impl Options {
     /// Makes the index of the database in `path` anew from the log, and the marker if it is
     /// missing, once the log was compared with the old index: it knows up to where the log was
     /// durable. A log that has less is a loss, which is `accepted` or an error that names it; what
-    /// was accepted stays on record in the log ([`Store::losses`]).
+    /// was accepted stays on record in the log ([`Store::losses`](crate::Store::losses)).
     ///
     /// # Errors
     ///

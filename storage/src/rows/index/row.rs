@@ -18,9 +18,10 @@ use object::hash::{BaseHash, CodeHash, Context, ObjectId, PolicyHash, RefusalHas
 use object::lineage::{Spine, jump_seq};
 
 use crate::error::position::Position;
+use crate::record::link::Link;
 use crate::record::retention::Retention;
 use crate::record::varint::{PutVarint, varint, varint_position};
-use crate::rows::row::{Link, Row};
+use crate::rows::row::Row;
 
 /// Bytes of a value's check.
 const CHECK_BYTES: usize = 8;

@@ -23,9 +23,9 @@ use crate::log::frame::{Frame, Seal, placed};
 use crate::log::segment::Segments;
 use crate::read::memory::sources;
 use crate::read::version::read_commit;
+use crate::record::link::Link;
 use crate::record::version::{Staged, VersionBytes};
 use crate::record::{Record, records};
-use crate::rows::row::Link;
 
 /// Objects of which something was trimmed, as far as the log was read.
 #[derive(Debug, Default)]
