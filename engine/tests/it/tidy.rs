@@ -226,6 +226,21 @@ const FLOORS: &[(&str, &[&[&str]])] = &[
             &["clock", "instrument", "metrics"],
         ],
     ),
+    (
+        "storage/src",
+        &[
+            &["upkeep"],
+            &["write"],
+            &["read"],
+            &["store"],
+            &["rows"],
+            &["record"],
+            &["log"],
+            &["options"],
+            &["disk"],
+            &["error"],
+        ],
+    ),
     ("query/src", &[&["blame", "diff", "state"], &["history", "objects", "snapshot"]]),
 ];
 
@@ -244,7 +259,7 @@ fn a_folder_imports_what_is_below_it() {
 /// The most files that may import one another in a circle, of each crate.
 const CIRCLES_MAX: &[(&str, usize)] = &[
     ("object/src", 15),
-    ("storage/src", 36),
+    ("storage/src", 0),
     ("query/src", 2),
     ("engine/src", 0),
     ("engine/macros/src", 0),

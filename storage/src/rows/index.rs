@@ -10,6 +10,8 @@
 
 mod backend;
 pub(crate) mod row;
+#[cfg(test)]
+mod sample;
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap};
@@ -769,7 +771,7 @@ mod tests {
     #[test]
     fn parts_of_the_same_key_are_told_apart() {
         let (_directory, index) = new();
-        let of = |byte| Row { code: CodeHash([byte; 32]), ..super::row::tests::row(2) };
+        let of = |byte| Row { code: CodeHash([byte; 32]), ..super::sample::row(2) };
         // Others stand under the key of the first.
         let (key, others) = (Parts::of(&of(1)).key(), Parts::of(&of(9)));
         let transaction = index.database().begin_write().expect("a transaction");
@@ -795,7 +797,7 @@ mod tests {
     fn damage_that_leads_beyond_the_end_is_called_so_again_and_again() {
         let (directory, index) = new();
         let ids: Vec<ObjectId> = (0..50).map(|byte| ObjectId([byte; 32])).collect();
-        write(&index, ids.iter().map(|id| (*id, super::row::tests::row(5))));
+        write(&index, ids.iter().map(|id| (*id, super::sample::row(5))));
         drop(index);
         let index = opened(&directory, 0);
         // As if places in it led there.

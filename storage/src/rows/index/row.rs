@@ -225,41 +225,9 @@ fn check(key: &[u8], value: &[u8]) -> [u8; CHECK_BYTES] {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+mod tests {
     use super::*;
-
-    /// The row of an object's version, as plain as it can be.
-    pub(crate) fn row(seq: u64) -> Row {
-        let (mut links, mut at) = (Vec::new(), seq);
-        loop {
-            let position = Position::new(1 + (at % 7) as u32, 96 + (at % 1000) as u32);
-            links.push((at, Link { hash: VersionHash([at as u8; 32]), position }));
-            if at == 0 {
-                break;
-            }
-            at = jump_seq(at);
-        }
-        Row {
-            genesis: links[links.len() - 1].1.position,
-            spine: Spine::from_links(links),
-            time: 1_700_000_000_000 + seq,
-            created: 1_700_000_000_000,
-            wake: None,
-            code: CodeHash([1; 32]),
-            policy: PolicyHash([2; 32]),
-            base: BaseHash([3; 32]),
-            upgraded: false,
-            ledger: Position::NONE,
-            globals: Position::NONE,
-            refusal: RefusalHash::NONE,
-            refusal_position: Position::NONE,
-            refusal_count: 0,
-            name: None,
-            moved: false,
-            retention: None,
-            pages: None,
-        }
-    }
+    use crate::rows::index::sample::row;
 
     /// Rows with and without everything that they may have or not have.
     fn rows() -> Vec<Row> {
