@@ -188,9 +188,9 @@ impl Options {
         self
     }
 
-    /// Bytes that a [check](crate::Store::check) holds of what the log says of objects, about 1 KB of
-    /// each: it compares as many with the index as fit, and reads the log once more for the next.
-    /// Default: 256 MiB.
+    /// Bytes that a [check](crate::Store::check) holds of what the log says of objects, about 1 KB
+    /// of each: it compares as many with the index as fit, and reads the log once more for the
+    /// next. Default: 256 MiB.
     pub fn check_bytes_max(mut self, bytes: usize) -> Options {
         self.check_bytes_max = bytes.max(1);
         self

@@ -1,5 +1,5 @@
-//! Upkeep: what is done with a whole database. It is opened, recovered, repaired, checked, compacted,
-//! backed up and restored.
+//! Upkeep: what is done with a whole database. It is opened, recovered, repaired, checked,
+//! compacted, backed up and restored.
 //!
 //! It does not know what objects mean.
 

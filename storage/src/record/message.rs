@@ -1,5 +1,5 @@
-//! Messages as records and the index have them: which one it is, whom a version sent it to, and what
-//! became of it.
+//! Messages as records and the index have them: which one it is, whom a version sent it to, and
+//! what became of it.
 //!
 //! It does not know what messages say, nor which are on their way.
 //!

@@ -1,8 +1,8 @@
 //! Import: an object out of a capsule, into a store.
 //!
 //! Every record that is not here yet is staged in the log, and one last frame adopts them all, so
-//! that a crash or an error on the way changes no object. What is here already must be the beginning
-//! of what comes. It does not know whether a lineage holds: whoever imports has verified the same
+//! that a crash or an error on the way changes no object. What is here already must be the
+//! beginning of what comes. It does not know whether a lineage holds: whoever imports has verified the same
 //! bytes before, which the seal shows.
 
 use std::collections::HashMap;
