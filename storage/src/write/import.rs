@@ -2,8 +2,8 @@
 //!
 //! Every record that is not here yet is staged in the log, and one last frame adopts them all, so
 //! that a crash or an error on the way changes no object. What is here already must be the
-//! beginning of what comes. It does not know whether a lineage holds: whoever imports has verified the same
-//! bytes before, which the seal shows.
+//! beginning of what comes. It does not know whether a lineage holds: whoever imports has verified
+//! the same bytes before, which the seal shows.
 
 use std::collections::HashMap;
 use std::io::{self, Read};
