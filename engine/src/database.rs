@@ -39,7 +39,7 @@ use crate::audit::replay::{Replay, Verified};
 use crate::audit::verify;
 use crate::commit::code::Code;
 use crate::commit::create;
-use crate::commit::fork::{self, Wakes};
+use crate::commit::fork::{self, Fork, Wakes};
 use crate::commit::shared::Shared;
 use crate::commit::turn::{helper, turn, wait_quiet, work_at};
 use crate::commit::upgrade::{self, Upgrade};
@@ -196,7 +196,7 @@ impl Database {
     /// Those of [`Database::at`], and of the name, if there is one;
     /// [`Ahead`](ErrorKind::Ahead) for a version that is ahead of the clock.
     pub fn fork(&self, id: ObjectId, seq: u64, name: Option<&str>) -> Result<ObjectId> {
-        self.fork_as((id, seq), (name, Wakes::Yes))
+        self.fork_as(Fork { of: id, seq, name, wakes: Wakes::Yes })
     }
 
     /// Makes an object of a version of another, as [`fork`](Database::fork) does, without its wake:
@@ -211,17 +211,13 @@ impl Database {
         seq: u64,
         name: Option<&str>,
     ) -> Result<ObjectId> {
-        self.fork_as((id, seq), (name, Wakes::No))
+        self.fork_as(Fork { of: id, seq, name, wakes: Wakes::No })
     }
 
-    fn fork_as(
-        &self,
-        (id, seq): (ObjectId, u64),
-        named: (Option<&str>, Wakes),
-    ) -> Result<ObjectId> {
+    fn fork_as(&self, asked: Fork<'_>) -> Result<ObjectId> {
         let (reply, pending) = self.shared.channel(Durability::Durable);
-        let forked = on_thread(|| fork::fork(&self.shared, (id, seq), named, reply))?;
-        let forked = forked.map_err(|error| error.about(id))?;
+        let forked = on_thread(|| fork::fork(&self.shared, asked, reply))?;
+        let forked = forked.map_err(|error| error.about(asked.of))?;
         pending.wait()?;
         Ok(forked)
     }

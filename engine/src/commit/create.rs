@@ -63,14 +63,22 @@ pub(crate) fn create(
         names: code.name.iter().map(|name| (name.as_str(), live.head.id)).collect(),
         ..Append::default()
     };
-    begin(shared, &runnable, (live, &ran, &input), append, reply)
+    let beginning = Beginning { live, ran: &ran, input: &input };
+    begin(shared, &runnable, beginning, append, reply)
+}
+
+/// An object that begins: what follows its genesis, what that left, and what was asked for.
+pub(crate) struct Beginning<'a> {
+    pub(crate) live: Live,
+    pub(crate) ran: &'a Ran,
+    pub(crate) input: &'a Input,
 }
 
 /// Appends a genesis, beside what `append` has already, and takes the object into memory.
 pub(crate) fn begin<'a>(
     shared: &Shared,
     runnable: &'a Runnable,
-    (live, ran, input): (Live, &'a Ran, &Input),
+    Beginning { live, ran, input }: Beginning<'a>,
     append: Append<'a>,
     reply: Reply,
 ) -> Result<ObjectId> {

@@ -14,7 +14,7 @@ use object::input::{Input, Request};
 use storage::Append;
 
 use crate::answer::reply::Reply;
-use crate::commit::create::{begin, salt};
+use crate::commit::create::{Beginning, begin, salt};
 use crate::commit::shared::Shared;
 use crate::error::{ErrorKind, Result};
 use crate::head::live::Live;
@@ -28,13 +28,22 @@ pub(crate) enum Wakes {
     No,
 }
 
+/// What a fork is to be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Fork<'a> {
+    /// The object that it is of, and the seq of the version.
+    pub(crate) of: ObjectId,
+    pub(crate) seq: u64,
+    pub(crate) name: Option<&'a str>,
+    pub(crate) wakes: Wakes,
+}
+
 /// Makes an object of the version of another with this seq, unless that is ahead of the clock: a
 /// fork is not older than what it begins as. The reply is released when it is durable. Call it on a
 /// thread with a worker's stack.
 pub(crate) fn fork(
     shared: &Shared,
-    (id, seq): (ObjectId, u64),
-    (name, wakes): (Option<&str>, Wakes),
+    Fork { of: id, seq, name, wakes }: Fork<'_>,
     reply: Reply,
 ) -> Result<ObjectId> {
     let Some(stored) = shared.store().head_at(id, seq)? else {
@@ -62,5 +71,6 @@ pub(crate) fn fork(
     let head = Head::new(genesis(&input, &outcome));
     let names = name.iter().map(|name| (*name, head.id)).collect();
     let live = Live::new(ran.clone(), head, Arc::clone(&runnable));
-    begin(shared, &runnable, (live, &ran, &input), Append { names, ..Append::default() }, reply)
+    let beginning = Beginning { live, ran: &ran, input: &input };
+    begin(shared, &runnable, beginning, Append { names, ..Append::default() }, reply)
 }
