@@ -124,8 +124,8 @@ pub const CANARIES: &[Canary] = &[
     canary(
         "a loss that is on record",
         "crash",
-        "storage/src/repair.rs",
-        "find(|known| ⟦known.loss.is_behind(covered)⟧)",
+        "storage/src/upkeep/repair.rs",
+        "find(|known| ⟦known.loss.is_behind(covered.end, covered.check)⟧)",
         "false",
     ),
     canary(
