@@ -131,7 +131,7 @@ impl Run {
             Kind::Sum => (&*sum, OPEN),
             Kind::Tally => unreachable!("it is what a counter becomes"),
         };
-        let upgradable = self.rng.random_bool(0.7);
+        let upgradable = kind == Kind::Sum || self.rng.random_bool(0.7);
         let policy = if upgradable { format!("{policy}\n{UPGRADABLE}") } else { policy.into() };
         let code = must("a module", Code::wasm(wasm))?.policy(policy);
         let (name, salt) = (format!("object {}", self.objects.len()), self.rng.random());

@@ -288,12 +288,11 @@ impl Run {
             Ok(is_ahead && !host.lets_in)
         };
         let mut doubtful = 0;
-        for (sender, place, to) in self.drops(&mut mail) {
+        for to in self.drops(&mut mail) {
             tally.add("dropped", 1);
-            // Of a letter that was tried again and then dropped, the crash may have undone the
-            // second alone: its message waits again.
-            let may_wait = self.again.contains(&(sender, place)) && objects.contains(&to);
-            doubtful += usize::from(may_wait && is_held(to)?);
+            // The crash may have undone that, and what made a dead letter of it: its message waits
+            // again then.
+            doubtful += usize::from(objects.contains(&to) && is_held(to)?);
         }
         let held = mail.left(is_held)?;
         let waiting = db.message_count();
@@ -346,16 +345,16 @@ impl Run {
         must("a replay", db.verify(id, Replay::Yes)).map(drop)
     }
 
-    /// The letters that were dropped and are neither delivered nor dead: the sender, the place and
-    /// the receiver of each. They count as taken then.
-    fn drops(&self, mail: &mut Mail) -> Vec<(ObjectId, Place, ObjectId)> {
+    /// The receivers of the letters that were dropped and are neither delivered nor dead: these count
+    /// as taken then.
+    fn drops(&self, mail: &mut Mail) -> Vec<ObjectId> {
         let mut drops = Vec::new();
         for (&(sender, place), &to) in &self.dropped {
             let was_sent = mail.sent.get(&(sender, to)).is_some_and(|sent| sent.contains(&place));
             let places = mail.taken.entry((sender, to)).or_default();
             if was_sent && !places.contains(&place) {
                 places.push(place);
-                drops.push((sender, place, to));
+                drops.push(to);
             }
         }
         drops
