@@ -345,8 +345,8 @@ impl Run {
         must("a replay", db.verify(id, Replay::Yes)).map(drop)
     }
 
-    /// The receivers of the letters that were dropped and are neither delivered nor dead: these count
-    /// as taken then.
+    /// The receivers of the letters that were dropped and are neither delivered nor dead: these
+    /// count as taken then.
     fn drops(&self, mail: &mut Mail) -> Vec<ObjectId> {
         let mut drops = Vec::new();
         for (&(sender, place), &to) in &self.dropped {
