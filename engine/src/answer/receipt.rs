@@ -14,8 +14,8 @@ use crate::answer::ticket::Ticket;
 use crate::error::{Error, ErrorKind, Result};
 use crate::metrics::Count;
 
-/// Proof that an input was admitted and, unless it was to be [`Relaxed`](Durability::Relaxed), that
-/// its version is durable.
+/// Proof that an input was admitted and, unless it was to be
+/// [`Relaxed`](crate::Durability::Relaxed), that its version is durable.
 #[derive(Debug, Clone)]
 pub struct Receipt {
     /// The object.
