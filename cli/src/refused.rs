@@ -44,9 +44,7 @@ impl Asked<'_> {
         let (why, failure) = (crate::failure::refusal(verdict), Failure::refused(message));
         failure.with_details(details).with_details(why)
     }
-}
 
-impl Asked<'_> {
     /// That what has expired to the object has not by the host's clock, where that may be so.
     fn ahead(&self, db: &Database, reason: Reason) -> String {
         let time = db.info(self.id).map_or(0, |info| info.time);

@@ -41,7 +41,7 @@ use crate::commit::code::Code;
 use crate::commit::create;
 use crate::commit::fork::{self, Fork, Wakes};
 use crate::commit::shared::Shared;
-use crate::commit::turn::{helper, turn, wait_quiet, work_at};
+use crate::commit::turn::{turn, wait_quiet, work_at};
 use crate::commit::upgrade::{self, Upgrade};
 use crate::database::reader::Reader;
 use crate::error::{Error, ErrorKind, Result};
@@ -106,7 +106,7 @@ impl Database {
         options.cycles &= !storage.is_read_only();
         let (workers, cycles) = (options.worker_count, options.cycles);
         let storage = if workers > 0 { storage } else { storage.threads(false) };
-        let shared = Shared::new(storage.open(path)?, cache, options, helper)?;
+        let shared = Shared::new(storage.open(path)?, cache, options)?;
         let of_workers = Arc::clone(&shared);
         let pool = Pool::start(shared.queue(), move |slots, resident| {
             turn(&of_workers, slots, resident);

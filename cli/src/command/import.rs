@@ -76,19 +76,15 @@ impl Import {
             printer.pairs(&pairs)
         })
     }
-}
 
-impl Import {
     /// That the capsule verifies and replays, before there is a database to take it into.
     fn require_whole(&self) -> Result<()> {
         let (file, length) = open(&self.file)?;
         let bar = progress::bytes("verifying", length);
         let verified = verify_capsule(bar.wrap_read(BufReader::new(file)), Replay::Yes);
         bar.finish_and_clear();
-        let of_file = |failure: Failure| failure.about(self.file.display());
-        verified.map_err(|error| of_file(Failure::from(error)))?;
-        let name = self.name.as_deref();
-        Ok(name.map_or(Ok(()), storage::require_name)?)
+        verified.map_err(|error| Failure::from(error).about(self.file.display()))?;
+        Ok(self.name.as_deref().map_or(Ok(()), storage::require_name)?)
     }
 }
 

@@ -21,8 +21,8 @@ impl Init {
         let made = directory.display().to_string();
         printer.done(format!("the database {made}"), json!({ "database": made }));
         match printer.is_json() {
-            true => printer.document(&json!({ "database": directory.display().to_string() })),
-            false => printer.pairs(&[("database", directory.display().to_string())]),
+            true => printer.document(&json!({ "database": made })),
+            false => printer.pairs(&[("database", made)]),
         }
     }
 }

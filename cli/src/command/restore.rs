@@ -72,22 +72,22 @@ impl Restore {
 
 /// A failure with what can be done about it here.
 fn explained(error: Error) -> Failure {
+    let place = error.path().map_or(String::new(), |path| format!("{}: ", path.display()));
     match *error.kind() {
         ErrorKind::NothingThen { first } => {
             let when = match first {
                 Some(first) => format!("its first change is of {}", moment::show(first)),
                 None => "it has no object".to_string(),
             };
-            let path = error.path().map_or(String::new(), |path| format!("{}: ", path.display()));
             let ways = "a later --until, or --allow-empty for a database without objects";
-            Failure::missing("nothing", format!("{path}nothing to restore: {when}; {ways}"))
+            Failure::missing("nothing", format!("{place}nothing to restore: {when}; {ways}"))
         }
         ErrorKind::Stopped => {
             let done = "nothing was restored, and nothing is left of it";
             Failure::stopped(stop::asked().unwrap_or_default(), done)
         }
-        ErrorKind::TimesOutOfOrder(ref disorder) => out_of_order(disorder, &error),
-        ErrorKind::StatesPruned(ref pruned) => without_states(pruned, &error),
+        ErrorKind::TimesOutOfOrder(ref disorder) => out_of_order(disorder, &place),
+        ErrorKind::StatesPruned(ref pruned) => without_states(pruned, &place),
         ErrorKind::BackupBeyond { found, recorded } => Failure::from(error).advised(format!(
             "bring it up to date with `backup` if there is the database, or restore with \
              --until-position {recorded}, or all with --accept-end {found}"
@@ -106,11 +106,10 @@ fn explained(error: Error) -> Failure {
 }
 
 /// The failure that a time names no place.
-fn out_of_order(disorder: &Disorder, error: &Error) -> Failure {
+fn out_of_order(disorder: &Disorder, place: &str) -> Failure {
     let Disorder { until, later, later_time, end, end_time } = *disorder;
-    let path = error.path().map_or(String::new(), |path| format!("{}: ", path.display()));
     let message = format!(
-        "{path}the log is not in the order of its times, as a clock was ahead or went back, so {} \
+        "{place}the log is not in the order of its times, as a clock was ahead or went back, so {} \
          names no place in it: --until-position {later} stops before the first later change, of \
          {}; --until-position {end} behind the last one that is not later, of {}, and has later \
          ones before it",
@@ -125,8 +124,7 @@ fn out_of_order(disorder: &Disorder, error: &Error) -> Failure {
 }
 
 /// The failure that objects have no state as of then.
-fn without_states(pruned: &StatesPruned, error: &Error) -> Failure {
-    let path = error.path().map_or(String::new(), |path| format!("{}: ", path.display()));
+fn without_states(pruned: &StatesPruned, place: &str) -> Failure {
     let named = pruned.objects.iter().map(|object| {
         let name = object.name.clone().unwrap_or_else(|| short(&object.id));
         format!("{name} at version {}", object.seq)
@@ -134,15 +132,15 @@ fn without_states(pruned: &StatesPruned, error: &Error) -> Failure {
     let named = named.collect::<Vec<_>>().join(", ");
     let more = if pruned.count > pruned.objects.len() as u64 { " and more" } else { "" };
     let earliest = match pruned.earliest {
-        Some((place, time)) => {
+        Some((from, time)) => {
             let time = time.map_or(String::new(), |time| format!(", {}", moment::show(time)));
-            format!("all have theirs from --until-position {place} on{time}")
+            format!("all have theirs from --until-position {from} on{time}")
         }
         None => "there is no later place where all have theirs".to_string(),
     };
     let whose = format!("the state of {} objects as of then", grouped(pruned.count));
     let message = format!(
-        "{path}retention has dropped {whose}: {named}{more}; {earliest}; --allow-pruned restores \
+        "{place}retention has dropped {whose}: {named}{more}; {earliest}; --allow-pruned restores \
          their lineage alone"
     );
     let objects = pruned.objects.iter().map(

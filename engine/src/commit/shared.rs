@@ -77,13 +77,8 @@ impl std::fmt::Debug for Shared {
 }
 
 impl Shared {
-    /// Of a store; `helper` gives what works for whoever waits, when there are no workers.
-    pub(crate) fn new(
-        store: Store,
-        cache: Option<Cache>,
-        options: Options,
-        helper: fn(&Weak<Shared>) -> Helper,
-    ) -> Result<Arc<Shared>> {
+    /// Of a store.
+    pub(crate) fn new(store: Store, cache: Option<Cache>, options: Options) -> Result<Arc<Shared>> {
         let timer = Timer::new(store.wakes_until(u64::MAX)?);
         let (catalog, worker_count) = (Catalog::new(cache)?, options.worker_count);
         let metrics = Registry::new(worker_count);
@@ -103,7 +98,10 @@ impl Shared {
             sessions: Held::default(),
             offered: Offered::default(),
             metrics,
-            helper: if worker_count > 0 { Helper::default() } else { helper(shared) },
+            helper: match worker_count {
+                0 => Helper::of(shared.clone()),
+                _ => Helper::default(),
+            },
             closed: AtomicBool::new(false),
         }))
     }

@@ -18,7 +18,7 @@
 //! loaded again for the next.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 use object::hash::ObjectId;
@@ -26,7 +26,7 @@ use object::input::{Input, Request};
 use object::message::Message;
 use storage::SentMessage;
 
-use crate::answer::inline::{Helper, Inline};
+use crate::answer::inline::Inline;
 use crate::answer::reply::Reply;
 use crate::commit::commit::{Asked, Turn, commit, fail};
 use crate::commit::meet::meet;
@@ -90,11 +90,6 @@ pub(crate) fn wait_quiet(shared: &Shared) {
             return;
         }
     }
-}
-
-/// What works for whoever waits for a database that has no workers.
-pub(crate) fn helper(shared: &Weak<Shared>) -> Helper {
-    Helper::of(shared.clone())
 }
 
 impl Inline for Shared {

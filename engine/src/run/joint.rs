@@ -23,7 +23,6 @@ use crate::error::Error;
 /// A transaction on its way.
 #[derive(Debug)]
 pub(crate) struct Joint {
-    count: usize,
     /// The objects that are let in though they are ahead of the clock.
     let_in: Vec<ObjectId>,
     meeting: Mutex<Meeting>,
@@ -55,9 +54,8 @@ impl Joint {
         let_in: Vec<ObjectId>,
         reply: Reply<Vec<Receipt>>,
     ) -> Joint {
-        let count = inputs.len();
         let meeting = Meeting { inputs, reply: Some(reply), ..Meeting::default() };
-        Joint { count, let_in, meeting: Mutex::new(meeting) }
+        Joint { let_in, meeting: Mutex::new(meeting) }
     }
 
     /// Whether this one of its objects is let in though it is ahead of the clock.
@@ -82,6 +80,6 @@ impl Joint {
     pub(crate) fn arrive(&self) -> Option<Meeting> {
         let mut meeting = self.meeting.lock();
         meeting.present += 1;
-        (meeting.present == self.count).then(|| std::mem::take(&mut *meeting))
+        (meeting.present == meeting.inputs.len()).then(|| std::mem::take(&mut *meeting))
     }
 }

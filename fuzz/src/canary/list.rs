@@ -631,8 +631,8 @@ pub const CANARIES: &[Canary] = &[
         "the last part of a check",
         "storage_model",
         "storage/src/upkeep/check/part.rs",
-        "return ⟦(from < Part::ALL.to)⟧.then_some(Part { from, to });",
-        "(to < Part::ALL.to)",
+        "return ⟦(to < Part::ALL.to)⟧.then_some(part(to, self.width));",
+        "(to + self.width < Part::ALL.to)",
     ),
     canary(
         "what is lost in the parts of a check",

@@ -391,6 +391,15 @@ impl Segments {
         }
     }
 
+    /// Bytes of the log's segments before `end`.
+    pub(crate) fn bytes_before(&self, end: Position) -> Result<u64> {
+        let mut bytes = u64::from(end.offset());
+        for number in self.numbers()?.into_iter().filter(|&number| number < end.segment()) {
+            bytes += self.bytes_count(number)?;
+        }
+        Ok(bytes)
+    }
+
     /// Bytes of a segment's `file`.
     pub(crate) fn length(&self, file: &dyn DiskFile, number: u32) -> Result<u64> {
         let bytes = file.length();

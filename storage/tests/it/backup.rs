@@ -28,7 +28,8 @@ use crate::author::{Author, Made, append, copy, small};
 fn backup(store: &Store, to: &Path) -> Result<BackupReport> {
     let mut last = (0, 1);
     let report = store.backup(to, |done, all| {
-        assert!(done >= last.0 && done <= all, "progress goes forwards to its end");
+        let goes_on = done >= last.0 && done <= all;
+        assert!(goes_on, "progress goes forwards to its end: {done} of {all}, behind {last:?}");
         last = (done, all);
     })?;
     assert_eq!(last.0, last.1, "progress ends at the end");
@@ -219,10 +220,7 @@ fn a_backup_that_fails_at_any_operation_is_gone_on_with() {
             if had.is_some() {
                 copy(&start, &to);
             }
-            disk.seen(|seen| (seen.changes, seen.fired, seen.fail_at) = (0, 0, Some(at)));
-            let failed = backup(&store, &to);
-            let fired = disk.seen(|seen| seen.fired);
-            disk.seen(|seen| seen.fail_at = None);
+            let (failed, fired) = disk.failing(at, || backup(&store, &to));
             if fired == 0 {
                 assert!(at > 10, "there are operations that fail");
                 failed.unwrap();
@@ -544,10 +542,7 @@ fn a_backup_that_was_killed_between_renames_is_gone_on_with_and_blames_no_disk()
         fs::remove_dir_all(&to).unwrap();
         copy(&start, &to);
         // From some change on nothing is done any more, as after a kill.
-        disk.seen(|seen| (seen.changes, seen.fired, seen.fail_at) = (0, 0, Some(at)));
-        let failed = backup(&store, &to);
-        let fired = disk.seen(|seen| seen.fired);
-        disk.seen(|seen| seen.fail_at = None);
+        let (failed, fired) = disk.failing(at, || backup(&store, &to));
         if fired == 0 {
             assert!(at > 10, "there are changes");
             failed.unwrap();
@@ -643,18 +638,14 @@ fn a_full_disk_elsewhere_is_named_and_nothing_half_is_left() {
         assert!(error.path().unwrap().starts_with(place("elsewhere")), "{error}");
     };
     for at in 0.. {
-        disk.seen(|seen| {
-            (seen.changes, seen.fired, seen.fail_at, seen.is_full) = (0, 0, Some(at), true);
-        });
         let to = place("elsewhere/backup");
         fs::create_dir_all(place("elsewhere")).unwrap();
-        let failed = backup(&store, &to);
-        let restored =
-            options().restore(place("kept"), place("elsewhere/db"), Until::End, |_, _| {});
-        let fired = disk.seen(|seen| {
-            (seen.fail_at, seen.is_full) = (None, false);
-            seen.fired
+        disk.seen(|seen| seen.is_full = true);
+        let ((failed, restored), fired) = disk.failing(at, || {
+            let (kept, db) = (place("kept"), place("elsewhere/db"));
+            (backup(&store, &to), options().restore(kept, db, Until::End, |_, _| {}))
         });
+        disk.seen(|seen| seen.is_full = false);
         if fired == 0 {
             failed.unwrap();
             restored.unwrap();

@@ -64,6 +64,8 @@ pub(super) struct LogCopy<'a> {
     /// Where the copy ends; at the end of the log when it is not said.
     limit: Option<Position>,
     progress: Progress<'a>,
+    /// The most bytes that progress was told of.
+    told: u64,
     bytes_count: u64,
     copied: Copied,
     /// Files that have no name yet.
@@ -132,11 +134,7 @@ impl<'a> LogCopy<'a> {
         progress: Progress<'a>,
     ) -> Result<LogCopy<'a>> {
         let there = Segments::new(Arc::clone(target.disk()), target.log(), target.id());
-        let end = limit.unwrap_or(Position::new(u32::MAX, 0));
-        let mut bytes_count = u64::from(end.offset());
-        for number in source.numbers()?.into_iter().filter(|&number| number < end.segment()) {
-            bytes_count += source.bytes_count(number)?;
-        }
+        let bytes_count = source.bytes_before(limit.unwrap_or(Position::new(u32::MAX, 0)))?;
         let (copied, staged, outdated) = Default::default();
         let seal = Seal::new(target.id());
         let verify = Verify { from: FIRST, bytes: 0 };
@@ -148,6 +146,7 @@ impl<'a> LogCopy<'a> {
             there,
             limit,
             progress,
+            told: 0,
             bytes_count,
             copied,
             staged,
@@ -386,10 +385,12 @@ impl<'a> LogCopy<'a> {
         self.tell(self.copied.bytes)
     }
 
-    /// Says how much is done, and stops when that is asked for.
+    /// Says how much is done, and stops when that is asked for. What was done is never less than it
+    /// was: bytes behind the last frame are read but not counted, and some are read twice.
     fn tell(&mut self, bytes: u64) -> Result<()> {
         let all = self.bytes_count;
-        match (self.progress)(bytes.min(all), all) {
+        self.told = self.told.max(bytes.min(all));
+        match (self.progress)(self.told, all) {
             true => Ok(()),
             false => Err(ErrorKind::Stopped.into()),
         }

@@ -93,7 +93,7 @@ impl Aftermath {
         end: Tail,
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<Aftermath> {
-        let all = pass::bytes_before(inner, end.end)?;
+        let all = inner.log.segments().bytes_before(end.end)?;
         let (mut aftermath, mut parts, mut part) = (Aftermath::default(), Parts::new(), Part::ALL);
         loop {
             let (passed, left) = (aftermath.pass_count, parts.left(part));
@@ -194,7 +194,7 @@ impl Newest {
     fn version(&mut self, at: Position, version: VersionBytes<'_>) {
         let header = version.header_bytes(at).ok().and_then(|bytes| Header::decode(bytes).ok());
         let Some(header) = header else { return };
-        let id = if header.seq == 0 { header.hash().into() } else { header.object };
+        let id = header.object_id();
         if !self.load.has(&id.0) {
             return;
         }

@@ -106,22 +106,20 @@ impl Parts {
     /// The part that is next behind another: less of the same when it was given up.
     pub(super) fn next(&mut self, load: &Load) -> Option<Part> {
         let Part { from, to } = load.part;
-        let end = |width: u128| (from + width).min(Part::ALL.to);
+        let part = |from, width| Part { from, to: Part::ALL.to.min(from + width) };
         let Some((done, all)) = load.full_at else {
-            let from = to;
             if load.bytes < load.bytes_max / 3 {
                 let growth = (load.bytes_max / 2 / load.bytes.max(1)) as u128;
                 self.width *= growth.clamp(2, GROWTH_MAX);
             }
             self.width = self.width.min(Part::ALL.to);
-            let to = (from + self.width).min(Part::ALL.to);
-            return (from < Part::ALL.to).then_some(Part { from, to });
+            return (to < Part::ALL.to).then_some(part(to, self.width));
         };
         // So much of it fitted; some room is left for what is not spread evenly.
         let (done, all) = (u128::from(done), u128::from(all.max(done).max(1)));
         let half = load.part.width().div_ceil(2);
         self.width = (load.part.width() * 3 / 4 * done / all).clamp(1, half);
-        Some(Part { from, to: end(self.width) })
+        Some(part(from, self.width))
     }
 
     /// How many parts are to come behind one, as far as is known.

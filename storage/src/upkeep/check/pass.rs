@@ -5,7 +5,6 @@
 use std::ops::ControlFlow;
 
 use crate::error::Result;
-use crate::error::position::Position;
 use crate::log::frame::{Frame, damaged};
 use crate::log::scan;
 use crate::log::scan::{Next, Scan};
@@ -48,14 +47,4 @@ pub(super) fn frames(
         }
     }
     Ok(())
-}
-
-/// Bytes of the log's files before `end`.
-pub(super) fn bytes_before(inner: &Inner, end: Position) -> Result<u64> {
-    let segments = inner.log.segments();
-    let mut bytes = u64::from(end.offset());
-    for number in segments.numbers()?.into_iter().filter(|&number| number < end.segment()) {
-        bytes += segments.bytes_count(number)?;
-    }
-    Ok(bytes)
 }

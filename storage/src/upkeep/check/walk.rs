@@ -98,7 +98,7 @@ impl<'a> Walk<'a> {
     pub(super) fn log(&mut self, end: Tail, progress: &mut dyn FnMut(u64, u64)) -> Result<()> {
         self.start();
         let inner = self.inner;
-        let all = pass::bytes_before(inner, end.end)?;
+        let all = inner.log.segments().bytes_before(end.end)?;
         self.load.read = (0, all);
         pass::frames(inner, end, |found| {
             match found {
@@ -314,9 +314,8 @@ impl<'a> Walk<'a> {
     fn version(&mut self, frame: &Frame, version: VersionBytes<'_>) -> Result<()> {
         if !self.is_first {
             // What is of other objects need not be decoded again.
-            let header = version.header_bytes(frame.position)?;
-            let header = Header::decode(header)?;
-            if !self.has(id_of(&header)) {
+            let header = Header::decode(version.header_bytes(frame.position)?)?;
+            if !self.has(header.object_id()) {
                 return Ok(());
             }
         }
@@ -324,7 +323,7 @@ impl<'a> Walk<'a> {
         validate_payloads(&record, frame.position)?;
         let changes = record.changes()?;
         self.report.version_count += 1;
-        if self.has(id_of(&record.header)) {
+        if self.has(record.header.object_id()) {
             let followed = self.follow(frame, version.staged, &record, &changes);
             self.note(frame, followed);
         }
@@ -339,7 +338,7 @@ impl<'a> Walk<'a> {
         record: &VersionRecord<'_>,
         changes: &[PageChange],
     ) -> Result<()> {
-        let (header, hash, id) = (&record.header, record.hash, id_of(&record.header));
+        let (header, hash, id) = (&record.header, record.hash, record.header.object_id());
         // What was trimmed had what its notes say that it had.
         let has =
             |is_here, noted| is_here || (record.kept_from.is_some() && noted == frame.position);
@@ -440,10 +439,6 @@ impl<'a> Walk<'a> {
             false => Err(damaged(frame.position, format!("{expected:?}"), format!("{found:?}"))),
         }
     }
-}
-
-fn id_of(header: &Header) -> ObjectId {
-    if header.seq == 0 { header.hash().into() } else { header.object }
 }
 
 fn row_bytes(row: &Row) -> usize {

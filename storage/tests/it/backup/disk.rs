@@ -49,6 +49,15 @@ impl WatchedDisk {
         look(&mut self.seen.lock().unwrap())
     }
 
+    /// Does work of which every operation from number `at` on fails; gives what came of it, and how
+    /// many failed.
+    pub(crate) fn failing<T>(&self, at: u64, work: impl FnOnce() -> T) -> (T, u64) {
+        self.seen(|seen| (seen.changes, seen.fired, seen.fail_at) = (0, 0, Some(at)));
+        let done = work();
+        self.seen(|seen| seen.fail_at = None);
+        (done, self.seen(|seen| seen.fired))
+    }
+
     /// An operation that changes something, and needs room for it; whether it is to fail.
     fn change(&self, path: &Path) -> io::Result<()> {
         self.operation(path, true)
