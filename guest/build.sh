@@ -18,6 +18,8 @@ RUST_SOURCE_SUITE=trixie-backports
 CLANG=14
 
 to=$PWD/objects
+# The objects that the crate `continuant` has as bytes: the same files.
+samples=(counter tally lamp)
 if [[ ${1-} == --to ]]; then
     to=$(mkdir -p "$2" && cd "$2" && pwd)
     shift 2
@@ -127,3 +129,11 @@ for kind; do
         ;;
     esac
 done
+
+if [[ $to == "$PWD/objects" ]]; then
+    for sample in "${samples[@]}"; do
+        install -m 644 "objects/$sample.wasm" ../engine/samples/
+    done
+    install -m 644 examples/counter/policy.cedar ../engine/samples/counter.cedar
+    install -m 644 examples/wat/policy.cedar ../engine/samples/lamp.cedar
+fi

@@ -33,6 +33,12 @@ check() {
                 "$object" >&2
             status=1
         fi
+        # What the crate `continuant` has as bytes.
+        local sample=../engine/samples/$object
+        if [[ -e $sample ]] && ! cmp "$sample" "$built/$object"; then
+            printf 'guest/check.sh: engine/samples/%s is not: run guest/build.sh\n' "$object" >&2
+            status=1
+        fi
     done
 }
 

@@ -23,6 +23,7 @@ pub mod instrument;
 pub mod metrics;
 mod options;
 mod run;
+pub mod samples;
 mod step;
 mod substrate;
 

@@ -8,6 +8,7 @@
 //! - `cycles`: wakes, on both clocks, across restarts.
 //! - `disk`: a disk that waits, fails and forgets when a test says so.
 //! - `durability`: replies before and after the disk is done, and what a power cut undoes.
+//! - `examples`: the programs of engine/examples, each run, and what it prints.
 //! - `explain`: what decided, on record and in dry runs.
 //! - `forks`: objects that begin as a version of another.
 //! - `fuzz`: invariants that are broken, and the least inputs that break them.
@@ -41,6 +42,7 @@ mod credentials;
 mod cycles;
 mod disk;
 mod durability;
+mod examples;
 mod explain;
 mod forks;
 mod fuzz;

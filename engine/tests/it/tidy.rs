@@ -223,7 +223,7 @@ const FLOORS: &[(&str, &[&[&str]])] = &[
             &["answer", "credentials", "options", "step"],
             &["error"],
             &["substrate"],
-            &["clock", "instrument", "metrics"],
+            &["clock", "instrument", "metrics", "samples"],
         ],
     ),
     (

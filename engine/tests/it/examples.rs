@@ -1,0 +1,132 @@
+//! The programs of `engine/examples`: each is run, and what it prints is compared.
+
+use std::fs;
+use std::path::Path;
+
+use expect_test::{Expect, expect};
+
+#[path = "../../examples/audit.rs"]
+#[expect(dead_code, reason = "its `main` is for `cargo run --example`")]
+mod audit;
+#[path = "../../examples/bank.rs"]
+#[expect(dead_code, reason = "its `main` is for `cargo run --example`")]
+mod bank;
+#[path = "../../examples/fleet.rs"]
+#[expect(dead_code, reason = "its `main` is for `cargo run --example`")]
+mod fleet;
+#[path = "../../examples/hello.rs"]
+#[expect(dead_code, reason = "its `main` is for `cargo run --example`")]
+mod hello;
+
+type Run = fn(&Path, &mut Vec<u8>) -> Result<(), Box<dyn std::error::Error>>;
+
+/// Runs an example in a database of its own, `times` times, and compares what it prints.
+#[track_caller]
+fn check(run: Run, times: usize, expected: Expect) {
+    let directory = tempfile::tempdir().unwrap();
+    let mut printed = Vec::new();
+    for _ in 0..times {
+        run(&directory.path().join("db"), &mut printed).unwrap();
+    }
+    expected.assert_eq(&String::from_utf8(printed).unwrap());
+}
+
+#[test]
+fn hello_counts_on_the_second_time() {
+    check(
+        hello::run,
+        2,
+        expect![[r#"
+        version 1 is durable
+        2 visits
+        refused: not-permitted
+        version 2 is durable
+        4 visits
+        refused: not-permitted
+    "#]],
+    );
+}
+
+#[test]
+fn a_bank_moves_money_whole_and_never_below_zero() {
+    check(
+        bank::run,
+        1,
+        expect![[r#"
+        ada paid ben 30
+        ada did not pay ben 500: forbidden by overdraft
+        ada has 70
+        ben has 130
+        cyn has 100
+        all of them have 300
+    "#]],
+    );
+}
+
+#[test]
+fn a_fleet_runs_by_itself() {
+    check(
+        fleet::run,
+        1,
+        expect![[r#"
+            18:00: 60 lamps are on
+            +15 minutes: 45 lamps are on
+            +45 minutes: 15 lamps are on
+            +60 minutes: 0 lamps are on
+            the control room heard of 60 lamps
+        "#]],
+    );
+}
+
+#[test]
+fn an_audit_tells_who_did_what_and_why() {
+    check(
+        audit::run,
+        1,
+        expect![[r#"
+            version 1
+            refused
+            version 2
+            version 3
+            09:00 version 0: create, signed by nobody
+            09:01 version 1: call, signed by ada
+            09:02 refusal 1: not-permitted
+            09:03 version 2: call, signed by ada
+            09:04 version 3: call, signed by ada
+            count is of version 3, Changed
+            before, it was 5
+            rule ada read input.by
+            verified: 4 versions, 1 refusal
+            the capsule verifies, up to the newest version: true
+            with a bit changed it does not verify: true
+        "#]],
+    );
+}
+
+#[test]
+fn every_example_is_run_here() {
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
+    let text = include_str!("examples.rs");
+    for example in fs::read_dir(examples).unwrap() {
+        let name = example.unwrap().file_name().into_string().unwrap();
+        assert!(text.contains(&format!("examples/{name}\"]")), "{name} is not run");
+    }
+}
+
+/// The samples are what `guest/check.sh` proves to be built of their source.
+#[test]
+fn the_samples_are_the_committed_objects() {
+    let guest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../guest");
+    let read = |path: &str| fs::read(guest.join(path)).unwrap();
+    let (counter, lamp) = ("examples/counter/policy.cedar", "examples/wat/policy.cedar");
+    let samples: [(&[u8], &str); 5] = [
+        (continuant::samples::COUNTER, "objects/counter.wasm"),
+        (continuant::samples::COUNTER_POLICY.as_bytes(), counter),
+        (continuant::samples::TALLY, "objects/tally.wasm"),
+        (continuant::samples::LAMP, "objects/lamp.wasm"),
+        (continuant::samples::LAMP_POLICY.as_bytes(), lamp),
+    ];
+    for (sample, path) in samples {
+        assert!(sample == read(path), "{path} is another: run guest/build.sh");
+    }
+}
