@@ -1,11 +1,10 @@
-//! Admission: whether a step becomes a version. One pure function of the head, the input, the
-//! memory before and after, and the effects.
+//! Admission: decides whether a step becomes a version. It is one pure function of the head, the
+//! input, the memory before and after, and the effects.
 //!
-//! Native rules come first and no policy can waive them: credentials, nonces, the wake, the
-//! schema. Then the object's own policy decides and, where the policy carries a guard, what it
-//! permits the guard must permit as well; on an upgrade two laws decide, the one that goes and the
-//! one that comes. The engine, the verifier and the command line all call these functions; none of
-//! them has rules of its own.
+//! Native rules come first and no policy can waive them: credentials, nonces, the wake, the schema.
+//! Then the object's own policy decides; if the policy carries a guard, the guard must permit the
+//! step as well. On an upgrade two policies decide, the old one and the new one. The engine, the
+//! verifier and the command line all call these functions; none of them has rules of its own.
 //!
 //! It does not know how the step was run.
 
@@ -25,28 +24,28 @@ use crate::policy::{Decision, Explanation, Facts, Principal, Raw, Refusal, Value
 use crate::refusal::{Reason, Verdict};
 use crate::schema::{MIGRATE, Method, Type, Value, decode_args};
 
-/// A step that ran and is to be decided on.
+/// A step that ran and awaits a decision.
 #[derive(Clone, Copy, Debug)]
 pub struct Step<'a, B: ?Sized, A: ?Sized> {
-    /// What was asked for.
+    /// The request and its credential.
     pub input: &'a Input,
     /// The memory before.
     pub before: &'a B,
     /// The memory after.
     pub after: &'a A,
-    /// What the step gave back and sent out.
+    /// The step's result and all that it sends out.
     pub effects: &'a Effects,
     /// The fuel that it used.
     pub fuel: u64,
-    /// How many pages it changed.
+    /// The number of pages that the step changed.
     pub page_count: u32,
     /// The version of the instrumentation that it ran under.
     pub instrumentation: u32,
-    /// The policy that decides on what follows: another one after an amendment or an upgrade.
+    /// The policy that decides on the next step: a new one after an amendment or an upgrade.
     pub policy: PolicyHash,
 }
 
-/// What an object is under before an upgrade, and what from then on.
+/// The definitions of an object before and after an upgrade.
 #[derive(Clone, Copy, Debug)]
 pub struct Laws<'a> {
     /// Decides on the upgrade, of the state before.
@@ -83,12 +82,12 @@ impl<'a, M: ?Sized> Step<'a, M, M> {
     }
 }
 
-/// Verifies who asks, and that they may be asking this now, of an object whose policy names the
-/// keys that `tracked` says: the keys that signed, or that opened the session, ascending. With one
-/// memo for many inputs, the signatures of a batch are verified once.
+/// Verifies the credential, and that its holders may ask this now, of an object whose policy names
+/// the keys in `tracked`. Returns the keys that signed, or that opened the session, ascending. With
+/// one memo for many inputs, the signatures of a batch are verified once.
 ///
-/// What only the host of the object can tell, the code of an input in a session, comes last: so
-/// everyone comes to the same verdict but for that.
+/// The one check that only the object's host can make, of a code in a session, comes last: so every
+/// verifier reaches the same verdict except for that check.
 ///
 /// # Errors
 ///
@@ -104,7 +103,7 @@ pub fn authenticate(
     Ok(keys)
 }
 
-/// That a session which `keys` are to open, if it is one that they ask for, can be.
+/// Checks that `keys` can open a session, if the input asks for one.
 fn opening(
     head: &Head,
     tracked: &Tracked,
@@ -121,7 +120,7 @@ fn opening(
     })
 }
 
-/// Verifies who asks, as [`authenticate`] does before it looks at a session that is to be opened.
+/// Verifies the credential as [`authenticate`] does, up to the check of a session to open.
 fn signers_of(
     head: &Head,
     tracked: &Tracked,
@@ -200,7 +199,7 @@ fn in_session(
     }
 }
 
-/// That what expires at `expires` has not at `time`, and will within the limit.
+/// Checks that `expires` is not before `time`, and is within the limit after it.
 fn expiry(expires: u64, time: u64) -> Result<(), Verdict> {
     if expires < time {
         let detail = format!("it expired at {expires}, the time is {time}");
@@ -213,7 +212,7 @@ fn expiry(expires: u64, time: u64) -> Result<(), Verdict> {
     Ok(())
 }
 
-/// The verdict on what lasts longer than a session, and comes in one, or from nobody.
+/// Returns the verdict on a request that outlasts sessions, and comes in one, or unsigned.
 fn takes_a_signature(input: &Input) -> Verdict {
     let detail = format!("{} takes a signature", input.request.action());
     Verdict::native(Reason::Credential, detail)
@@ -249,9 +248,9 @@ fn wrong_code() -> Verdict {
     Verdict::native(Reason::SessionCode, "the code is not of the session's secret")
 }
 
-/// The native verdict on an input that was refused with `given`: that of [`authenticate`] or, where
-/// it is not that, `given` itself if it is one that a host gave by its own word or by a rule of
-/// before.
+/// Returns the native verdict on an input that was refused with `given`: that of [`authenticate`]
+/// or, if that is another one, `given` itself where only the host could give it or an older rule
+/// gave it.
 ///
 /// # Errors
 ///
@@ -267,7 +266,7 @@ pub fn authenticate_refused(
         return Err(given.clone());
     }
     let signers = signers_of(head, tracked, input, host)?;
-    // Whether there was room was asked before anything of a session that is to be opened.
+    // The check for room comes before any check of a session to open.
     if given.reason == Reason::NoncesFull && is_of_less_room(head, input, &signers, given) {
         return Err(given.clone());
     }
@@ -278,22 +277,22 @@ pub fn authenticate_refused(
     }
 }
 
-/// Whether `given` is the host's word that the code of an input in a session was wrong.
+/// Returns whether `given` is the host's word that the code of an input in a session was wrong.
 fn is_of_its_host(input: &Input, given: &Verdict) -> bool {
     let session = input.credential.as_ref().and_then(Credential::session);
     session.is_some() && *given == wrong_code()
 }
 
-/// Whether `given` is the verdict on an input that was to follow the version of the hash that
-/// stands for none: hosts gave it of inputs whose bytes, which are on record, ask for no version.
+/// Returns whether `given` is the verdict on an input whose parent was the hash that encodes
+/// "none": such an input's bytes on record name no parent, but hosts refused it for a wrong one.
 fn is_of_no_parent(head: &Head, input: &Input, given: &Verdict) -> bool {
     let credential = timely(head, input).ok().flatten();
     let asks_for_none = credential.is_some_and(|credential| credential.parent.is_none());
     asks_for_none && *given == wrong_parent(head, VersionHash::NONE)
 }
 
-/// Whether `given` is the verdict for want of room for the nonces of `signers`, or for a session of
-/// theirs, by the rule under which all keys had the same room.
+/// Returns whether `given` is the verdict for want of room for the nonces of `signers`, or for a
+/// session of theirs, by the older rule under which all keys had the same room.
 fn is_of_less_room(head: &Head, input: &Input, signers: &[PublicKey], given: &Verdict) -> bool {
     let ledger = &head.ledger;
     let Some(credential) = &input.credential else { return false };
@@ -313,7 +312,7 @@ fn is_of_less_room(head: &Head, input: &Input, signers: &[PublicKey], given: &Ve
     }
 }
 
-/// What is wrong with a credential, without the word that the reason has already.
+/// Returns a credential's fault, without the words that the reason has already.
 fn problem(error: &crate::Error) -> String {
     match error.kind() {
         ErrorKind::Credential(problem) => problem.clone(),
@@ -322,13 +321,13 @@ fn problem(error: &crate::Error) -> String {
 }
 
 /// Decides whether a step of `signers`, as [`authenticate`] gave them, becomes the next version;
-/// `guards` are whoever can run the policy's guard, which is asked once the policy permits.
+/// `guards` runs the policy's guard, which is asked once the policy permits.
 ///
 /// Call it on a thread with [`STACK_BYTES`](crate::policy::STACK_BYTES) of stack.
 ///
 /// # Errors
 ///
-/// The verdict, when it does not, or what kept the guard from one.
+/// The verdict that refuses, or the failure that kept the guard from one.
 pub fn admit<B: Memory + ?Sized, A: Memory + ?Sized, G: Guards<B, A>>(
     definition: &Definition,
     head: &Head,
@@ -343,15 +342,14 @@ pub fn admit<B: Memory + ?Sized, A: Memory + ?Sized, G: Guards<B, A>>(
 }
 
 /// Decides whether an upgrade of `signers`, as [`authenticate`] gave them, becomes the next
-/// version: both laws must permit it. The one before decides on the action `upgrade`, of the state
-/// before; the one from then on decides on the action `migrate`, of the state after. Of either it
-/// is as if nothing changed.
+/// version: both policies must permit it. The old one decides on the action `upgrade`, with the old
+/// state as before and after; the new one on the action `migrate`, with the new state as both.
 ///
 /// Call it on a thread with [`STACK_BYTES`](crate::policy::STACK_BYTES) of stack.
 ///
 /// # Errors
 ///
-/// The verdict of the first that refuses, or what kept a guard from one.
+/// The first verdict that refuses, or the failure that kept a guard from one.
 pub fn admit_upgrade<M: Memory + ?Sized, G: Guards<M, M>>(
     laws: Laws<'_>,
     head: &Head,
@@ -367,11 +365,11 @@ pub fn admit_upgrade<M: Memory + ?Sized, G: Guards<M, M>>(
     Ok(migrated(admission, decision)?)
 }
 
-/// The admission of an upgrade, as the law before has it, with what the law from then on says.
+/// Adds the new policy's decision to the admission of an upgrade by the old policy.
 ///
 /// # Errors
 ///
-/// The verdict, when that refuses.
+/// The new policy's verdict, when it refuses.
 pub fn migrated(admission: Admission, decision: Decision) -> Result<Admission, Verdict> {
     match verdict(Vec::new(), decision) {
         Ok(Admission { rules, .. }) => Ok(Admission { migrated: rules, ..admission }),
@@ -382,11 +380,12 @@ pub fn migrated(admission: Admission, decision: Decision) -> Result<Admission, V
     }
 }
 
-/// What the code of `laws.after` takes, which are the states that `laws.before` left.
+/// Checks that the code of `laws.after` migrates states of `laws.before`, and returns the type that
+/// it takes.
 ///
 /// # Errors
 ///
-/// The verdict, which says what it takes otherwise.
+/// The verdict, which names the differences.
 pub fn require_migration(laws: Laws<'_>) -> Result<&Type, Verdict> {
     let taken = laws.after.schema.require_migration(&laws.before.schema);
     taken.map_err(|error| Verdict::native(Reason::Migration, error.to_string()))
@@ -395,14 +394,14 @@ pub fn require_migration(laws: Laws<'_>) -> Result<&Type, Verdict> {
 /// A decision that is explained.
 #[derive(Debug)]
 pub struct Explained<S> {
-    /// What the policy says and why; [`verdict`] makes of the decision what [`admit`] gives, unless
-    /// the guard refuses.
+    /// The policy's decision and its explanation; [`verdict`] converts the decision into the result
+    /// of [`admit`], unless the guard refuses.
     pub policy: Explanation,
-    /// What the guard says: none, when the policy carries none or does not permit.
+    /// The guard's answer: none, when the policy carries no guard or does not permit.
     pub guard: Option<Result<(), S>>,
 }
 
-/// Decides as [`admit`] does, and tells of the rules that it hangs on and of what they read.
+/// Decides as [`admit`] does, and returns the rules behind the decision with the values they read.
 ///
 /// Call it on a thread with [`STACK_BYTES`](crate::policy::STACK_BYTES) of stack.
 ///
@@ -422,13 +421,13 @@ pub fn explain<B: Memory + ?Sized, A: Memory + ?Sized, G: Guards<B, A>>(
 /// The decisions of both laws on an upgrade, explained.
 #[derive(Debug)]
 pub struct ExplainedUpgrade<S> {
-    /// What the law before says.
+    /// The explanation by the old policy.
     pub before: Explained<S>,
-    /// What the law from then on says: none, when the one before does not permit.
+    /// The explanation by the new policy: none, when the old one does not permit.
     pub after: Option<Explained<S>>,
 }
 
-/// Decides as [`admit_upgrade`] does, and tells of the rules of both laws.
+/// Decides as [`admit_upgrade`] does, and explains by the rules of both policies.
 ///
 /// Call it on a thread with [`STACK_BYTES`](crate::policy::STACK_BYTES) of stack.
 ///
@@ -466,7 +465,7 @@ fn explain_as<B: Memory + ?Sized, A: Memory + ?Sized, G: Guards<B, A>>(
     Ok(Explained { policy, guard })
 }
 
-/// What the policy's guard says of a step that the policy permits, if it carries one.
+/// Asks the policy's guard, if there is one, about a step that the policy permits.
 fn ask<B: ?Sized, A: ?Sized, G: Guards<B, A>>(
     definition: &Definition,
     facts: &Facts<'_>,
@@ -484,8 +483,8 @@ fn ask<B: ?Sized, A: ?Sized, G: Guards<B, A>>(
     })
 }
 
-/// The facts of a step that no native rule refuses, which is decided on as `action`, and what the
-/// policy says of them.
+/// Returns the facts of a step that no native rule refuses, decided on as `action`, and the
+/// policy's decision.
 fn judge<'a, B: Memory + ?Sized, A: Memory + ?Sized>(
     definition: &Definition,
     head: &'a Head,
@@ -530,16 +529,16 @@ fn judge<'a, B: Memory + ?Sized, A: Memory + ?Sized>(
     Ok((facts, decision))
 }
 
-/// The verdict on a step whose state is not one, or has no values.
+/// Returns the verdict on a step whose state or arguments are invalid.
 fn invalid(error: crate::Error) -> Verdict {
     Verdict::native(Reason::State, error.to_string())
 }
 
-/// What is put on record of the policy's decision on a step of `signers`.
+/// Converts the policy's decision on a step of `signers` into its record.
 ///
 /// # Errors
 ///
-/// The verdict, when it refuses.
+/// The verdict, when the decision is to refuse.
 pub fn verdict(signers: Vec<PublicKey>, decision: Decision) -> Result<Admission, Verdict> {
     match decision {
         Decision::Permit { rules } => Ok(Admission { signers, rules, migrated: Vec::new() }),
@@ -550,7 +549,7 @@ pub fn verdict(signers: Vec<PublicKey>, decision: Decision) -> Result<Admission,
     }
 }
 
-/// What the policy says: its compiled rules where they can, and Cedar where they cannot.
+/// Takes the policy's decision: by the compiled rules where they can, else by Cedar.
 fn decide<B: Memory + ?Sized, A: Memory + ?Sized>(
     definition: &Definition,
     facts: &Facts<'_>,
@@ -568,7 +567,7 @@ fn decide<B: Memory + ?Sized, A: Memory + ?Sized>(
     }
 }
 
-/// What Cedar says of a step: the reference that compiled rules are held against.
+/// Takes Cedar's decision on a step: the reference for the compiled rules.
 ///
 /// Call it on a thread with [`STACK_BYTES`](crate::policy::STACK_BYTES) of stack.
 ///
@@ -598,7 +597,7 @@ fn with_values<T, B: Memory + ?Sized, A: Memory + ?Sized>(
     Ok(see(&Values { before: &before, after: &after, input: &input }))
 }
 
-/// The arguments of a request, by name.
+/// Decodes the arguments of a request, by name.
 ///
 /// # Errors
 ///

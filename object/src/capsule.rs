@@ -1,20 +1,21 @@
 //! The capsule: one object as one stream of bytes, that another host can verify and continue.
 //!
-//! A head, then sections, each chained to all before it by its check, the last one an end mark:
-//! cutting, flipping, reordering or adding bytes anywhere is found at the section where it is. It
-//! does no I/O: the storage crate moves the bytes, in bounded memory.
+//! A capsule is a head, then sections, the last one an end mark. Each section's check covers all
+//! bytes before it: cutting, flipping, reordering or adding bytes anywhere is found at the section
+//! where it happened. This module does no I/O: the storage crate moves the bytes, in bounded
+//! memory.
 //!
-//! Most sections stand in others, compressed together: records of one object are much alike. How
-//! they are compressed the storage crate knows.
+//! Most sections stand inside others, compressed together, because the records of one object are
+//! much alike. The storage crate knows the compression.
 //!
-//! What a section holds is verified by the structures themselves; the checks here only find damage
-//! early and say where.
+//! The sections' contents are verified by their own structures; the checks here only find damage
+//! early and say where it is.
 
 use crate::codec::Write;
 use crate::error::{Error, Result};
 use crate::hash::{Context, HASH_BYTES};
 
-/// What every capsule starts with: its name and the version of the format.
+/// The first bytes of every capsule: the format's name and version.
 pub const HEAD: [u8; 16] = *b"CONTINUANT-CAP\x01\x00";
 /// Bytes before a section's body: its kind, then its length.
 pub const SECTION_HEAD_BYTES: usize = 5;
@@ -22,12 +23,12 @@ pub const SECTION_HEAD_BYTES: usize = 5;
 pub const SECTION_CHECK_BYTES: usize = HASH_BYTES;
 /// Bytes of one section's body.
 pub const SECTION_BYTES_MAX: u32 = 1 << 30;
-/// Bytes that the sections in one [`SectionKind::Packed`] come to, with their heads.
+/// Bytes of all sections in one [`SectionKind::Packed`], with their heads.
 pub const PACKED_BYTES_MAX: usize = 16 << 20;
 
 static CHAIN_CONTEXT: Context = Context::new("continuant 1 capsule section");
 
-/// What a section holds.
+/// The kind of content in a section.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum SectionKind {
@@ -43,8 +44,8 @@ pub enum SectionKind {
     Refusal,
     /// The end: the number of sections before it, as 8 bytes little endian.
     End,
-    /// Sections of other kinds but the end, each with its head and without a check, compressed
-    /// together: the bytes that they come to, as 4 bytes little endian, then an LZ4 block.
+    /// Sections of other kinds except the end, each with its head and without a check, compressed
+    /// together: their total size as 4 bytes little endian, then an LZ4 block.
     Packed,
 }
 
@@ -58,11 +59,11 @@ const KINDS: [SectionKind; 7] = [
     SectionKind::Packed,
 ];
 
-/// The head of a section whose body has `length` bytes.
+/// Returns the head of a section whose body has `length` bytes.
 ///
 /// # Panics
 ///
-/// When that is more than [`SECTION_BYTES_MAX`].
+/// When `length` is more than [`SECTION_BYTES_MAX`].
 pub fn section_head(kind: SectionKind, length: usize) -> [u8; SECTION_HEAD_BYTES] {
     assert!(length <= SECTION_BYTES_MAX as usize, "a section is within its limit");
     let code = KINDS.iter().position(|&known| known == kind);
@@ -71,7 +72,7 @@ pub fn section_head(kind: SectionKind, length: usize) -> [u8; SECTION_HEAD_BYTES
     head.try_into().expect("a section head has its length")
 }
 
-/// The state of a capsule being written or read: what the next section is chained to.
+/// The state of a capsule being written or read: the check that the next section is chained to.
 #[derive(Clone, Debug)]
 pub struct Chain {
     last: [u8; HASH_BYTES],
@@ -92,7 +93,7 @@ impl Chain {
         Chain { last, section_count: 0, offset: HEAD.len() as u64 }
     }
 
-    /// Where in the capsule the next section starts.
+    /// Returns the offset in the capsule at which the next section starts.
     pub fn offset(&self) -> u64 {
         self.offset
     }

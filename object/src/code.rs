@@ -1,8 +1,8 @@
-//! What a module says about its object: the schema it carries and where its state is.
+//! The facts that a module carries about its object: its schema and the address of its state.
 //!
-//! Read straight from the module's sections, so that a verifier can bind both to the hash of the
-//! code without running it. Whether the module as a whole is fit to run is the instrumentation's
-//! question, not asked here.
+//! They are read straight from the module's sections, so that a verifier can bind both to the hash
+//! of the code without running it. The instrumentation decides whether the module as a whole is fit
+//! to run.
 
 use wasmparser::{Encoding, ExternalKind, Operator, Parser, Payload};
 
@@ -27,13 +27,13 @@ pub struct CodeFacts {
     pub hash: CodeHash,
 }
 
-/// Reads what `wasm` says about its object.
+/// Reads the schema and the state's address from the module `wasm`.
 ///
 /// # Errors
 ///
 /// [`Schema`](ErrorKind::Schema) when there is not exactly one schema section of UTF-8 text or not
-/// one `state` address; [`Decode`](ErrorKind::Decode) for what is not a module;
-/// [`Limit`](ErrorKind::Limit) for one that is too long.
+/// one `state` address; [`Decode`](ErrorKind::Decode) when the bytes are no module;
+/// [`Limit`](ErrorKind::Limit) when they are too many.
 pub fn read(wasm: &[u8]) -> Result<CodeFacts> {
     if wasm.len() > CODE_BYTES_MAX {
         let (max, found) = (CODE_BYTES_MAX as u64, wasm.len() as u64);

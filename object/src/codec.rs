@@ -15,7 +15,7 @@ pub struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    /// A reader at the start of `bytes`; `what` is named in its errors.
+    /// Returns a reader at the start of `bytes`; its errors name `what`.
     pub fn new(what: &'static str, bytes: &'a [u8]) -> Reader<'a> {
         Reader { what, bytes, offset: 0 }
     }
@@ -138,7 +138,7 @@ pub trait Write {
         self.put(&value.to_le_bytes())
     }
 
-    /// A count; what is counted is bounded far below `u32::MAX` before it is encoded.
+    /// Appends a count as a `u32`; encoded counts are bounded far below `u32::MAX`.
     #[inline]
     fn put_count(&mut self, count: usize) -> &mut Self {
         self.put_u32(u32::try_from(count).expect("what is encoded is within the limits"))

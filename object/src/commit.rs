@@ -1,8 +1,8 @@
-//! A commit: a version header with everything that it names and that its parent does not have.
+//! A commit: a version header, with each part that the header names and the parent version lacks.
 //!
-//! The log and a capsule hold the same bytes, so that a lineage moves from one to the other as it
-//! is. Decoding borrows from the bytes. It checks the layout, not the hashes: that is the
-//! verifier's part.
+//! The log and a capsule hold the same bytes, so that a lineage moves from one to the other
+//! unchanged. Decoding borrows from the bytes and checks the layout, not the hashes: the verifier
+//! checks those.
 //!
 //! Invariant: `Commit::decode` accepts exactly the bytes that `encode_into` writes.
 
@@ -19,7 +19,7 @@ const EFFECTS_ENCODED_MAX: usize = EFFECTS_BYTES_MAX * 2 + OUTPUTS_MAX * (NAME_B
 /// Bytes of an encoded admission, which may be of two policies.
 const ADMISSION_ENCODED_MAX: usize = (2 * RULES_MAX + 64) * (NAME_BYTES_MAX + 4) + 64;
 
-/// One version, as it is written and read.
+/// One version, as bytes hold it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Commit<'a> {
     /// The version's header.

@@ -1,10 +1,10 @@
-//! Who asks: Ed25519 keys, their signatures over an input or over a batch of them, and the codes
-//! of sessions that such signatures opened.
+//! Credentials: Ed25519 keys, their signatures over an input or over a batch of inputs, and the
+//! codes of sessions that such signatures opened.
 //!
 //! Verification of signatures is strict (RFC 8032 with cofactorless checks, no small-order keys)
 //! everywhere, so that every verifier gives the same verdict; `verify_each` is the only place where
-//! a signature is verified. It knows no policy: it says *who* signed, not what they may do, and it
-//! knows no clock: times are given.
+//! a signature is verified. This module knows no policy: it says *who* signed, not what they may
+//! do. It knows no clock: times are given.
 
 mod batch;
 mod host;
@@ -33,29 +33,29 @@ pub struct Credential {
     pub expires: u64,
     /// The only version that the input may follow, when it must be that one.
     pub parent: Option<VersionHash>,
-    /// What proves it.
+    /// The proof of the asking keys.
     pub proof: Proof,
 }
 
-/// What proves who asks: signatures, of distinct keys in ascending order, or that whoever asks
-/// holds the secret of a session.
+/// The proof of the asking keys: their signatures, distinct and in ascending order, or the
+/// knowledge of a session's secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Proof {
     /// Over [`Request::signed_bytes`]: over the input alone.
     Signatures(Vec<Signature>),
     /// Over [`batch_signed_bytes`]: over the batch in which the input has this place.
     Batch(Place, Vec<Signature>),
-    /// In the name of the keys that opened the session. It proves nothing to those who do not hold
-    /// the secret, and whoever holds it could have asked.
+    /// A code made in the name of the keys that opened the session. It proves nothing to anyone
+    /// without the secret, and every holder of the secret could have made it.
     Session {
         /// The session.
         session: SessionId,
-        /// The keyed BLAKE3 hash, by the session's secret, of what [`SessionKey::mac`] says.
+        /// The code that [`SessionKey::mac`] makes.
         mac: [u8; 32],
     },
 }
 
-/// One key's signature.
+/// A signature by one key.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Signature {
     /// The public key.
@@ -110,7 +110,7 @@ impl SigningKey {
         SigningKey(ed25519_dalek::SigningKey::from_bytes(secret))
     }
 
-    /// The secret that the key was made of.
+    /// Returns the secret behind the key.
     pub fn secret(&self) -> [u8; 32] {
         self.0.to_bytes()
     }
@@ -140,8 +140,8 @@ impl Credential {
         }
     }
 
-    /// The signatures, for whoever puts together what was signed elsewhere. What is in a session is
-    /// in none any more.
+    /// Returns the signatures for editing, to assemble those that were made elsewhere. Takes an
+    /// input in a session out of it first.
     pub fn signatures_mut(&mut self) -> &mut Vec<Signature> {
         if self.session().is_some() {
             self.proof = Proof::Signatures(Vec::new());
@@ -160,7 +160,7 @@ impl Credential {
         }
     }
 
-    /// What kind of credential it is, as policies read it.
+    /// Returns the kind of the credential, as policies read it.
     pub fn kind(&self) -> &'static str {
         match self.proof {
             Proof::Signatures(_) => "signature",
@@ -186,14 +186,14 @@ impl Credential {
         self.proof = Proof::Session { session: key.id(), mac: key.mac(self, object, request) };
     }
 
-    /// Verifies every signature over `request` to `object`, but for those over a batch that `memo`
-    /// holds already, and gives the keys, ascending.
+    /// Verifies every signature over `request` to `object`, except those over a batch that `memo`
+    /// holds already, and returns the keys, ascending.
     ///
     /// # Errors
     ///
-    /// [`Credential`](ErrorKind::Credential) naming the first key whose signature does not hold,
-    /// that is weak, out of order or twice there, or that none is there, as in a session;
-    /// [`Limit`](ErrorKind::Limit) when there are too many.
+    /// [`Credential`](ErrorKind::Credential) naming the first key whose signature does not hold, or
+    /// that is weak, out of order or a duplicate, or saying that there is no signature, as in a
+    /// session; [`Limit`](ErrorKind::Limit) when there are too many.
     pub fn verify(
         &self,
         object: ObjectId,
@@ -220,7 +220,7 @@ impl Credential {
         request.signed_bytes(object, self.nonce, self.expires, self.parent)
     }
 
-    /// The leaf that stands for `request` to `object` in a batch.
+    /// Returns the leaf of `request` to `object` in a batch.
     fn leaf(&self, object: ObjectId, request: &Request) -> LeafHash {
         let terms = (object, self.nonce, self.expires, self.parent);
         let mut bytes = Vec::with_capacity(256);

@@ -1,4 +1,5 @@
-//! What defines an object besides its memory: its code, the schema in the code, and its policy.
+//! The definition of an object, without its memory: its code, the schema in the code, and its
+//! policy.
 //!
 //! All objects of the same code and policy share one definition. It does not know how code runs.
 
@@ -11,7 +12,7 @@ use crate::schema::Schema;
 /// The code's facts, its schema, and the policy, validated against each other.
 #[derive(Debug)]
 pub struct Definition {
-    /// What the module says of itself.
+    /// The facts that the module carries.
     pub code: CodeFacts,
     /// The schema that the module carries.
     pub schema: Schema,
@@ -20,7 +21,7 @@ pub struct Definition {
 }
 
 impl Definition {
-    /// The definition of a module and what its policy is made of.
+    /// Builds the definition from a module and the sources of its policy.
     ///
     /// Call it on a thread with [`STACK_BYTES`](crate::policy::STACK_BYTES) of stack.
     ///
@@ -34,7 +35,7 @@ impl Definition {
         Ok(Definition { code, schema, policy })
     }
 
-    /// The definition of a module and an encoded policy.
+    /// Builds the definition from a module and an encoded policy.
     ///
     /// Call it on a thread with [`STACK_BYTES`](crate::policy::STACK_BYTES) of stack.
     ///

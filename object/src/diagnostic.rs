@@ -1,27 +1,27 @@
-//! What is wrong in a text, and where: line, column, and the line quoted with a mark below.
+//! Findings in a text: the fault, its line and column, and the line quoted with a mark below.
 //!
-//! This is the one place that knows how a place in a text is told to people. It does not know what
-//! the texts say.
+//! This is the one place that knows how to show people a place in a text. It does not know what the
+//! texts mean.
 //!
-//! Invariant: what is quoted is printable, however hostile the text, and at most
-//! `QUOTE_CHARS_MAX` characters long.
+//! Invariant: a quote is printable, however hostile the text, and at most `QUOTE_CHARS_MAX`
+//! characters long.
 
 use std::fmt;
 use std::ops::Range;
 
-/// Characters of a line that are quoted, around what the finding is about.
+/// The number of characters of a line that are quoted around a finding.
 const QUOTE_CHARS_MAX: usize = 100;
-/// Characters that are quoted in front of it.
+/// The number of those characters in front of the finding.
 const BEFORE_CHARS_MAX: usize = 60;
 
-/// One finding in a text, with the place it is about.
+/// A finding in a text, with its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnostic {
-    /// What is wrong and what to do, lower case, without a full stop.
+    /// The fault and its remedy, lower case, without a full stop.
     pub message: String,
     /// Byte range in the text, where one is known.
     pub span: Option<Range<usize>>,
-    /// Where that is to people, once the text is known.
+    /// The line and column of the finding, once the text is known.
     pub place: Option<Place>,
 }
 
@@ -32,7 +32,7 @@ pub struct Place {
     pub line: usize,
     /// The character in the line, the first being 1.
     pub column: usize,
-    /// The line, or as much of it as is around the place; what does not print is escaped.
+    /// The line, or a part of it around the place; unprintable characters are escaped.
     pub quote: String,
     /// The characters of the quote that the finding is about, from the first to behind the last.
     pub mark: Range<usize>,
@@ -89,7 +89,7 @@ impl Place {
     }
 }
 
-/// A line as it is quoted, and the characters of that which stand for the `marked` bytes.
+/// Quotes a line, and returns the quote with the characters of the `marked` bytes in it.
 fn quote(line: &str, marked: &Range<usize>) -> (String, Range<usize>) {
     let start = marked.start.min(line.len());
     let behind = line[..start].char_indices().rev().nth(BEFORE_CHARS_MAX - 1);
@@ -114,7 +114,7 @@ fn quote(line: &str, marked: &Range<usize>) -> (String, Range<usize>) {
     (quote, mark.unwrap_or(count..count))
 }
 
-/// A text with what does not print escaped.
+/// Returns a text with unprintable characters escaped.
 pub(crate) fn printable(text: &str) -> String {
     text.chars().map(printed).collect()
 }
@@ -126,7 +126,7 @@ fn printed(letter: char) -> String {
     }
 }
 
-/// Whether a character prints as itself, and moves nothing around it.
+/// Returns whether a character prints as itself and moves nothing around it.
 fn is_plain(letter: char) -> bool {
     let moves = matches!(letter,
         '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{61c}'

@@ -1,6 +1,7 @@
-//! What a step gives back and sends out, and the decision that admitted it.
+//! The effects of a step (its result, outputs and messages), and the decision that admitted it.
 //!
-//! Both are payloads that a version header names by hash. They do not know how they are delivered.
+//! Both are payloads that a version header names by hash. This module does not know how effects are
+//! delivered.
 //!
 //! Invariant: each `decode` accepts exactly the bytes that its `encode` writes.
 
@@ -22,32 +23,32 @@ const ADMISSION_VERSION: u8 = 1;
 /// The decision on an upgrade, which two policies take.
 const WITH_MIGRATED: u8 = 2;
 
-/// What a step gives back and sends out.
+/// The result of a step and all that it sends out.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Effects {
     /// The method's result, encoded by the schema; empty when it has none.
     pub result: Vec<u8>,
     /// Outward outputs, in the order of their emission.
     pub outputs: Vec<Output>,
-    /// What the step did to the object's next wake.
+    /// The step's change of the object's next wake.
     pub wake: WakeChange,
     /// Messages to objects, in the order in which they were sent.
     pub messages: Vec<Message>,
 }
 
-/// One outward output.
+/// An outward output.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Output {
-    /// What it is.
+    /// The output's name.
     pub name: String,
-    /// What it says.
+    /// The output's content.
     pub payload: Vec<u8>,
 }
 
-/// What a step did to the object's next wake.
+/// A step's change of the object's next wake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum WakeChange {
-    /// Nothing.
+    /// No change.
     #[default]
     Keep,
     /// The object wants no wake.
@@ -57,8 +58,8 @@ pub enum WakeChange {
 }
 
 impl WakeChange {
-    /// The next wake of an object whose next wake was `wake` before the step. The last moment that
-    /// there is stands for no wake in a header, and so it is none.
+    /// Returns the next wake after the step of an object whose next wake was `wake` before. In a
+    /// header the last representable moment encodes "no wake", so setting it means none.
     pub fn apply(self, wake: Option<u64>) -> Option<u64> {
         match self {
             WakeChange::Keep => wake,
@@ -69,13 +70,14 @@ impl WakeChange {
 }
 
 impl Effects {
-    /// Those of a fork of a version: it wakes when the object would have, and that is all.
+    /// Returns the effects of a fork of version `of`: it takes over the object's next wake, and
+    /// nothing else.
     pub fn of_fork(of: &Header) -> Effects {
         let wake = of.wake.map_or(WakeChange::Keep, WakeChange::Set);
         Effects { wake, ..Effects::default() }
     }
 
-    /// Those of a fork that is made without the wake of the version, if that has one.
+    /// Returns the effects of a fork that leaves out the next wake of version `of`, if it has one.
     pub fn of_fork_without_wake(of: &Header) -> Effects {
         let wake = of.wake.map_or(WakeChange::Keep, |_| WakeChange::Clear);
         Effects { wake, ..Effects::default() }
@@ -162,8 +164,8 @@ pub struct Admission {
     pub signers: Vec<PublicKey>,
     /// The ids of the rules that permitted it, ascending; none for a creation.
     pub rules: Vec<String>,
-    /// Of an upgrade, the ids of the rules of the policy from then on that permitted what became of
-    /// the state, ascending; none for anything else.
+    /// The ids of the rules that permitted an upgrade's migrated state, ascending: rules of the new
+    /// policy. Empty for anything else.
     pub migrated: Vec<String>,
 }
 

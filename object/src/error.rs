@@ -1,8 +1,8 @@
-//! The one error of this crate: a kind that says what is wrong, and where it was found.
+//! The error of this crate: a kind that says what is wrong, and where it was found.
 //!
 //! It does not know files or objects' names; the crates above add that context to their own errors.
 //!
-//! Invariant: a message names the place, what was expected and what was found, in that order.
+//! Invariant: a message names the place, the expected and the found, in that order.
 
 use std::fmt;
 
@@ -15,7 +15,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Error(Box<ErrorKind>);
 
-/// What went wrong.
+/// The kinds of failure.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ErrorKind {
@@ -23,11 +23,11 @@ pub enum ErrorKind {
     Decode {
         /// The structure being decoded.
         what: &'static str,
-        /// Where in the bytes, from their start.
+        /// The place in the bytes, from their start.
         offset: u64,
-        /// What a well-formed encoding has there.
+        /// The content of a well-formed encoding there.
         expected: String,
-        /// What is there.
+        /// The content found there.
         found: String,
     },
     /// WIT text that is not a schema, with everything that is wrong in it.
@@ -43,18 +43,18 @@ pub enum ErrorKind {
         /// The value or its type.
         found: String,
     },
-    /// Memory whose bytes are not a state of the schema.
+    /// The bytes of memory are not a state of the schema.
     State {
         /// Path to the field, such as `state.operator`.
         path: String,
-        /// What the schema asks for.
+        /// The schema's demand.
         expected: String,
-        /// What memory holds.
+        /// The content of memory.
         found: String,
     },
     /// A path or name that the schema does not have.
     Unknown {
-        /// What kind of thing was looked up, such as `field` or `method`.
+        /// The kind of the thing looked up, such as `field` or `method`.
         what: &'static str,
         /// The name given.
         name: String,
@@ -63,7 +63,7 @@ pub enum ErrorKind {
     },
     /// A lineage, proof or image that does not verify.
     Mismatch {
-        /// What was verified, such as `parent hash`.
+        /// The part that was verified, such as `parent hash`.
         what: &'static str,
         /// The version concerned.
         seq: u64,
@@ -80,13 +80,13 @@ pub enum ErrorKind {
         what: &'static str,
         /// The most that is allowed.
         max: u64,
-        /// What was asked for.
+        /// The amount found.
         found: u64,
     },
 }
 
 impl Error {
-    /// What went wrong.
+    /// Returns the kind of failure.
     pub fn kind(&self) -> &ErrorKind {
         &self.0
     }
@@ -101,7 +101,7 @@ impl Error {
         ErrorKind::Decode { what, offset, expected, found }.into()
     }
 
-    /// That a caller gave `found`, which stands for none, where there is something or nothing.
+    /// Returns the error for a caller's `found` that encodes "none" where an optional value goes.
     pub(crate) fn none(path: &str, expected: &str, found: impl fmt::Display) -> Error {
         let (path, expected) = (path.to_string(), format!("{expected}, or nothing"));
         ErrorKind::Value { path, expected, found: format!("{found}, which stands for none") }.into()

@@ -1,4 +1,4 @@
-//! BLAKE3 hashes as types: what a hash is of is part of its type.
+//! BLAKE3 hashes as types: the type says what was hashed.
 //!
 //! Every structure is hashed in a context of its own (BLAKE3's `derive_key` mode), so that no
 //! encoding of one structure is ever an encoding of another. The memory root is the exception: it
@@ -18,8 +18,8 @@ use crate::error::{Error, ErrorKind};
 /// Bytes of every hash.
 pub const HASH_BYTES: usize = 32;
 
-/// A context of BLAKE3's `derive_key` mode. Its key, a good part of what hashing a short structure
-/// would cost, is derived once.
+/// A context of BLAKE3's `derive_key` mode. Deriving its key, a good part of the cost of hashing a
+/// short structure, is done once.
 #[derive(Debug)]
 pub struct Context {
     text: &'static str,
@@ -39,8 +39,8 @@ impl Context {
     }
 }
 
-/// An encoding that is hashed as it is written: what is short is collected, so that the hasher sees
-/// few and long pieces.
+/// A writer that hashes an encoding as it is written. It collects short writes, so that the hasher
+/// sees few and long pieces.
 pub(crate) struct Hashing {
     hasher: Hasher,
     collected: ArrayVec<u8, 256>,
@@ -53,7 +53,7 @@ impl Hashing {
         Hashing { hasher: Hasher::new_keyed(key), collected: ArrayVec::new() }
     }
 
-    /// The hash of what was put.
+    /// Returns the hash of all written bytes.
     #[inline]
     pub(crate) fn finish(&mut self) -> blake3::Hash {
         self.hasher.update(&self.collected).finalize()
@@ -79,7 +79,7 @@ macro_rules! hashes {
         pub struct $name(pub [u8; HASH_BYTES]);
 
         impl $name {
-            /// The hash that stands for "none": all zero bytes.
+            /// The hash that encodes "none": all zero bytes.
             pub const NONE: $name = $name([0; HASH_BYTES]);
 
             /// Hashes `bytes` in this type's own context.
@@ -138,15 +138,16 @@ hashes! {
     AdmissionHash = Some(Context::new("continuant 1 admission"));
     /// The mutable globals of a module.
     GlobalsHash = Some(Context::new("continuant 1 globals"));
-    /// What a head remembers of its lineage. The context is of the time when that was nonces alone.
+    /// Hash of a head's ledger. The context's name is older: ledgers once held nonces alone.
     LedgerHash = Some(Context::new("continuant 1 nonces"));
     /// A refusal on record, and through it all those before.
     RefusalHash = Some(Context::new("continuant 1 refusal"));
-    /// An input as a leaf of a batch: the body of what a signature over it alone is made of.
+    /// Hash of an input as a leaf of a batch: of the body that a signature over the input alone
+    /// covers.
     LeafHash = Some(Context::new("continuant 1 batch leaf"));
-    /// A session: what is known of its secret to those who do not hold it.
+    /// Id of a session: the hash of its secret.
     SessionId = Some(Context::new("continuant 1 session"));
-    /// The root of a batch, or of a part of it: two of the level below, or one leaf.
+    /// The root of a batch, or of a part of it: over two roots of the level below, or one leaf.
     BatchRoot = Some(Context::new("continuant 1 batch node"));
 }
 
@@ -158,7 +159,7 @@ impl From<LeafHash> for BatchRoot {
 }
 
 impl From<VersionHash> for ObjectId {
-    /// The object whose genesis header has this hash.
+    /// Returns the id of the object whose genesis header has this hash.
     fn from(genesis: VersionHash) -> ObjectId {
         ObjectId(genesis.0)
     }

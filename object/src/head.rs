@@ -1,8 +1,4 @@
-//! The head of a lineage: what must be known of an object to make or verify its next version.
-//!
-//! The engine advances it for each commit and a verifier for each record, by the same functions,
-//! so a header that the one writes is the header that the other expects. It does not know the
-//! memory's pages.
+//! The head of a lineage: all that making or verifying an object's next version needs to know.
 
 use std::sync::Arc;
 
@@ -17,33 +13,33 @@ use crate::ledger::{Ledger, Tracked};
 use crate::lineage::Spine;
 use crate::refusal::Refusal;
 
-/// The newest version of an object and what its successor needs.
+/// The newest version of an object, and all that making the next one needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Head {
     /// The object.
     pub id: ObjectId,
     /// The newest version's header, which others may hold too.
     pub header: Arc<Header>,
-    /// Its hash.
+    /// The header's hash.
     pub hash: VersionHash,
     /// The time of the genesis, in milliseconds since 1970-01-01 UTC.
     pub created: u64,
-    /// What it remembers of the lineage.
+    /// The ledger of the lineage.
     ///
     /// Invariant: it is the one that the header names, unless only headers were read.
     pub ledger: Arc<Ledger>,
     /// The last refusal on record.
     pub refusals: RefusalHash,
-    /// How many refusals are on record.
+    /// The number of refusals on record.
     pub refusal_count: u64,
     /// The hashes that jumps of later versions name.
     pub spine: Spine<VersionHash>,
 }
 
-/// What a step did, as far as the header records it.
+/// The outcome of a step, as far as the header records it.
 #[derive(Clone, Debug)]
 pub struct Outcome<'a> {
-    /// What it gave back and sent out.
+    /// The step's result and all that it sends out.
     pub effects: &'a Effects,
     /// The version of the instrumentation that it ran under.
     pub instrumentation: u32,
@@ -53,17 +49,17 @@ pub struct Outcome<'a> {
     pub memory_bytes: u64,
     /// The memory's root after it.
     pub memory_root: MemoryRoot,
-    /// How many pages it changed.
+    /// The number of pages that the step changed.
     pub page_count: u32,
     /// The globals after it.
     pub globals: GlobalsHash,
-    /// What the object is made of after it.
+    /// The object's parts after the step.
     pub parts: Parts,
-    /// What its policy reads of the past from then on.
+    /// The part of the past that the policy reads from this version on.
     pub tracked: &'a Tracked,
 }
 
-/// What a version's header names by its hash and the log has beside it, encoded.
+/// The encoded payloads of a version: its header names them by hash, the log holds them beside it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Payloads {
     /// The input.
@@ -81,7 +77,7 @@ impl Payloads {
     }
 }
 
-/// What an object is made of besides its memory.
+/// The parts of an object besides its memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Parts {
     /// The module.
@@ -162,7 +158,7 @@ impl Head {
         self.successor_with(input, outcome, admission, &payloads)
     }
 
-    /// The [`successor`](Head::successor) of what `payloads` are the encodings of.
+    /// Returns the [`successor`](Head::successor) whose encoded payloads are `payloads`.
     pub fn successor_with(
         &self,
         input: &Input,
@@ -175,8 +171,8 @@ impl Head {
         self.followed_by((input, ledger), outcome, payloads)
     }
 
-    /// The [`successor`](Head::successor) as it is on record with the ledger of this hash: see
-    /// [`Ledger::next_on_record`].
+    /// Returns the [`successor`](Head::successor) as it is on record with the ledger of this hash:
+    /// see [`Ledger::next_on_record`].
     pub fn successor_on_record(
         &self,
         input: &Input,

@@ -1,4 +1,4 @@
-//! The version header: what one admitted version of an object is, in 480 bytes.
+//! The version header: one admitted version of an object, in 480 bytes.
 //!
 //! A hand-laid little-endian layout, described in `FORMAT.md` (a test compares the two). It knows
 //! payloads only by their hashes, so they can be redacted later with the chain intact.
@@ -20,10 +20,10 @@ use crate::lineage::jump_seq;
 pub const HEADER_BYTES: usize = 480;
 /// The version of the layout.
 pub const HEADER_VERSION: u16 = 1;
-/// How "no next wake" is stored.
+/// The stored form of "no next wake".
 pub(crate) const NO_WAKE: u64 = u64::MAX;
 
-/// What made a version.
+/// The kind of request that made a version.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum Kind {
@@ -43,7 +43,7 @@ pub enum Kind {
     Message,
     /// The object came to be of a version of another.
     Fork,
-    /// The object went on with other code and another policy.
+    /// The object took new code and a new policy.
     Upgrade,
 }
 
@@ -95,7 +95,7 @@ impl Kind {
         }
     }
 
-    /// Whether it makes an object's first version, and no other.
+    /// Returns whether this kind makes an object's first version, and no other.
     pub fn is_genesis(self) -> bool {
         matches!(self, Kind::Create | Kind::Fork)
     }
@@ -109,28 +109,28 @@ const _: () = {
     }
 };
 
-/// One version of an object. Times are milliseconds since 1970-01-01 UTC.
+/// The header of one version. Times are milliseconds since 1970-01-01 UTC.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Header {
-    /// What made the version.
+    /// The kind of request that made the version.
     pub kind: Kind,
     /// The version of the instrumentation that the step ran under.
     pub instrumentation: u32,
-    /// How many versions came before.
+    /// The number of versions before this one.
     pub seq: u64,
-    /// When the host says that it happened; never before the parent's time.
+    /// The time that the host states; never before the parent's time.
     pub time: u64,
-    /// When the object wants to run its own cycle next.
+    /// The time of the object's next own cycle.
     pub wake: Option<u64>,
     /// Fuel that the step used.
     pub fuel: u64,
     /// The memory's length in bytes.
     pub memory_bytes: u64,
-    /// How many refusals are on record before this version.
+    /// The number of refusals on record before this version.
     pub refusal_count: u64,
-    /// How many pages the step changed.
+    /// The number of pages that the step changed.
     pub page_count: u32,
-    /// The object; [`ObjectId::NONE`] in its genesis, whose hash is the id.
+    /// The object's id; [`ObjectId::NONE`] in its genesis, whose hash is the id.
     pub object: ObjectId,
     /// The version before; [`VersionHash::NONE`] in the genesis.
     pub parent: VersionHash,
@@ -146,13 +146,13 @@ pub struct Header {
     pub schema: SchemaHash,
     /// The policy that admitted the *next* versions; the one before it admitted this.
     pub policy: PolicyHash,
-    /// What was asked for, by whom.
+    /// The hash of the input: the request and its credential.
     pub input: InputHash,
-    /// What the step gave back and sent out.
+    /// The hash of the step's effects.
     pub effects: EffectsHash,
     /// The decision.
     pub admission: AdmissionHash,
-    /// What the head remembers of the lineage.
+    /// The hash of the head's ledger.
     pub ledger: LedgerHash,
     /// The last refusal on record before this version; [`RefusalHash::NONE`] when there is none.
     pub refusals: RefusalHash,
@@ -266,7 +266,7 @@ impl Header {
         Ok(header)
     }
 
-    /// What holds in a header by itself, so that it is what its bytes say.
+    /// Checks the rules that a header obeys by itself, so that it equals its decoded bytes.
     pub(crate) fn validate(&self) -> Result<()> {
         let genesis = self.seq == 0;
         let fail = |offset, expected: &str, found: String| {

@@ -1,8 +1,8 @@
-//! Memory images that share what they have in common: the base image of a code, and the pages in
-//! which one version of one object differs from it.
+//! Memory images that share their common pages: the base image of a code, and the pages in which
+//! one version of one object differs from it.
 //!
-//! An `Image` is immutable and cheap to clone, so a version that a reader holds stays as it is
-//! while the object goes on. It does not know how its pages were stored.
+//! An `Image` is immutable and cheap to clone, so a reader's version stays the same while the
+//! object advances. It does not know how its pages were stored.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::memory::{Memory, Page, ZERO_PAGE, page_count};
 
 const BASE_VERSION: u8 = 1;
 
-/// The memory and globals of a freshly instantiated module: what all objects of a code share.
+/// The memory and globals of a freshly instantiated module, which all objects of a code share.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BaseImage {
     bytes_count: u64,
@@ -124,15 +124,15 @@ impl Image {
         &self.pages
     }
 
-    /// Whether this and `other` are the same version's image, found without comparing bytes; two
-    /// images that are equal by chance may be told apart.
+    /// Returns whether this and `other` are the same version's image, without comparing bytes; two
+    /// separate images with equal bytes may count as different.
     pub fn is_same(&self, other: &Image) -> bool {
         Arc::ptr_eq(&self.base, &other.base)
             && Arc::ptr_eq(&self.pages, &other.pages)
             && self.bytes_count == other.bytes_count
     }
 
-    /// Whether the page at `index` has these bytes; beyond the image there are zeros.
+    /// Returns whether the page at `index` has these bytes; beyond the image there are zeros.
     pub fn holds(&self, index: u32, page: &Page) -> bool {
         self.page(index) == page
     }

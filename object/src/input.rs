@@ -1,8 +1,8 @@
-//! What asks for a new version: a creation, a call, the object's own cycle, a direct write, a
-//! change of the policy or of the code, a session, or a message of another object, with the
-//! credentials of whoever asks.
+//! Inputs: requests for a new version (a creation, a call, the object's own cycle, a direct write,
+//! a change of the policy or of the code, a session, a message of another object), with the
+//! credentials of the asking party.
 //!
-//! It does not know types: arguments are payload bytes that the schema decodes.
+//! This module does not know types: arguments are payload bytes that the schema decodes.
 //!
 //! Invariant: `Input::decode` accepts exactly the bytes that `encode` writes.
 
@@ -25,78 +25,79 @@ const SIGNED: u8 = 1;
 const BATCHED: u8 = 2;
 const IN_SESSION: u8 = 3;
 
-/// One request for a new version.
+/// A request for a new version.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Input {
-    /// What is asked for.
+    /// The request.
     pub request: Request,
-    /// When the host took it, in milliseconds since 1970-01-01 UTC.
+    /// The time at which the host took the input, in milliseconds since 1970-01-01 UTC.
     pub time: u64,
-    /// Who asks, when it is signed.
+    /// The credential of the asking party, when the input is signed.
     pub credential: Option<Credential>,
 }
 
-/// What a signature is over beside the request: the object, the nonce, the expiry and the parent.
+/// The terms that a signature covers beside the request: the object, the nonce, the expiry and the
+/// parent.
 pub(crate) type Terms = (ObjectId, u64, u64, Option<VersionHash>);
 
-/// What is asked for.
+/// The kinds of request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request {
-    /// That the object come to be.
+    /// Creates the object.
     Create {
-        /// What tells objects apart that are alike in everything else.
+        /// A salt that distinguishes objects that are alike in everything else.
         salt: [u8; 16],
         /// The arguments of the method `create`; empty when the object has none.
         arguments: Vec<u8>,
     },
-    /// That a method run.
+    /// Runs a method.
     Call {
         /// The method's name in the schema.
         method: String,
-        /// Its arguments, encoded by the schema.
+        /// The method's arguments, encoded by the schema.
         arguments: Vec<u8>,
     },
-    /// That the object's own cycle run.
+    /// Runs the object's own cycle.
     Cycle,
-    /// That state fields take these values.
+    /// Sets state fields to these values.
     Write {
         /// The paths and their new values, encoded by the schema, in the order of writing.
         fields: Vec<(String, Vec<u8>)>,
     },
-    /// That another policy decide on what follows.
+    /// Replaces the policy; the new one decides on later requests.
     Amend {
         /// The policy's encoding.
         policy: Vec<u8>,
     },
-    /// That whoever holds a secret may ask in the name of those who sign this.
+    /// Opens a session: the holder of a secret may then act in the name of the signers.
     OpenSession {
-        /// What is known of the secret.
+        /// The session's id, the public name of the secret.
         session: SessionId,
         /// The last moment of the session, in milliseconds since 1970-01-01 UTC.
         expires: u64,
     },
-    /// That an object come to be as another was at a version.
+    /// Creates an object as a copy of another object's version.
     Fork {
-        /// What tells forks of one version apart.
+        /// A salt that distinguishes forks of one version.
         salt: [u8; 16],
-        /// That version's header.
+        /// The header of the copied version.
         of: Box<Header>,
     },
-    /// That a method run, because another object sent a message.
+    /// Runs a method because another object sent a message.
     Message {
-        /// Where it is from.
+        /// The message's place in the sender's lineage.
         origin: Box<Origin>,
         /// The method's name.
         method: String,
-        /// Its arguments, encoded as the sender saw fit.
+        /// The method's arguments, in the sender's own encoding.
         arguments: Vec<u8>,
     },
-    /// That the object go on with other code, which makes a state of its own of the one before, and
-    /// with another policy. What they are the request does not say: whoever decides on it has them.
+    /// Replaces the object's code, which makes its own state from the old one, and its policy. The
+    /// request names neither: the deciding party already has both.
     Upgrade {
         /// The module.
         code: CodeHash,
-        /// The policy that decides on what follows.
+        /// The new policy.
         policy: PolicyHash,
     },
 }
@@ -126,7 +127,7 @@ impl Request {
         }
     }
 
-    /// Whether code runs: the object's own or, in an upgrade, what is to be that.
+    /// Returns whether the request runs code: the object's own or, in an upgrade, its new code.
     pub fn runs_code(&self) -> bool {
         use Request::*;
         matches!(self, Create { .. } | Call { .. } | Cycle | Message { .. } | Upgrade { .. })
@@ -142,12 +143,12 @@ impl Request {
         }
     }
 
-    /// Whether it makes an object's first version, and no other.
+    /// Returns whether the request makes an object's first version, and no other.
     pub fn is_genesis(&self) -> bool {
         self.kind().is_genesis()
     }
 
-    /// Where the message is from that this is, if it is one.
+    /// Returns the origin, if the request is a message.
     pub fn origin(&self) -> Option<&Origin> {
         match self {
             Request::Message { origin, .. } => Some(origin),
@@ -175,7 +176,7 @@ impl Request {
         self.origin().map_or(FUEL_MAX, |origin| origin.fuel)
     }
 
-    /// The bytes that signatures over this request are made of: DSSE's pre-authentication
+    /// Returns the bytes that signatures over this request cover: DSSE's pre-authentication
     /// encoding of the object, the request, and the credential's nonce, expiry and parent.
     ///
     /// `object` is [`ObjectId::NONE`] for a creation.
@@ -191,7 +192,7 @@ impl Request {
         bytes
     }
 
-    /// Appends what is signed, as a payload of the type `ty`.
+    /// Appends the bytes to sign, as a payload of the type `ty`.
     pub(crate) fn put_signed(&self, to: &mut impl Write, ty: &str, terms: Terms) {
         let mut length = Length::default();
         self.put_signed_body(&mut length, terms);
@@ -199,7 +200,7 @@ impl Request {
         self.put_signed_body(to, terms);
     }
 
-    /// Appends what is signed, without its type.
+    /// Appends the bytes to sign, without their type.
     pub(crate) fn put_signed_body(&self, to: &mut impl Write, terms: Terms) {
         let (object, nonce, expires, parent) = terms;
         to.put(&object.0).put_u64(nonce).put_u64(expires);
@@ -292,14 +293,14 @@ impl Request {
 }
 
 impl Input {
-    /// Validates that the input is what its bytes say: within its limits, and without a hash or a
-    /// number that stands for none where there is one. Only then does [`Input::decode`] give it
-    /// back, and only then may it be decided on and put on record.
+    /// Validates that the input survives its encoding: it is within its limits, and has no hash or
+    /// number that encodes "none" where there is a value. Only then does [`Input::decode`] return
+    /// an equal input, and only then may it be decided on and put on record.
     ///
     /// # Errors
     ///
-    /// [`Limit`](ErrorKind::Limit) naming the first limit that it is beyond, and
-    /// [`Value`](ErrorKind::Value) naming what stands for none.
+    /// [`Limit`](ErrorKind::Limit) naming the first exceeded limit, and [`Value`](ErrorKind::Value)
+    /// naming a value that encodes "none".
     pub fn validate(&self) -> Result<()> {
         match &self.request {
             Request::Call { method, .. } => {
@@ -332,11 +333,11 @@ impl Input {
         Ok(())
     }
 
-    /// The input's bytes.
+    /// Returns the input's bytes.
     ///
     /// # Panics
     ///
-    /// When a part is beyond `u32::MAX` bytes; what is within the limits is far below.
+    /// When a part is beyond `u32::MAX` bytes; the limits are far below.
     pub fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(128);
         bytes.put_u8(INPUT_VERSION).put_u64(self.time);
@@ -383,8 +384,8 @@ fn limit(what: &'static str, found: usize, max: usize) -> Result<()> {
     if found > max { Err(ErrorKind::Limit { what, max, found }.into()) } else { Ok(()) }
 }
 
-/// Appends DSSE's pre-authentication encoding, version 1, of a type and a body of so many bytes, up
-/// to the body.
+/// Appends DSSE's pre-authentication encoding, version 1, of a type and a body of `body_bytes`
+/// bytes, up to the body.
 pub(crate) fn put_dsse(to: &mut impl Write, ty: &str, body_bytes: usize) {
     to.put(b"DSSEv1 ");
     put_decimal(to, ty.len());

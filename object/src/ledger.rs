@@ -1,9 +1,9 @@
-//! What a head remembers of the lineage behind it, so that the next step can be decided without
-//! reading it again: the last nonces of signers, of the past what the policy reads, and the
-//! sessions that are open.
+//! The ledger: a head's memory of the lineage behind it, so that the next step can be decided
+//! without reading the lineage again. It holds the last nonces of signers, the past that the policy
+//! reads, and the open sessions.
 //!
-//! The header names it by its hash, so a verifier that works it out from the versions comes to the
-//! same. It does not know how a policy says what it reads.
+//! The header names it by its hash, so a verifier that recomputes it from the versions gets the
+//! same one. It does not know how a policy says what it reads.
 //!
 //! Invariant: `Ledger::decode` accepts exactly the bytes that `encode` writes.
 
@@ -24,27 +24,27 @@ use crate::input::{Input, Request};
 
 /// Nonces in the first form and nothing else, as long as there is nothing else.
 const NONCES_ONLY: u8 = 1;
-/// These and the past.
+/// Nonces and the past.
 const WITH_PAST: u8 = 2;
-/// All of it, as long as there is a session.
+/// Nonces, the past and sessions; used while a session is open.
 const WITH_SESSIONS: u8 = 3;
-/// All of it, with nonces that are not in the first form.
+/// Nonces, the past and sessions, with nonces that are not in the first form.
 const VERSION: u8 = 4;
 
-/// What a head remembers of the lineage behind it.
+/// A head's memory of the lineage behind it.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Ledger {
     /// The last nonces of the signers.
     pub nonces: Nonces,
-    /// What the policy reads of the past.
+    /// The past that the policy reads.
     pub past: Past,
     /// The sessions that are open.
     pub sessions: Sessions,
 }
 
 impl Ledger {
-    /// The ledger behind version `seq`, which `input` of `signers` made, of an object whose policy
-    /// from then on reads what `tracked` says; this one itself when nothing changed.
+    /// Returns the ledger behind version `seq`, made by `input` of `signers`, of an object whose
+    /// new policy reads `tracked`; this ledger itself when nothing changed.
     pub fn next(
         self: &Arc<Ledger>,
         tracked: &Tracked,
@@ -57,10 +57,10 @@ impl Ledger {
         })
     }
 
-    /// The ledger behind a version as [`next`](Ledger::next) gives it or, where that has another
-    /// hash than `recorded`, as it was before nonces had floors, if that has the hash.
+    /// Returns the ledger behind a version as [`next`](Ledger::next) gives it. If its hash is not
+    /// `recorded`, returns instead the ledger by the rule before floors, if that has the hash.
     ///
-    /// Lineages were made by either rule, and go on by the newer one for good.
+    /// Lineages were made by either rule; once a ledger has floors the newer rule stays.
     pub fn next_on_record(
         self: &Arc<Ledger>,
         tracked: &Tracked,

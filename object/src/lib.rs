@@ -1,5 +1,5 @@
-//! What a durable object *is*: formats, hashing, the Merkle memory, schema, policy, admission and
-//! proofs, as pure functions over bytes.
+//! The definition of a durable object: formats, hashing, the Merkle memory, schema, policy,
+//! admission and proofs, as pure functions over bytes.
 //!
 //! This crate knows no file, thread, clock, random source or wasm engine, so that the verdicts it
 //! gives are the same in the engine, in a fuzzer, on the command line and in a browser.

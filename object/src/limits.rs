@@ -17,7 +17,7 @@ pub const CODE_BYTES_MAX: usize = 4 << 20;
 pub const SCHEMA_BYTES_MAX: usize = 64 << 10;
 /// Words and signs of WIT text, comments aside.
 pub const SCHEMA_WORDS_MAX: usize = 16 << 10;
-/// How deep brackets nest in WIT text.
+/// The nesting of brackets in WIT text.
 pub const SCHEMA_NESTING_MAX: usize = 32;
 /// Methods of a schema.
 pub const METHODS_MAX: usize = 256;
@@ -25,15 +25,15 @@ pub const METHODS_MAX: usize = 256;
 pub const FIELDS_MAX: usize = 1024;
 /// Flags of one flags type.
 pub const FLAGS_MAX: usize = 32;
-/// How deep types nest: a scalar is 1 deep, a list of scalars 2.
+/// The nesting of types: a scalar is 1 deep, a list of scalars 2.
 pub const TYPE_DEPTH_MAX: usize = 16;
-/// Parts of a type written out in full: itself, its fields, their fields and so on. What is done
-/// for each part of a type is thereby bounded, and so is the type's width in memory.
+/// The parts of a type written out in full: itself, its fields, their fields and so on. The limit
+/// bounds the work that is done for each part, and the type's width in memory.
 pub const TYPE_PARTS_MAX: usize = 16 << 10;
-/// Bytes of all strings and lists that a state points to, each counted as often as it is used.
+/// Bytes of all strings and lists that a state points to, each counted as often as it occurs.
 pub const STATE_BYTES_MAX: u64 = 16 << 20;
-/// Values that a state or a result consists of, those inside of others among them: what a few bytes
-/// of memory are as values may be many times as large.
+/// The values in a state or a result, nested ones included: a few bytes of memory may hold many
+/// times as many values.
 pub const STATE_VALUES_MAX: u64 = 4 << 20;
 /// Core values that a method's parameters flatten to, as in the Canonical ABI.
 pub const FLAT_PARAMS_MAX: usize = 16;
@@ -67,17 +67,17 @@ pub const BATCH_INPUTS_MAX: usize = 1 << 16;
 pub const OUTPUTS_MAX: usize = 1024;
 /// Messages of one step.
 pub const MESSAGES_MAX: usize = 1024;
-/// Fuel that a message takes of the step that sends it: what bounds the messages that one call sets
+/// Fuel that each message costs the step that sends it: it bounds the messages that one call sets
 /// off, answers to answers included.
 pub const MESSAGE_FUEL: u64 = 10_000;
 /// Bytes of one step's result, and again of all its outputs' names and payloads, and its messages'
 /// methods and arguments, together.
 pub const EFFECTS_BYTES_MAX: usize = 1 << 20;
-/// Versions of an object, and refusals on record: what comes next can always be counted.
+/// Versions of an object, and refusals on record: their successors can always be counted.
 pub const SEQ_MAX: u64 = i64::MAX as u64;
 /// Rules that an admission names.
 pub const RULES_MAX: usize = 256;
-/// Keys whose last nonce an object remembers.
+/// The keys whose last nonce an object remembers.
 pub const NONCES_MAX: usize = 1024;
 /// Sessions that an object has open at a time.
 pub const SESSIONS_MAX: usize = 256;
@@ -91,12 +91,12 @@ pub const SESSION_KEYS_NAMED_MAX: usize = 256;
 pub const PAST_ACTIONS_MAX: usize = 32;
 /// Versions that one action made that a head remembers one by one.
 pub const PAST_RECENT_MAX: usize = 64;
-/// How far in the future a signature or a session may expire, in milliseconds: after that long, its
-/// key's nonce may be forgotten.
+/// The longest time in the future, in milliseconds, at which a signature or a session may expire:
+/// after that long, its key's nonce may be forgotten.
 pub const EXPIRY_MS_MAX: u64 = 7 * 24 * 60 * 60 * 1000;
 /// Tokens of Cedar text.
 pub const POLICY_TOKENS_MAX: usize = 4096;
-/// How deep brackets nest in Cedar text.
+/// The nesting of brackets in Cedar text.
 pub const POLICY_NESTING_MAX: usize = 32;
 /// Operators of one chain in Cedar text: an expression between brackets or separators.
 pub const POLICY_OPERATORS_MAX: usize = 240;

@@ -36,8 +36,8 @@ pub fn next_seq(from: u64, to: u64) -> u64 {
     }
 }
 
-/// The links from a version through its jumps to the genesis, each with what its holder keeps of
-/// it: what the next version's jump needs, in O(log n) space.
+/// The links from a version through its jumps to the genesis, each with a value that its holder
+/// keeps: all that the next version's jump needs, in O(log n) space.
 ///
 /// Invariant: the first link is the head's; each next one is at `jump_seq` of the one before.
 #[derive(Debug, PartialEq, Eq, Default)]
@@ -78,7 +78,7 @@ impl<T: Copy> Spine<T> {
         &self.links
     }
 
-    /// Changes what is kept of each.
+    /// Applies `each` to every kept value.
     pub fn change(&mut self, mut each: impl FnMut(&mut T)) {
         self.links.iter_mut().for_each(|(_, kept)| each(kept));
     }
@@ -88,7 +88,7 @@ impl<T: Copy> Spine<T> {
         self.links.first().copied()
     }
 
-    /// What is kept of the version that the jump of the next one names.
+    /// Returns the kept value of the version that the next version's jump names.
     pub fn next_jump(&self) -> Option<T> {
         let jump = jump_seq(self.links.first()?.0 + 1);
         let at = self.links.iter().find(|link| link.0 == jump);

@@ -20,7 +20,7 @@ use crate::limits::PAGE_BYTES;
 /// The bytes of one page.
 pub type Page = [u8; PAGE_BYTES];
 
-/// A page of zeros: what every byte of a memory is before it is written.
+/// A page of zeros: every byte of a memory is zero until it is written.
 pub const ZERO_PAGE: Page = [0; PAGE_BYTES];
 
 /// A memory image that is read page by page, wherever its pages are.
@@ -64,7 +64,7 @@ impl Memory for [u8] {
     }
 }
 
-/// How many pages an image of `bytes_count` bytes has.
+/// Returns the number of pages of an image of `bytes_count` bytes.
 ///
 /// # Panics
 ///
@@ -82,7 +82,7 @@ struct ChainingValue([u8; 32]);
 #[derive(Clone, Debug)]
 pub struct Tree {
     /// `levels[0]` has a chaining value per page; each level above has one per pair below, an odd
-    /// last one moving up as it is. The top level has at most two.
+    /// last one moving up unchanged. The top level has at most two.
     ///
     /// Invariant: `levels[k + 1].len() == levels[k].len().div_ceil(2)`.
     levels: Vec<Vec<ChainingValue>>,

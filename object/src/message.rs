@@ -1,16 +1,16 @@
-//! Messages: what one object asks of another, as an effect of the sender's version and, delivered,
-//! as the request of the receiver's.
+//! Messages: a request from one object to another, an effect of the sender's version and, once
+//! delivered, the request of the receiver's version.
 //!
-//! Whoever is sent a message decides on it by its own policy, with the sender as the principal. It
-//! is the word of their host that the sender's version is on record; its lineage proves it, to
-//! whoever has that too.
+//! The receiver decides on a message by its own policy, with the sender as the principal. That the
+//! sender's version is on record is the host's word; the sender's lineage proves it to anyone who
+//! has it.
 //!
-//! Messages that answer messages come to an end: a step shares the fuel that it has left among the
-//! messages that it sends, and each step that a message makes has no more than its share. So what a
-//! call sets off uses at most the fuel of one step, [`FUEL_MAX`], of which each message takes
+//! Messages that answer messages come to an end: a step shares its remaining fuel among the
+//! messages that it sends, and the step of each message has no more than its share. So all steps
+//! that a call sets off use at most the fuel of one step, [`FUEL_MAX`], and each message costs
 //! [`MESSAGE_FUEL`] by itself.
 //!
-//! It does not know how a message is delivered.
+//! This module does not know how a message is delivered.
 
 use crate::codec::{Reader, Write};
 use crate::error::{Error, ErrorKind, Result};
@@ -19,26 +19,26 @@ use crate::hash::{CodeHash, ObjectId, PolicyHash, VersionHash};
 use crate::limits::MESSAGE_FUEL;
 use crate::limits::{FUEL_MAX, NAME_BYTES_MAX, PAYLOAD_BYTES_MAX};
 
-/// What a step asks of another object, or of its own.
+/// A request that a step sends to another object, or to its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
-    /// Who is asked.
+    /// The receiver.
     pub to: ObjectId,
     /// The method.
     pub method: String,
-    /// Its arguments, encoded as the receiver's schema says: the sender may not know it, and then
-    /// the receiver refuses.
+    /// The arguments, encoded as the receiver's schema says. The sender may not know that schema;
+    /// if the arguments do not fit, the receiver refuses them.
     pub arguments: Vec<u8>,
 }
 
-/// Where a message is from: a place in the sender's lineage, and what is there.
+/// A message's origin: its place in the sender's lineage, and the version there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Origin {
     /// The sender.
     pub sender: ObjectId,
-    /// Which of its versions sent the message.
+    /// The sequence number of the sending version.
     pub seq: u64,
-    /// That version.
+    /// The hash of the sending version.
     pub version: VersionHash,
     /// The sender's code.
     pub code: CodeHash,
@@ -46,7 +46,7 @@ pub struct Origin {
     pub policy: PolicyHash,
     /// The policy that the sender was created with; none, when it began as a fork.
     pub first_policy: Option<PolicyHash>,
-    /// The message's place among those of the version.
+    /// The message's index among those of the version.
     pub index: u32,
     /// The fuel that the step may use.
     pub fuel: u64,
@@ -66,7 +66,7 @@ impl Message {
         bytes.put(&self.to.0).put_blob(self.method.as_bytes()).put_blob(&self.arguments);
     }
 
-    /// Reads one whose method and arguments together are at most `left` bytes.
+    /// Reads a message whose method and arguments together are at most `left` bytes.
     pub(crate) fn decode_from(reader: &mut Reader<'_>, left: &mut usize) -> Result<Message> {
         let to = ObjectId(reader.array()?);
         let method = reader.text(NAME_BYTES_MAX.min(*left))?.to_string();
@@ -78,7 +78,7 @@ impl Message {
 }
 
 impl Origin {
-    /// Validates that it is what its bytes say.
+    /// Validates that the message survives its encoding.
     pub(crate) fn validate(&self) -> Result<()> {
         if self.fuel > FUEL_MAX {
             let (max, found) = (FUEL_MAX, self.fuel);

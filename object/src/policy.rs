@@ -1,21 +1,21 @@
-//! The policy that an object carries: which changes to it are admitted, as Cedar rules over what
-//! is known of a step, validated against the object's own schema.
+//! The policy of an object: Cedar rules that decide which changes are admitted, over the facts of a
+//! step, validated against the object's own schema.
 //!
-//! Everything is refused that no rule permits, or that a rule forbids, or on which a rule fails:
-//! Cedar itself would skip a failing `forbid`. Cedar's parser and evaluator use stack as an
-//! expression is deep, so that the text is held to a profile, and [`Policy::parse`] and
-//! [`Policy::decide`] want a thread with [`STACK_BYTES`] of stack; the verdict is then the same
-//! everywhere. The rules are compiled as well, and [`Policy::decide_raw`] says the same, much
-//! sooner, of nearly every step.
+//! A step is refused unless a rule permits it, if a rule forbids it, and if any rule fails on it:
+//! Cedar itself would skip a failing `forbid`. Cedar's parser and evaluator need stack in
+//! proportion to an expression's depth. So the text is held to a profile, and [`Policy::parse`] and
+//! [`Policy::decode`] need a thread with [`STACK_BYTES`] of stack; the verdict is then the same
+//! everywhere. The rules are compiled as well, and [`Policy::decide_raw`] gives the same decision,
+//! much sooner, on nearly every step.
 //!
-//! Beside its rules a policy may carry a guard, a module that is asked of what they permit. Nothing
-//! here can run it, nor tell whether it is one.
+//! Beside its rules a policy may carry a guard, a module that is asked about each step that the
+//! rules permit. Nothing here can run it, nor tell whether it is a module.
 //!
-//! It does not know how a step is run, or how its facts came about. Cedar is named only in
-//! `policy/cedar`.
+//! This module does not know how a step is run, or where its facts come from. Cedar is named only
+//! in `policy/cedar`.
 //!
-//! Invariant: a `Policy` is within the profile and strictly valid for its schema; one that comes in
-//! is held to more, by [`Policy::validate`].
+//! Invariant: a `Policy` is within the profile and strictly valid for its schema; a new one is held
+//! to more, by [`Policy::validate`].
 
 mod cedar;
 mod derived;
@@ -60,7 +60,7 @@ pub const STACK_BYTES: usize = 16 << 20;
 const VERSION: u8 = 1;
 const GUARDED_VERSION: u8 = 2;
 
-/// What a policy is made of: Cedar text and, it may be, the module of a guard.
+/// The sources of a policy: Cedar text and, optionally, the module of a guard.
 ///
 /// ```
 /// use continuant_object::policy::Law;
@@ -83,8 +83,8 @@ impl<'a> Law<'a> {
         Law { guard: Some(wasm), ..self }
     }
 
-    /// The encoding of a policy that is made of it, whether or not it is valid, in the language's
-    /// present version; `object/FORMAT.md` has the layout.
+    /// Encodes the policy of these sources, whether or not it is valid, in the language's present
+    /// version; `object/FORMAT.md` has the layout.
     pub fn encode(&self) -> Vec<u8> {
         self.encode_in(cedar::language_version())
     }
@@ -124,33 +124,32 @@ pub struct Policy {
     guard: Option<Guard>,
 }
 
-/// What is known of a step when it is decided on, beside the states and the arguments; or of a
-/// read.
+/// The facts on which a step, or a read, is decided, beside the states and the arguments.
 ///
 /// Times are in milliseconds since 1970-01-01 UTC.
 #[derive(Debug, Clone, Copy)]
 pub struct Facts<'a> {
-    /// Who asks.
+    /// The asking principal.
     pub principal: Principal,
     /// The method's name, or `advance` for the object's own cycle, `write` for a direct write,
     /// `amend` for a change of the policy, `open_session`, `upgrade` for a change of the code,
-    /// `migrate` for what that makes of the state, or `read`.
+    /// `migrate` for an upgrade's migrated state, or `read`.
     pub action: &'a str,
-    /// Of a read, the field.
+    /// The field, in a read.
     pub field: Option<&'a str>,
     /// The object concerned.
     pub object: ObjectId,
     /// The keys whose signatures were verified, or that opened the session.
     pub signers: &'a [PublicKey],
-    /// How that is known: `none`, `signature`, `batch` or `session`.
+    /// The kind of credential: `none`, `signature`, `batch` or `session`.
     pub credential: &'static str,
-    /// Where the message is from that the step answers, if it does.
+    /// The origin of the message, if the step answers one.
     pub sender: Option<&'a Origin>,
     /// The outputs, of which rules see the names.
     pub outputs: &'a [Output],
     /// The messages, of which rules see the receivers.
     pub messages: &'a [Message],
-    /// When the object wants to run next, if it does.
+    /// The object's next wake, if it has one.
     pub wake: Option<u64>,
     /// The version that the step would make.
     pub seq: u64,
@@ -162,7 +161,7 @@ pub struct Facts<'a> {
     pub pages: u32,
     /// The step's claimed time.
     pub time: u64,
-    /// What the head remembers of the versions before.
+    /// The ledger's record of the versions before.
     pub past: &'a Past,
     /// The version of the instrumentation that the step ran under.
     pub instrumentation: u32,
@@ -170,7 +169,7 @@ pub struct Facts<'a> {
     pub code: CodeHash,
     /// The policy that decides on the steps that follow.
     pub policy: PolicyHash,
-    /// Of an upgrade, the code and the policy that are to come.
+    /// The new code and policy, in an upgrade.
     pub upgrade: Option<(CodeHash, PolicyHash)>,
 }
 
@@ -185,7 +184,7 @@ pub struct Values<'a> {
     pub input: &'a [(String, Value)],
 }
 
-/// Who asks for a step.
+/// The party that asks for a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Principal {
     /// The holder of an Ed25519 key: in Cedar `Key::"<64 lowercase hexadecimal digits>"`.
@@ -206,24 +205,24 @@ impl fmt::Display for Principal {
     }
 }
 
-/// Whether a step is admitted, and the ids of the rules that say so, sorted.
+/// A verdict on a step, with the ids of the rules behind it, sorted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decision {
-    /// It is.
+    /// The step is admitted.
     Permit {
         /// Every `permit` that is satisfied.
         rules: Vec<String>,
     },
-    /// It is not.
+    /// The step is refused.
     Refuse {
         /// Every `forbid` that is satisfied or, when evaluation failed, every rule that failed.
         rules: Vec<String>,
-        /// Why not.
+        /// The cause of the refusal.
         reason: Refusal,
     },
 }
 
-/// Why a step is not admitted.
+/// The causes for which a step is refused.
 ///
 /// A path is that of a value in the context, fields under their names in WIT.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -240,7 +239,7 @@ pub enum Refusal {
         /// Cedar's words for its problem. They may change with Cedar's version.
         message: String,
     },
-    /// A number that a rule reads is above that of an `s64`.
+    /// A number that a rule reads is above the greatest `s64`.
     OutOfRange {
         /// The number.
         path: String,
@@ -276,15 +275,15 @@ impl fmt::Display for Refusal {
 }
 
 impl Policy {
-    /// Parses the text of `law` and validates it against what `schema` lets a policy see. Whether
-    /// its guard is a module, whoever can run one tells.
+    /// Parses the text of `law` and validates it against the part of `schema` that a policy sees.
+    /// Whether its guard is a module is left to the host that runs guards.
     ///
     /// Call it on a thread with [`STACK_BYTES`] of stack.
     ///
     /// # Errors
     ///
-    /// `Policy`: all that is wrong in the text, found by the first of these that finds anything:
-    /// the profile, Cedar's parser, the rules' ids, Cedar's strict validation, and then as of
+    /// `Policy`: all faults in the text, found by the first of these that finds any: the profile,
+    /// Cedar's parser, the rules' ids, Cedar's strict validation, and then as of
     /// [`Policy::validate`]. `Decode`, as of [`Guard::new`].
     pub fn parse<'a>(law: impl Into<Law<'a>>, schema: &Schema) -> Result<Policy> {
         let policy = Policy::build(law.into(), cedar::language_version(), schema)?;
@@ -292,16 +291,16 @@ impl Policy {
         Ok(policy)
     }
 
-    /// Validates that it may come in, as an object's first policy or its next: that each of its
-    /// rules can hold, that what its rules compare with a key, an id, a hash or a word is one, and
-    /// that no rule which keeps a key out is evaded by a second signature. `object/POLICY.md` has
-    /// them all.
+    /// Validates that the policy may come in, as an object's first or its next: each of its rules
+    /// can hold; each text that a rule compares with a key, an id, a hash or a word is one; and no
+    /// rule that keeps a key out is evaded by a second signature. `object/POLICY.md` lists the
+    /// checks.
     ///
-    /// A policy on record is not held to this, by nobody: what was decided by it stays decided.
+    /// A policy on record is never held to this: decisions taken by it stay valid.
     ///
     /// # Errors
     ///
-    /// `Policy`: all that was found.
+    /// `Policy`: all findings.
     pub fn validate(&self) -> Result<()> {
         match &self.lints[..] {
             [] => Ok(()),
@@ -328,7 +327,7 @@ impl Policy {
         PolicyHash::of(&law.into().encode())
     }
 
-    /// What it is made of, as it was given.
+    /// Returns the sources of the policy, as they were given.
     pub fn law(&self) -> Law<'_> {
         Law { text: &self.text, guard: self.guard.as_ref().map(Guard::wasm) }
     }
@@ -353,8 +352,7 @@ impl Policy {
         self.law().encode_in(self.language)
     }
 
-    /// Reads an encoding, as it is on record: as [`Policy::parse`] does, but for
-    /// [`Policy::validate`].
+    /// Reads an encoding on record: as [`Policy::parse`] does, but without [`Policy::validate`].
     ///
     /// # Errors
     ///
@@ -365,8 +363,8 @@ impl Policy {
         Policy::build(law, language, schema)
     }
 
-    /// What the policy of this encoding reads of the past. It takes a look at the text and needs no
-    /// schema.
+    /// Returns the part of the past that the policy of this encoding reads. It scans the text and
+    /// needs no schema.
     ///
     /// # Errors
     ///
@@ -377,8 +375,9 @@ impl Policy {
         Ok(tracked(scanned.map_err(|found| ErrorKind::Policy(in_text(found, law.text)))?))
     }
 
-    /// The states before and after a step, as far as the rules on `action` read them: what else
-    /// there is stands as `none`, and what is longer than they may read is cut to just that.
+    /// Reads the states before and after a step, as far as the rules on `action` read them: other
+    /// fields are `none`, and values longer than rules may read are cut to a length just beyond
+    /// that limit.
     pub(crate) fn read_states(
         &self,
         schema: &Schema,
@@ -393,24 +392,23 @@ impl Policy {
         Ok((before, schema.excerpt(after, address, &second, most)?))
     }
 
-    /// Whether the step that `facts` and `values` tell of is admitted: Cedar's own word.
+    /// Decides on the step of `facts` and `values` by Cedar itself.
     ///
-    /// Call it on a thread with [`STACK_BYTES`] of stack. What it takes is bounded by the limits
-    /// named `POLICY_*` in [`limits`](crate::limits).
+    /// Call it on a thread with [`STACK_BYTES`] of stack. Its time and memory are bounded by the
+    /// limits named `POLICY_*` in [`limits`](crate::limits).
     pub fn decide(&self, facts: &Facts<'_>, values: &Values<'_>) -> Decision {
         self.rules.decide(facts, values)
     }
 
-    /// The same decision, by the compiled rules, on states and arguments where they lie; none when
-    /// it takes more than they can say, as [`uncompiled`](Policy::uncompiled) has it, or
-    /// because a value is beyond what a policy may read, or a rule cannot be evaluated. Allocates
-    /// nothing.
+    /// Takes the same decision by the compiled rules, on states and arguments in place. Returns
+    /// none when they cannot decide: the action is [`uncompiled`](Policy::uncompiled), a value is
+    /// beyond what a policy may read, or a rule cannot be evaluated. Allocates nothing.
     pub fn decide_raw(&self, facts: &Facts<'_>, raw: &Raw<'_>) -> Option<Ruling<'_>> {
         let ruled = self.rules.program(facts.action)?.run(facts, raw)?;
         Some(Ruling { ids: self.rules.ids(), ruled })
     }
 
-    /// What the rules read of the past, and the keys that they name.
+    /// Returns the part of the past that the rules read, and the keys that they name.
     pub fn tracked(&self) -> &Tracked {
         &self.tracked
     }
@@ -425,34 +423,34 @@ impl Policy {
         self.rules.stated().filter(|(_, permits)| *permits).map(|(id, _)| id)
     }
 
-    /// The ids of the rules that can never hold, whatever the step, as far as can be told from the
-    /// rules alone; sorted.
+    /// Returns the ids of the rules that can never hold, on any step, as far as the rules alone
+    /// show; sorted.
     pub fn dead(&self) -> impl Iterator<Item = &str> {
         self.rules.dead()
     }
 
-    /// The actions of which rules may permit something, in the order of the schema.
+    /// Returns the actions of which some step may be permitted, in the order of the schema.
     pub fn permitted(&self) -> impl Iterator<Item = &str> {
         self.rules.permitted()
     }
 
-    /// Whether any rule may permit another policy, and none forbids it always.
+    /// Returns whether some rule may permit an amendment, and none forbids it always.
     pub fn is_amendable(&self) -> bool {
         self.rules.may_permit(shape::AMEND)
     }
 
-    /// Whether any rule may permit other code, and none forbids it always.
+    /// Returns whether some rule may permit an upgrade, and none forbids it always.
     pub fn is_upgradable(&self) -> bool {
         self.rules.may_permit(shape::UPGRADE)
     }
 
-    /// Whether it may ever be changed: by an amendment, or with other code.
+    /// Returns whether the policy may ever be changed: by an amendment, or with other code.
     pub fn is_changeable(&self) -> bool {
         self.is_amendable() || self.is_upgradable()
     }
 
-    /// The actions whose rules are not compiled, so that Cedar decides on all their steps, each
-    /// with what it is in the rules that is not compiled. In no order.
+    /// Returns the actions whose rules are not compiled, so that Cedar decides on all their steps,
+    /// each with the uncompiled construct. In no order.
     pub fn uncompiled(&self) -> impl Iterator<Item = (&str, &'static str)> {
         self.rules.uncompiled()
     }
@@ -466,12 +464,12 @@ pub struct Ruling<'a> {
 }
 
 impl<'a> Ruling<'a> {
-    /// Whether the step is admitted.
+    /// Returns whether the step is admitted.
     pub fn permits(&self) -> bool {
         self.ruled.permits
     }
 
-    /// The ids of the rules that say so, sorted: those of a [`Decision`].
+    /// Returns the ids of the rules behind the decision, sorted: those of a [`Decision`].
     pub fn rules(&self) -> impl Iterator<Item = &'a str> {
         let bits = self.ruled.rules;
         let named = self.ids.iter().enumerate();
@@ -494,8 +492,8 @@ impl From<Ruling<'_>> for Decision {
     }
 }
 
-/// The actions that stand behind `past`, whose names in Cedar have `_` where WIT has `-`, and the
-/// keys that are named.
+/// Returns the actions that stand behind `past`, and the keys that are named. An action's name has
+/// `-` in WIT where it has `_` in Cedar.
 fn tracked(scanned: Scanned) -> Tracked {
     let actions = scanned.past.iter().map(|name| name.replace('_', "-"));
     Tracked::new(actions, scanned.has_windows).naming(scanned.keys)

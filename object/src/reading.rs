@@ -1,10 +1,11 @@
-//! Reads: which fields of an object a principal may see, as the object's own policy has it.
+//! Reads: the fields of an object that a principal may see, by the object's own policy.
 //!
-//! A read is decided on as a step is that changes nothing: the states before and after are both the
-//! one that is read. The policy is that of the newest version, whichever is read. It makes no
-//! version and is not on record.
+//! A read is decided on as a step that changes nothing: the states before and after are both the
+//! one that is read. The newest version's policy decides, whichever version is read. A read makes
+//! no version and is not on record.
 //!
-//! It governs nobody who holds the bytes: whoever has the database, or a capsule, can read all.
+//! It cannot govern those who hold the bytes: everyone with the database, or a capsule, can read
+//! all.
 
 use crate::admission;
 use crate::credential::PublicKey;
@@ -18,11 +19,11 @@ use crate::refusal::Verdict;
 /// A field of a version that someone wants to see.
 #[derive(Clone, Copy, Debug)]
 pub struct Read<'a> {
-    /// Who wants to; the caller vouches for it.
+    /// The reading principal; the caller vouches for it.
     pub principal: Principal,
     /// The field of the state record, by its name in the schema.
     pub field: &'a str,
-    /// When, in milliseconds since 1970-01-01 UTC.
+    /// The time of the read, in milliseconds since 1970-01-01 UTC.
     pub time: u64,
     /// The seq of the version that is read.
     pub seq: u64,
@@ -30,14 +31,14 @@ pub struct Read<'a> {
     pub memory: &'a Image,
     /// The header of the newest version.
     pub newest: &'a Header,
-    /// When the object was created, in milliseconds since 1970-01-01 UTC.
+    /// The object's time of creation, in milliseconds since 1970-01-01 UTC.
     pub created: u64,
-    /// What the newest version's ledger has of the past.
+    /// The past in the newest version's ledger.
     pub past: &'a Past,
 }
 
 impl Read<'_> {
-    /// Whether the policy permits it, when compiled rules can say.
+    /// Decides by the compiled rules; none when they cannot say.
     ///
     /// `definition` is that of the newest version, with whose schema the memory has a valid state.
     pub fn decide(&self, definition: &Definition) -> Option<Result<(), Verdict>> {
@@ -53,7 +54,7 @@ impl Read<'_> {
         Some(admission::verdict(Vec::new(), ruling.into()).map(|_| ()))
     }
 
-    /// Whether the policy permits it, in Cedar's own word.
+    /// Decides by evaluating the policy in Cedar itself.
     ///
     /// Call it on a thread with [`STACK_BYTES`](crate::policy::STACK_BYTES) of stack.
     ///

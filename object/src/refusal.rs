@@ -1,8 +1,8 @@
-//! Refusals: what was asked for and did not happen, kept as evidence.
+//! Refusals: requests that were turned away, kept as evidence.
 //!
 //! A refusal stands at a position of the lineage (after one version, before the next) and is
 //! chained to the refusal before it; the next version's header names the last one. It changes
-//! nothing. This module does not know how many of them a store keeps.
+//! nothing. This module does not know how many refusals a store keeps.
 //!
 //! Invariant: `Refusal::decode` accepts exactly the bytes that `encode` writes.
 
@@ -15,17 +15,17 @@ use crate::hash::{ObjectId, RefusalHash, VersionHash};
 use crate::limits::PAYLOAD_BYTES_MAX;
 
 const REFUSAL_VERSION: u8 = 1;
-/// Bytes of the detail that goes with a reason.
+/// The longest detail of a refusal, in bytes.
 pub const DETAIL_BYTES_MAX: usize = 256;
 /// Bytes of an encoded input: its payload, its paths and its signatures.
 pub(crate) const INPUT_BYTES_MAX: usize = 2 * PAYLOAD_BYTES_MAX;
 
-/// Why an input was refused.
+/// The reasons for which an input is refused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Reason {
-    /// A signature does not verify, a key is weak or malformed, or the input is not one that such a
-    /// credential is for.
+    /// A signature does not verify, a key is weak or malformed, or the input is of a kind that may
+    /// not carry such a credential.
     Credential,
     /// The credential expired.
     Expired,
@@ -55,7 +55,7 @@ pub enum Reason {
     NotPermitted,
     /// A rule of the policy could not be evaluated.
     Evaluation,
-    /// What is to be the policy is not valid for the object's schema.
+    /// The new policy is not valid for the object's schema.
     Policy,
     /// The session that the input is in is not open.
     NoSession,
@@ -67,7 +67,7 @@ pub enum Reason {
     SessionsFull,
     /// The policy's guard does not permit it.
     Guard,
-    /// What another object asks is no method, or its arguments are not those of the method.
+    /// A message names no method of the object, or its arguments are not those of the method.
     Message,
     /// The code of an upgrade does not migrate states of the object's schema.
     Migration,
@@ -114,7 +114,8 @@ impl Reason {
         REASONS.get(usize::from(code)).copied()
     }
 
-    /// Whether it is of a native rule that the head and the input alone decide.
+    /// Returns whether a native rule gives this reason: one that the head and the input alone
+    /// decide.
     pub fn is_native(self) -> bool {
         use Reason::*;
         matches!(
@@ -164,14 +165,14 @@ impl Reason {
     }
 }
 
-/// A verdict against an input: the reason, the rules that gave it, and what there is to add.
+/// A verdict against an input: the reason, the rules behind it, and a detail.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Verdict {
-    /// Why.
+    /// The reason.
     pub reason: Reason,
     /// The ids of the policy's rules that refused, ascending; empty for a native rule.
     pub rules: Vec<String>,
-    /// What would help whoever asked, at most [`DETAIL_BYTES_MAX`] bytes.
+    /// A remedy or a cause for the asking party, at most [`DETAIL_BYTES_MAX`] bytes.
     pub detail: String,
 }
 
@@ -215,7 +216,7 @@ pub struct Refusal {
     pub previous: RefusalHash,
     /// The input's bytes.
     pub input: Vec<u8>,
-    /// Why.
+    /// The verdict.
     pub verdict: Verdict,
 }
 

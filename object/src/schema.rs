@@ -1,9 +1,9 @@
-//! What an object keeps and what it can be asked: a WIT package with a `state` record and one
-//! function per method.
+//! The schema of an object: its state and its methods, as a WIT package with a `state` record and
+//! one function per method.
 //!
 //! From the one text come the layout of the state in memory (the component model's Canonical ABI),
 //! the bytes of a method's arguments, the core values of a call, and the JSON shape of all of them.
-//! It does not know how a method runs, nor who may call it.
+//! A schema does not know how a method runs, nor who may call it.
 //!
 //! Invariant: a `Schema` is within every limit of [`crate::limits`], so nothing that walks its
 //! types runs long or recurses deep; no text, payload, memory or JSON makes anything here panic.
@@ -50,7 +50,7 @@ use crate::memory::Memory;
 
 /// The name of the method that runs once, when an object is made.
 pub const CREATE: &str = "create";
-/// The name of the function that makes a state of that of other code, when an object is upgraded.
+/// The name of the function that makes a new state from that of the old code, in an upgrade.
 pub const MIGRATE: &str = "migrate";
 
 /// A schema. Cloning shares it.
@@ -68,7 +68,7 @@ struct Inner {
     migrate: Option<Type>,
 }
 
-/// What parsing yields.
+/// The parts that parsing yields.
 pub(crate) struct Parts {
     package: String,
     state: Arc<Record>,
@@ -83,9 +83,9 @@ pub(crate) struct Parts {
 pub struct Method {
     /// Kebab-case name, also the name of the module's export.
     pub name: String,
-    /// In the order of the text.
+    /// The parameters in the order of the text.
     pub params: Vec<Param>,
-    /// What it returns.
+    /// The type of the result.
     pub result: Option<Type>,
 }
 
@@ -94,7 +94,7 @@ pub struct Method {
 pub struct Param {
     /// Kebab-case name.
     pub name: String,
-    /// What it takes.
+    /// The parameter's type.
     pub ty: Type,
 }
 
@@ -178,17 +178,17 @@ impl Schema {
         self.0.create.as_ref()
     }
 
-    /// What the function `migrate` takes: the state that other code left, a record.
+    /// Returns the parameter of the function `migrate`: the old code's state, a record.
     pub fn migrate(&self) -> Option<&Type> {
         self.0.migrate.as_ref()
     }
 
-    /// What the function `migrate` takes, which are the states of `before`.
+    /// Returns the parameter of the function `migrate`, if it accepts the states of `before`.
     ///
     /// # Errors
     ///
     /// [`Unknown`](ErrorKind::Unknown) when there is no such function, [`Value`](ErrorKind::Value)
-    /// with the first part of a state that it takes otherwise: expected is what it takes.
+    /// at the first difference: expected is the parameter's part.
     pub fn require_migration(&self, before: &Schema) -> Result<&Type> {
         let unknown =
             ErrorKind::Unknown { what: "function", name: MIGRATE.to_string(), known: Vec::new() };
@@ -250,7 +250,7 @@ impl Schema {
         read::state(memory, state, &self.0.state)
     }
 
-    /// Reads what is selected of a valid state record; every other field stands as `none`.
+    /// Reads the selected fields of a valid state record; every other field is `none`.
     pub(crate) fn excerpt(
         &self,
         memory: &(impl Memory + ?Sized),
@@ -261,7 +261,7 @@ impl Schema {
         excerpt::excerpt(memory, state, &self.0.state, selection, most)
     }
 
-    /// Puts what is at `path` in a valid state record, or all of it, as payload bytes.
+    /// Appends the value at `path` in a valid state record, or the whole record, as payload bytes.
     pub(crate) fn transcribe(
         &self,
         memory: &(impl Memory + ?Sized),

@@ -1,14 +1,14 @@
-//! Verification: that a lineage is what its headers say, record by record, trusting nobody.
+//! Verification: recomputes a lineage record by record, trusting nobody.
 //!
 //! For each record it recomputes the header from the parent and the payloads (credentials, ledger,
-//! jump, memory root, admission and all) and compares it with the one given; a direct write and an
-//! amendment, which run no code, it does again. Of an upgrade, to parts that it is given before, it
-//! verifies that the new code takes states of the old, and what either law says; the memory begins
-//! anew there. What it takes on trust is what the code makes of every other step, which is its
-//! memory, globals, effects and fuel, and the version of the instrumentation that it ran under: the
-//! engine's replay verifies those. The word of a policy's guard is such code too: whoever can run
-//! guards has it asked by [`Verifier::commit_asking`]. Of an input in a session it verifies all but
-//! the code, which only its host can.
+//! jump, memory root, admission and all) and compares it with the given one. It repeats a direct
+//! write and an amendment, which run no code. For an upgrade, whose new parts it is given before,
+//! it verifies the policies' verdicts and that the new code accepts states of the old; the memory
+//! begins anew there. It trusts what the code makes of every other step (memory, globals, effects
+//! and fuel) and the recorded version of the instrumentation: the engine's replay verifies those.
+//! The answer of a policy's guard is code's work too: a caller that can run guards verifies it by
+//! [`Verifier::commit_asking`]. Of an input in a session it verifies all but the code, which only
+//! the object's host can.
 //!
 //! Where only headers are left, [`Headers`] verifies that they are chained; a [`Verifier`] resumes
 //! with the first version whose memory is there.
@@ -41,23 +41,23 @@ use crate::refusal::{Refusal, Verdict};
 use crate::write;
 pub use headers::Headers;
 
-/// What an object is made of from its genesis, or an upgrade, to the next upgrade.
+/// An object's parts from its genesis, or an upgrade, to the next upgrade.
 #[derive(Clone, Debug)]
 pub struct Era {
-    /// What it is besides its memory; amendments change its policy.
+    /// The object's definition, without its memory; amendments change its policy.
     pub definition: Arc<Definition>,
     /// The image that its code starts from.
     pub base: Arc<BaseImage>,
 }
 
-/// A lineage verified up to its head. Cloning shares its pages: what may be refuted is tried on a
-/// clone.
+/// A lineage verified up to its head. Cloning shares its pages: a version that may fail
+/// verification is tried on a clone.
 #[derive(Clone, Debug)]
 pub struct Verifier {
     definition: Arc<Definition>,
     head: Head,
     replica: Replica,
-    /// What the next upgrade is to.
+    /// The parts that the next upgrade brings in.
     next: Option<Era>,
     memo: Arc<Memo>,
 }
@@ -84,8 +84,8 @@ impl Verifier {
     ///
     /// # Errors
     ///
-    /// [`Mismatch`](crate::ErrorKind::Mismatch) naming what does not hold, or the error of the
-    /// payload that does not decode.
+    /// [`Mismatch`](crate::ErrorKind::Mismatch) naming the part that does not match, or the error
+    /// of the payload that does not decode.
     pub fn genesis(
         definition: Arc<Definition>,
         base: Arc<BaseImage>,
@@ -111,8 +111,8 @@ impl Verifier {
         Ok(Verifier { definition, head: Head::new(header), replica, next, memo })
     }
 
-    /// Goes on behind headers, from the newest version's `image`, `globals` and `ledger`: that
-    /// these are the ones that its header names. How it came to them is not verified.
+    /// Continues behind headers, from the newest version's `image`, `globals` and `ledger`:
+    /// verifies that these are the ones that the newest header names, not how they came about.
     ///
     /// # Errors
     ///
@@ -148,8 +148,8 @@ impl Verifier {
         Ok(Verifier { definition, head, replica, next, memo })
     }
 
-    /// Says what the next version, an upgrade, is to: it names code and policy by their hashes.
-    /// That the base image is the code's own is taken on trust.
+    /// Announces the parts that the next version, an upgrade, brings in: it names code and policy
+    /// by their hashes. That the base image is the code's own is taken on trust.
     pub fn expect(&mut self, era: Era) {
         self.next = Some(era);
     }
@@ -165,11 +165,11 @@ impl Verifier {
         self.advance(commit, &mut NotAsked)?.map_err(|verdict| refused(seq, &verdict))
     }
 
-    /// Verifies the next version, and has its guard asked by `guards`.
+    /// Verifies the next version, and lets `guards` ask its guard.
     ///
     /// # Errors
     ///
-    /// As of [`Verifier::commit`], and what kept the guard from a verdict.
+    /// As of [`Verifier::commit`], and a failure that kept the guard from a verdict.
     pub fn commit_asking<G: Guards<Image, Image>>(
         &mut self,
         commit: &Commit<'_>,
@@ -181,7 +181,7 @@ impl Verifier {
         self.advance(commit, guards)?
     }
 
-    /// Verifies the next version; what [`admit`] says against it is the inner error.
+    /// Verifies the next version; the inner error is a verdict of [`admit`] against it.
     fn advance<G: Guards<Image, Image>>(
         &mut self,
         commit: &Commit<'_>,
@@ -236,8 +236,8 @@ impl Verifier {
         Ok(Ok(()))
     }
 
-    /// What the object is after a version, whose memory begins as the replica has it then; none of
-    /// an upgrade to what is not known. What runs no code is done again.
+    /// Returns the definition after a version at which the object's parts change; none for an
+    /// upgrade to unknown parts. Repeats the steps that run no code.
     fn begun(
         &mut self,
         commit: &Commit<'_>,
@@ -325,13 +325,13 @@ impl Verifier {
         &self.replica.globals
     }
 
-    /// What the object is besides its memory.
+    /// Returns the object's definition, without its memory.
     pub fn definition(&self) -> &Arc<Definition> {
         &self.definition
     }
 }
 
-/// That a fork is as the version was that it is of, and wakes when that would have, or never.
+/// Checks that a fork equals its original version, and keeps that one's next wake or has none.
 fn is_as(of: &Header, fork: &Header, effects: &Effects) -> Result<()> {
     let wrong = |what, expected: &dyn ToString, found: &dyn ToString| {
         Err(Error::mismatch(what, 0, expected.to_string(), found.to_string()))
@@ -358,13 +358,13 @@ fn is_as(of: &Header, fork: &Header, effects: &Effects) -> Result<()> {
     Ok(())
 }
 
-/// That a version is on record which is refused.
+/// Returns the error for a version on record that the policy refuses.
 fn refused(seq: u64, verdict: &Verdict) -> Error {
     Error::mismatch("admission", seq, "a permit", verdict)
 }
 
-/// That a version whose code did not run has no effects and, of the memory before, only `pages`
-/// changed.
+/// Checks that a version whose code did not run has no effects and, compared with the memory
+/// before, only `pages` changed.
 fn ran_no_code(
     commit: &Commit<'_>,
     effects: &Effects,
@@ -404,7 +404,7 @@ impl Replica {
         Replica { tree: Tree::of(&image), image, globals, globals_hash }
     }
 
-    /// Takes a version of an object that is from then on what `definition` says.
+    /// Takes a version after which the object's definition is `definition`.
     fn take<'e>(
         &mut self,
         definition: &'e Definition,
@@ -450,7 +450,7 @@ impl Replica {
     }
 }
 
-/// That a header is the one recomputed; names the first field that is not.
+/// Compares a header with the recomputed one; the error names the first field that differs.
 fn compare(expected: &Header, found: &Header) -> Result<()> {
     let mut differing = expected.fields().into_iter().zip(found.fields());
     match differing.find(|(one, other)| one != other) {

@@ -1,7 +1,7 @@
-//! Direct writes: state fields set to given values, in place, without running the object's code.
+//! Direct writes: set state fields to given values, in place, without running the object's code.
 //!
-//! Only what has a fixed size can be written so: numbers, `bool`, `char`, enums, flags, and
-//! options, records, tuples, variants and results of those. It does not know whether the write is
+//! Only values of fixed size can be written: numbers, `bool`, `char`, enums, flags, and options,
+//! records, tuples, variants and results of those. This module does not know whether the write is
 //! admitted.
 
 use std::collections::BTreeMap;
@@ -14,8 +14,8 @@ use crate::limits::PAGE_BYTES;
 use crate::memory::{Memory, Page};
 use crate::schema::{decode_value, store};
 
-/// The pages of `image` that `fields`, paths with encoded values, change when they are written in
-/// order; ascending by index, and without those that end up as they were.
+/// Returns the pages of `image` that change when `fields`, paths with encoded values, are written
+/// in order; ascending by index, without pages that end up unchanged.
 ///
 /// # Errors
 ///

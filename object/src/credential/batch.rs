@@ -2,8 +2,8 @@
 //! from itself to the root, so that anyone who holds one of them can verify it alone.
 //!
 //! A leaf binds what a signature over an input alone binds. A node without a neighbour is carried
-//! up as it is; the number of leaves, which is signed beside the root, says where that is so. It
-//! does not know which objects the inputs are for, nor who verifies.
+//! up unchanged; the number of leaves, signed beside the root, says where that happens. This module
+//! does not know the inputs' objects, nor who verifies.
 //!
 //! Invariant: no two batches have the same signed bytes.
 
@@ -17,7 +17,7 @@ use crate::limits::BATCH_INPUTS_MAX;
 /// The payload type that signatures over a batch are bound to.
 const SIGNED_TYPE: &str = "application/vnd.continuant.batch.v1";
 
-/// Where an input is in its batch: the path from its leaf to the root.
+/// An input's place in its batch: the path from its leaf to the root.
 ///
 /// Invariant: the index is below the count, which is within the limit, and the path has a hash for
 /// each neighbour on the way.
@@ -29,20 +29,20 @@ pub struct Place {
 }
 
 impl Place {
-    /// Leaf `index` of `count`, whose neighbours on the way up are `path`; none when no batch has
-    /// such a leaf, or as long a path to it.
+    /// Returns the place of leaf `index` of `count`, whose neighbours on the way up are `path`;
+    /// none when no batch has such a leaf, or the path has the wrong length.
     pub fn new(index: u32, count: u32, path: Vec<BatchRoot>) -> Option<Place> {
         let is_leaf = index < count && count as usize <= BATCH_INPUTS_MAX;
         let fits = is_leaf && neighbours(index, count).count() == path.len();
         fits.then_some(Place { index, count, path })
     }
 
-    /// Which leaf it is, from 0.
+    /// Returns the index of the input's leaf, from 0.
     pub fn index(&self) -> u32 {
         self.index
     }
 
-    /// How many inputs the batch has.
+    /// Returns the number of inputs in the batch.
     pub fn count(&self) -> u32 {
         self.count
     }
@@ -79,7 +79,7 @@ impl Place {
     }
 }
 
-/// For each neighbour on the way up from a leaf: whether it stands before.
+/// Iterates over the neighbours on the way up from a leaf: true if the neighbour stands before.
 fn neighbours(index: u32, count: u32) -> impl Iterator<Item = bool> {
     let (mut at, mut width) = (index, count);
     std::iter::from_fn(move || {
@@ -102,7 +102,7 @@ fn join(one: &BatchRoot, other: &BatchRoot) -> BatchRoot {
     BatchRoot::of(&both)
 }
 
-/// What signatures over a batch of `count` inputs are made of.
+/// Returns the bytes that are signed for a batch of `count` inputs.
 pub fn signed_bytes(root: BatchRoot, count: u32) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(128);
     put_dsse(&mut bytes, SIGNED_TYPE, 36);

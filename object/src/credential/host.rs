@@ -1,13 +1,13 @@
-//! Who looks at a credential, and what they know beside the lineage.
+//! The parties that examine a credential, and what each knows beside the lineage.
 //!
 //! The host of an object holds the secrets of its sessions and verifies every code. Anyone else
-//! takes the host's word for it, and verifies all the rest. It does not know lineages.
+//! takes the host's word for codes, and verifies all the rest. This module does not know lineages.
 
 use super::{Credential, Memo, Proof, SessionKey};
 use crate::hash::ObjectId;
 use crate::input::Request;
 
-/// Who looks at a credential.
+/// A party that examines a credential.
 #[derive(Clone, Copy, Debug)]
 pub struct Host<'a> {
     memo: &'a Memo,
@@ -16,9 +16,9 @@ pub struct Host<'a> {
 
 #[derive(Clone, Copy, Debug)]
 enum Codes<'a> {
-    /// They are taken on trust.
+    /// The codes are taken on trust.
     Trusted,
-    /// They are verified by this secret; without one, none is right.
+    /// The codes are verified by this secret; without one, every code is wrong.
     Verified(Option<&'a SessionKey>),
 }
 
@@ -29,7 +29,7 @@ impl<'a> Host<'a> {
         Host { memo, codes: Codes::Verified(key) }
     }
 
-    /// Anyone who looks at what a host has on record: the codes of sessions are taken on trust.
+    /// Returns a verifier of a host's records: it takes the codes of sessions on trust.
     pub fn verifier(memo: &'a Memo) -> Host<'a> {
         Host { memo, codes: Codes::Trusted }
     }
@@ -39,7 +39,7 @@ impl<'a> Host<'a> {
         self.memo
     }
 
-    /// Whether the code of an input in a session is right, as far as they can tell.
+    /// Returns whether this party accepts the code of an input in a session.
     pub(crate) fn takes_code(
         &self,
         credential: &Credential,

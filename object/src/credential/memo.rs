@@ -1,9 +1,9 @@
-//! What was verified already: signatures over batches, each of which many inputs carry.
+//! A memo of signatures over batches that were verified already: many inputs carry the same ones.
 //!
-//! It does not know the inputs. What it holds changes how long a verification takes, and never what
-//! comes of it.
+//! It does not know the inputs. Its content changes how long a verification takes, never the
+//! verdict.
 //!
-//! Invariant: it holds nothing that was not verified, and no more than one entry a slot.
+//! Invariant: each entry was verified; there is at most one entry a slot.
 
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
@@ -14,11 +14,11 @@ use crate::hash::BatchRoot;
 /// Signatures over batches that were verified lately. It may be shared between threads.
 #[derive(Default)]
 pub struct Memo {
-    /// By the root's first byte; none before the first entry.
+    /// Slots by the root's first byte; empty before the first entry.
     slots: Mutex<Vec<Option<Entry>>>,
 }
 
-/// What was verified together.
+/// A batch's root and count, and the signatures over it that were verified together.
 #[derive(Clone, PartialEq, Eq)]
 struct Entry {
     root: BatchRoot,
@@ -29,7 +29,7 @@ struct Entry {
 const SLOTS: usize = 256;
 
 impl Memo {
-    /// Whether all of `signatures` were verified over a batch.
+    /// Returns whether all of `signatures` were verified over this batch.
     pub(super) fn holds(&self, root: BatchRoot, count: u32, signatures: &[Signature]) -> bool {
         let slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
         let entry = slots.get(usize::from(root.0[0])).and_then(Option::as_ref);

@@ -1,10 +1,10 @@
-//! Sessions: a secret that signatures vouch for on an object, and the codes by which whoever holds
-//! it asks in the name of those who signed.
+//! Sessions: a secret that signatures vouch for on an object, and the codes by which the secret's
+//! holder acts in the name of the signers.
 //!
-//! A code costs far less than a signature and proves less: it is a keyed hash, so that whoever can
-//! verify it can make it. A host says that it was right, and nobody else can tell.
+//! A code costs far less than a signature and proves less: it is a keyed hash, so anyone who can
+//! verify it can also make it. A host says that a code was right, and nobody else can tell.
 //!
-//! It does not know on which objects a session is open, nor until when.
+//! This module does not know the objects that have a session open, nor when it expires.
 
 use std::fmt;
 
@@ -34,24 +34,24 @@ impl SessionKey {
         SessionKey { secret: *secret, id: SessionId::of(secret) }
     }
 
-    /// The secret that the key was made of.
+    /// Returns the secret behind the key.
     pub fn secret(&self) -> [u8; 32] {
         self.secret
     }
 
-    /// What is known of the secret to those who do not hold it.
+    /// Returns the session's id, the public name of the secret.
     pub fn id(&self) -> SessionId {
         self.id
     }
 
-    /// The code over `request` to `object` and the nonce, the expiry and the parent of
-    /// `credential`: the keyed BLAKE3 hash, by the secret, of what a signature is over, as a
-    /// payload of the type `application/vnd.continuant.session.v1`.
+    /// Returns the code over `request` to `object` and the nonce, the expiry and the parent of
+    /// `credential`: the keyed BLAKE3 hash, by the secret, of the bytes that a signature would
+    /// cover, as a payload of the type `application/vnd.continuant.session.v1`.
     pub fn mac(&self, credential: &Credential, object: ObjectId, request: &Request) -> [u8; 32] {
         *self.keyed(credential, object, request).as_bytes()
     }
 
-    /// Whether `mac` is that code; in the same time whatever it is.
+    /// Returns whether `mac` is that code, in constant time.
     pub(super) fn verifies(
         &self,
         mac: [u8; 32],

@@ -1,21 +1,21 @@
 //! The nonces that keep an input from being admitted twice.
 //!
 //! There is room for the last nonces of `NONCES_MAX` keys, and anybody can make keys. So no key is
-//! turned away for want of room: when there is none, the entry goes whose inputs have expired, or
-//! will first, and until when they are valid is remembered for all that went, the *floor*. A key
-//! without an entry may have had one: what it signs is admitted only if it expires after the floor,
-//! which nothing does that was admitted of a key whose entry went. Whoever fills the room makes
-//! others sign for longer, and no more than that.
+//! turned away for want of room: a full table drops the entry whose inputs expire first, and the
+//! *floor* remembers the latest expiry of any dropped entry's inputs. A key without an entry may
+//! have had one: an input that it signs is admitted only if it expires after the floor, so no
+//! admitted input of a dropped key can be admitted again. An attacker that fills the table only
+//! makes others sign with later expiries.
 //!
-//! Keys that the policy names keep their entries, and what one without an entry signs has to expire
-//! only after what went before the policy did, the *named floor*: a key that the policy did not
-//! name then may have been among them.
+//! Keys that the policy names keep their entries. An input of a named key without an entry has to
+//! expire only after the *named floor*: the floor at the time the policy came in, because a key
+//! that the older policy did not name may have been dropped until then.
 //!
-//! Tables in the first form, which lineages have from before there were floors, have in each entry
-//! the time at which the nonce was used, and keep it for `EXPIRY_MS_MAX`.
+//! Tables in the first form, from lineages older than floors, hold in each entry the time at which
+//! the nonce was used, and keep it for `EXPIRY_MS_MAX`.
 //!
-//! It knows no signatures, for keys are given that were verified, and no policies, for names are
-//! given.
+//! This module knows no signatures (the given keys are verified) and no policies (the names are
+//! given).
 //!
 //! Invariant: entries ascend by key; a table in the first form has no floors; the named floor is at
 //! most the floor.
@@ -27,21 +27,21 @@ use crate::limits::{EXPIRY_MS_MAX, NONCES_MAX};
 
 use super::Tracked;
 
-/// Why a nonce is not admitted.
+/// The reasons for which a nonce is not admitted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum NonceProblem {
     /// The very nonce that the key used last.
     Replayed,
     /// Below one that the key used.
     Reordered,
-    /// The key may have signed what expires as late, and have been forgotten.
+    /// The key may have signed an input with as late an expiry, and have been forgotten.
     Forgotten {
-        /// After this moment the input would have to expire.
+        /// The floor: the input must expire after this moment.
         floor: u64,
     },
 }
 
-/// What an input says of itself: its nonce, and when it expires.
+/// The nonce of an input, and its expiry.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Used {
     /// The nonce.
@@ -59,19 +59,20 @@ pub struct Used {
 pub struct Nonces {
     entries: Vec<Nonce>,
     form: Form,
-    /// What a key without an entry signs must expire after this; 0 when nothing can expire before.
+    /// The floor: an input of a key without an entry must expire after this; 0 when nothing was
+    /// dropped.
     floor: u64,
     /// The same, for a key that the policy names.
     named_floor: u64,
 }
 
-/// What the third number of an entry is.
+/// The meaning of an entry's third number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 enum Form {
-    /// When the nonce was used: the first form, and that of an empty table without floors.
+    /// The time of the nonce's use: the first form, and that of an empty table without floors.
     #[default]
     Time,
-    /// Until when an input that the key signed is valid: the latest that any of them expires.
+    /// The latest expiry of any input that the key signed.
     Until,
 }
 
@@ -84,7 +85,7 @@ struct Nonce {
 }
 
 impl Nonce {
-    /// Until when an input that was admitted of the key is valid, at most.
+    /// Returns a moment after which no admitted input of the key is valid.
     fn until(&self, form: Form) -> u64 {
         match form {
             Form::Time => self.moment.saturating_add(EXPIRY_MS_MAX),
@@ -101,7 +102,8 @@ impl Nonces {
         size_of_val(&self.entries[..])
     }
 
-    /// Whether `keys` may use what `used` says, under a policy that names what `tracked` says.
+    /// Checks that `keys` may use the nonce `used`, under a policy whose named keys are in
+    /// `tracked`.
     ///
     /// # Errors
     ///
@@ -119,7 +121,7 @@ impl Nonces {
         }
     }
 
-    /// Whether a nonce is above all that `keys` are known to have used.
+    /// Checks that a nonce is above the last known one of each of `keys`.
     fn follows(&self, keys: &[PublicKey], nonce: u64) -> Result<(), NonceProblem> {
         for key in keys {
             if let Ok(index) = self.find(key) {
@@ -143,7 +145,7 @@ impl Nonces {
         keys.iter().map(of).max().unwrap_or(0)
     }
 
-    /// Whether a key signed an input that was admitted and is remembered.
+    /// Returns whether an admitted input of this key is remembered.
     pub fn knows(&self, key: &PublicKey) -> bool {
         self.find(key).is_ok()
     }
@@ -153,27 +155,26 @@ impl Nonces {
         self.find(key).ok().map(|index| self.entries[index].nonce)
     }
 
-    /// Whether anything went before its time.
+    /// Returns whether any entry was dropped before its time.
     pub(super) fn has_floor(&self) -> bool {
         self.floor > 0
     }
 
-    /// Whether the table is in the first form, or in none.
+    /// Returns whether the table is in the first form, or empty.
     pub fn is_first_form(&self) -> bool {
         self.form == Form::Time
     }
 
-    /// Whether, by the rule of the first form, there is no room for `keys` at `time`: there was
-    /// none for any key but those with an entry.
+    /// Returns whether, by the rule of the first form, the table had no room for `keys` at `time`;
+    /// keys that have an entry need none.
     pub fn was_full(&self, keys: &[PublicKey], time: u64) -> bool {
         let kept = self.entries.iter().filter(|entry| entry.until(self.form) >= time);
         let kept = kept.filter(|entry| !keys.contains(&entry.key)).count();
         self.is_first_form() && kept + keys.len() > NONCES_MAX
     }
 
-    /// Records that `keys` used what `used` says at `time`, forgets what expired long ago and then,
-    /// while that leaves too many, what expired first or will, of keys that the policy does not
-    /// name.
+    /// Records that `keys` used the nonce `used` at `time` and forgets long-expired entries. If too
+    /// many remain, drops those that expire first, of keys that the policy does not name.
     pub fn record(&mut self, keys: &[PublicKey], used: Used, time: u64, tracked: &Tracked) {
         let follows = self.follows(keys, used.nonce);
         debug_assert!(follows.is_ok(), "only admitted nonces are recorded");
@@ -199,7 +200,7 @@ impl Nonces {
             self.displace(keys, tracked);
         }
         for floor in [&mut self.floor, &mut self.named_floor] {
-            // What is unexpired at `time` is not below.
+            // A floor below `time` excludes no unexpired input.
             *floor = if *floor < time { 0 } else { *floor };
         }
         if self.entries.is_empty() && self.floor == 0 {
@@ -208,8 +209,8 @@ impl Nonces {
         debug_assert!(self.check_invariants(), "the table holds together");
     }
 
-    /// Takes an entry off the table, the one whose inputs expire first. The policy can hardly name
-    /// as many keys as there is room for; if it does, one that it names goes.
+    /// Drops the entry whose inputs expire first. The policy can hardly name as many keys as there
+    /// is room for; if it does, the entry of a named key goes.
     fn displace(&mut self, keys: &[PublicKey], tracked: &Tracked) {
         let order = |(_, entry): &(usize, &Nonce)| {
             let (own, named) = (keys.contains(&entry.key), tracked.names(&entry.key));
@@ -224,8 +225,8 @@ impl Nonces {
         }
     }
 
-    /// Takes in that another policy decides on what follows: a key that it names may be one that
-    /// the policy before did not.
+    /// Notes that a new policy comes in: a key that it names may be one that the old policy did not
+    /// name.
     pub(super) fn rename(&mut self) {
         self.named_floor = self.floor;
     }

@@ -1,8 +1,8 @@
-//! What a policy reads of the past: for each action that it asks about, how many versions it made,
-//! when it made the last one, and who asked for the last few.
+//! The past, as far as a policy reads it: for each tracked action, how many versions it made, when
+//! it made the last one, and which keys asked for the last few.
 //!
-//! Only what the policy reads is kept, from the version on that carries the policy. Refusals do
-//! not count.
+//! Only what the policy reads is kept, from the version that brings the policy in. Refusals do not
+//! count.
 //!
 //! Invariant: marks are ascending by action; times in a mark ascend.
 
@@ -20,38 +20,38 @@ pub const HOUR_MS: u64 = 60 * MINUTE_MS;
 /// Milliseconds of a day: versions are remembered for as long, one by one.
 pub const DAY_MS: u64 = 24 * HOUR_MS;
 
-/// What a policy reads of the past, and the keys that its text names.
+/// The actions whose past a policy reads, and the keys that its text names.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Tracked {
     actions: BTreeSet<String>,
-    /// Whether recent versions count one by one.
+    /// True if recent versions are kept one by one.
     recent: bool,
     keys: BTreeSet<PublicKey>,
 }
 
 impl Tracked {
-    /// Nothing.
+    /// Tracks nothing.
     pub const NONE: &Tracked =
         &Tracked { actions: BTreeSet::new(), recent: false, keys: BTreeSet::new() };
 
-    /// Of these actions, at most [`PAST_ACTIONS_MAX`]: all versions together and, with `recent`,
-    /// the last ones one by one.
+    /// Tracks these actions, at most [`PAST_ACTIONS_MAX`]: their counts and, with `recent`, their
+    /// last versions one by one.
     pub fn new(actions: impl IntoIterator<Item = String>, recent: bool) -> Tracked {
         let actions = actions.into_iter().take(PAST_ACTIONS_MAX).collect();
         Tracked { actions, recent, keys: BTreeSet::new() }
     }
 
-    /// The same, of a policy whose text names these keys.
+    /// Adds the keys that the policy's text names.
     pub fn naming(self, keys: impl IntoIterator<Item = PublicKey>) -> Tracked {
         Tracked { keys: keys.into_iter().collect(), ..self }
     }
 
-    /// Whether the policy's text names a key.
+    /// Returns whether the policy's text names a key.
     pub fn names(&self, key: &PublicKey) -> bool {
         self.keys.contains(key)
     }
 
-    /// Whether the policy reads something of the past.
+    /// Returns whether the policy reads something of the past.
     pub fn reads_past(&self) -> bool {
         !self.actions.is_empty()
     }
@@ -65,7 +65,7 @@ impl Tracked {
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Past(Vec<Mark>);
 
-/// What is known of the versions that one action made.
+/// The record of the versions that one action made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mark {
     action: String,
@@ -79,8 +79,8 @@ pub struct Mark {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Recent {
     time: u64,
-    /// The first bytes of the key that asked, at least 1; 0 for nobody. Keys whose first bytes are
-    /// the same count as one, so that nobody becomes many by choosing keys.
+    /// The first bytes of the asking key, at least 1; 0 for nobody. Keys with the same first bytes
+    /// count as one, so that nobody becomes many by choosing keys.
     signer: u64,
 }
 
@@ -93,10 +93,10 @@ impl Past {
         size_of_val(&self.0[..]) + self.0.iter().map(mark).sum::<usize>()
     }
 
-    /// The past of an object whose policy reads nothing of it.
+    /// The past of an object whose policy reads none of it.
     pub const NONE: &Past = &Past(Vec::new());
 
-    /// What is known of an action; none when it made no version yet.
+    /// Returns the record of an action; none when it made no version yet.
     pub fn of(&self, action: &str) -> Option<&Mark> {
         self.find(action).ok().map(|index| &self.0[index])
     }
@@ -109,13 +109,13 @@ impl Past {
         self.0.is_empty()
     }
 
-    /// Whether there is nothing here that `tracked` does not ask for.
+    /// Returns whether every mark here is one that `tracked` asks for.
     pub(super) fn is_within(&self, tracked: &Tracked) -> bool {
         let mut marks = self.0.iter();
         marks.all(|it| tracked.has(&it.action) && (tracked.recent || it.recent.is_empty()))
     }
 
-    /// Forgets what `tracked` does not ask for, and takes a version that `action` made.
+    /// Records a version that `action` made, and forgets whatever `tracked` does not ask for.
     pub(super) fn record(
         &mut self,
         tracked: &Tracked,
@@ -193,7 +193,7 @@ impl Past {
 }
 
 impl Mark {
-    /// How many versions the action made.
+    /// Returns the number of versions that the action made.
     pub fn count(&self) -> u64 {
         self.count
     }
@@ -208,9 +208,9 @@ impl Mark {
         self.time
     }
 
-    /// How many versions it made in the last `window` milliseconds before `time`, at most a day:
-    /// exactly when they are fewer than [`PAST_RECENT_MAX`], else `i64::MAX`, so that a rule that
-    /// sets a limit refuses what it cannot count.
+    /// Returns the number of versions that the action made in the last `window` milliseconds before
+    /// `time`, at most a day: exact below [`PAST_RECENT_MAX`], else `i64::MAX`, so that a rule with
+    /// a limit refuses when the count is unknown.
     pub fn count_within(&self, time: u64, window: u64) -> u64 {
         match self.within(time, window).count() {
             PAST_RECENT_MAX.. => i64::MAX as u64,
@@ -218,8 +218,8 @@ impl Mark {
         }
     }
 
-    /// How many keys those versions were asked for by, among the last [`PAST_RECENT_MAX`]; of each
-    /// the key that its principal is.
+    /// Returns the number of distinct keys that asked for those versions, among the last
+    /// [`PAST_RECENT_MAX`]; each version counts the key of its principal.
     pub fn signers_within(&self, time: u64, window: u64) -> u64 {
         let signer = |recent: &Recent| recent.signer;
         let is_first = |(index, recent): &(usize, &Recent)| {

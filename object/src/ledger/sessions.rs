@@ -1,9 +1,8 @@
-//! The sessions that are open on an object: whose they are, until when, and what was asked in them
-//! last.
+//! The sessions that are open on an object: their keys, their expiry, and the last nonce in each.
 //!
-//! A session is forgotten when it has expired. Nothing that was asked in it can be asked again even
-//! if it is opened once more after that: an input in a session expires no later than the session.
-//! It does not know secrets.
+//! A session is forgotten when it has expired. No input in it can be admitted twice, even if the
+//! session is opened again later: an input in a session expires no later than the session. This
+//! module does not know secrets.
 //!
 //! Invariant: entries ascend by id, and have keys, which ascend.
 
@@ -27,12 +26,12 @@ pub struct Sessions(Vec<Session>);
 pub struct Session {
     id: SessionId,
     expires: u64,
-    /// Of the last input in it; 0 before the first.
+    /// The nonce of the session's last input; 0 before the first.
     nonce: u64,
     keys: Arc<[PublicKey]>,
 }
 
-/// Why a session cannot be opened.
+/// The reasons for which a session cannot be opened.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum SessionProblem {
     /// There is one of this secret.
@@ -45,8 +44,8 @@ const KEY_BYTES: usize = 32;
 /// Bytes of a session with one key.
 const SESSION_BYTES: usize = 84;
 
-/// Sessions, and keys of theirs, that an object may have: those that are opened by a key that the
-/// policy names have room that no others take.
+/// Returns the number of sessions, and of their keys, that an object may have: sessions opened by a
+/// key that the policy names have room of their own.
 const fn room(is_named: bool) -> (usize, usize) {
     match is_named {
         true => (SESSIONS_MAX + SESSIONS_NAMED_MAX, SESSION_KEYS_MAX + SESSION_KEYS_NAMED_MAX),
@@ -60,7 +59,7 @@ impl Session {
         &self.keys
     }
 
-    /// Its last moment, in milliseconds since 1970-01-01 UTC.
+    /// Returns the session's last moment, in milliseconds since 1970-01-01 UTC.
     pub fn expires(&self) -> u64 {
         self.expires
     }
@@ -70,7 +69,7 @@ impl Session {
         self.nonce
     }
 
-    /// Whether an input in it may have `nonce`.
+    /// Checks that an input in the session may have `nonce`.
     ///
     /// # Errors
     ///
@@ -96,13 +95,13 @@ impl Sessions {
         self.find(id).ok().map(|index| &self.0[index])
     }
 
-    /// Whether there is none.
+    /// Returns whether no session is on record.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Whether a session may be opened at `time` by so many keys, one of which the policy names or
-    /// not.
+    /// Checks that a session may be opened at `time` by `key_count` keys; `is_named` if the policy
+    /// names one of them.
     ///
     /// # Errors
     ///

@@ -1,12 +1,12 @@
-//! The one place that knows the crate `cedar_policy`: rules parsed, validated and compiled, and
-//! decisions taken by Cedar's own authorizer, and explained.
+//! The one place that knows the crate `cedar_policy`: it parses, validates and compiles rules, lets
+//! Cedar's own authorizer decide, and explains its decisions.
 //!
-//! It is given text that is within the profile, and does not check that again. The profile keeps
+//! The given text is within the profile; this module does not check that again. The profile keeps
 //! out Cedar's extension types (decimal, ip, datetime): they are built in even without the crate's
 //! default features, because its formatter asks for them.
 //!
-//! Invariant: rules that have been parsed are valid, strictly, for the derived schema; every rule
-//! has an id of its own.
+//! Invariant: parsed rules are valid, strictly, for the derived schema; every rule has an id of its
+//! own.
 
 mod compile;
 mod context;
@@ -40,15 +40,15 @@ use crate::schema::{Schema, Selection};
 #[derive(Debug)]
 pub(super) struct Rules {
     set: PolicySet,
-    /// Of the rules, sorted: what programs count.
+    /// The rules' ids, sorted; programs name a rule by its index here.
     ids: Vec<String>,
     /// The rules as they are stated, in the order of the ids.
     stated: Vec<Stated>,
-    /// The places of those that can never hold, as far as can be told from the rules alone.
+    /// The indices of rules that can never hold, as far as the rules alone show.
     never: BTreeSet<usize>,
-    /// What a policy that comes in must not have.
+    /// The findings for which a new policy is rejected.
     lints: Vec<Diagnostic>,
-    /// By name.
+    /// The actions by name.
     actions: HashMap<String, Action>,
     shapes: Shapes,
     types: Types,
@@ -56,11 +56,11 @@ pub(super) struct Rules {
     entities: Entities,
 }
 
-/// What is governed, and how its rules are evaluated.
+/// One action of the policy, and the means to evaluate its rules.
 #[derive(Debug)]
 struct Action {
     entity: EntityUid,
-    /// How to build its contexts.
+    /// The plan by which its contexts are built.
     plan: Plan,
     program: Result<Program, Uncompiled>,
     /// The rules that may apply to it, by their places among the ids.
@@ -70,7 +70,7 @@ struct Action {
 }
 
 impl Action {
-    /// Whether a rule may hold: one that cannot is in no program.
+    /// Returns whether a rule may hold: one that cannot is in no program.
     fn may_hold(&self, rule: usize) -> bool {
         match &self.program {
             Ok(program) => program.rules.iter().any(|compiled| compiled.id == rule),
@@ -79,7 +79,7 @@ impl Action {
     }
 }
 
-/// A rule as its text has it.
+/// A rule as the text states it.
 #[derive(Debug)]
 struct Stated {
     span: Range<usize>,
@@ -159,7 +159,7 @@ impl Rules {
         Ok(rules)
     }
 
-    /// What a policy that comes in must not have.
+    /// Returns the findings for which a new policy is rejected.
     pub(super) fn lints(&self) -> &[Diagnostic] {
         &self.lints
     }
@@ -174,13 +174,13 @@ impl Rules {
         self.ids.iter().map(String::as_str).zip(self.stated.iter().map(|rule| rule.permits))
     }
 
-    /// The rules that can never hold, as far as can be told from the rules alone.
+    /// Returns the rules that can never hold, as far as the rules alone show.
     pub(super) fn dead(&self) -> impl Iterator<Item = &str> {
         self.never.iter().map(|&index| self.ids[index].as_str())
     }
 
-    /// Whether any rule may permit a step of an action: one permits it that may hold, and none
-    /// forbids it always.
+    /// Returns whether a step of an action may be permitted: some `permit` may hold, and no
+    /// `forbid` always does.
     pub(super) fn may_permit(&self, action: &str) -> bool {
         let Some(action) = self.actions.get(action) else { return false };
         let permits = self.stated.iter().enumerate().filter(|(_, rule)| rule.permits);
@@ -190,7 +190,7 @@ impl Rules {
         !is_closed && permits.any(|(index, _)| action.may_hold(index))
     }
 
-    /// The actions of which rules may permit something, in the order of the schema.
+    /// Returns the actions of which some step may be permitted, in the order of the schema.
     pub(super) fn permitted(&self) -> impl Iterator<Item = &str> {
         let names = self.shapes.actions.iter().map(|action| action.name.as_str());
         names.filter(|name| self.may_permit(name))
@@ -201,15 +201,16 @@ impl Rules {
         self.actions.get(action)?.program.as_ref().ok()
     }
 
-    /// The actions whose rules are not compiled, each with what is not, in no order.
+    /// Returns the actions whose rules are not compiled, each with the uncompiled construct, in no
+    /// order.
     pub(super) fn uncompiled(&self) -> impl Iterator<Item = (&str, &'static str)> {
         self.actions.iter().filter_map(|(name, action)| {
             action.program.as_ref().err().map(|Uncompiled(what)| (name.as_str(), *what))
         })
     }
 
-    /// What of the state before and after the rules on an action read: nothing, if there is no
-    /// such action.
+    /// Returns the parts of the states before and after that the rules on an action read: empty, if
+    /// there is no such action.
     pub(super) fn selections(&self, action: &str) -> [Selection; 2] {
         self.actions.get(action).map(|action| action.plan.selections()).unwrap_or_default()
     }
@@ -284,14 +285,14 @@ fn entity(ty: &EntityTypeName, id: String) -> EntityUid {
     EntityUid::from_type_name_and_id(ty.clone(), EntityId::new(id))
 }
 
-/// Of the rules with these ids, those at some places.
+/// Returns the rules at the given places among these ids.
 fn select(set: &PolicySet, ids: &[String], places: &[usize]) -> Result<PolicySet, Vec<Diagnostic>> {
     let rules = places.iter().filter_map(|&place| set.policy(&PolicyId::new(&ids[place])));
     let rules = PolicySet::from_policies(rules.cloned());
     rules.map_err(|error| vec![Diagnostic::whole(error.to_string())])
 }
 
-/// Where each rule stands, by its id.
+/// The place of each rule in the text, by the rule's id.
 type Spans = BTreeMap<String, Range<usize>>;
 
 /// The rules under the ids that their annotations give them.
@@ -348,7 +349,7 @@ fn trees(set: &PolicySet) -> Result<BTreeMap<String, pst::Policy>, Vec<Diagnosti
     trees.collect()
 }
 
-/// What the validator warns of.
+/// A warning of the validator.
 enum Warning {
     /// The rule with this id can never hold.
     NeverHolds(String),
@@ -357,7 +358,7 @@ enum Warning {
 }
 
 fn validate(set: &PolicySet, shapes: &Shapes, text: &str) -> Result<Vec<Warning>, Vec<Diagnostic>> {
-    // What is wrong is told of the whole schema.
+    // The complete schema finds all faults, not only the first.
     match validate_against(Derived::for_text(shapes, text), set) {
         Ok(warnings) if warnings.is_empty() => Ok(warnings),
         _ => validate_against(Derived::whole(shapes), set),
@@ -384,7 +385,7 @@ fn validate_against(
     }
 }
 
-/// A warning of the validator; none for what is looked for here in the whole text.
+/// Converts a warning of the validator; none for those that `lint` finds itself, in the whole text.
 fn warning(warning: &ValidationWarning) -> Option<Warning> {
     let id = warning.policy_id().to_string();
     Some(match warning {
@@ -404,7 +405,7 @@ fn warning(warning: &ValidationWarning) -> Option<Warning> {
     })
 }
 
-/// The places of the rules that can never hold, as the validator has it, or as none of their
+/// Returns the places of the rules that can never hold: the validator says so, or none of their
 /// actions has them in its program.
 fn never(
     ids: &[String],
@@ -421,7 +422,7 @@ fn never(
     never.map(|(index, _)| index).collect()
 }
 
-/// What was found in texts that may be read as others, but of the rules that say so.
+/// Returns the findings about confusable texts, except in rules that are annotated for it.
 fn confusing(
     warnings: Vec<Warning>,
     rules: &BTreeMap<String, pst::Policy>,
@@ -435,7 +436,7 @@ fn confusing(
     })
 }
 
-/// Says what to write where Cedar's parser says only what is wrong.
+/// Adds the remedy where Cedar's parser names only the fault.
 fn lead_on(finding: &mut Diagnostic, text: &str) {
     let written = finding.span.clone().and_then(|span| text.get(span)).unwrap_or_default();
     if finding.message.contains("is not a valid escape") {
@@ -464,7 +465,8 @@ fn flatten(error: &DetailedError, findings: &mut Vec<Diagnostic>) {
     error.related.iter().for_each(|related| flatten(related, findings));
 }
 
-/// In the order of the text, each finding once: Cedar repeats one for each action and principal.
+/// Sorts the findings by place and removes duplicates: Cedar repeats one for each action and
+/// principal.
 fn tidy(mut findings: Vec<Diagnostic>) -> Vec<Diagnostic> {
     let place = |finding: &Diagnostic| finding.span.as_ref().map(|span| (span.start, span.end));
     findings.sort_by(|a, b| place(a).cmp(&place(b)).then_with(|| a.message.cmp(&b.message)));
@@ -481,7 +483,7 @@ fn tidy(mut findings: Vec<Diagnostic>) -> Vec<Diagnostic> {
     kept
 }
 
-/// Adds the action that `message` is about to those of `joined`, if there is no other difference.
+/// Adds the action in `message` to those in `joined`, if the two do not differ otherwise.
 fn join(joined: &mut String, message: &str) -> bool {
     const BEFORE: &str = " in context for ";
     let parts = |message: &str| {

@@ -1,5 +1,5 @@
-//! The Cedar schema that policies over a WIT schema are validated against: as text for people, and
-//! as JSON for Cedar, which reads that much sooner.
+//! The Cedar schema, derived from a WIT schema, that policies are validated against: as text for
+//! people, and as JSON for Cedar, which reads JSON much sooner.
 //!
 //! It does not know Cedar's crate, nor any policy.
 
@@ -33,15 +33,15 @@ pub(super) struct Derived<'a> {
 }
 
 impl<'a> Derived<'a> {
-    /// All of it.
+    /// Derives the whole schema.
     pub(super) fn whole(shapes: &'a Shapes) -> Derived<'a> {
         Derived::of_actions(shapes, |_| true, true)
     }
 
-    /// As much of it as rules with this text have to be validated against: the actions that they
-    /// name, if none is about all; else what holds of a direct write holds as well of an amendment,
-    /// of a migration and of a read that no rule is particularly about; and what holds of one
-    /// principal holds of all, where no rule tells them apart.
+    /// Derives as much of the schema as rules with this text have to be validated against. That is
+    /// the actions that the text names; if a rule covers all actions, also the others, but an
+    /// amendment, a migration and a read that no rule is about validate as a direct write does.
+    /// Where no rule tells principals apart, one type of principal stands for all.
     pub(super) fn for_text(shapes: &'a Shapes, text: &str) -> Derived<'a> {
         let any_action = is_about_any_action(text);
         let is_in = |name: &str| match name {
@@ -140,14 +140,14 @@ impl<'a> Derived<'a> {
     }
 }
 
-/// Whether there may be a rule with this text whose scope names no action: `action,`.
+/// Returns whether a rule with this text may have a scope that names no action: `action,`.
 fn is_about_any_action(text: &str) -> bool {
     let mut found = text.match_indices("action");
     found.any(|(at, word)| text[at + word.len()..].trim_start().starts_with([',', '/']))
 }
 
-/// Whether rules with this text may say more of a principal than that there is one: anything but
-/// the start of a scope, `(principal,`.
+/// Returns whether rules with this text may say more of a principal than that there is one:
+/// anything but the start of a scope, `(principal,`.
 fn tells_principals_apart(text: &str) -> bool {
     text.match_indices("principal").any(|(at, word)| {
         let (before, after) = (&text[..at], &text[at + word.len()..]);
@@ -234,7 +234,7 @@ fn of_shape(shape: &Shape) -> Ty<'_> {
     }
 }
 
-/// The record of facts that stand so deep in the context.
+/// Returns the record type of the facts that are `depth` deep in the context.
 fn facts(known: &[Placed], depth: usize) -> Ty<'_> {
     let declared = fact::groups(known, depth).map(|(name, group)| {
         let of_past = matches!(group[0].fact, Fact::Past(..)) && group[0].path.len() == depth + 2;

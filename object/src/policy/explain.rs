@@ -1,51 +1,52 @@
-//! A decision explained: the rules that it hangs on, as their text has them, and the values that
-//! each of them reads of the step.
+//! A decision explained: the rules behind it, in the policy's own text, and the values that each of
+//! them reads of the step.
 //!
-//! It is made after the decision, of the same facts; it does not decide, and is never hashed.
+//! An explanation is made after the decision, of the same facts; it does not decide, and is never
+//! hashed.
 
 use super::{Decision, Facts, Policy, Principal, Refusal, Values};
 use crate::schema::Value;
 
-/// A decision and what it hangs on.
+/// A decision and the rules behind it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Explanation {
-    /// Who asked.
+    /// The asking principal.
     pub principal: Principal,
-    /// What the policy says.
+    /// The policy's decision.
     pub decision: Decision,
-    /// The rules that say so; when none permits, each that permits something of this action and,
-    /// when a value is beyond what a policy may read, each that reads it. Sorted by id.
+    /// The rules behind the decision, sorted by id. When none permits: each that permits something
+    /// of this action. When a value is beyond what a policy may read: each rule that reads it.
     pub rules: Vec<Rule>,
-    /// When no rule permits anything of the action: the actions that rules do permit something of,
-    /// in the order of the schema.
+    /// The actions of which rules may permit a step, in the order of the schema; given when no rule
+    /// permits anything of this action.
     pub permitted: Option<Vec<String>>,
 }
 
 /// A rule of a policy that a decision hangs on.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rule {
-    /// Its id.
+    /// The rule's id.
     pub id: String,
-    /// Its text, as the policy has it.
+    /// The rule's text, from the policy.
     pub text: String,
-    /// Whether it is a `permit`, not a `forbid`.
+    /// True for a `permit`, false for a `forbid`.
     pub permits: bool,
-    /// What its conditions read of the step, by path, whether or not it came to that.
+    /// The values that its conditions read of the step, by path, evaluated or not.
     pub reads: Vec<Reading>,
 }
 
 /// A value of the context that a rule reads.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reading {
-    /// Where it is, as the rule says it behind `context`: `before.free_at`.
+    /// The path as the rule writes it behind `context`: `before.free_at`.
     pub path: String,
-    /// What rules see there: none, when it is optional and not there, and a refusal for what no
+    /// The value that rules see there: none for an absent option, and a refusal for a value that no
     /// policy may read. Integers are `s64`, lists in no order, bytes their digits.
     pub value: Result<Option<Value>, Refusal>,
 }
 
 impl Policy {
-    /// What `decision` hangs on, which was taken on `facts` and `values`.
+    /// Explains `decision`, which was taken on `facts` and `values`.
     ///
     /// Call it on a thread with [`STACK_BYTES`](super::STACK_BYTES) of stack.
     pub(crate) fn explain(

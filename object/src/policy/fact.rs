@@ -1,7 +1,6 @@
-//! What stands beside the states and the arguments in a decision's context: where, of which type,
-//! and its value.
+//! The facts beside the states and the arguments in a decision's context: path, type and value.
 //!
-//! It does not know rules, nor how a value is represented for whoever decides.
+//! This module does not know rules, nor how the deciding side represents a value.
 
 use std::collections::BTreeSet;
 
@@ -13,7 +12,7 @@ use crate::ledger::{DAY_MS, HOUR_MS, MINUTE_MS};
 use crate::message::Message;
 use crate::schema::{Schema, Type};
 
-/// One of the facts of a step.
+/// A fact of a step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Fact {
     Signers,
@@ -36,33 +35,33 @@ pub(super) enum Fact {
     Field,
     UpgradeCode,
     UpgradePolicy,
-    /// How many of the signers are in a field of the state before, a list of texts: its place among
-    /// the fields, and its offset in memory.
+    /// The number of signers that stand in a field of the state before, a list of texts. Holds the
+    /// field's index and its offset in memory.
     Approvals {
         field: usize,
         offset: u32,
     },
-    /// Of the items of a field of the states, a list that rules see as a set: its place among the
-    /// fields, and its offset in memory.
+    /// A count of a field's items, a list that rules see as a set. Holds the field's index and its
+    /// offset in memory.
     Count {
         field: usize,
         offset: u32,
         what: Count,
     },
-    /// Of the versions that an action made.
+    /// A figure of the versions that an action made.
     Past(String, Past),
 }
 
-/// What is counted of a list in the states before and after.
+/// The items of a list that are counted, in the states before and after.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Count {
-    /// Its items before, however often each is there.
+    /// The items before, repetitions included.
     Before,
-    /// Its items after.
+    /// The items after, repetitions included.
     After,
-    /// Its items after that it does not have before.
+    /// The items after that are not before.
     Added,
-    /// Its items before that it does not have after.
+    /// The items before that are not after.
     Removed,
 }
 
@@ -73,15 +72,15 @@ const COUNTS: [(&str, Count); 4] = [
     ("removed", Count::Removed),
 ];
 
-/// What is known of the versions that an action made.
+/// A figure of the versions that an action made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Past {
     Count,
     Seq,
     Time,
-    /// How many in the last so many milliseconds.
+    /// The number of versions in the last milliseconds, this many.
     Within(u64),
-    /// By how many signers in the last so many milliseconds.
+    /// The number of distinct signers in the last milliseconds, this many.
     SignersWithin(u64),
 }
 
@@ -104,7 +103,7 @@ pub(super) struct Placed {
     pub(super) fact: Fact,
 }
 
-/// Whether an attribute asks for the versions of an action one by one.
+/// Returns whether an attribute needs an action's versions one by one.
 pub(super) fn is_window(name: &str) -> bool {
     let is_windowed = |past: Past| matches!(past, Past::Within(_) | Past::SignersWithin(_));
     PAST.iter().any(|&(known, past)| known == name && is_windowed(past))
@@ -153,13 +152,13 @@ pub(super) const PLAIN: [(&str, Fact); 16] = [
 pub(super) const OF_UPGRADE: [(&str, Fact); 2] =
     [("upgrade.code", Fact::UpgradeCode), ("upgrade.policy", Fact::UpgradePolicy)];
 
-/// The facts that policies of objects with this schema may read; of the past, those of methods and
-/// of `own` actions whose attributes are named `past`.
+/// Returns the facts that policies of objects with this schema may read. The past has the methods
+/// and the `own` actions whose attributes are named in `past`.
 pub(super) fn all(schema: &Schema, own: &[&str], past: &BTreeSet<String>) -> Vec<Placed> {
     let mut all = Vec::new();
     for (path, fact) in PLAIN {
         all.push(Placed::at(path.split('.'), fact.clone()));
-        // Those of the same record stand together.
+        // Facts of one record stand together.
         match fact {
             Fact::Credential => all.extend(approvals(schema).chain(counts(schema))),
             Fact::Age => all.extend(of_the_past(schema, own, past)),
@@ -228,7 +227,7 @@ impl Fact {
         }
     }
 
-    /// Its value; none for what takes a look at the states.
+    /// Returns the fact's value; none for facts that need the states.
     pub(super) fn value<'a>(&self, facts: &'a Facts<'a>) -> Option<FactValue<'a>> {
         Some(match self {
             Fact::Signers => FactValue::Keys(facts.signers),
@@ -279,8 +278,8 @@ impl Fact {
     }
 }
 
-/// Facts of one record: those that stand in it themselves, and those of records in it, each with
-/// its name, in the order in which they are known.
+/// Groups facts by the name that they have `depth` deep: a fact that stands there alone, or the
+/// facts of a record there, in the order of `known`.
 pub(super) fn groups(known: &[Placed], depth: usize) -> impl Iterator<Item = (&str, &[Placed])> {
     known
         .chunk_by(move |one, next| one.path[..=depth] == next.path[..=depth])

@@ -1,20 +1,19 @@
-//! The forms that the facts of a step have, so that a literal which a rule compares with one can be
-//! told to be none of them: a key in upper case, a credential that there is not, a case that an
-//! enum does not have.
+//! The forms of a step's facts, to detect a literal that can never equal one: a key in upper case,
+//! a credential that does not exist, a case that an enum does not have.
 //!
-//! It does not know Cedar's crate, nor where a literal stands.
+//! This module does not know Cedar's crate, nor where a literal stands.
 
 use super::fact::{Fact, Placed};
 use super::shape::attribute_name;
 use crate::limits::NAME_BYTES_MAX;
 use crate::schema::{Field, Schema, Type};
 
-/// How a credential is known: the values of `context.credential`.
+/// The kinds of credential: the values of `context.credential`.
 const CREDENTIALS: [&str; 4] = ["none", "signature", "batch", "session"];
 /// Digits of a key, an id or a hash.
 const DIGITS: usize = 64;
 
-/// What values a fact may have.
+/// The set of values that a fact may have.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Form {
     /// Any value of its type.
@@ -23,13 +22,13 @@ pub(super) enum Form {
     Digits(&'static str),
     /// Lower-case hexadecimal digits, two for each byte.
     Bytes,
-    /// One character.
+    /// A single character.
     Character,
-    /// One of these words, which are those of something.
+    /// One of these words; the text names their origin.
     OneOf(String, Vec<String>),
-    /// At most so many bytes.
+    /// A name: a text of at most `NAME_BYTES_MAX` bytes.
     Name,
-    /// From the lowest to the highest.
+    /// An integer from the lowest to the highest.
     Integer(i64, i64),
 }
 
@@ -44,7 +43,8 @@ impl Form {
         }
     }
 
-    /// The form of what is at a path of the context of an action, or of the items of a set there.
+    /// Returns the form of the value at a path of an action's context, or of the items of a set
+    /// there.
     pub(super) fn at(schema: &Schema, facts: &[&[Placed]], action: &str, path: &[&str]) -> Form {
         match path {
             ["before" | "after", rest @ ..] => of_field(&schema.state().fields, rest),
@@ -112,7 +112,7 @@ impl Form {
         }
     }
 
-    /// What is wrong with a text of this form, and what to write.
+    /// Returns the fault, and the remedy, of a text that cannot have this form.
     pub(super) fn refuse(&self, text: &str) -> Option<String> {
         match self {
             Form::Digits(what) => (!is_digits(text) || text.len() != DIGITS)
@@ -141,7 +141,7 @@ impl Form {
         }
     }
 
-    /// What is wrong with a number of this form, and what to write.
+    /// Returns the fault, and the remedy, of a number that cannot have this form.
     pub(super) fn refuse_number(&self, number: i64) -> Option<String> {
         match self {
             Form::Integer(lowest, highest) if !(*lowest..=*highest).contains(&number) => {
@@ -151,8 +151,8 @@ impl Form {
         }
     }
 
-    /// What is wrong with a pattern that texts of this form are held against: its characters, and
-    /// none where anything may stand.
+    /// Returns the fault of a pattern that no text of this form matches. A pattern is its
+    /// characters; none stands for a `*`.
     pub(super) fn refuse_pattern(&self, pattern: &[Option<char>]) -> Option<String> {
         let letters = || pattern.iter().flatten();
         let is_fixed = !pattern.contains(&None);
@@ -175,14 +175,14 @@ impl Form {
     }
 }
 
-/// The form of what attributes lead to from a record.
+/// Returns the form of the value that attributes lead to from a record.
 fn of_field(fields: &[Field], path: &[&str]) -> Form {
     let Some((first, rest)) = path.split_first() else { return Form::Any };
     let field = fields.iter().find(|field| attribute_name(&field.name) == *first);
     field.map_or(Form::Any, |field| of_part(&field.ty, rest))
 }
 
-/// The form of what attributes lead to from a value.
+/// Returns the form of the value that attributes lead to from a value.
 fn of_part(ty: &Type, path: &[&str]) -> Form {
     match ty {
         Type::Option(payload) => of_part(payload, path),
@@ -200,7 +200,7 @@ fn is_digits(text: &str) -> bool {
     text.chars().all(is_digit)
 }
 
-/// What to write in place of a text that is no key, id or hash.
+/// Returns the remedy for a text that is no key, id or hash.
 fn instead(text: &str, what: &str) -> String {
     let bare = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")).unwrap_or(text).trim();
     let lower = bare.to_ascii_lowercase();
@@ -213,7 +213,7 @@ fn instead(text: &str, what: &str) -> String {
     format!("a rule knows a {what} by its {DIGITS} lower-case hexadecimal digits, and by no name")
 }
 
-/// Whether a word is like a pattern.
+/// Returns whether a word matches a pattern.
 fn is_like(word: &str, pattern: &[Option<char>]) -> bool {
     let word: Vec<char> = word.chars().collect();
     // Where the pattern so far may end in the word.

@@ -1,11 +1,11 @@
-//! Guards: what a policy may carry beside its rules, a WebAssembly module that must permit a step
-//! as well, and all that such a module may ask about the step.
+//! Guards: a policy may carry, beside its rules, a WebAssembly module that must permit a step as
+//! well. This module holds all that a guard may ask about the step.
 //!
-//! It does not know how a module is run, nor whether bytes are one: whoever can run it gives its
-//! word, by [`Guards`].
+//! It does not know how a module is run, nor whether bytes are one: an implementation of [`Guards`]
+//! runs it.
 //!
-//! Invariant: there is an answer to nothing but what is on record of a step, so that it is the same
-//! for whoever asks again.
+//! Invariant: a guard can read only the record of a step, so that the answers are the same whenever
+//! it is run again.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -30,11 +30,11 @@ pub struct Guard {
 }
 
 impl Guard {
-    /// The guard of these bytes, whether or not they are a module.
+    /// Returns the guard of these bytes, whether or not they are a module.
     ///
     /// # Errors
     ///
-    /// `Decode` when there are none of them, or more than [`GUARD_BYTES_MAX`].
+    /// `Decode` when there are no bytes, or more than [`GUARD_BYTES_MAX`].
     pub fn new(wasm: &[u8]) -> Result<Guard> {
         if wasm.is_empty() || wasm.len() > GUARD_BYTES_MAX {
             let expected = format!("a module of 1 to {GUARD_BYTES_MAX} bytes");
@@ -48,7 +48,7 @@ impl Guard {
         &self.wasm
     }
 
-    /// Their hash.
+    /// Returns the hash of the module.
     pub fn hash(&self) -> CodeHash {
         self.hash
     }
@@ -58,15 +58,16 @@ impl Guard {
         Verdict::new(Reason::Guard, Vec::new(), format!("code {code}"))
     }
 
-    /// The verdict of a guard that traps; `trap` is told in words that do not change.
+    /// Returns the verdict of a guard that traps; `trap` must be a stable description.
     pub fn traps(trap: impl std::fmt::Display) -> Verdict {
         Verdict::new(Reason::Guard, Vec::new(), format!("trap: {trap}"))
     }
 }
 
-/// Whoever can run guards, on steps between memories of these types.
+/// A host that can run guards, on steps between memories of these types.
 pub trait Guards<B: ?Sized, A: ?Sized> {
-    /// Why a step is not permitted: a verdict, or what kept the guard from one.
+    /// The cause for which a step is not permitted: a verdict, or a failure that kept the guard
+    /// from one.
     type Stop: From<Verdict>;
 
     /// Asks a guard whether it permits the step from `before` to `after`.
@@ -83,7 +84,7 @@ pub trait Guards<B: ?Sized, A: ?Sized> {
     ) -> Result<(), Self::Stop>;
 }
 
-/// Guards that nobody here can run: what they said is taken on trust, and on record they permitted.
+/// Guards that cannot be run here: their recorded permits are taken on trust.
 #[derive(Clone, Copy, Debug)]
 pub struct NotAsked;
 
@@ -102,14 +103,14 @@ pub struct Evidence {
     state: u32,
     params: Vec<Param>,
     arguments: Vec<u8>,
-    /// Where each argument is.
+    /// The range of each argument in `arguments`.
     places: Vec<Range<usize>>,
     /// Each fact by its path, as a payload, if it is there.
     facts: Vec<(&'static str, Option<Vec<u8>>)>,
 }
 
 impl Evidence {
-    /// That of a step that was asked for by `request`.
+    /// Collects the evidence about a step that `request` asked for.
     pub(crate) fn of(
         definition: &Definition,
         facts: &Facts<'_>,
@@ -144,9 +145,9 @@ impl Evidence {
         Ok(Evidence { schema, state, params, arguments, places, facts: known })
     }
 
-    /// Writes what is at `path` to `room`, as much of it as there is room for, and gives its whole
-    /// length; none, when it is not there. ABI.md says what paths there are. What it takes from
-    /// `budget` is 1 for each byte of the value, and 8 for each value and each name in question.
+    /// Writes the value at `path` to `room`, as much of it as fits, and returns its whole length;
+    /// none, when it does not exist. ABI.md lists the paths. Takes from `budget` 1 for each byte of
+    /// the value, and 8 for each value and each name examined.
     ///
     /// # Errors
     ///
@@ -176,7 +177,7 @@ impl Evidence {
         Ok(found.then(|| sink.length()))
     }
 
-    /// Puts the argument of that name, if the action has such a parameter.
+    /// Writes the argument of that name, if the action has such a parameter.
     fn argument(&self, name: &str, sink: &mut Sink<'_>) -> Result<bool, Unread> {
         if name.contains('.') {
             return Err(Unread::Path);

@@ -1,21 +1,22 @@
-//! The profile: the part of Cedar that is total and bounded, told from the text alone.
+//! The profile: the part of Cedar that is total and bounded, recognized from the text alone.
 //!
 //! Cedar's parser, validator and evaluator recurse as deep as an expression is, and do not bound
-//! it; a deep text would exhaust the stack, which no caller survives. So the text is scanned first,
-//! without recursion, and what could cost more than a fixed stack or a bounded time is refused.
+//! it; a deep text would exhaust the stack, and the process would end. So the text is scanned
+//! first, without recursion, and refused if it could need more than a fixed stack or a bounded
+//! time.
 //!
 //! It does not know Cedar's grammar beyond tokens, brackets and operators, nor any schema. It may
-//! pass text that Cedar then refuses; what it passes is split into tokens as Cedar splits it.
+//! accept text that Cedar then refuses; it splits accepted text into tokens as Cedar does.
 //!
-//! Invariant: an expression that passes is at most `POLICY_DEPTH_MAX` operators deep, by whatever
-//! mix of brackets, chains, prefixes and accesses, and the tree that Cedar makes of it is at most
-//! a small constant times that.
+//! Invariant: an accepted expression is at most `POLICY_DEPTH_MAX` operators deep, by any mix of
+//! brackets, chains, prefixes and accesses, and the tree that Cedar makes of it is at most a small
+//! constant times that.
 //!
-//! What is counted: a *chain* is what stands between two separators (`,` `;` `:`) or brackets. Its
-//! *operators* are its binary operators (`.` apart) and its `if`, `then` and `else`; the `when` and
-//! `unless` clauses of a rule are a chain as well. A *run* is the prefixes (`!` `-`) and accesses
-//! (`.` `::`, and brackets behind a value) of one operand. The *depth* of a chain is its operators
-//! plus the deepest of its operands: the run and the brackets in it, each one deeper than inside.
+//! Terms: a *chain* is the text between two separators (`,` `;` `:`) or brackets. Its *operators*
+//! are its binary operators (`.` apart) and its `if`, `then` and `else`; the `when` and `unless`
+//! clauses of a rule are a chain as well. A *run* is the prefixes (`!` `-`) and accesses (`.` `::`,
+//! and brackets behind a value) of one operand. The *depth* of a chain is its operators plus the
+//! deepest of its operands: the run and the brackets in it, each one deeper than inside.
 
 mod written;
 
@@ -36,29 +37,29 @@ use crate::limits::{
 /// Findings that are listed; a text with more is refused all the same.
 pub(super) const FINDINGS_MAX: usize = 64;
 
-/// What a text within the profile has in it.
+/// The findings of a scan of a text within the profile.
 pub(super) struct Scanned {
-    /// Where each rule stands, in order.
+    /// The place of each rule, in order.
     pub(super) rules: Vec<Range<usize>>,
-    /// The attributes of something called `past`: the actions whose past rules may read.
+    /// The names of attributes behind `past`: the actions whose past rules may read.
     pub(super) past: BTreeSet<String>,
-    /// Whether anything is called like a window of time.
+    /// True if any name in the text is that of a time window.
     pub(super) has_windows: bool,
-    /// Of the actions that a policy has if it names them, those that do stand anywhere as
-    /// `Action::"..."`.
+    /// The optional actions (those that exist only if a policy names them) that stand anywhere in
+    /// the text as `Action::"..."`.
     pub(super) named: Vec<&'static str>,
     /// The keys that stand anywhere as a text of their digits.
     pub(super) keys: BTreeSet<PublicKey>,
 }
 
-/// The key whose digits a text is: 64 of them, in lower case, as signers are written in facts.
+/// Returns the key that a text spells: 64 digits, in lower case, as signers are written in facts.
 fn key(token: &Token<'_>) -> Option<PublicKey> {
     let digits = token.text.strip_prefix('"')?.strip_suffix('"')?;
     let is_written = !digits.contains(|digit: char| digit.is_ascii_uppercase());
     digits.parse().ok().filter(|_| is_written)
 }
 
-/// What `text` has in it, or all that is outside the profile.
+/// Scans `text`; the errors are all parts that are outside the profile.
 pub(super) fn scan(text: &str) -> Result<Scanned, Vec<Diagnostic>> {
     if text.len() > POLICY_BYTES_MAX {
         let message = format!("{} bytes of text: at most {POLICY_BYTES_MAX}", text.len());
@@ -93,7 +94,7 @@ struct Token<'t> {
 }
 
 impl Token<'_> {
-    /// Whether a value may end here, so that `-`, `(` and `[` behind it belong to it.
+    /// Returns whether a value may end here, so that `-`, `(` and `[` behind it belong to it.
     fn ends_a_value(&self) -> bool {
         match self.kind {
             Kind::Word => !matches!(
@@ -109,7 +110,7 @@ impl Token<'_> {
 /// Brackets that are open, or the text outside of all, and the chain being read in them.
 #[derive(Debug, Default)]
 struct Group {
-    /// Where the bracket stands, and how it closes; none outside of all.
+    /// The bracket's place and its closing byte; none at the outermost level.
     open: Option<(usize, u8)>,
     /// Depth of the deepest chain that has ended.
     depth: usize,
@@ -121,9 +122,9 @@ struct Group {
     operand: usize,
     /// Prefixes and accesses of the operand.
     run: usize,
-    /// Whether what the last `is` or the next one tests is more than a name and its attributes.
+    /// True if the operand of the last or the next `is` is more than a name and its attributes.
     compound: bool,
-    /// Whether the chain's last operator is an `is` with a compound operand.
+    /// True if the chain's last operator is an `is` with a compound operand.
     compound_is: bool,
 }
 
@@ -146,20 +147,21 @@ struct Scan<'t> {
     /// First byte that is not yet a token.
     offset: usize,
     previous: Option<Token<'t>>,
-    /// Whether the previous token is an attribute's or a method's name.
+    /// True if the previous token is an attribute's or a method's name.
     member: bool,
     outer: Group,
     inner: Vec<Group>,
     rules: Vec<Range<usize>>,
-    /// Where the rule being read starts.
+    /// The start of the rule being read.
     start: Option<usize>,
     past: BTreeSet<String>,
     has_windows: bool,
-    /// Whether the tokens before are `past`, and whether also what an attribute's name follows.
+    /// True if the tokens before are `past`; and true if also the token that an attribute's name
+    /// follows.
     behind_past: (bool, bool),
     named: Vec<&'static str>,
     keys: BTreeSet<PublicKey>,
-    /// Whether the tokens before are `Action::`.
+    /// True if the tokens before are `Action::`.
     behind_action: bool,
     findings: Vec<Diagnostic>,
 }
@@ -185,7 +187,7 @@ impl<'t> Scan<'t> {
         }
     }
 
-    /// Reads to the end, or to a finding after which what follows has no meaning.
+    /// Reads to the end, or to a finding that makes the rest meaningless.
     fn run(&mut self) -> Result<(), Diagnostic> {
         let mut tokens_count = 0;
         while let Some(token) = self.next()? {

@@ -1,13 +1,13 @@
-//! Policies as programs: the rules on one action, compiled to a flat list of operations over
-//! values that lie where they lie, in memory, in a payload or in the program itself.
+//! Policies as programs: the rules on one action, compiled to a flat list of operations over values
+//! that stay in place, in memory, in a payload or in the program itself.
 //!
-//! A program decides the plain case, which is nearly every case, and allocates nothing. It gives
-//! up where a decision takes more: a value outside of what a policy may read, a number that
-//! overflows, a text or list across the edge of a page, sets too large to be compared item by item.
-//! Whoever asked then asks Cedar, whose words and limits they are. So a program never says
-//! something else than Cedar does, but may say nothing.
+//! A program decides the plain case, which is nearly every case, and allocates nothing. It gives up
+//! on a value outside of what a policy may read, a number that overflows, a text or list across the
+//! edge of a page, and sets too large to be compared item by item. The caller then asks Cedar,
+//! which defines the words and limits of these verdicts. So a program never contradicts Cedar, but
+//! may give no answer.
 //!
-//! It does not know Cedar, nor how a program came about.
+//! It does not know Cedar, nor how a program was compiled.
 //!
 //! Invariant: jumps go forward, so a run takes at most as many operations as there are.
 
@@ -31,7 +31,7 @@ pub(super) type RuleBits = [u64; crate::limits::RULES_MAX / 64];
 /// The rules on one action.
 #[derive(Debug, Default)]
 pub(super) struct Program {
-    /// What is read, each into the next register.
+    /// The loads, each into the next register.
     pub(super) loads: Vec<Load>,
     pub(super) ops: Vec<Op>,
     pub(super) rules: Vec<Rule>,
@@ -47,13 +47,13 @@ pub(super) struct Rule {
     pub(super) permits: bool,
     /// Place among the ids of the policy.
     pub(super) id: usize,
-    /// Behind its last operation; the first is behind those of the rule before.
+    /// The index behind the rule's last operation; its first is at the end of the rule before.
     pub(super) end: usize,
-    /// Whether it holds whatever the step.
+    /// True if the rule holds for every step.
     pub(super) always: bool,
 }
 
-/// An operation. Operands come off the stack, the right one first, and the result goes on it.
+/// An operation. It takes operands off the stack, the right one first, and pushes its result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Op {
     Bool(bool),
@@ -64,7 +64,7 @@ pub(super) enum Op {
     Principal,
     Action,
     Resource,
-    /// Whether a register holds anything.
+    /// Pushes whether a register holds a value.
     Has(u16),
     Not,
     Negate,
@@ -74,13 +74,13 @@ pub(super) enum Op {
     OnRegisters(Binary, u16, u16),
     Like(u16),
     Is(EntityType),
-    /// Goes on at an operation with what is on the stack, if that is false; else takes it off.
+    /// If the top of the stack is false, jumps and leaves it there; else takes it off.
     JumpIfFalse(u32),
-    /// Goes on at an operation with what is on the stack, if that is true; else takes it off.
+    /// If the top of the stack is true, jumps and leaves it there; else takes it off.
     JumpIfTrue(u32),
-    /// Takes off the stack where to go on: here, or if it is false, at an operation.
+    /// Takes a `bool` off the stack; if it is false, jumps.
     Branch(u32),
-    /// Goes on at an operation.
+    /// Jumps.
     Jump(u32),
 }
 
@@ -103,7 +103,8 @@ pub(super) enum Binary {
 }
 
 impl Op {
-    /// What it adds to the stack when the next operation follows.
+    /// Returns by how much the operation changes the stack's height when the next operation
+    /// follows.
     pub(super) fn growth(self) -> isize {
         match self {
             Op::Bool(_) | Op::Long(_) | Op::Literal(_) | Op::Set(_) => 1,
@@ -116,10 +117,10 @@ impl Op {
     }
 }
 
-/// What the rules say.
+/// A decision by compiled rules.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Ruled {
-    /// Whether a rule permits and none forbids.
+    /// True if a rule permits and none forbids.
     pub(super) permits: bool,
     /// The rules that decided.
     pub(super) rules: RuleBits,
@@ -152,7 +153,7 @@ impl Program {
     }
 }
 
-/// A program with what it looks at.
+/// A program in execution: its inputs, registers and stack.
 struct Machine<'m, 'a> {
     program: &'a Program,
     registers: &'m Registers<'a>,
@@ -203,7 +204,7 @@ impl<'a> Machine<'_, 'a> {
         stack.last()?.bool()
     }
 
-    /// What an operation leaves that takes nothing off the stack.
+    /// Returns the value that an operation pushes which takes nothing off the stack.
     fn operand(&self, op: Op) -> Option<Datum<'a>> {
         let program = self.program;
         Some(match op {
@@ -222,8 +223,8 @@ impl<'a> Machine<'_, 'a> {
         })
     }
 
-    /// The result of an operation, and how many operands on the stack it is made of. They are
-    /// looked at where they are: to copy what was just written in parts costs more than most.
+    /// Returns the result of an operation, and the number of its operands. They are read in place
+    /// on the stack: copying a freshly written value costs more than most operations.
     fn compute(&self, op: Op, stack: &Stack<'a>) -> Option<(Found, usize)> {
         Some(match op {
             Op::Has(index) => (Found::Bool(!matches!(self.register(index), Datum::Absent)), 0),
@@ -259,7 +260,7 @@ impl<'a> Machine<'_, 'a> {
     }
 }
 
-/// What operations find.
+/// The result of an operator.
 enum Found {
     Bool(bool),
     Long(i64),

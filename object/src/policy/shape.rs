@@ -1,4 +1,4 @@
-//! What of a schema a policy sees: the mapping of WIT types to Cedar types.
+//! The part of a schema that a policy sees: the mapping of WIT types to Cedar types.
 //!
 //! | WIT | Cedar |
 //! |---|---|
@@ -12,10 +12,10 @@
 //! | `option<T>`, as a field or a parameter | an optional attribute of what `T` is |
 //! | floats, `tuple`, `variant`, `result`, other `list`s and `option`s | left out |
 //!
-//! A name's `-` is `_` in Cedar; WIT has no `_`, so that no two names become one. The names of
-//! methods, enum cases and flags are texts, and stay as they are.
+//! A name's `-` is `_` in Cedar; WIT has no `_`, so no two names become one. The names of methods,
+//! enum cases and flags are texts, and stay unchanged.
 //!
-//! It does not know Cedar's crate, nor any policy.
+//! This module does not know Cedar's crate, nor any policy.
 
 use std::collections::BTreeSet;
 
@@ -24,7 +24,7 @@ use crate::diagnostic::Diagnostic;
 use crate::limits::POLICY_ATTRIBUTES_MAX;
 use crate::schema::{Field, Method, Schema, Type};
 
-/// What a value becomes.
+/// The Cedar type of a value.
 #[derive(Debug, Clone)]
 pub(super) enum Shape {
     Bool,
@@ -48,14 +48,14 @@ pub(super) struct Attribute {
     pub(super) shape: Shape,
 }
 
-/// What is governed.
+/// An action that a policy decides on.
 #[derive(Debug)]
 pub(super) struct Action {
     /// The method's name, one of `OWN_ACTIONS`, of `IF_NAMED`, `MIGRATE`, or `READ`.
     pub(super) name: String,
     /// Attributes of `context.input`.
     pub(super) input: Vec<Attribute>,
-    /// What its context has that those of other actions do not.
+    /// The facts in its context that other actions do not have.
     pub(super) facts: Vec<Placed>,
 }
 
@@ -71,11 +71,11 @@ pub(super) const OWN_ACTIONS: [&str; 3] = [ADVANCE, WRITE, AMEND];
 pub(super) const OPEN_SESSION: &str = "open_session";
 /// The action of a change of the code, on which the policy decides that is to go.
 pub(super) const UPGRADE: &str = "upgrade";
-/// The action of what a change of the code makes of the state, on which the policy decides that is
-/// to come: to all other rules it is as a direct write. It has no past.
+/// The action for a changed code's migrated state, on which the new policy decides: rules not about
+/// it treat it as a direct write. It has no past.
 pub(super) const MIGRATE: &str = "migrate";
-/// Actions that are some only of policies that name them, so that they are no matter to whoever
-/// does not.
+/// Actions that exist only in policies that name them, so that they do not concern any other
+/// policy.
 pub(super) const IF_NAMED: [&str; 2] = [OPEN_SESSION, UPGRADE];
 /// Actions that only a rule that names them permits.
 pub(super) const NAMED_ONLY: [&str; 3] = [AMEND, OPEN_SESSION, UPGRADE];
@@ -88,13 +88,13 @@ pub(super) struct Shapes {
     /// Attributes of `context.before` and `context.after`.
     pub(super) state: Vec<Attribute>,
     pub(super) actions: Vec<Action>,
-    /// What else is in every context.
+    /// The other facts in every context.
     pub(super) facts: Vec<Placed>,
 }
 
 impl Shapes {
-    /// Works them out; of the past, what is known of actions whose attributes are named `past`.
-    /// Of the actions that a policy has if it names them, it has those that are `named`.
+    /// Derives the shapes from a schema. The past has the actions whose attributes are named in
+    /// `past`. Of the optional actions, those in `named` exist.
     ///
     /// # Errors
     ///
@@ -114,7 +114,7 @@ impl Shapes {
         for (name, method) in methods.chain(own) {
             let params = method.map_or(&[][..], |method: &Method| &method.params);
             let input = attributes(params.iter().map(|param| (&param.name, &param.ty)));
-            // Not for what is done to an object by whoever keeps it, which no schema has.
+            // Not for the keeper's own actions, which no schema has.
             let is_own = name == MIGRATE || NAMED_ONLY.contains(&name);
             total += if is_own { 0 } else { 2 * state_count + count(&input) };
             if total > POLICY_ATTRIBUTES_MAX {
@@ -177,7 +177,7 @@ fn shape(ty: &Type) -> Option<Shape> {
     }
 }
 
-/// Whether rules see a value of a type as a set, and it is a list.
+/// Returns whether a type is a list that rules see as a set.
 pub(super) fn is_set(ty: &Type) -> bool {
     matches!(ty, Type::List(_)) && matches!(shape(ty), Some(Shape::Set(_)))
 }

@@ -1,10 +1,11 @@
-//! Excerpts of a state: the fields that somebody wants to see, and of long lists and texts no more
-//! than it takes to tell that they are too long.
+//! Excerpts of a state: selected fields, with long lists and texts cut to just beyond the length at
+//! which a reader rejects them.
 //!
-//! Whoever decides on a step looks at a few fields of a state that may be many mebibytes. It does
-//! not know who wants them, nor why.
+//! A decision looks at a few fields of a state that may be many mebibytes. This module does not
+//! know who selects the fields, nor why.
 //!
-//! Invariant: what is made is bounded by the selection and the limits given, not by the memory.
+//! Invariant: an excerpt's size is bounded by the selection and the limits given, not by the
+//! memory.
 
 use super::fault::Result as FaultResult;
 use super::read::{Walk, bits};
@@ -14,20 +15,19 @@ use super::value::Value;
 use crate::error::Result;
 use crate::memory::Memory;
 
-/// Which fields of a record are wanted, by index; and of a field that is a record or an option of
-/// one, which of its own.
+/// The selected fields of a record, by index; for a field that is a record or an option of one,
+/// also a selection of its own fields.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Selection(pub(crate) Vec<(usize, Option<Selection>)>);
 
-/// How much of what has no fixed size is read: this and a little more.
+/// The lengths of lists and texts up to which they are read; an excerpt holds a little more.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Most {
     pub(crate) items: u32,
     pub(crate) text_bytes: u32,
 }
 
-/// Reads what is selected of the valid state record at `address`. Every other field is there too,
-/// and stands as `none`.
+/// Reads the selected fields of the valid state record at `address`. Every other field is `none`.
 ///
 /// # Errors
 ///
@@ -90,7 +90,7 @@ impl<M: Memory + ?Sized> Reader<'_, M> {
             }
             (Type::String | Type::List(_), _) => {
                 let (start, count) = self.walk.pointer(at, &Type::U8)?;
-                // A character more, so that what is cut in one is still too long.
+                // One character more, so that a cut text is still too long.
                 let shown =
                     self.walk.copy(start, count.min(self.most.text_bytes.saturating_add(4)));
                 Ok(match ty {

@@ -1,6 +1,7 @@
-//! What is wrong with a value, and where in it: found deep inside, named from the outside.
+//! A fault in a value and its path: found deep inside, named from the outside.
 //!
-//! It does not know whether the value came from a caller, a payload or memory; who asked does.
+//! This module does not know whether the value came from a caller, a payload or memory; its callers
+//! do.
 //!
 //! Invariant: nothing is allocated, and no path is built, unless something is wrong.
 
@@ -40,19 +41,19 @@ impl Fault {
         self
     }
 
-    /// As an error about a caller's value.
+    /// Converts the fault into an error about a caller's value.
     pub(crate) fn in_value(self) -> Error {
         let (path, expected, found) = self.take("itself");
         ErrorKind::Value { path, expected, found }.into()
     }
 
-    /// As an error about what memory holds.
+    /// Converts the fault into an error about the content of memory.
     pub(crate) fn in_memory(self) -> Error {
         let (path, expected, found) = self.take("value");
         ErrorKind::State { path, expected, found }.into()
     }
 
-    /// What was expected and what was found, without the path.
+    /// Returns the expected and the found, without the path.
     pub(crate) fn into_parts(self) -> (String, String) {
         (self.0.expected, self.0.found)
     }

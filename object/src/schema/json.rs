@@ -14,11 +14,11 @@ use super::value::Value;
 use crate::error::Result;
 
 impl Value {
-    /// The value of a type that JSON stands for.
+    /// Reads the value of a type from its JSON form.
     ///
     /// # Errors
     ///
-    /// `Value` when it does not stand for one.
+    /// `Value` when the JSON has no value of the type.
     pub fn from_json(json: &Json, ty: &Type) -> Result<Value> {
         read(json, ty).map_err(Fault::in_value)
     }
@@ -181,7 +181,7 @@ fn read_float(json: &Json, ty: &Type) -> Option<Value> {
     }
 }
 
-/// In the type's order, each at most once.
+/// Reads flags into the type's order; each may occur at most once.
 fn read_flags(names: &[Json], ty: &Type) -> FaultResult<Value> {
     let mut set = Vec::new();
     for (at, json) in names.iter().enumerate() {
@@ -262,7 +262,7 @@ fn hex(text: &str) -> Option<Vec<u8>> {
     pairs.map(|pair| Some(nibble(pair[0])? << 4 | nibble(pair[1])?)).collect()
 }
 
-/// What JSON is, in a few words, for a message.
+/// Describes a JSON value in a few words, for a message.
 fn brief(json: &Json) -> String {
     match json {
         Json::Null => "null".to_string(),

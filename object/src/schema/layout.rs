@@ -5,7 +5,7 @@
 //! Invariant: alignments are 1, 2, 4 or 8, and a size is a multiple of its alignment. Sizes stay
 //! far below `u32::MAX`, because a type has at most `TYPE_PARTS_MAX` parts.
 
-/// How many bytes a type takes in memory, and the alignment of its address.
+/// The size of a type in memory, in bytes, and the alignment of its address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Layout {
     /// Bytes, a multiple of `align`.
@@ -24,7 +24,7 @@ impl Layout {
     pub(crate) const POINTER_PAIR: Layout = Layout { size: 8, align: 4 };
 }
 
-/// The width of the number that tells `cases` cases apart: 1, 2 or 4 bytes.
+/// Returns the width of the number that distinguishes `cases` cases: 1, 2 or 4 bytes.
 pub(crate) const fn discriminant_bytes(cases: usize) -> u32 {
     match cases {
         0..=0x100 => 1,

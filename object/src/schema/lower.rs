@@ -3,7 +3,7 @@
 //! It does not know an engine: memory is allocated and written through [`Lower`]. The rules are
 //! the Canonical ABI's for a synchronous export.
 //!
-//! Invariant: what is lowered takes as many core values as `flatten_params` says, in its order.
+//! Invariant: lowered arguments are as many core values as `flatten_params` says, in its order.
 
 use super::fault::{Fault, Result as FaultResult};
 use super::payload::validate_count;
@@ -42,9 +42,9 @@ pub enum CoreValue {
     F64(u64),
 }
 
-/// Where the strings and lists of arguments go: the callee's memory.
+/// The callee's memory, into which the strings and lists of arguments are lowered.
 pub trait Lower {
-    /// What can go wrong there.
+    /// The error of an allocation or a write.
     type Error: From<Error>;
 
     /// Allocates `bytes`, which may be 0, aligned to `align`, and yields their address.
@@ -54,7 +54,7 @@ pub trait Lower {
     /// When the callee cannot, or yields an address that is not so aligned or not in its memory.
     fn allocate(&mut self, bytes: u32, align: u32) -> Result<u32, Self::Error>;
 
-    /// Writes `bytes` at an address within what was allocated.
+    /// Writes `bytes` at an address within an allocation.
     ///
     /// # Errors
     ///
@@ -66,7 +66,7 @@ pub trait Lower {
 ///
 /// # Errors
 ///
-/// `Value` when the arguments are not of the parameters' types; whatever `lower` fails with.
+/// `Value` when the arguments are not of the parameters' types; the errors of `lower`.
 pub fn lower_args<L: Lower>(
     args: &[Value],
     params: &[Param],
@@ -125,11 +125,12 @@ fn lower_flat<L: Lower>(
     Ok(())
 }
 
-/// Puts a value where `lower` says, as memory holds it, and gives its address.
+/// Stores a value as memory holds it, at an address that `lower` allocates, and returns the
+/// address.
 ///
 /// # Errors
 ///
-/// `Value` when the value is not of the type; whatever `lower` fails with.
+/// `Value` when the value is not of the type; the errors of `lower`.
 pub fn lower_value<L: Lower>(value: &Value, ty: &Type, lower: &mut L) -> Result<u32, L::Error> {
     let layout = ty.layout();
     let address = lower.allocate(layout.size, layout.align)?;
@@ -142,7 +143,7 @@ pub fn lower_value<L: Lower>(value: &Value, ty: &Type, lower: &mut L) -> Result<
 }
 
 /// Lifts a method's result: from the core value itself when it is one, else from memory at the
-/// address that the core value is. `None` of a method without a result.
+/// address in the core value. Returns `None` for a method without a result.
 ///
 /// # Errors
 ///
@@ -195,7 +196,7 @@ fn lift(bits: u64, ty: &Type) -> FaultResult<Value> {
                 cases.case(tag)?;
                 cases.value(tag, None)
             }
-            // What is beyond a narrow integer or the flags does not count.
+            // Bits beyond a narrow integer or the flags do not count.
             None => scalar::decode(bits & mask(ty), ty)?,
         },
     })

@@ -1,19 +1,19 @@
-//! Migration: whether code takes the states that another schema describes.
+//! Migration: checks that code accepts the states of another schema.
 //!
-//! A module that an object can be upgraded to says what it takes as the parameter of its function
-//! `migrate`: a record that has the fields of the state before, by the same names, of the same
-//! types, in the same order. What records, variants and so on are called is of no matter: only the
-//! names in them are.
+//! A module that an object can be upgraded to declares the old state as the parameter of its
+//! function `migrate`: a record that has the fields of that state, by the same names, of the same
+//! types, in the same order. The names of record types, variant types and so on do not matter, only
+//! the names in them.
 //!
-//! It does not know values, nor how the function is called.
+//! This module does not know values, nor how the function is called.
 
 use std::fmt;
 
 use super::fault::{Fault, Result};
 use super::types::Type;
 
-/// That values of type `state` are values of type `taken`, and lie in memory as these do; names
-/// what differs first.
+/// Checks that values of type `state` are values of type `taken`, and lie in memory in the same
+/// way; the error names the first difference.
 pub(super) fn validate(taken: &Type, state: &Type) -> Result<()> {
     match (taken, state) {
         (Type::List(taken), Type::List(state)) => validate(taken, state).map_err(inside("items")),
@@ -56,7 +56,7 @@ pub(super) fn validate(taken: &Type, state: &Type) -> Result<()> {
     }
 }
 
-/// A part of a type by its name, and what it holds, if anything.
+/// A part of a type: its name, and its type, if it has one.
 type Part = (String, Option<Type>);
 
 fn parts(what: &str, taken: &[Part], state: &[Part]) -> Result<()> {

@@ -1,9 +1,10 @@
-//! From WIT text to a schema's parts: what the text may say, and everything that is wrong with it.
+//! Converts WIT text into a schema's parts, and reports everything in the text that a schema may
+//! not have.
 //!
 //! It is the one place that names the WIT library; it does not know values or memory.
 //!
 //! Invariant: types come out in the order in which they are built from each other, so nothing here
-//! recurses, and a type that is refused is reported once, not again by those who use it.
+//! recurses, and a refused type is reported once, not again at each use.
 
 use std::sync::Arc;
 
@@ -47,15 +48,15 @@ pub(crate) fn parse(text: &str) -> Result<Parts, Vec<Diagnostic>> {
     }
 }
 
-/// What the WIT library says, which may be several lines.
+/// Joins the lines of the WIT library's message.
 fn one_line(error: &dyn std::error::Error) -> String {
     error.to_string().lines().map(str::trim).collect::<Vec<_>>().join(" ")
 }
 
-/// What the WIT library finds where it parses.
+/// Converts a parse error of the WIT library into a finding.
 fn not_wit(text: &str, span: Span, error: &dyn std::error::Error) -> Diagnostic {
     let mut finding = at(text, span, one_line(error));
-    // Its words for a character that it does not take are those of its own source.
+    // The library's message about an invalid character is written for its own developers.
     if finding.message.contains("odepoint") || finding.message.contains("Control code") {
         let start = finding.span.as_ref().map_or(0, |span| span.start);
         let refused = text[start..].chars().find(|letter| !letter.is_ascii_graphic());
@@ -79,18 +80,18 @@ fn at(text: &str, span: Span, message: impl Into<String>) -> Diagnostic {
 struct Converter<'a> {
     text: &'a str,
     resolve: &'a Resolve,
-    /// By the index of the type's id: `None` for a type that was refused.
+    /// Types by the index of their ids: `None` for a type that was refused.
     types: Vec<Option<Measured>>,
     findings: Vec<Diagnostic>,
 }
 
-/// A type, and what bounds it.
+/// A type, and the measures that limits bound.
 #[derive(Clone)]
 struct Measured {
     ty: Type,
     depth: usize,
     parts: usize,
-    /// Whether a variant or result is in it.
+    /// True if a variant or result is in the type.
     has_cases: bool,
 }
 
@@ -107,7 +108,7 @@ impl Converter<'_> {
         }
     }
 
-    /// Converts a definition; what it is made of is converted already.
+    /// Converts a definition; its parts are converted already.
     fn convert(&mut self, def: &TypeDef) -> Option<Measured> {
         if let TypeDefKind::Type(ty) = &def.kind {
             return self.lookup(ty);
@@ -139,7 +140,7 @@ impl Converter<'_> {
         Some(Measured { ty, depth, parts, has_cases })
     }
 
-    /// Whether the definition by itself is one that a schema may have; reports why not.
+    /// Returns whether a schema may have the definition by itself; reports why not.
     fn validate_shape(&mut self, def: &TypeDef, name: &str) -> bool {
         let before = self.findings.len();
         let (count, max) = match &def.kind {
@@ -276,7 +277,7 @@ impl Converter<'_> {
         (self.findings.len() == before).then_some(method)
     }
 
-    /// What `migrate` takes. It is passed by its address, so that any record will do.
+    /// Returns the parameter of `migrate`. It is passed by its address, so that any record will do.
     fn migrate(&mut self, function: &wit_parser::Function) -> Option<Type> {
         let is_plain = function.kind == FunctionKind::Freestanding && function.result.is_none();
         let taken = match &function.params[..] {
@@ -312,7 +313,7 @@ impl Converter<'_> {
     }
 }
 
-/// The types that a definition is made of, in order.
+/// Returns the types that a definition consists of, in order.
 fn children(kind: &TypeDefKind) -> Vec<&wit_parser::Type> {
     match kind {
         TypeDefKind::Record(record) => record.fields.iter().map(|field| &field.ty).collect(),

@@ -1,9 +1,10 @@
-//! Values as payload bytes: what an input carries, what is hashed and signed.
+//! Values as payload bytes: the form in which inputs carry them and in which they are hashed and
+//! signed.
 //!
-//! It does not know memory or JSON. The table of the encoding is in FORMAT.md.
+//! This module does not know memory or JSON. The table of the encoding is in FORMAT.md.
 //!
-//! Invariant: the encoding is canonical. Decoding what was encoded yields the value, and encoding
-//! what was decoded yields the bytes, for all bytes that decode at all.
+//! Invariant: the encoding is canonical. Decoding an encoded value yields the value, and encoding a
+//! decoded value yields the bytes, for all bytes that decode at all.
 
 use super::fault::{Fault, Result as FaultResult};
 use super::read::Lift;

@@ -1,6 +1,6 @@
-//! Where a field is: a path found once, read as often as one likes.
+//! Places of fields: a path is resolved once, and can be read any number of times.
 //!
-//! It does not know which memory it is read from: any version of any object of the schema.
+//! A place does not know the memory it is read from: any version of any object of the schema.
 //!
 //! Invariant: reading a scalar allocates nothing, neither through a place nor by a path.
 
@@ -23,10 +23,10 @@ pub struct Place {
     ty: Type,
 }
 
-/// From a list to one of its items.
+/// A step of a path from a list to one of its items.
 #[derive(Debug, Clone)]
 struct Hop {
-    /// Where the list is, as for a place.
+    /// The list's offset, as for a place.
     offset: u32,
     index: u32,
     item: Type,
@@ -34,7 +34,7 @@ struct Hop {
 
 /// A type of Rust that a scalar of a schema is read as.
 pub trait Scalar: Copy + sealed::Sealed {
-    /// Whether fields of the type are read as this.
+    /// Returns whether fields of the type are read as this Rust type.
     fn is(ty: &Type) -> bool;
 
     /// The value of valid bits, extended with zeros: any NaN is read as the canonical one.
@@ -85,21 +85,21 @@ impl Place {
         &self.path
     }
 
-    /// What is there.
+    /// Returns the type of the value at the place.
     pub fn ty(&self) -> &Type {
         &self.ty
     }
 
-    /// The address in a memory whose state record is at `state`.
+    /// Returns the address in a memory whose state record is at `state`.
     ///
     /// # Errors
     ///
-    /// `State` when it is not in memory, or a list on the way has no such item.
+    /// `State` when the address is outside of memory, or a list on the path has no such item.
     pub fn address(&self, memory: &(impl Memory + ?Sized), state: u32) -> Result<u32> {
         self.find(memory, state).map_err(|fault| self.fail(fault))
     }
 
-    /// Reads what is there.
+    /// Reads the value at the place.
     ///
     /// # Errors
     ///
@@ -108,7 +108,7 @@ impl Place {
         read_value(memory, self.address(memory, state)?, &self.ty)
     }
 
-    /// Reads a scalar.
+    /// Reads a scalar at the place.
     ///
     /// # Errors
     ///
@@ -214,9 +214,9 @@ pub(crate) fn resolve(state: &Record, path: &str) -> Result<Place> {
 }
 
 /// Follows a path from the state record: names of fields, with `-` or `_`, and indices of tuples'
-/// and lists' items, separated by dots. Gives what is there and its offset from the state's start,
-/// or from the item of the last list on the way: `enter` is told each list's offset, the index and
-/// the item's type.
+/// and lists' items, separated by dots. Returns the type at its end and the offset from the state's
+/// start, or from the item of the last list on the path. Calls `enter` with each list's offset, the
+/// index and the item's type.
 fn trace<'a>(
     state: &'a Record,
     path: &str,

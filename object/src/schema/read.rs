@@ -27,15 +27,15 @@ pub fn read_value(memory: &(impl Memory + ?Sized), address: u32, ty: &Type) -> R
         .map_err(Fault::in_memory)
 }
 
-/// What to make of the values met: themselves, or nothing.
+/// A result of reading: the values themselves, or nothing for validation alone.
 pub(crate) trait Lift: Sized {
-    /// Makes something of a value.
+    /// Converts a value.
     fn of(value: impl FnOnce() -> Value) -> Self;
 
-    /// Makes something of what its parts were made into.
+    /// Combines the results for a value's parts.
     fn group(parts: Vec<Self>, value: impl FnOnce(Vec<Value>) -> Value) -> Self;
 
-    /// Whether anything is made at all.
+    /// True if values are built at all.
     const MADE: bool;
 }
 
@@ -102,7 +102,7 @@ impl<'a, M: Memory + ?Sized> Walk<'a, M> {
         self.memory
     }
 
-    /// Whether `count` values of a type may be at an address.
+    /// Checks that `count` values of a type may be at an address.
     pub(crate) fn validate_range(&self, address: u32, count: u32, ty: &Type) -> FaultResult<()> {
         let layout = ty.layout();
         if !address.is_multiple_of(layout.align) {
@@ -112,7 +112,7 @@ impl<'a, M: Memory + ?Sized> Walk<'a, M> {
         self.validate_bytes(address, u64::from(count) * u64::from(layout.size))
     }
 
-    /// Whether there are so many bytes at an address.
+    /// Checks that memory has `bytes` bytes at an address.
     pub(crate) fn validate_bytes(&self, address: u32, bytes: u64) -> FaultResult<()> {
         // No object has more; so no sum of an address and a length overflows below.
         let memory = self.memory.bytes_count().min(MEMORY_BYTES_MAX);
@@ -123,7 +123,7 @@ impl<'a, M: Memory + ?Sized> Walk<'a, M> {
         Err(Fault::new(expected, format_args!("{bytes} at {address}")))
     }
 
-    /// Takes so many values from those that may be met.
+    /// Takes `values` from the number of values that may be visited.
     fn spend(&mut self, values: u32) -> FaultResult<()> {
         self.values = self
             .values
@@ -250,10 +250,10 @@ impl<'a, M: Memory + ?Sized> Walk<'a, M> {
         bytes
     }
 
-    /// Whether a validated range is UTF-8, without putting its pieces together.
+    /// Checks that a validated range is UTF-8, without joining its pieces.
     fn validate_text(&self, start: u32, count: u32) -> FaultResult<()> {
         let fail = || Fault::new("UTF-8", format_args!("other bytes among {count} at {start}"));
-        // The start of a character whose rest is in the next piece.
+        // The start of a character that continues in the next piece.
         let (mut open, mut open_bytes) = ([0u8; 4], 0);
         for mut piece in self.pieces(start, count) {
             while open_bytes > 0 && !piece.is_empty() {

@@ -2,8 +2,8 @@
 //!
 //! It does not know where the bits are kept.
 //!
-//! Invariant: `decode` accepts exactly the bits that `validate` accepts, and `encode` of what it
-//! yields are the same bits, but for a NaN, which becomes the canonical one.
+//! Invariant: `decode` accepts exactly the bits that `validate` accepts, and `encode` of the
+//! decoded value yields the same bits, except that a NaN becomes the canonical one.
 
 use std::fmt;
 
@@ -42,10 +42,10 @@ pub(crate) fn from_bytes(bytes: &[u8]) -> u64 {
     }
 }
 
-/// The bits of a value of a type that has a width, signed numbers extended to 64 bits.
+/// Returns the bits of a value of a type that has a width, signed numbers extended to 64 bits.
 ///
-/// An integer of any type fits where its number does, an `f32` fits an `f64`, and a string fits
-/// an enum that has such a case.
+/// An integer of any type is accepted where its number fits, an `f32` for an `f64`, and a string
+/// for an enum that has such a case.
 pub(crate) fn encode(value: &Value, ty: &Type) -> Result<u64> {
     Ok(match (ty, value) {
         (Type::Bool, Value::Bool(value)) => u64::from(*value),
@@ -77,7 +77,7 @@ pub(crate) fn encode(value: &Value, ty: &Type) -> Result<u64> {
     })
 }
 
-/// Whether the bits, extended with zeros, are a value of a type that has a width.
+/// Checks that the bits, extended with zeros, are a value of a type that has a width.
 pub(crate) fn validate(bits: u64, ty: &Type) -> Result<()> {
     let (valid, expected): (bool, &dyn fmt::Display) = match ty {
         Type::Bool => (bits <= 1, &"0 or 1"),
@@ -118,7 +118,7 @@ pub(crate) fn decode(bits: u64, ty: &Type) -> Result<Value> {
     })
 }
 
-/// The same bits, or those of the canonical NaN.
+/// Returns the same bits, or those of the canonical NaN.
 pub(crate) fn canonical(bits: u64, ty: &Type) -> u64 {
     match ty {
         Type::F32 if f32::from_bits(bits as u32).is_nan() => u64::from(CANONICAL_NAN_32),

@@ -1,4 +1,4 @@
-//! A look over WIT text before it is parsed: how long, how many words, how deeply nested.
+//! A scan of WIT text before it is parsed: its length, its number of words, its depth of nesting.
 //!
 //! It does not know WIT's grammar, only its comments, strings and brackets.
 //!
@@ -10,7 +10,7 @@ use std::ops::Range;
 use crate::diagnostic::Diagnostic;
 use crate::limits::{SCHEMA_BYTES_MAX, SCHEMA_NESTING_MAX, SCHEMA_WORDS_MAX};
 
-/// What in the text is beyond the limits.
+/// Returns the limits that the text exceeds.
 pub(crate) fn scan(text: &str) -> Vec<Diagnostic> {
     if text.len() > SCHEMA_BYTES_MAX {
         let found = text.len();

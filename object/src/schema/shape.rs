@@ -1,6 +1,6 @@
-//! A value seen through its type: what encodes or stores values walks this.
+//! A value seen through its type: encoders and stores of values walk this.
 //!
-//! It does not know bytes, offsets in memory, or where values go.
+//! This module does not know bytes, offsets in memory, or destinations.
 //!
 //! Invariant: a shape is only given for a value that matches its type, one level deep.
 
@@ -9,7 +9,7 @@ use super::scalar;
 use super::types::{Field, Type};
 use super::value::Value;
 
-/// One level of a value of some type.
+/// One level of a value, by its type.
 pub(crate) enum Shape<'a> {
     /// Bits, and how many bytes of them count.
     Scalar(u64, u32),
@@ -30,7 +30,7 @@ pub(crate) struct Chosen<'a> {
     pub(crate) name: &'a str,
     /// The discriminant.
     pub(crate) tag: u32,
-    /// What the case carries, and its type.
+    /// The case's payload and its type.
     pub(crate) payload: Option<(&'a Value, &'a Type)>,
 }
 
@@ -114,7 +114,7 @@ pub(crate) struct Cases<'a> {
     ty: &'a Type,
     /// Bytes of the discriminant.
     pub(crate) tag_bytes: u32,
-    /// Where a payload starts in memory, from the value's start.
+    /// The offset of a payload in memory, from the value's start.
     pub(crate) payload_offset: u32,
     count: usize,
 }
@@ -134,7 +134,7 @@ impl<'a> Cases<'a> {
         Some(Cases { ty, tag_bytes, payload_offset, count })
     }
 
-    /// The name of a case, and the type of what it carries.
+    /// Returns the name of a case, and the type of its payload.
     pub(crate) fn case(&self, tag: u32) -> Result<(&'a str, Option<&'a Type>)> {
         if tag as usize >= self.count {
             return Err(scalar::discriminant(u64::from(tag), self.count));
@@ -152,7 +152,7 @@ impl<'a> Cases<'a> {
         })
     }
 
-    /// The value of a case that exists and what it carries.
+    /// Builds the value of an existing case with its payload.
     pub(crate) fn value(&self, tag: u32, payload: Option<Value>) -> Value {
         let payload = payload.map(Box::new);
         match (self.ty, tag) {

@@ -1,8 +1,8 @@
 //! Values as bytes of a linear memory, laid out by the Canonical ABI.
 //!
-//! It does not know addresses, but those that it is given for strings and lists.
+//! This module chooses no addresses: strings and lists are stored where `lower` allocates.
 //!
-//! Invariant: the same value always yields the same bytes: what is between its parts is zero.
+//! Invariant: the same value always yields the same bytes: padding is zero.
 
 use std::fmt;
 
@@ -31,7 +31,7 @@ pub fn store(value: &Value, ty: &Type, bytes: &mut [u8]) -> Result<()> {
         .map_err(|stopped| stopped.into_error(Fault::in_value))
 }
 
-/// Why storing stopped: the value, or where its strings and lists were to go.
+/// The cause for which storing stopped: the value, or the memory for its strings and lists.
 #[derive(Debug)]
 pub(crate) enum Stopped<E> {
     Fault(Fault),
@@ -148,7 +148,7 @@ fn part<'a>(bytes: &'a mut [u8], offset: u32, ty: &Type) -> &'a mut [u8] {
     &mut bytes[offset as usize..][..ty.layout().size as usize]
 }
 
-/// No memory at all.
+/// The absence of a memory.
 enum Nowhere {}
 
 impl Lower for Nowhere {

@@ -1,8 +1,8 @@
-//! From a state in memory to payload bytes, without a value in between: what is at a path is
-//! written to as much room as there is for it.
+//! Transcribes a state in memory into payload bytes, without a value in between: writes the value
+//! at a path into a buffer, as much of it as fits.
 //!
-//! It is for whoever may ask about any part of a state as often as it likes, so that all work is
-//! paid for beforehand. It does not know who asks.
+//! The reader may ask about any part of a state as often as it likes, so all work is charged before
+//! it is done. This module does not know the reader.
 //!
 //! Invariant: nothing is allocated, and no more is done than the budget pays for.
 
@@ -13,16 +13,16 @@ use super::shape::Cases;
 use super::types::{Field, Record, Type};
 use crate::memory::Memory;
 
-/// Why a read gives nothing, not even that there is nothing.
+/// The reasons for which a read gives no answer, not even that no value exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unread {
-    /// No such value can be: the path is of no schema, or of another one.
+    /// The path can have no value: no schema has it, or only another one.
     Path,
-    /// It takes more than the budget pays for.
+    /// The read costs more than the budget has.
     Budget,
 }
 
-/// What a value, or a field that a path is compared with, takes from a budget; a byte takes 1.
+/// The cost of a value, or of a field that a path is compared with; a byte costs 1.
 const VALUE_COST: u64 = 8;
 
 /// Room that a value is written to, and a budget that pays for it.
@@ -43,7 +43,7 @@ impl<'a> Sink<'a> {
         self.length
     }
 
-    /// Pays for so many values or fields.
+    /// Takes the cost of `count` values or fields from the budget.
     pub(crate) fn spend(&mut self, count: usize) -> Result<(), Unread> {
         self.pay(VALUE_COST.saturating_mul(count as u64))
     }
@@ -53,7 +53,7 @@ impl<'a> Sink<'a> {
         Ok(())
     }
 
-    /// Puts bytes, or those of them that there is room for.
+    /// Appends bytes, as many as fit.
     pub(crate) fn put(&mut self, bytes: &[u8]) -> Result<(), Unread> {
         self.pay(bytes.len() as u64)?;
         if let Some(room) = usize::try_from(self.length).ok().and_then(|at| self.room.get_mut(at..))
@@ -66,9 +66,10 @@ impl<'a> Sink<'a> {
     }
 }
 
-/// Puts what is at `path` in the valid state record at `address`, or all of it without a path:
-/// names of fields, with `-` or `_`, and indices of tuples' and lists' items, separated by dots. An
-/// option that is there stands for what is in it. Gives whether there is such a value.
+/// Appends the value at `path` in the valid state record at `address`, or the whole record without
+/// a path. A path is names of fields, with `-` or `_`, and indices of tuples' and lists' items,
+/// separated by dots; an option that is present stands for its payload. Returns whether there is
+/// such a value.
 ///
 /// # Errors
 ///
@@ -107,7 +108,7 @@ struct Transcript<'m, 's, 'r, M: ?Sized> {
 }
 
 impl<M: Memory + ?Sized> Transcript<'_, '_, '_, M> {
-    /// Where a path leads, if there is anything.
+    /// Returns the address and type of the value at a path, if it exists.
     fn find<'t>(
         &mut self,
         address: u32,

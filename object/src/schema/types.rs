@@ -1,4 +1,4 @@
-//! The types of a schema: what a WIT package may use of WIT, with offsets in memory worked out.
+//! The types of a schema: the part of WIT that a package may use, with computed offsets in memory.
 //!
 //! It does not know text, values or memory.
 //!
@@ -12,7 +12,7 @@ use super::layout::{self, Layout};
 
 /// A type of WIT.
 ///
-/// Cloning is cheap: what has names is shared.
+/// Cloning is cheap: types with names are shared.
 #[derive(Clone)]
 pub enum Type {
     /// `bool`
@@ -64,7 +64,7 @@ pub enum Type {
 pub struct Record {
     /// The record's name.
     pub name: String,
-    /// In the order of the text, which is the order in memory.
+    /// Fields in the order of the text, which is the order in memory.
     pub fields: Vec<Field>,
     layout: Layout,
 }
@@ -74,7 +74,7 @@ pub struct Record {
 pub struct Field {
     /// Kebab-case name.
     pub name: String,
-    /// What it holds.
+    /// The field's type.
     pub ty: Type,
     /// Bytes from the record's start.
     pub offset: u32,
@@ -88,7 +88,7 @@ pub struct Tuple {
     layout: Layout,
 }
 
-/// One of some names.
+/// An enum: one of its named cases.
 #[derive(Debug, Clone)]
 pub struct Enum {
     /// The enum's name.
@@ -106,7 +106,7 @@ pub struct Flags {
     pub flags: Vec<String>,
 }
 
-/// One of some named cases, each with its payload.
+/// A variant: one of its named cases, each with its payload.
 #[derive(Debug, Clone)]
 pub struct Variant {
     /// The variant's name.
@@ -122,16 +122,16 @@ pub struct Variant {
 pub struct Case {
     /// Kebab-case name.
     pub name: String,
-    /// What it carries.
+    /// The type of the case's payload.
     pub payload: Option<Type>,
 }
 
 /// Success or failure, each with its payload.
 #[derive(Debug, Clone)]
 pub struct ResultType {
-    /// What success carries.
+    /// The type of a success.
     pub ok: Option<Type>,
-    /// What failure carries.
+    /// The type of a failure.
     pub err: Option<Type>,
     payload_offset: u32,
     layout: Layout,
@@ -156,7 +156,7 @@ impl Type {
         }
     }
 
-    /// Whether every pattern of bits is a value: true of the integers and floats.
+    /// Returns whether every pattern of bits is a value: true for the integers and floats.
     pub(crate) fn any_bits(&self) -> bool {
         matches!(
             self,
@@ -204,7 +204,7 @@ impl Variant {
         Variant { name, cases, payload_offset, layout }
     }
 
-    /// Where a payload starts, in bytes from the variant's start.
+    /// Returns the offset of a payload, in bytes from the variant's start.
     pub fn payload_offset(&self) -> u32 {
         self.payload_offset
     }
@@ -217,14 +217,14 @@ impl ResultType {
         ResultType { ok, err, payload_offset, layout }
     }
 
-    /// Where a payload starts, in bytes from the result's start.
+    /// Returns the offset of a payload, in bytes from the result's start.
     pub fn payload_offset(&self) -> u32 {
         self.payload_offset
     }
 }
 
 impl fmt::Display for Type {
-    /// As WIT spells it; a type with a name is its name.
+    /// Prints the type as WIT spells it; a type with a name as its name.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Type::Bool => "bool",
@@ -261,7 +261,7 @@ impl fmt::Display for Type {
 }
 
 impl fmt::Debug for Type {
-    /// As `Display`: a type shown with all it is made of may be exponentially long.
+    /// Prints as `Display` does: a type shown with all its parts may be exponentially long.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }

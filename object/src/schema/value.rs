@@ -1,61 +1,61 @@
 //! A value of any type of a schema, outside any memory.
 //!
-//! It does not know its type: what reads or writes a value is given the type beside it.
+//! A value does not know its type: functions that read or write one are given its type too.
 
 /// A value.
 ///
 /// Two values are equal as their parts are; floats compare as floats do, so a NaN equals nothing.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Value {
-    /// Of `bool`.
+    /// A `bool`.
     Bool(bool),
-    /// Of `u8`.
+    /// A `u8`.
     U8(u8),
-    /// Of `u16`.
+    /// A `u16`.
     U16(u16),
-    /// Of `u32`.
+    /// A `u32`.
     U32(u32),
-    /// Of `u64`.
+    /// A `u64`.
     U64(u64),
-    /// Of `s8`.
+    /// An `s8`.
     S8(i8),
-    /// Of `s16`.
+    /// An `s16`.
     S16(i16),
-    /// Of `s32`.
+    /// An `s32`.
     S32(i32),
-    /// Of `s64`.
+    /// An `s64`.
     S64(i64),
-    /// Of `f32`.
+    /// An `f32`.
     F32(f32),
-    /// Of `f64`.
+    /// An `f64`.
     F64(f64),
-    /// Of `char`.
+    /// A `char`.
     Char(char),
-    /// Of `string`.
+    /// A `string`.
     String(String),
-    /// Of `list<T>`, except `list<u8>`.
+    /// A `list<T>`, except `list<u8>`.
     List(Vec<Value>),
-    /// Of `list<u8>`.
+    /// A `list<u8>`.
     Bytes(Vec<u8>),
-    /// Of `option<T>`.
+    /// An `option<T>`.
     Option(Option<Box<Value>>),
-    /// Of a record: names and values, in the record's order.
+    /// A record: names and values, in the record's order.
     Record(Vec<(String, Value)>),
-    /// Of a tuple.
+    /// A tuple.
     Tuple(Vec<Value>),
-    /// Of an enum: the case.
+    /// A case of an enum.
     Enum(String),
-    /// Of a flags type: the flags that are set, in the type's order.
+    /// The flags that are set, in the type's order.
     Flags(Vec<String>),
-    /// Of a variant: the case, and what it carries.
+    /// A case of a variant, and its payload.
     Variant(String, Option<Box<Value>>),
-    /// Of `result<T, E>`: what it carries.
+    /// A `result<T, E>`, with its payload.
     Result(Result<Option<Box<Value>>, Option<Box<Value>>>),
 }
 
 impl Value {
-    /// Whether two values are the same in every bit: as they are equal, but for floats, where a NaN
-    /// is the same as itself, and no zero as the other.
+    /// Returns whether two values are the same in every bit. Differs from equality for floats: a
+    /// NaN is the same as itself, and the two zeros are not the same.
     pub fn is_same(&self, other: &Value) -> bool {
         let payload = |one: &Option<Box<Value>>, other: &Option<Box<Value>>| match (one, other) {
             (Some(one), Some(other)) => one.is_same(other),
@@ -108,7 +108,7 @@ impl Value {
         })
     }
 
-    /// What the value is, in a few words, for a message.
+    /// Describes the value in a few words, for a message.
     pub(crate) fn brief(&self) -> String {
         const CHARS_MAX: usize = 40;
         match self {

@@ -1,7 +1,7 @@
-//! Verification of a lineage of which only headers and refusals are left: that they are chained,
-//! and that what a version cannot change stays.
+//! Verification of a lineage of which only headers and refusals are left: they must be chained, and
+//! the fields that a version cannot change must stay.
 //!
-//! It does not know payloads or memories.
+//! This module does not know payloads or memories.
 
 use std::sync::Arc;
 
@@ -15,11 +15,11 @@ use crate::refusal::Refusal;
 pub struct Headers(Head);
 
 impl Headers {
-    /// Starts with a genesis: the object is what its hash says.
+    /// Starts with a genesis: its hash is the object's id.
     ///
     /// # Errors
     ///
-    /// [`Mismatch`](crate::ErrorKind::Mismatch) when it is none.
+    /// [`Mismatch`](crate::ErrorKind::Mismatch) when the header is no genesis.
     pub fn genesis(header: &Header) -> Result<Headers> {
         if !header.kind.is_genesis() || header.seq != 0 {
             return Err(Error::mismatch("kind", header.seq, "create or fork", header.kind.name()));
@@ -27,12 +27,12 @@ impl Headers {
         Ok(Headers(Head::new(header.clone())))
     }
 
-    /// Goes on behind what was verified in another way.
+    /// Continues behind a head that was verified in another way.
     pub fn behind(head: &Head) -> Headers {
         Headers(head.clone())
     }
 
-    /// The newest header and what the next must name; without the nonces.
+    /// Returns the newest header and all that the next one must name, except the nonces.
     pub fn head(&self) -> &Head {
         &self.0
     }
@@ -41,7 +41,7 @@ impl Headers {
     ///
     /// # Errors
     ///
-    /// [`Mismatch`](crate::ErrorKind::Mismatch) naming what does not hold.
+    /// [`Mismatch`](crate::ErrorKind::Mismatch) naming the part that does not match.
     pub fn version(&mut self, header: &Header) -> Result<()> {
         let (head, seq) = (&self.0, self.0.header.seq + 1);
         let wrong = |what, expected: &dyn ToString, found: &dyn ToString| {
@@ -92,7 +92,7 @@ impl Headers {
     ///
     /// # Errors
     ///
-    /// [`Mismatch`](crate::ErrorKind::Mismatch) naming what does not hold.
+    /// [`Mismatch`](crate::ErrorKind::Mismatch) naming the part that does not match.
     pub fn refusal(&mut self, refusal: &Refusal) -> Result<()> {
         let (head, seq) = (&self.0, self.0.header.seq + 1);
         let found = (refusal.object, refusal.seq, refusal.parent, refusal.previous);

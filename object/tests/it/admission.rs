@@ -1,4 +1,4 @@
-//! Who may ask, and when: each native reason, and everything that a signature is bound to.
+//! Admission: each native reason for a refusal, and everything that a signature binds.
 
 use std::sync::Arc;
 
@@ -156,7 +156,7 @@ fn strangers() -> Vec<PublicKey> {
     (0..NONCES_MAX as u32).map(key).collect()
 }
 
-/// A head whose ledger is full of strangers' nonces, which they signed for this long.
+/// A head whose ledger is full of strangers' nonces, with inputs valid for `lasts` milliseconds.
 fn crowded(lasts: u64) -> Head {
     let mut head = head();
     let (mut ledger, time) = (Ledger::default(), head.header.time);
@@ -184,20 +184,20 @@ fn keys_that_fill_the_room_for_nonces_shut_nobody_out() {
         head.ledger = head.ledger.next(tracked, 1, input, &keys);
         assert_eq!(Ledger::decode(&head.ledger.encode()).unwrap(), *head.ledger);
     };
-    // There is room for whoever is next, which displaces the one that would go first.
+    // The next key finds room: it displaces the entry that expires first.
     let first = at(&head, 1, time + 10, time + 20);
     assert!(head.ledger.nonces.knows(&strangers()[0]));
     record(&mut head, Tracked::NONE, &first);
     assert!(!head.ledger.nonces.knows(&strangers()[0]));
     assert!(head.ledger.nonces.knows(&owner));
     assert_eq!(refused(&head, &first), (Reason::Replayed, "nonce 1".to_string()));
-    // Its entry is gone with what it signed, when that has expired.
+    // Its entry has expired with its inputs, and is gone.
     let mut stranger = head.ledger.nonces.clone();
     let used = Used { nonce: 1, expires: time + EXPIRY_MS_MAX + 21 };
     stranger.record(&strangers()[..1], used, time + 21, Tracked::NONE);
     assert!(!stranger.knows(&owner), "it expired");
     assert_eq!(stranger.floor(&[owner], Tracked::NONE), time + EXPIRY_MS_MAX);
-    // Whoever was displaced, or may have been, signs for longer than that.
+    // A key that was displaced, or may have been, has to sign with a later expiry.
     head.ledger = Ledger { nonces: stranger, ..Ledger::default() }.into();
     let early = at(&head, 2, time + 22, time + EXPIRY_MS_MAX);
     let (reason, detail) = refused(&head, &early);
@@ -217,7 +217,7 @@ fn keys_that_fill_the_room_for_nonces_shut_nobody_out() {
     let other = Tracked::default().naming([key(2).public()]);
     let keys = [key(2).public()];
     assert_eq!(head.ledger.nonces.floor(&keys, &other), head.ledger.nonces.floor(&keys, &named));
-    // With time, all of it goes.
+    // With time, all entries expire.
     let end = floor + EXPIRY_MS_MAX + 22;
     let late = at(&head, 3, end, end);
     record(&mut head, Tracked::NONE, &late);
@@ -269,7 +269,7 @@ fn a_table_in_the_first_form_goes_on_in_the_other() {
     assert_eq!(ledger.encode().len(), 5 + 48 * NONCES_MAX);
     assert_eq!(Ledger::decode(&ledger.encode()).unwrap(), ledger);
     head.ledger = ledger.clone().into();
-    // What was refused for want of room is on record; it would be admitted now.
+    // A refusal for want of room, on record by the older rule, whose input would be admitted now.
     let (memo, input) = (Memo::default(), signed(&head, |_, _| {}));
     let (tracked, host) = (Tracked::NONE, Host::verifier(&memo));
     let given = Verdict::native(Reason::NoncesFull, "nonce 1");
@@ -280,7 +280,7 @@ fn a_table_in_the_first_form_goes_on_in_the_other() {
     assert_eq!(authenticate_refused(&head, tracked, &input, host, &other), Ok(keys.clone()));
     let next = head.ledger.next(tracked, 1, &input, &keys);
     assert_eq!(next.nonces.floor(&[key(2).public()], tracked), time + EXPIRY_MS_MAX);
-    // With room, nobody was refused for want of it.
+    // With room, such a refusal is wrong.
     let mut roomy = head.clone();
     roomy.ledger = Ledger::default().into();
     assert_eq!(authenticate_refused(&roomy, tracked, &input, host, &given), Ok(keys.clone()));
@@ -293,13 +293,13 @@ fn a_table_in_the_first_form_goes_on_in_the_other() {
         let found = roomy.ledger.next_on_record(tracked, 1, (&input, &keys), recorded.hash());
         assert_eq!(*found, *recorded);
     }
-    // What goes on by the newer one goes on so for good.
+    // A ledger of the newer rule keeps to it.
     let later = Input { time: input.time + 1, ..input.clone() };
     assert_eq!(next.nonces.recorded_in_first_form(&keys, 2, later.time), None);
 }
 
-/// Regression: room for the nonce was asked for before anything of the session that was to be
-/// opened, and a session that is open already was said to be what refused.
+/// Regression: the check for the nonce's room came after the checks of the session to open, so that
+/// an open session was reported as the reason.
 #[test]
 fn what_was_refused_for_want_of_room_stays_so_where_a_session_would_refuse_too() {
     let mut head = head();
@@ -333,8 +333,8 @@ fn what_was_refused_for_want_of_room_stays_so_where_a_session_would_refuse_too()
     }
 }
 
-/// Regression: a refusal was put on record that no verifier took, for the hash that stands for none
-/// was decided on, and none was what the record said.
+/// Regression: an input with the zero hash as its parent was refused for that hash, while its bytes
+/// on record named no parent, so that no verifier accepted the refusal.
 #[test]
 fn the_hash_that_stands_for_none_is_no_parent() {
     let head = head();
@@ -345,12 +345,12 @@ fn the_hash_that_stands_for_none_is_no_parent() {
     assert_eq!(error, format!("value parent: {expected}, found {zeros}, which stands for none"));
     let decoded = Input::decode(&zero.encode()).unwrap();
     assert_ne!(decoded, zero);
-    // Whoever decides on it decides on what its bytes say.
+    // The verifier decides by the record's bytes.
     let (memo, tracked) = (Memo::default(), Tracked::NONE);
     let host = Host::verifier(&memo);
     let signers = authenticate(&head, tracked, &zero, host).unwrap();
     assert_eq!(authenticate(&head, tracked, &decoded, host), Ok(signers.clone()));
-    // What was put on record then is right, and nothing else like it.
+    // The refusal put on record then is right, and nothing else like it.
     let given = |parent: VersionHash, other: VersionHash| {
         Verdict::native(Reason::WrongParent, format!("it follows {parent}, the head is {other}"))
     };
@@ -559,8 +559,8 @@ pub(crate) fn weak_keys() -> [[u8; 32]; 4] {
 fn a_weak_key_is_refused() {
     let head = head();
     for key in weak_keys() {
-        // R the identity and s zero: with such a key, what plain verification lets pass for some
-        // messages, or for all.
+        // R is the identity and s is zero: with such a key, plain verification accepts some
+        // messages, or all.
         let mut bytes = [0; 64];
         bytes[0] = 1;
         for nonce in 0..16 {

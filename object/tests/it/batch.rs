@@ -1,5 +1,5 @@
-//! Batches: that every input of one verifies alone, where it is and nowhere else, and that a
-//! signature over one batch is never one over another.
+//! Batches: every input of one verifies alone, at its own place only, and a signature over one
+//! batch is never valid for another.
 
 use continuant_object::admission::authenticate;
 use continuant_object::credential::{
@@ -67,8 +67,8 @@ fn leaf(member: &Member) -> [u8; 32] {
     blake3::derive_key("continuant 1 batch leaf", body)
 }
 
-/// The root over leaves, from the top down: what stands left of the largest power of two that is
-/// below their number, and the rest.
+/// Returns the root over leaves, from the top down: over the leaves left of the largest power of
+/// two below their number, and the rest.
 fn root(leaves: &[[u8; 32]]) -> [u8; 32] {
     if let [leaf] = leaves {
         return *leaf;
@@ -214,7 +214,7 @@ fn a_signature_over_a_batch_is_bound_to_all_that_is_in_it() {
                 }
             }
         }
-        // As if the input alone, or a batch of it alone, had been signed.
+        // The signatures of the input alone, or of a batch of it alone.
         changed("alone", &|it| it.credential.proof = Proof::Signatures(signed.clone()));
         check("a batch of one", &placed(0, 1, &[]).unwrap());
     }
@@ -292,7 +292,7 @@ fn a_weak_key_signs_no_batch() {
     }
 }
 
-/// An object whose batch is to be stepped, and the inputs.
+/// An object and a batch of inputs for it.
 fn shop(nonces: &[u64]) -> (Workshop, Vec<Input>) {
     let shop = Workshop::new();
     let mut batch = Batch::new();

@@ -1,4 +1,4 @@
-//! Modules: what is read out of them, and that no damage to one does more than fail.
+//! Modules: the facts read from them, and that a damaged module only fails.
 
 use continuant_object::ErrorKind;
 use continuant_object::code::{SCHEMA_SECTION, STATE_EXPORT, read};

@@ -317,7 +317,7 @@ fn the_outputs_of_a_step_are_bounded_together() {
     assert!(error.contains("expected at most 0, found 1"), "{error}");
 }
 
-/// These hashes stand for everything ever written: they never change.
+/// These hashes cover every encoding ever written: they never change.
 #[test]
 fn encodings_are_those_of_format_version_1() {
     let mut table = String::new();

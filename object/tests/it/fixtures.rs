@@ -1,5 +1,5 @@
-//! Capsules committed with the first release of each version of the format. They are never
-//! deleted and never change: what they hold must verify for as long as this project exists.
+//! Capsules committed with the first release of each version of the format. They are never deleted
+//! and never change: they must verify for as long as this project exists.
 
 use std::sync::Arc;
 
@@ -212,7 +212,7 @@ fn the_capsule_of_floors_verifies_and_is_made_the_same_today() {
 fn a_changed_byte_anywhere_in_a_capsule_is_found() {
     let mut capsule = VERSION_1.to_vec();
     let mut source = Source::random();
-    // Every byte of what is not a page, and some of every page.
+    // Every byte outside of pages, and some of every page.
     let all = (0..capsule.len()).filter(|&at| capsule[at] != capsule[at.saturating_sub(1)]);
     let mut places: Vec<usize> = all.collect();
     places.extend((0..200).map(|_| source.below(capsule.len())));

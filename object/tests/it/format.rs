@@ -11,7 +11,7 @@ mod values;
 
 use std::collections::BTreeMap;
 
-/// The document, up to what is not this crate's.
+/// The document, up to the other crates' chapters.
 fn document() -> &'static str {
     let text = include_str!("../../FORMAT.md");
     text.split("\n## The log").next().unwrap()

@@ -1,4 +1,4 @@
-//! Images: what a step may do to one, what is shared, and a flat image as the oracle.
+//! Images: changes by steps, shared pages, and a flat image as the oracle.
 
 use std::sync::Arc;
 
@@ -76,7 +76,7 @@ fn an_image_is_what_its_steps_left() {
             image = image.step(flat.len() as u64, changed).unwrap();
         }
         kept.push((image, flat));
-        // What a reader holds stays as it is.
+        // A reader's image stays the same.
         for (image, flat) in kept {
             assert_eq!(image.bytes_count(), flat.len() as u64);
             for (index, page) in flat.chunks(PAGE_BYTES).enumerate() {

@@ -1,19 +1,19 @@
 //! The public API of the crate, as a caller sees it.
 //!
-//! - `admission`: each native reason, and what a signature is bound to.
+//! - `admission`: each native reason, and everything that a signature binds.
 //! - `batch`: inputs that are signed together.
-//! - `code`: what is read out of modules, whole and damaged.
+//! - `code`: the facts read from modules, whole and damaged.
 //! - `codecs`: every encoding there and back, flipped, cut and extended; the committed hashes.
 //! - `fixtures`: the committed capsules of every version of the format.
 //! - `format`: every table of FORMAT.md against the code.
-//! - `image`: what a step may do to an image.
+//! - `image`: steps' changes to an image.
 //! - `lineage`: proofs of ancestry, honest and forged.
 //! - `memory`: the root of large and growing memories.
-//! - `policy`: rules against what is known of a step, what of a schema they see, the profile and
-//!   the stack that it promises to suffice.
+//! - `policy`: rules against the facts of a step, the part of a schema that they see, the profile
+//!   and the stack that it promises to suffice.
 //! - `schema`: WIT text to types, layout against the WIT library's own, values as payloads, JSON
-//!   and memory, and what is refused.
-//! - `sessions`: who opens them, what is in them, and what everyone but the host can tell.
+//!   and memory, and refused text.
+//! - `sessions`: opening them, inputs in them, and the verdicts of everyone but the host.
 //! - `verify`: whole lineages, honest and tampered with in every part.
 //! - `write`: direct writes.
 //! - `samples` and `workshop`: seeded structures, and lineages made by the pure functions.

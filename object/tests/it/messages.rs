@@ -1,4 +1,4 @@
-//! Messages: who asks, what rules see of it, and what a message may cost.
+//! Messages: their principal, their facts in rules, and their cost.
 
 use continuant_object::effects::Effects;
 use continuant_object::hash::{CodeHash, ObjectId};

@@ -1,15 +1,15 @@
 //! Policies: see each module.
 //!
 //! - `aircraft`: the flights' policy, decided on; its derived schema.
-//! - `mapping`: what of each WIT type the rules see, and the bounds of it.
-//! - `diagnostics`: what text is refused, with which words and where.
+//! - `mapping`: the Cedar form of each WIT type, and its bounds.
+//! - `diagnostics`: refused texts, with the words and the place.
 //! - `profile`: the deepest rules that pass, on small stacks; random text.
 //! - `encoding`: bytes of a policy.
-//! - `lints`: what is valid and is not taken all the same.
-//! - `guards`: what a guard is asked, when, and what it may ask.
-//! - `compiled`: what compiled rules say, beside what Cedar says.
-//! - `counts`: what is counted of lists.
-//! - `states`: what of a state in memory is shown to the rules.
+//! - `lints`: valid policies that are refused all the same.
+//! - `guards`: when a guard is asked, and all that it may read.
+//! - `compiled`: compiled rules beside Cedar.
+//! - `counts`: counts of lists.
+//! - `states`: the parts of a state in memory that rules see.
 //! - `templates`: the README's policies.
 
 mod aircraft;
@@ -57,13 +57,13 @@ fn parse(text: &str, schema: &Schema) -> Result<Policy, String> {
     })
 }
 
-/// A policy as it is on record, where rules may be that no policy comes in with.
+/// Returns a policy as it is on record: it may have rules that are refused in a new one.
 fn on_record(text: &str, schema: &Schema) -> Policy {
     on_stack(STACK_BYTES, || Policy::decode(&Law::from(text).encode(), schema)).unwrap()
 }
 
-/// What Cedar says. What the compiled rules say of the same states in memory, if they say anything,
-/// is the same.
+/// Returns Cedar's decision. The compiled rules, on the same states in memory, decide the same if
+/// they decide.
 fn decide(policy: &Policy, schema: &Schema, facts: &Facts<'_>, values: &Values<'_>) -> Decision {
     let decision = on_stack(STACK_BYTES, || policy.decide(facts, values));
     if let Some(compiled) = decide_compiled(policy, schema, facts, values) {
@@ -72,7 +72,7 @@ fn decide(policy: &Policy, schema: &Schema, facts: &Facts<'_>, values: &Values<'
     decision
 }
 
-/// What the compiled rules say, if the values are of the schema and they say anything.
+/// Returns the compiled rules' decision, if the values are of the schema and they decide.
 fn decide_compiled(
     policy: &Policy,
     schema: &Schema,

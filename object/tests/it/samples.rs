@@ -119,13 +119,13 @@ pub(crate) fn request(source: &mut Source) -> Request {
     }
 }
 
-/// What a fork is made by.
+/// An input that makes a fork.
 pub(crate) fn fork(source: &mut Source) -> Input {
     let request = Request::Fork { salt: array(source), of: Box::new(header(source)) };
     Input { request, time: number(source), credential: None }
 }
 
-/// What an object was sent.
+/// An input that delivers a message.
 pub(crate) fn message(source: &mut Source) -> Input {
     let origin = Origin {
         sender: ObjectId(array(source)),
@@ -348,7 +348,7 @@ pub(crate) fn refusal(source: &mut Source) -> Refusal {
     }
 }
 
-/// A page whose first bytes are random, never all zero.
+/// Returns a page whose first bytes are random, never all zero.
 pub(crate) fn page(source: &mut Source) -> Page {
     let mut page = [0; PAGE_BYTES];
     page[..16].copy_from_slice(&array::<16>(source));

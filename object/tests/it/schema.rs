@@ -2,7 +2,7 @@
 //!
 //! - `generate`: seeded random schemas and values, and a memory to put them in.
 //! - `canonical_abi`: layout and flattening against `wit-parser` as the oracle.
-//! - `diagnostics`: what schema text is refused, with which words.
+//! - `diagnostics`: refused schema texts, with the words.
 //! - `values`: payloads and JSON, there and back, mutated, and their committed hashes.
 //! - `memory`: states, results and paths in linear memory, honest and hostile.
 

@@ -1,5 +1,5 @@
-//! Sessions: who opens them, what may be asked in them and for how long, and what of it everyone
-//! but the host can tell.
+//! Sessions: who opens them, which inputs they admit and for how long, and the part that everyone
+//! but the host can verify.
 
 use continuant_object::admission::{authenticate, authenticate_refused};
 use continuant_object::credential::{Credential, Host, Memo, Proof, PublicKey, SessionKey};
@@ -27,14 +27,14 @@ fn open() -> Workshop {
     shop
 }
 
-/// What the host says that holds the secret of session 1, and everyone else.
+/// Returns the verdicts of the host, with the secret of session 1, and of everyone else.
 fn words(head: &Head, input: &Input) -> [Result<Vec<PublicKey>, Verdict>; 2] {
     let (memo, secret) = (Memo::default(), session(1));
     let hosts = [Host::holding(&memo, Some(&secret)), Host::verifier(&memo)];
     hosts.map(|host| authenticate(head, Tracked::NONE, input, host))
 }
 
-/// That everyone takes an input.
+/// Checks that everyone admits an input.
 #[track_caller]
 fn admitted(head: &Head, input: &Input) {
     for word in words(head, input) {
@@ -42,7 +42,7 @@ fn admitted(head: &Head, input: &Input) {
     }
 }
 
-/// That everyone refuses an input, for the same reason.
+/// Checks that everyone refuses an input, for the same reason.
 #[track_caller]
 fn refused(head: &Head, input: &Input, expected: Expect) {
     let [host, other] = words(head, input);
@@ -63,7 +63,7 @@ fn an_input_in_a_session_is_of_the_keys_that_opened_it() {
             assert_eq!(word.unwrap(), expected);
         }
         shop.step(input, shop.counted(1)).unwrap();
-        // The nonces of the keys are not those of the session.
+        // The keys' own nonces are separate from the session's.
         let signed = shop.sign(shop.add(1), 2, &[&key(1)]);
         shop.step(signed, shop.counted(2)).unwrap();
         shop.verify(&shop.records).unwrap();
@@ -104,7 +104,7 @@ fn a_code_is_of_the_secret_and_of_all_that_a_signature_is_over() {
             let mac = session(2).mac(it, shop.head.id, &input.request);
             it.proof = Proof::Session { session: id, mac };
         });
-        // Whoever does not hold the secret of just this session takes no code for right.
+        // Without the secret of just this session every code is wrong.
         let memo = Memo::default();
         for secret in [None, Some(&session(2))] {
             let word =
@@ -231,7 +231,7 @@ fn a_session_is_opened_for_as_long_as_a_signature_may_hold_and_once() {
                 "session-open: 6dd19ad91c56463a07d6d84d8d33420b19b17df41d659f2c090025fd9b50f11f"
             ],
         );
-        // When it is over it may be opened again, and what was asked in it is over as well.
+        // Once expired it may be opened again; its inputs have expired as well.
         shop.step(shop.seal(shop.add(0), 7, &session(1)), Ran::default()).unwrap();
         let mut again = shop.opening(&session(1));
         again.time += 61_000;
@@ -302,7 +302,7 @@ fn an_object_has_so_many_sessions_open_and_so_many_keys_in_them() {
     let named = Tracked::default().naming([key(1).public()]);
     let signers = authenticate(&head, &named, &input, Host::verifier(&memo)).unwrap();
     assert_eq!(signers, [key(1).public()]);
-    // Before there was, it had none: what is on record of that stays right.
+    // The older rule had no such room: refusals on record by it stay right.
     let given = Verdict::native(Reason::SessionsFull, "");
     let again = authenticate_refused(&head, &named, &input, Host::verifier(&memo), &given);
     assert_eq!(again, Err(given));
@@ -425,7 +425,7 @@ fn only_a_rule_that_names_it_permits_a_session() {
         check(among, expect!["it is"]);
         let no = format!(r#"{named} @id("no") forbid(principal, action, resource);"#);
         check(&no, expect!["forbidden by no"]);
-        // What is named in a condition is a session of a rule that permits none.
+        // A condition here names a session, in a rule that permits none.
         let within = r#"@id("all") permit(principal, action, resource)
             when { action == Action::"open_session" };"#;
         check(within, expect!["not-permitted"]);
@@ -438,8 +438,8 @@ fn only_a_rule_that_names_it_permits_a_session() {
     });
 }
 
-/// A policy that does not name the action is none the wiser of it: what it says of the actions that
-/// it names is valid, as it was before there were sessions.
+/// A policy that does not name the action is not affected by it: its statements about the actions
+/// that it names are as valid as before there were sessions.
 #[test]
 fn a_policy_that_does_not_name_sessions_does_not_see_them() {
     run(|| {

@@ -170,8 +170,8 @@ fn a_header_that_differs_in_one_field_is_refused() {
                     continue;
                 }
                 let verified = shop.verify(&records);
-                // Neither fuel nor instrumentation can be told without running the code, and of
-                // the last version of all nobody says that they were others.
+                // Neither fuel nor instrumentation can be recomputed without running the code, and
+                // no later version follows the last one to contradict it.
                 let replayed = (4..8).contains(&byte) || (32..40).contains(&byte);
                 let policed = at == WRITE || at == SIGNED || at == LAST;
                 if replayed && !(policed && byte >= 32) {

@@ -1,5 +1,5 @@
-//! Lineages made by the pure functions alone: what the engine does, with the part that runs code
-//! left to whoever asks for a step.
+//! Lineages made by the pure functions alone, as the engine makes them; the test supplies the
+//! outcome of running code.
 
 use std::sync::Arc;
 
@@ -62,7 +62,7 @@ forbid(principal, action == Action::"write", resource)
 when { context.before.locked && context.signers.isEmpty() };
 "#;
 
-/// Where the state of `module` is.
+/// The address of `module`'s state.
 pub(crate) const STATE: u32 = PAGE_BYTES as u32;
 /// Milliseconds since 1970 at which lineages begin.
 pub(crate) const START: u64 = 1_700_000_000_000;
@@ -72,7 +72,7 @@ pub(crate) fn run<T: Send>(body: impl FnOnce() -> T + Send) -> T {
     on_stack(STACK_BYTES, body)
 }
 
-/// A module that says where its state is and what its schema is, and does nothing.
+/// Returns a module that declares its state's address and its schema, and does nothing.
 pub(crate) fn module(wit: &str, state: u32) -> Vec<u8> {
     let mut wasm = b"\0asm\x01\0\0\0".to_vec();
     let mut global = vec![1, 0x7F, 0, 0x41];
@@ -124,7 +124,7 @@ fn encoded(policy: &str) -> Vec<u8> {
     [&[1, 4, 0, 6, 0], &text_bytes.to_le_bytes()[..], policy.as_bytes()].concat()
 }
 
-/// What a step did, said by whoever asks for it.
+/// The outcome of a step, given by the test.
 #[derive(Clone, Default)]
 pub(crate) struct Ran {
     pub(crate) pages: Vec<(u32, Page)>,
@@ -189,16 +189,16 @@ impl Record {
 
 /// An object being made.
 pub(crate) struct Workshop {
-    /// Of the head.
+    /// The definition of the head.
     pub(crate) definition: Arc<Definition>,
     pub(crate) genesis: Arc<Definition>,
     pub(crate) base: Arc<BaseImage>,
     pub(crate) head: Head,
     pub(crate) image: Image,
     pub(crate) records: Vec<Record>,
-    /// What it can be upgraded to.
+    /// The eras that it can be upgraded to.
     pub(crate) eras: Vec<Era>,
-    /// Whether it makes ledgers as they were before nonces had floors.
+    /// True if it makes ledgers by the rule before floors.
     is_of_before: bool,
     wasm: Vec<u8>,
     pub(crate) globals: Vec<u64>,
@@ -206,7 +206,7 @@ pub(crate) struct Workshop {
 }
 
 impl Workshop {
-    /// An object of four pages, the last of which its genesis changed.
+    /// Returns an object of four pages; its genesis changed the last one.
     pub(crate) fn new() -> Workshop {
         Workshop::governed_by(POLICY)
     }
@@ -339,7 +339,7 @@ impl Workshop {
         samples::next_in_first_form(ledger, after.tracked, seq, input, &admission.signers).hash()
     }
 
-    /// What the object is made of after an upgrade to this, if that is known.
+    /// Returns the era after an upgrade to this, if it is known.
     fn era(&self, code: CodeHash, policy: PolicyHash) -> Option<Era> {
         let is = |era: &&Era| {
             let parts = era.definition.parts();
@@ -393,7 +393,7 @@ impl Workshop {
         self.input(Request::OpenSession { session: session.id(), expires })
     }
 
-    /// What a step leaves that sets `count`.
+    /// Returns the outcome of a step that sets `count`.
     pub(crate) fn counted(&self, count: u64) -> Ran {
         let mut page = *self.image.page(1);
         page[..8].copy_from_slice(&count.to_le_bytes());
@@ -512,7 +512,7 @@ pub(crate) fn batched_in(mut shop: Workshop) -> Workshop {
     shop
 }
 
-/// A policy under which whoever signs opens sessions, in which nobody writes.
+/// A policy under which any signer opens sessions, in which nobody writes.
 pub(crate) const ATTENDED: &str = r#"
 @id("anyone")
 permit(principal, action in [Action::"add", Action::"write"], resource);

@@ -1,4 +1,4 @@
-//! Direct writes: every type of a fixed size, across pages, and what is refused.
+//! Direct writes: every type of a fixed size, across pages, and refused values.
 
 use std::sync::Arc;
 

@@ -1,6 +1,6 @@
-//! From rules, as Cedar evaluates them, to the program of one action.
+//! Compiles rules into the program of one action, which evaluates them as Cedar does.
 //!
-//! What is not compiled, so that Cedar decides on the action:
+//! These are not compiled, so that Cedar decides on the action:
 //!
 //! - records as values: written out in a rule, compared, in a set, or the branches of an `if`;
 //! - sets with an item that is not a literal, and empty ones;
@@ -8,10 +8,10 @@
 //! - more values than a program has registers for, a deeper expression than its stack, or rules
 //!   longer than `OPS_MAX` when they are counted for each action.
 //!
-//! The action is known, so what a rule says of it is settled here, and what that guards is left out
-//! if it does not hold.
+//! The action is known, so conditions about it are settled here, and code behind a condition that
+//! does not hold is left out.
 //!
-//! It relies on strict validation: operands are of the types that operators take.
+//! The compiler relies on strict validation: operands have the types that their operators take.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -32,7 +32,7 @@ use crate::policy::program::{
 use crate::policy::shape::{Attribute, NAMED_ONLY, Shape};
 use crate::schema::{Method, Record, Schema, Type, option_layout, scalar_width};
 
-/// What is not compiled.
+/// A construct that is not compiled.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Uncompiled(pub(super) &'static str);
 
@@ -41,8 +41,8 @@ type Result<T> = std::result::Result<T, Uncompiled>;
 /// Operations that all programs of a policy have.
 pub(super) const OPS_MAX: usize = 64 << 10;
 
-/// Compiles `rules`, those that may apply to an action, each with its place among the ids; the
-/// action is that of a method, or has none. To at most `ops_max` operations.
+/// Compiles the rules that may apply to an action, each with its index among the ids, to at most
+/// `ops_max` operations. The action is that of a method, or has none.
 pub(super) fn compile(
     schema: &Schema,
     (action, method): (&str, Option<&Method>),
@@ -65,11 +65,11 @@ pub(super) fn compile(
     Ok(compiler.program)
 }
 
-/// Whether a rule may be satisfied by a step of an action, as far as its scope says.
+/// Returns whether a rule may be satisfied by a step of an action, as far as its scope says.
 ///
-/// Who permits everything has not thereby permitted that what they permit is changed, nor that less
-/// than a signature is enough for it: an amendment, an upgrade and a session are permitted only by
-/// a rule that names them.
+/// A rule that permits every action does not thereby permit changes to itself, nor a weaker proof
+/// than a signature: an amendment, an upgrade and a session are permitted only by a rule that names
+/// them.
 pub(super) fn may_apply(rule: &Template, action: &str) -> bool {
     match &rule.action {
         ActionConstraint::Any => !NAMED_ONLY.contains(&action) || rule.effect == Effect::Forbid,
@@ -81,7 +81,7 @@ pub(super) fn may_apply(rule: &Template, action: &str) -> bool {
 /// The attributes of a record that is read.
 type Names = BTreeMap<String, Named>;
 
-/// An attribute, and where what is known of it is.
+/// An attribute's value and the register of its presence.
 #[derive(Debug)]
 struct Named {
     /// The register that is empty when the attribute is not there, if it may not be.
@@ -135,7 +135,7 @@ impl Loads {
         Ok(register as u16)
     }
 
-    /// Loads facts that stand so deep in the context.
+    /// Loads the facts that are `depth` deep in the context.
     fn facts(&mut self, schema: &Schema, known: &[Placed], depth: usize) -> Result<Names> {
         let mut names = Names::new();
         for (name, group) in groups(known, depth) {
@@ -161,7 +161,7 @@ impl Loads {
         Ok(names)
     }
 
-    /// Loads what is read of the record at an offset of a state.
+    /// Loads the attributes that rules read of the record at an offset of a state.
     fn fields(
         &mut self,
         state: State,
@@ -197,7 +197,7 @@ impl Loads {
         })
     }
 
-    /// Loads an option: `look` at whether it is there, then what it has in it.
+    /// Loads an option: `look` for its presence, then its payload.
     fn option(
         &mut self,
         look: impl Fn(Skip) -> Load,
@@ -212,7 +212,7 @@ impl Loads {
         Ok(Named { presence: Some(present), what })
     }
 
-    /// Reads through arguments or the fields of one, and loads what is read of them.
+    /// Reads through arguments, or the fields of one, and loads the attributes that rules read.
     fn arguments(&mut self, types: &[&Type], attributes: &[Attribute]) -> Result<Names> {
         let mut names = Names::new();
         for (index, ty) in types.iter().enumerate() {
@@ -245,7 +245,7 @@ impl Loads {
     }
 }
 
-/// How a value of a type is represented that rules see and that is not a record.
+/// Returns the representation of a value of a type that rules see, other than a record.
 fn kind(ty: &Type) -> Result<Kind> {
     Ok(match ty {
         Type::String => Kind::Text,
@@ -273,7 +273,7 @@ fn width(ty: &Type) -> Result<usize> {
     Ok(width as usize)
 }
 
-/// What an expression is known to be, whatever the facts.
+/// The value of an expression that is the same for all facts, if it is known.
 type Known = Option<bool>;
 
 struct Compiler<'a> {
@@ -312,7 +312,7 @@ impl<'a> Compiler<'a> {
         Ok(self.program.ops.len() - 1)
     }
 
-    /// Makes the jump at a place go on here.
+    /// Sets the target of the jump at `jump` to the next operation.
     fn land(&mut self, jump: usize) {
         let here = self.program.ops.len() as u32;
         match &mut self.program.ops[jump] {
@@ -338,7 +338,7 @@ impl<'a> Compiler<'a> {
         Ok(None)
     }
 
-    /// Compiles an expression. What is known is left by one operation.
+    /// Compiles an expression. A known value is left by one operation.
     fn expr(&mut self, expr: &Expr) -> Result<Known> {
         if let Some(what) = self.what(expr)? {
             return match what {
@@ -401,7 +401,7 @@ impl<'a> Compiler<'a> {
         }
     }
 
-    /// What a path from the context leads to, if the expression is one.
+    /// Returns the value or record at a path from the context, if the expression is such a path.
     fn what(&self, expr: &Expr) -> Result<Option<&'a What>> {
         let Some(path) = path(expr) else { return Ok(None) };
         let Some((last, records)) = path.split_last() else {
@@ -535,7 +535,7 @@ impl<'a> Compiler<'a> {
         Ok(None)
     }
 
-    /// Whether attributes of a record are there, each of the one before.
+    /// Tests whether the attributes exist, each in the record of the one before.
     fn has(&mut self, names: &'a Names, attrs: &[&str]) -> Result<Known> {
         let Some((first, rest)) = attrs.split_first() else { return self.known(true) };
         let Some(named) = names.get(*first) else { return self.known(false) };
@@ -625,7 +625,8 @@ fn bytes(pattern: &[PatternElem]) -> Vec<Option<u8>> {
     bytes
 }
 
-/// What satisfies a rule that may apply, in the order in which Cedar looks at it.
+/// Returns the condition under which a rule that may apply is satisfied, in the order in which
+/// Cedar evaluates it.
 fn condition(rule: &Template) -> Expr {
     let mut parts = Vec::new();
     let is = |var, ty: &CedarType, within: Option<Expr>| Expr::Is {

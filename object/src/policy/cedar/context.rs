@@ -1,9 +1,9 @@
-//! From the facts of a step to the context of a Cedar request.
+//! Builds the context of a Cedar request from the facts of a step.
 //!
-//! It does not know rules, only which attributes they read.
+//! This module does not know rules, only the attributes that they read.
 //!
 //! Invariant: a context has the attributes that the derived schema declares and the rules read,
-//! each of the declared type; what cannot be so refuses, and the refusal names it.
+//! each of the declared type; a value that cannot be converted refuses, and the refusal names it.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -18,7 +18,7 @@ use crate::policy::shape::{Action, Attribute, Shape, Shapes};
 use crate::policy::{Facts, Refusal, Values};
 use crate::schema::{Selection, Value};
 
-/// How to build the context of one action.
+/// A plan by which the contexts of one action are built.
 #[derive(Debug)]
 pub(super) struct Plan {
     pub(super) before: Option<Vec<Attribute>>,
@@ -43,7 +43,7 @@ impl Plan {
         }
     }
 
-    /// What of the state before and after is read.
+    /// Returns the parts of the states before and after that are read.
     pub(super) fn selections(&self) -> [Selection; 2] {
         let read = [&self.before, &self.after];
         let mut read = read.map(|read| select(read.as_deref().unwrap_or_default()));
@@ -100,8 +100,9 @@ fn prune(attributes: &[Attribute], reads: &Reads) -> Vec<Attribute> {
     read.collect()
 }
 
-/// The facts that are read, of those that stand so deep in the context. A record of which nothing
-/// is read but whether it has something else needs one to be there.
+/// Adds the facts that rules read, among those `depth` deep in the context, to `chosen`. If rules
+/// read of a record only whether it has other attributes, one of its facts is added, so that the
+/// record exists.
 fn choose(known: &[Placed], depth: usize, reads: &Reads, chosen: &mut Vec<Placed>) {
     for (name, group) in groups(known, depth) {
         let Some(reads) = reads.attribute(name) else { continue };
@@ -129,16 +130,16 @@ fn select(attributes: &[Attribute]) -> Selection {
 }
 
 struct Builder {
-    /// Where the value being built stands, for a refusal.
+    /// The path of the value being built, for a refusal.
     path: String,
-    /// What has been built, in the measure of `POLICY_CONTEXT_BYTES_MAX`.
+    /// The size built so far, in the measure of `POLICY_CONTEXT_BYTES_MAX`.
     bytes: usize,
 }
 
 type Built = Result<RestrictedExpression, Refusal>;
 
 impl Builder {
-    /// Builds what is at `name`.
+    /// Builds the value at `name`.
     fn at(&mut self, name: &str, build: impl FnOnce(&mut Builder) -> Built) -> Built {
         let outer = self.path.len();
         if outer > 0 {
@@ -159,7 +160,7 @@ impl Builder {
         Refusal::TooLarge { path: self.path.clone() }
     }
 
-    /// Takes `text_bytes` and a value's own from what a context may hold.
+    /// Takes `text_bytes`, and a value's own size, from the context's budget.
     fn spend(&mut self, text_bytes: usize) -> Result<(), Refusal> {
         self.bytes = self.bytes.saturating_add(text_bytes).saturating_add(16);
         match self.bytes <= POLICY_CONTEXT_BYTES_MAX && text_bytes <= POLICY_TEXT_BYTES_MAX {
@@ -240,7 +241,7 @@ impl Builder {
         Ok(RestrictedExpression::new_string(hex(bytes)))
     }
 
-    /// The values of facts that stand so deep in the context, by name.
+    /// Returns the values of the facts that are `depth` deep in the context, by name.
     fn facts(
         &mut self,
         known: &[Placed],
@@ -318,7 +319,7 @@ impl Builder {
         }
     }
 
-    /// How many items are not among others.
+    /// Counts the items that are not among `others`.
     fn missing(&mut self, items: &[Value], others: &[Value]) -> Result<usize, Refusal> {
         let others = others.iter().map(|item| self.key(item));
         let others = others.collect::<Result<BTreeSet<_>, Refusal>>()?;
@@ -327,7 +328,7 @@ impl Builder {
         Ok(items.iter().filter(|item| !others.contains(item)).count())
     }
 
-    /// What tells an item of a list from others of its type.
+    /// Returns a key that distinguishes an item of a list from others of its type.
     fn key<'v>(&mut self, item: &'v Value) -> Result<(i128, &'v str), Refusal> {
         match item {
             Value::Bool(value) => Ok((i128::from(*value), "")),

@@ -1,7 +1,8 @@
-//! What decided: the rules behind a decision, and what Cedar was shown of what each of them reads.
+//! Explains a decision: the rules that decided, and the values that Cedar saw for each path that
+//! they read.
 //!
-//! Each value comes out of a context, built by the plan by which the decision's own context is
-//! built, of that one value: so one that no policy may read is told from those that it may.
+//! Each value comes out of a context of its own, built by the decision's plan for that one value:
+//! so a value that no policy may read does not hide the others.
 //!
 //! It does not decide.
 
@@ -16,8 +17,8 @@ use crate::policy::{Decision, Facts, Refusal, Values};
 use crate::schema::Value;
 
 impl Rules {
-    /// The rules that a decision on `facts` and `values` hangs on, with what they read; `text` is
-    /// that of the policy.
+    /// Returns the rules behind a decision on `facts` and `values`, with the values that they read;
+    /// `text` is the policy's.
     pub(in crate::policy) fn explain(
         &self,
         text: &str,
@@ -41,7 +42,7 @@ impl Rules {
         explained.collect()
     }
 
-    /// What a rule reads of a step, as far as its action has it.
+    /// Returns the values that a rule reads of a step, as far as its action has them.
     fn readings(
         &self,
         action: &Action,
@@ -63,7 +64,7 @@ impl Rules {
     }
 }
 
-/// Whether a decision hangs on a rule that may apply.
+/// Returns whether a rule that may apply is behind a decision.
 fn concerns(decision: &Decision, id: &String, rule: &Stated) -> bool {
     let (rules, reason) = match decision {
         Decision::Permit { rules } => return rules.contains(id),
@@ -85,7 +86,7 @@ fn concerns(decision: &Decision, id: &String, rule: &Stated) -> bool {
     }
 }
 
-/// Whether a record has what a path leads to.
+/// Returns whether a record declares the attribute at a path.
 pub(super) fn declares(attributes: &[Attribute], path: &[&str]) -> bool {
     let Some((first, rest)) = path.split_first() else { return true };
     let found = attributes.iter().find(|attribute| attribute.name == *first);
@@ -96,7 +97,7 @@ pub(super) fn declares(attributes: &[Attribute], path: &[&str]) -> bool {
     }
 }
 
-/// What is at a path in a context of the plan, if anything is.
+/// Reads the value at a path in a context of the plan, if there is one.
 fn read(
     plan: &Plan,
     path: &[&str],
@@ -119,7 +120,7 @@ fn read(
     Ok(found.as_ref().map(value))
 }
 
-/// What Cedar holds, as a value of ours.
+/// Converts a value of Cedar into one of ours.
 fn value(found: &EvalResult) -> Value {
     match found {
         EvalResult::Bool(value) => Value::Bool(*value),

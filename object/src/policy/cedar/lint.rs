@@ -1,11 +1,12 @@
-//! What is valid Cedar, and yet not what whoever wrote it can mean: a rule that can never hold, a
-//! literal that no fact ever is or that is in another unit, a ban of one key that a second
+//! Lints: valid Cedar that its author can hardly mean, such as a rule that can never hold, a
+//! literal that no fact ever equals or that is in another unit, a ban of one key that a second
 //! signature evades.
 //!
-//! A policy that comes in is held to this. One on record is not: it was decided on by what it says,
-//! and says that for ever. So nothing here decides, and findings are no part of a lineage.
+//! A new policy must be free of these. A policy on record need not be: decisions were taken by its
+//! text, which stays valid for ever. So nothing here decides, and findings are no part of a
+//! lineage.
 //!
-//! It does not say which rules can never hold; that the validator and the compiler know.
+//! This module does not find the rules that can never hold; the validator and the compiler do.
 
 mod unit;
 
@@ -30,17 +31,17 @@ use crate::schema::Schema;
 
 /// The annotation of a rule that may be unable to hold, with the reason why it is there.
 const DORMANT: &str = "dormant";
-/// The annotation of a rule whose texts mix scripts, or change the direction in which they are
-/// read, with the reason.
+/// The annotation, with a reason, of a rule whose texts mix scripts or change the reading
+/// direction.
 const CONFUSABLE: &str = "confusable";
-/// The annotation of a rule whose times and spans are as they are meant, with the reason.
+/// The annotation, with a reason, of a rule whose unusual times and spans are intended.
 const UNIT: &str = "unit";
 
-/// Whether a rule applies more often when an expression holds more often, or less often; none when
-/// that cannot be told.
+/// The direction in which an expression moves a rule: true if the rule applies more often when the
+/// expression holds more often, false if less often; none when that is unknown.
 type Sense = Option<bool>;
 
-/// A rule that is looked at, and what was found in it.
+/// A rule under examination, and its findings.
 pub(super) struct Lint<'a> {
     schema: &'a Schema,
     shapes: &'a Shapes,
@@ -52,7 +53,7 @@ pub(super) struct Lint<'a> {
     findings: Vec<Diagnostic>,
 }
 
-/// What was found in a rule that stands at `span` of a text.
+/// Returns the findings in a rule that stands at `span` of a text.
 pub(super) fn lint(
     rule: &Template,
     (text, span): (&str, &Range<usize>),
@@ -73,17 +74,17 @@ pub(super) fn lint(
     lint.findings
 }
 
-/// Whether a rule says that it may be unable to hold.
+/// Returns whether a rule is annotated as possibly unable to hold.
 pub(super) fn is_dormant(rule: &Template) -> bool {
     rule.annotations.contains_key(DORMANT)
 }
 
-/// Whether a rule says that its texts mix scripts.
+/// Returns whether a rule is annotated as having texts that mix scripts.
 pub(super) fn is_confusable(rule: &Template) -> bool {
     rule.annotations.contains_key(CONFUSABLE)
 }
 
-/// What is said of a rule that can never hold.
+/// Returns the finding about a rule that can never hold.
 pub(super) fn never_holds(id: &str, rule: &Template, span: &Range<usize>) -> Diagnostic {
     let does = match rule.effect {
         Effect::Permit => "permits",
@@ -96,13 +97,13 @@ pub(super) fn never_holds(id: &str, rule: &Template, span: &Range<usize>) -> Dia
     Diagnostic::at(span.clone(), message)
 }
 
-/// What is said of a text that reads as another.
+/// Returns the message about a text that reads as another.
 pub(super) fn confuses(warning: &str) -> String {
     format!("{warning}: write it otherwise, or say why it is so by @{CONFUSABLE}(\"...\")")
 }
 
-/// What is said of characters that change the direction in which a text is read, anywhere in it,
-/// but for the rules that say so: the validator does not look at patterns and comments.
+/// Returns findings about characters that change the reading direction, anywhere in the text,
+/// except in rules that are annotated for it: the validator does not examine patterns and comments.
 pub(super) fn turned<'a>(
     text: &'a str,
     rules: impl Iterator<Item = (&'a Policy, &'a Range<usize>)>,
@@ -123,7 +124,7 @@ impl Lint<'_> {
         self.findings.extend(places.into_iter().map(|place| Diagnostic::at(place, message)));
     }
 
-    /// Where something is written in the rule.
+    /// Returns the places at which a value is written in the rule.
     fn places(&self, what: &Writ, value: &str) -> Vec<Range<usize>> {
         let found = self.written.iter().filter(|it| it.what == *what && it.value == value);
         found.map(|it| it.span.clone()).collect()
@@ -157,7 +158,7 @@ impl Lint<'_> {
         }
     }
 
-    /// Looks at an expression, and at what is in it.
+    /// Examines an expression and its parts.
     fn expr(&mut self, expr: &Expr, sense: Sense) {
         match expr {
             Expr::Literal(Literal::EntityUID(uid)) => self.entity(uid),
@@ -219,7 +220,7 @@ impl Lint<'_> {
         }
     }
 
-    /// Looks at what two operands are to each other.
+    /// Examines a comparison of two operands.
     fn relation(&mut self, op: BinaryOp, left: &Expr, right: &Expr, sense: Sense) {
         use BinaryOp::{Contains, ContainsAll, ContainsAny, Eq, In, NotEq};
         if matches!(op, Eq | NotEq | Contains | ContainsAll | ContainsAny) {
@@ -253,8 +254,7 @@ impl Lint<'_> {
         self.unit(mirrored(op), right, left);
     }
 
-    /// Looks at the literals in an expression that stands behind a value and an operator, where
-    /// that value has a unit.
+    /// Examines the literals in an expression that is compared with a value that has a unit.
     fn unit(&mut self, op: BinaryOp, value: &Expr, literals: &Expr) {
         let Some(unit) = Unit::of(value).and_then(|unit| unit.beside(op)) else { return };
         if self.rule.annotations.contains_key(UNIT) {
@@ -308,8 +308,8 @@ impl Lint<'_> {
         }
     }
 
-    /// Whether the rule may hold literals against these forms that no value has: it says that it
-    /// may be unable to hold, and they are what another schema may have otherwise.
+    /// Returns whether the rule may compare these forms with literals that no value has: it is
+    /// annotated as possibly unable to hold, and another schema may have such values.
     fn excuses(&self, forms: &[Form]) -> bool {
         let of_schema = |form: &Form| !matches!(form, Form::Digits(_));
         is_dormant(self.rule) && forms.iter().all(of_schema)
@@ -342,7 +342,7 @@ impl Lint<'_> {
         self.find(self.places(&Writ::Number, &number.unsigned_abs().to_string()), &message);
     }
 
-    /// The forms of what an expression leads to, for each action that the rule may apply to; none
+    /// Returns the forms of an expression's value, for each action that the rule may apply to; none
     /// when it is no value of the context.
     fn forms(&self, expr: &Expr) -> Vec<Form> {
         let Some(path) = path(expr) else { return Vec::new() };
@@ -423,7 +423,7 @@ impl Lint<'_> {
         self.find(self.places(&Writ::Text, &text), &message);
     }
 
-    /// Whether the rule lets through more when an expression of this sense does not hold.
+    /// Returns whether the rule lets more through when an expression of this sense does not hold.
     fn restricts(&self, sense: Sense) -> bool {
         let applies = self.rule.effect == Effect::Forbid;
         sense.is_none_or(|sense| sense == applies)
@@ -436,7 +436,7 @@ impl Lint<'_> {
             return;
         }
         for key in entities.iter().filter(of_keys) {
-            // What is no key is told apart.
+            // Texts that are no key have a finding of their own.
             let is_key = Form::of_entity("Key").refuse(&key.eid).is_none();
             let digits = if is_key { key.eid.as_str() } else { "..." };
             let written = format!("context.signers.contains({digits:?})");
@@ -448,7 +448,8 @@ impl Lint<'_> {
         }
     }
 
-    /// Says that signers are held against a set in order to keep those out that are in it.
+    /// Reports a comparison of the signers with a set that is meant to keep out the signers in the
+    /// set.
     fn exact_signers(&mut self, keys: &[&Arc<Expr>]) {
         let message = "another signature evades this, as there is then another set of signers; say \
                        `context.signers.containsAny([...])`, or `containsAll`, instead";
@@ -485,7 +486,8 @@ fn of_condition(sense: bool, then: &Expr, or: &Expr) -> Sense {
     }
 }
 
-/// Gives what a value may be, or what may be in it: the branches of an `if`, the items of a set.
+/// Calls `take` with each possible value of an expression, or of its items: the branches of an
+/// `if`, the items of a set.
 fn leaves<'e>(expr: &'e Expr, take: &mut impl FnMut(&'e Expr)) {
     match expr {
         Expr::IfThenElse { then_expr, else_expr, .. } => {

@@ -1,22 +1,22 @@
-//! Which attributes of the context the rules of a policy read.
+//! The attributes of the context that a policy's rules read.
 //!
-//! A decision's context holds these and no others: what no rule can see need be neither converted
-//! nor within the bounds of what Cedar represents. It changes no verdict, because Cedar observes a
-//! record only through its attributes, or as a whole; then all of it is read.
+//! A decision's context holds these and no others: attributes that no rule can see need be neither
+//! converted nor within the bounds of Cedar's values. It changes no verdict, because Cedar observes
+//! a record only through its attributes, or as a whole; then all of it is read.
 //!
-//! It does not know schemas or values.
+//! This module does not know schemas or values.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use cedar_policy::pst::{Clause, Expr, Template, Var};
 
-/// What is read of a record.
+/// The part of a record that is read.
 #[derive(Debug, Clone)]
 pub(super) enum Reads {
     /// The value as a whole.
     All,
-    /// These attributes.
+    /// Only these attributes.
     Of(BTreeMap<String, Reads>),
 }
 
@@ -43,7 +43,7 @@ impl Reads {
         paths
     }
 
-    /// What is read of an attribute, if it is.
+    /// Returns the part of an attribute that is read, if any.
     pub(super) fn attribute(&self, name: &str) -> Option<&Reads> {
         match self {
             Reads::All => Some(&Reads::All),
@@ -51,7 +51,7 @@ impl Reads {
         }
     }
 
-    /// Adds what a rule reads.
+    /// Adds the attributes that a rule reads.
     pub(super) fn add_rule(&mut self, rule: &Template) {
         for clause in rule.clauses() {
             match clause {

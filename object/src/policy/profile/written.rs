@@ -1,7 +1,7 @@
-//! What is written in a rule, token by token: its literals and the attributes that it tests for,
-//! each with its place. Cedar's trees have no places.
+//! The tokens of a rule's text: its literals and the attributes that it tests for, each with its
+//! place. Cedar's trees have no places.
 //!
-//! It does not know what they are compared with.
+//! This module does not know what they are compared with.
 
 use std::ops::Range;
 
@@ -11,12 +11,12 @@ use super::{Kind, Scan, Token};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::policy) struct Written {
     pub(in crate::policy) what: Writ,
-    /// Without quotes and escapes, but for `\*`.
+    /// The text without quotes and escapes, except `\*`.
     pub(in crate::policy) value: String,
     pub(in crate::policy) span: Range<usize>,
 }
 
-/// What is written.
+/// The kind of a written token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::policy) enum Writ {
     Text,
@@ -27,8 +27,8 @@ pub(in crate::policy) enum Writ {
     Has,
 }
 
-/// What is written in the scope and the conditions of the rule at a place of a text that is within
-/// the profile.
+/// Returns the tokens in the scope and the conditions of the rule at a place of a text that is
+/// within the profile.
 pub(in crate::policy) fn written(text: &str, rule: &Range<usize>) -> Vec<Written> {
     let mut scan = Scan { offset: rule.start, ..Scan::new(text) };
     let mut tokens: Vec<Token<'_>> = Vec::new();
@@ -66,13 +66,14 @@ pub(in crate::policy) fn written(text: &str, rule: &Range<usize>) -> Vec<Written
     written
 }
 
-/// Whether a token ends a chain of names.
+/// Returns whether a token ends a chain of names.
 fn is_operator(token: &Token<'_>) -> bool {
     token.text != "." && !matches!(token.kind, Kind::Word | Kind::Text)
         || matches!(token.text, "if" | "then" | "else" | "in" | "like" | "is" | "has")
 }
 
-/// The characters that a literal stands for; what Cedar does not take stays as it is.
+/// Returns the characters that a literal denotes; escapes that Cedar does not accept stay
+/// unchanged.
 fn unescape(text: &str) -> String {
     let mut found = String::with_capacity(text.len());
     let mut rest = text;

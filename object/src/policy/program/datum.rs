@@ -1,9 +1,9 @@
-//! Values as a program holds them: small, copied freely, and pointing to what they are about.
+//! Values in a running program: small, copied freely, with pointers to their bytes.
 //!
-//! What is asked of a value of another type is answered with nothing: rules that are validated do
-//! not ask it, and a program that is asked gives up.
+//! An operation on a value of another type returns none: validated rules have no such operations,
+//! and a program that meets one gives up.
 //!
-//! It does not know operations, nor where in a state or payload a value was found.
+//! This module does not know operations, nor where in a state or payload a value was found.
 
 use super::load::{Pages, Scalar};
 use crate::credential::PublicKey;
@@ -15,7 +15,7 @@ use crate::schema::Flags;
 
 /// Pairs of items that are compared for one answer about two sets.
 const PAIRS_MAX: usize = 16 << 10;
-/// Bytes of a text, times those of a pattern, up to which the two are compared.
+/// The limit, bytes of a text times those of a pattern, up to which the two are compared.
 const LIKE_STEPS_MAX: usize = 64 << 10;
 
 /// A value.
@@ -37,7 +37,7 @@ pub(in crate::policy) enum Text<'a> {
     Plain(&'a [u8]),
     /// Bytes that stand for their lowercase hexadecimal digits.
     Hex(&'a [u8]),
-    /// One character.
+    /// A single character.
     Char(char),
 }
 
@@ -64,7 +64,7 @@ pub(in crate::policy) enum Items<'a> {
     Scalars(&'a Scalar, &'a [u8]),
     /// Addresses and lengths of texts in a memory.
     Pointers(&'a dyn Memory, &'a [u8]),
-    /// So many texts, each behind its length.
+    /// Texts in a payload, this many, each behind its length.
     Payload(usize, &'a [u8]),
     /// Names of the bits that are set.
     Flags(&'a Flags, u32),
@@ -119,7 +119,7 @@ impl<'a> Datum<'a> {
         if let Datum::Set(items) = self { Some(*items) } else { None }
     }
 
-    /// Whether this and a value of the same type are equal.
+    /// Returns whether this and a value of the same type are equal.
     pub(super) fn equals(self, other: Datum<'a>) -> Option<bool> {
         match (self, other) {
             (Datum::Bool(one), Datum::Bool(other)) => Some(one == other),
@@ -184,13 +184,15 @@ impl Text<'_> {
         }
     }
 
-    /// Whether it matches a pattern. Both are whole characters, so bytes match as characters do.
+    /// Returns whether the text matches a pattern. Both are whole characters, so bytes match as
+    /// characters do.
     pub(super) fn is_like(self, pattern: &[Option<u8>]) -> Option<bool> {
         let count = self.bytes_count();
         if count.saturating_mul(pattern.len()) > LIKE_STEPS_MAX {
             return None;
         }
-        // The last wildcard met, and where in the text what follows it was looked for last.
+        // The last wildcard met, and the last place in the text at which a match of the rest was
+        // tried.
         let mut retry: Option<(usize, usize)> = None;
         let (mut at, mut next) = (0, 0);
         while at < count {
@@ -295,7 +297,7 @@ impl<'a> Items<'a> {
         Some(found.is_some())
     }
 
-    /// How many of the items are not among others.
+    /// Counts the items that are not among `others`.
     pub(super) fn count_missing(self, others: Items<'a>) -> Option<usize> {
         self.pairs(others)?;
         let mut count = 0;

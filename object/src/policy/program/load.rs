@@ -1,10 +1,10 @@
-//! What a program reads, put where its operations find it: fields of the states before and after,
-//! at offsets that are known; arguments, read through once; and the other facts of a step.
+//! Loads the inputs of a program into its registers: fields of the states before and after, at
+//! known offsets; arguments, in one pass; and the other facts of a step.
 //!
-//! All is read that the rules read, whether or not it decides, and held to the bounds of a context
-//! of Cedar's: what is beyond them is for Cedar to refuse. Nothing is copied.
+//! Everything that the rules read is loaded, even if it does not decide, and held to the bounds of
+//! a Cedar context: values beyond them are for Cedar to refuse. Nothing is copied.
 //!
-//! Invariant: a load fills as many registers whatever it finds.
+//! Invariant: a load fills a fixed number of registers, whatever it finds.
 
 use std::sync::Arc;
 
@@ -20,14 +20,14 @@ use crate::policy::Facts;
 use crate::policy::fact::{Count, Fact, FactValue};
 use crate::schema::{Enum, Flags, Type, scalar_bits, skip_value};
 
-/// Where the states and the arguments of a step lie.
+/// The bytes of a step's states and arguments.
 #[derive(Clone, Copy, Debug)]
 pub struct Raw<'a> {
     /// The memory before the step.
     pub before: &'a dyn Memory,
     /// The memory after it.
     pub after: &'a dyn Memory,
-    /// Where in both of them the state record is, which is valid.
+    /// The address of the state record in both; the record is valid.
     pub state: u32,
     /// The method's arguments, encoded; none for `advance` and `write`.
     pub arguments: &'a [u8],
@@ -36,7 +36,7 @@ pub struct Raw<'a> {
 /// Reads something, into the next register if it says no more.
 #[derive(Debug)]
 pub(in crate::policy) enum Load {
-    /// A field of a state, so many bytes behind its start.
+    /// A field of a state, by its offset in the state.
     Field(State, u32, Kind),
     /// Looks whether the option at an offset of a state is there; passes over it, if not. Fills no
     /// register.
@@ -49,28 +49,28 @@ pub(in crate::policy) enum Load {
     ArgumentRecord,
     /// There are no more arguments. Fills no register.
     ArgumentsEnd,
-    /// That the record is there whose option was looked at.
+    /// Marks as present the record whose option was tested.
     Present,
     Fact(Fact),
-    /// What is counted of the lists at an offset of the states.
+    /// A count of the items of the lists at an offset of the states.
     Count(Count, u32, Kind),
 }
 
-/// One of the two states.
+/// One of the two states, before or after.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::policy) enum State {
     Before,
     After,
 }
 
-/// What an option that is not there leaves out.
+/// The loads and registers to skip for an absent option.
 #[derive(Debug, Clone, Copy, Default)]
 pub(in crate::policy) struct Skip {
     pub(in crate::policy) loads: usize,
     pub(in crate::policy) registers: usize,
 }
 
-/// How a value is represented.
+/// The representation of a value.
 #[derive(Debug, Clone)]
 pub(in crate::policy) enum Kind {
     Scalar(Scalar),
@@ -82,7 +82,7 @@ pub(in crate::policy) enum Kind {
     Texts,
 }
 
-/// How a value of a fixed width is represented; widths are in bytes.
+/// The representation of a value of a fixed width; widths are in bytes.
 #[derive(Debug, Clone)]
 pub(in crate::policy) enum Scalar {
     Bool,
@@ -105,7 +105,7 @@ pub(super) fn load<'a>(
         before: Pages::new(raw.before),
         after: Pages::new(raw.after),
         arguments: Arguments::new(raw.arguments)?,
-        // Cedar's bound counts numbers and records too: here only what may be large.
+        // Cedar's bound counts numbers and records too: here only values that may be large count.
         budget: Budget { left: POLICY_CONTEXT_BYTES_MAX / 2 },
         registers,
     };
@@ -122,7 +122,7 @@ pub(super) fn load<'a>(
     Some(())
 }
 
-/// What is read from, and into.
+/// A load in progress: its sources and the registers that it fills.
 struct Loader<'l, 'a> {
     facts: &'a Facts<'a>,
     state: u32,
@@ -134,10 +134,10 @@ struct Loader<'l, 'a> {
 }
 
 impl<'a> Loader<'_, 'a> {
-    /// Does one load, which may say what to pass over.
+    /// Does one load, and returns the skip if an option is absent.
     #[inline]
     fn load(&mut self, load: &'a Load) -> Option<Option<&'a Skip>> {
-        // What every value and every record around one takes, and a little more.
+        // The cost of a value and of a record around it, rounded up.
         self.budget.spend(32)?;
         match load {
             Load::Field(state, offset, kind) => {
@@ -245,7 +245,7 @@ impl<'a> Loader<'_, 'a> {
     }
 }
 
-/// What an option's tag says.
+/// Reads an option's tag.
 fn is_there(tag: &[u8]) -> Option<bool> {
     match tag {
         [0] => Some(false),
@@ -273,7 +273,7 @@ impl Kind {
         }
     }
 
-    /// Of exactly a value's bytes.
+    /// Reads a value from exactly its bytes in a payload.
     fn in_payload<'a>(&'a self, bytes: &'a [u8]) -> Option<Datum<'a>> {
         let counted = || {
             let (count, rest) = bytes.split_first_chunk()?;
@@ -307,7 +307,7 @@ impl Scalar {
         }
     }
 
-    /// The value of as many bytes as it is wide.
+    /// Returns the value of the bytes, which are as many as it is wide.
     pub(super) fn datum<'a>(&'a self, bytes: &[u8]) -> Option<Datum<'a>> {
         let bits = scalar_bits(bytes);
         Some(match self {
@@ -327,7 +327,7 @@ impl Scalar {
     }
 }
 
-/// A memory, and the page of it that was looked at last.
+/// A memory, with its most recently read page.
 pub(super) struct Pages<'a> {
     memory: &'a dyn Memory,
     bytes_count: u64,
@@ -358,7 +358,7 @@ impl<'a> Pages<'a> {
         Some(&page[start..end])
     }
 
-    /// The bytes of the items, `size` wide, whose address and number are in `pair`.
+    /// Returns the bytes of the items, `size` wide, whose address and number are in `pair`.
     pub(super) fn behind(&mut self, pair: &[u8], size: usize) -> Option<&'a [u8]> {
         let pair = scalar_bits(pair);
         let (address, count) = (pair as u32, (pair >> 32) as usize);
@@ -393,7 +393,7 @@ impl<'a> Arguments<'a> {
     }
 }
 
-/// What may still be read, in the measure of `POLICY_CONTEXT_BYTES_MAX`.
+/// The remaining budget of a context, in the measure of `POLICY_CONTEXT_BYTES_MAX`.
 struct Budget {
     left: usize,
 }
@@ -404,7 +404,7 @@ impl Budget {
         Some(())
     }
 
-    /// Takes what a value costs, after a look at all that is in it.
+    /// Takes a value's cost from the budget, after checking everything in the value.
     fn hold(&mut self, datum: &Datum<'_>) -> Option<()> {
         match datum {
             Datum::Text(text) => self.hold_text(*text)?,

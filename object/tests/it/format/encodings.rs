@@ -297,7 +297,7 @@ fn batch() {
     assert!(document().contains(&format!("of the type `{kind}`")));
 }
 
-/// A code is over what a signature is over, of another type.
+/// A session's code covers the same body as a signature, under another type.
 #[test]
 fn session() {
     let mut source = Source::random();
@@ -491,7 +491,7 @@ fn ledger_of_sessions() {
     credential.put_in_session(last, continuant_object::hash::ObjectId([1; 32]), &request);
     let input = Input { request, time: 610, credential: Some(credential) };
     ledger = ledger.next(&tracked, 7, &input, &keys);
-    // A lineage has it so from before nonces had floors.
+    // Lineages older than floors have this form.
     let empty = Arc::new(Ledger::default());
     let first = empty.nonces.recorded_in_first_form(&keys, 1, 600).unwrap();
     let first = first.recorded_in_first_form(&keys[1..], 101, 600).unwrap();

@@ -28,7 +28,7 @@ fn field(name: &str) -> Type {
     Schema::parse(WIT).unwrap().state().field(name).unwrap().ty.clone()
 }
 
-/// The row that each field is an example of, a value of it, and its payload.
+/// Returns for each field the row that it exemplifies, a value and its payload.
 fn examples() -> Vec<(&'static str, &'static str, Json, Vec<u8>)> {
     vec![
         ("`bool`", "bool", json!(true), vec![1]),
@@ -166,7 +166,7 @@ fn check_sequence<'a>(parts: impl Iterator<Item = (&'a Type, u32)>, whole: Layou
     assert_eq!(whole, Layout { size: end.next_multiple_of(align), align });
 }
 
-/// Where the payload is, by the rule, of a type with a discriminant of a byte.
+/// Returns the payload's offset, by the rule, in a type with a discriminant of a byte.
 fn check_cases<'a>(payloads: impl Iterator<Item = &'a Type>, whole: Layout) -> u32 {
     let layouts: Vec<Layout> = payloads.map(Type::layout).collect();
     let align = layouts.iter().map(|layout| layout.align).max().unwrap_or(1);
@@ -181,7 +181,8 @@ fn valid_states() {
     let schema = Schema::parse(WIT).unwrap();
     let end = 2 * PAGE_BYTES as u32;
     let address = |bytes: u32, count: u32| [bytes.to_le_bytes(), count.to_le_bytes()].concat();
-    // What makes a state of zeros invalid: the row, the field, its bytes there, and the words.
+    // Damage that makes a state of zeros invalid: the row, the field, its bytes there, and the
+    // words.
     let damage: Vec<(&str, &str, Vec<u8>, &str)> = vec![
         ("`bool`", "bool", vec![2], "0 or 1"),
         ("`char`", "char", vec![0, 0xD8, 0, 0], "a Unicode scalar value"),

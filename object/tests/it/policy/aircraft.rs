@@ -110,7 +110,7 @@ fn policy() -> Policy {
     parse(POLICY, &schema()).unwrap()
 }
 
-/// Checks what becomes of a flight, signed by `signers`, that leads from `before` to `after`.
+/// Checks the decision on a flight, signed by `signers`, from `before` to `after`.
 fn check_fly(before: State, after: State, flight: (u64, u64), signers: &[[u8; 32]], want: Expect) {
     let (before, after) = (before.value(), after.value());
     let (departure, minutes) = flight;

@@ -1,12 +1,12 @@
-//! Compiled rules: what they decide by themselves, and where they leave the word to Cedar. That
-//! they never say another thing, every test of a decision checks.
+//! Compiled rules: the decisions that they take, and those that they leave to Cedar. Every test of
+//! a decision checks that the two agree.
 
 use continuant_object::policy::Decision;
 use continuant_object::schema::{Schema, Value};
 
 use super::{decide, decide_compiled, facts, mapping, parse, print, record, values};
 
-/// What the compiled rules say of the mapping's step: whether a condition holds.
+/// Returns whether a condition holds on the mapping's step, by the compiled rules.
 fn compiled(condition: &str, change: impl FnOnce(&mut Vec<(&'static str, Value)>)) -> Option<bool> {
     let mut state = mapping::state();
     change(&mut state);
@@ -56,7 +56,7 @@ fn each_operator_decides() {
     }
 }
 
-/// What the module that compiles says that it leaves out.
+/// The constructs that the compiler's documentation lists as not compiled.
 #[test]
 fn what_is_not_compiled_is_left_to_cedar() {
     for condition in [

@@ -36,8 +36,8 @@ fn state(names: Value, numbers: Value) -> Value {
     ])
 }
 
-/// What is decided when a condition has to hold on a step from one state to another, and whether
-/// compiled rules decided it.
+/// Returns the decision on a step from one state to another under a condition, and whether compiled
+/// rules took it.
 fn decision(condition: &str, before: &Value, after: &Value) -> (Decision, bool) {
     let schema = Schema::parse(WIT).unwrap();
     let rules =

@@ -1,4 +1,4 @@
-//! What is refused as a policy, with which words and where.
+//! Refused policies, with the words and the place.
 
 use continuant_object::policy::{Policy, STACK_BYTES};
 use continuant_object::schema::Schema;
@@ -309,7 +309,7 @@ fn an_empty_policy_is_one() {
     parse(" // nothing is permitted", &Schema::parse(aircraft::WIT).unwrap()).unwrap();
 }
 
-/// What is found, each with its line quoted and marked.
+/// Returns the findings, each with its line quoted and marked.
 fn quoted(text: &str) -> String {
     let schema = Schema::parse(aircraft::WIT).unwrap();
     let error = on_stack(STACK_BYTES, || Policy::parse(text, &schema)).unwrap_err();

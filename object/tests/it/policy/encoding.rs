@@ -1,4 +1,4 @@
-//! The bytes of a policy: there and back, and what is not an encoding.
+//! The bytes of a policy: there and back, and bytes that are no encoding.
 
 use continuant_object::ErrorKind;
 use continuant_object::hash::PolicyHash;

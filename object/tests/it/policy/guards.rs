@@ -1,4 +1,4 @@
-//! What a guard is asked, when, and what it may ask about the step.
+//! Guards: when one is asked, and all that it may read about the step.
 
 use std::sync::Arc;
 
@@ -33,7 +33,7 @@ const WIT: &str = "package a:b; interface i {
 }";
 const PLENTY: u64 = 1 << 40;
 
-/// Guards that say what the function says.
+/// Guards that answer by a function.
 struct Word<F>(F);
 
 impl<F: FnMut(&Evidence, &Image, &Image) -> Result<(), Verdict>> Guards<Image, Image> for Word<F> {
@@ -79,7 +79,7 @@ impl Object {
         Request::Call { method: "fly".to_string(), arguments }
     }
 
-    /// What is admitted of a request between two states, by a guard's word.
+    /// Returns the admission of a request between two states, under a guard's answer.
     fn admit<G: Guards<Image, Image, Stop = Verdict>>(
         &self,
         request: Request,
@@ -240,7 +240,7 @@ fn arguments_and_facts_are_read_by_name() {
             Ok(())
         });
         object.admit(object.fly(&arguments(None)), [&state, &state], &mut guard).unwrap();
-        // The object's own cycle has no argument, whatever its name, and nobody asked for it.
+        // The object's own cycle has no argument, of any name, and no asking key.
         let mut guard = Word(|evidence: &Evidence, before: &Image, after: &Image| {
             assert_eq!(read(evidence, before, after, "input.miles"), Ok(None));
             let principal = text(&format!("Object::\"{}\"", object.head.id));
@@ -329,7 +329,7 @@ fn a_guard_is_asked_of_what_the_policy_permits_and_refuses_it() {
         let refused = object.admit(Request::Cycle, [&closed, &open], &mut refusing).unwrap_err();
         assert_eq!(refused.reason, Reason::Forbidden);
         assert_eq!(asked, 2, "once to explain and once to admit, of what the policy permits");
-        // Whoever cannot run guards takes their word on trust.
+        // A verifier that cannot run guards takes their answers on trust.
         let rules = object.admit(Request::Cycle, [&open, &open], &mut NotAsked).unwrap();
         assert_eq!(rules, ["open"]);
     });

@@ -1,5 +1,5 @@
-//! What is valid Cedar and is not taken all the same: rules that can never hold, literals that no
-//! fact ever is, bans that a second signature evades. What is on record stays as it is.
+//! Lints: valid Cedar that is refused in a new policy, such as rules that can never hold, literals
+//! that no fact ever equals, bans that a second signature evades. Policies on record stay valid.
 
 use continuant_object::ErrorKind;
 use continuant_object::policy::{Law, Policy, STACK_BYTES};
@@ -41,13 +41,13 @@ fn schema() -> Schema {
     Schema::parse(WIT).unwrap()
 }
 
-/// Checks what is found in a policy.
+/// Checks the findings in a policy.
 #[track_caller]
 fn check(text: &str, want: Expect) {
     want.assert_eq(&parse(text, &schema()).unwrap_err());
 }
 
-/// A forbid with a condition, beside what permits everything.
+/// Returns a forbid with a condition, beside a rule that permits everything.
 fn forbid(condition: &str) -> String {
     format!(
         "@id(\"any\") permit(principal, action, resource);\n\
@@ -310,7 +310,7 @@ fn a_rule_that_can_never_hold_is_not_taken_unless_it_says_why() {
         );
         check_refused(&text.replace("@id(\"x\")", "@id(\"x\") @dormant"), "without a reason");
     }
-    // It is a reason for what another schema has, and for no key.
+    // The annotation covers values that another schema may have, but not a malformed key.
     let dormant = |condition: &str| {
         format!(
             "@id(\"a\") @dormant(\"x\") permit(principal, action, resource) when {{ {condition} }};"
@@ -489,7 +489,7 @@ fn a_time_in_seconds_is_told() {
     for number in ["0", "946684800000", "1700000000000", "253402300799999", "9223372036854775807"] {
         check_taken(&forbid(&of(number)));
     }
-    // What has no unit that is known may be any number.
+    // A number without a known unit may have any value.
     check_taken(&forbid("context.before.total > 1700000000 && context.lineage.seq > 1700000000"));
     check_taken(&forbid("context.time - context.before.total > 5 || context.cost.fuel == 60"));
     check_taken(&forbid("context.time * 2 > 5"));

@@ -1,4 +1,4 @@
-//! What of each WIT type the rules see, how large it may be, and what they do not read.
+//! The Cedar form of each WIT type, its bounds, and the values that rules do not read.
 
 use continuant_object::credential::PublicKey;
 use continuant_object::effects::Output;
@@ -105,7 +105,7 @@ pub(super) fn with_step<T>(
     body(&policy, &schema, &facts, &Values { input: &input, ..values(state) })
 }
 
-/// What is decided on that step.
+/// Returns the decision on that step.
 fn decision(condition: &str, state: &Value) -> String {
     with_step(condition, state, |policy, schema, facts, values| {
         print(&decide(policy, schema, facts, values))

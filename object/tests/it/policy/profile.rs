@@ -1,4 +1,4 @@
-//! The promise of the profile: whatever passes it parses, validates and decides on a stack of
+//! The promise of the profile: accepted text parses, validates and decides on a stack of
 //! `STACK_BYTES`, with room to spare; and no text at all panics.
 
 use continuant_object::policy::{Decision, Policy, Refusal, STACK_BYTES};
@@ -15,7 +15,7 @@ const WIT: &str = "
 const YES: &str = "context.before.yes";
 const ONE: &str = "context.before.one";
 
-/// `seed` inside `levels` of what `wrap` puts around it.
+/// Wraps `seed` in `levels` layers of `wrap`.
 fn nest(seed: &str, levels: usize, wrap: impl Fn(&str) -> String) -> String {
     (0..levels).fold(seed.to_string(), |inner, _| wrap(&inner))
 }

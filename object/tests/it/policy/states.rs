@@ -1,5 +1,5 @@
-//! What of the states in memory is shown to the rules: as much as they read, and it decides as the
-//! whole of them does.
+//! States in memory as rules see them: only the parts that the rules read, with the same decision
+//! as by the whole states.
 
 use std::sync::Arc;
 
@@ -65,7 +65,7 @@ fn image(memory: &[u8]) -> Image {
     Image::new(Arc::new(BaseImage::new(memory, vec![]).unwrap()))
 }
 
-/// What `admit` says, and what the policy says of the whole states.
+/// Returns the verdict of `admit`, and the policy's decision on the whole states.
 fn both(object: &(Definition, Head), before: &Value, after: &Value) -> (String, String) {
     let (definition, head) = object;
     let images = [before, after].map(|state| image(&memory(definition, state)));

@@ -1,5 +1,4 @@
-//! The README's policies: each permits what it says that it permits, and refuses what it says that
-//! it refuses.
+//! The README's policies: each permits and refuses the steps that the README says.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,15 +13,15 @@ use super::{decide, facts, parse, print, record};
 
 const README: &str = include_str!("../../../../README.md");
 
-/// A step of the README's object, and what a policy says of it. Keys are numbers.
+/// A step of the README's object, for a policy to decide on. Keys are numbers.
 #[derive(Clone, Copy)]
 struct Step<'a> {
     action: &'a str,
-    /// Of a read.
+    /// The field of a read.
     field: Option<&'a str>,
     input: &'a [(&'a str, Input<'a>)],
     signers: &'a [u8],
-    /// Versions before it: what made them, how many seconds before, and by whose key.
+    /// The versions before the step: their action, their age in seconds, and their key.
     past: &'a [(&'a str, u64, u8)],
     /// Count and entries, before and after; the owner and the board stay.
     states: [(u64, &'a [&'a str]); 2],
@@ -85,7 +84,7 @@ const READ: Step<'static> = Step {
 
 const NOT_PERMITTED: &str = "refuse by []: no rule permits it";
 
-/// What is expected of each policy, by its name.
+/// The expected decisions of each policy, by its name.
 const EXPECTED: &[(&str, &[Step<'static>])] = &[
     (
         "Owner only",

@@ -1,4 +1,4 @@
-//! What schema text is refused, with which words, and that hostile text does no harm.
+//! Refused schema texts, with the words, and that hostile text does no harm.
 
 use continuant_object::schema::Schema;
 use continuant_object::{ErrorKind, limits};

@@ -42,8 +42,8 @@ impl Source {
 const SCALARS: [&str; 13] =
     ["bool", "u8", "u16", "u32", "u64", "s8", "s16", "s32", "s64", "f32", "f64", "char", "string"];
 
-/// A package with some named types, a state and some methods with results of any type, within the
-/// limits on what types are made of.
+/// Generates a package with some named types, a state and some methods with results of any type,
+/// within the limits of a type's size.
 pub(super) fn wit(source: &mut Source) -> String {
     loop {
         let text = draw(source);
@@ -224,7 +224,7 @@ impl Arena {
         Arena { image: vec![0xAA; start.next_multiple_of(PAGE_BYTES)], end: start }
     }
 
-    /// Puts a value in memory and yields its address, that of a whole page.
+    /// Puts a value in memory and returns its address, at the start of a page.
     pub(super) fn place(&mut self, value: Value, ty: Type) -> u32 {
         self.end = self.end.next_multiple_of(PAGE_BYTES);
         let ty = Type::List(Arc::new(ty));

@@ -142,7 +142,7 @@ fn arguments_lower_to_the_core_types_of_their_method() {
     }
 }
 
-/// Whether a value of the type is one core value, told apart from an address.
+/// Returns whether a value of the type is one core value that is no address.
 fn is_single(ty: &Type) -> bool {
     match ty {
         Type::String | Type::List(_) | Type::Option(_) => false,

@@ -302,7 +302,7 @@ fn a_value_in_memory_has_at_most_so_many_values() {
         .assert_eq(&check(8, most + 1).unwrap_err());
 }
 
-/// These hashes stand for every payload ever written: they never change.
+/// These hashes cover every payload ever written: they never change.
 #[test]
 fn payload_encodings_are_those_of_format_version_1() {
     let mut source = Source::new(1);

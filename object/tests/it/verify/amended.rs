@@ -48,7 +48,7 @@ fn the_policy_that_decides_is_the_one_before() {
         let refused = shop.step(unsigned, Ran::default()).unwrap_err();
         assert_eq!(refused.reason, Reason::NotPermitted);
         shop.verify(&shop.records).unwrap();
-        // Without the amendment, what followed it is not admitted.
+        // Without the amendment, the versions after it are not admitted.
         let without: Vec<Record> = [0, 1, 3].map(|index| records[index].clone()).to_vec();
         assert!(shop.verify(&without).is_err());
     });

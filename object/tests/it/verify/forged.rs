@@ -1,5 +1,4 @@
-//! Lineages with one record forged, by somebody who knows how to hash, and the words that they are
-//! refused with.
+//! Lineages with one record forged and all its hashes recomputed, and the words of the refusals.
 
 use continuant_object::credential::{Credential, PublicKey};
 use continuant_object::effects::{Output, WakeChange};
@@ -21,13 +20,13 @@ const POLICY: usize = 4;
 const NONCE: usize = 5;
 const NOT_DUE: usize = 6;
 
-/// What the lineage up to `at` is refused with once `forge` changed that record.
+/// Returns the error for the lineage up to `at` after `forge` changed that record.
 fn forge(at: usize, forge: impl FnOnce(&mut Parts)) -> String {
     let shop = lineage();
     let mut records = shop.records[..=at].to_vec();
     let Record::Commit(parts) = &mut records[at] else { panic!("{at} is a commit") };
     forge(parts);
-    // Whoever forges knows how to hash.
+    // The forger recomputes the hashes.
     parts.header.input = parts.input.hash();
     parts.header.effects = parts.effects.hash();
     parts.header.admission = parts.admission.hash();

@@ -1,4 +1,4 @@
-//! Forks: what a verifier holds against the version that one says to be of.
+//! Forks: the verifier's comparison with the original version.
 
 use std::sync::Arc;
 

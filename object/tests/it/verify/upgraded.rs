@@ -1,5 +1,5 @@
-//! Lineages in which the code changes: whom that takes, where the memory begins anew, and what an
-//! upgrade may not do.
+//! Lineages in which the code changes: who may upgrade, where the memory begins anew, and the
+//! things that an upgrade may not do.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use continuant_object::verify::{Era, Headers};
 
 use crate::workshop::{POLICY, Parts, Ran, Record, STATE, WIT, Workshop, key, module, run};
 
-/// The workshop's policy, under which the holder of a key may upgrade, to whatever it is.
+/// The workshop's policy, with a rule by which the holder of a key may upgrade to any code.
 fn upgradable() -> String {
     let owner = key(1).public();
     format!(
@@ -27,7 +27,7 @@ fn upgradable() -> String {
     )
 }
 
-/// A schema whose state is a total, and which takes the workshop's states.
+/// A schema whose state is a total, and which accepts the workshop's states.
 fn wit() -> String {
     let renamed =
         WIT.replace("record state", "record before").replace("package airport:gates;", "");
@@ -44,7 +44,7 @@ fn wit() -> String {
     )
 }
 
-/// Under which the new code's objects are, with a limit.
+/// The new code's policy, with a limit.
 fn law(limit: u32) -> String {
     format!(
         r#"@id("all") permit(principal, action, resource);
@@ -66,7 +66,7 @@ fn upgrade(shop: &Workshop, era: &Era, nonce: u64) -> Input {
     shop.sign(shop.input(request), nonce, &[&key(1)])
 }
 
-/// What `migrate` leaves.
+/// The outcome of `migrate`.
 fn migrated(total: u32) -> Ran {
     let mut page: Page = [0; PAGE_BYTES];
     page[..4].copy_from_slice(&total.to_le_bytes());

@@ -1,7 +1,7 @@
-//! Units of the numbers that rules see, so that a literal in another unit can be told: seconds
-//! where a time is in milliseconds, a limit that no window counts up to.
+//! Units of the numbers that rules see, to detect a literal in another unit: seconds where a time
+//! is in milliseconds, a limit that no window counts up to.
 //!
-//! It does not know where a literal stands, nor which units the fields of a schema have.
+//! This module does not know where a literal stands, nor the units of a schema's fields.
 
 use cedar_policy::pst::{BinaryOp, Expr, Literal};
 
@@ -17,7 +17,7 @@ const HOUR_SECONDS: i64 = 60 * 60;
 /// Versions that a window counts one by one; from there on a count is the greatest number.
 const COUNTED: i64 = 64;
 
-/// What a number is of.
+/// The unit of a number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Unit {
     /// Milliseconds since 1970-01-01 UTC.
@@ -29,7 +29,7 @@ pub(super) enum Unit {
 }
 
 impl Unit {
-    /// Returns the unit of what an expression leads to, where it is known.
+    /// Returns the unit of an expression's value, where it is known.
     pub(super) fn of(expr: &Expr) -> Option<Unit> {
         match expr {
             Expr::BinaryOp { op, left, right } => Unit::of_operation(*op, left, right),
@@ -70,8 +70,8 @@ impl Unit {
         }
     }
 
-    /// Returns what is wrong with a number of this unit that stands behind a value and an operator,
-    /// and what to write.
+    /// Returns the fault, and the remedy, of a number of this unit that stands behind a value and
+    /// an operator.
     pub(super) fn refuse(self, op: BinaryOp, number: i64) -> Option<String> {
         match self {
             Unit::Time => refuse_time(number),
@@ -83,7 +83,7 @@ impl Unit {
 
 fn refuse_time(number: i64) -> Option<String> {
     let is_time = |time: &i64| (TIME_MIN..=TIME_MAX).contains(time);
-    // None, and what the greatest number ends at, are no moments.
+    // The encoding of "none" and the greatest number are no moments.
     if number <= 0 || number == i64::MAX || is_time(&number) {
         return None;
     }
