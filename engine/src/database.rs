@@ -48,7 +48,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::metrics::Metrics;
 use crate::options::Options;
 use crate::run::overdue::Overdue;
-use crate::run::pool::{Pool, on_thread};
+use crate::run::pool::Pool;
+use crate::stack::{DeepStack, on_thread};
 use crate::step::catalog::validate_guard;
 use crate::step::slots::Slots;
 
@@ -108,8 +109,8 @@ impl Database {
         let storage = if workers > 0 { storage } else { storage.threads(false) };
         let shared = Shared::new(storage.open(path)?, cache, options)?;
         let of_workers = Arc::clone(&shared);
-        let pool = Pool::start(shared.queue(), move |slots, resident| {
-            turn(&of_workers, slots, resident);
+        let pool = Pool::start(shared.queue(), move |slots, resident, stack| {
+            turn(&of_workers, slots, resident, stack);
         })?;
         let mut database = Database { shared, pool, timer: None };
         if cycles {
@@ -159,7 +160,9 @@ impl Database {
         let time = self.shared.clock().now();
         let (reply, pending) = self.shared.channel(Durability::Durable);
         let shared = Arc::clone(&self.shared);
-        let create = move |slots: &mut Slots| create::create(&shared, slots, code, time, reply);
+        let create = move |slots: &mut Slots, stack| {
+            create::create(&shared, shared.runner(slots, stack), code, time, reply)
+        };
         let id = self.shared.queue().on_worker(create)??;
         Ok((id, pending))
     }
@@ -216,7 +219,7 @@ impl Database {
 
     fn fork_as(&self, asked: Fork<'_>) -> Result<ObjectId> {
         let (reply, pending) = self.shared.channel(Durability::Durable);
-        let forked = on_thread(|| fork::fork(&self.shared, asked, reply))?;
+        let forked = on_thread(|stack| fork::fork(&self.shared, stack, asked, reply))?;
         let forked = forked.map_err(|error| error.about(asked.of))?;
         pending.wait()?;
         Ok(forked)
@@ -365,7 +368,7 @@ impl Database {
         last: u64,
     ) -> Result<Rehearsal> {
         let law = policy.into();
-        let told = on_thread(|| rehearsal::rehearse(&self.shared, id, law, last))?;
+        let told = on_thread(|stack| rehearsal::rehearse(&self.shared, stack, id, law, last))?;
         told.map_err(|error| error.about(id))
     }
 
@@ -374,7 +377,7 @@ impl Database {
     fn amendment(&self, id: ObjectId, law: Law<'_>) -> Result<(Request, bool)> {
         let definition = read::definition_of(&self.shared, id)?;
         let (text, guard) = (law.text.to_string(), law.guard.map(<[u8]>::to_vec));
-        let parse = move |_: &mut Slots| {
+        let parse = move |_: &mut Slots, _: DeepStack| {
             let law = Law { text: &text, guard: guard.as_deref() };
             let policy = Policy::parse(law, &definition.schema)?;
             validate_guard(&policy)?;
@@ -682,7 +685,7 @@ impl Database {
     /// Those of [`Database::at`], of the version and of the one before it, and
     /// [`Replay`](ErrorKind::Replay) when the policy does not say what is on record.
     pub fn explain(&self, id: ObjectId, seq: u64) -> Result<Explanation> {
-        let told = on_thread(|| explain::version(&self.shared, id, seq))?;
+        let told = on_thread(|stack| explain::version(&self.shared, stack, id, seq))?;
         told.map_err(|error| error.about(id))
     }
 
@@ -693,7 +696,7 @@ impl Database {
     ///
     /// [`NoRefusal`](ErrorKind::NoRefusal), and those of [`Database::explain`].
     pub fn explain_refusal(&self, id: ObjectId, number: u64) -> Result<Explanation> {
-        let told = on_thread(|| explain::refusal(&self.shared, id, number))?;
+        let told = on_thread(|stack| explain::refusal(&self.shared, stack, id, number))?;
         told.map_err(|error| error.about(id))
     }
 
@@ -773,7 +776,8 @@ impl Database {
     ) -> Result<Verified> {
         let info = self.info(id)?;
         let all = info.seq + 1 + info.refusal_count;
-        let verified = on_thread(|| verify::verify(&self.shared, id, replay, all, progress))?;
+        let verify = |stack| verify::verify(&self.shared, stack, id, replay, all, progress);
+        let verified = on_thread(verify)?;
         verified.map_err(|error| error.about(id))
     }
 
@@ -828,7 +832,7 @@ impl Database {
     /// than is here, [`Diverged`](storage::ErrorKind::Diverged) when it has something else, and
     /// [`Conflict`](storage::ErrorKind::Conflict) when the object goes on here meanwhile.
     pub fn import(&self, from: impl Read + Seek + Send) -> Result<ObjectId> {
-        on_thread(|| capsule::import(&self.shared, from, None))?
+        on_thread(|stack| capsule::import(&self.shared, stack, from, None))?
     }
 
     /// Takes in a capsule, as [`import`](Database::import) does, and gives the object a name.
@@ -837,7 +841,7 @@ impl Database {
     ///
     /// Those of [`Database::import`], and of a name.
     pub fn import_as(&self, from: impl Read + Seek + Send, name: &str) -> Result<ObjectId> {
-        on_thread(|| capsule::import(&self.shared, from, Some(name)))?
+        on_thread(|stack| capsule::import(&self.shared, stack, from, Some(name)))?
     }
 
     /// Waits until all that was appended is durable: every version that was seen or acknowledged

@@ -38,7 +38,7 @@ use self::shrink::Shrink;
 use crate::commit::code::Code;
 use crate::error::{ErrorKind, Result};
 use crate::options::Options;
-use crate::run::pool::on_thread;
+use crate::stack::{DeepStack, on_thread};
 use crate::step::catalog::Catalog;
 /// Keys that sign when none is given; to those that are, one stranger's is added.
 const KEYS: u8 = 4;
@@ -188,21 +188,20 @@ impl Fuzz {
     /// [`Refused`](ErrorKind::Refused) when `create` refuses the arguments, or all that were drawn;
     /// [`Substrate`](ErrorKind::Substrate) when the host fails.
     pub fn run(&self, progress: impl FnMut(u64) + Send) -> Result<Report> {
-        on_thread(|| self.run_here(progress))?
+        on_thread(|stack| self.run_here(stack, progress))?
     }
 
-    /// Call it on a thread with a worker's stack.
-    fn run_here(&self, progress: impl FnMut(u64)) -> Result<Report> {
+    fn run_here(&self, stack: DeepStack, progress: impl FnMut(u64)) -> Result<Report> {
         let catalog = Catalog::new(None)?;
-        let definition = catalog.define(&self.code.wasm, self.code.law())?;
+        let definition = catalog.define(stack, &self.code.wasm, self.code.law())?;
         let memory_bytes_max = Options::default().memory_bytes_max;
         let read = || Ok(self.code.wasm.to_vec());
-        let runnable = catalog.runnable(&definition, memory_bytes_max, read)?;
-        let laws = self.laws(&definition)?;
+        let runnable = catalog.runnable(stack, &definition, memory_bytes_max, read)?;
+        let laws = self.laws(stack, &definition)?;
         let keys = self.keys();
         let report = Report::new(self.seed, keys.clone(), &definition.schema, &definition.policy);
         let draw = self.draw(&definition, &keys);
-        let stage = Stage::new(definition, (runnable, &catalog), &keys, laws, &self.holds);
+        let stage = Stage::new(stack, definition, (runnable, &catalog), &keys, laws, &self.holds);
         let deadline = self.time.map(|limit| Instant::now() + limit);
         let is_endless = self.time.is_none() && self.steps.is_none();
         let steps_max = self.steps.unwrap_or(if is_endless { 1_000_000 } else { u64::MAX });
@@ -221,8 +220,8 @@ impl Fuzz {
     }
 
     /// The laws, of which no two have a rule of the same name.
-    fn laws(&self, definition: &Definition) -> Result<Vec<Law>> {
-        let laws = self.laws.iter().map(|text| Law::parse(text, definition));
+    fn laws(&self, stack: DeepStack, definition: &Definition) -> Result<Vec<Law>> {
+        let laws = self.laws.iter().map(|text| Law::parse(stack, text, definition));
         let laws = laws.collect::<object::Result<Vec<Law>>>()?;
         let names = laws.iter().flat_map(Law::names);
         let mut names: Vec<&str> =

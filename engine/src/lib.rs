@@ -24,6 +24,7 @@ pub mod metrics;
 mod options;
 mod run;
 pub mod samples;
+mod stack;
 mod step;
 mod substrate;
 
@@ -50,7 +51,7 @@ pub use head::missed::Cause;
 pub use metrics::Metrics;
 pub use options::Options;
 pub use run::overdue::Overdue;
-pub use run::pool::STACK_BYTES;
+pub use stack::STACK_BYTES;
 
 pub use object::credential::{PublicKey, SigningKey};
 pub use object::effects::Output;

@@ -5,6 +5,7 @@
 pub(crate) mod catalog;
 pub(crate) mod guard;
 pub(crate) mod host_limit;
+pub(crate) mod runner;
 pub(crate) mod slots;
 pub(crate) mod step;
 pub(crate) mod stop;

@@ -20,7 +20,7 @@ use crate::commit::shared::Shared;
 use crate::credentials::nonces::{Drawn, Nonces, Whose};
 use crate::credentials::session::Session;
 use crate::error::{ErrorKind, Result};
-use crate::run::pool::on_thread;
+use crate::stack::on_thread;
 
 /// How long a signature holds when the caller does not say, in milliseconds.
 pub(crate) const EXPIRY_MS: u64 = 5 * 60 * 1000;
@@ -218,7 +218,7 @@ impl<'a> Call<'a> {
         let told = self.input(&mut None);
         let told = told.and_then(|(terms, input)| {
             let even_if_ahead = terms.even_if_ahead;
-            on_thread(|| explain::dry_run(shared, object, input, even_if_ahead))?
+            on_thread(|stack| explain::dry_run(shared, stack, object, input, even_if_ahead))?
         });
         told.map_err(|error| error.about(object))
     }

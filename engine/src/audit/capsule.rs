@@ -23,7 +23,7 @@ use crate::audit::library::Library;
 use crate::audit::replay::{Auditor, Replay, Verified};
 use crate::commit::shared::Shared;
 use crate::error::{Error, ErrorKind, Result, missing};
-use crate::run::pool::on_thread;
+use crate::stack::{DeepStack, on_thread};
 use crate::step::catalog::{Catalog, Runnable};
 
 /// Verifies a capsule without a database; with [`Replay::Yes`] by running every step again.
@@ -34,15 +34,16 @@ use crate::step::catalog::{Catalog, Runnable};
 /// [`Object`](ErrorKind::Object) and [`Replay`](ErrorKind::Replay) for a lineage that does not
 /// hold.
 pub fn verify_capsule(from: impl Read + Send, replay: Replay) -> Result<Verified> {
-    on_thread(|| {
+    on_thread(|stack| {
         let catalog = Catalog::new(None)?;
-        verify(&catalog, MEMORY_BYTES_MAX, from, replay).map(|(verified, _, _)| verified)
+        verify(&catalog, stack, MEMORY_BYTES_MAX, from, replay).map(|(verified, _, _)| verified)
     })?
 }
 
-/// Takes in a capsule. Call it on a thread with a worker's stack.
+/// Takes in a capsule.
 pub(crate) fn import(
     shared: &Shared,
+    stack: DeepStack,
     mut from: impl Read + Seek,
     name: Option<&str>,
 ) -> Result<ObjectId> {
@@ -50,11 +51,11 @@ pub(crate) fn import(
     let start = from.stream_position().map_err(io)?;
     // The code must run here before the object is let in.
     let (catalog, memory_bytes_max) = (shared.catalog(), shared.options().memory_bytes_max);
-    let (_, head, seal) = verify(catalog, memory_bytes_max, &mut from, Replay::Yes)?;
+    let (_, head, seal) = verify(catalog, stack, memory_bytes_max, &mut from, Replay::Yes)?;
     from.seek(SeekFrom::Start(start)).map_err(io)?;
     let before = shared.store().info(head.id)?;
     let id = shared.store().import_as(&mut from, &head, seal, name)?;
-    shared.renew(id, before.and_then(|before| before.wake))?;
+    shared.renew(stack, id, before.and_then(|before| before.wake))?;
     shared.note_time(head.header.time);
     Ok(id)
 }
@@ -62,12 +63,13 @@ pub(crate) fn import(
 /// Verifies a capsule's lineage.
 fn verify(
     catalog: &Catalog,
+    stack: DeepStack,
     memory_bytes_max: u64,
     from: impl Read,
     replay: Replay,
 ) -> Result<(Verified, Head, Seal)> {
     let mut reader = CapsuleReader::new(from)?;
-    let mut shelf = Shelf::new(catalog, memory_bytes_max);
+    let mut shelf = Shelf::new(catalog, stack, memory_bytes_max);
     let mut auditor: Option<Auditor<'_>> = None;
     while let Some((kind, body)) = reader.next()? {
         match kind {
@@ -122,6 +124,7 @@ fn out_of_place(expected: &str, found: SectionKind) -> Error {
 /// policy, base image.
 struct Shelf<'a> {
     catalog: &'a Catalog,
+    stack: DeepStack,
     memory_bytes_max: u64,
     codes: HashMap<CodeHash, Vec<u8>>,
     policies: HashMap<PolicyHash, Vec<u8>>,
@@ -139,9 +142,9 @@ struct New {
 }
 
 impl<'a> Shelf<'a> {
-    fn new(catalog: &'a Catalog, memory_bytes_max: u64) -> Shelf<'a> {
+    fn new(catalog: &'a Catalog, stack: DeepStack, memory_bytes_max: u64) -> Shelf<'a> {
         let (codes, policies, bases, new) = Default::default();
-        Shelf { catalog, memory_bytes_max, codes, policies, bases, new }
+        Shelf { catalog, stack, memory_bytes_max, codes, policies, bases, new }
     }
 
     /// Takes in a part.
@@ -207,7 +210,7 @@ impl<'a> Shelf<'a> {
             Replay::Yes => Some((Library::runnable(self, &definition)?, self.catalog)),
             Replay::No => None,
         };
-        Auditor::new(definition, Library::base(self, genesis.code)?, runnable)
+        Auditor::new(self.stack, definition, Library::base(self, genesis.code)?, runnable)
     }
 }
 
@@ -215,7 +218,8 @@ impl Library for Shelf<'_> {
     fn definition(&self, (code, policy): (CodeHash, PolicyHash)) -> Result<Arc<Definition>> {
         let wasm = self.codes.get(&code).ok_or_else(|| missing("code", code))?;
         let encoded = self.policies.get(&policy).ok_or_else(|| missing("policy", policy))?;
-        self.catalog.definition((code, policy), || Ok((wasm.clone(), encoded.clone())))
+        let read = || Ok((wasm.clone(), encoded.clone()));
+        self.catalog.definition(self.stack, (code, policy), read)
     }
 
     fn base(&self, code: CodeHash) -> Result<Arc<BaseImage>> {
@@ -226,6 +230,7 @@ impl Library for Shelf<'_> {
     fn runnable(&self, definition: &Definition) -> Result<Arc<Runnable>> {
         let hash = definition.code.hash;
         let wasm = self.codes.get(&hash).ok_or_else(|| missing("code", hash))?;
-        self.catalog.runnable(definition, self.memory_bytes_max, || Ok(wasm.clone()))
+        let read = || Ok(wasm.clone());
+        self.catalog.runnable(self.stack, definition, self.memory_bytes_max, read)
     }
 }

@@ -5,8 +5,7 @@
 //! is decided on by the functions of the commit path, of the same facts, and what they say must be
 //! what is on record.
 //!
-//! It changes nothing: it has slots of its own, and appends nothing. Call it on a thread with a
-//! worker's stack.
+//! It changes nothing: it has slots of its own, and appends nothing.
 
 use object::admission::{
     self, Explained, ExplainedUpgrade, Laws, Step, authenticate, authenticate_refused,
@@ -31,8 +30,10 @@ use crate::commit::upgrade;
 use crate::error::{Error, ErrorKind, Result, missing};
 use crate::head::live::{Due, Live};
 use crate::head::missed::{Cause, Missed};
+use crate::stack::DeepStack;
 use crate::step::guard::Asker;
 use crate::step::host_limit;
+use crate::step::runner::Runner;
 use crate::step::slots::Slots;
 use crate::step::step::run;
 use crate::step::stop::Stop;
@@ -97,7 +98,12 @@ impl Explanation {
 }
 
 /// The version with this seq.
-pub(crate) fn version(shared: &Shared, id: ObjectId, seq: u64) -> Result<Explanation> {
+pub(crate) fn version(
+    shared: &Shared,
+    stack: DeepStack,
+    id: ObjectId,
+    seq: u64,
+) -> Result<Explanation> {
     let Some(version) = shared.store().version(id, seq)? else {
         let newest = shared.store().info(id)?.ok_or(ErrorKind::NoObject)?.seq;
         return Err(ErrorKind::NoVersion { asked: format!("seq {seq}"), newest }.into());
@@ -108,7 +114,7 @@ pub(crate) fn version(shared: &Shared, id: ObjectId, seq: u64) -> Result<Explana
     let Payloads { input, effects, admission } = payloads;
     let count = (header.fuel, header.page_count);
     let Some(before) = seq.checked_sub(1) else {
-        let definition = shared.definition((header.code, header.policy))?;
+        let definition = shared.definition(stack, (header.code, header.policy))?;
         let done = Some(done(&definition, &input.request, effects, None, count)?);
         return Ok(Explanation {
             object: id,
@@ -123,15 +129,15 @@ pub(crate) fn version(shared: &Shared, id: ObjectId, seq: u64) -> Result<Explana
     };
     let before = shared.store().head_at(id, before)?.ok_or(ErrorKind::NoObject)?;
     let head = &before.head;
-    let definition = shared.definition((head.header.code, head.header.policy))?;
+    let definition = shared.definition(stack, (head.header.code, head.header.policy))?;
     let refused = |verdict: Verdict| differs("admission", seq, verdict, "a version");
     let (tracked, host) = (definition.policy.tracked(), Host::verifier(shared.memo()));
     let signers = authenticate(head, tracked, &input, host).map_err(refused)?;
     let images = (&before.image, &version.image);
     let step = Step::on_record(&header, &input, &effects, images);
     let mut slots = Slots::default();
-    let guards = &mut Asker::new(shared.catalog(), &mut slots.guards);
-    let after = shared.definition((header.code, header.policy))?;
+    let guards = &mut shared.runner(&mut slots, stack).guards();
+    let after = shared.definition(stack, (header.code, header.policy))?;
     let laws = Laws { before: &definition, after: &after };
     let told = explained(laws, head, &signers, step, guards)?.map_err(refused)?;
     let verdict = told.verdict(signers);
@@ -205,7 +211,12 @@ impl Told {
 }
 
 /// The refusal of this number, from 1, oldest first.
-pub(crate) fn refusal(shared: &Shared, id: ObjectId, number: u64) -> Result<Explanation> {
+pub(crate) fn refusal(
+    shared: &Shared,
+    stack: DeepStack,
+    id: ObjectId,
+    number: u64,
+) -> Result<Explanation> {
     let mut refusals = shared.store().refusals(id)?;
     let count = refusals.left();
     if !(1..=count).contains(&number) {
@@ -216,7 +227,7 @@ pub(crate) fn refusal(shared: &Shared, id: ObjectId, number: u64) -> Result<Expl
     }
     let refusal = refusals.next().transpose()?.ok_or_else(|| missing("refusal", number))?;
     let before = shared.store().head_at(id, refusal.seq.saturating_sub(1))?;
-    let live = shared.live(before.ok_or(ErrorKind::NoObject)?)?;
+    let live = shared.live(stack, before.ok_or(ErrorKind::NoObject)?)?;
     let input = Input::decode(&refusal.input)?;
     let (tracked, host) = (live.definition.policy.tracked(), Host::verifier(shared.memo()));
     let native = authenticate_refused(&live.head, tracked, &input, host, &refusal.verdict);
@@ -224,7 +235,8 @@ pub(crate) fn refusal(shared: &Shared, id: ObjectId, number: u64) -> Result<Expl
         return Ok(Explanation::native(&live.head, input, refusal.verdict));
     }
     let limits = host_limit::read(&refusal.verdict).unwrap_or_default();
-    let explained = judge(shared, &mut Slots::default(), &live, (input, limits), host)?;
+    let mut slots = Slots::default();
+    let explained = judge(shared, shared.runner(&mut slots, stack), &live, input, limits, host)?;
     match &explained.verdict {
         Err(verdict) if *verdict == refusal.verdict => Ok(explained),
         Err(verdict) => Err(differs("verdict", refusal.seq, verdict, &refusal.verdict)),
@@ -236,13 +248,15 @@ pub(crate) fn refusal(shared: &Shared, id: ObjectId, number: u64) -> Result<Expl
 /// due run before it. `even_if_ahead` lets it in though the object is ahead of the clock.
 pub(crate) fn dry_run(
     shared: &Shared,
+    stack: DeepStack,
     id: ObjectId,
     mut input: Input,
     even_if_ahead: bool,
 ) -> Result<Explanation> {
     let stored = shared.store().head(id)?.ok_or(ErrorKind::NoObject)?;
-    let mut live = shared.live(stored)?;
+    let mut live = shared.live(stack, stored)?;
     let mut slots = Slots::default();
+    let mut runner = shared.runner(&mut slots, stack);
     if let Some(by) = shared.ahead(live.head.header.time) {
         if !even_if_ahead {
             return Err(shared.is_ahead(by));
@@ -251,18 +265,24 @@ pub(crate) fn dry_run(
     }
     while let Some(Due { wake: due, at }) = live.due(input.time) {
         let time = shared.clock().wake_time(at, input.time).max(live.head.header.time);
-        wake(shared, &mut slots, &mut live, due, time)?;
+        wake(shared, &mut runner, &mut live, due, time)?;
     }
     input.time = input.time.max(live.head.header.time);
     let key = shared.sessions().key(&input)?;
     let host = Host::holding(shared.memo(), key.as_ref());
-    judge(shared, &mut slots, &live, (input, shared.options().step_limits), host)
+    judge(shared, runner, &live, input, shared.options().step_limits, host)
 }
 
 /// Runs the object's own cycle on what is in memory.
-fn wake(shared: &Shared, slots: &mut Slots, live: &mut Live, due: u64, time: u64) -> Result<()> {
+fn wake(
+    shared: &Shared,
+    runner: &mut Runner<'_>,
+    live: &mut Live,
+    due: u64,
+    time: u64,
+) -> Result<()> {
     let input = Input { request: Request::Cycle, time, credential: None };
-    match with_secrets(shared, slots, live, &input) {
+    match with_secrets(shared, runner, live, &input) {
         Ok(Stepped { ran, root, admission }) => {
             let outcome = live.outcome(&ran, root);
             let (header, ledger) = live.head.successor(&input, &outcome, &admission);
@@ -281,9 +301,10 @@ fn wake(shared: &Shared, slots: &mut Slots, live: &mut Live, due: u64, time: u64
 /// Runs `input` on the head as the commit path does, under limits, and says what decided on it.
 fn judge(
     shared: &Shared,
-    slots: &mut Slots,
+    runner: Runner<'_>,
     live: &Live,
-    (input, limits): (Input, StepLimits),
+    input: Input,
+    limits: StepLimits,
     host: Host<'_>,
 ) -> Result<Explanation> {
     let (head, definition) = (&live.head, &live.definition);
@@ -291,14 +312,15 @@ fn judge(
         Ok(signers) => signers,
         Err(verdict) => return Ok(Explanation::native(head, input, verdict)),
     };
-    upgrade::prepare(shared, &input.request)?;
-    let ran = run(&mut slots.objects, shared.catalog(), live.subject(limits), &input);
+    let Runner { catalog, slots, stack } = runner;
+    upgrade::prepare(shared, stack, &input.request)?;
+    let ran = run(&mut slots.objects, catalog, stack, live.subject(limits), &input);
     let (loaded, ran) = match ran {
         Ok(ran) => ran,
         Err(Stop::Refused(verdict)) => return Ok(Explanation::native(head, input, verdict)),
         Err(Stop::Failed(error)) => return Err(error),
     };
-    let guards = &mut Asker::new(shared.catalog(), &mut slots.guards);
+    let guards = &mut Asker::new(catalog, &mut slots.guards, stack);
     let step = ran.of(&input, &live.image);
     let laws = Laws { before: definition, after: &ran.definition };
     let told = explained(laws, head, &signers, step, guards);

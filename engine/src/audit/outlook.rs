@@ -8,7 +8,7 @@ use object::policy::Policy;
 
 use crate::commit::code::Code;
 use crate::error::Result;
-use crate::run::pool::on_thread;
+use crate::stack::{DeepStack, on_thread};
 use crate::step::catalog::validate_guard;
 
 /// What a policy lets be done, as far as can be told from its rules alone.
@@ -57,7 +57,7 @@ impl Code {
     ///
     /// Those of a creation when its policy or its guard is none for its schema.
     pub fn outlook(&self) -> Result<Outlook> {
-        on_thread(|| {
+        on_thread(|_: DeepStack| {
             let definition = Definition::new(&self.wasm, self.law())?;
             validate_guard(&definition.policy)?;
             Ok(Outlook::of(&definition.policy))

@@ -1,7 +1,7 @@
 //! What another policy would say of the versions on record, before it is made the object's.
 //!
 //! Each is decided on by the function of the commit path, of what is on record. It changes
-//! nothing. Call it on a thread with a worker's stack.
+//! nothing.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -17,8 +17,8 @@ use storage::Loaded;
 
 use crate::commit::shared::Shared;
 use crate::error::{ErrorKind, Result};
+use crate::stack::DeepStack;
 use crate::step::catalog::validate_guard;
-use crate::step::guard::Asker;
 use crate::step::slots::Slots;
 use crate::step::stop::Stop;
 
@@ -47,13 +47,14 @@ pub struct Rehearsal {
 /// the object's since then.
 pub(crate) fn rehearse(
     shared: &Shared,
+    stack: DeepStack,
     id: ObjectId,
     law: Law<'_>,
     last: u64,
 ) -> Result<Rehearsal> {
     let store = shared.store();
     let info = store.info(id)?.ok_or(ErrorKind::NoObject)?;
-    let definition = shared.definition((info.code, info.policy))?;
+    let definition = shared.definition(stack, (info.code, info.policy))?;
     let definition = definition.amended(Policy::parse(law, &definition.schema)?);
     let policy = &definition.policy;
     validate_guard(policy)?;
@@ -92,7 +93,7 @@ pub(crate) fn rehearse(
         head.ledger = Arc::new(Ledger { past, ..Ledger::clone(&head.ledger) });
         let images = (&before.image, &version.image);
         let step = Step::on_record(&entry.header, &input, &effects, images);
-        let guards = &mut Asker::new(shared.catalog(), &mut slots.guards);
+        let guards = &mut shared.runner(&mut slots, stack).guards();
         match admit(&definition, &head, admission.signers.clone(), step, guards) {
             Ok(admitted) => idle.retain(|rule| !admitted.rules.contains(rule)),
             Err(Stop::Refused(verdict)) => rehearsal.refused.push((seq + 1, verdict)),

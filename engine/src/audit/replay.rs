@@ -24,6 +24,7 @@ use object::verify::{Era, Headers, Verifier};
 use crate::audit::library::Library;
 use crate::error::{Error, ErrorKind, Result};
 use crate::instrument::INITIALIZING_VERSION;
+use crate::stack::DeepStack;
 use crate::step::catalog::{Catalog, Runnable, validate_guard};
 use crate::step::guard::Asker;
 use crate::step::host_limit;
@@ -80,11 +81,12 @@ struct Replayer<'a> {
     slots: Slots,
     runnable: Arc<Runnable>,
     catalog: &'a Catalog,
+    stack: DeepStack,
 }
 
 impl Replayer<'_> {
     fn guards(&mut self) -> Asker<'_> {
-        Asker::new(self.catalog, &mut self.slots.guards)
+        Asker::new(self.catalog, &mut self.slots.guards, self.stack)
     }
 }
 
@@ -92,6 +94,7 @@ impl<'a> Auditor<'a> {
     /// Starts with an object's parts. With what runs it, steps are replayed; then the base image
     /// must be the code's own, and the policy's guard one that can be asked.
     pub(crate) fn new(
+        stack: DeepStack,
         definition: Arc<Definition>,
         base: Arc<BaseImage>,
         runnable: Option<(Arc<Runnable>, &'a Catalog)>,
@@ -103,7 +106,8 @@ impl<'a> Auditor<'a> {
             validate_guard(&definition.policy)?;
         }
         let slots = Slots::default();
-        let replay = runnable.map(|(runnable, catalog)| Replayer { slots, runnable, catalog });
+        let replay =
+            runnable.map(|(runnable, catalog)| Replayer { slots, runnable, catalog, stack });
         let (verifier, headers, verified) = Default::default();
         Ok(Auditor { definition, base, verifier, headers, replay, verified })
     }
@@ -267,10 +271,10 @@ impl<'a> Auditor<'a> {
     ) -> Result<std::result::Result<Ran, Verdict>> {
         let definition = self.definition();
         let replay = self.replay.as_mut().expect("only a replay runs steps");
-        let Replayer { slots, runnable, catalog } = replay;
+        let Replayer { slots, runnable, catalog, stack } = replay;
         let definition = &definition;
         let subject = Subject { definition, runnable, image, globals, limits, initializes };
-        match run(&mut slots.objects, catalog, subject, input) {
+        match run(&mut slots.objects, catalog, *stack, subject, input) {
             Ok((loaded, ran)) => {
                 if input.request.runs_code() {
                     loaded.accept(&ran.image);

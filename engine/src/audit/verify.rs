@@ -14,11 +14,13 @@ use crate::audit::library::Library;
 use crate::audit::replay::{Auditor, Replay, Verified};
 use crate::commit::shared::Shared;
 use crate::error::{ErrorKind, Result, missing};
+use crate::stack::DeepStack;
 use crate::step::catalog::Runnable;
 
-/// Verifies a lineage. Call it on a thread with a worker's stack.
+/// Verifies a lineage.
 pub(crate) fn verify(
     shared: &Shared,
+    stack: DeepStack,
     id: ObjectId,
     replay: Replay,
     all: u64,
@@ -27,14 +29,14 @@ pub(crate) fn verify(
     let store = shared.store();
     let genesis = store.genesis(id)?;
     let header = genesis.header();
-    let definition = shared.definition((header.code, header.policy))?;
-    let mut library = Shelf { shared, base: genesis.begins_from() };
+    let definition = shared.definition(stack, (header.code, header.policy))?;
+    let mut library = Shelf { shared, stack, base: genesis.begins_from() };
     let base = library.base(header.code)?;
     let runnable = match replay {
-        Replay::Yes => Some((shared.runnable(&definition)?, shared.catalog())),
+        Replay::Yes => Some((shared.runnable(stack, &definition)?, shared.catalog())),
         Replay::No => None,
     };
-    let mut auditor = Auditor::new(definition, base, runnable)?;
+    let mut auditor = Auditor::new(stack, definition, base, runnable)?;
     for (entry, done) in store.lineage(id)?.zip(1..) {
         match entry? {
             LineageEntry::Commit(complete) if auditor.has_headers_only() => {
@@ -69,7 +71,7 @@ fn resume(
     });
     match read {
         Ok(Some((ledger, version))) => {
-            let definition = shared.definition((header.code, header.policy))?;
+            let definition = library.definition((header.code, header.policy))?;
             auditor.resume(definition, ledger, version.image, version.globals, library)
         }
         Ok(None) => Err(ErrorKind::NoObject.into()),
@@ -81,13 +83,14 @@ fn resume(
 /// The parts of the objects here, for a lineage that is verified.
 struct Shelf<'a> {
     shared: &'a Shared,
+    stack: DeepStack,
     /// The base image that the version in hand begins from, if it begins from one.
     base: Option<BaseHash>,
 }
 
 impl Library for Shelf<'_> {
     fn definition(&self, hashes: (CodeHash, PolicyHash)) -> Result<Arc<Definition>> {
-        self.shared.definition(hashes)
+        self.shared.definition(self.stack, hashes)
     }
 
     fn base(&self, code: CodeHash) -> Result<Arc<BaseImage>> {
@@ -96,6 +99,6 @@ impl Library for Shelf<'_> {
     }
 
     fn runnable(&self, definition: &Definition) -> Result<Arc<Runnable>> {
-        self.shared.runnable(definition)
+        self.shared.runnable(self.stack, definition)
     }
 }

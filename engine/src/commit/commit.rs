@@ -36,9 +36,9 @@ use crate::head::live::Live;
 use crate::head::refusal_quota::{Refuser, Refusers};
 use crate::metrics::Count;
 use crate::run::resident::Resident;
-use crate::step::catalog::Catalog;
+use crate::stack::DeepStack;
 use crate::step::guard::Asker;
-use crate::step::slots::Slots;
+use crate::step::runner::Runner;
 use crate::step::step::{Begun, Ran, run};
 use crate::step::stop::Stop;
 use crate::substrate::StepLimits;
@@ -46,7 +46,7 @@ use crate::substrate::StepLimits;
 /// An object on its turn: whose it is, in what it runs, and what it is.
 pub(crate) struct Turn<'a> {
     pub(crate) shared: &'a Shared,
-    pub(crate) slots: &'a mut Slots,
+    pub(crate) runner: Runner<'a>,
     pub(crate) resident: &'a Resident,
     pub(crate) live: &'a mut Live,
     /// Letters, and wakes before them, that the turn has taken so far.
@@ -77,10 +77,10 @@ impl<'a, T> Asked<'a, T> {
 ///
 /// The host or the store failed, so that there is no verdict.
 pub(crate) fn commit(turn: &mut Turn<'_>, asked: Asked<'_>) -> Result<Option<Verdict>> {
-    let Turn { shared, slots, resident, live, .. } = turn;
+    let Turn { shared, runner, resident, live, .. } = turn;
     let Asked { input, message, .. } = asked;
     // 2 to 7: verify the credentials, run the step, validate what it leaves, have it admitted.
-    let admitted = measured(shared, slots, live, input).and_then(|step| {
+    let admitted = measured(shared, runner, live, input).and_then(|step| {
         // What messages set off is bounded by their fuel, and must not stand in its own way.
         let count = if message.is_some() { 0 } else { step.ran.effects.messages.len() };
         has_room_for(shared, count)?;
@@ -90,7 +90,8 @@ pub(crate) fn commit(turn: &mut Turn<'_>, asked: Asked<'_>) -> Result<Option<Ver
     let mut admitted = match admitted {
         Ok(admitted) => admitted,
         Err(Stop::Refused(verdict)) => {
-            return refuse(shared, live, asked, verdict.clone()).map(|()| Some(verdict));
+            return refuse(shared, runner.stack, live, asked, verdict.clone())
+                .map(|()| Some(verdict));
         }
         Err(Stop::Failed(error)) => {
             return Err(fail(shared, asked.reply, error.about(live.head.id)));
@@ -104,7 +105,7 @@ pub(crate) fn commit(turn: &mut Turn<'_>, asked: Asked<'_>) -> Result<Option<Ver
     let early = put(shared, live.head.id, &append, asked.reply, Ok(receipt));
     let early = early.inspect_err(|_| live.stale = true)?;
     // 9: publish the version to readers, and tell the receivers of its messages.
-    admitted.publish(shared, resident, live, input);
+    admitted.publish(shared, runner.stack, resident, live, input);
     // 10: the log releases the reply when the group is durable; a relaxed one leaves now.
     early.send(Ok(()));
     Ok(None)
@@ -121,19 +122,20 @@ pub(crate) struct Stepped {
 /// Verifies who asks, runs the step under limits, and has it admitted. Changes nothing but the
 /// slot, which holds the memory of the version to be or, after an error, that of the head.
 pub(crate) fn decide(
-    catalog: &Catalog,
-    slots: &mut Slots,
+    runner: &mut Runner<'_>,
     live: &Live,
-    (input, limits): (&Input, StepLimits),
+    input: &Input,
+    limits: StepLimits,
     host: Host<'_>,
 ) -> Result<Stepped, Stop> {
+    let Runner { catalog, slots, stack } = runner;
     // 2: verify the credentials: signatures, expiry, nonce, parent.
     let tracked = live.definition.policy.tracked();
     let signers = authenticate(&live.head, tracked, input, host).map_err(Stop::Refused)?;
     // 3 to 5: load the object into a slot, run the step under fuel, collect what it leaves.
-    let (loaded, ran) = run(&mut slots.objects, catalog, live.subject(limits), input)?;
+    let (loaded, ran) = run(&mut slots.objects, catalog, *stack, live.subject(limits), input)?;
     // 6 and 7: validate the state, and admit it: native rules, the object's policy, its guard.
-    let guards = &mut Asker::new(catalog, &mut slots.guards);
+    let guards = &mut Asker::new(catalog, &mut slots.guards, *stack);
     match ran.admit(&live.definition, &live.head, signers, (input, &live.image), guards) {
         Ok(admission) => {
             // Without the code the slot still holds the image from before.
@@ -153,7 +155,7 @@ pub(crate) fn decide(
 /// [Decides](with_secrets) on an input that is to be committed: it is counted, timed and traced.
 fn measured(
     shared: &Shared,
-    slots: &mut Slots,
+    runner: &mut Runner<'_>,
     live: &Live,
     input: &Input,
 ) -> Result<Stepped, Stop> {
@@ -162,8 +164,8 @@ fn measured(
     let seq = live.head.header.seq + 1;
     let _step = tracing::debug_span!("step", %object, seq, kind, action).entered();
     let begun = Instant::now();
-    let done = with_secrets(shared, slots, live, input);
-    shared.metrics().loads(slots.objects.take_loads());
+    let done = with_secrets(shared, runner, live, input);
+    shared.metrics().loads(runner.slots.objects.take_loads());
     if let Ok(Stepped { ran, .. }) = &done {
         shared.metrics().step(begun.elapsed());
         tracing::debug!(fuel = ran.fuel, pages = ran.changed.len(), "admitted");
@@ -175,14 +177,14 @@ fn measured(
 /// that of the input's there is no verdict on it.
 pub(crate) fn with_secrets(
     shared: &Shared,
-    slots: &mut Slots,
+    runner: &mut Runner<'_>,
     live: &Live,
     input: &Input,
 ) -> Result<Stepped, Stop> {
     let key = shared.sessions().key(input)?;
-    upgrade::prepare(shared, &input.request)?;
+    upgrade::prepare(shared, runner.stack, &input.request)?;
     let host = Host::holding(shared.memo(), key.as_ref());
-    decide(shared.catalog(), slots, live, (input, shared.options().step_limits), host)
+    decide(runner, live, input, shared.options().step_limits, host)
 }
 
 /// That so many more messages may go on their way.
@@ -259,7 +261,14 @@ impl Admitted {
     }
 
     /// Makes it the object's newest version, now that it is in the log.
-    fn publish(self, shared: &Shared, resident: &Resident, live: &mut Live, input: &Input) {
+    fn publish(
+        self,
+        shared: &Shared,
+        stack: DeepStack,
+        resident: &Resident,
+        live: &mut Live,
+        input: &Input,
+    ) {
         let (armed, receivers) = (live.armed(), receivers(&self.ran.effects));
         shared.metrics().version(self.header.kind, self.ran.effects.messages.len());
         if live.missed.is_some() {
@@ -271,7 +280,7 @@ impl Admitted {
         live.advance_to(self.hash, self.header, self.ledger, self.ran);
         if matches!(input.request, Request::Amend { .. }) {
             // Objects that were given the same policy have one between them.
-            live.definition = shared.catalog().share(Arc::clone(&live.definition));
+            live.definition = shared.catalog().share(stack, Arc::clone(&live.definition));
         }
         shared.publish(resident, live);
         if live.head.header.wake != armed {
@@ -303,19 +312,19 @@ pub(crate) struct Part<'a> {
 /// the first refusal is put on record, that of the object which refused.
 pub(crate) fn commit_all(
     shared: &Shared,
-    slots: &mut Slots,
+    runner: &mut Runner<'_>,
     parts: &mut [Part<'_>],
     reply: Reply<Vec<Receipt>>,
 ) {
     let mut admitted: Vec<Admitted> = Vec::with_capacity(parts.len());
     for Part { live, input, .. } in &mut *parts {
-        let one = measured(shared, slots, live, input)
+        let one = measured(shared, runner, live, input)
             .and_then(|step| Admitted::new(shared, live, input, step).map_err(Stop::Failed));
         match one {
             Ok(one) => admitted.push(one),
             Err(Stop::Refused(verdict)) => {
                 // Whoever waits has the answer.
-                return drop(refuse(shared, live, Asked::new(input, reply), verdict));
+                return drop(refuse(shared, runner.stack, live, Asked::new(input, reply), verdict));
             }
             Err(Stop::Failed(error)) => {
                 return drop(fail(shared, reply, error.about(live.head.id)));
@@ -341,7 +350,7 @@ pub(crate) fn commit_all(
     };
     shared.metrics().count(Count::TransactionsCommitted);
     for (admitted, part) in admitted.into_iter().zip(parts) {
-        admitted.publish(shared, part.resident, part.live, &part.input);
+        admitted.publish(shared, runner.stack, part.resident, part.live, &part.input);
     }
     early.send(Ok(()));
 }
@@ -385,6 +394,7 @@ fn put<T: Answered>(
 /// message that is refused is a dead letter in any case.
 fn refuse<T: Answered>(
     shared: &Shared,
+    stack: DeepStack,
     live: &mut Live,
     Asked { input, message, known, reply }: Asked<'_, T>,
     verdict: Verdict,
@@ -416,7 +426,7 @@ fn refuse<T: Answered>(
         return Ok(());
     }
     let parts = match recorded {
-        true => NewParts::of_refused(shared, &input.request, reason),
+        true => NewParts::of_refused(shared, stack, &input.request, reason),
         false => Ok(NewParts::default()),
     };
     let parts = match parts {

@@ -22,8 +22,8 @@ use crate::commit::commit::{has_room_for, receipt, receivers, sending};
 use crate::commit::shared::Shared;
 use crate::error::{Error, ErrorKind, Result};
 use crate::head::live::Live;
-use crate::step::catalog::{Catalog, Runnable};
-use crate::step::slots::Slots;
+use crate::step::catalog::Runnable;
+use crate::step::runner::Runner;
 use crate::step::step::{Ran, Subject, run};
 use crate::step::stop::Stop;
 use crate::substrate::StepLimits;
@@ -32,22 +32,22 @@ use crate::substrate::StepLimits;
 /// when it is durable.
 pub(crate) fn create(
     shared: &Shared,
-    slots: &mut Slots,
+    mut runner: Runner<'_>,
     code: Code,
     time: u64,
     reply: Reply,
 ) -> Result<ObjectId> {
-    let definition = shared.catalog().define(&code.wasm, code.law())?;
+    let definition = shared.catalog().define(runner.stack, &code.wasm, code.law())?;
     let memory_bytes_max = shared.options().memory_bytes_max;
     let read = || Ok(code.wasm.to_vec());
-    let runnable = shared.catalog().runnable(&definition, memory_bytes_max, read)?;
+    let runnable = shared.catalog().runnable(runner.stack, &definition, memory_bytes_max, read)?;
     let input = input(&definition, &code, time)?;
     input.validate()?;
     shared.options().validate(&input)?;
 
-    let asked = (&input, shared.options().step_limits);
-    let made = genesis((shared.catalog(), slots), definition, &runnable, asked);
-    shared.metrics().loads(slots.objects.take_loads());
+    let limits = shared.options().step_limits;
+    let made = genesis(&mut runner, definition, &runnable, &input, limits);
+    shared.metrics().loads(runner.slots.objects.take_loads());
     let (live, ran) = match made {
         Ok(made) => made,
         Err(Stop::Refused(verdict)) => {
@@ -117,16 +117,18 @@ pub(crate) fn begin<'a>(
 
 /// Runs a creation: what it takes to make the version that follows, and what the step left.
 pub(crate) fn genesis(
-    (catalog, slots): (&Catalog, &mut Slots),
+    runner: &mut Runner<'_>,
     definition: Arc<Definition>,
     runnable: &Arc<Runnable>,
-    (input, limits): (&Input, StepLimits),
+    input: &Input,
+    limits: StepLimits,
 ) -> Result<(Live, Ran), Stop> {
+    let Runner { catalog, slots, stack } = runner;
     let image = Image::new(Arc::clone(&runnable.base));
     let (definition, globals) = (&definition, runnable.base.globals());
     let subject =
         Subject { definition, runnable, image: &image, globals, limits, initializes: true };
-    let (loaded, ran) = run(&mut slots.objects, catalog, subject, input)?;
+    let (loaded, ran) = run(&mut slots.objects, catalog, *stack, subject, input)?;
     loaded.accept(&ran.image);
     definition.schema.validate_state(&ran.image, definition.code.state_address)?;
 

@@ -19,6 +19,7 @@ use crate::commit::shared::Shared;
 use crate::error::{ErrorKind, Result};
 use crate::head::live::Live;
 use crate::instrument::INSTRUMENTATION_VERSION;
+use crate::stack::DeepStack;
 use crate::step::step::Ran;
 
 /// Whether a fork wakes when the version that it is of would have.
@@ -39,10 +40,10 @@ pub(crate) struct Fork<'a> {
 }
 
 /// Makes an object of the version of another with this seq, unless that is ahead of the clock: a
-/// fork is not older than what it begins as. The reply is released when it is durable. Call it on a
-/// thread with a worker's stack.
+/// fork is not older than what it begins as. The reply is released when it is durable.
 pub(crate) fn fork(
     shared: &Shared,
+    stack: DeepStack,
     Fork { of: id, seq, name, wakes }: Fork<'_>,
     reply: Reply,
 ) -> Result<ObjectId> {
@@ -50,7 +51,7 @@ pub(crate) fn fork(
         let newest = shared.store().info(id)?.ok_or(ErrorKind::NoObject)?.seq;
         return Err(ErrorKind::NoVersion { asked: format!("seq {seq}"), newest }.into());
     };
-    let Live { definition, runnable, head, image, globals, .. } = shared.live(stored)?;
+    let Live { definition, runnable, head, image, globals, .. } = shared.live(stack, stored)?;
     let of = Header::clone(&head.header);
     if let Some(by) = shared.ahead(of.time) {
         return Err(shared.is_ahead(by));

@@ -18,23 +18,24 @@ use crate::error::Result;
 use crate::metrics::Count;
 use crate::run::joint::Joint;
 use crate::run::resident::Resident;
+use crate::step::runner::Runner;
 use crate::step::slots::Slots;
 
 /// Has an object whose turn stopped at a transaction wait for the others in it. The last one runs
 /// it, and ends the turns of all.
-pub(crate) fn meet(shared: &Shared, slots: &mut Slots, joint: &Joint) {
+pub(crate) fn meet(shared: &Shared, runner: &mut Runner<'_>, joint: &Joint) {
     let Some(mut meeting) = joint.arrive() else { return };
     let reply = meeting.take_reply();
     let present = meeting.inputs.iter().map(|(id, _)| shared.scheduled(*id));
     let present: Vec<Arc<Resident>> = present.collect();
     let work = AssertUnwindSafe(|| match meeting.failed {
         Some(error) => drop(fail(shared, reply, error)),
-        None => run(shared, slots, meeting.inputs, &present, reply),
+        None => run(shared, runner, meeting.inputs, &present, reply),
     });
     if catch_unwind(work).is_err() {
         tracing::error!("a transaction panicked");
         shared.metrics().count(Count::TransactionsFailed);
-        *slots = Slots::default();
+        *runner.slots = Slots::default();
         present.iter().for_each(|resident| *resident.live.lock() = None);
     }
     for resident in present {
@@ -48,19 +49,19 @@ pub(crate) fn meet(shared: &Shared, slots: &mut Slots, joint: &Joint) {
 /// Runs the inputs, in their order, of the objects that are present.
 fn run(
     shared: &Shared,
-    slots: &mut Slots,
+    runner: &mut Runner<'_>,
     inputs: Vec<(ObjectId, Input)>,
     present: &[Arc<Resident>],
     reply: Reply<Vec<Receipt>>,
 ) {
     let mut held: Vec<_> = present.iter().map(|it| (it, it.live.lock())).collect();
     let parts = held.iter_mut().zip(inputs).map(|((resident, live), (id, mut input))| {
-        let live = shared.loaded(resident, live).map_err(|error| error.about(id))?;
+        let live = shared.loaded(runner.stack, resident, live).map_err(|error| error.about(id))?;
         input.time = input.time.max(live.head.header.time);
         Ok(Part { resident, live, input })
     });
     match parts.collect::<Result<Vec<_>>>() {
-        Ok(mut parts) => commit_all(shared, slots, &mut parts, reply),
+        Ok(mut parts) => commit_all(shared, runner, &mut parts, reply),
         Err(error) => drop(fail(shared, reply, error)),
     }
 }

@@ -42,7 +42,9 @@ use crate::run::pool::Queue;
 use crate::run::residency::Residency;
 use crate::run::resident::Resident;
 use crate::run::timer::Timer;
+use crate::stack::DeepStack;
 use crate::step::catalog::{Catalog, Runnable};
+use crate::step::runner::Runner;
 use crate::step::slots::Slots;
 use crate::substrate::Cache;
 
@@ -112,6 +114,11 @@ impl Shared {
 
     pub(crate) fn catalog(&self) -> &Catalog {
         &self.catalog
+    }
+
+    /// What a thread with these instances runs steps with.
+    pub(crate) fn runner<'a>(&'a self, slots: &'a mut Slots, stack: DeepStack) -> Runner<'a> {
+        Runner { catalog: &self.catalog, slots, stack }
     }
 
     pub(crate) fn queue(&self) -> &Arc<Queue<Slots>> {
@@ -293,8 +300,8 @@ impl Shared {
     }
 
     /// Takes in that an object, whose wake was at `old`, has other versions than it had here, or
-    /// none before. Call it on a thread with a worker's stack.
-    pub(crate) fn renew(&self, id: ObjectId, old: Option<u64>) -> Result<()> {
+    /// none before.
+    pub(crate) fn renew(&self, stack: DeepStack, id: ObjectId, old: Option<u64>) -> Result<()> {
         let known = self.shard(id).read().get(&id).cloned();
         if let Some(resident) = known {
             // Whoever works on it has found out, or is about to, that its head is another.
@@ -302,7 +309,7 @@ impl Shared {
             resident.set_moved(false);
             let missed = live.as_ref().and_then(Live::armed);
             self.timer.change(id, missed, None);
-            *live = Some(self.load(&resident)?);
+            *live = Some(self.load(stack, &resident)?);
         }
         self.overdue.remove(id);
         let wake = self.store.info(id)?.and_then(|info| info.wake);
@@ -494,15 +501,16 @@ impl Shared {
         }
     }
 
-    /// Loads what it takes to make the object's next version, and publishes its newest. Call it on
-    /// the worker on turn.
-    pub(crate) fn load(&self, resident: &Arc<Resident>) -> Result<Live> {
+    /// Loads what it takes to make the object's next version, and publishes its newest. It is
+    /// called by the worker on turn.
+    pub(crate) fn load(&self, stack: DeepStack, resident: &Arc<Resident>) -> Result<Live> {
         let info = self.store.info(resident.id)?.ok_or(ErrorKind::NoObject)?;
         if info.moved {
             resident.set_moved(true);
             return Err(ErrorKind::Moved.into());
         }
-        let live = self.live(self.store.head(resident.id)?.ok_or(ErrorKind::NoObject)?)?;
+        let stored = self.store.head(resident.id)?.ok_or(ErrorKind::NoObject)?;
+        let live = self.live(stack, stored)?;
         self.metrics.count(Count::ObjectsLoaded);
         let is_new = resident.published().is_none();
         if let Some(missed) = live.missed.as_deref() {
@@ -518,11 +526,12 @@ impl Shared {
     /// The object as its next step needs it.
     pub(crate) fn loaded<'a>(
         &self,
+        stack: DeepStack,
         resident: &Arc<Resident>,
         live: &'a mut Option<Live>,
     ) -> Result<&'a mut Live> {
         if live.as_ref().is_none_or(|live| live.stale) {
-            *live = Some(self.load(resident)?);
+            *live = Some(self.load(stack, resident)?);
         }
         Ok(live.as_mut().expect("it was just made sure of"))
     }
@@ -534,12 +543,11 @@ impl Shared {
         self.residency.weigh(before, after);
     }
 
-    /// What it takes to make the version that follows `stored`. Call it on a thread with a worker's
-    /// stack.
-    pub(crate) fn live(&self, stored: storage::Loaded) -> Result<Live> {
+    /// What it takes to make the version that follows `stored`.
+    pub(crate) fn live(&self, stack: DeepStack, stored: storage::Loaded) -> Result<Live> {
         let (head, globals) = (stored.head, stored.globals);
-        let definition = self.definition((head.header.code, head.header.policy))?;
-        let runnable = self.runnable(&definition)?;
+        let definition = self.definition(stack, (head.header.code, head.header.policy))?;
+        let runnable = self.runnable(stack, &definition)?;
         if stored.base != runnable.base_hash {
             return Err(mismatch("base image", &head, runnable.base_hash, stored.base));
         }
@@ -577,9 +585,14 @@ impl Shared {
         Ok(None)
     }
 
-    /// The definition of a code and a policy. Call it on a worker.
-    pub(crate) fn definition(&self, hashes: (CodeHash, PolicyHash)) -> Result<Arc<Definition>> {
-        self.catalog.definition(hashes, || Ok((self.code(hashes.0)?, self.policy(hashes.1)?)))
+    /// The definition of a code and a policy.
+    pub(crate) fn definition(
+        &self,
+        stack: DeepStack,
+        hashes: (CodeHash, PolicyHash),
+    ) -> Result<Arc<Definition>> {
+        let read = || Ok((self.code(hashes.0)?, self.policy(hashes.1)?));
+        self.catalog.definition(stack, hashes, read)
     }
 
     fn code(&self, hash: CodeHash) -> Result<Vec<u8>> {
@@ -593,10 +606,14 @@ impl Shared {
         self.store.policy(hash)?.ok_or_else(|| missing("policy", hash))
     }
 
-    /// The compiled code of a definition. Call it on a worker.
-    pub(crate) fn runnable(&self, definition: &Definition) -> Result<Arc<Runnable>> {
+    /// The compiled code of a definition.
+    pub(crate) fn runnable(
+        &self,
+        stack: DeepStack,
+        definition: &Definition,
+    ) -> Result<Arc<Runnable>> {
         let hash = definition.code.hash;
-        self.catalog.runnable(definition, MEMORY_BYTES_MAX, || self.code(hash))
+        self.catalog.runnable(stack, definition, MEMORY_BYTES_MAX, || self.code(hash))
     }
 
     /// Lets objects that are idle leave memory, the coldest first, while all take more of it than

@@ -39,23 +39,26 @@ use crate::run::joint::Joint;
 use crate::run::letter::Letter;
 use crate::run::mailbox::Mail;
 use crate::run::resident::Resident;
+use crate::stack::DeepStack;
+use crate::step::runner::Runner;
 use crate::step::slots::Slots;
 
 /// Letters, and wakes before them, that one turn takes before other objects have theirs.
 const TURN_STEPS_MAX: usize = 64;
 
 /// Works through an object's mail, and schedules it again when there is more.
-pub(crate) fn turn(shared: &Shared, slots: &mut Slots, resident: Arc<Resident>) {
+pub(crate) fn turn(shared: &Shared, slots: &mut Slots, resident: Arc<Resident>, stack: DeepStack) {
+    let mut runner = shared.runner(slots, stack);
     // The turn counts like a letter: nobody finds all quiet before what panicked is seen to.
     shared.queue().begin();
     let in_hand = shared.queue().in_hand();
     shared.metrics().count(Count::TurnsBegun);
     let mut joining = None;
-    let work = AssertUnwindSafe(|| letters(shared, slots, &resident, &mut joining));
+    let work = AssertUnwindSafe(|| letters(shared, &mut runner, &resident, &mut joining));
     if catch_unwind(work).is_err() {
         tracing::error!(object = %resident.id, "a turn panicked");
         shared.metrics().count(Count::Failures);
-        *slots = Slots::default();
+        *runner.slots = Slots::default();
         *resident.live.lock() = None;
         let has_wake = resident.published().is_some_and(|newest| newest.header().wake.is_some());
         if has_wake || !shared.store().messages_to(resident.id).is_empty() {
@@ -67,7 +70,7 @@ pub(crate) fn turn(shared: &Shared, slots: &mut Slots, resident: Arc<Resident>) 
         // It stays scheduled, and in memory, until the last one has come.
         Some(joint) => {
             drop(resident);
-            meet(shared, slots, &joint);
+            meet(shared, &mut runner, &joint);
         }
         None if resident.leave() => shared.queue().put_back(resident),
         None => shared.make_room(),
@@ -79,7 +82,7 @@ pub(crate) fn turn(shared: &Shared, slots: &mut Slots, resident: Arc<Resident>) 
 /// Without workers: gives the object at `place` of the run queue its turn; none is there otherwise.
 /// Never called in a turn.
 pub(crate) fn work_at(shared: &Shared, place: usize) -> Option<ObjectId> {
-    shared.queue().work(place, |slots, resident| turn(shared, slots, resident))
+    shared.queue().work(place, |slots, resident, stack| turn(shared, slots, resident, stack))
 }
 
 /// Waits until no letter is under way; without workers it is this thread that works.
@@ -109,7 +112,7 @@ impl Inline for Shared {
 /// Works through the mail, up to a transaction that the object has come to: `joining` then.
 fn letters(
     shared: &Shared,
-    slots: &mut Slots,
+    runner: &mut Runner<'_>,
     resident: &Arc<Resident>,
     joining: &mut Option<Arc<Joint>>,
 ) {
@@ -121,10 +124,10 @@ fn letters(
         if let Letter::Join { joint, .. } = &letter {
             *joining = Some(Arc::clone(joint));
         }
-        match shared.loaded(resident, &mut live) {
+        match shared.loaded(runner.stack, resident, &mut live) {
             Ok(live) => {
-                let steps = &mut steps;
-                let put_back = Turn { shared, slots, resident, live, steps }.work(letter);
+                let (runner, steps) = (runner.reborrow(), &mut steps);
+                let put_back = Turn { shared, runner, resident, live, steps }.work(letter);
                 if let Some(letter) = put_back {
                     *joining = None;
                     if resident.put_back(letter) {

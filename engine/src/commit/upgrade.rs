@@ -15,6 +15,7 @@ use storage::{Blob, BlobHash};
 
 use crate::commit::shared::Shared;
 use crate::error::{ErrorKind, Result};
+use crate::stack::DeepStack;
 use crate::step::catalog::Runnable;
 use crate::step::step::Begun;
 
@@ -74,14 +75,15 @@ impl Upgrade {
     }
 }
 
-/// The request that objects which have this policy go on so. Do not call it on a worker.
+/// The request that objects which have this policy go on so. It is not called on a worker, which
+/// would wait for itself.
 ///
 /// # Errors
 ///
 /// [`LastPolicy`](ErrorKind::LastPolicy), unless that is what is asked for.
 pub(crate) fn request(shared: &Arc<Shared>, to: &Upgrade, has: PolicyHash) -> Result<Request> {
     let (of_worker, upgrade) = (Arc::clone(shared), to.clone());
-    let made = move |_: &mut _| offer(&of_worker, &upgrade, has);
+    let made = move |_: &mut _, stack| offer(&of_worker, stack, &upgrade, has);
     let (request, is_last) = shared.queue().on_worker(made)??;
     match is_last && !to.for_good {
         true => Err(ErrorKind::LastPolicy.into()),
@@ -90,17 +92,25 @@ pub(crate) fn request(shared: &Arc<Shared>, to: &Upgrade, has: PolicyHash) -> Re
 }
 
 /// Offers a module: the request that objects which have this policy go on so, and whether theirs
-/// would be the last policy then. Call it on a worker.
-fn offer(shared: &Shared, to: &Upgrade, has: PolicyHash) -> Result<(Request, bool)> {
+/// would be the last policy then.
+fn offer(
+    shared: &Shared,
+    stack: DeepStack,
+    to: &Upgrade,
+    has: PolicyHash,
+) -> Result<(Request, bool)> {
     let (catalog, code) = (shared.catalog(), to.code());
     let definition = match &to.policy {
-        Some(policy) => catalog.define(&to.wasm, policy.law())?,
-        None => catalog.definition((code, has), || Ok((to.wasm.to_vec(), shared.policy(has)?)))?,
+        Some(policy) => catalog.define(stack, &to.wasm, policy.law())?,
+        None => {
+            let read = || Ok((to.wasm.to_vec(), shared.policy(has)?));
+            catalog.definition(stack, (code, has), read)?
+        }
     };
     // It comes in anew with a schema under which a rule of it may be unable to hold.
     definition.policy.validate()?;
     let memory_bytes_max = shared.options().memory_bytes_max;
-    catalog.runnable(&definition, memory_bytes_max, || Ok(to.wasm.to_vec()))?;
+    catalog.runnable(stack, &definition, memory_bytes_max, || Ok(to.wasm.to_vec()))?;
     if !shared.store().has(BlobHash::Code(code))? {
         shared.offered().put(code, Arc::clone(&to.wasm));
     }
@@ -108,10 +118,10 @@ fn offer(shared: &Shared, to: &Upgrade, has: PolicyHash) -> Result<(Request, boo
     Ok((request, !definition.policy.is_changeable()))
 }
 
-/// Has the catalog know what a request is an upgrade to, if it is one. Call it on a worker.
-pub(crate) fn prepare(shared: &Shared, request: &Request) -> Result<()> {
+/// Has the catalog know what a request is an upgrade to, if it is one.
+pub(crate) fn prepare(shared: &Shared, stack: DeepStack, request: &Request) -> Result<()> {
     if let Request::Upgrade { code, policy } = request {
-        shared.runnable(&*shared.definition((*code, *policy))?)?;
+        shared.runnable(stack, &*shared.definition(stack, (*code, *policy))?)?;
     }
     Ok(())
 }
@@ -141,12 +151,13 @@ impl NewParts {
     /// What a refusal for this reason needs: who runs it again must have what the request names.
     pub(crate) fn of_refused(
         shared: &Shared,
+        stack: DeepStack,
         request: &Request,
         reason: Reason,
     ) -> Result<NewParts> {
         match request {
             Request::Upgrade { code, policy } if !reason.is_native() => {
-                NewParts::named(shared, &*shared.definition((*code, *policy))?)
+                NewParts::named(shared, &*shared.definition(stack, (*code, *policy))?)
             }
             _ => Ok(NewParts::default()),
         }

@@ -74,7 +74,8 @@ pub(crate) fn definition_of(shared: &Arc<Shared>, id: ObjectId) -> Result<Arc<De
     definition(shared, (info.code, info.policy))
 }
 
-/// The definition of a code and a policy. Do not call it on a worker.
+/// The definition of a code and a policy. It is not called on a worker, which would wait for
+/// itself.
 pub(crate) fn definition(
     shared: &Arc<Shared>,
     hashes: (CodeHash, PolicyHash),
@@ -83,7 +84,7 @@ pub(crate) fn definition(
         return Ok(known);
     }
     let of_worker = Arc::clone(shared);
-    shared.queue().on_worker(move |_| of_worker.definition(hashes))?
+    shared.queue().on_worker(move |_, stack| of_worker.definition(stack, hashes))?
 }
 
 /// What there is to know of an object without reading its state.

@@ -21,7 +21,7 @@ use crate::Database;
 use crate::commit::shared::Shared;
 use crate::database::read;
 use crate::error::{Error, ErrorKind, Result};
-use crate::run::pool::on_thread;
+use crate::stack::{DeepStack, on_thread};
 
 /// A database as one principal may read it; [`Database::reader`] gives one.
 #[derive(Clone, Copy, Debug)]
@@ -166,7 +166,7 @@ impl ReadableSnapshot {
         };
         let permitted = match read.decide(definition) {
             Some(permitted) => permitted,
-            None => on_thread(|| read.decide_by_cedar(definition))??,
+            None => on_thread(|_: DeepStack| read.decide_by_cedar(definition))??,
         };
         permitted.map_err(|verdict| {
             let kind = ErrorKind::NotReadable { field: field.to_string(), verdict };

@@ -123,7 +123,8 @@ fn a_panic_over_a_wake_does_not_lose_it() {
 fn an_object_that_went_on_while_it_was_being_created_keeps_its_newest_version() {
     let directory = tempfile::tempdir().unwrap();
     let (db, id) = open(&directory);
-    let genesis = db.shared.load(&Arc::new(Resident::new(id))).unwrap();
+    let resident = Arc::new(Resident::new(id));
+    let genesis = on_thread(|stack| db.shared.load(stack, &resident)).unwrap().unwrap();
     db.call(id, "add", Vec::new()).wait().unwrap();
     db.shared.insert(genesis);
     assert_eq!(total(&db, id), 1);

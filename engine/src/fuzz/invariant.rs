@@ -19,6 +19,7 @@ use object::{Diagnostic, ErrorKind};
 use query::Snapshot;
 
 use super::report::Break;
+use crate::stack::DeepStack;
 
 /// A closure over the versions before and after a step.
 pub(super) type Holds = Box<dyn Fn(&Snapshot, &Snapshot) -> bool + Send + Sync>;
@@ -30,8 +31,8 @@ pub(super) struct Law {
 }
 
 impl Law {
-    /// The law of a Cedar text for objects of a definition. Call it on a worker.
-    pub(super) fn parse(text: &str, definition: &Definition) -> object::Result<Law> {
+    /// The law of a Cedar text for objects of a definition.
+    pub(super) fn parse(_: DeepStack, text: &str, definition: &Definition) -> object::Result<Law> {
         let policy = Policy::parse(text, &definition.schema)?;
         if let Some(id) = policy.permits().next() {
             let form = "state it as forbid(principal, action, resource) unless { ... }";
@@ -56,6 +57,7 @@ impl Law {
     /// past behind the step.
     pub(super) fn judge(
         &self,
+        stack: DeepStack,
         head: &Head,
         past: &mut Past,
         signers: &[PublicKey],
@@ -65,7 +67,7 @@ impl Law {
         let nonces = head.ledger.nonces.clone();
         let until = std::mem::take(past);
         head.ledger = Arc::new(Ledger { nonces, past: until, ..Ledger::default() });
-        let broken = self.broken(&head, signers, step);
+        let broken = self.broken(stack, &head, signers, step);
         let (tracked, seq) = (self.definition.policy.tracked(), head.header.seq + 1);
         *past = head.ledger.next(tracked, seq, step.input, signers).past.clone();
         broken
@@ -73,6 +75,7 @@ impl Law {
 
     fn broken(
         &self,
+        _: DeepStack,
         head: &Head,
         signers: &[PublicKey],
         step: &Step<'_, Image, Image>,

@@ -31,7 +31,9 @@ use crate::commit::create::genesis;
 use crate::error::{Error, ErrorKind, Result};
 use crate::head::live::{Due, Live};
 use crate::head::missed::{Cause, Missed};
+use crate::stack::DeepStack;
 use crate::step::catalog::{Catalog, Runnable};
+use crate::step::runner::Runner;
 use crate::step::slots::Slots;
 use crate::step::step::Ran;
 use crate::step::stop::Stop;
@@ -63,6 +65,7 @@ pub(super) struct Stage<'f> {
     pub(super) definition: Arc<Definition>,
     pub(super) runnable: Arc<Runnable>,
     catalog: &'f Catalog,
+    stack: DeepStack,
     pub(super) keys: &'f [SigningKey],
     pub(super) laws: Vec<Law>,
     pub(super) holds: &'f [(String, Holds)],
@@ -160,6 +163,7 @@ impl Version {
 
 impl<'f> Stage<'f> {
     pub(super) fn new(
+        stack: DeepStack,
         definition: Arc<Definition>,
         (runnable, catalog): (Arc<Runnable>, &'f Catalog),
         keys: &'f [SigningKey],
@@ -167,7 +171,7 @@ impl<'f> Stage<'f> {
         holds: &'f [(String, Holds)],
     ) -> Stage<'f> {
         let (slots, memo) = Default::default();
-        Stage { definition, runnable, catalog, keys, laws, holds, slots, memo }
+        Stage { definition, runnable, catalog, stack, keys, laws, holds, slots, memo }
     }
 
     /// Creates an object, or gives the verdict against that.
@@ -182,8 +186,10 @@ impl<'f> Stage<'f> {
         let request = Request::Create { salt: [0; 16], arguments };
         let input = Input { request, time: START, credential: None };
         input.validate()?;
-        let (definition, asked) = (Arc::clone(&self.definition), (&input, StepLimits::default()));
-        let made = genesis((self.catalog, &mut self.slots), definition, &self.runnable, asked);
+        let (definition, limits) = (Arc::clone(&self.definition), StepLimits::default());
+        let (catalog, slots, stack) = (self.catalog, &mut self.slots, self.stack);
+        let runner = &mut Runner { catalog, slots, stack };
+        let made = genesis(runner, definition, &self.runnable, &input, limits);
         let (live, ran) = match made {
             Ok(made) => made,
             Err(Stop::Refused(verdict)) => return Ok(Err(verdict)),
@@ -294,11 +300,12 @@ impl Play<'_, '_> {
 
     /// Runs an input, and holds the invariants against the version that it makes.
     fn step(&mut self, input: Input, is_replay: bool) -> Result<(), End> {
-        let Stage { catalog, slots, memo, .. } = &mut *self.stage;
-        let asked = (&input, StepLimits::default());
+        let Stage { catalog, slots, memo, stack, .. } = &mut *self.stage;
+        let runner = &mut Runner { catalog, slots, stack: *stack };
+        let limits = StepLimits::default();
         // Nobody opens sessions here.
         let host = Host::holding(memo, None);
-        let run = AssertUnwindSafe(|| decide(catalog, slots, &self.live, asked, host));
+        let run = AssertUnwindSafe(|| decide(runner, &self.live, &input, limits, host));
         let tried = match catch_unwind(run) {
             Ok(tried) => tried,
             Err(panic) => {
@@ -338,10 +345,10 @@ impl Play<'_, '_> {
     /// Whether a step that is admitted breaks a law.
     fn judge(&mut self, input: &Input, ran: &Ran, admission: &Admission) -> Option<Break> {
         let step = ran.of(input, &self.live.image);
-        let laws = self.stage.laws.iter().zip(&mut self.pasts);
+        let (stack, laws) = (self.stage.stack, self.stage.laws.iter().zip(&mut self.pasts));
         // All of them: each is to know the past.
         let broken: Vec<Option<Break>> = laws
-            .map(|(law, past)| law.judge(&self.live.head, past, &admission.signers, &step))
+            .map(|(law, past)| law.judge(stack, &self.live.head, past, &admission.signers, &step))
             .collect();
         broken.into_iter().flatten().next()
     }
@@ -420,7 +427,7 @@ impl Play<'_, '_> {
         let (definition, runnable) = (&self.stage.definition, &self.stage.runnable);
         let base = Arc::clone(&runnable.base);
         let again = Some((Arc::clone(runnable), self.stage.catalog));
-        let mut auditor = Auditor::new(Arc::clone(definition), base, again)?;
+        let mut auditor = Auditor::new(self.stage.stack, Arc::clone(definition), base, again)?;
         let audited = records.iter().try_for_each(|record| match record {
             Record::Version(version) => auditor.commit(&version.commit(), &NoUpgrades),
             Record::Refusal(refusal) => auditor.refusal(refusal, &NoUpgrades),
@@ -451,18 +458,20 @@ fn panicked(panic: &(dyn std::any::Any + Send)) -> End {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::run::pool::on_thread;
+    use crate::stack::on_thread;
 
     /// Plays on an open counter that is recorded.
     fn play<T: Send>(see: impl FnOnce(&mut Play<'_, '_>) -> T + Send) -> T {
         let counter = include_bytes!("../../../guest/objects/counter.wasm");
-        let played = on_thread(|| {
+        let played = on_thread(|stack| {
             let catalog = Catalog::new(None).unwrap();
             let open = "@id(\"open\") permit(principal, action, resource);";
-            let definition = catalog.define(counter, open.into()).unwrap();
-            let runnable = catalog.runnable(&definition, 1 << 20, || Ok(counter.to_vec())).unwrap();
+            let definition = catalog.define(stack, counter, open.into()).unwrap();
+            let runnable =
+                catalog.runnable(stack, &definition, 1 << 20, || Ok(counter.to_vec())).unwrap();
             let keys = [SigningKey::from_secret(&[1; 32])];
-            let mut stage = Stage::new(definition, (runnable, &catalog), &keys, Vec::new(), &[]);
+            let mut stage =
+                Stage::new(stack, definition, (runnable, &catalog), &keys, Vec::new(), &[]);
             let mut play = stage.begin(&[], true).unwrap().unwrap();
             see(&mut play)
         });

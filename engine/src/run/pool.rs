@@ -1,5 +1,5 @@
 //! The worker pool: threads that take objects off run queues and work through their mail, and do
-//! what needs a worker's stack and instances. What takes longer has a thread of its own.
+//! what needs a deep stack and instances. What takes longer has a thread of its own.
 //!
 //! Each worker has a run queue, first in, first out. An object waits in that of the worker that had
 //! it last, whose instance may hold its memory still; a worker that finds its own empty takes from
@@ -10,10 +10,10 @@
 //! Invariant: a letter that was posted is counted until it is worked through, whatever panics.
 
 use std::collections::VecDeque;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{Builder, JoinHandle};
+use std::thread::JoinHandle;
 
 use crossbeam::deque::{Injector, Steal};
 use crossbeam::queue::SegQueue;
@@ -21,24 +21,17 @@ use crossbeam::utils::Backoff;
 use object::hash::ObjectId;
 use parking_lot::{Mutex, MutexGuard};
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{ErrorKind, Result};
 use crate::run::idle::Idle;
 use crate::run::in_flight::InFlight;
 use crate::run::resident::Resident;
-use crate::substrate::THREAD_STACK_BYTES;
-
-/// Bytes of stack of a thread that runs steps and policies.
-pub const STACK_BYTES: usize = if THREAD_STACK_BYTES > object::policy::STACK_BYTES {
-    THREAD_STACK_BYTES
-} else {
-    object::policy::STACK_BYTES
-};
+use crate::stack::{self, DeepStack};
 
 /// Rounds of a worker of which the last looks into others' queues first.
 const ROUNDS_OF_OWN: usize = 64;
 
 /// Something that a thread waits for a worker to do with its state `S`.
-type Errand<S> = Box<dyn FnOnce(&mut S) + Send>;
+type Errand<S> = Box<dyn FnOnce(&mut S, DeepStack) + Send>;
 
 /// The run queues, and how much mail is under way.
 ///
@@ -114,7 +107,7 @@ impl<S: Default> Queue<S> {
     pub(crate) fn work(
         &self,
         place: usize,
-        turn: impl FnOnce(&mut S, Arc<Resident>),
+        turn: impl FnOnce(&mut S, Arc<Resident>, DeepStack),
     ) -> Option<ObjectId> {
         let hand = self.hand.as_ref()?;
         let mut state = hand.state.lock();
@@ -124,7 +117,7 @@ impl<S: Default> Queue<S> {
             turns.remove(place)?
         };
         let id = resident.id;
-        turn(&mut state, resident);
+        turn(&mut state, resident, DeepStack::promised());
         Some(id)
     }
 
@@ -139,14 +132,15 @@ impl<S: Default> Queue<S> {
     /// Never called on a worker, which would wait for itself.
     pub(crate) fn on_worker<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&mut S) -> T + Send + 'static,
+        work: impl FnOnce(&mut S, DeepStack) -> T + Send + 'static,
     ) -> Result<T> {
         if let Some(hand) = &self.hand {
             let mut state = hand.state.lock();
-            return run(&mut *state, work).map_err(|_| ErrorKind::Panicked.into());
+            let stack = DeepStack::promised();
+            return run(&mut *state, stack, work).map_err(|_| ErrorKind::Panicked.into());
         }
         let (sender, receiver) = oneshot::channel();
-        self.errands.push(Box::new(move |state| drop(sender.send(work(state)))));
+        self.errands.push(Box::new(move |state, stack| drop(sender.send(work(state, stack)))));
         self.idle.tell_any();
         // A worker that panicked over it, or the queue that went away with it, dropped the sender.
         receiver.recv().map_err(|_| ErrorKind::Panicked.into())
@@ -244,8 +238,12 @@ fn take<T>(queue: &Injector<T>) -> Option<T> {
 }
 
 /// Runs an errand; one that panics costs the state.
-fn run<S: Default, T>(state: &mut S, work: impl FnOnce(&mut S) -> T) -> std::thread::Result<T> {
-    let done = catch_unwind(AssertUnwindSafe(|| work(state)));
+fn run<S: Default, T>(
+    state: &mut S,
+    stack: DeepStack,
+    work: impl FnOnce(&mut S, DeepStack) -> T,
+) -> std::thread::Result<T> {
+    let done = catch_unwind(AssertUnwindSafe(|| work(state, stack)));
     done.inspect_err(|_| *state = S::default())
 }
 
@@ -265,26 +263,6 @@ impl<S> Drop for InHand<'_, S> {
     }
 }
 
-/// Runs `work` on a thread of its own that has a worker's stack, and waits for what it gives.
-///
-/// # Panics
-///
-/// When `work` does.
-pub(crate) fn on_thread<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T> {
-    std::thread::scope(|scope| {
-        let thread = builder("continuant-audit").spawn_scoped(scope, work).map_err(not_started)?;
-        Ok(thread.join().unwrap_or_else(|panic| resume_unwind(panic)))
-    })
-}
-
-fn builder(name: impl Into<String>) -> Builder {
-    Builder::new().name(name.into()).stack_size(STACK_BYTES)
-}
-
-fn not_started(error: std::io::Error) -> Error {
-    ErrorKind::Substrate(format!("a thread: {error}")).into()
-}
-
 /// The workers' threads.
 #[derive(Debug, Default)]
 pub(crate) struct Pool {
@@ -296,30 +274,30 @@ impl Pool {
     /// which does not panic. An errand that panics costs the worker its state.
     pub(crate) fn start<S: Default + Send + 'static>(
         queue: &Arc<Queue<S>>,
-        turn: impl Fn(&mut S, Arc<Resident>) + Send + Clone + 'static,
+        turn: impl Fn(&mut S, Arc<Resident>, DeepStack) + Send + Clone + 'static,
     ) -> Result<Pool> {
         let mut pool = Pool::default();
         for place in 0..queue.turns.len() {
             let (of_worker, turn) = (Arc::clone(queue), turn.clone());
-            let work = move || {
+            let work = move |stack| {
                 let mut state = S::default();
                 for round in 0.. {
                     let Some(work) = of_worker.next(place, round) else { return };
                     match work {
                         // Whoever waits finds the sender dropped, if it panics.
-                        Work::Errand(errand) => drop(run(&mut state, errand)),
+                        Work::Errand(errand) => drop(run(&mut state, stack, errand)),
                         Work::Turn(resident) => {
                             resident.set_worker(place);
-                            turn(&mut state, resident);
+                            turn(&mut state, resident, stack);
                         }
                     }
                 }
             };
-            match builder(format!("continuant-{place}")).spawn(work) {
+            match stack::start(format!("continuant-{place}"), work) {
                 Ok(thread) => pool.threads.push(thread),
                 Err(error) => {
                     pool.stop(queue);
-                    return Err(not_started(error));
+                    return Err(error);
                 }
             }
         }
@@ -344,11 +322,11 @@ mod tests {
     #[test]
     fn an_errand_that_panics_costs_a_worker_its_state_and_nothing_else() {
         let queue = Arc::new(Queue::<Vec<u8>>::new(1));
-        let mut pool = Pool::start(&queue, |_, _| {}).expect("a thread starts");
-        queue.on_worker(|state| state.push(1)).expect("the worker runs");
-        let panicked = queue.on_worker(|_| panic!("this panic is part of a test"));
+        let mut pool = Pool::start(&queue, |_, _, _| {}).expect("a thread starts");
+        queue.on_worker(|state, _| state.push(1)).expect("the worker runs");
+        let panicked = queue.on_worker(|_, _| panic!("this panic is part of a test"));
         assert!(matches!(panicked, Err(error) if matches!(error.kind(), ErrorKind::Panicked)));
-        let state = queue.on_worker(|state| state.clone()).expect("the worker still runs");
+        let state = queue.on_worker(|state, _| state.clone()).expect("the worker still runs");
         assert!(state.is_empty());
         pool.stop(&queue);
     }

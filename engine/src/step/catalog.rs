@@ -18,6 +18,7 @@ use crate::error::{ErrorKind, Result, missing};
 use crate::instrument::{
     CoreType, Instrumented, Limits, ModuleError, ModuleErrorKind, instrument, instrument_guard,
 };
+use crate::stack::DeepStack;
 use crate::substrate::{Cache, Code, CodeError, Substrate, Trap};
 
 /// Compiled code and definitions, by their hashes.
@@ -50,9 +51,10 @@ impl Catalog {
         self.substrate.counts()
     }
 
-    /// The definition of a module and an encoded policy. Call it on a worker.
+    /// The definition of a module and an encoded policy.
     pub(crate) fn definition(
         &self,
+        stack: DeepStack,
         hashes: (CodeHash, PolicyHash),
         read: impl FnOnce() -> Result<(Vec<u8>, Vec<u8>)>,
     ) -> Result<Arc<Definition>> {
@@ -60,12 +62,17 @@ impl Catalog {
             return Ok(known);
         }
         let (wasm, policy) = read()?;
-        Ok(self.share(Arc::new(Definition::decode(&wasm, &policy)?)))
+        Ok(self.share(stack, Arc::new(Definition::decode(&wasm, &policy)?)))
     }
 
     /// The definition of a module and of what a policy is made of, whose guard is one that can be
-    /// asked. Call it on a worker.
-    pub(crate) fn define(&self, wasm: &[u8], law: Law<'_>) -> Result<Arc<Definition>> {
+    /// asked.
+    pub(crate) fn define(
+        &self,
+        stack: DeepStack,
+        wasm: &[u8],
+        law: Law<'_>,
+    ) -> Result<Arc<Definition>> {
         let hashes = (CodeHash::of(wasm), Policy::hash_of(law));
         if let Some(known) = self.known(hashes) {
             // It may be known from a record.
@@ -74,11 +81,13 @@ impl Catalog {
         }
         let definition = Definition::new(wasm, law)?;
         validate_guard(&definition.policy)?;
-        Ok(self.share(Arc::new(definition)))
+        Ok(self.share(stack, Arc::new(definition)))
     }
 
-    /// The one definition of its code and policy: this one, if there was none. Call it on a worker.
-    pub(crate) fn share(&self, definition: Arc<Definition>) -> Arc<Definition> {
+    /// The one definition of its code and policy: this one, if there was none.
+    ///
+    /// To drop one that was there takes as much stack as to parse it.
+    pub(crate) fn share(&self, _: DeepStack, definition: Arc<Definition>) -> Arc<Definition> {
         let parts = definition.parts();
         let hashes = (parts.code, parts.policy);
         Arc::clone(self.definitions.lock().entry(hashes).or_insert(definition))
@@ -99,10 +108,10 @@ impl Catalog {
         known.ok_or_else(|| missing("code", hashes.0))
     }
 
-    /// The code of a definition, compiled, if it declares at most so much memory. Call it on a
-    /// worker.
+    /// The code of a definition, compiled, if it declares at most so much memory.
     pub(crate) fn runnable(
         &self,
+        stack: DeepStack,
         definition: &Definition,
         memory_bytes_max: u64,
         read: impl FnOnce() -> Result<Vec<u8>>,
@@ -116,23 +125,25 @@ impl Catalog {
         let module = instrument(&read()?, &Limits::default())?;
         check_memory(&module, memory_bytes_max)?;
         check_exports(definition, &module)?;
-        let runnable = self.compile(module, ErrorKind::Module)?;
+        let runnable = self.compile(stack, module, ErrorKind::Module)?;
         Ok(Arc::clone(self.codes.lock().entry(hash).or_insert(runnable)))
     }
 
-    /// A guard, compiled. Call it on a worker.
-    pub(crate) fn guard(&self, guard: &Guard) -> Result<Arc<Runnable>> {
+    /// A guard, compiled.
+    pub(crate) fn guard(&self, stack: DeepStack, guard: &Guard) -> Result<Arc<Runnable>> {
         let known = self.guards.lock().get(&guard.hash()).cloned();
         if let Some(known) = known {
             return Ok(known);
         }
         let module = instrument_guard(guard.wasm()).map_err(ErrorKind::Guard)?;
-        let runnable = self.compile(module, ErrorKind::Guard)?;
+        let runnable = self.compile(stack, module, ErrorKind::Guard)?;
         Ok(Arc::clone(self.guards.lock().entry(guard.hash()).or_insert(runnable)))
     }
 
+    /// Compiles a module, and runs its start function.
     fn compile(
         &self,
+        _: DeepStack,
         module: Instrumented,
         wrong: fn(ModuleError) -> ErrorKind,
     ) -> Result<Arc<Runnable>> {

@@ -13,6 +13,7 @@ use object::policy::Guard;
 use object::policy::guard::{Evidence, Guards};
 use object::schema::{CoreValue, Unread};
 
+use crate::stack::DeepStack;
 use crate::step::catalog::Catalog;
 use crate::step::slots::Instances;
 use crate::step::stop::Stop;
@@ -22,11 +23,16 @@ use crate::substrate::{Answers, StepError};
 pub(crate) struct Asker<'a> {
     catalog: &'a Catalog,
     instances: &'a mut Instances,
+    stack: DeepStack,
 }
 
 impl<'a> Asker<'a> {
-    pub(crate) fn new(catalog: &'a Catalog, instances: &'a mut Instances) -> Asker<'a> {
-        Asker { catalog, instances }
+    pub(crate) fn new(
+        catalog: &'a Catalog,
+        instances: &'a mut Instances,
+        stack: DeepStack,
+    ) -> Asker<'a> {
+        Asker { catalog, instances, stack }
     }
 }
 
@@ -40,7 +46,7 @@ impl Guards<Image, Image> for Asker<'_> {
         before: &Image,
         after: &Image,
     ) -> Result<(), Stop> {
-        let runnable = self.catalog.guard(guard)?;
+        let runnable = self.catalog.guard(self.stack, guard)?;
         let image = Image::new(Arc::clone(&runnable.base));
         let loaded = self.instances.load(&runnable, &image)?;
         loaded.slot.set_globals(image.base().globals());

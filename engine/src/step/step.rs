@@ -23,6 +23,7 @@ use object::schema::{self, CoreValue, Lower, MIGRATE, Method};
 
 use crate::error::Result;
 use crate::instrument::{INITIALIZE_EXPORT, INITIALIZING_VERSION, INSTRUMENTATION_VERSION};
+use crate::stack::DeepStack;
 use crate::step::catalog::{Catalog, Runnable, validate_guard};
 use crate::step::guard::Asker;
 use crate::step::host_limit;
@@ -147,6 +148,7 @@ impl Ran {
 pub(crate) fn run<'s>(
     instances: &'s mut Instances,
     catalog: &Catalog,
+    _: DeepStack,
     subject: Subject<'_>,
     input: &Input,
 ) -> Result<(&'s mut Loaded, Ran), Stop> {

@@ -221,6 +221,7 @@ const FLOORS: &[(&str, &[&[&str]])] = &[
             &["run"],
             &["head"],
             &["answer", "credentials", "options", "step"],
+            &["stack"],
             &["error"],
             &["substrate"],
             &["clock", "instrument", "metrics", "samples"],
