@@ -6,7 +6,7 @@
 
 use std::path::Path;
 
-/// What the module is in binary, without its names for people.
+/// Assembles a module in binary, without its names for people.
 pub(crate) fn assemble(from: &Path) -> Result<Vec<u8>, wat::Error> {
     let named = wat::parse_file(from)?;
     let (head, mut rest) = named.split_at(8);

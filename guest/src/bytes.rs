@@ -1,6 +1,7 @@
-//! Bytes and text in a state: in the record an address and a count, the content behind the record.
+//! Bytes and text in a state: the record has an address and a count, the content is behind the
+//! record.
 //!
-//! It does not know where a buffer is; the object says so before each call, see `anchor`.
+//! This module does not know where a buffer is; the object sets it before each call, see `anchor`.
 //!
 //! Invariant: where the count is not zero, the address is that of a buffer that nothing else uses,
 //! and the first `count` bytes of it are the content; in a `Text` they are UTF-8.
@@ -12,14 +13,14 @@ use core::{ptr, slice};
 use crate::field::Field;
 use crate::host::trap;
 
-/// Where the content of a [`Bytes`] or [`Text`] is.
+/// The buffer of a [`Bytes`] or [`Text`].
 #[doc(hidden)]
 #[derive(Debug)]
 #[repr(transparent)]
 pub struct Buffer<const N: usize>(UnsafeCell<[u8; N]>);
 
 impl<const N: usize> Buffer<N> {
-    /// A buffer of zeros.
+    /// Returns a buffer of zeros.
     #[expect(clippy::new_without_default, reason = "only the macro makes buffers")]
     pub const fn new() -> Buffer<N> {
         Buffer(UnsafeCell::new([0; N]))
@@ -35,27 +36,27 @@ pub struct Bytes<const N: usize> {
 }
 
 impl<const N: usize> Bytes<N> {
-    /// Takes the place of what there was. Traps when there are more than `N` bytes.
+    /// Replaces the content. Traps when there are more than `N` bytes.
     pub fn set(&mut self, content: &[u8]) {
         if content.len() > N || self.address.is_null() {
             trap();
         }
-        // SAFETY: the buffer has N bytes, of which as many are written as were just found to fit.
-        // `content` may lie in the same buffer, as `copy` allows.
+        // SAFETY: the buffer has N bytes, and the content was just found to fit. `content` may lie
+        // in the same buffer, as `copy` allows.
         unsafe { ptr::copy(content.as_ptr(), self.address, content.len()) };
         self.count = content.len();
     }
 
-    /// Leaves nothing.
+    /// Removes the content.
     pub const fn clear(&mut self) {
         self.count = 0;
     }
 
-    /// Says where the content is and stays.
+    /// Sets the address of the content's buffer.
     ///
     /// # Safety
     ///
-    /// The buffer is this one's alone, and the same for as long as this has content.
+    /// The buffer is this one's alone, and stays the same for as long as this has content.
     #[doc(hidden)]
     pub unsafe fn anchor(&mut self, buffer: &Buffer<N>) {
         self.address = buffer.0.get().cast();
@@ -73,8 +74,8 @@ impl<const N: usize> Deref for Bytes<N> {
         if self.count == 0 {
             return &[];
         }
-        // SAFETY: by the invariant of this file so many bytes are at the address, and whoever
-        // could write them has no `&mut self` while the result lives.
+        // SAFETY: by the invariant of this file the bytes are at the address, and no code with a
+        // `&mut self`, which writing takes, exists while the result lives.
         unsafe { slice::from_raw_parts(self.address, self.count) }
     }
 }
@@ -85,17 +86,17 @@ impl<const N: usize> Deref for Bytes<N> {
 pub struct Text<const N: usize>(Bytes<N>);
 
 impl<const N: usize> Text<N> {
-    /// Takes the place of what there was. Traps when it is longer than `N` bytes.
+    /// Replaces the content. Traps when it is longer than `N` bytes.
     pub fn set(&mut self, content: &str) {
         self.0.set(content.as_bytes());
     }
 
-    /// Leaves nothing.
+    /// Removes the content.
     pub const fn clear(&mut self) {
         self.0.clear();
     }
 
-    /// Says where the content is and stays.
+    /// Sets the address of the content's buffer.
     ///
     /// # Safety
     ///

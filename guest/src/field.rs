@@ -1,12 +1,12 @@
-//! What a state can be made of beside bytes and text.
+//! The field types of a state beside bytes and text.
 //!
-//! It does not know the macro, which sees to it that only these types stand in a state.
+//! This module does not know the macro, which ensures that only these types stand in a state.
 //!
 //! Invariant: in memory, the initial value of every type here is zero bytes.
 
-/// A type of which a state can have a field.
+/// A type that a field of a state can have.
 pub trait Field: Sized {
-    /// What the field of a new object is.
+    /// The field's value in a new object.
     const INITIAL: Self;
 }
 
@@ -39,20 +39,20 @@ impl<T: Field, const N: usize> Field for [T; N] {
 #[repr(C)]
 pub struct Maybe<T> {
     some: bool,
-    /// Invariant: `INITIAL` where there is none.
+    /// Invariant: `INITIAL` when `some` is false.
     value: T,
 }
 
 impl<T: Field + Copy> Maybe<T> {
-    /// Nothing.
+    /// The absent value.
     pub const NONE: Maybe<T> = Maybe { some: false, value: T::INITIAL };
 
-    /// What there is.
+    /// Returns the value, if there is one.
     pub const fn get(&self) -> Option<T> {
         if self.some { Some(self.value) } else { None }
     }
 
-    /// Takes the place of what there was.
+    /// Replaces the value.
     pub const fn set(&mut self, value: Option<T>) {
         *self = match value {
             Some(value) => Maybe { some: true, value },
@@ -60,19 +60,19 @@ impl<T: Field + Copy> Maybe<T> {
         };
     }
 
-    /// What there was; afterwards there is nothing.
+    /// Takes the value out, and leaves none.
     pub const fn take(&mut self) -> Option<T> {
         let taken = self.get();
         *self = Maybe::NONE;
         taken
     }
 
-    /// Whether there is something.
+    /// Returns whether there is a value.
     pub const fn is_some(&self) -> bool {
         self.some
     }
 
-    /// Whether there is nothing.
+    /// Returns whether there is no value.
     pub const fn is_none(&self) -> bool {
         !self.some
     }

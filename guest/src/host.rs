@@ -1,36 +1,36 @@
-//! What an object can ask of its host, and how a step ends itself.
+//! The host functions that an object can call, and the function by which a step ends itself.
 //!
-//! It does not know what becomes of it: outputs and wakes are part of the step, and so are in
+//! This module does not know the consequences: outputs and wakes are part of the step, so they take
 //! effect only if the step is admitted.
 
 /// Bytes of an object's id.
 const ID_BYTES: usize = 32;
 
-/// The time of the input that the object runs on, in milliseconds since 1970-01-01 UTC.
+/// Returns the time of the input that the object runs on, in milliseconds since 1970-01-01 UTC.
 ///
 /// # Panics
 ///
-/// Where there is no host: elsewhere than in wasm32. So do [`emit`], [`send`], [`wake`] and
+/// On targets other than wasm32, where there is no host. So do [`emit`], [`send`], [`wake`] and
 /// [`sleep`].
 pub fn now() -> u64 {
     // SAFETY: the signature is that of the ABI.
     unsafe { imports::now() }
 }
 
-/// Sends an output to the world: a name of 1 to 64 bytes, and what it says.
+/// Sends an output to the world: a name of 1 to 64 bytes, and its content.
 pub fn emit(name: &str, data: &[u8]) {
     // SAFETY: the signature is that of the ABI; the host reads both slices and keeps neither.
     unsafe { imports::emit(name.as_ptr(), name.len(), data.as_ptr(), data.len()) }
 }
 
-/// Sends a message: that the object with the id `to` run `method`, in a step of its own, some time
-/// after this one. Its policy decides, with this object as the principal; what it refuses comes to
-/// nothing, and is on record. Messages to one object arrive in their order, once.
+/// Sends a message: it asks the object with the id `to` to run `method`, in a step of its own, some
+/// time after this one. That object's policy decides, with this object as the principal; a refused
+/// message has no effect, and is on record. Messages to one object arrive in their order, once.
 ///
 /// `arguments` are the method's, as the receiver's schema says: see [`Payload`](crate::Payload).
 ///
-/// A message takes 10,000 units of the step's fuel, and what the step leaves is shared by the steps
-/// that its messages make.
+/// A message takes 10,000 units of the step's fuel; the steps of all its messages share the fuel
+/// that the step leaves.
 ///
 /// # Panics
 ///
@@ -45,24 +45,24 @@ pub fn send(to: &[u8], method: &str, arguments: &[u8]) {
     unsafe { imports::send(to.as_ptr(), method, method_bytes, arguments, arguments_bytes) }
 }
 
-/// Asks to run `cycle` at a time, in milliseconds since 1970-01-01 UTC, instead of when it was to
-/// run before. At the earliest that is a millisecond from now.
+/// Sets the time at which `cycle` runs, in milliseconds since 1970-01-01 UTC; it replaces the one
+/// set before. At the earliest that is a millisecond from now.
 pub fn wake(at: u64) {
     // SAFETY: the signature is that of the ABI.
     unsafe { imports::wake(at) }
 }
 
-/// Asks not to run by itself any more.
+/// Clears the wake: `cycle` does not run any more until the next [`wake`].
 pub fn sleep() {
     // SAFETY: the signature is that of the ABI.
     unsafe { imports::sleep() }
 }
 
-/// Ends the step: nothing that it did stays, and that it was refused is on record.
+/// Ends the step: none of its changes stay, and the refusal is on record.
 ///
 /// # Panics
 ///
-/// Elsewhere than in wasm32.
+/// On targets other than wasm32.
 #[cold]
 pub fn trap() -> ! {
     #[cfg(target_arch = "wasm32")]
@@ -71,7 +71,7 @@ pub fn trap() -> ! {
     panic!("the object's code traps")
 }
 
-/// A panic is a trap: its message would cost more than the code that it is about.
+/// A panic is a trap: its message would cost more than the object's code.
 #[cfg(target_arch = "wasm32")]
 #[panic_handler]
 fn panicked(_: &core::panic::PanicInfo<'_>) -> ! {
@@ -100,7 +100,7 @@ mod imports {
 
 #[cfg(not(target_arch = "wasm32"))]
 mod imports {
-    //! What stands for the imports where there is no host.
+    //! Stand-ins for the imports on targets that have no host.
 
     const NO_HOST: &str = "only in wasm32 does an object have a host";
 

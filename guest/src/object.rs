@@ -1,10 +1,10 @@
-//! What the macro's code is made of: the memory of an object, and the room for what goes in and
-//! out of a call. Not for use by hand.
+//! The building blocks of the macro's code: the memory of an object, and the room for a call's
+//! arguments and results. Not for use by hand.
 //!
-//! It does not know an object's fields or methods.
+//! This module does not know an object's fields or methods.
 //!
-//! Invariant: an object's state record is at an address that is a multiple of 4096; what belongs to
-//! it comes behind it, so that a small object is one page.
+//! Invariant: an object's state record is at an address that is a multiple of 4096; its buffers
+//! come behind it, so that a small object is one page.
 
 use core::cell::UnsafeCell;
 use core::{ptr, slice};
@@ -13,7 +13,7 @@ pub use crate::bytes::Buffer;
 use crate::host::trap;
 pub use crate::texts::{Room, list as texts};
 
-/// An object: its state record, and what comes behind it.
+/// An object: its state record, and its buffers behind it.
 #[derive(Debug)]
 #[repr(C, align(4096))]
 pub struct Object<S, B> {
@@ -21,21 +21,21 @@ pub struct Object<S, B> {
     behind: UnsafeCell<B>,
 }
 
-// SAFETY: no module with threads or shared memory is taken for an object.
+// SAFETY: a module with threads or shared memory is not accepted as an object.
 #[cfg(target_arch = "wasm32")]
 unsafe impl<S, B> Sync for Object<S, B> {}
 
 impl<S, B> Object<S, B> {
-    /// An object in its initial state.
+    /// Returns an object in its initial state.
     pub const fn new(state: S, behind: B) -> Object<S, B> {
         Object { state: UnsafeCell::new(state), behind: UnsafeCell::new(behind) }
     }
 
-    /// Runs what a host called.
+    /// Runs a call of the host.
     ///
     /// # Safety
     ///
-    /// Nothing else may be running on the object: only what a host calls may enter it.
+    /// Nothing else may be running on the object: only exports that a host calls may enter it.
     pub unsafe fn enter<R>(&self, run: impl FnOnce(&mut S, &mut B) -> R) -> R {
         // SAFETY: the caller promises that there are no other references into either.
         unsafe { run(&mut *self.state.get(), &mut *self.behind.get()) }
@@ -53,13 +53,13 @@ pub struct Arguments<const N: usize> {
 }
 
 impl<const N: usize> Arguments<N> {
-    /// Room of which nothing is used.
+    /// Returns unused room.
     #[expect(clippy::new_without_default, reason = "only the macro makes room")]
     pub const fn new() -> Arguments<N> {
         Arguments { room: [0; N], used: 0 }
     }
 
-    /// The address of `bytes` bytes, a multiple of 8. Traps when there is no room.
+    /// Returns the address of `bytes` bytes, a multiple of 8. Traps when there is no room.
     pub fn allocate(&mut self, bytes: usize) -> *mut u8 {
         let start = (self.used + 7) & !7;
         if start > N || bytes > N - start {
@@ -69,9 +69,10 @@ impl<const N: usize> Arguments<N> {
         self.room.as_mut_ptr().wrapping_add(start)
     }
 
-    /// Zeroes what was used, so that no argument is part of the object that it did not keep.
+    /// Zeroes the used part, so that no argument stays in the object's memory unless the object
+    /// kept it.
     pub fn clear(&mut self) {
-        // SAFETY: what is used is within the room.
+        // SAFETY: the used part is within the room.
         unsafe { ptr::write_bytes(self.room.as_mut_ptr(), 0, self.used) };
         self.used = 0;
     }
@@ -83,13 +84,13 @@ impl<const N: usize> Arguments<N> {
 pub struct Results<const N: usize>([u8; N]);
 
 impl<const N: usize> Results<N> {
-    /// Room of zeros.
+    /// Returns room of zeros.
     #[expect(clippy::new_without_default, reason = "only the macro makes room")]
     pub const fn new() -> Results<N> {
         Results([0; N])
     }
 
-    /// Leaves a result, and gives its address.
+    /// Stores a result, and returns its address.
     pub fn put<T>(&mut self, result: T) -> *const T {
         const {
             assert!(size_of::<T>() <= N && align_of::<T>() <= 8, "the macro makes enough room");
@@ -121,17 +122,17 @@ impl From<&str> for Slice {
     }
 }
 
-/// A list that is an argument.
+/// Returns the list that is an argument.
 ///
 /// # Safety
 ///
-/// The host wrote so many bytes to the address, and nothing writes them for as long as `'a` is.
+/// The host wrote `count` bytes to the address, and nothing writes them during `'a`.
 pub unsafe fn list<'a>(address: *const u8, count: usize) -> &'a [u8] {
     // SAFETY: the caller promises it.
     unsafe { slice::from_raw_parts(address, count) }
 }
 
-/// A string that is an argument.
+/// Returns the string that is an argument.
 ///
 /// # Safety
 ///
@@ -141,7 +142,7 @@ pub unsafe fn string<'a>(address: *const u8, count: usize) -> &'a str {
     unsafe { str::from_utf8_unchecked(list(address, count)) }
 }
 
-/// The bytes of a text, `N` of them.
+/// Returns the bytes of a text, `N` of them.
 pub const fn bytes<const N: usize>(text: &str) -> [u8; N] {
     match text.as_bytes().first_chunk() {
         Some(bytes) => *bytes,

@@ -1,9 +1,9 @@
 //! The arguments of a message, as payload bytes.
 //!
-//! It does not know the receiver's schema: that what is put matches the parameters is for whoever
-//! puts it to see to, and the receiver refuses what does not.
+//! This module does not know the receiver's schema: the sender must put arguments that match the
+//! parameters, and the receiver refuses others.
 //!
-//! Invariant: nothing is put beyond the room.
+//! Invariant: no byte is put beyond the room.
 
 use crate::host::trap;
 
@@ -23,7 +23,7 @@ pub struct Payload<const N: usize> {
 }
 
 impl<const N: usize> Payload<N> {
-    /// No arguments yet.
+    /// Returns an empty list of arguments.
     pub const fn new() -> Payload<N> {
         Payload { bytes: [0; N], count: 0 }
     }
@@ -45,7 +45,7 @@ impl<const N: usize> Payload<N> {
         self
     }
 
-    /// The bytes, to be sent.
+    /// Returns the bytes, to be sent.
     pub fn as_bytes(&self) -> &[u8] {
         self.bytes.get(..self.count).unwrap_or_default()
     }
@@ -57,10 +57,10 @@ impl<const N: usize> Default for Payload<N> {
     }
 }
 
-/// What can be an argument of a message: a scalar of WIT, `&str` for `string`, `&[u8]` for
+/// A type that an argument of a message can have: a scalar of WIT, `&str` for `string`, `&[u8]` for
 /// `list<u8>`.
 pub trait Put {
-    /// Gives the argument's bytes to `sink`, piece by piece.
+    /// Passes the argument's bytes to `sink`, piece by piece.
     fn put(self, sink: impl FnMut(&[u8]));
 }
 

@@ -1,10 +1,11 @@
-//! Lists of texts: in a state, and as a method takes them.
+//! Lists of texts: in a state, and as arguments of methods.
 //!
-//! It does not know where the room of a list is; the object says so before each call, see `anchor`.
+//! This module does not know where the room of a list is; the object sets it before each call, see
+//! `anchor`.
 //!
-//! Invariant: an item that has bytes is at the address of as many bytes of UTF-8, which nothing
-//! writes while it is borrowed; no item leaves the list that it is in. Where a list has items, its
-//! address is that of room that no other list uses.
+//! Invariant: an item that has bytes is at the address of that many bytes of UTF-8, which nothing
+//! writes while it is borrowed; no item leaves its list. Where a list has items, its address is
+//! that of room that no other list uses.
 
 use core::cell::UnsafeCell;
 use core::ops::Deref;
@@ -13,7 +14,7 @@ use core::{ptr, slice};
 use crate::field::Field;
 use crate::host::trap;
 
-/// A text in a list. What there is to do with it is what there is to do with a `str`.
+/// A text in a list, used as a `str`.
 #[derive(Debug)]
 #[repr(C)]
 pub struct Str {
@@ -33,7 +34,7 @@ impl Deref for Str {
     }
 }
 
-/// Where the items of a [`Texts`] are, and behind them their bytes.
+/// The room of a [`Texts`]: its items, and behind them their bytes.
 #[doc(hidden)]
 #[derive(Debug)]
 #[repr(transparent)]
@@ -47,7 +48,7 @@ struct Inner<const N: usize, const B: usize> {
 }
 
 impl<const N: usize, const B: usize> Room<N, B> {
-    /// Room of zeros.
+    /// Returns room of zeros.
     #[expect(clippy::new_without_default, reason = "only the macro makes room")]
     pub const fn new() -> Room<N, B> {
         let items = [const { Str { address: ptr::null(), count: 0 } }; N];
@@ -57,7 +58,7 @@ impl<const N: usize, const B: usize> Room<N, B> {
 
 /// At most `N` texts of at most `B` bytes each in a state; in WIT, a `list<string>`.
 ///
-/// Of keys, as 64 hexadecimal digits each, a policy is told how many signed:
+/// If the texts are keys, as 64 hexadecimal digits each, a policy can read how many of them signed:
 /// `context.approvals.<field>`.
 #[derive(Debug)]
 #[repr(C)]
@@ -67,21 +68,21 @@ pub struct Texts<const N: usize, const B: usize> {
 }
 
 impl<const N: usize, const B: usize> Texts<N, B> {
-    /// Takes the place of what there was. Traps when there are more than `N`, or one is longer
-    /// than `B` bytes.
+    /// Replaces the content. Traps when there are more than `N` texts, or one is longer than `B`
+    /// bytes.
     pub fn set(&mut self, content: &[Str]) {
         self.count = 0;
         content.iter().for_each(|text| self.push(text));
     }
 
-    /// One more at the end. Traps when there are `N`, or it is longer than `B` bytes.
+    /// Appends a text. Traps when there are `N`, or it is longer than `B` bytes.
     pub fn push(&mut self, text: &str) {
         self.put(self.count, text);
         self.count += 1;
     }
 
-    /// Takes the place of one that there is. Traps when there is none, or the text is longer than
-    /// `B` bytes.
+    /// Replaces the text at `index`. Traps when there is none, or the new text is longer than `B`
+    /// bytes.
     pub fn replace(&mut self, index: usize, text: &str) {
         if index >= self.count {
             trap();
@@ -93,8 +94,8 @@ impl<const N: usize, const B: usize> Texts<N, B> {
         if index >= N || text.len() > B || self.address.is_null() {
             trap();
         }
-        // SAFETY: the room has N items and B bytes for each; of both, what is written was just
-        // found to be within. Nothing else is in that room, so that `text` is elsewhere.
+        // SAFETY: the room has N items and B bytes for each, and the writes were just found to be
+        // within. Nothing else is in that room, so that `text` is elsewhere.
         unsafe {
             let bytes: *mut u8 = (&raw mut (*self.address).bytes).cast::<u8>().add(index * B);
             ptr::copy_nonoverlapping(text.as_ptr(), bytes, text.len());
@@ -103,11 +104,11 @@ impl<const N: usize, const B: usize> Texts<N, B> {
         }
     }
 
-    /// Says where the content is and stays.
+    /// Sets the address of the content's room.
     ///
     /// # Safety
     ///
-    /// The room is this one's alone, and the same for as long as this has content.
+    /// The room is this one's alone, and stays the same for as long as this has content.
     #[doc(hidden)]
     pub unsafe fn anchor(&mut self, room: &Room<N, B>) {
         self.address = room.0.get();
@@ -125,18 +126,18 @@ impl<const N: usize, const B: usize> Deref for Texts<N, B> {
         if self.count == 0 {
             return &[];
         }
-        // SAFETY: by the invariant of this file so many items are at the address, and whoever
-        // could write them has no `&mut self` while the result lives.
+        // SAFETY: by the invariant of this file the items are at the address, and no code with a
+        // `&mut self`, which writing takes, exists while the result lives.
         unsafe { slice::from_raw_parts(self.address.cast::<Str>(), self.count) }
     }
 }
 
-/// A list that is an argument.
+/// Returns the list that is an argument.
 ///
 /// # Safety
 ///
-/// The host wrote so many items to the address, each the address and count of its UTF-8, and
-/// nothing writes any of it for as long as `'a` is.
+/// The host wrote `count` items to the address, each the address and count of its UTF-8, and
+/// nothing writes any of it during `'a`.
 #[doc(hidden)]
 pub unsafe fn list<'a>(address: *const u8, count: usize) -> &'a [Str] {
     // SAFETY: the caller promises it; room for arguments is aligned for every item.

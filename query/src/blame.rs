@@ -1,10 +1,11 @@
-//! Who changed a field last: the newest version in which it has another value than before.
+//! Blame: finds the version that changed a field last, the newest in which it has another value
+//! than before.
 //!
 //! It walks back from the head and reads the field again only behind a version that wrote a page
-//! which the field was read from, so other versions cost no more than their records, and of those
-//! no page is read that the field is not in. It goes on through upgrades that kept the field, its
-//! type and its value, and from a fork's first version to the one that it is of, and says where it
-//! went and why it ends. It does not say who could have changed it.
+//! which the field was read from; other versions cost no more than their records, and no page
+//! without the field is read. It continues through upgrades that kept the field, its type and its
+//! value, and from a fork's first version to the original version, and reports the path that it
+//! took and why it ends. It does not say who could have changed the field.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -18,43 +19,43 @@ use storage::{Direction, Error, ErrorKind, Store, StoredCommit};
 
 use crate::history::VersionEntry;
 
-/// The version that gave a field the value that it has, as far as there is a trail.
+/// The version that gave a field its value, as far as the trail of versions reaches.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Blame {
-    /// The object whose version it is: the one that was asked about, or one that it is a fork of.
+    /// The object of that version: the given one, or one that it is a fork of.
     pub object: ObjectId,
     /// The version.
     pub entry: VersionEntry,
-    /// Why the trail ends with it.
+    /// The reason why the trail ends with it.
     pub end: TrailEnd,
-    /// Where the value was kept on the way back to it, newest first.
+    /// The places where the trail crossed an upgrade or a fork that kept the value, newest first.
     pub kept: Vec<Kept>,
 }
 
-/// Why a trail ends with a version.
+/// A reason why a trail ends with a version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TrailEnd {
-    /// The version before has another value there.
+    /// The version before has another value at the path.
     Changed,
-    /// It is the object's first, which made the field.
+    /// The version is the object's first, which made the field.
     Created,
-    /// It is an upgrade, and the code before had no such field.
+    /// The version is an upgrade, and the old code had no such field.
     NewField,
-    /// It is an upgrade, and the code before had the field with another type.
+    /// The version is an upgrade, and the old code had the field with another type.
     OtherType,
-    /// It is a fork's first, and this version of another object is not here.
+    /// The version is a fork's first, and its original version is not in this database.
     ParentNotHere {
-        /// The object that the fork is of.
+        /// The original object.
         object: ObjectId,
-        /// The version.
+        /// The original version.
         seq: u64,
     },
-    /// Retention let go what the versions before say: the value is at least as old as this one.
+    /// Retention dropped the versions before: the value is at least as old as this version.
     Dropped,
 }
 
-/// A version that made a field anew with the value that it had.
+/// A version that took over the field with its value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Kept {
@@ -69,9 +70,9 @@ pub enum Kept {
     Fork {
         /// The fork.
         object: ObjectId,
-        /// The object that it is of.
+        /// The original object.
         of: ObjectId,
-        /// The version of that object.
+        /// The original version.
         seq: u64,
     },
 }
@@ -85,15 +86,15 @@ struct Found {
 }
 
 impl Found {
-    /// Whether its parent surely has the value, at the same place.
+    /// Returns whether its parent certainly has the value, at the same place.
     fn is_as_before(&self) -> bool {
         let wrote_it = self.stored.page_indices().any(|index| self.pages.contains(&index));
         self.stored.is_whole() && self.stored.header().kind != Kind::Upgrade && !wrote_it
     }
 }
 
-/// The version that gave the field at `path` the value that it has now. `define` gives what objects
-/// of a code and a policy are.
+/// Finds the version that gave the field at `path` its present value. `define` returns the
+/// definition of objects with a code and a policy.
 ///
 /// # Errors
 ///
@@ -120,12 +121,12 @@ pub fn blame<E: From<Error>>(
         };
         trail.kept.push(Kept::Fork { object: trail.object, of, seq });
         trail.object = of;
-        // A fork has the memory of the version that it is of.
+        // A fork has the memory of its original version.
         newest = Found { stored: *stored, ..first };
     }
 }
 
-/// The version that a fork is of.
+/// The original version of a fork.
 enum Parent {
     Here { of: ObjectId, stored: Box<StoredCommit> },
     NotHere { of: ObjectId, seq: u64 },
@@ -140,12 +141,12 @@ struct Trail<'a, F> {
     kept: Vec<Kept>,
 }
 
-/// What a version has at the path.
+/// The content of a version at the path.
 enum Read {
     Found(Box<Found>),
-    /// Its code, or its state, has no such field.
+    /// The version's code, or its state, has no such field.
     NoField,
-    /// It cannot be read any more.
+    /// The version cannot be read any more.
     Dropped,
 }
 
@@ -156,7 +157,7 @@ impl<E: From<Error>, F: Fn((CodeHash, PolicyHash)) -> Result<Arc<Definition>, E>
         Ok(self.found(stored)??)
     }
 
-    /// What a version has at the path; the error inside says that it has nothing.
+    /// Reads a version at the path; the inner error says that it has no value there.
     fn found(&self, stored: StoredCommit) -> Result<storage::Result<Found>, E> {
         let definition = (self.define)((stored.header().code, stored.header().policy))?;
         let state = definition.code.state_address;
@@ -177,7 +178,8 @@ impl<E: From<Error>, F: Fn((CodeHash, PolicyHash)) -> Result<Arc<Definition>, E>
         }
     }
 
-    /// From a version of the object to the one that gave the field its value, and why it is that.
+    /// Walks from a version of the object back to the one that gave the field its value, and
+    /// returns that with the reason to end there.
     fn walk(&mut self, newest: Found) -> Result<(Found, TrailEnd), E> {
         let mut newer = newest;
         let before = 0..newer.stored.header().seq;
@@ -213,7 +215,7 @@ impl<E: From<Error>, F: Fn((CodeHash, PolicyHash)) -> Result<Arc<Definition>, E>
         Ok((newer, TrailEnd::Created))
     }
 
-    /// The version that a fork's first version is of; none of another object's.
+    /// Returns the original version, if `first` is a fork's first version.
     fn parent(&self, first: &Found) -> Result<Option<Parent>, E> {
         if first.stored.header().kind != Kind::Fork {
             return Ok(None);
@@ -243,7 +245,7 @@ impl<E: From<Error>, F: Fn((CodeHash, PolicyHash)) -> Result<Arc<Definition>, E>
     }
 }
 
-/// Whether a path leads nowhere: in a schema, or in a list that is shorter.
+/// Returns whether an error says that a path does not exist: in a schema, or in a shorter list.
 fn is_of_path(error: &Error) -> bool {
     use object::ErrorKind::{State, Unknown, Value};
     let ErrorKind::Object(error) = error.kind() else { return false };

@@ -1,4 +1,5 @@
-//! What differs between two versions of an object: fields of the state, and pages of the memory.
+//! Diffs: the fields of the state, and the pages of the memory, that differ between two versions of
+//! an object.
 //!
 //! It compares values, so a list that moved in memory without changing is not a change of a field.
 //! Fields are the same when they have the same name, also across an upgrade.
@@ -10,13 +11,13 @@ use object::{ErrorKind, Result};
 
 use crate::snapshot::Snapshot;
 
-/// What differs between two versions.
+/// The differences between two versions.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Diff {
     /// The object.
     pub object: ObjectId,
     /// The fields whose values differ, in the order of the first version's schema, then those that
-    /// only the second has; records by their fields.
+    /// only the second version has. Records are compared field by field.
     pub fields: Vec<FieldChange>,
     /// The indices of the memory's pages whose bytes differ, ascending.
     pub pages: Vec<u32>,
@@ -27,13 +28,13 @@ pub struct Diff {
 pub struct FieldChange {
     /// Path to the field.
     pub path: String,
-    /// Its value in the first version; none when other code had no such field.
+    /// The value in the first version; none when its code has no such field.
     pub before: Option<Value>,
-    /// Its value in the second; none when other code has no such field.
+    /// The value in the second version; none when its code has no such field.
     pub after: Option<Value>,
 }
 
-/// What differs between `before` and `after`, two versions of one object.
+/// Returns the differences between `before` and `after`, two versions of one object.
 ///
 /// # Errors
 ///

@@ -1,10 +1,9 @@
 //! The history of an object: its versions with their inputs and effects, and its refusals.
 //!
-//! Entries are read one at a time, so a long history costs no memory, and from either end. Where a
-//! range of time begins and ends is found in a few steps, however much lies before it. Only
-//! refusals, oldest first, are held until all are read, since they are linked the other way: those
-//! in the range, and no more than the limit. It does not verify the chain: that is what
-//! verify is for; each entry's bytes are checked as they are read.
+//! Entries are read one at a time and from either end, so a long history costs no memory. The ends
+//! of a time range are found in a few steps, at any depth. Only refusals read oldest first are held
+//! in memory, since they are linked the other way: those in the range, up to the limit. This module
+//! checks each entry's bytes as it reads them; verifying the chain is verification's work.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -26,44 +25,44 @@ pub enum Entry {
     Refusal(RefusalEntry),
 }
 
-/// An admitted version and what made it.
+/// An admitted version, and its payloads.
 #[derive(Clone, Debug, PartialEq)]
 pub struct VersionEntry {
     /// Its header.
     pub header: Header,
     /// Its hash.
     pub hash: VersionHash,
-    /// What the header names besides the memory; none when retention dropped it.
+    /// The payloads that the header names, without the memory; none when retention dropped them.
     pub payloads: Option<Payloads>,
 }
 
-/// What made a version, and what came of it.
+/// The payloads of a version: its input and its outcome.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Payloads {
-    /// What was asked for, by whom.
+    /// The request and its credential.
     pub input: Input,
-    /// What the step gave back and sent out.
+    /// The step's result and all that it sent out.
     pub effects: Effects,
-    /// Who signed and which rules permitted it.
+    /// The signers, and the rules that permitted the version.
     pub admission: Admission,
 }
 
-/// A refusal and the input that it refused.
+/// A refusal and the refused input.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RefusalEntry {
     /// Its place among the object's refusals, from 1, oldest first.
     pub number: u64,
     /// The refusal.
     pub refusal: Refusal,
-    /// What was asked for, by whom.
+    /// The request and its credential.
     pub input: Input,
-    /// The code and the policy that the object had then.
+    /// The object's code and policy at the time.
     pub under: (CodeHash, PolicyHash),
 }
 
 impl Entry {
-    /// The code and the policy of the version that it is, or that the refusal is behind: the input
-    /// is one for that code.
+    /// Returns the code and the policy of the version, or of the version that the refusal is
+    /// behind: the input is encoded for that code.
     pub fn under(&self) -> (CodeHash, PolicyHash) {
         match self {
             Entry::Version(version) => (version.header.code, version.header.policy),
@@ -71,7 +70,7 @@ impl Entry {
         }
     }
 
-    /// When it happened, in milliseconds since 1970-01-01 UTC.
+    /// Returns the entry's time, in milliseconds since 1970-01-01 UTC.
     pub fn time(&self) -> u64 {
         match self {
             Entry::Version(version) => version.header.time,
@@ -81,7 +80,7 @@ impl Entry {
 }
 
 impl VersionEntry {
-    /// The entry of a commit as stored.
+    /// Decodes a stored commit.
     ///
     /// # Errors
     ///
@@ -99,8 +98,8 @@ impl VersionEntry {
 }
 
 impl RefusalEntry {
-    /// The entry of a refusal as stored, its place among the object's refusals, from 1, and what
-    /// the object was then.
+    /// Decodes a stored refusal. `number` is its place among the object's refusals, from 1, and
+    /// `under` the object's code and policy at the time.
     ///
     /// # Errors
     ///
@@ -115,7 +114,7 @@ impl RefusalEntry {
     }
 }
 
-/// What the object was that refusals behind one version are of.
+/// The object's code and policy in the version that refusals stand behind.
 #[derive(Clone, Copy)]
 struct Behind {
     parent: VersionHash,
@@ -136,7 +135,7 @@ fn not_found(what: &'static str, object: ObjectId) -> storage::Error {
     ErrorKind::NotFound { what, name: object.to_string() }.into()
 }
 
-/// A query over an object's history; iterate over it to run it.
+/// A query over an object's history; [`entries`](History::entries) runs it.
 #[derive(Debug)]
 pub struct History<'a> {
     store: &'a Store,
@@ -150,54 +149,55 @@ pub struct History<'a> {
 }
 
 impl<'a> History<'a> {
-    /// The whole history of `object`, oldest first.
+    /// Queries the whole history of `object`, oldest first.
     pub fn new(store: &'a Store, object: ObjectId) -> History<'a> {
         let (refused, backwards) = Default::default();
         let (since, until, seqs, limit) = (0, u64::MAX, 0..u64::MAX, usize::MAX);
         History { store, object, refused, backwards, since, until, seqs, limit }
     }
 
-    /// Refusals only. Oldest first, those that are asked for are held in memory, so narrow them
-    /// down.
+    /// Selects refusals only. Oldest first, the selected refusals are held in memory, so narrow
+    /// them down.
     pub fn refused(mut self) -> History<'a> {
         self.refused = true;
         self
     }
 
-    /// Versions only, newest first; with [`refused`](History::refused), refusals newest first.
+    /// Selects versions only, newest first; with [`refused`](History::refused), refusals newest
+    /// first.
     pub fn backwards(mut self) -> History<'a> {
         self.backwards = true;
         self
     }
 
-    /// From `time` on, in milliseconds since 1970-01-01 UTC. Refusals that stand before the last
-    /// version from before `time` are not among them, whatever their times.
+    /// Selects entries from `time` on, in milliseconds since 1970-01-01 UTC. Leaves out refusals
+    /// that stand before the last version from before `time`, whatever their own times.
     pub fn since(mut self, time: u64) -> History<'a> {
         self.since = time;
         self
     }
 
-    /// Up to and with `time`, in milliseconds since 1970-01-01 UTC. Refusals that stand behind the
-    /// first version after `time` are not among them, whatever their times.
+    /// Selects entries up to and including `time`, in milliseconds since 1970-01-01 UTC. Leaves out
+    /// refusals that stand behind the first version after `time`, whatever their own times.
     pub fn until(mut self, time: u64) -> History<'a> {
         self.until = time;
         self
     }
 
-    /// The versions whose seqs are in `range`, and the refusals behind them.
+    /// Selects the versions whose sequence numbers are in `range`, and the refusals behind them.
     pub fn seqs(mut self, range: Range<u64>) -> History<'a> {
         self.seqs = range;
         self
     }
 
-    /// At most `count` entries.
+    /// Selects at most `count` entries.
     pub fn limit(mut self, count: usize) -> History<'a> {
         self.limit = count;
         self
     }
 
-    /// The seqs of the versions in the range of time, from the one before them on, behind which
-    /// refusals may be in the range too.
+    /// Returns the sequence numbers of the versions in the time range, including the last version
+    /// before it, behind which refusals may be in the range too.
     fn range(&self) -> Result<Range<u64>> {
         let Range { mut start, mut end } = self.seqs.clone();
         if let Some(before) = self.since.checked_sub(1) {
@@ -211,7 +211,7 @@ impl<'a> History<'a> {
         Ok(start..end)
     }
 
-    /// The refusals behind these versions, newest first.
+    /// Returns the refusals behind these versions, newest first.
     fn refusals(&self, range: Range<u64>) -> Result<impl Iterator<Item = Result<Entry>> + use<'a>> {
         let mut refusals = self.store.refusals_behind(self.object, range)?;
         let (store, object) = (self.store, self.object);
@@ -231,11 +231,11 @@ impl<'a> History<'a> {
         }))
     }
 
-    /// The entries.
+    /// Returns the entries.
     ///
     /// # Errors
     ///
-    /// When the object is not in the store or a read fails; each entry may fail by itself as well.
+    /// The object is not in the store, or a read fails; each entry may fail by itself as well.
     pub fn entries(self) -> Result<impl Iterator<Item = Result<Entry>> + use<'a>> {
         let (since, until, range) = (self.since, self.until, self.range()?);
         let within = move |entry: &Result<Entry>| {
@@ -273,7 +273,7 @@ impl<'a> History<'a> {
     }
 }
 
-/// The last entries, no more than `limit`, the last of them first.
+/// Returns the last entries, no more than `limit`, the last of them first.
 fn last_first<T>(entries: impl Iterator<Item = T>, limit: usize) -> impl Iterator<Item = T> {
     let mut held = VecDeque::new();
     for entry in entries {

@@ -1,8 +1,9 @@
-//! Asks about objects and their history: which there are, any version, what changed between two,
-//! who changed a field last, and what was refused.
+//! Queries over objects and their history: the objects of a database, any version, the differences
+//! between two, the version that changed a field last, and the refusals.
 //!
-//! It reads what the storage crate keeps and the object crate explains. It does not run objects,
-//! and it holds nothing open: a snapshot keeps only the pages of its own version alive.
+//! This crate reads what the storage crate keeps, by the definitions of the object crate. It does
+//! not run objects, and it holds nothing open: a snapshot keeps only the pages of its own version
+//! alive.
 //!
 //! Invariant: nothing here changes a database.
 

@@ -1,25 +1,25 @@
-//! The objects of a database: all of them, or those of a code, of names that begin alike, or made
-//! or changed in a range of time.
+//! Queries over the objects of a database: all of them, or those of a code, with a common name
+//! prefix, or made or changed in a range of time.
 //!
-//! They come in the order of their ids, read a page at a time, so a list of millions takes no
-//! memory, and goes on where another ended. Each is as it is when its page is read. It does not
-//! know what objects are for.
+//! Objects come in the order of their ids, read a page at a time, so a list of millions takes no
+//! memory, and a list can continue where another ended. Each object is as of the time when its page
+//! is read. This module does not know what objects are for.
 //!
-//! Names have an index. Code and times have none: for these every row is read that comes before
-//! the last object that is asked for.
+//! Names have an index. Code and times have none: a query by these reads every row up to the last
+//! object that it returns.
 
 use object::hash::{CodeHash, ObjectId};
 use storage::{ObjectInfo, Result, Store};
 
-/// Objects that are read at a time.
+/// The number of objects that are read at a time.
 const PAGE: usize = 1024;
 const ANY_TIME: (u64, u64) = (0, u64::MAX);
 
 /// A query over the objects of a database; iterate over it to run it.
 ///
-/// What is narrowed down by [`named`](Objects::named) costs a look at the index for each object
-/// with such a name, and 32 bytes of memory; anything else, a scan over the rows of all objects
-/// behind [`after`](Objects::after), up to the [`limit`](Objects::limit).
+/// A query by [`named`](Objects::named) costs a look into the index for each object with such a
+/// name, and 32 bytes of memory; any other one, a scan over the rows of all objects behind
+/// [`after`](Objects::after), up to the [`limit`](Objects::limit).
 #[derive(Debug)]
 pub struct Objects<'a> {
     store: &'a Store,
@@ -29,71 +29,73 @@ pub struct Objects<'a> {
     changed: (u64, u64),
     after: Option<ObjectId>,
     limit: usize,
-    /// What was read and not given yet.
+    /// The objects that were read and not returned yet.
     page: std::vec::IntoIter<ObjectInfo>,
-    /// The ids of a name that are still to be read, once they were looked for.
+    /// The ids with the name prefix that are still to be read, once they were looked up.
     named: Option<std::vec::IntoIter<ObjectId>>,
     ended: bool,
 }
 
 impl<'a> Objects<'a> {
-    /// All objects, in the order of their ids.
+    /// Queries all objects, in the order of their ids.
     pub fn new(store: &'a Store) -> Objects<'a> {
         let (name, code, after, page, named, ended) = Default::default();
         let (created, changed, limit) = (ANY_TIME, ANY_TIME, usize::MAX);
         Objects { store, name, code, created, changed, after, limit, page, named, ended }
     }
 
-    /// Those that have a name which begins so.
+    /// Selects objects that have a name with this prefix.
     pub fn named(mut self, prefix: impl Into<String>) -> Objects<'a> {
         self.name = prefix.into();
         self
     }
 
-    /// Those that run this code; none for any.
+    /// Selects objects that run this code; none selects any.
     pub fn code(mut self, code: impl Into<Option<CodeHash>>) -> Objects<'a> {
         self.code = code.into();
         self
     }
 
-    /// Those created at `time` or later, in milliseconds since 1970-01-01 UTC.
+    /// Selects objects created at `time` or later, in milliseconds since 1970-01-01 UTC.
     pub fn created_since(mut self, time: u64) -> Objects<'a> {
         self.created.0 = time;
         self
     }
 
-    /// Those created at `time` or before, in milliseconds since 1970-01-01 UTC.
+    /// Selects objects created at `time` or before, in milliseconds since 1970-01-01 UTC.
     pub fn created_until(mut self, time: u64) -> Objects<'a> {
         self.created.1 = time;
         self
     }
 
-    /// Those whose newest version is of `time` or later, in milliseconds since 1970-01-01 UTC.
+    /// Selects objects whose newest version is of `time` or later, in milliseconds since 1970-01-01
+    /// UTC.
     pub fn changed_since(mut self, time: u64) -> Objects<'a> {
         self.changed.0 = time;
         self
     }
 
-    /// Those whose newest version is of `time` or before, in milliseconds since 1970-01-01 UTC.
+    /// Selects objects whose newest version is of `time` or before, in milliseconds since
+    /// 1970-01-01 UTC.
     pub fn changed_until(mut self, time: u64) -> Objects<'a> {
         self.changed.1 = time;
         self
     }
 
-    /// Those whose ids come after `last`, whether or not there is such an object: the last one of
-    /// a list, to go on behind it.
+    /// Selects objects whose ids come after `last`, whether or not that object exists: pass the
+    /// last id of a list to continue behind it.
     pub fn after(mut self, last: impl Into<Option<ObjectId>>) -> Objects<'a> {
         self.after = last.into();
         self
     }
 
-    /// At most `count`.
+    /// Selects at most `count` objects.
     pub fn limit(mut self, count: usize) -> Objects<'a> {
         self.limit = count;
         self
     }
 
-    /// Whether some objects that are read may not be asked for.
+    /// Returns whether some rows that are read may not be selected.
     fn is_narrowed(&self) -> bool {
         self.code.is_some() || [self.created, self.changed] != [ANY_TIME; 2]
     }
@@ -107,10 +109,10 @@ impl<'a> Objects<'a> {
             && (self.name.is_empty() || is_named())
     }
 
-    /// The objects that are read next; none when there are no more.
+    /// Reads the next objects; none when there are no more.
     fn read(&mut self) -> Result<Vec<ObjectInfo>> {
         if self.name.is_empty() {
-            // Whoever wants few of all need not wait for a whole page.
+            // A query for a few of all objects need not read a whole page.
             let rows = if self.is_narrowed() { PAGE } else { self.limit.min(PAGE) };
             let page = self.store.list(self.after, rows)?;
             self.after = page.last().map_or(self.after, |info| Some(info.id));

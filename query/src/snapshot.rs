@@ -1,4 +1,4 @@
-//! A snapshot: one version of one object, that stays as it is while the object goes on.
+//! Snapshots: one version of one object, that stays the same while the object advances.
 //!
 //! Fields are read in place, at their Canonical ABI addresses in the version's pages, with no
 //! decode step. It does not know where the pages came from.
@@ -17,7 +17,7 @@ use object::schema::{Scalar, Value};
 #[derive(Clone, Debug)]
 pub struct Snapshot(Arc<Version>);
 
-/// What the clones of a snapshot share.
+/// The content that the clones of a snapshot share.
 #[derive(Debug)]
 pub struct Version {
     definition: Arc<Definition>,
@@ -38,7 +38,7 @@ impl From<Snapshot> for Arc<Version> {
 }
 
 impl Snapshot {
-    /// The version with this header and memory.
+    /// Builds the snapshot of the version with this header and memory.
     pub fn new(
         definition: Arc<Definition>,
         header: impl Into<Arc<Header>>,
@@ -47,32 +47,32 @@ impl Snapshot {
         Snapshot(Arc::new(Version { definition, header: header.into(), image }))
     }
 
-    /// The object.
+    /// Returns the object's id.
     pub fn id(&self) -> ObjectId {
         self.0.header.object_id()
     }
 
-    /// The version's header.
+    /// Returns the version's header.
     pub fn header(&self) -> &Header {
         &self.0.header
     }
 
-    /// The version's hash.
+    /// Returns the version's hash.
     pub fn hash(&self) -> VersionHash {
         self.0.header.hash()
     }
 
-    /// The object's code, schema and policy.
+    /// Returns the object's code, schema and policy in this version.
     pub fn definition(&self) -> &Arc<Definition> {
         &self.0.definition
     }
 
-    /// The version's memory.
+    /// Returns the version's memory.
     pub fn image(&self) -> &Image {
         &self.0.image
     }
 
-    /// The scalar at `path`, such as `minutes` or `position.altitude`. Allocates nothing.
+    /// Reads the scalar at `path`, such as `minutes` or `position.altitude`. Allocates nothing.
     ///
     /// # Errors
     ///
@@ -83,7 +83,7 @@ impl Snapshot {
         definition.schema.get(image, definition.code.state_address, path)
     }
 
-    /// The value at `path`, of whatever type.
+    /// Reads the value at `path`, of any type.
     ///
     /// # Errors
     ///
@@ -93,17 +93,17 @@ impl Snapshot {
         self.0.definition.schema.read(&self.0.image, self.0.definition.code.state_address, path)
     }
 
-    /// The whole state, a record.
+    /// Reads the whole state, a record.
     ///
     /// # Errors
     ///
-    /// [`State`](object::ErrorKind::State) when the memory is not a state of the schema, which no
-    /// admitted version's is.
+    /// [`State`](object::ErrorKind::State) when the memory is not a state of the schema; that of an
+    /// admitted version always is.
     pub fn state(&self) -> Result<Value> {
         self.0.definition.schema.read_state(&self.0.image, self.0.definition.code.state_address)
     }
 
-    /// The memory as one piece: its plain BLAKE3 hash is the header's memory root.
+    /// Returns the memory as one piece: its plain BLAKE3 hash is the header's memory root.
     pub fn memory_bytes(&self) -> Vec<u8> {
         let pages = 0..page_count(self.0.image.bytes_count());
         pages.flat_map(|index| *self.0.image.page(index)).collect()

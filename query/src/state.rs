@@ -7,8 +7,8 @@
 //!            names, types                 same schema               a load
 //! ```
 //!
-//! The types are those that `#[derive(State)]` is put on; it emits nothing but calls of what is
-//! here. It does not know how pages were stored.
+//! The types are those with `#[derive(State)]`; the derive emits nothing but calls of this module.
+//! It does not know how pages were stored.
 //!
 //! Invariant: reading a scalar through a view allocates nothing and takes no lock.
 
@@ -31,7 +31,7 @@ pub use self::list::List;
 pub use self::mismatch::Mismatch;
 use crate::snapshot::Snapshot;
 
-/// A type that a part of a state is read as.
+/// A Rust type that a part of a state can be read as.
 ///
 /// | Rust | WIT | read as |
 /// |---|---|---|
@@ -44,8 +44,8 @@ use crate::snapshot::Snapshot;
 /// | a struct with `#[derive(State)]`, of all fields in their order | `record` | its view |
 /// | an enum with `#[derive(State)]`, of all cases in their order | `enum` | itself |
 ///
-/// Nothing is read as a tuple of several types, `flags`, `variant` or `result`: leave such fields
-/// of a state out.
+/// Tuples of several types, `flags`, `variant` and `result` cannot be read: leave such fields of a
+/// state out.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a type that a state is read as",
     label = "not a type of a state",
@@ -53,13 +53,13 @@ use crate::snapshot::Snapshot;
             fieldless enum with #[derive(State)]; fields of other types can be left out"
 )]
 pub trait Field: Sized + 'static {
-    /// What a read gives.
+    /// The type that a read returns.
     type Read<'a>;
 
     #[doc(hidden)]
     const LAYOUT: Layout;
 
-    /// Whether the type of a schema is this one.
+    /// Checks that the type of a schema matches this one.
     #[doc(hidden)]
     fn check(ty: &Type) -> Result<(), Mismatch>;
 
@@ -67,14 +67,14 @@ pub trait Field: Sized + 'static {
     #[doc(hidden)]
     fn read<'a>(at: At<'a>) -> Self::Read<'a>;
 
-    /// Makes what was read into a value of its own.
+    /// Converts a read value into an owned one.
     #[doc(hidden)]
     fn own(read: Self::Read<'_>) -> Self;
 }
 
-/// A struct as which a state is read: what `#[derive(State)]` makes of one.
+/// A struct that mirrors an object's state. Implement it with `#[derive(State)]`.
 ///
-/// It names the fields of the state that the program wants, in any order, and need not name all.
+/// It names the fields of the state that the program reads, in any order, and need not name all.
 /// See the derive macro for an example.
 pub trait State: Field {
     #[doc(hidden)]
@@ -84,7 +84,7 @@ pub trait State: Field {
     #[doc(hidden)]
     fn offsets(record: &Record) -> Result<Self::Offsets, Mismatch>;
 
-    /// The view of a record at an address.
+    /// Returns the view of a record at an address.
     #[doc(hidden)]
     fn view<'a>(at: At<'a>, offsets: Self::Offsets) -> Self::Read<'a>;
 
@@ -100,14 +100,14 @@ pub trait State: Field {
     }
 }
 
-/// A struct and the schema that it was checked against.
+/// A struct, checked against a schema.
 pub struct Bound<S: State> {
     schema: SchemaHash,
     offsets: S::Offsets,
 }
 
 impl<S: State> Bound<S> {
-    /// A view of the version that `snapshot` holds.
+    /// Returns a view of the version that `snapshot` holds.
     ///
     /// # Errors
     ///
@@ -139,7 +139,7 @@ impl<S: State> Debug for Bound<S> {
 }
 
 impl Snapshot {
-    /// A typed view of the version, checked against its schema: see [`State`].
+    /// Returns a typed view of the version, checked against its schema: see [`State`].
     ///
     /// For many versions or objects of one schema, check once, with [`State::bind`].
     ///
@@ -152,7 +152,7 @@ impl Snapshot {
     }
 }
 
-/// The offset of a field of a record.
+/// Returns the offset of a field of a record.
 #[doc(hidden)]
 pub fn offset<F: Field>(record: &Record, name: &str) -> Result<u32, Mismatch> {
     let Some(field) = record.field(name) else {
@@ -164,8 +164,8 @@ pub fn offset<F: Field>(record: &Record, name: &str) -> Result<u32, Mismatch> {
     Ok(field.offset)
 }
 
-/// Whether a type is the record with the fields of `S`, which are called so, in their order and no
-/// others.
+/// Checks that a type is the record with the fields of `S`, under these names, in their order and
+/// no others.
 #[doc(hidden)]
 pub fn record<S: State>(ty: &Type, names: &[&str]) -> Result<(), Mismatch> {
     let list = |names: &[&str]| format!("record {{ {} }}", names.join(", "));
@@ -178,7 +178,7 @@ pub fn record<S: State>(ty: &Type, names: &[&str]) -> Result<(), Mismatch> {
     Ok(())
 }
 
-/// Whether a type is the enum with these cases, in this order.
+/// Checks that a type is the enum with these cases, in this order.
 #[doc(hidden)]
 pub fn cases(ty: &Type, cases: &[&str]) -> Result<(), Mismatch> {
     let expected = || format!("enum {{ {} }}", cases.join(", "));

@@ -1,8 +1,9 @@
-//! The code of a view: what `continuant::state` asks of a type, and the methods that read fields.
+//! Emits the code of a view: the traits that `continuant::state` asks of a type, and the methods
+//! that read fields.
 //!
-//! It does not know whether what was written is right: the model does.
+//! This module does not know whether the input is right: the model does.
 //!
-//! Invariant: names that are emitted beside a program's own are its view only.
+//! Invariant: the only names emitted beside a program's own are those of its views.
 
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote, quote_spanned};
@@ -11,7 +12,7 @@ use syn::spanned::Spanned;
 
 use crate::model::{Field, Model, Parts};
 
-/// The impls, and for a struct its view.
+/// Emits the impls, and for a struct its view.
 pub(crate) fn emit(model: &Model) -> TokenStream {
     match &model.parts {
         Parts::Fields(fields) => view(model, fields),
@@ -25,7 +26,7 @@ fn view(model: &Model, fields: &[Field]) -> TokenStream {
     let about = format!("A [`{ident}`] in a version, read field by field where it is.");
     let count = fields.len();
     let accessors = fields.iter().enumerate().map(accessor);
-    // What a bound says need not be said again by every line that rests on it.
+    // Each line would repeat the error of a failed bound.
     let bounds = fields.iter().map(|field| {
         let ty = &field.ty;
         quote_spanned!(ty.span()=> #ty: ::continuant::state::Field)
@@ -52,7 +53,7 @@ fn view(model: &Model, fields: &[Field]) -> TokenStream {
     }
 }
 
-/// The method that reads a field.
+/// Emits the method that reads a field.
 fn accessor((index, field): (usize, &Field)) -> TokenStream {
     let Field { ident, name, visibility, ty } = field;
     let about = format!("Reads `{name}`.");
@@ -65,7 +66,7 @@ fn accessor((index, field): (usize, &Field)) -> TokenStream {
     }
 }
 
-/// What makes a struct a state and a part of one.
+/// Emits the impls by which a struct is a state and a part of one.
 fn field_impl(ident: &Ident, view: &Ident, fields: &[Field], bounds: &TokenStream) -> TokenStream {
     let count = fields.len();
     let names: Vec<_> = fields.iter().map(|field| &field.name).collect();
@@ -121,7 +122,7 @@ fn field_impl(ident: &Ident, view: &Ident, fields: &[Field], bounds: &TokenStrea
     }
 }
 
-/// The struct itself, of a view.
+/// Emits the conversion of a view into the struct itself.
 fn owned(ident: &Ident, view: &Ident, fields: &[Field], bounds: &TokenStream) -> TokenStream {
     let names: Vec<_> = fields.iter().map(|field| &field.ident).collect();
     let types = fields.iter().map(|field| &field.ty);
@@ -146,7 +147,7 @@ fn enumeration(ident: &Ident, cases: &[(Ident, String)]) -> TokenStream {
     let (idents, names): (Vec<_>, Vec<_>) = cases.iter().map(|(ident, name)| (ident, name)).unzip();
     let tags = 0..cases.len() as u32;
     let count = cases.len();
-    // As the Canonical ABI has it, by the number of cases.
+    // The width of the tag, by the number of cases, as in the Canonical ABI.
     let tag = match count {
         0..=0x100 => quote!(u8),
         0x101..=0x1_0000 => quote!(u16),

@@ -1,9 +1,9 @@
-//! A type as its program says it: a struct with the fields that are read, or an enum's cases.
+//! The model of a type, as its program says it: a struct with the fields that are read, or an
+//! enum's cases.
 //!
-//! It does not know what becomes of it in code.
+//! This module does not know the resulting code.
 //!
-//! Invariant: a model's names are names of a schema; no type of a field is one that never is in a
-//! state.
+//! Invariant: a model's names are names of a schema; no field has a type that never is in a state.
 
 use quote::ToTokens;
 use syn::{Data, DataEnum, DeriveInput, Error, Fields, Ident, Result, Type, Visibility};
@@ -18,7 +18,7 @@ pub(crate) struct Model {
 
 pub(crate) enum Parts {
     Fields(Vec<Field>),
-    /// With their names in a schema.
+    /// The cases, with their names in a schema.
     Cases(Vec<(Ident, String)>),
 }
 
@@ -90,8 +90,8 @@ fn cases(ident: &Ident, data: &DataEnum, errors: &mut Errors) -> Result<Vec<(Ide
     Ok(read)
 }
 
-/// Says what to use instead of a type that is never in a state. Of others the compiler says
-/// whether they are read.
+/// Rejects a type that is never in a state, and says which type to use instead. For other types the
+/// compiler says whether they can be read.
 fn validate_type(ty: &Type) -> Result<()> {
     let text = ty.to_token_stream().to_string().replace(' ', "");
     let head = text.split('<').next().unwrap_or_default();
@@ -115,7 +115,7 @@ fn validate_type(ty: &Type) -> Result<()> {
 struct Errors(Option<Error>);
 
 impl Errors {
-    /// What was found, unless it is an error, which is kept.
+    /// Returns the value, or keeps the error.
     fn keep<T>(&mut self, found: Result<T>) -> Option<T> {
         match (found, &mut self.0) {
             (Ok(found), _) => return Some(found),

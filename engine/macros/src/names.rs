@@ -5,7 +5,7 @@
 use syn::ext::IdentExt;
 use syn::{Error, Ident, Result};
 
-/// The name in a schema of what is called in `snake_case`.
+/// Converts a `snake_case` name into the schema's.
 pub(crate) fn kebab(ident: &Ident) -> Result<String> {
     let name = ident.unraw().to_string();
     let word = |word: &str| {
@@ -20,7 +20,7 @@ pub(crate) fn kebab(ident: &Ident) -> Result<String> {
     Err(Error::new(ident.span(), message))
 }
 
-/// The name in a schema of what is called in `PascalCase`.
+/// Converts a `PascalCase` name into the schema's.
 pub(crate) fn kebab_of_pascal(ident: &Ident) -> Result<String> {
     let name = ident.unraw().to_string();
     let valid = name.starts_with(|first: char| first.is_ascii_uppercase())

@@ -1,12 +1,12 @@
-//! What becomes of a type: its view, or what is wrong with it.
+//! Expansions of types: the view, or the errors.
 //!
-//! It calls the expansion as a plain function. What the code does, the engine's tests show.
+//! The tests call the expansion as a plain function. The engine's tests show that the code works.
 
 use proc_macro2::TokenStream;
 
 use crate::{expand, model};
 
-/// Checks everything that is wrong with a type.
+/// Checks all errors in a type.
 #[track_caller]
 fn check_errors(item: &str, expected: &[&str]) {
     let Err(errors) = model::read(&syn::parse_str(item).unwrap()) else { panic!("it is a view") };
@@ -14,7 +14,7 @@ fn check_errors(item: &str, expected: &[&str]) {
     assert_eq!(found, expected);
 }
 
-/// Checks what is wrong with a field's type.
+/// Checks the error about a field's type.
 #[track_caller]
 fn check_field(ty: &str, advice: &str) {
     let message = format!("a state is not read as this: {advice}");

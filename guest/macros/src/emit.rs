@@ -1,10 +1,10 @@
-//! The code of an object: its module as it was written, in the layout of its schema, and the
+//! Emits the code of an object: its module as it was written, in the layout of its schema, and the
 //! exports that a host calls.
 //!
-//! It does not know whether what was written is right: the model does.
+//! This module does not know whether the input is right: the model does.
 //!
-//! Invariant: unsafe in what is emitted only calls `continuant_guest::object` and names exports;
-//! why that is sound is said where it is emitted. Names that are emitted hide none of the module's.
+//! Invariant: unsafe in emitted code only calls `continuant_guest::object` and names exports; the
+//! reason why that is sound is given where it is emitted. Emitted names hide none of the module's.
 
 use proc_macro2::TokenStream;
 use quote::{ToTokens, format_ident, quote, quote_spanned};
@@ -14,7 +14,7 @@ use crate::model::{Method, Migrate, Model, here};
 use crate::types::{Record, Type, sequence};
 use crate::wit;
 
-/// The module with everything that makes it an object.
+/// Emits the module with everything that makes it an object.
 pub(crate) fn emit(model: &Model, module: &mut ItemMod) -> TokenStream {
     let added = [schema(model), fields(model), exports(model)];
     let (_, items) = module.content.get_or_insert_default();
@@ -51,7 +51,7 @@ fn schema(model: &Model) -> TokenStream {
     }
 }
 
-/// What is in a new object.
+/// Emits the initial values of the fields.
 fn fields(model: &Model) -> TokenStream {
     let records = model.records.iter().chain([&model.state]).map(|record| {
         let (ident, names) = (&record.ident, record.fields.iter().map(|field| &field.ident));
@@ -74,7 +74,7 @@ fn fields(model: &Model) -> TokenStream {
     quote! { #(#records)* #(#enums)* }
 }
 
-/// Everything that is of wasm32 only.
+/// Emits everything that only wasm32 has.
 fn exports(model: &Model) -> TokenStream {
     let layout = layouts(model);
     let behind = behind(model);
@@ -118,7 +118,7 @@ fn exports(model: &Model) -> TokenStream {
     }
 }
 
-/// Assertions that the compiler lays out what the schema says.
+/// Emits assertions that the compiler's layout is the schema's.
 fn layouts(model: &Model) -> TokenStream {
     let records = model.records.iter().chain([&model.state]).map(|record| {
         let (offsets, (size, _)) = sequence(record.fields.iter().map(|field| &field.ty));
@@ -133,7 +133,7 @@ fn layouts(model: &Model) -> TokenStream {
     }
 }
 
-/// The object itself, and the only way into it.
+/// Emits the object itself, and the only function that enters it.
 fn behind(model: &Model) -> TokenStream {
     let buffers = model.state.fields.iter().filter_map(|field| {
         buffer(&field.ty).map(|ty| (&field.ident, (format_ident!("of_{}", field.ident), ty)))
@@ -167,7 +167,7 @@ fn behind(model: &Model) -> TokenStream {
 
         fn enter<R>(run: impl FnOnce(&mut State, &mut __Behind) -> R) -> R {
             // SAFETY: only exports call this, no export calls another, and a host runs one export
-            // at a time. Each buffer is of one field, and always of the same.
+            // at a time. Each buffer belongs to one field, always the same.
             unsafe {
                 __STATE.enter(|state, behind| {
                     #(state.#names.anchor(&behind.#places);)*
@@ -178,7 +178,7 @@ fn behind(model: &Model) -> TokenStream {
     }
 }
 
-/// The type of the buffer that a field of the state has, for those that have one.
+/// Returns the type of the buffer of a state's field, for fields that have one.
 fn buffer(ty: &Type) -> Option<TokenStream> {
     match ty {
         Type::List(Some(count)) | Type::String(Some(count)) => {
@@ -191,7 +191,7 @@ fn buffer(ty: &Type) -> Option<TokenStream> {
     }
 }
 
-/// An export that takes core values, calls the method, and gives back a core value.
+/// Emits an export that takes core values, calls the method, and returns a core value.
 fn method(method: &Method) -> TokenStream {
     let (ident, name) = (&method.ident, &method.name);
     let export = format_ident!("export_{ident}");
@@ -214,7 +214,7 @@ fn method(method: &Method) -> TokenStream {
     }
 }
 
-/// The export that takes the address of a state before.
+/// Emits the export that takes the address of an old state.
 fn migrate(migrate: &Migrate) -> TokenStream {
     let (ident, before) = (&migrate.ident, &migrate.before.ident);
     let call = quote_spanned!(ident.span()=> State::#ident(state, before));
@@ -222,7 +222,7 @@ fn migrate(migrate: &Migrate) -> TokenStream {
         #[unsafe(export_name = "migrate")]
         extern "C" fn export_migrate(before: *const #before) {
             enter(|state, behind| {
-                // SAFETY: the host wrote a record there, and what is there stays until `clear`.
+                // SAFETY: the host wrote a record there, which stays until `clear`.
                 let before: &#before = unsafe { &*before };
                 #call;
                 behind.arguments.clear();
@@ -231,7 +231,7 @@ fn migrate(migrate: &Migrate) -> TokenStream {
     }
 }
 
-/// The value of a type out of core values, which are added to `inputs`.
+/// Emits the value of a type from core values, which are added to `inputs`.
 fn lift(ty: &Type, inputs: &mut Vec<TokenStream>) -> TokenStream {
     let mut input = |core: TokenStream| {
         let name = Ident::new(&format!("core_{}", inputs.len()), here());
@@ -290,14 +290,14 @@ fn lift(ty: &Type, inputs: &mut Vec<TokenStream>) -> TokenStream {
                 _ => "texts",
             };
             let lift = Ident::new(lift, here());
-            // SAFETY: the host wrote the argument there, and what is there stays until `clear`.
+            // SAFETY: the host wrote the argument there, and it stays until `clear`.
             quote!(unsafe { ::continuant_guest::object::#lift(#address, #count) })
         }
         Type::Array(..) => unreachable!("no array is a parameter"),
     }
 }
 
-/// What an export gives back, and how that comes of calling the method.
+/// Emits an export's return type, and the expression that calls the method and returns it.
 fn lower(result: Option<&Type>, call: &TokenStream) -> (TokenStream, TokenStream) {
     let Some(ty) = result else { return (TokenStream::new(), call.clone()) };
     let put = |ty: TokenStream, value: TokenStream| {
@@ -327,12 +327,12 @@ fn lower(result: Option<&Type>, call: &TokenStream) -> (TokenStream, TokenStream
     }
 }
 
-/// Whether a result is a core value.
+/// Returns whether a result is a core value.
 fn is_core(ty: &Type) -> bool {
     matches!(ty, Type::Scalar(_) | Type::Enum(_))
 }
 
-/// The type in Rust of what is in memory.
+/// Returns the Rust type that memory holds.
 fn in_state(ty: &Type) -> TokenStream {
     match ty {
         Type::Scalar(scalar) => Ident::new(scalar.rust, here()).to_token_stream(),

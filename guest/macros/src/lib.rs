@@ -1,10 +1,10 @@
 //! The attribute of `continuant-guest`: from a module in Rust to an object's schema and exports.
 //!
-//! It does not know the host or the engine: what it writes down is the Canonical ABI and the ABI of
+//! This crate does not know the host or the engine: it writes by the Canonical ABI and the ABI of
 //! objects, `guest/ABI.md`.
 //!
-//! Invariant: the schema and the code agree, for they come out of the same `model::Model`; what
-//! an object cannot be is an error with a place, and all such errors of a module are reported.
+//! Invariant: the schema and the code agree, since both come from the same `model::Model`; a module
+//! that cannot be an object gets errors with places, all of them.
 
 mod emit;
 mod model;
@@ -16,7 +16,7 @@ mod wit;
 
 use proc_macro2::TokenStream;
 
-/// Makes an object of a module. See `continuant_guest::object`.
+/// Turns a module into an object. See `continuant_guest::object`.
 #[proc_macro_attribute]
 pub fn object(
     arguments: proc_macro::TokenStream,
@@ -25,7 +25,7 @@ pub fn object(
     expand(arguments.into(), module.into()).into()
 }
 
-/// The module with its exports, or errors.
+/// Returns the module with its exports, or errors.
 fn expand(arguments: TokenStream, module: TokenStream) -> TokenStream {
     let options = syn::parse2(arguments);
     let module = syn::parse2(module);

@@ -1,8 +1,9 @@
-//! An object as its module says it: the state, and the methods with what goes in and out.
+//! The model of an object, as its module says it: the state, and the methods with their parameters
+//! and results.
 //!
-//! It does not know what becomes of it in WIT or in code.
+//! This module does not know the resulting WIT or code.
 //!
-//! Invariant: a model has a state, names that WIT takes, and methods that a host can call.
+//! Invariant: a model has a state, names that WIT accepts, and methods that a host can call.
 
 use std::collections::HashSet;
 
@@ -18,10 +19,10 @@ use crate::types::{Definitions, Enum, Errors, Place, Record, Type, validate_attr
 
 /// Core values that a method's parameters can be passed as.
 const FLAT_PARAMETERS_MAX: usize = 16;
-/// Bytes that the strings and lists of a call can have together, unless it is said otherwise.
+/// Bytes that the strings and lists of a call can have together, by default.
 const ARGUMENT_BYTES: usize = 4096;
 
-/// What the attribute says.
+/// The arguments of the attribute.
 #[derive(Default)]
 pub(crate) struct Options {
     package: Option<LitStr>,
@@ -52,7 +53,7 @@ pub(crate) struct Model {
     pub(crate) interface: String,
     pub(crate) argument_bytes: usize,
     pub(crate) state: Record,
-    /// Structs and enums that the state and the methods are made of, each once.
+    /// Structs and enums that the state and the methods use, each once.
     pub(crate) records: Vec<Record>,
     pub(crate) enums: Vec<Enum>,
     pub(crate) methods: Vec<Method>,
@@ -60,12 +61,12 @@ pub(crate) struct Model {
     pub(crate) migrate: Option<Migrate>,
 }
 
-/// What makes a state of that of other code.
+/// The function that makes a state from that of the old code.
 pub(crate) struct Migrate {
     pub(crate) ident: Ident,
     /// The parameter's name.
     pub(crate) name: String,
-    /// The state that it takes.
+    /// The type of the old state.
     pub(crate) before: Record,
 }
 
@@ -82,14 +83,14 @@ pub(crate) struct Parameter {
 }
 
 impl Model {
-    /// Whether the host has to put anything into memory.
+    /// Returns whether the host has to put anything into memory.
     pub(crate) fn needs_room(&self) -> bool {
         self.migrate.is_some() || self.methods.iter().any(Method::needs_room)
     }
 }
 
 impl Method {
-    /// Whether the host has to put arguments into memory.
+    /// Returns whether the host has to put arguments into memory.
     pub(crate) fn needs_room(&self) -> bool {
         let needs = |ty: &Type| matches!(ty, Type::List(_) | Type::String(_) | Type::Texts(_));
         self.parameters.iter().any(|it| needs(&it.ty))
@@ -155,7 +156,7 @@ pub(crate) fn read(options: &Options, module: &ItemMod) -> Result<Model> {
     })
 }
 
-/// The functions that are the object's: public, in an `impl` of the state itself.
+/// Returns the object's functions: public, in an `impl` of the state itself.
 fn functions(items: &[Item]) -> impl Iterator<Item = &ImplItemFn> {
     let blocks = items.iter().filter_map(|item| match item {
         Item::Impl(block) if block.trait_.is_none() => match &*block.self_ty {
@@ -170,7 +171,7 @@ fn functions(items: &[Item]) -> impl Iterator<Item = &ImplItemFn> {
     })
 }
 
-/// Types and methods have their names in common in WIT.
+/// Checks that types and methods have different names: WIT has one namespace for both.
 fn validate_apart<'a>(
     types: &HashSet<&String>,
     functions: impl Iterator<Item = &'a Ident>,
@@ -341,7 +342,7 @@ impl Used {
     }
 }
 
-/// Where generated code is said to be.
+/// The span of generated code.
 pub(crate) fn here() -> Span {
     Span::mixed_site()
 }

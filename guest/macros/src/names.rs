@@ -1,13 +1,13 @@
 //! Names: from Rust's cases to WIT's.
 //!
-//! It does not know what is named.
+//! This module does not know what is named.
 //!
-//! Invariant: what comes out is a name in WIT, escaped where WIT has a word for itself.
+//! Invariant: a converted name is a name in WIT, escaped where it is a keyword.
 
 use syn::ext::IdentExt;
 use syn::{Error, Ident, Result};
 
-/// Names that no method of an object can have: they mean something else to it.
+/// Names that no method of an object can have: the ABI reserves them.
 const RESERVED: [&str; 10] = [
     "advance",
     "write",
@@ -70,7 +70,7 @@ const KEYWORDS: [&str; 45] = [
     "float64",
 ];
 
-/// The name in WIT of what is called in `snake_case`.
+/// Converts a `snake_case` name into WIT's.
 pub(crate) fn kebab(ident: &Ident) -> Result<String> {
     let name = ident.unraw().to_string();
     let word = |word: &str| {
@@ -85,7 +85,7 @@ pub(crate) fn kebab(ident: &Ident) -> Result<String> {
     Err(Error::new(ident.span(), message))
 }
 
-/// The name in WIT of what is called in `PascalCase`.
+/// Converts a `PascalCase` name into WIT's.
 pub(crate) fn kebab_of_pascal(ident: &Ident) -> Result<String> {
     let name = ident.unraw().to_string();
     let valid = name.starts_with(|first: char| first.is_ascii_uppercase())
@@ -104,7 +104,7 @@ pub(crate) fn kebab_of_pascal(ident: &Ident) -> Result<String> {
     Ok(kebab)
 }
 
-/// Checks that a method may be called that.
+/// Checks that a method may have that name.
 pub(crate) fn validate_method(ident: &Ident) -> Result<String> {
     let name = kebab(ident)?;
     if RESERVED.contains(&name.as_str()) {
@@ -114,7 +114,7 @@ pub(crate) fn validate_method(ident: &Ident) -> Result<String> {
     Ok(name)
 }
 
-/// A name as it is written in WIT.
+/// Escapes a name as WIT writes it.
 pub(crate) fn escaped(name: &str) -> String {
     if KEYWORDS.contains(&name) { format!("%{name}") } else { name.to_string() }
 }

@@ -1,7 +1,7 @@
-//! What becomes of a module: its schema, or what is wrong with it and where.
+//! Expansions of modules: the schema, or the errors and their places.
 //!
-//! It calls the expansion as a plain function. What the code does, the committed objects' tests
-//! show.
+//! The tests call the expansion as a plain function. The committed objects' tests show that the
+//! code works.
 
 use proc_macro2::TokenStream;
 
@@ -19,7 +19,7 @@ fn check_wit(arguments: &str, module: &str, expected: &str) {
     assert_eq!(wit::print(&model), expected);
 }
 
-/// Checks everything that is wrong with a module.
+/// Checks all errors in a module.
 #[track_caller]
 fn check_errors(module: &str, expected: &[&str]) {
     let (options, module) = parse("", module);
@@ -28,14 +28,14 @@ fn check_errors(module: &str, expected: &[&str]) {
     assert_eq!(found, expected);
 }
 
-/// Checks what is wrong with a field of a state.
+/// Checks the error about a field of a state.
 #[track_caller]
 fn check_field(ty: &str, advice: &str) {
     let module = format!("mod a {{ pub struct State {{ field: {ty} }} }}");
     check_errors(&module, &[&format!("{ty} is not a type of a schema here: {advice}")]);
 }
 
-/// Checks what is wrong with a method, given from its name on.
+/// Checks the error about a method, given from its name on.
 #[track_caller]
 fn check_method(method: &str, error: &str) {
     let module =

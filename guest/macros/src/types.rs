@@ -1,8 +1,8 @@
-//! Types: what a field, a parameter or a result can be, from Rust's types to the schema's.
+//! Types: those that a field, a parameter or a result can have, from Rust's to the schema's.
 //!
-//! It does not know fields or methods, only where a type stands.
+//! This module does not know fields or methods, only the place of a type.
 //!
-//! Invariant: a type that is read can be laid out and passed; its layout is the Canonical ABI's.
+//! Invariant: a type from here can be laid out and passed; its layout is the Canonical ABI's.
 
 use std::collections::HashMap;
 
@@ -14,14 +14,14 @@ use syn::{
 
 use crate::names;
 
-/// How deep structs nest.
+/// The depth to which structs nest.
 const DEPTH_MAX: usize = 8;
 /// Items of an array.
 const ITEMS_MAX: usize = 1024;
-/// Cases of an enum: one byte tells them apart.
+/// Cases of an enum: one byte distinguishes them.
 const CASES_MAX: usize = 256;
 
-/// Where a type stands.
+/// The place of a type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Place {
     /// A field of the state itself.
@@ -42,10 +42,10 @@ pub(crate) enum Type {
     Array(Box<Type>, usize),
     /// `Maybe` in a state, `Option` in a call.
     Option(Box<Type>),
-    /// In a state with the number of bytes, in a call without.
+    /// A list: in a state with the number of bytes, in a call without.
     List(Option<Expr>),
     String(Option<Expr>),
-    /// In a state with the number of items and of bytes of each, in a call without.
+    /// Texts: in a state with the number of items and of bytes of each, in a call without.
     Texts(Option<(Expr, Expr)>),
 }
 
@@ -55,7 +55,7 @@ pub(crate) struct Scalar {
     pub(crate) rust: &'static str,
     pub(crate) wit: &'static str,
     pub(crate) bytes: usize,
-    /// The type in Rust of the core value.
+    /// The Rust type of the core value.
     pub(crate) core: &'static str,
 }
 
@@ -82,7 +82,7 @@ static SCALARS: [Scalar; 12] = [
 pub(crate) struct Enum {
     pub(crate) ident: Ident,
     pub(crate) name: String,
-    /// With their names.
+    /// The cases, with their names in the schema.
     pub(crate) cases: Vec<(Ident, String)>,
 }
 
@@ -101,7 +101,7 @@ pub(crate) struct Field {
 }
 
 impl Type {
-    /// The type as WIT writes it.
+    /// Prints the type as WIT writes it.
     pub(crate) fn wit(&self) -> String {
         match self {
             Type::Scalar(scalar) => scalar.wit.to_string(),
@@ -115,7 +115,7 @@ impl Type {
         }
     }
 
-    /// Size and alignment in memory.
+    /// Returns the size and alignment in memory.
     pub(crate) fn layout(&self) -> (usize, usize) {
         match self {
             Type::Scalar(scalar) => (scalar.bytes, scalar.bytes),
@@ -136,7 +136,7 @@ impl Type {
         }
     }
 
-    /// How many core values it is passed as.
+    /// Returns the number of core values that pass the type.
     pub(crate) fn flat_count(&self) -> usize {
         match self {
             Type::Scalar(_) | Type::Enum(_) => 1,
@@ -148,7 +148,7 @@ impl Type {
     }
 }
 
-/// Offsets of types one behind the other, and the layout of the whole.
+/// Returns the offsets of types one behind the other, and the layout of the whole.
 pub(crate) fn sequence<'a>(types: impl Iterator<Item = &'a Type>) -> (Vec<usize>, (usize, usize)) {
     let (mut offsets, mut end, mut align) = (Vec::new(), 0_usize, 1);
     for ty in types {
@@ -345,7 +345,7 @@ fn validate_item(attributes: &[Attribute], generics: &Generics) -> Result<()> {
     validate_attributes(attributes)
 }
 
-/// Refuses what would make the schema depend on how the code is compiled.
+/// Refuses attributes that would make the schema depend on how the code is compiled.
 pub(crate) fn validate_attributes(attributes: &[Attribute]) -> Result<()> {
     let conditional = |attribute: &&Attribute| {
         attribute.path().is_ident("cfg") || attribute.path().is_ident("cfg_attr")
@@ -358,7 +358,7 @@ pub(crate) fn validate_attributes(attributes: &[Attribute]) -> Result<()> {
     }
 }
 
-/// What to say of a type that is none of a schema's, at its place.
+/// Returns the error for a type that a schema does not have, with advice for its place.
 fn unknown(ty: &syn::Type, place: Place) -> Error {
     let text = ty.to_token_stream().to_string().replace(' ', "");
     let head = text.split('<').next().unwrap_or_default();
@@ -406,7 +406,7 @@ fn unknown(ty: &syn::Type, place: Place) -> Error {
 pub(crate) struct Errors(Option<Error>);
 
 impl Errors {
-    /// What was found, unless it is an error, which is kept.
+    /// Returns the value, or keeps the error.
     pub(crate) fn keep<T>(&mut self, found: Result<T>) -> Option<T> {
         match found {
             Ok(found) => Some(found),
@@ -420,7 +420,7 @@ impl Errors {
         }
     }
 
-    /// All errors together, if there are any.
+    /// Returns all errors together, if there are any.
     pub(crate) fn finish(self) -> Result<()> {
         self.0.map_or(Ok(()), Err)
     }

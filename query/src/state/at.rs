@@ -1,6 +1,6 @@
-//! A place in the memory of a version, with the page that it is on.
+//! An address in the memory of a version, with the page that it is on.
 //!
-//! It does not know types.
+//! This module does not know types.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -16,13 +16,13 @@ use crate::snapshot::Snapshot;
 pub struct At<'a> {
     image: &'a Image,
     address: u32,
-    /// A page near by, most often the address's own.
+    /// A page near the address, most often its own.
     page: &'a Page,
     page_index: u32,
 }
 
 impl<'a> At<'a> {
-    /// Where the state of a version is.
+    /// Returns the address of a version's state.
     pub(crate) fn state(snapshot: &'a Snapshot) -> At<'a> {
         At::new(snapshot.image(), snapshot.definition().code.state_address)
     }
@@ -32,13 +32,13 @@ impl<'a> At<'a> {
         At { image, address, page: image.page(page_index), page_index }
     }
 
-    /// The address so many bytes on.
+    /// Returns the address `bytes` further on.
     #[doc(hidden)]
     pub fn forward(self, bytes: u32) -> At<'a> {
         At { address: self.address + bytes, ..self }
     }
 
-    /// The number of `N` bytes here, at a multiple of its width.
+    /// Reads the number of `N` bytes here, at a multiple of its width.
     #[doc(hidden)]
     pub fn bytes<const N: usize>(self) -> [u8; N] {
         let index = self.address / PAGE_BYTES as u32;
@@ -47,11 +47,12 @@ impl<'a> At<'a> {
         page[offset..offset + N].try_into().expect("a slice of N bytes")
     }
 
-    /// The address and the count of the string or list here, whose items have `stride` bytes each.
+    /// Reads the address and the count of the string or list here, whose items have `stride` bytes
+    /// each.
     ///
     /// # Panics
     ///
-    /// When it is not in memory, which that of an admitted version is.
+    /// When it is outside of memory; that of an admitted version never is.
     pub(crate) fn pointer(self, stride: u32) -> (At<'a>, u32) {
         let start = u32::from_le_bytes(self.bytes());
         let count = u32::from_le_bytes(self.forward(4).bytes());
@@ -60,7 +61,7 @@ impl<'a> At<'a> {
         (At::new(self.image, start), count)
     }
 
-    /// The `count` bytes from here on: borrowed when they are on one page.
+    /// Returns the `count` bytes from here on: borrowed when they are on one page.
     pub(crate) fn slice(self, count: u32) -> Cow<'a, [u8]> {
         let (mut offset, mut left) = (self.address as usize % PAGE_BYTES, count as usize);
         let mut index = self.address / PAGE_BYTES as u32;

@@ -1,7 +1,7 @@
-//! Where the parts of a type are in memory, worked out when a program is compiled: the component
-//! model's Canonical ABI.
+//! Layouts of types in memory, computed when a program is compiled: the component model's Canonical
+//! ABI.
 //!
-//! It does not know types of a schema; what it says is compared with theirs when a view is bound.
+//! This module does not know a schema's types; binding a view compares the layouts with theirs.
 
 use object::schema::Layout;
 
@@ -21,7 +21,7 @@ pub const fn sequence<const N: usize>(parts: [Layout; N]) -> ([u32; N], Layout) 
     (offsets, Layout { size: end.next_multiple_of(align), align })
 }
 
-/// Lays out an enum of so many cases.
+/// Lays out an enum of `cases` cases.
 #[doc(hidden)]
 pub const fn enumeration(cases: usize) -> Layout {
     match cases {
@@ -36,7 +36,7 @@ pub(super) const fn scalar(size: u32) -> Layout {
     Layout { size, align: size }
 }
 
-/// An option's payload, behind the byte that says whether it is there.
+/// Lays out an option's payload, behind the byte that says whether it is present.
 pub(super) const fn option(payload: Layout) -> Layout {
     let size = payload.align + payload.size;
     Layout { size: size.next_multiple_of(payload.align), align: payload.align }

@@ -1,6 +1,6 @@
 //! A list in a state, read item by item.
 //!
-//! It does not know what its items are.
+//! This module does not know the type of its items.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -21,23 +21,23 @@ impl<'a, T: Field> List<'a, T> {
         List { start, count, items: PhantomData }
     }
 
-    /// How many items it has.
+    /// Returns the number of items.
     pub fn len(&self) -> usize {
         self.count as usize
     }
 
-    /// Whether it has none.
+    /// Returns whether the list has no items.
     pub fn is_empty(&self) -> bool {
         self.count == 0
     }
 
-    /// The item at `index`, if the list has so many.
+    /// Returns the item at `index`, if the list is long enough.
     pub fn get(&self, index: usize) -> Option<T::Read<'a>> {
         let index = u32::try_from(index).ok().filter(|index| *index < self.count)?;
         Some(T::read(self.start.forward(index * T::LAYOUT.size)))
     }
 
-    /// The items, in order.
+    /// Iterates over the items, in order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = T::Read<'a>> + use<'a, T> {
         let list = *self;
         (0..list.len()).map(move |index| list.get(index).expect("it has so many items"))
@@ -45,7 +45,7 @@ impl<'a, T: Field> List<'a, T> {
 }
 
 impl<'a> List<'a, u8> {
-    /// The bytes: borrowed when they are on one page of the memory.
+    /// Returns the bytes: borrowed when they are on one page of the memory.
     pub fn bytes(&self) -> Cow<'a, [u8]> {
         self.start.slice(self.count)
     }

@@ -1,4 +1,4 @@
-//! What differs between a type of a program and the type of a schema that it is to read.
+//! Mismatches between a type of a program and the type of a schema that it is to read.
 //!
 //! It does not know how the two are compared.
 
@@ -6,10 +6,10 @@ use std::fmt;
 
 use object::{Error, ErrorKind};
 
-/// A part of a state that is not there, or not of the type that it is to be read as.
+/// A part of a state that does not exist, or is not of the type that the program reads.
 #[derive(Debug)]
 pub struct Mismatch {
-    /// From the state's start, as far as is known.
+    /// The path from the state's start, as far as it is known.
     path: String,
     difference: Difference,
 }
@@ -31,7 +31,7 @@ impl Mismatch {
         Mismatch { path: name.to_string(), difference: Difference::Unknown { known } }
     }
 
-    /// The mismatch, as one of a part called `name`.
+    /// Extends the path by a part called `name` in front.
     pub(crate) fn within(mut self, name: impl fmt::Display) -> Mismatch {
         let dot = if self.path.is_empty() { "" } else { "." };
         self.path = format!("{name}{dot}{}", self.path);

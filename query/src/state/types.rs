@@ -1,9 +1,9 @@
-//! The types of Rust that states are read as, but for those that a program makes.
+//! The Rust types that states are read as, except those that a program derives.
 //!
-//! It does not know where a value is.
+//! This module does not know where a value is.
 //!
-//! Invariant: a type that is found has the layout that is read; every value of an admitted state
-//! has a value of Rust.
+//! Invariant: a type that passes the check has the layout that is read; every value of an admitted
+//! state has a value in Rust.
 
 use std::borrow::Cow;
 

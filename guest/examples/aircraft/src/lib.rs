@@ -1,7 +1,7 @@
-//! An aircraft: it counts what it flies, knows when its inspection is due, and does that one by
+//! An aircraft: it counts its flights, knows when its inspection is due, and does the inspection by
 //! itself, 72 hours after the flight on which it fell due.
 //!
-//! It does not know who may fly it, or when it may not fly: that is its policy's.
+//! It does not know who may fly it, or when it may not fly: its policy does.
 //!
 //! Invariant: its wake is set exactly while its notice is open, for 72 hours after the notice.
 
@@ -13,7 +13,7 @@ mod aircraft {
 
     /// Minutes in the air after which an inspection is due.
     const INSPECTION_DUE: u64 = 5_400;
-    /// From the notice of an inspection to the inspection, in minutes.
+    /// The time from the notice of an inspection to the inspection, in minutes.
     const NOTICE: u64 = 72 * 60;
     const MILLISECONDS: u64 = 60_000;
 
@@ -28,7 +28,7 @@ mod aircraft {
         miles: u64,
         minutes_since_inspection: u64,
         free_at: u64,
-        /// When its inspection takes place, if one is due.
+        /// The time of its inspection, if one is due.
         notice: Maybe<u64>,
         notices: u64,
         inspections: u64,

@@ -26,7 +26,7 @@ mod parcel {
         label: Text<40>,
         stage: Stage,
         place: Place,
-        /// In grams, the last three times that it was weighed, the last time first.
+        /// The last three weights in grams, the last one first.
         weights: [u32; 3],
         delivered_at: Maybe<u64>,
         signature: Bytes<64>,

@@ -1,7 +1,7 @@
-//! A price that feeds observe: what has to be on record before an output.
+//! A price that feeds observe: an example of observations that must be on record before an output.
 //!
 //! It does not know who may observe, how many feeds a quote takes or how far the price may move:
-//! that is its policy's. It forgets the price by itself when no feed has said one for five minutes.
+//! its policy does. It forgets the price by itself when no feed has said one for five minutes.
 //!
 //! From the command line, from the root of the tree, with two feeds:
 //!
@@ -28,7 +28,7 @@
 mod price {
     use continuant_guest::{Maybe, Str, Texts, emit, now, trap, wake};
 
-    /// For how long a price is one, in milliseconds.
+    /// The time for which a price is valid, in milliseconds.
     const FRESH: u64 = 5 * 60_000;
 
     pub struct State {
@@ -54,7 +54,7 @@ mod price {
             price
         }
 
-        /// Forgets what is stale.
+        /// Forgets a stale price.
         pub fn cycle(&mut self) {
             self.price.set(None);
         }

@@ -1,7 +1,7 @@
-//! A purse: what one gives, another gets, by a message from the one to the other.
+//! A purse: one purse gives, another gets, by a message from the one to the other.
 //!
-//! It does not know who may do what; that is its policy's, which takes money only from purses that
-//! were created with the same policy, and whose code is the same, or on the list of codes that its
+//! It does not know who may do what; its policy does, which takes money only from purses that were
+//! created with the same policy, and whose code is the same, or on the list of codes that its
 //! issuer trusts.
 
 #![no_std]
@@ -18,7 +18,7 @@ mod purse {
     }
 
     impl State {
-        /// An empty purse of whoever has this key, in 64 hexadecimal digits.
+        /// Creates an empty purse of the holder of this key, in 64 hexadecimal digits.
         pub fn create(&mut self, owner: &str) {
             self.owner.set(owner);
         }

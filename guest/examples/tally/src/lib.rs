@@ -18,7 +18,7 @@ mod tally {
     }
 
     impl State {
-        /// Goes on where the counter was. What it did before is not known any more.
+        /// Continues from the counter's value. Its earlier calls are not known any more.
         pub fn migrate(&mut self, before: &Before) {
             match i64::try_from(before.count) {
                 Ok(balance) => self.balance = balance,

@@ -1,6 +1,7 @@
-//! A vault of three owners, two of whom decide: credentials to change something.
+//! A vault of three owners, two of whom decide: an example of credentials that are needed for a
+//! change.
 //!
-//! It does not know who may ask for what: that is its policy's, and two owners may change that too.
+//! It does not know who may ask for what: its policy does, and two owners may change that too.
 //!
 //! A delegate pays alone for a while, small amounts, and a key of which an owner has lost hold is
 //! replaced by the other two. From the command line, from the root of the tree:
@@ -26,8 +27,8 @@
 //! continuant policy amend vault lower.cedar --sign ada.key --sign eve.key
 //! continuant verify vault --replay
 //! ```
-//!
-//! Keys and hashes are 64 hexadecimal digits; what there is none of is an empty text, because a
+//! Keys and hashes are 64 hexadecimal digits; a missing one is an empty text, because a state
+//! written with this SDK has no optional texts.
 //! state written with this SDK has no optional texts.
 //!
 //! Invariant: there are three owners; while there is a delegate, the next wake is when the
@@ -45,7 +46,7 @@ mod vault {
         owners: Texts<3, 64>,
         /// The public key that pays alone, or nothing.
         delegate: Text<64>,
-        /// Until when, in milliseconds since 1970.
+        /// The end of the delegation, in milliseconds since 1970.
         delegated_until: u64,
         balance: u64,
         /// The hash of the policy that may follow, or nothing.
@@ -65,14 +66,16 @@ mod vault {
             self.balance = self.balance.wrapping_add(amount);
         }
 
-        /// Pays, as an output, and gives back what is left. That there is enough, the policy says.
+        /// Pays, as an output, and returns the remaining balance. The policy ensures that there is
+        /// enough.
         pub fn pay(&mut self, amount: u64) -> u64 {
             self.balance = self.balance.saturating_sub(amount);
             emit("paid", &amount.to_le_bytes());
             self.balance
         }
 
-        /// Lets a key pay alone until then, instead of whoever might; an empty key is nobody's.
+        /// Lets a key pay alone until a time, in place of any delegate before; an empty key is
+        /// nobody's.
         pub fn delegate_to(&mut self, key: &str, until: u64) {
             self.delegate.set(key);
             self.delegated_until = until;
