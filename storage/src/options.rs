@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::disk::directory;
-use crate::disk::directory::{Access, Directory};
+use crate::disk::directory::Access;
 use crate::disk::file::Disk;
 use crate::disk::local::LocalDisk;
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// Options of a store, with defaults for one small machine.
 #[derive(Clone, Debug)]
@@ -80,19 +80,6 @@ impl Options {
     pub fn read_only(mut self, read_only: bool) -> Options {
         self.read_only = read_only;
         self
-    }
-
-    /// Whether what is in the directory `path` is a backup: it is read, restored and brought up to
-    /// date, and opened for reading alone, for if it was written to no backup would continue it any
-    /// more.
-    ///
-    /// # Errors
-    ///
-    /// Those of the file system.
-    pub fn is_backup(&self, path: impl AsRef<Path>) -> Result<bool> {
-        let path = path.as_ref();
-        let witness = self.disk.exists(&path.join(Directory::WITNESS));
-        witness.map_err(|error| Error::io("read", error).at(path))
     }
 
     /// Whether the database is opened for reading alone.

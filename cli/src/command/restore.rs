@@ -90,7 +90,8 @@ fn explained(error: Error) -> Failure {
         ErrorKind::StatesPruned(ref pruned) => without_states(pruned, &place),
         ErrorKind::BackupBeyond { found, recorded } => Failure::from(error).advised(format!(
             "bring it up to date with `backup` if there is the database, or restore with \
-             --until-position {recorded}, or all with --accept-end {found}"
+             --until-position {recorded}, or as it was asked, up to {found}, with \
+             --accept-end {found} too"
         )),
         ErrorKind::BackupCut { found, .. } => {
             let ways = format!("another backup, or --accept-end {found} for what there is");
@@ -99,7 +100,9 @@ fn explained(error: Error) -> Failure {
         // Only the directory that is to be made is asked to be empty.
         ErrorKind::Occupied => {
             let path = error.path().map_or(String::new(), |path| path.display().to_string());
-            Failure::new("exists", format!("{path} is not empty: name a new directory with --db"))
+            let within = std::error::Error::source(&error).map(ToString::to_string);
+            let problem = within.map_or(" is not empty".to_string(), |it| format!(": {it}"));
+            Failure::new("exists", format!("{path}{problem}: name a new directory with --db"))
         }
         _ => error.into(),
     }

@@ -183,9 +183,16 @@ impl Directory {
         }
     }
 
-    /// Whether it is a backup.
-    pub(crate) fn is_backup(&self) -> Result<bool> {
-        exists(&*self.disk, &self.witness())
+    /// Removes the record of the end of a backup, which the database was once and is no more.
+    pub(crate) fn remove_witness(&self) -> Result<()> {
+        let path = self.witness();
+        match self.disk.remove(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => {
+                removed.map_err(|error| Error::io("remove", error).at(&path))?;
+                sync_directory(&*self.disk, &self.path)
+            }
+        }
     }
 
     /// Where the files are.
@@ -215,6 +222,9 @@ impl Directory {
     pub(crate) fn witness(&self) -> PathBuf {
         self.path.join(WITNESS)
     }
+
+    /// The name of the index.
+    pub(crate) const INDEX: &str = INDEX;
 
     /// The index's file.
     pub(crate) fn index(&self) -> PathBuf {

@@ -31,6 +31,7 @@ use crate::log::frame::{Frames, Seal, damaged};
 use crate::log::scan;
 use crate::log::scan::{Next, Scan};
 use crate::log::segment::{FIRST, Segments, Tail};
+use crate::options::Options;
 use crate::store::Store;
 use crate::upkeep::backup::contents::{Contents, count_on};
 use crate::upkeep::backup::copy::{Copied, GoesOn, LogCopy, Mended, Progress, Verify};
@@ -71,6 +72,20 @@ pub struct BackupReport {
     pub mended: Vec<Mended>,
 }
 
+impl Options {
+    /// Whether what is in the directory `path` is a backup: it is read, restored and brought up to
+    /// date, and opened for reading alone, for if it was written to no backup would continue it any
+    /// more. One that an earlier program wrote to, so that its index knows of more than the backup
+    /// had, is a database.
+    ///
+    /// # Errors
+    ///
+    /// Those of the file system.
+    pub fn is_backup(&self, path: impl AsRef<Path>) -> Result<bool> {
+        witness::is_backup(&self.disk, path.as_ref())
+    }
+}
+
 impl Store {
     /// Brings the backup in the directory `to` up to what is durable now, while appends go on;
     /// makes it when the directory is missing or empty. `progress` is told bytes of log done and in
@@ -81,7 +96,8 @@ impl Store {
     /// fails on the way, and after a crash, calling it again goes on; until then a backup that was
     /// there has what it had or more, and one that was not there cannot be opened:
     /// [`Unfinished`](ErrorKind::Unfinished). `progress` may stop it ([`GoesOn`]): then a backup
-    /// that was there is as it was, and what is copied of a new one stays to be gone on with.
+    /// that was there is as it was, or has all that is new and not yet gone from it is what
+    /// retention let go; and what is copied of a new one stays to be gone on with.
     ///
     /// The backup is this database, with its id: [`Options::restore`](crate::Options::restore) says
     /// what follows from that. It is locked meanwhile, and must not be appended to between backups.
@@ -129,28 +145,29 @@ impl Store {
         let (target, is_new) = target(&inner.directory, to)?;
         let (segments, seal, end) = (inner.log.segments(), inner.log.seal(), inner.log.durable());
         let (before, problem) = if is_new { (None, None) } else { witness_of(&target)? };
-        let verify = match (before, how.verify_all) {
-            (Some(before), false) => {
-                Verify { from: before.next, bytes: inner.options.verify_bytes }
-            }
-            (None, false) => Verify { from: FIRST, bytes: inner.options.verify_bytes },
-            (_, true) => Verify { from: FIRST, bytes: u64::MAX },
+        let known = before.unwrap_or_else(|| Witness::of_nothing(seal));
+        let verify = match how.verify_all {
+            true => Verify { from: FIRST, bytes: u64::MAX },
+            false => Verify { from: known.next, bytes: inner.options.verify_bytes },
         };
         let of_source = |error: Error| error.at(inner.directory.path());
-        let copied = LogCopy::new(segments, (&target, is_new), Some(end), progress)
-            .map(|copy| copy.verifying(verify, before.map(|before| before.tail)))
-            .and_then(|copy| copy.run(&|tail| Err(missing(segments, seal, tail))));
-        let (tail, mut copied) = copied.map_err(of_source)?;
+        let short = |tail| Err(missing(segments, seal, tail));
+        let copy = LogCopy::new(segments, (&target, is_new), Some(end), progress);
+        let mut copy = copy.map_err(of_source)?.verifying(verify, before.map(|it| it.tail));
+        let tail = copy.extend(&short).map_err(of_source)?;
         assert_eq!(tail.end, end, "a copy that succeeds ends where it should");
-        copied.mended.extend(problem);
         let (tail, contents) = count((segments, seal), before, end).map_err(of_source)?;
-        let begun = if verify.from == FIRST { how.time } else { before.map_or(0, |it| it.begun) };
-        let verified = match copied.verify_next {
-            None => begun,
-            Some(_) => before.map_or(0, |before| before.verified),
-        };
+        let covering = Witness { time: how.time, tail, contents, ..known };
+        if !is_new && !copy.is_done() {
+            // What was verified counts once all that was found to be wrong is mended.
+            covering.write(&target)?;
+        }
+        let mut copied = copy.renew(&short).map_err(of_source)?;
+        copied.mended.extend(problem);
+        let begun = if verify.from == FIRST { how.time } else { known.begun };
+        let verified = if copied.verify_next.is_none() { begun } else { known.verified };
         let next = copied.verify_next.unwrap_or(FIRST);
-        Witness { time: how.time, tail, contents, next, begun, verified }.write(&target)?;
+        Witness { next, begun, verified, ..covering }.write(&target)?;
         if is_new {
             target.finish()?;
         }

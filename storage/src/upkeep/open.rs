@@ -51,8 +51,12 @@ impl Store {
                 recovery::begin_log(&options, log, id)
             })?,
         };
-        if !options.read_only && directory.is_backup()? {
-            return Err(Error::from(ErrorKind::IsBackup).at(path));
+        if !options.read_only {
+            if options.is_backup(path)? {
+                return Err(Error::from(ErrorKind::IsBackup).at(path));
+            }
+            // Of a backup that an earlier program went on with as a database.
+            directory.remove_witness()?;
         }
         let (disk, cache) = (directory.disk(), options.index_cache_bytes);
         let validated = |tail| recovery::validate_index(&directory, tail);

@@ -519,6 +519,115 @@ fn a_backup_is_not_opened_for_writing() {
     append(&small().open(place("restored")).unwrap(), &[Author::new(4).1], &[]).unwrap();
 }
 
+/// A backup that was opened for writing, when that was still possible, could neither be opened nor
+/// repaired any more.
+#[test]
+fn a_database_that_was_begun_as_a_backup_is_no_backup_any_more() {
+    let directory = TempDir::new().unwrap();
+    let place = |name: &str| directory.path().join(name);
+    let store = small().open(place("db")).unwrap();
+    append(&store, &[Author::new(3).1], &[]).unwrap();
+    backup(&store, &place("backup")).unwrap();
+    let begin = |name: &str, author: u64| {
+        copy(&place("backup"), &place(name));
+        let witness = fs::read(place(name).join("backup.witness")).unwrap();
+        fs::remove_file(place(name).join("backup.witness")).unwrap();
+        let open = small().open(place(name)).unwrap();
+        if author > 0 {
+            append(&open, &[Author::new(author).1], &[]).unwrap();
+        }
+        let found = heads(&open);
+        open.close().unwrap();
+        drop(open);
+        fs::write(place(name).join("backup.witness"), witness).unwrap();
+        found
+    };
+    // An index alone says nothing: it was only read, or continued since.
+    begin("read", 0);
+    assert!(small().is_backup(place("read")).unwrap());
+    assert_eq!(small().open(place("read")).unwrap_err().kind(), &ErrorKind::IsBackup);
+    append(&store, &[Author::new(4).1], &[]).unwrap();
+    backup(&store, &place("read")).unwrap();
+    assert!(small().is_backup(place("read")).unwrap());
+    assert_eq!(heads_at(&place("read")), heads(&store));
+
+    let expected = begin("begun", 5);
+    assert!(!small().is_backup(place("begun")).unwrap());
+    let what = Restoring::from(Until::End);
+    let report = small().restore(place("begun"), place("restored"), what, |_, _| {}).unwrap();
+    assert!(matches!(report.witness, WitnessedBy::Index(_)) && report.beyond == 0, "{report:?}");
+    assert_eq!(heads_at(&place("begun")), expected);
+    small().repair(place("begun"), None).unwrap();
+    assert!(!place("begun/backup.witness").exists(), "it is not taken for one again");
+    fs::remove_file(place("begun/index.redb")).unwrap();
+    assert_eq!(heads(&small().open(place("begun")).unwrap()), expected);
+    begin("opened", 5);
+    assert_eq!(heads(&small().open(place("opened")).unwrap()), expected);
+    assert!(!place("opened/backup.witness").exists());
+}
+
+/// A backup that was stopped while it followed what retention had done had all that was new, and a
+/// record of less: it was not restored as it was.
+#[test]
+fn a_backup_that_is_stopped_on_its_way_vouches_for_all_it_has() {
+    for is_compacted in [false, true] {
+        let directory = TempDir::new().unwrap();
+        let place = |name: &str| directory.path().join(name);
+        let store = small().verify_bytes(1).open(place("db")).unwrap();
+        let mut fleet = Fleet::new(rand::random::<u32>().into());
+        while store.stats().unwrap().segment_count < 4 {
+            fleet.append(&store);
+        }
+        // It is stopped when that was told often enough.
+        let backup = |steps: u64| {
+            let mut told = 0;
+            let backed_up = store.backup(place("backup"), |_, _| {
+                told += 1;
+                if told > steps { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            });
+            (backed_up, told)
+        };
+        backup(u64::MAX).0.unwrap();
+        fleet.append(&store);
+        // A file that the next one has to copy again.
+        match is_compacted {
+            true => drop(store.compact(0, |_, _| {}).unwrap()),
+            false => {
+                let log = place("backup/log/00000001.log");
+                let mut bytes = fs::read(&log).unwrap();
+                bytes[200] ^= 1;
+                fs::write(&log, bytes).unwrap();
+            }
+        }
+        copy(&place("backup"), &place("start"));
+        let (whole, all) = backup(u64::MAX);
+        assert_eq!(whole.unwrap().mended.is_empty(), is_compacted);
+        let mut new_count = 0;
+        for steps in 0..all {
+            fs::remove_dir_all(place("backup")).unwrap();
+            copy(&place("start"), &place("backup"));
+            let Err(error) = backup(steps).0 else { continue };
+            assert_eq!(error.kind(), &ErrorKind::Stopped);
+            match small().restore(place("backup"), place("to"), Until::End, |_, _| {}) {
+                Ok(report) => {
+                    assert!(is_compacted && report.beyond == 0, "step {steps}: {report:?}");
+                    new_count += u64::from(report.end == end(&store));
+                    fs::remove_dir_all(place("to")).unwrap();
+                }
+                Err(error) => assert!(!is_compacted && is_damage(&error), "{steps}: {error}"),
+            }
+            // What was not copied again does not count as verified.
+            let report = backup(u64::MAX).0.unwrap();
+            assert_eq!(report.mended.is_empty(), is_compacted, "step {steps}");
+        }
+        assert_eq!(new_count > 0, is_compacted, "some are stopped behind what is new");
+    }
+}
+
+fn is_damage(error: &continuant_storage::Error) -> bool {
+    matches!(error.kind(), ErrorKind::Damaged { .. })
+}
+
 /// A backup that was killed between two of its renames was said to have lost what it had.
 #[test]
 fn a_backup_that_was_killed_between_renames_is_gone_on_with_and_blames_no_disk() {
@@ -691,7 +800,12 @@ fn a_restore_of_nothing_fails_and_leaves_nothing() {
     assert_eq!((report.contents, report.left_out), (Contents::default(), 1));
     fs::remove_dir_all(place("to")).unwrap();
     let within = small().restore(place("db"), place("db/log/to"), Until::End, |_, _| {});
-    assert_eq!(within.unwrap_err().kind(), &ErrorKind::Occupied);
+    let error = within.unwrap_err();
+    assert_eq!(error.kind(), &ErrorKind::Occupied);
+    assert!(
+        error.to_string().ends_with("it is in the directory that is to be restored"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -1016,6 +1130,42 @@ fn what_retention_let_go_is_not_restored_unless_that_is_said() {
         let next = (seq..).find(|&seq| has_state[seq]).unwrap();
         assert_eq!((pruned.count, pruned.earliest.unwrap().0), (1, ends[next]));
         assert!(!to.exists(), "nothing is made");
+    }
+}
+
+/// Damage behind the place that was asked for failed a restore without states, though it is not
+/// read.
+#[test]
+fn damage_behind_a_place_without_states_is_nobodys_concern() {
+    let directory = TempDir::new().unwrap();
+    let (path, to) = (directory.path().join("db"), directory.path().join("restored"));
+    let store = small().open(&path).unwrap();
+    let (mut author, genesis) = Author::new(4);
+    append(&store, &[genesis], &[("visits", author.head.id)]).unwrap();
+    let early = end(&store);
+    while store.stats().unwrap().segment_count < 4 {
+        append(&store, &[author.step()], &[]).unwrap();
+    }
+    store.set_retention(None, Retention::Versions(5)).unwrap();
+    assert!(store.compact(0, |_, _| {}).unwrap().trimmed_count > 10);
+    drop(store);
+    let restored = |what: Restoring| small().restore(&path, &to, what, |_, _| {});
+    let what = Restoring::from(Until::Position(early));
+    let ErrorKind::StatesPruned(before) = restored(what).unwrap_err().kind().clone() else {
+        panic!("there is no state")
+    };
+    assert!(before.earliest.is_some());
+    // A pack's directory is read before any of its frames.
+    for number in [2, 3] {
+        let pack = path.join(format!("log/{number:08}.pack"));
+        let bytes = fs::read(&pack).unwrap();
+        fs::write(&pack, &bytes[..bytes.len() - 1]).unwrap();
+        let error = restored(what).unwrap_err();
+        let ErrorKind::StatesPruned(pruned) = error.kind() else { panic!("{error}") };
+        assert_eq!((pruned.count, pruned.earliest), (1, None), "pack {number}");
+        assert_eq!(restored(what.allow_pruned(true)).unwrap().pruned, 1);
+        fs::remove_dir_all(&to).unwrap();
+        fs::write(&pack, bytes).unwrap();
     }
 }
 

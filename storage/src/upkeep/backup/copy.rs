@@ -162,8 +162,15 @@ impl<'a> LogCopy<'a> {
         self
     }
 
-    /// Copies what the target does not have, unless the log is too `short`; gives its end.
+    /// Copies what the target does not have, and what it has in another form, unless the log is too
+    /// `short`; gives its end.
     pub(super) fn run(mut self, short: Short<'_>) -> Result<(Tail, Copied)> {
+        let tail = self.extend(short)?;
+        Ok((tail, self.renew(short)?))
+    }
+
+    /// Copies what the target does not have, unless the log is too `short`; gives its end.
+    pub(super) fn extend(&mut self, short: Short<'_>) -> Result<Tail> {
         if self.source.header(FIRST)?.previous != self.seal.first() {
             return Err(damaged(scan::start(self.seal).end, "the first segment", "another"));
         }
@@ -195,13 +202,23 @@ impl<'a> LogCopy<'a> {
             number += 1;
         };
         self.name()?;
+        Ok(tail)
+    }
+
+    /// Whether the target has all there is, and nothing in another form.
+    pub(super) fn is_done(&self) -> bool {
+        self.outdated.is_empty()
+    }
+
+    /// Copies again what the target has in another form, or not as it was written.
+    pub(super) fn renew(mut self, short: Short<'_>) -> Result<Copied> {
         for number in std::mem::take(&mut self.outdated) {
             self.copy(number, short)?;
             self.name()?;
         }
         // All is there: it is too late to stop.
         let _goes_on = (self.progress)(self.bytes_count, self.bytes_count);
-        Ok((tail, std::mem::take(&mut self.copied)))
+        Ok(std::mem::take(&mut self.copied))
     }
 
     /// The last segment that the target has with a header; those behind it are copied again.

@@ -155,7 +155,8 @@ fn restore(
     let resolved =
         |path: &Path| disk.resolve(path).map_err(|error| Error::io("resolve", error).at(path));
     if resolved(to)?.starts_with(resolved(from)?) {
-        return Err(Error::from(ErrorKind::Occupied).at(to));
+        let within = std::io::Error::other("it is in the directory that is to be restored");
+        return Err(Error::from(ErrorKind::Occupied).at(to).because(within));
     }
     let (witness, known) = witness(options, &source)?;
     let survey = Survey::run((&segments, seal), what.until, known).map_err(of_source)?;
@@ -216,10 +217,11 @@ fn decide(
     if wanted.contents.object_count == 0 && !what.allow_empty {
         return Err(ErrorKind::NothingThen { first: survey.first }.into());
     }
-    let pruned = survey.pruned()?;
-    let count = pruned.as_ref().map_or(0, |pruned| pruned.count);
     // At the end of the log it is what the source has, too.
-    if let Some(pruned) = pruned.filter(|_| survey.limit.is_some() && !what.allow_pruned) {
+    let is_strict = survey.limit.is_some() && !what.allow_pruned;
+    let pruned = survey.pruned(is_strict)?;
+    let count = pruned.as_ref().map_or(0, |pruned| pruned.count);
+    if let Some(pruned) = pruned.filter(|_| is_strict) {
         return Err(ErrorKind::StatesPruned(Box::new(pruned)).into());
     }
     let left_out = survey.all.contents.frame_count - wanted.contents.frame_count;
@@ -227,7 +229,7 @@ fn decide(
 }
 
 fn witness(options: &Options, source: &Directory) -> Result<(WitnessedBy, Option<Known>)> {
-    if let Some(witness) = Witness::read(source)? {
+    if let Some(witness) = Witness::of_backup(source)? {
         let Witness { time, tail, contents, .. } = witness;
         let known = Known { tail, contents: Some(contents) };
         return Ok((WitnessedBy::Backup { end: tail.end, time }, Some(known)));

@@ -10,6 +10,10 @@
 //! Invariant: what is wanted is the beginning of the log up to one place, and nothing that is later
 //! than was asked for is in it.
 
+use std::collections::BTreeSet;
+
+use object::hash::ObjectId;
+
 use crate::error::disorder::Disorder;
 use crate::error::position::Position;
 use crate::error::pruned::StatesPruned;
@@ -223,16 +227,27 @@ impl<'a> Survey<'a> {
         }
     }
 
-    /// What retention has dropped of the states as of the end of what is wanted, if anything.
-    pub(super) fn pruned(&mut self) -> Result<Option<StatesPruned>> {
-        let mut missing = self.states.missing(self.log)?;
+    /// What retention has dropped of the states as of the end of what is wanted, if anything; and
+    /// where all objects have theirs, if that is `asked`.
+    pub(super) fn pruned(&mut self, asked: bool) -> Result<Option<StatesPruned>> {
+        let missing = self.states.missing(self.log)?;
         if missing.is_empty() {
             return Ok(None);
         }
         let (count, objects) = (missing.len() as u64, self.states.named(&missing));
-        let mut scan = Scan::new(self.log.0, self.log.1, self.wanted().tail);
-        let (mut earliest, mut newest) = (None, self.wanted().time);
         // What is broken behind is nobody's concern: then there is no such place.
+        let earliest = if asked { self.earliest(missing).ok().flatten() } else { None };
+        Ok(Some(StatesPruned { count, objects, earliest }))
+    }
+
+    /// The first place behind what is wanted where no object is without a state, of which some are
+    /// `missing`, and the time of the last frame before it.
+    fn earliest(
+        &mut self,
+        mut missing: BTreeSet<ObjectId>,
+    ) -> Result<Option<(Position, Option<u64>)>> {
+        let mut scan = Scan::new(self.log.0, self.log.1, self.wanted().tail);
+        let mut newest = self.wanted().time;
         while let Next::Frame(frame) = scan.next()? {
             newest = Contents::default().add(&frame)?.or(newest);
             for id in self.states.take(&frame)? {
@@ -242,10 +257,9 @@ impl<'a> Survey<'a> {
                 };
             }
             if missing.is_empty() {
-                earliest = Some((scan.tail().end, newest));
-                break;
+                return Ok(Some((scan.tail().end, newest)));
             }
         }
-        Ok(Some(StatesPruned { count, objects, earliest }))
+        Ok(None)
     }
 }

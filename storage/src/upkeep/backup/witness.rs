@@ -8,18 +8,24 @@
 //!
 //! It is written when all that it says is durable, and before a backup that is new gets its marker:
 //! when that is begun it says that nothing is there, so that it is known as a backup.
-//! It does not know what is done about a log that is shorter.
+//! It does not know what is done about a log that is shorter. A database may have one of earlier,
+//! when a program that did not refuse to opened a backup for writing.
 //!
 //! Invariant: a backup has at least what its witness says, unless something was lost.
+
+use std::path::Path;
+use std::sync::Arc;
 
 use object::codec::{Reader, Write};
 
 use crate::disk::directory::{DatabaseId, Directory, create_file};
+use crate::disk::file::Disk;
 use crate::error::position::Position;
 use crate::error::{Error, ErrorKind, Result};
 use crate::log::frame::Seal;
 use crate::log::scan;
 use crate::log::segment::{FIRST, Tail};
+use crate::rows::index::Index;
 
 use super::contents::Contents;
 
@@ -54,23 +60,21 @@ impl Witness {
 
     /// Reads the witness of a directory, if it has one.
     pub(crate) fn read(directory: &Directory) -> Result<Option<Witness>> {
-        let (disk, path) = (directory.disk(), directory.witness());
-        let failed = |error| Error::io("read", error).at(&path);
-        let file = match disk.open_to_read(&path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            opened => opened.map_err(failed)?,
-        };
-        let mut bytes = [0; BYTES + 1];
-        let found = file.read_up_to(&mut bytes, 0).map_err(failed)?;
-        let name = Directory::WITNESS;
-        let witness = decode(&bytes[..found], directory.id()).map_err(|error| {
-            match error.kind() {
-                ErrorKind::Object(cause) => Error::damaged(name, 0, "a witness", cause),
-                _ => error,
-            }
-            .at(directory.path())
-        });
-        witness.map(Some)
+        let read = read(&**directory.disk(), &directory.witness(), Some(directory.id()));
+        read.map_err(|error| error.at(directory.path()))
+    }
+
+    /// Reads the witness of a directory that is a backup, and not a database with one of earlier.
+    pub(crate) fn of_backup(directory: &Directory) -> Result<Option<Witness>> {
+        let Some(witness) = Witness::read(directory)? else { return Ok(None) };
+        let is_old = witness.is_old(directory.disk(), &directory.index())?;
+        Ok((!is_old).then_some(witness))
+    }
+
+    /// Whether the index in a file knows of more than the witness: then what it is of was opened
+    /// for writing since, which a backup never is.
+    fn is_old(&self, disk: &Arc<dyn Disk>, index: &Path) -> Result<bool> {
+        Ok(Index::covered_in(disk, index)?.is_some_and(|covered| covered.end > self.tail.end))
     }
 
     /// Writes the witness in place of the one that there was.
@@ -98,7 +102,35 @@ impl Witness {
     }
 }
 
-fn decode(bytes: &[u8], id: DatabaseId) -> Result<Witness> {
+/// Whether what is in a directory is a backup.
+pub(crate) fn is_backup(disk: &Arc<dyn Disk>, path: &Path) -> Result<bool> {
+    match read(&**disk, &path.join(Directory::WITNESS), None) {
+        Ok(None) => Ok(false),
+        Ok(Some(witness)) => Ok(!witness.is_old(disk, &path.join(Directory::INDEX))?),
+        Err(error) => match error.kind() {
+            ErrorKind::Damaged { .. } | ErrorKind::NewerFormat { .. } => Ok(true),
+            _ => Err(error.at(path)),
+        },
+    }
+}
+
+/// Reads the witness in a file, which is of the database with this id, if that is known.
+fn read(disk: &dyn Disk, path: &Path, id: Option<DatabaseId>) -> Result<Option<Witness>> {
+    let failed = |error| Error::io("read", error).at(path);
+    let file = match disk.open_to_read(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        opened => opened.map_err(failed)?,
+    };
+    let mut bytes = [0; BYTES + 1];
+    let found = file.read_up_to(&mut bytes, 0).map_err(failed)?;
+    let witness = decode(&bytes[..found], id).map_err(|error| match error.kind() {
+        ErrorKind::Object(cause) => Error::damaged(Directory::WITNESS, 0, "a witness", cause),
+        _ => error,
+    });
+    witness.map(Some)
+}
+
+fn decode(bytes: &[u8], id: Option<DatabaseId>) -> Result<Witness> {
     let name = Directory::WITNESS;
     let damaged = |offset, expected: &str, found: &dyn std::fmt::Display| {
         Err(Error::damaged(name, offset, expected, found))
@@ -118,7 +150,8 @@ fn decode(bytes: &[u8], id: DatabaseId) -> Result<Witness> {
     if *check != blake3::derive_key(CONTEXT, head) {
         return damaged(0, "the bytes of its check", &"other bytes");
     }
-    if reader.array()? != id {
+    let found = reader.array()?;
+    if id.is_some_and(|id| id != found) {
         return Err(ErrorKind::OtherDatabase { file: name.to_string() }.into());
     }
     let time = reader.u64()?;
@@ -146,14 +179,14 @@ mod tests {
             Contents { frame_count: 1, object_count: 2, version_count: 3, refusal_count: 4 };
         let witness = Witness { time: 5, tail, contents, next: 6, begun: 7, verified: 8 };
         let bytes = witness.encode([9; 16]);
-        assert_eq!(decode(&bytes, [9; 16]).expect("it is whole"), witness);
-        let other = decode(&bytes, [8; 16]).expect_err("it is of another database");
+        assert_eq!(decode(&bytes, Some([9; 16])).expect("it is whole"), witness);
+        let other = decode(&bytes, Some([8; 16])).expect_err("it is of another database");
         assert!(matches!(other.kind(), ErrorKind::OtherDatabase { .. }));
         for at in 0..bytes.len() {
             let mut changed = bytes.clone();
             changed[at] ^= 1;
-            assert!(decode(&changed, [9; 16]).is_err(), "byte {at} is another");
-            assert!(decode(&bytes[..at], [9; 16]).is_err(), "cut at {at}");
+            assert!(decode(&changed, Some([9; 16])).is_err(), "byte {at} is another");
+            assert!(decode(&bytes[..at], Some([9; 16])).is_err(), "cut at {at}");
         }
     }
 }
