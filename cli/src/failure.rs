@@ -109,13 +109,16 @@ impl Failure {
         Failure { is_of_output: true, ..failure }
     }
 
-    /// The failure to print what came of something that is done: nobody is to ask for it again.
+    /// A failure of its own behind something that is done, which could not be printed.
     pub(crate) fn behind(self, done: &Done) -> Failure {
+        let what = &done.what;
+        let advice = format!("what was done is durable, but could not be printed: {what}");
+        self.advised(advice).with_details(json!({ "done": done.document }))
+    }
+
+    /// The failure to print what came of something that is done: nobody is to ask for it again.
+    pub(crate) fn not_printed(self, done: &Done) -> Failure {
         let (what, message) = (&done.what, &self.message);
-        if !self.is_of_output {
-            let advice = format!("what was done is durable, but could not be printed: {what}");
-            return self.advised(advice).with_details(json!({ "done": done.document }));
-        }
         let told = format!("it is done, and durable: {what}; do not ask for it again");
         let failure = Failure::with("not-printed", NOT_PRINTED, format!("{message}, but {told}"));
         failure.with_details(json!({ "done": done.document }))

@@ -33,6 +33,8 @@ pub(crate) struct Printer {
     is_terminal: bool,
     out: BufWriter<Box<dyn Write>>,
     done: Option<Done>,
+    /// Whether something was printed since.
+    is_told: bool,
 }
 
 impl Printer {
@@ -40,24 +42,27 @@ impl Printer {
         let stdout = std::io::stdout();
         let is_terminal = stdout.is_terminal();
         let out: Box<dyn Write> = Box::new(stdout.lock());
-        Printer { json, numbers, is_terminal, out: BufWriter::new(out), done: None }
+        Printer { json, numbers, is_terminal, out: BufWriter::new(out), done: None, is_told: false }
     }
 
     /// Keeps what is done and durable, all of it so far, before it is printed.
     pub(crate) fn done(&mut self, what: impl Into<String>, document: Json) {
         self.done = Some(Done { what: what.into(), document });
+        self.is_told = false;
     }
 
-    /// Flushes, and gives what the command ends with: where that is not all printed, the failure
-    /// says what is done all the same. A reader that went away is no failure where nothing is.
+    /// Flushes, and gives what the command ends with: where that is not all printed, or could not
+    /// be looked up to be printed, the failure says what is done all the same. A reader that went
+    /// away is no failure where nothing is.
     pub(crate) fn end(&mut self, ended: Result<()>) -> Result<()> {
         let flushed = self.flush();
         let is_printed = flushed.is_ok();
         let ended = ended.and(flushed);
         match (ended, &self.done) {
-            (Err(failure), Some(done)) if failure.is_of_output() || !is_printed => {
-                Err(failure.behind(done))
+            (Err(failure), Some(done)) if failure.is_of_output() || !self.is_told => {
+                Err(failure.not_printed(done))
             }
+            (Err(failure), Some(done)) if !is_printed => Err(failure.behind(done)),
             (Err(failure), None) if failure.is_closed_pipe() => Ok(()),
             (ended, _) => ended,
         }
@@ -85,6 +90,7 @@ impl Printer {
     }
 
     fn raw_line(&mut self, line: &str) -> Result<()> {
+        self.is_told = true;
         writeln!(self.out, "{line}").map_err(|error| Failure::print(&error))
     }
 
@@ -99,6 +105,7 @@ impl Printer {
 
     /// Prints bytes as they are.
     pub(crate) fn bytes(&mut self, bytes: &[u8]) -> Result<()> {
+        self.is_told = true;
         self.out.write_all(bytes).map_err(|error| Failure::print(&error))
     }
 
@@ -168,10 +175,35 @@ mod tests {
         let out: Box<dyn Write> = Box::new(shared.clone());
         let (json, numbers) = (false, Numbers::String);
         let out = BufWriter::new(out);
-        let mut printer = Printer { json, numbers, is_terminal, out, done: None };
+        let (done, is_told) = (None, false);
+        let mut printer = Printer { json, numbers, is_terminal, out, done, is_told };
         print(&mut printer).and_then(|()| printer.flush()).expect("it is printed");
         let bytes = shared.0.lock().expect("nobody panicked").clone();
         String::from_utf8(bytes).expect("it is text")
+    }
+
+    #[test]
+    fn what_is_done_is_said_where_what_came_of_it_cannot_be_looked_up() {
+        let (json, numbers, is_terminal) = (false, Numbers::Number, false);
+        let ended = |prints: bool| {
+            let out: BufWriter<Box<dyn Write>> = BufWriter::new(Box::new(std::io::sink()));
+            let (done, is_told) = (None, false);
+            let mut printer = Printer { json, numbers, is_terminal, out, done, is_told };
+            printer.done("the object 7, called \"fork\"", json!({ "object": "7" }));
+            if prints {
+                printer.line("object 7").expect("it is printed");
+            }
+            printer.end(Err(Failure::refused("it is not found"))).expect_err("it failed")
+        };
+        let failure = ended(false);
+        assert_eq!((failure.kind(), failure.exit_code()), ("not-printed", 7));
+        assert_eq!(failure.document()["done"]["object"], "7");
+        let told = "it is not found, but it is done, and durable: the object 7, called \"fork\"; \
+                    do not ask for it again";
+        assert_eq!(failure.message(), told);
+        // What was printed is known, whatever came behind it.
+        let failure = ended(true);
+        assert_eq!((failure.message(), failure.exit_code()), ("it is not found", 3));
     }
 
     #[test]

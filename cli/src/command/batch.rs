@@ -78,6 +78,8 @@ struct Asked {
 /// What became of lines so far.
 struct Progress {
     base: u64,
+    /// The number of the last line, where the lines could be read before.
+    count: Option<u64>,
     /// The last line that was printed.
     line: u64,
     /// Lines that were on record before.
@@ -95,17 +97,19 @@ impl Batch {
         let base = given.unwrap_or_else(Clock::microseconds);
         session.with(|db| {
             let mut records = Records::new(&keys, base, self.resume.is_some());
-            if let Some(Batched { count, objects }) = self.validate(db)? {
-                if count == 0 {
+            let batched = self.validate(db)?;
+            if let Some(Batched { count, objects }) = &batched {
+                if *count == 0 {
                     return Err(nothing(&self.calls));
                 }
-                self.require_begun(db, &mut records, &objects, count)?;
+                self.require_begun(db, &mut records, objects, *count)?;
             }
             say_base(base, printer)?;
-            // What was begun is done, and said, to its end.
-            let _orderly = stop::orderly();
             let (line, before, made, last) = (0, 0, 0, Ok(()));
-            let mut progress = Progress { base, line, before, made, last };
+            let count = batched.map(|batched| batched.count);
+            // What comes through a pipe may be waited for: then it ends at once.
+            let _orderly = count.is_some().then(stop::orderly);
+            let mut progress = Progress { base, count, line, before, made, last };
             let done = self.make(db, (&keys, &mut records), lines, &mut progress, printer);
             done.map_err(|failure| progress.stopped(failure))?;
             if progress.line == 0 {
@@ -157,8 +161,10 @@ impl Batch {
         printer: &mut Printer,
     ) -> Result<()> {
         loop {
-            if let Some(signal) = stop::asked() {
-                return Err(Failure::stopped(signal, "lines are left"));
+            let is_over = lines.is_over() || progress.count == Some(progress.line);
+            if let Some(signal) = stop::asked().filter(|_| !is_over) {
+                let may = if progress.count.is_some() { "are" } else { "may be" };
+                return Err(Failure::stopped(signal, format!("lines {may} left")));
             }
             let mut group = Vec::new();
             // What stands before a bad line is made; what it is, is said behind.
@@ -180,6 +186,8 @@ impl Batch {
                     group.iter().for_each(|asked| batched.take(asked));
                     self.require_begun(db, records, &batched.objects, batched.count)?;
                 }
+                // What was begun is done, and said, to its end.
+                let _orderly = stop::orderly();
                 self.make_group(db, keys, group, records, progress, printer)?;
                 printer.flush()?;
             } else if bad.is_ok() {

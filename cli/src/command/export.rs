@@ -53,11 +53,11 @@ impl Export {
             true => move_away(db, id, path, self.force)?,
             false => write(db, id, path, self.force)?,
         };
-        let info = db.info(id)?;
         let file = path.display().to_string();
-        let ended = if info.moved { format!("; object {id} ended here") } else { String::new() };
-        let document = json!({ "object": id.to_string(), "file": file, "moved": info.moved });
+        let ended = if self.moves { format!("; object {id} ended here") } else { String::new() };
+        let document = json!({ "object": id.to_string(), "file": file, "moved": self.moves });
         printer.done(format!("the capsule {file}{ended}"), document);
+        let info = db.info(id)?;
         let wakes_twice = info.wake.filter(|_| !info.moved);
         if printer.is_json() {
             return printer.document(&json!({

@@ -45,6 +45,7 @@ impl Import {
         let made = made.map(|made| made.display().to_string());
         session.with_new(|db| {
             let id = read(db, &self.file, self.name.as_deref())?;
+            printer.done(format!("object {id} is here"), json!({ "object": id.to_string() }));
             let info = db.info(id)?;
             let (seq, hash) = (info.seq, info.hash.to_string());
             let what = format!("object {id} is here, up to version {seq}, hash {hash}");

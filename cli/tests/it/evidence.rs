@@ -140,6 +140,34 @@ fn a_restore_of_nothing_or_of_less_fails_and_leaves_nothing() {
 }
 
 #[test]
+fn a_restore_that_is_refused_says_what_can_be_asked_for_instead() {
+    let terminal = Terminal::with_visits();
+    let end = || parsed(&terminal.run("backup kept --json"))["end"].as_str().unwrap().to_string();
+    let first = end();
+    let within = terminal.run("restore kept --db kept/then");
+    let told = "kept/then: it is in the directory that is to be restored: name a new directory";
+    assert_eq!(within.code, Some(1));
+    assert!(within.stderr.contains(told), "{}", within.stderr);
+    let old = fs::read(terminal.path("kept/backup.witness")).unwrap();
+    terminal.run("call visits increment 1").done();
+    let second = end();
+    // As one has it that an earlier program did not bring to its end.
+    fs::write(terminal.path("kept/backup.witness"), old).unwrap();
+    for asked in ["", "--until now ", &format!("--until-position {second} ")] {
+        let line = format!("restore kept --db then {asked}");
+        let beyond = terminal.run(&line);
+        assert_eq!(beyond.code, Some(4), "{asked}");
+        let told = format!(
+            "restore with --until-position {first}, or as it was asked, up to {second}, with \
+             --accept-end {second} too\n"
+        );
+        assert!(beyond.stderr.ends_with(&told), "{asked}: {}", beyond.stderr);
+        terminal.run(&format!("{line}--accept-end {second}")).done();
+        fs::remove_dir_all(terminal.path("then")).unwrap();
+    }
+}
+
+#[test]
 fn a_restore_that_was_killed_is_run_again() {
     let terminal = Terminal::with_visits();
     terminal.run("backup kept").done();

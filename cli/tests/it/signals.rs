@@ -91,9 +91,53 @@ fn a_signal_that_is_ignored_from_the_beginning_stays_ignored() {
 fn a_command_that_waits_for_its_input_ends_at_once() {
     let terminal = Terminal::with_visits();
     let mut batch = terminal.command("batch - --sign owner.key");
-    let mut child = batch.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    let batch = batch.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = batch.spawn().unwrap();
+    // Its base is said before it reads.
+    let mut stderr = BufReader::new(child.stderr.take().unwrap());
+    stderr.read_line(&mut String::new()).unwrap();
+    let _stdin = child.stdin.take().unwrap();
     send("TERM", &child);
     assert_eq!(child.wait().unwrap().signal(), Some(15), "a shell sees what ended it");
+}
+
+/// Has a batch of lines be asked to end while it prints what came of the first of them; gives what
+/// it says on stderr, and how it ended.
+fn asked_while_it_prints(terminal: &Terminal, calls: &str, count: usize) -> (String, Option<i32>) {
+    let lines = "[\"visits\", \"increment\", 1]\n".repeat(count);
+    terminal.write("calls.jsonl", lines);
+    let mut batch = terminal.command(&format!("batch {calls} --json --sign owner.key"));
+    let file = std::fs::File::open(terminal.path("calls.jsonl")).unwrap();
+    let mut cat = Command::new("cat").stdin(file).stdout(Stdio::piped()).spawn().unwrap();
+    let batch = batch.stdin(cat.stdout.take().unwrap());
+    let mut child = batch.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    let mut first = String::new();
+    for _ in 0..2 {
+        stdout.read_line(&mut first).unwrap();
+    }
+    // It goes on once that is read: a pipe does not hold the documents of a thousand lines.
+    send("TERM", &child);
+    let (rest, stderr, code) = ended(child, stdout);
+    assert_eq!(1 + rest.lines().count(), count.min(1024), "{stderr}");
+    drop(cat.wait());
+    (stderr, code)
+}
+
+/// A batch that was asked to end when all of its lines were made said that lines were left.
+#[test]
+fn a_batch_that_is_asked_to_end_behind_its_last_line_is_done() {
+    let terminal = Terminal::with_visits();
+    for (calls, count) in [("calls.jsonl", 1024), ("-", 1000)] {
+        let (stderr, code) = asked_while_it_prints(&terminal, calls, count);
+        assert_eq!((code, stderr.as_str()), (Some(0), ""), "{calls}");
+    }
+    for (calls, left) in [("calls.jsonl", "lines are left"), ("-", "lines may be left")] {
+        let (stderr, code) = asked_while_it_prints(&terminal, calls, 1025);
+        assert_eq!(code, Some(128 + 15), "{calls}: {stderr}");
+        let told = format!("stopped by SIGTERM: {left}; --resume ");
+        assert!(stderr.contains(&told), "{calls}: {stderr}");
+    }
 }
 
 #[test]

@@ -31,6 +31,8 @@ pub(super) struct Lines {
     path: PathBuf,
     from: Box<dyn BufRead>,
     number: u64,
+    /// Whether the end was read.
+    is_over: bool,
 }
 
 impl Lines {
@@ -43,7 +45,7 @@ impl Lines {
                 Err(error) => return Err(Failure::file("reading calls", path, &error)),
             },
         };
-        Ok(Lines { path: path.to_path_buf(), from, number: 0 })
+        Ok(Lines { path: path.to_path_buf(), from, number: 0, is_over: false })
     }
 
     /// The next line that is not blank.
@@ -55,6 +57,7 @@ impl Lines {
             let read = part.read_until(b'\n', &mut bytes);
             let read = read.map_err(|error| Failure::file("reading calls", &self.path, &error))?;
             if read == 0 {
+                self.is_over = true;
                 return Ok(None);
             }
             self.number += 1;
@@ -72,6 +75,11 @@ impl Lines {
             let text = text.map_err(|_| about("expected UTF-8 text, found other bytes".into()))?;
             return Ok(Some(Line { number: self.number, text }));
         }
+    }
+
+    /// Whether no line is left, as far as that is known without waiting for another.
+    pub(super) fn is_over(&self) -> bool {
+        self.is_over
     }
 
     /// The lines that are made together next.
