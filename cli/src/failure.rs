@@ -1,6 +1,6 @@
 //! The one error of the command line: a kind for programs, a sentence for people, an exit code.
 //!
-//! It does not print. It holds the one table of which of the engine's errors ends in which code.
+//! It does not print. Names of kinds are the engine's; which class of them ends in which code is said here.
 //!
 //! Invariant: a message says what was expected, or what to do; it is printed as one line. What is
 //! wrong in a text is told beside it, each finding with its line quoted.
@@ -230,41 +230,10 @@ impl Failure {
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Failure {
-        let (kind, exit_code) = match error.kind() {
-            ErrorKind::Refused { .. } => ("refused", REFUSED),
-            ErrorKind::NotReadable { .. } => ("not-readable", REFUSED),
-            ErrorKind::Module(_) => ("module", FAILED),
-            ErrorKind::Guard(_) => ("guard", FAILED),
-            ErrorKind::Object(error) => of_object(error.kind()),
-            ErrorKind::Storage(error) => of_storage(error.kind()),
-            ErrorKind::Missing { .. } => ("missing", DAMAGED),
-            ErrorKind::NoObject => ("no-object", MISSING),
-            ErrorKind::Moved => ("moved", FAILED),
-            ErrorKind::NoVersion { .. } => ("no-version", MISSING),
-            ErrorKind::NoRefusal { .. } => ("no-refusal", MISSING),
-            ErrorKind::Read(_) => ("io", FAILED),
-            ErrorKind::Section { .. } => ("capsule", DAMAGED),
-            ErrorKind::MailboxFull { .. } => ("mailbox-full", FAILED),
-            ErrorKind::MessagesFull { .. } => ("messages-full", FAILED),
-            ErrorKind::NotDue { .. } => ("not-due", FAILED),
-            ErrorKind::Ahead { .. } => ("ahead", FAILED),
-            ErrorKind::NotDurable => ("not-durable", FAILED),
-            ErrorKind::LastPolicy => ("last-policy", FAILED),
-            ErrorKind::Limit { .. } => ("limit", FAILED),
-            ErrorKind::Twice => ("twice", USAGE),
-            ErrorKind::NotSigned { .. } => ("not-signed", USAGE),
-            ErrorKind::TwoCredentials { .. } => ("two-credentials", USAGE),
-            ErrorKind::Substrate(_) => ("substrate", FAILED),
-            ErrorKind::Panicked => ("panicked", FAILED),
-            ErrorKind::SessionNotHeld { .. } => ("session", FAILED),
-            ErrorKind::Replay { .. } => ("replay", DAMAGED),
-            ErrorKind::CodeCache { .. } => ("code-cache", FAILED),
-            ErrorKind::Closed => ("closed", FAILED),
-            _ => ("failed", FAILED),
-        };
         let mut message = one_line(&error.to_string());
         message.push_str(&way(&error));
-        let failure = Failure::with(kind, exit_code, message).with_findings(findings(error.kind()));
+        let failure = Failure::with(error.kind().name(), exit_code(&error), message);
+        let failure = failure.with_findings(findings(error.kind()));
         match error.refusal() {
             Some(verdict) => failure.with_details(refusal(verdict)),
             None => failure,
@@ -272,10 +241,27 @@ impl From<Error> for Failure {
     }
 }
 
+/// The code that a command ends with over an error.
+fn exit_code(error: &Error) -> u8 {
+    if error.is_refused() {
+        REFUSED
+    } else if error.is_damaged() {
+        DAMAGED
+    } else if error.is_not_found() {
+        MISSING
+    } else if error.is_invalid_argument() {
+        USAGE
+    } else {
+        FAILED
+    }
+}
+
 /// The command, or the option, by which to do what a message says.
 fn way(error: &Error) -> String {
     let (is_moved, object) = match error.kind() {
         ErrorKind::Ahead { .. } => return " with --ahead".to_string(),
+        ErrorKind::NoObject => return "; list shows them".to_string(),
+        ErrorKind::Missing { .. } => return ": run check".to_string(),
         ErrorKind::Moved => (true, error.object()),
         ErrorKind::Storage(error) => {
             let kind = error.kind();
@@ -324,81 +310,117 @@ impl From<storage::Error> for Failure {
     }
 }
 
-fn of_object(kind: &object::ErrorKind) -> (&'static str, u8) {
-    match kind {
-        object::ErrorKind::Decode { .. } => ("damaged", DAMAGED),
-        object::ErrorKind::State { .. } => ("state", DAMAGED),
-        object::ErrorKind::Mismatch { .. } => ("mismatch", DAMAGED),
-        object::ErrorKind::Credential(_) => ("credential", DAMAGED),
-        object::ErrorKind::Schema(_) => ("schema", FAILED),
-        object::ErrorKind::Policy(_) => ("policy", FAILED),
-        object::ErrorKind::Value { .. } => ("value", USAGE),
-        object::ErrorKind::Unknown { .. } => ("unknown", USAGE),
-        _ => ("limit", FAILED),
-    }
-}
-
-fn of_storage(kind: &storage::ErrorKind) -> (&'static str, u8) {
-    match kind {
-        storage::ErrorKind::Io { .. } => ("io", FAILED),
-        storage::ErrorKind::Full => ("full", FAILED),
-        storage::ErrorKind::NoResources { .. } => ("no-resources", FAILED),
-        storage::ErrorKind::LogBehind { .. } => ("log-behind", DAMAGED),
-        storage::ErrorKind::Lost(_) => ("lost", DAMAGED),
-        storage::ErrorKind::MarkerLost => ("no-marker", DAMAGED),
-        storage::ErrorKind::OtherDatabase { .. } => ("other-database", DAMAGED),
-        storage::ErrorKind::BackupCut { .. } => ("backup-cut", DAMAGED),
-        storage::ErrorKind::NothingThen { .. } => ("nothing", MISSING),
-        storage::ErrorKind::Target { .. } => ("target", FAILED),
-        storage::ErrorKind::Stopped => ("stopped", FAILED),
-        storage::ErrorKind::IsBackup => ("backup", FAILED),
-        storage::ErrorKind::Unfinished { .. } => ("unfinished", MISSING),
-        storage::ErrorKind::BackupBeyond { .. } => ("backup-beyond", DAMAGED),
-        storage::ErrorKind::TimesOutOfOrder(_) => ("times-out-of-order", FAILED),
-        storage::ErrorKind::NotABoundary { .. } => ("no-boundary", MISSING),
-        storage::ErrorKind::StatesPruned(_) => ("no-state", DAMAGED),
-        storage::ErrorKind::Locked => ("locked", FAILED),
-        storage::ErrorKind::ReadOnly => ("read-only", FAILED),
-        storage::ErrorKind::Poisoned => ("poisoned", FAILED),
-        storage::ErrorKind::Closed => ("closed", FAILED),
-        storage::ErrorKind::Name { .. } => ("name", USAGE),
-        storage::ErrorKind::TooLarge { .. } => ("limit", FAILED),
-        storage::ErrorKind::NotADatabase => ("no-database", MISSING),
-        storage::ErrorKind::NewerFormat { .. } => ("newer-format", FAILED),
-        storage::ErrorKind::Damaged { .. } | storage::ErrorKind::IndexDamaged(_) => {
-            ("damaged", DAMAGED)
-        }
-        storage::ErrorKind::Conflict { .. } => ("conflict", FAILED),
-        storage::ErrorKind::Occupied => ("exists", FAILED),
-        storage::ErrorKind::HereAlready { .. } => ("here-already", FAILED),
-        storage::ErrorKind::Diverged { .. } => ("diverged", FAILED),
-        storage::ErrorKind::NotItsBackup { .. } => ("not-its-backup", FAILED),
-        storage::ErrorKind::Pruned { .. } => ("pruned", MISSING),
-        storage::ErrorKind::NoState { .. } => ("no-state", DAMAGED),
-        storage::ErrorKind::NotFound { .. } => ("not-found", MISSING),
-        storage::ErrorKind::NameTaken { .. } => ("name-taken", FAILED),
-        storage::ErrorKind::NameIsId { .. } => ("name-is-id", FAILED),
-        storage::ErrorKind::Capsule { .. } => ("capsule", DAMAGED),
-        storage::ErrorKind::Object(error) => of_object(error.kind()),
-        _ => ("storage", FAILED),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use continuant::object::refusal::Reason;
+
     use super::*;
 
-    #[test]
-    fn the_callers_mistakes_and_ours_are_not_the_substrates() {
-        let table = [
-            (ErrorKind::NotSigned { what: "nonce" }, "not-signed", USAGE),
-            (ErrorKind::TwoCredentials { other: "session" }, "two-credentials", USAGE),
-            (ErrorKind::Panicked, "panicked", FAILED),
-            (ErrorKind::Substrate("no memory".to_string()), "substrate", FAILED),
+    /// Of every kind of the engine, and of every kind of the other crates that can be made here.
+    fn table() -> Vec<(Error, &'static str, u8)> {
+        use ErrorKind as Kind;
+        use object::ErrorKind as Object;
+        use storage::ErrorKind as Stored;
+        let text = String::new;
+        let what = "x";
+        let session = continuant::SessionId([1; 32]);
+        let verdict = || Verdict { reason: Reason::Trap, rules: Vec::new(), detail: text() };
+        let engine: Vec<(ErrorKind, &'static str, u8)> = vec![
+            (Kind::Refused { verdict: verdict(), recorded: true }, "refused", 3),
+            (Kind::NotReadable { field: text(), verdict: verdict() }, "not-readable", 3),
+            (Kind::Missing { what, hash: text() }, "missing", 4),
+            (Kind::NoObject, "no-object", 5),
+            (Kind::Moved, "moved", 1),
+            (Kind::NoVersion { asked: text(), newest: 1 }, "no-version", 5),
+            (Kind::NoRefusal { asked: 1, count: 0 }, "no-refusal", 5),
+            (Kind::Read(text()), "io", 1),
+            (Kind::Section { expected: text(), found: text() }, "capsule", 4),
+            (Kind::MailboxFull { max: 1 }, "mailbox-full", 1),
+            (Kind::MessagesFull { max: 1 }, "messages-full", 1),
+            (Kind::NotDue { wake: Some(1) }, "not-due", 1),
+            (Kind::Ahead { by: 2, max: 1 }, "ahead", 1),
+            (Kind::NotDurable, "not-durable", 1),
+            (Kind::LastPolicy, "last-policy", 1),
+            (Kind::Limit { what, max: 1, found: 2 }, "limit", 1),
+            (Kind::Twice, "twice", 2),
+            (Kind::NotSigned { what }, "not-signed", 2),
+            (Kind::TwoCredentials { other: what }, "two-credentials", 2),
+            (Kind::Substrate(text()), "substrate", 1),
+            (Kind::Panicked, "panicked", 1),
+            (Kind::SessionNotHeld { session }, "session", 1),
+            (Kind::Replay { what, seq: 1, expected: text(), found: text() }, "replay", 4),
+            (Kind::CodeCache { directory: "x".into(), problem: text() }, "code-cache", 1),
+            (Kind::Closed, "closed", 1),
         ];
-        for (error, kind, exit_code) in table {
-            let failure = Failure::from(Error::from(error));
+        let object: Vec<(Object, &'static str, u8)> = vec![
+            (Object::Decode { what, offset: 0, expected: text(), found: text() }, "damaged", 4),
+            (Object::State { path: text(), expected: text(), found: text() }, "state", 4),
+            (Object::Mismatch { what, seq: 1, expected: text(), found: text() }, "mismatch", 4),
+            (Object::Credential(text()), "credential", 4),
+            (Object::Schema(Vec::new()), "schema", 1),
+            (Object::Policy(Vec::new()), "policy", 1),
+            (Object::Value { path: text(), expected: text(), found: text() }, "value", 2),
+            (Object::Unknown { what, name: text(), known: Vec::new() }, "unknown", 2),
+            (Object::Limit { what, max: 1, found: 2 }, "limit", 1),
+        ];
+        let stored: Vec<(Stored, &'static str, u8)> = vec![
+            (Stored::Io { operation: what }, "io", 1),
+            (Stored::Full, "full", 1),
+            (Stored::NoResources { operation: what }, "no-resources", 1),
+            (Stored::Target { operation: what }, "target", 1),
+            (Stored::Stopped, "stopped", 1),
+            (Stored::Locked, "locked", 1),
+            (Stored::ReadOnly, "read-only", 1),
+            (Stored::Poisoned, "poisoned", 1),
+            (Stored::Closed, "closed", 1),
+            (Stored::NotADatabase, "no-database", 5),
+            (Stored::IsBackup, "backup", 1),
+            (Stored::Unfinished { is_backup: true }, "unfinished", 5),
+            (Stored::Occupied, "exists", 1),
+            (Stored::NotItsBackup { found: text() }, "not-its-backup", 1),
+            (Stored::NewerFormat { found: 2, supported: 1 }, "newer-format", 1),
+            (Stored::IndexDamaged(text()), "damaged", 4),
+            (Stored::MarkerLost, "no-marker", 4),
+            (Stored::OtherDatabase { file: text() }, "other-database", 4),
+            (Stored::NothingThen { first: None }, "nothing", 5),
+            (Stored::Conflict { expected: text(), found: text() }, "conflict", 1),
+            (Stored::Moved, "moved", 1),
+            (Stored::HereAlready { seq: 1, found: 1, moved: false }, "here-already", 1),
+            (Stored::Diverged { seq: 1, here: text(), there: text() }, "diverged", 1),
+            (Stored::Pruned { seq: 0, kept_from: 1 }, "pruned", 5),
+            (Stored::NoState { seq: 0, kept_from: 1 }, "no-state", 4),
+            (Stored::NotFound { what, name: text() }, "not-found", 5),
+            (Stored::Name { found: text() }, "name", 2),
+            (Stored::NameIsId { name: text(), other: None }, "name-is-id", 1),
+            (Stored::TooLarge { found: 2, max: 1 }, "limit", 1),
+            (Stored::Capsule { offset: 0, expected: text(), found: text() }, "capsule", 4),
+            (Stored::Object(Object::Credential(text()).into()), "credential", 4),
+            (Stored::Object(Object::Policy(Vec::new()).into()), "policy", 1),
+        ];
+        let object = object
+            .into_iter()
+            .map(|(kind, name, code)| (Error::from(object::Error::from(kind)), name, code));
+        let stored = stored
+            .into_iter()
+            .map(|(kind, name, code)| (Error::from(storage::Error::from(kind)), name, code));
+        let engine = engine.into_iter().map(|(kind, name, code)| (Error::from(kind), name, code));
+        engine.chain(object).chain(stored).collect()
+    }
+
+    #[test]
+    fn every_kind_has_its_name_and_exit_code() {
+        for (error, kind, exit_code) in table() {
+            let failure = Failure::from(error);
             assert_eq!((failure.kind(), failure.exit_code()), (kind, exit_code));
+            assert_eq!(failure.document()["kind"], kind);
         }
+    }
+
+    #[test]
+    fn an_error_names_the_command_that_helps() {
+        let told = |kind: ErrorKind| Failure::from(Error::from(kind)).message().to_string();
+        assert!(told(ErrorKind::NoObject).ends_with("; list shows them"));
+        let missing = ErrorKind::Missing { what: "code", hash: "0".to_string() };
+        assert!(told(missing).ends_with("is not in the store: run check"));
     }
 }

@@ -34,7 +34,7 @@ pub(crate) fn run(path: &Path, out: &mut impl Write) -> Result<(), Box<dyn std::
         let outcome = db.call(counter, "increment", args![by as u64]).signed(key).wait();
         match outcome {
             Ok(receipt) => writeln!(out, "version {}", receipt.header.seq)?,
-            Err(error) if error.refusal().is_some() => writeln!(out, "refused")?,
+            Err(error) if error.is_refused() => writeln!(out, "refused")?,
             Err(error) => return Err(error.into()),
         }
     }

@@ -3,6 +3,8 @@
 //! Invariant: a refusal is an error of its own kind, so that no caller takes it for a success or
 //! for a failure of the machine.
 
+mod class;
+
 use std::fmt;
 use std::path::PathBuf;
 
@@ -284,9 +286,9 @@ impl ErrorKind {
             ErrorKind::Object(error) => write!(f, "{error}"),
             ErrorKind::Storage(error) => write!(f, "{error}"),
             ErrorKind::Missing { what, hash } => {
-                write!(f, "its {what} {hash} is not in the store: run check")
+                write!(f, "its {what} {hash} is not in the store")
             }
-            ErrorKind::NoObject => f.write_str("there is none in this database; list shows them"),
+            ErrorKind::NoObject => f.write_str("there is none in this database"),
             ErrorKind::Moved => f.write_str(MOVED),
             ErrorKind::NoVersion { asked, newest } => {
                 write!(f, "it has no version of {asked}; its versions are 0 to {newest}")

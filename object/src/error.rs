@@ -118,6 +118,41 @@ impl Error {
     }
 }
 
+impl ErrorKind {
+    /// Returns the kind's name, such as `unknown`. It does not change from one release to the next,
+    /// and is what the command line prints as `kind`.
+    pub fn name(&self) -> &'static str {
+        match self {
+            ErrorKind::Decode { .. } => "damaged",
+            ErrorKind::Schema(_) => "schema",
+            ErrorKind::Policy(_) => "policy",
+            ErrorKind::Value { .. } => "value",
+            ErrorKind::State { .. } => "state",
+            ErrorKind::Unknown { .. } => "unknown",
+            ErrorKind::Mismatch { .. } => "mismatch",
+            ErrorKind::Credential(_) => "credential",
+            ErrorKind::Limit { .. } => "limit",
+        }
+    }
+
+    /// Returns whether what was read is not what was written, or does not verify.
+    pub fn is_damaged(&self) -> bool {
+        matches!(
+            self,
+            ErrorKind::Decode { .. }
+                | ErrorKind::State { .. }
+                | ErrorKind::Mismatch { .. }
+                | ErrorKind::Credential(_)
+        )
+    }
+
+    /// Returns whether an argument is wrong: a value of another type, or a name that the schema
+    /// does not have.
+    pub fn is_invalid_argument(&self) -> bool {
+        matches!(self, ErrorKind::Value { .. } | ErrorKind::Unknown { .. })
+    }
+}
+
 impl From<ErrorKind> for Error {
     fn from(kind: ErrorKind) -> Error {
         Error(Box::new(kind))
@@ -165,3 +200,62 @@ fn list(f: &mut fmt::Formatter<'_>, what: &str, findings: &[Diagnostic]) -> fmt:
 }
 
 impl std::error::Error for Error {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Name, damaged, invalid argument.
+    type Row = (ErrorKind, &'static str, bool, bool);
+
+    fn table() -> [Row; 9] {
+        let (what, offset, seq, max, found) = ("x", 0, 0, 0, 0);
+        let (path, expected) = (String::new, String::new);
+        let text = String::new;
+        let known = Vec::new();
+        [
+            (
+                ErrorKind::Decode { what, offset, expected: expected(), found: text() },
+                "damaged",
+                true,
+                false,
+            ),
+            (ErrorKind::Schema(Vec::new()), "schema", false, false),
+            (ErrorKind::Policy(Vec::new()), "policy", false, false),
+            (
+                ErrorKind::Value { path: path(), expected: expected(), found: text() },
+                "value",
+                false,
+                true,
+            ),
+            (
+                ErrorKind::State { path: path(), expected: expected(), found: text() },
+                "state",
+                true,
+                false,
+            ),
+            (ErrorKind::Unknown { what, name: text(), known }, "unknown", false, true),
+            (
+                ErrorKind::Mismatch { what, seq, expected: expected(), found: text() },
+                "mismatch",
+                true,
+                false,
+            ),
+            (ErrorKind::Credential(text()), "credential", true, false),
+            (ErrorKind::Limit { what, max, found }, "limit", false, false),
+        ]
+    }
+
+    #[test]
+    fn every_kind_has_its_name_and_class() {
+        let table = table();
+        for (kind, name, is_damaged, is_invalid_argument) in &table {
+            assert_eq!(kind.name(), *name);
+            assert_eq!(kind.is_damaged(), *is_damaged, "{name}");
+            assert_eq!(kind.is_invalid_argument(), *is_invalid_argument, "{name}");
+        }
+        let kinds: std::collections::HashSet<_> =
+            table.iter().map(|(kind, ..)| std::mem::discriminant(kind)).collect();
+        assert_eq!(kinds.len(), table.len(), "each kind is in the table once");
+    }
+}

@@ -4,6 +4,7 @@
 //!
 //! Invariant: a message names the place, what was expected and what was found.
 
+mod class;
 pub(crate) mod disorder;
 pub(crate) mod loss;
 pub(crate) mod position;
