@@ -1,7 +1,7 @@
-//! What stands on the command line before and after the command's name.
+//! The arguments before and after the command's name.
 //!
-//! Each command's own arguments stand in its own file; this one joins them. It holds the words of
-//! `--help` that are about all commands.
+//! Each command's own arguments stand in its own file; this module joins them. It holds the parts
+//! of `--help` that are about all commands.
 
 use std::path::PathBuf;
 
@@ -46,7 +46,7 @@ pub(crate) struct Arguments {
     #[arg(long, global = true, value_name = "DIR")]
     pub(crate) db: Option<PathBuf>,
 
-    /// Wait so long for another process that has the database open, such as 30s or 5m
+    /// Wait this long for another process that has the database open, such as 30s or 5m
     #[arg(
         long,
         global = true,
@@ -56,8 +56,8 @@ pub(crate) struct Arguments {
     )]
     pub(crate) wait: u64,
 
-    /// Let in what is asked of an object whose time is ahead of this host's clock by more than five
-    /// minutes, and what its wakes and messages ask
+    /// Accept requests to an object whose time is ahead of this host's clock by more than five
+    /// minutes, and its own wakes and messages
     #[arg(long, global = true)]
     pub(crate) ahead: bool,
 
@@ -65,7 +65,7 @@ pub(crate) struct Arguments {
     #[arg(long, global = true)]
     pub(crate) json: bool,
 
-    /// How whole numbers beyond 2^53, which not every program reads exactly, are printed as JSON
+    /// The form in JSON of whole numbers beyond 2^53, which not every program reads exactly
     #[arg(long, global = true, value_name = "AS", value_enum, default_value_t)]
     pub(crate) json_numbers: Numbers,
 

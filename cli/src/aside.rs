@@ -1,9 +1,9 @@
-//! What is said beside the output, on stderr: why a command failed, warnings, and the engine's log.
+//! Messages beside the output, on stderr: the cause of a failure, warnings, and the engine's log.
 //!
-//! It does not know what is said.
+//! This module does not know the messages.
 //!
-//! Invariant: each is one line, with nothing hidden in it; below what is wrong in a text, its lines
-//! are quoted. There is nobody to tell when writing it fails.
+//! Invariant: each is one line, with nothing hidden in it; the faults of a text are followed by its
+//! quoted lines. A failure to write a message is ignored, as nobody could be told.
 
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,15 +15,15 @@ use crate::escape;
 use crate::failure::Failure;
 use crate::printer::Printer;
 
-/// Whether programs read it.
+/// True if programs read the messages.
 static JSON: AtomicBool = AtomicBool::new(false);
 
-/// Has what is said from now on be JSON, if `json`.
+/// Switches later messages to JSON, if `json`.
 pub(crate) fn speak(json: bool) {
     JSON.store(json, Ordering::Relaxed);
 }
 
-/// Says what went wrong.
+/// Prints a failure.
 pub(crate) fn fail(failure: &Failure) {
     let lines = failure.lines().filter(|_| !JSON.load(Ordering::Relaxed));
     let Some(lines) = lines else {
@@ -33,14 +33,14 @@ pub(crate) fn fail(failure: &Failure) {
     drop(writeln!(io::stderr().lock(), "error: {}", lines.join("\n")));
 }
 
-/// Says, behind what was printed so far, what may surprise of what was done, or that something was
-/// not there or not done, which is no failure; `kind` is for programs.
+/// Prints a note, behind the output so far: a possibly surprising effect, or something missing or
+/// left undone, which is no failure; `kind` is for programs.
 pub(crate) fn note(printer: &mut Printer, kind: &str, message: &str) {
     drop(printer.flush());
     say("note", message, json!({ "kind": kind, "message": message }));
 }
 
-/// Says what somebody should know.
+/// Prints a warning.
 pub(crate) fn warn(kind: &str, message: &str) {
     say("warning", message, json!({ "kind": kind, "message": message }));
 }
@@ -53,7 +53,7 @@ fn say(what: &str, message: &str, document: Json) {
     drop(writeln!(io::stderr().lock(), "{line}"));
 }
 
-/// Where the engine's log goes.
+/// The destination of the engine's log.
 #[derive(Debug)]
 pub(crate) struct Log;
 

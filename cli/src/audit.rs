@@ -1,10 +1,11 @@
-//! Verifying many objects at once, on as many threads as there are workers to do it.
+//! Verification of many objects at once, on several threads.
 //!
-//! It holds what was found of each: whoever has millions asks for some at a time.
+//! It holds the finding of each object in memory: for millions of objects callers pass some at a
+//! time.
 //!
-//! It does not know what verification is: the engine does.
+//! This module does not know what verification is: the engine does.
 //!
-//! Invariant: the results are in the order of the ids, whichever thread had them first.
+//! Invariant: the findings are in the order of the ids, whichever thread had them first.
 
 use std::num::NonZero;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,10 +15,10 @@ use indicatif::ProgressBar;
 
 use crate::stop;
 
-/// What verification found of one object.
+/// The finding of one object's verification.
 pub(crate) type Finding = (ObjectId, Result<Verified, Error>);
 
-/// How many threads there are to verify with, when nobody says.
+/// Returns the default number of threads that verify.
 pub(crate) fn thread_count() -> usize {
     std::thread::available_parallelism().map_or(1, NonZero::get)
 }

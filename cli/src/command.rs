@@ -1,6 +1,6 @@
 //! The commands: one file each.
 //!
-//! It knows which there are, and nothing of what they do.
+//! This module lists them, and knows nothing of their work.
 
 mod admit;
 mod advance;
@@ -49,7 +49,7 @@ use crate::failure::Result;
 use crate::printer::Printer;
 use crate::session::Session;
 
-/// What to do.
+/// The command to run.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Init(init::Init),
@@ -93,7 +93,7 @@ pub(crate) enum Command {
     Demo(demo::Demo),
 }
 
-/// Does what the arguments say.
+/// Runs the command.
 pub(crate) fn run(arguments: Arguments, printer: &mut Printer) -> Result<()> {
     let lock_wait = Duration::from_millis(arguments.wait);
     let session = Session::new(arguments.db, lock_wait, arguments.ahead);

@@ -1,19 +1,19 @@
-//! Text that others wrote, made safe to be shown: what a terminal obeys, or a person cannot see, is
+//! Foreign text made safe to show: characters that a terminal obeys, or a person cannot see, are
 //! written out, as `\n` or `\u{1b}`.
 //!
-//! It does not know where text comes from nor where it goes. What it gives is for people: a text
-//! that has `\n` in it as two characters looks the same as a line break, and `--json` tells them
-//! apart.
+//! This module does not know where text comes from nor where it goes. Its output is for people: a
+//! text that has `\n` in it as two characters looks the same as a line break, and `--json`
+//! distinguishes them.
 //!
-//! Invariant: what is given back has no character that [`is_hidden`], but for the line breaks and
-//! tabs that [`lines`] keeps.
+//! Invariant: the output has no character that [`is_hidden`], except the line breaks and tabs that
+//! [`lines`] keeps.
 
 use std::borrow::Cow;
 use std::fmt::Write;
 
-/// Characters that are seen by nobody, or that set how others are shown, beside the controls: first
-/// and last of each range. Those of Unicode's category Cf, and those that may be ignored when a
-/// text is shown.
+/// Characters that nobody sees, or that set how others are shown, beside the controls: first and
+/// last of each range. They are Unicode's category Cf, and those that may be ignored when a text is
+/// shown.
 const HIDDEN: &[(char, char)] = &[
     ('\u{ad}', '\u{ad}'),
     ('\u{34f}', '\u{34f}'),
@@ -42,8 +42,8 @@ const HIDDEN: &[(char, char)] = &[
     ('\u{e0000}', '\u{e0fff}'),
 ];
 
-/// Whether a character is one that a terminal obeys or that nobody sees: a control, a mark of
-/// direction, a separator of lines, a format character.
+/// Returns whether a terminal obeys a character or nobody sees it: a control, a mark of direction,
+/// a separator of lines, a format character.
 pub(crate) fn is_hidden(letter: char) -> bool {
     let within = |(first, last): &(char, char)| (*first..=*last).contains(&letter);
     letter.is_control() || (letter >= '\u{ad}' && HIDDEN.iter().any(within))
@@ -54,7 +54,7 @@ pub(crate) fn line(text: &str) -> Cow<'_, str> {
     escaped(text, |_| false, plain)
 }
 
-/// The text as it is, line by line, with nothing hidden in its lines.
+/// Returns the text, line by line, with nothing hidden in its lines.
 pub(crate) fn lines(text: &str) -> Cow<'_, str> {
     escaped(text, |letter| matches!(letter, '\n' | '\t'), plain)
 }

@@ -1,9 +1,9 @@
-//! The one error of the command line: a kind for programs, a sentence for people, an exit code.
+//! The error of the command line: a kind for programs, a sentence for people, an exit code.
 //!
 //! It does not print. Names of kinds are the engine's; which class of them ends in which code is said here.
 //!
-//! Invariant: a message says what was expected, or what to do; it is printed as one line. What is
-//! wrong in a text is told beside it, each finding with its line quoted.
+//! Invariant: a message says what was expected, or what to do; it is printed as one line. The
+//! faults of a text follow it, each with its line quoted.
 
 use std::fmt;
 use std::io;
@@ -28,30 +28,30 @@ const MISSING: u8 = 5;
 const BROKEN: u8 = 6;
 const NOT_PRINTED: u8 = 7;
 
-/// Why a command did not do what it was asked for.
+/// The failure of a command.
 #[derive(Debug)]
 pub(crate) struct Failure {
     kind: &'static str,
     exit_code: u8,
     message: String,
-    /// What programs are told beside.
+    /// Further details for programs.
     details: Box<Map<String, Json>>,
-    /// What is wrong in a text that was given; all of it is in the message as well.
+    /// The faults in a given text; the message has all of them as well.
     findings: Vec<Diagnostic>,
-    /// Whether it is of the output, which could not be printed.
+    /// True if the output could not be printed.
     is_of_output: bool,
 }
 
-/// What a command has made durable, to be said where its receipt cannot be printed.
+/// The durable work of a command, for the case that its receipt cannot be printed.
 #[derive(Debug)]
 pub(crate) struct Done {
-    /// What there is now, in words that follow "it is done, and durable: ".
+    /// The durable result, in words that follow "it is done, and durable: ".
     pub(crate) what: String,
     /// The same, for programs.
     pub(crate) document: Json,
 }
 
-/// The kind of the failure to print, because whoever read has stopped.
+/// The kind of the failure to print, because the reader has closed the pipe.
 const CLOSED_PIPE: &str = "closed-pipe";
 
 impl Failure {
@@ -90,7 +90,7 @@ impl Failure {
         Failure::with(kind, DAMAGED, message)
     }
 
-    /// What a signal stopped before it was done.
+    /// Returns the failure of a command that a signal stopped.
     pub(crate) fn stopped(signal: i32, done: impl fmt::Display) -> Failure {
         let message = format!("stopped by {}: {done}", stop::name(signal));
         Failure::with("stopped", stop::code(signal), message)
@@ -124,13 +124,13 @@ impl Failure {
         failure.with_details(json!({ "done": done.document }))
     }
 
-    /// The failure, with a word on what it is about in front.
+    /// Puts the subject in front of the message.
     pub(crate) fn about(mut self, what: impl fmt::Display) -> Failure {
         self.message = format!("{what}: {}", self.message);
         self
     }
 
-    /// Adds what can be done.
+    /// Adds advice to the message.
     pub(crate) fn advised(mut self, advice: impl fmt::Display) -> Failure {
         self.message = format!("{}; {advice}", self.message);
         self
@@ -151,7 +151,7 @@ impl Failure {
         self
     }
 
-    /// The failure, with what is wrong in a text that was given.
+    /// Adds the faults of a given text.
     fn with_findings(mut self, findings: Vec<Diagnostic>) -> Failure {
         if !findings.is_empty() {
             let told = findings.iter().map(|finding| {
@@ -169,7 +169,7 @@ impl Failure {
         self
     }
 
-    /// The failure, with what programs are told of it beside.
+    /// Adds further details for programs.
     pub(crate) fn with_details(mut self, details: Json) -> Failure {
         if let Json::Object(details) = details {
             self.details.extend(details);
@@ -181,12 +181,12 @@ impl Failure {
         self.kind == CLOSED_PIPE
     }
 
-    /// Whether it is of the output, which could not be printed.
+    /// Returns whether the output could not be printed.
     pub(crate) fn is_of_output(&self) -> bool {
         self.is_of_output
     }
 
-    /// What kind of failure it is, as JSON has it.
+    /// Returns the kind of failure, as in JSON.
     pub(crate) fn kind(&self) -> &'static str {
         self.kind
     }
@@ -200,13 +200,13 @@ impl Failure {
         document
     }
 
-    /// What went wrong and what to do.
+    /// Returns the cause and what to do.
     pub(crate) fn message(&self) -> &str {
         &self.message
     }
 
-    /// What is wrong in a text, with its lines quoted, behind the first line of the message; none
-    /// when the message is all.
+    /// Returns the faults of a text, with its lines quoted, behind the first line of the message;
+    /// none when the message is complete.
     pub(crate) fn lines(&self) -> Option<Vec<String>> {
         if self.findings.iter().all(|finding| finding.place.is_none()) {
             return None;
@@ -275,7 +275,7 @@ fn way(error: &Error) -> String {
     }
 }
 
-/// Why an input was refused, as JSON.
+/// Returns a refusal as JSON.
 pub(crate) fn refusal(verdict: &Verdict) -> Json {
     json!({
         "reason": verdict.reason.name(),
@@ -289,7 +289,7 @@ fn one_line(text: &str) -> String {
     text.lines().map(str::trim).collect::<Vec<_>>().join(" ")
 }
 
-/// What is wrong in a text, where that is what an error is about.
+/// Returns the faults of a text, if the error is about one.
 fn findings(kind: &ErrorKind) -> Vec<Diagnostic> {
     let ErrorKind::Object(error) = kind else { return Vec::new() };
     match error.kind() {

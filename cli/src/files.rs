@@ -1,10 +1,10 @@
 //! Files that commands read and write: none is read beyond its limit, and none is left half
 //! written.
 //!
-//! It does not know what is in them. What is read may be anything, `/dev/zero` too: no more is read
-//! than the limit and one byte. What is written goes to a file beside the one that is named, which
-//! it replaces once it is whole. What is not a plain file is written through: a symbolic link stays
-//! and what it leads to is replaced, and a pipe or a device is opened and written.
+//! This module does not know the content. Any file may be read, `/dev/zero` too: at most the limit
+//! and one byte are read. Output goes to a temporary file beside the named one, and replaces it
+//! once it is whole. Files other than plain ones are written through: a symbolic link stays and its
+//! target is replaced, and a pipe or a device is opened and written.
 //!
 //! Invariant: nothing but a plain file is ever replaced.
 
@@ -22,7 +22,7 @@ use crate::stop;
 pub(crate) const LISTING_BYTES_MAX: usize = 256 << 20;
 /// Symbolic links that one may lead to, one after another.
 const LINKS_MAX: usize = 40;
-/// How a file is called while it is not whole.
+/// The prefix of a file's name while it is not whole.
 const PART: &str = ".continuant-";
 
 /// Reads a file of at most `max` bytes.
@@ -33,7 +33,7 @@ pub(crate) fn read_at_most(doing: &str, path: &Path, max: usize) -> Result<Vec<u
 
 /// Reads a file of at most `max` bytes of text; `-` is stdin.
 ///
-/// A mark of the byte order at the beginning, which editors put there, is no part of it.
+/// Leaves out a mark of the byte order at the beginning, which editors put there.
 pub(crate) fn text(doing: &str, path: &Path, max: usize) -> Result<String> {
     let bytes = match path == Path::new("-") {
         true => read_all(doing, path, io::stdin().lock(), max)?,
@@ -79,8 +79,8 @@ pub(crate) fn without_mark(mut bytes: Vec<u8>) -> Vec<u8> {
     bytes
 }
 
-/// Writes what `fill` gives to the file of that name, and gives its length. A file that has
-/// something in it is replaced only by `force`. What is written is durable.
+/// Writes the output of `fill` to the file, durably, and returns its length. Replaces a file that
+/// is not empty only with `force`.
 pub(crate) fn write(
     path: &Path,
     force: bool,
@@ -122,7 +122,7 @@ fn filled(
 ) -> Result<u64> {
     let mut out = BufWriter::new(Counted { out: file, count: 0, failed: None });
     if let Err(failure) = fill(&mut out) {
-        // It is the file that has no room, and not what is written to it that could not be read.
+        // The file's write failed, not the source that `fill` reads.
         let failed = out.into_parts().0.failed;
         return Err(failed.map_or(failure, |error| Failure::file("writing", path, &error)));
     }
@@ -130,7 +130,7 @@ fn filled(
     counted.map(|out| out.count).map_err(|error| Failure::file("writing", path, &error))
 }
 
-/// What is written, counted, until a signal asks the process to end.
+/// A writer that counts, until a signal asks the process to end.
 struct Counted<W> {
     out: W,
     count: u64,
@@ -164,8 +164,8 @@ impl<W: Write> Write for Counted<W> {
     }
 }
 
-/// Puts a text where others look for the newest again and again: they find the old one or the new
-/// one. Into a pipe it goes only while somebody reads that, and nobody is waited for.
+/// Puts a text where readers look for the newest again and again: they find the old one or the new
+/// one. A pipe is written only while it has a reader, without waiting for one.
 pub(crate) fn publish(path: &Path, text: &str) -> Result<()> {
     let published = match Place::of(path) {
         Ok(Place::Plain { at, before }) => Part::beside(at, before).and_then(|part| {
@@ -198,13 +198,13 @@ fn write_through(path: &Path, text: &str) -> io::Result<()> {
     file.write_all(text.as_bytes())
 }
 
-/// Whether a file is there that is not a plain one, such as a pipe: it can be read once, from its
-/// beginning to its end.
+/// Returns whether a file exists that is not a plain one, such as a pipe: it can be read once, from
+/// its beginning to its end.
 pub(crate) fn is_stream(path: &Path) -> bool {
     std::fs::metadata(path).is_ok_and(|about| !about.is_file() && !about.is_dir())
 }
 
-/// Where a file of a name is written.
+/// The way in which a file of a name is written.
 enum Place {
     /// A plain file, or nothing yet; links lead there.
     Plain { at: PathBuf, before: Option<Metadata> },
@@ -254,7 +254,7 @@ fn folder(path: &Path) -> &Path {
 struct Part(tempfile::NamedTempFile, PathBuf);
 
 impl Part {
-    /// It may be read by those who may read the file before, or any new file.
+    /// Makes the temporary file. It has the permissions of the file before, or of any new file.
     fn beside(at: PathBuf, before: Option<Metadata>) -> io::Result<Part> {
         let mut builder = tempfile::Builder::new();
         builder.prefix(PART).permissions(std::fs::Permissions::from_mode(0o666));

@@ -1,9 +1,9 @@
-//! Key files: an Ed25519 secret as 64 hexadecimal digits and a line feed, for its owner's eyes. A
-//! session's secret is written so as well, and on a line of its own when the session ends.
+//! Key files: an Ed25519 secret as 64 hexadecimal digits and a line feed, readable only by its
+//! owner. A session's secret has the same form, with the session's end on a line of its own.
 //!
-//! It does not know what is signed.
+//! This module does not know what is signed.
 //!
-//! Invariant: no such file is ever written over.
+//! Invariant: no such file is ever overwritten.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -91,7 +91,7 @@ pub(crate) fn read_session(path: &Path) -> Result<Session> {
     })
 }
 
-/// 32 bytes are 32 bytes: the digits are read as those of any hash.
+/// Reads 32 bytes, whose digits have the form of any hash.
 fn secret(digits: &str) -> Option<[u8; 32]> {
     digits.parse::<VersionHash>().ok().map(|hash| hash.0)
 }

@@ -1,10 +1,10 @@
 //! The binary `continuant`: an object database at the command line.
 //!
-//! It reads the arguments, hands them to one command, and turns what comes back into an exit code.
-//! It knows no rule of objects: each command asks the engine.
+//! It reads the arguments, runs one command, and turns its result into an exit code. It knows no
+//! rule of objects: each command asks the engine.
 //!
-//! Invariant: what a program may want to read is on stdout, all else on stderr, and every way to
-//! fail has an exit code of its own kind.
+//! Invariant: output that a program may want to read is on stdout, all else on stderr, and every
+//! kind of failure has an exit code of its own.
 
 mod arguments;
 mod aside;
@@ -51,7 +51,7 @@ fn main() -> ExitCode {
         aside::warn("log", &problem);
     }
     let mut printer = Printer::stdout(arguments.json, arguments.json_numbers);
-    // What was printed before a failure comes before it.
+    // Output printed before a failure comes before its message.
     let ended = command::run(arguments, &mut printer);
     match printer.end(ended) {
         Ok(()) => ExitCode::SUCCESS,
@@ -82,11 +82,11 @@ fn usage(error: &clap::Error, given: &[OsString]) -> ExitCode {
     ExitCode::from(failure::USAGE)
 }
 
-/// Has what the engine logs go to stderr: errors, or what `CONTINUANT_LOG` asks for.
+/// Sends the engine's log to stderr: errors, or the filter in `CONTINUANT_LOG`.
 ///
 /// # Errors
 ///
-/// What is wrong with that; errors are logged then.
+/// The fault in that filter; errors are logged then.
 fn start_log() -> Result<(), String> {
     const VARIABLE: &str = "CONTINUANT_LOG";
     let asked = match std::env::var_os(VARIABLE).filter(|value| !value.is_empty()) {

@@ -1,9 +1,9 @@
 //! Times as people read and write them, and spans of time.
 //!
-//! It does not know what a time is of. The engine's times are milliseconds since 1970-01-01 UTC;
-//! one that the calendar ends before is shown as that number.
+//! This module does not know what a time is for. The engine's times are milliseconds since
+//! 1970-01-01 UTC; one beyond the calendar's end is shown as that number.
 //!
-//! Invariant: a text is read whole or not at all. What is not understood is never passed over.
+//! Invariant: a text is read whole or not at all. No part of it is skipped.
 
 use continuant::Clock;
 use jiff::Timestamp;
@@ -12,26 +12,25 @@ use jiff::tz::{Offset, TimeZone};
 
 const SECOND_MS: u64 = 1000;
 const DAY_MS: u64 = 24 * 60 * 60 * SECOND_MS;
-/// The first moment that a bare number may be: 2000-01-01. What is below is a number of seconds, or
-/// a slip.
+/// The first moment that a bare number may be: 2000-01-01. A lower number is in seconds, or a slip.
 const NUMBER_MIN: u64 = 946_684_800_000;
 /// The last millisecond of the year 9999.
 const TIME_MAX: u64 = 253_402_300_799_999;
 
-/// What `--help` says of the times that all commands take.
+/// The part of `--help` about times.
 pub(crate) const FORMS: &str = "\
 Times are taken whole or refused:
   2013-01-31T12:00:00Z, 2013-01-31T13:00:00+01:00   RFC 3339
   2013-01-31T12:00:00, \"2013-01-31 12:00\"           in UTC, as no zone is given
   2013-01-31                                        midnight UTC, when that day begins
   1359633600000                                     milliseconds since 1970, from 2000 on
-  now, today, yesterday; 5m, \"2h ago\", \"1d 12h\"     where a time that was is meant
-  now, tomorrow; 5m, +2h, \"in 1d 12h\"               where one to come is meant: --expires, and
-                                                    --until of run";
+  now, today, yesterday; 5m, \"2h ago\", \"1d 12h\"     for a past time
+  now, tomorrow; 5m, +2h, \"in 1d 12h\"               for a future time: --expires, and --until of
+                                                    run";
 
-const PAST: &str = "expected a time that was, such as 2013-01-31T12:00:00Z, 2013-01-31, yesterday \
-                    or 5m (ago)";
-const FUTURE: &str = "expected a time to come, such as 2099-01-31T12:00:00Z, 2099-01-31, tomorrow \
+const PAST: &str = "expected a past time, such as 2013-01-31T12:00:00Z, 2013-01-31, yesterday or \
+                    5m (ago)";
+const FUTURE: &str = "expected a future time, such as 2099-01-31T12:00:00Z, 2099-01-31, tomorrow \
                       or 5m (from now)";
 
 /// Gives a time as text: `2013-01-31T12:00:00.000Z`.
@@ -40,7 +39,7 @@ pub(crate) fn show(time: u64) -> String {
     calendar.map_or(time.to_string(), |timestamp| format!("{timestamp:.3}"))
 }
 
-/// Reads what [`show`] gives, and nothing else.
+/// Reads a time as [`show`] prints it, and no other form.
 pub(crate) fn read_shown(text: &str) -> Option<u64> {
     let time = match text.bytes().all(|byte| byte.is_ascii_digit()) {
         true => text.parse().ok(),
@@ -49,14 +48,14 @@ pub(crate) fn read_shown(text: &str) -> Option<u64> {
     time.filter(|time| show(*time) == text)
 }
 
-/// Reads a time that was: a span, such as `5m`, is that long ago.
+/// Reads a past time: a span, such as `5m`, is that long ago.
 ///
 /// The error says which forms are taken.
 pub(crate) fn parse_past(text: &str) -> Result<u64, String> {
     past(text, Clock::system().now())
 }
 
-/// Reads a time to come: a span, such as `5m`, is that long from now.
+/// Reads a future time: a span, such as `5m`, is that long from now.
 ///
 /// The error says which forms are taken.
 pub(crate) fn parse_future(text: &str) -> Result<u64, String> {
@@ -135,8 +134,8 @@ fn number(text: &str) -> Result<u64, String> {
     })
 }
 
-/// Reads a date, or a date and a time, with a zone or in UTC. `None` when the text has another
-/// form; the error when it has this one and no moment is so.
+/// Reads a date, or a date and a time, with a zone or in UTC. Returns `None` when the text has
+/// another form, and an error when it has this form and is no moment.
 fn calendar(text: &str) -> Option<Result<u64, String>> {
     let mut rest = Rest(text);
     let year = rest.digits(4)?;
@@ -165,7 +164,7 @@ fn calendar(text: &str) -> Option<Result<u64, String>> {
     Some(milliseconds.ok_or_else(|| format!("{text} is before 1970 or beyond the year 9999")))
 }
 
-/// What is not read yet of a text.
+/// The unread rest of a text.
 struct Rest<'a>(&'a str);
 
 impl Rest<'_> {

@@ -1,7 +1,7 @@
 //! Numbers on the command line: digits and nothing else.
 //!
-//! It does not know what is counted. A sign, a base, a separator or a blank is an error, which says
-//! what was expected.
+//! This module does not know what a number counts. A sign, a base, a separator or a blank is an
+//! error, which says what was expected.
 
 use std::any::type_name;
 

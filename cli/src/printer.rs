@@ -1,11 +1,10 @@
-//! Where output goes: stdout, as lines for people or as JSON for programs.
+//! The printer of output: to stdout, as lines for people or as JSON for programs.
 //!
-//! It does not know what is printed. A reader that goes away ends the command quietly.
+//! It does not know the content. A reader that closes the pipe ends the command quietly. Work that
+//! is durable before it is printed is kept here, in case it cannot be printed.
 //!
-//! What is done and durable before it is printed is kept here, for the case that it cannot be.
-//!
-//! Invariant: what others wrote reaches a terminal with nothing hidden in it. As it is, it goes
-//! only where there is none, and only what was asked for alone: a value, a text, a memory.
+//! Invariant: foreign text reaches a terminal with nothing hidden in it. It is printed raw only
+//! where there is no terminal, and only when it was asked for alone: a value, a text, a memory.
 
 use std::io::{BufWriter, IsTerminal, Write};
 
@@ -18,7 +17,7 @@ use crate::failure::{Done, Failure, Result};
 /// The largest number up to which every program that reads JSON has all whole numbers.
 const EXACT_MAX: u64 = 1 << 53;
 
-/// How whole numbers stand in JSON that are beyond what every program reads exactly.
+/// The form in JSON of whole numbers beyond those that every program reads exactly.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Numbers {
     #[default]
@@ -45,7 +44,7 @@ impl Printer {
         Printer { json, numbers, is_terminal, out: BufWriter::new(out), done: None, is_told: false }
     }
 
-    /// Keeps what is done and durable, all of it so far, before it is printed.
+    /// Keeps the durable work so far, before it is printed.
     pub(crate) fn done(&mut self, what: impl Into<String>, document: Json) {
         self.done = Some(Done { what: what.into(), document });
         self.is_told = false;
@@ -68,7 +67,7 @@ impl Printer {
         }
     }
 
-    /// Whether programs read it.
+    /// Returns whether programs read the output.
     pub(crate) fn is_json(&self) -> bool {
         self.json
     }
@@ -78,12 +77,12 @@ impl Printer {
         self.raw_line(&escape::line(line))
     }
 
-    /// Prints a value that was asked for alone: as it is, unless to a terminal.
+    /// Prints a value that was asked for alone: unchanged, except to a terminal.
     pub(crate) fn value(&mut self, value: &str) -> Result<()> {
         if self.is_terminal { self.line(value) } else { self.raw_line(value) }
     }
 
-    /// Prints a text that was asked for alone: as it is, unless to a terminal, which gets its
+    /// Prints a text that was asked for alone: unchanged, except to a terminal, which gets its
     /// lines.
     pub(crate) fn text(&mut self, text: &str) -> Result<()> {
         if self.is_terminal { self.raw_line(&escape::lines(text)) } else { self.raw_line(text) }
@@ -109,7 +108,7 @@ impl Printer {
         self.out.write_all(bytes).map_err(|error| Failure::print(&error))
     }
 
-    /// Prints labels and what they label, aligned.
+    /// Prints labels with their values, aligned.
     pub(crate) fn pairs(&mut self, pairs: &[(&str, String)]) -> Result<()> {
         let labels: Vec<_> = pairs.iter().map(|(label, _)| escape::line(label)).collect();
         let width = labels.iter().map(|label| measure_text_width(label)).max().unwrap_or(0);
@@ -120,7 +119,7 @@ impl Printer {
         Ok(())
     }
 
-    /// Lets go of what was printed so far.
+    /// Flushes the output so far.
     pub(crate) fn flush(&mut self) -> Result<()> {
         self.out.flush().map_err(|error| Failure::print(&error))
     }
@@ -169,7 +168,7 @@ mod tests {
         }
     }
 
-    /// What is printed, to a terminal or not.
+    /// Returns the text that `print` prints, to a terminal or not.
     fn printed(is_terminal: bool, print: impl FnOnce(&mut Printer) -> Result<()>) -> String {
         let shared = Shared::default();
         let out: Box<dyn Write> = Box::new(shared.clone());

@@ -1,8 +1,8 @@
 //! Progress of long work: a bar on stderr, when that is a terminal and the work is long.
 //!
-//! It does not know what the work is.
+//! This module does not know the work.
 //!
-//! Invariant: nothing is drawn where nobody looks, and a bar is gone when its work is done.
+//! Invariant: nothing is drawn without a terminal, and a bar is gone when its work is done.
 
 use std::ops::ControlFlow;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
@@ -13,9 +13,9 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::stop;
 
-/// How often a bar is drawn again.
+/// The time between two drawings of a bar.
 const TICK: Duration = Duration::from_millis(100);
-/// How long work may take before it is shown that has no bar.
+/// The time after which work without a bar is shown.
 const PATIENCE: Duration = Duration::from_millis(500);
 
 /// A bar over `count` things.
@@ -46,7 +46,7 @@ pub(crate) struct Busy {
     shower: Option<JoinHandle<()>>,
 }
 
-/// Says what is done if it takes longer than [`PATIENCE`].
+/// Shows `doing` if the work takes longer than [`PATIENCE`].
 pub(crate) fn busy(doing: &'static str) -> Busy {
     let (done, is_done) = channel();
     let show = move || {
@@ -66,13 +66,13 @@ impl Drop for Busy {
     fn drop(&mut self) {
         drop(self.done.take());
         if let Some(shower) = self.shower.take() {
-            // What it shows is gone before anything else is printed.
+            // The line disappears before anything else is printed.
             drop(shower.join());
         }
     }
 }
 
-/// What tells a bar how much is done, and of how much.
+/// Returns a function that sets how much is done, and of how much.
 pub(crate) fn follow(bar: &ProgressBar) -> impl FnMut(u64, u64) {
     |done, all| {
         bar.set_length(all);
@@ -80,7 +80,8 @@ pub(crate) fn follow(bar: &ProgressBar) -> impl FnMut(u64, u64) {
     }
 }
 
-/// As [`follow`], for work that stops when a signal asks the process to end.
+/// Returns a function as [`follow`] does, for work that stops when a signal asks the process to
+/// end.
 pub(crate) fn follow_to_stop(bar: &ProgressBar) -> impl FnMut(u64, u64) -> ControlFlow<()> {
     let mut told = follow(bar);
     move |done, all| {

@@ -1,6 +1,6 @@
-//! What became of an input, as people and programs are told.
+//! Receipts: the outcome of an input, printed for people and programs.
 //!
-//! It does not know which command asked.
+//! This module does not know the command.
 
 use continuant::{Message, Output, Receipt, Value};
 use serde_json::{Value as Json, json};

@@ -1,7 +1,7 @@
-//! A refusal as it leads on: which object refuses what, by the name that was given, and how to ask
-//! why.
+//! Refusals, printed with their remedy: which object refuses what, by its given name, and the
+//! command that explains why.
 //!
-//! It does not know why inputs are refused.
+//! This module does not know why inputs are refused.
 
 use continuant::object::refusal::Reason;
 use continuant::{Database, Error, ErrorKind, ObjectId};
@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::failure::Failure;
 use crate::moment;
 
-/// What an input is for.
+/// The object and action of an input.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Asked<'a> {
     /// The object, as it was named.
@@ -22,7 +22,7 @@ pub(crate) struct Asked<'a> {
 }
 
 impl Asked<'_> {
-    /// Why the input came to nothing.
+    /// Returns the failure of the input.
     pub(crate) fn failure(&self, db: &Database, error: Error) -> Failure {
         let ErrorKind::Refused { verdict, recorded } = error.kind() else { return error.into() };
         let Asked { name, id, action } = self;
@@ -45,7 +45,8 @@ impl Asked<'_> {
         failure.with_details(details).with_details(why)
     }
 
-    /// That what has expired to the object has not by the host's clock, where that may be so.
+    /// Returns a hint that an input can have expired for the object and not by the host's clock,
+    /// where that may be the case.
     fn ahead(&self, db: &Database, reason: Reason) -> String {
         let time = db.info(self.id).map_or(0, |info| info.time);
         match time.saturating_sub(db.now()) {

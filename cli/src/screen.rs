@@ -1,7 +1,7 @@
 //! A few lines that are shown again and again: drawn in place on a terminal, and printed one after
-//! another, with an empty line between, where there is none.
+//! another, with an empty line between, without one.
 //!
-//! It does not know what the lines say.
+//! This module does not know the lines.
 
 use std::io;
 
@@ -11,7 +11,7 @@ use crate::escape;
 use crate::failure::{Failure, Result};
 use crate::printer::Printer;
 
-/// Where the lines are shown.
+/// The lines' place on the screen.
 #[derive(Debug)]
 pub(crate) struct Screen {
     terminal: Option<Term>,
@@ -20,7 +20,7 @@ pub(crate) struct Screen {
 }
 
 impl Screen {
-    /// On stdout.
+    /// Returns a screen on stdout.
     pub(crate) fn new() -> Screen {
         let terminal = Term::buffered_stdout();
         Screen { terminal: terminal.is_term().then_some(terminal), drawn: 0 }

@@ -1,9 +1,9 @@
-//! The database that a command works on, and the objects in it by name.
+//! The database that a command works on, and its objects by name.
 //!
-//! It does not know what commands do. Own cycles do not run by themselves while a command has the
-//! database open: looking at an object never changes it.
+//! This module does not know the commands. Own cycles do not run by themselves while a command has
+//! the database open: reading an object never changes it.
 //!
-//! Invariant: a database that was opened is closed in order, whatever became of the work.
+//! Invariant: an opened database is closed in order, whatever the outcome of the work.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -16,26 +16,26 @@ use continuant::{CodeHash, Database, Error, ErrorKind, ObjectId, Options};
 use crate::failure::{Failure, Result};
 use crate::{aside, progress};
 
-/// Where the database is when nobody says.
+/// The database's directory by default.
 const DEFAULT_DIRECTORY: &str = "continuant.db";
 const DIRECTORY_VARIABLE: &str = "CONTINUANT_DB";
 const CODE_CACHE_VARIABLE: &str = "CONTINUANT_CODE_CACHE";
 /// Objects that an ambiguous prefix is shown to fit.
 const CANDIDATES_MAX: usize = 4;
 
-/// Which database.
+/// The database of a command, and the way to open it.
 #[derive(Debug)]
 pub(crate) struct Session {
     given: Option<PathBuf>,
     lock_wait: Duration,
-    /// Whether objects are let in that are ahead of the clock.
+    /// True if requests to objects ahead of the clock are accepted.
     ahead: bool,
 }
 
 impl Session {
-    /// The database in the directory that was given, if any was, and how long another process that
-    /// has it open is waited for; `ahead` lets in what is asked of objects that are ahead of the
-    /// clock.
+    /// Returns the session of the database in the given directory, if any. `lock_wait` is how long
+    /// to wait for another process that has it open; `ahead` accepts requests to objects that are
+    /// ahead of the clock.
     pub(crate) fn new(given: Option<PathBuf>, lock_wait: Duration, ahead: bool) -> Session {
         Session { given, lock_wait, ahead }
     }
@@ -52,7 +52,7 @@ impl Session {
         given.unwrap_or_else(|| DEFAULT_DIRECTORY.into())
     }
 
-    /// How long another process that has a database open is waited for.
+    /// Returns how long to wait for another process that has a database open.
     pub(crate) fn lock_wait(&self) -> Duration {
         self.lock_wait
     }
@@ -73,7 +73,8 @@ impl Session {
         self.with_storage(storage::Options::new(), work)
     }
 
-    /// The database's directory, if there is nothing in it yet: what makes one there says so.
+    /// Returns the database's directory, if it is empty or missing: a command that makes a database
+    /// there reports it.
     pub(crate) fn to_be_made(&self) -> Option<PathBuf> {
         let directory = self.directory();
         require_new(&directory).is_ok().then_some(directory)
@@ -91,12 +92,12 @@ impl Session {
         repaired
     }
 
-    /// A failure to open the database, with what can be done about it.
+    /// Adds to a failure to open the database what to do about it.
     pub(crate) fn explained(&self, failure: Failure) -> Failure {
         self.explain(failure, &self.directory())
     }
 
-    /// Works on the database, as its storage is to be opened.
+    /// Works on the database, opened with these storage options.
     pub(crate) fn with_storage<T>(
         &self,
         storage: storage::Options,
@@ -119,7 +120,7 @@ impl Session {
         Ok(done)
     }
 
-    /// What to do about a database that could not be opened.
+    /// Adds a remedy to the failure to open a database.
     pub(crate) fn explain(&self, failure: Failure, directory: &Path) -> Failure {
         let place = directory.display();
         match failure.kind() {
@@ -163,7 +164,7 @@ fn open_cached(options: impl Fn() -> Options, directory: &Path) -> Result<Databa
     }
 }
 
-/// Where a user's programs keep what can be made again.
+/// Returns the folder of the user's caches.
 fn own_code_cache() -> Option<PathBuf> {
     let absolute =
         |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|it| it.is_absolute());
@@ -171,8 +172,8 @@ fn own_code_cache() -> Option<PathBuf> {
     Some(caches?.join("continuant").join("code"))
 }
 
-/// Says on stderr what the database lost and somebody accepted, so that it is not missed. There is
-/// nobody to tell when that fails.
+/// Prints on stderr the accepted losses of the database, so that they are not missed. A failure to
+/// print is ignored, as nobody could be told.
 pub(crate) fn mention_losses(db: &Database) {
     for loss in db.losses() {
         let line = crate::command::loss_line(&loss);
@@ -180,7 +181,7 @@ pub(crate) fn mention_losses(db: &Database) {
     }
 }
 
-/// That a directory is free for a new database: missing or empty.
+/// Checks that a directory is free for a new database: missing or empty.
 pub(crate) fn require_new(directory: &Path) -> Result<()> {
     if std::fs::read_dir(directory).map_or(true, |mut files| files.next().is_none()) {
         return Ok(());
@@ -189,7 +190,7 @@ pub(crate) fn require_new(directory: &Path) -> Result<()> {
     Err(Failure::new("exists", format!("{} {message}", directory.display())))
 }
 
-/// The object with that id; else the one of that name, or the only one whose id begins so.
+/// Finds the object with that id; else the one of that name, or the only one whose id begins so.
 pub(crate) fn find(db: &Database, name: &str) -> Result<ObjectId> {
     match db.resolve(name)? {
         Resolved::Object(id) => Ok(id),
@@ -198,7 +199,7 @@ pub(crate) fn find(db: &Database, name: &str) -> Result<ObjectId> {
     }
 }
 
-/// The code with this hash, or the only one here whose hash starts so.
+/// Finds the code with this hash, or the only one here whose hash begins so.
 pub(crate) fn find_code(db: &Database, digits: &str) -> Result<CodeHash> {
     if let Ok(code) = digits.parse() {
         return Ok(code);
@@ -246,7 +247,7 @@ fn doubtful(text: &str, named: Option<ObjectId>, beginning: &[ObjectId]) -> Fail
     })
 }
 
-/// The first digits of an id, enough to tell it from any other by hand.
+/// Returns the first digits of an id, enough to distinguish objects by hand.
 pub(crate) fn short(id: &ObjectId) -> String {
     const DIGITS: usize = 16;
     id.to_string()[..DIGITS].to_string()

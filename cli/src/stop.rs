@@ -1,13 +1,13 @@
 //! Signals that ask the process to end: SIGINT, SIGTERM and SIGHUP.
 //!
-//! A command that is in the middle of something says so by [`orderly`], and asks now and then
-//! whether it is to stop: then it stops where it can, closes what it has open, and says what was
-//! done. A second signal ends the process at once, and so does the first where nobody said so. It
-//! does not know what commands do.
+//! A command that must stop in order says so by [`orderly`], and asks now and then whether to stop:
+//! then it stops at the next good place, closes what it has open, and prints what was done. A
+//! second signal ends the process at once, and so does the first if no command is orderly. This
+//! module does not know what commands do.
 //!
-//! Handlers are set from the beginning, as those of a process with the number 1 must be, which
-//! signals without a handler do not reach. A signal that whoever started the process had ignored,
-//! as `nohup` does, stays ignored.
+//! Handlers are set from the beginning: a process with the number 1 needs that, since signals
+//! without a handler do not reach it. A signal that was ignored when the process started, as by
+//! `nohup`, stays ignored.
 //!
 //! ```text
 //! listen --signal, nobody is orderly--> end
@@ -24,10 +24,10 @@ use signal_hook::low_level;
 
 const SIGNALS: [i32; 3] = [SIGINT, SIGTERM, SIGHUP];
 
-/// What is known of signals.
+/// The signals received, and the work that wants to stop in order.
 struct State {
     asked: Option<i32>,
-    /// How many want to stop in order.
+    /// The number of commands that want to stop in order.
     orderly: usize,
 }
 
@@ -42,7 +42,7 @@ fn state() -> MutexGuard<'static, State> {
 pub(crate) fn listen() {
     let ignored = ignored();
     let signals = SIGNALS.into_iter().filter(|signal| ignored & 1 << (signal - 1) == 0);
-    // Where no handler can be set, signals do what they do without one.
+    // Where no handler can be set, signals have their default effect.
     let Ok(mut signals) = Signals::new(signals.collect::<Vec<_>>()) else { return };
     let thread = std::thread::Builder::new().name("signals".to_string());
     drop(thread.spawn(move || signals.forever().for_each(received)));
@@ -58,8 +58,8 @@ fn ignored() -> u64 {
 fn received(signal: i32) {
     let mut state = state();
     if state.asked.is_some() || state.orderly == 0 {
-        // Whoever waits for the process is to see which signal ended it. A process with the number
-        // 1 is ended by no signal without a handler, not even by that of an abort.
+        // The parent of the process must see which signal ended it. A process with the number 1 is
+        // ended by no signal without a handler, not even by that of an abort.
         if std::process::id() != 1 {
             drop(low_level::emulate_default_handler(signal));
         }
@@ -75,7 +75,7 @@ pub(crate) fn orderly() -> Orderly {
     Orderly(())
 }
 
-/// That signals only ask.
+/// A guard: while one exists, signals only ask.
 #[must_use]
 #[derive(Debug)]
 pub(crate) struct Orderly(());
@@ -91,7 +91,8 @@ pub(crate) fn asked() -> Option<i32> {
     state().asked
 }
 
-/// Waits for so long, or until the process is asked to end, or until [`wake`] when `is_over` then.
+/// Waits for the duration, or until the process is asked to end, or until [`wake`] when `is_over`
+/// then.
 pub(crate) fn pause(duration: Duration, is_over: impl Fn() -> bool) {
     let goes_on = |state: &mut State| state.asked.is_none() && !is_over();
     drop(CHANGED.wait_timeout_while(state(), duration, goes_on));
@@ -104,12 +105,12 @@ pub(crate) fn wake() {
     CHANGED.notify_all();
 }
 
-/// The exit code of what a signal stopped before it was done.
+/// Returns the exit code of work that a signal stopped.
 pub(crate) fn code(signal: i32) -> u8 {
     128_u8.saturating_add(u8::try_from(signal).unwrap_or(u8::MAX))
 }
 
-/// What a signal is called.
+/// Returns the name of a signal.
 pub(crate) fn name(signal: i32) -> &'static str {
     match signal {
         SIGINT => "SIGINT",

@@ -1,10 +1,10 @@
-//! Tables: columns as wide as what is in them, a head, nothing else.
+//! Tables: columns as wide as their content, a head, nothing else.
 //!
-//! It prints row by row: the widths are those of the head and the first rows, and a later row that
-//! is wider pushes its line out, so that a list of millions starts at once and takes no memory. It
-//! does not know what the cells say.
+//! Rows are printed one by one: the widths are those of the head and the first rows, and a wider
+//! later row pushes its line out, so that a list of millions starts at once and takes no memory.
+//! This module does not know the cells.
 //!
-//! Invariant: a row is one line, with nothing hidden in it, whatever its cells say.
+//! Invariant: a row is one line, with nothing hidden in it, whatever its cells contain.
 
 use console::measure_text_width;
 
@@ -15,7 +15,7 @@ use crate::printer::{Printer, padded};
 /// Rows that are kept until the widths are settled.
 const ROWS_KEPT: usize = 256;
 
-/// How a column is set.
+/// The alignment of a column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Align {
     Left,
@@ -49,7 +49,7 @@ impl<const N: usize> Table<N> {
         if self.kept.len() >= ROWS_KEPT { self.settle(printer) } else { Ok(()) }
     }
 
-    /// Prints what was kept back.
+    /// Prints the rows that were kept back.
     pub(crate) fn end(mut self, printer: &mut Printer) -> Result<()> {
         self.settle(printer)
     }

@@ -1,9 +1,9 @@
-//! Arguments from words: JSON, or bare words where the schema makes clear what they are.
+//! Arguments from words: JSON, or bare words where the schema shows their type.
 //!
-//! A word is read as JSON of the type first, and as the text of a JSON string where that fails, so
+//! A word is read as JSON of the type first, and if that fails, as the text of a JSON string, so
 //! that `2`, `"2"`, `true`, `IAH` and `00ff` all mean what the parameter's type says.
 //!
-//! It does not know what is called with them.
+//! This module does not know the callee.
 
 use std::path::Path;
 
@@ -16,14 +16,14 @@ use serde_json::{Number, Value as Json};
 use crate::failure::{Failure, Result};
 use crate::files;
 
-/// The argument that stands for what stdin has.
+/// The argument that stands for stdin's content.
 const STDIN: &str = "-";
-/// The longest file of an argument: JSON text may be some times as long as what it encodes.
+/// The longest file of an argument: JSON text may be several times as long as the encoded value.
 const FILE_BYTES_MAX: usize = 8 * PAYLOAD_BYTES_MAX;
 
-/// The value of `ty` that `word` stands for.
+/// Reads `word` as a value of `ty`.
 ///
-/// The error says what was expected; it does not say of what.
+/// The error says what was expected; it does not name the argument.
 fn value(word: &str, ty: &Type) -> Result<Value, object::Error> {
     let document = serde_json::from_str::<Json>(word).ok();
     let typed = document.map(|document| Value::from_json(&document, ty));
@@ -34,8 +34,7 @@ fn value(word: &str, ty: &Type) -> Result<Value, object::Error> {
     }
 }
 
-/// The error, with a number in it as it was typed: JSON that is read has as many digits of it as a
-/// float has.
+/// Puts a number into the error as it was typed: parsed JSON keeps only a float's digits.
 fn as_typed(word: &str, error: object::Error) -> object::Error {
     let object::ErrorKind::Value { path, expected, found } = error.kind() else { return error };
     let is_it = |number: &&str| {
@@ -94,8 +93,8 @@ pub(crate) fn items(text: &str) -> Option<Vec<&str>> {
     Some(items)
 }
 
-/// Arguments as they were given: `@FILE` stands for what is in a file, `-` for what stdin has, both
-/// without the line feeds at the end, and `@@` for an `@`.
+/// Expands words: `@FILE` stands for a file's content, `-` for stdin's, both without the line feeds
+/// at the end, and `@@` for an `@`.
 pub(crate) fn given(words: &[String]) -> Result<Vec<String>> {
     one_stdin(words.iter().map(String::as_str))?;
     words.iter().map(|word| given_word(word)).collect()
@@ -165,7 +164,7 @@ fn field<'a>(word: &'a str, schema: &Schema) -> Result<(&'a str, Value)> {
     Ok((path, value.map_err(|error| explain(error, format!("field {path}")))?))
 }
 
-/// An error about a word as one about what the word is for.
+/// Converts an error about a word into one about the word's purpose.
 fn explain(error: object::Error, what: String) -> Failure {
     match error.kind() {
         object::ErrorKind::Value { path, expected, found } => {
@@ -193,12 +192,12 @@ pub(crate) fn brief_word(value: &Value, chars_max: usize) -> String {
     let plain = |letter: char| letter.is_alphanumeric() || "-_.:/@+".contains(letter);
     match !text.is_empty() && text.chars().all(plain) {
         true => shown,
-        // What is hidden in it is written out where it is printed.
+        // Hidden characters are written out when it is printed.
         false => format!("\"{}\"", shown.replace('\\', "\\\\").replace('"', "\\\"")),
     }
 }
 
-/// A value as people read it: text as it is, all else as JSON.
+/// Prints a value for people: text unchanged, all else as JSON.
 pub(crate) fn show(value: &Value) -> String {
     match value {
         Value::String(text) | Value::Enum(text) => text.clone(),

@@ -1,7 +1,7 @@
-//! A database's metrics as people look at them while it runs: rates and latencies of what happened
-//! since the last look, and what it is at.
+//! A database's metrics for people to watch: rates and latencies since the last look, and the
+//! present state.
 //!
-//! It does not know where metrics come from, nor where lines go.
+//! This module does not know where metrics come from, nor where lines go.
 
 use std::time::Duration;
 
@@ -10,15 +10,15 @@ use indicatif::{BinaryBytes, HumanDuration};
 
 use crate::table::grouped;
 
-/// What happened between two looks at the same database.
+/// The changes between two looks at the same database.
 struct Between<'a> {
     now: &'a Metrics,
     before: Metrics,
     seconds: f64,
 }
 
-/// The lines to show for what a database is at `now`, when it was at `before` at the last look. If
-/// it was opened again meanwhile, they are of all that happened since.
+/// Returns the lines for a database that is at `now` and was at `before` at the last look. If it
+/// was opened again meanwhile, they cover everything since.
 pub(crate) fn lines(now: &Metrics, before: &Metrics) -> Vec<String> {
     let is_same = before.uptime <= now.uptime;
     let before = if is_same { before.clone() } else { Metrics::default() };

@@ -1,8 +1,8 @@
-//! Threads and locks whose order is drawn: what threads share is compiled a second time against
+//! Threads and locks whose order is drawn: code shared by threads is compiled a second time against
 //! these, and a proof plays it in many schedules. Only tests use it.
 //!
-//! The locks are used as `parking_lot`'s are. Every access is in the order that all threads see:
-//! weaker orders of memory are not drawn. It does not know what is proved.
+//! The locks have `parking_lot`'s API. Every access is in the order that all threads see: weaker
+//! memory orders are not drawn. This crate does not know what is proved.
 
 use std::ops::{Deref, DerefMut};
 use std::time::Duration;
@@ -13,7 +13,7 @@ pub use shuttle::thread;
 
 /// Random schedules of each proof.
 const SCHEDULES: usize = 10_000;
-/// Schedules of each proof that change threads at few places, which finds what is rare.
+/// Schedules of each proof that change threads at few places, which finds rare failures.
 const FEW_CHANGES: usize = 3_000;
 
 /// Plays something in many schedules.
@@ -30,23 +30,23 @@ pub fn prove(play: fn()) {
 #[derive(Debug, Default)]
 pub struct Mutex<T>(shuttle::sync::Mutex<T>);
 
-/// What a lock keeps, while it is held.
+/// The guard of a held lock.
 #[derive(Debug)]
 pub struct MutexGuard<'a, T> {
     mutex: &'a Mutex<T>,
     held: Option<shuttle::sync::MutexGuard<'a, T>>,
 }
 
-/// What threads wait at.
+/// A condition that threads wait for.
 #[derive(Debug, Default)]
 pub struct Condvar(shuttle::sync::Condvar);
 
-/// How a wait for a time ended.
+/// The outcome of a wait with a timeout.
 #[derive(Clone, Copy, Debug)]
 pub struct WaitTimeoutResult(bool);
 
 impl WaitTimeoutResult {
-    /// Whether the time was up.
+    /// Returns whether the wait timed out.
     pub fn timed_out(self) -> bool {
         self.0
     }
@@ -87,8 +87,8 @@ impl Condvar {
         guard.held = Some(held);
     }
 
-    /// Lets go of the lock for a time, which is up as soon as others have come in, or none has: a
-    /// notification is not told from that, and whether there was one is drawn.
+    /// Releases the lock for a time, which is over as soon as others have come in, or none has. A
+    /// notification is not distinguished from that; whether there was one is drawn.
     pub fn wait_for<T>(&self, guard: &mut MutexGuard<'_, T>, _: Duration) -> WaitTimeoutResult {
         guard.held = None;
         thread::yield_now();

@@ -1,9 +1,9 @@
-//! Canaries: builds of which one check was removed, which a target must notice.
+//! Canaries: builds from which one check was removed, and which a target must notice.
 //!
-//! The product's code knows nothing of them. A canary names an expression in a file and what it is
-//! replaced by. All of them are put into a copy of the tree, each asleep until the environment
-//! wakes it, so that one build serves all; asleep, every target passes, and woken, the one whose
-//! business it is fails.
+//! The product's code knows nothing of them. A canary names an expression in a file and its
+//! replacement. All of them are put into a copy of the tree, each asleep until the environment
+//! wakes it, so that one build serves all; asleep, every target passes, and woken, the target
+//! responsible for it fails.
 //!
 //! Invariant: the text of a canary is in its file exactly once, or nothing is run.
 
@@ -21,15 +21,15 @@ pub use list::CANARIES;
 
 /// Wakes the canary that it names.
 const WAKE: &str = "CONTINUANT_CANARY";
-/// What stands before and behind the expression that is replaced.
+/// The marks before and behind the expression that is replaced.
 const MARKS: [char; 2] = ['⟦', '⟧'];
-/// What is at the top of a tree and not its code.
+/// Folders at the top of a tree that are not code.
 const LEFT_OUT: [&str; 2] = ["target", ".git"];
 
 /// A check that can be removed.
 #[derive(Clone, Copy, Debug)]
 pub struct Canary {
-    /// What it is called.
+    /// The canary's name.
     pub name: &'static str,
     /// The target that must notice.
     pub target: &'static str,
@@ -62,7 +62,7 @@ impl Canary {
     }
 }
 
-/// Where the expression of a canary starts in its file.
+/// Finds the start of a canary's expression in its file.
 fn find(canary: &Canary, text: &str) -> Result<usize> {
     let [before, expression, behind] = canary.parts()?;
     let whole = [before, expression, behind].concat();
@@ -75,11 +75,11 @@ fn find(canary: &Canary, text: &str) -> Result<usize> {
     Ok(text.find(&whole).expect("it was just found") + before.len())
 }
 
-/// That the text of every canary is in its file of `tree` exactly once.
+/// Checks that the text of every canary is in its file of `tree` exactly once.
 ///
 /// # Errors
 ///
-/// All those of which it is not.
+/// All canaries for which it is not.
 pub fn check(tree: &Path) -> Result<()> {
     let mut problems = String::new();
     for canary in CANARIES {
@@ -124,15 +124,15 @@ fn put(tree: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Builds a copy of `tree` with all canaries and wakes each of those named, or all: it must not go
-/// unnoticed. `told` hears of each.
+/// Builds a copy of `tree` with all canaries and wakes each of those named, or all: each must be
+/// noticed. Reports each to `told`.
 ///
-/// What builds is `CARGO`, and where is `CARGO_TARGET_DIR` or a folder of its own in the target
-/// directory: with that of the tree, its own builds would be mistaken for those of the copy.
+/// The build runs `CARGO`, in `CARGO_TARGET_DIR` or a folder of its own in the target directory: in
+/// the tree's own, the tree's builds would be mistaken for those of the copy.
 ///
 /// # Errors
 ///
-/// A canary whose text is not there, a build that fails, a target that fails without a canary, and
+/// A canary whose text is missing, a build that fails, a target that fails without a canary, and
 /// the canaries that went unnoticed.
 pub fn run(tree: &Path, names: &[String], mut told: impl FnMut(&str)) -> Result<()> {
     let known = |name: &&String| !CANARIES.iter().any(|canary| canary.name == **name);
@@ -192,7 +192,7 @@ fn fuzz(built: &Path, target: &str, runs: u64, woken: Option<&str>) -> Result<(O
 fn build(copy: &Path, tree: &Path) -> Result<PathBuf> {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
-    // The whole workspace, for its libraries are then those of every other build.
+    // The whole workspace, because its libraries are then those of every other build.
     command.current_dir(copy).args(["build", "--workspace", "--bin", "continuant-fuzz"]);
     command.args(["--message-format", "json-render-diagnostics"]);
     if env::var_os("CARGO_TARGET_DIR").is_none() {
@@ -218,7 +218,7 @@ fn copy_tree(from: &Path, to: &Path, left_out: &[&str]) -> Result<()> {
         match entry.file_type()? {
             kind if kind.is_dir() => copy_tree(&entry.path(), &to.join(name), &[])?,
             kind if kind.is_file() => {
-                // Not `fs::copy`: what is built must be newer than any build of the tree.
+                // Not `fs::copy`: the copied sources must be newer than any build of the tree.
                 fs::write(to.join(name), fs::read(entry.path())?)?;
             }
             _ => {}

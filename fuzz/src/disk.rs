@@ -1,5 +1,5 @@
-//! A disk in memory that fails, tears and forgets as disks do: for stores, in place of the file
-//! system.
+//! A simulated disk in memory that fails, tears and forgets as disks do: for stores, in place of
+//! the file system.
 //!
 //! ```text
 //!   store --> SimulatedDisk --> Volume: durable | written --> cut: what a power cut leaves
@@ -7,11 +7,11 @@
 //!             faults  trace
 //! ```
 //!
-//! It records all that changes it, so that the disk of any moment can be made again and its power
-//! cut then. It does not know what files hold.
+//! It records all changes, so that the disk of any moment can be made again and its power cut then.
+//! It does not know the content of files.
 //!
-//! Invariant: what the trace says, applied to the volume that the disk started with, gives the
-//! volume that it has, as long as no sync was made to fail.
+//! Invariant: the trace, applied to the volume that the disk started with, gives the present
+//! volume, as long as no sync was made to fail.
 
 mod content;
 mod cut;
@@ -40,7 +40,7 @@ pub(crate) struct SimulatedDisk(Arc<Mutex<State>>);
 struct State {
     volume: Volume,
     trace: Option<Vec<Operation>>,
-    /// Of all that changed the disk, if it is hashed.
+    /// The hash of all changes to the disk, if it is hashed.
     digest: Option<blake3::Hasher>,
     faults: Faults,
     /// Bytes that all files together may hold.
@@ -97,7 +97,7 @@ impl SimulatedDisk {
         self.0.lock().expect("nothing panics while it has the disk")
     }
 
-    /// What changed the disk so far; it goes on with an empty trace.
+    /// Returns the changes to the disk so far, and begins an empty trace.
     pub(crate) fn take_trace(&self) -> Vec<Operation> {
         self.state().trace.replace(Vec::new()).expect("the disk records")
     }
@@ -107,12 +107,12 @@ impl SimulatedDisk {
         self.state().record(Operation::Mark(what));
     }
 
-    /// What the disk has now.
+    /// Returns the present volume.
     pub(crate) fn volume(&self) -> Volume {
         self.state().volume.clone()
     }
 
-    /// Ends the disk: whoever still has it open can do nothing.
+    /// Ends the disk: stores that still have it open can do nothing.
     pub(crate) fn kill(&self) {
         self.state().dead = true;
     }
@@ -122,13 +122,13 @@ impl SimulatedDisk {
         self.state().faults.plan(plan);
     }
 
-    /// Has syncs of this kind do nothing: no store can be right on such a disk.
+    /// Makes syncs of this kind do nothing: no store can be right on such a disk.
     #[cfg(test)]
     pub(crate) fn lie(&self, kind: Kind) {
         self.state().lies = Some(kind);
     }
 
-    /// Has all files together hold so many bytes at most.
+    /// Limits the bytes of all files together.
     pub(crate) fn limit(&self, room: u64) {
         self.state().room = Some(room);
     }
@@ -138,7 +138,7 @@ impl SimulatedDisk {
         self.state().held_max
     }
 
-    /// How often the planned fault fired.
+    /// Returns how often the planned fault fired.
     pub(crate) fn fired(&self) -> u64 {
         self.state().faults.fired()
     }
@@ -179,7 +179,7 @@ impl State {
         }
     }
 
-    /// That there is room for a change of a file.
+    /// Checks that there is room for a change of a file.
     fn has_room(&mut self, file: FileId, change: &Change) -> io::Result<()> {
         let Some(room) = self.room else { return Ok(()) };
         let (from, to, is_request) = match change {

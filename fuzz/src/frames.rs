@@ -1,7 +1,7 @@
-//! Where the frames of a log stand, read from its files as `FORMAT.md` of the storage crate lays
-//! them out, without any of its checks.
+//! The places of a log's frames, read from its files by the layout in `object/FORMAT.md`, without
+//! any of the storage crate's checks.
 //!
-//! It reads logs that nobody has damaged yet.
+//! It reads undamaged logs only.
 
 use std::path::{Path, PathBuf};
 
@@ -12,16 +12,16 @@ pub(crate) const SEGMENT_HEADER_BYTES: usize = 96;
 /// Bytes of a frame before its body.
 pub(crate) const FRAME_HEADER_BYTES: usize = 80;
 
-/// One frame.
+/// A frame of the log.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Frame {
     /// The index of its segment.
     pub(crate) segment: usize,
-    /// Where it starts in the segment.
+    /// The frame's start in the segment.
     pub(crate) offset: usize,
-    /// Its bytes, the header among them.
+    /// The frame's bytes, with its header.
     pub(crate) length: usize,
-    /// Where its group starts, as the log writes positions.
+    /// The start of its group, as the log writes positions.
     pub(crate) group: u64,
 }
 

@@ -1,4 +1,4 @@
-//! Generators: what targets feed to the code under test, drawn from a seeded source.
+//! Generators: inputs for the code under test, drawn from a seeded source.
 //!
 //! They do not know what must hold.
 
@@ -43,20 +43,20 @@ pub(crate) const GUESTS: &[(&[u8], &str)] = &[
 ];
 /// The counter of the examples.
 pub(crate) const COUNTER: &[u8] = include_bytes!("../../guest/objects/counter.wasm");
-/// Its policy.
+/// The counter's policy.
 pub(crate) const COUNTER_POLICY: &str = include_str!("../../guest/examples/counter/policy.cedar");
 /// The counter's second version.
 pub(crate) const TALLY: &[u8] = include_bytes!("../../guest/objects/tally.wasm");
-/// Its policy.
+/// The tally's policy.
 pub(crate) const TALLY_POLICY: &str = include_str!("../../guest/examples/tally/policy.cedar");
 /// The lamp of the examples.
 pub(crate) const LAMP: &[u8] = include_bytes!("../../guest/objects/lamp.wasm");
-/// Its policy.
+/// The lamp's policy.
 pub(crate) const LAMP_POLICY: &str = include_str!("../../guest/examples/wat/policy.cedar");
 
 /// The purse of the examples.
 pub(crate) const PURSE: &[u8] = include_bytes!("../../guest/objects/purse.wasm");
-/// Its policy.
+/// The purse's policy.
 pub(crate) const PURSE_POLICY: &str = include_str!("../../guest/examples/purse/policy.cedar");
 
 /// The source of everything in one run.
@@ -71,7 +71,8 @@ mod tests {
     use object::policy::Policy;
     use object::schema::Schema;
 
-    /// That of 400 draws some pass and some do not: a target that sees one side only finds little.
+    /// Checks that of 400 draws some pass and some do not: a target that sees one side only finds
+    /// little.
     #[track_caller]
     fn check(what: &str, passes: impl Fn(&mut StdRng) -> bool) {
         let passed = (0..400).filter(|&seed| passes(&mut source(seed))).count();

@@ -1,9 +1,9 @@
 //! Seeded fuzzing: targets that draw everything they do from one number, and a runner of them.
 //!
-//! A target says what must hold and fails with a text when it does not; a panic is a failure like
+//! A target states what must hold and fails with a text when it does not; a panic is a failure like
 //! any other. It uses the crates' public APIs only.
 //!
-//! Invariant: what a run does follows from its seed, so a seed reproduces its failure.
+//! Invariant: the seed determines the run, so a seed reproduces its failure.
 
 pub mod canary;
 mod disk;

@@ -1,8 +1,8 @@
-//! `continuant-fuzz TARGET`: runs a target seed after seed and says which seed fails.
-//! `continuant-fuzz torture`: kills a writing process again and again and looks for what is lost.
-//! `continuant-fuzz canaries`: removes checks and looks whether the targets notice.
+//! `continuant-fuzz TARGET`: runs a target seed after seed and reports the seed that fails.
+//! `continuant-fuzz torture`: kills a writing process again and again and checks that nothing is
+//! lost. `continuant-fuzz canaries`: removes checks and verifies that the targets notice.
 //!
-//! It reads the command line and knows nothing else.
+//! This file reads the command line and knows nothing else.
 
 mod number;
 
@@ -30,7 +30,7 @@ struct Arguments {
     /// Runs at most, or rounds. To reproduce a failure: its seed, and 1.
     #[arg(long, value_parser = number::whole)]
     runs: Option<u64>,
-    /// Tells each seed before its run: for a run that ends the process.
+    /// Prints each seed before its run: for a run that ends the process.
     #[arg(long)]
     trace: bool,
     /// The directory of the torture, empty or not there yet. Default: one of its own, which is kept

@@ -1,6 +1,6 @@
 //! Numbers on the command line: digits, and of minutes a point among them, and nothing else.
 //!
-//! It does not know what is counted.
+//! It does not know what a number counts.
 
 use std::time::Duration;
 

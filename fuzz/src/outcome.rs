@@ -1,13 +1,13 @@
-//! What a run comes to, and the comparisons that decide it.
+//! The outcome of a run, and the comparisons that decide it.
 //!
-//! It does not know what is compared.
+//! This module does not know the compared values.
 
 use std::fmt::{Debug, Display};
 
-/// What a run comes to: nothing to say, or what did not hold.
+/// The outcome of a run: success, or what did not hold.
 pub type Outcome = Result<(), String>;
 
-/// That what was found is what was expected.
+/// Requires that the found value is the expected one.
 pub(crate) fn equal<T: PartialEq + Debug>(what: &str, expected: &T, found: &T) -> Outcome {
     if expected == found {
         return Ok(());
@@ -15,7 +15,7 @@ pub(crate) fn equal<T: PartialEq + Debug>(what: &str, expected: &T, found: &T) -
     Err(format!("{what}: expected {}, found {}", short(expected), short(found)))
 }
 
-/// That something holds.
+/// Requires that something holds.
 pub(crate) fn hold(what: impl Display, holds: bool) -> Outcome {
     if holds { Ok(()) } else { Err(format!("it does not hold that {what}")) }
 }

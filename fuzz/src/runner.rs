@@ -1,7 +1,7 @@
 //! The runner: one target, seed after seed, until there is a failure or an end.
 //!
-//! The first run has the seed that was given, the next the seed after it, so the seed of a failure
-//! is where a run of one begins. It does not know what targets do.
+//! The first run has the given seed, the next the seed after it, so running the seed of a failure
+//! repeats it. This module does not know what targets do.
 //!
 //! Invariant: runs have a stack of `STACK_BYTES`, as a database's workers do.
 
@@ -15,7 +15,7 @@ use crate::outcome::Outcome;
 use crate::tally::{Counts, Tally};
 use crate::target::Target;
 
-/// How long to run.
+/// The seeds and the duration of a run.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
     /// The seed of the first run.
@@ -24,20 +24,20 @@ pub struct Plan {
     pub runs_max: Option<u64>,
     /// Time at most.
     pub time_max: Option<Duration>,
-    /// Whether each seed is told before its run: what to use when a run ends the process.
+    /// True to print each seed before its run: for a run that ends the process.
     pub trace: bool,
-    /// Whether the terminal is told how far it is.
+    /// True to show progress on the terminal.
     pub progress: bool,
 }
 
-/// What was run.
+/// The summary of all runs.
 #[derive(Clone, Debug)]
 pub struct Summary {
     /// Runs done.
     pub runs: u64,
-    /// How long they took.
+    /// The time that they took.
     pub took: Duration,
-    /// What the runs counted.
+    /// The counts of the runs.
     pub counts: Counts,
     /// The seed that failed, and how.
     pub failure: Option<(u64, String)>,

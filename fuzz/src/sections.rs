@@ -1,6 +1,6 @@
-//! The sections of a capsule, taken apart and sealed anew: what whoever has a capsule can do.
+//! The sections of a capsule, taken apart and sealed anew, as any holder of a capsule can do.
 //!
-//! It does not know whether what is in them holds.
+//! This module does not know whether their content is valid.
 
 use std::sync::Arc;
 

@@ -1,16 +1,16 @@
-//! What runs count of what they did, told on a terminal while they go on.
+//! Counts of what runs did, shown on a terminal meanwhile.
 //!
-//! It does not know what is counted.
+//! This module does not know what is counted.
 
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-/// How often the terminal is told.
+/// The time between two updates of the terminal.
 const EVERY: Duration = Duration::from_millis(500);
 
-/// Counts, by what is counted.
+/// Counts, by name.
 pub type Counts = BTreeMap<&'static str, u64>;
 
 /// Counts what runs do.
@@ -21,12 +21,12 @@ pub struct Tally(Mutex<State>);
 struct State {
     counts: Counts,
     start: Instant,
-    /// When the terminal was told; never when there is none.
+    /// The time of the last update of the terminal; none without one.
     told: Option<Instant>,
 }
 
 impl Tally {
-    /// Counts nothing yet; tells the terminal as it goes on if asked to.
+    /// Starts at zero; shows the counts on the terminal if asked to.
     pub fn new(tells: bool) -> Tally {
         let start = Instant::now();
         let (counts, told) = (Counts::new(), tells.then_some(start));
@@ -49,12 +49,12 @@ impl Tally {
         }
     }
 
-    /// How much of it was counted so far.
+    /// Returns a count so far.
     pub fn count(&self, what: &str) -> u64 {
         self.state().counts.get(what).copied().unwrap_or_default()
     }
 
-    /// What was counted. The terminal is told no more.
+    /// Returns the counts, and ends the updates of the terminal.
     pub fn end(&self) -> Counts {
         let mut state = self.state();
         if state.told.take().is_some() {

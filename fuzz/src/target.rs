@@ -1,6 +1,6 @@
-//! The targets: each a function of a seed, with what it holds true.
+//! The targets: each a function of a seed, with the statement that it checks.
 //!
-//! It does not know how often they are run.
+//! This module does not know how often they are run.
 
 mod admission_differential;
 mod admission_soundness;
@@ -29,11 +29,11 @@ use crate::tally::Tally;
 /// Something that is fuzzed.
 #[derive(Clone, Copy, Debug)]
 pub struct Target {
-    /// Its name on the command line.
+    /// The target's name on the command line.
     pub name: &'static str,
-    /// What must hold.
+    /// The statement that must hold.
     pub about: &'static str,
-    /// One run, which may count what it does.
+    /// Does one run, which may count what it does.
     pub run: fn(u64, &Tally) -> Outcome,
 }
 

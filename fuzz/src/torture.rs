@@ -1,5 +1,5 @@
 //! The torture: a supervisor that kills a writing process at random moments, again and again, and
-//! looks whether everything that the process said was durable is there.
+//! checks that everything which the process acknowledged is there.
 //!
 //! ```text
 //!   supervisor --starts--> writer: opens, commits on several threads
@@ -8,8 +8,8 @@
 //!       kills it; opens the database itself now and then and compares it with its record
 //! ```
 //!
-//! What is expected is kept in another process than the one that is killed. It does not know how a
-//! database is stored.
+//! The record of acknowledged commits is in another process than the killed one. This module does
+//! not know how a database is stored.
 //!
 //! Invariant: a line in the pipe was acknowledged before it was written there.
 
@@ -35,33 +35,33 @@ use crate::tally::{Counts, Tally};
 /// Bytes of a log above which the next round starts with an empty directory.
 const LOG_BYTES_MAX: u64 = 96 << 20;
 
-/// What the torture is to do.
+/// The parameters of a torture.
 #[derive(Clone, Debug)]
 pub struct Torture {
     /// An empty directory, or one that is not there yet.
     pub directory: PathBuf,
-    /// What everything is drawn from but the moments: those are the machine's.
+    /// The seed of everything except the moments: those are the machine's.
     pub seed: u64,
     /// Rounds at most.
     pub rounds_max: Option<u64>,
     /// Time at most.
     pub time_max: Option<Duration>,
-    /// Whether the terminal is told how far it is.
+    /// True to show progress on the terminal.
     pub progress: bool,
 }
 
-/// When a writer is killed.
+/// The moment at which a writer is killed.
 #[derive(Clone, Copy, Debug)]
 enum Moment {
     /// A while after it was started: while it opens the database, or soon after.
     After(Duration),
-    /// Behind so many acknowledgements.
+    /// After this many acknowledgements.
     Behind(u64),
     /// Never: it closes the database by itself, or fails to.
     Never,
 }
 
-/// What a writer says.
+/// A line of a writer.
 enum Line {
     Opened,
     Commit(record::Commit),
@@ -73,8 +73,7 @@ impl Torture {
     ///
     /// # Errors
     ///
-    /// The first loss, and whatever keeps the torture from going on; the directory is left as it
-    /// is.
+    /// The first loss, and any error that stops the torture; the directory is left unchanged.
     pub fn run(&self) -> anyhow::Result<(Counts, Duration)> {
         let (start, tally) = (Instant::now(), Tally::new(self.progress));
         let mut rng = source(self.seed);
@@ -133,14 +132,14 @@ impl Torture {
     }
 }
 
-/// A writing process, and what it says.
+/// A writing process, and its output.
 struct Writer {
     child: Child,
     lines: Receiver<String>,
     started: Instant,
 }
 
-/// How a writer ended.
+/// The end of a writer.
 #[derive(Clone, Copy, Debug, Default)]
 struct End {
     killed: bool,
@@ -170,7 +169,7 @@ impl Writer {
         Ok(Writer { child, lines, started })
     }
 
-    /// Takes down what the writer says until it ends, and kills it when it is time.
+    /// Records the writer's lines until it ends, and kills it at the given moment.
     fn follow(mut self, moment: Moment, record: &mut Record) -> anyhow::Result<End> {
         let mut end = End::default();
         let mut deadline = match moment {

@@ -1,8 +1,8 @@
 //! The vault: an object made to be fuzzed, as a module and again in a few lines of Rust, with laws
 //! in Cedar's words and in Rust's.
 //!
-//! What is written in Rust here shares no code with what it is compared with: no layout, no
-//! policy, no nonces. It does not know who asks an object for what, or in which order.
+//! The Rust code here shares nothing with the code that it is compared with: no layout, no policy,
+//! no nonces. It does not know the requests, nor their order.
 
 pub(crate) mod forged;
 pub(crate) mod guard;
@@ -95,7 +95,7 @@ pub(crate) fn base() -> Arc<BaseImage> {
     Arc::clone(BASE.get_or_init(made))
 }
 
-/// What a vault keeps.
+/// The state of a vault.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct State {
     pub(crate) count: u64,
@@ -106,7 +106,7 @@ pub(crate) struct State {
 }
 
 impl State {
-    /// Its bytes in memory, by the rules of the ABI that a reader finds in `guest/ABI.md`.
+    /// Returns its bytes in memory, by the rules of the ABI in `guest/ABI.md`.
     pub(crate) fn bytes(&self) -> [u8; 40] {
         let mut bytes = [0; 40];
         bytes[..8].copy_from_slice(&self.count.to_le_bytes());
@@ -128,7 +128,7 @@ impl State {
         page
     }
 
-    /// It as its schema has it.
+    /// Returns it as a value of its schema.
     pub(crate) fn value(&self) -> Value {
         let fields = [
             ("count", Value::from(self.count)),
@@ -159,7 +159,7 @@ impl State {
     }
 }
 
-/// A field of the state, and what it is set to.
+/// A field of the state, and its new value.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Field {
     Count(u64),
@@ -185,7 +185,7 @@ impl Field {
         }
     }
 
-    /// Its path and its value.
+    /// Returns the field's path and value.
     pub(crate) fn value(&self) -> (&'static str, Value) {
         match *self {
             Field::Count(count) => ("count", count.into()),
@@ -197,7 +197,7 @@ impl Field {
     }
 }
 
-/// What a vault is asked for.
+/// A request to a vault.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Ask {
     Add(u64),
@@ -207,11 +207,11 @@ pub(crate) enum Ask {
     Write(Vec<Field>),
     /// A write that the schema does not have.
     Nonsense,
-    /// One of the sessions that there are, until some time.
+    /// Opens one of the sessions, until a time.
     Open(usize, u64),
     /// Another law or, without one, bytes that are none.
     Amend(Option<Law>),
-    /// To add, by the message of an object under a law.
+    /// Adds, by the message of an object under a law.
     Hear(Law, u64),
 }
 
@@ -255,7 +255,7 @@ impl Ask {
         }
     }
 
-    /// It as the engine is asked.
+    /// Returns the request as the engine takes it.
     pub(crate) fn request(&self) -> Request {
         let schema = &definition(Law::Open).schema;
         let call = |method: &str, arguments: &[Value]| {
@@ -308,7 +308,7 @@ impl Ask {
         }
     }
 
-    /// It as a database is asked; none for what its API does not let anybody ask for.
+    /// Returns the call as a database takes it; none for a request that its API does not permit.
     pub(crate) fn call<'d>(&self, db: &'d Database, id: ObjectId) -> Option<Call<'d>> {
         Some(match self {
             Ask::Add(more) => db.call(id, "add", args![*more]),
@@ -324,17 +324,17 @@ impl Ask {
         })
     }
 
-    /// Whether it sets fields.
+    /// Returns whether the request sets fields.
     pub(crate) fn is_write(&self) -> bool {
         matches!(self, Ask::Write(_) | Ask::Nonsense)
     }
 
-    /// Whether code runs.
+    /// Returns whether the request runs code.
     pub(crate) fn runs_code(&self) -> bool {
         !self.is_write() && !matches!(self, Ask::Open(..) | Ask::Amend(_))
     }
 
-    /// What the vault's code, or the write, makes of a state at a time.
+    /// Returns the outcome of the vault's code, or of the write, on a state at a time.
     pub(crate) fn made(&self, before: &State, time: u64) -> Made {
         let mut made = Made { state: *before, wake: WakeChange::Keep, emits: None, result: vec![] };
         match self {
@@ -367,7 +367,7 @@ impl Ask {
     }
 }
 
-/// What a step leaves.
+/// The outcome of a step.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Made {
     pub(crate) state: State,

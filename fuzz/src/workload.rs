@@ -1,7 +1,7 @@
-//! Work for a store on a simulated disk: made up before there is a store, with what the store must
-//! have after each frame, so that it can be done again and again on disks that fail.
+//! Work for a store on a simulated disk: drawn before there is a store, with the expected content
+//! of the store after each frame, so that it can be repeated on disks that fail.
 //!
-//! It does not know how disks fail, nor what is done about it.
+//! This module does not know how disks fail, nor how a store handles it.
 //!
 //! Invariant: frame `n` of the work leads from state `n - 1` to state `n`; the disk's trace has a
 //! mark with `n` once the frame was acknowledged.
@@ -23,10 +23,10 @@ use crate::outcome::{Outcome, equal, hold, must};
 use crate::target::storage_model::model::Model;
 use crate::target::storage_model::{Draft, append, compare, draft, patient, push};
 
-/// Where the store is.
+/// The path of the store.
 pub(crate) const PATH: &str = "/fleet";
 
-/// What a store has at one moment.
+/// The content of a store at one moment.
 #[derive(Clone, Default)]
 pub(crate) struct State {
     pub(crate) model: Model,
@@ -63,11 +63,11 @@ pub(crate) struct Work {
     parts: Arc<Ingredients>,
     options: Options,
     steps: Vec<Step>,
-    /// What there is before the first frame, after it, after the second and so on.
+    /// The states before the first frame, after it, after the second and so on.
     pub(crate) states: Vec<State>,
 }
 
-/// Whether threads are to get into each other's way, which no seed repeats exactly.
+/// The order of threads: in turn, or racing, which no seed repeats exactly.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Threads {
     InTurn,
@@ -75,7 +75,7 @@ pub(crate) enum Threads {
 }
 
 impl Work {
-    /// Work of so many steps for a store that is not there yet.
+    /// Draws work of `steps` steps for a store that does not exist yet.
     pub(crate) fn new(rng: &mut StdRng, steps: usize, threads: Threads) -> Result<Work, String> {
         let parts = Arc::new(Ingredients::small(rng));
         Work::from(rng, parts, State::default(), steps, threads)
@@ -333,7 +333,7 @@ impl Run<'_> {
         let (told, results) = channel();
         let pushed = drafts.iter().try_for_each(|draft| self.push(draft, told.clone(), || {}));
         drop(told);
-        // Each is told, also when it could not be pushed.
+        // Each append gets its result, also when it could not be pushed.
         pushed.and(wait(results))
     }
 
@@ -366,7 +366,7 @@ impl Run<'_> {
             let made = vec![author.clone().version(&mut rng)];
             let draft = Draft { made, names: Vec::new() };
             let (told, result) = channel();
-            // What could not be pushed is told as well.
+            // A failed push gets its result as well.
             let _ = push(self.store(), &self.work.parts, &draft, move |result| {
                 told.send(result).expect("whoever pushed waits");
             });
@@ -398,7 +398,7 @@ impl Run<'_> {
     }
 }
 
-/// Waits until all that was pushed is told.
+/// Waits for the results of all pushed appends.
 fn wait(results: Receiver<storage::Result<()>>) -> storage::Result<()> {
     let told: Vec<_> = results.into_iter().collect();
     told.into_iter().collect()

@@ -1,4 +1,4 @@
-//! `admit`: what would become of an input, without making it.
+//! `admit`: shows the outcome of an input, without making it.
 
 use clap::Args;
 
@@ -9,13 +9,14 @@ use crate::printer::Printer;
 use crate::session::{self, Session};
 use crate::typed;
 
-/// Show what would become of an input, and why, and change nothing
+/// Show the outcome of an input, and why, and change nothing
 ///
-/// It is run and decided on as if it came next, behind the wakes that are due. Nothing is committed
-/// or put on record, and no nonce is used up. The exit code is 3 when it would be refused.
+/// The input is run and decided on as if it came next, behind the wakes that are due. Nothing is
+/// committed or put on record, and no nonce is used up. The exit code is 3 when the input would be
+/// refused.
 #[derive(Debug, Args)]
 pub(crate) struct Admit {
-    /// Only look: `call` and `write` do it
+    /// Only show the outcome; `call` and `write` make it
     #[arg(long)]
     dry_run: bool,
 
@@ -25,7 +26,7 @@ pub(crate) struct Admit {
     /// The method; or `write`
     method: String,
 
-    /// Its arguments, as `call` takes them; of `write`, fields and values as PATH=VALUE
+    /// The method's arguments, as `call` takes them; for `write`, fields and values as PATH=VALUE
     #[arg(allow_negative_numbers = true)]
     arguments: Vec<String>,
 

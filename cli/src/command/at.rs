@@ -17,13 +17,13 @@ pub(crate) struct At {
     /// The object
     object: String,
 
-    /// The version's number, or a time: then the newest version that is not later. What is digits
-    /// alone is a number
+    /// The version's number, or a time: then the newest version that is not later. Digits alone are
+    /// a number
     #[arg(value_name = "SEQ|TIME")]
     moment: Moment,
 }
 
-/// Which version.
+/// A version, by number or by time.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Moment {
     Seq(u64),

@@ -15,9 +15,9 @@ use crate::{moment, progress, stop};
 
 /// Bring a backup up to date; make it when the directory is missing or empty
 ///
-/// Only what the backup does not have is copied. What it has is verified in parts, from backup to
-/// backup; what is not as it was written is copied again, and told with exit code 4. `restore`
-/// makes a database of it again.
+/// Copies only the part that the backup does not have. Verifies the part that it has, a portion in
+/// each backup; a damaged portion is copied again, and reported with exit code 4. `restore` makes a
+/// database of the backup again.
 #[derive(Debug, Args)]
 pub(crate) struct Backup {
     /// The directory of the backup

@@ -1,11 +1,11 @@
 //! `batch`: calls of any objects, signed together.
 //!
-//! A batch has a base, and each of its lines a nonce of its own: the base and the number of the
-//! line. So what is on record says which lines were made, however the batch was stopped, and it is
-//! asked for that when the batch is resumed: no other file has to be right.
+//! A batch has a base, and each of its lines a nonce of its own: the base plus the number of the
+//! line. So the record shows which lines were made, however the batch was stopped; resuming the
+//! batch reads that record and needs no other file.
 //!
-//! What is resumed has something on record, or it is another batch that is meant: a base or a key
-//! that is wrong would have every line made again.
+//! A resumed batch must have something on record, or it is the wrong batch: with a wrong base or
+//! key every line would be made again.
 //!
 //! Invariant: a line is posted only while no version has its nonce and none has a later one.
 
@@ -28,15 +28,15 @@ use crate::{aside, keyfile, moment, number, receipt, stop, typed};
 
 /// Make many calls under few signatures
 ///
-/// Each key signs once for a thousand of them, and whoever has one object's lineage can verify its
-/// calls without the others. They are made in their order, a thousand at a time; one that is
-/// refused keeps none of the others from being admitted.
+/// Each key signs once for a thousand calls, and the lineage of one object is enough to verify that
+/// object's calls. The calls are made in their order, a thousand at a time; a refused one does not
+/// stop the others.
 ///
-/// The batch's base is said first. If it is stopped, however that came about, give the same lines
-/// with `--resume BASE`: what is on record is looked up and printed again, and only what is not is
-/// made. Where nothing of it is on record, nothing is made unless --anew says so. A file is read to
-/// its end before the first call is made, so that nothing is made of one with a bad line; stdin is
-/// not.
+/// The batch's base is printed first. If the batch is stopped, for any reason, give the same lines
+/// with `--resume BASE`: calls on record are looked up and printed again, and only the others are
+/// made. If nothing of the batch is on record, nothing is made unless --anew is given. A file is
+/// read to its end before the first call is made, so that a bad line in it prevents all calls;
+/// stdin is not.
 #[derive(Debug, Args)]
 pub(crate) struct Batch {
     /// A file of calls, `-` for stdin: on each line a JSON array of the object, the method and its
@@ -57,11 +57,11 @@ pub(crate) struct Batch {
     #[arg(long, value_name = "NUMBER", value_parser = number::parse::<u64>)]
     base: Option<u64>,
 
-    /// Go on with the batch that has this base, of which something is on record
+    /// Continue the batch that has this base, of which something is on record
     #[arg(long, value_name = "BASE", value_parser = number::parse::<u64>, conflicts_with = "base")]
     resume: Option<u64>,
 
-    /// Go on though nothing of the batch is on record, so that all of its lines are made
+    /// Continue although nothing of the batch is on record, so that all of its lines are made
     #[arg(long, requires = "resume")]
     anew: bool,
 }
@@ -75,7 +75,7 @@ struct Asked {
     arguments: Vec<Value>,
 }
 
-/// What became of lines so far.
+/// The outcome of the lines so far.
 struct Progress {
     base: u64,
     /// The number of the last line, where the lines could be read before.
@@ -136,8 +136,8 @@ impl Batch {
         Ok(Some(batched))
     }
 
-    /// That something is on record of a batch that is resumed, at one of the objects that its lines
-    /// up to the last are about, unless all of it is to be made.
+    /// Checks that a resumed batch has something on record, at one of the objects that its lines up
+    /// to the last name, unless all of it is to be made.
     fn require_begun(
         &self,
         db: &Database,
@@ -167,7 +167,7 @@ impl Batch {
                 return Err(Failure::stopped(signal, format!("lines {may} left")));
             }
             let mut group = Vec::new();
-            // What stands before a bad line is made; what it is, is said behind.
+            // Makes the lines before a bad line, and reports that line afterwards.
             let mut bad = Ok(());
             for line in lines.group() {
                 match line.and_then(|line| read(db, &line, progress.base)) {
@@ -179,8 +179,7 @@ impl Batch {
                 }
             }
             if !group.is_empty() {
-                // What comes through a pipe is not known to its end: its first lines were made
-                // first.
+                // A pipe is not read to its end beforehand: its first lines were made first.
                 if progress.line == 0 {
                     let mut batched = Batched::default();
                     group.iter().for_each(|asked| batched.take(asked));
@@ -197,7 +196,7 @@ impl Batch {
         }
     }
 
-    /// Makes those of some calls that are not on record, and prints what became of all of them.
+    /// Makes the calls of a group that are not on record, and prints the outcome of all.
     fn make_group(
         &self,
         db: &Database,
@@ -253,7 +252,7 @@ impl Batch {
     }
 }
 
-/// What lines are about.
+/// The number of lines, and the objects that they name.
 #[derive(Default)]
 struct Batched {
     /// The number of the last, 0 when there is none.
@@ -269,7 +268,7 @@ impl Batched {
 }
 
 impl Progress {
-    /// A failure that stops the batch, with how to go on.
+    /// Adds to a failure that stops the batch how to continue it.
     fn stopped(&self, failure: Failure) -> Failure {
         if failure.kind() == record::NO_BATCH {
             return failure;
@@ -334,14 +333,14 @@ fn read(db: &Database, line: &Line, base: u64) -> Result<Asked> {
     Ok(Asked { number: line.number, nonce, object, method: method.clone(), arguments })
 }
 
-/// What became of a call that was admitted.
+/// The outcome of an admitted call.
 #[expect(clippy::large_enum_variant, reason = "nearly all are receipts")]
 enum Told {
     Receipt(continuant::Receipt),
     Before(record::Version),
 }
 
-/// Prints what became of a call; gives its failure.
+/// Prints the outcome of a call, and returns its failure.
 fn print(asked: &Asked, answer: Result<Told>, printer: &mut Printer) -> Result<Option<Failure>> {
     let place = format!("line {}", asked.number);
     let failure = match answer {

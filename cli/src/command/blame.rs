@@ -1,4 +1,4 @@
-//! `blame`: the version that gave a field the value that it has.
+//! `blame`: the version that gave a field its value.
 
 use clap::Args;
 use continuant::{Blame as Blamed, Entry, Kept, ObjectId, TrailEnd};
@@ -13,8 +13,8 @@ use crate::table::Table;
 /// Show the version that changed a field last, and why it is that one
 ///
 /// The trail goes back through upgrades that kept the field with its type and its value, and from a
-/// fork's first version to the one that it is of, where that is here. It ends with the version that
-/// gave the field its value, or where nothing older can be compared.
+/// fork's first version to its original version, if that is in this database. It ends with the
+/// version that gave the field its value, or where nothing older can be compared.
 #[derive(Debug, Args)]
 pub(crate) struct Blame {
     /// The object
@@ -50,7 +50,7 @@ impl Blame {
     }
 }
 
-/// What a version of another object than the one that was asked about is said to be of.
+/// Names the object of a version, if it is another one than was asked about.
 fn of(object: ObjectId, asked: ObjectId) -> String {
     if object == asked { String::new() } else { format!(" of {}", short(&object)) }
 }

@@ -22,8 +22,8 @@ pub(crate) struct Call {
     /// The method; `show` lists them
     method: String,
 
-    /// Its arguments: JSON values, or bare words typed by the schema; @FILE is what a file has, -
-    /// what stdin has
+    /// The arguments: JSON values, or bare words typed by the schema; @FILE stands for a file's
+    /// content, - for stdin's
     #[arg(allow_negative_numbers = true)]
     arguments: Vec<String>,
 
@@ -31,7 +31,7 @@ pub(crate) struct Call {
     signing: Signing,
 }
 
-/// Who asks.
+/// The options that sign an input.
 #[derive(Debug, Args)]
 pub(super) struct Signing {
     /// Sign with this key; give it again for each further signer
@@ -58,7 +58,7 @@ pub(super) struct Signing {
     parent: Option<VersionHash>,
 }
 
-/// What is in the files that say who asks.
+/// The content of the key and session files.
 #[derive(Debug)]
 pub(super) struct Secrets {
     keys: Vec<SigningKey>,
@@ -96,7 +96,7 @@ impl Signing {
         Ok(Secrets { keys: keyfile::read_all(&self.sign)?, session })
     }
 
-    /// Says who asks for the input, submits it, and waits for what becomes of it.
+    /// Signs the input, submits it, and waits for the outcome.
     pub(super) fn wait<'a>(
         &self,
         (db, asked): (&Database, Asked<'_>),
@@ -106,8 +106,7 @@ impl Signing {
         self.sign(db, call, secrets)?.wait().map_err(|error| asked.failure(db, error))
     }
 
-    /// Says who asks for the input: signs it, or puts it into the session, whose secret no database
-    /// keeps.
+    /// Signs the input, or puts it into the session, whose secret no database keeps.
     pub(super) fn sign<'a>(
         &self,
         db: &Database,

@@ -16,19 +16,19 @@ use crate::{moment, progress};
 
 /// Check every byte of the database, and report all damage
 ///
-/// Signatures, memory roots and admissions are for `verify --all`. What the log says of objects is
-/// held for as many at a time as fit into 256 MiB, and the log is read once more for the next: the
-/// passes are counted. A repair makes the index anew
-/// from the log, and the marker if it is lost. It compares the log with the old index first: what
-/// the log has lost is printed, with exit code 4, and nothing is changed unless --accept-loss names
-/// what was printed. What was accepted stays on record.
+/// Signatures, memory roots and admissions are left to `verify --all`. The check holds as many
+/// objects at a time as fit into 256 MiB, and reads the log again for the next ones; it counts
+/// these passes. A repair rebuilds the index from the log, and the marker if it is lost. It first
+/// compares the log with the old index: if the log has lost something, it prints the loss, with
+/// exit code 4, and changes nothing unless --accept-loss repeats the printed loss. An accepted loss
+/// stays on record.
 #[derive(Debug, Args)]
 pub(crate) struct Check {
     /// Make the index anew from the log first: the log is the truth
     #[arg(long)]
     repair: bool,
 
-    /// Go on without what the log has lost: that loss, as it was printed, and no other
+    /// Continue without the lost part of the log: exactly the loss that was printed
     #[arg(long, value_name = "TOKEN", requires = "repair")]
     accept_loss: Option<LossToken>,
 }
@@ -52,7 +52,7 @@ impl Check {
             let report = db.check(progress::follow(&bar));
             bar.finish_and_clear();
             let report = report?;
-            // What is damaged may not be listed.
+            // A damaged database may not be readable.
             let ahead = if report.is_sound() { db.ahead()? } else { None };
             Ok((report, ahead))
         })?;
@@ -92,7 +92,7 @@ impl Check {
     }
 }
 
-/// What was repaired, in words.
+/// Describes the repair.
 fn words(repaired: &Repaired) -> Vec<(&'static str, String)> {
     let compared = match &repaired.compared {
         Compared::Whole(end) => format!("the log has all that the index had, up to {end}"),

@@ -1,4 +1,4 @@
-//! `compact`: lets go what retention does not keep, and compresses the rest.
+//! `compact`: drops what retention does not keep, and compresses the rest.
 
 use clap::Args;
 use continuant::storage::{self, Compacted};
@@ -11,18 +11,18 @@ use crate::progress;
 use crate::session::Session;
 use crate::table::grouped;
 
-/// Let go what `retain` does not keep, and compress the rest
+/// Drop what `retain` does not keep, and compress the rest
 ///
-/// Only full segments of the log are touched, unless --all is given; it says how much is in the
-/// open one, and what it did not do. Each segment gives its space back before the next; there must
-/// be room for one that is compressed. The index's file gives back what is free in it at the end.
-/// The bytes before and after are those that the disk holds for the whole database.
+/// Only full segments of the log are compacted, unless --all is given; the size of the open
+/// segment, and everything left undone, is printed. Each segment gives its space back before the
+/// next; there must be room for one that is compressed. At the end the index's file gives back its
+/// free space. The bytes before and after are those that the whole database takes on disk.
 ///
 /// Ages are counted from the newest version on record that is not after this host's clock, so that
-/// a clock which is wrong lets nothing go.
+/// a wrong clock drops nothing.
 #[derive(Debug, Args)]
 pub(crate) struct Compact {
-    /// Close the open segment and compact everything, however little goes
+    /// Close the open segment and compact everything, however little it saves
     #[arg(long)]
     all: bool,
 
@@ -31,7 +31,7 @@ pub(crate) struct Compact {
     trust_clock: bool,
 }
 
-/// From which difference on it is said that the newest on record is older than the clock.
+/// The least difference at which the output says that the newest version is older than the clock.
 const BEHIND_MS: u64 = 60 * 1000;
 
 impl Compact {
@@ -101,7 +101,7 @@ impl Compact {
         ))
     }
 
-    /// What was not done, and why.
+    /// Returns remarks on work left undone, and why.
     fn remarks(&self, compacted: &Compacted) -> Vec<String> {
         let mut remarks = Vec::new();
         if compacted.segment_count == 0 {

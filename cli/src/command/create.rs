@@ -1,4 +1,4 @@
-//! `create`: makes an object of a module and a policy.
+//! `create`: makes an object from a module and a policy.
 
 use std::path::{Path, PathBuf};
 
@@ -14,16 +14,16 @@ use crate::{aside, files, moment, typed};
 
 /// Create an object
 ///
-/// It is made of a WebAssembly module that carries its schema, and of a policy, both of which it
-/// keeps unless its policy lets them be changed. The database is made when there is none, and that
-/// it was is said.
+/// It is made from a WebAssembly module that carries its schema, and from a policy; it keeps both
+/// unless its policy permits a change. The database is made if there is none, and the output says
+/// so.
 #[derive(Debug, Args)]
 pub(crate) struct Create {
     /// The module
     module: PathBuf,
 
-    /// Arguments of the method `create`: JSON values, or bare words typed by the schema; @FILE is
-    /// what a file has, - what stdin has
+    /// Arguments of the method `create`: JSON values, or bare words typed by the schema; @FILE
+    /// stands for a file's content, - for stdin's
     #[arg(allow_negative_numbers = true)]
     arguments: Vec<String>,
 
@@ -31,7 +31,7 @@ pub(crate) struct Create {
     #[arg(long, value_name = "FILE")]
     policy: PathBuf,
 
-    /// The policy's guard: a module that must permit whatever the policy permits
+    /// The policy's guard: a module that must permit each step that the policy permits
     #[arg(long, value_name = "FILE")]
     guard: Option<PathBuf>,
 
@@ -43,8 +43,8 @@ pub(crate) struct Create {
     #[arg(long)]
     name: Option<String>,
 
-    /// What tells the object from others that are alike in all else: 32 hexadecimal digits
-    /// [default: random]
+    /// A salt that distinguishes the object from others that are alike in all else: 32 hexadecimal
+    /// digits [default: random]
     #[arg(long, value_name = "DIGITS", value_parser = parse_salt)]
     salt: Option<Salt>,
 }
@@ -91,7 +91,7 @@ impl Create {
         })
     }
 
-    /// What may surprise of the policy.
+    /// Returns notes about effects of the policy that may surprise.
     fn notes(&self, outlook: &Outlook) -> Vec<String> {
         let mut notes = Vec::new();
         if !outlook.dead.is_empty() {
@@ -159,7 +159,7 @@ pub(super) fn created(printer: &mut Printer, id: ObjectId, name: Option<&str>) {
     printer.done(format!("the object {id}{called}"), document);
 }
 
-/// Prints what came to be, and the database if that was made for it.
+/// Prints the new object, and the database if that was made for it.
 pub(super) fn print(
     printer: &mut Printer,
     id: ObjectId,

@@ -1,4 +1,4 @@
-//! `dead-letters`: messages of objects that came to nothing, and what becomes of them then.
+//! `dead-letters`: messages between objects that could not be delivered, and what to do with them.
 
 use clap::{Args, Subcommand};
 use continuant::{Database, DeadLetter};
@@ -15,13 +15,13 @@ const DIGITS: usize = 16;
 /// The fewest of them that a letter is named by.
 const DIGITS_MIN: usize = 4;
 
-/// Letters that are named where what was done cannot be printed.
+/// The number of letters that are named where the durable work cannot be printed.
 const DONE_MAX: usize = 16;
 
-/// List the messages between objects that came to nothing, and why; try them again, or drop them
+/// List the messages between objects that could not be delivered, and why; retry or drop them
 ///
-/// A letter is kept until one or the other. It goes again to the object that it was sent to, as
-/// what it was: once there is such an object, or its policy takes it.
+/// A letter is kept until it is retried or dropped. A retry sends the same message to the same
+/// object again: useful once that object exists, or its policy permits the message.
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct DeadLetters {
@@ -29,16 +29,16 @@ pub(crate) struct DeadLetters {
     end: Option<End>,
 }
 
-/// What is to become of letters.
+/// The action on letters.
 #[derive(Debug, Subcommand)]
 enum End {
-    /// Send letters on their way again, and say what became of them
+    /// Send letters on their way again, and print the outcome
     Retry(Which),
-    /// Drop letters for good, on record: what was sent with them is gone
+    /// Drop letters for good, on record: their content is gone
     Drop(Which),
 }
 
-/// Which letters.
+/// The selected letters.
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
 struct Which {
@@ -92,7 +92,7 @@ fn list(db: &Database, printer: &mut Printer) -> Result<()> {
     table.end(printer)
 }
 
-/// Sends letters on their way, and tells of each where it came to; fails when some came back.
+/// Sends letters on their way, and prints the outcome of each; fails when some came back.
 fn retry(db: &Database, letters: &[DeadLetter], printer: &mut Printer) -> Result<()> {
     for letter in letters {
         db.retry_dead_letter(letter.id)?;
@@ -119,7 +119,7 @@ fn retry(db: &Database, letters: &[DeadLetter], printer: &mut Printer) -> Result
     }
 }
 
-/// Keeps what was done with letters, if that cannot be printed.
+/// Keeps the action on letters, in case it cannot be printed.
 fn done(printer: &mut Printer, letters: &[DeadLetter], of: usize, what: &str) {
     let tokens: Vec<Json> = letters.iter().take(DONE_MAX).map(|it| it.token().into()).collect();
     let names: Vec<String> = letters.iter().take(DONE_MAX).map(name).collect();
@@ -129,7 +129,7 @@ fn done(printer: &mut Printer, letters: &[DeadLetter], of: usize, what: &str) {
     printer.done(format!("{count} of {of} letters are {what}, {names}{more}"), document);
 }
 
-/// Tells what became of a letter.
+/// Prints the outcome of a letter.
 fn became(
     printer: &mut Printer,
     letter: &DeadLetter,
@@ -182,7 +182,7 @@ fn missing(what: &str) -> Failure {
     Failure::missing("no-letter", format!("{what}: `continuant dead-letters` lists them"))
 }
 
-/// Whether a text is a letter's token, or one with fewer digits of the version's hash.
+/// Returns whether a text is a letter's token, or one with fewer digits of the version's hash.
 fn stands_for(text: &str, token: &str) -> bool {
     let (Some((digits, place)), Some((hash, index))) =
         (text.rsplit_once('-'), token.rsplit_once('-'))
@@ -193,7 +193,7 @@ fn stands_for(text: &str, token: &str) -> bool {
     digits.len() >= DIGITS_MIN && begins && place == index
 }
 
-/// A letter as it is shown: its token, with fewer digits.
+/// Returns a letter's token, with fewer digits.
 fn name(letter: &DeadLetter) -> String {
     format!("{}-{}", &letter.version.to_string()[..DIGITS], letter.index)
 }

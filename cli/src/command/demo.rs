@@ -1,9 +1,9 @@
-//! `demo`: plays a month of real flights into a database on disk, and asks it what happened.
+//! `demo`: plays a month of real flights into a database on disk, and reports the month from it.
 //!
 //! Every aircraft is an object, every departure a signed call, every inspection an object's own
 //! cycle. Then the database is closed and opened again, every lineage is verified and replayed, and
-//! one aircraft moves to a second database. It holds the order of these; each has a file of its
-//! own.
+//! one aircraft moves to a second database. This file holds the order of these stages; each has a
+//! file of its own.
 
 mod flights;
 mod journey;
@@ -33,7 +33,7 @@ use crate::{files, number, progress, stop};
 const FLIGHTS: &[u8] = include_bytes!("../../data/flights-2013-01.csv");
 const FLIGHTS_NAME: &str = "flights-2013-01.csv";
 
-/// Play a month of real flights, and ask the objects what happened
+/// Play a month of real flights, and report it from the objects
 ///
 /// One object per aircraft, one signed call per departure; inspections are the objects' own
 /// cycles. With --json the last line is one object with all figures. The database is a temporary
@@ -128,7 +128,7 @@ fn parse_workers(text: &str) -> Result<usize, String> {
     }
 }
 
-/// Fails when the process was asked to end, and says what was done.
+/// Fails when the process was asked to end, with the work done so far.
 fn going_on(done: impl std::fmt::Display) -> Result<()> {
     match stop::asked() {
         Some(signal) => Err(Failure::stopped(signal, done)),
@@ -136,7 +136,7 @@ fn going_on(done: impl std::fmt::Display) -> Result<()> {
     }
 }
 
-/// What is played, and where.
+/// The rows to play, and the place for the database.
 struct Stage<'a> {
     rows: &'a [Row<'a>],
     directory: PathBuf,
@@ -151,7 +151,7 @@ impl Stage<'_> {
             .clock(Clock::manual(time))
             .workers(self.workers)
             .mailbox_max(play::WINDOW)
-            // Every refusal is to be found again.
+            // Every refusal must be found again.
             .refusals_max(u64::MAX)
             .storage(storage::Options::new().existing(existing).lock_wait(self.lock_wait));
         Ok(options.open(&self.directory)?)

@@ -1,4 +1,4 @@
-//! `diff`: what differs between two versions of an object.
+//! `diff`: the differences between two versions of an object.
 
 use clap::Args;
 use continuant::{FieldChange, Value};
@@ -12,7 +12,7 @@ use crate::session::{self, Session};
 use crate::table::{Align, Table};
 use crate::typed;
 
-/// Show what differs between two versions
+/// Show the differences between two versions
 #[derive(Debug, Args)]
 pub(crate) struct Diff {
     /// The object

@@ -18,7 +18,7 @@ pub(crate) struct Dump {
     /// The object
     object: String,
 
-    /// Of this version, by its number or by a time, instead of the newest
+    /// Dump this version, by its number or by a time, instead of the newest
     #[arg(long, value_name = "SEQ|TIME")]
     at: Option<Moment>,
 

@@ -1,5 +1,5 @@
-//! `explain`: why a version was admitted, or an input refused: what decided, and what it saw. It
-//! holds how an explanation is printed, whoever asked.
+//! `explain`: shows why a version was admitted, or an input refused: the rules, and the values that
+//! they read. Other commands print their explanations with it.
 
 use clap::Args;
 use continuant::object::definition::Definition;
@@ -15,8 +15,8 @@ use crate::{moment, number, receipt, typed};
 
 /// Show why a version was admitted or an input refused: the rules, and the values that they read
 ///
-/// The newest version when no other is named. A version is decided on again from what is on record,
-/// and the step of a refusal is run again: the policy must say what is on record.
+/// Explains the newest version when no other is named. The decision on a version is taken again
+/// from the record, and the step of a refusal is run again: the policy must decide as on record.
 #[derive(Debug, Args)]
 pub(crate) struct Explain {
     /// The object
@@ -32,11 +32,11 @@ pub(crate) struct Explain {
     refusal: Option<u64>,
 }
 
-/// What is explained.
+/// The subject of an explanation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum About {
     Version,
-    /// By its number.
+    /// A refusal, by its number.
     Refusal(u64),
     DryRun,
 }
@@ -93,7 +93,7 @@ pub(super) fn print(
     policy.rules.iter().try_for_each(|rule| print_rule(rule, printer))
 }
 
-/// Prints a rule behind an empty line, and what it reads.
+/// Prints a rule behind an empty line, and the values that it reads.
 pub(super) fn print_rule(rule: &Rule, printer: &mut Printer) -> Result<()> {
     printer.line("")?;
     rule.text.lines().try_for_each(|line| printer.line(line))?;
@@ -138,7 +138,8 @@ fn decision(told: &Explanation) -> (&'static str, String) {
     }
 }
 
-/// That no rule of a policy permits anything of an action, where that is why it was refused.
+/// Returns a line saying that no rule permits anything of an action, where that is why it was
+/// refused.
 fn silent(policy: &Decided, action: &str) -> Option<String> {
     let permitted = policy.permitted.as_ref()?;
     let others = match &permitted[..] {
@@ -148,7 +149,7 @@ fn silent(policy: &Decided, action: &str) -> Option<String> {
     Some(format!("no rule permits {others}; what no rule permits is refused"))
 }
 
-/// What the policy's guard says.
+/// Describes the guard's answer.
 fn word(guard: &Result<(), Verdict>) -> String {
     match guard {
         Ok(()) => "permits".to_string(),
@@ -156,7 +157,7 @@ fn word(guard: &Result<(), Verdict>) -> String {
     }
 }
 
-/// What a rule reads, as people read it.
+/// Formats a value that a rule reads, for people.
 fn shown(read: &Reading) -> String {
     match &read.value {
         Ok(Some(value)) => value.to_json().to_string(),
@@ -209,13 +210,13 @@ fn document(told: &Explanation, about: About, definition: &Definition) -> Result
     Ok(document)
 }
 
-/// What a policy's guard says.
+/// Returns the guard's answer as JSON.
 fn guard(guard: &Result<(), Verdict>) -> Json {
     let detail = guard.as_ref().err().map(|verdict| &verdict.detail);
     json!({ "permits": guard.is_ok(), "detail": detail })
 }
 
-/// A rule and what it reads.
+/// Returns a rule and the values that it reads as JSON.
 pub(super) fn rule(rule: &Rule) -> Json {
     let reads = rule.reads.iter().map(|read| match &read.value {
         Ok(value) => json!({ "path": read.path, "value": value.as_ref().map(Value::to_json) }),

@@ -13,9 +13,9 @@ use crate::{files, moment, progress, table};
 
 /// Export an object, whole, as one file: a capsule
 ///
-/// It goes on here as well, and where the capsule is imported: its own cycles run in both places,
-/// and the two differ from then on. With --move it ends here: nothing changes it until a capsule of
-/// what it became is imported here, or --take-back goes on with it as it was.
+/// The object continues here as well as where the capsule is imported: its own cycles run in both
+/// places, and the two differ from then on. With --move it ends here: nothing changes it until a
+/// later capsule of it is imported here, or --take-back continues it as it was.
 #[derive(Debug, Args)]
 pub(crate) struct Export {
     /// The object
@@ -29,11 +29,12 @@ pub(crate) struct Export {
     #[arg(long)]
     force: bool,
 
-    /// End the object here, on record, as it goes on elsewhere
+    /// End the object here, on record, because it continues elsewhere
     #[arg(long = "move")]
     moves: bool,
 
-    /// Go on here with an object that was moved away; if it went on elsewhere there are two of it
+    /// Continue here with an object that was moved away; if it continued elsewhere there are two of
+    /// it
     #[arg(long, conflicts_with_all = ["file", "force", "moves"])]
     take_back: bool,
 }
@@ -103,7 +104,7 @@ pub(super) fn write(db: &Database, id: ObjectId, path: &Path, force: bool) -> Re
     written
 }
 
-/// Ends the object here and writes the capsule; the object goes on here when that cannot be kept.
+/// Ends the object here and writes the capsule; if the file cannot be kept, takes the object back.
 fn move_away(db: &Database, id: ObjectId, path: &Path, force: bool) -> Result<u64> {
     let was_moved = db.info(id)?.moved;
     let bar = progress::growing("exporting");

@@ -1,4 +1,4 @@
-//! `fork`: makes an object of a version of another.
+//! `fork`: makes an object from a version of another.
 
 use clap::Args;
 

@@ -1,5 +1,4 @@
-//! `fuzz`: looks for inputs after which something does not hold that should, of an object that is
-//! made for nothing else.
+//! `fuzz`: searches for inputs that break an invariant, on objects made only for that.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -20,9 +19,9 @@ use crate::{keyfile, number, progress, stop, typed};
 /// Look for inputs that break an invariant of an object's code and policy
 ///
 /// Objects are made in memory and given inputs at random: calls, direct writes, signatures of some
-/// keys, time that goes by. Against every version that comes of them the invariants are held, and
-/// that it verifies, replays, and no signed input is admitted twice. What breaks one is shrunk to
-/// as few and as small inputs as do, and the exit code is then 6.
+/// keys, time that passes. Every resulting version is checked against the invariants; it must also
+/// verify and replay, and no signed input may be admitted twice. A sequence that breaks one is
+/// shrunk to the fewest and smallest inputs that still do, and the exit code is then 6.
 #[derive(Debug, Args)]
 pub(crate) struct Fuzz {
     /// The module
@@ -36,7 +35,7 @@ pub(crate) struct Fuzz {
     #[arg(long, value_name = "FILE")]
     policy: PathBuf,
 
-    /// What must hold of every version, as a Cedar expression; give it again for each further one
+    /// An invariant of every version, as a Cedar expression; repeat the option for more
     #[arg(long = "invariant", value_name = "EXPRESSION")]
     expressions: Vec<String>,
 
@@ -44,16 +43,16 @@ pub(crate) struct Fuzz {
     #[arg(long, value_name = "FILE")]
     invariants: Option<PathBuf>,
 
-    /// For how long
+    /// The time to run, in minutes
     #[arg(long, value_name = "NUMBER", value_parser = number::parse::<u64>,
           default_value_t = 1, conflicts_with = "steps")]
     minutes: u64,
 
-    /// For so many steps instead
+    /// Run this number of steps instead
     #[arg(long, value_name = "COUNT", value_parser = number::parse::<u64>)]
     steps: Option<u64>,
 
-    /// Draw what a run with this seed drew [default: a new one]
+    /// Repeat the draws of a run with this seed [default: a new one]
     #[arg(long, value_name = "NUMBER", value_parser = number::parse::<u64>)]
     seed: Option<u64>,
 
@@ -148,7 +147,7 @@ impl Fuzz {
         Ok(())
     }
 
-    /// The inputs, one a line, each behind what became of it.
+    /// Returns the inputs, one a line, each behind its outcome.
     fn inputs(&self, broken: &Broken) -> Vec<(String, String)> {
         let created = words("create", &broken.arguments);
         let rows = broken.events.iter().map(|Played { event, steps }| {
@@ -164,7 +163,7 @@ impl Fuzz {
         std::iter::once(("version 0".to_string(), created)).chain(rows).collect()
     }
 
-    /// The keys that sign what breaks an invariant.
+    /// Returns the keys that sign the inputs which break an invariant.
     fn keys(&self, report: &Report, broken: &Broken) -> Vec<(String, String)> {
         let used = broken.events.iter().flat_map(|played| signers(&played.event));
         let used: std::collections::BTreeSet<usize> = used.collect();
@@ -191,7 +190,7 @@ fn signers(event: &Event) -> impl Iterator<Item = usize> + '_ {
     event.signers.iter().copied()
 }
 
-/// What does not hold, in a line.
+/// Describes a broken invariant in a line.
 fn said(broken: &Broken) -> String {
     let count = broken.events.len();
     let inputs = if count == 1 { "input" } else { "inputs" };

@@ -12,8 +12,8 @@ use crate::typed;
 
 /// Get a field of an object's state
 ///
-/// A text goes into a file or a pipe as it is; a terminal is shown what it would obey, such as
-/// `\u{1b}`.
+/// A text goes into a file or a pipe unchanged; for a terminal, characters that it would obey are
+/// written out, such as `\u{1b}`.
 #[derive(Debug, Args)]
 pub(crate) struct Get {
     /// The object

@@ -1,4 +1,4 @@
-//! `history`: what happened to an object, version by version, and what was refused.
+//! `history`: the versions of an object, and its refusals.
 
 use clap::Args;
 use continuant::object::admission;
@@ -41,7 +41,7 @@ pub(crate) struct History {
     #[arg(long, value_name = "TIME", value_parser = moment::parse_past)]
     until: Option<u64>,
 
-    /// At most so many entries
+    /// Print at most this many entries
     #[arg(long, value_name = "COUNT", value_parser = number::parse::<usize>)]
     limit: Option<usize>,
 }
@@ -120,7 +120,7 @@ pub(super) fn claimed(input: &Input) -> impl Iterator<Item = PublicKey> {
     signatures.map(|signature| PublicKey(signature.key))
 }
 
-/// The keys of whoever signed an input or opened the session that it is in, which is said.
+/// Returns the keys that signed an input, or opened its session, with a note of the session.
 pub(super) fn signers(keys: impl Iterator<Item = PublicKey>, input: &Input) -> String {
     const DIGITS: usize = 8;
     let mut words = keys.map(|key| key.to_string()[..DIGITS].to_string()).collect::<Vec<_>>();
@@ -170,7 +170,7 @@ fn arguments(request: &Request, definition: &Definition) -> Result<Vec<(String, 
             ("object".to_string(), Value::from(of.object_id().to_string().as_str())),
             ("seq".to_string(), Value::from(of.seq)),
         ]),
-        // What was sent need not be what the method takes.
+        // A message's arguments need not be those of the method.
         Request::Message { arguments, .. } => match admission::arguments(definition, request) {
             Ok(arguments) => Ok(arguments),
             Err(_) => {

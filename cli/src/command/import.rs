@@ -1,4 +1,4 @@
-//! `import`: takes an object in from a capsule, after verifying and replaying all of it.
+//! `import`: imports an object from a capsule, after verifying and replaying all of it.
 
 use std::fs::File;
 use std::io::BufReader;
@@ -15,9 +15,9 @@ use crate::{files, moment, progress};
 
 /// Import an object from a capsule, after verifying and replaying its whole lineage
 ///
-/// The database is made when there is none, once the capsule was verified. From then on the object
-/// goes on here. One that is here already goes on where the capsule does, if what is here is the
-/// beginning of that, and keeps its name.
+/// The database is made if there is none, once the capsule is verified. From then on the object
+/// continues here. An object that is here already is continued by the capsule, if its lineage here
+/// is the beginning of the capsule's, and keeps its name.
 #[derive(Debug, Args)]
 pub(crate) struct Import {
     /// The capsule
@@ -39,7 +39,7 @@ impl Import {
         open(&self.file)?;
         let made = session.to_be_made();
         if made.is_some() {
-            // What does not verify, or cannot be named so, leaves no database behind.
+            // A capsule that does not verify, or cannot have the name, leaves no database behind.
             self.require_whole()?;
         }
         let made = made.map(|made| made.display().to_string());
@@ -78,7 +78,7 @@ impl Import {
         })
     }
 
-    /// That the capsule verifies and replays, before there is a database to take it into.
+    /// Checks that the capsule verifies and replays, before a database is made for it.
     fn require_whole(&self) -> Result<()> {
         let (file, length) = open(&self.file)?;
         let bar = progress::bytes("verifying", length);

@@ -19,7 +19,7 @@ pub(crate) enum Key {
     Show(File),
 }
 
-/// Which key.
+/// The key file.
 #[derive(Debug, Args)]
 pub(crate) struct File {
     /// The key file

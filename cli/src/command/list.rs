@@ -15,35 +15,36 @@ use crate::{aside, moment, number};
 /// Names have an index; by code and by time every object is looked at.
 #[derive(Debug, Args)]
 pub(crate) struct List {
-    /// Those whose names begin so
+    /// List objects whose names begin with this
     #[arg(long, value_name = "PREFIX")]
     name: Option<String>,
 
-    /// Those that run the code with this hash, as --json and `show` have it, or its first digits
+    /// List objects that run the code with this hash, as --json and `show` print it, or its first
+    /// digits
     #[arg(long, value_name = "HASH")]
     code: Option<String>,
 
-    /// Those created at this time or later
+    /// List objects created at this time or later
     #[arg(long, value_name = "TIME", value_parser = moment::parse_past)]
     created_since: Option<u64>,
 
-    /// Those created at this time or before
+    /// List objects created at this time or before
     #[arg(long, value_name = "TIME", value_parser = moment::parse_past)]
     created_until: Option<u64>,
 
-    /// Those changed at this time or later
+    /// List objects changed at this time or later
     #[arg(long, value_name = "TIME", value_parser = moment::parse_past)]
     changed_since: Option<u64>,
 
-    /// Those changed last at this time or before
+    /// List objects changed last at this time or before
     #[arg(long, value_name = "TIME", value_parser = moment::parse_past)]
     changed_until: Option<u64>,
 
-    /// Those behind this object: the last one of a list, to go on
+    /// List objects behind this one: give the last one of a list to continue it
     #[arg(long, value_name = "OBJECT")]
     after: Option<String>,
 
-    /// At most so many
+    /// List at most this many
     #[arg(long, value_name = "COUNT", value_parser = number::parse::<usize>)]
     limit: Option<usize>,
 }
@@ -75,7 +76,7 @@ impl List {
         })
     }
 
-    /// What is said when there is none.
+    /// Returns the line that is printed when there are no objects.
     fn nothing(&self) -> &'static str {
         let times = [self.created_since, self.created_until, self.changed_since];
         let is_narrowed = self.name.is_some() || self.code.is_some() || self.after.is_some();

@@ -1,4 +1,4 @@
-//! `outbox`: what objects put out, for a program that takes it out into the world.
+//! `outbox`: the outputs of objects, for a program that passes them to the outside world.
 
 use clap::Args;
 use continuant::{Database, Outgoing};
@@ -10,20 +10,20 @@ use crate::session::{Session, short};
 use crate::table::{Align, Table, grouped};
 use crate::{aside, moment, number, progress, receipt, stop};
 
-/// Give the outputs of all objects that were not given yet, oldest first
+/// Print the outputs of all objects that the outbox has not given yet, oldest first
 ///
 /// They count as given once all of them are printed; if that fails, they are given again. Each has
-/// a token, by which a program can tell that it has seen it. As long as there is the outbox, no
-/// version is let go whose outputs it has not given. Without a name it lists the outboxes that
-/// there are, with what each holds back.
+/// a token, by which a program can recognize an output that it has seen. While the outbox exists,
+/// no version is dropped whose outputs it has not given. Without a name, lists the outboxes, with
+/// what each holds back.
 #[derive(Debug, Args)]
 pub(crate) struct Outbox {
-    /// Whose outbox: each name is given every output
+    /// The name of the outbox: each outbox gives every output
     name: Option<String>,
     /// Make the outbox, which must not be there yet: it is given all outputs that there still are
     #[arg(long, requires = "name")]
     new: bool,
-    /// Give so many at most
+    /// Give at most this many
     #[arg(long, value_name = "COUNT", value_parser = number::parse::<usize>,
           default_value_t = 1000)]
     limit: usize,
@@ -47,7 +47,7 @@ impl Outbox {
         })
     }
 
-    /// Prints what the outbox has not given.
+    /// Prints the outputs that the outbox has not given.
     fn give(&self, db: &Database, name: &str, printer: &mut Printer) -> Result<()> {
         let is_there = db.outboxes().iter().any(|known| known == name);
         let mut outbox = match (is_there, self.new) {
@@ -122,7 +122,7 @@ fn remove(db: &Database, name: &str, printer: &mut Printer) -> Result<()> {
     }
 }
 
-/// Prints the outboxes that there are, and what each holds back.
+/// Prints the outboxes, and the versions that each holds back.
 fn list(db: &Database, printer: &mut Printer) -> Result<()> {
     let outboxes = db.outbox_status()?;
     if outboxes.is_empty() {

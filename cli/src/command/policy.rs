@@ -1,5 +1,4 @@
-//! `policy`: changes the policy that an object carries, says beforehand what that would mean, and
-//! names a policy by its hash.
+//! `policy`: changes the policy of an object, previews a change, and names a policy by its hash.
 
 use std::path::PathBuf;
 
@@ -18,7 +17,7 @@ use crate::session::{self, Session};
 use crate::table::grouped;
 use crate::{aside, number, receipt};
 
-/// Change the policy that an object carries, see what a change would mean, or name a policy
+/// Change the policy of an object, preview a change, or print a policy's hash
 #[derive(Debug, Subcommand)]
 pub(crate) enum Policy {
     Check(Check),
@@ -39,13 +38,13 @@ struct Files {
     /// The policy, as Cedar text; `show --policy` prints the one that there is
     policy: PathBuf,
 
-    /// The policy's guard, if it is to have one: a module that must permit whatever the policy
-    /// permits; `show --guard` writes the one that there is
+    /// The guard of the new policy, if it is to have one: a module that must permit each step that
+    /// the policy permits; `show --guard` writes the present one
     #[arg(long, value_name = "FILE")]
     guard: Option<PathBuf>,
 }
 
-/// What was in them.
+/// The content of the files.
 struct Made {
     text: String,
     guard: Option<Vec<u8>>,
@@ -64,11 +63,11 @@ impl Made {
     }
 }
 
-/// Say what another policy would have said of the versions on record
+/// Show how another policy would have decided on the versions on record
 ///
-/// A policy that would not be taken, as a rule of it can never hold, is refused with what is wrong
-/// in it. Nothing is changed. The past that its rules ask for begins with the first version
-/// checked.
+/// A policy that would be refused, because a rule of it can never hold for instance, is refused
+/// here with its faults. Nothing is changed. The past that its rules read begins with the first
+/// version checked.
 #[derive(Debug, Args)]
 pub(crate) struct Check {
     /// The object
@@ -77,7 +76,7 @@ pub(crate) struct Check {
     #[command(flatten)]
     files: Files,
 
-    /// How many of the last versions
+    /// The number of last versions to check
     #[arg(long, value_name = "COUNT", value_parser = number::parse::<u64>, default_value_t = 1000)]
     last: u64,
 }

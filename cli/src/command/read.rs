@@ -1,4 +1,4 @@
-//! `read`: an object's state as somebody may read it.
+//! `read`: an object's state as a principal may read it.
 
 use std::str::FromStr;
 
@@ -13,10 +13,10 @@ use crate::printer::Printer;
 use crate::session::{self, Session};
 use crate::typed;
 
-/// Read of an object what its policy lets somebody read
+/// Read the fields of an object that its policy lets a principal read
 ///
-/// The action is `read`, the field is in `context.field`. Nobody is asked for a proof of who they
-/// are: `get` and `show` tell whoever has the database everything anyway.
+/// The action is `read`, the field is in `context.field`. No proof of the principal is asked for:
+/// `get` and `show` print everything anyway to anyone who has the database.
 #[derive(Debug, Args)]
 pub(crate) struct Read {
     /// The object
@@ -25,16 +25,16 @@ pub(crate) struct Read {
     /// Path to a field; without it, all fields that may be read
     path: Option<String>,
 
-    /// Who reads: a public key, or `anonymous`
+    /// The reading principal: a public key, or `anonymous`
     #[arg(long = "as", value_name = "KEY|anonymous")]
     reader: Who,
 
-    /// In this version, by its number or by a time, instead of the newest
+    /// Read this version, by its number or by a time, instead of the newest
     #[arg(long, value_name = "SEQ|TIME")]
     at: Option<Moment>,
 }
 
-/// Who reads.
+/// The reading principal.
 #[derive(Clone, Copy, Debug)]
 struct Who(Principal);
 

@@ -1,4 +1,4 @@
-//! `restore`: a new database out of a backup, as of any moment.
+//! `restore`: a new database from a backup, as of any moment.
 
 use std::path::PathBuf;
 
@@ -15,18 +15,18 @@ use crate::session::{Session, short};
 use crate::table::grouped;
 use crate::{moment, progress, stop};
 
-/// Make the database, which must be new, out of a backup
+/// Make the database, which must be new, from a backup
 ///
-/// It is the same database as of the moment: only one of the two should go on. It says what it
-/// restored, and fails before anything is made when the backup does not end where it did, when
-/// nothing was there yet, when retention has dropped the state of an object as of then, and when
-/// the time names no place, as changes that are later stand before some that are not.
+/// It is the same database as of that moment: continue only one of the two. The command prints what
+/// it restored. It fails before it makes anything when the backup does not end where it did, when
+/// nothing existed yet at the time, when retention has dropped the state of an object as of then,
+/// and when the time names no place, because later changes stand before some that are not later.
 #[derive(Debug, Args)]
 pub(crate) struct Restore {
     /// The directory of the backup
     from: PathBuf,
 
-    /// As of this time: up to the first change that is later; without it, all there is
+    /// As of this time: up to the first later change; without it, everything
     #[arg(long, value_name = "TIME", value_parser = moment::parse_past)]
     until: Option<u64>,
 
@@ -34,8 +34,8 @@ pub(crate) struct Restore {
     #[arg(long, value_name = "POSITION", conflicts_with = "until")]
     until_position: Option<Position>,
 
-    /// Take a backup that was cut, or goes on behind its record of its end, if what is restored
-    /// ends here, as it was told
+    /// Accept a backup that was cut, or has more than its record of its end says, if the restored
+    /// part ends at this printed place
     #[arg(long, value_name = "POSITION")]
     accept_end: Option<Position>,
 
@@ -70,7 +70,7 @@ impl Restore {
     }
 }
 
-/// A failure with what can be done about it here.
+/// Adds to a failure what to do about it.
 fn explained(error: Error) -> Failure {
     let place = error.path().map_or(String::new(), |path| format!("{}: ", path.display()));
     match *error.kind() {
@@ -97,7 +97,7 @@ fn explained(error: Error) -> Failure {
             let ways = format!("another backup, or --accept-end {found} for what there is");
             Failure::from(error).advised(ways)
         }
-        // Only the directory that is to be made is asked to be empty.
+        // Only the directory of the new database must be empty.
         ErrorKind::Occupied => {
             let path = error.path().map_or(String::new(), |path| path.display().to_string());
             let within = std::error::Error::source(&error).map(ToString::to_string);

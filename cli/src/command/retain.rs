@@ -1,4 +1,4 @@
-//! `retain`: how much history is kept, of all objects or of one.
+//! `retain`: the amount of history that is kept, of all objects or of one.
 
 use clap::Args;
 use continuant::storage::Retention;
@@ -12,7 +12,7 @@ use crate::{aside, moment, number, table};
 
 /// Show or set how much history is kept: of every object, or of one
 ///
-/// The newest version is always kept. What goes, goes with the next `compact`; the headers of its
+/// The newest version is always kept. The next `compact` drops the rest; the headers of dropped
 /// versions stay, so lineages still verify.
 #[derive(Debug, Args)]
 pub(crate) struct Retain {
@@ -23,11 +23,11 @@ pub(crate) struct Retain {
     #[arg(long, group = "rule")]
     all: bool,
 
-    /// Keep so many versions
+    /// Keep this many versions
     #[arg(long, group = "rule", value_name = "COUNT", value_parser = number::parse_some)]
     versions: Option<u64>,
 
-    /// Keep the versions of so long, such as 30d or 12h
+    /// Keep the versions of this span, such as 30d or 12h
     #[arg(long, group = "rule", value_name = "SPAN", value_parser = moment::parse_span)]
     age: Option<u64>,
 }

@@ -1,4 +1,4 @@
-//! `run`: runs the own cycles of all objects, those due now or all that come due in a while.
+//! `run`: runs the own cycles of all objects: those due now, or all that come due in a time.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,17 +24,17 @@ const WAIT_MAX: Duration = Duration::from_secs(1);
 
 /// Run own cycles: those that are due, or all that come due in a while
 ///
-/// Nothing else has to run for objects to be woken: this may be a line in a crontab. Prints what
-/// each object that was woken did, and which are overdue: a wake that is refused is tried again,
-/// with pauses that double from a second to an hour, and whenever this is run.
+/// Nothing else has to run for objects to be woken: a line in a crontab is enough. Prints what each
+/// woken object did, and which are overdue: a refused wake is tried again, with pauses that double
+/// from a second to an hour, and whenever this is run.
 ///
-/// Metrics that cannot be written any more are a warning, and cycles go on.
+/// If the metrics cannot be written any more, that is a warning, and cycles continue.
 ///
 /// On SIGTERM, SIGINT or SIGHUP it closes the database, writes the last metrics, prints what was
 /// done until then, and ends with 0; on a second one it ends at once.
 #[derive(Debug, Args)]
 pub(crate) struct Run {
-    /// Stay for so long, and run each cycle when it is due
+    /// Stay this long, and run each cycle when it is due
     #[arg(long = "for", value_name = "SPAN", value_parser = moment::parse_span)]
     span: Option<u64>,
 
@@ -43,27 +43,27 @@ pub(crate) struct Run {
     until: Option<u64>,
 
     /// Show what the database is doing, until interrupted if nothing else says how long; with
-    /// --json, or where there is no terminal, one look after another is printed
+    /// --json, or without a terminal, one look after another is printed
     #[arg(long)]
     top: bool,
 
     /// Write the metrics to this file, replaced as a whole each time: for `top`, or a node
-    /// exporter's textfile collector. A pipe or a device is written, and what a link leads to is
+    /// exporter's textfile collector. A pipe or a device is written to, and the target of a link is
     /// replaced
     #[arg(long, value_name = "FILE")]
     metrics: Option<PathBuf>,
 
-    /// The form of the metrics: what a textfile collector and Prometheus' own text format take, or
-    /// OpenMetrics
+    /// The form of the metrics: the one that a textfile collector and Prometheus' own text format
+    /// take, or OpenMetrics
     #[arg(long, value_name = "FORM", value_enum, default_value_t, requires = "metrics")]
     metrics_as: Form,
 
-    /// How often they are shown and written
+    /// The time between two writes, and two looks
     #[arg(long, value_name = "SPAN", value_parser = moment::parse_span, default_value = "1s")]
     every: u64,
 }
 
-/// How metrics are written.
+/// The form of written metrics.
 #[derive(Clone, Copy, Debug, Default, clap::ValueEnum)]
 enum Form {
     #[default]
@@ -110,7 +110,7 @@ impl Run {
         })
     }
 
-    /// When to stop.
+    /// Returns when to stop.
     fn end(&self, db: &Database) -> End {
         let span = self.span.map(Duration::from_millis);
         match (self.until, span.map(|span| Instant::now().checked_add(span))) {
@@ -127,7 +127,7 @@ impl Run {
         end: End,
         printer: &mut Printer,
     ) -> Result<BTreeMap<ObjectId, Sleeper>> {
-        // A file that can never be written is told before anything is run.
+        // An error in writing the file is reported before anything runs.
         self.publish(&db.metrics())?;
         let mut is_published = true;
         let (sender, ended) = channel();
@@ -207,7 +207,7 @@ impl Run {
     }
 }
 
-/// When a run ends: at a time of the clock, or after a span, whatever the clock does meanwhile.
+/// The end of a run: a time of the clock, or a span, which the clock cannot change.
 #[derive(Clone, Copy)]
 enum End {
     At(u64),
@@ -223,8 +223,8 @@ impl End {
     }
 }
 
-/// Runs what is due, then what comes due until `end`, or until it is stopped; gives the objects
-/// that were due, as they were before. Only these are looked at.
+/// Runs cycles that are due, then those that come due until `end`, or until a signal stops it.
+/// Returns the objects that were due, as they were before. Only these are examined.
 fn stay(db: &Database, end: End, halt: &AtomicBool) -> Result<BTreeMap<ObjectId, Sleeper>> {
     let mut sleepers = BTreeMap::new();
     loop {
@@ -247,7 +247,7 @@ fn stay(db: &Database, end: End, halt: &AtomicBool) -> Result<BTreeMap<ObjectId,
     }
 }
 
-/// Prints what objects that were woken did; whether any did something.
+/// Prints what the woken objects did, and returns whether any did something.
 fn print(db: &Database, woken: BTreeMap<ObjectId, Sleeper>, printer: &mut Printer) -> Result<bool> {
     let mut table = Table::new([
         ("object", Align::Left),
@@ -286,7 +286,7 @@ fn print(db: &Database, woken: BTreeMap<ObjectId, Sleeper>, printer: &mut Printe
     Ok(any)
 }
 
-/// That nothing ran, and when something will.
+/// Returns a line saying that nothing ran, and when the next cycle is due.
 fn none_due(db: &Database) -> String {
     match (db.wake_count() as u64, db.next_wake()) {
         (_, None) => "no object was due, and none wants to be woken".to_string(),

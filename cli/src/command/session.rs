@@ -1,7 +1,7 @@
 //! `session`: makes sessions, and opens them on objects.
 //!
-//! A session is here a secret in a file, and nothing of a database; the database that a command
-//! works on is passed as one.
+//! A session here is a secret in a file, and not part of a database; the database that a command
+//! works on is a `Session` too, and passed as a parameter.
 
 use std::path::PathBuf;
 
@@ -30,17 +30,19 @@ pub(crate) struct New {
     #[arg(value_name = "SESSIONFILE")]
     path: PathBuf,
 
-    /// For how long by this host's clock, at most seven days. An object that is ahead of the clock
-    /// counts by its own time: to it the session ends sooner, which opening it there says
+    /// How long the session lasts by this host's clock, at most seven days. An object ahead of the
+    /// clock counts by its own time: for it the session ends sooner, and opening the session there
+    /// says so
     #[arg(long = "for", value_name = "SPAN", value_parser = moment::parse_span,
           default_value = "1h")]
     span: u64,
 }
 
-/// Open a session on an object: until it ends, what is in it is in the name of those who sign this
+/// Open a session on an object: until it ends, inputs in it count as those of the keys that sign
+/// this
 ///
 /// Governed like any other change: the policy's action is `open_session`, and only a rule that
-/// names it permits it. What is in a session is attested by the database alone.
+/// names it permits it. Only this database attests which inputs came in a session.
 #[derive(Debug, Args)]
 pub(crate) struct Open {
     /// The object
@@ -84,7 +86,7 @@ impl New {
     }
 }
 
-/// What is to be said of a session that ends sooner for an object, as its time is ahead of `now`.
+/// Returns a line for a session that ends sooner for an object, because its time is ahead of `now`.
 fn sooner(object: &str, expires: u64, time: u64, now: u64) -> Option<String> {
     let by = moment::show_span(time.checked_sub(now).filter(|by| *by > 0)?);
     let ends = match expires.checked_sub(time) {

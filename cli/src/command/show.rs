@@ -1,4 +1,4 @@
-//! `show`: an object, what it is made of and what its newest version holds.
+//! `show`: an object, its parts and the content of its newest version.
 
 use std::path::PathBuf;
 
@@ -92,7 +92,7 @@ impl Show {
     }
 }
 
-/// What there is to say of one version, in figures; `now` is the clock's time.
+/// Returns the figures of one version; `now` is the clock's time.
 pub(super) fn version(snapshot: &Snapshot, now: u64) -> Vec<(&'static str, String)> {
     let header = snapshot.header();
     vec![

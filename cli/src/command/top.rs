@@ -1,4 +1,4 @@
-//! `top`: what a database is doing that another process has open, from the file that it writes.
+//! `top`: the activity of a database that another process has open, from its metrics file.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -17,19 +17,19 @@ const FILE_BYTES_MAX: usize = 1 << 20;
 
 /// Watch a database that another process has open, by the file that its metrics are written to
 ///
-/// Such a file is written by `run --metrics`, and by any program that writes what
-/// `Metrics::prometheus` or `Metrics::open_metrics` gives it. A database that this process runs
-/// itself is watched by `run --top`.
+/// Such a file is written by `run --metrics`, and by any program that writes the text of
+/// `Metrics::prometheus` or `Metrics::open_metrics`. To watch a database in the process that runs
+/// it, use `run --top`.
 #[derive(Debug, Args)]
 pub(crate) struct Top {
     /// The file
     file: PathBuf,
 
-    /// Watch for so long [default: until interrupted]
+    /// Watch this long [default: until interrupted]
     #[arg(long = "for", value_name = "SPAN", value_parser = moment::parse_span)]
     span: Option<u64>,
 
-    /// How often the file is read
+    /// The time between two reads of the file
     #[arg(long, value_name = "SPAN", value_parser = moment::parse_span, default_value = "1s")]
     every: u64,
 }
@@ -75,7 +75,7 @@ fn read(path: &Path) -> Result<Metrics> {
     metrics.map_err(|error| Failure::new("metrics", format!("{}: {error}", path.display())))
 }
 
-/// How long ago the file was written: whoever writes it may be gone.
+/// Returns the age of the file: its writer may be gone.
 fn age(path: &Path) -> Result<String> {
     let written = std::fs::metadata(path).and_then(|metadata| metadata.modified());
     let written = written.map_err(|error| Failure::file("reading", path, &error))?;

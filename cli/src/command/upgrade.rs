@@ -24,14 +24,14 @@ const OUTCOMES_MAX: usize = 20;
 
 /// Give an object other code, or every object of a code
 ///
-/// The module's function `migrate` makes the object's memory of the state that there is; id, name
-/// and lineage stay. Governed by the policy that the object has, as the action `upgrade`, which
-/// only a rule that names it permits, and by the policy from then on, as the action `migrate`.
+/// The module's function `migrate` makes the object's memory from its present state; id, name and
+/// lineage stay. Two policies govern it: the present one, as the action `upgrade`, which only a
+/// rule that names it permits, and the new one, as the action `migrate`.
 ///
-/// Of many objects, each is upgraded by itself: one that is refused stays as it is and does not
-/// stop the others. What has the new code already is passed by, so a command that was stopped is
-/// simply given again. The exit code is 3 when any stays as it is, and 5 when no object has the
-/// code.
+/// Of many objects, each is upgraded by itself: one that is refused stays unchanged and does not
+/// stop the others. Objects that have the new code already are skipped, so a command that was
+/// stopped can be given again. The exit code is 3 when any object stays unchanged, and 5 when no
+/// object has the code.
 #[derive(Debug, Args)]
 #[command(allow_missing_positional = true)]
 pub(crate) struct Upgrade {
@@ -52,7 +52,8 @@ pub(crate) struct Upgrade {
     #[arg(long, value_name = "FILE")]
     policy: Option<PathBuf>,
 
-    /// The policy's guard, if it is to have one: a module that must permit whatever it permits
+    /// The policy's guard, if it is to have one: a module that must permit each step that the
+    /// policy permits
     #[arg(long, value_name = "FILE", requires = "policy")]
     guard: Option<PathBuf>,
 
@@ -60,7 +61,7 @@ pub(crate) struct Upgrade {
     #[arg(long)]
     for_good: bool,
 
-    /// Show what would become of it, and why, and change nothing
+    /// Show the outcome, and why, and change nothing
     #[arg(long)]
     dry_run: bool,
 
@@ -111,7 +112,7 @@ impl Upgrade {
         }
     }
 
-    /// What was in the files.
+    /// Reads the files.
     fn made(&self) -> Result<continuant::Upgrade> {
         let to = continuant::Upgrade::wasm(read_module(&self.module)?);
         let mut to = to.map_err(|error| Failure::from(error).not_ours())?;
@@ -123,7 +124,7 @@ impl Upgrade {
     }
 }
 
-/// What became of many objects.
+/// The outcomes of many objects.
 #[derive(Default)]
 struct Summary {
     upgraded: u64,
@@ -169,7 +170,7 @@ fn roll_out(db: &Database, from: CodeHash, fleet: Fleet<'_>, printer: &mut Print
 }
 
 impl Summary {
-    /// Keeps what was done, if it cannot be printed.
+    /// Keeps the durable work, in case it cannot be printed.
     fn keep(&self, printer: &mut Printer) {
         let kept = self.refused.len() + self.failed.len();
         let document = json!({ "upgraded": self.upgraded, "kept": kept });
@@ -204,7 +205,7 @@ impl Summary {
     }
 }
 
-/// Why objects stay as they are, those with the same reason together, most of them first.
+/// Groups the objects that stay as they are by reason, the largest group first.
 fn alike(kept: &[(ObjectId, Error)]) -> Vec<(String, String)> {
     let mut outcomes: BTreeMap<String, (u64, ObjectId)> = BTreeMap::new();
     for (id, error) in kept {

@@ -16,19 +16,19 @@ use crate::session::{self, Session, short};
 use crate::table::{Align, Table, grouped};
 use crate::{aside, progress};
 
-/// How the file of a capsule is called.
+/// The extension of a capsule's file.
 const CAPSULE_EXTENSION: &str = "continuant";
-/// Objects that are verified together: what is found of as many is held.
+/// The number of objects that are verified together: their findings are held in memory.
 const TOGETHER: usize = 4096;
 
 /// Verify an object's lineage, that of all objects, or a capsule without any database
 ///
-/// Recomputes every hash, signature, memory root and admission; with --replay it runs every step
-/// and asks every policy's guard again, too.
+/// Recomputes every hash, signature, memory root and admission; with --replay it also runs every
+/// step and asks every policy's guard again.
 #[derive(Debug, Args)]
 pub(crate) struct Verify {
-    /// The object, or the file of a capsule [default: every object of the database]; what ends in
-    /// `.continuant`, or begins with `/`, `./` or `../`, is a file
+    /// The object, or the file of a capsule [default: every object of the database]; a name that
+    /// ends in `.continuant`, or begins with `/`, `./` or `../`, is a file
     #[arg(value_name = "OBJECT|FILE")]
     target: Option<String>,
 
@@ -36,7 +36,7 @@ pub(crate) struct Verify {
     #[arg(long, conflicts_with = "target")]
     all: bool,
 
-    /// Run every step again, ask every guard again, and compare with what is on record
+    /// Run every step again, ask every guard again, and compare with the record
     #[arg(long)]
     replay: bool,
 }
@@ -89,8 +89,8 @@ fn nothing(target: &str, failure: Failure) -> Failure {
     }
 }
 
-/// Whether a text can only be meant as a file: it is called as a capsule is, or leads away from
-/// here. What a text stands for must not depend on which files there are.
+/// Returns whether a text can only mean a file: it has a capsule's extension, or leads out of the
+/// working directory. The meaning of a text must not depend on which files exist.
 fn is_called_a_file(path: &Path) -> bool {
     use std::path::Component::{CurDir, ParentDir, RootDir};
     let leads = |first| matches!(first, CurDir | ParentDir | RootDir);
@@ -135,7 +135,7 @@ fn print(
     printer.pairs(&pairs)
 }
 
-/// How many versions a guard let in, and whether that was verified.
+/// Returns the number of versions that a guard permitted, and whether that was verified.
 fn guarded(verified: Verified, replay: Replay) -> Option<(&'static str, String)> {
     let count = grouped(verified.guarded);
     (verified.guarded > 0).then(|| match replay {
@@ -161,7 +161,7 @@ fn document((what, name): (&str, &str), verified: Verified, (replay, now): (Repl
     })
 }
 
-/// What was found of all objects so far.
+/// The sum of all findings so far.
 #[derive(Default)]
 struct Sum {
     objects: u64,
@@ -170,7 +170,7 @@ struct Sum {
 }
 
 impl Sum {
-    /// Adds what was found of an object, and prints it if somebody is to know.
+    /// Adds the finding of an object, and prints it if it is to be shown.
     fn add(
         &mut self,
         (id, finding): Finding,

@@ -1,4 +1,4 @@
-//! `write`: writes state fields directly, as far as the object's policy lets it.
+//! `write`: writes state fields directly, within the object's policy.
 
 use clap::Args;
 

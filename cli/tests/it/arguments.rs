@@ -1,4 +1,4 @@
-//! Typed arguments: each is read whole, or refused with the forms that are taken.
+//! Typed arguments: each is read whole, or refused with the accepted forms.
 
 use std::io::Write;
 use std::process::{Output, Stdio};
@@ -11,7 +11,7 @@ fn run(terminal: &Terminal, words: &[&str]) -> Output {
     terminal.command("").args(words).output().unwrap()
 }
 
-/// What a command that fails says.
+/// Returns the error of a command that fails.
 #[track_caller]
 fn refused(terminal: &Terminal, words: &[&str]) -> String {
     let output = run(terminal, words);
@@ -157,7 +157,7 @@ fn an_argument_is_taken_from_a_file_or_from_stdin() {
     assert!(endless.stderr.contains("at most 8388608 bytes"), "{endless:?}");
     let twice = terminal.run("write visits count=- mood=-");
     assert_eq!((twice.code, twice.stderr.contains("given twice")), (Some(2), true), "{twice:?}");
-    // What is in a file of calls is text of others: no file is read for it.
+    // A file of calls may come from others: no file is read for a line of it.
     terminal.write("calls.jsonl", "[\"visits\", \"rename\", \"@owner.key\"]\n");
     terminal.run("batch calls.jsonl --sign owner.key").done();
     assert_eq!(terminal.run("get visits label").done(), "@owner.key\n");

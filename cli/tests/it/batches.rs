@@ -1,4 +1,4 @@
-//! Batches that were stopped: each line is made once, whatever was seen of it.
+//! Batches that were stopped: each line is made once, whatever the reader saw of it.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
@@ -9,7 +9,7 @@ use rand::{RngExt, SeedableRng};
 
 use crate::terminal::Terminal;
 
-/// Lines of a batch, of which some are refused: more than are made together.
+/// The lines of a batch, some of which are refused: more than one group.
 const LINES: u64 = 2400;
 
 /// Calls of two objects.
@@ -29,7 +29,7 @@ fn count(terminal: &Terminal, object: &str) -> u64 {
     terminal.run(&format!("get {object} count")).done().trim().parse().unwrap()
 }
 
-/// What a line of output says: the number, and the version that it made.
+/// Returns the number in a line of output, and the version.
 fn told(line: &str) -> Option<(u64, String)> {
     let (number, what) = line.strip_prefix("line ")?.split_once(": ")?;
     let what = what.trim_end().trim_end_matches(", on record").to_string();
@@ -73,7 +73,7 @@ fn a_batch_that_is_killed_makes_each_line_once_when_it_is_resumed() {
     assert!(killed > 0, "seed {seed}: each batch was over before");
 }
 
-/// Kills a batch once so many lines were seen; whether it was still running.
+/// Kills a batch once `after` lines were seen, and returns whether it was still running.
 fn kill(
     terminal: &Terminal,
     line: &str,
@@ -86,7 +86,7 @@ fn kill(
     let mut lines = BufReader::new(child.stdout.take().unwrap());
     let (mut text, mut count) = (String::new(), 0);
     while lines.read_line(&mut text).unwrap() > 0 {
-        // The last may be half of one. What is refused may be told in other words later.
+        // The last line may be half of one. A refusal may have other words later.
         let whole = text.ends_with('\n');
         if let Some((number, what)) = told(&text).filter(|told| whole && told.1.contains("version"))
         {

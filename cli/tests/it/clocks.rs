@@ -1,5 +1,4 @@
-//! What the command line says of time: objects that are ahead of the host's clock, wakes that are
-//! overdue, and from when on ages are counted.
+//! Clocks: objects ahead of the host's clock, overdue wakes, and the ages of versions.
 
 use continuant::storage::{self, Retention};
 use continuant::{Clock, Code, Database, Options, args};
@@ -15,8 +14,8 @@ fn json(terminal: &Terminal, line: &str) -> Vec<Value> {
     printed.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-/// A database `name` of a host whose clock says this: an object `visits` of 501 versions, of which
-/// those of a day are kept.
+/// Makes a database `name` of a host with this clock: an object `visits` of 501 versions, with a
+/// retention of a day.
 fn of_a_host(terminal: &Terminal, name: &str, now: u64) {
     let small = storage::Options::new().segment_bytes(64 << 10);
     let options = Options::new().clock(Clock::manual(now)).storage(small);
@@ -153,7 +152,7 @@ fn a_session_of_an_object_that_is_ahead_ends_sooner_and_that_is_said() {
     assert!(expired.stderr.contains("and to it the session has ended already"), "{expired:?}");
     let told = "ahead of this host's clock, and counts by its own time (";
     assert!(expired.stderr.contains(told), "{expired:?}");
-    // So does what is signed for a span.
+    // An expiry given as a span is as clear.
     let call = "call visits increment 1 --sign owner.key --expires 1m --db ahead";
     let expired = terminal.run(call);
     assert_eq!(expired.code, Some(3), "{expired:?}");

@@ -1,4 +1,4 @@
-//! What each command prints, for people and as JSON.
+//! The output of each command, for people and as JSON.
 
 use expect_test::{expect, expect_file};
 use serde_json::Value as Json;

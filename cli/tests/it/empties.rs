@@ -1,4 +1,4 @@
-//! What a command says that found nothing or did nothing, and how it ends.
+//! Commands that found nothing or did nothing: their output and exit code.
 
 use expect_test::{expect, expect_file};
 use serde_json::Value as Json;

@@ -1,5 +1,5 @@
-//! What a database or a backup has lost: it is said, nothing goes on as if it were not so, and it
-//! stays on record. And what the host has no room for.
+//! Losses of a database or a backup: they are reported, nothing continues as if they had not
+//! happened, and they stay on record. And limits of the host.
 
 use std::fs;
 use std::path::Path;
@@ -129,7 +129,8 @@ fn a_restore_of_nothing_or_of_less_fails_and_leaves_nothing() {
     let end = told.split_whitespace().next().unwrap();
     terminal.run(&format!("restore kept --accept-end {end} --db cut")).done();
     assert!(terminal.run("list --db cut").done().contains("visits"));
-    // A backup mends what it built on, and says so; one without a record of its end says that.
+    // A backup mends the damaged part that it builds on, and reports it; one without a record of
+    // its end reports that.
     let mended = terminal.run("backup kept --json");
     assert_eq!((mended.code, error_kind(&mended)), (Some(4), "mended".to_string()));
     assert!(parsed(&mended)["mended"][0].as_str().unwrap().contains("log/00000001.log"));
@@ -171,7 +172,7 @@ fn a_restore_that_is_refused_says_what_can_be_asked_for_instead() {
 fn a_restore_that_was_killed_is_run_again() {
     let terminal = Terminal::with_visits();
     terminal.run("backup kept").done();
-    // What a process leaves that is killed while it copies.
+    // A process that is killed while it copies leaves this.
     let half = terminal.path("new");
     fs::create_dir_all(half.join("log")).unwrap();
     fs::copy(terminal.path("kept/continuant.db"), half.join("continuant.db.tmp")).unwrap();
@@ -215,7 +216,7 @@ fn limited(terminal: &Terminal, limit: &str, line: &str) -> Printed {
     Printed { stdout, stderr, code: output.status.code() }
 }
 
-/// A hundred segments were kept open, whatever the limit.
+/// Regression: a hundred segments were kept open, whatever the limit.
 #[test]
 fn a_database_of_many_segments_is_read_and_written_with_few_open_files() {
     let terminal = Terminal::new();

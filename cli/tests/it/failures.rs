@@ -1,4 +1,4 @@
-//! What goes wrong, with which words and which exit code.
+//! Failures, with their words and exit codes.
 
 use continuant::{Clock, Code, ObjectId, Options, args};
 use expect_test::expect_file;
@@ -223,7 +223,8 @@ fn a_prefix_that_fits_several_objects() {
     assert!(printed.stderr.contains("an id takes four digits"), "{}", printed.stderr);
 }
 
-/// A name was looked up before an id: that of one object could be the id of another, and won.
+/// Regression: a name was looked up before an id, so that one object's name could hide another's
+/// id.
 #[test]
 fn a_name_does_not_pass_for_an_id() {
     let terminal = Terminal::with_visits();
@@ -257,7 +258,7 @@ fn a_name_does_not_pass_for_an_id() {
     assert!(terminal.run("check").done().contains("reads as the id of"));
 }
 
-/// What `verify` took depended on which files there were.
+/// Regression: the meaning of `verify`'s argument depended on which files existed.
 #[test]
 fn an_object_and_a_file_of_one_name() {
     let terminal = Terminal::with_visits();

@@ -1,4 +1,5 @@
-//! Text of objects, capsules, files and callers that a terminal would obey: none of it gets there.
+//! Text of objects, capsules, files and callers that a terminal would obey: none of it reaches the
+//! terminal.
 //!
 //! Every command is walked, as `help` lists them, so that none is left out.
 
@@ -17,7 +18,7 @@ fn run(terminal: &Terminal, words: &[&str]) -> Output {
     command.args(words).env("CONTINUANT_LOG", "debug").output().unwrap()
 }
 
-/// Whether a terminal obeys a character, or nobody sees it.
+/// Returns whether a terminal obeys a character, or nobody sees it.
 fn is_hidden(letter: char) -> bool {
     let marks = ['\u{202e}', '\u{2028}', '\u{2029}', '\u{200b}', '\u{feff}'];
     letter.is_control() && letter != '\n' || marks.contains(&letter)
@@ -37,7 +38,7 @@ pub(crate) fn listed(terminal: &Terminal, of: &str) -> BTreeSet<String> {
     let help = terminal.run(of).done();
     let commands = help.split("Commands:\n").nth(1).unwrap().lines();
     let commands = commands.take_while(|line| !line.is_empty());
-    // What a name is for may go on in the next line, further in.
+    // A name's description may continue in the next line, further in.
     let named = commands.filter(|line| line.starts_with("  ") && !line.starts_with("   "));
     let words = named.map(|line| line.split_whitespace().next().unwrap().to_string());
     words.filter(|word| word != "help").collect()

@@ -1,6 +1,6 @@
-//! The demo killed at random moments: whatever it said was acknowledged is in the database.
+//! The demo killed at random moments: everything that it acknowledged is in the database.
 //!
-//! The expected state is kept here, in another process, out of what came through a pipe.
+//! The expected state is kept here, in another process, from the lines of a pipe.
 
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
@@ -12,7 +12,7 @@ use rand::{RngExt, SeedableRng};
 use crate::demo::month;
 use crate::terminal::Terminal;
 
-/// Rows that are played: about so many commits are acknowledged when nothing happens.
+/// The rows to play: about as many commits are acknowledged when nothing happens.
 const ROWS: usize = 6000;
 
 #[test]
@@ -29,7 +29,8 @@ fn what_was_acknowledged_survives_a_kill_at_any_moment() {
     assert!(killed > 0, "seed {seed}: the demo was over each time");
 }
 
-/// Kills a demo after so many acknowledgements, and checks what it left; whether it was killed.
+/// Kills a demo after `after` acknowledgements, checks the database, and returns whether it was
+/// killed.
 fn kill_and_check(after: usize, about: &str) -> bool {
     let terminal = Terminal::new();
     terminal.write("part.csv", month(ROWS, |_| true));

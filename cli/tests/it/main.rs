@@ -3,21 +3,21 @@
 //! - `arguments`: times, numbers and arguments from files, which are read whole or refused.
 //! - `batches`: batches that were stopped, and resumed.
 //! - `clocks`: objects that are ahead of the clock, and wakes that are overdue.
-//! - `commands`: what each command prints, for people and as JSON; the README's commands.
-//! - `empties`: what a command says that found nothing, or did nothing.
-//! - `failures`: what goes wrong, with which words and which exit code.
+//! - `commands`: the output of each command, for people and as JSON; the README's commands.
+//! - `empties`: commands that found nothing, or did nothing.
+//! - `failures`: failures, with their words and exit codes.
 //! - `demo`: the demo on small files, bad files, with other worker counts, and on its month.
-//! - `evidence`: what a database or a backup has lost is said, and stays on record.
-//! - `losses`: the demo killed at random moments: what was acknowledged is there.
-//! - `sharing`: what happens when several processes want one database, what is read where nothing
-//!   can be written, and on a full disk.
-//! - `unprinted`: what is done where its receipt cannot be printed, and what is a warning alone.
+//! - `evidence`: losses of a database or a backup are reported, and stay on record.
+//! - `losses`: the demo killed at random moments: every acknowledged commit is there.
+//! - `sharing`: several processes that want one database, directories that cannot be written, and
+//!   full disks.
+//! - `unprinted`: durable work whose receipt cannot be printed, and warnings.
 //! - `upkeep`: backups, restoring, retention and compaction.
 //! - `watching`: a database while it runs, on the spot and from a file.
 //! - `hostile`: every command on text that a terminal would obey.
-//! - `outputs`: files that commands read and write, and what is no plain file.
-//! - `signals`: what SIGTERM, SIGINT and SIGHUP end, and how.
-//! - `objects`, `terminal`: what the tests run, and how.
+//! - `outputs`: files that commands read and write, plain and other ones.
+//! - `signals`: the effects of SIGTERM, SIGINT and SIGHUP.
+//! - `objects`, `terminal`: the tests' objects, and the way to run commands.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on stops where it is")]
 

@@ -58,8 +58,8 @@ pub(crate) fn module() -> Vec<u8> {
     wat::parse_str(text).unwrap()
 }
 
-/// What the object may become: `count: s64` and `label: string`, which it takes over; a mood above
-/// 9 is more than it can take. `increment(by)` and `rename(to)` are as before.
+/// Returns the object's upgrade: `count: s64` and `label: string`, which it takes over; a mood
+/// above 9 is more than it can take. `increment(by)` and `rename(to)` are as before.
 pub(crate) fn second() -> Vec<u8> {
     let text = r#"(module
         (@custom "continuant:schema"
@@ -124,10 +124,11 @@ pub(crate) fn guard(path: &str) -> Vec<u8> {
     wat::parse_str(text).unwrap()
 }
 
-/// What a terminal obeys and what makes rows, with a mark that a row must not begin with.
+/// Text with characters that a terminal obeys and that make rows, with a mark that a row must not
+/// begin with.
 pub(crate) const HOSTILE: &str = "x\u{1b}[31m\nFORGED\u{9b}2J\u{7f}\u{202e}\u{2028}\u{200b}";
 
-/// Anyone may do anything, by rules that have what a terminal obeys in them.
+/// Returns a policy under which anyone may do anything, with such text in its rules.
 pub(crate) fn hostile_policy() -> String {
     format!(
         r#"@id("open") @confusable("a terminal is to be tried") permit(principal, action, resource)

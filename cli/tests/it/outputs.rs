@@ -1,4 +1,4 @@
-//! Files that commands read and write: limits, permissions, and what is no plain file.
+//! Files that commands read and write: limits, permissions, and files that are not plain.
 
 use std::io::Read;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -96,7 +96,7 @@ fn a_pipe_and_a_device_are_written_and_stay() {
         let path = terminal.path("pipe");
         move || std::fs::read_to_string(path).unwrap()
     });
-    // Until the reader is there, it goes on.
+    // The command continues until the reader is there.
     while !reader.is_finished() {
         terminal.run("run --for 5ms --every 1ms --metrics pipe").done();
     }

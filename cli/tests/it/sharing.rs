@@ -107,8 +107,8 @@ const READING: [&str; 23] = [
     "list --json",
 ];
 
-/// A file system of so many bytes in memory, as long as it is there; none where this process may
-/// not mount one.
+/// A file system of `bytes` in memory, mounted while this exists; none where this process may not
+/// mount one.
 struct Mounted(PathBuf);
 
 impl Mounted {
@@ -139,7 +139,7 @@ impl Drop for Mounted {
     }
 }
 
-/// All files below a directory, with what is in them.
+/// Returns all files below a directory, with their content.
 fn files(path: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(path).unwrap() {
@@ -237,7 +237,7 @@ fn a_small_disk_is_enough_and_a_full_one_is_read_and_left() {
     let failed = loop {
         let called = terminal.run("call visits increment 1 --db disk/db");
         if called.code != Some(0) {
-            // What is not acknowledged may be there, and it says so.
+            // An unacknowledged call may be there; its message then says so.
             count += u64::from(called.stderr.contains("is done, but"));
             break called;
         }

@@ -15,8 +15,8 @@ fn send(signal: &str, child: &Child) {
     assert!(sent.unwrap().success());
 }
 
-/// Whether a signal was ignored when the tests were started, as SIGINT is of what runs in the
-/// background of a shell: then it is for the binary too.
+/// Returns whether a signal was ignored when the tests were started, as SIGINT is in the background
+/// of a shell: the binary then ignores it too.
 fn is_ignored(signal: &str) -> bool {
     let bit = match signal {
         "HUP" => 0,
@@ -41,7 +41,7 @@ fn started(mut command: Command) -> (Child, BufReader<impl Read + use<>>) {
 
 const RUN: &str = "run --json --top --every 5ms --metrics run.prom";
 
-/// What is left to be printed, and how it ended.
+/// Returns the rest of the output, and the exit code.
 fn ended(mut child: Child, mut stdout: BufReader<impl Read>) -> (String, String, Option<i32>) {
     let (mut rest, mut stderr) = (String::new(), String::new());
     stdout.read_to_string(&mut rest).unwrap();

@@ -1,6 +1,6 @@
 //! A terminal to type at: the real binary in a directory of its own.
 //!
-//! What differs from run to run is masked in what is seen, and columns stay where they are.
+//! Values that differ from run to run are masked in the output, and columns stay where they are.
 //!
 //! It holds no test.
 
@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use crate::objects;
 
-/// What a command printed, and how it ended.
+/// The output of a command, and its exit code.
 #[derive(Debug)]
 pub(crate) struct Printed {
     pub(crate) stdout: String,
@@ -30,7 +30,8 @@ impl Terminal {
         Terminal { directory: tempfile::tempdir().unwrap() }
     }
 
-    /// With the tests' module and policy, a key file, and an object called `visits`.
+    /// Returns a terminal with the tests' module and policy, a key file, and an object called
+    /// `visits`.
     pub(crate) fn with_visits() -> Terminal {
         let terminal = Terminal::new();
         terminal.write("object.wasm", objects::module());
@@ -64,12 +65,12 @@ impl Terminal {
         command.env_remove("CONTINUANT_DB").env_remove("CONTINUANT_LOG");
         // Nothing of this user's.
         command.env("CONTINUANT_CODE_CACHE", "");
-        // What a killed process leaves behind goes with this directory.
+        // Files that a killed process leaves behind are removed with this directory.
         command.env("TMPDIR", self.directory.path());
         command
     }
 
-    /// Runs a line each, and compares what is seen at the terminal with what a file has.
+    /// Runs the lines one by one, and compares the terminal's content with a file.
     #[track_caller]
     pub(crate) fn check(&self, lines: &[&str], expected: ExpectFile) {
         let seen = lines.iter().map(|line| {
@@ -89,14 +90,14 @@ impl Terminal {
 }
 
 impl Printed {
-    /// What a command that did what it was asked for printed, beside notes.
+    /// Returns the output of a command that succeeded, without notes.
     #[track_caller]
     pub(crate) fn done(self) -> String {
         assert_eq!((self.code, &*without_notes(&self.stderr)), (Some(0), ""), "{}", self.stdout);
         self.stdout
     }
 
-    /// What is seen of it, masked; an exit code that is not 0 comes last.
+    /// Returns the masked output; an exit code other than 0 comes last.
     fn seen(&self) -> String {
         let code = match self.code {
             Some(0) => String::new(),
@@ -109,7 +110,7 @@ impl Printed {
     }
 }
 
-/// What is on stderr, but for notes on what was done.
+/// Returns stderr without its notes.
 pub(crate) fn without_notes(stderr: &str) -> String {
     stderr.lines().filter(|line| !line.starts_with("note: ")).collect()
 }
@@ -136,7 +137,7 @@ fn mask(text: &str) -> String {
     masked
 }
 
-/// How long the time is that `text` starts with.
+/// Returns the length of the time that `text` starts with.
 fn time_length(text: &str) -> usize {
     const FORM: &[u8] = b"0000-00-00T00:00:00.000Z";
     let fits = |(letter, form): (u8, &u8)| match form {

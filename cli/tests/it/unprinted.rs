@@ -1,4 +1,4 @@
-//! What is done when it cannot be printed: on a full disk, and where the reader went away.
+//! Durable work that cannot be printed: on a full disk, and with a closed pipe.
 //!
 //! Every command is walked, as `help` lists them, so that none is left out.
 
@@ -13,7 +13,7 @@ use crate::hostile::listed;
 use crate::objects;
 use crate::terminal::{Printed, Terminal, root};
 
-/// The exit code of what is done and could not be printed.
+/// The exit code of durable work that could not be printed.
 const NOT_PRINTED: Option<i32> = Some(7);
 
 /// Runs a line whose output has no room.
@@ -61,7 +61,8 @@ fn letter(terminal: &Terminal) {
     terminal.run(&format!("call ada pay {nobody} 20 --sign owner.key")).done();
 }
 
-/// A step of the walk: what is done before, the line, what it says is done, and what shows it.
+/// A step of the walk: lines to run before, the line, the work that it reports, and a line that
+/// shows it.
 struct Step {
     before: &'static [&'static str],
     line: &'static str,
@@ -200,7 +201,7 @@ fn what_changes_nothing_just_fails() {
         assert!(printed.code == Some(1) || is_quiet, "{line}: {printed:?}");
         assert!(!printed.stderr.contains("durable"), "{line}: {printed:?}");
     }
-    // Nor does what is not done say that it is.
+    // A refusal does not report any work.
     let refused = unprinted(&terminal, "call visits increment 1001");
     assert_eq!(refused.code, Some(3), "{refused:?}");
     terminal.write("calls.jsonl", "[\"visits\", \"increment\", 1]\n");
@@ -303,7 +304,7 @@ fn a_code_cache_that_cannot_be_used_is_a_warning() {
 fn metrics_that_cannot_be_written_any_more_are_a_warning() {
     let terminal = Terminal::with_visits();
     terminal.run("call visits ring").done();
-    // What can never be written is told before anything is run.
+    // A file that can never be written is reported before anything runs.
     let printed = terminal.run("run --metrics nowhere/run.prom");
     assert_eq!(printed.code, Some(1), "{printed:?}");
     assert_eq!(terminal.run("get visits count").done(), "0\n");

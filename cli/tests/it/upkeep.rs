@@ -20,7 +20,7 @@ fn a_backup_is_brought_up_to_date_and_restored_as_of_any_moment() {
     let first = json(&terminal, "call visits increment 2");
     let made = json(&terminal, "backup visits.backup");
     assert_eq!(made["bytes"], made["new_bytes"]);
-    // Time goes on from one to the other, however short.
+    // Time passes between the two, however little.
     while json(&terminal, "call visits increment 1")["time"] == first["time"] {}
     let updated = json(&terminal, "backup visits.backup");
     let bytes = |report: &Value, name: &str| report[name].as_u64().unwrap();
@@ -38,7 +38,8 @@ fn a_backup_is_brought_up_to_date_and_restored_as_of_any_moment() {
     terminal.run("call visits increment 5 --db then").done();
 }
 
-/// A terminal with a database of many small segments: an object `visits` with so many versions.
+/// Returns a terminal with a database of many small segments: an object `visits` with `count`
+/// versions.
 fn with_a_long_history(count: u64) -> Terminal {
     let terminal = Terminal::new();
     let small = storage::Options::new().segment_bytes(64 << 10);
@@ -133,7 +134,7 @@ fn an_outbox_is_made_on_request_listed_and_removed() {
     assert_eq!(listed[1]["acknowledged"], given["time"]);
     let table = terminal.run("outbox").done();
     assert!(table.contains("outputs not given") && table.contains("idle"), "{table}");
-    // It holds back the version whose output it has not given, and compaction says so.
+    // The outbox holds back the version whose output it has not given, and compaction says so.
     terminal.run("call visits increment 1").done();
     terminal.run("retain --versions 1").done();
     let held = terminal.run("compact --all").done();
@@ -164,7 +165,7 @@ fn what_cannot_be_backed_up_or_restored() {
     terminal.check(&lines, expect_file!["transcripts/unkept.txt"]);
 }
 
-/// What was written to a backup was in no later one, and none continued it any more.
+/// Regression: changes written to a backup were in no later backup, and none continued it any more.
 #[test]
 fn a_backup_is_read_and_not_written_to() {
     let terminal = Terminal::with_visits();
@@ -224,13 +225,13 @@ fn at_time(terminal: &Terminal, now: u64) -> Database {
     options.open(terminal.path("continuant.db")).unwrap()
 }
 
-/// A restore to a time behind a clock that went back brought the change along that was to be
+/// Regression: a restore to a time behind a clock that went back included the change that was to be
 /// undone.
 #[test]
 fn a_restore_to_a_time_that_names_no_place_asks_for_one() {
     let terminal = Terminal::with_visits();
     terminal.run("call visits increment 1").done();
-    // The clock goes ahead, and back.
+    // The clock is set ahead, and back.
     let now = Clock::system().now();
     let db = at_time(&terminal, now + 120_000);
     let storage::Resolved::Object(id) = db.resolve("visits").unwrap() else { panic!("no visits") };
@@ -276,7 +277,7 @@ fn a_capsule_that_finds_no_room_blames_its_own_file() {
     terminal.run("call visits increment 1").done();
 }
 
-/// What could not be imported left an empty database behind.
+/// Regression: a failed import left an empty database behind.
 #[test]
 fn a_capsule_that_is_damaged_makes_no_database() {
     let terminal = Terminal::with_visits();
@@ -300,7 +301,7 @@ fn a_capsule_that_is_damaged_makes_no_database() {
     terminal.run("import whole.continuant --db new").done();
 }
 
-/// With one object, ahead of the clock, ages were counted from 1970.
+/// Regression: with one object ahead of the clock, ages were counted from 1970.
 #[test]
 fn ages_are_counted_from_the_newest_version_that_is_not_ahead() {
     let terminal = Terminal::with_visits();

@@ -1,4 +1,4 @@
-//! What is seen of a database while it runs: by whoever runs it, and by others, from a file.
+//! Watching a database while it runs: in its own process, and from a file.
 
 use continuant::Metrics;
 use serde_json::Value as Json;
@@ -73,7 +73,7 @@ fn figures_as_large_as_can_be_are_shown() {
     assert_eq!(documents(&json)[0]["metrics"]["failures"], u64::MAX);
 }
 
-/// Nothing else ends it.
+/// Only the closed pipe ends it.
 #[test]
 fn a_reader_that_goes_away_ends_the_watching() {
     let terminal = Terminal::with_visits();

@@ -1,4 +1,4 @@
-//! The canaries that there are: checks, and what each is replaced by so that it checks nothing.
+//! The list of canaries: checks, and for each a replacement that checks nothing.
 
 use super::Canary;
 
@@ -466,7 +466,7 @@ pub const CANARIES: &[Canary] = &[
         "self.initializes && ⟦runnable.code.about().has_initialize⟧",
         "false",
     ),
-    // What a capsule holds.
+    // The content of capsules.
     canary(
         "sections packed twice",
         "capsule",
@@ -510,7 +510,7 @@ pub const CANARIES: &[Canary] = &[
         "if self.headers.is_empty() || ⟦expected.1 != ancestor⟧ {",
         "false",
     ),
-    // What is delivered once.
+    // Delivery, once.
     canary(
         "messages that were taken",
         "messages",
@@ -626,7 +626,7 @@ pub const CANARIES: &[Canary] = &[
         "if is_torn && ⟦!options.read_only⟧ {",
         "true",
     ),
-    // What is checked in parts is checked whole.
+    // Checks in parts.
     canary(
         "the last part of a check",
         "storage_model",
@@ -648,7 +648,7 @@ pub const CANARIES: &[Canary] = &[
         "objects.get(id).filter(|row| ⟦*from > row.seq()⟧)",
         "false",
     ),
-    // What is lost is told.
+    // Reports of losses.
     canary(
         "the log beside its index",
         "log_decode",

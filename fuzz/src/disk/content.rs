@@ -1,8 +1,9 @@
 //! The bytes of a file, in pages that copies of it share until one of them is written.
 //!
-//! It does not know what is durable.
+//! This module does not know what is durable.
 //!
-//! Invariant: bytes behind the length are zeros, so that a file which grows again has none of them.
+//! Invariant: bytes behind the length are zeros, so that a file which grows again has none of its
+//! old bytes.
 
 use std::sync::Arc;
 
@@ -10,7 +11,7 @@ const PAGE_BYTES: usize = 4096;
 
 type Page = Arc<[u8; PAGE_BYTES]>;
 
-/// What a file holds.
+/// The content of a file.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Content {
     /// A page that is missing is zeros.

@@ -1,11 +1,10 @@
-//! What a power cut leaves of a volume: all that is durable, and of the rest whatever the drive and
-//! the kernel had got to.
+//! Power cuts: a volume is left with all that is durable, and with any part of the rest.
 //!
-//! Each write that was not synced is kept, lost or torn, whatever became of those before it; a
-//! length is one that the file had since its last sync; a change of names is there with all earlier
-//! ones of the same names, or not at all. It does not know what files mean.
+//! Each write that was not synced is kept, lost or torn, independently of those before it; a length
+//! is one that the file had since its last sync; a change of names is kept with all earlier ones of
+//! the same names, or lost. This module does not know what files mean.
 //!
-//! Invariant: what was synced is there.
+//! Invariant: everything synced is kept.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -15,25 +14,25 @@ use rand::rngs::StdRng;
 use super::content::Content;
 use super::volume::{Change, File, Node, Volume};
 
-/// What a disk writes whole or not at all, when it does.
+/// The size of a sector, which a disk writes whole or not at all.
 const SECTOR_BYTES: u64 = 512;
 
-/// How much of what is not durable a power cut leaves.
+/// The part of the rest that a power cut leaves.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Leaves {
-    /// What the process had written, as when only the process ends.
+    /// Everything that the process had written, as when only the process ends.
     Everything,
     Nothing,
     /// Any part of it.
     Some,
 }
 
-/// What becomes of a write.
+/// The fate of a write.
 #[derive(Clone, Copy, Debug)]
 enum Fate {
     Kept,
     Lost,
-    /// Its first bytes are there.
+    /// Its first bytes are kept.
     Cut,
     /// Some of its sectors are there.
     Torn,
@@ -68,7 +67,7 @@ impl Volume {
         for (change, _) in pending.iter().zip(kept).filter(|(_, kept)| *kept) {
             change.apply(&mut names);
         }
-        // What is in a directory that is not there is not there either; parents come first.
+        // Without its directory a name is gone too; parents come first.
         let mut left = super::volume::Names::new();
         for (path, node) in names {
             if path.parent().is_none_or(|parent| left.contains_key(parent)) {
@@ -88,7 +87,7 @@ impl Volume {
 }
 
 impl File {
-    /// What a power cut leaves of the file.
+    /// Returns the content of the file after a power cut.
     fn left(&self, leaves: Leaves, rng: &mut StdRng) -> Content {
         let mut content = self.durable.clone();
         if self.pending.is_empty() || leaves == Leaves::Nothing {

@@ -1,14 +1,12 @@
-//! Faults that a disk has while it is used: which operation fails, how, and whether it did.
+//! Faults of a disk in use: which operation fails, how, and whether it did.
 //!
-//! It does not know what an operation does.
-//!
-//! Invariant: a fault that is planned fires at the operation with its number, or never because the
+//! This module does not know what an operation does.
 //! workload ends before.
 
 use std::io;
 use std::path::Path;
 
-/// What an operation is, as far as it matters for how it can fail.
+/// The kind of an operation, as far as it matters for how it can fail.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Kind {
     /// Names and lengths are looked at, or a file that there is is opened.
@@ -25,25 +23,25 @@ pub(crate) enum Kind {
     SyncDirectory,
 }
 
-/// How operations fail.
+/// A way in which operations fail.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Fault {
-    /// An input or output error; what a sync was to write is gone, though still read.
+    /// An input or output error; the bytes of a failed sync are gone, though still read.
     Io,
     /// No space.
     Full,
     /// A write that writes less than it was given.
     Short,
-    /// A sync that fails; what it was to write is gone, and no longer read either.
+    /// A sync that fails; its bytes are gone, and no longer read either.
     Evicted,
     /// Interrupted by a signal before anything was done.
     Interrupted,
-    /// The power is cut; what a write was to write may be there.
+    /// The power is cut; the bytes of a write may be kept.
     Cut,
 }
 
 impl Fault {
-    /// Whether an operation of this kind can fail so.
+    /// Returns whether an operation of this kind can fail in this way.
     fn concerns(self, kind: Kind) -> bool {
         match self {
             Fault::Io | Fault::Cut => true,
@@ -56,7 +54,7 @@ impl Fault {
     }
 
     pub(crate) fn error(self) -> io::Error {
-        // A kind alone would not do: the store is to keep what the system said.
+        // A kind alone is not enough: the store has to keep the system's message.
         match self {
             Fault::Full => io::Error::new(io::ErrorKind::StorageFull, "injected"),
             Fault::Interrupted => io::Error::new(io::ErrorKind::Interrupted, "injected"),
@@ -71,9 +69,9 @@ pub(crate) struct Plan {
     pub(crate) fault: Fault,
     /// The number of the operation, among those that can fail so.
     pub(crate) at: u64,
-    /// Whether all that come after it fail as well.
+    /// True if all operations after it fail as well.
     pub(crate) for_ever: bool,
-    /// Only operations on files and directories whose path ends so.
+    /// Only operations on files and directories whose path ends with this.
     pub(crate) only: &'static str,
 }
 
@@ -91,7 +89,7 @@ impl Faults {
         *self = Faults { plan, passed: 0, fired: 0 };
     }
 
-    /// How often the fault fired.
+    /// Returns how often the fault fired.
     pub(crate) fn fired(&self) -> u64 {
         self.fired
     }

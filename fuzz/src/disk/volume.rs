@@ -1,4 +1,4 @@
-//! What a disk has: files and names, with what is durable kept apart from what is only written.
+//! A volume: files and names, the durable ones apart from those only written.
 //!
 //! It changes by operations, one after another, so a trace of them makes it again as it was at any
 //! point. It knows no threads, no handles and no faults.
@@ -11,23 +11,23 @@ use std::sync::Arc;
 
 use super::content::Content;
 
-/// A file, whatever it is called.
+/// The id of a file, independent of its names.
 pub(crate) type FileId = u64;
 
-/// What names stand for, by path.
+/// Names, by path.
 pub(crate) type Names = BTreeMap<PathBuf, Node>;
 
-/// What a name stands for.
+/// The target of a name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Node {
     Directory,
     File(FileId),
 }
 
-/// One thing that was done to a volume.
+/// An operation on a volume.
 #[derive(Clone, Debug)]
 pub(crate) enum Operation {
-    /// A name changes, and maybe what it stands for is new.
+    /// A name changes, and its target may be new.
     Name(NameChange),
     SyncDirectory(PathBuf),
     /// Bytes or the length of a file change.
@@ -37,7 +37,7 @@ pub(crate) enum Operation {
     Mark(Mark),
 }
 
-/// What is in a trace that does not change the disk.
+/// An entry in a trace that does not change the disk.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Mark {
     /// The store was opened, or came through a failure that it need not end with.
@@ -68,18 +68,18 @@ pub(crate) enum Change {
     Allocate(u64),
 }
 
-/// One file.
+/// A file of a volume.
 #[derive(Clone, Debug, Default)]
 pub(super) struct File {
-    /// What is read: what is durable, and what was written since, whether it will be durable or
+    /// The content that reads see: the durable bytes, and those written since, durable later or
     /// not.
     pub(super) cached: Content,
     pub(super) durable: Content,
-    /// What the next sync makes durable, in the order in which it was done.
+    /// The changes that the next sync makes durable, in order.
     pub(super) pending: Vec<Change>,
 }
 
-/// What a disk has.
+/// The content of a disk.
 #[derive(Clone, Debug)]
 pub(crate) struct Volume {
     pub(super) files: BTreeMap<FileId, File>,
@@ -100,12 +100,12 @@ impl Volume {
         Volume { files, durable_names: names.clone(), names, pending_names: Vec::new() }
     }
 
-    /// Whether nothing would be lost if the power was cut.
+    /// Returns whether a power cut would lose nothing.
     pub(crate) fn is_settled(&self) -> bool {
         self.pending_names.is_empty() && self.files.values().all(|file| file.pending.is_empty())
     }
 
-    /// What a name stands for.
+    /// Returns the target of a name.
     pub(crate) fn node(&self, path: &Path) -> Option<Node> {
         self.names.get(path).copied()
     }
@@ -129,7 +129,7 @@ impl Volume {
         self.named_files().map(|(_, file)| self.content(file).bytes_held()).sum()
     }
 
-    /// What is read of a file.
+    /// Returns the content of a file that reads see.
     pub(crate) fn content(&self, file: FileId) -> &Content {
         &self.files[&file].cached
     }

@@ -1,6 +1,6 @@
-//! Mutations of bytes and of text: what a disk, a network or a stranger makes of them.
+//! Mutations of bytes and of text: damage by a disk, a network or a stranger.
 //!
-//! They do not know what the bytes are.
+//! They do not know what the bytes mean.
 
 use rand::RngExt;
 use rand::rngs::StdRng;
@@ -109,7 +109,7 @@ pub(crate) fn mutate_text(rng: &mut StdRng, text: &str, words: &[&str]) -> Strin
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// Words, signs and what is between them.
+/// Splits a text into words, signs and the spaces between.
 fn split(text: &str) -> Vec<String> {
     let mut parts: Vec<String> = Vec::new();
     for letter in text.chars() {

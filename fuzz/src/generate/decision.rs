@@ -1,8 +1,8 @@
-//! Decisions: a schema of what rules can see, rules over it that are valid, and steps of objects
-//! that have it.
+//! Decisions: a schema of types that rules can see, valid rules over it, and steps of objects that
+//! have it.
 //!
-//! Everything is drawn from few values, so that what is compared is often equal, and from those at
-//! which representations end. It does not know what is decided.
+//! Everything is drawn from few values, so that compared values are often equal, and from the
+//! limits of representations. This module does not know the decisions.
 
 use std::sync::Arc;
 
@@ -41,7 +41,7 @@ const TEXTS: &[&str] = &[
 const PATTERNS: &[&str] = &["*", "a*", "*a", "*0*f*", "a", "**", "*\u{e9}", "a\\*b", ""];
 const INTEGERS: &[&str] = &["u8", "u16", "u32", "u64", "s8", "s16", "s32", "s64"];
 
-/// A WIT package whose types rules see, but for a few.
+/// Draws a WIT package whose types rules see, except a few.
 pub(crate) fn schema(rng: &mut StdRng) -> String {
     let mut text = String::from(
         "package a:b; interface c {\nenum e { a, b-b, x }\nflags g { a, b-b, z }\nrecord q { ",
@@ -145,10 +145,10 @@ pub(crate) fn value(rng: &mut StdRng, ty: &Type) -> Value {
 
 /// Fields that a read may be of.
 const FIELDS: [&str; 4] = ["f-0", "f-1", "a", ""];
-/// Actions whose past is known.
+/// The actions whose past is known.
 const PAST: [&str; 4] = ["m0", "advance", "write", "amend"];
 
-/// What signs, is an object, or is sent out.
+/// The keys and objects that sign, act, or receive.
 pub(crate) struct Cast {
     keys: [PublicKey; 3],
     object: ObjectId,
@@ -262,7 +262,7 @@ impl Cast {
     }
 }
 
-/// What a value is to a rule.
+/// The type of a value to a rule.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Sort {
     Bool,
@@ -276,7 +276,7 @@ enum Sort {
 /// A value that rules see.
 struct Seen {
     path: String,
-    /// What has to hold before the path may be named.
+    /// The conditions that must hold before the path may be named.
     guards: Vec<String>,
     sort: Sort,
 }
@@ -458,7 +458,7 @@ fn see(seen: &mut Vec<Seen>, record: &str, name: &str, ty: &Type, guards: &[Stri
 /// Draws expressions for one rule.
 struct Drawer<'a> {
     common: &'a [Seen],
-    /// What only steps of the rule's action have.
+    /// The attributes that only steps of the rule's action have.
     own: Option<&'a Vec<Seen>>,
     action: &'a str,
     cast: &'a Cast,
@@ -530,7 +530,7 @@ impl Drawer<'_> {
         }
     }
 
-    /// Whether something optional is there.
+    /// Draws a test for the presence of something optional.
     fn presence(&self, rng: &mut StdRng) -> String {
         let own = self.own.into_iter().flatten();
         let guards = self.common.iter().chain(own).filter(|seen| !seen.guards.is_empty());

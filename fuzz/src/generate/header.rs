@@ -1,7 +1,7 @@
-//! Version headers and what they name: structures whose fields are anything that their encodings
-//! can hold, whether or not an object could have come to it.
+//! Version headers and their payloads: structures with any field values that their encodings can
+//! hold, even ones that no object could have.
 //!
-//! It does not know lineages.
+//! This module does not know lineages.
 
 use object::credential::{Credential, Place, Proof, PublicKey, Signature};
 use object::effects::{Admission, Effects, Output, WakeChange};
@@ -136,7 +136,7 @@ pub(crate) fn put_sentinels(rng: &mut StdRng, input: &mut Input) {
     input.time = [0, u64::MAX, input.time][rng.random_range(0..3)];
 }
 
-/// Where a message is from.
+/// Draws the origin of a message.
 pub(crate) fn origin(rng: &mut StdRng) -> Origin {
     Origin {
         sender: ObjectId(rng.random()),

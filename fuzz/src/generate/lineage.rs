@@ -1,7 +1,8 @@
-//! Lineages that were never run: objects whose steps are made up, chained as they must be. A store
-//! runs no code, so it cannot tell.
+//! Lineages that were never run: objects whose steps are invented, and correctly chained. A store
+//! runs no code, so it cannot notice.
 //!
-//! The memory roots are made up as well. It does not know the store, nor what it should have.
+//! The memory roots are invented as well. This module does not know the store, nor what it should
+//! have.
 
 use std::sync::Arc;
 
@@ -28,14 +29,14 @@ pub(crate) const START: u64 = 1_356_998_400_000;
 const CODES: [&[u8]; 3] = [b"one code", b"another code, which is longer", b"a third"];
 const POLICIES: [&[u8]; 2] = [b"one policy", b"another policy"];
 
-/// What objects may be made of.
+/// The codes, bases and policies that objects may have.
 pub(crate) struct Ingredients {
     bases: Vec<Vec<u8>>,
     /// Pages that a memory does not grow beyond.
     pages_max: u32,
 }
 
-/// One object, as whoever appends to it knows it.
+/// An object and the knowledge of the party that appends to it.
 #[derive(Clone)]
 pub(crate) struct Author {
     pub(crate) head: Head,
@@ -45,7 +46,7 @@ pub(crate) struct Author {
     nonce: u64,
 }
 
-/// What an author appends.
+/// A record that an author appends.
 #[derive(Clone, Debug)]
 pub(crate) enum Made {
     /// A version.
@@ -54,7 +55,7 @@ pub(crate) enum Made {
         bytes: Vec<u8>,
         /// The ledger, when it changed.
         ledger: Option<Vec<u8>>,
-        /// In a genesis or an upgrade, the base image.
+        /// The base image, in a genesis or an upgrade.
         base: Option<BaseHash>,
         /// The memory before.
         before: Image,
@@ -98,12 +99,12 @@ impl Ingredients {
         Ingredients { bases: (0..CODES.len()).map(base).collect(), pages_max: u32::MAX }
     }
 
-    /// For objects whose memories stay small.
+    /// Returns ingredients for objects whose memories stay small.
     pub(crate) fn small(rng: &mut StdRng) -> Ingredients {
         Ingredients { pages_max: 5, ..Ingredients::new(rng) }
     }
 
-    /// What an object is made of, and the base image that its memory begins from.
+    /// Draws the parts of an object, and the base image of its memory.
     fn draw(&self, rng: &mut StdRng) -> (Parts, BaseHash, Image) {
         let index = rng.random_range(0..CODES.len());
         let base = BaseImage::decode(&self.bases[index]).expect("it was encoded");
@@ -202,7 +203,7 @@ impl Author {
     }
 }
 
-/// What a step that was never run left.
+/// The outcome of a step that was never run.
 struct Step {
     effects: Effects,
     page_count: u32,
@@ -279,7 +280,7 @@ impl Step {
     }
 }
 
-/// What the object is made of.
+/// Returns the object's parts.
 fn parts(head: &Head) -> Parts {
     let header = &head.header;
     Parts { code: header.code, schema: header.schema, policy: header.policy }

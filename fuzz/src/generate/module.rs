@@ -1,7 +1,7 @@
-//! Modules: guests' bytes that were mutated, small modules of random code, in text, that are
-//! objects by the ABI, and such of `wasm-smith`'s.
+//! Modules: mutated bytes of the guests, small modules of random code, in text, that are objects by
+//! the ABI, and modules of `wasm-smith` made into objects.
 //!
-//! It does not know what becomes of them.
+//! This module does not know what becomes of them.
 
 use rand::RngExt;
 use rand::rngs::StdRng;

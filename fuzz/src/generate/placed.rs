@@ -1,6 +1,6 @@
-//! Values in a memory: where the code under test puts them, as it is asked to.
+//! Values in a memory, put where the code under test asks.
 //!
-//! It does not know whether that is where they belong.
+//! This module does not know whether that is the right place.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use rand::rngs::StdRng;
 
 use super::decision;
 
-/// Where in memory states are.
+/// The address of states in memory.
 pub(crate) const STATE: u32 = PAGE_BYTES as u32;
 
 /// A state, and a memory that has it.

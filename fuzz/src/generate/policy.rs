@@ -1,7 +1,7 @@
 //! Cedar text: rules drawn from a grammar, mutations of the guests' policies, and text that is deep
 //! or long beyond the profile.
 //!
-//! It does not know which of it is valid.
+//! It does not know which texts are valid.
 
 use rand::RngExt;
 use rand::rngs::StdRng;
@@ -9,7 +9,7 @@ use rand::rngs::StdRng;
 use crate::generate::GUESTS;
 use crate::generate::bytes::mutate_text;
 
-/// What is put into texts.
+/// Words that are put into texts.
 pub(crate) const WORDS: &[&str] = &[
     "permit",
     "forbid",
@@ -125,7 +125,7 @@ fn rules(rng: &mut StdRng) -> String {
             1 => "principal is Key",
             _ => "principal",
         };
-        // What is drawn can often not hold.
+        // A drawn rule can often not hold.
         let dormant = if rng.random_bool(0.8) { " @dormant(\"drawn\")" } else { "" };
         text += &format!("@id(\"r{index}\"){dormant} {effect}({principal}, {action}, resource)");
         for _ in 0..rng.random_range(0..3) {
@@ -280,7 +280,7 @@ fn attribute(rng: &mut StdRng) -> (String, bool) {
     (condition.to_string(), is_there)
 }
 
-/// Nesting and chains around and far beyond what the profile has.
+/// Draws nesting and chains around and far beyond the profile's limits.
 fn deep(rng: &mut StdRng) -> String {
     let count =
         [8, 30, 31, 32, 33, 63, 64, 65, 255, 256, 257, 1000, 5000, 20_000][rng.random_range(0..14)];

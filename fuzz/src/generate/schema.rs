@@ -1,7 +1,7 @@
 //! WIT text: packages drawn from a grammar, mutations of the guests' schemas, and text that is deep
 //! or wide beyond the limits.
 //!
-//! It does not know which of it is valid.
+//! It does not know which texts are valid.
 
 use rand::RngExt;
 use rand::rngs::StdRng;
@@ -93,7 +93,7 @@ pub(crate) fn text(rng: &mut StdRng) -> String {
     }
 }
 
-/// A package of random types, most of which are those of an object.
+/// Draws a package of random types, most of which an object may have.
 pub(crate) fn package(rng: &mut StdRng) -> String {
     let mut text = String::from("package a:b@1.2.3;\ninterface thing {\n");
     let mut named = Vec::new();

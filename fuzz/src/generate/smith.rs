@@ -1,8 +1,9 @@
-//! Modules that `wasm-smith` draws of the features that objects may use, made objects of: their
-//! memory is exported, their functions are the methods of a schema that is drawn from their types.
+//! Modules that `wasm-smith` draws from the features that objects may use, turned into objects:
+//! their memory is exported, and their functions are the methods of a schema drawn from their
+//! types.
 //!
-//! It knows the binary format as far as sections, counts and function types go, and not what code
-//! does.
+//! This module knows the binary format as far as sections, counts and function types go, and not
+//! what code does.
 
 use arbitrary::Unstructured;
 use rand::RngExt;
@@ -13,7 +14,7 @@ use wasm_smith::{Config, MemoryOffsetChoices, Module};
 const MEMORY_BYTES_MAX: u64 = 4 << 16;
 /// Parameters that a method may have.
 const PARAMS_MAX: usize = 16;
-/// Where the state is: one number, which any bytes are.
+/// The address of the state: one number, for which any bytes are valid.
 const STATE: i64 = 4096;
 /// Sections, in the order in which they stand.
 const TYPE: u8 = 1;
@@ -23,7 +24,7 @@ const GLOBAL: u8 = 6;
 const EXPORT: u8 = 7;
 const ORDER: [u8; 13] = [1, 2, 3, 4, 5, 13, 6, 7, 8, 9, 12, 10, 11];
 
-/// A module, and what it exports beside its memory and its state.
+/// A module, and its exports beside its memory and its state.
 #[derive(Clone, Debug)]
 pub(crate) struct Smith {
     pub(crate) wasm: Vec<u8>,
@@ -72,7 +73,7 @@ impl Type {
 pub(crate) fn smith(rng: &mut StdRng) -> Option<Smith> {
     let bytes: Vec<u8> = (0..rng.random_range(200..3000)).map(|_| rng.random()).collect();
     let mut module = Module::new(config(rng), &mut Unstructured::new(&bytes)).ok()?;
-    // Most modules would else run until their fuel is gone, which takes long and tells little.
+    // Most modules would else run until their fuel is gone, which takes long and shows little.
     module.ensure_termination(rng.random_range(1..5000)).ok()?;
     assemble(&module.to_bytes())
 }
@@ -83,7 +84,7 @@ fn config(rng: &mut StdRng) -> Config {
         // Some of what this adds is nothing that objects may use.
         bulk_memory_enabled: rng.random_bool(0.4),
         canonicalize_nans: false,
-        // What traps at once tells little of what it would have done.
+        // A module that traps at once shows little of its other behaviour.
         disallow_traps: rng.random_bool(0.8),
         exceptions_enabled: false,
         extended_const_enabled: true,

@@ -1,7 +1,8 @@
-//! Compiled rules against Cedar: on any states, arguments and facts, what a program decides is what
-//! Cedar's authorizer decides, down to the rules that say so.
+//! Compiled rules against Cedar: on any states, arguments and facts, a program decides as Cedar's
+//! authorizer does, by the same rules.
 //!
-//! Where a program leaves the word to Cedar, there is nothing to compare; the tally has both.
+//! Where a program leaves the decision to Cedar, there is nothing to compare; the tally counts
+//! both.
 
 use object::policy::{Decision, Law, Policy, Raw, Values};
 use object::schema::{Param, Schema, Type, Value, encode_args};

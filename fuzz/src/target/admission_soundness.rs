@@ -1,9 +1,9 @@
-//! Nothing changes the memory, code, policy or schema of an object unless its policy said so: not
-//! calls, writes or wakes that are asked for by whoever, not commits or capsules that are forged.
+//! Soundness of admission: nothing changes the memory, code, policy or schema of an object unless
+//! its policy permits it. Not calls, writes or wakes, whoever asks; not forged commits or capsules.
 //!
-//! Vaults are held against a model of a few lines. Most sequences go through the pure functions,
-//! with a host that asks them as an engine does and a verifier that is shown what the host makes
-//! and what forgers make; some go through a whole database.
+//! Vaults are compared with a model of a few lines. Most sequences go through the pure functions,
+//! with a host that calls them as an engine does and a verifier that is shown the commits of the
+//! host and of forgers; some go through a whole database.
 
 mod whole;
 
@@ -97,7 +97,7 @@ impl World<'_> {
     }
 
     fn play(&mut self, counts: &mut Counts) -> Outcome {
-        // Most are short: what goes wrong mostly does so soon.
+        // Most are short: most failures happen early.
         let calls = self.rng.random_range(CALLS).min(self.rng.random_range(CALLS));
         for call in 0..calls {
             self.now += [0, 0, 1, 400, 1000, 1000, 60_000][self.rng.random_range(0..7)];
@@ -240,8 +240,8 @@ fn word(found: &Result<Admission, Verdict>, expected: &Word) -> Word {
 }
 
 impl Vault {
-    /// Whether an input is one that a host may decide on: what it is, its bytes say. What is none
-    /// is decided on as its bytes say all the same.
+    /// Returns whether a host may decide on an input: its bytes decode to the same input. Decides
+    /// on the decoded bytes when they do not.
     fn takes(&self, input: &Input) -> Result<bool, String> {
         let decoded = Input::decode(&input.encode());
         let is_kept = decoded.as_ref() == Ok(input);
@@ -255,14 +255,14 @@ impl Vault {
         Ok(is_kept)
     }
 
-    /// That a verifier takes some bytes for no commit that follows.
+    /// Requires that a verifier rejects some bytes as the next commit.
     fn refutes(&self, what: &str, bytes: &[u8]) -> Outcome {
         let Ok(commit) = Commit::decode(bytes) else { return Ok(()) };
         let taken = self.verifier.clone().commit(&commit);
         hold(format_args!("{what} is refuted"), taken.is_err())
     }
 
-    /// That a refusal cannot be put on record for a reason that there was not.
+    /// Requires that a refusal cannot be put on record for a false reason.
     fn refutes_reason(&self, reason: Reason, input: &Input, refusal: &Refusal) -> Outcome {
         if reason == refusal.verdict.reason {
             return Ok(());
@@ -274,7 +274,7 @@ impl Vault {
         hold(format_args!("a refusal for the reason {reason:?} is refuted"), taken.is_err())
     }
 
-    /// That host and verifier have the vault that the model has.
+    /// Requires that host and verifier have the model's vault.
     fn compare(&self) -> Outcome {
         let Vault { host, verifier, model } = self;
         equal("the head", &model.head, &host.head.hash)?;

@@ -1,13 +1,13 @@
-//! The power is cut at every write and every sync of a backup: what was no backup before cannot be
-//! opened until it is one; what was one has what it had, or what was appended since up to some
-//! frame; and backing up again goes on from there. What is restored of it is what it is.
+//! Backups whose power is cut at every write and every sync: a first backup cannot be opened until
+//! it is complete; a later one has its former content, or more up to some frame; and backing up
+//! again continues from there. A restored database is equal to the backup.
 //!
-//! Killed between any two changes, a backup is gone on with, and no damage is told of; nor is it
-//! restored meanwhile as if somebody vouched for its end.
+//! A backup that is killed between any two changes continues later, and no damage is reported;
+//! meanwhile a restore does not treat its end as confirmed.
 //!
-//! One seed in three lets retention take from what is backed up: a restore to any place says which
-//! objects have no state there. Files of a backup are cut, changed or removed: it is not restored
-//! as if it were whole, and the next backup mends it and says so.
+//! One seed in three lets retention trim the database: a restore to any place says which objects
+//! have no state there. Files of a backup are cut, changed or removed: it is not restored as if it
+//! were whole, and the next backup mends it and says so.
 
 use rand::RngExt;
 use rand::rngs::StdRng;
@@ -39,11 +39,11 @@ struct Run<'a> {
     tally: &'a Tally,
     parts: Ingredients,
     authors: Vec<Author>,
-    /// What the database had after each frame.
+    /// The database's content after each frame.
     states: Vec<Model>,
-    /// Where each ends.
+    /// The end of each frame.
     places: Vec<Position>,
-    /// Whether versions that were the newest may be gone.
+    /// True if versions that were the newest may be trimmed.
     trims: bool,
     /// The state of the last backup that succeeded.
     had: Option<usize>,
@@ -204,7 +204,7 @@ impl Run<'_> {
         hold("nothing is left of it", disk.volume().node(Path::new(RESTORED)).is_none())?;
         let database = must("opening the database", options(&disk).open(DATABASE))?;
         let report = match database.backup(BACKUP, |_, _| {}) {
-            // Of what is left nothing shows that it is a backup of this database.
+            // The remaining files do not show that this is a backup of this database.
             Err(error) if matches!(error.kind(), ErrorKind::Damaged { .. }) => return Ok(()),
             Err(error) if matches!(error.kind(), ErrorKind::NewerFormat { .. }) => return Ok(()),
             backed_up => must("mending it", backed_up)?,
@@ -284,7 +284,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// That a store has a state, not older than `least`, and is sound.
+    /// Requires that a store has one of the states, not older than `least`, and is sound.
     fn compare(&self, found: &Store, least: Option<usize>) -> Outcome {
         let list = must("listing", found.list(None, usize::MAX))?;
         let state = self.states.iter().rposition(|state| compare::infos(state) == list);
@@ -294,7 +294,8 @@ impl Run<'_> {
         if !self.trims {
             hold(format!("it is sound: {:?}", report.damage), report.is_sound())?;
         }
-        // What a backup that was cut short has trimmed already, it has no newer versions of yet.
+        // A backup that was cut short has trimmed versions already, and has no newer ones of them
+        // yet.
         tells_states(found, &list, &report)?;
         match self.trims {
             true => Ok(()),
@@ -303,8 +304,8 @@ impl Run<'_> {
     }
 }
 
-/// That a check found the objects that cannot be read, for they have no state, and nothing else;
-/// how many these are.
+/// Requires that a check finds the objects that have no state, and nothing else; returns their
+/// number.
 fn tells_states(found: &Store, list: &[ObjectInfo], report: &Report) -> Result<u64, String> {
     let mut pruned = 0;
     for info in list {

@@ -1,8 +1,8 @@
-//! A real capsule that was cut or changed is refused by `verify_capsule`; so is one whose sections
-//! were changed, moved or forged and sealed anew, when its steps are replayed.
+//! Capsules: `verify_capsule` refuses a real one that was cut or changed. With a replay it also
+//! refuses one whose sections were changed, moved or forged, and sealed anew.
 //!
-//! Whoever seals a capsule anew may leave out what comes last: a chain proves order, not
-//! completeness. So nothing here only cuts the last sections off.
+//! A holder who seals a capsule anew may leave out its last sections: a chain proves order, not
+//! completeness. So nothing here only cuts those off.
 
 use std::io::Cursor;
 use std::sync::OnceLock;
@@ -78,7 +78,7 @@ fn make() -> Result<Vec<Vec<u8>>, Box<dyn std::error::Error>> {
     Ok(capsules)
 }
 
-/// Changes what is in the sections, and makes all checks hold again.
+/// Changes the content of sections, and makes all checks match again.
 fn sealed_anew(rng: &mut StdRng, capsule: &[u8]) -> Outcome {
     if rng.random_ratio(1, 4) {
         return packed_anew(rng, capsule);
@@ -134,7 +134,7 @@ fn sealed_anew(rng: &mut StdRng, capsule: &[u8]) -> Outcome {
     hold(format!("{what} ({at}, {kind:?}) is refused: {verified:?}"), verified.is_err())
 }
 
-/// Changes what is packed, and makes the checks around it hold again: what can be read then are
+/// Changes packed sections, and makes the checks around them match again: the capsule then has
 /// other sections, or the same.
 fn packed_anew(rng: &mut StdRng, capsule: &[u8]) -> Outcome {
     let before = split(capsule)?;
@@ -144,7 +144,7 @@ fn packed_anew(rng: &mut StdRng, capsule: &[u8]) -> Outcome {
     let mut sections = split_raw(&packed)?;
     let at = rng.random_range(0..sections.len());
     match rng.random_range(0..3) {
-        // Packed again: nothing is to be unpacked twice.
+        // Packed again: nothing may be unpacked twice.
         0 => {
             let length = (5 + sections[at].1.len()) as u32;
             let head = [&[6], &(length - 5).to_le_bytes()[..]].concat();

@@ -1,7 +1,7 @@
 //! Commits, and the payloads that they carry or name, decode from exactly the bytes that their
 //! encoders write, and never panic.
 //!
-//! It does not know what the fields mean.
+//! This target does not know what the fields mean.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ use rand::rngs::StdRng;
 use crate::generate::{bytes, header, source};
 use crate::outcome::{Outcome, equal, must};
 
-/// What bytes encode to when they decode.
+/// Decodes bytes and encodes the result again.
 type Again = fn(&[u8]) -> object::Result<Vec<u8>>;
 
 pub(crate) fn run(seed: u64) -> Outcome {
@@ -66,7 +66,7 @@ pub(crate) fn run(seed: u64) -> Outcome {
     }
 }
 
-/// An input is taken exactly when it is what its bytes say, whatever stands for none in it.
+/// An input is valid exactly when its bytes decode to it, even with values that encode "none".
 fn says(rng: &mut StdRng) -> Outcome {
     let mut input = header::input(rng);
     if rng.random_bool(0.8) {

@@ -1,9 +1,9 @@
-//! The power is cut at every write and every sync of a workload: what was acknowledged is there,
-//! what was not is there whole or not at all, and the store goes on from it; also when the power is
-//! cut again while it recovers, or later.
+//! Power cuts at every write and every sync of a workload: acknowledged work is kept, other work is
+//! there whole or not at all, and the store continues from it; also when the power is cut again
+//! while it recovers, or later.
 //!
-//! Some of what a power cut leaves is repaired before it is opened, and some logs lose their end: a
-//! power cut ends the repair as well.
+//! Some disks are repaired before they are opened, and some logs lose their end: a power cut ends
+//! the repair as well.
 //!
 //! The workload runs once, on a disk that records; each point of the record makes disks as a power
 //! cut may leave them. One seed in four has threads that race: it does not repeat exactly.
@@ -21,7 +21,7 @@ use crate::runner::watch_threads;
 use crate::tally::Tally;
 use crate::workload::{Threads, Work};
 
-/// Power cuts at each point of which any part may be left.
+/// The number of power cuts at each point that leave any part.
 const PARTS: usize = 3;
 /// Power cuts in a row.
 const DEPTH: usize = 3;
@@ -52,7 +52,7 @@ impl Cuts<'_> {
         self.through(work, start, disk.take_trace(), depth)
     }
 
-    /// Cuts the power at points of what the work did; gives the disk behind all of it.
+    /// Cuts the power at points of the work, and returns the disk behind all of it.
     fn through(
         &mut self,
         work: &Work,
@@ -97,8 +97,8 @@ impl Cuts<'_> {
         depth: usize,
     ) -> Outcome {
         let again = depth < DEPTH && self.rng.random_bool(0.02);
-        // A database's id is random, and so is where its packs are cut: what is drawn for one cut
-        // is not to change what is drawn for the next.
+        // A database's id is random, and so are the cuts of its packs: the draws for one cut must
+        // not change those for the next.
         let mut rng = source(self.rng.random());
         let left = volume.cut(leaves, &mut rng);
         let disk = SimulatedDisk::new(left.clone());
@@ -122,7 +122,7 @@ mod tests {
     use super::*;
     use crate::disk::fault::Kind;
 
-    /// What comes of the first seeds on disks that lie about a kind of sync.
+    /// Returns the outcome of the first seeds on disks that lie about a kind of sync.
     fn lied_to(kind: Kind) -> Outcome {
         watch_threads();
         (0..4).try_for_each(|seed| {

@@ -1,8 +1,8 @@
-//! A database of counters, tallies, lamps and sums against a few lines of Rust that say what each
-//! does: calls, transactions, direct writes, signatures, upgrades, forks, the clock, restarts and
-//! moves by capsule; who gave a field its value; in the end every lineage is replayed.
+//! A database of counters, tallies, lamps and sums against a model of a few lines: calls,
+//! transactions, direct writes, signatures, upgrades, forks, the clock, restarts and moves by
+//! capsule; blame of each field; in the end every lineage is replayed.
 //!
-//! It knows what the guests' policies let pass, not how.
+//! The model knows which steps the guests' policies permit, not how.
 
 mod model;
 mod sum;
@@ -24,10 +24,10 @@ use crate::outcome::{Outcome, equal, hold, must};
 use crate::runner::watch_threads;
 
 const OPEN: &str = r#"@id("open") permit(principal, action, resource);"#;
-/// Whoever asks may upgrade.
+/// A policy under which anyone may upgrade.
 const UPGRADABLE: &str =
     r#"@id("upgrade") permit(principal, action == Action::"upgrade", resource);"#;
-/// Only a small count is taken over.
+/// A rule that accepts only small counts.
 const SMALL: &str = r#"@id("small") forbid(principal, action == Action::"migrate", resource)
     unless { context.after.balance <= 500 };"#;
 const OBJECTS_MAX: usize = 5;
@@ -69,7 +69,7 @@ pub(crate) fn run(seed: u64) -> Outcome {
     hold(format!("an undamaged database is sound: {:?}", report.damage), report.is_sound())
 }
 
-/// The arguments of a method, of which there is one at most.
+/// Returns the arguments of a method, at most one.
 fn arguments(kind: Kind, method: &str, argument: u64) -> Vec<Value> {
     match kind {
         _ if method == "switch-off" => args![],
@@ -190,7 +190,7 @@ impl Run {
             let (id, object) = &mut self.objects[index];
             let (method, argument) = object.draw(&mut self.rng);
             calls.push(db.call(*id, method, arguments(object.kind, method, argument)));
-            // What was due runs, whatever becomes of the transaction.
+            // Due cycles run, whatever the outcome of the transaction.
             object.wait(now);
             let mut changed = object.clone();
             let result = changed.call(method, argument, None, now);
@@ -254,7 +254,7 @@ impl Run {
         equal(&format!("that {field} may be written"), &expected, &written.is_ok())
     }
 
-    /// To a tally, which a counter can become.
+    /// Upgrades to a tally, which a counter can become.
     fn upgrade(&mut self, index: usize) -> Outcome {
         let small = self.rng.random_bool(0.5);
         let policy = if small { format!("{TALLY_POLICY}\n{SMALL}") } else { TALLY_POLICY.into() };
@@ -288,8 +288,7 @@ impl Run {
         equal("the new code", &to.code(), &receipt.header.code)
     }
 
-    /// Who gave each field the value that it has: in the object, and in a fork of one of its
-    /// versions.
+    /// Compares the blame of each field: in the object, and in a fork of one of its versions.
     fn blame(&mut self, index: usize) -> Outcome {
         let (id, object) = &self.objects[index];
         let last = object.versions.len() - 1;
@@ -337,7 +336,7 @@ impl Run {
         let imported = must("importing", self.db().import(Cursor::new(bytes)))?;
         equal("the id", &id, &imported)?;
         self.objects = vec![self.objects.swap_remove(index)];
-        // A wake that was due before the move runs before whatever comes next.
+        // A wake that was due before the move runs before any later step.
         self.wait()
     }
 

@@ -1,11 +1,11 @@
-//! Every operation of a disk fails, one run for each: the store says so in its own words,
-//! acknowledges nothing more, and has all that it acknowledged when it is opened again, with the
-//! power cut or not.
+//! Faults of every operation of a disk, one run for each: the store reports the fault in its own
+//! words, acknowledges nothing more, and has everything acknowledged when it is opened again, with
+//! the power cut or not.
 //!
 //! A seed chooses how operations fail and a workload; the run then lets operation 0 fail, operation
 //! 1 and so on, until the workload ends before. Every other workload starts with a recovery. Some
-//! seeds have a disk with less room than the workload takes instead: what was acknowledged is then
-//! read of the full disk, which takes no change.
+//! seeds have a disk with less room than the workload takes instead: the acknowledged work is then
+//! read from the full disk, which accepts no change.
 
 use rand::RngExt;
 use rand::rngs::StdRng;
@@ -20,7 +20,8 @@ use crate::runner::watch_threads;
 use crate::tally::Tally;
 use crate::workload::{Threads, Work};
 
-/// How operations fail: the fault, whether all that follow fail as well, and of which files.
+/// The ways in which operations fail: the fault, whether all later ones fail as well, and of which
+/// files.
 const WAYS: [(Fault, bool, &str); 11] = [
     (Fault::Io, false, ""),
     (Fault::Io, true, ""),
@@ -79,7 +80,7 @@ fn tight(number: u64, tally: &Tally) -> Outcome {
     Ok(())
 }
 
-/// Does the work on a disk of so many bytes; whether there was too little room.
+/// Does the work on a disk of `room` bytes, and returns whether that was too little.
 fn filled(work: &Work, room: u64, rng: &mut StdRng) -> Result<bool, String> {
     let disk = SimulatedDisk::traced(Volume::new());
     disk.limit(room);
@@ -101,7 +102,7 @@ fn filled(work: &Work, room: u64, rng: &mut StdRng) -> Result<bool, String> {
     Ok(result.is_err())
 }
 
-/// A disk that was left by a power cut in the middle of the work, and work to go on with.
+/// Returns a disk that a power cut left in the middle of the work, and work to continue with.
 fn interrupted(work: &Work, rng: &mut StdRng) -> Result<(Work, Volume), String> {
     let disk = SimulatedDisk::traced(Volume::new());
     must("the work", work.run(&disk))?;
@@ -149,8 +150,8 @@ fn one(work: &Work, start: &Volume, plan: Plan, rng: &mut StdRng) -> Result<u64,
     Ok(fired)
 }
 
-/// Opens the store on the same disk, with all that is cached, as another process would. It may go
-/// on; then the power is cut after all.
+/// Opens the store on the same disk, with all that is cached, as another process would. It may
+/// continue; then the power is cut after all.
 fn restart(work: &Work, volume: &Volume, acknowledged: usize, rng: &mut StdRng) -> Outcome {
     let state = work.recover(&SimulatedDisk::new(volume.clone()), acknowledged, rng)?;
     if rng.random_bool(0.5) {
@@ -172,7 +173,7 @@ fn is_of(error: &storage::Error, fault: Fault) -> bool {
     }
 }
 
-/// That nothing is acknowledged between a failure and the next opening.
+/// Requires that nothing is acknowledged between a failure and the next opening.
 fn silent(trace: &[Operation]) -> Outcome {
     let (mut failed, mut full) = (false, false);
     for operation in trace {

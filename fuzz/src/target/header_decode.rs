@@ -1,6 +1,6 @@
-//! `Header::decode` takes exactly the bytes that `encode` writes, and never panics.
+//! `Header::decode` accepts exactly the bytes that `encode` writes, and never panics.
 //!
-//! It does not know what the fields mean.
+//! This target does not know what the fields mean.
 
 use object::header::{HEADER_BYTES, Header};
 use rand::RngExt;

@@ -1,9 +1,10 @@
-//! Any bytes are refused by `instrument`, or make the same module twice: one that the pass itself
-//! does not take again, and that a database takes or refuses for a reason of the module's.
+//! Instrumentation of any bytes: `instrument` refuses them, or makes the same module twice. The
+//! pass does not accept its own output again, and a database accepts the module or refuses it for a
+//! reason of the module's.
 //!
-//! What those modules compute is not judged, but that a replay computes the same. Of some others it
-//! is known what every byte of their memory comes to (`machine`), and some are run without the pass
-//! as well (`smith`).
+//! The computations of those modules are not judged, except that a replay must repeat them. Of some
+//! others every byte of memory is known (`machine`), and some are also run without the pass
+//! (`smith`).
 
 mod bare;
 mod machine;
@@ -22,8 +23,8 @@ use crate::tally::Tally;
 
 /// Every how many modules that pass are run: they are compiled for it.
 const RUN_IN: u32 = 16;
-/// Every how many runs are of a module of which it is known what it does, and again of one that is
-/// run without the pass.
+/// One in this many runs is of a module with known results, and one of a module that is also run
+/// without the pass.
 const KNOWN_IN: u32 = 8;
 const OPEN: &str = r#"@id("open") permit(principal, action, resource);"#;
 
@@ -48,7 +49,7 @@ pub(crate) fn run(seed: u64, tally: &Tally) -> Outcome {
     if rng.random_ratio(1, RUN_IN) { execute(&mut rng, bytes) } else { Ok(()) }
 }
 
-/// Runs the module as an object, when it is one, and replays what it did.
+/// Runs the module as an object, when it is one, and replays it.
 fn execute(rng: &mut StdRng, bytes: Vec<u8>) -> Outcome {
     watch_threads();
     let Ok(code) = Code::wasm(bytes) else { return Ok(()) };
@@ -73,7 +74,7 @@ fn execute(rng: &mut StdRng, bytes: Vec<u8>) -> Outcome {
     must("a replay", db.verify(id, Replay::Yes)).map(drop)
 }
 
-/// That an error is about the module or what was asked of it, not about the machine.
+/// Requires that an error is about the module or the request, not about the machine.
 fn is_verdict(error: &continuant::Error) -> Outcome {
     let machine = matches!(
         error.kind(),

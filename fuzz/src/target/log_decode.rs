@@ -1,9 +1,9 @@
-//! A database whose log's bytes were changed or cut: opening it or checking it must say so, unless
-//! the change is where the log could have been torn; then all before it must be there, and nothing
-//! of it or behind.
+//! Logs whose bytes were changed or cut: opening or checking the database must report it, unless
+//! the change is where the log could have been torn; then everything before it must be there, and
+//! nothing of it or behind.
 //!
-//! What is served is what was appended, whatever is reported. A repair says what is gone of what
-//! the index knew, changes nothing before that is accepted, and puts it on record.
+//! Reads return only appended content, whatever is reported. A repair reports the losses of content
+//! that the index knew, changes nothing before the loss is accepted, and puts it on record.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -23,7 +23,7 @@ use crate::runner::watch_threads;
 /// Changes of one database in a run.
 const DAMAGES: usize = 4;
 
-/// A database, and what it has after each frame.
+/// A database, and its content after each frame.
 struct Database {
     ingredients: Ingredients,
     authors: Vec<Author>,
@@ -174,7 +174,7 @@ impl Database {
 }
 
 impl Database {
-    /// Repairs a database of which the frames from `broken` on are gone, or something before.
+    /// Repairs a database that lost the frames from `broken` on, or has damage before that.
     fn repaired(&self, rng: &mut StdRng, path: &Path, broken: Option<usize>) -> Outcome {
         let kept = broken.filter(|&broken| broken < self.covered);
         let before = files(path)?;
@@ -205,7 +205,7 @@ impl Database {
         goes_on(store, path, rng)
     }
 
-    /// That a loss is all that there was behind the frames that are left.
+    /// Requires that a loss is exactly the content behind the remaining frames.
     fn compare(&self, lost: &Lost, kept: usize) -> Outcome {
         let (mut versions, mut refusals, mut objects, mut gone) = (0, 0, 0, 0);
         for (id, was) in &self.models[self.covered].objects {
@@ -238,7 +238,7 @@ fn files(path: &Path) -> Result<BTreeMap<PathBuf, Vec<u8>>, String> {
     Ok(files)
 }
 
-/// The first frame whose bytes, or whose segment's header, are not what they were.
+/// Finds the first frame whose bytes, or whose segment's header, have changed.
 fn first_broken(frames: &[Frame], before: &[Vec<u8>], after: &[Option<Vec<u8>>]) -> Option<usize> {
     frames.iter().position(|frame| {
         let header = 0..frames::SEGMENT_HEADER_BYTES;
@@ -261,7 +261,7 @@ fn headers_are_whole(before: &[Vec<u8>], after: &[Option<Vec<u8>>]) -> bool {
     })
 }
 
-/// What a version is read as is what was appended, or an error.
+/// Requires that a version reads as it was appended, or fails.
 fn serves_no_other(store: &Store, model: &Model) -> Outcome {
     for (id, object) in &model.objects {
         for version in &object.versions {
@@ -273,12 +273,12 @@ fn serves_no_other(store: &Store, model: &Model) -> Outcome {
     Ok(())
 }
 
-/// The store has each object of the model as far as the model goes, and no more.
+/// Requires that the store has each object of the model up to the model's version, and no more.
 fn has(store: &Store, model: &Model, rng: &mut StdRng) -> Outcome {
     compare::store(store, model, rng)
 }
 
-/// What was left can be appended to and opened again.
+/// Requires that the rest can be appended to and opened again.
 fn goes_on(store: Store, path: &Path, rng: &mut StdRng) -> Outcome {
     let ingredients = Ingredients::new(rng);
     let (_, made) = Author::begin(rng, &ingredients);
@@ -293,7 +293,7 @@ fn goes_on(store: Store, path: &Path, rng: &mut StdRng) -> Outcome {
     hold(format!("it is sound again: {:?}", report.damage), report.is_sound())
 }
 
-/// Changes the segments somehow; what it did, and what is left, with segments that are gone.
+/// Damages the segments in some way; returns the way, and the segments, none for removed ones.
 fn damage(
     rng: &mut StdRng,
     segments: &[Vec<u8>],

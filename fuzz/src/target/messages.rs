@@ -1,10 +1,10 @@
-//! Purses that pay one another by messages, while the power is cut and on hosts whose clocks
-//! disagree: no money is lost or made, and each payment is delivered once, in the order of its
-//! sender, or is a dead letter, which is tried again or dropped, or waits for a receiver that is
-//! ahead of the clock. Whatever the sender's time was, a receiver's is the host's or its own, and
-//! no lamp goes out early.
+//! Purses that pay one another by messages, through power cuts and on hosts whose clocks disagree:
+//! no money is lost or made, and each payment is delivered once, in the order of its sender, or is
+//! a dead letter, which is retried or dropped, or waits for a receiver that is ahead of the clock.
+//! Whatever the sender's time, a receiver's time is the host's or its own, and no lamp goes out
+//! early.
 //!
-//! It knows what purses do, not how messages are delivered: it compares what the lineages say.
+//! It knows what purses do, not how messages are delivered: it compares the lineages.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -25,13 +25,13 @@ use crate::runner::watch_threads;
 use crate::tally::Tally;
 use crate::workload::PATH;
 
-/// Where a payment stands: the version that sent it, and its place there.
+/// The place of a payment: the version that sent it, and its index there.
 type Place = (u64, u32);
 
 const MINUTE: u64 = 60 * 1000;
-/// How far an object may be ahead of the clock by default.
+/// The default limit by which an object may be ahead of the clock.
 const TOLERANCE: u64 = 5 * MINUTE;
-/// What the clocks of hosts say: some are ahead, and after them others have gone back.
+/// The clocks of the hosts: some are ahead, and later ones have gone back.
 const CLOCKS: [u64; 6] = [
     START,
     START,
@@ -57,17 +57,17 @@ struct Run {
     seen: BTreeMap<ObjectId, Header>,
     /// The last nonce that was not drawn by the database.
     nonce: u64,
-    /// The purses and, behind them, the lamp, what is no object, and a purse that is made later, or
-    /// never.
+    /// The purses and, behind them, the lamp, an id without an object, and a purse that is made
+    /// later, or never.
     receivers: Vec<ObjectId>,
     late: ObjectId,
-    /// Letters that were tried again, whose messages come behind later ones.
+    /// Letters that were retried: their messages come behind later ones.
     again: BTreeSet<(ObjectId, Place)>,
     /// Letters that were dropped, which a crash may have undone, with their receivers.
     dropped: BTreeMap<(ObjectId, Place), ObjectId>,
 }
 
-/// What lineages say of messages, by sender and receiver.
+/// The messages in the lineages, by sender and receiver.
 #[derive(Default)]
 struct Mail {
     sent: BTreeMap<(ObjectId, ObjectId), Vec<Place>>,
@@ -76,7 +76,8 @@ struct Mail {
 }
 
 impl Mail {
-    /// The number of messages that were sent and not taken: each must wait for what is held.
+    /// Counts the messages that were sent and not taken: each must wait for a receiver that is
+    /// held.
     fn left(mut self, is_held: impl Fn(ObjectId) -> Result<bool, String>) -> Result<usize, String> {
         let mut held = 0;
         for (&(sender, to), places) in &self.sent {
@@ -98,7 +99,7 @@ impl Mail {
     }
 }
 
-/// What tells the purse that is made late from others.
+/// The salt of the purse that is made late.
 const LATE: [u8; 16] = [9; 16];
 
 pub(crate) fn run(seed: u64, tally: &Tally) -> Outcome {
@@ -179,7 +180,7 @@ impl Run {
         Host { now, lets_in: self.rng.random_bool(0.4) }
     }
 
-    /// Payments until the power is cut at some moment: what is left then.
+    /// Makes payments until the power is cut at some moment, and returns the volume that is left.
     fn lives(&mut self, start: Volume, host: Host, tally: &Tally) -> Result<Volume, String> {
         let disk = SimulatedDisk::traced(start.clone());
         let db = open(&disk, &mut self.rng, host)?;
@@ -259,8 +260,8 @@ impl Run {
         Ok(())
     }
 
-    /// Opens what is left, delivers what is on its way, and holds the lineages against each other.
-    /// What is new in them was made on these hosts.
+    /// Opens the remaining volume, delivers pending messages, and compares the lineages with each
+    /// other. New versions were made on these hosts.
     fn settles(&mut self, disk: &SimulatedDisk, hosts: [Host; 2], tally: &Tally) -> Outcome {
         let host = hosts[1];
         let db = open(disk, &mut self.rng, host)?;
@@ -308,8 +309,8 @@ impl Run {
         must("closing", db.close())
     }
 
-    /// Reads the lineage of an object: what it sent and took, and that its balance is what comes of
-    /// that.
+    /// Reads the lineage of an object: its messages sent and taken, and that its balance follows
+    /// from them.
     fn reads(&mut self, db: &Database, id: ObjectId, hosts: [Host; 2], mail: &mut Mail) -> Outcome {
         let (mut balance, history) = (0, must("the history", db.history(id).entries())?);
         for entry in history {
@@ -360,7 +361,7 @@ impl Run {
         drops
     }
 
-    /// That a version that is new has the time of one of these hosts, or its parent's if that is
+    /// Requires that a new version has the time of one of these hosts, or its parent's if that is
     /// later, and that a wake was due by one of them.
     fn holds_time(&mut self, id: ObjectId, header: &Header, clocks: [u64; 2]) -> Outcome {
         let Some(before) = self.seen.get(&id) else {

@@ -1,9 +1,9 @@
 //! Any text is refused by `Policy::parse`, or is a policy that encodes and decodes to itself and
-//! decides the same twice; it never panics and never exhausts the stack. One that is taken has no
-//! rule that can never hold and does not say so, and no key that is not written as keys are; one
-//! that is on record is read all the same.
+//! decides the same twice; it never panics and never exhausts the stack. An accepted policy has no
+//! rule that can never hold and does not say so, and no malformed key; one on record is readable
+//! all the same.
 //!
-//! What it decides is not judged here.
+//! The decisions are not judged here.
 
 use std::sync::OnceLock;
 
@@ -52,7 +52,7 @@ pub(crate) fn run(seed: u64) -> Outcome {
     Ok(())
 }
 
-/// Rules of which it is known whether they may be taken: all of them, or the policy is not.
+/// Tests rules whose acceptance is known: all of them are acceptable, or the policy is refused.
 fn suspect(rng: &mut StdRng) -> Outcome {
     let (text, is_well) = policy::suspects(rng);
     let parsed = Policy::parse(&text, &schemas()[0]);
@@ -66,7 +66,7 @@ fn suspect(rng: &mut StdRng) -> Outcome {
     Ok(())
 }
 
-/// What holds of a policy that was taken: what its text shows to whoever knows no Cedar.
+/// Requires the properties of an accepted policy that its text shows without knowing Cedar.
 fn taken(policy: &Policy) -> Outcome {
     let text = policy.text();
     for id in policy.dead() {

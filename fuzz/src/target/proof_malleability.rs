@@ -1,8 +1,8 @@
-//! What verifies does so by its own bytes and no others: credentials, proofs of ancestry, the
-//! encodings that hashes are of, and the bytes that are signed.
+//! Malleability: credentials, proofs of ancestry, hashed encodings and signed bytes verify by their
+//! own bytes and no others.
 //!
-//! Who has a secret key can sign the same again in other bytes, and any verifier must take both;
-//! nobody else can make a second signature of one, and none is one for two things.
+//! A holder of a secret key can sign the same again in other bytes, and any verifier must accept
+//! both; nobody else can make a second signature from one, and none is valid for two things.
 
 mod ancestry;
 mod signature;
@@ -84,7 +84,7 @@ fn signed_bytes(rng: &mut StdRng) -> Result<u64, String> {
     Ok(16)
 }
 
-/// A request that is nearly the same: bytes moved over the border of what is beside them.
+/// Returns a nearly equal request: bytes moved over a boundary to the neighbouring part.
 fn near(rng: &mut StdRng, request: &Request) -> Option<Request> {
     let mut request = request.clone();
     match &mut request {
@@ -141,7 +141,7 @@ fn encodings(rng: &mut StdRng) -> Result<u64, String> {
     Ok(16)
 }
 
-/// A commit whose bytes are others decodes to another, or not at all.
+/// Requires that a commit with other bytes decodes to another commit, or not at all.
 fn commits(rng: &mut StdRng, made: &Header, input: &Input) -> Outcome {
     let (input, effects) = (input.encode(), header::effects(rng).encode());
     let admission = header::admission(rng).encode();

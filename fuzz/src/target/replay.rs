@@ -1,10 +1,10 @@
-//! Every lineage that was committed verifies, and none of which anything was changed: a record, the
+//! Every committed lineage verifies, and no longer once anything in it was changed: a record, the
 //! policy, the module, the base image.
 //!
-//! What is changed is hashed anew, so that no check of damage finds it. Most lineages are made by
-//! the pure functions and verified by them; some by an engine, and replayed. Whoever holds only the
-//! beginning of a lineage holds a lineage, so nothing here only cuts the end off; and the newest
-//! version may be changed in what its host alone can know, which is said in [`Told`].
+//! The changed part is hashed anew, so that no check of damage finds it. Most lineages are made by
+//! the pure functions and verified by them; some by an engine, and replayed. The beginning of a
+//! lineage is a lineage, so nothing here only cuts the end off; and in the newest version the
+//! fields that only its host can know may be changed, as [`Told`] lists.
 
 mod ran;
 
@@ -130,7 +130,7 @@ impl Lineage {
         hold(format_args!("nothing follows {}", what()), followed.is_err())
     }
 
-    /// Changes what the object is made of.
+    /// Changes the object's parts.
     fn parts(&self, rng: &mut StdRng) -> Outcome {
         let genesis = must("decoding a genesis", Commit::decode(&self.records[0].bytes))?;
         let other = Law::ALL[rng.random_range(0..Law::ALL.len())];

@@ -1,10 +1,10 @@
-//! Bytes of a closed database change at rest: opening it, reading it or checking it says so, and
-//! nothing is served that is not what was appended.
+//! Bytes of a closed database change at rest: opening it, reading it or checking it reports that,
+//! and reads return only appended content.
 //!
 //! A seed chooses a database and one in `SLICES` of the bytes of its log, its marker, its index and
-//! a capsule; as many seeds in a row change every byte in three ways. Copies from earlier, of one
-//! page, of a segment or of the whole index, are put in place of what is there as well; that a page
-//! of the index is one, only a check has to tell.
+//! a capsule; that many seeds in a row change every byte in three ways. Older copies of a page, of
+//! a segment or of the whole index also replace the present ones; only a check has to notice an old
+//! page of the index.
 
 mod served;
 
@@ -32,7 +32,7 @@ pub(crate) const SLICES: u64 = 256;
 const FLIPS: [u8; 3] = [0x01, 0x80, 0xff];
 const PAGE_BYTES: usize = 4096;
 
-/// A closed database, and what it has.
+/// A closed database, and its content.
 struct Database {
     volume: Volume,
     /// The disk as it was at times before it was closed.
@@ -40,28 +40,28 @@ struct Database {
     model: Model,
 }
 
-/// What a database with damage comes to.
+/// The finding about a damaged database.
 enum Finding {
     /// It cannot be opened.
     Refused(storage::Error),
-    /// It is opened, and a check finds this first.
+    /// It opens, and a check finds this first.
     Found(storage::Error),
-    /// It is as sound as the one without damage, and all is served.
+    /// It is as sound as the one without damage, and serves everything.
     Nothing,
 }
 
-/// How a database is looked at.
+/// The way in which a database is examined.
 #[derive(Clone, Copy)]
 enum Look {
-    /// Nothing is served but what was appended; then it is checked.
+    /// Reads must return only appended content; then it is checked.
     Serve,
-    /// A check comes first, and only what it finds sound is to serve what was appended.
+    /// A check comes first; content that it finds sound must be as appended.
     Check,
 }
 
 thread_local! {
-    /// Whether panics inside the index's library go without a message: the store makes errors of
-    /// them, and there would be thousands.
+    /// True while panics inside the index's library are silent: the store turns them into errors,
+    /// and there would be thousands.
     static QUIET: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -88,7 +88,8 @@ pub(crate) fn run(seed: u64, tally: &Tally) -> Outcome {
     database.stale(seed, tally)
 }
 
-/// Whether a byte is in a page of the index that was never written: one of them is enough.
+/// Returns whether a byte is in a page of the index that was never written: testing one of them is
+/// enough.
 fn is_unused(path: &Path, bytes: &[u8], at: usize) -> bool {
     let start = at / PAGE_BYTES * PAGE_BYTES;
     let page = &bytes[start..bytes.len().min(start + PAGE_BYTES)];
@@ -125,7 +126,7 @@ impl Database {
         volume
     }
 
-    /// What becomes of the database on a disk, when it is looked at in this way.
+    /// Returns the finding about the database on a disk, examined in this way.
     fn find(&self, volume: Volume, look: Look) -> Result<Finding, String> {
         let disk = SimulatedDisk::new(volume);
         let store = match patient().existing(true).disk(Arc::new(disk.clone())).open(PATH) {
@@ -153,7 +154,8 @@ impl Database {
         hold("what is sound is served", all).map(|()| Finding::Nothing)
     }
 
-    /// Repairs a database whose log changed: what the index knew is there, or the loss is told.
+    /// Repairs a database whose log changed: content that the index knew is there, or the loss is
+    /// reported.
     fn repaired(&self, volume: Volume) -> Outcome {
         let disk = Arc::new(SimulatedDisk::new(volume.clone()));
         let error = match patient().disk(disk).repair(PATH, None) {
@@ -198,7 +200,7 @@ impl Database {
         hold(format!("it is found where it is: {error:?}"), is_found)
     }
 
-    /// That damage of the index is called so, or concerns nobody.
+    /// Requires that damage of the index is called so, or has no effect.
     fn index(&self, finding: Finding) -> Outcome {
         match finding {
             Finding::Nothing => Ok(()),
@@ -231,7 +233,7 @@ impl Database {
         Ok(())
     }
 
-    /// Puts copies from earlier in place of what is there.
+    /// Puts older copies in place of the present files.
     fn stale(&self, seed: u64, tally: &Tally) -> Outcome {
         let mut rng = source(seed);
         for _ in 0..20 {

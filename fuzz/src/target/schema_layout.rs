@@ -1,5 +1,5 @@
 //! Our layout of types, and our values in memory and as core values, against a reader and a writer
-//! of the Canonical ABI that share no code with them: they ask the WIT library where things are.
+//! of the Canonical ABI that share no code with them: they ask the WIT library for offsets.
 //!
 //! The library's parser is the one that schemas are parsed with; its sizes, alignments and
 //! signatures are used nowhere else. How wasmtime lowers the same values is not compared: it runs
@@ -73,7 +73,7 @@ fn layouts(schema: &Schema, oracle: &Oracle) -> Outcome {
     Ok(())
 }
 
-/// That a type is laid out as the oracle says, with all that is in it.
+/// Requires that a type, with all its parts, is laid out as the oracle says.
 fn same(ours: &Type, theirs: &Wit, oracle: &Oracle) -> Outcome {
     let layout = ours.layout();
     let found = (layout.size as usize, layout.align as usize);
@@ -137,7 +137,7 @@ fn state(rng: &mut StdRng, schema: &Schema, oracle: &Oracle) -> Outcome {
     agree("a changed state", &found.map_err(|_| Bad::Invalid), &expected)
 }
 
-/// That two values are the same, NaNs among them, unless one is too large to be read.
+/// Requires that two values are the same, NaNs included, unless one is too large to be read.
 fn agree(what: &str, expected: &Result<Value, Bad>, found: &Result<Value, Bad>) -> Outcome {
     if [expected, found].contains(&&Err(Bad::TooMuch)) {
         return Ok(());

@@ -1,7 +1,7 @@
 //! Any text is refused by `Schema::parse`, or is a schema that parses to the same again, and that
 //! reads and validates any memory without a panic.
 //!
-//! What its layout must be is not judged here.
+//! The layout is not judged here.
 
 use object::hash::SchemaHash;
 use object::policy::derived_schema;

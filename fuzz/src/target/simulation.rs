@@ -1,6 +1,6 @@
 //! A whole database on one thread, with thousands of objects, under a clock that the seed moves and
-//! on a disk that it has fail: counters, lamps that go out by themselves, purses that pay one
-//! another, transactions, restarts and power cuts, against a few lines of Rust.
+//! on a disk that the seed makes fail: counters, lamps that go out by themselves, purses that pay
+//! one another, transactions, restarts and power cuts, against a model of a few lines.
 //!
 //! ```text
 //!   a step: submit, work, sync, move the clock, read, ... --> what is seen: a unit of the order
@@ -12,10 +12,10 @@
 //!
 //! The database has no workers, so this thread does all of its work, in the order that the seed
 //! draws: which object has its turn next, when the log is written, when the clock moves. So a seed
-//! reproduces a run exactly, down to the bytes on the disk, which is shown by playing some twice.
-//! It does not know how the database does any of that.
+//! reproduces a run exactly, down to the bytes on the disk; playing some runs twice checks that.
+//! This target does not know how the database does its work.
 //!
-//! Invariant: nothing that a run does depends on anything but its seed.
+//! Invariant: the seed alone determines a run.
 
 mod audit;
 mod model;
@@ -44,14 +44,14 @@ use crate::outcome::{Outcome, equal, hold, must};
 use crate::tally::Tally;
 use crate::workload::PATH;
 
-/// Of so many runs, one is played twice.
+/// One in this many runs is played twice.
 const TWICE: u64 = 8;
-/// After so many runs every fault must have fired.
+/// After this many runs every fault must have fired.
 const LONG: u64 = 40;
-/// Calls of one object that are not looked at yet: they are told apart by fewer than a thousand.
+/// The limit of an object's unexamined calls: fewer than a thousand can be distinguished.
 const ASKED_MAX: usize = 400;
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
-/// How far a clock goes back: objects that are no further ahead of it than so go on.
+/// The time by which a clock goes back: objects that are at most this far ahead of it continue.
 const BACK_MS: u64 = 4 * 60 * 1000;
 
 pub(crate) fn run(seed: u64, tally: &Tally) -> Outcome {
@@ -75,7 +75,7 @@ pub(crate) fn run(seed: u64, tally: &Tally) -> Outcome {
     Ok(())
 }
 
-/// How much is done in a run.
+/// The amount of work in a run.
 #[derive(Clone, Copy, Debug)]
 struct Size {
     /// Objects that there are before anything else is done.
@@ -83,7 +83,7 @@ struct Size {
     steps: usize,
 }
 
-/// One run; after each step the hash of all that was done, answered and written up to then.
+/// Plays one run; returns after each step the hash of everything done, answered and written so far.
 fn play(seed: u64, size: Size, tally: &Tally) -> Result<Vec<blake3::Hash>, String> {
     let mut world = World::new(seed, tally)?;
     let mut hashes = Vec::new();
@@ -111,11 +111,11 @@ struct Joined {
     number: u64,
 }
 
-/// A transaction whose calls are not all looked at yet.
+/// A transaction whose calls are not all examined yet.
 struct Parts {
     /// The objects, and the numbers of their calls.
     calls: Vec<(usize, u64)>,
-    /// How many of them are on record.
+    /// The number of them on record.
     made: usize,
     refused: usize,
 }
@@ -192,7 +192,7 @@ impl<'a> World<'a> {
         }
     }
 
-    /// Opens what is on the disk.
+    /// Opens the database on the disk.
     fn open(&mut self) -> continuant::Result<Database> {
         let rng = &mut self.rng;
         let storage = storage::Options::new()
@@ -211,7 +211,8 @@ impl<'a> World<'a> {
         options.open(PATH)
     }
 
-    /// Whether something may fail: the disk has failed, and the database may say so.
+    /// Returns a result, or none if it failed with an excuse: the disk has failed, and the database
+    /// may say so.
     fn excuses<T>(&mut self, what: &str, done: continuant::Result<T>) -> Result<Option<T>, String> {
         self.note(what, &[u64::from(done.is_ok())]);
         match done {
@@ -295,7 +296,7 @@ impl<'a> World<'a> {
         Ask { number, request, time, transaction, fate, durable: false }
     }
 
-    /// What is asked of an object; in a transaction it is signed.
+    /// Draws a request to an object; in a transaction it is signed.
     fn request(&mut self, index: usize, must_sign: bool) -> Request {
         let kind = self.objects[index].kind;
         self.objects[index].serial += 1;
@@ -318,7 +319,7 @@ impl<'a> World<'a> {
         Request { method, number, to, signed }
     }
 
-    /// Whom a purse pays: mostly a purse.
+    /// Draws the receiver of a payment: mostly a purse.
     fn payee(&mut self) -> ObjectId {
         if self.rng.random_bool(0.03) {
             return ObjectId(self.rng.random());
@@ -333,7 +334,8 @@ impl<'a> World<'a> {
         self.objects[index].id
     }
 
-    /// Who pays what is no purse gets the refusal of a method that it does not have.
+    /// Makes the call. A payment to an object that is no purse is refused, as it has no such
+    /// method.
     fn call(&self, index: usize, request: &Request) -> continuant::Call<'_> {
         let Request { method, number, to, signed } = *request;
         let arguments = match method {
@@ -438,7 +440,7 @@ impl<'a> World<'a> {
         Ok(())
     }
 
-    /// How far an object is; nothing, when the disk has failed and does not say.
+    /// Returns an object's newest mark; none, when the disk has failed and the read with it.
     fn mark(&mut self, index: usize) -> Result<Option<Mark>, String> {
         let info = self.db().info(self.objects[index].id);
         match info {
@@ -478,7 +480,7 @@ impl<'a> World<'a> {
         self.observe_all()
     }
 
-    /// Lets time pass; what is due is posted.
+    /// Lets time pass; due cycles are posted.
     fn pass(&mut self) -> Outcome {
         self.now += [1, 500, 10_000, 120_000, 4_000_000][self.rng.random_range(0..5)];
         self.latest = self.latest.max(self.now);
@@ -490,7 +492,7 @@ impl<'a> World<'a> {
     fn check(&mut self) -> Outcome {
         let report = self.db().check(|_, _| {});
         let report = self.excuses("check", report)?;
-        // What cannot be read is told as damage.
+        // Unreadable parts are reported as damage.
         if let Some(report) = report.filter(|_| !self.has_failed()) {
             hold(format!("it is sound: {:?}", report.damage), report.is_sound())?;
             self.order.settle();
@@ -539,7 +541,7 @@ fn is_full(error: &continuant::Error) -> bool {
     matches!(error.kind(), ErrorKind::MailboxFull { .. })
 }
 
-/// Whether an error says that the disk failed, or the database was closed over it.
+/// Returns whether an error says that the disk failed, or the database was closed because of it.
 fn is_of_disk(error: &continuant::Error) -> bool {
     matches!(error.kind(), ErrorKind::Storage(_) | ErrorKind::Closed)
 }
@@ -549,7 +551,7 @@ mod tests {
     use super::*;
     use crate::runner::on_thread;
 
-    /// A short run; its trace, and what it counted.
+    /// Plays a short run; returns its trace, and its counts.
     fn short(seed: u64) -> (Vec<blake3::Hash>, Tally) {
         on_thread(move || {
             let (size, tally) = (Size { objects: 40, steps: 700 }, Tally::new(false));

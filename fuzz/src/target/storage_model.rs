@@ -2,8 +2,8 @@
 //! appends, checkpoints, reopening, for reading alone too, crashes with appends on their way,
 //! compaction, outboxes, and moves by capsule, there and back.
 //!
-//! A crash is a copy of the directory while the log's thread is held back, so that what is on its
-//! way is in memory only: all that was acknowledged must be in the copy, and nothing else.
+//! A crash is a copy of the directory while the log's thread is held back, so that pending appends
+//! are in memory only: the copy must have everything acknowledged, and nothing else.
 
 pub(crate) mod compare;
 pub(crate) mod model;
@@ -26,7 +26,7 @@ use crate::runner::watch_threads;
 /// Objects of one run.
 const OBJECTS_MAX: usize = 8;
 
-/// What one append has.
+/// The content of one append.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Draft {
     pub(crate) made: Vec<Made>,
@@ -43,13 +43,13 @@ struct Run {
     ingredients: Ingredients,
     authors: Vec<Author>,
     model: Model,
-    /// How many outputs each outbox has acknowledged.
+    /// The number of outputs that each outbox has acknowledged.
     outboxes: BTreeMap<&'static str, usize>,
 }
 
 /// Names of outboxes.
 const OUTBOXES: [&str; 2] = ["mail", "misspelt"];
-/// What the index may grow by at once.
+/// The bytes by which the index may grow at once.
 const INDEX_BYTES: u64 = 1 << 20;
 
 pub(crate) fn run(seed: u64) -> Outcome {
@@ -92,7 +92,7 @@ pub(crate) fn patient() -> Options {
     Options::new().segment_bytes(64 << 10).index_cache_bytes(1 << 20).compact_index(true)
 }
 
-/// Changes of a few objects: what is to be appended, with the authors ahead of it.
+/// Drafts changes of a few objects: the records to append, with the authors ahead of the store.
 pub(crate) fn draft(
     rng: &mut StdRng,
     parts: &Ingredients,
@@ -161,7 +161,7 @@ fn only(made: Made) -> Draft {
     Draft { made: vec![made], names: vec![] }
 }
 
-/// That something failed so.
+/// Requires that something failed in a certain way.
 fn is<T: std::fmt::Debug>(
     result: &storage::Result<T>,
     what: &str,
@@ -242,7 +242,7 @@ impl Run {
         Ok(())
     }
 
-    /// That a check in parts finds what one of all at once finds.
+    /// Requires that a check in parts finds the same as one all at once.
     fn check_in_parts(&mut self, whole: &Report) -> Outcome {
         let few = self.rng.random_range(1..8000);
         self.open(self.path.clone(), patient().existing(true).check_bytes_max(few))?;
@@ -255,7 +255,8 @@ impl Run {
         self.open(self.path.clone(), options)
     }
 
-    /// Copies the directory while some appends wait for the log's thread, and goes on in the copy.
+    /// Copies the directory while some appends wait for the log's thread, and continues in the
+    /// copy.
     fn crash(&mut self) -> Outcome {
         self.open(self.path.clone(), patient())?;
         let draft = self.draft();
@@ -351,7 +352,8 @@ impl Run {
         equal("damage abroad", &0, &report.damage_count)
     }
 
-    /// Replaces segments by packs: nothing is let go, and what is full, or all, is a pack then.
+    /// Replaces segments by packs: nothing is dropped, and all full segments, or all of them,
+    /// become packs.
     fn compact(&mut self) -> Outcome {
         let all = self.rng.random_bool(0.5);
         let store = self.store();
@@ -424,8 +426,8 @@ impl Run {
         self.reopen()
     }
 
-    /// What went on abroad is taken in here, if the object did not go on here as well, and nothing
-    /// older is.
+    /// Takes back an object that continued abroad, if it did not continue here as well; an older
+    /// capsule is refused.
     fn comes_back(
         &mut self,
         index: usize,
@@ -471,7 +473,7 @@ impl Run {
             });
         }
         must("coming back", self.store().import(&bytes[..], &author.head, seal))?;
-        // What it put out abroad went out there.
+        // Outputs made abroad were given abroad.
         let outputs = self.model.outputs.clone();
         self.model.apply(went_on);
         self.model.outputs = outputs;
@@ -508,7 +510,7 @@ impl Run {
         compare::store(store, &self.model, &mut self.rng)
     }
 
-    /// What each outbox of a store has not given.
+    /// Compares the outputs that each outbox of a store has not given.
     fn compare_outboxes(&self, store: &Store) -> Outcome {
         let status = must("the outboxes", store.outbox_status())?;
         let names: Vec<&str> = status.iter().map(|outbox| &*outbox.name).collect();
@@ -547,7 +549,7 @@ impl Run {
     }
 }
 
-/// What lets the log's thread go on when it is dropped.
+/// A guard that lets the log's thread continue when it is dropped.
 pub(crate) type Release = Sender<()>;
 
 /// Appends a draft and keeps the log's thread from going on behind it.

@@ -1,6 +1,6 @@
-//! What was acknowledged, and whether a database has it.
+//! The acknowledged commits, and the check that a database has them.
 //!
-//! It does not know who writes, nor how it ends.
+//! This module does not know the writers, nor how they end.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -29,7 +29,7 @@ pub(super) struct Record {
     path: PathBuf,
     /// Versions by seq; acknowledgements of several threads come in any order.
     objects: BTreeMap<ObjectId, BTreeMap<u64, VersionHash>>,
-    /// Those that were not looked at yet.
+    /// Commits that were not examined yet.
     new: Vec<Commit>,
     bytes: u64,
 }

@@ -1,5 +1,5 @@
-//! The process that is killed: it opens the database, commits on several threads, and says what was
-//! acknowledged.
+//! The process that is killed: it opens the database, commits on several threads, and prints what
+//! was acknowledged.
 //!
 //! It keeps nothing that outlives it.
 
@@ -15,7 +15,7 @@ use super::Line;
 use super::record::Commit;
 use crate::generate::{COUNTER, source};
 
-/// What the command line has in place of a target to be a writer.
+/// The argument that makes the process a writer, in place of a target.
 pub const WRITER: &str = "torture-writer";
 
 const OPEN: &str = r#"@id("open") permit(principal, action, resource);"#;
@@ -34,11 +34,11 @@ pub(super) fn storage_options(rng: &mut StdRng) -> storage::Options {
     }
 }
 
-/// Commits so often and closes the database.
+/// Makes `commits` commits and closes the database.
 ///
 /// # Errors
 ///
-/// Whatever fails: nothing should.
+/// Any failure: nothing should fail.
 pub fn write(path: &Path, seed: u64, commits: u64) -> anyhow::Result<()> {
     let mut rng = source(seed);
     let resident_bytes_max = if rng.random_bool(0.3) { 20_000 } else { 1 << 30 };
@@ -104,7 +104,7 @@ fn commit(
     }
 }
 
-/// One line in one write, so that lines of several threads do not mix.
+/// Prints one line in one write, so that lines of several threads do not mix.
 fn say(line: Line) -> anyhow::Result<()> {
     let mut output = std::io::stdout().lock();
     output.write_all(format!("{line}\n").as_bytes())?;

@@ -1,6 +1,7 @@
-//! Commits and refusals that are forged, by somebody who knows how to hash and has no key.
+//! Commits and refusals forged by somebody who knows how to hash and has no key.
 //!
-//! It does not know who is shown them. What each comes to is said beside it: see [`Told`].
+//! This module does not know who is shown them. Each has its expected verdict beside it: see
+//! [`Told`].
 
 use std::sync::Arc;
 
@@ -27,7 +28,7 @@ use super::model::Signed;
 use super::{STATE_PAGE, State};
 use crate::generate::bytes;
 
-/// Where in a commit the version of the instrumentation is, and where the fuel.
+/// The place in a commit of the instrumentation's version, and of the fuel.
 const INSTRUMENTATION: std::ops::Range<usize> = 4..8;
 const FUEL: std::ops::Range<usize> = 32..40;
 
@@ -134,7 +135,7 @@ pub(crate) fn retell(
     (what, told, parts.encode())
 }
 
-/// Whether a version was made without the object's code.
+/// Returns whether a version was made without the object's code.
 fn ran_no_code(header: &Header) -> bool {
     matches!(header.kind, Kind::Write | Kind::Amend | Kind::OpenSession)
 }
@@ -194,7 +195,7 @@ pub(crate) fn rerefuse(rng: &mut StdRng, bytes: &[u8]) -> (&'static str, Told, V
     (what, told, refusal.encode())
 }
 
-/// Any bit but those of what only a replay can tell.
+/// Turns any bit except those that only a replay can check.
 fn turned(rng: &mut StdRng, bytes: &[u8]) -> Vec<u8> {
     let mut bytes = bytes.to_vec();
     loop {
@@ -232,19 +233,19 @@ pub(crate) const NATIVE: [Reason; 6] = [
     Reason::SessionOpen,
 ];
 
-/// Who can tell that a record was changed, when all that names it was hashed anew.
+/// The parties that can notice a changed record, when everything that names it was hashed anew.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Told {
-    /// Whoever verifies it.
+    /// Every verifier.
     Anyone,
-    /// Whoever runs the code again. Others have the word of whoever ran it.
+    /// Those that run the code again. Others have the word of the host that ran it.
     Replay,
-    /// Nobody, from the record: it may be what the host says of a time, or of an input that nobody
-    /// signed. Then the record that follows it does not follow any more.
+    /// Nobody, from the record: the host alone states such a time, or such an input without a
+    /// signature. The record after it no longer follows.
     Successor,
 }
 
-/// What a forger builds on: an object before the version that is forged.
+/// The object before the forged version.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Before<'a> {
     pub(crate) definition: &'a Definition,
@@ -273,7 +274,7 @@ impl Parts {
         }
     }
 
-    /// Has the header name what the step is said to have left.
+    /// Makes the header name the claimed outcome of the step.
     fn rehash(&mut self, before: &Before<'_>) {
         self.header.effects = self.effects.hash();
         self.header.page_count = self.pages.len() as u32;
@@ -378,7 +379,7 @@ impl Parts {
         }
     }
 
-    /// Changes what a step without code left, and hashes what names it.
+    /// Changes the outcome of a step without code, and hashes what names it.
     fn forge_unrun(&mut self, rng: &mut StdRng, before: &Before<'_>) -> &'static str {
         let what = match rng.random_range(0..6) {
             0 => {

@@ -1,4 +1,4 @@
-//! The vault's guard: a module that must permit what the laws do, and what it says in a few lines.
+//! The vault's guard: a module that must permit what the laws permit, and its rule in a few lines.
 //!
 //! It knows no law.
 
@@ -32,7 +32,7 @@ pub(crate) fn wasm() -> &'static [u8] {
     WASM.get_or_init(|| wat::parse_str(TEXT).expect("the guard's text is a module"))
 }
 
-/// Whether it permits that a vault has this state.
+/// Returns whether the guard permits that a vault has this state.
 pub(crate) fn permits(after: &State) -> bool {
     let alone = after.first == Some(2) && after.second.is_none();
     after.count % 5 != 4 && !alone

@@ -1,7 +1,7 @@
-//! A host of one vault, made of the pure functions alone: what an engine does, without a disk and
-//! without running code. What a step leaves is said by whoever asks for it.
+//! A host of one vault, made of the pure functions alone: an engine without a disk and without
+//! running code. The caller states the outcome of a step.
 //!
-//! It does not know what must hold.
+//! This module does not know what must hold.
 
 use std::sync::Arc;
 
@@ -33,7 +33,7 @@ pub(crate) struct Host {
     tree: Tree,
 }
 
-/// What a step is said to leave.
+/// The claimed outcome of a step.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Claim {
     pub(crate) pages: Vec<(u32, Arc<Page>)>,
@@ -45,7 +45,7 @@ pub(crate) struct Claim {
 }
 
 impl Claim {
-    /// What code leaves: this state and nothing else.
+    /// Claims the outcome of code: this state and nothing else.
     pub(crate) fn of(made: &Made, image: &Image) -> Claim {
         let page = made.state.page();
         let pages = match image.holds(STATE_PAGE, &page) {
@@ -85,14 +85,14 @@ impl Host {
         (Host { definition, head, image, tree }, verifier, bytes)
     }
 
-    /// What a forger of the next version builds on.
+    /// Returns the ground on which the next version is forged.
     pub(crate) fn before(&self) -> Before<'_> {
         let (definition, image) = (&*self.definition, &self.image);
         Before { definition, image, time: self.head.header.time }
     }
 
-    /// What is left where no code runs: by a write, if the schema has it; by an amendment, if there
-    /// is such a law; by the opening of a session.
+    /// Returns the outcome where no code runs: of a write, if the schema has it; of an amendment,
+    /// if there is such a law; of the opening of a session.
     pub(crate) fn written(&self, request: &Request) -> Option<Claim> {
         let fields = match request {
             Request::Write { fields } => fields,
@@ -134,7 +134,7 @@ impl Host {
         admit(&self.definition, &self.head, signers, step, &mut NotAsked)
     }
 
-    /// What the vault is behind an input that is admitted.
+    /// Returns the vault's definition behind an admitted input.
     fn behind(&self, input: &Input) -> Arc<Definition> {
         amended(&input.request).unwrap_or_else(|| Arc::clone(&self.definition))
     }

@@ -1,6 +1,6 @@
 //! The laws of vaults: each as a policy, and as a few lines that decide the same.
 //!
-//! They know nothing of signatures, nonces or wakes that are due: only what a policy sees.
+//! They know nothing of signatures, nonces or due wakes: only what a policy sees.
 
 use std::sync::OnceLock;
 
@@ -30,33 +30,33 @@ pub(crate) fn sessions() -> &'static [SessionKey] {
     SESSIONS.get_or_init(made)
 }
 
-/// What may be done to a vault.
+/// A law that says what may be done to a vault.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Law {
     /// Everything, by everybody; but no session.
     Open,
-    /// Everything, by whoever signs, or opened a session.
+    /// Permits everything to any signer, or opener of a session.
     Known,
     /// Everything, by the first key when it is the lowest that signed; and the own cycle.
     Owner,
     /// Everything, by two of the first three keys; sessions are opened in vain.
     Quorum,
-    /// What leaves the count and the entries that are there alone.
+    /// Permits steps that leave the count and the existing entries alone.
     Append,
-    /// What comes a second after the last, stamped, and counts up by at most a hundred.
+    /// Permits steps that come a second after the last, stamped, and count up by at most a hundred.
     Rate,
-    /// What counts up, by at most ten; writes only by the second key.
+    /// Permits steps that count up, by at most ten; writes only by the second key.
     Rising,
     /// Everything, by everybody, but another law only by two of the first three keys.
     Charter,
-    /// Everything, by whoever signs, but another law only by the first key, when it is the lowest
-    /// that signed, while the vault is open.
+    /// Permits everything to any signer, or opener of a session, but another law only to the first
+    /// key, when it is the lowest that signed, while the vault is open.
     Handed,
-    /// What objects under the same law ask.
+    /// Permits the requests of objects under the same law.
     Kin,
 }
 
-/// What a law is asked about.
+/// The question to a law.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Case<'a> {
     pub(crate) ask: &'a Ask,
@@ -86,7 +86,7 @@ impl Law {
         Law::Kin,
     ];
 
-    /// Whether another law may follow.
+    /// Returns whether another law may follow.
     pub(crate) fn is_amendable(self) -> bool {
         matches!(self, Law::Charter | Law::Handed)
     }
@@ -146,7 +146,7 @@ impl Law {
         }
     }
 
-    /// Whether the law's text has a key in it.
+    /// Returns whether the law's text has a key in it.
     pub(crate) fn names(self, key: &[u8; 32]) -> bool {
         (0..3).any(|index| {
             let (own, digits) = (public(index), keys()[index].public().to_string());
@@ -240,7 +240,7 @@ impl Law {
     }
 }
 
-/// That a policy can read these numbers.
+/// Requires that a policy can read these numbers.
 fn readable(numbers: &[u64]) -> Result<(), (Reason, Vec<&'static str>)> {
     match numbers.iter().all(|&number| number <= LONG_MAX) {
         true => Ok(()),
@@ -248,7 +248,7 @@ fn readable(numbers: &[u64]) -> Result<(), (Reason, Vec<&'static str>)> {
     }
 }
 
-/// That no rule forbids, of some in the order of their ids.
+/// Requires that none of the rules, in the order of their ids, forbids.
 fn forbid(rules: &[(&'static str, bool)]) -> Result<(), (Reason, Vec<&'static str>)> {
     let broken: Vec<_> = rules.iter().filter(|rule| rule.1).map(|rule| rule.0).collect();
     if broken.is_empty() { Ok(()) } else { Err((Reason::Forbidden, broken)) }

@@ -1,8 +1,8 @@
-//! What people and strangers think of: things to ask a vault for, signed by themselves or with
-//! others, half signed, signed for something else, asked before, and tampered with.
+//! Wishes of people and strangers: requests to a vault, signed by themselves or with others, half
+//! signed, signed for something else, repeated, and tampered with.
 //!
-//! Invariant: what is drawn says truly whether each signature, or the code of a session, was made
-//! for just this; nobody here takes the word of what verifies them.
+//! Invariant: the drawn wish says truly whether each signature, or the code of a session, was made
+//! for exactly this request; nothing here relies on the code that verifies them.
 
 use object::credential::{Batch, Credential, Place, Proof, Signature, SigningKey};
 use object::hash::{BatchRoot, ObjectId, SessionId, VersionHash};
@@ -22,7 +22,7 @@ pub(crate) struct Wish {
     pub(crate) signed: Option<Signed>,
 }
 
-/// What a signature or a code was made for.
+/// The terms for which a signature or a code was made.
 #[derive(Clone, PartialEq, Eq)]
 struct Terms {
     object: ObjectId,
@@ -30,7 +30,7 @@ struct Terms {
     nonce: u64,
     expires: u64,
     parent: Option<VersionHash>,
-    /// Where it is in its batch, when it was signed with others.
+    /// The place in its batch, when it was signed with others.
     place: Option<Place>,
 }
 
@@ -38,7 +38,7 @@ impl Terms {
     fn of(credential: &Credential, object: ObjectId, request: &Request) -> Terms {
         let Credential { nonce, expires, parent, .. } = *credential;
         let (request, place) = (request.clone(), place(credential));
-        // What is signed says of the hash that stands for none that there is none.
+        // The signed bytes treat the hash that encodes "none" as no parent.
         let parent = parent.filter(|&parent| parent != VersionHash::NONE);
         Terms { object, request, nonce, expires, parent, place }
     }
@@ -97,7 +97,7 @@ impl Mind {
         Wish { input, ask, signed }
     }
 
-    /// As many strangers as may sign one input, whom nobody saw before, ask for the same.
+    /// Draws a request by as many new strangers as may sign one input.
     pub(crate) fn crowd(
         &mut self,
         rng: &mut StdRng,
@@ -147,7 +147,7 @@ impl Mind {
             1 if rng.random_bool(0.3) => Some(VersionHash::NONE),
             _ => None,
         };
-        // Whoever signs for another object has signed for that one only.
+        // A signature for another object is for that object only.
         let signed_for = if rng.random_bool(0.05) { ObjectId(rng.random()) } else { object };
         let signers: Vec<&SigningKey> = (0..rng.random_range(1..3))
             // Those who may are drawn more often than strangers.
@@ -251,7 +251,7 @@ impl Mind {
         self.signatures.extend(made);
     }
 
-    /// What a credential is worth for this.
+    /// Judges a credential for this request.
     fn judge(&self, credential: &Credential, object: ObjectId, request: &Request) -> Signed {
         let Credential { nonce, expires, parent, .. } = *credential;
         let terms = Terms::of(credential, object, request);
@@ -273,7 +273,7 @@ impl Mind {
     }
 }
 
-/// Where in its batch what a credential is of is.
+/// Returns the place in the batch of a credential, if it is in one.
 fn place(credential: &Credential) -> Option<Place> {
     match &credential.proof {
         Proof::Batch(place, _) => Some(place.clone()),

@@ -1,7 +1,6 @@
-//! A vault as naively as can be said: its state, who used which nonce, when it wants to wake; and
-//! whether it changes.
+//! The naive model of a vault: its state, the keys' nonces, its wake; and whether it changes.
 //!
-//! It knows no signature: whether one is genuine is known to whoever drew it.
+//! It knows no signature: the draw of an input knows whether one is genuine.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -16,17 +15,17 @@ use super::law::{Case, Law, Word, sessions};
 use super::{Ask, Made, State, guard};
 use crate::generate::header;
 
-/// How long a signature may hold: seven days, in milliseconds.
+/// The longest validity of a signature: seven days, in milliseconds.
 pub(crate) const WEEK: u64 = 7 * 24 * 3600 * 1000;
 
-/// How many keys are remembered.
+/// The number of keys that are remembered.
 const KEYS_MAX: usize = 1024;
 
-/// One vault.
+/// The model of one vault.
 #[derive(Clone, Debug)]
 pub(crate) struct Model {
     pub(crate) law: Law,
-    /// Whether the vault's guard must permit as well.
+    /// True if the vault's guard must permit as well.
     pub(crate) guarded: bool,
     /// Versions that it permitted.
     pub(crate) permitted_by_guard: u64,
@@ -37,15 +36,15 @@ pub(crate) struct Model {
     pub(crate) head: VersionHash,
     /// The last nonce of each key, and when the last of its inputs expires.
     nonces: BTreeMap<[u8; 32], (u64, u64)>,
-    /// When the last input of a key has expired that is forgotten before that; and the same of keys
-    /// that the law names.
+    /// The latest expiry of an input of a key that was forgotten early; and the same of keys that
+    /// the law names.
     floor: u64,
     named_floor: u64,
     /// The sessions that were opened.
     sessions: BTreeMap<[u8; 32], Opened>,
 }
 
-/// A session: whose it is, its last moment, and the last nonce in it.
+/// A session: its keys, its last moment, and the last nonce in it.
 #[derive(Clone, Debug)]
 struct Opened {
     keys: Vec<[u8; 32]>,
@@ -53,10 +52,10 @@ struct Opened {
     nonce: u64,
 }
 
-/// Who asks.
+/// The signers of an input.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Signed {
-    /// Whether each signature, or the code, was made by its key, for just this.
+    /// True if each signature, or the code, was made by its key, for exactly this.
     pub(crate) genuine: bool,
     /// The keys, as they stand there; none in a session.
     pub(crate) keys: Vec<[u8; 32]>,
@@ -157,7 +156,7 @@ impl Model {
         Ok(&signed.keys)
     }
 
-    /// After which moment an input of a key has to expire; 0 when that does not matter.
+    /// Returns the moment after which an input of a key has to expire; 0 when there is none.
     fn floor_of(&self, key: &[u8; 32]) -> u64 {
         match self.nonces.contains_key(key) {
             true => 0,
@@ -202,7 +201,7 @@ impl Model {
         self.opened(id, time).map(|opened| (opened.expires, opened.nonce))
     }
 
-    /// Whether a nonce is one that these keys, or the session, may still use.
+    /// Returns whether these keys, or the session, may still use a nonce.
     pub(crate) fn is_fresh(&self, signed: &Signed) -> bool {
         if let Some(id) = &signed.session {
             return self.sessions.get(id).is_none_or(|opened| opened.nonce < signed.nonce);
@@ -216,7 +215,7 @@ impl Model {
         self.nonces.values().map(|(nonce, _)| *nonce).max().unwrap_or(0)
     }
 
-    /// The next wake, once what is asked for has changed it.
+    /// Returns the next wake, after a request has changed it.
     fn wake_after(&self, ask: &Ask, change: WakeChange) -> Option<u64> {
         match change {
             // The wake that runs is spent.
@@ -227,7 +226,7 @@ impl Model {
         }
     }
 
-    /// Whether an attempt that leaves `made`, or no state at all, is admitted.
+    /// Returns the verdict on an attempt that leaves `made`, or no state at all.
     pub(crate) fn word(&self, attempt: Attempt<'_>, made: Option<&Made>) -> Word {
         let keys = self.believed(attempt).map_err(|reason| (reason, vec![]))?;
         let reason = match attempt.ask {
@@ -250,8 +249,8 @@ impl Model {
         }
     }
 
-    /// What a step is said to leave, by code that is the vault's own or does what it likes;
-    /// nothing when that is no state at all.
+    /// Draws the claimed outcome of a step, by the vault's own code or any other; none when that is
+    /// no state at all.
     pub(crate) fn said(&self, rng: &mut StdRng, ask: &Ask, time: u64) -> Option<Made> {
         let mut made = ask.made(&self.state, time);
         if ask.runs_code() && rng.random_bool(0.25) {

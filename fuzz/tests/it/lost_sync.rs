@@ -1,11 +1,11 @@
-//! A sync that fails on a real file system, whose pages the kernel then takes for written, and then
+//! A sync that fails on a real file system, whose pages the kernel then treats as written, and then
 //! a power cut: no acknowledged commit is lost, by the log or by the index.
 //!
 //! The file system is on a loop device over a sparse image, on a small file system in memory: when
-//! that one is full, what goes to new blocks cannot be written. A copy of the image is what a power
-//! cut leaves. It needs root, so it runs only with `RUN_SLOW_TESTS`.
+//! that one is full, writes to new blocks fail. A copy of the image is what a power cut leaves. It
+//! needs root, so it runs only with `RUN_SLOW_TESTS`.
 //!
-//! Invariant: what is mounted is unmounted, also when a test fails.
+//! Invariant: every mount is unmounted, also when a test fails.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -22,7 +22,7 @@ const OPEN: &str = r#"@id("open") permit(principal, action, resource);"#;
 const MEMORY: &str = "size=24m";
 const IMAGE_BYTES: u64 = 64 << 20;
 
-/// Runs a program, which must succeed; what it wrote.
+/// Runs a program, which must succeed, and returns its output.
 #[track_caller]
 fn run(program: &str, arguments: &[&str]) -> String {
     let output = Command::new(program).args(arguments).output();
@@ -65,7 +65,7 @@ impl Mount {
 impl Drop for Mount {
     fn drop(&mut self) {
         let end = |program, argument: &str| {
-            // A test that failed has said so; the rest is to be cleaned up all the same.
+            // A test that failed has reported it; the rest is cleaned up all the same.
             drop(Command::new(program).args([argument]).output());
         };
         let mounted = Command::new("mountpoint").arg("-q").arg(&self.place).status();
@@ -91,7 +91,7 @@ impl Disk {
         let memory = Mount::memory(directory.path().join("memory"));
         let image = memory.place.join("image");
         File::create(&image).unwrap().set_len(IMAGE_BYTES).unwrap();
-        // Without a journal the file system goes on when its device fails, and blocks of the size
+        // Without a journal the file system continues when its device fails, and blocks of the size
         // of a page make a write fail as a whole.
         run("mkfs.ext4", &["-q", "-F", "-b", "4096", "-O", "^has_journal", text(&image)]);
         let system = Mount::image(&image, directory.path().join("system"));
@@ -125,14 +125,14 @@ impl Disk {
     fn cut(&self) -> Mount {
         let image = self.directory.path().join("after");
         run("cp", &["--sparse=always", text(&self.memory.place.join("image")), text(&image)]);
-        // It repairs what it finds, which is an exit status of 1.
+        // It repairs its findings, and exits with 1 then.
         let checked = Command::new("fsck.ext4").args(["-f", "-y"]).arg(&image).output().unwrap();
         assert!(checked.status.code().is_some_and(|code| code < 4), "{checked:?}");
         Mount::image(&image, self.directory.path().join("cut"))
     }
 }
 
-/// What was acknowledged.
+/// The acknowledged commits.
 #[derive(Default)]
 struct Record(Vec<(ObjectId, u64, VersionHash)>);
 
@@ -170,7 +170,7 @@ fn causes(error: &dyn std::error::Error) -> String {
     format!("{error} | {source}")
 }
 
-/// How a database is made to fail while its disk does.
+/// A way to make a database fail while its disk does.
 #[derive(Clone, Copy)]
 struct Failure {
     /// The file whose sync fails.
@@ -178,8 +178,8 @@ struct Failure {
     fail: fn(Database, ObjectId, &mut Record) -> continuant::Error,
 }
 
-/// Has a database fail; then looks for all that was acknowledged: with the power cut at once, or
-/// after more commits by a process that might trust what it reads.
+/// Makes a database fail; then looks for everything acknowledged: with the power cut at once, or
+/// after more commits by a process that might trust its reads.
 fn lose_a_sync(Failure { file, fail }: Failure, goes_on: bool) {
     let options = || storage::Options::new().segment_bytes(1 << 20);
     let disk = Disk::new();

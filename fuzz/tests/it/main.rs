@@ -26,7 +26,7 @@ fn check(target: &str, runs: u64) {
     }
 }
 
-/// As `check`, with what the target counted.
+/// Does as `check`, and returns the target's counts.
 #[track_caller]
 fn counted(target: &str, runs: u64) -> Counts {
     let target = find(target).expect("the target is there");

@@ -1,6 +1,6 @@
 //! The lines of a batch, read one after the other in bounded memory.
 //!
-//! It does not know what they ask for.
+//! It does not know the calls.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
@@ -15,13 +15,13 @@ const LINE_BYTES_MAX: usize = 8 * PAYLOAD_BYTES_MAX;
 /// Lines that are made together, and their bytes.
 const GROUP_LINES: usize = 1024;
 const GROUP_BYTES: usize = 16 << 20;
-/// What some editors put before a text.
+/// The mark that some editors put before a text.
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
 /// A line that is not blank.
 #[derive(Debug)]
 pub(super) struct Line {
-    /// Its place in the file, from 1.
+    /// The line's number in the file, from 1.
     pub(super) number: u64,
     pub(super) text: String,
 }

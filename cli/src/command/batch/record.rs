@@ -1,8 +1,8 @@
-//! What is on record of a batch: which of its lines were made before, and what became of them.
+//! The record of a batch: which of its lines were made before, and with which outcome.
 //!
-//! A line is known by its nonce and by the keys that signed it. The versions of an object are read
-//! from the newest back to the first that the keys signed under a nonce of before the batch, and
-//! the refusals behind them, once an object; of each line that is on record 16 bytes are kept. It
+//! A line is known by its nonce and by the keys that signed it. Once for each object, its versions
+//! are read from the newest back to the first that the keys signed under a nonce from before the
+//! batch, and the refusals behind them; each line on record takes 16 bytes of memory. This module
 //! does not post anything.
 
 use std::collections::{BTreeSet, HashMap};
@@ -23,15 +23,15 @@ use crate::{moment, receipt};
 /// The kind of the failure that there is nothing to resume.
 pub(super) const NO_BATCH: &str = "no-batch";
 
-/// What the record says of a line.
+/// The record of one line.
 pub(super) enum Before {
-    /// It is not there, and may be made.
+    /// The line is not on record, and may be made.
     Nothing,
     /// The version that it made.
     Version(Version),
-    /// It was refused.
+    /// The line was refused.
     Refused(Failure),
-    /// It is not there, and a later one is.
+    /// The line is not on record, and a later one is.
     Passed(Failure),
 }
 
@@ -42,7 +42,7 @@ pub(super) struct Version {
     pub(super) document: Json,
 }
 
-/// What is on record of a batch, object by object.
+/// The record of a batch, object by object.
 pub(super) struct Records {
     keys: Vec<PublicKey>,
     base: u64,
@@ -50,7 +50,7 @@ pub(super) struct Records {
     objects: HashMap<ObjectId, Record>,
 }
 
-/// What is on record of a batch at one object.
+/// The record of a batch at one object.
 #[derive(Default)]
 struct Record {
     /// The nonces of lines that made versions, ascending, with the versions.
@@ -70,7 +70,7 @@ impl Records {
         Records { keys, base, is_resumed, objects: HashMap::new() }
     }
 
-    /// Whether a line up to the last is on record at one of these objects.
+    /// Returns whether a line up to the last is on record at one of these objects.
     pub(super) fn is_begun(
         &mut self,
         db: &Database,
@@ -88,7 +88,7 @@ impl Records {
         Ok(false)
     }
 
-    /// That nothing is on record at so many objects, and what to do.
+    /// Returns the failure that nothing is on record at `object_count` objects, and what to do.
     pub(super) fn missing(&self, object_count: usize) -> Failure {
         let base = self.base;
         let keys: Vec<String> = self.keys.iter().map(PublicKey::to_string).collect();
@@ -105,7 +105,7 @@ impl Records {
         Failure::missing(NO_BATCH, message)
     }
 
-    /// What is on record at an object.
+    /// Returns the record at an object.
     fn record(&mut self, db: &Database, id: ObjectId) -> Result<&Record> {
         if !self.objects.contains_key(&id) {
             let record = self.read(db, id)?;
@@ -114,7 +114,7 @@ impl Records {
         Ok(&self.objects[&id])
     }
 
-    /// What became of a line before.
+    /// Returns the record of a line.
     pub(super) fn before(&mut self, db: &Database, asked: &Asked) -> Result<Before> {
         let place = format!("line {}", asked.number);
         let record = self.record(db, asked.object).map_err(|failure| failure.about(&place))?;
@@ -139,7 +139,7 @@ impl Records {
         Failure::new("passed", format!("{message}: give it in a batch of its own"))
     }
 
-    /// Reads what is on record at an object.
+    /// Reads the record at an object.
     fn read(&self, db: &Database, id: ObjectId) -> Result<Record> {
         let mut known = None;
         for key in &self.keys {
@@ -151,7 +151,7 @@ impl Records {
                 _ => Ok(Record::default()),
             };
         }
-        // What the keys did last was before the batch.
+        // The keys' last nonce is from before the batch.
         let (mut record, first) = match known {
             Some(last) if last <= self.base => (Record::default(), 0),
             _ => self.versions(db, id)?,
@@ -200,8 +200,8 @@ impl Records {
         signers.iter().any(|signer| self.keys.contains(signer)).then_some(credential.nonce)
     }
 
-    /// The refusals of the batch behind the version `first` or a later one. What a refusal says of
-    /// keys is verified: anybody may have signed it with theirs.
+    /// Returns the refusals of the batch behind the version `first` or a later one. Verifies the
+    /// keys in a refusal: anybody may have named them.
     fn refusals(&self, db: &Database, id: ObjectId, first: u64) -> Result<Vec<(u64, u64)>> {
         let mut refused = Vec::new();
         let memo = Memo::default();
@@ -222,7 +222,7 @@ impl Records {
     }
 }
 
-/// That what is on record is what the line asks for.
+/// Checks that the entry on record is the line's call.
 fn validate(db: &Database, asked: &Asked, entry: &Entry, request: &Request) -> Result<()> {
     let definition = db.definition(entry.under())?;
     let method = request.called().map(|(method, _)| method);

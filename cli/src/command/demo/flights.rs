@@ -1,9 +1,9 @@
 //! Flights: the rows of the demo's file, read and validated before any of them is played.
 //!
-//! It does not know objects. No text makes it panic: what is not as it must be is an error that
-//! names the line, the column, what was expected and what was found.
+//! This module does not know objects. No text makes it panic: an invalid row is an error that names
+//! the line, the column, the expected and the found.
 //!
-//! Invariant: the rows' times never go back.
+//! Invariant: the rows' times never decrease.
 
 use std::fmt;
 
@@ -22,10 +22,10 @@ const COLUMNS: [&str; 9] = [
 const MINUTE_MS: u64 = 60_000;
 /// Bytes of a tail number or a carrier's code.
 const CODE_BYTES_MAX: usize = 64;
-/// Characters of what was found that an error shows.
+/// Characters of an invalid text that an error shows.
 const FOUND_CHARS_MAX: usize = 40;
 
-/// A departure, or what should have been one.
+/// A departure, flown or not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Row<'a> {
     /// The line of the file, from 1.
@@ -34,24 +34,24 @@ pub(super) struct Row<'a> {
     pub(super) carrier: &'a str,
     /// The aircraft's tail number.
     pub(super) tail: &'a str,
-    /// When it happened, in milliseconds since 1970-01-01 UTC.
+    /// The time of the event, in milliseconds since 1970-01-01 UTC.
     pub(super) time: u64,
-    /// What happened.
+    /// The event.
     pub(super) event: Event,
 }
 
-/// What a row says.
+/// The event of a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Event {
-    /// It departed, in minutes since 1970, and landed after so many minutes and miles.
+    /// The flight departed, in minutes since 1970, and landed after this many minutes and miles.
     Fly { departure: u64, minutes: u64, miles: u64 },
-    /// It never departed.
+    /// The flight never departed.
     Cancel,
-    /// It departed and landed elsewhere.
+    /// The flight departed and landed elsewhere.
     Divert,
 }
 
-/// What is not as it must be in a file of flights.
+/// An invalid row in a file of flights.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct FlightsError {
     line: u64,

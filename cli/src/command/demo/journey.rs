@@ -1,6 +1,7 @@
-//! A journey: one aircraft leaves as a capsule, arrives in a second database, and goes on there.
+//! A journey: one aircraft leaves as a capsule, arrives in a second database, and continues there.
 //!
-//! It does not know the first database's history; all that the second needs is in the capsule.
+//! This module does not know the first database's history; all that the second needs is in the
+//! capsule.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -13,10 +14,10 @@ use super::totals::{Due, Totals};
 use crate::command::{export, import};
 use crate::failure::{Failure, Result};
 
-/// What the aircraft did.
+/// The aircraft's journey.
 #[derive(Debug)]
 pub(super) struct Journey {
-    /// Its tail number.
+    /// The aircraft's tail number.
     pub(super) name: String,
     /// The capsule's length.
     pub(super) bytes: u64,
@@ -24,9 +25,9 @@ pub(super) struct Journey {
     pub(super) left: u64,
     /// The version that it is now, in the second database.
     pub(super) seq: u64,
-    /// What made that version.
+    /// The kind of request that made the version.
     pub(super) kind: Kind,
-    /// When.
+    /// The version's time.
     pub(super) time: u64,
 }
 

@@ -2,8 +2,8 @@
 //! the row's time.
 //!
 //! Rows are submitted without waiting for the ones before. The engine runs the inputs of one object
-//! in order, each behind the wakes that were due before it, so the outcome does not depend on how
-//! many workers there are. It does not count what happens: that is asked of the objects afterwards.
+//! in order, each behind the wakes that were due before it, so the outcome does not depend on the
+//! number of workers. This module counts nothing: the objects are asked afterwards.
 //!
 //! Invariant: a commit is acknowledged in the record only after its receipt came back.
 
@@ -22,14 +22,14 @@ use crate::stop;
 /// Inputs that are under way at a time.
 pub(super) const WINDOW: usize = 4096;
 
-/// What every aircraft is made of.
+/// The module of every aircraft.
 const MODULE: &[u8] = include_bytes!("../../../../guest/objects/aircraft.wasm");
 const POLICY: &str = include_str!("../../../../guest/examples/aircraft/policy.cedar");
 
 const OPERATOR_CONTEXT: &str = "continuant demo 1 operator key";
 const SALT_CONTEXT: &str = "continuant demo 1 aircraft salt";
 
-/// Where each commit is noted down once it is acknowledged.
+/// The file in which each acknowledged commit is noted.
 #[derive(Debug, Default)]
 pub(super) struct Record(Option<(File, PathBuf)>);
 
@@ -44,7 +44,7 @@ impl Record {
         Ok(Record(path.map(open).transpose()?))
     }
 
-    /// One write a line, so that whoever reads a pipe has all that was acknowledged.
+    /// Writes each line at once, so that the reader of a pipe has every acknowledged commit.
     fn note(&mut self, receipt: &Receipt) -> Result<()> {
         let Some((file, path)) = &mut self.0 else { return Ok(()) };
         let line = format!("{} {} {}\n", receipt.object, receipt.header.seq, receipt.version);
@@ -141,8 +141,8 @@ pub(super) fn operator(carrier: &str) -> SigningKey {
     SigningKey::from_secret(&blake3::derive_key(OPERATOR_CONTEXT, carrier.as_bytes()))
 }
 
-/// What an aircraft is made of: its salt is its tail number's, so that it is the same object
-/// whoever plays the rows.
+/// Returns the code of an aircraft: its salt derives from its tail number, so that it is the same
+/// object whoever plays the rows.
 fn aircraft(code: &Code, tail: &str, operator: &SigningKey) -> Code {
     let derived = blake3::derive_key(SALT_CONTEXT, tail.as_bytes());
     let salt = derived.first_chunk().expect("32 bytes hold 16");

@@ -1,6 +1,6 @@
-//! What the demo prints at its end: the month in figures, and how fast.
+//! The demo's final output: the month in figures, and the speed.
 //!
-//! It does not know how the figures came about.
+//! This module does not know where the figures come from.
 
 use std::time::Duration;
 
@@ -19,10 +19,10 @@ use crate::table::{Align, Table, grouped};
 pub(super) struct Report {
     /// The file's name.
     pub(super) flights: String,
-    /// Its rows.
+    /// The number of rows in the file.
     pub(super) row_count: u64,
     pub(super) totals: Totals,
-    /// How long it took to play the rows until all was durable.
+    /// The time from the first row until all were durable.
     pub(super) played: Duration,
     /// Lineages verified, and how long it took.
     pub(super) verified: (u64, Duration),

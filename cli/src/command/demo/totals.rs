@@ -1,7 +1,7 @@
-//! The month in figures, asked of the objects: the fields of their newest versions, and the
+//! The month in figures, read from the objects: the fields of their newest versions, and the
 //! refusals in their lineages.
 //!
-//! It does not know what was played.
+//! This module does not know the rows.
 
 use std::collections::BTreeMap;
 
@@ -29,14 +29,14 @@ pub(super) struct Totals {
     pub(super) refused_by: Vec<(String, u64)>,
     /// The aircraft, in the order of their ids.
     pub(super) ids: Vec<ObjectId>,
-    /// The aircraft that is to be inspected first.
+    /// The aircraft with the earliest inspection.
     pub(super) next_due: Option<Due>,
 }
 
 /// An aircraft with a notice open.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Due {
-    /// When its own cycle runs, in milliseconds since 1970-01-01 UTC.
+    /// The time of its next own cycle, in milliseconds since 1970-01-01 UTC.
     pub(super) wake: u64,
     pub(super) id: ObjectId,
 }

@@ -1,7 +1,7 @@
-//! Sequences through a whole database: the engine runs the vault's code, on a disk, and others
-//! import what was exported and forged.
+//! Sequences through a whole database: the engine runs the vault's code, on a disk, and other
+//! databases import exported and forged capsules.
 //!
-//! What may be asked is what the engine's API lets anybody ask for.
+//! The requests are those that the engine's API lets anybody make.
 
 use std::collections::BTreeMap;
 use std::io::Cursor;
@@ -42,8 +42,8 @@ struct Whole<'r> {
     other: &'r Database,
     now: u64,
     vaults: Vec<(ObjectId, Model)>,
-    /// When the wake of a vault is tried again that was refused on the version with this seq, and
-    /// the pause before that.
+    /// The time at which a vault's wake is tried again, that was refused on the version with this
+    /// seq, and the pause before that.
     retries: BTreeMap<ObjectId, (u64, u64, u64)>,
 }
 
@@ -191,7 +191,7 @@ impl Whole<'_> {
         self.compare(self.db, index)
     }
 
-    /// That a vault is in a database as the model has it.
+    /// Requires that a database has a vault as the model has it.
     fn compare(&self, db: &Database, index: usize) -> Outcome {
         let (id, model) = &self.vaults[index];
         let newest = must("a snapshot", db.snapshot(*id))?;
@@ -235,7 +235,7 @@ impl Whole<'_> {
     }
 }
 
-/// What a call is given in proof of who asks.
+/// The proof that a call is given.
 enum By {
     Keys(Vec<&'static SigningKey>),
     Session(&'static Session),
@@ -314,7 +314,7 @@ fn sign(rng: &mut StdRng, model: &Model, time: u64) -> (Option<Signed>, By) {
     (Some(signed), By::Keys(signers))
 }
 
-/// What was changed of a capsule.
+/// The part of a capsule that was changed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Changed {
     /// A refusal that nothing follows.

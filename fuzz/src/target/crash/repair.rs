@@ -1,7 +1,7 @@
-//! The power is cut while a database is repaired: the repair is begun again, and ends as if nothing
-//! had cut it short.
+//! Power cuts during a repair: the repair is started again, and ends as if nothing had cut it
+//! short.
 //!
-//! It does not know how a repair goes about it.
+//! This module does not know the steps of a repair.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -52,7 +52,7 @@ pub(super) fn whole(
     })
 }
 
-/// The end of the log is gone: a repair whose loss was accepted is on record once, however often a
+/// Tests a log whose end is gone: a repair with an accepted loss is on record once, however often a
 /// power cut ended it.
 pub(super) fn lost(work: &Work, done: &Volume, rng: &mut StdRng, tally: &Tally) -> Outcome {
     let Some(left) = shorter(done, rng) else { return Ok(()) };
@@ -98,7 +98,7 @@ fn repair(
     work.options().disk(Arc::new(disk.clone())).repair(PATH, accepted)
 }
 
-/// Cuts the power before some of a trace's operations, and has a look at what is left.
+/// Cuts the power before some of a trace's operations, and examines the disk that is left.
 fn cuts(
     start: &Volume,
     trace: &[Operation],
@@ -111,7 +111,7 @@ fn cuts(
         if is_named || rng.random_bool(CUT) {
             let leaves = [Leaves::Everything, Leaves::Nothing, Leaves::Some];
             let leaves = leaves[rng.random_range(0..leaves.len())];
-            // What is drawn for one cut does not change what is drawn for the next.
+            // The draws for one cut do not change those for the next.
             let mut rng = source(rng.random());
             let left = volume.cut(leaves, &mut rng);
             look(left, &mut rng).map_err(|problem| {
@@ -124,7 +124,7 @@ fn cuts(
     Ok(())
 }
 
-/// That one loss is on record, and all else is sound.
+/// Requires that one loss is on record, and all else is sound.
 fn recorded(work: &Work, disk: &SimulatedDisk) -> Outcome {
     let options = work.options().existing(true).disk(Arc::new(disk.clone()));
     let store = must("opening what was repaired", options.open(PATH))?;
@@ -134,7 +134,7 @@ fn recorded(work: &Work, disk: &SimulatedDisk) -> Outcome {
     hold(format!("it is sound: {:?}", report.damage), report.is_sound())
 }
 
-/// A disk whose log ends earlier than it did.
+/// Returns a disk whose log ends earlier than before.
 fn shorter(done: &Volume, rng: &mut StdRng) -> Option<Volume> {
     let mut volume = done.clone();
     volume.settle();

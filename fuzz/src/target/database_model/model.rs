@@ -1,7 +1,7 @@
-//! What counters, tallies, lamps and sums do, by their source and their policies, in a few lines of
+//! Counters, tallies, lamps and sums, modelled by their source and their policies in a few lines of
 //! Rust.
 //!
-//! It knows no database.
+//! The model knows no database.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use rand::rngs::StdRng;
 
 use crate::generate::bytes::number;
 
-/// What an object is.
+/// The kind of an object.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Kind {
     /// A counter with the policy of the examples.
@@ -20,7 +20,7 @@ pub(super) enum Kind {
     OpenCounter,
     /// A lamp with the policy of the examples.
     Lamp,
-    /// What a counter may become, with the policy of the examples.
+    /// A counter's upgrade, with the policy of the examples.
     Tally,
     /// A sum, which an upgrade multiplies, with a policy that lets everybody do everything.
     Sum,
@@ -35,7 +35,7 @@ pub(super) struct Version {
     number: u64,
     on: bool,
     switched: u32,
-    /// Whether it is an upgrade.
+    /// True if it is an upgrade.
     upgrade: bool,
 }
 
@@ -48,14 +48,14 @@ pub(super) struct Blamed {
     pub(super) kept: Vec<usize>,
 }
 
-/// One object.
+/// The model of an object.
 #[derive(Clone, Debug)]
 pub(super) struct Object {
     pub(super) kind: Kind,
     pub(super) versions: Vec<Version>,
     pub(super) refusals: u64,
     pub(super) wake: Option<u64>,
-    /// Whether its policy permits that it be upgraded.
+    /// True if its policy permits upgrades.
     upgradable: bool,
     /// The last nonce of each key.
     nonces: BTreeMap<usize, u64>,
@@ -110,7 +110,7 @@ impl Object {
         fields
     }
 
-    /// Who gave the field the value that a version has.
+    /// Returns the version that gave a field its value in a version.
     pub(super) fn blame(&self, field: &str, seq: usize) -> Blamed {
         let value = |seq: usize| self.fields(seq).into_iter().find(|(name, _)| name == field);
         let (mut seq, mut kept) = (seq, Vec::new());
@@ -175,7 +175,7 @@ impl Object {
                 (off, Some(Value::from(on)))
             }
             (Kind::Counter, _) => {
-                // What the policy reads are numbers of 63 bits.
+                // The policy reads numbers of 63 bits.
                 let sum = number.checked_add(argument).filter(|&sum| sum <= i64::MAX as u64);
                 let sum = sum.filter(|_| argument <= 1000)?;
                 (Version { number: sum, ..newest }, Some(sum.into()))

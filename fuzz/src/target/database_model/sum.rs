@@ -1,4 +1,4 @@
-//! The module of a sum, which takes over what another such module has, multiplied.
+//! The module of a sum, which takes over the value of another such module, multiplied.
 //!
 //! It knows no database.
 

@@ -1,9 +1,9 @@
-//! A module as it is, without the pass, under wasmtime: what it does by itself.
+//! A module run under wasmtime without the pass: its behaviour by itself.
 //!
-//! It stands outside of `engine/src/substrate` because it is held against that. What the standard
-//! leaves open of NaNs is settled by the compiler here and by the pass there.
+//! It is outside of `engine/src/substrate` because it is compared with that. The freedom that the
+//! standard leaves for NaNs is settled by the compiler here and by the pass there.
 //!
-//! It does not know objects.
+//! This module does not know objects.
 
 use std::sync::OnceLock;
 
@@ -20,12 +20,12 @@ pub(super) struct Bare {
     instance: Instance,
 }
 
-/// What ends a call before its end.
+/// A cause that ends a call early.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Ended {
     /// The code traps.
     Trap,
-    /// It takes more stack or fuel than there is here.
+    /// The call takes more stack or fuel than there is here.
     Exhausted,
 }
 

@@ -1,7 +1,7 @@
-//! Modules whose one method does a list of things to memory, and the same things done to a vector:
-//! every byte must come out the same, and the root must be the plain hash of all of them.
+//! Modules whose one method does a list of operations on memory, and the same operations on a
+//! vector: every byte must be equal, and the root must be the plain hash of all of them.
 //!
-//! It does not know how the instrumentation finds out what was written, which is what is tested.
+//! This module does not know how the instrumentation finds written pages: that is under test.
 
 use continuant::instrument::ModuleErrorKind;
 use continuant::{Clock, Code, Durability, ErrorKind, ObjectId, Options, Replay, args};
@@ -32,13 +32,12 @@ const STORES: [(&str, &str, usize); 9] = [
     ("i64.store16", "i64", 2),
     ("i64.store32", "i64", 4),
 ];
-/// Operators on floats whose results the standard fixes, but for a NaN's bits.
+/// Operators on floats whose results the standard fixes, except the bits of a NaN.
 const OPERATORS: [&str; 5] = ["add", "sub", "mul", "div", "sqrt"];
 const SCHEMA: &str = "package a:b; interface c { record state { count: u64 } \
     go: func(by: u32, value: u64); }";
 
-/// One thing that is done. Addresses are added to the method's first argument, values to its
-/// second.
+/// An operation. Addresses are added to the method's first argument, values to its second.
 #[derive(Clone, Copy, Debug)]
 enum Op {
     Store { kind: usize, at: u32, offset: u32, value: u64 },
@@ -117,7 +116,7 @@ pub(super) fn run(rng: &mut StdRng) -> Outcome {
     Ok(())
 }
 
-/// That the newest version is the machine's, byte for byte.
+/// Requires that the newest version is the machine's, byte for byte.
 fn compare(db: &continuant::Database, id: ObjectId, machine: &Machine) -> Outcome {
     let newest = must("a snapshot", db.snapshot(id))?;
     let memory = newest.memory_bytes();

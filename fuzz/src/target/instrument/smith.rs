@@ -1,9 +1,9 @@
-//! Modules of any code that objects may have, run with the pass as objects and without it as they
-//! are: results, traps and every byte of memory are the same, and the root is the plain hash of all
-//! of them.
+//! Modules of any code that objects may have, run with the pass as objects and without it directly:
+//! results, traps and every byte of memory are the same, and the root is the plain hash of all of
+//! them.
 //!
-//! It does not know what the code does. Once a step traps or is out of fuel or stack, the module
-//! alone has gone on where the object has not, and nothing more is compared.
+//! This module does not know what the code does. Once a step traps or is out of fuel or stack, only
+//! the direct module has kept its changes, and nothing more is compared.
 
 use continuant::{Clock, Code, Database, Durability, ErrorKind, ObjectId, Options, Replay, Value};
 use object::hash::MemoryRoot;
@@ -53,8 +53,8 @@ pub(super) fn run(rng: &mut StdRng, tally: &Tally) -> Outcome {
     must("a replay", db.verify(id, Replay::Yes)).map(drop)
 }
 
-/// That a module which is no object is refused for a reason: one that traps when it starts does so
-/// by itself as well.
+/// Requires that a module which is no object is refused for a reason: one that traps at its start
+/// does so directly as well.
 fn not_created(error: &continuant::Error, wasm: &[u8]) -> Outcome {
     is_verdict(error)?;
     let is_start = matches!(error.kind(), ErrorKind::Module(error)
@@ -72,7 +72,7 @@ fn not_created(error: &continuant::Error, wasm: &[u8]) -> Outcome {
     Ok(())
 }
 
-/// Calls a method of both; whether both went on.
+/// Calls a method of both, and returns whether both succeeded.
 fn step(
     rng: &mut StdRng,
     db: &Database,
@@ -136,7 +136,7 @@ fn argument(rng: &mut StdRng, ty: Type) -> (Value, Val) {
     }
 }
 
-/// The bits of a result as an object gives it back: of a NaN those of the canonical one.
+/// Returns the bits of a result as an object returns it: for a NaN those of the canonical one.
 fn given_back(bits: u64, ty: Option<Type>) -> u64 {
     match ty {
         Some(Type::F32) if f32::from_bits(bits as u32).is_nan() => 0x7fc0_0000,
@@ -156,7 +156,7 @@ fn bits(value: &Value) -> Option<u64> {
     })
 }
 
-/// That the newest version has this memory, byte for byte, and its root is the plain hash.
+/// Requires that the newest version has this memory, byte for byte, and its root is the plain hash.
 fn compare(db: &Database, id: ObjectId, expected: &[u8]) -> Outcome {
     let newest = must("a snapshot", db.snapshot(id))?;
     let found = newest.memory_bytes();

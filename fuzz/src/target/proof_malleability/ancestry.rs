@@ -1,5 +1,4 @@
-//! Proofs of ancestry: there is one for each pair of versions, and what was changed of it proves
-//! nothing.
+//! Proofs of ancestry: there is one for each pair of versions, and a changed one proves nothing.
 
 use object::hash::VersionHash;
 use object::header::{Header, Kind};
@@ -35,7 +34,7 @@ pub(super) fn run(rng: &mut StdRng) -> Result<u64, String> {
     Ok(4 * (CHANGES + 2))
 }
 
-/// Headers that are chained as those of an object are.
+/// Returns headers that are chained as those of an object are.
 fn chain(rng: &mut StdRng) -> Vec<Header> {
     let mut headers: Vec<Header> = Vec::new();
     let mut spine = Spine::<VersionHash>::new();

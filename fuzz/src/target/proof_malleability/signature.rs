@@ -1,5 +1,5 @@
-//! Credentials: of one that verifies, no other bytes do that somebody without the key can make; and
-//! keys and points that belong to everybody verify nothing.
+//! Credentials: without the key nobody can make other bytes that verify, and keys and points that
+//! belong to everybody verify nothing.
 
 use object::credential::{Credential, Memo, Signature, SigningKey};
 use object::hash::{ObjectId, VersionHash};
@@ -10,7 +10,8 @@ use rand::rngs::StdRng;
 use crate::generate::header;
 use crate::outcome::{Outcome, equal, hold, must};
 
-/// The order of the group, little endian: a scalar and it are the same to whoever does not look.
+/// The order of the group, little endian: a scalar plus this is equivalent to a verifier that does
+/// not check.
 const ORDER: [u8; 32] = [
     0xed, 0xd3, 0xf5, 0x5c, 0x1a, 0x63, 0x12, 0x58, 0xd6, 0x9c, 0xf7, 0xa2, 0xde, 0xf9, 0xde, 0x14,
     0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x10,
@@ -71,8 +72,8 @@ fn refutes(what: &str, credential: &Credential, object: ObjectId, request: &Requ
     hold(format_args!("{what} does not verify: {credential:?}, {verified:?}"), verified.is_err())
 }
 
-/// The credential in other bytes that mean the same to whoever is not strict, or with a part of it
-/// changed.
+/// Returns the credential in other bytes that mean the same to a lenient verifier, or with a part
+/// of it changed.
 fn alter(
     rng: &mut StdRng,
     credential: &Credential,
@@ -150,7 +151,7 @@ fn nobody(rng: &mut StdRng) -> Credential {
     credential
 }
 
-/// Adds two numbers, little endian; what is beyond the first one's bytes is lost.
+/// Adds two numbers, little endian; a carry beyond the first one's bytes is lost.
 fn add(number: &mut [u8], other: &[u8; 32]) {
     let mut carry = 0;
     for (byte, other) in number.iter_mut().zip(other) {

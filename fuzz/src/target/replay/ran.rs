@@ -1,7 +1,7 @@
-//! Lineages that an engine made: their capsules hold, and are refuted by a replay when a section
-//! was changed and all that names it hashed and sealed anew.
+//! Lineages that an engine made: their capsules verify, and a replay refutes them when a section
+//! was changed and everything that names it hashed and sealed anew.
 //!
-//! It does not know which inputs are admitted.
+//! This module does not know which inputs are admitted.
 
 use std::io::Cursor;
 

@@ -1,7 +1,7 @@
-//! What a store serves while its files may be damaged: each thing is what was appended, or an
-//! error, or missing.
+//! Reads from a store whose files may be damaged: each result is as appended, or an error, or
+//! missing.
 //!
-//! It does not know what was damaged.
+//! This module does not know the damage.
 
 use object::hash::ObjectId;
 use object::ledger::Ledger;
@@ -12,7 +12,7 @@ use crate::outcome::{Outcome, equal, hold};
 use crate::target::storage_model::compare;
 use crate::target::storage_model::model::{Entry, Model, Object};
 
-/// Whether all is served; a failure is something that was never appended.
+/// Returns whether everything is served; a failure is content that was never appended.
 pub(crate) fn served(store: &Store, model: &Model) -> Result<bool, String> {
     let infos = compare::infos(model);
     let mut all = match store.list(None, usize::MAX) {

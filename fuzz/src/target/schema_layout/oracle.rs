@@ -1,7 +1,7 @@
-//! The Canonical ABI read from its specification, for what objects may use of it: where the parts
-//! of a type are, the WIT library says; what they mean is written down here once more.
+//! The Canonical ABI read from its specification, for the part that objects may use: the WIT
+//! library says where the parts of a type are; their meaning is written down here independently.
 //!
-//! It does not know our types.
+//! This module does not know our types.
 
 use object::limits::PAGE_BYTES;
 use object::schema::{CoreValue, Value};
@@ -24,12 +24,12 @@ pub(super) struct Oracle {
 /// Names, and what each carries.
 type Cases = Vec<(String, Option<Wit>)>;
 
-/// Why there is no value.
+/// The reason for having no value.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Bad {
     /// There is none.
     Invalid,
-    /// It is too large to be worth it.
+    /// The value is too large to be worth reading.
     TooMuch,
 }
 
@@ -307,7 +307,7 @@ impl Oracle {
             let bits = core_bits(flat.next().ok_or(Bad::Invalid)?) as u32;
             pair[at + offset..at + offset + 4].copy_from_slice(&bits.to_le_bytes());
         }
-        // What a count of zero points to is nothing, also where zeros point to.
+        // With a count of zero nothing is read, even where the address points to zeros.
         self.read(&pair, at, ty)
     }
 
@@ -439,7 +439,7 @@ fn case(kind: &TypeDefKind, name: &str, payload: Option<Value>) -> Value {
     }
 }
 
-/// The case that a value is, and what it carries.
+/// Returns the case of a value, and its payload.
 fn chosen(value: &Value) -> (&str, Option<&Value>) {
     match value {
         Value::Option(None) => ("none", None),

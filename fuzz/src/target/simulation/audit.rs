@@ -1,8 +1,8 @@
-//! Every record held against the model: each version follows from the one before by an input that
-//! somebody asked for, in that order, and is what was answered; messages come once and in order;
-//! wakes run when they are due; transactions are there as a whole.
+//! Every record compared with the model: each version follows from the one before by a submitted
+//! input, in order, and is as answered; messages come once and in order; wakes run when they are
+//! due; transactions are complete or absent.
 //!
-//! It does not know how a crash came about, nor what it may leave.
+//! This module does not know the cause of a crash, nor what it may leave.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,18 +14,18 @@ use super::model::{Ask, Fate, Kind, Object};
 use super::{World, state};
 use crate::outcome::{Outcome, equal, hold, must};
 
-/// A message: who sent it, with which version, and its place among those of that version.
+/// The place of a message: its sender, the version, and its index among that version's messages.
 type Place = (ObjectId, u64, u32);
 
 /// The money, and the messages that it moves by.
 #[derive(Debug, Default)]
 pub(super) struct Books {
     minted: u64,
-    /// To whom, and how much; dead letters stay.
+    /// The receiver and amount of each message that has not come; dead letters stay.
     sent: BTreeMap<Place, (ObjectId, u64)>,
     /// The last that came of a sender to a receiver.
     last: BTreeMap<(ObjectId, ObjectId), (u64, u32)>,
-    /// What came, in the order in which records are looked at.
+    /// The messages that came, in the order in which records are examined.
     came: Vec<(Place, ObjectId, u64)>,
 }
 
@@ -72,7 +72,7 @@ impl World<'_> {
         self.count_money()
     }
 
-    /// That no money is lost or made.
+    /// Requires that no money is lost or made.
     fn count_money(&mut self) -> Outcome {
         let Some(dead) = self.dead_letters()? else { return Ok(()) };
         let sent: BTreeSet<Place> = self.books.sent.keys().copied().collect();
@@ -97,7 +97,7 @@ impl World<'_> {
         equal("money", &self.books.minted, &sum)
     }
 
-    /// Which letters are dead; nothing, when the disk has failed and does not say.
+    /// Returns the dead letters; none, when the disk has failed and the read with it.
     pub(super) fn dead_letters(&self) -> std::result::Result<Option<BTreeSet<Place>>, String> {
         let mut dead = BTreeSet::new();
         for letter in self.db().dead_letters() {
@@ -261,8 +261,8 @@ impl World<'_> {
         transaction.map(count);
     }
 
-    /// The call that an input on record is: the next one that was submitted, but for those of which
-    /// there is no record to be.
+    /// Finds the call behind an input on record: the next submitted one, skipping those that leave
+    /// no record.
     fn find_ask(&mut self, index: usize, input: &Input) -> std::result::Result<Ask, String> {
         while let Some(ask) = self.objects[index].asked.pop_front() {
             if is_of(&ask, input) {
@@ -295,7 +295,7 @@ impl World<'_> {
         Ok(())
     }
 
-    /// That transactions are there as a whole or not at all.
+    /// Requires that transactions are there as a whole or not at all.
     fn close_transactions(&mut self) -> Outcome {
         for (number, parts) in std::mem::take(&mut self.transactions) {
             let is_whole = match parts.made {
@@ -313,7 +313,7 @@ impl World<'_> {
         self.objects[object].asked.iter_mut().find(|ask| ask.number == number)
     }
 
-    /// Takes in what a call was answered.
+    /// Records the answer to a call.
     pub(super) fn answered(
         &mut self,
         object: usize,
@@ -330,7 +330,7 @@ impl World<'_> {
                 (Fate::Made { seq: receipt.header.seq, hash: receipt.version }, is_durable)
             }
             Err(error) => match error.kind() {
-                // A refusal may be told before its record is durable.
+                // A refusal may be answered before its record is durable.
                 ErrorKind::Refused { recorded, .. } => {
                     (Fate::Refused { recorded: *recorded }, false)
                 }
@@ -360,7 +360,7 @@ fn number(arguments: &[u8]) -> u64 {
     arguments.last_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))
 }
 
-/// Whether an input is a call that was submitted.
+/// Returns whether an input is a submitted call.
 fn is_of(ask: &Ask, input: &Input) -> bool {
     let nonce = input.credential.as_ref().map(|credential| credential.nonce);
     let is_signed_so = ask.request.signed.map(|(_, nonce)| nonce) == nonce;

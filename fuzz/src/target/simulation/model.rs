@@ -1,13 +1,13 @@
-//! What counters, lamps and purses do, by their source and their policies, in a few lines of Rust;
-//! and what was asked of each and not yet found on record.
+//! Counters, lamps and purses, modelled by their source and their policies in a few lines of Rust;
+//! and the requests to each that are not yet found on record.
 //!
-//! It knows no database.
+//! The model knows no database.
 
 use std::collections::VecDeque;
 
 use continuant::{Header, ObjectId, VersionHash};
 
-/// What an object is.
+/// The kind of an object.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Kind {
     Counter,
@@ -26,7 +26,7 @@ pub(super) struct State {
     pub(super) wake: Option<u64>,
 }
 
-/// Who signs.
+/// A signer of calls.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Signer {
     Owner,
@@ -38,13 +38,13 @@ pub(super) enum Signer {
 pub(super) struct Request {
     pub(super) method: &'static str,
     pub(super) number: u64,
-    /// Who is paid.
+    /// The receiver of a payment.
     pub(super) to: Option<ObjectId>,
-    /// Who signs, and with which nonce, which no other call of the object has.
+    /// The signer, and the nonce, which no other call of the object has.
     pub(super) signed: Option<(Signer, u64)>,
 }
 
-/// What a call was answered.
+/// The answer to a call.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Fate {
     Unanswered,
@@ -66,18 +66,18 @@ pub(super) enum Fate {
 pub(super) struct Ask {
     pub(super) number: u64,
     pub(super) request: Request,
-    /// When.
+    /// The time of submission.
     pub(super) time: u64,
     pub(super) transaction: Option<u64>,
     pub(super) fate: Fate,
-    /// Whether the answer said that what it tells of is durable.
+    /// True if the answer said that its version is durable.
     pub(super) durable: bool,
 }
 
-/// What of an object the store says in memory.
+/// The newest version and refusal of an object, as the store's memory has them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Mark {
-    /// Of the newest version; -1 when there is no object.
+    /// The newest version's number; -1 when there is no object.
     pub(super) seq: i64,
     pub(super) refusals: u64,
     pub(super) hash: Option<VersionHash>,
@@ -87,22 +87,22 @@ impl Mark {
     pub(super) const NONE: Mark = Mark { seq: -1, refusals: 0, hash: None };
 }
 
-/// One object.
+/// The model of an object.
 #[derive(Debug)]
 pub(super) struct Object {
     pub(super) id: ObjectId,
     pub(super) kind: Kind,
-    /// Every version whose record was held against what it must be.
+    /// The state after each version whose record was compared.
     pub(super) versions: Vec<State>,
     /// The time of the last of them.
     pub(super) time: u64,
-    /// Refusals of which that is true.
+    /// The number of compared refusals.
     pub(super) refusals: u64,
     /// The newest version, as it was seen last.
     pub(super) seen: Mark,
-    /// In the order in which they were submitted.
+    /// Open requests in the order of their submission.
     pub(super) asked: VecDeque<Ask>,
-    /// What tells calls of the object apart.
+    /// A serial number that distinguishes the object's calls.
     pub(super) serial: u64,
     /// A crash undid its creation.
     pub(super) gone: bool,
@@ -119,7 +119,7 @@ impl Object {
         *self.versions.last().expect("it has a version that was looked at")
     }
 
-    /// Whether its record has more than was looked at.
+    /// Returns whether its record has more than was examined.
     pub(super) fn has_news(&self) -> bool {
         self.seen.seq >= self.versions.len() as i64 || self.seen.refusals > self.refusals
     }

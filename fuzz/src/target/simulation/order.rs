@@ -1,14 +1,14 @@
-//! The order in which things came about, and whether what a crash left is a beginning of it.
+//! The order of changes, and the check that a crash left a beginning of it.
 //!
-//! What one turn did is a unit: within it nobody saw the order. It does not know what a version
-//! has in it.
+//! The changes of one turn are a unit: nobody saw the order within it. This module does not know
+//! the content of a version.
 //!
 //! Invariant: units are in the order of the log.
 
 use super::model::Mark;
 use crate::outcome::{Outcome, hold};
 
-/// How far one object went.
+/// The change of one object.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Change {
     pub(super) object: usize,
@@ -16,15 +16,15 @@ pub(super) struct Change {
     pub(super) after: Mark,
 }
 
-/// What came about since all was known to be durable.
+/// The changes since all was known to be durable.
 #[derive(Debug, Default)]
 pub(super) struct Order {
     units: Vec<Vec<Change>>,
-    /// So many of them are durable.
+    /// The number of durable units.
     durable: usize,
 }
 
-/// How much of a unit there is.
+/// The part of a unit that exists.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 enum There {
     All,
@@ -44,9 +44,9 @@ impl Order {
         self.durable = self.units.len();
     }
 
-    /// That what is `found` of each object is a beginning of what came about, with all of it that
-    /// is durable; `open` says that more may have come about than was seen. The next order starts
-    /// there.
+    /// Requires that the `found` marks of the objects are a beginning of the order, with all of it
+    /// that is durable; `open` says that there may be more changes than were seen. The next order
+    /// starts there.
     pub(super) fn check(&mut self, seen: &[Mark], found: &[Mark], open: bool) -> Outcome {
         let Order { units, durable } = std::mem::take(self);
         let mut last = There::All;
@@ -55,7 +55,7 @@ impl Order {
             let about = || format!("unit {index} of {}, {there:?}: {unit:?}", units.len());
             let is_kept = index >= durable || there == There::All;
             hold(format!("what was durable is there: {}", about()), is_kept)?;
-            // Behind a unit of which something is missing there is nothing.
+            // Behind a unit with missing changes there must be nothing.
             let follows = last == There::All || there == There::Nothing;
             hold(format!("what is there is a beginning: {}", about()), follows)?;
             last = there;
@@ -65,7 +65,7 @@ impl Order {
             let is_more = found.seq >= seen.seq && found.refusals >= seen.refusals;
             let holds = match last {
                 There::All => is_more && (open || is_less),
-                // What was not seen may have come before what is missing.
+                // An unseen change may have come before a missing one.
                 _ => is_less || (open && is_more),
             };
             let about = || format!("object {index}: seen {seen:?}, found {found:?}, {last:?}");

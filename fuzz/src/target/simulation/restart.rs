@@ -1,7 +1,7 @@
-//! What goes wrong: operations of the disk that fail, power cuts, processes that end; and the
-//! opening again, after which what is left is a beginning of what came about.
+//! Troubles: operations of the disk that fail, power cuts, processes that end; and the opening
+//! again, after which the database must have a beginning of the order.
 //!
-//! It does not know what records say.
+//! This module does not know the content of records.
 
 use continuant::Database;
 use rand::RngExt;
@@ -13,8 +13,8 @@ use crate::disk::fault::{Fault, Plan};
 use crate::disk::{Leaves, SimulatedDisk};
 use crate::outcome::{Outcome, equal, hold, must};
 
-/// How operations fail: the fault, whether all that follow fail as well, of which files, and what
-/// it is called.
+/// The ways in which operations fail: the fault, whether all later ones fail as well, of which
+/// files, and its name.
 const WAYS: [(Fault, bool, &str, &str); 12] = [
     (Fault::Io, false, "", "EIO once"),
     (Fault::Io, true, "", "EIO for ever"),
@@ -30,7 +30,7 @@ const WAYS: [(Fault, bool, &str, &str); 12] = [
     (Fault::Cut, false, "", "power cut in an operation"),
 ];
 
-/// All that goes wrong, as it is counted.
+/// The names of all troubles, as they are counted.
 pub(super) const FAULTS: [&str; 17] = [
     "EIO once",
     "EIO for ever",
@@ -54,7 +54,7 @@ pub(super) const FAULTS: [&str; 17] = [
 /// Steps after which a fault that did not fire is taken back.
 const PATIENCE: usize = 300;
 
-/// What is planned to go wrong, and what has.
+/// The planned trouble, and the trouble so far.
 #[derive(Debug, Default)]
 pub(super) struct Trouble {
     planned: Option<(Fault, &'static str)>,
@@ -65,24 +65,24 @@ pub(super) struct Trouble {
     left: Option<usize>,
     /// The power is cut.
     dead: bool,
-    /// Nothing may be acknowledged any more.
+    /// True if nothing may be acknowledged any more.
     silent: bool,
     /// More may have come about than was seen.
     unseen: bool,
 }
 
-/// How a database ends.
+/// The end of a database.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum End {
     Close,
     Kill,
     Cut,
-    /// After the disk has failed.
+    /// The end after the disk has failed.
     Failed,
 }
 
 impl World<'_> {
-    /// Whether the disk has failed so that the database may say so.
+    /// Returns whether the disk has failed so that the database may say so.
     pub(super) fn has_failed(&self) -> bool {
         self.trouble.dead || (self.disk.fired() > 0 && !self.is_tolerated())
     }
@@ -229,7 +229,7 @@ impl World<'_> {
         self.trouble = Trouble::default();
     }
 
-    /// Opens what is left, which may fail as long as the disk does.
+    /// Opens the remaining database, which may fail as long as the disk does.
     fn bring_up(&mut self) -> Outcome {
         while self.db.is_none() {
             if self.trouble.planned.is_none() && self.rng.random_bool(0.2) {
@@ -249,13 +249,13 @@ impl World<'_> {
                 }
             }
         }
-        // What is left of a plan, or did no harm, is not heard of again.
+        // A plan that is left over, or did no harm, is dropped.
         self.disk.plan(None);
         self.trouble = Trouble::default();
         Ok(())
     }
 
-    /// Holds what is left against what came about.
+    /// Compares the remaining database with the order.
     fn reconcile(&mut self, open: bool, complete: bool) -> Outcome {
         let mut found = Vec::new();
         for index in 0..self.objects.len() {

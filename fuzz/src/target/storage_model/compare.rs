@@ -1,4 +1,4 @@
-//! Whether a store has what the model has: heads, versions by seq and by time, lineages both ways,
+//! Comparison of a store with the model: heads, versions by seq and by time, lineages both ways,
 //! refusals, lists, names, wakes.
 //!
 //! It changes neither.
@@ -41,7 +41,7 @@ pub(crate) fn heads(store: &Store, model: &Model) -> Outcome {
     Ok(())
 }
 
-/// What a list of all objects shows.
+/// Returns the list of all objects by the model.
 pub(crate) fn infos(model: &Model) -> Vec<ObjectInfo> {
     model.objects.iter().map(|(id, object)| info(*id, object)).collect()
 }
@@ -205,10 +205,10 @@ fn lineage(store: &Store, id: ObjectId, object: &Object, rng: &mut StdRng) -> Ou
     Ok(())
 }
 
-/// Findings of a check, in whatever order; what else is listed; and counts.
+/// Findings of a check, in any order; other entries; and counts.
 pub(crate) type Findings = (BTreeSet<String>, Vec<String>, [u64; 8]);
 
-/// What a check finds, however many parts it had.
+/// Returns the findings of a check, in any number of parts.
 pub(crate) fn findings(report: &Report) -> Findings {
     let damage = report.damage.iter().map(ToString::to_string).collect();
     let others = report.lost.iter().map(ToString::to_string);

@@ -1,7 +1,7 @@
-//! The model of a store: every object a list of what was appended to it, with every version's
-//! memory as a map of pages.
+//! The model of a store: every object a list of its appended records, with every version's memory
+//! as a map of pages.
 //!
-//! It shares no code with the store but the decoding of commits.
+//! It shares no code with the store except the decoding of commits.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use object::refusal::Refusal;
 use super::Draft;
 use crate::generate::lineage::Made;
 
-/// One version.
+/// A version in the model.
 #[derive(Clone, Debug)]
 pub(crate) struct Version {
     pub(crate) header: Header,
@@ -37,7 +37,7 @@ pub(crate) enum Entry {
     Refusal(Refusal),
 }
 
-/// One object.
+/// An object in the model.
 #[derive(Clone, Debug)]
 pub(crate) struct Object {
     pub(crate) name: Option<String>,
@@ -51,7 +51,7 @@ pub(crate) struct Object {
 pub(crate) struct Model {
     pub(crate) objects: BTreeMap<ObjectId, Object>,
     pub(crate) names: BTreeMap<String, ObjectId>,
-    /// What versions put out, in the order in which they were appended.
+    /// The outputs of versions, in the order of appending.
     pub(crate) outputs: Vec<(VersionHash, u32)>,
 }
 
@@ -124,7 +124,7 @@ impl Model {
             entries: Vec::new(),
             ledger: None,
         });
-        // Whatever names a base image begins from it.
+        // A version that names a base image begins from it.
         let last = object.versions.last().filter(|_| base.is_none());
         let base = base.or(last.map(|version| version.base)).expect("a genesis has a base");
         let mut pages = last.map_or_else(BTreeMap::new, |version| version.pages.clone());
