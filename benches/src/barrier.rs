@@ -1,7 +1,7 @@
-//! What the engine's instrumentation costs a guest that does little else than store: fuel for every
-//! block, and a card for every page that is written.
+//! The cost of the engine's instrumentation for a guest that does little else than store: fuel for
+//! every block, and a card for every page that is written.
 //!
-//! It does not know how a module is instrumented.
+//! This bench does not know how a module is instrumented.
 
 use std::time::Instant;
 

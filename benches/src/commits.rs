@@ -1,7 +1,7 @@
-//! What durability costs at the level of the store: many commits at once, so many in flight, and
-//! one at a time, each beside the same bytes appended to a file.
+//! The cost of durability at the level of the store: many commits in flight, and one at a time,
+//! each beside the same bytes appended to a file.
 //!
-//! It does not know what a step costs.
+//! This bench does not know the cost of a step.
 
 use std::time::Duration;
 
@@ -27,12 +27,12 @@ pub struct Commits {
     store: Store,
     /// The objects.
     pub population: Population,
-    /// Where the frames of the last round start.
+    /// The frames of the last round, from where they start.
     last: Frames,
     frame_count: u64,
 }
 
-/// What is written at once: one frame, or all that became durable together.
+/// The unit of a write: one frame, or all frames that became durable together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum By {
     /// A write and a sync for each frame.
@@ -42,7 +42,7 @@ pub enum By {
 }
 
 impl Commits {
-    /// A store with objects that have a version each besides their genesis.
+    /// Opens a store with objects that have a version each besides their genesis.
     ///
     /// # Errors
     ///
@@ -59,7 +59,7 @@ impl Commits {
         Ok(commits)
     }
 
-    /// One round of the commits that were prepared.
+    /// Runs one round of the prepared commits.
     ///
     /// # Errors
     ///
@@ -73,7 +73,7 @@ impl Commits {
         append(&mut self.population, &self.store)
     }
 
-    /// Writes the index, so that nothing goes on behind the commits to come.
+    /// Writes the index, so that nothing runs in the background of the next commits.
     ///
     /// # Errors
     ///
@@ -82,11 +82,11 @@ impl Commits {
         Ok(self.store.checkpoint()?)
     }
 
-    /// Appends the frames of the last round to a file; how long each write and sync took.
+    /// Appends the frames of the last round to a file, and returns the time of each write and sync.
     ///
     /// # Errors
     ///
-    /// Those of the file system, and a log that is not as it was known.
+    /// Those of the file system, and a log of an unexpected form.
     pub fn floor(&self, by: By) -> Result<Vec<Duration>> {
         let (took, walked) = append_again(&self.last, self.directory.path(), by)?;
         let written = self.store.stats()?.frame_count - self.frame_count;

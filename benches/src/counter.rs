@@ -1,7 +1,7 @@
-//! The object that the engine's figures are of: the counter of the guest examples, with the policy
-//! that the README gives it.
+//! The object of the engine's figures: the counter of the guest examples, with the policy that the
+//! README gives it.
 //!
-//! It does not know what is measured with it.
+//! This module does not know the figures.
 
 use anyhow::Result;
 use continuant::{Code, Database, ObjectId, Pending, args};

@@ -1,8 +1,8 @@
-//! What it costs to know who asks: of an input that is signed by itself, of one of a batch, and of
-//! one in a session.
+//! The cost of credentials: of an input that is signed by itself, of one of a batch, and of one in
+//! a session.
 //!
 //! A signature is measured by itself, as the commit path calls it, and beside the curve's own
-//! arithmetic; an input of a batch with all that comes before a step.
+//! arithmetic; an input of a batch with all checks that come before a step.
 
 use std::hint::black_box;
 
@@ -26,10 +26,10 @@ pub(crate) const SESSION: &str = "credential.session";
 
 /// Inputs that are signed together.
 const BATCH_INPUTS: usize = 64;
-/// How long signatures hold, in milliseconds.
+/// The validity of signatures, in milliseconds.
 const EXPIRY_MS: u64 = 60_000;
 
-/// Reads of a field for each signature: one takes so much longer.
+/// The number of field reads for each signature: one takes about this many times as long.
 const RATIO: usize = 1_000;
 
 /// The credential of an input with one signature, verified.
@@ -67,7 +67,7 @@ pub(crate) fn batch(sizes: &Sizes, rounds: usize) -> Result<Vec<Figure>> {
     for _ in 0..rounds {
         let one = || admitted(&head, &alone, &Memo::default());
         by_itself.push(nanoseconds_each(count, one)? / 1000.0);
-        // Whose signature is verified anew for each batch.
+        // Verifies the signature anew for each batch.
         let all = || {
             let memo = Memo::default();
             together.iter().try_for_each(|input| admitted(&head, input, &memo))
@@ -108,7 +108,7 @@ pub(crate) fn session(sizes: &Sizes, rounds: usize) -> Result<Vec<Figure>> {
     Ok(vec![Figure::new(SESSION, about, Unit::MICROSECONDS, ours, vs)])
 }
 
-/// A counter's head whose ledger has a session, and the session.
+/// Returns a counter's head whose ledger has a session, and the session.
 fn opened() -> Result<(Head, SessionKey)> {
     let (mut head, key) = (head()?, SigningKey::from_secret(&[1; 32]));
     let session = SessionKey::from_secret(&[2; 32]);

@@ -1,6 +1,6 @@
-//! What a decision costs, by compiled rules and by Cedar, and what it costs to compile a policy.
+//! The cost of a decision, by compiled rules and by Cedar, and of compiling a policy.
 //!
-//! A decision is measured by itself: who signed is known, the step has run, its state is valid.
+//! A decision is measured by itself: the signers are known, the step has run, its state is valid.
 
 use std::hint::black_box;
 
@@ -38,7 +38,7 @@ struct Case {
     after: Snapshot,
     method: &'static str,
     arguments: Vec<Value>,
-    /// Who signed it.
+    /// The key that signed it.
     key: Option<SigningKey>,
 }
 

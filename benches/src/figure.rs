@@ -1,16 +1,16 @@
-//! A figure: what was measured in each round, with its floors and peers, as a line for people or
-//! for programs.
+//! A figure: the samples of each round, with its floors and peers, as a line for people or for
+//! programs.
 //!
-//! It does not know how anything is measured.
+//! This module does not know how anything is measured.
 //!
-//! Invariant: a ratio above 1 says that we are better, whatever the unit.
+//! Invariant: a ratio above 1 says that we are better, in any unit.
 
 use std::fmt;
 use std::io::{self, Write};
 
 use serde_json::{Value, json};
 
-/// What a figure counts, and which way is better.
+/// The unit of a figure, and which direction is better.
 #[derive(Clone, Copy, Debug)]
 pub struct Unit {
     name: &'static str,
@@ -43,16 +43,16 @@ impl Unit {
     }
 }
 
-/// What each round measured of one thing.
+/// The samples of one thing, one a round.
 #[derive(Clone, Debug, Default)]
 pub struct Samples(Vec<f64>);
 
 impl Samples {
-    /// Takes in what a round measured.
+    /// Adds a round's sample.
     ///
     /// # Panics
     ///
-    /// When that is no number, or negative.
+    /// When it is no number, or negative.
     pub fn push(&mut self, value: f64) {
         assert!(value.is_finite() && value >= 0.0, "a sample is a number: {value}");
         self.0.push(value);
@@ -81,7 +81,7 @@ impl Samples {
         *self.sorted().last().expect("a figure has a sample")
     }
 
-    /// How far the samples lie apart, in percent of their median.
+    /// Returns the spread of the samples, in percent of their median.
     pub(crate) fn spread_percent(&self) -> f64 {
         (self.max() - self.min()) / self.median() * 100.0
     }
@@ -101,34 +101,34 @@ impl FromIterator<f64> for Samples {
     }
 }
 
-/// What a figure is held against: a floor that the machine sets, a limit, or another system.
+/// A comparison for a figure: a floor that the machine sets, a limit, or another system.
 #[derive(Clone, Debug)]
 pub struct Peer {
-    /// What it is called.
+    /// The peer's name.
     pub name: &'static str,
-    /// What it is made of.
+    /// The peer's composition.
     pub about: &'static str,
-    /// What it measured.
+    /// The peer's samples.
     pub samples: Samples,
 }
 
-/// One figure.
+/// A measured figure.
 #[derive(Clone, Debug)]
 pub struct Figure {
-    /// What it is called.
+    /// The figure's name.
     pub name: String,
-    /// What is measured.
+    /// The subject of the figure.
     pub about: &'static str,
-    /// What it is counted in.
+    /// The unit of the samples.
     pub unit: Unit,
-    /// What was measured, round by round.
+    /// The samples, round by round.
     pub samples: Samples,
-    /// What it is held against.
+    /// The comparisons.
     pub vs: Vec<Peer>,
 }
 
 impl Peer {
-    /// One number that does not change from round to round.
+    /// Returns a peer with one number that does not change from round to round.
     pub(crate) fn fixed(name: &'static str, about: &'static str, value: f64) -> Peer {
         Peer { name, about, samples: [value].into_iter().collect() }
     }
@@ -140,7 +140,7 @@ impl Figure {
         Figure::new(name, about, unit, [value].into_iter().collect(), Vec::new())
     }
 
-    /// A figure with what it is held against.
+    /// Returns a figure with its comparisons.
     pub fn new(
         name: &str,
         about: &'static str,
@@ -169,7 +169,7 @@ impl Figure {
         out.flush()
     }
 
-    /// One JSON object.
+    /// Returns the figure as one JSON object.
     fn json(&self) -> Value {
         let peer = |peer: &Peer| {
             json!({

@@ -1,7 +1,7 @@
-//! What it takes to give all objects of a code another one: each has its state made anew by the
-//! code that comes, under two policies, and is durable when it is told of.
+//! The cost of giving all objects of a code another one: the new code migrates each state, two
+//! policies decide, and the version is durable when the receipt comes.
 //!
-//! It does not know how an upgrade is run.
+//! This bench does not know how an upgrade is run.
 
 use std::time::Instant;
 

@@ -1,6 +1,6 @@
-//! The floors: what the machine can do at best with the same bytes and none of our work.
+//! The floors: the best that the machine can do with the same bytes and none of our work.
 //!
-//! They know bytes and lengths, not what the bytes are.
+//! They know bytes and lengths, not the meaning of the bytes.
 
 mod guest;
 
@@ -27,7 +27,7 @@ pub struct Appended {
 }
 
 impl Appended {
-    /// A new file in `directory` that has room for `bytes` bytes.
+    /// Makes a new file in `directory` that has room for `bytes` bytes.
     ///
     /// # Errors
     ///
@@ -39,7 +39,7 @@ impl Appended {
         Ok(Appended { file, end: 0 })
     }
 
-    /// Appends with one write and one sync; how long both took.
+    /// Appends with one write and one sync, and returns the time of both.
     ///
     /// # Errors
     ///
@@ -111,7 +111,7 @@ pub(crate) fn read_and_hash(files: &[(PathBuf, u64)]) -> Result<Duration> {
     Ok(start.elapsed())
 }
 
-/// Has the kernel forget what it has cached of files.
+/// Makes the kernel drop its cache of files.
 pub(crate) fn forget(files: &[(PathBuf, u64)]) -> Result<()> {
     for (path, _) in files {
         let file = File::open(path)?;
@@ -125,8 +125,9 @@ pub(crate) fn forget(files: &[(PathBuf, u64)]) -> Result<()> {
 /// Bytes of copied frames that are kept before their buffer is used again.
 const GROUP_BYTES: usize = 32 << 20;
 
-/// What no step can do without: for each frame, a call of a guest as it is, the hash of one page
-/// and the copy of the frame into a group. Nothing is decided, nothing is written.
+/// Does the necessary work of a step: for each frame, a call of a guest without instrumentation,
+/// the hash of one page and the copy of the frame into a group. Nothing is decided, nothing is
+/// written.
 pub(crate) fn step(guest: &mut Guest, frame: &[u8], count: usize) -> Result<Duration> {
     let increment = guest.function("increment")?;
     let mut page: Page = [7; 4096];

@@ -1,7 +1,8 @@
-//! The frames that a run left in the log: how long each is, and which were synced together.
+//! The frames that a run left in the log: the length of each, and the groups that were synced
+//! together.
 //!
-//! Floors write the same bytes in the same groups. It knows where a frame's length and its group
-//! stand, as `FORMAT.md` says, and nothing else about a frame; when that changes, the walk fails
+//! Floors write the same bytes in the same groups. This module knows the places of a frame's length
+//! and its group, by `FORMAT.md`, and nothing else about a frame; when that changes, the walk fails
 //! rather than measures something else.
 //!
 //! Invariant: a walk ends at the end of the log, or is an error.
@@ -30,7 +31,7 @@ pub struct Frames {
 /// Frames that became durable together.
 #[derive(Debug, Default)]
 pub struct Group {
-    /// Where the log says that it starts.
+    /// The group's start, as the log records it.
     start: u64,
     /// All its frames, one behind the other.
     pub bytes: Vec<u8>,
@@ -44,11 +45,11 @@ impl Frames {
         Frames { log: path.join("log"), segment: 1, offset: SEGMENT_HEADER_BYTES }
     }
 
-    /// Walks over the groups since the last walk; how many frames there were.
+    /// Walks over the groups since the last walk, and returns the number of frames.
     ///
     /// # Errors
     ///
-    /// Those of `each`, of the file system, and a log that is not as it was known.
+    /// Those of `each`, of the file system, and a log of an unexpected form.
     pub fn walk(&mut self, mut each: impl FnMut(&Group) -> Result<()>) -> Result<u64> {
         let mut open = Group::default();
         let mut count = 0;
@@ -77,7 +78,7 @@ impl Frames {
         Ok(count)
     }
 
-    /// Walks over what the log has; how many bytes the frames have.
+    /// Walks over the present log, and returns the number of the frames' bytes.
     ///
     /// # Errors
     ///
@@ -91,7 +92,7 @@ impl Frames {
         Ok(bytes_count)
     }
 
-    /// The log's files up to the place of the last walk, each with its bytes in use.
+    /// Returns the log's files up to the place of the last walk, each with its bytes in use.
     ///
     /// # Errors
     ///
@@ -116,7 +117,7 @@ impl Group {
         self.lengths.clear();
     }
 
-    /// Takes in the frame whose header was read; how long it is.
+    /// Adds the frame whose header was read, and returns its length.
     fn read(&mut self, header: &Header, segment: &mut impl Read) -> Result<u64> {
         let start = self.bytes.len();
         let length = FRAME_HEADER_BYTES + header.body_bytes;
@@ -135,7 +136,7 @@ struct Header {
     group: u64,
 }
 
-/// The header that comes next; none at the end of what the segment has.
+/// Reads the next header; none at the end of the segment's frames.
 fn next_header(segment: &mut impl Read) -> Result<Option<Header>> {
     let mut found = Vec::with_capacity(FRAME_HEADER_BYTES);
     segment.take(FRAME_HEADER_BYTES as u64).read_to_end(&mut found)?;

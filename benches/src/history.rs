@@ -1,8 +1,8 @@
-//! What a long history costs: reading a version of an object that has many, and committing to it,
+//! The cost of a long history: reading a version of an object that has many, and committing to it,
 //! each beside objects of a hundred versions in the same store.
 //!
-//! The shallow objects are as many as it takes for their versions not to stay in the processor's
-//! caches: what is compared is depth, not how warm the bytes are.
+//! There are enough shallow objects that their versions do not stay in the processor's caches: the
+//! comparison is of depth, not of how warm the bytes are.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -32,7 +32,7 @@ struct Histories {
     random: Random,
 }
 
-/// What was measured of the deep object and of the shallow ones.
+/// The samples of the deep object and of the shallow ones.
 #[derive(Default)]
 struct Measured {
     deep: Samples,

@@ -1,8 +1,9 @@
-//! Figures of Continuant, each beside what the machine itself can do with the same bytes, measured
-//! in the same run: the report.
+//! The report: figures of Continuant, each beside the machine's own best with the same bytes,
+//! measured in the same run.
 //!
-//! It uses what an embedder uses, the crate `continuant`, and knows nothing that is private to it
-//! but where frames stand in the log's files, which it reads to give the floors the same bytes.
+//! This crate uses the crate `continuant` as an embedder does, and knows nothing private of it
+//! except the places of frames in the log's files, which it reads to give the floors the same
+//! bytes.
 //!
 //! Invariant: every figure is the median of several rounds, and each round measures the figure and
 //! then its floors, so that all of them saw the same machine.

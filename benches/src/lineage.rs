@@ -1,10 +1,9 @@
-//! One object at the level of the store, whose versions each change one field: for histories that
-//! are long.
+//! One object at the level of the store, whose versions each change one field: for long histories.
 //!
 //! The version with seq n has the number n in its page's first eight bytes, and the time n times
 //! [`TIME_STEP`], so that a reader knows what it must find.
 //!
-//! Invariant: the head is that of the last version that was prepared.
+//! Invariant: the head is that of the last prepared version.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

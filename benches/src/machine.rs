@@ -1,7 +1,7 @@
-//! The machine that the figures are of: its cores, memory and file system, how noisy it is, and
-//! how much memory this process took.
+//! The machine of the figures: its cores, memory and file system, its noise, and the memory that
+//! this process took.
 //!
-//! What a system does not tell is left out or said to be unknown.
+//! Facts that a system does not report are left out or printed as unknown.
 
 use std::fs;
 use std::hint::black_box;
@@ -14,7 +14,7 @@ use continuant::object::hash::MemoryRoot;
 use crate::figure::{Figure, Samples, Unit};
 use crate::floor::Appended;
 
-/// One line on the machine.
+/// Returns one line on the machine.
 pub fn describe() -> String {
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     let memory = mebibytes("/proc/meminfo", "MemTotal:");
@@ -38,7 +38,7 @@ fn file_system(path: &Path) -> Option<String> {
     Some(nearest.1.to_string())
 }
 
-/// How far apart runs of the same work lie: work of the processor, and of the disk.
+/// Measures the spread of runs of the same work: work of the processor, and of the disk.
 ///
 /// # Errors
 ///
@@ -93,7 +93,7 @@ pub(crate) fn processor_time() -> Option<Duration> {
     Some(Duration::from_millis(10 * (ticks(11)? + ticks(12)?)))
 }
 
-/// Has the file system write what it still has to, so that the next thing measured does not pay.
+/// Makes the file system write its pending data, so that the next measurement does not pay for it.
 pub fn settle() {
     #[cfg(target_os = "linux")]
     rustix::fs::sync();

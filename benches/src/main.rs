@@ -1,6 +1,6 @@
 //! `continuant-benches report`: the figures, beside their floors.
 //!
-//! It reads the command line and knows nothing else.
+//! This file reads the command line and knows nothing else.
 
 use std::io::Write;
 

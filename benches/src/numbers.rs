@@ -12,7 +12,7 @@ impl Numbers {
         mixed ^ (mixed >> 31)
     }
 
-    /// One below `count`.
+    /// Draws a number below `count`.
     pub(crate) fn below(&mut self, count: usize) -> usize {
         (self.next() % count as u64) as usize
     }

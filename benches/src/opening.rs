@@ -1,6 +1,6 @@
-//! How long it takes to open a database that was closed: it must not grow with the objects in it.
+//! The time to open a database that was closed: it must not grow with the number of objects.
 //!
-//! It does not know recovery: nothing is behind the index.
+//! This bench does not know recovery: nothing is behind the index.
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -20,7 +20,7 @@ const BASELINE_OBJECTS: usize = 100;
 /// A wake that does not come while anybody waits.
 const WAKE: u64 = u64::MAX / 2;
 
-/// Opens of a database whose objects want no wake, and of one whose objects all want one.
+/// Opens a database whose objects want no wake, and one whose objects all want one.
 pub(crate) fn clean(sizes: &Sizes, rounds: usize) -> Result<Vec<Figure>> {
     let directory = tempfile::tempdir()?;
     let about = "open of a database of many objects that was closed";

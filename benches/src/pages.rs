@@ -1,7 +1,7 @@
 //! The pages that the population's versions write: a thousand, shared by all objects, and changed
 //! as a whole or in one field.
 //!
-//! They look random, so that nothing below makes them smaller.
+//! They look random, so that no layer below compresses them.
 
 use std::sync::Arc;
 
@@ -15,12 +15,12 @@ use crate::payloads::PAGE_INDEX;
 /// Different pages: more than any cache nearby holds.
 const COUNT_MAX: usize = 1024;
 
-/// What a version changes of its page.
+/// The change that a version makes to its page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Edit {
     /// All of it.
     Page,
-    /// Its first eight bytes, as a counter does.
+    /// Changes its first eight bytes, as a counter does.
     Field,
 }
 
@@ -47,7 +47,7 @@ impl Slot {
 }
 
 impl Pages {
-    /// Pages for so many objects, whose memory is still `image`.
+    /// Returns pages for `object_count` objects, whose memory is still `image`.
     pub(crate) fn new(object_count: usize, image: &Image) -> Result<Pages> {
         let count = object_count.clamp(1, COUNT_MAX) as u64;
         Ok(Pages((0..count).map(|seed| Slot::new(image, random(seed))).collect::<Result<_>>()?))

@@ -1,8 +1,8 @@
-//! What the made-up objects are made of: their parts and base image, and what their versions have
-//! besides pages.
+//! The content of the invented objects: their parts and base image, and the payloads of their
+//! versions.
 //!
-//! It does not know stores. A memory root here is the hash of one page, which a store does not look
-//! into.
+//! This module does not know stores. A memory root here is the hash of one page, which a store does
+//! not examine.
 
 use std::sync::{Arc, LazyLock};
 
@@ -24,7 +24,7 @@ const POLICY: &[u8] = b"a policy";
 /// The page that versions change.
 pub const PAGE_INDEX: u32 = 1;
 
-/// What a version has besides its header and its page.
+/// The payloads of a version, without its header and its page.
 #[derive(Debug)]
 pub(crate) struct Payloads {
     pub(crate) input: Input,
@@ -41,7 +41,7 @@ impl Payloads {
         Payloads { input, effects, admission, encoded }
     }
 
-    /// Those of a call that permits itself by one rule.
+    /// Returns the payloads of a call that one rule permits.
     pub(crate) fn call(time: u64) -> Payloads {
         let arguments = time.to_le_bytes().to_vec();
         let request = Request::Call { method: "increment".to_string(), arguments };
@@ -51,7 +51,7 @@ impl Payloads {
         Payloads::new(request, time, effects, admission)
     }
 
-    /// Those of the creation of the object that has this number.
+    /// Returns the payloads of the creation of the object with this number.
     fn creation(number: u64, wake: Option<u64>) -> Payloads {
         let mut salt = [0; 16];
         salt[..8].copy_from_slice(&number.to_le_bytes());
@@ -85,7 +85,7 @@ impl Payloads {
     }
 }
 
-/// What all objects are made of.
+/// Returns the parts of all objects.
 fn parts() -> Parts {
     static PARTS: LazyLock<Parts> = LazyLock::new(|| Parts {
         code: CodeHash::of(CODE),
@@ -95,7 +95,7 @@ fn parts() -> Parts {
     *PARTS
 }
 
-/// What all objects are created from.
+/// The mold of all objects: their base image and genesis.
 pub(crate) struct Mold {
     /// The memory that they start with.
     pub(crate) image: Image,

@@ -1,8 +1,8 @@
 //! Many small objects at the level of the store: each version has one changed page and a small
 //! unsigned input.
 //!
-//! No guest runs and nothing is decided: what is appended is made before the clock runs. Peers get
-//! the same versions through [`Population::upcoming`].
+//! No guest runs and nothing is decided: the appended versions are made before the clock runs.
+//! Peers get the same versions through [`Population::upcoming`].
 //!
 //! Invariant: every object of `objects` has its next version in `next`, or none has.
 
@@ -24,7 +24,7 @@ use continuant::storage::{self, Append, Change, NewCommit, Store};
 use crate::pages::{Edit, Pages};
 use crate::payloads::{Mold, Payloads};
 
-/// The objects, and what is appended to some of them next.
+/// The objects, and the next versions of some of them.
 pub struct Population {
     heads: Vec<Head>,
     /// The objects' memories.
@@ -36,7 +36,7 @@ pub struct Population {
     payloads: Payloads,
 }
 
-/// A version that is to be stored.
+/// A version to be stored.
 #[derive(Clone, Copy, Debug)]
 pub struct Upcoming<'a> {
     /// The object.
@@ -68,7 +68,7 @@ impl Population {
         })
     }
 
-    /// How many objects there are.
+    /// Returns the number of objects.
     #[expect(clippy::len_without_is_empty, reason = "a population is never empty")]
     pub fn len(&self) -> usize {
         self.heads.len()
@@ -83,7 +83,7 @@ impl Population {
     ///
     /// # Errors
     ///
-    /// None but those of memories.
+    /// Only those of memories.
     pub fn prepare(&mut self, round: u64, objects: Range<usize>, edit: Edit) -> Result<()> {
         self.payloads = Payloads::call(round + 1);
         self.pages.edit(round + 1, edit)?;
@@ -96,7 +96,7 @@ impl Population {
         Ok(())
     }
 
-    /// What was prepared.
+    /// Iterates over the prepared versions.
     pub fn upcoming(&self) -> impl Iterator<Item = Upcoming<'_>> {
         self.objects.clone().zip(&self.next).map(|(object, (header, _))| Upcoming {
             object: self.heads[object].id,
@@ -106,8 +106,8 @@ impl Population {
         })
     }
 
-    /// Appends what was prepared from `threads` threads, of which each waits whenever its share of
-    /// `in_flight` commits is not acknowledged; how long it took until all were.
+    /// Appends the prepared versions from `threads` threads, each of which waits whenever its share
+    /// of `in_flight` commits is not acknowledged, and returns the time until all were.
     pub fn append(&mut self, store: &Store, threads: usize, in_flight: usize) -> Result<Duration> {
         let share = self.objects.len().div_ceil(threads).max(1);
         let batch = (in_flight / threads).max(1);
@@ -137,7 +137,7 @@ impl Population {
                 let done = move |durable: storage::Result<()>| {
                     let last = left.fetch_sub(1, Ordering::AcqRel) == 1;
                     if durable.is_err() || last {
-                        // Whoever waits has stopped at the first failure.
+                        // The waiting thread has stopped at the first failure.
                         sender.send(durable.is_err()).unwrap_or_default();
                     }
                 };

@@ -1,8 +1,8 @@
-//! What a reader pays for a field: of a snapshot that it holds, and of the newest version, with
-//! nobody else about and while a writer keeps the log busy.
+//! The cost of reading a field: from a held snapshot, and from the newest version, on an idle
+//! database and while a writer keeps the log busy.
 //!
 //! Reader, writer, worker and the log's thread share the machine's cores: with fewer cores than
-//! threads, the busy figures have their waiting for a core in them.
+//! threads, the busy figures include their waiting for a core.
 
 use std::hint::black_box;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -21,7 +21,7 @@ pub(crate) const HELD_BUSY: &str = "snapshot.field_read.held.busy";
 pub(crate) const NEWEST_IDLE: &str = "snapshot.field_read.newest.idle";
 pub(crate) const NEWEST_BUSY: &str = "snapshot.field_read.newest.busy";
 
-/// What one reader measured, round by round.
+/// The samples of one reader, round by round.
 #[derive(Default)]
 struct Measured {
     held: Samples,
@@ -90,7 +90,7 @@ fn while_writing<T>(db: &Database, id: ObjectId, read: impl FnOnce() -> Result<T
     })
 }
 
-/// Keeps the object's mailbox full until it is told to stop.
+/// Keeps the object's mailbox full until `stop` is set.
 fn write(db: &Database, id: ObjectId, stop: &AtomicBool, written: &AtomicU64) -> Result<()> {
     let mut last = counter::increment(db, id)?;
     while !stop.load(Ordering::Acquire) {

@@ -1,7 +1,7 @@
-//! How fast a crash is recovered from: what the log has and the index does not is read at open.
+//! The speed of recovery after a crash: the log behind the index is read at open.
 //!
-//! A crash is a copy of the files of a store that is still open. Recovery reads the disk, not what
-//! the kernel kept, so the floor that counts is the cold one.
+//! A crash is a copy of the files of a store that is still open. Recovery reads the disk, not the
+//! kernel's cache, so the floor that counts is the cold one.
 
 use std::fs;
 use std::path::{Path, PathBuf};

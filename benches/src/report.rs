@@ -1,7 +1,6 @@
-//! The report: which figures there are, and the lines that tell of them, each as soon as it is
-//! measured.
+//! The report: the list of figures, and a line for each as soon as it is measured.
 //!
-//! It does not know how a figure is measured.
+//! This module does not know how a figure is measured.
 
 use std::io::Write;
 
@@ -14,16 +13,16 @@ use crate::{
     residents, space, steps, transfers, verification, wakes,
 };
 
-/// What is to be reported.
+/// The selection and size of a report.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// Only figures whose names contain this.
+    /// Report only figures whose names contain this.
     pub only: Option<String>,
-    /// One JSON object a line rather than text.
+    /// True for one JSON object a line rather than text.
     pub json: bool,
     /// Rounds of each figure.
     pub rounds: usize,
-    /// How much work each round is.
+    /// The amount of work in each round.
     pub sizes: Sizes,
 }
 
@@ -33,10 +32,10 @@ struct Bench {
     run: fn(&Sizes, usize) -> Result<Vec<Figure>>,
 }
 
-/// What the default options of a store add up to, in MiB: 64 of cache of the index; 32 for each of
-/// the groups that is open, that is written, and whose two buffers are kept; and 1 KiB for each row
-/// in memory, of which there may be twice 131,072 that wait for the index, as many that are being
-/// written, and half of that which were before.
+/// The memory that the default options of a store allow, in MiB: 64 of cache of the index; 32 for
+/// each of the groups that is open, that is written, and whose two buffers are kept; and 1 KiB for
+/// each row in memory, of which twice 131,072 may wait for the index, as many may be being written,
+/// and half of that may be older ones.
 const LIMITS_MEBIBYTES: f64 = 64.0 + 4.0 * 32.0 + 5.0 * 128.0;
 
 const BENCHES: &[Bench] = &[
@@ -80,7 +79,8 @@ pub fn names() -> impl Iterator<Item = &'static str> {
     BENCHES.iter().flat_map(|bench| bench.names).copied()
 }
 
-/// Measures what is asked for and writes a line for each figure, with the machine's noise before
+/// Measures the requested figures and writes a line for each, with the machine's noise before and
+/// the process's memory behind.
 /// and the process's memory behind.
 ///
 /// # Errors
@@ -111,7 +111,7 @@ pub fn run(request: &Request, out: &mut impl Write) -> Result<()> {
     Ok(())
 }
 
-/// The memory that a bench took at its most, beside what the options let a store hold.
+/// Returns the largest memory that a bench took, beside the limit that the options allow a store.
 fn memory(bench: &str) -> Option<Figure> {
     let about = "resident set at its largest, with what the measuring itself holds";
     let samples = [machine::peak()?].into_iter().collect();

@@ -1,8 +1,8 @@
-//! A million objects at once: the memory that each takes while it is resident, the processor that
-//! all of them take while nothing happens, what one costs on disk alone, and how long one takes to
-//! wake that is there only.
+//! A million objects at once: the memory of each resident, the processor time of all while nothing
+//! happens, the disk space of one, and the time to wake one that is only on disk.
 //!
-//! The objects are the aircraft of the demo. It does not know how an object is kept in memory.
+//! The objects are the aircraft of the demo. This bench does not know how an object is kept in
+//! memory.
 
 use std::collections::VecDeque;
 use std::fs;
@@ -29,9 +29,9 @@ const WASM: &[u8] = include_bytes!("../../guest/objects/aircraft.wasm");
 const POLICY: &str = include_str!("../../guest/examples/aircraft/policy.cedar");
 /// Creations or calls that are under way at once.
 const UNDER_WAY: usize = 1024;
-/// How long nothing happens.
+/// The time during which nothing happens.
 const IDLE_TIME: Duration = Duration::from_secs(3);
-/// Room for some objects of a database whose others are to wake.
+/// Memory for a few objects of a database; the others wake from disk.
 const FEW_BYTES: u64 = 5 << 20;
 
 /// Creates the objects, steps each twice, and looks at what they take; then opens the database

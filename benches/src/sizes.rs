@@ -1,7 +1,7 @@
-//! How much work each figure does: enough to be steady, quick, or tiny for a test that every
-//! figure runs.
+//! The amount of work of each figure: enough to be steady, quick, or tiny for a test that runs
+//! every figure.
 //!
-//! It does not know what a figure does with its size.
+//! This module does not know the use of a size.
 
 /// The sizes of one report.
 #[derive(Clone, Copy, Debug)]
@@ -29,7 +29,7 @@ pub struct Sizes {
     pub asof_reads: usize,
     /// Commits of `commit.at_depth` in a round.
     pub depth_commits: u64,
-    /// Objects whose versions `recover.tail` reads.
+    /// The objects whose versions `recover.tail` reads.
     pub tail_objects: usize,
     /// Objects of the database that `open.clean` opens.
     pub open_objects: usize,

@@ -1,4 +1,4 @@
-//! What a commit takes on the disk: in the log, and in the index.
+//! The disk space of a commit: in the log, and in the index.
 //!
 //! Bytes do not vary from round to round, so each is counted once.
 
@@ -22,7 +22,7 @@ use crate::sizes::Sizes;
 pub(crate) const PER_COMMIT: &str = "space.per_commit";
 pub(crate) const INDEX: &str = "space.index";
 const FIELD_BYTES: f64 = 8.0;
-/// What an index cannot do without: each object's id and where its newest version is.
+/// The least bytes of an index: each object's id and the place of its newest version.
 const KEY_AND_PLACE_BYTES: usize = 40;
 
 /// Bytes of log of a counter's increment.

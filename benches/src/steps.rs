@@ -1,6 +1,6 @@
-//! What a step of a warm object costs, from the call to its version in the log.
+//! The cost of a step of a warm object, from the call to its version in the log.
 //!
-//! It does not know the parts of a step.
+//! This bench does not know the parts of a step.
 
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -32,7 +32,7 @@ struct Counters {
 }
 
 impl Counters {
-    /// One for each of so many workers.
+    /// Creates one counter for each of `workers` workers.
     fn new(workers: usize, warm_up: usize) -> Result<Counters> {
         let directory = tempfile::tempdir()?;
         let path = directory.path().join("db");
@@ -45,12 +45,12 @@ impl Counters {
         Ok(counters)
     }
 
-    /// Does so many steps, of each counter in turn, until the last is durable.
+    /// Does `count` steps, of each counter in turn, until the last is durable.
     fn steps_per_second(&mut self, count: usize) -> Result<f64> {
         let start = Instant::now();
         let mut before: Vec<Pending> = Vec::new();
         for first in (0..count).step_by(BATCH) {
-            // The last calls of the batch, of which each counter has one.
+            // The last calls of the batch, one of each counter.
             let mut last = VecDeque::new();
             for index in first..count.min(first + BATCH) {
                 let call = self.db.call(self.ids[index % self.ids.len()], "increment", args![1u64]);
@@ -80,7 +80,7 @@ impl Counters {
         Ok(longest)
     }
 
-    /// That every step that was submitted was made.
+    /// Checks that every submitted step was made.
     fn check(&self) -> Result<()> {
         let count = |id: &ObjectId| Ok(self.db.snapshot(*id)?.get::<u64>("count")?);
         let found = self.ids.iter().map(count).sum::<Result<u64>>()?;

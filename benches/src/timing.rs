@@ -1,7 +1,7 @@
-//! The time that one of many takes, where each is too short to be timed by itself, and time that
-//! passes.
+//! The time of one run of many, where each is too short to be timed by itself, and the passing of
+//! time.
 //!
-//! It does not know what is timed.
+//! This module does not know what it times.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -13,11 +13,11 @@ pub(crate) fn pass(time: Duration) {
     std::thread::sleep(time);
 }
 
-/// Nanoseconds for each of `count` runs.
+/// Returns the nanoseconds of each of `count` runs.
 ///
 /// # Errors
 ///
-/// Those of `run`, at the first.
+/// The first error of `run`.
 pub(crate) fn nanoseconds_each<T>(count: usize, run: impl Fn() -> Result<T>) -> Result<f64> {
     let start = Instant::now();
     for _ in 0..count {

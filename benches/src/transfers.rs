@@ -1,7 +1,7 @@
-//! What a transfer between two accounts costs, durable, from many clients at once: a transaction of
-//! two objects, each of which has its own policy admit its own step.
+//! The cost of a durable transfer between two accounts, from many clients at once: a transaction of
+//! two objects, each of whose policies admits its own step.
 //!
-//! It does not know how a transaction is run.
+//! This bench does not know how a transaction is run.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -18,7 +18,7 @@ use crate::sizes::Sizes;
 
 /// The figure of transfers between any accounts.
 pub const UNIFORM: &str = "transfer.durable.uniform";
-/// The figure of transfers of which few accounts make most.
+/// The name of the figure of transfers that few accounts dominate.
 pub const ZIPF: &str = "transfer.durable.zipf";
 pub(crate) const UNIFORM_P99: &str = "transfer.durable.uniform.p99";
 pub(crate) const ZIPF_P99: &str = "transfer.durable.zipf.p99";
@@ -27,7 +27,7 @@ pub(crate) const ZIPF_P99: &str = "transfer.durable.zipf.p99";
 pub const CLIENTS: usize = 64;
 /// Transfers of a client that are under way.
 pub const IN_FLIGHT: usize = 40;
-/// What each account begins with.
+/// The initial balance of each account.
 pub const BALANCE: u64 = 1 << 40;
 
 /// An account: `create(balance)`, `withdraw(amount)`, `deposit(amount)`.
@@ -59,7 +59,7 @@ const POLICY: &str = r#"
             context.after.balance == context.before.balance - context.input.amount
     };"#;
 
-/// Which accounts a transfer is between.
+/// The distribution of accounts in transfers.
 #[derive(Debug)]
 pub enum Draw {
     /// Any two.
@@ -68,14 +68,14 @@ pub enum Draw {
     Zipf(Vec<f64>),
 }
 
-/// A transfer that is to be made.
+/// A transfer to be made.
 #[derive(Clone, Copy, Debug)]
 pub struct Transfer {
     /// The place of the account that pays.
     pub from: usize,
     /// The place of the account that is paid.
     pub to: usize,
-    /// How much, below 100.
+    /// The amount, below 100.
     pub amount: u64,
 }
 
@@ -130,7 +130,7 @@ pub struct Accounts {
     directory: tempfile::TempDir,
 }
 
-/// What a round of transfers was.
+/// The measurement of a round of transfers.
 #[derive(Clone, Copy, Debug)]
 pub struct Round {
     /// Transfers in a second.
@@ -143,7 +143,7 @@ pub struct Round {
 }
 
 impl Accounts {
-    /// Opens so many accounts, with [`BALANCE`] each.
+    /// Opens `count` accounts, with [`BALANCE`] each.
     ///
     /// # Errors
     ///
@@ -174,11 +174,11 @@ impl Accounts {
         Ok(Round { rate, p99, floor })
     }
 
-    /// That no money was made or lost.
+    /// Checks that no money was made or lost.
     ///
     /// # Errors
     ///
-    /// When there was, and those of the database.
+    /// When it was, and those of the database.
     pub fn check(&self) -> Result<()> {
         let balance = |id: &ObjectId| Ok(self.db.snapshot(*id)?.get::<u64>("balance")?);
         let sum = self.ids.iter().map(balance).sum::<Result<u64>>()?;
@@ -188,12 +188,12 @@ impl Accounts {
     }
 }
 
-/// What is said of transfers between any accounts.
+/// The description of transfers between any accounts.
 pub const ABOUT: &str = "a withdrawal and a deposit together, 64 clients with 40 under way each, \
                          any of the accounts, until the last is durable";
-/// What is said of transfers of which few accounts make most.
+/// The description of transfers that few accounts dominate.
 pub const ABOUT_ZIPF: &str = "the same, where the account of rank n is drawn as often as n^-1.5";
-/// What is said of [`Round::floor`].
+/// The description of [`Round::floor`].
 pub const ABOUT_FLOOR: &str = "the same bytes in the same groups, one write and fdatasync a group, \
                                to a preallocated file";
 

@@ -1,6 +1,6 @@
-//! What it costs to verify a lineage, with and without running its steps again.
+//! The cost of verifying a lineage, with and without running its steps again.
 //!
-//! It does not know what is compared.
+//! This bench does not know what is compared.
 
 use std::time::Instant;
 

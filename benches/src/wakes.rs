@@ -1,7 +1,7 @@
-//! How late own cycles run: objects that want to run once a second each, all over the second, under
+//! The lateness of own cycles: objects that run once a second each, spread over the second, under
 //! the system's clock.
 //!
-//! It does not know the timer.
+//! This bench does not know the timer.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::timing::pass;
 
 pub(crate) const LATENESS: &str = "timer.lateness";
 
-/// How often each runs.
+/// The time between two cycles of an object.
 const PERIOD: Duration = Duration::from_secs(1);
 
 /// An object that runs `period` milliseconds after it ran, and first at `at`.
@@ -55,7 +55,7 @@ pub(crate) fn lateness(sizes: &Sizes, rounds: usize) -> Result<Vec<Figure>> {
     Ok(vec![Figure::new(LATENESS, about, Unit::MILLISECONDS, late, Vec::new())])
 }
 
-/// Objects whose wakes are spread over a second, and that have all begun to run.
+/// Returns objects whose wakes are spread over a second, and that have all begun to run.
 fn clocks(db: &Database, count: usize) -> Result<Vec<ObjectId>> {
     let module = format!(r#"(module (@custom "continuant:schema" "{SCHEMA}") {BODY})"#);
     let code = Code::wasm(wat::parse_str(module)?)?.policy(POLICY);

@@ -116,7 +116,7 @@ impl Failure {
         self.advised(advice).with_details(json!({ "done": done.document }))
     }
 
-    /// The failure to print what came of something that is done: nobody is to ask for it again.
+    /// Returns the failure to print the receipt of durable work: nobody must ask for it again.
     pub(crate) fn not_printed(self, done: &Done) -> Failure {
         let (what, message) = (&done.what, &self.message);
         let told = format!("it is done, and durable: {what}; do not ask for it again");

@@ -32,7 +32,7 @@ pub(crate) struct Printer {
     is_terminal: bool,
     out: BufWriter<Box<dyn Write>>,
     done: Option<Done>,
-    /// Whether something was printed since.
+    /// True if something was printed since.
     is_told: bool,
 }
 
@@ -50,9 +50,9 @@ impl Printer {
         self.is_told = false;
     }
 
-    /// Flushes, and gives what the command ends with: where that is not all printed, or could not
-    /// be looked up to be printed, the failure says what is done all the same. A reader that went
-    /// away is no failure where nothing is.
+    /// Flushes, and returns the command's result: if not all is printed, or the receipt could not
+    /// be looked up, the failure names the durable work. A reader that closed the pipe is no
+    /// failure if there is no such work.
     pub(crate) fn end(&mut self, ended: Result<()>) -> Result<()> {
         let flushed = self.flush();
         let is_printed = flushed.is_ok();
@@ -200,7 +200,7 @@ mod tests {
         let told = "it is not found, but it is done, and durable: the object 7, called \"fork\"; \
                     do not ask for it again";
         assert_eq!(failure.message(), told);
-        // What was printed is known, whatever came behind it.
+        // A receipt that was printed is known, whatever comes behind it.
         let failure = ended(true);
         assert_eq!((failure.message(), failure.exit_code()), ("it is not found", 3));
     }

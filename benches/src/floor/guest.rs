@@ -1,7 +1,7 @@
-//! A module as it is, without what the engine adds to it: instantiated once and called from the
-//! host. The one place of the figures that names the substrate, as what guests are held against.
+//! A module without the engine's instrumentation: instantiated once and called from the host. It is
+//! the one place of the figures that names the substrate, for comparison.
 //!
-//! It does not know what its functions do.
+//! This module does not know what the functions do.
 
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,7 @@ pub(crate) struct Guest {
 }
 
 impl Guest {
-    /// Compiles and instantiates a module. What it imports must not be called.
+    /// Compiles and instantiates a module. Its imports must not be called.
     pub(crate) fn new(wasm: &[u8]) -> Result<Guest> {
         let engine = Engine::default();
         let module = Module::new(&engine, wasm).map_err(failed)?;
@@ -36,7 +36,7 @@ impl Guest {
         function.call(&mut self.store, argument).map_err(failed)
     }
 
-    /// What one call of a function gives, and how long it takes.
+    /// Returns the result of one call of a function, and its time.
     pub(crate) fn time(&mut self, name: &str, argument: u64) -> Result<(u64, Duration)> {
         let function = self.function(name)?;
         let start = Instant::now();

@@ -107,7 +107,7 @@ impl Batch {
             say_base(base, printer)?;
             let (line, before, made, last) = (0, 0, 0, Ok(()));
             let count = batched.map(|batched| batched.count);
-            // What comes through a pipe may be waited for: then it ends at once.
+            // A pipe may have to be waited for: then a signal ends the process at once.
             let _orderly = count.is_some().then(stop::orderly);
             let mut progress = Progress { base, count, line, before, made, last };
             let done = self.make(db, (&keys, &mut records), lines, &mut progress, printer);
@@ -185,7 +185,7 @@ impl Batch {
                     group.iter().for_each(|asked| batched.take(asked));
                     self.require_begun(db, records, &batched.objects, batched.count)?;
                 }
-                // What was begun is done, and said, to its end.
+                // A group that began is made, and printed, to its end.
                 let _orderly = stop::orderly();
                 self.make_group(db, keys, group, records, progress, printer)?;
                 printer.flush()?;

@@ -48,8 +48,8 @@ pub(super) struct Signing {
           requires = "who")]
     nonce: Option<u64>,
 
-    /// When the signatures expire, at most seven days from now [default: in five minutes, or in
-    /// seven days where many keys sign]
+    /// The signatures' expiry, at most seven days from now [default: in five minutes, or in seven
+    /// days where many keys sign]
     #[arg(long, value_name = "TIME", value_parser = moment::parse_future, requires = "who")]
     expires: Option<u64>,
 

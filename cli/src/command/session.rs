@@ -30,7 +30,7 @@ pub(crate) struct New {
     #[arg(value_name = "SESSIONFILE")]
     path: PathBuf,
 
-    /// How long the session lasts by this host's clock, at most seven days. An object ahead of the
+    /// The session's duration by this host's clock, at most seven days. An object ahead of the
     /// clock counts by its own time: for it the session ends sooner, and opening the session there
     /// says so
     #[arg(long = "for", value_name = "SPAN", value_parser = moment::parse_span,

@@ -31,7 +31,7 @@ pub(super) struct Lines {
     path: PathBuf,
     from: Box<dyn BufRead>,
     number: u64,
-    /// Whether the end was read.
+    /// True if the end was read.
     is_over: bool,
 }
 
@@ -77,7 +77,7 @@ impl Lines {
         }
     }
 
-    /// Whether no line is left, as far as that is known without waiting for another.
+    /// Returns whether no line is left, as far as that is known without waiting for another.
     pub(super) fn is_over(&self) -> bool {
         self.is_over
     }
