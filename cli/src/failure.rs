@@ -1,6 +1,7 @@
 //! The error of the command line: a kind for programs, a sentence for people, an exit code.
 //!
-//! It does not print. Names of kinds are the engine's; which class of them ends in which code is said here.
+//! It does not print. Names of kinds are the engine's; it says which class of kinds ends in which
+//! exit code.
 //!
 //! Invariant: a message says what was expected, or what to do; it is printed as one line. The
 //! faults of a text follow it, each with its line quoted.
@@ -316,16 +317,20 @@ mod tests {
 
     use super::*;
 
-    /// Of every kind of the engine, and of every kind of the other crates that can be made here.
-    fn table() -> Vec<(Error, &'static str, u8)> {
+    /// A kind of error, its name, and the exit code.
+    type Row<K> = (K, &'static str, u8);
+
+    fn text() -> String {
+        String::new()
+    }
+
+    /// Every kind of the engine but those of modules, which cannot be made here.
+    fn of_engine() -> Vec<Row<ErrorKind>> {
         use ErrorKind as Kind;
-        use object::ErrorKind as Object;
-        use storage::ErrorKind as Stored;
-        let text = String::new;
         let what = "x";
         let session = continuant::SessionId([1; 32]);
         let verdict = || Verdict { reason: Reason::Trap, rules: Vec::new(), detail: text() };
-        let engine: Vec<(ErrorKind, &'static str, u8)> = vec![
+        vec![
             (Kind::Refused { verdict: verdict(), recorded: true }, "refused", 3),
             (Kind::NotReadable { field: text(), verdict: verdict() }, "not-readable", 3),
             (Kind::Missing { what, hash: text() }, "missing", 4),
@@ -351,8 +356,14 @@ mod tests {
             (Kind::Replay { what, seq: 1, expected: text(), found: text() }, "replay", 4),
             (Kind::CodeCache { directory: "x".into(), problem: text() }, "code-cache", 1),
             (Kind::Closed, "closed", 1),
-        ];
-        let object: Vec<(Object, &'static str, u8)> = vec![
+        ]
+    }
+
+    /// Every kind of the object crate.
+    fn of_object() -> Vec<Row<object::ErrorKind>> {
+        use object::ErrorKind as Object;
+        let what = "x";
+        vec![
             (Object::Decode { what, offset: 0, expected: text(), found: text() }, "damaged", 4),
             (Object::State { path: text(), expected: text(), found: text() }, "state", 4),
             (Object::Mismatch { what, seq: 1, expected: text(), found: text() }, "mismatch", 4),
@@ -362,8 +373,15 @@ mod tests {
             (Object::Value { path: text(), expected: text(), found: text() }, "value", 2),
             (Object::Unknown { what, name: text(), known: Vec::new() }, "unknown", 2),
             (Object::Limit { what, max: 1, found: 2 }, "limit", 1),
-        ];
-        let stored: Vec<(Stored, &'static str, u8)> = vec![
+        ]
+    }
+
+    /// Kinds of the store, all that can be made here.
+    fn of_storage() -> Vec<Row<storage::ErrorKind>> {
+        use object::ErrorKind as Object;
+        use storage::ErrorKind as Stored;
+        let what = "x";
+        vec![
             (Stored::Io { operation: what }, "io", 1),
             (Stored::Full, "full", 1),
             (Stored::NoResources { operation: what }, "no-resources", 1),
@@ -396,14 +414,18 @@ mod tests {
             (Stored::Capsule { offset: 0, expected: text(), found: text() }, "capsule", 4),
             (Stored::Object(Object::Credential(text()).into()), "credential", 4),
             (Stored::Object(Object::Policy(Vec::new()).into()), "policy", 1),
-        ];
-        let object = object
+        ]
+    }
+
+    fn table() -> Vec<Row<Error>> {
+        let object = of_object()
             .into_iter()
             .map(|(kind, name, code)| (Error::from(object::Error::from(kind)), name, code));
-        let stored = stored
+        let stored = of_storage()
             .into_iter()
             .map(|(kind, name, code)| (Error::from(storage::Error::from(kind)), name, code));
-        let engine = engine.into_iter().map(|(kind, name, code)| (Error::from(kind), name, code));
+        let engine = of_engine().into_iter();
+        let engine = engine.map(|(kind, name, code)| (Error::from(kind), name, code));
         engine.chain(object).chain(stored).collect()
     }
 
