@@ -1,4 +1,4 @@
-//! From WebAssembly text to the module that is committed: `assemble FROM.wat TO.wasm`.
+//! Assembles WebAssembly text into the module that is committed: `assemble FROM.wat TO.wasm`.
 //!
 //! It does not know the ABI of objects.
 //!

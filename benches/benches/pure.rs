@@ -1,5 +1,5 @@
-//! Micro-benchmarks of what the commit path calls and what does no I/O: a header, the Merkle tree,
-//! an admission, a commit's bytes.
+//! Micro-benchmarks of the functions without I/O that the commit path calls: a header, the Merkle
+//! tree, an admission, a commit's bytes.
 //!
 //! It measures the functions of the object crate as an embedder reaches them.
 

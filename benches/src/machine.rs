@@ -67,9 +67,9 @@ pub fn noise(runs: usize) -> Result<Vec<Figure>> {
     Ok(vec![processor, Figure::single("noise.sync", about, Unit::PERCENT, disk)])
 }
 
-/// Has the kernel count the largest resident set from now on, where it can.
+/// Makes the kernel count the largest resident set from now on, if it can.
 pub(crate) fn forget_peak() {
-    // Where it cannot, the largest since the process began is shown: more, never less.
+    // If the kernel cannot, the largest since the process began is shown: more, never less.
     fs::write("/proc/self/clear_refs", "5").unwrap_or_default();
 }
 

@@ -81,7 +81,6 @@ pub fn names() -> impl Iterator<Item = &'static str> {
 
 /// Measures the requested figures and writes a line for each, with the machine's noise before and
 /// the process's memory behind.
-/// and the process's memory behind.
 ///
 /// # Errors
 ///

@@ -52,7 +52,7 @@ fn residents(path: &Path, count: usize) -> Result<(Vec<ObjectId>, Vec<Figure>)> 
     let db = Options::new().storage(storage).resident_bytes_max(u64::MAX).open(path)?;
     let operator = SigningKey::from_secret(&[7; 32]).public().0;
     let code = Code::wasm(WASM)?.policy(POLICY).args(args![operator.to_vec()]);
-    // What comes with the first objects is no object's own.
+    // The first objects also cost memory that all objects share.
     create(&db, &code, UNDER_WAY)?;
     let before = machine::resident_bytes().unwrap_or_default();
     let ids = create(&db, &code, count)?;

@@ -66,7 +66,7 @@ fn main() -> ExitCode {
 fn usage(error: &clap::Error, given: &[OsString]) -> ExitCode {
     let asked = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
     let json = given.iter().any(|argument| argument == "--json");
-    // It is one line where an argument may have brought more, or colours.
+    // Prints one line even if an argument contains line breaks or colours.
     let is_plain = |argument: &OsStr| {
         argument.to_str().is_some_and(|text| !text.chars().any(escape::is_hidden))
     };

@@ -52,7 +52,7 @@ pub(crate) fn busy(doing: &'static str) -> Busy {
     let show = move || {
         if is_done.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
             let bar = start(doing, 0, "{msg:10} {elapsed}");
-            // It ends with an error: nothing is ever sent.
+            // The channel ends with an error, because nothing is ever sent.
             let _ended = is_done.recv();
             bar.finish_and_clear();
         }

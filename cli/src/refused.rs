@@ -26,7 +26,7 @@ impl Asked<'_> {
     pub(crate) fn failure(&self, db: &Database, error: Error) -> Failure {
         let ErrorKind::Refused { verdict, recorded } = error.kind() else { return error.into() };
         let Asked { name, id, action } = self;
-        // It is the last one on record, as nobody else has the database open.
+        // The refusal is the last one on record, because no other process has the database open.
         let count = db.info(*id).ok().filter(|_| *recorded).map(|info| info.refusal_count);
         let more = match count {
             Some(number) => {

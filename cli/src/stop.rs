@@ -42,7 +42,7 @@ fn state() -> MutexGuard<'static, State> {
 pub(crate) fn listen() {
     let ignored = ignored();
     let signals = SIGNALS.into_iter().filter(|signal| ignored & 1 << (signal - 1) == 0);
-    // Where no handler can be set, signals have their default effect.
+    // If no handler can be set, signals have their default effect.
     let Ok(mut signals) = Signals::new(signals.collect::<Vec<_>>()) else { return };
     let thread = std::thread::Builder::new().name("signals".to_string());
     drop(thread.spawn(move || signals.forever().for_each(received)));
@@ -98,9 +98,9 @@ pub(crate) fn pause(duration: Duration, is_over: impl Fn() -> bool) {
     drop(CHANGED.wait_timeout_while(state(), duration, goes_on));
 }
 
-/// Has those that wait look again whether that is over which they wait for.
+/// Wakes the waiting threads, which check again whether their work is over.
 pub(crate) fn wake() {
-    // Who is about to wait has looked, and waits before this is taken.
+    // A thread that has looked and is about to wait does wait before the lock is taken here.
     drop(state());
     CHANGED.notify_all();
 }

@@ -100,7 +100,7 @@ fn torment(arguments: &Arguments, seed: u64) -> anyhow::Result<()> {
             Ok(())
         }
         Err(problem) => {
-            // What was lost is looked for in the files.
+            // The files stay, to look in them for the lost data.
             own.map(tempfile::TempDir::keep);
             Err(problem)
         }

@@ -67,7 +67,7 @@ pub fn run(target: &'static Target, plan: Plan) -> Summary {
 ///
 /// # Errors
 ///
-/// What did not hold.
+/// Returns the property that did not hold.
 pub fn run_one(target: &'static Target, seed: u64) -> Outcome {
     on_thread(move || attempt(target, seed, &Tally::new(false)))
 }

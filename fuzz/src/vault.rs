@@ -372,7 +372,7 @@ impl Ask {
 pub(crate) struct Made {
     pub(crate) state: State,
     pub(crate) wake: WakeChange,
-    /// What it puts out, under the name "put".
+    /// The payload of the step's emit, under the name "put".
     pub(crate) emits: Option<[u8; 8]>,
     pub(crate) result: Vec<u8>,
 }

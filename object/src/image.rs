@@ -150,7 +150,7 @@ impl Image {
         let ordered = changed.is_sorted_by(|one, next| one.0 < next.0);
         limit("pages out of order", u64::from(!ordered), 0)?;
         if let Some((last, _)) = changed.last() {
-            // In pages counted from one, so that an empty memory has none.
+            // Counts pages from one, so that an empty memory has none.
             let count = u64::from(page_count(bytes_count));
             limit("pages", u64::from(*last) + 1, count)?;
         }

@@ -102,7 +102,7 @@ impl<T: Copy> Spine<T> {
             return;
         };
         let jump = jump_seq(head + 1);
-        // They descend, so those that no jump leads to any more come first.
+        // The links descend, so the links that no later jump can reach come first.
         match self.links.partition_point(|link| link.0 > jump) {
             0 => self.links.insert(0, (head + 1, kept)),
             let_go => {

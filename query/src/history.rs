@@ -28,9 +28,9 @@ pub enum Entry {
 /// An admitted version, and its payloads.
 #[derive(Clone, Debug, PartialEq)]
 pub struct VersionEntry {
-    /// Its header.
+    /// The version's header.
     pub header: Header,
-    /// Its hash.
+    /// The version's hash.
     pub hash: VersionHash,
     /// The payloads that the header names, without the memory; none when retention dropped them.
     pub payloads: Option<Payloads>,
@@ -50,7 +50,7 @@ pub struct Payloads {
 /// A refusal and the refused input.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RefusalEntry {
-    /// Its place among the object's refusals, from 1, oldest first.
+    /// The refusal's place among the object's refusals, from 1, oldest first.
     pub number: u64,
     /// The refusal.
     pub refusal: Refusal,

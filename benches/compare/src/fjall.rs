@@ -1,5 +1,5 @@
-//! fjall: an LSM tree. Its batches go to a journal, synced when a batch says so; what follows
-//! happens in threads of its own.
+//! fjall: an LSM tree. Its batches go to a journal, synced when a batch says so; flushes and
+//! compactions run in its own threads.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! What a peer does for a group of commits, and the rows that it stores.
+//! The work of a peer for a group of commits, and the rows that it stores.
 //!
 //! The rows are made before the clock runs, and in the order of their keys, which is the order that
 //! trees like best.
@@ -18,13 +18,13 @@ pub(crate) trait Peer {
     /// Stores all rows in one durable transaction.
     fn commit(&mut self, group: &[Rows]) -> Result<()>;
 
-    /// Waits until nothing goes on behind the commits.
+    /// Waits until the store's background work is done.
     fn rest(&mut self) -> Result<()> {
         Ok(())
     }
 }
 
-/// What one commit leaves: a version, its page, and the object's head.
+/// The rows that one commit writes: a version, its page, and the object's head.
 pub(crate) struct Rows {
     /// The object, then the seq, big endian.
     pub(crate) version_key: [u8; 40],

@@ -1,5 +1,5 @@
-//! RocksDB: an LSM tree in C++. A batch goes to its journal, which is synced with it; what follows
-//! happens in threads of its own.
+//! RocksDB: an LSM tree in C++. A batch goes to its journal, which is synced with it;
+//! flushes and compactions run in its own threads.
 
 use std::path::Path;
 

@@ -1,8 +1,8 @@
 //! The rounds: in each, every peer and Continuant's store take in the next version of each object
 //! in groups of 1,024, and then of some objects one by one.
 //!
-//! Between two of them the file system writes what it still has to, so that nobody pays for the
-//! one before.
+//! Between two rounds the file system writes its pending data, so that no round pays for the one
+//! before.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -61,7 +61,7 @@ const PEERS: &[Known] = &[
     },
 ];
 
-/// What each round measures.
+/// One measurement of a round.
 #[derive(Clone, Copy)]
 struct Task {
     name: &'static str,
@@ -100,14 +100,14 @@ const TASKS: [Task; 3] = [
     },
 ];
 
-/// A peer and what it measured of each task.
+/// A peer, and its measurements of each task.
 struct Measured {
     known: &'static Known,
     peer: Box<dyn Peer>,
     samples: [Samples; TASKS.len()],
 }
 
-/// What was measured of the store itself, and of a file that gets the same bytes.
+/// The measurements of the store itself, and of a file that gets the same bytes.
 #[derive(Default)]
 struct Ours {
     samples: [Samples; TASKS.len()],

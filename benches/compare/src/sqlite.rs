@@ -20,7 +20,7 @@ const HEAD: &str =
 
 pub(crate) struct Sqlite(Connection);
 
-/// A database in that file, as all figures have theirs.
+/// Opens a database in that file, with the settings that all figures use.
 pub(crate) fn connect(path: &Path) -> Result<Connection> {
     let connection = Connection::open(path)?;
     let mode: String = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;

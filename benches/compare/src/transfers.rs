@@ -1,8 +1,8 @@
 //! Transfers between accounts, beside SQLite: the same draws over the same accounts, in the same
 //! run.
 //!
-//! SQLite keeps a balance for each account and nothing else: no history, no signature, no rule but
-//! that nobody withdraws more than there is. It has one writer, so the clients' transfers are one
+//! SQLite keeps a balance for each account and nothing else: no history, no signature, no rule
+//! except that nobody withdraws more than the balance. It has one writer, so the clients' transfers are one
 //! stream: each a durable transaction, and as many in one as the clients have under way.
 //!
 //! Invariant: a transfer that was made is durable when the clock stops.
@@ -46,7 +46,7 @@ impl Rows {
         Ok(Rows { connection, count })
     }
 
-    /// Transfers in a second, so many in a transaction.
+    /// Runs one round, `group` transfers a transaction, and returns the transfers per second.
     fn round(&mut self, draw: &Draw, count: usize, group: usize, seed: u64) -> Result<f64> {
         let transfers: Vec<Transfer> = draw.transfers(seed, self.count).take(count).collect();
         machine::settle();
@@ -73,7 +73,7 @@ impl Rows {
     }
 }
 
-/// Transfers between so many accounts, as many in a round.
+/// Measures SQLite and the engine: rounds of `count` transfers between `count` accounts.
 pub(crate) fn compare(count: usize, rounds: usize) -> Result<Vec<Figure>> {
     let directory = tempfile::tempdir()?;
     let count = count.max(2);

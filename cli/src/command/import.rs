@@ -101,7 +101,7 @@ pub(super) fn open(path: &Path) -> Result<(File, u64)> {
 /// Takes in the capsule at `path`, under a name if one is given.
 pub(super) fn read(db: &Database, path: &Path, name: Option<&str>) -> Result<ObjectId> {
     let (file, length) = open(path)?;
-    // It is read twice: to verify it, then to append it.
+    // The capsule is read twice: to verify it, then to append it.
     let bar = progress::bytes("importing", 2 * length);
     let from = bar.wrap_read(BufReader::new(file));
     let imported = match name {

@@ -157,7 +157,7 @@ impl Run {
                 match ran {
                     Ok(ran) => return ran,
                     Err(RecvTimeoutError::Timeout) => {}
-                    // It panicked, which the end of the scope hands on.
+                    // The thread panicked; the end of the scope passes the panic on.
                     Err(RecvTimeoutError::Disconnected) => return Ok(BTreeMap::new()),
                 }
             }

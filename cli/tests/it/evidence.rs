@@ -70,7 +70,7 @@ fn a_repair_tells_what_the_log_has_lost_and_goes_on_when_that_is_accepted() {
         let repaired = terminal.run(&line).done();
         assert!(repaired.contains("what is lost was accepted"), "{repaired}");
         assert!(repaired.contains("lost before"), "{repaired}");
-        // It stays on record: in checks and lists, after another repair, in backups.
+        // The loss stays on record: in checks and lists, after another repair, in backups.
         fs::remove_file(terminal.path(name).join("index.redb")).unwrap();
         let again = terminal.run(&format!("check --repair --db {name} --json")).done();
         let again: Value = serde_json::from_str(&again).unwrap();

@@ -81,7 +81,7 @@ fn what_cannot_be_made() {
     let terminal = Terminal::with_visits();
     terminal.write("text.wasm", "dear");
     terminal.write("wrong.cedar", "permit(principal, action, resource)");
-    // How long a capsule is differs a little from one to the next.
+    // A capsule's length differs a little from one to the next.
     terminal.run("export visits visits.continuant").done();
     let lines = [
         "create text.wasm --policy policy.cedar",

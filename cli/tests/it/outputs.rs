@@ -123,7 +123,7 @@ fn nothing_is_written_over_unasked() {
         assert_eq!(std::fs::read(terminal.path("kept")).unwrap(), b"precious");
         terminal.run(&format!("{line} --force")).done();
         assert_ne!(std::fs::read(terminal.path("kept")).unwrap(), b"precious");
-        // In an empty file there is nothing to lose.
+        // An empty file has nothing to lose.
         terminal.write("kept", "");
         terminal.run(line).done();
     }

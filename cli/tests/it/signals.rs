@@ -93,7 +93,7 @@ fn a_command_that_waits_for_its_input_ends_at_once() {
     let mut batch = terminal.command("batch - --sign owner.key");
     let batch = batch.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
     let mut child = batch.spawn().unwrap();
-    // Its base is said before it reads.
+    // The batch prints its base before it reads.
     let mut stderr = BufReader::new(child.stderr.take().unwrap());
     stderr.read_line(&mut String::new()).unwrap();
     let _stdin = child.stdin.take().unwrap();
@@ -116,7 +116,7 @@ fn asked_while_it_prints(terminal: &Terminal, calls: &str, count: usize) -> (Str
     for _ in 0..2 {
         stdout.read_line(&mut first).unwrap();
     }
-    // It goes on once that is read: a pipe does not hold the documents of a thousand lines.
+    // The batch goes on once its output is read: a pipe does not hold the documents of 1,000 lines.
     send("TERM", &child);
     let (rest, stderr, code) = ended(child, stdout);
     assert_eq!(1 + rest.lines().count(), count.min(1024), "{stderr}");

@@ -40,7 +40,7 @@ fn stage() -> Terminal {
         let line = format!("create object.wasm hello --policy all.cedar --name {name}");
         terminal.run(&line).done();
     }
-    // What was taken in by name.
+    // An object that was imported by name.
     let guest = root().join("guest");
     terminal.write("purse.wasm", std::fs::read(guest.join("objects/purse.wasm")).unwrap());
     let policy = std::fs::read_to_string(guest.join("examples/purse/policy.cedar")).unwrap();
@@ -210,7 +210,7 @@ fn what_changes_nothing_just_fails() {
     assert!(batch.stderr.ends_with("; --resume 7 goes on\n"), "{batch:?}");
     let resumed = terminal.run("batch calls.jsonl --sign owner.key --resume 7").done();
     assert_eq!(resumed, "line 1: version 2, result 6, on record\n");
-    // What an outbox has given counts once it is printed.
+    // A message of an outbox counts as given once it is printed.
     terminal.run("call visits ring").done();
     terminal.run("outbox mailer --new --limit 0").done();
     for code in [1, 1] {
@@ -225,7 +225,7 @@ fn every_command_is_walked() {
     let lines = STEPS.iter().map(|step| step.line).chain(READING.iter().copied());
     let walked: BTreeSet<&str> = lines.flat_map(|line| line.split(' ').next()).collect();
     for command in listed(&terminal, "help") {
-        // They have tests of their own.
+        // `batch` and `top` have tests of their own.
         let is_elsewhere = ["batch", "top"].contains(&&*command);
         assert!(walked.contains(&*command) || is_elsewhere, "{command} is walked");
     }
@@ -246,7 +246,7 @@ fn a_reader_that_went_away_is_told_as_well_and_programs_in_json() {
     assert_eq!(error["kind"], "not-printed");
     let done = serde_json::json!({ "object": now["object"], "seq": 1, "version": now["hash"] });
     assert_eq!(error["done"], done, "{error} {now}");
-    // Who only looked has seen enough.
+    // A command that only reads ends quietly.
     let output = unread("list");
     assert_eq!((output.status.code(), &output.stderr[..]), (Some(0), &b""[..]), "{output:?}");
 }

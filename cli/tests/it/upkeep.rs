@@ -206,7 +206,7 @@ fn a_restore_to_a_time_of_which_retention_kept_no_state_says_so_and_makes_nothin
     let told = "error: trimmed: retention has dropped the state of 1 objects as of then: visits";
     assert!(restored.stderr.starts_with(told), "{}", restored.stderr);
     assert!(!terminal.path("two").exists());
-    // It says from where on there is one.
+    // The error names the first position from which a state is kept.
     let place = restored.stderr.split("--until-position ").nth(1).unwrap();
     let place = place.split_whitespace().next().unwrap();
     terminal.run(&format!("restore trimmed --db later --until-position {place}")).done();

@@ -35,7 +35,7 @@ pub(super) const RUNS: &[(&str, u64)] = &[
 
 /// All canaries.
 pub const CANARIES: &[Canary] = &[
-    // What objects are called, where they go, and what becomes of dead letters.
+    // Names of objects, their places, and dead letters.
     canary(
         "names that are ids",
         "storage_model",
@@ -71,7 +71,7 @@ pub const CANARIES: &[Canary] = &[
         "let again = ⟦(taking.fate == Fate::Again).then_some(sent)⟧;",
         "None",
     ),
-    // What admits.
+    // Admission.
     canary(
         "nonces",
         "admission_soundness",
@@ -518,7 +518,7 @@ pub const CANARIES: &[Canary] = &[
         "Record::Taken(taking) => ⟦self.taken(frame, &taking)?⟧,",
         "drop(taking)",
     ),
-    // What time it is.
+    // Clocks.
     canary(
         "the host's clock for what a message brings",
         "messages",
@@ -547,7 +547,7 @@ pub const CANARIES: &[Canary] = &[
         "let retry = ⟦soon.max(from.saturating_add(pause).min(now))⟧;",
         "soon.max(u64::MAX)",
     ),
-    // What policies come in.
+    // Policies.
     canary(
         "rules that can never hold",
         "policy_parse",
@@ -590,7 +590,7 @@ pub const CANARIES: &[Canary] = &[
         "let is_told = ⟦number <= last || number == i64::MAX⟧;",
         "true",
     ),
-    // What keeps.
+    // Durability.
     canary(
         "outputs that are kept for an outbox",
         "storage_model",

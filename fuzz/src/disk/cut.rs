@@ -32,9 +32,9 @@ pub(crate) enum Leaves {
 enum Fate {
     Kept,
     Lost,
-    /// Its first bytes are kept.
+    /// Only the write's first bytes are kept.
     Cut,
-    /// Some of its sectors are there.
+    /// Only some of the write's sectors are kept.
     Torn,
 }
 

@@ -1,6 +1,8 @@
 //! Faults of a disk in use: which operation fails, how, and whether it did.
 //!
 //! This module does not know what an operation does.
+//!
+//! Invariant: a planned fault fires at the operation with its number, or never because the
 //! workload ends before.
 
 use std::io;
@@ -45,7 +47,7 @@ impl Fault {
     fn concerns(self, kind: Kind) -> bool {
         match self {
             Fault::Io | Fault::Cut => true,
-            // How requests for room fail, the disk's limit says: a smaller one may find some.
+            // Requests for room fail by the disk's limit, because a smaller one may succeed.
             Fault::Full => !matches!(kind, Kind::Look | Kind::Read | Kind::Allocate),
             Fault::Short => kind == Kind::Write,
             Fault::Evicted => kind == Kind::Sync,

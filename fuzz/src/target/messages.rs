@@ -237,7 +237,7 @@ impl Run {
 
     /// Tries dead letters again, or drops them, and makes the purse that some of them are for.
     fn lets_go(&mut self, db: &Database) -> Outcome {
-        // Its id says when it was made.
+        // The late purse's id depends on the time of its creation.
         if db.now() == START && self.rng.random_bool(0.3) && db.info(self.late).is_err() {
             equal("the late purse", &self.late, &plain_purse(db, &self.key, LATE)?)?;
         }

@@ -42,11 +42,11 @@ struct Database {
 
 /// The finding about a damaged database.
 enum Finding {
-    /// It cannot be opened.
+    /// The database cannot be opened.
     Refused(storage::Error),
-    /// It opens, and a check finds this first.
+    /// The database opens, and this is the first finding of a check.
     Found(storage::Error),
-    /// It is as sound as the one without damage, and serves everything.
+    /// The database is as sound as the undamaged one, and serves everything.
     Nothing,
 }
 

@@ -121,7 +121,7 @@ pub(crate) fn retell(
                 state = state.near(rng, parts.header.time);
             }
             parts.pages = vec![(STATE_PAGE, Arc::new(state.page()))];
-            // It may happen to be the state that code made.
+            // The drawn state may happen to be the state that the code made.
             ("a commit of another state", Told::Successor)
         }
         _ => {
@@ -238,7 +238,7 @@ pub(crate) const NATIVE: [Reason; 6] = [
 pub(crate) enum Told {
     /// Every verifier.
     Anyone,
-    /// Those that run the code again. Others have the word of the host that ran it.
+    /// Verifiers that run the code again. Others rely on the word of the host that ran it.
     Replay,
     /// Nobody, from the record: the host alone states such a time, or such an input without a
     /// signature. The record after it no longer follows.

@@ -189,7 +189,7 @@ impl Law {
                 permit("anyone", true)
             }
             Law::Rate => {
-                // What permits everything is not about sessions, and so reads nothing for them.
+                // The rule that permits everything is not about sessions: it reads nothing for them.
                 if !opens {
                     readable(&[before.stamp, after.stamp, before.count, after.count])?;
                 }

@@ -150,7 +150,7 @@ impl Mind {
         // A signature for another object is for that object only.
         let signed_for = if rng.random_bool(0.05) { ObjectId(rng.random()) } else { object };
         let signers: Vec<&SigningKey> = (0..rng.random_range(1..3))
-            // Those who may are drawn more often than strangers.
+            // Permitted signers are drawn more often than strangers.
             .map(|_| &keys()[rng.random_range(0..keys().len() * 2) % 8 % keys().len()])
             .collect();
         if rng.random_bool(0.3) {
@@ -170,7 +170,7 @@ impl Mind {
         request: &Request,
         time: u64,
     ) -> Credential {
-        // Those that are open are drawn more often than others.
+        // Open sessions are drawn more often than others.
         let open = sessions().iter().filter(|key| model.session(&key.id().0, time).is_some());
         let open: Vec<_> = open.collect();
         let key = match rng.random_bool(0.8) && !open.is_empty() {

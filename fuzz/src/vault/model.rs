@@ -284,7 +284,7 @@ impl Model {
         (self.state, self.time, self.head) = (made.state, attempt.time, head);
         self.permitted_by_guard += u64::from(self.guarded);
         if let Ask::Amend(Some(law)) = attempt.ask {
-            // It may name keys that are forgotten.
+            // The law may name keys that are forgotten.
             self.named_floor = self.floor;
             // A law comes without a guard.
             (self.law, self.guarded) = (*law, false);

@@ -125,7 +125,7 @@ impl Disk {
     fn cut(&self) -> Mount {
         let image = self.directory.path().join("after");
         run("cp", &["--sparse=always", text(&self.memory.place.join("image")), text(&image)]);
-        // It repairs its findings, and exits with 1 then.
+        // `fsck` repairs its findings, and exits with 1 then.
         let checked = Command::new("fsck.ext4").args(["-f", "-y"]).arg(&image).output().unwrap();
         assert!(checked.status.code().is_some_and(|code| code < 4), "{checked:?}");
         Mount::image(&image, self.directory.path().join("cut"))

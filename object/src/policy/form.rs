@@ -216,7 +216,7 @@ fn instead(text: &str, what: &str) -> String {
 /// Returns whether a word matches a pattern.
 fn is_like(word: &str, pattern: &[Option<char>]) -> bool {
     let word: Vec<char> = word.chars().collect();
-    // Where the pattern so far may end in the word.
+    // True at each place of the word where the pattern so far may end.
     let mut ends = vec![false; word.len() + 1];
     ends[0] = true;
     for element in pattern {

@@ -191,7 +191,7 @@ fn keys_that_fill_the_room_for_nonces_shut_nobody_out() {
     assert!(!head.ledger.nonces.knows(&strangers()[0]));
     assert!(head.ledger.nonces.knows(&owner));
     assert_eq!(refused(&head, &first), (Reason::Replayed, "nonce 1".to_string()));
-    // Its entry has expired with its inputs, and is gone.
+    // The signer's entry has expired with its inputs, and is gone.
     let mut stranger = head.ledger.nonces.clone();
     let used = Used { nonce: 1, expires: time + EXPIRY_MS_MAX + 21 };
     stranger.record(&strangers()[..1], used, time + 21, Tracked::NONE);
@@ -284,7 +284,7 @@ fn a_table_in_the_first_form_goes_on_in_the_other() {
     let mut roomy = head.clone();
     roomy.ledger = Ledger::default().into();
     assert_eq!(authenticate_refused(&roomy, tracked, &input, host, &given), Ok(keys.clone()));
-    // Which rule made a version, the hash of its ledger says.
+    // The hash of its ledger says which rule made a version.
     let first = Ledger::default().nonces.recorded_in_first_form(&keys, 1, input.time).unwrap();
     let first = Ledger { nonces: first, ..Ledger::default() };
     let next = roomy.ledger.next(tracked, 1, &input, &keys);

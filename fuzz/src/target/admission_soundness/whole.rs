@@ -216,13 +216,13 @@ impl Whole<'_> {
         must("exporting", self.db.export(id, &mut capsule))?;
         for _ in 0..2 {
             let (what, kind, forged) = forge(self.rng, &capsule)?;
-            // What was packed is not any more.
+            // The forgery differs in its compression alone.
             if split(&forged)? == split(&capsule)? {
                 continue;
             }
             let imported = self.other.import(Cursor::new(forged));
             if imported.is_ok() && kind == Changed::LastRefusal {
-                // That somebody unknown asked for something else in vain is the host's word.
+                // The host alone attests a refusal of an unknown signer, so it may say anything.
                 return self.compare(self.other, index);
             }
             let let_in = || format!("{what}, {kind:?}, is not let in: {imported:?}");

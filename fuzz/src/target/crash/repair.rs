@@ -57,7 +57,7 @@ pub(super) fn whole(
 pub(super) fn lost(work: &Work, done: &Volume, rng: &mut StdRng, tally: &Tally) -> Outcome {
     let Some(left) = shorter(done, rng) else { return Ok(()) };
     let lost = match repair(work, &SimulatedDisk::new(left.clone()), None) {
-        // What was cut off was nothing but room.
+        // Only preallocated room was cut off.
         Ok(_) => return Ok(()),
         Err(error) => match error.kind() {
             ErrorKind::Lost(lost) => lost.clone(),

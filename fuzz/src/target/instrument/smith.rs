@@ -60,7 +60,7 @@ fn not_created(error: &continuant::Error, wasm: &[u8]) -> Outcome {
     let is_start = matches!(error.kind(), ErrorKind::Module(error)
         if error.kind() == continuant::instrument::ModuleErrorKind::Start);
     if is_start {
-        // What takes more fuel than a start may have has it here.
+        // A start that takes more fuel than it may have gets that fuel here.
         let started = Bare::new(wasm).err();
         let out_of_bounds =
             error.to_string().contains("fuel") || error.to_string().contains("stack");

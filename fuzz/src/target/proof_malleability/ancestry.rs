@@ -106,7 +106,7 @@ fn alter(
             "a proof that goes on"
         }
         _ => {
-            // By the parents only: a way that leads there as well, and is not the one.
+            // A way by the parents only: it leads there as well, but is not the canonical one.
             let last = all.last().map_or(0, |last| last.seq);
             let first = all.first().map_or(0, |first| first.seq);
             *all = (last..=first).rev().map(|seq| headers[seq as usize].clone()).collect();

@@ -77,7 +77,7 @@ fn make(rng: &mut StdRng, law: Law) -> Result<Vec<u8>, String> {
 
 /// Changes one section.
 fn change(rng: &mut StdRng, law: Law, mut sections: Sections, capsule: &[u8]) -> Outcome {
-    // Where code ran is where a replay is needed.
+    // A replay is needed for the commits whose code ran.
     let of_all = rng.random_range(0..sections.len());
     let commits = (0..sections.len()).filter(|&at| sections[at].0 == SectionKind::Commit);
     let commits: Vec<usize> = commits.collect();
@@ -122,7 +122,8 @@ fn change(rng: &mut StdRng, law: Law, mut sections: Sections, capsule: &[u8]) ->
         }
         other => return Err(format!("a section of kind {other:?}")),
     };
-    // What nobody can tell by the record must not follow; all else is refuted at the end as well.
+    // A change that the record does not show must break the next record, so it passes at the end;
+    // every other change is refuted at the end as well.
     let is_last = at + 1 == sections.len();
     if told == Told::Successor && is_last {
         return Ok(());

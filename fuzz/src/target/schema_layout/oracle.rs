@@ -269,7 +269,7 @@ impl Oracle {
             }
             Some(TypeDefKind::Option(payload)) => {
                 let tag = core_bits(flat.next().ok_or(Bad::Invalid)?);
-                // What there is not is passed as zeros, which are a value of any parameter.
+                // An absent payload is passed as zeros, which are a valid value of any parameter.
                 let value = self.lift(flat, memory, payload)?;
                 Ok(Value::Option((tag == 1).then(|| Box::new(value))))
             }

@@ -238,8 +238,8 @@ impl World<'_> {
             match self.open() {
                 Ok(db) if !self.has_failed() => self.db = Some(db),
                 opened => {
-                    // It may be open for all that: what failed was the first of its own work then,
-                    // such as telling of messages, and it does no more.
+                    // The database may be open even so: then the first of its own work failed, such
+                    // as the delivery of messages, and it does no more.
                     let problem = opened.err().map(|error| format!("it opens: {error}"));
                     hold(problem.unwrap_or_default(), self.has_failed())?;
                     self.tally.add("fault while opening", 1);

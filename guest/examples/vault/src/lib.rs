@@ -29,7 +29,6 @@
 //! ```
 //! Keys and hashes are 64 hexadecimal digits; a missing one is an empty text, because a state
 //! written with this SDK has no optional texts.
-//! state written with this SDK has no optional texts.
 //!
 //! Invariant: there are three owners; while there is a delegate, the next wake is when the
 //! delegation lapses.

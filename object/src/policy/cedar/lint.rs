@@ -291,7 +291,7 @@ impl Lint<'_> {
                 Literal::Long(number) => form.refuse_number(*number),
                 _ => None,
             });
-            // It is well when one of the values may be it.
+            // The comparison is fine when one of the values may equal the literal.
             let refusals: Option<Vec<String>> = refusals.collect();
             let Some(message) = refusals.and_then(|all| all.into_iter().next()) else { continue };
             if self.excuses(&forms) {

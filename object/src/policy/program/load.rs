@@ -143,7 +143,7 @@ impl<'a> Loader<'_, 'a> {
             Load::Field(state, offset, kind) => {
                 let address = self.state.checked_add(*offset)?;
                 if let Kind::Scalar(Scalar::Unsigned(width)) = kind {
-                    // By far the most, and copied once.
+                    // The most frequent kind by far, so its bytes are copied once.
                     let bits = scalar_bits(self.pages(*state).bytes(address, *width)?);
                     let number = i64::try_from(bits).ok()?;
                     self.registers.try_push(Datum::Long(number)).ok()?;

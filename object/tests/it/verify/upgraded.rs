@@ -221,7 +221,7 @@ fn code_that_takes_another_state_is_refused() {
             migration: value state.next.some: expected s32, found u32
             migration: value state.log.items: expected s8, found u8"#]]
         .assert_eq(&lines.join("\n"));
-        // Of another name it is the same.
+        // A type of another name is the same type.
         let renamed =
             wit().replace("record spot", "record place").replace("spot: spot", "spot: place");
         let definition = Definition::new(&module(&renamed, STATE), &law(100)).unwrap();
