@@ -6,17 +6,17 @@
 use std::hint::black_box;
 use std::sync::Arc;
 
-use continuant::object::admission::{Step, admit};
 use continuant::object::commit::Commit;
-use continuant::object::definition::Definition;
 use continuant::object::effects::{Admission, Effects, globals_hash};
 use continuant::object::head::{Head, Outcome, genesis};
 use continuant::object::image::{BaseImage, Image};
 use continuant::object::input::{Input, Request};
 use continuant::object::memory::{Page, Tree};
-use continuant::object::policy::STACK_BYTES;
-use continuant::object::policy::guard::NotAsked;
-use continuant::object::schema::encode_args;
+use continuant::policy::STACK_BYTES;
+use continuant::policy::admission::{Step, admit};
+use continuant::policy::definition::Definition;
+use continuant::policy::guard::NotAsked;
+use continuant::schema::encode_args;
 use continuant::{Header, Value};
 use continuant_benches::{POLICY, WASM};
 use criterion::Criterion;

@@ -7,7 +7,7 @@
 use std::hint::black_box;
 
 use anyhow::{Context, Result, ensure};
-use continuant::object::admission::authenticate;
+use continuant::object::authentication::authenticate;
 use continuant::object::credential::{Batch, Credential, Host, Memo, SessionKey};
 use continuant::object::head::Head;
 use continuant::object::input::{Input, Request};

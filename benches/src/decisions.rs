@@ -5,13 +5,13 @@
 use std::hint::black_box;
 
 use anyhow::{Context, Result, ensure};
-use continuant::object::admission::{Step, decide_by_cedar};
-use continuant::object::code;
 use continuant::object::effects::Effects;
 use continuant::object::input::{Input, Request};
 use continuant::object::ledger::Past;
-use continuant::object::policy::{Decision, Facts, Policy, Principal, Raw, STACK_BYTES};
-use continuant::object::schema::{Schema, encode_args};
+use continuant::policy::admission::{Step, decide_by_cedar};
+use continuant::policy::{Decision, Facts, Policy, Principal, Raw, STACK_BYTES};
+use continuant::schema::code;
+use continuant::schema::{Schema, encode_args};
 use continuant::{Code, Database, Options, SigningKey, Snapshot, Value, args};
 
 use crate::counter;

@@ -8,7 +8,7 @@
 use std::path::Path;
 
 use continuant::object::limits::PAYLOAD_BYTES_MAX;
-use continuant::object::schema::{Param, Schema, Type};
+use continuant::schema::{Param, Schema, Type};
 use continuant::{Value, object};
 use serde::de::IgnoredAny;
 use serde_json::{Number, Value as Json};

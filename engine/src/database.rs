@@ -17,12 +17,12 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use object::credential::PublicKey;
-use object::definition::Definition;
 use object::hash::{CodeHash, ObjectId, PolicyHash};
 use object::input::Request;
-use object::policy::{Law, Policy, Principal};
-use object::schema::{Value, encode_args, encode_value};
+use policy::definition::Definition;
+use policy::{Law, Policy, Principal};
 use query::{Blame, Diff, Snapshot};
+use schema::{Value, encode_args, encode_value};
 use storage::{ObjectInfo, Stats};
 
 use crate::answer::receipt::Receipt;

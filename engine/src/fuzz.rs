@@ -24,9 +24,9 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use object::credential::SigningKey;
-use object::definition::Definition;
-use object::schema::Value;
+use policy::definition::Definition;
 use query::Snapshot;
+use schema::Value;
 
 use self::draw::Draw;
 use self::invariant::{Holds, Law};
@@ -40,6 +40,7 @@ use crate::error::{ErrorKind, Result};
 use crate::options::Options;
 use crate::stack::{DeepStack, on_thread};
 use crate::step::catalog::Catalog;
+
 /// Keys that sign when none is given; to those that are, one stranger's is added.
 const KEYS: u8 = 4;
 /// One sequence in so many is verified and replayed.

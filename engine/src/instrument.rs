@@ -30,7 +30,7 @@ mod tests;
 
 pub use cost::{STACK_BUDGET, START_FUEL};
 pub use error::{ModuleError, ModuleErrorKind};
-pub use object::schema::CoreType;
+pub use schema::CoreType;
 
 /// The version of everything that decides what a step computes and costs. It is part of every
 /// version header.

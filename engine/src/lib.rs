@@ -58,16 +58,16 @@ pub use object::effects::Output;
 pub use object::hash::{CodeHash, ObjectId, SessionId, VersionHash};
 pub use object::header::{Header, Kind};
 pub use object::message::{Message, Origin};
-pub use object::policy::{Law, Principal};
 pub use object::refusal::{Reason, Verdict};
-pub use object::schema::Value;
+pub use policy::{Law, Principal};
 pub use query::state::{self, Bound, State};
 pub use query::{
     Blame, Diff, Entry, FieldChange, History, Kept, Objects, Payloads, RefusalEntry, Snapshot,
     TrailEnd, VersionEntry,
 };
+pub use schema::Value;
 pub use storage::{DeadLetter, MessageId, ObjectInfo, Outbox, OutboxStatus, Outgoing, Stats};
-pub use {object, query, storage};
+pub use {object, policy, query, schema, storage};
 
 /// Makes a struct one as which states are read, and a fieldless enum a type of its fields.
 ///

@@ -15,11 +15,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::substrate::THREAD_STACK_BYTES;
 
 /// Bytes of stack of a thread that runs steps and policies.
-pub const STACK_BYTES: usize = if THREAD_STACK_BYTES > object::policy::STACK_BYTES {
-    THREAD_STACK_BYTES
-} else {
-    object::policy::STACK_BYTES
-};
+pub const STACK_BYTES: usize =
+    if THREAD_STACK_BYTES > policy::STACK_BYTES { THREAD_STACK_BYTES } else { policy::STACK_BYTES };
 
 /// Proves that the thread has a stack of [`STACK_BYTES`].
 #[derive(Clone, Copy, Debug)]

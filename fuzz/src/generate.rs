@@ -67,9 +67,9 @@ pub(crate) fn source(seed: u64) -> StdRng {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ::policy::Policy;
+    use ::schema::Schema;
     use continuant::instrument::{Limits, instrument};
-    use object::policy::Policy;
-    use object::schema::Schema;
 
     /// Checks that of 400 draws some pass and some do not: a target that sees one side only finds
     /// little.
@@ -81,7 +81,7 @@ mod tests {
 
     #[test]
     fn texts_and_modules_of_both_kinds_are_drawn() {
-        let facts = object::code::read(COUNTER).expect("the counter is an object");
+        let facts = ::schema::code::read(COUNTER).expect("the counter is an object");
         let schema = Schema::parse(&facts.schema_text).expect("the counter has a schema");
         check("schemas", |rng| Schema::parse(&schema::text(rng)).is_ok());
         check("modules", |rng| instrument(&module::module(rng), &Limits::default()).is_ok());
@@ -89,7 +89,7 @@ mod tests {
         check("modules of wasm-smith", |rng| smith::smith(rng).is_some_and(taken));
         let run =
             move || check("policies", |rng| Policy::parse(&policy::text(rng), &schema).is_ok());
-        let thread = std::thread::Builder::new().stack_size(object::policy::STACK_BYTES).spawn(run);
+        let thread = std::thread::Builder::new().stack_size(::policy::STACK_BYTES).spawn(run);
         thread.expect("a thread starts").join().expect("policies of both kinds are drawn");
     }
 }

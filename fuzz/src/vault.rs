@@ -14,7 +14,6 @@ pub(crate) mod model;
 use std::sync::{Arc, OnceLock};
 
 use continuant::{Call, Database, ObjectId, Session, args};
-use object::definition::Definition;
 use object::effects::WakeChange;
 use object::hash::VersionHash;
 use object::image::BaseImage;
@@ -22,9 +21,10 @@ use object::input::Request;
 use object::limits::{FUEL_MAX, PAGE_BYTES};
 use object::memory::Page;
 use object::message::Origin;
-use object::schema::{Value, encode_args, encode_value};
+use policy::definition::Definition;
 use rand::RngExt;
 use rand::rngs::StdRng;
+use schema::{Value, encode_args, encode_value};
 
 use self::law::{Law, sessions};
 use self::model::WEEK;

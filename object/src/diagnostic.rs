@@ -64,7 +64,7 @@ impl Diagnostic {
 }
 
 /// Findings with their places in `text`.
-pub(crate) fn in_text(findings: Vec<Diagnostic>, text: &str) -> Vec<Diagnostic> {
+pub fn in_text(findings: Vec<Diagnostic>, text: &str) -> Vec<Diagnostic> {
     findings.into_iter().map(|finding| finding.in_text(text)).collect()
 }
 
@@ -115,7 +115,7 @@ fn quote(line: &str, marked: &Range<usize>) -> (String, Range<usize>) {
 }
 
 /// Returns a text with unprintable characters escaped.
-pub(crate) fn printable(text: &str) -> String {
+pub fn printable(text: &str) -> String {
     text.chars().map(printed).collect()
 }
 

@@ -91,7 +91,8 @@ impl Error {
         &self.0
     }
 
-    pub(crate) fn decode(
+    /// An error of kind [`Decode`](ErrorKind::Decode).
+    pub fn decode(
         what: &'static str,
         offset: u64,
         expected: impl fmt::Display,
@@ -102,12 +103,13 @@ impl Error {
     }
 
     /// Returns the error for a caller's `found` that encodes "none" where an optional value goes.
-    pub(crate) fn none(path: &str, expected: &str, found: impl fmt::Display) -> Error {
+    pub fn none(path: &str, expected: &str, found: impl fmt::Display) -> Error {
         let (path, expected) = (path.to_string(), format!("{expected}, or nothing"));
         ErrorKind::Value { path, expected, found: format!("{found}, which stands for none") }.into()
     }
 
-    pub(crate) fn mismatch(
+    /// An error of kind [`Mismatch`](ErrorKind::Mismatch).
+    pub fn mismatch(
         what: &'static str,
         seq: u64,
         expected: impl fmt::Display,

@@ -1,24 +1,24 @@
-//! The definition of a durable object: formats, hashing, the Merkle memory, schema, policy,
-//! admission and proofs, as pure functions over bytes.
+//! The definition of a durable object: formats, hashing, the Merkle memory, lineage, credentials
+//! and proofs, as pure functions over bytes.
 //!
-//! This crate knows no file, thread, clock, random source or wasm engine, so that the verdicts it
-//! gives are the same in the engine, in a fuzzer, on the command line and in a browser.
+//! This crate knows no schema, policy, file, thread, clock, random source or wasm engine, so that
+//! the verdicts it gives are the same in the engine, in a fuzzer, on the command line and in a
+//! browser.
 //!
 //! Invariant: the same bytes give the same answer on every host, and no input makes it panic.
 
-pub mod admission;
+pub mod authentication;
 pub mod capsule;
-pub mod code;
 pub mod codec;
 pub mod commit;
 pub mod credential;
-pub mod definition;
 mod diagnostic;
 pub mod effects;
 mod error;
 pub mod hash;
 pub mod head;
 pub mod header;
+pub mod headers;
 pub mod image;
 pub mod input;
 pub mod ledger;
@@ -26,12 +26,7 @@ pub mod limits;
 pub mod lineage;
 pub mod memory;
 pub mod message;
-pub mod policy;
-pub mod reading;
 pub mod refusal;
-pub mod schema;
-pub mod verify;
-pub mod write;
 
-pub use diagnostic::{Diagnostic, Place};
+pub use diagnostic::{Diagnostic, Place, in_text, printable};
 pub use error::{Error, ErrorKind, Result};

@@ -10,11 +10,11 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use object::definition::Definition;
 use object::hash::{CodeHash, ObjectId, PolicyHash};
 use object::header::Kind;
 use object::input::{Input, Request};
-use object::schema::Value;
+use policy::definition::Definition;
+use schema::Value;
 use storage::{Direction, Error, ErrorKind, Store, StoredCommit};
 
 use crate::history::VersionEntry;

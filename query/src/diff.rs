@@ -6,8 +6,8 @@
 
 use object::hash::ObjectId;
 use object::memory::{Memory, page_count};
-use object::schema::Value;
 use object::{ErrorKind, Result};
+use schema::Value;
 
 use crate::snapshot::Snapshot;
 

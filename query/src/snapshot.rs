@@ -6,12 +6,12 @@
 use std::sync::Arc;
 
 use object::Result;
-use object::definition::Definition;
 use object::hash::{ObjectId, VersionHash};
 use object::header::Header;
 use object::image::Image;
 use object::memory::{Memory, page_count};
-use object::schema::{Scalar, Value};
+use policy::definition::Definition;
+use schema::{Scalar, Value};
 
 /// One version of an object. Cloning shares it.
 #[derive(Clone, Debug)]

@@ -20,10 +20,10 @@ mod types;
 
 use std::fmt::{self, Debug};
 
-use object::definition::Definition;
 use object::hash::SchemaHash;
-use object::schema::{Layout, Record, Type};
 use object::{ErrorKind, Result};
+use policy::definition::Definition;
+use schema::{Layout, Record, Type};
 
 pub use self::at::At;
 pub use self::layout::{enumeration, sequence};

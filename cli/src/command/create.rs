@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use continuant::object::{code, limits, schema};
+use continuant::object::limits;
+use continuant::schema::{self, code};
 use continuant::{Code, ObjectId, Outlook, Value};
 use serde_json::{Value as Json, json};
 

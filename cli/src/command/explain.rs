@@ -2,8 +2,8 @@
 //! they read. Other commands print their explanations with it.
 
 use clap::Args;
-use continuant::object::definition::Definition;
-use continuant::object::policy::{Explanation as Decided, Reading, Rule};
+use continuant::policy::definition::Definition;
+use continuant::policy::{Explanation as Decided, Reading, Rule};
 use continuant::{Done, Explanation, Migration, Value, Verdict};
 use serde_json::{Value as Json, json};
 

@@ -1,13 +1,13 @@
 //! `history`: the versions of an object, and its refusals.
 
 use clap::Args;
-use continuant::object::admission;
 use continuant::object::credential::Credential;
-use continuant::object::definition::Definition;
 use continuant::object::effects::Admission;
 use continuant::object::hash::PolicyHash;
 use continuant::object::input::{Input, Request};
-use continuant::object::schema::decode_value;
+use continuant::policy::admission;
+use continuant::policy::definition::Definition;
+use continuant::schema::decode_value;
 use continuant::{Entry, Payloads, PublicKey, RefusalEntry, SessionId, Value, VersionEntry};
 use serde_json::{Map, Value as Json, json};
 

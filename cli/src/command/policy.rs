@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use continuant::object::policy;
+use continuant::policy;
 use continuant::{Law, Rehearsal};
 use serde_json::json;
 

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use continuant::object::schema::{Method, Schema};
+use continuant::schema::{Method, Schema};
 use continuant::{Snapshot, Value};
 use serde_json::{Value as Json, json};
 

@@ -8,7 +8,7 @@ use object::effects::Output;
 use object::hash::{ObjectId, VersionHash};
 use object::header::Header;
 use object::message::Message;
-use object::schema::Value;
+use schema::Value;
 
 use crate::answer::ticket::Ticket;
 use crate::error::{Error, ErrorKind, Result};

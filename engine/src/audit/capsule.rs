@@ -9,7 +9,6 @@ use std::sync::Arc;
 
 use object::capsule::SectionKind;
 use object::commit::Commit;
-use object::definition::Definition;
 use object::hash::{CodeHash, ObjectId, PolicyHash};
 use object::head::Head;
 use object::header::Header;
@@ -17,6 +16,7 @@ use object::image::BaseImage;
 use object::input::{Input, Request};
 use object::limits::MEMORY_BYTES_MAX;
 use object::refusal::Refusal;
+use policy::definition::Definition;
 use storage::{CapsuleReader, Seal};
 
 use crate::audit::library::Library;

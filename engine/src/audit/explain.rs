@@ -7,21 +7,20 @@
 //!
 //! It changes nothing: it has slots of its own, and appends nothing.
 
-use object::admission::{
-    self, Explained, ExplainedUpgrade, Laws, Step, authenticate, authenticate_refused,
-};
+use object::authentication::{authenticate, authenticate_refused};
 use object::credential::{Host, PublicKey};
-use object::definition::Definition;
 use object::effects::{Admission, Effects, Output};
 use object::hash::ObjectId;
 use object::head::Head;
 use object::image::Image;
 use object::input::{Input, Request};
 use object::message::Message;
-use object::policy::Explanation as Decided;
 use object::refusal::Verdict;
-use object::schema::Value;
+use policy::Explanation as Decided;
+use policy::admission::{self, Explained, ExplainedUpgrade, Laws, Step};
+use policy::definition::Definition;
 use query::{Payloads, VersionEntry};
+use schema::Value;
 
 use crate::audit::replay::differs;
 use crate::commit::commit::{Stepped, result, with_secrets};

@@ -4,9 +4,9 @@
 
 use std::sync::Arc;
 
-use object::definition::Definition;
 use object::hash::{CodeHash, PolicyHash};
 use object::image::BaseImage;
+use policy::definition::Definition;
 
 use crate::error::{Result, missing};
 use crate::step::catalog::Runnable;

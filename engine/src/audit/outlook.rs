@@ -3,8 +3,8 @@
 //!
 //! It does not know how an object is created.
 
-use object::definition::Definition;
-use object::policy::Policy;
+use policy::Policy;
+use policy::definition::Definition;
 
 use crate::commit::code::Code;
 use crate::error::Result;

@@ -6,12 +6,12 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use object::admission::{Step, admit};
 use object::hash::{CodeHash, ObjectId};
 use object::header::Kind;
 use object::ledger::{Ledger, Past};
-use object::policy::{Law, Policy};
 use object::refusal::Verdict;
+use policy::admission::{Step, admit};
+use policy::{Law, Policy};
 use query::{Payloads, VersionEntry};
 use storage::Loaded;
 

@@ -6,20 +6,21 @@
 
 use std::sync::Arc;
 
-use object::admission::authenticate;
+use object::authentication::authenticate;
 use object::commit::Commit;
 use object::credential::{Host, Memo, PublicKey};
-use object::definition::Definition;
 use object::effects::encode_globals;
 use object::hash::{ObjectId, VersionHash};
 use object::head::Head;
 use object::header::Header;
+use object::headers::Headers;
 use object::image::{BaseImage, Image};
 use object::input::{Input, Request};
 use object::ledger::Ledger;
 use object::memory::Memory;
 use object::refusal::{Refusal, Verdict};
-use object::verify::{Era, Headers, Verifier};
+use policy::definition::Definition;
+use policy::verify::{Era, Verifier};
 
 use crate::audit::library::Library;
 use crate::error::{Error, ErrorKind, Result};

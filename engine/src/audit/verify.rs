@@ -5,9 +5,9 @@
 
 use std::sync::Arc;
 
-use object::definition::Definition;
 use object::hash::{BaseHash, CodeHash, ObjectId, PolicyHash};
 use object::image::BaseImage;
+use policy::definition::Definition;
 use storage::{LineageEntry, StoredCommit};
 
 use crate::audit::library::Library;

@@ -4,8 +4,8 @@
 
 use std::sync::Arc;
 
-use object::policy::Law;
-use object::schema::Value;
+use policy::Law;
+use schema::Value;
 
 use crate::error::Result;
 
@@ -39,7 +39,7 @@ impl Code {
     /// [`Object`](crate::ErrorKind::Object) when the module is malformed or carries no schema.
     pub fn wasm(bytes: impl Into<Vec<u8>>) -> Result<Code> {
         let wasm: Arc<[u8]> = bytes.into().into();
-        object::code::read(&wasm)?;
+        schema::code::read(&wasm)?;
         let (policy, guard, arguments) = Default::default();
         Ok(Code { wasm, policy, guard, arguments, salt: None, name: None })
     }

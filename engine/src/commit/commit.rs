@@ -12,10 +12,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
-use object::admission::authenticate;
+use object::authentication::authenticate;
 use object::commit::Commit;
 use object::credential::Host;
-use object::definition::Definition;
 use object::effects::{Admission, Effects, encode_globals};
 use object::hash::{MemoryRoot, ObjectId, VersionHash};
 use object::head::Payloads;
@@ -23,7 +22,8 @@ use object::header::Header;
 use object::input::{Input, Request};
 use object::ledger::Ledger;
 use object::refusal::{Refusal, Verdict};
-use object::schema::{Value, decode_value};
+use policy::definition::Definition;
+use schema::{Value, decode_value};
 use storage::{Append, Blob, Change, Fate, MessageId, NewCommit, Sending, Taking};
 
 use crate::answer::receipt::{Answered, Receipt};

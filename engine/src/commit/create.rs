@@ -6,14 +6,14 @@
 use std::sync::Arc;
 
 use object::commit::Commit;
-use object::definition::Definition;
 use object::effects::{Admission, encode_globals};
 use object::hash::ObjectId;
 use object::head::Head;
 use object::header::Header;
 use object::image::Image;
 use object::input::{Input, Request};
-use object::schema::encode_args;
+use policy::definition::Definition;
+use schema::encode_args;
 use storage::{Append, Blob, Change, NewCommit};
 
 use crate::answer::reply::Reply;

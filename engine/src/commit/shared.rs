@@ -12,13 +12,13 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use object::credential::Memo;
-use object::definition::Definition;
 use object::hash::{CodeHash, ObjectId, PolicyHash};
 use object::head::Head;
 use object::input::{Input, Request};
 use object::ledger::Ledger;
 use object::limits::MEMORY_BYTES_MAX;
 use parking_lot::{Mutex, RwLock};
+use policy::definition::Definition;
 use query::Snapshot;
 use storage::{Append, Fate, Store, Taking};
 

@@ -6,11 +6,11 @@
 
 use std::sync::Arc;
 
-use object::definition::Definition;
 use object::hash::{CodeHash, PolicyHash};
 use object::input::Request;
-use object::policy::Law;
 use object::refusal::Reason;
+use policy::Law;
+use policy::definition::Definition;
 use storage::{Blob, BlobHash};
 
 use crate::commit::shared::Shared;
@@ -51,7 +51,7 @@ impl Upgrade {
     /// [`Object`](ErrorKind::Object) when the module is malformed or carries no schema.
     pub fn wasm(bytes: impl Into<Vec<u8>>) -> Result<Upgrade> {
         let wasm: Arc<[u8]> = bytes.into().into();
-        object::code::read(&wasm)?;
+        schema::code::read(&wasm)?;
         Ok(Upgrade { wasm, policy: None, for_good: false })
     }
 

@@ -4,9 +4,9 @@
 
 use std::sync::Arc;
 
-use object::definition::Definition;
 use object::hash::{CodeHash, ObjectId, PolicyHash};
 use object::ledger::Past;
+use policy::definition::Definition;
 use query::Snapshot;
 use storage::ObjectInfo;
 

@@ -11,10 +11,10 @@ use std::sync::Arc;
 use object::hash::ObjectId;
 use object::header::Header;
 use object::ledger::Past;
-use object::policy::Principal;
-use object::reading::Read;
-use object::schema::{Scalar, Value};
+use policy::Principal;
+use policy::reading::Read;
 use query::Snapshot;
+use schema::{Scalar, Value};
 
 #[cfg(doc)]
 use crate::Database;

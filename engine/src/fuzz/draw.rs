@@ -9,7 +9,7 @@
 //!
 //! Invariant: a value that is drawn is one of its type.
 
-use object::schema::{Method, Param, Schema, Type, Value};
+use schema::{Method, Param, Schema, Type, Value};
 
 use super::play::{Play, START};
 use super::random::Random;
@@ -381,7 +381,7 @@ fn scan(cedar: &str, stuff: &mut Stuff) {
 
 #[cfg(test)]
 mod tests {
-    use object::schema::{decode_args, encode_args};
+    use schema::{decode_args, encode_args};
 
     use super::*;
 

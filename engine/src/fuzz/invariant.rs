@@ -6,16 +6,16 @@
 
 use std::sync::Arc;
 
-use object::admission::{self, Step, admit};
 use object::credential::PublicKey;
-use object::definition::Definition;
 use object::head::Head;
 use object::image::Image;
 use object::ledger::{Ledger, Past};
-use object::policy::guard::NotAsked;
-use object::policy::{Decision, Policy};
 use object::refusal::Reason;
 use object::{Diagnostic, ErrorKind};
+use policy::admission::{self, Step, admit};
+use policy::definition::Definition;
+use policy::guard::NotAsked;
+use policy::{Decision, Policy};
 use query::Snapshot;
 
 use super::report::Break;

@@ -10,7 +10,6 @@ use std::sync::Arc;
 
 use object::commit::Commit;
 use object::credential::{Credential, Host, Memo, SigningKey};
-use object::definition::Definition;
 use object::effects::{Admission, encode_globals};
 use object::header::Header;
 use object::image::Image;
@@ -18,8 +17,9 @@ use object::input::{Input, Request};
 use object::ledger::Past;
 use object::memory::Page;
 use object::refusal::{Refusal, Verdict};
-use object::schema::{Value, encode_args, encode_value};
+use policy::definition::Definition;
 use query::Snapshot;
+use schema::{Value, encode_args, encode_value};
 
 use super::invariant::{Holds, Law};
 use super::report::{Break, Event, Step, What};

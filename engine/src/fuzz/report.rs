@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 use object::credential::SigningKey;
 use object::effects::Admission;
 use object::hash::VersionHash;
-use object::policy::{Policy, Refusal, Rule};
 use object::refusal::{Reason, Verdict};
-use object::schema::{Schema, Value};
+use policy::{Policy, Refusal, Rule};
+use schema::{Schema, Value};
 
 /// Something that happens to an object.
 #[derive(Clone, Debug, PartialEq)]

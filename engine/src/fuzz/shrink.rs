@@ -5,7 +5,7 @@
 //! not know what is played, and stops after a fixed number of events, so that the same sequence
 //! always ends as the same one.
 
-use object::schema::Value;
+use schema::Value;
 
 use super::play::{REPLAYS, Sequence, Stage};
 use super::report::{Break, What};

@@ -6,12 +6,12 @@
 
 use std::sync::Arc;
 
-use object::definition::Definition;
 use object::hash::{MemoryRoot, VersionHash};
 use object::head::{Head, Outcome};
 use object::header::Header;
 use object::image::Image;
 use object::ledger::Ledger;
+use policy::definition::Definition;
 
 use crate::head::missed::{Cause, Missed};
 use crate::head::refusal_quota::Refusers;

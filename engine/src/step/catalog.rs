@@ -5,14 +5,14 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use object::definition::Definition;
 use object::hash::{BaseHash, CodeHash, PolicyHash};
 use object::image::BaseImage;
 use object::limits::{PAGE_BYTES, WASM_PAGE_BYTES};
 use object::memory::Tree;
-use object::policy::{Guard, Law, Policy};
-use object::schema::{MIGRATE, Type};
 use parking_lot::Mutex;
+use policy::definition::Definition;
+use policy::{Guard, Law, Policy};
+use schema::{MIGRATE, Type};
 
 use crate::error::{ErrorKind, Result, missing};
 use crate::instrument::{

@@ -9,9 +9,9 @@ use std::sync::Arc;
 
 use object::image::Image;
 use object::limits::GUARD_FUEL_MAX;
-use object::policy::Guard;
-use object::policy::guard::{Evidence, Guards};
-use object::schema::{CoreValue, Unread};
+use policy::Guard;
+use policy::guard::{Evidence, Guards};
+use schema::{CoreValue, Unread};
 
 use crate::stack::DeepStack;
 use crate::step::catalog::Catalog;

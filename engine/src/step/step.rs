@@ -7,9 +7,7 @@
 
 use std::sync::Arc;
 
-use object::admission::{Laws, Step, admit, admit_upgrade, require_migration};
 use object::credential::PublicKey;
-use object::definition::Definition;
 use object::effects::{Admission, Effects, Output, WakeChange};
 use object::hash::{CodeHash, GlobalsHash, MemoryRoot, PolicyHash};
 use object::head::{Head, Outcome};
@@ -17,9 +15,11 @@ use object::image::Image;
 use object::input::{Input, Request};
 use object::limits::{EFFECTS_BYTES_MAX, FUEL_MAX};
 use object::memory::{Memory, Page};
-use object::policy::Policy;
 use object::refusal::{Reason, Verdict};
-use object::schema::{self, CoreValue, Lower, MIGRATE, Method};
+use policy::Policy;
+use policy::admission::{Laws, Step, admit, admit_upgrade, require_migration};
+use policy::definition::Definition;
+use schema::{self, CoreValue, Lower, MIGRATE, Method};
 
 use crate::error::Result;
 use crate::instrument::{INITIALIZE_EXPORT, INITIALIZING_VERSION, INSTRUMENTATION_VERSION};
@@ -267,7 +267,9 @@ fn write(
 ) -> Result<Ran, Stop> {
     let refuse =
         |error: object::Error| Stop::Refused(Verdict::native(Reason::State, error.to_string()));
-    let changed = object::write::apply(definition, image, fields).map_err(refuse)?;
+    let Definition { schema, code, .. } = &**definition;
+    let changed =
+        schema::write::apply(schema, code.state_address, image, fields).map_err(refuse)?;
     let indices = changed.iter().map(|(index, _)| *index).collect();
     let image = image.step(image.bytes_count(), changed).map_err(refuse)?;
     Ok(Ran { changed: indices, ..unchanged(definition, &image, globals) })

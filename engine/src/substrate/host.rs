@@ -5,14 +5,15 @@
 //! Invariant: what a step makes the host hold is bounded by the limits of the formats, and a call
 //! that is refused leaves nothing behind.
 
-use super::trap::{BadHostCall, HostLimit, Trap};
 use object::hash::{HASH_BYTES, ObjectId};
 use object::limits::{
     EFFECTS_BYTES_MAX, FUEL_MAX, MESSAGES_MAX, NAME_BYTES_MAX, OUTPUTS_MAX, PATH_BYTES_MAX,
 };
 use object::message::Message;
-use object::schema::Unread;
+use schema::Unread;
 use wasmtime::{Caller, Engine, Global, Linker, Memory, ResourceLimiter, Result, Val};
+
+use super::trap::{BadHostCall, HostLimit, Trap};
 
 /// What a step is given beside its memory and arguments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -12,16 +12,18 @@
 //!                             +-call-+  a trap ends the calls, not the step
 //! ```
 
+use std::sync::Arc;
+
+use object::limits::{PAGE_BYTES, WASM_PAGE_BYTES};
+use schema::CoreValue;
+use wasmtime::{Func, Global, Instance, Memory, Store, Val};
+
 use super::code::{Base, Code, Function};
 use super::host::{Answers, Effects, Step, StepContext, StepLimits};
 use super::trap::{HostFailure, StepError};
 use crate::instrument::{
     CARDS_EXPORT, CoreType, FUEL_EXPORT, STACK_BUDGET, STACK_EXPORT, START_EXPORT, START_FUEL,
 };
-use object::limits::{PAGE_BYTES, WASM_PAGE_BYTES};
-use object::schema::CoreValue;
-use std::sync::Arc;
-use wasmtime::{Func, Global, Instance, Memory, Store, Val};
 
 /// Cards that are skipped at once when none is marked.
 const CARD_RUN: usize = 512;

@@ -1,15 +1,16 @@
 //! What a step does to a slot: memory and cards, meters, traps, effects; and that instrumented
 //! code computes what the original does.
 
+use std::sync::Arc;
+
+use CoreValue::{F32, F64};
+use object::limits::{EFFECTS_BYTES_MAX, OUTPUTS_MAX, PAGE_BYTES};
+use schema::CoreValue;
+
 use super::code::Base;
 use super::trap::BadHostCall;
 use super::*;
 use crate::instrument::{Limits, instrument};
-use object::limits::{EFFECTS_BYTES_MAX, OUTPUTS_MAX, PAGE_BYTES};
-use object::schema::CoreValue;
-use std::sync::Arc;
-
-use CoreValue::{F32, F64};
 
 const FUEL: u64 = 1 << 30;
 

@@ -1,6 +1,6 @@
 //! Why an input was admitted or refused, or would be: what is told is what happened.
 
-use continuant::object::policy::Rule;
+use continuant::policy::Rule;
 use continuant::storage::{self, Retention};
 use continuant::{
     Database, Entry, ErrorKind, Explanation, ObjectId, Options, Reason, SigningKey, Value, args,

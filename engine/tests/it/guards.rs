@@ -7,17 +7,17 @@ use std::sync::Arc;
 use continuant::instrument::ModuleErrorKind;
 use continuant::object::capsule::{Chain, HEAD, SectionKind};
 use continuant::object::commit::Commit;
-use continuant::object::definition::Definition;
 use continuant::object::effects::{Admission, Effects, globals_hash};
 use continuant::object::head::Outcome;
 use continuant::object::image::BaseImage;
 use continuant::object::input::{Input, Request};
 use continuant::object::memory::Tree;
-use continuant::object::policy::{Policy, STACK_BYTES};
 use continuant::object::refusal::Refusal;
-use continuant::object::schema::encode_value;
-use continuant::object::verify::Verifier;
-use continuant::object::write;
+use continuant::policy::definition::Definition;
+use continuant::policy::verify::Verifier;
+use continuant::policy::{Policy, STACK_BYTES};
+use continuant::schema::encode_value;
+use continuant::schema::write;
 use continuant::storage::CapsuleReader;
 use continuant::{
     Code, Database, Entry, ErrorKind, Kind, Law, ObjectId, Options, Reason, Receipt, Replay, Value,
@@ -489,7 +489,10 @@ fn next(verifier: &Verifier, request: Request) -> Vec<u8> {
     let mut input = Input { request, time: head.header.time + 1, credential: None };
     let (mut pages, mut amended, mut signers) = (Vec::new(), None, Vec::new());
     match &input.request {
-        Request::Write { fields } => pages = write::apply(definition, before, fields).unwrap(),
+        Request::Write { fields } => {
+            pages = write::apply(&definition.schema, definition.code.state_address, before, fields)
+                .unwrap()
+        }
         Request::Amend { policy } => {
             let policy = Policy::decode(policy, &definition.schema).unwrap();
             amended = Some(definition.amended(policy));

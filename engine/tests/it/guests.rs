@@ -6,7 +6,7 @@
 use std::path::PathBuf;
 
 use continuant::instrument::{Limits, instrument};
-use continuant::object::definition::Definition;
+use continuant::policy::definition::Definition;
 use continuant::{
     Code, Database, Kind, ObjectId, Reason, Receipt, Replay, SigningKey, Upgrade, Value, args,
 };
@@ -43,7 +43,7 @@ pub(crate) fn code(name: &str, folder: &str) -> Code {
 pub(crate) fn check_facts(name: &str, folder: &str, expected: Expect) {
     let (wasm, policy) = (wasm(name), policy(folder));
     let module = instrument(&wasm, &Limits::default()).unwrap();
-    let thread = std::thread::Builder::new().stack_size(continuant::object::policy::STACK_BYTES);
+    let thread = std::thread::Builder::new().stack_size(continuant::policy::STACK_BYTES);
     let facts = thread.spawn(move || {
         let definition = Definition::new(&wasm, &policy).unwrap();
         assert_eq!(module.schema_text, definition.schema.text());

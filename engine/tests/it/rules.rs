@@ -5,7 +5,7 @@
 
 use std::io::Cursor;
 
-use continuant::object::policy::Policy;
+use continuant::policy::Policy;
 use continuant::{
     Code, Database, Kind, ObjectId, Reason, Receipt, Replay, Result, Value, args, verify_capsule,
 };

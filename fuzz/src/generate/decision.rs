@@ -12,10 +12,10 @@ use object::hash::{CodeHash, ObjectId, PolicyHash};
 use object::input::{Input, Request};
 use object::ledger::{DAY_MS, HOUR_MS, Ledger, MINUTE_MS, Mark, Tracked};
 use object::message::{Message, Origin};
-use object::policy::{Facts, Principal};
-use object::schema::{Schema, Type, Value};
+use policy::{Facts, Principal};
 use rand::RngExt;
 use rand::rngs::StdRng;
+use schema::{Schema, Type, Value};
 
 use crate::generate::bytes::number;
 use crate::generate::header;

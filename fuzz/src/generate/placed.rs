@@ -5,9 +5,9 @@
 use std::sync::Arc;
 
 use object::limits::PAGE_BYTES;
-use object::schema::{CoreValue, Lower, Param, Type, Value, lower_args};
 use rand::RngExt;
 use rand::rngs::StdRng;
+use schema::{CoreValue, Lower, Param, Type, Value, lower_args};
 
 use super::decision;
 

@@ -80,7 +80,7 @@ pub(crate) fn text(rng: &mut StdRng) -> String {
         0..5 => package(rng),
         5..8 => {
             let (wasm, _) = GUESTS[rng.random_range(0..GUESTS.len())];
-            let facts = object::code::read(wasm).expect("the guests are objects");
+            let facts = schema::code::read(wasm).expect("the guests are objects");
             mutate_text(rng, &facts.schema_text, WORDS)
         }
         8 => {

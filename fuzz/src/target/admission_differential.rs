@@ -4,10 +4,11 @@
 //! Where a program leaves the decision to Cedar, there is nothing to compare; the tally counts
 //! both.
 
-use object::policy::{Decision, Law, Policy, Raw, Values};
-use object::schema::{Param, Schema, Type, Value, encode_args};
-use rand::rngs::StdRng;
 use std::sync::Arc;
+
+use policy::{Decision, Law, Policy, Raw, Values};
+use rand::rngs::StdRng;
+use schema::{Param, Schema, Type, Value, encode_args};
 
 use crate::generate::decision::{self, Cast, Visible};
 use crate::generate::placed::{Placed, STATE};

@@ -13,7 +13,7 @@ use object::input::Input;
 use object::limits::{NONCES_MAX, SIGNATURES_MAX};
 use object::memory::Memory;
 use object::refusal::{Reason, Refusal, Verdict};
-use object::verify::Verifier;
+use policy::verify::Verifier;
 use rand::RngExt;
 use rand::rngs::StdRng;
 

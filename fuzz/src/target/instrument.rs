@@ -37,7 +37,7 @@ pub(crate) fn run(seed: u64, tally: &Tally) -> Outcome {
         return smith::run(&mut rng, tally);
     }
     let bytes = module::module(&mut rng);
-    drop(object::code::read(&bytes));
+    drop(schema::code::read(&bytes));
     let made = match instrument(&bytes, &Limits::default()) {
         Ok(made) => made,
         Err(error) => return hold("an error says something", !error.to_string().is_empty()),

@@ -7,14 +7,14 @@
 
 use std::sync::OnceLock;
 
+use ::policy::{Facts, Law, Policy, Principal, Values};
 use object::credential::PublicKey;
 use object::effects::Output;
 use object::hash::{CodeHash, ObjectId, PolicyHash};
 use object::ledger::Past;
-use object::policy::{Facts, Law, Policy, Principal, Values};
-use object::schema::{Schema, Value};
 use rand::RngExt;
 use rand::rngs::StdRng;
+use schema::{Schema, Value};
 
 use crate::generate::{COUNTER, GUESTS, bytes, policy, source};
 use crate::outcome::{Outcome, equal, hold, must};
@@ -117,7 +117,7 @@ fn schemas() -> &'static [Schema] {
     SCHEMAS.get_or_init(|| {
         assert_eq!(GUESTS[0].0, COUNTER, "the counter comes first");
         let schema = |(wasm, _): &(&[u8], _)| {
-            let facts = object::code::read(wasm).expect("the guests are objects");
+            let facts = schema::code::read(wasm).expect("the guests are objects");
             Schema::parse(&facts.schema_text).expect("the guests have schemas")
         };
         GUESTS.iter().map(schema).collect()

@@ -11,11 +11,11 @@ mod ran;
 use std::sync::Arc;
 
 use object::commit::Commit;
-use object::definition::Definition;
 use object::image::BaseImage;
 use object::limits::PAGE_BYTES;
 use object::refusal::Refusal;
-use object::verify::Verifier;
+use policy::definition::Definition;
+use policy::verify::Verifier;
 use rand::RngExt;
 use rand::rngs::StdRng;
 

@@ -7,10 +7,11 @@
 
 mod oracle;
 
-use object::schema::{CoreType, CoreValue, Method, Schema, Type, Value, lift_result, lower_args};
+use std::sync::Arc;
+
+use ::schema::{CoreType, CoreValue, Method, Schema, Type, Value, lift_result, lower_args};
 use rand::RngExt;
 use rand::rngs::StdRng;
-use std::sync::Arc;
 use wit_parser::abi::{AbiVariant, WasmSignature, WasmType};
 
 use self::oracle::{Bad, Oracle, Wit};

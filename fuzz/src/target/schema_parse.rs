@@ -3,9 +3,9 @@
 //!
 //! The layout is not judged here.
 
+use ::schema::{Schema, decode_args, decode_value, encode_args, encode_value};
 use object::hash::SchemaHash;
-use object::policy::derived_schema;
-use object::schema::{Schema, decode_args, decode_value, encode_args, encode_value};
+use policy::derived_schema;
 use rand::RngExt;
 use rand::rngs::StdRng;
 

@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use object::commit::Commit;
 use object::credential::{Proof, PublicKey};
-use object::definition::Definition;
 use object::effects::{Admission, Effects, Output, WakeChange, globals_hash};
 use object::hash::{
     AdmissionHash, CodeHash, EffectsHash, GlobalsHash, InputHash, LedgerHash, MemoryRoot, ObjectId,
@@ -19,9 +18,10 @@ use object::input::{Input, Request};
 use object::limits::PAGE_BYTES;
 use object::memory::{Memory, Page, Tree};
 use object::refusal::{Reason, Refusal};
-use object::write;
+use policy::definition::Definition;
 use rand::RngExt;
 use rand::rngs::StdRng;
+use schema::write;
 
 use super::law::public;
 use super::model::Signed;
@@ -406,7 +406,8 @@ impl Parts {
             }
             _ => {
                 if let Request::Write { fields } = &self.input.request {
-                    let pages = write::apply(before.definition, before.image, fields);
+                    let Definition { schema, code, .. } = before.definition;
+                    let pages = write::apply(schema, code.state_address, before.image, fields);
                     self.pages = pages.expect("the write was admitted");
                 }
                 let mut page = self.pages.first().map_or([0; PAGE_BYTES], |(_, page)| **page);

@@ -5,20 +5,21 @@
 
 use std::sync::Arc;
 
-use object::admission::{Step, admit, authenticate};
+use object::authentication::authenticate;
 use object::commit::Commit;
 use object::credential::{self, Credential, Memo};
-use object::definition::Definition;
 use object::effects::{Admission, Effects, Output, encode_globals, globals_hash};
 use object::head::{Head, Outcome, genesis};
 use object::header::Header;
 use object::image::Image;
 use object::input::{Input, Request};
 use object::memory::{Memory, Page, Tree};
-use object::policy::guard::NotAsked;
 use object::refusal::{Reason, Refusal, Verdict};
-use object::verify::Verifier;
-use object::write;
+use policy::admission::{Step, admit};
+use policy::definition::Definition;
+use policy::guard::NotAsked;
+use policy::verify::Verifier;
+use schema::write;
 
 use super::forged::Before;
 use super::law::{Law, sessions};
@@ -99,7 +100,8 @@ impl Host {
             Request::Amend { .. } => return amended(request).map(|_| Claim::default()),
             _ => return Some(Claim::default()),
         };
-        let pages = write::apply(&self.definition, &self.image, fields).ok()?;
+        let Definition { schema, code, .. } = &*self.definition;
+        let pages = write::apply(schema, code.state_address, &self.image, fields).ok()?;
         Some(Claim { pages, ..Claim::default() })
     }
 

@@ -25,7 +25,7 @@ use crate::credential::PublicKey;
 use crate::error::Result;
 use crate::limits::{EXPIRY_MS_MAX, NONCES_MAX};
 
-use super::Tracked;
+use super::past::Tracked;
 
 /// The reasons for which a nonce is not admitted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

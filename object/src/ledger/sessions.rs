@@ -8,7 +8,7 @@
 
 use std::sync::Arc;
 
-use super::NonceProblem;
+use super::nonces::NonceProblem;
 use crate::codec::{Reader, Write};
 use crate::credential::PublicKey;
 use crate::error::Result;

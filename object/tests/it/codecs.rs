@@ -1,20 +1,20 @@
 //! Every encoding: there and back, flipped, cut and extended, at random, and its committed hash.
 
-use continuant_object::commit::Commit;
-use continuant_object::credential::Proof;
-use continuant_object::effects::{Admission, Effects, decode_globals, encode_globals};
-use continuant_object::header::{HEADER_BYTES, Header};
-use continuant_object::image::BaseImage;
-use continuant_object::input::{Input, Request};
-use continuant_object::ledger::Ledger;
-use continuant_object::limits::*;
-use continuant_object::refusal::Refusal;
-use continuant_object::{Error, ErrorKind};
 use expect_test::expect;
+use object::commit::Commit;
+use object::credential::Proof;
+use object::effects::{Admission, Effects, decode_globals, encode_globals};
+use object::header::{HEADER_BYTES, Header};
+use object::image::BaseImage;
+use object::input::{Input, Request};
+use object::ledger::Ledger;
+use object::limits::*;
+use object::refusal::Refusal;
+use object::{Error, ErrorKind};
 
-use crate::policy::wrap;
 use crate::samples;
-use crate::schema::generate::Source;
+use crate::source::Source;
+use crate::wrap::wrap;
 
 /// A structure: its name, a seeded encoding of it, and what its decoder's result encodes to.
 struct Codec {
@@ -239,7 +239,7 @@ fn a_header_beyond_what_can_be_counted_is_refused() {
     let refused =
         |header: &Header| wrap(&Header::decode(&header.encode()).unwrap_err().to_string());
     header.seq = u64::MAX;
-    header.jump = continuant_object::hash::VersionHash([9; 32]);
+    header.jump = object::hash::VersionHash([9; 32]);
     expect![[r#"
         version header: at offset 8 expected at most 9223372036854775807, found
             18446744073709551615"#]]
@@ -293,8 +293,7 @@ fn an_input_is_within_its_limits_exactly_when_it_is_taken_back() {
     for (request, within) in cases {
         for signatures in [0, SIGNATURES_MAX, SIGNATURES_MAX + 1] {
             let mut credential = samples::credential(&mut source);
-            let signature =
-                continuant_object::credential::Signature { key: [1; 32], bytes: [2; 64] };
+            let signature = object::credential::Signature { key: [1; 32], bytes: [2; 64] };
             credential.proof = Proof::Signatures(vec![signature; signatures]);
             let input = Input { request: request.clone(), time: 1, credential: Some(credential) };
             let within = within && signatures <= SIGNATURES_MAX;
@@ -306,7 +305,7 @@ fn an_input_is_within_its_limits_exactly_when_it_is_taken_back() {
 
 #[test]
 fn the_outputs_of_a_step_are_bounded_together() {
-    use continuant_object::effects::Output;
+    use object::effects::Output;
     let output = |bytes: usize| Output { name: "n".into(), payload: vec![0; bytes] };
     let half = EFFECTS_BYTES_MAX / 2;
     let mut effects = Effects { outputs: vec![output(half - 1); 2], ..Effects::default() };

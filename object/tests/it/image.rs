@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use continuant_object::image::{BaseImage, Image};
-use continuant_object::limits::{GLOBALS_MAX, MEMORY_BYTES_MAX, PAGE_BYTES};
-use continuant_object::memory::{Memory, Page, ZERO_PAGE};
 use expect_test::{Expect, expect};
+use object::image::{BaseImage, Image};
+use object::limits::{GLOBALS_MAX, MEMORY_BYTES_MAX, PAGE_BYTES};
+use object::memory::{Memory, Page, ZERO_PAGE};
 
 use crate::samples;
-use crate::schema::generate::Source;
+use crate::source::Source;
 
 fn image(pages: usize) -> Image {
     Image::new(Arc::new(BaseImage::new(&vec![0; pages * PAGE_BYTES], vec![]).unwrap()))

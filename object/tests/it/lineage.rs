@@ -1,11 +1,11 @@
 //! Proofs that one version descends from another: honest, and forged in every way.
 
-use continuant_object::hash::VersionHash;
-use continuant_object::header::{Header, Kind};
-use continuant_object::lineage::{AncestryProof, Spine, jump_seq, next_seq};
+use object::hash::VersionHash;
+use object::header::{Header, Kind};
+use object::lineage::{AncestryProof, Spine, jump_seq, next_seq};
 
 use crate::samples;
-use crate::schema::generate::Source;
+use crate::source::Source;
 
 /// A chain of headers, linked as versions are.
 fn chain(source: &mut Source, count: u64) -> Vec<Header> {

@@ -1,10 +1,10 @@
 //! The root of a memory: always the plain hash of its bytes.
 
-use continuant_object::hash::MemoryRoot;
-use continuant_object::limits::PAGE_BYTES;
-use continuant_object::memory::{Tree, page_count};
+use object::hash::MemoryRoot;
+use object::limits::PAGE_BYTES;
+use object::memory::{Tree, page_count};
 
-use crate::schema::generate::Source;
+use crate::source::Source;
 
 /// Writes a page's worth of noise into some pages, and names them.
 fn scribble(source: &mut Source, image: &mut [u8], pages: usize) -> Vec<u32> {

@@ -4,21 +4,21 @@
 
 use std::sync::Arc;
 
-use continuant_object::commit::Commit;
-use continuant_object::credential::{Batch, Credential, Proof, PublicKey, SessionKey, Signature};
-use continuant_object::effects::{Admission, Effects, Output, WakeChange};
-use continuant_object::hash::*;
-use continuant_object::header::{Header, Kind};
-use continuant_object::image::BaseImage;
-use continuant_object::input::{Input, Request};
-use continuant_object::ledger::{Ledger, Tracked, Used};
-use continuant_object::limits::{FUEL_MAX, MEMORY_BYTES_MAX, NONCES_MAX, PAGE_BYTES, SEQ_MAX};
-use continuant_object::lineage::jump_seq;
-use continuant_object::memory::Page;
-use continuant_object::message::{Message, Origin};
-use continuant_object::refusal::{Reason, Refusal, Verdict};
+use object::commit::Commit;
+use object::credential::{Batch, Credential, Proof, PublicKey, SessionKey, Signature};
+use object::effects::{Admission, Effects, Output, WakeChange};
+use object::hash::*;
+use object::header::{Header, Kind};
+use object::image::BaseImage;
+use object::input::{Input, Request};
+use object::ledger::{Ledger, Tracked, Used};
+use object::limits::{FUEL_MAX, MEMORY_BYTES_MAX, NONCES_MAX, PAGE_BYTES, SEQ_MAX};
+use object::lineage::jump_seq;
+use object::memory::Page;
+use object::message::{Message, Origin};
+use object::refusal::{Reason, Refusal, Verdict};
 
-use crate::schema::generate::Source;
+use crate::source::Source;
 
 pub(crate) const REASONS: [Reason; 23] = [
     Reason::Credential,
@@ -373,7 +373,7 @@ pub(crate) fn commit(source: &mut Source) -> Vec<u8> {
         (0..source.below(3)).map(|at| (at as u32 * 3, page(source))).collect();
     header.memory_bytes = (8 * PAGE_BYTES) as u64;
     header.page_count = pages.len() as u32;
-    let globals = continuant_object::effects::encode_globals(&globals(source));
+    let globals = object::effects::encode_globals(&globals(source));
     let commit = Commit {
         header,
         input: &input(source).encode(),
@@ -385,9 +385,4 @@ pub(crate) fn commit(source: &mut Source) -> Vec<u8> {
     let mut bytes = Vec::new();
     commit.encode_into(&mut bytes);
     bytes
-}
-
-/// Pages behind pointers, as an image's step takes them.
-pub(crate) fn shared(pages: &[(u32, Page)]) -> Vec<(u32, Arc<Page>)> {
-    pages.iter().map(|(index, page)| (*index, Arc::new(*page))).collect()
 }

@@ -3,7 +3,7 @@
 //!
 //! This module does not know a schema's types; binding a view compares the layouts with theirs.
 
-use object::schema::Layout;
+use schema::Layout;
 
 /// Lays out parts one behind the other: their offsets, and the whole.
 #[doc(hidden)]

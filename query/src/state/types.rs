@@ -7,7 +7,7 @@
 
 use std::borrow::Cow;
 
-use object::schema::{Layout, Scalar, Type};
+use schema::{Layout, Scalar, Type};
 
 use super::at::At;
 use super::list::List;

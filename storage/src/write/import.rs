@@ -20,8 +20,8 @@ use object::image::BaseImage;
 use object::input::{Input, Request};
 use object::ledger::{Ledger, Tracked, Used};
 use object::memory::{Memory, Page};
-use object::policy::Policy;
 use object::refusal::Refusal;
+use policy::Policy;
 
 use crate::error::position::Position;
 use crate::error::{Error, ErrorKind, Result};

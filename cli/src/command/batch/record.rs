@@ -7,10 +7,10 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use continuant::object::admission;
 use continuant::object::credential::Memo;
 use continuant::object::input::{Input, Request};
-use continuant::object::schema::decode_value;
+use continuant::policy::admission;
+use continuant::schema::decode_value;
 use continuant::{
     Database, Entry, ObjectId, Payloads, PublicKey, RefusalEntry, SigningKey, Value, VersionEntry,
 };

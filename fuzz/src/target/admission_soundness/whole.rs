@@ -15,8 +15,8 @@ use object::capsule::SectionKind;
 use object::commit::Commit;
 use object::credential::SessionKey;
 use object::hash::VersionHash;
-use object::policy::{self, Policy};
 use object::refusal::Reason;
+use policy::{self, Policy};
 use rand::RngExt;
 use rand::rngs::StdRng;
 

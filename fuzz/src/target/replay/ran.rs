@@ -8,7 +8,7 @@ use std::io::Cursor;
 use continuant::{Clock, Code, Durability, Options, Replay, verify_capsule};
 use object::capsule::SectionKind;
 use object::limits::PAGE_BYTES;
-use object::policy::Policy;
+use policy::Policy;
 use rand::RngExt;
 use rand::rngs::StdRng;
 

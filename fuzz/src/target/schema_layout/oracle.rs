@@ -4,7 +4,7 @@
 //! This module does not know our types.
 
 use object::limits::PAGE_BYTES;
-use object::schema::{CoreValue, Value};
+use schema::{CoreValue, Value};
 pub(super) use wit_parser::Type as Wit;
 use wit_parser::{Flags, Function, Int, Resolve, SizeAlign, TypeDefKind};
 

@@ -1,0 +1,44 @@
+//! The policy of an object: Cedar rules that decide which changes are admitted, over the facts of a
+//! step, validated against the object's own schema.
+//!
+//! A step is refused unless a rule permits it, if a rule forbids it, and if any rule fails on it:
+//! Cedar itself would skip a failing `forbid`. Cedar's parser and evaluator need stack in
+//! proportion to an expression's depth. So the text is held to a profile, and [`Policy::parse`] and
+//! [`Policy::decode`] need a thread with [`STACK_BYTES`] of stack; the verdict is then the same
+//! everywhere. The rules are compiled as well, and [`Policy::decide_raw`] gives the same decision,
+//! much sooner, on nearly every step.
+//!
+//! Beside its rules a policy may carry a guard, a module that is asked about each step that the
+//! rules permit. Nothing here can run it, nor tell whether it is a module.
+//!
+//! [`admission`] decides on a step by all that, and [`verify`] recomputes a lineage. Nothing here
+//! knows how a step is run. Cedar is named only in `cedar`.
+//!
+//! Invariant: a `Policy` is within the profile and strictly valid for its schema; a new one is held
+//! to more, by [`Policy::validate`].
+
+pub mod admission;
+mod cedar;
+mod decision;
+pub mod definition;
+mod derived;
+mod explain;
+mod fact;
+mod facts;
+mod form;
+pub mod guard;
+mod law;
+mod policy;
+mod profile;
+mod program;
+pub mod reading;
+mod shape;
+pub mod verify;
+
+pub use decision::{Decision, Refusal};
+pub use explain::{Explanation, Reading, Rule};
+pub use facts::{Facts, Principal, Values};
+pub use guard::Guard;
+pub use law::Law;
+pub use policy::{Policy, Ruling, STACK_BYTES, derived_schema};
+pub use program::Raw;

@@ -1,0 +1,617 @@
+//! The structures: seeded ones, encoded, and walked by their tables.
+
+use std::sync::Arc;
+
+use continuant_policy::{Law, Policy};
+use object::capsule::{Chain, HEAD, SectionKind};
+use object::commit::Commit;
+use object::credential::{Credential, Proof, PublicKey, SessionKey, batch_signed_bytes};
+use object::effects::{WakeChange, encode_globals};
+use object::hash::{BatchRoot, PolicyHash, VersionHash};
+use object::header::Header;
+use object::image::BaseImage;
+use object::input::{Input, Request};
+use object::ledger::{Ledger, Tracked, Used};
+use object::limits::{NONCES_MAX, PAGE_BYTES};
+use object::message::Origin;
+
+use super::{check, document, table, walk};
+use crate::samples;
+use crate::source::Source;
+use crate::workshop::{key, lineage, run};
+
+pub(super) const TABLES: &[&str] = &[
+    "Version header",
+    "Commit",
+    "Input",
+    "Signed bytes",
+    "Batch",
+    "Effects",
+    "Admission",
+    "Globals",
+    "Ledger",
+    "Recent version",
+    "Refusal",
+    "Base image",
+    "Policy",
+    "Capsule",
+    "Section",
+];
+
+/// Samples of each structure.
+const ROUNDS: usize = 50;
+
+fn count(count: usize) -> Vec<u8> {
+    (count as u32).to_le_bytes().to_vec()
+}
+
+fn number(number: u64) -> Vec<u8> {
+    number.to_le_bytes().to_vec()
+}
+
+/// A blob behind its length, under the names of both.
+fn blob<'a>(length: &'a str, name: &'a str, bytes: &[u8]) -> [(&'a str, Vec<u8>); 2] {
+    [(length, count(bytes.len())), (name, bytes.to_vec())]
+}
+
+#[test]
+fn version_header() {
+    let mut source = Source::random();
+    for _ in 0..ROUNDS {
+        let header = samples::header(&mut source);
+        let expected = vec![
+            ("version", vec![1, 0]),
+            (
+                "kind",
+                vec![
+                    [
+                        "create",
+                        "call",
+                        "advance",
+                        "write",
+                        "amend",
+                        "open_session",
+                        "message",
+                        "fork",
+                        "upgrade",
+                    ]
+                    .iter()
+                    .position(|name| *name == header.kind.name())
+                    .unwrap() as u8,
+                ],
+            ),
+            ("zero", vec![0]),
+            ("instrumentation", header.instrumentation.to_le_bytes().to_vec()),
+            ("seq", number(header.seq)),
+            ("time", number(header.time)),
+            ("wake", number(header.wake.unwrap_or(u64::MAX))),
+            ("fuel", number(header.fuel)),
+            ("memory bytes", number(header.memory_bytes)),
+            ("refusal count", number(header.refusal_count)),
+            ("page count", header.page_count.to_le_bytes().to_vec()),
+            ("zero", vec![0; 4]),
+            ("object", header.object.0.to_vec()),
+            ("parent hash", header.parent.0.to_vec()),
+            ("jump hash", header.jump.0.to_vec()),
+            ("memory root", header.memory_root.0.to_vec()),
+            ("globals hash", header.globals.0.to_vec()),
+            ("code hash", header.code.0.to_vec()),
+            ("schema hash", header.schema.0.to_vec()),
+            ("policy hash", header.policy.0.to_vec()),
+            ("input hash", header.input.0.to_vec()),
+            ("effects hash", header.effects.0.to_vec()),
+            ("admission hash", header.admission.0.to_vec()),
+            ("ledger hash", header.ledger.0.to_vec()),
+            ("refusal hash", header.refusals.0.to_vec()),
+        ];
+        check("Version header", &header.encode(), expected);
+    }
+}
+
+#[test]
+fn the_fields_of_a_header_have_the_names_that_people_see() {
+    let header = samples::header(&mut Source::new(1));
+    let shown: Vec<&str> = header.fields().into_iter().map(|(name, _)| name).collect();
+    let table = table("Version header");
+    let names = table.rows.iter().map(|row| row[2].as_str());
+    let names: Vec<&str> = names.filter(|name| !["version", "zero"].contains(name)).collect();
+    assert_eq!(shown, names);
+}
+
+#[test]
+fn commit() {
+    let mut source = Source::random();
+    for _ in 0..ROUNDS {
+        let bytes = samples::commit(&mut source);
+        let commit = Commit::decode(&bytes).unwrap();
+        let mut expected = vec![("header", commit.header.encode().to_vec())];
+        expected.extend(blob("input bytes", "input", commit.input));
+        expected.extend(blob("effects bytes", "effects", commit.effects));
+        expected.extend(blob("admission bytes", "admission", commit.admission));
+        expected.push(("has globals", vec![u8::from(commit.globals.is_some())]));
+        if let Some(globals) = commit.globals {
+            expected.extend(blob("globals bytes", "globals", globals));
+        }
+        expected.push(("pages", count(commit.pages.len())));
+        for (index, page) in &commit.pages {
+            expected.push(("page index", index.to_le_bytes().to_vec()));
+            expected.push(("page", page.to_vec()));
+        }
+        check("Commit", &bytes, expected);
+    }
+}
+
+fn credential_fields(credential: &Credential) -> Vec<(&'static str, Vec<u8>)> {
+    let mut expected = vec![
+        ("nonce", number(credential.nonce)),
+        ("expires", number(credential.expires)),
+        ("parent", credential.parent.unwrap_or(VersionHash::NONE).0.to_vec()),
+    ];
+    if let Proof::Batch(place, _) = &credential.proof {
+        expected.push(("leaf", place.index().to_le_bytes().to_vec()));
+        expected.push(("leaves", place.count().to_le_bytes().to_vec()));
+        expected.push(("steps", count(place.path().len())));
+        expected.extend(place.path().iter().map(|node| ("neighbour", node.0.to_vec())));
+    }
+    if let Proof::Session { session, mac } = &credential.proof {
+        expected.extend([("session", session.0.to_vec()), ("code", mac.to_vec())]);
+        return expected;
+    }
+    expected.push(("signatures", count(credential.signatures().len())));
+    for signature in credential.signatures() {
+        expected.push(("key", signature.key.to_vec()));
+        expected.push(("signature", signature.bytes.to_vec()));
+    }
+    expected
+}
+
+#[test]
+fn input() {
+    let mut source = Source::random();
+    for round in 0..10 * ROUNDS {
+        let input = match round % 10 {
+            0 => samples::amendment(&mut source),
+            4 => samples::message(&mut source),
+            5 => samples::fork(&mut source),
+            6 => samples::upgrade(&mut source),
+            8.. => samples::of_session(&mut source),
+            1..4 => samples::batched(&mut source),
+            _ => samples::input(&mut source),
+        };
+        let mut expected = vec![("version", vec![1]), ("time", number(input.time))];
+        match &input.request {
+            Request::Create { salt, arguments } => {
+                expected.extend([("kind", vec![0]), ("salt", salt.to_vec())]);
+                expected.extend(blob("create bytes", "create arguments", arguments));
+            }
+            Request::Call { method, arguments } => {
+                expected.push(("kind", vec![1]));
+                expected.extend(blob("method bytes", "method", method.as_bytes()));
+                expected.extend(blob("call bytes", "call arguments", arguments));
+            }
+            Request::Cycle => expected.push(("kind", vec![2])),
+            Request::Write { fields } => {
+                expected.extend([("kind", vec![3]), ("fields", count(fields.len()))]);
+                for (path, value) in fields {
+                    expected.extend(blob("path bytes", "path", path.as_bytes()));
+                    expected.extend(blob("value bytes", "value", value));
+                }
+            }
+            Request::Amend { policy } => {
+                expected.push(("kind", vec![4]));
+                expected.extend(blob("policy bytes", "policy", policy));
+            }
+            Request::OpenSession { session, expires } => {
+                expected.extend([("kind", vec![5]), ("opened", session.0.to_vec())]);
+                expected.push(("until", number(*expires)));
+            }
+            Request::Fork { salt, of } => {
+                expected.extend([("kind", vec![7]), ("fork salt", salt.to_vec())]);
+                expected.push(("of", of.encode().to_vec()));
+            }
+            Request::Upgrade { code, policy } => {
+                expected.extend([("kind", vec![8]), ("new code", code.0.to_vec())]);
+                expected.push(("new policy", policy.0.to_vec()));
+            }
+            Request::Message { origin, method, arguments } => {
+                expected.push(("kind", vec![6]));
+                expected.extend(origin_fields(origin));
+                expected.extend(blob("asked bytes", "asked", method.as_bytes()));
+                expected.extend(blob("given bytes", "given", arguments));
+            }
+        }
+        let tag = match input.credential.as_ref().map(|credential| &credential.proof) {
+            None => 0,
+            Some(Proof::Signatures(_)) => 1,
+            Some(Proof::Batch(..)) => 2,
+            Some(Proof::Session { .. }) => 3,
+        };
+        expected.push(("is signed", vec![tag]));
+        if let Some(credential) = &input.credential {
+            expected.extend(credential_fields(credential));
+        }
+        check("Input", &input.encode(), expected);
+    }
+}
+
+fn origin_fields(origin: &Origin) -> [(&'static str, Vec<u8>); 8] {
+    let first = origin.first_policy.unwrap_or(PolicyHash::NONE);
+    [
+        ("sender", origin.sender.0.to_vec()),
+        ("sender seq", number(origin.seq)),
+        ("sender version", origin.version.0.to_vec()),
+        ("sender code", origin.code.0.to_vec()),
+        ("sender policy", origin.policy.0.to_vec()),
+        ("sender first policy", first.0.to_vec()),
+        ("sender index", origin.index.to_le_bytes().to_vec()),
+        ("fuel", number(origin.fuel)),
+    ]
+}
+
+#[test]
+fn signed_bytes() {
+    let mut source = Source::random();
+    let line = document().lines().find(|line| line.starts_with("DSSEv1 ")).unwrap();
+    for _ in 0..ROUNDS {
+        let input = Input { credential: None, ..samples::input(&mut source) };
+        let credential = samples::credential(&mut source);
+        let object = object::hash::ObjectId(samples::array(&mut source));
+        let Credential { nonce, expires, parent, .. } = credential;
+        let bytes = input.request.signed_bytes(object, nonce, expires, parent);
+        // The request stands in the input between its time and its last byte.
+        let encoded = input.encode();
+        let request = &encoded[9..encoded.len() - 1];
+        let body_bytes = 32 + 8 + 8 + 32 + request.len();
+        let (head, body) = bytes.split_at(bytes.len() - body_bytes);
+        let expected =
+            line.replace("<body's bytes, decimal>", &body_bytes.to_string()).replace("<body>", "");
+        assert_eq!(std::str::from_utf8(head).unwrap(), expected);
+        let expected = vec![
+            ("object", object.0.to_vec()),
+            ("nonce", number(nonce)),
+            ("expires", number(expires)),
+            ("parent", parent.unwrap_or(VersionHash::NONE).0.to_vec()),
+            ("request", request.to_vec()),
+        ];
+        check("Signed bytes", body, expected);
+    }
+    let kind = line.split(' ').nth(2).unwrap();
+    assert_eq!(line.split(' ').nth(1).unwrap(), kind.len().to_string());
+    assert!(document().contains(&format!("of the type `{kind}`")));
+}
+
+#[test]
+fn batch() {
+    let mut source = Source::random();
+    let line = document().lines().filter(|line| line.starts_with("DSSEv1 ")).nth(1).unwrap();
+    for _ in 0..ROUNDS {
+        let (root, leaves) = (BatchRoot(samples::array(&mut source)), source.bits() as u32);
+        let bytes = batch_signed_bytes(root, leaves);
+        let (head, body) = bytes.split_at(bytes.len() - 36);
+        assert_eq!(std::str::from_utf8(head).unwrap(), line.replace("<body>", ""));
+        let expected = vec![("root", root.0.to_vec()), ("leaves", leaves.to_le_bytes().to_vec())];
+        check("Batch", body, expected);
+    }
+    let kind = line.split(' ').nth(2).unwrap();
+    assert_eq!(line.split(' ').nth(1).unwrap(), kind.len().to_string());
+    assert!(document().contains(&format!("of the type `{kind}`")));
+}
+
+/// A session's code covers the same body as a signature, under another type.
+#[test]
+fn session() {
+    let mut source = Source::random();
+    let line = document().lines().filter(|line| line.starts_with("DSSEv1 ")).nth(2).unwrap();
+    for _ in 0..ROUNDS {
+        let input = samples::input(&mut source);
+        let credential = samples::credential(&mut source);
+        let object = object::hash::ObjectId(samples::array(&mut source));
+        let Credential { nonce, expires, parent, .. } = credential;
+        let signed = input.request.signed_bytes(object, nonce, expires, parent);
+        let head = String::from_utf8_lossy(&signed[..60]);
+        let body_bytes = head.split(' ').nth(3).unwrap();
+        let body = &signed[signed.len() - body_bytes.parse::<usize>().unwrap()..];
+        let head = line.replace("<body's bytes, decimal>", body_bytes).replace("<body>", "");
+        let secret = samples::array(&mut source);
+        let expected = blake3::keyed_hash(&secret, &[head.as_bytes(), body].concat());
+        let key = SessionKey::from_secret(&secret);
+        assert_eq!(key.mac(&credential, object, &input.request), *expected.as_bytes());
+        assert_eq!(key.id().0, blake3::derive_key("continuant 1 session", &secret));
+    }
+    let kind = line.split(' ').nth(2).unwrap();
+    assert_eq!(line.split(' ').nth(1).unwrap(), kind.len().to_string());
+    assert!(document().contains(&format!("`{kind}`")));
+}
+
+#[test]
+fn effects() {
+    let mut source = Source::random();
+    for round in 0..2 * ROUNDS {
+        let effects = match round % 2 {
+            0 => samples::effects(&mut source),
+            _ => samples::sending(&mut source),
+        };
+        let version = if effects.messages.is_empty() { 1 } else { 2 };
+        let mut expected = vec![("version", vec![version])];
+        expected.extend(blob("result bytes", "result", &effects.result));
+        match effects.wake {
+            WakeChange::Keep => expected.push(("wake change", vec![0])),
+            WakeChange::Clear => expected.push(("wake change", vec![1])),
+            WakeChange::Set(at) => {
+                expected.extend([("wake change", vec![2]), ("wake", number(at))]);
+            }
+        }
+        expected.push(("outputs", count(effects.outputs.len())));
+        for output in &effects.outputs {
+            expected.extend(blob("name bytes", "name", output.name.as_bytes()));
+            expected.extend(blob("payload bytes", "payload", &output.payload));
+        }
+        if version == 2 {
+            expected.push(("messages", count(effects.messages.len())));
+        }
+        for message in &effects.messages {
+            expected.push(("to", message.to.0.to_vec()));
+            expected.extend(blob("method bytes", "method", message.method.as_bytes()));
+            expected.extend(blob("argument bytes", "arguments", &message.arguments));
+        }
+        check("Effects", &effects.encode(), expected);
+    }
+}
+
+#[test]
+fn admission() {
+    let mut source = Source::random();
+    for round in 0..2 * ROUNDS {
+        let admission = match round % 2 {
+            0 => samples::admission(&mut source),
+            _ => samples::migrated(&mut source),
+        };
+        let version = 1 + u8::from(!admission.migrated.is_empty());
+        let mut expected = vec![("version", vec![version])];
+        expected.push(("signers", count(admission.signers.len())));
+        expected.extend(admission.signers.iter().map(|key| ("key", key.0.to_vec())));
+        expected.push(("rules", count(admission.rules.len())));
+        for rule in &admission.rules {
+            expected.extend(blob("rule bytes", "rule", rule.as_bytes()));
+        }
+        if version == 2 {
+            expected.push(("new rules", count(admission.migrated.len())));
+            for rule in &admission.migrated {
+                expected.extend(blob("new rule bytes", "new rule", rule.as_bytes()));
+            }
+        }
+        check("Admission", &admission.encode(), expected);
+    }
+}
+
+#[test]
+fn globals() {
+    let mut source = Source::random();
+    for _ in 0..ROUNDS {
+        let globals = samples::globals(&mut source);
+        let mut expected = vec![("globals", count(globals.len()))];
+        expected.extend(globals.iter().map(|bits| ("bits", number(*bits))));
+        check("Globals", &encode_globals(&globals), expected);
+    }
+}
+
+#[test]
+fn ledger_of_nonces() {
+    let mut ledger = Ledger::default();
+    let mut expected = vec![("version", vec![1]), ("nonces", count(3))];
+    let mut keys = [key(1).public(), key(2).public(), key(3).public()];
+    keys.sort();
+    for (index, key) in keys.into_iter().enumerate() {
+        let (nonce, time) = (0x1122 + index as u64, 0x3344 + index as u64);
+        let recorded = ledger.nonces.recorded_in_first_form(&[PublicKey(key.0)], nonce, time);
+        ledger.nonces = recorded.unwrap();
+        expected.push(("key", key.0.to_vec()));
+        expected.extend([("nonce", number(nonce)), ("moment", number(time))]);
+    }
+    check("Ledger", &ledger.encode(), expected);
+}
+
+#[test]
+fn ledger_of_nonces_with_floors() {
+    let mut ledger = Ledger::default();
+    let many = NONCES_MAX as u64 + 1;
+    let key = |index: u64| PublicKey(std::array::from_fn(|at| (index >> (8 * (at % 8))) as u8));
+    let mut keys: Vec<PublicKey> = (0..many).map(key).collect();
+    keys.sort();
+    let tracked = Tracked::default().naming([keys[0]]);
+    for (index, &key) in (0..).zip(&keys) {
+        let used = Used { nonce: 0x1122 + index, expires: 0x3344 + index };
+        ledger.nonces.record(&[key], used, 0x3344, &tracked);
+    }
+    let mut expected = vec![("version", vec![4]), ("nonces", count(NONCES_MAX))];
+    // The key that is named keeps its room; the one that would go next is gone.
+    for (index, key) in (0..).zip(&keys).filter(|(index, _)| *index != 1) {
+        expected.push(("key", key.0.to_vec()));
+        expected.extend([("nonce", number(0x1122 + index)), ("moment", number(0x3344 + index))]);
+    }
+    expected.extend([("floor", number(0x3345)), ("named floor", number(0))]);
+    expected.extend([("actions", count(0)), ("sessions", count(0))]);
+    check("Ledger", &ledger.encode(), expected);
+    assert_eq!(Ledger::decode(&ledger.encode()).unwrap(), ledger);
+}
+
+#[test]
+fn ledger_of_the_past() {
+    let tracked = Tracked::new(["add", "write"].map(str::to_string), true);
+    let mut ledger = Arc::new(Ledger::default());
+    let signer = key(1).public();
+    for (seq, time) in [(5, 100), (6, 200)] {
+        let request = Request::Write { fields: Vec::new() };
+        let input = Input { request, time, credential: None };
+        ledger = ledger.next(&tracked, seq, &input, &[signer][..(seq == 6).into()]);
+    }
+    let request = Request::Call { method: "add".to_string(), arguments: Vec::new() };
+    let input = Input { request, time: 300, credential: None };
+    ledger = ledger.next(&tracked, 7, &input, &[]);
+    let first_bytes = u64::from_le_bytes(*signer.0.first_chunk().unwrap());
+    let mut expected = vec![("version", vec![2]), ("nonces", count(0)), ("actions", count(2))];
+    for (action, counted, seq, time, recent) in [
+        ("add", 1, 7, 300, vec![(300, 0)]),
+        ("write", 2, 6, 200, vec![(100, 0), (200, first_bytes)]),
+    ] {
+        expected.extend(blob("action bytes", "action", action.as_bytes()));
+        expected.extend([("count", number(counted)), ("seq", number(seq))]);
+        expected.push(("last", number(time)));
+        let recent = recent.iter().map(|&(time, signer)| {
+            let recent = [number(time), number(signer)].concat();
+            check(
+                "Recent version",
+                &recent,
+                vec![("time", number(time)), ("signer", number(signer))],
+            );
+            recent
+        });
+        expected.extend(blob("recent bytes", "recent", &recent.collect::<Vec<_>>().concat()));
+    }
+    check("Ledger", &ledger.encode(), expected);
+}
+
+#[test]
+fn ledger_of_sessions() {
+    let tracked = Tracked::new(["write".to_string()], false);
+    let mut keys = [key(1).public(), key(2).public()];
+    keys.sort();
+    let sessions = [SessionKey::from_secret(&[1; 32]), SessionKey::from_secret(&[2; 32])];
+    let mut ids = sessions.each_ref().map(SessionKey::id);
+    ids.sort();
+    let mut ledger = Arc::new(Ledger::default());
+    for (session, expires, signers) in [(ids[1], 900, &keys[..]), (ids[0], 800, &keys[1..])] {
+        let request = Request::OpenSession { session, expires };
+        let credential = Some(Credential::new(1 + 900 - expires, 700));
+        ledger = ledger.next(&tracked, 5, &Input { request, time: 600, credential }, signers);
+    }
+    let last = sessions.iter().find(|key| key.id() == ids[1]).unwrap();
+    let mut credential = Credential::new(0x5566, 700);
+    let request = Request::Write { fields: Vec::new() };
+    credential.put_in_session(last, object::hash::ObjectId([1; 32]), &request);
+    let input = Input { request, time: 610, credential: Some(credential) };
+    ledger = ledger.next(&tracked, 7, &input, &keys);
+    // Lineages older than floors have this form.
+    let empty = Arc::new(Ledger::default());
+    let first = empty.nonces.recorded_in_first_form(&keys, 1, 600).unwrap();
+    let first = first.recorded_in_first_form(&keys[1..], 101, 600).unwrap();
+    let ledger = Ledger { nonces: first, ..Ledger::clone(&ledger) };
+    let mut expected = vec![("version", vec![3]), ("nonces", count(2))];
+    for (key, nonce) in [(keys[0], 1), (keys[1], 101)] {
+        expected.push(("key", key.0.to_vec()));
+        expected.extend([("nonce", number(nonce)), ("moment", number(600))]);
+    }
+    expected.push(("actions", count(1)));
+    expected.extend(blob("action bytes", "action", b"write"));
+    expected.extend([("count", number(1)), ("seq", number(7)), ("last", number(610))]);
+    expected.extend(blob("recent bytes", "recent", b""));
+    expected.push(("sessions", count(2)));
+    let of = |keys: &[PublicKey]| keys.iter().flat_map(|key| key.0).collect::<Vec<u8>>();
+    for (id, until, nonce, keys) in
+        [(ids[0], 800, 0, of(&keys[1..])), (ids[1], 900, 0x5566, of(&keys))]
+    {
+        expected.extend([("session", id.0.to_vec()), ("until", number(until))]);
+        expected.push(("last nonce", number(nonce)));
+        expected.extend(blob("key bytes", "keys", &keys));
+    }
+    check("Ledger", &ledger.encode(), expected);
+    assert_eq!(Ledger::decode(&ledger.encode()).unwrap(), ledger);
+}
+
+#[test]
+fn refusal() {
+    let mut source = Source::random();
+    for _ in 0..ROUNDS {
+        let refusal = samples::refusal(&mut source);
+        let reason = samples::REASONS.iter().position(|reason| *reason == refusal.verdict.reason);
+        let mut expected = vec![
+            ("version", vec![1]),
+            ("reason", vec![reason.unwrap() as u8]),
+            ("seq", number(refusal.seq)),
+            ("object", refusal.object.0.to_vec()),
+            ("parent", refusal.parent.0.to_vec()),
+            ("previous", refusal.previous.0.to_vec()),
+            ("rules", count(refusal.verdict.rules.len())),
+        ];
+        for rule in &refusal.verdict.rules {
+            expected.extend(blob("rule bytes", "rule", rule.as_bytes()));
+        }
+        expected.extend(blob("detail bytes", "detail", refusal.verdict.detail.as_bytes()));
+        expected.extend(blob("input bytes", "input", &refusal.input));
+        check("Refusal", &refusal.encode(), expected);
+    }
+}
+
+#[test]
+fn base_image() {
+    let mut source = Source::random();
+    let mut memory = vec![0; 5 * PAGE_BYTES];
+    let pages = [(1, samples::page(&mut source)), (4, samples::page(&mut source))];
+    for (index, page) in &pages {
+        memory[index * PAGE_BYTES..][..PAGE_BYTES].copy_from_slice(page);
+    }
+    let base = BaseImage::new(&memory, vec![3, 4]).unwrap();
+    let mut expected = vec![("version", vec![1]), ("memory bytes", number(memory.len() as u64))];
+    expected.extend(blob("globals bytes", "globals", &encode_globals(&[3, 4])));
+    expected.push(("pages", count(2)));
+    for (index, page) in &pages {
+        expected.extend([("page index", count(*index)), ("page", page.to_vec())]);
+    }
+    check("Base image", &base.encode(), expected);
+}
+
+#[test]
+fn policy() {
+    run(|| {
+        let shop = lineage();
+        let bytes = shop.definition.policy.encode();
+        let [major, minor] = [&bytes[1..3], &bytes[3..5]];
+        let mut expected = vec![
+            ("version", vec![1]),
+            ("language major", major.to_vec()),
+            ("language minor", minor.to_vec()),
+        ];
+        let text = shop.definition.policy.text();
+        expected.extend(blob("text bytes", "text", text.as_bytes()));
+        let guard = b"a module, or not";
+        let guarded = Policy::parse(Law::from(text).guard(guard), &shop.definition.schema).unwrap();
+        let mut with_guard = expected.clone();
+        with_guard[0] = ("version", vec![2]);
+        with_guard.extend(blob("guard bytes", "guard", guard));
+        check("Policy", &bytes, expected);
+        check("Policy", &guarded.encode(), with_guard);
+        assert_eq!((major, minor), (&[4, 0][..], &[6, 0][..]), "Cedar 4.6");
+    });
+}
+
+#[test]
+fn capsule() {
+    let expected = vec![("name", b"CONTINUANT-CAP".to_vec()), ("version", vec![1, 0])];
+    check("Capsule", &HEAD, expected);
+    assert!(document().contains("that of the head's 16 bytes"));
+}
+
+#[test]
+fn section() {
+    const CONTEXT: &str = "continuant 1 capsule section";
+    assert!(document().contains(&format!("BLAKE3 in the context `{CONTEXT}`")));
+    let mut chain = Chain::new();
+    let mut last = blake3::derive_key(CONTEXT, &HEAD);
+    for body in [&b"a module"[..], b"", b"more"] {
+        let (head, check_bytes) = chain.section(SectionKind::Policy, body);
+        last = blake3::derive_key(CONTEXT, &[&last[..], &head, body].concat());
+        let mut expected = vec![("kind", vec![1])];
+        expected.extend(blob("body bytes", "body", body));
+        expected.push(("check", last.to_vec()));
+        check("Section", &[&head[..], body, &check_bytes].concat(), expected);
+    }
+}
+
+/// A table that says too much or too little is found by the walk: the check checks.
+#[test]
+fn a_walk_takes_a_header_apart() {
+    let header = samples::header(&mut Source::new(1));
+    let fields = walk("Version header", &header.encode());
+    let bytes: Vec<u8> = fields.into_iter().flat_map(|(_, bytes)| bytes).collect();
+    assert_eq!(Header::decode(&bytes).unwrap(), header);
+}
