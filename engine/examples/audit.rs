@@ -45,7 +45,7 @@ pub(crate) fn run(path: &Path, out: &mut impl Write) -> Result<(), Box<dyn std::
     writeln!(out, "count is of version {}, {:?}", blame.entry.header.seq, blame.end)?;
     writeln!(out, "before, it was {}", db.at(counter, 2)?.get::<u64>("count")?)?;
 
-    // What decided, and what it read.
+    // The rules that decided, and the facts that they read.
     let policy = db.explain(counter, 3)?.policy.ok_or("the policy decided")?;
     for rule in &policy.rules {
         let reads: Vec<&str> = rule.reads.iter().map(|read| read.path.as_str()).collect();

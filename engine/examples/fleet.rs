@@ -53,7 +53,7 @@ pub(crate) fn run(path: &Path, out: &mut impl Write) -> Result<(), Box<dyn std::
     Ok(())
 }
 
-/// How many lamps are on, of those that have a name such as `lamp/07`.
+/// Returns the count of lamps that are on, among those with a name such as `lamp/07`.
 fn lit(db: &Database) -> continuant::Result<usize> {
     let mut count = 0;
     for lamp in db.objects().named("lamp/") {

@@ -24,7 +24,7 @@ pub(crate) fn run(path: &Path, out: &mut impl Write) -> Result<(), Box<dyn std::
         }
     };
 
-    // A call runs one method, and returns when what it changed is on the disk.
+    // A call runs one method, and returns when its changes are on the disk.
     let receipt = db.call(visits, "increment", args![2u64]).wait()?;
     writeln!(out, "version {} is durable", receipt.header.seq)?;
 

@@ -2,8 +2,8 @@
 //! run.
 //!
 //! SQLite keeps a balance for each account and nothing else: no history, no signature, no rule
-//! except that nobody withdraws more than the balance. It has one writer, so the clients' transfers are one
-//! stream: each a durable transaction, and as many in one as the clients have under way.
+//! except that nobody withdraws more than the balance. It has one writer, so the clients' transfers
+//! are one stream: each a durable transaction, and as many in one as the clients have under way.
 //!
 //! Invariant: a transfer that was made is durable when the clock stops.
 

@@ -1,4 +1,4 @@
-//! Policies that change under the policy that there is, and rules about what is on record.
+//! Policies that are amended under their own rules, and rules about the record.
 
 use continuant::{Database, ErrorKind, Kind, ObjectId, Reason, Receipt, Replay, Result, args};
 
@@ -6,7 +6,7 @@ use crate::objects::{Fixture, OPEN, START, check_anywhere, counter_code, key};
 
 const MINUTE: u64 = 60 * 1000;
 
-/// Anyone may add, by at most so many; whoever holds the key of secret 1 may amend.
+/// Anyone may add at most this amount; the holder of the key of secret 1 may amend.
 fn limited(limit: u64) -> String {
     let owner = key(1).public();
     format!(
@@ -96,7 +96,7 @@ fn what_is_no_policy_for_the_object_is_told_before_it_is_posted() {
 fn what_is_on_record_decides_on_what_follows() {
     let fixture = Fixture::new();
     let db = fixture.open();
-    // At most two additions a minute, and none before something rang in the last hour.
+    // At most two additions a minute, and none unless something rang within the last hour.
     let policy = r#"
         @id("ring") permit(principal, action == Action::"ring", resource);
         @id("add") permit(principal, action == Action::"add", resource) when {
@@ -167,7 +167,7 @@ fn a_policy_knows_the_past_from_when_it_asks_for_it() {
     db.amend(id, &once).signed(&key(1)).wait().unwrap();
     add(&db, id, 5).unwrap();
     check(add(&db, id, 5), Reason::NotPermitted);
-    // What no policy asks for is forgotten.
+    // A fact that no policy asks for is forgotten.
     db.amend(id, &limited(5)).signed(&key(1)).wait().unwrap();
     db.amend(id, &once).signed(&key(1)).wait().unwrap();
     add(&db, id, 5).unwrap();

@@ -1,4 +1,4 @@
-//! What is not as it must be is refused with an error that says so, and changes nothing.
+//! Bad input is refused with an error that says why, and changes nothing.
 
 use continuant::{Code, Database, Error, ErrorKind, args};
 use expect_test::{Expect, expect};

@@ -1,5 +1,5 @@
-//! Clocks that disagree: objects that are ahead of the host's clock, because they were on a host
-//! whose clock was, or because the clock went back. Such a time opens nothing.
+//! Clocks that disagree: objects ahead of the host's clock, because they were on a host whose clock
+//! was ahead, or because this clock went back. A time ahead of the clock opens nothing.
 
 use std::io::Cursor;
 
@@ -16,12 +16,12 @@ const MINUTE: u64 = 60 * 1000;
 const HOUR: u64 = 60 * MINUTE;
 const YEAR: u64 = 365 * 24 * HOUR;
 
-/// The database of the fixture, on a host whose clock says this.
+/// Opens the fixture's database on a host whose clock says `now`.
 fn open_at(fixture: &Fixture, now: u64) -> Database {
     fixture.open_with(fixture.options().clock(Clock::manual(now)))
 }
 
-/// A relay that was made on a host whose clock is ahead by so much, and was moved here.
+/// Creates a relay on a host whose clock is ahead by `by`, and moves it here.
 fn from_ahead(db: &Database, by: u64) -> ObjectId {
     let elsewhere = Fixture::new();
     let theirs = open_at(&elsewhere, START + by);
@@ -37,7 +37,8 @@ fn refused(db: &Database, id: ObjectId) -> usize {
     db.history(id).refused().entries().unwrap().count()
 }
 
-/// The call ends because its object is ahead by so much, and nothing is on record.
+/// Checks that the call ends because its object is ahead by `expected`, and that nothing is on
+/// record.
 #[track_caller]
 fn check_ahead<T: std::fmt::Debug>(done: continuant::Result<T>, expected: u64) {
     match done.unwrap_err().kind() {
@@ -171,7 +172,7 @@ fn a_wake_of_an_object_that_is_ahead_is_overdue_until_the_clock_is_near() {
     assert_eq!((header.seq, header.kind, header.time), (3, Kind::Cycle, START + HOUR));
     assert!(db.overdue().is_empty());
     db.close().unwrap();
-    // What is let in has the wake run before it.
+    // An imported object has its due wake run before the call.
     let db = open_at(&fixture, START + MINUTE);
     let other = db.create(counter_code(five)).unwrap();
     db.close().unwrap();
@@ -308,7 +309,7 @@ fn a_rate_is_used_up_by_what_this_clock_let_happen_alone() {
     let db = open_at(&fixture, START);
     check_ahead(db.call(id, "add", args![1u64]).wait(), YEAR);
     assert_eq!(refused(&db, id), 0, "a rate that is used up for a year is not on record");
-    // A version of before the clock was ahead may go on as another object.
+    // A version from before the clock was ahead may be forked into another object.
     let other = db.create(code()).unwrap();
     db.call(other, "add", args![1u64]).wait().unwrap();
     db.advance_clock(START + YEAR).unwrap();
@@ -321,7 +322,7 @@ fn a_rate_is_used_up_by_what_this_clock_let_happen_alone() {
     assert_eq!(receipt.header.time, START + HOUR);
 }
 
-/// What was known of the wake that the object had before would be told for ever.
+/// Regression: the overdue wake of the object's state before its return was reported for ever.
 #[test]
 fn a_wake_that_is_overdue_is_not_once_the_object_has_gone_on_elsewhere() {
     let five = r#"@id("five") permit(principal, action, resource)
@@ -338,7 +339,7 @@ fn a_wake_that_is_overdue_is_not_once_the_object_has_gone_on_elsewhere() {
     let overdue = &db.overdue()[..];
     let [one] = overdue else { panic!("{overdue:?}") };
     assert_eq!((one.object, one.wake, &one.cause), (id, START + 10, &Cause::Ahead(59 * MINUTE)));
-    // It woke there, and its next wake is one to come here.
+    // The object woke there, and its next wake will be due here.
     theirs.call(id, "add", args![5u64]).wait().unwrap();
     theirs.run_until(START + HOUR + MINUTE).unwrap();
     let wake = theirs.info(id).unwrap().wake;

@@ -1,5 +1,5 @@
-//! Machine code in files: what a second process compiles, and what it makes of files that are not
-//! as they were written.
+//! Machine code in files: a second process compiles nothing, and damaged or foreign files are not
+//! used.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -151,7 +151,7 @@ fn a_directory_that_others_can_write_to_is_no_code_cache() {
     assert_eq!(place.step(), (1, 0));
 }
 
-/// Whoever could write to the directory once may have put a key there, and code that goes with it.
+/// Anyone who could once write to the directory may have put a key there, and code sealed with it.
 #[test]
 fn a_key_that_others_can_know_is_none() {
     let place = Place::new();
@@ -162,7 +162,7 @@ fn a_key_that_others_can_know_is_none() {
         assert_eq!(place.step(), (1, 0), "mode {mode:o}");
         assert_eq!(place.step(), (0, 1));
     }
-    // Nor is what the name leads to elsewhere.
+    // A key behind a symbolic link is no key either.
     let elsewhere = place.directory.path().join("elsewhere");
     fs::rename(&key, &elsewhere).unwrap();
     std::os::unix::fs::symlink(&elsewhere, &key).unwrap();
@@ -176,7 +176,7 @@ fn what_others_keep_there_stays() {
     place.step();
     let theirs = ["notes.txt".to_string(), "0".repeat(63), "0".repeat(65), "G".repeat(64)];
     for name in &theirs {
-        // Of no bytes on the disk, and too many for the cache.
+        // A sparse file: no bytes on the disk, and too many for the cache.
         let file = fs::File::create(place.cache().join(name)).unwrap();
         file.set_len(300 << 20).unwrap();
     }

@@ -9,7 +9,7 @@ use crate::objects::{Fixture, OPEN, START, check_anywhere, counter_code, key};
 
 const DAY: u64 = 24 * 60 * 60 * 1000;
 
-/// Only the key of secret 1 may add; both of 1 and 2 together may do anything.
+/// Only the key of secret 1 may add; keys 1 and 2 together may do anything.
 fn policy() -> String {
     let (one, two) = (key(1).public(), key(2).public());
     format!(
@@ -140,7 +140,7 @@ fn one_signature_is_enough_for_calls_of_many_objects() {
         let receipt = receipt.unwrap();
         assert_eq!((receipt.object, &receipt.rules[..]), (*id, &["owner".to_string()][..]));
     }
-    // Another key may not; both may do anything.
+    // Another key may not; both together may do anything.
     let grow = |id: &ObjectId| db.call(*id, "grow", args![0u32]);
     let mixed = || [add(&ids[0], 1), grow(&ids[0]), add(&ids[1], 1)];
     for answer in db.batch(mixed()).signed(&two).wait().unwrap() {
@@ -155,7 +155,7 @@ fn one_signature_is_enough_for_calls_of_many_objects() {
         assert!(answer.unwrap().rules.contains(&"both".to_string()));
     }
     assert_eq!(db.snapshot(ids[1]).unwrap().get::<u64>("total"), Ok(10));
-    // Whoever has one of the objects, and none of the others, can verify its calls.
+    // A verifier with one of the objects, and none of the others, can verify its calls.
     let mut capsule = Vec::new();
     db.export(ids[1], &mut capsule).unwrap();
     let verified = verify_capsule(&capsule[..], Replay::Yes).unwrap();
@@ -222,7 +222,7 @@ fn a_batch_that_cannot_be_signed_posts_nothing() {
     assert_eq!(db.snapshot(id).unwrap().header().seq, 0);
 }
 
-/// A batch locks the nonces of all its objects, in whatever order they stand in it.
+/// A batch locks the nonces of all its objects, whatever their order in it.
 #[test]
 fn batches_over_the_same_objects_on_many_threads_keep_the_order_of_their_nonces() {
     let fixture = Fixture::new();
@@ -276,14 +276,14 @@ fn fresh_keys_shut_nobody_out() {
     add(&db, id, &owner, 7, START + DAY).unwrap();
     add(&db, id, &named, 7, START + 1).unwrap();
     flood(&db, id, 1023, START + 7 * DAY);
-    // What was signed before cannot be asked again though there is no entry for it any more.
+    // An earlier signed call cannot be replayed, though it has no entry any more.
     check(add(&db, id, &owner, 7, START + DAY), Reason::NoncesFull);
     check(add(&db, id, &owner, 8, START + DAY), Reason::NoncesFull);
     check(add(&db, id, &named, 7, START + 1), Reason::Replayed);
     // The key that the policy names signs for as short as it likes, any other for longer.
     add(&db, id, &named, 8, START + 1).unwrap();
     add(&db, id, &owner, 8, START + DAY + 1).unwrap();
-    // As time goes on, so does how long a signature may hold, and by default it does where it must.
+    // The longest expiry grows with time, and a default expiry is long enough where it must be.
     db.run_until(START + 1000).unwrap();
     db.call(id, "add", args![1u64]).signed(&key(3)).wait().unwrap();
     let fourth = key(4);
@@ -312,7 +312,7 @@ fn the_hash_that_stands_for_none_is_turned_away() {
     db.verify(id, Replay::Yes).unwrap();
 }
 
-/// What hosts put on record once, of an input whose bytes name no parent.
+/// Hosts once recorded this refusal, of an input whose bytes name no parent.
 #[test]
 fn a_refusal_for_the_hash_that_stands_for_none_is_right() {
     use continuant::object::credential::Credential;

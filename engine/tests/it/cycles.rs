@@ -128,7 +128,7 @@ const QUIET: &str = r#"@id("calls") permit(principal, action, resource)
     @id("quiet") permit(principal, action == Action::"advance", resource)
         when { context.lineage.past.ring.minute < 1 };"#;
 
-/// How many refusals are on record, and the kind and the time of the newest version.
+/// Returns the count of refusals on record, and the kind and the time of the newest version.
 fn seen(db: &Database, id: ObjectId) -> (usize, Kind, u64) {
     let header = db.snapshot(id).unwrap().header().clone();
     let refused = db.history(id).refused().entries().unwrap().count();

@@ -1,8 +1,8 @@
-//! A disk in memory whose syncs of the log wait or fail when a test says so, and that knows what a
+//! A disk in memory whose log syncs wait or fail when a test says so, and which can show what a
 //! power cut would leave.
 //!
-//! Bytes and lengths are kept by a sync only, names at once. It holds no test and does not know
-//! what files hold.
+//! Only a sync makes bytes and lengths durable; names are durable at once. It holds no test and
+//! does not know the content of files.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -33,7 +33,7 @@ struct State {
     failed: usize,
 }
 
-/// What syncs of the log do.
+/// The behaviour of the log's syncs.
 #[derive(Debug, Default, Clone, Copy, PartialEq)]
 enum Syncs {
     #[default]
@@ -70,12 +70,12 @@ impl HeldDisk {
         self.set(Syncs::Wait);
     }
 
-    /// Those that wait go on, and so does every later one.
+    /// Lets waiting syncs, and all later ones, succeed.
     pub(crate) fn release(&self) {
         self.set(Syncs::Succeed);
     }
 
-    /// Those that wait fail, and so does every later one.
+    /// Lets waiting syncs, and all later ones, fail.
     pub(crate) fn fail(&self) {
         self.set(Syncs::Fail);
     }
@@ -90,7 +90,7 @@ impl HeldDisk {
         self.state().failed
     }
 
-    /// Another disk with what a power cut now would leave of this one.
+    /// Returns another disk, with the content that a power cut now would leave of this one.
     pub(crate) fn after_a_power_cut(&self) -> HeldDisk {
         let left = |content: &Arc<Mutex<Content>>| {
             let durable = content.lock().unwrap().durable.clone();

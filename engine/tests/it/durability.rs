@@ -1,5 +1,5 @@
-//! When replies come, on a disk that is slow, broken, or cut off from its power: a relaxed one
-//! before the disk is done, everything else after.
+//! The times of replies on a disk that is slow, broken, or cut off from its power: a relaxed reply
+//! comes before the disk is done, every other one after.
 
 use continuant::storage::ErrorKind as StorageErrorKind;
 use continuant::{

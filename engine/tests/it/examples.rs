@@ -1,4 +1,4 @@
-//! The programs of `engine/examples`: each is run, and what it prints is compared.
+//! The programs of `engine/examples`: each is run, and its output is compared.
 
 use std::fs;
 use std::path::Path;
@@ -20,7 +20,7 @@ mod hello;
 
 type Run = fn(&Path, &mut Vec<u8>) -> Result<(), Box<dyn std::error::Error>>;
 
-/// Runs an example in a database of its own, `times` times, and compares what it prints.
+/// Runs an example in a database of its own, `times` times, and compares its output.
 #[track_caller]
 fn check(run: Run, times: usize, expected: Expect) {
     let directory = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! Why an input was admitted or refused, or would be: what is told is what happened.
+//! Explanations of admissions and refusals, past and hypothetical: each agrees with the fact.
 
 use continuant::policy::Rule;
 use continuant::storage::{self, Retention};
@@ -387,7 +387,7 @@ fn a_dry_run_is_behind_the_wakes_that_are_due() {
     let id = db.create(counter_code(OPEN)).unwrap();
     db.call(id, "add", args![98u64]).wait().unwrap();
     db.call(id, "ring", args![START + 10]).wait().unwrap();
-    // Without a thread that posts wakes, they run when something else does.
+    // Without a thread that posts wakes, they run along with other work.
     let db = {
         db.close().unwrap();
         let clock = continuant::Clock::manual(START + 5_000);

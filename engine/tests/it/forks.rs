@@ -99,7 +99,7 @@ fn a_fork_wakes_when_the_object_would_have() {
     assert_eq!(db.info(fork).unwrap().wake, Some(START + 100));
     db.run_until(START + 100).unwrap();
     assert_eq!([id, fork, before].map(|id| total(&db, id)), [1, 1, 0]);
-    // One of a wake that is over runs at once.
+    // A fork of a version whose wake is past runs the wake at once.
     let late = db.fork(id, 1, None).unwrap();
     db.run_until(START + 100).unwrap();
     assert_eq!(total(&db, late), 1);
@@ -116,7 +116,7 @@ fn what_was_signed_for_one_is_not_signed_for_its_fork() {
     let call = |id: ObjectId| db.call(id, "add", args![1u64]).signed(&key).nonce(7);
     call(id).wait().unwrap();
     let fork = db.fork(id, 1, None).unwrap();
-    // No nonce was used on it yet.
+    // The fork has no used nonce yet.
     call(fork).wait().unwrap();
     assert_eq!(call(fork).wait().unwrap_err().refusal().unwrap().reason, Reason::Replayed);
     assert_eq!((total(&db, id), total(&db, fork)), (1, 2));

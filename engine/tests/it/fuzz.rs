@@ -1,4 +1,4 @@
-//! Fuzzing of objects: what it finds, how small it makes that, and that it is what a database does.
+//! Fuzzing of objects: its findings, their shrinking, and the same outcome in a database.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -35,7 +35,7 @@ fn cannon() -> Code {
     Code::wasm(wasm).unwrap().policy(policy)
 }
 
-/// What is kept in it may not become less: it is a bug that a shot takes 1.
+/// The invariant is that the balance never falls; the bug is that a shot takes 1.
 fn kept() -> Fuzz {
     let kept = "context.after.balance >= context.before.balance";
     Fuzz::new(cannon()).steps(200_000).invariant("kept", kept)
@@ -65,7 +65,7 @@ fn broken(fuzz: Fuzz) -> Broken {
     run(fuzz).broken.expect("an invariant is broken")
 }
 
-/// What breaks an invariant, an event a line.
+/// Returns the broken invariant and its events, one a line.
 fn told(broken: &Broken) -> String {
     let mut lines = format!("{}: {}\n", broken.invariant, broken.detail);
     for played in &broken.events {
@@ -192,7 +192,7 @@ fn invariants_are_told_apart_by_what_they_say() {
         increment 0 by []: increment made 3
     "#]],
     );
-    // Why it cannot be evaluated is in the policy library's words.
+    // The reason that it cannot be evaluated is in the policy library's words.
     let adds =
         broken(counter().invariant("adds", "context.before.count + 9223372036854775807 > 0"));
     assert!(adds.is_unevaluable && adds.detail.contains("cannot be evaluated: rule adds"));

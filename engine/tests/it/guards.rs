@@ -1,4 +1,4 @@
-//! Policies with a guard: what it is asked, how its word ends, and that a replay asks it again.
+//! Policies with a guard: its input, the end of its answer, and replays that ask it again.
 
 use std::collections::BTreeSet;
 use std::io::Cursor;
@@ -26,7 +26,7 @@ use continuant::{
 
 use crate::objects::{Fixture, OPEN, START, capsule, check_anywhere, counter_code, key, module};
 
-/// Whoever asks may do anything, and whoever signs may amend.
+/// Everyone may do anything, and every signer may amend.
 const AMENDABLE: &str = r#"@id("open") permit(principal, action, resource);
     @id("amend") permit(principal is Key, action == Action::"amend", resource);"#;
 
@@ -93,7 +93,7 @@ fn balanced() -> Vec<u8> {
     )
 }
 
-/// A guard whose `admit` is this.
+/// Returns a guard whose `admit` has this body.
 pub(crate) fn says(paths: &[&str], body: &str) -> Vec<u8> {
     guard(paths, &format!(r#"(func (export "admit") (result i32) {body})"#))
 }
@@ -110,7 +110,7 @@ fn leak(db: &Database, id: ObjectId, amount: u64) -> continuant::Result<Receipt>
     db.call(id, "leak", args![amount]).wait()
 }
 
-/// It is refused by the guard, with this detail.
+/// Checks that the guard refuses, with this detail.
 #[track_caller]
 fn check(result: continuant::Result<Receipt>, detail: &str) {
     let error = result.unwrap_err();
@@ -227,7 +227,7 @@ fn reads_are_paid_for_by_what_they_read() {
         let id = db.create(code(OPEN, &spin(path))).unwrap();
         check(pay(&db, id, 5), "trap: out of fuel");
     }
-    // As much as fits is written, and no more; fuel is no part of it.
+    // A read writes as many bytes as fit and no more; they do not depend on the fuel.
     let body = r#"
         (i64.store (i32.const 1032) (i64.const -1))
         (if (i32.ne (call $read0 (i32.const 1024) (i32.const 8)) (i32.const 36))
@@ -243,8 +243,8 @@ fn reads_are_paid_for_by_what_they_read() {
 fn a_guard_keeps_nothing() {
     let fixture = Fixture::new();
     let db = fixture.open();
-    // It refuses when anything is not as at first, and changes all that it can, by itself, in bulk
-    // and by the host.
+    // The guard refuses when anything differs from its first state, and changes all that it can: by
+    // itself, in bulk and by the host.
     let body = r#"
         (global $calls (mut i32) (i32.const 0))
         (func (export "admit") (result i32)
@@ -316,11 +316,12 @@ fn a_guard_is_amended_under_the_policy_and_the_guard_that_there_are() {
         (Kind::Amend, Policy::hash_of(law(&first)))
     );
     check(pay(&db, id, 1), "code 7");
-    // It has its word on the next amendment: these accounts do not balance, so nothing may follow.
+    // The guard decides on the next amendment too: these accounts do not balance, so nothing may
+    // follow.
     check(db.amend(id, AMENDABLE).signed(&key(1)).wait(), "code 7");
     db.write(id, vec![("total", 0u64.into())]).wait().unwrap();
     pay(&db, id, 1).unwrap();
-    // One that permits no amendment but to itself: by the hash of what is to follow.
+    // A guard that permits no amendment but one to itself, by the hash of the new policy.
     let kept = guard(
         &["action", "policy", "before.total", "after.total"],
         r#"(func (export "admit") (result i32)
@@ -368,7 +369,7 @@ fn explanations_and_rehearsals_have_the_guards_word() {
     let told = db.call(id, "pay", args![0u32, 1u64]).dry_run().unwrap();
     assert_eq!((told.guard, told.verdict.is_ok()), (Some(Ok(())), true));
     assert_eq!(db.explain(id, 0).unwrap().guard, None);
-    // What the policy refuses the guard is not asked about.
+    // The guard is not asked about an input that the policy refuses.
     let closed = db.create(code("", &balanced())).unwrap();
     let told = db.call(closed, "pay", args![0u32, 1u64]).dry_run().unwrap();
     assert_eq!((told.guard, told.verdict.unwrap_err().reason), (None, Reason::NotPermitted));
@@ -387,7 +388,7 @@ fn explanations_and_rehearsals_have_the_guards_word() {
 
 #[test]
 fn what_only_a_host_knows_is_not_to_be_read() {
-    // The word is a function of what is on record: all that there is, summed up, is the same when
+    // The answer is a function of the record: the sum of all that a guard can read is the same when
     // it is replayed in another database, at another time, by another worker.
     let paths = [
         "action",
@@ -534,7 +535,7 @@ fn next(verifier: &Verifier, request: Request) -> Vec<u8> {
     bytes
 }
 
-/// It verifies by what is pure, and does not when it is replayed, nor is it let in.
+/// Checks that the forgery verifies without code, but neither replays nor imports.
 #[track_caller]
 fn check_replay(forged: &[u8], expected: &str) {
     verify_capsule(Cursor::new(forged), Replay::No).unwrap();
@@ -559,7 +560,7 @@ fn a_replay_finds_a_version_that_the_guard_did_not_permit() {
         let value = encode_value(&Value::U64(total), place.ty()).unwrap();
         Request::Write { fields: vec![("total".to_string(), value)] }
     };
-    // One that it permits is no forgery.
+    // A forged version that the guard permits is no forgery.
     let honest = forged(&capsule, write(5));
     assert_eq!(verify_capsule(&honest[..], Replay::Yes).unwrap().guarded, 2);
     let expected = "replay of version 2: admission expected guard: code 7, found a version";
@@ -599,7 +600,7 @@ fn a_genesis_with_a_guard_that_is_none_is_not_replayed() {
     let mut body = Vec::new();
     genesis.encode_into(&mut body);
     (sections[1].1, sections[3].1) = (policy, body);
-    // What was compressed is not any more, and the end counts sections.
+    // The sections are no longer compressed, and the end counts sections.
     let (_, end) = sections.pop().unwrap();
     assert_eq!(end.len(), 8);
     sections.push((SectionKind::End, (sections.len() as u64).to_le_bytes().to_vec()));
@@ -645,7 +646,7 @@ fn guards_of_many_objects_share_the_workers() {
 fn the_vaults_guard_counts_its_owners_and_tells_them_apart() {
     let committed = std::fs::read(guest("objects/vault-guard.wasm")).unwrap();
     let owners: Vec<String> = (1..5).map(|secret| key(secret).public().to_string()).collect();
-    // It holds under the vault's own policy.
+    // The guard holds under the vault's own policy.
     let vault = std::fs::read(guest("objects/vault.wasm")).unwrap();
     let policy = std::fs::read_to_string(guest("examples/vault/policy.cedar")).unwrap();
     let fixture = Fixture::new();
@@ -657,7 +658,7 @@ fn the_vaults_guard_counts_its_owners_and_tells_them_apart() {
     let rotate = db.call(id, "rotate", args![owners[2].as_str(), owners[3].as_str()]);
     rotate.signed(&key(1)).signed(&key(2)).signed(&key(4)).wait().unwrap();
     assert_eq!(db.verify(id, Replay::Yes).unwrap().guarded, 2);
-    // And against code that writes what it likes: the pointer, the length, the count.
+    // The guard also holds against code that writes anything: the pointer, the length, the count.
     let texts = owners.concat();
     let spoils = module(
         "record state { owners: list<string> } spoil: func(at: u32, value: u32);",

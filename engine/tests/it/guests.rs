@@ -38,7 +38,7 @@ pub(crate) fn code(name: &str, folder: &str) -> Code {
     Code::wasm(wasm(name)).unwrap().policy(policy(folder))
 }
 
-/// Checks what a module says of itself, and that its policy fits its schema.
+/// Checks the facts about a module, and that its policy fits its schema.
 #[track_caller]
 pub(crate) fn check_facts(name: &str, folder: &str, expected: Expect) {
     let (wasm, policy) = (wasm(name), policy(folder));
@@ -369,7 +369,7 @@ impl Aircraft<'_> {
         Aircraft { db, id, operator }
     }
 
-    /// A flight that departs so many minutes after the dawn.
+    /// A flight that departs this many minutes after dawn.
     fn fly(&self, departure: u64, minutes: u64) -> continuant::Result<Receipt> {
         let flight = args![DAWN + departure, minutes, minutes * 8];
         self.db.call(self.id, "fly", flight).signed(&self.operator).wait()

@@ -177,7 +177,7 @@ fn blame_goes_on_into_what_a_fork_is_of() {
     db.call(again, "add", args![2u64]).wait().unwrap();
     let own = db.blame(again, "total").unwrap();
     assert_eq!((own.object, own.entry.header.seq, own.kept.len()), (again, 2, 0));
-    // Where the other object is not, the trail ends with the fork.
+    // In a database without the other object, the trail ends with the fork.
     let there = elsewhere.open();
     there.import(std::io::Cursor::new(capsule(&db, fork))).unwrap();
     let blame = there.blame(fork, "total").unwrap();
@@ -219,7 +219,7 @@ fn a_float_that_is_no_number_does_not_change_by_itself() {
     assert_eq!(changed, ["count"]);
 }
 
-/// `go` sets `ratio` to what is no number, and counts.
+/// `go` sets `ratio` to a value that is not a number, and counts.
 const NAN: &str = r#"(func (export "go")
     (f64.store (i32.const 4096) (f64.div (f64.const 0) (f64.const 0)))
     (i64.store (i32.const 4104) (i64.add (i64.load (i32.const 4104)) (i64.const 1))))"#;

@@ -1,15 +1,16 @@
-//! The limits that a database sets its objects and callers, below those of the formats.
+//! The limits that a database sets for its objects and callers, below those of the formats.
 //!
-//! Those of mailboxes are in `steps`, of transactions and messages in `transactions` and
-//! `messages`, of refusals in `lineage`, of memories in `bad_input` and `lineage`, and of what is
-//! resident in `metrics` and `history`.
+//! Other limits are elsewhere: of mailboxes in `steps`, of transactions and messages in
+//! `transactions` and `messages`, of refusals in `lineage`, of memories in `bad_input` and
+//! `lineage`, and of resident objects in `metrics` and `history`.
 
 use continuant::{Code, Database, ErrorKind, ObjectId, Options, Reason, Replay, Value, args};
 
 use crate::objects::{self, Fixture, OPEN};
 
-/// `emit(count, bytes)` makes so many outputs of so many bytes and `send(count, bytes)` sends so
-/// many messages to nobody; `spin(rounds)` uses fuel; `long(bytes)` gives a result; `take(text)`.
+/// Creates an object: `emit(count, bytes)` makes `count` outputs of `bytes` bytes each, and
+/// `send(count, bytes)` sends such messages to nobody; `spin(rounds)` uses fuel; `long(bytes)`
+/// returns a long result; `take(text)` takes a text.
 fn glutton(db: &Database) -> ObjectId {
     let module = objects::module(
         "record state { told: u32 }
@@ -44,7 +45,7 @@ fn glutton(db: &Database) -> ObjectId {
     db.create(Code::wasm(module).unwrap().policy(OPEN)).unwrap()
 }
 
-/// Calls that are within a limit and beyond it, and what is said of those.
+/// The method of calls, and the arguments of one within a limit and of one beyond it.
 type Calls = (&'static str, [u32; 2], [u32; 2]);
 
 /// A step beyond the limit is refused, on record, with these words; one within it is not.
@@ -67,7 +68,7 @@ fn check(limited: fn(Options) -> Options, (method, within, beyond): Calls, words
     db.verify(id, Replay::Yes).unwrap();
     db.close().unwrap();
 
-    // Another host takes it, and believes what the first one said.
+    // Another host opens it, and relies on the record of the first host.
     let db = fixture.open();
     let told = db.explain_refusal(id, 1).unwrap();
     assert_eq!(told.verdict.unwrap_err(), *verdict);

@@ -72,7 +72,7 @@ fn a_capsule_that_is_cut_or_changed_anywhere_is_refused() {
     let bytes = capsule(&db, id);
     let seed = rand::random();
     let mut rng = StdRng::seed_from_u64(seed);
-    // Half of the flips fall anywhere, half in what is not pages.
+    // Half of the flips fall anywhere, half outside of pages.
     for round in 0..300 {
         let mut changed = bytes.clone();
         let end = if round % 2 == 0 { bytes.len() } else { bytes.len().min(4096) };
@@ -128,12 +128,12 @@ fn strangers_leave_room_for_the_refusals_of_those_who_are_known() {
         *recorded
     };
     db.call(id, "add", args![1u64]).signed(&keys[0]).wait().unwrap();
-    // Whoever makes a key for each attempt is a stranger all the same.
+    // A signer with a new key for each attempt is a stranger all the same.
     let strangers: Vec<bool> = keys[1..].iter().map(|key| fail(&db, Some(key))).collect();
     assert_eq!(strangers, [true, true, true, false, false, false, false]);
     assert!(!fail(&db, None));
     assert!(fail(&db, Some(&keys[0])));
-    // So it is after a restart.
+    // The same holds after a restart.
     db.close().unwrap();
     let db = fixture.open_with(options());
     assert!(!fail(&db, Some(&keys[5])) && !fail(&db, None));

@@ -1,5 +1,5 @@
-//! Lists of objects: by name, code and age, in pages, over what the index has and what it has not
-//! yet.
+//! Lists of objects: by name, code and age, in pages, over the index and the frames that it does
+//! not cover yet.
 
 use continuant::object::hash::CodeHash;
 use continuant::{Code, Database, ObjectId, ObjectInfo, Objects, args};

@@ -13,7 +13,7 @@ use rand::{RngExt, SeedableRng};
 use crate::disk::HeldDisk;
 use crate::objects::{Fixture, OPEN, START, check_anywhere, key, module};
 
-/// `got: u64`, how many messages came; `sum: u64`, what they said, in their order. `flood(to,
+/// `got: u64` counts messages; `sum: u64` folds their numbers, in their order. `flood(to,
 /// count)` sends `hear(0)` to `hear(count - 1)`; `bounce(other, me, left)` sends `bounce(me, other,
 /// left - 1)` back; `say(to, method, arguments)` sends anything; `dwell()` never ends; `wait(at)`
 /// sets a wake, whose cycle sends to the object of zeros.
@@ -96,7 +96,7 @@ fn id(id: ObjectId) -> Value {
     Value::from(&id.0[..])
 }
 
-/// What `sum` is after these.
+/// Returns the value of `sum` after these messages.
 fn sum(heard: impl IntoIterator<Item = u64>) -> u64 {
     heard.into_iter().fold(0, |sum: u64, n| sum.wrapping_mul(31).wrapping_add(n))
 }
@@ -247,7 +247,7 @@ fn a_step_that_would_send_too_much_is_turned_away_and_an_answer_is_not() {
     db.call(ids[0], "flood", args![id(ids[1]), 10u32]).wait().unwrap();
     settle(&db);
     assert_eq!(field(&db, ids[1], "got"), 10);
-    // Of a transaction all count together, and of a creation too.
+    // All calls of a transaction count together, and so do those of a creation.
     let six = |from: ObjectId| db.call(from, "flood", args![id(from), 6u32]);
     let error = db.transaction([six(ids[0]), six(ids[1])]).wait().unwrap_err();
     assert!(matches!(error.kind(), ErrorKind::MessagesFull { max: 10 }), "{error}");
@@ -268,7 +268,7 @@ fn a_full_mailbox_turns_no_message_away() {
     let ids = relays(&db, 2);
     for _ in 0..20 {
         db.call(ids[0], "flood", args![id(ids[1]), 5u32]).wait().unwrap();
-        // Whether or not there is room.
+        // The call may succeed or find no room.
         drop(db.call(ids[1], "hear", args![0u64]).submit());
     }
     settle(&db);
@@ -390,7 +390,7 @@ fn purses_take_money_of_purses_alone() {
     let (issuer, owner) = (key(1), key(2));
     let one = purse(&db, &issuer, &owner, PURSE);
     let other = purse(&db, &issuer, &owner, PURSE);
-    // One that anyone may fill, of the same code.
+    // Another purse of the same code, which anyone may fill.
     let lax = PURSE.replace(r#"action in [Action::"mint", Action::"trust"]"#, "action");
     let lax = purse(&db, &owner, &owner, &format!("{lax}\n// lax"));
     for (id, minter) in [(one, &issuer), (lax, &owner)] {
@@ -422,7 +422,7 @@ fn purses_take_money_of_codes_that_their_issuer_trusts() {
     let hash = CodeHash::of(&later).to_string();
     let one = purse(&db, &issuer, &owner, PURSE);
     let other = purse_of(&db, later.clone(), [&issuer, &owner], PURSE);
-    // Of a code that is trusted, and a law of its own.
+    // A purse of a trusted code, with another policy.
     let lax = PURSE.replace(r#"action in [Action::"mint", Action::"trust"]"#, "action");
     let lax = purse_of(&db, later, [&owner, &owner], &lax);
     for (id, minter) in [(other, &issuer), (lax, &owner)] {
@@ -444,7 +444,7 @@ fn purses_take_money_of_codes_that_their_issuer_trusts() {
     pay(other);
     pay(lax);
     assert_eq!((field(&db, one, "balance"), why(&db).len()), (30, 2));
-    // What was sent before the code was trusted is not lost.
+    // A message that was sent before the code was trusted is not lost.
     let letter = db.dead_letters().map(Result::unwrap).find(|letter| letter.sender == other);
     db.retry_dead_letter(letter.unwrap().id).unwrap();
     db.deliver().unwrap();
@@ -452,7 +452,7 @@ fn purses_take_money_of_codes_that_their_issuer_trusts() {
     db.verify(one, Replay::Yes).unwrap();
 }
 
-/// What was sent to an id that is no object, or to one that did not take it, was gone.
+/// Regression: a message to an id without an object, or to an object that refused it, was lost.
 #[test]
 fn a_dead_letter_is_tried_again_and_delivered_once() {
     let (fixture, elsewhere) = (Fixture::new(), Fixture::new());
@@ -474,7 +474,7 @@ fn a_dead_letter_is_tried_again_and_delivered_once() {
     assert_eq!(late(&db), to);
     db.retry_dead_letter(letters[1].id).unwrap();
     db.deliver().unwrap();
-    // Its policy takes none but 1, until it is amended.
+    // The receiver's policy takes only 1, until it is amended.
     assert_eq!((field(&db, to, "got"), field(&db, to, "sum")), (1, 1));
     db.retry_dead_letter(letters[2].id).unwrap();
     db.deliver().unwrap();
@@ -496,7 +496,7 @@ fn a_dead_letter_is_tried_again_and_delivered_once() {
         db.verify(id, Replay::Yes).unwrap();
     }
     assert!(db.check(|_, _| {}).unwrap().is_sound());
-    // What is dropped is none any more, here and after a restart.
+    // A dropped letter is gone, here and after a restart.
     db.call(sender, "flood", args![id(ObjectId([7; 32])), 2u32]).wait().unwrap();
     settle(&db);
     let letters: Vec<_> = db.dead_letters().map(Result::unwrap).collect();

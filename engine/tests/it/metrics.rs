@@ -1,5 +1,4 @@
-//! What a database counts of what it does, the text that programs read, and the spans that a
-//! subscriber sees.
+//! The counters of a database, the text that programs read, and the spans that a subscriber sees.
 
 use std::collections::HashSet;
 use std::fmt::Debug;
@@ -22,7 +21,7 @@ const LIMITED: &str = r#"@id("open") permit(principal, action, resource);
     @id("limit") forbid(principal, action == Action::"add", resource)
     when { context.input.amount > 1000 };"#;
 
-/// Those that are not zero, by name.
+/// Returns the counts that are not zero, by name.
 fn some<T: Copy + Debug>(counts: impl Iterator<Item = (T, u64)>) -> String {
     let some = counts.filter(|(_, count)| *count > 0);
     some.map(|(of, count)| format!("{of:?} {count}")).collect::<Vec<_>>().join(", ")
@@ -43,7 +42,7 @@ fn steps_are_counted_by_kind_and_refusals_by_reason() {
     for method in ["spin", "fail", "deep"] {
         db.call(id, method, args![]).wait().unwrap_err();
     }
-    // Not on record any more, and still counted.
+    // These refusals are not on record any more, but are still counted.
     for _ in 0..2 {
         db.call(id, "add", args![1001u64]).wait().unwrap_err();
     }
@@ -378,7 +377,7 @@ impl Seen {
         seen.len() as u64
     }
 
-    /// Those about an object.
+    /// Returns the spans and events about an object.
     fn about(&self, id: ObjectId) -> Vec<String> {
         let (seen, id) = (self.0.lock().unwrap(), format!(" object={id}"));
         let about = seen.iter().filter(|text| text.contains(&id));
@@ -407,7 +406,7 @@ impl Subscriber for Seen {
 
 #[test]
 fn a_subscriber_sees_a_step_its_refusal_and_the_group_that_it_is_in() {
-    // Of the whole process: other tests go on beside it, with other objects.
+    // The subscriber is of the whole process: other tests run beside it, with other objects.
     let seen = Seen::default();
     tracing::subscriber::set_global_default(seen.clone()).unwrap();
     let fixture = Fixture::new();

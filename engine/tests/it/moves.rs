@@ -1,4 +1,4 @@
-//! Objects that go from one database to another, and come back: where they go on, and where not.
+//! Objects that move from one database to another, and come back: each runs in one place only.
 
 use std::io::{Cursor, Write};
 
@@ -38,7 +38,7 @@ fn a_wake_that_is_overdue_is_tried_again_when_its_object_is_taken_back() {
     let id = db.create(counter_code(policy)).unwrap();
     add(&db, id, 1).unwrap();
     db.call(id, "ring", args![START + 1000]).wait().unwrap();
-    // Its pauses have grown by then.
+    // The pauses of the overdue wake have grown by then.
     db.run_until(START + 50_000).unwrap();
     assert_eq!(db.overdue().len(), 1);
     drop(moved(&db, id));
@@ -49,7 +49,7 @@ fn a_wake_that_is_overdue_is_tried_again_when_its_object_is_taken_back() {
     assert!(total(&db, id) > 1, "its cycle ran");
 }
 
-/// An object could not come back, and both copies went on, neither knowing of the other.
+/// Regression: an object could not come back, and both copies ran on without knowing each other.
 #[test]
 fn an_object_goes_there_and_back_and_runs_in_one_place() {
     let fixtures = [Fixture::new(), Fixture::new()];
@@ -80,7 +80,7 @@ fn an_object_goes_there_and_back_and_runs_in_one_place() {
         assert!(dbs[from].info(id).unwrap().moved && !dbs[to].info(id).unwrap().moved);
         if journey % 3 == 1 {
             for (db, fixture) in dbs.iter_mut().zip(&fixtures) {
-                // The lock of a directory goes with its database.
+                // The lock of a directory ends with its database.
                 let other = Fixture::new().open();
                 std::mem::replace(db, other).close().unwrap();
                 *db = fixture.open();
@@ -136,7 +136,7 @@ fn what_is_older_or_went_another_way_is_not_taken_in() {
     assert_eq!(two.map(|db| total(db, id)), [16, 51]);
 }
 
-/// What fails to write what it is given, after some bytes.
+/// A writer that fails after some bytes.
 struct Full(usize);
 
 impl Write for Full {

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 /// 2013-01-01T00:00:00Z, in milliseconds since 1970.
 pub(crate) const START: u64 = 1_356_998_400_000;
 
-/// Whoever asks may do anything.
+/// Everyone may do anything.
 pub(crate) const OPEN: &str = r#"@id("open") permit(principal, action, resource);"#;
 
 /// A module with this schema body, these imports and these functions; its state is at 4096.

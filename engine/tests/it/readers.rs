@@ -1,4 +1,4 @@
-//! What principals may read, field by field, and what they may not.
+//! Read rules: the fields that a principal may read, and those that it may not.
 
 use continuant::{
     Code, Database, ErrorKind, ObjectId, Principal, ReadableSnapshot, Reason, Value, args,

@@ -48,7 +48,7 @@ fn check_admitted(result: Result<Receipt>, rule: &str) -> Receipt {
     receipt
 }
 
-/// Carries an object in a capsule to a database of its own, where its lineage is what it was here.
+/// Moves an object in a capsule to a database of its own, where its lineage is the same as here.
 fn carry(db: &Database, id: ObjectId) -> (Fixture, Database) {
     let expected = db.verify(id, Replay::Yes).unwrap();
     let mut bytes = Vec::new();
@@ -219,8 +219,8 @@ fn a_price_that_nobody_observes_is_forgotten() {
     }
 }
 
-/// A price whose code observes one more than it is told if that is odd, wants to wake at once if
-/// that ends in 4, and makes something of its own of a quote.
+/// A price whose code observes one more than the given price if that is odd, wants to wake at once
+/// if the price ends in 4, and stores a value of its own on `quote`.
 fn cheating_price() -> Vec<u8> {
     module(
         "record state { feeds: list<string>, price: option<u64> }
@@ -454,7 +454,7 @@ fn a_vaults_policy_is_changed_to_the_one_that_two_owners_approved() {
     }
 }
 
-/// A vault whose code does something else besides when it takes a deposit of 1 to 5, and makes an
+/// A vault whose code does other things as well when it takes a deposit of 1 to 5, and makes an
 /// owner's successor the only owner.
 fn cheating_vault() -> Vec<u8> {
     module(
@@ -515,7 +515,7 @@ fn a_vault_whose_code_cheats_gets_nowhere() {
     check_refused(delegate, Reason::Forbidden, &["delegation"]);
     let approve = vault.call("approve-policy", args![public(DAN)], &[ADA, BEN]);
     check_refused(approve, Reason::Forbidden, &["approval"]);
-    // It wants to wake long before a delegation ends.
+    // The code wants to wake long before a delegation ends.
     check_admitted(vault.call("deposit", args![5_u64], &[]), "deposit");
     db.run_until(START + 10).unwrap();
     check_refused(db.advance(vault.id), Reason::NotPermitted, &[]);

@@ -1,5 +1,5 @@
-//! Whose turn it is: a hot object lets others have theirs, a database that closes ends what it was
-//! asked, and one without workers works when somebody waits.
+//! The order of work: a hot object gives way to others, a closing database finishes the submitted
+//! work, and one without workers works when a caller waits.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ const TURN_STEPS: usize = 64;
 /// A wake that does not come.
 const FAR: u64 = START + 1_000_000_000;
 
-/// On a disk, with segments that its syncs are done with soon.
+/// Options for this disk, with segments so small that the log soon moves to the next one.
 fn on(disk: &HeldDisk) -> storage::Options {
     storage::Options::new().disk(Arc::new(disk.clone())).segment_bytes(64 << 10)
 }
@@ -121,7 +121,7 @@ fn bombs_in_one_object_cost_others_their_fuel_and_no_more() {
         }
         calls.into_iter().for_each(|call| assert_eq!(call.wait().unwrap().header.seq, 1));
         let outcomes: Vec<bool> = thrown.into_iter().map(|bomb| bomb.wait().is_ok()).collect();
-        // To ask for memory that there is not is no offence.
+        // A request for memory that is not available is no offence.
         let harmless = outcomes.iter().filter(|ok| **ok).count();
         assert_eq!(harmless, 200 / bombs.len());
         assert_eq!(total(&db, ids[0]), 5, "what `grow` writes");
@@ -183,7 +183,7 @@ fn threads_that_wait_share_the_work_of_a_database_without_workers() {
     assert_eq!(ids.iter().map(|id| total(&db, *id)).sum::<u64>(), 4 * (30 + 6));
 }
 
-/// It looked for wakes that are due before the work was done that sets them.
+/// Regression: the database looked for due wakes before it did the work that sets them.
 #[test]
 fn what_was_submitted_may_set_a_wake_that_is_due_at_once() {
     working(|| {
@@ -243,7 +243,7 @@ fn closing_on_a_disk_that_fails_says_what_is_not_durable() {
             let (alone, together) = submit(&db, &ids);
             assert_poisoned(&db.close().unwrap_err());
             for answer in alone.into_iter().map(Pending::wait) {
-                // What was relaxed may have been answered before the disk failed.
+                // A relaxed call may have been answered before the disk failed.
                 let durable = answer.and_then(|receipt| receipt.ticket.wait());
                 assert_poisoned(&durable.unwrap_err());
             }

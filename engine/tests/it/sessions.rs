@@ -52,14 +52,14 @@ fn calls_in_a_session_are_of_the_key_that_opened_it() {
     for _ in 0..3 {
         assert_eq!(add(&db, id, &session(1)).unwrap().rules, ["owner"]);
     }
-    // Signed calls go on between them, with nonces of their own.
+    // Signed calls with nonces of their own run between the session's calls.
     db.call(id, "add", args![1u64]).signed(&key(1)).wait().unwrap();
     let write = || db.write(id, vec![("total", 9u64.into())]);
     check(write().in_session(&session(1)).wait(), Reason::Forbidden);
     write().signed(&key(1)).wait().unwrap();
     let entry = db.explain(id, 2).unwrap();
     assert_eq!(entry.input.credential.unwrap().session(), Some(session(1).id()));
-    // Whoever has the object verifies all but the codes.
+    // A verifier with the object verifies everything but the codes.
     let mut capsule = Vec::new();
     db.export(id, &mut capsule).unwrap();
     for replay in [Replay::No, Replay::Yes] {
@@ -84,7 +84,7 @@ fn a_session_is_opened_by_a_signature_that_a_rule_permits() {
     let amend = db.amend(id, &policy()).in_session(&session(1)).wait();
     check(amend, Reason::Credential);
     check(add(&db, id, &session(2)), Reason::NoSession);
-    // Who permits everything has not thereby permitted sessions.
+    // A policy that permits everything does not thereby permit sessions.
     let open = db.create(counter_code(OPEN)).unwrap();
     check(db.open_session(open, &session(1)).signed(&key(1)).wait(), Reason::NotPermitted);
     check(add(&db, open, &session(1)), Reason::NoSession);
@@ -120,7 +120,7 @@ fn a_session_is_over_at_its_time() {
     db.verify(id, Replay::Yes).unwrap();
 }
 
-/// Without its secret nobody knows whether an input is in a session: it has no verdict.
+/// Without its secret nobody can tell whether an input is in a session: it has no verdict.
 #[test]
 fn a_secret_that_is_not_held_leaves_nothing_on_record() {
     let fixture = Fixture::new();
@@ -178,7 +178,7 @@ fn a_call_has_one_credential() {
     assert!(matches!(error.kind(), ErrorKind::TwoCredentials { other: "batch" }), "{error}");
 }
 
-/// What another policy would have said of sessions is rehearsed like anything else.
+/// A rehearsal of another policy judges sessions as it judges everything else.
 #[test]
 fn a_rehearsal_tells_sessions() {
     let fixture = Fixture::new();
@@ -194,8 +194,8 @@ fn a_rehearsal_tells_sessions() {
     check(add(&db, id, &session(1)), Reason::Forbidden);
 }
 
-/// Found by `admission_soundness`, seed 7: a store that took in a capsule held nonces in a session
-/// against those of the keys that had opened it.
+/// Found by `admission_soundness`, seed 7: a store that imported a capsule compared nonces of a
+/// session with those of the keys that had opened it.
 #[test]
 fn an_object_moves_whatever_nonces_its_sessions_have() {
     let fixture = Fixture::new();

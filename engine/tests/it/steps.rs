@@ -1,4 +1,4 @@
-//! Steps: what a call leaves behind, and what one that is refused, traps or runs out does not.
+//! Steps: the effects of a call, and none of a call that is refused, traps or runs out.
 
 use continuant::{Code, Database, ErrorKind, Kind, ObjectId, Reason, Value, args};
 
@@ -155,7 +155,7 @@ fn a_call_can_be_awaited_on_any_executor() {
     assert_eq!(receipt.unwrap().header.seq, 2);
 }
 
-/// Of the same code: what one that is refused wrote where memory had just grown is in no other.
+/// Bytes that a refused step writes to memory that it grew are in no object of the same code.
 #[test]
 fn a_refused_step_that_grew_memory_leaves_nothing_behind() {
     let fixture = Fixture::new();
@@ -204,12 +204,12 @@ fn a_passive_segment_comes_to_memory_when_it_is_asked_for() {
     let (one, other) = (db.create(code.clone()).unwrap(), db.create(code).unwrap());
     let set = |id, skip: u32, bytes: u32| db.call(id, "set", args![skip, bytes]).wait();
     let receipt = set(one, 4, 6).unwrap();
-    // Both pages that it writes to, and that of the state.
+    // The changed pages: the two pages of the data, one of which has the state.
     assert_eq!(receipt.header.page_count, 2);
     let memory = |id| db.snapshot(id).unwrap().memory_bytes();
     assert_eq!(&memory(one)[8190..8197], b"lorien\0");
     assert_eq!(&memory(other)[8190..8197], [0; 7]);
-    // What is beyond the segment traps, and nothing of it is left.
+    // A write beyond the segment traps, and leaves nothing.
     for (skip, bytes) in [(4, 7), (11, 0), (u32::MAX, 1)] {
         let error = set(other, skip, bytes).unwrap_err();
         assert_eq!(error.refusal().map(|verdict| verdict.reason), Some(Reason::Trap), "{error}");
@@ -226,7 +226,7 @@ fn a_passive_segment_comes_to_memory_when_it_is_asked_for() {
     }
 }
 
-/// The lineage verifies and is replayed, and the root is that of all of memory.
+/// Checks that the lineage verifies and replays, and that the root is that of the whole memory.
 fn check_whole(db: &Database, id: ObjectId) {
     db.verify(id, continuant::Replay::Yes).unwrap();
     let newest = db.snapshot(id).unwrap();
@@ -257,7 +257,7 @@ fn initialized(create: &str) -> Vec<u8> {
     )
 }
 
-/// Regression: what a toolchain relies on to be called once was never called.
+/// Regression: the initializer that a toolchain relies on was never called.
 #[test]
 fn what_a_module_has_to_be_initialized_by_is_called_once_with_the_creation() {
     let fixture = Fixture::new();

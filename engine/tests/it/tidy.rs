@@ -30,7 +30,7 @@ fn sources() -> Vec<(String, String)> {
     let mut found = Vec::new();
     let mut folders = vec![root()];
     while let Some(folder) = folders.pop() {
-        // What Cargo builds is in a folder beside a manifest; others may have the same name.
+        // Cargo's output is in a folder beside a manifest; others may have the same name.
         let has_manifest = folder.join("Cargo.toml").exists();
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
@@ -61,7 +61,7 @@ fn code(text: &str) -> Vec<&str> {
     lines[..end].to_vec()
 }
 
-/// Whether a line begins a function.
+/// Returns whether a line begins a function.
 fn is_function(line: &str) -> bool {
     let mut words = line.split_whitespace();
     let qualifiers = ["const", "async", "unsafe", "extern", "\"C\""];
@@ -159,7 +159,7 @@ fn unsafe_stands_only_where_it_is_listed_and_reasoned() {
 #[test]
 fn tests_are_never_switched_off() {
     let banned = ["#[ignore", "#[should_panic", "thread::sleep", "todo!(", "unimplemented!("];
-    // Figures of what happens while nobody asks for anything have to wait for it.
+    // The figures of an idle database have to wait.
     let waits = ["benches/src/timing.rs", "engine/tests/it/tidy.rs"];
     let mut broken = Vec::new();
     for (path, text) in sources().into_iter().filter(|(path, _)| !waits.contains(&path.as_str())) {
@@ -296,7 +296,7 @@ fn files_do_not_import_in_circles() {
 
 #[test]
 fn imports_run_one_way() {
-    // What the manifest of each package may name of the workspace, outside its tests.
+    // The packages of the workspace that each manifest may name, outside its tests.
     let walls: &[(&str, &[&str])] = &[
         ("object", &[]),
         ("schema", &["object"]),

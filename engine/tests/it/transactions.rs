@@ -138,7 +138,7 @@ fn wakes_that_are_due_run_before_each_of_the_inputs() {
     db.advance_clock(START + 70_000).unwrap();
     let receipts = db.transaction(ids.map(|id| add(&db, id, 1000))).wait().unwrap();
     for receipt in receipts {
-        // One a second for 70 of them, which is more than an object does in one turn.
+        // Each object woke once a second for 70 seconds, more often than it may run in one turn.
         assert_eq!((receipt.header.seq, receipt.result), (72, Some(1070u64.into())));
     }
 }
@@ -230,7 +230,7 @@ fn a_full_mailbox_turns_a_transaction_away_whole() {
     assert_eq!(ids.iter().map(|id| total(&db, *id)).collect::<Vec<_>>(), [count; 2]);
 }
 
-/// What a client did, in the order in which it did it: the versions that it made, together.
+/// The history of a client: the versions that each of its transactions made, in order.
 type Client = Vec<Vec<(ObjectId, u64)>>;
 
 fn made(receipts: &[Receipt]) -> Vec<(ObjectId, u64)> {
@@ -258,7 +258,7 @@ fn client(db: &Database, ids: &[ObjectId], seed: u64) -> (Client, i64) {
             true => vec![add(db, one, -2 * amount), add(db, other, amount), add(db, third, amount)],
             false => vec![add(db, one, -amount), add(db, other, amount)],
         };
-        // Without waiting for the disk, so that they meet each other more often.
+        // Calls do not wait for the disk, so that they meet each other more often.
         let relaxed = calls.into_iter().map(|call| call.durability(Durability::Relaxed));
         match db.transaction(relaxed.collect::<Vec<_>>()).wait() {
             Ok(receipts) => done.push(made(&receipts)),
@@ -268,8 +268,8 @@ fn client(db: &Database, ids: &[ObjectId], seed: u64) -> (Client, i64) {
     (done, given)
 }
 
-/// Whether there is an order of everything that was done in which each client's own order holds and
-/// each object's versions follow one another: a cycle of what has to come before what means not.
+/// Returns whether all transactions have an order that keeps each client's order and each object's
+/// order of versions; a cycle of predecessors means that they do not.
 fn is_serializable(clients: &[Client]) -> bool {
     let mut after: Vec<Vec<usize>> = Vec::new();
     let mut versions: HashMap<ObjectId, BTreeMap<u64, usize>> = HashMap::new();

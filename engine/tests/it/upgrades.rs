@@ -1,4 +1,5 @@
-//! Objects that go on with other code: what they keep, who decides, and what a refusal leaves.
+//! Objects that continue with other code: what they keep, who decides, and the effects of a
+//! refusal.
 
 use std::collections::BTreeSet;
 use std::io::Cursor;
@@ -26,8 +27,8 @@ const MOVE: &str = r#"
     (i32.store8 (i32.const 4112) (i32.const 1))
     (call $emit (i32.const 8192) (i32.const 5) (i32.const 4104) (i32.const 8))"#;
 
-/// What a counter may become: `last: u64`, `total: s64`, `moved: bool`; `add(amount)` and
-/// `take(amount)`; the cycle adds 1000. Its `migrate` is this.
+/// The code that a counter is upgraded to: `last: u64`, `total: s64`, `moved: bool`; `add(amount)`
+/// and `take(amount)`; its cycle adds 1000. Its `migrate` has this body.
 fn second(migrate: &str) -> Vec<u8> {
     second_at(12288, migrate)
 }
@@ -61,7 +62,7 @@ fn second_at(room: i32, migrate: &str) -> Vec<u8> {
     )
 }
 
-/// An object of `n: u64` whose `migrate` takes the same and multiplies it by this.
+/// An object of `n: u64` whose `migrate` takes the same state and multiplies `n` by `factor`.
 fn times(factor: u64) -> Vec<u8> {
     module(
         "record before { n: u64 } record state { n: u64 } migrate: func(before: before);",
@@ -81,7 +82,7 @@ fn to(wasm: Vec<u8>) -> Upgrade {
     Upgrade::wasm(wasm).unwrap()
 }
 
-/// Whoever asks may do anything, and the key of secret 1 upgrade and amend.
+/// Everyone may do anything, but only the key of secret 1 may upgrade and amend.
 fn kept() -> String {
     let keeper = key(1).public();
     format!(
@@ -123,7 +124,7 @@ fn an_upgrade_keeps_the_object_and_migrates_its_state() {
     assert_eq!((newest.get("total"), newest.get("moved")), (Ok(5i64), Ok(true)));
     assert_eq!(newest.get::<u64>("last"), Ok(START));
     assert_eq!(db.call(id, "take", args![8u64]).wait().unwrap().result, Some(Value::S64(-3)));
-    // What it was before it still is there.
+    // The state before the upgrade is still there.
     assert_eq!(db.at(id, 1).unwrap().get("total"), Ok(5u64));
     assert_eq!(db.find("one").unwrap(), Some(id));
     db.run_until(START + 100).unwrap();
@@ -184,7 +185,7 @@ fn whoever_permits_everything_permits_no_upgrade() {
     assert!(matches!(error.kind(), ErrorKind::LastPolicy), "{error}");
     let next = to(second(MOVE)).policy(&*kept());
     check(upgrade(&db, id, &next), Reason::NotPermitted, "");
-    // One that permits an upgrade may be left for good.
+    // A policy that permits an upgrade may be dropped for good.
     let id = db.create(counter_code(&kept()).salt([1; 16])).unwrap();
     upgrade(&db, id, &to(second(MOVE)).policy(OPEN).for_good()).unwrap();
     check(db.amend(id, &kept()).signed(&key(1)).wait(), Reason::NotPermitted, "");
@@ -203,7 +204,7 @@ fn a_rule_that_the_new_schema_leaves_dead_is_told_before_the_upgrade() {
     );
     let id = db.create(counter_code(&policy)).unwrap();
     add(&db, id, 5);
-    // No method of the new code has a parameter of that name.
+    // The new code has no method with a parameter of that name.
     let error = upgrade(&db, id, &to(second(MOVE))).unwrap_err();
     assert!(error.to_string().contains("the rule late can never hold"), "{error}");
     let info = db.info(id).unwrap();
@@ -232,7 +233,7 @@ fn the_new_policy_decides_on_what_became_of_the_state() {
     assert_eq!(told.verdict.unwrap_err().rules, ["small"]);
     let migration = told.migration.expect("the policy before permits it");
     assert_eq!(migration.policy.rules.iter().filter(|rule| !rule.permits).count(), 1);
-    // One that says nothing of it permits nothing.
+    // A policy that says nothing about upgrades permits none.
     let keeper = key(1).public();
     let silent = format!(
         r#"@id("keeper")
@@ -254,7 +255,7 @@ fn the_new_policys_guard_is_asked_of_the_migration() {
     let db = fixture.open();
     let id = db.create(counter_code(&kept())).unwrap();
     add(&db, id, 5);
-    // It permits what has a total of 5 before and after.
+    // The guard permits an upgrade with a total of 5 before and after.
     let body = r#"
         (drop (call $read0 (i32.const 512) (i32.const 8)))
         (drop (call $read1 (i32.const 520) (i32.const 8)))
@@ -347,7 +348,7 @@ fn what_is_on_its_way_arrives_at_the_new_code() {
     under_way.push(db.upgrade(receiver, &to(second(MOVE))).signed(&key(1)).submit().unwrap());
     under_way.extend((21..=40).map(|amount| say("add", amount)));
     under_way.into_iter().for_each(|pending| drop(pending.wait().unwrap()));
-    // What the new code does not have ends as a dead letter.
+    // A message to a method that the new code lacks ends as a dead letter.
     say("ring", 1).wait().unwrap();
     say("take", 100).wait().unwrap();
     db.run_until(START).unwrap();
@@ -462,7 +463,7 @@ fn code_goes_back_and_forth_and_a_capsule_has_each_once() {
         upgrade(&db, id, &to(codes[code].clone())).unwrap();
     }
     check(upgrade(&db, id, &to(second(MOVE))), Reason::Migration, "");
-    // That capsules hold what a refused upgrade is to, a replay of its refusal shows.
+    // A replay of the refused upgrade shows that capsules hold its target code.
     let newest = db.snapshot(id).unwrap();
     assert_eq!(newest.get("n"), Ok(3u64 * 2 * 3 * 3 * 2));
     let kinds = sections(&capsule(&db, id));
@@ -516,7 +517,7 @@ fn parts_of_a_capsule_stand_where_they_are_needed_first() {
             assert!(matches!(error.kind(), ErrorKind::Section { .. }), "{error}");
         }
     };
-    // Without one, twice, in another order, too early, too late.
+    // Each section missing, twice, in another order, too early, too late.
     for index in [0, 1, 2, 4, 5] {
         let mut without = parts.clone();
         let part = without.remove(index);
@@ -552,7 +553,7 @@ fn retention_and_compaction_go_across_an_upgrade() {
     let db = open();
     fill(&db, 70);
     db.compact(|_, _| {}).unwrap();
-    // From the version before the upgrade on, and behind it.
+    // Retention from the version before the upgrade, and from behind it.
     for kept in [120, 60, 10] {
         db.set_retention(Some(id), Retention::Versions(kept)).unwrap();
         db.compact(|_, _| {}).unwrap();
@@ -706,7 +707,7 @@ fn a_fleet_is_upgraded_each_for_itself_and_goes_on_where_it_stopped() {
                 match error.kind() {
                     // The policies that permit everything.
                     ErrorKind::LastPolicy => refused += 1,
-                    // Those that speak of a method that is no more.
+                    // The policies that name a method that is gone.
                     ErrorKind::Object(_) => failed += 1,
                     _ => panic!("{error}"),
                 }
@@ -715,7 +716,7 @@ fn a_fleet_is_upgraded_each_for_itself_and_goes_on_where_it_stopped() {
     }
     assert_eq!((upgraded, refused, failed), (COUNT - 60, 30, 30));
     assert_eq!(db.objects().code(next.code()).count(), COUNT - 60);
-    // What is left are those; with another policy, all of which the laws still permit.
+    // These objects are left; with another policy, the laws still permit the upgrade of all.
     let again = next.clone().policy(&*kept());
     let told: Vec<_> = db.upgrade_all(old, &again).signed(&key(1)).map(Result::unwrap).collect();
     let reasons = told.iter().map(|(_, told)| told.as_ref().err().and_then(|it| it.refusal()));
@@ -745,7 +746,7 @@ fn a_fleet_without_a_key_is_upgraded_where_the_policy_lets_anyone() {
     assert_eq!((upgraded, db.objects().code(CodeHash::of(&counter())).count()), (2, 1));
 }
 
-/// A fleet may be of objects that were on a host whose clock was ahead.
+/// Objects of a fleet may have been on a host whose clock was ahead.
 #[test]
 fn objects_that_are_ahead_of_the_clock_are_upgraded_on_request() {
     const HOUR: u64 = 60 * 60 * 1000;

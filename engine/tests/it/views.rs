@@ -1,5 +1,5 @@
-//! Typed views: that they read what the schema says, that a type that is not the schema's is told
-//! by its name, and what reading costs.
+//! Typed views: they read what the schema says, an error names a type that does not fit the schema,
+//! and reads cost what they should.
 
 use std::borrow::Cow;
 
@@ -61,7 +61,7 @@ enum Stage {
     UnderWay,
 }
 
-/// An object of `schema` whose memory has `data`, WebAssembly text.
+/// Creates an object of `schema` whose memory has `data`, WebAssembly text.
 fn create(db: &Database, schema: &str, data: &str) -> ObjectId {
     db.create(Code::wasm(module(schema, "", data)).unwrap().policy(OPEN)).unwrap()
 }
@@ -74,8 +74,8 @@ const DEPOT: &str = "enum stage { packed, under-way }
         gates: tuple<gate, gate>, numbers: list<u32>, raw: list<u8>, names: list<string>,
         last: option<gate>, next: option<u64> }";
 
-/// Its strings and lists are about the end of the page at 8192; addresses as the Canonical ABI
-/// lays out the schema.
+/// Creates an object whose strings and lists are near the end of the page at 8192, at addresses by
+/// the schema's layout in the Canonical ABI.
 fn depot(db: &Database) -> ObjectId {
     let data = r#"
         (data (i32.const 4096) "\00\21\00\00\03\00\00\00")
@@ -176,7 +176,7 @@ fn a_view_reads_every_scalar_as_get_does() {
     }
 }
 
-/// Checks what is wrong with a type as that of the depot's state.
+/// Checks the error of a type that does not fit the depot's state.
 #[track_caller]
 fn check_mismatch<S: State>(expected: &str) {
     let fixture = Fixture::new();
@@ -275,7 +275,7 @@ fn a_bound_view_is_of_one_schema() {
 /// Checks that something allocates nothing.
 #[track_caller]
 fn check_free<T>(read: impl Fn() -> T) {
-    // What a thread needs once, it has afterwards.
+    // The first call allocates what a thread needs once.
     drop(read());
     let allocated = measure(|| drop(std::hint::black_box(read())));
     assert_eq!(allocated.count_total, 0);

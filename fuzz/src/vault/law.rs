@@ -189,7 +189,7 @@ impl Law {
                 permit("anyone", true)
             }
             Law::Rate => {
-                // The rule that permits everything is not about sessions: it reads nothing for them.
+                // The rule that permits everything reads nothing for sessions.
                 if !opens {
                     readable(&[before.stamp, after.stamp, before.count, after.count])?;
                 }

@@ -1,7 +1,8 @@
-//! Which file of a crate imports which: by `use`, and by paths that begin with `crate` or `super`.
+//! The imports between the files of a crate: by `use`, and by paths that begin with `crate` or
+//! `super`.
 //!
-//! It reads source as text. What a macro writes and what goes through a re-export of another file
-//! is not followed: the file that re-exports is the one imported then.
+//! It reads source as text. It does not follow imports written by a macro or through a re-export of
+//! another file: the file that re-exports counts as imported then.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +11,7 @@ pub(crate) struct Crate {
     texts: BTreeMap<String, String>,
 }
 
-/// What each module imports.
+/// The imported modules of each module.
 pub(crate) type Imports = BTreeMap<String, BTreeSet<String>>;
 
 impl Crate {
@@ -34,7 +35,7 @@ impl Crate {
         Crate { texts }
     }
 
-    /// What each module imports of the crate, itself and the root left out.
+    /// Returns the imports of each module within the crate, except itself and the root.
     pub(crate) fn imports(&self) -> Imports {
         let each = self.texts.iter().map(|(module, text)| {
             let paths = paths(text);
