@@ -80,6 +80,8 @@ pub struct Database {
 impl Options {
     /// Opens the database in the directory `path`, which is created if it is missing.
     ///
+    /// *Blocks* while the log behind the index is read, and while another process has the database.
+    ///
     /// # Errors
     ///
     /// Those of [`Database::open`].
@@ -91,6 +93,8 @@ impl Options {
 impl Database {
     /// Opens the database in the directory `path` with the default options; creates it if it is
     /// missing.
+    ///
+    /// *Blocks* while the log behind the index is read, and while another process has the database.
     ///
     /// # Errors
     ///
@@ -135,6 +139,8 @@ impl Database {
 
     /// Creates an object and waits until it is durable.
     ///
+    /// *Blocks* until the object is durable; the first of its code waits for the compilation too.
+    ///
     /// Creation is governed by nothing but its own validity: the object's id is the hash of what it
     /// is made of.
     ///
@@ -152,6 +158,9 @@ impl Database {
 
     /// Creates an object; its id is known at once, and it can be called at once, but it is durable
     /// only when the pending receipt is there: what a ticket is to a relaxed call.
+    ///
+    /// *Blocks* while a worker makes the object and, where its code is new, compiles it; not for
+    /// the disk.
     ///
     /// # Errors
     ///
@@ -172,17 +181,18 @@ impl Database {
     /// code and policy, and wakes when it would have. It has no nonces, sessions or past, and what
     /// was signed for the one is not signed for the other. Waits until it is durable.
     ///
+    /// *Blocks* until the object is durable.
+    ///
     /// Like a creation it is governed by nothing but its own validity: whoever holds a version can
     /// make another object of it.
     ///
     /// ```
     /// # use continuant::{Code, Database, args};
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # std::env::set_current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))?;
     /// # let directory = tempfile::tempdir()?;
     /// # let db = Database::open(directory.path().join("db"))?;
-    /// # let code = Code::wasm(std::fs::read("guest/objects/counter.wasm")?)?
-    /// #     .policy(std::fs::read_to_string("guest/examples/counter/policy.cedar")?);
+    /// # let code = Code::wasm(continuant::samples::COUNTER)?
+    /// #     .policy(continuant::samples::COUNTER_POLICY);
     /// # let counter = db.create(code)?;
     /// db.call(counter, "increment", args![2u64]).wait()?;
     /// db.call(counter, "increment", args![40u64]).wait()?;
@@ -204,6 +214,8 @@ impl Database {
 
     /// Makes an object of a version of another, as [`fork`](Database::fork) does, without its wake:
     /// it does not run by itself before it is asked for something that sets one.
+    ///
+    /// *Blocks* until the object is durable.
     ///
     /// # Errors
     ///
@@ -227,7 +239,10 @@ impl Database {
 
     /// A call of `method`, to be signed, submitted, waited for or awaited.
     ///
-    /// The arguments are checked against the schema when the call is submitted.
+    /// *Blocks* while it reads the schema, when the object is not in memory.
+    ///
+    /// The method and its arguments are checked against the schema now; what is wrong with them is
+    /// the error of the call once it is submitted, waited for or awaited.
     pub fn call(&self, id: ObjectId, method: &str, arguments: Vec<Value>) -> Call<'_> {
         let request = read::definition_of(&self.shared, id).and_then(|definition| {
             let method = definition.schema.require_method(method)?;
@@ -250,6 +265,8 @@ impl Database {
     /// A direct write of state fields, governed like any other change: the policy's action is
     /// `write`.
     ///
+    /// *Blocks* while it reads the schema, when the object is not in memory.
+    ///
     /// What has no fixed size, strings and lists, is written by methods only.
     pub fn write(&self, id: ObjectId, fields: Vec<(&str, Value)>) -> Call<'_> {
         let request = read::definition_of(&self.shared, id).and_then(|definition| {
@@ -267,6 +284,8 @@ impl Database {
     /// is: its action is `amend`, and only a rule that names it permits it. The version that is
     /// made of it carries the new policy, which decides on all that follows.
     ///
+    /// *Blocks* while a worker parses the policy.
+    ///
     /// A policy that permits no amendment would be the object's last, so that submitting it fails
     /// with [`LastPolicy`](ErrorKind::LastPolicy); see
     /// [`amend_for_good`](Database::amend_for_good). What the new policy would have said of the
@@ -281,6 +300,8 @@ impl Database {
     }
 
     /// Like [`amend`](Database::amend), but for a policy that is never to be changed again.
+    ///
+    /// *Blocks* while a worker parses the policy.
     pub fn amend_for_good<'p>(&self, id: ObjectId, policy: impl Into<Law<'p>>) -> Call<'_> {
         let amendment = self.amendment(id, policy.into()).map(|(request, _)| request);
         Call::new(&self.shared, id, amendment)
@@ -293,6 +314,8 @@ impl Database {
     /// its name, its lineage, its wake, its nonces and sessions, and what is on its way to it or
     /// from it goes on.
     ///
+    /// *Blocks* while it reads what the object is and a worker looks at the code that comes.
+    ///
     /// When the new code does not take such states, traps, or leaves no valid state, or a policy
     /// refuses, the upgrade is refused, on record, and nothing has changed. As with
     /// [`amend`](Database::amend), submitting it fails with [`LastPolicy`](ErrorKind::LastPolicy)
@@ -303,17 +326,16 @@ impl Database {
     /// use continuant::{Code, Database, Upgrade, args};
     ///
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # std::env::set_current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))?;
     /// # let directory = tempfile::tempdir()?;
     /// # let db = Database::open(directory.path().join("db"))?;
     /// let policy = r#"@id("any") permit(principal, action, resource);
     ///     @id("upgrade") permit(principal, action == Action::"upgrade", resource);"#;
-    /// let counter = std::fs::read("guest/objects/counter.wasm")?;
+    /// let counter = continuant::samples::COUNTER;
     /// let counter = db.create(Code::wasm(counter)?.policy(policy))?;
     /// db.call(counter, "increment", args![42u64]).wait()?;
     ///
     /// // Its second version counts down as well, and has another schema.
-    /// let second = Upgrade::wasm(std::fs::read("guest/objects/tally.wasm")?)?;
+    /// let second = Upgrade::wasm(continuant::samples::TALLY)?;
     /// db.upgrade(counter, &second).wait()?;
     /// db.call(counter, "decrement", args![50u64]).wait()?;
     /// assert_eq!(db.snapshot(counter)?.get::<i64>("balance")?, -8);
@@ -336,15 +358,16 @@ impl Database {
     /// What another policy, as Cedar text or, with a guard, as a [`Law`], would say of the last so
     /// many versions on record, as if it had been the object's since then.
     ///
+    /// *Blocks* while it reads the versions and decides on them.
+    ///
     /// ```
     /// # use continuant::{Code, Database, args};
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// # let directory = tempfile::tempdir()?;
     /// # let db = Database::open(directory.path().join("db"))?;
-    /// # std::env::set_current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))?;
-    /// # let policy = std::fs::read_to_string("guest/examples/counter/policy.cedar")?;
-    /// # let wasm = std::fs::read("guest/objects/counter.wasm")?;
-    /// let counter = db.create(Code::wasm(wasm)?.policy(&policy))?;
+    /// # let policy = continuant::samples::COUNTER_POLICY;
+    /// # let wasm = continuant::samples::COUNTER;
+    /// let counter = db.create(Code::wasm(wasm)?.policy(policy))?;
     /// db.call(counter, "increment", args![2u64]).wait()?;
     /// db.call(counter, "increment", args![20u64]).wait()?;
     /// let stricter = policy.replace("context.input.by <= 1000", "context.input.by <= 10");
@@ -389,6 +412,8 @@ impl Database {
 
     /// Runs the object's own cycle if its wake is due, and waits until that is durable.
     ///
+    /// *Blocks* until the version is durable.
+    ///
     /// # Errors
     ///
     /// [`NotDue`](ErrorKind::NotDue) when it is not; [`Refused`](ErrorKind::Refused) by its policy;
@@ -415,6 +440,8 @@ impl Database {
     /// other threads too: while they go on submitting it does not return. The system's clock does
     /// not move: wakes due when this is called are run.
     ///
+    /// *Blocks* until all is worked through and durable.
+    ///
     /// # Errors
     ///
     /// Those of the store.
@@ -437,6 +464,8 @@ impl Database {
     /// the run queue, counted round, on this thread, and gives its id; none when no object has
     /// mail, or there are workers. Which of them is next makes no difference to what is promised,
     /// so whoever draws the places draws how the work of objects is interleaved.
+    ///
+    /// *Blocks* while it works through the mail.
     ///
     /// The thread must have [`STACK_BYTES`](crate::STACK_BYTES) of stack.
     pub fn work(&self, place: usize) -> Option<ObjectId> {
@@ -468,10 +497,9 @@ impl Database {
     /// use continuant::{Cause, Clock, Code, Database, Options, args};
     ///
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # std::env::set_current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))?;
     /// # let directory = tempfile::tempdir()?;
     /// # let path = directory.path().join("db");
-    /// # let lamp = std::fs::read("guest/objects/lamp.wasm")?;
+    /// # let lamp = continuant::samples::LAMP;
     /// let policy = r#"@id("on") permit(principal, action == Action::"switch-on", resource);
     ///     @id("off") permit(principal, action == Action::"advance", resource)
     ///     when { context.lineage.past.switch_on.minute < 1 };"#;
@@ -494,6 +522,8 @@ impl Database {
 
     /// How many objects are ahead of the clock, and by how much at most; none, when no object is.
     /// Every object is looked at.
+    ///
+    /// *Blocks* while it reads the index.
     ///
     /// # Errors
     ///
@@ -518,6 +548,8 @@ impl Database {
     /// The hashes of modules that objects here have or had, or were to have, and that begin with
     /// these hexadecimal digits, at most `limit`.
     ///
+    /// *Blocks* while it reads the index.
+    ///
     /// # Errors
     ///
     /// Those of the store.
@@ -538,6 +570,8 @@ impl Database {
     /// acknowledged. Before something outside rests on what is read here, wait for
     /// [`sync`](Database::sync), after which every version that was read before is durable.
     ///
+    /// *Blocks* while it reads the disk, when the object is not in memory.
+    ///
     /// It waits for no writer of the object, and no writer waits for whoever holds it.
     ///
     /// # Errors
@@ -549,6 +583,8 @@ impl Database {
 
     /// The version with this seq.
     ///
+    /// *Blocks* while it reads the disk, unless it is the newest version and in memory.
+    ///
     /// # Errors
     ///
     /// [`NoObject`](ErrorKind::NoObject), [`NoVersion`](ErrorKind::NoVersion), and those of the
@@ -558,6 +594,8 @@ impl Database {
     }
 
     /// The newest version that is not later than `time`, in milliseconds since 1970-01-01 UTC.
+    ///
+    /// *Blocks* while it reads the disk.
     ///
     /// # Errors
     ///
@@ -608,6 +646,9 @@ impl Database {
 
     /// What objects of this code and policy are, without their memory.
     ///
+    /// *Blocks* while it reads the disk and parses, when no object of this code and policy is in
+    /// memory.
+    ///
     /// # Errors
     ///
     /// [`Missing`](ErrorKind::Missing) when no object here ever was one, and those of the store.
@@ -624,6 +665,8 @@ impl Database {
     /// The nonce that a key used last on the object, as far as the object remembers: for as long as
     /// an older signature could still hold.
     ///
+    /// *Blocks* while it reads the disk, when the object is not in memory.
+    ///
     /// # Errors
     ///
     /// [`NoObject`](ErrorKind::NoObject), and those of the store.
@@ -635,6 +678,8 @@ impl Database {
 
     /// What differs between two versions.
     ///
+    /// *Blocks* while it reads both versions.
+    ///
     /// # Errors
     ///
     /// Those of [`Database::at`].
@@ -644,6 +689,8 @@ impl Database {
 
     /// The version that gave the field at `path` the value that it has now, and why it is that one:
     /// upgrades that kept the field, and forks of an object that is here, are passed through.
+    ///
+    /// *Blocks* while it reads the history, back to that version.
     ///
     /// # Errors
     ///
@@ -656,15 +703,16 @@ impl Database {
     /// Why a version was admitted: what decided, the rules with their text, and the values that
     /// they read of the step. It is decided on again, of what is on record.
     ///
+    /// *Blocks* while it reads the version and decides again.
+    ///
     /// ```
     /// use continuant::{Code, Database, args};
     ///
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # std::env::set_current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))?;
     /// # let directory = tempfile::tempdir()?;
     /// # let db = Database::open(directory.path().join("db"))?;
-    /// # let code = Code::wasm(std::fs::read("guest/objects/counter.wasm")?)?
-    /// #     .policy(std::fs::read_to_string("guest/examples/counter/policy.cedar")?);
+    /// # let code = Code::wasm(continuant::samples::COUNTER)?
+    /// #     .policy(continuant::samples::COUNTER_POLICY);
     /// # let counter = db.create(code)?;
     /// db.call(counter, "increment", args![2u64]).wait()?;
     /// let told = db.explain(counter, 1)?;
@@ -692,6 +740,8 @@ impl Database {
     /// Why an input was refused that is on record: like [`explain`](Database::explain), but for the
     /// refusal of this number, counted from 1, oldest first, whose step is run again.
     ///
+    /// *Blocks* while it runs the step again.
+    ///
     /// # Errors
     ///
     /// [`NoRefusal`](ErrorKind::NoRefusal), and those of [`Database::explain`].
@@ -701,6 +751,8 @@ impl Database {
     }
 
     /// The object of that name.
+    ///
+    /// *Blocks* while it reads the index.
     ///
     /// # Errors
     ///
@@ -712,6 +764,8 @@ impl Database {
     /// What a text stands for: the object with that id; else the one of that name, or the only one
     /// whose id begins with these digits, of which there must be four.
     ///
+    /// *Blocks* while it reads the index.
+    ///
     /// # Errors
     ///
     /// Those of the store.
@@ -720,6 +774,8 @@ impl Database {
     }
 
     /// What a list shows of one object.
+    ///
+    /// *Blocks* while it reads the index, when the object is not known yet.
     ///
     /// # Errors
     ///
@@ -734,10 +790,9 @@ impl Database {
     /// ```
     /// # use continuant::{Code, Database};
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # std::env::set_current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))?;
     /// # let directory = tempfile::tempdir()?;
     /// # let db = Database::open(directory.path().join("db"))?;
-    /// # let code = || Code::wasm(std::fs::read("guest/objects/counter.wasm").unwrap());
+    /// # let code = || Code::wasm(continuant::samples::COUNTER);
     /// for name in ["visit/1", "visit/2", "visit/3", "other"] {
     ///     db.create(code()?.name(name))?;
     /// }
@@ -754,6 +809,8 @@ impl Database {
 
     /// Verifies the object's whole lineage; with [`Replay::Yes`] by running every step again.
     ///
+    /// *Blocks* while it reads the whole lineage and, with a replay, runs it.
+    ///
     /// # Errors
     ///
     /// [`Object`](ErrorKind::Object) and [`Replay`](ErrorKind::Replay) naming the version and what
@@ -764,6 +821,8 @@ impl Database {
 
     /// Like [`verify`](Database::verify); `progress` is told versions and refusals done and in all,
     /// on another thread.
+    ///
+    /// *Blocks* while it reads the whole lineage and, with a replay, runs it.
     ///
     /// # Errors
     ///
@@ -783,6 +842,8 @@ impl Database {
 
     /// Writes the object, whole, as a capsule.
     ///
+    /// *Blocks* while it reads and writes the whole lineage.
+    ///
     /// # Errors
     ///
     /// [`NoObject`](ErrorKind::NoObject), and those of the store and of `to`.
@@ -796,6 +857,8 @@ impl Database {
     /// [`import`](Database::import) of what it became, or is [taken back](Database::take_back).
     /// Messages to it are dead letters meanwhile, which can be tried again. When writing fails the
     /// object goes on here.
+    ///
+    /// *Blocks* until the move is durable and the capsule is written.
     ///
     /// # Errors
     ///
@@ -813,6 +876,8 @@ impl Database {
     /// Goes on with an object here that was [moved away](Database::move_away); whether it was. If
     /// it went on elsewhere too, there are two of it from now on, which differ.
     ///
+    /// *Blocks* until it is durable.
+    ///
     /// # Errors
     ///
     /// [`NoObject`](ErrorKind::NoObject), and those of the store.
@@ -824,6 +889,8 @@ impl Database {
     /// Takes in a capsule after verifying its whole lineage, and gives the object's id. An object
     /// that is here already goes on where the capsule does, if what is here is the beginning of
     /// that: so an object comes back to where it was, and a newer capsule follows an older one.
+    ///
+    /// *Blocks* while it reads and verifies the capsule, and until the object is durable.
     ///
     /// # Errors
     ///
@@ -837,6 +904,8 @@ impl Database {
 
     /// Takes in a capsule, as [`import`](Database::import) does, and gives the object a name.
     ///
+    /// *Blocks* while it reads and verifies the capsule, and until the object is durable.
+    ///
     /// # Errors
     ///
     /// Those of [`Database::import`], and of a name.
@@ -848,6 +917,8 @@ impl Database {
     /// before, whose [`Ticket`](crate::Ticket) is settled then. This thread may write it, and wake
     /// those that wait for the same.
     ///
+    /// *Blocks* until the disk is done.
+    ///
     /// # Errors
     ///
     /// [`Poisoned`](storage::ErrorKind::Poisoned) when it cannot become so.
@@ -858,6 +929,8 @@ impl Database {
     /// Walks the whole store and reports all damage; `progress` is told bytes done and bytes in
     /// all.
     ///
+    /// *Blocks* while it reads the whole database.
+    ///
     /// # Errors
     ///
     /// Those that keep it from walking on; damage is in the report.
@@ -867,6 +940,8 @@ impl Database {
     }
 
     /// Figures of the store.
+    ///
+    /// *Blocks* while it reads the index.
     ///
     /// # Errors
     ///
@@ -882,6 +957,8 @@ impl Database {
     }
 
     /// Works through what was submitted, makes it durable, writes the index and closes.
+    ///
+    /// *Blocks* until all that was submitted is durable and the index is written.
     ///
     /// # Errors
     ///

@@ -58,9 +58,8 @@ const CREATIONS_MAX: u64 = 10_000;
 /// use continuant::{Code, Snapshot};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// # std::env::set_current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))?;
-/// let code = Code::wasm(std::fs::read("guest/objects/counter.wasm")?)?
-///     .policy(std::fs::read_to_string("guest/examples/counter/policy.cedar")?);
+/// let code = Code::wasm(continuant::samples::COUNTER)?
+///     .policy(continuant::samples::COUNTER_POLICY);
 /// let report = Fuzz::new(code)
 ///     .invariant("bounded", "context.after.count <= 1500")
 ///     .holds("monotone", |before, after| {

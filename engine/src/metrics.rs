@@ -31,11 +31,10 @@ pub const WAKE_LATE: Duration = Duration::from_millis(100);
 /// use continuant::{Code, Database, Kind, Metrics, args};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// # std::env::set_current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))?;
 /// # let directory = tempfile::tempdir()?;
 /// # let db = Database::open(directory.path().join("db"))?;
-/// # let code = Code::wasm(std::fs::read("guest/objects/counter.wasm")?)?
-/// #     .policy(std::fs::read_to_string("guest/examples/counter/policy.cedar")?);
+/// # let code = Code::wasm(continuant::samples::COUNTER)?
+/// #     .policy(continuant::samples::COUNTER_POLICY);
 /// # let counter = db.create(code)?;
 /// db.call(counter, "increment", args![2u64]).wait()?;
 /// let metrics = db.metrics();

@@ -78,13 +78,12 @@ impl Options {
     /// use continuant::{Code, Database, Options, STACK_BYTES, args};
     ///
     /// # fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    /// # std::env::set_current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))?;
     /// # let directory = tempfile::tempdir()?;
     /// # let path = directory.path().join("db");
     /// let run = move || -> continuant::Result<u64> {
     ///     let db = Options::new().workers(0).open(path)?;
-    ///     # let wasm = std::fs::read("guest/objects/counter.wasm").unwrap();
-    ///     # let policy = std::fs::read_to_string("guest/examples/counter/policy.cedar").unwrap();
+    ///     # let wasm = continuant::samples::COUNTER;
+    ///     # let policy = continuant::samples::COUNTER_POLICY;
     ///     let counter = db.create(Code::wasm(wasm)?.policy(policy))?;
     ///     let one = db.call(counter, "increment", args![2u64]).submit()?;
     ///     db.call(counter, "increment", args![40u64]).wait()?;     // runs both, here
@@ -224,11 +223,10 @@ impl Options {
     /// use continuant::{Clock, Code, Database, ErrorKind, Options, args};
     ///
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # std::env::set_current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))?;
     /// # let directory = tempfile::tempdir()?;
     /// # let path = directory.path().join("db");
-    /// # let wasm = std::fs::read("guest/objects/counter.wasm")?;
-    /// # let policy = std::fs::read_to_string("guest/examples/counter/policy.cedar")?;
+    /// # let wasm = continuant::samples::COUNTER;
+    /// # let policy = continuant::samples::COUNTER_POLICY;
     /// const HOUR: u64 = 60 * 60 * 1000;
     /// let now = 1_700_000_000_000;
     /// let fast = Options::new().clock(Clock::manual(now + HOUR)).open(&path)?;

@@ -23,7 +23,8 @@ use std::fmt::{self, Debug};
 use object::hash::SchemaHash;
 use object::{ErrorKind, Result};
 use policy::definition::Definition;
-use schema::{Layout, Record, Type};
+#[doc(hidden)]
+pub use schema::{Layout, Record, Type};
 
 pub use self::at::At;
 pub use self::layout::{enumeration, sequence};

@@ -76,13 +76,13 @@ fn field_impl(ident: &Ident, view: &Ident, fields: &[Field], bounds: &TokenStrea
         impl ::continuant::state::Field for #ident #bounds {
             type Read<'a> = #view<'a>;
 
-            const LAYOUT: ::continuant::schema::Layout =
+            const LAYOUT: ::continuant::state::Layout =
                 ::continuant::state::sequence([
                     #(<#types as ::continuant::state::Field>::LAYOUT),*
                 ]).1;
 
             fn check(
-                ty: &::continuant::schema::Type,
+                ty: &::continuant::state::Type,
             ) -> ::core::result::Result<(), ::continuant::state::Mismatch> {
                 ::continuant::state::record::<#ident>(ty, &[#(#names),*])
             }
@@ -107,7 +107,7 @@ fn field_impl(ident: &Ident, view: &Ident, fields: &[Field], bounds: &TokenStrea
             type Offsets = [u32; #count];
 
             fn offsets(
-                record: &::continuant::schema::Record,
+                record: &::continuant::state::Record,
             ) -> ::core::result::Result<[u32; #count], ::continuant::state::Mismatch> {
                 ::core::result::Result::Ok([
                     #(::continuant::state::offset::<#types>(record, #names)?),*
@@ -157,11 +157,11 @@ fn enumeration(ident: &Ident, cases: &[(Ident, String)]) -> TokenStream {
         impl ::continuant::state::Field for #ident {
             type Read<'a> = #ident;
 
-            const LAYOUT: ::continuant::schema::Layout =
+            const LAYOUT: ::continuant::state::Layout =
                 ::continuant::state::enumeration(#count);
 
             fn check(
-                ty: &::continuant::schema::Type,
+                ty: &::continuant::state::Type,
             ) -> ::core::result::Result<(), ::continuant::state::Mismatch> {
                 ::continuant::state::cases(ty, &[#(#names),*])
             }

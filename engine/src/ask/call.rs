@@ -190,11 +190,10 @@ impl<'a> Call<'a> {
     /// use continuant::{Code, Database, args};
     ///
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # std::env::set_current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))?;
     /// # let directory = tempfile::tempdir()?;
     /// # let db = Database::open(directory.path().join("db"))?;
-    /// # let code = Code::wasm(std::fs::read("guest/objects/counter.wasm")?)?
-    /// #     .policy(std::fs::read_to_string("guest/examples/counter/policy.cedar")?);
+    /// # let code = Code::wasm(continuant::samples::COUNTER)?
+    /// #     .policy(continuant::samples::COUNTER_POLICY);
     /// # let counter = db.create(code)?;
     /// let told = db.call(counter, "increment", args![1_000_000u64]).dry_run()?;
     /// let verdict = told.verdict.unwrap_err();

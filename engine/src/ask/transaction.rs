@@ -31,11 +31,10 @@ use crate::run::joint::Joint;
 /// use continuant::{Code, Database, args};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// # std::env::set_current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))?;
 /// # let directory = tempfile::tempdir()?;
 /// # let db = Database::open(directory.path().join("db"))?;
-/// # let wasm = std::fs::read("guest/objects/counter.wasm")?;
-/// # let policy = std::fs::read_to_string("guest/examples/counter/policy.cedar")?;
+/// # let wasm = continuant::samples::COUNTER;
+/// # let policy = continuant::samples::COUNTER_POLICY;
 /// # let code = Code::wasm(wasm)?.policy(policy);
 /// # let [one, other] = [db.create(code.clone())?, db.create(code)?];
 /// let increment = |id, by: u64| db.call(id, "increment", args![by]);

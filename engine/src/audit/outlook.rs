@@ -43,9 +43,8 @@ impl Code {
     /// use continuant::Code;
     ///
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # std::env::set_current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))?;
-    /// let policy = std::fs::read_to_string("guest/examples/counter/policy.cedar")?;
-    /// let code = Code::wasm(std::fs::read("guest/objects/counter.wasm")?)?.policy(policy);
+    /// let policy = continuant::samples::COUNTER_POLICY;
+    /// let code = Code::wasm(continuant::samples::COUNTER)?.policy(policy);
     /// let outlook = code.outlook()?;
     /// assert_eq!(outlook.permitted, ["increment"]);
     /// assert!(!outlook.is_amendable && !outlook.is_upgradable, "it stays as it is for good");

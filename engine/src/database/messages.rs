@@ -28,6 +28,8 @@ impl Database {
     /// that was submitted is worked through and durable. Of wakes that are due only those run whose
     /// objects have messages or inputs, since what was due before comes first.
     ///
+    /// *Blocks* until all is worked through and durable.
+    ///
     /// # Errors
     ///
     /// Those of the store.
@@ -39,6 +41,8 @@ impl Database {
 
     /// The dead letter that is of this message, if there is one.
     ///
+    /// *Blocks* while it reads the log.
+    ///
     /// # Errors
     ///
     /// Those of the store.
@@ -49,6 +53,8 @@ impl Database {
     /// Sends a dead letter on its way again, and waits until that is durable: it goes to whom it
     /// was sent, as what it was, from the version that sent it, and is delivered once, or is a dead
     /// letter once more. It comes behind what was delivered meanwhile.
+    ///
+    /// *Blocks* until it is durable.
     ///
     /// # Errors
     ///
@@ -65,6 +71,8 @@ impl Database {
 
     /// Drops a dead letter, for good, and waits until that is durable. What its sender gave with it
     /// is gone then; that it was dropped stays in the log.
+    ///
+    /// *Blocks* until it is durable.
     ///
     /// # Errors
     ///

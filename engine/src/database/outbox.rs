@@ -25,11 +25,10 @@ impl Database {
     /// use continuant::{Code, Database, args};
     ///
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # std::env::set_current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))?;
     /// # let directory = tempfile::tempdir()?;
     /// # let db = Database::open(directory.path().join("db"))?;
-    /// # let wasm = std::fs::read("guest/objects/lamp.wasm")?;
-    /// # let policy = std::fs::read_to_string("guest/examples/wat/policy.cedar")?;
+    /// # let wasm = continuant::samples::LAMP;
+    /// # let policy = continuant::samples::LAMP_POLICY;
     /// # let lamp = db.create(Code::wasm(wasm)?.policy(policy))?;
     /// # db.call(lamp, "switch-on", args![60u32]).wait()?;
     /// db.create_outbox("mailer")?;                                     // once
@@ -54,6 +53,8 @@ impl Database {
     /// is. A name that is misspelt makes another outbox, for which everything is kept: see
     /// [`outbox_status`](Database::outbox_status).
     ///
+    /// *Blocks* until a new one is durable, and while a compaction is under way.
+    ///
     /// # Errors
     ///
     /// Those of the store; among them, that it cannot have such a name.
@@ -63,6 +64,8 @@ impl Database {
 
     /// Returns how far each outbox is, and how much is kept for it, by name. It reads the log from
     /// the place of the one that is farthest behind.
+    ///
+    /// *Blocks* while it reads the log.
     ///
     /// # Errors
     ///
@@ -77,6 +80,8 @@ impl Database {
     }
 
     /// Removes an outbox: nothing is kept for it any more. Whether there was one.
+    ///
+    /// *Blocks* until the removal is durable.
     ///
     /// # Errors
     ///

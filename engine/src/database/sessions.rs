@@ -27,10 +27,9 @@ impl Database {
     /// use continuant::{Code, Database, Session, SigningKey, args};
     ///
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # std::env::set_current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))?;
     /// # let directory = tempfile::tempdir()?;
     /// # let db = Database::open(directory.path().join("db"))?;
-    /// # let wasm = std::fs::read("guest/objects/counter.wasm")?;
+    /// # let wasm = continuant::samples::COUNTER;
     /// let key = SigningKey::from_secret(&[7; 32]);        // in earnest, of random bytes
     /// let policy = format!(
     ///     r#"@id("owner") permit(principal == Key::"{}",

@@ -15,6 +15,8 @@ use crate::error::Result;
 impl Database {
     /// How much history is kept of an object, or of every object that has no rule of its own.
     ///
+    /// *Blocks* while it reads the index.
+    ///
     /// # Errors
     ///
     /// [`NoObject`](ErrorKind::NoObject), and those of the store.
@@ -25,6 +27,8 @@ impl Database {
 
     /// Sets how much history is kept of an object, or of every object that has no rule of its own.
     /// Nothing goes before the next [`Database::compact`].
+    ///
+    /// *Blocks* until the rule is durable.
     ///
     /// # Errors
     ///
@@ -39,6 +43,8 @@ impl Database {
     /// headers stay: their lineages still verify, but they are neither read nor exported any more.
     /// The open segment of the log is left as it is.
     ///
+    /// *Blocks* until the segments are written anew.
+    ///
     /// What goes does not come back, and a clock may be wrong: ages are counted from the newest
     /// time on record that is not after the clock's. [`Database::compact_by_clock`] counts from
     /// the clock's.
@@ -50,7 +56,7 @@ impl Database {
     /// # Examples
     ///
     /// ```no_run
-    /// # use continuant::{Database, storage::Retention};
+    /// # use continuant::{Database, Retention};
     /// # fn monthly(db: &Database) -> continuant::Result<()> {
     /// const DAY: u64 = 24 * 60 * 60 * 1000;
     /// db.set_retention(None, Retention::Age(30 * DAY))?;
@@ -67,6 +73,8 @@ impl Database {
     /// is closed first, and segments that were compacted before are written anew when anything of
     /// them goes.
     ///
+    /// *Blocks* until the segments are written anew.
+    ///
     /// # Errors
     ///
     /// Those of the store.
@@ -77,6 +85,8 @@ impl Database {
     /// [Compacts](Database::compact) with ages that are counted from the clock's time, also when
     /// nothing on record is as new.
     ///
+    /// *Blocks* until the segments are written anew.
+    ///
     /// # Errors
     ///
     /// Those of the store.
@@ -86,6 +96,8 @@ impl Database {
 
     /// [Compacts everything](Database::compact_all) with ages that are counted from the clock's
     /// time, also when nothing on record is as new.
+    ///
+    /// *Blocks* until the segments are written anew.
     ///
     /// # Errors
     ///
@@ -104,6 +116,8 @@ impl Database {
     /// may stop it ([`GoesOn`]). Files of the backup that were not as they were written are copied
     /// again, and the report names them.
     ///
+    /// *Blocks* until the backup is written and durable.
+    ///
     /// # Errors
     ///
     /// Those of [`Store::backup_as`](storage::Store::backup_as).
@@ -117,6 +131,8 @@ impl Database {
 
     /// As [`Database::backup`], and reads and verifies all that the backup has already: a backup
     /// verifies a part of it, going on where the one before ended.
+    ///
+    /// *Blocks* until the backup is written and durable.
     ///
     /// # Errors
     ///
