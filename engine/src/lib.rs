@@ -68,9 +68,10 @@
 //! call them where blocking is allowed. The others return at once.
 //!
 //! [`Call`], [`Transaction`], [`Pending`] and [`Ticket`] can be waited for by a thread, with
-//! `wait`, or awaited on any runtime, with `.await`; no feature or runtime is needed. To build a call reads
-//! the object's schema, which may block when the object is not in memory; to submit it does not
-//! wait for its step. A future or [`Pending`] that is dropped does not take its input back.
+//! `wait`, or awaited on any runtime, with `.await`; no feature or runtime is needed. To build a
+//! call reads the object's schema, which may block when the object is not in memory; to submit it
+//! does not wait for its step. A future or [`Pending`] that is dropped does not take its input
+//! back.
 //!
 //! # Threads
 //!
@@ -107,8 +108,8 @@
 //! # Features
 //!
 //! - `internals` (off): the crates beneath, as `continuant::{object, schema, policy, storage,
-//!   query}`, and the module `instrument`. They are for tools that take the database apart, and may change with
-//!   every release.
+//!   query}`, and the module `instrument`. They are for tools that take the database apart, and may
+//!   change with every release.
 //!
 //! Invariant: nothing changes an object but a commit that its policy admitted.
 
