@@ -259,6 +259,11 @@ impl Error {
         &self.0.kind
     }
 
+    /// Whether another error is of the same, at the same place.
+    pub(crate) fn is_same(&self, other: &Error) -> bool {
+        self.kind() == other.kind() && self.path() == other.path()
+    }
+
     /// Whether the file system failed: after that nothing is acknowledged.
     pub(crate) fn is_of_file_system(&self) -> bool {
         matches!(self.kind(), ErrorKind::Io { .. } | ErrorKind::Full)

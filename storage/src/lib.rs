@@ -47,7 +47,7 @@ pub use upkeep::backup::restore::{RestoreReport, Restoring, WitnessedBy};
 pub use upkeep::backup::survey::Until;
 pub use upkeep::backup::{Backup, BackupReport};
 pub use upkeep::check::report::{Damage, LostVersions, Report};
-pub use upkeep::compaction::{Ages, Compacted, RoomNeeded};
+pub use upkeep::compaction::{Ages, Compacted, Incomplete};
 pub use upkeep::repair::{AcceptedLoss, Compared, Repaired};
 pub use write::append::{Append, Blob, Change, NewCommit};
 pub use write::import::{CapsuleReader, Seal};

@@ -18,10 +18,13 @@ use crate::error::Result;
 use crate::log::segment::Tail;
 use crate::record::loss::RecordedLoss;
 use crate::record::mark::OutboxPlace;
+use crate::record::retention::Retention;
 use crate::store::{Inner, Store};
+use crate::upkeep::backup::copy::GoesOn;
 use crate::upkeep::check::aftermath::Aftermath;
 use crate::upkeep::check::comparison::{Comparison, index_differs};
 use crate::upkeep::check::part::Parts;
+use crate::upkeep::check::pass::Progress;
 use crate::upkeep::check::report::{Damage, FINDINGS_MAX, Report};
 use crate::upkeep::check::walk::Walk;
 
@@ -30,19 +33,23 @@ struct Now {
     end: Tail,
     outboxes: Vec<(String, OutboxPlace)>,
     losses: Vec<RecordedLoss>,
+    retention: Retention,
 }
 
 impl Store {
     /// Walks the log and the index as they are now; `progress` is told bytes of the log done and in
-    /// all, which are more once it is known that the log is to be read again. It holds
-    /// [`check_bytes_max`](crate::Options::check_bytes_max), and the messages on their way.
+    /// all, which are more once it is known that the log is to be read again, and may stop it
+    /// ([`GoesOn`]). It holds [`check_bytes_max`](crate::Options::check_bytes_max), half as much
+    /// and the mail of one object where that takes most of it, and the messages on their way.
     ///
     /// # Errors
     ///
-    /// Those of the file system that keep it from walking on; damage is in the report, and so is
-    /// what could not be read otherwise. After either the store is to be opened again.
-    pub fn check(&self, mut progress: impl FnMut(u64, u64)) -> Result<Report> {
+    /// Those of the file system that keep it from walking on, or from reading again what it read
+    /// before; damage is in the report, and so is what could not be read otherwise. After either
+    /// the store is to be opened again. [`Stopped`](crate::ErrorKind::Stopped) when `progress` says so.
+    pub fn check<P: GoesOn>(&self, mut progress: impl FnMut(u64, u64) -> P) -> Result<Report> {
         let inner = self.inner();
+        let mut progress = |done, all| progress(done, all).goes_on();
         let mut report = inner.heed(self.walk(&mut progress))?;
         if !report.is_sound() {
             inner.heed(explain(inner, &mut report, &mut progress))?;
@@ -58,16 +65,17 @@ impl Store {
         Ok(report)
     }
 
-    fn walk(&self, progress: &mut dyn FnMut(u64, u64)) -> Result<Report> {
+    fn walk(&self, progress: Progress<'_>) -> Result<Report> {
         let inner = self.inner();
         inner.log.wait_durable(inner.log.tail().end)?;
         let heads = inner.heads.lock();
+        let mut comparison = Comparison::new(inner, &heads)?;
         let now = Now {
             end: inner.log.tail(),
             outboxes: heads.outboxes().map(|(name, at)| (name.clone(), at)).collect(),
             losses: heads.losses().to_vec(),
+            retention: comparison.retention(&heads)?,
         };
-        let mut comparison = Comparison::new(inner, &heads)?;
         drop(heads);
         inner.log.wait_durable(now.end.end)?;
         let mut walk = Walk::new(inner);
@@ -75,7 +83,7 @@ impl Store {
             walk.report.find(error);
         }
         walk.log(now.end, progress)?;
-        compare_now(inner, &mut walk, &now)?;
+        compare_now(&mut walk, &now);
         let mut report = std::mem::take(&mut walk.report);
         report.pass_count = 1;
         match self.doubtful_names(FINDINGS_MAX) {
@@ -97,11 +105,10 @@ impl Store {
             walk.log(now.end, &mut |done, all| {
                 let before = all.saturating_mul(passed);
                 let behind = all.saturating_mul(left.saturating_add(1));
-                progress(before.saturating_add(done), before.saturating_add(behind));
+                progress(before.saturating_add(done), before.saturating_add(behind))
             })?;
             report.pass_count += 1;
-            // Only that there were no resources is found again.
-            report.take(std::mem::take(&mut walk.report));
+            report.take_again(std::mem::take(&mut walk.report))?;
         }
         comparison.finish(&mut report);
         Ok(report)
@@ -109,8 +116,8 @@ impl Store {
 }
 
 /// Compares what is not of one object with what is in memory.
-fn compare_now(inner: &Inner, walk: &mut Walk<'_>, now: &Now) -> Result<()> {
-    if inner.retention()? != walk.retention.unwrap_or_default() {
+fn compare_now(walk: &mut Walk<'_>, now: &Now) {
+    if now.retention != walk.retention.unwrap_or_default() {
         walk.report.find(index_differs("the rule of retention".to_string()));
     }
     if now.losses != walk.report.losses {
@@ -120,23 +127,26 @@ fn compare_now(inner: &Inner, walk: &mut Walk<'_>, now: &Now) -> Result<()> {
     if !outboxes.eq(now.outboxes.iter().cloned()) {
         walk.report.find(index_differs("the outboxes".to_string()));
     }
-    Ok(())
 }
 
 /// Puts the broken frames of the log in place of all that follows from them.
-fn explain(inner: &Inner, report: &mut Report, progress: &mut dyn FnMut(u64, u64)) -> Result<()> {
+fn explain(inner: &Inner, report: &mut Report, progress: Progress<'_>) -> Result<()> {
+    // The index first: what it has is before the end of the log.
+    let index = inner.index.reading()?;
     let end = inner.log.tail();
     inner.log.wait_durable(end.end)?;
-    let index = inner.index.reading()?;
     let Aftermath { faults, fault_count, lost, pass_count } =
         Aftermath::read(inner, &index, end, progress)?;
     report.pass_count += pass_count;
     if fault_count == 0 {
         return Ok(());
     }
-    let apart = report.damage.iter().filter(|damage| Aftermath::is_apart(&damage.0));
-    let mut found: Vec<Damage> = apart.cloned().collect();
-    let count = found.len() as u64 + fault_count;
+    let mut found = std::mem::take(&mut report.apart);
+    let apart_count = found.len();
+    // What keeps a frame from being read was met by the walk, too.
+    found.retain(|apart| !faults.iter().any(|fault| fault.is_same(&apart.0)));
+    let met_twice = (apart_count - found.len()) as u64;
+    let count = report.apart_count - met_twice + fault_count;
     found.extend(faults.into_iter().map(Damage));
     found.truncate(FINDINGS_MAX);
     report.consequence_count = report.damage_count.saturating_sub(count);
@@ -286,5 +296,35 @@ mod tests {
                 assert_eq!(parts.damage_count, whole.damage_count, "{expected}");
             }
         }
+    }
+
+    /// One in front of them ended the rows of its part, and was found in none.
+    #[test]
+    fn rows_behind_a_key_that_is_no_id_are_looked_at() {
+        let directory = database();
+        let path = directory.path();
+        drop(Options::new().open(path).expect("it opens"));
+        let table: redb::TableDefinition<'_, &[u8], &[u8]> =
+            redb::TableDefinition::new("objects");
+        let index = redb::Database::open(path.join("index.redb")).expect("it is there");
+        let transaction = index.begin_write().expect("nobody else writes");
+        let mut rows = transaction.open_table(table).expect("it is there");
+        let before = [[0xee; 32], [0xff; 32]].map(|mut key| {
+            key[31] = 0;
+            key
+        });
+        rows.insert(&[0xdd; 3][..], &[][..]).expect("it takes all");
+        rows.insert(&before[0][..], &[1; 9][..]).expect("it takes all");
+        rows.insert(&[&before[0][..], &[7; 9]].concat()[..], &[][..]).expect("it takes all");
+        rows.insert(&before[1][..], &[1; 9][..]).expect("it takes all");
+        drop(rows);
+        transaction.commit().expect("there is room");
+        drop(index);
+        let (whole, found) = findings(path, 1 << 20);
+        let count = |what: &str| found.iter().filter(|found| found.contains(what)).count();
+        assert_eq!((count("a row without an id"), count("no object")), (1, 2), "{found:?}");
+        assert_eq!(whole.damage_count, 4);
+        let (parts, same) = findings(path, 1);
+        assert_eq!((parts.damage_count, same), (4, found));
     }
 }

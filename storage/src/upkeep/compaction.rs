@@ -31,6 +31,7 @@ use crate::record::version::{Left, Staged, VersionBytes, VersionRecord};
 use crate::record::{Body, Record, raw_records};
 use crate::rows::row::Row;
 use crate::store::{Inner, Store};
+use crate::upkeep::backup::copy::GoesOn;
 
 /// Objects for which it is remembered what is kept of them.
 const KEEPS_MAX: usize = 10_000;
@@ -41,6 +42,9 @@ const LIST_PAGE: usize = 4096;
 const CLOSE_BYTES: u64 = 16 << 10;
 /// A pack is written anew when at least one part in so many of it goes.
 const WORTHWHILE_PART: u64 = 8;
+
+/// What is told of a compaction: segments done, and in all. It says whether the compaction goes on.
+type Progress<'a> = &'a mut dyn FnMut(u64, u64) -> bool;
 
 /// From when on ages are counted, in milliseconds since 1970-01-01 UTC.
 ///
@@ -84,26 +88,34 @@ pub struct Compacted {
     pub ages_from: Option<u64>,
 }
 
-/// The room that a compaction did not find: the [`source`](std::error::Error::source) of its
-/// [`Full`](ErrorKind::Full).
+/// What a compaction did that ended early: the [`source`](std::error::Error::source) of its
+/// [`Full`](ErrorKind::Full) or [`Stopped`](ErrorKind::Stopped).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RoomNeeded {
+pub struct Incomplete {
+    /// What was done, which stays so.
+    pub done: Compacted,
     /// Bytes that must be free on the disk for the next segment, which are given back with what it
-    /// held.
-    pub bytes: u64,
+    /// held, when they were not found.
+    pub room_needed: Option<u64>,
 }
 
-impl fmt::Display for RoomNeeded {
+impl fmt::Display for Incomplete {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "compacting the next segment takes {} bytes of free space for a while",
-            self.bytes
-        )
+        if let Some(bytes) = self.room_needed {
+            write!(f, "compacting the next segment takes {bytes} bytes of free space for a while; ")?;
+        }
+        write!(f, "segments compacted before: {}", self.done.segment_count)
     }
 }
 
-impl std::error::Error for RoomNeeded {}
+impl std::error::Error for Incomplete {}
+
+/// Why a compaction ends early, with the bytes that were not found.
+#[derive(Debug)]
+struct Early {
+    error: Error,
+    room_needed: Option<u64>,
+}
 
 /// Which segments are compacted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -152,24 +164,26 @@ impl Store {
     /// Lets go what retention does not keep, with ages that are counted from when `ages` says, and
     /// compresses what is left, in all segments of the log that are full. Space returns to the disk
     /// segment by segment; it needs room for one that is compressed. `progress` is told segments
-    /// done and in all. The index has an [option](crate::Options::compact_index) of its own.
+    /// done and in all, and may stop it ([`GoesOn`]): those behind stay as they are. The index has
+    /// an [option](crate::Options::compact_index) of its own.
     ///
     /// The open segment is left as it is: [`Compacted::open_bytes`] says how much there is in it,
     /// and [`compact_all`](Store::compact_all) compacts it too.
     ///
     /// # Errors
     ///
-    /// [`Full`](ErrorKind::Full) when there is no room for what is left of a segment, with the
-    /// [`RoomNeeded`]: those that there was room for are compacted, the others are as they were,
-    /// and the store goes on.
+    /// [`Full`](ErrorKind::Full) when there is no room for what is left of a segment, with what is
+    /// [`Incomplete`]: those that there was room for are compacted, the others are as they were,
+    /// and the store goes on. [`Stopped`](ErrorKind::Stopped), with the same.
     /// [`Damaged`](ErrorKind::Damaged) when a segment is not whole: it is left as it is, with those
     /// behind it. [`ReadOnly`](ErrorKind::ReadOnly). Those of the file system.
-    pub fn compact(
+    pub fn compact<P: GoesOn>(
         &self,
         ages: impl Into<Ages>,
-        progress: impl FnMut(u64, u64),
+        mut progress: impl FnMut(u64, u64) -> P,
     ) -> Result<Compacted> {
-        self.compact_extent(Extent::Full, ages.into(), progress)
+        let mut progress = |done, all| progress(done, all).goes_on();
+        self.compact_extent(Extent::Full, ages.into(), &mut progress)
     }
 
     /// Compacts as [`compact`](Store::compact) does, and everything: the open segment is closed
@@ -180,19 +194,20 @@ impl Store {
     /// # Errors
     ///
     /// As of [`compact`](Store::compact).
-    pub fn compact_all(
+    pub fn compact_all<P: GoesOn>(
         &self,
         ages: impl Into<Ages>,
-        progress: impl FnMut(u64, u64),
+        mut progress: impl FnMut(u64, u64) -> P,
     ) -> Result<Compacted> {
-        self.compact_extent(Extent::All, ages.into(), progress)
+        let mut progress = |done, all| progress(done, all).goes_on();
+        self.compact_extent(Extent::All, ages.into(), &mut progress)
     }
 
     fn compact_extent(
         &self,
         extent: Extent,
         ages: Ages,
-        mut progress: impl FnMut(u64, u64),
+        progress: Progress<'_>,
     ) -> Result<Compacted> {
         let (store, inner) = (self, self.inner());
         if inner.options.read_only {
@@ -216,10 +231,15 @@ impl Store {
         };
         let bytes_before = inner.heed(inner.directory.bytes_on_disk())?;
         let mut compacted = Compacted { bytes_before, ..Compacted::default() };
-        trim.run(&mut compacted, &mut progress)?;
+        let early = trim.run(&mut compacted, progress)?;
         compacted.open_bytes = inner.open_bytes();
         compacted.bytes_after = inner.heed(inner.directory.bytes_on_disk())?;
-        Ok(compacted)
+        match early {
+            None => Ok(compacted),
+            Some(Early { error, room_needed }) => {
+                Err(error.because(Incomplete { done: compacted, room_needed }))
+            }
+        }
     }
 
     /// The newest time of a version that is not after `now`; 0 when there is none.
@@ -255,35 +275,41 @@ impl Inner {
         u64::from(self.log.tail().end.offset()) - file::HEADER_BYTES as u64
     }
 
-    /// Has the open segment take nothing more, if there is anything in it but what this puts at the
-    /// start of the next: the rule of retention, once more.
-    fn close_segment(&self) -> Result<()> {
+    /// Whether there is anything in the open segment but what closing one puts at the start of the
+    /// next: the rule of retention, once more.
+    fn is_worth_closing(&self) -> bool {
         let mut body = Body::default();
         body.retention(None, Retention::All);
-        match self.open_bytes() > (frame::HEADER_BYTES + body.0.len()) as u64 {
-            true => self.restate_retention(),
-            false => Ok(()),
-        }
+        self.open_bytes() > (frame::HEADER_BYTES + body.0.len()) as u64
     }
 }
 
 impl Trim<'_> {
-    /// Compacts all segments that are to be, in turn.
-    fn run(mut self, compacted: &mut Compacted, progress: &mut impl FnMut(u64, u64)) -> Result<()> {
-        let mut left = self.full_from(0)?;
+    /// Compacts all segments that are to be, in turn. Gives why it ended early, if it did.
+    fn run(mut self, compacted: &mut Compacted, progress: Progress<'_>) -> Result<Option<Early>> {
         let mut done = 0;
-        let mut failure = self.segments(&left, compacted, &mut done, progress)?;
-        if self.extent == Extent::All {
+        let left = self.full_from(0)?;
+        let mut early = self.segments(&left, compacted, &mut done, progress)?;
+        let is_stopped = |early: &Early| *early.error.kind() == ErrorKind::Stopped;
+        if self.extent == Extent::All
+            && !early.as_ref().is_some_and(is_stopped)
+            && self.inner.is_worth_closing()
+        {
             // Only now: there may be room for a new segment.
             let open = self.inner.log.tail().end.segment();
-            self.require_room(open)?;
-            self.inner.close_segment()?;
-            left = self.full_from(open)?;
-            let failed = self.segments(&left, compacted, &mut done, progress)?;
-            failure = failure.or(failed);
+            early = match self.missing_room(open)? {
+                // It takes more than any segment does.
+                Some(failed) => Some(failed),
+                None => {
+                    self.inner.restate_retention()?;
+                    let left = self.full_from(open)?;
+                    let failed = self.segments(&left, compacted, &mut done, progress)?;
+                    early.or(failed)
+                }
+            };
         }
         compacted.ages_from = self.ages_from;
-        failure.map_or(Ok(()), Err)
+        Ok(early)
     }
 
     /// The segments from `number` on that take nothing more, ascending. What messages say in them
@@ -299,14 +325,15 @@ impl Trim<'_> {
     }
 
     /// Compacts segments, those again that there was no room for as long as others make some. Gives
-    /// the failure of the first for which there is none.
+    /// why it ended early: the failure of the first for which there is no room, or that it was to
+    /// stop.
     fn segments(
         &mut self,
         numbers: &[u32],
         compacted: &mut Compacted,
         done: &mut u64,
-        progress: &mut impl FnMut(u64, u64),
-    ) -> Result<Option<Error>> {
+        progress: Progress<'_>,
+    ) -> Result<Option<Early>> {
         let all = *done + numbers.len() as u64;
         let mut left = numbers.to_vec();
         loop {
@@ -315,7 +342,10 @@ impl Trim<'_> {
                 match self.segment(number, compacted) {
                     Ok(()) => {
                         *done += 1;
-                        progress(*done, all);
+                        if !progress(*done, all) {
+                            let error = ErrorKind::Stopped.into();
+                            return Ok(Some(Early { error, room_needed: None }));
+                        }
                     }
                     Err(error) if *error.kind() == ErrorKind::Full => {
                         failed.push(number);
@@ -325,9 +355,9 @@ impl Trim<'_> {
                 }
             }
             if failed.is_empty() || compacted.segment_count == before {
-                let Some((failure, number)) = failure.zip(failed.first()) else { return Ok(None) };
-                let needed = RoomNeeded { bytes: self.measure(*number)? };
-                return Ok(Some(failure.because(needed)));
+                let Some((error, number)) = failure.zip(failed.first()) else { return Ok(None) };
+                let room_needed = Some(self.measure(*number)?);
+                return Ok(Some(Early { error, room_needed }));
             }
             left = failed;
         }
@@ -394,24 +424,21 @@ impl Trim<'_> {
         self.inner.heed(measured)
     }
 
-    /// That there is room to close the open segment and for its pack: a log that finds none for a
-    /// new segment takes nothing more.
-    fn require_room(&mut self, open: u32) -> Result<()> {
+    /// Gives that there is no room to close the open segment and for its pack, if there is none: a
+    /// log that finds none for a new segment takes nothing more.
+    fn missing_room(&mut self, open: u32) -> Result<Option<Early>> {
         let (inner, log) = (self.inner, &self.inner.log);
         log.wait_durable(log.tail().end)?;
         let has_room = |bytes| inner.heed(log.segments().has_room(bytes + CLOSE_BYTES));
         if has_room(inner.open_bytes())? {
-            return Ok(());
+            return Ok(None);
         }
         let bytes = self.measure(open)?;
-        match has_room(bytes)? {
-            true => Ok(()),
-            false => {
-                let needed = RoomNeeded { bytes: bytes + CLOSE_BYTES };
-                let path = inner.directory.log();
-                Err(Error::from(ErrorKind::Full).at(path).because(needed))
-            }
+        if has_room(bytes)? {
+            return Ok(None);
         }
+        let error = Error::from(ErrorKind::Full).at(inner.directory.log());
+        Ok(Some(Early { error, room_needed: Some(bytes + CLOSE_BYTES) }))
     }
 
     /// Goes through the frames of a segment, each with its header and, when something of it goes,

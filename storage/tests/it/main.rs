@@ -4,6 +4,7 @@
 //! - `append`: what is taken, and what is turned away.
 //! - `backup`: backups while appends go on, whatever fails; restoring up to any moment.
 //! - `capsule`: objects out of one store and into another.
+//! - `check`: a check while others write, compact, and while the disk fails between its passes.
 //! - `damage`: every changed byte of the log is found; what is not a database is not opened.
 //! - `failure`: after the file system failed nothing is acknowledged.
 //! - `fixture`: databases of every format that was ever written still open.
@@ -28,6 +29,7 @@ mod append;
 mod author;
 mod backup;
 mod capsule;
+mod check;
 mod damage;
 mod failure;
 mod fixture;

@@ -2,12 +2,13 @@
 //! what compaction says is given back is given back, the open segment too.
 
 use std::io;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use continuant_storage::disk::{Disk, DiskFile, LocalDisk};
-use continuant_storage::{ErrorKind, Options, Retention, RoomNeeded, Store};
+use continuant_storage::{ErrorKind, Incomplete, Options, Retention, Store};
 use object::commit::Commit;
 use tempfile::TempDir;
 
@@ -248,10 +249,15 @@ fn compaction_needs_room_for_one_segment_and_gives_back_what_it_says() {
     assert_eq!(files_of_log(&path), names);
     store.sync().unwrap();
     assert_sound(&store);
+    let done = |error: &continuant_storage::Error| {
+        let source = std::error::Error::source(error).unwrap();
+        source.downcast_ref::<Incomplete>().unwrap().done
+    };
+    assert_eq!((done(&error).segment_count, done(&error).bytes_after), (0, held(&path)));
     // It says how much it takes, to close the open segment too, which without would end the store.
     let needed = |error: &continuant_storage::Error| {
         let source = std::error::Error::source(error).unwrap();
-        source.downcast_ref::<RoomNeeded>().unwrap().bytes
+        source.downcast_ref::<Incomplete>().unwrap().room_needed.unwrap()
     };
     let (one, all) = (needed(&error), store.compact_all(0, |_, _| {}).unwrap_err());
     assert!(*all.kind() == ErrorKind::Full && needed(&all) > 16 * KIB, "{all}");
@@ -314,7 +320,8 @@ fn has_bytes(path: &Path, bytes: &[u8]) -> bool {
 fn compact_all_closes_the_open_segment_and_leaves_nothing_of_what_was_let_go() {
     let directory = TempDir::new().unwrap();
     let path = directory.path().join("db");
-    let store = Options::new().open(&path).unwrap();
+    let disk = Arc::new(TightDisk::new(&path, u64::MAX));
+    let store = Options::new().disk(Arc::clone(&disk) as Arc<dyn Disk>).open(&path).unwrap();
     let (mut authors, made) = lived(&store, 50);
     store.set_retention(None, Retention::Versions(3)).unwrap();
     let inputs: Vec<Vec<u8>> = made
@@ -338,8 +345,10 @@ fn compact_all_closes_the_open_segment_and_leaves_nothing_of_what_was_let_go() {
         assert!(is_kept || !has_bytes(&path, input), "version {index}");
     }
     let names = files_of_log(&path);
-    // Again there is nothing to do, and no segment is made for it.
+    // Again there is nothing to do, and no segment is made for it, so no room is needed.
+    disk.leave(0);
     let again = store.compact_all(0, |_, _| {}).unwrap();
+    disk.leave(MIB);
     assert_eq!((again.segment_count, again.left_count), (0, 1), "{again:?}");
     assert_eq!(files_of_log(&path), names);
     append(&store, &[authors[0].step()], &[]).unwrap();
@@ -365,4 +374,45 @@ fn files_that_nobody_finished_are_removed() {
     let store = small().open(&path).unwrap();
     assert!(files_of_log(&path).iter().all(|name| !name.ends_with(".tmp")));
     assert_eq!(store.head(authors[0].head.id).unwrap().unwrap().head, authors[0].head);
+}
+
+#[test]
+fn a_compaction_that_ends_early_says_what_it_did_and_leaves_the_rest() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("db");
+    let disk = Arc::new(TightDisk::new(&path, u64::MAX));
+    let store = small().disk(Arc::clone(&disk) as Arc<dyn Disk>).open(&path).unwrap();
+    let (mut authors, _) = lived(&store, 120);
+    let all = files_of_log(&path).len();
+    let done = |error: &continuant_storage::Error| {
+        let source = std::error::Error::source(error).unwrap();
+        *source.downcast_ref::<Incomplete>().unwrap()
+    };
+    let mut told = 0;
+    let stopped = store.compact_all(0, |done, _| {
+        told = done;
+        if done == 2 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    let stopped = stopped.unwrap_err();
+    assert_eq!((stopped.kind(), told), (&ErrorKind::Stopped, 2));
+    let Incomplete { done: first, room_needed } = done(&stopped);
+    assert_eq!((first.segment_count, first.left_count, room_needed), (2, 0, None));
+    assert!(first.bytes_after < first.bytes_before, "{first:?}");
+    let packs = |names: &[String]| names.iter().filter(|name| name.ends_with(".pack")).count();
+    let names = files_of_log(&path);
+    assert_eq!((packs(&names), names.len()), (2, all), "{names:?}");
+    // What there is room for is done, and told.
+    let no_more = |done, _| if done == 3 { disk.leave(0) };
+    let error = store.compact(0, no_more).unwrap_err();
+    let Incomplete { done: second, room_needed } = done(&error);
+    assert_eq!(*error.kind(), ErrorKind::Full);
+    assert!(second.segment_count == 1 && room_needed.is_some(), "{second:?}");
+    assert_eq!(packs(&files_of_log(&path)) as u64, 2 + second.segment_count);
+    disk.leave(MIB);
+    append(&store, &[authors[0].step()], &[]).unwrap();
+    assert_sound(&store);
+    let stopped = store.check(|_, _| ControlFlow::Break(())).unwrap_err();
+    assert_eq!(*stopped.kind(), ErrorKind::Stopped);
+    append(&store, &[authors[0].step()], &[]).unwrap();
+    assert_sound(&store);
 }

@@ -24,6 +24,7 @@ use crate::rows::info::ObjectInfo;
 use crate::store::Inner;
 use crate::upkeep::check::part::{Load, Part, Parts};
 use crate::upkeep::check::pass;
+use crate::upkeep::check::pass::Progress;
 use crate::upkeep::check::report::{FINDINGS_MAX, LostVersions};
 
 /// Rows of the index that are read at a time.
@@ -91,7 +92,7 @@ impl Aftermath {
         inner: &Inner,
         index: &Reading<'_>,
         end: Tail,
-        progress: &mut dyn FnMut(u64, u64),
+        progress: Progress<'_>,
     ) -> Result<Aftermath> {
         let all = inner.log.segments().bytes_before(end.end)?;
         let (mut aftermath, mut parts, mut part) = (Aftermath::default(), Parts::new(), Part::ALL);
@@ -101,7 +102,7 @@ impl Aftermath {
             aftermath.pass(inner, &mut newest, (end, all), &mut |done| {
                 let before = all.saturating_mul(passed).saturating_add(done);
                 let behind = (all - done).saturating_add(all.saturating_mul(left));
-                progress(before, before.saturating_add(behind));
+                progress(before, before.saturating_add(behind))
             })?;
             aftermath.pass_count += 1;
             if aftermath.fault_count == 0 {
@@ -123,29 +124,27 @@ impl Aftermath {
         inner: &Inner,
         newest: &mut Newest,
         (end, all): (Tail, u64),
-        progress: &mut dyn FnMut(u64),
+        progress: &mut dyn FnMut(u64) -> bool,
     ) -> Result<()> {
         let is_first = self.pass_count == 0;
         newest.load.read = (0, all);
-        let mut failure = None;
         pass::frames(inner, end, |found| {
             match found {
                 Ok(frame) => newest.frame(&frame),
-                Err(error) if error.is_of_resources() => {
-                    failure = Some(error);
-                    return ControlFlow::Break(());
-                }
+                Err(error) if error.is_of_resources() => return Err(error),
                 Err(error) if is_first => self.fault(error),
-                Err(_) => {}
+                Err(error) => self.meet_again(error)?,
             }
-            progress(newest.load.read.0);
-            match newest.load.is_full() && !is_first {
+            if !progress(newest.load.read.0) {
+                return Err(ErrorKind::Stopped.into());
+            }
+            Ok(match newest.load.is_full() && !is_first {
                 true => ControlFlow::Break(()),
                 false => ControlFlow::Continue(()),
-            }
+            })
         })?;
         progress(all);
-        failure.map_or(Ok(()), Err)
+        Ok(())
     }
 
     fn fault(&mut self, error: Error) {
@@ -155,13 +154,22 @@ impl Aftermath {
         }
     }
 
-    /// Whether a finding is of something else than the records of the log and the index.
-    pub(super) fn is_apart(error: &Error) -> bool {
-        match error.kind() {
-            ErrorKind::Damaged { file, .. } => !file.starts_with("log/"),
-            ErrorKind::IndexDamaged(_) => false,
-            _ => true,
+    /// Takes in what a later pass could not read: mostly what the first could not read either.
+    ///
+    /// # Errors
+    ///
+    /// A failure of the file system that the first pass did not meet: what it keeps from being read
+    /// is not lost.
+    fn meet_again(&mut self, error: Error) -> Result<()> {
+        let is_whole = self.fault_count == self.faults.len() as u64;
+        if !is_whole || self.faults.iter().any(|fault| fault.is_same(&error)) {
+            return Ok(());
         }
+        if error.is_of_file_system() {
+            return Err(error);
+        }
+        self.fault(error);
+        Ok(())
     }
 }
 
@@ -209,7 +217,8 @@ impl Newest {
 
     fn learn(&mut self, id: ObjectId, seq: u64) {
         let before = self.of.insert(id, seq).map_or(0, |_| NEWEST_BYTES);
-        if self.load.weigh(before, NEWEST_BYTES, self.of.len() <= 1) {
+        let of_one = if self.of.len() <= 1 { usize::MAX } else { 0 };
+        if self.load.weigh(before, NEWEST_BYTES, of_one) {
             (self.of, self.lost) = Default::default();
         }
     }

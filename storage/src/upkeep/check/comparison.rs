@@ -4,6 +4,8 @@
 //!
 //! Invariant: each row of the index is looked at in one part.
 
+use std::borrow::Cow;
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
@@ -15,6 +17,7 @@ use crate::read::memory::sources;
 use crate::read::version::read_commit;
 use crate::record::BlobHash;
 use crate::record::message::{Dead, MessageId, Sent};
+use crate::record::retention::Retention;
 use crate::rows::heads::Heads;
 use crate::rows::index::{Page, Reading};
 use crate::rows::row::Row;
@@ -64,6 +67,12 @@ impl<'a> Comparison<'a> {
             missing,
             closed,
         })
+    }
+
+    /// The rule of objects without one of their own.
+    pub(super) fn retention(&self, heads: &Heads) -> Result<Retention> {
+        let known = heads.retention();
+        known.map_or_else(|| Ok(self.index.retention()?.unwrap_or_default()), Ok)
     }
 
     /// Compares a part with what the log says of it.
@@ -130,16 +139,23 @@ impl<'a> Comparison<'a> {
     /// That the newest version of an object can be read, though only those from a later one on,
     /// `kept_from`, were kept.
     fn state(&self, id: ObjectId, row: &Row, kept_from: u64) -> Result<()> {
-        let readable = read_commit(&self.inner.log, row.head()).and_then(|stored| {
-            stored.require(row.seq())?;
-            sources(&self.inner.log, id, &stored)
-        });
-        match readable {
-            Ok(_) => Ok(()),
-            Err(error) if matches!(error.kind(), ErrorKind::Pruned { .. }) => {
-                Err(ErrorKind::NoState { seq: row.seq(), kept_from }.into())
+        let mut row = Cow::Borrowed(row);
+        loop {
+            let readable = read_commit(&self.inner.log, row.head()).and_then(|stored| {
+                stored.require(row.seq())?;
+                sources(&self.inner.log, id, &stored)
+            });
+            match readable {
+                Ok(_) => return Ok(()),
+                Err(error) if matches!(error.kind(), ErrorKind::Pruned { .. }) => {}
+                Err(error) => return Err(error),
             }
-            Err(error) => Err(error),
+            // Meanwhile there may be newer versions, for which a compaction let this one go.
+            let newest = self.inner.require_row(id)?;
+            if newest.head() == row.head() {
+                return Err(ErrorKind::NoState { seq: row.seq(), kept_from }.into());
+            }
+            row = Cow::Owned(Row::clone(&newest));
         }
     }
 
@@ -156,13 +172,15 @@ impl<'a> Comparison<'a> {
             first,
             |after| self.index.armed_after(after, PAGE),
             |key, row| {
+                match part.place(&key) {
+                    Ordering::Less => return true,
+                    Ordering::Equal => {}
+                    Ordering::Greater => return false,
+                }
                 let Ok(id) = key[..].try_into().map(ObjectId) else {
                     report.find(index_differs("a row without an id".to_string()));
-                    return part.has(&key);
+                    return true;
                 };
-                if !part.has(&key) {
-                    return false;
-                }
                 if !objects.contains_key(&id) {
                     report.find(index_differs(format!("a row of {id}, no object")));
                 }
@@ -278,7 +296,7 @@ impl<'a> Comparison<'a> {
     fn needed(&mut self, objects: &BTreeMap<ObjectId, Row>, report: &mut Report) {
         let rows = objects.iter().filter(|(id, _)| !self.unwritten.contains_key(id));
         // Many have the same.
-        let needed: HashMap<[u8; 1 + HASH_BYTES], BlobHash> = rows
+        let needed: BTreeMap<[u8; 1 + HASH_BYTES], BlobHash> = rows
             .flat_map(|(_, row)| {
                 [BlobHash::Code(row.code), BlobHash::Policy(row.policy), BlobHash::Base(row.base)]
             })

@@ -8,8 +8,13 @@
 //! spread evenly, so how much of a part fitted says how wide the next ones may be. It does not know
 //! what is kept of objects.
 //!
+//! An object that takes most of what is stated by itself is no reason to give a part up: parting
+//! does not make it less.
+//!
 //! Invariant: parts that were not given up follow each other without a gap, from the first id to
 //! the last.
+
+use std::cmp::Ordering;
 
 use object::hash::ObjectId;
 
@@ -27,10 +32,21 @@ pub(super) struct Part {
 impl Part {
     pub(super) const ALL: Part = Part { from: 0, to: 1 << 64 };
 
-    /// Whether something of this id or hash is in it; what is too short for one is in the first.
+    /// Whether something of this id or hash is in it.
     pub(super) fn has(&self, hash: &[u8]) -> bool {
-        let first = hash.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes));
-        (self.from..self.to).contains(&u128::from(first))
+        self.place(hash).is_eq()
+    }
+
+    /// Whether an id or hash comes before the part, is in it, or comes behind it; what is too short
+    /// for one is where its order puts it.
+    pub(super) fn place(&self, hash: &[u8]) -> Ordering {
+        let mut first = [0; 8];
+        first.iter_mut().zip(hash).for_each(|(first, byte)| *first = *byte);
+        match u128::from(u64::from_be_bytes(first)) {
+            first if first < self.from => Ordering::Less,
+            first if first < self.to => Ordering::Equal,
+            _ => Ordering::Greater,
+        }
     }
 
     /// Whether no part comes before it.
@@ -78,12 +94,16 @@ impl Load {
         self.full_at.is_some()
     }
 
-    /// Notes that something takes `after` bytes where it took `before`. Whether the part is to be
-    /// given up for that: not when it `is_alone`.
-    pub(super) fn weigh(&mut self, before: usize, after: usize, is_alone: bool) -> bool {
-        self.bytes = self.bytes.saturating_sub(before).saturating_add(after);
+    /// Notes that something takes `after` bytes where it took `before`, and that `of_one` of all
+    /// bytes are of one object. Whether the part is to be given up for that: not when they are most
+    /// of what there may be, and the others are no more than the rest.
+    pub(super) fn weigh(&mut self, before: usize, after: usize, of_one: usize) -> bool {
+        assert!(self.bytes >= before, "what is let go was weighed");
+        self.bytes = (self.bytes - before).saturating_add(after);
+        let most = self.bytes_max / 2;
+        let is_one = of_one > most && self.bytes.saturating_sub(of_one) <= most;
         let is_over =
-            !self.is_full() && self.bytes > self.bytes_max && !is_alone && self.part.width() > 1;
+            !self.is_full() && self.bytes > self.bytes_max && !is_one && self.part.width() > 1;
         if is_over {
             self.full_at = Some(self.read);
         }
@@ -146,7 +166,7 @@ mod tests {
                 load.read = (index as u64 + 1, things.len() as u64);
                 if load.has(&id) {
                     kept += 1;
-                    load.weigh(0, bytes, kept == 1);
+                    load.weigh(0, bytes, if kept == 1 { bytes } else { 0 });
                 }
             }
             pass_count += 1;

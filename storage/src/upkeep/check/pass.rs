@@ -11,16 +11,19 @@ use crate::log::scan::{Next, Scan};
 use crate::log::segment::Tail;
 use crate::store::Inner;
 
+/// What is told of a pass: bytes of the log done, and in all. It says whether the check goes on.
+pub(super) type Progress<'a> = &'a mut dyn FnMut(u64, u64) -> bool;
+
 /// Gives the frames of the log before `end` in order, and, in its place, what keeps one from being
 /// read; until it is told to stop.
 ///
 /// # Errors
 ///
-/// Those of the file system that keep it from going on.
+/// Those of the file system that keep it from going on, and those of `each`.
 pub(super) fn frames(
     inner: &Inner,
     end: Tail,
-    mut each: impl FnMut(Result<Frame>) -> ControlFlow<()>,
+    mut each: impl FnMut(Result<Frame>) -> Result<ControlFlow<()>>,
 ) -> Result<()> {
     let (segments, seal) = (inner.log.segments(), inner.log.seal());
     let mut scan = Scan::new(segments, seal, scan::start(seal));
@@ -35,14 +38,14 @@ pub(super) fn frames(
         let frame = match found {
             Ok(frame) => Some(frame),
             Err(error) => {
-                if each(Err(error)).is_break() {
+                if each(Err(error))?.is_break() {
                     return Ok(());
                 }
                 scan.resume()?
             }
         };
         let Some(frame) = frame.filter(|frame| frame.position < end.end) else { return Ok(()) };
-        if each(Ok(frame)).is_break() {
+        if each(Ok(frame))?.is_break() {
             return Ok(());
         }
     }

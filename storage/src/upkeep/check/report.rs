@@ -6,7 +6,7 @@ use std::fmt;
 
 use object::hash::ObjectId;
 
-use crate::error::Error;
+use crate::error::{Error, ErrorKind, Result};
 use crate::read::names::DoubtfulName;
 use crate::record::loss::RecordedLoss;
 
@@ -44,8 +44,12 @@ pub struct Report {
     pub lost_count: u64,
     /// Findings that are not listed, for they may all follow from the broken frames.
     pub consequence_count: u64,
-    /// The first failure of the file system among it.
+    /// The first failure of the file system among it, or that there were no resources.
     pub(super) failure: Option<Error>,
+    /// The damage that does not follow from broken frames: the first 1,000.
+    pub(super) apart: Vec<Damage>,
+    /// All of it.
+    pub(super) apart_count: u64,
 }
 
 /// One finding.
@@ -98,12 +102,18 @@ impl Report {
     pub(super) fn find(&mut self, error: Error) {
         if error.is_of_resources() {
             // That is no damage, and what was not read is not known to be whole.
-            self.failure.get_or_insert(error);
+            self.failure = Some(error);
             return;
         }
         self.damage_count += 1;
         if error.is_of_file_system() {
             self.failure.get_or_insert_with(|| error.clone());
+        }
+        if is_apart(&error) {
+            self.apart_count += 1;
+            if self.apart.len() < FINDINGS_MAX {
+                self.apart.push(Damage(error.clone()));
+            }
         }
         if self.damage.len() < FINDINGS_MAX {
             self.damage.push(Damage(error));
@@ -113,10 +123,75 @@ impl Report {
     /// Takes in what was found of the objects of a part.
     pub(super) fn take(&mut self, found: Report) {
         self.damage_count += found.damage_count;
-        if self.failure.is_none() {
+        self.apart_count += found.apart_count;
+        if self.failure.is_none() || found.is_without_resources() {
             self.failure = found.failure;
         }
-        let room = FINDINGS_MAX - self.damage.len();
-        self.damage.extend(found.damage.into_iter().take(room));
+        let add = |to: &mut Vec<Damage>, found: Vec<Damage>| {
+            let room = FINDINGS_MAX - to.len();
+            to.extend(found.into_iter().take(room));
+        };
+        add(&mut self.damage, found.damage);
+        add(&mut self.apart, found.apart);
+    }
+
+    /// Takes in what a later pass found of what the first looked at, too: mostly the same.
+    ///
+    /// # Errors
+    ///
+    /// A failure of the file system that the first pass did not meet: what the later one was to read
+    /// is not known, and all that would be found for it is false.
+    pub(super) fn take_again(&mut self, found: Report) -> Result<()> {
+        if let Some(error) = found.failure.filter(Error::is_of_resources) {
+            return Err(error);
+        }
+        // What is not listed cannot be told from what is new.
+        let is_whole = self.damage_count == self.damage.len() as u64;
+        let known = &self.damage;
+        let is_new = |error: &Error| !known.iter().any(|known| known.0.is_same(error));
+        let new = found.damage.into_iter().map(|damage| damage.0).filter(is_new);
+        for error in new.collect::<Vec<_>>() {
+            if error.is_of_file_system() && (is_whole || self.failure.is_none()) {
+                return Err(error);
+            }
+            if is_whole {
+                self.find(error);
+            }
+        }
+        Ok(())
+    }
+
+    fn is_without_resources(&self) -> bool {
+        self.failure.as_ref().is_some_and(Error::is_of_resources)
+    }
+}
+
+/// Whether a finding is of something else than the records of the log and the index.
+fn is_apart(error: &Error) -> bool {
+    match error.kind() {
+        ErrorKind::Damaged { file, .. } => !file.starts_with("log/"),
+        ErrorKind::IndexDamaged(_) => false,
+        _ => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_stands_apart_is_kept_behind_any_number_of_others() {
+        let mut of_part = Report::default();
+        for number in 0..1500 {
+            of_part.find(ErrorKind::IndexDamaged(number.to_string()).into());
+        }
+        let apart: Error = ErrorKind::NoState { seq: 3, kept_from: 5 }.into();
+        of_part.find(apart.clone());
+        let mut report = Report::default();
+        report.find(Error::damaged("log/00000001.log", 5, "a frame", "none"));
+        report.take(of_part);
+        assert_eq!((report.damage_count, report.damage.len()), (1502, FINDINGS_MAX));
+        assert_eq!((report.apart_count, report.apart.len()), (1, 1));
+        assert!(report.apart[0].0.is_same(&apart));
     }
 }

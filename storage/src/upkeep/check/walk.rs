@@ -11,7 +11,7 @@ use object::hash::{AdmissionHash, EffectsHash, GlobalsHash, InputHash, LedgerHas
 use object::header::{Header, Kind};
 
 use crate::error::position::Position;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::log::frame::{Frame, damaged, placed};
 use crate::log::segment;
 use crate::log::segment::Tail;
@@ -28,6 +28,7 @@ use crate::rows::row::{NewVersion, Row};
 use crate::store::Inner;
 use crate::upkeep::check::part::{Load, Part};
 use crate::upkeep::check::pass;
+use crate::upkeep::check::pass::Progress;
 use crate::upkeep::check::report::Report;
 use crate::write::outbox::validate_mark;
 
@@ -36,8 +37,8 @@ use crate::write::outbox::validate_mark;
 const ROW_BYTES: usize = 384;
 /// Bytes that the place of a blob takes.
 const BLOB_BYTES: usize = 160;
-/// Bytes that a message takes.
-const MESSAGE_BYTES: usize = 160;
+/// Bytes that a message takes, with what is noted of its receiver.
+const MESSAGE_BYTES: usize = 200;
 
 /// What the log says so far.
 pub(super) struct Walk<'a> {
@@ -64,20 +65,47 @@ pub(super) struct Kept {
     /// Objects that are being imported.
     staged: BTreeMap<ObjectId, Row>,
     /// The first version that is kept whole, where earlier ones were trimmed.
-    pub(super) kept_from: HashMap<ObjectId, u64>,
+    pub(super) kept_from: BTreeMap<ObjectId, u64>,
     /// Where each blob is: more than once when two appends had it at the same time.
     pub(super) blobs: HashMap<BlobHash, Vec<Position>>,
     /// The messages on their way, and those that came to nothing.
     pub(super) messages: BTreeMap<MessageId, Sent>,
     pub(super) dead: BTreeMap<MessageId, Dead>,
+    mail: Mail,
     /// What was found of these objects.
     pub(super) found: Report,
 }
 
 impl Kept {
-    fn is_alone(&self) -> bool {
+    /// Bytes that are of one object: all when there is only one thing.
+    fn of_one(&self) -> usize {
         let rows = self.objects.len() + self.staged.len();
-        rows + self.blobs.len() + self.messages.len() + self.dead.len() <= 1
+        match rows + self.blobs.len() + self.messages.len() + self.dead.len() {
+            0 | 1 => usize::MAX,
+            _ => self.mail.most.map_or(0, |(_, bytes)| bytes),
+        }
+    }
+}
+
+/// Bytes that the messages and dead letters of each receiver take.
+#[derive(Default)]
+struct Mail {
+    of: HashMap<ObjectId, usize>,
+    /// The receiver that has most, or had.
+    most: Option<(ObjectId, usize)>,
+}
+
+impl Mail {
+    fn weigh(&mut self, to: ObjectId, before: usize, after: usize) {
+        let bytes = self.of.entry(to).or_default();
+        assert!(*bytes >= before, "what is let go was weighed");
+        *bytes = *bytes - before + after;
+        if self.most.is_none_or(|(most, of_most)| most == to || *bytes > of_most) {
+            self.most = Some((to, *bytes));
+        }
+        if *bytes == 0 {
+            self.of.remove(&to);
+        }
     }
 }
 
@@ -95,7 +123,7 @@ impl<'a> Walk<'a> {
         Walk { inner, is_first, load, report, retention, outboxes, message_count, kept }
     }
 
-    pub(super) fn log(&mut self, end: Tail, progress: &mut dyn FnMut(u64, u64)) -> Result<()> {
+    pub(super) fn log(&mut self, end: Tail, progress: Progress<'_>) -> Result<()> {
         self.start();
         let inner = self.inner;
         let all = inner.log.segments().bytes_before(end.end)?;
@@ -105,12 +133,14 @@ impl<'a> Walk<'a> {
                 Ok(frame) => self.frame(&frame, all),
                 Err(error) => self.find(error),
             }
-            progress(self.load.read.0, all);
+            if !progress(self.load.read.0, all) {
+                return Err(ErrorKind::Stopped.into());
+            }
             // What is too large is begun anew, but for what is looked at once.
-            match self.load.is_full() && !self.is_first {
+            Ok(match self.load.is_full() && !self.is_first {
                 true => ControlFlow::Break(()),
                 false => ControlFlow::Continue(()),
-            }
+            })
         })?;
         progress(all, all);
         Ok(())
@@ -128,11 +158,10 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Takes in what is not of one object: it is looked at in the first pass.
+    /// Takes in what is not of one object: a later pass finds what the first found, and more only
+    /// where something failed or changed since.
     fn find(&mut self, error: Error) {
-        if self.is_first || error.is_of_resources() {
-            self.report.find(error);
-        }
+        self.report.find(error);
     }
 
     fn frame(&mut self, frame: &Frame, all: u64) {
@@ -202,9 +231,15 @@ impl<'a> Walk<'a> {
 
     /// Notes how much is kept where there was something else; lets all go when it is too much.
     fn weigh(&mut self, before: usize, after: usize) {
-        if self.load.weigh(before, after, self.kept.is_alone()) {
+        if self.load.weigh(before, after, self.kept.of_one()) {
             self.kept = Kept::default();
         }
+    }
+
+    /// Notes the same of messages and dead letters of a receiver.
+    fn weigh_mail(&mut self, to: ObjectId, before: usize, after: usize) {
+        self.kept.mail.weigh(to, before, after);
+        self.weigh(before, after);
     }
 
     /// Changes the row of an object, if it is of the part.
@@ -237,7 +272,7 @@ impl<'a> Walk<'a> {
         for (id, sent) in sending.messages(frame.position, &mut next) {
             if self.has(id.to) {
                 self.kept.messages.insert(id, sent);
-                self.weigh(0, MESSAGE_BYTES);
+                self.weigh_mail(id.to, 0, MESSAGE_BYTES);
             }
         }
         self.message_count = next;
@@ -253,19 +288,19 @@ impl<'a> Walk<'a> {
             Fate::Delivered | Fate::Dead(_) => {
                 let sent = self.kept.messages.remove(&id);
                 let sent = sent.ok_or_else(|| none("a message on its way"))?;
-                self.weigh(MESSAGE_BYTES, 0);
+                self.weigh_mail(id.to, MESSAGE_BYTES, 0);
                 if let Fate::Dead(why) = fate {
                     let bytes = MESSAGE_BYTES + why.len();
                     self.kept.dead.insert(id, Dead { sent, why });
-                    self.weigh(0, bytes);
+                    self.weigh_mail(id.to, 0, bytes);
                 }
             }
             Fate::Again | Fate::Dropped => {
                 let dead = self.kept.dead.remove(&id).ok_or_else(|| none("a dead letter"))?;
-                self.weigh(MESSAGE_BYTES + dead.why.len(), 0);
+                self.weigh_mail(id.to, MESSAGE_BYTES + dead.why.len(), 0);
                 if fate == Fate::Again {
                     self.kept.messages.insert(id, dead.sent);
-                    self.weigh(0, MESSAGE_BYTES);
+                    self.weigh_mail(id.to, 0, MESSAGE_BYTES);
                 }
             }
         }

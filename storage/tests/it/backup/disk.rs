@@ -27,6 +27,8 @@ pub(crate) struct Seen {
     pub(crate) is_full: bool,
     /// Operations that failed.
     pub(crate) fired: u64,
+    /// Reads that fail from now on.
+    pub(crate) failing_reads: u64,
     /// Bytes that were read.
     pub(crate) read: u64,
     /// The most bytes that were read or written at once, anywhere.
@@ -77,6 +79,16 @@ impl WatchedDisk {
                 });
             }
             Ok(())
+        })
+    }
+
+    fn fail_read(&self, path: &Path) -> io::Result<()> {
+        self.seen(|seen| match seen.failing_reads {
+            1.. if path.starts_with(&self.below) => {
+                seen.failing_reads -= 1;
+                Err(io::Error::other("injected"))
+            }
+            _ => Ok(()),
         })
     }
 
@@ -161,6 +173,7 @@ impl WatchedFile {
 
 impl DiskFile for WatchedFile {
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.disk.fail_read(&self.path)?;
         let read = self.file.read_at(bytes, offset)?;
         self.disk.seen(|seen| {
             seen.bytes_max = seen.bytes_max.max(bytes.len());
