@@ -13,7 +13,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use continuant::{Database, Error, ObjectId, Replay, Verified};
 use indicatif::ProgressBar;
 
-use crate::stop;
+use crate::failure::is_stopped;
+use crate::{progress, stop};
 
 /// The finding of one object's verification.
 pub(crate) type Finding = (ObjectId, Result<Verified, Error>);
@@ -23,7 +24,7 @@ pub(crate) fn thread_count() -> usize {
     std::thread::available_parallelism().map_or(1, NonZero::get)
 }
 
-/// Verifies every object of `ids`, or fewer when the process is asked to end; with [`Replay::Yes`]
+/// Verifies every object of `ids`, or fewer, each wholly, when the process is asked to end; with [`Replay::Yes`]
 /// by running every step again.
 pub(crate) fn audit(
     db: &Database,
@@ -38,7 +39,11 @@ pub(crate) fn audit(
         while let Some(&id) = ids.get(next.fetch_add(1, Ordering::Relaxed))
             && stop::asked().is_none()
         {
-            found.push((id, db.verify(id, replay)));
+            let finding = db.verify_with(id, replay, |_, _| progress::unless_asked());
+            if finding.as_ref().is_err_and(is_stopped) {
+                break;
+            }
+            found.push((id, finding));
             bar.inc(1);
         }
         found

@@ -97,6 +97,15 @@ impl Failure {
         Failure::with("stopped", stop::code(signal), message)
     }
 
+    /// The failure of an error, or, where work stopped in order because a signal asked for it, that:
+    /// with what was done.
+    pub(crate) fn unless_stopped(error: Error, done: impl fmt::Display) -> Failure {
+        match stop::asked() {
+            Some(signal) if is_stopped(&error) => Failure::stopped(signal, done),
+            _ => error.into(),
+        }
+    }
+
     /// A file that could not be read or written.
     pub(crate) fn file(doing: &str, path: &Path, error: &io::Error) -> Failure {
         Failure::new("io", format!("{doing} {}: {error}", path.display()))
@@ -226,6 +235,14 @@ impl Failure {
 
     pub(crate) fn exit_code(&self) -> u8 {
         self.exit_code
+    }
+}
+
+/// Whether work stopped in order.
+pub(crate) fn is_stopped(error: &Error) -> bool {
+    match error.kind() {
+        ErrorKind::Storage(error) => *error.kind() == storage::ErrorKind::Stopped,
+        _ => false,
     }
 }
 

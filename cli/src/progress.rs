@@ -4,6 +4,8 @@
 //!
 //! Invariant: nothing is drawn without a terminal, and a bar is gone when its work is done.
 
+use std::io;
+use std::io::Read;
 use std::ops::ControlFlow;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
@@ -86,9 +88,37 @@ pub(crate) fn follow_to_stop(bar: &ProgressBar) -> impl FnMut(u64, u64) -> Contr
     let mut told = follow(bar);
     move |done, all| {
         told(done, all);
-        match stop::asked() {
-            Some(_) => ControlFlow::Break(()),
-            None => ControlFlow::Continue(()),
+        unless_asked()
+    }
+}
+
+/// Whether work goes on that stops when a signal asks the process to end.
+pub(crate) fn unless_asked() -> ControlFlow<()> {
+    match stop::asked() {
+        Some(_) => ControlFlow::Break(()),
+        None => ControlFlow::Continue(()),
+    }
+}
+
+/// A reader that fails from when a signal asks the process to end.
+pub(crate) struct UntilAsked<R> {
+    from: R,
+    /// The signal, once that was why a read failed.
+    pub(crate) ended_by: Option<i32>,
+}
+
+impl<R> UntilAsked<R> {
+    pub(crate) fn new(from: R) -> UntilAsked<R> {
+        UntilAsked { from, ended_by: None }
+    }
+}
+
+impl<R: Read> Read for UntilAsked<R> {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        self.ended_by = stop::asked();
+        match self.ended_by {
+            Some(_) => Err(io::Error::other("a signal asked for it to stop")),
+            None => self.from.read(bytes),
         }
     }
 }

@@ -112,12 +112,21 @@ impl Session {
         };
         let opened = open_cached(options, &directory).map_err(Failure::from);
         let db = opened.map_err(|failure| self.explain(failure, &directory))?;
-        let done = work(&db)?;
+        let done = work(&db);
         let closing = progress::busy("closing");
-        let closed = db.close();
+        let closed = db.close().map_err(Failure::from);
         drop(closing);
-        closed.map_err(|error| Failure::from(error).after_the_work())?;
-        Ok(done)
+        match (done, closed) {
+            (done, Ok(())) => done,
+            (Ok(_), Err(failure)) => Err(failure.after_the_work()),
+            (Err(failure), Err(closing)) => {
+                // What the work failed by is why it could not be closed, mostly.
+                if ![failure.kind(), "poisoned"].contains(&closing.kind()) {
+                    aside::warn("closing", closing.message());
+                }
+                Err(failure)
+            }
+        }
     }
 
     /// Adds a remedy to the failure to open a database.

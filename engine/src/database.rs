@@ -814,27 +814,29 @@ impl Database {
     /// # Errors
     ///
     /// [`Object`](ErrorKind::Object) and [`Replay`](ErrorKind::Replay) naming the version and what
-    /// does not hold; [`NoObject`](ErrorKind::NoObject), and those of the store.
+    /// does not hold; [`NoObject`](ErrorKind::NoObject), and those of the store, of which
+    /// [`NoState`](storage::ErrorKind::NoState) says that only headers are left.
     pub fn verify(&self, id: ObjectId, replay: Replay) -> Result<Verified> {
         self.verify_with(id, replay, |_, _| {})
     }
 
     /// Like [`verify`](Database::verify); `progress` is told versions and refusals done and in all,
-    /// on another thread.
+    /// on another thread, and may stop it ([`GoesOn`](storage::GoesOn)).
     ///
     /// *Blocks* while it reads the whole lineage and, with a replay, runs it.
     ///
     /// # Errors
     ///
-    /// Those of [`Database::verify`].
-    pub fn verify_with(
+    /// Those of [`Database::verify`]; [`Stopped`](storage::ErrorKind::Stopped).
+    pub fn verify_with<P: storage::GoesOn>(
         &self,
         id: ObjectId,
         replay: Replay,
-        progress: impl FnMut(u64, u64) + Send,
+        mut progress: impl FnMut(u64, u64) -> P + Send,
     ) -> Result<Verified> {
         let info = self.info(id)?;
         let all = info.seq + 1 + info.refusal_count;
+        let progress = |done, all| progress(done, all).goes_on();
         let verify = |stack| verify::verify(&self.shared, stack, id, replay, all, progress);
         let verified = on_thread(verify)?;
         verified.map_err(|error| error.about(id))
@@ -927,14 +929,17 @@ impl Database {
     }
 
     /// Walks the whole store and reports all damage; `progress` is told bytes done and bytes in
-    /// all.
+    /// all, and may stop it ([`GoesOn`](storage::GoesOn)).
     ///
     /// *Blocks* while it reads the whole database.
     ///
     /// # Errors
     ///
     /// Those that keep it from walking on; damage is in the report.
-    pub fn check(&self, progress: impl FnMut(u64, u64)) -> Result<storage::Report> {
+    pub fn check<P: storage::GoesOn>(
+        &self,
+        progress: impl FnMut(u64, u64) -> P,
+    ) -> Result<storage::Report> {
         self.shared.store().sync()?;
         Ok(self.shared.store().check(progress)?)
     }

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use continuant::storage::{self, BackupReport, Mended};
-use continuant::{Error, ErrorKind};
+use continuant::Error;
+use continuant::storage::{BackupReport, Mended};
 use serde_json::json;
 
 use crate::failure::{Failure, Result};
@@ -59,19 +59,9 @@ impl Backup {
     }
 
     fn explained(&self, error: Error) -> Failure {
-        let stopped = matches!(
-            error.kind(),
-            ErrorKind::Storage(storage) if *storage.kind() == storage::ErrorKind::Stopped
-        );
-        match stop::asked() {
-            Some(signal) if stopped => {
-                let to = self.to.display();
-                let message =
-                    "has what it had, or, if it is new, a part, which `backup` goes on with";
-                Failure::stopped(signal, format!("{to} {message}"))
-            }
-            _ => error.into(),
-        }
+        let to = self.to.display();
+        let message = "has what it had, or, if it is new, a part, which `backup` goes on with";
+        Failure::unless_stopped(error, format!("{to} {message}"))
     }
 
     fn print(&self, report: &BackupReport, printer: &mut Printer) -> Result<()> {

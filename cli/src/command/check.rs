@@ -12,7 +12,7 @@ use crate::failure::{Failure, Result};
 use crate::printer::Printer;
 use crate::session::{Session, short};
 use crate::table::grouped;
-use crate::{moment, progress};
+use crate::{moment, progress, stop};
 
 /// Check every byte of the database, and report all damage
 ///
@@ -48,10 +48,13 @@ impl Check {
             false => None,
         };
         let (report, ahead) = session.reading(|db| {
+            let orderly = stop::orderly();
             let bar = progress::bytes("checking", 0);
-            let report = db.check(progress::follow(&bar));
+            let report = db.check(progress::follow_to_stop(&bar));
             bar.finish_and_clear();
-            let report = report?;
+            drop(orderly);
+            let nothing = "nothing was changed, and of what was not read nothing is known";
+            let report = report.map_err(|error| Failure::unless_stopped(error, nothing))?;
             // A damaged database may not be readable.
             let ahead = if report.is_sound() { db.ahead()? } else { None };
             Ok((report, ahead))

@@ -1,15 +1,15 @@
 //! `compact`: drops what retention does not keep, and compresses the rest.
 
 use clap::Args;
-use continuant::storage::{self, Compacted};
+use continuant::Error;
+use continuant::storage::{self, Compacted, Incomplete};
 use serde_json::json;
 
 use crate::failure::{Failure, Result};
-use crate::moment;
 use crate::printer::Printer;
-use crate::progress;
 use crate::session::Session;
 use crate::table::grouped;
+use crate::{moment, progress, stop};
 
 /// Drop what `retain` does not keep, and compress the rest
 ///
@@ -31,6 +31,28 @@ pub(crate) struct Compact {
     trust_clock: bool,
 }
 
+/// The failure of a compaction, with what it did before where that is known.
+fn ended_early(error: Error) -> Failure {
+    let mut source = std::error::Error::source(&error);
+    let mut incomplete = None;
+    while let Some(cause) = source {
+        incomplete = incomplete.or(cause.downcast_ref::<Incomplete>().copied());
+        source = cause.source();
+    }
+    let Some(Incomplete { done, room_needed }) = incomplete else { return error.into() };
+    let segments = grouped(done.segment_count);
+    let stopped = format!("{segments} segments were compacted, the others are as they were");
+    Failure::unless_stopped(error, stopped).with_details(json!({
+        "segments": done.segment_count,
+        "segments_left": done.left_count,
+        "bytes_before": done.bytes_before,
+        "bytes_after": done.bytes_after,
+        "versions_dropped": done.trimmed_count,
+        "versions_held": done.held_count,
+        "room_needed": room_needed,
+    }))
+}
+
 /// The least difference at which the output says that the newest version is older than the clock.
 const BEHIND_MS: u64 = 60 * 1000;
 
@@ -41,8 +63,9 @@ impl Compact {
         let held = || storage::Options::new().bytes_on_disk(&directory).map_err(Failure::from);
         let (compacted, before, now) = session.with_storage(storage, |db| {
             let before = held()?;
+            let orderly = stop::orderly();
             let bar = progress::bar("compacting", 0);
-            let progress = progress::follow(&bar);
+            let progress = progress::follow_to_stop(&bar);
             let compacted = match (self.all, self.trust_clock) {
                 (true, true) => db.compact_all_by_clock(progress),
                 (true, false) => db.compact_all(progress),
@@ -50,7 +73,8 @@ impl Compact {
                 (false, false) => db.compact(progress),
             };
             bar.finish_and_clear();
-            Ok((compacted?, before, db.now()))
+            drop(orderly);
+            Ok((compacted.map_err(ended_early)?, before, db.now()))
         })?;
         // The index is smaller only now.
         let compacted = Compacted { bytes_before: before, bytes_after: held()?, ..compacted };

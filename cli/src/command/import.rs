@@ -5,13 +5,13 @@ use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use continuant::{Database, ObjectId, Replay, storage, verify_capsule};
+use continuant::{Database, ObjectId, ObjectInfo, Replay, storage, verify_capsule};
 use serde_json::json;
 
 use crate::failure::{Failure, Result};
 use crate::printer::Printer;
 use crate::session::Session;
-use crate::{files, moment, progress};
+use crate::{aside, files, moment, progress};
 
 /// Import an object from a capsule, after verifying and replaying its whole lineage
 ///
@@ -47,6 +47,7 @@ impl Import {
             let id = read(db, &self.file, self.name.as_deref())?;
             printer.done(format!("object {id} is here"), json!({ "object": id.to_string() }));
             let info = db.info(id)?;
+            warn_of_policy(db, &info)?;
             let (seq, hash) = (info.seq, info.hash.to_string());
             let what = format!("object {id} is here, up to version {seq}, hash {hash}");
             printer.done(what, json!({ "object": id.to_string(), "seq": seq, "version": hash }));
@@ -87,6 +88,19 @@ impl Import {
         verified.map_err(|error| Failure::from(error).about(self.file.display()))?;
         Ok(self.name.as_deref().map_or(Ok(()), storage::require_name)?)
     }
+}
+
+/// Says what no policy could come in with that the object's own has: what is on record is decided
+/// by it all the same.
+fn warn_of_policy(db: &Database, info: &ObjectInfo) -> Result<()> {
+    let definition = db.definition((info.code, info.policy))?;
+    if let Err(error) = definition.policy.validate() {
+        let found = Failure::from(error);
+        let found = found.message();
+        let what = "the object goes on by its policy, which this version would not take anew";
+        aside::warn("policy", &format!("{what}: {found}"));
+    }
+    Ok(())
 }
 
 /// Opens a capsule; gives its length too.

@@ -14,8 +14,10 @@ use crate::moment;
 use crate::printer::Printer;
 use crate::session::{self, Session, short};
 use crate::table::{Align, Table, grouped};
-use crate::{aside, progress};
+use crate::{aside, progress, stop};
 
+/// What is known of a lineage of which a part was verified.
+const UNKNOWN: &str = "whether all of the lineage verifies is not known";
 /// The extension of a capsule's file.
 const CAPSULE_EXTENSION: &str = "continuant";
 /// The number of objects that are verified together: their findings are held in memory.
@@ -59,10 +61,13 @@ impl Verify {
                     "{target:?} is an object and a file: give ./{target}, or the object's id, {id}"
                 )));
             }
+            let orderly = stop::orderly();
             let bar = progress::bar("verifying", 0);
-            let verified = db.verify_with(id, replay, progress::follow(&bar));
+            let verified = db.verify_with(id, replay, progress::follow_to_stop(&bar));
             bar.finish_and_clear();
-            Ok((id, verified?, db.now()))
+            drop(orderly);
+            let verified = verified.map_err(|error| Failure::unless_stopped(error, UNKNOWN))?;
+            Ok((id, verified, db.now()))
         });
         match verified {
             Ok((id, verified, now)) => {
@@ -100,10 +105,16 @@ fn is_called_a_file(path: &Path) -> bool {
 
 fn capsule(path: &Path, replay: Replay, printer: &mut Printer) -> Result<()> {
     let (file, length) = import::open(path)?;
+    let orderly = stop::orderly();
     let bar = progress::bytes("verifying", length);
-    let verified = verify_capsule(bar.wrap_read(BufReader::new(file)), replay);
+    let mut from = progress::UntilAsked::new(bar.wrap_read(BufReader::new(file)));
+    let verified = verify_capsule(&mut from, replay);
     bar.finish_and_clear();
-    let verified = verified.map_err(|error| Failure::from(error).about(path.display()))?;
+    drop(orderly);
+    let verified = verified.map_err(|error| match from.ended_by {
+        Some(signal) => Failure::stopped(signal, UNKNOWN),
+        None => Failure::from(error).about(path.display()),
+    })?;
     let (name, now) = (PathBuf::from(path).display().to_string(), Clock::system().now());
     print(printer, ("capsule", name), verified, (replay, now))
 }
@@ -220,24 +231,36 @@ impl Sum {
 
 /// Verifies every object, some at a time, and says all that is wrong, not the first.
 fn all(db: &Database, replay: Replay, printer: &mut Printer) -> Result<()> {
+    let orderly = stop::orderly();
     let bar = progress::counting("verifying");
     let mut objects = db.objects();
     let mut table = Table::new([("", Align::Left), ("", Align::Left)]);
     let mut sum = Sum::default();
-    loop {
+    let is_whole = loop {
         let ids = objects.by_ref().take(TOGETHER).map(|info| Ok(info?.id));
         let ids = ids.collect::<Result<Vec<ObjectId>>>()?;
         if ids.is_empty() {
-            break;
+            break true;
         }
-        for finding in audit(db, &ids, replay, thread_count(), &bar) {
+        let findings = audit(db, &ids, replay, thread_count(), &bar);
+        let is_stopped = findings.len() < ids.len();
+        for finding in findings {
             sum.add(finding, (replay, db.now()), &mut table, printer)?;
         }
-    }
+        if is_stopped {
+            break false;
+        }
+    };
     bar.finish_and_clear();
+    drop(orderly);
+    let (failed, count) = (grouped(sum.failed), grouped(sum.objects));
+    if let Some(signal) = stop::asked().filter(|_| !is_whole) {
+        table.end(printer)?;
+        let found = format!("of {count} objects so far {failed} do not verify");
+        return Err(Failure::stopped(signal, found));
+    }
     if sum.failed > 0 {
         table.end(printer)?;
-        let (failed, count) = (grouped(sum.failed), grouped(sum.objects));
         let message = format!("{failed} of {count} objects do not verify");
         return Err(Failure::damaged("does-not-verify", message));
     }

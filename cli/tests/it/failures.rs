@@ -1,10 +1,14 @@
 //! Failures, with their words and exit codes.
 
-use continuant::{Clock, Code, ObjectId, Options, args};
+use continuant::object::capsule::{Chain, HEAD, SectionKind};
+use continuant::object::commit::Commit;
+use continuant::object::hash::PolicyHash;
+use continuant::storage::CapsuleReader;
+use continuant::{Clock, Code, Law, ObjectId, Options, args};
 use expect_test::expect_file;
 use serde_json::Value as Json;
 
-use crate::terminal::Terminal;
+use crate::terminal::{Terminal, without_notes};
 
 #[test]
 fn arguments_that_are_not_as_they_must_be() {
@@ -289,6 +293,57 @@ fn a_capsule_that_was_changed() {
     terminal.write("visits.continuant", &whole[..whole.len() - 7]);
     assert_eq!(terminal.run("verify visits.continuant").code, Some(4));
     assert!(!terminal.path("other").exists(), "what is not taken in leaves no database");
+}
+
+/// An object that was made when its policy was still taken.
+fn of_old_policy(capsule: &[u8], policy: &str) -> Vec<u8> {
+    let (mut reader, mut parts) = (CapsuleReader::new(capsule).unwrap(), Vec::new());
+    while let Some((kind, body)) = reader.next().unwrap() {
+        parts.push((kind, body.to_vec()));
+    }
+    parts.pop();
+    let law = Law::from(policy).encode();
+    let (mut bytes, mut chain) = (HEAD.to_vec(), Chain::new());
+    for (kind, body) in &mut parts {
+        match kind {
+            SectionKind::Policy => *body = law.clone(),
+            SectionKind::Commit => {
+                let before = std::mem::take(body);
+                let mut commit = Commit::decode(&before).unwrap();
+                commit.header.policy = PolicyHash::of(&law);
+                commit.encode_into(body);
+            }
+            _ => {}
+        }
+    }
+    let count = parts.len() as u64;
+    for (kind, body) in parts.iter().chain([&(SectionKind::End, count.to_le_bytes().to_vec())]) {
+        let (head, check) = chain.section(*kind, body);
+        [&head[..], body, &check].iter().for_each(|part| bytes.extend_from_slice(part));
+    }
+    bytes
+}
+
+#[test]
+fn an_import_says_that_a_policy_is_no_longer_taken() {
+    let terminal = Terminal::with_visits();
+    terminal.run("export visits visits.continuant").done();
+    let whole = std::fs::read(terminal.path("visits.continuant")).unwrap();
+    let policy = std::fs::read_to_string(terminal.path("policy.cedar")).unwrap();
+    terminal.write("same.continuant", of_old_policy(&whole, &policy));
+    let taken = terminal.run("import same.continuant --db same");
+    assert_eq!((taken.code, &*without_notes(&taken.stderr)), (Some(0), ""));
+    let word = r#"@id("never") forbid (principal, action, resource)
+        when { context.credential == "sesion" };"#;
+    let old = format!("{policy}\n{word}\n");
+    terminal.write("old.continuant", of_old_policy(&whole, &old));
+    terminal.run("verify old.continuant --replay").done();
+    for line in ["import old.continuant --db old", "import old.continuant --db older --json"] {
+        let taken = terminal.run(line);
+        assert_eq!(taken.code, Some(0), "{}", taken.stderr);
+        assert!(taken.stderr.contains("this version would not take anew"), "{}", taken.stderr);
+        assert!(taken.stderr.contains("sesion"), "{}", taken.stderr);
+    }
 }
 
 #[test]

@@ -251,6 +251,12 @@ fn a_small_disk_is_enough_and_a_full_one_is_read_and_left() {
         assert!(matches!(read.code, Some(0 | 3)), "{line}: {}", read.stderr);
     }
     assert_eq!(terminal.run("get visits count --db disk/db").done(), format!("{count}\n"));
+    // What is missing is room: it says so in one line, and how much was done.
+    let compacted = terminal.run("compact --all --db disk/db --json");
+    assert_eq!((compacted.code, compacted.stderr.lines().count()), (Some(1), 1), "{compacted:?}");
+    let error: Value = serde_json::from_str(&compacted.stderr).unwrap();
+    assert_eq!((&error["error"]["kind"], &error["error"]["segments"]), (&"full".into(), &0.into()));
+    assert!(error["error"]["room_needed"].as_u64().unwrap() > 0, "{error}");
     terminal.run("backup elsewhere --db disk/db").done();
     terminal.run("restore elsewhere --db moved").done();
     assert_eq!(terminal.run("get visits count --db moved").done(), format!("{count}\n"));

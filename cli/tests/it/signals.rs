@@ -1,10 +1,10 @@
 //! Signals that ask the binary to end, sent to it for real.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, Stdio};
 
-use continuant::Metrics;
+use continuant::{Durability, Metrics, Options, args, storage};
 use serde_json::Value as Json;
 
 use crate::demo::month;
@@ -213,4 +213,89 @@ fn threads(child: &Child) -> Vec<String> {
     let tasks = std::fs::read_dir(format!("/proc/{}/task", child.id())).unwrap();
     let names = tasks.map(|task| std::fs::read_to_string(task.unwrap().path().join("comm")));
     names.map(Result::unwrap_or_default).collect()
+}
+
+/// Commands that go through all there is: each ends in order, and says what it leaves.
+#[test]
+fn what_walks_everything_ends_in_order_when_it_is_asked_to() {
+    let terminal = Terminal::with_visits();
+    let storage = storage::Options::new().segment_bytes(64 << 10);
+    let db = Options::new().cycles(false).storage(storage).open(terminal.path("continuant.db"));
+    let db = db.unwrap();
+    let id = db.find("visits").unwrap().unwrap();
+    for _ in 0..3000 {
+        let call = db.call(id, "increment", args![1u64]).durability(Durability::Relaxed);
+        call.wait().unwrap();
+    }
+    db.close().unwrap();
+    for (line, told) in [
+        ("verify visits --replay", "whether all of the lineage verifies is not known"),
+        ("verify --all --replay", "of 0 objects so far 0 do not verify"),
+        ("check", "nothing was changed"),
+        ("compact --all", "segments were compacted, the others are as they were"),
+    ] {
+        let mut stopped = None;
+        // It may be done before the signal comes, or on its way in or out.
+        for _ in 0..50 {
+            let mut command = terminal.command(line);
+            let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+            while !draws(&child) && child.try_wait().unwrap().is_none() {
+                std::thread::yield_now();
+            }
+            if child.try_wait().unwrap().is_none() {
+                send("TERM", &child);
+            }
+            let ended = child.wait_with_output().unwrap();
+            if ended.status.code() == Some(128 + 15) {
+                stopped = Some(String::from_utf8(ended.stderr).unwrap());
+                break;
+            }
+        }
+        let stopped = stopped.unwrap_or_else(|| panic!("{line} never ended in order"));
+        assert!(stopped.starts_with("error: stopped by SIGTERM: "), "{line}: {stopped}");
+        assert!(stopped.contains(told) && stopped.lines().count() == 1, "{line}: {stopped}");
+        let names = std::fs::read_dir(terminal.path("continuant.db/log")).unwrap();
+        let names = names.map(|name| name.unwrap().file_name().into_string().unwrap());
+        assert!(names.into_iter().all(|name| !name.ends_with(".tmp")), "{line}");
+    }
+    terminal.run("compact --all").done();
+    terminal.run("check").done();
+    terminal.run("verify visits --replay").done();
+}
+
+/// Whether a process has a bar, which a thread without a name of its own draws.
+fn draws(child: &Child) -> bool {
+    let names = threads(child);
+    let count = |wanted| names.iter().filter(|name| name.trim() == wanted).count();
+    // Before it has its name, a thread has that of the process.
+    count("signals") == 1 && count("continuant") > 1
+}
+
+/// A capsule that comes slowly: the rest of it is not waited for.
+#[test]
+fn the_verification_of_a_capsule_ends_in_order() {
+    let terminal = Terminal::with_visits();
+    terminal.run("export visits whole.continuant").done();
+    let whole = std::fs::read(terminal.path("whole.continuant")).unwrap();
+    let made = Command::new("mkfifo").arg(terminal.path("slow.continuant")).status();
+    assert!(made.unwrap().success());
+    let mut command = terminal.command("verify slow.continuant");
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let path = terminal.path("slow.continuant");
+    let mut capsule = std::fs::File::options().write(true).open(path).unwrap();
+    while !draws(&child) && child.try_wait().unwrap().is_none() {
+        std::thread::yield_now();
+    }
+    send("TERM", &child);
+    // Byte by byte: it reads on until it was asked to end, and is long before the last.
+    for byte in whole {
+        if capsule.write_all(&[byte]).is_err() {
+            break;
+        }
+    }
+    drop(capsule);
+    let mut stderr = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(128 + 15), "{stderr}");
+    assert!(stderr.starts_with("error: stopped by SIGTERM: "), "{stderr}");
 }

@@ -216,6 +216,12 @@ fn a_restore_to_a_time_of_which_retention_kept_no_state_says_so_and_makes_nothin
     assert_eq!(restored["objects_without_state"], 1, "{restored}");
     assert_eq!(terminal.run("get visits count --db two").code, Some(5));
     terminal.run("history visits --db two").done();
+    for line in ["verify visits --db two", "verify visits --replay --db two"] {
+        let verified = terminal.run(line);
+        assert_eq!(verified.code, Some(4), "{}", verified.stderr);
+        let told = "its newest version 1 has no state on record: retention kept versions from";
+        assert!(verified.stderr.contains(told), "{}", verified.stderr);
+    }
     terminal.run("restore trimmed --db three").done();
 }
 

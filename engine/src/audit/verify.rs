@@ -17,14 +17,14 @@ use crate::error::{ErrorKind, Result, missing};
 use crate::stack::DeepStack;
 use crate::step::catalog::Runnable;
 
-/// Verifies a lineage.
+/// Verifies a lineage, as long as `progress` says that it goes on.
 pub(crate) fn verify(
     shared: &Shared,
     stack: DeepStack,
     id: ObjectId,
     replay: Replay,
     all: u64,
-    mut progress: impl FnMut(u64, u64),
+    mut progress: impl FnMut(u64, u64) -> bool,
 ) -> Result<Verified> {
     let store = shared.store();
     let genesis = store.genesis(id)?;
@@ -49,9 +49,28 @@ pub(crate) fn verify(
             LineageEntry::Header(stored) => auditor.header(stored.header())?,
             LineageEntry::Refusal(refusal) => auditor.refusal(&refusal, &library)?,
         }
-        progress(done, all.max(done));
+        if !progress(done, all.max(done)) {
+            return Err(storage::Error::from(storage::ErrorKind::Stopped).into());
+        }
+    }
+    if auditor.has_headers_only() {
+        require_state(shared, id)?;
     }
     auditor.finish().map(|(verified, _)| verified)
+}
+
+/// That the newest version can be read: where it cannot, its headers are all that is left.
+fn require_state(shared: &Shared, id: ObjectId) -> Result<()> {
+    match shared.store().head(id) {
+        Err(error) => match *error.kind() {
+            storage::ErrorKind::Pruned { seq, kept_from } => {
+                let kind = storage::ErrorKind::NoState { seq, kept_from };
+                Err(storage::Error::from(kind).into())
+            }
+            _ => Err(error.into()),
+        },
+        Ok(_) => Ok(()),
+    }
 }
 
 /// Verifies the first version behind those of which only headers are left: by its header, and

@@ -39,8 +39,8 @@ impl Database {
     }
 
     /// Lets go what retention does not keep, and compresses what is left, while readers and writers
-    /// go on; `progress` is told segments of the log done and in all. Of the versions that go, the
-    /// headers stay: their lineages still verify, but they are neither read nor exported any more.
+    /// go on; `progress` is told segments of the log done and in all, and may stop it ([`GoesOn`]):
+    /// those behind stay as they are. Of the versions that go, the headers stay: their lineages still verify, but they are neither read nor exported any more.
     /// The open segment of the log is left as it is.
     ///
     /// *Blocks* until the segments are written anew.
@@ -65,7 +65,7 @@ impl Database {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn compact(&self, progress: impl FnMut(u64, u64)) -> Result<Compacted> {
+    pub fn compact<P: GoesOn>(&self, progress: impl FnMut(u64, u64) -> P) -> Result<Compacted> {
         Ok(self.shared.store().compact(self.shared.clock().now(), progress)?)
     }
 
@@ -78,7 +78,7 @@ impl Database {
     /// # Errors
     ///
     /// Those of the store.
-    pub fn compact_all(&self, progress: impl FnMut(u64, u64)) -> Result<Compacted> {
+    pub fn compact_all<P: GoesOn>(&self, progress: impl FnMut(u64, u64) -> P) -> Result<Compacted> {
         Ok(self.shared.store().compact_all(self.shared.clock().now(), progress)?)
     }
 
@@ -90,7 +90,10 @@ impl Database {
     /// # Errors
     ///
     /// Those of the store.
-    pub fn compact_by_clock(&self, progress: impl FnMut(u64, u64)) -> Result<Compacted> {
+    pub fn compact_by_clock<P: GoesOn>(
+        &self,
+        progress: impl FnMut(u64, u64) -> P,
+    ) -> Result<Compacted> {
         Ok(self.shared.store().compact(Ages::FromClock(self.now()), progress)?)
     }
 
@@ -102,7 +105,10 @@ impl Database {
     /// # Errors
     ///
     /// Those of the store.
-    pub fn compact_all_by_clock(&self, progress: impl FnMut(u64, u64)) -> Result<Compacted> {
+    pub fn compact_all_by_clock<P: GoesOn>(
+        &self,
+        progress: impl FnMut(u64, u64) -> P,
+    ) -> Result<Compacted> {
         Ok(self.shared.store().compact_all(Ages::FromClock(self.now()), progress)?)
     }
 

@@ -304,8 +304,7 @@ mod tests {
         let directory = database();
         let path = directory.path();
         drop(Options::new().open(path).expect("it opens"));
-        let table: redb::TableDefinition<'_, &[u8], &[u8]> =
-            redb::TableDefinition::new("objects");
+        let table: redb::TableDefinition<'_, &[u8], &[u8]> = redb::TableDefinition::new("objects");
         let index = redb::Database::open(path.join("index.redb")).expect("it is there");
         let transaction = index.begin_write().expect("nobody else writes");
         let mut rows = transaction.open_table(table).expect("it is there");

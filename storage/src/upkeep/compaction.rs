@@ -102,7 +102,10 @@ pub struct Incomplete {
 impl fmt::Display for Incomplete {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(bytes) = self.room_needed {
-            write!(f, "compacting the next segment takes {bytes} bytes of free space for a while; ")?;
+            write!(
+                f,
+                "compacting the next segment takes {bytes} bytes of free space for a while; "
+            )?;
         }
         write!(f, "segments compacted before: {}", self.done.segment_count)
     }
@@ -115,6 +118,12 @@ impl std::error::Error for Incomplete {}
 struct Early {
     error: Error,
     room_needed: Option<u64>,
+}
+
+impl Early {
+    fn stopped() -> Early {
+        Early { error: ErrorKind::Stopped.into(), room_needed: None }
+    }
 }
 
 /// Which segments are compacted.
@@ -151,6 +160,8 @@ struct Trim<'a> {
     unsent: Option<OutboxPlace>,
     extent: Extent,
     counts: Counts,
+    /// Whether progress did not ask for an end.
+    goes_on: bool,
 }
 
 /// Versions of one segment.
@@ -228,6 +239,7 @@ impl Store {
             unsent,
             extent,
             counts,
+            goes_on: true,
         };
         let bytes_before = inner.heed(inner.directory.bytes_on_disk())?;
         let mut compacted = Compacted { bytes_before, ..Compacted::default() };
@@ -290,11 +302,10 @@ impl Trim<'_> {
         let mut done = 0;
         let left = self.full_from(0)?;
         let mut early = self.segments(&left, compacted, &mut done, progress)?;
-        let is_stopped = |early: &Early| *early.error.kind() == ErrorKind::Stopped;
-        if self.extent == Extent::All
-            && !early.as_ref().is_some_and(is_stopped)
-            && self.inner.is_worth_closing()
-        {
+        if self.extent == Extent::All && self.inner.is_worth_closing() {
+            if !self.goes_on {
+                return Ok(Some(Early::stopped()));
+            }
             // Only now: there may be room for a new segment.
             let open = self.inner.log.tail().end.segment();
             early = match self.missing_room(open)? {
@@ -339,13 +350,13 @@ impl Trim<'_> {
         loop {
             let (mut failed, mut failure, before) = (Vec::new(), None, compacted.segment_count);
             for number in left {
+                if !self.goes_on {
+                    return Ok(Some(Early::stopped()));
+                }
                 match self.segment(number, compacted) {
                     Ok(()) => {
                         *done += 1;
-                        if !progress(*done, all) {
-                            let error = ErrorKind::Stopped.into();
-                            return Ok(Some(Early { error, room_needed: None }));
-                        }
+                        self.goes_on = progress(*done, all);
                     }
                     Err(error) if *error.kind() == ErrorKind::Full => {
                         failed.push(number);

@@ -160,7 +160,8 @@ fn the_mail_of_one_object_is_no_reason_to_read_the_log_again() {
     let mut authors = lived(&store, 10, 1);
     let to = authors[0].head.id;
     for number in 0..60 {
-        let messages: Vec<_> = (0..20).map(|of_frame| message(to, 20 * number + of_frame)).collect();
+        let messages: Vec<_> =
+            (0..20).map(|of_frame| message(to, 20 * number + of_frame)).collect();
         let made = authors[1].send(messages.clone());
         append_sent(&store, &authors[1], &made, &messages, vec![]).unwrap();
     }

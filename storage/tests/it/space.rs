@@ -402,7 +402,11 @@ fn a_compaction_that_ends_early_says_what_it_did_and_leaves_the_rest() {
     let names = files_of_log(&path);
     assert_eq!((packs(&names), names.len()), (2, all), "{names:?}");
     // What there is room for is done, and told.
-    let no_more = |done, _| if done == 3 { disk.leave(0) };
+    let no_more = |done, _| {
+        if done == 3 {
+            disk.leave(0)
+        }
+    };
     let error = store.compact(0, no_more).unwrap_err();
     let Incomplete { done: second, room_needed } = done(&error);
     assert_eq!(*error.kind(), ErrorKind::Full);
