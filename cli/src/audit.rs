@@ -24,8 +24,8 @@ pub(crate) fn thread_count() -> usize {
     std::thread::available_parallelism().map_or(1, NonZero::get)
 }
 
-/// Verifies every object of `ids`, or fewer, each wholly, when the process is asked to end; with [`Replay::Yes`]
-/// by running every step again.
+/// Verifies every object of `ids`, or fewer, each wholly, when the process is asked to end; with
+/// [`Replay::Yes`] by running every step again.
 pub(crate) fn audit(
     db: &Database,
     ids: &[ObjectId],

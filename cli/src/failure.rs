@@ -97,8 +97,8 @@ impl Failure {
         Failure::with("stopped", stop::code(signal), message)
     }
 
-    /// The failure of an error, or, where work stopped in order because a signal asked for it, that:
-    /// with what was done.
+    /// Returns the failure of an error; where work stopped in order because a signal asked for it,
+    /// that, with what was done.
     pub(crate) fn unless_stopped(error: Error, done: impl fmt::Display) -> Failure {
         match stop::asked() {
             Some(signal) if is_stopped(&error) => Failure::stopped(signal, done),

@@ -46,7 +46,8 @@ impl Store {
     ///
     /// Those of the file system that keep it from walking on, or from reading again what it read
     /// before; damage is in the report, and so is what could not be read otherwise. After either
-    /// the store is to be opened again. [`Stopped`](crate::ErrorKind::Stopped) when `progress` says so.
+    /// the store is to be opened again. [`Stopped`](crate::ErrorKind::Stopped) when `progress` says
+    /// so.
     pub fn check<P: GoesOn>(&self, mut progress: impl FnMut(u64, u64) -> P) -> Result<Report> {
         let inner = self.inner();
         let mut progress = |done, all| progress(done, all).goes_on();
@@ -303,22 +304,15 @@ mod tests {
     fn rows_behind_a_key_that_is_no_id_are_looked_at() {
         let directory = database();
         let path = directory.path();
-        drop(Options::new().open(path).expect("it opens"));
-        let table: redb::TableDefinition<'_, &[u8], &[u8]> = redb::TableDefinition::new("objects");
-        let index = redb::Database::open(path.join("index.redb")).expect("it is there");
-        let transaction = index.begin_write().expect("nobody else writes");
-        let mut rows = transaction.open_table(table).expect("it is there");
+        let store = Options::new().open(path).expect("it opens");
         let before = [[0xee; 32], [0xff; 32]].map(|mut key| {
             key[31] = 0;
             key
         });
-        rows.insert(&[0xdd; 3][..], &[][..]).expect("it takes all");
-        rows.insert(&before[0][..], &[1; 9][..]).expect("it takes all");
-        rows.insert(&[&before[0][..], &[7; 9]].concat()[..], &[][..]).expect("it takes all");
-        rows.insert(&before[1][..], &[1; 9][..]).expect("it takes all");
-        drop(rows);
-        transaction.commit().expect("there is room");
-        drop(index);
+        let longer = [&before[0][..], &[7; 9]].concat();
+        let keys = [&[0xdd; 3][..], &before[0], &longer, &before[1]];
+        store.inner().index.put_keys(&keys);
+        drop(store);
         let (whole, found) = findings(path, 1 << 20);
         let count = |what: &str| found.iter().filter(|found| found.contains(what)).count();
         assert_eq!((count("a row without an id"), count("no object")), (1, 2), "{found:?}");

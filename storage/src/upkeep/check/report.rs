@@ -139,8 +139,8 @@ impl Report {
     ///
     /// # Errors
     ///
-    /// A failure of the file system that the first pass did not meet: what the later one was to read
-    /// is not known, and all that would be found for it is false.
+    /// A failure of the file system that the first pass did not meet: what the later one was to
+    /// read is not known, and all that would be found for it is false.
     pub(super) fn take_again(&mut self, found: Report) -> Result<()> {
         if let Some(error) = found.failure.filter(Error::is_of_resources) {
             return Err(error);
