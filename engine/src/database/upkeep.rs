@@ -41,8 +41,8 @@ impl Database {
     /// Lets go what retention does not keep, and compresses what is left, while readers and writers
     /// go on; `progress` is told segments of the log done and in all, and may stop it ([`GoesOn`]):
     /// those behind stay as they are. Of the versions that go, the headers stay: their lineages
-    /// still verify, but they are neither read nor exported any more. The open segment of the log is
-    /// left as it is.
+    /// still verify, but they are neither read nor exported any more. The open segment of the log
+    /// is left as it is.
     ///
     /// *Blocks* until the segments are written anew.
     ///
