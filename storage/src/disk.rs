@@ -1,8 +1,8 @@
 //! The seam between a store and its files: every byte that the store reads or writes passes here.
 //!
 //! [`LocalDisk`] is the file system. A test gives a store another [`Disk`], which fails, tears and
-//! forgets as disks do. It does not know what files hold, and it decides nothing: what a failure
-//! means is the caller's business.
+//! forgets as disks do. This module does not know the content of files, and decides nothing: the
+//! caller interprets failures.
 //!
 //! Invariant: nothing else in this crate opens, writes, renames or removes a file.
 

@@ -1,8 +1,8 @@
-//! The one error of this crate: a kind that says what is wrong or what to do, and where.
+//! The error of this crate: a kind that says what is wrong or what to do, and where.
 //!
-//! It does not know how callers recover; the kinds tell them apart.
+//! This module does not know how callers recover; they decide by the kind.
 //!
-//! Invariant: a message names the place, what was expected and what was found.
+//! Invariant: a message names the place, the expected and the found.
 
 mod class;
 pub(crate) mod disorder;
@@ -27,7 +27,7 @@ use crate::error::pruned::StatesPruned;
 /// The result of this crate's fallible functions.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What went wrong, and where.
+/// An error of the store: its kind, and the place.
 #[derive(Clone)]
 pub struct Error(Box<Inner>);
 
@@ -39,34 +39,35 @@ struct Inner {
     source: Option<Arc<dyn std::error::Error + Send + Sync>>,
 }
 
-/// What went wrong.
+/// The kinds of failure.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ErrorKind {
     /// The file system failed to do `operation`.
     Io {
-        /// What was being done, such as `write`.
+        /// The operation, such as `write`.
         operation: &'static str,
     },
     /// The device or the quota is full; free space and reopen. Until then the database can be
     /// [opened for reading](crate::Options::read_only), backed up and exported to another disk.
     Full,
-    /// This process, or the host, has no room left to do `operation`: too many files are open, or
-    /// there is no memory. The disk did not fail: what only reads goes on, and may be tried again.
+    /// This process, or the host, has no resources for `operation`: too many files are open, or
+    /// there is no memory. The disk did not fail: a store that only reads continues, and may be
+    /// tried again.
     NoResources {
-        /// What was being done, such as `open`.
+        /// The operation, such as `open`.
         operation: &'static str,
     },
-    /// What is written elsewhere, a capsule, a backup or what is restored, has no room there or was
-    /// not taken: the database is as it was.
+    /// The target of a capsule, a backup or a restore has no room, or refused the data: the
+    /// database is unchanged.
     Target {
-        /// What was being done, such as `write the capsule`.
+        /// The operation, such as `write the capsule`.
         operation: &'static str,
     },
     /// The work was stopped in order, as its callback of progress said.
     Stopped,
     /// Another process has the database open. The error's [`source`](std::error::Error::source) is
-    /// a [`LockHolder`](crate::disk::LockHolder) where the system tells which.
+    /// a [`LockHolder`](crate::disk::LockHolder) where the system reports which.
     Locked,
     /// The database was opened for reading alone.
     ReadOnly,
@@ -80,10 +81,10 @@ pub enum ErrorKind {
     /// The directory is a backup, which is read, restored and brought up to date, and not written
     /// to: nothing would continue it any more.
     IsBackup,
-    /// The directory has what a backup, a restore or the making of a database left that was cut
-    /// short: doing it again goes on.
+    /// The directory has an unfinished backup, restore or creation of a database: repeat the
+    /// operation to continue it.
     Unfinished {
-        /// Whether it was a backup.
+        /// True if it is an unfinished backup.
         is_backup: bool,
     },
     /// The directory has something in it; name one that is missing or empty.
@@ -91,7 +92,7 @@ pub enum ErrorKind {
     /// The directory is no earlier backup of this database; back up into one that is missing or
     /// empty.
     NotItsBackup {
-        /// What shows it.
+        /// The sign of it.
         found: String,
     },
     /// The database was written by a newer version of this program.
@@ -101,15 +102,15 @@ pub enum ErrorKind {
         /// The newest format that this program reads.
         supported: u32,
     },
-    /// Bytes at rest are not what was written.
+    /// Bytes at rest differ from those that were written.
     Damaged {
         /// The file's name in the database's directory.
         file: String,
-        /// Where in it, from its start.
+        /// The offset in the file.
         offset: u64,
-        /// What the bytes would have to be.
+        /// The expected bytes.
         expected: String,
-        /// What they are.
+        /// The found bytes.
         found: String,
     },
     /// The index cannot be used: check with repair, or rebuild it from the log.
@@ -117,12 +118,12 @@ pub enum ErrorKind {
     /// The log ends before the place up to which the index knows that it was durable: its end, or
     /// all of it, is missing or older than the index.
     LogBehind {
-        /// Where the log ended when the index was written, or later.
+        /// The end of the log that the index covered, when it was written or later.
         covered: Position,
-        /// Where nothing is that was there.
+        /// The place where the log's frames are missing.
         missing: Position,
     },
-    /// A repair would lose what was acknowledged once; nothing was changed.
+    /// A repair would lose acknowledged changes; nothing was changed.
     Lost(Box<Lost>),
     /// The directory has a log and no marker: check with repair makes it again.
     MarkerLost,
@@ -133,21 +134,21 @@ pub enum ErrorKind {
     },
     /// A backup ends before the end that it had.
     BackupCut {
-        /// Where its frames end.
+        /// The place where its frames end.
         found: Position,
-        /// Where they ended when it was made.
+        /// The place where they ended when the backup was made.
         expected: Position,
     },
-    /// A backup goes on behind the end that is on record of it, as after one that was cut short:
-    /// nothing vouches for that being all.
+    /// A backup has frames behind its recorded end, as after one that was cut short: nothing
+    /// confirms that these are all.
     BackupBeyond {
-        /// Where what is to be restored ends.
+        /// The end of the part to be restored.
         found: Position,
         /// The end that is on record.
         recorded: Position,
     },
-    /// The order of the log is not that of its times, so a time names no place in it: frames that
-    /// are later stand before some that are not, as after a clock that went back, or was ahead.
+    /// The order of the log is not that of its times, so a time names no place in it: later frames
+    /// stand before some that are not later, as after a clock that went back, or was ahead.
     TimesOutOfOrder(Box<Disorder>),
     /// No frame of the log starts or ends at the place.
     NotABoundary {
@@ -155,21 +156,21 @@ pub enum ErrorKind {
         found: Position,
         /// The last place before where one does.
         before: Position,
-        /// The first one behind, if the log goes on so far.
+        /// The first place behind, if the log is that long.
         behind: Option<Position>,
     },
     /// Retention has dropped the state that objects had then.
     StatesPruned(Box<StatesPruned>),
-    /// Nothing would be restored: no object is there so early.
+    /// Nothing would be restored: no object existed so early.
     NothingThen {
         /// The time of the first change, in milliseconds since 1970-01-01 UTC, if there is one.
         first: Option<u64>,
     },
     /// The object's head or its refusals are not the ones that the append follows.
     Conflict {
-        /// What the append follows.
+        /// The head that the append follows.
         expected: String,
-        /// What there is.
+        /// The present head.
         found: String,
     },
     /// The object was moved away: it ended here until it comes back.
@@ -180,38 +181,38 @@ pub enum ErrorKind {
         seq: u64,
         /// The newest version in the capsule.
         found: u64,
-        /// Whether the object was moved away.
+        /// True if the object was moved away.
         moved: bool,
     },
-    /// The object here and that in the capsule went different ways.
+    /// The object's lineage here and that in the capsule differ.
     Diverged {
         /// The first version that is not the same, or that refusals behind are not.
         seq: u64,
-        /// What is here.
+        /// The lineage here.
         here: String,
-        /// What is in the capsule.
+        /// The lineage in the capsule.
         there: String,
     },
-    /// Retention dropped what the version needs; its header is still there.
+    /// Retention dropped the data of the version; its header is still there.
     Pruned {
         /// The version.
         seq: u64,
         /// The first version that was kept.
         kept_from: u64,
     },
-    /// The newest version of an object cannot be read: retention dropped what it needs when there
-    /// were newer ones, which are not here.
+    /// The newest version of an object cannot be read: retention dropped its data when there were
+    /// newer ones, which are missing here.
     NoState {
-        /// That version.
+        /// The version's number.
         seq: u64,
         /// The first version that was kept.
         kept_from: u64,
     },
     /// There is no such thing.
     NotFound {
-        /// What was looked up, such as `object`.
+        /// The kind of the thing looked up, such as `object`.
         what: &'static str,
-        /// Its name or hash.
+        /// The name or hash.
         name: String,
     },
     /// The name is bound already, or the object has another one.
@@ -226,11 +227,11 @@ pub enum ErrorKind {
         /// The name.
         found: String,
     },
-    /// A name that is an id, or begins that of another object: it would be taken for that.
+    /// A name that is an id, or the beginning of another object's id: it would be read as that.
     NameIsId {
         /// The name.
         name: String,
-        /// The object whose id begins so, if there is one.
+        /// The object whose id begins with it, if there is one.
         other: Option<ObjectId>,
     },
     /// A frame would be larger than the format allows.
@@ -242,11 +243,11 @@ pub enum ErrorKind {
     },
     /// A capsule that is cut, changed, or not a capsule.
     Capsule {
-        /// Where in the capsule, from its start.
+        /// The offset in the capsule.
         offset: u64,
-        /// What a capsule has there.
+        /// The expected content.
         expected: String,
-        /// What is there.
+        /// The found content.
         found: String,
     },
     /// Bytes of an object that do not decode or verify.
@@ -254,29 +255,30 @@ pub enum ErrorKind {
 }
 
 impl Error {
-    /// What went wrong.
+    /// Returns the kind of failure.
     pub fn kind(&self) -> &ErrorKind {
         &self.0.kind
     }
 
-    /// Whether another error is of the same, at the same place.
+    /// Returns whether another error is of the same kind, at the same place.
     pub(crate) fn is_same(&self, other: &Error) -> bool {
         self.kind() == other.kind() && self.path() == other.path()
     }
 
-    /// Whether the file system failed: after that nothing is acknowledged.
+    /// Returns whether the file system failed: after that nothing is acknowledged.
     pub(crate) fn is_of_file_system(&self) -> bool {
         matches!(self.kind(), ErrorKind::Io { .. } | ErrorKind::Full)
     }
 
-    /// Whether too many files are open, here or on the host: with fewer it can be tried again.
+    /// Returns whether too many files are open, here or on the host: with fewer the operation can
+    /// be tried again.
     pub(crate) fn is_of_open_files(&self) -> bool {
         let source = self.0.source.as_ref().and_then(|it| it.downcast_ref::<io::Error>());
         let errno = source.and_then(io::Error::raw_os_error).map(Errno::from_raw_os_error);
         matches!(errno, Some(Errno::MFILE | Errno::NFILE))
     }
 
-    /// Whether the host, or a limit of this process, had no room: no disk failed.
+    /// Returns whether the host, or a limit of this process, had no resources: no disk failed.
     pub(crate) fn is_of_resources(&self) -> bool {
         matches!(self.kind(), ErrorKind::NoResources { .. })
     }
@@ -359,7 +361,7 @@ impl Error {
 impl FromStr for Position {
     type Err = Error;
 
-    /// Reads what [`Display`](std::fmt::Display) writes.
+    /// Reads the form that [`Display`](std::fmt::Display) writes.
     fn from_str(text: &str) -> Result<Position> {
         let numbers = text.split_once(':');
         let position = numbers.and_then(|(segment, offset)| {
@@ -373,7 +375,7 @@ impl FromStr for Position {
 impl FromStr for LossToken {
     type Err = Error;
 
-    /// Reads what [`Display`](std::fmt::Display) writes.
+    /// Reads the form that [`Display`](std::fmt::Display) writes.
     fn from_str(text: &str) -> Result<LossToken> {
         let number = u64::from_str_radix(text, 16).ok();
         let token = number.map(|number| LossToken(number.to_be_bytes()));
@@ -382,7 +384,7 @@ impl FromStr for LossToken {
     }
 }
 
-/// Whether a disk, or what it lets one have of it, is full.
+/// Returns whether a disk, or the quota on it, is full.
 pub(crate) fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
@@ -400,7 +402,7 @@ impl From<object::Error> for Error {
 }
 
 impl ErrorKind {
-    /// Says what keeps a store from doing anything.
+    /// Prints a failure that keeps a store from doing anything.
     fn fmt_failed(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ErrorKind::Io { operation } => write!(f, "{operation} failed"),
@@ -427,7 +429,7 @@ impl ErrorKind {
         }
     }
 
-    /// Says what is wrong with a backup, or with what is to be restored of one.
+    /// Prints a failure about a backup, or about a restore from one.
     fn fmt_backup(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ErrorKind::IsBackup => f.write_str("it is a backup: restore makes a database of it"),
@@ -465,7 +467,7 @@ impl ErrorKind {
         }
     }
 
-    /// Says what is not there that was, or is not as it was.
+    /// Prints a failure about something missing or changed.
     fn fmt_missing(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ErrorKind::Damaged { file, offset, expected, found } => {

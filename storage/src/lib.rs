@@ -1,10 +1,11 @@
-//! Keeps durable objects: the log, which is the truth and the lineage; the index over it; reads of
-//! any version; capsules; and a check of everything.
+//! The store of durable objects: the log, which is the truth and the lineage; the index over it;
+//! reads of any version; capsules; and a check of everything.
 //!
-//! It knows no wasm, no policy and no clock: what it appends was admitted by the crate above.
+//! This crate knows no wasm, no policy and no clock: the crate above has admitted everything that
+//! is appended.
 //!
-//! Invariant: what an append's callback was told is durable is there after any crash, and every
-//! byte that is served was verified against a check or a hash.
+//! Invariant: an append whose callback reported success is there after any crash, and every byte
+//! that is served was verified against a check or a hash.
 
 pub mod disk;
 mod error;

@@ -1,14 +1,15 @@
-//! The log: the truth and the lineage. Frames in segments, each chained to the one before, written
-//! a group at a time by one thread: the committer, if there is one, or one that waits for the disk.
+//! The log: the truth and the lineage. It is frames in segments, each chained to the one before,
+//! written a group at a time by one thread: the committer, if there is one, or one that waits for
+//! the disk.
 //!
 //! ```text
 //!           push                 a thread takes the group        fdatasync
 //!   body ----------> open group --------------------------> written ----------> durable
 //! ```
 //!
-//! It does not know what frames hold.
+//! This module does not know the content of frames.
 //!
-//! Invariant: what is durable is a prefix of the log, and the callback of a frame is called once:
+//! Invariant: the durable part is a prefix of the log, and the callback of a frame is called once:
 //! when the frame is durable, or when it never will be.
 //! Invariant: after a failed write or sync nothing becomes durable any more; no sync is retried.
 
@@ -37,8 +38,8 @@ use crate::log::frame::{Frame, Frames, Seal, damaged};
 use crate::log::segment::{Segment, Segments, Tail};
 use crate::log::writer::{Done, Sizes, Writer};
 
-/// A frame that has its place. The committer is told of it when this is dropped: rather not while a
-/// lock is held that others want.
+/// A frame that has its place in the log. Dropping it wakes the committer: do not drop it while
+/// holding a contended lock.
 pub(crate) struct Pushed<'a> {
     pub(crate) position: Position,
     end: Position,
@@ -73,18 +74,18 @@ pub(crate) struct Log {
     committer: Mutex<Committer>,
 }
 
-/// Who writes the log.
+/// The writer of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Writes {
     /// A committer, or who waits for the disk while that has nothing to do.
     Committer,
-    /// Who waits.
+    /// The thread that waits for a frame.
     Caller,
     /// Nobody: it is read only.
     Nobody,
 }
 
-/// Who writes what nobody waits for.
+/// The writer of groups that no thread waits for.
 #[derive(Debug, Default)]
 enum Committer {
     Thread(JoinHandle<()>),
@@ -99,7 +100,7 @@ enum Committer {
 const READ_AHEAD: usize = 2048;
 
 impl Log {
-    /// Goes on writing at `tail`, the end of the log as it was recovered, with a thread for it or
+    /// Continues the log at `tail`, the end that recovery found, with a thread of its own or
     /// without.
     pub(crate) fn start(
         segments: Segments,
@@ -143,7 +144,7 @@ impl Log {
     fn read(&self, position: Position, verify: Verify) -> Result<Frame> {
         self.writer.wait_written(self.own_hands(), position)?;
         read(&self.segments, &self.seal, position, verify).inspect_err(|error| {
-            // What the disk cannot give back now may be gone: nothing more is promised.
+            // Bytes that the disk cannot read now may be gone: nothing more is acknowledged.
             if error.is_of_file_system() {
                 self.writer.poison(error);
             }
@@ -160,12 +161,12 @@ impl Log {
         self.writer.wait_for_room(self.own_hands())
     }
 
-    /// What it takes to write groups, when whoever waits for them has to.
+    /// Returns the means to write groups, if the waiting thread has to write them itself.
     fn own_hands(&self) -> Option<&Segments> {
         (self.writes != Writes::Committer).then_some(&*self.segments)
     }
 
-    /// The end of what was pushed.
+    /// Returns the end of all pushed frames.
     pub(crate) fn tail(&self) -> Tail {
         self.writer.tail()
     }
@@ -208,7 +209,7 @@ impl Log {
         self.writer.health()
     }
 
-    /// Writes what is left, cuts the unused rest of the last segment off, and stops.
+    /// Writes the rest, cuts the unused part of the last segment off, and stops.
     pub(crate) fn close(&self) -> Result<()> {
         self.writer.close();
         match std::mem::take(&mut *self.committer.lock()) {
@@ -270,7 +271,7 @@ fn panicked() -> std::io::Error {
     std::io::Error::other("it panicked")
 }
 
-/// Whether a body is held against its check.
+/// The verification of a body: against its check, or none.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Verify {
     Yes,

@@ -1,6 +1,6 @@
-//! How a store is opened: its limits and sizes.
+//! The options with which a store is opened: its limits and sizes.
 //!
-//! It does not know what the sizes are used for; each is documented by its effect.
+//! This module does not know the uses of the sizes; each is documented by its effect.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -63,69 +63,69 @@ impl Options {
         Options::default()
     }
 
-    /// Whether opening fails when there is no database yet, rather than creating one. Default: no.
+    /// Sets whether opening fails when there is no database yet, rather than creating one. Default:
+    /// no.
     pub fn existing(mut self, existing: bool) -> Options {
         self.existing = existing;
         self
     }
 
-    /// Whether the database, which must be there, is opened for reading alone: whatever would
-    /// change it fails with [`ReadOnly`](crate::ErrorKind::ReadOnly). Default: no.
+    /// Sets whether the database, which must exist, is opened for reading alone: every change fails
+    /// with [`ReadOnly`](crate::ErrorKind::ReadOnly). Default: no.
     ///
-    /// Nothing is written, so that neither the right to write nor room on the disk is needed, and
-    /// several processes may read one database; as long as one does, none opens it for writing.
-    /// What the index lacks, after a crash or in a backup, which has none, is read from the log
-    /// each time and kept in memory. A torn end of the log is passed over and stays; what a process
-    /// left in the system's cache when it was killed is read though a power cut may still take it.
+    /// Nothing is written, so neither the right to write nor room on the disk is needed, and
+    /// several processes may read one database; while one does, none opens it for writing. The part
+    /// that the index lacks, after a crash or in a backup, which has none, is read from the log
+    /// each time and kept in memory. A torn end of the log is skipped and stays; bytes that a
+    /// killed process left in the system's cache are read although a power cut may still lose them.
     pub fn read_only(mut self, read_only: bool) -> Options {
         self.read_only = read_only;
         self
     }
 
-    /// Whether the database is opened for reading alone.
+    /// Returns whether the database is opened for reading alone.
     pub fn is_read_only(&self) -> bool {
         self.read_only
     }
 
-    /// How long opening waits for another process that has the database open, before it fails with
-    /// [`Locked`](crate::ErrorKind::Locked). Default: not at all.
+    /// Sets how long opening waits for another process that has the database open, before it fails
+    /// with [`Locked`](crate::ErrorKind::Locked). Default: not at all.
     pub fn lock_wait(mut self, wait: Duration) -> Options {
         self.lock_wait = wait;
         self
     }
 
-    /// How the directory is opened.
+    /// Returns the way to open the directory.
     pub(crate) fn access(&self) -> Access {
         Access { read_only: self.read_only, lock_wait: self.lock_wait }
     }
 
-    /// The id of a database that is created. Default: random, for it tells the files of one
-    /// database from those of another; given, what the same work writes is the same bytes.
+    /// Sets the id of a database that is created. Default: random, since it distinguishes the files
+    /// of one database from those of another. With a given id the same work writes the same bytes.
     pub fn id(mut self, id: [u8; 16]) -> Options {
         self.id = Some(id);
         self
     }
 
-    /// Whether the store has threads of its own, which write the log and the index. Default: yes.
-    /// Without, what is appended is written when someone waits for it to be durable, reads it,
-    /// appends more than [`group_bytes_max`](Options::group_bytes_max), or closes the store, and
-    /// the index when an append finds it behind: all of it on the thread that does so, which calls
-    /// the callbacks of what becomes durable with it.
+    /// Sets whether the store has threads of its own, which write the log and the index. Default:
+    /// yes. Without them, appends are written when a caller waits for them to be durable, reads
+    /// them, appends more than [`group_bytes_max`](Options::group_bytes_max), or closes the store,
+    /// and the index when an append finds it behind: all of it on that caller's thread, which also
+    /// calls the callbacks of everything that becomes durable with it.
     pub fn threads(mut self, threads: bool) -> Options {
         self.threads = threads;
         self
     }
 
-    /// Where the files are. Default: the file system.
+    /// Sets the disk of the files. Default: the file system.
     pub fn disk(mut self, disk: Arc<dyn Disk>) -> Options {
         self.disk = disk;
         self
     }
 
-    /// Bytes of a log segment that is full, from 64 KiB to 1 GiB; a larger frame gets a segment of
+    /// Sets the size of a full log segment, from 64 KiB to 1 GiB; a larger frame gets a segment of
     /// its own. The file of a segment begins small and grows: 1 MiB at first, then twice as much
-    /// each time, or no more than what is written where the disk has no room for that. Default:
-    /// 64 MiB.
+    /// each time, or no more than is written where the disk has no room for that. Default: 64 MiB.
     pub fn segment_bytes(mut self, bytes: u32) -> Options {
         self.segment_bytes = bytes.clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX);
         self
@@ -137,9 +137,9 @@ impl Options {
         self
     }
 
-    /// Whether the index's file gives back what is free in it when the store is closed in order and
-    /// dropped, which may be most of it after many appends. It takes about five seconds for each GB
-    /// of the file. Default: no.
+    /// Sets whether the index's file gives back its free space when the store is closed in order
+    /// and dropped; that may be most of the file after many appends. It takes about five seconds
+    /// for each GB of the file. Default: no.
     pub fn compact_index(mut self, compact: bool) -> Options {
         self.compact_index = compact;
         self
@@ -151,33 +151,33 @@ impl Options {
         self
     }
 
-    /// Rows of objects in memory above which the index is written: of those that appends touched
-    /// since it was written last, about 1 KB each and at most some 4. While it is written as many
-    /// may come, and as many are kept that were written before, so that an append to one of them
-    /// reads nothing; with what is being written that makes five times as many at most, and 80 MiB
-    /// for the page tables of large memories. Default: 131,072.
+    /// Sets the number of rows in memory above which the index is written: those that appends
+    /// touched since the last write, about 1 KB each and at most some 4. While it is written as
+    /// many more may come, and as many older ones are kept, so that an append to one of them reads
+    /// nothing. With the rows being written that makes five times as many at most, and 80 MiB for
+    /// the page tables of large memories. Default: 131,072.
     pub fn recent_rows_max(mut self, count: usize) -> Options {
         self.recent_rows_max = count.max(1);
         self
     }
 
-    /// Bytes of log behind the index above which it is written: what an open after a crash reads.
-    /// Default: 256 MiB.
+    /// Sets the bytes of log behind the index above which the index is written: an open after a
+    /// crash reads that much. Default: 256 MiB.
     pub fn tail_bytes_max(mut self, bytes: u64) -> Options {
         self.tail_bytes_max = bytes.max(1);
         self
     }
 
-    /// Bytes of what a backup has already that the next one into it reads and verifies, at least a
-    /// segment, going on where the one before ended. Default: 256 MiB.
+    /// Sets how many bytes of an existing backup the next one into it reads and verifies, at least
+    /// a segment, continuing where the one before ended. Default: 256 MiB.
     pub fn verify_bytes(mut self, bytes: u64) -> Options {
         self.verify_bytes = bytes;
         self
     }
 
-    /// Bytes that a [check](crate::Store::check) holds of what the log says of objects, about 1 KB
-    /// of each: it compares as many with the index as fit, and reads the log once more for the
-    /// next. Default: 256 MiB.
+    /// Sets how many bytes about objects a [check](crate::Store::check) holds, about 1 KB for each:
+    /// it compares as many objects with the index as fit, and reads the log again for the next
+    /// ones. Default: 256 MiB.
     pub fn check_bytes_max(mut self, bytes: usize) -> Options {
         self.check_bytes_max = bytes.max(1);
         self

@@ -1,4 +1,4 @@
-//! Reads: versions, memories and lineages, and what else the log and the rows say.
+//! Reads: versions, memories and lineages, and everything else that the log and the rows hold.
 //!
 //! It changes nothing.
 

@@ -1,8 +1,9 @@
-//! The records of a frame's body, and what the log notes beside each version and refusal: where
-//! the records are that it builds on.
+//! The records of a frame's body, and the log's notes beside each version and refusal: the places
+//! of the records that it builds on.
 //!
-//! Their layout is described in `FORMAT.md`. A position in a record is never part of an object:
-//! the same lineage has other positions in another log. It does not know how records are found.
+//! Their layout is described in `FORMAT.md`. A position in a record is never part of an object: the
+//! same lineage has other positions in another log. This module does not know how records are
+//! found.
 
 pub(crate) mod link;
 pub(crate) mod loss;
@@ -62,23 +63,24 @@ pub(crate) enum Record<'a> {
     Refusal(Staged, &'a [u8]),
     /// A name and the object that it is bound to.
     Name(ObjectId, &'a str),
-    /// What was staged of an object is the object.
+    /// The staged records of an object become the object.
     Adoption(Adoption),
-    /// How much is kept of an object, or of those without a rule of their own.
+    /// The amount of history that is kept of an object, or of those without a rule of their own.
     Retention(Option<ObjectId>, Retention),
     /// Messages of a version in the same frame are on their way.
     Sent(Sending),
-    /// One is no more: what became of it stands before, in the same frame. Or a dead one is.
+    /// The outcome of a message, whose other record stands before it in the same frame; or that of
+    /// a dead letter.
     Taken(Taking),
-    /// Where an outbox is.
+    /// The place of an outbox.
     Outbox(OutboxMark),
-    /// Whether an object ended here, as it goes on elsewhere.
+    /// The end of an object here, as it continues elsewhere, or its return.
     Moved(ObjectId, bool),
     /// The log had more before this.
     Loss(RecordedLoss),
 }
 
-/// What a record's head says, where its content is not read.
+/// The kind in a record's head, when the content is not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum HeadKind {
     /// A version whose content starts with its header.
@@ -90,7 +92,7 @@ pub(crate) enum HeadKind {
     Other,
 }
 
-/// What the head of a record says, and the bytes of its content.
+/// Decodes the head of a record, and the number of content bytes.
 pub(crate) fn head(bytes: [u8; HEAD_BYTES]) -> (HeadKind, u32) {
     let [tag, length @ ..] = bytes;
     let kind = match tag {
@@ -121,7 +123,7 @@ impl BlobRecord<'_> {
     }
 }
 
-/// What names a blob.
+/// The hash of a blob, by its kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum BlobHash {
     /// A module.
@@ -141,7 +143,7 @@ impl BlobHash {
         }
     }
 
-    /// The blob's key: what it is, then its hash.
+    /// Returns the blob's key: its kind, then its hash.
     pub(crate) fn key(self) -> [u8; 1 + HASH_BYTES] {
         let mut key = [self.tag(); 1 + HASH_BYTES];
         key[1..].copy_from_slice(match &self {
@@ -206,7 +208,7 @@ impl Body {
         });
     }
 
-    /// What is left of a version's record.
+    /// Appends a version's trimmed record.
     pub(crate) fn trimmed(
         &mut self,
         staged: Staged,
@@ -219,7 +221,7 @@ impl Body {
         Ok(())
     }
 
-    /// A record as it is.
+    /// Appends a record unchanged.
     pub(crate) fn raw(&mut self, bytes: &[u8]) {
         self.0.extend_from_slice(bytes);
     }

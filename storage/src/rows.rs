@@ -1,6 +1,6 @@
-//! Rows: what is known of the newest version of each object, in memory and in the index.
+//! Rows: the facts about the newest version of each object, in memory and in the index.
 //!
-//! It does not know how frames are written.
+//! This module does not know how frames are written.
 
 pub(crate) mod heads;
 pub(crate) mod index;

@@ -1,10 +1,10 @@
-//! The store: what appends go to and reads come from.
+//! The store: the object that appends and reads go through.
 //!
 //! It holds log, index and rows together, and writes the index behind the log. It does not know how
-//! a store is opened, nor what is appended; what it can do more stands in `read`, `write` and
+//! a store is opened, nor the content of appends; its other operations stand in `read`, `write` and
 //! `upkeep`.
 //!
-//! Invariant: what `Store::append` told its callback is durable is there after any crash.
+//! Invariant: an append whose callback reported success is there after any crash.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -55,18 +55,18 @@ pub struct Store {
     indexer: Mutex<Indexer>,
 }
 
-/// Who writes the index behind the log.
+/// The writer of the index behind the log.
 #[derive(Debug, Default)]
 enum Indexer {
     Thread(JoinHandle<()>),
-    /// Whoever appends.
+    /// The appending thread.
     None,
     /// Nobody any more: the store is closed.
     #[default]
     Closed,
 }
 
-/// What the threads of one store share.
+/// The state that the threads of one store share.
 ///
 /// Invariant: the directory, which is locked, is dropped last: until then log and index may write.
 #[derive(Debug)]
@@ -77,13 +77,13 @@ pub(crate) struct Inner {
     /// Invariant: frames are pushed to the log under this lock, so rows and log agree.
     pub(crate) heads: Mutex<Heads>,
     seen: Mutex<RowCache>,
-    /// The end of what the index covers; held by whoever writes the index.
+    /// The end that the index covers; locked while the index is written.
     covered: Mutex<Option<Position>>,
     /// Bytes pushed to the log since the index was last written.
     pub(crate) tail_bytes: AtomicU64,
-    /// Held by whoever imports: staged records of one object are not mixed.
+    /// Locked during an import: staged records of one object must not mix.
     pub(crate) importing: Mutex<()>,
-    /// Held by whoever replaces segments by packs.
+    /// Locked while segments are replaced by packs.
     pub(crate) compacting: Mutex<()>,
     bases: Mutex<HashMap<BaseHash, Weak<BaseImage>>>,
     wish: Mutex<Wish>,
@@ -91,20 +91,20 @@ pub(crate) struct Inner {
     pub(crate) directory: Directory,
 }
 
-/// What a store begins with, as opening it found it.
+/// The parts of a store that opening it produced.
 pub(crate) struct Opened {
     pub(crate) log: Log,
     pub(crate) index: Index,
     pub(crate) options: Options,
     pub(crate) heads: Heads,
-    /// The end of what the index covers.
+    /// The end that the index covers.
     pub(crate) covered: Option<Position>,
     /// Bytes of log behind it.
     pub(crate) tail_bytes: u64,
     pub(crate) directory: Directory,
 }
 
-/// What the indexer's thread is to do next.
+/// The next task of the indexer's thread.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 enum Wish {
     #[default]
@@ -114,7 +114,7 @@ enum Wish {
 }
 
 impl Store {
-    /// Begins with what was opened: with threads of its own, or without.
+    /// Starts an opened store, with threads of its own, or without.
     pub(crate) fn start(opened: Opened, threads: bool) -> Result<Store> {
         let Opened { log, index, options, heads, covered, tail_bytes, directory } = opened;
         let inner = Arc::new(Inner {
@@ -143,12 +143,12 @@ impl Store {
         &self.inner
     }
 
-    /// Waits until all that was appended is durable, and its callbacks have been called. While the
-    /// log's own thread has nothing to do, this one writes and syncs what is there, and calls them.
+    /// Waits until all appends so far are durable, and their callbacks have been called. While the
+    /// log's own thread has nothing to do, this one writes and syncs them, and calls the callbacks.
     ///
     /// # Errors
     ///
-    /// [`Poisoned`](crate::ErrorKind::Poisoned) when it cannot become so,
+    /// [`Poisoned`](crate::ErrorKind::Poisoned) when they cannot become durable,
     /// [`Closed`](crate::ErrorKind::Closed).
     pub fn sync(&self) -> Result<()> {
         let committed = self.inner.log.commit();
@@ -164,7 +164,7 @@ impl Store {
         self.inner.checkpoint()
     }
 
-    /// A module, by the hash of its bytes.
+    /// Returns a module, by the hash of its bytes.
     ///
     /// # Errors
     ///
@@ -173,7 +173,8 @@ impl Store {
         self.inner.blob(BlobHash::Code(hash))
     }
 
-    /// The code that is here whose hashes are from `first` to `last`, ascending, at most `limit`.
+    /// Returns the stored codes whose hashes are from `first` to `last`, ascending, at most
+    /// `limit`.
     ///
     /// # Errors
     ///
@@ -187,7 +188,7 @@ impl Store {
         Ok(all.into_iter().take(limit).collect())
     }
 
-    /// Whether a module, a policy or a base image is here.
+    /// Returns whether a module, a policy or a base image is here.
     ///
     /// # Errors
     ///
@@ -214,12 +215,12 @@ impl Store {
         self.inner.base(hash)
     }
 
-    /// What the log lost and somebody accepted, oldest first.
+    /// Returns the accepted losses of the log, oldest first.
     pub fn losses(&self) -> Vec<RecordedLoss> {
         self.inner.heads.lock().losses().to_vec()
     }
 
-    /// Figures.
+    /// Returns figures of the store.
     ///
     /// # Errors
     ///
@@ -241,19 +242,19 @@ impl Store {
         self.inner.log.figures()
     }
 
-    /// Bytes of frames that the index does not cover, once what is being written of it is: about
-    /// what opening the store would read again.
+    /// Returns the bytes of frames that the index does not cover, once the present flush is done:
+    /// about as much as opening the store would read again.
     pub fn unindexed_bytes(&self) -> u64 {
         self.inner.tail_bytes.load(Ordering::Relaxed)
     }
 
-    /// Makes everything durable, writes the index, and closes; what comes later fails with
+    /// Makes everything durable, writes the index, and closes; later calls fail with
     /// [`Closed`](crate::ErrorKind::Closed). Closing again does nothing. The directory stays locked
     /// until the store is dropped.
     ///
     /// # Errors
     ///
-    /// Those of [`Store::checkpoint`]: what they concern is in no acknowledged commit.
+    /// Those of [`Store::checkpoint`]: they concern no acknowledged commit.
     pub fn close(&self) -> Result<()> {
         let joined = match std::mem::take(&mut *self.indexer.lock()) {
             Indexer::Closed => return Ok(()),
@@ -266,7 +267,7 @@ impl Store {
             }
         };
         let written = self.inner.checkpoint();
-        // Whatever failed before: nothing may be written once the lock is released.
+        // Even after a failure, nothing may be written once the lock is released.
         let closed = self.inner.log.close();
         joined.and(written).and(closed)?;
         if self.inner.options.compact_index && !self.inner.options.read_only {
@@ -319,8 +320,8 @@ impl Inner {
         Ok(pushed)
     }
 
-    /// How far the index is behind, in parts of what it may be: above 1 it is written soon, above 2
-    /// appends wait for it.
+    /// Returns how far the index is behind, relative to its limit: above 1 it is written soon,
+    /// above 2 appends wait for it.
     fn behind(&self, recent_count: usize) -> f64 {
         let bytes = self.tail_bytes.load(Ordering::Relaxed) as f64;
         let rows = recent_count as f64 / self.options.recent_rows_max as f64;
@@ -392,10 +393,10 @@ impl Inner {
         Ok(())
     }
 
-    /// Reads the index as it is now.
+    /// Reads the present index.
     pub(crate) fn indexed<T>(&self, read: impl FnOnce(&Reading<'_>) -> Result<T>) -> Result<T> {
         let done = self.heed(self.index.reading().and_then(|index| read(&index)));
-        // What is read may be there although something failed meanwhile.
+        // The row that was read may be there although something failed meanwhile.
         drop(self.heed(self.index.health()));
         done
     }
@@ -409,7 +410,7 @@ impl Inner {
         })
     }
 
-    /// Where a blob is, when the store has it.
+    /// Returns the place of a blob, when the store has it.
     pub(crate) fn blob_position(&self, hash: BlobHash) -> Result<Option<Position>> {
         let known = self.heads.lock().blob(&hash);
         match known {

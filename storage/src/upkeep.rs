@@ -1,7 +1,7 @@
-//! Upkeep: what is done with a whole database. It is opened, recovered, repaired, checked,
-//! compacted, backed up and restored.
+//! Upkeep: operations on a whole database. It is opened, recovered, repaired, checked, compacted,
+//! backed up and restored.
 //!
-//! It does not know what objects mean.
+//! This module does not know what objects mean.
 
 pub(crate) mod backup;
 pub(crate) mod check;

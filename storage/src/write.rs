@@ -1,6 +1,6 @@
-//! Writes: frames that are appended, each made while the rows that it builds on are as they were.
+//! Writes: frames that are appended, each if the rows that it builds on are still unchanged.
 //!
-//! It does not know who admits what is appended.
+//! This module does not know who admits what is appended.
 
 pub(crate) mod append;
 pub(crate) mod dead_letter;

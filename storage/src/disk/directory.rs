@@ -2,13 +2,13 @@
 //!
 //! ```text
 //! fleet/
-//!   continuant.db    the marker: that this is a database, of which format, and its id; locked
+//!   continuant.db    the marker: this is a database; its format and id; locked
 //!   index.redb       the index, a cache of the log
 //!   log/             00000001.log, 00000002.log, ...: the truth
-//!   backup.witness   of a backup: up to where it went, and what it had; nothing writes to one
+//!   backup.witness   of a backup: its end and its content; nothing writes to one
 //! ```
 //!
-//! It does not know what is in the log or the index.
+//! This module does not know the content of the log or the index.
 //!
 //! Invariant: a file gets its name only when its first bytes are durable, so a crash while one is
 //! made leaves at most a file that ends in `.tmp`, which nobody reads.
@@ -30,30 +30,30 @@ const LOG: &str = "log";
 const WITNESS: &str = "backup.witness";
 const TEMPORARY: &str = ".tmp";
 
-/// What the marker starts with.
+/// The first bytes of the marker.
 const MAGIC: [u8; 12] = *b"CONTINUANTDB";
 /// The format of databases that this program writes.
 pub(crate) const FORMAT: u32 = 1;
 const MARKER_BYTES: usize = 64;
 const CONTEXT: &str = "continuant 1 database marker";
 
-/// How long a lock is left alone between two tries: at first, and at least.
+/// The pauses between two tries of a lock: the first one, and the least.
 const LOCK_PAUSE_MAX: Duration = Duration::from_millis(16);
 const LOCK_PAUSE_MIN: Duration = Duration::from_millis(1);
-/// After each of these the pause is a part less: who has waited longest tries most often, and so
-/// is likely the next, rather than one that has just come.
+/// After each of these the pause gets shorter: the process that has waited longest tries most
+/// often, and so likely is the next to get the lock, rather than a new one.
 const LOCK_PATIENCE: Duration = Duration::from_millis(50);
 
-/// How a directory is opened.
+/// The way to open a directory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Access {
-    /// Nothing is written, and others may read too.
+    /// True if nothing is written, and others may read too.
     pub(crate) read_only: bool,
-    /// How long is waited for whoever has the lock.
+    /// The time to wait for another process to release the lock.
     pub(crate) lock_wait: Duration,
 }
 
-/// What tells the files of one database from those of another: 16 random bytes.
+/// The id of a database, which its files carry: 16 random bytes.
 pub(crate) type DatabaseId = [u8; 16];
 
 /// An open database directory. Dropping it releases the lock.
@@ -85,7 +85,7 @@ impl Directory {
     }
 
     /// Opens and locks the database in `path`; makes one in a directory that is missing or empty,
-    /// with this id or a random one, whose log `begin` makes in its directory.
+    /// with this id or a random one, and calls `begin` to make its log.
     pub(crate) fn open_or_create(
         disk: Arc<dyn Disk>,
         path: &Path,
@@ -129,18 +129,18 @@ impl Directory {
         made.and_then(|_| keep_file(&**disk, &marker)).map(|()| true)
     }
 
-    /// Whether there is a database in `path`.
+    /// Returns whether there is a database in `path`.
     pub(crate) fn is_in(disk: &dyn Disk, path: &Path) -> Result<bool> {
         exists(disk, &path.join(MARKER)).map_err(|error| error.at(path))
     }
 
-    /// That a database can be begun in a directory: it is missing or empty, or has what an earlier
-    /// beginning left.
+    /// Checks that a database can be begun in a directory: it is missing or empty, or has an
+    /// unfinished one.
     pub(crate) fn require_free(disk: &dyn Disk, path: &Path) -> Result<()> {
         require_free(disk, path).map_err(|error| error.at(path))
     }
 
-    /// That a directory has no backup that was begun: it is gone on with as one, and nothing else.
+    /// Checks that a directory has no unfinished backup: only a backup can continue one.
     pub(crate) fn require_no_backup(disk: &dyn Disk, path: &Path) -> Result<()> {
         match unfinished(disk, path)? {
             Some(kind @ ErrorKind::Unfinished { is_backup: true }) => {
@@ -150,8 +150,8 @@ impl Directory {
         }
     }
 
-    /// Begins the database `id` in a directory that is missing or empty, or has what an earlier
-    /// beginning left. Nobody opens it before [`Directory::finish`], for it has no marker.
+    /// Begins the database `id` in a directory that is missing or empty, or has an unfinished one.
+    /// Without a marker nobody opens it before [`Directory::finish`].
     pub(crate) fn begin(disk: Arc<dyn Disk>, path: &Path, id: DatabaseId) -> Result<Directory> {
         let was_there = exists(&*disk, path)?;
         let begun = begin(Arc::clone(&disk), path, id).inspect_err(|_| {
@@ -163,19 +163,19 @@ impl Directory {
         begun.map_err(|error| error.at(path))
     }
 
-    /// Makes what was begun a database.
+    /// Turns an unfinished database into a complete one.
     pub(crate) fn finish(&self) -> Result<()> {
         keep_file(&*self.disk, &self.path.join(MARKER))
     }
 
-    /// Removes what was begun and came to nothing, with the directory unless that `was_there`.
-    /// What cannot be removed is left, and can be begun again.
+    /// Removes an unfinished database, with the directory unless that `was_there`. Files that
+    /// cannot be removed are left, and can be begun again.
     pub(crate) fn undo(&self, was_there: bool) {
         let (disk, log) = (&*self.disk, self.log());
         for name in disk.list(&log).unwrap_or_default() {
             drop(disk.remove(&log.join(name)));
         }
-        // As long as there is a log, the marker under its temporary name says what it is.
+        // While there is a log, the marker under its temporary name says that it is unfinished.
         let undone = disk.remove_directory(&log);
         let undone = undone.and_then(|()| disk.remove(&temporary(&self.path.join(MARKER))));
         if undone.is_ok() && !was_there {
@@ -195,7 +195,7 @@ impl Directory {
         }
     }
 
-    /// Where the files are.
+    /// Returns the disk of the files.
     pub(crate) fn disk(&self) -> &Arc<dyn Disk> {
         &self.disk
     }
@@ -264,8 +264,8 @@ pub(crate) fn bytes_on_disk(disk: &dyn Disk, path: &Path) -> Result<u64> {
     Ok(bytes)
 }
 
-/// Whether a directory has a log whose marker is gone: what is begun has its marker under the
-/// temporary name.
+/// Returns whether a directory has a log whose marker is gone: an unfinished database has its
+/// marker under the temporary name.
 fn is_without_marker(disk: &dyn Disk, path: &Path) -> Result<bool> {
     let log = path.join(LOG);
     let is_log = exists(disk, &log)? && !exists(disk, &temporary(&path.join(MARKER)))?;
@@ -274,7 +274,7 @@ fn is_without_marker(disk: &dyn Disk, path: &Path) -> Result<bool> {
     Ok(has_files && !exists(disk, &path.join(MARKER))?)
 }
 
-/// What was begun in a directory and has no marker yet, if anything.
+/// Returns what is unfinished in a directory and has no marker yet, if anything.
 fn unfinished(disk: &dyn Disk, path: &Path) -> Result<Option<ErrorKind>> {
     let is_begun = exists(disk, &temporary(&path.join(MARKER)))?;
     let is_backup = exists(disk, &path.join(WITNESS))?;
@@ -332,7 +332,7 @@ fn write_marker(
     id: DatabaseId,
     access: Access,
 ) -> Result<Option<Arc<dyn DiskFile>>> {
-    // Whoever holds the lock of the file that becomes the marker is the one that makes it.
+    // The process that holds the lock of the temporary file makes the marker.
     let made = disk.create(&temporary(marker)).map_err(|error| Error::io("create", error))?;
     lock(&*made, access)?;
     if exists(disk, marker)? {
@@ -342,7 +342,7 @@ fn write_marker(
     let written = written.map_err(|error| Error::io("write", error));
     let synced = |()| made.sync().map_err(|error| Error::io("sync", error));
     if let Err(error) = written.and_then(synced) {
-        // What has no bytes says nothing of what is here.
+        // An empty file says nothing about the directory.
         drop(disk.remove(&temporary(marker)));
         return Err(error);
     }
@@ -363,12 +363,12 @@ fn begin(disk: Arc<dyn Disk>, path: &Path, id: DatabaseId) -> Result<Directory> 
         return Err(Error::io("create directory", error));
     }
     sync_directory(&*disk, path)?;
-    // A crash may have come between a name and its sync when this was begun before.
+    // An earlier attempt may have crashed between a name and its sync.
     sync_directory(&*disk, &log)?;
     Ok(Directory { disk, path: path.to_path_buf(), id, marker })
 }
 
-/// That a directory is missing or empty, or has what an earlier beginning left.
+/// Checks that a directory is missing or empty, or has an unfinished database.
 fn require_free(disk: &dyn Disk, path: &Path) -> Result<()> {
     let names = match disk.list(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -394,7 +394,7 @@ fn create_directories(disk: &dyn Disk, path: &Path) -> Result<()> {
             made.map_err(|error| Error::io("create directory", error))?;
         }
         match disk.sync_directory(parent(path)) {
-            // What may not be read was not made here.
+            // A file that may not be read was not made here.
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
             synced => {
                 synced.map_err(|error| Error::io("sync directory", error).at(parent(path)))?
@@ -491,8 +491,8 @@ fn decode(bytes: &[u8]) -> Result<DatabaseId> {
     Ok(reader.array()?)
 }
 
-/// Makes a file that has its name only once what `fill` writes is durable. What is at its temporary
-/// name already is `fill`'s to use.
+/// Makes a file that gets its name only once the bytes that `fill` writes are durable. `fill` may
+/// use a file that is at its temporary name already.
 pub(crate) fn create_file(
     disk: &dyn Disk,
     path: &Path,
@@ -547,7 +547,7 @@ pub(crate) fn temporary(path: &Path) -> PathBuf {
     name.into()
 }
 
-/// Removes what a crash left in a directory of files that were being made.
+/// Removes the temporary files that a crash left in a directory.
 pub(crate) fn remove_temporary(disk: &dyn Disk, directory: &Path) -> Result<()> {
     let names = disk.list(directory).map_err(|error| Error::io("list", error).at(directory))?;
     for name in names {

@@ -1,6 +1,6 @@
-//! What a store asks of its disk: files, by their paths, and what their bytes are.
+//! The traits of a disk: files, by their paths, and their bytes.
 //!
-//! It does not know what files hold, and it decides nothing.
+//! They do not know the content of files, and decide nothing.
 
 use std::fmt::Debug;
 use std::io;
@@ -9,20 +9,20 @@ use std::sync::Arc;
 
 use crate::disk::holder::LockHolder;
 
-/// Where the files of a store are.
+/// The place of a store's files.
 ///
-/// A name that was made, changed or removed is durable after [`Disk::sync_directory`] of the
-/// directory that it is in; bytes and length of a file after [`DiskFile::sync`].
+/// A name that was made, changed or removed is durable after [`Disk::sync_directory`] of its
+/// directory; bytes and length of a file after [`DiskFile::sync`].
 pub trait Disk: Debug + Send + Sync {
-    /// Opens a file that there is, for reading and writing.
+    /// Opens an existing file, for reading and writing.
     ///
     /// # Errors
     ///
     /// [`NotFound`](io::ErrorKind::NotFound), and those of the file system.
     fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>>;
 
-    /// Opens a file that there is, for reading alone: neither the right to write nor a disk that
-    /// can be written is needed. A disk that makes no difference opens it as [`Disk::open`] does.
+    /// Opens an existing file, for reading alone: it needs neither the right to write nor a
+    /// writable disk. A disk that makes no difference opens it as [`Disk::open`] does.
     ///
     /// # Errors
     ///
@@ -31,7 +31,7 @@ pub trait Disk: Debug + Send + Sync {
         self.open(path)
     }
 
-    /// Opens a file, which is made if it is missing; its bytes stay as they are.
+    /// Opens a file, which is made if it is missing; existing bytes stay.
     ///
     /// # Errors
     ///
@@ -45,7 +45,7 @@ pub trait Disk: Debug + Send + Sync {
     /// [`NotFound`](io::ErrorKind::NotFound), and those of the file system.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
 
-    /// Removes a file; whoever has it open can still use it.
+    /// Removes a file; processes that have it open can still use it.
     ///
     /// # Errors
     ///
@@ -56,19 +56,19 @@ pub trait Disk: Debug + Send + Sync {
     ///
     /// # Errors
     ///
-    /// Those of the file system; that something is in it.
+    /// Those of the file system; that the directory is not empty.
     fn remove_directory(&self, path: &Path) -> io::Result<()> {
         Err(io::Error::other(format!("{} is left", path.display())))
     }
 
-    /// Whether there is a file or directory of this name.
+    /// Returns whether there is a file or directory of this name.
     ///
     /// # Errors
     ///
     /// Those of the file system.
     fn exists(&self, path: &Path) -> io::Result<bool>;
 
-    /// The names of the files and directories in a directory, in no order.
+    /// Returns the names of the files and directories in a directory, in no order.
     ///
     /// # Errors
     ///
@@ -89,8 +89,8 @@ pub trait Disk: Debug + Send + Sync {
     /// Those of the file system.
     fn sync_directory(&self, path: &Path) -> io::Result<()>;
 
-    /// A path by which what is at its end is told from all else, whatever links lead there; what
-    /// is not there yet is named by the directory that is.
+    /// Returns a path that is the same for every link to the file; for a missing file, one built
+    /// from its existing parent directory.
     ///
     /// # Errors
     ///
@@ -99,7 +99,7 @@ pub trait Disk: Debug + Send + Sync {
         Ok(path.to_path_buf())
     }
 
-    /// Bytes that the disk holds for a file: fewer than its length where it has holes.
+    /// Returns the bytes that the disk holds for a file: fewer than its length where it has holes.
     ///
     /// # Errors
     ///
@@ -109,58 +109,59 @@ pub trait Disk: Debug + Send + Sync {
 
 /// An open file. Reads and writes of several threads do not disturb each other.
 pub trait DiskFile: Debug + Send + Sync {
-    /// Reads at `offset` and says how many bytes: none at the end of the file.
+    /// Reads at `offset` and returns the number of bytes: 0 at the end of the file.
     ///
     /// # Errors
     ///
     /// Those of the file system.
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize>;
 
-    /// Writes at `offset` and says how many bytes: at least one.
+    /// Writes at `offset` and returns the number of bytes: at least one.
     ///
     /// # Errors
     ///
     /// Those of the file system.
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize>;
 
-    /// The file's length in bytes.
+    /// Returns the file's length in bytes.
     ///
     /// # Errors
     ///
     /// Those of the file system.
     fn length(&self) -> io::Result<u64>;
 
-    /// Cuts the file off at `length`, or has it end there with zeros.
+    /// Cuts the file off at `length`, or extends it to there with zeros.
     ///
     /// # Errors
     ///
     /// Those of the file system.
     fn set_length(&self, length: u64) -> io::Result<()>;
 
-    /// Has the disk hold `length` bytes for the file; those that were not there are zeros.
+    /// Makes the disk reserve `length` bytes for the file; new bytes are zeros.
     ///
     /// # Errors
     ///
     /// Those of the file system.
     fn allocate(&self, length: u64) -> io::Result<()>;
 
-    /// Makes what was written durable, with the length.
+    /// Makes everything written durable, with the length.
     ///
     /// # Errors
     ///
-    /// Those of the file system. After one, what was written since the last sync may be lost, even
-    /// if a later sync succeeds.
+    /// Those of the file system. After one, everything written since the last sync may be lost,
+    /// even if a later sync succeeds.
     fn sync(&self) -> io::Result<()>;
 
-    /// Locks the file for this process, until the file is dropped; `false` when another has it.
+    /// Locks the file for this process, until the file is dropped; returns `false` when another has
+    /// it.
     ///
     /// # Errors
     ///
     /// Those of the file system.
     fn try_lock(&self) -> io::Result<bool>;
 
-    /// Locks the file against those that lock it alone, until it is dropped; `false` when one of
-    /// them has it. A disk that makes no difference locks it alone.
+    /// Locks the file against exclusive locks, until it is dropped; returns `false` when another
+    /// process has an exclusive one. A disk that makes no difference locks it exclusively.
     ///
     /// # Errors
     ///
@@ -169,13 +170,12 @@ pub trait DiskFile: Debug + Send + Sync {
         self.try_lock()
     }
 
-    /// Returns a process that has the file's lock now, where the system tells.
+    /// Returns a process that has the file's lock now, where the system reports it.
     fn lock_holder(&self) -> Option<LockHolder> {
         None
     }
 
-    /// Advises to forget what is cached of the file, so that what is read next is what the disk
-    /// has.
+    /// Advises the system to drop its cache of the file, so that the next read is from the disk.
     fn drop_cache(&self);
 }
 

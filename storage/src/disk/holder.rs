@@ -1,8 +1,9 @@
-//! Which process has a file's lock, as the kernel says: for the message that it is locked.
+//! The process that has a file's lock, as the kernel reports it: for the message that the file is
+//! locked.
 //!
-//! Nothing is written for it, so nothing is left after a crash that could name the wrong one. What
-//! a process calls itself is its own choice: its command is made harmless before it is shown. It
-//! does not know what the file is.
+//! Nothing is written for it, so a crash leaves nothing that could name the wrong one. A process
+//! chooses its own name: its command line is made harmless before it is shown. This module does not
+//! know the file's purpose.
 
 use std::fmt;
 use std::fs::File;
@@ -23,8 +24,8 @@ const FILES_MAX: usize = 4096;
 pub struct LockHolder {
     /// The process.
     pub pid: u32,
-    /// Its command line, in which control characters and those that turn a line around are
-    /// escaped; empty where the system does not tell.
+    /// The process's command line, with control characters and those that reverse a line escaped;
+    /// empty where the system does not report it.
     pub command: String,
 }
 
@@ -49,8 +50,8 @@ pub(super) fn of(file: &File) -> Option<LockHolder> {
     let (device, inode) = (here.dev(), here.ino());
     let locks = read("/proc/locks", LOCKS_BYTES_MAX)?;
     let locks = String::from_utf8_lossy(&locks).into_owned();
-    // The list may call the device otherwise than the file does, as on btrfs; what a process has
-    // open then tells.
+    // The list may have another device number than the file's, as on btrfs; then the process's open
+    // files decide.
     let mut of_inode = locks.lines().filter_map(parse).filter(|lock| lock.inode == inode);
     let holder = of_inode.find(|lock| lock.device == device || has_open(lock.pid, (device, inode)));
     let pid = holder?.pid;
@@ -86,7 +87,7 @@ fn device(major: u32, minor: u32) -> u64 {
     (major & !0xfff) << 32 | (major & 0xfff) << 8 | (minor & !0xff) << 12 | (minor & 0xff)
 }
 
-/// Whether a process has a file open.
+/// Returns whether a process has a file open.
 fn has_open(pid: u32, file: (u64, u64)) -> bool {
     let Ok(files) = std::fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
     let mut files = files.take(FILES_MAX).filter_map(|entry| entry.ok()?.path().metadata().ok());
@@ -99,7 +100,7 @@ fn read(path: &str, bytes_max: u64) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// Makes one line of a command that does nothing to whoever shows it.
+/// Returns a command as one line that is harmless to show.
 fn harmless(command: &[u8]) -> String {
     let text = String::from_utf8_lossy(command);
     let text = text.trim_end_matches('\0').replace('\0', " ");
@@ -117,7 +118,7 @@ fn harmless(command: &[u8]) -> String {
     shown
 }
 
-/// Whether a character ends a line, or changes the order in which one is read.
+/// Returns whether a character ends a line, or changes the order in which one is read.
 fn turns_a_line(c: char) -> bool {
     let is_invisible = matches!(c, '\u{200b}'..='\u{200f}' | '\u{2060}'..='\u{2069}');
     is_invisible || matches!(c, '\u{61c}' | '\u{2028}'..='\u{202e}' | '\u{feff}')

@@ -1,6 +1,6 @@
-//! The disk that is the file system.
+//! The file system as a disk.
 //!
-//! It does not know what files hold.
+//! This module does not know the content of files.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
@@ -11,12 +11,12 @@ use std::sync::Arc;
 use crate::disk::file::{Disk, DiskFile};
 use crate::disk::holder::{self, LockHolder};
 
-/// Files that are left to the rest of the process: its standard streams, the marker, the index,
-/// those that are made, and what the embedder opens.
+/// The open files that are reserved for the rest of the process: its standard streams, the marker,
+/// the index, new files, and those of the embedder.
 const OTHERS_FILES: u64 = 48;
 
-/// How many of the files that this process may have open can be kept open without being used: half
-/// of what is left after all others, and at most `most`.
+/// Returns how many files this process may keep open without using them: half of its limit after
+/// the reserved ones, and at most `most`.
 pub(crate) fn kept_files_max(most: usize) -> usize {
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
     let left = limit.map_or(u64::MAX, |limit| limit.saturating_sub(OTHERS_FILES) / 2);
@@ -158,7 +158,7 @@ fn allocate(file: &File, bytes: u64) -> io::Result<()> {
         match rustix::fs::fallocate(file, rustix::fs::FallocateFlags::empty(), 0, bytes) {
             Ok(()) => return Ok(()),
             Err(rustix::io::Errno::INTR) => {}
-            // A file system that cannot reserve space still has it, until it has not.
+            // Without reservation, a later write finds out whether there is room.
             Err(rustix::io::Errno::OPNOTSUPP) => break,
             Err(error) => return Err(error.into()),
         }

@@ -1,13 +1,13 @@
-//! A file that keeps nothing of what is written to it but how much it was.
+//! A file that discards everything written to it except the length.
 //!
-//! It does not know what is written.
+//! This module does not know what is written.
 
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::disk::file::DiskFile;
 
-/// What is measured rather than written.
+/// A file that measures instead of writing.
 #[derive(Debug, Default)]
 pub(crate) struct Nowhere(AtomicU64);
 

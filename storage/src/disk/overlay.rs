@@ -1,7 +1,7 @@
 //! A file whose changes stay in memory: over one that is only read, or over nothing.
 //!
-//! So what writes while it reads, as the index's library does, can be given what must not be
-//! written. It does not know what is in the file.
+//! A library that writes while it reads, as the index's does, can thus work on a file that must not
+//! be written. This module does not know the content of the file.
 //!
 //! Invariant: nothing changes the file below.
 
@@ -25,7 +25,7 @@ pub(crate) struct Overlay {
 #[derive(Debug)]
 struct Changed {
     length: u64,
-    /// Up to here the file below is still what it was.
+    /// The end of the part that reads still take from the file below.
     below_bytes: u64,
     /// Blocks that were written, by their number.
     blocks: BTreeMap<u64, Box<[u8; BLOCK_BYTES]>>,

@@ -5,8 +5,8 @@
 use crate::error::ErrorKind;
 
 impl ErrorKind {
-    /// Returns the kind's name, such as `locked`; of an error of the object crate, that one's. It
-    /// does not change from one release to the next, and is what the command line prints as `kind`.
+    /// Returns the kind's name, such as `locked`; for an error of the object crate, that kind's. It
+    /// does not change from one release to the next, and the command line prints it as `kind`.
     pub fn name(&self) -> &'static str {
         match self {
             ErrorKind::Io { .. } => "io",
@@ -52,8 +52,8 @@ impl ErrorKind {
         }
     }
 
-    /// Returns whether bytes at rest, in a backup or in a capsule are not what was written, do not
-    /// verify, or are gone.
+    /// Returns whether bytes at rest, in a backup or in a capsule differ from those that were
+    /// written, do not verify, or are gone.
     pub fn is_damaged(&self) -> bool {
         match self {
             ErrorKind::Damaged { .. }
@@ -72,7 +72,7 @@ impl ErrorKind {
         }
     }
 
-    /// Returns whether what was asked for is not there: a database, a version that retention
+    /// Returns whether the requested thing is not there: a database, a version that retention
     /// dropped, an outbox, a place in the log.
     pub fn is_not_found(&self) -> bool {
         matches!(

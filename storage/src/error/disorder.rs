@@ -1,6 +1,6 @@
-//! Frames of a log that are not in the order of their times.
+//! Disorder: frames of a log that are not in the order of their times.
 //!
-//! It does not know how they are found.
+//! This module does not know how they are found.
 
 use std::fmt;
 
@@ -11,11 +11,11 @@ use crate::error::position::Position;
 pub struct Disorder {
     /// The time that was asked for, in milliseconds since 1970-01-01 UTC.
     pub until: u64,
-    /// Where the first frame starts that is later: up to it all are not.
+    /// The start of the first later frame: all frames before it are not later.
     pub later: Position,
     /// The time of that frame.
     pub later_time: u64,
-    /// Where the last frame ends that is not later, with those behind it that have no time.
+    /// The end of the last frame that is not later, including frames behind it without a time.
     pub end: Position,
     /// The time of that frame.
     pub end_time: u64,

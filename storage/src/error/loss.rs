@@ -1,8 +1,8 @@
-//! Losses: what a log has no more although it was durable, as a comparison with the index finds it.
+//! Losses: durable parts that a log no longer has, found by a comparison with the index.
 //!
-//! It does not know how a log is compared, nor who accepts a loss.
+//! This module does not know how logs are compared, nor who accepts a loss.
 //!
-//! Invariant: a token stands for one loss of one log, so that nobody accepts another with it.
+//! Invariant: a token identifies one loss of one log, so that nobody accepts another with it.
 
 use std::fmt;
 
@@ -16,34 +16,34 @@ const RECORD_BYTES: usize = 89;
 /// Objects that a comparison lists; it counts them all.
 pub(crate) const OBJECTS_LISTED_MAX: usize = 1000;
 
-/// What a log has no more of what was durable.
+/// The durable part that a log no longer has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Loss {
-    /// Where the log ended once: all before was durable.
+    /// The place where the log once ended: everything before was durable.
     pub expected: Position,
     /// The check of the last frame before.
     pub(crate) check: [u8; 32],
-    /// Where the frames end that the log still has.
+    /// The place where the remaining frames end.
     pub found: Position,
-    /// Objects of which versions or refusals are gone.
+    /// The number of objects that lost versions or refusals.
     pub object_count: u64,
-    /// Of these, the objects of which nothing is left.
+    /// The number of these objects of which nothing is left.
     pub gone_count: u64,
     /// Versions that are gone.
     pub version_count: u64,
     /// Refusals that are gone.
     pub refusal_count: u64,
-    /// Whether the counts are all there is: the index could be read, and the log is a beginning of
-    /// the one that the index was written from. Otherwise they are the least that is gone.
+    /// True if the counts are complete: the index could be read, and the log is a beginning of the
+    /// one that the index was written from. Otherwise they are lower bounds.
     pub is_counted: bool,
 }
 
-/// One object of which something is gone.
+/// An object that lost something.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LostObject {
     /// The object.
     pub id: ObjectId,
-    /// Its name.
+    /// The object's name.
     pub name: Option<String>,
     /// The newest version that is left; none when nothing is.
     pub kept: Option<u64>,
@@ -53,12 +53,12 @@ pub struct LostObject {
     pub refusal_count: u64,
 }
 
-/// What a repair would lose.
+/// The loss that a repair would accept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lost {
     /// The loss.
     pub loss: Loss,
-    /// What accepts it, and no other.
+    /// The token that accepts exactly this loss.
     pub token: LossToken,
     /// The objects that it concerns, in the order of their ids; the first 1,000.
     pub objects: Vec<LostObject>,
@@ -69,7 +69,8 @@ pub struct Lost {
 pub struct LossToken(pub(super) [u8; 8]);
 
 impl Loss {
-    /// Whether this is the loss of the frames behind this end of a log, whose last has the check.
+    /// Returns whether this is the loss of the frames behind this end of a log, whose last frame
+    /// has the check.
     pub(crate) fn is_behind(&self, end: Position, check: [u8; 32]) -> bool {
         (self.expected, self.check) == (end, check)
     }

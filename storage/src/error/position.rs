@@ -1,15 +1,15 @@
 //! Places in a log.
 //!
-//! It does not know what is at them.
+//! This module does not know what is at them.
 
-/// Where a frame is in the log: its segment in the upper 32 bits, its offset in the lower.
+/// The place of a frame in the log: its segment in the upper 32 bits, its offset in the lower.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash, Default)]
 pub struct Position(pub(crate) u64);
 
 impl Position {
     /// Nowhere.
     pub(crate) const NONE: Position = Position(0);
-    /// In the record's own frame, whose position is not known yet.
+    /// The place of the record's own frame, whose position is not known yet.
     pub(crate) const HERE: Position = Position(u64::MAX);
 
     pub(crate) fn new(segment: u32, offset: u32) -> Position {

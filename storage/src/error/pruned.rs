@@ -1,6 +1,6 @@
-//! What retention has dropped of the state that is asked for.
+//! States that retention has dropped, as of a requested moment.
 //!
-//! It does not know how that is found.
+//! This module does not know how they are found.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ use crate::error::position::Position;
 /// Objects that an error names.
 pub(crate) const LISTED_MAX: usize = 8;
 
-/// What retention has dropped of the state as of some moment.
+/// The objects whose states retention has dropped, as of some moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StatesPruned {
     /// Objects that have no state as of then.
@@ -28,9 +28,9 @@ pub struct StatesPruned {
 pub struct PrunedObject {
     /// The object.
     pub id: ObjectId,
-    /// Its name, where it is known.
+    /// The object's name, where it is known.
     pub name: Option<String>,
-    /// Its newest version then.
+    /// The number of its newest version at that moment.
     pub seq: u64,
 }
 

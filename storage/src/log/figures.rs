@@ -1,10 +1,10 @@
-//! Figures of what a log wrote.
+//! Figures of a log's writes.
 //!
-//! It does not know who counts.
+//! This module does not know who counts.
 
 use std::time::Duration;
 
-/// Figures of the log since the store was opened: of what became durable.
+/// Figures of the durable part of the log since the store was opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Figures {
     /// Groups.
@@ -17,6 +17,6 @@ pub struct Figures {
     pub bytes_count: u64,
     /// Syncs.
     pub sync_count: u64,
-    /// How long the syncs took together.
+    /// The total time of the syncs.
     pub sync_time: Duration,
 }

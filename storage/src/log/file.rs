@@ -1,6 +1,6 @@
-//! The file of a segment: how it is called, and where its frames start.
+//! The file of a segment: its name, and the start of its frames.
 //!
-//! It does not know what is in it.
+//! This module does not know its content.
 
 const SUFFIX: &str = ".log";
 /// Bytes of a segment's header.

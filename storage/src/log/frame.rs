@@ -1,8 +1,8 @@
-//! The frame: what one append writes, and what is written whole or not at all.
+//! The frame: the unit of an append, written whole or not at all.
 //!
 //! Its layout is described in `FORMAT.md`. A frame names the one before it, so a stale or misplaced
-//! one never passes for a new one, and the group that it was written with, so recovery can tell a
-//! torn tail from damage. It does not know what its body holds.
+//! one never passes for a new one, and its group, so recovery can distinguish a torn tail from
+//! damage. This module does not know the content of bodies.
 //!
 //! Invariant: a header that passes its guard was written by this database, whatever guests put into
 //! their pages: guard and check are keyed with the database's id.
@@ -24,19 +24,19 @@ pub(crate) const BODY_BYTES_MAX: u32 = (1 << 30) - (1 << 16);
 
 const KEY_CONTEXT: &str = "continuant 1 log frame";
 
-/// What links a frame to the next: covers all of it, and through it all before.
+/// The link from a frame to the next: it covers the frame, and through it all frames before.
 pub(crate) type Check = [u8; 32];
 
-/// What stands before a frame's body.
+/// The header in front of a frame's body.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Header {
     /// Bytes of the body.
     pub(crate) length: u32,
-    /// Where the frame's group starts: all before was durable when this was written.
+    /// The start of the frame's group: everything before it was durable when this was written.
     pub(crate) group: Position,
     /// The check of the frame before.
     pub(crate) previous: Check,
-    /// This frame's own.
+    /// The frame's own check.
     pub(crate) check: Check,
 }
 
@@ -45,17 +45,18 @@ pub(crate) struct Header {
 pub(crate) struct Frame {
     pub(crate) position: Position,
     pub(crate) check: Check,
-    /// Where its group starts: all before was durable when it was written.
+    /// The start of its group: everything before it was durable when it was written.
     pub(crate) group: Position,
     pub(crate) body: Arc<[u8]>,
 }
 
-/// Where frames are read from: a log that is written meanwhile, or one that is being recovered.
+/// A source of frames: a log that is being written, or one that is being recovered.
 pub(crate) trait Frames {
     /// The frame at `position`, verified.
     fn frame(&self, position: Position) -> Result<Frame>;
 
-    /// The frame at `position`, its body not verified: what is taken from it must be by what it is.
+    /// Reads the frame at `position` without verifying its body: the caller verifies what it takes
+    /// by hash.
     fn glimpse(&self, position: Position) -> Result<Frame>;
 }
 
@@ -75,7 +76,7 @@ impl Seal {
         *blake3::keyed_hash(&self.key, b"").as_bytes()
     }
 
-    /// The header of a frame whose body hashes to `body`.
+    /// Returns the header of a frame whose body hashes to `body`.
     pub(crate) fn header(
         &self,
         length: u32,
@@ -96,8 +97,8 @@ impl Seal {
         *blake3::keyed_hash(&self.key, &bytes).as_bytes()
     }
 
-    /// Covers the header's other fields, so that a header is told from other bytes before as much
-    /// as it says is read behind it.
+    /// Returns a keyed hash of the header's other fields: it distinguishes a header from other
+    /// bytes before its length is trusted.
     fn guard(&self, header: &Header) -> u32 {
         let hash = blake3::keyed_hash(&self.key, &fields(header));
         u32::from_le_bytes(hash.as_bytes()[..4].try_into().expect("four bytes"))

@@ -1,10 +1,11 @@
-//! Packs: segments that are full, written anew with what is still wanted, compressed.
+//! Packs: full segments, rewritten compressed and without unneeded records.
 //!
-//! Frames keep their positions, headers and order; their bodies may have less than they had, so
-//! their own checks are what links them, and the blocks that they are in have checks of their own.
-//! The layout is described in `FORMAT.md`. It does not know what bodies hold, nor what is wanted.
+//! Frames keep their positions, headers and order; their bodies may be shorter than before. So a
+//! frame's own check only links it to the next, and the blocks of frames have checks of their own.
+//! The layout is described in `FORMAT.md`. This module does not know the content of bodies, nor
+//! which records are needed.
 //!
-//! Invariant: a pack that has its name is durable and whole; what is read from it was verified.
+//! Invariant: a pack that has its name is durable and whole; reads from it are verified.
 
 mod passage;
 pub(crate) mod writer;
@@ -42,7 +43,7 @@ pub(crate) fn file_name(number: u32) -> String {
     format!("log/{}", base_name(number))
 }
 
-/// Its name in the log's directory.
+/// Returns its name in the log's directory.
 pub(crate) fn base_name(number: u32) -> String {
     format!("{number:08}.pack")
 }
@@ -55,9 +56,9 @@ pub(crate) struct Pack {
     key: Key,
     seal: Seal,
     previous: Check,
-    /// Where the segment ended.
+    /// The end of the segment.
     end: u32,
-    /// Of the directory, and so of all blocks.
+    /// The check of the directory, and so of all blocks.
     check: Check,
     blocks: Vec<Block>,
     /// The block that was read last: the next read is likely in it too.
@@ -69,7 +70,7 @@ pub(crate) struct Pack {
 struct Block {
     /// The offset of its first frame in the segment.
     first: u32,
-    /// Where it is in the pack.
+    /// The block's place in the pack.
     at: u64,
     stored_bytes: u32,
     bytes: u32,
@@ -83,7 +84,7 @@ struct Entry<'a> {
     body: &'a [u8],
 }
 
-/// What the checks of one database's packs are made with.
+/// The key of the checks of one database's packs.
 #[derive(Clone, Copy, Debug)]
 struct Key([u8; 32]);
 
@@ -97,7 +98,7 @@ impl Key {
         block_check(self.block_hasher(number, first).update(bytes))
     }
 
-    /// What makes a block's check of its bytes.
+    /// Returns a hasher that computes a block's check from its bytes.
     fn block_hasher(&self, number: u32, first: u32) -> blake3::Hasher {
         let mut hasher = blake3::Hasher::new_keyed(&self.0);
         hasher.update(&number.to_le_bytes()).update(&first.to_le_bytes());
@@ -184,7 +185,7 @@ impl Pack {
         self.previous
     }
 
-    /// Where the segment ended.
+    /// Returns the end of the segment.
     pub(crate) fn end(&self) -> u32 {
         self.end
     }
@@ -302,7 +303,7 @@ mod tests {
     use crate::disk::local::LocalDisk;
     use crate::log::pack::writer::PackWriter;
 
-    /// A pack of one frame whose directory says that its block is stored in so many bytes.
+    /// Opens a pack of one frame whose directory states the stored size of its block.
     fn opened(stored_bytes: impl FnOnce(u32) -> u32) -> Result<Pack> {
         let directory = tempfile::tempdir().unwrap();
         let file = LocalDisk.create(&directory.path().join("pack")).unwrap();
@@ -317,7 +318,7 @@ mod tests {
         let (mut block, mut footer) = ([0; BLOCK_BYTES], [0; FOOTER_BYTES]);
         file.read_up_to(&mut block, footer_at - BLOCK_BYTES as u64).unwrap();
         file.read_up_to(&mut footer, footer_at).unwrap();
-        // As whoever knows the database's id can make it: with checks that hold.
+        // Anyone who knows the database's id can make it, with matching checks.
         let mut told = decode_block(&block).unwrap();
         told.stored_bytes = stored_bytes(told.stored_bytes);
         let mut forged = Vec::new();

@@ -1,7 +1,7 @@
-//! Reading the log from a place on, frame by frame, and looking for what is behind a broken one.
+//! Scans of the log from a place on, frame by frame, also for frames behind a broken one.
 //!
-//! It does not know what bodies hold, nor what a broken frame means: recovery takes it for the torn
-//! end of what was not yet durable, or for damage; a check reports it and goes on.
+//! This module does not know the content of bodies, nor what a broken frame means: recovery treats
+//! it as a torn end that was not yet durable, or as damage; a check reports it and continues.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use crate::log::{file, segment};
 /// Bytes that are read at a time.
 const READ_BYTES: usize = 1 << 20;
 
-/// What is next in the log.
+/// The next item of a scan.
 #[derive(Debug)]
 pub(crate) enum Next {
     /// A frame, whole and in its place.
@@ -33,7 +33,7 @@ pub(crate) struct Scan<'a> {
     segments: &'a Segments,
     seal: Seal,
     tail: Tail,
-    /// Of the frame that was given last.
+    /// The header of the last returned frame.
     header: Option<Header>,
     buffer: Buffer,
 }
@@ -52,7 +52,7 @@ impl<'a> Scan<'a> {
         Scan { segments, seal, tail, header: None, buffer: Buffer::default() }
     }
 
-    /// The end of what was read.
+    /// Returns the end of the frames that were read.
     pub(crate) fn tail(&self) -> Tail {
         self.tail
     }
@@ -72,7 +72,7 @@ impl<'a> Scan<'a> {
         self.header = Some(header);
     }
 
-    /// The next frame. What is broken stays where it is: asking again gives the same.
+    /// Returns the next frame. A scan stays at a broken one: the next call returns the same.
     ///
     /// # Errors
     ///
@@ -88,7 +88,7 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// What is next in the segment; `None` at its end.
+    /// Returns the next item in the segment; `None` at its end.
     fn next_here(&mut self) -> Result<Option<Next>> {
         let place = self.tail.end;
         let (segment, offset) = (place.segment(), u64::from(place.offset()));
@@ -130,8 +130,8 @@ impl<'a> Scan<'a> {
         Ok(Some(Next::Frame(frame)))
     }
 
-    /// What is next in a packed segment; `None` at its end. The frame's own check links it to the
-    /// next; its bytes were verified by the pack's.
+    /// Returns the next item in a packed segment; `None` at its end. The frame's own check links it
+    /// to the next; the pack's checks have verified its bytes.
     fn next_packed(&mut self, pack: &Pack) -> Result<Option<Next>> {
         let place = self.tail.end;
         let (header, frame) = match pack.frame(place.offset()) {
@@ -148,10 +148,10 @@ impl<'a> Scan<'a> {
         Ok(Some(Next::Frame(frame)))
     }
 
-    /// Goes on in the next segment; what there is instead when none follows.
+    /// Continues in the next segment; returns the item in its place when none follows.
     ///
-    /// A segment has its name only once its header is durable, so a header that cannot be read is
-    /// an error; one that follows another frame shows that the end of this segment was lost.
+    /// A segment has its name only once its header is durable, so an unreadable header is an error;
+    /// one that follows another frame shows that the end of this segment was lost.
     fn enter_next_segment(&mut self) -> Result<Option<Next>> {
         let number = self.tail.end.segment() + 1;
         if !self.segments.exists(number)? {
@@ -165,8 +165,8 @@ impl<'a> Scan<'a> {
         Ok(None)
     }
 
-    /// The first whole frame behind the place where reading stopped, wherever it belongs to;
-    /// reading goes on behind it. `None` when there is none in the log.
+    /// Returns the first whole frame behind the place where reading stopped, in any segment;
+    /// reading continues behind it. Returns `None` when there is none in the log.
     pub(crate) fn resume(&mut self) -> Result<Option<Frame>> {
         let (first, behind_here) = (self.tail.end.segment(), u64::from(self.tail.end.offset()) + 1);
         for number in self.segments.numbers()?.into_iter().filter(|&number| number >= first) {
@@ -190,7 +190,7 @@ impl<'a> Scan<'a> {
     }
 
     /// Looks for a frame from `at` on, in the part of the segment that is read at once; moves `at`
-    /// behind what was looked at.
+    /// behind the examined bytes.
     fn find(
         &mut self,
         (number, file): (u32, &dyn DiskFile),
@@ -215,7 +215,7 @@ impl<'a> Scan<'a> {
             skipped += 1;
         }
         *at += skipped as u64;
-        // Less than a header is left of what the segment has.
+        // The rest of the segment is shorter than a header.
         if skipped == 0 {
             *at += HEADER_BYTES as u64;
         }
@@ -248,14 +248,14 @@ impl Buffer {
         Ok(())
     }
 
-    /// What is here from `offset` on.
+    /// Returns the buffered bytes from `offset` on.
     fn at(&self, offset: u64) -> &[u8] {
         self.bytes.get((offset - self.offset) as usize..).unwrap_or_default()
     }
 }
 
-/// The end of the log before the frame at `place`, read from that frame's header alone: none when
-/// there is no frame.
+/// Returns the end of the log before the frame at `place`, read from that frame's header alone:
+/// none when there is no frame.
 ///
 /// # Errors
 ///
@@ -277,7 +277,7 @@ pub(crate) fn before(segments: &Segments, seal: Seal, place: Position) -> Result
     Ok(header.map(tail))
 }
 
-/// Where the log of a database starts.
+/// Returns the start of a database's log.
 pub(crate) fn start(seal: Seal) -> Tail {
     Tail::of_segment(segment::FIRST, seal.first())
 }

@@ -1,9 +1,9 @@
-//! The writer, compiled a second time with threads and locks whose order is drawn: in each of many
-//! schedules frames become durable in their order, whoever waits for one is told once and in time,
-//! and nobody waits for ever.
+//! Schedules of the writer, compiled a second time with threads and locks whose order is drawn. In
+//! each of many schedules frames become durable in their order, each waiting thread is answered
+//! once and in time, and none waits for ever.
 //!
-//! The disk is one file that knows how far it was written and synced, and other threads come in
-//! while it does either. What is proved is so if every access is in the order that all threads see.
+//! The disk is one file that knows how far it was written and synced, and other threads run while
+//! it does either. The proof holds if every access is in the order that all threads see.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -26,7 +26,7 @@ use crate::log::{file, segment};
 #[path = "writer.rs"]
 mod writer;
 
-/// What threads wait by, as a schedule has it.
+/// The writer's locks and conditions, in drawn schedules.
 mod sync {
     pub(crate) use drawn::{Condvar, Mutex, MutexGuard};
 }
@@ -39,9 +39,9 @@ struct OneFile(Arc<Plain<Bytes>>);
 
 #[derive(Debug, Default)]
 struct Bytes {
-    /// The end of what was written.
+    /// The end of the written bytes.
     written: u64,
-    /// The end of what is durable.
+    /// The durable end.
     durable: u64,
     syncs: u64,
     /// The sync that fails.
@@ -148,7 +148,7 @@ impl DiskFile for OneFile {
 /// Bytes that the segment has room for.
 const CAPACITY: u64 = 1 << 20;
 
-/// Who waits for what it pushed, and how.
+/// The way in which a thread waits for its frame.
 #[derive(Clone, Copy)]
 enum Wait {
     /// Commits itself, if nobody does.
@@ -170,7 +170,7 @@ struct Stage {
     told: Arc<Plain<Vec<Told>>>,
 }
 
-/// What a frame was told, and how much was durable then.
+/// The answer to a frame, and the durable end at that time.
 #[derive(Clone, Copy, Debug)]
 struct Told {
     number: u64,
@@ -193,7 +193,7 @@ impl Stage {
         Arc::new(Stage { writer, segments, disk, has_committer, ends, told })
     }
 
-    /// Pushes the frame of this number and waits; whether it can be told to be durable.
+    /// Pushes the frame of this number and waits; fails if it cannot become durable.
     fn append(&self, number: u64, wait: Wait) -> Result<()> {
         let own = (!self.has_committer).then_some(&self.segments);
         let (told, disk) = (Arc::clone(&self.told), self.disk.clone());
@@ -228,8 +228,8 @@ impl Stage {
         waited
     }
 
-    /// That each frame was told once, in order, in time, and that none is durable after a failure;
-    /// how many were pushed.
+    /// Checks that each frame was answered once, in order, in time, and that none is durable after
+    /// a failure; returns how many were pushed.
     fn check(&self) -> usize {
         let (told, ends) = (self.told.lock(), self.ends.lock());
         assert_eq!(told.len(), ends.len(), "{told:?}");

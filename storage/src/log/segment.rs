@@ -1,7 +1,7 @@
-//! Segments: the files of the log, and the header that each starts with. A segment that is full may
-//! be replaced by its pack.
+//! Segments: the files of the log, and the header that each starts with. A full segment may be
+//! replaced by its pack.
 //!
-//! It does not know frames; it reads and writes at offsets.
+//! This module does not know frames; it reads and writes at offsets.
 //!
 //! Invariant: a segment that has its name has a durable header, which names the last frame of the
 //! segment before it.
@@ -31,22 +31,22 @@ use crate::log::{frame, pack};
 pub(crate) const FIRST: u32 = 1;
 
 const MAGIC: [u8; 8] = *b"CTNT-LOG";
-/// What is written: 2 has records of versions with changed runs.
+/// The version of new segments: 2 has records of versions with changed runs.
 pub(crate) const VERSION: u32 = 2;
 const CONTEXT: &str = "continuant 1 log segment";
 /// Segments that are kept open for readers, at most.
 const OPEN_MAX: usize = 128;
-/// Bytes that the file of a segment begins with, unless what is written takes more.
+/// The initial size of a segment's file, unless the first frames take more.
 const ROOM_MIN: u64 = 1 << 20;
 
-/// The end of a part of the log, and what a frame behind it is chained to.
+/// The end of a part of the log, and the check that the next frame is chained to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Tail {
-    /// Where the next frame goes, if it fits into the segment.
+    /// The place of the next frame, if it fits into the segment.
     pub(crate) end: Position,
     /// The last frame; none at the start of the log.
     pub(crate) last: Position,
-    /// Its check.
+    /// The last frame's check.
     pub(crate) check: Check,
 }
 
@@ -81,12 +81,12 @@ pub(crate) struct Segments {
 pub(crate) enum Segment {
     /// Frames as they were written.
     Plain(Arc<dyn DiskFile>),
-    /// What is still wanted of them.
+    /// A packed segment: the records of it that are still needed.
     Packed(Arc<Pack>),
 }
 
 impl Segment {
-    /// Whether somebody has it, beside those who keep it open.
+    /// Returns whether somebody uses it, beside the cache of open segments.
     fn is_read(&self) -> bool {
         match self {
             Segment::Plain(file) => Arc::strong_count(file) > 1,
@@ -95,23 +95,23 @@ impl Segment {
     }
 }
 
-/// What a segment starts with, besides what tells that it is this segment.
+/// The header of a segment, without its number and its database.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Header {
-    /// Of the layout of what is in the segment.
+    /// The version of the segment's layout.
     pub(crate) version: u32,
     /// The check of the last frame before the segment.
     pub(crate) previous: Check,
 }
 
-/// The number of the segment whose file or pack is called so.
+/// Returns the number of the segment whose file or pack has this name.
 fn number(name: &Path) -> Option<u32> {
     let number = name.to_str()?.split('.').next()?.parse().ok()?;
     let names = [base_name(number), pack::base_name(number)];
     names.iter().any(|known| name.as_os_str() == known.as_str()).then_some(number)
 }
 
-/// Whether a file was there to be removed or renamed.
+/// Returns whether a file was there to be removed or renamed.
 fn was_there(gone: std::io::Result<()>) -> std::io::Result<bool> {
     match gone {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
@@ -150,7 +150,7 @@ impl Segments {
         Ok(numbers)
     }
 
-    /// Whether there is such a segment.
+    /// Returns whether the segment exists.
     pub(crate) fn exists(&self, number: u32) -> Result<bool> {
         let exists = |path: PathBuf| {
             self.disk.exists(&path).map_err(|error| Error::io("read", error).at(path))
@@ -167,8 +167,8 @@ impl Segments {
         self.with_room(|| self.opened(number))
     }
 
-    /// Does what opens files; when too many are open, again with fewer: those of segments that
-    /// nobody may want are closed.
+    /// Does work that opens files; when too many are open, closes unused segments and does it
+    /// again.
     fn with_room<T>(&self, work: impl Fn() -> Result<T>) -> Result<T> {
         match work() {
             Err(error) if error.is_of_open_files() && self.let_go() => work(),
@@ -227,8 +227,8 @@ impl Segments {
         }
     }
 
-    /// Makes a new pack of a segment, or of its pack, of what `fill` adds. Nothing is replaced:
-    /// when this fails, all is as it was.
+    /// Makes a new pack of a segment, or of its pack, from the frames that `fill` adds. Nothing is
+    /// replaced: after a failure, all is unchanged.
     pub(crate) fn stage_pack(
         &self,
         number: u32,
@@ -242,20 +242,20 @@ impl Segments {
             fill(&mut writer)?;
             writer.finish().map(drop).map_err(failed)
         });
-        // What cannot be read back must not replace what can.
+        // An unreadable pack must not replace a readable segment.
         let opened = file.and_then(|file| {
             let opened = Pack::open(file, number, self.id).map_err(|error| error.at(&path));
             opened.inspect_err(|_| drop(disk.remove(&temporary(&path))))
         });
         opened.map_err(|error| match error.kind() {
-            // Damage is of what `fill` reads, and names its file.
+            // Damage is in the source that `fill` reads, and the error names its file.
             ErrorKind::Damaged { .. } => error,
             _ => error.at(&path),
         })?;
         Ok(())
     }
 
-    /// Bytes of a pack of a segment, of what `fill` adds; nothing is written.
+    /// Returns the size of the pack that `fill` would make of a segment; nothing is written.
     pub(crate) fn measure_pack(
         &self,
         number: u32,
@@ -268,8 +268,8 @@ impl Segments {
         writer.finish().map_err(failed)
     }
 
-    /// Whether the disk has room for another file of so many bytes in the log's directory; so it
-    /// seems, too, where it reserves none.
+    /// Returns whether the disk has room for another file of `bytes` bytes in the log's directory;
+    /// true, too, where a disk does not reserve room.
     pub(crate) fn has_room(&self, bytes: u64) -> Result<bool> {
         let path = temporary(&self.path.join("room"));
         let failed = |error| Error::io("allocate", error).at(&path);
@@ -281,7 +281,7 @@ impl Segments {
         }
     }
 
-    /// Replaces a segment, or its pack, by a new pack of what `fill` adds.
+    /// Replaces a segment, or its pack, by a new pack of the frames that `fill` adds.
     pub(crate) fn replace(
         &self,
         number: u32,
@@ -291,9 +291,9 @@ impl Segments {
         self.keep_pack(number)
     }
 
-    /// Replaces a segment, or its pack, by the pack that was staged.
+    /// Replaces a segment, or its pack, by the staged pack.
     ///
-    /// Whoever reads the old file goes on reading it.
+    /// Readers of the old file continue to read it.
     pub(crate) fn keep_pack(&self, number: u32) -> Result<()> {
         // Nobody opens the segment between the two names.
         let mut kept = self.open.lock();
@@ -312,7 +312,7 @@ impl Segments {
         }
     }
 
-    /// Removes what a crash left: segments that have packs, and files that were not finished.
+    /// Removes the leftovers of a crash: segments that have packs, and unfinished files.
     pub(crate) fn tidy(&self) -> Result<()> {
         remove_temporary(&*self.disk, &self.path)?;
         let names: BTreeSet<PathBuf> = self.names()?.into_iter().collect();
@@ -352,7 +352,7 @@ impl Segments {
         let (path, header) = (self.path(number), encode(self.id, number, previous));
         let file = self.with_room(|| {
             create_file(&*self.disk, &path, |file| {
-                // What a crash left at the temporary name is nothing to use again.
+                // A file that a crash left at the temporary name is not used again.
                 file.set_length(0)?;
                 grow(file, 0, needed, capacity)?;
                 file.write_all_at(&header, 0)
@@ -362,7 +362,7 @@ impl Segments {
         Ok(file)
     }
 
-    /// Whether nothing was written at a place, or the file ends before it.
+    /// Returns whether nothing was written at a place, or the file ends before it.
     pub(crate) fn is_empty_at(&self, place: Position) -> Result<bool> {
         let Segment::Plain(file) = self.segment(place.segment())? else { return Ok(false) };
         let mut bytes = [0; frame::HEADER_BYTES];
@@ -383,7 +383,7 @@ impl Segments {
         Ok(())
     }
 
-    /// Where a segment ends.
+    /// Returns the end of a segment.
     pub(crate) fn bytes_count(&self, number: u32) -> Result<u64> {
         match self.segment(number)? {
             Segment::Plain(file) => self.length(&*file, number),
@@ -410,8 +410,8 @@ impl Segments {
         Ok(bytes)
     }
 
-    /// Reads up to `bytes.len()` bytes at `offset` of a segment's `file`: fewer at its end. Whoever
-    /// reads in several parts does so from one file: the segment may be replaced meanwhile.
+    /// Reads up to `bytes.len()` bytes at `offset` of a segment's `file`: fewer at its end. A
+    /// reader of several parts must use one file for all: the segment may be replaced meanwhile.
     pub(crate) fn read(
         &self,
         file: &dyn DiskFile,
@@ -429,7 +429,7 @@ impl Segments {
         written.map_err(|error| Error::io("write", error).at(self.path(number)))
     }
 
-    /// Makes what was written durable. Never called again after it failed.
+    /// Makes all writes durable. Never called again after it failed.
     pub(crate) fn sync(&self, number: u32) -> Result<()> {
         let synced = self.file(number)?.sync();
         synced.map_err(|error| Error::io("sync", error).at(self.path(number)))
@@ -455,7 +455,7 @@ impl Segments {
         sync_directory(&*self.disk, &self.path)
     }
 
-    /// Drops what the kernel has cached of the segments from `number` on.
+    /// Drops the kernel's cache of the segments from `number` on.
     pub(crate) fn drop_caches(&self, number: u32) -> Result<()> {
         for found in self.numbers()?.into_iter().filter(|&found| found >= number) {
             if let Segment::Plain(file) = self.segment(found)? {
@@ -484,7 +484,7 @@ impl Segments {
         Ok(None)
     }
 
-    /// What a segment's header says.
+    /// Reads a segment's header.
     pub(crate) fn header(&self, number: u32) -> Result<Header> {
         let file = match self.segment(number)? {
             Segment::Plain(file) => file,

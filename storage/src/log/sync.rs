@@ -1,5 +1,5 @@
-//! What the writer waits by: the proof of its schedules has another.
+//! The writer's locks and conditions: the proof of its schedules has others.
 //!
-//! It does not know who waits.
+//! This module does not know who waits.
 
 pub(crate) use parking_lot::{Condvar, Mutex, MutexGuard};

@@ -1,13 +1,14 @@
-//! The open group, and what writes it: the next group forms while one syncs.
+//! The open group, and its writing: the next group forms while one syncs.
 //!
-//! The committer's thread does that, or whoever waits for the disk anyway, when the committer has
-//! nothing to do: then no thread has to be woken, twice, for one commit. Without a committer
-//! whoever waits for anything does. The committer lets a group gather while it grows: a sync takes
-//! the processor from those who make frames, and costs the same for few of them as for many. It
-//! does not know what bodies hold, nor who waits. `schedules` plays it in many orders.
+//! The committer's thread writes groups. If it has nothing to do, a thread that waits for the disk
+//! anyway writes its group itself: then no thread has to be woken, twice, for one commit. Without a
+//! committer every waiting thread does. The committer lets a group gather while it grows: a sync
+//! takes the processor from the threads that make frames, and costs the same for few frames as for
+//! many. This module does not know the content of bodies, nor who waits. `schedules` plays it in
+//! many orders.
 //!
-//! Invariant: positions are given out in the order in which frames are written, without a gap
-//! within a segment; one thread at a time writes groups.
+//! Invariant: positions are assigned in the order in which frames are written, without a gap within
+//! a segment; one thread at a time writes groups.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -23,17 +24,17 @@ use crate::log::segment::{Segments, Tail};
 
 /// Bytes of a group that has gathered enough.
 const GATHER_BYTES_MAX: usize = 1 << 20;
-/// How often it is looked whether a group that gathers has grown, and how long it has in between: a
+/// The number of checks whether a gathering group has grown, and the pause between two: a
 /// millisecond in all.
 const GATHER_LOOKS_MAX: u32 = 2;
 const GATHER_LOOK: Duration = Duration::from_micros(500);
-/// Groups that are not let gather after one that did not grow, since all who make frames wait for
-/// theirs: each time twice as many.
+/// Back-off: groups to commit without gathering after a gather that did not grow, because all
+/// makers of frames wait for theirs; it doubles each time.
 const GATHER_PAUSE_MIN: u32 = 4;
 const GATHER_PAUSE_MAX: u32 = 1024;
 
-/// Called once, on the thread that commits, with what became of a frame. It must not call the log,
-/// which may wait until it was called.
+/// A callback with the outcome of a frame, called once, on the thread that commits. It must not
+/// call the log, which may wait until it was called.
 pub(crate) type Done = Box<dyn FnOnce(Result<()>) + Send>;
 
 /// Sizes of the log.
@@ -97,7 +98,7 @@ struct Group {
 #[derive(Debug)]
 struct Run {
     start: Position,
-    /// The segment is to be made: the run starts it.
+    /// The new segment that the run starts, if it has to be made.
     new: Option<NewSegment>,
     /// Bytes that the segment has room for.
     capacity: u64,
@@ -119,7 +120,7 @@ impl std::fmt::Debug for Group {
 }
 
 impl Writer {
-    /// Goes on behind `tail`, in its segment when that has room for `capacity` bytes.
+    /// Continues behind `tail`, in its segment when that has room for `capacity` bytes.
     pub(crate) fn new(seal: Seal, tail: Tail, capacity: u64, sizes: Sizes) -> Writer {
         let state = State {
             tail,
@@ -142,7 +143,7 @@ impl Writer {
         Writer { seal, sizes, state: Mutex::new(state), work, progress }
     }
 
-    /// Adds a frame to the open group and gives the end behind it; whoever does so sees to it that
+    /// Adds a frame to the open group and returns the end behind it; the caller must ensure that
     /// the group is committed.
     pub(crate) fn push(
         &self,
@@ -172,7 +173,8 @@ impl Writer {
         Ok(tail)
     }
 
-    /// Tells the committer when it has something to do, unless a commit goes on: its end tells it.
+    /// Wakes the committer when it has something to do, unless a commit is in progress: its end
+    /// wakes it.
     pub(crate) fn wake(&self) {
         let state = self.state.lock();
         let is_wanted = !state.committing
@@ -288,7 +290,7 @@ impl Writer {
                 }
                 return Err(error);
             }
-            // What is left when the log is closed is the committer's, or whoever closes it.
+            // The committer, or the closing thread, writes the rest when the log is closed.
             if state.committing || state.closing {
                 self.progress.wait(&mut state);
                 continue;
@@ -298,7 +300,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Writes and syncs a group that was taken, and tells whoever waits for its frames.
+    /// Writes and syncs a group that was taken, and answers its waiting threads.
     fn commit(&self, segments: &Segments, group: Group) {
         let on_panic = OnPanic(self);
         let Group { start, end, runs, bytes_count, mut done } = group;
@@ -412,8 +414,8 @@ impl Writer {
             let needed = u64::from(run.start.offset()) + run.bytes.len() as u64;
             match &run.new {
                 Some(new) => {
-                    // A segment that others follow ends with its last frame: behind that there may
-                    // be old ones, which would not be told from damage.
+                    // A segment that is followed by another ends with its last frame: old frames
+                    // behind that would look like damage.
                     segments.truncate(new.end.segment(), u64::from(new.end.offset()))?;
                     let room = (needed, run.capacity);
                     drop(segments.create_with_room(segment, room, new.previous)?);
@@ -427,7 +429,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Tells whoever waits for frames that will never be written.
+    /// Answers the threads that wait for frames which will never be written.
     fn refuse_rest(&self) {
         let mut state = self.state.lock();
         let group = std::mem::take(&mut state.group);
@@ -438,14 +440,14 @@ impl Writer {
     }
 }
 
-/// Calls a callback. One that panics has been told, and is nobody else's concern.
+/// Calls a callback. If it panics, it counts as answered, and nothing else is affected.
 fn tell(done: Done, result: Result<()>) {
     if catch_unwind(AssertUnwindSafe(|| done(result))).is_err() {
         tracing::error!("a callback of an append panicked");
     }
 }
 
-/// Ends the log when it is dropped, since a commit panicked: whoever waits is told.
+/// Ends the log when it is dropped, since a commit panicked: waiting threads are answered.
 struct OnPanic<'a>(&'a Writer);
 
 impl Drop for OnPanic<'_> {
@@ -457,7 +459,7 @@ impl Drop for OnPanic<'_> {
     }
 }
 
-/// Syncs what was written.
+/// Syncs the written runs.
 fn sync(segments: &Segments, runs: &[Run]) -> Result<()> {
     runs.iter().try_for_each(|run| segments.sync(run.start.segment()))
 }
@@ -471,7 +473,7 @@ impl State {
         }
     }
 
-    /// Whether the open group may become larger before it is committed.
+    /// Returns whether the open group may grow further before it is committed.
     fn may_gather(&self, sizes: Sizes) -> bool {
         let has_some = self.group.done.len() >= sizes.gather_frames_min;
         let is_growing = has_some && self.gather_pauses.0 == 0;
@@ -485,7 +487,8 @@ impl State {
         std::mem::replace(&mut self.group, std::mem::take(&mut self.next))
     }
 
-    /// Where the next frame of `length` bytes goes: makes sure that the group has a run for it.
+    /// Returns the place of the next frame of `length` bytes, and ensures that the group has a run
+    /// for it.
     fn place(&mut self, length: usize, segment_bytes: u32) -> Position {
         let length = length as u64;
         let before = self.tail.end;
@@ -520,7 +523,7 @@ impl State {
     }
 }
 
-/// What a failure leaves: no more acknowledgements.
+/// Returns the error of a log after a failure: nothing is acknowledged any more.
 fn poisoned(error: &Error) -> Error {
     match error.kind() {
         ErrorKind::Poisoned => error.clone(),

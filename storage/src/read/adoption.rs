@@ -1,6 +1,6 @@
-//! The row of an object that was imported, from the log's notes alone.
+//! The row of an imported object, built from the log's notes alone.
 //!
-//! It does not know who imports, nor what rows there are.
+//! This module does not know who imports, nor the other rows.
 
 use object::hash::BaseHash;
 use object::lineage::{Spine, jump_seq};
@@ -13,7 +13,7 @@ use crate::record::link::Link;
 use crate::rows::pages::READS_MAX;
 use crate::rows::row::Row;
 
-/// The row of an object whose staged records are its lineage, from the log's notes alone.
+/// Builds the row of an object whose staged records are its lineage, from the log's notes alone.
 pub(crate) fn adopt(frames: &impl Frames, adoption: &Adoption) -> Result<Row> {
     let frame = frames.frame(adoption.head)?;
     let head = last_commit(&frame, adoption.object, u64::MAX, |_| true)?;

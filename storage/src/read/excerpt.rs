@@ -1,7 +1,7 @@
-//! Some pages of a version: a memory of which no more is read than is looked at.
+//! Excerpts: the memory of a version, of which only the examined pages are read.
 //!
-//! Reading all of a large memory takes long; a field is in a page or two. It does not know which
-//! pages are wanted.
+//! Reading all of a large memory takes long; a field is in a page or two. This module does not know
+//! which pages are needed.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,7 +18,7 @@ use crate::read::version::StoredCommit;
 use crate::rows::pages::PageTable;
 use crate::store::{Inner, Store};
 
-/// What stands for a page that was not read yet.
+/// The stand-in for a page that was not read yet.
 static UNREAD: Page = [0; PAGE_BYTES];
 
 /// The memory of a version, page by page as they are looked at.
@@ -32,7 +32,7 @@ pub struct Excerpt<'s> {
 }
 
 impl Store {
-    /// The memory of a version of `id`, of which nothing is read yet.
+    /// Returns the memory of a version of `id`, of which nothing is read yet.
     ///
     /// # Errors
     ///
@@ -51,9 +51,9 @@ impl Store {
 }
 
 impl Excerpt<'_> {
-    /// What `look` makes of the memory, and the pages that it looked at. It is called again, with
-    /// one page more at least, as long as it looks at one that was not there: what it gives then is
-    /// of the memory as it is.
+    /// Returns the result of `look` on the memory, and the pages that it examined. Calls it again,
+    /// with at least one page more, as long as it examines a missing one: the last result is of the
+    /// real memory.
     ///
     /// # Errors
     ///
@@ -90,7 +90,7 @@ impl Excerpt<'_> {
     }
 }
 
-/// What is known of a memory, and what was looked at besides.
+/// The known part of a memory, and a record of the missing pages that were examined.
 struct Partial<'a> {
     of: &'a Excerpt<'a>,
     /// None for a page of the base image.

@@ -1,7 +1,7 @@
 //! Export: an object out of a store as one stream of bytes, a capsule.
 //!
-//! It writes what the log has, section by section, in the memory of one record and of what is
-//! compressed together. It does not know who reads a capsule.
+//! It writes the log's content, section by section, in the memory of one record and of the sections
+//! that are compressed together. It does not know who reads a capsule.
 
 use std::collections::HashSet;
 use std::io::{self, Write};
@@ -51,7 +51,7 @@ impl<W: Write> CapsuleWriter<W> {
         if self.packing.is_enough() { self.pack() } else { Ok(()) }
     }
 
-    /// Writes what was kept.
+    /// Writes the sections that were kept back.
     ///
     /// # Errors
     ///
@@ -86,15 +86,15 @@ fn failed(error: io::Error) -> Error {
     Error::from(ErrorKind::Target { operation: "write the capsule" }).because(error)
 }
 
-/// An object on its way into a capsule: each part that its lineage needs goes once, before the
-/// record that is the first to need it.
+/// An object on its way into a capsule: each part that its lineage needs is written once, before
+/// the first record that needs it.
 struct Export<'a, W> {
     store: &'a Store,
     id: ObjectId,
     capsule: CapsuleWriter<&'a mut W>,
     codes: HashSet<CodeHash>,
     policies: HashSet<PolicyHash>,
-    /// The codes whose base images are there.
+    /// The codes whose base images were written.
     bases: HashSet<CodeHash>,
     bytes: Vec<u8>,
 }
@@ -118,7 +118,7 @@ impl<W: Write> Export<'_, W> {
             }
             LineageEntry::Header(stored) => Err(stored.pruned(stored.header().seq).of(self.id)),
             LineageEntry::Refusal(refusal) => {
-                // Whoever runs it again needs what it was to be upgraded to.
+                // A replay of the refusal needs the code and policy of the upgrade.
                 let native = refusal.verdict.reason.is_native();
                 if let Request::Upgrade { code, policy } = Input::decode(&refusal.input)?.request
                     && !native
@@ -130,7 +130,7 @@ impl<W: Write> Export<'_, W> {
         }
     }
 
-    /// What an object is made of, as far as it is not there yet.
+    /// Writes the parts of an object that were not written yet.
     fn parts(&mut self, code: CodeHash, policy: PolicyHash, base: Option<BaseHash>) -> Result<()> {
         let (store, id) = (self.store, self.id);
         let part = |what, bytes: Option<Vec<u8>>| bytes.ok_or_else(|| Error::not_found(what, id));
@@ -153,8 +153,8 @@ impl<W: Write> Export<'_, W> {
 }
 
 impl Store {
-    /// Writes an object, whole, as a capsule; `progress` is told versions and refusals done and in
-    /// all.
+    /// Writes an object, whole, as a capsule; calls `progress` with the versions and refusals done,
+    /// and the total.
     ///
     /// # Errors
     ///
@@ -166,7 +166,7 @@ impl Store {
         mut progress: impl FnMut(u64, u64),
     ) -> Result<()> {
         let row = self.inner().require_row(id)?;
-        // What leaves must not be taken back by a crash here.
+        // A crash here must not undo versions that left in the capsule.
         self.inner().log.wait_durable(self.inner().log.tail().end)?;
         let all = row.seq() + 1 + row.refusal_count;
         let capsule = CapsuleWriter::new(to)?;

@@ -2,9 +2,9 @@
 //! lineage order, with the pages or without.
 //!
 //! The log links records backwards. Reading forwards goes back over a stretch of versions first,
-//! noting where they are, so it takes the memory of one stretch, and of the places of the refusals
-//! between two versions, however long the history is. What is read is as of the moment when the
-//! iterator was made.
+//! noting their places, so it takes the memory of one stretch, and of the places of the refusals
+//! between two versions, however long the history is. An iterator reads the lineage as of the
+//! moment when it was made.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -24,10 +24,11 @@ use crate::store::{Inner, Store};
 
 /// Versions in a stretch that is read forwards.
 const STRETCH: u64 = 256;
-/// Pages that are kept while a lineage is read: the next version has only what changed of them.
+/// The number of pages that are kept while a lineage is read: the next version has only their
+/// changes.
 pub(crate) const PAGES_HELD_MAX: usize = 4096;
 
-/// Which way an iterator over versions goes.
+/// The direction of an iterator over versions.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Direction {
     /// Oldest first.
@@ -36,18 +37,18 @@ pub enum Direction {
     Backward,
 }
 
-/// One entry of a lineage.
+/// An entry of a lineage.
 #[derive(Clone, Debug)]
 pub enum LineageEntry {
     /// A version.
     Commit(CompleteCommit),
-    /// A version of which retention left the header, and maybe the payloads, but not the pages.
+    /// A version of which retention kept the header, and maybe the payloads, but not the pages.
     Header(StoredCommit),
     /// A refusal behind the version before.
     Refusal(Refusal),
 }
 
-/// One entry of a lineage without its pages.
+/// An entry of a lineage without its pages.
 #[derive(Clone, Debug)]
 #[expect(clippy::large_enum_variant, reason = "nearly all entries are versions")]
 pub enum RecordEntry {
@@ -58,7 +59,7 @@ pub enum RecordEntry {
 }
 
 impl Store {
-    /// An object's first version.
+    /// Returns an object's first version.
     ///
     /// # Errors
     ///
@@ -68,7 +69,7 @@ impl Store {
         first.ok_or_else(|| Error::not_found("genesis of object", id))?
     }
 
-    /// The versions whose seqs are in `range`, as far as there are.
+    /// Returns the existing versions whose sequence numbers are in `range`.
     ///
     /// # Errors
     ///
@@ -105,7 +106,8 @@ impl Store {
         self.refusals_behind(id, 0..u64::MAX)
     }
 
-    /// The refusals that stand behind the versions whose seqs are in `range`, newest first.
+    /// Returns the refusals that stand behind the versions whose sequence numbers are in `range`,
+    /// newest first.
     ///
     /// # Errors
     ///
@@ -127,7 +129,8 @@ impl Store {
         Ok(Refusals { inner, next, left, seq_min })
     }
 
-    /// The versions whose seqs are in `range`, each with the refusals behind it, in lineage order.
+    /// Returns the versions whose sequence numbers are in `range`, each with the refusals behind
+    /// it, in lineage order.
     ///
     /// # Errors
     ///
@@ -230,12 +233,13 @@ pub struct Refusals<'a> {
     inner: &'a Inner,
     next: Option<RefusalLink>,
     left: u64,
-    /// Those of lower seqs stand before all that is asked for.
+    /// The least sequence number of the requested refusals; earlier ones stand before all of them.
     seq_min: u64,
 }
 
 impl Refusals<'_> {
-    /// How many are still to come: the place of the next one among all, from 1, oldest first.
+    /// Returns how many are still to come: the number of the next one among all, from 1, oldest
+    /// first.
     pub fn left(&self) -> u64 {
         self.left
     }
@@ -318,7 +322,7 @@ impl<'a> Records<'a> {
         self.pass(stored).map(|stored| Some(RecordEntry::Version(stored)))
     }
 
-    /// Ends what was asked for.
+    /// Ends the iteration.
     fn end(&mut self) {
         self.refusals.clear();
         self.next = None;
@@ -348,7 +352,7 @@ pub struct Lineage<'a> {
 }
 
 impl<'a> Lineage<'a> {
-    /// The lineage as `row` has it.
+    /// Returns the lineage up to `row`.
     pub(crate) fn new(inner: &'a Inner, id: ObjectId, row: Arc<Row>) -> Lineage<'a> {
         let records = Records::new(inner, id, row, 0..u64::MAX);
         let (base, pages) = Default::default();
@@ -383,7 +387,7 @@ impl<'a> Lineage<'a> {
         match self.complete(stored.clone()) {
             Ok(complete) => Ok(LineageEntry::Commit(complete)),
             Err(error) if matches!(error.kind(), ErrorKind::Pruned { .. }) => {
-                // What the version changed of them is not known.
+                // The pages' changes by the version are unknown.
                 self.pages.clear();
                 Ok(LineageEntry::Header(stored))
             }

@@ -1,8 +1,9 @@
 //! Reads of a version's memory, globals and ledger: from the version's record to the few others
 //! that have them.
 //!
-//! Page by page, the table says which record wrote it last; that has it whole, or as runs over one
-//! more record or the base image. It does not know how a version is found, nor how frames are kept.
+//! Page by page, the table names the record that wrote it last; that record has it whole, or as
+//! runs over one more record or the base image. This module does not know how a version is found,
+//! nor how frames are kept.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -22,10 +23,10 @@ use crate::rows::pages::{PageTable, READS_MAX};
 use crate::rows::row::Row;
 use crate::store::Inner;
 
-/// A page as a frame has it.
+/// A page as it stands in a frame.
 pub(crate) struct Found {
     index: u32,
-    /// The version that has it.
+    /// The version whose record has it.
     seq: u64,
     frame: Frame,
     page: StoredPage,
@@ -45,14 +46,14 @@ pub(crate) struct Whole {
     pub(crate) base: BaseHash,
 }
 
-/// What versions before one have for it.
+/// The parts of earlier versions that a version needs.
 struct Sources {
     kept_from: u64,
     left: BTreeMap<u64, Left>,
 }
 
 impl Sources {
-    /// What version `seq` has.
+    /// Returns the parts needed of version `seq`.
     fn of(&mut self, seq: u64) -> &mut Left {
         let kept_from = self.kept_from;
         self.left.entry(seq).or_insert_with(|| Left { kept_from, ..Left::default() })
@@ -60,7 +61,7 @@ impl Sources {
 }
 
 impl Inner {
-    /// Where the pages of a row's newest version are.
+    /// Returns the places of the pages of a row's newest version.
     pub(crate) fn page_table(&self, row: &Row) -> Result<PageTable> {
         Ok(table_of(&self.log, &read_commit(&self.log, row.head())?)?.0)
     }
@@ -71,7 +72,8 @@ impl Inner {
         self.memory_at(id, row, stored, (&table, named))
     }
 
-    /// The memory and globals of a version whose page table is this, with what is named there.
+    /// Reads the memory and globals of a version with this page table and the base image that its
+    /// record names.
     pub(crate) fn memory_at(
         &self,
         id: ObjectId,
@@ -152,7 +154,7 @@ impl Inner {
         let mut pages = BTreeMap::new();
         let mut over: BTreeMap<Position, Vec<Found>> = BTreeMap::new();
         for found in found {
-            // Runs have all that changed since, so what lies between does not matter.
+            // Runs have all changes since the whole page, so the records between do not matter.
             let held = held(found.index);
             let under = match (&found.page, &held) {
                 (StoredPage::Whole(_), _) => None,
@@ -274,7 +276,8 @@ pub(crate) fn sources(
     Ok(sources.left)
 }
 
-/// The version whose record has the globals, and these; none for those of the base image.
+/// Returns the version whose record has the globals, and the globals; none for those of the base
+/// image.
 fn with_globals(
     frames: &impl Frames,
     reading: Reading<'_>,
@@ -291,7 +294,7 @@ fn with_globals(
     Ok(Some((commit, globals)))
 }
 
-/// The version whose record has the ledger; none for an empty one.
+/// Returns the version whose record has the ledger; none for an empty one.
 fn with_ledger(
     frames: &impl Frames,
     id: ObjectId,
@@ -307,7 +310,7 @@ fn with_ledger(
     Ok(Some(commit))
 }
 
-/// The last version up to `stored`, in the frame at `position`, of which `has` holds.
+/// Returns the last version up to `stored`, in the frame at `position`, for which `has` is true.
 fn last_with(
     frames: &impl Frames,
     id: ObjectId,

@@ -1,12 +1,12 @@
-//! Messages on their way: each sent by a version, in the frame that has it, and taken by the frame
-//! that has what became of it, once.
+//! Messages on their way: each sent by a version, in that version's frame, and taken once, by the
+//! frame that records its outcome.
 //!
 //! ```text
 //!   frame of the sender's version      frame of the receiver's version, or refusal
 //!     Sent ------------> on its way to the receiver ------------> Taken: delivered, or dead
 //! ```
 //!
-//! A dead one is kept until it is sent on its way again, as what it was, or dropped for good:
+//! A dead message is kept until it is sent on its way again, unchanged, or dropped for good:
 //!
 //! ```text
 //!   on its way ---- Taken: dead ----> dead letter ---- Taken: dropped
@@ -14,14 +14,14 @@
 //!        +--------- Taken: again ---------+
 //! ```
 //!
-//! A message is a place in the log; what it says is in the effects of the version there, which
-//! compaction keeps as long as the message is on its way or a dead letter. Messages to one object
-//! are in the order of the log, so those of one sender to one receiver are in the order of the
-//! sender's lineage, but for those that are on their way again.
+//! A message is a place in the log; its content is in the effects of the version there, which
+//! compaction keeps while the message is on its way or a dead letter. Messages to one object are in
+//! the order of the log, so those of one sender to one receiver are in the order of the sender's
+//! lineage, except those that are on their way again.
 //!
-//! It does not know who delivers messages, nor what is done with them.
+//! This module does not know who delivers messages, nor what is done with them.
 //!
-//! Invariant: what is given of a message is what the version that sent it says.
+//! Invariant: a message is returned as the sending version states it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -44,48 +44,48 @@ const READ_MAX: usize = 64;
 /// Dead letters that are looked at at a time.
 const DEAD_PAGE: usize = 4096;
 
-/// A message on its way, with what it says.
+/// A message on its way, with its content.
 #[derive(Clone, Debug)]
 pub struct SentMessage {
-    /// Which one it is.
+    /// The message's id.
     pub id: MessageId,
-    /// Where it is from.
+    /// The message's origin.
     pub origin: Origin,
-    /// When it was sent, in milliseconds since 1970-01-01 UTC.
+    /// The time of sending, in milliseconds since 1970-01-01 UTC.
     pub time: u64,
-    /// What it says.
+    /// The message's content.
     pub message: Message,
 }
 
 /// A message that came to nothing.
 #[derive(Clone, Debug)]
 pub struct DeadLetter {
-    /// Which one.
+    /// The message's id.
     pub id: MessageId,
-    /// Who sent it.
+    /// The sender.
     pub sender: ObjectId,
-    /// With which version.
+    /// The sequence number of the sending version.
     pub seq: u64,
-    /// That version.
+    /// The hash of the sending version.
     pub version: VersionHash,
-    /// Its place among the messages of that version.
+    /// The message's index among those of the version.
     pub index: u32,
-    /// What it says; none when the log does not have it any more.
+    /// The message's content; none when the log no longer has it.
     pub message: Option<Message>,
-    /// Why it came to nothing.
+    /// The reason why it could not be delivered.
     pub why: String,
 }
 
 impl DeadLetter {
-    /// What tells the message from every other, and is the same whatever becomes of it.
+    /// Returns a token that identifies the message, and stays the same whatever becomes of it.
     pub fn token(&self) -> String {
         format!("{}-{}", self.version, self.index)
     }
 }
 
 impl Store {
-    /// The first messages on their way to an object, at most 64, and all of one version; none when
-    /// there is none.
+    /// Returns the first messages on their way to an object, at most 64, and all of one version;
+    /// empty when there are none.
     ///
     /// # Errors
     ///
@@ -100,23 +100,23 @@ impl Store {
             .map_or_else(|| Ok(Vec::new()), |of_one_version| self.inner().messages(of_one_version))
     }
 
-    /// The messages on their way to an object, without what they say.
+    /// Returns the messages on their way to an object, without their content.
     pub fn messages_to(&self, to: ObjectId) -> Vec<MessageId> {
         self.inner().heads.lock().messages_to(to).map(|(id, _)| id).collect()
     }
 
-    /// Those that messages are on their way to, ascending.
+    /// Returns the receivers of messages on their way, ascending.
     pub fn receivers(&self) -> Vec<ObjectId> {
         self.inner().heads.lock().receivers()
     }
 
-    /// How many messages are on their way.
+    /// Returns the number of messages on their way.
     pub fn message_count(&self) -> usize {
         self.inner().heads.lock().message_count()
     }
 
-    /// At most `limit` messages that came to nothing, from the first behind `after`: by receiver,
-    /// and then as they were sent.
+    /// Returns at most `limit` dead letters, from the first behind `after`: by receiver, and then
+    /// in the order of sending.
     ///
     /// # Errors
     ///
@@ -138,11 +138,12 @@ impl Store {
 }
 
 impl Inner {
-    /// At most `limit` dead letters, from the first behind `after`.
+    /// Returns at most `limit` dead letters, from the first behind `after`.
     fn dead(&self, after: Option<MessageId>, limit: usize) -> Result<Vec<(MessageId, Dead)>> {
         let (mut found, mut after) = (Vec::new(), after);
         while found.len() < limit {
-            // Memory first: what moves to the index meanwhile is then seen twice, not never.
+            // Memory first: an entry that moves to the index meanwhile is then seen twice, not
+            // never.
             let unwritten = self.heads.lock().unwritten_dead(after, limit);
             let indexed = self.indexed(|index| index.dead_letters(after, limit))?;
             // Behind the last of a page that is full, the other may have more.
@@ -185,7 +186,7 @@ impl Inner {
         read_commit(&self.log, Link { hash: sent.version, position: id.position })
     }
 
-    /// Messages of one version, of which there is one.
+    /// Reads messages of one version, at least one.
     fn messages(&self, all: &[(MessageId, Sent)]) -> Result<Vec<SentMessage>> {
         let stored = self.sender(all[0].0, all[0].1)?;
         let (header, payloads) = (stored.header(), stored.payloads());
@@ -238,7 +239,7 @@ impl Inner {
         Ok(DeadLetter { id, sender, seq, version, index, message, why })
     }
 
-    /// The frames whose messages are on their way, or may be again.
+    /// Returns the frames whose messages are on their way, or may be again.
     pub(crate) fn frames_with_messages(&self) -> Result<BTreeSet<Position>> {
         let heads = self.heads.lock();
         let mut frames: BTreeSet<_> = heads.messages().map(|(id, _)| id.position).collect();
@@ -262,7 +263,8 @@ fn no_message(id: MessageId, sent: Sent) -> Error {
     damaged(id.position, format!("message {} of version {}", sent.index, sent.version), "none")
 }
 
-/// That messages are of versions in their frame, and are to whom those versions sent them.
+/// Checks that the messages are of versions in their frame, and go to the receivers that those
+/// versions name.
 pub(crate) fn validate_sending(
     frames: &impl Frames,
     position: Position,

@@ -1,12 +1,11 @@
-//! Names and ids, which one text may be read as: what it stands for, and which names would make
-//! that doubtful.
+//! Names and ids, which share one space of texts: the meaning of a text, and the names that would
+//! make it doubtful.
 //!
-//! An id stands for its object, always. A name stands for the object that it is bound to, and four
-//! digits or more for the only object whose id begins so; a text that is a name and the beginning
-//! of another object's id stands for neither. It does not know how rows are kept.
+//! An id means its object, always. A name means the object that it is bound to, and four digits or
+//! more the only object whose id begins with them; a text that is a name and the beginning of
+//! another object's id means neither. This module does not know how rows are kept.
 //!
-//! Invariant: no name is bound that is an id, or the beginning of the id of an object that there
-//! is.
+//! Invariant: no name is bound that is an id, or the beginning of an existing object's id.
 
 use object::hash::{HASH_BYTES, ObjectId};
 
@@ -23,19 +22,19 @@ const FITTING_MAX: usize = 5;
 /// Names that are looked at at a time.
 const NAMES_PAGE: usize = 4096;
 
-/// What a text stands for.
+/// The meaning of a text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Resolved {
     /// No object.
     Nothing,
     /// This object.
     Object(ObjectId),
-    /// One of several objects: that of this name, if there is one, and those whose ids begin so,
-    /// of which there may be more than are here.
+    /// One of several objects: that of this name, if there is one, and some whose ids begin with
+    /// the text; there may be more than are listed.
     Doubtful {
         /// The object of the name.
         named: Option<ObjectId>,
-        /// At most five others whose ids begin so.
+        /// At most five others whose ids begin with the text.
         beginning: Vec<ObjectId>,
     },
 }
@@ -45,9 +44,9 @@ pub enum Resolved {
 pub struct DoubtfulName {
     /// The name.
     pub name: String,
-    /// The object that has it.
+    /// The object with the name.
     pub object: ObjectId,
-    /// The object whose id begins so; none when the name is a whole id, and no object's.
+    /// The object whose id begins with the name; none when the name is a whole id of no object.
     pub other: Option<ObjectId>,
 }
 
@@ -69,7 +68,7 @@ fn before(digits: &str) -> Option<ObjectId> {
     last.iter_mut().rev().any(borrow).then_some(ObjectId(last))
 }
 
-/// That a text can be a name of some object, as far as the text goes.
+/// Checks that a text may be a name of some object, as far as the text shows.
 ///
 /// # Errors
 ///
@@ -86,8 +85,8 @@ pub fn require_name(name: &str) -> Result<()> {
 }
 
 impl Store {
-    /// What a text stands for: the object with that id; else the one of that name, or the only one
-    /// whose id begins with these four digits or more.
+    /// Returns the meaning of a text: the object with that id; else the one of that name, or the
+    /// only one whose id begins with these four digits or more.
     ///
     /// # Errors
     ///
@@ -113,15 +112,15 @@ impl Store {
         })
     }
 
-    /// The names that are ids, or begin the id of another object: none was bound so here, but an
-    /// object that came later may begin as a name does. At most `limit`.
+    /// Returns the names that are ids, or begin the id of another object, at most `limit`: none was
+    /// bound as one, but a later object's id may begin with a name.
     ///
     /// # Errors
     ///
     /// Those of the file system, and damage.
     pub fn doubtful_names(&self, limit: usize) -> Result<Vec<DoubtfulName>> {
         let inner = self.inner();
-        // Memory first: what moves to the index meanwhile is then seen twice, not never.
+        // Memory first: an entry that moves to the index meanwhile is then seen twice, not never.
         let mut unwritten = inner.heads.lock().unwritten_names();
         let (mut doubtful, mut last) = (Vec::new(), None);
         loop {
@@ -154,7 +153,7 @@ impl Store {
 }
 
 impl Inner {
-    /// A name that is an id, or begins that of another object.
+    /// Returns the doubt about a name, if it is an id, or begins that of another object.
     fn doubt(&self, name: String, object: ObjectId) -> Result<Option<DoubtfulName>> {
         let Some(digits) = id_digits(&name) else { return Ok(None) };
         let other = self.other_beginning_with(&digits, object)?;
@@ -162,8 +161,8 @@ impl Inner {
         Ok(is_doubtful.then_some(DoubtfulName { name, object, other }))
     }
 
-    /// That a name can be bound to an object, as far as the text goes, and no other object's id
-    /// begins so.
+    /// Checks that a name can be bound to an object, as far as the text shows, and that no other
+    /// object's id begins with it.
     pub(crate) fn validate_name(&self, name: &str, id: ObjectId) -> Result<()> {
         if !is_name(name) {
             let found = name.chars().take(NAME_BYTES_MAX).collect();
@@ -177,13 +176,13 @@ impl Inner {
         }
     }
 
-    /// An object but `id` whose id begins with these digits.
+    /// Returns an object other than `id` whose id begins with these digits.
     fn other_beginning_with(&self, digits: &str, id: ObjectId) -> Result<Option<ObjectId>> {
         let beginning = self.beginning_with(digits, 2)?;
         Ok(beginning.into_iter().find(|other| *other != id))
     }
 
-    /// The first `limit` objects whose ids begin with these digits.
+    /// Returns the first `limit` objects whose ids begin with these digits.
     fn beginning_with(&self, digits: &str, limit: usize) -> Result<Vec<ObjectId>> {
         let mut ids = self.ids(before(digits), limit)?;
         ids.retain(|id| id.to_string().starts_with(digits));

@@ -1,8 +1,8 @@
 //! Reads of one version: the newest, one by its seq, or one by its time, each with its memory.
 //!
-//! From a row or a version the log's own notes lead to every other version in a few steps, and
-//! from a version to each of its pages, however long the history is. It does not know how rows and
-//! frames are kept.
+//! From a row or a version the log's own notes lead to every other version in a few steps, and from
+//! a version to each of its pages, however long the history is. This module does not know how rows
+//! and frames are kept.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -38,7 +38,7 @@ pub struct Loaded {
     pub name: Option<String>,
 }
 
-/// One version with its memory and globals.
+/// A version with its memory and globals.
 #[derive(Clone, Debug)]
 pub struct Version {
     /// The commit that made it.
@@ -50,7 +50,7 @@ pub struct Version {
 }
 
 impl Version {
-    /// The commit with its pages: encoded, it is what a capsule holds.
+    /// Returns the commit with its pages, which encodes as in a capsule.
     pub fn complete(&self) -> Commit<'_> {
         let pages = self.commit.page_indices().map(|index| (index, self.image.page(index)));
         self.commit.with_pages(pages.collect())
@@ -58,7 +58,7 @@ impl Version {
 }
 
 impl Store {
-    /// Everything needed to continue an object.
+    /// Returns everything needed to continue an object.
     ///
     /// # Errors
     ///
@@ -68,8 +68,8 @@ impl Store {
         self.inner().load(id, &found).map(Some).map_err(|error| error.of(id))
     }
 
-    /// Everything that the version with this seq was continued with, if it was, in O(log n) steps:
-    /// what [`Store::head`] gave when it was the newest, before any refusal behind it.
+    /// Returns everything that the version with this seq was continued with, if it was, in O(log n)
+    /// steps: the result of [`Store::head`] when it was the newest, before any refusal behind it.
     ///
     /// # Errors
     ///
@@ -79,7 +79,7 @@ impl Store {
         self.inner().load_at(id, &row, seq).map_err(|error| error.of(id))
     }
 
-    /// What a list shows of an object.
+    /// Returns the entry of an object in a list.
     ///
     /// # Errors
     ///
@@ -136,13 +136,13 @@ impl Store {
         ledger.map(Some).map_err(|error| error.of(id))
     }
 
-    /// At most `limit` objects in the order of their ids, from the first behind `after`.
+    /// Returns at most `limit` objects in the order of their ids, from the first behind `after`.
     ///
     /// # Errors
     ///
     /// As of [`Store::head`].
     pub fn list(&self, after: Option<ObjectId>, limit: usize) -> Result<Vec<ObjectInfo>> {
-        // Memory first: what moves to the index meanwhile is then seen twice, not never.
+        // Memory first: an entry that moves to the index meanwhile is then seen twice, not never.
         let unwritten = self.inner().heads.lock().unwritten_after(after, limit);
         let indexed = self.inner().indexed(|index| index.list(after, limit))?;
         let mut all: BTreeMap<_, _> = indexed.into_iter().map(|info| (info.id, info)).collect();
@@ -150,7 +150,8 @@ impl Store {
         Ok(all.into_values().take(limit).collect())
     }
 
-    /// The object of a name; what else a text may stand for, [`resolve`](Store::resolve) tells.
+    /// Returns the object of a name; [`resolve`](Store::resolve) knows the other meanings of a
+    /// text.
     ///
     /// # Errors
     ///
@@ -163,7 +164,8 @@ impl Store {
         }
     }
 
-    /// The objects behind `after` whose names begin with `prefix`, in the order of their ids.
+    /// Returns the objects behind `after` whose names begin with `prefix`, in the order of their
+    /// ids.
     ///
     /// # Errors
     ///
@@ -178,8 +180,8 @@ impl Store {
         Ok(ids)
     }
 
-    /// The objects whose next wake is at or before `time`, in the order of wakes, but for those
-    /// that were moved away.
+    /// Returns the objects whose next wake is at or before `time`, in the order of wakes, except
+    /// those that were moved away.
     ///
     /// # Errors
     ///
@@ -211,7 +213,7 @@ impl Inner {
     fn load(&self, id: ObjectId, found: &FoundRow) -> Result<Loaded> {
         let row = &*found.row;
         let stored = read_commit(&self.log, row.head())?;
-        // The newest version is always kept, but what was restored may end with an older one.
+        // The newest version is always kept, but a restored database may end with an older one.
         stored.require(stored.header().seq)?;
         let links = row.spine.links().iter().map(|&(seq, link)| (seq, link.hash));
         let head = Head {
@@ -300,8 +302,8 @@ impl Inner {
         found.map(|(link, _)| read_commit(&self.log, link)).transpose()
     }
 
-    /// Where the newest commit is that is not later than `time`, and what it leads to. Times never
-    /// go back along a lineage.
+    /// Returns the place of the newest commit that is not later than `time`, with its links. Times
+    /// never decrease along a lineage.
     pub(crate) fn hop_as_of(&self, row: &Row, time: u64) -> Result<Option<(Link, Hop)>> {
         let mut link = row.head();
         let mut hop = read_hop(&self.log, link)?;

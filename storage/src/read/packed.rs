@@ -1,9 +1,9 @@
 //! Sections of a capsule that are compressed together.
 //!
-//! Records of one object are much alike: most of a page is what the version before had. It does not
-//! know what sections hold, nor where a capsule is read from or written to.
+//! Records of one object are much alike: most of a page equals the version before. This module does
+//! not know the content of sections, nor where a capsule is read from or written to.
 //!
-//! Invariant: what is announced is within its limit before any byte is made room for.
+//! Invariant: an announced size is within its limit before any byte is allocated.
 
 use std::ops::Range;
 
@@ -13,9 +13,9 @@ use crate::error::{Error, Result};
 
 /// Bytes of sections that are enough to compress together.
 const ENOUGH_BYTES: usize = 1 << 20;
-/// Bytes that one byte of an LZ4 block stands for at most.
+/// The most bytes that one byte of an LZ4 block can expand to.
 const GROWTH_MAX: usize = 255;
-/// Bytes before the block: the bytes that the sections come to.
+/// The bytes before the block: the total size of the sections.
 const LENGTH_BYTES: usize = 4;
 
 /// Sections that were compressed together, read one after the other.
@@ -23,7 +23,7 @@ const LENGTH_BYTES: usize = 4;
 pub(crate) struct Unpacked {
     bytes: Vec<u8>,
     at: usize,
-    /// Where in the capsule the packed section is.
+    /// The offset of the packed section in the capsule.
     offset: u64,
 }
 
@@ -85,12 +85,12 @@ pub(crate) struct Packing {
 }
 
 impl Packing {
-    /// Whether a section whose body has `length` bytes can be packed, with others or alone.
+    /// Returns whether a section whose body has `length` bytes can be packed, with others or alone.
     pub(crate) fn takes(length: usize) -> bool {
         SECTION_HEAD_BYTES + length <= PACKED_BYTES_MAX
     }
 
-    /// Whether it is still room for such a section.
+    /// Returns whether there is room for such a section now.
     pub(crate) fn has_room(&self, length: usize) -> bool {
         self.bytes.len() + SECTION_HEAD_BYTES + length <= PACKED_BYTES_MAX
     }
@@ -102,7 +102,7 @@ impl Packing {
         self.bytes.extend_from_slice(body);
     }
 
-    /// Whether it is time to compress them.
+    /// Returns whether there is enough to compress.
     pub(crate) fn is_enough(&self) -> bool {
         self.bytes.len() >= ENOUGH_BYTES
     }

@@ -1,7 +1,7 @@
-//! Versions and refusals as they are read from frames: verified bytes, with what the log notes
-//! beside them.
+//! Versions and refusals as they are read from frames: verified bytes, with the log's notes beside
+//! them.
 //!
-//! It does not know rows, nor which version is the newest.
+//! This module does not know rows, nor which version is the newest.
 //!
 //! Invariant: a `StoredCommit` decodes, and its header has the hash by which it was found.
 
@@ -24,8 +24,9 @@ use crate::record::runs::Run;
 use crate::record::version::{Notes, PageRecord, Payloads, VersionBytes};
 use crate::record::{Record, decode_refusal, records};
 
-/// A version as the log has it: its header and payloads, and which pages it changed. Of these the
-/// log may have runs only: a [`Version`](crate::Version) and a [`CompleteCommit`] have their bytes.
+/// A version in the log: its header and payloads, and the indices of its changed pages. The log may
+/// have only runs of these; a [`Version`](crate::Version) and a [`CompleteCommit`] have their
+/// bytes.
 #[derive(Clone, Debug)]
 pub struct StoredCommit {
     frame: Frame,
@@ -43,7 +44,7 @@ pub struct StoredCommit {
 /// A page in the body of a version's frame.
 #[derive(Clone, Debug)]
 pub(crate) enum StoredPage {
-    /// From where it starts.
+    /// The whole page, from this offset.
     Whole(usize),
     /// Runs, each with its start in the page, over the page that is whole in the frame at `whole`,
     /// or in the base image when that is [`Position::NONE`].
@@ -82,20 +83,21 @@ impl StoredCommit {
         self.hash
     }
 
-    /// What the header names besides the memory; none when retention dropped it.
+    /// Returns the payloads that the header names, without the memory; none when retention dropped
+    /// them.
     pub fn payloads(&self) -> Option<Payloads<'_>> {
         let payloads = self.payloads.as_ref()?;
         let [input, effects, admission] = payloads.clone().map(|range| &self.frame.body[range]);
         Some(Payloads { input, effects, admission })
     }
 
-    /// Whether the log has all of the version: else retention let go what it changed, and
-    /// [`page_indices`](StoredCommit::page_indices) gives what is left of that.
+    /// Returns whether the log has all of the version. Otherwise retention dropped some of its
+    /// changes, and [`page_indices`](StoredCommit::page_indices) lists the remaining pages.
     pub fn is_whole(&self) -> bool {
         self.require(self.header.seq).is_ok()
     }
 
-    /// That the version, and the memories of those from `seq` on that need it, can be read.
+    /// Checks that the version can be read, and the memories from `seq` on that need it.
     pub(crate) fn require(&self, seq: u64) -> Result<()> {
         match self.kept_from {
             Some(kept_from) if seq < kept_from => Err(self.pruned(seq)),
@@ -103,7 +105,7 @@ impl StoredCommit {
         }
     }
 
-    /// What to say when version `seq` needs what was trimmed here.
+    /// Returns the error that version `seq` needs data which was trimmed here.
     pub(crate) fn pruned(&self, seq: u64) -> Error {
         let kept_from = self.kept_from.unwrap_or_default();
         ErrorKind::Pruned { seq, kept_from }.into()
@@ -115,8 +117,8 @@ impl StoredCommit {
         self.notes.base.filter(|_| begins)
     }
 
-    /// The globals' bytes, when they are not those of the version before; of a genesis or an
-    /// upgrade, of the base image.
+    /// Returns the globals' bytes, when they differ from those of the version before; in a genesis
+    /// or an upgrade, from the base image's.
     pub fn globals(&self) -> Option<&[u8]> {
         self.globals.clone().map(|range| &self.frame.body[range])
     }
@@ -143,7 +145,7 @@ impl StoredCommit {
         &self.pages
     }
 
-    /// How the pages are written.
+    /// Returns how the pages are written.
     pub(crate) fn changes(&self) -> impl Iterator<Item = PageChange> {
         self.pages.iter().map(|(index, page)| {
             let written = match page {
@@ -164,7 +166,7 @@ impl StoredCommit {
         &self.frame
     }
 
-    /// Whether it is a version of `object`.
+    /// Returns whether it is a version of `object`.
     pub(crate) fn is_of(&self, object: ObjectId) -> bool {
         match self.header.seq {
             0 => ObjectId::from(self.hash) == object,
@@ -247,12 +249,12 @@ pub struct CompleteCommit {
 }
 
 impl CompleteCommit {
-    /// The version as the log has it.
+    /// Returns the version as it is in the log.
     pub fn stored(&self) -> &StoredCommit {
         &self.stored
     }
 
-    /// The commit: encoded, it is what a capsule holds.
+    /// Returns the commit, which encodes as in a capsule.
     pub fn commit(&self) -> Commit<'_> {
         let pages = self.pages.iter().map(|(index, page)| (*index, &**page));
         self.stored.with_pages(pages.collect())
@@ -290,8 +292,8 @@ pub(crate) struct Hop {
     pub(crate) jump: Link,
 }
 
-/// What leads on from the version that `link` names. Its header is verified by the hash; where the
-/// next ones are is not, but what is found there is.
+/// Reads the links of the version that `link` names. The hash verifies its header; the places of
+/// the next records are not verified, but whatever is read there is.
 pub(crate) fn read_hop(frames: &impl Frames, link: Link) -> Result<Hop> {
     let frame = frames.glimpse(link.position)?;
     find_hop(&frame, link).map_err(|error| placed(error, link.position))
@@ -315,8 +317,8 @@ fn find_hop(frame: &Frame, link: Link) -> Result<Hop> {
     Err(damaged(link.position, format!("version {}", link.hash), "a frame without it"))
 }
 
-/// The last version in a frame that is of `object`, not after `seq`, and `fits`; pruned when
-/// retention let go there of what version `seq` needs.
+/// Returns the last version in a frame that is of `object`, not after `seq`, and `fits`; the error
+/// is pruned when retention dropped data there that version `seq` needs.
 pub(crate) fn last_commit(
     frame: &Frame,
     object: ObjectId,

@@ -1,6 +1,6 @@
-//! Links: versions and refusals by their hashes, with the places where they are.
+//! Links: versions and refusals by their hashes, with their places.
 //!
-//! It does not know what is read there.
+//! This module does not know what is read there.
 
 use object::hash::{RefusalHash, VersionHash};
 

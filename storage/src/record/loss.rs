@@ -1,6 +1,6 @@
-//! Losses as they stay on record, once somebody accepted them.
+//! Accepted losses, as they stay on record.
 //!
-//! It does not know who accepts a loss.
+//! This module does not know who accepts a loss.
 
 use object::codec::{Reader, Write};
 
@@ -8,12 +8,12 @@ use crate::error::Result;
 use crate::error::loss::Loss;
 use crate::error::position::Position;
 
-/// A loss that was accepted, as the log has it.
+/// An accepted loss, as recorded in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RecordedLoss {
     /// The loss.
     pub loss: Loss,
-    /// When it was accepted, in milliseconds since 1970-01-01 UTC.
+    /// The time of acceptance, in milliseconds since 1970-01-01 UTC.
     pub time: u64,
     /// The frame that records it.
     pub position: Position,

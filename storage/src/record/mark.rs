@@ -1,8 +1,8 @@
-//! Places of outboxes, as records and the index have them.
+//! Places of outboxes, as records and the index store them.
 //!
-//! It does not know what outputs there are.
+//! This module does not know the outputs.
 //!
-//! Invariant: what `put` and `encode` write, `read` and `decode` read back.
+//! Invariant: `read` and `decode` read back the bytes that `put` and `encode` write.
 
 use object::codec::{Reader, Write};
 
@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::error::position::Position;
 use crate::record::name::is_name;
 
-/// A place among the outputs of a log: behind so many of those of a frame, and all before it.
+/// A place among the outputs of a log: behind some outputs of a frame, and all before it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct OutboxPlace {
     pub(crate) position: Position,
@@ -24,7 +24,8 @@ impl OutboxPlace {
         bytes
     }
 
-    /// The frame that has the last output before it; one that it has none of is behind it.
+    /// Returns the frame with the last output before the place; it is behind a frame with none of
+    /// them.
     pub fn position(self) -> Position {
         self.position
     }
@@ -36,7 +37,7 @@ impl OutboxPlace {
     }
 }
 
-/// Where an outbox is; none when it is no more.
+/// The place of an outbox; none when it was removed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct OutboxMark {
     pub(crate) name: String,

@@ -1,9 +1,8 @@
-//! Messages as records and the index have them: which one it is, whom a version sent it to, and
-//! what became of it.
+//! Messages as records and the index store them: the id, the receiver, and the outcome.
 //!
-//! It does not know what messages say, nor which are on their way.
+//! This module does not know the content of messages, nor which are on their way.
 //!
-//! Invariant: what `put` and `encode` write, `read` and `decode` read back.
+//! Invariant: `read` and `decode` read back the bytes that `put` and `encode` write.
 
 use object::codec::{Reader, Write};
 use object::hash::{HASH_BYTES, ObjectId, VersionHash};
@@ -12,16 +11,16 @@ use object::limits::MESSAGES_MAX;
 use crate::error::Result;
 use crate::error::position::Position;
 
-/// Bytes of what is said of a dead letter.
+/// The longest reason that is kept of a dead letter, in bytes.
 const WHY_BYTES_MAX: usize = 1024;
 
-/// Which message it is: to whom, and where it was sent. Messages to one object ascend as they were
-/// sent.
+/// The id of a message: its receiver, and where it was sent. Messages to one object ascend in the
+/// order of sending.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct MessageId {
     /// The receiver.
     pub to: ObjectId,
-    /// Of the frame that has the version that sent it.
+    /// The position of the frame with the sending version.
     pub(crate) position: Position,
     /// The place among the messages of that frame.
     pub(crate) number: u32,
@@ -31,7 +30,7 @@ pub struct MessageId {
 pub(crate) const MESSAGE_ID_BYTES: usize = HASH_BYTES + 12;
 
 impl MessageId {
-    /// Its key: ascending as ids are.
+    /// Returns its key, in the order of ids.
     pub(crate) fn key(self) -> [u8; MESSAGE_ID_BYTES] {
         let mut key = [0; MESSAGE_ID_BYTES];
         key[..HASH_BYTES].copy_from_slice(&self.to.0);
@@ -51,7 +50,7 @@ impl MessageId {
     }
 }
 
-/// Which of a version's messages it is.
+/// The version and index of a sent message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Sent {
     pub(crate) version: VersionHash,
@@ -77,7 +76,7 @@ impl Sent {
 pub struct Sending {
     /// The version, which the same append makes.
     pub version: VersionHash,
-    /// Whom its messages are to.
+    /// The receivers of its messages.
     pub receivers: Vec<ObjectId>,
 }
 
@@ -101,7 +100,7 @@ impl Sending {
         Ok(Sending { version, receivers })
     }
 
-    /// The messages, when `next` of those of the frame at `position` were counted before.
+    /// Returns the messages, when `next` messages of the frame at `position` come before them.
     pub(crate) fn messages(
         &self,
         position: Position,
@@ -116,16 +115,16 @@ impl Sending {
     }
 }
 
-/// What became of a message.
+/// The outcome of a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fate {
     /// The receiver's version is in the same append.
     Delivered,
-    /// Nothing, for this reason. What is longer than 1,024 bytes is cut.
+    /// It could not be delivered, for this reason. A reason longer than 1,024 bytes is cut.
     Dead(String),
     /// It was a dead letter, and is on its way again.
     Again,
-    /// It was a dead letter, and is none any more.
+    /// It was a dead letter, and was dropped.
     Dropped,
 }
 
@@ -134,12 +133,12 @@ pub enum Fate {
 pub struct Taking {
     /// The message.
     pub id: MessageId,
-    /// What became of it.
+    /// The message's outcome.
     pub fate: Fate,
 }
 
 impl Taking {
-    /// It as a frame has it: what is longer is cut.
+    /// Returns it as a frame stores it: a longer reason is cut.
     pub(crate) fn cut(&self) -> Taking {
         let mut taking = self.clone();
         if let Fate::Dead(why) = &mut taking.fate {
@@ -181,7 +180,7 @@ impl Taking {
     }
 }
 
-/// What is kept of a message that came to nothing.
+/// The kept facts about a dead letter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Dead {
     pub(crate) sent: Sent,

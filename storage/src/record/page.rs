@@ -1,6 +1,6 @@
-//! How a version's record writes a page.
+//! The forms in which a version's record writes a page.
 //!
-//! It does not know where the others of the page are.
+//! This module does not know where the page's other records are.
 
 use std::sync::Arc;
 
@@ -14,12 +14,12 @@ pub(crate) struct PageChange {
     pub(crate) written: Written,
 }
 
-/// How a page is written.
+/// The form of a written page.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Written {
-    /// With all its bytes.
+    /// The page with all its bytes.
     Whole,
-    /// As the runs in which it differs from what the last record at `whole` that has it whole says,
-    /// or from the base image when that is [`Position::NONE`].
+    /// The runs in which the page differs from the last record at `whole` that has it whole, or
+    /// from the base image when that is [`Position::NONE`].
     Runs { whole: Position, runs: Arc<[Run]> },
 }

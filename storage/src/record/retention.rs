@@ -1,23 +1,23 @@
 //! Retention: how much of its history a database or an object keeps whole.
 //!
-//! It says what may go; compaction lets it go. It does not know records.
+//! A rule says what may be dropped; compaction drops it. This module does not know records.
 
 use object::codec::{Reader, Write};
 
 use crate::error::Result;
 
-/// How many of an object's newest versions are kept whole. Of those before, the header stays, so
-/// the lineage can still be verified; payloads and memories go when the store is compacted. The
-/// newest version is always kept.
+/// A rule of how many of an object's newest versions are kept whole. Of older ones the header
+/// stays, so the lineage can still be verified; payloads and memories go when the store is
+/// compacted. The newest version is always kept.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Retention {
     /// All of them.
     #[default]
     All,
-    /// This many.
+    /// Keeps this many versions.
     Versions(u64),
-    /// Those that were the newest at some moment of the last so many milliseconds, as a compaction
-    /// [counts](crate::Ages) them.
+    /// Keeps versions that were the newest at some moment of the last milliseconds, this many, as a
+    /// compaction [counts](crate::Ages) them.
     Age(u64),
 }
 

@@ -1,6 +1,6 @@
 //! Runs: the bytes of a page in which one of its states differs from another.
 //!
-//! It does not know where pages are, nor what their bytes mean.
+//! This module does not know where pages are, nor what their bytes mean.
 //!
 //! Invariant: runs are not empty, lie in their page, ascend, and are more than `GAP` bytes apart.
 
@@ -9,7 +9,7 @@ use object::memory::Page;
 
 /// Bytes between two changes that are not worth a run of their own.
 const GAP: usize = 4;
-/// What a run costs in a record besides its bytes.
+/// The cost of a run in a record besides its bytes.
 const HEAD_BYTES: usize = 3;
 /// Bytes that are compared at a time, by a call.
 const STRETCH: usize = 256;
@@ -39,7 +39,7 @@ impl Run {
     }
 }
 
-/// Where two pages differ.
+/// Returns the runs in which two pages differ.
 pub(crate) fn changed(before: &Page, after: &Page) -> Vec<Run> {
     let mut runs = Runs::default();
     let stretches = before.chunks(STRETCH).zip(after.chunks(STRETCH)).enumerate();
@@ -69,7 +69,7 @@ pub(crate) fn union(one: &[Run], other: &[Run]) -> Vec<Run> {
     }
 }
 
-/// Whether `runs` have every byte of `some`.
+/// Returns whether `runs` have every byte of `some`.
 pub(crate) fn covers(runs: &[Run], some: &[Run]) -> bool {
     some.iter()
         .all(|run| runs.iter().any(|over| over.start <= run.start && over.end() >= run.end()))
@@ -85,7 +85,7 @@ pub(crate) fn cost(runs: &[Run]) -> usize {
 struct Runs(Vec<Run>);
 
 impl Runs {
-    /// Adds bytes that do not start before those of the last run.
+    /// Adds bytes that start at or behind the last run's start.
     fn add(&mut self, start: usize, end: usize) {
         match self.0.last_mut() {
             Some(last) if start <= last.end() + GAP => {

@@ -1,6 +1,6 @@
 //! Numbers and positions in as few bytes as they need: seven bits a byte, the lowest first.
 //!
-//! It does not know what they stand for.
+//! This module does not know their meaning.
 //!
 //! Invariant: every number has one encoding; the reader refuses all others.
 

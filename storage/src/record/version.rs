@@ -1,11 +1,11 @@
-//! The record of a version: its header and payloads, its pages as what changed of them, and the
-//! notes of where the records are that it builds on.
+//! The record of a version: its header and payloads, the changes of its pages, and notes of the
+//! places of the records that it builds on.
 //!
-//! Two layouts are read, the second is written; both are described in `FORMAT.md`. It does not know
-//! how records are found, nor what the pages were that runs change.
+//! Two layouts are read, the second is written; both are described in `FORMAT.md`. This module does
+//! not know how records are found, nor the pages that runs change.
 //!
-//! Invariant: what `encode_into` writes, `decode` reads back; it refuses pages and runs that are
-//! out of order or beyond the memory.
+//! Invariant: `decode` reads back the bytes that `encode_into` writes; it refuses pages and runs
+//! that are out of order or beyond the memory.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -30,26 +30,28 @@ const HAS_TABLE: u8 = 1;
 const HAS_BASE: u8 = 2;
 const HAS_LEDGER: u8 = 4;
 const HAS_GLOBALS: u8 = 8;
-/// What retention dropped is not here: the payloads, and pages that no kept version needs.
+/// The flag of a record without the data that retention dropped: the payloads, and pages that no
+/// kept version needs.
 const IS_TRIMMED: u8 = 16;
 
-/// Whether a record is of an object that is being imported, and is none yet.
+/// The staging of a record: `Yes` for one of an object that is being imported, and does not exist
+/// yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Staged {
     Yes,
     No,
 }
 
-/// How a version's record is laid out.
+/// The layout of a version's record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Layout {
-    /// With the commit as a capsule has it. Read, and written no more.
+    /// With the commit as in a capsule. Read, and written no more.
     First,
-    /// With pages as what changed of them.
+    /// With pages as their changes.
     Second,
 }
 
-/// What the log notes beside a version.
+/// The log's notes beside a version.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Notes {
     pub(crate) parent: Position,
@@ -61,8 +63,8 @@ pub(crate) struct Notes {
     pub(crate) ledger: Position,
     /// The version that has the globals; none for those of the base image.
     pub(crate) globals: Position,
-    /// Where the pages are that the object ever changed, except those of this version; absent when
-    /// that follows from the versions before.
+    /// The places of all pages that the object ever changed, except those of this version; absent
+    /// when the versions before determine them.
     pub(crate) table: Option<Vec<(u32, Position)>>,
     /// The base image: in a genesis, in an upgrade, and behind one wherever there is a table.
     pub(crate) base: Option<BaseHash>,
@@ -78,7 +80,7 @@ impl Notes {
         Notes { parent, jump, genesis, refusal, ledger, globals, table: None, base: None }
     }
 
-    /// The notes of a record whose frame is at `frame`.
+    /// Returns the notes of a record whose frame is at `frame`.
     pub(crate) fn settled(self, frame: Position) -> Notes {
         let settled = self.positions().map(|position| position.within(frame));
         let mut table = self.table;
@@ -86,8 +88,9 @@ impl Notes {
         Notes { table, base: self.base, ..Notes::of(settled) }
     }
 
-    /// Whether there is a base image where the memory of the version, whose record is in the frame
-    /// at `frame`, begins from one, and else only where one may be named again.
+    /// Returns whether the base image is present as it must be: where the memory of the version,
+    /// whose record is in the frame at `frame`, begins from one, and else only where one may be
+    /// named again.
     fn is_coherent(&self, kind: Kind, layout: Layout, frame: Position) -> bool {
         let is_first = self.genesis == frame && self.parent == Position::NONE;
         match (&self.base, &self.table) {
@@ -116,15 +119,15 @@ pub(crate) struct VersionRecord<'a> {
     pub(crate) ledger: Option<&'a [u8]>,
     /// The payloads, unless the record was trimmed.
     pub(crate) payloads: Option<Payloads<'a>>,
-    /// In a record that was trimmed, the first version that was kept whole: memories from there on
-    /// can be read.
+    /// The first version that was kept whole, in a trimmed record: memories from there on can be
+    /// read.
     pub(crate) kept_from: Option<u64>,
     /// The encoded globals, when they are here.
     pub(crate) globals: Option<&'a [u8]>,
     pages: Pages<'a>,
 }
 
-/// What a version's header names besides its memory.
+/// The payloads that a version's header names, without its memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Payloads<'a> {
     /// The input's bytes.
@@ -135,7 +138,7 @@ pub struct Payloads<'a> {
     pub admission: &'a [u8],
 }
 
-/// What is left of a version's record when it is trimmed, besides header and notes.
+/// The remaining parts of a version's record when it is trimmed, besides header and notes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Left {
     /// The first version that is kept whole.
@@ -152,10 +155,10 @@ enum Pages<'a> {
     Second { bytes: &'a [u8], frame: Position },
 }
 
-/// A page as a record has it.
+/// A page in a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum PageRecord<'a> {
-    /// Its bytes.
+    /// The page's bytes.
     Whole(&'a Page),
     /// The place of the record that has it whole, and the runs over that, each from its start.
     Runs { whole: Position, runs: Vec<(u16, &'a [u8])> },
@@ -274,7 +277,7 @@ impl<'a> VersionBytes<'a> {
         Ok(bytes.get(..HEADER_BYTES).unwrap_or(bytes))
     }
 
-    /// In a record that was trimmed, the first version that was kept whole.
+    /// Returns the first version that was kept whole, in a trimmed record.
     pub(crate) fn kept_from(&self) -> Result<Option<u64>> {
         if self.layout == Layout::First {
             return Ok(None);
@@ -287,7 +290,7 @@ impl<'a> VersionBytes<'a> {
         }
     }
 
-    /// Where the version before is, and the one that the jump leads to.
+    /// Returns the place of the version before, and of the version that the jump names.
     pub(crate) fn parent_and_jump(&self, frame: Position) -> Result<(Position, Position)> {
         if self.layout == Layout::First {
             let notes = first(self.content, frame)?.0;
@@ -319,7 +322,7 @@ impl<'a> VersionBytes<'a> {
 }
 
 impl VersionRecord<'_> {
-    /// Appends what is `left` of the record.
+    /// Appends the record with only the parts in `left`.
     pub(crate) fn encode_trimmed(&self, left: &Left, to: &mut Vec<u8>) -> Result<()> {
         let ledger = self.ledger.filter(|_| left.ledger);
         let globals = self.globals.filter(|_| left.globals);
@@ -418,7 +421,7 @@ impl<'a> VersionRecord<'a> {
         Ok(pages)
     }
 
-    /// How the pages are written.
+    /// Returns how the pages are written.
     pub(crate) fn changes(&self) -> Result<Vec<PageChange>> {
         let pages = self.pages()?;
         Ok(pages.iter().map(|(index, page)| page.change(*index)).collect())

@@ -1,13 +1,12 @@
-//! The rows of objects: what an append and a read need to know of the newest version, kept in
-//! memory for what was touched since the index was written, and a while longer, and in the index
-//! for the rest.
+//! The rows of objects: all that an append and a read need to know of the newest version. Rows
+//! touched since the index was written are in memory, and a while longer; the rest is in the index.
 //!
 //! ```text
 //!         put            begin_flush            begin_flush, some time later
 //!   row ------> recent --------------> older -----------------------------> index alone
 //! ```
 //!
-//! It does not know how rows are stored, nor frames.
+//! This module does not know how rows are stored, nor frames.
 //!
 //! Invariant: a row in `recent` is newer than one in `older`, and the first one there is not older
 //! than the index's.
@@ -37,7 +36,7 @@ pub(crate) struct Entry {
     pub(crate) indexed_wake: Option<u64>,
 }
 
-/// What is to be written to the index, or is known before it is.
+/// Rows and other entries to be written to the index, known here before it has them.
 #[derive(Debug, Default)]
 pub(crate) struct Generation {
     pub(crate) rows: HashMap<ObjectId, Entry, foldhash::fast::RandomState>,
@@ -45,7 +44,7 @@ pub(crate) struct Generation {
     pub(crate) blobs: HashMap<BlobHash, Position>,
     pub(crate) retention: Option<Retention>,
     pub(crate) messages: Messages,
-    /// Outboxes, and where they are; none for what is none any more.
+    /// The places of outboxes; none for removed ones.
     pub(crate) outboxes: BTreeMap<String, Option<OutboxPlace>>,
     /// All losses on record, when there is a new one.
     pub(crate) losses: Option<Vec<RecordedLoss>>,
@@ -53,9 +52,9 @@ pub(crate) struct Generation {
     large_pages: usize,
 }
 
-/// Pages of an object whose places are kept in memory with its row.
+/// The pages of an object whose places are kept in memory with its row.
 pub(crate) const PAGES_KEPT_MAX: usize = 256;
-/// Pages of objects that have more, in all, whose places are kept too: 16 bytes each.
+/// The total pages of larger objects whose places are kept too: 16 bytes each.
 const LARGE_PAGES_KEPT_MAX: usize = 1 << 20;
 /// Generations that are kept: each is one more place to look for a row.
 const OLDER_MAX: usize = 4;
@@ -70,18 +69,21 @@ pub(crate) struct Heads {
     outboxes: BTreeMap<String, OutboxPlace>,
     /// All losses on record.
     losses: Vec<RecordedLoss>,
-    /// What was written to the index, newest first: they are known for a while longer.
+    /// The generations that were written to the index, newest first: they are kept for a while
+    /// longer.
     older: VecDeque<Arc<Generation>>,
     /// Rows that these may have, besides the first of them.
     older_rows_max: usize,
     /// The first of these is still being written.
     is_flushing: bool,
-    /// Counts the generations: what was found missing in memory under one may be there in the next.
+    /// The count of generations: an entry that is missing in memory under one may be there in the
+    /// next.
     epoch: u64,
 }
 
 impl Heads {
-    /// No rows, and these messages and outboxes; about so many rows are kept that were written.
+    /// Returns heads without rows, with these messages and outboxes; about `older_rows_max` written
+    /// rows are kept.
     pub(crate) fn new(
         messages: BTreeMap<MessageId, Sent>,
         outboxes: BTreeMap<String, OutboxPlace>,
@@ -111,7 +113,7 @@ impl Heads {
         self.epoch
     }
 
-    /// Whether the index has everything, once what is being written is.
+    /// Returns whether the index will have everything, once the present flush is done.
     pub(crate) fn is_written(&self) -> bool {
         let Generation { rows, names, blobs, retention, messages, outboxes, losses, .. } =
             &self.recent;
@@ -182,7 +184,7 @@ impl Heads {
         self.recent.rows.insert(id, Entry { row: Arc::new(row), indexed_wake });
     }
 
-    /// Takes in a row as the index has it.
+    /// Adds a row from the index.
     pub(crate) fn load(&mut self, id: ObjectId, row: Row) {
         let indexed_wake = row.armed();
         self.recent.rows.insert(id, Entry { row: Arc::new(row), indexed_wake });
@@ -239,7 +241,7 @@ impl Heads {
         messages.map(|(id, sent)| (*id, *sent))
     }
 
-    /// Those that messages are on their way to, ascending.
+    /// Returns the receivers of messages on their way, ascending.
     pub(crate) fn receivers(&self) -> Vec<ObjectId> {
         let mut receivers: Vec<_> = self.messages.keys().map(|id| id.to).collect();
         receivers.dedup();
@@ -282,7 +284,7 @@ impl Heads {
         self.recent.messages.dead.get(&id).or_else(older).cloned()
     }
 
-    /// Where an outbox is, if there is one of this name.
+    /// Returns the place of the outbox of this name, if there is one.
     pub(crate) fn outbox(&self, name: &str) -> Option<OutboxPlace> {
         self.outboxes.get(name).copied()
     }
@@ -301,8 +303,8 @@ impl Heads {
         self.recent.outboxes.insert(name, place);
     }
 
-    /// The first `limit` dead letters behind `after` that came, or went, and of which the index may
-    /// not know.
+    /// Returns the first `limit` dead letters behind `after` that came, or went, and that the index
+    /// may not know.
     pub(crate) fn unwritten_dead(
         &self,
         after: Option<MessageId>,
@@ -321,8 +323,8 @@ impl Heads {
         first
     }
 
-    /// Starts writing what is recent to the index. Gives that, and what was written long before and
-    /// is let go, to be dropped when nobody waits for the heads.
+    /// Starts writing the recent generation to the index. Returns it, and the old generations that
+    /// are dropped; drop those without holding the heads.
     ///
     /// # Panics
     ///
@@ -376,7 +378,7 @@ impl Heads {
         self.unwritten_generations().flat_map(|generation| &generation.rows)
     }
 
-    /// What the index may not have yet, older first.
+    /// Iterates over the generations that the index may not have yet, older first.
     fn unwritten_generations(&self) -> impl Iterator<Item = &Generation> {
         let flushing = self.older.front().filter(|_| self.is_flushing);
         flushing.map(|flushing| &**flushing).into_iter().chain([&self.recent])

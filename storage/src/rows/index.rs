@@ -1,12 +1,12 @@
-//! The index: rows of objects, names, wakes, blobs, messages and outboxes by key, in redb. A cache
-//! of the log, written behind it.
+//! The index: rows of objects, names, wakes, blobs, messages and outboxes by key, in redb. It is a
+//! cache of the log, written behind it.
 //!
-//! It does not know how rows come about. It can be lost: whoever opens the store reads the log from
-//! the place that the index covers, or from its start.
+//! This module does not know how rows come about. The index can be lost: opening the store then
+//! reads the log from the place that the index covers, or from its start.
 //!
-//! Invariant: the index covers only what is durable in the log, and is written in two phases, so
+//! Invariant: the index covers only the durable part of the log, and is written in two phases, so
 //! that it survives a failed sync followed by a crash. When it is compacted, redb moves pages in
-//! one phase, which their checks tell from damage: at worst it is made anew.
+//! one phase; their checks show whether a page is damaged, and at worst the index is rebuilt.
 
 mod backend;
 pub(crate) mod row;
@@ -49,7 +49,7 @@ type Table = TableDefinition<'static, &'static [u8], &'static [u8]>;
 
 /// Object id to row.
 const OBJECTS: Table = Table::new("objects");
-/// The first bytes of a hash to what objects are made of.
+/// The first bytes of a hash, mapped to the parts of objects.
 const PARTS: Table = Table::new("parts");
 /// Name to object id.
 const NAMES: Table = Table::new("names");
@@ -57,13 +57,13 @@ const NAMES: Table = Table::new("names");
 const WAKES: Table = Table::new("wakes");
 /// Kind and hash to position.
 const BLOBS: Table = Table::new("blobs");
-/// Receiver, place and number of a message on its way to which one of which version it is.
+/// Receiver, place and number of each message on its way, mapped to the version and index.
 const MESSAGES: Table = Table::new("messages");
 /// The same of a message that came to nothing, with the reason.
 const DEAD_LETTERS: Table = Table::new("dead letters");
 /// Name to the place of an outbox.
 const OUTBOXES: Table = Table::new("outboxes");
-/// What the index covers.
+/// The end of the log that the index covers.
 const META: Table = Table::new("meta");
 const COVERED: &[u8] = b"covered";
 const RETENTION: &[u8] = b"retention";
@@ -78,13 +78,14 @@ pub(crate) struct Index {
     database: Option<Database>,
     failure: Failure,
     path: PathBuf,
-    /// The file gives back what is free in it when the index is dropped.
+    /// True if the file gives back its free space when the index is dropped.
     compacts: AtomicBool,
 }
 
 impl Index {
     /// Opens the index in the file `path`; makes an empty one when there is none, or one of another
-    /// layout, once what that covers is `validated`. Gives it with the end of what it covers.
+    /// layout, once the end that the old one covers is `validated`. Returns it with the end that it
+    /// covers.
     pub(crate) fn open(
         disk: &Arc<dyn Disk>,
         path: &Path,
@@ -94,8 +95,8 @@ impl Index {
         Index::open_in(Home::File(disk), path, cache_bytes, validated)
     }
 
-    /// Opens the index in the file `path`, if there is one that this program reads, and an empty
-    /// one in memory otherwise; what is written to either stays in memory.
+    /// Opens the index in the file `path`, if this program can read it, and an empty one in memory
+    /// otherwise; writes to either stay in memory.
     pub(crate) fn open_to_read(
         disk: &Arc<dyn Disk>,
         path: &Path,
@@ -123,7 +124,7 @@ impl Index {
         Ok((index, None))
     }
 
-    /// Opens the index in the file `path`, which there must be, whatever it covers.
+    /// Opens the existing index in the file `path`, whatever it covers.
     pub(crate) fn open_as_it_is(
         disk: &Arc<dyn Disk>,
         path: &Path,
@@ -132,8 +133,8 @@ impl Index {
         Index::of_file(file_to_write(disk, path)?, path, cache_bytes)
     }
 
-    /// What the index in the file `path` covers, if there is one that can be read. The file stays
-    /// as it is.
+    /// Returns the end that the index in the file `path` covers, if there is one that can be read.
+    /// The file is not changed.
     pub(crate) fn covered_in(disk: &Arc<dyn Disk>, path: &Path) -> Result<Option<Tail>> {
         let Some(file) = Home::Memory(disk).found(path)? else { return Ok(None) };
         match Index::of_file(file, path, 1 << 20) {
@@ -170,7 +171,7 @@ impl Index {
         self.database.as_ref().expect("it is there until it is dropped")
     }
 
-    /// The index as it is now, whatever is written meanwhile.
+    /// Returns the present state of the index, unaffected by later writes.
     pub(crate) fn reading(&self) -> Result<Reading<'_>> {
         let transaction = self.guard(|| Ok(self.database().begin_read()?))?;
         Ok(Reading { transaction, index: self, last_parts: Cell::default() })
@@ -187,7 +188,7 @@ impl Index {
         self.health()
     }
 
-    /// Has the file give back what is free in it when the index is dropped: only then nobody reads
+    /// Makes the file give back its free space when the index is dropped: only then nobody reads
     /// it.
     pub(crate) fn compact_when_dropped(&self) {
         self.compacts.store(true, Ordering::Relaxed);
@@ -197,13 +198,13 @@ impl Index {
         guard(&self.path, &self.failure, work)
     }
 
-    /// That nothing has failed, of what redb says and of what it lets pass.
+    /// Checks that nothing has failed, including failures that redb hides.
     pub(crate) fn health(&self) -> Result<()> {
         self.failure.check().map_err(|error| error.at(&self.path))
     }
 }
 
-/// Where an index is that is opened.
+/// The home of an index that is opened.
 #[derive(Clone, Copy)]
 enum Home<'a> {
     /// In its file, which may be made.
@@ -229,7 +230,7 @@ impl Home<'_> {
         }))
     }
 
-    /// A file with an empty index, in place of what there is.
+    /// Makes a file with an empty index, in place of the present one.
     fn made(self, path: &Path) -> Result<Arc<dyn DiskFile>> {
         match self {
             Home::File(disk) => {
@@ -347,7 +348,8 @@ struct PartsTable<'t> {
 }
 
 impl PartsTable<'_> {
-    /// Where a row has these parts: in the table, unless others are there under the same key.
+    /// Returns where a row stores these parts: in the table, unless other parts are there under the
+    /// same key.
     fn place(&mut self, parts: Parts) -> Result<PartsAt, redb::Error> {
         if let Some(known) = self.known.get(&parts) {
             return Ok(*known);
@@ -427,15 +429,15 @@ fn wake_key(time: u64, id: ObjectId) -> [u8; 40] {
     key
 }
 
-/// What the index covers of the log.
+/// The part of the log that the index covers.
 pub(crate) enum Covered {
     Nothing,
     Until(Tail),
-    /// Its rows cannot be read by this program; perhaps what it covers can.
+    /// An index with rows that this program cannot read; perhaps with a readable end.
     OtherLayout(Option<Tail>),
 }
 
-/// Keys of a table, ascending, each with what its row says; none when that does not match its
+/// The keys of a table, ascending, each with its decoded row; none when the row does not match its
 /// check.
 pub(crate) type Page<T> = Vec<(Vec<u8>, Option<T>)>;
 
@@ -443,7 +445,7 @@ pub(crate) type Page<T> = Vec<(Vec<u8>, Option<T>)>;
 pub(crate) struct Reading<'a> {
     transaction: ReadTransaction,
     index: &'a Index,
-    /// Those of the last row: the next one's are mostly the same.
+    /// The parts of the last row: the next row mostly has the same.
     last_parts: Cell<Option<(PartsKey, Parts)>>,
 }
 
@@ -463,7 +465,7 @@ impl Reading<'_> {
         found.map(|decoded| decoded.ok_or_else(damaged)).transpose()
     }
 
-    /// What `decode` makes of the rows of a table in a range of keys, at most `limit`.
+    /// Returns the decoded rows of a table in a range of keys, at most `limit`.
     fn range<T>(
         &self,
         table: Table,
@@ -500,7 +502,7 @@ impl Reading<'_> {
             match tail() {
                 Some(tail) if is_ours => Some(Covered::Until(tail)),
                 None if is_ours => None,
-                // What an index covers was written like this in all layouts so far.
+                // The covered end has had this form in all layouts so far.
                 tail => Some(Covered::OtherLayout(tail)),
             }
         })?;
@@ -621,7 +623,7 @@ impl Reading<'_> {
         Ok(outboxes.into_iter().collect())
     }
 
-    /// At most `limit` messages that came to nothing, from the first behind `after`.
+    /// Returns at most `limit` dead letters, from the first behind `after`.
     pub(crate) fn dead_letters(
         &self,
         after: Option<MessageId>,
@@ -641,7 +643,8 @@ impl Reading<'_> {
         self.get(DEAD_LETTERS, &key, |value| Dead::decode(row::open(&key, value)?))
     }
 
-    /// When objects are to wake, in the order of their ids: at most `limit` rows behind `after`.
+    /// Returns the wakes of objects, in the order of their ids: at most `limit` rows behind
+    /// `after`.
     pub(crate) fn armed_after(
         &self,
         after: Option<&[u8]>,
@@ -653,7 +656,7 @@ impl Reading<'_> {
         })
     }
 
-    /// At most `limit` wakes in their order, behind `after`.
+    /// Returns at most `limit` wakes in their order, behind `after`.
     pub(crate) fn wakes_after(
         &self,
         after: Option<&[u8]>,
@@ -662,7 +665,7 @@ impl Reading<'_> {
         self.page(WAKES, after, limit, wake)
     }
 
-    /// At most `limit` names with their objects, behind `after`.
+    /// Returns at most `limit` names with their objects, behind `after`.
     pub(crate) fn names_after(
         &self,
         after: Option<&[u8]>,
@@ -673,12 +676,13 @@ impl Reading<'_> {
         })
     }
 
-    /// Where at most `limit` blobs are, in the order of their keys, behind `after`.
+    /// Returns the places of at most `limit` blobs, in the order of their keys, behind `after`.
     pub(crate) fn blobs_after(&self, after: Option<&[u8]>, limit: usize) -> Result<Page<Position>> {
         self.page(BLOBS, after, limit, position)
     }
 
-    /// At most `limit` rows of a table behind `after`, whether or not they match their checks.
+    /// Returns at most `limit` rows of a table behind `after`, whether or not they match their
+    /// checks.
     fn page<T>(
         &self,
         table: Table,
@@ -707,8 +711,8 @@ fn position(key: &[u8], value: &[u8]) -> Option<Position> {
     Some(Position(u64::from_le_bytes(row::open(key, value)?.try_into().ok()?)))
 }
 
-/// Runs what calls redb: its errors are ours, and so are its panics, for it does not verify its
-/// pages when it reads them and may meet bytes that it never wrote.
+/// Calls redb, and converts its errors and its panics: it does not verify its pages when it reads
+/// them and may meet bytes that it never wrote.
 fn guard<T>(
     path: &Path,
     failure: &Failure,
@@ -720,7 +724,7 @@ fn guard<T>(
     }
 }
 
-/// What a failure of redb means here: the file system's own, or a damaged index.
+/// Converts a failure of redb: one of the file system, or a damaged index.
 fn failed(path: &Path, failure: &Failure, error: redb::Error) -> Error {
     use std::io::ErrorKind::{InvalidData, UnexpectedEof};
     let error = match error {
@@ -808,8 +812,8 @@ mod tests {
         assert_eq!(codes, [(1, 1), (2, 2), (3, 3)]);
     }
 
-    /// What follows a read that damage led beyond the end of the file was said to be an earlier
-    /// write that failed.
+    /// Regression: after a read that damage led beyond the end of the file, the next one was
+    /// reported as an earlier failed write.
     #[test]
     fn damage_that_leads_beyond_the_end_is_called_so_again_and_again() {
         let (directory, index) = new();

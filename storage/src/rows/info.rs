@@ -1,6 +1,6 @@
-//! Objects as lists show them.
+//! Objects as entries of lists.
 //!
-//! It does not know where rows are kept.
+//! This module does not know where rows are kept.
 
 use object::hash::{BaseHash, CodeHash, ObjectId, PolicyHash, VersionHash};
 
@@ -11,7 +11,7 @@ use crate::rows::row::Row;
 pub struct ObjectInfo {
     /// The object.
     pub id: ObjectId,
-    /// Its name.
+    /// The object's name.
     pub name: Option<String>,
     /// The newest version's seq.
     pub seq: u64,
@@ -23,7 +23,7 @@ pub struct ObjectInfo {
     pub created: u64,
     /// The next wake.
     pub wake: Option<u64>,
-    /// Whether the object was moved away: it can be read, and nothing else, until it comes back.
+    /// True if the object was moved away: until it comes back it can only be read.
     pub moved: bool,
     /// Refusals on record.
     pub refusal_count: u64,

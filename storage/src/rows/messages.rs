@@ -1,19 +1,19 @@
-//! What a generation of rows changes of the messages.
+//! The changes of messages in a generation of rows.
 //!
-//! It does not know how they are sent, nor who takes them.
+//! This module does not know how they are sent, nor who takes them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::record::message::{Dead, Fate, MessageId, Sent};
 
-/// What a generation of rows changes of the messages.
+/// The changes of messages in a generation of rows.
 #[derive(Debug, Default)]
 pub(crate) struct Messages {
-    /// Those that came on their way, or went.
+    /// Messages that came on their way, or went.
     pub(crate) changed: BTreeMap<MessageId, Option<Sent>>,
     /// Dead letters that came, or went.
     pub(crate) dead: BTreeMap<MessageId, Option<Dead>>,
-    /// Those that came on their way again: there may be rows of when they came first.
+    /// Messages that came on their way again: the index may still have rows from their first time.
     again: BTreeSet<MessageId>,
 }
 

@@ -1,14 +1,14 @@
-//! Where the pages of an object's memory are in the log: which version wrote each last, and what
-//! has changed of each since it was written whole.
+//! The places of the pages of an object's memory in the log: the version that wrote each last, and
+//! the runs of each that changed since it was written whole.
 //!
 //! A version's record has its own pages: whole, or as the runs in which they differ from the last
 //! record that has them whole, or from the base image while there is none. So a page is at most two
-//! records away. A page is written whole once its runs have cost as much. Every so many versions a
-//! record also has a table of all the other pages, so the versions that one reads to find every
-//! page are few however long the history is. It does not read the log.
+//! records away. A page is written whole once its runs have cost as much. After at most `PLAIN_MAX`
+//! versions without one, a record also has a table of all the other pages, so finding every page
+//! takes few versions however long the history is. This module does not read the log.
 //!
 //! Invariant: `full`, `newer` and `since` are ascending by page; a page in `newer` is newer than in
-//! `full`; what `since` says of a page is so, and what it does not say is not known.
+//! `full`; an entry of `since` is correct, and a page without one is unknown.
 
 use std::sync::Arc;
 
@@ -22,16 +22,16 @@ use crate::record::runs::Run;
 
 /// Versions without a table between two that have one.
 const PLAIN_MAX: u32 = 64;
-/// Pages for each version that goes without: a table costs at most 192 bytes a version, or, in a
-/// memory of more than 1,024 changed pages, 0.05 of each page's bytes.
+/// The number of pages for each version that goes without a table: a table costs at most 192 bytes
+/// a version, or, in a memory of more than 1,024 changed pages, 0.05 of each page's bytes.
 const PAGES_PER_PLAIN: usize = 16;
-/// Pages of which it is remembered what changed since they were written whole.
+/// The number of pages whose changes since they were written whole are remembered.
 const SINCE_MAX: usize = 256;
 
 /// The pages that an object ever changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct PageTable {
-    /// What the last table in a record says.
+    /// The last table in a record.
     full: Arc<Vec<(u32, Position)>>,
     /// Pages written by that record and those since.
     newer: Vec<(u32, Position)>,
@@ -40,18 +40,18 @@ pub(crate) struct PageTable {
     since: Vec<(u32, Since)>,
 }
 
-/// What has changed of a page since it was written whole.
+/// The changes of a page since it was written whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Since {
     whole: Position,
     runs: Arc<[Run]>,
-    /// What records of its runs have cost.
+    /// The bytes that records of its runs have cost.
     spent: usize,
 }
 
 impl PageTable {
-    /// The table as a record has it, that of the version before `plain` others, and the pages that
-    /// these versions wrote, newest versions first.
+    /// Assembles a table from the one in a record, `plain` versions back, and the pages that the
+    /// versions since wrote, newest versions first.
     pub(crate) fn assemble(
         full: Vec<(u32, Position)>,
         newest_first: impl IntoIterator<Item = (PageChange, Position)>,
@@ -74,7 +74,7 @@ impl PageTable {
         placed + size_of_val(&self.since[..]) + since.sum::<usize>()
     }
 
-    /// How many pages there are at most.
+    /// Returns an upper bound of the number of pages.
     pub(crate) fn count(&self) -> usize {
         self.full.len() + self.newer.len()
     }
@@ -84,7 +84,7 @@ impl PageTable {
         self.entries_but(&[])
     }
 
-    /// All pages but those of `changes`.
+    /// Returns all pages except those of `changes`.
     fn entries_but(&self, changes: &[PageChange]) -> Vec<(u32, Position)> {
         let mut all = Vec::with_capacity(self.count().saturating_sub(changes.len()));
         let mut add = |entry: (u32, Position)| {
@@ -103,8 +103,8 @@ impl PageTable {
         all
     }
 
-    /// How a version writes `pages`, ascending, each of which was what `before` gives; whole when
-    /// that is not known.
+    /// Plans how a version writes `pages`, ascending, each of which was as `before` returns it;
+    /// whole when that is unknown.
     pub(crate) fn plan<'b>(
         &self,
         pages: &[(u32, &Page)],
@@ -125,7 +125,7 @@ impl PageTable {
         pages.iter().map(change).collect()
     }
 
-    /// Whether a record's `changes` build on what is known of their pages.
+    /// Returns whether a record's `changes` build on the known state of their pages.
     pub(crate) fn is_followed_by(&self, changes: &[PageChange]) -> bool {
         changes.iter().all(|change| match (&change.written, self.since(change.page)) {
             (Written::Runs { whole, runs }, Some(since)) => {
@@ -135,7 +135,7 @@ impl PageTable {
         })
     }
 
-    /// What has changed of a page since it was written whole, when that is known.
+    /// Returns the changes of a page since it was written whole, when they are known.
     fn since(&self, page: u32) -> Option<Since> {
         if let Ok(at) = self.since.binary_search_by_key(&page, |entry| entry.0) {
             return Some(self.since[at].1.clone());
@@ -144,7 +144,7 @@ impl PageTable {
         self.is_untouched(page).then(untouched)
     }
 
-    /// Whether a page is as the base image has it.
+    /// Returns whether a page is as in the base image.
     pub(crate) fn is_untouched(&self, page: u32) -> bool {
         let written = [&self.full[..], &self.newer[..]];
         written.iter().all(|pages| pages.binary_search_by_key(&page, |entry| entry.0).is_err())
@@ -217,13 +217,14 @@ impl PageTable {
     }
 }
 
-/// Whether a page is among `changes`, which are ascending.
+/// Returns whether a page is among `changes`, which are ascending.
 fn has(changes: &[PageChange], page: u32) -> bool {
     changes.binary_search_by_key(&page, |change| change.page).is_ok()
 }
 
 impl Since {
-    /// After a page was written at `at`, when its runs had cost `spent` before.
+    /// Returns the changes of a page after it was written at `at`, when its runs had cost `spent`
+    /// before.
     fn new(written: &Written, at: Position, spent: usize) -> Since {
         match written {
             Written::Whole => Since { whole: at, runs: Arc::default(), spent: 0 },
@@ -247,7 +248,7 @@ mod tests {
 
     use super::*;
 
-    /// Some pages, each written at random in one of the ways that fit what is known of it.
+    /// Draws some pages, each written in one of the ways that fit its known state.
     fn changes(rng: &mut StdRng, table: &PageTable) -> Vec<PageChange> {
         let spread = rng.random_range(1..2000);
         let count = rng.random_range(0..20);

@@ -1,10 +1,10 @@
-//! The row of an object: what an append and a read need to know of its newest version, and how each
-//! new record changes it.
+//! The row of an object: all that an append and a read need to know of its newest version, and its
+//! change by each new record.
 //!
 //! A row is changed by the same functions whether its record is being written, staged by an import
-//! or read again by recovery. It does not know where rows are kept.
+//! or read again by recovery. This module does not know where rows are kept.
 //!
-//! Invariant: a row says what its object's records say, with positions instead of bytes.
+//! Invariant: a row agrees with its object's records, with positions instead of bytes.
 
 use object::commit::Commit;
 use object::hash::{BaseHash, CodeHash, PolicyHash, RefusalHash, VersionHash};
@@ -30,7 +30,7 @@ pub(crate) struct Row {
     pub(crate) code: CodeHash,
     pub(crate) policy: PolicyHash,
     pub(crate) base: BaseHash,
-    /// Whether the code was ever changed: from then on records that have a page table name the base
+    /// True if the code was ever changed: from then on records that have a page table name the base
     /// image too.
     pub(crate) upgraded: bool,
     pub(crate) genesis: Position,
@@ -42,11 +42,11 @@ pub(crate) struct Row {
     pub(crate) refusal_position: Position,
     pub(crate) refusal_count: u64,
     pub(crate) name: Option<String>,
-    /// Whether the object ended here, as it goes on elsewhere.
+    /// True if the object ended here, as it continues elsewhere.
     pub(crate) moved: bool,
-    /// How much history is kept, when the object has a rule of its own.
+    /// The object's own rule of retention, if it has one.
     pub(crate) retention: Option<Retention>,
-    /// Where the pages are; read from the log when it is not known.
+    /// The places of the pages; read from the log when unknown.
     pub(crate) pages: Option<PageTable>,
 }
 
@@ -79,7 +79,8 @@ impl Row {
         self.spine.head().expect("a row has a version").1
     }
 
-    /// The row of a new object whose genesis stands at [`Position::HERE`], and the notes beside it.
+    /// Returns the row of a new object whose genesis stands at [`Position::HERE`], and the notes
+    /// beside it.
     ///
     /// # Panics
     ///
@@ -134,16 +135,16 @@ impl Row {
         notes
     }
 
-    /// Where the pages are.
+    /// Returns the places of the pages.
     ///
     /// # Panics
     ///
-    /// When that is not known.
+    /// When they are unknown.
     pub(crate) fn known_pages(&self) -> &PageTable {
         self.pages.as_ref().expect("a row that is extended knows its pages")
     }
 
-    /// The row of an object whose genesis stands at `position`.
+    /// Returns the row of an object whose genesis stands at `position`.
     pub(crate) fn of_genesis(
         header: &Header,
         hash: VersionHash,
@@ -187,7 +188,7 @@ impl Row {
         assert_eq!(self.seq(), header.seq, "a row follows its object");
     }
 
-    /// Takes over what this database alone says of the object, which came back to it.
+    /// Keeps the facts of this database about an object that came back to it.
     pub(crate) fn stay(&mut self, before: &Row) {
         (self.name, self.retention) = (before.name.clone(), before.retention);
     }
@@ -215,18 +216,18 @@ impl Row {
 pub(crate) struct NewVersion<'a> {
     pub(crate) header: &'a Header,
     pub(crate) hash: VersionHash,
-    /// How it writes its pages, ascending.
+    /// The changes of its pages, ascending.
     pub(crate) changes: &'a [PageChange],
     /// The base image that its memory begins from: of a genesis or an upgrade.
     pub(crate) base: Option<BaseHash>,
-    /// Whether its record has the ledger.
+    /// True if its record has the ledger.
     pub(crate) ledger: bool,
-    /// Whether its record has the globals.
+    /// True if its record has the globals.
     pub(crate) globals: bool,
 }
 
 impl<'a> NewVersion<'a> {
-    /// The version that `commit` is, whose pages are written as `changes` say, over `base` if its
+    /// Describes the version of `commit`, with pages written by `changes`, over `base` if its
     /// memory begins there.
     pub(crate) fn new(
         commit: &'a Commit<'_>,

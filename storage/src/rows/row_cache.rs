@@ -1,11 +1,11 @@
-//! Rows that were read from the index lately: who wakes an object asks for its row several times in
-//! a row, to find it, to load it and to append to it.
+//! A cache of rows that were read from the index lately: waking an object asks for its row several
+//! times in a row, to find it, to load it and to append to it.
 //!
-//! It does not know the index. Rows go by what a generation of heads was: the index has another row
-//! of an object only when an earlier generation had it.
+//! This module does not know the index. The cache is valid for one epoch of the heads: the index's
+//! row of an object changes only when a flush begins a new one.
 //!
-//! Invariant: a row that is found under an epoch is what the index has of an object that the heads
-//! of that epoch do not have.
+//! Invariant: a row found under an epoch is the index's row of an object that the heads of that
+//! epoch do not have.
 
 use std::sync::Arc;
 

@@ -1,14 +1,14 @@
-//! Backups of a store that goes on, each of what is new since the one before; and restoring, up to
-//! any moment.
+//! Backups of a running store, each of the frames since the one before; and restoring, up to any
+//! moment.
 //!
 //! ```text
-//!   log:     frames that are durable ........ | what is written meanwhile
+//!   log:     frames that are durable ........ | frames written meanwhile
 //!   backup:  frames it has | new ones ....... |
 //!                          seam: compared     the durable end when the backup began
 //! ```
 //!
 //! A backup is a directory with the marker and the log of the database, without an index: it is
-//! read like any other, and not written. It does not know what frames hold.
+//! read like any other database, and not written. This module does not know the content of frames.
 //!
 //! Invariant: a directory that has a marker has a beginning of the log, at least as long as the
 //! last backup into it that succeeded.
@@ -37,46 +37,46 @@ use crate::upkeep::backup::contents::{Contents, count_on};
 use crate::upkeep::backup::copy::{Copied, GoesOn, LogCopy, Mended, Progress, Verify};
 use crate::upkeep::backup::witness::Witness;
 
-/// How a backup is made.
+/// The options of a backup.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Backup {
-    /// When, in milliseconds since 1970-01-01 UTC: the backup says so. 0 when that is not to be
-    /// told.
+    /// The time of the backup, in milliseconds since 1970-01-01 UTC, which the backup records; 0
+    /// for none.
     pub time: u64,
-    /// Whether all that the backup has already is read and verified, and not only a part of it
+    /// True to read and verify all that the backup has already, and not only a part of it
     /// ([`Options::verify_bytes`](crate::Options::verify_bytes)).
     pub verify_all: bool,
 }
 
-/// What a backup has, and what it took to bring it there.
+/// The content of a backup, and the work that brought it there.
 #[derive(Clone, Debug)]
 pub struct BackupReport {
-    /// All before is in the backup: what was durable when it began.
+    /// The end of the backup: the durable end of the log when it began.
     pub end: Position,
     /// Bytes of log in the backup.
     pub bytes: u64,
-    /// Of these, bytes that it did not have before.
+    /// The bytes of it that the backup did not have before.
     pub new_bytes: u64,
-    /// Bytes that were written: the new ones, those of a segment that they continue, which gets a
-    /// new file so that a crash leaves the old one, and those of segments that were compacted.
+    /// The bytes written: the new ones, those of a segment that they continue, which gets a new
+    /// file so that a crash leaves the old one, and those of compacted segments.
     pub written_bytes: u64,
-    /// What is in it.
+    /// The backup's content.
     pub contents: Contents,
-    /// Bytes of what it had before that were read and verified, beside its last segment.
+    /// The bytes of its earlier content that were read and verified, beside its last segment.
     pub verified_bytes: u64,
-    /// All of it was verified at this time or later, in milliseconds since 1970-01-01 UTC; 0 when
-    /// that was not told.
+    /// A time at or after which all of it was verified, in milliseconds since 1970-01-01 UTC; 0
+    /// when unknown.
     pub verified: u64,
-    /// Files of it that were not as they were written: damaged, cut or gone. They were copied
-    /// again, so that the backup is whole; its disk should not be trusted.
+    /// The files of it that were damaged, cut or gone. They were copied again, so that the backup
+    /// is whole; its disk should not be trusted.
     pub mended: Vec<Mended>,
 }
 
 impl Options {
-    /// Whether what is in the directory `path` is a backup: it is read, restored and brought up to
-    /// date, and opened for reading alone, for if it was written to no backup would continue it any
-    /// more. One that an earlier program wrote to, so that its index knows of more than the backup
-    /// had, is a database.
+    /// Returns whether the directory `path` is a backup. A backup is read, restored and brought up
+    /// to date, and opened only for reading: if it were written to, no later backup could continue
+    /// it. One that an earlier program wrote to, so that its index knows more than the backup had,
+    /// counts as a database.
     ///
     /// # Errors
     ///
@@ -87,27 +87,27 @@ impl Options {
 }
 
 impl Store {
-    /// Brings the backup in the directory `to` up to what is durable now, while appends go on;
-    /// makes it when the directory is missing or empty. `progress` is told bytes of log done and in
-    /// all.
+    /// Brings the backup in the directory `to` up to the present durable end, while appends
+    /// continue; makes it when the directory is missing or empty. Calls `progress` with the bytes
+    /// of log done, and the total.
     ///
-    /// Only what the backup does not have is copied, in bounded memory, every frame verified. It
-    /// has what the database has: what retention let go goes from it too, last of all. When it
-    /// fails on the way, and after a crash, calling it again goes on; until then a backup that was
-    /// there has what it had or more, and one that was not there cannot be opened:
-    /// [`Unfinished`](ErrorKind::Unfinished). `progress` may stop it ([`GoesOn`]): then a backup
-    /// that was there is as it was, or has all that is new and not yet gone from it is what
-    /// retention let go; and what is copied of a new one stays to be gone on with.
+    /// Only the part that the backup lacks is copied, in bounded memory, every frame verified. The
+    /// backup has the database's content: what retention dropped there is dropped from it too, last
+    /// of all. After a failure, or a crash, calling it again continues; until then an existing
+    /// backup has its former content or more, and a new one cannot be opened:
+    /// [`Unfinished`](ErrorKind::Unfinished). `progress` may stop it ([`GoesOn`]): then an existing
+    /// backup is unchanged, or has all new frames but also content that retention dropped; and the
+    /// copied part of a new one stays and can be continued.
     ///
-    /// The backup is this database, with its id: [`Options::restore`](crate::Options::restore) says
-    /// what follows from that. It is locked meanwhile, and must not be appended to between backups.
-    /// A compaction waits for it.
+    /// The backup is this database, with its id: [`Options::restore`](crate::Options::restore)
+    /// explains the consequences. It is locked meanwhile, and must not be appended to between
+    /// backups. A compaction waits for it.
     ///
     /// # Errors
     ///
-    /// [`Damaged`](ErrorKind::Damaged) when the log is, and nothing of that is in the backup;
-    /// [`NotItsBackup`](ErrorKind::NotItsBackup) when the directory has another database or one
-    /// that went another way, [`Occupied`](ErrorKind::Occupied) when it has other files,
+    /// [`Damaged`](ErrorKind::Damaged) when the log is, and nothing damaged is in the backup;
+    /// [`NotItsBackup`](ErrorKind::NotItsBackup) when the directory has another database or a
+    /// diverged one, [`Occupied`](ErrorKind::Occupied) when it has other files,
     /// [`Locked`](ErrorKind::Locked) when it is open, [`Stopped`](ErrorKind::Stopped) by
     /// `progress`, [`Target`](ErrorKind::Target) when its disk is full, and those of the file
     /// system.
@@ -119,14 +119,14 @@ impl Store {
         self.backup_as(to, Backup::default(), progress)
     }
 
-    /// As [`Store::backup`], made in some way. What the backup has already is verified in parts,
-    /// one after the other from backup to backup, and the end that it had on record; what is not as
-    /// it was written is copied again, and [`BackupReport::mended`] says so.
+    /// Makes a backup as [`Store::backup`] does, with options. Existing content is verified in
+    /// parts, one after the other from backup to backup, and compared with the recorded end; a
+    /// damaged part is copied again, and reported in [`BackupReport::mended`].
     ///
     /// # Errors
     ///
     /// Those of [`Store::backup`], and [`BackupCut`](ErrorKind::BackupCut) when the backup has lost
-    /// what the database does not have either.
+    /// frames that the database does not have either.
     pub fn backup_as<P: GoesOn>(
         &self,
         to: impl AsRef<Path>,
@@ -139,8 +139,8 @@ impl Store {
 
     fn back_up(&self, to: &Path, how: Backup, progress: Progress<'_>) -> Result<BackupReport> {
         let inner = self.inner();
-        // What a compaction lets go is not needed by the heads of its time, which are newer than
-        // those of the backup: it waits.
+        // A compaction drops data that the heads of its time do not need. The backup's heads are
+        // older and may need it, so the compaction waits.
         let _only = inner.compacting.lock();
         let (target, is_new) = target(&inner.directory, to)?;
         let (segments, seal, end) = (inner.log.segments(), inner.log.seal(), inner.log.durable());
@@ -159,7 +159,7 @@ impl Store {
         let (tail, contents) = count((segments, seal), before, end).map_err(of_source)?;
         let covering = Witness { time: how.time, tail, contents, ..known };
         if !is_new && !copy.is_done() {
-            // What was verified counts once all that was found to be wrong is mended.
+            // The verification counts only once all damage that it found is mended.
             covering.write(&target)?;
         }
         let mut copied = copy.renew(&short).map_err(of_source)?;
@@ -186,7 +186,7 @@ impl Store {
     }
 }
 
-/// The witness that a backup has; what is wrong with one that says nothing.
+/// Returns the witness of a backup, or the fault of a damaged one.
 fn witness_of(target: &Directory) -> Result<(Option<Witness>, Option<Mended>)> {
     match Witness::read(target) {
         Err(error) if matches!(error.kind(), ErrorKind::Damaged { .. }) => {
@@ -197,7 +197,8 @@ fn witness_of(target: &Directory) -> Result<(Option<Witness>, Option<Mended>)> {
     }
 }
 
-/// What a log has up to `end`, going on from what an earlier witness counted; and the last frame.
+/// Counts the content of a log up to `end`, continuing from an earlier witness; returns also the
+/// last frame.
 fn count(
     (segments, seal): (&Segments, Seal),
     before: Option<Witness>,
@@ -227,7 +228,7 @@ fn target(source: &Directory, to: &Path) -> Result<(Directory, bool)> {
     }
     if !Directory::is_in(&**disk, to)? {
         let target = Directory::begin(Arc::clone(disk), to, source.id())?;
-        // From now on it is told from what a restore leaves half made.
+        // From now on it differs from an unfinished restore.
         Witness::of_nothing(Seal::new(source.id())).write(&target)?;
         return Ok((target, true));
     }
@@ -238,7 +239,7 @@ fn target(source: &Directory, to: &Path) -> Result<(Directory, bool)> {
     }
 }
 
-/// What is wrong with a log that ends at `tail`, before its durable end.
+/// Returns the fault of a log that ends at `tail`, before its durable end.
 fn missing(segments: &Segments, seal: Seal, tail: Tail) -> Error {
     match Scan::new(segments, seal, tail).next() {
         Ok(Next::Broken(error)) | Err(error) => error,

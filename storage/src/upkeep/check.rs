@@ -1,7 +1,7 @@
 //! The check of everything: every byte of the log read and verified, every record decoded and
-//! linked to those it follows, and the index compared with what the log says.
+//! linked to its predecessors, and the index compared with the log.
 //!
-//! What the log says of objects is held for a part of them at a time, which fits into the memory
+//! The state of objects by the log is held for a part of them at a time, which fits into the memory
 //! that the options state; the log is read again for the next part.
 //!
 //! It reports and never stops at damage. It does not verify signatures, roots or admissions: that
@@ -28,7 +28,7 @@ use crate::upkeep::check::pass::Progress;
 use crate::upkeep::check::report::{Damage, FINDINGS_MAX, Report};
 use crate::upkeep::check::walk::Walk;
 
-/// What is in memory of what is not of one object.
+/// The content of memory that does not belong to one object.
 struct Now {
     end: Tail,
     outboxes: Vec<(String, OutboxPlace)>,
@@ -37,17 +37,17 @@ struct Now {
 }
 
 impl Store {
-    /// Walks the log and the index as they are now; `progress` is told bytes of the log done and in
-    /// all, which are more once it is known that the log is to be read again, and may stop it
-    /// ([`GoesOn`]). It holds [`check_bytes_max`](crate::Options::check_bytes_max), half as much
-    /// and the mail of one object where that takes most of it, and the messages on their way.
+    /// Walks the log and the index as they are now; calls `progress` with the bytes of the log
+    /// done, and the total, which grows once it is known that the log is to be read again; it may
+    /// stop the check ([`GoesOn`]). It holds [`check_bytes_max`](crate::Options::check_bytes_max),
+    /// half as much and the mail of one object if that takes most of it, and the messages on their
+    /// way.
     ///
     /// # Errors
     ///
     /// Those of the file system that keep it from walking on, or from reading again what it read
-    /// before; damage is in the report, and so is what could not be read otherwise. After either
-    /// the store is to be opened again. [`Stopped`](crate::ErrorKind::Stopped) when `progress` says
-    /// so.
+    /// before; damage is in the report, and so are other failed reads. After either the store must
+    /// be opened again. [`Stopped`](crate::ErrorKind::Stopped) when `progress` asks for it.
     pub fn check<P: GoesOn>(&self, mut progress: impl FnMut(u64, u64) -> P) -> Result<Report> {
         let inner = self.inner();
         let mut progress = |done, all| progress(done, all).goes_on();
@@ -116,7 +116,7 @@ impl Store {
     }
 }
 
-/// Compares what is not of one object with what is in memory.
+/// Compares entries that do not belong to one object with memory.
 fn compare_now(walk: &mut Walk<'_>, now: &Now) {
     if now.retention != walk.retention.unwrap_or_default() {
         walk.report.find(index_differs("the rule of retention".to_string()));
@@ -192,7 +192,8 @@ mod tests {
         (id, Dead { sent, why: "no".to_string() })
     }
 
-    /// What is found, how often, and how an index came to differ so: by these generations of rows.
+    /// A kind of damage: its description, how often it is found, and the generations of rows that
+    /// make such an index.
     type Damage = (&'static str, usize, fn([(ObjectId, Row); 2]) -> Vec<Generation>);
 
     fn row_of(id: ObjectId, row: Row, indexed_wake: Option<u64>) -> Generation {
@@ -299,7 +300,7 @@ mod tests {
         }
     }
 
-    /// One in front of them ended the rows of its part, and was found in none.
+    /// Regression: the key ended the rows of the part before it, and no part examined it.
     #[test]
     fn rows_behind_a_key_that_is_no_id_are_looked_at() {
         let directory = database();

@@ -1,14 +1,17 @@
-//! Compaction: full segments are replaced by packs, compressed, and without what retention lets go.
+//! Compaction: full segments are replaced by packs, compressed, and without the data that retention
+//! drops.
 //!
 //! Headers, notes and refusals stay, so every lineage can still be walked and verified; of the
-//! versions before the first that is kept, the pages stay that later ones are read from. Positions
-//! do not change, so readers and writers go on meanwhile. It does not know how packs are laid out.
+//! versions before the first kept one, those pages stay that later ones are read from. Positions do
+//! not change, so readers and writers continue meanwhile. This module does not know how packs are
+//! laid out.
 //!
-//! A pack is whole before its segment goes, so there must be room for one; what the segment held is
-//! given back at once. A segment whose pack finds no room is left for when others have gone.
+//! A pack is whole before its segment is removed, so there must be room for one; the segment's
+//! space is given back at once. A segment for whose pack there is no room is tried again when
+//! others have given back theirs.
 //!
 //! Invariant: a version that retention keeps reads the same before and after.
-//! Invariant: what is let go is in no file of the database once its segment was replaced.
+//! Invariant: dropped data is in no file of the database once its segment was replaced.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
@@ -33,28 +36,29 @@ use crate::rows::row::Row;
 use crate::store::{Inner, Store};
 use crate::upkeep::backup::copy::GoesOn;
 
-/// Objects for which it is remembered what is kept of them.
+/// The number of objects whose kept versions are remembered.
 const KEEPS_MAX: usize = 10_000;
-/// Objects that are looked at at a time for the newest time on record.
+/// The objects that are read at a time for the newest time on record.
 const LIST_PAGE: usize = 4096;
 /// Bytes that it takes to close a segment beside its pack: the first of the next, with blocks of
 /// the file system.
 const CLOSE_BYTES: u64 = 16 << 10;
-/// A pack is written anew when at least one part in so many of it goes.
+/// A pack is rewritten when at least one part in this many of it can be dropped.
 const WORTHWHILE_PART: u64 = 8;
 
-/// What is told of a compaction: segments done, and in all. It says whether the compaction goes on.
+/// The progress of a compaction: called with the segments done, and the total. Returns whether the
+/// compaction goes on.
 type Progress<'a> = &'a mut dyn FnMut(u64, u64) -> bool;
 
-/// From when on ages are counted, in milliseconds since 1970-01-01 UTC.
+/// The reference time for ages, in milliseconds since 1970-01-01 UTC.
 ///
-/// What goes does not come back, and a clock may be wrong: one that is ahead of all that is on
-/// record lets nothing go that was kept when the last of it was made, unless it is trusted.
+/// Dropped data does not come back, and a clock may be wrong: a clock that is ahead of everything
+/// on record drops nothing that was kept when the last version was made, unless it is trusted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ages {
-    /// From the newest time of a version on record that is not after this, the clock's.
+    /// The newest time of a version on record that is not after this, the clock's.
     FromRecord(u64),
-    /// From this, the clock's, whatever is on record.
+    /// This time, the clock's, whatever is on record.
     FromClock(u64),
 }
 
@@ -64,17 +68,17 @@ impl From<u64> for Ages {
     }
 }
 
-/// What a compaction did.
+/// The result of a compaction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Compacted {
     /// Segments that were replaced.
     pub segment_count: u64,
-    /// Segments that were compacted before and are left as they are, since little or nothing of
-    /// them goes.
+    /// The number of segments that were compacted before and stay, since little or nothing of them
+    /// can be dropped.
     pub left_count: u64,
     /// Bytes that the file system held for all files of the database before.
     pub bytes_before: u64,
-    /// The same afterwards: what others wrote meanwhile is in it.
+    /// The same afterwards: it includes the appends made meanwhile.
     pub bytes_after: u64,
     /// Bytes of frames in the open segment, which is not compacted.
     pub open_bytes: u64,
@@ -83,19 +87,19 @@ pub struct Compacted {
     /// Versions that retention lets go, and that are kept because an outbox has not acknowledged
     /// their outputs, or their messages are on their way.
     pub held_count: u64,
-    /// From when on ages were counted, if an age was a rule of anything that was looked at: 0 when
-    /// all that is on record is after the clock's time, and nothing is old enough to go.
+    /// The reference time for ages, if any examined rule was an age: 0 when everything on record is
+    /// after the clock's time, and nothing is old enough to drop.
     pub ages_from: Option<u64>,
 }
 
-/// What a compaction did that ended early: the [`source`](std::error::Error::source) of its
+/// The work of a compaction that ended early: the [`source`](std::error::Error::source) of its
 /// [`Full`](ErrorKind::Full) or [`Stopped`](ErrorKind::Stopped).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Incomplete {
-    /// What was done, which stays so.
+    /// The finished work, which stays.
     pub done: Compacted,
-    /// Bytes that must be free on the disk for the next segment, which are given back with what it
-    /// held, when they were not found.
+    /// The bytes that must be free on the disk for the next segment, if they were missing; its own
+    /// space is given back afterwards.
     pub room_needed: Option<u64>,
 }
 
@@ -113,7 +117,7 @@ impl fmt::Display for Incomplete {
 
 impl std::error::Error for Incomplete {}
 
-/// Why a compaction ends early, with the bytes that were not found.
+/// The reason that a compaction ends early, with the bytes that were missing.
 #[derive(Debug)]
 struct Early {
     error: Error,
@@ -126,21 +130,21 @@ impl Early {
     }
 }
 
-/// Which segments are compacted.
+/// The segments that are compacted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Extent {
-    /// Those that are full, when it is worthwhile.
+    /// Full segments, when it is worthwhile.
     Full,
-    /// All: the open one is closed, and packs are written anew when anything of them goes.
+    /// All: the open one is closed, and packs are rewritten when anything of them can be dropped.
     All,
 }
 
-/// What is kept of one object.
+/// The kept versions of one object.
 #[derive(Debug, Default)]
 struct Keep {
     /// The first version that is kept whole.
     from: u64,
-    /// What is needed of those before.
+    /// The needed parts of earlier versions.
     sources: BTreeMap<u64, Left>,
 }
 
@@ -151,16 +155,16 @@ struct Trim<'a> {
     /// The rule of objects without one of their own.
     retention: Retention,
     ages: Ages,
-    /// From when on they are counted, once that was worked out.
+    /// The reference time for ages, once it was determined.
     ages_from: Option<u64>,
     keeps: HashMap<ObjectId, Arc<Keep>>,
     /// Frames with versions whose messages are on their way or dead letters: they are kept whole.
     unread: BTreeSet<Position>,
-    /// How far the outbox is that has acknowledged least: outputs behind that are kept.
+    /// The place of the outbox that has acknowledged least: outputs behind that are kept.
     unsent: Option<OutboxPlace>,
     extent: Extent,
     counts: Counts,
-    /// Whether progress did not ask for an end.
+    /// False once `progress` asked for the end.
     goes_on: bool,
 }
 
@@ -172,22 +176,22 @@ struct Counts {
 }
 
 impl Store {
-    /// Lets go what retention does not keep, with ages that are counted from when `ages` says, and
-    /// compresses what is left, in all segments of the log that are full. Space returns to the disk
-    /// segment by segment; it needs room for one that is compressed. `progress` is told segments
-    /// done and in all, and may stop it ([`GoesOn`]): those behind stay as they are. The index has
-    /// an [option](crate::Options::compact_index) of its own.
+    /// Drops the data that retention does not keep, with ages by `ages`, and compresses the rest,
+    /// in all segments of the log that are full. Space returns to the disk segment by segment; it
+    /// needs room for one that is compressed. Calls `progress` with the segments done, and the
+    /// total; it may stop the compaction ([`GoesOn`]), which leaves the later segments unchanged.
+    /// The index has an [option](crate::Options::compact_index) of its own.
     ///
-    /// The open segment is left as it is: [`Compacted::open_bytes`] says how much there is in it,
-    /// and [`compact_all`](Store::compact_all) compacts it too.
+    /// The open segment stays: [`Compacted::open_bytes`] is its size, and
+    /// [`compact_all`](Store::compact_all) compacts it too.
     ///
     /// # Errors
     ///
-    /// [`Full`](ErrorKind::Full) when there is no room for what is left of a segment, with what is
-    /// [`Incomplete`]: those that there was room for are compacted, the others are as they were,
-    /// and the store goes on. [`Stopped`](ErrorKind::Stopped), with the same.
-    /// [`Damaged`](ErrorKind::Damaged) when a segment is not whole: it is left as it is, with those
-    /// behind it. [`ReadOnly`](ErrorKind::ReadOnly). Those of the file system.
+    /// [`Full`](ErrorKind::Full) when there is no room for the pack of a segment, with an
+    /// [`Incomplete`]: the segments that had room are compacted, the others are unchanged, and the
+    /// store continues. [`Stopped`](ErrorKind::Stopped), with the same.
+    /// [`Damaged`](ErrorKind::Damaged) when a segment is not whole: it is left unchanged, with
+    /// those behind it. [`ReadOnly`](ErrorKind::ReadOnly). Those of the file system.
     pub fn compact<P: GoesOn>(
         &self,
         ages: impl Into<Ages>,
@@ -198,9 +202,9 @@ impl Store {
     }
 
     /// Compacts as [`compact`](Store::compact) does, and everything: the open segment is closed
-    /// first, if anything is in it, and what was compacted before is written anew when anything of
-    /// it goes. Nothing that retention let go is left in the files of the database then, but for
-    /// what [`Compacted::held_count`] counts, and what was appended meanwhile.
+    /// first, if anything is in it, and packs are rewritten when anything of them can be dropped.
+    /// Dropped data is then in no file of the database, except what [`Compacted::held_count`]
+    /// counts, and what was appended meanwhile.
     ///
     /// # Errors
     ///
@@ -287,8 +291,8 @@ impl Inner {
         u64::from(self.log.tail().end.offset()) - file::HEADER_BYTES as u64
     }
 
-    /// Whether there is anything in the open segment but what closing one puts at the start of the
-    /// next: the rule of retention, once more.
+    /// Returns whether the open segment has anything beside the record that closing one puts at the
+    /// start of the next: the rule of retention, repeated.
     fn is_worth_closing(&self) -> bool {
         let mut body = Body::default();
         body.retention(None, Retention::All);
@@ -297,7 +301,7 @@ impl Inner {
 }
 
 impl Trim<'_> {
-    /// Compacts all segments that are to be, in turn. Gives why it ended early, if it did.
+    /// Compacts the selected segments, in turn. Returns the reason if it ended early.
     fn run(mut self, compacted: &mut Compacted, progress: Progress<'_>) -> Result<Option<Early>> {
         let mut done = 0;
         let left = self.full_from(0)?;
@@ -323,8 +327,8 @@ impl Trim<'_> {
         Ok(early)
     }
 
-    /// The segments from `number` on that take nothing more, ascending. What messages say in them
-    /// is known from then on: what is sent later is in none of them.
+    /// Returns the segments from `number` on that accept no more frames, ascending. The messages in
+    /// them are known from then on: later ones are in none of them.
     fn full_from(&mut self, number: u32) -> Result<Vec<u32>> {
         let log = &self.inner.log;
         // A segment takes nothing more once the next one is durable.
@@ -397,7 +401,8 @@ impl Trim<'_> {
         self.counts = Counts::default();
         let staged = segments.stage_pack(number, |pack| {
             self.fill(number, pack)?;
-            // What goes is not needed by versions that a crash must not take back then.
+            // Wait for durability first: a crash must not roll back to a version that needs a page
+            // dropped here.
             self.inner.log.wait_durable(self.inner.log.tail().end)
         });
         match staged {
@@ -406,7 +411,7 @@ impl Trim<'_> {
             staged => self.inner.heed(staged)?,
         }
         let kept = segments.keep_pack(number);
-        // Which of the two files there is after a crash is not known now, whatever the failure was.
+        // After this failure it is unknown which of the two files a crash would leave.
         kept.inspect_err(|error| self.inner.log.poison(error)).map_err(|error| {
             match error.kind() {
                 ErrorKind::Full => Error::from(ErrorKind::Poisoned).because(error),
@@ -419,7 +424,7 @@ impl Trim<'_> {
         Ok(())
     }
 
-    /// Adds to a pack what is left of a segment.
+    /// Adds the kept frames and records of a segment to a pack.
     fn fill(&mut self, number: u32, pack: &mut PackWriter<'_>) -> Result<()> {
         self.walk(number, |header, frame, trimmed| {
             let body = trimmed.as_deref().unwrap_or(&frame.body);
@@ -435,8 +440,8 @@ impl Trim<'_> {
         self.inner.heed(measured)
     }
 
-    /// Gives that there is no room to close the open segment and for its pack, if there is none: a
-    /// log that finds none for a new segment takes nothing more.
+    /// Returns the missing room to close the open segment and for its pack, if any: a log without
+    /// room for a new segment accepts no more appends.
     fn missing_room(&mut self, open: u32) -> Result<Option<Early>> {
         let (inner, log) = (self.inner, &self.inner.log);
         log.wait_durable(log.tail().end)?;
@@ -452,8 +457,8 @@ impl Trim<'_> {
         Ok(Some(Early { error, room_needed: Some(bytes + CLOSE_BYTES) }))
     }
 
-    /// Goes through the frames of a segment, each with its header and, when something of it goes,
-    /// what is left of its body.
+    /// Goes through the frames of a segment, each with its header and, when something of it is
+    /// dropped, the rest of its body.
     fn walk(
         &mut self,
         number: u32,
@@ -473,7 +478,7 @@ impl Trim<'_> {
         }
     }
 
-    /// What is left of a frame's body, when something of it goes.
+    /// Returns the rest of a frame's body, when something of it is dropped.
     fn frame(&mut self, frame: &Frame) -> Result<Option<Vec<u8>>> {
         let mut body = Body::default();
         let is_unsent = self.is_unsent(frame)?;
@@ -489,7 +494,7 @@ impl Trim<'_> {
         Ok((body.0.len() < frame.body.len()).then_some(body.0))
     }
 
-    /// Whether there may be outputs of the frame that an outbox has not acknowledged.
+    /// Returns whether the frame may have outputs that an outbox has not acknowledged.
     fn is_unsent(&self, frame: &Frame) -> Result<bool> {
         let Some(first) = self.unsent.filter(|first| frame.position >= first.position) else {
             return Ok(false);
@@ -535,7 +540,7 @@ impl Trim<'_> {
         body.trimmed(version.staged, &record, left)
     }
 
-    /// From when on ages are counted.
+    /// Returns the reference time for ages.
     fn ages_from(&mut self) -> Result<u64> {
         if let Some(from) = self.ages_from {
             return Ok(from);
@@ -543,7 +548,7 @@ impl Trim<'_> {
         let from = match self.ages {
             Ages::FromClock(now) => now,
             Ages::FromRecord(now) => {
-                // What a crash would undo is no witness.
+                // A version that a crash would undo is no evidence of the time.
                 self.inner.log.wait_durable(self.inner.log.tail().end)?;
                 self.store.newest_time(now)?
             }
@@ -551,7 +556,7 @@ impl Trim<'_> {
         Ok(*self.ages_from.insert(from))
     }
 
-    /// What is kept of an object; of what is no object, or none yet, all.
+    /// Returns the kept versions of an object; for anything that is no object, or none yet, all.
     fn keep(&mut self, id: ObjectId) -> Result<Arc<Keep>> {
         if let Some(keep) = self.keeps.get(&id) {
             return Ok(Arc::clone(keep));
@@ -599,7 +604,7 @@ impl Inner {
             match sources(&self.log, id, &first) {
                 Ok(sources) => return Ok(Keep { from, sources }),
                 Err(error) => match *error.kind() {
-                    // What an earlier, stricter rule let go is gone.
+                    // Data that an earlier, stricter rule dropped is gone.
                     ErrorKind::Pruned { kept_from, .. } if kept_from > from => from = kept_from,
                     _ => return Err(error),
                 },

@@ -1,6 +1,6 @@
 //! Opening a store: its directory, its index, and the log behind that.
 //!
-//! It does not know what recovery reads.
+//! This module does not know recovery.
 //!
 //! Invariant: nothing is written before the directory is locked.
 
@@ -55,7 +55,7 @@ impl Store {
             if options.is_backup(path)? {
                 return Err(Error::from(ErrorKind::IsBackup).at(path));
             }
-            // Of a backup that an earlier program went on with as a database.
+            // Left over in a backup that an earlier program turned into a database.
             directory.remove_witness()?;
         }
         let (disk, cache) = (directory.disk(), options.index_cache_bytes);

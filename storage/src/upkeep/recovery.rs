@@ -1,12 +1,12 @@
 //! Recovery: from the place that the index covers to the end of the log.
 //!
-//! A broken frame is the torn end of what was never acknowledged, and is cut off, unless a frame
-//! behind it shows that it had become durable: then it is damage, and nothing is cut.
+//! A broken frame is the torn end of frames that were never acknowledged, and is cut off, unless a
+//! frame behind it shows that it had become durable: then it is damage, and nothing is cut.
 //!
-//! It does not know threads: it runs before anything else does.
+//! This module does not know threads: it runs before anything else does.
 //!
-//! Invariant: what was acknowledged is found or reported; what recovery reads was synced before it
-//! counts, so that the index never covers what a later crash could take back.
+//! Invariant: every acknowledged append is found or reported; recovery syncs what it reads before
+//! it counts, so that the index never covers frames that a later crash could undo.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -93,11 +93,11 @@ pub(crate) struct Replayed {
     pub(crate) tail: Tail,
     /// Bytes of log that the index does not cover.
     pub(crate) tail_bytes: u64,
-    /// Whether there is something behind the tail, to be cut off.
+    /// True if there is something behind the tail, to be cut off.
     pub(crate) is_torn: bool,
 }
 
-/// Reads the log from a place on to its end. The log stays as it is.
+/// Reads the log from a place on to its end. The log is not changed.
 pub(crate) fn replay(
     (segments, seal): (&Segments, Seal),
     index: &Index,
@@ -110,7 +110,7 @@ pub(crate) fn replay(
     Ok(Replayed { heads: replay.heads, tail, tail_bytes, is_torn })
 }
 
-/// Cuts off what is behind the end of the log.
+/// Cuts off everything behind the end of the log.
 pub(crate) fn cut(segments: &Segments, tail: Tail) -> Result<()> {
     let number = tail.end.segment();
     tracing::warn!(segment = number, offset = tail.end.offset(), "a torn end is cut off");
@@ -121,20 +121,20 @@ pub(crate) fn cut(segments: &Segments, tail: Tail) -> Result<()> {
 /// Makes the first segment of a new log.
 pub(crate) fn begin_log(options: &Options, log: &Path, id: DatabaseId) -> Result<()> {
     let segments = Segments::new(Arc::clone(&options.disk), log.to_path_buf(), id);
-    // What an earlier beginning left is nobody's.
+    // Leftovers of an earlier beginning belong to nobody.
     segments.remove_from(segment::FIRST)?;
     let room = (file::HEADER_BYTES as u64, u64::from(options.segment_bytes));
     segments.create_with_room(segment::FIRST, room, Seal::new(id).first()).map(drop)
 }
 
-/// That the log of a database has what an index that cannot be read otherwise says it has.
+/// Checks that the log of a database has what an index that is otherwise unreadable says it has.
 pub(crate) fn validate_index(directory: &Directory, covered: Tail) -> Result<()> {
     let id = directory.id();
     let segments = Segments::new(Arc::clone(directory.disk()), directory.log(), id);
     validate_covered(&segments, Seal::new(id), covered)
 }
 
-/// That the log still has what the index says it has.
+/// Checks that the log still has what the index says it has.
 pub(crate) fn validate_covered(segments: &Segments, seal: Seal, covered: Tail) -> Result<()> {
     if covered.last == Position::NONE {
         return match segments.header(segment::FIRST)?.previous == seal.first() {
@@ -165,8 +165,8 @@ pub(crate) fn begin(segments: &Segments, seal: Seal) -> Result<Tail> {
     Ok(start)
 }
 
-/// Makes durable what is to be read, and reads it from the disk rather than from what the kernel
-/// kept: after a failed sync these can differ.
+/// Makes the frames to be read durable, and makes reads come from the disk rather than from the
+/// kernel's cache: after a failed sync the two can differ.
 pub(crate) fn settle(segments: &Segments, from: Tail) -> Result<()> {
     let first = from.end.segment();
     for number in segments.numbers()?.into_iter().filter(|&number| number >= first) {
@@ -312,8 +312,8 @@ impl Replay<'_> {
     }
 }
 
-/// Whether what lies behind the last frame that was read, `broken` or not there, is the torn end of
-/// the log; that it is damage is an error.
+/// Returns whether the part behind the last frame that was read, `broken` or missing, is the torn
+/// end of the log; damage is an error.
 pub(crate) fn is_torn(
     segments: &Segments,
     scan: &mut Scan<'_>,

@@ -1,5 +1,5 @@
-//! Repair: the marker and the index are made anew from the log, once the log was compared with the
-//! index that there was.
+//! Repair: the marker and the index are rebuilt from the log, once the log was compared with the
+//! old index.
 //!
 //! ```text
 //!   old index: covers |-------------------------| 3:512
@@ -7,12 +7,12 @@
 //!   new index:        |----------------|----| 3:273     the loss is in the log's next frame
 //! ```
 //!
-//! The old index goes last. What cuts a repair short leaves it, and a log that has the same loss on
-//! record, so that it need not be accepted again.
+//! The old index is removed last. A repair that is cut short leaves it, and a log that has the same
+//! loss on record, so that the loss need not be accepted again.
 //!
-//! It does not know what is in rows, beyond how far each goes.
+//! This module does not know the content of rows, except each object's newest version.
 //!
-//! Invariant: nothing of the log is cut off, and no index is removed that knows of it, unless the
+//! Invariant: nothing of the log is cut off, and no index that knows of it is removed, unless the
 //! loss was accepted.
 
 use std::path::{Path, PathBuf};
@@ -47,20 +47,20 @@ const LIST_PAGE: usize = 4096;
 pub struct AcceptedLoss {
     /// The token that came with it.
     pub token: LossToken,
-    /// When, in milliseconds since 1970-01-01 UTC: it stays on record.
+    /// The time of acceptance, in milliseconds since 1970-01-01 UTC, which stays on record.
     pub time: u64,
 }
 
-/// What a repair did.
+/// The result of a repair.
 #[derive(Clone, Debug)]
 pub struct Repaired {
-    /// Whether the marker was missing or damaged, and was made again.
+    /// True if the marker was missing or damaged, and was made again.
     pub marker_made: bool,
-    /// What the comparison of the log with the old index came to.
+    /// The result of comparing the log with the old index.
     pub compared: Compared,
 }
 
-/// What a comparison of the log with the old index came to.
+/// The result of comparing a log with the old index.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Compared {
@@ -68,15 +68,14 @@ pub enum Compared {
     Whole(Position),
     /// The log had more; that was accepted and is on record.
     Lost(RecordedLoss),
-    /// There was no index, or it covered nothing: whether the log ends where it ended cannot be
-    /// told.
+    /// There was no index, or it covered nothing: it is unknown whether the log lost its end.
     NoIndex,
-    /// The index could not be read, and why: whether the log ends where it ended cannot be told.
+    /// The index could not be read, with the reason: it is unknown whether the log lost its end.
     Unreadable(String),
 }
 
 impl Options {
-    /// Makes the index of the database in `path` anew from the log; keeps the old one when the log
+    /// Rebuilds the index of the database in `path` from the log; keeps the old one when the log
     /// cannot be read from its start.
     ///
     /// # Errors
@@ -87,10 +86,10 @@ impl Options {
         self.repair(path, None).map(drop)
     }
 
-    /// Makes the index of the database in `path` anew from the log, and the marker if it is
-    /// missing, once the log was compared with the old index: it knows up to where the log was
-    /// durable. A log that has less is a loss, which is `accepted` or an error that names it; what
-    /// was accepted stays on record in the log ([`Store::losses`](crate::Store::losses)).
+    /// Rebuilds the index of the database in `path` from the log, and the marker if it is missing,
+    /// once the log was compared with the old index: that knows up to where the log was durable. A
+    /// log that has less is a loss, which is `accepted` or an error that names it; an accepted loss
+    /// stays on record in the log ([`Store::losses`](crate::Store::losses)).
     ///
     /// # Errors
     ///
@@ -158,7 +157,7 @@ fn id_of_log(disk: &Arc<dyn Disk>, log: PathBuf) -> Result<Option<DatabaseId>> {
     Ok(found)
 }
 
-/// Makes the new index in the file `new`, and has the log record what is lost.
+/// Makes the new index in the file `new`, and records an accepted loss in the log.
 fn make(
     options: &Options,
     directory: &Directory,
@@ -193,7 +192,7 @@ fn make(
         }
         return Ok(Compared::Whole(covered.end));
     }
-    // A repair that was cut short after it had recorded what somebody accepted.
+    // A repair was cut short after it had recorded an accepted loss.
     if let Some(known) =
         heads.losses().iter().find(|known| known.loss.is_behind(covered.end, covered.check))
     {
@@ -213,7 +212,8 @@ fn make(
     Ok(Compared::Lost(RecordedLoss { position, ..loss }))
 }
 
-/// Reads the whole log. One that is gone is an empty one, when the index tells that it was not.
+/// Reads the whole log. A missing log is read as an empty one, when the index shows that it
+/// existed.
 fn read(
     options: &Options,
     (log, seal): (&Segments, Seal),
@@ -254,9 +254,9 @@ fn record(
 
 /// The index that there was.
 enum Old {
-    /// What it covers is known; and its rows, if they are of this layout.
+    /// The end that it covers is known; and its rows, if they have this layout.
     Known(Option<Index>, Tail),
-    /// It says nothing of the log.
+    /// It says nothing about the log.
     Unknown(Compared),
 }
 
@@ -283,11 +283,12 @@ impl Old {
     }
 }
 
-/// The old index beside the log, and the new one that was made of it.
+/// The old index beside the log, and the new one made from it.
 struct Comparison<'a> {
     log: (&'a Segments, Seal),
     covered: Tail,
-    /// Whether the log goes on behind what is covered: if it is not whole, it went another way.
+    /// True if the log continues differently behind the covered end: a log that is not whole
+    /// diverged.
     went_elsewhere: bool,
     /// None when its rows cannot be read.
     old: Option<&'a Index>,
@@ -295,8 +296,8 @@ struct Comparison<'a> {
 }
 
 impl Comparison<'_> {
-    /// Whether a log that ends at `tail` has the last frame that the old index covers, and so all
-    /// before, for frames are chained.
+    /// Returns whether a log that ends at `tail` has the last frame that the old index covers, and
+    /// so all before, since frames are chained.
     fn is_whole(&self, tail: Tail) -> Result<bool> {
         Ok(self.covered.last == Position::NONE
             || (self.covered.end <= tail.end
@@ -311,7 +312,7 @@ impl Comparison<'_> {
         }
     }
 
-    /// What the old index has and the log has not.
+    /// Returns what the old index has and the log has not.
     fn lost(&self, tail: Tail) -> Result<Lost> {
         let mut loss = Loss {
             expected: self.covered.end,
@@ -354,7 +355,7 @@ impl Comparison<'_> {
         }
     }
 
-    /// What of an object is gone, if anything is.
+    /// Returns the lost part of an object, if any.
     fn object(&self, new: &Reading<'_>, id: ObjectId, was: &Row) -> Result<Option<LostObject>> {
         let is_prefix = !self.went_elsewhere;
         let is = new.row(id)?;
@@ -372,7 +373,7 @@ impl Comparison<'_> {
         })
     }
 
-    /// Whether the log has a version where a row says.
+    /// Returns whether the log has a version where a row says.
     fn has(&self, link: Link) -> Result<bool> {
         let frame = match self.log.frame(link.position) {
             Ok(frame) => frame,

@@ -1,7 +1,7 @@
-//! Appending: changes of objects to one frame, if the heads that they follow still hold.
+//! Appending: changes of objects in one frame, if the heads that they follow still hold.
 //!
-//! The frame is built, with its notes of where things are, before any lock is taken; then, under
-//! the lock of the heads, it is pushed if nothing that it builds on has changed. It does not know
+//! The frame is built, with its notes of places, before any lock is taken; then, under the lock of
+//! the heads, it is pushed if nothing that it builds on has changed. This module does not know
 //! whether changes are admitted: the crate above decided that.
 //!
 //! Invariant: rows change exactly as the frame says, so recovery, which reads it, finds the same.
@@ -27,7 +27,8 @@ use crate::rows::pages::PageTable;
 use crate::rows::row::{NewVersion, Row};
 use crate::store::{FoundRow, Inner, Store};
 
-/// What is stored once, by its hash, and shared by objects. What the store has already is skipped.
+/// A part that is stored once, by its hash, and shared by objects. Blobs that the store has already
+/// are skipped.
 #[derive(Clone, Copy, Debug)]
 pub enum Blob<'a> {
     /// A module, as its author gave it.
@@ -60,20 +61,20 @@ pub struct NewCommit<'a> {
     pub base: Option<BaseHash>,
     /// The encoded ledger, when it is not the parent's.
     pub ledger: Option<&'a [u8]>,
-    /// The parent's memory, or the base image's before a genesis or an upgrade: what is like there
-    /// need not be written again. Without it pages are written whole.
+    /// The parent's memory, or the base image's before a genesis or an upgrade: only differences
+    /// from it are written. Without it pages are written whole.
     pub before: Option<&'a Image>,
 }
 
 impl<'a> NewCommit<'a> {
-    /// What a page was, as far as that is known.
+    /// Returns a page's former content, as far as it is known.
     fn before(&self) -> impl Fn(u32) -> Option<&'a Page> {
         let before = self.before;
         move |index| Some(before?.page(index))
     }
 }
 
-/// One change of one object.
+/// A change of one object.
 #[derive(Clone, Debug)]
 #[expect(clippy::large_enum_variant, reason = "nearly all changes are commits")]
 pub enum Change<'a> {
@@ -83,7 +84,8 @@ pub enum Change<'a> {
     Refusal(&'a Refusal),
 }
 
-/// What is appended as one frame: all of it or nothing. Changes of one object are in lineage order.
+/// The content of one frame, appended whole or not at all. Changes of one object are in lineage
+/// order.
 #[derive(Clone, Debug, Default)]
 pub struct Append<'a> {
     /// Blobs that the changes need.
@@ -101,7 +103,7 @@ pub struct Append<'a> {
 /// Bytes that a record seldom needs more of.
 const RECORD_BYTES: usize = HEADER_BYTES + 256;
 
-/// A frame being built, and what it makes of the rows.
+/// A frame being built, with its changes of the rows.
 struct Draft<'s> {
     inner: &'s Inner,
     /// The generation of the heads that everything was looked up in.
@@ -118,24 +120,24 @@ struct Drafted {
     id: ObjectId,
     /// The row that the changes follow; none for a new object.
     before: Option<Arc<Row>>,
-    /// Whether that row was in memory.
+    /// True if that row was in memory.
     in_memory: bool,
     after: Row,
 }
 
 impl Store {
     /// Appends one frame if the heads still hold. Returns as soon as the frame has its place, which
-    /// reads see at once, unless the log is far behind; `done` is called when the frame is durable,
+    /// reads see at once, unless the log is far behind. `done` is called when the frame is durable,
     /// on the log's thread or one that waits for the disk, as in [`commit`](Store::commit) and
     /// [`sync`](Store::sync). It is called exactly once, also with the error that this returns, and
     /// must neither call the store nor wait for such a thread: it would wait for itself.
     ///
-    /// Payloads are stored as they are: that they are those of the header, and the hash is its own,
-    /// is the caller's promise.
+    /// Payloads are stored unverified: the caller guarantees that the header names them, and that
+    /// the hash is its own.
     ///
     /// # Errors
     ///
-    /// [`Conflict`](ErrorKind::Conflict) when a head is another, or a message not on its way,
+    /// [`Conflict`](ErrorKind::Conflict) when a head has changed, or a message is not on its way,
     /// [`NameTaken`](ErrorKind::NameTaken), [`Name`](ErrorKind::Name),
     /// [`NameIsId`](ErrorKind::NameIsId), [`Moved`](ErrorKind::Moved),
     /// [`TooLarge`](ErrorKind::TooLarge), [`Poisoned`](ErrorKind::Poisoned) and
@@ -143,8 +145,9 @@ impl Store {
     ///
     /// # Panics
     ///
-    /// When the append has neither changes nor messages that are taken, takes one to another end
-    /// than delivered or dead, or has a base image with what is neither a genesis nor an upgrade.
+    /// When the append has neither changes nor messages that are taken, takes one with another
+    /// outcome than delivered or dead, or has a base image with a version that is neither a genesis
+    /// nor an upgrade.
     pub fn append(
         &self,
         append: &Append<'_>,
@@ -159,7 +162,7 @@ impl Store {
 
     /// Appends one frame, as [`append`](Store::append) does, and waits until it is durable. While
     /// the log's own thread has nothing to do, this one writes and syncs, and calls the callbacks
-    /// of what becomes durable with it: the fastest way to one durable commit.
+    /// of everything that becomes durable with it: the fastest way to one durable commit.
     ///
     /// # Errors
     ///
@@ -201,7 +204,8 @@ impl Store {
         }
     }
 
-    /// Has the index written when it is behind. The frame is on its way, whatever becomes of that.
+    /// Writes the index when it is behind. A failure does not affect the frame, which has its
+    /// place.
     fn relieve(&self, recent_count: usize) {
         if let Err(error) = self.inner().relieve(recent_count) {
             tracing::error!(%error, "writing the index");
@@ -210,7 +214,7 @@ impl Store {
 }
 
 impl<'s> Draft<'s> {
-    /// A draft of so many changes.
+    /// Returns a draft of `change_count` changes.
     fn new(inner: &'s Inner, change_count: usize) -> Draft<'s> {
         let epoch = inner.heads.lock().epoch();
         let body = Body(Vec::with_capacity(change_count * RECORD_BYTES));
@@ -357,7 +361,7 @@ impl<'s> Draft<'s> {
         }
     }
 
-    /// Whether everything that the draft builds on is still so.
+    /// Returns whether everything that the draft builds on is unchanged.
     fn holds(&self, heads: &Heads) -> bool {
         heads.epoch() == self.epoch
             && self.rows.iter().all(|drafted| match (heads.row(&drafted.id), &drafted.before) {

@@ -1,8 +1,8 @@
 //! Dead letters that are sent on their way again, or dropped.
 //!
-//! It does not know who delivers messages, nor why they came to nothing.
+//! This module does not know who delivers messages, nor why they could not be delivered.
 //!
-//! Invariant: a frame that takes a dead letter is appended only while there is that letter.
+//! Invariant: a frame that takes a dead letter is appended only while that letter exists.
 
 #[cfg(doc)]
 use crate::error::ErrorKind;
@@ -12,13 +12,13 @@ use crate::record::message::{Fate, MessageId, Taking};
 use crate::store::{Inner, Store};
 
 impl Store {
-    /// Sends a dead letter on its way again: to whom it was sent, as what it was, from where it
-    /// was. Returns before that is durable; a crash leaves it dead or on its way, never both.
+    /// Sends a dead letter on its way again: the same message, from the same place, to the same
+    /// receiver. Returns before that is durable; a crash leaves it dead or on its way, never both.
     ///
     /// # Errors
     ///
     /// [`NotFound`](ErrorKind::NotFound) when there is no such dead letter,
-    /// [`Pruned`](ErrorKind::Pruned) when retention let go what it says; those of the file system,
+    /// [`Pruned`](ErrorKind::Pruned) when retention dropped its content; those of the file system,
     /// and damage.
     pub fn retry_dead_letter(&self, id: MessageId) -> Result<()> {
         if let Some(dead) = self.inner().find_dead(id)?.0 {
@@ -28,8 +28,8 @@ impl Store {
         self.inner().let_go(id, Fate::Again)
     }
 
-    /// Drops a dead letter, for good: that it was dropped stays on record in the log. Returns
-    /// before that is durable.
+    /// Drops a dead letter, for good; that stays on record in the log. Returns before it is
+    /// durable.
     ///
     /// # Errors
     ///

@@ -1,9 +1,9 @@
-//! Import: an object out of a capsule, into a store.
+//! Import: an object from a capsule, into a store.
 //!
 //! Every record that is not here yet is staged in the log, and one last frame adopts them all, so
-//! that a crash or an error on the way changes no object. What is here already must be the
-//! beginning of what comes. It does not know whether a lineage holds: whoever imports has verified
-//! the same bytes before, which the seal shows.
+//! that a crash or an error on the way changes no object. Records that are here already must be the
+//! beginning of the capsule's. This module does not know whether a lineage is valid: the caller has
+//! verified the same bytes before, which the seal shows.
 
 use std::collections::HashMap;
 use std::io::{self, Read};
@@ -71,8 +71,8 @@ impl<R: Read> CapsuleReader<R> {
         Ok(CapsuleReader { from, chain: Chain::new(), body, unpacked, seal })
     }
 
-    /// The next section. [`SectionKind::End`] is the last; then there is none, and no byte may
-    /// follow.
+    /// Returns the next section. [`SectionKind::End`] is the last; then there is none, and no byte
+    /// may follow.
     ///
     /// # Errors
     ///
@@ -148,24 +148,24 @@ fn read_full(from: &mut impl Read, bytes: &mut [u8]) -> Result<usize> {
 }
 
 impl Store {
-    /// Takes in a capsule that was verified up to `head` in a first reading, which `seal` ended;
-    /// waits until the object is durable. One that is here already goes on where the capsule does,
-    /// if its lineage here is the beginning of that in the capsule: then it has come back, keeps
-    /// its name and its rule of retention, and is not moved away any more.
+    /// Imports a capsule that was verified up to `head` in a first reading, which `seal` ended;
+    /// waits until the object is durable. An object that is here already is continued by the
+    /// capsule, if its lineage here is the beginning of the capsule's: then it has come back, keeps
+    /// its name and its rule of retention, and no longer counts as moved away.
     ///
     /// # Errors
     ///
-    /// [`HereAlready`](ErrorKind::HereAlready) when the capsule has no more than what is here,
-    /// [`Diverged`](ErrorKind::Diverged) when it has something else,
-    /// [`Conflict`](ErrorKind::Conflict) when the object went on here meanwhile,
+    /// [`HereAlready`](ErrorKind::HereAlready) when the capsule has no more than is here,
+    /// [`Diverged`](ErrorKind::Diverged) when it has a different lineage,
+    /// [`Conflict`](ErrorKind::Conflict) when the object continued here meanwhile,
     /// [`Capsule`](ErrorKind::Capsule) when the bytes are not those of the first reading, and those
-    /// of the file system. After an error the object is as it was, unless it is an error of the
-    /// file system and reopening finds it taken in whole.
+    /// of the file system. After an error the object is unchanged, unless it is an error of the
+    /// file system and reopening finds the import complete.
     pub fn import(&self, from: impl Read, head: &Head, seal: Seal) -> Result<ObjectId> {
         self.import_as(from, head, seal, None)
     }
 
-    /// Takes in a capsule as [`import`](Store::import) does, and binds a name to the object.
+    /// Imports a capsule as [`import`](Store::import) does, and binds a name to the object.
     ///
     /// # Errors
     ///
@@ -268,7 +268,7 @@ impl Inner {
         }
     }
 
-    /// That a name can be bound to an object, which is this one if it is here already.
+    /// Checks that a name can be bound to an object, which may be here already.
     fn free_name(&self, name: &str, id: ObjectId, here: Option<&Row>) -> Result<()> {
         self.validate_name(name, id)?;
         let known = self.heads.lock().name(name);
@@ -284,16 +284,16 @@ impl Inner {
     }
 }
 
-/// What is here of an object that is being imported: the capsule must have that, and more.
+/// The lineage that is here of an object being imported: the capsule must have that, and more.
 struct Here<'s> {
     row: Arc<Row>,
     /// The versions that the capsule is still to have.
     versions: Versions<'s>,
     /// The refusals behind the newest version that it is still to have, the last of them first.
     refusals: Vec<RefusalHash>,
-    /// Whether it had the newest version here.
+    /// True if the capsule had the newest version here.
     is_passed: bool,
-    /// Whether it had more.
+    /// True if the capsule had more.
     is_less: bool,
 }
 
@@ -326,7 +326,7 @@ impl<'s> Here<'s> {
     /// Compares a refusal of the capsule with the one here; whether it is here.
     fn refusal(&mut self, hash: RefusalHash) -> Result<bool> {
         if !self.is_passed {
-            // The versions behind it say the same of it.
+            // The versions behind it have the same.
             return Ok(true);
         }
         match self.refusals.pop() {
@@ -349,7 +349,7 @@ impl<'s> Here<'s> {
 struct Stage<'s> {
     inner: &'s Inner,
     id: ObjectId,
-    /// What is here already, which is not staged.
+    /// The lineage that is here already, which is not staged.
     here: Option<Here<'s>>,
     /// The base image that was there last, for the next genesis or upgrade.
     given: Option<(BaseHash, BaseImage)>,
@@ -362,7 +362,7 @@ struct Stage<'s> {
     /// The row that the records so far make.
     staged: Option<Row>,
     ledger: Arc<Ledger>,
-    /// What the policy so far reads of the past.
+    /// The part of the past that the present policy reads.
     tracked: Tracked,
 }
 
@@ -386,7 +386,7 @@ impl<'s> Stage<'s> {
         }
     }
 
-    /// Takes in a version that is here already: what follows goes on where the newest of them is.
+    /// Passes a version that is here already: later ones continue behind the newest of these.
     fn pass(&mut self, stored_seq: u64, commit: &Commit<'_>, is_newest: bool) -> Result<()> {
         if stored_seq == 0 || commit.header.kind == Kind::Upgrade {
             self.begin(commit.header.code)?;
@@ -417,7 +417,7 @@ impl<'s> Stage<'s> {
         }
     }
 
-    /// Takes in that this policy decides on what follows.
+    /// Notes that this policy decides on the next versions.
     fn track(&mut self, policy: PolicyHash) -> Result<()> {
         let bytes = self.inner.blob(BlobHash::Policy(policy))?;
         let bytes = bytes.ok_or_else(|| out_of_order("a policy"))?;
@@ -497,7 +497,8 @@ impl<'s> Stage<'s> {
         Ok(())
     }
 
-    /// The ledger after a version, encoded, when it changed: the log has it beside the version.
+    /// Returns the ledger after a version, encoded, when it changed: the log has it beside the
+    /// version.
     fn ledger(&mut self, commit: &Commit<'_>) -> Result<Option<Vec<u8>>> {
         let seq = commit.header.seq;
         let input = Input::decode(commit.input)?;
@@ -521,7 +522,8 @@ impl<'s> Stage<'s> {
         Ok((!is_same).then(|| self.ledger.encode()))
     }
 
-    /// That the ledger takes in who asks, under the policy before: the first reading verified it.
+    /// Checks that the ledger admits the signers, under the policy before: the first reading
+    /// verified it.
     fn admit(&self, input: &Input, signers: &[PublicKey]) -> Result<()> {
         let Ledger { nonces, sessions, .. } = &*self.ledger;
         if let Request::OpenSession { session, .. } = input.request {
@@ -558,7 +560,7 @@ impl<'s> Stage<'s> {
         Ok(())
     }
 
-    /// Pushes a frame whose durability is waited for at the end, when the log has room.
+    /// Pushes a frame, when the log has room; its durability is awaited at the end.
     fn push(&self, body: &Body, apply: impl FnOnce(&mut Heads, Position)) -> Result<Position> {
         self.inner.log.wait_for_room()?;
         let hash = blake3::hash(&body.0);

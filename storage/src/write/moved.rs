@@ -1,6 +1,6 @@
-//! Moving: an object that goes on elsewhere ends here, on record, until it comes back.
+//! Moving: an object that continues elsewhere ends here, on record, until it comes back.
 //!
-//! It does not know where it goes.
+//! This module does not know the destination.
 //!
 //! Invariant: nothing is appended to an object while it is moved away.
 
@@ -14,8 +14,8 @@ use crate::rows::row::Row;
 use crate::store::{Inner, Store};
 
 impl Store {
-    /// Ends an object here, as it goes on elsewhere, or takes it back; waits until that is durable.
-    /// Whether it was otherwise before.
+    /// Ends an object here, as it continues elsewhere, or takes it back; waits until that is
+    /// durable. Returns whether that was a change.
     ///
     /// # Errors
     ///

@@ -1,22 +1,22 @@
-//! Outboxes: what objects put out, for whoever takes it out into the world, in the order of the
-//! log, each from where it was the last time.
+//! Outboxes: the outputs of objects, for programs that pass them to the outside world, in the order
+//! of the log, each from its last acknowledged place.
 //!
 //! ```text
 //!   log:  ... version | version, 2 outputs | version | version, 1 output | ...
 //!                                 ^ acknowledged            ^ given        ^ durable
 //! ```
 //!
-//! An output is in the log with the version that put it out, so that an outbox is no more than a
-//! place in the log: nothing is written for it when outputs are made. It gives outputs once they
-//! are durable, and again after a crash if they were not acknowledged: at least once, each time
-//! with the same token. What was imported went out elsewhere. Compaction keeps what an outbox has
-//! not acknowledged.
+//! An output is in the log with its version, so an outbox is only a place in the log: nothing is
+//! written for it when outputs are made. It gives outputs once they are durable, and again after a
+//! crash if they were not acknowledged: at least once, each time with the same token. Outputs of
+//! imported versions were given elsewhere. Compaction keeps the outputs that an outbox has not
+//! acknowledged.
 //!
-//! Where nothing is put out for long, an outbox takes note of how far it looked, once it was given
-//! all before and acknowledged it: whoever asks again and again does not read the log again and
-//! again, and what has no output holds no compaction back.
+//! Where no outputs are made for long, an outbox notes how far it looked, once it has given and
+//! acknowledged all before: repeated requests do not read the same log again, and a log without
+//! outputs holds no compaction back.
 //!
-//! It does not know where outputs go.
+//! This module does not know where outputs go.
 //!
 //! Invariant: an outbox gives every output of a version behind its place, in the order of the log.
 
@@ -49,21 +49,21 @@ pub struct Outgoing {
     pub object: ObjectId,
     /// The version that did.
     pub version: VersionHash,
-    /// Its seq.
+    /// The version's number.
     pub seq: u64,
-    /// Its time, in milliseconds since 1970-01-01 UTC.
+    /// The version's time, in milliseconds since 1970-01-01 UTC.
     pub time: u64,
-    /// The output's place among those of the version.
+    /// The output's index among those of the version.
     pub index: u32,
-    /// What it is and says.
+    /// The output's name and content.
     pub output: Output,
-    /// To be acknowledged when it is where it should go, and all before it.
+    /// The place to acknowledge once this output, and all before it, are processed.
     pub place: OutboxPlace,
 }
 
 impl Outgoing {
-    /// What tells it from every other output, and is the same each time that it is given: for
-    /// whoever must not do twice what it says.
+    /// Returns a token that identifies the output, and is the same each time that it is given: for
+    /// programs that must not process it twice.
     pub fn token(&self) -> String {
         format!("{}-{}", self.version, self.index)
     }
@@ -76,7 +76,7 @@ pub struct Outbox<'a> {
     name: String,
     /// All up to here was given, or is ready.
     tail: Option<Tail>,
-    /// Where it was when it was opened.
+    /// The place when it was opened.
     from: OutboxPlace,
     ready: VecDeque<Outgoing>,
     /// The output that was given last.
@@ -87,25 +87,24 @@ pub struct Outbox<'a> {
     looked_bytes: u64,
 }
 
-/// How far an outbox is, and what is kept for it.
+/// The progress of an outbox, and the data kept for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OutboxStatus {
-    /// Its name.
+    /// The outbox's name.
     pub name: String,
     /// Up to where it acknowledged.
     pub place: OutboxPlace,
     /// Outputs that it has not acknowledged.
     pub behind_count: u64,
-    /// Bytes of frames that have such outputs: compaction keeps what made them.
+    /// The bytes of frames with such outputs: compaction keeps their versions.
     pub held_bytes: u64,
     /// The time of the version whose output it acknowledged last, in milliseconds since 1970-01-01
-    /// UTC; none when it acknowledged nothing, or that version was let go or is far behind.
+    /// UTC; none when it acknowledged nothing, or that version was dropped or is far behind.
     pub acknowledged: Option<u64>,
 }
 
 impl Store {
-    /// Returns the outbox of this name, which must be there, where it was acknowledged the last
-    /// time.
+    /// Returns the existing outbox of this name, at its last acknowledged place.
     ///
     /// # Errors
     ///
@@ -119,15 +118,15 @@ impl Store {
     }
 
     /// Makes the outbox of this name, unless there is one, and returns it as
-    /// [`outbox`](Store::outbox) does. A new one starts with the oldest output that there still is,
-    /// and waits for a compaction that is under way.
+    /// [`outbox`](Store::outbox) does. A new one starts with the oldest remaining output, and waits
+    /// for a running compaction.
     ///
     /// # Errors
     ///
     /// [`Name`](ErrorKind::Name), those of [`outbox`](Store::outbox) and of [`Store::append`].
     pub fn create_outbox(&self, name: &str) -> Result<Outbox<'_>> {
         if self.inner().heads.lock().outbox(name).is_none() {
-            // A compaction that is under way does not know of it.
+            // A running compaction does not know of the new outbox.
             let _none = self.inner().compacting.lock();
             let start = Some(Some(OutboxPlace::default()));
             self.inner().mark(name, |known| known.map_or(start, |_| None))?;
@@ -135,8 +134,8 @@ impl Store {
         self.outbox(name)
     }
 
-    /// Returns how far each outbox is and what is kept for it, by name. It reads the log from the
-    /// place of the one that is farthest behind.
+    /// Returns the progress of each outbox and the data kept for it, by name. It reads the log from
+    /// the place of the one that is farthest behind.
     ///
     /// # Errors
     ///
@@ -151,7 +150,7 @@ impl Store {
         self.inner().heads.lock().outboxes().map(|(name, _)| name.clone()).collect()
     }
 
-    /// Removes an outbox, so that nothing is kept for it any more; whether there was one.
+    /// Removes an outbox, so that nothing is kept for it any more; returns whether there was one.
     ///
     /// # Errors
     ///
@@ -162,8 +161,8 @@ impl Store {
 }
 
 impl Outbox<'_> {
-    /// The next output that is durable, if there is one now. If there is none and all that were
-    /// given are acknowledged, takes note of how far it looked, when that was far.
+    /// Returns the next durable output, if there is one now. If there is none and all given ones
+    /// are acknowledged, notes how far it looked, when that was far.
     ///
     /// # Errors
     ///
@@ -180,8 +179,8 @@ impl Outbox<'_> {
         Ok(next)
     }
 
-    /// Takes note of how far was looked. It is no more than a saving: if it cannot be written, what
-    /// is asked of the store next says why.
+    /// Notes how far the outbox looked. That only saves work: if it cannot be written, the next
+    /// request to the store reports why.
     fn take_note(&mut self) {
         if self.looked_bytes < LOOKED_BYTES {
             return;
@@ -196,8 +195,7 @@ impl Outbox<'_> {
         }
     }
 
-    /// Takes note that an output is where it should go, and all before it. A crash may undo that,
-    /// and they are given again.
+    /// Acknowledges an output, and all before it. A crash may undo that, and they are given again.
     ///
     /// # Errors
     ///
@@ -228,7 +226,7 @@ impl Outbox<'_> {
                 }
             },
         };
-        // Made anew: what was read ahead may have been written since.
+        // Made anew: bytes that were read ahead may have been overwritten since.
         let mut scan = Scan::new(segments, seal, tail);
         while self.ready.is_empty() && scan.tail().end < durable {
             let frame = match scan.next()? {
@@ -341,14 +339,14 @@ impl Inner {
         Ok(true)
     }
 
-    /// How far the outbox is that has acknowledged least.
+    /// Returns the place of the outbox that has acknowledged least.
     pub(crate) fn unsent(&self) -> Option<OutboxPlace> {
         let heads: &Heads = &self.heads.lock();
         heads.outboxes().map(|(_, place)| place).min()
     }
 }
 
-/// That an outbox is at a place where there is a frame, or was none yet.
+/// Checks that an outbox is at a place where there is a frame, or before the first.
 pub(crate) fn validate_mark(mark: &OutboxMark, at: Position) -> Result<()> {
     match mark.place.is_none_or(|place| place.position < at) {
         true => Ok(()),

@@ -1,6 +1,6 @@
-//! The rules of retention that are set and asked for: of an object, and of those without one.
+//! The rules of retention, set and read: of an object, and of those without one.
 //!
-//! It does not know what a rule lets go.
+//! This module does not know what a rule drops.
 
 use object::hash::ObjectId;
 
@@ -13,7 +13,7 @@ use crate::store::{Inner, Store};
 
 impl Store {
     /// Sets how much history is kept of an object, or of every object that has no rule of its own;
-    /// waits until that is durable. Nothing goes before the store is compacted.
+    /// waits until that is durable. Nothing is dropped before the store is compacted.
     ///
     /// # Errors
     ///
@@ -23,7 +23,8 @@ impl Store {
         self.sync()
     }
 
-    /// How much history is kept of an object, or of every object that has no rule of its own.
+    /// Returns how much history is kept of an object, or of every object that has no rule of its
+    /// own.
     ///
     /// # Errors
     ///

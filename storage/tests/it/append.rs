@@ -1,4 +1,4 @@
-//! Appends: what is taken, and what is turned away without a trace.
+//! Appends: accepted ones, and ones that are refused without a trace.
 
 use std::sync::mpsc::channel;
 

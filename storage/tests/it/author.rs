@@ -1,5 +1,6 @@
-//! Lineages for tests: objects whose steps are made up, with headers, roots and chains as they must
-//! be. Storage never runs code, so none is needed. It holds no test.
+//! Lineages for tests: objects whose steps are made up, with valid headers, roots and chains.
+//!
+//! Storage never runs code, so none is needed. It holds no test.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -25,11 +26,11 @@ use rand::{RngExt, SeedableRng};
 
 /// 2013-01-01T00:00:00Z, in milliseconds since 1970.
 pub(crate) const START: u64 = 1_356_998_400_000;
-/// What stands for a module; storage does not read it.
+/// The bytes in place of a module; storage does not read them.
 pub(crate) const CODE: &[u8] = b"code of the objects of these tests";
-/// What stands for other code, which objects here may be upgraded to.
+/// The bytes in place of other code, which objects here may be upgraded to.
 pub(crate) const OTHER_CODE: &[u8] = b"other code";
-/// What stands for a policy.
+/// The bytes in place of a policy.
 pub(crate) const POLICY: &[u8] = b"policy of the objects of these tests";
 
 /// The base image of all objects here: three pages, the middle one not zero.
@@ -46,7 +47,7 @@ fn other_base() -> BaseImage {
     BaseImage::new(&memory, vec![1, 2, 3]).unwrap()
 }
 
-/// One object, and the random steps that it takes.
+/// An object, and the random steps that it takes.
 pub(crate) struct Author {
     pub(crate) head: Head,
     pub(crate) image: Image,
@@ -54,11 +55,11 @@ pub(crate) struct Author {
     tree: Tree,
     rng: StdRng,
     code: &'static [u8],
-    /// Whether its code changes now and then, to the other and back.
+    /// True if the object's code changes now and then, to the other code and back.
     pub(crate) upgrades: bool,
 }
 
-/// One record and what it takes to append it.
+/// A record, and the values needed to append it.
 #[derive(Clone, Debug)]
 pub(crate) enum Made {
     Version { bytes: Vec<u8>, ledger: Option<Vec<u8>>, begins: bool, before: Image },
@@ -107,7 +108,7 @@ impl Author {
         (author, Made::Version { bytes, ledger: None, begins: true, before })
     }
 
-    /// The same object, which goes its own way from here.
+    /// Returns a copy of the object, which takes its own steps from here.
     pub(crate) fn twin(&mut self) -> Author {
         let rng = StdRng::seed_from_u64(self.rng.random());
         let (head, image, tree) = (self.head.clone(), self.image.clone(), self.tree.clone());
@@ -115,7 +116,7 @@ impl Author {
         Author { head, image, globals, tree, rng, code, upgrades }
     }
 
-    /// A new object whose code changes now and then.
+    /// Returns a new object whose code changes now and then.
     pub(crate) fn upgrading(seed: u64) -> (Author, Made) {
         let (author, made) = Author::new(seed);
         (Author { upgrades: true, ..author }, made)
@@ -274,7 +275,7 @@ fn wake(rng: &mut StdRng) -> WakeChange {
     }
 }
 
-/// What an object of this code is made of.
+/// Returns the parts of an object of this code.
 pub(crate) fn parts(code: &[u8]) -> Parts {
     Parts { code: CodeHash::of(code), schema: SchemaHash::of(b""), policy: PolicyHash::of(POLICY) }
 }
@@ -354,7 +355,7 @@ pub(crate) fn small() -> Options {
     Options::new().segment_bytes(64 << 10).index_cache_bytes(1 << 20)
 }
 
-/// Copies a database as a crash would leave it: whatever is in its files now.
+/// Copies a database as a crash would leave it: the present content of its files.
 pub(crate) fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
@@ -368,14 +369,14 @@ pub(crate) fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// That a check finds nothing.
+/// Checks that a check of the store finds nothing.
 pub(crate) fn assert_sound(store: &Store) {
     let report = store.check(|_, _| {}).unwrap();
     assert!(report.is_sound(), "{:?}", report.damage);
 }
 
-/// Opens a store again that writes its index often: what a crash would leave of it, or what its
-/// log says without the index.
+/// Opens a store again that writes its index often: a copy as a crash would leave it, or the log
+/// without the index.
 pub(crate) fn reopen(store: Store, path: &mut PathBuf, crashed: bool) -> Store {
     match crashed {
         true => {

@@ -1,5 +1,5 @@
-//! Backups of a store that goes on, each of what is new, whatever fails on the way; and restoring
-//! up to any moment.
+//! Backups of a store in use, each of the new data only, with every failure on the way; and
+//! restores to any moment.
 
 pub(crate) mod disk;
 
@@ -42,7 +42,7 @@ fn restore(from: &Path, to: &Path, until: Until) -> Result<Store> {
     small().existing(true).open(to)
 }
 
-/// What a store has: every object's row, each with the memory that its header names.
+/// Returns the row of every object, and checks that each memory is the one that its header names.
 fn heads(store: &Store) -> Vec<ObjectInfo> {
     let report = store.check(|_, _| {}).unwrap();
     assert!(report.is_sound(), "{:?}", report.damage);
@@ -57,7 +57,7 @@ fn heads(store: &Store) -> Vec<ObjectInfo> {
     infos
 }
 
-/// What a database has that nobody has open; the directory stays as it is.
+/// Returns the heads of a database that nobody has open; the directory stays unchanged.
 fn heads_at(path: &Path) -> Vec<ObjectInfo> {
     let scratch = TempDir::new().unwrap();
     copy(path, &scratch.path().join("db"));
@@ -80,7 +80,7 @@ impl Fleet {
         Fleet { rng: StdRng::seed_from_u64(seed), authors: Vec::new() }
     }
 
-    /// One frame: a new object with a name, or records of several objects.
+    /// Appends one frame: a new object with a name, or records of several objects.
     fn append(&mut self, store: &Store) -> Vec<Made> {
         if self.authors.is_empty() || self.rng.random_bool(0.1) {
             let (author, made) = Author::upgrading(self.rng.random());
@@ -151,7 +151,7 @@ fn a_backup_has_what_was_acknowledged_before_it_began() {
                 let loaded = found.head(floor.id).unwrap().unwrap();
                 let seq = loaded.head.header.seq;
                 assert!(seq >= floor.header.seq, "it has what was acknowledged");
-                // It may have been told a moment later.
+                // The writer may note the head a moment later.
                 while heads.lock().unwrap().len() <= seq as usize {
                     std::thread::yield_now();
                 }
@@ -260,7 +260,7 @@ fn list(path: &Path) -> Vec<ObjectInfo> {
     store.list(None, usize::MAX).unwrap()
 }
 
-/// That every object is as it was at some moment between two.
+/// Checks that every object is as it was at some moment between `least` and `most`.
 fn is_between(found: &[ObjectInfo], least: &[ObjectInfo], most: &[ObjectInfo]) {
     let seq = |infos: &[ObjectInfo], id: ObjectId| {
         infos.iter().find(|info| info.id == id).map(|info| info.seq)
@@ -319,7 +319,7 @@ fn what_is_no_earlier_backup_is_turned_away() {
     assert_eq!(backup(&store, &place("backup")).unwrap_err().kind(), &ErrorKind::Locked);
     drop(open);
     backup(&store, &place("backup")).expect("that it was opened changes nothing");
-    // It takes some doing to write to one.
+    // A backup opens for writing only after its witness is removed.
     fs::remove_file(place("backup/backup.witness")).unwrap();
     let open = small().open(place("backup")).unwrap();
     append(&open, &[Author::new(77).1], &[]).unwrap();
@@ -377,7 +377,7 @@ fn a_backup_that_is_ahead_or_cut_is_turned_away() {
     assert_eq!(heads_at(&place("backup")), heads(&store));
 }
 
-/// A byte that changed in an older file of a backup was carried on for ever.
+/// Regression: a byte that changed in an older file of a backup stayed in it for ever.
 #[test]
 fn a_backup_verifies_what_it_builds_on() {
     let directory = TempDir::new().unwrap();
@@ -403,7 +403,7 @@ fn a_backup_verifies_what_it_builds_on() {
             let byte = fleet.rng.random_range(96..changed.len());
             changed[byte] ^= 1;
             fs::write(to.join("log").join(name), &changed).unwrap();
-            // One a backup, from the first on: the last one each time.
+            // Each backup verifies one older file, in turn from the first, and the last file.
             let reports: Vec<_> = (10..15).map(|time| at(time, false)).collect();
             let mended: Vec<_> = reports.iter().flat_map(|report| &report.mended).collect();
             assert_eq!(mended.len(), 1, "byte {byte} of {name}: {mended:?}");
@@ -424,7 +424,7 @@ fn a_backup_verifies_what_it_builds_on() {
     }
 }
 
-/// A backup whose end was lost was restored without a word.
+/// Regression: a backup whose end was lost was restored without a word.
 #[test]
 fn a_backup_that_was_cut_is_not_restored_unless_that_is_said() {
     let directory = TempDir::new().unwrap();
@@ -497,7 +497,7 @@ fn a_backup_that_was_cut_is_not_restored_unless_that_is_said() {
     assert_eq!(report.witness, WitnessedBy::Nothing);
 }
 
-/// What was written to a backup was in no later one, and none continued it any more.
+/// Regression: a write to a backup was in no later backup, and no backup continued it any more.
 #[test]
 fn a_backup_is_not_opened_for_writing() {
     let directory = TempDir::new().unwrap();
@@ -578,7 +578,7 @@ fn a_backup_that_is_stopped_on_its_way_vouches_for_all_it_has() {
         while store.stats().unwrap().segment_count < 4 {
             fleet.append(&store);
         }
-        // It is stopped when that was told often enough.
+        // The backup is stopped after `steps` reports of progress.
         let backup = |steps: u64| {
             let mut told = 0;
             let backed_up = store.backup(place("backup"), |_, _| {
@@ -616,7 +616,7 @@ fn a_backup_that_is_stopped_on_its_way_vouches_for_all_it_has() {
                 }
                 Err(error) => assert!(!is_compacted && is_damage(&error), "{steps}: {error}"),
             }
-            // What was not copied again does not count as verified.
+            // A file that was not copied again does not count as verified.
             let report = backup(u64::MAX).0.unwrap();
             assert_eq!(report.mended.is_empty(), is_compacted, "step {steps}");
         }
@@ -628,7 +628,8 @@ fn is_damage(error: &continuant_storage::Error) -> bool {
     matches!(error.kind(), ErrorKind::Damaged { .. })
 }
 
-/// A backup that was killed between two of its renames was said to have lost what it had.
+/// Regression: a backup that was killed between two of its renames was reported to have lost data
+/// that it had.
 #[test]
 fn a_backup_that_was_killed_between_renames_is_gone_on_with_and_blames_no_disk() {
     let directory = TempDir::new().unwrap();
@@ -650,7 +651,7 @@ fn a_backup_that_was_killed_between_renames_is_gone_on_with_and_blames_no_disk()
     for at in 0.. {
         fs::remove_dir_all(&to).unwrap();
         copy(&start, &to);
-        // From some change on nothing is done any more, as after a kill.
+        // Every change from number `at` on fails, as after a kill.
         let (failed, fired) = disk.failing(at, || backup(&store, &to));
         if fired == 0 {
             assert!(at > 10, "there are changes");
@@ -660,7 +661,7 @@ fn a_backup_that_was_killed_between_renames_is_gone_on_with_and_blames_no_disk()
         let restored = directory.path().join("restored");
         match small().restore(&to, &restored, Until::End, |_, _| {}) {
             Ok(_) => fs::remove_dir_all(&restored).unwrap(),
-            // It says that the end is nobody's word.
+            // The error says that no witness confirms the end.
             Err(error) => {
                 let ErrorKind::BackupBeyond { found, recorded } = *error.kind() else {
                     panic!("change {at}: {error}")
@@ -693,7 +694,7 @@ fn an_unfinished_backup_says_what_it_is_and_goes_on() {
         fleet.append(&store);
     }
     drop(small().open(place("db2")).unwrap());
-    // It is stopped in order behind its first segment.
+    // The backup is stopped in order behind its first segment.
     let stopped = store.backup(place("backup"), |done, _| match done > 70 << 10 {
         true => ControlFlow::Break(()),
         false => ControlFlow::Continue(()),
@@ -712,13 +713,13 @@ fn an_unfinished_backup_says_what_it_is_and_goes_on() {
     assert!(report.written_bytes < report.bytes && report.mended.is_empty(), "it goes on");
     assert_eq!(heads_at(&place("backup")), heads(&store));
 
-    // One that is there is as it was.
+    // A stopped backup over an existing one leaves it unchanged.
     fleet.append(&store);
     let files = log_files(&place("backup"));
     let stopped = store.backup(place("backup"), |_, _| ControlFlow::Break(()));
     assert_eq!(stopped.unwrap_err().kind(), &ErrorKind::Stopped);
     assert!(log_files(&place("backup")) == files);
-    // Of a restore nothing is left.
+    // A stopped restore leaves nothing.
     let stop = |done, _| match done > 70 << 10 {
         true => ControlFlow::Break(()),
         false => ControlFlow::Continue(()),
@@ -728,7 +729,7 @@ fn an_unfinished_backup_says_what_it_is_and_goes_on() {
     assert!(!place("restored").exists());
 }
 
-/// A full disk of a backup was said to be that of the database.
+/// Regression: a full disk of a backup was reported as the database's.
 #[test]
 fn a_full_disk_elsewhere_is_named_and_nothing_half_is_left() {
     let directory = TempDir::new().unwrap();
@@ -771,7 +772,7 @@ fn a_full_disk_elsewhere_is_named_and_nothing_half_is_left() {
         fs::remove_dir_all(place("elsewhere")).unwrap();
     }
     fleet.append(&store);
-    // So is one that takes no more of a capsule.
+    // A target that takes no more of a capsule is named as well.
     let id = fleet.authors[0].head.id;
     let error = store.export(id, &mut &mut [0; 100][..], |_, _| {}).unwrap_err();
     assert!(matches!(error.kind(), ErrorKind::Target { .. }), "{error}");
@@ -876,7 +877,7 @@ fn place(position: Position) -> (u32, u64) {
     (segment.parse().unwrap(), offset.parse().unwrap())
 }
 
-/// A moment of a store: what it had, and the earliest time in the last frame before, unless it is
+/// A moment of a store: its heads, and the earliest time in the last frame before, unless that is
 /// of an import.
 struct Moment {
     end: Position,
@@ -919,7 +920,7 @@ fn import(store: &Store) {
     let other = small().open(directory.path().join("db")).unwrap();
     let (mut author, genesis) = Author::new(1234);
     let made: Vec<Made> = std::iter::once(genesis).chain((0..5).map(|_| author.next())).collect();
-    // Only at the end of an author's steps is its head the last one.
+    // An author's head is the last one only at the end of its steps.
     append(&other, &made[..1], &[]).unwrap();
     append(&other, &made[1..], &[]).unwrap();
     let mut bytes = Vec::new();
@@ -964,7 +965,7 @@ fn log_files(path: &Path) -> Vec<(String, Vec<u8>)> {
     let files = fs::read_dir(path.join("log")).unwrap().map(|file| file.unwrap().path());
     let name = |file: &Path| file.file_name().unwrap().to_str().unwrap().to_string();
     let mut files: Vec<_> = files.map(|file| (name(&file), fs::read(file).unwrap())).collect();
-    // What ends so nobody reads.
+    // Nobody reads files with this ending.
     files.retain(|(name, _)| !name.ends_with(".tmp"));
     files.sort();
     files
@@ -1020,7 +1021,7 @@ fn a_backup_that_was_compacted_itself_has_what_the_database_has() {
         fleet.append(&store);
     }
     backup(&store, &to).unwrap();
-    // It takes some doing to write to one.
+    // A backup opens for writing only after its witness is removed.
     let witness = fs::read(to.join("backup.witness")).unwrap();
     fs::remove_file(to.join("backup.witness")).unwrap();
     let open = small().open(&to).unwrap();
@@ -1073,7 +1074,8 @@ fn a_database_of_packs_is_restored_to_every_frame_boundary() {
     assert_eq!(error.kind(), &expected);
 }
 
-/// A restore to a moment whose states retention had dropped made objects that no one could read.
+/// Regression: a restore to a moment whose states retention had dropped made objects that no one
+/// could read.
 #[test]
 fn what_retention_let_go_is_not_restored_unless_that_is_said() {
     let directory = TempDir::new().unwrap();
@@ -1090,7 +1092,7 @@ fn what_retention_let_go_is_not_restored_unless_that_is_said() {
     store.set_retention(None, Retention::Versions(5)).unwrap();
     assert!(store.compact(0, |_, _| {}).unwrap().trimmed_count > 10);
     drop(store);
-    // What each place has, as a restore shows that is told to go on.
+    // The objects with a state at each place, as shown by a restore that allows pruned ones.
     let mut has_state = Vec::new();
     for (seq, &place) in ends.iter().enumerate() {
         let what = Restoring::from(Until::Position(place)).allow_pruned(true);
@@ -1182,12 +1184,12 @@ fn asked(moments: &[Moment], time: u64) -> (usize, Option<usize>) {
     (first - 1, behind.map(|index| index + untimed(index)))
 }
 
-/// A restore to a time brought along all that was later and stood before a frame that was not, as
+/// Regression: a restore to a time kept later frames that stood before a frame of that time, as
 /// behind a clock that once went back: the very change that was to be undone.
 #[test]
 fn a_database_is_restored_to_a_time_and_asks_where_that_names_no_place() {
     let first: u64 = rand::random::<u32>().into();
-    // One with a single object has its times in order.
+    // A database with a single object has its times in order.
     let asked_count: u64 = (first..first + 6).map(restore_to_times).sum();
     assert!(asked_count > 0, "seed {first}: objects of different authors have their own times");
 }
@@ -1266,7 +1268,7 @@ fn a_torn_end_is_left_out_and_damage_is_not() {
     let expected = ErrorKind::NotABoundary { found: last, before, behind: None };
     assert_eq!(error.kind(), &expected);
 
-    // A frame in the middle: what is before it can be restored.
+    // A broken frame in the middle: the log before it can be restored.
     let (early, lost) = (moments[5].end, self::place(moments[5].end));
     let log = place("db").join(format!("log/{:08}.log", lost.0));
     let mut bytes = fs::read(&log).unwrap();

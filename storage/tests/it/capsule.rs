@@ -299,7 +299,7 @@ fn an_object_comes_back_to_where_it_was() {
     assert_eq!(stores[1].retention(Some(id)).unwrap(), Retention::All);
 }
 
-/// Which names which object here.
+/// Creates an object under a name.
 fn append_name(store: &Store, seed: u64, name: &str) {
     let (author, genesis) = Author::new(seed);
     append(store, &[genesis], &[(name, author.head.id)]).unwrap();
@@ -362,7 +362,7 @@ fn what_goes_on_here_while_it_is_imported_stays() {
     let bytes = export(&one, id);
     let (_, seal) = read(&bytes).unwrap();
     let (store, mut appended) = (&two, false);
-    // Before its last bytes are read.
+    // The appends happen before the last bytes are read.
     let from = During {
         from: &bytes[..],
         left: bytes.len() - 60,

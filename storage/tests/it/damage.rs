@@ -1,4 +1,4 @@
-//! Every changed byte at rest is found, and what is not a database is not opened.
+//! Every changed byte at rest is found, and a directory that is no database is not opened.
 
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt;
@@ -24,7 +24,7 @@ fn closed(path: &Path) {
     store.close().unwrap();
 }
 
-/// That opening or checking the database finds damage, and where: its file and offset.
+/// Returns the file and offset of the damage that opening or checking the database finds.
 fn found(path: &Path) -> Result<Option<(String, u64)>, ErrorKind> {
     let place = |kind: &ErrorKind| match kind {
         ErrorKind::Damaged { file, offset, .. } => Some((file.clone(), *offset)),
@@ -149,7 +149,7 @@ fn a_creation_that_was_cut_short_is_gone_on_with() {
     let store = Store::open(&path).unwrap();
     append(&store, &[Author::new(1).1], &[]).unwrap();
     drop(store);
-    // The log is begun before there is a marker.
+    // The log is created before the marker.
     fs::remove_file(path.join("index.redb")).unwrap();
     fs::rename(path.join("continuant.db"), path.join("continuant.db.tmp")).unwrap();
     let store = Store::open(&path).unwrap();
@@ -157,7 +157,7 @@ fn a_creation_that_was_cut_short_is_gone_on_with() {
     append(&store, &[Author::new(1).1], &[]).unwrap();
 }
 
-/// It was taken for a new database.
+/// Regression: the marker alone was taken for a new database.
 #[test]
 fn a_marker_alone_is_no_new_database() {
     let directory = TempDir::new().unwrap();
@@ -208,14 +208,15 @@ fn changed_bytes_of_the_index_are_found_or_change_nothing() {
     assert!(found > 0);
 }
 
-/// One byte was reported as damage of all that followed, and of an index that was right.
+/// Regression: one broken byte was reported as damage of everything behind it, and of a sound
+/// index.
 #[test]
 fn one_broken_frame_is_one_fault_with_what_is_lost_by_it() {
     let directory = TempDir::new().unwrap();
     let path = directory.path().join("db");
     closed(&path);
     let ends = crate::backup::boundaries(&path);
-    // Its genesis with its name, and a version behind the first.
+    // The genesis with the object's name, and a version behind the first.
     let (mut author, _) = Author::new(1);
     let id = author.head.id;
     let is_version = |made| matches!(made, Made::Version { .. });

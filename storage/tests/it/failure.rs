@@ -1,5 +1,5 @@
-//! When the file system fails: nothing is acknowledged any more, and what was is there after
-//! reopening.
+//! Failures of the file system: nothing is acknowledged any more, and everything acknowledged is
+//! there after reopening.
 
 use std::fs;
 use std::sync::Arc;
@@ -210,7 +210,8 @@ fn an_index_is_kept_when_the_log_cannot_be_read_from_its_start() {
     assert_eq!(store.info(author.head.id).unwrap().unwrap().hash, author.head.hash);
 }
 
-/// What a check or the figures could not read was told, and the store went on.
+/// Regression: when a check or the figures could not read something, they reported it, and the
+/// store continued.
 #[test]
 fn what_only_looks_at_the_files_ends_the_store_when_it_cannot() {
     type Look = fn(&Store) -> bool;
@@ -231,8 +232,8 @@ fn what_only_looks_at_the_files_ends_the_store_when_it_cannot() {
     }
 }
 
-/// One that only made room in redb's cache was passed over, and the index was then taken for one
-/// that covers the log.
+/// Regression: a failed write that only made room in redb's cache was passed over, and the index
+/// was then taken for one that covers the log.
 #[test]
 fn a_change_of_the_index_that_fails_is_never_passed_over() {
     for at in 0.. {
@@ -259,7 +260,7 @@ fn a_change_of_the_index_that_fails_is_never_passed_over() {
     }
 }
 
-/// Whatever fails meanwhile, nothing is lost: it is written as all of the index is.
+/// No failure loses anything: the compacted index is written like any other index.
 #[test]
 fn an_index_that_is_compacted_is_smaller_and_loses_nothing() {
     for at in (0..).step_by(5) {

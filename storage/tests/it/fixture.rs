@@ -12,7 +12,7 @@ fn fixture(name: &str) -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
 }
 
-/// What a fixture is made of: two objects, versions and refusals, a name each. Run with
+/// Writes the content of a fixture: two objects with versions, refusals and a name each. Run with
 /// `WRITE_FIXTURE=format-N` when there is a new layout N of the log.
 fn write(store: &Store) -> Vec<Author> {
     (1..3)
@@ -47,7 +47,7 @@ fn check(name: &str) {
     }
     let found = std::fs::read_to_string(fixture(&format!("{name}.heads"))).unwrap();
     assert_eq!(found.lines().collect::<Vec<_>>(), expected, "the heads that it was written with");
-    // It goes on, in the layout that is written, and opens again.
+    // The store continues in the present layout, and opens again.
     let author = write_more(&store);
     drop(store);
     let store = small().open(&path).unwrap();

@@ -99,7 +99,7 @@ impl<'a> Fields<'a> {
         self.at += count;
     }
 
-    /// Whether a condition holds of the fields before.
+    /// Returns whether a condition holds of the fields before.
     fn holds(&self, when: &str) -> bool {
         let number = |name: &str| self.numbers.get(name).copied();
         if let Some((name, wanted)) = when.split_once(" = ") {

@@ -25,7 +25,7 @@ use tempfile::TempDir;
 
 use crate::author::{CODE, POLICY, START, base};
 
-/// What a process is to do, and where.
+/// The environment variables that give a process its part and its place.
 const PART: &str = "LARGE_OBJECT_PART";
 const DIRECTORY: &str = "LARGE_OBJECT_DIRECTORY";
 const PAGES: &str = "LARGE_OBJECT_PAGES";
@@ -39,7 +39,7 @@ struct Giant {
     head: Head,
     pages: u32,
     pages_max: u32,
-    /// Of each page: the version that wrote it whole, and the one that wrote its first bytes.
+    /// For each page: the version that wrote it whole, and the one that wrote its first bytes.
     written: Vec<(u32, u32)>,
     rng: StdRng,
 }
@@ -134,7 +134,7 @@ impl Giant {
     }
 }
 
-/// What a step did; the storage does not verify a memory's root, so it is any.
+/// Returns the outcome of a step; its memory root is arbitrary, because storage does not verify it.
 fn outcome(effects: &Effects, version: u32, pages: u32, changed: u32) -> Outcome<'_> {
     Outcome {
         effects,
@@ -163,7 +163,7 @@ fn append(store: &Store, step: &Step, is_genesis: bool) {
     store.append(&append, |result| result.unwrap()).unwrap();
 }
 
-/// Hashes what is written, on its way.
+/// A writer that hashes the bytes on their way.
 struct Hashing<W> {
     hasher: blake3::Hasher,
     to: W,
@@ -188,7 +188,7 @@ fn export(from: &Path, giant: &Giant, to: impl Write) -> String {
     to.hasher.finalize().to_string()
 }
 
-/// One part, in a process of its own; what it tells.
+/// Runs one part, in a process of its own; returns its report.
 fn part(name: &str, directory: &Path) -> String {
     let path = |name: &str| directory.join(name);
     let pages = std::env::var(PAGES).unwrap().parse().unwrap();
@@ -230,7 +230,7 @@ fn peak() -> u64 {
     kilobytes << 10
 }
 
-/// Runs a part in another process; gives what it tells.
+/// Runs a part in another process; returns its report.
 fn run(name: &str, directory: &Path, pages: u32) -> String {
     let start = std::time::Instant::now();
     let test = "large::an_object_moves_in_the_memory_of_a_few_versions";

@@ -17,7 +17,7 @@ use crate::author::{Author, append, assert_sound, copy, small};
 use crate::backup::boundaries;
 use crate::backup::disk::WatchedDisk;
 
-/// What an object has: its newest version, and refusals.
+/// Each object's newest version, and its count of refusals.
 type Heads = BTreeMap<ObjectId, (u64, u64)>;
 
 fn heads(store: &Store) -> Heads {
@@ -25,8 +25,8 @@ fn heads(store: &Store) -> Heads {
     infos.into_iter().map(|info| (info.id, (info.seq, info.refusal_count))).collect()
 }
 
-/// A closed database of several segments, and what it had after each frame. The last segment has
-/// more than one.
+/// Writes and closes a database of several segments; returns its heads after each frame. The last
+/// segment has more than one frame.
 fn closed(path: &Path) -> Vec<Heads> {
     let store = small().open(path).unwrap();
     let (mut one, genesis) = Author::new(1);
@@ -99,7 +99,7 @@ pub(crate) fn repair_losing(path: &Path) {
     repair(path, Some(lost(&error).token)).unwrap();
 }
 
-/// What a repair has to say of a log that has only what there was `then`.
+/// Checks that a repair reports the difference between `now` and `then`.
 fn assert_lost(lost: &Lost, now: &Heads, then: &Heads) {
     let (mut versions, mut refusals, mut objects, mut gone) = (0, 0, 0, 0);
     for (id, &(seq, refused)) in now {
@@ -192,7 +192,8 @@ fn assert_goes_on_without(path: &Path, lost: &Lost, then: &Heads) {
     let report = store.check(|_, _| {}).unwrap();
     assert!(report.is_sound(), "{:?}", report.damage);
     assert_eq!(report.losses, [recorded]);
-    // It goes on, and the loss stays: without the index, in a backup, in what is restored.
+    // The store continues, and the loss stays on record: without the index, in a backup, in a
+    // restore.
     append(&store, &[Author::new(9).1], &[]).unwrap();
     store.backup(path.with_extension("backup"), |_, _| {}).unwrap();
     store.close().unwrap();
@@ -247,7 +248,7 @@ fn a_log_that_went_another_way_has_lost_at_least_the_heads() {
     assert!(error.to_string().contains("at least"), "{error}");
 }
 
-/// The loss is on record before the index that knows of it goes.
+/// The loss is on record before the index that knows of it is deleted.
 #[test]
 fn a_repair_that_fails_at_any_operation_forgets_no_loss() {
     let directory = TempDir::new().unwrap();

@@ -1,5 +1,5 @@
-//! Messages on their way: in the order in which they were sent, until each is taken, once, whatever
-//! is lost or let go meanwhile.
+//! Messages on their way: in the order in which they were sent, until each is taken once, with any
+//! files lost or retention in between.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -19,7 +19,7 @@ pub(crate) fn message(to: ObjectId, number: u64) -> Message {
     Message { to, method: "hear".to_string(), arguments: number.to_le_bytes().to_vec() }
 }
 
-/// Appends a version whose messages go on their way, and takes some others off it.
+/// Appends a version that sends messages, and marks some others as taken.
 pub(crate) fn append_sent(
     store: &Store,
     author: &Author,
@@ -95,7 +95,7 @@ fn a_message_is_taken_once_and_with_it_nothing_else_happens() {
     assert_sound(&store);
 }
 
-/// What was in the frame and what was in the index differed, and `check` called it damage.
+/// Regression: the frame and the index had different reasons, and `check` reported damage.
 #[test]
 fn a_long_reason_is_cut_everywhere() {
     let directory = TempDir::new().unwrap();
@@ -119,7 +119,7 @@ fn a_long_reason_is_cut_everywhere() {
     assert_sound(&store);
 }
 
-/// What was sent to nobody was gone for good: a dead letter could be looked at, and no more.
+/// Regression: a message to nobody was lost for good: its dead letter could only be looked at.
 #[test]
 fn a_dead_letter_is_on_its_way_again_or_dropped_once() {
     let directory = TempDir::new().unwrap();
@@ -175,7 +175,7 @@ fn a_dead_letter_is_on_its_way_again_or_dropped_once() {
     assert_sound(&store);
 }
 
-/// What a store should have: messages on their way, by receiver, and dead ones.
+/// The messages that a store should have: those on their way, by receiver, and dead letters.
 #[derive(Default)]
 struct Model {
     waiting: BTreeMap<ObjectId, VecDeque<u64>>,
@@ -197,7 +197,7 @@ impl Model {
             true => {
                 store.retry_dead_letter(letter.id).unwrap();
                 let waiting = self.waiting.entry(letter.id.to).or_default();
-                // It is where it was: numbers ascend as messages were sent.
+                // The message returns to its old place: numbers ascend in the order of sending.
                 waiting.insert(waiting.partition_point(|other| *other < number), number);
             }
             false => store.drop_dead_letter(letter.id).unwrap(),

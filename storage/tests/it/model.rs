@@ -45,7 +45,7 @@ struct Model {
 }
 
 impl Model {
-    /// One random append: new objects, or records of several.
+    /// Makes one random append: new objects, or records of several.
     fn work(&mut self, store: &Store, rng: &mut StdRng) {
         let create = self.objects.is_empty() || rng.random_bool(0.1);
         if create {
@@ -178,7 +178,7 @@ fn reopen(store: Store, options: Options, path: &Path, rng: &mut StdRng) -> Stor
             drop(store);
         }
         1 => {
-            // A crash: what the files have now is what there will be.
+            // A crash: the present content of the files is all that remains.
             let left = path.with_extension("crashed");
             copy(path, &left);
             drop(store);

@@ -1,4 +1,4 @@
-//! What a text stands for: an id, a name, or the beginning of an id; and which names cannot be.
+//! Lookups by text: an id, a name, or the beginning of an id; and texts that cannot be names.
 
 use continuant_storage::{ErrorKind, Options, Resolved, Store};
 use object::hash::ObjectId;

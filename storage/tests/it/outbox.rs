@@ -1,5 +1,5 @@
-//! Outboxes: every output, in the order of the log, from where it was acknowledged, whatever is
-//! lost or let go meanwhile.
+//! Outboxes: every output, in the order of the log, from the last acknowledged one, with any files
+//! lost or retention in between.
 
 use continuant_storage::{ErrorKind, Outbox, Outgoing, Retention};
 use object::commit::Commit;
@@ -11,10 +11,10 @@ use tempfile::TempDir;
 
 use crate::author::{Author, Made, append, assert_sound, reopen, small};
 
-/// Which output: the version that put it out, and its place there.
+/// An output: its version, and its place in it.
 type Known = (VersionHash, u32);
 
-/// What some records put out, in their order.
+/// Returns the outputs of some records, in order.
 fn outputs(made: &[Made]) -> Vec<Known> {
     let mut known = Vec::new();
     for made in made {
@@ -126,7 +126,7 @@ fn outboxes_are_of_names_and_do_not_know_of_each_other() {
     assert_eq!(small().open(&path).unwrap().outboxes(), ["one"]);
 }
 
-/// What goes out here went out elsewhere, when it was made.
+/// An imported object's outputs went out elsewhere, when they were made.
 #[test]
 fn what_is_imported_does_not_go_out() {
     let directory = TempDir::new().unwrap();
@@ -147,7 +147,7 @@ fn what_is_imported_does_not_go_out() {
     assert_eq!(all(&mut to.outbox("mail").unwrap()), outputs(&made));
 }
 
-/// What was acknowledged is kept for nobody, nor are versions without outputs.
+/// Acknowledged outputs hold nothing back, nor do versions without outputs.
 #[test]
 fn an_outbox_holds_back_what_has_outputs_that_it_did_not_acknowledge_and_no_more() {
     let directory = TempDir::new().unwrap();
@@ -158,7 +158,7 @@ fn an_outbox_holds_back_what_has_outputs_that_it_did_not_acknowledge_and_no_more
     drop((store.create_outbox("done").unwrap(), store.create_outbox("mispelt").unwrap()));
     let mut made = Vec::new();
     for _ in 0..60 {
-        // Frames with several outputs: what is given of one is not all of it.
+        // Frames with several outputs, so that an outbox may stop within a frame.
         let some: Vec<_> = (0..4).map(|_| author.next()).collect();
         append(&store, &some, &[]).unwrap();
         made.extend(some);
@@ -200,7 +200,7 @@ fn an_outbox_holds_back_what_has_outputs_that_it_did_not_acknowledge_and_no_more
     let compacted = store.compact_all(0, |_, _| {}).unwrap();
     assert_eq!(compacted.held_count, 0, "{compacted:?}");
     assert!(compacted.trimmed_count > 0, "{compacted:?}");
-    // What comes later is given all the same.
+    // Later outputs are given all the same.
     let some: Vec<_> = (0..20).map(|_| author.next()).collect();
     append(&store, &some, &[]).unwrap();
     assert_eq!(all(&mut store.outbox("done").unwrap()), outputs(&some));

@@ -1,5 +1,5 @@
-//! Opening for reading alone: it works where nothing can be written, changes nothing, takes no
-//! change, shares the database with others that read, and waits for its lock when told to.
+//! Opening for reading alone: it works on a read-only file system, changes nothing, takes no
+//! change, shares the database with other readers, and waits for its lock on request.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use crate::author::{Author, append, assert_sound, copy, small};
 
-/// The file system, of which nothing below a directory can be changed; a lock is refused so often.
+/// The file system, read-only below one directory; a lock is refused the given number of times.
 #[derive(Clone, Debug)]
 struct StillDisk {
     below: PathBuf,
@@ -147,7 +147,7 @@ fn to_read(path: &Path) -> Result<Store> {
     small().read_only(true).disk(StillDisk::new(path)).open(path)
 }
 
-/// All files of a directory, with what is in them.
+/// Returns all files of a directory, with their content.
 fn files(path: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut found = BTreeMap::new();
     for entry in std::fs::read_dir(path).unwrap() {
@@ -238,7 +238,7 @@ fn all_is_read_of_what_cannot_be_written_and_nothing_changes() {
     reads_all(&directory.path().join("backup"), &authors, "a backup, which has no index");
     std::fs::remove_file(crashed.join("index.redb")).unwrap();
     reads_all(&crashed, &authors, "the index is lost");
-    // As if a group had been cut: more than a header, less than its frame.
+    // A group that was cut: more than a header, less than its frame.
     let last = files(&torn.join("log")).into_keys().next_back().unwrap();
     let whole = std::fs::read(&last).unwrap();
     let end = whole.iter().rposition(|&byte| byte != 0).unwrap() + 1;
@@ -283,7 +283,7 @@ fn what_is_opened_for_reading_takes_no_change() {
         let error = result.expect_err(what);
         assert_eq!(*error.kind(), ErrorKind::ReadOnly, "{what}: {error}");
     }
-    // It reads on, and closes in order.
+    // The store still reads, and closes in order.
     assert_sound(&store);
     store.sync().unwrap();
     store.close().unwrap();

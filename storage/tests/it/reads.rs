@@ -1,5 +1,5 @@
-//! What a small question costs: bytes that are read, counted at the disk, and not time. A check in
-//! parts finds what a check of all at once finds.
+//! The cost of small questions: bytes that are read, counted at the disk, and not time. A check in
+//! parts finds the same as a check at once.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -21,14 +21,14 @@ use crate::backup::disk::WatchedDisk;
 use crate::losses::lose_the_last_frame;
 use crate::messages::{append_sent, message};
 
-/// A store whose reads are counted.
+/// Opens a store whose reads are counted.
 fn watched(directory: &TempDir) -> (Store, WatchedDisk) {
     let disk = WatchedDisk::new(directory.path());
     let options = small().disk(Arc::new(disk.clone()));
     (options.open(directory.path().join("db")).unwrap(), disk)
 }
 
-/// What `ask` gives, and the bytes that it read.
+/// Returns the answer of `ask`, and the bytes that it read.
 fn counted<T>(disk: &WatchedDisk, ask: impl FnOnce() -> T) -> (T, u64) {
     let before = disk.seen(|seen| seen.read);
     let asked = ask();
@@ -61,7 +61,7 @@ fn an_outbox_with_nothing_new_reads_no_more_than_what_it_looked_at_last() {
     }
     store.sync().unwrap();
     assert_eq!(store.stats().unwrap().frame_count, frames, "to ask again writes nothing");
-    // What comes then is given, and given again until it is acknowledged.
+    // A later output is given, and given again until it is acknowledged.
     let said = loop {
         let made = author.step();
         append(&store, &[made], &[]).unwrap();
@@ -73,7 +73,7 @@ fn an_outbox_with_nothing_new_reads_no_more_than_what_it_looked_at_last() {
     let mut outbox = store.outbox("mail").unwrap();
     assert_eq!(outbox.next_output().unwrap().as_ref(), Some(&said));
     assert_eq!(outbox.next_output().unwrap(), None);
-    // It looked far, and what it gave is not acknowledged.
+    // The outbox has read far ahead, and its output is not acknowledged.
     let mut path = directory.path().join("db");
     drop(outbox);
     let store = reopen(store, &mut path, true);
@@ -178,7 +178,7 @@ fn where_a_range_of_time_begins_is_found_in_a_few_reads() {
     assert!(read < whole_bytes / 10, "{read} of {whole_bytes}");
 }
 
-/// How many versions there are in a range.
+/// Counts the versions in a range.
 fn count(store: &Store, id: ObjectId, range: Range<u64>) -> u64 {
     let is_version = |entry: &RecordEntry| matches!(entry, RecordEntry::Version(_));
     let records = store.records(id, range).unwrap().map(Result::unwrap);
@@ -231,7 +231,7 @@ fn fleet(path: &Path) {
         let mut reader = CapsuleReader::new(&bytes[..]).unwrap();
         while reader.next().unwrap().is_some() {}
         let seal = reader.seal().unwrap();
-        // What was imported stands in the log: staged, and taken in.
+        // The log has imports: staged ones, and a completed one.
         store.import(&bytes[..bytes.len() / 2], &author.head, seal).unwrap_err();
         if seed == 77 {
             store.import(&bytes[..], &author.head, seal).unwrap();
@@ -261,7 +261,7 @@ fn converse(store: &Store, authors: &mut [Author], round: usize) {
     }
 }
 
-/// What is the same however many parts there were.
+/// The findings that do not depend on the number of parts.
 #[derive(PartialEq, Debug)]
 struct Found {
     damage: BTreeSet<String>,
@@ -295,7 +295,7 @@ fn segments(path: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// What a check finds in a part of each of several sizes, and at once.
+/// Compares the findings of checks in parts of several sizes with those of a check at once.
 fn compare_parts(path: &Path, about: &str) -> Report {
     let whole = small().open(path).unwrap().check(|_, _| {}).unwrap();
     assert_eq!(whole.pass_count, 1 + u64::from(!whole.is_sound()), "{about}");
@@ -341,14 +341,14 @@ fn a_check_in_parts_finds_what_a_check_of_all_at_once_finds() {
         lost += whole.lost_count;
     }
     assert!(lost > 10, "{lost} are lost");
-    // What is not broken, and does not follow: a log whose first segment is another's.
+    // A log without damage whose segments do not follow one another: a segment is missing.
     let other = directory.path().join("other");
     copy(&path, &other);
     fs::remove_file(segments(&other).swap_remove(1)).unwrap();
     assert!(compare_parts(&other, "a segment less").lost_count > 0);
 }
 
-/// That the index is damaged is found in parts when it is found at once, and the other way round.
+/// A damaged index is found in parts if it is found at once, and the other way round.
 #[test]
 fn a_damaged_index_is_found_in_parts_too() {
     let directory = TempDir::new().unwrap();

@@ -9,8 +9,8 @@ use tempfile::TempDir;
 
 use crate::author::{Author, Made, append, copy, small};
 
-/// A store whose last frames were appended one by one and never indexed; the lengths of the log
-/// after each, and the author's heads.
+/// Returns a store whose last frames were appended one by one and never indexed; the lengths of the
+/// log after each, and the author's heads.
 fn written(directory: &TempDir) -> (Store, Vec<u64>, Vec<object::head::Head>) {
     let path = directory.path().join("db");
     let store = small().open(&path).unwrap();

@@ -1,5 +1,5 @@
-//! When the host has no room, for one more open file or in memory: what was asked for fails and
-//! says so, and the store goes on.
+//! A host without room for one more open file or for memory: the request fails and says so, and the
+//! store continues.
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,5 @@
-//! Retention and compaction: what is kept reads as before, what is not goes, and space returns,
-//! while readers and writers go on.
+//! Retention and compaction: kept versions read as before, others are dropped, and space returns,
+//! while readers and writers work.
 
 use std::collections::HashMap;
 use std::os::unix::fs::MetadataExt;
@@ -16,7 +16,7 @@ use crate::author::{Author, append, assert_sound, copy, small};
 use crate::losses::repair_losing;
 use crate::messages::{append_sent, message};
 
-/// What a version is: its hash, its memory's root, its globals.
+/// The facts about each version: its hash, its memory's root, its globals.
 type Known = Vec<(String, String, Vec<u64>)>;
 
 fn known(store: &Store, id: ObjectId, seqs: std::ops::Range<u64>) -> Known {
@@ -82,7 +82,7 @@ fn what_is_kept_reads_as_before_and_the_rest_is_pruned() {
                     let id = author.head.id;
                     let count = author.head.header.seq + 1;
                     let from = if id == special { 0 } else { count.saturating_sub(kept) };
-                    // What an earlier, stricter rule let go does not come back.
+                    // A version dropped by an earlier, stricter rule does not come back.
                     let from = from.max(gone.get(&id).copied().unwrap_or_default());
                     gone.insert(id, from);
                     (id, from, known(&store, id, from..count))
@@ -100,7 +100,7 @@ fn what_is_kept_reads_as_before_and_the_rest_is_pruned() {
             go_on(&store, &mut authors, &mut rng, 40);
         }
         drop(store);
-        // The index can be made again from what is left.
+        // The index can be rebuilt from the compacted log.
         Options::new().rebuild_index(&path).unwrap();
         let store = small().open(&path).unwrap();
         assert_sound(&store);
@@ -112,7 +112,8 @@ fn what_is_kept_reads_as_before_and_the_rest_is_pruned() {
     }
 }
 
-/// Of the versions before `from`, each has its header, and its memory or a word that it is gone.
+/// Checks that each version before `from` has its header, and its memory or an error that it is
+/// pruned.
 fn reads_or_is_pruned(store: &Store, id: ObjectId, from: u64) {
     let mut pruned = 0;
     for seq in 0..from {
@@ -206,7 +207,7 @@ fn packs_without_a_rule_keep_everything() {
     let again = store.compact(0, |_, _| {}).unwrap();
     assert_eq!(again.segment_count, 0, "nothing is left to do");
     assert_eq!(again.left_count, compacted.segment_count);
-    // A crash between the pack and the removal of what it replaces leaves both.
+    // A crash between the pack and the removal of the segments that it replaces leaves both.
     let crashed = directory.path().join("crashed");
     copy(&path, &crashed);
     std::fs::write(crashed.join("log/00000001.log"), b"left behind").unwrap();
@@ -277,7 +278,7 @@ fn every_changed_byte_of_a_pack_is_found_and_named() {
     assert_eq!(store.head(authors[0].head.id).unwrap().unwrap().head, authors[0].head);
 }
 
-/// Its frame was not among those of messages on their way when the compaction began.
+/// Regression: the message's frame was not among the kept ones when the compaction began.
 #[test]
 fn what_a_message_says_stays_that_is_sent_while_everything_is_compacted() {
     let directory = TempDir::new().unwrap();
@@ -291,10 +292,10 @@ fn what_a_message_says_stays_that_is_sent_while_everything_is_compacted() {
     }
     let messages = [message(other.head.id, 7)];
     let mut sent = 0;
-    // Told of the first segment that is full: the open one is still to be closed.
+    // The first report is of the first full segment: the open one is still to be closed.
     let compacted = store.compact_all(0, |_, _| {
         if sent == 0 {
-            // Nothing was looked up of its object yet.
+            // The compaction has not yet looked up this object.
             let (mut sender, genesis) = Author::new(3);
             append(&store, &[genesis], &[]).unwrap();
             let made = sender.send(messages.to_vec());
@@ -313,8 +314,8 @@ fn what_a_message_says_stays_that_is_sent_while_everything_is_compacted() {
     assert_sound(&store);
 }
 
-/// The versions that retention kept are lost; what is left cannot be read, and `check` had nothing
-/// to say.
+/// Regression: the versions that retention kept were lost, the rest could not be read, and `check`
+/// found nothing.
 #[test]
 fn an_object_whose_newest_version_has_no_state_is_found() {
     let directory = TempDir::new().unwrap();
@@ -331,7 +332,7 @@ fn an_object_whose_newest_version_has_no_state_is_found() {
     assert!(store.compact(0, |_, _| {}).unwrap().trimmed_count > 0);
     assert_sound(&store);
     drop(store);
-    // What is left of the log ends with what was compacted.
+    // The rest of the log ends with the compacted segments.
     for name in std::fs::read_dir(path.join("log")).unwrap() {
         let name = name.unwrap().path();
         if name.extension().is_some_and(|extension| extension == "log") {

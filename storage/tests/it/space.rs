@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use crate::author::{Author, Made, append, assert_sound, small};
 
-/// The file system, with so many bytes for what is below a directory.
+/// The file system, with limited room below one directory.
 #[derive(Clone, Debug)]
 struct TightDisk {
     below: PathBuf,
@@ -26,7 +26,7 @@ impl TightDisk {
         TightDisk { below: below.to_path_buf(), room: Arc::new(room.into()) }
     }
 
-    /// Leaves so many bytes free from now on.
+    /// Leaves `free` bytes of room from now on.
     fn leave(&self, free: u64) {
         self.room.store(held(&self.below) + free, Ordering::Relaxed);
     }
@@ -36,7 +36,7 @@ impl TightDisk {
         if !path.starts_with(&self.below) {
             return Ok(());
         }
-        // It may have its name by now.
+        // The file may have its final name by now.
         let held_here = match path.exists() {
             true => held_by(path),
             false => held_by(&path.with_extension("")),
@@ -53,7 +53,7 @@ impl TightDisk {
     }
 }
 
-/// Bytes that the file system holds for what is below a directory.
+/// Returns the bytes that the file system holds below a directory.
 fn held(path: &Path) -> u64 {
     let Ok(entries) = std::fs::read_dir(path) else { return 0 };
     let paths = entries.map(|entry| entry.unwrap().path());
@@ -150,7 +150,7 @@ impl DiskFile for TightFile {
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 
-/// Objects of one name with so many versions each, in full segments and an open one.
+/// Creates two objects with `versions` versions each, in full segments and an open one.
 fn lived(store: &Store, versions: usize) -> (Vec<Author>, Vec<Made>) {
     let (mut authors, mut all) = (Vec::new(), Vec::new());
     for seed in 0..2 {
@@ -224,7 +224,7 @@ fn a_write_takes_no_more_room_than_it_needs_and_a_full_disk_is_read_as_ever() {
     store.export(id, &mut Vec::new(), |_, _| {}).unwrap();
     store.backup(directory.path().join("elsewhere"), |_, _| {}).unwrap();
     drop(store);
-    // With room again it goes on.
+    // With room again the store continues.
     disk.leave(MIB);
     let store = options().open(&path).unwrap();
     assert_eq!(store.head(id).unwrap().unwrap().head, acknowledged);
@@ -241,7 +241,7 @@ fn compaction_needs_room_for_one_segment_and_gives_back_what_it_says() {
     let (mut authors, _) = lived(&store, 120);
     store.set_retention(None, Retention::Versions(2)).unwrap();
     let before = held(&path);
-    // No room for anything: it says so, and nothing has changed.
+    // Without any room, compaction says so and changes nothing.
     disk.leave(0);
     let names = files_of_log(&path);
     let error = store.compact(0, |_, _| {}).unwrap_err();
@@ -254,7 +254,8 @@ fn compaction_needs_room_for_one_segment_and_gives_back_what_it_says() {
         source.downcast_ref::<Incomplete>().unwrap().done
     };
     assert_eq!((done(&error).segment_count, done(&error).bytes_after), (0, held(&path)));
-    // It says how much it takes, to close the open segment too, which without would end the store.
+    // The error says how much room is needed, to close the open segment too, whose failure would
+    // end the store.
     let needed = |error: &continuant_storage::Error| {
         let source = std::error::Error::source(error).unwrap();
         source.downcast_ref::<Incomplete>().unwrap().room_needed.unwrap()
@@ -281,7 +282,7 @@ fn compaction_needs_room_for_one_segment_and_gives_back_what_it_says() {
     assert_sound(&store);
 }
 
-/// Segments whose packs are larger find room when those of others are given back.
+/// Segments with larger packs find room once others are given back.
 #[test]
 fn segments_without_room_are_compacted_when_others_made_some() {
     let directory = TempDir::new().unwrap();
@@ -306,7 +307,7 @@ fn segments_without_room_are_compacted_when_others_made_some() {
     assert_sound(&store);
 }
 
-/// Whether some file of the database has these bytes.
+/// Returns whether some file of the database has these bytes.
 fn has_bytes(path: &Path, bytes: &[u8]) -> bool {
     let entries = std::fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path());
     let mut paths = entries.collect::<Vec<_>>().into_iter();
@@ -332,7 +333,7 @@ fn compact_all_closes_the_open_segment_and_leaves_nothing_of_what_was_let_go() {
         })
         .collect();
     assert!(has_bytes(&path, &inputs[0]));
-    // In the one segment that there is, and so nothing is done, which it says.
+    // There is only the open segment, so nothing is done, and the report says so.
     let nothing = store.compact(0, |_, _| {}).unwrap();
     assert_eq!((nothing.segment_count, nothing.trimmed_count), (0, 0));
     assert!(nothing.open_bytes > 10 * KIB, "{nothing:?}");

@@ -1,6 +1,6 @@
-//! Passing a pack on as it is: all bytes of its file, in pieces, verified.
+//! Copying a pack's file unchanged: all bytes, in pieces, verified.
 //!
-//! It does not know where they go.
+//! This module does not know their destination.
 
 use super::{HEADER_BYTES, Pack, block_check, file_name};
 use crate::error::{Error, Result};
@@ -9,17 +9,18 @@ use crate::error::{Error, Result};
 const PIECE_BYTES: u64 = 1 << 20;
 
 impl Pack {
-    /// Whether this and `other` have the same bytes.
+    /// Returns whether this and `other` have the same bytes.
     pub(crate) fn is_same(&self, other: &Pack) -> bool {
         (self.number, self.previous, self.check) == (other.number, other.previous, other.check)
     }
 
-    /// Gives every byte of the file to `to`, in order, each piece with its place; gives their
-    /// count.
+    /// Passes every byte of the file to `to`, in order, each piece with its place, and returns
+    /// their number.
     ///
     /// # Errors
     ///
-    /// [`Damaged`](crate::ErrorKind::Damaged) when what was given last is not what was written.
+    /// [`Damaged`](crate::ErrorKind::Damaged) when the last piece differs from the bytes that were
+    /// written.
     pub(crate) fn pass(&self, mut to: impl FnMut(&[u8], u64) -> Result<()>) -> Result<u64> {
         let end = self.file.length().map_err(|error| Error::io("read", error))?;
         // The header, and behind the blocks the directory, which were verified when it was opened.

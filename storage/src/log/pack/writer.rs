@@ -1,6 +1,6 @@
 //! Writing a pack: frames in order, a block at a time, then the directory.
 //!
-//! It does not know where frames come from, nor what was left out of them.
+//! This module does not know where frames come from, nor what was left out of them.
 
 use std::io;
 
@@ -20,9 +20,9 @@ pub(crate) struct PackWriter<'a> {
     number: u32,
     key: Key,
     seal: Seal,
-    /// Where the last frame ended in the segment.
+    /// The end of the last frame in the segment.
     end: u32,
-    /// Where the next block goes.
+    /// The place of the next block.
     at: u64,
     first: u32,
     open: Vec<u8>,
@@ -77,7 +77,8 @@ impl<'a> PackWriter<'a> {
         Ok(())
     }
 
-    /// Writes what is left, and the directory; gives the pack's bytes. The file is not synced yet.
+    /// Writes the open block and the directory, and returns the pack's size in bytes. The file is
+    /// not synced yet.
     pub(crate) fn finish(mut self) -> io::Result<u64> {
         if !self.open.is_empty() {
             self.end_block()?;

@@ -1,12 +1,12 @@
-//! The index's file as redb asks for it: on the store's own disk, like every other.
+//! The backend of redb: the index's file on the store's own disk, like every other.
 //!
-//! A read for which the host had no room is tried again, for redb takes no failed read back; one
-//! that fails all the same ends the index, but not the store.
+//! A read for which the host had no resources is tried again, because redb gives up after a failed
+//! read; one that still fails ends the index, but not the store.
 //!
-//! It remembers the first failure: redb lets some pass, such as of a write that only makes room in
-//! its cache, and after any the store is to acknowledge nothing more. It does not know what redb
-//! writes. Locks are not redb's concern here: the directory's marker is locked by whoever opened
-//! the store.
+//! The backend remembers the first failure. Redb hides some, such as that of a write that only
+//! makes room in its cache, and after any the store must acknowledge nothing more. This module does
+//! not know what redb writes. Redb needs no locks: the process that opened the store has locked the
+//! directory's marker.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,7 +22,7 @@ pub(super) struct Failure {
     no_room: Arc<AtomicBool>,
 }
 
-/// How often a read is tried for which the host has no room.
+/// The number of tries of a read for which the host has no resources.
 const READS_MAX: usize = 4;
 
 fn is_of_resources(error: &io::Error) -> bool {
@@ -31,12 +31,12 @@ fn is_of_resources(error: &io::Error) -> bool {
 }
 
 impl Failure {
-    /// That nothing has failed.
+    /// Checks that nothing has failed.
     pub(super) fn check(&self) -> Result<()> {
         self.first.get().map_or(Ok(()), |error| Err(error.clone()))
     }
 
-    /// Reads; what the host had no room for is no failure of the disk.
+    /// Reads; a lack of the host's resources is no failure of the disk.
     fn heed_read<T>(&self, read: impl Fn() -> io::Result<T>) -> io::Result<T> {
         let mut done = read();
         for _ in 1..READS_MAX {
@@ -54,7 +54,7 @@ impl Failure {
         }
     }
 
-    /// Whether the host had no room for a read.
+    /// Returns whether the host had no resources for a read.
     pub(super) fn had_no_room(&self) -> bool {
         self.no_room.load(Ordering::Relaxed)
     }
@@ -111,8 +111,8 @@ mod tests {
     use crate::error::ErrorKind;
     use crate::store::Store;
 
-    /// One of a write that makes room while redb reads was not looked for before the next write of
-    /// the index, and commits were acknowledged until then.
+    /// Regression: the failure of a write that makes room while redb reads was noticed only at the
+    /// next write of the index, and commits were acknowledged until then.
     #[test]
     fn a_failure_that_redb_lets_pass_while_it_reads_ends_the_store() {
         let directory = tempfile::tempdir().expect("there is room for it");

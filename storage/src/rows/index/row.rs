@@ -7,11 +7,11 @@
 //!       | key of parts, or parts | check
 //! ```
 //!
-//! What objects are made of is in a table of its own: that of many is the same. It does not know
-//! tables. These bytes are a cache and no format: a later version may lay rows out otherwise and
-//! rebuild the index from the log.
+//! The parts of objects are in a table of their own: many objects have the same. This module does
+//! not know tables. These bytes are a cache and no format: a later version may lay rows out
+//! differently and rebuild the index from the log.
 //!
-//! Invariant: what `open` gives was written by `close` for the same key.
+//! Invariant: `open` returns only what `close` wrote for the same key.
 
 use object::codec::{Reader, Write};
 use object::hash::{BaseHash, CodeHash, Context, ObjectId, PolicyHash, RefusalHash, VersionHash};
@@ -37,7 +37,7 @@ const IS_MOVED: u8 = 64;
 const FLAGS: u8 =
     HAS_WAKE | IS_REFUSED | IS_NAMED | HAS_RETENTION | HAS_PARTS | IS_UPGRADED | IS_MOVED;
 
-/// The hashes of what an object is made of.
+/// The hashes of an object's parts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Parts {
     code: CodeHash,
@@ -45,13 +45,13 @@ pub(super) struct Parts {
     base: BaseHash,
 }
 
-/// Where parts are in their table.
+/// The key of parts in their table.
 pub(super) type PartsKey = [u8; 8];
 
-/// How a row has its parts.
+/// The place of a row's parts.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum PartsAt {
-    /// In the table.
+    /// In the table, by this key.
     Key(PartsKey),
     /// Here: the table has others under their key.
     Row(Parts),
@@ -66,7 +66,7 @@ impl Parts {
         (row.code, row.policy, row.base) = (self.code, self.policy, self.base);
     }
 
-    /// Where they are in the table, if others are not there already.
+    /// Returns their key in the table, if no other parts are there already.
     pub(super) fn key(&self) -> PartsKey {
         static CONTEXT: Context = Context::new("continuant 1 index parts");
         let hash = CONTEXT.hasher().update(&self.encode()).finalize();
@@ -273,7 +273,7 @@ mod tests {
                 let mut other = value.clone();
                 other[index] ^= 1;
                 assert!(decode(ID, &other).is_none(), "byte {index} is another");
-                // The check holds here: it is what is in it that does not.
+                // The check matches here, but not the content.
                 let cut = close(&ID.0, value[..index].to_vec());
                 assert!(decode(ID, &cut).is_none() || index == value.len() - CHECK_BYTES);
             }

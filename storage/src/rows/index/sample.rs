@@ -1,6 +1,6 @@
 //! A row for tests.
 //!
-//! It does not know what is tested.
+//! This module does not know the tests.
 
 use object::hash::{BaseHash, CodeHash, PolicyHash, RefusalHash, VersionHash};
 use object::lineage::{Spine, jump_seq};

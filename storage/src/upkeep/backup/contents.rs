@@ -1,6 +1,6 @@
-//! What a part of a log has, in figures: counted as its frames are read.
+//! The content of a part of a log, in figures: counted as its frames are read.
 //!
-//! It does not know what frames are counted for.
+//! This module does not know the purpose of the counts.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ use crate::record::{HEAD_BYTES, HeadKind, Record, decode_refusal, head, records}
 /// Bytes that are read at a time.
 const WINDOW_BYTES: usize = 64 << 10;
 
-/// What a part of a log has. Versions and refusals of imports count as well.
+/// The content of a part of a log. Versions and refusals of imports count as well.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Contents {
     /// Frames.
@@ -39,8 +39,8 @@ impl Contents {
         self.records(frame).map_err(|error| placed(error, frame.position))
     }
 
-    /// A frame's time is the earliest of what this host stamped in it: what an import brings has
-    /// the times of another.
+    /// Returns a frame's time, the earliest that this host stamped in it: an import has the times
+    /// of another host.
     fn records(&mut self, frame: &Frame) -> Result<Option<u64>> {
         let mut earliest = None;
         let mut at = |time: u64| earliest = Some(earliest.map_or(time, |other| time.min(other)));
@@ -76,8 +76,8 @@ impl Contents {
     }
 }
 
-/// Counts what is in a log behind `tail` up to `end`, all of which was verified: of records that
-/// are not packed it reads the heads alone.
+/// Counts the content of a log behind `tail` up to `end`, which is verified already: of unpacked
+/// records it reads only the heads.
 pub(crate) fn count_on(
     (segments, seal): (&Segments, Seal),
     (mut tail, mut contents): (Tail, Contents),
@@ -120,12 +120,12 @@ struct Plain<'a> {
     file: Arc<dyn DiskFile>,
     number: u32,
     window: Vec<u8>,
-    /// Where the window starts.
+    /// The start of the window.
     at: u64,
 }
 
 impl Plain<'_> {
-    /// Counts the frame behind `tail`; gives the end of it.
+    /// Counts the frame behind `tail`, and returns its end.
     fn frame(&mut self, tail: Tail, contents: &mut Contents) -> Result<Tail> {
         let start = u64::from(tail.end.offset());
         let missing = || damaged(tail.end, "a frame header", "other bytes");

@@ -1,12 +1,12 @@
 //! Copying a log into another directory, segment by segment, each frame verified on the way.
 //!
-//! What the other directory has already must be a beginning of the log: the last frame that it has
-//! must be in the log, and so all before, for frames are chained. It does not know why a log is
-//! copied, nor what it means when it ends before it should.
+//! The other directory's content must be a beginning of the log: its last frame must be in the log,
+//! and so all before, since frames are chained. This module does not know why a log is copied, nor
+//! what it means when it ends too early.
 //!
 //! Invariant: at any time the other directory has a beginning of the log, not shorter than before.
-//! Invariant: a segment that retention took something from is there only once all is that was
-//! appended before.
+//! Invariant: a segment that retention trimmed is there only once all later appends of that time
+//! are.
 
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
@@ -27,9 +27,9 @@ use crate::log::segment::{FIRST, Segment, Segments, Tail};
 use crate::log::{file, frame, pack, scan};
 use crate::upkeep::backup::passage::Passage;
 
-/// What a callback of progress says: nothing, or whether the work goes on.
+/// The result of a progress callback: nothing, or whether the work continues.
 pub trait GoesOn {
-    /// Whether the work goes on; else it stops in order.
+    /// Returns whether the work continues; else it stops in order.
     fn goes_on(self) -> bool;
 }
 
@@ -45,11 +45,11 @@ impl GoesOn for ControlFlow<()> {
     }
 }
 
-/// What is told of a copy that goes on: bytes done, and in all. It says whether the copy goes on.
+/// Receives the progress of a copy: bytes done, and the total. Returns whether the copy continues.
 pub(super) type Progress<'a> = &'a mut dyn FnMut(u64, u64) -> bool;
 
-/// What decides about a log that ends before the limit, or has other bytes than frames there: it is
-/// told the end of the frames.
+/// Called when the frames end before the limit, with that end: `Ok` accepts a torn tail, `Err`
+/// reports damage.
 pub(super) type Short<'a> = &'a dyn Fn(Tail) -> Result<()>;
 
 /// A log and where it is copied to.
@@ -57,14 +57,14 @@ pub(super) struct LogCopy<'a> {
     source: &'a Segments,
     seal: Seal,
     target: &'a Directory,
-    /// Whether nobody opens the target before all is there.
+    /// True if nobody opens the target before everything is there.
     is_new: bool,
-    /// What the target has.
+    /// The target's segments.
     there: Segments,
-    /// Where the copy ends; at the end of the log when it is not said.
+    /// The end of the copy; the end of the log when none is given.
     limit: Option<Position>,
     progress: Progress<'a>,
-    /// The most bytes that progress was told of.
+    /// The highest number of bytes reported to progress.
     told: u64,
     bytes_count: u64,
     copied: Copied,
@@ -73,16 +73,16 @@ pub(super) struct LogCopy<'a> {
     /// Segments that the target has in another form.
     outdated: Vec<u32>,
     verify: Verify,
-    /// Where the target ended when it was made, if that is on record.
+    /// The recorded end of the target, if there is a record.
     witness: Option<Tail>,
 }
 
-/// What is verified of the segments that the target has, but for the last, which always is.
+/// The segments of the target to verify, apart from the last, which always is.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Verify {
     /// The first of them.
     pub(super) from: u32,
-    /// Bytes after which no other is begun.
+    /// The number of bytes after which no other segment is begun.
     pub(super) bytes: u64,
 }
 
@@ -91,11 +91,11 @@ pub(super) struct Verify {
 pub struct Mended {
     /// The file's name in the backup's directory.
     pub file: String,
-    /// What was wrong with it.
+    /// The fault.
     pub problem: Error,
 }
 
-/// What a copy came to.
+/// The result of a copy.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Copied {
     /// Bytes of log that the target has.
@@ -104,7 +104,7 @@ pub(super) struct Copied {
     pub(super) new_bytes: u64,
     /// Bytes that were written.
     pub(super) written_bytes: u64,
-    /// Bytes of what it had that were read and verified.
+    /// The bytes of existing content that were read and verified.
     pub(super) verified_bytes: u64,
     /// The segment to verify next; none when the last was reached.
     pub(super) verify_next: Option<u32>,
@@ -156,20 +156,21 @@ impl<'a> LogCopy<'a> {
         })
     }
 
-    /// The copy, which verifies this much of what the target has, and that it has what it had.
+    /// Makes the copy verify this much of the target's content, and that it reaches its recorded
+    /// end.
     pub(super) fn verifying(mut self, verify: Verify, witness: Option<Tail>) -> LogCopy<'a> {
         (self.verify, self.witness) = (verify, witness);
         self
     }
 
-    /// Copies what the target does not have, and what it has in another form, unless the log is too
-    /// `short`; gives its end.
+    /// Copies segments that the target lacks or has in another form, unless the log is too `short`;
+    /// returns its end.
     pub(super) fn run(mut self, short: Short<'_>) -> Result<(Tail, Copied)> {
         let tail = self.extend(short)?;
         Ok((tail, self.renew(short)?))
     }
 
-    /// Copies what the target does not have, unless the log is too `short`; gives its end.
+    /// Copies frames that the target lacks, unless the log is too `short`; returns its end.
     pub(super) fn extend(&mut self, short: Short<'_>) -> Result<Tail> {
         if self.source.header(FIRST)?.previous != self.seal.first() {
             return Err(damaged(scan::start(self.seal).end, "the first segment", "another"));
@@ -185,8 +186,8 @@ impl<'a> LogCopy<'a> {
                 self.compare(number)?;
                 number += 1;
             }
-            // Frames are chained: when the last one is in the log, so are all before, whatever
-            // became of their bytes.
+            // Frames are chained: when the last one is in the log, so are all before, even if their
+            // bytes are damaged.
             let tail = self.seam(last, short)?;
             self.witness(tail)?;
             seam = Some(tail);
@@ -205,12 +206,12 @@ impl<'a> LogCopy<'a> {
         Ok(tail)
     }
 
-    /// Whether the target has all there is, and nothing in another form.
+    /// Returns whether the target has everything, and nothing in another form.
     pub(super) fn is_done(&self) -> bool {
         self.outdated.is_empty()
     }
 
-    /// Copies again what the target has in another form, or not as it was written.
+    /// Copies again the segments that the target has in another form, or damaged.
     pub(super) fn renew(mut self, short: Short<'_>) -> Result<Copied> {
         for number in std::mem::take(&mut self.outdated) {
             self.copy(number, short)?;
@@ -296,8 +297,8 @@ impl<'a> LogCopy<'a> {
         }
     }
 
-    /// That the target has what it had when it was made; what it has lost is copied again, if it is
-    /// still here.
+    /// Checks that the target reaches its recorded end; frames that it has lost are copied again,
+    /// if they are still here.
     fn witness(&mut self, tail: Tail) -> Result<()> {
         let Some(witness) = self.witness.filter(|witness| witness.end > tail.end) else {
             return Ok(());
@@ -375,7 +376,7 @@ impl<'a> LogCopy<'a> {
     }
 
     /// Copies a segment unless the target has it, with frames up to `seam` at least when that is in
-    /// it; gives its end.
+    /// it; returns its end.
     fn segment(&mut self, number: u32, seam: Option<Tail>, short: Short<'_>) -> Result<Tail> {
         let there = seam.map_or(0, |seam| u64::from(seam.end.offset()));
         let tail = match seam {
@@ -402,8 +403,8 @@ impl<'a> LogCopy<'a> {
         self.tell(self.copied.bytes)
     }
 
-    /// Says how much is done, and stops when that is asked for. What was done is never less than it
-    /// was: bytes behind the last frame are read but not counted, and some are read twice.
+    /// Reports the progress, and stops when that is requested. The progress never decreases: bytes
+    /// behind the last frame are read but not counted, and some are read twice.
     fn tell(&mut self, bytes: u64) -> Result<()> {
         let all = self.bytes_count;
         self.told = self.told.max(bytes.min(all));
@@ -413,7 +414,7 @@ impl<'a> LogCopy<'a> {
         }
     }
 
-    /// Copies a segment, as far as it is to be copied, and gives its end.
+    /// Copies a segment, up to the end of the copy, and returns its end.
     fn copy(&mut self, number: u32, short: Short<'_>) -> Result<Tail> {
         match self.source.segment(number)? {
             Segment::Plain(file) => self.plain(number, &*file, short),
@@ -450,8 +451,8 @@ impl<'a> LogCopy<'a> {
         Ok(tail.expect("what is staged was read"))
     }
 
-    /// Reads a segment that is not packed, as far as it is to be copied, and gives the end of its
-    /// frames, and of the bytes that `to` was given.
+    /// Reads a segment that is not packed, up to the end of the copy, and returns the end of its
+    /// frames, and of the bytes passed to `to`.
     fn read(
         &mut self,
         number: u32,
@@ -475,7 +476,7 @@ impl<'a> LogCopy<'a> {
         Ok((tail, read))
     }
 
-    /// Verifies a segment from which the target's differs, which then is the target's fault.
+    /// Verifies a segment from which the target's differs: if it is intact, the target is at fault.
     fn differs(&mut self, number: u32, short: Short<'_>) -> Error {
         let verified = self.source.exists(number).and_then(|exists| {
             if !exists {
@@ -550,7 +551,7 @@ impl<'a> LogCopy<'a> {
         Ok(made)
     }
 
-    /// Gives staged files their names, in order, each in place of what the target had.
+    /// Gives staged files their names, in order, each in place of the target's file.
     fn name(&mut self) -> Result<()> {
         let disk = self.target.disk();
         while let Some(&file) = self.staged.front() {
@@ -565,13 +566,13 @@ impl<'a> LogCopy<'a> {
         Ok(())
     }
 
-    /// Whether the log goes on in the next segment behind `tail`.
+    /// Returns whether the log continues in the next segment behind `tail`.
     fn goes_on(&self, tail: Tail) -> Result<bool> {
         let next = tail.end.segment() + 1;
         Ok(self.source.exists(next)? && self.source.header(next)?.previous == tail.check)
     }
 
-    /// Whether what is to be copied of a segment has no frame at or behind `offset`.
+    /// Returns whether the part of a segment to be copied has no frame at or behind `offset`.
     fn ends_at(&self, number: u32, offset: u64) -> Result<bool> {
         if let Some(limit) = self.limit_in(number) {
             return Ok(offset >= limit);
@@ -586,7 +587,7 @@ impl<'a> LogCopy<'a> {
         }
     }
 
-    /// Whether the target has a segment in the form that the source has it in.
+    /// Returns whether the target has a segment in the same form as the source.
     fn is_alike(&self, number: u32) -> Result<bool> {
         let there = self.of_target(self.there.segment(number))?;
         Ok(match (self.source.segment(number)?, there) {
@@ -596,30 +597,30 @@ impl<'a> LogCopy<'a> {
         })
     }
 
-    /// Where the copy ends, if that is in this segment.
+    /// Returns the offset at which the copy ends, if that is in this segment.
     fn limit_in(&self, number: u32) -> Option<u64> {
         let limit = self.limit.filter(|limit| limit.segment() == number)?;
         Some(u64::from(limit.offset()))
     }
 
-    /// Where the target has a file.
+    /// Returns the target's path for a file.
     fn path(&self, file: File) -> PathBuf {
         let name = if file.is_pack { pack::file_name } else { file::file_name };
         self.target.path().join(name(file.number))
     }
 
-    /// What the target is at fault for.
+    /// Attributes an error to the target.
     fn of_target<T>(&self, result: Result<T>) -> Result<T> {
         result.map_err(|error| error.at(self.target.path()))
     }
 
-    /// That the target is no beginning of the log.
+    /// Returns the error that the target is no beginning of the log.
     fn other(&self, found: String) -> Error {
         Error::from(ErrorKind::NotItsBackup { found }).at(self.target.path())
     }
 }
 
-/// Whether it is the bytes that are wrong, and not the file system.
+/// Returns whether the bytes are wrong, and not the file system.
 fn is_damage(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::Damaged { .. } | ErrorKind::OtherDatabase { .. })
 }

@@ -1,9 +1,9 @@
-//! Verifying frames while their bytes pass by, in pieces of any size: as much of a frame is kept as
-//! its header.
+//! Verifying frames while their bytes pass by, in pieces of any size: of a frame only its header is
+//! kept.
 //!
-//! It does not know where bytes go to, nor what bodies hold.
+//! This module does not know where bytes go, nor the content of bodies.
 //!
-//! Invariant: all before `tail` was verified, and each frame follows the one before.
+//! Invariant: everything before `tail` was verified, and each frame follows the one before.
 
 use crate::disk::file::DiskFile;
 use crate::error::Result;
@@ -32,7 +32,7 @@ struct Body {
 }
 
 impl Passage {
-    /// What passes first follows `tail`.
+    /// Returns a passage whose first frame must follow `tail`.
     pub(super) fn new(seal: Seal, tail: Tail) -> Passage {
         Passage { seal, tail, head: Vec::with_capacity(HEADER_BYTES), body: None }
     }
@@ -42,9 +42,9 @@ impl Passage {
         self.tail
     }
 
-    /// Reads the `file` of the segment in which the tail is, from its start, until bytes are not
-    /// those of frames that follow or the offset is `limit`; gives each piece `to` someone, its
-    /// header and what is behind the last frame included, and the end of that.
+    /// Reads the `file` of the segment in which the tail is, from its start, until its bytes are no
+    /// frames that follow, or the offset is `limit`. Passes each piece to `to`, including the
+    /// header and bytes behind the last frame, and returns their end.
     pub(super) fn read(
         &mut self,
         segments: &Segments,
@@ -66,8 +66,8 @@ impl Passage {
         Ok(at)
     }
 
-    /// Takes in the bytes that come next; says whether they are those of frames that follow. Once
-    /// they are not, nothing more may be taken in.
+    /// Takes the next bytes; returns whether they are frames that follow. Once they are not, no
+    /// more bytes may be passed.
     pub(super) fn take(&mut self, mut bytes: &[u8]) -> bool {
         loop {
             if let Some(body) = &mut self.body {

@@ -1,13 +1,13 @@
-//! Restoring: a new database out of a backup, up to a moment.
+//! Restoring: a new database from a backup, up to a moment.
 //!
-//! The log is read before it is copied: how far it goes, whether that is as far as its witness
-//! says, what is in the part that is wanted, and whether objects have their states there. It does
-//! not know how bytes are copied.
+//! The log is read before it is copied: where it ends, whether that agrees with its witness, the
+//! content of the requested part, and whether objects have their states there. This module does not
+//! know how bytes are copied.
 //!
-//! Invariant: the new directory is a database once all is in it, and not before; the old one is
-//! not changed.
-//! Invariant: nothing is made before it is decided that what was asked for can be restored, and
-//! what fails then is removed.
+//! Invariant: the new directory becomes a database once everything is in it, and not before; the
+//! old one is not changed.
+//! Invariant: nothing is made before it is decided that the restore is possible, and after a
+//! failure everything is removed.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ use crate::upkeep::backup::survey::{Known, Part, Survey, Until};
 use crate::upkeep::backup::witness::Witness;
 use crate::upkeep::recovery::is_torn;
 
-/// What is restored, and what may be missing.
+/// The request of a restore: the part, and the permitted gaps.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Restoring {
     until: Until,
@@ -42,47 +42,47 @@ impl From<Until> for Restoring {
 }
 
 impl Restoring {
-    /// Whether a database without an object may come of it. Default: no, that is an error.
+    /// Sets whether the result may be a database without objects. Default: no, that is an error.
     pub fn allow_empty(self, allow_empty: bool) -> Restoring {
         Restoring { allow_empty, ..self }
     }
 
-    /// Whether objects may come without a state, with their lineage alone, where retention has
-    /// dropped what they were as of then. Default: no, that is an error.
+    /// Sets whether objects may come without a state, with their lineage alone, where retention has
+    /// dropped their states as of then. Default: no, that is an error.
     pub fn allow_pruned(self, allow_pruned: bool) -> Restoring {
         Restoring { allow_pruned, ..self }
     }
 
-    /// Takes a backup that was cut, if it ends here, as the error said: what was behind is lost. Or
-    /// one that goes on behind the end that is on record of it, up to here: nothing vouches for
-    /// what is between.
+    /// Accepts a backup that was cut, if it ends here, as the error said: the frames behind are
+    /// lost. Or one that has frames behind its recorded end, up to here: nothing confirms the
+    /// frames between.
     pub fn accept_end(self, end: Option<Position>) -> Restoring {
         Restoring { accept_end: end, ..self }
     }
 }
 
-/// What was restored.
+/// The result of a restore.
 #[derive(Clone, Debug)]
 pub struct RestoreReport {
     /// All before is in the new database.
     pub end: Position,
     /// Bytes of log.
     pub bytes: u64,
-    /// What is in it.
+    /// The content of the new database.
     pub contents: Contents,
     /// The time of its last frame that has one, in milliseconds since 1970-01-01 UTC.
     pub time: Option<u64>,
-    /// Frames in it behind what is witnessed.
+    /// The number of its frames behind the witnessed end.
     pub beyond: u64,
     /// Frames of the source that are not in it, as far as they were read.
     pub left_out: u64,
     /// Objects without a state as of then, for retention has dropped it.
     pub pruned: u64,
-    /// How it is known that the source was whole.
+    /// The evidence that the source was whole.
     pub witness: WitnessedBy,
 }
 
-/// How it is known that a log ends no earlier than it did.
+/// The evidence that a log does not end too early.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum WitnessedBy {
@@ -90,34 +90,34 @@ pub enum WitnessedBy {
     Backup {
         /// The end.
         end: Position,
-        /// When it was made, in milliseconds since 1970-01-01 UTC; 0 when that was not told.
+        /// The time of its making, in milliseconds since 1970-01-01 UTC; 0 when it is not recorded.
         time: u64,
     },
     /// The index of a database, which covers the log up to a place.
     Index(Position),
-    /// Nothing: it is a backup of a program that wrote no witness, and what may be missing at its
-    /// end cannot be told.
+    /// No evidence: it is a backup of a program that wrote no witness, and frames may be missing at
+    /// its end without a trace.
     Nothing,
 }
 
 impl Options {
-    /// Makes a new database in `to`, which must be missing or empty, out of the one in `from`: a
-    /// backup, or any that is closed; it is not changed. `progress` is told bytes of log done and
-    /// in all, and may stop it ([`GoesOn`](crate::GoesOn)). Every frame is verified. What fails on
-    /// the way, or is stopped, is removed; what a crash leaves is no database, and can be restored
-    /// to again. A log that is damaged can be restored up to a place before the damage.
+    /// Makes a new database in `to`, which must be missing or empty, from the one in `from`: a
+    /// backup, or any that is closed; `from` is not changed. Calls `progress` with the bytes of log
+    /// done, and the total; it may stop the restore ([`GoesOn`](crate::GoesOn)). Every frame is
+    /// verified. After a failure, or a stop, everything is removed; a crash leaves no database, and
+    /// the directory can be restored to again. A damaged log can be restored up to a place before
+    /// the damage.
     ///
     /// The result is the same database, with the same id, as of an earlier moment: its objects are
-    /// the same objects. Only one of the two should go on, or their lineages fork.
+    /// the same objects. Continue only one of the two, or their lineages fork.
     ///
     /// # Errors
     ///
-    /// [`NothingThen`](crate::ErrorKind::NothingThen) when that is no object, and it was not said
-    /// that this may be; [`BackupCut`](crate::ErrorKind::BackupCut) when the log ends before the
-    /// end that is on record of it, and [`BackupBeyond`](crate::ErrorKind::BackupBeyond) when it
-    /// goes on behind that, and it was not said that this is accepted;
-    /// [`StatesPruned`](crate::ErrorKind::StatesPruned) when retention has dropped states that
-    /// objects had as of then, and it was not said that they may come without;
+    /// [`NothingThen`](crate::ErrorKind::NothingThen) when there was no object at that moment,
+    /// unless that is allowed; [`BackupCut`](crate::ErrorKind::BackupCut) when the log ends before
+    /// its recorded end, and [`BackupBeyond`](crate::ErrorKind::BackupBeyond) when it continues
+    /// behind that, unless that end is accepted; [`StatesPruned`](crate::ErrorKind::StatesPruned)
+    /// when retention has dropped states of that moment, unless objects may come without;
     /// [`TimesOutOfOrder`](crate::ErrorKind::TimesOutOfOrder) when a time names no place in it;
     /// [`NotABoundary`](crate::ErrorKind::NotABoundary) when no frame starts or ends at the
     /// position, [`Occupied`](crate::ErrorKind::Occupied) when something is in `to`,
@@ -165,7 +165,7 @@ fn restore(
     let was_there = disk.exists(to).map_err(|error| Error::io("read", error).at(to))?;
     let mut copy = || {
         let target = Directory::begin(Arc::clone(disk), to, source.id())?;
-        // What an earlier attempt left may have been cut elsewhere.
+        // The leftovers of an earlier attempt may end elsewhere.
         let there = Segments::new(Arc::clone(disk), target.log(), target.id());
         let copied = there
             .remove_from(FIRST)
@@ -188,7 +188,7 @@ fn restore(
     })
 }
 
-/// What is restored, as it was decided.
+/// The decided part to restore.
 struct Found {
     wanted: Part,
     limit: Option<Position>,
@@ -196,7 +196,7 @@ struct Found {
     pruned: u64,
 }
 
-/// That what is wanted of a log can be restored as it was told.
+/// Decides whether the requested part of a log can be restored.
 fn decide(
     mut survey: Survey<'_>,
     what: Restoring,
@@ -217,7 +217,7 @@ fn decide(
     if wanted.contents.object_count == 0 && !what.allow_empty {
         return Err(ErrorKind::NothingThen { first: survey.first }.into());
     }
-    // At the end of the log it is what the source has, too.
+    // At the end of the log the source has the same states.
     let is_strict = survey.limit.is_some() && !what.allow_pruned;
     let pruned = survey.pruned(is_strict)?;
     let count = pruned.as_ref().map_or(0, |pruned| pruned.count);
@@ -241,7 +241,7 @@ fn witness(options: &Options, source: &Directory) -> Result<(WitnessedBy, Option
 }
 
 /// Decides about a log whose frames end at `tail`, and not at the limit: a torn end is left out, as
-/// it is when a database is opened.
+/// when a database is opened.
 fn is_end(segments: &Segments, seal: Seal, tail: Tail, limit: Option<Position>) -> Result<()> {
     let mut scan = Scan::new(segments, seal, tail);
     match scan.next()? {

@@ -1,8 +1,8 @@
-//! Which objects of a part of a log have no state, as retention has dropped what their newest
-//! version there is read from.
+//! States: finds the objects of a part of a log that have no state, because retention has dropped
+//! the data of their newest version there.
 //!
-//! Only of objects of which something was trimmed anything is remembered, and what is doubtful is
-//! looked up in the log. It does not know why somebody asks.
+//! Only objects with a trimmed record are remembered, and doubtful ones are looked up in the log.
+//! This module does not know the purpose.
 //!
 //! ```text
 //!   versions:  0 .. trimmed .. | kept whole ..       all records say from where on
@@ -27,11 +27,11 @@ use crate::record::link::Link;
 use crate::record::version::{Staged, VersionBytes};
 use crate::record::{Record, records};
 
-/// Objects of which something was trimmed, as far as the log was read.
+/// The objects with a trimmed record, as far as the log was read.
 #[derive(Debug, Default)]
 pub(crate) struct States(BTreeMap<ObjectId, Trimmed>);
 
-/// An object of which something was trimmed.
+/// An object with a trimmed record.
 #[derive(Debug, Default)]
 struct Trimmed {
     name: Option<String>,
@@ -52,7 +52,7 @@ struct Newest {
 }
 
 impl States {
-    /// Takes in a frame; gives the objects of which it may have changed whether they have a state.
+    /// Takes in a frame; returns the objects that may have gained or lost their state by it.
     pub(crate) fn take(&mut self, frame: &Frame) -> Result<Vec<ObjectId>> {
         let mut changed = Vec::new();
         for record in records(&frame.body) {
@@ -111,7 +111,7 @@ impl States {
         Ok(missing)
     }
 
-    /// Whether an object has no state.
+    /// Returns whether an object has no state.
     pub(crate) fn is_missing(&self, id: ObjectId, log: (&Segments, Seal)) -> Result<bool> {
         self.0.get(&id).map_or(Ok(false), |known| known.is_missing(id, log))
     }

@@ -1,14 +1,14 @@
-//! What is in a log, and in the part of it that is to be restored: read before anything is copied.
+//! The survey of a log, and of the part of it to be restored: read before anything is copied.
 //!
 //! ```text
 //!   |--- not later than asked for ---|--- later ---|           a time is a place: the first later
-//!   |--- not later ---|- later -|- not later -|- later -|      it is none: which, somebody says
+//!   |--- not later ---|- later -|- not later -|- later -|      it is none: the caller chooses
 //! ```
 //!
-//! It does not know how a log is copied, nor what becomes of what it finds.
+//! This module does not know how a log is copied, nor the use of its findings.
 //!
-//! Invariant: what is wanted is the beginning of the log up to one place, and nothing that is later
-//! than was asked for is in it.
+//! Invariant: the wanted part is the beginning of the log up to one place, and nothing later than
+//! requested is in it.
 
 use std::collections::BTreeSet;
 
@@ -32,21 +32,20 @@ use crate::upkeep::recovery::is_torn;
 pub enum Until {
     /// To the end.
     End,
-    /// To the place where a frame starts, as [`Store::append`](crate::Store::append) gave it, or
+    /// To the place where a frame starts, as [`Store::append`](crate::Store::append) returns it, or
     /// ends, as in [`Stats`](crate::Stats) and [`BackupReport`](crate::BackupReport).
     Position(Position),
-    /// To the first frame that is later, in milliseconds since 1970-01-01 UTC. A frame's time is
-    /// the earliest that this host stamped on a version or a refusal in it; what an import brought
-    /// does not count, and a frame without a time comes with the one before it. Under one clock
-    /// that goes forwards the times ascend along the log, and the result is what there was at that
-    /// time. Where later frames stand before some that are not, for an object or a clock was ahead
-    /// or went back, a time names no place: that is
-    /// [`TimesOutOfOrder`](ErrorKind::TimesOutOfOrder), which has the first and the last place that
-    /// may be meant, for a restore to a position.
+    /// To the first later frame; the time is in milliseconds since 1970-01-01 UTC. A frame's time
+    /// is the earliest that this host stamped on a version or a refusal in it; an import's times do
+    /// not count, and a frame without a time belongs to the one before it. Under one clock that
+    /// goes forwards the times ascend along the log, and the result is the database at that time.
+    /// Where later frames stand before some that are not, because an object or a clock was ahead or
+    /// went back, a time names no place: the error [`TimesOutOfOrder`](ErrorKind::TimesOutOfOrder)
+    /// has the first and the last place that may be meant, for a restore to a position.
     Time(u64),
 }
 
-/// The end of a log as something else knows it, and what there was, if that is known.
+/// The end of a log by other evidence, and its content, if that is known.
 #[derive(Clone, Copy)]
 pub(super) struct Known {
     pub(super) tail: Tail,
@@ -65,16 +64,16 @@ pub(super) struct Part {
     pub(super) tail: Tail,
 }
 
-/// What there is in a log, and in the part of it that is wanted.
+/// The content of a log, and of the wanted part of it.
 pub(super) struct Survey<'a> {
     log: (&'a Segments, Seal),
     until: Until,
     known: Option<Known>,
     /// All that was read so far.
     pub(super) all: Part,
-    /// What is wanted, once something was read that is not.
+    /// The wanted part, once a later frame was read.
     is_wanted: Option<Part>,
-    /// Where the part ends that is wanted; none at the end of the log.
+    /// The end of the wanted part; none at the end of the log.
     pub(super) limit: Option<Position>,
     states: States,
     /// The time of the first frame that has one.
@@ -83,9 +82,9 @@ pub(super) struct Survey<'a> {
     later_time: u64,
     /// The last frame that is not later and stands behind one that is: its end, and its time.
     behind: Option<(Position, u64)>,
-    /// Whether nothing later was read behind that.
+    /// True if nothing later was read behind that.
     is_in: bool,
-    /// Whether the log ends before the frame that it is known to have had last.
+    /// True if the log ends before the frame that it is known to have had last.
     pub(super) is_cut: bool,
 }
 
@@ -124,7 +123,7 @@ impl<'a> Survey<'a> {
         Ok(survey)
     }
 
-    /// What is wanted.
+    /// Returns the wanted part.
     pub(super) fn wanted(&self) -> Part {
         self.is_wanted.unwrap_or(self.all)
     }
@@ -148,7 +147,7 @@ impl<'a> Survey<'a> {
             }
         };
         match self.until {
-            // What is behind the place is nobody's concern.
+            // Frames behind the place do not matter.
             Until::Position(place) if [self.all.tail.end, scan.tail().end].contains(&place) => {
                 self.end_at(place, start, Some(place))
             }
@@ -208,7 +207,7 @@ impl<'a> Survey<'a> {
         self.compare()
     }
 
-    /// That the log is the one whose last frame is known, once that is reached.
+    /// Checks that the log is the one whose last frame is known, once that is reached.
     fn compare(&mut self) -> Result<()> {
         let tail = self.all.tail;
         let known = self.known.filter(|known| known.tail.last == tail.last);
@@ -227,21 +226,21 @@ impl<'a> Survey<'a> {
         }
     }
 
-    /// What retention has dropped of the states as of the end of what is wanted, if anything; and
-    /// where all objects have theirs, if that is `asked`.
+    /// Returns the states at the end of the wanted part that retention has dropped, if any; if
+    /// `asked`, also the place where all objects have theirs.
     pub(super) fn pruned(&mut self, asked: bool) -> Result<Option<StatesPruned>> {
         let missing = self.states.missing(self.log)?;
         if missing.is_empty() {
             return Ok(None);
         }
         let (count, objects) = (missing.len() as u64, self.states.named(&missing));
-        // What is broken behind is nobody's concern: then there is no such place.
+        // A broken frame behind does not matter: then there is no such place.
         let earliest = if asked { self.earliest(missing).ok().flatten() } else { None };
         Ok(Some(StatesPruned { count, objects, earliest }))
     }
 
-    /// The first place behind what is wanted where no object is without a state, of which some are
-    /// `missing`, and the time of the last frame before it.
+    /// Returns the first place behind the wanted part where no object is without a state, of which
+    /// some are `missing`, and the time of the last frame before it.
     fn earliest(
         &mut self,
         mut missing: BTreeSet<ObjectId>,

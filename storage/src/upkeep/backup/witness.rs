@@ -1,17 +1,17 @@
-//! The witness of a backup: a file that says up to where it went when it was made, what it had, and
-//! how much of it was verified since.
+//! The witness of a backup: a file with the backup's end and content when it was made, and how much
+//! of it was verified since.
 //!
 //! ```text
 //!   log of the backup:  |--------------------------|
 //!   witness:             verified .. | next         end, last frame and its check, counts
 //! ```
 //!
-//! It is written when all that it says is durable, and before a backup that is new gets its marker:
-//! when that is begun it says that nothing is there, so that it is known as a backup.
-//! It does not know what is done about a log that is shorter. A database may have one of earlier,
-//! when a program that did not refuse to opened a backup for writing.
+//! It is written when all that it states is durable, and before a new backup gets its marker: at
+//! the beginning it states that nothing is there, so that the directory is known as a backup. This
+//! module does not know what is done about a shorter log. A database may have an old witness, from
+//! when a program opened a backup for writing.
 //!
-//! Invariant: a backup has at least what its witness says, unless something was lost.
+//! Invariant: a backup has at least what its witness states, unless something was lost.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -34,25 +34,25 @@ const FORMAT: u32 = 1;
 const BYTES: usize = 176;
 const CONTEXT: &str = "continuant 1 backup witness";
 
-/// What a backup went up to, and what of it was verified.
+/// The end of a backup, and how much of it was verified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Witness {
-    /// When it was made, in milliseconds since 1970-01-01 UTC; 0 when that was not told.
+    /// The time of its making, in milliseconds since 1970-01-01 UTC; 0 when it is not recorded.
     pub(crate) time: u64,
     /// The end that it covers.
     pub(crate) tail: Tail,
-    /// What is before the end.
+    /// The content before the end.
     pub(crate) contents: Contents,
     /// The segment that is verified next.
     pub(crate) next: u32,
-    /// When the pass of verifications began that `next` is of.
+    /// The start of the pass of verifications that `next` belongs to.
     pub(crate) begun: u64,
     /// All was verified at this time or later.
     pub(crate) verified: u64,
 }
 
 impl Witness {
-    /// The witness of a backup that was begun.
+    /// Returns the witness of a backup that was just begun.
     pub(crate) fn of_nothing(seal: Seal) -> Witness {
         let (tail, contents) = (scan::start(seal), Contents::default());
         Witness { time: 0, tail, contents, next: FIRST, begun: 0, verified: 0 }
@@ -71,8 +71,8 @@ impl Witness {
         Ok((!is_old).then_some(witness))
     }
 
-    /// Whether the index in a file knows of more than the witness: then what it is of was opened
-    /// for writing since, which a backup never is.
+    /// Returns whether the index in a file knows more than the witness: then the directory was
+    /// opened for writing since, which a backup never is.
     fn is_old(&self, disk: &Arc<dyn Disk>, index: &Path) -> Result<bool> {
         Ok(Index::covered_in(disk, index)?.is_some_and(|covered| covered.end > self.tail.end))
     }
@@ -102,7 +102,7 @@ impl Witness {
     }
 }
 
-/// Whether what is in a directory is a backup.
+/// Returns whether a directory is a backup.
 pub(crate) fn is_backup(disk: &Arc<dyn Disk>, path: &Path) -> Result<bool> {
     match read(&**disk, &path.join(Directory::WITNESS), None) {
         Ok(None) => Ok(false),

@@ -1,11 +1,11 @@
-//! What is lost with broken frames: one fault of the log has many consequences, for what follows a
-//! frame that cannot be read does not follow what was read.
+//! The aftermath of broken frames: the lost versions. One fault of the log has many consequences,
+//! since records that follow an unreadable frame do not follow those that were read.
 //!
-//! The log is read once more, for the seqs of versions alone, of as many objects at a time as fit
-//! into the memory that is stated. It does not know how other findings came about: they may follow
-//! from the broken frames, or not.
+//! The log is read again, for the sequence numbers of versions alone, of as many objects at a time
+//! as fit into the stated memory. This module does not know the cause of other findings: they may
+//! follow from the broken frames, or not.
 //!
-//! Invariant: a version that is called lost is in no frame that can be read.
+//! Invariant: a version that is reported as lost is in no readable frame.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::ControlFlow;
@@ -32,21 +32,21 @@ const LIST_PAGE: usize = 4096;
 /// Bytes that the newest version of an object takes.
 const NEWEST_BYTES: usize = 112;
 
-/// What broken frames come to.
+/// The consequences of broken frames.
 #[derive(Debug, Default)]
 pub(super) struct Aftermath {
     /// A broken place each, in the order of the log; the first 1,000.
     pub(super) faults: Vec<Error>,
     pub(super) fault_count: u64,
     pub(super) lost: Lost,
-    /// How often the log was read.
+    /// The number of times the log was read.
     pub(super) pass_count: u64,
 }
 
-/// What is lost.
+/// The lost versions.
 #[derive(Debug, Default)]
 pub(super) struct Lost {
-    /// By object and the first version of those; the first 1,000.
+    /// Lost versions by object and first version; the first 1,000.
     listed: BTreeMap<(ObjectId, u64), LostVersions>,
     pub(super) count: u64,
 }
@@ -66,7 +66,7 @@ impl Lost {
         self.count = count;
     }
 
-    /// Those that are listed, with their names.
+    /// Returns the listed ones, with their names.
     pub(super) fn named(self, index: &Reading<'_>) -> Result<Vec<LostVersions>> {
         let named = |lost: LostVersions| {
             let name = match index.row(lost.object) {
@@ -87,7 +87,7 @@ struct Newest {
 }
 
 impl Aftermath {
-    /// Reads the log up to `end`; all is empty when no frame of it is broken.
+    /// Reads the log up to `end`; the result is empty when no frame of it is broken.
     pub(super) fn read(
         inner: &Inner,
         index: &Reading<'_>,
@@ -154,12 +154,12 @@ impl Aftermath {
         }
     }
 
-    /// Takes in what a later pass could not read: mostly what the first could not read either.
+    /// Takes in an error of a later pass, mostly one that the first pass had, too.
     ///
     /// # Errors
     ///
-    /// A failure of the file system that the first pass did not meet: what it keeps from being read
-    /// is not lost.
+    /// A failure of the file system that the first pass did not meet: the data behind it is not
+    /// lost.
     fn meet_again(&mut self, error: Error) -> Result<()> {
         let is_whole = self.fault_count == self.faults.len() as u64;
         if !is_whole || self.faults.iter().any(|fault| fault.is_same(&error)) {
@@ -223,7 +223,7 @@ impl Newest {
         }
     }
 
-    /// Looks in the index for what is newer than what was read, as far as it can be read.
+    /// Looks in the index for versions newer than the log's, as far as the index can be read.
     fn compare(&mut self, index: &Reading<'_>) -> Result<()> {
         let mut last = self.load.part.before();
         loop {

@@ -1,8 +1,8 @@
-//! What memory and the index say, beside what the log says of a part of the objects.
+//! The comparison of memory and the index with the log's state of a part of the objects.
 //!
-//! It does not know how that was made of the log.
+//! This module does not know how that state was derived.
 //!
-//! Invariant: each row of the index is looked at in one part.
+//! Invariant: each row of the index is examined in one part.
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
@@ -36,7 +36,7 @@ pub(super) struct Comparison<'a> {
     unwritten: HashMap<ObjectId, Arc<Row>>,
     messages: BTreeMap<MessageId, Sent>,
     unwritten_dead: BTreeMap<MessageId, Option<Dead>>,
-    /// What is looked for in one part differs in several, and is found once.
+    /// Differences in entries that several parts examine; each is reported once.
     differences: BTreeSet<&'static str>,
     /// Blobs that objects need and that were found missing.
     missing: HashSet<BlobHash>,
@@ -54,7 +54,7 @@ enum Table {
 }
 
 impl<'a> Comparison<'a> {
-    /// What is in memory, and the index as it is then.
+    /// Takes the content of memory, and the index as it is then.
     pub(super) fn new(inner: &'a Inner, heads: &Heads) -> Result<Comparison<'a>> {
         let (differences, missing, closed) = Default::default();
         Ok(Comparison {
@@ -75,7 +75,7 @@ impl<'a> Comparison<'a> {
         known.map_or_else(|| Ok(self.index.retention()?.unwrap_or_default()), Ok)
     }
 
-    /// Compares a part with what the log says of it.
+    /// Compares a part with the log's state of it.
     pub(super) fn part(&mut self, part: Part, kept: Kept, report: &mut Report) {
         let Kept { objects, kept_from, blobs, messages, dead, .. } = kept;
         self.objects(&objects, report);
@@ -97,7 +97,7 @@ impl<'a> Comparison<'a> {
         self.table(Table::DeadLetters, report, |it, _| it.dead_letters(part, dead));
     }
 
-    /// What differs in any of the parts.
+    /// Reports the differences found in any of the parts.
     pub(super) fn finish(self, report: &mut Report) {
         for what in self.differences {
             report.find(index_differs(what.to_string()));
@@ -136,8 +136,8 @@ impl<'a> Comparison<'a> {
         }
     }
 
-    /// That the newest version of an object can be read, though only those from a later one on,
-    /// `kept_from`, were kept.
+    /// Checks that the newest version of an object can be read, though only versions from a later
+    /// one on, `kept_from`, were kept.
     fn state(&self, id: ObjectId, row: &Row, kept_from: u64) -> Result<()> {
         let mut row = Cow::Borrowed(row);
         loop {
@@ -240,7 +240,7 @@ impl<'a> Comparison<'a> {
                         }
                     }
                     Some(_) => {}
-                    // Whose it is cannot be told: it is found with the first.
+                    // An unreadable name has no known owner: it is reported with the first part.
                     None if part.is_first() => report.find(mismatch("a name")),
                     None => {}
                 }
@@ -347,7 +347,7 @@ impl<'a> Comparison<'a> {
     }
 }
 
-/// Goes through the rows of a table behind a key, until it is told that the next are not wanted.
+/// Reads the rows of a table behind a key, until `each` returns that it wants no more.
 fn pages<T>(
     mut after: Option<Vec<u8>>,
     read: impl Fn(Option<&[u8]>) -> Result<Page<T>>,

@@ -1,24 +1,23 @@
-//! Parts of the objects: as many at a time as fit into the memory that is stated.
+//! Parts of the objects: as many at a time as fit into the stated memory.
 //!
 //! ```text
 //!   pass 1: all, given up  | pass 2: part 1 | pass 3: part 2, given up | pass 4: half of it | ...
 //! ```
 //!
-//! Objects are parted by their ids, blobs by their hashes, messages by their receivers: all are
-//! spread evenly, so how much of a part fitted says how wide the next ones may be. It does not know
-//! what is kept of objects.
+//! Objects are divided by their ids, blobs by their hashes, messages by their receivers: all are
+//! spread evenly, so the share of a part that fitted predicts how wide the next ones may be. This
+//! module does not know what is kept of objects.
 //!
-//! An object that takes most of what is stated by itself is no reason to give a part up: parting
-//! does not make it less.
+//! An object that takes most of the stated memory by itself does not end a part: a smaller part
+//! would not make it less.
 //!
-//! Invariant: parts that were not given up follow each other without a gap, from the first id to
-//! the last.
+//! Invariant: completed parts follow each other without a gap, from the first id to the last.
 
 use std::cmp::Ordering;
 
 use object::hash::ObjectId;
 
-/// How much wider a part may be than the one before.
+/// The factor by which a part may be wider than the one before.
 const GROWTH_MAX: u128 = 16;
 
 /// The objects whose ids, and the blobs whose hashes, begin with eight bytes in a range.
@@ -32,13 +31,13 @@ pub(super) struct Part {
 impl Part {
     pub(super) const ALL: Part = Part { from: 0, to: 1 << 64 };
 
-    /// Whether something of this id or hash is in it.
+    /// Returns whether the id or hash is in the part.
     pub(super) fn has(&self, hash: &[u8]) -> bool {
         self.place(hash).is_eq()
     }
 
-    /// Whether an id or hash comes before the part, is in it, or comes behind it; what is too short
-    /// for one is where its order puts it.
+    /// Returns whether an id or hash comes before the part, is in it, or comes behind it; a text
+    /// too short for an id is where its order puts it.
     pub(super) fn place(&self, hash: &[u8]) -> Ordering {
         let mut first = [0; 8];
         first.iter_mut().zip(hash).for_each(|(first, byte)| *first = *byte);
@@ -49,7 +48,7 @@ impl Part {
         }
     }
 
-    /// Whether no part comes before it.
+    /// Returns whether no part comes before it.
     pub(super) fn is_first(&self) -> bool {
         self.from == 0
     }
@@ -67,7 +66,7 @@ impl Part {
     }
 }
 
-/// How much is kept of a part.
+/// The memory that a part takes so far.
 #[derive(Debug)]
 pub(super) struct Load {
     pub(super) part: Part,
@@ -84,19 +83,19 @@ impl Load {
         Load { part, bytes: 0, bytes_max, read: (0, 0), full_at: None }
     }
 
-    /// Whether what is of this id or hash is kept.
+    /// Returns whether entries of this id or hash are kept.
     pub(super) fn has(&self, hash: &[u8]) -> bool {
         self.full_at.is_none() && self.part.has(hash)
     }
 
-    /// Whether the part was given up.
+    /// Returns whether the part was given up.
     pub(super) fn is_full(&self) -> bool {
         self.full_at.is_some()
     }
 
-    /// Notes that something takes `after` bytes where it took `before`, and that `of_one` of all
-    /// bytes are of one object. Whether the part is to be given up for that: not when they are most
-    /// of what there may be, and the others are no more than the rest.
+    /// Notes that an entry takes `after` bytes where it took `before`, and that `of_one` of all
+    /// bytes belong to one object. Returns whether the part must be given up for that: not when
+    /// these are most of the allowed bytes, and the others are no more than the rest.
     pub(super) fn weigh(&mut self, before: usize, after: usize, of_one: usize) -> bool {
         assert!(self.bytes >= before, "what is let go was weighed");
         self.bytes = (self.bytes - before).saturating_add(after);
@@ -111,10 +110,10 @@ impl Load {
     }
 }
 
-/// Which parts come next.
+/// The sequence of parts.
 #[derive(Debug)]
 pub(super) struct Parts {
-    /// How much of all ids a part has.
+    /// The width of the next part, in ids.
     width: u128,
 }
 
@@ -135,14 +134,14 @@ impl Parts {
             self.width = self.width.min(Part::ALL.to);
             return (to < Part::ALL.to).then_some(part(to, self.width));
         };
-        // So much of it fitted; some room is left for what is not spread evenly.
+        // The share that fitted, less a margin for uneven spread.
         let (done, all) = (u128::from(done), u128::from(all.max(done).max(1)));
         let half = load.part.width().div_ceil(2);
         self.width = (load.part.width() * 3 / 4 * done / all).clamp(1, half);
         Some(part(from, self.width))
     }
 
-    /// How many parts are to come behind one, as far as is known.
+    /// Returns how many parts are to come behind one, as far as is known.
     pub(super) fn left(&self, part: Part) -> u64 {
         u64::try_from((Part::ALL.to - part.to).div_ceil(self.width)).unwrap_or(u64::MAX)
     }

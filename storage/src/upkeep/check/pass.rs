@@ -1,6 +1,6 @@
-//! One reading of the log, frame by frame, that goes on behind what is broken.
+//! One reading of the log, frame by frame, that continues behind broken frames.
 //!
-//! It does not know what frames hold.
+//! This module does not know the content of frames.
 
 use std::ops::ControlFlow;
 
@@ -11,11 +11,12 @@ use crate::log::scan::{Next, Scan};
 use crate::log::segment::Tail;
 use crate::store::Inner;
 
-/// What is told of a pass: bytes of the log done, and in all. It says whether the check goes on.
+/// The progress of a pass: called with the bytes of the log done, and the total. Returns whether
+/// the check goes on.
 pub(super) type Progress<'a> = &'a mut dyn FnMut(u64, u64) -> bool;
 
-/// Gives the frames of the log before `end` in order, and, in its place, what keeps one from being
-/// read; until it is told to stop.
+/// Passes the frames of the log before `end` to `each` in order, and in place of an unreadable one
+/// its error; until `each` returns to stop.
 ///
 /// # Errors
 ///

@@ -1,6 +1,6 @@
-//! What a check found.
+//! The report of a check.
 //!
-//! It does not know how anything is found.
+//! This module does not know how anything is found.
 
 use std::fmt;
 
@@ -13,15 +13,15 @@ use crate::record::loss::RecordedLoss;
 /// Findings that a report lists; it counts them all.
 pub(super) const FINDINGS_MAX: usize = 1000;
 
-/// What a check found.
+/// The findings of a check.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
     /// Bytes of the log that were read.
     pub bytes: u64,
     /// Frames of the log.
     pub frame_count: u64,
-    /// How often the log was read, or begun to be: once for as many objects as fit into memory, and
-    /// again to say what is lost with broken frames.
+    /// The number of readings of the log, complete or not: one for as many objects as fit into
+    /// memory, and more to find the versions lost with broken frames.
     pub pass_count: u64,
     /// Objects.
     pub object_count: u64,
@@ -29,16 +29,17 @@ pub struct Report {
     pub version_count: u64,
     /// Refusals.
     pub refusal_count: u64,
-    /// What the log lost earlier and somebody accepted, oldest first: it is no damage.
+    /// The losses that the log had earlier and that were accepted, oldest first: they are no
+    /// damage.
     pub losses: Vec<RecordedLoss>,
-    /// The damage: what is not of one object, in the order of the log; then what is, pass by pass;
-    /// then what is of the index; the first 1,000.
+    /// The damage, the first 1,000 findings: first those of no single object, in the order of the
+    /// log; then those of objects, pass by pass; then those of the index.
     pub damage: Vec<Damage>,
     /// All damage, listed or not.
     pub damage_count: u64,
     /// Names that can be taken for another object's id, which is no damage: the first 1,000.
     pub doubtful_names: Vec<DoubtfulName>,
-    /// What is lost with frames that are broken, in the order of objects; the first 1,000.
+    /// The versions lost with broken frames, in the order of objects; the first 1,000.
     pub lost: Vec<LostVersions>,
     /// All that is lost, listed or not.
     pub lost_count: u64,
@@ -52,7 +53,7 @@ pub struct Report {
     pub(super) apart_count: u64,
 }
 
-/// One finding.
+/// A finding of the check.
 #[derive(Clone, Debug)]
 pub struct Damage(pub(super) Error);
 
@@ -74,7 +75,7 @@ impl fmt::Display for Damage {
 pub struct LostVersions {
     /// The object.
     pub object: ObjectId,
-    /// Its name, if the index has it.
+    /// The object's name, if the index has it.
     pub name: Option<String>,
     /// The first version that is lost.
     pub first: u64,
@@ -94,7 +95,7 @@ impl fmt::Display for LostVersions {
 }
 
 impl Report {
-    /// Whether nothing was found.
+    /// Returns whether there is no finding.
     pub fn is_sound(&self) -> bool {
         self.damage_count == 0
     }
@@ -120,7 +121,7 @@ impl Report {
         }
     }
 
-    /// Takes in what was found of the objects of a part.
+    /// Adds the findings about the objects of a part.
     pub(super) fn take(&mut self, found: Report) {
         self.damage_count += found.damage_count;
         self.apart_count += found.apart_count;
@@ -135,17 +136,18 @@ impl Report {
         add(&mut self.apart, found.apart);
     }
 
-    /// Takes in what a later pass found of what the first looked at, too: mostly the same.
+    /// Takes in the report of a later pass over entries that the first examined, too: mostly the
+    /// same findings.
     ///
     /// # Errors
     ///
-    /// A failure of the file system that the first pass did not meet: what the later one was to
-    /// read is not known, and all that would be found for it is false.
+    /// A failure of the file system that the first pass did not meet: the later pass did not read
+    /// everything, so its findings would be false.
     pub(super) fn take_again(&mut self, found: Report) -> Result<()> {
         if let Some(error) = found.failure.filter(Error::is_of_resources) {
             return Err(error);
         }
-        // What is not listed cannot be told from what is new.
+        // A finding beyond the listed ones cannot be told from a new one.
         let is_whole = self.damage_count == self.damage.len() as u64;
         let known = &self.damage;
         let is_new = |error: &Error| !known.iter().any(|known| known.0.is_same(error));
@@ -166,7 +168,7 @@ impl Report {
     }
 }
 
-/// Whether a finding is of something else than the records of the log and the index.
+/// Returns whether a finding is about something else than the records of the log and the index.
 fn is_apart(error: &Error) -> bool {
     match error.kind() {
         ErrorKind::Damaged { file, .. } => !file.starts_with("log/"),

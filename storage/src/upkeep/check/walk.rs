@@ -1,8 +1,9 @@
-//! What the log says, folded for a part of the objects in one pass over it.
+//! The walk: folds the log's records for a part of the objects in one pass.
 //!
-//! The first pass looks at what is not of one object, too. It does not know what the index says.
+//! The first pass also examines entries that do not belong to one object. This module does not know
+//! the index.
 //!
-//! Invariant: what is found does not depend on how objects are parted.
+//! Invariant: the findings do not depend on how objects are divided.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::ControlFlow;
@@ -32,47 +33,47 @@ use crate::upkeep::check::pass::Progress;
 use crate::upkeep::check::report::Report;
 use crate::write::outbox::validate_mark;
 
-/// Bytes that a row takes beside its own: its place in a map, the id there and wherever it is
-/// wanted, the first version that is kept, and what allocations cost.
+/// The bytes that a row takes beside its own: its place in a map, the id there and in other maps,
+/// the first kept version, and the overhead of allocations.
 const ROW_BYTES: usize = 384;
 /// Bytes that the place of a blob takes.
 const BLOB_BYTES: usize = 160;
 /// Bytes that a message takes, with what is noted of its receiver.
 const MESSAGE_BYTES: usize = 200;
 
-/// What the log says so far.
+/// The log's state so far.
 pub(super) struct Walk<'a> {
     inner: &'a Inner,
-    /// Whether what is not of one object is looked at, too.
+    /// True if entries that do not belong to one object are examined, too.
     is_first: bool,
     pub(super) load: Load,
-    /// What is of all, and what was found of that.
+    /// The totals, and the findings that do not belong to one object.
     pub(super) report: Report,
     /// The rule of objects without one of their own.
     pub(super) retention: Option<Retention>,
-    /// Where the outboxes are.
+    /// The places of the outboxes.
     pub(super) outboxes: BTreeMap<String, OutboxPlace>,
     /// Messages of the frame so far.
     message_count: u32,
     pub(super) kept: Kept,
 }
 
-/// What the log says of the objects of a part.
+/// The log's state of the objects of a part.
 #[derive(Default)]
 pub(super) struct Kept {
-    /// In their order, so that the index is read in the same order each time.
+    /// The rows in the order of ids, so that the index is read in the same order each time.
     pub(super) objects: BTreeMap<ObjectId, Row>,
     /// Objects that are being imported.
     staged: BTreeMap<ObjectId, Row>,
     /// The first version that is kept whole, where earlier ones were trimmed.
     pub(super) kept_from: BTreeMap<ObjectId, u64>,
-    /// Where each blob is: more than once when two appends had it at the same time.
+    /// The places of each blob: more than one when two appends had it at the same time.
     pub(super) blobs: HashMap<BlobHash, Vec<Position>>,
     /// The messages on their way, and those that came to nothing.
     pub(super) messages: BTreeMap<MessageId, Sent>,
     pub(super) dead: BTreeMap<MessageId, Dead>,
     mail: Mail,
-    /// What was found of these objects.
+    /// The findings about these objects.
     pub(super) found: Report,
 }
 
@@ -115,7 +116,7 @@ impl<'a> Walk<'a> {
         Walk { is_first: true, ..Walk::again(inner, Part::ALL) }
     }
 
-    /// Another pass, over objects alone.
+    /// Starts another pass, over objects alone.
     pub(super) fn again(inner: &'a Inner, part: Part) -> Walk<'a> {
         let load = Load::new(part, inner.options.check_bytes_max);
         let (is_first, message_count) = (false, 0);
@@ -136,7 +137,7 @@ impl<'a> Walk<'a> {
             if !progress(self.load.read.0, all) {
                 return Err(ErrorKind::Stopped.into());
             }
-            // What is too large is begun anew, but for what is looked at once.
+            // A part that is too large is restarted, except for entries that are examined once.
             Ok(match self.load.is_full() && !self.is_first {
                 true => ControlFlow::Break(()),
                 false => ControlFlow::Continue(()),
@@ -158,8 +159,8 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Takes in what is not of one object: a later pass finds what the first found, and more only
-    /// where something failed or changed since.
+    /// Reports a finding that does not belong to one object. A later pass finds the same as the
+    /// first, and more only if something failed or changed since.
     fn find(&mut self, error: Error) {
         self.report.find(error);
     }
@@ -177,7 +178,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Takes in a record. An error is of none of the objects: what is of one is noted beside it.
+    /// Takes in a record. An error belongs to no object: findings about one are noted with it.
     fn record(&mut self, frame: &Frame, record: Record<'_>) -> Result<()> {
         match record {
             Record::Blob(blob) => {
@@ -217,12 +218,12 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    /// Whether what is of an object is kept in this pass.
+    /// Returns whether entries of an object are kept in this pass.
     fn has(&self, id: ObjectId) -> bool {
         self.load.has(&id.0)
     }
 
-    /// Notes what was found of an object of the part.
+    /// Notes a finding about an object of the part.
     fn note(&mut self, frame: &Frame, found: Result<()>) {
         if let Err(error) = found {
             self.kept.found.find(placed(error, frame.position));
@@ -331,10 +332,10 @@ impl<'a> Walk<'a> {
         row
     }
 
-    /// Whether there is a row that a record is about; it is not when it was staged behind what is
-    /// not there: by an import that failed, since the object had gone on here. What is staged may
-    /// go on where the object is, when it comes back. That what is adopted was staged whole, its
-    /// adoption tells.
+    /// Returns whether the row that a record follows exists. It does not when the record was staged
+    /// behind a missing one: by an import that failed, because the object had continued here.
+    /// Staged records may continue the object's present row, when it comes back. Whether all
+    /// records were staged is checked at their adoption.
     fn is_followed(&mut self, staged: Staged, id: ObjectId, fits: impl Fn(&Row) -> bool) -> bool {
         if staged == Staged::Yes && !self.kept.staged.get(&id).is_some_and(&fits) {
             self.take_staged(id);
@@ -342,13 +343,13 @@ impl<'a> Walk<'a> {
             let Some(here) = here else { return false };
             self.put_row(Staged::Yes, id, here);
         }
-        // What was put may have been too much.
+        // The new row may have been too much.
         !self.load.is_full()
     }
 
     fn version(&mut self, frame: &Frame, version: VersionBytes<'_>) -> Result<()> {
         if !self.is_first {
-            // What is of other objects need not be decoded again.
+            // Other objects' versions need not be decoded again.
             let header = Header::decode(version.header_bytes(frame.position)?)?;
             if !self.has(header.object_id()) {
                 return Ok(());
@@ -374,7 +375,7 @@ impl<'a> Walk<'a> {
         changes: &[PageChange],
     ) -> Result<()> {
         let (header, hash, id) = (&record.header, record.hash, record.header.object_id());
-        // What was trimmed had what its notes say that it had.
+        // Before trimming, the record had the parts that its notes name.
         let has =
             |is_here, noted| is_here || (record.kept_from.is_some() && noted == frame.position);
         let ledger = has(record.ledger.is_some(), record.notes.ledger);
@@ -419,7 +420,7 @@ impl<'a> Walk<'a> {
         compare_notes(expected, &record.notes, pages_are_known, frame.position)
     }
 
-    /// The first version of an object that is kept whole, as far as is known behind a record of it.
+    /// Returns the first version of an object that is kept whole, as far as a record of it shows.
     fn kept_from(&mut self, id: ObjectId, record: &VersionRecord<'_>) -> u64 {
         if let Some(from) = record.kept_from {
             let known = self.kept.kept_from.entry(id).or_default();
@@ -480,8 +481,9 @@ fn row_bytes(row: &Row) -> usize {
     ROW_BYTES + row.memory_bytes()
 }
 
-/// That the notes beside a version lead to where things are. When a record has a table is the
-/// writer's choice, so a table is compared only where there is one, and where all pages are known.
+/// Checks that the notes beside a version lead to the right places. The writer chooses when a
+/// record has a table, so a table is compared only where there is one, and where all pages are
+/// known.
 fn compare_notes(
     expected: Notes,
     found: &Notes,
@@ -498,7 +500,7 @@ fn compare_notes(
     }
 }
 
-/// That a commit's payloads are those that its header names.
+/// Checks that a commit's payloads are those that its header names.
 fn validate_payloads(record: &VersionRecord<'_>, at: Position) -> Result<()> {
     let header = &record.header;
     let holds =

@@ -1,5 +1,6 @@
-//! A disk that watches what is done below one directory, and fails from some operation on. It holds
-//! no test.
+//! A disk that watches the operations below one directory, and fails from some operation on.
+//!
+//! It holds no test.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -15,7 +16,7 @@ pub(crate) struct WatchedDisk {
     seen: Arc<Mutex<Seen>>,
 }
 
-/// What was seen.
+/// The record of a watched disk.
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
     /// Operations that change something.
@@ -23,7 +24,7 @@ pub(crate) struct Seen {
     /// The operation that fails first; all that follow fail as well, unless it fails once.
     pub(crate) fail_at: Option<u64>,
     pub(crate) once: bool,
-    /// Whether they fail as on a disk that is full: those that need room.
+    /// True if the failures are those of a full disk: only operations that need room fail.
     pub(crate) is_full: bool,
     /// Operations that failed.
     pub(crate) fired: u64,
@@ -46,13 +47,13 @@ impl WatchedDisk {
         WatchedDisk { below: below.to_path_buf(), seen: Arc::default() }
     }
 
-    /// What was seen, which one may forget.
+    /// Reads or changes the record of the disk.
     pub(crate) fn seen<T>(&self, look: impl FnOnce(&mut Seen) -> T) -> T {
         look(&mut self.seen.lock().unwrap())
     }
 
-    /// Does work of which every operation from number `at` on fails; gives what came of it, and how
-    /// many failed.
+    /// Runs `work` with every operation from number `at` on failing; returns its result, and the
+    /// count of failed operations.
     pub(crate) fn failing<T>(&self, at: u64, work: impl FnOnce() -> T) -> (T, u64) {
         self.seen(|seen| (seen.changes, seen.fired, seen.fail_at) = (0, 0, Some(at)));
         let done = work();
