@@ -1,6 +1,6 @@
-//! What is answered to whoever asked, and when.
+//! Answers: what a caller gets for an input, and when.
 //!
-//! It does not know what was asked, nor how it is done.
+//! This folder does not know the inputs, nor how they are run.
 
 pub(crate) mod inline;
 pub(crate) mod receipt;

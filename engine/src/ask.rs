@@ -1,7 +1,7 @@
-//! What callers build, and post.
+//! Requests that callers build, and post.
 //!
-//! A call with its credentials, calls that are signed together, calls that are admitted together,
-//! and upgrades of many objects. It does not know how an input is run.
+//! They are a call with its credentials, calls that are signed together, calls that are admitted
+//! together, and upgrades of many objects. This folder does not know how an input is run.
 
 pub(crate) mod batch;
 pub(crate) mod call;

@@ -1,7 +1,8 @@
-//! What is decided again: on record, in a capsule, or in memory before anything is on record.
+//! Audits: decisions that are taken again, on records, on a capsule, or in memory before anything
+//! is on record.
 //!
-//! By the step and the rules of the commit path, whose word must be what is on record. Nothing here
-//! makes a version; what comes in with a capsule is verified first, and appended by the store.
+//! They use the step and the rules of the commit path, and the result must agree with the record.
+//! Nothing here makes a version; an imported capsule is verified first, and appended by the store.
 
 pub(crate) mod capsule;
 pub(crate) mod explain;

@@ -1,8 +1,8 @@
-//! What time it is: the system's clock, or one that the embedder moves.
+//! Clocks: the system's clock, or one that the embedder moves.
 //!
 //! Times are milliseconds since 1970-01-01 UTC. The engine stamps each input with the clock; a
-//! guest sees only that stamp. No other time is believed: neither a message's nor a capsule's. It
-//! does not know who is waiting for a time to come.
+//! guest sees only that stamp. No other time is believed: neither a message's nor a capsule's. This
+//! module does not know who waits for a time.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -34,18 +34,18 @@ impl Clock {
         }
     }
 
-    /// Returns the microseconds since 1970-01-01 UTC by the system's clock: where the nonces begin
-    /// that are given to whoever chooses none.
+    /// Returns the microseconds since 1970-01-01 UTC by the system's clock: default nonces begin
+    /// there.
     pub fn microseconds() -> u64 {
         u64::try_from(since_1970().as_micros()).unwrap_or(u64::MAX)
     }
 
-    /// Whether the embedder moves it.
+    /// Returns whether the embedder moves it.
     pub fn is_manual(&self) -> bool {
         self.manual.is_some()
     }
 
-    /// Moves a manual clock forward to `time`; it never goes back, and the system's clock does not
+    /// Moves a manual clock forward to `time`; it never goes back. The system's clock does not
     /// move.
     pub(crate) fn advance_to(&self, time: u64) {
         if let Some(now) = &self.manual {

@@ -1,7 +1,8 @@
-//! From a letter to a version: what an object's turn does with its mail.
+//! The way from a letter to a version: an object's turn with its mail.
 //!
-//! `shared` is what all of it works on; `turn` takes letters, `commit` makes versions of them, and
-//! objects begin by `create` and `fork`. It does not know who posts, nor who reads.
+//! `shared` is the state that all of it works on; `turn` takes letters, `commit` makes versions of
+//! them, and objects begin by `create` and `fork`. This folder does not know who posts, nor who
+//! reads.
 
 pub(crate) mod code;
 pub(crate) mod commit;

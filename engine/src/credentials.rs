@@ -1,6 +1,6 @@
-//! What calls are signed with besides keys: nonces, and the secrets of sessions.
+//! The credentials of calls besides keys: nonces, and the secrets of sessions.
 //!
-//! It does not know objects, nor what is signed.
+//! This folder does not know objects, nor what is signed.
 
 pub(crate) mod nonces;
 pub(crate) mod session;

@@ -1,8 +1,8 @@
-//! The database: what an embedder opens, and every question and request there is.
+//! The database: the type that an embedder opens, with every request and query.
 //!
-//! Each method hands the work on: to a worker, the store or a query. It holds no rule of its own.
+//! Each method passes its work on: to a worker, the store or a query. It holds no rule of its own.
 //!
-//! Dropping a database closes it: what was submitted is worked through and made durable first.
+//! Dropping a database closes it: submitted work is finished and made durable first.
 
 mod messages;
 mod outbox;
@@ -56,16 +56,16 @@ use crate::step::slots::Slots;
 #[cfg(test)]
 mod tests;
 
-/// Objects whose newest versions are ahead of the clock: they were on a host whose clock was, or
-/// the clock went back.
+/// Objects whose newest versions are ahead of the clock: they were on a host whose clock was ahead,
+/// or the clock went back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Ahead {
-    /// How many there are.
+    /// The number of objects.
     pub object_count: u64,
     /// The one that is furthest ahead.
     pub object: ObjectId,
-    /// By how many milliseconds.
+    /// The largest lead, in milliseconds.
     pub by: u64,
 }
 
@@ -107,7 +107,7 @@ impl Database {
     pub(crate) fn open_with(path: &Path, mut options: Options) -> Result<Database> {
         let cache = options.open_code_cache()?;
         let storage = options.storage.clone();
-        // What cannot be written does not run by itself.
+        // A store that cannot be written runs no cycles by itself.
         options.cycles &= !storage.is_read_only();
         let (workers, cycles) = (options.worker_count, options.cycles);
         let storage = if workers > 0 { storage } else { storage.threads(false) };
@@ -141,15 +141,14 @@ impl Database {
     ///
     /// *Blocks* until the object is durable; the first of its code waits for the compilation too.
     ///
-    /// Creation is governed by nothing but its own validity: the object's id is the hash of what it
-    /// is made of.
+    /// Only its own validity governs a creation: the object's id is the hash of its parts.
     ///
     /// # Errors
     ///
-    /// [`Module`](ErrorKind::Module), [`Guard`](ErrorKind::Guard) and
-    /// [`Object`](ErrorKind::Object) when the module, its schema, the policy or its guard, or the
-    /// arguments are not as they must be, [`Limit`](ErrorKind::Limit),
-    /// [`Refused`](ErrorKind::Refused) when `create` traps, and those of the store.
+    /// [`Module`](ErrorKind::Module), [`Guard`](ErrorKind::Guard) and [`Object`](ErrorKind::Object)
+    /// when the module, its schema, the policy or its guard, or the arguments are invalid,
+    /// [`Limit`](ErrorKind::Limit), [`Refused`](ErrorKind::Refused) when `create` traps, and those
+    /// of the store.
     pub fn create(&self, code: Code) -> Result<ObjectId> {
         let (id, pending) = self.begin_create(code)?;
         pending.wait()?;
@@ -157,7 +156,7 @@ impl Database {
     }
 
     /// Creates an object; its id is known at once, and it can be called at once, but it is durable
-    /// only when the pending receipt is there: what a ticket is to a relaxed call.
+    /// only when the pending receipt is there: the receipt is like the ticket of a relaxed call.
     ///
     /// *Blocks* while a worker makes the object and, where its code is new, compiles it; not for
     /// the disk.
@@ -176,15 +175,15 @@ impl Database {
         Ok((id, pending))
     }
 
-    /// Makes an object of a version of another: what that had become goes on from there, in a
-    /// lineage of its own whose first version names the one that it is of. The fork has its memory,
-    /// code and policy, and wakes when it would have. It has no nonces, sessions or past, and what
-    /// was signed for the one is not signed for the other. Waits until it is durable.
+    /// Makes an object from a version of another: it continues from that version's state, in a
+    /// lineage of its own whose first version names the original one. The fork has its memory, code
+    /// and policy, and keeps its next wake. It has no nonces, sessions or past, and signatures for
+    /// the one are not valid for the other. Waits until it is durable.
     ///
     /// *Blocks* until the object is durable.
     ///
-    /// Like a creation it is governed by nothing but its own validity: whoever holds a version can
-    /// make another object of it.
+    /// Like a creation, only its own validity governs a fork: anyone who holds a version can fork
+    /// it.
     ///
     /// ```
     /// # use continuant::{Code, Database, args};
@@ -212,8 +211,8 @@ impl Database {
         self.fork_as(Fork { of: id, seq, name, wakes: Wakes::Yes })
     }
 
-    /// Makes an object of a version of another, as [`fork`](Database::fork) does, without its wake:
-    /// it does not run by itself before it is asked for something that sets one.
+    /// Makes an object from a version of another, as [`fork`](Database::fork) does, without its
+    /// wake: it does not run by itself before a request sets one.
     ///
     /// *Blocks* until the object is durable.
     ///
@@ -241,8 +240,8 @@ impl Database {
     ///
     /// *Blocks* while it reads the schema, when the object is not in memory.
     ///
-    /// The method and its arguments are checked against the schema now; what is wrong with them is
-    /// the error of the call once it is submitted, waited for or awaited.
+    /// The method and its arguments are checked against the schema now; a mistake in them is the
+    /// error of the call once it is submitted, waited for or awaited.
     pub fn call(&self, id: ObjectId, method: &str, arguments: Vec<Value>) -> Call<'_> {
         let request = read::definition_of(&self.shared, id).and_then(|definition| {
             let method = definition.schema.require_method(method)?;
@@ -262,12 +261,12 @@ impl Database {
         Transaction::new(&self.shared, calls)
     }
 
-    /// A direct write of state fields, governed like any other change: the policy's action is
+    /// Writes state fields directly, governed like any other change: the policy's action is
     /// `write`.
     ///
     /// *Blocks* while it reads the schema, when the object is not in memory.
     ///
-    /// What has no fixed size, strings and lists, is written by methods only.
+    /// Only fields of fixed size can be written; strings and lists are written by methods only.
     pub fn write(&self, id: ObjectId, fields: Vec<(&str, Value)>) -> Call<'_> {
         let request = read::definition_of(&self.shared, id).and_then(|definition| {
             let encode = |(path, value): (&str, Value)| {
@@ -280,16 +279,16 @@ impl Database {
         Call::new(&self.shared, id, request)
     }
 
-    /// Another policy, as Cedar text or, with a guard, as a [`Law`], governed by the one that there
-    /// is: its action is `amend`, and only a rule that names it permits it. The version that is
-    /// made of it carries the new policy, which decides on all that follows.
+    /// Replaces the policy by another, as Cedar text or, with a guard, as a [`Law`]. The present
+    /// policy governs it: the action is `amend`, and only a rule that names it permits it. The
+    /// resulting version carries the new policy, which decides on all later steps.
     ///
     /// *Blocks* while a worker parses the policy.
     ///
-    /// A policy that permits no amendment would be the object's last, so that submitting it fails
-    /// with [`LastPolicy`](ErrorKind::LastPolicy); see
-    /// [`amend_for_good`](Database::amend_for_good). What the new policy would have said of the
-    /// versions on record, [`rehearse`](Database::rehearse) tells.
+    /// A policy that permits no amendment would be the object's last, so submitting it fails with
+    /// [`LastPolicy`](ErrorKind::LastPolicy); see [`amend_for_good`](Database::amend_for_good).
+    /// [`rehearse`](Database::rehearse) shows how the new policy would have decided on the versions
+    /// on record.
     pub fn amend<'p>(&self, id: ObjectId, policy: impl Into<Law<'p>>) -> Call<'_> {
         let amendment =
             self.amendment(id, policy.into()).and_then(|(request, is_last)| match is_last {
@@ -307,19 +306,18 @@ impl Database {
         Call::new(&self.shared, id, amendment)
     }
 
-    /// Other code, and the policy that there is or another, governed by the one that there is: its
-    /// action is `upgrade`, and only a rule that names it permits it. The new code makes the
-    /// object's memory of the state that the old one left, and the policy from then on must permit
-    /// that too, as the action `migrate`. The object stays what it is in all else: it has its id,
-    /// its name, its lineage, its wake, its nonces and sessions, and what is on its way to it or
-    /// from it goes on.
+    /// Replaces the code, and keeps the policy or replaces it too. The present policy governs it:
+    /// the action is `upgrade`, and only a rule that names it permits it. The new code makes the
+    /// object's memory from the old code's state, and the new policy must permit that too, as the
+    /// action `migrate`. The object keeps everything else: its id, its name, its lineage, its wake,
+    /// its nonces and sessions, and messages to it or from it stay on their way.
     ///
-    /// *Blocks* while it reads what the object is and a worker looks at the code that comes.
+    /// *Blocks* while it reads the object's policy and a worker examines the new code.
     ///
-    /// When the new code does not take such states, traps, or leaves no valid state, or a policy
+    /// When the new code does not accept such states, traps, or leaves no valid state, or a policy
     /// refuses, the upgrade is refused, on record, and nothing has changed. As with
     /// [`amend`](Database::amend), submitting it fails with [`LastPolicy`](ErrorKind::LastPolicy)
-    /// when the policy from then on would be the object's last, unless the upgrade is
+    /// when the new policy would be the object's last, unless the upgrade is
     /// [`for_good`](Upgrade::for_good).
     ///
     /// ```
@@ -355,8 +353,8 @@ impl Database {
         Fleet::new(&self.shared, from, to)
     }
 
-    /// What another policy, as Cedar text or, with a guard, as a [`Law`], would say of the last so
-    /// many versions on record, as if it had been the object's since then.
+    /// Shows how another policy, as Cedar text or, with a guard, as a [`Law`], would have decided
+    /// on the `last` versions on record, as if it had been the object's since then.
     ///
     /// *Blocks* while it reads the versions and decides on them.
     ///
@@ -382,7 +380,7 @@ impl Database {
     ///
     /// # Errors
     ///
-    /// [`Object`](ErrorKind::Object) when it is no policy for the object's schema,
+    /// [`Object`](ErrorKind::Object) when it is no valid policy for the object's schema,
     /// [`Guard`](ErrorKind::Guard); [`NoObject`](ErrorKind::NoObject), and those of the store.
     pub fn rehearse<'p>(
         &self,
@@ -436,11 +434,11 @@ impl Database {
     }
 
     /// Moves a manual clock forward to `time`, runs every wake due on the way, delivers every
-    /// message that is on its way, and returns when all that was submitted is worked through, by
-    /// other threads too: while they go on submitting it does not return. The system's clock does
-    /// not move: wakes due when this is called are run.
+    /// message that is on its way, and returns when all submitted work is finished, that of other
+    /// threads too: while they continue to submit it does not return. The system's clock does not
+    /// move: wakes due at the call are run.
     ///
-    /// *Blocks* until all is worked through and durable.
+    /// *Blocks* until all work is done and durable.
     ///
     /// # Errors
     ///
@@ -453,7 +451,7 @@ impl Database {
         loop {
             self.shared.post_due(now)?;
             wait_quiet(&self.shared);
-            // What was worked through may have set a wake that is due by now.
+            // The finished work may have set a wake that is due by now.
             if self.next_wake().is_none_or(|wake| wake > now) {
                 return Ok(self.shared.store().sync()?);
             }
@@ -461,9 +459,9 @@ impl Database {
     }
 
     /// Without [workers](Options::workers): works through the mail of the object at this place of
-    /// the run queue, counted round, on this thread, and gives its id; none when no object has
-    /// mail, or there are workers. Which of them is next makes no difference to what is promised,
-    /// so whoever draws the places draws how the work of objects is interleaved.
+    /// the run queue, counted round, on this thread, and returns its id; none when no object has
+    /// mail, or there are workers. Any place keeps the database's promises, so a caller that draws
+    /// the places draws how the work of objects is interleaved.
     ///
     /// *Blocks* while it works through the mail.
     ///
@@ -472,19 +470,19 @@ impl Database {
         work_at(&self.shared, place)
     }
 
-    /// When the next wake of any object is, in milliseconds since 1970-01-01 UTC, or when one that
-    /// was refused, or failed, is tried again.
+    /// Returns the time of the next wake of any object, in milliseconds since 1970-01-01 UTC, or of
+    /// the next try of one that was refused, or failed.
     pub fn next_wake(&self) -> Option<u64> {
         self.shared.timer().first()
     }
 
-    /// How many wakes there are that [`next_wake`](Database::next_wake) is the first of.
+    /// Returns the number of wakes of which [`next_wake`](Database::next_wake) is the first.
     pub fn wake_count(&self) -> usize {
         self.shared.timer().len()
     }
 
-    /// The objects among these whose wakes are at `time` or before, in the order of their wakes:
-    /// found in the order that there is, without a look at other objects.
+    /// Returns the objects whose wakes are at `time` or before, in the order of their wakes,
+    /// without examining other objects.
     pub fn due(&self, time: u64) -> Vec<ObjectId> {
         self.shared.timer().due(time)
     }
@@ -520,8 +518,8 @@ impl Database {
         self.shared.overdue().all()
     }
 
-    /// How many objects are ahead of the clock, and by how much at most; none, when no object is.
-    /// Every object is looked at.
+    /// Returns how many objects are ahead of the clock, and by how much at most; none, when no
+    /// object is. It examines every object.
     ///
     /// *Blocks* while it reads the index.
     ///
@@ -545,8 +543,8 @@ impl Database {
         Ok(ahead)
     }
 
-    /// The hashes of modules that objects here have or had, or were to have, and that begin with
-    /// these hexadecimal digits, at most `limit`.
+    /// Returns the hashes of modules that objects here have or had, or were to have, and that begin
+    /// with these hexadecimal digits, at most `limit`.
     ///
     /// *Blocks* while it reads the index.
     ///
@@ -566,13 +564,13 @@ impl Database {
         self.shared.clock().now()
     }
 
-    /// The newest version, which may not be durable yet: a crash may undo what no reply has
-    /// acknowledged. Before something outside rests on what is read here, wait for
+    /// Returns the newest version, which may not be durable yet: a crash may undo versions that no
+    /// reply has acknowledged. Before anything outside relies on the values read here, wait for
     /// [`sync`](Database::sync), after which every version that was read before is durable.
     ///
     /// *Blocks* while it reads the disk, when the object is not in memory.
     ///
-    /// It waits for no writer of the object, and no writer waits for whoever holds it.
+    /// It waits for no writer of the object, and no writer waits while the snapshot is held.
     ///
     /// # Errors
     ///
@@ -581,7 +579,7 @@ impl Database {
         read::snapshot(&self.shared, id)
     }
 
-    /// The version with this seq.
+    /// Returns the version with this sequence number.
     ///
     /// *Blocks* while it reads the disk, unless it is the newest version and in memory.
     ///
@@ -593,7 +591,8 @@ impl Database {
         read::at(&self.shared, id, seq)
     }
 
-    /// The newest version that is not later than `time`, in milliseconds since 1970-01-01 UTC.
+    /// Returns the newest version that is not later than `time`, in milliseconds since 1970-01-01
+    /// UTC.
     ///
     /// *Blocks* while it reads the disk.
     ///
@@ -604,13 +603,12 @@ impl Database {
         read::as_of(&self.shared, id, time)
     }
 
-    /// The database as a principal may read it: of each object, the fields that its policy
-    /// permits, by the action `read`, which has the field's name as `context.field`.
+    /// Returns a view of the database as a principal may read it: of each object, the fields that
+    /// its policy permits, by the action `read`, which has the field's name as `context.field`.
     ///
-    /// This is for services that hand on what they read. It keeps nothing from the embedder, whose
-    /// own right [`snapshot`](Database::snapshot) and everything else here is, nor from anyone who
-    /// has the files or a capsule. Who the principal is, the embedder vouches for; reads are not on
-    /// record.
+    /// This is for services that pass on what they read. It restricts neither the embedder, who may
+    /// read everything by [`snapshot`](Database::snapshot) and the other methods, nor anyone who
+    /// has the files or a capsule. The embedder vouches for the principal; reads are not on record.
     ///
     /// ```
     /// use continuant::{Code, Database, ErrorKind, Principal, SigningKey, args};
@@ -644,14 +642,14 @@ impl Database {
         Reader::new(&self.shared, principal)
     }
 
-    /// What objects of this code and policy are, without their memory.
+    /// Returns the definition of objects of this code and policy, without their memory.
     ///
     /// *Blocks* while it reads the disk and parses, when no object of this code and policy is in
     /// memory.
     ///
     /// # Errors
     ///
-    /// [`Missing`](ErrorKind::Missing) when no object here ever was one, and those of the store.
+    /// [`Missing`](ErrorKind::Missing) when no object here ever had them, and those of the store.
     pub fn definition(&self, hashes: (CodeHash, PolicyHash)) -> Result<Arc<Definition>> {
         read::definition(&self.shared, hashes)
     }
@@ -662,8 +660,8 @@ impl Database {
         query::History::new(self.shared.store(), id)
     }
 
-    /// The nonce that a key used last on the object, as far as the object remembers: for as long as
-    /// an older signature could still hold.
+    /// Returns the last nonce of a key on the object, as far as the object remembers: for as long
+    /// as an older signature could still be valid.
     ///
     /// *Blocks* while it reads the disk, when the object is not in memory.
     ///
@@ -676,7 +674,7 @@ impl Database {
         Ok(ledger.nonces.last(key))
     }
 
-    /// What differs between two versions.
+    /// Returns the differences between two versions.
     ///
     /// *Blocks* while it reads both versions.
     ///
@@ -687,8 +685,9 @@ impl Database {
         Ok(query::diff(&self.at(id, from)?, &self.at(id, to)?)?)
     }
 
-    /// The version that gave the field at `path` the value that it has now, and why it is that one:
-    /// upgrades that kept the field, and forks of an object that is here, are passed through.
+    /// Returns the version that gave the field at `path` its present value, and why it is that one:
+    /// the search passes through upgrades that kept the field, and through forks of an object that
+    /// is here.
     ///
     /// *Blocks* while it reads the history, back to that version.
     ///
@@ -700,8 +699,8 @@ impl Database {
         query::blame(self.shared.store(), |hashes| self.definition(hashes), id, path)
     }
 
-    /// Why a version was admitted: what decided, the rules with their text, and the values that
-    /// they read of the step. It is decided on again, of what is on record.
+    /// Explains why a version was admitted: the deciding rules with their text, and the values that
+    /// they read of the step. The decision is taken again, from the record.
     ///
     /// *Blocks* while it reads the version and decides again.
     ///
@@ -731,14 +730,14 @@ impl Database {
     /// # Errors
     ///
     /// Those of [`Database::at`], of the version and of the one before it, and
-    /// [`Replay`](ErrorKind::Replay) when the policy does not say what is on record.
+    /// [`Replay`](ErrorKind::Replay) when the policy does not decide as on record.
     pub fn explain(&self, id: ObjectId, seq: u64) -> Result<Explanation> {
         let told = on_thread(|stack| explain::version(&self.shared, stack, id, seq))?;
         told.map_err(|error| error.about(id))
     }
 
-    /// Why an input was refused that is on record: like [`explain`](Database::explain), but for the
-    /// refusal of this number, counted from 1, oldest first, whose step is run again.
+    /// Explains why an input on record was refused: like [`explain`](Database::explain), but for
+    /// the refusal of this number, counted from 1, oldest first, whose step is run again.
     ///
     /// *Blocks* while it runs the step again.
     ///
@@ -750,7 +749,7 @@ impl Database {
         told.map_err(|error| error.about(id))
     }
 
-    /// The object of that name.
+    /// Returns the object of that name.
     ///
     /// *Blocks* while it reads the index.
     ///
@@ -761,8 +760,8 @@ impl Database {
         Ok(self.shared.store().find(name)?)
     }
 
-    /// What a text stands for: the object with that id; else the one of that name, or the only one
-    /// whose id begins with these digits, of which there must be four.
+    /// Returns the meaning of a text: the object with that id; else the one of that name, or the
+    /// only one whose id begins with these digits, at least four.
     ///
     /// *Blocks* while it reads the index.
     ///
@@ -773,7 +772,7 @@ impl Database {
         Ok(self.shared.store().resolve(text)?)
     }
 
-    /// What a list shows of one object.
+    /// Returns the entry of one object in a list.
     ///
     /// *Blocks* while it reads the index, when the object is not known yet.
     ///
@@ -813,15 +812,16 @@ impl Database {
     ///
     /// # Errors
     ///
-    /// [`Object`](ErrorKind::Object) and [`Replay`](ErrorKind::Replay) naming the version and what
-    /// does not hold; [`NoObject`](ErrorKind::NoObject), and those of the store, of which
-    /// [`NoState`](storage::ErrorKind::NoState) says that only headers are left.
+    /// [`Object`](ErrorKind::Object) and [`Replay`](ErrorKind::Replay) naming the version and the
+    /// part that does not match; [`NoObject`](ErrorKind::NoObject), and those of the store, of
+    /// which [`NoState`](storage::ErrorKind::NoState) says that only headers are left.
     pub fn verify(&self, id: ObjectId, replay: Replay) -> Result<Verified> {
         self.verify_with(id, replay, |_, _| {})
     }
 
-    /// Like [`verify`](Database::verify); `progress` is told versions and refusals done and in all,
-    /// on another thread, and may stop it ([`GoesOn`](storage::GoesOn)).
+    /// Verifies like [`verify`](Database::verify); calls `progress` with the versions and refusals
+    /// done, and the total, on another thread; it may stop the verification
+    /// ([`GoesOn`](storage::GoesOn)).
     ///
     /// *Blocks* while it reads the whole lineage and, with a replay, runs it.
     ///
@@ -854,11 +854,11 @@ impl Database {
         Ok(self.shared.store().export(id, to, |_, _| {})?)
     }
 
-    /// Writes the object, whole, as a capsule, and ends it here, durably and before: from then on
-    /// it can be read, and nothing else, also after its wake, until it comes back by
-    /// [`import`](Database::import) of what it became, or is [taken back](Database::take_back).
-    /// Messages to it are dead letters meanwhile, which can be tried again. When writing fails the
-    /// object goes on here.
+    /// Writes the object, whole, as a capsule, and ends it here, durably and before. From then on
+    /// it can only be read, even when its wake is due, until it comes back by
+    /// [`import`](Database::import) of a later capsule of it, or is [taken
+    /// back](Database::take_back). Messages to it are dead letters meanwhile, which can be retried.
+    /// When writing fails the object continues here.
     ///
     /// *Blocks* until the move is durable and the capsule is written.
     ///
@@ -875,8 +875,8 @@ impl Database {
         exported
     }
 
-    /// Goes on with an object here that was [moved away](Database::move_away); whether it was. If
-    /// it went on elsewhere too, there are two of it from now on, which differ.
+    /// Continues with an object here that was [moved away](Database::move_away); returns whether it
+    /// was. If it continued elsewhere too, there are two of it from now on, which differ.
     ///
     /// *Blocks* until it is durable.
     ///
@@ -888,9 +888,10 @@ impl Database {
         self.shared.set_moved(id, false)
     }
 
-    /// Takes in a capsule after verifying its whole lineage, and gives the object's id. An object
-    /// that is here already goes on where the capsule does, if what is here is the beginning of
-    /// that: so an object comes back to where it was, and a newer capsule follows an older one.
+    /// Imports a capsule after verifying its whole lineage, and returns the object's id. An object
+    /// that is here already is continued by the capsule, if its lineage here is the beginning of
+    /// the capsule's: so an object comes back to where it was, and a newer capsule follows an older
+    /// one.
     ///
     /// *Blocks* while it reads and verifies the capsule, and until the object is durable.
     ///
@@ -898,13 +899,13 @@ impl Database {
     ///
     /// Those of [`verify_capsule`](crate::verify_capsule);
     /// [`HereAlready`](storage::ErrorKind::HereAlready) when the capsule has no more of the object
-    /// than is here, [`Diverged`](storage::ErrorKind::Diverged) when it has something else, and
-    /// [`Conflict`](storage::ErrorKind::Conflict) when the object goes on here meanwhile.
+    /// than is here, [`Diverged`](storage::ErrorKind::Diverged) when it has a different lineage,
+    /// and [`Conflict`](storage::ErrorKind::Conflict) when the object continues here meanwhile.
     pub fn import(&self, from: impl Read + Seek + Send) -> Result<ObjectId> {
         on_thread(|stack| capsule::import(&self.shared, stack, from, None))?
     }
 
-    /// Takes in a capsule, as [`import`](Database::import) does, and gives the object a name.
+    /// Imports a capsule, as [`import`](Database::import) does, and gives the object a name.
     ///
     /// *Blocks* while it reads and verifies the capsule, and until the object is durable.
     ///
@@ -915,21 +916,21 @@ impl Database {
         on_thread(|stack| capsule::import(&self.shared, stack, from, Some(name)))?
     }
 
-    /// Waits until all that was appended is durable: every version that was seen or acknowledged
-    /// before, whose [`Ticket`](crate::Ticket) is settled then. This thread may write it, and wake
-    /// those that wait for the same.
+    /// Waits until all appends so far are durable: every version that was seen or acknowledged
+    /// before, whose [`Ticket`](crate::Ticket) is settled then. This thread may write the log, and
+    /// wake others that wait for it.
     ///
     /// *Blocks* until the disk is done.
     ///
     /// # Errors
     ///
-    /// [`Poisoned`](storage::ErrorKind::Poisoned) when it cannot become so.
+    /// [`Poisoned`](storage::ErrorKind::Poisoned) when they cannot become durable.
     pub fn sync(&self) -> Result<()> {
         Ok(self.shared.store().sync()?)
     }
 
-    /// Walks the whole store and reports all damage; `progress` is told bytes done and bytes in
-    /// all, and may stop it ([`GoesOn`](storage::GoesOn)).
+    /// Walks the whole store and reports all damage; calls `progress` with the bytes done, and the
+    /// total; it may stop the check ([`GoesOn`](storage::GoesOn)).
     ///
     /// *Blocks* while it reads the whole database.
     ///
@@ -944,7 +945,7 @@ impl Database {
         Ok(self.shared.store().check(progress)?)
     }
 
-    /// Figures of the store.
+    /// Returns figures of the store.
     ///
     /// *Blocks* while it reads the index.
     ///
@@ -955,19 +956,19 @@ impl Database {
         Ok(self.shared.store().stats()?)
     }
 
-    /// What the database has done since it was opened, and what it is at. It is read from memory,
-    /// in a time that does not depend on how many objects there are.
+    /// Returns what the database has done since it was opened, and its present state. It reads
+    /// memory only, in a time that does not depend on the number of objects.
     pub fn metrics(&self) -> Metrics {
         self.shared.figures()
     }
 
-    /// Works through what was submitted, makes it durable, writes the index and closes.
+    /// Finishes all submitted work, makes it durable, writes the index and closes.
     ///
     /// *Blocks* until all that was submitted is durable and the index is written.
     ///
     /// # Errors
     ///
-    /// Those of the store: what they concern is in no acknowledged commit.
+    /// Those of the store: they concern no acknowledged commit.
     pub fn close(mut self) -> Result<()> {
         self.shut()
     }

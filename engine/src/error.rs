@@ -1,6 +1,6 @@
-//! The one error of the engine: a kind that says what to do about it, and what it was about.
+//! The error of the engine: a kind that says what to do about it, and its subject.
 //!
-//! Invariant: a refusal is an error of its own kind, so that no caller takes it for a success or
+//! Invariant: a refusal is an error of its own kind, so that no caller mistakes it for a success or
 //! for a failure of the machine.
 
 mod class;
@@ -28,16 +28,16 @@ struct Inner {
     object: Option<ObjectId>,
 }
 
-/// What went wrong.
+/// The kinds of failure.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum ErrorKind {
     /// The object's policy, or a native rule, refuses the input. Nothing changed.
     Refused {
-        /// Why, and by which rules.
+        /// The verdict: the reason, and the rules behind it.
         verdict: Verdict,
-        /// Whether the refusal is on record; it is not when the object has too many or the input
-        /// is too long.
+        /// True if the refusal is on record; it is not when the object has too many or the input is
+        /// too long.
         recorded: bool,
     },
     /// The module cannot be an object's code.
@@ -50,15 +50,15 @@ pub enum ErrorKind {
     Storage(storage::Error),
     /// A part that a version names is not in the store: check names the damage.
     Missing {
-        /// What it is.
+        /// The kind of the missing part.
         what: &'static str,
-        /// Its hash.
+        /// The hash of the missing part.
         hash: String,
     },
     /// The database has no such object.
     NoObject,
-    /// The object was moved away, and ended here: import what it became, or take it back with
-    /// [`take_back`](crate::Database::take_back).
+    /// The object was moved away, and ended here: import a later capsule of it, or take it back
+    /// with [`take_back`](crate::Database::take_back).
     Moved,
     /// The object has no such version.
     NoVersion {
@@ -71,7 +71,7 @@ pub enum ErrorKind {
     NoRefusal {
         /// The refusal asked for, counted from 1, oldest first.
         asked: u64,
-        /// How many there are.
+        /// The number of them.
         count: u64,
     },
     /// A capsule could not be read.
@@ -95,32 +95,32 @@ pub enum ErrorKind {
     },
     /// The object has no wake that is due.
     NotDue {
-        /// Its next wake, in milliseconds since 1970-01-01 UTC.
+        /// The object's next wake, in milliseconds since 1970-01-01 UTC.
         wake: Option<u64>,
     },
     /// The object's time is ahead of this host's clock by more than is
     /// [tolerated](crate::Options::clock_ahead_max): no verdict about the input, which may be tried
     /// again when the clock is right, or [let in](crate::Call::even_if_ahead).
     Ahead {
-        /// By how many milliseconds.
+        /// The lead, in milliseconds.
         by: u64,
-        /// How many are tolerated.
+        /// The tolerated lead, in milliseconds.
         max: u64,
     },
     /// The object's policy does not permit that the principal reads the field.
     NotReadable {
         /// The field of the state.
         field: String,
-        /// Why, and by which rules.
+        /// The verdict: the reason, and the rules behind it.
         verdict: Verdict,
     },
     /// The policy permits no amendment: the object could never be given another.
     LastPolicy,
     /// The version is not durable yet: wait for its ticket first.
     NotDurable,
-    /// What needs a signature was given for a call without one: sign it, or leave that out.
+    /// A part of a signature was given for a call without one: sign it, or leave that part out.
     NotSigned {
-        /// What was given.
+        /// The part that was given.
         what: &'static str,
     },
     /// A call has two credentials: leave one of them out.
@@ -131,8 +131,8 @@ pub enum ErrorKind {
     /// A transaction has two inputs of the same object: an object takes one step in it.
     Twice,
     /// The input is in a session whose secret this database does not hold: hand it in with
-    /// [`hold_session`](crate::Database::hold_session). Nothing is on record of it, as it may be as
-    /// it must be.
+    /// [`hold_session`](crate::Database::hold_session). Nothing is on record of the input, as it
+    /// may be valid.
     SessionNotHeld {
         /// The session.
         session: SessionId,
@@ -143,18 +143,18 @@ pub enum ErrorKind {
         what: &'static str,
         /// The most that it allows.
         max: u64,
-        /// What was asked for.
+        /// The amount requested.
         found: u64,
     },
-    /// A replay does not give what is on record.
+    /// A replay does not agree with the record.
     Replay {
-        /// What differs.
+        /// The part that differs.
         what: &'static str,
         /// The version.
         seq: u64,
-        /// What the code gives.
+        /// The code's result.
         expected: String,
-        /// What is on record.
+        /// The record.
         found: String,
     },
     /// The substrate failed: no verdict about the input, which may be tried again.
@@ -163,7 +163,7 @@ pub enum ErrorKind {
     CodeCache {
         /// The directory.
         directory: PathBuf,
-        /// Why not.
+        /// The reason.
         problem: String,
     },
     /// A worker panicked over it, which is our bug. Nothing changed.
@@ -183,7 +183,7 @@ impl Error {
         self
     }
 
-    /// What went wrong.
+    /// Returns the kind of failure.
     pub fn kind(&self) -> &ErrorKind {
         &self.0.kind
     }
@@ -193,7 +193,7 @@ impl Error {
         self.0.object
     }
 
-    /// What is said of the record of a refusal: of an object that was not made there is none.
+    /// Returns a note on the record of a refusal; a creation's refusal is never on record.
     fn record(&self, is_recorded: bool) -> &'static str {
         match is_recorded || self.0.object.is_none() {
             true => "",
@@ -201,7 +201,7 @@ impl Error {
         }
     }
 
-    /// Whether what it says names the object already.
+    /// Returns whether the message names the object already.
     fn names(&self, object: ObjectId) -> bool {
         matches!(&self.0.kind, ErrorKind::Storage(error) if error.object() == Some(object))
     }

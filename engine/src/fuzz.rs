@@ -1,17 +1,16 @@
-//! Fuzzing of objects: sequences of inputs, drawn from a seed, that an object of a user's code and
-//! policy is given, and invariants that are held against every version that comes of them.
+//! Fuzzing of objects: sequences of inputs, drawn from a seed, for an object of a user's code and
+//! policy, and invariants that every resulting version is checked against.
 //!
-//! What it runs is what a database runs, in memory: the commit path up to the append. A sequence
-//! that breaks an invariant is shrunk to a minimal one.
+//! It runs the code of a database, in memory: the commit path up to the append. A sequence that
+//! breaks an invariant is shrunk to a minimal one.
 //!
-//! Held against every run, without being stated: no step panics (`no-panic`), no signed input is
-//! admitted twice (`no-replay`), and what is on record verifies and replays (`replays`, of one
-//! sequence in 64).
+//! Every run also checks, unstated: no step panics (`no-panic`), no signed input is admitted twice
+//! (`no-replay`), and the record verifies and replays (`replays`, for one sequence in 64).
 //!
 //! It does not know a store, and keeps nothing. It knows one object at a time: a message that a
-//! step sends is an effect, and nobody gets it.
+//! step sends is an effect, and is not delivered.
 //!
-//! Invariant: the same [`Fuzz`] with the same seed has the same events happen in the same order.
+//! Invariant: the same [`Fuzz`] with the same seed plays the same events in the same order.
 
 mod draw;
 mod invariant;
@@ -43,7 +42,7 @@ use crate::step::catalog::Catalog;
 
 /// Keys that sign when none is given; to those that are, one stranger's is added.
 const KEYS: u8 = 4;
-/// One sequence in so many is verified and replayed.
+/// One sequence in this many is verified and replayed.
 const REPLAY_EVERY: u64 = 64;
 /// Arguments of creations that are remembered, and in how many of a hundred cases they are used.
 const CREATIONS_KNOWN: usize = 64;
@@ -51,7 +50,7 @@ const CREATIONS_AGAIN: usize = 90;
 /// Creations of drawn arguments that may be refused before the first one is not.
 const CREATIONS_MAX: u64 = 10_000;
 
-/// What is fuzzed, how, and for how long.
+/// The subject of fuzzing, the invariants, and the limits of a run.
 ///
 /// ```
 /// use continuant::fuzz::{Fuzz, What};
@@ -94,7 +93,7 @@ pub struct Fuzz {
     stop: Option<Stop>,
 }
 
-/// Whether a run is to stop.
+/// A callback that returns whether a run is to stop.
 type Stop = Box<dyn Fn() -> bool + Send + Sync>;
 
 impl fmt::Debug for Fuzz {
@@ -104,8 +103,8 @@ impl fmt::Debug for Fuzz {
 }
 
 impl Fuzz {
-    /// Objects of this code and policy. Its arguments are those of every creation; when `create`
-    /// takes some and none are given, they are drawn. Its salt and its name are of no matter.
+    /// Fuzzes objects of this code and policy. Its arguments are those of every creation; when
+    /// `create` takes some and none are given, they are drawn. Its salt and its name do not matter.
     pub fn new(code: Code) -> Fuzz {
         let (seed, events_max) = (0, 64);
         let (steps, time, keys, laws, holds) = Default::default();
@@ -113,20 +112,20 @@ impl Fuzz {
         Fuzz { code, seed, steps, time, events_max, keys, laws, holds, stop }
     }
 
-    /// What all that is drawn is drawn from. Default: 0.
+    /// Sets the seed of all draws. Default: 0.
     pub fn seed(mut self, seed: u64) -> Fuzz {
         self.seed = seed;
         self
     }
 
-    /// Stops after so many steps; time that goes by without one counts as one. Default, when there
-    /// is no time limit either: a million.
+    /// Stops after this many steps; a wait without a step counts as one. Default, when there is no
+    /// time limit either: a million.
     pub fn steps(mut self, count: u64) -> Fuzz {
         self.steps = Some(count);
         self
     }
 
-    /// Stops after so long; what is found by then is shrunk first.
+    /// Stops after this time; a broken invariant is shrunk first.
     pub fn time(mut self, limit: Duration) -> Fuzz {
         self.time = Some(limit);
         self
@@ -145,24 +144,26 @@ impl Fuzz {
         self
     }
 
-    /// That a Cedar expression holds for every version. It sees the `context` that a rule of the
-    /// policy sees, the arguments of a method only behind `if action == Action::"method" then`.
+    /// Adds the invariant that a Cedar expression holds for every version. It sees the `context`
+    /// that a rule of the policy sees, the arguments of a method only behind `if action ==
+    /// Action::"method" then`.
     ///
-    /// It is broken by a step that is admitted and of which it is false, or cannot be evaluated.
-    /// The name is one as rules have.
+    /// A step breaks it that is admitted although the expression is false, or cannot be evaluated.
+    /// The name is one that a rule can have.
     pub fn invariant(mut self, name: &str, expression: &str) -> Fuzz {
         self.laws.push(Law::text(name, expression));
         self
     }
 
-    /// That no rule of a Cedar text forbids any version. Each is a `forbid`, as it could stand in
-    /// the policy, and is an invariant by the name of its `@id`.
+    /// Adds the invariant that no rule of a Cedar text forbids any version. Each rule is a
+    /// `forbid`, as it could stand in the policy, and is an invariant by the name of its `@id`.
     pub fn invariants(mut self, cedar: &str) -> Fuzz {
         self.laws.push(cedar.to_string());
         self
     }
 
-    /// That a closure holds for every version, of the version before it and of itself.
+    /// Adds the invariant that a closure holds for every version, given the version before it and
+    /// itself.
     pub fn holds(
         mut self,
         name: &str,
@@ -178,15 +179,15 @@ impl Fuzz {
         self
     }
 
-    /// Has sequences of events happen, each to an object of its own, until an invariant is broken,
-    /// or as long as was said; `progress` is told the steps so far.
+    /// Plays sequences of events, each on an object of its own, until an invariant is broken, or
+    /// the limits are reached; calls `progress` with the steps so far.
     ///
     /// # Errors
     ///
     /// [`Module`](ErrorKind::Module) and [`Object`](ErrorKind::Object) when the module, its schema,
-    /// the policy, an invariant or the arguments are not as they must be;
-    /// [`Refused`](ErrorKind::Refused) when `create` refuses the arguments, or all that were drawn;
-    /// [`Substrate`](ErrorKind::Substrate) when the host fails.
+    /// the policy, an invariant or the arguments are invalid; [`Refused`](ErrorKind::Refused) when
+    /// `create` refuses the arguments, or all that were drawn; [`Substrate`](ErrorKind::Substrate)
+    /// when the host fails.
     pub fn run(&self, progress: impl FnMut(u64) + Send) -> Result<Report> {
         on_thread(|stack| self.run_here(stack, progress))?
     }
@@ -219,7 +220,7 @@ impl Fuzz {
         .run()
     }
 
-    /// The laws, of which no two have a rule of the same name.
+    /// Returns the laws, no two of which have a rule of the same name.
     fn laws(&self, stack: DeepStack, definition: &Definition) -> Result<Vec<Law>> {
         let laws = self.laws.iter().map(|text| Law::parse(stack, text, definition));
         let laws = laws.collect::<object::Result<Vec<Law>>>()?;
@@ -265,7 +266,7 @@ struct Run<'f, P> {
     steps_max: u64,
     /// Steps, and events that led to none.
     spent: u64,
-    /// Drawn arguments of which an object was created.
+    /// Drawn arguments with which an object was created.
     created: Vec<Vec<Value>>,
 }
 
@@ -291,7 +292,7 @@ impl<P: FnMut(u64)> Run<'_, P> {
             || self.fuzz.stop.as_ref().is_some_and(|stop| stop())
     }
 
-    /// What the next object is created with.
+    /// Returns the arguments of the next creation.
     fn arguments(&mut self) -> Vec<Value> {
         match self.stage.definition.schema.create() {
             Some(create) if self.is_drawn() => {
@@ -304,7 +305,7 @@ impl<P: FnMut(u64)> Run<'_, P> {
         }
     }
 
-    /// Whether arguments are drawn, as none are given where some are taken.
+    /// Returns whether arguments are drawn: the creation takes some and none are given.
     fn is_drawn(&self) -> bool {
         let create = self.stage.definition.schema.create();
         let takes_some = create.is_some_and(|create| !create.params.is_empty());
@@ -374,7 +375,8 @@ fn shrunk(
     let see = |event: &Event, steps: &[Step]| {
         events.push(Played { event: event.clone(), steps: steps.to_vec() });
     };
-    // What was found to break it breaks it again, but for what no run has in its hand.
+    // A sequence that broke it once breaks it again, except for effects outside of the run's
+    // control.
     let played = stage.play(&sequence, is_recorded, see)?;
     let broken = played.map_or(broken, |(broken, _)| broken);
     Ok(Broken {

@@ -1,6 +1,7 @@
-//! An object at its newest version: what its next step needs, and what is remembered beside it.
+//! An object at its newest version: all that its next step needs, and its missed wakes and
+//! refusals.
 //!
-//! It does not know whose turn it is, nor where versions are kept.
+//! This folder does not know whose turn it is, nor where versions are kept.
 
 pub(crate) mod live;
 pub(crate) mod missed;

@@ -1,12 +1,12 @@
-//! From the module that a user brings to the one that every substrate runs: validated against the
-//! ABI of objects, or that of guards, and instrumented so that its steps are metered, deterministic
-//! and observable.
+//! Instrumentation: converts a user's module into the one that every substrate runs. It is
+//! validated against the ABI of objects, or that of guards, and instrumented so that its steps are
+//! metered, deterministic and observable.
 //!
-//! It does not know who runs the result, and does no I/O: bytes in, bytes out.
+//! This module does not know who runs the result, and does no I/O: bytes in, bytes out.
 //!
 //! Invariant: the same bytes and limits give the same module, for one `INSTRUMENTATION_VERSION`.
 //!
-//! What the pass adds to a module, all of it under names that start with `continuant:`
+//! The pass adds these exports to a module, all of them under names that start with `continuant:`
 //!
 //! | export | what it is |
 //! |---|---|
@@ -32,15 +32,15 @@ pub use cost::{STACK_BUDGET, START_FUEL};
 pub use error::{ModuleError, ModuleErrorKind};
 pub use schema::CoreType;
 
-/// The version of everything that decides what a step computes and costs. It is part of every
+/// The version of everything that determines the results and costs of a step. It is part of every
 /// version header.
 pub const INSTRUMENTATION_VERSION: u32 = 1;
-/// The version in the headers of creations and upgrades that called `_initialize`, which those of
-/// the version before did not: nothing else is different.
+/// The version in the headers of creations and upgrades that called `_initialize`, which older ones
+/// did not; it differs in nothing else.
 pub const INITIALIZING_VERSION: u32 = 2;
 /// The custom section that holds the schema's WIT text.
 pub const SCHEMA_SECTION: &str = "continuant:schema";
-/// What the names of exports that the pass adds start with.
+/// The prefix of the names of exports that the pass adds.
 pub const RESERVED_PREFIX: &str = "continuant:";
 /// The card memory's export name.
 pub const CARDS_EXPORT: &str = "continuant:cards";
@@ -48,11 +48,11 @@ pub const CARDS_EXPORT: &str = "continuant:cards";
 pub const FUEL_EXPORT: &str = "continuant:fuel";
 /// The stack global's export name.
 pub const STACK_EXPORT: &str = "continuant:stack";
-/// What a module exports that its toolchain relies on to be called once, before anything else.
+/// The name of the export that toolchains rely on being called once, before anything else.
 pub const INITIALIZE_EXPORT: &str = "_initialize";
 /// The start function's export name.
 pub const START_EXPORT: &str = "continuant:start";
-/// What the export names of the guest's mutable globals start with; their ordinal follows.
+/// The prefix of the export names of the guest's mutable globals; their ordinal follows.
 pub const GLOBAL_EXPORT_PREFIX: &str = "continuant:global:";
 
 /// The most of everything that a module may have.
@@ -68,8 +68,8 @@ pub struct Limits {
     pub function_bytes_max: u32,
     /// Parameters and locals of one function.
     pub locals_max: u32,
-    /// Blocks, loops and ifs of one function. This and the next two bound the time to compile
-    /// what is made to be slow to compile.
+    /// Blocks, loops and ifs of one function. This and the next two limits bound the time to
+    /// compile a module that is built to compile slowly.
     pub blocks_max: u32,
     /// Loops of one function within one another.
     pub loop_nesting_max: u32,
@@ -85,7 +85,8 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// Those of a policy's guard. They are part of the format: every host has the same.
+    /// Returns the limits of a policy's guard. They are part of the format: every host has the
+    /// same.
     fn of_guards() -> Limits {
         use object::limits;
         let pages = limits::GUARD_MEMORY_BYTES_MAX / limits::WASM_PAGE_BYTES as u64;
@@ -127,7 +128,7 @@ pub struct FunctionExport {
     pub results: Vec<CoreType>,
 }
 
-/// A module ready for a substrate, and what it says of itself.
+/// A module ready for a substrate, and the facts about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Instrumented {
     /// The instrumented module.
@@ -136,19 +137,19 @@ pub struct Instrumented {
     pub schema_text: String,
     /// Address of the state record in memory, a multiple of 4096.
     pub state_address: u32,
-    /// At rest, memory below this address is dead; 0 when the module promises none.
+    /// The address below which memory is dead at rest; 0 when the module promises none.
     pub stack_top: u32,
     /// The memory's declared maximum, in pages of 64 KiB.
     pub memory_pages_max: u32,
     /// Export names and types of the guest's mutable globals, in index order.
     pub globals: Vec<(String, CoreType)>,
-    /// Whether the module has a start function.
+    /// True if the module has a start function.
     pub has_start: bool,
-    /// Whether the module exports an `_initialize` that is called once, with the creation.
+    /// True if the module exports an `_initialize` that is called once, with the creation.
     pub has_initialize: bool,
-    /// Whether the object has a cycle of its own.
+    /// True if the object has a cycle of its own.
     pub has_cycle: bool,
-    /// Whether the module exports `cabi_realloc`.
+    /// True if the module exports `cabi_realloc`.
     pub has_realloc: bool,
     /// The functions that the module exports, in the order of its export section.
     pub functions: Vec<FunctionExport>,
@@ -164,7 +165,7 @@ pub fn instrument(wasm: &[u8], limits: &Limits) -> Result<Instrumented, ModuleEr
     pass(wasm, limits, abi::check)
 }
 
-/// Validates the module of a policy's guard and instruments it. What is taken can be instantiated.
+/// Validates the module of a policy's guard and instruments it. The result can be instantiated.
 ///
 /// # Errors
 ///

@@ -136,7 +136,7 @@ mod stack;
 mod step;
 mod substrate;
 
-// What an embedder needs, by name. `engine/public.txt` has the list, and a test compares the two.
+// The names that an embedder needs. `engine/public.txt` has the list, and a test compares the two.
 pub use answer::receipt::Receipt;
 pub use answer::reply::{Answer, Pending};
 pub use answer::ticket::{Durability, Ticket};
@@ -190,13 +190,14 @@ pub use storage::{
 #[cfg(feature = "internals")]
 pub use {object, policy, query, schema, storage};
 
-/// Makes a struct one as which states are read, and a fieldless enum a type of its fields.
+/// Derives a typed view of an object's state: fields are checked against the schema once, then read
+/// in place. On a fieldless enum, derives a type that fields can have.
 ///
-/// The struct names the fields that the program wants, in any order, and need not name all; a
-/// struct that stands for a record in it names all of that one's. Names are compared in the
-/// kebab-case of the schema, so that `free_at` reads `free-at`; which types there are,
-/// [`state::Field`] says. For a struct `Plane` there is then a `PlaneView`, with a method for each
-/// field, which reads it in place, and `Plane::from(view)`, which reads all.
+/// The struct names the fields that the program reads, in any order, and need not name all; a
+/// struct for a record within it names all fields of that. Names are compared in the kebab-case of
+/// the schema, so that `free_at` reads `free-at`; [`state::Field`] lists the types. For a struct
+/// `Plane` this makes a `PlaneView`, with a method for each field, which reads it in place, and
+/// `Plane::from(view)`, which reads all.
 ///
 /// ```
 /// use continuant::{Bound, Code, Database, State, args};

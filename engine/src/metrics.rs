@@ -1,12 +1,12 @@
-//! What a database has done and what it is at: counters, gauges and latencies, looked at at once.
+//! Metrics: what a database has done and its present state, as counters, gauges and latencies, read
+//! together.
 //!
-//! One table, `Metrics::visit`, names each of them with its unit and what it is; the forms that
-//! programs read, [OpenMetrics](https://prometheus.io/docs/specs/om/open_metrics_spec/) text and
-//! JSON, are made of it. It does not know how figures are counted (`registry`), nor what they are
-//! for.
+//! One table, `Metrics::visit`, names each of them with its unit and kind; the forms that programs
+//! read, [OpenMetrics](https://prometheus.io/docs/specs/om/open_metrics_spec/) text and JSON, are
+//! made from it. This module does not know how figures are counted (`registry`), nor their use.
 //!
-//! Figures are read one after another while the database goes on: each is right, and two that
-//! belong together may be a moment apart.
+//! Figures are read one after another while the database runs: each is right, and two related ones
+//! may be a moment apart.
 
 mod histogram;
 mod open_metrics;
@@ -22,10 +22,10 @@ pub use histogram::{BUCKETS, Histogram};
 pub use open_metrics::ParseError;
 pub(crate) use registry::{Count, Registry};
 
-/// How long after it was due a wake begins before it counts as late.
+/// The delay from which a wake counts as late.
 pub const WAKE_LATE: Duration = Duration::from_millis(100);
 
-/// What a database has done since it was opened, and what it is at.
+/// The work of a database since it was opened, and its present state.
 ///
 /// ```
 /// use continuant::{Code, Database, Kind, Metrics, args};
@@ -48,7 +48,7 @@ pub const WAKE_LATE: Duration = Duration::from_millis(100);
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Metrics {
-    /// How long the database has been open.
+    /// The time since the database was opened.
     pub uptime: Duration,
 
     /// Steps that were admitted and made a version.
@@ -98,14 +98,14 @@ pub struct Metrics {
     pub log_bytes: u64,
     /// Syncs of the log.
     pub log_syncs: u64,
-    /// How long these took together.
+    /// The total time of these.
     pub log_sync: Duration,
 
     /// Workers at their turn with an object.
     pub workers_busy: u64,
     /// Objects in memory, or about to be.
     pub objects_resident: u64,
-    /// What they take in memory, about.
+    /// The approximate memory that they take.
     pub resident_bytes: u64,
     /// Objects that wait for a worker.
     pub objects_queued: u64,
@@ -114,29 +114,29 @@ pub struct Metrics {
     pub letters_waiting: u64,
     /// Messages on their way.
     pub messages_waiting: u64,
-    /// Objects whose next wake the timer knows.
+    /// The number of objects whose next wake the timer knows.
     pub wakes_armed: u64,
     /// Wakes that were missed and have made no version since.
     pub wakes_overdue: u64,
-    /// How far the newest version that was made, loaded or imported is ahead of the clock.
+    /// The lead of the newest version that was made, loaded or imported, over the clock.
     pub ahead: Duration,
-    /// Bytes of the log that the index does not cover yet: what opening would read again.
+    /// The bytes of the log that the index does not cover yet: opening would read them again.
     pub unindexed_bytes: u64,
 
-    /// How long steps took that were admitted, from their credentials to the verdict.
+    /// The durations of admitted steps, from their credentials to the verdict.
     pub step: Histogram,
-    /// How long it took until versions were durable: of inputs and transactions, from when they
-    /// were posted, of own cycles and messages, from when they began. Creations are not among them.
+    /// The times until versions were durable: of inputs and transactions, from when they were
+    /// posted, of own cycles and messages, from when they began. Creations are not included.
     pub commit: Histogram,
-    /// How long after they were due wakes began, by the database's clock.
+    /// The delays of wakes, from when they were due to when they began, by the database's clock.
     pub lateness: Histogram,
 }
 
-/// How many there were of each kind, or for each reason.
+/// Counts by kind, or by reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Counts<T>(Vec<(T, u64)>);
 
-/// How objects were put into instances.
+/// The counts of the ways in which objects were put into instances.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Loads {
     /// Into one that was made for it.
@@ -150,18 +150,18 @@ impl<T: Copy + PartialEq> Counts<T> {
         Counts(all.iter().map(|&of| (of, 0)).collect())
     }
 
-    /// How many there were of this one.
+    /// Returns the count of this one.
     pub fn of(&self, one: T) -> u64 {
         self.iter().find(|(of, _)| *of == one).map_or(0, |(_, count)| count)
     }
 
-    /// How many there were of all.
+    /// Returns the sum of all counts.
     pub fn sum(&self) -> u64 {
-        // What was parsed may be anything.
+        // Parsed counts may be anything.
         self.iter().fold(0, |sum, (_, count)| sum.saturating_add(count))
     }
 
-    /// Every one, in the order of codes, with how many there were of it.
+    /// Iterates over all, in the order of codes, with the count of each.
     pub fn iter(&self) -> impl Iterator<Item = (T, u64)> + '_ {
         self.0.iter().copied()
     }
@@ -179,15 +179,15 @@ impl Default for Counts<Reason> {
     }
 }
 
-/// What a metric is called, and how.
+/// The name of a metric, and its unit.
 struct Name {
-    /// Without what all names begin with; it ends with the unit, if there is one.
+    /// The name without the common prefix; it ends with the unit, if there is one.
     name: &'static str,
     unit: &'static str,
     help: &'static str,
 }
 
-/// What a metric is.
+/// The kind of a metric, and its value.
 enum Figure<'a> {
     Counter(&'a mut u64),
     /// A counter for each value of a label.
@@ -201,7 +201,8 @@ enum Figure<'a> {
 }
 
 impl Metrics {
-    /// One JSON document, with times in seconds, and of a histogram its count, mean and quantiles.
+    /// Returns one JSON document, with times in seconds, and for a histogram its count, mean and
+    /// quantiles.
     pub fn json(&self) -> Json {
         let mut document = Map::new();
         self.clone().visit(|Name { name, .. }, figure| {

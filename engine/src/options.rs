@@ -1,7 +1,7 @@
-//! How a database is opened: its limits, threads and clock.
+//! The options with which a database is opened: its limits, threads and clock.
 //!
-//! It does not know what the limits guard; each is enforced, with an error of its own, where its
-//! resource is used.
+//! This module does not know the resources that the limits guard; each is enforced, with an error
+//! of its own, where its resource is used.
 
 use std::path::PathBuf;
 
@@ -64,13 +64,13 @@ impl Options {
         Options::default()
     }
 
-    /// Threads that run steps. Default: as many as the machine has cores.
+    /// Sets the number of threads that run steps. Default: one for each core of the machine.
     ///
     /// With none, the database starts no threads that outlast a call, for the log and the wakes
-    /// neither: whoever waits for it works, by [`Pending::wait`](crate::Pending::wait) and
-    /// [`Ticket::wait`](crate::Ticket::wait), when it polls their futures, and by
+    /// neither. Its work is done by waiting callers, in [`Pending::wait`](crate::Pending::wait) and
+    /// [`Ticket::wait`](crate::Ticket::wait), when their futures are polled, and in
     /// [`Database::create`], [`Database::run_until`], [`Database::work`] and [`Database::close`].
-    /// What nobody waits for is not run, and not durable, before the next of these or
+    /// Inputs that nobody waits for are not run, and not durable, before the next of these or
     /// [`Database::sync`]. Such a thread must have [`STACK_BYTES`](crate::STACK_BYTES) of stack:
     /// guest code may overflow a smaller one, which ends the process.
     ///
@@ -119,9 +119,9 @@ impl Options {
         self
     }
 
-    /// Bytes of memory above which objects that are idle leave it, the coldest first: an object
-    /// takes its pages, those in which it differs from its code's base image, what it remembers of
-    /// its signers and sessions, and about 1.5 KiB. Room is made when objects come into memory and
+    /// Sets the bytes of memory above which idle objects leave it, the coldest first. An object
+    /// takes its pages, those in which it differs from its code's base image, its ledger's memory
+    /// of signers and sessions, and about 1.5 KiB. Room is made when objects come into memory and
     /// when they have done their work, a few objects at a time. Default: 1 GiB.
     pub fn resident_bytes_max(mut self, bytes: u64) -> Options {
         self.resident_bytes_max = bytes;
@@ -157,18 +157,17 @@ impl Options {
         self
     }
 
-    /// Bytes of an input's arguments, or of all values of a direct write, above which a caller is
-    /// turned away. Default, and at most: 1 MiB, what inputs on record may have.
+    /// Sets the bytes of an input's arguments, or of all values of a direct write, above which the
+    /// input is rejected. Default, and at most: 1 MiB, the limit of inputs on record.
     pub fn payload_bytes_max(mut self, bytes: usize) -> Options {
         self.payload_bytes_max = bytes.min(PAYLOAD_BYTES_MAX);
         self
     }
 
-    /// Fuel that a step may use before it is stopped and refused: a loop without an end keeps a
-    /// worker for so long. What is refused stays refused when there is more, but a wake is tried
-    /// again. It is of each step: what a call sets off by
-    /// messages is bounded by the formats alone. Default, and at most: 100,000,000 units, a few
-    /// hundred milliseconds.
+    /// Sets the fuel that a step may use before it is stopped and refused: an endless loop keeps a
+    /// worker for that long. A refused input stays refused when the limit is raised, but a wake is
+    /// tried again. The limit is for each step: only the formats bound the messages that a call
+    /// sets off. Default, and at most: 100,000,000 units, a few hundred milliseconds.
     pub fn fuel_max(mut self, units: u64) -> Options {
         self.step_limits.fuel = units.min(FUEL_MAX);
         self
@@ -187,17 +186,17 @@ impl Options {
         self
     }
 
-    /// That a caller may hand in such an input.
+    /// Checks that a caller may hand in such an input.
     pub(crate) fn validate(&self, input: &Input) -> Result<()> {
         let (max, found) = (self.payload_bytes_max as u64, input.request.payload_bytes() as u64);
         let what = "payload_bytes_max";
         if found > max { Err(ErrorKind::Limit { what, max, found }.into()) } else { Ok(()) }
     }
 
-    /// Whether objects' own cycles run by themselves while the database is open. Default: yes.
-    /// Without, [`Database::advance`] and [`Database::run_until`] run them, and any input still
-    /// runs a wake that was due before it; and messages that an earlier process left on their way
-    /// wait for [`Database::run_until`], or for the next message to the same object.
+    /// Sets whether objects' own cycles run by themselves while the database is open. Default: yes.
+    /// Without it, [`Database::advance`] and [`Database::run_until`] run them, and any input still
+    /// runs a wake that was due before it; messages that an earlier process left on their way wait
+    /// for [`Database::run_until`], or for the next message to the same object.
     ///
     /// Nobody waits for a cycle that runs by itself: its outputs are in the object's history, and
     /// an [`outbox`](Database::outbox) gives them.
@@ -212,12 +211,12 @@ impl Options {
         self
     }
 
-    /// How far the time of an object may be ahead of the clock, in milliseconds: by a clock that
-    /// went back, or because the object was on a host whose clock was ahead. Up to that it goes on,
-    /// stamped with its own time until the clock has caught up. Beyond it whatever is asked of it
-    /// ends in [`Ahead`](crate::ErrorKind::Ahead), unless it is let
-    /// [in](crate::Call::even_if_ahead), its wakes are overdue, and messages to it are held, until
-    /// the clock is near enough. Default: 300,000, five minutes; `u64::MAX` lets everything in.
+    /// Sets how far the time of an object may be ahead of the clock, in milliseconds: because a
+    /// clock went back, or the object was on a host whose clock was ahead. Up to that it continues,
+    /// stamped with its own time until the clock has caught up. Beyond it every request to it ends
+    /// in [`Ahead`](crate::ErrorKind::Ahead), unless it is let [in](crate::Call::even_if_ahead),
+    /// its wakes are overdue, and messages to it are held, until the clock is near enough. Default:
+    /// 300,000, five minutes; `u64::MAX` lets everything in.
     ///
     /// ```
     /// use continuant::{Clock, Code, Database, ErrorKind, Options, args};
@@ -246,13 +245,13 @@ impl Options {
         self
     }
 
-    /// A directory for the machine code that modules are compiled to, so that the next process that
-    /// opens the database compiles nothing; many databases may have the same. At most 256 MiB are
-    /// kept there. Default: none, every process compiles what it runs.
+    /// Sets a directory for the machine code of compiled modules, so that the next process that
+    /// opens the database compiles nothing; many databases may share it. At most 256 MiB are kept
+    /// there. Default: none, every process compiles the modules that it runs.
     ///
-    /// It is made, for this user alone, if it is missing. Whoever can write to it can have this
-    /// process run any code, so it is not taken when it is another user's, or others may write to
-    /// it, and no good place for it is in a database that is handed on.
+    /// The directory is made, for this user alone, if it is missing. Anyone who can write to it can
+    /// make this process run any code, so it is rejected when it is another user's, or others may
+    /// write to it; and a database that is passed on is no good place for it.
     pub fn code_cache(mut self, directory: impl Into<PathBuf>) -> Options {
         self.code_cache = Some(directory.into());
         self

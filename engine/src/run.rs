@@ -1,6 +1,6 @@
-//! Whose turn it is: mail, run queues, workers and wakes.
+//! Scheduling: mail, run queues, workers and wakes.
 //!
-//! It does not know what a turn does: it is handed in when the workers start.
+//! This folder does not know what a turn does: the workers get it when they start.
 
 pub(crate) mod idle;
 pub(crate) mod in_flight;

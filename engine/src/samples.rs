@@ -1,7 +1,7 @@
 //! Small objects as bytes, so that a first program needs no compiler for WebAssembly.
 //!
-//! Their source is in `guest/examples`. Invariant: they are what that source compiles to, which
-//! `guest/check.sh` proves, and the same bytes as in `guest/objects`, which a test compares.
+//! Their source is in `guest/examples`. Invariant: each is compiled from that source, which
+//! `guest/check.sh` verifies, and equals the module in `guest/objects`, which a test compares.
 
 /// A counter: its state is `count: u64`, its method is `increment(by: u64)`.
 ///
@@ -27,7 +27,8 @@ pub const COUNTER_POLICY: &str = include_str!("../samples/counter.cedar");
 pub const TALLY: &[u8] = include_bytes!("../samples/tally.wasm");
 
 /// A lamp that goes out by itself: `switch-on(seconds: u32)` sets the wake of the cycle that
-/// switches it off and puts out `lamp-out`. Its state is `on: bool, until: u64, switched: u32`.
+/// switches it off and makes the output `lamp-out`. Its state is `on: bool, until: u64, switched:
+/// u32`.
 pub const LAMP: &[u8] = include_bytes!("../samples/lamp.wasm");
 
 /// The lamp's policy: anyone may switch it on, for at most an hour, and it goes out in time.

@@ -1,11 +1,12 @@
 //! Threads with a deep stack, as guests and policies need it, and the proof of being on one.
 //!
-//! A guest runs on the stack of the thread that calls it, and Cedar uses stack as an expression is
-//! deep: with less of it a verdict may differ, or the process end. So what runs a step, parses a
-//! policy, decides by one or drops one takes a [`DeepStack`]. It does not know what runs there.
+//! A guest runs on the stack of the thread that calls it, and Cedar needs stack in proportion to an
+//! expression's depth: with less of it a verdict may differ, or the process end. So code that runs
+//! a step, parses a policy, decides by one or drops one takes a [`DeepStack`]. This module does not
+//! know what runs there.
 //!
 //! Invariant: a `DeepStack` is only on threads that were started with `STACK_BYTES`, here or by an
-//! embedder who was told to. It is not `Send`, so it never leaves its thread.
+//! embedder as documented. It is not `Send`, so it never leaves its thread.
 
 use std::marker::PhantomData;
 use std::panic::resume_unwind;
@@ -30,7 +31,7 @@ impl DeepStack {
     }
 }
 
-/// Runs `work` on a thread of its own that has a deep stack, and waits for what it gives.
+/// Runs `work` on a thread of its own that has a deep stack, waits, and returns its result.
 ///
 /// # Panics
 ///
@@ -63,8 +64,8 @@ fn not_started(error: std::io::Error) -> Error {
 mod tests {
     use super::*;
 
-    /// Has one `is_either` for what stays on its thread, and two, of which none can be chosen, for
-    /// what is `Send`.
+    /// Has one `is_either` for types that stay on their thread, and two, which are ambiguous, for
+    /// types that are `Send`.
     trait Either<A> {
         fn is_either() -> bool {
             true

@@ -1,6 +1,6 @@
-//! One step: an input run by an object's code, and its policy's guard asked, in warm instances.
+//! Steps: an object's code runs an input, and its policy's guard is asked, in warm instances.
 //!
-//! It does not know what becomes of a step, nor where objects are.
+//! This folder does not know what becomes of a step, nor where objects are.
 
 pub(crate) mod catalog;
 pub(crate) mod guard;

@@ -1,10 +1,10 @@
-//! What runs an instrumented module: the one folder that names wasmtime.
+//! The substrate, which runs instrumented modules: the one folder that names wasmtime.
 //!
 //! It does not know objects, policies or storage: it lends memories that a caller fills, runs
-//! exported functions in them, and says what they did.
+//! exported functions in them, and reports their effects.
 //!
-//! Invariant: which substrate ran a step cannot be told from the step's results, memory, globals,
-//! effects, fuel or trap; whatever could differ is a [`HostFailure`], which is never a verdict.
+//! Invariant: a step's results, memory, globals, effects, fuel or trap do not show which substrate
+//! ran it; everything that could differ is a [`HostFailure`], which is never a verdict.
 
 mod cache;
 mod code;
@@ -93,8 +93,8 @@ impl Substrate {
     }
 }
 
-/// Every knob that decides what guests can do or how they are run. Limits and verdicts come from
-/// the instrumentation, so the substrate's own fuel, epochs and canonical NaNs stay off.
+/// Returns every setting that decides what guests can do or how they are run. Limits and verdicts
+/// come from the instrumentation, so the substrate's own fuel, epochs and canonical NaNs stay off.
 fn config() -> Config {
     let mut config = Config::new();
     config

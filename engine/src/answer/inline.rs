@@ -1,22 +1,22 @@
-//! Whoever waits for a database that has no workers: it works meanwhile.
+//! Inline work: a caller that waits for a database without workers does the work meanwhile.
 //!
 //! ```text
 //!   wait --> is it there? --no--> a turn of the object that is next --> is it there? ...
 //!                                 none is: make the log durable, which sends what waits for that
 //! ```
 //!
-//! It does not know what is waited for, what a turn does, nor what a database is.
+//! This module does not know what the caller waits for, what a turn does, nor what a database is.
 //!
-//! Invariant: once no object is on the run queue and the log is durable or has failed, what was
-//! posted before is answered, or is about to be by the thread that has it in hand.
+//! Invariant: once no object is on the run queue and the log is durable or has failed, every input
+//! posted before is answered, or is about to be by the thread that runs it.
 
 use std::sync::Weak;
 
 use crate::error::Result;
 
-/// What there is to do for a database, on the thread that waits for it.
+/// The work of a database, done on the thread that waits for it.
 pub(crate) trait Inline: Send + Sync {
-    /// Posts what is due by the system's clock.
+    /// Posts the wakes that are due by the system's clock.
     fn run_due(&self);
 
     /// Gives the object that is next its turn; whether one was.
@@ -38,7 +38,7 @@ impl std::fmt::Debug for Helper {
 }
 
 impl Helper {
-    /// For a database without workers.
+    /// Returns the helper of a database without workers.
     pub(crate) fn of(database: Weak<dyn Inline>) -> Helper {
         Helper(Some(database))
     }
@@ -56,7 +56,7 @@ impl Helper {
             }
         }
         if let Err(error) = database.sync() {
-            // Whoever waits for the log is told so by the log itself.
+            // The log itself answers the threads that wait for it.
             tracing::debug!(%error, "a group of the log");
         }
     }

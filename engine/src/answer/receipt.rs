@@ -1,6 +1,6 @@
-//! What an input, or a transaction, is answered with when it is admitted.
+//! Receipts: the answers to an input, or a transaction, that is admitted.
 //!
-//! It does not know how an answer comes to whoever asked.
+//! This module does not know how a receipt reaches the caller.
 //!
 //! Invariant: nobody gets the outputs of a version before it is durable.
 
@@ -22,7 +22,7 @@ pub struct Receipt {
     pub object: ObjectId,
     /// The version that the input made.
     pub version: VersionHash,
-    /// Its header.
+    /// The version's header.
     pub header: Header,
     /// The method's result, when it has one.
     pub result: Option<Value>,
@@ -51,14 +51,14 @@ impl Receipt {
     }
 }
 
-/// What an input, or several together, are answered with.
+/// An answer to an input, or to several together.
 pub(crate) trait Answered: Send + Sync + 'static {
     /// Counts it when it is refused, besides the refusal itself.
     const REFUSED: Option<Count>;
     /// Counts it when there is no verdict.
     const FAILED: Count;
 
-    /// Takes in the ticket of what it tells of, which is not durable yet.
+    /// Sets the ticket of its version, which is not durable yet.
     fn hold(&mut self, ticket: Ticket);
 }
 

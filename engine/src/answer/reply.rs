@@ -1,12 +1,11 @@
-//! The answer to an input, to be waited for by a thread or awaited by a future, on any runtime: a
-//! receipt, once its version is durable or, if that was asked for, before.
+//! Replies: the answer to an input, which a thread waits for or a future awaits, on any runtime. It
+//! is a receipt, once its version is durable or, for a relaxed call, before.
 //!
-//! Whoever waits for it may be the one who has to work for it. It does not know what it answers. An
-//! input whose database goes away is answered with `Closed`, one that a worker panicked over with
-//! `Panicked`. What nobody waits for is logged if it failed.
+//! The waiting thread may have to do the work. This module does not know the content of answers. An
+//! input whose database goes away is answered with `Closed`, one over which a worker panicked with
+//! `Panicked`. A failure that nobody waits for is logged.
 //!
-//! Invariant: an answer to an input that asked for durability is sent when what it tells of is
-//! durable and in memory, whichever comes last.
+//! Invariant: the answer to a durable input is sent when its version is both durable and in memory.
 
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
@@ -34,7 +33,7 @@ pub struct Answer<T = Receipt> {
     helper: Helper,
 }
 
-/// Where the answer goes, and when.
+/// The sender of an answer, with its durability.
 #[derive(Debug)]
 pub(crate) struct Reply<T = Receipt> {
     sender: Option<oneshot::Sender<Result<T>>>,
@@ -50,21 +49,21 @@ pub(crate) fn channel<T>(durability: Durability, helper: Helper) -> (Reply<T>, P
     (Reply { sender, durability, posted, helper: of_reply }, Pending { answer, helper })
 }
 
-/// An answer to what an append puts on record, sent when all who hold it have let it go.
+/// An answer that an append puts on record, sent when both halves have been dropped.
 #[derive(Debug)]
 struct Held<T> {
     reply: Reply<T>,
     answer: Result<T>,
-    /// What became of the append, as far as the caller waits for that.
+    /// The outcome of the append, as far as the caller waits for it.
     outcome: OnceLock<Result<()>>,
 }
 
-/// What happens to a reply when the append is in memory, where the object's readers see it.
+/// The half of a reply that runs when the append is in memory, where the object's readers see it.
 #[derive(Debug)]
 #[must_use]
 pub(crate) struct Early<T = Receipt>(Arc<Held<T>>);
 
-/// What happens to a reply when the append is durable, or never will be.
+/// The half of a reply that runs when the append is durable, or never will be.
 #[derive(Debug)]
 #[must_use]
 pub(crate) struct Late<T = Receipt> {
@@ -113,12 +112,12 @@ impl Reply {
 }
 
 impl<T> Reply<T> {
-    /// When it was asked for; an own cycle or a message, when it began.
+    /// Returns when the input was posted; for an own cycle or a message, when it began.
     pub(crate) fn posted(&self) -> Instant {
         self.posted
     }
 
-    /// Splits `answer`, which an append puts on record, into what is sent when.
+    /// Splits `answer`, which an append puts on record, into its early and its late half.
     pub(crate) fn on_record(self, mut answer: Result<T>) -> (Early<T>, Late<T>)
     where
         T: Answered,
@@ -136,7 +135,7 @@ impl<T> Reply<T> {
 
     pub(crate) fn send(mut self, answer: Result<T>) {
         match (self.sender.take(), answer) {
-            // Whoever asked may have stopped waiting.
+            // The caller may have stopped waiting.
             (Some(sender), answer) => drop(sender.send(answer)),
             // A refusal is a verdict, and on record.
             (None, Err(error)) if error.refusal().is_none() => {
@@ -156,26 +155,27 @@ impl<T> Drop for Reply<T> {
 }
 
 impl<T> Pending<T> {
-    /// What has failed already.
+    /// Returns a reply that has failed already.
     pub(crate) fn failed(error: Error) -> Pending<T> {
         let (reply, pending) = channel(Durability::Durable, Helper::default());
         reply.send(Err(error));
         pending
     }
 
-    /// Whether the answer is there, so that [`wait`](Pending::wait) returns at once. It does no
-    /// work.
+    /// Returns whether the answer is there, so that [`wait`](Pending::wait) returns at once. It
+    /// does no work.
     pub fn is_answered(&self) -> bool {
         self.answer.has_message() || self.answer.is_closed()
     }
 
-    /// Blocks the thread until the version is durable, or relaxed, or the input refused. The thread
-    /// works meanwhile, when the database has no [workers](crate::Options::workers).
+    /// Blocks the thread until the version is durable, or in memory if relaxed, or the input
+    /// refused. The thread does the work meanwhile, when the database has no
+    /// [workers](crate::Options::workers).
     ///
     /// # Errors
     ///
     /// [`Refused`](ErrorKind::Refused) with the verdict; [`Closed`](ErrorKind::Closed) when the
-    /// database went away first; and what kept the engine from giving a verdict.
+    /// database went away first; and failures that kept the engine from a verdict.
     pub fn wait(self) -> Result<T> {
         self.helper.work_until(|| self.answer.has_message());
         self.answer.recv().unwrap_or_else(|_| Err(ErrorKind::Closed.into()))

@@ -1,4 +1,4 @@
-//! Durability: when a reply is sent, and the ticket that says when what was asked for is durable.
+//! Durability: when a reply is sent, and the ticket that says when a version is durable.
 //!
 //! ```text
 //!            new                   settle(Ok)
@@ -9,7 +9,7 @@
 //!
 //! It does not know versions or logs.
 //!
-//! Invariant: a ticket is settled once, and stays as it was settled.
+//! Invariant: a ticket is settled once, and never changes after that.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -21,19 +21,19 @@ use parking_lot::{Condvar, Mutex};
 use crate::answer::inline::Helper;
 use crate::error::{ErrorKind, Result};
 
-/// When the reply to an input is sent.
+/// The time at which the reply to an input is sent.
 ///
 /// Later steps of an object run on its newest version in either case, durable or not, and all
-/// versions of a database become durable in the order in which they were made. So when a
-/// `Durable` reply is there, whatever was replied before is durable too.
+/// versions of a database become durable in the order in which they were made. So when a `Durable`
+/// reply is there, the versions of all earlier replies are durable too.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Durability {
-    /// When its version, or its refusal on record, is durable: it survives any crash from then on.
+    /// Once its version, or its refusal on record, is durable: it survives any crash from then on.
     #[default]
     Durable,
-    /// When its version is in memory and has its place in the log. A crash may undo it, and with it
-    /// everything that came after; the receipt's [`Ticket`] says when that is past. A refusal is
-    /// told as early, before its record is durable.
+    /// Once its version is in memory and has its place in the log. A crash may undo it, and with it
+    /// all later versions; the receipt's [`Ticket`] says when that danger is past. A refusal is
+    /// reported as early, before its record is durable.
     Relaxed,
 }
 
@@ -52,10 +52,10 @@ struct State {
 }
 
 impl Ticket {
-    /// Of a version that is durable already.
+    /// The ticket of a version that is durable already.
     pub(crate) const DURABLE: Ticket = Ticket(None);
 
-    /// Whether the version is durable; `false` for ever when it never will be.
+    /// Returns whether the version is durable; `false` for ever when it never will be.
     pub fn is_durable(&self) -> bool {
         matches!(self.outcome(), Some(Ok(())))
     }
@@ -79,7 +79,7 @@ impl Ticket {
         }
     }
 
-    /// What became of the version, once that is known.
+    /// Returns the outcome of the version's append, once it is known.
     pub(crate) fn outcome(&self) -> Option<Result<()>> {
         match &self.0 {
             Some(state) => state.outcome.get().cloned(),
@@ -106,7 +106,7 @@ impl Future for Ticket {
     }
 }
 
-/// What settles a ticket.
+/// The other end of a ticket, which settles it.
 #[derive(Debug)]
 pub(crate) struct Promise(Arc<State>);
 
@@ -117,7 +117,7 @@ impl Promise {
         (Promise(Arc::clone(&state)), Ticket(Some(state)))
     }
 
-    /// Tells whoever waits.
+    /// Settles the ticket and wakes its waiters.
     pub(crate) fn settle(self, outcome: Result<()>) {
         self.tell(outcome);
     }

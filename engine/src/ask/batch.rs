@@ -1,8 +1,8 @@
-//! Calls that are signed together: one signature of each key over all of them, and with each the
-//! path to what was signed.
+//! Batches: calls with one signature of each key over all of them, each with its path to the signed
+//! root.
 //!
-//! It does not know how an input is run. The calls of a batch are posted in their order and then
-//! have nothing to do with each other: one may be refused and the next admitted.
+//! This module does not know how an input is run. The calls of a batch are posted in their order
+//! and are then independent: one may be refused and the next admitted.
 
 use object::credential::{self, SigningKey};
 
@@ -14,9 +14,9 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// Calls of any objects, to be signed together.
 ///
-/// Verifying a signature is most of what a signed call costs; that of a batch is verified once, and
-/// each of its calls costs a few hashes. Whoever holds the lineage of one object can verify that
-/// its calls were signed, and sees no more of the others than hashes.
+/// Most of the cost of a signed call is verifying its signature; that of a batch is verified once,
+/// and each of its calls costs a few hashes. The lineage of one object suffices to verify that its
+/// calls were signed, and shows of the others only hashes.
 ///
 /// ```no_run
 /// # use continuant::{Database, ObjectId, SigningKey, args};
@@ -46,10 +46,10 @@ impl<'a> Batch<'a> {
         self
     }
 
-    /// Posts the inputs to their objects: what each becomes, in the order of the calls.
+    /// Posts the inputs to their objects, and returns the reply of each, in the order of the calls.
     ///
-    /// One that cannot be posted, because its object has too much mail for example, is answered so;
-    /// the others are posted.
+    /// An input that cannot be posted, because its object has too much mail for example, is
+    /// answered with that error; the others are posted.
     ///
     /// # Errors
     ///
@@ -94,8 +94,8 @@ impl<'a> Batch<'a> {
     ///
     /// # Errors
     ///
-    /// Those of [`Batch::submit`]; within, those of [`Pending::wait`], and what kept an input from
-    /// being posted.
+    /// Those of [`Batch::submit`]; within, those of [`Pending::wait`], and errors that kept an
+    /// input from being posted.
     pub fn wait(self) -> Result<Vec<Result<Receipt>>> {
         Ok(self.submit()?.into_iter().map(Pending::wait).collect())
     }

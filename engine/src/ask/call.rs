@@ -1,7 +1,7 @@
-//! What a caller builds: an input with its credentials.
+//! Calls: an input with its credentials, as a caller builds it.
 //!
-//! It does not know how an input is run: [`Call::submit`] posts it and [`Call::dry_run`] asks what
-//! would become of it, and that is all.
+//! This module does not know how an input is run: [`Call::submit`] posts it and [`Call::dry_run`]
+//! previews its outcome.
 
 use std::future::IntoFuture;
 
@@ -22,7 +22,7 @@ use crate::credentials::session::Session;
 use crate::error::{ErrorKind, Result};
 use crate::stack::on_thread;
 
-/// How long a signature holds when the caller does not say, in milliseconds.
+/// The default validity of a signature, in milliseconds.
 pub(crate) const EXPIRY_MS: u64 = 5 * 60 * 1000;
 
 /// An input to be: add credentials, then [`wait`](Call::wait), `.await` or [`submit`](Call::submit)
@@ -37,7 +37,7 @@ pub struct Call<'a> {
     pub(crate) terms: Terms<'a>,
 }
 
-/// What there is to a call beside its request and who signs it.
+/// The terms of a call, beside its request and its signers.
 #[derive(Debug)]
 pub(crate) struct Terms<'a> {
     shared: &'a Shared,
@@ -78,15 +78,15 @@ impl<'a> Call<'a> {
         self
     }
 
-    /// When the credential expires, in milliseconds since 1970-01-01 UTC. Default: five minutes
-    /// after the clock's time or the object's, whichever is later, but not after its session; seven
-    /// days where so many keys have signed of late that a signature has to hold for longer.
+    /// Sets when the credential expires, in milliseconds since 1970-01-01 UTC. Default: five
+    /// minutes after the clock's time or the object's, whichever is later, but not after its
+    /// session; seven days while so many keys sign that a signature needs a later expiry.
     pub fn expires(mut self, time: u64) -> Call<'a> {
         self.terms.expires = Some(time);
         self
     }
 
-    /// The only version that the input may follow, which is part of what is signed.
+    /// Sets the only version that the input may follow; the signature covers it.
     pub fn parent(mut self, version: VersionHash) -> Call<'a> {
         self.terms.parent = Some(version);
         self
@@ -101,7 +101,7 @@ impl<'a> Call<'a> {
         self
     }
 
-    /// When the reply is sent. Default: [`Durable`](Durability::Durable).
+    /// Sets when the reply is sent. Default: [`Durable`](Durability::Durable).
     ///
     /// ```no_run
     /// # use continuant::{Database, Durability, ObjectId, args};
@@ -147,13 +147,13 @@ impl<'a> Call<'a> {
         self.sign(nonces)
     }
 
-    /// Where the last nonce is, when the next one is to be drawn.
+    /// Returns the last drawn nonce, when the next one is to be drawn.
     pub(crate) fn to_draw(&self) -> Option<&'a Mutex<Drawn>> {
         let is_signed = !self.keys.is_empty() || self.session.is_some();
         self.terms.to_draw().filter(|_| is_signed)
     }
 
-    /// The input, with its credential, whose nonce is drawn of those that are locked.
+    /// Returns the input with its credential; draws its nonce from the locked ones.
     pub(crate) fn sign(self, nonces: &mut Nonces<'a>) -> Result<(Terms<'a>, Input)> {
         let Call { request, keys, session, terms } = self;
         let request = request?;
@@ -182,9 +182,9 @@ impl<'a> Call<'a> {
         Ok((terms, input))
     }
 
-    /// What would become of the input if it were the next that the object is given, and why: it is
-    /// run and decided on as if it were submitted, behind the wakes that are due, and nothing is
-    /// committed, put on record, or used up.
+    /// Shows the outcome of the input as if it were the object's next one, and why: it is run and
+    /// decided on as if it were submitted, behind the wakes that are due, and nothing is committed,
+    /// put on record, or used up.
     ///
     /// ```
     /// use continuant::{Code, Database, args};
@@ -210,8 +210,8 @@ impl<'a> Call<'a> {
     ///
     /// # Errors
     ///
-    /// Those of [`Call::submit`], and what kept the engine from a verdict: that the input would be
-    /// refused is none.
+    /// Those of [`Call::submit`], and failures that kept the engine from a verdict; a refusal is
+    /// not an error here.
     pub fn dry_run(self) -> Result<Explanation> {
         let (shared, object) = (self.terms.shared, self.terms.object);
         let told = self.input(&mut None);
@@ -222,7 +222,7 @@ impl<'a> Call<'a> {
         told.map_err(|error| error.about(object))
     }
 
-    /// Posts the input and blocks until its version is durable, or relaxed.
+    /// Posts the input and blocks until its version is durable, or in memory if relaxed.
     ///
     /// # Errors
     ///
@@ -233,7 +233,7 @@ impl<'a> Call<'a> {
 }
 
 impl<'a> Terms<'a> {
-    /// That nothing of a signature was given, for a call without one.
+    /// Checks that a call without a signature was given no part of one.
     fn not_signed(&self) -> Result<()> {
         let (nonce, expires) = (self.nonce.is_some(), self.expires.is_some());
         let given = [(nonce, "nonce"), (expires, "expiry"), (self.parent.is_some(), "parent")];
@@ -260,8 +260,8 @@ impl<'a> Terms<'a> {
         Ok((time, expires))
     }
 
-    /// The moment after which an input of `keys` has to expire, as far as the newest version tells
-    /// and whether or not the policy names them.
+    /// Returns the moment after which an input of `keys` has to expire, as far as the newest
+    /// version shows, as if the policy named none of them.
     fn floor(&self, keys: &[&SigningKey]) -> Result<u64> {
         if keys.is_empty() {
             return Ok(0);
@@ -270,7 +270,7 @@ impl<'a> Terms<'a> {
         Ok(self.shared.ledger(self.object)?.nonces.floor(&keys, Tracked::NONE))
     }
 
-    /// Where the last nonce is, when the next one is to be drawn.
+    /// Returns the last drawn nonce, when the next one is to be drawn.
     pub(crate) fn to_draw(&self) -> Option<&'a Mutex<Drawn>> {
         self.nonce.is_none().then(|| self.shared.last_nonce(self.object))
     }

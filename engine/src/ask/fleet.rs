@@ -1,7 +1,7 @@
-//! Upgrades of many objects, one after the other.
+//! Fleets: upgrades of many objects, one after the other.
 //!
-//! It does not know how states are migrated. Each object's upgrade is an input of its own, which
-//! its own policy decides on: what becomes of one is nothing to the others.
+//! This module does not know how states are migrated. Each object's upgrade is an input of its own,
+//! which its own policy decides on, independent of the others.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -25,10 +25,11 @@ const TOGETHER: usize = 512;
 
 /// Upgrades of all objects of a code, in the order of their ids: sign them if need be, and iterate.
 ///
-/// Each object is given with what became of it, so many at a time under way that no disk waits.
-/// One that is refused, or fails, keeps what it has and does not stop the others. What has the new
-/// code already is none of the old, so whoever stops midway, by a crash too, begins again and goes
-/// on where it was; what was refused is then asked again.
+/// The iterator returns each object with its outcome. Several upgrades are in progress at a time,
+/// so that none waits for the disk. An object whose upgrade is refused, or fails, stays unchanged
+/// and does not stop the others. Objects that have the new code already are skipped, so after a
+/// stop, or a crash, a new fleet continues where the last one was; refused upgrades are then tried
+/// again.
 ///
 /// ```no_run
 /// # use continuant::{CodeHash, Database, Result, SigningKey, Upgrade};
@@ -50,7 +51,7 @@ pub struct Fleet<'a> {
     keys: Vec<&'a SigningKey>,
     even_if_ahead: bool,
     objects: Objects<'a>,
-    /// What is asked of objects, by the policies that they have.
+    /// The requests to objects, by the policies that they have.
     requests: HashMap<PolicyHash, Result<Request>>,
     under_way: VecDeque<(ObjectId, Pending)>,
     ended: bool,

@@ -1,6 +1,6 @@
-//! Calls of several objects that are admitted together or not at all.
+//! Transactions: calls of several objects that are admitted together or not at all.
 //!
-//! It does not know how they are run.
+//! This module does not know how they are run.
 
 use std::future::IntoFuture;
 
@@ -16,16 +16,16 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::run::joint::Joint;
 
 /// Calls of different objects, to be admitted together or not at all: each by the policy of its own
-/// object, on the state that no other step changes meanwhile, and all of them in one frame of the
-/// log, which is there as a whole after a crash or not at all.
+/// object, on a state that no other step changes meanwhile, and all of them in one frame of the
+/// log, which a crash leaves whole or not at all.
 ///
 /// Transactions and single calls are serializable: they take effect as if they had run one after
-/// another, in the order in which they were submitted as far as they have objects in common. No
-/// transaction is ever given up for another, and none waits in a circle. A snapshot is one of one
-/// object: between two of them a transaction may come.
+/// another, in the order of submission as far as they share objects. No transaction is ever aborted
+/// for another, and there are no deadlocks. A snapshot is of one object: between two snapshots a
+/// transaction may commit.
 ///
-/// What is signed is each call, not that they belong together: whoever has a signed call can submit
-/// it by itself. Where it must not go alone, a policy has to see to it.
+/// Each call is signed, not the transaction: anyone who has a signed call can submit it alone.
+/// Where it must not go alone, a policy has to prevent that.
 ///
 /// ```
 /// use continuant::{Code, Database, args};
@@ -63,7 +63,7 @@ impl<'a> Transaction<'a> {
     }
 
     /// Posts the inputs to their objects; they run in the order of the calls. The reply waits for
-    /// the disk, unless each of the calls is to be [`Relaxed`](Durability::Relaxed).
+    /// the disk, unless each of the calls is [`Relaxed`](Durability::Relaxed).
     ///
     /// # Errors
     ///
@@ -101,13 +101,13 @@ impl<'a> Transaction<'a> {
         Ok(pending)
     }
 
-    /// Posts the inputs and blocks until their versions are durable, or relaxed: their receipts, in
-    /// the order of the calls.
+    /// Posts the inputs and blocks until their versions are durable, or in memory if relaxed.
+    /// Returns their receipts, in the order of the calls.
     ///
     /// # Errors
     ///
     /// Those of [`Transaction::submit`] and [`Pending::wait`]; the error is about the first object
-    /// that refused, or failed, and nothing was done. A refusal is on record as any other.
+    /// that refused, or failed, and nothing was done. A refusal is on record like any other.
     pub fn wait(self) -> Result<Vec<Receipt>> {
         self.submit()?.wait()
     }

@@ -1,7 +1,8 @@
-//! Taking in a capsule: verified from its first byte to its last before any of it is kept.
+//! Importing a capsule: it is verified from its first byte to its last before any of it is kept.
 //!
 //! The capsule is read twice: once to verify its lineage, once to append it; the seal of the first
-//! reading binds the second to the same bytes. It does not know the format: storage reads sections.
+//! reading binds the second to the same bytes. This module does not know the format: storage reads
+//! sections.
 
 use std::collections::HashMap;
 use std::io::{Read, Seek, SeekFrom};
@@ -113,7 +114,7 @@ fn verify(
     Ok((verified, verifier.head().clone(), seal))
 }
 
-/// That another section comes next in a capsule.
+/// Returns the error that another section was expected in a capsule.
 fn out_of_place(expected: &str, found: SectionKind) -> Error {
     ErrorKind::Section { expected: expected.to_string(), found: format!("{found:?}") }.into()
 }
@@ -129,7 +130,7 @@ struct Shelf<'a> {
     codes: HashMap<CodeHash, Vec<u8>>,
     policies: HashMap<PolicyHash, Vec<u8>>,
     bases: HashMap<CodeHash, Arc<BaseImage>>,
-    /// What came since the last record, for the next one.
+    /// The parts since the last record, for the next one.
     new: New,
 }
 
@@ -168,8 +169,8 @@ impl<'a> Shelf<'a> {
         is_next.then_some(()).ok_or_else(|| out_of_place("Commit or Refusal", kind))
     }
 
-    /// That a record finds the parts that it needs, if it needs any, and that those which are new
-    /// are among them.
+    /// Checks that a record has the parts that it needs, if any, and that the new ones are among
+    /// them.
     fn expect(
         &self,
         record: SectionKind,
@@ -203,7 +204,7 @@ impl<'a> Shelf<'a> {
         self.bases.extend(needs.zip(base).map(|((code, _), base)| (code, base)));
     }
 
-    /// What verifies the lineage that begins with this header.
+    /// Returns an auditor of the lineage that begins with this header.
     fn auditor(&self, genesis: &Header, replay: Replay) -> Result<Auditor<'a>> {
         let definition = Library::definition(self, (genesis.code, genesis.policy))?;
         let runnable = match replay {

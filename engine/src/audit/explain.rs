@@ -1,9 +1,10 @@
-//! Why an input was admitted or refused, or would be: what decided, and the values that it saw.
+//! Explanations: why an input was admitted or refused, or would be: the deciding rules, and the
+//! values that they read.
 //!
-//! A version on record is decided on again from what is on record. A refusal has no record of what
-//! the step left, so its step is run again; so is the step of an input that nobody submits. Each
-//! is decided on by the functions of the commit path, of the same facts, and what they say must be
-//! what is on record.
+//! A version on record is decided on again from its record. A refusal has no record of the step's
+//! outcome, so its step is run again; so is the step of an input that is not submitted. Each is
+//! decided on by the functions of the commit path, from the same facts, and the decision must agree
+//! with the record.
 //!
 //! It changes nothing: it has slots of its own, and appends nothing.
 
@@ -38,39 +39,42 @@ use crate::step::step::run;
 use crate::step::stop::Stop;
 use crate::substrate::StepLimits;
 
-/// What became of an input, or would become of it, and why.
+/// The outcome of an input, real or previewed, and its reasons.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Explanation {
     /// The object.
     pub object: ObjectId,
     /// The version that the input made or, refused, did not make.
     pub seq: u64,
-    /// What was asked for, when, and by whom.
+    /// The input: the request, its time, and its credential.
     pub input: Input,
-    /// Whether it was admitted: what is on record of it, or would be.
+    /// The verdict: the recorded one, or the previewed one.
     pub verdict: Result<Admission, Verdict>,
-    /// What the policy says, the rules that it hangs on, and the values that they read. None when
-    /// a native rule refused before the policy was asked, and for a creation, which none governs.
+    /// The policy's decision, the rules behind it, and the values that they read. None when a
+    /// native rule refused before the policy was asked, and for a creation, which no policy
+    /// governs.
     pub policy: Option<Decided>,
-    /// What the policy's guard says. None when there is none, or the policy does not permit.
+    /// The answer of the policy's guard. None when there is no guard, or the policy does not
+    /// permit.
     pub guard: Option<Result<(), Verdict>>,
-    /// Of an upgrade, what the policy that comes with it says of the state from then on. None when
-    /// the one before does not permit the upgrade.
+    /// For an upgrade, the new policy's decision on the migrated state. None when the old policy
+    /// does not permit the upgrade.
     pub migration: Option<Migration>,
-    /// What the step did, admitted or not. None when it did not run to its end, or left no state.
+    /// The outcome of the step, admitted or not. None when it did not run to its end, or left no
+    /// state.
     pub done: Option<Done>,
 }
 
-/// What the policy that comes with an upgrade says of what that made of the state.
+/// The new policy's decision on an upgrade's migrated state.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Migration {
-    /// What its rules say, and the values that they read.
+    /// The decision, its rules, and the values that they read.
     pub policy: Decided,
-    /// What its guard says, as in an [`Explanation`].
+    /// The answer of its guard, as in an [`Explanation`].
     pub guard: Option<Result<(), Verdict>>,
 }
 
-/// What a step did, whether or not that was admitted.
+/// The outcome of a step, admitted or not.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Done {
     /// The method's result, when it has one.
@@ -79,7 +83,7 @@ pub struct Done {
     pub outputs: Vec<Output>,
     /// The messages, in the order in which they were sent.
     pub messages: Vec<Message>,
-    /// When the object wants to run next, in milliseconds since 1970-01-01 UTC.
+    /// The object's next wake, in milliseconds since 1970-01-01 UTC.
     pub wake: Option<u64>,
     /// The fuel that it used.
     pub fuel: u64,
@@ -88,7 +92,7 @@ pub struct Done {
 }
 
 impl Explanation {
-    /// Of a step that was refused before there was anything for the policy to decide on.
+    /// Returns the explanation of a step that was refused before the policy had anything to decide.
     fn native(head: &Head, input: Input, verdict: Verdict) -> Explanation {
         let (object, seq) = (head.id, head.header.seq + 1);
         let (policy, guard, migration, done) = Default::default();
@@ -152,14 +156,15 @@ pub(crate) fn version(
     Ok(Explanation { object: id, seq, input, verdict, policy, guard, migration, done })
 }
 
-/// What the laws say that decide on a step.
+/// The decisions of the policies on a step.
 struct Told {
     policy: Decided,
     guard: Option<Result<(), Verdict>>,
     migration: Option<Migration>,
 }
 
-/// What the laws say of a step, of an upgrade both, or the verdict of a native rule.
+/// Explains the decisions of the policies on a step, both for an upgrade, or returns the verdict of
+/// a native rule.
 fn explained(
     laws: Laws<'_>,
     head: &Head,
@@ -175,7 +180,7 @@ fn explained(
     told(explained, |ExplainedUpgrade { before, after }| (before, after))
 }
 
-/// What was explained, unless something kept a guard from its word.
+/// Returns the explanation, unless a failure kept a guard from its answer.
 fn told<E>(
     explained: Result<E, Verdict>,
     parts: impl FnOnce(E) -> (Explained<Stop>, Option<Explained<Stop>>),
@@ -198,7 +203,7 @@ fn told<E>(
 }
 
 impl Told {
-    /// What all of them come to.
+    /// Combines the decisions and the guards' answers.
     fn verdict(&self, signers: Vec<PublicKey>) -> Result<Admission, Verdict> {
         let word = |guard: &Option<Result<(), Verdict>>| guard.clone().unwrap_or(Ok(()));
         word(&self.guard)?;
@@ -243,8 +248,8 @@ pub(crate) fn refusal(
     }
 }
 
-/// What would become of `input` if it were the next that the object is given: the wakes that are
-/// due run before it. `even_if_ahead` lets it in though the object is ahead of the clock.
+/// Returns the outcome of `input` as if it were the object's next one: the wakes that are due run
+/// before it. `even_if_ahead` admits it although the object is ahead of the clock.
 pub(crate) fn dry_run(
     shared: &Shared,
     stack: DeepStack,
@@ -272,7 +277,7 @@ pub(crate) fn dry_run(
     judge(shared, runner, &live, input, shared.options().step_limits, host)
 }
 
-/// Runs the object's own cycle on what is in memory.
+/// Runs the object's own cycle on the state in memory.
 fn wake(
     shared: &Shared,
     runner: &mut Runner<'_>,
@@ -297,7 +302,7 @@ fn wake(
     }
 }
 
-/// Runs `input` on the head as the commit path does, under limits, and says what decided on it.
+/// Runs `input` on the head as the commit path does, under limits, and returns the deciding rules.
 fn judge(
     shared: &Shared,
     runner: Runner<'_>,
@@ -337,7 +342,7 @@ fn judge(
     Ok(Explanation { object, seq, input, verdict, policy, guard, migration, done })
 }
 
-/// What a step did that found the next wake at `wake`.
+/// Returns the outcome of a step that found the next wake at `wake`.
 fn done(
     definition: &Definition,
     request: &Request,

@@ -1,6 +1,6 @@
-//! Where the parts of objects are that a lineage names: a store, a capsule, or nowhere.
+//! Libraries: sources of the parts of objects that a lineage names, a store, a capsule, or none.
 //!
-//! It does not know what is verified.
+//! This module does not know what is verified.
 
 use std::sync::Arc;
 
@@ -11,9 +11,9 @@ use policy::definition::Definition;
 use crate::error::{Result, missing};
 use crate::step::catalog::Runnable;
 
-/// Where the parts of an object are that an upgrade names, or begins from.
+/// A source of the parts of an object that an upgrade names, or begins from.
 pub(crate) trait Library {
-    /// What an object of this code and policy is.
+    /// Returns the definition of objects of this code and policy.
     fn definition(&self, hashes: (CodeHash, PolicyHash)) -> Result<Arc<Definition>>;
 
     /// The base image of a code that the version begins from.

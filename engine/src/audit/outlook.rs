@@ -1,7 +1,6 @@
-//! What can ever become of an object under a policy, before there is one: what an object is made of
-//! is asked, and nothing is made.
+//! Outlooks: what a policy can ever permit on an object, computed before the object exists.
 //!
-//! It does not know how an object is created.
+//! This module does not know how an object is created.
 
 use policy::Policy;
 use policy::definition::Definition;
@@ -11,15 +10,16 @@ use crate::error::Result;
 use crate::stack::{DeepStack, on_thread};
 use crate::step::catalog::validate_guard;
 
-/// What a policy lets be done, as far as can be told from its rules alone.
+/// The steps that a policy may permit, as far as its rules alone show.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outlook {
     /// The actions that rules may permit, in the order of the schema: none when the policy permits
     /// nothing at all.
     pub permitted: Vec<String>,
-    /// Whether any rule may permit another policy.
+    /// True if some rule may permit an amendment.
     pub is_amendable: bool,
-    /// Whether any rule may permit other code. If neither, the object stays as it is made for good.
+    /// True if some rule may permit an upgrade. If neither, the object's policy and code never
+    /// change.
     pub is_upgradable: bool,
     /// Rules that can never hold, and say why they are there all the same; sorted.
     pub dead: Vec<String>,
@@ -37,7 +37,7 @@ impl Outlook {
 }
 
 impl Code {
-    /// What its policy would let be done with an object that is made of it.
+    /// Returns what the policy may permit on an object created from this code.
     ///
     /// ```
     /// use continuant::Code;
@@ -54,7 +54,7 @@ impl Code {
     ///
     /// # Errors
     ///
-    /// Those of a creation when its policy or its guard is none for its schema.
+    /// Those of a creation when its policy or its guard is invalid for its schema.
     pub fn outlook(&self) -> Result<Outlook> {
         on_thread(|_: DeepStack| {
             let definition = Definition::new(&self.wasm, self.law())?;

@@ -1,7 +1,7 @@
-//! What another policy would say of the versions on record, before it is made the object's.
+//! Rehearsals: the decisions of another policy on the versions on record, before it becomes the
+//! object's.
 //!
-//! Each is decided on by the function of the commit path, of what is on record. It changes
-//! nothing.
+//! Each is taken by the function of the commit path, from the record. It changes nothing.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -22,28 +22,28 @@ use crate::step::catalog::validate_guard;
 use crate::step::slots::Slots;
 use crate::step::stop::Stop;
 
-/// What another policy would say of the versions on record.
+/// The decisions of another policy on the versions on record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rehearsal {
     /// Versions that were decided on.
     pub versions: u64,
-    /// Versions that were not, as retention dropped what they were made of, or they are of other
-    /// code, or upgrades.
+    /// The number of versions that were not checked, because retention dropped their payloads, or
+    /// they are of other code, or upgrades.
     pub dropped: u64,
-    /// Those that it would have refused, oldest first, with its verdicts.
+    /// The versions that it would have refused, oldest first, with its verdicts.
     pub refused: Vec<(u64, Verdict)>,
     /// Rules that permitted none of them, sorted.
     pub idle: Vec<String>,
-    /// Rules that can never hold, whatever is asked for, sorted: those that say why they are there
-    /// all the same, as other policies are not taken.
+    /// Rules that can never hold, on any step, sorted: those that are annotated for it, since a
+    /// policy with others is refused.
     pub dead: Vec<String>,
-    /// Whether any of its rules may permit another policy.
+    /// True if some rule of it may permit an amendment.
     pub is_amendable: bool,
-    /// Whether any of its rules may permit other code. If neither, it is the object's last policy.
+    /// True if some rule of it may permit an upgrade. If neither, it is the object's last policy.
     pub is_upgradable: bool,
 }
 
-/// Decides on the last versions of an object by the policy that is made of this, as if it had been
+/// Decides on the last versions of an object by the policy from these sources, as if it had been
 /// the object's since then.
 pub(crate) fn rehearse(
     shared: &Shared,
@@ -78,7 +78,7 @@ pub(crate) fn rehearse(
                 (before, version)
             }
             (Err(error), _) | (_, Err(error)) if !is_pruned(&error) => return Err(error.into()),
-            // What other code left, or an upgrade took, is not of the policy's schema.
+            // A state of other code, or of an upgrade, is not of the policy's schema.
             _ => {
                 rehearsal.dropped += 1;
                 continue;
@@ -107,7 +107,7 @@ pub(crate) fn rehearse(
     Ok(rehearsal)
 }
 
-/// Whether a step was one of this code, and no upgrade to it.
+/// Returns whether a step was one of this code, and no upgrade to it.
 fn is_of(code: CodeHash, before: &Loaded, version: &storage::Version) -> bool {
     before.head.header.code == code && version.commit.header().kind != Kind::Upgrade
 }

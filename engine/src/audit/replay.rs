@@ -1,8 +1,8 @@
-//! Verification of a whole lineage, and its replay: every step run again by the code, every guard
-//! asked again, and memory, effects, fuel and verdict compared with what is on record.
+//! Verification of a whole lineage, and its replay: the code runs every step again, every guard is
+//! asked again, and memory, effects, fuel and verdict are compared with the record.
 //!
-//! Replay uses the commit path's own step; it appends nothing. It does not know where the records
-//! come from: a store or a capsule.
+//! Replay uses the commit path's own step; it appends nothing. This module does not know where the
+//! records come from: a store or a capsule.
 
 use std::sync::Arc;
 
@@ -34,7 +34,7 @@ use crate::step::step::{Ran, Subject, run};
 use crate::step::stop::Stop;
 use crate::substrate::StepLimits;
 
-/// Whether verification runs every step again.
+/// The choice whether verification runs every step again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Replay {
     /// Hashes, signatures, roots and admissions only.
@@ -43,20 +43,21 @@ pub enum Replay {
     Yes,
 }
 
-/// What was verified.
+/// The result of a verification.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Verified {
     /// Versions, the genesis among them.
     pub versions: u64,
-    /// Those of them of which retention left no more than the header: it is chained to the others.
+    /// The number of versions of which retention left only the header: it is chained to the others.
     pub headers: u64,
-    /// Those of them that a policy's guard permitted, on top of the policy: only a replay asks it.
+    /// The number of versions that a policy's guard permitted, on top of the policy: only a replay
+    /// asks it.
     pub guarded: u64,
     /// Refusals.
     pub refusals: u64,
     /// The newest version's hash.
     pub head: VersionHash,
-    /// Its time, which may be ahead of the clock of whoever verifies it, in milliseconds since
+    /// The newest version's time, which may be ahead of the verifier's clock, in milliseconds since
     /// 1970-01-01 UTC.
     pub time: u64,
     /// The object and the version that the lineage says to begin as, if it is of a fork: that it
@@ -66,18 +67,18 @@ pub struct Verified {
 
 /// Verifies a lineage record by record.
 pub(crate) struct Auditor<'a> {
-    /// Of the genesis.
+    /// The definition of the genesis.
     definition: Arc<Definition>,
     base: Arc<BaseImage>,
     verifier: Option<Verifier>,
-    /// What was verified, while only headers are left.
+    /// The verified headers, while only headers are left.
     headers: Option<Headers>,
-    /// What steps run in, when they are replayed.
+    /// The means to run steps again, when they are replayed.
     replay: Option<Replayer<'a>>,
     verified: Verified,
 }
 
-/// What runs steps and guards again.
+/// The means to run steps and guards again.
 struct Replayer<'a> {
     slots: Slots,
     runnable: Arc<Runnable>,
@@ -92,8 +93,8 @@ impl Replayer<'_> {
 }
 
 impl<'a> Auditor<'a> {
-    /// Starts with an object's parts. With what runs it, steps are replayed; then the base image
-    /// must be the code's own, and the policy's guard one that can be asked.
+    /// Starts with an object's parts. With a runner, steps are replayed; then the base image must
+    /// be the code's own, and the policy's guard a valid one.
     pub(crate) fn new(
         stack: DeepStack,
         definition: Arc<Definition>,
@@ -113,7 +114,7 @@ impl<'a> Auditor<'a> {
         Ok(Auditor { definition, base, verifier, headers, replay, verified })
     }
 
-    /// Whether only headers are left of the versions so far.
+    /// Returns whether only headers are left of the versions so far.
     pub(crate) fn has_headers_only(&self) -> bool {
         self.headers.is_some()
     }
@@ -132,8 +133,8 @@ impl<'a> Auditor<'a> {
         Ok(())
     }
 
-    /// Verifies that the version verified last has this memory, and goes on from there.
-    /// `definition` is what decides on the steps that follow.
+    /// Verifies that the version verified last has this memory, and continues from there.
+    /// `definition` decides on the following steps.
     pub(crate) fn resume(
         &mut self,
         definition: Arc<Definition>,
@@ -152,7 +153,7 @@ impl<'a> Auditor<'a> {
         Ok(())
     }
 
-    /// Verifies the next version; when it is an upgrade, to what `library` has.
+    /// Verifies the next version; an upgrade's parts come from `library`.
     pub(crate) fn commit(&mut self, commit: &Commit<'_>, library: &dyn Library) -> Result<()> {
         let input = Input::decode(commit.input)?;
         let runnable = self.prepare(&input, library)?;
@@ -166,7 +167,7 @@ impl<'a> Auditor<'a> {
             }
             verifier.expect(Era { definition: library.definition((code, policy))?, base });
         }
-        // A fork has what another ran: of that there is the root, which is verified.
+        // A fork has the memory of another object's run: only its root is verified.
         let is_fork = self.verifier.is_none() && matches!(input.request, Request::Fork { .. });
         if self.replay.is_some() && !is_fork {
             let (image, globals) = match &self.verifier {
@@ -204,7 +205,7 @@ impl<'a> Auditor<'a> {
         Ok(())
     }
 
-    /// What runs an upgrade, of which a replay's catalog then knows.
+    /// Returns the code of an upgrade, which a replay's catalog then knows.
     fn prepare(&self, input: &Input, library: &dyn Library) -> Result<Option<Arc<Runnable>>> {
         let (Some(_), Request::Upgrade { code, policy }) = (&self.replay, &input.request) else {
             return Ok(None);
@@ -256,13 +257,13 @@ impl<'a> Auditor<'a> {
         Ok(())
     }
 
-    /// What decides on the next step.
+    /// Returns the definition that decides on the next step.
     fn definition(&self) -> Arc<Definition> {
         let verifier = self.verifier.as_ref();
         Arc::clone(verifier.map_or(&self.definition, Verifier::definition))
     }
 
-    /// Runs a step whose memory nobody keeps, and which calls `_initialize` where steps do or not.
+    /// Runs a step whose memory is not kept, with `_initialize` if such steps call it.
     fn run(
         &mut self,
         (input, limits): (&Input, StepLimits),
@@ -287,7 +288,7 @@ impl<'a> Auditor<'a> {
         }
     }
 
-    /// Verifies a refusal at the newest version; of an upgrade, to what `library` has.
+    /// Verifies a refusal at the newest version; an upgrade's parts come from `library`.
     pub(crate) fn refusal(&mut self, refusal: &Refusal, library: &dyn Library) -> Result<()> {
         if let Some(headers) = &mut self.headers {
             headers.refusal(refusal)?;
@@ -360,7 +361,8 @@ impl<'a> Auditor<'a> {
     }
 }
 
-/// That a version is on record which is not admitted, or what kept it from being decided on.
+/// Returns the error that a version on record is not admitted, or the failure that kept it from
+/// being decided on.
 fn not_made(stop: Stop, seq: u64) -> Error {
     match stop {
         Stop::Refused(verdict) => differs("admission", seq, verdict, "a version"),
@@ -368,7 +370,7 @@ fn not_made(stop: Stop, seq: u64) -> Error {
     }
 }
 
-/// That something is on record which the code does not give.
+/// Returns the error that the record differs from the code's result.
 pub(crate) fn differs(
     what: &'static str,
     seq: u64,

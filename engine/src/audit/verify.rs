@@ -1,7 +1,7 @@
 //! Verification of an object of a database, from its genesis to its newest version.
 //!
-//! Where retention left no more than headers, it goes on behind them. It does not know what a
-//! record has to be: that is the auditor's.
+//! Where retention left only headers, it continues behind them. This module does not know the rules
+//! of a record: the auditor does.
 
 use std::sync::Arc;
 
@@ -59,7 +59,7 @@ pub(crate) fn verify(
     auditor.finish().map(|(verified, _)| verified)
 }
 
-/// That the newest version can be read: where it cannot, its headers are all that is left.
+/// Checks that the newest version can be read; if not, its headers are all that is left.
 fn require_state(shared: &Shared, id: ObjectId) -> Result<()> {
     match shared.store().head(id) {
         Err(error) => match *error.kind() {
@@ -73,8 +73,8 @@ fn require_state(shared: &Shared, id: ObjectId) -> Result<()> {
     }
 }
 
-/// Verifies the first version behind those of which only headers are left: by its header, and
-/// its memory against that. Until a memory can be read there are headers only.
+/// Verifies the first version behind those of which only headers are left: its header, and its
+/// memory against that. Until a memory can be read there are only headers.
 fn resume(
     shared: &Shared,
     id: ObjectId,

@@ -1,6 +1,6 @@
-//! What an object is to be made of, as its creator says it.
+//! The parts of a new object, as its creator gives them.
 //!
-//! It does not know how an object is created.
+//! This module does not know how an object is created.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ macro_rules! args {
     ($($value:expr),* $(,)?) => { vec![$($crate::Value::from($value)),*] };
 }
 
-/// What an object is made of: a module, a policy, and what its `create` is given.
+/// The parts of a new object: a module, a policy, and the arguments of its `create`.
 #[derive(Clone, Debug)]
 pub struct Code {
     pub(crate) wasm: Arc<[u8]>,
@@ -50,14 +50,14 @@ impl Code {
         self
     }
 
-    /// The policy's guard: a WebAssembly module that must permit whatever the policy permits, for
-    /// laws that Cedar cannot express; `guest/ABI.md` says what it has to be.
+    /// Sets the policy's guard: a WebAssembly module that must permit each step that the policy
+    /// permits, for laws that Cedar cannot express; `guest/ABI.md` specifies it.
     pub fn guard(mut self, wasm: impl Into<Vec<u8>>) -> Code {
         self.guard = Some(wasm.into().into());
         self
     }
 
-    /// What its policy is made of.
+    /// Returns the sources of its policy.
     pub(crate) fn law(&self) -> Law<'_> {
         Law { text: &self.policy, guard: self.guard.as_deref() }
     }
@@ -68,8 +68,8 @@ impl Code {
         self
     }
 
-    /// What tells this object apart from others that are alike in everything else. Default:
-    /// random.
+    /// Sets a salt that distinguishes this object from others that are alike in everything else.
+    /// Default: random.
     pub fn salt(mut self, salt: [u8; 16]) -> Code {
         self.salt = Some(salt);
         self

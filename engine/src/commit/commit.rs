@@ -1,12 +1,12 @@
 //! The commit path: one input, from the mailbox to a version that is on its way to the disk.
 //!
-//! Anything that fails before the append leaves no trace but a refusal. The reply is released when
-//! the version is in memory and durable, or, if the caller asked for that, when it is in memory; an
-//! append waits for the disk only when the log is far behind.
+//! A failure before the append leaves no trace but a refusal. The reply is released when the
+//! version is in memory and durable, or, for a relaxed call, when it is in memory; an append waits
+//! for the disk only when the log is far behind.
 //!
-//! What is done in which order, `commit` says, and `decide`, in the numbers of ARCHITECTURE.md. It
-//! does not know threads or queues. It holds the only code that appends versions of objects that
-//! there are.
+//! The order of steps is that of `commit` and `decide`, with the numbers of ARCHITECTURE.md. This
+//! module does not know threads or queues. It holds the only code that appends versions of existing
+//! objects.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -43,7 +43,7 @@ use crate::step::step::{Begun, Ran, run};
 use crate::step::stop::Stop;
 use crate::substrate::StepLimits;
 
-/// An object on its turn: whose it is, in what it runs, and what it is.
+/// An object on its turn: its resident, its runner, and its state.
 pub(crate) struct Turn<'a> {
     pub(crate) shared: &'a Shared,
     pub(crate) runner: Runner<'a>,
@@ -53,7 +53,7 @@ pub(crate) struct Turn<'a> {
     pub(crate) steps: &'a mut usize,
 }
 
-/// What an object is asked, and who is told what becomes of it.
+/// An input to an object, with the reply to its outcome.
 pub(crate) struct Asked<'a, T = Receipt> {
     pub(crate) input: &'a Input,
     /// The message that the input is: it is on its way no more then.
@@ -70,8 +70,8 @@ impl<'a, T> Asked<'a, T> {
     }
 }
 
-/// Makes the next version of an object of an input, or puts its refusal on record. The reply has
-/// the answer; what is given is the verdict, if it was refused.
+/// Makes the next version of an object from an input, or puts its refusal on record. The reply gets
+/// the answer; returns the verdict, if the input was refused.
 ///
 /// # Errors
 ///
@@ -79,9 +79,9 @@ impl<'a, T> Asked<'a, T> {
 pub(crate) fn commit(turn: &mut Turn<'_>, asked: Asked<'_>) -> Result<Option<Verdict>> {
     let Turn { shared, runner, resident, live, .. } = turn;
     let Asked { input, message, .. } = asked;
-    // 2 to 7: verify the credentials, run the step, validate what it leaves, have it admitted.
+    // 2 to 7: verify the credentials, run the step, validate its state, admit it.
     let admitted = measured(shared, runner, live, input).and_then(|step| {
-        // What messages set off is bounded by their fuel, and must not stand in its own way.
+        // Messages of a message's step are bounded by fuel, and must not stop their own delivery.
         let count = if message.is_some() { 0 } else { step.ran.effects.messages.len() };
         has_room_for(shared, count)?;
         // 8: make the header.
@@ -119,8 +119,8 @@ pub(crate) struct Stepped {
     pub(crate) admission: Admission,
 }
 
-/// Verifies who asks, runs the step under limits, and has it admitted. Changes nothing but the
-/// slot, which holds the memory of the version to be or, after an error, that of the head.
+/// Verifies the credentials, runs the step under limits, and admits it. Changes only the slot,
+/// which then holds the memory of the new version or, after an error, that of the head.
 pub(crate) fn decide(
     runner: &mut Runner<'_>,
     live: &Live,
@@ -132,7 +132,7 @@ pub(crate) fn decide(
     // 2: verify the credentials: signatures, expiry, nonce, parent.
     let tracked = live.definition.policy.tracked();
     let signers = authenticate(&live.head, tracked, input, host).map_err(Stop::Refused)?;
-    // 3 to 5: load the object into a slot, run the step under fuel, collect what it leaves.
+    // 3 to 5: load the object into a slot, run the step under fuel, collect its outcome.
     let (loaded, ran) = run(&mut slots.objects, catalog, *stack, live.subject(limits), input)?;
     // 6 and 7: validate the state, and admit it: native rules, the object's policy, its guard.
     let guards = &mut Asker::new(catalog, &mut slots.guards, *stack);
@@ -152,7 +152,7 @@ pub(crate) fn decide(
     }
 }
 
-/// [Decides](with_secrets) on an input that is to be committed: it is counted, timed and traced.
+/// [Decides](with_secrets) on an input that is to be committed: counts, times and traces it.
 fn measured(
     shared: &Shared,
     runner: &mut Runner<'_>,
@@ -174,7 +174,7 @@ fn measured(
 }
 
 /// [Decides](decide) on an input as a database does, which holds the secrets of sessions: without
-/// that of the input's there is no verdict on it.
+/// the secret of the input's session there is no verdict.
 pub(crate) fn with_secrets(
     shared: &Shared,
     runner: &mut Runner<'_>,
@@ -187,7 +187,7 @@ pub(crate) fn with_secrets(
     decide(runner, live, input, shared.options().step_limits, host)
 }
 
-/// That so many more messages may go on their way.
+/// Checks that `message_count` more messages may go on their way.
 pub(crate) fn has_room_for(shared: &Shared, message_count: usize) -> Result<()> {
     let max = shared.options().messages_max;
     match message_count > 0 && shared.store().message_count() + message_count > max {
@@ -196,14 +196,14 @@ pub(crate) fn has_room_for(shared: &Shared, message_count: usize) -> Result<()> 
     }
 }
 
-/// A version that was admitted, and everything of it that goes to the log.
+/// A version that was admitted, and all of its parts for the log.
 struct Admitted {
     ran: Ran,
     header: Arc<Header>,
     hash: VersionHash,
     ledger: Arc<Ledger>,
     payloads: Payloads,
-    /// What is not as it was.
+    /// The ledger, if it changed.
     new_ledger: Option<Vec<u8>>,
     new_globals: Option<Vec<u8>>,
     new_parts: NewParts,
@@ -231,7 +231,7 @@ impl Admitted {
         })
     }
 
-    /// Adds what it changes of the object to what is to be appended.
+    /// Adds its changes of the object to an append.
     fn add_to<'a>(&'a self, append: &mut Append<'a>, live: &'a Live, input: &'a Input) {
         let commit = Commit {
             header: Header::clone(&self.header),
@@ -290,18 +290,18 @@ impl Admitted {
     }
 }
 
-/// The messages of a version, as they go on their way, if there are some.
+/// Returns the messages of a version, as they go on their way, if there are any.
 pub(crate) fn sending(version: VersionHash, effects: &Effects) -> Option<Sending> {
     let receivers: Vec<ObjectId> = effects.messages.iter().map(|message| message.to).collect();
     (!receivers.is_empty()).then_some(Sending { version, receivers })
 }
 
-/// Whom messages are to, each once.
+/// Returns the receivers of messages, each once.
 pub(crate) fn receivers(effects: &Effects) -> BTreeSet<ObjectId> {
     effects.messages.iter().map(|message| message.to).collect()
 }
 
-/// One of the inputs of a transaction, with its object.
+/// An input of a transaction, with its object.
 pub(crate) struct Part<'a> {
     pub(crate) resident: &'a Resident,
     pub(crate) live: &'a mut Live,
@@ -309,7 +309,7 @@ pub(crate) struct Part<'a> {
 }
 
 /// Makes the next versions of several objects, in one frame of the log, or of none of them: then
-/// the first refusal is put on record, that of the object which refused.
+/// the first refusal is put on record, on the object that refused.
 pub(crate) fn commit_all(
     shared: &Shared,
     runner: &mut Runner<'_>,
@@ -323,7 +323,7 @@ pub(crate) fn commit_all(
         match one {
             Ok(one) => admitted.push(one),
             Err(Stop::Refused(verdict)) => {
-                // Whoever waits has the answer.
+                // The refusing object's reply has the answer.
                 return drop(refuse(shared, runner.stack, live, Asked::new(input, reply), verdict));
             }
             Err(Stop::Failed(error)) => {
@@ -355,15 +355,15 @@ pub(crate) fn commit_all(
     early.send(Ok(()));
 }
 
-/// Answers what came to no verdict, and gives the error back.
+/// Answers an input that got no verdict, and returns the error.
 pub(crate) fn fail<T: Answered>(shared: &Shared, reply: Reply<T>, error: Error) -> Error {
     shared.metrics().count(T::FAILED);
     reply.send(Err(error.clone()));
     error
 }
 
-/// Appends what `answer` tells of, and leaves one half of the reply to the log; the other is to be
-/// sent once the change is in memory.
+/// Appends the changes that `answer` reports, and leaves one half of the reply to the log; returns
+/// the other half, to be sent once the change is in memory.
 fn put<T: Answered>(
     shared: &Shared,
     id: ObjectId,
@@ -453,7 +453,7 @@ fn refuse<T: Answered>(
     Ok(())
 }
 
-/// Whether a refusal is to be put on record.
+/// Returns whether a refusal is to be put on record.
 fn has_room(shared: &Shared, live: &mut Live, refusal: &Refusal, refuser: Refuser) -> Result<bool> {
     let options = shared.options();
     let is_long = refusal.input.len() as u64 > options.refusal_bytes_max;
@@ -467,7 +467,7 @@ fn has_room(shared: &Shared, live: &mut Live, refusal: &Refusal, refuser: Refuse
     Ok(refusers.count(refuser) < options.refusals_each_max)
 }
 
-/// What the caller is told.
+/// Returns the caller's receipt.
 pub(crate) fn receipt(
     definition: &Definition,
     (version, header): (VersionHash, &Header),

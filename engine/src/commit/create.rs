@@ -1,7 +1,8 @@
 //! Creation: from a module, a policy and arguments to an object's genesis in the log.
 //!
-//! The counterpart of the commit path for version 0. Nothing governs it but its own validity: what
-//! the object is, its id commits to. It does not know how the caller waits.
+//! It is the counterpart of the commit path for version 0. Only its own validity governs a
+//! creation: the id commits to all parts of the object. This module does not know how the caller
+//! waits.
 
 use std::sync::Arc;
 
@@ -67,14 +68,14 @@ pub(crate) fn create(
     begin(shared, &runnable, beginning, append, reply)
 }
 
-/// An object that begins: what follows its genesis, what that left, and what was asked for.
+/// An object that begins: its state behind the genesis, the outcome of that, and the input.
 pub(crate) struct Beginning<'a> {
     pub(crate) live: Live,
     pub(crate) ran: &'a Ran,
     pub(crate) input: &'a Input,
 }
 
-/// Appends a genesis, beside what `append` has already, and takes the object into memory.
+/// Appends a genesis, beside the other content of `append`, and takes the object into memory.
 pub(crate) fn begin<'a>(
     shared: &Shared,
     runnable: &'a Runnable,
@@ -115,7 +116,7 @@ pub(crate) fn begin<'a>(
     Ok(id)
 }
 
-/// Runs a creation: what it takes to make the version that follows, and what the step left.
+/// Runs a creation, and returns the object as its next step needs it, with the step's outcome.
 pub(crate) fn genesis(
     runner: &mut Runner<'_>,
     definition: Arc<Definition>,
@@ -147,7 +148,7 @@ fn input(definition: &Definition, code: &Code, time: u64) -> Result<Input> {
     Ok(Input { request: Request::Create { salt, arguments }, time, credential: None })
 }
 
-/// What tells an object from others that are alike in all else.
+/// Returns a random salt, which distinguishes an object from others that are alike in all else.
 pub(crate) fn salt() -> Result<[u8; 16]> {
     let mut salt = [0; 16];
     let filled = getrandom::fill(&mut salt);

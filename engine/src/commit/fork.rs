@@ -1,8 +1,8 @@
 //! Forks: from a version of an object to another object's genesis.
 //!
-//! The counterpart of `create` for objects that begin as what another had become: with its memory,
-//! its globals, its code and its policy. Nothing governs a fork but its own validity: what the
-//! object is, its id commits to. It does not know how the caller waits.
+//! A fork is the counterpart of a creation for objects that begin as a copy of another one's
+//! version: with its memory, its globals, its code and its policy. Only its own validity governs a
+//! fork: the id commits to all parts of the object. This module does not know how the caller waits.
 
 use std::sync::Arc;
 
@@ -22,14 +22,14 @@ use crate::instrument::INSTRUMENTATION_VERSION;
 use crate::stack::DeepStack;
 use crate::step::step::Ran;
 
-/// Whether a fork wakes when the version that it is of would have.
+/// The choice whether a fork keeps the next wake of its original version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Wakes {
     Yes,
     No,
 }
 
-/// What a fork is to be.
+/// The parameters of a fork.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Fork<'a> {
     /// The object that it is of, and the seq of the version.
@@ -39,8 +39,8 @@ pub(crate) struct Fork<'a> {
     pub(crate) wakes: Wakes,
 }
 
-/// Makes an object of the version of another with this seq, unless that is ahead of the clock: a
-/// fork is not older than what it begins as. The reply is released when it is durable.
+/// Makes an object from the version of another with this seq, unless that is ahead of the clock: a
+/// fork is not older than its original. The reply is released when it is durable.
 pub(crate) fn fork(
     shared: &Shared,
     stack: DeepStack,

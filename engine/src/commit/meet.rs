@@ -1,8 +1,9 @@
-//! A transaction that all of its objects have come to: their inputs, committed together.
+//! Committing a transaction that all of its objects have reached: their inputs together.
 //!
-//! It does not know how an object comes to one: that is its mail's.
+//! This module does not know how an object reaches one: its mailbox does.
 //!
-//! Invariant: whatever becomes of a transaction, its objects' turns are ended, and it is answered.
+//! Invariant: whatever the outcome of a transaction, its objects' turns are ended, and it is
+//! answered.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -21,7 +22,7 @@ use crate::run::resident::Resident;
 use crate::step::runner::Runner;
 use crate::step::slots::Slots;
 
-/// Has an object whose turn stopped at a transaction wait for the others in it. The last one runs
+/// Makes an object whose turn stopped at a transaction wait for the others in it. The last one runs
 /// it, and ends the turns of all.
 pub(crate) fn meet(shared: &Shared, runner: &mut Runner<'_>, joint: &Joint) {
     let Some(mut meeting) = joint.arrive() else { return };

@@ -1,6 +1,6 @@
-//! Modules that objects are to be upgraded to, until the log has them.
+//! Modules of future upgrades, kept until the log has them.
 //!
-//! It does not know who offers one, nor who takes it.
+//! This module does not know who offers one, nor who takes it.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -1,7 +1,7 @@
-//! What the threads of one open database share: the objects in memory, the run queue, the timer,
-//! the clock, the store.
+//! The state that the threads of one open database share: the objects in memory, the run queue, the
+//! timer, the clock, the store.
 //!
-//! It does not know what a turn does. It holds every way to post a letter.
+//! This module does not know what a turn does. It holds every way to post a letter.
 //!
 //! Invariant: each letter posted is counted on the queue before it can be taken.
 
@@ -79,7 +79,7 @@ impl std::fmt::Debug for Shared {
 }
 
 impl Shared {
-    /// Of a store.
+    /// Returns the shared state of an opened store.
     pub(crate) fn new(store: Store, cache: Option<Cache>, options: Options) -> Result<Arc<Shared>> {
         let timer = Timer::new(store.wakes_until(u64::MAX)?);
         let (catalog, worker_count) = (Catalog::new(cache)?, options.worker_count);
@@ -116,7 +116,7 @@ impl Shared {
         &self.catalog
     }
 
-    /// What a thread with these instances runs steps with.
+    /// Returns the runner of a thread with these instances.
     pub(crate) fn runner<'a>(&'a self, slots: &'a mut Slots, stack: DeepStack) -> Runner<'a> {
         Runner { catalog: &self.catalog, slots, stack }
     }
@@ -138,18 +138,19 @@ impl Shared {
         &self.options.clock
     }
 
-    /// How far a version's time is ahead of the clock, when that is more than is tolerated.
+    /// Returns by how much a version's time is ahead of the clock, when that is beyond the
+    /// tolerance.
     pub(crate) fn ahead(&self, time: u64) -> Option<u64> {
         let by = time.saturating_sub(self.clock().now());
         (by > self.options.clock_ahead_max).then_some(by)
     }
 
-    /// The error of an input of an object whose time is so far ahead of the clock.
+    /// Returns the error of an input to an object whose time is this far ahead of the clock.
     pub(crate) fn is_ahead(&self, by: u64) -> Error {
         ErrorKind::Ahead { by, max: self.options.clock_ahead_max }.into()
     }
 
-    /// When the clock has come so near to the time of a version that it is tolerated.
+    /// Returns the time from which a version's time is within the clock's tolerance.
     pub(crate) fn tolerated_from(&self, time: u64) -> u64 {
         time.saturating_sub(self.options.clock_ahead_max)
     }
@@ -171,7 +172,7 @@ impl Shared {
         channel(durability, self.helper.clone())
     }
 
-    /// Posts what is due by the system's clock, as the timer's thread does.
+    /// Posts the wakes that are due by the system's clock, as the timer's thread does.
     pub(crate) fn run_due(&self) {
         if !self.options.cycles || self.clock().is_manual() {
             return;
@@ -198,17 +199,17 @@ impl Shared {
         &self.sessions
     }
 
-    /// Modules that objects are to be upgraded to.
+    /// Returns the modules of future upgrades.
     pub(crate) fn offered(&self) -> &Offered {
         &self.offered
     }
 
-    /// What is counted.
+    /// Returns the registry of counts.
     pub(crate) fn metrics(&self) -> &Registry {
         &self.metrics
     }
 
-    /// What was counted so far, and what the database is at.
+    /// Returns the counts so far, and the present state of the database.
     pub(crate) fn figures(&self) -> Metrics {
         let log = self.store.figures();
         let resident = self.residents.iter().map(|shard| shard.read().len() as u64).sum();
@@ -276,11 +277,11 @@ impl Shared {
         }
     }
 
-    /// Ends an object here, as it goes on elsewhere, or takes it back; durable when this returns.
-    /// Whether it was otherwise before.
+    /// Ends an object here, as it continues elsewhere, or takes it back; durable when this returns.
+    /// Returns whether that was a change.
     pub(crate) fn set_moved(&self, id: ObjectId, moved: bool) -> Result<bool> {
         let resident = self.place(id);
-        // Whoever loads the object meanwhile finds it as it is then.
+        // A thread that loads the object meanwhile finds its new state.
         let mut live = resident.live.lock();
         let is_new = self.store.set_moved(id, moved)?;
         let Some(info) = self.store.info(id)? else { return Ok(is_new) };
@@ -299,12 +300,12 @@ impl Shared {
         Ok(is_new)
     }
 
-    /// Takes in that an object, whose wake was at `old`, has other versions than it had here, or
-    /// none before.
+    /// Notes that an object, whose wake was at `old`, has other versions than before, or exists
+    /// only now.
     pub(crate) fn renew(&self, stack: DeepStack, id: ObjectId, old: Option<u64>) -> Result<()> {
         let known = self.shard(id).read().get(&id).cloned();
         if let Some(resident) = known {
-            // Whoever works on it has found out, or is about to, that its head is another.
+            // The worker on the object notices, now or soon, that its head has changed.
             let mut live = resident.live.lock();
             resident.set_moved(false);
             let missed = live.as_ref().and_then(Live::armed);
@@ -314,13 +315,13 @@ impl Shared {
         self.overdue.remove(id);
         let wake = self.store.info(id)?.and_then(|info| info.wake);
         self.timer.change(id, old, wake);
-        // What was sent to it here stayed.
+        // Messages to it that were sent here stayed.
         self.post_mail((!self.store.messages_to(id).is_empty()).then_some(id));
         Ok(())
     }
 
-    /// Tells objects, once each, that messages are on their way to them: also while the database
-    /// closes, for what was submitted is worked through.
+    /// Notifies objects, once each, that messages are on their way to them: also while the database
+    /// closes, since submitted work is finished.
     pub(crate) fn post_mail(&self, receivers: impl IntoIterator<Item = ObjectId>) {
         for to in receivers {
             let now = self.clock().now();
@@ -335,7 +336,7 @@ impl Shared {
         }
     }
 
-    /// Takes all messages to what is no object here, or none any more, off their way.
+    /// Marks all messages to a missing or moved object as dead letters.
     fn bury(&self, to: ObjectId, error: &Error) {
         let why = match error.kind() {
             ErrorKind::Moved => "the object was moved away",
@@ -501,8 +502,8 @@ impl Shared {
         }
     }
 
-    /// Loads what it takes to make the object's next version, and publishes its newest. It is
-    /// called by the worker on turn.
+    /// Loads an object as its next step needs it, and publishes its newest version. The worker on
+    /// turn calls it.
     pub(crate) fn load(&self, stack: DeepStack, resident: &Arc<Resident>) -> Result<Live> {
         let info = self.store.info(resident.id)?.ok_or(ErrorKind::NoObject)?;
         if info.moved {
@@ -543,7 +544,7 @@ impl Shared {
         self.residency.weigh(before, after);
     }
 
-    /// What it takes to make the version that follows `stored`.
+    /// Returns an object as the step behind `stored` needs it.
     pub(crate) fn live(&self, stack: DeepStack, stored: storage::Loaded) -> Result<Live> {
         let (head, globals) = (stored.head, stored.globals);
         let definition = self.definition(stack, (head.header.code, head.header.policy))?;
@@ -616,8 +617,8 @@ impl Shared {
         self.catalog.runnable(stack, definition, MEMORY_BYTES_MAX, || self.code(hash))
     }
 
-    /// Lets objects that are idle leave memory, the coldest first, while all take more of it than
-    /// the option says.
+    /// Takes idle objects out of memory, the coldest first, while all take more than the option
+    /// allows.
     pub(crate) fn make_room(&self) {
         self.residency.make_room(|resident| {
             self.forget(resident);
@@ -646,7 +647,7 @@ impl Shared {
     }
 }
 
-/// Whether an error says that there is no such object here, or none any more.
+/// Returns whether an error says that the object is not here, or no longer.
 fn is_gone(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::NoObject | ErrorKind::Moved)
 }
@@ -655,7 +656,7 @@ fn shard_index(id: ObjectId) -> usize {
     usize::from(id.0[0]) % SHARD_COUNT
 }
 
-/// What the store has of an object is not what its head says.
+/// Returns the error that the store's parts of an object are not those of its head.
 fn mismatch(
     what: &'static str,
     head: &Head,

@@ -5,17 +5,17 @@
 //! called it, so an object's history does not depend on how soon a timer fired. A wake that is
 //! refused, or fails, is tried again, at once when the object has changed or someone asks,
 //! otherwise with growing pauses (`missed`); the same refusal is on record once. It does not hold
-//! up what comes after it.
+//! up later letters.
 //!
-//! What is due, and how an input is stamped, the host's clock says, and a version's time is never
-//! before its parent's: so an object may be ahead of the clock. One that is ahead by more than is
-//! tolerated takes nothing but what is let in: its wakes and the messages to it wait until the
+//! The host's clock determines due wakes and the stamps of inputs, and a version's time is never
+//! before its parent's: so an object may be ahead of the clock. One that is ahead beyond the
+//! tolerance accepts only inputs that are let in: its wakes and the messages to it wait until the
 //! clock has come near.
 //!
-//! It does not know how a version is made.
+//! This module does not know how a version is made.
 //!
-//! Invariant: a turn does not panic. A letter over which one does is answered so, and the object is
-//! loaded again for the next.
+//! Invariant: a turn does not panic. A letter over which a step panics is answered with that error,
+//! and the object is loaded again for the next.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -43,13 +43,13 @@ use crate::stack::DeepStack;
 use crate::step::runner::Runner;
 use crate::step::slots::Slots;
 
-/// Letters, and wakes before them, that one turn takes before other objects have theirs.
+/// The letters, and wakes before them, that one turn takes before other objects get theirs.
 const TURN_STEPS_MAX: usize = 64;
 
 /// Works through an object's mail, and schedules it again when there is more.
 pub(crate) fn turn(shared: &Shared, slots: &mut Slots, resident: Arc<Resident>, stack: DeepStack) {
     let mut runner = shared.runner(slots, stack);
-    // The turn counts like a letter: nobody finds all quiet before what panicked is seen to.
+    // The turn counts like a letter: nobody sees all quiet before a panic is handled.
     shared.queue().begin();
     let in_hand = shared.queue().in_hand();
     shared.metrics().count(Count::TurnsBegun);
@@ -79,7 +79,7 @@ pub(crate) fn turn(shared: &Shared, slots: &mut Slots, resident: Arc<Resident>, 
     drop(in_hand);
 }
 
-/// Without workers: gives the object at `place` of the run queue its turn; none is there otherwise.
+/// Without workers: gives the object at `place` of the run queue its turn; does nothing otherwise.
 /// Never called in a turn.
 pub(crate) fn work_at(shared: &Shared, place: usize) -> Option<ObjectId> {
     shared.queue().work(place, |slots, resident, stack| turn(shared, slots, resident, stack))
@@ -109,7 +109,8 @@ impl Inline for Shared {
     }
 }
 
-/// Works through the mail, up to a transaction that the object has come to: `joining` then.
+/// Works through the mail, up to a transaction that the object reaches; then `joining` is that
+/// transaction.
 fn letters(
     shared: &Shared,
     runner: &mut Runner<'_>,
@@ -201,9 +202,9 @@ impl Turn<'_> {
                 input.time = input.time.max(self.live.head.header.time);
                 drop(commit(self, Asked::new(&input, reply)));
             }
-            // A transaction is run when all of its objects have come to it.
+            // A transaction is run when all of its objects have reached it.
             Letter::Join { .. } => {}
-            // A message that failed is tried again at such a wake.
+            // A failed message is tried again at such a wake.
             Letter::Wake { time } | Letter::Mail { time } => {
                 return self.mail(time);
             }
@@ -218,7 +219,7 @@ impl Turn<'_> {
         None
     }
 
-    /// Has a wake that was held run before what is let in.
+    /// Runs a held wake before an input that is let in.
     fn let_in(&mut self) {
         let Turn { shared, live, .. } = self;
         let armed = live.armed();
@@ -228,8 +229,8 @@ impl Turn<'_> {
         }
     }
 
-    /// Turns a letter away of an object that is ahead of the clock by so much, or has it wait until
-    /// the clock has come near.
+    /// Refuses a letter to an object that is ahead of the clock by `by`, or makes it wait until the
+    /// clock has come near.
     fn hold(&mut self, letter: Letter, by: u64) {
         let Turn { shared, live, .. } = &mut *self;
         let id = live.head.id;
@@ -241,7 +242,7 @@ impl Turn<'_> {
                 Some(wake) if wake <= time => drop(fail(shared, reply, error())),
                 wake => reply.send(Err(ErrorKind::NotDue { wake }.into())),
             },
-            // It is answered when all of its objects have come to it.
+            // It is answered when all of its objects have reached it.
             Letter::Join { joint, .. } => joint.fail(error()),
             Letter::Wake { time } | Letter::Mail { time } => {
                 if let Some(Due { wake, .. }) = live.due(time) {
@@ -274,8 +275,8 @@ impl Turn<'_> {
             };
             for message in messages {
                 let now = shared.clock().now().max(time);
-                // What was due before it was sent runs before it, if it was sent by this clock: no
-                // other tells what is due.
+                // Wakes that were due before it was sent run before it, if it was sent by this
+                // clock: no other clock determines due wakes.
                 let is_later = message.time > time && message.time <= now;
                 if *self.steps > TURN_STEPS_MAX || is_later {
                     return Some(Letter::Mail { time: now });

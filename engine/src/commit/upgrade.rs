@@ -1,8 +1,8 @@
-//! Upgrades: the parts of an object that are to come, from whoever asks to the log.
+//! Upgrades: the new parts of an object, on their way from the caller to the log.
 //!
 //! A request names code and policy by their hashes, so that one module for many objects is in the
-//! log once. Whoever asks offers the module; the first version or refusal that needs it takes it
-//! into the log. How the state is migrated, the step says. It does not know how the caller waits.
+//! log once. The caller offers the module; the first version or refusal that needs it takes it into
+//! the log. The step migrates the state. This module does not know how the caller waits.
 
 use std::sync::Arc;
 
@@ -19,10 +19,10 @@ use crate::stack::DeepStack;
 use crate::step::catalog::Runnable;
 use crate::step::step::Begun;
 
-/// What objects are to go on as: other code, with the policy that each has or with another.
+/// An upgrade of objects: other code, with the policy that each has or with another.
 ///
-/// The new module carries a schema of its own. Its function `migrate` takes the state that the code
-/// before left, and makes the object's memory of it; `guest/ABI.md` says how.
+/// The new module carries a schema of its own. Its function `migrate` takes the old code's state,
+/// and makes the object's memory from it; `guest/ABI.md` specifies how.
 #[derive(Clone, Debug)]
 pub struct Upgrade {
     pub(crate) wasm: Arc<[u8]>,
@@ -30,7 +30,7 @@ pub struct Upgrade {
     for_good: bool,
 }
 
-/// What a policy is to be made of.
+/// The sources of a new policy.
 #[derive(Clone, Debug)]
 pub(crate) struct NewPolicy {
     text: String,
@@ -44,7 +44,7 @@ impl NewPolicy {
 }
 
 impl Upgrade {
-    /// To a WebAssembly module that carries its schema.
+    /// Returns an upgrade to a WebAssembly module that carries its schema.
     ///
     /// # Errors
     ///
@@ -75,12 +75,12 @@ impl Upgrade {
     }
 }
 
-/// The request that objects which have this policy go on so. It is not called on a worker, which
+/// Returns the request that upgrades objects with this policy. It is not called on a worker, which
 /// would wait for itself.
 ///
 /// # Errors
 ///
-/// [`LastPolicy`](ErrorKind::LastPolicy), unless that is what is asked for.
+/// [`LastPolicy`](ErrorKind::LastPolicy), unless the upgrade is for good.
 pub(crate) fn request(shared: &Arc<Shared>, to: &Upgrade, has: PolicyHash) -> Result<Request> {
     let (of_worker, upgrade) = (Arc::clone(shared), to.clone());
     let made = move |_: &mut _, stack| offer(&of_worker, stack, &upgrade, has);
@@ -91,8 +91,8 @@ pub(crate) fn request(shared: &Arc<Shared>, to: &Upgrade, has: PolicyHash) -> Re
     }
 }
 
-/// Offers a module: the request that objects which have this policy go on so, and whether theirs
-/// would be the last policy then.
+/// Offers a module. Returns the upgrade request for objects under policy `has`, and whether the
+/// resulting policy permits no further change.
 fn offer(
     shared: &Shared,
     stack: DeepStack,
@@ -107,7 +107,7 @@ fn offer(
             catalog.definition(stack, (code, has), read)?
         }
     };
-    // It comes in anew with a schema under which a rule of it may be unable to hold.
+    // The policy comes in with a new schema, under which one of its rules may be unable to hold.
     definition.policy.validate()?;
     let memory_bytes_max = shared.options().memory_bytes_max;
     catalog.runnable(stack, &definition, memory_bytes_max, || Ok(to.wasm.to_vec()))?;
@@ -118,7 +118,7 @@ fn offer(
     Ok((request, !definition.policy.is_changeable()))
 }
 
-/// Has the catalog know what a request is an upgrade to, if it is one.
+/// Makes the catalog know the parts of a request, if it is an upgrade.
 pub(crate) fn prepare(shared: &Shared, stack: DeepStack, request: &Request) -> Result<()> {
     if let Request::Upgrade { code, policy } = request {
         shared.runnable(stack, &*shared.definition(stack, (*code, *policy))?)?;
@@ -135,7 +135,7 @@ pub(crate) struct NewParts {
 }
 
 impl NewParts {
-    /// What a version needs that begins here.
+    /// Returns the new parts of a version whose memory begins here.
     pub(crate) fn of(
         shared: &Shared,
         definition: &Definition,
@@ -148,7 +148,8 @@ impl NewParts {
         Ok(NewParts { base: is_new.then(|| base.encode()), ..new })
     }
 
-    /// What a refusal for this reason needs: who runs it again must have what the request names.
+    /// Returns the new parts of a refusal for this reason: running it again takes the parts that
+    /// the request names.
     pub(crate) fn of_refused(
         shared: &Shared,
         stack: DeepStack,
@@ -163,7 +164,7 @@ impl NewParts {
         }
     }
 
-    /// What the request names.
+    /// Returns the parts that the request names.
     fn named(shared: &Shared, definition: &Definition) -> Result<NewParts> {
         let (store, parts) = (shared.store(), definition.parts());
         // In this order: it is forgotten when it is in the log.
@@ -181,7 +182,7 @@ impl NewParts {
         code.chain(policy).chain(self.base.iter().map(|base| Blob::Base(base)))
     }
 
-    /// Whether the code is among them.
+    /// Returns whether the code is among them.
     pub(crate) fn has_code(&self) -> bool {
         self.code.is_some()
     }

@@ -1,13 +1,13 @@
-//! Nonces for whoever gives none: the microseconds since 1970, or one more than the last.
+//! Default nonces: the microseconds since 1970, or one more than the last.
 //!
 //! The last is the last that was drawn here, and the last that the object remembers of the key or
 //! of the session: an object may have been on a host whose clock was ahead, a clock may have gone
-//! back, and a caller may choose any nonce. What a key has used binds that key alone.
+//! back, and a caller may choose any nonce. The nonces that a key has used bind that key alone.
 //!
-//! It does not know what they are drawn for, nor where the last ones are kept.
+//! This module does not know the inputs, nor where the last ones are kept.
 //!
-//! Invariant: the last nonces are locked in the order of their addresses, whoever locks them, so
-//! that nobody waits in a circle.
+//! Invariant: the last nonces are always locked in the order of their addresses, so that there is
+//! no deadlock.
 
 use std::collections::HashMap;
 
@@ -17,10 +17,10 @@ use parking_lot::{Mutex, MutexGuard};
 
 use crate::clock::Clock;
 
-/// Nonces above the clock's that are remembered with whose they are, of the objects of one shard.
+/// The nonces above the clock's that are remembered with their owners, of the objects of one shard.
 const ABOVE_MAX: usize = 4096;
 
-/// Whose nonces ascend.
+/// The owner of ascending nonces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Whose {
     Key(PublicKey),
@@ -30,9 +30,9 @@ pub(crate) enum Whose {
 /// The last nonces that were drawn for some objects.
 #[derive(Debug, Default)]
 pub(crate) struct Drawn {
-    /// By the clock.
+    /// The last nonce by the clock.
     last: u64,
-    /// Those above it, which an object's memory of a key called for.
+    /// The nonces above it, which an object's memory of a key required.
     above: HashMap<(ObjectId, Whose), u64>,
 }
 
@@ -65,8 +65,8 @@ impl Drawn {
     }
 }
 
-/// The last nonces that were drawn, locked. Whoever draws the next ones keeps them so until the
-/// inputs are posted: nonces come in the order of the mail.
+/// The last drawn nonces, locked. Hold them until the inputs are posted: nonces come in the order
+/// of the mail.
 #[derive(Debug)]
 pub(crate) struct Nonces<'a>(Vec<(usize, MutexGuard<'a, Drawn>)>);
 

@@ -1,11 +1,11 @@
-//! Sessions: what calls are put into in place of signatures, and the secrets of those that this
-//! process verifies codes of.
+//! Sessions: they take the place of signatures in calls; and the secrets of those whose codes this
+//! process verifies.
 //!
 //! Secrets are in memory and nowhere else: after a restart they are handed in again, or the
-//! sessions are over. It does not know on which objects a session is open.
+//! sessions are over. This module does not know on which objects a session is open.
 //!
-//! Invariant: at most `HELD_MAX` secrets are held, those of expired sessions among them only until
-//! there is need of their room.
+//! Invariant: at most `HELD_MAX` secrets are held; those of expired sessions only until their room
+//! is needed.
 
 use std::collections::HashMap;
 
@@ -48,7 +48,7 @@ impl Session {
         Session { key: SessionKey::from_secret(secret), expires }
     }
 
-    /// The secret. Whoever has it asks in the name of those who opened the session.
+    /// Returns the secret. Its holder asks in the name of those who opened the session.
     pub fn secret(&self) -> [u8; 32] {
         self.key.secret()
     }
@@ -58,7 +58,7 @@ impl Session {
         self.expires
     }
 
-    /// What a lineage knows the session by.
+    /// Returns the session's id in lineages.
     pub fn id(&self) -> SessionId {
         self.key.id()
     }
@@ -73,7 +73,7 @@ impl Session {
 pub(crate) struct Held(RwLock<HashMap<SessionId, Session>>);
 
 impl Held {
-    /// Holds the secret of a session; `now` tells which others have expired.
+    /// Holds the secret of a session; `now` shows which others have expired.
     pub(crate) fn hold(&self, session: &Session, now: u64) -> Result<()> {
         let mut held = self.0.write();
         if held.len() >= HELD_MAX {

@@ -1,7 +1,7 @@
-//! Messages between objects, as an embedder sees them: that they are on their way, and that some
-//! came to nothing, and may be tried again or dropped.
+//! Messages between objects, for the embedder: those on their way, and the dead letters, which may
+//! be retried or dropped.
 //!
-//! It delivers none: that is the work of turns.
+//! This module delivers none: turns do.
 
 use storage::{DeadLetter, MessageId};
 
@@ -14,21 +14,21 @@ use crate::error::Result;
 const PAGE: usize = 256;
 
 impl Database {
-    /// How many messages are on their way from one object to another.
+    /// Returns the number of messages on their way from one object to another.
     pub fn message_count(&self) -> usize {
         self.shared.store().message_count()
     }
 
-    /// Whether a message is on its way.
+    /// Returns whether a message is on its way.
     pub fn is_on_its_way(&self, message: MessageId) -> bool {
         self.shared.store().messages_to(message.to).contains(&message)
     }
 
-    /// Delivers the messages that are on their way, and what they set off, and returns when all
-    /// that was submitted is worked through and durable. Of wakes that are due only those run whose
-    /// objects have messages or inputs, since what was due before comes first.
+    /// Delivers the messages that are on their way, and those that they set off, and returns when
+    /// all submitted work is finished and durable. Of the wakes that are due it runs only those of
+    /// objects with messages or inputs, because earlier due wakes come first.
     ///
-    /// *Blocks* until all is worked through and durable.
+    /// *Blocks* until all work is done and durable.
     ///
     /// # Errors
     ///
@@ -39,7 +39,7 @@ impl Database {
         Ok(self.shared.store().sync()?)
     }
 
-    /// The dead letter that is of this message, if there is one.
+    /// Returns the dead letter of this message, if there is one.
     ///
     /// *Blocks* while it reads the log.
     ///
@@ -50,18 +50,17 @@ impl Database {
         Ok(self.shared.store().dead_letter(message)?)
     }
 
-    /// Sends a dead letter on its way again, and waits until that is durable: it goes to whom it
-    /// was sent, as what it was, from the version that sent it, and is delivered once, or is a dead
-    /// letter once more. It comes behind what was delivered meanwhile.
+    /// Sends a dead letter on its way again, and waits until that is durable: the same message,
+    /// from the same version, to the same receiver. It is delivered once, or is a dead letter
+    /// again. It comes behind messages that were delivered meanwhile.
     ///
     /// *Blocks* until it is durable.
     ///
     /// # Errors
     ///
-    /// [`MessagesFull`](crate::ErrorKind::MessagesFull);
-    /// [`NotFound`](storage::ErrorKind::NotFound) when there is no such dead letter,
-    /// [`Pruned`](storage::ErrorKind::Pruned) when what it says is not kept any more, and those of
-    /// the store.
+    /// [`MessagesFull`](crate::ErrorKind::MessagesFull); [`NotFound`](storage::ErrorKind::NotFound)
+    /// when there is no such dead letter, [`Pruned`](storage::ErrorKind::Pruned) when its content
+    /// is no longer kept, and those of the store.
     pub fn retry_dead_letter(&self, message: MessageId) -> Result<()> {
         has_room_for(&self.shared, 1)?;
         self.shared.store().retry_dead_letter(message)?;
@@ -69,8 +68,8 @@ impl Database {
         Ok(self.shared.store().sync()?)
     }
 
-    /// Drops a dead letter, for good, and waits until that is durable. What its sender gave with it
-    /// is gone then; that it was dropped stays in the log.
+    /// Drops a dead letter, for good, and waits until that is durable. Whatever its sender gave
+    /// with it is lost; the drop stays on record in the log.
     ///
     /// *Blocks* until it is durable.
     ///
@@ -83,10 +82,10 @@ impl Database {
         Ok(self.shared.store().sync()?)
     }
 
-    /// The messages that came to nothing: the receiver refused them, and has the refusal on record
-    /// if there was room for it, or there is no such object here. By receiver, and then as they
-    /// were sent; read a page at a time. What they say is kept until they are
-    /// [tried again](Database::retry_dead_letter) or [dropped](Database::drop_dead_letter).
+    /// Returns the dead letters: messages that the receiver refused, with the refusal on record if
+    /// there was room for it, or whose receiver does not exist here. They come by receiver, and
+    /// then in the order of sending, read a page at a time. Their content is kept until they are
+    /// [retried](Database::retry_dead_letter) or [dropped](Database::drop_dead_letter).
     ///
     /// ```
     /// use continuant::{Code, Database, SigningKey, args};

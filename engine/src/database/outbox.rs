@@ -1,6 +1,6 @@
-//! Outboxes: what objects put out, handed to the embedder to take it into the world.
+//! Outboxes: the outputs of objects, for the embedder to pass to the outside world.
 //!
-//! It hands on to the store, and holds no rule.
+//! This module passes requests on to the store, and holds no rule.
 
 #[cfg(doc)]
 use storage::Outgoing;
@@ -12,14 +12,13 @@ use crate::error::ErrorKind;
 use crate::error::Result;
 
 impl Database {
-    /// Returns the outbox of this name, which must be there: the outputs of all objects, those of
-    /// cycles and messages too, in the order in which they became durable, from where it was
-    /// acknowledged the last time.
+    /// Returns the existing outbox of this name: the outputs of all objects, those of cycles and
+    /// messages too, in the order in which they became durable, from its last acknowledged place.
     ///
     /// Outputs are given at least once. One that was given and not acknowledged, because the
-    /// program stopped between, is given again with the same [`token`](Outgoing::token), by which
-    /// whoever acts on it can tell. As long as there is the outbox, compaction keeps the versions
-    /// whose outputs it has not acknowledged, whatever retention says.
+    /// program stopped between, is given again with the same [`token`](Outgoing::token), by which a
+    /// program can recognize it. While the outbox exists, compaction keeps the versions whose
+    /// outputs it has not acknowledged, whatever retention says.
     ///
     /// ```
     /// use continuant::{Code, Database, args};
@@ -43,27 +42,27 @@ impl Database {
     ///
     /// # Errors
     ///
-    /// [`Storage`](ErrorKind::Storage), among them that there is none of this name.
+    /// [`Storage`](ErrorKind::Storage), among others when there is none of this name.
     pub fn outbox(&self, name: &str) -> Result<Outbox<'_>> {
         Ok(self.shared.store().outbox(name)?)
     }
 
     /// Makes the outbox of this name, unless there is one, and returns it as
-    /// [`outbox`](Database::outbox) does; a new one starts with the oldest output that there still
-    /// is. A name that is misspelt makes another outbox, for which everything is kept: see
+    /// [`outbox`](Database::outbox) does; a new one starts with the oldest remaining output. A
+    /// misspelt name makes another outbox, for which everything is kept: see
     /// [`outbox_status`](Database::outbox_status).
     ///
     /// *Blocks* until a new one is durable, and while a compaction is under way.
     ///
     /// # Errors
     ///
-    /// Those of the store; among them, that it cannot have such a name.
+    /// Those of the store; among others, when the name is invalid.
     pub fn create_outbox(&self, name: &str) -> Result<Outbox<'_>> {
         Ok(self.shared.store().create_outbox(name)?)
     }
 
-    /// Returns how far each outbox is, and how much is kept for it, by name. It reads the log from
-    /// the place of the one that is farthest behind.
+    /// Returns the progress of each outbox, and how much is kept for it, by name. It reads the log
+    /// from the place of the one that is farthest behind.
     ///
     /// *Blocks* while it reads the log.
     ///
@@ -79,7 +78,7 @@ impl Database {
         self.shared.store().outboxes()
     }
 
-    /// Removes an outbox: nothing is kept for it any more. Whether there was one.
+    /// Removes an outbox: nothing is kept for it any more. Returns whether there was one.
     ///
     /// *Blocks* until the removal is durable.
     ///

@@ -1,6 +1,6 @@
-//! Reads of versions, for whoever holds a database and for readers of it.
+//! Reads of versions, for the database and for its readers.
 //!
-//! It does not know who reads.
+//! This module does not know the reader.
 
 use std::sync::Arc;
 
@@ -54,7 +54,7 @@ fn version(
     Ok(Snapshot::new(definition, header, version.image))
 }
 
-/// What the ledger of a version has of the past; nothing, when its policy reads nothing of it.
+/// Returns the past in the ledger of a version; empty, when its policy reads none of it.
 pub(crate) fn past(shared: &Arc<Shared>, snapshot: &Snapshot) -> Result<Past> {
     if !snapshot.definition().policy.tracked().reads_past() {
         return Ok(Past::default());
@@ -65,7 +65,7 @@ pub(crate) fn past(shared: &Arc<Shared>, snapshot: &Snapshot) -> Result<Past> {
     Ok(store.ledger(id, &version)?.past)
 }
 
-/// What the object is made of, without its memory.
+/// Returns the object's definition, without its memory.
 pub(crate) fn definition_of(shared: &Arc<Shared>, id: ObjectId) -> Result<Arc<Definition>> {
     if let Some(newest) = shared.newest(id) {
         return Ok(Arc::clone(newest.definition()));
@@ -87,7 +87,7 @@ pub(crate) fn definition(
     shared.queue().on_worker(move |_, stack| of_worker.definition(stack, hashes))?
 }
 
-/// What there is to know of an object without reading its state.
+/// Returns the facts about an object that need no look at its state.
 pub(crate) fn info(shared: &Arc<Shared>, id: ObjectId) -> Result<ObjectInfo> {
     let info = shared.store().info(id)?;
     info.ok_or_else(|| Error::from(ErrorKind::NoObject).about(id))

@@ -1,7 +1,7 @@
-//! What a principal may read: objects' states, field by field, as their own policies permit.
+//! Reads by a principal: objects' states, field by field, as their own policies permit.
 //!
-//! For services that hand on what they hold. Who the principal is, is for the embedder to know: it
-//! is vouched for, not proved. It does not know how a policy decides.
+//! They are for services that pass on what they hold. The embedder knows the principal and vouches
+//! for it; there is no proof. This module does not know how a policy decides.
 //!
 //! Invariant: nothing of a state leaves a [`ReadableSnapshot`] but fields whose read is permitted.
 
@@ -46,33 +46,33 @@ impl<'a> Reader<'a> {
         Reader { shared, principal }
     }
 
-    /// The newest version, durable or not, as [`Database::snapshot`] has it.
+    /// Returns the newest version, durable or not, as [`Database::snapshot`] does.
     ///
     /// # Errors
     ///
-    /// Those of [`Database::snapshot`]. That the principal may read nothing is none.
+    /// Those of [`Database::snapshot`]. It is no error if the principal may read nothing.
     pub fn snapshot(&self, id: ObjectId) -> Result<ReadableSnapshot> {
         let newest = read::snapshot(self.shared, id)?;
         self.readable(newest.clone(), newest)
     }
 
-    /// The version with this seq. Its policy has no say, that of the newest version has: what was
-    /// amended since holds for the past too. The state that it decides on is the one that is read.
+    /// Returns the version with this sequence number. The newest version's policy decides, not the
+    /// version's own: later amendments hold for the past too. It decides on the state that is read.
     ///
     /// # Errors
     ///
-    /// Those of [`Database::at`]. That the principal may read nothing is none.
+    /// Those of [`Database::at`]. It is no error if the principal may read nothing.
     pub fn at(&self, id: ObjectId, seq: u64) -> Result<ReadableSnapshot> {
         let newest = read::snapshot(self.shared, id)?;
         self.readable(read::at(self.shared, id, seq)?, newest)
     }
 
-    /// The newest version that is not later than `time`, in milliseconds since 1970-01-01 UTC, as
-    /// [`Reader::at`] has it.
+    /// Returns the newest version that is not later than `time`, in milliseconds since 1970-01-01
+    /// UTC, as [`Reader::at`] does.
     ///
     /// # Errors
     ///
-    /// Those of [`Database::as_of`]. That the principal may read nothing is none.
+    /// Those of [`Database::as_of`]. It is no error if the principal may read nothing.
     pub fn as_of(&self, id: ObjectId, time: u64) -> Result<ReadableSnapshot> {
         let newest = read::snapshot(self.shared, id)?;
         self.readable(read::as_of(self.shared, id, time)?, newest)
@@ -82,7 +82,7 @@ impl<'a> Reader<'a> {
         let id = newest.id();
         let past = read::past(self.shared, &newest)?;
         let created = read::info(self.shared, id)?.created;
-        // By the host's clock, also when the object is ahead of it: to be so opens nothing.
+        // The host's clock counts, also when the object is ahead of it: being ahead opens nothing.
         let (principal, time) = (self.principal, self.shared.clock().now());
         Ok(ReadableSnapshot { principal, time, version, newest, created, past })
     }
@@ -94,16 +94,16 @@ impl ReadableSnapshot {
         self.version.id()
     }
 
-    /// The version's header: what the lineage says of it, which no policy hides.
+    /// Returns the version's header, which no policy hides.
     pub fn header(&self) -> &Header {
         self.version.header()
     }
 
-    /// The names of the fields that may be read, in the order of the schema.
+    /// Returns the names of the fields that may be read, in the order of the schema.
     ///
     /// # Errors
     ///
-    /// What kept the engine from a decision.
+    /// Failures that kept the engine from a decision.
     pub fn fields(&self) -> Result<Vec<&str>> {
         let fields = self.version.definition().schema.state().fields.iter();
         let mut readable = Vec::new();
@@ -117,7 +117,7 @@ impl ReadableSnapshot {
         Ok(readable)
     }
 
-    /// The scalar at `path`, such as `minutes` or `position.altitude`.
+    /// Reads the scalar at `path`, such as `minutes` or `position.altitude`.
     ///
     /// # Errors
     ///
@@ -128,7 +128,7 @@ impl ReadableSnapshot {
         Ok(self.version.get(path)?)
     }
 
-    /// The value at `path`, of whatever type.
+    /// Reads the value at `path`, of any type.
     ///
     /// # Errors
     ///
@@ -138,11 +138,11 @@ impl ReadableSnapshot {
         Ok(self.version.value(path)?)
     }
 
-    /// The fields that may be read, as a record of just these.
+    /// Returns the fields that may be read, as a record of just these.
     ///
     /// # Errors
     ///
-    /// What kept the engine from a decision.
+    /// Failures that kept the engine from a decision.
     pub fn state(&self) -> Result<Value> {
         let fields = self.fields()?.into_iter();
         let read = |name: &str| Ok((name.to_string(), self.version.value(name)?));
@@ -176,7 +176,7 @@ impl ReadableSnapshot {
 }
 
 impl fmt::Debug for ReadableSnapshot {
-    /// Without what is in the state.
+    /// Prints the snapshot without its state.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ReadableSnapshot { principal, time, .. } = self;
         f.debug_struct("ReadableSnapshot")

@@ -1,6 +1,6 @@
 //! Sessions: opened on objects by signatures, then used in place of them.
 //!
-//! It hands on to the object and to the secrets that are held, and holds no rule.
+//! This module passes requests on to the object and to the held secrets, and holds no rule.
 
 use object::hash::{ObjectId, SessionId};
 use object::input::Request;
@@ -13,15 +13,15 @@ use crate::error::ErrorKind;
 use crate::error::Result;
 
 impl Database {
-    /// Opens a session on an object, for whoever signs this: until it expires, calls and direct
-    /// writes that are [`in`](Call::in_session) it are in their name, and cost no signature. Its
-    /// action is `open_session`, and only a rule that names it permits it. The secret is held from
-    /// now on, whatever becomes of the input.
+    /// Opens a session on an object, in the name of the keys that sign this: until it expires,
+    /// calls and direct writes that are [`in`](Call::in_session) it count as theirs, and cost no
+    /// signature. Its action is `open_session`, and only a rule that names it permits it. The
+    /// secret is held from now on, whatever the outcome of the input.
     ///
-    /// A session may be opened on many objects. What is in it is attested by this database alone:
-    /// others see that the session was opened, by whom, and that an input says to be in it. A
-    /// policy tells by `context.credential`, and refuses it where that is not enough. A session
-    /// cannot be closed: open it for as short as will do.
+    /// A session may be opened on many objects. Only this database attests which inputs came in it:
+    /// other verifiers see that the session was opened, its keys, and that an input claims to be in
+    /// it. A policy distinguishes such inputs by `context.credential`, and can refuse them. A
+    /// session cannot be closed: open it for the shortest time that suffices.
     ///
     /// ```
     /// use continuant::{Code, Database, Session, SigningKey, args};
@@ -62,8 +62,8 @@ impl Database {
         self.shared.sessions().hold(session, self.now())
     }
 
-    /// Lets the secret of a session go: from now on, until it is handed in again, what is in the
-    /// session fails with [`SessionNotHeld`](ErrorKind::SessionNotHeld).
+    /// Forgets the secret of a session: from now on, until it is handed in again, inputs in the
+    /// session fail with [`SessionNotHeld`](ErrorKind::SessionNotHeld).
     pub fn drop_session(&self, session: SessionId) {
         self.shared.sessions().drop(session);
     }

@@ -1,5 +1,5 @@
-//! What no caller can bring about: that a worker panics, and that a head in memory is not the one
-//! in the store.
+//! Tests of events that no caller can cause: a worker that panics, and a head in memory that is not
+//! the store's.
 
 use object::input::Input;
 
@@ -167,8 +167,8 @@ fn a_transaction_that_panics_or_cannot_be_appended_leaves_its_objects_fit_for_th
     }
 }
 
-/// What is taken by a creation or an amendment is held to more than what is on record: an object
-/// that came to its policy before goes on under it, wherever it is.
+/// A creation and an amendment hold a policy to more than the record does: an object with an older
+/// policy continues under it, on any host.
 #[test]
 fn an_object_whose_policy_would_not_be_taken_any_more_is_imported_and_goes_on() {
     let directory = tempfile::tempdir().unwrap();

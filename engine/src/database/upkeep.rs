@@ -1,6 +1,6 @@
-//! What keeps a database in shape while it is used: how much history is kept, compaction, backups.
+//! Upkeep of a database in use: the amount of history that is kept, compaction, backups.
 //!
-//! It hands on to the store, and holds no rule.
+//! This module passes requests on to the store, and holds no rule.
 
 use std::path::Path;
 
@@ -13,7 +13,8 @@ use crate::error::ErrorKind;
 use crate::error::Result;
 
 impl Database {
-    /// How much history is kept of an object, or of every object that has no rule of its own.
+    /// Returns how much history is kept of an object, or of every object that has no rule of its
+    /// own.
     ///
     /// *Blocks* while it reads the index.
     ///
@@ -26,7 +27,7 @@ impl Database {
     }
 
     /// Sets how much history is kept of an object, or of every object that has no rule of its own.
-    /// Nothing goes before the next [`Database::compact`].
+    /// Nothing is dropped before the next [`Database::compact`].
     ///
     /// *Blocks* until the rule is durable.
     ///
@@ -38,17 +39,17 @@ impl Database {
         Ok(self.shared.store().set_retention(object, retention)?)
     }
 
-    /// Lets go what retention does not keep, and compresses what is left, while readers and writers
-    /// go on; `progress` is told segments of the log done and in all, and may stop it ([`GoesOn`]):
-    /// those behind stay as they are. Of the versions that go, the headers stay: their lineages
-    /// still verify, but they are neither read nor exported any more. The open segment of the log
-    /// is left as it is.
+    /// Drops the history that retention does not keep, and compresses the rest, while readers and
+    /// writers continue; calls `progress` with the segments of the log done, and the total; it may
+    /// stop the compaction ([`GoesOn`]), which leaves the later segments unchanged. Of dropped
+    /// versions the headers stay: their lineages still verify, but they can no longer be read nor
+    /// exported. The open segment of the log stays.
     ///
     /// *Blocks* until the segments are written anew.
     ///
-    /// What goes does not come back, and a clock may be wrong: ages are counted from the newest
-    /// time on record that is not after the clock's. [`Database::compact_by_clock`] counts from
-    /// the clock's.
+    /// Dropped history does not come back, and a clock may be wrong: ages are counted from the
+    /// newest time on record that is not after the clock's. [`Database::compact_by_clock`] counts
+    /// from the clock's time.
     ///
     /// # Errors
     ///
@@ -71,8 +72,8 @@ impl Database {
     }
 
     /// Compacts as [`compact`](Database::compact) does, and everything: the open segment of the log
-    /// is closed first, and segments that were compacted before are written anew when anything of
-    /// them goes.
+    /// is closed first, and segments that were compacted before are rewritten when anything of them
+    /// can be dropped.
     ///
     /// *Blocks* until the segments are written anew.
     ///
@@ -83,8 +84,8 @@ impl Database {
         Ok(self.shared.store().compact_all(self.shared.clock().now(), progress)?)
     }
 
-    /// [Compacts](Database::compact) with ages that are counted from the clock's time, also when
-    /// nothing on record is as new.
+    /// [Compacts](Database::compact) with ages counted from the clock's time, also when nothing on
+    /// record is as new.
     ///
     /// *Blocks* until the segments are written anew.
     ///
@@ -98,8 +99,8 @@ impl Database {
         Ok(self.shared.store().compact(Ages::FromClock(self.now()), progress)?)
     }
 
-    /// [Compacts everything](Database::compact_all) with ages that are counted from the clock's
-    /// time, also when nothing on record is as new.
+    /// [Compacts everything](Database::compact_all) with ages counted from the clock's time, also
+    /// when nothing on record is as new.
     ///
     /// *Blocks* until the segments are written anew.
     ///
@@ -113,15 +114,16 @@ impl Database {
         Ok(self.shared.store().compact_all(Ages::FromClock(self.now()), progress)?)
     }
 
-    /// What the log lost and somebody accepted when the database was repaired, oldest first.
+    /// Returns the losses of the log that were accepted when the database was repaired, oldest
+    /// first.
     pub fn losses(&self) -> Vec<RecordedLoss> {
         self.shared.store().losses()
     }
 
-    /// Brings the backup in the directory `to` up to what is durable now, while readers and writers
-    /// go on; only what it does not have is copied. `progress` is told bytes done and in all, and
-    /// may stop it ([`GoesOn`]). Files of the backup that were not as they were written are copied
-    /// again, and the report names them.
+    /// Brings the backup in the directory `to` up to the present durable end, while readers and
+    /// writers continue; copies only what it lacks. Calls `progress` with the bytes done, and the
+    /// total; it may stop the backup ([`GoesOn`]). Damaged files of the backup are copied again,
+    /// and the report names them.
     ///
     /// *Blocks* until the backup is written and durable.
     ///
@@ -136,8 +138,8 @@ impl Database {
         self.backup_as(to, false, progress)
     }
 
-    /// As [`Database::backup`], and reads and verifies all that the backup has already: a backup
-    /// verifies a part of it, going on where the one before ended.
+    /// Does as [`Database::backup`], and verifies all that the backup has already: an ordinary
+    /// backup verifies a part of it, continuing where the one before ended.
     ///
     /// *Blocks* until the backup is written and durable.
     ///

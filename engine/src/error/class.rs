@@ -1,16 +1,16 @@
 //! The name of each kind of error, and the questions that callers ask of an error without a match.
 //!
-//! A kind is in one class at most of: refused, damaged, not found, an invalid argument. What is in
-//! none of them is a failure of the machine, a limit, or a text that is not taken.
+//! A kind is in at most one of these classes: refused, damaged, not found, an invalid argument. A
+//! kind in none of them is a failure of the machine, a limit, or an invalid text.
 //!
 //! Invariant: a kind has one name, which does not change from one release to the next.
 
 use crate::error::{Error, ErrorKind};
 
 impl ErrorKind {
-    /// Returns the kind's name, such as `no-object`; of an error of the store or of the object
-    /// crate, that one's, such as `locked`. A name does not change from one release to the next,
-    /// and is what the command line prints as `kind`.
+    /// Returns the kind's name, such as `no-object`; for an error of the store or of the object
+    /// crate, that kind's, such as `locked`. A name does not change from one release to the next,
+    /// and the command line prints it as `kind`.
     pub fn name(&self) -> &'static str {
         match self {
             ErrorKind::Object(error) => error.kind().name(),
@@ -55,8 +55,9 @@ impl Error {
         matches!(self.kind(), ErrorKind::Refused { .. } | ErrorKind::NotReadable { .. })
     }
 
-    /// Returns whether bytes of the database, of a backup or of a capsule are not what was written,
-    /// do not verify, or are gone. [`check`](crate::Database::check) says how much is concerned.
+    /// Returns whether bytes of the database, of a backup or of a capsule differ from those that
+    /// were written, do not verify, or are gone. [`check`](crate::Database::check) reports the
+    /// extent.
     pub fn is_damaged(&self) -> bool {
         match self.kind() {
             ErrorKind::Missing { .. } | ErrorKind::Section { .. } | ErrorKind::Replay { .. } => {
@@ -68,7 +69,7 @@ impl Error {
         }
     }
 
-    /// Returns whether what was asked for is not there: a database, an object, a version, a
+    /// Returns whether the requested thing is not there: a database, an object, a version, a
     /// refusal, an outbox, a message.
     pub fn is_not_found(&self) -> bool {
         match self.kind() {
@@ -93,13 +94,13 @@ impl Error {
         }
     }
 
-    /// Returns whether the same request may work a little later, and whether nothing came of it so
-    /// far, so that to make it again does nothing twice. That is so where too much waits already,
+    /// Returns whether the same request may succeed a little later, and has had no effect so far,
+    /// so that repeating it does nothing twice. That is true where too much mail waits already,
     /// where the object is ahead of the clock or its wake is still to come, where the substrate,
     /// the process or the host had no room, where another process has the database, where the
     /// object changed during an import, and where a version is not durable yet.
     ///
-    /// It is not so of a disk that failed, as what became of the input is not known then: open the
+    /// It is not true of a disk that failed, as the outcome of the input is then unknown: open the
     /// database again, and read the object.
     pub fn is_retryable(&self) -> bool {
         match self.kind() {
@@ -163,7 +164,7 @@ mod tests {
         ErrorKind::Storage(kind.into())
     }
 
-    /// Every kind, its name, and what holds of it: `r` refused, `d` damaged, `n` not found, `i` an
+    /// Every kind, its name, and its classes: `r` refused, `d` damaged, `n` not found, `i` an
     /// invalid argument, `t` may be tried again, `l` locked, `f` full.
     fn table() -> Vec<(ErrorKind, &'static str, &'static str)> {
         use ErrorKind as Kind;

@@ -1,13 +1,13 @@
-//! Draws what happens to an object: methods with arguments of their types, direct writes, time that
-//! goes by, signed by some of the keys or by nobody.
+//! Draws events: methods with arguments of their types, direct writes, waits, signed by some of the
+//! keys or by nobody.
 //!
-//! What code and rules compare is seldom met by chance. So numbers and texts come, by turns, out of
-//! the policy and the invariants, from the keys, from what the object's state holds and what it
-//! gave back, from the edges of their types, and from nowhere. Calls that were admitted are drawn
-//! again, the same or a little changed. It does not know what becomes of what it draws but by being
-//! told.
+//! Random values seldom meet the values that code and rules compare. So numbers and texts come, by
+//! turns, from the policy and the invariants, from the keys, from the object's state and its
+//! results, from the edges of their types, and from nowhere. Admitted calls are drawn again, the
+//! same or a little changed. This module learns the outcome of its events only when it is called
+//! with it.
 //!
-//! Invariant: a value that is drawn is one of its type.
+//! Invariant: a drawn value is one of its type.
 
 use schema::{Method, Param, Schema, Type, Value};
 
@@ -15,7 +15,7 @@ use super::play::{Play, START};
 use super::random::Random;
 use super::report::{Event, What};
 
-/// How much time goes by at once, in milliseconds, when nothing suggests another span.
+/// The spans of a wait, in milliseconds, when nothing suggests another one.
 const SPANS: [u64; 6] = [1, 1000, 60_000, 300_000, 3_600_000, 86_400_000];
 /// Above it, a number in a policy is a time rather than a span.
 const SPAN_MAX: i128 = 366 * 86_400_000;
@@ -26,7 +26,7 @@ const ITEMS_MAX: usize = 5;
 /// Characters of a text of no origin; now and then it is twice as long.
 const LETTERS_MAX: usize = 40;
 
-/// What arguments are made of.
+/// The material of arguments.
 #[derive(Clone, Debug, Default)]
 struct Stuff {
     numbers: Vec<i128>,
@@ -42,9 +42,9 @@ pub(super) struct Draw {
     places: Vec<(String, Type)>,
     is_amendable: bool,
     key_count: usize,
-    /// What stands in the policy and the invariants, and the keys.
+    /// The texts and numbers in the policy and the invariants, and the keys.
     fixed: Stuff,
-    /// What the object that is played has.
+    /// The values of the object that is played.
     around: Stuff,
     now: u64,
     known: Vec<Event>,
@@ -93,7 +93,7 @@ impl Draw {
         }
     }
 
-    /// What happens next.
+    /// Draws the next event.
     pub(super) fn event(&mut self, play: &Play<'_, '_>) -> Event {
         self.now = play.now;
         self.around = Stuff::default();
@@ -150,7 +150,7 @@ impl Draw {
         params.iter().map(|param| self.value(&param.ty, 0)).collect()
     }
 
-    /// Who signs: nobody, one, a few, or all.
+    /// Draws the signers: nobody, one, a few, or all.
     fn signers(&mut self) -> Vec<usize> {
         let count = match self.random.below(100) {
             0..25 => 0,
@@ -168,7 +168,7 @@ impl Draw {
         signers
     }
 
-    /// How much time goes by.
+    /// Draws the length of a wait.
     fn wait(&mut self, play: &Play<'_, '_>) -> u64 {
         let now = i128::from(self.now);
         let wake = play.live.head.header.wake.map(|wake| i128::from(wake) - now);
@@ -185,7 +185,7 @@ impl Draw {
         u64::try_from(span).unwrap_or(0)
     }
 
-    /// One of what is around, or of what is always there.
+    /// Draws one of the object's values, or of the fixed ones.
     fn stuff<T: Clone>(&mut self, of: impl Fn(&Stuff) -> &Vec<T>) -> Option<T> {
         let (around, fixed) = (of(&self.around), of(&self.fixed));
         let among = match (around.is_empty(), fixed.is_empty()) {
@@ -322,7 +322,7 @@ impl Draw {
     }
 }
 
-/// Whether a field of the type can be written directly.
+/// Returns whether a field of the type can be written directly.
 fn has_fixed_size(ty: &Type) -> bool {
     match ty {
         Type::String | Type::List(_) => false,

@@ -1,8 +1,8 @@
-//! What a user says must hold of every version: Cedar rules that must never forbid one, and
-//! closures over the versions before and after.
+//! Invariants of a user: Cedar rules that must never forbid a version, and closures over the
+//! versions before and after.
 //!
-//! The rules are decided on by the functions of the commit path, of the facts that the object's own
-//! policy decides on. It does not know how a version came about.
+//! The rules are decided on by the functions of the commit path, from the facts that the object's
+//! own policy decides on. This module does not know how a version came about.
 
 use std::sync::Arc;
 
@@ -53,8 +53,8 @@ impl Law {
         self.definition.policy.rules().map(|(id, _)| id)
     }
 
-    /// Whether an admitted step of `signers` breaks it, which it reads `past` for. That is then the
-    /// past behind the step.
+    /// Returns whether an admitted step of `signers` breaks it; the rules read `past`, which this
+    /// then updates to the past behind the step.
     pub(super) fn judge(
         &self,
         stack: DeepStack,
@@ -80,7 +80,7 @@ impl Law {
         signers: &[PublicKey],
         step: &Step<'_, Image, Image>,
     ) -> Option<Break> {
-        // No rule permits anything: what is not forbidden is not permitted, and that is well.
+        // No rule permits anything: a step that no rule forbids is not permitted, and is fine.
         let (definition, asked) = (&self.definition, signers.to_vec());
         let verdict = admit(definition, head, asked, step.clone(), &mut NotAsked).err()?;
         if verdict.reason == Reason::NotPermitted {

@@ -1,9 +1,9 @@
 //! Plays a sequence of events on an object of its own: each input by the functions of the commit
-//! path, up to the append, in memory. What it leaves is what a database would have on record, but
-//! that a database keeps no more than so many refusals.
+//! path, up to the append, in memory. The record is the one that a database would have, except that
+//! a database limits the number of refusals.
 //!
-//! Time is a clock that only events move. Invariants are held against each version as it is made.
-//! It does not know how events are drawn.
+//! Time is a clock that only events move. Invariants are checked on each version as it is made.
+//! This module does not know how events are drawn.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -39,28 +39,28 @@ use crate::step::step::Ran;
 use crate::step::stop::Stop;
 use crate::substrate::StepLimits;
 
-/// Wakes that run while time goes by once: after so many, no more of it does.
+/// The number of wakes that run during one wait: then the wait ends.
 const WAKES_MAX: usize = 64;
 /// Results that are remembered of an object.
 const RESULTS_MAX: usize = 16;
 
-/// When objects that are fuzzed are created, in milliseconds since 1970-01-01 UTC.
+/// The time at which fuzzed objects are created, in milliseconds since 1970-01-01 UTC.
 pub const START: u64 = 1_700_000_000_000;
-/// That a step does not panic.
+/// The invariant that a step does not panic.
 pub(super) const NO_PANIC: &str = "no-panic";
-/// That a signed input is admitted once.
+/// The invariant that a signed input is admitted once.
 pub(super) const NO_REPLAY: &str = "no-replay";
-/// That what was made verifies, and every step run again leaves the same.
+/// The invariant that the record verifies, and every step run again has the same outcome.
 pub(super) const REPLAYS: &str = "replays";
 
-/// What is played: the arguments of a creation, and what happens then.
+/// A sequence: the arguments of a creation, and the events after it.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Sequence {
     pub(super) arguments: Vec<Value>,
     pub(super) events: Vec<Event>,
 }
 
-/// Where sequences are played, one after the other.
+/// The stage on which sequences are played, one after the other.
 pub(super) struct Stage<'f> {
     pub(super) definition: Arc<Definition>,
     pub(super) runnable: Arc<Runnable>,
@@ -73,11 +73,11 @@ pub(super) struct Stage<'f> {
     memo: Memo,
 }
 
-/// Why playing ends early.
+/// A cause that ends a play early.
 pub(super) enum End {
     /// An invariant does not hold.
     Broken(Box<Break>),
-    /// The engine could not tell.
+    /// The engine failed.
     Failed(Error),
 }
 
@@ -93,7 +93,7 @@ impl From<object::Error> for End {
     }
 }
 
-/// An object and what has happened to it.
+/// An object and its events so far.
 pub(super) struct Play<'s, 'f> {
     stage: &'s mut Stage<'f>,
     pub(super) live: Live,
@@ -101,17 +101,17 @@ pub(super) struct Play<'s, 'f> {
     nonce: u64,
     /// The last input that was signed, and whether it was admitted.
     signed: Option<(Input, bool)>,
-    /// Of each law.
+    /// The past of each law.
     pasts: Vec<Past>,
     /// Results of calls, the last ones.
     pub(super) results: Vec<Value>,
     /// The steps of the event that was played last.
     pub(super) steps: Vec<Step>,
-    /// What is on record, when that is to be replayed.
+    /// The record, when it is to be replayed.
     records: Option<Vec<Record>>,
 }
 
-/// What a store would hold.
+/// A record that a store would hold.
 enum Record {
     Version(Box<Version>),
     Refusal(Refusal),
@@ -243,7 +243,7 @@ impl<'f> Stage<'f> {
 }
 
 impl Play<'_, '_> {
-    /// Has an event happen; what was run is in `steps`.
+    /// Plays an event; the steps that ran are in `steps`.
     pub(super) fn event(&mut self, event: &Event) -> Result<(), End> {
         self.steps.clear();
         let request = match &event.what {
@@ -275,7 +275,7 @@ impl Play<'_, '_> {
         });
         let input = Input { request, time: self.now, credential };
         input.validate()?;
-        // What is due runs first, so that an object that has changed has its wake tried again.
+        // Due cycles run first, so that an object that has changed has its wake tried again.
         self.wait(0)?;
         if input.credential.is_some() {
             self.signed = Some((input.clone(), false));
@@ -342,7 +342,7 @@ impl Play<'_, '_> {
         }
     }
 
-    /// Whether a step that is admitted breaks a law.
+    /// Returns the law that an admitted step breaks, if any.
     fn judge(&mut self, input: &Input, ran: &Ran, admission: &Admission) -> Option<Break> {
         let step = ran.of(input, &self.live.image);
         let (stack, laws) = (self.stage.stack, self.stage.laws.iter().zip(&mut self.pasts));
@@ -353,7 +353,7 @@ impl Play<'_, '_> {
         broken.into_iter().flatten().next()
     }
 
-    /// Whether a signed input is admitted that was admitted before.
+    /// Returns the break of a signed input that is admitted a second time.
     fn admitted_twice(&mut self, input: &Input, is_replay: bool) -> Option<Break> {
         input.credential.as_ref()?;
         let (_, admitted) = self.signed.as_mut()?;
@@ -381,7 +381,7 @@ impl Play<'_, '_> {
         Snapshot::new(Arc::clone(&self.live.definition), header, image)
     }
 
-    /// Takes what a step left as the newest version.
+    /// Takes the outcome of a step as the newest version.
     fn advance(&mut self, input: &Input, step: Stepped) -> Result<()> {
         let (Stepped { ran, root, admission }, live) = (step, &mut self.live);
         let (header, ledger) = live.head.successor(input, &live.outcome(&ran, root), &admission);
@@ -421,7 +421,7 @@ impl Play<'_, '_> {
         true
     }
 
-    /// Ends it. What was recorded is verified, with every step run again.
+    /// Ends the play. The record is verified, with every step run again.
     pub(super) fn finish(&self) -> Result<(), End> {
         let Some(records) = &self.records else { return Ok(()) };
         let (definition, runnable) = (&self.stage.definition, &self.stage.runnable);

@@ -1,7 +1,7 @@
 //! Numbers from a seed: the same ones for the same seed, on every host and in every version.
 //!
 //! It is SplitMix64 (Steele, Lea, Flood: "Fast splittable pseudorandom number generators", 2014).
-//! It does not know what is drawn with them, and is no source of secrets.
+//! This module does not know its users, and is no source of secrets.
 
 /// A stream of numbers.
 #[derive(Clone, Debug)]
@@ -31,12 +31,12 @@ impl Random {
         (self.bits() % count as u64) as usize
     }
 
-    /// Whether something happens that does in so many of a hundred cases.
+    /// Returns true in `percent` of a hundred cases.
     pub(super) fn chance(&mut self, percent: usize) -> bool {
         self.below(100) < percent
     }
 
-    /// One of some.
+    /// Draws one of `among`.
     pub(super) fn pick<'a, T>(&mut self, among: &'a [T]) -> &'a T {
         &among[self.below(among.len())]
     }

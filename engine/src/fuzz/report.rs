@@ -1,7 +1,7 @@
-//! What a run of the fuzzer found, and what it looked at: a run that found nothing says little
+//! The report of a fuzzer's run: its finding, and its tries, as a run without a finding says little
 //! unless much was admitted in it.
 //!
-//! It does not know how it is shown.
+//! This module does not know how it is shown.
 
 use std::collections::BTreeMap;
 
@@ -15,34 +15,34 @@ use schema::{Schema, Value};
 /// Something that happens to an object.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Event {
-    /// What.
+    /// The event itself.
     pub what: What,
-    /// Who signs it, as places among the [`keys`](Report::keys); nobody signs a replay or a wait.
+    /// The signers, as indices of the [`keys`](Report::keys); nobody signs a replay or a wait.
     pub signers: Vec<usize>,
 }
 
-/// What happens to an object.
+/// The kinds of event.
 #[derive(Clone, Debug, PartialEq)]
 pub enum What {
     /// A method is called.
     Call {
         /// The method.
         method: String,
-        /// Its arguments.
+        /// The method's arguments.
         arguments: Vec<Value>,
     },
     /// A field of the state is written.
     Write {
         /// The path to the field.
         field: String,
-        /// Its new value.
+        /// The field's new value.
         value: Value,
     },
     /// The policy that there is, is given once more.
     Amend,
     /// The last input that was signed is submitted once more, as it was.
     Replay,
-    /// So many milliseconds go by, and the wakes that come due in them run.
+    /// This many milliseconds pass, and the wakes that come due in them run.
     Wait(u64),
 }
 
@@ -53,16 +53,16 @@ pub struct Step {
     pub action: String,
     /// The version that it made or, refused, did not make.
     pub seq: u64,
-    /// What became of it.
+    /// The outcome.
     pub verdict: Result<Admission, Verdict>,
 }
 
 /// An event and the steps that it led to.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Played {
-    /// What happened.
+    /// The event.
     pub event: Event,
-    /// What was run, in order.
+    /// The steps that ran, in order.
     pub steps: Vec<Step>,
 }
 
@@ -71,43 +71,43 @@ pub struct Played {
 pub struct Broken {
     /// The invariant's name.
     pub invariant: String,
-    /// What is wrong, in words.
+    /// The fault, in words.
     pub detail: String,
     /// The rule that states it, and the values that it read; none when no rule does.
     pub rule: Option<Rule>,
     /// The arguments that the object was created with.
     pub arguments: Vec<Value>,
-    /// What happened to it then, up to where the invariant broke.
+    /// The events after it, up to where the invariant broke.
     pub events: Vec<Played>,
     /// The version that breaks it, when it is one version that does.
     pub version: Option<VersionHash>,
     /// The number of the sequence in which it was found, from 1.
     pub sequence: u64,
-    /// How many events it took when it was found, before it was shrunk.
+    /// The number of events when it was found, before it was shrunk.
     pub found_after: usize,
-    /// Whether the rule did not say no, but could not be evaluated.
+    /// True if the rule did not forbid the step, but could not be evaluated.
     pub is_unevaluable: bool,
 }
 
-/// How often something was asked for, and how often it was admitted.
+/// The number of requests of one kind, and of the admitted ones.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tries {
     /// Steps.
     pub tried: u64,
-    /// Those of them that became versions.
+    /// The number of those that became versions.
     pub admitted: u64,
 }
 
 /// A rule of the object's policy, and how often a verdict was its.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Verdicts {
-    /// Whether it is a `permit`, not a `forbid`.
+    /// True for a `permit`, false for a `forbid`.
     pub permits: bool,
     /// Steps that it permitted, or forbade.
     pub count: u64,
 }
 
-/// What a run found, and what it looked at.
+/// The finding of a run, and its tries.
 #[derive(Clone, Debug)]
 pub struct Report {
     /// The seed: the same one finds the same.
@@ -118,7 +118,7 @@ pub struct Report {
     pub sequences: u64,
     /// Creations that were refused, of drawn arguments.
     pub refused_creations: u64,
-    /// Steps that were run, creations and those of shrinking aside.
+    /// The number of steps that ran, without creations and shrinking.
     pub steps: u64,
     /// Lineages that were verified and replayed as well.
     pub replays: u64,
@@ -188,7 +188,7 @@ impl Report {
     }
 }
 
-/// Why an invariant does not hold.
+/// The break of an invariant.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Break {
     pub(super) invariant: String,
@@ -199,13 +199,13 @@ pub(super) struct Break {
 }
 
 impl Break {
-    /// Of an invariant that no rule states.
+    /// Returns the break of an invariant that no rule states.
     pub(super) fn new(invariant: &str, detail: impl Into<String>) -> Break {
         let (invariant, detail) = (invariant.to_string(), detail.into());
         Break { invariant, detail, rule: None, is_unevaluable: false, version: None }
     }
 
-    /// Of a rule that forbids a step, or could not be evaluated.
+    /// Returns the break by a rule that forbids a step, or could not be evaluated.
     pub(super) fn of_rule(rule: Option<Rule>, refusal: &Refusal) -> Break {
         let is_unevaluable = !matches!(refusal, Refusal::Forbidden);
         let detail = match refusal {
@@ -216,7 +216,7 @@ impl Break {
         Break { invariant, detail, rule, is_unevaluable, version: None }
     }
 
-    /// Whether another one is of the same invariant in the same way.
+    /// Returns whether another break is of the same invariant in the same way.
     pub(super) fn is_like(&self, other: &Break) -> bool {
         (&self.invariant, self.is_unevaluable) == (&other.invariant, other.is_unevaluable)
     }

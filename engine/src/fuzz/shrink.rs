@@ -1,9 +1,9 @@
-//! Makes a sequence that breaks an invariant as small as it gets: events are left out, two of a
-//! kind become one, what is left is made simpler, and each attempt is run on an object of its own.
+//! Shrinks a sequence that breaks an invariant: it leaves out events, merges two of a kind,
+//! simplifies the rest, and runs each attempt on an object of its own.
 //!
-//! What is simpler: fewer signers, numbers nearer to 0, shorter texts and lists, less time. It does
-//! not know what is played, and stops after a fixed number of events, so that the same sequence
-//! always ends as the same one.
+//! Simpler means: fewer signers, numbers nearer to 0, shorter texts and lists, less time. This
+//! module does not know how a sequence is played, and stops after a fixed number of events, so that
+//! the same sequence always ends as the same one.
 
 use schema::Value;
 
@@ -19,7 +19,7 @@ pub(super) struct Shrink<'s, 'f> {
     stage: &'s mut Stage<'f>,
     smallest: Sequence,
     broken: Break,
-    /// Whether the arguments of the creation are the fuzzer's own.
+    /// True if the arguments of the creation are the fuzzer's own.
     is_drawn: bool,
     left: usize,
 }
@@ -63,7 +63,7 @@ impl<'s, 'f> Shrink<'s, 'f> {
         Ok(true)
     }
 
-    /// Leaves out what is not needed, half of it at a time, then a quarter, down to single events.
+    /// Removes unneeded events, half of them at a time, then a quarter, down to single ones.
     fn remove(&mut self) -> Result<bool> {
         let (mut any, mut size) = (false, self.smallest.events.len().div_ceil(2));
         while size > 0 {
@@ -85,7 +85,7 @@ impl<'s, 'f> Shrink<'s, 'f> {
         Ok(any)
     }
 
-    /// Has one event do what two of a kind do, with the sum of a number of theirs.
+    /// Merges two events of a kind into one, with the sum of one of their numbers.
     fn merge(&mut self) -> Result<bool> {
         let (mut any, mut first) = (false, 0);
         'events: while first < self.smallest.events.len() {
@@ -211,7 +211,7 @@ impl<'s, 'f> Shrink<'s, 'f> {
     }
 }
 
-/// What may do what two events of a kind do: one for each number that they have.
+/// Returns the events that may replace two events of a kind: one for each number that they have.
 fn merged(one: &What, other: &What) -> Vec<What> {
     match (one, other) {
         (What::Wait(one), What::Wait(other)) => vec![What::Wait(one.saturating_add(*other))],
@@ -320,7 +320,7 @@ fn floats(number: f64) -> Vec<f64> {
 
 /// A list without some of its items: without all, without either half, without each one.
 fn shorter<T: Clone>(items: &[T]) -> Vec<Vec<T>> {
-    /// Lists of which each item is left out by itself.
+    /// The longest list of which each item is left out by itself.
     const ITEMS_MAX: usize = 80;
     if items.is_empty() {
         return Vec::new();
@@ -353,7 +353,7 @@ fn within(items: &[Value]) -> Vec<Vec<Value>> {
 mod tests {
     use super::*;
 
-    /// What it ends as when whatever `holds` is taken.
+    /// Returns the value that shrinking ends with when every value that `holds` is accepted.
     fn end(mut value: Value, holds: impl Fn(&Value) -> bool) -> Value {
         while let Some(next) = simpler(&value).into_iter().find(|next| holds(next)) {
             value = next;

@@ -1,6 +1,6 @@
-//! An object's newest version, as its next step needs it, and what is known of its wake.
+//! The live object: its newest version, as its next step needs it, and the state of its wake.
 //!
-//! It does not know where the object waits, nor who works on it.
+//! This module does not know where the object waits, nor who works on it.
 //!
 //! Invariant: `image` and `globals` are those that the head's header names, unless `stale` is set.
 
@@ -19,7 +19,7 @@ use crate::step::catalog::Runnable;
 use crate::step::step::{Begun, Ran, Subject};
 use crate::substrate::StepLimits;
 
-/// What it takes to make an object's next version.
+/// An object with all that making its next version takes.
 #[derive(Debug)]
 pub(crate) struct Live {
     pub(crate) definition: Arc<Definition>,
@@ -29,10 +29,9 @@ pub(crate) struct Live {
     pub(crate) globals: Vec<u64>,
     /// The head's wake, if it was due and made no version.
     pub(crate) missed: Option<Box<Missed>>,
-    /// Whose refusals are on record; not read before there is one more, which most objects never
-    /// have.
+    /// The refusals on record by party; read once there is one more, which most objects never have.
     pub(crate) refusers: Option<Box<Refusers>>,
-    /// Whether an append failed, so that the head may not be the newest version any more: the next
+    /// True if an append failed, so that the head may not be the newest version any more: the next
     /// letter loads the object again.
     pub(crate) stale: bool,
 }
@@ -40,15 +39,15 @@ pub(crate) struct Live {
 /// A wake that is to run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Due {
-    /// When it was due.
+    /// The time at which it was due.
     pub(crate) wake: u64,
-    /// When it would have run at the earliest: when it was due or, if it was missed then, when it
-    /// is tried again.
+    /// The earliest time at which it would have run: when it was due or, if it was missed then,
+    /// when it is tried again.
     pub(crate) at: u64,
 }
 
 impl Live {
-    /// What a genesis left.
+    /// Returns the live object behind a genesis.
     pub(crate) fn new(ran: Ran, head: Head, runnable: Arc<Runnable>) -> Live {
         let Ran { image, globals, definition, .. } = ran;
         let (missed, refusers, stale) = (None, None, false);
@@ -61,7 +60,8 @@ impl Live {
         Subject { definition, runnable, image, globals, limits, initializes: true }
     }
 
-    /// What the header of the version that a step makes records of it; `root` is its memory's.
+    /// Returns the outcome of a step for the next version's header; `root` is the root of its
+    /// memory.
     pub(crate) fn outcome<'a>(&self, ran: &'a Ran, root: MemoryRoot) -> Outcome<'a> {
         let globals = match ran.globals == self.globals {
             true => self.head.header.globals,
@@ -70,14 +70,14 @@ impl Live {
         ran.outcome(root, globals)
     }
 
-    /// Takes what a step left as the newest version, which has this header and this ledger.
+    /// Takes the outcome of a step as the newest version, with this header and this ledger.
     pub(crate) fn advance(&mut self, header: Header, ledger: Arc<Ledger>, ran: Ran) {
         let hash = header.hash();
         self.advance_to(hash, header.into(), ledger, ran);
     }
 
-    /// Takes what a step left as the newest version, as [`advance`](Live::advance) does; `hash` is
-    /// the header's.
+    /// Takes the outcome of a step as the newest version, as [`advance`](Live::advance) does;
+    /// `hash` is the header's.
     pub(crate) fn advance_to(
         &mut self,
         hash: VersionHash,
@@ -93,7 +93,7 @@ impl Live {
         self.missed = None;
     }
 
-    /// What is known of this wake, if it was missed.
+    /// Returns the record of this wake, if it was missed.
     pub(crate) fn missed(&self, wake: u64) -> Option<&Missed> {
         self.missed.as_deref().filter(|missed| missed.wake == wake)
     }
@@ -108,14 +108,15 @@ impl Live {
         self.missed.take_if(|missed| matches!(missed.cause, Cause::Ahead(_))).is_some()
     }
 
-    /// The head's wake, when it is due at `time` and was not missed, or is to be tried again.
+    /// Returns the head's wake, when it is due at `time` and was not missed, or is to be tried
+    /// again.
     pub(crate) fn due(&self, time: u64) -> Option<Due> {
         let wake = self.head.header.wake.filter(|&wake| wake <= time)?;
         let at = self.missed(wake).map_or(wake, |missed| missed.at);
         self.armed().filter(|&armed| armed <= time).map(|_| Due { wake, at })
     }
 
-    /// When the timer has the object run, unless it has taken that entry already.
+    /// Returns the time at which the timer runs the object, unless it has taken that entry already.
     pub(crate) fn armed(&self) -> Option<u64> {
         let wake = self.head.header.wake?;
         // The last moment that there is never comes.

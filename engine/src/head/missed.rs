@@ -1,8 +1,8 @@
-//! A wake that was due and made no version: why, and from when on it is tried again.
+//! Missed wakes: a wake that was due and made no version, the cause, and the time of its next try.
 //!
-//! A refusal may be one that passes, as that of a rate or of an hour, so a wake is tried again with
-//! pauses that double from a second to an hour, until the object has changed. It does not know how
-//! a wake is run.
+//! A refusal may be temporary, such as that of a rate or of an hour, so a wake is tried again with
+//! pauses that double from a second to an hour, until the object has changed. This module does not
+//! know how a wake is run.
 
 use object::refusal::Verdict;
 
@@ -14,35 +14,35 @@ const RETRY_MS_MAX: u64 = 60 * 60 * 1000;
 /// A wake that was due and made no version.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Missed {
-    /// When it was due.
+    /// The time at which it was due.
     pub(crate) wake: u64,
-    /// From when on it is tried again by itself.
+    /// The time from which it is tried again by itself.
     pub(crate) retry: u64,
-    /// When it runs then, under a clock that the embedder moves.
+    /// The time at which that try runs, under a clock that the embedder moves.
     pub(crate) at: u64,
     /// The pause before that; 0 when it was tried before the database was opened.
     pause: u64,
-    /// What came of it when it was tried last.
+    /// The outcome of the last try.
     pub(crate) cause: Cause,
     /// The verdict of the last time that it was refused: the same one is not put on record again.
     pub(crate) known: Option<Verdict>,
 }
 
-/// Why a wake that is due has made no version.
+/// The cause for which a due wake has made no version.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Cause {
     /// It was refused, and the refusal is on record if there was room for it.
     Refused(Verdict),
-    /// The object's time is ahead of the host's clock by so many milliseconds, which is more than
-    /// is [tolerated](crate::Options::clock_ahead_max).
+    /// The object's time is ahead of the host's clock by this many milliseconds, beyond the
+    /// [tolerance](crate::Options::clock_ahead_max).
     Ahead(u64),
     /// The host or the store failed over it.
     Failed(String),
 }
 
 impl Missed {
-    /// A wake that was refused, as the record has it: it is tried at once.
+    /// Returns the record of a wake that was refused, as the record shows: it is tried at once.
     pub(crate) fn on_record(wake: u64, verdict: Verdict) -> Missed {
         Missed::of(None, wake, Cause::Refused(verdict))
     }
@@ -52,12 +52,12 @@ impl Missed {
         Missed { retry: until, ..Missed::of(before, wake, Cause::Ahead(by)) }
     }
 
-    /// What is to be known of a wake that was tried at `at`, in vain, behind what was known before;
-    /// `now` is the clock's time.
+    /// Returns the record of a wake that was tried at `at`, in vain, given the record before; `now`
+    /// is the clock's time.
     ///
-    /// Between two looks at a clock that the embedder moves lie as many tries as there would have
-    /// been, up to an hour. Beyond it the pauses go on doubling, so that a clock can be moved
-    /// however far.
+    /// A clock that the embedder moves gets as many tries between two looks as there would have
+    /// been, up to an hour. Beyond it the pauses continue to double, so that a clock can be moved
+    /// any distance.
     pub(crate) fn again(
         before: Option<&Missed>,
         wake: u64,
@@ -66,8 +66,8 @@ impl Missed {
     ) -> Missed {
         let before = before.filter(|missed| missed.wake == wake);
         let pause = before.map_or(0, |missed| missed.pause).saturating_mul(2).max(RETRY_MS);
-        // A verdict is one of its moment. What failed may fail at every moment that the clock was
-        // moved over, and has yet to be decided on for the one at which it was tried.
+        // A verdict holds for its moment. A failed try may fail at every moment that the clock was
+        // moved over, and has no verdict yet for its own moment.
         let has_failed = matches!(cause, Cause::Failed(_));
         let from = if has_failed { now } else { at };
         let soon = from.saturating_add(pause.min(RETRY_MS_MAX));

@@ -1,7 +1,7 @@
-//! Whose refusals an object has on record, so that nobody fills the room that there is for them.
+//! The quota of refusals: an object's refusals on record by party, so that nobody fills their room.
 //!
-//! It is told of refusals and does not decide on anything. It says nothing that must be the same on
-//! every host: how many refusals are kept is each database's own business.
+//! This module counts refusals and decides nothing. Its counts need not be the same on every host:
+//! how many refusals are kept is each database's own business.
 
 use std::collections::HashMap;
 
@@ -13,23 +13,24 @@ use storage::Store;
 
 use crate::error::Result;
 
-/// Whom a refusal is counted for.
+/// The party that a refusal is counted for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Refuser {
     /// The object's own cycle.
     Itself,
     /// The holder of a key by which something was admitted lately.
     Known(PublicKey),
-    /// Everyone else: keys cost nothing to make, and what somebody else signed to send again.
+    /// Everyone else: keys cost nothing to make, and neither does sending another's signed input
+    /// again.
     Stranger,
 }
 
-/// How many refusals are on record, by whom they are counted for.
+/// The number of refusals on record, by party.
 #[derive(Debug)]
 pub(crate) struct Refusers(HashMap<Refuser, u64>);
 
 impl Refuser {
-    /// Whom the refusal of an input for a reason is counted for.
+    /// Returns the party that the refusal of an input for a reason is counted for.
     pub(crate) fn of(head: &Head, input: &Input, reason: Reason) -> Refuser {
         if input.request == Request::Cycle {
             return Refuser::Itself;
@@ -49,7 +50,7 @@ impl Refuser {
 }
 
 impl Refusers {
-    /// Those of an object, read from the refusals on record.
+    /// Counts the refusals of an object on record.
     pub(crate) fn read(store: &Store, head: &Head) -> Result<Refusers> {
         let mut refusers = Refusers(HashMap::new());
         if head.refusal_count > 0 {
@@ -62,7 +63,7 @@ impl Refusers {
         Ok(refusers)
     }
 
-    /// How many are counted for somebody.
+    /// Returns the count of a party.
     pub(crate) fn count(&self, refuser: Refuser) -> u64 {
         self.0.get(&refuser).copied().unwrap_or_default()
     }

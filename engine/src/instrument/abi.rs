@@ -1,10 +1,9 @@
-//! Whether a valid module keeps to the ABI of objects, version 1, or to that of guards, and what it
-//! says of itself.
+//! Checks that a valid module keeps to the ABI of objects, version 1, or to that of guards, and
+//! collects the facts about it.
 //!
-//! It does not know WIT: that methods have the types of their schema is checked by whoever reads
-//! the schema.
+//! This module does not know WIT: the reader of the schema checks that methods have its types.
 //!
-//! Invariant: a module that passes imports only what the host offers and cannot reach or shadow
+//! Invariant: a module that passes imports only the host's functions and cannot reach or shadow
 //! what the pass adds. None is both an object's code and a guard.
 
 use super::error::{ModuleError, ModuleErrorKind};
@@ -19,7 +18,7 @@ use ModuleErrorKind as Kind;
 /// The page that state starts on a multiple of.
 const PAGE_BYTES: u32 = object::limits::PAGE_BYTES as u32;
 
-/// What a module that keeps to the ABI says of itself.
+/// The facts about a module that keeps to the ABI.
 pub(super) struct Abi {
     pub(super) schema_text: String,
     pub(super) state_address: u32,
@@ -30,7 +29,7 @@ pub(super) struct Abi {
     pub(super) has_realloc: bool,
 }
 
-/// What a module is to be.
+/// The role of a module.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Role {
     Object,
@@ -111,8 +110,8 @@ pub(super) fn check(survey: &Survey<'_>, limits: &Limits) -> Result<Abi, ModuleE
     })
 }
 
-/// Checks a survey against the ABI of guards. It needs no start function and no memory that another
-/// word left, so that nothing of it can go wrong before it is asked.
+/// Checks a survey against the ABI of guards. A guard needs no start function and no memory from an
+/// earlier answer, so that nothing of it can fail before it is asked.
 pub(super) fn check_guard(survey: &Survey<'_>, limits: &Limits) -> Result<Abi, ModuleError> {
     if let Some((offset, _)) = survey.schemas.first() {
         let place = format!("custom section {SCHEMA_SECTION}");
@@ -143,8 +142,8 @@ pub(super) fn check_guard(survey: &Survey<'_>, limits: &Limits) -> Result<Abi, M
     })
 }
 
-/// That a guard has nothing of bulk memory but `memory.copy` and `memory.fill`: what guards are is
-/// part of the format.
+/// Checks that a guard uses of bulk memory only `memory.copy` and `memory.fill`: guards are part of
+/// the format.
 fn check_no_bulk(survey: &Survey<'_>) -> Result<(), ModuleError> {
     let segments = survey.data.clone().into_iter().flatten();
     let mut segments = segments.filter_map(Result::ok);
@@ -159,8 +158,8 @@ fn check_no_bulk(survey: &Survey<'_>) -> Result<(), ModuleError> {
     Err(ModuleError::new(Kind::Feature, "module", expected, found))
 }
 
-/// Whether the module exports what toolchains rely on to be called once, before anything else.
-/// What has the name and another type is nothing of the kind.
+/// Returns whether the module exports the function that toolchains rely on being called once,
+/// before anything else. An export of that name with another type does not count.
 fn has_initialize(survey: &Survey<'_>) -> bool {
     match find(survey, INITIALIZE_EXPORT) {
         Some((ExternalKind::Func, index)) => {
@@ -171,7 +170,7 @@ fn has_initialize(survey: &Survey<'_>) -> bool {
     }
 }
 
-/// Every segment fits in what there is of memory and table at first.
+/// Checks that every segment fits into the initial memory and table.
 fn check_segments(survey: &Survey<'_>) -> Result<(), ModuleError> {
     let memory = survey.memories.first().map_or(0, |memory| memory.initial << 16);
     for segment in survey.data.clone().into_iter().flatten() {
@@ -244,7 +243,7 @@ fn check_imports(survey: &Survey<'_>, role: Role) -> Result<(), ModuleError> {
     Ok(())
 }
 
-/// How toolchains come not to import what they do unasked.
+/// Returns how to keep a toolchain from adding an import unasked.
 fn avoided(module: &str, name: &str) -> Option<&'static str> {
     Some(match (module, name) {
         ("env", "abort") => "asc --use abort=",

@@ -1,7 +1,7 @@
 //! The functions that the pass adds: one around each import, one each around `memory.copy`,
 //! `memory.fill` and `memory.grow`, and one around `memory.init` of each segment that it reads.
 //!
-//! It does not know how the guest's own functions are changed; they call these by index.
+//! This module does not know how the guest's own functions are changed; they call these by index.
 //!
 //! Invariant: every way for a guest to reach the host, to write memory in bulk or to grow it goes
 //! through one of these.
@@ -12,7 +12,7 @@ use super::emit::{self, GUEST_MEMORY, Meters, push};
 use object::limits::MESSAGE_FUEL;
 use wasm_encoder::{BlockType, Function, Instruction as I, ValType};
 
-/// Where the added functions are in the function index space.
+/// The indices of the added functions.
 #[derive(Clone, Copy)]
 pub(super) struct Added {
     /// Functions that the module imports; their indices come first.
@@ -34,13 +34,14 @@ impl Added {
         Added { imports, host, copy, fill: copy + 1, grow: copy + 2, init: copy + 3 }
     }
 
-    /// Where a function of the original module is, as seen by guest code, tables and exports.
+    /// Returns the index of a function of the original module, as guest code, tables and exports
+    /// see it.
     pub(super) fn remap(self, function: u32) -> u32 {
         if function < self.imports { self.host + function } else { function }
     }
 }
 
-/// The function around an import with so many parameters.
+/// Emits the function around an import with `params` parameters.
 pub(super) fn host(host: HostFunction, import: u32, params: u32, meters: Meters) -> Function {
     let mut function = Function::new([(1, ValType::I64)]);
     let own = if host == HostFunction::Send { MESSAGE_FUEL } else { 0 };
@@ -64,7 +65,7 @@ pub(super) fn host(host: HostFunction, import: u32, params: u32, meters: Meters)
             meters.finish_charge(&mut function, params);
         }
         HostFunction::Value => {
-            // What is read the host charges for, when it knows how much that is.
+            // The host charges for reads, once it knows their size.
             function.instruction(&I::GlobalGet(meters.fuel));
             emit::bulk_units(&mut function, &[FIRST_LENGTH]);
             meters.finish_charge(&mut function, params);

@@ -1,9 +1,9 @@
-//! How one function of the guest is changed.
+//! The change of one function of the guest.
 //!
-//! It does not know the module around it, beyond the indices it is given.
+//! This module does not know the module around it, beyond the given indices.
 //!
 //! Invariant: on a run that does not trap, the function leaves the guest's memory, globals and
-//! operands as the original does, but for the bits of NaNs.
+//! operands as the original does, except for the bits of NaNs.
 
 use super::CoreType;
 use super::added::Added;
@@ -130,8 +130,8 @@ fn barrier(function: &mut Function, place: MemArg, bytes: u32, value: u32, addre
     function.instruction(&I::LocalGet(value));
 }
 
-/// Where fuel is charged: the index of the first instruction of each basic block that costs any,
-/// with what the block costs.
+/// Returns the charges of fuel: the index of the first instruction of each basic block that costs
+/// any, with the block's cost.
 fn charges(wasm: &[u8], operators: &[(Operator<'_>, u64)]) -> Vec<(usize, u64)> {
     let mut charges = Vec::new();
     let (mut start, mut fuel) = (0, 0u64);
@@ -148,7 +148,7 @@ fn charges(wasm: &[u8], operators: &[(Operator<'_>, u64)]) -> Vec<(usize, u64)> 
     charges
 }
 
-/// Whether control may go elsewhere after an instruction, or come from elsewhere to the next.
+/// Returns whether control may jump after an instruction, or arrive at the next one by a jump.
 fn ends_block(operator: &Operator<'_>) -> bool {
     matches!(
         operator,
@@ -164,7 +164,7 @@ fn ends_block(operator: &Operator<'_>) -> bool {
     )
 }
 
-/// Where a store goes, how many bytes it writes, and the type of the value on the stack.
+/// Returns a store's target, its width in bytes, and the type of the value on the stack.
 fn stored(operator: &Operator<'_>) -> Option<(MemArg, u32, CoreType)> {
     match *operator {
         Operator::I32Store { memarg } => Some((memarg, 4, CoreType::I32)),
@@ -180,7 +180,8 @@ fn stored(operator: &Operator<'_>) -> Option<(MemArg, u32, CoreType)> {
     }
 }
 
-/// The result type of an instruction whose NaN results have bits that the standard leaves open.
+/// Returns the result type of an instruction whose NaN results have bits that the standard leaves
+/// open.
 fn may_be_nan(operator: &Operator<'_>) -> Option<CoreType> {
     match operator {
         Operator::F32Ceil

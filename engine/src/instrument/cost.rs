@@ -1,7 +1,7 @@
-//! What each instruction costs in fuel, and each frame in stack: frozen numbers.
+//! The cost of each instruction in fuel, and of each frame in stack: frozen numbers.
 //!
-//! It does not know where charges are placed. The numbers are part of every version that was ever
-//! committed, so a change of any of them is a change of `INSTRUMENTATION_VERSION`.
+//! This module does not know where charges are placed. The numbers are part of every version that
+//! was ever committed, so changing any of them is a change of `INSTRUMENTATION_VERSION`.
 //!
 //! Invariant: a test holds the hash of everything in this file.
 
@@ -40,7 +40,7 @@ pub(super) const PREFIXED_COST: u8 = 6;
 pub(super) const BULK_SHIFT: u32 = 3;
 /// Fuel of each 64 KiB page that memory grows by, which covers zeroing and hashing it.
 pub(super) const GROW_PAGE_COST: u32 = 8192;
-/// Fuel of a call into the host, beside that of its bytes.
+/// Fuel of a call into the host, beside the fuel for its bytes.
 pub(super) const HOST_CALL_COST: u32 = 64;
 
 /// Fuel of a start function, which runs once, when the base image is made.
@@ -65,7 +65,7 @@ pub(super) fn operator(encoded: &[u8]) -> u64 {
     }
 }
 
-/// The stack units of a frame with so many locals and parameters, operands at most, and
+/// Returns the stack units of a frame by its locals with parameters, its most operands, and its
 /// instructions.
 pub(super) fn frame(locals: u32, operands: u32, operators: u32) -> u64 {
     u64::from(FRAME_COST)

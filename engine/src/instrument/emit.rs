@@ -1,10 +1,10 @@
 //! The instruction sequences that the pass adds: charging fuel, checking and moving the stack
 //! budget, marking cards, and making NaNs canonical.
 //!
-//! It does not know where they go.
+//! This module does not know where they are placed.
 //!
-//! Invariant: a sequence leaves the operand stack as it says, and writes no memory or global of
-//! the guest.
+//! Invariant: a sequence changes the operand stack only as documented, and writes no memory or
+//! global of the guest.
 
 use super::CoreType;
 use super::cost;
@@ -61,7 +61,7 @@ impl Meters {
         );
     }
 
-    /// Traps unless a frame of `cost` fits in what is left. Stack: unchanged.
+    /// Traps unless a frame of `cost` fits into the remaining stack. Stack: unchanged.
     pub(super) fn check_frame(self, function: &mut Function, cost: i32) {
         push(
             function,
@@ -78,7 +78,7 @@ impl Meters {
         );
     }
 
-    /// Takes the caller's frame from what is left, or gives it back. Stack: unchanged.
+    /// Takes the caller's frame from the remaining stack, or gives it back. Stack: unchanged.
     pub(super) fn move_stack(self, function: &mut Function, units: i32) {
         push(
             function,
@@ -129,7 +129,7 @@ pub(super) fn canonical_nan(function: &mut Function, ty: CoreType, scratch: u32)
     );
 }
 
-/// Stack: pushes the units that so many bytes cost, given locals that hold byte counts.
+/// Pushes the units that bulk bytes cost, given locals that hold byte counts.
 pub(super) fn bulk_units(function: &mut Function, lengths: &[u32]) {
     function.instruction(&I::I64Const(0));
     for length in lengths {

@@ -1,8 +1,9 @@
-//! Why a module is not an object's code: what is wrong, where, what was expected and found.
+//! Module errors: the fault of a module that is no object's code, its place, the expected and the
+//! found.
 //!
-//! It does not know how a module is read; the other files of this folder fill it in.
+//! This module does not know how a module is read; the other files of this folder fill it in.
 //!
-//! Invariant: a message names the place, what was expected and what was found, in that order.
+//! Invariant: a message names the place, the expected and the found, in that order.
 
 use std::fmt;
 
@@ -21,7 +22,7 @@ struct Fields {
     found: String,
 }
 
-/// What a [`ModuleError`] is about.
+/// The subject of a [`ModuleError`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ModuleErrorKind {
@@ -72,22 +73,22 @@ impl ModuleError {
         self
     }
 
-    /// What the error is about.
+    /// Returns the subject of the error.
     pub fn kind(&self) -> ModuleErrorKind {
         self.0.kind
     }
 
-    /// Where in the module's bytes, when one place is known.
+    /// Returns the offset in the module's bytes, when one place is known.
     pub fn offset(&self) -> Option<u64> {
         self.0.offset
     }
 
-    /// What a module that would be taken has there.
+    /// Returns the content of an acceptable module there.
     pub fn expected(&self) -> &str {
         &self.0.expected
     }
 
-    /// What this module has there.
+    /// Returns the content of this module there.
     pub fn found(&self) -> &str {
         &self.0.found
     }

@@ -1,12 +1,13 @@
-//! Features of WebAssembly that objects may not use: what they are called, and what turns each of
-//! them off in the toolchains that write it unasked.
+//! Features of WebAssembly that objects may not use: their names, and the options that turn them
+//! off in toolchains that use them unasked.
 //!
-//! It does not know where in a module they are.
+//! This module does not know where in a module they are.
 
 use wasmparser::{Validator, WasmFeatures};
 
-/// What objects may use: Lime1, and of bulk memory the segments that `memory.init` reads. The rest
-/// of bulk memory, which changes tables and drops segments, is refused where it is met.
+/// The features that objects may use: Lime1, and of bulk memory the segments that `memory.init`
+/// reads. The rest of bulk memory, which changes tables and drops segments, is refused instruction
+/// by instruction.
 pub(super) const TAKEN: WasmFeatures = WasmFeatures::LIME1.union(WasmFeatures::BULK_MEMORY);
 
 /// A feature that objects may not use.
@@ -124,12 +125,12 @@ impl Feature {
         FEATURES.iter().copied().find(is_used)
     }
 
-    /// Its bits, but for those that objects may use.
+    /// Returns its bits, without those that objects may use.
     fn beyond(self) -> WasmFeatures {
         self.bits.difference(TAKEN)
     }
 
-    /// What a module has to be instead, and how it comes to be that.
+    /// Describes the acceptable module, and the options that make it.
     pub(super) fn instead(self) -> String {
         format!("WebAssembly without {} ({})", self.name, self.off)
     }

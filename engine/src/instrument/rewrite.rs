@@ -1,6 +1,6 @@
-//! The instrumented module, section by section: the guest's own, and what the pass adds.
+//! The instrumented module, section by section: the guest's own, and the additions of the pass.
 //!
-//! It does not know how a function's body is changed.
+//! This module does not know how a function's body is changed.
 //!
 //! Invariant: indices of the guest's types, globals and tables stay; only references to imported
 //! functions change.
@@ -88,7 +88,7 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// Whether code names data segments, so that their count has to come before it.
+    /// Returns whether code names data segments, so that their count has to come before it.
     fn needs_data_count(&self) -> bool {
         !self.survey.initialized.is_empty()
     }

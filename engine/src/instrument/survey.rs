@@ -1,10 +1,10 @@
-//! One reading of a module: it is validated, and what the other files of this folder need of it
-//! is kept as readers over its own bytes.
+//! A survey: one reading of a module, which validates it and keeps readers over its bytes for the
+//! other files of this folder.
 //!
-//! It does not know the ABI of objects beyond the WebAssembly features they may use.
+//! This module does not know the ABI of objects beyond the WebAssembly features that they may use.
 //!
-//! Invariant: a survey is of a valid module within the limits, so reading it again cannot fail
-//! for a reason that is the module's.
+//! Invariant: a survey is of a valid module within the limits, so reading it again cannot fail for
+//! a reason in the module.
 
 use super::cost;
 use super::error::{ModuleError, ModuleErrorKind};
@@ -34,7 +34,7 @@ pub(super) struct Survey<'a> {
     pub(super) start: Option<u32>,
     pub(super) elements: Option<ElementSectionReader<'a>>,
     pub(super) data: Option<DataSectionReader<'a>>,
-    /// Whether the module says how many data segments it has.
+    /// True if the module has a count of its data segments.
     pub(super) has_data_count: bool,
     /// The data segments that `memory.init` reads.
     pub(super) initialized: BTreeSet<u32>,
@@ -43,7 +43,7 @@ pub(super) struct Survey<'a> {
     pub(super) schemas: Vec<(u64, &'a [u8])>,
 }
 
-/// A function's body and what was measured while validating it.
+/// A function's body and its measures from validation.
 pub(super) struct Body<'a> {
     pub(super) code: FunctionBody<'a>,
     /// Parameters and locals.
@@ -60,7 +60,7 @@ impl<'a> Survey<'a> {
             return Err(ModuleError::limit("module bytes", limits.module_bytes_max, bytes));
         }
         Survey::read_whole(wasm, limits).map_err(|error| match error.kind() {
-            // Some of what is valid with a feature is not said to lack it.
+            // For some modules that lack a feature, the error does not say so.
             ModuleErrorKind::Invalid => match Feature::used(wasm) {
                 Some(feature) => error.for_want_of(feature),
                 None => error,
@@ -172,7 +172,7 @@ impl<'a> Survey<'a> {
     }
 }
 
-/// Validates one function and measures its frame, and what it asks of a compiler.
+/// Validates one function and measures its frame, and its cost to a compiler.
 fn measure<'a>(
     function: FuncToValidate<ValidatorResources>,
     code: FunctionBody<'a>,
@@ -219,11 +219,12 @@ fn measure<'a>(
     }
 }
 
-/// What turns off, of bulk memory, what objects may not use.
+/// The options that turn off the parts of bulk memory that objects may not use.
 const NO_BULK_MEMORY: &str = "asc --disable bulk-memory; wasm-opt --disable-bulk-memory; \
     compile with -mno-bulk-memory";
 
-/// Of bulk memory, nothing changes a table or drops a segment: neither is part of an object.
+/// Refuses instructions of bulk memory that change a table or drop a segment: neither is part of an
+/// object.
 fn check_bulk(operator: &Operator<'_>) -> Result<(), ModuleError> {
     let (found, what, off) = match operator {
         Operator::DataDrop { .. } => {
@@ -238,7 +239,7 @@ fn check_bulk(operator: &Operator<'_>) -> Result<(), ModuleError> {
     Err(ModuleError::new(ModuleErrorKind::Feature, "module", expected, found))
 }
 
-/// Tables are what they are at first, so every element segment is active.
+/// Checks element segments: tables never change, so every segment is active.
 fn check_elements(section: &ElementSectionReader<'_>) -> Result<(), ModuleError> {
     for element in section.clone().into_iter_with_offsets() {
         let (offset, element) = element?;
@@ -257,7 +258,7 @@ fn check_elements(section: &ElementSectionReader<'_>) -> Result<(), ModuleError>
 /// The shape of a function's control.
 #[derive(Default)]
 struct Blocks {
-    /// For each open block, whether it is a loop.
+    /// Each open block: true if it is a loop.
     open: Vec<bool>,
     open_loops: u32,
     /// Deepest nesting of loops so far.

@@ -1,4 +1,4 @@
-//! What is refused and in which words; that the pass is a function of its input.
+//! Refused modules, with the words; and that the pass is a function of its input.
 
 use super::*;
 use expect_test::{Expect, expect};
@@ -141,7 +141,7 @@ fn the_output_is_valid_and_depends_on_nothing_but_the_input() {
     expect!["508a0204a25f5dd18094edb92a7bd0fbf0f2840b44b2a0cf667a933f69b5dba8"].assert_eq(&hash);
 }
 
-/// Regression: compilers write such a count unasked, and what had one was called invalid.
+/// Regression: compilers write such a count unasked, and modules with one were called invalid.
 #[test]
 fn a_count_of_the_data_segments_says_nothing() {
     let text = whole(

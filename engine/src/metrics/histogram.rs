@@ -1,11 +1,11 @@
-//! Latencies in buckets of a fixed layout: counted without a lock, then looked at.
+//! Histograms: latencies in buckets of a fixed layout, counted without a lock, and read as a whole.
 //!
 //! Buckets are log-linear: four between a power of two of nanoseconds and the next, from 1,024 ns
-//! to 2^36 ns (69 s), with one for all below and one for all above. It does not know what takes so
-//! long.
+//! to 2^36 ns (69 s), with one for all below and one for all above. This module does not know what
+//! is timed.
 //!
-//! Invariant: a bucket holds what is above the bound before its own, and not above its own; so a
-//! duration told from a bucket, its middle, is off by at most an eighth of the true one, or by 512
+//! Invariant: a bucket holds durations above the bound before its own, and not above its own. So a
+//! duration estimated by its bucket's middle is off by at most an eighth of the true one, or by 512
 //! ns below 1,024 ns, unless it is beyond the last bound.
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,7 +17,7 @@ const SPLIT: u32 = 2;
 const FIRST: u32 = 10;
 /// The last bound is this power of two.
 const LAST: u32 = 36;
-/// How many buckets a [`Histogram`] has.
+/// The number of buckets of a [`Histogram`].
 pub const BUCKETS: usize = 2 + (((LAST - FIRST) as usize) << SPLIT);
 
 /// Buckets that threads count in.
@@ -27,12 +27,12 @@ pub(crate) struct Buckets {
     nanoseconds: AtomicU64,
 }
 
-/// How often something took how long.
+/// The distribution of durations.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Histogram {
-    /// How many there were, by bucket; the bounds are [`Histogram::bound`]'s.
+    /// The count of each bucket; [`Histogram::bound`] gives the bounds.
     pub counts: [u64; BUCKETS],
-    /// How long all of them took together.
+    /// The sum of all durations.
     pub sum: Duration,
 }
 
@@ -44,14 +44,14 @@ impl Default for Buckets {
 }
 
 impl Buckets {
-    /// Counts something that took so long: two relaxed additions.
+    /// Counts a duration: two relaxed additions.
     pub(crate) fn record(&self, took: Duration) {
         let nanoseconds = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
         self.counts[index(nanoseconds)].fetch_add(1, Ordering::Relaxed);
         self.nanoseconds.fetch_add(nanoseconds, Ordering::Relaxed);
     }
 
-    /// Adds what was counted here.
+    /// Adds the counts to a histogram.
     pub(crate) fn add_to(&self, histogram: &mut Histogram) {
         for (sum, count) in histogram.counts.iter_mut().zip(&self.counts) {
             *sum += count.load(Ordering::Relaxed);
@@ -100,12 +100,12 @@ impl Histogram {
         (index < BUCKETS - 1).then_some(Duration::from_nanos(nanoseconds))
     }
 
-    /// How many there were.
+    /// Returns the number of durations.
     pub fn count(&self) -> u64 {
         self.counts.iter().sum()
     }
 
-    /// How long one took on average; none when there was none.
+    /// Returns the average duration; none when there are none.
     pub fn mean(&self) -> Option<Duration> {
         match self.count() {
             0 => None,
@@ -127,7 +127,7 @@ impl Histogram {
         Some(Histogram::bound(index).map_or(low, |high| (low + high) / 2))
     }
 
-    /// What came after `before`, an earlier look at the same.
+    /// Returns the durations since `before`, an earlier copy of the same histogram.
     pub fn since(&self, before: &Histogram) -> Histogram {
         let mut since = self.clone();
         for (count, before) in since.counts.iter_mut().zip(&before.counts) {

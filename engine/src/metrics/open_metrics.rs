@@ -1,14 +1,14 @@
-//! Metrics as OpenMetrics text, and in Prometheus' own text format: printed for whoever scrapes it,
-//! and parsed to be looked at again.
+//! Metrics as OpenMetrics text, and in Prometheus' own text format: printed for scrapers, and
+//! parsed again.
 //!
-//! The two differ in what a family of counters is called, with `_total` at its end or without, and
-//! no text is right in both: a parser of the one has no type and no help for the counters of the
-//! other, or takes nothing of it.
+//! The two differ in the name of a family of counters, with `_total` at its end or without, and no
+//! text is right in both: a parser of the one has no type and no help for the counters of the
+//! other, or rejects the text.
 //!
-//! What is parsed is what was printed here. Samples that are not known are passed over, and those
-//! that are missing are zero, so that another version's text can be read as far as it goes.
+//! The parser reads texts printed here. It skips unknown samples, and sets missing ones to zero, so
+//! that another version's text can be read as far as possible.
 //!
-//! Invariant: what was printed is parsed to the same metrics.
+//! Invariant: printed metrics are parsed to the same metrics.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -16,11 +16,11 @@ use std::time::Duration;
 
 use crate::metrics::{BUCKETS, Figure, Histogram, Metrics, Name};
 
-/// What all names begin with.
+/// The prefix of all names.
 const PREFIX: &str = "continuant";
 const END: &str = "# EOF";
 
-/// Whose text it is.
+/// The format of a text.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Form {
     OpenMetrics,
@@ -46,16 +46,16 @@ fn wrong(expected: &str, found: impl fmt::Display) -> ParseError {
 }
 
 impl Metrics {
-    /// [OpenMetrics](https://prometheus.io/docs/specs/om/open_metrics_spec/) text, which Prometheus
-    /// and what understands its formats read. Times are in seconds. Names and labels stay as they
-    /// are from version to version, and others are added.
+    /// Prints [OpenMetrics](https://prometheus.io/docs/specs/om/open_metrics_spec/) text, for
+    /// Prometheus and other readers of its formats. Times are in seconds. Names and labels never
+    /// change from version to version, and others are added.
     pub fn open_metrics(&self) -> String {
         self.print(Form::OpenMetrics)
     }
 
-    /// Text of [Prometheus](https://prometheus.io/docs/instrumenting/exposition_formats/)' own
-    /// format, which is what a node exporter's textfile collector takes. It has the samples of
-    /// [`open_metrics`](Metrics::open_metrics), and ends as that does, in what is a comment here.
+    /// Returns text of [Prometheus](https://prometheus.io/docs/instrumenting/exposition_formats/)'
+    /// own format, which a node exporter's textfile collector accepts. It has the samples of
+    /// [`open_metrics`](Metrics::open_metrics), and the same last line, which is a comment here.
     pub fn prometheus(&self) -> String {
         self.print(Form::Prometheus)
     }
@@ -66,13 +66,12 @@ impl Metrics {
         text + END + "\n"
     }
 
-    /// The metrics of what [`open_metrics`](Metrics::open_metrics) or
+    /// Parses metrics that [`open_metrics`](Metrics::open_metrics) or
     /// [`prometheus`](Metrics::prometheus) printed.
     ///
     /// # Errors
     ///
-    /// When the text does not end as such text does, is not a database's, or has a value that is
-    /// not as it must be.
+    /// When the text does not end as such text does, is not a database's, or has an invalid value.
     pub fn from_open_metrics(text: &str) -> Result<Metrics, ParseError> {
         let whole = text.trim_end().strip_suffix(END);
         let whole = whole.ok_or_else(|| wrong("`# EOF` at the end", "other text"))?;
@@ -98,7 +97,7 @@ impl Metrics {
     }
 }
 
-/// A sample as text has it.
+/// Formats a sample.
 fn sample(name: &Name, suffix: &str, label: Option<(&str, &str)>) -> String {
     let name = name.name;
     match label {
@@ -120,7 +119,7 @@ fn seconds(time: Duration) -> String {
     if digits.ends_with('.') { format!("{digits}0") } else { digits.to_string() }
 }
 
-/// The bucket's bound, as its label has it.
+/// Formats the bucket's bound, as in its label.
 fn bound(index: usize) -> String {
     Histogram::bound(index).map_or("+Inf".to_string(), seconds)
 }

@@ -1,11 +1,11 @@
-//! What the threads of an open database count, each mostly in a shard of its own.
+//! The registry: counts of the threads of an open database, each mostly in a shard of its own.
 //!
 //! Hot paths come here, so counting is relaxed additions on lines that other threads seldom write,
-//! without a lock or an allocation. A step costs two looks at the clock, and so does a commit. It
-//! does not know what is done with the figures.
+//! without a lock or an allocation. A step costs two looks at the clock, and so does a commit. This
+//! module does not know the use of the figures.
 //!
-//! Invariant: a version, a refusal, a failure or a transaction is counted before whoever waits for
-//! it is told, so that they find it here.
+//! Invariant: a version, a refusal, a failure or a transaction is counted before its waiting caller
+//! gets the reply, so that the caller finds it here.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -18,7 +18,7 @@ use object::refusal::Reason;
 use crate::metrics::histogram::Buckets;
 use crate::metrics::{Loads, Metrics, WAKE_LATE};
 
-/// What is counted by itself.
+/// The single counts.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Count {
     Failures,
@@ -47,7 +47,7 @@ const COUNTS: usize = Count::TurnsEnded as usize + 1;
 #[derive(Debug)]
 pub(crate) struct Registry {
     opened: Instant,
-    /// As many as a power of two.
+    /// The shards, a power of two of them.
     shards: Vec<Arc<CachePadded<Shard>>>,
 }
 
@@ -89,14 +89,14 @@ impl Shard {
 }
 
 impl Registry {
-    /// All at zero, for a database of so many workers.
+    /// Returns a registry at zero, for a database of `worker_count` workers.
     pub(crate) fn new(worker_count: usize) -> Registry {
         let count = (worker_count + 1).next_power_of_two();
         let shards = (0..count).map(|_| Arc::new(CachePadded::new(Shard::new())));
         Registry { opened: Instant::now(), shards: shards.collect() }
     }
 
-    /// The shard of this thread: that of few others, for threads have places one after another.
+    /// Returns the shard of this thread, shared with few others: threads get shards in turn.
     fn shard(&self) -> &Arc<CachePadded<Shard>> {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         thread_local! {
@@ -145,12 +145,12 @@ impl Registry {
         }
     }
 
-    /// What takes in how long a commit took, once it is durable.
+    /// Returns a timer that records the duration of a commit, once it is durable.
     pub(crate) fn commit(&self, posted: Instant) -> CommitTimer {
         CommitTimer { shard: Arc::clone(self.shard()), posted }
     }
 
-    /// What was counted so far; gauges are zero, but for the workers that are busy.
+    /// Returns the counts so far; gauges are zero, except that of busy workers.
     pub(crate) fn read(&self) -> Metrics {
         let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
         let sum = |what: Count| {

@@ -1,4 +1,4 @@
-//! Which workers have nothing to do, and the wait until they have.
+//! Idle workers, and their wait for work.
 //!
 //! ```text
 //!              finds nothing                    still nothing
@@ -8,8 +8,9 @@
 //!              finds something                 told of something
 //! ```
 //!
-//! Who searches need not be told, so a thread is woken only when nobody would come otherwise. It
-//! does not know what work is, nor where it is looked for. `schedules` plays it in many orders.
+//! A searching worker need not be told of work, so a thread is woken only when no other worker
+//! would come. This module does not know what work is, nor where workers look for it. `schedules`
+//! plays it in many orders.
 //!
 //! Invariant: while there is work, some worker that may do it is not asleep; and none is asleep if
 //! there was work for it when it fell asleep.
@@ -22,7 +23,7 @@ const BUSY: u64 = 0;
 const SEARCHING: u64 = 1;
 const ASLEEP: u64 = 2;
 
-/// Of a number of workers.
+/// The states of the workers.
 #[derive(Debug)]
 pub(crate) struct Idle(Vec<Worker>);
 
@@ -40,7 +41,7 @@ impl Worker {
 
     /// Wakes the worker; whether it was asleep.
     fn wake(&self) -> bool {
-        // Whoever has said that it is asleep and does not wait yet has the lock.
+        // A worker that has said that it is asleep and does not wait yet holds the lock.
         let held = self.lock.lock();
         let slept = self.is(ASLEEP);
         if slept {
@@ -57,8 +58,8 @@ impl Idle {
         Idle((0..count).map(|_| Worker::default()).collect())
     }
 
-    /// Tells that there is new work, which is where all can see it: for the worker at this place,
-    /// or for any other if that one is busy.
+    /// Tells of new work, which all can see already: the worker at this place, or any other if that
+    /// one is busy.
     pub(crate) fn tell(&self, place: usize) {
         // The work is there before it is looked who is asleep, as in `sleep` the other way round.
         fence(Ordering::SeqCst);
@@ -69,7 +70,7 @@ impl Idle {
         }
     }
 
-    /// Tells that there is new work for any worker, which is where all can see it.
+    /// Tells any worker of new work, which all can see already.
     pub(crate) fn tell_any(&self) {
         fence(Ordering::SeqCst);
         if !self.0.iter().any(|worker| worker.is(SEARCHING)) {
@@ -85,15 +86,16 @@ impl Idle {
     /// The worker at this place has found something; another one is woken if there `is_more`.
     pub(crate) fn begin(&self, place: usize, is_more: impl Fn() -> bool) {
         self.0[place].state.store(BUSY, Ordering::SeqCst);
-        // Whoever told it of something else meanwhile may have taken it for one that searches.
+        // A thread that told this worker of other work meanwhile may have believed it to be
+        // searching.
         fence(Ordering::SeqCst);
         if is_more() {
             self.tell_any();
         }
     }
 
-    /// Waits until the worker at this place is told of something, unless there `is_something`. It
-    /// searches then.
+    /// Waits until the worker at this place is told of work, unless there `is_something`. It is
+    /// searching afterwards.
     pub(crate) fn sleep(&self, place: usize, is_something: impl Fn() -> bool) {
         let worker = &self.0[place];
         let mut held = worker.lock.lock();

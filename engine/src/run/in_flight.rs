@@ -1,8 +1,8 @@
-//! How many letters are under way, and the wait until none is.
+//! Letters in flight: their number, and the wait until it is zero.
 //!
-//! It does not know what a letter is. `schedules` plays it in many orders.
+//! This module does not know what a letter is. `schedules` plays it in many orders.
 //!
-//! Invariant: whoever waits is woken by the end of the last letter.
+//! Invariant: the end of the last letter wakes every waiting thread.
 
 use super::sync::{AtomicU64, Condvar, Mutex, Ordering};
 
@@ -33,9 +33,9 @@ impl InFlight {
         self.under_way.load(Ordering::Acquire)
     }
 
-    /// Has whoever waits look again.
+    /// Makes waiting threads look again.
     pub(crate) fn tell(&self) {
-        // Whoever has looked and does not wait yet has the lock.
+        // A thread that has looked and does not wait yet holds the lock.
         drop(self.lock.lock());
         self.changed.notify_all();
     }

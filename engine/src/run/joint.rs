@@ -1,16 +1,16 @@
-//! Transactions on their way: inputs of several objects, which are worked through together once all
-//! of the objects have come to them in their mail.
+//! Transactions on their way: inputs of several objects, which are run together once all of the
+//! objects have reached them in their mail.
 //!
 //! ```text
 //!   posted to all mailboxes at once --> each object's turn stops there --> the last one runs all
 //! ```
 //!
-//! An object that has come to one waits, and so does its mail. Nobody waits in a circle: letters of
-//! transactions are in the same order in all mailboxes, and the one that was posted first never
-//! waits for a later one. No thread waits at all. It does not know how versions are made, nor where
-//! its objects are: one that waits stays scheduled, so whoever comes last finds them all in memory.
+//! An object that has reached one waits, and so does its mail. There is no circular wait: letters
+//! of transactions are in the same order in all mailboxes, and the first posted one never waits for
+//! a later one. No thread waits at all. This module does not know how versions are made, nor where
+//! its objects are: a waiting object stays scheduled, so the last one finds them all in memory.
 //!
-//! Invariant: a transaction is given out once, to whoever comes last.
+//! Invariant: a transaction is given out once, to the last object.
 
 use object::hash::ObjectId;
 use object::input::Input;
@@ -33,14 +33,14 @@ pub(crate) struct Meeting {
     /// Each of another object, in the order in which they run.
     pub(crate) inputs: Vec<(ObjectId, Input)>,
     reply: Option<Reply<Vec<Receipt>>>,
-    /// How many have come to it.
+    /// The number of objects that have reached it.
     present: usize,
-    /// What keeps it from being run.
+    /// The error that keeps it from being run.
     pub(crate) failed: Option<Error>,
 }
 
 impl Meeting {
-    /// Who is answered, once.
+    /// Takes the reply to the transaction, once.
     pub(crate) fn take_reply(&mut self) -> Reply<Vec<Receipt>> {
         self.reply.take().expect("a transaction is run once")
     }
@@ -58,7 +58,7 @@ impl Joint {
         Joint { let_in, meeting: Mutex::new(meeting) }
     }
 
-    /// Whether this one of its objects is let in though it is ahead of the clock.
+    /// Returns whether this object of it is let in though it is ahead of the clock.
     pub(crate) fn lets_in(&self, object: ObjectId) -> bool {
         self.let_in.contains(&object)
     }
@@ -71,12 +71,12 @@ impl Joint {
         objects
     }
 
-    /// Takes in why it cannot be run. Its objects come to it all the same.
+    /// Notes why it cannot be run. Its objects reach it all the same.
     pub(crate) fn fail(&self, error: Error) {
         self.meeting.lock().failed.get_or_insert(error);
     }
 
-    /// Takes in that one of its objects has come to it: what there is to do, when it was the last.
+    /// Notes that one of its objects has reached it; returns the work, when it was the last.
     pub(crate) fn arrive(&self) -> Option<Meeting> {
         let mut meeting = self.meeting.lock();
         meeting.present += 1;

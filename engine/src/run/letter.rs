@@ -1,6 +1,6 @@
-//! What waits for an object in its mailbox, and who is answered.
+//! Letters: the contents of an object's mailbox, with the replies to them.
 //!
-//! It does not know how a letter is worked through.
+//! This module does not know how a letter is processed.
 
 use std::sync::Arc;
 
@@ -18,10 +18,10 @@ use crate::run::mailbox::Mail;
 pub(crate) enum Letter {
     /// Someone asks for a version.
     Input {
-        /// Its time is when it was posted.
+        /// The input, stamped with the time of its posting.
         input: Input,
         reply: Reply,
-        /// Whether it is let in though the object is ahead of the clock.
+        /// True if it is let in though the object is ahead of the clock.
         even_if_ahead: bool,
     },
     /// Wakes that are due by this time are to run.
@@ -46,7 +46,7 @@ impl Letter {
         }
     }
 
-    /// Whether an object that is ahead of the clock takes it.
+    /// Returns whether an object that is ahead of the clock accepts it.
     pub(crate) fn is_let_in(&self, object: ObjectId) -> bool {
         match self {
             Letter::Input { even_if_ahead, .. } => *even_if_ahead,
@@ -66,7 +66,7 @@ impl Letter {
 }
 
 impl Mail for Letter {
-    /// Whether it is about what the store has anyway.
+    /// Returns whether the store has its content anyway.
     fn is_own(&self) -> bool {
         matches!(self, Letter::Wake { .. } | Letter::Mail { .. })
     }

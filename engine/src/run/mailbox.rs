@@ -1,4 +1,4 @@
-//! The mail that waits for an object, and whether a worker is to come for it.
+//! The mailbox of an object, and whether a worker is to come for it.
 //!
 //! ```text
 //!            post                    take, end_turn: no mail
@@ -8,8 +8,8 @@
 //!                          end_turn, more mail
 //! ```
 //!
-//! Whoever is told to puts the object on the run queue; it does not know that queue, nor what
-//! letters ask for. `schedules` plays it in many orders.
+//! The poster that is told to schedules the object; this module does not know the run queue, nor
+//! the content of letters. `schedules` plays it in many orders.
 //!
 //! Invariant: an object is on the run queue, being worked on or waiting in a transaction exactly
 //! when `scheduled` is set, so it is on the queue at most once.
@@ -19,12 +19,12 @@ use std::collections::VecDeque;
 use super::sync::Mutex;
 use crate::error::{ErrorKind, Result};
 
-/// What is to be known of a letter.
+/// The properties of a letter that a mailbox knows.
 pub(crate) trait Mail {
-    /// Whether it is never turned away; nobody waits for an answer to it then.
+    /// Returns whether it is never turned away; nobody waits for an answer to such a letter.
     fn is_own(&self) -> bool;
 
-    /// Whether it is the word that there is mail: one such says as much as many.
+    /// Returns whether it is the note that there is mail: one note is as good as many.
     fn is_word_of_mail(&self) -> bool;
 }
 
@@ -35,35 +35,35 @@ pub(crate) struct Mailbox<L>(Mutex<Held<L>>);
 struct Held<L> {
     letters: VecDeque<L>,
     scheduled: bool,
-    /// Whether one of the letters is the word of mail.
+    /// True if one of the letters is the note of mail.
     has_word: bool,
-    /// Nothing is taken in any more.
+    /// True if no more letters are accepted.
     closed: bool,
 }
 
 impl<L> Default for Mailbox<L> {
-    /// Of an idle object.
+    /// Returns the mailbox of an idle object.
     fn default() -> Mailbox<L> {
         let (letters, scheduled, has_word, closed) = Default::default();
         Mailbox(Mutex::new(Held { letters, scheduled, has_word, closed }))
     }
 }
 
-/// What became of a letter.
+/// The result of posting a letter.
 pub(crate) enum Posted<L> {
     /// It waits, and the object is on the run queue already.
     Waiting,
-    /// It waits, and whoever posted it puts the object on the run queue.
+    /// It waits, and the poster must put the object on the run queue.
     Schedule,
-    /// One that says the same waits already.
+    /// An equivalent letter waits already.
     Known,
     /// The mailbox was closed meanwhile: the letter is given back.
     Closed(L),
 }
 
-/// What became of a letter to several.
+/// The result of posting a letter to several mailboxes.
 pub(crate) enum PostedToAll {
-    /// It waits everywhere, and whoever posted it puts these, by their places, on the run queue.
+    /// It waits everywhere, and the poster must put these, by their places, on the run queue.
     Schedule(Vec<usize>),
     /// The mailbox at this place was closed meanwhile, and nothing was posted.
     Closed(usize),
@@ -123,8 +123,8 @@ impl<L: Mail> Mailbox<L> {
         letter
     }
 
-    /// Puts a letter back to be taken first; one about mail, of which there may always be more, to
-    /// be taken last, unless another one says the same. Whether it is there again.
+    /// Puts a letter back to be taken first; a note of mail, as there may always be more, to be
+    /// taken last, unless there is another note. Returns whether it is there again.
     pub(crate) fn put_back(&self, letter: L) -> bool {
         let mut mail = self.0.lock();
         if !letter.is_word_of_mail() {
@@ -138,7 +138,7 @@ impl<L: Mail> Mailbox<L> {
         !is_known
     }
 
-    /// Ends a worker's turn; whether the object goes back on the run queue.
+    /// Ends a worker's turn; returns whether the object goes back on the run queue.
     pub(crate) fn end_turn(&self) -> bool {
         let mut mail = self.0.lock();
         assert!(mail.scheduled, "a turn ends once");
@@ -150,7 +150,7 @@ impl<L: Mail> Mailbox<L> {
         mail.scheduled
     }
 
-    /// Takes in nothing any more, if the object is idle and `may` it; whether that is so.
+    /// Stops accepting letters, if the object is idle and `may` it; returns whether it did.
     pub(crate) fn close(&self, may: impl FnOnce() -> bool) -> bool {
         let mut mail = self.0.lock();
         mail.closed |= !mail.scheduled && may();

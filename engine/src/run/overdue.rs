@@ -1,9 +1,9 @@
-//! The wakes of all objects that were due and made no version.
+//! The overdue wakes of all objects: those that were due and made no version.
 //!
-//! What is known of a wake is kept here while its object is out of memory. It does not know when a
-//! wake is tried again (`missed`), nor how it is run.
+//! The record of a missed wake is kept here while its object is out of memory. This module does not
+//! know when a wake is tried again (`missed`), nor how it is run.
 //!
-//! Invariant: an entry is of the wake that the object's newest version has, or of one before it.
+//! Invariant: an entry is of the wake of the object's newest version, or of an earlier wake.
 
 use std::collections::BTreeMap;
 
@@ -18,17 +18,17 @@ use crate::head::missed::{Cause, Missed};
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Overdue {
-    /// Whose it is.
+    /// The object.
     pub object: ObjectId,
-    /// When it was due, in milliseconds since 1970-01-01 UTC.
+    /// The time at which it was due, in milliseconds since 1970-01-01 UTC.
     pub wake: u64,
-    /// When it is tried again, unless the object changes before, or someone asks for it.
+    /// The time of its next try, unless the object changes before, or someone asks for it.
     pub retry: u64,
-    /// Why it has made none.
+    /// The cause for which it has made no version.
     pub cause: Cause,
 }
 
-/// What is known of the wakes of all objects that were missed.
+/// The records of all objects' missed wakes.
 #[derive(Debug, Default)]
 pub(crate) struct Table(Mutex<BTreeMap<ObjectId, Missed>>);
 
@@ -41,7 +41,7 @@ impl Table {
         self.0.lock().remove(&id);
     }
 
-    /// What is known of this wake of an object.
+    /// Returns the record of this wake of an object.
     pub(crate) fn find(&self, id: ObjectId, wake: u64) -> Option<Missed> {
         self.0.lock().get(&id).filter(|missed| missed.wake == wake).cloned()
     }

@@ -1,13 +1,13 @@
-//! The worker pool: threads that take objects off run queues and work through their mail, and do
-//! what needs a deep stack and instances. What takes longer has a thread of its own.
+//! The worker pool: threads that take objects off run queues and work through their mail, and run
+//! errands that need a deep stack and instances. Longer work has a thread of its own.
 //!
 //! Each worker has a run queue, first in, first out. An object waits in that of the worker that had
-//! it last, whose instance may hold its memory still; a worker that finds its own empty takes from
-//! the others'. Without workers there is a hand: their state, which whoever waits for work to be
-//! done uses on its own thread, one thread at a time. An object is on a queue at most once, so it
-//! has one worker at a time. It does not know what a turn of an object is, nor what a step is.
+//! it last, whose instance may still hold its memory; a worker with an empty queue takes from the
+//! others'. With `workers(0)` there are no threads: the caller that waits runs turns itself, one
+//! caller at a time, with the state in `Hand`. An object is on a queue at most once, so it has one
+//! worker at a time. This module does not know what a turn of an object is, nor what a step is.
 //!
-//! Invariant: a letter that was posted is counted until it is worked through, whatever panics.
+//! Invariant: a posted letter is counted until it is processed, whatever panics.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -27,26 +27,26 @@ use crate::run::in_flight::InFlight;
 use crate::run::resident::Resident;
 use crate::stack::{self, DeepStack};
 
-/// Rounds of a worker of which the last looks into others' queues first.
+/// The rounds of a worker after which it looks into others' queues first, once.
 const ROUNDS_OF_OWN: usize = 64;
 
 /// Something that a thread waits for a worker to do with its state `S`.
 type Errand<S> = Box<dyn FnOnce(&mut S, DeepStack) + Send>;
 
-/// The run queues, and how much mail is under way.
+/// The run queues, and the count of letters in flight.
 ///
-/// Errands come first: whoever has one waits for it, so there are never more than callers, while
+/// Errands come first: a caller waits for each, so there are never more errands than callers, while
 /// any number of objects may wait for their turn.
 pub(crate) struct Queue<S> {
-    /// Of each worker.
+    /// The queue of each worker.
     turns: Vec<Injector<Arc<Resident>>>,
     errands: SegQueue<Errand<S>>,
     idle: Idle,
     /// The workers are to end.
     stopped: AtomicBool,
-    /// In place of workers.
+    /// The state that takes the place of workers.
     hand: Option<Hand<S>>,
-    /// Of letters posted and not worked through, and of turns.
+    /// The count of letters posted and not processed, and of turns.
     quiet: InFlight,
 }
 
@@ -57,14 +57,14 @@ struct Hand<S> {
     turns: Mutex<VecDeque<Arc<Resident>>>,
 }
 
-/// What a worker does next.
+/// The next work of a worker.
 enum Work<S> {
     Errand(Errand<S>),
     Turn(Arc<Resident>),
 }
 
 impl<S: Default> Queue<S> {
-    /// Of a database that has so many workers.
+    /// Returns the queue of a database with this many workers.
     pub(crate) fn new(workers: usize) -> Queue<S> {
         Queue {
             turns: (0..workers).map(|_| Injector::new()).collect(),
@@ -80,7 +80,7 @@ impl<S: Default> Queue<S> {
     pub(crate) fn push(&self, resident: Arc<Resident>) {
         if let Some(hand) = &self.hand {
             hand.turns.lock().push_back(resident);
-            // Whoever waits for quiet has something to do.
+            // A thread that waits for quiet has work now.
             return self.quiet.tell();
         }
         let place = resident.worker() % self.turns.len();
@@ -95,13 +95,13 @@ impl<S: Default> Queue<S> {
         if self.hand.is_some() || !self.turns[place].is_empty() {
             return self.push(resident);
         }
-        // The worker takes it next, so nobody need be told; or an errand before it, of which
-        // everybody was told.
+        // The worker takes it next, so nobody need be told; or it takes an errand before it, of
+        // which everybody was told.
         self.turns[place].push(resident);
     }
 
     /// Without workers: gives the object at `place` of the run queue, counted round, its `turn`,
-    /// which does not panic, on this thread. None when none is on the queue.
+    /// which does not panic, on this thread. Returns none when none is on the queue.
     ///
     /// Never called in a turn or an errand, which would wait for itself.
     pub(crate) fn work(
@@ -121,13 +121,13 @@ impl<S: Default> Queue<S> {
         Some(id)
     }
 
-    /// Without workers: keeps others from working until it is dropped, so that whoever finds the
-    /// run queue empty finds no letters to several half posted.
+    /// Without workers: keeps others from working until the guard is dropped, so that a thread that
+    /// finds the run queue empty finds no letter posted to only some of its objects.
     pub(crate) fn hold(&self) -> Option<MutexGuard<'_, S>> {
         self.hand.as_ref().map(|hand| hand.state.lock())
     }
 
-    /// Runs `work` on a worker and waits for what it gives.
+    /// Runs `work` on a worker, waits, and returns its result.
     ///
     /// Never called on a worker, which would wait for itself.
     pub(crate) fn on_worker<T: Send + 'static>(
@@ -142,7 +142,7 @@ impl<S: Default> Queue<S> {
         let (sender, receiver) = oneshot::channel();
         self.errands.push(Box::new(move |state, stack| drop(sender.send(work(state, stack)))));
         self.idle.tell_any();
-        // A worker that panicked over it, or the queue that went away with it, dropped the sender.
+        // A worker that panicked over it, or the end of the queue, dropped the sender.
         receiver.recv().map_err(|_| ErrorKind::Panicked.into())
     }
 }
@@ -176,8 +176,8 @@ impl<S> Queue<S> {
         }
     }
 
-    /// What the worker at `place` does in its next round, once there is something; none when it is
-    /// to end.
+    /// Returns the work of the worker at `place` in its next round, once there is some; none when
+    /// it is to end.
     fn next(&self, place: usize, round: usize) -> Option<Work<S>> {
         if self.stopped.load(Ordering::Acquire) {
             return None;
@@ -218,8 +218,8 @@ impl<S> Queue<S> {
         !self.errands.is_empty() || self.turns.iter().any(|turns| !turns.is_empty())
     }
 
-    /// Waits until no letter is under way. Without workers also until an object is on the run
-    /// queue, whose turn it is to wait for then; whether all is quiet.
+    /// Waits until no letter is in flight. Without workers it also ends when an object is on the
+    /// run queue, as the caller must then run its turn. Returns whether all is quiet.
     pub(crate) fn wait_quiet(&self) -> bool {
         let has_turns = |hand: &Hand<S>| !hand.turns.lock().is_empty();
         self.quiet.wait(|| self.hand.as_ref().is_some_and(has_turns))
@@ -284,7 +284,7 @@ impl Pool {
                 for round in 0.. {
                     let Some(work) = of_worker.next(place, round) else { return };
                     match work {
-                        // Whoever waits finds the sender dropped, if it panics.
+                        // If it panics, the waiting caller finds the sender dropped.
                         Work::Errand(errand) => drop(run(&mut state, stack, errand)),
                         Work::Turn(resident) => {
                             resident.set_worker(place);

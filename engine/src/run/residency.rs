@@ -1,11 +1,11 @@
-//! How much memory the objects take that are in memory, and which of them leave it first.
+//! Residency: the memory that residents take, and the order in which they leave it.
 //!
 //! They stand in a ring, as the pages of an operating system do (the clock of Corbató, "A paging
 //! experiment with the Multics system", 1968): a hand goes round, takes out objects that nobody
-//! asked for since it came by last, and lets the others be for a round. It does not know what an
-//! object is.
+//! asked for since it came by last, and leaves the others in for a round. This module does not know
+//! what an object is.
 //!
-//! Invariant: `bytes` is the sum of what the residents in the ring were last said to weigh.
+//! Invariant: `bytes` is the sum of the last reported sizes of the residents in the ring.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -26,12 +26,12 @@ pub(crate) struct Residency {
 }
 
 impl Residency {
-    /// Room for about so many bytes of idle objects.
+    /// Returns a residency with room for about `max` bytes of idle objects.
     pub(crate) fn new(max: u64) -> Residency {
         Residency { max, bytes: AtomicU64::new(0), ring: Mutex::default() }
     }
 
-    /// What the residents weigh.
+    /// Returns the size of all residents.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
     }
@@ -47,13 +47,13 @@ impl Residency {
         self.bytes.fetch_add(after.wrapping_sub(before), Ordering::Relaxed);
     }
 
-    /// Takes out residents that are idle and were not asked for lately, while they weigh too much
-    /// together. One call does not pass many: what is too much then is the next call's.
+    /// Takes out idle residents that were not asked for lately, while all together are too large.
+    /// One call does not pass many: the rest is left to the next call.
     pub(crate) fn make_room(&self, mut gone: impl FnMut(&Arc<Resident>)) {
         if self.bytes() <= self.max {
             return;
         }
-        // Whoever holds the ring makes room already.
+        // The thread that holds the ring makes room already.
         let Some(mut ring) = self.ring.try_lock() else { return };
         // Those that were asked for lately are let be at first.
         for _ in 0..(2 * ring.len()).min(PASSED_MAX) {

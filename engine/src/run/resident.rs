@@ -1,8 +1,8 @@
-//! An object in memory: its mailbox, its head, and the image that readers are given.
+//! Residents: an object in memory, with its mailbox, its head, and the image for readers.
 //!
 //! Only one worker at a time works on an object, the one that took it off the run queue, so its
-//! head needs no lock that anybody waits for. It does not know what a step is, nor when a worker
-//! comes: that is the mailbox's.
+//! head needs no lock that anybody waits for. This module does not know what a step is, nor when a
+//! worker comes: the mailbox does.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -25,30 +25,29 @@ use crate::run::mailbox::{Mailbox, Posted, PostedToAll};
 pub(crate) struct Resident {
     pub(crate) id: ObjectId,
     mailbox: Mailbox<Letter>,
-    /// What the worker on turn works on; loaded at the first turn.
+    /// The state for the worker on turn; loaded at the first turn.
     pub(crate) live: Mutex<Option<Live>>,
     /// The newest version, for readers.
     published: ArcSwapOption<Version>,
-    /// Its ledger, for whoever signs.
+    /// Its ledger, for callers that sign.
     ledger: ArcSwapOption<Ledger>,
-    /// What the object takes in memory.
+    /// The memory that the object takes.
     bytes: AtomicU64,
-    /// Whether anybody asked for it since that was looked at last.
+    /// True if anybody asked for it since the last check.
     is_warm: AtomicBool,
-    /// Whether the object was moved away, so that nobody may ask it for anything.
+    /// True if the object was moved away, so that nobody may ask it for anything.
     is_moved: AtomicBool,
     /// The place of the worker that had it last.
     worker: AtomicU32,
 }
 
-/// What an object takes in memory besides its pages, ledger and globals, and what a page takes
-/// besides its bytes.
+/// The memory of an object besides its pages, ledger and globals, and of a page besides its bytes.
 const RESIDENT_BYTES: u64 = 1_536;
 const PAGE_EXTRA_BYTES: u64 = 48;
 
-/// What became of an object that was to leave memory.
+/// The result of taking an object out of memory.
 pub(crate) enum Cooled {
-    /// It was idle, and is gone: what it weighed.
+    /// It was idle, and is gone; `bytes` is its size.
     Gone { bytes: u64 },
     /// Somebody works on it, or asked for it lately.
     Stays,
@@ -63,8 +62,8 @@ impl Resident {
         Resident { id, mailbox, live, published, ledger, bytes, is_warm, is_moved, worker }
     }
 
-    /// Whether the object was moved away, as far as is known here: the store turns away what comes
-    /// after in any case.
+    /// Returns whether the object was moved away, as far as is known here: the store refuses later
+    /// changes in any case.
     pub(crate) fn is_moved(&self) -> bool {
         self.is_moved.load(Ordering::Relaxed)
     }
@@ -114,8 +113,8 @@ impl Resident {
         self.mailbox.put_back(letter)
     }
 
-    /// Ends a worker's turn; whether there is more mail, so that the object goes back on the queue.
-    /// If not, it is idle now, and may leave memory.
+    /// Ends a worker's turn; returns whether there is more mail, so that the object goes back on
+    /// the queue. If not, it is idle now, and may leave memory.
     pub(crate) fn leave(&self) -> bool {
         self.mailbox.end_turn()
     }
@@ -129,7 +128,7 @@ impl Resident {
         }
     }
 
-    /// What the object takes in memory, as far as the newest version tells.
+    /// Returns the memory that the object takes, as of its newest version.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
     }
@@ -142,7 +141,7 @@ impl Resident {
         }
     }
 
-    /// Makes the newest version visible to readers; what the object weighed before and weighs now.
+    /// Makes the newest version visible to readers; returns the object's size before and now.
     pub(crate) fn publish(&self, live: &Live) -> (u64, u64) {
         let (definition, header) = (Arc::clone(&live.definition), Arc::clone(&live.head.header));
         let newest = Snapshot::new(definition, header, live.image.clone());

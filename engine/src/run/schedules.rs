@@ -1,9 +1,10 @@
-//! The mailbox, the count of letters and who is idle, compiled a second time with threads and locks
-//! whose order is drawn: in each of many schedules no letter is lost, an object has one worker at a
-//! time, no worker sleeps while there is work for it, and nobody waits for ever.
+//! Schedules of the mailbox, the letters in flight and the idle workers, compiled a second time
+//! with threads and locks whose order is drawn. In each of many schedules no letter is lost, an
+//! object has one worker at a time, no worker sleeps while there is work for it, and nobody waits
+//! for ever.
 //!
-//! Workers here do what turns do, and run nothing. What is proved is so if every access is in the
-//! order that all threads see: weaker orders of memory are not drawn.
+//! Workers here do what turns do, and run nothing. The proof holds if every access is in the order
+//! that all threads see: weaker memory orders are not drawn.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -26,12 +27,12 @@ mod in_flight;
 #[path = "mailbox.rs"]
 mod mailbox;
 
-/// What threads wait by, as a schedule has it.
+/// The locks and conditions of these modules, in drawn schedules.
 mod sync {
     pub(crate) use drawn::{AtomicU64, Condvar, Mutex, Ordering};
 }
 
-/// An object: its mail, how many work on it, and what was taken, in order.
+/// An object: its mail, the number of its workers, and its taken letters, in order.
 #[derive(Default)]
 struct Object {
     mailbox: Mailbox<Letter>,
@@ -39,7 +40,7 @@ struct Object {
     taken: Plain<Vec<u64>>,
 }
 
-/// Objects, their run queue, and who waits for what.
+/// Objects, their run queue, and the waiting threads.
 struct Stage {
     objects: Vec<Object>,
     /// Places of objects; `None` sends a worker home.
@@ -148,7 +149,7 @@ impl Stage {
                 break;
             }
         }
-        // Whoever waits in a transaction has no worker, and stays scheduled.
+        // An object that waits in a transaction has no worker, and stays scheduled.
         object.working.fetch_sub(1, Ordering::SeqCst);
         let present = joining.map_or(vec![place], |number| self.arrive(place, number));
         for place in present {
@@ -159,7 +160,7 @@ impl Stage {
         self.quiet.end();
     }
 
-    /// The objects of a transaction, for the last of the two that come to it.
+    /// Returns the objects of a transaction, to the last of the two that reach it.
     fn arrive(&self, place: usize, number: u64) -> Vec<usize> {
         let mut joined = self.joined.lock();
         let index = (number - TRANSACTIONS) as usize;
@@ -201,7 +202,7 @@ fn word(number: u64) -> Letter {
     Letter { number, is_word: true }
 }
 
-/// A thread for each of these, with what all share.
+/// Starts a thread for each of these, with the shared state.
 fn threads<S, D>(all: &Arc<S>, each: impl IntoIterator<Item = D>) -> Vec<thread::JoinHandle<()>>
 where
     S: Send + Sync + 'static,
@@ -218,7 +219,7 @@ fn join(threads: Vec<thread::JoinHandle<()>>) {
     threads.into_iter().for_each(|thread| thread.join().expect("it does not panic"));
 }
 
-/// What a thread does that posts.
+/// The work of a posting thread.
 type Poster = Box<dyn FnOnce(&Stage) + Send>;
 
 /// Runs these beside two workers until all is quiet, and sends the workers home.
@@ -258,7 +259,7 @@ fn a_word_of_mail_waits_once_and_is_never_missed() {
         let post = |number: u64| -> Poster {
             Box::new(move |stage| {
                 stage.post(0, letter(7));
-                // A message is there before the word of it.
+                // A message is there before the note of it.
                 *stage.sent.lock() += 1;
                 assert!(stage.post(0, word(number)), "it is never turned away");
             })
@@ -316,7 +317,7 @@ fn a_letter_that_is_put_back_is_taken_again() {
             assert!(stage.post(0, letter(1)));
             assert!(stage.post(0, word(2)));
         });
-        // The turn of one whose letters use up more than a turn.
+        // The turn of an object whose letters fill more than one turn.
         let first: Poster = Box::new(|stage| {
             let mut turns = stage.turns.lock();
             let Some(Some(place)) = turns.pop_front() else { return };
@@ -342,7 +343,7 @@ struct Workers {
     quiet: InFlight,
 }
 
-/// What a worker is to do, and how often again: it is put back then.
+/// The work of a turn, and how often it is put back.
 struct Turn {
     work: Box<dyn Fn() + Send>,
     again: u32,
@@ -366,7 +367,7 @@ impl Workers {
         self.idle.tell_any();
     }
 
-    /// As the pool does, without telling anybody when nothing else waits there.
+    /// Puts a turn back as the pool does, without telling anybody when nothing else waits there.
     fn put_back(&self, place: usize, turn: Turn) {
         let others_wait = !self.queues[place].lock().is_empty();
         self.queues[place].lock().push_back(turn);
@@ -450,7 +451,7 @@ fn what_waits_for_a_busy_worker_is_done_by_another() {
         let workers = Workers::new();
         workers.play(vec![|workers| {
             let met = Arc::new((Mutex::default(), Condvar::default()));
-            // Each of three is done only when the others have begun, in whatever order.
+            // Each of three is done only when the others have begun, in any order.
             for _ in 0..3 {
                 let met = Arc::clone(&met);
                 workers.push(0, 0, move || {

@@ -1,5 +1,5 @@
-//! What threads wait by in the parts that `schedules` plays in many orders: there it is another
-//! module of this name that they see.
+//! The locks and conditions of the modules that `schedules` plays in many orders: there they see
+//! another module of this name.
 
 pub(crate) use std::sync::atomic::{AtomicU64, Ordering};
 

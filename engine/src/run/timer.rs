@@ -1,9 +1,9 @@
-//! Who wants to run when: the next wakes of all objects.
+//! The timer: the next wakes of all objects.
 //!
-//! Whoever changes an object's wake says which one it had, so an object has one entry, and another
-//! while messages to it are late or held. An entry may
-//! still be out of date (the object went on while its wake was under way); the worker that takes
-//! the wake compares it with the head and drops it. It does not know how a wake runs.
+//! A caller that changes an object's wake names the old one, so an object has one entry, and
+//! another while messages to it are late or held. An entry may still be out of date (the object
+//! advanced while its wake was on its way); the worker that takes the wake compares it with the
+//! head and drops it. This module does not know how a wake runs.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -33,13 +33,13 @@ impl Wakes {
 }
 
 impl Timer {
-    /// Of these wakes, at most one of each object.
+    /// Returns a timer with these wakes, at most one of each object.
     pub(crate) fn new(wakes: Vec<(u64, ObjectId)>) -> Timer {
         let wakes = Wakes { entries: wakes.into_iter().collect(), closed: false };
         Timer { wakes: Mutex::new(wakes), changed: Condvar::new() }
     }
 
-    /// Has `object` woken at `new` and not at `old`, of which there may be no entry.
+    /// Moves the wake of `object` from `old`, which may have no entry, to `new`.
     pub(crate) fn change(&self, object: ObjectId, old: Option<u64>, new: Option<u64>) {
         let mut wakes = self.wakes.lock();
         if let Some(old) = old {
@@ -62,19 +62,19 @@ impl Timer {
         wakes.entries.pop_first()
     }
 
-    /// The objects whose wakes are due at `now`, in the order of wakes.
+    /// Returns the objects whose wakes are due at `now`, in the order of wakes.
     pub(crate) fn due(&self, now: u64) -> Vec<ObjectId> {
         let wakes = self.wakes.lock();
         let due = wakes.entries.iter().take_while(|(at, _)| *at <= now);
         due.map(|(_, object)| *object).collect()
     }
 
-    /// How many objects have a wake here.
+    /// Returns the number of objects that have a wake here.
     pub(crate) fn len(&self) -> usize {
         self.wakes.lock().entries.len()
     }
 
-    /// When the first wake is.
+    /// Returns the time of the first wake.
     pub(crate) fn first(&self) -> Option<u64> {
         self.wakes.lock().first()
     }

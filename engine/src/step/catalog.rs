@@ -1,6 +1,6 @@
-//! What the objects of a database are made of: definitions and compiled code, each made once.
+//! The catalog: the definitions and compiled code of a database's objects, each made once.
 //!
-//! It does not know objects, nor where the bytes of a module or policy are kept.
+//! This module does not know objects, nor where the bytes of a module or policy are kept.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -40,13 +40,14 @@ pub(crate) struct Runnable {
 }
 
 impl Catalog {
-    /// An empty catalog, whose machine code is kept in `cache`, if there is one.
+    /// Returns an empty catalog, whose machine code is kept in `cache`, if there is one.
     pub(crate) fn new(cache: Option<Cache>) -> Result<Catalog> {
         let (codes, guards, definitions) = Default::default();
         Ok(Catalog { substrate: Substrate::new(cache)?, codes, guards, definitions })
     }
 
-    /// Modules that were compiled, and those whose machine code was kept.
+    /// Returns the number of modules that were compiled, and of those whose machine code was
+    /// cached.
     pub(crate) fn counts(&self) -> (u64, u64) {
         self.substrate.counts()
     }
@@ -65,8 +66,8 @@ impl Catalog {
         Ok(self.share(stack, Arc::new(Definition::decode(&wasm, &policy)?)))
     }
 
-    /// The definition of a module and of what a policy is made of, whose guard is one that can be
-    /// asked.
+    /// Returns the definition of a module and of the sources of a policy, whose guard must be
+    /// valid.
     pub(crate) fn define(
         &self,
         stack: DeepStack,
@@ -98,7 +99,7 @@ impl Catalog {
         self.definitions.lock().get(&hashes).cloned()
     }
 
-    /// What an upgrade to this code and policy is to, which whoever has it run has made known.
+    /// Returns the parts of an upgrade to this code and policy, which its caller has made known.
     pub(crate) fn upgrade(
         &self,
         hashes: (CodeHash, PolicyHash),
@@ -108,7 +109,7 @@ impl Catalog {
         known.ok_or_else(|| missing("code", hashes.0))
     }
 
-    /// The code of a definition, compiled, if it declares at most so much memory.
+    /// Returns the code of a definition, compiled, if it declares at most this much memory.
     pub(crate) fn runnable(
         &self,
         stack: DeepStack,
@@ -180,8 +181,8 @@ fn check_memory(module: &Instrumented, max: u64) -> Result<()> {
     if found > max { Err(ErrorKind::Limit { what, max, found }.into()) } else { Ok(()) }
 }
 
-/// Every method of the schema is exported, with the core types that its WIT flattens to, and so is
-/// what makes room for its arguments.
+/// Checks that every method of the schema is exported, with the core types that its WIT flattens
+/// to, and so is the allocator for its arguments.
 fn check_exports(definition: &Definition, module: &Instrumented) -> Result<()> {
     let schema = &definition.schema;
     // The state before is passed by its address, in room that the code makes.
@@ -217,7 +218,7 @@ fn check_exports(definition: &Definition, module: &Instrumented) -> Result<()> {
     Ok(())
 }
 
-/// Whether values of the type are core values and no more, without anything in memory.
+/// Returns whether values of the type are core values only, without anything in memory.
 fn has_fixed_size(ty: &Type) -> bool {
     match ty {
         Type::String | Type::List(_) => false,

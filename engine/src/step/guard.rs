@@ -1,7 +1,7 @@
-//! The guard of a policy, asked: its module run in a slot, on what is on record of a step.
+//! Asking the guard of a policy: its module runs in a slot, on the record of a step.
 //!
-//! The commit path, the replay, explanations and rehearsals ask by this, so that they cannot
-//! differ. It does not know what becomes of the word.
+//! The commit path, the replay, explanations and rehearsals all ask by this module, so that they
+//! cannot differ. It does not know what becomes of the answer.
 //!
 //! Invariant: a guard finds its initial memory and globals each time, whatever it was asked before.
 

@@ -1,10 +1,11 @@
-//! Verdicts of limits that are a host's own, tighter than those of the formats: what they say, and
-//! which limits they are of, so that the step can be run again under the same.
+//! Verdicts of host limits, which are tighter than those of the formats: their text, and which
+//! limit each names, so that the step can be run again under the same.
 //!
-//! A verdict of one has the reason out-of-fuel or trap, and a detail such as *a limit of the host:
-//! fuel_max is 100000*. It does not know how limits are enforced.
+//! Such a verdict has the reason out-of-fuel or trap, and a detail such as *a limit of the host:
+//! fuel_max is 100000*. This module does not know how limits are enforced.
 //!
-//! Invariant: `read` gives limits only for what `refused` says, with a number below the formats'.
+//! Invariant: `read` returns limits only for a text that `refused` makes, with a number below the
+//! formats'.
 
 use object::refusal::{Reason, Verdict};
 
@@ -34,7 +35,7 @@ pub(crate) fn read(verdict: &Verdict) -> Option<StepLimits> {
     (refused(limit, limits) == *verdict).then_some(limits)
 }
 
-/// The name of the option, and what it is.
+/// Returns the name of the option, and its value.
 fn option(limit: HostLimit, limits: StepLimits) -> (&'static str, u64) {
     match limit {
         HostLimit::Fuel => ("fuel_max", limits.fuel),

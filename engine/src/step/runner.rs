@@ -1,13 +1,13 @@
-//! What a thread runs steps with: compiled code, its instances, and its deep stack.
+//! The runner of a thread: compiled code, its instances, and its deep stack.
 //!
-//! It does not know what a step is.
+//! This module does not know what a step is.
 
 use crate::stack::DeepStack;
 use crate::step::catalog::Catalog;
 use crate::step::guard::Asker;
 use crate::step::slots::Slots;
 
-/// What a thread runs steps with.
+/// The means with which a thread runs steps.
 pub(crate) struct Runner<'a> {
     pub(crate) catalog: &'a Catalog,
     pub(crate) slots: &'a mut Slots,

@@ -1,15 +1,15 @@
 //! A worker's warm instances, one per code, each holding the memory of the object that it ran last.
 //!
-//! An object is loaded by copying in the pages in which it differs from what the instance holds.
+//! An object is loaded by copying in the pages in which it differs from the instance's memory.
 //! After a step the caller either accepts the memory as the object's next image or rejects it, and
-//! the instance holds the image from before again. It does not know why. The Merkle tree of a
-//! memory is here too, so that an object that waits has none: pages that came in with an object are
-//! hashed with those that its step changed, which are often the same.
+//! the instance holds the image from before again. This module does not know why. The Merkle tree
+//! of a memory is here too, so that a waiting object has none: pages that came in with an object
+//! are hashed with those that its step changed, which are often the same.
 //!
-//! Invariant: between steps a slot's memory is, byte for byte, the image that `Loaded::image` says,
-//! or the slot is not settled and never used again.
+//! Invariant: between steps a slot's memory is, byte for byte, the image in `Loaded::image`, or the
+//! slot is not settled and never used again.
 //! Invariant: a page is written only while nobody else holds it.
-//! Invariant: the tree is that of the image, but for the pages that `Loaded::unhashed` names.
+//! Invariant: the tree is that of the image, except for the pages in `Loaded::unhashed`.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -26,11 +26,11 @@ use crate::substrate::{Slot, StepLimits};
 
 /// Instances that a worker keeps.
 const SLOTS_MAX: usize = 64;
-/// Pages of former images that an instance keeps, to write those of new images into them.
+/// The number of former images' pages that an instance keeps, to write new images into them.
 const FORMER_MAX: usize = 8;
 
-/// What a worker runs guests in: one set for objects, and one for the guards of their policies,
-/// which are asked while an object's step waits in the other.
+/// The instances in which a worker runs guests: one set for objects, and one for the guards of
+/// their policies, which are asked while an object's step waits in the other.
 #[derive(Default)]
 pub(crate) struct Slots {
     pub(crate) objects: Instances,
@@ -47,7 +47,7 @@ pub(crate) struct Instances {
 /// An instance that holds the memory of an image.
 pub(crate) struct Loaded {
     pub(crate) slot: Slot,
-    /// Of the step that it runs, or ran last.
+    /// The limits of the present step, or the last one.
     pub(crate) limits: StepLimits,
     image: Image,
     tree: Tree,
@@ -56,7 +56,7 @@ pub(crate) struct Loaded {
     written: Vec<u32>,
     /// Pages of images before. Each is written into once nobody holds it any more.
     former: VecDeque<Arc<Page>>,
-    /// Whether putting an image into the memory did not fail midway.
+    /// True unless putting an image into the memory failed midway.
     settled: bool,
 }
 
@@ -84,7 +84,7 @@ impl Instances {
         Ok(loaded)
     }
 
-    /// How objects were put into these since this was asked last.
+    /// Returns the counts of loads since the last call.
     pub(crate) fn take_loads(&mut self) -> Loads {
         std::mem::take(&mut self.loads)
     }
@@ -101,7 +101,7 @@ impl Loaded {
         Ok(Loaded { slot, limits, image, tree, unhashed, written, former, settled: true })
     }
 
-    /// Whether it can hold `image`: memory does not shrink.
+    /// Returns whether it can hold `image`: memory does not shrink.
     fn fits(&self, image: &Image) -> bool {
         self.settled && self.slot.memory().len() as u64 <= image.bytes_count()
     }
@@ -168,7 +168,7 @@ impl Loaded {
         globals
     }
 
-    /// Takes the memory as that of `image`, which [`Loaded::changed`] made.
+    /// Accepts the memory as that of `image`, which [`Loaded::changed`] made.
     pub(crate) fn accept(&mut self, image: &Image) {
         debug_assert_eq!(self.slot.memory().len() as u64, image.bytes_count());
         let before = self.image.changed_pages();
@@ -184,7 +184,7 @@ impl Loaded {
         self.bound_unhashed();
     }
 
-    /// Names each page once when so many are named that one is named twice.
+    /// Removes duplicates from the named pages when there are more names than pages.
     fn bound_unhashed(&mut self) {
         if self.unhashed.len() > page_count(self.image.bytes_count()) as usize {
             self.unhashed.sort_unstable();
@@ -206,8 +206,8 @@ impl Loaded {
         self.tree.root()
     }
 
-    /// Puts the memory back to what it was before the step. One that grew cannot be: such an
-    /// instance is not used again.
+    /// Restores the memory from before the step. One that grew cannot be restored: such an instance
+    /// is not used again.
     pub(crate) fn reject(&mut self) {
         self.settled = false;
         if self.slot.memory().len() as u64 > self.image.bytes_count() {

@@ -1,5 +1,5 @@
-//! One step: an input run by the object's code in a slot, up to the memory and the effects that it
-//! leaves. Whether that becomes a version is decided elsewhere.
+//! One step: the object's code runs an input in a slot, up to the resulting memory and effects.
+//! Other code decides whether that becomes a version.
 //!
 //! The commit path and the replay run steps by this one function, so that they cannot differ.
 //!
@@ -31,7 +31,7 @@ use crate::step::slots::{Instances, Loaded};
 use crate::step::stop::Stop;
 use crate::substrate::{self, HostLimit, StepContext, StepError, StepLimits, Trap};
 
-/// What a step leaves.
+/// The outcome of a step.
 #[derive(Clone)]
 pub(crate) struct Ran {
     pub(crate) image: Image,
@@ -40,23 +40,24 @@ pub(crate) struct Ran {
     pub(crate) effects: Effects,
     pub(crate) fuel: u64,
     pub(crate) globals: Vec<u64>,
-    /// What the object is from then on: the same as before, but for an amendment or an upgrade.
+    /// The object's definition after the step: the same as before, except after an amendment or an
+    /// upgrade.
     pub(crate) definition: Arc<Definition>,
-    /// After an upgrade, what runs it from then on: the memory and the globals begin there.
+    /// The new code, after an upgrade: the memory and the globals begin there.
     pub(crate) begun: Option<Begun>,
     /// The version of the instrumentation that the step ran under.
     pub(crate) instrumentation: u32,
 }
 
-/// Where an upgrade begins.
+/// The code and base image with which an upgrade begins.
 #[derive(Clone)]
 pub(crate) struct Begun {
     pub(crate) runnable: Arc<Runnable>,
-    /// The code's base image: what the changed pages differ from.
+    /// The code's base image, from which the changed pages differ.
     pub(crate) image: Image,
 }
 
-/// An object at the version that a step follows, and what limits the step.
+/// An object at the version that a step follows, and the limits of the step.
 #[derive(Clone, Copy)]
 pub(crate) struct Subject<'a> {
     pub(crate) definition: &'a Arc<Definition>,
@@ -64,13 +65,13 @@ pub(crate) struct Subject<'a> {
     pub(crate) image: &'a Image,
     pub(crate) globals: &'a [u64],
     pub(crate) limits: StepLimits,
-    /// Whether a step that begins a memory calls the code's `_initialize`, if it has one: all do
-    /// but those on record from before any did.
+    /// True if a step that begins a memory calls the code's `_initialize`, if it has one: all do
+    /// except those on record from before any did.
     pub(crate) initializes: bool,
 }
 
 impl Subject<'_> {
-    /// Whether a step calls the `_initialize` of `runnable`, whose memory the step begins.
+    /// Returns whether a step calls the `_initialize` of `runnable`, whose memory the step begins.
     fn initializes(&self, runnable: &Runnable) -> bool {
         self.initializes && runnable.code.about().has_initialize
     }
@@ -87,7 +88,7 @@ impl Ran {
         self.changed.iter().map(|&index| (index, self.image.page(index)))
     }
 
-    /// The step as it is decided on: `input` on the image `before`.
+    /// Returns the step for a decision: `input` on the image `before`.
     pub(crate) fn of<'a>(&'a self, input: &'a Input, before: &'a Image) -> Step<'a, Image, Image> {
         Step {
             input,
@@ -101,8 +102,7 @@ impl Ran {
         }
     }
 
-    /// Has it decided on by the law of `definition` and, when it is an upgrade, by the one that
-    /// comes with it.
+    /// Has it decided on by the policy of `definition` and, when it is an upgrade, by the new one.
     pub(crate) fn admit(
         &self,
         definition: &Definition,
@@ -126,8 +126,8 @@ impl Ran {
         object::effects::globals_hash(&self.globals)
     }
 
-    /// What a header records of the step; `memory_root` is that of its image, `globals` the hash of
-    /// those that it leaves.
+    /// Returns the outcome of the step for a header; `memory_root` is that of its image, `globals`
+    /// the hash of the resulting globals.
     pub(crate) fn outcome(&self, memory_root: MemoryRoot, globals: GlobalsHash) -> Outcome<'_> {
         Outcome {
             effects: &self.effects,
@@ -143,8 +143,8 @@ impl Ran {
     }
 }
 
-/// Runs `input` on an object in the slot that holds its image, or, if it is an upgrade to what
-/// `catalog` knows, in one that holds the base image of the code that comes.
+/// Runs `input` on an object in the slot that holds its image, or, for an upgrade to parts that
+/// `catalog` knows, in one that holds the new code's base image.
 pub(crate) fn run<'s>(
     instances: &'s mut Instances,
     catalog: &Catalog,
@@ -180,7 +180,8 @@ pub(crate) fn run<'s>(
     Ok((loaded, ran?))
 }
 
-/// Other code: its `migrate` makes a memory, over its own base image, of the state that there is.
+/// Upgrades: the new code's `migrate` makes a memory, over its own base image, from the present
+/// state.
 fn upgrade<'s>(
     instances: &'s mut Instances,
     catalog: &Catalog,
@@ -204,7 +205,7 @@ fn upgrade<'s>(
     Ok((loaded, Ran { begun, instrumentation: instrumentation(initializes), ..ran }))
 }
 
-/// Has code make ready what its toolchain put into `_initialize`, before anything else of it runs.
+/// Calls the `_initialize` that a toolchain made, before anything else of the code runs.
 fn initialize(loaded: &mut Loaded, initializes: bool) -> Result<(), Stop> {
     match initializes {
         true => enter(loaded, INITIALIZE_EXPORT, &[]).map(drop),
@@ -212,7 +213,7 @@ fn initialize(loaded: &mut Loaded, initializes: bool) -> Result<(), Stop> {
     }
 }
 
-/// Has code run, as `call` says, from an image and globals, and gives what that leaves.
+/// Runs code, as `call` says, from an image and globals, and returns the outcome.
 fn invoked(
     loaded: &mut Loaded,
     (definition, image, globals): (&Arc<Definition>, &Image, &[u64]),
@@ -275,14 +276,14 @@ fn write(
     Ok(Ran { changed: indices, ..unchanged(definition, &image, globals) })
 }
 
-/// Another policy: the code does not run.
+/// Amends the policy: the code does not run.
 fn amend(
     definition: &Arc<Definition>,
     image: &Image,
     globals: &[u64],
     policy: &[u8],
 ) -> Result<Ran, Stop> {
-    // What is wrong with it, in the policy library's words, is no part of a lineage.
+    // The policy library's words about its fault are no part of a lineage.
     let refuse = |detail: &str| Stop::Refused(Verdict::native(Reason::Policy, detail));
     let policy = Policy::decode(policy, &definition.schema)
         .map_err(|_| refuse("not a policy for the object's schema"))?;
@@ -290,7 +291,7 @@ fn amend(
     Ok(unchanged(&Arc::new(definition.amended(policy)), image, globals))
 }
 
-/// A step that leaves everything as it is.
+/// Returns a step that changes nothing.
 fn unchanged(definition: &Arc<Definition>, image: &Image, globals: &[u64]) -> Ran {
     Ran {
         image: image.clone(),
@@ -304,7 +305,7 @@ fn unchanged(definition: &Arc<Definition>, image: &Image, globals: &[u64]) -> Ra
     }
 }
 
-/// Has code run, and gives its encoded result and what the step did.
+/// Runs code, and returns its encoded result and the effects.
 fn invoke(
     loaded: &mut Loaded,
     globals: &[u64],
@@ -327,7 +328,7 @@ fn invoke(
     Ok((result, end))
 }
 
-/// Calls what the request names, and gives its encoded result.
+/// Calls the function that the request names, and returns its encoded result.
 fn called(loaded: &mut Loaded, definition: &Definition, input: &Input) -> Result<Vec<u8>, Stop> {
     match &input.request {
         Request::Create { arguments, .. } => match definition.schema.create() {

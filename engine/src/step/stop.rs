@@ -1,12 +1,13 @@
-//! Why a step leaves nothing: a verdict about its input, or a failure of the host, which is none.
+//! Stops: why a step has no outcome, by a verdict about its input, or by a failure of the host,
+//! which is no verdict.
 //!
-//! It does not know what a step is.
+//! This module does not know what a step is.
 
 use object::refusal::Verdict;
 
 use crate::error::Error;
 
-/// Why a step leaves nothing.
+/// The cause for which a step has no outcome.
 pub(crate) enum Stop {
     /// A verdict about the input, the same on every host that gives it the same limits.
     Refused(Verdict),

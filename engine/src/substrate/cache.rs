@@ -1,18 +1,17 @@
-//! Machine code in files: what compiling a module made, so that the next process need not compile
-//! it again.
+//! The cache of machine code in files, so that the next process need not compile a module again.
 //!
-//! Machine code runs unchecked, so a file is only believed when it is exactly what was written
+//! Machine code runs unchecked, so a file is trusted only when it is exactly as it was written
 //! here: its hash is keyed with a secret of the cache, which nobody but its owner can read, in a
-//! directory that nobody else can write to when it is opened. Whatever else stands there is
-//! compiled again and replaced. It does not know what modules are for.
+//! directory that nobody else can write to when it is opened. Any other file there is compiled
+//! again and replaced. This module does not know what modules are for.
 //!
 //! ```text
 //! KEY       32 random bytes
 //! <hash>    MAGIC | keyed hash of name and machine code, 32 bytes | machine code
 //! ```
 //!
-//! A file is named by the hash of the instrumented module. That it is of this compiler, with these
-//! settings, for this processor, the substrate says when it loads it.
+//! A file is named by the hash of the instrumented module. The substrate checks on loading that it
+//! is of this compiler, with these settings, for this processor.
 //!
 //! Invariant: no byte is loaded whose hash was not verified after it was read.
 
@@ -36,7 +35,7 @@ const FILE_BYTES_MAX: u64 = 64 << 20;
 /// Bits of a mode by which others than the owner may write, and may do anything.
 const WRITTEN_BY_OTHERS: u32 = 0o022;
 const OTHERS: u32 = 0o077;
-/// What the names of files begin with that are not whole yet.
+/// The prefix of the names of unfinished files.
 const TEMPORARY: &str = ".new-";
 
 /// A directory of machine code.
@@ -47,7 +46,7 @@ pub(crate) struct Cache {
 }
 
 impl Cache {
-    /// The cache in a directory, which is made, for its owner alone, if it is missing.
+    /// Opens the cache in a directory, which is made, for its owner alone, if it is missing.
     ///
     /// # Errors
     ///
@@ -56,7 +55,7 @@ impl Cache {
     pub(crate) fn open(directory: &Path) -> io::Result<Cache> {
         DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
         let about = fs::metadata(directory)?;
-        // What is made now is this user's.
+        // A file made now belongs to this user.
         let made = temporary(directory)?;
         let user = made.as_file().metadata()?.uid();
         if about.uid() != user || about.mode() & WRITTEN_BY_OTHERS != 0 {
@@ -138,7 +137,7 @@ impl Cache {
         Ok(())
     }
 
-    /// The files that were made here, but for the key. Whatever else there is stays.
+    /// Returns the files that were made here, without the key. Any other file stays.
     fn files(&self) -> io::Result<Vec<(PathBuf, Metadata)>> {
         let mut files = Vec::new();
         for entry in fs::read_dir(&self.directory)? {
@@ -154,7 +153,7 @@ impl Cache {
     }
 }
 
-/// Whether a file of this name is one of machine code, or was to become one.
+/// Returns whether a file of this name holds machine code, or was to hold it.
 fn is_own(name: &str) -> bool {
     let digits = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
     name.starts_with(TEMPORARY) || (name.len() == 2 * HASH_BYTES && name.bytes().all(digits))
@@ -171,8 +170,8 @@ fn name(wasm: &[u8]) -> String {
     CONTEXT.hasher().update(wasm).finalize().to_string()
 }
 
-/// The key, unless there is none that this user made and nobody else could: another's is not
-/// believed, nor what is left of one.
+/// Reads the key, unless there is none that this user made and nobody else could: another user's is
+/// not trusted, nor a partial one.
 fn read_key(directory: &Path, user: u32) -> io::Result<Option<[u8; HASH_BYTES]>> {
     // Nothing but a file is opened: another thing of this name might never be read to its end.
     let path = directory.join(KEY);
@@ -188,12 +187,12 @@ fn read_key(directory: &Path, user: u32) -> io::Result<Option<[u8; HASH_BYTES]>>
     match file.read_exact(&mut key) {
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
         Err(error) => Err(error),
-        // What a crash left of one is none.
+        // A key that a crash left unfinished does not count.
         Ok(()) => Ok((key != [0; HASH_BYTES]).then_some(key)),
     }
 }
 
-/// Makes the key, and what is kept under another one worthless.
+/// Makes a key; files under another key become worthless.
 fn make_key(directory: &Path, mut file: NamedTempFile, user: u32) -> io::Result<[u8; HASH_BYTES]> {
     let mut key = [0; HASH_BYTES];
     getrandom::fill(&mut key).map_err(io::Error::other)?;

@@ -1,6 +1,6 @@
 //! A compiled module and the base image that all objects of it start from.
 //!
-//! It does not know objects; many slots share one `Code`.
+//! This module does not know objects; many slots share one `Code`.
 //!
 //! Invariant: the base image is a function of the instrumented module alone.
 
@@ -33,12 +33,12 @@ pub(crate) struct Base {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Function(pub(super) usize);
 
-/// Why a module has no base image.
+/// The reason why a module has no base image.
 #[derive(Debug, Clone)]
 pub(crate) enum CodeError {
     /// Its segments do not fit in its memory or table, or its start function trapped.
     Start(Trap),
-    /// Not the module's doing.
+    /// The host failed, not the module.
     Host(HostFailure),
 }
 
@@ -53,7 +53,7 @@ impl Code {
         Code { base, ..self }
     }
 
-    /// What the module says of itself. Its bytes are not kept.
+    /// Returns the facts about the module. Its bytes are not kept.
     pub(crate) fn about(&self) -> &Instrumented {
         &self.about
     }

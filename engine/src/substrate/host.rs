@@ -1,9 +1,10 @@
-//! The host's side of a step: what guests may call, and what is collected of their calls.
+//! The host's side of a step: the functions that guests may call, and the collected effects of
+//! their calls.
 //!
-//! It does not know what becomes of the effects.
+//! This module does not know what becomes of the effects.
 //!
-//! Invariant: what a step makes the host hold is bounded by the limits of the formats, and a call
-//! that is refused leaves nothing behind.
+//! Invariant: the memory that a step makes the host hold is bounded by the limits of the formats,
+//! and a refused call leaves nothing behind.
 
 use object::hash::{HASH_BYTES, ObjectId};
 use object::limits::{
@@ -15,17 +16,17 @@ use wasmtime::{Caller, Engine, Global, Linker, Memory, ResourceLimiter, Result, 
 
 use super::trap::{BadHostCall, HostLimit, Trap};
 
-/// What a step is given beside its memory and arguments.
+/// The context of a step, beside its memory and arguments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct StepContext {
     /// Claimed time of the input, in milliseconds since 1970-01-01 UTC.
     pub now: u64,
-    /// What it may use and leave.
+    /// The step's limits.
     pub limits: StepLimits,
 }
 
-/// What a step may use and leave: at most what the formats allow, which is the default; a host may
-/// give less.
+/// The limits of a step's use and effects: at most those of the formats, which are the default; a
+/// host may give less.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct StepLimits {
     /// Fuel.
@@ -44,7 +45,7 @@ impl Default for StepLimits {
     }
 }
 
-/// What a step asked of the world.
+/// The effects that a step asked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Effects {
     /// Names and data of the outputs, in the order that they were made.
@@ -60,17 +61,16 @@ pub(crate) struct Effects {
 /// A change of when an object next wants to run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum WakeChange {
-    /// At this time, in milliseconds since 1970-01-01 UTC.
+    /// The wake is at this time, in milliseconds since 1970-01-01 UTC.
     At(u64),
-    /// Not by itself.
+    /// There is no wake.
     Never,
 }
 
-/// What a guard is asked about.
+/// The source of a guard's answers.
 pub(crate) trait Answers: Send {
-    /// Writes the value at `path` to `room`, as much of it as there is room for, and gives its
-    /// whole length, if it is there. What it does is paid for by `budget`, in eighths of a unit of
-    /// fuel.
+    /// Writes the value at `path` to `room`, as much of it as fits, and returns its whole length,
+    /// if it exists. Its cost is taken from `budget`, in eighths of a unit of fuel.
     fn read(
         &self,
         path: &str,
@@ -86,9 +86,9 @@ pub(super) struct Step {
     pub(super) memory: Option<Memory>,
     /// The fuel that is left, once instantiated.
     pub(super) fuel: Option<Global>,
-    /// What the step of a guard is about.
+    /// The subject of a guard's step.
     pub(super) question: Option<Box<dyn Answers>>,
-    /// Whether calls into the host are taken.
+    /// True while calls into the host are accepted.
     pub(super) active: bool,
     pub(super) now: u64,
     pub(super) limits: StepLimits,
@@ -104,8 +104,8 @@ impl Step {
         if self.active { Ok(()) } else { Err(bad(BadHostCall::OutsideStep)) }
     }
 
-    /// That there is room for one more effect beside `count`, of which the formats and the host
-    /// have a most, and for so many bytes of all. What is beyond the formats' own is `limit`.
+    /// Checks that there is room for one more effect beside `count`, which the formats and the host
+    /// limit, and for this many bytes in total. Exceeding the formats' own limit is `limit`.
     fn require_room(
         &self,
         count: usize,

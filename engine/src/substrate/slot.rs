@@ -1,7 +1,7 @@
 //! A warm instance that objects of one code are loaded into, one after another.
 //!
-//! It does not know which object is loaded: its caller writes the pages that differ from what is
-//! there, and reads those that a step wrote.
+//! This module does not know which object is loaded: its caller writes the pages that differ from
+//! the present memory, and reads those that a step wrote.
 //!
 //! Invariant: outside of a step, memory differs from what the caller last saw of it only in the
 //! pages that `dirty_pages` names. Memory never shrinks.
@@ -42,7 +42,7 @@ pub(crate) struct Slot {
     values: (Vec<Val>, Vec<Val>),
     /// Fuel that the step began with.
     budget: i64,
-    /// Whether the step trapped, so that it can only end.
+    /// True if the step trapped, so that it can only end.
     trapped: bool,
 }
 
@@ -134,7 +134,7 @@ impl Slot {
         self.memory.data(&self.store)
     }
 
-    /// The memory, to load an object or arguments into. What is written here is not marked dirty.
+    /// Returns the memory, to load an object or arguments into. Writes to it are not marked dirty.
     pub(crate) fn memory_mut(&mut self) -> &mut [u8] {
         self.memory.data_mut(&mut self.store)
     }
@@ -158,8 +158,8 @@ impl Slot {
         Ok(())
     }
 
-    /// Replaces the contents of `into` by the bits of the mutable globals, in index order; those
-    /// of 32-bit globals are the low half.
+    /// Replaces the contents of `into` by the bits of the mutable globals, in index order; 32-bit
+    /// globals take the low half.
     pub(crate) fn globals(&mut self, into: &mut Vec<u64>) {
         into.clear();
         into.reserve_exact(self.globals.len());
@@ -261,7 +261,7 @@ impl Slot {
         gave
     }
 
-    /// Ends the step and takes what it asked for. After a trap, only the fuel is of use.
+    /// Ends the step and returns its effects. After a trap, only the fuel is of use.
     pub(crate) fn end_step(&mut self) -> Effects {
         let left = self.fuel_left().max(0);
         let step = self.store.data_mut();

@@ -1,5 +1,5 @@
-//! What a step does to a slot: memory and cards, meters, traps, effects; and that instrumented
-//! code computes what the original does.
+//! Steps in a slot: memory and cards, meters, traps, effects; and that instrumented code computes
+//! the same as the original.
 
 use std::sync::Arc;
 
@@ -45,7 +45,7 @@ fn slot_with(imports: &str, body: &str) -> Slot {
     Slot::new(&compile(&assemble(imports, body)).expect("the module starts")).expect("memory")
 }
 
-/// One step of one call.
+/// Runs one step of one call.
 fn step(
     slot: &mut Slot,
     fuel: u64,
@@ -72,7 +72,8 @@ fn dirty(slot: &mut Slot) -> Vec<u32> {
     pages
 }
 
-/// Runs on a thread like those of the engine, where a guest's stack is bounded by its budget.
+/// Runs `work` on a thread like those of the engine, where a guest's stack is bounded by its
+/// budget.
 fn on_guest_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     let thread = std::thread::Builder::new().stack_size(THREAD_STACK_BYTES).spawn(work);
     let thread = thread.expect("a thread starts");
@@ -640,7 +641,7 @@ const PROGRAM: &str = r#"
             (br_if 0 (local.get 0)) (drop) (i32.const 7))
         (i32.sub))"#;
 
-/// The original module on a plain engine: what the instrumented one is compared with.
+/// The original module on a plain engine, for comparison with the instrumented one.
 struct Plain {
     store: wasmtime::Store<()>,
     instance: wasmtime::Instance,

@@ -1,14 +1,14 @@
-//! How a step ends badly: through the guest's own doing, which is a verdict, or through a failure
-//! of the host, which is not.
+//! Bad ends of a step: through the guest's own doing, which is a verdict, or through a failure of
+//! the host, which is not.
 //!
-//! It does not know what is done about either.
+//! This module does not know what is done about either.
 //!
 //! Invariant: a trap depends on the module, its memory, the step's inputs and its limits, and on
 //! nothing else.
 
 use std::fmt;
 
-/// Why a guest's step was stopped.
+/// The cause that stopped a guest's step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub(crate) enum Trap {
@@ -22,7 +22,7 @@ pub(crate) enum Trap {
     Unreachable,
     /// An integer division by zero.
     DivideByZero,
-    /// An integer division whose result does not fit.
+    /// An integer division overflowed.
     IntegerOverflow,
     /// A float that is no integer was converted to one.
     BadConversion,
@@ -32,11 +32,11 @@ pub(crate) enum Trap {
     SignatureMismatch,
     /// A call into the host that the host does not take.
     BadHostCall(BadHostCall),
-    /// The host gives less than the formats, which would have let the step go on.
+    /// A limit of the host, tighter than the format's, stopped the step.
     HostLimit(HostLimit),
 }
 
-/// Of what a host gives a step less than the formats do.
+/// The limits in which a host may give a step less than the formats do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum HostLimit {
     Fuel,
@@ -44,13 +44,13 @@ pub(crate) enum HostLimit {
     EffectsBytes,
 }
 
-/// What was wrong with a call into the host.
+/// The fault of a call into the host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub(crate) enum BadHostCall {
-    /// The start function, whose effects no step would have, called the host.
+    /// The start function called the host, although no step would have its effects.
     OutsideStep,
-    /// What is handed over is not in memory.
+    /// A pointer leads out of memory.
     Pointer,
     /// An output's name is not 1 to 64 bytes of UTF-8.
     Name,
@@ -73,12 +73,12 @@ pub struct HostFailure {
     message: String,
 }
 
-/// Why a step has no result.
+/// The cause for which a step has no result.
 #[derive(Debug, Clone)]
 pub(crate) enum StepError {
     /// The guest's own doing.
     Trap(Trap),
-    /// Not the guest's doing.
+    /// A failure of the host, not of the guest.
     Host(HostFailure),
 }
 
@@ -87,7 +87,7 @@ impl HostFailure {
         HostFailure { message: message.into() }
     }
 
-    /// The failure to make an instance, with what it mostly is for want of.
+    /// Returns the failure to make an instance, with its most common cause.
     pub(super) fn of_address_space(self) -> HostFailure {
         let HostFailure { message } = self;
         HostFailure::new(format!(
@@ -105,8 +105,8 @@ impl From<wasmtime::Error> for HostFailure {
 }
 
 impl StepError {
-    /// Tells a trap from a failure. The meters' values tell the traps that the instrumentation
-    /// asks for from those of the guest.
+    /// Distinguishes a trap from a failure. The meters' values distinguish the traps of the
+    /// instrumentation from those of the guest.
     pub(super) fn classify(error: wasmtime::Error, fuel: i64, stack: i32) -> StepError {
         if let Some(trap) = error.downcast_ref::<Trap>() {
             return StepError::Trap(*trap);

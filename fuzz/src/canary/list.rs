@@ -523,7 +523,7 @@ pub const CANARIES: &[Canary] = &[
         "the host's clock for what a message brings",
         "messages",
         "engine/src/commit/turn.rs",
-        "let now = ⟦shared.clock().now().max(time)⟧;\n                // What was due before",
+        "let now = ⟦shared.clock().now().max(time)⟧;\n                // Wakes that were due",
         "shared.clock().now().max(time).max(message.time)",
     ),
     canary(
