@@ -664,11 +664,18 @@ pub const CANARIES: &[Canary] = &[
         "false",
     ),
     canary(
-        "a backup killed between renames",
+        "a backup that ends with a pack",
         "backup",
         "storage/src/upkeep/backup/copy.rs",
         "Segment::Packed(_) => ⟦self.end_of_pack(number, passage.tail())?⟧,",
         "passage.tail()",
+    ),
+    canary(
+        "a backup killed before its names",
+        "backup",
+        "storage/src/upkeep/backup/staged.rs",
+        "Ok(⟦is_whole⟧.then_some((segments, witness)))",
+        "false",
     ),
     canary(
         "frames that no witness has",

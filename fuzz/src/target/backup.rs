@@ -1,9 +1,11 @@
 //! Backups whose power is cut at every write and every sync: a first backup cannot be opened until
-//! it is complete; a later one has its former content, or more up to some frame; and backing up
-//! again continues from there. A restored database is equal to the backup.
+//! it is complete; a later one has its former content, or all of the new one; and backing up again
+//! continues from there, also when the power is cut again. A restored database is equal to the
+//! backup.
 //!
-//! A backup that is killed between any two changes continues later, and no damage is reported;
-//! meanwhile a restore does not treat its end as confirmed.
+//! A backup that is killed between any two changes continues later, and no damage is reported. Of a
+//! backup as an earlier program could leave it, with a part of what is new and an old witness, a
+//! restore does not treat the end as confirmed.
 //!
 //! One seed in three lets retention trim the database: a restore to any place says which objects
 //! have no state there. Files of a backup are cut, changed or removed: it is not restored as if it
@@ -14,10 +16,10 @@ use rand::rngs::StdRng;
 use std::path::Path;
 use std::sync::Arc;
 use storage::{
-    ErrorKind, ObjectInfo, Options, Position, Report, Restoring, Retention, Store, Until,
+    Error, ErrorKind, ObjectInfo, Options, Position, Report, Restoring, Retention, Store, Until,
 };
 
-use crate::disk::volume::{Change, NameChange, Operation, Volume};
+use crate::disk::volume::{Change, NameChange, Node, Operation, Volume};
 use crate::disk::{Leaves, SimulatedDisk};
 use crate::generate::lineage::{Author, Ingredients};
 use crate::generate::source;
@@ -29,6 +31,7 @@ use crate::target::storage_model::{append, compare, draft, patient};
 
 const DATABASE: &str = "/fleet";
 const BACKUP: &str = "/backup";
+const WITNESS: &str = "/backup/backup.witness";
 const RESTORED: &str = "/restored";
 const HALF: &str = "/half";
 /// Power cuts at each point.
@@ -47,6 +50,8 @@ struct Run<'a> {
     trims: bool,
     /// The state of the last backup that succeeded.
     had: Option<usize>,
+    /// The witness of the last backup that succeeded, and the end of its log.
+    witness: Option<(Arc<[u8]>, Position)>,
 }
 
 pub(crate) fn run(seed: u64, tally: &Tally) -> Outcome {
@@ -58,7 +63,8 @@ pub(crate) fn run(seed: u64, tally: &Tally) -> Outcome {
     let disk = SimulatedDisk::traced(Volume::new());
     let store = must("opening", options(&disk).open(DATABASE))?;
     let places = vec![must("figures", store.stats())?.durable];
-    let mut run = Run { rng, tally, parts, authors, states, places, trims, had: None };
+    let (had, witness) = (None, None);
+    let mut run = Run { rng, tally, parts, authors, states, places, trims, had, witness };
     for round in 0..run.rng.random_range(2..4) {
         run.append(&store)?;
         let problem = |problem| format!("backup {round}: {problem}");
@@ -98,7 +104,7 @@ impl Run<'_> {
     fn back_up(&mut self, store: &Store, disk: &SimulatedDisk) -> Outcome {
         disk.take_trace();
         let mut volume = disk.volume();
-        must("backing up", store.backup(BACKUP, |_, _| {}))?;
+        let end = must("backing up", store.backup(BACKUP, |_, _| {}))?.end;
         let trace = disk.take_trace();
         for (index, operation) in trace.iter().enumerate() {
             if !matches!(operation, Operation::Mark(_) | Operation::DropCache(_)) {
@@ -109,7 +115,11 @@ impl Run<'_> {
             }
             volume.apply(operation);
         }
+        (0..2).try_for_each(|_| self.aged(&volume))?;
         self.had = Some(self.states.len() - 1);
+        let node = volume.node(Path::new(WITNESS));
+        let Some(Node::File(file)) = node else { return Err("it has a witness".to_string()) };
+        self.witness = Some((Arc::from(volume.content(file).bytes()), end));
         self.point(&volume)?;
         (0..3).try_for_each(|_| self.as_of(&volume))?;
         (0..8).try_for_each(|_| self.rotten(&volume))
@@ -186,8 +196,78 @@ impl Run<'_> {
         Ok(())
     }
 
+    /// Gives a backup the witness of the one before it, and draws whether it ends with a pack, as
+    /// after an earlier program that was killed before it had named the segments behind it.
+    fn aged(&mut self, volume: &Volume) -> Outcome {
+        let Some((witness, end)) = self.witness.clone() else { return Ok(()) };
+        let mut left = volume.clone();
+        let Some(Node::File(file)) = left.node(Path::new(WITNESS)) else {
+            return Err("it has a witness".to_string());
+        };
+        left.apply(&Operation::File(file, Change::Write { offset: 0, bytes: witness }));
+        let log = Path::new(BACKUP).join("log");
+        let number = |name: &str| name.split(['.', ':']).next()?.parse::<u32>().ok();
+        let first = number(&end.to_string());
+        let names = left.list(&log);
+        let names: Vec<&str> = names.iter().filter_map(|name| name.to_str()).collect();
+        let packs = names.iter().filter(|name| name.ends_with(".pack") && number(name) >= first);
+        let packs: Vec<&str> = packs.copied().collect();
+        if !packs.is_empty() && self.rng.random_bool(0.7) {
+            let last = number(packs[self.rng.random_range(0..packs.len())]);
+            for name in names.iter().filter(|name| number(name) > last) {
+                left.apply(&Operation::Name(NameChange::Remove(log.join(name))));
+            }
+            self.tally.add("backups that end with a pack", 1);
+        }
+        left.settle();
+        self.beyond(&left, end).map_err(|problem| format!("with an old witness: {problem}"))
+    }
+
+    /// Requires that a backup behind an old witness, which covers it up to `end`, is read, not
+    /// restored without a word, and continued.
+    fn beyond(&self, left: &Volume, end: Position) -> Outcome {
+        let disk = SimulatedDisk::new(left.clone());
+        let found = must("opening", options(&disk).read_only(true).open(BACKUP))?;
+        let list = must("listing", found.list(None, usize::MAX))?;
+        let state = self.states.iter().rposition(|state| compare::infos(state) == list);
+        hold(format!("state {state:?} is not older than {:?}", self.had), state >= self.had)?;
+        tells_states(&found, &list, &must("checking", found.check(|_, _| {}))?)?;
+        drop(found);
+        match options(&disk).restore(BACKUP, HALF, Until::End, |_, _| {}) {
+            Ok(report) => hold("all is vouched for", report.beyond == 0)?,
+            Err(error) => match *error.kind() {
+                ErrorKind::BackupBeyond { found, recorded } => {
+                    hold(format!("{found} is behind {recorded}"), found > end && recorded == end)?;
+                    let what = Restoring::from(Until::End).accept_end(Some(found));
+                    let what = what.allow_empty(true);
+                    must("accepting it", options(&disk).restore(BACKUP, HALF, what, |_, _| {}))?;
+                    self.tally.add("backups beyond their witness", 1);
+                }
+                ErrorKind::NothingThen { .. } => {}
+                _ => return Err(format!("restoring what there is: {error}")),
+            },
+        }
+        let store = must("opening the database", options(&disk).open(DATABASE))?;
+        self.go_on(&disk, &store)?;
+        disk.kill();
+        Ok(())
+    }
+
+    /// Backs up into a backup that was cut short: it has all then, and no disk is blamed.
+    fn go_on(&self, disk: &SimulatedDisk, store: &Store) -> Outcome {
+        let report = must("going on", store.backup(BACKUP, |_, _| {}))?;
+        hold(format!("no disk is blamed: {:?}", report.mended), report.mended.is_empty())?;
+        let has_objects = self.restored(disk)?;
+        let all = [(BACKUP, true), (RESTORED, false)];
+        for (path, read_only) in all.into_iter().take(1 + usize::from(has_objects)) {
+            let opened = options(disk).existing(true).read_only(read_only).open(path);
+            let found = must("opening", opened)?;
+            self.compare(&found, None).map_err(|problem| format!("{path}: {problem}"))?;
+        }
+        Ok(())
+    }
+
     fn mended(&self, left: &Volume) -> Outcome {
-        let last = Some(self.states.len() - 1);
         let disk = SimulatedDisk::new(left.clone());
         match options(&disk).restore(BACKUP, RESTORED, Until::End, |_, _| {}) {
             Ok(report) => return Err(format!("it is not restored as whole: {report:?}")),
@@ -212,7 +292,7 @@ impl Run<'_> {
         hold("it says what it mended", !report.mended.is_empty())?;
         if self.restored(&disk)? {
             let found = must("opening", options(&disk).existing(true).open(RESTORED))?;
-            self.compare(&found, last)?;
+            self.compare(&found, None)?;
         }
         disk.kill();
         Ok(())
@@ -240,63 +320,63 @@ impl Run<'_> {
     }
 
     fn cut(&mut self, left: &Volume) -> Outcome {
-        let disk = SimulatedDisk::new(left.clone());
-        match options(&disk).read_only(true).open(BACKUP) {
-            Err(error) => {
-                let is_none =
-                    matches!(error.kind(), ErrorKind::NotADatabase | ErrorKind::Unfinished { .. });
-                hold(format!("it opens: {error}"), is_none && self.had.is_none())?;
-            }
-            Ok(found) => self.compare(&found, self.had)?,
-        }
-        disk.kill();
+        self.read(left)?;
         if self.rng.random_bool(0.8) {
             return Ok(());
         }
-        let disk = SimulatedDisk::new(left.clone());
-        let last = Some(self.states.len() - 1);
-        match options(&disk).restore(BACKUP, HALF, Until::End, |_, _| {}) {
-            Ok(report) => hold("all is vouched for", report.beyond == 0)?,
-            Err(error) => match *error.kind() {
-                ErrorKind::BackupBeyond { found, recorded } => {
-                    hold(format!("{found} is behind {recorded}"), found > recorded)?;
-                    let what = Restoring::from(Until::End).accept_end(Some(found));
-                    must("accepting it", options(&disk).restore(BACKUP, HALF, what, |_, _| {}))?;
-                    self.tally.add("backups cut short", 1);
-                }
-                ErrorKind::NotADatabase
-                | ErrorKind::Unfinished { .. }
-                | ErrorKind::NothingThen { .. } => {}
-                _ => return Err(format!("restoring what there is: {error}")),
-            },
-        }
+        let disk = SimulatedDisk::traced(left.clone());
         let store = must("opening the database", options(&disk).open(DATABASE))?;
-        let report = must("going on", store.backup(BACKUP, |_, _| {}))?;
-        hold(format!("no disk is blamed: {:?}", report.mended), report.mended.is_empty())?;
-        let has_objects = self.restored(&disk)?;
-        let all = [(BACKUP, true), (RESTORED, false)];
-        for (path, read_only) in all.into_iter().take(1 + usize::from(has_objects)) {
-            let opened = options(&disk).existing(true).read_only(read_only).open(path);
-            let found = must("opening", opened)?;
-            self.compare(&found, last).map_err(|problem| format!("{path}: {problem}"))?;
-        }
+        disk.take_trace();
+        let mut again = disk.volume();
+        self.go_on(&disk, &store)?;
+        let trace = disk.take_trace();
         disk.kill();
-        Ok(())
+        let count = self.rng.random_range(0..=trace.len());
+        trace[..count].iter().for_each(|operation| again.apply(operation));
+        let leaves = CUTS[self.rng.random_range(0..CUTS.len())];
+        let left = again.cut(leaves, &mut self.rng);
+        let problem = |problem| format!("cut again behind {count} operations: {problem}");
+        self.read(&left).map_err(problem)
     }
 
-    /// Requires that a store has one of the states, not older than `least`, and is sound.
-    fn compare(&self, found: &Store, least: Option<usize>) -> Outcome {
-        let list = must("listing", found.list(None, usize::MAX))?;
-        let state = self.states.iter().rposition(|state| compare::infos(state) == list);
-        let state = state.ok_or("it has no state of the database")?;
-        hold(format!("state {state} is not older than {least:?}"), Some(state) >= least)?;
-        let report = must("checking", found.check(|_, _| {}))?;
-        if !self.trims {
-            hold(format!("it is sound: {:?}", report.damage), report.is_sound())?;
+    /// Requires that a backup is the former one or the new one, however it is read; that there is
+    /// none yet is all right where there was none.
+    fn read(&mut self, left: &Volume) -> Outcome {
+        let is_first = self.had.is_none();
+        let is_none = |error: &Error| {
+            let kind = error.kind();
+            let is_none = matches!(kind, ErrorKind::NotADatabase | ErrorKind::Unfinished { .. });
+            is_none && is_first
+        };
+        let disk = SimulatedDisk::new(left.clone());
+        match options(&disk).read_only(true).open(BACKUP) {
+            Err(error) => hold(format!("it opens: {error}"), is_none(&error))?,
+            Ok(found) => self.compare(&found, self.had)?,
         }
-        // A backup that was cut short has trimmed versions already, and has no newer ones of them
-        // yet.
-        tells_states(found, &list, &report)?;
+        disk.kill();
+        if self.rng.random_bool(0.7) {
+            return Ok(());
+        }
+        let disk = SimulatedDisk::new(left.clone());
+        match options(&disk).restore(BACKUP, HALF, Until::End, |_, _| {}) {
+            Ok(report) => hold(format!("{report:?}"), (report.beyond, report.pruned) == (0, 0)),
+            Err(error) => {
+                let is_empty = matches!(error.kind(), ErrorKind::NothingThen { .. });
+                hold(format!("it is restored: {error}"), is_none(&error) || is_empty)
+            }
+        }
+    }
+
+    /// Requires that a store has the state of the database, or that of a backup before, and is
+    /// sound.
+    fn compare(&self, found: &Store, before: Option<usize>) -> Outcome {
+        let list = must("listing", found.list(None, usize::MAX))?;
+        let states = [Some(self.states.len() - 1), before];
+        let mut states = states.into_iter().flatten();
+        let state = states.find(|&state| compare::infos(&self.states[state]) == list);
+        let state = state.ok_or_else(|| format!("it has the last state, or {before:?}"))?;
+        let report = must("checking", found.check(|_, _| {}))?;
+        hold(format!("it is sound: {:?}", report.damage), report.is_sound())?;
         match self.trims {
             true => Ok(()),
             false => compare::heads(found, &self.states[state]),
