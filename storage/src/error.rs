@@ -139,8 +139,8 @@ pub enum ErrorKind {
         /// The place where they ended when the backup was made.
         expected: Position,
     },
-    /// A backup has frames behind its recorded end, as after one that was cut short: nothing
-    /// confirms that these are all.
+    /// A backup has frames behind its recorded end, as after an earlier program that was killed in
+    /// one: nothing confirms that these are all.
     BackupBeyond {
         /// The end of the part to be restored.
         found: Position,

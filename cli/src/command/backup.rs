@@ -60,7 +60,8 @@ impl Backup {
 
     fn explained(&self, error: Error) -> Failure {
         let to = self.to.display();
-        let message = "has what it had, or, if it is new, a part, which `backup` goes on with";
+        let message = "has what it had or all there is, or, if it is new, a part, which `backup` \
+                       goes on with";
         Failure::unless_stopped(error, format!("{to} {message}"))
     }
 

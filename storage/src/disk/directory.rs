@@ -11,7 +11,8 @@
 //! This module does not know the content of the log or the index.
 //!
 //! Invariant: a file gets its name only when its first bytes are durable, so a crash while one is
-//! made leaves at most a file that ends in `.tmp`, which nobody reads.
+//! made leaves at most a file that ends in `.tmp`, which nobody reads unless a backup's witness
+//! covers it.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -183,16 +184,13 @@ impl Directory {
         }
     }
 
-    /// Removes the record of the end of a backup, which the database was once and is no more.
-    pub(crate) fn remove_witness(&self) -> Result<()> {
-        let path = self.witness();
-        match self.disk.remove(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            removed => {
-                removed.map_err(|error| Error::io("remove", error).at(&path))?;
-                sync_directory(&*self.disk, &self.path)
-            }
+    /// Removes a file of the directory, durably, if it is there.
+    pub(crate) fn remove(&self, path: &Path) -> Result<()> {
+        if !exists(&*self.disk, path)? {
+            return Ok(());
         }
+        self.disk.remove(path).map_err(|error| Error::io("remove", error).at(path))?;
+        sync_directory(&*self.disk, &self.path)
     }
 
     /// Returns the disk of the files.

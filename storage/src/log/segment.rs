@@ -72,6 +72,8 @@ pub(crate) struct Segments {
     id: DatabaseId,
     open: Mutex<BTreeMap<u32, Segment>>,
     read_only: bool,
+    /// True if files with temporary names count in place of those without.
+    staged: bool,
     /// Segments that are kept open.
     open_max: usize,
 }
@@ -111,6 +113,17 @@ fn number(name: &Path) -> Option<u32> {
     names.iter().any(|known| name.as_os_str() == known.as_str()).then_some(number)
 }
 
+/// Returns the number of the segment whose file or pack has this temporary name, and whether it is
+/// the pack.
+fn staged_number(name: &Path) -> Option<(u32, bool)> {
+    let number = name.to_str()?.split('.').next()?.parse().ok()?;
+    let is = |known: String| temporary(Path::new(&known)) == name;
+    match (is(pack::base_name(number)), is(base_name(number))) {
+        (false, false) => None,
+        (is_pack, _) => Some((number, is_pack)),
+    }
+}
+
 /// Returns whether a file was there to be removed or renamed.
 fn was_there(gone: std::io::Result<()>) -> std::io::Result<bool> {
     match gone {
@@ -122,7 +135,8 @@ fn was_there(gone: std::io::Result<()>) -> std::io::Result<bool> {
 impl Segments {
     pub(crate) fn new(disk: Arc<dyn Disk>, path: PathBuf, id: DatabaseId) -> Segments {
         let open_max = kept_files_max(OPEN_MAX);
-        Segments { disk, path, id, open: Mutex::default(), read_only: false, open_max }
+        let (open, read_only, staged) = Default::default();
+        Segments { disk, path, id, open, read_only, staged, open_max }
     }
 
     /// Opens files for reading alone, if so.
@@ -130,8 +144,23 @@ impl Segments {
         Segments { read_only, ..self }
     }
 
+    /// Returns the segments with each file of a temporary name in place of the one that it is to
+    /// replace. The caller knows that these files are whole.
+    pub(crate) fn with_staged(self) -> Segments {
+        Segments { staged: true, ..self }
+    }
+
     fn path(&self, number: u32) -> PathBuf {
         self.path.join(base_name(number))
+    }
+
+    /// Returns the paths at which a segment may be, and whether as its pack, in order: the first
+    /// that exists counts.
+    fn files(&self, number: u32) -> impl Iterator<Item = (PathBuf, bool)> {
+        let named = [(self.pack_path(number), true), (self.path(number), false)];
+        let temporary = |(path, is_pack): (PathBuf, bool)| (temporary(&path), is_pack);
+        let staged = self.staged.then(|| named.clone().map(temporary));
+        staged.into_iter().flatten().chain(named)
     }
 
     /// The names in the log's directory.
@@ -143,7 +172,10 @@ impl Segments {
 
     /// The numbers of the segments that there are, ascending.
     pub(crate) fn numbers(&self) -> Result<Vec<u32>> {
-        let mut numbers: Vec<u32> = self.names()?.iter().filter_map(|name| number(name)).collect();
+        let names = self.names()?;
+        let staged = names.iter().filter(|_| self.staged).filter_map(|name| staged_number(name));
+        let named = names.iter().filter_map(|name| number(name));
+        let mut numbers: Vec<u32> = named.chain(staged.map(|(number, _)| number)).collect();
         numbers.sort_unstable();
         // A crash may have left a segment beside its pack.
         numbers.dedup();
@@ -152,10 +184,20 @@ impl Segments {
 
     /// Returns whether the segment exists.
     pub(crate) fn exists(&self, number: u32) -> Result<bool> {
-        let exists = |path: PathBuf| {
-            self.disk.exists(&path).map_err(|error| Error::io("read", error).at(path))
-        };
-        Ok(exists(self.path(number))? || exists(self.pack_path(number))?)
+        for (path, _) in self.files(number) {
+            if self.disk.exists(&path).map_err(|error| Error::io("read", error).at(path))? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Returns the segments that have files with temporary names, ascending, and whether these are
+    /// packs.
+    pub(crate) fn staged_files(&self) -> Result<Vec<(u32, bool)>> {
+        let mut files: Vec<_> = self.names()?.iter().filter_map(|it| staged_number(it)).collect();
+        files.sort_unstable();
+        Ok(files)
     }
 
     fn pack_path(&self, number: u32) -> PathBuf {
@@ -199,11 +241,20 @@ impl Segments {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
             opened => opened.map(Some).map_err(|error| Error::io("open", error).at(path)),
         };
-        let segment = match open(&self.pack_path(number))? {
-            Some(file) => Segment::Packed(Arc::new(Pack::open(file, number, self.id)?)),
-            None => Segment::Plain(open(&self.path(number))?.ok_or_else(|| {
-                Error::damaged(file_name(number), 0, "a segment of the log", "no file")
-            })?),
+        let mut found = None;
+        for (path, is_pack) in self.files(number) {
+            found = open(&path)?.map(|file| (file, is_pack));
+            if found.is_some() {
+                break;
+            }
+        }
+        let segment = match found {
+            Some((file, true)) => Segment::Packed(Arc::new(Pack::open(file, number, self.id)?)),
+            Some((file, false)) => Segment::Plain(file),
+            None => {
+                let file = file_name(number);
+                return Err(Error::damaged(file, 0, "a segment of the log", "no file"));
+            }
         };
         if kept.len() >= self.open_max {
             // The oldest segments are the least likely to be read or written next. One that is read
@@ -281,16 +332,6 @@ impl Segments {
         }
     }
 
-    /// Replaces a segment, or its pack, by a new pack of the frames that `fill` adds.
-    pub(crate) fn replace(
-        &self,
-        number: u32,
-        fill: impl FnOnce(&mut PackWriter<'_>) -> Result<()>,
-    ) -> Result<()> {
-        self.stage_pack(number, fill)?;
-        self.keep_pack(number)
-    }
-
     /// Replaces a segment, or its pack, by the staged pack.
     ///
     /// Readers of the old file continue to read it.
@@ -331,18 +372,8 @@ impl Segments {
         removed.map(drop).map_err(|error| Error::io("remove", error).at(path))
     }
 
-    /// Makes a segment of `bytes` bytes whose header names `previous`, the last frame before it.
-    pub(crate) fn create(
-        &self,
-        number: u32,
-        bytes: u64,
-        previous: Check,
-    ) -> Result<Arc<dyn DiskFile>> {
-        self.create_with_room(number, (bytes, bytes), previous)
-    }
-
-    /// Makes a segment as [`Segments::create`] does that has room for `needed` bytes, and for more
-    /// up to `capacity`.
+    /// Makes a segment whose header names `previous`, the last frame before it, with room for
+    /// `needed` bytes, and for more up to `capacity`.
     pub(crate) fn create_with_room(
         &self,
         number: u32,
@@ -467,7 +498,7 @@ impl Segments {
 
     /// The id of the database that a whole segment, or a whole pack, says that it is of.
     pub(crate) fn id_in(&self, number: u32) -> Result<Option<DatabaseId>> {
-        for (path, is_pack) in [(self.pack_path(number), true), (self.path(number), false)] {
+        for (path, is_pack) in self.files(number) {
             let file = match self.disk.open(&path) {
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
                 opened => opened.map_err(|error| Error::io("open", error).at(&path))?,
@@ -519,7 +550,8 @@ fn room(needed: u64, capacity: u64) -> u64 {
     step.min(capacity).max(needed)
 }
 
-fn encode(id: DatabaseId, number: u32, previous: Check) -> Vec<u8> {
+/// Returns the bytes of the header of a segment behind the frame with the check `previous`.
+pub(crate) fn encode(id: DatabaseId, number: u32, previous: Check) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(HEADER_BYTES);
     bytes.put(&MAGIC).put_u32(VERSION).put_u32(number).put(&id).put(&previous);
     let check = blake3::derive_key(CONTEXT, &bytes);

@@ -17,6 +17,7 @@ pub(crate) mod contents;
 pub(crate) mod copy;
 mod passage;
 pub(crate) mod restore;
+pub(crate) mod staged;
 pub(crate) mod states;
 pub(crate) mod survey;
 pub(crate) mod witness;
@@ -93,11 +94,9 @@ impl Store {
     ///
     /// Only the part that the backup lacks is copied, in bounded memory, every frame verified. The
     /// backup has the database's content: what retention dropped there is dropped from it too, last
-    /// of all. After a failure, or a crash, calling it again continues; until then an existing
-    /// backup has its former content or more, and a new one cannot be opened:
-    /// [`Unfinished`](ErrorKind::Unfinished). `progress` may stop it ([`GoesOn`]): then an existing
-    /// backup is unchanged, or has all new frames but also content that retention dropped; and the
-    /// copied part of a new one stays and can be continued.
+    /// of all. After a failure, a stop by `progress` ([`GoesOn`]), or a crash, calling it again
+    /// continues; until then an existing backup has its former content, or all new frames too, and
+    /// a new one cannot be opened: [`Unfinished`](ErrorKind::Unfinished).
     ///
     /// The backup is this database, with its id: [`Options::restore`](crate::Options::restore)
     /// explains the consequences. It is locked meanwhile, and must not be appended to between
@@ -144,6 +143,9 @@ impl Store {
         let _only = inner.compacting.lock();
         let (target, is_new) = target(&inner.directory, to)?;
         let (segments, seal, end) = (inner.log.segments(), inner.log.seal(), inner.log.durable());
+        if !is_new {
+            staged::settle(&target)?;
+        }
         let (before, problem) = if is_new { (None, None) } else { witness_of(&target)? };
         let known = before.unwrap_or_else(|| Witness::of_nothing(seal));
         let verify = match how.verify_all {
@@ -158,11 +160,8 @@ impl Store {
         assert_eq!(tail.end, end, "a copy that succeeds ends where it should");
         let (tail, contents) = count((segments, seal), before, end).map_err(of_source)?;
         let covering = Witness { time: how.time, tail, contents, ..known };
-        if !is_new && !copy.is_done() {
-            // The verification counts only once all damage that it found is mended.
-            covering.write(&target)?;
-        }
-        let mut copied = copy.renew(&short).map_err(of_source)?;
+        // The verification counts only once all damage that it found is mended.
+        let mut copied = copy.keep((!is_new).then_some(&covering), &short).map_err(of_source)?;
         copied.mended.extend(problem);
         let begun = if verify.from == FIRST { how.time } else { known.begun };
         let verified = if copied.verify_next.is_none() { begun } else { known.verified };

@@ -7,7 +7,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::disk::directory::Directory;
+use crate::disk::directory::{Directory, temporary};
 use crate::error::{Error, ErrorKind, Result};
 use crate::log::writer::Sizes;
 use crate::log::{GATHER_FRAMES_MIN, Log, Writes};
@@ -56,7 +56,8 @@ impl Store {
                 return Err(Error::from(ErrorKind::IsBackup).at(path));
             }
             // Left over in a backup that an earlier program turned into a database.
-            directory.remove_witness()?;
+            directory.remove(&temporary(&directory.witness()))?;
+            directory.remove(&directory.witness())?;
         }
         let (disk, cache) = (directory.disk(), options.index_cache_bytes);
         let validated = |tail| recovery::validate_index(&directory, tail);

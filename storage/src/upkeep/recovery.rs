@@ -30,7 +30,7 @@ use crate::record::{Adoption, Record, decode_refusal, records};
 use crate::rows::heads::Heads;
 use crate::rows::index::Index;
 use crate::rows::row::Row;
-use crate::upkeep::backup::witness::Witness;
+use crate::upkeep::backup::staged;
 
 /// The log and the rows behind the index, as they were found.
 pub(crate) struct Recovered {
@@ -48,24 +48,28 @@ pub(crate) fn recover(
     covered: Option<Tail>,
     options: &Options,
 ) -> Result<Recovered> {
-    let id = directory.id();
-    let segments = Segments::new(Arc::clone(directory.disk()), directory.log(), id);
-    let (segments, seal) = (segments.read_only(options.read_only), Seal::new(id));
-    if !options.read_only {
-        segments.tidy()?;
-    }
+    let (id, seal) = (directory.id(), Seal::new(directory.id()));
+    let segments = match options.read_only {
+        true => {
+            // A backup has a witness of its end, whatever an index of it covers.
+            let (segments, witness) = staged::readable(directory)?;
+            if let Some(witness) = witness {
+                validate_covered(&segments, seal, witness.tail)?;
+            }
+            segments
+        }
+        false => {
+            let segments = Segments::new(Arc::clone(directory.disk()), directory.log(), id);
+            segments.tidy()?;
+            segments
+        }
+    };
     let from = match covered {
         Some(tail) => {
             validate_covered(&segments, seal, tail)?;
             tail
         }
-        None => {
-            // A backup that is opened for the first time has a witness of its end instead.
-            if let Some(witness) = Witness::read(directory)? {
-                validate_covered(&segments, seal, witness.tail)?;
-            }
-            begin(&segments, seal)?
-        }
+        None => begin(&segments, seal)?,
     };
     if !options.read_only {
         settle(&segments, from)?;
@@ -129,9 +133,8 @@ pub(crate) fn begin_log(options: &Options, log: &Path, id: DatabaseId) -> Result
 
 /// Checks that the log of a database has what an index that is otherwise unreadable says it has.
 pub(crate) fn validate_index(directory: &Directory, covered: Tail) -> Result<()> {
-    let id = directory.id();
-    let segments = Segments::new(Arc::clone(directory.disk()), directory.log(), id);
-    validate_covered(&segments, Seal::new(id), covered)
+    let (segments, _) = staged::readable(directory)?;
+    validate_covered(&segments, Seal::new(directory.id()), covered)
 }
 
 /// Checks that the log still has what the index says it has.

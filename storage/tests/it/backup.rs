@@ -628,60 +628,181 @@ fn is_damage(error: &continuant_storage::Error) -> bool {
     matches!(error.kind(), ErrorKind::Damaged { .. })
 }
 
-/// Regression: a backup that was killed between two of its renames was reported to have lost data
-/// that it had.
+/// The content of a directory before a backup into it, and the content to come.
+struct Between<'a> {
+    options: Options,
+    place: &'a Path,
+    had: (Position, Vec<ObjectInfo>),
+    new: (Position, Vec<ObjectInfo>),
+}
+
+impl Between<'_> {
+    /// Asserts that a backup has either content, whole, however it is read; returns whether it is
+    /// the new one.
+    fn check(&self, at: &str) -> bool {
+        let (to, restored) = (self.place.join("backup"), self.place.join("restored"));
+        assert!(small().is_backup(&to).unwrap(), "{at}");
+        let options = self.options.clone();
+        let report = options.restore(&to, &restored, Until::End, |_, _| {});
+        let report = report.unwrap_or_else(|error| panic!("{at}: {error}"));
+        fs::remove_dir_all(&restored).unwrap();
+        let is_new = report.end == self.new.0;
+        let (end, expected) = if is_new { &self.new } else { &self.had };
+        assert_eq!((report.end, report.beyond, report.pruned), (*end, 0, 0), "{at}");
+        let WitnessedBy::Backup { end: witnessed, .. } = report.witness else { panic!("{at}") };
+        assert_eq!(witnessed, *end, "{at}");
+        assert_eq!(&heads_at(&to), expected, "{at}");
+        is_new
+    }
+}
+
+/// Regression: a backup that was killed between two of its renames had the trimmed form of its last
+/// segment and not yet the next one, so that objects had no state in it and nothing confirmed its
+/// end.
 #[test]
-fn a_backup_that_was_killed_between_renames_is_gone_on_with_and_blames_no_disk() {
+fn a_backup_that_is_killed_at_any_change_is_the_old_one_or_the_new_one() {
+    for kind in 0..4 {
+        kill_anywhere(kind, false);
+    }
+    // One that fails once cleans up.
+    kill_anywhere(0, true);
+}
+
+fn kill_anywhere(kind: u32, once: bool) {
     let directory = TempDir::new().unwrap();
-    let (to, start) = (directory.path().join("backup"), directory.path().join("start"));
+    let place = |name: &str| directory.path().join(name);
+    let to = place("backup");
     let disk = WatchedDisk::new(&to);
-    let options = small().disk(Arc::new(disk.clone()));
-    let store = options.open(directory.path().join("db")).unwrap();
+    let store = small().disk(Arc::new(disk.clone())).open(place("db")).unwrap();
     let mut fleet = Fleet::new(rand::random::<u32>().into());
-    while store.stats().unwrap().segment_count < 2 {
-        fleet.append(&store);
+    let keep = |count| store.set_retention(None, Retention::Versions(count)).unwrap();
+    let until = |fleet: &mut Fleet, segments| {
+        while store.stats().unwrap().segment_count < segments {
+            fleet.append(&store);
+        }
+    };
+    until(&mut fleet, 2);
+    if kind == 1 {
+        // Packs that the next backup trims again.
+        keep(9);
+        store.compact(0, |_, _| {}).unwrap();
     }
     backup(&store, &to).unwrap();
-    while store.stats().unwrap().segment_count < 4 {
-        fleet.append(&store);
+    let had = (end(&store), heads_at(&to));
+    if kind == 2 {
+        // The backup has its last segment as a pack, which the database has not.
+        compact_a_backup(&to);
     }
-    store.compact_all(0, |_, _| {}).unwrap();
-    copy(&to, &start);
-    let mut beyond_count = 0;
+    keep(1);
+    until(&mut fleet, if kind == 3 { 2 } else { 4 });
+    if kind != 2 {
+        store.compact_all(0, |_, _| {}).unwrap();
+    }
+    copy(&to, &place("start"));
+    backup(&store, &place("whole")).unwrap();
+    let new = (end(&store), heads_at(&place("whole")));
+    let options = small().disk(Arc::new(disk.clone()));
+    let between = Between { options, place: directory.path(), had, new };
+    disk.seen(|seen| seen.once = once);
+    let (mut was_new, mut killed_count) = (false, 0);
     for at in 0.. {
         fs::remove_dir_all(&to).unwrap();
-        copy(&start, &to);
+        copy(&place("start"), &to);
         // Every change from number `at` on fails, as after a kill.
         let (failed, fired) = disk.failing(at, || backup(&store, &to));
         if fired == 0 {
-            assert!(at > 10, "there are changes");
             failed.unwrap();
             break;
         }
-        let restored = directory.path().join("restored");
-        match small().restore(&to, &restored, Until::End, |_, _| {}) {
-            Ok(_) => fs::remove_dir_all(&restored).unwrap(),
-            // The error says that no witness confirms the end.
-            Err(error) => {
-                let ErrorKind::BackupBeyond { found, recorded } = *error.kind() else {
-                    panic!("change {at}: {error}")
-                };
-                assert!(found > recorded && !restored.exists());
-                beyond_count += 1;
-                let what = Restoring::from(Until::End).accept_end(Some(found));
-                let report = small().restore(&to, &restored, what, |_, _| {}).unwrap();
-                assert!(report.beyond > 0 && report.end == found);
-                fs::remove_dir_all(&restored).unwrap();
-                let report = restore(&to, &restored, Until::Position(recorded));
-                drop(report);
-                drop(fs::remove_dir_all(&restored));
-            }
+        let about = format!("kind {kind}, change {at}");
+        let is_new = between.check(&about);
+        assert!(is_new || !was_new, "{about}: it was new before");
+        (was_new, killed_count) = (is_new, killed_count + 1);
+        // The next one is killed as well.
+        let again = fleet.rng.random_range(0..12);
+        let (_, fired) = disk.failing(again, || backup(&store, &to));
+        let is_new = between.check(&format!("{about}, then {again}"));
+        assert!(is_new || !was_new, "{about}, then {again}: it was new before");
+        if fired == 0 {
+            assert!(is_new, "{about}");
         }
         let report = backup(&store, &to).unwrap();
-        assert!(report.mended.is_empty(), "change {at}: {:?}", report.mended);
-        assert_eq!(heads_at(&to), heads(&store), "change {at}");
+        assert!(report.mended.is_empty(), "{about}: {:?}", report.mended);
+        assert!(log_files(&to) == log_files(&place("whole")), "{about}");
+        let left = fs::read_dir(&to).unwrap().chain(fs::read_dir(to.join("log")).unwrap());
+        let left = left.filter(|entry| {
+            entry.as_ref().unwrap().file_name().to_str().unwrap().ends_with(".tmp")
+        });
+        assert_eq!(left.count(), 0, "{about}");
     }
-    assert!(beyond_count > 0, "some changes are behind the first rename");
+    assert!(was_new && killed_count > 10, "{killed_count} changes");
+}
+
+/// A staged witness counts once it is whole, and all that it covers is there.
+#[test]
+fn what_is_staged_without_all_that_its_witness_covers_is_nothing() {
+    let directory = TempDir::new().unwrap();
+    let place = |name: &str| directory.path().join(name);
+    let to = place("backup");
+    let disk = WatchedDisk::new(&to);
+    let options = small().disk(Arc::new(disk.clone()));
+    let store = options.clone().open(place("db")).unwrap();
+    let mut fleet = Fleet::new(rand::random::<u32>().into());
+    fleet.append(&store);
+    backup(&store, &to).unwrap();
+    let had = (end(&store), heads_at(&to));
+    while store.stats().unwrap().segment_count < 3 {
+        fleet.append(&store);
+    }
+    store.set_retention(None, Retention::Versions(1)).unwrap();
+    store.compact(0, |_, _| {}).unwrap();
+    copy(&to, &place("start"));
+    backup(&store, &place("whole")).unwrap();
+    let new = (end(&store), heads_at(&place("whole")));
+    let between = Between { options, place: directory.path(), had, new };
+    let (witness, last) = (to.join("backup.witness.tmp"), to.join("log/00000003.log.tmp"));
+    // Killed once the witness is there and nothing has its name yet.
+    let is_staged = (0..).find(|&at| {
+        fs::remove_dir_all(&to).unwrap();
+        copy(&place("start"), &to);
+        disk.failing(at, || backup(&store, &to)).0.unwrap_err();
+        fs::metadata(&witness).is_ok_and(|found| found.len() == 176) && between.check("staged")
+    });
+    assert!(is_staged.is_some() && to.join("log/00000001.pack.tmp").exists());
+    copy(&to, &place("staged"));
+    let bytes = fs::read(&witness).unwrap();
+    let without: [(&str, &dyn Fn()); 4] = [
+        ("a cut witness", &|| fs::write(&witness, &bytes[..175]).unwrap()),
+        ("a changed witness", &|| {
+            let mut bytes = bytes.clone();
+            bytes[50] ^= 1;
+            fs::write(&witness, bytes).unwrap();
+        }),
+        ("no last segment", &|| fs::remove_file(&last).unwrap()),
+        ("no last frame", &|| {
+            let bytes = fs::read(&last).unwrap();
+            fs::write(&last, &bytes[..bytes.len() - 1]).unwrap();
+        }),
+    ];
+    for (what, lose) in without {
+        fs::remove_dir_all(&to).unwrap();
+        copy(&place("staged"), &to);
+        lose();
+        assert!(!between.check(what), "{what}");
+        assert!(backup(&store, &to).unwrap().mended.is_empty(), "{what}");
+        assert!(log_files(&to) == log_files(&place("whole")), "{what}");
+    }
+}
+
+/// Replaces all segments of a backup by packs that have all that they had.
+fn compact_a_backup(to: &Path) {
+    // A backup opens for writing only after its witness is removed.
+    let witness = fs::read(to.join("backup.witness")).unwrap();
+    fs::remove_file(to.join("backup.witness")).unwrap();
+    let open = small().open(to).unwrap();
+    assert!(open.compact(0, |_, _| {}).unwrap().segment_count > 0);
+    drop(open);
+    fs::write(to.join("backup.witness"), witness).unwrap();
 }
 
 #[test]
@@ -1021,13 +1142,8 @@ fn a_backup_that_was_compacted_itself_has_what_the_database_has() {
         fleet.append(&store);
     }
     backup(&store, &to).unwrap();
-    // A backup opens for writing only after its witness is removed.
-    let witness = fs::read(to.join("backup.witness")).unwrap();
-    fs::remove_file(to.join("backup.witness")).unwrap();
-    let open = small().open(&to).unwrap();
-    assert_eq!(open.compact(0, |_, _| {}).unwrap().segment_count, 3);
-    drop(open);
-    fs::write(to.join("backup.witness"), witness).unwrap();
+    compact_a_backup(&to);
+    assert!(to.join("log/00000003.pack").exists());
     let report = backup(&store, &to).unwrap();
     assert_eq!(report.new_bytes, 0);
     assert!(report.written_bytes > 0);

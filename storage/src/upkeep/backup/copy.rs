@@ -5,27 +5,27 @@
 //! what it means when it ends too early.
 //!
 //! Invariant: at any time the other directory has a beginning of the log, not shorter than before.
-//! Invariant: a segment that retention trimmed is there only once all later appends of that time
+//! Invariant: a segment that retention trimmed is not there before all later appends of that time
 //! are.
 
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
-use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::disk::directory::{
-    Directory, keep_file, remove_temporary, stage_file, sync_directory, temporary,
-};
+use crate::disk::directory::{Directory, stage_file, sync_directory, temporary};
 use crate::disk::file::DiskFile;
 use crate::error::position::Position;
 use crate::error::{Error, ErrorKind, Result};
-use crate::log::file::HEADER_BYTES;
 use crate::log::frame::{Check, Seal, damaged};
 use crate::log::pack::Pack;
+use crate::log::pack::writer::PackWriter;
 use crate::log::scan::{Next, Scan};
 use crate::log::segment::{FIRST, Segment, Segments, Tail};
-use crate::log::{file, frame, pack, scan};
+use crate::log::{file, frame, pack, scan, segment};
 use crate::upkeep::backup::passage::Passage;
+use crate::upkeep::backup::staged;
+use crate::upkeep::backup::staged::File;
+use crate::upkeep::backup::witness::Witness;
 
 /// The result of a progress callback: nothing, or whether the work continues.
 pub trait GoesOn {
@@ -112,13 +112,6 @@ pub(super) struct Copied {
     pub(super) mended: Vec<Mended>,
 }
 
-/// A segment's file.
-#[derive(Clone, Copy)]
-struct File {
-    number: u32,
-    is_pack: bool,
-}
-
 impl std::fmt::Display for Mended {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} was copied again: {}", self.file, self.problem)
@@ -163,19 +156,12 @@ impl<'a> LogCopy<'a> {
         self
     }
 
-    /// Copies segments that the target lacks or has in another form, unless the log is too `short`;
-    /// returns its end.
-    pub(super) fn run(mut self, short: Short<'_>) -> Result<(Tail, Copied)> {
-        let tail = self.extend(short)?;
-        Ok((tail, self.renew(short)?))
-    }
-
-    /// Copies frames that the target lacks, unless the log is too `short`; returns its end.
+    /// Copies frames that the target lacks, unless the log is too `short`; returns its end. The
+    /// target has them once [`LogCopy::keep`] gives the copied files their names.
     pub(super) fn extend(&mut self, short: Short<'_>) -> Result<Tail> {
         if self.source.header(FIRST)?.previous != self.seal.first() {
             return Err(damaged(scan::start(self.seal).end, "the first segment", "another"));
         }
-        remove_temporary(&**self.target.disk(), &self.target.log())?;
         self.there.tidy()?;
         let (mut number, mut seam) = (FIRST, None);
         if let Some(last) = self.last_there()? {
@@ -202,20 +188,17 @@ impl<'a> LogCopy<'a> {
             }
             number += 1;
         };
-        self.name()?;
         Ok(tail)
     }
 
-    /// Returns whether the target has everything, and nothing in another form.
-    pub(super) fn is_done(&self) -> bool {
-        self.outdated.is_empty()
-    }
-
-    /// Copies again the segments that the target has in another form, or damaged.
-    pub(super) fn renew(mut self, short: Short<'_>) -> Result<Copied> {
+    /// Gives copied files their names, all at once for readers of the target if there is a witness
+    /// that covers them; then copies again the segments that the target has in another form, or
+    /// damaged.
+    pub(super) fn keep(mut self, witness: Option<&Witness>, short: Short<'_>) -> Result<Copied> {
+        self.name(witness)?;
         for number in std::mem::take(&mut self.outdated) {
             self.copy(number, short)?;
-            self.name()?;
+            self.name(witness)?;
         }
         // All is there: it is too late to stop.
         let _goes_on = (self.progress)(self.bytes_count, self.bytes_count);
@@ -390,7 +373,7 @@ impl<'a> LogCopy<'a> {
             _ => self.copy(number, short)?,
         };
         if self.is_new {
-            self.name()?;
+            self.name(None)?;
         }
         let end = u64::from(tail.end.offset());
         self.count(end, end - there.min(end))?;
@@ -419,22 +402,20 @@ impl<'a> LogCopy<'a> {
         match self.source.segment(number)? {
             Segment::Plain(file) => self.plain(number, &*file, short),
             Segment::Packed(pack) => {
-                self.packed(number, &pack)?;
-                match self.source.exists(number + 1)? && self.limit_in(number).is_none() {
-                    true => {
-                        let check = self.source.header(number + 1)?.previous;
-                        let end = Position::new(number, pack.end());
-                        Ok(Tail { end, last: Position::NONE, check })
-                    }
-                    false => self.cut(number, &pack, short),
+                if !self.source.exists(number + 1)? || self.limit_in(number).is_some() {
+                    return self.cut(number, &pack, short);
                 }
+                self.packed(number, &pack)?;
+                let check = self.source.header(number + 1)?.previous;
+                let end = Position::new(number, pack.end());
+                Ok(Tail { end, last: Position::NONE, check })
             }
         }
     }
 
     fn plain(&mut self, number: u32, file: &dyn DiskFile, short: Short<'_>) -> Result<Tail> {
         let name = File { number, is_pack: false };
-        let (path, mut tail) = (self.path(name), None);
+        let (path, mut tail) = (name.path(self.target), None);
         self.stage(name, |copy, to| {
             let (passed, read) = copy.read(number, file, short, |bytes, at| {
                 let written = to.write_all_at(bytes, at);
@@ -493,7 +474,7 @@ impl<'a> LogCopy<'a> {
 
     fn packed(&mut self, number: u32, pack: &Pack) -> Result<()> {
         let file = File { number, is_pack: true };
-        let path = self.path(file);
+        let path = file.path(self.target);
         let before = self.copied.bytes;
         let made = self.stage(file, |copy, to| {
             pack.pass(|bytes, at| {
@@ -508,27 +489,40 @@ impl<'a> LogCopy<'a> {
         }
     }
 
-    /// Cuts a segment that was copied as a pack at the limit. Behind it is a new segment, for
-    /// nothing is added to a pack.
+    /// Copies a pack up to the limit. Behind it is a new segment, for nothing is added to a pack.
     fn cut(&mut self, number: u32, pack: &Pack, short: Short<'_>) -> Result<Tail> {
-        self.name()?;
         let limit = self.limit_in(number).unwrap_or(u64::from(pack.end()));
         let mut tail = Tail::of_segment(number, pack.previous());
         let mut scan = Scan::new(self.source, self.seal, tail);
-        self.there.replace(number, |to| {
+        let (file, id, before) =
+            (File { number, is_pack: true }, self.target.id(), self.copied.bytes);
+        let failed = |error| Error::io("write", error).at(file.path(self.target));
+        let made = self.stage(file, |copy, to| {
+            let mut to = PackWriter::begin(to, number, id, pack.previous()).map_err(failed)?;
             while u64::from(tail.end.offset()) < limit {
+                copy.tell(before + u64::from(tail.end.offset()))?;
                 let frame = match scan.next()? {
                     Next::Frame(frame) if frame.position == tail.end => frame,
                     Next::Broken(error) => return Err(error),
                     Next::Frame(_) | Next::Nothing => break,
                 };
                 let added = to.add(frame.position.offset(), scan.header(), &frame.body);
-                added.map_err(|error| Error::io("write", error))?;
+                added.map_err(failed)?;
                 tail = scan.tail();
             }
-            if u64::from(tail.end.offset()) != limit { short(tail) } else { Ok(()) }
+            if u64::from(tail.end.offset()) != limit {
+                short(tail)?;
+            }
+            to.finish().map_err(failed)
         })?;
-        self.there.create(number + 1, HEADER_BYTES as u64, tail.check)?;
+        self.of_target(Pack::open(made, number, id))?;
+        let next = File { number: number + 1, is_pack: false };
+        let header = segment::encode(id, number + 1, tail.check);
+        self.stage(next, |copy, to| {
+            let written = to.write_all_at(&header, 0);
+            written.map_err(|error| Error::io("write", error).at(next.path(copy.target)))?;
+            Ok(header.len() as u64)
+        })?;
         Ok(tail)
     }
 
@@ -538,7 +532,7 @@ impl<'a> LogCopy<'a> {
         file: File,
         fill: impl FnOnce(&mut Self, &dyn DiskFile) -> Result<u64>,
     ) -> Result<Arc<dyn DiskFile>> {
-        let (disk, path) = (self.target.disk(), self.path(file));
+        let (disk, path) = (self.target.disk(), file.path(self.target));
         let mut bytes = 0;
         let made = stage_file(&**disk, &path, |to| {
             bytes = fill(self, to)?;
@@ -551,19 +545,22 @@ impl<'a> LogCopy<'a> {
         Ok(made)
     }
 
-    /// Gives staged files their names, in order, each in place of the target's file.
-    fn name(&mut self) -> Result<()> {
-        let disk = self.target.disk();
-        while let Some(&file) = self.staged.front() {
-            keep_file(&**disk, &self.path(file))?;
-            self.staged.pop_front();
-            let other = self.path(File { is_pack: !file.is_pack, ..file });
-            if disk.exists(&other).map_err(|error| Error::io("read", error).at(&other))? {
-                disk.remove(&other).map_err(|error| Error::io("remove", error).at(&other))?;
-                sync_directory(&**disk, &self.target.log())?;
+    /// Gives staged files their names, each in place of the target's file: all at once for readers,
+    /// by the witness that covers them, or in order without one.
+    fn name(&mut self, witness: Option<&Witness>) -> Result<()> {
+        let Some(witness) = witness else {
+            while let Some(&file) = self.staged.front() {
+                file.keep(self.target)?;
+                self.staged.pop_front();
             }
+            return Ok(());
+        };
+        if self.staged.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        sync_directory(&**self.target.disk(), &self.target.log())?;
+        self.staged.clear();
+        staged::commit(self.target, witness)
     }
 
     /// Returns whether the log continues in the next segment behind `tail`.
@@ -603,13 +600,7 @@ impl<'a> LogCopy<'a> {
         Some(u64::from(limit.offset()))
     }
 
-    /// Returns the target's path for a file.
-    fn path(&self, file: File) -> PathBuf {
-        let name = if file.is_pack { pack::file_name } else { file::file_name };
-        self.target.path().join(name(file.number))
-    }
-
-    /// Attributes an error to the target.
+    /// What the target is at fault for.
     fn of_target<T>(&self, result: Result<T>) -> Result<T> {
         result.map_err(|error| error.at(self.target.path()))
     }
@@ -629,7 +620,7 @@ impl Drop for LogCopy<'_> {
     fn drop(&mut self) {
         // After a failure these would only take space.
         for file in &self.staged {
-            let _ = self.target.disk().remove(&temporary(&self.path(*file)));
+            let _ = self.target.disk().remove(&temporary(&file.path(self.target)));
         }
     }
 }

@@ -22,6 +22,7 @@ use crate::options::Options;
 use crate::rows::index::Index;
 use crate::upkeep::backup::contents::Contents;
 use crate::upkeep::backup::copy::{Copied, GoesOn, LogCopy, Progress};
+use crate::upkeep::backup::staged;
 use crate::upkeep::backup::survey::{Known, Part, Survey, Until};
 use crate::upkeep::backup::witness::Witness;
 use crate::upkeep::recovery::is_torn;
@@ -147,7 +148,7 @@ fn restore(
     // It is only read, also where it could be written.
     let access = Access { read_only: true, ..options.access() };
     let source = Directory::open_as(Arc::clone(disk), from, access)?;
-    let segments = Segments::new(Arc::clone(disk), source.log(), source.id()).read_only(true);
+    let (segments, witness) = staged::readable(&source)?;
     let seal = Seal::new(source.id());
     let of_source = |error: Error| error.at(from);
     Directory::require_free(&**disk, to)?;
@@ -158,7 +159,7 @@ fn restore(
         let within = std::io::Error::other("it is in the directory that is to be restored");
         return Err(Error::from(ErrorKind::Occupied).at(to).because(within));
     }
-    let (witness, known) = witness(options, &source)?;
+    let (witness, known) = known(options, &source, witness)?;
     let survey = Survey::run((&segments, seal), what.until, known).map_err(of_source)?;
     let found = decide(survey, what, (witness, known)).map_err(of_source)?;
     let Found { wanted, limit, left_out, pruned } = found;
@@ -170,7 +171,10 @@ fn restore(
         let copied = there
             .remove_from(FIRST)
             .and_then(|()| LogCopy::new(&segments, (&target, true), limit, progress))
-            .and_then(|copy| copy.run(&|tail| is_end(&segments, seal, tail, limit)));
+            .and_then(|mut copy| {
+                let short = |tail| is_end(&segments, seal, tail, limit);
+                Ok((copy.extend(&short)?, copy.keep(None, &short)?))
+            });
         let copied = copied.map_err(of_source).inspect_err(|_| target.undo(was_there))?;
         target.finish()?;
         Ok(copied)
@@ -228,9 +232,13 @@ fn decide(
     Ok(Found { wanted, limit: survey.limit, left_out, pruned: count })
 }
 
-fn witness(options: &Options, source: &Directory) -> Result<(WitnessedBy, Option<Known>)> {
-    if let Some(witness) = Witness::of_backup(source)? {
-        let Witness { time, tail, contents, .. } = witness;
+/// Returns the known end of the log to be restored, and what confirms it.
+fn known(
+    options: &Options,
+    source: &Directory,
+    witness: Option<Witness>,
+) -> Result<(WitnessedBy, Option<Known>)> {
+    if let Some(Witness { time, tail, contents, .. }) = witness {
         let known = Known { tail, contents: Some(contents) };
         return Ok((WitnessedBy::Backup { end: tail.end, time }, Some(known)));
     }

@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use object::codec::{Reader, Write};
 
-use crate::disk::directory::{DatabaseId, Directory, create_file};
+use crate::disk::directory::{DatabaseId, Directory, keep_file, stage_file, temporary};
 use crate::disk::file::Disk;
 use crate::error::position::Position;
 use crate::error::{Error, ErrorKind, Result};
@@ -71,20 +71,46 @@ impl Witness {
         Ok((!is_old).then_some(witness))
     }
 
-    /// Returns whether the index in a file knows more than the witness: then the directory was
-    /// opened for writing since, which a backup never is.
+    /// Reads the witness that a backup has under its temporary name, if the witness is whole.
+    pub(crate) fn staged_of_backup(directory: &Directory) -> Result<Option<Witness>> {
+        let path = temporary(&directory.witness());
+        let witness = match read(&**directory.disk(), &path, Some(directory.id())) {
+            Err(error) if is_no_witness(&error) => None,
+            read => read.map_err(|error| error.at(directory.path()))?,
+        };
+        let Some(witness) = witness else { return Ok(None) };
+        let is_old = witness.is_old(directory.disk(), &directory.index())?;
+        Ok((!is_old).then_some(witness))
+    }
+
+    /// Returns whether the index in a file covers more than the witness: then the directory was
+    /// opened for writing since, and is no backup.
     fn is_old(&self, disk: &Arc<dyn Disk>, index: &Path) -> Result<bool> {
         Ok(Index::covered_in(disk, index)?.is_some_and(|covered| covered.end > self.tail.end))
     }
 
     /// Writes the witness in place of the one that there was.
     pub(crate) fn write(&self, directory: &Directory) -> Result<()> {
-        let bytes = self.encode(directory.id());
-        let file = create_file(&**directory.disk(), &directory.witness(), |file| {
-            file.set_length(0)?;
-            file.write_all_at(&bytes, 0)
+        self.stage(directory)?;
+        keep_file(&**directory.disk(), &directory.witness())
+    }
+
+    /// Writes the witness under its temporary name.
+    pub(crate) fn stage(&self, directory: &Directory) -> Result<()> {
+        let (bytes, path) = (self.encode(directory.id()), directory.witness());
+        let staged = stage_file(&**directory.disk(), &path, |file| {
+            let written = file.write_all_at(&bytes, 0);
+            written.map_err(|error| Error::io("write", error).at(&path))
         });
-        file.map(drop)
+        staged.map(drop)
+    }
+
+    /// Makes the staged witness durable: it may not be, after a sync that failed or was never done.
+    pub(crate) fn settle(&self, directory: &Directory) -> Result<()> {
+        let (bytes, path) = (self.encode(directory.id()), temporary(&directory.witness()));
+        let file = directory.disk().open(&path);
+        let settled = file.and_then(|file| file.write_all_at(&bytes, 0).and_then(|()| file.sync()));
+        settled.map_err(|error| Error::io("sync", error).at(&path))
     }
 
     fn encode(&self, id: DatabaseId) -> Vec<u8> {
@@ -102,16 +128,26 @@ impl Witness {
     }
 }
 
-/// Returns whether a directory is a backup.
+/// Returns whether a directory is a backup: it has a witness, staged or not, and no index that
+/// covers more.
 pub(crate) fn is_backup(disk: &Arc<dyn Disk>, path: &Path) -> Result<bool> {
-    match read(&**disk, &path.join(Directory::WITNESS), None) {
-        Ok(None) => Ok(false),
-        Ok(Some(witness)) => Ok(!witness.is_old(disk, &path.join(Directory::INDEX))?),
-        Err(error) => match error.kind() {
-            ErrorKind::Damaged { .. } | ErrorKind::NewerFormat { .. } => Ok(true),
-            _ => Err(error.at(path)),
-        },
+    let (witness, index) = (path.join(Directory::WITNESS), path.join(Directory::INDEX));
+    for (path, is_staged) in [(temporary(&witness), true), (witness, false)] {
+        match read(&**disk, &path, None) {
+            Ok(None) => {}
+            Ok(Some(witness)) => return Ok(!witness.is_old(disk, &index)?),
+            Err(error) if is_no_witness(&error) && is_staged => {}
+            Err(error) if is_no_witness(&error) => return Ok(true),
+            Err(error) if matches!(error.kind(), ErrorKind::NewerFormat { .. }) => return Ok(true),
+            Err(error) => return Err(error),
+        }
     }
+    Ok(false)
+}
+
+/// Returns whether the error is that a file is no witness, and not one of a newer format.
+fn is_no_witness(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Damaged { .. } | ErrorKind::OtherDatabase { .. })
 }
 
 /// Reads the witness in a file, which is of the database with this id, if that is known.
