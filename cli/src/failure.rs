@@ -238,7 +238,7 @@ impl Failure {
     }
 }
 
-/// Whether work stopped in order.
+/// Returns whether work stopped in order.
 pub(crate) fn is_stopped(error: &Error) -> bool {
     match error.kind() {
         ErrorKind::Storage(error) => *error.kind() == storage::ErrorKind::Stopped,

@@ -92,7 +92,7 @@ pub(crate) fn follow_to_stop(bar: &ProgressBar) -> impl FnMut(u64, u64) -> Contr
     }
 }
 
-/// Whether work goes on that stops when a signal asks the process to end.
+/// Returns whether work continues; it stops when a signal asks the process to end.
 pub(crate) fn unless_asked() -> ControlFlow<()> {
     match stop::asked() {
         Some(_) => ControlFlow::Break(()),

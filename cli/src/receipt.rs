@@ -11,8 +11,8 @@ use crate::printer::Printer;
 use crate::session::short;
 use crate::typed;
 
-/// Prints the receipt of all that was asked for: if it cannot be printed, the version that it is of
-/// is durable all the same, and that is said.
+/// Prints the receipt of a request; if that fails, the error says that the version is durable all
+/// the same.
 pub(crate) fn print(receipt: &Receipt, printer: &mut Printer) -> Result<()> {
     let Receipt { object, version, header, .. } = receipt;
     let what = format!("version {} of object {object}, hash {version}", header.seq);

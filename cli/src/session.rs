@@ -151,8 +151,8 @@ impl Session {
     }
 }
 
-/// Opens the database with the code cache that was named, or else with the user's own, if it can
-/// be used; that one which was named cannot be is said.
+/// Opens the database with the named code cache, or else with the user's own, if it can be used;
+/// warns if a named one cannot be used.
 fn open_cached(options: impl Fn() -> Options, directory: &Path) -> Result<Database, Error> {
     let named = std::env::var_os(CODE_CACHE_VARIABLE).map(PathBuf::from);
     if named.as_ref().is_some_and(|named| named.as_os_str().is_empty()) {

@@ -298,7 +298,8 @@ impl Database {
         Call::new(&self.shared, id, amendment)
     }
 
-    /// Like [`amend`](Database::amend), but for a policy that is never to be changed again.
+    /// Replaces the policy as [`amend`](Database::amend) does, also by one that permits no further
+    /// change.
     ///
     /// *Blocks* while a worker parses the policy.
     pub fn amend_for_good<'p>(&self, id: ObjectId, policy: impl Into<Law<'p>>) -> Call<'_> {

@@ -1,4 +1,4 @@
-//! What a policy says of a step, and why not.
+//! A policy's decision on a step, with its rules and the reason of a refusal.
 
 use std::fmt;
 

@@ -1,6 +1,6 @@
-//! What is known of a step when it is decided on.
+//! The facts about a step, on which its policy decides.
 //!
-//! It does not know how that came about, nor what is decided.
+//! This module does not know how the facts came about, nor the decision.
 
 use std::fmt;
 

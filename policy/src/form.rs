@@ -25,7 +25,7 @@ pub(super) enum Form {
     Bytes,
     /// A single character.
     Character,
-    /// One of these words; the text names their origin.
+    /// Any of the listed words; the text names their origin.
     OneOf(String, Vec<String>),
     /// A name: a text of at most `NAME_BYTES_MAX` bytes.
     Name,
@@ -34,7 +34,7 @@ pub(super) enum Form {
 }
 
 impl Form {
-    /// The form of an entity's id, by the entity's type.
+    /// Returns the form of an entity's id, by the entity's type.
     pub(super) fn of_entity(ty: &str) -> Form {
         match ty {
             "Key" => Form::Digits("key"),

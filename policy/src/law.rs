@@ -1,6 +1,6 @@
-//! What a policy is made of, and its bytes.
+//! The sources of a policy, and their bytes.
 //!
-//! It does not know whether the text is one of rules, nor whether the guard is a module.
+//! This module does not know whether the text is valid rules, nor whether the guard is a module.
 
 use object::Result;
 use object::codec::{Reader, Write};
@@ -30,7 +30,7 @@ pub struct Law<'a> {
 }
 
 impl<'a> Law<'a> {
-    /// The same rules with this guard beside them.
+    /// Returns the same rules with this guard beside them.
     pub fn guard(self, wasm: &'a [u8]) -> Law<'a> {
         Law { guard: Some(wasm), ..self }
     }

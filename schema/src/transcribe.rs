@@ -101,14 +101,14 @@ pub(crate) fn transcribe(
     }
 }
 
-/// Whether a field is the one of that name, with `-` or `_`.
+/// Returns whether a field has this name, in which `_` may stand for `-`.
 #[inline]
 pub fn is_named(field: &str, name: &str) -> bool {
     let dashed = name.bytes().map(|byte| if byte == b'_' { b'-' } else { byte });
     field.bytes().eq(dashed)
 }
 
-/// A state was validated when it was made, so this is not met.
+/// Maps a fault to an error; no fault occurs, because a state is validated when it is made.
 fn no_state(_: Fault) -> Unread {
     Unread::Path
 }

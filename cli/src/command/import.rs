@@ -90,8 +90,8 @@ impl Import {
     }
 }
 
-/// Says what no policy could come in with that the object's own has: what is on record is decided
-/// by it all the same.
+/// Warns if the object's policy has a fault for which a new policy would be refused; the policy
+/// decides on the object's steps all the same.
 fn warn_of_policy(db: &Database, info: &ObjectInfo) -> Result<()> {
     let definition = db.definition((info.code, info.policy))?;
     if let Err(error) = definition.policy.validate() {

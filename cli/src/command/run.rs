@@ -172,8 +172,8 @@ impl Run {
         }
     }
 
-    /// Writes metrics while cycles run, which do not end for want of them; whether it did. That it
-    /// did not is said once, until it does again.
+    /// Writes metrics while cycles run, and returns whether it could; cycles continue without.
+    /// Warns of the first of several failures.
     fn publish_again(&self, now: &Metrics, did_before: bool) -> bool {
         match self.publish(now) {
             Ok(()) => true,

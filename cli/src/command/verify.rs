@@ -16,7 +16,7 @@ use crate::session::{self, Session, short};
 use crate::table::{Align, Table, grouped};
 use crate::{aside, progress, stop};
 
-/// What is known of a lineage of which a part was verified.
+/// The remark on a lineage of which only a part was verified.
 const UNKNOWN: &str = "whether all of the lineage verifies is not known";
 /// The extension of a capsule's file.
 const CAPSULE_EXTENSION: &str = "continuant";

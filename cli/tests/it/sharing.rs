@@ -251,7 +251,7 @@ fn a_small_disk_is_enough_and_a_full_one_is_read_and_left() {
         assert!(matches!(read.code, Some(0 | 3)), "{line}: {}", read.stderr);
     }
     assert_eq!(terminal.run("get visits count --db disk/db").done(), format!("{count}\n"));
-    // What is missing is room: it says so in one line, and how much was done.
+    // There is no room: the error says so in one line, and how much was done.
     let compacted = terminal.run("compact --all --db disk/db --json");
     assert_eq!((compacted.code, compacted.stderr.lines().count()), (Some(1), 1), "{compacted:?}");
     let error: Value = serde_json::from_str(&compacted.stderr).unwrap();

@@ -263,7 +263,7 @@ fn what_walks_everything_ends_in_order_when_it_is_asked_to() {
     terminal.run("verify visits --replay").done();
 }
 
-/// Whether a process has a bar, which a thread without a name of its own draws.
+/// Returns whether a process has a bar, which a thread without a name of its own draws.
 fn draws(child: &Child) -> bool {
     let names = threads(child);
     let count = |wanted| names.iter().filter(|name| name.trim() == wanted).count();

@@ -80,7 +80,7 @@ impl<'a> Fleet<'a> {
     }
 
     fn request(&mut self, info: &ObjectInfo) -> Result<Request> {
-        // All of them have the same from then on, when it is said which.
+        // With a new policy all objects have the same request, so the old policy does not matter.
         let has = self.to.policy.as_ref().map_or(info.policy, |_| PolicyHash::default());
         let make = || request(self.shared, &self.to, has);
         self.requests.entry(has).or_insert_with(make).clone()

@@ -32,7 +32,7 @@ pub(crate) struct Missed {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Cause {
-    /// It was refused, and the refusal is on record if there was room for it.
+    /// The cycle was refused, and the refusal is on record if there was room for it.
     Refused(Verdict),
     /// The object's time is ahead of the host's clock by this many milliseconds, beyond the
     /// [tolerance](crate::Options::clock_ahead_max).

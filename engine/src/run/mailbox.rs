@@ -51,9 +51,9 @@ impl<L> Default for Mailbox<L> {
 
 /// The result of posting a letter.
 pub(crate) enum Posted<L> {
-    /// It waits, and the object is on the run queue already.
+    /// The letter waits, and the object is on the run queue already.
     Waiting,
-    /// It waits, and the poster must put the object on the run queue.
+    /// The letter waits, and the poster must put the object on the run queue.
     Schedule,
     /// An equivalent letter waits already.
     Known,
@@ -63,7 +63,8 @@ pub(crate) enum Posted<L> {
 
 /// The result of posting a letter to several mailboxes.
 pub(crate) enum PostedToAll {
-    /// It waits everywhere, and the poster must put these, by their places, on the run queue.
+    /// The letter waits everywhere; the poster must put these objects, by their places, on the run
+    /// queue.
     Schedule(Vec<usize>),
     /// The mailbox at this place was closed meanwhile, and nothing was posted.
     Closed(usize),

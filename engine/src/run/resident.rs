@@ -29,7 +29,7 @@ pub(crate) struct Resident {
     pub(crate) live: Mutex<Option<Live>>,
     /// The newest version, for readers.
     published: ArcSwapOption<Version>,
-    /// Its ledger, for callers that sign.
+    /// The newest version's ledger, for callers that sign.
     ledger: ArcSwapOption<Ledger>,
     /// The memory that the object takes.
     bytes: AtomicU64,
@@ -47,7 +47,7 @@ const PAGE_EXTRA_BYTES: u64 = 48;
 
 /// The result of taking an object out of memory.
 pub(crate) enum Cooled {
-    /// It was idle, and is gone; `bytes` is its size.
+    /// The object was idle, and is gone; `bytes` is its size.
     Gone { bytes: u64 },
     /// Somebody works on it, or asked for it lately.
     Stays,

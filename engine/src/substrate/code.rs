@@ -36,7 +36,7 @@ pub(crate) struct Function(pub(super) usize);
 /// The reason why a module has no base image.
 #[derive(Debug, Clone)]
 pub(crate) enum CodeError {
-    /// Its segments do not fit in its memory or table, or its start function trapped.
+    /// The module's segments do not fit in its memory or table, or its start function trapped.
     Start(Trap),
     /// The host failed, not the module.
     Host(HostFailure),

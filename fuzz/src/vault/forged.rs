@@ -76,7 +76,7 @@ pub(crate) fn change(
     (what, parts.encode())
 }
 
-/// A commit that would follow, with what its code is said to have made of the step changed.
+/// Forges the next commit: one whose claimed results of the code's step are changed.
 pub(crate) fn retell(
     rng: &mut StdRng,
     before: &Before<'_>,

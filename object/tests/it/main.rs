@@ -1,13 +1,12 @@
 //! The public API of the crate, as a caller sees it.
 //!
 //! - `codecs`: every encoding there and back, flipped, cut and extended; the committed hashes.
-//! - `image`: what a step may do to an image.
+//! - `image`: the changes that a step may make to an image.
 //! - `lineage`: proofs of ancestry, honest and forged.
 //! - `memory`: the root of large and growing memories.
 //! - `samples`: seeded structures; `source`, where they come from; `wrap`, their lines.
 //!
-//! Whole lineages, and all that is asked of their heads, are tested where they can be made: see the
-//! tests of `continuant-policy`.
+//! Whole lineages and their heads are tested in `continuant-policy`, which can make them.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on stops where it is")]
 

@@ -63,7 +63,7 @@ pub(crate) enum Load {
     Count(Count, u32, Kind),
 }
 
-/// One of the two states, before or after.
+/// The choice between the two states, before and after.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum State {
     Before,

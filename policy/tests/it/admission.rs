@@ -146,7 +146,7 @@ fn a_nonce_is_used_once_and_in_order() {
     });
 }
 
-/// Keys that nobody has, as many as there is room for.
+/// Returns keys that nobody has, enough to fill the ledger.
 fn strangers() -> Vec<PublicKey> {
     let key = |count: u32| {
         let mut key = [0; 32];

@@ -1,14 +1,14 @@
 //! The public API of the crate, as a caller sees it, and of whole lineages, which can be made here.
 //!
-//! - `admission`: each native reason, and what a signature is bound to.
+//! - `admission`: each native reason, and the binding of signatures.
 //! - `batch`: inputs that are signed together.
-//! - `definition`: a module and a policy, held against each other.
+//! - `definition`: modules and policies that fit each other, and that do not.
 //! - `fixtures`: the committed capsules of every version of the format.
 //! - `format`: every table of FORMAT.md against the code.
-//! - `messages`: what objects ask of each other.
-//! - `policy`: rules against what is known of a step, what of a schema they see, the profile and
-//!   the stack that it promises to suffice.
-//! - `sessions`: who opens them, what is in them, and what everyone but the host can tell.
+//! - `messages`: messages between objects.
+//! - `policy`: rules on the facts of a step, the part of a schema that they see, the profile, and
+//!   the stack that suffices for it.
+//! - `sessions`: their opening, their inputs, and the facts that others than the host can verify.
 //! - `verify`: whole lineages, honest and tampered with in every part.
 //! - `workshop`: lineages made by the pure functions; seeded structures, schemas and modules are
 //!   those of the tests of the crates below.

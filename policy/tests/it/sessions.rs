@@ -307,7 +307,7 @@ fn an_object_has_so_many_sessions_open_and_so_many_keys_in_them() {
     let given = Verdict::native(Reason::SessionsFull, "");
     let again = authenticate_refused(&head, &named, &input, Host::verifier(&memo), &given);
     assert_eq!(again, Err(given));
-    // As many as there may be, and one more, are no ledger.
+    // The most that there may be, and one more, are no valid ledger.
     let most = SESSIONS_MAX + SESSIONS_NAMED_MAX;
     let with_keys = (SESSION_KEYS_MAX + SESSION_KEYS_NAMED_MAX) / SIGNATURES_MAX;
     for (count, keys) in [(most + 1, &keys[..1]), (with_keys + 1, &keys[..])] {

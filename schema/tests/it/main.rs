@@ -1,8 +1,8 @@
 //! The public API of the crate, as a caller sees it.
 //!
 //! - `canonical_abi`: layout and flattening against `wit-parser` as the oracle.
-//! - `code`: what is read out of modules, whole and damaged.
-//! - `diagnostics`: what schema text is refused, with which words.
+//! - `code`: the facts read out of modules, whole and damaged.
+//! - `diagnostics`: schema texts that are refused, with their errors.
 //! - `values`: payloads and JSON, there and back, mutated, and their committed hashes.
 //! - `memory`: states, results and paths in linear memory, honest and hostile.
 //! - `write`: direct writes.

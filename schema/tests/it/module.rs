@@ -19,7 +19,7 @@ pub(crate) const WIT: &str = "
         add: func(more: u64);
     }";
 
-/// Where the state of `module` is.
+/// The address of the state of `module`.
 pub(crate) const STATE: u32 = PAGE_BYTES as u32;
 
 /// A module that says where its state is and what its schema is, and does nothing.

@@ -135,7 +135,7 @@ impl Directory {
         exists(disk, &path.join(MARKER)).map_err(|error| error.at(path))
     }
 
-    /// Checks that a database can be begun in a directory: it is missing or empty, or has an
+    /// Checks that a database can be created in a directory: it is missing or empty, or has an
     /// unfinished one.
     pub(crate) fn require_free(disk: &dyn Disk, path: &Path) -> Result<()> {
         require_free(disk, path).map_err(|error| error.at(path))
@@ -268,15 +268,15 @@ fn is_without_marker(disk: &dyn Disk, path: &Path) -> Result<bool> {
     let log = path.join(LOG);
     let is_log = exists(disk, &log)? && !exists(disk, &temporary(&path.join(MARKER)))?;
     let has_files = is_log && disk.list(&log).is_ok_and(|names| !names.is_empty());
-    // Somebody else may just have given it its name.
+    // Another process may just have renamed the marker.
     Ok(has_files && !exists(disk, &path.join(MARKER))?)
 }
 
-/// Returns what is unfinished in a directory and has no marker yet, if anything.
+/// Returns the error for an unfinished database without a marker in a directory, if there is one.
 fn unfinished(disk: &dyn Disk, path: &Path) -> Result<Option<ErrorKind>> {
     let is_begun = exists(disk, &temporary(&path.join(MARKER)))?;
     let is_backup = exists(disk, &path.join(WITNESS))?;
-    // Somebody else may just have given it its name.
+    // Another process may just have renamed the marker.
     let is_unfinished = is_begun && !exists(disk, &path.join(MARKER))?;
     Ok(is_unfinished.then_some(ErrorKind::Unfinished { is_backup }))
 }

@@ -17,9 +17,9 @@ use crate::store::{Inner, Store};
 pub const ID_DIGITS_MIN: usize = 4;
 /// Digits of a whole id.
 const ID_DIGITS: usize = 2 * HASH_BYTES;
-/// Objects that a doubtful text is said to stand for.
+/// The number of objects that are listed for a doubtful text.
 const FITTING_MAX: usize = 5;
-/// Names that are looked at at a time.
+/// The number of names that are read at a time.
 const NAMES_PAGE: usize = 4096;
 
 /// The meaning of a text.
@@ -29,8 +29,8 @@ pub enum Resolved {
     Nothing,
     /// This object.
     Object(ObjectId),
-    /// One of several objects: that of this name, if there is one, and some whose ids begin with
-    /// the text; there may be more than are listed.
+    /// Several objects: the one of this name, if there is one, and some whose ids begin with the
+    /// text; there may be more than are listed.
     Doubtful {
         /// The object of the name.
         named: Option<ObjectId>,

@@ -120,11 +120,11 @@ impl Sending {
 pub enum Fate {
     /// The receiver's version is in the same append.
     Delivered,
-    /// It could not be delivered, for this reason. A reason longer than 1,024 bytes is cut.
+    /// The message could not be delivered, for this reason, cut to 1,024 bytes.
     Dead(String),
-    /// It was a dead letter, and is on its way again.
+    /// The message was a dead letter, and is on its way again.
     Again,
-    /// It was a dead letter, and was dropped.
+    /// The message was a dead letter, and was dropped.
     Dropped,
 }
 

@@ -36,7 +36,7 @@ impl Messages {
         }
     }
 
-    /// A dead letter is none any more, and is on its way again if that is said.
+    /// Ends a dead letter; it is on its way again if `again` has its message.
     pub(crate) fn let_go(&mut self, id: MessageId, again: Option<Sent>) {
         self.dead.insert(id, None);
         if let Some(sent) = again {

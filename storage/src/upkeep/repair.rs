@@ -252,11 +252,11 @@ fn record(
     Ok(position)
 }
 
-/// The index that there was.
+/// The index before the repair.
 enum Old {
-    /// The end that it covers is known; and its rows, if they have this layout.
+    /// The end of the log that the index covers; and its rows, if they have this layout.
     Known(Option<Index>, Tail),
-    /// It says nothing about the log.
+    /// The index says nothing about the log.
     Unknown(Compared),
 }
 

@@ -82,7 +82,7 @@ pub(super) struct LogCopy<'a> {
 pub(super) struct Verify {
     /// The first of them.
     pub(super) from: u32,
-    /// The number of bytes after which no other segment is begun.
+    /// The number of bytes after which no other segment is started.
     pub(super) bytes: u64,
 }
 

@@ -58,9 +58,9 @@ pub(super) struct Part {
     pub(super) contents: Contents,
     /// The time of the last frame that has one.
     pub(super) time: Option<u64>,
-    /// Frames behind the end that is known.
+    /// Frames behind the known end.
     pub(super) beyond: u64,
-    /// Its last frame.
+    /// The last frame of the part.
     pub(super) tail: Tail,
 }
 

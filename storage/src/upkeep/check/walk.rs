@@ -38,7 +38,7 @@ use crate::write::outbox::validate_mark;
 const ROW_BYTES: usize = 384;
 /// Bytes that the place of a blob takes.
 const BLOB_BYTES: usize = 160;
-/// Bytes that a message takes, with what is noted of its receiver.
+/// The bytes that a message takes in memory, with the note of its receiver.
 const MESSAGE_BYTES: usize = 200;
 
 /// The log's state so far.
