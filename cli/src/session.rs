@@ -120,7 +120,7 @@ impl Session {
             (done, Ok(())) => done,
             (Ok(_), Err(failure)) => Err(failure.after_the_work()),
             (Err(failure), Err(closing)) => {
-                // What the work failed by is why it could not be closed, mostly.
+                // The work's failure is mostly also the reason why closing failed.
                 if ![failure.kind(), "poisoned"].contains(&closing.kind()) {
                     aside::warn("closing", closing.message());
                 }

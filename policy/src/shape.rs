@@ -115,7 +115,7 @@ impl Shapes {
         for (name, method) in methods.chain(own) {
             let params = method.map_or(&[][..], |method: &Method| &method.params);
             let input = attributes(params.iter().map(|param| (&param.name, &param.ty)));
-            // Not for the keeper's own actions, which no schema has.
+            // The keeper's own actions do not count, because no schema has them.
             let is_own = name == MIGRATE || NAMED_ONLY.contains(&name);
             total += if is_own { 0 } else { 2 * state_count + count(&input) };
             if total > POLICY_ATTRIBUTES_MAX {

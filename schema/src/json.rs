@@ -137,7 +137,7 @@ fn read_integer(json: &Json, ty: &Type) -> Option<Value> {
         (Json::Number(number), _) => {
             number.as_u64().map(i128::from).or_else(|| number.as_i64().map(i128::from))?
         }
-        // Not every program writes all of these as numbers.
+        // JSON as written by programs may have large numbers as texts.
         (Json::String(text), Type::U64 | Type::S64) => digits(text)?,
         _ => return None,
     };

@@ -270,7 +270,7 @@ fn a_restore_to_a_time_that_names_no_place_asks_for_one() {
     assert!(refused.stderr.contains(&format!("one does at {before}, ")), "{}", refused.stderr);
 }
 
-/// A full disk elsewhere was said to be the database's.
+/// Regression: a full disk elsewhere was reported as the database's.
 #[test]
 fn a_capsule_that_finds_no_room_blames_its_own_file() {
     let terminal = Terminal::with_visits();

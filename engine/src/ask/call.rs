@@ -79,8 +79,8 @@ impl<'a> Call<'a> {
     }
 
     /// Sets when the credential expires, in milliseconds since 1970-01-01 UTC. Default: five
-    /// minutes after the clock's time or the object's, whichever is later, but not after its
-    /// session; seven days while so many keys sign that a signature needs a later expiry.
+    /// minutes after the clock's time or the object's, whichever is later, or seven days if the
+    /// object requires more, because many keys sign on it; in a session not after its end.
     pub fn expires(mut self, time: u64) -> Call<'a> {
         self.terms.expires = Some(time);
         self

@@ -55,7 +55,7 @@ impl Residency {
         }
         // The thread that holds the ring makes room already.
         let Some(mut ring) = self.ring.try_lock() else { return };
-        // Those that were asked for lately are let be at first.
+        // Lately used objects are skipped at first.
         for _ in 0..(2 * ring.len()).min(PASSED_MAX) {
             if self.bytes() <= self.max {
                 return;

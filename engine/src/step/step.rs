@@ -164,7 +164,7 @@ pub(crate) fn run<'s>(
             let ran = match request {
                 Request::Write { fields } => write(definition, image, globals, fields),
                 Request::Amend { policy } => amend(definition, image, globals, policy),
-                // Which is nothing that a step could be: no fork comes here but a forged one.
+                // Neither runs code; a fork comes here only if it is forged.
                 Request::Fork { .. } | Request::OpenSession { .. } => {
                     Ok(unchanged(definition, image, globals))
                 }

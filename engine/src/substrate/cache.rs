@@ -199,6 +199,6 @@ fn make_key(directory: &Path, mut file: NamedTempFile, user: u32) -> io::Result<
     file.write_all(&key)?;
     file.as_file().sync_all()?;
     file.persist(directory.join(KEY))?;
-    // Of two processes that made one each, one won.
+    // If two processes each made a key, one of them is kept.
     read_key(directory, user)?.ok_or_else(|| io::Error::other("the key is gone again"))
 }

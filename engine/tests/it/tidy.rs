@@ -4,6 +4,7 @@
 
 mod face;
 mod imports;
+mod words;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -128,6 +129,16 @@ fn functions_fit_a_screen() {
         }
     }
     check("a function has at most 70 lines", broken);
+}
+
+#[test]
+fn comments_are_understood_the_first_time() {
+    let mut broken = Vec::new();
+    for (path, text) in sources().into_iter().filter(|(path, _)| !path.ends_with("tidy/words.rs")) {
+        let found = words::riddles(&text).into_iter();
+        broken.extend(found.map(|(line, riddle)| format!("{path}:{line}: {riddle}")));
+    }
+    check("a comment's first sentence says what the item is or does, in plain words", broken);
 }
 
 #[test]

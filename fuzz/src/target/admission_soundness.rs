@@ -1,5 +1,5 @@
 //! Soundness of admission: nothing changes the memory, code, policy or schema of an object unless
-//! its policy permits it. Not calls, writes or wakes, whoever asks; not forged commits or capsules.
+//! its policy permits it: no call, write or wake of any signer, no forged commit or capsule.
 //!
 //! Vaults are compared with a model of a few lines. Most sequences go through the pure functions,
 //! with a host that calls them as an engine does and a verifier that is shown the commits of the

@@ -196,7 +196,7 @@ impl Lint<'_> {
             }
             Expr::Set(items) => items.iter().for_each(|item| self.expr(item, None)),
             Expr::Record(fields) => fields.values().for_each(|field| self.expr(field, None)),
-            // Not of rules that are parsed from text.
+            // Rules that are parsed from text have no other expressions.
             _ => {}
         }
     }

@@ -83,7 +83,7 @@ impl Reads {
             }
             Expr::Set(items) => self.add_each(items),
             Expr::Record(fields) => self.add_each(fields.values()),
-            // Not of rules that are parsed from text.
+            // Rules that are parsed from text have no other expressions.
             _ => *self = Reads::All,
         }
     }

@@ -283,7 +283,7 @@ fn a_weak_key_signs_no_batch() {
             *member.credential.signatures_mut() = vec![Signature { key: weak, bytes }];
             let error = member.verify(&Memo::default()).unwrap_err();
             assert!(matches!(error.kind(), ErrorKind::Credential(_)), "{error}");
-            // Nor beside a key that is not weak.
+            // A weak key fails beside another key, too.
             let mut both = batch(&mut source, 3, &[key(1)]).remove(1);
             both.credential.signatures_mut().push(Signature { key: weak, bytes });
             both.credential.signatures_mut().sort_by_key(|signature| signature.key);

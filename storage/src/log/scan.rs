@@ -92,7 +92,7 @@ impl<'a> Scan<'a> {
     fn next_here(&mut self) -> Result<Option<Next>> {
         let place = self.tail.end;
         let (segment, offset) = (place.segment(), u64::from(place.offset()));
-        // Of the segment that is being read it is known.
+        // The segment that is being read is known to exist.
         if self.buffer.segment != segment && !self.segments.exists(segment)? {
             return Ok(Some(Next::Broken(damaged(place, "a segment of the log", "no file"))));
         }

@@ -244,7 +244,7 @@ impl Inner {
         let heads = self.heads.lock();
         let mut frames: BTreeSet<_> = heads.messages().map(|(id, _)| id.position).collect();
         let unwritten = heads.unwritten_dead(None, usize::MAX);
-        // Of the same moment, so that none is missed that moves between the two.
+        // Both are read under the lock, so that no message is missed that moves between the two.
         let index = self.index.reading()?;
         drop(heads);
         frames.extend(unwritten.iter().filter(|(_, dead)| dead.is_some()).map(|it| it.0.position));

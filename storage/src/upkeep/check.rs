@@ -144,7 +144,7 @@ fn explain(inner: &Inner, report: &mut Report, progress: Progress<'_>) -> Result
     }
     let mut found = std::mem::take(&mut report.apart);
     let apart_count = found.len();
-    // What keeps a frame from being read was met by the walk, too.
+    // The walk has met the cause of an unreadable frame, too.
     found.retain(|apart| !faults.iter().any(|fault| fault.is_same(&apart.0)));
     let met_twice = (apart_count - found.len()) as u64;
     let count = report.apart_count - met_twice + fault_count;

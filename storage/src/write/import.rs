@@ -421,7 +421,7 @@ impl<'s> Stage<'s> {
     fn track(&mut self, policy: PolicyHash) -> Result<()> {
         let bytes = self.inner.blob(BlobHash::Policy(policy))?;
         let bytes = bytes.ok_or_else(|| out_of_order("a policy"))?;
-        // That it is a policy was for the first reading to verify.
+        // The first reading has verified that this is a policy.
         self.tracked = Policy::tracked_by(&bytes).unwrap_or_default();
         Ok(())
     }

@@ -1,5 +1,5 @@
-//! A log that has less than its index knows: that is said, object by object, nothing is changed
-//! before somebody accepts just that, and it stays on record.
+//! A log that has less than its index knows: a repair reports the losses, object by object, changes
+//! nothing before somebody accepts exactly these, and they stay on record.
 
 use std::collections::BTreeMap;
 use std::fs;

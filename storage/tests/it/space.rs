@@ -402,7 +402,7 @@ fn a_compaction_that_ends_early_says_what_it_did_and_leaves_the_rest() {
     let packs = |names: &[String]| names.iter().filter(|name| name.ends_with(".pack")).count();
     let names = files_of_log(&path);
     assert_eq!((packs(&names), names.len()), (2, all), "{names:?}");
-    // What there is room for is done, and told.
+    // The segments that have room are compacted, and the error says so.
     let no_more = |done, _| {
         if done == 3 {
             disk.leave(0)

@@ -142,7 +142,7 @@ pub(super) fn operator(carrier: &str) -> SigningKey {
 }
 
 /// Returns the code of an aircraft: its salt derives from its tail number, so that it is the same
-/// object whoever plays the rows.
+/// object in every database.
 fn aircraft(code: &Code, tail: &str, operator: &SigningKey) -> Code {
     let derived = blake3::derive_key(SALT_CONTEXT, tail.as_bytes());
     let salt = derived.first_chunk().expect("32 bytes hold 16");

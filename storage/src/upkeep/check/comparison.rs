@@ -186,7 +186,7 @@ impl<'a> Comparison<'a> {
                 }
                 match row {
                     Some((_, wake)) => wanted.extend(wake.map(|wake| (wake, id))),
-                    // That it does not match its check was found when it was compared.
+                    // The comparison has found that the row does not match its check.
                     None => drop(unknown.insert(id)),
                 }
                 true

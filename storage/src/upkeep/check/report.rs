@@ -102,7 +102,7 @@ impl Report {
 
     pub(super) fn find(&mut self, error: Error) {
         if error.is_of_resources() {
-            // That is no damage, and what was not read is not known to be whole.
+            // A lack of resources is no damage, and the unread part is not known to be whole.
             self.failure = Some(error);
             return;
         }
