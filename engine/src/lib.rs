@@ -107,6 +107,7 @@
 //!
 //! # Features
 //!
+//! - `fuzz` (off): the module `fuzz`, which looks for inputs that break an object's invariants.
 //! - `internals` (off): the crates beneath, as `continuant::{object, schema, policy, storage,
 //!   query}`, and the module `instrument`. They are for tools that take the database apart, and may
 //!   change with every release.
@@ -121,6 +122,7 @@ mod commit;
 mod credentials;
 mod database;
 mod error;
+#[cfg(feature = "fuzz")]
 pub mod fuzz;
 mod head;
 #[cfg(not(feature = "internals"))]

@@ -13,7 +13,7 @@ use continuant::STACK_BYTES;
 
 use crate::outcome::Outcome;
 use crate::tally::{Counts, Tally};
-use crate::target::Target;
+use crate::targets::Target;
 
 /// The seeds and the duration of a run.
 #[derive(Clone, Copy, Debug)]

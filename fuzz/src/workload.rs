@@ -20,8 +20,8 @@ use crate::disk::volume::{Mark, Operation, Volume};
 use crate::generate::lineage::{Author, Ingredients};
 use crate::generate::source;
 use crate::outcome::{Outcome, equal, hold, must};
-use crate::target::storage_model::model::Model;
-use crate::target::storage_model::{Draft, append, compare, draft, patient, push};
+use crate::targets::storage_model::model::Model;
+use crate::targets::storage_model::{Draft, append, compare, draft, patient, push};
 
 /// The path of the store.
 pub(crate) const PATH: &str = "/fleet";

@@ -86,7 +86,7 @@ fn everything_that_is_wrong_is_reported_at_once() {
     check_errors("struct A { Total: u64, count: isize, of_2: u8 }", &[name, size, name]);
     let payload = "a case here has no fields and no number of its own: a field whose type is a \
                    variant can be left out";
-    let case = "a case in a schema is in PascalCase, of ASCII letters and digits";
+    let case = "a type or case in a schema is in PascalCase, of ASCII letters and digits";
     check_errors("enum A { B, C(u8), D = 4, E_F }", &[payload, payload, case]);
     assert!(expanded("struct A { Total: u64 }").contains("compile_error"));
 }

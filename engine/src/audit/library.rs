@@ -8,7 +8,7 @@ use object::hash::{CodeHash, PolicyHash};
 use object::image::BaseImage;
 use policy::definition::Definition;
 
-use crate::error::{Result, missing};
+use crate::error::Result;
 use crate::step::catalog::Runnable;
 
 /// A source of the parts of an object that an upgrade names, or begins from.
@@ -21,21 +21,4 @@ pub(crate) trait Library {
 
     /// The code of a definition, compiled.
     fn runnable(&self, definition: &Definition) -> Result<Arc<Runnable>>;
-}
-
-/// The library of lineages in which no upgrade can be.
-pub(crate) struct NoUpgrades;
-
-impl Library for NoUpgrades {
-    fn definition(&self, (code, _): (CodeHash, PolicyHash)) -> Result<Arc<Definition>> {
-        Err(missing("code", code))
-    }
-
-    fn base(&self, code: CodeHash) -> Result<Arc<BaseImage>> {
-        Err(missing("base image of code", code))
-    }
-
-    fn runnable(&self, definition: &Definition) -> Result<Arc<Runnable>> {
-        Err(missing("code", definition.code.hash))
-    }
 }

@@ -11,8 +11,9 @@ use std::sync::Arc;
 use object::commit::Commit;
 use object::credential::{Credential, Host, Memo, SigningKey};
 use object::effects::{Admission, encode_globals};
+use object::hash::{CodeHash, PolicyHash};
 use object::header::Header;
-use object::image::Image;
+use object::image::{BaseImage, Image};
 use object::input::{Input, Request};
 use object::ledger::Past;
 use object::memory::Page;
@@ -24,11 +25,11 @@ use schema::{Value, encode_args, encode_value};
 use super::invariant::{Holds, Law};
 use super::report::{Break, Event, Step, What};
 use crate::ask::call::EXPIRY_MS;
-use crate::audit::library::NoUpgrades;
+use crate::audit::library::Library;
 use crate::audit::replay::Auditor;
 use crate::commit::commit::{Stepped, decide, result};
 use crate::commit::create::genesis;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, missing};
 use crate::head::live::{Due, Live};
 use crate::head::missed::{Cause, Missed};
 use crate::stack::DeepStack;
@@ -453,6 +454,23 @@ fn panicked(panic: &(dyn std::any::Any + Send)) -> End {
     let text = panic.downcast_ref::<&str>().map(|text| text.to_string());
     let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
     End::Broken(Box::new(Break::new(NO_PANIC, text.unwrap_or_else(|| "it panics".to_string()))))
+}
+
+/// The library of lineages in which no upgrade can be.
+struct NoUpgrades;
+
+impl Library for NoUpgrades {
+    fn definition(&self, (code, _): (CodeHash, PolicyHash)) -> Result<Arc<Definition>> {
+        Err(missing("code", code))
+    }
+
+    fn base(&self, code: CodeHash) -> Result<Arc<BaseImage>> {
+        Err(missing("base image of code", code))
+    }
+
+    fn runnable(&self, definition: &Definition) -> Result<Arc<Runnable>> {
+        Err(missing("code", definition.code.hash))
+    }
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use drawn::{AtomicU64, Condvar, Mutex, MutexGuard, Ordering, prove, thread};
+use ::schedules::{AtomicU64, Condvar, Mutex, MutexGuard, Ordering, prove, thread};
 use parking_lot::Mutex as Plain;
 
 use self::idle::Idle;
@@ -29,7 +29,7 @@ mod mailbox;
 
 /// The locks and conditions of these modules, in drawn schedules.
 mod sync {
-    pub(crate) use drawn::{AtomicU64, Condvar, Mutex, Ordering};
+    pub(crate) use ::schedules::{AtomicU64, Condvar, Mutex, Ordering};
 }
 
 /// An object: its mail, the number of its workers, and its taken letters, in order.

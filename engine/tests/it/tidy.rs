@@ -188,7 +188,7 @@ fn a_library_is_named_only_in_its_own_folder() {
         ("redb::", &["storage/src/rows/index", "benches/"]),
         (
             "wasmtime::",
-            &["engine/src/substrate", "fuzz/src/target/instrument", "benches/src/floor/"],
+            &["engine/src/substrate", "fuzz/src/targets/instrument", "benches/src/floor/"],
         ),
         ("cedar_policy", &["policy/src/cedar"]),
         ("wit_parser", &["schema/src/parse.rs", "schema/tests/it/canonical_abi.rs", "fuzz/"]),
@@ -272,6 +272,7 @@ fn a_folder_imports_what_is_below_it() {
 
 /// The most files that may import one another in a circle, of each crate.
 const CIRCLES_MAX: &[(&str, usize)] = &[
+    ("names/src", 0),
     ("object/src", 2),
     ("schema/src", 2),
     ("policy/src", 2),
@@ -284,7 +285,7 @@ const CIRCLES_MAX: &[(&str, usize)] = &[
     ("cli/src", 4),
     ("benches/src", 2),
     ("fuzz/src", 4),
-    ("drawn/src", 0),
+    ("schedules/src", 0),
 ];
 
 #[test]
@@ -310,21 +311,23 @@ fn files_do_not_import_in_circles() {
 fn imports_run_one_way() {
     // The packages of the workspace that each manifest may name, outside its tests.
     let walls: &[(&str, &[&str])] = &[
+        ("names", &[]),
         ("object", &[]),
         ("schema", &["object"]),
         ("policy", &["object", "schema"]),
         ("storage", &["object", "schema", "policy"]),
         ("query", &["object", "schema", "policy", "storage"]),
         ("engine", &["macros", "object", "schema", "policy", "storage", "query"]),
-        ("engine/macros", &[]),
+        ("engine/macros", &["names"]),
         ("guest", &["macros"]),
-        ("guest/macros", &[]),
+        ("guest/macros", &["names"]),
         ("cli", &["continuant"]),
         ("benches", &["continuant"]),
         ("fuzz", &["continuant", "object", "schema", "policy", "storage"]),
-        ("drawn", &[]),
+        ("schedules", &[]),
     ];
     let ours = [
+        "names",
         "object",
         "schema",
         "policy",
@@ -335,7 +338,7 @@ fn imports_run_one_way() {
         "cli",
         "benches",
         "fuzz",
-        "drawn",
+        "schedules",
     ];
     let mut broken = Vec::new();
     for (folder, allowed) in walls {

@@ -10,7 +10,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use drawn::{prove, thread};
+use ::schedules::{prove, thread};
 use parking_lot::Mutex as Plain;
 
 use self::writer::{Sizes, Writer};
@@ -28,7 +28,7 @@ mod writer;
 
 /// The writer's locks and conditions, in drawn schedules.
 mod sync {
-    pub(crate) use drawn::{Condvar, Mutex, MutexGuard};
+    pub(crate) use ::schedules::{Condvar, Mutex, MutexGuard};
 }
 
 const ID: [u8; 16] = [7; 16];

@@ -26,8 +26,8 @@ use crate::generate::source;
 use crate::outcome::{Outcome, hold, must};
 use crate::runner::watch_threads;
 use crate::tally::Tally;
-use crate::target::storage_model::model::Model;
-use crate::target::storage_model::{append, compare, draft, patient};
+use crate::targets::storage_model::model::Model;
+use crate::targets::storage_model::{append, compare, draft, patient};
 
 const DATABASE: &str = "/fleet";
 const BACKUP: &str = "/backup";

@@ -9,8 +9,8 @@ use storage::{Error, LineageEntry, Store};
 
 use crate::generate::lineage::encoded;
 use crate::outcome::{Outcome, equal, hold};
-use crate::target::storage_model::compare;
-use crate::target::storage_model::model::{Entry, Model, Object};
+use crate::targets::storage_model::compare;
+use crate::targets::storage_model::model::{Entry, Model, Object};
 
 /// Returns whether everything is served; a failure is content that was never appended.
 pub(crate) fn served(store: &Store, model: &Model) -> Result<bool, String> {

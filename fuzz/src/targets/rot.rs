@@ -22,9 +22,9 @@ use crate::generate::source;
 use crate::outcome::{Outcome, equal, hold, must};
 use crate::runner::watch_threads;
 use crate::tally::Tally;
-use crate::target::storage_model::compare;
-use crate::target::storage_model::model::Model;
-use crate::target::storage_model::patient;
+use crate::targets::storage_model::compare;
+use crate::targets::storage_model::model::Model;
+use crate::targets::storage_model::patient;
 use crate::workload::{PATH, Threads, Work};
 
 /// Seeds that share a database.
