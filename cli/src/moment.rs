@@ -33,7 +33,7 @@ const PAST: &str = "expected a past time, such as 2013-01-31T12:00:00Z, 2013-01-
 const FUTURE: &str = "expected a future time, such as 2099-01-31T12:00:00Z, 2099-01-31, tomorrow \
                       or 5m (from now)";
 
-/// Gives a time as text: `2013-01-31T12:00:00.000Z`.
+/// Returns a time as text: `2013-01-31T12:00:00.000Z`.
 pub(crate) fn show(time: u64) -> String {
     let calendar = i64::try_from(time).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
     calendar.map_or(time.to_string(), |timestamp| format!("{timestamp:.3}"))

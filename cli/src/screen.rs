@@ -39,7 +39,7 @@ impl Screen {
     }
 }
 
-/// Draws the lines over the last `before`; gives how many there was room for.
+/// Draws the lines over the last `before`; returns how many there was room for.
 fn draw(terminal: &Term, lines: &[String], before: usize) -> io::Result<usize> {
     let (rows, columns) = terminal.size();
     let room = usize::from(rows).saturating_sub(1);

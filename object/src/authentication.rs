@@ -169,12 +169,12 @@ fn wrong_parent(head: &Head, parent: VersionHash) -> Verdict {
     Verdict::native(Reason::WrongParent, detail)
 }
 
-/// The verdict on a session that there is no room for.
+/// Returns the verdict on a session for which there is no room.
 fn sessions_full() -> Verdict {
     Verdict::native(Reason::SessionsFull, "")
 }
 
-/// The verdict on the code of an input in a session: the host's alone.
+/// Returns the verdict on a wrong code of an input in a session; only the host can give it.
 fn wrong_code() -> Verdict {
     Verdict::native(Reason::SessionCode, "the code is not of the session's secret")
 }

@@ -1,7 +1,8 @@
 //! Reading and writing the hand-laid little-endian encodings: bounds checked, no allocation from
 //! a length that the bytes themselves do not back. The log's records are written with it too.
 //!
-//! Invariant: `Reader` never yields a slice longer than what is left, and says where it failed.
+//! Invariant: `Reader` never yields a slice longer than the remaining bytes, and says where it
+//! failed.
 
 use arrayvec::ArrayVec;
 
@@ -159,7 +160,7 @@ impl Write for Vec<u8> {
     }
 }
 
-/// An encoding of a length that is known.
+/// An encoding of a known length.
 ///
 /// # Panics
 ///

@@ -58,7 +58,7 @@ pub enum ErrorKind {
         what: &'static str,
         /// The name given.
         name: String,
-        /// The names that there are.
+        /// The existing names.
         known: Vec<String>,
     },
     /// A lineage, proof or image that does not verify.
@@ -137,7 +137,7 @@ impl ErrorKind {
         }
     }
 
-    /// Returns whether what was read is not what was written, or does not verify.
+    /// Returns whether the read bytes are not the written ones, or do not verify.
     pub fn is_damaged(&self) -> bool {
         matches!(
             self,

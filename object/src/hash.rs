@@ -1,4 +1,4 @@
-//! BLAKE3 hashes as types: the type says what was hashed.
+//! BLAKE3 hashes as types: the type says which structure was hashed.
 //!
 //! Every structure is hashed in a context of its own (BLAKE3's `derive_key` mode), so that no
 //! encoding of one structure is ever an encoding of another. The memory root is the exception: it

@@ -128,7 +128,7 @@ pub(super) struct Ruled {
 type Stack<'a> = ArrayVec<Datum<'a>, STACK_MAX>;
 
 impl Program {
-    /// Decides, or gives up.
+    /// Decides, or returns nothing where the program cannot decide.
     pub(super) fn run<'a>(&'a self, facts: &'a Facts<'a>, raw: &Raw<'a>) -> Option<Ruled> {
         let mut registers = Registers::new();
         load::load(&self.loads, facts, raw, &mut registers)?;

@@ -161,7 +161,7 @@ impl<M: Memory + ?Sized> Transcript<'_, '_, '_, M> {
         }
     }
 
-    /// The field of that name: each that there is may have to be compared with it.
+    /// Finds the field of a name, at the cost of comparing every field in the worst case.
     fn field<'t>(&mut self, record: &'t Record, name: &str) -> Result<&'t Field, Unread> {
         self.sink.spend(record.fields.len())?;
         let mut fields = record.fields.iter();

@@ -401,7 +401,7 @@ impl Inner {
         done
     }
 
-    /// Gives a result back. After any failure of the file system nothing more is promised.
+    /// Passes a result on; after a failure of the file system the store acknowledges nothing more.
     pub(crate) fn heed<T>(&self, result: Result<T>) -> Result<T> {
         result.inspect_err(|error| {
             if error.is_of_file_system() {

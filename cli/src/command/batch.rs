@@ -255,7 +255,7 @@ impl Batch {
 /// The number of lines, and the objects that they name.
 #[derive(Default)]
 struct Batched {
-    /// The number of the last, 0 when there is none.
+    /// The number of the last line, 0 when there is none.
     count: u64,
     objects: BTreeSet<ObjectId>,
 }

@@ -31,7 +31,7 @@ pub(crate) struct Compact {
     trust_clock: bool,
 }
 
-/// The failure of a compaction, with what it did before where that is known.
+/// Returns the failure of a compaction, with the work before it if that is known.
 fn ended_early(error: Error) -> Failure {
     let mut source = std::error::Error::source(&error);
     let mut incomplete = None;

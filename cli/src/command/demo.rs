@@ -161,7 +161,7 @@ impl Stage<'_> {
         self.rows.last().map_or(0, |row| row.time)
     }
 
-    /// Plays all rows, and closes the database; gives how long the playing took.
+    /// Plays all rows, and closes the database; returns how long the playing took.
     fn play(&self, record: Record) -> Result<Duration> {
         let db = self.open(self.rows.first().map_or(0, |row| row.time), false)?;
         let bar = progress::bar("playing", self.rows.len() as u64);
@@ -176,7 +176,7 @@ impl Stage<'_> {
         Ok(took)
     }
 
-    /// Verifies every lineage; gives how many, and how long it took.
+    /// Verifies every lineage; returns how many, and how long it took.
     fn audit(&self, db: &Database, ids: &[ObjectId], replay: Replay) -> Result<(u64, Duration)> {
         let doing = if replay == Replay::Yes { "replaying" } else { "verifying" };
         let bar = progress::bar(doing, ids.len() as u64);

@@ -96,7 +96,7 @@ fn take_back(db: &Database, id: ObjectId, printer: &mut Printer) -> Result<()> {
     }
 }
 
-/// Writes the capsule, and gives its length.
+/// Writes the capsule, and returns its length.
 pub(super) fn write(db: &Database, id: ObjectId, path: &Path, force: bool) -> Result<u64> {
     let bar = progress::growing("exporting");
     let written = files::write(path, force, |out| Ok(db.export(id, &mut bar.wrap_write(out))?));

@@ -103,7 +103,7 @@ fn warn_of_policy(db: &Database, info: &ObjectInfo) -> Result<()> {
     Ok(())
 }
 
-/// Opens a capsule; gives its length too.
+/// Opens a capsule, and returns its length too.
 pub(super) fn open(path: &Path) -> Result<(File, u64)> {
     let opened = File::open(path).and_then(|file| {
         let length = file.metadata()?.len();

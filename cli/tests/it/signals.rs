@@ -101,8 +101,8 @@ fn a_command_that_waits_for_its_input_ends_at_once() {
     assert_eq!(child.wait().unwrap().signal(), Some(15), "a shell sees what ended it");
 }
 
-/// Has a batch of lines be asked to end while it prints what came of the first of them; gives what
-/// it says on stderr, and how it ended.
+/// Sends a batch the signal to end while it prints its first lines; returns its stderr and its exit
+/// code.
 fn asked_while_it_prints(terminal: &Terminal, calls: &str, count: usize) -> (String, Option<i32>) {
     let lines = "[\"visits\", \"increment\", 1]\n".repeat(count);
     terminal.write("calls.jsonl", lines);

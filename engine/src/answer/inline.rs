@@ -19,7 +19,7 @@ pub(crate) trait Inline: Send + Sync {
     /// Posts the wakes that are due by the system's clock.
     fn run_due(&self);
 
-    /// Gives the object that is next its turn; whether one was.
+    /// Gives the next object its turn; returns whether there was one.
     fn work(&self) -> bool;
 
     /// Makes the log durable.

@@ -414,7 +414,7 @@ impl Shared {
         }
     }
 
-    /// Gives an error back; one of a full mailbox is counted.
+    /// Passes an error on; one of a full mailbox is counted.
     fn turned_away(&self, error: Error) -> Error {
         if matches!(error.kind(), ErrorKind::MailboxFull { .. }) {
             self.metrics.count(Count::LettersTurnedAway);

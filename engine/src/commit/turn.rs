@@ -260,7 +260,7 @@ impl Turn<'_> {
         }
     }
 
-    /// Delivers the messages that are on their way to the object, in their order; gives a letter
+    /// Delivers the messages that are on their way to the object, in their order; returns a letter
     /// back when they use up the turn.
     fn mail(&mut self, time: u64) -> Option<Letter> {
         let (shared, resident) = (self.shared, self.resident);

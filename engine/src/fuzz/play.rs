@@ -175,7 +175,7 @@ impl<'f> Stage<'f> {
         Stage { definition, runnable, catalog, stack, keys, laws, holds, slots, memo }
     }
 
-    /// Creates an object, or gives the verdict against that.
+    /// Creates an object, or returns the verdict against it.
     pub(super) fn begin(
         &mut self,
         arguments: &[Value],

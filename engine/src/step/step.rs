@@ -359,7 +359,7 @@ fn asked<'a>(
     Ok(method)
 }
 
-/// Calls a method with encoded arguments; gives the encoded result.
+/// Calls a method with encoded arguments; returns the encoded result.
 fn call(loaded: &mut Loaded, method: &Method, arguments: &[u8]) -> Result<Vec<u8>, Stop> {
     let values = schema::decode_args(arguments, &method.params)?;
     let core = schema::lower_args(&values, &method.params, &mut Arguments { loaded })?;

@@ -292,7 +292,7 @@ fn check_prometheus(text: &str) {
     assert!(helped);
 }
 
-/// Holds text against the OpenMetrics format, line by line; gives how many samples it has.
+/// Checks a text against the OpenMetrics format, line by line; returns how many samples it has.
 fn check_open_metrics(text: &str) -> usize {
     let body = text.strip_suffix("# EOF\n").expect("the end is marked");
     let (mut families, mut samples) = (HashSet::new(), HashSet::new());

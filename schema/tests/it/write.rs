@@ -31,7 +31,7 @@ impl Object {
         (path.to_string(), encode_value(&value, place.ty()).unwrap())
     }
 
-    /// Writes, and gives the indices of the pages that changed.
+    /// Writes, and returns the indices of the pages that changed.
     fn write(&mut self, fields: &[(String, Vec<u8>)]) -> Result<Vec<u32>, Error> {
         let pages = write::apply(&self.schema, STATE, &self.image, fields)?;
         let changed = pages.iter().map(|(index, _)| *index).collect();

@@ -103,7 +103,7 @@ impl Directory {
     }
 
     /// Makes the marker of the database in `path` anew, which lost it, with the id that its log
-    /// says; gives whether it was missing or damaged.
+    /// says; returns whether it was missing or damaged.
     pub(crate) fn mend(
         disk: &Arc<dyn Disk>,
         path: &Path,

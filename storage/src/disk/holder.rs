@@ -16,7 +16,7 @@ const COMMAND_BYTES_MAX: u64 = 4096;
 const COMMAND_CHARS_MAX: usize = 160;
 /// Bytes of the kernel's list of locks that are read.
 const LOCKS_BYTES_MAX: u64 = 4 << 20;
-/// Files of a process that are looked at.
+/// The number of open files of a process that are examined.
 const FILES_MAX: usize = 4096;
 
 /// A process that has a lock.

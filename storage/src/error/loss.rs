@@ -47,7 +47,7 @@ pub struct LostObject {
     pub name: Option<String>,
     /// The newest version that is left; none when nothing is.
     pub kept: Option<u64>,
-    /// The newest version that there was.
+    /// The newest version before the loss.
     pub newest: u64,
     /// Refusals that are gone.
     pub refusal_count: u64,

@@ -170,7 +170,7 @@ impl Segments {
         })
     }
 
-    /// The numbers of the segments that there are, ascending.
+    /// Returns the numbers of the existing segments, ascending.
     pub(crate) fn numbers(&self) -> Result<Vec<u32>> {
         let names = self.names()?;
         let staged = names.iter().filter(|_| self.staged).filter_map(|name| staged_number(name));

@@ -21,7 +21,7 @@ use crate::store::{Inner, Store};
 /// The stand-in for a page that was not read yet.
 static UNREAD: Page = [0; PAGE_BYTES];
 
-/// The memory of a version, page by page as they are looked at.
+/// The memory of a version, whose pages are read when they are examined.
 #[derive(Debug)]
 pub struct Excerpt<'s> {
     inner: &'s Inner,

@@ -294,7 +294,7 @@ impl<'a> Records<'a> {
         }
     }
 
-    /// Gives a version, after noting the refusals and the version that come behind it.
+    /// Returns a version, after noting the refusals and the version that come behind it.
     fn pass(&mut self, stored: StoredCommit) -> Result<StoredCommit> {
         self.next = self.versions.next().transpose()?;
         let header = stored.header();

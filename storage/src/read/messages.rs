@@ -41,7 +41,7 @@ use crate::store::{Inner, Store};
 
 /// Messages of one version that are read at a time.
 const READ_MAX: usize = 64;
-/// Dead letters that are looked at at a time.
+/// The number of dead letters that are read at a time.
 const DEAD_PAGE: usize = 4096;
 
 /// A message on its way, with its content.

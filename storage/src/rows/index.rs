@@ -214,7 +214,7 @@ enum Home<'a> {
 }
 
 impl Home<'_> {
-    /// The file that there is.
+    /// The existing file.
     fn found(self, path: &Path) -> Result<Option<Arc<dyn DiskFile>>> {
         let failed = |operation| move |error| Error::io(operation, error).at(path);
         let (Home::File(disk) | Home::Memory(disk)) = self;

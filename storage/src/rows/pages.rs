@@ -150,8 +150,8 @@ impl PageTable {
         written.iter().all(|pages| pages.binary_search_by_key(&page, |entry| entry.0).is_err())
     }
 
-    /// Takes in a version that makes `changes`, ascending, at `at`; gives the table that its record
-    /// has, when it is time for one.
+    /// Takes in a version that makes `changes`, ascending, at `at`; returns the table for its
+    /// record, when one is due.
     pub(crate) fn advance(
         &mut self,
         changes: &[PageChange],

@@ -104,7 +104,7 @@ impl Row {
         (row, notes)
     }
 
-    /// Takes in the next version, which stands at [`Position::HERE`]; gives the notes beside it.
+    /// Takes in the next version, which stands at [`Position::HERE`]; returns the notes beside it.
     ///
     /// # Panics
     ///

@@ -132,7 +132,7 @@ fn compare_now(walk: &mut Walk<'_>, now: &Now) {
 
 /// Puts the broken frames of the log in place of all that follows from them.
 fn explain(inner: &Inner, report: &mut Report, progress: Progress<'_>) -> Result<()> {
-    // The index first: what it has is before the end of the log.
+    // The index is read first: its rows are before the end of the log.
     let index = inner.index.reading()?;
     let end = inner.log.tail();
     inner.log.wait_durable(end.end)?;

@@ -339,9 +339,8 @@ impl Trim<'_> {
         Ok(numbers.into_iter().filter(|found| (number..full).contains(found)).collect())
     }
 
-    /// Compacts segments, those again that there was no room for as long as others make some. Gives
-    /// why it ended early: the failure of the first for which there is no room, or that it was to
-    /// stop.
+    /// Compacts segments; retries those without room as long as others make some. Returns the reason
+    /// if it ended early: the failure of the first segment without room, or the request to stop.
     fn segments(
         &mut self,
         numbers: &[u32],
@@ -581,7 +580,7 @@ impl Trim<'_> {
     }
 }
 
-/// Outputs of a version that an outbox gives.
+/// Returns the outputs of a version that an outbox gives.
 fn output_count(staged: Staged, record: &VersionRecord<'_>) -> Result<usize> {
     match record.payloads.filter(|_| staged == Staged::No) {
         Some(payloads) => Ok(Effects::decode(payloads.effects)?.outputs.len()),

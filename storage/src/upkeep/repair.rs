@@ -231,7 +231,7 @@ fn read(
     recovery::replay((log, seal), index, options, heads, from)
 }
 
-/// Adds the frame that records a loss to the log; gives its place.
+/// Adds the frame that records a loss to the log; returns its place.
 fn record(
     options: &Options,
     (segments, id): (Segments, DatabaseId),

@@ -372,7 +372,7 @@ impl<'s> Draft<'s> {
             && self.names.iter().all(|(name, _)| heads.name(name).is_none())
     }
 
-    /// Pushes the frame. Gives `done` back: with an error, or without one when the heads have moved
+    /// Pushes the frame. Returns `done`: with an error, or without one when the heads have moved
     /// and the draft must be made anew.
     fn push(self, done: Done) -> Result<(Pushed<'s>, usize), (Option<Error>, Done)> {
         let hash = blake3::hash(&self.body.0);

@@ -69,7 +69,7 @@ impl Outgoing {
     }
 }
 
-/// Gives the outputs of a store in order. Several of one name do not know of each other.
+/// A reader of the outputs of a store, in order. Two readers of one name do not know each other.
 #[derive(Debug)]
 pub struct Outbox<'a> {
     inner: &'a Inner,
@@ -81,9 +81,9 @@ pub struct Outbox<'a> {
     ready: VecDeque<Outgoing>,
     /// The output that was given last.
     given: OutboxPlace,
-    /// The last frame that was looked at, with the count of its outputs.
+    /// The last frame that was read, with the count of its outputs.
     looked: OutboxPlace,
-    /// Bytes of frames without outputs that were looked at since it was taken note of.
+    /// Bytes of frames without outputs that were read since the place was noted.
     looked_bytes: u64,
 }
 
@@ -145,7 +145,7 @@ impl Store {
         inner.heed(inner.outbox_status())
     }
 
-    /// The names of the outboxes that there are, ascending.
+    /// Returns the names of all outboxes, ascending.
     pub fn outboxes(&self) -> Vec<String> {
         self.inner().heads.lock().outboxes().map(|(name, _)| name.clone()).collect()
     }

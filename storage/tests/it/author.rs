@@ -331,7 +331,7 @@ pub(crate) fn append(store: &Store, made: &[Made], names: &[(&str, ObjectId)]) -
     durable
 }
 
-/// Gives `append` what makes one frame of records.
+/// Calls `append` with the parts of one frame of records.
 pub(crate) fn in_one_frame<T>(
     made: &[Made],
     names: &[(&str, ObjectId)],

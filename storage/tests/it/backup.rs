@@ -1310,7 +1310,7 @@ fn a_database_is_restored_to_a_time_and_asks_where_that_names_no_place() {
     assert!(asked_count > 0, "seed {first}: objects of different authors have their own times");
 }
 
-/// Restores a database to every time in it; gives how often it was asked for a place.
+/// Restores a database to every time in it; returns how often it was asked for a place.
 fn restore_to_times(seed: u64) -> u64 {
     let directory = TempDir::new().unwrap();
     let (path, to) = (directory.path().join("db"), directory.path().join("restored"));

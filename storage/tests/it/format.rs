@@ -172,7 +172,7 @@ fn written(path: &Path) {
     crate::losses::lose_the_last_frame(path);
 }
 
-/// Walks a segment by the tables; gives the kinds of its records.
+/// Walks a segment by the tables; returns the kinds of its records.
 fn walk(segment: u64, bytes: &[u8], id: &[u8], last: &mut Vec<u8>) -> BTreeSet<u64> {
     let layout = number(&bytes[8..12]);
     let (header, mut at) = fixed("Segment header", bytes);
@@ -294,7 +294,7 @@ fn version(content: &[u8]) {
     assert!(rest.is_empty() && next <= header.memory_bytes / 4096);
 }
 
-/// Walks the segments of a database; gives the kinds of its records.
+/// Walks the segments of a database; returns the kinds of its records.
 fn walk_all(path: &Path, layout: u64) -> BTreeSet<u64> {
     let marker = fs::read(path.join("continuant.db")).unwrap();
     let (marker, length) = fixed("Marker", &marker);

@@ -20,7 +20,7 @@ use super::Asked;
 use crate::failure::{Failure, Result};
 use crate::{moment, receipt};
 
-/// The kind of the failure that there is nothing to resume.
+/// The kind of the failure when there is nothing to resume.
 pub(super) const NO_BATCH: &str = "no-batch";
 
 /// The record of one line.

@@ -71,7 +71,7 @@ impl<'a> Fleet<'a> {
     }
 
     /// Plays `rows`; when it is done, everything is durable and no wake is due.
-    /// Plays fewer when the process is asked to end; gives how many.
+    /// Plays fewer when the process is asked to end; returns how many.
     pub(super) fn play(&mut self, rows: &[Row<'a>], bar: &ProgressBar) -> Result<usize> {
         let mut played = 0;
         for row in rows {

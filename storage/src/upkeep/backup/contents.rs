@@ -33,7 +33,7 @@ pub struct Contents {
 }
 
 impl Contents {
-    /// Counts a frame; gives its time, if it has one.
+    /// Counts a frame; returns its time, if it has one.
     pub(crate) fn add(&mut self, frame: &Frame) -> Result<Option<u64>> {
         self.frame_count += 1;
         self.records(frame).map_err(|error| placed(error, frame.position))
@@ -141,7 +141,7 @@ impl Plain<'_> {
         Ok(behind)
     }
 
-    /// Counts a record of the frame at `frame`, which ends at `end`; gives the end of the record.
+    /// Counts a record of the frame at `frame`, which ends at `end`; returns the end of the record.
     fn record(
         &mut self,
         at: u64,

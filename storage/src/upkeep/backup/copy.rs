@@ -244,7 +244,7 @@ impl<'a> LogCopy<'a> {
         self.count(end, 0)
     }
 
-    /// Compares a segment, and verifies it when it is its turn; gives its end.
+    /// Compares a segment, and verifies it when it is its turn; returns its end.
     fn compared(&mut self, number: u32) -> Result<u64> {
         let (here, there) = (self.source.header(number)?, self.there.header(number)?);
         let end = self.there.bytes_count(number)?;
@@ -295,7 +295,7 @@ impl<'a> LogCopy<'a> {
         Ok(())
     }
 
-    /// Compares the last segment that the target has; gives the end of its frames.
+    /// Compares the last segment that the target has; returns the end of its frames.
     fn seam(&mut self, number: u32, short: Short<'_>) -> Result<Tail> {
         let previous = self.of_target(self.there.header(number))?.previous;
         let mut passage = Passage::new(self.seal, Tail::of_segment(number, previous));
@@ -600,7 +600,7 @@ impl<'a> LogCopy<'a> {
         Some(u64::from(limit.offset()))
     }
 
-    /// What the target is at fault for.
+    /// Names the target as the place of an error.
     fn of_target<T>(&self, result: Result<T>) -> Result<T> {
         result.map_err(|error| error.at(self.target.path()))
     }

@@ -89,7 +89,7 @@ impl Witness {
         Ok(Index::covered_in(disk, index)?.is_some_and(|covered| covered.end > self.tail.end))
     }
 
-    /// Writes the witness in place of the one that there was.
+    /// Writes the witness in place of the former one.
     pub(crate) fn write(&self, directory: &Directory) -> Result<()> {
         self.stage(directory)?;
         keep_file(&**directory.disk(), &directory.witness())

@@ -186,7 +186,7 @@ impl Newest {
             match record {
                 Record::Version(version) => self.version(frame.position, version),
                 Record::Refusal(_, content) => {
-                    // One of an object that was not read shows that there was one.
+                    // A record of an unread object shows that the object existed.
                     if let Ok((_, refusal)) = decode_refusal(content, frame.position)
                         && self.load.has(&refusal.object.0)
                         && !self.of.contains_key(&refusal.object)

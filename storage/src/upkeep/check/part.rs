@@ -154,7 +154,7 @@ mod tests {
 
     use super::*;
 
-    /// Folds things of these weights, in a random order, in parts; gives the parts that were whole.
+    /// Folds things of these weights, in a random order, in parts; returns the completed parts.
     fn fold(rng: &mut StdRng, things: &[([u8; 8], usize)], bytes_max: usize) -> (Vec<Part>, usize) {
         let (mut parts, mut load) = (Parts::new(), Load::new(Part::ALL, bytes_max));
         let (mut whole, mut pass_count) = (Vec::new(), 0);
