@@ -58,11 +58,11 @@ impl Samples {
         self.0.push(value);
     }
 
-    /// The middle one; of an even number, the mean of the two in the middle.
+    /// Returns the middle sample; of an even number, the mean of the two in the middle.
     ///
     /// # Panics
     ///
-    /// When there is none.
+    /// When there is no sample.
     pub fn median(&self) -> f64 {
         let sorted = self.sorted();
         assert!(!sorted.is_empty(), "a figure has a sample");

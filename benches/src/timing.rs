@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-/// Lets time pass in which nothing is asked for.
+/// Lets time pass without any request.
 pub(crate) fn pass(time: Duration) {
     std::thread::sleep(time);
 }

@@ -97,8 +97,8 @@ impl Failure {
         Failure::with("stopped", stop::code(signal), message)
     }
 
-    /// Returns the failure of an error; where work stopped in order because a signal asked for it,
-    /// that, with what was done.
+    /// Returns the failure of an error; if work stopped in order because of a signal, the failure
+    /// says so, with the work done.
     pub(crate) fn unless_stopped(error: Error, done: impl fmt::Display) -> Failure {
         match stop::asked() {
             Some(signal) if is_stopped(&error) => Failure::stopped(signal, done),

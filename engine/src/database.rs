@@ -488,9 +488,9 @@ impl Database {
         self.shared.timer().due(time)
     }
 
-    /// The wakes that were due and have made no version, of objects in the order of their ids: each
-    /// was refused, or failed, or its object is ahead of the clock, since the database was opened;
-    /// of before that, those that have been looked at again.
+    /// Returns the due wakes that have made no version, in the order of their objects' ids: each
+    /// was refused, or failed, or its object is ahead of the clock, since the database was opened.
+    /// Earlier ones appear once they are tried again.
     ///
     /// ```
     /// use continuant::{Cause, Clock, Code, Database, Options, args};

@@ -18,7 +18,7 @@ use crate::substrate::HostFailure;
 /// The result of the engine's fallible functions.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Something that was asked for did not happen.
+/// The failure of a request: its kind, and the object that it is about.
 #[derive(Debug, Clone)]
 pub struct Error(Box<Inner>);
 
@@ -64,7 +64,7 @@ pub enum ErrorKind {
     NoVersion {
         /// The version asked for.
         asked: String,
-        /// The newest that there is.
+        /// The newest version.
         newest: u64,
     },
     /// The object has no such refusal on record.

@@ -173,7 +173,7 @@ impl Fuzz {
         self
     }
 
-    /// Stops also when a closure says so, which is asked after each sequence.
+    /// Stops also when a closure says so, which is called after each sequence.
     pub fn stop_when(mut self, stop: impl Fn() -> bool + Send + Sync + 'static) -> Fuzz {
         self.stop = Some(Box::new(stop));
         self

@@ -139,9 +139,9 @@ pub struct Counts<T>(Vec<(T, u64)>);
 /// The counts of the ways in which objects were put into instances.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Loads {
-    /// Into one that was made for it.
+    /// Loads into an instance that was made for the object.
     pub(crate) instantiated: u64,
-    /// Into one that there was.
+    /// Loads into an existing instance.
     pub(crate) reused: u64,
 }
 

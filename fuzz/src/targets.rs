@@ -33,7 +33,7 @@ pub struct Target {
     pub name: &'static str,
     /// The statement that must hold.
     pub about: &'static str,
-    /// Does one run, which may count what it does.
+    /// Does one run, which may count its work.
     pub run: fn(u64, &Tally) -> Outcome,
 }
 

@@ -46,7 +46,7 @@ struct Which {
     #[arg(value_name = "LETTER")]
     letters: Vec<String>,
 
-    /// All that there are
+    /// All dead letters
     #[arg(long)]
     all: bool,
 }

@@ -77,7 +77,7 @@ impl Diff {
 fn document(change: &FieldChange) -> Json {
     let mut document = Map::from_iter([("path".to_string(), json!(change.path))]);
     let values = [("before", &change.before), ("after", &change.after)];
-    // A field that there was not is not one without a value.
+    // A field that did not exist differs from a field without a value.
     let values = values.into_iter().filter_map(|(name, value)| Some((name, value.as_ref()?)));
     document.extend(values.map(|(name, value)| (name.to_string(), value.to_json())));
     Json::Object(document)

@@ -19,7 +19,7 @@ use crate::session::{Session, short};
 use crate::table::{Align, Table, grouped};
 use crate::{aside, files, moment, progress, stop, vitals};
 
-/// The longest wait before the clock is looked at again: it may be set meanwhile.
+/// The longest wait before the clock is read again: it may be set meanwhile.
 const WAIT_MAX: Duration = Duration::from_secs(1);
 
 /// Run own cycles: those that are due, or all that come due in a while
@@ -188,7 +188,7 @@ impl Run {
         }
     }
 
-    /// Shows metrics, as far as that is asked for.
+    /// Shows metrics, if the options ask for it.
     fn show(
         &self,
         screen: &mut Screen,

@@ -85,7 +85,7 @@ fn is_missing(failure: &Failure) -> bool {
     ["no-object", "no-database"].contains(&failure.kind())
 }
 
-/// The failure that there is neither an object nor a file.
+/// Returns the failure when there is neither an object nor a file.
 fn nothing(target: &str, failure: Failure) -> Failure {
     let looks_like_a_path = target.contains('/') || Path::new(target).extension().is_some();
     match looks_like_a_path {

@@ -447,7 +447,7 @@ impl Shared {
         Ok(self.place(id))
     }
 
-    /// The place in memory of an object that there is.
+    /// Returns the place in memory of an existing object.
     fn place(&self, id: ObjectId) -> Arc<Resident> {
         let mut shard = self.shard(id).write();
         Arc::clone(shard.entry(id).or_insert_with(|| Arc::new(Resident::new(id))))

@@ -298,9 +298,8 @@ impl Turn<'_> {
         commit(self, asked).map(drop)
     }
 
-    /// Runs the object's own cycle for a wake that is due, at the latest at `now`. Someone may have
-    /// asked for it: the answer is on record then, and the wake is tried again when it would have
-    /// been.
+    /// Runs the object's own cycle for a wake that is due, at the latest at `now`. A caller
+    /// may have asked for it: then a refusal is on record, and the next try stays at its time.
     fn run_wake(&mut self, due: Due, now: u64, asked: Option<Reply>) -> Result<()> {
         let (Due { wake, at }, shared, live) = (due, self.shared, &*self.live);
         let (seq, armed, before) = (live.head.header.seq, live.armed(), live.missed.clone());

@@ -58,7 +58,7 @@ impl Drawn {
             // Calls that were drawn for and are still on their way may be refused as replayed.
             self.above.clear();
         }
-        // There is none above the last that there is: the object says so.
+        // There is no nonce above the greatest: the object refuses it then.
         let nonce = last.saturating_add(1);
         self.above.extend(whose.iter().map(|&of| ((object, of), nonce)));
         nonce

@@ -73,7 +73,7 @@ impl Database {
         Ok(self.shared.store().outbox_status()?)
     }
 
-    /// The names of the outboxes that there are, ascending.
+    /// Returns the names of all outboxes, ascending.
     pub fn outboxes(&self) -> Vec<String> {
         self.shared.store().outboxes()
     }

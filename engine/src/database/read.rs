@@ -37,7 +37,7 @@ pub(crate) fn as_of(shared: &Arc<Shared>, id: ObjectId, time: u64) -> Result<Sna
     version(shared, id, found, || format!("time {time}"))
 }
 
-/// A version that was found, or that there is none.
+/// Returns a found version, or the error that there is none.
 fn version(
     shared: &Arc<Shared>,
     id: ObjectId,

@@ -184,7 +184,7 @@ fn an_object_whose_policy_would_not_be_taken_any_more_is_imported_and_goes_on() 
     };
     assert!(is_refused(db.create(Code::wasm(module()).unwrap().policy(law)).unwrap_err()));
     assert!(is_refused(db.amend_for_good(id, law).wait().unwrap_err()));
-    // As it was asked for before there was that rule.
+    // The same amendment as earlier programs, which had no such rule, submitted it.
     let (reply, pending) = db.shared.channel(Durability::Durable);
     let request = Request::Amend { policy: Law::from(law).encode() };
     let input = Input { request, time: START, credential: None };

@@ -21,11 +21,11 @@ impl Random {
         mixed ^ (mixed >> 31)
     }
 
-    /// A number below `count`.
+    /// Draws a number below `count`.
     ///
     /// # Panics
     ///
-    /// When there is none.
+    /// When `count` is 0.
     pub(super) fn below(&mut self, count: usize) -> usize {
         assert!(count > 0, "there is a number to draw");
         (self.bits() % count as u64) as usize

@@ -38,7 +38,7 @@ pub enum What {
         /// The field's new value.
         value: Value,
     },
-    /// The policy that there is, is given once more.
+    /// An amendment to the present policy.
     Amend,
     /// The last input that was signed is submitted once more, as it was.
     Replay,
@@ -124,7 +124,7 @@ pub struct Report {
     pub replays: u64,
     /// Steps that were refused, by reason: a trap is one.
     pub refusals: BTreeMap<Reason, u64>,
-    /// Each action that there is: the methods, `write`, `amend` and `advance`.
+    /// Every action: the methods, `write`, `amend` and `advance`.
     pub actions: BTreeMap<String, Tries>,
     /// Each rule of the policy, by id.
     pub rules: BTreeMap<String, Verdicts>,

@@ -119,7 +119,7 @@ impl Live {
     /// Returns the time at which the timer runs the object, unless it has taken that entry already.
     pub(crate) fn armed(&self) -> Option<u64> {
         let wake = self.head.header.wake?;
-        // The last moment that there is never comes.
+        // The greatest time never comes.
         self.missed(wake)
             .map_or(Some(wake), |missed| (missed.retry < u64::MAX).then_some(missed.retry))
     }

@@ -24,7 +24,7 @@ pub(crate) trait Mail {
     /// Returns whether it is never turned away; nobody waits for an answer to such a letter.
     fn is_own(&self) -> bool;
 
-    /// Returns whether it is the note that there is mail: one note is as good as many.
+    /// Returns whether the letter is the note of mail: one note is as good as many.
     fn is_word_of_mail(&self) -> bool;
 }
 

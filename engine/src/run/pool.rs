@@ -95,8 +95,8 @@ impl<S: Default> Queue<S> {
         if self.hand.is_some() || !self.turns[place].is_empty() {
             return self.push(resident);
         }
-        // The worker takes it next, so nobody need be told; or it takes an errand before it, of
-        // which everybody was told.
+        // The worker takes it next, so no other need be woken; or it takes an errand before it,
+        // for which others were woken.
         self.turns[place].push(resident);
     }
 

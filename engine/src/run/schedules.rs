@@ -76,7 +76,7 @@ impl Stage {
         self.queued.notify_all();
     }
 
-    /// Posts a letter as the database does; whether it was taken in.
+    /// Posts a letter as the database does; returns whether it was accepted.
     fn post(&self, place: usize, letter: Letter) -> bool {
         let number = letter.number;
         self.quiet.begin();

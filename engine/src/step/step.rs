@@ -346,8 +346,8 @@ fn called(loaded: &mut Loaded, definition: &Definition, input: &Input) -> Result
     }
 }
 
-/// The method that a message asks for: that there is one, and that the arguments are its own, was
-/// for nobody to see to when the message was sent.
+/// Returns the method of a message, if it exists and has these arguments: nobody checked that when
+/// the message was sent.
 fn asked<'a>(
     definition: &'a Definition,
     method: &str,

@@ -11,13 +11,13 @@ use std::path::Path;
 /// The kind of an operation, as far as it matters for how it can fail.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Kind {
-    /// Names and lengths are looked at, or a file that there is is opened.
+    /// Names and lengths are read, or an existing file is opened.
     Look,
     Read,
     Write,
     /// A length.
     Resize,
-    /// Room is asked for, which a smaller request may still find.
+    /// Room is requested; a smaller request may succeed.
     Allocate,
     Sync,
     /// A name is made, changed or removed.

@@ -1,6 +1,6 @@
 //! Mutations of bytes and of text: damage by a disk, a network or a stranger.
 //!
-//! They do not know what the bytes mean.
+//! This module does not know the meaning of the bytes.
 
 use rand::RngExt;
 use rand::rngs::StdRng;

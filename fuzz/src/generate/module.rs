@@ -10,7 +10,7 @@ use crate::generate::GUESTS;
 use crate::generate::bytes::mutate;
 use crate::generate::smith::smith;
 
-/// The bytes of a module, or of what was one.
+/// Returns the bytes of a module, maybe damaged.
 pub(crate) fn module(rng: &mut StdRng) -> Vec<u8> {
     let drawn = if rng.random_bool(0.2) { smith(rng) } else { None };
     let mut bytes = match (drawn, rng.random_range(0..5)) {

@@ -69,7 +69,7 @@ impl Type {
     }
 }
 
-/// A module with at least one method; none when what was drawn has none.
+/// Draws a module with at least one method; returns none when the drawn one has none.
 pub(crate) fn smith(rng: &mut StdRng) -> Option<Smith> {
     let bytes: Vec<u8> = (0..rng.random_range(200..3000)).map(|_| rng.random()).collect();
     let mut module = Module::new(config(rng), &mut Unstructured::new(&bytes)).ok()?;

@@ -191,7 +191,7 @@ impl World<'_> {
             (Err(verdict), _) => {
                 counts.refusals += 1;
                 let fresh = signed.as_ref().is_none_or(|signed| vault.model.is_fresh(signed));
-                // A ledger takes no session that there is, and none of nobody.
+                // An open session cannot be opened again, nor one without a signer.
                 let fresh = fresh && !matches!(ask, Ask::Open(..));
                 let forged = match rng.random_bool(0.5) {
                     true => forged::admissions(rng, signed.as_ref(), &input),

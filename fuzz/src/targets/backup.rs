@@ -339,8 +339,8 @@ impl Run<'_> {
         self.read(&left).map_err(problem)
     }
 
-    /// Requires that a backup is the former one or the new one, however it is read; that there is
-    /// none yet is all right where there was none.
+    /// Requires that a backup is the former one or the new one, however it is read; it may be
+    /// absent if there was no former one.
     fn read(&mut self, left: &Volume) -> Outcome {
         let is_first = self.had.is_none();
         let is_none = |error: &Error| {

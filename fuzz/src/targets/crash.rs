@@ -142,7 +142,7 @@ mod tests {
         for kind in [Kind::Sync, Kind::SyncDirectory] {
             lied_to(kind).expect_err("what was acknowledged is lost");
         }
-        // A disk that lies about nothing that there is.
+        // This disk lies about operations that do not occur.
         lied_to(Kind::Look).expect("nothing is lost");
     }
 }

@@ -71,7 +71,7 @@ struct Run {
 #[derive(Default)]
 struct Mail {
     sent: BTreeMap<(ObjectId, ObjectId), Vec<Place>>,
-    /// Taken in, dead or dropped.
+    /// Messages that were delivered, or are dead or dropped.
     taken: BTreeMap<(ObjectId, ObjectId), Vec<Place>>,
 }
 

@@ -50,7 +50,7 @@ pub(crate) fn run(seed: u64, tally: &Tally) -> Outcome {
     Ok(())
 }
 
-/// A lineage, and what was known before each record of it.
+/// A lineage, and the state before each of its records.
 struct Lineage {
     law: Law,
     records: Vec<Record>,

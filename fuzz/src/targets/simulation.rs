@@ -78,7 +78,7 @@ pub(crate) fn run(seed: u64, tally: &Tally) -> Outcome {
 /// The amount of work in a run.
 #[derive(Clone, Copy, Debug)]
 struct Size {
-    /// Objects that there are before anything else is done.
+    /// The objects that exist before the first step.
     objects: usize,
     steps: usize,
 }

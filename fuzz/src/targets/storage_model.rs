@@ -490,7 +490,7 @@ impl Run {
         Ok(())
     }
 
-    /// A name that begins the id of an object that there is.
+    /// A name that begins the id of an existing object.
     fn name_like_an_id(&mut self) -> Outcome {
         let other = self.authors[self.rng.random_range(0..self.authors.len())].head.id;
         let digits = self.rng.random_range(4..=64);

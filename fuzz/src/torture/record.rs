@@ -13,7 +13,7 @@ use rand::rngs::StdRng;
 use super::writer::storage_options;
 use crate::tally::Tally;
 
-/// Old commits that are looked at again after each round.
+/// The number of old commits that are read again after each round.
 const SAMPLES: usize = 200;
 
 /// A commit that was acknowledged.
@@ -44,7 +44,7 @@ impl Record {
         &self.path
     }
 
-    /// Bytes of the database when it was last looked at.
+    /// Bytes of the database when it was last measured.
     pub(super) fn bytes(&self) -> u64 {
         self.bytes
     }

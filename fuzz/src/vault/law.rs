@@ -1,6 +1,6 @@
 //! The laws of vaults: each as a policy, and as a few lines that decide the same.
 //!
-//! They know nothing of signatures, nonces or due wakes: only what a policy sees.
+//! They know nothing of signatures, nonces or due wakes: only the facts that a policy sees.
 
 use std::sync::OnceLock;
 
@@ -12,7 +12,7 @@ use super::{Ask, State};
 /// The most that a policy can count to.
 const LONG_MAX: u64 = i64::MAX as u64;
 
-/// The keys that there are: the first three are somebody, the others strangers.
+/// The keys: the first three are known to the policies, the others strangers.
 pub(crate) fn keys() -> &'static [SigningKey] {
     static KEYS: OnceLock<Vec<SigningKey>> = OnceLock::new();
     KEYS.get_or_init(|| (1..6).map(|secret| SigningKey::from_secret(&[secret; 32])).collect())
@@ -23,7 +23,7 @@ pub(crate) fn public(index: usize) -> [u8; 32] {
     keys()[index].public().0
 }
 
-/// The secrets of sessions that there are; the last one is never opened.
+/// The secrets of sessions; the last one is never opened.
 pub(crate) fn sessions() -> &'static [SessionKey] {
     static SESSIONS: OnceLock<Vec<SessionKey>> = OnceLock::new();
     let made = || (1..5).map(|secret| SessionKey::from_secret(&[secret; 32])).collect();

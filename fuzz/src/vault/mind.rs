@@ -15,7 +15,7 @@ use super::Ask;
 use super::law::{keys, public, sessions};
 use super::model::{Model, Signed, WEEK};
 
-/// Something that is asked for.
+/// An input, with what it asks.
 pub(crate) struct Wish {
     pub(crate) input: Input,
     pub(crate) ask: Ask,
@@ -44,7 +44,7 @@ impl Terms {
     }
 }
 
-/// All that was signed, and all that was asked for.
+/// The memory of all signatures and codes, and of all inputs.
 #[derive(Default)]
 pub(crate) struct Mind {
     signatures: Vec<(Terms, Signature)>,
@@ -244,7 +244,7 @@ impl Mind {
         credential
     }
 
-    /// Keeps in mind what was signed.
+    /// Remembers the signatures of a credential.
     fn remember(&mut self, object: ObjectId, request: &Request, credential: &Credential) {
         let terms = Terms::of(credential, object, request);
         let made = credential.signatures().iter().map(|&signature| (terms.clone(), signature));

@@ -66,7 +66,7 @@ pub(crate) struct Signed {
     pub(crate) parent: Option<VersionHash>,
 }
 
-/// A step that is asked for.
+/// A requested step.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Attempt<'a> {
     pub(crate) ask: &'a Ask,

@@ -339,8 +339,9 @@ impl Trim<'_> {
         Ok(numbers.into_iter().filter(|found| (number..full).contains(found)).collect())
     }
 
-    /// Compacts segments; retries those without room as long as others make some. Returns the reason
-    /// if it ended early: the failure of the first segment without room, or the request to stop.
+    /// Compacts segments; retries those without room as long as others make some. Returns the
+    /// cause of an early end: the failure of the first segment without room, or the request to
+    /// stop.
     fn segments(
         &mut self,
         numbers: &[u32],

@@ -241,7 +241,7 @@ enum By {
     Session(&'static Session),
 }
 
-/// The sessions that there are, as the database holds them.
+/// The sessions, as the database holds them.
 fn held() -> &'static [Session] {
     static HELD: OnceLock<Vec<Session>> = OnceLock::new();
     let session = |key: &SessionKey| Session::from_secret(&key.secret(), u64::MAX);

@@ -25,7 +25,7 @@ pub(super) struct Bare {
 pub(super) enum Ended {
     /// The code traps.
     Trap,
-    /// The call takes more stack or fuel than there is here.
+    /// The call takes more stack or fuel than this instance has.
     Exhausted,
 }
 

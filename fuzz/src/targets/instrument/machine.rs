@@ -19,8 +19,7 @@ use crate::runner::watch_threads;
 
 /// The memory's maximum, in pages of 64 KiB.
 const PAGES_MAX: usize = 4;
-/// The stores that there are: their names, the types of their values, and how many bytes they
-/// write.
+/// The store instructions: their names, the types of their values, and the bytes that they write.
 const STORES: [(&str, &str, usize); 9] = [
     ("i32.store", "i32", 4),
     ("i64.store", "i64", 8),
@@ -51,7 +50,7 @@ enum Op {
     Init { segment: usize, to: u32, from: u32, count: u32 },
 }
 
-/// The passive segments that there are.
+/// The passive segments.
 const SEGMENTS: [&str; 2] = ["Lothlorien", "in the beginning was the word"];
 
 pub(super) fn run(rng: &mut StdRng) -> Outcome {

@@ -27,7 +27,7 @@ type Cases = Vec<(String, Option<Wit>)>;
 /// The reason for having no value.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Bad {
-    /// There is none.
+    /// The bytes are no value of the type.
     Invalid,
     /// The value is too large to be worth reading.
     TooMuch,

@@ -35,7 +35,7 @@ impl Books {
         self.sent.len()
     }
 
-    /// Takes what came off its way, once the records of all senders were looked at.
+    /// Matches delivered messages with sent ones, once the records of all senders were read.
     fn settle(&mut self) -> Outcome {
         for (place, to, amount) in std::mem::take(&mut self.came) {
             let sent = self.sent.remove(&place);
@@ -151,7 +151,7 @@ impl World<'_> {
         Ok(true)
     }
 
-    /// The records behind those that were looked at, oldest first.
+    /// Returns the records that were not yet compared, oldest first.
     fn read_news(&self, object: &Object) -> Result<Vec<Entry>> {
         let (db, id) = (self.db(), object.id);
         let mut versions = Vec::new();
@@ -279,7 +279,7 @@ impl World<'_> {
         Err("nobody asked for it".to_string())
     }
 
-    /// Lets go of the calls that are not on record.
+    /// Drops the calls that are not on record.
     fn close_asked(&mut self, complete: bool) -> Outcome {
         for (index, object) in self.objects.iter_mut().enumerate() {
             for ask in object.asked.drain(..) {

@@ -278,7 +278,7 @@ impl World<'_> {
         equal("messages on their way, and dead letters", &on_their_way, &found)
     }
 
-    /// Takes in what was answered since the last time.
+    /// Takes in the answers since the last time.
     pub(super) fn sweep(&mut self) -> Outcome {
         let asked = std::mem::take(&mut self.asked);
         for Asked { pending, object, number } in asked {

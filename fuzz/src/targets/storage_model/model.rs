@@ -92,7 +92,7 @@ impl Version {
 }
 
 impl Model {
-    /// Takes what was appended.
+    /// Applies an append.
     pub(crate) fn apply(&mut self, draft: &Draft) {
         for made in &draft.made {
             match made {
