@@ -42,7 +42,7 @@ struct Case {
     key: Option<SigningKey>,
 }
 
-/// A call of the README's account.
+/// A call of the account of the guide's policies.
 pub(crate) fn account(sizes: &Sizes, rounds: usize) -> Result<Vec<Figure>> {
     let about = "the account's policy on an increment, by its compiled rules";
     let code = Code::wasm(counter::WASM)?.policy(counter::POLICY);

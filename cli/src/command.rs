@@ -2,7 +2,6 @@
 //!
 //! This module lists them, and knows nothing of their work.
 
-mod admit;
 mod advance;
 mod at;
 mod backup;
@@ -11,10 +10,12 @@ mod blame;
 mod call;
 mod check;
 mod compact;
+mod completions;
 mod create;
 mod dead_letters;
 mod demo;
 mod diff;
+mod dry_run;
 mod dump;
 mod explain;
 mod export;
@@ -26,6 +27,7 @@ mod import;
 mod init;
 mod key;
 mod list;
+mod man;
 mod outbox;
 mod policy;
 mod read;
@@ -60,7 +62,8 @@ pub(crate) enum Command {
     Call(call::Call),
     Batch(batch::Batch),
     Write(write::Write),
-    Admit(admit::Admit),
+    #[command(alias = "admit")]
+    DryRun(dry_run::DryRun),
     #[command(subcommand)]
     Session(session::Session),
     #[command(subcommand)]
@@ -91,6 +94,8 @@ pub(crate) enum Command {
     Backup(backup::Backup),
     Restore(restore::Restore),
     Demo(demo::Demo),
+    Completions(completions::Completions),
+    Man(man::Man),
 }
 
 /// Runs the command.
@@ -105,7 +110,7 @@ pub(crate) fn run(arguments: Arguments, printer: &mut Printer) -> Result<()> {
         Command::Call(call) => call.run(&session, printer),
         Command::Batch(batch) => batch.run(&session, printer),
         Command::Write(write) => write.run(&session, printer),
-        Command::Admit(admit) => admit.run(&session, printer),
+        Command::DryRun(dry_run) => dry_run.run(&session, printer),
         Command::Session(subcommand) => subcommand.run(&session, printer),
         Command::Policy(policy) => policy.run(&session, printer),
         Command::Upgrade(upgrade) => upgrade.run(&session, printer),
@@ -134,5 +139,7 @@ pub(crate) fn run(arguments: Arguments, printer: &mut Printer) -> Result<()> {
         Command::Backup(backup) => backup.run(&session, printer),
         Command::Restore(restore) => restore.run(&session, printer),
         Command::Demo(demo) => demo.run(&session, printer),
+        Command::Completions(completions) => completions.run(printer),
+        Command::Man(man) => man.run(printer),
     }
 }

@@ -257,7 +257,19 @@ pub use {object, policy, query, schema, storage};
 /// ```
 pub use macros::State;
 
-/// The example of the README, compiled and run.
+/// The examples of README and of the guide, compiled and run.
 #[cfg(doctest)]
-#[doc = include_str!("../../README.md")]
-struct Readme;
+mod documents {
+    #[doc = include_str!("../../README.md")]
+    struct Readme;
+    #[doc = include_str!("../../docs/concepts.md")]
+    struct Concepts;
+    #[doc = include_str!("../../docs/policies.md")]
+    struct Policies;
+    #[doc = include_str!("../../docs/upgrades.md")]
+    struct Upgrades;
+    #[doc = include_str!("../../docs/messages.md")]
+    struct Messages;
+    #[doc = include_str!("../../docs/operations.md")]
+    struct Operations;
+}

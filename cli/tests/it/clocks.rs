@@ -62,9 +62,9 @@ fn what_is_ahead_of_the_clock_is_said_and_asked_for_by_request() {
         "{}",
         refused.stderr
     );
-    let told = terminal.run(&format!("admit --dry-run {id} increment 1"));
+    let told = terminal.run(&format!("dry-run {id} increment 1"));
     assert_eq!(told.code, Some(1), "{}", told.stderr);
-    terminal.run(&format!("admit --dry-run {id} increment 1 --ahead")).done();
+    terminal.run(&format!("dry-run {id} increment 1 --ahead")).done();
     terminal.run("key new some.key").done();
     for _ in 0..3 {
         terminal.run(&format!("call {id} increment 1 --ahead --sign some.key")).done();

@@ -7,30 +7,6 @@ use crate::objects;
 use crate::terminal::{Terminal, root, without_notes};
 
 #[test]
-fn the_readmes_commands_do_what_it_says() {
-    let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
-    let section = readme.split("## From the command line").nth(1).unwrap();
-    let block = section.split("```sh\n").nth(1).unwrap().split("```").next().unwrap();
-    let terminal = Terminal::new();
-    for path in ["guest/objects/counter.wasm", "guest/examples/counter/policy.cedar"] {
-        terminal.write(path, std::fs::read(root().join(path)).unwrap());
-    }
-    let mut count = 0;
-    for line in block.lines() {
-        let line = line.split('#').next().unwrap();
-        let printed = terminal.run(line.strip_prefix("continuant ").unwrap());
-        match line.contains("--dry-run") {
-            true => assert_eq!(printed.code, Some(3), "it would be refused: {printed:?}"),
-            false => drop(printed.done()),
-        }
-        count += 1;
-    }
-    assert_eq!(count, 17, "every line was run");
-    let shown = terminal.run("get visits count").done();
-    assert_eq!(shown, "5\n");
-}
-
-#[test]
 fn objects_are_made_shown_and_called() {
     let terminal = Terminal::with_visits();
     let lines = [
@@ -181,7 +157,7 @@ fn a_policy_is_given_a_guard() {
         "create object.wasm hello --policy policy.cedar --guard missing.wasm",
         "call board increment 2",
         "call board increment 1",
-        "admit --dry-run board increment 3",
+        "dry-run board increment 3",
         "explain board 1",
         "--json explain board --refusal 1",
         "show board",
@@ -474,7 +450,7 @@ fn calls_are_made_in_a_session() {
         "call board rename no --session board.session --sign owner.key",
         "call board rename no --nonce 3",
         "call visits rename hello --session board.session --nonce 1",
-        "admit --dry-run board rename no --session board.session --nonce 2",
+        "dry-run board rename no --session board.session --nonce 2",
         "--json history board",
         "verify board --replay",
     ];
@@ -513,19 +489,20 @@ fn what_decided_is_explained() {
 fn a_dry_run_says_what_would_happen() {
     let terminal = Terminal::with_visits();
     let lines = [
-        "admit --dry-run visits increment 2",
-        "admit --dry-run visits ring",
-        "admit --dry-run visits write count=40 mood=7",
-        "admit --dry-run visits increment 1001",
-        "--json admit visits increment 2 --dry-run",
-        "--json admit visits increment 1001 --dry-run",
-        "admit visits rename hello --dry-run",
-        "admit visits rename hello --dry-run --sign owner.key --nonce 7",
+        "dry-run visits increment 2",
+        "dry-run visits ring",
+        "dry-run visits write count=40 mood=7",
+        "dry-run visits increment 1001",
+        "--json dry-run visits increment 2",
+        "--json dry-run visits increment 1001",
+        "dry-run visits rename hello",
+        "dry-run visits rename hello --sign owner.key --nonce 7",
         "call visits rename hello --sign owner.key --nonce 7",
-        "admit visits rename hello --dry-run --sign owner.key --nonce 7",
+        "dry-run visits rename hello --sign owner.key --nonce 7",
         "admit visits increment 2",
-        "admit --dry-run visits decrement",
-        "admit --dry-run visits write count",
+        "admit --dry-run visits increment 2",
+        "dry-run visits decrement",
+        "dry-run visits write count",
         "history visits",
     ];
     terminal.check(&lines, expect_file!["transcripts/dry-runs.txt"]);
@@ -754,19 +731,4 @@ fn inputs_that_break_an_invariant_are_found_and_told() {
     assert_eq!((inputs.len(), &inputs[1]["method"]), (2, &"increment".into()));
     assert_eq!(inputs[1]["steps"][0]["rules"], serde_json::json!(["open"]));
     assert_eq!(again.stdout, terminal.run(&format!("--json {}", lines[1])).stdout);
-}
-
-#[test]
-fn the_readmes_invariant_is_broken() {
-    let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
-    let (paths, expression) = (
-        "guest/objects/counter.wasm --policy guest/examples/counter/policy.cedar",
-        "context.after.count <= 1500",
-    );
-    let line = format!("continuant fuzz {paths} --minutes 10 \\\n    --invariant '{expression}'\n");
-    assert!(readme.contains(&line), "the README has the command: {line}");
-    let terminal = Terminal::new();
-    let mut command = terminal.command(&format!("fuzz {paths} --minutes 10"));
-    let output = command.args(["--invariant", expression]).current_dir(root()).output().unwrap();
-    assert_eq!(output.status.code(), Some(6), "{output:?}");
 }

@@ -3,7 +3,8 @@
 //! - `arguments`: times, numbers and arguments from files, which are read whole or refused.
 //! - `batches`: batches that were stopped, and resumed.
 //! - `clocks`: objects that are ahead of the clock, and wakes that are overdue.
-//! - `commands`: the output of each command, for people and as JSON; the README's commands.
+//! - `commands`: the output of each command, for people and as JSON.
+//! - `documents`: the commands of README and of the guide, run as they stand.
 //! - `empties`: commands that found nothing, or did nothing.
 //! - `failures`: failures, with their words and exit codes.
 //! - `demo`: the demo on small files, bad files, with other worker counts, and on its month.
@@ -14,6 +15,7 @@
 //! - `unprinted`: durable work whose receipt cannot be printed, and warnings.
 //! - `upkeep`: backups, restoring, retention and compaction.
 //! - `watching`: a database while it runs, on the spot and from a file.
+//! - `generated`: completions for shells, and manual pages.
 //! - `hostile`: every command on text that a terminal would obey.
 //! - `outputs`: files that commands read and write, plain and other ones.
 //! - `signals`: the effects of SIGTERM, SIGINT and SIGHUP.
@@ -26,9 +28,11 @@ mod batches;
 mod clocks;
 mod commands;
 mod demo;
+mod documents;
 mod empties;
 mod evidence;
 mod failures;
+mod generated;
 mod hostile;
 mod losses;
 mod objects;

@@ -91,7 +91,7 @@ const READING: [&str; 23] = [
     "diff visits 0 1",
     "blame visits count",
     "explain visits 1",
-    "admit --dry-run visits increment 1",
+    "dry-run visits increment 1",
     "policy check visits policy.cedar",
     "upgrade --dry-run --for-good visits object.wasm",
     "dump visits --output memory.bin --force",

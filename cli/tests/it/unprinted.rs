@@ -149,7 +149,7 @@ const STEPS: &[Step] = &[
 /// Commands that change nothing, or do nothing that is not done as well when it is asked for again.
 const READING: &[&str] = &[
     "key show owner.key",
-    "admit --dry-run visits increment 1",
+    "dry-run visits increment 1",
     "policy check visits policy.cedar",
     "policy hash policy.cedar",
     "show visits",
@@ -168,6 +168,8 @@ const READING: &[&str] = &[
     "outbox",
     "check",
     "retain",
+    "completions bash",
+    "man",
 ];
 
 #[test]

@@ -2,6 +2,7 @@
 //!
 //! It reads source as text and knows no Rust; each wall says which file breaks it and how.
 
+mod documents;
 mod face;
 mod imports;
 mod words;

@@ -10,7 +10,7 @@
 //! - `compiled`: compiled rules beside Cedar.
 //! - `counts`: counts of lists.
 //! - `states`: the parts of a state in memory that rules see.
-//! - `templates`: the README's policies.
+//! - `templates`: the guide's policies.
 
 mod aircraft;
 mod compiled;

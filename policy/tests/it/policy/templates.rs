@@ -1,4 +1,4 @@
-//! The README's policies: each permits and refuses the steps that the README says.
+//! The guide's policies: each permits and refuses the steps that the guide says.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,9 +11,9 @@ use schema::{Schema, Value};
 
 use super::{decide, facts, parse, print, record};
 
-const README: &str = include_str!("../../../../README.md");
+const GUIDE: &str = include_str!("../../../../docs/policies.md");
 
-/// A step of the README's object, for a policy to decide on. Keys are numbers.
+/// A step of the guide's object, for a policy to decide on. Keys are numbers.
 #[derive(Clone, Copy)]
 struct Step<'a> {
     action: &'a str,
@@ -214,9 +214,9 @@ fn key(number: u8) -> PublicKey {
     PublicKey([number; 32])
 }
 
-/// The part of the README that is about policies.
+/// The part of the guide that is about policies.
 fn section() -> &'static str {
-    let rest = README.split_once("\n## Policies\n").unwrap().1;
+    let rest = GUIDE.split_once("\n## Policies to start from\n").unwrap().1;
     rest.split_once("\n## ").unwrap().0
 }
 
@@ -274,7 +274,7 @@ fn check(name: &str, text: &str, schema: &Schema, step: Step<'_>) {
 }
 
 #[test]
-fn each_of_the_readmes_policies_permits_and_refuses() {
+fn each_of_the_guides_policies_permits_and_refuses() {
     let schema = Schema::parse(block(section(), "wit").unwrap()).unwrap();
     let policies = policies();
     let blocks = section().matches("```cedar").count();

@@ -1,4 +1,4 @@
-//! `admit`: shows the outcome of an input, without making it.
+//! `dry-run`: shows the outcome of an input, without making it.
 
 use clap::Args;
 
@@ -15,10 +15,10 @@ use crate::typed;
 /// committed or put on record, and no nonce is used up. The exit code is 3 when the input would be
 /// refused.
 #[derive(Debug, Args)]
-pub(crate) struct Admit {
-    /// Only show the outcome; `call` and `write` make it
-    #[arg(long)]
-    dry_run: bool,
+pub(crate) struct DryRun {
+    /// The flag of `admit --dry-run`, as this command was called
+    #[arg(long = "dry-run", hide = true)]
+    _is_dry_run: bool,
 
     /// The object
     object: String,
@@ -37,12 +37,8 @@ pub(crate) struct Admit {
 /// The action of a direct write, which no method may have as its name.
 const WRITE: &str = "write";
 
-impl Admit {
+impl DryRun {
     pub(crate) fn run(self, session: &Session, printer: &mut Printer) -> Result<()> {
-        if !self.dry_run {
-            let ways = "say --dry-run; `call` and `write` have it done";
-            return Err(Failure::usage(format!("admit only looks at what would happen: {ways}")));
-        }
         let secrets = self.signing.secrets()?;
         let words = match self.method == WRITE {
             true => typed::given_fields(&self.arguments)?,
