@@ -1,6 +1,8 @@
 //! The programs of `engine/examples`: each is run, and its output is compared.
 
 use std::fs;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 
 use expect_test::{Expect, expect};
@@ -17,6 +19,9 @@ mod fleet;
 #[path = "../../examples/hello.rs"]
 #[expect(dead_code, reason = "its `main` is for `cargo run --example`")]
 mod hello;
+#[path = "../../examples/service.rs"]
+#[expect(dead_code, reason = "its `main` is for `cargo run --example`")]
+mod service;
 
 type Run = fn(&Path, &mut Vec<u8>) -> Result<(), Box<dyn std::error::Error>>;
 
@@ -101,6 +106,59 @@ fn an_audit_tells_who_did_what_and_why() {
             with a bit changed it does not verify: true
         "#]],
     );
+}
+
+/// Sends a request and returns the status and the body of the response.
+fn request(address: SocketAddr, line: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.write_all(format!("{line} HTTP/1.1\r\nHost: here\r\n\r\n").as_bytes()).unwrap();
+    let mut response = String::new();
+    stream.read_to_string(&mut response).unwrap();
+    let (head, body) = response.split_once("\r\n\r\n").unwrap();
+    let status = head.lines().next().unwrap().strip_prefix("HTTP/1.1 ").unwrap();
+    // Ids of objects are random.
+    let body = body.split_once(": ").map_or(body, |(before, rest)| match before {
+        before if before.starts_with("object ") => rest,
+        _ => body,
+    });
+    format!("{line}: {status}: {body}")
+}
+
+#[test]
+fn a_service_answers_and_ends_in_order() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("db");
+    let (db, counter) = service::open(&path).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
+    let address = listener.local_addr().unwrap();
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let client = std::thread::spawn(move || {
+        let lines = ["POST /increment/2", "POST /increment/40", "GET /count"];
+        let faults = ["POST /increment/1001", "POST /increment/many", "GET /"];
+        let lines = lines.iter().chain(&faults).map(|line| request(address, line));
+        let answers = lines.collect::<String>();
+        let metrics = request(address, "GET /metrics");
+        stop.send(()).unwrap();
+        (answers, metrics)
+    });
+    let serve = service::serve(db, counter, listener, async { drop(stopped.await) });
+    runtime.block_on(serve).unwrap();
+    let (answers, metrics) = client.join().unwrap();
+    expect![[r#"
+        POST /increment/2: 200 OK: version 1
+        POST /increment/40: 200 OK: version 2
+        GET /count: 200 OK: 42
+        POST /increment/1001: 403 Forbidden: refused: not-permitted
+        POST /increment/many: 400 Bad Request: value input.by: expected u64, found "many"
+        GET /: 200 OK: POST /increment/NUMBER, GET /count, GET /metrics
+    "#]]
+    .assert_eq(&answers);
+    assert!(metrics.contains("continuant_steps_total{kind=\"call\"} 2\n"), "{metrics}");
+    assert!(TcpStream::connect(address).is_err(), "it listens no more");
+
+    let db = continuant::Database::open(&path).unwrap();
+    assert_eq!(db.snapshot(counter).unwrap().get::<u64>("count").unwrap(), 42);
 }
 
 #[test]
