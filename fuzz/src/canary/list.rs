@@ -678,6 +678,20 @@ pub const CANARIES: &[Canary] = &[
         "false",
     ),
     canary(
+        "a witness of segments that are not durable",
+        "backup",
+        "storage/src/upkeep/backup/copy.rs",
+        "⟦sync_directory(&**self.target.disk(), &self.target.log())?⟧;",
+        "()",
+    ),
+    canary(
+        "names before the witness is durable",
+        "backup",
+        "storage/src/upkeep/backup/staged.rs",
+        "⟦sync_directory(&**target.disk(), target.path())?⟧;",
+        "()",
+    ),
+    canary(
         "frames that no witness has",
         "backup",
         "storage/src/upkeep/backup/restore.rs",
