@@ -278,7 +278,7 @@ pub const CANARIES: &[Canary] = &[
     canary(
         "time of a version",
         "admission_soundness",
-        "object/src/verify.rs",
+        "policy/src/verify.rs",
         "if ⟦input.time < self.head.header.time⟧ {\n            let expected = format!(\"{} or \
          later\", self.head.header.time);\n            return Err(Error::mismatch(\"time\", seq, \
          expected, input.time));\n        }\n        let (tracked",
@@ -418,7 +418,7 @@ pub const CANARIES: &[Canary] = &[
     canary(
         "alignment of lists",
         "schema_layout",
-        "object/src/schema/read.rs",
+        "schema/src/read.rs",
         "if ⟦!address.is_multiple_of(layout.align)⟧ {\n            let expected = \
          format_args!(\"an address that is a multiple of {}\", layout.align)",
         "false",
