@@ -128,6 +128,14 @@ impl Early {
     fn stopped() -> Early {
         Early { error: ErrorKind::Stopped.into(), room_needed: None }
     }
+
+    /// Returns the one of two that needs more room: with that much free the other goes on as well.
+    fn or_more(self, other: Option<Early>) -> Early {
+        match other {
+            Some(other) if other.room_needed > self.room_needed => other,
+            _ => self,
+        }
+    }
 }
 
 /// The segments that are compacted.
@@ -303,28 +311,37 @@ impl Inner {
 impl Trim<'_> {
     /// Compacts the selected segments, in turn. Returns the reason if it ended early.
     fn run(mut self, compacted: &mut Compacted, progress: Progress<'_>) -> Result<Option<Early>> {
+        let early = self.selected(compacted, progress);
+        compacted.ages_from = self.ages_from;
+        early
+    }
+
+    fn selected(
+        &mut self,
+        compacted: &mut Compacted,
+        progress: Progress<'_>,
+    ) -> Result<Option<Early>> {
         let mut done = 0;
         let left = self.full_from(0)?;
-        let mut early = self.segments(&left, compacted, &mut done, progress)?;
-        if self.extent == Extent::All && self.inner.is_worth_closing() {
-            if !self.goes_on {
-                return Ok(Some(Early::stopped()));
-            }
-            // Only now: there may be room for a new segment.
-            let open = self.inner.log.tail().end.segment();
-            early = match self.missing_room(open)? {
-                // It takes more than any segment does.
-                Some(failed) => Some(failed),
-                None => {
-                    self.inner.restate_retention()?;
-                    let left = self.full_from(open)?;
-                    let failed = self.segments(&left, compacted, &mut done, progress)?;
-                    early.or(failed)
-                }
-            };
+        let early = self.segments(&left, compacted, &mut done, progress)?;
+        if self.extent == Extent::Full || !self.inner.is_worth_closing() {
+            return Ok(early);
         }
-        compacted.ages_from = self.ages_from;
-        Ok(early)
+        if !self.goes_on {
+            return Ok(Some(Early::stopped()));
+        }
+        // Only now: there may be room for a new segment.
+        let open = self.inner.log.tail().end.segment();
+        if let Some(failed) = self.missing_room(open)? {
+            return Ok(Some(failed.or_more(early)));
+        }
+        self.inner.restate_retention()?;
+        let left = self.full_from(open)?;
+        let failed = self.segments(&left, compacted, &mut done, progress)?;
+        Ok(match failed {
+            Some(failed) => Some(failed.or_more(early)),
+            None => early,
+        })
     }
 
     /// Returns the segments from `number` on that accept no more frames, ascending. The messages in

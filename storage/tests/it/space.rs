@@ -413,9 +413,21 @@ fn a_compaction_that_ends_early_says_what_it_did_and_leaves_the_rest() {
     assert_eq!(*error.kind(), ErrorKind::Full);
     assert!(second.segment_count == 1 && room_needed.is_some(), "{second:?}");
     assert_eq!(packs(&files_of_log(&path)) as u64, 2 + second.segment_count);
+    // What is open needs less room than what is full: the error names the larger.
+    let all = done(&store.compact_all(0, |_, _| {}).unwrap_err());
+    assert_eq!(all.room_needed, room_needed);
     disk.leave(MIB);
     append(&store, &[authors[0].step()], &[]).unwrap();
     assert_sound(&store);
+    // One that ends between the full segments and the open one says what ages it counted from.
+    store.set_retention(None, Retention::Age(1)).unwrap();
+    let stopped = store.compact_all(1 << 40, |done, all| match done == all {
+        true => ControlFlow::Break(()),
+        false => ControlFlow::Continue(()),
+    });
+    let stopped = stopped.unwrap_err();
+    assert_eq!(*stopped.kind(), ErrorKind::Stopped);
+    assert!(done(&stopped).done.ages_from.is_some(), "{stopped:?}");
     let stopped = store.check(|_, _| ControlFlow::Break(())).unwrap_err();
     assert_eq!(*stopped.kind(), ErrorKind::Stopped);
     append(&store, &[authors[0].step()], &[]).unwrap();

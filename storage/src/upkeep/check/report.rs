@@ -144,21 +144,22 @@ impl Report {
     /// A failure of the file system that the first pass did not meet: the later pass did not read
     /// everything, so its findings would be false.
     pub(super) fn take_again(&mut self, found: Report) -> Result<()> {
-        if let Some(error) = found.failure.filter(Error::is_of_resources) {
-            return Err(error);
+        match found.failure {
+            Some(error) if error.is_of_resources() || self.failure.is_none() => return Err(error),
+            _ => {}
         }
-        // A finding beyond the listed ones cannot be told from a new one.
-        let is_whole = self.damage_count == self.damage.len() as u64;
+        if self.damage_count > self.damage.len() as u64 {
+            // A finding beyond the listed ones cannot be told from a new one.
+            return Ok(());
+        }
         let known = &self.damage;
         let is_new = |error: &Error| !known.iter().any(|known| known.0.is_same(error));
         let new = found.damage.into_iter().map(|damage| damage.0).filter(is_new);
         for error in new.collect::<Vec<_>>() {
-            if error.is_of_file_system() && (is_whole || self.failure.is_none()) {
+            if error.is_of_file_system() {
                 return Err(error);
             }
-            if is_whole {
-                self.find(error);
-            }
+            self.find(error);
         }
         Ok(())
     }
