@@ -140,6 +140,7 @@ impl DiskFile for LocalFile {
 
     fn drop_cache(&self) {
         // Advice: where it is not taken, nothing is lost but the precaution.
+        #[cfg(target_os = "linux")]
         let _ = rustix::fs::fadvise(&self.0, 0, None, rustix::fs::Advice::DontNeed);
     }
 }
