@@ -6,8 +6,8 @@
 
 pub(crate) mod capsule;
 pub(crate) mod explain;
-pub(crate) mod library;
 pub(crate) mod outlook;
+pub(crate) mod part_source;
 pub(crate) mod rehearsal;
 pub(crate) mod replay;
 pub(crate) mod verify;

@@ -27,7 +27,7 @@ use storage::{ObjectInfo, Stats};
 
 use crate::answer::receipt::Receipt;
 use crate::answer::reply::Pending;
-use crate::answer::ticket::Durability;
+use crate::answer::ticket::{Durability, Ticket};
 use crate::ask::batch::Batch;
 use crate::ask::call::Call;
 use crate::ask::fleet::Fleet;
@@ -77,6 +77,15 @@ pub struct Database {
     timer: Option<JoinHandle<()>>,
 }
 
+// A database is shared by reference, and what it gives goes where the caller's threads are.
+const _: () = {
+    const fn is_shared<T: Send + Sync>() {}
+    is_shared::<Database>();
+    is_shared::<Ticket>();
+    is_shared::<Snapshot>();
+    is_shared::<Error>();
+};
+
 impl Options {
     /// Opens the database in the directory `path`, which is created if it is missing.
     ///
@@ -113,14 +122,14 @@ impl Database {
         let storage = if workers > 0 { storage } else { storage.threads(false) };
         let shared = Shared::new(storage.open(path)?, cache, options)?;
         let of_workers = Arc::clone(&shared);
-        let pool = Pool::start(shared.queue(), move |slots, resident, stack| {
+        let pool = Pool::start(&shared.post.queue, move |slots, resident, stack| {
             turn(&of_workers, slots, resident, stack);
         })?;
         let mut database = Database { shared, pool, timer: None };
         if cycles {
-            database.shared.post_mail(database.shared.store().receivers());
+            database.shared.post.post_mail(database.shared.library.store.receivers());
         }
-        if cycles && workers > 0 && !database.shared.clock().is_manual() {
+        if cycles && workers > 0 && !database.shared.options.clock.is_manual() {
             database.timer = Some(database.start_timer()?);
         }
         Ok(database)
@@ -129,7 +138,7 @@ impl Database {
     fn start_timer(&self) -> Result<JoinHandle<()>> {
         let shared = Arc::clone(&self.shared);
         let run = move || {
-            while shared.timer().wait(|| shared.clock().now()) {
+            while shared.post.timer.wait(|| shared.options.clock.now()) {
                 shared.run_due();
             }
         };
@@ -165,13 +174,13 @@ impl Database {
     ///
     /// Those of [`Database::create`].
     pub fn begin_create(&self, code: Code) -> Result<(ObjectId, Pending)> {
-        let time = self.shared.clock().now();
+        let time = self.shared.options.clock.now();
         let (reply, pending) = self.shared.channel(Durability::Durable);
         let shared = Arc::clone(&self.shared);
         let create = move |slots: &mut Slots, stack| {
-            create::create(&shared, shared.runner(slots, stack), code, time, reply)
+            create::create(&shared, shared.library.runner(slots, stack), code, time, reply)
         };
-        let id = self.shared.queue().on_worker(create)??;
+        let id = self.shared.post.queue.on_worker(create)??;
         Ok((id, pending))
     }
 
@@ -343,8 +352,10 @@ impl Database {
     /// # }
     /// ```
     pub fn upgrade(&self, id: ObjectId, to: &Upgrade) -> Call<'_> {
-        let request =
-            self.info(id).and_then(|info| upgrade::request(&self.shared, to, info.policy));
+        let request = self.info(id).and_then(|info| {
+            let Shared { library, post, options, .. } = &*self.shared;
+            upgrade::request(library, &post.queue, to, info.policy, options.memory_bytes_max)
+        });
         Call::new(&self.shared, id, request)
     }
 
@@ -390,7 +401,8 @@ impl Database {
         last: u64,
     ) -> Result<Rehearsal> {
         let law = policy.into();
-        let told = on_thread(|stack| rehearsal::rehearse(&self.shared, stack, id, law, last))?;
+        let told =
+            on_thread(|stack| rehearsal::rehearse(&self.shared.library, stack, id, law, last))?;
         told.map_err(|error| error.about(id))
     }
 
@@ -406,7 +418,7 @@ impl Database {
             let request = Request::Amend { policy: policy.encode() };
             Ok::<_, Error>((request, !policy.is_changeable()))
         };
-        self.shared.queue().on_worker(parse)?
+        self.shared.post.queue.on_worker(parse)?
     }
 
     /// Runs the object's own cycle if its wake is due, and waits until that is durable.
@@ -419,7 +431,7 @@ impl Database {
     /// [`Ahead`](ErrorKind::Ahead) when the object is ahead of the clock.
     pub fn advance(&self, id: ObjectId) -> Result<Receipt> {
         let (reply, pending) = self.shared.channel(Durability::Durable);
-        self.shared.post_advance(id, self.now(), reply)?;
+        self.shared.post.post_advance(id, self.now(), reply)?;
         pending.wait().map_err(|error| error.about(id))
     }
 
@@ -430,8 +442,8 @@ impl Database {
     ///
     /// Those of the store.
     pub fn advance_clock(&self, time: u64) -> Result<()> {
-        self.shared.clock().advance_to(time);
-        self.shared.post_due(self.now())
+        self.shared.options.clock.advance_to(time);
+        self.shared.post.post_due(self.now())
     }
 
     /// Moves a manual clock forward to `time`, runs every wake due on the way, delivers every
@@ -445,16 +457,16 @@ impl Database {
     ///
     /// Those of the store.
     pub fn run_until(&self, time: u64) -> Result<()> {
-        self.shared.clock().advance_to(time);
+        self.shared.options.clock.advance_to(time);
         // Read once: an object may want to run again as soon as it can.
         let now = self.now();
-        self.shared.post_mail(self.shared.store().receivers());
+        self.shared.post.post_mail(self.shared.library.store.receivers());
         loop {
-            self.shared.post_due(now)?;
+            self.shared.post.post_due(now)?;
             wait_quiet(&self.shared);
             // The finished work may have set a wake that is due by now.
             if self.next_wake().is_none_or(|wake| wake > now) {
-                return Ok(self.shared.store().sync()?);
+                return Ok(self.shared.library.store.sync()?);
             }
         }
     }
@@ -474,18 +486,18 @@ impl Database {
     /// Returns the time of the next wake of any object, in milliseconds since 1970-01-01 UTC, or of
     /// the next try of one that was refused, or failed.
     pub fn next_wake(&self) -> Option<u64> {
-        self.shared.timer().first()
+        self.shared.post.timer.first()
     }
 
     /// Returns the number of wakes of which [`next_wake`](Database::next_wake) is the first.
     pub fn wake_count(&self) -> usize {
-        self.shared.timer().len()
+        self.shared.post.timer.len()
     }
 
     /// Returns the objects whose wakes are at `time` or before, in the order of their wakes,
     /// without examining other objects.
     pub fn due(&self, time: u64) -> Vec<ObjectId> {
-        self.shared.timer().due(time)
+        self.shared.post.timer.due(time)
     }
 
     /// Returns the due wakes that have made no version, in the order of their objects' ids: each
@@ -516,7 +528,7 @@ impl Database {
     /// # }
     /// ```
     pub fn overdue(&self) -> Vec<Overdue> {
-        self.shared.overdue().all()
+        self.shared.library.overdue.all()
     }
 
     /// Returns how many objects are ahead of the clock, and by how much at most; none, when no
@@ -555,14 +567,14 @@ impl Database {
     pub fn codes(&self, digits: &str, limit: usize) -> Result<Vec<CodeHash>> {
         let end = |filled: String| filled.to_ascii_lowercase().parse::<CodeHash>();
         match (end(format!("{digits:0<64}")), end(format!("{digits:f<64}"))) {
-            (Ok(first), Ok(last)) => Ok(self.shared.store().codes(first, last, limit)?),
+            (Ok(first), Ok(last)) => Ok(self.shared.library.store.codes(first, last, limit)?),
             _ => Ok(Vec::new()),
         }
     }
 
     /// The clock's time, in milliseconds since 1970-01-01 UTC.
     pub fn now(&self) -> u64 {
-        self.shared.clock().now()
+        self.shared.options.clock.now()
     }
 
     /// Returns the newest version, which may not be durable yet: a crash may undo versions that no
@@ -658,7 +670,7 @@ impl Database {
     /// The object's history: narrow it down, then ask for its entries. Like
     /// [`snapshot`](Database::snapshot), it has versions that are not durable yet.
     pub fn history(&self, id: ObjectId) -> query::History<'_> {
-        query::History::new(self.shared.store(), id)
+        query::History::new(&self.shared.library.store, id)
     }
 
     /// Returns the last nonce of a key on the object, as far as the object remembers: for as long
@@ -670,7 +682,7 @@ impl Database {
     ///
     /// [`NoObject`](ErrorKind::NoObject), and those of the store.
     pub fn last_nonce(&self, id: ObjectId, key: &PublicKey) -> Result<Option<u64>> {
-        let ledger = self.shared.store().newest_ledger(id)?;
+        let ledger = self.shared.library.store.newest_ledger(id)?;
         let ledger = ledger.ok_or_else(|| Error::from(ErrorKind::NoObject).about(id))?;
         Ok(ledger.nonces.last(key))
     }
@@ -697,7 +709,7 @@ impl Database {
     /// Those of [`query::blame`].
     pub fn blame(&self, id: ObjectId, path: &str) -> Result<Blame> {
         self.info(id)?;
-        query::blame(self.shared.store(), |hashes| self.definition(hashes), id, path)
+        query::blame(&self.shared.library.store, |hashes| self.definition(hashes), id, path)
     }
 
     /// Explains why a version was admitted: the deciding rules with their text, and the values that
@@ -733,7 +745,9 @@ impl Database {
     /// Those of [`Database::at`], of the version and of the one before it, and
     /// [`Replay`](ErrorKind::Replay) when the policy does not decide as on record.
     pub fn explain(&self, id: ObjectId, seq: u64) -> Result<Explanation> {
-        let told = on_thread(|stack| explain::version(&self.shared, stack, id, seq))?;
+        let told = on_thread(|stack| {
+            explain::version(&self.shared.library, &self.shared.memo, stack, id, seq)
+        })?;
         told.map_err(|error| error.about(id))
     }
 
@@ -746,7 +760,9 @@ impl Database {
     ///
     /// [`NoRefusal`](ErrorKind::NoRefusal), and those of [`Database::explain`].
     pub fn explain_refusal(&self, id: ObjectId, number: u64) -> Result<Explanation> {
-        let told = on_thread(|stack| explain::refusal(&self.shared, stack, id, number))?;
+        let told = on_thread(|stack| {
+            explain::refusal(&self.shared.library, &self.shared.memo, stack, id, number)
+        })?;
         told.map_err(|error| error.about(id))
     }
 
@@ -758,7 +774,7 @@ impl Database {
     ///
     /// Those of the store.
     pub fn find(&self, name: &str) -> Result<Option<ObjectId>> {
-        Ok(self.shared.store().find(name)?)
+        Ok(self.shared.library.store.find(name)?)
     }
 
     /// Returns the meaning of a text: the object with that id; else the one of that name, or the
@@ -770,7 +786,7 @@ impl Database {
     ///
     /// Those of the store.
     pub fn resolve(&self, text: &str) -> Result<storage::Resolved> {
-        Ok(self.shared.store().resolve(text)?)
+        Ok(self.shared.library.store.resolve(text)?)
     }
 
     /// Returns the entry of one object in a list.
@@ -804,7 +820,7 @@ impl Database {
     /// # }
     /// ```
     pub fn objects(&self) -> query::Objects<'_> {
-        query::Objects::new(self.shared.store())
+        query::Objects::new(&self.shared.library.store)
     }
 
     /// Verifies the object's whole lineage; with [`Replay::Yes`] by running every step again.
@@ -838,7 +854,7 @@ impl Database {
         let info = self.info(id)?;
         let all = info.seq + 1 + info.refusal_count;
         let progress = |done, all| progress(done, all).goes_on();
-        let verify = |stack| verify::verify(&self.shared, stack, id, replay, all, progress);
+        let verify = |stack| verify::verify(&self.shared.library, stack, id, replay, all, progress);
         let verified = on_thread(verify)?;
         verified.map_err(|error| error.about(id))
     }
@@ -852,7 +868,7 @@ impl Database {
     /// [`NoObject`](ErrorKind::NoObject), and those of the store and of `to`.
     pub fn export(&self, id: ObjectId, to: &mut impl Write) -> Result<()> {
         self.info(id)?;
-        Ok(self.shared.store().export(id, to, |_, _| {})?)
+        Ok(self.shared.library.store.export(id, to, |_, _| {})?)
     }
 
     /// Writes the object, whole, as a capsule, and ends it here, durably and before. From then on
@@ -927,7 +943,7 @@ impl Database {
     ///
     /// [`Poisoned`](storage::ErrorKind::Poisoned) when they cannot become durable.
     pub fn sync(&self) -> Result<()> {
-        Ok(self.shared.store().sync()?)
+        Ok(self.shared.library.store.sync()?)
     }
 
     /// Walks the whole store and reports all damage; calls `progress` with the bytes done, and the
@@ -942,8 +958,8 @@ impl Database {
         &self,
         progress: impl FnMut(u64, u64) -> P,
     ) -> Result<storage::Report> {
-        self.shared.store().sync()?;
-        Ok(self.shared.store().check(progress)?)
+        self.shared.library.store.sync()?;
+        Ok(self.shared.library.store.check(progress)?)
     }
 
     /// Returns figures of the store.
@@ -954,7 +970,7 @@ impl Database {
     ///
     /// Those of the store.
     pub fn stats(&self) -> Result<Stats> {
-        Ok(self.shared.store().stats()?)
+        Ok(self.shared.library.store.stats()?)
     }
 
     /// Returns what the database has done since it was opened, and its present state. It reads
@@ -975,16 +991,17 @@ impl Database {
     }
 
     fn shut(&mut self) -> Result<()> {
-        if !self.shared.close() {
+        if !self.shared.post.close() {
             return Ok(());
         }
-        self.shared.timer().close();
+        self.shared.post.timer.close();
         if let Some(timer) = self.timer.take() {
             drop(timer.join());
         }
         wait_quiet(&self.shared);
-        self.pool.stop(self.shared.queue());
-        Ok(self.shared.store().close()?)
+        self.pool.stop(&self.shared.post.queue);
+        self.shared.residents.check_invariants();
+        Ok(self.shared.library.store.close()?)
     }
 }
 

@@ -202,7 +202,7 @@ impl Fuzz {
         let keys = self.keys();
         let report = Report::new(self.seed, keys.clone(), &definition.schema, &definition.policy);
         let draw = self.draw(&definition, &keys);
-        let stage = Stage::new(stack, definition, (runnable, &catalog), &keys, laws, &self.holds);
+        let stage = Stage::new(stack, definition, runnable, &catalog, &keys, laws, &self.holds);
         let deadline = self.time.map(|limit| Instant::now() + limit);
         let is_endless = self.time.is_none() && self.steps.is_none();
         let steps_max = self.steps.unwrap_or(if is_endless { 1_000_000 } else { u64::MAX });
@@ -275,10 +275,11 @@ impl<P: FnMut(u64)> Run<'_, P> {
         while !self.is_over() {
             let arguments = self.arguments();
             if let Some((sequence, broken)) = self.sequence(arguments)? {
-                let found = (self.report.sequences, sequence.events.len());
+                let (number, found_after) = (self.report.sequences, sequence.events.len());
                 let is_drawn = self.is_drawn();
                 let stage = &mut self.stage;
-                self.report.broken = Some(shrunk(stage, (sequence, broken), is_drawn, found)?);
+                let least = shrunk(stage, sequence, broken, is_drawn, number, found_after)?;
+                self.report.broken = Some(least);
             }
             (self.progress)(self.report.steps);
         }
@@ -365,9 +366,11 @@ impl<P: FnMut(u64)> Run<'_, P> {
 /// The least that breaks an invariant in the way that a sequence was `found` to break it.
 fn shrunk(
     stage: &mut Stage<'_>,
-    (sequence, broken): (Sequence, Break),
+    sequence: Sequence,
+    broken: Break,
     is_drawn: bool,
-    (number, found_after): (u64, usize),
+    number: u64,
+    found_after: usize,
 ) -> Result<Broken> {
     let is_recorded = broken.invariant == play::REPLAYS;
     let sequence = Shrink::new(stage, sequence, broken.clone(), is_drawn).run()?;

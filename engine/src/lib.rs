@@ -132,6 +132,7 @@ mod instrument;
 pub mod instrument;
 pub mod metrics;
 mod options;
+mod rank;
 mod run;
 pub mod samples;
 mod stack;

@@ -11,6 +11,7 @@ pub(crate) mod overdue;
 pub(crate) mod pool;
 pub(crate) mod residency;
 pub(crate) mod resident;
+pub(crate) mod residents;
 #[cfg(test)]
 mod schedules;
 pub(crate) mod sync;

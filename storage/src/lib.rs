@@ -9,6 +9,8 @@
 
 pub mod disk;
 mod error;
+#[doc(hidden)]
+pub mod lock;
 mod log;
 mod options;
 mod read;

@@ -27,11 +27,10 @@ pub(crate) mod writer;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use parking_lot::Mutex;
-
 use crate::disk::directory::DatabaseId;
 use crate::error::position::Position;
 use crate::error::{Error, ErrorKind, Result};
+use crate::lock::{Mutex, rank};
 
 use crate::log::figures::Figures;
 use crate::log::frame::{Frame, Frames, Seal, damaged};
@@ -71,7 +70,7 @@ pub(crate) struct Log {
     seal: Seal,
     writer: Arc<Writer>,
     writes: Writes,
-    committer: Mutex<Committer>,
+    committer: Mutex<Committer, rank::Committer>,
 }
 
 /// The writer of the log.

@@ -13,11 +13,11 @@ use std::thread::JoinHandle;
 
 use object::hash::{BaseHash, CodeHash, ObjectId, PolicyHash};
 use object::image::BaseImage;
-use parking_lot::{Condvar, Mutex};
 
 use crate::disk::directory::Directory;
 use crate::error::position::Position;
 use crate::error::{Error, Result};
+use crate::lock::{Condvar, Mutex, rank};
 use crate::log::figures::Figures;
 use crate::log::frame::{Frames, damaged};
 use crate::log::writer::Done;
@@ -52,7 +52,7 @@ pub struct Stats {
 #[derive(Debug)]
 pub struct Store {
     inner: Arc<Inner>,
-    indexer: Mutex<Indexer>,
+    indexer: Mutex<Indexer, rank::Indexer>,
 }
 
 /// The writer of the index behind the log.
@@ -75,18 +75,18 @@ pub(crate) struct Inner {
     pub(crate) index: Index,
     pub(crate) options: Options,
     /// Invariant: frames are pushed to the log under this lock, so rows and log agree.
-    pub(crate) heads: Mutex<Heads>,
-    seen: Mutex<RowCache>,
+    pub(crate) heads: Mutex<Heads, rank::Heads>,
+    seen: Mutex<RowCache, rank::Seen>,
     /// The end that the index covers; locked while the index is written.
-    covered: Mutex<Option<Position>>,
+    covered: Mutex<Option<Position>, rank::Covered>,
     /// Bytes pushed to the log since the index was last written.
     pub(crate) tail_bytes: AtomicU64,
     /// Locked during an import: staged records of one object must not mix.
-    pub(crate) importing: Mutex<()>,
+    pub(crate) importing: Mutex<(), rank::Importing>,
     /// Locked while segments are replaced by packs.
-    pub(crate) compacting: Mutex<()>,
-    bases: Mutex<HashMap<BaseHash, Weak<BaseImage>>>,
-    wish: Mutex<Wish>,
+    pub(crate) compacting: Mutex<(), rank::Compacting>,
+    bases: Mutex<HashMap<BaseHash, Weak<BaseImage>>, rank::Bases>,
+    wish: Mutex<Wish, rank::Wish>,
     wished: Condvar,
     pub(crate) directory: Directory,
 }

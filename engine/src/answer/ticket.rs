@@ -16,10 +16,11 @@ use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Waker};
 
-use parking_lot::{Condvar, Mutex};
+use storage::lock::{Condvar, Mutex};
 
 use crate::answer::inline::Helper;
 use crate::error::{ErrorKind, Result};
+use crate::rank;
 
 /// The time at which the reply to an input is sent.
 ///
@@ -46,7 +47,7 @@ pub struct Ticket(Option<Arc<State>>);
 #[derive(Debug, Default)]
 struct State {
     outcome: OnceLock<Result<()>>,
-    waiting: Mutex<Vec<Waker>>,
+    waiting: Mutex<Vec<Waker>, rank::Waiting>,
     settled: Condvar,
     helper: Helper,
 }

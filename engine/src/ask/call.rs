@@ -10,7 +10,7 @@ use object::hash::{ObjectId, VersionHash};
 use object::input::{Input, Request};
 use object::ledger::Tracked;
 use object::limits::EXPIRY_MS_MAX;
-use parking_lot::Mutex;
+use storage::lock::Mutex;
 
 use crate::answer::receipt::Receipt;
 use crate::answer::reply::{Answer, Pending};
@@ -20,6 +20,7 @@ use crate::commit::shared::Shared;
 use crate::credentials::nonces::{Drawn, Nonces, Whose};
 use crate::credentials::session::Session;
 use crate::error::{ErrorKind, Result};
+use crate::rank;
 use crate::stack::on_thread;
 
 /// The default validity of a signature, in milliseconds.
@@ -148,7 +149,7 @@ impl<'a> Call<'a> {
     }
 
     /// Returns the last drawn nonce, when the next one is to be drawn.
-    pub(crate) fn to_draw(&self) -> Option<&'a Mutex<Drawn>> {
+    pub(crate) fn to_draw(&self) -> Option<&'a Mutex<Drawn, rank::Nonces>> {
         let is_signed = !self.keys.is_empty() || self.session.is_some();
         self.terms.to_draw().filter(|_| is_signed)
     }
@@ -159,7 +160,7 @@ impl<'a> Call<'a> {
         let request = request?;
         if keys.is_empty() && session.is_none() {
             terms.not_signed()?;
-            let input = terms.input(request, terms.shared.clock().now(), None)?;
+            let input = terms.input(request, terms.shared.options.clock.now(), None)?;
             return Ok((terms, input));
         }
         if session.is_some() && !keys.is_empty() {
@@ -245,7 +246,7 @@ impl<'a> Terms<'a> {
 
     /// The time at which it is posted, and that at which its credential, of `keys`, expires.
     pub(crate) fn times(&self, keys: &[&SigningKey]) -> Result<(u64, u64)> {
-        let time = self.shared.clock().now();
+        let time = self.shared.options.clock.now();
         let expires = match self.expires {
             Some(expires) => expires,
             None => {
@@ -271,7 +272,7 @@ impl<'a> Terms<'a> {
     }
 
     /// Returns the last drawn nonce, when the next one is to be drawn.
-    pub(crate) fn to_draw(&self) -> Option<&'a Mutex<Drawn>> {
+    pub(crate) fn to_draw(&self) -> Option<&'a Mutex<Drawn, rank::Nonces>> {
         self.nonce.is_none().then(|| self.shared.last_nonce(self.object))
     }
 
@@ -287,7 +288,7 @@ impl<'a> Terms<'a> {
             Some(nonce) => nonce,
             None => {
                 let used = shared.used_nonce(object, whose)?;
-                nonces.next(shared.last_nonce(object), (object, whose), used)
+                nonces.next(shared.last_nonce(object), object, whose, used)
             }
         };
         Ok(Credential { parent: self.parent, ..Credential::new(nonce, expires) })
@@ -302,14 +303,14 @@ impl<'a> Terms<'a> {
     ) -> Result<Input> {
         let input = Input { request, time, credential };
         input.validate()?;
-        self.shared.options().validate(&input)?;
+        self.shared.options.validate(&input)?;
         Ok(input)
     }
 
     /// Posts the input.
     pub(crate) fn post(&self, input: Input) -> Result<Pending> {
         let (reply, pending) = self.shared.channel(self.durability);
-        self.shared.post_input(self.object, input, reply, self.even_if_ahead)?;
+        self.shared.post.post_input(self.object, input, reply, self.even_if_ahead)?;
         Ok(pending)
     }
 }

@@ -4,7 +4,6 @@
 //! which its own policy decides on, independent of the others.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
 
 use object::credential::SigningKey;
 use object::hash::{CodeHash, ObjectId, PolicyHash};
@@ -46,7 +45,7 @@ const TOGETHER: usize = 512;
 #[derive(Debug)]
 #[must_use = "nothing is upgraded before it is iterated over"]
 pub struct Fleet<'a> {
-    shared: &'a Arc<Shared>,
+    shared: &'a Shared,
     to: Upgrade,
     keys: Vec<&'a SigningKey>,
     even_if_ahead: bool,
@@ -58,9 +57,9 @@ pub struct Fleet<'a> {
 }
 
 impl<'a> Fleet<'a> {
-    pub(crate) fn new(shared: &'a Arc<Shared>, from: CodeHash, to: &Upgrade) -> Fleet<'a> {
+    pub(crate) fn new(shared: &'a Shared, from: CodeHash, to: &Upgrade) -> Fleet<'a> {
         let (keys, even_if_ahead, requests, under_way) = Default::default();
-        let objects = Objects::new(shared.store()).code(from);
+        let objects = Objects::new(&shared.library.store).code(from);
         let (to, ended) = (to.clone(), to.code() == from);
         Fleet { shared, to, keys, even_if_ahead, objects, requests, under_way, ended }
     }
@@ -82,7 +81,9 @@ impl<'a> Fleet<'a> {
     fn request(&mut self, info: &ObjectInfo) -> Result<Request> {
         // With a new policy all objects have the same request, so the old policy does not matter.
         let has = self.to.policy.as_ref().map_or(info.policy, |_| PolicyHash::default());
-        let make = || request(self.shared, &self.to, has);
+        let (shared, to) = (self.shared, &self.to);
+        let max = shared.options.memory_bytes_max;
+        let make = || request(&shared.library, &shared.post.queue, to, has, max);
         self.requests.entry(has).or_insert_with(make).clone()
     }
 

@@ -71,7 +71,7 @@ impl<'a> Transaction<'a> {
     /// for a second call of an object, [`Limit`](ErrorKind::Limit) for more of them than
     /// [`transaction_max`](crate::Options::transaction_max), or none. Nothing was posted then.
     pub fn submit(self) -> Result<Pending<Vec<Receipt>>> {
-        let (count, max) = (self.calls.len(), self.shared.options().transaction_max);
+        let (count, max) = (self.calls.len(), self.shared.options.transaction_max);
         if !(1..=max).contains(&count) {
             let (what, max, found) = ("transaction_max", max as u64, count as u64);
             return Err(ErrorKind::Limit { what, max, found }.into());
@@ -97,7 +97,7 @@ impl<'a> Transaction<'a> {
         });
         let (reply, pending) = self.shared.channel(durability);
         let inputs = inputs.collect::<Result<_>>()?;
-        self.shared.post_joint(Joint::new(inputs, let_in, reply))?;
+        self.shared.post.post_joint(Joint::new(inputs, let_in, reply))?;
         Ok(pending)
     }
 

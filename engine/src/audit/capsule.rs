@@ -20,7 +20,7 @@ use object::refusal::Refusal;
 use policy::definition::Definition;
 use storage::{CapsuleReader, Seal};
 
-use crate::audit::library::Library;
+use crate::audit::part_source::PartSource;
 use crate::audit::replay::{Auditor, Replay, Verified};
 use crate::commit::shared::Shared;
 use crate::error::{Error, ErrorKind, Result, missing};
@@ -51,13 +51,13 @@ pub(crate) fn import(
     let io = |error: std::io::Error| ErrorKind::Read(error.to_string());
     let start = from.stream_position().map_err(io)?;
     // The code must run here before the object is let in.
-    let (catalog, memory_bytes_max) = (shared.catalog(), shared.options().memory_bytes_max);
+    let (catalog, memory_bytes_max) = (&shared.library.catalog, shared.options.memory_bytes_max);
     let (_, head, seal) = verify(catalog, stack, memory_bytes_max, &mut from, Replay::Yes)?;
     from.seek(SeekFrom::Start(start)).map_err(io)?;
-    let before = shared.store().info(head.id)?;
-    let id = shared.store().import_as(&mut from, &head, seal, name)?;
+    let before = shared.library.store.info(head.id)?;
+    let id = shared.library.store.import_as(&mut from, &head, seal, name)?;
     shared.renew(stack, id, before.and_then(|before| before.wake))?;
-    shared.note_time(head.header.time);
+    shared.residents.note_time(head.header.time);
     Ok(id)
 }
 
@@ -206,16 +206,16 @@ impl<'a> Shelf<'a> {
 
     /// Returns an auditor of the lineage that begins with this header.
     fn auditor(&self, genesis: &Header, replay: Replay) -> Result<Auditor<'a>> {
-        let definition = Library::definition(self, (genesis.code, genesis.policy))?;
+        let definition = PartSource::definition(self, (genesis.code, genesis.policy))?;
         let runnable = match replay {
-            Replay::Yes => Some((Library::runnable(self, &definition)?, self.catalog)),
+            Replay::Yes => Some((PartSource::runnable(self, &definition)?, self.catalog)),
             Replay::No => None,
         };
-        Auditor::new(self.stack, definition, Library::base(self, genesis.code)?, runnable)
+        Auditor::new(self.stack, definition, PartSource::base(self, genesis.code)?, runnable)
     }
 }
 
-impl Library for Shelf<'_> {
+impl PartSource for Shelf<'_> {
     fn definition(&self, (code, policy): (CodeHash, PolicyHash)) -> Result<Arc<Definition>> {
         let wasm = self.codes.get(&code).ok_or_else(|| missing("code", code))?;
         let encoded = self.policies.get(&policy).ok_or_else(|| missing("policy", policy))?;

@@ -9,10 +9,11 @@
 //! It changes nothing: it has slots of its own, and appends nothing.
 
 use object::authentication::{authenticate, authenticate_refused};
-use object::credential::{Host, PublicKey};
+use object::credential::{Host, Memo, PublicKey};
 use object::effects::{Admission, Effects, Output};
 use object::hash::ObjectId;
 use object::head::Head;
+use object::header::Header;
 use object::image::Image;
 use object::input::{Input, Request};
 use object::message::Message;
@@ -25,6 +26,7 @@ use schema::Value;
 
 use crate::audit::replay::differs;
 use crate::commit::commit::{Stepped, result, with_secrets};
+use crate::commit::library::Library;
 use crate::commit::shared::Shared;
 use crate::commit::upgrade;
 use crate::error::{Error, ErrorKind, Result, missing};
@@ -102,23 +104,24 @@ impl Explanation {
 
 /// The version with this seq.
 pub(crate) fn version(
-    shared: &Shared,
+    library: &Library,
+    memo: &Memo,
     stack: DeepStack,
     id: ObjectId,
     seq: u64,
 ) -> Result<Explanation> {
-    let Some(version) = shared.store().version(id, seq)? else {
-        let newest = shared.store().info(id)?.ok_or(ErrorKind::NoObject)?.seq;
+    let Some(version) = library.store.version(id, seq)? else {
+        let newest = library.store.info(id)?.ok_or(ErrorKind::NoObject)?.seq;
         return Err(ErrorKind::NoVersion { asked: format!("seq {seq}"), newest }.into());
     };
     let entry = VersionEntry::decode(&version.commit)?;
     let header = entry.header;
     let payloads = entry.payloads.ok_or_else(|| missing("input", header.input))?;
     let Payloads { input, effects, admission } = payloads;
-    let count = (header.fuel, header.page_count);
+    let Header { fuel, page_count, .. } = header;
     let Some(before) = seq.checked_sub(1) else {
-        let definition = shared.definition(stack, (header.code, header.policy))?;
-        let done = Some(done(&definition, &input.request, effects, None, count)?);
+        let definition = library.definition(stack, (header.code, header.policy))?;
+        let done = Some(done(&definition, &input.request, effects, None, fuel, page_count)?);
         return Ok(Explanation {
             object: id,
             seq,
@@ -130,17 +133,17 @@ pub(crate) fn version(
             done,
         });
     };
-    let before = shared.store().head_at(id, before)?.ok_or(ErrorKind::NoObject)?;
+    let before = library.store.head_at(id, before)?.ok_or(ErrorKind::NoObject)?;
     let head = &before.head;
-    let definition = shared.definition(stack, (head.header.code, head.header.policy))?;
+    let definition = library.definition(stack, (head.header.code, head.header.policy))?;
     let refused = |verdict: Verdict| differs("admission", seq, verdict, "a version");
-    let (tracked, host) = (definition.policy.tracked(), Host::verifier(shared.memo()));
+    let (tracked, host) = (definition.policy.tracked(), Host::verifier(memo));
     let signers = authenticate(head, tracked, &input, host).map_err(refused)?;
     let images = (&before.image, &version.image);
     let step = Step::on_record(&header, &input, &effects, images);
     let mut slots = Slots::default();
-    let guards = &mut shared.runner(&mut slots, stack).guards();
-    let after = shared.definition(stack, (header.code, header.policy))?;
+    let guards = &mut library.runner(&mut slots, stack).guards();
+    let after = library.definition(stack, (header.code, header.policy))?;
     let laws = Laws { before: &definition, after: &after };
     let told = explained(laws, head, &signers, step, guards)?.map_err(refused)?;
     let verdict = told.verdict(signers);
@@ -150,7 +153,7 @@ pub(crate) fn version(
         return Err(differs("admission", seq, expected, rules(&admission)));
     }
     let wake = head.wake_during(&input.request);
-    let done = Some(done(&definition, &input.request, effects, wake, count)?);
+    let done = Some(done(&definition, &input.request, effects, wake, fuel, page_count)?);
     let Told { policy, guard, migration } = told;
     let policy = Some(policy);
     Ok(Explanation { object: id, seq, input, verdict, policy, guard, migration, done })
@@ -216,12 +219,13 @@ impl Told {
 
 /// The refusal of this number, from 1, oldest first.
 pub(crate) fn refusal(
-    shared: &Shared,
+    library: &Library,
+    memo: &Memo,
     stack: DeepStack,
     id: ObjectId,
     number: u64,
 ) -> Result<Explanation> {
-    let mut refusals = shared.store().refusals(id)?;
+    let mut refusals = library.store.refusals(id)?;
     let count = refusals.left();
     if !(1..=count).contains(&number) {
         return Err(ErrorKind::NoRefusal { asked: number, count }.into());
@@ -230,17 +234,17 @@ pub(crate) fn refusal(
         refusals.next().transpose()?;
     }
     let refusal = refusals.next().transpose()?.ok_or_else(|| missing("refusal", number))?;
-    let before = shared.store().head_at(id, refusal.seq.saturating_sub(1))?;
-    let live = shared.live(stack, before.ok_or(ErrorKind::NoObject)?)?;
+    let before = library.store.head_at(id, refusal.seq.saturating_sub(1))?;
+    let live = library.live(stack, before.ok_or(ErrorKind::NoObject)?)?;
     let input = Input::decode(&refusal.input)?;
-    let (tracked, host) = (live.definition.policy.tracked(), Host::verifier(shared.memo()));
+    let (tracked, host) = (live.definition.policy.tracked(), Host::verifier(memo));
     let native = authenticate_refused(&live.head, tracked, &input, host, &refusal.verdict);
     if native.as_ref() == Err(&refusal.verdict) {
         return Ok(Explanation::native(&live.head, input, refusal.verdict));
     }
     let limits = host_limit::read(&refusal.verdict).unwrap_or_default();
     let mut slots = Slots::default();
-    let explained = judge(shared, shared.runner(&mut slots, stack), &live, input, limits, host)?;
+    let explained = judge(library, library.runner(&mut slots, stack), &live, input, limits, host)?;
     match &explained.verdict {
         Err(verdict) if *verdict == refusal.verdict => Ok(explained),
         Err(verdict) => Err(differs("verdict", refusal.seq, verdict, &refusal.verdict)),
@@ -257,10 +261,10 @@ pub(crate) fn dry_run(
     mut input: Input,
     even_if_ahead: bool,
 ) -> Result<Explanation> {
-    let stored = shared.store().head(id)?.ok_or(ErrorKind::NoObject)?;
-    let mut live = shared.live(stack, stored)?;
+    let stored = shared.library.store.head(id)?.ok_or(ErrorKind::NoObject)?;
+    let mut live = shared.library.live(stack, stored)?;
     let mut slots = Slots::default();
-    let mut runner = shared.runner(&mut slots, stack);
+    let mut runner = shared.library.runner(&mut slots, stack);
     if let Some(by) = shared.ahead(live.head.header.time) {
         if !even_if_ahead {
             return Err(shared.is_ahead(by));
@@ -268,13 +272,13 @@ pub(crate) fn dry_run(
         live.let_in();
     }
     while let Some(Due { wake: due, at }) = live.due(input.time) {
-        let time = shared.clock().wake_time(at, input.time).max(live.head.header.time);
+        let time = shared.options.clock.wake_time(at, input.time).max(live.head.header.time);
         wake(shared, &mut runner, &mut live, due, time)?;
     }
     input.time = input.time.max(live.head.header.time);
-    let key = shared.sessions().key(&input)?;
-    let host = Host::holding(shared.memo(), key.as_ref());
-    judge(shared, runner, &live, input, shared.options().step_limits, host)
+    let key = shared.sessions.key(&input)?;
+    let host = Host::holding(&shared.memo, key.as_ref());
+    judge(&shared.library, runner, &live, input, shared.options.step_limits, host)
 }
 
 /// Runs the object's own cycle on the state in memory.
@@ -294,8 +298,8 @@ fn wake(
             Ok(())
         }
         Err(Stop::Refused(verdict)) => {
-            let times = (time, shared.clock().now().max(time));
-            live.miss(Missed::again(live.missed(due), due, times, Cause::Refused(verdict)));
+            let now = shared.options.clock.now().max(time);
+            live.miss(Missed::again(live.missed(due), due, time, now, Cause::Refused(verdict)));
             Ok(())
         }
         Err(Stop::Failed(error)) => Err(error),
@@ -304,7 +308,7 @@ fn wake(
 
 /// Runs `input` on the head as the commit path does, under limits, and returns the deciding rules.
 fn judge(
-    shared: &Shared,
+    library: &Library,
     runner: Runner<'_>,
     live: &Live,
     input: Input,
@@ -317,7 +321,7 @@ fn judge(
         Err(verdict) => return Ok(Explanation::native(head, input, verdict)),
     };
     let Runner { catalog, slots, stack } = runner;
-    upgrade::prepare(shared, stack, &input.request)?;
+    upgrade::prepare(library, stack, &input.request)?;
     let ran = run(&mut slots.objects, catalog, stack, live.subject(limits), &input);
     let (loaded, ran) = match ran {
         Ok(ran) => ran,
@@ -334,8 +338,8 @@ fn judge(
         Err(verdict) => return Ok(Explanation::native(head, input, verdict)),
     };
     let verdict = told.verdict(signers);
-    let (wake, count) = (head.wake_during(&input.request), (ran.fuel, ran.changed.len() as u32));
-    let done = Some(done(definition, &input.request, ran.effects, wake, count)?);
+    let (wake, page_count) = (head.wake_during(&input.request), ran.changed.len() as u32);
+    let done = Some(done(definition, &input.request, ran.effects, wake, ran.fuel, page_count)?);
     let (object, seq) = (head.id, head.header.seq + 1);
     let Told { policy, guard, migration } = told;
     let policy = Some(policy);
@@ -348,7 +352,8 @@ fn done(
     request: &Request,
     effects: Effects,
     wake: Option<u64>,
-    (fuel, page_count): (u64, u32),
+    fuel: u64,
+    page_count: u32,
 ) -> Result<Done> {
     let result = result(definition, request, &effects).map_err(Error::from)?;
     let wake = effects.wake.apply(wake);

@@ -15,7 +15,7 @@ use policy::{Law, Policy};
 use query::{Payloads, VersionEntry};
 use storage::Loaded;
 
-use crate::commit::shared::Shared;
+use crate::commit::library::Library;
 use crate::error::{ErrorKind, Result};
 use crate::stack::DeepStack;
 use crate::step::catalog::validate_guard;
@@ -46,15 +46,15 @@ pub struct Rehearsal {
 /// Decides on the last versions of an object by the policy from these sources, as if it had been
 /// the object's since then.
 pub(crate) fn rehearse(
-    shared: &Shared,
+    library: &Library,
     stack: DeepStack,
     id: ObjectId,
     law: Law<'_>,
     last: u64,
 ) -> Result<Rehearsal> {
-    let store = shared.store();
+    let store = &library.store;
     let info = store.info(id)?.ok_or(ErrorKind::NoObject)?;
-    let definition = shared.definition(stack, (info.code, info.policy))?;
+    let definition = library.definition(stack, (info.code, info.policy))?;
     let definition = definition.amended(Policy::parse(law, &definition.schema)?);
     let policy = &definition.policy;
     validate_guard(policy)?;
@@ -93,7 +93,7 @@ pub(crate) fn rehearse(
         head.ledger = Arc::new(Ledger { past, ..Ledger::clone(&head.ledger) });
         let images = (&before.image, &version.image);
         let step = Step::on_record(&entry.header, &input, &effects, images);
-        let guards = &mut shared.runner(&mut slots, stack).guards();
+        let guards = &mut library.runner(&mut slots, stack).guards();
         match admit(&definition, &head, admission.signers.clone(), step, guards) {
             Ok(admitted) => idle.retain(|rule| !admitted.rules.contains(rule)),
             Err(Stop::Refused(verdict)) => rehearsal.refused.push((seq + 1, verdict)),

@@ -22,7 +22,7 @@ use object::refusal::{Refusal, Verdict};
 use policy::definition::Definition;
 use policy::verify::{Era, Verifier};
 
-use crate::audit::library::Library;
+use crate::audit::part_source::PartSource;
 use crate::error::{Error, ErrorKind, Result};
 use crate::instrument::INITIALIZING_VERSION;
 use crate::stack::DeepStack;
@@ -76,6 +76,14 @@ pub(crate) struct Auditor<'a> {
     /// The means to run steps again, when they are replayed.
     replay: Option<Replayer<'a>>,
     verified: Verified,
+}
+
+/// The version that a refused input followed.
+#[derive(Clone, Copy)]
+struct Before<'a> {
+    head: &'a Head,
+    image: &'a Image,
+    globals: &'a [u64],
 }
 
 /// The means to run steps and guards again.
@@ -141,7 +149,7 @@ impl<'a> Auditor<'a> {
         ledger: Ledger,
         image: Image,
         globals: Vec<u64>,
-        library: &dyn Library,
+        library: &dyn PartSource,
     ) -> Result<()> {
         if let Some(replay) = &mut self.replay {
             // The code that the genesis had may be gone.
@@ -154,7 +162,7 @@ impl<'a> Auditor<'a> {
     }
 
     /// Verifies the next version; an upgrade's parts come from `library`.
-    pub(crate) fn commit(&mut self, commit: &Commit<'_>, library: &dyn Library) -> Result<()> {
+    pub(crate) fn commit(&mut self, commit: &Commit<'_>, library: &dyn PartSource) -> Result<()> {
         let input = Input::decode(commit.input)?;
         let runnable = self.prepare(&input, library)?;
         if let Request::Upgrade { code, policy } = input.request
@@ -206,7 +214,7 @@ impl<'a> Auditor<'a> {
     }
 
     /// Returns the code of an upgrade, which a replay's catalog then knows.
-    fn prepare(&self, input: &Input, library: &dyn Library) -> Result<Option<Arc<Runnable>>> {
+    fn prepare(&self, input: &Input, library: &dyn PartSource) -> Result<Option<Arc<Runnable>>> {
         let (Some(_), Request::Upgrade { code, policy }) = (&self.replay, &input.request) else {
             return Ok(None);
         };
@@ -225,8 +233,7 @@ impl<'a> Auditor<'a> {
         let seq = commit.header.seq;
         let recorded = commit.header.instrumentation;
         let initializes = recorded == INITIALIZING_VERSION;
-        let asked = (input, StepLimits::default());
-        let ran = match self.run(asked, image, globals, initializes)? {
+        let ran = match self.run(input, StepLimits::default(), image, globals, initializes)? {
             Ok(ran) => ran,
             Err(verdict) => return Err(differs("step", seq, verdict, "a version")),
         };
@@ -266,7 +273,8 @@ impl<'a> Auditor<'a> {
     /// Runs a step whose memory is not kept, with `_initialize` if such steps call it.
     fn run(
         &mut self,
-        (input, limits): (&Input, StepLimits),
+        input: &Input,
+        limits: StepLimits,
         image: &Image,
         globals: &[u64],
         initializes: bool,
@@ -289,7 +297,7 @@ impl<'a> Auditor<'a> {
     }
 
     /// Verifies a refusal at the newest version; an upgrade's parts come from `library`.
-    pub(crate) fn refusal(&mut self, refusal: &Refusal, library: &dyn Library) -> Result<()> {
+    pub(crate) fn refusal(&mut self, refusal: &Refusal, library: &dyn PartSource) -> Result<()> {
         if let Some(headers) = &mut self.headers {
             headers.refusal(refusal)?;
             self.verified.refusals += 1;
@@ -315,15 +323,15 @@ impl<'a> Auditor<'a> {
         let signers = signers?;
         // A limit that was the host's own is believed: the step is run under it.
         let limits = host_limit::read(&refusal.verdict).unwrap_or_default();
-        let before = (&head, &image, &globals[..]);
+        let before = Before { head: &head, image: &image, globals: &globals };
         let given = Some(&refusal.verdict);
-        let verdict = self.verdict((&input, limits), before, signers.clone(), true)?;
+        let verdict = self.verdict(&input, limits, before, signers.clone(), true)?;
         if verdict.as_ref() == given {
             return Ok(());
         }
         // Upgrades did not call `_initialize` once, and a refusal does not say whether its did.
         if matches!(input.request, Request::Upgrade { .. })
-            && self.verdict((&input, limits), before, signers, false)?.as_ref() == given
+            && self.verdict(&input, limits, before, signers, false)?.as_ref() == given
         {
             return Ok(());
         }
@@ -334,18 +342,20 @@ impl<'a> Auditor<'a> {
     /// The verdict against an input of `signers`; none when there is none.
     fn verdict(
         &mut self,
-        asked: (&Input, StepLimits),
-        (head, image, globals): (&Head, &Image, &[u64]),
+        input: &Input,
+        limits: StepLimits,
+        before: Before<'_>,
         signers: Vec<PublicKey>,
         initializes: bool,
     ) -> Result<Option<Verdict>> {
-        let ran = match self.run(asked, image, globals, initializes)? {
+        let Before { head, image, globals } = before;
+        let ran = match self.run(input, limits, image, globals, initializes)? {
             Err(verdict) => return Ok(Some(verdict)),
             Ok(ran) => ran,
         };
-        let (definition, step) = (self.definition(), (asked.0, image));
+        let definition = self.definition();
         let replay = self.replay.as_mut().expect("only a replay runs steps");
-        match ran.admit(&definition, head, signers, step, &mut replay.guards()) {
+        match ran.admit(&definition, head, signers, input, image, &mut replay.guards()) {
             Ok(_) => Ok(None),
             Err(Stop::Refused(verdict)) => Ok(Some(verdict)),
             Err(Stop::Failed(error)) => Err(error),

@@ -24,17 +24,19 @@ use object::ledger::Ledger;
 use object::refusal::{Refusal, Verdict};
 use policy::definition::Definition;
 use schema::{Value, decode_value};
-use storage::{Append, Blob, Change, Fate, MessageId, NewCommit, Sending, Taking};
+use storage::{Append, Blob, Change, Fate, MessageId, NewCommit, Sending, Store, Taking};
 
 use crate::answer::receipt::{Answered, Receipt};
 use crate::answer::reply::{Early, Reply};
 use crate::answer::ticket::Ticket;
+use crate::commit::library::Library;
 use crate::commit::shared::Shared;
 use crate::commit::upgrade::{self, NewParts};
 use crate::error::{Error, ErrorKind, Result};
 use crate::head::live::Live;
 use crate::head::refusal_quota::{Refuser, Refusers};
-use crate::metrics::Count;
+use crate::metrics::{Count, Registry};
+use crate::options::Options;
 use crate::run::resident::Resident;
 use crate::stack::DeepStack;
 use crate::step::guard::Asker;
@@ -83,9 +85,9 @@ pub(crate) fn commit(turn: &mut Turn<'_>, asked: Asked<'_>) -> Result<Option<Ver
     let admitted = measured(shared, runner, live, input).and_then(|step| {
         // Messages of a message's step are bounded by fuel, and must not stop their own delivery.
         let count = if message.is_some() { 0 } else { step.ran.effects.messages.len() };
-        has_room_for(shared, count)?;
+        shared.library.has_room_for(count, shared.options.messages_max)?;
         // 8: make the header.
-        Ok(Admitted::new(shared, live, input, step)?)
+        Ok(Admitted::new(&shared.library, live, input, step)?)
     });
     let mut admitted = match admitted {
         Ok(admitted) => admitted,
@@ -94,7 +96,7 @@ pub(crate) fn commit(turn: &mut Turn<'_>, asked: Asked<'_>) -> Result<Option<Ver
                 .map(|()| Some(verdict));
         }
         Err(Stop::Failed(error)) => {
-            return Err(fail(shared, asked.reply, error.about(live.head.id)));
+            return Err(fail(&shared.metrics, asked.reply, error.about(live.head.id)));
         }
     };
     // 8: append the frame to the open group of the log, which has the reply from then on.
@@ -102,7 +104,14 @@ pub(crate) fn commit(turn: &mut Turn<'_>, asked: Asked<'_>) -> Result<Option<Ver
     let mut append = Append { changes: Vec::with_capacity(1), ..Append::default() };
     append.taken.extend(message.map(|id| Taking { id, fate: Fate::Delivered }));
     admitted.add_to(&mut append, live, input);
-    let early = put(shared, live.head.id, &append, asked.reply, Ok(receipt));
+    let early = put(
+        &shared.library.store,
+        &shared.metrics,
+        live.head.id,
+        &append,
+        asked.reply,
+        Ok(receipt),
+    );
     let early = early.inspect_err(|_| live.stale = true)?;
     // 9: publish the version to readers, and tell the receivers of its messages.
     admitted.publish(shared, runner.stack, resident, live, input);
@@ -136,7 +145,7 @@ pub(crate) fn decide(
     let (loaded, ran) = run(&mut slots.objects, catalog, *stack, live.subject(limits), input)?;
     // 6 and 7: validate the state, and admit it: native rules, the object's policy, its guard.
     let guards = &mut Asker::new(catalog, &mut slots.guards, *stack);
-    match ran.admit(&live.definition, &live.head, signers, (input, &live.image), guards) {
+    match ran.admit(&live.definition, &live.head, signers, input, &live.image, guards) {
         Ok(admission) => {
             // Without the code the slot still holds the image from before.
             match input.request.runs_code() {
@@ -165,9 +174,9 @@ fn measured(
     let _step = tracing::debug_span!("step", %object, seq, kind, action).entered();
     let begun = Instant::now();
     let done = with_secrets(shared, runner, live, input);
-    shared.metrics().loads(runner.slots.objects.take_loads());
+    shared.metrics.loads(runner.slots.objects.take_loads());
     if let Ok(Stepped { ran, .. }) = &done {
-        shared.metrics().step(begun.elapsed());
+        shared.metrics.step(begun.elapsed());
         tracing::debug!(fuel = ran.fuel, pages = ran.changed.len(), "admitted");
     }
     done
@@ -181,19 +190,10 @@ pub(crate) fn with_secrets(
     live: &Live,
     input: &Input,
 ) -> Result<Stepped, Stop> {
-    let key = shared.sessions().key(input)?;
-    upgrade::prepare(shared, runner.stack, &input.request)?;
-    let host = Host::holding(shared.memo(), key.as_ref());
-    decide(runner, live, input, shared.options().step_limits, host)
-}
-
-/// Checks that `message_count` more messages may go on their way.
-pub(crate) fn has_room_for(shared: &Shared, message_count: usize) -> Result<()> {
-    let max = shared.options().messages_max;
-    match message_count > 0 && shared.store().message_count() + message_count > max {
-        true => Err(ErrorKind::MessagesFull { max }.into()),
-        false => Ok(()),
-    }
+    let key = shared.sessions.key(input)?;
+    upgrade::prepare(&shared.library, runner.stack, &input.request)?;
+    let host = Host::holding(&shared.memo, key.as_ref());
+    decide(runner, live, input, shared.options.step_limits, host)
 }
 
 /// A version that was admitted, and all of its parts for the log.
@@ -211,7 +211,7 @@ struct Admitted {
 }
 
 impl Admitted {
-    fn new(shared: &Shared, live: &Live, input: &Input, step: Stepped) -> Result<Admitted> {
+    fn new(library: &Library, live: &Live, input: &Input, step: Stepped) -> Result<Admitted> {
         let Stepped { ran, root, admission } = step;
         let (outcome, head) = (live.outcome(&ran, root), &live.head);
         let payloads = Payloads::encode(input, &ran.effects, &admission);
@@ -222,7 +222,7 @@ impl Admitted {
             payloads,
             new_ledger: (!Arc::ptr_eq(&ledger, &live.head.ledger)).then(|| ledger.encode()),
             new_globals: (ran.globals != globals).then(|| encode_globals(&ran.globals)),
-            new_parts: NewParts::of(shared, &ran.definition, begun)?,
+            new_parts: NewParts::of(library, &ran.definition, begun)?,
             rules: admission.rules.into_iter().chain(admission.migrated).collect(),
             ran,
             hash: header.hash(),
@@ -257,7 +257,7 @@ impl Admitted {
 
     fn receipt(&mut self, live: &Live, input: &Input) -> Receipt {
         let rules = std::mem::take(&mut self.rules);
-        receipt(&live.definition, (self.hash, &self.header), input, &self.ran, rules)
+        receipt(&live.definition, self.hash, &self.header, input, &self.ran, rules)
     }
 
     /// Makes it the object's newest version, now that it is in the log.
@@ -270,23 +270,23 @@ impl Admitted {
         input: &Input,
     ) {
         let (armed, receivers) = (live.armed(), receivers(&self.ran.effects));
-        shared.metrics().version(self.header.kind, self.ran.effects.messages.len());
+        shared.metrics.version(self.header.kind, self.ran.effects.messages.len());
         if live.missed.is_some() {
-            shared.overdue().remove(live.head.id);
+            shared.library.overdue.remove(live.head.id);
         }
         if self.new_parts.has_code() {
-            shared.offered().forget(self.header.code);
+            shared.library.offered.forget(self.header.code);
         }
         live.advance_to(self.hash, self.header, self.ledger, self.ran);
         if matches!(input.request, Request::Amend { .. }) {
             // Objects that were given the same policy have one between them.
-            live.definition = shared.catalog().share(stack, Arc::clone(&live.definition));
+            live.definition = shared.library.catalog.share(stack, Arc::clone(&live.definition));
         }
-        shared.publish(resident, live);
+        shared.residents.publish(resident, live);
         if live.head.header.wake != armed {
-            shared.timer().change(live.head.id, armed, live.head.header.wake);
+            shared.post.timer.change(live.head.id, armed, live.head.header.wake);
         }
-        shared.post_mail(receivers);
+        shared.post.post_mail(receivers);
     }
 }
 
@@ -318,8 +318,9 @@ pub(crate) fn commit_all(
 ) {
     let mut admitted: Vec<Admitted> = Vec::with_capacity(parts.len());
     for Part { live, input, .. } in &mut *parts {
-        let one = measured(shared, runner, live, input)
-            .and_then(|step| Admitted::new(shared, live, input, step).map_err(Stop::Failed));
+        let one = measured(shared, runner, live, input).and_then(|step| {
+            Admitted::new(&shared.library, live, input, step).map_err(Stop::Failed)
+        });
         match one {
             Ok(one) => admitted.push(one),
             Err(Stop::Refused(verdict)) => {
@@ -327,13 +328,13 @@ pub(crate) fn commit_all(
                 return drop(refuse(shared, runner.stack, live, Asked::new(input, reply), verdict));
             }
             Err(Stop::Failed(error)) => {
-                return drop(fail(shared, reply, error.about(live.head.id)));
+                return drop(fail(&shared.metrics, reply, error.about(live.head.id)));
             }
         }
     }
     let message_count = admitted.iter().map(|one| one.ran.effects.messages.len()).sum();
-    if let Err(error) = has_room_for(shared, message_count) {
-        return drop(fail(shared, reply, error));
+    if let Err(error) = shared.library.has_room_for(message_count, shared.options.messages_max) {
+        return drop(fail(&shared.metrics, reply, error));
     }
     let receipts = admitted.iter_mut().zip(&*parts);
     let receipts = receipts.map(|(admitted, part)| admitted.receipt(part.live, &part.input));
@@ -343,12 +344,12 @@ pub(crate) fn commit_all(
         admitted.add_to(&mut append, part.live, &part.input);
     }
     let first = parts[0].live.head.id;
-    let put = put(shared, first, &append, reply, receipts);
+    let put = put(&shared.library.store, &shared.metrics, first, &append, reply, receipts);
     drop(append);
     let Ok(early) = put else {
         return parts.iter_mut().for_each(|part| part.live.stale = true);
     };
-    shared.metrics().count(Count::TransactionsCommitted);
+    shared.metrics.count(Count::TransactionsCommitted);
     for (admitted, part) in admitted.into_iter().zip(parts) {
         admitted.publish(shared, runner.stack, part.resident, part.live, &part.input);
     }
@@ -356,8 +357,8 @@ pub(crate) fn commit_all(
 }
 
 /// Answers an input that got no verdict, and returns the error.
-pub(crate) fn fail<T: Answered>(shared: &Shared, reply: Reply<T>, error: Error) -> Error {
-    shared.metrics().count(T::FAILED);
+pub(crate) fn fail<T: Answered>(metrics: &Registry, reply: Reply<T>, error: Error) -> Error {
+    metrics.count(T::FAILED);
     reply.send(Err(error.clone()));
     error
 }
@@ -365,13 +366,14 @@ pub(crate) fn fail<T: Answered>(shared: &Shared, reply: Reply<T>, error: Error) 
 /// Appends the changes that `answer` reports, and leaves one half of the reply to the log; returns
 /// the other half, to be sent once the change is in memory.
 fn put<T: Answered>(
-    shared: &Shared,
+    store: &Store,
+    metrics: &Registry,
     id: ObjectId,
     append: &Append<'_>,
     reply: Reply<T>,
     answer: Result<T>,
 ) -> Result<Early<T>> {
-    let timer = answer.is_ok().then(|| shared.metrics().commit(reply.posted()));
+    let timer = answer.is_ok().then(|| metrics.commit(reply.posted()));
     let (early, late) = reply.on_record(answer);
     let done = move |durable: storage::Result<()>| {
         if let Some(timer) = timer.filter(|_| durable.is_ok()) {
@@ -379,10 +381,10 @@ fn put<T: Answered>(
         }
         late.send(durable.map_err(|error| Error::from(error).about(id)));
     };
-    match shared.store().append(append, done) {
+    match store.append(append, done) {
         Ok(_) => Ok(early),
         Err(error) => {
-            shared.metrics().count(T::FAILED);
+            metrics.count(T::FAILED);
             let error = Error::from(error).about(id);
             early.send(Err(error.clone()));
             Err(error)
@@ -409,16 +411,16 @@ fn refuse<T: Answered>(
     tracing::debug!(object = %id, reason = name, ?rules, detail, "refused");
     let dead = message.map(|_| Count::MessagesDead);
     let count = || {
-        shared.metrics().refusal(reason);
-        T::REFUSED.into_iter().chain(dead).for_each(|count| shared.metrics().count(count));
+        shared.metrics.refusal(reason);
+        T::REFUSED.into_iter().chain(dead).for_each(|count| shared.metrics.count(count));
     };
     let refused =
         move |verdict, recorded| Error::from(ErrorKind::Refused { verdict, recorded }).about(id);
     let refusal = live.head.refusal(input, verdict.clone());
     let refuser = Refuser::of(&live.head, input, reason);
-    let recorded = match has_room(shared, live, &refusal, refuser) {
+    let recorded = match has_room(&shared.library.store, &shared.options, live, &refusal, refuser) {
         Ok(recorded) => recorded,
-        Err(error) => return Err(fail(shared, reply, error.about(id))),
+        Err(error) => return Err(fail(&shared.metrics, reply, error.about(id))),
     };
     if !recorded && message.is_none() {
         count();
@@ -426,24 +428,31 @@ fn refuse<T: Answered>(
         return Ok(());
     }
     let parts = match recorded {
-        true => NewParts::of_refused(shared, stack, &input.request, reason),
+        true => NewParts::of_refused(&shared.library, stack, &input.request, reason),
         false => Ok(NewParts::default()),
     };
     let parts = match parts {
         Ok(parts) => parts,
-        Err(error) => return Err(fail(shared, reply, error.about(id))),
+        Err(error) => return Err(fail(&shared.metrics, reply, error.about(id))),
     };
     let has_code = parts.has_code();
     let mut append = Append { blobs: parts.blobs().collect(), ..Append::default() };
     append.changes.extend(recorded.then_some(Change::Refusal(&refusal)));
     append.taken.extend(message.map(|id| Taking { id, fate: Fate::Dead(verdict.to_string()) }));
-    let early = put(shared, id, &append, reply, Err(refused(verdict, recorded)));
+    let early = put(
+        &shared.library.store,
+        &shared.metrics,
+        id,
+        &append,
+        reply,
+        Err(refused(verdict, recorded)),
+    );
     let early = early.inspect_err(|_| live.stale = true)?;
     count();
     if let Request::Upgrade { code, .. } = input.request
         && has_code
     {
-        shared.offered().forget(code);
+        shared.library.offered.forget(code);
     }
     if recorded {
         live.head.record(&refusal);
@@ -454,15 +463,20 @@ fn refuse<T: Answered>(
 }
 
 /// Returns whether a refusal is to be put on record.
-fn has_room(shared: &Shared, live: &mut Live, refusal: &Refusal, refuser: Refuser) -> Result<bool> {
-    let options = shared.options();
+fn has_room(
+    store: &Store,
+    options: &Options,
+    live: &mut Live,
+    refusal: &Refusal,
+    refuser: Refuser,
+) -> Result<bool> {
     let is_long = refusal.input.len() as u64 > options.refusal_bytes_max;
     if live.head.refusal_count >= options.refusals_max || is_long {
         return Ok(false);
     }
     let refusers = match &mut live.refusers {
         Some(refusers) => refusers,
-        none => none.insert(Box::new(Refusers::read(shared.store(), &live.head)?)),
+        none => none.insert(Box::new(Refusers::read(store, &live.head)?)),
     };
     Ok(refusers.count(refuser) < options.refusals_each_max)
 }
@@ -470,7 +484,8 @@ fn has_room(shared: &Shared, live: &mut Live, refusal: &Refusal, refuser: Refuse
 /// Returns the caller's receipt.
 pub(crate) fn receipt(
     definition: &Definition,
-    (version, header): (VersionHash, &Header),
+    version: VersionHash,
+    header: &Header,
     input: &Input,
     ran: &Ran,
     rules: Vec<String>,

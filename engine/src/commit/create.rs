@@ -19,7 +19,7 @@ use storage::{Append, Blob, Change, NewCommit};
 
 use crate::answer::reply::Reply;
 use crate::commit::code::Code;
-use crate::commit::commit::{has_room_for, receipt, receivers, sending};
+use crate::commit::commit::{receipt, receivers, sending};
 use crate::commit::shared::Shared;
 use crate::error::{Error, ErrorKind, Result};
 use crate::head::live::Live;
@@ -38,26 +38,27 @@ pub(crate) fn create(
     time: u64,
     reply: Reply,
 ) -> Result<ObjectId> {
-    let definition = shared.catalog().define(runner.stack, &code.wasm, code.law())?;
-    let memory_bytes_max = shared.options().memory_bytes_max;
+    let definition = shared.library.catalog.define(runner.stack, &code.wasm, code.law())?;
+    let memory_bytes_max = shared.options.memory_bytes_max;
     let read = || Ok(code.wasm.to_vec());
-    let runnable = shared.catalog().runnable(runner.stack, &definition, memory_bytes_max, read)?;
+    let runnable =
+        shared.library.catalog.runnable(runner.stack, &definition, memory_bytes_max, read)?;
     let input = input(&definition, &code, time)?;
     input.validate()?;
-    shared.options().validate(&input)?;
+    shared.options.validate(&input)?;
 
-    let limits = shared.options().step_limits;
+    let limits = shared.options.step_limits;
     let made = genesis(&mut runner, definition, &runnable, &input, limits);
-    shared.metrics().loads(runner.slots.objects.take_loads());
+    shared.metrics.loads(runner.slots.objects.take_loads());
     let (live, ran) = match made {
         Ok(made) => made,
         Err(Stop::Refused(verdict)) => {
-            shared.metrics().refusal(verdict.reason);
+            shared.metrics.refusal(verdict.reason);
             return Err(ErrorKind::Refused { verdict, recorded: false }.into());
         }
         Err(Stop::Failed(error)) => return Err(error),
     };
-    has_room_for(shared, ran.effects.messages.len())?;
+    shared.library.has_room_for(ran.effects.messages.len(), shared.options.messages_max)?;
     let (policy, base) = (live.definition.policy.encode(), runnable.base.encode());
     let append = Append {
         blobs: vec![Blob::Code(&code.wasm), Blob::Policy(&policy), Blob::Base(&base)],
@@ -86,7 +87,7 @@ pub(crate) fn begin<'a>(
     let (id, hash) = (live.head.id, live.head.hash);
     let header = Header::clone(&live.head.header);
     let (kind, wake) = (header.kind, header.wake);
-    let receipt = receipt(&live.definition, (hash, &header), input, ran, Vec::new());
+    let receipt = receipt(&live.definition, hash, &header, input, ran, Vec::new());
     let done = move |durable: storage::Result<()>| {
         reply.send(durable.map(|()| receipt).map_err(Error::from));
     };
@@ -107,12 +108,12 @@ pub(crate) fn begin<'a>(
     let change = NewCommit { commit, hash, base, ledger: None, before };
     append.changes.push(Change::Commit(change));
     append.sent.extend(sending(hash, &ran.effects));
-    shared.store().append(&append, done)?;
+    shared.library.store.append(&append, done)?;
     drop(append);
-    shared.metrics().version(kind, ran.effects.messages.len());
-    shared.insert(live);
-    shared.timer().change(id, None, wake);
-    shared.post_mail(receivers(&ran.effects));
+    shared.metrics.version(kind, ran.effects.messages.len());
+    shared.residents.insert(live, &shared.metrics);
+    shared.post.timer.change(id, None, wake);
+    shared.post.post_mail(receivers(&ran.effects));
     Ok(id)
 }
 

@@ -47,11 +47,12 @@ pub(crate) fn fork(
     Fork { of: id, seq, name, wakes }: Fork<'_>,
     reply: Reply,
 ) -> Result<ObjectId> {
-    let Some(stored) = shared.store().head_at(id, seq)? else {
-        let newest = shared.store().info(id)?.ok_or(ErrorKind::NoObject)?.seq;
+    let Some(stored) = shared.library.store.head_at(id, seq)? else {
+        let newest = shared.library.store.info(id)?.ok_or(ErrorKind::NoObject)?.seq;
         return Err(ErrorKind::NoVersion { asked: format!("seq {seq}"), newest }.into());
     };
-    let Live { definition, runnable, head, image, globals, .. } = shared.live(stack, stored)?;
+    let Live { definition, runnable, head, image, globals, .. } =
+        shared.library.live(stack, stored)?;
     let of = Header::clone(&head.header);
     if let Some(by) = shared.ahead(of.time) {
         return Err(shared.is_ahead(by));
@@ -61,7 +62,7 @@ pub(crate) fn fork(
         Wakes::No => Effects::of_fork_without_wake(&of),
     };
     let fuel = 0;
-    let time = shared.clock().now().max(of.time);
+    let time = shared.options.clock.now().max(of.time);
     let request = Request::Fork { salt: salt()?, of: Box::new(of) };
     let input = Input { request, time, credential: None };
     let changed = image.changed_pages().iter().map(|(index, _)| *index).collect();

@@ -27,22 +27,22 @@ use crate::step::slots::Slots;
 pub(crate) fn meet(shared: &Shared, runner: &mut Runner<'_>, joint: &Joint) {
     let Some(mut meeting) = joint.arrive() else { return };
     let reply = meeting.take_reply();
-    let present = meeting.inputs.iter().map(|(id, _)| shared.scheduled(*id));
+    let present = meeting.inputs.iter().map(|(id, _)| shared.residents.scheduled(*id));
     let present: Vec<Arc<Resident>> = present.collect();
     let work = AssertUnwindSafe(|| match meeting.failed {
-        Some(error) => drop(fail(shared, reply, error)),
+        Some(error) => drop(fail(&shared.metrics, reply, error)),
         None => run(shared, runner, meeting.inputs, &present, reply),
     });
     if catch_unwind(work).is_err() {
         tracing::error!("a transaction panicked");
-        shared.metrics().count(Count::TransactionsFailed);
+        shared.metrics.count(Count::TransactionsFailed);
         *runner.slots = Slots::default();
         present.iter().for_each(|resident| *resident.live.lock() = None);
     }
     for resident in present {
         match resident.leave() {
-            true => shared.schedule(resident),
-            false => shared.make_room(),
+            true => shared.post.queue.push(resident),
+            false => shared.residents.make_room(&shared.metrics),
         }
     }
 }
@@ -63,6 +63,6 @@ fn run(
     });
     match parts.collect::<Result<Vec<_>>>() {
         Ok(mut parts) => commit_all(shared, runner, &mut parts, reply),
-        Err(error) => drop(fail(shared, reply, error)),
+        Err(error) => drop(fail(&shared.metrics, reply, error)),
     }
 }

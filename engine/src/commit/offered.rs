@@ -6,11 +6,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use object::hash::CodeHash;
-use parking_lot::Mutex;
+use storage::lock::Mutex;
+
+use crate::rank;
 
 /// Modules that are not in the log yet.
 #[derive(Debug, Default)]
-pub(crate) struct Offered(Mutex<HashMap<CodeHash, Arc<[u8]>>>);
+pub(crate) struct Offered(Mutex<HashMap<CodeHash, Arc<[u8]>>, rank::Offers>);
 
 impl Offered {
     /// Takes in a module that somebody offers.

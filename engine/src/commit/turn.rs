@@ -33,7 +33,7 @@ use crate::commit::meet::meet;
 use crate::commit::shared::Shared;
 use crate::error::{Error, ErrorKind, Result};
 use crate::head::live::Due;
-use crate::head::missed::{Cause, Missed, RETRY_MS};
+use crate::head::missed::{Cause, Missed};
 use crate::metrics::Count;
 use crate::run::joint::Joint;
 use crate::run::letter::Letter;
@@ -48,21 +48,21 @@ const TURN_STEPS_MAX: usize = 64;
 
 /// Works through an object's mail, and schedules it again when there is more.
 pub(crate) fn turn(shared: &Shared, slots: &mut Slots, resident: Arc<Resident>, stack: DeepStack) {
-    let mut runner = shared.runner(slots, stack);
+    let mut runner = shared.library.runner(slots, stack);
     // The turn counts like a letter: nobody sees all quiet before a panic is handled.
-    shared.queue().begin();
-    let in_hand = shared.queue().in_hand();
-    shared.metrics().count(Count::TurnsBegun);
+    shared.post.queue.begin();
+    let in_hand = shared.post.queue.in_hand();
+    shared.metrics.count(Count::TurnsBegun);
     let mut joining = None;
     let work = AssertUnwindSafe(|| letters(shared, &mut runner, &resident, &mut joining));
     if catch_unwind(work).is_err() {
         tracing::error!(object = %resident.id, "a turn panicked");
-        shared.metrics().count(Count::Failures);
+        shared.metrics.count(Count::Failures);
         *runner.slots = Slots::default();
         *resident.live.lock() = None;
         let has_wake = resident.published().is_some_and(|newest| newest.header().wake.is_some());
-        if has_wake || !shared.store().messages_to(resident.id).is_empty() {
-            retry(shared, &resident);
+        if has_wake || !shared.library.store.messages_to(resident.id).is_empty() {
+            shared.post.retry(resident.id);
         }
         joining.iter().for_each(|joint: &Arc<Joint>| joint.fail(ErrorKind::Panicked.into()));
     }
@@ -72,24 +72,24 @@ pub(crate) fn turn(shared: &Shared, slots: &mut Slots, resident: Arc<Resident>, 
             drop(resident);
             meet(shared, &mut runner, &joint);
         }
-        None if resident.leave() => shared.queue().put_back(resident),
-        None => shared.make_room(),
+        None if resident.leave() => shared.post.queue.put_back(resident),
+        None => shared.residents.make_room(&shared.metrics),
     }
-    shared.metrics().count(Count::TurnsEnded);
+    shared.metrics.count(Count::TurnsEnded);
     drop(in_hand);
 }
 
 /// Without workers: gives the object at `place` of the run queue its turn; does nothing otherwise.
 /// Never called in a turn.
 pub(crate) fn work_at(shared: &Shared, place: usize) -> Option<ObjectId> {
-    shared.queue().work(place, |slots, resident, stack| turn(shared, slots, resident, stack))
+    shared.post.queue.work(place, |slots, resident, stack| turn(shared, slots, resident, stack))
 }
 
 /// Waits until no letter is under way; without workers it is this thread that works.
 pub(crate) fn wait_quiet(shared: &Shared) {
     loop {
         while work_at(shared, 0).is_some() {}
-        if shared.queue().wait_quiet() {
+        if shared.post.queue.wait_quiet() {
             return;
         }
     }
@@ -105,7 +105,7 @@ impl Inline for Shared {
     }
 
     fn sync(&self) -> Result<()> {
-        Ok(self.store().sync()?)
+        Ok(self.library.store.sync()?)
     }
 }
 
@@ -121,7 +121,7 @@ fn letters(
     let mut steps = 0;
     while steps < TURN_STEPS_MAX {
         let Some(letter) = resident.take() else { break };
-        let in_hand = shared.queue().in_hand();
+        let in_hand = shared.post.queue.in_hand();
         if let Letter::Join { joint, .. } = &letter {
             *joining = Some(Arc::clone(joint));
         }
@@ -138,10 +138,10 @@ fn letters(
             }
             Err(error) => {
                 if letter.is_own() {
-                    retry(shared, resident);
+                    shared.post.retry(resident.id);
                 }
                 if !matches!(letter, Letter::Join { .. }) {
-                    shared.metrics().count(Count::Failures);
+                    shared.metrics.count(Count::Failures);
                 }
                 letter.fail(error.about(resident.id));
                 steps += 1;
@@ -153,20 +153,14 @@ fn letters(
     }
 }
 
-/// Has the timer try a wake again that was taken from it and came to nothing.
-fn retry(shared: &Shared, resident: &Resident) {
-    let retry = shared.clock().now().saturating_add(RETRY_MS);
-    shared.timer().change(resident.id, None, Some(retry));
-}
-
-/// Has messages that could not be delivered wait for the timer.
-fn late(shared: &Shared, resident: &Resident, error: Error) -> Option<Letter> {
-    tracing::error!(object = %resident.id, %error, "messages are late");
-    retry(shared, resident);
-    None
-}
-
 impl Turn<'_> {
+    /// Has messages that could not be delivered wait for the timer.
+    fn late(&self, error: Error) -> Option<Letter> {
+        tracing::error!(object = %self.resident.id, %error, "messages are late");
+        self.shared.post.retry(self.resident.id);
+        None
+    }
+
     /// Works through one letter, or gives it back when the wakes before it use up the turn.
     fn work(&mut self, letter: Letter) -> Option<Letter> {
         *self.steps += 1;
@@ -191,7 +185,7 @@ impl Turn<'_> {
                 match letter {
                     // The wake itself is tried again.
                     Letter::Wake { .. } => {}
-                    Letter::Mail { .. } => retry(self.shared, self.resident),
+                    Letter::Mail { .. } => self.shared.post.retry(self.resident.id),
                     letter => letter.fail(error),
                 }
                 return None;
@@ -224,8 +218,8 @@ impl Turn<'_> {
         let Turn { shared, live, .. } = self;
         let armed = live.armed();
         if live.let_in() {
-            shared.overdue().remove(live.head.id);
-            shared.timer().change(live.head.id, armed, live.armed());
+            shared.library.overdue.remove(live.head.id);
+            shared.post.timer.change(live.head.id, armed, live.armed());
         }
     }
 
@@ -237,9 +231,9 @@ impl Turn<'_> {
         let until = shared.tolerated_from(live.head.header.time);
         let error = || shared.is_ahead(by).about(id);
         match letter {
-            Letter::Input { reply, .. } => drop(fail(shared, reply, error())),
+            Letter::Input { reply, .. } => drop(fail(&shared.metrics, reply, error())),
             Letter::Advance { time, reply } => match live.head.header.wake {
-                Some(wake) if wake <= time => drop(fail(shared, reply, error())),
+                Some(wake) if wake <= time => drop(fail(&shared.metrics, reply, error())),
                 wake => reply.send(Err(ErrorKind::NotDue { wake }.into())),
             },
             // It is answered when all of its objects have reached it.
@@ -247,14 +241,14 @@ impl Turn<'_> {
             Letter::Wake { time } | Letter::Mail { time } => {
                 if let Some(Due { wake, .. }) = live.due(time) {
                     if live.missed(wake).is_none() {
-                        shared.metrics().count(Count::WakesMissed);
+                        shared.metrics.count(Count::WakesMissed);
                     }
                     let (armed, missed) =
                         (live.armed(), Missed::ahead(live.missed(wake), wake, by, until));
                     self.miss(missed, armed);
                 }
-                if !self.shared.store().messages_to(id).is_empty() {
-                    self.shared.timer().change(id, None, Some(until));
+                if !self.shared.library.store.messages_to(id).is_empty() {
+                    self.shared.post.timer.change(id, None, Some(until));
                 }
             }
         }
@@ -265,16 +259,16 @@ impl Turn<'_> {
     fn mail(&mut self, time: u64) -> Option<Letter> {
         let (shared, resident) = (self.shared, self.resident);
         loop {
-            let messages = match shared.store().next_messages(resident.id) {
+            let messages = match shared.library.store.next_messages(resident.id) {
                 Ok(messages) if messages.is_empty() => return None,
                 Ok(messages) => messages,
                 Err(error) => {
-                    shared.metrics().count(Count::Failures);
-                    return late(shared, resident, error.into());
+                    shared.metrics.count(Count::Failures);
+                    return self.late(error.into());
                 }
             };
             for message in messages {
-                let now = shared.clock().now().max(time);
+                let now = shared.options.clock.now().max(time);
                 // Wakes that were due before it was sent run before it, if it was sent by this
                 // clock: no other clock determines due wakes.
                 let is_later = message.time > time && message.time <= now;
@@ -283,7 +277,7 @@ impl Turn<'_> {
                 }
                 *self.steps += 1;
                 if let Err(error) = self.deliver(message, time) {
-                    return late(shared, resident, error);
+                    return self.late(error);
                 }
             }
         }
@@ -304,13 +298,13 @@ impl Turn<'_> {
         let (Due { wake, at }, shared, live) = (due, self.shared, &*self.live);
         let (seq, armed, before) = (live.head.header.seq, live.armed(), live.missed.clone());
         let before = before.as_deref().filter(|missed| missed.wake == wake);
-        let time = shared.clock().wake_time(at, now).max(live.head.header.time);
+        let time = shared.options.clock.wake_time(at, now).max(live.head.header.time);
         let input = Input { request: Request::Cycle, time, credential: None };
         match before {
-            Some(_) => shared.metrics().count(Count::WakesRetried),
+            Some(_) => shared.metrics.count(Count::WakesRetried),
             None => {
-                let late = shared.clock().now().max(now).saturating_sub(wake);
-                shared.metrics().lateness(Duration::from_millis(late));
+                let late = shared.options.clock.now().max(now).saturating_sub(wake);
+                shared.metrics.lateness(Duration::from_millis(late));
             }
         }
         let known = before.and_then(|missed| missed.known.as_ref()).filter(|_| asked.is_none());
@@ -318,21 +312,21 @@ impl Turn<'_> {
         let asked = Asked { known, ..Asked::new(&input, asked.unwrap_or_else(Reply::none)) };
         let done = commit(self, asked);
         if self.live.head.header.seq > seq {
-            shared.metrics().count(Count::WakesRun);
+            shared.metrics.count(Count::WakesRun);
             return done.map(drop);
         }
         if before.is_none() {
-            shared.metrics().count(Count::WakesMissed);
+            shared.metrics.count(Count::WakesMissed);
         }
         let cause = match &done {
             Ok(Some(verdict)) => Cause::Refused(verdict.clone()),
             Ok(None) => unreachable!("what is admitted makes a version"),
             Err(error) => Cause::Failed(error.to_string()),
         };
-        let now = shared.clock().now().max(time);
+        let now = shared.options.clock.now().max(time);
         let missed = match before.filter(|_| keeps_pause) {
             Some(before) => Missed::asked(before, cause),
-            None => Missed::again(before, wake, (time, now), cause),
+            None => Missed::again(before, wake, time, now, cause),
         };
         self.miss(missed, armed);
         done.map(drop)
@@ -341,8 +335,8 @@ impl Turn<'_> {
     /// Takes in that the head's wake was missed, which the timer knew as `armed`.
     fn miss(&mut self, missed: Missed, armed: Option<u64>) {
         let Turn { shared, live, .. } = self;
-        shared.overdue().put(live.head.id, missed.clone());
+        shared.library.overdue.put(live.head.id, missed.clone());
         live.miss(missed);
-        shared.timer().change(live.head.id, armed, live.armed());
+        shared.post.timer.change(live.head.id, armed, live.armed());
     }
 }

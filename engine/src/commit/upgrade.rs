@@ -13,10 +13,12 @@ use policy::Law;
 use policy::definition::Definition;
 use storage::{Blob, BlobHash};
 
-use crate::commit::shared::Shared;
+use crate::commit::library::Library;
 use crate::error::{ErrorKind, Result};
+use crate::run::pool::Queue;
 use crate::stack::DeepStack;
 use crate::step::catalog::Runnable;
+use crate::step::slots::Slots;
 use crate::step::step::Begun;
 
 /// An upgrade of objects: other code, with the policy that each has or with another.
@@ -81,10 +83,16 @@ impl Upgrade {
 /// # Errors
 ///
 /// [`LastPolicy`](ErrorKind::LastPolicy), unless the upgrade is for good.
-pub(crate) fn request(shared: &Arc<Shared>, to: &Upgrade, has: PolicyHash) -> Result<Request> {
-    let (of_worker, upgrade) = (Arc::clone(shared), to.clone());
-    let made = move |_: &mut _, stack| offer(&of_worker, stack, &upgrade, has);
-    let (request, is_last) = shared.queue().on_worker(made)??;
+pub(crate) fn request(
+    library: &Arc<Library>,
+    queue: &Queue<Slots>,
+    to: &Upgrade,
+    has: PolicyHash,
+    memory_bytes_max: u64,
+) -> Result<Request> {
+    let (of_worker, upgrade) = (Arc::clone(library), to.clone());
+    let made = move |_: &mut _, stack| offer(&of_worker, stack, &upgrade, has, memory_bytes_max);
+    let (request, is_last) = queue.on_worker(made)??;
     match is_last && !to.for_good {
         true => Err(ErrorKind::LastPolicy.into()),
         false => Ok(request),
@@ -94,34 +102,34 @@ pub(crate) fn request(shared: &Arc<Shared>, to: &Upgrade, has: PolicyHash) -> Re
 /// Offers a module. Returns the upgrade request for objects under policy `has`, and whether the
 /// resulting policy permits no further change.
 fn offer(
-    shared: &Shared,
+    library: &Library,
     stack: DeepStack,
     to: &Upgrade,
     has: PolicyHash,
+    memory_bytes_max: u64,
 ) -> Result<(Request, bool)> {
-    let (catalog, code) = (shared.catalog(), to.code());
+    let (catalog, code) = (&library.catalog, to.code());
     let definition = match &to.policy {
         Some(policy) => catalog.define(stack, &to.wasm, policy.law())?,
         None => {
-            let read = || Ok((to.wasm.to_vec(), shared.policy(has)?));
+            let read = || Ok((to.wasm.to_vec(), library.policy(has)?));
             catalog.definition(stack, (code, has), read)?
         }
     };
     // The policy comes in with a new schema, under which one of its rules may be unable to hold.
     definition.policy.validate()?;
-    let memory_bytes_max = shared.options().memory_bytes_max;
     catalog.runnable(stack, &definition, memory_bytes_max, || Ok(to.wasm.to_vec()))?;
-    if !shared.store().has(BlobHash::Code(code))? {
-        shared.offered().put(code, Arc::clone(&to.wasm));
+    if !library.store.has(BlobHash::Code(code))? {
+        library.offered.put(code, Arc::clone(&to.wasm));
     }
     let request = Request::Upgrade { code, policy: definition.policy.hash() };
     Ok((request, !definition.policy.is_changeable()))
 }
 
 /// Makes the catalog know the parts of a request, if it is an upgrade.
-pub(crate) fn prepare(shared: &Shared, stack: DeepStack, request: &Request) -> Result<()> {
+pub(crate) fn prepare(library: &Library, stack: DeepStack, request: &Request) -> Result<()> {
     if let Request::Upgrade { code, policy } = request {
-        shared.runnable(stack, &*shared.definition(stack, (*code, *policy))?)?;
+        library.runnable(stack, &*library.definition(stack, (*code, *policy))?)?;
     }
     Ok(())
 }
@@ -137,38 +145,38 @@ pub(crate) struct NewParts {
 impl NewParts {
     /// Returns the new parts of a version whose memory begins here.
     pub(crate) fn of(
-        shared: &Shared,
+        library: &Library,
         definition: &Definition,
         begun: Option<&Begun>,
     ) -> Result<NewParts> {
         let Some(Begun { runnable, .. }) = begun else { return Ok(NewParts::default()) };
-        let new = NewParts::named(shared, definition)?;
+        let new = NewParts::named(library, definition)?;
         let Runnable { base, base_hash, .. } = &**runnable;
-        let is_new = !shared.store().has(BlobHash::Base(*base_hash))?;
+        let is_new = !library.store.has(BlobHash::Base(*base_hash))?;
         Ok(NewParts { base: is_new.then(|| base.encode()), ..new })
     }
 
     /// Returns the new parts of a refusal for this reason: running it again takes the parts that
     /// the request names.
     pub(crate) fn of_refused(
-        shared: &Shared,
+        library: &Library,
         stack: DeepStack,
         request: &Request,
         reason: Reason,
     ) -> Result<NewParts> {
         match request {
             Request::Upgrade { code, policy } if !reason.is_native() => {
-                NewParts::named(shared, &*shared.definition(stack, (*code, *policy))?)
+                NewParts::named(library, &*library.definition(stack, (*code, *policy))?)
             }
             _ => Ok(NewParts::default()),
         }
     }
 
     /// Returns the parts that the request names.
-    fn named(shared: &Shared, definition: &Definition) -> Result<NewParts> {
-        let (store, parts) = (shared.store(), definition.parts());
+    fn named(library: &Library, definition: &Definition) -> Result<NewParts> {
+        let (store, parts) = (&library.store, definition.parts());
         // In this order: it is forgotten when it is in the log.
-        let code = shared.offered().get(parts.code);
+        let code = library.offered.get(parts.code);
         let code = code.filter(|_| !store.has(BlobHash::Code(parts.code)).unwrap_or_default());
         let is_new = !store.has(BlobHash::Policy(parts.policy))?;
         let policy = is_new.then(|| definition.policy.encode());

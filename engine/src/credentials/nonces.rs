@@ -13,9 +13,10 @@ use std::collections::HashMap;
 
 use object::credential::PublicKey;
 use object::hash::{ObjectId, SessionId};
-use parking_lot::{Mutex, MutexGuard};
+use storage::lock::{Mutex, MutexGuard};
 
 use crate::clock::Clock;
+use crate::rank;
 
 /// The nonces above the clock's that are remembered with their owners, of the objects of one shard.
 const ABOVE_MAX: usize = 4096;
@@ -68,12 +69,12 @@ impl Drawn {
 /// The last drawn nonces, locked. Hold them until the inputs are posted: nonces come in the order
 /// of the mail.
 #[derive(Debug)]
-pub(crate) struct Nonces<'a>(Vec<(usize, MutexGuard<'a, Drawn>)>);
+pub(crate) struct Nonces<'a>(Vec<(usize, MutexGuard<'a, Drawn, rank::Nonces>)>);
 
 impl<'a> Nonces<'a> {
     /// Locks them.
-    pub(crate) fn lock(last: impl Iterator<Item = &'a Mutex<Drawn>>) -> Nonces<'a> {
-        let mut last: Vec<&Mutex<Drawn>> = last.collect();
+    pub(crate) fn lock(last: impl Iterator<Item = &'a Mutex<Drawn, rank::Nonces>>) -> Nonces<'a> {
+        let mut last: Vec<&Mutex<Drawn, rank::Nonces>> = last.collect();
         last.sort_unstable_by_key(|last| address(last));
         last.dedup_by_key(|last| address(last));
         Nonces(last.into_iter().map(|last| (address(last), last.lock())).collect())
@@ -83,8 +84,9 @@ impl<'a> Nonces<'a> {
     /// above `used`, the last one that the object remembers of them.
     pub(crate) fn next(
         &mut self,
-        last: &Mutex<Drawn>,
-        (object, whose): (ObjectId, &[Whose]),
+        last: &Mutex<Drawn, rank::Nonces>,
+        object: ObjectId,
+        whose: &[Whose],
         used: u64,
     ) -> u64 {
         let index = self.0.binary_search_by_key(&address(last), |held| held.0);
@@ -94,7 +96,7 @@ impl<'a> Nonces<'a> {
     }
 }
 
-fn address(last: &Mutex<Drawn>) -> usize {
+fn address(last: &Mutex<Drawn, rank::Nonces>) -> usize {
     std::ptr::from_ref(last).addr()
 }
 

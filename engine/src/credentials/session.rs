@@ -12,9 +12,10 @@ use std::collections::HashMap;
 use object::credential::{Credential, SessionKey};
 use object::hash::SessionId;
 use object::input::Input;
-use parking_lot::RwLock;
+use storage::lock::RwLock;
 
 use crate::error::{ErrorKind, Result};
+use crate::rank;
 
 /// Sessions that a database holds the secrets of.
 const HELD_MAX: usize = 1 << 16;
@@ -70,7 +71,7 @@ impl Session {
 
 /// The secrets of sessions that are held.
 #[derive(Debug, Default)]
-pub(crate) struct Held(RwLock<HashMap<SessionId, Session>>);
+pub(crate) struct Held(RwLock<HashMap<SessionId, Session>, rank::Secrets>);
 
 impl Held {
     /// Holds the secret of a session; `now` shows which others have expired.

@@ -6,7 +6,6 @@
 use storage::{DeadLetter, MessageId};
 
 use super::Database;
-use crate::commit::commit::has_room_for;
 use crate::commit::turn::wait_quiet;
 use crate::error::Result;
 
@@ -16,12 +15,12 @@ const PAGE: usize = 256;
 impl Database {
     /// Returns the number of messages on their way from one object to another.
     pub fn message_count(&self) -> usize {
-        self.shared.store().message_count()
+        self.shared.library.store.message_count()
     }
 
     /// Returns whether a message is on its way.
     pub fn is_on_its_way(&self, message: MessageId) -> bool {
-        self.shared.store().messages_to(message.to).contains(&message)
+        self.shared.library.store.messages_to(message.to).contains(&message)
     }
 
     /// Delivers the messages that are on their way, and those that they set off, and returns when
@@ -34,9 +33,9 @@ impl Database {
     ///
     /// Those of the store.
     pub fn deliver(&self) -> Result<()> {
-        self.shared.post_mail(self.shared.store().receivers());
+        self.shared.post.post_mail(self.shared.library.store.receivers());
         wait_quiet(&self.shared);
-        Ok(self.shared.store().sync()?)
+        Ok(self.shared.library.store.sync()?)
     }
 
     /// Returns the dead letter of this message, if there is one.
@@ -47,7 +46,7 @@ impl Database {
     ///
     /// Those of the store.
     pub fn dead_letter(&self, message: MessageId) -> Result<Option<DeadLetter>> {
-        Ok(self.shared.store().dead_letter(message)?)
+        Ok(self.shared.library.store.dead_letter(message)?)
     }
 
     /// Sends a dead letter on its way again, and waits until that is durable: the same message,
@@ -62,10 +61,10 @@ impl Database {
     /// when there is no such dead letter, [`Pruned`](storage::ErrorKind::Pruned) when its content
     /// is no longer kept, and those of the store.
     pub fn retry_dead_letter(&self, message: MessageId) -> Result<()> {
-        has_room_for(&self.shared, 1)?;
-        self.shared.store().retry_dead_letter(message)?;
-        self.shared.post_mail([message.to]);
-        Ok(self.shared.store().sync()?)
+        self.shared.library.has_room_for(1, self.shared.options.messages_max)?;
+        self.shared.library.store.retry_dead_letter(message)?;
+        self.shared.post.post_mail([message.to]);
+        Ok(self.shared.library.store.sync()?)
     }
 
     /// Drops a dead letter, for good, and waits until that is durable. Whatever its sender gave
@@ -78,8 +77,8 @@ impl Database {
     /// [`NotFound`](storage::ErrorKind::NotFound) when there is no such dead letter, and those of
     /// the store.
     pub fn drop_dead_letter(&self, message: MessageId) -> Result<()> {
-        self.shared.store().drop_dead_letter(message)?;
-        Ok(self.shared.store().sync()?)
+        self.shared.library.store.drop_dead_letter(message)?;
+        Ok(self.shared.library.store.sync()?)
     }
 
     /// Returns the dead letters: messages that the receiver refused, with the refusal on record if
@@ -124,7 +123,7 @@ impl Database {
                 return Some(Ok(letter));
             }
             let after = last.take()?;
-            match self.shared.store().dead_letters(after, PAGE) {
+            match self.shared.library.store.dead_letters(after, PAGE) {
                 Ok(next) => {
                     last = next.last().map(|letter| Some(letter.id));
                     page = next.into_iter();

@@ -44,7 +44,7 @@ impl Database {
     ///
     /// [`Storage`](ErrorKind::Storage), among others when there is none of this name.
     pub fn outbox(&self, name: &str) -> Result<Outbox<'_>> {
-        Ok(self.shared.store().outbox(name)?)
+        Ok(self.shared.library.store.outbox(name)?)
     }
 
     /// Makes the outbox of this name, unless there is one, and returns it as
@@ -58,7 +58,7 @@ impl Database {
     ///
     /// Those of the store; among others, when the name is invalid.
     pub fn create_outbox(&self, name: &str) -> Result<Outbox<'_>> {
-        Ok(self.shared.store().create_outbox(name)?)
+        Ok(self.shared.library.store.create_outbox(name)?)
     }
 
     /// Returns the progress of each outbox, and how much is kept for it, by name. It reads the log
@@ -70,12 +70,12 @@ impl Database {
     ///
     /// Those of the store.
     pub fn outbox_status(&self) -> Result<Vec<OutboxStatus>> {
-        Ok(self.shared.store().outbox_status()?)
+        Ok(self.shared.library.store.outbox_status()?)
     }
 
     /// Returns the names of all outboxes, ascending.
     pub fn outboxes(&self) -> Vec<String> {
-        self.shared.store().outboxes()
+        self.shared.library.store.outboxes()
     }
 
     /// Removes an outbox: nothing is kept for it any more. Returns whether there was one.
@@ -86,6 +86,6 @@ impl Database {
     ///
     /// Those of the store.
     pub fn remove_outbox(&self, name: &str) -> Result<bool> {
-        Ok(self.shared.store().remove_outbox(name)?)
+        Ok(self.shared.library.store.remove_outbox(name)?)
     }
 }

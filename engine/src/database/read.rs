@@ -14,11 +14,11 @@ use crate::commit::shared::Shared;
 use crate::error::{Error, ErrorKind, Result};
 
 /// The newest version, durable or not.
-pub(crate) fn snapshot(shared: &Arc<Shared>, id: ObjectId) -> Result<Snapshot> {
-    if let Some(newest) = shared.newest(id) {
+pub(crate) fn snapshot(shared: &Shared, id: ObjectId) -> Result<Snapshot> {
+    if let Some(newest) = shared.residents.newest(id) {
         return Ok(newest);
     }
-    let stored = shared.store().head(id)?;
+    let stored = shared.library.store.head(id)?;
     let stored = stored.ok_or_else(|| Error::from(ErrorKind::NoObject).about(id))?;
     let header = stored.head.header;
     let definition = definition(shared, (header.code, header.policy))?;
@@ -26,20 +26,20 @@ pub(crate) fn snapshot(shared: &Arc<Shared>, id: ObjectId) -> Result<Snapshot> {
 }
 
 /// The version with this seq.
-pub(crate) fn at(shared: &Arc<Shared>, id: ObjectId, seq: u64) -> Result<Snapshot> {
-    let found = shared.store().version(id, seq)?;
+pub(crate) fn at(shared: &Shared, id: ObjectId, seq: u64) -> Result<Snapshot> {
+    let found = shared.library.store.version(id, seq)?;
     version(shared, id, found, || format!("seq {seq}"))
 }
 
 /// The newest version that is not later than `time`.
-pub(crate) fn as_of(shared: &Arc<Shared>, id: ObjectId, time: u64) -> Result<Snapshot> {
-    let found = shared.store().as_of(id, time)?;
+pub(crate) fn as_of(shared: &Shared, id: ObjectId, time: u64) -> Result<Snapshot> {
+    let found = shared.library.store.as_of(id, time)?;
     version(shared, id, found, || format!("time {time}"))
 }
 
 /// Returns a found version, or the error that there is none.
 fn version(
-    shared: &Arc<Shared>,
+    shared: &Shared,
     id: ObjectId,
     found: Option<storage::Version>,
     asked: impl Fn() -> String,
@@ -55,19 +55,19 @@ fn version(
 }
 
 /// Returns the past in the ledger of a version; empty, when its policy reads none of it.
-pub(crate) fn past(shared: &Arc<Shared>, snapshot: &Snapshot) -> Result<Past> {
+pub(crate) fn past(shared: &Shared, snapshot: &Snapshot) -> Result<Past> {
     if !snapshot.definition().policy.tracked().reads_past() {
         return Ok(Past::default());
     }
-    let (store, id) = (shared.store(), snapshot.id());
+    let (store, id) = (&shared.library.store, snapshot.id());
     let version = store.version(id, snapshot.header().seq)?;
     let version = version.ok_or_else(|| Error::from(ErrorKind::NoObject).about(id))?;
     Ok(store.ledger(id, &version)?.past)
 }
 
 /// Returns the object's definition, without its memory.
-pub(crate) fn definition_of(shared: &Arc<Shared>, id: ObjectId) -> Result<Arc<Definition>> {
-    if let Some(newest) = shared.newest(id) {
+pub(crate) fn definition_of(shared: &Shared, id: ObjectId) -> Result<Arc<Definition>> {
+    if let Some(newest) = shared.residents.newest(id) {
         return Ok(Arc::clone(newest.definition()));
     }
     let info = info(shared, id)?;
@@ -77,18 +77,18 @@ pub(crate) fn definition_of(shared: &Arc<Shared>, id: ObjectId) -> Result<Arc<De
 /// The definition of a code and a policy. It is not called on a worker, which would wait for
 /// itself.
 pub(crate) fn definition(
-    shared: &Arc<Shared>,
+    shared: &Shared,
     hashes: (CodeHash, PolicyHash),
 ) -> Result<Arc<Definition>> {
-    if let Some(known) = shared.catalog().known(hashes) {
+    if let Some(known) = shared.library.catalog.known(hashes) {
         return Ok(known);
     }
-    let of_worker = Arc::clone(shared);
-    shared.queue().on_worker(move |_, stack| of_worker.definition(stack, hashes))?
+    let of_worker = Arc::clone(&shared.library);
+    shared.post.queue.on_worker(move |_, stack| of_worker.definition(stack, hashes))?
 }
 
 /// Returns the facts about an object that need no look at its state.
-pub(crate) fn info(shared: &Arc<Shared>, id: ObjectId) -> Result<ObjectInfo> {
-    let info = shared.store().info(id)?;
+pub(crate) fn info(shared: &Shared, id: ObjectId) -> Result<ObjectInfo> {
+    let info = shared.library.store.info(id)?;
     info.ok_or_else(|| Error::from(ErrorKind::NoObject).about(id))
 }

@@ -6,7 +6,6 @@
 //! Invariant: nothing of a state leaves a [`ReadableSnapshot`] but fields whose read is permitted.
 
 use std::fmt;
-use std::sync::Arc;
 
 use object::hash::ObjectId;
 use object::header::Header;
@@ -26,7 +25,7 @@ use crate::stack::{DeepStack, on_thread};
 /// A database as one principal may read it; [`Database::reader`] gives one.
 #[derive(Clone, Copy, Debug)]
 pub struct Reader<'a> {
-    shared: &'a Arc<Shared>,
+    shared: &'a Shared,
     principal: Principal,
 }
 
@@ -42,7 +41,7 @@ pub struct ReadableSnapshot {
 }
 
 impl<'a> Reader<'a> {
-    pub(crate) fn new(shared: &'a Arc<Shared>, principal: Principal) -> Reader<'a> {
+    pub(crate) fn new(shared: &'a Shared, principal: Principal) -> Reader<'a> {
         Reader { shared, principal }
     }
 
@@ -83,7 +82,7 @@ impl<'a> Reader<'a> {
         let past = read::past(self.shared, &newest)?;
         let created = read::info(self.shared, id)?.created;
         // The host's clock counts, also when the object is ahead of it: being ahead opens nothing.
-        let (principal, time) = (self.principal, self.shared.clock().now());
+        let (principal, time) = (self.principal, self.shared.options.clock.now());
         Ok(ReadableSnapshot { principal, time, version, newest, created, past })
     }
 }

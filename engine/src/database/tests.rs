@@ -36,7 +36,7 @@ fn open(directory: &tempfile::TempDir) -> (Database, ObjectId) {
 }
 
 fn tamper(db: &Database, id: ObjectId, with: impl FnOnce(&mut Live)) {
-    let resident = db.shared.resident(id).unwrap();
+    let resident = db.shared.residents.find(&db.shared.library.store, id).unwrap();
     with(resident.live.lock().as_mut().unwrap());
 }
 
@@ -69,7 +69,7 @@ fn letters_wait_while_a_worker_is_busy() {
         let it = db.metrics();
         (it.workers_busy, it.objects_queued, it.letters_waiting)
     };
-    let resident = db.shared.resident(id).unwrap();
+    let resident = db.shared.residents.find(&db.shared.library.store, id).unwrap();
     let held = resident.live.lock();
     let calls = [id, id, id, other].map(|id| db.call(id, "add", Vec::new()).submit().unwrap());
     while at(&db).0 == 0 {
@@ -78,7 +78,7 @@ fn letters_wait_while_a_worker_is_busy() {
     assert_eq!(at(&db), (1, 1, 4), "the worker waits for the object");
     drop(held);
     calls.into_iter().for_each(|call| drop(call.wait()));
-    db.shared.queue().wait_quiet();
+    db.shared.post.queue.wait_quiet();
     assert_eq!(at(&db), (0, 0, 0));
 }
 
@@ -126,7 +126,7 @@ fn an_object_that_went_on_while_it_was_being_created_keeps_its_newest_version() 
     let resident = Arc::new(Resident::new(id));
     let genesis = on_thread(|stack| db.shared.load(stack, &resident)).unwrap().unwrap();
     db.call(id, "add", Vec::new()).wait().unwrap();
-    db.shared.insert(genesis);
+    db.shared.residents.insert(genesis, &db.shared.metrics);
     assert_eq!(total(&db, id), 1);
     assert_eq!(db.call(id, "add", Vec::new()).wait().unwrap().header.seq, 2);
 }
@@ -138,7 +138,7 @@ fn an_input_of_an_unknown_method_leaves_the_slot_fit_for_the_next() {
     let request = Request::Call { method: "subtract".to_string(), arguments: Vec::new() };
     let (reply, pending) = db.shared.channel(Durability::Durable);
     let input = Input { request, time: START, credential: None };
-    db.shared.post_input(id, input, reply, false).unwrap();
+    db.shared.post.post_input(id, input, reply, false).unwrap();
     let error = pending.wait().unwrap_err();
     assert!(matches!(error.kind(), ErrorKind::Object(_)), "{error}");
     db.call(id, "add", Vec::new()).wait().unwrap();
@@ -188,7 +188,7 @@ fn an_object_whose_policy_would_not_be_taken_any_more_is_imported_and_goes_on() 
     let (reply, pending) = db.shared.channel(Durability::Durable);
     let request = Request::Amend { policy: Law::from(law).encode() };
     let input = Input { request, time: START, credential: None };
-    db.shared.post_input(id, input, reply, false).unwrap();
+    db.shared.post.post_input(id, input, reply, false).unwrap();
     assert_eq!(pending.wait().unwrap().header.seq, 1);
     let mut capsule = Vec::new();
     db.export(id, &mut capsule).unwrap();

@@ -23,7 +23,7 @@ impl Database {
     /// [`NoObject`](ErrorKind::NoObject), and those of the store.
     pub fn retention(&self, object: Option<ObjectId>) -> Result<Retention> {
         object.map(|id| self.info(id)).transpose()?;
-        Ok(self.shared.store().retention(object)?)
+        Ok(self.shared.library.store.retention(object)?)
     }
 
     /// Sets how much history is kept of an object, or of every object that has no rule of its own.
@@ -36,7 +36,7 @@ impl Database {
     /// As of [`Database::retention`].
     pub fn set_retention(&self, object: Option<ObjectId>, retention: Retention) -> Result<()> {
         object.map(|id| self.info(id)).transpose()?;
-        Ok(self.shared.store().set_retention(object, retention)?)
+        Ok(self.shared.library.store.set_retention(object, retention)?)
     }
 
     /// Drops the history that retention does not keep, and compresses the rest, while readers and
@@ -67,8 +67,8 @@ impl Database {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn compact<P: GoesOn>(&self, progress: impl FnMut(u64, u64) -> P) -> Result<Compacted> {
-        Ok(self.shared.store().compact(self.shared.clock().now(), progress)?)
+    pub fn compact(&self, progress: impl FnMut(u64, u64)) -> Result<Compacted> {
+        Ok(self.shared.library.store.compact(self.shared.options.clock.now(), progress)?)
     }
 
     /// Compacts as [`compact`](Database::compact) does, and everything: the open segment of the log
@@ -80,8 +80,8 @@ impl Database {
     /// # Errors
     ///
     /// Those of the store.
-    pub fn compact_all<P: GoesOn>(&self, progress: impl FnMut(u64, u64) -> P) -> Result<Compacted> {
-        Ok(self.shared.store().compact_all(self.shared.clock().now(), progress)?)
+    pub fn compact_all(&self, progress: impl FnMut(u64, u64)) -> Result<Compacted> {
+        Ok(self.shared.library.store.compact_all(self.shared.options.clock.now(), progress)?)
     }
 
     /// [Compacts](Database::compact) with ages counted from the clock's time, also when nothing on
@@ -92,11 +92,8 @@ impl Database {
     /// # Errors
     ///
     /// Those of the store.
-    pub fn compact_by_clock<P: GoesOn>(
-        &self,
-        progress: impl FnMut(u64, u64) -> P,
-    ) -> Result<Compacted> {
-        Ok(self.shared.store().compact(Ages::FromClock(self.now()), progress)?)
+    pub fn compact_by_clock(&self, progress: impl FnMut(u64, u64)) -> Result<Compacted> {
+        Ok(self.shared.library.store.compact(Ages::FromClock(self.now()), progress)?)
     }
 
     /// [Compacts everything](Database::compact_all) with ages counted from the clock's time, also
@@ -107,17 +104,14 @@ impl Database {
     /// # Errors
     ///
     /// Those of the store.
-    pub fn compact_all_by_clock<P: GoesOn>(
-        &self,
-        progress: impl FnMut(u64, u64) -> P,
-    ) -> Result<Compacted> {
-        Ok(self.shared.store().compact_all(Ages::FromClock(self.now()), progress)?)
+    pub fn compact_all_by_clock(&self, progress: impl FnMut(u64, u64)) -> Result<Compacted> {
+        Ok(self.shared.library.store.compact_all(Ages::FromClock(self.now()), progress)?)
     }
 
     /// Returns the losses of the log that were accepted when the database was repaired, oldest
     /// first.
     pub fn losses(&self) -> Vec<RecordedLoss> {
-        self.shared.store().losses()
+        self.shared.library.store.losses()
     }
 
     /// Brings the backup in the directory `to` up to the present durable end, while readers and
@@ -160,7 +154,7 @@ impl Database {
         verify_all: bool,
         progress: impl FnMut(u64, u64) -> P,
     ) -> Result<BackupReport> {
-        let how = Backup { time: self.shared.clock().now(), verify_all };
-        Ok(self.shared.store().backup_as(to, how, progress)?)
+        let how = Backup { time: self.shared.options.clock.now(), verify_all };
+        Ok(self.shared.library.store.backup_as(to, how, progress)?)
     }
 }

@@ -25,7 +25,7 @@ use schema::{Value, encode_args, encode_value};
 use super::invariant::{Holds, Law};
 use super::report::{Break, Event, Step, What};
 use crate::ask::call::EXPIRY_MS;
-use crate::audit::library::Library;
+use crate::audit::part_source::PartSource;
 use crate::audit::replay::Auditor;
 use crate::commit::commit::{Stepped, decide, result};
 use crate::commit::create::genesis;
@@ -166,7 +166,8 @@ impl<'f> Stage<'f> {
     pub(super) fn new(
         stack: DeepStack,
         definition: Arc<Definition>,
-        (runnable, catalog): (Arc<Runnable>, &'f Catalog),
+        runnable: Arc<Runnable>,
+        catalog: &'f Catalog,
         keys: &'f [SigningKey],
         laws: Vec<Law>,
         holds: &'f [(String, Holds)],
@@ -408,8 +409,8 @@ impl Play<'_, '_> {
             let before = self.live.missed.take();
             let before = before.as_deref();
             let is_known = before.is_some_and(|missed| missed.known.as_ref() == Some(&verdict));
-            let (times, cause) = ((input.time, self.now), Cause::Refused(verdict.clone()));
-            self.live.missed = Some(Box::new(Missed::again(before, wake, times, cause)));
+            let (at, now, cause) = (input.time, self.now, Cause::Refused(verdict.clone()));
+            self.live.missed = Some(Box::new(Missed::again(before, wake, at, now, cause)));
             if is_known {
                 return false;
             }
@@ -459,7 +460,7 @@ fn panicked(panic: &(dyn std::any::Any + Send)) -> End {
 /// The library of lineages in which no upgrade can be.
 struct NoUpgrades;
 
-impl Library for NoUpgrades {
+impl PartSource for NoUpgrades {
     fn definition(&self, (code, _): (CodeHash, PolicyHash)) -> Result<Arc<Definition>> {
         Err(missing("code", code))
     }
@@ -489,7 +490,7 @@ mod tests {
                 catalog.runnable(stack, &definition, 1 << 20, || Ok(counter.to_vec())).unwrap();
             let keys = [SigningKey::from_secret(&[1; 32])];
             let mut stage =
-                Stage::new(stack, definition, (runnable, &catalog), &keys, Vec::new(), &[]);
+                Stage::new(stack, definition, runnable, &catalog, &keys, Vec::new(), &[]);
             let mut play = stage.begin(&[], true).unwrap().unwrap();
             see(&mut play)
         });

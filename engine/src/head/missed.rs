@@ -61,7 +61,8 @@ impl Missed {
     pub(crate) fn again(
         before: Option<&Missed>,
         wake: u64,
-        (at, now): (u64, u64),
+        at: u64,
+        now: u64,
         cause: Cause,
     ) -> Missed {
         let before = before.filter(|missed| missed.wake == wake);
@@ -98,10 +99,10 @@ mod tests {
     #[test]
     fn pauses_double_up_to_an_hour_and_beyond_it_only_up_to_the_clocks_time() {
         let tries = |now: u64, count: usize| {
-            let first = Missed::again(None, 0, (0, now), Cause::Ahead(0));
+            let first = Missed::again(None, 0, 0, now, Cause::Ahead(0));
             let next = |missed: &Missed| {
-                let at = (missed.retry, now.max(missed.retry));
-                Some(Missed::again(Some(missed), 0, at, Cause::Ahead(0)))
+                let (at, now) = (missed.retry, now.max(missed.retry));
+                Some(Missed::again(Some(missed), 0, at, now, Cause::Ahead(0)))
             };
             let tries = std::iter::successors(Some(first), next);
             tries.map(|missed| missed.retry / 1000).take(count).collect::<Vec<_>>()
@@ -117,8 +118,8 @@ mod tests {
 
     #[test]
     fn another_wake_begins_with_the_first_pause() {
-        let first = Missed::again(None, 5, (10, 10), Cause::Ahead(1));
-        let second = Missed::again(Some(&first), 6, (20, 20), Cause::Ahead(1));
+        let first = Missed::again(None, 5, 10, 10, Cause::Ahead(1));
+        let second = Missed::again(Some(&first), 6, 20, 20, Cause::Ahead(1));
         assert_eq!((first.retry, second.retry), (1010, 1020));
     }
 }

@@ -79,7 +79,7 @@ impl<'a> Survey<'a> {
             let payload = payload?;
             if let ValidPayload::Func(function, code) = validator.payload(&payload)? {
                 let initialized = &mut survey.initialized;
-                let body = measure(function, code, (&mut allocations, initialized), limits)?;
+                let body = measure(function, code, &mut allocations, initialized, limits)?;
                 survey.bodies.push(body);
             }
             survey.keep(payload, limits)?;
@@ -176,7 +176,8 @@ impl<'a> Survey<'a> {
 fn measure<'a>(
     function: FuncToValidate<ValidatorResources>,
     code: FunctionBody<'a>,
-    (allocations, initialized): (&mut FuncValidatorAllocations, &mut BTreeSet<u32>),
+    allocations: &mut FuncValidatorAllocations,
+    initialized: &mut BTreeSet<u32>,
     limits: &Limits,
 ) -> Result<Body<'a>, ModuleError> {
     let start = code.range().start;

@@ -17,7 +17,7 @@
 
 use std::sync::atomic::fence;
 
-use super::sync::{AtomicU64, Condvar, Mutex, Ordering};
+use super::sync::{AtomicU64, Condvar, Ordering, SleepLock};
 
 const BUSY: u64 = 0;
 const SEARCHING: u64 = 1;
@@ -30,7 +30,7 @@ pub(crate) struct Idle(Vec<Worker>);
 #[derive(Debug, Default)]
 struct Worker {
     state: AtomicU64,
-    lock: Mutex<()>,
+    lock: SleepLock<()>,
     told: Condvar,
 }
 

@@ -4,12 +4,12 @@
 //!
 //! Invariant: the end of the last letter wakes every waiting thread.
 
-use super::sync::{AtomicU64, Condvar, Mutex, Ordering};
+use super::sync::{AtomicU64, Condvar, Ordering, QuietLock};
 
 #[derive(Debug, Default)]
 pub(crate) struct InFlight {
     under_way: AtomicU64,
-    lock: Mutex<()>,
+    lock: QuietLock<()>,
     changed: Condvar,
 }
 

@@ -14,18 +14,19 @@
 
 use object::hash::ObjectId;
 use object::input::Input;
-use parking_lot::Mutex;
+use storage::lock::Mutex;
 
 use crate::answer::receipt::Receipt;
 use crate::answer::reply::Reply;
 use crate::error::Error;
+use crate::rank;
 
 /// A transaction on its way.
 #[derive(Debug)]
 pub(crate) struct Joint {
     /// The objects that are let in though they are ahead of the clock.
     let_in: Vec<ObjectId>,
-    meeting: Mutex<Meeting>,
+    meeting: Mutex<Meeting, rank::Meeting>,
 }
 
 #[derive(Debug, Default)]

@@ -12,11 +12,12 @@
 //! the content of letters. `schedules` plays it in many orders.
 //!
 //! Invariant: an object is on the run queue, being worked on or waiting in a transaction exactly
-//! when `scheduled` is set, so it is on the queue at most once.
+//! when `scheduled` is set, so it is on the queue at most once. `Held::check_invariants` has the
+//! rest; debug builds check it behind each operation.
 
 use std::collections::VecDeque;
 
-use super::sync::Mutex;
+use super::sync::MailLock;
 use crate::error::{ErrorKind, Result};
 
 /// The properties of a letter that a mailbox knows.
@@ -28,8 +29,11 @@ pub(crate) trait Mail {
     fn is_word_of_mail(&self) -> bool;
 }
 
+/// Letters of a mailbox that a check of it looks at each of.
+const COUNTED_MAX: usize = 8;
+
 #[derive(Debug)]
-pub(crate) struct Mailbox<L>(Mutex<Held<L>>);
+pub(crate) struct Mailbox<L>(MailLock<Held<L>>);
 
 #[derive(Debug)]
 struct Held<L> {
@@ -45,7 +49,24 @@ impl<L> Default for Mailbox<L> {
     /// Returns the mailbox of an idle object.
     fn default() -> Mailbox<L> {
         let (letters, scheduled, has_word, closed) = Default::default();
-        Mailbox(Mutex::new(Held { letters, scheduled, has_word, closed }))
+        Mailbox(MailLock::new(Held { letters, scheduled, has_word, closed }))
+    }
+}
+
+impl<L: Mail> Held<L> {
+    /// Asserts what holds whenever nobody has the lock.
+    fn check_invariants(&self) {
+        if !cfg!(debug_assertions) {
+            return;
+        }
+        let Held { letters, scheduled, has_word, closed } = self;
+        assert!(letters.is_empty() || *scheduled, "an object with mail is on its way to a worker");
+        assert!(!(*closed && *scheduled), "a mailbox is closed only when its object is idle");
+        assert!(*scheduled || letters.capacity() == 0, "an idle object takes no room for letters");
+        if letters.len() <= COUNTED_MAX {
+            let words = letters.iter().filter(|letter| letter.is_word_of_mail()).count();
+            assert_eq!(words, usize::from(*has_word), "the word of mail is there once, and known");
+        }
     }
 }
 
@@ -87,6 +108,7 @@ impl<L: Mail> Mailbox<L> {
         }
         mail.letters.push_back(letter);
         let idle = !std::mem::replace(&mut mail.scheduled, true);
+        mail.check_invariants();
         Ok(if idle { Posted::Schedule } else { Posted::Waiting })
     }
 
@@ -111,6 +133,7 @@ impl<L: Mail> Mailbox<L> {
             if !std::mem::replace(&mut mail.scheduled, true) {
                 idle.push(place);
             }
+            mail.check_invariants();
         }
         PostedToAll::Schedule(idle)
     }
@@ -121,6 +144,7 @@ impl<L: Mail> Mailbox<L> {
         assert!(mail.scheduled, "a worker takes letters only on its turn");
         let letter = mail.letters.pop_front();
         mail.has_word &= !letter.as_ref().is_some_and(L::is_word_of_mail);
+        mail.check_invariants();
         letter
     }
 
@@ -130,12 +154,14 @@ impl<L: Mail> Mailbox<L> {
         let mut mail = self.0.lock();
         if !letter.is_word_of_mail() {
             mail.letters.push_front(letter);
+            mail.check_invariants();
             return true;
         }
         let is_known = std::mem::replace(&mut mail.has_word, true);
         if !is_known {
             mail.letters.push_back(letter);
         }
+        mail.check_invariants();
         !is_known
     }
 
@@ -148,6 +174,7 @@ impl<L: Mail> Mailbox<L> {
             // An idle object takes no room for letters.
             mail.letters = VecDeque::new();
         }
+        mail.check_invariants();
         mail.scheduled
     }
 
@@ -155,6 +182,7 @@ impl<L: Mail> Mailbox<L> {
     pub(crate) fn close(&self, may: impl FnOnce() -> bool) -> bool {
         let mut mail = self.0.lock();
         mail.closed |= !mail.scheduled && may();
+        mail.check_invariants();
         mail.closed
     }
 }

@@ -8,9 +8,10 @@
 use std::collections::BTreeMap;
 
 use object::hash::ObjectId;
-use parking_lot::Mutex;
+use storage::lock::Mutex;
 
 use crate::head::missed::{Cause, Missed};
+use crate::rank;
 
 /// A wake that is due and has made no version, as [`Database::overdue`] gives it.
 ///
@@ -30,7 +31,7 @@ pub struct Overdue {
 
 /// The records of all objects' missed wakes.
 #[derive(Debug, Default)]
-pub(crate) struct Table(Mutex<BTreeMap<ObjectId, Missed>>);
+pub(crate) struct Table(Mutex<BTreeMap<ObjectId, Missed>, rank::Missed>);
 
 impl Table {
     pub(crate) fn put(&self, id: ObjectId, missed: Missed) {

@@ -19,9 +19,10 @@ use crossbeam::deque::{Injector, Steal};
 use crossbeam::queue::SegQueue;
 use crossbeam::utils::Backoff;
 use object::hash::ObjectId;
-use parking_lot::{Mutex, MutexGuard};
+use storage::lock::{Mutex, MutexGuard};
 
 use crate::error::{ErrorKind, Result};
+use crate::rank;
 use crate::run::idle::Idle;
 use crate::run::in_flight::InFlight;
 use crate::run::resident::Resident;
@@ -53,8 +54,8 @@ pub(crate) struct Queue<S> {
 /// A worker's state, for the thread that holds it, and a run queue of its own.
 #[derive(Default)]
 struct Hand<S> {
-    state: Mutex<S>,
-    turns: Mutex<VecDeque<Arc<Resident>>>,
+    state: Mutex<S, rank::Hand>,
+    turns: Mutex<VecDeque<Arc<Resident>>, rank::Turns>,
 }
 
 /// The next work of a worker.
@@ -123,7 +124,7 @@ impl<S: Default> Queue<S> {
 
     /// Without workers: keeps others from working until the guard is dropped, so that a thread that
     /// finds the run queue empty finds no letter posted to only some of its objects.
-    pub(crate) fn hold(&self) -> Option<MutexGuard<'_, S>> {
+    pub(crate) fn hold(&self) -> Option<MutexGuard<'_, S, rank::Hand>> {
         self.hand.as_ref().map(|hand| hand.state.lock())
     }
 

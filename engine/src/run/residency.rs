@@ -11,18 +11,21 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use parking_lot::Mutex;
+use storage::lock::Mutex;
 
+use crate::rank;
 use crate::run::resident::{Cooled, Resident};
 
 /// Residents that the hand passes at a time, so that nobody waits for a whole round.
 const PASSED_MAX: usize = 64;
+/// Residents that a check of the ring compares with the last.
+const CHECKED_MAX: usize = 8;
 
 #[derive(Debug)]
 pub(crate) struct Residency {
     max: u64,
     bytes: AtomicU64,
-    ring: Mutex<VecDeque<Arc<Resident>>>,
+    ring: Mutex<VecDeque<Arc<Resident>>, rank::Ring>,
 }
 
 impl Residency {
@@ -38,13 +41,17 @@ impl Residency {
 
     /// Takes in a resident that was just loaded.
     pub(crate) fn enter(&self, resident: Arc<Resident>) {
-        self.ring.lock().push_back(resident);
+        let mut ring = self.ring.lock();
+        ring.push_back(resident);
+        check_invariants(&ring);
     }
 
     /// Takes in that a resident weighs another number of bytes than before.
     pub(crate) fn weigh(&self, before: u64, after: u64) {
         // The sum wraps as unsigned numbers do, so a loss is added like a gain.
-        self.bytes.fetch_add(after.wrapping_sub(before), Ordering::Relaxed);
+        let sum = self.bytes.fetch_add(after.wrapping_sub(before), Ordering::Relaxed);
+        debug_assert!(sum >= before, "what a resident weighed is part of the sum");
+        debug_assert!(sum - before <= u64::MAX - after, "the sum is that of memory");
     }
 
     /// Takes out idle residents that were not asked for lately, while all together are too large.
@@ -68,6 +75,20 @@ impl Residency {
                 }
                 Cooled::Stays => ring.push_back(resident),
             }
+            check_invariants(&ring);
         }
+    }
+}
+
+/// Asserts, in debug builds, what holds whenever nobody has the ring's lock, at its ends: a whole
+/// round would be long.
+fn check_invariants(ring: &VecDeque<Arc<Resident>>) {
+    if !cfg!(debug_assertions) {
+        return;
+    }
+    if let Some(last) = ring.back() {
+        let others = ring.iter().rev().skip(1).take(CHECKED_MAX);
+        let is_twice = others.into_iter().any(|other| Arc::ptr_eq(other, last));
+        assert!(!is_twice, "a resident stands in the ring once");
     }
 }

@@ -11,11 +11,12 @@ use arc_swap::ArcSwapOption;
 use object::hash::ObjectId;
 use object::ledger::Ledger;
 use object::limits::PAGE_BYTES;
-use parking_lot::Mutex;
 use query::{Snapshot, Version};
+use storage::lock::Mutex;
 
 use crate::error::Result;
 use crate::head::live::Live;
+use crate::rank;
 use crate::run::joint::Joint;
 use crate::run::letter::Letter;
 use crate::run::mailbox::{Mailbox, Posted, PostedToAll};
@@ -26,7 +27,7 @@ pub(crate) struct Resident {
     pub(crate) id: ObjectId,
     mailbox: Mailbox<Letter>,
     /// The state for the worker on turn; loaded at the first turn.
-    pub(crate) live: Mutex<Option<Live>>,
+    pub(crate) live: Mutex<Option<Live>, rank::Live>,
     /// The newest version, for readers.
     published: ArcSwapOption<Version>,
     /// The newest version's ledger, for callers that sign.

@@ -29,7 +29,9 @@ mod mailbox;
 
 /// The locks and conditions of these modules, in drawn schedules.
 mod sync {
-    pub(crate) use ::schedules::{AtomicU64, Condvar, Mutex, Ordering};
+    pub(crate) use ::schedules::{
+        AtomicU64, Condvar, Mutex as MailLock, Mutex as QuietLock, Mutex as SleepLock, Ordering,
+    };
 }
 
 /// An object: its mail, the number of its workers, and its taken letters, in order.

@@ -3,4 +3,11 @@
 
 pub(crate) use std::sync::atomic::{AtomicU64, Ordering};
 
-pub(crate) use parking_lot::{Condvar, Mutex};
+pub(crate) use storage::lock::Condvar;
+use storage::lock::Mutex;
+
+use crate::rank;
+
+pub(crate) type MailLock<T> = Mutex<T, rank::Mail>;
+pub(crate) type QuietLock<T> = Mutex<T, rank::Quiet>;
+pub(crate) type SleepLock<T> = Mutex<T, rank::Sleep>;

@@ -9,14 +9,16 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use object::hash::ObjectId;
-use parking_lot::{Condvar, Mutex};
+use storage::lock::{Condvar, Mutex};
+
+use crate::rank;
 
 /// The longest that the timer's thread sleeps: a system clock may be set while it does.
 const SLEEP_MAX: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Default)]
 pub(crate) struct Timer {
-    wakes: Mutex<Wakes>,
+    wakes: Mutex<Wakes, rank::Wakes>,
     changed: Condvar,
 }
 
@@ -27,6 +29,21 @@ struct Wakes {
 }
 
 impl Wakes {
+    /// Asserts, in debug builds, that an entry that was changed is as it was said, and that one
+    /// which was taken was the first and due.
+    fn check_invariants(&self, changed: Option<(u64, ObjectId)>, taken: Option<(u64, u64)>) {
+        if !cfg!(debug_assertions) {
+            return;
+        }
+        if let Some(entry) = changed {
+            assert!(self.entries.contains(&entry), "an object wakes when it was said to");
+        }
+        if let Some((at, now)) = taken {
+            assert!(at <= now, "a wake is taken when it is due");
+            assert!(self.first().is_none_or(|first| first >= at), "wakes are taken in their order");
+        }
+    }
+
     fn first(&self) -> Option<u64> {
         self.entries.first().map(|(at, _)| *at)
     }
@@ -51,6 +68,7 @@ impl Timer {
         if is_first {
             self.changed.notify_one();
         }
+        wakes.check_invariants(Some((new, object)), None);
     }
 
     /// Takes the first wake that is due at `now`.
@@ -59,7 +77,9 @@ impl Timer {
         if wakes.first()? > now {
             return None;
         }
-        wakes.entries.pop_first()
+        let taken = wakes.entries.pop_first();
+        wakes.check_invariants(None, taken.map(|(at, _)| (at, now)));
+        taken
     }
 
     /// Returns the objects whose wakes are due at `now`, in the order of wakes.

@@ -9,24 +9,25 @@ use object::hash::{BaseHash, CodeHash, PolicyHash};
 use object::image::BaseImage;
 use object::limits::{PAGE_BYTES, WASM_PAGE_BYTES};
 use object::memory::Tree;
-use parking_lot::Mutex;
 use policy::definition::Definition;
 use policy::{Guard, Law, Policy};
 use schema::{MIGRATE, Type};
+use storage::lock::Mutex;
 
 use crate::error::{ErrorKind, Result, missing};
 use crate::instrument::{
     CoreType, Instrumented, Limits, ModuleError, ModuleErrorKind, instrument, instrument_guard,
 };
+use crate::rank;
 use crate::stack::DeepStack;
 use crate::substrate::{Cache, Code, CodeError, Substrate, Trap};
 
 /// Compiled code and definitions, by their hashes.
 pub(crate) struct Catalog {
     substrate: Substrate,
-    codes: Mutex<HashMap<CodeHash, Arc<Runnable>>>,
-    guards: Mutex<HashMap<CodeHash, Arc<Runnable>>>,
-    definitions: Mutex<HashMap<(CodeHash, PolicyHash), Arc<Definition>>>,
+    codes: Mutex<HashMap<CodeHash, Arc<Runnable>>, rank::Known>,
+    guards: Mutex<HashMap<CodeHash, Arc<Runnable>>, rank::Known>,
+    definitions: Mutex<HashMap<(CodeHash, PolicyHash), Arc<Definition>>, rank::Known>,
 }
 
 /// Code that can run, and the image that its objects start from.

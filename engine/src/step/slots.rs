@@ -79,8 +79,10 @@ impl Instances {
             }
         };
         self.loaded.push(held);
-        let (_, loaded) = self.loaded.last_mut().expect("the slot was just put there");
+        let ((_, loaded), others) =
+            self.loaded.split_last_mut().expect("the slot was just put there");
         loaded.switch_to(image)?;
+        check_order(others, runnable);
         Ok(loaded)
     }
 
@@ -110,12 +112,13 @@ impl Loaded {
         self.settled = false;
         if !self.image.is_same(image) {
             self.slot.grow_to(image.bytes_count())?;
-            let memory = self.slot.memory_mut();
+            let (memory, first) = (self.slot.memory_mut(), self.unhashed.len());
             differing(self.image.changed_pages(), image.changed_pages(), |index| {
                 copy_in(memory, image, index);
                 self.unhashed.push(index);
             });
             self.image = image.clone();
+            self.check_invariants(&self.unhashed[first..]);
             self.bound_unhashed();
         }
         self.settled = true;
@@ -173,6 +176,7 @@ impl Loaded {
         debug_assert_eq!(self.slot.memory().len() as u64, image.bytes_count());
         let before = self.image.changed_pages();
         self.unhashed.extend(&self.written);
+        let first = self.unhashed.len() - self.written.len();
         for index in self.written.drain(..).take(FORMER_MAX) {
             if let Ok(at) = before.binary_search_by_key(&index, |(index, _)| *index) {
                 self.former.push_back(Arc::clone(&before[at].1));
@@ -181,6 +185,7 @@ impl Loaded {
         let excess = self.former.len().saturating_sub(FORMER_MAX);
         self.former.drain(..excess);
         self.image = image.clone();
+        self.check_invariants(&self.unhashed[first..]);
         self.bound_unhashed();
     }
 
@@ -195,6 +200,29 @@ impl Loaded {
     /// Takes the memory of `image`, which a step made without the code.
     pub(crate) fn hold(&mut self, image: &Image) -> Result<()> {
         self.switch_to(image)
+    }
+
+    /// Asserts, in debug builds, what holds between steps, of the pages that were `touched` since
+    /// that was asserted last, and of one that was not.
+    fn check_invariants(&self, touched: &[u32]) {
+        if !cfg!(debug_assertions) {
+            return;
+        }
+        let memory = self.slot.memory();
+        assert_eq!(
+            memory.len() as u64,
+            self.image.bytes_count(),
+            "the memory has its image's size"
+        );
+        assert!(self.written.is_empty(), "nothing is written between steps");
+        assert!(self.former.len() <= FORMER_MAX, "few former pages are kept");
+        let page_count = page_count(self.image.bytes_count());
+        let other = self.unhashed.len() as u32 * 31 % page_count.max(1);
+        for &index in touched.iter().chain((page_count > 0).then_some(&other)) {
+            let start = index as usize * PAGE_BYTES;
+            let is_held = memory[start..start + PAGE_BYTES] == *self.image.page(index);
+            assert!(is_held, "page {index} of the memory is the image's");
+        }
     }
 
     /// The root of the memory that it holds.
@@ -215,8 +243,18 @@ impl Loaded {
         }
         let dirty = self.dirty();
         let memory = self.slot.memory_mut();
-        dirty.into_iter().for_each(|index| copy_in(memory, &self.image, index));
+        dirty.iter().for_each(|&index| copy_in(memory, &self.image, index));
         self.settled = true;
+        self.check_invariants(&dirty);
+    }
+}
+
+/// Asserts, in debug builds, that of each code there is one instance.
+fn check_order(others: &[(Arc<Runnable>, Box<Loaded>)], last: &Arc<Runnable>) {
+    if cfg!(debug_assertions) {
+        assert!(others.len() < SLOTS_MAX, "a worker keeps few instances");
+        let is_twice = others.iter().any(|(other, _)| Arc::ptr_eq(other, last));
+        assert!(!is_twice, "a code has one instance");
     }
 }
 

@@ -108,7 +108,8 @@ impl Ran {
         definition: &Definition,
         head: &Head,
         signers: Vec<PublicKey>,
-        (input, before): (&Input, &Image),
+        input: &Input,
+        before: &Image,
         guards: &mut Asker<'_>,
     ) -> Result<Admission, Stop> {
         let step = self.of(input, before);
@@ -152,7 +153,7 @@ pub(crate) fn run<'s>(
     subject: Subject<'_>,
     input: &Input,
 ) -> Result<(&'s mut Loaded, Ran), Stop> {
-    let Subject { definition, runnable, image, globals, limits, .. } = subject;
+    let Subject { definition, runnable, image, globals, .. } = subject;
     let (loaded, ran) = match &input.request {
         Request::Upgrade { code, policy } => {
             return upgrade(instances, catalog, subject, (*code, *policy), input);
@@ -168,7 +169,7 @@ pub(crate) fn run<'s>(
                 Request::Fork { .. } | Request::OpenSession { .. } => {
                     Ok(unchanged(definition, image, globals))
                 }
-                _ => invoked(loaded, (definition, image, globals), (input, limits), |loaded| {
+                _ => invoked(loaded, subject, input, |loaded| {
                     initialize(loaded, initializes)?;
                     called(loaded, definition, input)
                 }),
@@ -195,8 +196,10 @@ fn upgrade<'s>(
     let state = before.schema.read_state(subject.image, before.code.state_address)?;
     let (image, globals) = (Image::new(Arc::clone(&runnable.base)), runnable.base.globals());
     let loaded = instances.load(&runnable, &image)?;
-    let (asked, initializes) = ((input, subject.limits), subject.initializes(&runnable));
-    let ran = invoked(loaded, (&definition, &image, globals), asked, |loaded| {
+    let initializes = subject.initializes(&runnable);
+    let from =
+        Subject { definition: &definition, runnable: &runnable, image: &image, globals, ..subject };
+    let ran = invoked(loaded, from, input, |loaded| {
         initialize(loaded, initializes)?;
         let address = schema::lower_value(&state, taken, &mut Arguments { loaded })?;
         enter(loaded, MIGRATE, &[CoreValue::I32(address)]).map(|_| Vec::new())
@@ -216,10 +219,11 @@ fn initialize(loaded: &mut Loaded, initializes: bool) -> Result<(), Stop> {
 /// Runs code, as `call` says, from an image and globals, and returns the outcome.
 fn invoked(
     loaded: &mut Loaded,
-    (definition, image, globals): (&Arc<Definition>, &Image, &[u64]),
-    (input, limits): (&Input, StepLimits),
+    subject: Subject<'_>,
+    input: &Input,
     call: impl FnOnce(&mut Loaded) -> Result<Vec<u8>, Stop>,
 ) -> Result<Ran, Stop> {
+    let Subject { definition, image, globals, limits, .. } = subject;
     loaded.limits = limits;
     let (result, end) = match invoke(loaded, globals, input, call) {
         Ok(ran) => ran,

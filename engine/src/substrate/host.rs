@@ -109,7 +109,8 @@ impl Step {
     fn require_room(
         &self,
         count: usize,
-        (most, hosts_most): (usize, usize),
+        most: usize,
+        hosts_most: usize,
         bytes: usize,
         limit: BadHostCall,
     ) -> Result<(), Trap> {
@@ -181,7 +182,7 @@ fn emit(
     let name = text(name).ok_or(bad(BadHostCall::Name))?;
     let effect_bytes = step.effect_bytes + name.len() + data.len();
     let limit = BadHostCall::OutputLimit;
-    step.require_room(step.outputs.len(), (OUTPUTS_MAX, step.limits.outputs), effect_bytes, limit)?;
+    step.require_room(step.outputs.len(), OUTPUTS_MAX, step.limits.outputs, effect_bytes, limit)?;
     step.effect_bytes = effect_bytes;
     step.outputs.push((name.to_owned(), data.to_owned()));
     Ok(())
@@ -203,8 +204,8 @@ fn send(
     let method = text(slice(memory, method, method_bytes)?).ok_or(bad(BadHostCall::Method))?;
     let arguments = slice(memory, arguments, arguments_bytes)?;
     let effect_bytes = step.effect_bytes + method.len() + arguments.len();
-    let (max, limit) = ((MESSAGES_MAX, MESSAGES_MAX), BadHostCall::MessageLimit);
-    step.require_room(step.messages.len(), max, effect_bytes, limit)?;
+    let (most, limit) = (MESSAGES_MAX, BadHostCall::MessageLimit);
+    step.require_room(step.messages.len(), most, most, effect_bytes, limit)?;
     step.effect_bytes = effect_bytes;
     let (method, arguments) = (method.to_owned(), arguments.to_owned());
     step.messages.push(Message { to, method, arguments });

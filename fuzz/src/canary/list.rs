@@ -523,8 +523,8 @@ pub const CANARIES: &[Canary] = &[
         "the host's clock for what a message brings",
         "messages",
         "engine/src/commit/turn.rs",
-        "let now = ⟦shared.clock().now().max(time)⟧;\n                // Wakes that were due",
-        "shared.clock().now().max(time).max(message.time)",
+        "let now = ⟦shared.options.clock.now().max(time)⟧;\n                // Wakes that were due",
+        "shared.options.clock.now().max(time).max(message.time)",
     ),
     canary(
         "what is ahead of the clock",
@@ -710,6 +710,35 @@ pub const CANARIES: &[Canary] = &[
         "backup",
         "storage/src/upkeep/backup/copy.rs",
         "⟦self.verify(number)?⟧;",
+        "()",
+    ),
+    // What holds at any moment in memory.
+    canary(
+        "the word of mail that was taken",
+        "messages",
+        "engine/src/run/mailbox.rs",
+        "mail.has_word &= ⟦!letter.as_ref().is_some_and(L::is_word_of_mail)⟧;",
+        "true",
+    ),
+    canary(
+        "wakes that are not due",
+        "database_model",
+        "engine/src/run/timer.rs",
+        "if ⟦wakes.first()? > now⟧ {",
+        "false",
+    ),
+    canary(
+        "what residents weighed before",
+        "database_model",
+        "engine/src/run/residents.rs",
+        "self.residency.weigh(⟦before⟧, after);",
+        "0",
+    ),
+    canary(
+        "memory that a refused step left",
+        "database_model",
+        "engine/src/step/slots.rs",
+        "dirty.iter().for_each(|&index| ⟦copy_in(memory, &self.image, index)⟧);",
         "()",
     ),
 ];

@@ -97,7 +97,7 @@ impl Directory {
         let marker = path.join(MARKER);
         if !exists(&*disk, &marker)? && !is_without_marker(&*disk, path)? {
             Directory::require_no_backup(&*disk, path)?;
-            create(&*disk, path, (id, access), begin).map_err(|error| error.at(path))?;
+            create(&*disk, path, id, access, begin).map_err(|error| error.at(path))?;
         }
         Directory::open_as(disk, path, access)
     }
@@ -285,7 +285,8 @@ fn unfinished(disk: &dyn Disk, path: &Path) -> Result<Option<ErrorKind>> {
 fn create(
     disk: &dyn Disk,
     path: &Path,
-    (id, access): (Option<DatabaseId>, Access),
+    id: Option<DatabaseId>,
+    access: Access,
     begin: &dyn Fn(&Path, DatabaseId) -> Result<()>,
 ) -> Result<()> {
     create_directories(disk, path)?;

@@ -9,9 +9,8 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
-
 use crate::disk::file::DiskFile;
+use crate::lock::{Mutex, rank};
 
 const BLOCK_BYTES: usize = 4096;
 
@@ -19,7 +18,7 @@ const BLOCK_BYTES: usize = 4096;
 #[derive(Debug)]
 pub(crate) struct Overlay {
     below: Option<Arc<dyn DiskFile>>,
-    changed: Mutex<Changed>,
+    changed: Mutex<Changed, rank::Overlay>,
 }
 
 #[derive(Debug)]

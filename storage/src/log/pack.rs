@@ -13,12 +13,12 @@ pub(crate) mod writer;
 use std::sync::Arc;
 
 use object::codec::{Reader, Write};
-use parking_lot::Mutex;
 
 use crate::disk::directory::DatabaseId;
 use crate::disk::file::DiskFile;
 use crate::error::position::Position;
 use crate::error::{Error, ErrorKind, Result};
+use crate::lock::{Mutex, rank};
 use crate::log::frame;
 use crate::log::frame::{BODY_BYTES_MAX, Check, Frame, Header, Seal};
 
@@ -48,6 +48,9 @@ pub(crate) fn base_name(number: u32) -> String {
     format!("{number:08}.pack")
 }
 
+/// The place of a block, and its bytes.
+type ReadBlock = (usize, Arc<[u8]>);
+
 /// An open pack.
 #[derive(Debug)]
 pub(crate) struct Pack {
@@ -62,7 +65,7 @@ pub(crate) struct Pack {
     check: Check,
     blocks: Vec<Block>,
     /// The block that was read last: the next read is likely in it too.
-    last: Mutex<Option<(usize, Arc<[u8]>)>>,
+    last: Mutex<Option<ReadBlock>, rank::Block>,
 }
 
 /// Frames that are compressed together.

@@ -100,7 +100,7 @@ impl<'a> Scan<'a> {
             Segment::Plain(file) => file,
             Segment::Packed(pack) => return self.next_packed(&pack),
         };
-        self.buffer.fill(self.segments, (segment, &*file), offset, HEADER_BYTES)?;
+        self.buffer.fill(self.segments, segment, &*file, offset, HEADER_BYTES)?;
         let found = self.buffer.at(offset);
         let Some(bytes) = found.first_chunk::<HEADER_BYTES>() else {
             let empty = found.iter().all(|&byte| byte == 0);
@@ -117,7 +117,7 @@ impl<'a> Scan<'a> {
             return Ok(Some(Next::Broken(damaged(place, expected, found))));
         }
         let length = header.length as usize;
-        self.buffer.fill(self.segments, (segment, &*file), offset, HEADER_BYTES + length)?;
+        self.buffer.fill(self.segments, segment, &*file, offset, HEADER_BYTES + length)?;
         let Some(body) = self.buffer.at(offset).get(HEADER_BYTES..HEADER_BYTES + length) else {
             return Ok(Some(broken(place, "a cut frame")));
         };
@@ -181,7 +181,7 @@ impl<'a> Scan<'a> {
             };
             let end = self.segments.length(&*file, number)?;
             while at + HEADER_BYTES as u64 <= end {
-                if let Some(frame) = self.find((number, &*file), &mut at)? {
+                if let Some(frame) = self.find(number, &*file, &mut at)? {
                     return Ok(Some(frame));
                 }
             }
@@ -191,12 +191,8 @@ impl<'a> Scan<'a> {
 
     /// Looks for a frame from `at` on, in the part of the segment that is read at once; moves `at`
     /// behind the examined bytes.
-    fn find(
-        &mut self,
-        (number, file): (u32, &dyn DiskFile),
-        at: &mut u64,
-    ) -> Result<Option<Frame>> {
-        self.buffer.fill(self.segments, (number, file), *at, READ_BYTES)?;
+    fn find(&mut self, number: u32, file: &dyn DiskFile, at: &mut u64) -> Result<Option<Frame>> {
+        self.buffer.fill(self.segments, number, file, *at, READ_BYTES)?;
         let bytes = self.buffer.at(*at);
         let mut skipped = 0;
         while let Some(window) = bytes[skipped..].first_chunk::<HEADER_BYTES>() {
@@ -232,7 +228,8 @@ impl Buffer {
     fn fill(
         &mut self,
         segments: &Segments,
-        (segment, file): (u32, &dyn DiskFile),
+        segment: u32,
+        file: &dyn DiskFile,
         offset: u64,
         count: usize,
     ) -> Result<()> {

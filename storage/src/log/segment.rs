@@ -11,7 +11,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use object::codec::{Reader, Write};
-use parking_lot::Mutex;
 
 use crate::disk::directory::{
     DatabaseId, create_file, keep_file, remove_temporary, stage_file, sync_directory, temporary,
@@ -21,6 +20,7 @@ use crate::disk::local::kept_files_max;
 use crate::disk::nowhere::Nowhere;
 use crate::error::position::Position;
 use crate::error::{Error, ErrorKind, Result, is_full};
+use crate::lock::{Mutex, rank};
 use crate::log::file::{HEADER_BYTES, base_name, file_name};
 use crate::log::frame::Check;
 use crate::log::pack::Pack;
@@ -70,7 +70,7 @@ pub(crate) struct Segments {
     disk: Arc<dyn Disk>,
     path: PathBuf,
     id: DatabaseId,
-    open: Mutex<BTreeMap<u32, Segment>>,
+    open: Mutex<BTreeMap<u32, Segment>, rank::Files>,
     read_only: bool,
     /// True if files with temporary names count in place of those without.
     staged: bool,
@@ -377,7 +377,8 @@ impl Segments {
     pub(crate) fn create_with_room(
         &self,
         number: u32,
-        (needed, capacity): (u64, u64),
+        needed: u64,
+        capacity: u64,
         previous: Check,
     ) -> Result<Arc<dyn DiskFile>> {
         let (path, header) = (self.path(number), encode(self.id, number, previous));

@@ -417,8 +417,8 @@ impl Writer {
                     // A segment that is followed by another ends with its last frame: old frames
                     // behind that would look like damage.
                     segments.truncate(new.end.segment(), u64::from(new.end.offset()))?;
-                    let room = (needed, run.capacity);
-                    drop(segments.create_with_room(segment, room, new.previous)?);
+                    let (room, previous) = (run.capacity, new.previous);
+                    drop(segments.create_with_room(segment, needed, room, previous)?);
                 }
                 None => segments.reserve(segment, needed, run.capacity)?,
             }

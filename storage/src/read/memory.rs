@@ -69,7 +69,7 @@ impl Inner {
     /// The memory and globals of a version of the object that has this row.
     pub(crate) fn memory(&self, id: ObjectId, row: &Row, stored: &StoredCommit) -> Result<Whole> {
         let (table, named) = table_of(&self.log, stored)?;
-        self.memory_at(id, row, stored, (&table, named))
+        self.memory_at(id, row, stored, &table, named)
     }
 
     /// Reads the memory and globals of a version with this page table and the base image that its
@@ -79,7 +79,8 @@ impl Inner {
         id: ObjectId,
         row: &Row,
         stored: &StoredCommit,
-        (table, named): (&PageTable, Option<BaseHash>),
+        table: &PageTable,
+        named: Option<BaseHash>,
     ) -> Result<Whole> {
         let reading = Reading { id, stored };
         let hash = self.base_of(row, reading, named)?;

@@ -231,7 +231,7 @@ impl Inner {
             None => table_of(&self.log, &stored)?,
         };
         self.know_pages(id, found, &pages);
-        let Whole { image, globals, base } = self.memory_at(id, row, &stored, (&pages, named))?;
+        let Whole { image, globals, base } = self.memory_at(id, row, &stored, &pages, named)?;
         Ok(Loaded { head, image, globals, base, name: row.name.clone() })
     }
 

@@ -154,11 +154,11 @@ impl Store {
         };
         let of_source = |error: Error| error.at(inner.directory.path());
         let short = |tail| Err(missing(segments, seal, tail));
-        let copy = LogCopy::new(segments, (&target, is_new), Some(end), progress);
+        let copy = LogCopy::new(segments, &target, is_new, Some(end), progress);
         let mut copy = copy.map_err(of_source)?.verifying(verify, before.map(|it| it.tail));
         let tail = copy.extend(&short).map_err(of_source)?;
         assert_eq!(tail.end, end, "a copy that succeeds ends where it should");
-        let (tail, contents) = count((segments, seal), before, end).map_err(of_source)?;
+        let (tail, contents) = count(segments, seal, before, end).map_err(of_source)?;
         let covering = Witness { time: how.time, tail, contents, ..known };
         // The verification counts only once all damage that it found is mended.
         let mut copied = copy.keep((!is_new).then_some(&covering), &short).map_err(of_source)?;
@@ -199,7 +199,8 @@ fn witness_of(target: &Directory) -> Result<(Option<Witness>, Option<Mended>)> {
 /// Counts the content of a log up to `end`, continuing from an earlier witness; returns also the
 /// last frame.
 fn count(
-    (segments, seal): (&Segments, Seal),
+    segments: &Segments,
+    seal: Seal,
     before: Option<Witness>,
     end: Position,
 ) -> Result<(Tail, Contents)> {
@@ -209,7 +210,7 @@ fn count(
     {
         (tail, contents) = (before.tail, before.contents);
     }
-    count_on((segments, seal), (tail, contents), end)
+    count_on(segments, seal, tail, contents, end)
 }
 
 /// The directory of a backup, locked, and whether it is no database yet.

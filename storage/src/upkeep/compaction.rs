@@ -503,7 +503,7 @@ impl Trim<'_> {
             let (bytes, record) = record?;
             match record {
                 Record::Version(version) => {
-                    self.version((frame, is_unsent), bytes, version, &mut body)?;
+                    self.version(frame, is_unsent, bytes, version, &mut body)?;
                 }
                 _ => body.raw(bytes),
             }
@@ -532,7 +532,8 @@ impl Trim<'_> {
 
     fn version(
         &mut self,
-        (frame, is_unsent): (&Frame, bool),
+        frame: &Frame,
+        is_unsent: bool,
         bytes: &[u8],
         version: VersionBytes<'_>,
         body: &mut Body,

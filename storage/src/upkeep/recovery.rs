@@ -83,7 +83,7 @@ pub(crate) fn recover(
         }
         None => Heads::new(Default::default(), Default::default(), options.recent_rows_max),
     };
-    let replayed = replay((&segments, seal), index, options, heads, from)?;
+    let replayed = replay(&segments, seal, index, options, heads, from)?;
     let Replayed { heads, tail, tail_bytes, is_torn } = replayed;
     if is_torn && !options.read_only {
         cut(&segments, tail)?;
@@ -103,7 +103,8 @@ pub(crate) struct Replayed {
 
 /// Reads the log from a place on to its end. The log is not changed.
 pub(crate) fn replay(
-    (segments, seal): (&Segments, Seal),
+    segments: &Segments,
+    seal: Seal,
     index: &Index,
     options: &Options,
     heads: Heads,
@@ -127,8 +128,8 @@ pub(crate) fn begin_log(options: &Options, log: &Path, id: DatabaseId) -> Result
     let segments = Segments::new(Arc::clone(&options.disk), log.to_path_buf(), id);
     // Leftovers of an earlier beginning belong to nobody.
     segments.remove_from(segment::FIRST)?;
-    let room = (file::HEADER_BYTES as u64, u64::from(options.segment_bytes));
-    segments.create_with_room(segment::FIRST, room, Seal::new(id).first()).map(drop)
+    let (needed, room) = (file::HEADER_BYTES as u64, u64::from(options.segment_bytes));
+    segments.create_with_room(segment::FIRST, needed, room, Seal::new(id).first()).map(drop)
 }
 
 /// Checks that the log of a database has what an index that is otherwise unreadable says it has.

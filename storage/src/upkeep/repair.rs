@@ -169,7 +169,7 @@ fn make(
     let (log, seal) = (segments(), Seal::new(directory.id()));
     log.tidy()?;
     let index = Index::open(&options.disk, new, options.index_cache_bytes, &|_| Ok(()))?.0;
-    let replayed = read(options, (&log, seal), &index, &old)?;
+    let replayed = read(options, &log, seal, &index, &old)?;
     let Replayed { mut heads, tail, is_torn, .. } = replayed;
     let (generation, _) = heads.begin_flush();
     index.write(&generation, tail)?;
@@ -208,7 +208,7 @@ fn make(
     recovery::cut(&log, tail)?;
     drop(log);
     let loss = RecordedLoss { loss: lost.loss, time: accepted.time, position: Position::NONE };
-    let position = record(options, (segments(), directory.id()), tail, &loss)?;
+    let position = record(options, segments(), directory.id(), tail, &loss)?;
     Ok(Compared::Lost(RecordedLoss { position, ..loss }))
 }
 
@@ -216,7 +216,8 @@ fn make(
 /// existed.
 fn read(
     options: &Options,
-    (log, seal): (&Segments, Seal),
+    log: &Segments,
+    seal: Seal,
     index: &Index,
     old: &Old,
 ) -> Result<Replayed> {
@@ -228,13 +229,14 @@ fn read(
     }
     let from = recovery::begin(log, seal)?;
     recovery::settle(log, from)?;
-    recovery::replay((log, seal), index, options, heads, from)
+    recovery::replay(log, seal, index, options, heads, from)
 }
 
 /// Adds the frame that records a loss to the log; returns its place.
 fn record(
     options: &Options,
-    (segments, id): (Segments, DatabaseId),
+    segments: Segments,
+    id: DatabaseId,
     tail: Tail,
     loss: &RecordedLoss,
 ) -> Result<Position> {

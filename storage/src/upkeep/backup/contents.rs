@@ -79,8 +79,10 @@ impl Contents {
 /// Counts the content of a log behind `tail` up to `end`, which is verified already: of unpacked
 /// records it reads only the heads.
 pub(crate) fn count_on(
-    (segments, seal): (&Segments, Seal),
-    (mut tail, mut contents): (Tail, Contents),
+    segments: &Segments,
+    seal: Seal,
+    mut tail: Tail,
+    mut contents: Contents,
     end: Position,
 ) -> Result<(Tail, Contents)> {
     while tail.end < end {
@@ -136,7 +138,7 @@ impl Plain<'_> {
         let (mut at, end) = (start + frame::HEADER_BYTES as u64, u64::from(behind.end.offset()));
         contents.frame_count += 1;
         while at < end {
-            at = self.record(at, (tail.end, end), contents)?;
+            at = self.record(at, tail.end, end, contents)?;
         }
         Ok(behind)
     }
@@ -145,7 +147,8 @@ impl Plain<'_> {
     fn record(
         &mut self,
         at: u64,
-        (frame, end): (Position, u64),
+        frame: Position,
+        end: u64,
         contents: &mut Contents,
     ) -> Result<u64> {
         let cut = || damaged(frame, "whole records", "a cut one");

@@ -122,7 +122,8 @@ impl<'a> LogCopy<'a> {
     /// A copy of `source` up to `limit` into `target`, which has the same id.
     pub(super) fn new(
         source: &'a Segments,
-        (target, is_new): (&'a Directory, bool),
+        target: &'a Directory,
+        is_new: bool,
         limit: Option<Position>,
         progress: Progress<'a>,
     ) -> Result<LogCopy<'a>> {

@@ -133,14 +133,15 @@ impl Options {
         mut progress: impl FnMut(u64, u64) -> P,
     ) -> Result<RestoreReport> {
         let mut follow = |done, all| progress(done, all).goes_on();
-        restore(&self, (from.as_ref(), to.as_ref()), what.into(), &mut follow)
+        restore(&self, from.as_ref(), to.as_ref(), what.into(), &mut follow)
     }
 }
 
 /// Makes a database in `to` out of the one in `from`.
 fn restore(
     options: &Options,
-    (from, to): (&Path, &Path),
+    from: &Path,
+    to: &Path,
     what: Restoring,
     progress: Progress<'_>,
 ) -> Result<RestoreReport> {
@@ -161,7 +162,7 @@ fn restore(
     }
     let (witness, known) = known(options, &source, witness)?;
     let survey = Survey::run((&segments, seal), what.until, known).map_err(of_source)?;
-    let found = decide(survey, what, (witness, known)).map_err(of_source)?;
+    let found = decide(survey, what, witness, known).map_err(of_source)?;
     let Found { wanted, limit, left_out, pruned } = found;
     let was_there = disk.exists(to).map_err(|error| Error::io("read", error).at(to))?;
     let mut copy = || {
@@ -170,7 +171,7 @@ fn restore(
         let there = Segments::new(Arc::clone(disk), target.log(), target.id());
         let copied = there
             .remove_from(FIRST)
-            .and_then(|()| LogCopy::new(&segments, (&target, true), limit, progress))
+            .and_then(|()| LogCopy::new(&segments, &target, true, limit, progress))
             .and_then(|mut copy| {
                 let short = |tail| is_end(&segments, seal, tail, limit);
                 Ok((copy.extend(&short)?, copy.keep(None, &short)?))
@@ -204,7 +205,8 @@ struct Found {
 fn decide(
     mut survey: Survey<'_>,
     what: Restoring,
-    (witness, known): (WitnessedBy, Option<Known>),
+    witness: WitnessedBy,
+    known: Option<Known>,
 ) -> Result<Found> {
     let (wanted, end) = (survey.wanted(), survey.all.tail.end);
     if let Some(known) = known.filter(|_| survey.is_cut && what.accept_end != Some(end)) {

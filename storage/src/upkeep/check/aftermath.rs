@@ -99,7 +99,7 @@ impl Aftermath {
         loop {
             let (passed, left) = (aftermath.pass_count, parts.left(part));
             let mut newest = Newest::new(part, inner.options.check_bytes_max);
-            aftermath.pass(inner, &mut newest, (end, all), &mut |done| {
+            aftermath.pass(inner, &mut newest, end, all, &mut |done| {
                 let before = all.saturating_mul(passed).saturating_add(done);
                 let behind = (all - done).saturating_add(all.saturating_mul(left));
                 progress(before, before.saturating_add(behind))
@@ -123,7 +123,8 @@ impl Aftermath {
         &mut self,
         inner: &Inner,
         newest: &mut Newest,
-        (end, all): (Tail, u64),
+        end: Tail,
+        all: u64,
         progress: &mut dyn FnMut(u64) -> bool,
     ) -> Result<()> {
         let is_first = self.pass_count == 0;

@@ -12,7 +12,7 @@ use crate::error::Result;
 use crate::step::catalog::Runnable;
 
 /// A source of the parts of an object that an upgrade names, or begins from.
-pub(crate) trait Library {
+pub(crate) trait PartSource {
     /// Returns the definition of objects of this code and policy.
     fn definition(&self, hashes: (CodeHash, PolicyHash)) -> Result<Arc<Definition>>;
 
