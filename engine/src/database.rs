@@ -27,7 +27,7 @@ use storage::{ObjectInfo, Stats};
 
 use crate::answer::receipt::Receipt;
 use crate::answer::reply::Pending;
-use crate::answer::ticket::{Durability, Ticket};
+use crate::answer::ticket::Durability;
 use crate::ask::batch::Batch;
 use crate::ask::call::Call;
 use crate::ask::fleet::Fleet;
@@ -76,15 +76,6 @@ pub struct Database {
     pool: Pool,
     timer: Option<JoinHandle<()>>,
 }
-
-// A database is shared by reference, and what it gives goes where the caller's threads are.
-const _: () = {
-    const fn is_shared<T: Send + Sync>() {}
-    is_shared::<Database>();
-    is_shared::<Ticket>();
-    is_shared::<Snapshot>();
-    is_shared::<Error>();
-};
 
 impl Options {
     /// Opens the database in the directory `path`, which is created if it is missing.
@@ -944,22 +935,6 @@ impl Database {
     /// [`Poisoned`](storage::ErrorKind::Poisoned) when they cannot become durable.
     pub fn sync(&self) -> Result<()> {
         Ok(self.shared.library.store.sync()?)
-    }
-
-    /// Walks the whole store and reports all damage; calls `progress` with the bytes done, and the
-    /// total; it may stop the check ([`GoesOn`](storage::GoesOn)).
-    ///
-    /// *Blocks* while it reads the whole database.
-    ///
-    /// # Errors
-    ///
-    /// Those that keep it from walking on; damage is in the report.
-    pub fn check<P: storage::GoesOn>(
-        &self,
-        progress: impl FnMut(u64, u64) -> P,
-    ) -> Result<storage::Report> {
-        self.shared.library.store.sync()?;
-        Ok(self.shared.library.store.check(progress)?)
     }
 
     /// Returns figures of the store.

@@ -274,3 +274,12 @@ mod documents {
     #[doc = include_str!("../../docs/operations.md")]
     struct Operations;
 }
+
+// A database is shared by reference, and what it gives goes where the caller's threads are.
+const _: () = {
+    const fn is_shared<T: Send + Sync>() {}
+    is_shared::<Database>();
+    is_shared::<Ticket>();
+    is_shared::<Snapshot>();
+    is_shared::<Error>();
+};

@@ -33,6 +33,6 @@ storage::ranks! {
     Offers = 76, "the modules on offer";
     /// Secrets of sessions.
     Secrets = 78, "the sessions";
-    /// Who waits for a version to be durable: callbacks of the log take it.
+    /// The waiters for a durable version: callbacks of the log take it.
     Waiting = 200, "a ticket";
 }

@@ -16,14 +16,14 @@ use std::time::Duration;
 
 pub use parking_lot::WaitTimeoutResult;
 
-/// Where a lock stands among all.
+/// The place of a lock among all.
 pub trait Rank {
     /// The place, from the top: a lock is waited for while only locks of lower numbers are held.
     const NUMBER: u8;
-    /// What the lock is of, in a few words.
+    /// The name of the locked thing.
     const NAME: &'static str;
-    /// Whether a thread holds several of the rank at a time. In which order it takes them is said
-    /// where the rank is defined, and all must keep to it.
+    /// True if a thread may hold several locks of the rank. The definition of the rank names their
+    /// order, which all threads keep to.
     const IS_SEVERAL: bool = false;
 }
 
@@ -52,7 +52,7 @@ macro_rules! ranks {
 /// A lock of a rank.
 pub struct Mutex<T, R>(parking_lot::Mutex<T>, PhantomData<fn() -> R>);
 
-/// What a [`Mutex`] keeps, while it is held.
+/// The value of a [`Mutex`] that is held.
 pub struct MutexGuard<'a, T, R: Rank> {
     guard: parking_lot::MutexGuard<'a, T>,
     _held: Held<R>,
@@ -61,19 +61,19 @@ pub struct MutexGuard<'a, T, R: Rank> {
 /// A lock of a rank that several threads hold at a time to read.
 pub struct RwLock<T, R>(parking_lot::RwLock<T>, PhantomData<fn() -> R>);
 
-/// What an [`RwLock`] keeps, while it is held to read.
+/// The value of an [`RwLock`] that is held to read.
 pub struct ReadGuard<'a, T, R: Rank> {
     guard: parking_lot::RwLockReadGuard<'a, T>,
     _held: Held<R>,
 }
 
-/// What an [`RwLock`] keeps, while it is held to write.
+/// The value of an [`RwLock`] that is held to write.
 pub struct WriteGuard<'a, T, R: Rank> {
     guard: parking_lot::RwLockWriteGuard<'a, T>,
     _held: Held<R>,
 }
 
-/// What threads wait at, with a [`Mutex`] that they let go of meanwhile.
+/// A condition that threads wait for; they let go of their [`Mutex`] meanwhile.
 #[derive(Debug, Default)]
 pub struct Condvar(parking_lot::Condvar);
 
@@ -115,7 +115,7 @@ impl<T, R: Rank> RwLock<T, R> {
 }
 
 impl Condvar {
-    /// What nobody waits at yet.
+    /// Returns a condition without waiters.
     pub fn new() -> Condvar {
         Condvar::default()
     }
@@ -149,7 +149,7 @@ impl Condvar {
     }
 }
 
-/// That this thread holds a lock of a rank.
+/// A record that this thread holds a lock of a rank.
 struct Held<R: Rank>(PhantomData<fn() -> R>);
 
 #[cfg(debug_assertions)]
@@ -283,7 +283,7 @@ mod tests {
         Equal = 3, "one of several", several;
     }
 
-    /// What a panic says that `work` ends in.
+    /// Returns the message of the panic that ends `work`.
     fn panicked(work: impl FnOnce()) -> String {
         let panic = catch_unwind(AssertUnwindSafe(work)).expect_err("it panics");
         *panic.downcast::<String>().expect("a formatted message")

@@ -1,5 +1,4 @@
-//! What there is of objects, and of what they are made: the store, what was compiled of it, and
-//! modules that are not in it yet.
+//! The library: the store with all objects, the code that was compiled, and the modules on offer.
 //!
 //! It does not know which objects are in memory, nor who works on them.
 
@@ -22,7 +21,7 @@ use crate::step::catalog::{Catalog, Runnable};
 use crate::step::runner::Runner;
 use crate::step::slots::Slots;
 
-/// What there is of objects, whether or not they are in memory.
+/// The objects, in memory or not, and the parts that they are made of.
 pub(crate) struct Library {
     pub(crate) store: Store,
     pub(crate) catalog: Catalog,

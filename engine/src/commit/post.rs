@@ -188,7 +188,7 @@ impl Post {
         }
     }
 
-    /// Gives an error back; one of a full mailbox is counted.
+    /// Passes an error on; one of a full mailbox is counted.
     fn turned_away(&self, error: Error) -> Error {
         if matches!(error.kind(), ErrorKind::MailboxFull { .. }) {
             self.metrics.count(Count::LettersTurnedAway);

@@ -1,7 +1,7 @@
-//! What the threads of one open database share: what there is of objects, those in memory, the ways
-//! to post to them, and what callers sign with.
+//! The state that the threads of one open database share: the library, the residents, the post, and
+//! the secrets of callers.
 //!
-//! It does not know what a turn does. What needs one part of it takes that part.
+//! This module does not know what a turn does. A function that needs one part takes that part.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -163,7 +163,7 @@ impl Shared {
     /// Returns whether that was a change.
     pub(crate) fn set_moved(&self, id: ObjectId, moved: bool) -> Result<bool> {
         let resident = self.residents.place(id);
-        // Whoever loads the object meanwhile finds it as it is then.
+        // A thread that loads the object meanwhile finds its new state.
         let mut live = resident.live.lock();
         let is_new = self.library.store.set_moved(id, moved)?;
         let Some(info) = self.library.store.info(id)? else { return Ok(is_new) };
@@ -197,7 +197,7 @@ impl Shared {
         self.library.overdue.remove(id);
         let wake = self.library.store.info(id)?.and_then(|info| info.wake);
         self.post.timer.change(id, old, wake);
-        // What was sent to it here stayed.
+        // Messages to it that were sent here stayed.
         self.post.post_mail((!self.library.store.messages_to(id).is_empty()).then_some(id));
         Ok(())
     }

@@ -13,6 +13,22 @@ use crate::error::ErrorKind;
 use crate::error::Result;
 
 impl Database {
+    /// Walks the whole store and reports all damage; calls `progress` with the bytes done, and the
+    /// total; it may stop the check ([`GoesOn`](storage::GoesOn)).
+    ///
+    /// *Blocks* while it reads the whole database.
+    ///
+    /// # Errors
+    ///
+    /// Those that keep it from walking on; damage is in the report.
+    pub fn check<P: storage::GoesOn>(
+        &self,
+        progress: impl FnMut(u64, u64) -> P,
+    ) -> Result<storage::Report> {
+        self.shared.library.store.sync()?;
+        Ok(self.shared.library.store.check(progress)?)
+    }
+
     /// Returns how much history is kept of an object, or of every object that has no rule of its
     /// own.
     ///
@@ -67,7 +83,7 @@ impl Database {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn compact(&self, progress: impl FnMut(u64, u64)) -> Result<Compacted> {
+    pub fn compact<P: GoesOn>(&self, progress: impl FnMut(u64, u64) -> P) -> Result<Compacted> {
         Ok(self.shared.library.store.compact(self.shared.options.clock.now(), progress)?)
     }
 
@@ -80,7 +96,7 @@ impl Database {
     /// # Errors
     ///
     /// Those of the store.
-    pub fn compact_all(&self, progress: impl FnMut(u64, u64)) -> Result<Compacted> {
+    pub fn compact_all<P: GoesOn>(&self, progress: impl FnMut(u64, u64) -> P) -> Result<Compacted> {
         Ok(self.shared.library.store.compact_all(self.shared.options.clock.now(), progress)?)
     }
 
@@ -92,7 +108,10 @@ impl Database {
     /// # Errors
     ///
     /// Those of the store.
-    pub fn compact_by_clock(&self, progress: impl FnMut(u64, u64)) -> Result<Compacted> {
+    pub fn compact_by_clock<P: GoesOn>(
+        &self,
+        progress: impl FnMut(u64, u64) -> P,
+    ) -> Result<Compacted> {
         Ok(self.shared.library.store.compact(Ages::FromClock(self.now()), progress)?)
     }
 
@@ -104,7 +123,10 @@ impl Database {
     /// # Errors
     ///
     /// Those of the store.
-    pub fn compact_all_by_clock(&self, progress: impl FnMut(u64, u64)) -> Result<Compacted> {
+    pub fn compact_all_by_clock<P: GoesOn>(
+        &self,
+        progress: impl FnMut(u64, u64) -> P,
+    ) -> Result<Compacted> {
         Ok(self.shared.library.store.compact_all(Ages::FromClock(self.now()), progress)?)
     }
 

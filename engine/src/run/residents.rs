@@ -35,7 +35,7 @@ pub(crate) struct Residents {
 }
 
 impl Residents {
-    /// None, with room for about so many bytes of idle ones.
+    /// Returns an empty set, with room for about `bytes_max` bytes of idle objects.
     pub(crate) fn new(bytes_max: u64) -> Residents {
         Residents {
             shards: (0..SHARD_COUNT).map(|_| RwLock::default()).collect(),
@@ -44,8 +44,8 @@ impl Residents {
         }
     }
 
-    /// Asserts, in debug builds, what holds while nobody posts and no worker works: what all weigh
-    /// is the sum of what each weighs.
+    /// Asserts, in debug builds and while nobody posts and no worker works, that the weight of all
+    /// is the sum of the weights.
     pub(crate) fn check_invariants(&self) {
         if cfg!(debug_assertions) {
             let shards = self
@@ -56,12 +56,12 @@ impl Residents {
         }
     }
 
-    /// How many there are.
+    /// Returns the number of objects in memory.
     pub(crate) fn count(&self) -> u64 {
         self.shards.iter().map(|shard| shard.read().len() as u64).sum()
     }
 
-    /// What they weigh.
+    /// Returns the bytes that they take.
     pub(crate) fn bytes(&self) -> u64 {
         self.residency.bytes()
     }
@@ -104,7 +104,7 @@ impl Residents {
         self.shard(id).read().get(&id).cloned()
     }
 
-    /// The place in memory of an object that there is.
+    /// Returns the place in memory of an existing object.
     pub(crate) fn place(&self, id: ObjectId) -> Arc<Resident> {
         let mut shard = self.shard(id).write();
         Arc::clone(shard.entry(id).or_insert_with(|| Arc::new(Resident::new(id))))

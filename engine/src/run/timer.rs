@@ -29,8 +29,8 @@ struct Wakes {
 }
 
 impl Wakes {
-    /// Asserts, in debug builds, that an entry that was changed is as it was said, and that one
-    /// which was taken was the first and due.
+    /// Asserts, in debug builds, that a changed entry is there, and that a taken one was the first
+    /// and due.
     fn check_invariants(&self, changed: Option<(u64, ObjectId)>, taken: Option<(u64, u64)>) {
         if !cfg!(debug_assertions) {
             return;

@@ -712,7 +712,7 @@ pub const CANARIES: &[Canary] = &[
         "⟦self.verify(number)?⟧;",
         "()",
     ),
-    // What holds at any moment in memory.
+    // Invariants in memory.
     canary(
         "the word of mail that was taken",
         "messages",
