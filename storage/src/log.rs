@@ -135,7 +135,9 @@ impl Log {
         if self.writes == Writes::Nobody {
             return Err((ErrorKind::ReadOnly.into(), done));
         }
+        debug_assert_eq!(hash, blake3::hash(body), "the hash of the body");
         let Tail { last, end, .. } = self.writer.push(body, hash, done)?;
+        assert!(last < end, "a frame ends behind its start");
         Ok(Pushed { position: last, end, log: self })
     }
 
@@ -199,6 +201,11 @@ impl Log {
     }
 
     /// Stops everything: nothing is acknowledged any more.
+    /// Asserts what always holds of what is not written yet.
+    pub(crate) fn check_invariants(&self) {
+        self.writer.check_invariants();
+    }
+
     pub(crate) fn poison(&self, error: &Error) {
         self.writer.poison(error);
     }

@@ -237,6 +237,17 @@ impl Store {
         })
     }
 
+    /// Asserts what always holds of what is in memory, whatever was done before: for fuzzing, and
+    /// where it is too dear to do so after each operation.
+    ///
+    /// # Panics
+    ///
+    /// When something does not hold, which is a fault of this crate.
+    #[doc(hidden)]
+    pub fn check_invariants(&self) {
+        self.inner.check_invariants();
+    }
+
     /// Figures of the log, from memory alone.
     pub fn figures(&self) -> Figures {
         self.inner.log.figures()
@@ -267,7 +278,10 @@ impl Store {
             }
         };
         let written = self.inner.checkpoint();
-        // Even after a failure, nothing may be written once the lock is released.
+        if cfg!(debug_assertions) {
+            self.inner.check_invariants();
+        }
+        // Whatever failed before: nothing may be written once the lock is released.
         let closed = self.inner.log.close();
         joined.and(written).and(closed)?;
         if self.inner.options.compact_index && !self.inner.options.read_only {
@@ -315,6 +329,7 @@ impl Inner {
         hash: blake3::Hash,
         done: Done,
     ) -> Result<Pushed<'_>, (Error, Done)> {
+        debug_assert!(records(&body.0).all(|record| record.is_ok()), "what is written is read");
         let pushed = self.log.push(&body.0, hash, done)?;
         self.tail_bytes.fetch_add(body.0.len() as u64, Ordering::Relaxed);
         Ok(pushed)
@@ -389,11 +404,21 @@ impl Inner {
         self.log.wait_durable(tail.end)?;
         self.index.write(&generation, tail).inspect_err(|error| self.log.poison(error))?;
         self.heads.lock().end_flush();
+        assert!(self.log.durable() >= tail.end, "the index covers what is durable");
+        assert!(covered.is_none_or(|before| before <= tail.end), "the index covers more and more");
         *covered = Some(tail.end);
         Ok(())
     }
 
-    /// Reads the present index.
+    fn check_invariants(&self) {
+        let covered = *self.covered.lock();
+        self.heads.lock().check_invariants();
+        self.log.check_invariants();
+        let is_durable = covered.is_none_or(|covered| covered <= self.log.durable());
+        assert!(is_durable, "the index covers only what is durable");
+    }
+
+    /// Reads the index as it is now.
     pub(crate) fn indexed<T>(&self, read: impl FnOnce(&Reading<'_>) -> Result<T>) -> Result<T> {
         let done = self.heed(self.index.reading().and_then(|index| read(&index)));
         // The row that was read may be there although something failed meanwhile.

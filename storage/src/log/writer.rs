@@ -166,10 +166,14 @@ impl Writer {
         run.bytes.extend_from_slice(body);
         let tail = Tail::behind(&header, position);
         assert_eq!(tail.end.segment(), position.segment(), "a frame is in one segment");
+        assert!(tail.end > state.tail.end, "frames are behind each other");
         state.tail = tail;
         state.group.end = tail.end;
         state.group.bytes_count += HEADER_BYTES + body.len();
         state.group.done.push(done);
+        if cfg!(debug_assertions) {
+            state.check_invariants();
+        }
         Ok(tail)
     }
 
@@ -238,6 +242,11 @@ impl Writer {
         self.progress.notify_all();
         self.commit(segments, group);
         self.state.lock()
+    }
+
+    /// Asserts what always holds of the open group, and of how far the log is.
+    pub(crate) fn check_invariants(&self) {
+        self.state.lock().check_invariants();
     }
 
     pub(crate) fn tail(&self) -> Tail {
@@ -319,6 +328,7 @@ impl Writer {
         match &result {
             Ok(()) => {
                 assert!(state.durable <= start, "groups become durable in order");
+                assert!(state.written >= end, "what is durable was written");
                 state.durable = end;
                 let (figures, frame_count) = (&mut state.figures, done.len() as u64);
                 figures.group_count += 1;
@@ -333,6 +343,9 @@ impl Writer {
             }
         }
         state.recycle(runs, self.sizes.group_bytes_max);
+        if cfg!(debug_assertions) {
+            state.check_invariants();
+        }
         drop(state);
         self.progress.notify_all();
         let result = result.map_err(|error| poisoned(&error));
@@ -347,7 +360,9 @@ impl Writer {
 
     /// Lets the next group be committed; `room` is for the callbacks of one after it.
     fn release(&self, room: Vec<Done>) {
+        assert!(room.is_empty(), "all callbacks have been called");
         let mut state = self.state.lock();
+        assert!(state.committing, "a group that was taken is committed");
         state.committing = false;
         state.told = state.durable;
         state.next.done = room;
@@ -465,6 +480,35 @@ fn sync(segments: &Segments, runs: &[Run]) -> Result<()> {
 }
 
 impl State {
+    /// Asserts what always holds between operations.
+    fn check_invariants(&self) {
+        assert!(self.told <= self.durable, "only what is durable is told");
+        assert!(self.durable <= self.written, "only what is written is durable");
+        assert!(self.written <= self.tail.end, "only what was pushed is written");
+        let Group { start, end, runs, bytes_count, done } = &self.group;
+        let all: usize = runs.iter().map(|run| run.bytes.len()).sum();
+        assert_eq!(*bytes_count, all, "the bytes of a group are counted");
+        assert_eq!(done.is_empty(), runs.is_empty(), "a group has frames where it has bytes");
+        if !done.is_empty() {
+            assert!(start < end, "a group has room for its frames");
+            assert_eq!(*end, self.tail.end, "the open group is the end of the log");
+            assert!(self.written <= *start, "the open group was not written");
+        }
+        for run in runs {
+            let run_end = u64::from(run.start.offset()) + run.bytes.len() as u64;
+            assert!(run_end <= run.capacity, "a run fits its segment");
+        }
+        for pair in runs.windows(2) {
+            let (one, next) = (&pair[0], &pair[1]);
+            assert_eq!(next.start.segment(), one.start.segment() + 1, "runs are of segments in turn");
+            assert!(next.new.is_some(), "only the first run of a group goes on in a segment");
+        }
+        assert!(self.next.runs.is_empty() && self.next.done.is_empty(), "the next group is empty");
+        assert!(self.spare.iter().all(Vec::is_empty), "a spare buffer is empty");
+        let pause = GATHER_PAUSE_MIN..=GATHER_PAUSE_MAX;
+        assert!(pause.contains(&self.gather_pauses.1), "gathering pauses within its limits");
+    }
+
     fn health(&self) -> Result<()> {
         match &self.failure {
             Some(error) => Err(error.clone()),
@@ -483,6 +527,10 @@ impl State {
 
     /// Takes the open group, to be committed.
     fn take(&mut self) -> Group {
+        assert!(!self.committing, "one group is committed at a time");
+        if cfg!(debug_assertions) {
+            self.check_invariants();
+        }
         (self.committing, self.gathering) = (true, false);
         std::mem::replace(&mut self.group, std::mem::take(&mut self.next))
     }
@@ -509,6 +557,7 @@ impl State {
         if self.group.done.is_empty() {
             self.group.start = start;
         }
+        assert!(u64::from(start.offset()) + length <= self.capacity, "a frame fits its segment");
         start
     }
 

@@ -169,6 +169,7 @@ impl Heads {
     pub(crate) fn put(&mut self, id: ObjectId, mut row: Row, before: Option<&Row>) {
         let replaced = self.recent.rows.get(&id);
         let large_before = replaced.map_or(0, |entry| large_pages(&entry.row));
+        assert!(self.recent.large_pages >= large_before, "what is let go was counted");
         let large = self.recent.large_pages - large_before + large_pages(&row);
         if large <= LARGE_PAGES_KEPT_MAX {
             self.recent.large_pages = large;
@@ -182,6 +183,10 @@ impl Heads {
             None => before.and_then(Row::armed),
         };
         self.recent.rows.insert(id, Entry { row: Arc::new(row), indexed_wake });
+        assert!(self.recent.large_pages <= LARGE_PAGES_KEPT_MAX, "few pages are kept");
+        if cfg!(debug_assertions) {
+            self.check_row(&id);
+        }
     }
 
     /// Adds a row from the index.
@@ -266,6 +271,7 @@ impl Heads {
         if let Some(sent) = self.messages.remove(&taking.id) {
             self.recent.messages.take(taking.id, sent, &taking.fate);
         }
+        self.check_message(taking.id);
     }
 
     /// Takes a dead letter, which is that message of a version: it is on its way again, or dropped.
@@ -275,6 +281,7 @@ impl Heads {
             self.messages.insert(taking.id, sent);
         }
         self.recent.messages.let_go(taking.id, again);
+        self.check_message(taking.id);
     }
 
     /// A dead letter that the index may not have yet; none, when it is none any more there.
@@ -300,6 +307,7 @@ impl Heads {
             Some(place) => self.outboxes.insert(name.clone(), place),
             None => self.outboxes.remove(&name),
         };
+        debug_assert_eq!(self.outboxes.get(&name).copied(), place, "a mark moves its outbox");
         self.recent.outboxes.insert(name, place);
     }
 
@@ -331,6 +339,9 @@ impl Heads {
     /// When an earlier generation is still being written.
     pub(crate) fn begin_flush(&mut self) -> (Arc<Generation>, VecDeque<Arc<Generation>>) {
         assert!(!self.is_flushing, "generations are written one at a time");
+        if cfg!(debug_assertions) {
+            self.check_invariants();
+        }
         let mut count = 0;
         let is_kept = |older: &&Arc<Generation>| {
             count += older.rows.len();
@@ -342,13 +353,55 @@ impl Heads {
         self.older.push_front(Arc::clone(&generation));
         self.is_flushing = true;
         self.epoch += 1;
+        assert!(self.older.len() <= OLDER_MAX, "few generations are kept");
+        assert!(self.is_written(), "what is being written is not recent");
         (generation, let_go)
     }
 
     /// The generation that was being written is in the index.
     pub(crate) fn end_flush(&mut self) {
         assert!(self.is_flushing, "a generation was being written");
+        assert!(!self.older.is_empty(), "the generation that was written is kept");
         self.is_flushing = false;
+    }
+
+    /// Asserts what always holds of all that is kept.
+    pub(crate) fn check_invariants(&self) {
+        assert!(self.older.len() <= OLDER_MAX, "few generations are kept");
+        assert!(!self.is_flushing || !self.older.is_empty(), "what is being written is kept");
+        assert!(self.epoch >= self.older.len() as u64, "each flush begins an epoch");
+        let large: usize = self.recent.rows.values().map(|entry| large_pages(&entry.row)).sum();
+        assert_eq!(self.recent.large_pages, large, "large tables are counted");
+        self.recent.rows.keys().for_each(|id| self.check_row(id));
+        let messages = &self.recent.messages;
+        messages.changed.keys().chain(messages.dead.keys()).for_each(|id| self.check_message(*id));
+        for (name, place) in &self.recent.outboxes {
+            let kept = self.outboxes.get(name).copied();
+            assert_eq!(kept, *place, "outboxes are where their marks say");
+        }
+        if let Some(losses) = &self.recent.losses {
+            assert_eq!(losses.len(), self.losses.len(), "what was lost is on record");
+        }
+    }
+
+    /// Asserts what always holds of a row that was put last.
+    fn check_row(&self, id: &ObjectId) {
+        let Some(entry) = self.recent.rows.get(id) else { return };
+        entry.row.check_invariants();
+        let older = self.older.iter().find_map(|older| older.rows.get(id));
+        let is_newer = older.is_none_or(|older| older.row.seq() <= entry.row.seq());
+        assert!(is_newer, "a recent row is not older than the others");
+    }
+
+    /// Asserts that what is to be written of a message is what is so of it.
+    fn check_message(&self, id: MessageId) {
+        let messages = &self.recent.messages;
+        let on_its_way = self.messages.get(&id);
+        if let Some(changed) = messages.changed.get(&id) {
+            debug_assert_eq!(changed.as_ref(), on_its_way, "the index is to have what there is");
+        }
+        let is_dead = messages.dead.get(&id).is_some_and(Option::is_some);
+        debug_assert!(!is_dead || on_its_way.is_none(), "a dead letter is not on its way");
     }
 
     /// All rows in memory that the index may not have yet.

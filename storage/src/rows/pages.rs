@@ -27,6 +27,8 @@ const PLAIN_MAX: u32 = 64;
 const PAGES_PER_PLAIN: usize = 16;
 /// The number of pages whose changes since they were written whole are remembered.
 const SINCE_MAX: usize = 256;
+/// Pages of a table that is checked wholly.
+const CHECKED_PAGES_MAX: usize = 1024;
 
 /// The pages that an object ever changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -67,6 +69,29 @@ impl PageTable {
         PageTable { full: Arc::new(full), newer, plain, since: since.collect() }
     }
 
+    /// Asserts what always holds: of few pages all of it, of many what is cheap to see.
+    pub(crate) fn check_invariants(&self) {
+        fn is_ascending<T>(pages: &[(u32, T)]) -> bool {
+            pages.is_sorted_by(|one, next| one.0 < next.0)
+        }
+        assert!(self.plain <= READS_MAX, "a table comes every so many versions");
+        assert!(self.since.len() <= SINCE_MAX, "of few pages it is known how they were written");
+        assert!(is_ascending(&self.since), "what is known of pages is ascending");
+        for (_, since) in &self.since {
+            let is_apart = |one: &Run, next: &Run| one.end() < usize::from(next.start);
+            assert!(since.runs.is_sorted_by(is_apart), "runs ascend, apart from each other");
+            let end = since.runs.last().map_or(0, |run| run.end());
+            assert!(end <= PAGE_BYTES, "runs are in their page");
+        }
+        if self.count() > CHECKED_PAGES_MAX {
+            return;
+        }
+        assert!(is_ascending(&self.full), "the pages of the table are ascending");
+        assert!(is_ascending(&self.newer), "the pages written since are ascending");
+        let is_written = |(page, _): &(u32, Since)| !self.is_untouched(*page);
+        assert!(self.since.iter().all(is_written), "only of pages that were written it is known how");
+    }
+
     /// Bytes that the table takes in memory.
     pub(crate) fn memory_bytes(&self) -> usize {
         let since = self.since.iter().map(|(_, since)| size_of_val(&since.runs[..]));
@@ -100,6 +125,7 @@ impl PageTable {
             add(newer.next_if(|entry| entry.0 == page).unwrap_or((page, position)));
         }
         newer.for_each(add);
+        debug_assert!(all.is_sorted_by(|one, next| one.0 < next.0), "pages are ascending");
         all
     }
 
@@ -122,7 +148,9 @@ impl PageTable {
             });
             PageChange { page, written: runs.unwrap_or(Written::Whole) }
         };
-        pages.iter().map(change).collect()
+        let planned: Vec<PageChange> = pages.iter().map(change).collect();
+        debug_assert!(self.is_followed_by(&planned), "a plan builds on what is known");
+        planned
     }
 
     /// Returns whether a record's `changes` build on the known state of their pages.
@@ -157,7 +185,8 @@ impl PageTable {
         changes: &[PageChange],
         at: Position,
     ) -> Option<Vec<(u32, Position)>> {
-        assert!(changes.is_sorted_by_key(|change| change.page), "pages come in ascending order");
+        let is_ascending = changes.is_sorted_by(|one, next| one.page < next.page);
+        assert!(is_ascending, "each page comes once, in ascending order");
         self.learn(changes, at);
         let own = changes.iter().map(|change| (change.page, at));
         let plain_max =
@@ -170,12 +199,19 @@ impl PageTable {
             self.newer.clear();
             self.newer.extend(own);
             self.plain = 0;
+            debug_assert!(table.iter().all(|(page, _)| !has(changes, *page)), "its own are newer");
+            if cfg!(debug_assertions) {
+                self.check_invariants();
+            }
             return Some(table);
         }
         self.newer.retain(|(page, _)| !has(changes, *page));
         self.newer.extend(own);
         self.newer.sort_unstable_by_key(|(page, _)| *page);
         self.plain += 1;
+        if cfg!(debug_assertions) {
+            self.check_invariants();
+        }
         None
     }
 
@@ -203,11 +239,13 @@ impl PageTable {
             self.since.clear();
         }
         self.since.extend(learned);
+        assert!(self.since.len() <= SINCE_MAX, "what is known stays within its limit");
         self.since.sort_unstable_by_key(|(page, _)| *page);
     }
 
     /// Puts the frame's position where [`Position::HERE`] stands.
     pub(crate) fn settle(&mut self, frame: Position) {
+        assert!(frame != Position::HERE, "a frame has its place");
         self.newer.iter_mut().for_each(|entry| entry.1 = entry.1.within(frame));
         self.since.iter_mut().for_each(|(_, since)| since.whole = since.whole.within(frame));
         // A table that was made for this frame is not shared yet; no other one says "here".

@@ -9,7 +9,7 @@
 use object::commit::Commit;
 use object::hash::{BaseHash, CodeHash, PolicyHash, RefusalHash, VersionHash};
 use object::header::{Header, Kind};
-use object::lineage::Spine;
+use object::lineage::{Spine, jump_seq};
 use object::refusal::Refusal;
 
 use crate::error::position::Position;
@@ -101,7 +101,19 @@ impl Row {
         };
         let mut row = Row::of_genesis(version.header, version.hash, Position::HERE, &notes, base);
         row.pages = Some(pages);
+        assert_eq!(row.head().hash, version.hash, "the genesis is the head");
         (row, notes)
+    }
+
+    /// Asserts what always holds, whatever the records were.
+    pub(crate) fn check_invariants(&self) {
+        let links = self.spine.links();
+        let follows = |pair: &[(u64, Link)]| pair[1].0 == jump_seq(pair[0].0);
+        assert!(links.windows(2).all(follows), "the links of a spine follow the jumps");
+        assert_eq!(links.last().map(|last| last.0), Some(0), "a spine ends with the genesis");
+        if let Some(pages) = &self.pages {
+            pages.check_invariants();
+        }
     }
 
     /// Takes in the next version, which stands at [`Position::HERE`]; returns the notes beside it.
@@ -114,6 +126,7 @@ impl Row {
         assert_eq!(version.header.parent, self.head().hash, "a version follows the head");
         let is_upgrade = version.header.kind == Kind::Upgrade;
         assert_eq!(version.base.is_some(), is_upgrade, "an upgrade begins from a base image");
+        let (seq, genesis) = (self.seq(), self.genesis);
         let pages = self.pages.as_mut().expect("a row that is extended knows its pages");
         if is_upgrade {
             (*pages, self.globals) = (PageTable::default(), Position::NONE);
@@ -132,6 +145,8 @@ impl Row {
             base: version.base.or(is_named.then_some(self.base)),
         };
         self.follow(version.header, Link { hash: version.hash, position: Position::HERE }, &notes);
+        assert_eq!((self.seq(), self.genesis), (seq + 1, genesis), "a row goes on by one version");
+        assert_eq!(self.head().hash, version.hash, "the version is the head");
         notes
     }
 
@@ -195,6 +210,7 @@ impl Row {
 
     /// Takes in a refusal that stands at `position`.
     pub(crate) fn refuse(&mut self, refusal: &Refusal, position: Position) {
+        assert!(position != Position::NONE, "a refusal is somewhere");
         (self.refusal, self.refusal_position) = (refusal.hash(), position);
         self.refusal_count += 1;
     }
@@ -207,6 +223,13 @@ impl Row {
         self.spine.change(|link| link.position = link.position.within(frame));
         if let Some(pages) = &mut self.pages {
             pages.settle(frame);
+        }
+        let places = [self.genesis, self.ledger, self.globals, self.refusal_position];
+        assert!(!places.contains(&Position::HERE), "a row that is kept names its frames");
+        let has_place = |(_, link): &(u64, Link)| link.position != Position::HERE;
+        debug_assert!(self.spine.links().iter().all(has_place), "and those of its versions");
+        if cfg!(debug_assertions) {
+            self.check_invariants();
         }
     }
 }
