@@ -183,6 +183,7 @@ impl Body {
     }
 
     pub(crate) fn blob(&mut self, hash: BlobHash, bytes: &[u8]) {
+        debug_assert_eq!(BlobRecord { tag: hash.tag(), bytes }.hash(), hash, "the blob's hash");
         self.record(hash.tag(), |to| {
             to.put(bytes);
         });
@@ -223,6 +224,7 @@ impl Body {
 
     /// Appends a record unchanged.
     pub(crate) fn raw(&mut self, bytes: &[u8]) {
+        debug_assert_eq!(records(bytes).count(), 1, "a record is added whole");
         self.0.extend_from_slice(bytes);
     }
 
@@ -268,6 +270,7 @@ impl Body {
     }
 
     pub(crate) fn adoption(&mut self, adoption: Adoption) {
+        assert_ne!(adoption.head, Position::NONE, "an object has a newest version");
         self.record(ADOPTION, |to| {
             to.put(&adoption.object.0).put_u64(adoption.head.0).put_u64(adoption.refusal.0);
             to.put(&adoption.refusal_hash.0).put_u64(adoption.refusal_count);

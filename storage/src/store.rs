@@ -117,6 +117,11 @@ impl Store {
     /// Starts an opened store, with threads of its own, or without.
     pub(crate) fn start(opened: Opened, threads: bool) -> Result<Store> {
         let Opened { log, index, options, heads, covered, tail_bytes, directory } = opened;
+        let is_durable = covered.is_none_or(|covered| covered <= log.durable());
+        assert!(is_durable, "the index covers only what is durable");
+        if cfg!(debug_assertions) {
+            heads.check_invariants();
+        }
         let inner = Arc::new(Inner {
             log,
             index,

@@ -7,6 +7,7 @@ mod face;
 mod imports;
 mod words;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -80,6 +81,55 @@ fn is_function(line: &str) -> bool {
 
 fn is_test(path: &str) -> bool {
     path.contains("/tests/") || path.ends_with("/tests.rs")
+}
+
+/// The fewest asserts in 10,000 lines of a crate's code: the number only rises.
+const ASSERTS_MIN: &[(&str, u64)] = &[
+    ("benches", 11),
+    ("benches/compare", 0),
+    ("cli", 6),
+    ("drawn", 0),
+    ("engine", 9),
+    ("engine/macros", 0),
+    ("fuzz", 2),
+    ("guest", 20),
+    ("guest/examples/aircraft", 0),
+    ("guest/examples/counter", 0),
+    ("guest/examples/parcel", 0),
+    ("guest/examples/price", 0),
+    ("guest/examples/purse", 0),
+    ("guest/examples/tally", 0),
+    ("guest/examples/vault", 0),
+    ("guest/macros", 17),
+    ("object", 70),
+    ("policy", 1),
+    ("query", 19),
+    ("schema", 6),
+    ("storage", 100),
+];
+
+/// The crate whose code a file is, if it is a crate's.
+fn crate_of(path: &str) -> Option<&str> {
+    path.split_once("/src/").map(|(name, _)| name)
+}
+
+/// Lines of a file's code, and those of them that assert something.
+fn asserts(text: &str) -> (u64, u64) {
+    let names = ["assert", "assert_eq", "assert_ne"];
+    let is_name = |name: &str| names.contains(&name.strip_prefix("debug_").unwrap_or(name));
+    let word = |before: &str| {
+        let is_part = |letter: char| letter.is_alphanumeric() || letter == '_';
+        before.rsplit(|letter| !is_part(letter)).next().is_some_and(is_name)
+    };
+    let (mut lines, mut found) = (0, 0);
+    for line in code(text).iter().map(|line| line.trim()) {
+        if line.is_empty() || line.starts_with("//") {
+            continue;
+        }
+        lines += 1;
+        found += u64::from(line.match_indices("!(").any(|(at, _)| word(&line[..at])));
+    }
+    (lines, found)
 }
 
 #[track_caller]
@@ -210,6 +260,63 @@ fn a_library_is_named_only_in_its_own_folder() {
         }
     }
     check("redb, wasmtime, Cedar, the WIT library and parking_lot each have one folder", broken);
+}
+
+#[test]
+fn code_asserts_what_it_relies_on() {
+    let mut counts: BTreeMap<String, (u64, u64)> = BTreeMap::new();
+    let sources = sources();
+    // Modules that are compiled for tests alone.
+    let for_tests: Vec<String> = sources
+        .iter()
+        .flat_map(|(path, text)| {
+            let folder = path.strip_suffix(".rs").unwrap().strip_suffix("/lib");
+            let folder = folder.unwrap_or(path.strip_suffix(".rs").unwrap()).to_string();
+            let lines: Vec<&str> = text.lines().collect();
+            let is_one = |pair: &&[&str]| pair[0] == "#[cfg(test)]" && pair[1].ends_with(';');
+            let name =
+                |pair: &[&str]| pair[1].trim_end_matches(';').rsplit(' ').next().map(String::from);
+            let names: Vec<String> = lines.windows(2).filter(is_one).filter_map(name).collect();
+            names.into_iter().map(move |name| format!("{folder}/{name}.rs"))
+        })
+        .collect();
+    for (path, text) in &sources {
+        let Some(name) = crate_of(path).filter(|_| !is_test(path)) else { continue };
+        if !for_tests.contains(path) {
+            let (lines, found) = asserts(text);
+            let count = counts.entry(name.to_string()).or_default();
+            *count = (count.0 + lines, count.1 + found);
+        }
+    }
+    let mut broken = Vec::new();
+    for (name, (lines, found)) in counts {
+        let rate = found * 10_000 / lines;
+        match ASSERTS_MIN.iter().find(|known| known.0 == name) {
+            Some((_, min)) if rate >= *min => {}
+            Some((_, min)) => broken.push(format!("{name}: {rate}, at least {min}")),
+            None => broken.push(format!("{name}: {rate}, not in the list")),
+        }
+    }
+    check("asserts in 10,000 lines of code do not become fewer", broken);
+}
+
+#[test]
+fn asserts_are_seen_where_they_are_code() {
+    let text = [
+        "//! assert!(true)",
+        "",
+        "    assert!(is_so, \"so\");",
+        "    // assert!(is_so);",
+        "    debug_assert_eq!(",
+        "    if x { assert_ne!(one, other) }",
+        "    my_assert!(is_so); assertion(is_so); \"assert\";",
+        "#[cfg(test)]",
+        "mod tests {",
+        "    assert!(is_so);",
+    ];
+    assert_eq!(asserts(&text.join("\n")), (4, 3));
+    assert_eq!(crate_of("engine/macros/src/derive.rs"), Some("engine/macros"));
+    assert_eq!(crate_of("guest/assemble.rs"), None);
 }
 
 #[test]

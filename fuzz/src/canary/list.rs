@@ -626,6 +626,35 @@ pub const CANARIES: &[Canary] = &[
         "if is_torn && ⟦!options.read_only⟧ {",
         "true",
     ),
+    // Invariants of what is in memory.
+    canary(
+        "pages that were written again",
+        "storage_model",
+        "storage/src/rows/pages.rs",
+        "⟦self.newer.retain(|(page, _)| !has(changes, *page))⟧;",
+        "()",
+    ),
+    canary(
+        "the bytes of a group",
+        "storage_model",
+        "storage/src/log/writer.rs",
+        "state.group.bytes_count += ⟦HEADER_BYTES + body.len()⟧;",
+        "body.len()",
+    ),
+    canary(
+        "outboxes that are removed",
+        "storage_model",
+        "storage/src/rows/heads.rs",
+        "None => ⟦self.outboxes.remove(&name)⟧,",
+        "None",
+    ),
+    canary(
+        "messages that were taken",
+        "messages",
+        "storage/src/rows/heads.rs",
+        "if let Some(sent) = ⟦self.messages.remove(&taking.id)⟧ {",
+        "self.messages.get(&taking.id).copied()",
+    ),
     // Checks in parts.
     canary(
         "the last part of a check",

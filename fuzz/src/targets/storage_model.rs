@@ -66,6 +66,7 @@ pub(crate) fn run(seed: u64) -> Outcome {
     let operations = run.rng.random_range(5..60);
     for operation in 0..operations {
         run.operation().map_err(|problem| format!("operation {operation}: {problem}"))?;
+        run.store().check_invariants();
         if run.rng.random_bool(0.1) {
             run.compare().map_err(|problem| format!("after operation {operation}: {problem}"))?;
         }

@@ -109,7 +109,9 @@ impl Seal {
         let mut bytes = ArrayVec::<u8, HEADER_BYTES>::new();
         bytes.put_u32(header.length).put_u32(self.guard(header)).put_u64(header.group.0);
         bytes.put(&header.previous).put(&header.check);
-        bytes.into_inner().expect("the layout has HEADER_BYTES bytes")
+        let bytes = bytes.into_inner().expect("the layout has HEADER_BYTES bytes");
+        debug_assert_eq!(self.decode(&bytes), Some(*header), "what is written is read");
+        bytes
     }
 
     /// The header that `bytes` are, if this database wrote them.

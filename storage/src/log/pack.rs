@@ -314,9 +314,9 @@ mod tests {
         let mut writer = PackWriter::begin(&*file, number, id, Check::default()).unwrap();
         let body = [7; 100];
         let seal = Seal::new(id);
-        let group = Position::new(number, 64);
+        let group = Position::new(number, 96);
         let header = seal.header(100, group, Check::default(), blake3::hash(&body));
-        writer.add(64, &header, &body).unwrap();
+        writer.add(96, &header, &body).unwrap();
         let footer_at = writer.finish().unwrap() - FOOTER_BYTES as u64;
         let (mut block, mut footer) = ([0; BLOCK_BYTES], [0; FOOTER_BYTES]);
         file.read_up_to(&mut block, footer_at - BLOCK_BYTES as u64).unwrap();

@@ -68,6 +68,7 @@ impl<'a> Scan<'a> {
 
     /// Reads on behind a frame.
     fn pass(&mut self, header: Header, place: Position) {
+        assert!(place >= self.tail.end, "a scan goes forward");
         self.tail = Tail::behind(&header, place);
         self.header = Some(header);
     }

@@ -381,6 +381,7 @@ impl Segments {
         capacity: u64,
         previous: Check,
     ) -> Result<Arc<dyn DiskFile>> {
+        assert!(needed <= capacity, "what is to be written has room in the segment");
         let (path, header) = (self.path(number), encode(self.id, number, previous));
         let file = self.with_room(|| {
             create_file(&*self.disk, &path, |file| {
@@ -405,6 +406,7 @@ impl Segments {
     /// Makes sure that the file system holds `needed` bytes for a segment, and more up to
     /// `capacity` where it has room.
     pub(crate) fn reserve(&self, number: u32, needed: u64, capacity: u64) -> Result<()> {
+        assert!(needed <= capacity, "what is to be written has room in the segment");
         let failed = |error| Error::io("allocate", error).at(self.path(number));
         let file = self.file(number)?;
         let length = file.length().map_err(failed)?;
@@ -457,6 +459,7 @@ impl Segments {
 
     /// Writes `bytes` at `offset`.
     pub(crate) fn write(&self, number: u32, offset: u64, bytes: &[u8]) -> Result<()> {
+        assert!(offset >= HEADER_BYTES as u64, "frames are behind the segment's header");
         let written = self.file(number)?.write_all_at(bytes, offset);
         written.map_err(|error| Error::io("write", error).at(self.path(number)))
     }
@@ -469,6 +472,7 @@ impl Segments {
 
     /// Cuts a segment off at `bytes` and makes that durable.
     pub(crate) fn truncate(&self, number: u32, bytes: u64) -> Result<()> {
+        assert!(bytes >= HEADER_BYTES as u64, "a segment keeps its header");
         if self.bytes_count(number)? == bytes {
             return Ok(());
         }

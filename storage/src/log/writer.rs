@@ -314,6 +314,7 @@ impl Writer {
         let on_panic = OnPanic(self);
         let Group { start, end, runs, bytes_count, mut done } = group;
         assert!(start < end, "a group has frames");
+        assert!(!done.is_empty() && !runs.is_empty(), "frames have bytes and callbacks");
         let group = tracing::debug_span!("group", %start, frames = done.len(), bytes = bytes_count);
         let group = group.entered();
         let written = self.write(segments, &runs, end);
@@ -425,6 +426,7 @@ impl Writer {
 
     fn write(&self, segments: &Segments, runs: &[Run], end: Position) -> Result<()> {
         for run in runs {
+            assert!(!run.bytes.is_empty(), "a run has bytes");
             let segment = run.start.segment();
             let needed = u64::from(run.start.offset()) + run.bytes.len() as u64;
             match &run.new {
@@ -500,7 +502,11 @@ impl State {
         }
         for pair in runs.windows(2) {
             let (one, next) = (&pair[0], &pair[1]);
-            assert_eq!(next.start.segment(), one.start.segment() + 1, "runs are of segments in turn");
+            assert_eq!(
+                next.start.segment(),
+                one.start.segment() + 1,
+                "runs are of segments in turn"
+            );
             assert!(next.new.is_some(), "only the first run of a group goes on in a segment");
         }
         assert!(self.next.runs.is_empty() && self.next.done.is_empty(), "the next group is empty");

@@ -113,6 +113,11 @@ impl Packing {
             return None;
         }
         let block = lz4_flex::block::compress(&self.bytes);
+        debug_assert_eq!(
+            lz4_flex::block::decompress(&block, self.bytes.len()).ok().as_ref(),
+            Some(&self.bytes),
+            "what is compressed is read back"
+        );
         let length = u32::try_from(self.bytes.len()).expect("it is within its limit");
         self.bytes.clear();
         let mut body = Vec::with_capacity(LENGTH_BYTES + block.len());

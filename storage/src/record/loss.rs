@@ -21,8 +21,12 @@ pub struct RecordedLoss {
 
 impl RecordedLoss {
     pub(crate) fn put(&self, to: &mut Vec<u8>) {
+        let start = to.len();
         to.put_u64(self.time);
         self.loss.put(to);
+        let read = RecordedLoss::read(Reader::new("loss", &to[start..]));
+        let is_same = |read: RecordedLoss| (read.loss, read.time) == (self.loss, self.time);
+        assert!(read.is_ok_and(is_same), "what is written is read");
     }
 
     /// Reads a record; where it is, its frame knows.

@@ -21,6 +21,7 @@ impl OutboxPlace {
     pub(crate) fn encode(self) -> Vec<u8> {
         let mut bytes = Vec::new();
         bytes.put_u64(self.position.0).put_u32(self.count);
+        debug_assert_eq!(OutboxPlace::decode(&bytes), Some(self), "what is written is read");
         bytes
     }
 
@@ -46,6 +47,7 @@ pub(crate) struct OutboxMark {
 
 impl OutboxMark {
     pub(crate) fn put(&self, to: &mut Vec<u8>) {
+        debug_assert!(is_name(&self.name), "an outbox has a name");
         to.put_u8(u8::from(self.place.is_some()));
         let place = self.place.unwrap_or_default();
         to.put(&place.encode()).put(self.name.as_bytes());

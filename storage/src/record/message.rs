@@ -36,6 +36,7 @@ impl MessageId {
         key[..HASH_BYTES].copy_from_slice(&self.to.0);
         key[HASH_BYTES..][..8].copy_from_slice(&self.position.0.to_be_bytes());
         key[HASH_BYTES + 8..].copy_from_slice(&self.number.to_be_bytes());
+        debug_assert_eq!(MessageId::of_key(&key), Some(self), "a key is read back");
         key
     }
 
@@ -61,6 +62,7 @@ impl Sent {
     pub(crate) fn encode(self) -> Vec<u8> {
         let mut bytes = self.version.0.to_vec();
         bytes.put_u32(self.index);
+        debug_assert_eq!(Sent::decode(&bytes), Some(self), "what is written is read");
         bytes
     }
 
@@ -82,6 +84,7 @@ pub struct Sending {
 
 impl Sending {
     pub(crate) fn put(&self, to: &mut Vec<u8>) {
+        debug_assert!((1..=MESSAGES_MAX).contains(&self.receivers.len()), "few are sent at once");
         to.put(&self.version.0);
         self.receivers.iter().for_each(|receiver| {
             to.put(&receiver.0);
@@ -154,6 +157,7 @@ impl Taking {
                 to.put_u8(0);
             }
             Fate::Dead(why) => {
+                debug_assert!(why.len() <= WHY_BYTES_MAX, "a reason was cut");
                 to.put_u8(1).put_blob(why.as_bytes());
             }
             Fate::Again => {

@@ -47,6 +47,7 @@ impl Retention {
 
     pub(crate) fn put(self, to: &mut Vec<u8>) {
         let (rule, value) = self.to_parts();
+        debug_assert_eq!(Retention::from_parts(rule, value), Some(self), "what is written is read");
         to.put_u8(rule).put_u64(value);
     }
 

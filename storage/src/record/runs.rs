@@ -51,22 +51,25 @@ pub(crate) fn changed(before: &Page, after: &Page) -> Vec<Run> {
             differing.for_each(|at| runs.add(start + at, start + at + 1));
         }
     }
+    debug_assert_eq!(runs.0.is_empty(), before == after, "what differs is in some run");
     runs.0
 }
 
 /// The runs that have every byte of `one` and `other`.
 pub(crate) fn union(one: &[Run], other: &[Run]) -> Vec<Run> {
-    let (mut one, mut other) = (one.iter().peekable(), other.iter().peekable());
+    let (mut ones, mut others) = (one.iter().peekable(), other.iter().peekable());
     let mut runs = Runs::default();
     loop {
-        let next = match (one.peek(), other.peek()) {
-            (Some(first), Some(second)) if first.start <= second.start => one.next(),
-            (_, Some(_)) => other.next(),
-            (_, None) => one.next(),
+        let next = match (ones.peek(), others.peek()) {
+            (Some(first), Some(second)) if first.start <= second.start => ones.next(),
+            (_, Some(_)) => others.next(),
+            (_, None) => ones.next(),
         };
-        let Some(run) = next else { return runs.0 };
+        let Some(run) = next else { break };
         runs.add(usize::from(run.start), run.end());
     }
+    debug_assert!(covers(&runs.0, one) && covers(&runs.0, other), "a union has both");
+    runs.0
 }
 
 /// Returns whether `runs` have every byte of `some`.
@@ -91,7 +94,10 @@ impl Runs {
             Some(last) if start <= last.end() + GAP => {
                 *last = Run::new(usize::from(last.start), end.max(last.end()));
             }
-            _ => self.0.push(Run::new(start, end)),
+            last => {
+                assert!(last.is_none_or(|last| last.end() < start), "runs ascend");
+                self.0.push(Run::new(start, end));
+            }
         }
     }
 }

@@ -23,6 +23,7 @@ pub(crate) trait PutVarint {
             Position::NONE => self.put_varint(0),
             Position::HERE => self.put_varint(1),
             _ => {
+                debug_assert_ne!(position.segment(), u32::MAX, "the number of a segment");
                 self.put_varint(u64::from(position.segment()) + 1);
                 self.put_varint(u64::from(position.offset()));
             }

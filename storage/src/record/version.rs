@@ -189,6 +189,7 @@ pub(crate) fn encode_into(
     changes: &[PageChange],
 ) {
     assert_eq!(commit.pages.len(), changes.len(), "every page is written in some way");
+    let start = to.len();
     let flags = flag(ledger.is_some(), HAS_LEDGER) | flag(commit.globals.is_some(), HAS_GLOBALS);
     put_head(to, &commit.header.encode(), notes, flags, None);
     let payloads = [ledger, Some(commit.input), Some(commit.effects), Some(commit.admission)];
@@ -199,10 +200,22 @@ pub(crate) fn encode_into(
     let mut next = 0;
     for ((index, page), change) in commit.pages.iter().zip(changes) {
         assert_eq!(*index, change.page, "changes are those of the pages");
+        assert!(*index >= next, "pages ascend");
         to.put_varint(u64::from(index - next));
         next = index + 1;
         put_page(to, page, &change.written);
     }
+    debug_assert!(is_read_back(&to[start..], &commit.header, notes), "what is written is read");
+}
+
+/// Whether bytes are a record with this header and these notes, read in any frame.
+fn is_read_back(content: &[u8], header: &Header, notes: &Notes) -> bool {
+    let (frame, layout) = (Position::new(1, 96), Layout::Second);
+    let bytes = VersionBytes { staged: Staged::No, layout, content };
+    let is_same = |record: &VersionRecord<'_>| {
+        record.header == *header && record.notes == notes.clone().settled(frame)
+    };
+    bytes.decode(frame).is_ok_and(|record| is_same(&record) && record.pages().is_ok())
 }
 
 fn flag(is: bool, flag: u8) -> u8 {
@@ -230,6 +243,7 @@ fn put_head(
         to.put_varint(table.len() as u64);
         let mut next = 0;
         for (page, position) in table {
+            assert!(*page >= next, "the pages of a table ascend");
             to.put_varint(u64::from(page - next));
             to.put_position(*position);
             next = page + 1;
@@ -261,6 +275,7 @@ fn put_runs<'p>(
     to.put_position(whole);
     let mut end = 0;
     for (start, bytes) in runs {
+        assert!(u64::from(start) >= end, "runs ascend");
         to.put_varint(u64::from(start) - end);
         put_blob(to, bytes);
         end = u64::from(start) + bytes.len() as u64;
@@ -324,6 +339,7 @@ impl<'a> VersionBytes<'a> {
 impl VersionRecord<'_> {
     /// Appends the record with only the parts in `left`.
     pub(crate) fn encode_trimmed(&self, left: &Left, to: &mut Vec<u8>) -> Result<()> {
+        assert!(self.header.seq < left.kept_from, "what is kept is not trimmed");
         let ledger = self.ledger.filter(|_| left.ledger);
         let globals = self.globals.filter(|_| left.globals);
         let flags = flag(ledger.is_some(), HAS_LEDGER) | flag(globals.is_some(), HAS_GLOBALS);
@@ -334,6 +350,7 @@ impl VersionRecord<'_> {
         to.put_varint(pages.len() as u64);
         let mut next = 0;
         for (index, page) in pages {
+            assert!(index >= next, "pages ascend");
             to.put_varint(u64::from(index - next));
             next = index + 1;
             match page {

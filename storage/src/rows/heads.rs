@@ -328,6 +328,7 @@ impl Heads {
         while first.len() > limit {
             first.pop_last();
         }
+        debug_assert!(first.keys().all(|id| after.is_none_or(|after| *id > after)), "behind it");
         first
     }
 
@@ -423,6 +424,7 @@ impl Heads {
                 first.pop_last();
             }
         }
+        assert!(first.len() <= limit, "no more than are asked for");
         first
     }
 

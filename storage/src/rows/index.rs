@@ -283,6 +283,7 @@ fn put(
     generation: &Generation,
     covers: Tail,
 ) -> Result<(), redb::Error> {
+    assert!(covers.last <= covers.end, "the last frame is before the end");
     let mut rows: Vec<_> = generation.rows.iter().collect();
     rows.sort_unstable_by_key(|(id, _)| **id);
     let mut objects = transaction.open_table(OBJECTS)?;
@@ -355,6 +356,7 @@ impl PartsTable<'_> {
             return Ok(*known);
         }
         let key = parts.key();
+        debug_assert_eq!(Parts::decode(&parts.encode()), Some(parts), "what is written is read");
         let found = self.table.get(&key[..])?.map(|value| decode_parts(&key, value.value()));
         let place = match found {
             Some(found) if found != Some(parts) => PartsAt::Row(parts),

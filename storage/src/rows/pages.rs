@@ -89,7 +89,10 @@ impl PageTable {
         assert!(is_ascending(&self.full), "the pages of the table are ascending");
         assert!(is_ascending(&self.newer), "the pages written since are ascending");
         let is_written = |(page, _): &(u32, Since)| !self.is_untouched(*page);
-        assert!(self.since.iter().all(is_written), "only of pages that were written it is known how");
+        assert!(
+            self.since.iter().all(is_written),
+            "only of pages that were written it is known how"
+        );
     }
 
     /// Bytes that the table takes in memory.

@@ -150,6 +150,7 @@ fn explain(inner: &Inner, report: &mut Report, progress: Progress<'_>) -> Result
     let count = report.apart_count - met_twice + fault_count;
     found.extend(faults.into_iter().map(Damage));
     found.truncate(FINDINGS_MAX);
+    assert!(found.len() as u64 <= count, "what is listed is counted");
     report.consequence_count = report.damage_count.saturating_sub(count);
     (report.damage_count, report.damage) = (count, found);
     report.lost_count = lost.count;

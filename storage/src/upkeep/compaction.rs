@@ -620,7 +620,10 @@ impl Inner {
         while from > 0 {
             let Some(first) = self.locate(row, from)? else { break };
             match sources(&self.log, id, &first) {
-                Ok(sources) => return Ok(Keep { from, sources }),
+                Ok(sources) => {
+                    assert!(from <= row.seq(), "the newest version is kept");
+                    return Ok(Keep { from, sources });
+                }
                 Err(error) => match *error.kind() {
                     // Data that an earlier, stricter rule dropped is gone.
                     ErrorKind::Pruned { kept_from, .. } if kept_from > from => from = kept_from,

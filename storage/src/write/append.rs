@@ -21,7 +21,7 @@ use crate::log::Pushed;
 use crate::log::writer::Done;
 use crate::record::message::{Fate, Sending, Taking};
 use crate::record::version::Staged;
-use crate::record::{BlobHash, Body};
+use crate::record::{BlobHash, Body, records};
 use crate::rows::heads::Heads;
 use crate::rows::pages::PageTable;
 use crate::rows::row::{NewVersion, Row};
@@ -244,6 +244,15 @@ impl<'s> Draft<'s> {
             self.body.taken(&taking);
             self.taken.push(taking);
         }
+        debug_assert_eq!(
+            records(&self.body.0).count(),
+            self.blobs.len()
+                + append.changes.len()
+                + self.names.len()
+                + self.sent.len()
+                + self.taken.len(),
+            "each change is a record"
+        );
         Ok(())
     }
 
@@ -388,6 +397,8 @@ impl<'s> Draft<'s> {
         let pushed = pushed.map_err(|(error, done)| (Some(error), done))?;
         let position = pushed.position;
         for mut drafted in self.rows {
+            let is_behind = |before: &Arc<Row>| before.seq() <= drafted.after.seq();
+            assert!(drafted.before.as_ref().is_none_or(is_behind), "an object goes forward");
             drafted.after.settle(position);
             heads.put(drafted.id, drafted.after, drafted.before.as_deref());
         }
@@ -403,6 +414,7 @@ impl<'s> Draft<'s> {
             messages.for_each(|(id, sent)| heads.send(id, sent));
         }
         self.taken.iter().for_each(|taking| heads.take(taking));
+        debug_assert!(self.taken.iter().all(|it| !heads.is_on_its_way(it.id)), "they are taken");
         Ok((pushed, heads.recent_count()))
     }
 }

@@ -7,7 +7,8 @@ use std::io;
 use object::codec::Write;
 
 use super::{
-    Block, ENTRY_BYTES, FOOTER_BYTES, FULL_BYTES, HEADER_BYTES, Key, MAGIC, VERSION, encode_block,
+    BLOCK_BYTES, Block, ENTRY_BYTES, FOOTER_BYTES, FULL_BYTES, HEADER_BYTES, Key, MAGIC, VERSION,
+    encode_block,
 };
 use crate::disk::directory::DatabaseId;
 use crate::disk::file::DiskFile;
@@ -51,6 +52,7 @@ impl<'a> PackWriter<'a> {
 
     /// Adds the frame that was at `offset`, with the body that it keeps.
     pub(crate) fn add(&mut self, offset: u32, header: &Header, body: &[u8]) -> io::Result<()> {
+        assert!(offset >= self.end, "frames come in the order of the segment");
         if self.open.is_empty() {
             self.first = offset;
         }
@@ -63,6 +65,13 @@ impl<'a> PackWriter<'a> {
 
     fn end_block(&mut self) -> io::Result<()> {
         let compressed = lz4_flex::block::compress(&self.open);
+        debug_assert_eq!(
+            lz4_flex::block::decompress(&compressed, self.open.len()).ok().as_ref(),
+            Some(&self.open),
+            "what is compressed is read back"
+        );
+        let is_behind = |last: &Block| last.first < self.first;
+        assert!(self.blocks.last().is_none_or(is_behind), "blocks are behind each other");
         let stored = if compressed.len() < self.open.len() { &compressed } else { &self.open };
         self.file.write_all_at(stored, self.at)?;
         self.blocks.push(Block {
@@ -85,6 +94,8 @@ impl<'a> PackWriter<'a> {
         }
         let mut directory = Vec::new();
         self.blocks.iter().for_each(|block| encode_block(block, &mut directory));
+        let directory_bytes = self.blocks.len() * BLOCK_BYTES;
+        assert_eq!(directory.len(), directory_bytes, "a block has its length in the directory");
         let mut footer = Vec::with_capacity(FOOTER_BYTES);
         footer.put_u64(self.at).put_count(self.blocks.len()).put_u32(self.end);
         let check = self.key.all(self.number, &[&footer, &directory]);

@@ -128,7 +128,17 @@ pub(super) fn encode(id: ObjectId, row: &Row, parts: PartsAt) -> Vec<u8> {
         PartsAt::Key(key) => bytes.put(&key),
         PartsAt::Row(parts) => bytes.put(&parts.encode()),
     };
-    close(&id.0, bytes)
+    let closed = close(&id.0, bytes);
+    debug_assert!(is_read_back(id, &closed, row), "what is written is read");
+    closed
+}
+
+/// Whether bytes are a row, but for its parts and pages.
+fn is_read_back(id: ObjectId, closed: &[u8], row: &Row) -> bool {
+    decode(id, closed).is_some_and(|(mut read, _)| {
+        Parts::of(row).put_into(&mut read);
+        read == Row { pages: None, ..row.clone() }
+    })
 }
 
 /// An object's row but for its parts, and where these are.

@@ -53,6 +53,7 @@ pub(super) struct Lost {
 
 impl Lost {
     fn add(&mut self, lost: LostVersions) {
+        assert!(lost.first <= lost.last, "some version is lost");
         self.count += 1;
         self.listed.insert((lost.object, lost.first), lost);
         if self.listed.len() > FINDINGS_MAX {

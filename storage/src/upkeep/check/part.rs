@@ -125,6 +125,7 @@ impl Parts {
     /// The part that is next behind another: less of the same when it was given up.
     pub(super) fn next(&mut self, load: &Load) -> Option<Part> {
         let Part { from, to } = load.part;
+        assert!(self.width > 0, "a part has some ids");
         let part = |from, width| Part { from, to: Part::ALL.to.min(from + width) };
         let Some((done, all)) = load.full_at else {
             if load.bytes < load.bytes_max / 3 {
