@@ -286,7 +286,7 @@ impl Store {
         if cfg!(debug_assertions) {
             self.inner.check_invariants();
         }
-        // Whatever failed before: nothing may be written once the lock is released.
+        // Even after a failure, nothing may be written once the lock is released.
         let closed = self.inner.log.close();
         joined.and(written).and(closed)?;
         if self.inner.options.compact_index && !self.inner.options.read_only {
@@ -415,6 +415,7 @@ impl Inner {
         Ok(())
     }
 
+    /// Asserts what always holds of what is in memory.
     fn check_invariants(&self) {
         let covered = *self.covered.lock();
         self.heads.lock().check_invariants();
@@ -423,7 +424,7 @@ impl Inner {
         assert!(is_durable, "the index covers only what is durable");
     }
 
-    /// Reads the index as it is now.
+    /// Reads the present index.
     pub(crate) fn indexed<T>(&self, read: impl FnOnce(&Reading<'_>) -> Result<T>) -> Result<T> {
         let done = self.heed(self.index.reading().and_then(|index| read(&index)));
         // The row that was read may be there although something failed meanwhile.
