@@ -101,9 +101,11 @@ const ASSERTS_MIN: &[(&str, u64)] = &[
     ("guest/examples/tally", 0),
     ("guest/examples/vault", 0),
     ("guest/macros", 17),
+    ("names", 0),
     ("object", 70),
     ("policy", 1),
     ("query", 19),
+    ("schedules", 0),
     ("schema", 6),
     ("storage", 100),
 ];

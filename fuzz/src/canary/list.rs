@@ -648,13 +648,6 @@ pub const CANARIES: &[Canary] = &[
         "None => ⟦self.outboxes.remove(&name)⟧,",
         "None",
     ),
-    canary(
-        "messages that were taken",
-        "messages",
-        "storage/src/rows/heads.rs",
-        "if let Some(sent) = ⟦self.messages.remove(&taking.id)⟧ {",
-        "self.messages.get(&taking.id).copied()",
-    ),
     // Checks in parts.
     canary(
         "the last part of a check",

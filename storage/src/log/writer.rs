@@ -162,6 +162,7 @@ impl Writer {
         let position = state.place(HEADER_BYTES + body.len(), self.sizes.segment_bytes);
         let header = self.seal.header(body.len() as u32, state.group.start, state.tail.check, hash);
         let run = state.group.runs.last_mut().expect("a place is in a run");
+        assert_eq!(run.start.0 + run.bytes.len() as u64, position.0, "a frame follows its run");
         run.bytes.extend_from_slice(&self.seal.encode(&header));
         run.bytes.extend_from_slice(body);
         let tail = Tail::behind(&header, position);

@@ -208,7 +208,7 @@ pub(crate) fn encode_into(
     debug_assert!(is_read_back(&to[start..], &commit.header, notes), "what is written is read");
 }
 
-/// Whether bytes are a record with this header and these notes, read in any frame.
+/// Returns whether bytes are a record with this header and these notes, read in any frame.
 fn is_read_back(content: &[u8], header: &Header, notes: &Notes) -> bool {
     let (frame, layout) = (Position::new(1, 96), Layout::Second);
     let bytes = VersionBytes { staged: Staged::No, layout, content };

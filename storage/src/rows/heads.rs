@@ -356,6 +356,7 @@ impl Heads {
         self.epoch += 1;
         assert!(self.older.len() <= OLDER_MAX, "few generations are kept");
         assert!(self.is_written(), "what is being written is not recent");
+        assert_eq!(self.recent.large_pages, 0, "large tables are counted by generation");
         (generation, let_go)
     }
 

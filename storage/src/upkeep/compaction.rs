@@ -595,6 +595,7 @@ impl Trim<'_> {
             self.keeps.clear();
         }
         self.keeps.insert(id, Arc::clone(&keep));
+        assert!(self.keeps.len() <= KEEPS_MAX, "few objects are remembered");
         Ok(keep)
     }
 }

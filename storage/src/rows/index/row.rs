@@ -133,7 +133,7 @@ pub(super) fn encode(id: ObjectId, row: &Row, parts: PartsAt) -> Vec<u8> {
     closed
 }
 
-/// Whether bytes are a row, but for its parts and pages.
+/// Returns whether bytes are a row, but for its parts and pages.
 fn is_read_back(id: ObjectId, closed: &[u8], row: &Row) -> bool {
     decode(id, closed).is_some_and(|(mut read, _)| {
         Parts::of(row).put_into(&mut read);

@@ -126,6 +126,7 @@ impl Parts {
     pub(super) fn next(&mut self, load: &Load) -> Option<Part> {
         let Part { from, to } = load.part;
         assert!(self.width > 0, "a part has some ids");
+        assert!(from < to && to <= Part::ALL.to, "a part is a range of all ids");
         let part = |from, width| Part { from, to: Part::ALL.to.min(from + width) };
         let Some((done, all)) = load.full_at else {
             if load.bytes < load.bytes_max / 3 {
