@@ -6,7 +6,6 @@ use object::input::Input;
 use super::*;
 use crate::clock::Clock;
 use crate::head::live::Live;
-use crate::run::resident::Resident;
 
 const START: u64 = 1_356_998_400_000;
 
@@ -123,7 +122,7 @@ fn a_panic_over_a_wake_does_not_lose_it() {
 fn an_object_that_went_on_while_it_was_being_created_keeps_its_newest_version() {
     let directory = tempfile::tempdir().unwrap();
     let (db, id) = open(&directory);
-    let resident = Arc::new(Resident::new(id));
+    let resident = db.shared.residents.place(id);
     let genesis = on_thread(|stack| db.shared.load(stack, &resident)).unwrap().unwrap();
     db.call(id, "add", Vec::new()).wait().unwrap();
     db.shared.residents.insert(genesis, &db.shared.metrics);
