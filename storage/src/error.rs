@@ -140,7 +140,8 @@ pub enum ErrorKind {
         expected: Position,
     },
     /// A backup has frames behind its recorded end, as after an earlier program that was killed in
-    /// one: nothing confirms that these are all.
+    /// one, or that wrote to it as to a database, whose index is lost: nothing confirms that these
+    /// are all.
     BackupBeyond {
         /// The end of the part to be restored.
         found: Position,
@@ -448,8 +449,9 @@ impl ErrorKind {
             }
             ErrorKind::BackupBeyond { found, recorded } => write!(
                 f,
-                "the backup has a record of its end, {recorded}, and goes on to {found}: it was \
-                 cut short while it was brought up to date, and nothing vouches for what is behind"
+                "the backup has a record of its end, {recorded}, and goes on to {found}: an \
+                 earlier program was cut short while it brought it up to date, or wrote to it as \
+                 to a database, and nothing vouches for what is behind"
             ),
             ErrorKind::TimesOutOfOrder(disorder) => write!(f, "{disorder}"),
             ErrorKind::NotABoundary { found, before, behind } => {

@@ -693,6 +693,13 @@ pub const CANARIES: &[Canary] = &[
         "passage.tail()",
     ),
     canary(
+        "a first backup killed before its witness",
+        "backup",
+        "storage/src/disk/directory.rs",
+        "exists(disk, &witness)? || ⟦exists(disk, &temporary(&witness))?⟧;",
+        "false",
+    ),
+    canary(
         "a backup killed before its names",
         "backup",
         "storage/src/upkeep/backup/staged.rs",

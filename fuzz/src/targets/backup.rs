@@ -1,5 +1,5 @@
 //! Backups whose power is cut at every write and every sync: a first backup cannot be opened until
-//! it is complete; a later one has its former content, or all of the new one; and backing up again
+//! it is complete, nor restored into once it has a witness; a later one has its former content, or all of the new one; and backing up again
 //! continues from there, also when the power is cut again. A restored database is equal to the
 //! backup.
 //!
@@ -354,6 +354,18 @@ impl Run<'_> {
             Ok(found) => self.compare(&found, self.had)?,
         }
         disk.kill();
+        if is_first {
+            let disk = SimulatedDisk::new(left.clone());
+            let what = Restoring::from(Until::End).allow_empty(true);
+            if options(&disk).restore(DATABASE, BACKUP, what, |_, _| {}).is_ok() {
+                let witness = [WITNESS.to_string(), format!("{WITNESS}.tmp")];
+                let is_left = witness.iter().any(|it| disk.volume().node(Path::new(it)).is_some());
+                hold("no unfinished backup is restored into", !is_left)?;
+                drop(must("writing to it", options(&disk).existing(true).open(BACKUP))?);
+                self.tally.add("restores where a backup was begun", 1);
+            }
+            disk.kill();
+        }
         if self.rng.random_bool(0.7) {
             return Ok(());
         }

@@ -135,6 +135,18 @@ impl Directory {
         exists(disk, &path.join(MARKER)).map_err(|error| error.at(path))
     }
 
+    /// Returns the id of the database in `path`; none when there is no marker that tells it. The
+    /// database is not locked.
+    pub(crate) fn id_in(disk: &dyn Disk, path: &Path) -> Result<Option<DatabaseId>> {
+        let failed = |error: Error| error.at(path);
+        if !exists(disk, &path.join(MARKER)).map_err(failed)? {
+            return Ok(None);
+        }
+        let marker = disk.open_to_read(&path.join(MARKER));
+        let marker = marker.map_err(|error| failed(Error::io("open", error)))?;
+        Ok(decode(&read(&*marker).map_err(failed)?).ok())
+    }
+
     /// Checks that a database can be created in a directory: it is missing or empty, or has an
     /// unfinished one.
     pub(crate) fn require_free(disk: &dyn Disk, path: &Path) -> Result<()> {
@@ -275,7 +287,9 @@ fn is_without_marker(disk: &dyn Disk, path: &Path) -> Result<bool> {
 /// Returns the error for an unfinished database without a marker in a directory, if there is one.
 fn unfinished(disk: &dyn Disk, path: &Path) -> Result<Option<ErrorKind>> {
     let is_begun = exists(disk, &temporary(&path.join(MARKER)))?;
-    let is_backup = exists(disk, &path.join(WITNESS))?;
+    let witness = path.join(WITNESS);
+    // A crash may have come before the first one had its name.
+    let is_backup = exists(disk, &witness)? || exists(disk, &temporary(&witness))?;
     // Another process may just have renamed the marker.
     let is_unfinished = is_begun && !exists(disk, &path.join(MARKER))?;
     Ok(is_unfinished.then_some(ErrorKind::Unfinished { is_backup }))

@@ -16,8 +16,8 @@ pub enum Retention {
     All,
     /// Keeps this many versions.
     Versions(u64),
-    /// Keeps versions that were the newest at some moment of the last milliseconds, this many, as a
-    /// compaction [counts](crate::Ages) them.
+    /// Keeps versions that were the newest at some moment within this many milliseconds before a
+    /// compaction, as it [counts](crate::Ages) them.
     Age(u64),
 }
 

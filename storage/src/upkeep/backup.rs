@@ -28,13 +28,13 @@ use std::sync::Arc;
 use crate::disk::directory::Directory;
 use crate::error::position::Position;
 use crate::error::{Error, ErrorKind, Result};
-use crate::log::frame::{Frames, Seal, damaged};
+use crate::log::frame::{Seal, damaged};
 use crate::log::scan;
 use crate::log::scan::{Next, Scan};
 use crate::log::segment::{FIRST, Segments, Tail};
 use crate::options::Options;
 use crate::store::Store;
-use crate::upkeep::backup::contents::{Contents, count_on};
+use crate::upkeep::backup::contents::{Contents, count_on, ends_at};
 use crate::upkeep::backup::copy::{Copied, GoesOn, LogCopy, Mended, Progress, Verify};
 use crate::upkeep::backup::witness::Witness;
 
@@ -81,7 +81,8 @@ impl Options {
     ///
     /// # Errors
     ///
-    /// Those of the file system.
+    /// [`OtherDatabase`](ErrorKind::OtherDatabase) when its record of its end is of another
+    /// database, and those of the file system.
     pub fn is_backup(&self, path: impl AsRef<Path>) -> Result<bool> {
         witness::is_backup(&self.disk, path.as_ref())
     }
@@ -94,9 +95,10 @@ impl Store {
     ///
     /// Only the part that the backup lacks is copied, in bounded memory, every frame verified. The
     /// backup has the database's content: what retention dropped there is dropped from it too, last
-    /// of all. After a failure, a stop by `progress` ([`GoesOn`]), or a crash, calling it again
-    /// continues; until then an existing backup has its former content, or all new frames too, and
-    /// a new one cannot be opened: [`Unfinished`](ErrorKind::Unfinished).
+    /// of all. After a failure, a stop by `progress` ([`GoesOn`]), or a crash, an existing backup has
+    /// its former content, and calling it again starts from there; or it has all new frames too. A
+    /// new one cannot be opened ([`Unfinished`](ErrorKind::Unfinished)), and calling it again
+    /// continues with what was copied.
     ///
     /// The backup is this database, with its id: [`Options::restore`](crate::Options::restore)
     /// explains the consequences. It is locked meanwhile, and must not be appended to between
@@ -205,8 +207,13 @@ fn count(
     end: Position,
 ) -> Result<(Tail, Contents)> {
     let (mut tail, mut contents) = (scan::start(seal), Contents::default());
+    let is_in_log = |tail| match ends_at((segments, seal), tail) {
+        // A witness that is not of this log says nothing about it.
+        Err(error) if matches!(error.kind(), ErrorKind::Damaged { .. }) => Ok(false),
+        found => found,
+    };
     if let Some(before) = before.filter(|before| before.tail.last != Position::NONE)
-        && (segments, seal).frame(before.tail.last)?.check == before.tail.check
+        && is_in_log(before.tail)?
     {
         (tail, contents) = (before.tail, before.contents);
     }

@@ -54,7 +54,7 @@ pub(crate) fn recover(
             // A backup has a witness of its end, whatever an index of it covers.
             let (segments, witness) = staged::readable(directory)?;
             if let Some(witness) = witness {
-                validate_covered(&segments, seal, witness.tail)?;
+                validate_witnessed(&segments, seal, witness.tail)?;
             }
             segments
         }
@@ -138,7 +138,30 @@ pub(crate) fn validate_index(directory: &Directory, covered: Tail) -> Result<()>
     validate_covered(&segments, Seal::new(directory.id()), covered)
 }
 
-/// Checks that the log still has what the index says it has.
+/// Checks that the log of a backup still reaches its recorded end.
+fn validate_witnessed(segments: &Segments, seal: Seal, recorded: Tail) -> Result<()> {
+    let Err(error) = validate_covered(segments, seal, recorded) else { return Ok(()) };
+    if !matches!(error.kind(), ErrorKind::LogBehind { .. } | ErrorKind::Damaged { .. }) {
+        return Err(error);
+    }
+    let mut scan = Scan::new(segments, seal, begin(segments, seal)?);
+    let mut found = scan.tail().end;
+    let broken = loop {
+        match scan.next()? {
+            Next::Frame(_) => found = scan.tail().end,
+            Next::Nothing => break None,
+            Next::Broken(error) => break Some(error),
+        }
+    };
+    is_torn(segments, &mut scan, broken)?;
+    let expected = recorded.end;
+    match found < expected {
+        true => Err(ErrorKind::BackupCut { found, expected }.into()),
+        false => Err(error),
+    }
+}
+
+/// Checks that the log still has what is on record as its end: by the index, or by the witness.
 pub(crate) fn validate_covered(segments: &Segments, seal: Seal, covered: Tail) -> Result<()> {
     if covered.last == Position::NONE {
         return match segments.header(segment::FIRST)?.previous == seal.first() {
@@ -155,7 +178,7 @@ pub(crate) fn validate_covered(segments: &Segments, seal: Seal, covered: Tail) -
     }
     let last = (segments, seal).frame(covered.last)?;
     if last.check != covered.check {
-        return Err(damaged(covered.last, "the frame that the index covers last", "another"));
+        return Err(damaged(covered.last, "the frame on record as the last", "another"));
     }
     Ok(())
 }

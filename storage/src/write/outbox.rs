@@ -346,7 +346,7 @@ impl Inner {
     }
 }
 
-/// Checks that an outbox is at a place where there is a frame, or before the first.
+/// Checks that the place of an outbox is before the mark's own frame, which is `at`.
 pub(crate) fn validate_mark(mark: &OutboxMark, at: Position) -> Result<()> {
     match mark.place.is_none_or(|place| place.position < at) {
         true => Ok(()),

@@ -237,7 +237,8 @@ fn a_backup_that_fails_at_any_operation_is_gone_on_with() {
                         [ErrorKind::NotADatabase, ErrorKind::Unfinished { is_backup: true }]
                             .contains(error.kind());
                     let is_begun = *error.kind() == ErrorKind::Unfinished { is_backup: false };
-                    let is_empty = !to.join("backup.witness").exists();
+                    let is_empty = !to.join("backup.witness").exists()
+                        && !to.join("backup.witness.tmp").exists();
                     assert!(is_told || (is_begun && is_empty), "operation {at}: {error}");
                 }
             }
@@ -564,6 +565,24 @@ fn a_database_that_was_begun_as_a_backup_is_no_backup_any_more() {
     begin("opened", 5);
     assert_eq!(heads(&small().open(place("opened")).unwrap()), expected);
     assert!(!place("opened/backup.witness").exists());
+
+    // Without its index it is a backup that goes on behind its recorded end, as its error says.
+    let expected = begin("lost", 5);
+    fs::remove_file(place("lost/index.redb")).unwrap();
+    assert_eq!(small().repair(place("lost"), None).unwrap_err().kind(), &ErrorKind::IsBackup);
+    let told = small().restore(place("lost"), place("again"), what, |_, _| {}).unwrap_err();
+    let ErrorKind::BackupBeyond { found, .. } = *told.kind() else { panic!("{told}") };
+    assert!(told.to_string().contains("or wrote to it"), "{told}");
+    let what = what.accept_end(Some(found));
+    small().restore(place("lost"), place("again"), what, |_, _| {}).unwrap();
+    assert_eq!(heads(&small().open(place("again")).unwrap()), expected);
+    // A damaged one says how to go on.
+    begin("garbled", 5);
+    fs::write(place("garbled/backup.witness"), "garbled").unwrap();
+    let told = small().read_only(true).open(place("garbled")).unwrap_err().to_string();
+    assert!(told.contains("or remove the file"), "{told}");
+    fs::remove_file(place("garbled/backup.witness")).unwrap();
+    assert_eq!(heads(&small().open(place("garbled")).unwrap()), expected);
 }
 
 /// A backup that was stopped while it followed what retention had done had all that was new, and a
@@ -771,7 +790,7 @@ fn what_is_staged_without_all_that_its_witness_covers_is_nothing() {
     assert!(is_staged.is_some() && to.join("log/00000001.pack.tmp").exists());
     copy(&to, &place("staged"));
     let bytes = fs::read(&witness).unwrap();
-    let without: [(&str, &dyn Fn()); 4] = [
+    let without: [(&str, &dyn Fn()); 7] = [
         ("a cut witness", &|| fs::write(&witness, &bytes[..175]).unwrap()),
         ("a changed witness", &|| {
             let mut bytes = bytes.clone();
@@ -779,6 +798,18 @@ fn what_is_staged_without_all_that_its_witness_covers_is_nothing() {
             fs::write(&witness, bytes).unwrap();
         }),
         ("no last segment", &|| fs::remove_file(&last).unwrap()),
+        ("a cut pack", &|| {
+            let pack = to.join("log/00000001.pack.tmp");
+            let bytes = fs::read(&pack).unwrap();
+            fs::write(&pack, &bytes[..bytes.len() / 2]).unwrap();
+        }),
+        ("no header of a segment", &|| {
+            let file = OpenOptions::new().write(true).open(&last).unwrap();
+            file.write_all_at(&[0; 96], 0).unwrap();
+        }),
+        ("a witness that ends within its last frame", &|| {
+            fs::write(&witness, forged(&bytes, 40, |end| end - 8)).unwrap();
+        }),
         ("no last frame", &|| {
             let bytes = fs::read(&last).unwrap();
             fs::write(&last, &bytes[..bytes.len() - 1]).unwrap();
@@ -794,6 +825,74 @@ fn what_is_staged_without_all_that_its_witness_covers_is_nothing() {
     }
 }
 
+/// Returns a witness with another number at an offset, and the check of that.
+fn forged(witness: &[u8], at: usize, change: impl FnOnce(u64) -> u64) -> Vec<u8> {
+    let mut bytes = witness[..144].to_vec();
+    let found = u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap());
+    bytes[at..at + 8].copy_from_slice(&change(found).to_le_bytes());
+    let check = blake3::derive_key("continuant 1 backup witness", &bytes);
+    bytes.extend(check);
+    bytes
+}
+
+/// Regression: the database was called damaged.
+#[test]
+fn a_forged_witness_does_not_make_the_database_damaged() {
+    let directory = TempDir::new().unwrap();
+    let (to, whole) = (directory.path().join("backup"), directory.path().join("whole"));
+    let store = small().open(directory.path().join("db")).unwrap();
+    let mut fleet = Fleet::new(11);
+    (0..9).for_each(|_| drop(fleet.append(&store)));
+    backup(&store, &to).unwrap();
+    let witness = to.join("backup.witness");
+    let bytes = fs::read(&witness).unwrap();
+    fleet.append(&store);
+    let expected = backup(&store, &whole).unwrap().contents;
+    for (at, less) in [(40, 8), (48, 8), (48, 1 << 32)] {
+        fs::write(&witness, forged(&bytes, at, |place| place - less)).unwrap();
+        assert_eq!(backup(&store, &to).unwrap().contents, expected, "{at} less {less}");
+        assert_eq!(fs::read(&witness).unwrap(), fs::read(whole.join("backup.witness")).unwrap());
+    }
+    fs::write(&witness, forged(&bytes, 88, |_| u64::MAX)).unwrap();
+    let report = backup(&store, &to).unwrap();
+    assert_eq!((report.contents, report.mended.len()), (expected, 1));
+}
+
+/// Regression: an opened backup that was cut was said to be behind an index, which it has not.
+#[test]
+fn a_backup_that_was_cut_says_the_same_however_it_is_read() {
+    let directory = TempDir::new().unwrap();
+    let place = |name: &str| directory.path().join(name);
+    let store = small().open(place("db")).unwrap();
+    let mut fleet = Fleet::new(12);
+    while store.stats().unwrap().segment_count < 3 {
+        fleet.append(&store);
+    }
+    (0..2).for_each(|_| drop(fleet.append(&store)));
+    let expected = backup(&store, &place("backup")).unwrap().end;
+    let places = boundaries(&place("backup"));
+    let [.., found, last] = places[..] else { panic!("{places:?}") };
+    assert_eq!(last, expected);
+    let (segment, offset) = self::place(found);
+    let cuts = [(segment, offset), (segment, offset + 90), (2, 0)];
+    for (number, length) in cuts {
+        copy(&place("backup"), &place("cut"));
+        let log = |number| place("cut").join(format!("log/{number:08}.log"));
+        match length {
+            0 => (number..9).for_each(|number| drop(fs::remove_file(log(number)))),
+            _ => OpenOptions::new().write(true).open(log(number)).unwrap().set_len(length).unwrap(),
+        }
+        let error = small().read_only(true).open(place("cut")).unwrap_err();
+        let restored = small().restore(place("cut"), place("restored"), Until::End, |_, _| {});
+        assert_eq!(restored.unwrap_err().kind(), error.kind());
+        let ErrorKind::BackupCut { found: end, expected: had } = *error.kind() else {
+            panic!("{number} at {length}: {error}")
+        };
+        assert!(had == expected && (length == 0 || end == found), "{end} of {had}");
+        fs::remove_dir_all(place("cut")).unwrap();
+    }
+}
+
 /// Replaces all segments of a backup by packs that have all that they had.
 fn compact_a_backup(to: &Path) {
     // A backup opens for writing only after its witness is removed.
@@ -803,6 +902,49 @@ fn compact_a_backup(to: &Path) {
     assert!(open.compact(0, |_, _| {}).unwrap().segment_count > 0);
     drop(open);
     fs::write(to.join("backup.witness"), witness).unwrap();
+}
+
+/// Regression: a restore into a first backup that was killed before its witness had its name made a
+/// database that was taken for a backup for ever.
+#[test]
+fn a_first_backup_that_was_killed_before_its_witness_had_its_name_is_a_backup() {
+    let directory = TempDir::new().unwrap();
+    let place = |name: &str| directory.path().join(name);
+    let (to, disk) = (place("backup"), WatchedDisk::new(&place("backup")));
+    let store = small().disk(Arc::new(disk.clone())).open(place("db")).unwrap();
+    append(&store, &[Author::new(3).1], &[]).unwrap();
+    let staged = to.join("backup.witness.tmp");
+    let is_staged = (0..20).any(|at| {
+        fs::remove_dir_all(&to).unwrap_or_default();
+        disk.failing(at, || backup(&store, &to)).0.unwrap_err();
+        fs::metadata(&staged).is_ok_and(|found| found.len() == 176)
+    });
+    assert!(is_staged && !to.join("backup.witness").exists());
+    let witness = fs::read(&staged).unwrap();
+    backup(&store, &place("other")).unwrap();
+    let unfinished = ErrorKind::Unfinished { is_backup: true };
+    assert_eq!(small().open(&to).unwrap_err().kind(), &unfinished);
+    let error = small().restore(place("other"), &to, Until::End, |_, _| {}).unwrap_err();
+    assert_eq!((error.kind(), fs::read(&staged).unwrap()), (&unfinished, witness.clone()));
+    backup(&store, &to).unwrap();
+    assert_eq!(heads_at(&to), heads(&store));
+
+    // What such a restore made earlier is a database.
+    drop(restore(&to, &place("restored"), Until::End).unwrap());
+    let staged = place("restored/backup.witness.tmp");
+    fs::write(&staged, &witness).unwrap();
+    assert!(!small().is_backup(place("restored")).unwrap());
+    small().repair(place("restored"), None).unwrap();
+    fs::write(&staged, &witness).unwrap();
+    assert_eq!(heads(&small().open(place("restored")).unwrap()), heads(&store));
+    assert!(!staged.exists());
+    // And one that has the witness of another database under its temporary name.
+    drop(small().open(place("foreign")).unwrap());
+    fs::copy(to.join("backup.witness"), place("foreign/backup.witness.tmp")).unwrap();
+    assert!(!small().is_backup(place("foreign")).unwrap());
+    fs::copy(to.join("backup.witness"), place("foreign/backup.witness")).unwrap();
+    let error = small().open(place("foreign")).unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::OtherDatabase { .. }), "{error}");
 }
 
 #[test]

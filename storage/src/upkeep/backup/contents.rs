@@ -11,7 +11,8 @@ use crate::disk::file::DiskFile;
 use crate::error::Result;
 use crate::error::position::Position;
 use crate::log::frame;
-use crate::log::frame::{Frame, Seal, damaged, placed};
+use crate::log::frame::{Frame, Frames, Seal, damaged, placed};
+use crate::log::scan;
 use crate::log::segment::{Segment, Segments, Tail};
 use crate::record::version::Staged;
 use crate::record::{HEAD_BYTES, HeadKind, Record, decode_refusal, head, records};
@@ -113,6 +114,37 @@ pub(crate) fn count_on(
         }
     }
     Ok((tail, contents))
+}
+
+/// Returns whether the last frame before an end is the one that it names.
+///
+/// # Errors
+///
+/// Damage of that frame, if there is none at its place too.
+pub(crate) fn ends_at((segments, seal): (&Segments, Seal), tail: Tail) -> Result<bool> {
+    let Tail { end, last, check } = tail;
+    if last == Position::NONE {
+        return Ok(tail == scan::start(seal));
+    }
+    let frame = (segments, seal).frame(last)?;
+    let length = match segments.segment(last.segment())? {
+        Segment::Plain(_) => frame.body.len() as u64,
+        // The frame may have had more records.
+        Segment::Packed(pack) => match pack.frame(last.offset())? {
+            Some((header, _)) => u64::from(header.length),
+            None => return Ok(false),
+        },
+    };
+    if (frame.position, frame.check) != (last, check) {
+        return Ok(false);
+    }
+    if end.0.checked_sub(last.0) == Some(frame::HEADER_BYTES as u64 + length) {
+        return Ok(true);
+    }
+    // Or the start of a later segment, which has no frame yet.
+    let is_start = end == Tail::of_segment(end.segment(), check).end;
+    let is_later = is_start && end.segment() > last.segment();
+    Ok(is_later && segments.header(end.segment())?.previous == check)
 }
 
 /// A segment that is not packed, read in windows.

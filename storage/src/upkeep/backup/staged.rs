@@ -21,11 +21,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::disk::directory::{Directory, keep_file, remove_temporary, sync_directory, temporary};
-use crate::error::position::Position;
 use crate::error::{Error, ErrorKind, Result};
-use crate::log::frame::{Frames, Seal};
+use crate::log::frame::Seal;
 use crate::log::segment::{FIRST, Segments, Tail};
 use crate::log::{file, pack};
+use crate::upkeep::backup::contents::ends_at;
 use crate::upkeep::backup::witness::Witness;
 
 /// The file of a segment, or its pack.
@@ -120,22 +120,24 @@ fn log(directory: &Directory) -> Segments {
 fn staged(directory: &Directory) -> Result<Option<(Segments, Witness)>> {
     let Some(witness) = Witness::staged_of_backup(directory)? else { return Ok(None) };
     let segments = log(directory).with_staged();
-    let is_whole = has_all(&segments, Seal::new(directory.id()), witness.tail)?;
+    let is_whole = has_all((&segments, Seal::new(directory.id())), witness.tail);
+    let is_whole = is_whole.or_else(|error| match error.kind() {
+        ErrorKind::Damaged { .. } | ErrorKind::OtherDatabase { .. } => Ok(false),
+        _ => Err(error),
+    })?;
     Ok(is_whole.then_some((segments, witness)))
 }
 
-/// Returns whether a log has all of its segments up to an end, and the last frame before it.
-fn has_all(segments: &Segments, seal: Seal, tail: Tail) -> Result<bool> {
+/// Returns whether a log has all of its segments up to an end, and the last frame before it, and its
+/// staged files can be opened.
+fn has_all((segments, seal): (&Segments, Seal), tail: Tail) -> Result<bool> {
     let numbers = segments.numbers()?;
     if !(FIRST..=tail.end.segment()).all(|number| numbers.binary_search(&number).is_ok()) {
         return Ok(false);
     }
-    if tail.last == Position::NONE {
-        return Ok(true);
+    // An earlier program may have left one half written beside a whole witness.
+    for (number, _) in segments.staged_files()? {
+        segments.header(number)?;
     }
-    match (segments, seal).frame(tail.last) {
-        Ok(frame) => Ok(frame.check == tail.check),
-        Err(error) if matches!(error.kind(), ErrorKind::Damaged { .. }) => Ok(false),
-        Err(error) => Err(error),
-    }
+    ends_at((segments, seal), tail)
 }

@@ -9,7 +9,8 @@
 //! It is written when all that it states is durable, and before a new backup gets its marker: at
 //! the beginning it states that nothing is there, so that the directory is known as a backup. This
 //! module does not know what is done about a shorter log. A database may have an old witness, from
-//! when a program opened a backup for writing.
+//! when a program opened a backup for writing; its index shows that. Without the index it counts as a
+//! backup that goes on behind its recorded end, and restoring it makes a database of it again.
 //!
 //! Invariant: a backup has at least what its witness states, unless something was lost.
 
@@ -33,6 +34,7 @@ const MAGIC: [u8; 12] = *b"CONTINUANTBK";
 const FORMAT: u32 = 1;
 const BYTES: usize = 176;
 const CONTEXT: &str = "continuant 1 backup witness";
+const REMEDY: &str = "back up into it again; or remove the file, and nothing confirms its end";
 
 /// The end of a backup, and how much of it was verified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,19 +68,21 @@ impl Witness {
 
     /// Reads the witness of a directory that is a backup, and not a database with one of earlier.
     pub(crate) fn of_backup(directory: &Directory) -> Result<Option<Witness>> {
-        let Some(witness) = Witness::read(directory)? else { return Ok(None) };
+        let witness = Witness::read(directory).map_err(|error| match error.kind() {
+            // The index does not show whether it is old.
+            ErrorKind::Damaged { .. } => error.because(std::io::Error::other(REMEDY)),
+            _ => error,
+        });
+        let Some(witness) = witness? else { return Ok(None) };
         let is_old = witness.is_old(directory.disk(), &directory.index())?;
         Ok((!is_old).then_some(witness))
     }
 
     /// Reads the witness that a backup has under its temporary name, if the witness is whole.
     pub(crate) fn staged_of_backup(directory: &Directory) -> Result<Option<Witness>> {
-        let path = temporary(&directory.witness());
-        let witness = match read(&**directory.disk(), &path, Some(directory.id())) {
-            Err(error) if is_no_witness(&error) => None,
-            read => read.map_err(|error| error.at(directory.path()))?,
-        };
-        let Some(witness) = witness else { return Ok(None) };
+        let staged = staged(&**directory.disk(), &directory.witness(), Some(directory.id()));
+        let staged = staged.map_err(|error| error.at(directory.path()))?;
+        let Some(witness) = staged else { return Ok(None) };
         let is_old = witness.is_old(directory.disk(), &directory.index())?;
         Ok((!is_old).then_some(witness))
     }
@@ -132,22 +136,32 @@ impl Witness {
 /// covers more.
 pub(crate) fn is_backup(disk: &Arc<dyn Disk>, path: &Path) -> Result<bool> {
     let (witness, index) = (path.join(Directory::WITNESS), path.join(Directory::INDEX));
-    for (path, is_staged) in [(temporary(&witness), true), (witness, false)] {
-        match read(&**disk, &path, None) {
-            Ok(None) => {}
-            Ok(Some(witness)) => return Ok(!witness.is_old(disk, &index)?),
-            Err(error) if is_no_witness(&error) && is_staged => {}
-            Err(error) if is_no_witness(&error) => return Ok(true),
-            Err(error) if matches!(error.kind(), ErrorKind::NewerFormat { .. }) => return Ok(true),
-            Err(error) => return Err(error),
-        }
+    let id = Directory::id_in(&**disk, path)?;
+    let found = match staged(&**disk, &witness, id) {
+        Ok(None) => read(&**disk, &witness, id),
+        staged => staged,
+    };
+    match found {
+        Ok(None) => Ok(false),
+        Ok(Some(witness)) => Ok(!witness.is_old(disk, &index)?),
+        Err(error) => match error.kind() {
+            ErrorKind::Damaged { .. } | ErrorKind::NewerFormat { .. } => Ok(true),
+            _ => Err(error.at(path)),
+        },
     }
-    Ok(false)
 }
 
-/// Returns whether the error is that a file is no witness, and not one of a newer format.
-fn is_no_witness(error: &Error) -> bool {
-    matches!(error.kind(), ErrorKind::Damaged { .. } | ErrorKind::OtherDatabase { .. })
+/// Reads the witness that is to replace the one in the file `path`, if it is whole. One of nothing
+/// is not taken: a first backup that was cut short may have left it in a directory that something
+/// else was restored into since.
+fn staged(disk: &dyn Disk, path: &Path, id: Option<DatabaseId>) -> Result<Option<Witness>> {
+    match read(disk, &temporary(path), id) {
+        Ok(found) => Ok(found.filter(|witness| witness.tail.last != Position::NONE)),
+        Err(error) => match error.kind() {
+            ErrorKind::Damaged { .. } | ErrorKind::OtherDatabase { .. } => Ok(None),
+            _ => Err(error),
+        },
+    }
 }
 
 /// Reads the witness in a file, which is of the database with this id, if that is known.
@@ -199,6 +213,11 @@ fn decode(bytes: &[u8], id: Option<DatabaseId>) -> Result<Witness> {
         version_count: reader.u64()?,
         refusal_count: reader.u64()?,
     };
+    let Contents { frame_count, object_count, version_count, refusal_count } = contents;
+    // Each takes more than a byte.
+    if [frame_count, object_count, version_count, refusal_count].iter().any(|&it| it > end.0) {
+        return damaged(96, "counts of what fits before the end", &"more");
+    }
     let next = u32::try_from(reader.u64()?).unwrap_or(FIRST);
     let (begun, verified) = (reader.u64()?, reader.u64()?);
     Ok(Witness { time, tail, contents, next, begun, verified })
@@ -218,6 +237,9 @@ mod tests {
         assert_eq!(decode(&bytes, Some([9; 16])).expect("it is whole"), witness);
         let other = decode(&bytes, Some([8; 16])).expect_err("it is of another database");
         assert!(matches!(other.kind(), ErrorKind::OtherDatabase { .. }));
+        let frame_count = u64::MAX;
+        let forged = Witness { contents: Contents { frame_count, ..contents }, ..witness };
+        assert!(decode(&forged.encode([9; 16]), None).is_err(), "no log has so many frames");
         for at in 0..bytes.len() {
             let mut changed = bytes.clone();
             changed[at] ^= 1;

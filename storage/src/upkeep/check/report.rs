@@ -33,7 +33,8 @@ pub struct Report {
     /// damage.
     pub losses: Vec<RecordedLoss>,
     /// The damage, the first 1,000 findings: first those of no single object, in the order of the
-    /// log; then those of objects, pass by pass; then those of the index.
+    /// log; then those of objects, pass by pass; then those of the index. When frames are broken:
+    /// first the findings that do not follow from them, in that order; then the broken frames.
     pub damage: Vec<Damage>,
     /// All damage, listed or not.
     pub damage_count: u64,
