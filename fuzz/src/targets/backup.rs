@@ -1,7 +1,7 @@
 //! Backups whose power is cut at every write and every sync: a first backup cannot be opened until
-//! it is complete, nor restored into once it has a witness; a later one has its former content, or all of the new one; and backing up again
-//! continues from there, also when the power is cut again. A restored database is equal to the
-//! backup.
+//! it is complete, nor restored into once it has a witness; a later one has its former content, or
+//! all of the new one; and backing up again continues from there, also when the power is cut again.
+//! A restored database is equal to the backup.
 //!
 //! A backup that is killed between any two changes continues later, and no damage is reported. Of a
 //! backup as an earlier program could leave it, with a part of what is new and an old witness, a

@@ -10,8 +10,8 @@ use crate::error::Result;
 use crate::error::position::Position;
 use crate::record::name::is_name;
 
-/// A place among the outputs of a log: behind a count of the outputs of a frame, which may be 0, and behind
-/// all outputs of the frames before.
+/// A place among the outputs of a log: behind a count of the outputs of a frame, which may be
+/// 0, and behind all outputs of the frames before.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct OutboxPlace {
     pub(crate) position: Position,
@@ -26,8 +26,8 @@ impl OutboxPlace {
         bytes
     }
 
-    /// Returns the position of the frame. When the place has no output of that frame, the frame lies
-    /// behind the place.
+    /// Returns the position of the frame. When the place is behind none of its outputs, the frame
+    /// lies behind the place.
     pub fn position(self) -> Position {
         self.position
     }

@@ -95,10 +95,10 @@ impl Store {
     ///
     /// Only the part that the backup lacks is copied, in bounded memory, every frame verified. The
     /// backup has the database's content: what retention dropped there is dropped from it too, last
-    /// of all. After a failure, a stop by `progress` ([`GoesOn`]), or a crash, an existing backup has
-    /// its former content, and calling it again starts from there; or it has all new frames too. A
-    /// new one cannot be opened ([`Unfinished`](ErrorKind::Unfinished)), and calling it again
-    /// continues with what was copied.
+    /// of all. After a failure, a stop by `progress` ([`GoesOn`]), or a crash, an existing backup
+    /// has its former content, and calling it again starts from there; or it has all new frames
+    /// too. A new one cannot be opened ([`Unfinished`](ErrorKind::Unfinished)), and calling it
+    /// again continues with what was copied.
     ///
     /// The backup is this database, with its id: [`Options::restore`](crate::Options::restore)
     /// explains the consequences. It is locked meanwhile, and must not be appended to between

@@ -858,7 +858,7 @@ fn a_forged_witness_does_not_make_the_database_damaged() {
     assert_eq!((report.contents, report.mended.len()), (expected, 1));
 }
 
-/// Regression: an opened backup that was cut was said to be behind an index, which it has not.
+/// Regression: an opened backup that was cut named an index that it does not have.
 #[test]
 fn a_backup_that_was_cut_says_the_same_however_it_is_read() {
     let directory = TempDir::new().unwrap();
@@ -929,7 +929,7 @@ fn a_first_backup_that_was_killed_before_its_witness_had_its_name_is_a_backup() 
     backup(&store, &to).unwrap();
     assert_eq!(heads_at(&to), heads(&store));
 
-    // What such a restore made earlier is a database.
+    // A database that such a restore made earlier is opened.
     drop(restore(&to, &place("restored"), Until::End).unwrap());
     let staged = place("restored/backup.witness.tmp");
     fs::write(&staged, &witness).unwrap();
@@ -938,7 +938,7 @@ fn a_first_backup_that_was_killed_before_its_witness_had_its_name_is_a_backup() 
     fs::write(&staged, &witness).unwrap();
     assert_eq!(heads(&small().open(place("restored")).unwrap()), heads(&store));
     assert!(!staged.exists());
-    // And one that has the witness of another database under its temporary name.
+    // A database with the staged witness of another one is opened too.
     drop(small().open(place("foreign")).unwrap());
     fs::copy(to.join("backup.witness"), place("foreign/backup.witness.tmp")).unwrap();
     assert!(!small().is_backup(place("foreign")).unwrap());

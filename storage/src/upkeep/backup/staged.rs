@@ -128,8 +128,8 @@ fn staged(directory: &Directory) -> Result<Option<(Segments, Witness)>> {
     Ok(is_whole.then_some((segments, witness)))
 }
 
-/// Returns whether a log has all of its segments up to an end, and the last frame before it, and its
-/// staged files can be opened.
+/// Returns whether a log has all of its segments up to an end, and the last frame before it, and
+/// its staged files can be opened.
 fn has_all((segments, seal): (&Segments, Seal), tail: Tail) -> Result<bool> {
     let numbers = segments.numbers()?;
     if !(FIRST..=tail.end.segment()).all(|number| numbers.binary_search(&number).is_ok()) {
