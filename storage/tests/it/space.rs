@@ -413,7 +413,7 @@ fn a_compaction_that_ends_early_says_what_it_did_and_leaves_the_rest() {
     assert_eq!(*error.kind(), ErrorKind::Full);
     assert!(second.segment_count == 1 && room_needed.is_some(), "{second:?}");
     assert_eq!(packs(&files_of_log(&path)) as u64, 2 + second.segment_count);
-    // What is open needs less room than what is full: the error names the larger.
+    // The open segment needs less room than a full one: the error names the larger.
     let all = done(&store.compact_all(0, |_, _| {}).unwrap_err());
     assert_eq!(all.room_needed, room_needed);
     disk.leave(MIB);

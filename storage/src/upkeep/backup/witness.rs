@@ -9,8 +9,8 @@
 //! It is written when all that it states is durable, and before a new backup gets its marker: at
 //! the beginning it states that nothing is there, so that the directory is known as a backup. This
 //! module does not know what is done about a shorter log. A database may have an old witness, from
-//! when a program opened a backup for writing; its index shows that. Without the index it counts as a
-//! backup that goes on behind its recorded end, and restoring it makes a database of it again.
+//! when a program opened a backup for writing; its index shows that. Without the index it counts as
+//! a backup that goes on behind its recorded end, and restoring it makes a database of it again.
 //!
 //! Invariant: a backup has at least what its witness states, unless something was lost.
 
