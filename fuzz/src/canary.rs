@@ -166,6 +166,10 @@ pub fn run(tree: &Path, names: &[String], mut told: impl FnMut(&str)) -> Result<
                 let rest = &rest[..rest.floor_char_boundary(160)].replace('\n', " ");
                 told(&format!("{:24} noticed, {took:.1} s: --seed {rest}", canary.name));
             }
+            // A thread of the product panicked, which ends the process before a seed is told.
+            _ if output.status.code().is_none() && said.contains("panicked at") => {
+                told(&format!("{:24} noticed, {took:.1} s: a thread panicked", canary.name));
+            }
             _ => {
                 told(&format!("{:24} UNNOTICED by {}: {said}", canary.name, canary.target));
                 unnoticed.push(canary.name);

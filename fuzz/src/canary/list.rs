@@ -765,7 +765,7 @@ pub const CANARIES: &[Canary] = &[
     ),
     canary(
         "memory that a refused step left",
-        "database_model",
+        "admission_soundness",
         "engine/src/step/slots.rs",
         "dirty.iter().for_each(|&index| ⟦copy_in(memory, &self.image, index)⟧);",
         "()",
