@@ -635,11 +635,11 @@ pub const CANARIES: &[Canary] = &[
         "()",
     ),
     canary(
-        "the bytes of a group",
+        "how pages were written",
         "storage_model",
-        "storage/src/log/writer.rs",
-        "state.group.bytes_count += ⟦HEADER_BYTES + body.len()⟧;",
-        "body.len()",
+        "storage/src/rows/pages.rs",
+        "⟦self.since.retain(|(page, _)| !has(changes, *page))⟧;",
+        "()",
     ),
     canary(
         "outboxes that are removed",
