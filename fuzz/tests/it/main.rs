@@ -146,7 +146,7 @@ fn faults() {
 fn backup() {
     let counts = counted("backup", 3);
     assert!(counts["crash points"] > 300, "{counts:?}");
-    assert!(counts["backups cut short"] > 0 && counts["states that are gone"] > 0, "{counts:?}");
+    assert!(counts["states that are gone"] > 0, "{counts:?}");
 }
 
 #[test]
