@@ -279,6 +279,11 @@ impl Error {
         matches!(errno, Some(Errno::MFILE | Errno::NFILE))
     }
 
+    /// Returns whether a file has other bytes than it should, and the file system did not fail.
+    pub(crate) fn is_of_bytes(&self) -> bool {
+        matches!(self.kind(), ErrorKind::Damaged { .. } | ErrorKind::OtherDatabase { .. })
+    }
+
     /// Returns whether the host, or a limit of this process, had no resources: no disk failed.
     pub(crate) fn is_of_resources(&self) -> bool {
         matches!(self.kind(), ErrorKind::NoResources { .. })

@@ -202,7 +202,7 @@ impl Directory {
             return Ok(());
         }
         self.disk.remove(path).map_err(|error| Error::io("remove", error).at(path))?;
-        sync_directory(&*self.disk, &self.path)
+        sync_directory(&*self.disk, parent(path))
     }
 
     /// Returns the disk of the files.

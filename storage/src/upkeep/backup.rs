@@ -84,7 +84,8 @@ impl Options {
     /// [`OtherDatabase`](ErrorKind::OtherDatabase) when its record of its end is of another
     /// database, and those of the file system.
     pub fn is_backup(&self, path: impl AsRef<Path>) -> Result<bool> {
-        witness::is_backup(&self.disk, path.as_ref())
+        let path = path.as_ref();
+        witness::is_backup(&self.disk, path, Directory::id_in(&*self.disk, path)?)
     }
 }
 

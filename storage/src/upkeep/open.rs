@@ -14,6 +14,7 @@ use crate::log::{GATHER_FRAMES_MIN, Log, Writes};
 use crate::options::Options;
 use crate::rows::index::Index;
 use crate::store::{Opened, Store};
+use crate::upkeep::backup::witness;
 use crate::upkeep::recovery;
 
 impl Options {
@@ -52,7 +53,7 @@ impl Store {
             })?,
         };
         if !options.read_only {
-            if options.is_backup(path)? {
+            if witness::is_backup(directory.disk(), path, Some(directory.id()))? {
                 return Err(Error::from(ErrorKind::IsBackup).at(path));
             }
             // Left over in a backup that an earlier program turned into a database.

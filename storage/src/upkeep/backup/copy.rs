@@ -212,7 +212,7 @@ impl<'a> LogCopy<'a> {
         let mut damaged = None;
         while let Some(&last) = numbers.last() {
             match self.of_target(self.there.header(last)) {
-                Err(error) if is_damage(&error) => {
+                Err(error) if error.is_of_bytes() => {
                     self.mend(last, error.clone());
                     damaged = Some(error);
                     numbers.pop();
@@ -233,7 +233,7 @@ impl<'a> LogCopy<'a> {
         let compared = self.compared(number);
         let (end, problem) = match self.of_target(compared) {
             Ok(end) => (end, None),
-            Err(error) if is_damage(&error) => (0, Some(error)),
+            Err(error) if error.is_of_bytes() => (0, Some(error)),
             Err(error) => return Err(error),
         };
         if let Some(problem) = problem {
@@ -610,11 +610,6 @@ impl<'a> LogCopy<'a> {
     fn other(&self, found: String) -> Error {
         Error::from(ErrorKind::NotItsBackup { found }).at(self.target.path())
     }
-}
-
-/// Returns whether the bytes are wrong, and not the file system.
-fn is_damage(error: &Error) -> bool {
-    matches!(error.kind(), ErrorKind::Damaged { .. } | ErrorKind::OtherDatabase { .. })
 }
 
 impl Drop for LogCopy<'_> {

@@ -21,7 +21,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::disk::directory::{Directory, keep_file, remove_temporary, sync_directory, temporary};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::log::frame::Seal;
 use crate::log::segment::{FIRST, Segments, Tail};
 use crate::log::{file, pack};
@@ -45,20 +45,12 @@ impl File {
     /// Gives the staged file its name, in place of the backup's file.
     pub(super) fn keep(self, target: &Directory) -> Result<()> {
         let other = File { is_pack: !self.is_pack, ..self }.path(target);
-        let disk = &**target.disk();
-        let remove_other = || {
-            if disk.exists(&other).map_err(|error| Error::io("read", error).at(&other))? {
-                disk.remove(&other).map_err(|error| Error::io("remove", error).at(&other))?;
-                sync_directory(disk, &target.log())?;
-            }
-            Ok(())
-        };
         // Readers take the pack if both exist.
         if !self.is_pack {
-            remove_other()?;
+            target.remove(&other)?;
         }
-        keep_file(disk, &self.path(target))?;
-        if self.is_pack { remove_other() } else { Ok(()) }
+        keep_file(&**target.disk(), &self.path(target))?;
+        if self.is_pack { target.remove(&other) } else { Ok(()) }
     }
 }
 
@@ -91,8 +83,7 @@ pub(super) fn settle(target: &Directory) -> Result<()> {
 
 /// Gives all staged files their names, the witness last.
 fn finish(target: &Directory) -> Result<()> {
-    let segments = Segments::new(Arc::clone(target.disk()), target.log(), target.id());
-    for (number, is_pack) in segments.staged_files()? {
+    for (number, is_pack) in log(target).staged_files()? {
         File { number, is_pack }.keep(target)?;
     }
     keep_file(&**target.disk(), &target.witness())
@@ -121,9 +112,9 @@ fn staged(directory: &Directory) -> Result<Option<(Segments, Witness)>> {
     let Some(witness) = Witness::staged_of_backup(directory)? else { return Ok(None) };
     let segments = log(directory).with_staged();
     let is_whole = has_all((&segments, Seal::new(directory.id())), witness.tail);
-    let is_whole = is_whole.or_else(|error| match error.kind() {
-        ErrorKind::Damaged { .. } | ErrorKind::OtherDatabase { .. } => Ok(false),
-        _ => Err(error),
+    let is_whole = is_whole.or_else(|error| match error.is_of_bytes() {
+        true => Ok(false),
+        false => Err(error),
     })?;
     Ok(is_whole.then_some((segments, witness)))
 }

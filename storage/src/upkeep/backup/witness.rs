@@ -73,24 +73,14 @@ impl Witness {
             ErrorKind::Damaged { .. } => error.because(std::io::Error::other(REMEDY)),
             _ => error,
         });
-        let Some(witness) = witness? else { return Ok(None) };
-        let is_old = witness.is_old(directory.disk(), &directory.index())?;
-        Ok((!is_old).then_some(witness))
+        unless_old(witness?, directory.disk(), &directory.index())
     }
 
     /// Reads the witness that a backup has under its temporary name, if the witness is whole.
     pub(crate) fn staged_of_backup(directory: &Directory) -> Result<Option<Witness>> {
         let staged = staged(&**directory.disk(), &directory.witness(), Some(directory.id()));
         let staged = staged.map_err(|error| error.at(directory.path()))?;
-        let Some(witness) = staged else { return Ok(None) };
-        let is_old = witness.is_old(directory.disk(), &directory.index())?;
-        Ok((!is_old).then_some(witness))
-    }
-
-    /// Returns whether the index in a file covers more than the witness: then the directory was
-    /// opened for writing since, and is no backup.
-    fn is_old(&self, disk: &Arc<dyn Disk>, index: &Path) -> Result<bool> {
-        Ok(Index::covered_in(disk, index)?.is_some_and(|covered| covered.end > self.tail.end))
+        unless_old(staged, directory.disk(), &directory.index())
     }
 
     /// Writes the witness in place of the former one.
@@ -132,18 +122,29 @@ impl Witness {
     }
 }
 
-/// Returns whether a directory is a backup: it has a witness, staged or not, and no index that
-/// covers more.
-pub(crate) fn is_backup(disk: &Arc<dyn Disk>, path: &Path) -> Result<bool> {
+/// Returns a witness unless the index in a file covers more: then the directory was opened for
+/// writing since, and is no backup.
+fn unless_old(
+    witness: Option<Witness>,
+    disk: &Arc<dyn Disk>,
+    index: &Path,
+) -> Result<Option<Witness>> {
+    let Some(witness) = witness else { return Ok(None) };
+    let covered = Index::covered_in(disk, index)?;
+    let is_old = covered.is_some_and(|covered| covered.end > witness.tail.end);
+    Ok((!is_old).then_some(witness))
+}
+
+/// Returns whether the directory of the database with this id, if that is known, is a backup: it
+/// has a witness, staged or not, and no index that covers more.
+pub(crate) fn is_backup(disk: &Arc<dyn Disk>, path: &Path, id: Option<DatabaseId>) -> Result<bool> {
     let (witness, index) = (path.join(Directory::WITNESS), path.join(Directory::INDEX));
-    let id = Directory::id_in(&**disk, path)?;
     let found = match staged(&**disk, &witness, id) {
         Ok(None) => read(&**disk, &witness, id),
         staged => staged,
     };
     match found {
-        Ok(None) => Ok(false),
-        Ok(Some(witness)) => Ok(!witness.is_old(disk, &index)?),
+        Ok(witness) => Ok(unless_old(witness, disk, &index)?.is_some()),
         Err(error) => match error.kind() {
             ErrorKind::Damaged { .. } | ErrorKind::NewerFormat { .. } => Ok(true),
             _ => Err(error.at(path)),
@@ -157,10 +158,8 @@ pub(crate) fn is_backup(disk: &Arc<dyn Disk>, path: &Path) -> Result<bool> {
 fn staged(disk: &dyn Disk, path: &Path, id: Option<DatabaseId>) -> Result<Option<Witness>> {
     match read(disk, &temporary(path), id) {
         Ok(found) => Ok(found.filter(|witness| witness.tail.last != Position::NONE)),
-        Err(error) => match error.kind() {
-            ErrorKind::Damaged { .. } | ErrorKind::OtherDatabase { .. } => Ok(None),
-            _ => Err(error),
-        },
+        Err(error) if error.is_of_bytes() => Ok(None),
+        Err(error) => Err(error),
     }
 }
 
