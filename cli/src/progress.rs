@@ -82,14 +82,19 @@ pub(crate) fn follow(bar: &ProgressBar) -> impl FnMut(u64, u64) {
     }
 }
 
-/// Returns a function as [`follow`] does, for work that stops when a signal asks the process to
-/// end.
-pub(crate) fn follow_to_stop(bar: &ProgressBar) -> impl FnMut(u64, u64) -> ControlFlow<()> {
-    let mut told = follow(bar);
-    move |done, all| {
-        told(done, all);
+/// Called with how much is done, and of how much; returns whether the work continues.
+pub(crate) type Progress<'a> = &'a mut (dyn FnMut(u64, u64) -> ControlFlow<()> + Send);
+
+/// Does work that a bar shows, and that stops in order when a signal asks the process to end.
+pub(crate) fn in_order<T>(bar: ProgressBar, work: impl FnOnce(Progress<'_>) -> T) -> T {
+    let _orderly = stop::orderly();
+    let mut show = follow(&bar);
+    let worked = work(&mut |done, all| {
+        show(done, all);
         unless_asked()
-    }
+    });
+    bar.finish_and_clear();
+    worked
 }
 
 /// Returns whether work continues; it stops when a signal asks the process to end.

@@ -11,7 +11,7 @@ use crate::failure::{Failure, Result};
 use crate::printer::Printer;
 use crate::session::Session;
 use crate::table::grouped;
-use crate::{moment, progress, stop};
+use crate::{moment, progress};
 
 /// Bring a backup up to date; make it when the directory is missing or empty
 ///
@@ -32,14 +32,10 @@ impl Backup {
     pub(crate) fn run(self, session: &Session, printer: &mut Printer) -> Result<()> {
         session.reading(|db| {
             let bar = progress::bytes("backing up", 0);
-            let follow = progress::follow_to_stop(&bar);
-            let orderly = stop::orderly();
-            let made = match self.verify {
-                true => db.backup_verifying(&self.to, follow),
-                false => db.backup(&self.to, follow),
-            };
-            bar.finish_and_clear();
-            drop(orderly);
+            let made = progress::in_order(bar, |progress| match self.verify {
+                true => db.backup_verifying(&self.to, progress),
+                false => db.backup(&self.to, progress),
+            });
             let report = made.map_err(|error| self.explained(error))?;
             let (to, end) = (self.to.display().to_string(), report.end.to_string());
             printer

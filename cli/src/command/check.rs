@@ -12,7 +12,7 @@ use crate::failure::{Failure, Result};
 use crate::printer::Printer;
 use crate::session::{Session, short};
 use crate::table::grouped;
-use crate::{moment, progress, stop};
+use crate::{moment, progress};
 
 /// Check every byte of the database, and report all damage
 ///
@@ -48,11 +48,8 @@ impl Check {
             false => None,
         };
         let (report, ahead) = session.reading(|db| {
-            let orderly = stop::orderly();
             let bar = progress::bytes("checking", 0);
-            let report = db.check(progress::follow_to_stop(&bar));
-            bar.finish_and_clear();
-            drop(orderly);
+            let report = progress::in_order(bar, |progress| db.check(progress));
             let nothing = "nothing was changed, and of what was not read nothing is known";
             let report = report.map_err(|error| Failure::unless_stopped(error, nothing))?;
             // A damaged database may not be readable.

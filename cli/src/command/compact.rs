@@ -9,7 +9,7 @@ use crate::failure::{Failure, Result};
 use crate::printer::Printer;
 use crate::session::Session;
 use crate::table::grouped;
-use crate::{moment, progress, stop};
+use crate::{moment, progress};
 
 /// Drop what `retain` does not keep, and compress the rest
 ///
@@ -63,17 +63,14 @@ impl Compact {
         let held = || storage::Options::new().bytes_on_disk(&directory).map_err(Failure::from);
         let (compacted, before, now) = session.with_storage(storage, |db| {
             let before = held()?;
-            let orderly = stop::orderly();
             let bar = progress::bar("compacting", 0);
-            let progress = progress::follow_to_stop(&bar);
-            let compacted = match (self.all, self.trust_clock) {
-                (true, true) => db.compact_all_by_clock(progress),
-                (true, false) => db.compact_all(progress),
-                (false, true) => db.compact_by_clock(progress),
-                (false, false) => db.compact(progress),
-            };
-            bar.finish_and_clear();
-            drop(orderly);
+            let compacted =
+                progress::in_order(bar, |progress| match (self.all, self.trust_clock) {
+                    (true, true) => db.compact_all_by_clock(progress),
+                    (true, false) => db.compact_all(progress),
+                    (false, true) => db.compact_by_clock(progress),
+                    (false, false) => db.compact(progress),
+                });
             Ok((compacted.map_err(ended_early)?, before, db.now()))
         })?;
         // The index is smaller only now.

@@ -59,10 +59,7 @@ impl Restore {
         let what = what.allow_pruned(self.allow_pruned).accept_end(self.accept_end);
         let options = Options::new().lock_wait(session.lock_wait());
         let bar = progress::bytes("restoring", 0);
-        let orderly = stop::orderly();
-        let restored = options.restore(&self.from, &to, what, progress::follow_to_stop(&bar));
-        bar.finish_and_clear();
-        drop(orderly);
+        let restored = progress::in_order(bar, |it| options.restore(&self.from, &to, what, it));
         let report = restored.map_err(explained)?;
         let made = to.display().to_string();
         printer.done(format!("the database {made}"), json!({ "database": made }));

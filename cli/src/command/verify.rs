@@ -61,11 +61,8 @@ impl Verify {
                     "{target:?} is an object and a file: give ./{target}, or the object's id, {id}"
                 )));
             }
-            let orderly = stop::orderly();
             let bar = progress::bar("verifying", 0);
-            let verified = db.verify_with(id, replay, progress::follow_to_stop(&bar));
-            bar.finish_and_clear();
-            drop(orderly);
+            let verified = progress::in_order(bar, |it| db.verify_with(id, replay, it));
             let verified = verified.map_err(|error| Failure::unless_stopped(error, UNKNOWN))?;
             Ok((id, verified, db.now()))
         });
