@@ -20,13 +20,14 @@ fn what_was_acknowledged_survives_a_kill_at_any_moment() {
     let rounds = if std::env::var_os("RUN_SLOW_TESTS").is_some() { 50 } else { 3 };
     let seed = rand::random();
     let mut rng = StdRng::seed_from_u64(seed);
-    let mut killed = 0;
     for round in 0..rounds {
-        // Sometimes the playing is over by then, and it is killed closing, verifying or replaying.
-        let after = rng.random_range(1..ROWS * 4 / 3);
-        killed += usize::from(kill_and_check(after, &format!("seed {seed}, round {round}")));
+        let about = format!("seed {seed}, round {round}");
+        // It is at work when the first is killed: the lines left are far more than a pipe holds.
+        // Of the others some are over by then, or killed closing, verifying or replaying.
+        let most = if round == 0 { ROWS / 2 } else { ROWS * 4 / 3 };
+        let killed = kill_and_check(rng.random_range(1..most), &about);
+        assert!(killed || round > 0, "{about}: the demo was over before");
     }
-    assert!(killed > 0, "seed {seed}: the demo was over each time");
 }
 
 /// Kills a demo after `after` acknowledgements, checks the database, and returns whether it was
