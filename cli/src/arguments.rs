@@ -22,8 +22,8 @@ Exit codes:
   1  failed
   2  the arguments are not as they must be
   3  refused by a policy or a native rule
-  4  damaged, or does not verify
-  5  no such object, version or database
+  4  damaged, lost, or does not verify
+  5  no such object, version, code or database, or nothing to restore
   6  an invariant does not hold
   7  done, and durable, but what came of it could not be printed: stderr has what it is
   128 + n  stopped by the signal n before it was done; `run` and `top`, which go on until they are

@@ -41,12 +41,8 @@ mod upgrade;
 mod verify;
 mod write;
 
-use std::time::Duration;
-
 use clap::Subcommand;
 
-pub(crate) use self::check::loss_line;
-use crate::arguments::Arguments;
 use crate::failure::Result;
 use crate::printer::Printer;
 use crate::session::Session;
@@ -98,48 +94,52 @@ pub(crate) enum Command {
     Man(man::Man),
 }
 
-/// Runs the command.
-pub(crate) fn run(arguments: Arguments, printer: &mut Printer) -> Result<()> {
-    let lock_wait = Duration::from_millis(arguments.wait);
-    let session = Session::new(arguments.db, lock_wait, arguments.ahead);
-    match arguments.command {
-        Command::Init(init) => init.run(&session, printer),
+/// Runs a command on a session's database. `grammar` is all that can be typed, for the commands
+/// that describe it.
+pub(crate) fn run(
+    command: Command,
+    session: &Session,
+    grammar: clap::Command,
+    printer: &mut Printer,
+) -> Result<()> {
+    match command {
+        Command::Init(init) => init.run(session, printer),
         Command::Key(key) => key.run(printer),
-        Command::Create(create) => create.run(&session, printer),
-        Command::Fork(fork) => fork.run(&session, printer),
-        Command::Call(call) => call.run(&session, printer),
-        Command::Batch(batch) => batch.run(&session, printer),
-        Command::Write(write) => write.run(&session, printer),
-        Command::DryRun(dry_run) => dry_run.run(&session, printer),
-        Command::Session(subcommand) => subcommand.run(&session, printer),
-        Command::Policy(policy) => policy.run(&session, printer),
-        Command::Upgrade(upgrade) => upgrade.run(&session, printer),
-        Command::Advance(advance) => advance.run(&session, printer),
-        Command::Run(run) => run.run(&session, printer),
-        Command::Show(show) => show.run(&session, printer),
-        Command::Get(get) => get.run(&session, printer),
-        Command::Read(read) => read.run(&session, printer),
-        Command::List(list) => list.run(&session, printer),
+        Command::Create(create) => create.run(session, printer),
+        Command::Fork(fork) => fork.run(session, printer),
+        Command::Call(call) => call.run(session, printer),
+        Command::Batch(batch) => batch.run(session, printer),
+        Command::Write(write) => write.run(session, printer),
+        Command::DryRun(dry_run) => dry_run.run(session, printer),
+        Command::Session(subcommand) => subcommand.run(session, printer),
+        Command::Policy(policy) => policy.run(session, printer),
+        Command::Upgrade(upgrade) => upgrade.run(session, printer),
+        Command::Advance(advance) => advance.run(session, printer),
+        Command::Run(run) => run.run(session, printer),
+        Command::Show(show) => show.run(session, printer),
+        Command::Get(get) => get.run(session, printer),
+        Command::Read(read) => read.run(session, printer),
+        Command::List(list) => list.run(session, printer),
         Command::Top(top) => top.run(printer),
-        Command::History(history) => history.run(&session, printer),
-        Command::DeadLetters(letters) => letters.run(&session, printer),
-        Command::Outbox(outbox) => outbox.run(&session, printer),
-        Command::Explain(explain) => explain.run(&session, printer),
-        Command::At(at) => at.run(&session, printer),
-        Command::Diff(diff) => diff.run(&session, printer),
-        Command::Blame(blame) => blame.run(&session, printer),
-        Command::Dump(dump) => dump.run(&session, printer),
-        Command::Verify(verify) => verify.run(&session, printer),
-        Command::Export(export) => export.run(&session, printer),
-        Command::Import(import) => import.run(&session, printer),
-        Command::Check(check) => check.run(&session, printer),
+        Command::History(history) => history.run(session, printer),
+        Command::DeadLetters(letters) => letters.run(session, printer),
+        Command::Outbox(outbox) => outbox.run(session, printer),
+        Command::Explain(explain) => explain.run(session, printer),
+        Command::At(at) => at.run(session, printer),
+        Command::Diff(diff) => diff.run(session, printer),
+        Command::Blame(blame) => blame.run(session, printer),
+        Command::Dump(dump) => dump.run(session, printer),
+        Command::Verify(verify) => verify.run(session, printer),
+        Command::Export(export) => export.run(session, printer),
+        Command::Import(import) => import.run(session, printer),
+        Command::Check(check) => check.run(session, printer),
         Command::Fuzz(fuzz) => fuzz.run(printer),
-        Command::Retain(retain) => retain.run(&session, printer),
-        Command::Compact(compact) => compact.run(&session, printer),
-        Command::Backup(backup) => backup.run(&session, printer),
-        Command::Restore(restore) => restore.run(&session, printer),
-        Command::Demo(demo) => demo.run(&session, printer),
-        Command::Completions(completions) => completions.run(printer),
-        Command::Man(man) => man.run(printer),
+        Command::Retain(retain) => retain.run(session, printer),
+        Command::Compact(compact) => compact.run(session, printer),
+        Command::Backup(backup) => backup.run(session, printer),
+        Command::Restore(restore) => restore.run(session, printer),
+        Command::Demo(demo) => demo.run(session, printer),
+        Command::Completions(completions) => completions.run(grammar, printer),
+        Command::Man(man) => man.run(grammar, printer),
     }
 }

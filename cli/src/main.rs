@@ -29,14 +29,16 @@ mod vitals;
 
 use std::ffi::{OsStr, OsString};
 use std::process::ExitCode;
+use std::time::Duration;
 
-use clap::Parser;
 use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser};
 use tracing_subscriber::EnvFilter;
 
 use crate::arguments::Arguments;
 use crate::failure::Failure;
 use crate::printer::Printer;
+use crate::session::Session;
 
 fn main() -> ExitCode {
     stop::listen();
@@ -51,8 +53,10 @@ fn main() -> ExitCode {
         aside::warn("log", &problem);
     }
     let mut printer = Printer::stdout(arguments.json, arguments.json_numbers);
+    let lock_wait = Duration::from_millis(arguments.wait);
+    let session = Session::new(arguments.db, lock_wait, arguments.ahead);
     // Output printed before a failure comes before its message.
-    let ended = command::run(arguments, &mut printer);
+    let ended = command::run(arguments.command, &session, Arguments::command(), &mut printer);
     match printer.end(ended) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {

@@ -10,11 +10,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use continuant::object::limits::BATCH_INPUTS_MAX;
-use continuant::storage::{self, AcceptedLoss, ID_DIGITS_MIN, Repaired, Resolved};
+use continuant::storage::{self, AcceptedLoss, ID_DIGITS_MIN, RecordedLoss, Repaired, Resolved};
 use continuant::{CodeHash, Database, Error, ErrorKind, ObjectId, Options};
 
 use crate::failure::{Failure, Result};
-use crate::{aside, progress};
+use crate::{aside, moment, progress};
 
 /// The database's directory by default.
 const DEFAULT_DIRECTORY: &str = "continuant.db";
@@ -185,9 +185,14 @@ fn own_code_cache() -> Option<PathBuf> {
 /// print is ignored, as nobody could be told.
 pub(crate) fn mention_losses(db: &Database) {
     for loss in db.losses() {
-        let line = crate::command::loss_line(&loss);
+        let line = loss_line(&loss);
         drop(writeln!(std::io::stderr().lock(), "note: this database has lost {line}"));
     }
+}
+
+/// A loss on record, in words.
+pub(crate) fn loss_line(recorded: &RecordedLoss) -> String {
+    format!("{}: {}", moment::show(recorded.time), recorded.loss)
 }
 
 /// Checks that a directory is free for a new database: missing or empty.

@@ -80,7 +80,8 @@ pub struct Database {
 impl Options {
     /// Opens the database in the directory `path`, which is created if it is missing.
     ///
-    /// *Blocks* while the log behind the index is read, and while another process has the database.
+    /// *Blocks* while the log beyond the end of the index is read, and while another process has
+    /// the database.
     ///
     /// # Errors
     ///
@@ -94,7 +95,8 @@ impl Database {
     /// Opens the database in the directory `path` with the default options; creates it if it is
     /// missing.
     ///
-    /// *Blocks* while the log behind the index is read, and while another process has the database.
+    /// *Blocks* while the log beyond the end of the index is read, and while another process has
+    /// the database.
     ///
     /// # Errors
     ///
@@ -659,7 +661,8 @@ impl Database {
     }
 
     /// The object's history: narrow it down, then ask for its entries. Like
-    /// [`snapshot`](Database::snapshot), it has versions that are not durable yet.
+    /// [`snapshot`](Database::snapshot), it has versions that are not durable yet. This returns at
+    /// once; the entries read the disk.
     pub fn history(&self, id: ObjectId) -> query::History<'_> {
         query::History::new(&self.shared.library.store, id)
     }

@@ -68,10 +68,11 @@
 //! call them where blocking is allowed. The others return at once.
 //!
 //! [`Call`], [`Transaction`], [`Pending`] and [`Ticket`] can be waited for by a thread, with
-//! `wait`, or awaited on any runtime, with `.await`; no feature or runtime is needed. To build a
-//! call reads the object's schema, which may block when the object is not in memory; to submit it
-//! does not wait for its step. A future or [`Pending`] that is dropped does not take its input
-//! back.
+//! `wait`, or awaited on any runtime, with `.await`; no feature or runtime is needed. To build or
+//! to submit a call may read the object from disk; neither waits for a step. A database without
+//! workers runs the step on the thread that waits or polls. A future or [`Pending`] that is dropped
+//! does not take its input back, and a [`Database`] that is dropped first finishes what was
+//! submitted.
 //!
 //! # Threads
 //!
@@ -80,8 +81,9 @@
 //! for wakes. Steps of one object run one after another; steps of different objects run side by
 //! side. Steps that wait for the disk at the same time share one write and one sync.
 //!
-//! One process has the database open for writing; others that try wait for it, or fail with an
-//! error that [`is_locked`](Error::is_locked). Several may read at once
+//! One process has the database open for writing; another that tries fails with an error that
+//! [`is_locked`](Error::is_locked), at once or after the time that it gave
+//! ([`StorageOptions::lock_wait`]). While no process writes, several may read
 //! ([`StorageOptions::read_only`]).
 //!
 //! # Guarantees
@@ -95,7 +97,8 @@
 //! 7. What was refused has no effect but its record.
 //!
 //! Calls and transactions are serializable. [`Durability::Relaxed`] gives up the first guarantee
-//! for one call, until its [`Ticket`] is settled. A chain of hashes proves order, not completeness:
+//! for one call, until its [`Ticket`] is settled: a crash before that undoes the version, and all
+//! that was committed after it. A chain of hashes proves order, not completeness:
 //! the owner of the disk can cut off its end, which only a version's hash kept elsewhere shows.
 //!
 //! # Limits

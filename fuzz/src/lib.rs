@@ -14,6 +14,7 @@ mod runner;
 mod sections;
 mod tally;
 mod targets;
+mod threads;
 pub mod torture;
 mod vault;
 mod workload;

@@ -2,18 +2,14 @@
 //!
 //! The first run has the given seed, the next the seed after it, so running the seed of a failure
 //! repeats it. This module does not know what targets do.
-//!
-//! Invariant: runs have a stack of `STACK_BYTES`, as a database's workers do.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Once;
 use std::time::{Duration, Instant};
-
-use continuant::STACK_BYTES;
 
 use crate::outcome::Outcome;
 use crate::tally::{Counts, Tally};
 use crate::targets::Target;
+use crate::threads::on_thread;
 
 /// The seeds and the duration of a run.
 #[derive(Clone, Copy, Debug)]
@@ -72,11 +68,6 @@ pub fn run_one(target: &'static Target, seed: u64) -> Outcome {
     on_thread(move || attempt(target, seed, &Tally::new(false)))
 }
 
-pub(crate) fn on_thread<T: Send + 'static>(run: impl FnOnce() -> T + Send + 'static) -> T {
-    let thread = std::thread::Builder::new().stack_size(STACK_BYTES).spawn(run);
-    thread.expect("the system has a thread").join().expect("panics are caught inside")
-}
-
 fn attempt(target: &Target, seed: u64, tally: &Tally) -> Outcome {
     let run = AssertUnwindSafe(|| (target.run)(seed, tally));
     catch_unwind(run).unwrap_or_else(|panic| {
@@ -84,19 +75,4 @@ fn attempt(target: &Target, seed: u64, tally: &Tally) -> Outcome {
         let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
         Err(format!("panic: {}", text.unwrap_or("without a message")))
     })
-}
-
-/// Has panics of other threads, such as a store's, end the process: nobody would hear of them.
-pub(crate) fn watch_threads() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        let usual = std::panic::take_hook();
-        std::panic::set_hook(Box::new(move |panic| {
-            usual(panic);
-            let thread = std::thread::current();
-            if thread.name().is_some_and(|name| name.starts_with("continuant-")) {
-                std::process::abort();
-            }
-        }));
-    });
 }

@@ -1,7 +1,7 @@
 //! Names: from Rust's cases to the kebab-case of a schema.
 //!
-//! The guest's macro writes a schema's names, and the engine's reads them: both convert by these
-//! functions, so that they agree. This crate does not know what is named.
+//! The guest's macro writes a schema's names, and the engine's reads them: both convert by this
+//! crate, so that they agree. This crate does not know what is named.
 //!
 //! Invariant: a converted name is a name in WIT, but for a keyword, which WIT escapes.
 

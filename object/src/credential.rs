@@ -15,14 +15,18 @@ use std::fmt;
 
 use ed25519_dalek::{Signer as _, VerifyingKey};
 
+use crate::codec::Write as _;
 use crate::error::{Error, ErrorKind, Result};
-use crate::hash::{self, LeafHash, ObjectId, SessionId, VersionHash};
-use crate::input::Request;
+use crate::hash::{self, BatchRoot, LeafHash, ObjectId, SessionId, VersionHash};
 use crate::limits::SIGNATURES_MAX;
-pub use batch::{Batch, Place, signed_bytes as batch_signed_bytes};
+use crate::request::{Request, put_dsse};
+pub use batch::{Batch, Place};
 pub use host::Host;
 pub use memo::Memo;
 pub use session::SessionKey;
+
+/// The payload type that signatures over a batch are bound to.
+const BATCH_TYPE: &str = "application/vnd.continuant.batch.v1";
 
 /// The proof of who asks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -175,7 +179,7 @@ impl Credential {
         let bytes = match &self.proof {
             Proof::Signatures(_) | Proof::Session { .. } => self.signed_bytes(object, request),
             Proof::Batch(place, _) => {
-                batch::signed_bytes(place.root(self.leaf(object, request)), place.count())
+                batch_signed_bytes(place.root(self.leaf(object, request)), place.count())
             }
         };
         put_signature(self.signatures_mut(), key.over(&bytes));
@@ -207,7 +211,7 @@ impl Credential {
             Proof::Batch(place, signatures) => {
                 let (root, count) = (place.root(self.leaf(object, request)), place.count());
                 if !memo.holds(root, count, signatures) {
-                    verify_each(signatures, || batch::signed_bytes(root, count))?;
+                    verify_each(signatures, || batch_signed_bytes(root, count))?;
                     memo.hold(root, count, signatures);
                 }
             }
@@ -227,6 +231,14 @@ impl Credential {
         request.put_signed_body(&mut bytes, terms);
         LeafHash::of(&bytes)
     }
+}
+
+/// Returns the bytes that are signed for a batch of `count` inputs.
+pub fn batch_signed_bytes(root: BatchRoot, count: u32) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(128);
+    put_dsse(&mut bytes, BATCH_TYPE, 36);
+    bytes.put(&root.0).put_u32(count);
+    bytes
 }
 
 /// Puts a signature where it belongs, in place of another one of its key.

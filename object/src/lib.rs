@@ -7,6 +7,7 @@
 //!
 //! Invariant: the same bytes give the same answer on every host, and no input makes it panic.
 
+pub mod ancestry;
 pub mod authentication;
 pub mod capsule;
 pub mod codec;
@@ -27,6 +28,7 @@ pub mod lineage;
 pub mod memory;
 pub mod message;
 pub mod refusal;
+mod request;
 
 pub use diagnostic::{Diagnostic, Place, in_text, printable};
 pub use error::{Error, ErrorKind, Result};

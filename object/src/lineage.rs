@@ -1,14 +1,10 @@
-//! Jump pointers over a lineage, and the proof that one version descends from another.
+//! Jump pointers over a lineage.
 //!
 //! Besides its parent each version names one far ancestor: the skew-binary jump pointer of Myers,
 //! "An applicative random-access stack" (1983). Following the jump when it does not overshoot and
 //! the parent otherwise reaches any ancestor in at most `3 log2(n + 1)` headers.
 //!
-//! It does not know where headers are kept.
-
-use crate::error::{Error, Result};
-use crate::hash::VersionHash;
-use crate::header::Header;
+//! This module knows numbers of versions alone, and no header.
 
 /// The version that the jump pointer of version `seq` names; 0 for version 0.
 ///
@@ -30,10 +26,12 @@ pub fn jump_seq(seq: u64) -> u64 {
 /// When `to` is not below `from`.
 pub fn next_seq(from: u64, to: u64) -> u64 {
     assert!(to < from, "an ancestor comes before");
-    match jump_seq(from) {
+    let next = match jump_seq(from) {
         jump if jump >= to => jump,
         _ => from - 1,
-    }
+    };
+    debug_assert!((to..from).contains(&next), "each step goes down, and not below the end");
+    next
 }
 
 /// The links from a version through its jumps to the genesis, each with a value that its holder
@@ -111,69 +109,6 @@ impl<T: Copy> Spine<T> {
             }
         }
         debug_assert_eq!(self.links.get(1).map(|link| link.0), Some(jump));
-    }
-}
-
-/// A chain of headers from a version down to one of its ancestors, linked by parent or jump.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AncestryProof {
-    /// The descendant first, the ancestor last.
-    pub headers: Vec<Header>,
-}
-
-impl AncestryProof {
-    /// Collects the proof that `to` is an ancestor of version `from`, reading headers by seq.
-    ///
-    /// # Errors
-    ///
-    /// Those of `read`.
-    ///
-    /// # Panics
-    ///
-    /// When `to` is above `from`.
-    pub fn collect<E>(
-        from: u64,
-        to: u64,
-        mut read: impl FnMut(u64) -> Result<Header, E>,
-    ) -> Result<AncestryProof, E> {
-        let mut headers = vec![read(from)?];
-        let mut at = from;
-        while at != to {
-            at = next_seq(at, to);
-            headers.push(read(at)?);
-        }
-        Ok(AncestryProof { headers })
-    }
-
-    /// Verifies that the proof leads from `descendant` to `ancestor`, the one way there is.
-    ///
-    /// # Errors
-    ///
-    /// [`Mismatch`](crate::ErrorKind::Mismatch) naming the first header that does not follow.
-    pub fn verify(&self, descendant: VersionHash, ancestor: VersionHash) -> Result<()> {
-        let target = self.headers.last().map_or(0, |last| last.seq);
-        let mut expected = (self.headers.first().map_or(0, |first| first.seq), descendant);
-        for (index, header) in self.headers.iter().enumerate() {
-            if (header.seq, header.hash()) != expected {
-                let found = format!("{} at seq {}", header.hash(), header.seq);
-                let wanted = format!("{} at seq {}", expected.1, expected.0);
-                return Err(Error::mismatch("ancestry", header.seq, wanted, found));
-            }
-            if index + 1 < self.headers.len() {
-                if header.seq <= target {
-                    return Err(Error::mismatch("ancestry", header.seq, "the end", "more headers"));
-                }
-                let next = next_seq(header.seq, target);
-                let jumps = next == jump_seq(header.seq);
-                expected = (next, if jumps { header.jump } else { header.parent });
-            } else {
-                expected.1 = header.hash();
-            }
-        }
-        if self.headers.is_empty() || expected.1 != ancestor {
-            return Err(Error::mismatch("ancestry", target, ancestor, expected.1));
-        }
-        Ok(())
     }
 }
 

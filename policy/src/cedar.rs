@@ -30,12 +30,12 @@ use schema::{Schema, Selection};
 use self::compile::Uncompiled;
 use self::context::{Plan, hex};
 use self::reads::Reads;
+use crate::action::{IF_NAMED, NAMED_ONLY, Shapes};
 use crate::decision::{Decision, Refusal};
 use crate::derived::Derived;
 use crate::facts::{Facts, Principal, Values};
 use crate::profile::{FINDINGS_MAX, unknown_escape};
 use crate::program::Program;
-use crate::shape::{IF_NAMED, NAMED_ONLY, Shapes};
 
 /// Rules ready to decide.
 #[derive(Debug)]

@@ -7,10 +7,9 @@ use std::fmt::Write;
 
 use serde_json::{Map, Value as Json, json};
 
+use crate::action::{ADVANCE, AMEND, MIGRATE, OPEN_SESSION, READ, Shapes, UPGRADE, WRITE};
 use crate::fact::{self, Fact, Placed};
-use crate::shape::{
-    ADVANCE, AMEND, Attribute, MIGRATE, OPEN_SESSION, READ, Shape, Shapes, UPGRADE, WRITE,
-};
+use crate::shape::{Attribute, Shape};
 
 /// Words that Cedar has for itself. Attributes may have these names, in quotes.
 const RESERVED: [&str; 10] =

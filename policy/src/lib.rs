@@ -17,6 +17,7 @@
 //! Invariant: a `Policy` is within the profile and strictly valid for its schema; a new one is held
 //! to more, by [`Policy::validate`].
 
+mod action;
 pub mod admission;
 mod cedar;
 mod decision;

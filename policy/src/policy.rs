@@ -11,6 +11,7 @@ use object::memory::Memory;
 use object::{Diagnostic, ErrorKind, Result, in_text};
 use schema::{Most, Schema, Value};
 
+use crate::action::{self, Shapes};
 use crate::cedar::{self, Rules};
 use crate::decision::{Decision, Refusal};
 use crate::derived::Derived;
@@ -20,7 +21,7 @@ use crate::guard::Guard;
 use crate::law::{self, Law};
 use crate::profile::{self, Scanned};
 use crate::program::{Raw, Ruled};
-use crate::shape::{self, Shapes};
+use crate::shape::attribute_name;
 
 /// Bytes of stack that a thread needs to parse, decide or drop any policy within the profile, with
 /// or without optimisation. With less, a verdict may differ, or the process end.
@@ -215,12 +216,12 @@ impl Policy {
 
     /// Returns whether some rule may permit an amendment, and none forbids it always.
     pub fn is_amendable(&self) -> bool {
-        self.rules.may_permit(shape::AMEND)
+        self.rules.may_permit(action::AMEND)
     }
 
     /// Returns whether some rule may permit an upgrade, and none forbids it always.
     pub fn is_upgradable(&self) -> bool {
-        self.rules.may_permit(shape::UPGRADE)
+        self.rules.may_permit(action::UPGRADE)
     }
 
     /// Returns whether the policy may ever be changed: by an amendment, or with other code.
@@ -292,9 +293,9 @@ impl fmt::Debug for Policy {
 /// `Policy`: the schema has more for a policy to see than a validator should be asked to hold.
 pub fn derived_schema(schema: &Schema) -> Result<String> {
     let methods = schema.methods().iter().map(|method| method.name.as_str());
-    let own = shape::OWN_ACTIONS.into_iter().chain([shape::UPGRADE]);
-    let past = methods.chain(own).map(shape::attribute_name).collect();
-    let shapes = Shapes::new(schema, &past, &shape::IF_NAMED);
+    let own = action::OWN_ACTIONS.into_iter().chain([action::UPGRADE]);
+    let past = methods.chain(own).map(attribute_name).collect();
+    let shapes = Shapes::new(schema, &past, &action::IF_NAMED);
     let shapes = shapes.map_err(|finding| ErrorKind::Policy(vec![finding]))?;
     Ok(Derived::whole(&shapes).print())
 }

@@ -32,8 +32,8 @@ use object::limits::{
 };
 
 pub(super) use self::written::{Writ, Written, unknown_escape, written};
+use crate::action::IF_NAMED;
 use crate::fact::is_window;
-use crate::shape::IF_NAMED;
 
 /// Findings that are listed; a text with more is refused all the same.
 pub(super) const FINDINGS_MAX: usize = 64;

@@ -13,11 +13,11 @@ use object::image::Image;
 use object::ledger::Past;
 use object::refusal::Verdict;
 
+use crate::action::READ;
 use crate::admission;
 use crate::definition::Definition;
 use crate::facts::{Facts, Principal, Values};
 use crate::program::Raw;
-use crate::shape::READ;
 
 /// A field of a version that someone wants to see.
 #[derive(Clone, Copy, Debug)]

@@ -233,6 +233,8 @@ impl<'a> History<'a> {
 
     /// Returns the entries.
     ///
+    /// *Blocks* while it reads the disk, as each entry does that is asked for.
+    ///
     /// # Errors
     ///
     /// The object is not in the store, or a read fails; each entry may fail by itself as well.

@@ -32,14 +32,14 @@ pub mod write;
 
 pub use excerpt::{Most, Selection};
 pub use layout::Layout;
-pub use lower::{CoreType, CoreValue, Lower, lift_result, lower_args, lower_value};
+pub use lower::{CoreType, CoreValue, lift_result, lower_args, lower_value};
 pub use method::{CREATE, MIGRATE, Method, Param};
 pub use payload::{decode_args, decode_value, encode_args, encode_value, skip_value};
 pub use place::{Place, Scalar};
 pub use read::read_value;
 pub use scalar::{from_bytes as scalar_bits, width as scalar_width};
 pub use schema::Schema;
-pub use store::store;
+pub use store::{Lower, store};
 pub use transcribe::{Sink, Unread, is_named};
 pub use types::{
     Case, Enum, Field, Flags, Record, ResultType, Tuple, Type, Variant, option as option_layout,

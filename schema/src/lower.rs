@@ -5,8 +5,8 @@
 //!
 //! Invariant: lowered arguments are as many core values as `flatten_params` says, in its order.
 
+use object::Result;
 use object::memory::Memory;
-use object::{Error, Result};
 
 use crate::fault::{Fault, Result as FaultResult};
 use crate::method::{Method, Param};
@@ -14,7 +14,7 @@ use crate::payload::validate_count;
 use crate::read::read_value;
 use crate::scalar;
 use crate::shape::{Shape, shape};
-use crate::store::{self, Stopped};
+use crate::store::{self, Lower, Stopped};
 use crate::types::Type;
 use crate::value::Value;
 
@@ -42,26 +42,6 @@ pub enum CoreValue {
     F32(u32),
     /// An `f64`, as its bits.
     F64(u64),
-}
-
-/// The callee's memory, into which the strings and lists of arguments are lowered.
-pub trait Lower {
-    /// The error of an allocation or a write.
-    type Error: From<Error>;
-
-    /// Allocates `bytes`, which may be 0, aligned to `align`, and yields their address.
-    ///
-    /// # Errors
-    ///
-    /// When the callee cannot, or yields an address that is not so aligned or not in its memory.
-    fn allocate(&mut self, bytes: u32, align: u32) -> Result<u32, Self::Error>;
-
-    /// Writes `bytes` at an address within an allocation.
-    ///
-    /// # Errors
-    ///
-    /// When they do not fit in the callee's memory.
-    fn write(&mut self, address: u32, bytes: &[u8]) -> Result<(), Self::Error>;
 }
 
 /// Lowers a method's arguments to core values.

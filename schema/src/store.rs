@@ -9,10 +9,29 @@ use std::fmt;
 use object::{Error, Result};
 
 use crate::fault::Fault;
-use crate::lower::Lower;
 use crate::shape::{Cases, Shape, shape};
 use crate::types::Type;
 use crate::value::Value;
+
+/// The callee's memory, into which the strings and lists of arguments are lowered.
+pub trait Lower {
+    /// The error of an allocation or a write.
+    type Error: From<Error>;
+
+    /// Allocates `bytes`, which may be 0, aligned to `align`, and yields their address.
+    ///
+    /// # Errors
+    ///
+    /// When the callee cannot, or yields an address that is not so aligned or not in its memory.
+    fn allocate(&mut self, bytes: u32, align: u32) -> Result<u32, Self::Error>;
+
+    /// Writes `bytes` at an address within an allocation.
+    ///
+    /// # Errors
+    ///
+    /// When they do not fit in the callee's memory.
+    fn write(&mut self, address: u32, bytes: &[u8]) -> Result<(), Self::Error>;
+}
 
 /// Writes a value of a fixed size as memory holds it: a scalar, enum or flags, or an option,
 /// record, tuple, variant or result of such.

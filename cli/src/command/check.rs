@@ -10,7 +10,7 @@ use serde_json::{Value as Json, json};
 
 use crate::failure::{Failure, Result};
 use crate::printer::Printer;
-use crate::session::{Session, short};
+use crate::session::{Session, loss_line, short};
 use crate::table::grouped;
 use crate::{moment, progress};
 
@@ -174,11 +174,6 @@ fn loss_document(recorded: &RecordedLoss) -> Json {
         "refusals": loss.refusal_count,
         "counted": loss.is_counted,
     })
-}
-
-/// A loss on record, in words.
-pub(crate) fn loss_line(recorded: &RecordedLoss) -> String {
-    format!("{}: {}", moment::show(recorded.time), recorded.loss)
 }
 
 fn print_lost(lost: &Lost, printer: &mut Printer) -> Result<()> {

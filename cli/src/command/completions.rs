@@ -1,10 +1,9 @@
 //! `completions`: the completions of this command for a shell.
 
-use clap::{Args, CommandFactory};
+use clap::{Args, Command};
 use clap_complete::Shell;
 use serde_json::json;
 
-use crate::arguments::Arguments;
 use crate::failure::{Failure, Result};
 use crate::printer::Printer;
 
@@ -21,9 +20,9 @@ pub(crate) struct Completions {
 }
 
 impl Completions {
-    pub(crate) fn run(self, printer: &mut Printer) -> Result<()> {
+    pub(crate) fn run(self, mut grammar: Command, printer: &mut Printer) -> Result<()> {
         let mut script = Vec::new();
-        clap_complete::generate(self.shell, &mut Arguments::command(), "continuant", &mut script);
+        clap_complete::generate(self.shell, &mut grammar, "continuant", &mut script);
         let script = String::from_utf8(script);
         let script = script.map_err(|error| Failure::new("failed", error.to_string()))?;
         match printer.is_json() {

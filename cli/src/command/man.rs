@@ -2,11 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use clap::{Args, Command, CommandFactory};
+use clap::{Args, Command};
 use clap_mangen::Man as Page;
 use serde_json::json;
 
-use crate::arguments::Arguments;
 use crate::failure::{Failure, Result};
 use crate::files;
 use crate::printer::Printer;
@@ -22,9 +21,9 @@ pub(crate) struct Man {
 }
 
 impl Man {
-    pub(crate) fn run(self, printer: &mut Printer) -> Result<()> {
+    pub(crate) fn run(self, grammar: Command, printer: &mut Printer) -> Result<()> {
         // There are pages in its place.
-        let mut command = Arguments::command().disable_help_subcommand(true);
+        let mut command = grammar.disable_help_subcommand(true);
         command.build();
         let Some(directory) = self.directory else {
             let page = page(&command)?;

@@ -696,7 +696,8 @@ fn a_key_is_for_its_owners_eyes() {
 #[test]
 fn help_says_what_the_exit_codes_are() {
     let help = Terminal::new().run("help").done();
-    for line in ["3  refused by a policy", "4  damaged, or does not verify", "CONTINUANT_DB"] {
+    for line in ["3  refused by a policy", "4  damaged, lost, or does not verify", "CONTINUANT_DB"]
+    {
         assert!(help.contains(line), "{help}");
     }
 }

@@ -8,7 +8,7 @@
 
 use super::error::{ModuleError, ModuleErrorKind};
 use super::survey::{Survey, core_type, evaluate_i32};
-use super::{FunctionExport, INITIALIZE_EXPORT, Limits, RESERVED_PREFIX, SCHEMA_SECTION};
+use super::terms::{FunctionExport, INITIALIZE_EXPORT, Limits, RESERVED_PREFIX, SCHEMA_SECTION};
 use wasmparser::{
     ConstExpr, DataKind, ElementItems, ElementKind, ExternalKind, Global, TypeRef, ValType,
 };

@@ -5,11 +5,11 @@
 //! Invariant: on a run that does not trap, the function leaves the guest's memory, globals and
 //! operands as the original does, except for the bits of NaNs.
 
-use super::CoreType;
 use super::added::Added;
 use super::cost;
 use super::emit::{self, Meters};
 use super::survey::Body;
+use schema::CoreType;
 use std::collections::BTreeSet;
 use wasm_encoder::reencode::{Error, Reencode};
 use wasm_encoder::{Function, Instruction as I, ValType};

@@ -6,8 +6,8 @@
 //! Invariant: a sequence changes the operand stack only as documented, and writes no memory or
 //! global of the guest.
 
-use super::CoreType;
 use super::cost;
+use schema::CoreType;
 use wasm_encoder::{BlockType, Function, Ieee32, Ieee64, Instruction as I, MemArg, MemArgTarget};
 
 /// Index of the guest's memory.

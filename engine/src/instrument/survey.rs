@@ -9,7 +9,8 @@
 use super::cost;
 use super::error::{ModuleError, ModuleErrorKind};
 use super::feature::{self, Feature};
-use super::{CoreType, Limits, SCHEMA_SECTION};
+use super::terms::{Limits, SCHEMA_SECTION};
+use schema::CoreType;
 use std::collections::BTreeSet;
 use wasmparser::{
     ConstExpr, CustomSectionReader, DataSectionReader, ElementKind, ElementSectionReader, Export,

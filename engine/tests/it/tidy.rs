@@ -340,6 +340,52 @@ fn functions_are_seen_whatever_they_begin_with() {
 /// The floors of crates, from the top: a folder imports only what is on the floors below its own.
 const FLOORS: &[(&str, &[&[&str]])] = &[
     (
+        "object/src",
+        &[
+            &["authentication", "headers"],
+            &["commit", "head"],
+            &["image", "ledger", "refusal"],
+            &["effects", "input"],
+            &["credential"],
+            &["ancestry", "request"],
+            &["capsule", "header", "memory", "message"],
+            &["hash"],
+            &["codec"],
+            &["error"],
+            &["diagnostic", "limits", "lineage"],
+        ],
+    ),
+    (
+        "schema/src",
+        &[
+            &["write"],
+            &["schema"],
+            &["parse"],
+            &["lower", "transcribe"],
+            &["excerpt", "payload", "place"],
+            &["read", "store"],
+            &["json", "shape"],
+            &["method", "migrate", "scalar"],
+            &["fault", "types"],
+            &["code", "layout", "scan", "value"],
+        ],
+    ),
+    (
+        "policy/src",
+        &[
+            &["reading", "verify"],
+            &["admission"],
+            &["definition"],
+            &["policy"],
+            &["law"],
+            &["cedar"],
+            &["derived", "form", "guard", "profile", "program"],
+            &["action"],
+            &["explain", "fact"],
+            &["decision", "facts", "shape"],
+        ],
+    ),
+    (
         "engine/src",
         &[
             &["database", "fuzz"],
@@ -388,16 +434,16 @@ fn a_folder_imports_what_is_below_it() {
 /// The most files that may import one another in a circle, of each crate.
 const CIRCLES_MAX: &[(&str, usize)] = &[
     ("names/src", 0),
-    ("object/src", 2),
-    ("schema/src", 2),
+    ("object/src", 0),
+    ("schema/src", 0),
     ("policy/src", 2),
     ("storage/src", 0),
-    ("query/src", 2),
+    ("query/src", 0),
     ("engine/src", 0),
     ("engine/macros/src", 0),
     ("guest/src", 0),
     ("guest/macros/src", 0),
-    ("cli/src", 4),
+    ("cli/src", 2),
     ("benches/src", 2),
     ("fuzz/src", 4),
     ("schedules/src", 0),

@@ -24,10 +24,10 @@ use crate::disk::{Leaves, SimulatedDisk};
 use crate::generate::lineage::{Author, Ingredients};
 use crate::generate::source;
 use crate::outcome::{Outcome, hold, must};
-use crate::runner::watch_threads;
 use crate::tally::Tally;
 use crate::targets::storage_model::model::Model;
 use crate::targets::storage_model::{append, compare, draft, patient};
+use crate::threads::watch_threads;
 
 const DATABASE: &str = "/fleet";
 const BACKUP: &str = "/backup";

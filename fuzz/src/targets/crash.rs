@@ -17,8 +17,8 @@ use crate::disk::volume::{Mark, Operation, Volume};
 use crate::disk::{Leaves, SimulatedDisk};
 use crate::generate::source;
 use crate::outcome::{Outcome, must};
-use crate::runner::watch_threads;
 use crate::tally::Tally;
+use crate::threads::watch_threads;
 use crate::workload::{Threads, Work};
 
 /// The number of power cuts at each point that leave any part.

@@ -21,7 +21,7 @@ use self::model::{Blamed, Kind, Object};
 use crate::generate::lineage::START;
 use crate::generate::{COUNTER, COUNTER_POLICY, LAMP, LAMP_POLICY, TALLY, TALLY_POLICY, source};
 use crate::outcome::{Outcome, equal, hold, must};
-use crate::runner::watch_threads;
+use crate::threads::watch_threads;
 
 const OPEN: &str = r#"@id("open") permit(principal, action, resource);"#;
 /// A policy under which anyone may upgrade.

@@ -16,8 +16,8 @@ use crate::disk::volume::{Mark, Operation, Volume};
 use crate::disk::{Leaves, SimulatedDisk};
 use crate::generate::source;
 use crate::outcome::{Outcome, hold, must};
-use crate::runner::watch_threads;
 use crate::tally::Tally;
+use crate::threads::watch_threads;
 use crate::workload::{Threads, Work};
 
 /// The ways in which operations fail: the fault, whether all later ones fail as well, and of which

@@ -18,8 +18,8 @@ use rand::rngs::StdRng;
 use crate::generate::lineage::START;
 use crate::generate::{module, source};
 use crate::outcome::{Outcome, hold, must};
-use crate::runner::watch_threads;
 use crate::tally::Tally;
+use crate::threads::watch_threads;
 
 /// Every how many modules that pass are run: they are compiled for it.
 const RUN_IN: u32 = 16;

@@ -18,7 +18,7 @@ use crate::frames::{self, Frame};
 use crate::generate::lineage::{Author, Ingredients, encoded};
 use crate::generate::{bytes, source};
 use crate::outcome::{Outcome, equal, hold, must};
-use crate::runner::watch_threads;
+use crate::threads::watch_threads;
 
 /// Changes of one database in a run.
 const DAMAGES: usize = 4;

@@ -21,8 +21,8 @@ use crate::disk::{Leaves, SimulatedDisk};
 use crate::generate::lineage::START;
 use crate::generate::{LAMP, LAMP_POLICY, PURSE, PURSE_POLICY, source};
 use crate::outcome::{Outcome, equal, hold, must};
-use crate::runner::watch_threads;
 use crate::tally::Tally;
+use crate::threads::watch_threads;
 use crate::workload::PATH;
 
 /// The place of a payment: the version that sent it, and its index there.

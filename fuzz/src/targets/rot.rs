@@ -20,11 +20,11 @@ use crate::disk::SimulatedDisk;
 use crate::disk::volume::{Change, FileId, Operation, Volume};
 use crate::generate::source;
 use crate::outcome::{Outcome, equal, hold, must};
-use crate::runner::watch_threads;
 use crate::tally::Tally;
 use crate::targets::storage_model::compare;
 use crate::targets::storage_model::model::Model;
 use crate::targets::storage_model::patient;
+use crate::threads::watch_threads;
 use crate::workload::{PATH, Threads, Work};
 
 /// Seeds that share a database.

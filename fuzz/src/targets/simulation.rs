@@ -549,7 +549,7 @@ fn is_of_disk(error: &continuant::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::runner::on_thread;
+    use crate::threads::on_thread;
 
     /// Plays a short run; returns its trace, and its counts.
     fn short(seed: u64) -> (Vec<blake3::Hash>, Tally) {

@@ -21,7 +21,7 @@ use self::model::Model;
 use crate::generate::lineage::{Author, Ingredients, Made};
 use crate::generate::{header, source};
 use crate::outcome::{Outcome, equal, hold, must};
-use crate::runner::watch_threads;
+use crate::threads::watch_threads;
 
 /// Objects of one run.
 const OBJECTS_MAX: usize = 8;

@@ -7,15 +7,12 @@
 //!
 //! Invariant: no two batches have the same signed bytes.
 
-use super::{Credential, Proof, Signature, SigningKey, put_signature};
+use super::{Credential, Proof, Signature, SigningKey, batch_signed_bytes, put_signature};
 use crate::codec::{Reader, Write};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hash::{BatchRoot, LeafHash, ObjectId};
-use crate::input::{Request, put_dsse};
 use crate::limits::BATCH_INPUTS_MAX;
-
-/// The payload type that signatures over a batch are bound to.
-const SIGNED_TYPE: &str = "application/vnd.continuant.batch.v1";
+use crate::request::Request;
 
 /// An input's place in its batch: the path from its leaf to the root.
 ///
@@ -102,14 +99,6 @@ fn join(one: &BatchRoot, other: &BatchRoot) -> BatchRoot {
     BatchRoot::of(&both)
 }
 
-/// Returns the bytes that are signed for a batch of `count` inputs.
-pub fn signed_bytes(root: BatchRoot, count: u32) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(128);
-    put_dsse(&mut bytes, SIGNED_TYPE, 36);
-    bytes.put(&root.0).put_u32(count);
-    bytes
-}
-
 /// Inputs that are signed together.
 ///
 /// ```
@@ -157,7 +146,7 @@ impl Batch {
         }
         let count = leaves.len() as u32;
         let Some((root, paths)) = tree(&leaves) else { return Ok(credentials) };
-        let bytes = signed_bytes(root, count);
+        let bytes = batch_signed_bytes(root, count);
         let mut signatures: Vec<Signature> = Vec::with_capacity(keys.len());
         keys.iter().for_each(|key| put_signature(&mut signatures, key.over(&bytes)));
         for ((index, path), credential) in (0..).zip(paths).zip(&mut credentials) {

@@ -5,7 +5,7 @@
 
 use super::{Credential, Memo, Proof, SessionKey};
 use crate::hash::ObjectId;
-use crate::input::Request;
+use crate::request::Request;
 
 /// A party that examines a credential.
 #[derive(Clone, Copy, Debug)]

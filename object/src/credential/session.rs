@@ -10,7 +10,7 @@ use std::fmt;
 
 use super::Credential;
 use crate::hash::{Hashing, ObjectId, SessionId};
-use crate::input::Request;
+use crate::request::Request;
 
 /// The payload type that codes are bound to.
 const SEALED_TYPE: &str = "application/vnd.continuant.session.v1";

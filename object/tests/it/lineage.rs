@@ -1,8 +1,9 @@
 //! Proofs that one version descends from another: honest, and forged in every way.
 
+use object::ancestry::AncestryProof;
 use object::hash::VersionHash;
 use object::header::{Header, Kind};
-use object::lineage::{AncestryProof, Spine, jump_seq, next_seq};
+use object::lineage::{Spine, jump_seq, next_seq};
 
 use crate::samples;
 use crate::source::Source;

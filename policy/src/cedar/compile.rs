@@ -25,12 +25,13 @@ use schema::{Method, Record, Schema, Type, option_layout, scalar_width};
 
 use super::context::Plan;
 use super::reads::path;
+use crate::action::NAMED_ONLY;
 use crate::fact::{Fact, Placed, groups, single};
 use crate::program::{
     Binary, EntityType, Kind, Literal, Load, Op, Program, REGISTERS_MAX, Rule, STACK_MAX, Scalar,
     Skip, State,
 };
-use crate::shape::{Attribute, NAMED_ONLY, Shape};
+use crate::shape::{Attribute, Shape};
 
 /// A construct that is not compiled.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -14,10 +14,11 @@ use object::limits::{POLICY_CONTEXT_BYTES_MAX, POLICY_SET_ITEMS_MAX, POLICY_TEXT
 use schema::{Selection, Value};
 
 use super::reads::Reads;
+use crate::action::{Action, Shapes};
 use crate::decision::Refusal;
 use crate::fact::{Count, Fact, FactValue, Placed, groups, single};
 use crate::facts::{Facts, Values};
-use crate::shape::{Action, Attribute, Shape, Shapes};
+use crate::shape::{Attribute, Shape};
 
 /// A plan by which the contexts of one action are built.
 #[derive(Debug)]

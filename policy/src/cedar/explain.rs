@@ -12,10 +12,11 @@ use schema::Value;
 use super::context::Plan;
 use super::reads::Reads;
 use super::{Rules, Stated};
+use crate::action::Action;
 use crate::decision::{Decision, Refusal};
 use crate::explain::{Reading, Rule};
 use crate::facts::{Facts, Values};
-use crate::shape::{Action, Attribute, Shape};
+use crate::shape::declares;
 
 impl Rules {
     /// Returns the rules behind a decision on `facts` and `values`, with the values that they read;
@@ -84,17 +85,6 @@ fn concerns(decision: &Decision, id: &String, rule: &Stated) -> bool {
             rule.reads.paths().into_iter().any(holds)
         }
         Refusal::Forbidden | Refusal::EvaluationError { .. } => rules.contains(id),
-    }
-}
-
-/// Returns whether a record declares the attribute at a path.
-pub(super) fn declares(attributes: &[Attribute], path: &[&str]) -> bool {
-    let Some((first, rest)) = path.split_first() else { return true };
-    let found = attributes.iter().find(|attribute| attribute.name == *first);
-    match found.map(|attribute| &attribute.shape) {
-        Some(Shape::Record(inner)) => declares(inner, rest),
-        Some(_) => rest.is_empty(),
-        None => false,
     }
 }
 

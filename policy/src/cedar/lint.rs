@@ -22,12 +22,12 @@ use schema::Schema;
 
 use self::unit::Unit;
 use super::compile::{may_apply, opposite};
-use super::explain::declares;
 use super::reads::path;
+use crate::action::{Action, Shapes};
 use crate::fact::Placed;
 use crate::form::Form;
 use crate::profile::{Writ, Written, written};
-use crate::shape::{Action, Shapes};
+use crate::shape::declares;
 
 /// The annotation of a rule that may be unable to hold, with the reason why it is there.
 const DORMANT: &str = "dormant";

@@ -1,8 +1,9 @@
-//! The imports between the files of a crate: by `use`, and by paths that begin with `crate` or
-//! `super`.
+//! The imports between the files of a crate: by `use`, and by paths that begin with `crate`,
+//! `super`, `self` or the name of a module below the file.
 //!
 //! It reads source as text. It does not follow imports written by a macro or through a re-export of
-//! another file: the file that re-exports counts as imported then.
+//! another file: the file that re-exports counts as imported then. To re-export what a module below
+//! has is to be its door, and no import.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -61,7 +62,13 @@ impl Crate {
                     at.pop();
                 }
             }
-            _ => return None,
+            below => {
+                at.extend(inside);
+                at.push(below);
+                if !self.texts.contains_key(&at.join("::")) {
+                    return None;
+                }
+            }
         }
         at.extend(steps);
         (0..=at.len())
@@ -77,24 +84,30 @@ fn plain(lines: &[&str]) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// The paths of a text that begin with `crate`, `self` or `super`.
+/// The paths of a text, except of what it re-exports from modules below it.
 fn paths(text: &str) -> Vec<String> {
     let (mut found, mut other, mut rest) = (Vec::new(), String::new(), text);
     while let Some(at) = rest.find("use ") {
-        let is_word = rest[..at].chars().next_back().is_none_or(char::is_whitespace);
-        other += &rest[..at];
+        let before = &rest[..at];
+        let is_word = before.chars().next_back().is_none_or(char::is_whitespace);
+        let is_door = before.trim_end().ends_with("pub") || before.trim_end().ends_with(')');
+        other += before;
         rest = &rest[at + "use ".len()..];
         if let Some(end) = rest.find(';').filter(|_| is_word) {
             let flat: Vec<&str> = rest[..end].split_whitespace().collect();
-            expand("", &flat.join(" "), &mut found);
+            let mut used = Vec::new();
+            expand("", &flat.join(" "), &mut used);
+            used.retain(|path| {
+                !is_door || path.starts_with("crate::") || path.starts_with("super::")
+            });
+            found.append(&mut used);
             rest = &rest[end..];
         }
     }
     other += rest;
     let is_part = |c: char| c.is_alphanumeric() || c == '_' || c == ':';
-    let words = other.split(|c| !is_part(c));
-    let ours = words.filter(|word| word.starts_with("crate::") || word.starts_with("super::"));
-    found.extend(ours.map(str::to_string));
+    let words = other.split(|c| !is_part(c)).filter(|word| word.contains("::"));
+    found.extend(words.map(str::to_string));
     found
 }
 
@@ -173,7 +186,8 @@ pub(crate) fn circles(imports: &Imports) -> Vec<BTreeSet<String>> {
 #[test]
 fn paths_of_all_forms_are_found() {
     let text = "use crate::log::{Position, frame::{self, Seal as Check}};\n\
-                fn f() -> super::Row { crate::disk::open() } // crate::no\n";
+                pub use row::Row; pub(crate) use crate::disk::Disk;\n\
+                fn f() -> super::Row { row::open() } // crate::no\n";
     let lines: Vec<&str> = text.lines().collect();
     let found = paths(&plain(&lines));
     assert_eq!(
@@ -182,24 +196,25 @@ fn paths_of_all_forms_are_found() {
             "crate::log::Position",
             "crate::log::frame::self",
             "crate::log::frame::Seal",
+            "crate::disk::Disk",
             "super::Row",
-            "crate::disk::open"
+            "row::open"
         ]
     );
 }
 
 #[test]
-fn a_circle_of_three_is_one_circle() {
+fn a_circle_of_four_is_one_circle() {
     let sources = [
         ("c/src/a.rs", "use crate::b::B;"),
-        ("c/src/b.rs", "use crate::d::e::E;"),
+        ("c/src/b.rs", "use crate::d::D;"),
+        ("c/src/d.rs", "mod e;\nfn d() { e::open() }"),
         ("c/src/d/e.rs", "use super::super::a::A; use crate::f::F;"),
-        ("c/src/d.rs", "mod e;"),
         ("c/src/f.rs", "#[cfg(test)]\nmod tests {\n    use crate::a::A;\n}"),
     ];
     let sources = sources.map(|(path, text)| (path.to_string(), text.to_string()));
     let circles = circles(&Crate::of("c/src", &sources).imports());
-    let expected = ["a", "b", "d::e"].map(str::to_string).into_iter().collect();
+    let expected = ["a", "b", "d", "d::e"].map(str::to_string).into_iter().collect();
     assert_eq!(circles, [expected]);
 }
 

@@ -15,7 +15,7 @@ use super::OPEN;
 use crate::generate::bytes::number;
 use crate::generate::lineage::START;
 use crate::outcome::{Outcome, equal, hold, must};
-use crate::runner::watch_threads;
+use crate::threads::watch_threads;
 
 /// The memory's maximum, in pages of 64 KiB.
 const PAGES_MAX: usize = 4;

@@ -18,8 +18,8 @@ use crate::generate::bytes::number;
 use crate::generate::lineage::START;
 use crate::generate::smith::{Method, Smith, Type, smith};
 use crate::outcome::{Outcome, equal, hold, must};
-use crate::runner::watch_threads;
 use crate::tally::Tally;
+use crate::threads::watch_threads;
 
 /// Calls of one object at most.
 const CALLS: usize = 12;

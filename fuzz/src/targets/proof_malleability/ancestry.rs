@@ -1,8 +1,9 @@
 //! Proofs of ancestry: there is one for each pair of versions, and a changed one proves nothing.
 
+use object::ancestry::AncestryProof;
 use object::hash::VersionHash;
 use object::header::{Header, Kind};
-use object::lineage::{AncestryProof, Spine};
+use object::lineage::Spine;
 use rand::RngExt;
 use rand::rngs::StdRng;
 

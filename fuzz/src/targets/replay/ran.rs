@@ -14,9 +14,9 @@ use rand::rngs::StdRng;
 
 use crate::generate::lineage::START;
 use crate::outcome::{Outcome, equal, hold, must};
-use crate::runner::watch_threads;
 use crate::sections::{Sections, memory_before, seal, split};
 use crate::tally::Tally;
+use crate::threads::watch_threads;
 use crate::vault::forged::{self, Before, Told};
 use crate::vault::law::{Law, keys};
 use crate::vault::{Ask, State, definition, wasm};
