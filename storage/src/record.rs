@@ -5,6 +5,7 @@
 //! same lineage has other positions in another log. This module does not know how records are
 //! found.
 
+pub(crate) mod event;
 pub(crate) mod link;
 pub(crate) mod loss;
 pub(crate) mod mark;
@@ -23,12 +24,8 @@ use object::refusal::Refusal;
 
 use crate::error::Result;
 use crate::error::position::Position;
-use crate::record::loss::RecordedLoss;
-use crate::record::mark::OutboxMark;
-use crate::record::message::{Sending, Taking};
-use crate::record::name::is_name;
+use crate::record::event::Event;
 use crate::record::page::PageChange;
-use crate::record::retention::Retention;
 use crate::record::version::{Layout, Left, Notes, Staged, VersionBytes, VersionRecord};
 
 /// Bytes of a record before its content.
@@ -39,18 +36,11 @@ const POLICY: u8 = 2;
 const BASE: u8 = 3;
 const COMMIT: u8 = 4;
 const REFUSAL: u8 = 5;
-const NAME: u8 = 6;
 const STAGED_COMMIT: u8 = 7;
 const STAGED_REFUSAL: u8 = 8;
 const ADOPTION: u8 = 9;
 const VERSION: u8 = 10;
 const STAGED_VERSION: u8 = 11;
-const RETENTION: u8 = 12;
-const SENT: u8 = 13;
-const TAKEN: u8 = 14;
-const OUTBOX: u8 = 15;
-const LOSS: u8 = 16;
-const MOVED: u8 = 17;
 
 /// A record, as it stands in a body.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,23 +51,10 @@ pub(crate) enum Record<'a> {
     Version(VersionBytes<'a>),
     /// A refusal: its notes, then the refusal.
     Refusal(Staged, &'a [u8]),
-    /// A name and the object that it is bound to.
-    Name(ObjectId, &'a str),
     /// The staged records of an object become the object.
     Adoption(Adoption),
-    /// The amount of history that is kept of an object, or of those without a rule of their own.
-    Retention(Option<ObjectId>, Retention),
-    /// Messages of a version in the same frame are on their way.
-    Sent(Sending),
-    /// The outcome of a message, whose other record stands before it in the same frame; or that of
-    /// a dead letter.
-    Taken(Taking),
-    /// The place of an outbox.
-    Outbox(OutboxMark),
-    /// The end of an object here, as it continues elsewhere, or its return.
-    Moved(ObjectId, bool),
-    /// The log had more before this.
-    Loss(RecordedLoss),
+    /// An event of the database, which is no part of an object.
+    Event(Event<'a>),
 }
 
 /// The kind in a record's head, when the content is not read.
@@ -189,12 +166,6 @@ impl Body {
         });
     }
 
-    pub(crate) fn name(&mut self, object: ObjectId, name: &str) {
-        self.record(NAME, |to| {
-            to.put(&object.0).put(name.as_bytes());
-        });
-    }
-
     /// A version's record; `changes` says how its pages are written.
     pub(crate) fn version(
         &mut self,
@@ -238,35 +209,11 @@ impl Body {
         });
     }
 
-    pub(crate) fn retention(&mut self, object: Option<ObjectId>, retention: Retention) {
-        self.record(RETENTION, |to| {
-            retention.put(to);
-            if let Some(id) = object {
-                to.put(&id.0);
-            }
-        });
-    }
-
-    pub(crate) fn sent(&mut self, sending: &Sending) {
-        self.record(SENT, |to| sending.put(to));
-    }
-
-    pub(crate) fn taken(&mut self, taking: &Taking) {
-        self.record(TAKEN, |to| taking.put(to));
-    }
-
-    pub(crate) fn outbox(&mut self, mark: &OutboxMark) {
-        self.record(OUTBOX, |to| mark.put(to));
-    }
-
-    pub(crate) fn moved(&mut self, object: ObjectId, moved: bool) {
-        self.record(MOVED, |to| {
-            to.put(&object.0).put_u8(u8::from(moved));
-        });
-    }
-
-    pub(crate) fn loss(&mut self, loss: &RecordedLoss) {
-        self.record(LOSS, |to| loss.put(to));
+    pub(crate) fn event(&mut self, event: &Event<'_>) {
+        let start = self.0.len();
+        self.record(event.tag(), |to| event.put(to));
+        let mut read = records(&self.0[start..]).map(Result::ok);
+        debug_assert_eq!(read.next(), Some(Some(Record::Event(event.clone()))), "as it is written");
     }
 
     pub(crate) fn adoption(&mut self, adoption: Adoption) {
@@ -333,12 +280,6 @@ fn record<'a>(reader: &mut Reader<'a>) -> Result<Record<'a>> {
         STAGED_VERSION => version(Staged::Yes, Layout::Second, content),
         REFUSAL => Record::Refusal(Staged::No, content),
         STAGED_REFUSAL => Record::Refusal(Staged::Yes, content),
-        NAME => {
-            let object = ObjectId(fields.array()?);
-            let name = fields.bytes(fields.left())?;
-            let name = str::from_utf8(name).ok().filter(|name| is_name(name));
-            Record::Name(object, name.ok_or_else(|| fields.fail(0, "a name", "other bytes"))?)
-        }
         ADOPTION => {
             let object = ObjectId(fields.array()?);
             let (head, refusal) = (Position(fields.u64()?), Position(fields.u64()?));
@@ -348,31 +289,12 @@ fn record<'a>(reader: &mut Reader<'a>) -> Result<Record<'a>> {
             fields.end()?;
             Record::Adoption(adoption)
         }
-        RETENTION => {
-            let retention = Retention::read(&mut fields)?;
-            let object = match fields.left() {
-                0 => None,
-                _ => Some(ObjectId(fields.array()?)),
-            };
-            fields.end()?;
-            Record::Retention(object, retention)
-        }
-        SENT => Record::Sent(Sending::read(fields)?),
-        TAKEN => Record::Taken(Taking::read(fields)?),
-        OUTBOX => Record::Outbox(OutboxMark::read(fields)?),
-        MOVED => {
-            let object = ObjectId(fields.array()?);
-            let moved = match fields.u8()? {
-                0 => false,
-                1 => true,
-                other => return Err(fields.fail(1, "0 or 1", other).into()),
-            };
-            fields.end()?;
-            Record::Moved(object, moved)
-        }
-        LOSS => Record::Loss(RecordedLoss::read(fields)?),
-        other => {
-            return Err(reader.fail(content.len() + HEAD_BYTES, "a known record", other).into());
-        }
+        other => match Event::read(other, fields)? {
+            Some(event) => Record::Event(event),
+            None => {
+                let fault = reader.fail(content.len() + HEAD_BYTES, "a known record", other);
+                return Err(fault.into());
+            }
+        },
     })
 }

@@ -7,5 +7,6 @@ pub(crate) mod index;
 pub(crate) mod info;
 pub(crate) mod messages;
 pub(crate) mod pages;
+pub(crate) mod projector;
 pub(crate) mod row;
 pub(crate) mod row_cache;

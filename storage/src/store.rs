@@ -18,13 +18,12 @@ use crate::disk::directory::Directory;
 use crate::error::position::Position;
 use crate::error::{Error, Result};
 use crate::lock::{Condvar, Mutex, rank};
+use crate::log::Log;
 use crate::log::figures::Figures;
 use crate::log::frame::{Frames, damaged};
-use crate::log::writer::Done;
-use crate::log::{Log, Pushed};
 use crate::options::Options;
 use crate::record::loss::RecordedLoss;
-use crate::record::{BlobHash, Body, Record, records};
+use crate::record::{BlobHash, Record, records};
 use crate::rows::heads::{Heads, PAGES_KEPT_MAX};
 use crate::rows::index::{Index, Reading};
 use crate::rows::pages::PageTable;
@@ -74,7 +73,8 @@ pub(crate) struct Inner {
     pub(crate) log: Log,
     pub(crate) index: Index,
     pub(crate) options: Options,
-    /// Invariant: frames are pushed to the log under this lock, so rows and log agree.
+    /// Invariant: frames are pushed to the log under this lock, by `write/push.rs` alone, which
+    /// changes the rows as the frame says: so rows and log agree.
     pub(crate) heads: Mutex<Heads, rank::Heads>,
     seen: Mutex<RowCache, rank::Seen>,
     /// The end that the index covers; locked while the index is written.
@@ -324,21 +324,6 @@ impl Inner {
     fn wish(&self, wish: Wish) {
         *self.wish.lock() = wish;
         self.wished.notify_one();
-    }
-
-    /// Pushes a frame while `heads` is locked by the caller, who then changes the rows as the frame
-    /// says: so rows and log agree.
-    pub(crate) fn push(
-        &self,
-        _heads: &mut Heads,
-        body: &Body,
-        hash: blake3::Hash,
-        done: Done,
-    ) -> Result<Pushed<'_>, (Error, Done)> {
-        debug_assert!(records(&body.0).all(|record| record.is_ok()), "what is written is read");
-        let pushed = self.log.push(&body.0, hash, done)?;
-        self.tail_bytes.fetch_add(body.0.len() as u64, Ordering::Relaxed);
-        Ok(pushed)
     }
 
     /// Returns how far the index is behind, relative to its limit: above 1 it is written soon,

@@ -7,4 +7,5 @@ pub(crate) mod dead_letter;
 pub(crate) mod import;
 pub(crate) mod moved;
 pub(crate) mod outbox;
+mod push;
 pub(crate) mod retention;

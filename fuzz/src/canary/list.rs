@@ -47,8 +47,15 @@ pub const CANARIES: &[Canary] = &[
         "objects that were moved away",
         "storage_model",
         "storage/src/write/append.rs",
-        "match ⟦self.rows[index].after.moved⟧ {",
+        "match ⟦rows[index].after.moved⟧ {",
         "false",
+    ),
+    canary(
+        "objects that are noted as moved away",
+        "storage_model",
+        "storage/src/rows/projector.rs",
+        "Event::Moved(id, moved) => ⟦rows.change(id, |row| row.moved = moved)?⟧,",
+        "drop((id, moved))",
     ),
     canary(
         "what went another way",
@@ -67,9 +74,9 @@ pub const CANARIES: &[Canary] = &[
     canary(
         "dead letters on their way again",
         "messages",
-        "storage/src/rows/heads.rs",
-        "let again = ⟦(taking.fate == Fate::Again).then_some(sent)⟧;",
-        "None",
+        "storage/src/rows/projector.rs",
+        "⟦rows.tables().send(id, dead.sent)⟧;",
+        "()",
     ),
     // Admission.
     canary(
@@ -515,8 +522,9 @@ pub const CANARIES: &[Canary] = &[
         "messages that were taken",
         "messages",
         "storage/src/upkeep/recovery.rs",
-        "Record::Taken(taking) => ⟦self.taken(frame, &taking)?⟧,",
-        "drop(taking)",
+        "Record::Event(event) => ⟦projector.apply(event, self)?⟧,",
+        "match event { crate::record::event::Event::Taken(_) => (), \
+         event => projector.apply(event, self)? }",
     ),
     // Clocks.
     canary(

@@ -132,7 +132,7 @@ impl Store {
     ///
     /// As of [`Store::dead_letters`].
     pub fn dead_letter(&self, id: MessageId) -> Result<Option<DeadLetter>> {
-        let dead = self.inner().find_dead(id)?.0;
+        let dead = self.inner().find_dead(id)?;
         dead.map(|dead| self.inner().dead_letter(id, dead)).transpose()
     }
 }
@@ -170,16 +170,12 @@ impl Inner {
     }
 
     /// A dead letter, and the epoch of the heads in which it was found, or found missing.
-    pub(crate) fn find_dead(&self, id: MessageId) -> Result<(Option<Dead>, u64)> {
-        let (known, epoch) = {
-            let heads = self.heads.lock();
-            (heads.dead(id), heads.epoch())
-        };
-        let dead = match known {
-            Some(known) => known,
-            None => self.indexed(|index| index.dead_letter(id))?,
-        };
-        Ok((dead, epoch))
+    pub(crate) fn find_dead(&self, id: MessageId) -> Result<Option<Dead>> {
+        let known = self.heads.lock().dead(id);
+        match known {
+            Some(known) => Ok(known),
+            None => self.indexed(|index| index.dead_letter(id)),
+        }
     }
 
     pub(crate) fn sender(&self, id: MessageId, sent: Sent) -> Result<StoredCommit> {

@@ -22,10 +22,11 @@ use crate::error::position::Position;
 use crate::record::BlobHash;
 use crate::record::loss::RecordedLoss;
 use crate::record::mark::{OutboxMark, OutboxPlace};
-use crate::record::message::{Dead, Fate, MessageId, Sent, Taking};
+use crate::record::message::{Dead, MessageId, Sent};
 use crate::record::retention::Retention;
 use crate::rows::messages::Messages;
 use crate::rows::pages::PageTable;
+use crate::rows::projector::Tables;
 use crate::rows::row::Row;
 
 /// A row that the index may not have yet.
@@ -102,11 +103,6 @@ impl Heads {
     /// The losses on record, oldest first.
     pub(crate) fn losses(&self) -> &[RecordedLoss] {
         &self.losses
-    }
-
-    pub(crate) fn put_loss(&mut self, loss: RecordedLoss) {
-        self.losses.push(loss);
-        self.recent.losses = Some(self.losses.clone());
     }
 
     pub(crate) fn epoch(&self) -> u64 {
@@ -216,18 +212,10 @@ impl Heads {
         Some(row)
     }
 
-    pub(crate) fn put_name(&mut self, name: &str, id: ObjectId) {
-        self.recent.names.insert(name.to_string(), id);
-    }
-
     /// The rule of objects without one of their own, when the index may not have it.
     pub(crate) fn retention(&self) -> Option<Retention> {
         let older = || self.older.iter().find_map(|older| older.retention);
         self.recent.retention.or_else(older)
-    }
-
-    pub(crate) fn put_retention(&mut self, retention: Retention) {
-        self.recent.retention = Some(retention);
     }
 
     pub(crate) fn put_blob(&mut self, hash: BlobHash, position: Position) {
@@ -261,27 +249,10 @@ impl Heads {
         self.messages.contains_key(&id)
     }
 
-    pub(crate) fn send(&mut self, id: MessageId, sent: Sent) {
-        self.messages.insert(id, sent);
-        self.recent.messages.send(id, sent);
-    }
-
-    /// Takes a message off its way, if it is there.
-    pub(crate) fn take(&mut self, taking: &Taking) {
-        if let Some(sent) = self.messages.remove(&taking.id) {
-            self.recent.messages.take(taking.id, sent, &taking.fate);
-        }
-        self.check_message(taking.id);
-    }
-
-    /// Takes a dead letter, which is that message of a version: it is on its way again, or dropped.
-    pub(crate) fn let_go(&mut self, taking: &Taking, sent: Sent) {
-        let again = (taking.fate == Fate::Again).then_some(sent);
-        if let Some(sent) = again {
-            self.messages.insert(taking.id, sent);
-        }
-        self.recent.messages.let_go(taking.id, again);
-        self.check_message(taking.id);
+    /// Removes a dead letter, which the index may have.
+    pub(crate) fn take_dead(&mut self, id: MessageId) {
+        self.recent.messages.take_dead(id);
+        self.check_message(id);
     }
 
     /// A dead letter that the index may not have yet; none, when it is none any more there.
@@ -299,16 +270,6 @@ impl Heads {
     /// The outboxes, by name.
     pub(crate) fn outboxes(&self) -> impl Iterator<Item = (&String, OutboxPlace)> {
         self.outboxes.iter().map(|(name, place)| (name, *place))
-    }
-
-    pub(crate) fn mark(&mut self, mark: OutboxMark) {
-        let OutboxMark { name, place } = mark;
-        match place {
-            Some(place) => self.outboxes.insert(name.clone(), place),
-            None => self.outboxes.remove(&name),
-        };
-        debug_assert_eq!(self.outboxes.get(&name).copied(), place, "a mark moves its outbox");
-        self.recent.outboxes.insert(name, place);
     }
 
     /// Returns the first `limit` dead letters behind `after` that came, or went, and that the index
@@ -438,6 +399,48 @@ impl Heads {
     fn unwritten_generations(&self) -> impl Iterator<Item = &Generation> {
         let flushing = self.older.front().filter(|_| self.is_flushing);
         flushing.map(|flushing| &**flushing).into_iter().chain([&self.recent])
+    }
+}
+
+impl Tables for Heads {
+    fn put_name(&mut self, name: &str, id: ObjectId) {
+        self.recent.names.insert(name.to_string(), id);
+    }
+
+    fn put_retention(&mut self, rule: Retention) {
+        self.recent.retention = Some(rule);
+    }
+
+    fn send(&mut self, id: MessageId, sent: Sent) {
+        self.messages.insert(id, sent);
+        self.recent.messages.send(id, sent);
+    }
+
+    fn take(&mut self, id: MessageId) -> Option<Sent> {
+        let sent = self.messages.remove(&id)?;
+        self.recent.messages.take(id);
+        self.check_message(id);
+        Some(sent)
+    }
+
+    fn put_dead(&mut self, id: MessageId, dead: Dead) {
+        self.recent.messages.put_dead(id, dead);
+        self.check_message(id);
+    }
+
+    fn mark(&mut self, mark: OutboxMark) {
+        let OutboxMark { name, place } = mark;
+        match place {
+            Some(place) => self.outboxes.insert(name.clone(), place),
+            None => self.outboxes.remove(&name),
+        };
+        debug_assert_eq!(self.outboxes.get(&name).copied(), place, "a mark moves its outbox");
+        self.recent.outboxes.insert(name, place);
+    }
+
+    fn put_loss(&mut self, loss: RecordedLoss) {
+        self.losses.push(loss);
+        self.recent.losses = Some(self.losses.clone());
     }
 }
 

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::record::message::{Dead, Fate, MessageId, Sent};
+use crate::record::message::{Dead, MessageId, Sent};
 
 /// The changes of messages in a generation of rows.
 #[derive(Debug, Default)]
@@ -22,26 +22,28 @@ impl Messages {
         self.changed.is_empty() && self.dead.is_empty()
     }
 
+    /// Notes a message that is on its way; again, when it was a dead letter.
     pub(crate) fn send(&mut self, id: MessageId, sent: Sent) {
         self.changed.insert(id, Some(sent));
+        if self.dead.contains_key(&id) {
+            self.again.insert(id);
+        }
     }
 
-    pub(crate) fn take(&mut self, id: MessageId, sent: Sent, fate: &Fate) {
+    /// Notes a message that is on its way no more.
+    pub(crate) fn take(&mut self, id: MessageId) {
         // One that came in the same generation never was anywhere else.
         if self.changed.remove(&id).is_none() || self.again.contains(&id) {
             self.changed.insert(id, None);
         }
-        if let Fate::Dead(why) = fate {
-            self.dead.insert(id, Some(Dead { sent, why: why.clone() }));
-        }
     }
 
-    /// Ends a dead letter; it is on its way again if `again` has its message.
-    pub(crate) fn let_go(&mut self, id: MessageId, again: Option<Sent>) {
+    pub(crate) fn put_dead(&mut self, id: MessageId, dead: Dead) {
+        self.dead.insert(id, Some(dead));
+    }
+
+    /// Notes a dead letter that is none any more.
+    pub(crate) fn take_dead(&mut self, id: MessageId) {
         self.dead.insert(id, None);
-        if let Some(sent) = again {
-            self.changed.insert(id, Some(sent));
-            self.again.insert(id);
-        }
     }
 }

@@ -203,9 +203,14 @@ impl Row {
         assert_eq!(self.seq(), header.seq, "a row follows its object");
     }
 
-    /// Keeps the facts of this database about an object that came back to it.
-    pub(crate) fn stay(&mut self, before: &Row) {
-        (self.name, self.retention) = (before.name.clone(), before.retention);
+    /// Returns the row of an object whose staged records made this one: it is here from now on. If
+    /// it came back, `before` is its row, and this database's facts about it stay.
+    pub(crate) fn adopted(mut self, before: Option<&Row>) -> Row {
+        self.moved = false;
+        if let Some(before) = before {
+            (self.name, self.retention) = (before.name.clone(), before.retention);
+        }
+        self
     }
 
     /// Takes in a refusal that stands at `position`.

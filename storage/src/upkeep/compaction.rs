@@ -28,6 +28,7 @@ use crate::log::scan::{Next, Scan};
 use crate::log::segment::{Segment, Tail};
 use crate::log::{file, frame};
 use crate::read::memory::sources;
+use crate::record::event::Event;
 use crate::record::mark::OutboxPlace;
 use crate::record::retention::Retention;
 use crate::record::version::{Left, Staged, VersionBytes, VersionRecord};
@@ -303,7 +304,7 @@ impl Inner {
     /// start of the next: the rule of retention, repeated.
     fn is_worth_closing(&self) -> bool {
         let mut body = Body::default();
-        body.retention(None, Retention::All);
+        body.event(&Event::Retention(None, Retention::All));
         self.open_bytes() > (frame::HEADER_BYTES + body.0.len()) as u64
     }
 }

@@ -23,12 +23,12 @@ use crate::log::{file, scan, segment};
 use crate::options::Options;
 use crate::read::adoption::adopt;
 use crate::record::link::Link;
-use crate::record::loss::RecordedLoss;
-use crate::record::message::{Fate, Taking};
+use crate::record::message::{Dead, MessageId};
 use crate::record::version::{Staged, VersionBytes};
 use crate::record::{Adoption, Record, decode_refusal, records};
 use crate::rows::heads::Heads;
 use crate::rows::index::Index;
+use crate::rows::projector::{Projector, Rows};
 use crate::rows::row::Row;
 use crate::upkeep::backup::staged;
 
@@ -110,7 +110,8 @@ pub(crate) fn replay(
     heads: Heads,
     from: Tail,
 ) -> Result<Replayed> {
-    let mut replay = Replay { segments, seal, index, options, heads };
+    let at = from.end;
+    let mut replay = Replay { segments, seal, index, options, heads, at };
     let (tail, tail_bytes, is_torn) = replay.run(from)?;
     Ok(Replayed { heads: replay.heads, tail, tail_bytes, is_torn })
 }
@@ -211,6 +212,8 @@ struct Replay<'a> {
     index: &'a Index,
     options: &'a Options,
     heads: Heads,
+    /// The frame that is read.
+    at: Position,
 }
 
 impl Replay<'_> {
@@ -238,104 +241,96 @@ impl Replay<'_> {
     }
 
     fn frame(&mut self, frame: &Frame) -> Result<()> {
-        let mut message_count = 0;
+        self.at = frame.position;
+        let mut projector = Projector::new(self.at);
         for record in records(&frame.body) {
             match record? {
-                Record::Blob(blob) => self.heads.put_blob(blob.hash(), frame.position),
+                Record::Blob(blob) => self.heads.put_blob(blob.hash(), self.at),
                 Record::Version(version) if version.staged == Staged::No => {
-                    self.version(frame, version)?;
+                    self.version(version)?;
                 }
-                Record::Refusal(Staged::No, content) => self.refusal(frame, content)?,
-                Record::Name(id, name) => {
-                    self.row(frame, id)?.name = Some(name.to_string());
-                    self.heads.put_name(name, id);
-                }
-                Record::Retention(None, retention) => self.heads.put_retention(retention),
-                Record::Retention(Some(id), retention) => {
-                    self.row(frame, id)?.retention = Some(retention);
-                }
+                Record::Refusal(Staged::No, content) => self.refusal(content)?,
                 Record::Adoption(adoption) => self.adopt(&adoption)?,
-                Record::Moved(id, moved) => self.row(frame, id)?.moved = moved,
-                Record::Sent(sending) => {
-                    let messages = sending.messages(frame.position, &mut message_count);
-                    messages.for_each(|(id, sent)| self.heads.send(id, sent));
-                }
-                Record::Taken(taking) => self.taken(frame, &taking)?,
-                Record::Outbox(mark) => self.heads.mark(mark),
-                Record::Loss(loss) => {
-                    self.heads.put_loss(RecordedLoss { position: frame.position, ..loss });
-                }
+                Record::Event(event) => projector.apply(event, self)?,
+                // Staged records are read when an adoption names the last of them.
                 Record::Version(_) | Record::Refusal(Staged::Yes, _) => {}
             }
         }
         Ok(())
     }
 
-    fn version(&mut self, frame: &Frame, version: VersionBytes<'_>) -> Result<()> {
-        let record = version.decode(frame.position)?;
+    fn version(&mut self, version: VersionBytes<'_>) -> Result<()> {
+        let at = self.at;
+        let record = version.decode(at)?;
         let (hash, header) = (record.hash, record.header);
         if header.seq == 0 {
             let base = record.notes.base;
-            let base =
-                base.ok_or_else(|| damaged(frame.position, "a base image in a genesis", "none"))?;
-            let row = Row::of_genesis(&header, hash, frame.position, &record.notes, base);
+            let base = base.ok_or_else(|| damaged(at, "a base image in a genesis", "none"))?;
+            let row = Row::of_genesis(&header, hash, at, &record.notes, base);
             self.heads.put(ObjectId::from(hash), row, None);
             return Ok(());
         }
-        let row = self.row(frame, header.object)?;
+        let row = self.row(header.object)?;
         if (row.head().hash, row.seq() + 1) != (header.parent, header.seq) {
             let expected = format!("version {} after {}", row.seq() + 1, row.head().hash);
             let found = format!("version {} after {}", header.seq, header.parent);
-            return Err(damaged(frame.position, expected, found).of(header.object));
+            return Err(damaged(at, expected, found).of(header.object));
         }
-        row.follow(&header, Link { hash, position: frame.position }, &record.notes);
+        row.follow(&header, Link { hash, position: at }, &record.notes);
         Ok(())
     }
 
     fn adopt(&mut self, adoption: &Adoption) -> Result<()> {
         let id = adoption.object;
-        let mut row = adopt(&(self.segments, self.seal), adoption)?;
+        let row = adopt(&(self.segments, self.seal), adoption)?;
         let before = match self.heads.row(&id) {
             Some(before) => Some(Row::clone(before)),
             None => self.index.reading()?.row(id)?,
         };
-        if let Some(before) = &before {
-            row.stay(before);
-        }
-        self.heads.put(id, row, before.as_ref());
+        self.heads.put(id, row.adopted(before.as_ref()), before.as_ref());
         Ok(())
     }
 
-    fn taken(&mut self, frame: &Frame, taking: &Taking) -> Result<()> {
-        if matches!(taking.fate, Fate::Delivered | Fate::Dead(_)) {
-            self.heads.take(taking);
-            return Ok(());
-        }
-        let known = match self.heads.dead(taking.id) {
-            Some(known) => known,
-            None => self.index.reading()?.dead_letter(taking.id)?,
-        };
-        let dead = known.ok_or_else(|| damaged(frame.position, "a dead letter", "none"))?;
-        self.heads.let_go(taking, dead.sent);
-        Ok(())
-    }
-
-    fn refusal(&mut self, frame: &Frame, content: &[u8]) -> Result<()> {
-        let (_, refusal) = decode_refusal(content, frame.position)?;
-        self.row(frame, refusal.object)?.refuse(&refusal, frame.position);
+    fn refusal(&mut self, content: &[u8]) -> Result<()> {
+        let at = self.at;
+        let (_, refusal) = decode_refusal(content, at)?;
+        self.row(refusal.object)?.refuse(&refusal, at);
         Ok(())
     }
 
     /// The row of an object, to be changed.
-    fn row(&mut self, frame: &Frame, id: ObjectId) -> Result<&mut Row> {
+    fn row(&mut self, id: ObjectId) -> Result<&mut Row> {
         if self.heads.row(&id).is_none() {
             let row = self.index.reading()?.row(id)?.ok_or_else(|| {
                 let expected = format!("an object {id} before its records");
-                damaged(frame.position, expected, "none in the index")
+                damaged(self.at, expected, "none in the index")
             })?;
             self.heads.load(id, row);
         }
         Ok(self.heads.row_mut(&id).expect("it is in memory now"))
+    }
+}
+
+impl Rows for Replay<'_> {
+    type Tables = Heads;
+
+    fn tables(&mut self) -> &mut Heads {
+        &mut self.heads
+    }
+
+    fn change(&mut self, id: ObjectId, change: impl FnOnce(&mut Row)) -> Result<()> {
+        change(self.row(id)?);
+        Ok(())
+    }
+
+    fn take_dead(&mut self, id: MessageId) -> Result<Option<Dead>> {
+        let known = match self.heads.dead(id) {
+            Some(known) => known,
+            None => self.index.reading()?.dead_letter(id)?,
+        };
+        let dead = known.ok_or_else(|| damaged(self.at, "a dead letter", "none"))?;
+        self.heads.take_dead(id);
+        Ok(Some(dead))
     }
 }
 

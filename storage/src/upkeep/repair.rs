@@ -30,6 +30,7 @@ use crate::log::segment::{Segments, Tail};
 use crate::log::writer::Sizes;
 use crate::log::{GATHER_FRAMES_MIN, Log, Writes, file, scan};
 use crate::options::Options;
+use crate::record::event::Event;
 use crate::record::link::Link;
 use crate::record::loss::RecordedLoss;
 use crate::record::{Body, Record, records};
@@ -247,7 +248,7 @@ fn record(
     };
     let log = Log::start(segments, id, tail, sizes, Writes::Caller)?;
     let mut body = Body::default();
-    body.loss(loss);
+    body.event(&Event::Loss(*loss));
     let pushed = log.push(&body.0, blake3::hash(&body.0), Box::new(drop));
     let position = pushed.map_err(|(error, _)| error)?.commit()?;
     log.close()?;

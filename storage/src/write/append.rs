@@ -6,8 +6,6 @@
 //!
 //! Invariant: rows change exactly as the frame says, so recovery, which reads it, finds the same.
 
-use std::sync::Arc;
-
 use object::commit::Commit;
 use object::hash::{BaseHash, CodeHash, ObjectId, PolicyHash, VersionHash};
 use object::header::{HEADER_BYTES, Kind};
@@ -19,13 +17,15 @@ use crate::error::position::Position;
 use crate::error::{Error, ErrorKind, Result};
 use crate::log::Pushed;
 use crate::log::writer::Done;
+use crate::record::event::Event;
 use crate::record::message::{Fate, Sending, Taking};
 use crate::record::version::Staged;
 use crate::record::{BlobHash, Body, records};
 use crate::rows::heads::Heads;
 use crate::rows::pages::PageTable;
 use crate::rows::row::{NewVersion, Row};
-use crate::store::{FoundRow, Inner, Store};
+use crate::store::{Inner, Store};
+use crate::write::push::{Changes, Drafted, LockedHeads};
 
 /// A part that is stored once, by its hash, and shared by objects. Blobs that the store has already
 /// are skipped.
@@ -104,25 +104,10 @@ pub struct Append<'a> {
 const RECORD_BYTES: usize = HEADER_BYTES + 256;
 
 /// A frame being built, with its changes of the rows.
-struct Draft<'s> {
+struct Draft<'s, 'a> {
     inner: &'s Inner,
-    /// The generation of the heads that everything was looked up in.
-    epoch: u64,
     body: Body,
-    rows: Vec<Drafted>,
-    names: Vec<(String, ObjectId)>,
-    blobs: Vec<BlobHash>,
-    sent: Vec<Sending>,
-    taken: Vec<Taking>,
-}
-
-struct Drafted {
-    id: ObjectId,
-    /// The row that the changes follow; none for a new object.
-    before: Option<Arc<Row>>,
-    /// True if that row was in memory.
-    in_memory: bool,
-    after: Row,
+    changes: Changes<'a>,
 }
 
 impl Store {
@@ -179,29 +164,26 @@ impl Store {
     }
 
     /// Pushes the frame of an append; counts the rows that wait for the index then.
-    fn push(&self, append: &Append<'_>, mut done: Done) -> Result<(Pushed<'_>, usize)> {
+    fn push(&self, append: &Append<'_>, done: Done) -> Result<(Pushed<'_>, usize)> {
         let is_something = !append.changes.is_empty() || !append.taken.is_empty();
         assert!(is_something, "an append changes something");
         let ends = |it: &Taking| matches!(it.fate, Fate::Delivered | Fate::Dead(_));
         assert!(append.taken.iter().all(ends), "an append takes messages that are on their way");
-        loop {
-            let drafted = self.inner().log.wait_for_room().and_then(|()| {
-                let mut draft = Draft::new(self.inner(), append.changes.len());
-                draft.fill(append).map(|()| draft)
-            });
-            let pushed = match drafted {
-                Ok(draft) => draft.push(done),
-                Err(error) => Err((Some(error), done)),
-            };
-            match pushed {
-                Ok(pushed) => return Ok(pushed),
-                Err((Some(error), done)) => {
-                    done(Err(error.clone()));
-                    return Err(error);
-                }
-                Err((None, given_back)) => done = given_back,
-            }
-        }
+        let draft = || {
+            let mut draft = Draft::new(self.inner(), append.changes.len());
+            draft.fill(append)?;
+            let hash = blake3::hash(&draft.body.0);
+            Ok((draft, hash))
+        };
+        let drafted = self.inner().look_up(draft, |(draft, _), heads| draft.holds(heads));
+        let pushed = match drafted {
+            Ok(((draft, hash), heads)) => draft.push(heads, hash, done),
+            Err(error) => Err((error, done)),
+        };
+        pushed.map_err(|(error, done)| {
+            done(Err(error.clone()));
+            error
+        })
     }
 
     /// Writes the index when it is behind. A failure does not affect the frame, which has its
@@ -213,17 +195,15 @@ impl Store {
     }
 }
 
-impl<'s> Draft<'s> {
+impl<'s, 'a> Draft<'s, 'a> {
     /// Returns a draft of `change_count` changes.
-    fn new(inner: &'s Inner, change_count: usize) -> Draft<'s> {
-        let epoch = inner.heads.lock().epoch();
+    fn new(inner: &'s Inner, change_count: usize) -> Draft<'s, 'a> {
         let body = Body(Vec::with_capacity(change_count * RECORD_BYTES));
         let rows = Vec::with_capacity(change_count);
-        let (names, blobs, sent, taken) = Default::default();
-        Draft { inner, epoch, body, rows, names, blobs, sent, taken }
+        Draft { inner, body, changes: Changes { rows, ..Changes::default() } }
     }
 
-    fn fill(&mut self, append: &Append<'_>) -> Result<()> {
+    fn fill(&mut self, append: &'a Append<'_>) -> Result<()> {
         for blob in &append.blobs {
             self.blob(*blob)?;
         }
@@ -237,30 +217,29 @@ impl<'s> Draft<'s> {
             self.name(name, *id)?;
         }
         for sending in append.sent.iter().filter(|sending| !sending.receivers.is_empty()) {
-            self.body.sent(sending);
-            self.sent.push(sending.clone());
+            self.event(Event::Sent(sending.clone()));
         }
-        for taking in append.taken.iter().map(Taking::cut) {
-            self.body.taken(&taking);
-            self.taken.push(taking);
+        for taking in &append.taken {
+            self.event(Event::Taken(taking.cut()));
         }
         debug_assert_eq!(
             records(&self.body.0).count(),
-            self.blobs.len()
-                + append.changes.len()
-                + self.names.len()
-                + self.sent.len()
-                + self.taken.len(),
+            self.changes.blobs.len() + append.changes.len() + self.changes.events.len(),
             "each change is a record"
         );
         Ok(())
+    }
+
+    fn event(&mut self, event: Event<'a>) {
+        self.body.event(&event);
+        self.changes.events.push(event);
     }
 
     fn blob(&mut self, blob: Blob<'_>) -> Result<()> {
         let (hash, bytes) = blob.hashed();
         if self.inner.blob_position(hash)?.is_none() {
             self.body.blob(hash, bytes);
-            self.blobs.push(hash);
+            self.changes.blobs.push(hash);
         }
         Ok(())
     }
@@ -300,7 +279,7 @@ impl<'s> Draft<'s> {
         let hash = new.hash;
         debug_assert_eq!(hash, header.hash(), "the hash of the header");
         let id = ObjectId::from(hash);
-        let drafted = self.rows.iter().any(|drafted| drafted.id == id);
+        let drafted = self.changes.rows.iter().any(|drafted| drafted.id == id);
         if drafted || self.inner.row(id)?.is_some() {
             return Err(Error::conflict("no such object", "one that exists").of(id));
         }
@@ -310,7 +289,7 @@ impl<'s> Draft<'s> {
         let version = NewVersion::new(&new.commit, hash, new.base, &changes, has_ledger);
         let (after, notes) = Row::begin(&version);
         self.body.version(Staged::No, &notes, new.ledger, &new.commit, &changes);
-        self.rows.push(Drafted { id, before: None, in_memory: false, after });
+        self.changes.rows.push(Drafted { id, before: None, after });
         Ok(())
     }
 
@@ -326,9 +305,9 @@ impl<'s> Draft<'s> {
         Ok(())
     }
 
-    fn name(&mut self, name: &str, id: ObjectId) -> Result<()> {
+    fn name(&mut self, name: &'a str, id: ObjectId) -> Result<()> {
         self.inner.validate_name(name, id)?;
-        let drafted = self.names.iter().find(|(known, _)| known == name).map(|(_, id)| *id);
+        let drafted = self.names().find(|(_, known)| *known == name).map(|(id, _)| id);
         let bound = match drafted.or_else(|| self.inner.heads.lock().name(name)) {
             Some(bound) => Some(bound),
             None => self.inner.indexed(|index| index.name(name))?,
@@ -337,84 +316,66 @@ impl<'s> Draft<'s> {
         if let Some(object) = bound {
             return Err(taken(object));
         }
-        let row = self.row(id)?;
-        if row.name.is_some() {
+        let is_named = self.row(id)?.name.is_some() || self.names().any(|(named, _)| named == id);
+        if is_named {
             return Err(taken(id));
         }
-        row.name = Some(name.to_string());
-        self.body.name(id, name);
-        self.names.push((name.to_string(), id));
+        self.event(Event::Name(id, name));
         Ok(())
+    }
+
+    /// The names that the draft binds.
+    fn names(&self) -> impl Iterator<Item = (ObjectId, &'a str)> {
+        self.changes.events.iter().filter_map(|event| match event {
+            Event::Name(id, name) => Some((*id, *name)),
+            _ => None,
+        })
     }
 
     /// The row of an object as the changes so far leave it.
     fn row(&mut self, id: ObjectId) -> Result<&mut Row> {
-        let index = match self.rows.iter().position(|drafted| drafted.id == id) {
+        let rows = &mut self.changes.rows;
+        let index = match rows.iter().position(|drafted| drafted.id == id) {
             Some(index) => index,
             None => {
-                let found = self.inner.find_row(id)?;
+                let found = self.inner.row(id)?;
                 let none = || Error::conflict("an object", "none").of(id);
-                let FoundRow { row: before, indexed_in } = found.ok_or_else(none)?;
-                let in_memory = indexed_in.is_none();
-                let mut after = Row::clone(&before);
-                if after.pages.is_none() {
-                    after.pages = Some(self.inner.page_table(&before)?);
+                let mut drafted = Drafted::new(id, found.ok_or_else(none)?);
+                if drafted.after.pages.is_none() {
+                    drafted.after.pages = Some(self.inner.page_table(&drafted.after)?);
                 }
-                self.rows.push(Drafted { id, before: Some(before), in_memory, after });
-                self.rows.len() - 1
+                rows.push(drafted);
+                rows.len() - 1
             }
         };
-        match self.rows[index].after.moved {
+        match rows[index].after.moved {
             true => Err(Error::from(ErrorKind::Moved).of(id)),
-            false => Ok(&mut self.rows[index].after),
+            false => Ok(&mut rows[index].after),
         }
     }
 
-    /// Returns whether everything that the draft builds on is unchanged.
+    /// Returns whether everything that the draft builds on is unchanged, but for the messages that
+    /// it takes.
     fn holds(&self, heads: &Heads) -> bool {
-        heads.epoch() == self.epoch
-            && self.rows.iter().all(|drafted| match (heads.row(&drafted.id), &drafted.before) {
-                (Some(now), Some(before)) => drafted.in_memory && Arc::ptr_eq(now, before),
-                (None, before) => before.is_none() || !drafted.in_memory,
-                (Some(_), None) => false,
-            })
-            && self.names.iter().all(|(name, _)| heads.name(name).is_none())
+        self.changes.hold(heads) && self.names().all(|(_, name)| heads.name(name).is_none())
     }
 
-    /// Pushes the frame. Returns `done`: with an error, or without one when the heads have moved
-    /// and the draft must be made anew.
-    fn push(self, done: Done) -> Result<(Pushed<'s>, usize), (Option<Error>, Done)> {
-        let hash = blake3::hash(&self.body.0);
-        let mut heads = self.inner.heads.lock();
-        if !self.holds(&heads) {
-            return Err((None, done));
+    /// Pushes the frame, if its messages are on their way, and counts the rows that wait for the
+    /// index then. Unlocks the heads; with an error it returns `done`.
+    fn push(
+        self,
+        mut heads: LockedHeads<'_>,
+        hash: blake3::Hash,
+        done: Done,
+    ) -> Result<(Pushed<'s>, usize), (Error, Done)> {
+        let mut taken = self.changes.events.iter().filter_map(|event| match event {
+            Event::Taken(taking) => Some(taking.id),
+            _ => None,
+        });
+        if let Some(id) = taken.find(|id| !heads.is_on_its_way(*id)) {
+            return Err((Error::conflict("a message on its way", "none").of(id.to), done));
         }
-        if let Some(taking) = self.taken.iter().find(|it| !heads.is_on_its_way(it.id)) {
-            let gone = Error::conflict("a message on its way", "none").of(taking.id.to);
-            return Err((Some(gone), done));
-        }
-        let pushed = self.inner.push(&mut heads, &self.body, hash, done);
-        let pushed = pushed.map_err(|(error, done)| (Some(error), done))?;
-        let position = pushed.position;
-        for mut drafted in self.rows {
-            let is_behind = |before: &Arc<Row>| before.seq() <= drafted.after.seq();
-            assert!(drafted.before.as_ref().is_none_or(is_behind), "an object goes forward");
-            drafted.after.settle(position);
-            heads.put(drafted.id, drafted.after, drafted.before.as_deref());
-        }
-        for (name, id) in self.names {
-            heads.put_name(&name, id);
-        }
-        for hash in self.blobs {
-            heads.put_blob(hash, position);
-        }
-        let mut message_count = 0;
-        for sending in self.sent {
-            let messages = sending.messages(position, &mut message_count);
-            messages.for_each(|(id, sent)| heads.send(id, sent));
-        }
-        self.taken.iter().for_each(|taking| heads.take(taking));
-        debug_assert!(self.taken.iter().all(|it| !heads.is_on_its_way(it.id)), "they are taken");
+        let pushed = self.inner.push(&mut heads, &self.body, hash, self.changes, done)?;
         Ok((pushed, heads.recent_count()))
     }
 }

@@ -7,9 +7,11 @@
 #[cfg(doc)]
 use crate::error::ErrorKind;
 use crate::error::{Error, Result};
-use crate::record::Body;
+use crate::record::event::Event;
 use crate::record::message::{Fate, MessageId, Taking};
+use crate::rows::heads::Heads;
 use crate::store::{Inner, Store};
+use crate::write::push::Changes;
 
 impl Store {
     /// Sends a dead letter on its way again: the same message, from the same place, to the same
@@ -21,7 +23,7 @@ impl Store {
     /// [`Pruned`](ErrorKind::Pruned) when retention dropped its content; those of the file system,
     /// and damage.
     pub fn retry_dead_letter(&self, id: MessageId) -> Result<()> {
-        if let Some(dead) = self.inner().find_dead(id)?.0 {
+        if let Some(dead) = self.inner().find_dead(id)? {
             let stored = self.inner().sender(id, dead.sent)?;
             stored.payloads().ok_or_else(|| stored.pruned(stored.header().seq))?;
         }
@@ -43,32 +45,15 @@ impl Store {
 impl Inner {
     /// Takes a dead letter, for `fate`, in a frame of its own.
     fn let_go(&self, id: MessageId, fate: Fate) -> Result<()> {
-        let taking = Taking { id, fate };
-        let mut body = Body::default();
-        body.taken(&taking);
-        let hash = blake3::hash(&body.0);
         let gone = || {
             let place = format!("message {} of the frame at {}", id.number, id.position);
             Error::not_found("dead letter", place).of(id.to)
         };
-        loop {
-            self.log.wait_for_room()?;
-            let (found, epoch) = self.find_dead(id)?;
-            let dead = found.ok_or_else(gone)?;
-            let mut heads = self.heads.lock();
-            if heads.epoch() != epoch {
-                continue;
-            }
-            // Another may have taken it since it was found in the index.
-            if heads.dead(id).is_some_and(|known| known.is_none()) {
-                return Err(gone());
-            }
-            let pushed = self.push(&mut heads, &body, hash, Box::new(|_| {}));
-            let pushed = pushed.map_err(|(error, _)| error)?;
-            heads.let_go(&taking, dead.sent);
-            drop(heads);
-            drop(pushed);
-            return Ok(());
-        }
+        let look = || self.find_dead(id)?.ok_or_else(gone);
+        // Another may have taken it since it was found in the index.
+        let is_there = |heads: &Heads| heads.dead(id).is_none_or(|known| known.is_some());
+        let (dead, heads) = self.look_up(look, |_, heads| is_there(heads))?;
+        let changes = Changes { dead: Some(dead), ..Changes::default() };
+        self.push_event(heads, Event::Taken(Taking { id, fate }), changes).map(drop)
     }
 }

@@ -28,6 +28,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::read::lineage::{Direction, PAGES_HELD_MAX, Versions};
 use crate::read::packed::Unpacked;
 use crate::read::version::read_commit;
+use crate::record::event::Event;
 use crate::record::version::Staged;
 use crate::record::{Adoption, BlobHash, Body};
 use crate::rows::heads::Heads;
@@ -35,6 +36,7 @@ use crate::rows::pages::PageTable;
 use crate::rows::row::{NewVersion, Row};
 use crate::store::{Inner, Store};
 use crate::write::append::Blob;
+use crate::write::push::{Changes, Drafted};
 
 /// The check that ends a capsule: equal seals, equal bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -227,14 +229,14 @@ impl Inner {
             refusal_hash: row.refusal,
             refusal_count: row.refusal_count,
         };
+        let event = name.map(|name| Event::Name(object, name));
         let mut body = Body::default();
         body.adoption(adoption);
-        name.iter().for_each(|name| body.name(object, name));
+        event.iter().for_each(|event| body.event(event));
         let hash = blake3::hash(&body.0);
-        loop {
-            let found = self.find_row(object)?;
-            let now = found.as_ref().map(|found| &*found.row);
-            let is_as_before = match (now, before) {
+        let look = || {
+            let now = self.row(object)?;
+            let is_as_before = match (&now, before) {
                 (Some(now), Some(before)) => {
                     (now.head(), now.refusal) == (before.head(), before.refusal)
                 }
@@ -243,29 +245,21 @@ impl Inner {
             if !is_as_before {
                 return Err(moved_on().of(object));
             }
-            let epoch = self.heads.lock().epoch();
             if let Some(name) = name {
-                self.free_name(name, object, now)?;
+                self.free_name(name, object, now.as_deref())?;
             }
-            let mut after = row.clone();
-            after.moved = false;
-            now.iter().for_each(|now| after.stay(now));
-            after.name = name.map(str::to_string).or(after.name);
-            let mut heads = self.heads.lock();
-            let is_still = match (heads.row(&object), &found) {
-                (Some(row), Some(found)) => Arc::ptr_eq(row, &found.row),
-                (None, Some(found)) => found.indexed_in == Some(epoch),
-                (row, None) => row.is_none(),
-            };
-            let is_free = name.is_none_or(|name| heads.name(name).is_none());
-            if heads.epoch() == epoch && is_still && is_free {
-                let pushed = self.push(&mut heads, &body, hash, Box::new(|_| {}));
-                pushed.map_err(|(error, _)| error)?;
-                heads.put(object, after, now);
-                name.iter().for_each(|name| heads.put_name(name, object));
-                return Ok(());
-            }
-        }
+            let after = row.clone().adopted(now.as_deref());
+            Ok(Drafted { id: object, before: now, after })
+        };
+        let holds = |drafted: &Drafted, heads: &Heads| {
+            drafted.holds(heads) && name.is_none_or(|name| heads.name(name).is_none())
+        };
+        let (drafted, mut heads) = self.look_up(look, holds)?;
+        let mut changes = Changes::of_row(drafted);
+        changes.events.extend(event);
+        let pushed = self.push(&mut heads, &body, hash, changes, Box::new(drop));
+        drop(heads);
+        pushed.map(drop).map_err(|(error, _)| error)
     }
 
     /// Checks that a name can be bound to an object, which may be here already.
@@ -441,7 +435,7 @@ impl<'s> Stage<'s> {
         if self.inner.blob_position(hash)?.is_none() {
             let mut body = Body::default();
             body.blob(hash, bytes);
-            self.push(&body, |heads, position| heads.put_blob(hash, position))?;
+            self.push(&body, Changes { blobs: vec![hash], ..Changes::default() })?;
         }
         Ok(())
     }
@@ -487,7 +481,7 @@ impl<'s> Stage<'s> {
         };
         let mut body = Body::default();
         body.version(Staged::Yes, &notes, ledger.as_deref(), &commit, &changes);
-        row.settle(self.push(&body, |_, _| {})?);
+        row.settle(self.push(&body, Changes::default())?);
         self.staged = Some(row);
         if self.pages.len() + commit.pages.len() > PAGES_HELD_MAX {
             self.pages.clear();
@@ -555,21 +549,20 @@ impl<'s> Stage<'s> {
         let mut row = row.ok_or_else(|| out_of_order("a refusal that follows"))?.clone();
         let mut body = Body::default();
         body.refusal(Staged::Yes, row.refusal_position, refusal);
-        row.refuse(refusal, self.push(&body, |_, _| {})?);
+        row.refuse(refusal, self.push(&body, Changes::default())?);
         self.staged = Some(row);
         Ok(())
     }
 
     /// Pushes a frame, when the log has room; its durability is awaited at the end.
-    fn push(&self, body: &Body, apply: impl FnOnce(&mut Heads, Position)) -> Result<Position> {
+    fn push(&self, body: &Body, changes: Changes<'_>) -> Result<Position> {
         self.inner.log.wait_for_room()?;
         let hash = blake3::hash(&body.0);
         let mut heads = self.inner.heads.lock();
-        let pushed = self.inner.push(&mut heads, body, hash, Box::new(|_| {}));
-        let position = pushed.map_err(|(error, _)| error)?.position;
-        apply(&mut heads, position);
+        let pushed = self.inner.push(&mut heads, body, hash, changes, Box::new(drop));
         let recent_count = heads.recent_count();
         drop(heads);
+        let position = pushed.map_err(|(error, _)| error)?.position;
         self.inner.relieve(recent_count)?;
         Ok(position)
     }

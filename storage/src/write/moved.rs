@@ -9,9 +9,9 @@ use object::hash::ObjectId;
 #[cfg(doc)]
 use crate::error::ErrorKind;
 use crate::error::Result;
-use crate::record::Body;
-use crate::rows::row::Row;
+use crate::record::event::Event;
 use crate::store::{Inner, Store};
+use crate::write::push::{Changes, Drafted};
 
 impl Store {
     /// Ends an object here, as it continues elsewhere, or takes it back; waits until that is
@@ -29,25 +29,12 @@ impl Store {
 
 impl Inner {
     fn set_moved(&self, id: ObjectId, moved: bool) -> Result<bool> {
-        let mut body = Body::default();
-        body.moved(id, moved);
-        let hash = blake3::hash(&body.0);
-        self.log.wait_for_room()?;
-        loop {
-            let epoch = self.heads.lock().epoch();
-            let before = self.require_row(id)?;
-            let mut heads = self.heads.lock();
-            // The row may have moved on, or to the index, meanwhile.
-            if heads.epoch() != epoch {
-                continue;
-            }
-            let before = heads.row(&id).cloned().unwrap_or(before);
-            if before.moved == moved {
-                return Ok(false);
-            }
-            self.push(&mut heads, &body, hash, Box::new(|_| {})).map_err(|(error, _)| error)?;
-            heads.put(id, Row { moved, ..Row::clone(&before) }, Some(&before));
-            return Ok(true);
+        let look = || Ok(Drafted::new(id, self.require_row(id)?));
+        let (drafted, heads) = self.look_up(look, Drafted::holds)?;
+        if drafted.after.moved == moved {
+            return Ok(false);
         }
+        self.push_event(heads, Event::Moved(id, moved), Changes::of_row(drafted))?;
+        Ok(true)
     }
 }

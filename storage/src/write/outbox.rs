@@ -31,12 +31,14 @@ use crate::log::frame::{Frame, damaged};
 use crate::log::scan::{Next, Scan};
 use crate::log::segment::Tail;
 use crate::log::{scan, segment};
+use crate::record::event::Event;
 use crate::record::mark::{OutboxMark, OutboxPlace};
 use crate::record::name::{NAME_BYTES_MAX, is_name};
 use crate::record::version::Staged;
-use crate::record::{Body, Record, records};
+use crate::record::{Record, records};
 use crate::rows::heads::Heads;
 use crate::store::{Inner, Store};
+use crate::write::push::Changes;
 
 /// Bytes of the log without an output that an outbox reads again rather than take note of them: to
 /// ask often, where little happens, writes nothing.
@@ -325,17 +327,10 @@ impl Inner {
             return Err(ErrorKind::Name { found }.into());
         }
         self.log.wait_for_room()?;
-        let mut heads = self.heads.lock();
+        let heads = self.heads.lock();
         let Some(place) = next(heads.outbox(name)) else { return Ok(false) };
         let mark = OutboxMark { name: name.to_string(), place };
-        let mut body = Body::default();
-        body.outbox(&mark);
-        let hash = blake3::hash(&body.0);
-        let pushed = self.push(&mut heads, &body, hash, Box::new(|_| {}));
-        let pushed = pushed.map_err(|(error, _)| error)?;
-        heads.mark(mark);
-        drop(heads);
-        drop(pushed);
+        self.push_event(heads, Event::Outbox(mark), Changes::default())?;
         Ok(true)
     }
 

@@ -7,9 +7,10 @@ use object::hash::ObjectId;
 #[cfg(doc)]
 use crate::error::ErrorKind;
 use crate::error::Result;
-use crate::record::Body;
+use crate::record::event::Event;
 use crate::record::retention::Retention;
 use crate::store::{Inner, Store};
+use crate::write::push::{Changes, Drafted};
 
 impl Store {
     /// Sets how much history is kept of an object, or of every object that has no rule of its own;
@@ -53,52 +54,21 @@ impl Inner {
     /// Puts the rule of objects without one of their own on record once more, at the start of a new
     /// segment of the log, and waits until that is durable.
     pub(crate) fn restate_retention(&self) -> Result<()> {
-        self.log.wait_for_room()?;
-        loop {
-            let epoch = self.heads.lock().epoch();
-            let indexed = self.indexed(|index| index.retention())?.unwrap_or_default();
-            let mut heads = self.heads.lock();
-            // The rule may have moved to the index meanwhile.
-            if heads.epoch() != epoch {
-                continue;
-            }
-            let rule = heads.retention().unwrap_or(indexed);
-            let mut body = Body::default();
-            body.retention(None, rule);
-            let hash = blake3::hash(&body.0);
-            self.log.end_segment();
-            let pushed = self.push(&mut heads, &body, hash, Box::new(|_| {}));
-            let pushed = pushed.map_err(|(error, _)| error)?;
-            heads.put_retention(rule);
-            drop(heads);
-            return pushed.commit().map(drop);
-        }
+        let look = || Ok(self.indexed(|index| index.retention())?.unwrap_or_default());
+        let (indexed, heads) = self.look_up(look, |_, _| true)?;
+        let rule = heads.retention().unwrap_or(indexed);
+        self.log.end_segment();
+        let pushed = self.push_event(heads, Event::Retention(None, rule), Changes::default())?;
+        pushed.commit().map(drop)
     }
 
     fn set_retention(&self, object: Option<ObjectId>, retention: Retention) -> Result<()> {
-        let mut body = Body::default();
-        body.retention(object, retention);
-        let hash = blake3::hash(&body.0);
-        self.log.wait_for_room()?;
-        loop {
-            let epoch = self.heads.lock().epoch();
-            let before = object.map(|id| self.require_row(id)).transpose()?;
-            let mut heads = self.heads.lock();
-            // The row may have moved on, or to the index, meanwhile.
-            if heads.epoch() != epoch {
-                continue;
-            }
-            let newest = object.and_then(|id| heads.row(&id).cloned()).or(before);
-            self.push(&mut heads, &body, hash, Box::new(|_| {})).map_err(|(error, _)| error)?;
-            match object.zip(newest) {
-                Some((id, before)) => {
-                    let mut row = (*before).clone();
-                    row.retention = Some(retention);
-                    heads.put(id, row, Some(&before));
-                }
-                None => heads.put_retention(retention),
-            }
-            return Ok(());
-        }
+        let look = || {
+            let row = |id| self.require_row(id).map(|row| Drafted::new(id, row));
+            let rows = object.map(row).transpose()?.into_iter().collect();
+            Ok(Changes { rows, ..Changes::default() })
+        };
+        let (changes, heads) = self.look_up(look, Changes::hold)?;
+        self.push_event(heads, Event::Retention(object, retention), changes).map(drop)
     }
 }

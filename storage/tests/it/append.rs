@@ -2,10 +2,10 @@
 
 use std::sync::mpsc::channel;
 
-use continuant_storage::{ErrorKind, Result, Store};
+use continuant_storage::{ErrorKind, Result, Retention, Store};
 use tempfile::TempDir;
 
-use crate::author::{Author, Made, append, in_one_frame, small};
+use crate::author::{Author, Made, append, assert_sound, in_one_frame, small};
 
 fn store() -> (TempDir, Store) {
     let directory = TempDir::new().unwrap();
@@ -58,6 +58,64 @@ fn names_are_bound_once() {
     append(&store, &[made_two], &[("zweites, ünïcode", two.head.id)]).unwrap();
     assert_eq!(store.find("zweites, ünïcode").unwrap(), Some(two.head.id));
     assert_eq!(store.find("third").unwrap(), None);
+}
+
+#[test]
+fn one_frame_binds_a_name_once_and_an_object_to_one_name() {
+    let (_directory, store) = store();
+    let ((one, made_one), (two, made_two)) = (Author::new(1), Author::new(2));
+    let (one, two, made) = (one.head.id, two.head.id, [made_one, made_two]);
+    for (names, name, object) in [
+        ([("first", one), ("first", two)], "first", one),
+        ([("first", one), ("second", one)], "second", one),
+    ] {
+        let taken = append(&store, &made, &names).unwrap_err();
+        let expected = ErrorKind::NameTaken { name: name.to_string(), object };
+        assert_eq!(taken.kind(), &expected);
+        assert!(store.list(None, 1).unwrap().is_empty(), "a frame is all or nothing");
+    }
+    append(&store, &made, &[("second", two), ("first", one)]).unwrap();
+    assert_eq!(store.find("first").unwrap(), Some(one));
+    let listed = store.list(None, 2).unwrap();
+    let names = |id| listed.iter().find(|info| info.id == id).unwrap().name.as_deref();
+    assert_eq!((names(one), names(two)), (Some("first"), Some("second")));
+    assert_sound(&store);
+}
+
+/// A row that was changed meanwhile is looked up again, wherever it is then.
+#[test]
+fn rules_that_are_set_while_objects_go_on_are_kept_beside_their_versions() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("db");
+    let store = small().recent_rows_max(2).open(&path).unwrap();
+    let mut authors: Vec<_> = (0..4).map(Author::new).collect();
+    let ids: Vec<_> = authors.iter().map(|(author, _)| author.head.id).collect();
+    for (_, genesis) in &authors {
+        append(&store, std::slice::from_ref(genesis), &[]).unwrap();
+    }
+    std::thread::scope(|scope| {
+        for (author, _) in &mut authors {
+            let store = &store;
+            scope.spawn(move || {
+                for _ in 0..50 {
+                    append(store, &[author.step()], &[]).unwrap();
+                }
+            });
+        }
+        for count in 1..=50 {
+            for id in &ids {
+                store.set_retention(Some(*id), Retention::Versions(count)).unwrap();
+            }
+            store.set_retention(None, Retention::Versions(count)).unwrap();
+        }
+    });
+    for (author, _) in &authors {
+        assert_eq!(store.head(author.head.id).unwrap().unwrap().head, author.head);
+        let rule = store.retention(Some(author.head.id)).unwrap();
+        assert_eq!(rule, Retention::Versions(50));
+    }
+    assert_eq!(store.retention(None).unwrap(), Retention::Versions(50));
+    assert_sound(&store);
 }
 
 #[test]

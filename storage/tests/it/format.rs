@@ -130,6 +130,14 @@ fn number(bytes: &[u8]) -> u64 {
 /// A database with records of every kind.
 fn written(path: &Path) {
     let store = small().open(path).unwrap();
+    write_records(&store, path);
+    store.close().unwrap();
+    drop(store);
+    crate::losses::lose_the_last_frame(path);
+}
+
+/// Writes records of every kind but a loss.
+pub(crate) fn write_records(store: &Store, path: &Path) {
     let lived = |store: &Store, seed, name: &str| {
         let (mut author, genesis) = Author::new(seed);
         append(store, &[genesis], &[(name, author.head.id)]).unwrap();
@@ -138,13 +146,13 @@ fn written(path: &Path) {
         }
         author.head
     };
-    lived(&store, 2, "one");
+    lived(store, 2, "one");
     let (mut author, genesis) = Author::new(3);
-    append(&store, &[genesis], &[]).unwrap();
+    append(store, &[genesis], &[]).unwrap();
     let to = author.head.id;
     let messages = vec![crate::messages::message(to, 1), crate::messages::message(to, 2)];
     let made = author.send(messages.clone());
-    crate::messages::append_sent(&store, &author, &made, &messages, vec![]).unwrap();
+    crate::messages::append_sent(store, &author, &made, &messages, vec![]).unwrap();
     let fates = [Fate::Dead("why".to_string()), Fate::Delivered];
     let taken = store.messages_to(to).into_iter().zip(fates);
     let taken = taken.map(|(id, fate)| Taking { id, fate }).collect();
@@ -166,10 +174,7 @@ fn written(path: &Path) {
     store.import(&bytes[..], &head, reader.seal().unwrap()).unwrap();
     store.set_retention(None, Retention::Versions(3)).unwrap();
     store.set_retention(Some(head.id), Retention::Age(10_000)).unwrap();
-    append(&store, &[author.step()], &[]).unwrap();
-    store.close().unwrap();
-    drop(store);
-    crate::losses::lose_the_last_frame(path);
+    append(store, &[author.step()], &[]).unwrap();
 }
 
 /// Walks a segment by the tables; returns the kinds of its records.

@@ -4,10 +4,10 @@
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt;
 
-use continuant_storage::{ErrorKind, Position, Store};
+use continuant_storage::{Append, ErrorKind, Fate, Position, Retention, Store, Taking};
 use tempfile::TempDir;
 
-use crate::author::{Author, Made, append, copy, small};
+use crate::author::{Author, Made, append, assert_sound, copy, reopen, small};
 
 /// Returns a store whose last frames were appended one by one and never indexed; the lengths of the
 /// log after each, and the author's heads.
@@ -31,6 +31,66 @@ fn end(store: &Store) -> u64 {
     let (segment, offset) = position.split_once(':').unwrap();
     assert_eq!(segment, "1");
     offset.parse().unwrap()
+}
+
+/// Returns what the rows, and the tables beside them, say of a store.
+fn state(store: &Store) -> String {
+    let listed = store.list(None, 100).unwrap();
+    let objects: Vec<_> = listed
+        .iter()
+        .map(|info| {
+            let rule = store.retention(Some(info.id)).unwrap();
+            let named = info.name.as_deref().map(|name| store.find(name).unwrap());
+            (info, rule, named, store.messages_to(info.id))
+        })
+        .collect();
+    let tables = (store.retention(None).unwrap(), store.dead_letters(None, 100).unwrap());
+    let outboxes = store.outbox_status().unwrap();
+    let wakes = store.wakes_until(u64::MAX).unwrap();
+    format!("{objects:#?}{tables:#?}{outboxes:#?}{wakes:#?}{:#?}", store.losses())
+}
+
+/// A record does the same to the rows when it is appended, when the log is read again, with the
+/// index or without it, and for the check.
+#[test]
+fn a_record_of_every_kind_is_appended_recovered_and_checked_alike() {
+    let directory = TempDir::new().unwrap();
+    let mut path = directory.path().join("db");
+    let mut store = small().open(&path).unwrap();
+    crate::format::write_records(&store, &path);
+    let (mut author, genesis) = Author::new(4);
+    append(&store, &[genesis], &[("left", author.head.id)]).unwrap();
+    let to = author.head.id;
+    let mut outbox = store.create_outbox("post").unwrap();
+    let messages: Vec<_> = (1..=4).map(|number| crate::messages::message(to, number)).collect();
+    let made = author.send(messages.clone());
+    crate::messages::append_sent(&store, &author, &made, &messages, vec![]).unwrap();
+    let fates = [Fate::Dead("one".to_string()), Fate::Dead("two".to_string()), Fate::Delivered];
+    let taken = store.messages_to(to).into_iter().zip(fates);
+    let taken = taken.map(|(id, fate)| Taking { id, fate }).collect();
+    store.commit(&Append { taken, ..Append::default() }).unwrap();
+    store.retry_dead_letter(store.dead_letters(None, 1).unwrap()[0].id).unwrap();
+    let given = outbox.next_output().unwrap().unwrap();
+    outbox.acknowledge(given.place).unwrap();
+    drop(outbox);
+    store.set_retention(Some(to), Retention::Versions(7)).unwrap();
+    assert!(store.set_moved(to, true).unwrap());
+    store.sync().unwrap();
+    let expected = state(&store);
+    for what in ["moved: true", "\"left\"", "Versions(\n", "\"two\"", "\"post\""] {
+        assert!(expected.contains(what), "{what} in {expected}");
+    }
+    for crashed in [true, false, true] {
+        assert_sound(&store);
+        store = reopen(store, &mut path, crashed);
+        assert_eq!(state(&store), expected, "crashed: {crashed}");
+    }
+    assert_sound(&store);
+    drop(store);
+    crate::losses::lose_the_last_frame(&path);
+    let store = small().open(&path).unwrap();
+    assert_eq!(store.losses().len(), 1);
+    assert_sound(&store);
 }
 
 #[test]

@@ -63,14 +63,7 @@ impl Contents {
                     }
                 }
                 Record::Adoption(_) => self.object_count += 1,
-                Record::Blob(_)
-                | Record::Name(..)
-                | Record::Retention(..)
-                | Record::Sent(_)
-                | Record::Taken(_)
-                | Record::Outbox(_)
-                | Record::Loss(_)
-                | Record::Moved(..) => {}
+                Record::Blob(_) | Record::Event(_) => {}
             }
         }
         Ok(earliest)

@@ -23,6 +23,7 @@ use crate::log::frame::{Frame, Seal, placed};
 use crate::log::segment::Segments;
 use crate::read::memory::sources;
 use crate::read::version::read_commit;
+use crate::record::event::Event;
 use crate::record::link::Link;
 use crate::record::version::{Staged, VersionBytes};
 use crate::record::{Record, records};
@@ -64,7 +65,7 @@ impl States {
                     });
                     adopted.map(|()| adoption.object)
                 }
-                Record::Name(id, name) => {
+                Record::Event(Event::Name(id, name)) => {
                     if let Some(known) = self.0.get_mut(&id) {
                         known.name = Some(name.to_string());
                     }

@@ -17,14 +17,16 @@ use crate::log::frame::{Frame, damaged, placed};
 use crate::log::segment;
 use crate::log::segment::Tail;
 use crate::read::messages::validate_sending;
+use crate::record::event::Event;
 use crate::record::loss::RecordedLoss;
 use crate::record::mark::{OutboxMark, OutboxPlace};
-use crate::record::message::{Dead, Fate, MessageId, Sending, Sent, Taking};
+use crate::record::message::{Dead, MessageId, Sent};
 use crate::record::page::PageChange;
 use crate::record::retention::Retention;
 use crate::record::version::{Notes, Staged, VersionBytes, VersionRecord};
 use crate::record::{Adoption, BlobHash, Record, decode_refusal, records};
 use crate::rows::pages::PageTable;
+use crate::rows::projector::{Projector, Rows, Tables};
 use crate::rows::row::{NewVersion, Row};
 use crate::store::Inner;
 use crate::upkeep::check::part::{Load, Part};
@@ -53,8 +55,8 @@ pub(super) struct Walk<'a> {
     pub(super) retention: Option<Retention>,
     /// The places of the outboxes.
     pub(super) outboxes: BTreeMap<String, OutboxPlace>,
-    /// Messages of the frame so far.
-    message_count: u32,
+    /// The frame that is read.
+    at: Position,
     pub(super) kept: Kept,
 }
 
@@ -119,9 +121,9 @@ impl<'a> Walk<'a> {
     /// Starts another pass, over objects alone.
     pub(super) fn again(inner: &'a Inner, part: Part) -> Walk<'a> {
         let load = Load::new(part, inner.options.check_bytes_max);
-        let (is_first, message_count) = (false, 0);
+        let (is_first, at) = (false, Position::NONE);
         let (report, retention, outboxes, kept) = Default::default();
-        Walk { inner, is_first, load, report, retention, outboxes, message_count, kept }
+        Walk { inner, is_first, load, report, retention, outboxes, at, kept }
     }
 
     pub(super) fn log(&mut self, end: Tail, progress: Progress<'_>) -> Result<()> {
@@ -169,53 +171,50 @@ impl<'a> Walk<'a> {
         self.report.frame_count += 1;
         self.report.bytes += frame.body.len() as u64;
         self.load.read.0 = self.report.bytes.min(all);
-        self.message_count = 0;
+        self.at = frame.position;
+        let mut projector = Projector::new(self.at);
         for record in records(&frame.body) {
-            let checked = record.and_then(|record| self.record(frame, record));
+            let checked = record.and_then(|record| self.record(&mut projector, record));
             if let Err(error) = checked {
-                self.find(placed(error, frame.position));
+                self.find(placed(error, self.at));
             }
         }
     }
 
     /// Takes in a record. An error belongs to no object: findings about one are noted with it.
-    fn record(&mut self, frame: &Frame, record: Record<'_>) -> Result<()> {
+    fn record(&mut self, projector: &mut Projector, record: Record<'_>) -> Result<()> {
         match record {
             Record::Blob(blob) => {
                 let hash = blob.hash();
                 if self.load.has(&hash.key()[1..]) {
-                    self.kept.blobs.entry(hash).or_default().push(frame.position);
+                    self.kept.blobs.entry(hash).or_default().push(self.at);
                     self.weigh(0, BLOB_BYTES);
                 }
             }
-            Record::Version(version) => self.version(frame, version)?,
-            Record::Refusal(staged, content) => self.refusal(frame, staged, content)?,
-            Record::Name(id, name) => {
-                self.change(frame, id, |row| row.name = Some(name.to_string()));
-            }
+            Record::Version(version) => self.version(version)?,
+            Record::Refusal(staged, content) => self.refusal(staged, content)?,
             Record::Adoption(adoption) if self.has(adoption.object) => {
-                let adopted = self.adopt(frame, &adoption);
-                self.note(frame, adopted);
+                let adopted = self.adopt(&adoption);
+                self.note(adopted);
             }
             Record::Adoption(_) => {}
-            Record::Retention(None, retention) => self.retention = Some(retention),
-            Record::Retention(Some(id), retention) => {
-                self.change(frame, id, |row| row.retention = Some(retention));
-            }
-            Record::Moved(id, moved) => self.change(frame, id, |row| row.moved = moved),
-            Record::Sent(sending) => self.sent(frame, &sending)?,
-            Record::Taken(taking) if self.has(taking.id.to) => {
-                let taken = self.taken(frame, taking);
-                self.note(frame, taken);
-            }
-            Record::Taken(_) => {}
-            Record::Outbox(mark) => self.outbox(frame, mark)?,
-            Record::Loss(loss) => {
-                let position = frame.position;
-                self.report.losses.push(RecordedLoss { position, ..loss });
+            Record::Event(event) => {
+                let valid = self.validate(&event);
+                projector.apply(event, self)?;
+                valid?;
             }
         }
         Ok(())
+    }
+
+    /// Checks what an event says of the records in its frame; no pass but the first has to.
+    fn validate(&self, event: &Event<'_>) -> Result<()> {
+        match event {
+            Event::Sent(sending) if self.is_first => {
+                validate_sending(&self.inner.log, self.at, sending)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Returns whether entries of an object are kept in this pass.
@@ -224,9 +223,9 @@ impl<'a> Walk<'a> {
     }
 
     /// Notes a finding about an object of the part.
-    fn note(&mut self, frame: &Frame, found: Result<()>) {
+    fn note(&mut self, found: Result<()>) {
         if let Err(error) = found {
-            self.kept.found.find(placed(error, frame.position));
+            self.kept.found.find(placed(error, self.at));
         }
     }
 
@@ -243,71 +242,6 @@ impl<'a> Walk<'a> {
         self.weigh(before, after);
     }
 
-    /// Changes the row of an object, if it is of the part.
-    fn change(&mut self, frame: &Frame, id: ObjectId, change: impl FnOnce(&mut Row)) {
-        if !self.has(id) {
-            return;
-        }
-        match self.row(frame, Staged::No, id) {
-            Ok(row) => {
-                let before = row_bytes(row);
-                change(row);
-                let after = row_bytes(row);
-                self.weigh(before, after);
-            }
-            Err(error) => self.note(frame, Err(error)),
-        }
-    }
-
-    fn outbox(&mut self, frame: &Frame, mark: OutboxMark) -> Result<()> {
-        validate_mark(&mark, frame.position)?;
-        match mark.place {
-            Some(place) => self.outboxes.insert(mark.name, place),
-            None => self.outboxes.remove(&mark.name),
-        };
-        Ok(())
-    }
-
-    fn sent(&mut self, frame: &Frame, sending: &Sending) -> Result<()> {
-        let mut next = self.message_count;
-        for (id, sent) in sending.messages(frame.position, &mut next) {
-            if self.has(id.to) {
-                self.kept.messages.insert(id, sent);
-                self.weigh_mail(id.to, 0, MESSAGE_BYTES);
-            }
-        }
-        self.message_count = next;
-        match self.is_first {
-            true => validate_sending(&self.inner.log, frame.position, sending),
-            false => Ok(()),
-        }
-    }
-
-    fn taken(&mut self, frame: &Frame, Taking { id, fate }: Taking) -> Result<()> {
-        let none = |what| damaged(frame.position, what, "none");
-        match fate {
-            Fate::Delivered | Fate::Dead(_) => {
-                let sent = self.kept.messages.remove(&id);
-                let sent = sent.ok_or_else(|| none("a message on its way"))?;
-                self.weigh_mail(id.to, MESSAGE_BYTES, 0);
-                if let Fate::Dead(why) = fate {
-                    let bytes = MESSAGE_BYTES + why.len();
-                    self.kept.dead.insert(id, Dead { sent, why });
-                    self.weigh_mail(id.to, 0, bytes);
-                }
-            }
-            Fate::Again | Fate::Dropped => {
-                let dead = self.kept.dead.remove(&id).ok_or_else(|| none("a dead letter"))?;
-                self.weigh_mail(id.to, MESSAGE_BYTES + dead.why.len(), 0);
-                if fate == Fate::Again {
-                    self.kept.messages.insert(id, dead.sent);
-                    self.weigh_mail(id.to, 0, MESSAGE_BYTES);
-                }
-            }
-        }
-        Ok(())
-    }
-
     fn rows(&mut self, staged: Staged) -> &mut BTreeMap<ObjectId, Row> {
         match staged {
             Staged::Yes => &mut self.kept.staged,
@@ -315,9 +249,10 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn row(&mut self, frame: &Frame, staged: Staged, id: ObjectId) -> Result<&mut Row> {
+    fn row(&mut self, staged: Staged, id: ObjectId) -> Result<&mut Row> {
+        let at = self.at;
         let row = self.rows(staged).get_mut(&id);
-        row.ok_or_else(|| damaged(frame.position, "a record of an object", format!("one of {id}")))
+        row.ok_or_else(|| damaged(at, "a record of an object", format!("one of {id}")))
     }
 
     fn put_row(&mut self, staged: Staged, id: ObjectId, row: Row) {
@@ -347,21 +282,21 @@ impl<'a> Walk<'a> {
         !self.load.is_full()
     }
 
-    fn version(&mut self, frame: &Frame, version: VersionBytes<'_>) -> Result<()> {
+    fn version(&mut self, version: VersionBytes<'_>) -> Result<()> {
         if !self.is_first {
             // Other objects' versions need not be decoded again.
-            let header = Header::decode(version.header_bytes(frame.position)?)?;
+            let header = Header::decode(version.header_bytes(self.at)?)?;
             if !self.has(header.object_id()) {
                 return Ok(());
             }
         }
-        let record = version.decode(frame.position)?;
-        validate_payloads(&record, frame.position)?;
+        let record = version.decode(self.at)?;
+        validate_payloads(&record, self.at)?;
         let changes = record.changes()?;
         self.report.version_count += 1;
         if self.has(record.header.object_id()) {
-            let followed = self.follow(frame, version.staged, &record, &changes);
-            self.note(frame, followed);
+            let followed = self.follow(version.staged, &record, &changes);
+            self.note(followed);
         }
         Ok(())
     }
@@ -369,15 +304,14 @@ impl<'a> Walk<'a> {
     /// Takes in the next version of an object.
     fn follow(
         &mut self,
-        frame: &Frame,
         staged: Staged,
         record: &VersionRecord<'_>,
         changes: &[PageChange],
     ) -> Result<()> {
+        let at = self.at;
         let (header, hash, id) = (&record.header, record.hash, record.header.object_id());
         // Before trimming, the record had the parts that its notes name.
-        let has =
-            |is_here, noted| is_here || (record.kept_from.is_some() && noted == frame.position);
+        let has = |is_here, noted| is_here || (record.kept_from.is_some() && noted == at);
         let ledger = has(record.ledger.is_some(), record.notes.ledger);
         let globals = has(record.globals.is_some(), record.notes.globals);
         let is_upgrade = header.kind == Kind::Upgrade;
@@ -387,7 +321,7 @@ impl<'a> Walk<'a> {
         let (mut row, expected) = if header.seq == 0 {
             // An import that failed leaves staged records; a later one stages them anew.
             if staged == Staged::No && self.kept.objects.contains_key(&id) {
-                return Err(damaged(frame.position, "a new object", id));
+                return Err(damaged(at, "a new object", id));
             }
             Row::begin(&version)
         } else {
@@ -396,28 +330,28 @@ impl<'a> Walk<'a> {
             if !self.is_followed(staged, id, |row| end(row) == found) {
                 return Ok(());
             }
-            let row = self.row(frame, staged, id)?;
+            let row = self.row(staged, id)?;
             let expected = end(row);
             if expected != found {
                 let (expected, found) = (format!("{expected:?}"), format!("{found:?}"));
-                return Err(damaged(frame.position, expected, found));
+                return Err(damaged(at, expected, found));
             }
             let mut row = row.clone();
             let none = PageTable::default();
             let pages = if is_upgrade { &none } else { row.known_pages() };
             if pages_are_known && !pages.is_followed_by(changes) {
                 let expected = "runs over the pages as they were written last";
-                return Err(damaged(frame.position, expected, "others"));
+                return Err(damaged(at, expected, "others"));
             }
             let notes = row.extend(&version);
             (row, notes)
         };
-        row.settle(frame.position);
+        row.settle(at);
         // A table behind an upgrade names the base image, and when there is one is not ours to say.
         let is_named = row.upgraded && record.notes.table.is_some();
         let expected = Notes { base: base.or(is_named.then_some(row.base)), ..expected };
         self.put_row(staged, id, row);
-        compare_notes(expected, &record.notes, pages_are_known, frame.position)
+        compare_notes(expected, &record.notes, pages_are_known, at)
     }
 
     /// Returns the first version of an object that is kept whole, as far as a record of it shows.
@@ -429,8 +363,9 @@ impl<'a> Walk<'a> {
         self.kept.kept_from.get(&id).copied().unwrap_or_default()
     }
 
-    fn refusal(&mut self, frame: &Frame, staged: Staged, content: &[u8]) -> Result<()> {
-        let (previous, refusal) = decode_refusal(content, frame.position)?;
+    fn refusal(&mut self, staged: Staged, content: &[u8]) -> Result<()> {
+        let at = self.at;
+        let (previous, refusal) = decode_refusal(content, at)?;
         self.report.refusal_count += 1;
         let id = refusal.object;
         if !self.has(id) {
@@ -440,40 +375,121 @@ impl<'a> Walk<'a> {
         if !self.is_followed(staged, id, fits) {
             return Ok(());
         }
-        let row = match self.row(frame, staged, id) {
+        let row = match self.row(staged, id) {
             Ok(row) => row,
             Err(error) => {
-                self.note(frame, Err(error));
+                self.note(Err(error));
                 return Ok(());
             }
         };
         let expected = (row.head().hash, row.refusal, row.refusal_position);
         let found = (refusal.parent, refusal.previous, previous);
-        row.refuse(&refusal, frame.position);
+        row.refuse(&refusal, at);
         if expected != found {
             let (expected, found) = (format!("{expected:?}"), format!("{found:?}"));
-            self.note(frame, Err(damaged(frame.position, expected, found)));
+            self.note(Err(damaged(at, expected, found)));
         }
         Ok(())
     }
 
-    fn adopt(&mut self, frame: &Frame, adoption: &Adoption) -> Result<()> {
+    fn adopt(&mut self, adoption: &Adoption) -> Result<()> {
+        let at = self.at;
         let id = adoption.object;
         let staged = self.take_staged(id);
-        let mut row =
-            staged.ok_or_else(|| damaged(frame.position, "staged records of the object", id))?;
-        row.moved = false;
-        if let Some(before) = self.kept.objects.get(&id) {
-            row.stay(before);
-        }
+        let row = staged.ok_or_else(|| damaged(at, "staged records of the object", id))?;
+        let row = row.adopted(self.kept.objects.get(&id));
         let expected = (row.head().position, row.refusal_position, row.refusal, row.refusal_count);
         let found =
             (adoption.head, adoption.refusal, adoption.refusal_hash, adoption.refusal_count);
         self.put_row(Staged::No, id, row);
         match expected == found {
             true => Ok(()),
-            false => Err(damaged(frame.position, format!("{expected:?}"), format!("{found:?}"))),
+            false => Err(damaged(at, format!("{expected:?}"), format!("{found:?}"))),
         }
+    }
+}
+
+impl Rows for Walk<'_> {
+    type Tables = Self;
+
+    fn tables(&mut self) -> &mut Self {
+        self
+    }
+
+    fn change(&mut self, id: ObjectId, change: impl FnOnce(&mut Row)) -> Result<()> {
+        if !self.has(id) {
+            return Ok(());
+        }
+        match self.row(Staged::No, id) {
+            Ok(row) => {
+                let before = row_bytes(row);
+                change(row);
+                let after = row_bytes(row);
+                self.weigh(before, after);
+            }
+            Err(error) => self.note(Err(error)),
+        }
+        Ok(())
+    }
+
+    fn take_dead(&mut self, id: MessageId) -> Result<Option<Dead>> {
+        if !self.has(id.to) {
+            return Ok(None);
+        }
+        let dead = self.kept.dead.remove(&id);
+        match &dead {
+            Some(dead) => self.weigh_mail(id.to, MESSAGE_BYTES + dead.why.len(), 0),
+            None => self.note(Err(damaged(self.at, "a dead letter", "none"))),
+        }
+        Ok(dead)
+    }
+}
+
+impl Tables for Walk<'_> {
+    /// Does nothing: a row has its name.
+    fn put_name(&mut self, _: &str, _: ObjectId) {}
+
+    fn put_retention(&mut self, rule: Retention) {
+        self.retention = Some(rule);
+    }
+
+    fn send(&mut self, id: MessageId, sent: Sent) {
+        if self.has(id.to) {
+            self.kept.messages.insert(id, sent);
+            self.weigh_mail(id.to, 0, MESSAGE_BYTES);
+        }
+    }
+
+    fn take(&mut self, id: MessageId) -> Option<Sent> {
+        if !self.has(id.to) {
+            return None;
+        }
+        let sent = self.kept.messages.remove(&id);
+        match sent {
+            Some(_) => self.weigh_mail(id.to, MESSAGE_BYTES, 0),
+            None => self.note(Err(damaged(self.at, "a message on its way", "none"))),
+        }
+        sent
+    }
+
+    fn put_dead(&mut self, id: MessageId, dead: Dead) {
+        let bytes = MESSAGE_BYTES + dead.why.len();
+        self.kept.dead.insert(id, dead);
+        self.weigh_mail(id.to, 0, bytes);
+    }
+
+    fn mark(&mut self, mark: OutboxMark) {
+        if let Err(error) = validate_mark(&mark, self.at) {
+            return self.find(error);
+        }
+        match mark.place {
+            Some(place) => self.outboxes.insert(mark.name, place),
+            None => self.outboxes.remove(&mark.name),
+        };
+    }
+
+    fn put_loss(&mut self, loss: RecordedLoss) {
+        self.report.losses.push(loss);
     }
 }
 

@@ -1,0 +1,118 @@
+//! Events of a database: a name is bound, messages are sent or taken, an outbox moves, the log lost
+//! something. They are about objects, but no part of one, so no capsule has them.
+//!
+//! This module does not know what an event changes.
+//!
+//! Invariant: `read` reads back the bytes that `put` writes.
+
+use object::codec::{Reader, Write};
+use object::hash::ObjectId;
+
+use crate::error::Result;
+use crate::record::loss::RecordedLoss;
+use crate::record::mark::OutboxMark;
+use crate::record::message::{Sending, Taking};
+use crate::record::name::is_name;
+use crate::record::retention::Retention;
+
+// The other numbers are those of the records of objects.
+const NAME: u8 = 6;
+const RETENTION: u8 = 12;
+const SENT: u8 = 13;
+const TAKEN: u8 = 14;
+const OUTBOX: u8 = 15;
+const LOSS: u8 = 16;
+const MOVED: u8 = 17;
+
+/// An event of a database.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Event<'a> {
+    /// A name and the object that it is bound to.
+    Name(ObjectId, &'a str),
+    /// The amount of history that is kept of an object, or of those without a rule of their own.
+    Retention(Option<ObjectId>, Retention),
+    /// Messages of a version in the same frame are on their way.
+    Sent(Sending),
+    /// The outcome of a message, whose other record stands before it in the same frame; or that of
+    /// a dead letter.
+    Taken(Taking),
+    /// The place of an outbox.
+    Outbox(OutboxMark),
+    /// The log had more before this.
+    Loss(RecordedLoss),
+    /// The end of an object here, as it continues elsewhere, or its return.
+    Moved(ObjectId, bool),
+}
+
+impl<'a> Event<'a> {
+    /// Returns the kind in the head of the event's record.
+    pub(crate) fn tag(&self) -> u8 {
+        match self {
+            Event::Name(..) => NAME,
+            Event::Retention(..) => RETENTION,
+            Event::Sent(_) => SENT,
+            Event::Taken(_) => TAKEN,
+            Event::Outbox(_) => OUTBOX,
+            Event::Loss(_) => LOSS,
+            Event::Moved(..) => MOVED,
+        }
+    }
+
+    /// Appends the content of the event's record.
+    pub(crate) fn put(&self, to: &mut Vec<u8>) {
+        match self {
+            Event::Name(object, name) => {
+                to.put(&object.0).put(name.as_bytes());
+            }
+            Event::Retention(object, rule) => {
+                rule.put(to);
+                if let Some(id) = object {
+                    to.put(&id.0);
+                }
+            }
+            Event::Sent(sending) => sending.put(to),
+            Event::Taken(taking) => taking.put(to),
+            Event::Outbox(mark) => mark.put(to),
+            Event::Loss(loss) => loss.put(to),
+            Event::Moved(object, moved) => {
+                to.put(&object.0).put_u8(u8::from(*moved));
+            }
+        }
+    }
+
+    /// Reads the content of a record of this kind; none when the kind is not an event's.
+    pub(crate) fn read(tag: u8, mut fields: Reader<'a>) -> Result<Option<Event<'a>>> {
+        Ok(Some(match tag {
+            NAME => {
+                let object = ObjectId(fields.array()?);
+                let name = fields.bytes(fields.left())?;
+                let name = str::from_utf8(name).ok().filter(|name| is_name(name));
+                Event::Name(object, name.ok_or_else(|| fields.fail(0, "a name", "other bytes"))?)
+            }
+            RETENTION => {
+                let rule = Retention::read(&mut fields)?;
+                let object = match fields.left() {
+                    0 => None,
+                    _ => Some(ObjectId(fields.array()?)),
+                };
+                fields.end()?;
+                Event::Retention(object, rule)
+            }
+            SENT => Event::Sent(Sending::read(fields)?),
+            TAKEN => Event::Taken(Taking::read(fields)?),
+            OUTBOX => Event::Outbox(OutboxMark::read(fields)?),
+            LOSS => Event::Loss(RecordedLoss::read(fields)?),
+            MOVED => {
+                let object = ObjectId(fields.array()?);
+                let moved = match fields.u8()? {
+                    0 => false,
+                    1 => true,
+                    other => return Err(fields.fail(1, "0 or 1", other).into()),
+                };
+                fields.end()?;
+                Event::Moved(object, moved)
+            }
+            _ => return Ok(None),
+        }))
+    }
+}

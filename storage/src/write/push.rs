@@ -1,0 +1,181 @@
+//! The push of a frame: it gets its place in the log, and the rows change as it says, under one
+//! lock.
+//!
+//! ```text
+//!   look (no lock) ---> heads locked: still so? --yes--> push, rows ---> heads unlocked
+//!     ^                                |
+//!     +--------------- no -------------+
+//! ```
+//!
+//! This module does not know what is pushed, nor who waits until it is durable.
+//!
+//! Invariant: frames are pushed here alone, so rows and log agree.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use object::hash::ObjectId;
+
+use crate::error::position::Position;
+use crate::error::{Error, Result};
+use crate::lock::{MutexGuard, rank};
+use crate::log::Pushed;
+use crate::log::writer::Done;
+use crate::record::event::Event;
+use crate::record::message::{Dead, MessageId};
+use crate::record::{BlobHash, Body, records};
+use crate::rows::heads::Heads;
+use crate::rows::projector::{Projector, Rows};
+use crate::rows::row::Row;
+use crate::store::Inner;
+
+/// The heads, locked.
+pub(super) type LockedHeads<'a> = MutexGuard<'a, Heads, rank::Heads>;
+
+/// The changes of the rows by one frame.
+#[derive(Default)]
+pub(super) struct Changes<'a> {
+    /// The rows of the objects that the frame has records of or events about.
+    pub(super) rows: Vec<Drafted>,
+    /// The blobs of the frame.
+    pub(super) blobs: Vec<BlobHash>,
+    /// The events of the frame.
+    pub(super) events: Vec<Event<'a>>,
+    /// The dead letter that an event takes.
+    pub(super) dead: Option<Dead>,
+}
+
+/// The row of an object as the records of a frame leave it.
+pub(super) struct Drafted {
+    pub(super) id: ObjectId,
+    /// The row that the records follow; none for a new object.
+    pub(super) before: Option<Arc<Row>>,
+    pub(super) after: Row,
+}
+
+impl Drafted {
+    /// Returns the unchanged row of an object.
+    pub(super) fn new(id: ObjectId, before: Arc<Row>) -> Drafted {
+        Drafted { id, after: Row::clone(&before), before: Some(before) }
+    }
+
+    /// Returns whether the row that was looked up is the newest. No row leaves memory in an epoch.
+    pub(super) fn holds(&self, heads: &Heads) -> bool {
+        match (heads.row(&self.id), &self.before) {
+            (Some(now), Some(before)) => Arc::ptr_eq(now, before),
+            (Some(_), None) => false,
+            (None, _) => true,
+        }
+    }
+}
+
+impl Inner {
+    /// Waits for room in the log, looks something up, and locks the heads. Looks again if it does
+    /// not hold then, or if entries moved from memory to the index meanwhile: they may be missing
+    /// in both for one who looked in between.
+    pub(super) fn look_up<T>(
+        &self,
+        look: impl Fn() -> Result<T>,
+        holds: impl Fn(&T, &Heads) -> bool,
+    ) -> Result<(T, LockedHeads<'_>)> {
+        loop {
+            self.log.wait_for_room()?;
+            let epoch = self.heads.lock().epoch();
+            let found = look()?;
+            let heads = self.heads.lock();
+            if heads.epoch() == epoch && holds(&found, &heads) {
+                return Ok((found, heads));
+            }
+        }
+    }
+
+    /// Pushes a frame, and changes the rows by it.
+    ///
+    /// When this fails, nothing is changed, and `done` was given back.
+    pub(super) fn push(
+        &self,
+        heads: &mut Heads,
+        body: &Body,
+        hash: blake3::Hash,
+        changes: Changes<'_>,
+        done: Done,
+    ) -> Result<Pushed<'_>, (Error, Done)> {
+        debug_assert!(records(&body.0).all(|record| record.is_ok()), "what is written is read");
+        let pushed = self.log.push(&body.0, hash, done)?;
+        self.tail_bytes.fetch_add(body.0.len() as u64, Ordering::Relaxed);
+        changes.apply(heads, pushed.position);
+        Ok(pushed)
+    }
+
+    /// Pushes a frame of one event; `changes` has what the event changes. Unlocks the heads.
+    pub(super) fn push_event<'a>(
+        &self,
+        mut heads: LockedHeads<'_>,
+        event: Event<'a>,
+        mut changes: Changes<'a>,
+    ) -> Result<Pushed<'_>> {
+        let mut body = Body::default();
+        body.event(&event);
+        changes.events.push(event);
+        let hash = blake3::hash(&body.0);
+        let pushed = self.push(&mut heads, &body, hash, changes, Box::new(drop));
+        pushed.map_err(|(error, _)| error)
+    }
+}
+
+impl Changes<'_> {
+    /// Returns the changes of one row.
+    pub(super) fn of_row(drafted: Drafted) -> Self {
+        Changes { rows: vec![drafted], ..Changes::default() }
+    }
+
+    /// Returns whether the rows that were looked up are the newest.
+    pub(super) fn hold(&self, heads: &Heads) -> bool {
+        self.rows.iter().all(|drafted| drafted.holds(heads))
+    }
+
+    fn apply(self, heads: &mut Heads, position: Position) {
+        let Changes { mut rows, blobs, events, dead } = self;
+        let mut projector = Projector::new(position);
+        let mut found = Found { heads, rows: &mut rows, dead };
+        for event in events {
+            projector.apply(event, &mut found).expect("what an event changes was looked up");
+        }
+        assert!(found.dead.is_none(), "a dead letter was looked up to be taken");
+        for mut drafted in rows {
+            let is_behind = |before: &Arc<Row>| before.seq() <= drafted.after.seq();
+            assert!(drafted.before.as_ref().is_none_or(is_behind), "an object goes forward");
+            drafted.after.settle(position);
+            heads.put(drafted.id, drafted.after, drafted.before.as_deref());
+        }
+        for hash in blobs {
+            heads.put_blob(hash, position);
+        }
+    }
+}
+
+/// The rows and the dead letter that were looked up before the heads were locked.
+struct Found<'a> {
+    heads: &'a mut Heads,
+    rows: &'a mut [Drafted],
+    dead: Option<Dead>,
+}
+
+impl Rows for Found<'_> {
+    type Tables = Heads;
+
+    fn tables(&mut self) -> &mut Heads {
+        self.heads
+    }
+
+    fn change(&mut self, id: ObjectId, change: impl FnOnce(&mut Row)) -> Result<()> {
+        let drafted = self.rows.iter_mut().find(|drafted| drafted.id == id);
+        change(&mut drafted.expect("a row was looked up").after);
+        Ok(())
+    }
+
+    fn take_dead(&mut self, id: MessageId) -> Result<Option<Dead>> {
+        self.heads.take_dead(id);
+        Ok(self.dead.take())
+    }
+}
