@@ -7,5 +7,6 @@ pub(crate) mod backup;
 pub(crate) mod check;
 pub(crate) mod compaction;
 pub(crate) mod open;
+pub(crate) mod progress;
 pub(crate) mod recovery;
 pub(crate) mod repair;

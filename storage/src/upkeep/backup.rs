@@ -35,8 +35,9 @@ use crate::log::segment::{FIRST, Segments, Tail};
 use crate::options::Options;
 use crate::store::Store;
 use crate::upkeep::backup::contents::{Contents, count_on, ends_at};
-use crate::upkeep::backup::copy::{Copied, GoesOn, LogCopy, Mended, Progress, Verify};
+use crate::upkeep::backup::copy::{Copied, LogCopy, Mended, Verify};
 use crate::upkeep::backup::witness::Witness;
+use crate::upkeep::progress::{GoesOn, Progress};
 
 /// The options of a backup.
 #[derive(Clone, Copy, Debug, Default)]

@@ -20,13 +20,12 @@ use crate::record::loss::RecordedLoss;
 use crate::record::mark::OutboxPlace;
 use crate::record::retention::Retention;
 use crate::store::{Inner, Store};
-use crate::upkeep::backup::copy::GoesOn;
 use crate::upkeep::check::aftermath::Aftermath;
 use crate::upkeep::check::comparison::{Comparison, index_differs};
 use crate::upkeep::check::part::Parts;
-use crate::upkeep::check::pass::Progress;
 use crate::upkeep::check::report::{Damage, FINDINGS_MAX, Report};
 use crate::upkeep::check::walk::Walk;
+use crate::upkeep::progress::{GoesOn, Progress};
 
 /// The content of memory that does not belong to one object.
 struct Now {

@@ -35,7 +35,7 @@ use crate::record::version::{Left, Staged, VersionBytes, VersionRecord};
 use crate::record::{Body, Record, raw_records};
 use crate::rows::row::Row;
 use crate::store::{Inner, Store};
-use crate::upkeep::backup::copy::GoesOn;
+use crate::upkeep::progress::{GoesOn, Progress};
 
 /// The number of objects whose kept versions are remembered.
 const KEEPS_MAX: usize = 10_000;
@@ -46,10 +46,6 @@ const LIST_PAGE: usize = 4096;
 const CLOSE_BYTES: u64 = 16 << 10;
 /// A pack is rewritten when at least one part in this many of it can be dropped.
 const WORTHWHILE_PART: u64 = 8;
-
-/// The progress of a compaction: called with the segments done, and the total. Returns whether the
-/// compaction goes on.
-type Progress<'a> = &'a mut dyn FnMut(u64, u64) -> bool;
 
 /// The reference time for ages, in milliseconds since 1970-01-01 UTC.
 ///

@@ -9,7 +9,6 @@
 //! are.
 
 use std::collections::VecDeque;
-use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use crate::disk::directory::{Directory, stage_file, sync_directory, temporary};
@@ -26,27 +25,7 @@ use crate::upkeep::backup::passage::Passage;
 use crate::upkeep::backup::staged;
 use crate::upkeep::backup::staged::File;
 use crate::upkeep::backup::witness::Witness;
-
-/// The result of a progress callback: nothing, or whether the work continues.
-pub trait GoesOn {
-    /// Returns whether the work continues; else it stops in order.
-    fn goes_on(self) -> bool;
-}
-
-impl GoesOn for () {
-    fn goes_on(self) -> bool {
-        true
-    }
-}
-
-impl GoesOn for ControlFlow<()> {
-    fn goes_on(self) -> bool {
-        self.is_continue()
-    }
-}
-
-/// Receives the progress of a copy: bytes done, and the total. Returns whether the copy continues.
-pub(super) type Progress<'a> = &'a mut dyn FnMut(u64, u64) -> bool;
+use crate::upkeep::progress::Progress;
 
 /// Called when the frames end before the limit, with that end: `Ok` accepts a torn tail, `Err`
 /// reports damage.

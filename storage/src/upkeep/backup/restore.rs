@@ -21,10 +21,11 @@ use crate::log::segment::{FIRST, Segments, Tail};
 use crate::options::Options;
 use crate::rows::index::Index;
 use crate::upkeep::backup::contents::Contents;
-use crate::upkeep::backup::copy::{Copied, GoesOn, LogCopy, Progress};
+use crate::upkeep::backup::copy::{Copied, LogCopy};
 use crate::upkeep::backup::staged;
 use crate::upkeep::backup::survey::{Known, Part, Survey, Until};
 use crate::upkeep::backup::witness::Witness;
+use crate::upkeep::progress::{GoesOn, Progress};
 use crate::upkeep::recovery::is_torn;
 
 /// The request of a restore: the part, and the permitted gaps.

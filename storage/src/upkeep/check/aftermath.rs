@@ -24,8 +24,8 @@ use crate::rows::info::ObjectInfo;
 use crate::store::Inner;
 use crate::upkeep::check::part::{Load, Part, Parts};
 use crate::upkeep::check::pass;
-use crate::upkeep::check::pass::Progress;
 use crate::upkeep::check::report::{FINDINGS_MAX, LostVersions};
+use crate::upkeep::progress::Progress;
 
 /// Rows of the index that are read at a time.
 const LIST_PAGE: usize = 4096;

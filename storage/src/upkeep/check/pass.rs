@@ -11,10 +11,6 @@ use crate::log::scan::{Next, Scan};
 use crate::log::segment::Tail;
 use crate::store::Inner;
 
-/// The progress of a pass: called with the bytes of the log done, and the total. Returns whether
-/// the check goes on.
-pub(super) type Progress<'a> = &'a mut dyn FnMut(u64, u64) -> bool;
-
 /// Passes the frames of the log before `end` to `each` in order, and in place of an unreadable one
 /// its error; until `each` returns to stop.
 ///

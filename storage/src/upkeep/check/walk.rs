@@ -31,8 +31,8 @@ use crate::rows::row::{NewVersion, Row};
 use crate::store::Inner;
 use crate::upkeep::check::part::{Load, Part};
 use crate::upkeep::check::pass;
-use crate::upkeep::check::pass::Progress;
 use crate::upkeep::check::report::Report;
+use crate::upkeep::progress::Progress;
 use crate::write::outbox::validate_mark;
 
 /// The bytes that a row takes beside its own: its place in a map, the id there and in other maps,
