@@ -24,7 +24,7 @@ use crate::rows::info::ObjectInfo;
 use crate::store::Inner;
 use crate::upkeep::check::part::{Load, Part, Parts};
 use crate::upkeep::check::pass;
-use crate::upkeep::check::report::{FINDINGS_MAX, LostVersions};
+use crate::upkeep::check::report::{FINDINGS_MAX, LostVersions, is_new};
 use crate::upkeep::progress::Progress;
 
 /// Rows of the index that are read at a time.
@@ -135,7 +135,10 @@ impl Aftermath {
                 Ok(frame) => newest.frame(&frame),
                 Err(error) if error.is_of_resources() => return Err(error),
                 Err(error) if is_first => self.fault(error),
-                Err(error) => self.meet_again(error)?,
+                Err(error) if is_new(&error, self.faults.iter(), self.fault_count)? => {
+                    self.fault(error);
+                }
+                Err(_) => {}
             }
             if !progress(newest.load.read.0) {
                 return Err(ErrorKind::Stopped.into());
@@ -154,24 +157,6 @@ impl Aftermath {
         if self.faults.len() < FINDINGS_MAX {
             self.faults.push(error);
         }
-    }
-
-    /// Takes in an error of a later pass, mostly one that the first pass had, too.
-    ///
-    /// # Errors
-    ///
-    /// A failure of the file system that the first pass did not meet: the data behind it is not
-    /// lost.
-    fn meet_again(&mut self, error: Error) -> Result<()> {
-        let is_whole = self.fault_count == self.faults.len() as u64;
-        if !is_whole || self.faults.iter().any(|fault| fault.is_same(&error)) {
-            return Ok(());
-        }
-        if error.is_of_file_system() {
-            return Err(error);
-        }
-        self.fault(error);
-        Ok(())
     }
 }
 

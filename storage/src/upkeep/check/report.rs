@@ -149,24 +149,38 @@ impl Report {
             Some(error) if error.is_of_resources() || self.failure.is_none() => return Err(error),
             _ => {}
         }
-        if self.damage_count > self.damage.len() as u64 {
-            // A finding beyond the listed ones cannot be told from a new one.
-            return Ok(());
-        }
-        let known = &self.damage;
-        let is_new = |error: &Error| !known.iter().any(|known| known.0.is_same(error));
-        let new = found.damage.into_iter().map(|damage| damage.0).filter(is_new);
-        for error in new.collect::<Vec<_>>() {
-            if error.is_of_file_system() {
-                return Err(error);
+        let (known, count) = (self.damage.len(), self.damage_count);
+        for Damage(error) in found.damage {
+            if is_new(&error, self.damage[..known].iter().map(Damage::error), count)? {
+                self.find(error);
             }
-            self.find(error);
         }
         Ok(())
     }
 
     fn is_without_resources(&self) -> bool {
         self.failure.as_ref().is_some_and(Error::is_of_resources)
+    }
+}
+
+/// Returns whether a finding of a later pass is none of the `known` ones, which are of `count` that
+/// an earlier pass over the same had. One beyond the listed ones cannot be told from a new one.
+///
+/// # Errors
+///
+/// A failure of the file system that the earlier pass did not meet: the later pass did not read
+/// everything.
+pub(super) fn is_new<'a>(
+    error: &Error,
+    mut known: impl ExactSizeIterator<Item = &'a Error>,
+    count: u64,
+) -> Result<bool> {
+    if known.len() as u64 != count || known.any(|known| known.is_same(error)) {
+        return Ok(false);
+    }
+    match error.is_of_file_system() {
+        true => Err(error.clone()),
+        false => Ok(true),
     }
 }
 
