@@ -143,7 +143,7 @@ impl Log {
 
     /// Waits until the frame is written, if it is not yet, and reads it.
     fn read(&self, position: Position, verify: Verify) -> Result<Frame> {
-        self.writer.wait_written(self.own_hands(), position)?;
+        self.writer.wait_written(self.segments_to_write(), position)?;
         read(&self.segments, &self.seal, position, verify).inspect_err(|error| {
             // Bytes that the disk cannot read now may be gone: nothing more is acknowledged.
             if error.is_of_file_system() {
@@ -159,11 +159,11 @@ impl Log {
 
     /// Waits until there is room in the open group.
     pub(crate) fn wait_for_room(&self) -> Result<()> {
-        self.writer.wait_for_room(self.own_hands())
+        self.writer.wait_for_room(self.segments_to_write())
     }
 
-    /// Returns the means to write groups, if the waiting thread has to write them itself.
-    fn own_hands(&self) -> Option<&Segments> {
+    /// Returns the segments, if the waiting thread has to write groups itself.
+    fn segments_to_write(&self) -> Option<&Segments> {
         (self.writes != Writes::Committer).then_some(&*self.segments)
     }
 
@@ -174,7 +174,7 @@ impl Log {
 
     /// Waits until all before `end` is durable.
     pub(crate) fn wait_durable(&self, end: Position) -> Result<()> {
-        self.writer.wait_durable(self.own_hands(), end)
+        self.writer.wait_durable(self.segments_to_write(), end)
     }
 
     /// Waits until all that was pushed is durable; writes it on this thread when the committer has

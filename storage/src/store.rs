@@ -76,7 +76,7 @@ pub(crate) struct Inner {
     /// Invariant: frames are pushed to the log under this lock, by `write/push.rs` alone, which
     /// changes the rows as the frame says: so rows and log agree.
     pub(crate) heads: Mutex<Heads, rank::Heads>,
-    seen: Mutex<RowCache, rank::Seen>,
+    row_cache: Mutex<RowCache, rank::RowCache>,
     /// The end that the index covers; locked while the index is written.
     covered: Mutex<Option<Position>, rank::Covered>,
     /// Bytes pushed to the log since the index was last written.
@@ -127,7 +127,7 @@ impl Store {
             index,
             options,
             heads: Mutex::new(heads),
-            seen: Mutex::default(),
+            row_cache: Mutex::default(),
             covered: Mutex::new(covered),
             tail_bytes: AtomicU64::new(tail_bytes),
             importing: Mutex::default(),
@@ -477,13 +477,13 @@ impl Inner {
         if let Some(row) = known {
             return Ok(Some(FoundRow { row, indexed_in: None }));
         }
-        let seen = self.seen.lock().find(epoch, id);
-        let row = match seen {
+        let cached = self.row_cache.lock().find(epoch, id);
+        let row = match cached {
             Some(row) => row,
             None => {
                 let Some(row) = self.indexed(|index| index.row(id))? else { return Ok(None) };
                 let row = Arc::new(row);
-                self.seen.lock().put(epoch, id, Arc::clone(&row));
+                self.row_cache.lock().put(epoch, id, Arc::clone(&row));
                 row
             }
         };
@@ -496,7 +496,7 @@ impl Inner {
             && pages.count() <= PAGES_KEPT_MAX
         {
             let row = Row { pages: Some(pages.clone()), ..Row::clone(&found.row) };
-            self.seen.lock().put(epoch, id, Arc::new(row));
+            self.row_cache.lock().put(epoch, id, Arc::new(row));
         }
     }
 

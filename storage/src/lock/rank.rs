@@ -23,7 +23,7 @@ crate::ranks! {
     /// The block of a pack that was read last.
     Block = 116, "a pack's last block";
     /// Rows that were read lately.
-    Seen = 118, "the row cache";
+    RowCache = 118, "the row cache";
     /// Base images that somebody holds.
     Bases = 120, "the base images";
     /// The next task of the indexer's thread.

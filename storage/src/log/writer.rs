@@ -70,7 +70,7 @@ struct State {
     written: Position,
     durable: Position,
     /// All before is durable, and its callbacks have been called.
-    told: Position,
+    acknowledged: Position,
     figures: Figures,
     failure: Option<Error>,
     closing: bool,
@@ -130,7 +130,7 @@ impl Writer {
             next: Group::default(),
             written: tail.end,
             durable: tail.end,
-            told: tail.end,
+            acknowledged: tail.end,
             figures: Figures::default(),
             failure: None,
             closing: false,
@@ -196,28 +196,32 @@ impl Writer {
         self.state.lock().capacity = 0;
     }
 
-    pub(crate) fn wait_for_room(&self, own: Option<&Segments>) -> Result<()> {
-        self.wait(own, |state| state.group.bytes_count <= self.sizes.group_bytes_max)
+    pub(crate) fn wait_for_room(&self, segments: Option<&Segments>) -> Result<()> {
+        self.wait(segments, |state| state.group.bytes_count <= self.sizes.group_bytes_max)
     }
 
-    pub(crate) fn wait_written(&self, own: Option<&Segments>, position: Position) -> Result<()> {
+    pub(crate) fn wait_written(
+        &self,
+        segments: Option<&Segments>,
+        position: Position,
+    ) -> Result<()> {
         if position >= self.state.lock().tail.end {
             return Err(damaged(position, "a place in the log", "one behind its end"));
         }
-        self.wait(own, |state| position < state.written)
+        self.wait(segments, |state| position < state.written)
     }
 
-    pub(crate) fn wait_durable(&self, own: Option<&Segments>, end: Position) -> Result<()> {
-        self.wait(own, |state| end <= state.durable)
+    pub(crate) fn wait_durable(&self, segments: Option<&Segments>, end: Position) -> Result<()> {
+        self.wait(segments, |state| end <= state.durable)
     }
 
-    /// Waits until `holds`; fails when the log fails or ends first. Who has the segments of its
-    /// `own` commits groups, as long as nobody else does.
-    fn wait(&self, own: Option<&Segments>, holds: impl Fn(&State) -> bool) -> Result<()> {
+    /// Waits until `holds`; fails when the log fails or ends first. With the segments it commits
+    /// groups itself, as long as nobody else does.
+    fn wait(&self, segments: Option<&Segments>, holds: impl Fn(&State) -> bool) -> Result<()> {
         let mut state = self.state.lock();
         while !holds(&state) {
             state.health()?;
-            match own.filter(|_| !state.committing) {
+            match segments.filter(|_| !state.committing) {
                 Some(segments) => state = self.commit_next(segments, state),
                 None => {
                     if std::mem::take(&mut state.gathering) {
@@ -291,7 +295,7 @@ impl Writer {
     /// itself as long as nobody else does.
     pub(crate) fn commit_until(&self, segments: &Segments, end: Position) -> Result<()> {
         let mut state = self.state.lock();
-        while end > state.told {
+        while end > state.acknowledged {
             if let Some(error) = state.failure.clone().filter(|_| end > state.durable) {
                 let is_free = !state.committing;
                 drop(state);
@@ -351,7 +355,7 @@ impl Writer {
         drop(state);
         self.progress.notify_all();
         let result = result.map_err(|error| poisoned(&error));
-        done.drain(..).for_each(|done| tell(done, result.clone()));
+        done.drain(..).for_each(|done| call_back(done, result.clone()));
         if result.is_err() {
             self.refuse_rest();
         }
@@ -366,7 +370,7 @@ impl Writer {
         let mut state = self.state.lock();
         assert!(state.committing, "a group that was taken is committed");
         state.committing = false;
-        state.told = state.durable;
+        state.acknowledged = state.durable;
         state.next.done = room;
         drop(state);
         self.progress.notify_all();
@@ -454,12 +458,12 @@ impl Writer {
         let health = state.health();
         drop(state);
         self.progress.notify_all();
-        group.done.into_iter().for_each(|done| tell(done, health.clone()));
+        group.done.into_iter().for_each(|done| call_back(done, health.clone()));
     }
 }
 
 /// Calls a callback. If it panics, it counts as answered, and nothing else is affected.
-fn tell(done: Done, result: Result<()>) {
+fn call_back(done: Done, result: Result<()>) {
     if catch_unwind(AssertUnwindSafe(|| done(result))).is_err() {
         tracing::error!("a callback of an append panicked");
     }
@@ -485,7 +489,7 @@ fn sync(segments: &Segments, runs: &[Run]) -> Result<()> {
 impl State {
     /// Asserts what always holds between operations.
     fn check_invariants(&self) {
-        assert!(self.told <= self.durable, "only what is durable is told");
+        assert!(self.acknowledged <= self.durable, "only what is durable is acknowledged");
         assert!(self.durable <= self.written, "only what is written is durable");
         assert!(self.written <= self.tail.end, "only what was pushed is written");
         let Group { start, end, runs, bytes_count, done } = &self.group;

@@ -32,8 +32,8 @@ impl Default for RowCache {
 impl RowCache {
     /// The row of an object that was read in this epoch.
     pub(crate) fn find(&self, epoch: u64, id: ObjectId) -> Option<Arc<Row>> {
-        let (seen, row) = self.places[place(id)].as_ref()?;
-        (self.epoch == epoch && *seen == id).then(|| Arc::clone(row))
+        let (cached, row) = self.places[place(id)].as_ref()?;
+        (self.epoch == epoch && *cached == id).then(|| Arc::clone(row))
     }
 
     /// Takes in a row that was read when the heads, which did not have it, were of this epoch.

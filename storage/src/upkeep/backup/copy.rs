@@ -44,7 +44,7 @@ pub(super) struct LogCopy<'a> {
     limit: Option<Position>,
     progress: Progress<'a>,
     /// The highest number of bytes reported to progress.
-    told: u64,
+    reported: u64,
     bytes_count: u64,
     copied: Copied,
     /// Files that have no name yet.
@@ -119,7 +119,7 @@ impl<'a> LogCopy<'a> {
             there,
             limit,
             progress,
-            told: 0,
+            reported: 0,
             bytes_count,
             copied,
             staged,
@@ -363,15 +363,15 @@ impl<'a> LogCopy<'a> {
     fn count(&mut self, bytes: u64, new_bytes: u64) -> Result<()> {
         self.copied.bytes += bytes;
         self.copied.new_bytes += new_bytes;
-        self.tell(self.copied.bytes)
+        self.report(self.copied.bytes)
     }
 
     /// Reports the progress, and stops when that is requested. The progress never decreases: bytes
     /// behind the last frame are read but not counted, and some are read twice.
-    fn tell(&mut self, bytes: u64) -> Result<()> {
+    fn report(&mut self, bytes: u64) -> Result<()> {
         let all = self.bytes_count;
-        self.told = self.told.max(bytes.min(all));
-        match (self.progress)(self.told, all) {
+        self.reported = self.reported.max(bytes.min(all));
+        match (self.progress)(self.reported, all) {
             true => Ok(()),
             false => Err(ErrorKind::Stopped.into()),
         }
@@ -427,7 +427,7 @@ impl<'a> LogCopy<'a> {
         let mut passage = Passage::new(self.seal, Tail::of_segment(number, previous));
         let source = self.source;
         let read = passage.read(source, file, limit, |bytes, at| {
-            self.tell(before + at)?;
+            self.report(before + at)?;
             to(bytes, at)
         })?;
         let tail = passage.tail();
@@ -458,7 +458,7 @@ impl<'a> LogCopy<'a> {
         let before = self.copied.bytes;
         let made = self.stage(file, |copy, to| {
             pack.pass(|bytes, at| {
-                copy.tell(before + at)?;
+                copy.report(before + at)?;
                 let written = to.write_all_at(bytes, at);
                 written.map_err(|error| Error::io("write", error).at(&path))
             })
@@ -480,7 +480,7 @@ impl<'a> LogCopy<'a> {
         let made = self.stage(file, |copy, to| {
             let mut to = PackWriter::begin(to, number, id, pack.previous()).map_err(failed)?;
             while u64::from(tail.end.offset()) < limit {
-                copy.tell(before + u64::from(tail.end.offset()))?;
+                copy.report(before + u64::from(tail.end.offset()))?;
                 let frame = match scan.next()? {
                     Next::Frame(frame) if frame.position == tail.end => frame,
                     Next::Broken(error) => return Err(error),
