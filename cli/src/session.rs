@@ -14,7 +14,7 @@ use continuant::storage::{self, AcceptedLoss, ID_DIGITS_MIN, RecordedLoss, Repai
 use continuant::{CodeHash, Database, Error, ErrorKind, ObjectId, Options};
 
 use crate::failure::{Failure, Result};
-use crate::{aside, moment, progress};
+use crate::{aside, moment, progress, stop};
 
 /// The database's directory by default.
 const DEFAULT_DIRECTORY: &str = "continuant.db";
@@ -80,15 +80,24 @@ impl Session {
         require_new(&directory).is_ok().then_some(directory)
     }
 
-    /// Makes the index of the database, which must be there, anew; `accepting` a loss or not.
+    /// Makes the index of the database, which must be there, anew; `accepting` a loss or not. A
+    /// signal stops it while it only reads.
     pub(crate) fn repair(
         &self,
         accepting: Option<AcceptedLoss>,
     ) -> Result<Repaired, storage::Error> {
         let options = storage::Options::new().lock_wait(self.lock_wait);
-        let repairing = progress::busy("repairing");
-        let repaired = options.repair(self.directory(), accepting);
-        drop(repairing);
+        let mut under_way = None;
+        let repaired = options.repair(self.directory(), accepting, |done, all| {
+            // Only now: a signal ends it at once while it waits for another process.
+            let begin = || (stop::orderly(), progress::bytes("repairing", all));
+            let (_, bar) = under_way.get_or_insert_with(begin);
+            progress::follow(bar)(done, all);
+            progress::unless_asked()
+        });
+        if let Some((_, bar)) = &under_way {
+            bar.finish_and_clear();
+        }
         repaired
     }
 

@@ -12,7 +12,7 @@ use crate::failure::{Failure, Result};
 use crate::printer::Printer;
 use crate::session::{Session, loss_line, short};
 use crate::table::grouped;
-use crate::{moment, progress};
+use crate::{moment, progress, stop};
 
 /// Check every byte of the database, and report all damage
 ///
@@ -21,7 +21,7 @@ use crate::{moment, progress};
 /// these passes. A repair rebuilds the index from the log, and the marker if it is lost. It first
 /// compares the log with the old index: if the log has lost something, it prints the loss, with
 /// exit code 4, and changes nothing unless --accept-loss repeats the printed loss. An accepted loss
-/// stays on record.
+/// stays on record. A repair that a signal stops leaves the index as it was.
 #[derive(Debug, Args)]
 pub(crate) struct Check {
     /// Make the index anew from the log first: the log is the truth
@@ -47,11 +47,16 @@ impl Check {
             }
             false => None,
         };
+        // A signal before the check does not keep the command from saying that it repaired.
+        let _orderly = repaired.is_some().then(stop::orderly);
         let (report, ahead) = session.reading(|db| {
             let bar = progress::bytes("checking", 0);
             let report = progress::in_order(bar, |progress| db.check(progress));
-            let nothing = "nothing was changed, and of what was not read nothing is known";
-            let report = report.map_err(|error| Failure::unless_stopped(error, nothing))?;
+            let so_far = match repaired {
+                Some(_) => "of what was not read nothing is known: `check` reads it again",
+                None => "nothing was changed, and of what was not read nothing is known",
+            };
+            let report = report.map_err(|error| Failure::unless_stopped(error, so_far))?;
             // A damaged database may not be readable.
             let ahead = if report.is_sound() { db.ahead()? } else { None };
             Ok((report, ahead))
@@ -86,7 +91,9 @@ impl Check {
                 ErrorKind::Lost(lost) => print_lost(lost, printer),
                 _ => Ok(()),
             };
-            let failure = session.explained(error.into());
+            let as_it_was = "the index is as it was: `check --repair` makes it anew";
+            let failure = Failure::unless_stopped(error.into(), as_it_was);
+            let failure = session.explained(failure);
             printed.map_or_else(|printing| printing, |()| failure)
         })
     }

@@ -232,6 +232,7 @@ fn what_walks_everything_ends_in_order_when_it_is_asked_to() {
         ("verify visits --replay", "whether all of the lineage verifies is not known"),
         ("verify --all --replay", "of 0 objects so far 0 do not verify"),
         ("check", "nothing was changed"),
+        ("check --repair", "the index is as it was: `check --repair` makes it anew"),
         ("compact --all", "segments were compacted, the others are as they were"),
     ] {
         let mut stopped = None;

@@ -54,7 +54,29 @@ pub(crate) fn run(seed: u64) -> Outcome {
         let outcome = database.check(&mut rng, &path, &found, &segments, &damaged);
         outcome.map_err(|problem| format!("{what}, clean {clean}: {problem}"))?;
     }
-    Ok(())
+    let path = directory.path().join("rotting");
+    copy(&image, &path)?;
+    rot_meanwhile(&mut rng, &path, &segments, &found)
+}
+
+/// Changes a byte of a frame once a check has read it, which reads the log again for the next part:
+/// the check reports that.
+fn rot_meanwhile(rng: &mut StdRng, path: &Path, segments: &[Vec<u8>], frames: &[Frame]) -> Outcome {
+    let store = must("opening", patient().existing(true).check_bytes_max(1).open(path))?;
+    let frame = frames[rng.random_range(0..frames.len())];
+    let mut bytes = segments[frame.segment].clone();
+    bytes[frame.offset + rng.random_range(0..frame.length)] ^= 1 << rng.random_range(0..8);
+    let (mut all_once, mut rotted) = (None, None);
+    let report = store.check(|done, all| {
+        if done >= *all_once.get_or_insert(all) {
+            let file = frames::path(path, frame.segment);
+            rotted.get_or_insert_with(|| must("writing a segment", std::fs::write(file, &bytes)));
+        }
+    });
+    rotted.ok_or("a check tells when it has read everything")??;
+    let report = must("checking", report)?;
+    let is_read_again = report.pass_count > 1;
+    hold(format!("what rots meanwhile is found: {report:?}"), !is_read_again || !report.is_sound())
 }
 
 impl Database {
@@ -178,7 +200,7 @@ impl Database {
     fn repaired(&self, rng: &mut StdRng, path: &Path, broken: Option<usize>) -> Outcome {
         let kept = broken.filter(|&broken| broken < self.covered);
         let before = files(path)?;
-        let lost = match patient().repair(path, None) {
+        let lost = match patient().repair(path, None, |_, _| {}) {
             Ok(repaired) => {
                 hold(format!("nothing is gone: {repaired:?}"), kept.is_none())?;
                 let is_compared = matches!(repaired.compared, Compared::Whole(_));
@@ -197,7 +219,7 @@ impl Database {
         let kept = kept.ok_or_else(|| format!("there is a loss: {lost:?}"))?;
         self.compare(&lost, kept)?;
         let accepted = AcceptedLoss { token: lost.token, time: rng.random() };
-        must("accepting it", patient().repair(path, Some(accepted)))?;
+        must("accepting it", patient().repair(path, Some(accepted), |_, _| {}))?;
         let store = must("opening", patient().existing(true).open(path))?;
         has(&store, &self.models[kept], rng)?;
         let losses: Vec<_> = store.losses().iter().map(|it| (it.loss, it.time)).collect();

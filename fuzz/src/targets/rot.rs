@@ -143,12 +143,10 @@ impl Database {
             Look::Serve => Some(served(store, &self.model)?),
             Look::Check => None,
         };
-        let found = match store.check(|_, _| {}) {
-            Err(error) => Some(error),
-            Ok(report) => report.damage.first().map(|damage| damage.error().clone()),
-        };
-        if let Some(error) = found {
-            return Ok(Finding::Found(error));
+        // Damage is a finding, and does not end the check.
+        let report = must("checking", store.check(|_, _| {}))?;
+        if let Some(damage) = report.damage.first() {
+            return Ok(Finding::Found(damage.error().clone()));
         }
         let all = early.map_or_else(|| served(store, &self.model), Ok)?;
         hold("what is sound is served", all).map(|()| Finding::Nothing)
@@ -158,7 +156,7 @@ impl Database {
     /// reported.
     fn repaired(&self, volume: Volume) -> Outcome {
         let disk = Arc::new(SimulatedDisk::new(volume.clone()));
-        let error = match patient().disk(disk).repair(PATH, None) {
+        let error = match patient().disk(disk).repair(PATH, None, |_, _| {}) {
             Ok(_) => return Err("what is gone is told".to_string()),
             Err(error) => error,
         };
@@ -169,7 +167,7 @@ impl Database {
         };
         let accepted = Some(AcceptedLoss { token: lost.token, time: 7 });
         let disk = Arc::new(SimulatedDisk::new(volume));
-        must("accepting it", patient().disk(disk.clone()).repair(PATH, accepted))?;
+        must("accepting it", patient().disk(disk.clone()).repair(PATH, accepted, |_, _| {}))?;
         let store = must("opening", patient().existing(true).disk(disk).open(PATH))?;
         equal("losses on record", &1, &store.losses().len())?;
         let report = must("checking", store.check(|_, _| {}))?;

@@ -163,11 +163,17 @@ impl Directory {
         }
     }
 
-    /// Begins the database `id` in a directory that is missing or empty, or has an unfinished one.
-    /// Without a marker nobody opens it before [`Directory::finish`].
-    pub(crate) fn begin(disk: Arc<dyn Disk>, path: &Path, id: DatabaseId) -> Result<Directory> {
+    /// Begins the database `id` in a directory that is missing or empty, or has an unfinished one:
+    /// as a backup, which continues an unfinished backup, or else not over one. Without a marker
+    /// nobody opens it before [`Directory::finish`].
+    pub(crate) fn begin(
+        disk: Arc<dyn Disk>,
+        path: &Path,
+        id: DatabaseId,
+        as_backup: bool,
+    ) -> Result<Directory> {
         let was_there = exists(&*disk, path)?;
-        let begun = begin(Arc::clone(&disk), path, id).inspect_err(|_| {
+        let begun = begin(Arc::clone(&disk), path, id, as_backup).inspect_err(|_| {
             // If nothing is in it.
             if !was_there {
                 drop(disk.remove_directory(path));
@@ -322,7 +328,7 @@ fn create(
         Some(id) => id,
         None => random()?,
     };
-    let made = write_marker(disk, &marker, id, access)?;
+    let made = write_marker(disk, path, id, access, false)?;
     let Some(_lock) = made else { return Ok(()) };
     sync_directory(disk, path)?;
     disk.create_directory(&log).map_err(|error| Error::io("create directory", error))?;
@@ -338,18 +344,25 @@ fn random() -> Result<DatabaseId> {
     Ok(id)
 }
 
-/// Writes the marker under its temporary name and locks it, unless it has its name already.
+/// Writes the marker of the database in `path` under its temporary name and locks it, unless it has
+/// its name already.
 fn write_marker(
     disk: &dyn Disk,
-    marker: &Path,
+    path: &Path,
     id: DatabaseId,
     access: Access,
+    as_backup: bool,
 ) -> Result<Option<Arc<dyn DiskFile>>> {
+    let marker = &path.join(MARKER);
     // The process that holds the lock of the temporary file makes the marker.
     let made = disk.create(&temporary(marker)).map_err(|error| Error::io("create", error))?;
     lock(&*made, access)?;
     if exists(disk, marker)? {
         return Ok(None);
+    }
+    // Only now: a process that had the lock before may have begun a backup, and was killed.
+    if !as_backup {
+        Directory::require_no_backup(disk, path)?;
     }
     let written = made.set_length(0).and_then(|()| made.write_all_at(&encode(id), 0));
     let written = written.map_err(|error| Error::io("write", error));
@@ -362,10 +375,10 @@ fn write_marker(
     Ok(Some(made))
 }
 
-fn begin(disk: Arc<dyn Disk>, path: &Path, id: DatabaseId) -> Result<Directory> {
+fn begin(disk: Arc<dyn Disk>, path: &Path, id: DatabaseId, as_backup: bool) -> Result<Directory> {
     create_directories(&*disk, path)?;
     require_free(&*disk, path)?;
-    let marker = write_marker(&*disk, &path.join(MARKER), id, Access::default())?;
+    let marker = write_marker(&*disk, path, id, Access::default(), as_backup)?;
     let marker = marker.ok_or(ErrorKind::Locked)?;
     sync_directory(&*disk, path)?;
     let log = path.join(LOG);

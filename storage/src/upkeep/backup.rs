@@ -236,7 +236,7 @@ fn target(source: &Directory, to: &Path) -> Result<(Directory, bool)> {
         return Err(other("it is in the directory of the database"));
     }
     if !Directory::is_in(&**disk, to)? {
-        let target = Directory::begin(Arc::clone(disk), to, source.id())?;
+        let target = Directory::begin(Arc::clone(disk), to, source.id(), true)?;
         // From now on it differs from an unfinished restore.
         Witness::of_nothing(Seal::new(source.id())).write(&target)?;
         return Ok((target, true));

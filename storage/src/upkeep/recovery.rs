@@ -83,7 +83,7 @@ pub(crate) fn recover(
         }
         None => Heads::new(Default::default(), Default::default(), options.recent_rows_max),
     };
-    let replayed = replay(&segments, seal, index, options, heads, from)?;
+    let replayed = replay(&segments, seal, index, options, heads, from, &mut |_| true)?;
     let Replayed { heads, tail, tail_bytes, is_torn } = replayed;
     if is_torn && !options.read_only {
         cut(&segments, tail)?;
@@ -101,7 +101,8 @@ pub(crate) struct Replayed {
     pub(crate) is_torn: bool,
 }
 
-/// Reads the log from a place on to its end. The log is not changed.
+/// Reads the log from a place on to its end, until `goes_on` returns that it should stop: called
+/// with the bytes of each frame. The log is not changed.
 pub(crate) fn replay(
     segments: &Segments,
     seal: Seal,
@@ -109,10 +110,11 @@ pub(crate) fn replay(
     options: &Options,
     heads: Heads,
     from: Tail,
+    goes_on: &mut dyn FnMut(u64) -> bool,
 ) -> Result<Replayed> {
     let at = from.end;
     let mut replay = Replay { segments, seal, index, options, heads, at };
-    let (tail, tail_bytes, is_torn) = replay.run(from)?;
+    let (tail, tail_bytes, is_torn) = replay.run(from, goes_on)?;
     Ok(Replayed { heads: replay.heads, tail, tail_bytes, is_torn })
 }
 
@@ -217,14 +219,22 @@ struct Replay<'a> {
 }
 
 impl Replay<'_> {
-    fn run(&mut self, from: Tail) -> Result<(Tail, u64, bool)> {
+    fn run(
+        &mut self,
+        from: Tail,
+        goes_on: &mut dyn FnMut(u64) -> bool,
+    ) -> Result<(Tail, u64, bool)> {
         let mut scan = Scan::new(self.segments, self.seal, from);
         let mut tail_bytes = 0;
         let broken = loop {
             match scan.next()? {
                 Next::Frame(frame) => {
                     self.frame(&frame)?;
-                    tail_bytes += frame.body.len() as u64;
+                    let bytes_count = frame.body.len() as u64;
+                    tail_bytes += bytes_count;
+                    if !goes_on(bytes_count) {
+                        return Err(ErrorKind::Stopped.into());
+                    }
                     if self.heads.recent_count() > self.options.recent_rows_max {
                         let (generation, _) = self.heads.begin_flush();
                         self.index.write(&generation, scan.tail())?;

@@ -8,7 +8,8 @@
 //! ```
 //!
 //! The old index is removed last. A repair that is cut short leaves it, and a log that has the same
-//! loss on record, so that the loss need not be accepted again.
+//! loss on record, so that the loss need not be accepted again. One that is stopped in order stops
+//! while it reads, before anything is decided.
 //!
 //! This module does not know the content of rows, except each object's newest version.
 //!
@@ -37,6 +38,7 @@ use crate::record::{Body, Record, records};
 use crate::rows::heads::Heads;
 use crate::rows::index::{Covered, Index, Reading};
 use crate::rows::row::Row;
+use crate::upkeep::progress::{GoesOn, Progress};
 use crate::upkeep::recovery;
 use crate::upkeep::recovery::Replayed;
 
@@ -84,7 +86,7 @@ impl Options {
     /// [`NotADatabase`](crate::ErrorKind::NotADatabase), [`Locked`](crate::ErrorKind::Locked),
     /// damage of the log, and those of the file system.
     pub fn rebuild_index(self, path: impl AsRef<Path>) -> Result<()> {
-        self.repair(path, None).map(drop)
+        self.repair(path, None, |_, _| {}).map(drop)
     }
 
     /// Rebuilds the index of the database in `path` from the log, and the marker if it is missing,
@@ -92,39 +94,52 @@ impl Options {
     /// log that has less is a loss, which is `accepted` or an error that names it; an accepted loss
     /// stays on record in the log ([`Store::losses`](crate::Store::losses)).
     ///
+    /// Calls `progress` with the bytes of log read, and the total; it may stop the repair
+    /// ([`GoesOn`]) while that reads and compares: the log and the index are then as they were.
+    ///
     /// # Errors
     ///
     /// [`Lost`](crate::ErrorKind::Lost) when the log has less than it had, and that was not
     /// accepted: nothing is changed then. [`IsBackup`](crate::ErrorKind::IsBackup): a backup is
-    /// mended by the next one into it. [`NotADatabase`](crate::ErrorKind::NotADatabase),
-    /// [`Locked`](crate::ErrorKind::Locked), damage before the end of the log, and those of the
-    /// file system.
-    pub fn repair(
+    /// mended by the next one into it. [`Stopped`](crate::ErrorKind::Stopped) by `progress`.
+    /// [`NotADatabase`](crate::ErrorKind::NotADatabase), [`Locked`](crate::ErrorKind::Locked),
+    /// damage before the end of the log, and those of the file system.
+    pub fn repair<P: GoesOn>(
         self,
         path: impl AsRef<Path>,
         accepted: Option<AcceptedLoss>,
+        mut progress: impl FnMut(u64, u64) -> P,
     ) -> Result<Repaired> {
         if self.read_only {
             return Err(ErrorKind::ReadOnly.into());
         }
-        repair(&self, path.as_ref(), accepted)
+        repair(&self, path.as_ref(), accepted, &mut |done, all| progress(done, all).goes_on())
     }
 }
 
 /// Repairs the database in `path`.
-fn repair(options: &Options, path: &Path, accepted: Option<AcceptedLoss>) -> Result<Repaired> {
+fn repair(
+    options: &Options,
+    path: &Path,
+    accepted: Option<AcceptedLoss>,
+    progress: Progress<'_>,
+) -> Result<Repaired> {
     let disk = &options.disk;
     let access = options.access();
-    if options.is_backup(path)? {
-        return Err(Error::from(ErrorKind::IsBackup).at(path));
-    }
+    let require_no_backup = || match options.is_backup(path)? {
+        true => Err(Error::from(ErrorKind::IsBackup).at(path)),
+        false => Ok(()),
+    };
+    require_no_backup()?;
     let marker_made = Directory::mend(disk, path, access, |log| id_of_log(disk, log))?;
     let directory = Directory::open_as(Arc::clone(disk), path, access)?;
+    // A backup may have been made before it was locked.
+    require_no_backup()?;
     let new = temporary(&directory.index());
     remove(&**disk, &new)?;
-    let made = make(options, &directory, &new, accepted);
+    let made = make(options, &directory, &new, accepted, progress);
     if made.is_err() {
-        // After a failure it would only take space.
+        // It would only take space.
         drop(disk.remove(&new));
     }
     let compared = made?;
@@ -164,13 +179,14 @@ fn make(
     directory: &Directory,
     new: &Path,
     accepted: Option<AcceptedLoss>,
+    progress: Progress<'_>,
 ) -> Result<Compared> {
     let old = Old::open(options, directory)?;
     let segments = || Segments::new(Arc::clone(&options.disk), directory.log(), directory.id());
     let (log, seal) = (segments(), Seal::new(directory.id()));
     log.tidy()?;
     let index = Index::open(&options.disk, new, options.index_cache_bytes, &|_| Ok(()))?.0;
-    let replayed = read(options, &log, seal, &index, &old)?;
+    let replayed = read(options, &log, seal, &index, &old, progress)?;
     let Replayed { mut heads, tail, is_torn, .. } = replayed;
     let (generation, _) = heads.begin_flush();
     index.write(&generation, tail)?;
@@ -199,7 +215,7 @@ fn make(
     {
         return Ok(Compared::Lost(*known));
     }
-    let lost = comparison.lost(tail)?;
+    let lost = comparison.lost(tail, progress)?;
     let Some(accepted) = accepted.filter(|accepted| accepted.token == lost.token) else {
         return Err(Error::from(ErrorKind::Lost(Box::new(lost))).at(directory.path()));
     };
@@ -221,6 +237,7 @@ fn read(
     seal: Seal,
     index: &Index,
     old: &Old,
+    progress: Progress<'_>,
 ) -> Result<Replayed> {
     let heads = Heads::new(Default::default(), Default::default(), options.recent_rows_max);
     let is_known = matches!(old, Old::Known(_, covered) if covered.last != Position::NONE);
@@ -230,7 +247,11 @@ fn read(
     }
     let from = recovery::begin(log, seal)?;
     recovery::settle(log, from)?;
-    recovery::replay(log, seal, index, options, heads, from)
+    let (mut done, all) = (0, log.bytes_before(Position::new(u32::MAX, 0))?);
+    recovery::replay(log, seal, index, options, heads, from, &mut |bytes| {
+        done = all.min(done + bytes);
+        progress(done, all)
+    })
 }
 
 /// Adds the frame that records a loss to the log; returns its place.
@@ -316,7 +337,7 @@ impl Comparison<'_> {
     }
 
     /// Returns what the old index has and the log has not.
-    fn lost(&self, tail: Tail) -> Result<Lost> {
+    fn lost(&self, tail: Tail, progress: Progress<'_>) -> Result<Lost> {
         let mut loss = Loss {
             expected: self.covered.end,
             check: self.covered.check,
@@ -328,18 +349,27 @@ impl Comparison<'_> {
             is_counted: !self.went_elsewhere,
         };
         let mut objects = Vec::new();
-        if !self.count(&mut loss, &mut objects)? {
+        if !self.count(&mut loss, &mut objects, progress)? {
             loss.is_counted = false;
         }
         Ok(Lost::new(loss, tail.check, objects))
     }
 
     /// Counts object by object; whether all of the old index could be read.
-    fn count(&self, loss: &mut Loss, objects: &mut Vec<LostObject>) -> Result<bool> {
+    fn count(
+        &self,
+        loss: &mut Loss,
+        objects: &mut Vec<LostObject>,
+        progress: Progress<'_>,
+    ) -> Result<bool> {
         let Some(Ok(old)) = self.old.map(Index::reading) else { return Ok(false) };
         let new = self.new.reading()?;
+        let all = self.log.0.bytes_before(Position::new(u32::MAX, 0))?;
         let mut last = None;
         loop {
+            if !progress(all, all) {
+                return Err(ErrorKind::Stopped.into());
+            }
             let Ok(rows) = old.list(last, LIST_PAGE) else { return Ok(false) };
             let Some(end) = rows.last() else { return Ok(true) };
             last = Some(end.id);

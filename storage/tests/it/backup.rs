@@ -2,6 +2,7 @@
 //! restores to any moment.
 
 pub(crate) mod disk;
+mod races;
 
 use std::fs::{self, OpenOptions};
 use std::ops::ControlFlow;
@@ -509,7 +510,7 @@ fn a_backup_is_not_opened_for_writing() {
         let error = options.open(place("backup")).unwrap_err();
         assert_eq!((error.kind(), error.path()), (&ErrorKind::IsBackup, Some(&*place("backup"))));
     }
-    let error = small().repair(place("backup"), None).unwrap_err();
+    let error = small().repair(place("backup"), None, |_, _| {}).unwrap_err();
     assert_eq!(error.kind(), &ErrorKind::IsBackup);
     let open = small().read_only(true).open(place("backup")).unwrap();
     assert_eq!(heads(&open), heads(&store));
@@ -556,7 +557,7 @@ fn a_database_that_was_begun_as_a_backup_is_no_backup_any_more() {
     let report = small().restore(place("begun"), place("restored"), what, |_, _| {}).unwrap();
     assert!(matches!(report.witness, WitnessedBy::Index(_)) && report.beyond == 0, "{report:?}");
     assert_eq!(heads_at(&place("begun")), expected);
-    small().repair(place("begun"), None).unwrap();
+    small().repair(place("begun"), None, |_, _| {}).unwrap();
     assert!(!place("begun/backup.witness").exists(), "it is not taken for one again");
     fs::remove_file(place("begun/index.redb")).unwrap();
     assert_eq!(heads(&small().open(place("begun")).unwrap()), expected);
@@ -567,7 +568,8 @@ fn a_database_that_was_begun_as_a_backup_is_no_backup_any_more() {
     // Without its index it is a backup that goes on behind its recorded end, as its error says.
     let expected = begin("lost", 5);
     fs::remove_file(place("lost/index.redb")).unwrap();
-    assert_eq!(small().repair(place("lost"), None).unwrap_err().kind(), &ErrorKind::IsBackup);
+    let told = small().repair(place("lost"), None, |_, _| {}).unwrap_err();
+    assert_eq!(told.kind(), &ErrorKind::IsBackup);
     let told = small().restore(place("lost"), place("again"), what, |_, _| {}).unwrap_err();
     let ErrorKind::BackupBeyond { found, .. } = *told.kind() else { panic!("{told}") };
     assert!(told.to_string().contains("or wrote to it"), "{told}");
@@ -932,7 +934,7 @@ fn a_first_backup_that_was_killed_before_its_witness_had_its_name_is_a_backup() 
     let staged = place("restored/backup.witness.tmp");
     fs::write(&staged, &witness).unwrap();
     assert!(!small().is_backup(place("restored")).unwrap());
-    small().repair(place("restored"), None).unwrap();
+    small().repair(place("restored"), None, |_, _| {}).unwrap();
     fs::write(&staged, &witness).unwrap();
     assert_eq!(heads(&small().open(place("restored")).unwrap()), heads(&store));
     assert!(!staged.exists());
@@ -988,6 +990,14 @@ fn an_unfinished_backup_says_what_it_is_and_goes_on() {
     let stopped = small().restore(place("backup"), place("restored"), Until::End, stop);
     assert_eq!(stopped.unwrap_err().kind(), &ErrorKind::Stopped);
     assert!(!place("restored").exists());
+    // One that is stopped while it reads has not even begun.
+    let mut calls = 0;
+    let stopped = small().restore(place("backup"), place("restored"), Until::End, |done, _| {
+        assert_eq!((done, place("restored").exists()), (0, false));
+        calls += 1;
+        if calls == 3 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    assert_eq!((stopped.unwrap_err().kind(), calls), (&ErrorKind::Stopped, 3));
 }
 
 /// Regression: a full disk of a backup was reported as the database's.

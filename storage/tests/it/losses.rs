@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -51,7 +52,8 @@ fn closed(path: &Path) -> Vec<Heads> {
 }
 
 fn repair(path: &Path, accepted: Option<LossToken>) -> Result<Repaired, Error> {
-    small().repair(path, accepted.map(|token| AcceptedLoss { token, time: 7 }))
+    let accepted = accepted.map(|token| AcceptedLoss { token, time: 7 });
+    small().repair(path, accepted, |_, _| {})
 }
 
 fn lost(error: &Error) -> &Lost {
@@ -263,7 +265,7 @@ fn a_repair_that_fails_at_any_operation_forgets_no_loss() {
         let disk = WatchedDisk::new(directory.path());
         disk.seen(|seen| seen.fail_at = Some(at));
         let accepted = Some(AcceptedLoss { token, time: 7 });
-        let failed = small().disk(Arc::new(disk.clone())).repair(&path, accepted);
+        let failed = small().disk(Arc::new(disk.clone())).repair(&path, accepted, |_, _| {});
         let left = match small().open(&path) {
             Ok(store) => store.losses(),
             Err(_) => match repair(&path, None) {
@@ -285,6 +287,56 @@ fn a_repair_that_fails_at_any_operation_forgets_no_loss() {
             assert!(failed.is_ok() && at > 5);
             return;
         }
+    }
+}
+
+/// A whole log, and one that lost something that is accepted: wherever the repair stops, nothing is
+/// decided.
+#[test]
+fn a_repair_that_is_stopped_leaves_the_database_as_it_was() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("db");
+    let had = closed(&path);
+    let ends = boundaries(&path);
+    for is_cut in [false, true] {
+        let token = is_cut.then(|| {
+            cut(&path, ends[ends.len() - 3]);
+            lost(&repair(&path, None).unwrap_err()).token
+        });
+        let accepted = token.map(|token| AcceptedLoss { token, time: 7 });
+        let before = files(&path);
+        let frame_count = had.len() - 1 - if is_cut { 2 } else { 0 };
+        // Each frame is a place to stop at; then each page of rows in which losses are counted.
+        let places = frame_count + if is_cut { 2 } else { 0 };
+        for stop_at in 0.. {
+            let (mut calls, mut done_before) = (0, 0);
+            let repaired = small().repair(&path, accepted, |done, all| {
+                assert!(done_before <= done && done <= all, "{done} of {all} bytes");
+                (calls, done_before) = (calls + 1, done);
+                if calls > stop_at { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            });
+            assert_eq!(calls, places.min(stop_at + 1));
+            let error = match repaired {
+                Err(error) => error,
+                Ok(Repaired { compared, .. }) => {
+                    // The old index was there until now.
+                    let is_so = match compared {
+                        Compared::Whole(_) => !is_cut,
+                        Compared::Lost(_) => is_cut,
+                        _ => false,
+                    };
+                    assert!(is_so && stop_at == places, "stopped at {stop_at}: {compared:?}");
+                    break;
+                }
+            };
+            assert_eq!(*error.kind(), ErrorKind::Stopped, "{error}");
+            assert!(files(&path) == before, "stopped at {stop_at}");
+            assert!(!path.join("index.redb.tmp").exists(), "it only takes space");
+        }
+        let store = small().open(&path).unwrap();
+        assert_eq!(store.losses().len(), usize::from(is_cut));
+        assert_eq!(heads(&store), had[frame_count]);
+        store.close().unwrap();
     }
 }
 
@@ -333,6 +385,6 @@ fn a_marker_that_is_lost_is_made_again_from_the_segments() {
     let error = repair(&path, None).unwrap_err();
     assert!(matches!(error.kind(), ErrorKind::OtherDatabase { .. }), "{error}");
     assert!(!marker.exists());
-    let error = Options::new().repair(directory.path(), None).unwrap_err();
+    let error = Options::new().repair(directory.path(), None, |_, _| {}).unwrap_err();
     assert_eq!(error.kind(), &ErrorKind::NotADatabase);
 }

@@ -95,7 +95,7 @@ fn repair(
     disk: &SimulatedDisk,
     accepted: Option<AcceptedLoss>,
 ) -> storage::Result<Repaired> {
-    work.options().disk(Arc::new(disk.clone())).repair(PATH, accepted)
+    work.options().disk(Arc::new(disk.clone())).repair(PATH, accepted, |_, _| {})
 }
 
 /// Cuts the power before some of a trace's operations, and examines the disk that is left.

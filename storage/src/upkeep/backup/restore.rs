@@ -105,10 +105,10 @@ pub enum WitnessedBy {
 impl Options {
     /// Makes a new database in `to`, which must be missing or empty, from the one in `from`: a
     /// backup, or any that is closed; `from` is not changed. Calls `progress` with the bytes of log
-    /// done, and the total; it may stop the restore ([`GoesOn`](crate::GoesOn)). Every frame is
-    /// verified. After a failure, or a stop, everything is removed; a crash leaves no database, and
-    /// the directory can be restored to again. A damaged log can be restored up to a place before
-    /// the damage.
+    /// done, and the total: none are done while the log is read first. It may stop the restore
+    /// ([`GoesOn`](crate::GoesOn)). Every frame is verified. After a failure, or a stop, everything
+    /// is removed; a crash leaves no database, and the directory can be restored to again. A
+    /// damaged log can be restored up to a place before the damage.
     ///
     /// The result is the same database, with the same id, as of an earlier moment: its objects are
     /// the same objects. Continue only one of the two, or their lineages fork.
@@ -162,12 +162,14 @@ fn restore(
         return Err(Error::from(ErrorKind::Occupied).at(to).because(within));
     }
     let (witness, known) = known(options, &source, witness)?;
-    let survey = Survey::run((&segments, seal), what.until, known).map_err(of_source)?;
+    let all = segments.bytes_before(Position::new(u32::MAX, 0)).map_err(of_source)?;
+    let goes_on = &mut || progress(0, all);
+    let survey = Survey::run((&segments, seal), what.until, known, goes_on).map_err(of_source)?;
     let found = decide(survey, what, witness, known).map_err(of_source)?;
     let Found { wanted, limit, left_out, pruned } = found;
     let was_there = disk.exists(to).map_err(|error| Error::io("read", error).at(to))?;
     let mut copy = || {
-        let target = Directory::begin(Arc::clone(disk), to, source.id())?;
+        let target = Directory::begin(Arc::clone(disk), to, source.id(), false)?;
         // The leftovers of an earlier attempt may end elsewhere.
         let there = Segments::new(Arc::clone(disk), target.log(), target.id());
         let copied = there

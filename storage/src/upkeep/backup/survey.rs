@@ -89,11 +89,12 @@ pub(super) struct Survey<'a> {
 }
 
 impl<'a> Survey<'a> {
-    /// Reads a log as far as it takes.
+    /// Reads a log as far as it takes, or until `goes_on` returns that it should stop.
     pub(super) fn run(
         log: (&'a Segments, Seal),
         until: Until,
         known: Option<Known>,
+        goes_on: &mut dyn FnMut() -> bool,
     ) -> Result<Survey<'a>> {
         let tail = recovery::begin(log.0, log.1)?;
         let all = Part { contents: Contents::default(), time: None, beyond: 0, tail };
@@ -112,7 +113,7 @@ impl<'a> Survey<'a> {
             is_cut: known.is_some(),
         };
         survey.compare()?;
-        survey.read()?;
+        survey.read(goes_on)?;
         if let (Some((end, end_time)), Until::Time(until), Some(later)) =
             (survey.behind, until, survey.limit)
         {
@@ -128,11 +129,12 @@ impl<'a> Survey<'a> {
         self.is_wanted.unwrap_or(self.all)
     }
 
-    fn read(&mut self) -> Result<()> {
+    fn read(&mut self, goes_on: &mut dyn FnMut() -> bool) -> Result<()> {
         let mut scan = Scan::new(self.log.0, self.log.1, self.all.tail);
         let mut start = self.all.tail.end;
         let broken = loop {
             match scan.next()? {
+                Next::Frame(_) if !goes_on() => return Err(ErrorKind::Stopped.into()),
                 Next::Frame(frame) => {
                     if let Until::Position(place) = self.until
                         && frame.position >= place

@@ -3,6 +3,7 @@
 //! It holds no test.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -40,6 +41,19 @@ pub(crate) struct Seen {
     unnamed: BTreeSet<PathBuf>,
     /// Files that got their name too early.
     pub(crate) early: Vec<PathBuf>,
+    meanwhile: Meanwhile,
+}
+
+/// Work of another process, to be done before an operation on a file, after some others on it.
+#[derive(Default)]
+struct Meanwhile(Option<(PathBuf, u32, Work)>);
+
+type Work = Box<dyn FnOnce() + Send>;
+
+impl fmt::Debug for Meanwhile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Meanwhile").field("is_left", &self.0.is_some()).finish()
+    }
 }
 
 impl WatchedDisk {
@@ -59,6 +73,30 @@ impl WatchedDisk {
         let done = work();
         self.seen(|seen| seen.fail_at = None);
         (done, self.seen(|seen| seen.fired))
+    }
+
+    /// Does `work` once, before the question number `at` for a file, from 0; to create it is one.
+    pub(crate) fn meanwhile(&self, path: PathBuf, at: u32, work: impl FnOnce() + Send + 'static) {
+        self.seen(|seen| seen.meanwhile.0 = Some((path, at, Box::new(work))));
+    }
+
+    /// Returns whether the work of another process is still to be done.
+    pub(crate) fn is_left(&self) -> bool {
+        self.seen(|seen| seen.meanwhile.0.is_some())
+    }
+
+    fn question(&self, path: &Path) {
+        let due = self.seen(|seen| match &mut seen.meanwhile.0 {
+            Some((of, left, _)) if of == path && *left > 0 => {
+                *left -= 1;
+                None
+            }
+            Some((of, ..)) if of == path => seen.meanwhile.0.take(),
+            _ => None,
+        });
+        if let Some((.., work)) = due {
+            work();
+        }
     }
 
     /// An operation that changes something, and needs room for it; whether it is to fail.
@@ -104,6 +142,7 @@ impl Disk for WatchedDisk {
     }
 
     fn create(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        self.question(path);
         self.change(path)?;
         Ok(self.watched(path, LocalDisk.create(path)?))
     }
@@ -131,6 +170,7 @@ impl Disk for WatchedDisk {
     }
 
     fn exists(&self, path: &Path) -> io::Result<bool> {
+        self.question(path);
         LocalDisk.exists(path)
     }
 
