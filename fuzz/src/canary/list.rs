@@ -628,6 +628,13 @@ pub const CANARIES: &[Canary] = &[
         "false",
     ),
     canary(
+        "the room of a pack beside the next segment",
+        "faults",
+        "storage/src/log/segment.rs",
+        "file.set_length(⟦bytes⟧)).map_err(failed)",
+        "0",
+    ),
+    canary(
         "torn ends that are only read",
         "faults",
         "storage/src/upkeep/recovery.rs",
@@ -670,6 +677,34 @@ pub const CANARIES: &[Canary] = &[
         "storage/src/upkeep/check/aftermath.rs",
         "if ⟦!newest.load.is_full()⟧ {",
         "aftermath.pass_count == 1",
+    ),
+    canary(
+        "what a compaction lets go beside a check",
+        "storage_model",
+        "storage/src/upkeep/check/comparison.rs",
+        "if ⟦newest.head() == row.head()⟧ {",
+        "true",
+    ),
+    canary(
+        "the end of what a check reads",
+        "storage_model",
+        "storage/src/upkeep/check/pass.rs",
+        "while ⟦scan.tail().end < end.end⟧ {",
+        "true",
+    ),
+    canary(
+        "a check that is stopped",
+        "storage_model",
+        "storage/src/upkeep/check/walk.rs",
+        "if ⟦!progress(self.load.read.0, all)⟧ {",
+        "{ progress(self.load.read.0, all); false }",
+    ),
+    canary(
+        "what fails between the passes of a check",
+        "log_decode",
+        "storage/src/upkeep/check/report.rs",
+        "if ⟦self.damage_count > self.damage.len() as u64⟧ {",
+        "true",
     ),
     canary(
         "objects without a state",

@@ -5,11 +5,15 @@
 //! A seed chooses how operations fail and a workload; the run then lets operation 0 fail, operation
 //! 1 and so on, until the workload ends before. Every other workload starts with a recovery. Some
 //! seeds have a disk with less room than the workload takes instead: the acknowledged work is then
-//! read from the full disk, which accepts no change.
+//! read from the full disk, which accepts no change. Others have one with little room left, in
+//! which all of the log is compacted: that fails only where there is less room than it names.
+
+use std::sync::Arc;
 
 use rand::RngExt;
 use rand::rngs::StdRng;
-use storage::ErrorKind;
+use storage::disk::Disk;
+use storage::{ErrorKind, Incomplete};
 
 use crate::disk::fault::{Fault, Plan};
 use crate::disk::volume::{Mark, Operation, Volume};
@@ -18,7 +22,12 @@ use crate::generate::source;
 use crate::outcome::{Outcome, hold, must};
 use crate::tally::Tally;
 use crate::threads::watch_threads;
-use crate::workload::{Threads, Work};
+use crate::workload::{PATH, Threads, Work};
+
+/// Room below which a compaction is tried, in bytes.
+const COMPACTION_ROOM: u64 = 200 << 10;
+/// Bytes by which a compaction may leave less room than it found.
+const SLACK: u64 = 8 << 10;
 
 /// The ways in which operations fail: the fault, whether all later ones fail as well, and of which
 /// files.
@@ -77,7 +86,31 @@ fn tight(number: u64, tally: &Tally) -> Outcome {
             tally.add("full disks", 1);
         }
     }
+    for _ in 0..12 {
+        let free = rng.random_range(0..COMPACTION_ROOM);
+        let done = compacted(&work, &disk.volume(), free);
+        if !done.map_err(|problem| format!("compacting in {free} bytes: {problem}"))? {
+            tally.add("compactions without room", 1);
+        }
+    }
     Ok(())
+}
+
+/// Compacts all of the log on a disk with `free` bytes of room, and returns whether there was
+/// enough: if not, there was less than the error names.
+fn compacted(work: &Work, volume: &Volume, free: u64) -> Result<bool, String> {
+    let disk = Arc::new(SimulatedDisk::new(volume.clone()));
+    let options = work.options().existing(true);
+    let store = must("opening", options.disk(Arc::clone(&disk) as Arc<dyn Disk>).open(PATH))?;
+    disk.limit(disk.volume().bytes_held() + free);
+    let Err(error) = store.compact_all(0, |_, _| {}) else { return Ok(true) };
+    let source = std::error::Error::source(&error).and_then(|it| it.downcast_ref::<Incomplete>());
+    let needed = source.and_then(|incomplete| incomplete.room_needed);
+    let needed = needed.ok_or_else(|| format!("it names what it needs: {error:?}"))?;
+    // Packs take a little more than their segments where nothing can be compressed.
+    hold(format!("there was as much as it needs, {needed}"), needed + SLACK > free)?;
+    disk.kill();
+    Ok(false)
 }
 
 /// Does the work on a disk of `room` bytes, and returns whether that was too little.

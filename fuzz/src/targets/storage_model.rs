@@ -1,10 +1,11 @@
 //! A store against a map of versions: appends to several objects, refusals, upgrades, names, stale
 //! appends, checkpoints, reopening, for reading alone too, crashes with appends on their way,
-//! compaction, outboxes, and moves by capsule, there and back.
+//! compaction, outboxes, checks beside all that, and moves by capsule, there and back.
 //!
 //! A crash is a copy of the directory while the log's thread is held back, so that pending appends
 //! are in memory only: the copy must have everything acknowledged, and nothing else.
 
+mod busy;
 pub(crate) mod compare;
 pub(crate) mod model;
 
@@ -17,6 +18,7 @@ use rand::RngExt;
 use rand::rngs::StdRng;
 use storage::{Append, CapsuleReader, ErrorKind, Options, Report, Retention, Seal, Store};
 
+use self::busy::Busy;
 use self::model::Model;
 use crate::generate::lineage::{Author, Ingredients, Made};
 use crate::generate::{header, source};
@@ -215,7 +217,8 @@ impl Run {
         if self.authors.is_empty() {
             return self.step();
         }
-        match self.rng.random_range(0..25) {
+        match self.rng.random_range(0..26) {
+            25 => self.busy(),
             24 => self.trim(),
             20 => self.compact(),
             21 | 22 => self.outbox(),
@@ -527,6 +530,23 @@ impl Run {
             equal("the outputs", &left.to_vec(), &given)?;
         }
         Ok(())
+    }
+
+    /// Checks a copy while it changes.
+    fn busy(&mut self) -> Outcome {
+        must("waiting for all", self.store().sync())?;
+        self.copies += 1;
+        let path = self.directory.path().join(format!("busy {}", self.copies));
+        copy(&self.path, &path)?;
+        let bytes_max = if self.rng.random_bool(0.5) { 1 << 20 } else { 2000 };
+        let options = options(&mut self.rng).existing(true).check_bytes_max(bytes_max);
+        let store = must("opening a copy", options.open(&path))?;
+        let (rng, left) = (source(self.rng.random()), self.rng.random_range(1..12));
+        let (authors, model) = (self.authors.clone(), self.model.clone());
+        let (store, parts, is_compacting) = (&store, &self.ingredients, false);
+        let mut busy = Busy { store, rng, parts, authors, model, left, is_compacting };
+        busy.check()?;
+        busy.compare()
     }
 
     /// Lets all history go in a copy: what outboxes have not given stays, and all heads.

@@ -169,12 +169,25 @@ impl<'a> Scan<'a> {
     /// Returns the first whole frame behind the place where reading stopped, in any segment;
     /// reading continues behind it. Returns `None` when there is none in the log.
     pub(crate) fn resume(&mut self) -> Result<Option<Frame>> {
+        self.resume_over(Err)
+    }
+
+    /// Resumes as [`resume`](Scan::resume) does; passes over a segment that cannot be opened if
+    /// `pass_over` returns so for the error.
+    pub(crate) fn resume_over(
+        &mut self,
+        mut pass_over: impl FnMut(Error) -> Result<()>,
+    ) -> Result<Option<Frame>> {
         let (first, behind_here) = (self.tail.end.segment(), u64::from(self.tail.end.offset()) + 1);
         for number in self.segments.numbers()?.into_iter().filter(|&number| number >= first) {
             let mut at = if number == first { behind_here } else { file::HEADER_BYTES as u64 };
-            let file = match self.segments.segment(number)? {
-                Segment::Plain(file) => file,
-                Segment::Packed(pack) => {
+            let file = match self.segments.segment(number) {
+                Ok(Segment::Plain(file)) => file,
+                Err(error) => {
+                    pass_over(error)?;
+                    continue;
+                }
+                Ok(Segment::Packed(pack)) => {
                     let Some((header, frame)) = pack.first_from(at as u32) else { continue };
                     self.pass(header, frame.position);
                     return Ok(Some(frame));

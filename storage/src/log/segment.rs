@@ -249,7 +249,12 @@ impl Segments {
             }
         }
         let segment = match found {
-            Some((file, true)) => Segment::Packed(Arc::new(Pack::open(file, number, self.id)?)),
+            Some((file, true)) => {
+                let pack = Pack::open(file, number, self.id);
+                Segment::Packed(Arc::new(
+                    pack.map_err(|error| placed(error, &self.pack_path(number)))?,
+                ))
+            }
             Some((file, false)) => Segment::Plain(file),
             None => {
                 let file = file_name(number);
@@ -319,17 +324,28 @@ impl Segments {
         writer.finish().map_err(failed)
     }
 
-    /// Returns whether the disk has room for another file of `bytes` bytes in the log's directory;
-    /// true, too, where a disk does not reserve room.
-    pub(crate) fn has_room(&self, bytes: u64) -> Result<bool> {
+    /// Does work while room for a file of `bytes` bytes in the log's directory is kept, if the disk
+    /// has that and `beside` bytes more for the work; else does nothing, and returns nothing. A
+    /// disk that does not reserve room counts as one that has it.
+    pub(crate) fn keeping_room<T>(
+        &self,
+        bytes: u64,
+        beside: u64,
+        work: impl FnOnce() -> Result<T>,
+    ) -> Result<Option<T>> {
         let path = temporary(&self.path.join("room"));
         let failed = |error| Error::io("allocate", error).at(&path);
-        let tried = self.disk.create(&path).and_then(|file| file.allocate(bytes));
+        let kept = self.disk.create(&path);
+        let kept = kept.and_then(|file| file.allocate(bytes + beside).map(|()| file));
+        let done = match kept {
+            Err(error) if is_full(&error) => Ok(None),
+            kept => {
+                let is_kept = kept.and_then(|file| file.set_length(bytes)).map_err(failed);
+                is_kept.and_then(|()| work()).map(Some)
+            }
+        };
         was_there(self.disk.remove(&path)).map_err(failed)?;
-        match tried {
-            Err(error) if is_full(&error) => Ok(false),
-            tried => tried.map(|()| true).map_err(failed),
-        }
+        done
     }
 
     /// Replaces a segment, or its pack, by the staged pack.
@@ -425,11 +441,16 @@ impl Segments {
         }
     }
 
-    /// Bytes of the log's segments before `end`.
+    /// Bytes of the log's segments before `end`; none for one whose pack cannot be read.
     pub(crate) fn bytes_before(&self, end: Position) -> Result<u64> {
         let mut bytes = u64::from(end.offset());
         for number in self.numbers()?.into_iter().filter(|&number| number < end.segment()) {
-            bytes += self.bytes_count(number)?;
+            bytes += match self.bytes_count(number) {
+                Err(error) if error.is_of_file_system() || error.is_of_resources() => {
+                    return Err(error);
+                }
+                counted => counted.unwrap_or_default(),
+            };
         }
         Ok(bytes)
     }
@@ -530,7 +551,7 @@ impl Segments {
         };
         let mut bytes = [0; HEADER_BYTES];
         let read = self.read(&*file, number, 0, &mut bytes)?;
-        decode(self.id, number, &bytes[..read])
+        decode(self.id, number, &bytes[..read]).map_err(|error| placed(error, &self.path(number)))
     }
 }
 
@@ -553,6 +574,14 @@ fn grow(file: &dyn DiskFile, length: u64, needed: u64, capacity: u64) -> std::io
 fn room(needed: u64, capacity: u64) -> u64 {
     let step = needed.checked_next_power_of_two().unwrap_or(needed).max(ROOM_MIN);
     step.min(capacity).max(needed)
+}
+
+/// Adds a segment's file to the one error of its header that does not name it.
+fn placed(error: Error, path: &Path) -> Error {
+    match error.kind() {
+        ErrorKind::NewerFormat { .. } => error.at(path),
+        _ => error,
+    }
 }
 
 /// Returns the bytes of the header of a segment behind the frame with the check `previous`.

@@ -752,8 +752,18 @@ fn failed(path: &Path, failure: &Failure, error: redb::Error) -> Error {
 impl Index {
     /// Writes rows of objects that are none, under keys that may be no ids.
     pub(crate) fn put_keys(&self, keys: &[&[u8]]) {
+        self.spoil(OBJECTS, keys);
+    }
+
+    /// Writes a rule of retention that does not match its check.
+    pub(crate) fn spoil_retention(&self) {
+        self.spoil(META, &[RETENTION]);
+    }
+
+    /// Writes rows that match no check.
+    fn spoil(&self, table: Table, keys: &[&[u8]]) {
         let transaction = self.database().begin_write().expect("nobody else writes");
-        let mut rows = transaction.open_table(OBJECTS).expect("it is there");
+        let mut rows = transaction.open_table(table).expect("it is there");
         for key in keys {
             rows.insert(*key, &[1; 9][..]).expect("there is room");
         }

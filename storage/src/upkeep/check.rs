@@ -27,12 +27,13 @@ use crate::upkeep::check::report::{Damage, FINDINGS_MAX, Report};
 use crate::upkeep::check::walk::Walk;
 use crate::upkeep::progress::{GoesOn, Progress};
 
-/// The content of memory that does not belong to one object.
+/// The content of memory, or of the index behind it, that does not belong to one object.
 struct Now {
     end: Tail,
     outboxes: Vec<(String, OutboxPlace)>,
     losses: Vec<RecordedLoss>,
-    retention: Retention,
+    /// The rule, or what is wrong with its row.
+    retention: Result<Retention>,
 }
 
 impl Store {
@@ -74,7 +75,7 @@ impl Store {
             end: inner.log.tail(),
             outboxes: heads.outboxes().map(|(name, at)| (name.clone(), at)).collect(),
             losses: heads.losses().to_vec(),
-            retention: comparison.retention(&heads)?,
+            retention: comparison.retention(&heads),
         };
         drop(heads);
         inner.log.wait_durable(now.end.end)?;
@@ -117,8 +118,10 @@ impl Store {
 
 /// Compares entries that do not belong to one object with memory.
 fn compare_now(walk: &mut Walk<'_>, now: &Now) {
-    if now.retention != walk.retention.unwrap_or_default() {
-        walk.report.find(index_differs("the rule of retention".to_string()));
+    match &now.retention {
+        Ok(rule) if *rule == walk.retention.unwrap_or_default() => {}
+        Ok(_) => walk.report.find(index_differs("the rule of retention".to_string())),
+        Err(error) => walk.report.find(error.clone()),
     }
     if now.losses != walk.report.losses {
         walk.report.find(index_differs("the losses on record".to_string()));
@@ -297,6 +300,53 @@ mod tests {
                 assert_eq!(same, found, "{bytes_max} bytes");
                 assert_eq!(parts.damage_count, whole.damage_count, "{expected}");
             }
+        }
+    }
+
+    /// Regression: the check ended with an error, and nothing else was found.
+    #[test]
+    fn a_rule_of_retention_that_cannot_be_read_is_one_finding_of_all() {
+        let directory = database();
+        let path = directory.path();
+        let store = Options::new().open(path).expect("it opens");
+        store.set_retention(None, Retention::Versions(3)).expect("a rule");
+        store.checkpoint().expect("the index is written");
+        store.inner().index.spoil_retention();
+        store.inner().index.put_keys(&[&[0xdd; 32]]);
+        drop(store);
+        let (whole, found) = findings(path, 1 << 20);
+        let count = |what: &str| found.iter().filter(|found| found.contains(what)).count();
+        assert_eq!(count("the rule of retention does not match its check"), 1, "{found:?}");
+        assert_eq!((count("no object"), whole.damage_count), (1, 2), "{found:?}");
+        let (parts, same) = findings(path, 1);
+        assert_eq!((parts.damage_count, same), (2, found));
+    }
+
+    /// Regression: a version's record that ends in its header was found a second time in parts.
+    #[test]
+    fn records_that_are_too_short_are_found_once_in_however_many_parts() {
+        let directory = database();
+        let path = directory.path();
+        let store = Options::new().open(path).expect("it opens");
+        let inner = store.inner();
+        for (tag, length) in (0..32).flat_map(|tag| [0, 8, 40, 400].map(|length| (tag, length))) {
+            let mut body = vec![tag];
+            body.extend_from_slice(&u32::to_le_bytes(length));
+            body.resize(body.len() + length as usize, 7);
+            let pushed = inner.log.push(&body, blake3::hash(&body), Box::new(drop));
+            let pushed = pushed.map_err(|(error, _)| error).expect("it is appended");
+            pushed.commit().expect("it is durable");
+        }
+        // Opening the database reads none of them.
+        inner.index.write(&Generation::default(), inner.log.tail()).expect("it is written");
+        drop(store);
+        let (whole, found) = findings(path, 1 << 20);
+        let of_version = found.iter().filter(|found| found.contains("version record")).count();
+        assert!(of_version > 3 && whole.damage_count > 60, "{found:?}");
+        for bytes_max in [1, 1500] {
+            let (parts, same) = findings(path, bytes_max);
+            assert!(parts.pass_count > 2, "{bytes_max} bytes");
+            assert_eq!((parts.damage_count, same), (whole.damage_count, found.clone()));
         }
     }
 

@@ -41,7 +41,7 @@ use crate::upkeep::progress::{GoesOn, Progress};
 const KEEPS_MAX: usize = 10_000;
 /// The objects that are read at a time for the newest time on record.
 const LIST_PAGE: usize = 4096;
-/// Bytes that it takes to close a segment beside its pack: the first of the next, with blocks of
+/// Bytes that it takes to close a segment beside its pack: the least of the next, with blocks of
 /// the file system.
 const CLOSE_BYTES: u64 = 16 << 10;
 /// A pack is rewritten when at least one part in this many of it can be dropped.
@@ -329,10 +329,9 @@ impl Trim<'_> {
         }
         // Only now: there may be room for a new segment.
         let open = self.inner.log.tail().end.segment();
-        if let Some(failed) = self.missing_room(open)? {
+        if let Some(failed) = self.close(open)? {
             return Ok(Some(failed.or_more(early)));
         }
-        self.inner.restate_retention()?;
         let left = self.full_from(open)?;
         let failed = self.segments(&left, compacted, &mut done, progress)?;
         Ok(match failed {
@@ -454,17 +453,23 @@ impl Trim<'_> {
         self.inner.heed(measured)
     }
 
-    /// Returns the missing room to close the open segment and for its pack, if any: a log without
-    /// room for a new segment accepts no more appends.
-    fn missing_room(&mut self, open: u32) -> Result<Option<Early>> {
+    /// Closes the open segment, if there is room for the next and for a pack; returns the missing
+    /// room otherwise. A log without room for a new segment accepts no more appends. The new one
+    /// takes as much as there is, up to a step of its growth, but not the room of the pack.
+    fn close(&mut self, open: u32) -> Result<Option<Early>> {
         let (inner, log) = (self.inner, &self.inner.log);
         log.wait_durable(log.tail().end)?;
-        let has_room = |bytes| inner.heed(log.segments().has_room(bytes + CLOSE_BYTES));
-        if has_room(inner.open_bytes())? {
+        let close = |bytes| {
+            let segments = log.segments();
+            let closed = segments.keeping_room(bytes, CLOSE_BYTES, || inner.restate_retention());
+            inner.heed(closed)
+        };
+        // No pack is twice as large as its segment.
+        if close(2 * inner.open_bytes())?.is_some() {
             return Ok(None);
         }
         let bytes = self.measure(open)?;
-        if has_room(bytes)? {
+        if close(bytes)?.is_some() {
             return Ok(None);
         }
         let error = Error::from(ErrorKind::Full).at(inner.directory.log());

@@ -75,6 +75,57 @@ fn every_changed_byte_of_the_log_is_found_and_named() {
     assert_eq!(found(&path), Ok(None), "it is whole again");
 }
 
+/// Regression: a pack that could not be opened ended the check with an error, and so nothing was
+/// known of the rest.
+#[test]
+fn a_pack_that_cannot_be_opened_is_one_finding_and_the_rest_is_checked() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("db");
+    closed(&path);
+    let store = small().open(&path).unwrap();
+    let (mut author, genesis) = Author::new(9);
+    append(&store, &[genesis], &[]).unwrap();
+    while store.stats().unwrap().segment_count < 5 {
+        append(&store, &[author.step()], &[]).unwrap();
+    }
+    store.compact_all(0, |_, _| {}).unwrap();
+    drop(store);
+    let names = fs::read_dir(path.join("log")).unwrap().map(|entry| entry.unwrap().path());
+    let mut packs: Vec<_> = names.filter(|file| file.extension().unwrap() == "pack").collect();
+    packs.sort();
+    assert!(packs.len() > 3, "several packs");
+    let name = |pack: &Path| format!("log/{}", pack.file_name().unwrap().to_str().unwrap());
+    let whole = small().open(&path).unwrap().check(|_, _| {}).unwrap();
+    // The first, one between others, the last; two that follow each other, and two that do not.
+    for hurt in [&[0][..], &[1], &[packs.len() - 1], &[1, 2], &[0, 2]] {
+        // Its directory, the version in its header, its header, its end.
+        for at in [-20_isize, 8, 40, -60] {
+            let kept: Vec<_> = hurt.iter().map(|&index| fs::read(&packs[index]).unwrap()).collect();
+            for (&index, kept) in hurt.iter().zip(&kept) {
+                let mut bytes = kept.clone();
+                let at = if at < 0 { bytes.len() - at.unsigned_abs() } else { at.unsigned_abs() };
+                bytes[at] ^= 0x80;
+                fs::write(&packs[index], bytes).unwrap();
+            }
+            for bytes_max in [1 << 20, 2000] {
+                let store = small().check_bytes_max(bytes_max).open(&path).unwrap();
+                let report = store.check(|_, _| {}).unwrap();
+                let told: Vec<_> = report.damage.iter().map(|damage| damage.to_string()).collect();
+                assert_eq!(report.damage_count, hurt.len() as u64, "{at}: {told:?}");
+                for &index in hurt {
+                    let name = name(&packs[index]);
+                    assert!(told.iter().any(|it| it.contains(&name)), "{at} in {name}: {told:?}");
+                }
+                assert!(report.lost_count > 0 && report.frame_count < whole.frame_count);
+            }
+            for (&index, kept) in hurt.iter().zip(kept) {
+                fs::write(&packs[index], kept).unwrap();
+            }
+        }
+    }
+    assert!(small().open(&path).unwrap().check(|_, _| {}).unwrap().is_sound());
+}
+
 #[test]
 fn every_changed_byte_of_the_marker_is_found() {
     let directory = TempDir::new().unwrap();

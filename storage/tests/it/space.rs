@@ -12,7 +12,7 @@ use continuant_storage::{ErrorKind, Incomplete, Options, Retention, Store};
 use object::commit::Commit;
 use tempfile::TempDir;
 
-use crate::author::{Author, Made, append, assert_sound, small};
+use crate::author::{Author, Made, append, assert_sound, copy, small};
 
 /// The file system, with limited room below one directory.
 #[derive(Clone, Debug)]
@@ -280,6 +280,45 @@ fn compaction_needs_room_for_one_segment_and_gives_back_what_it_says() {
     let store = small().open(&path).unwrap();
     assert_eq!(store.head(authors[0].head.id).unwrap().unwrap().head, authors[0].head);
     assert_sound(&store);
+}
+
+/// Regression: with a MiB free and not much more, the next segment took the MiB, and there was no
+/// room for the pack of the segment that was closed.
+#[test]
+fn compact_all_has_room_for_the_pack_of_the_open_segment_beside_the_next() {
+    let directory = TempDir::new().unwrap();
+    let lived_in = directory.path().join("db");
+    let store = Options::new().open(&lived_in).unwrap();
+    lived(&store, 120);
+    store.close().unwrap();
+    drop(store);
+    // Compacts a copy on a disk with `free` bytes of room.
+    let compacted = |free: u64| {
+        let path = directory.path().join(free.to_string());
+        copy(&lived_in, &path);
+        let disk = Arc::new(TightDisk::new(&path, u64::MAX));
+        let store = Options::new().disk(Arc::clone(&disk) as Arc<dyn Disk>).open(&path).unwrap();
+        disk.leave(free);
+        let names = files_of_log(&path);
+        let compacted = store.compact_all(0, |_, _| {});
+        if compacted.is_err() {
+            assert_eq!(files_of_log(&path), names, "nothing is begun");
+            disk.leave(MIB);
+        }
+        append(&store, &[Author::new(99).1], &[]).unwrap();
+        assert_sound(&store);
+        compacted
+    };
+    let error = compacted(0).unwrap_err();
+    let source = std::error::Error::source(&error).unwrap();
+    let needed = source.downcast_ref::<Incomplete>().unwrap().room_needed.unwrap();
+    assert!((80 * KIB..MIB).contains(&needed), "{needed}");
+    assert_eq!(*compacted(needed - 8 * KIB).unwrap_err().kind(), ErrorKind::Full);
+    let more = [0, MIB / 2, MIB, 3 * MIB].map(|more| needed + more);
+    for free in [MIB - 32 * KIB, MIB, MIB + 32 * KIB].into_iter().chain(more) {
+        let compacted = compacted(free.next_multiple_of(4 * KIB)).unwrap();
+        assert_eq!((compacted.segment_count, compacted.left_count), (1, 0), "{free} bytes free");
+    }
 }
 
 /// Segments with larger packs find room once others are given back.

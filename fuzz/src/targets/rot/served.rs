@@ -5,7 +5,7 @@
 
 use object::hash::ObjectId;
 use object::ledger::Ledger;
-use storage::{Error, LineageEntry, Store};
+use storage::{Error, LineageEntry, Retention, Store};
 
 use crate::generate::lineage::encoded;
 use crate::outcome::{Outcome, equal, hold};
@@ -36,6 +36,10 @@ pub(crate) fn served(store: &Store, model: &Model) -> Result<bool, String> {
             hold("wakes are those appended", found.iter().all(|wake| wakes.contains(wake)))?;
             found.len() == wakes.len()
         }
+        Err(_) => false,
+    };
+    all &= match store.retention(None) {
+        Ok(rule) => equal("the rule of retention", &Retention::All, &rule).map(|()| true)?,
         Err(_) => false,
     };
     for (id, object) in &model.objects {

@@ -71,8 +71,15 @@ impl<'a> Comparison<'a> {
 
     /// The rule of objects without one of their own.
     pub(super) fn retention(&self, heads: &Heads) -> Result<Retention> {
-        let known = heads.retention();
-        known.map_or_else(|| Ok(self.index.retention()?.unwrap_or_default()), Ok)
+        if let Some(rule) = heads.retention() {
+            return Ok(rule);
+        }
+        match self.index.retention() {
+            Err(error) if matches!(error.kind(), ErrorKind::IndexDamaged(_)) => {
+                Err(mismatch("the rule of retention"))
+            }
+            found => found.map(Option::unwrap_or_default),
+        }
     }
 
     /// Compares a part with the log's state of it.
@@ -131,7 +138,7 @@ impl<'a> Comparison<'a> {
                     if Row { pages: None, ..row.clone() }
                         == Row { pages: None, ..logged.clone() } => {}
                 Ok(_) => report.find(index_differs(format!("the row of {id}"))),
-                Err(error) => report.find(error),
+                Err(error) => report.find(error.of(*id)),
             }
         }
     }

@@ -35,10 +35,19 @@ pub(super) fn frames(
         let frame = match found {
             Ok(frame) => Some(frame),
             Err(error) => {
-                if each(Err(error))?.is_break() {
+                if each(Err(error.clone()))?.is_break() {
                     return Ok(());
                 }
-                scan.resume()?
+                scan.resume_over(|unreadable| {
+                    if unreadable.is_of_file_system() || unreadable.is_of_resources() {
+                        return Err(unreadable);
+                    }
+                    // The scan may have met the cause of the first error.
+                    match unreadable.is_same(&error) {
+                        true => Ok(()),
+                        false => each(Err(unreadable)).map(drop),
+                    }
+                })?
             }
         };
         let Some(frame) = frame.filter(|frame| frame.position < end.end) else { return Ok(()) };

@@ -284,9 +284,11 @@ impl<'a> Walk<'a> {
 
     fn version(&mut self, version: VersionBytes<'_>) -> Result<()> {
         if !self.is_first {
-            // Other objects' versions need not be decoded again.
-            let header = Header::decode(version.header_bytes(self.at)?)?;
-            if !self.has(header.object_id()) {
+            // Other objects' versions need not be decoded again, and the first pass has reported a
+            // record without a header.
+            let bytes = version.header_bytes(self.at);
+            let header = bytes.and_then(|bytes| Ok(Header::decode(bytes)?));
+            if !header.is_ok_and(|header| self.has(header.object_id())) {
                 return Ok(());
             }
         }
