@@ -8,6 +8,7 @@
 //! Invariant: every figure is the median of several rounds, and each round measures the figure and
 //! then its floors, so that all of them saw the same machine.
 
+pub mod arguments;
 mod barrier;
 pub mod commits;
 mod counter;

@@ -5,7 +5,7 @@
 use std::io::Write;
 
 use clap::{Parser, Subcommand};
-use continuant_benches::{Request, Sizes, names, run};
+use continuant_benches::{Request, Sizes, arguments, names, run};
 
 /// Figures of Continuant, beside what the machine can do.
 #[derive(Debug, Parser)]
@@ -28,7 +28,7 @@ enum Command {
         #[arg(long)]
         json: bool,
         /// Rounds of each figure: 5, or 3 when quick.
-        #[arg(long, value_name = "N")]
+        #[arg(long, value_name = "N", value_parser = arguments::count)]
         rounds: Option<usize>,
     },
     /// The names of the figures.

@@ -18,9 +18,9 @@ mod transfers;
 
 use std::io::Write;
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use clap::Parser;
-use continuant_benches::machine;
+use continuant_benches::{arguments, machine};
 
 /// Figures of Continuant's store beside its peers'.
 #[derive(Debug, Parser)]
@@ -35,18 +35,17 @@ struct Arguments {
     #[arg(long)]
     json: bool,
     /// Rounds of each figure.
-    #[arg(long, value_name = "N", default_value_t = 3)]
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = arguments::count)]
     rounds: usize,
     /// Objects that are committed to, once each in a round, and accounts; 100,000, or 10,000 when
     /// quick.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = arguments::count)]
     objects: Option<usize>,
 }
 
 fn main() -> Result<()> {
     let Arguments { quick, only, json, rounds, objects } = Arguments::parse();
     let objects = objects.unwrap_or(if quick { 10_000 } else { 100_000 });
-    ensure!(rounds > 0 && objects > 0, "a figure needs a round and an object");
     let mut out = std::io::stdout().lock();
     if !json {
         writeln!(out, "{}; {objects} objects, {rounds} rounds", machine::describe())?;
