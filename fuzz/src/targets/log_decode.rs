@@ -62,7 +62,7 @@ pub(crate) fn run(seed: u64) -> Outcome {
 /// Changes a byte of a frame once a check has read it, which reads the log again for the next part:
 /// the check reports that.
 fn rot_meanwhile(rng: &mut StdRng, path: &Path, segments: &[Vec<u8>], frames: &[Frame]) -> Outcome {
-    let store = must("opening", patient().existing(true).check_bytes_max(1).open(path))?;
+    let store = must("opening", patient().existing(true).check_bytes_max(1000).open(path))?;
     let frame = frames[rng.random_range(0..frames.len())];
     let mut bytes = segments[frame.segment].clone();
     bytes[frame.offset + rng.random_range(0..frame.length)] ^= 1 << rng.random_range(0..8);
