@@ -279,6 +279,12 @@ impl Head {
     pub fn record(&mut self, refusal: &Refusal) {
         assert_eq!(refusal.parent, self.hash, "a refusal stands behind the head");
         assert_eq!(refusal.previous, self.refusals, "refusals are chained");
+        debug_assert_eq!(refusal.object, self.id, "a refusal is of the object");
+        debug_assert_eq!(
+            refusal.seq,
+            self.header.seq + 1,
+            "a refusal names the version it was for"
+        );
         self.refusals = refusal.hash();
         self.refusal_count += 1;
     }

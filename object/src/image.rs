@@ -164,6 +164,7 @@ impl Image {
             pages.push((index, page));
         }
         pages.extend(kept.cloned());
+        debug_assert!(pages.is_sorted_by(|one, next| one.0 < next.0), "each page is there once");
         Ok(Image { base: Arc::clone(&self.base), bytes_count, pages: Arc::new(pages) })
     }
 }

@@ -128,6 +128,35 @@ pub(super) struct Ruled {
 type Stack<'a> = ArrayVec<Datum<'a>, STACK_MAX>;
 
 impl Program {
+    /// Checks that each rule stays within its own operations, and each operation within what the
+    /// program has, of which `registers` are filled.
+    pub(super) fn check_invariants(&self, registers: usize) {
+        let ends: Vec<usize> = self.rules.iter().map(|rule| rule.end).collect();
+        assert!(ends.is_sorted(), "rules follow one another");
+        assert_eq!(ends.last().copied().unwrap_or(0), self.ops.len(), "an operation is of a rule");
+        let has = |index: u16, count: usize| usize::from(index) < count;
+        for (at, op) in self.ops.iter().enumerate() {
+            let end = ends[ends.partition_point(|end| *end <= at)];
+            match *op {
+                Op::JumpIfFalse(to) | Op::JumpIfTrue(to) | Op::Branch(to) | Op::Jump(to) => {
+                    assert!((at + 1..=end).contains(&(to as usize)), "jumps go forward in a rule");
+                }
+                Op::Register(index) | Op::Has(index) => {
+                    assert!(has(index, registers), "a register is filled");
+                }
+                Op::OnRegisters(_, left, right) => {
+                    assert!(has(left, registers) && has(right, registers), "registers are filled");
+                }
+                Op::Literal(index) => {
+                    assert!(has(index, self.literals.len()), "a literal is there")
+                }
+                Op::Set(index) => assert!(has(index, self.sets.len()), "a set is there"),
+                Op::Like(index) => assert!(has(index, self.patterns.len()), "a pattern is there"),
+                _ => {}
+            }
+        }
+    }
+
     /// Decides, or returns nothing where the program cannot decide.
     pub(super) fn run<'a>(&'a self, facts: &'a Facts<'a>, raw: &Raw<'a>) -> Option<Ruled> {
         let mut registers = Registers::new();
@@ -199,6 +228,7 @@ impl<'a> Machine<'_, 'a> {
                 }
             }
         }
+        debug_assert_eq!(stack.len(), 1, "a rule leaves one value");
         stack.last()?.bool()
     }
 

@@ -185,6 +185,8 @@ impl<E: From<Error>, F: Fn((CodeHash, PolicyHash)) -> Result<Arc<Definition>, E>
         let before = 0..newer.stored.header().seq;
         for stored in self.store.versions(self.object, before, Direction::Backward)? {
             let stored = stored?;
+            let (older, seq) = (stored.header().seq, newer.stored.header().seq);
+            debug_assert_eq!(older + 1, seq, "a trail leaves no version out");
             if newer.is_as_before() {
                 newer = Found { stored, ..newer };
                 continue;

@@ -115,6 +115,11 @@ impl<'a> Objects<'a> {
             // A query for a few of all objects need not read a whole page.
             let rows = if self.is_narrowed() { PAGE } else { self.limit.min(PAGE) };
             let page = self.store.list(self.after, rows)?;
+            debug_assert!(
+                page.iter().map(|info| Some(info.id)).is_sorted_by(|one, next| one < next)
+                    && page.first().is_none_or(|first| self.after < Some(first.id)),
+                "a list continues in the order of ids"
+            );
             self.after = page.last().map_or(self.after, |info| Some(info.id));
             return Ok(page);
         }

@@ -20,6 +20,11 @@ impl Layout {
         Layout { size, align: size }
     }
 
+    fn check_invariants(self) {
+        debug_assert!(matches!(self.align, 1 | 2 | 4 | 8), "an alignment is that of a scalar");
+        debug_assert!(self.size.is_multiple_of(self.align), "a size is a multiple of it");
+    }
+
     /// A string or list: its address, then its length.
     pub(crate) const POINTER_PAIR: Layout = Layout { size: 8, align: 4 };
 }
@@ -35,6 +40,7 @@ pub(crate) const fn discriminant_bytes(cases: usize) -> u32 {
 
 /// The width of `flags` flags: 1, 2 or 4 bytes. At most 32 fit.
 pub(crate) const fn flags_bytes(flags: usize) -> u32 {
+    debug_assert!(flags <= 32, "flags are the bits of one number");
     match flags {
         0..=8 => 1,
         9..=16 => 2,
@@ -46,6 +52,7 @@ pub(crate) const fn flags_bytes(flags: usize) -> u32 {
 pub(crate) fn sequence(parts: impl Iterator<Item = Layout>) -> (Vec<u32>, Layout) {
     let (mut offsets, mut end, mut align) = (Vec::new(), 0u32, 1);
     for part in parts {
+        part.check_invariants();
         let offset = end.next_multiple_of(part.align);
         offsets.push(offset);
         end = offset + part.size;
@@ -57,6 +64,7 @@ pub(crate) fn sequence(parts: impl Iterator<Item = Layout>) -> (Vec<u32>, Layout
 /// Lays out a discriminant and, behind it, the widest of some payloads: the payload's offset, and
 /// the whole.
 pub(crate) fn tagged(tag_bytes: u32, payloads: impl Iterator<Item = Layout>) -> (u32, Layout) {
+    debug_assert!(matches!(tag_bytes, 1 | 2 | 4), "a discriminant is a number");
     let none = Layout { size: 0, align: 1 };
     let payload = payloads.fold(none, |widest, payload| Layout {
         size: widest.size.max(payload.size),

@@ -82,6 +82,7 @@ pub(crate) fn state<T: Lift>(
 pub(crate) fn bits(memory: &(impl Memory + ?Sized), address: u32, width: u32) -> u64 {
     let page = memory.page(address / PAGE_BYTES as u32);
     let at = address as usize % PAGE_BYTES;
+    debug_assert!(at + width as usize <= PAGE_BYTES, "a scalar is aligned, so it is in one page");
     scalar::from_bytes(&page[at..at + width as usize])
 }
 
@@ -248,6 +249,7 @@ impl<'a, M: Memory + ?Sized> Walk<'a, M> {
     pub(crate) fn copy(&self, start: u32, count: u32) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(count as usize);
         self.pieces(start, count).for_each(|piece| bytes.extend_from_slice(piece));
+        debug_assert_eq!(bytes.len(), count as usize, "pieces are as long as what they are of");
         bytes
     }
 

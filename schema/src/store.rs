@@ -90,6 +90,7 @@ pub(crate) fn store_value<L: Lower>(
     bytes: &mut [u8],
     lower: &mut Option<&mut L>,
 ) -> Result<(), Stopped<L::Error>> {
+    debug_assert_eq!(bytes.len(), ty.layout().size as usize, "a part has the room of its type");
     match shape(value, ty)? {
         Shape::Scalar(bits, width) => {
             bytes.copy_from_slice(&bits.to_le_bytes()[..width as usize]);

@@ -54,6 +54,8 @@ struct Overlay<'a> {
 impl Overlay<'_> {
     /// Writes `bytes` at `address`; the place that they belong to is inside the image.
     fn write(&mut self, address: u32, bytes: &[u8]) {
+        let end = u64::from(address) + bytes.len() as u64;
+        debug_assert!(end <= self.below.bytes_count(), "a resolved place is in the memory");
         let (mut at, mut rest) = (address as usize, bytes);
         while !rest.is_empty() {
             let (index, start) = ((at / PAGE_BYTES) as u32, at % PAGE_BYTES);

@@ -63,6 +63,9 @@ pub(super) fn compile(
     for (id, rule) in rules {
         compiler.rule(*id, rule)?;
     }
+    if cfg!(debug_assertions) {
+        compiler.program.check_invariants(loads.registers);
+    }
     Ok(compiler.program)
 }
 
@@ -209,6 +212,7 @@ impl Loads {
         let present = self.fill(Load::Present)?;
         let what = payload(self)?;
         let (loads, registers) = (self.loads.len() - at - 1, self.registers - before);
+        debug_assert!(registers <= loads, "a register is filled by a load of its own");
         self.loads[at] = look(Skip { loads, registers });
         Ok(Named { presence: Some(present), what })
     }
@@ -292,6 +296,7 @@ impl<'a> Compiler<'a> {
         let start = self.program.ops.len();
         self.depth = 0;
         let known = self.expr(&condition(rule))?;
+        debug_assert_eq!(self.depth, 1, "a condition leaves one value");
         if known == Some(false) {
             self.program.ops.truncate(start);
             return Ok(());
@@ -316,6 +321,7 @@ impl<'a> Compiler<'a> {
     /// Sets the target of the jump at `jump` to the next operation.
     fn land(&mut self, jump: usize) {
         let here = self.program.ops.len() as u32;
+        debug_assert!(jump < here as usize, "jumps go forward");
         match &mut self.program.ops[jump] {
             Op::JumpIfFalse(target) | Op::JumpIfTrue(target) => *target = here,
             Op::Branch(target) | Op::Jump(target) => *target = here,
@@ -325,7 +331,8 @@ impl<'a> Compiler<'a> {
 
     /// Takes back the last operation, which left a value that is known.
     fn take_back(&mut self) {
-        self.program.ops.pop();
+        let taken = self.program.ops.pop();
+        debug_assert!(matches!(taken, Some(Op::Bool(_))), "a known value is left by one operation");
         self.depth -= 1;
     }
 

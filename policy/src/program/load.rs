@@ -316,6 +316,7 @@ impl Scalar {
 
     /// Returns the value of the bytes, which are as many as it is wide.
     pub(super) fn datum<'a>(&'a self, bytes: &[u8]) -> Option<Datum<'a>> {
+        debug_assert_eq!(bytes.len(), self.width(), "a scalar has the bytes of its width");
         let bits = scalar_bits(bytes);
         Some(match self {
             Scalar::Bool if bits > 1 => return None,
