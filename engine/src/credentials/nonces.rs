@@ -62,6 +62,7 @@ impl Drawn {
         // There is no nonce above the greatest: the object refuses it then.
         let nonce = last.saturating_add(1);
         self.above.extend(whose.iter().map(|&of| ((object, of), nonce)));
+        debug_assert!(nonce > used || nonce == u64::MAX, "a nonce is above those that were used");
         nonce
     }
 }

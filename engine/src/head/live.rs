@@ -6,11 +6,13 @@
 
 use std::sync::Arc;
 
+use object::effects::globals_hash;
 use object::hash::{MemoryRoot, VersionHash};
 use object::head::{Head, Outcome};
 use object::header::Header;
 use object::image::Image;
 use object::ledger::Ledger;
+use object::memory::Memory as _;
 use policy::definition::Definition;
 
 use crate::head::missed::{Cause, Missed};
@@ -47,6 +49,16 @@ pub(crate) struct Due {
 }
 
 impl Live {
+    /// Checks that the object has what its newest header names, except for the memory's root,
+    /// which takes a pass over the memory.
+    fn check_invariants(&self) {
+        let (header, parts) = (&self.head.header, self.definition.parts());
+        debug_assert_eq!(self.image.bytes_count(), header.memory_bytes, "the memory is as long");
+        debug_assert_eq!(globals_hash(&self.globals), header.globals, "the globals are the same");
+        debug_assert_eq!(parts.code, header.code, "the code is the version's");
+        debug_assert_eq!(parts.policy, header.policy, "the policy is the version's");
+    }
+
     /// Returns the live object behind a genesis.
     pub(crate) fn new(ran: Ran, head: Head, runnable: Arc<Runnable>) -> Live {
         let Ran { image, globals, definition, .. } = ran;
@@ -91,6 +103,7 @@ impl Live {
             self.runnable = runnable;
         }
         self.missed = None;
+        self.check_invariants();
     }
 
     /// Returns the record of this wake, if it was missed.

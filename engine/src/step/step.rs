@@ -233,6 +233,10 @@ fn invoked(
         }
     };
     let changed = loaded.changed();
+    debug_assert!(
+        changed.iter().all(|(index, page)| !image.holds(*index, page)),
+        "a page that changed differs from before"
+    );
     let indices = changed.iter().map(|(index, _)| *index).collect();
     let after = image.step(loaded.slot.memory().len() as u64, changed);
     let after = match after {
@@ -323,6 +327,7 @@ fn invoke(
     let called = call(loaded);
     let end = loaded.slot.end_step();
     let result = called?;
+    debug_assert!(end.fuel_used <= limits.fuel, "a step that ended well had the fuel");
     if result.len() > limits.effects_bytes {
         return Err(Stop::Refused(match result.len() > EFFECTS_BYTES_MAX {
             true => Verdict::native(Reason::Trap, format!("a result of {} bytes", result.len())),
