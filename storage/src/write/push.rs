@@ -179,3 +179,51 @@ impl Rows for Found<'_> {
         Ok(self.dead.take())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::path::Path;
+
+    use super::*;
+    use crate::options::Options;
+    use crate::record::retention::Retention;
+
+    #[test]
+    fn a_row_that_changes_or_goes_to_the_index_meanwhile_is_looked_up_again() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/format-2");
+        std::fs::create_dir(directory.path().join("log")).expect("a directory");
+        for file in ["continuant.db", "log/00000001.log"] {
+            std::fs::copy(fixture.join(file), directory.path().join(file)).expect("a file");
+        }
+        let store = Options::new().open(directory.path()).expect("it opens");
+        let id = store.list(None, 1).expect("an object")[0].id;
+        let nothing = || {};
+        let change = || store.set_retention(Some(id), Retention::Versions(3)).expect("a rule");
+        let write = || store.checkpoint().expect("the index is written");
+        let meanwhile: [(&str, usize, &dyn Fn()); 5] = [
+            ("nothing", 1, &nothing),
+            ("a change of a row in memory", 2, &change),
+            ("the index has it", 2, &write),
+            ("a change of a row in the index", 2, &change),
+            ("nothing, once more", 1, &nothing),
+        ];
+        for (what, expected, meanwhile) in meanwhile {
+            let look_count = Cell::new(0);
+            let look = || {
+                look_count.set(look_count.get() + 1);
+                let row = store.inner().require_row(id)?;
+                if look_count.get() == 1 {
+                    meanwhile();
+                }
+                Ok(Drafted::new(id, row))
+            };
+            let (drafted, heads) =
+                store.inner().look_up(look, Drafted::holds).expect("it is looked up");
+            assert_eq!(look_count.get(), expected, "{what}");
+            let newest = heads.row(&id).expect("it is in memory");
+            assert_eq!(*newest, drafted.before.expect("there is an object"), "{what}");
+        }
+    }
+}

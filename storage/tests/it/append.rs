@@ -97,8 +97,9 @@ fn rules_that_are_set_while_objects_go_on_are_kept_beside_their_versions() {
         for (author, _) in &mut authors {
             let store = &store;
             scope.spawn(move || {
-                for _ in 0..50 {
-                    append(store, &[author.step()], &[]).unwrap();
+                for _ in 0..200 {
+                    let step = [author.step()];
+                    in_one_frame(&step, &[], |append| store.append(append, drop)).unwrap();
                 }
             });
         }
