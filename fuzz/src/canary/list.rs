@@ -703,8 +703,8 @@ pub const CANARIES: &[Canary] = &[
         "what fails between the passes of a check",
         "log_decode",
         "storage/src/upkeep/check/report.rs",
-        "if ⟦self.damage_count > self.damage.len() as u64⟧ {",
-        "true",
+        "if ⟦is_new(&error, self.damage[..known].iter().map(Damage::error), count)?⟧ {",
+        "false",
     ),
     canary(
         "objects without a state",
