@@ -686,13 +686,6 @@ pub const CANARIES: &[Canary] = &[
         "true",
     ),
     canary(
-        "the end of what a check reads",
-        "storage_model",
-        "storage/src/upkeep/check/pass.rs",
-        "while ⟦scan.tail().end < end.end⟧ {",
-        "true",
-    ),
-    canary(
         "a check that is stopped",
         "storage_model",
         "storage/src/upkeep/check/walk.rs",
