@@ -415,7 +415,7 @@ mod tests {
             (Stored::NotItsBackup { found: text() }, "not-its-backup", 1),
             (Stored::NewerFormat { found: 2, supported: 1 }, "newer-format", 1),
             (Stored::IndexDamaged(text()), "damaged", 4),
-            (Stored::MarkerLost, "no-marker", 4),
+            (Stored::MarkerLost { is_backup: true }, "no-marker", 4),
             (Stored::OtherDatabase { file: text() }, "other-database", 4),
             (Stored::NothingThen { first: None }, "nothing", 5),
             (Stored::Conflict { expected: text(), found: text() }, "conflict", 1),

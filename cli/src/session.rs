@@ -147,16 +147,23 @@ impl Session {
                 Failure::missing("no-database", format!("{place} is not a database: {ways}"))
             }
             "backup" => {
-                let way = "`continuant restore` makes a database of it";
+                let way = "`continuant restore` makes a database of it, and the next `backup` into \
+                           it mends it";
                 Failure::new("backup", format!("{place} is a backup: {way}"))
             }
-            "locked" => {
-                let waited = self.lock_wait.as_secs_f64();
-                let ways = format!("waited {waited} s: --wait SPAN waits longer");
-                Failure::new("locked", format!("{}; {ways}", failure.message()))
-            }
+            "locked" => self.waited(failure),
             _ => failure,
         }
+    }
+
+    /// Adds to the failure that a directory is locked how long the command waited for it.
+    pub(crate) fn waited(&self, failure: Failure) -> Failure {
+        if failure.kind() != "locked" {
+            return failure;
+        }
+        let waited = self.lock_wait.as_secs_f64();
+        let ways = format!("waited {waited} s: --wait SPAN waits longer");
+        Failure::new("locked", format!("{}; {ways}", failure.message()))
     }
 }
 

@@ -66,8 +66,9 @@ pub enum ErrorKind {
     },
     /// The work was stopped in order, as its callback of progress said.
     Stopped,
-    /// Another process has the database open. The error's [`source`](std::error::Error::source) is
-    /// a [`LockHolder`](crate::disk::LockHolder) where the system reports which.
+    /// Another process has the database open, or waits to write to it. The error's
+    /// [`source`](std::error::Error::source) is a [`LockHolder`](crate::disk::LockHolder) where the
+    /// system reports which.
     Locked,
     /// The database was opened for reading alone.
     ReadOnly,
@@ -125,8 +126,12 @@ pub enum ErrorKind {
     },
     /// A repair would lose acknowledged changes; nothing was changed.
     Lost(Box<Lost>),
-    /// The directory has a log and no marker: check with repair makes it again.
-    MarkerLost,
+    /// The directory has a log and no marker: check with repair makes it again, or, of a backup,
+    /// the next backup into it.
+    MarkerLost {
+        /// True if it is a backup.
+        is_backup: bool,
+    },
     /// A file is whole, and of another database.
     OtherDatabase {
         /// The file's name in the database's directory.
@@ -496,8 +501,12 @@ impl ErrorKind {
                 )
             }
             ErrorKind::Lost(lost) => write!(f, "{lost}"),
-            ErrorKind::MarkerLost => {
-                f.write_str("the marker is missing, and there is a log: `check --repair` makes it")
+            ErrorKind::MarkerLost { is_backup } => {
+                let remedy = match is_backup {
+                    true => "`backup` into it makes it again, and `restore` does without",
+                    false => "`check --repair` makes it",
+                };
+                write!(f, "the marker is missing, and there is a log: {remedy}")
             }
             ErrorKind::OtherDatabase { file } => {
                 write!(f, "{file} is a file of another database: bring back this one's")
@@ -545,7 +554,7 @@ impl fmt::Display for ErrorKind {
             | ErrorKind::IndexDamaged(_)
             | ErrorKind::LogBehind { .. }
             | ErrorKind::Lost(_)
-            | ErrorKind::MarkerLost
+            | ErrorKind::MarkerLost { .. }
             | ErrorKind::NoState { .. }
             | ErrorKind::OtherDatabase { .. } => self.fmt_missing(f),
             ErrorKind::Conflict { expected, found } => {

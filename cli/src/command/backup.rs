@@ -15,7 +15,8 @@ use crate::{moment, progress};
 
 /// Bring a backup up to date; make it when the directory is missing or empty
 ///
-/// Copies only the part that the backup does not have. Verifies the part that it has, a portion in
+/// Copies only the part that the backup does not have. What retention dropped from the database goes
+/// from the backup too: no restore has it any more. Verifies the part that it has, a portion in
 /// each backup; a damaged portion is copied again, and reported with exit code 4. `restore` makes a
 /// database of the backup again.
 #[derive(Debug, Args)]
@@ -36,7 +37,7 @@ impl Backup {
                 true => db.backup_verifying(&self.to, progress),
                 false => db.backup(&self.to, progress),
             });
-            let report = made.map_err(|error| self.explained(error))?;
+            let report = made.map_err(|error| session.waited(self.explained(error)))?;
             let (to, end) = (self.to.display().to_string(), report.end.to_string());
             printer
                 .done(format!("the backup {to}, up to {end}"), json!({ "backup": to, "end": end }));

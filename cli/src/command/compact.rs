@@ -18,8 +18,9 @@ use crate::{moment, progress};
 /// next; there must be room for one that is compressed. At the end the index's file gives back its
 /// free space. The bytes before and after are those that the whole database takes on disk.
 ///
-/// Ages are counted from the newest version on record that is not after this host's clock, so that
-/// a wrong clock drops nothing.
+/// Ages are counted from the newest version on record that is not after this host's clock: a wrong
+/// clock drops nothing as long as no version was made under it. Versions that were, such as those
+/// of `run`, count as all others: set the clock right before `run` and `compact`.
 #[derive(Debug, Args)]
 pub(crate) struct Compact {
     /// Close the open segment and compact everything, however little it saves

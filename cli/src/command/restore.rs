@@ -13,7 +13,7 @@ use crate::failure::{Failure, Result};
 use crate::printer::Printer;
 use crate::session::{Session, short};
 use crate::table::grouped;
-use crate::{moment, progress, stop};
+use crate::{aside, moment, progress, stop};
 
 /// Make the database, which must be new, from a backup
 ///
@@ -60,7 +60,11 @@ impl Restore {
         let options = Options::new().lock_wait(session.lock_wait());
         let bar = progress::bytes("restoring", 0);
         let restored = progress::in_order(bar, |it| options.restore(&self.from, &to, what, it));
-        let report = restored.map_err(explained)?;
+        let report = restored.map_err(|error| session.waited(explained(error)))?;
+        if let Some(fault) = &report.marker {
+            let id = "the database's id is the one that the log says";
+            aside::warn("marker", &format!("{fault}; {id}"));
+        }
         let made = to.display().to_string();
         printer.done(format!("the database {made}"), json!({ "database": made }));
         print(&report, &made, printer)
@@ -176,6 +180,7 @@ fn print(report: &RestoreReport, to: &str, printer: &mut Printer) -> Result<()> 
             "frames_beyond_witness": report.beyond,
             "objects_without_state": report.pruned,
             "witness": witness,
+            "marker": report.marker.as_ref().map(Error::to_string),
         }));
     }
     let witness = match report.witness {

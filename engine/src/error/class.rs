@@ -204,7 +204,7 @@ mod tests {
             (Kind::Object(value().into()), "value", "i"),
             (Kind::Object(object::ErrorKind::Credential(text()).into()), "credential", "d"),
             (storage(Stored::Object(value().into())), "value", "i"),
-            (storage(Stored::MarkerLost), "no-marker", "d"),
+            (storage(Stored::MarkerLost { is_backup: true }), "no-marker", "d"),
             (storage(Stored::NotADatabase), "no-database", "n"),
             (storage(Stored::Name { found: text() }), "name", "i"),
             (storage(Stored::Locked), "locked", "tl"),

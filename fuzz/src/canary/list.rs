@@ -736,6 +736,20 @@ pub const CANARIES: &[Canary] = &[
         "false",
     ),
     canary(
+        "a restore without the marker",
+        "backup",
+        "storage/src/disk/directory.rs",
+        "let Some(id) = ⟦id(path.join(LOG))?⟧ else { return Err(fault) };",
+        "None",
+    ),
+    canary(
+        "a marker that is made again and said to be unfinished",
+        "backup",
+        "storage/src/disk/directory.rs",
+        "let (marker, mended) = (path.join(MARKER), ⟦path.join(MENDED)⟧);",
+        "path.join(MARKER)",
+    ),
+    canary(
         "a backup killed before its names",
         "backup",
         "storage/src/upkeep/backup/staged.rs",

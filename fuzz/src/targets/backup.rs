@@ -9,7 +9,8 @@
 //!
 //! One seed in three lets retention trim the database: a restore to any place says which objects
 //! have no state there. Files of a backup are cut, changed or removed: it is not restored as if it
-//! were whole, and the next backup mends it and says so.
+//! were whole, and the next backup mends it and says so. Its marker is lost, cut or changed: it is
+//! restored all the same, and the next backup makes the marker again, also when the power is cut.
 
 use rand::RngExt;
 use rand::rngs::StdRng;
@@ -31,6 +32,7 @@ use crate::threads::watch_threads;
 
 const DATABASE: &str = "/fleet";
 const BACKUP: &str = "/backup";
+const MARKER: &str = "/backup/continuant.db";
 const WITNESS: &str = "/backup/backup.witness";
 const RESTORED: &str = "/restored";
 const HALF: &str = "/half";
@@ -122,7 +124,8 @@ impl Run<'_> {
         self.witness = Some((Arc::from(volume.content(file).bytes()), end));
         self.point(&volume)?;
         (0..3).try_for_each(|_| self.as_of(&volume))?;
-        (0..8).try_for_each(|_| self.rotten(&volume))
+        (0..8).try_for_each(|_| self.rotten(&volume))?;
+        (0..4).try_for_each(|_| self.unmarked(&volume))
     }
 
     /// Restores to a place: the objects that have no state there are those that it says.
@@ -194,6 +197,85 @@ impl Run<'_> {
         self.mended(&left).map_err(problem)?;
         self.tally.add("rotten files", 1);
         Ok(())
+    }
+
+    /// Has a backup lose its marker, or some bytes of it.
+    fn unmarked(&mut self, volume: &Volume) -> Outcome {
+        let Some(Node::File(file)) = volume.node(Path::new(MARKER)) else {
+            return Err("it has a marker".to_string());
+        };
+        let bytes = volume.content(file).bytes();
+        // The number of a newer format would be believed.
+        let places = [0..12, 16..bytes.len()];
+        let place = places[self.rng.random_range(0..2)].clone();
+        let at = self.rng.random_range(place);
+        let harm = match self.rng.random_range(0..4) {
+            0 => Operation::File(file, Change::SetLength(0)),
+            1 => Operation::File(file, Change::SetLength(at as u64)),
+            2 => Operation::Name(NameChange::Remove(MARKER.into())),
+            _ => {
+                let flip = [bytes[at] ^ [0x01, 0x80, 0xff][self.rng.random_range(0..3)]];
+                let change = Change::Write { offset: at as u64, bytes: Arc::from(&flip[..]) };
+                Operation::File(file, change)
+            }
+        };
+        let mut left = volume.clone();
+        left.apply(&harm);
+        left.settle();
+        self.marked_again(&left).map_err(|problem| format!("{harm:?}: {problem}"))?;
+        self.tally.add("markers that were lost or changed", 1);
+        Ok(())
+    }
+
+    /// Requires that a backup without its marker is restored, and mended by the next backup, whose
+    /// power is cut somewhere.
+    fn marked_again(&mut self, left: &Volume) -> Outcome {
+        let disk = SimulatedDisk::new(left.clone());
+        match options(&disk).read_only(true).open(BACKUP) {
+            Ok(_) => return Err("it is missed".to_string()),
+            Err(error) => {
+                let kind = error.kind();
+                let is_told = matches!(
+                    kind,
+                    ErrorKind::Damaged { .. } | ErrorKind::MarkerLost { is_backup: true }
+                );
+                hold(format!("it is told as what it is: {error:?}"), is_told)?;
+            }
+        }
+        let is_missed = self.restored_half(&disk)?;
+        hold("a restore says that it is missed", is_missed != Some(false))?;
+        disk.kill();
+        let disk = SimulatedDisk::traced(left.clone());
+        let store = must("opening the database", options(&disk).open(DATABASE))?;
+        disk.take_trace();
+        let mut again = disk.volume();
+        let report = must("mending it", store.backup(BACKUP, |_, _| {}))?;
+        let mended: Vec<_> = report.mended.iter().map(|mended| &*mended.file).collect();
+        hold(format!("it says what it mended: {mended:?}"), mended == ["continuant.db"])?;
+        let trace = disk.take_trace();
+        let is_missed = self.restored_half(&disk)?;
+        hold("it is there again", is_missed != Some(true))?;
+        disk.kill();
+        let count = self.rng.random_range(0..=trace.len());
+        trace[..count].iter().for_each(|operation| again.apply(operation));
+        let leaves = CUTS[self.rng.random_range(0..CUTS.len())];
+        let disk = SimulatedDisk::new(again.cut(leaves, &mut self.rng));
+        self.restored_half(&disk)
+            .map_err(|problem| format!("cut behind {count} operations: {problem}"))?;
+        let store = must("opening the database", options(&disk).open(DATABASE))?;
+        must("backing up again", store.backup(BACKUP, |_, _| {}))?;
+        let found = must("opening", options(&disk).read_only(true).open(BACKUP))?;
+        self.compare(&found, None)?;
+        disk.kill();
+        Ok(())
+    }
+
+    /// Restores a backup; returns whether its marker was missed, unless there was nothing in it.
+    fn restored_half(&self, disk: &SimulatedDisk) -> Result<Option<bool>, String> {
+        match options(disk).restore(BACKUP, HALF, Until::End, |_, _| {}) {
+            Err(error) if matches!(error.kind(), ErrorKind::NothingThen { .. }) => Ok(None),
+            restored => must("restoring", restored).map(|report| Some(report.marker.is_some())),
+        }
     }
 
     /// Gives a backup the witness of the one before it, and draws whether it ends with a pack, as

@@ -17,7 +17,7 @@ use storage::{AcceptedLoss, CapsuleReader, ErrorKind, Store};
 
 use self::served::served;
 use crate::disk::SimulatedDisk;
-use crate::disk::volume::{Change, FileId, Operation, Volume};
+use crate::disk::volume::{Change, FileId, NameChange, Node, Operation, Volume};
 use crate::generate::source;
 use crate::outcome::{Outcome, equal, hold, must};
 use crate::tally::Tally;
@@ -83,6 +83,9 @@ pub(crate) fn run(seed: u64, tally: &Tally) -> Outcome {
                 tally.add("changed bytes", 1);
             }
         }
+    }
+    if slice == 0 {
+        database.unmarked(tally)?;
     }
     database.capsules(slice, tally)?;
     database.stale(seed, tally)
@@ -192,10 +195,44 @@ impl Database {
                 Path::new(file) == name && *offset <= at as u64
             }
             ErrorKind::NewerFormat { .. } => (8..16).contains(&at),
-            ErrorKind::NotADatabase => at < 12 && name == Path::new("continuant.db"),
             _ => false,
         };
         hold(format!("it is found where it is: {error:?}"), is_found)
+    }
+
+    /// Requires that a marker that is gone, or cut at any place, is missed, and made again.
+    fn unmarked(&self, tally: &Tally) -> Outcome {
+        let marker = Path::new(PATH).join("continuant.db");
+        let Some(Node::File(file)) = self.volume.node(&marker) else {
+            return Err("it has a marker".to_string());
+        };
+        let bytes = self.volume.content(file).bytes();
+        let cuts = (0..bytes.len()).map(|at| Operation::File(file, Change::SetLength(at as u64)));
+        let gone = Operation::Name(NameChange::Remove(marker));
+        for harm in cuts.chain([gone]) {
+            let mut left = self.volume.clone();
+            left.apply(&harm);
+            left.settle();
+            match self.find(left.clone(), Look::Serve)? {
+                Finding::Refused(error) => {
+                    let is_told = match error.kind() {
+                        ErrorKind::MarkerLost { is_backup } => !is_backup,
+                        ErrorKind::Damaged { file, .. } => file == "continuant.db",
+                        _ => false,
+                    };
+                    hold(format!("{harm:?} is told as it is: {error:?}"), is_told)?;
+                }
+                _ => return Err(format!("{harm:?} is found")),
+            }
+            let disk = Arc::new(SimulatedDisk::new(left));
+            let repaired =
+                must("a repair", patient().disk(disk.clone()).repair(PATH, None, |_, _| {}))?;
+            hold("the marker is made again", repaired.marker_made)?;
+            let finding = self.find(disk.volume(), Look::Check)?;
+            hold(format!("{harm:?} is mended"), matches!(finding, Finding::Nothing))?;
+            tally.add("markers that were lost or cut", 1);
+        }
+        Ok(())
     }
 
     /// Requires that damage of the index is called so, or has no effect.

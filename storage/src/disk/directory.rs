@@ -10,6 +10,10 @@
 //!
 //! This module does not know the content of the log or the index.
 //!
+//! The lock of the marker is shared by those that read. The directory itself is a gate before it: a
+//! writer that waits for the lock holds the gate, which every reader has to pass, so that readers
+//! that overlap do not keep the writer out.
+//!
 //! Invariant: a file gets its name only when its first bytes are durable, so a crash while one is
 //! made leaves at most a file that ends in `.tmp`, which nobody reads unless a backup's witness
 //! covers it.
@@ -23,6 +27,7 @@ use std::time::{Duration, Instant};
 use object::codec::{Reader, Write};
 
 use crate::disk::file::{Disk, DiskFile};
+use crate::disk::nowhere::Nowhere;
 use crate::error::{Error, ErrorKind, Result};
 
 const MARKER: &str = "continuant.db";
@@ -30,6 +35,9 @@ const INDEX: &str = "index.redb";
 const LOG: &str = "log";
 const WITNESS: &str = "backup.witness";
 const TEMPORARY: &str = ".tmp";
+/// The name under which a lost marker is made again: not the marker's own temporary one, which says
+/// that the database is unfinished.
+const MENDED: &str = "continuant.db.mended";
 
 /// The first bytes of the marker.
 const MAGIC: [u8; 12] = *b"CONTINUANTDB";
@@ -54,6 +62,10 @@ pub(crate) struct Access {
     pub(crate) lock_wait: Duration,
 }
 
+/// What makes a marker again.
+const REMEDY: &str = "`check --repair` makes it again";
+const BACKUP_REMEDY: &str = "`backup` into it makes it again, and `restore` does without";
+
 /// The id of a database, which its files carry: 16 random bytes.
 pub(crate) type DatabaseId = [u8; 16];
 
@@ -67,22 +79,45 @@ pub(crate) struct Directory {
 }
 
 impl Directory {
-    /// Opens and locks the database in `path`, for writing, without waiting for its lock.
-    pub(crate) fn open(disk: Arc<dyn Disk>, path: &Path) -> Result<Directory> {
-        Directory::open_as(disk, path, Access::default())
-    }
-
     /// Opens and locks the database in `path`.
     pub(crate) fn open_as(disk: Arc<dyn Disk>, path: &Path, access: Access) -> Result<Directory> {
         let marker = path.join(MARKER);
         if !exists(&*disk, &marker)? {
             let kind = match is_without_marker(&*disk, path)? {
-                true => ErrorKind::MarkerLost,
+                true => ErrorKind::MarkerLost { is_backup: has_witness(&*disk, path)? },
                 false => unfinished(&*disk, path)?.unwrap_or(ErrorKind::NotADatabase),
             };
             return Err(Error::from(kind).at(path));
         }
-        open(disk, path, access).map_err(|error| error.at(&marker))
+        match open(Arc::clone(&disk), path, access).map_err(|error| error.at(&marker)) {
+            Err(error) if has_log(&*disk, path)? => Err(beside_log(&*disk, path, error)?),
+            opened => opened,
+        }
+    }
+
+    /// Opens the database in `path` and locks its marker. When that is lost or damaged, the id is
+    /// the one that the log says, and the fault is returned too; without a marker nothing is
+    /// locked.
+    pub(crate) fn open_by_log(
+        disk: Arc<dyn Disk>,
+        path: &Path,
+        access: Access,
+        id: impl FnOnce(PathBuf) -> Result<Option<DatabaseId>>,
+    ) -> Result<(Directory, Option<Error>)> {
+        let fault = match Directory::open_as(Arc::clone(&disk), path, access) {
+            Err(error) if is_of_marker(&error) => error,
+            opened => return opened.map(|directory| (directory, None)),
+        };
+        let marker: Arc<dyn DiskFile> = match disk.open_to_read(&path.join(MARKER)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Arc::new(Nowhere::default()),
+            opened => {
+                let marker = opened.map_err(|error| Error::io("open", error).at(path))?;
+                lock(&*marker, Some((&*disk, path)), access)?;
+                marker
+            }
+        };
+        let Some(id) = id(path.join(LOG))? else { return Err(fault) };
+        Ok((Directory { disk, path: path.to_path_buf(), id, marker }, Some(fault)))
     }
 
     /// Opens and locks the database in `path`; makes one in a directory that is missing or empty,
@@ -102,32 +137,35 @@ impl Directory {
         Directory::open_as(disk, path, access)
     }
 
-    /// Makes the marker of the database in `path` anew, which lost it, with the id that its log
-    /// says; returns whether it was missing or damaged.
+    /// Makes the marker of the database in `path` anew if that is lost or damaged, with the id that
+    /// its log says; returns the fault.
     pub(crate) fn mend(
         disk: &Arc<dyn Disk>,
         path: &Path,
         access: Access,
         id: impl FnOnce(PathBuf) -> Result<Option<DatabaseId>>,
-    ) -> Result<bool> {
-        let marker = path.join(MARKER);
-        let is_lost = match Directory::open_as(Arc::clone(disk), path, access) {
-            Ok(_) => return Ok(false),
-            Err(error) => match *error.kind() {
-                ErrorKind::MarkerLost => true,
-                // A marker that says nothing of itself.
-                ErrorKind::NotADatabase => exists(&**disk, &marker)?,
-                ErrorKind::Damaged { ref file, .. } => file == MARKER,
-                _ => return Err(error),
-            },
+    ) -> Result<Option<Error>> {
+        let fault = match Directory::open_as(Arc::clone(disk), path, access) {
+            Err(error) if is_of_marker(&error) => error,
+            opened => return opened.map(|_| None),
         };
-        let id = if is_lost { id(path.join(LOG))? } else { None };
-        let id = id.ok_or_else(|| Error::from(ErrorKind::NotADatabase).at(path))?;
-        let made = stage_file(&**disk, &marker, |file| {
+        let id = id(path.join(LOG))?.ok_or_else(|| {
+            Error::damaged(LOG, 0, "a segment that names its database", "none").at(path)
+        })?;
+        let (marker, mended) = (path.join(MARKER), path.join(MENDED));
+        stage_file(&**disk, &mended, |file| {
             let written = file.write_all_at(&encode(id), 0);
             written.map_err(|error| Error::io("write", error).at(&marker))
-        });
-        made.and_then(|_| keep_file(&**disk, &marker)).map(|()| true)
+        })?;
+        let renamed = disk.rename(&temporary(&mended), &marker);
+        renamed.map_err(|error| Error::io("rename", error).at(&marker))?;
+        sync_directory(&**disk, path)?;
+        Ok(Some(fault))
+    }
+
+    /// Returns whether there is a log in `path` whose marker is gone.
+    pub(crate) fn is_without_marker(disk: &dyn Disk, path: &Path) -> Result<bool> {
+        is_without_marker(disk, path).map_err(|error| error.at(path))
     }
 
     /// Returns whether there is a database in `path`.
@@ -170,10 +208,11 @@ impl Directory {
         disk: Arc<dyn Disk>,
         path: &Path,
         id: DatabaseId,
+        access: Access,
         as_backup: bool,
     ) -> Result<Directory> {
         let was_there = exists(&*disk, path)?;
-        let begun = begin(Arc::clone(&disk), path, id, as_backup).inspect_err(|_| {
+        let begun = begin(Arc::clone(&disk), path, id, access, as_backup).inspect_err(|_| {
             // If nothing is in it.
             if !was_there {
                 drop(disk.remove_directory(path));
@@ -239,6 +278,9 @@ impl Directory {
         self.path.join(WITNESS)
     }
 
+    /// The name of the marker.
+    pub(crate) const MARKER: &str = MARKER;
+
     /// The name of the index.
     pub(crate) const INDEX: &str = INDEX;
 
@@ -249,7 +291,7 @@ impl Directory {
 
     /// Reads the marker again.
     pub(crate) fn check(&self) -> Result<()> {
-        if decode(&read(&*self.marker)?)? != self.id {
+        if decode(&read(&*self.marker)?).map_err(magic_changed)? != self.id {
             return Err(Error::damaged(MARKER, 16, "the id that was opened", "another"));
         }
         Ok(())
@@ -283,19 +325,55 @@ pub(crate) fn bytes_on_disk(disk: &dyn Disk, path: &Path) -> Result<u64> {
 /// Returns whether a directory has a log whose marker is gone: an unfinished database has its
 /// marker under the temporary name.
 fn is_without_marker(disk: &dyn Disk, path: &Path) -> Result<bool> {
-    let log = path.join(LOG);
-    let is_log = exists(disk, &log)? && !exists(disk, &temporary(&path.join(MARKER)))?;
-    let has_files = is_log && disk.list(&log).is_ok_and(|names| !names.is_empty());
+    let is_lost = has_log(disk, path)? && !exists(disk, &temporary(&path.join(MARKER)))?;
     // Another process may just have renamed the marker.
-    Ok(has_files && !exists(disk, &path.join(MARKER))?)
+    Ok(is_lost && !exists(disk, &path.join(MARKER))?)
+}
+
+/// Returns whether a directory has a log with files.
+fn has_log(disk: &dyn Disk, path: &Path) -> Result<bool> {
+    let log = path.join(LOG);
+    Ok(exists(disk, &log)? && disk.list(&log).is_ok_and(|names| !names.is_empty()))
+}
+
+/// Returns whether a directory has the witness of a backup: a crash may have come before the first
+/// one had its name.
+fn has_witness(disk: &dyn Disk, path: &Path) -> Result<bool> {
+    let witness = path.join(WITNESS);
+    Ok(exists(disk, &witness)? || exists(disk, &temporary(&witness))?)
+}
+
+/// Returns whether an error is that a marker is lost or damaged.
+pub(crate) fn is_of_marker(error: &Error) -> bool {
+    match error.kind() {
+        ErrorKind::MarkerLost { .. } => true,
+        ErrorKind::Damaged { file, .. } => file == MARKER,
+        _ => false,
+    }
+}
+
+/// Returns the fault of a marker that does not begin as one, in a directory that has a log.
+fn magic_changed(error: Error) -> Error {
+    match error.kind() {
+        ErrorKind::NotADatabase => Error::damaged(MARKER, 0, "a marker", "other bytes"),
+        _ => error,
+    }
+}
+
+/// Returns the failure to open a directory that has a log: a damaged marker with its remedy.
+fn beside_log(disk: &dyn Disk, path: &Path, error: Error) -> Result<Error> {
+    let error = magic_changed(error).at(path.join(MARKER));
+    if !is_of_marker(&error) {
+        return Ok(error);
+    }
+    let remedy = if has_witness(disk, path)? { BACKUP_REMEDY } else { REMEDY };
+    Ok(error.because(io::Error::other(remedy)))
 }
 
 /// Returns the error for an unfinished database without a marker in a directory, if there is one.
 fn unfinished(disk: &dyn Disk, path: &Path) -> Result<Option<ErrorKind>> {
     let is_begun = exists(disk, &temporary(&path.join(MARKER)))?;
-    let witness = path.join(WITNESS);
-    // A crash may have come before the first one had its name.
-    let is_backup = exists(disk, &witness)? || exists(disk, &temporary(&witness))?;
+    let is_backup = has_witness(disk, path)?;
     // Another process may just have renamed the marker.
     let is_unfinished = is_begun && !exists(disk, &path.join(MARKER))?;
     Ok(is_unfinished.then_some(ErrorKind::Unfinished { is_backup }))
@@ -356,7 +434,7 @@ fn write_marker(
     let marker = &path.join(MARKER);
     // The process that holds the lock of the temporary file makes the marker.
     let made = disk.create(&temporary(marker)).map_err(|error| Error::io("create", error))?;
-    lock(&*made, access)?;
+    lock(&*made, None, access)?;
     if exists(disk, marker)? {
         return Ok(None);
     }
@@ -375,10 +453,16 @@ fn write_marker(
     Ok(Some(made))
 }
 
-fn begin(disk: Arc<dyn Disk>, path: &Path, id: DatabaseId, as_backup: bool) -> Result<Directory> {
+fn begin(
+    disk: Arc<dyn Disk>,
+    path: &Path,
+    id: DatabaseId,
+    access: Access,
+    as_backup: bool,
+) -> Result<Directory> {
     create_directories(&*disk, path)?;
     require_free(&*disk, path)?;
-    let marker = write_marker(&*disk, path, id, Access::default(), as_backup)?;
+    let marker = write_marker(&*disk, path, id, access, as_backup)?;
     let marker = marker.ok_or(ErrorKind::Locked)?;
     sync_directory(&*disk, path)?;
     let log = path.join(LOG);
@@ -438,11 +522,21 @@ fn parent(path: &Path) -> &Path {
     }
 }
 
-/// Locks a file, and waits for it as long as `access` says.
-fn lock(file: &dyn DiskFile, access: Access) -> Result<()> {
+/// The directory that is the gate before a lock.
+type Gate<'a> = Option<(&'a dyn Disk, &'a Path)>;
+
+/// Locks a file, and waits for it as long as `access` says. A writer that waits keeps the gate
+/// closed to readers that come after it.
+fn lock(file: &dyn DiskFile, gate: Gate<'_>, access: Access) -> Result<()> {
     let began = Instant::now();
+    let mut closed = None;
     loop {
-        let tried = if access.read_only { file.try_lock_shared() } else { file.try_lock() };
+        let waiting = if access.read_only { closed_by_another(gate) } else { None };
+        let tried = match (access.read_only, &waiting) {
+            (true, Some(_)) => Ok(false),
+            (true, None) => file.try_lock_shared(),
+            (false, _) => file.try_lock(),
+        };
         if tried.map_err(|error| Error::io("lock", error))? {
             return Ok(());
         }
@@ -450,21 +544,34 @@ fn lock(file: &dyn DiskFile, access: Access) -> Result<()> {
         let left = access.lock_wait.saturating_sub(waited);
         if left.is_zero() {
             let locked = Error::from(ErrorKind::Locked);
-            return Err(match file.lock_holder() {
+            return Err(match waiting.as_deref().unwrap_or(file).lock_holder() {
                 Some(holder) => locked.because(holder),
                 None => locked,
             });
+        }
+        if !access.read_only && closed.is_none() {
+            closed = opened(gate).filter(|gate| gate.try_lock().is_ok_and(|locked| locked));
         }
         let pause = LOCK_PAUSE_MAX.div_f64(1.0 + waited.div_duration_f64(LOCK_PATIENCE));
         thread::park_timeout(pause.max(LOCK_PAUSE_MIN).min(left));
     }
 }
 
+/// Returns a gate that a waiting writer keeps closed. Where directories are not locked there is
+/// none.
+fn closed_by_another(gate: Gate<'_>) -> Option<Arc<dyn DiskFile>> {
+    opened(gate).filter(|gate| gate.try_lock_shared().is_ok_and(|locked| !locked))
+}
+
+fn opened(gate: Gate<'_>) -> Option<Arc<dyn DiskFile>> {
+    gate.and_then(|(disk, path)| disk.open_directory(path).ok())
+}
+
 fn open(disk: Arc<dyn Disk>, path: &Path, access: Access) -> Result<Directory> {
     let marker = path.join(MARKER);
     let opened = if access.read_only { disk.open_to_read(&marker) } else { disk.open(&marker) };
     let marker = opened.map_err(|error| Error::io("open", error))?;
-    lock(&*marker, access)?;
+    lock(&*marker, Some((&*disk, path)), access)?;
     let id = decode(&read(&*marker)?)?;
     if access.read_only {
         return Ok(Directory { disk, path: path.to_path_buf(), id, marker });

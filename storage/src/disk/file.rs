@@ -31,6 +31,16 @@ pub trait Disk: Debug + Send + Sync {
         self.open(path)
     }
 
+    /// Opens a directory so that it can be locked. A disk may have no locks of directories: readers
+    /// that overlap may then keep a writer out for as long as they come.
+    ///
+    /// # Errors
+    ///
+    /// Those of the file system; that directories are not locked.
+    fn open_directory(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        Err(io::Error::other(format!("{} is not locked", path.display())))
+    }
+
     /// Opens a file, which is made if it is missing; existing bytes stay.
     ///
     /// # Errors

@@ -37,6 +37,10 @@ impl Disk for LocalDisk {
         Ok(Arc::new(LocalFile(File::open(path)?)))
     }
 
+    fn open_directory(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        Ok(Arc::new(LocalFile(File::open(path)?)))
+    }
+
     fn create(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
         let mut options = OpenOptions::new();
         let file = options.read(true).write(true).create(true).truncate(false).open(path)?;

@@ -28,7 +28,7 @@ impl ErrorKind {
             ErrorKind::IndexDamaged(_) => "damaged",
             ErrorKind::LogBehind { .. } => "log-behind",
             ErrorKind::Lost(_) => "lost",
-            ErrorKind::MarkerLost => "no-marker",
+            ErrorKind::MarkerLost { .. } => "no-marker",
             ErrorKind::OtherDatabase { .. } => "other-database",
             ErrorKind::BackupCut { .. } => "backup-cut",
             ErrorKind::BackupBeyond { .. } => "backup-beyond",
@@ -60,7 +60,7 @@ impl ErrorKind {
             | ErrorKind::IndexDamaged(_)
             | ErrorKind::LogBehind { .. }
             | ErrorKind::Lost(_)
-            | ErrorKind::MarkerLost
+            | ErrorKind::MarkerLost { .. }
             | ErrorKind::OtherDatabase { .. }
             | ErrorKind::BackupCut { .. }
             | ErrorKind::BackupBeyond { .. }
@@ -155,7 +155,7 @@ mod tests {
             (Kind::IndexDamaged(text()), "damaged", "d"),
             (Kind::LogBehind { covered: place, missing: place }, "log-behind", "d"),
             (Kind::Lost(Box::new(lost)), "lost", "d"),
-            (Kind::MarkerLost, "no-marker", "d"),
+            (Kind::MarkerLost { is_backup: true }, "no-marker", "d"),
             (Kind::OtherDatabase { file: text() }, "other-database", "d"),
             (Kind::BackupCut { found: place, expected: place }, "backup-cut", "d"),
             (Kind::BackupBeyond { found: place, recorded: place }, "backup-beyond", "d"),

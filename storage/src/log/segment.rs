@@ -525,7 +525,7 @@ impl Segments {
     /// The id of the database that a whole segment, or a whole pack, says that it is of.
     pub(crate) fn id_in(&self, number: u32) -> Result<Option<DatabaseId>> {
         for (path, is_pack) in self.files(number) {
-            let file = match self.disk.open(&path) {
+            let file = match self.disk.open_to_read(&path) {
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
                 opened => opened.map_err(|error| Error::io("open", error).at(&path))?,
             };

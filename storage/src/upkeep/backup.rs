@@ -25,7 +25,8 @@ pub(crate) mod witness;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::disk::directory::Directory;
+use crate::disk::directory::{Access, Directory, is_of_marker};
+use crate::disk::file::Disk;
 use crate::error::position::Position;
 use crate::error::{Error, ErrorKind, Result};
 use crate::log::frame::{Seal, damaged};
@@ -33,11 +34,12 @@ use crate::log::scan;
 use crate::log::scan::{Next, Scan};
 use crate::log::segment::{FIRST, Segments, Tail};
 use crate::options::Options;
-use crate::store::Store;
+use crate::store::{Inner, Store};
 use crate::upkeep::backup::contents::{Contents, count_on, ends_at};
 use crate::upkeep::backup::copy::{Copied, LogCopy, Mended, Verify};
 use crate::upkeep::backup::witness::Witness;
 use crate::upkeep::progress::{GoesOn, Progress};
+use crate::upkeep::repair::id_of_log;
 
 /// The options of a backup.
 #[derive(Clone, Copy, Debug, Default)]
@@ -145,7 +147,7 @@ impl Store {
         // A compaction drops data that the heads of its time do not need. The backup's heads are
         // older and may need it, so the compaction waits.
         let _only = inner.compacting.lock();
-        let (target, is_new) = target(&inner.directory, to)?;
+        let Target { directory: target, is_new, fault } = Target::open(inner, to)?;
         let (segments, seal, end) = (inner.log.segments(), inner.log.seal(), inner.log.durable());
         if !is_new {
             staged::settle(&target)?;
@@ -166,7 +168,7 @@ impl Store {
         let covering = Witness { time: how.time, tail, contents, ..known };
         // The verification counts only once all damage that it found is mended.
         let mut copied = copy.keep((!is_new).then_some(&covering), &short).map_err(of_source)?;
-        copied.mended.extend(problem);
+        copied.mended.extend(fault.into_iter().chain(problem));
         let begun = if verify.from == FIRST { how.time } else { known.begun };
         let verified = if copied.verify_next.is_none() { begun } else { known.verified };
         let next = copied.verify_next.unwrap_or(FIRST);
@@ -222,30 +224,66 @@ fn count(
     count_on(segments, seal, tail, contents, end)
 }
 
-/// The directory of a backup, locked, and whether it is no database yet.
-fn target(source: &Directory, to: &Path) -> Result<(Directory, bool)> {
-    let other = |found: &str| Error::from(ErrorKind::NotItsBackup { found: found.into() }).at(to);
-    let disk = source.disk();
-    let resolved =
-        |path: &Path| disk.resolve(path).map_err(|error| Error::io("resolve", error).at(path));
-    let (own, place) = (resolved(source.path())?, resolved(to)?);
-    if place == own {
-        return Err(other("it is the database itself"));
+/// The directory of a backup, locked.
+struct Target {
+    directory: Directory,
+    /// True if it is no database yet.
+    is_new: bool,
+    /// The fault of its marker, which was made again.
+    fault: Option<Mended>,
+}
+
+impl Target {
+    fn open(inner: &Inner, to: &Path) -> Result<Target> {
+        let source = &inner.directory;
+        let other =
+            |found: &str| Error::from(ErrorKind::NotItsBackup { found: found.into() }).at(to);
+        let disk = source.disk();
+        let resolved =
+            |path: &Path| disk.resolve(path).map_err(|error| Error::io("resolve", error).at(path));
+        let (own, place) = (resolved(source.path())?, resolved(to)?);
+        if place == own {
+            return Err(other("it is the database itself"));
+        }
+        if place.starts_with(&own) {
+            return Err(other("it is in the directory of the database"));
+        }
+        let access = Access { read_only: false, ..inner.options.access() };
+        if !Directory::is_in(&**disk, to)? && !is_without_marker(disk, to)? {
+            match Directory::begin(Arc::clone(disk), to, source.id(), access, true) {
+                // Another backup into it was waited for.
+                Err(error)
+                    if *error.kind() == ErrorKind::Locked && Directory::is_in(&**disk, to)? => {}
+                begun => {
+                    let directory = begun?;
+                    // From now on it differs from an unfinished restore.
+                    Witness::of_nothing(Seal::new(source.id())).write(&directory)?;
+                    return Ok(Target { directory, is_new: true, fault: None });
+                }
+            }
+        }
+        let open = || Directory::open_as(Arc::clone(disk), to, access);
+        let (directory, fault) = match open() {
+            Err(fault) if is_of_marker(&fault) && witness::is_backup(disk, to, None)? => {
+                let id = |log| match id_of_log(disk, log)? {
+                    Some(id) if id != source.id() => Err(other("it is another database")),
+                    id => Ok(id),
+                };
+                Directory::mend(disk, to, access, id)?;
+                (open()?, Some(Mended { file: Directory::MARKER.to_string(), problem: fault }))
+            }
+            opened => (opened?, None),
+        };
+        match directory.id() == source.id() {
+            true => Ok(Target { directory, is_new: false, fault }),
+            false => Err(other("it is another database")),
+        }
     }
-    if place.starts_with(&own) {
-        return Err(other("it is in the directory of the database"));
-    }
-    if !Directory::is_in(&**disk, to)? {
-        let target = Directory::begin(Arc::clone(disk), to, source.id(), true)?;
-        // From now on it differs from an unfinished restore.
-        Witness::of_nothing(Seal::new(source.id())).write(&target)?;
-        return Ok((target, true));
-    }
-    let target = Directory::open(Arc::clone(disk), to)?;
-    match target.id() == source.id() {
-        true => Ok((target, false)),
-        false => Err(other("it is another database")),
-    }
+}
+
+/// Returns whether a directory has a backup whose marker is gone.
+fn is_without_marker(disk: &Arc<dyn Disk>, to: &Path) -> Result<bool> {
+    Ok(Directory::is_without_marker(&**disk, to)? && witness::is_backup(disk, to, None)?)
 }
 
 /// Returns the fault of a log that ends at `tail`, before its durable end.

@@ -131,7 +131,7 @@ fn repair(
         false => Ok(()),
     };
     require_no_backup()?;
-    let marker_made = Directory::mend(disk, path, access, |log| id_of_log(disk, log))?;
+    let marker_made = Directory::mend(disk, path, access, |log| id_of_log(disk, log))?.is_some();
     let directory = Directory::open_as(Arc::clone(disk), path, access)?;
     // A backup may have been made before it was locked.
     require_no_backup()?;
@@ -156,8 +156,8 @@ fn remove(disk: &dyn Disk, path: &Path) -> Result<()> {
     }
 }
 
-/// The id that all segments of a log agree on.
-fn id_of_log(disk: &Arc<dyn Disk>, log: PathBuf) -> Result<Option<DatabaseId>> {
+/// Returns the id that all segments of a log agree on.
+pub(crate) fn id_of_log(disk: &Arc<dyn Disk>, log: PathBuf) -> Result<Option<DatabaseId>> {
     let segments = Segments::new(Arc::clone(disk), log, DatabaseId::default());
     let mut found = None;
     for number in segments.numbers()? {

@@ -2,6 +2,7 @@
 //! restores to any moment.
 
 pub(crate) mod disk;
+mod marker;
 mod races;
 
 use std::fs::{self, OpenOptions};

@@ -139,12 +139,16 @@ fn every_changed_byte_of_the_marker_is_found() {
         fs::write(&marker, changed).unwrap();
         let error = small().open(&path).unwrap_err();
         let expected = match at {
-            0..12 => matches!(error.kind(), ErrorKind::NotADatabase),
+            0..12 => matches!(error.kind(), ErrorKind::Damaged { offset: 0, .. }),
             12..16 => matches!(error.kind(), ErrorKind::NewerFormat { supported: 1, .. }),
             _ => matches!(error.kind(), ErrorKind::Damaged { .. }),
         };
         assert!(expected, "byte {at}: {error}");
     }
+    // Without a log it is anything.
+    fs::write(&marker, "dear").unwrap();
+    fs::remove_dir_all(path.join("log")).unwrap();
+    assert_eq!(small().open(&path).unwrap_err().kind(), &ErrorKind::NotADatabase);
 }
 
 #[test]

@@ -361,18 +361,23 @@ fn a_marker_that_is_lost_is_made_again_from_the_segments() {
     closed(&other);
     let marker = path.join("continuant.db");
     let whole = fs::read(&marker).unwrap();
-    for damaged in
-        [None, Some(&b"CONT"[..]), Some(&[7; 64]), Some(&[&whole[..63], &[!whole[63]]].concat())]
-    {
+    for damaged in [
+        None,
+        Some(&b""[..]),
+        Some(&b"CONT"[..]),
+        Some(&[7; 64]),
+        Some(&[&whole[..63], &[!whole[63]]].concat()),
+    ] {
         fs::remove_file(&marker).unwrap();
         if let Some(bytes) = damaged {
             fs::write(&marker, bytes).unwrap();
         }
         let opened = small().open(&path).unwrap_err();
-        if damaged.is_none() {
-            assert_eq!(opened.kind(), &ErrorKind::MarkerLost);
-            assert!(opened.to_string().contains("check --repair"), "{opened}");
+        match damaged {
+            None => assert_eq!(opened.kind(), &ErrorKind::MarkerLost { is_backup: false }),
+            Some(_) => assert!(matches!(opened.kind(), ErrorKind::Damaged { .. }), "{opened}"),
         }
+        assert!(opened.to_string().contains("`check --repair` makes it"), "{opened}");
         let repaired = repair(&path, None).unwrap();
         assert!(repaired.marker_made, "{damaged:?}");
         assert_eq!(fs::read(&marker).unwrap(), whole);

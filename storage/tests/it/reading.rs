@@ -337,6 +337,60 @@ fn a_lock_is_waited_for_as_long_as_the_option_says() {
     assert_eq!(Options::new().is_read_only(), small().is_read_only());
 }
 
+/// Regression: readers that overlapped kept a writer out for as long as they came.
+#[test]
+fn a_writer_that_waits_is_let_in_before_the_readers_that_come_after_it() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("db");
+    drop(small().open(&path).unwrap());
+    let read = |wait| small().read_only(true).lock_wait(wait).open(&path);
+    let forever = Duration::from_secs(600);
+    let gate = std::fs::File::open(&path).unwrap();
+    let reader = read(Duration::ZERO).unwrap();
+    // One that does not wait does not close the gate.
+    assert_eq!(*small().open(&path).unwrap_err().kind(), ErrorKind::Locked);
+    drop(read(Duration::ZERO).unwrap());
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| small().lock_wait(forever).open(&path));
+        let refused = (0..1_000_000).find_map(|_| {
+            std::thread::yield_now();
+            read(Duration::ZERO).err()
+        });
+        let later = scope.spawn(|| read(forever));
+        let is_closed = gate.try_lock_shared().is_err();
+        // Only this reader keeps the writer out.
+        drop(reader);
+        let store = writer.join().unwrap().unwrap();
+        assert!(gate.try_lock_shared().is_ok(), "the gate is open once the writer has the lock");
+        gate.unlock().unwrap();
+        append(&store, &[Author::new(1).1], &[]).unwrap();
+        drop(store);
+        let later = later.join().unwrap().unwrap();
+        assert_eq!(later.list(None, 9).unwrap().len(), 1, "it waited for the writer");
+        let refused = refused.expect("a later reader is refused");
+        assert_eq!(*refused.kind(), ErrorKind::Locked);
+        assert!(is_closed && refused.to_string().contains("this process"), "{refused}");
+    });
+}
+
+/// A reader needs no gate: where directories are not locked, or may not be opened, it reads.
+#[test]
+fn a_gate_that_is_held_is_waited_for_and_one_that_cannot_be_locked_is_none() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("db");
+    drop(small().open(&path).unwrap());
+    let gate = std::fs::File::open(&path).unwrap();
+    gate.try_lock().unwrap();
+    let error = small().read_only(true).open(&path).unwrap_err();
+    assert_eq!(*error.kind(), ErrorKind::Locked);
+    // This disk has no locks of directories.
+    drop(to_read(&path).unwrap());
+    // A writer that finds the lock free takes it.
+    drop(small().open(&path).unwrap());
+    gate.unlock().unwrap();
+    drop(small().read_only(true).open(&path).unwrap());
+}
+
 /// A thread that has the database open lets it go while another waits.
 #[test]
 fn whoever_waits_for_a_lock_gets_it_when_it_is_free() {

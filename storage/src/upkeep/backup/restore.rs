@@ -27,6 +27,7 @@ use crate::upkeep::backup::survey::{Known, Part, Survey, Until};
 use crate::upkeep::backup::witness::Witness;
 use crate::upkeep::progress::{GoesOn, Progress};
 use crate::upkeep::recovery::is_torn;
+use crate::upkeep::repair::id_of_log;
 
 /// The request of a restore: the part, and the permitted gaps.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -82,6 +83,9 @@ pub struct RestoreReport {
     pub pruned: u64,
     /// The evidence that the source was whole.
     pub witness: WitnessedBy,
+    /// The fault of the source's marker, if that is lost or damaged: the id is the one that the log
+    /// says.
+    pub marker: Option<Error>,
 }
 
 /// The evidence that a log does not end too early.
@@ -149,7 +153,8 @@ fn restore(
     let disk = &options.disk;
     // It is only read, also where it could be written.
     let access = Access { read_only: true, ..options.access() };
-    let source = Directory::open_as(Arc::clone(disk), from, access)?;
+    let id = |log| id_of_log(disk, log);
+    let (source, marker) = Directory::open_by_log(Arc::clone(disk), from, access, id)?;
     let (segments, witness) = staged::readable(&source)?;
     let seal = Seal::new(source.id());
     let of_source = |error: Error| error.at(from);
@@ -169,7 +174,8 @@ fn restore(
     let Found { wanted, limit, left_out, pruned } = found;
     let was_there = disk.exists(to).map_err(|error| Error::io("read", error).at(to))?;
     let mut copy = || {
-        let target = Directory::begin(Arc::clone(disk), to, source.id(), false)?;
+        let alone = Access::default();
+        let target = Directory::begin(Arc::clone(disk), to, source.id(), alone, false)?;
         // The leftovers of an earlier attempt may end elsewhere.
         let there = Segments::new(Arc::clone(disk), target.log(), target.id());
         let copied = there
@@ -193,6 +199,7 @@ fn restore(
         left_out,
         pruned,
         witness,
+        marker,
     })
 }
 

@@ -31,6 +31,8 @@ pub(crate) struct Seen {
     pub(crate) fired: u64,
     /// Reads that fail from now on.
     pub(crate) failing_reads: u64,
+    /// Locks that are refused from now on, as if another process had them.
+    pub(crate) refused_locks: u64,
     /// Bytes that were read.
     pub(crate) read: u64,
     /// The most bytes that were read or written at once, anywhere.
@@ -253,6 +255,15 @@ impl DiskFile for WatchedFile {
     }
 
     fn try_lock(&self) -> io::Result<bool> {
+        let is_refused = self.path.starts_with(&self.disk.below)
+            && self.disk.seen(|seen| {
+                let is_refused = seen.refused_locks > 0;
+                seen.refused_locks -= u64::from(is_refused);
+                is_refused
+            });
+        if is_refused {
+            return Ok(false);
+        }
         self.file.try_lock()
     }
 
